@@ -1,0 +1,129 @@
+/*
+ * A message control file, read (spool.md sections 4 to 7).
+ *
+ * The whole file is kept in memory and cut up in place; every string below
+ * points into it.  Reading never changes the file.
+ */
+#ifndef ZL_CONTROL_H
+#define ZL_CONTROL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "lib/buf.h"
+
+/* NOTIFY= of an N line (RFC 3461 section 4.1; TRACE is ZMailer's own). */
+enum {
+	NOTIFY_NEVER = 1,
+	NOTIFY_SUCCESS = 2,
+	NOTIFY_FAILURE = 4,
+	NOTIFY_DELAY = 8,
+	NOTIFY_TRACE = 16,
+};
+
+/* The tag byte of r and d lines (spool.md section 4.3). */
+enum { TAG_FREE = ' ', TAG_LOCKED = '~', TAG_DONE = '+', TAG_FAILED = '-' };
+
+#define CONTROL_NONE ((size_t)-1)
+
+struct control_sender {
+	const char *channel;      /* "error" means the null return path */
+	const char *host;
+	const char *user;
+};
+
+struct control_header {
+	off_t offset;             /* of the first byte after "m" LF: HDROFF of d lines */
+	const char *text;         /* fields with LF line ends; the closing empty line is not part of it */
+	size_t length;
+};
+
+struct control_recipient {
+	off_t offset;             /* of the 'r' byte: OFFSET of reports */
+	char tag;                 /* as read; look again when locking */
+	pid_t locker;             /* of a '~' line: the pid in it; else 0 */
+	const char *channel;
+	const char *host;
+	const char *user;
+	const char *privilege;
+	size_t sender;            /* index into senders; CONTROL_NONE if no s line stands above */
+	size_t header;            /* index into headers; CONTROL_NONE if no m block stands below */
+	off_t dsn_offset;         /* of the 'N' letter of its line, -1 without */
+	unsigned notify;          /* NOTIFY_ bits; NOTIFY_FAILURE without an N line or NOTIFY= */
+	bool notify_given;        /* NOTIFY= was there and named at least one known word */
+	const char *orcpt;        /* "type;xtext" as it stands, or NULL */
+	const char *by;           /* RFC 2852 "[-]digits;letters", or NULL */
+	const char *ezmlm;        /* EZMLM= tail, or NULL */
+};
+
+/* A d line (spool.md section 9). */
+struct control_diagnostic {
+	off_t offset;             /* of the 'd' byte */
+	bool reported;            /* its tag is '+' */
+	off_t recipient;          /* offset of the 'r' byte it speaks of */
+	int64_t time;
+	const char *notary;       /* up to the next TAB, with its 0x01 bytes */
+	const char *text;
+};
+
+struct control {
+	char *name;               /* as it was asked for */
+	uint64_t id;              /* leading number of the base name: ID of reports */
+	int fd;                   /* open for reading, writing and appending; -1 when parsed from memory */
+	const char *message;      /* value of the i line, NULL without */
+	off_t body_offset;        /* value of the o line */
+	const char *log_ident;    /* l line, NULL without */
+	const char *verbose;      /* v line, NULL without */
+	const char *return_size;  /* last R line: "FULL" or "HDRS", NULL without */
+	const char *envid;        /* last n line, still xtext, NULL without */
+	struct control_sender *senders;
+	size_t sender_count;
+	struct control_header *headers;
+	size_t header_count;
+	struct control_recipient *recipients;
+	size_t recipient_count;
+	struct control_diagnostic *diagnostics;
+	size_t diagnostic_count;
+	char *bytes;
+	size_t length;
+};
+
+enum control_result {
+	CONTROL_OK,
+	CONTROL_GONE,         /* it does not exist: already finished, normal after a scheduler restart */
+	CONTROL_UNREADABLE,   /* any other trouble in reading it, or not a regular file */
+	CONTROL_DAMAGED,      /* not the format of spool.md; `why` says where and what was expected */
+	CONTROL_NOT_MAIL,     /* an ETRN request file */
+};
+
+/*
+ * Opens and reads control file `name` (relative names are relative to the
+ * working directory, which is $POSTOFFICE/transport).  On CONTROL_OK *control must
+ * be given to control_close(); otherwise *control is NULL and `why` holds one
+ * line of text for people.
+ */
+enum control_result control_open(const char *name, struct control **control, struct buf *why);
+
+/*
+ * The same from memory: takes ownership of `bytes` (allocated, `length` bytes,
+ * need not be terminated).  For tests, fuzzing and control_open().
+ */
+enum control_result control_parse(const char *name, char *bytes, size_t length, struct control **control,
+                                  struct buf *why);
+
+/* Closes the file and frees everything; clears the caller's pointer.  NULL is fine. */
+void control_close(struct control **control);
+
+/*
+ * The path of the message file as seen from $POSTOFFICE/transport: "../queue/",
+ * the hash prefix of the control file's name, the i line (spool.md section 2).
+ * Allocated; NULL if there is no i line.
+ */
+char *control_message_path(const struct control *control);
+
+/* Leading decimal number of the base name of `path`: the message id.  False if there is none. */
+bool control_id(const char *path, uint64_t *id);
+
+#endif

@@ -1,0 +1,45 @@
+/*
+ * The lock and result mark of one recipient: 7 bytes in place in the control
+ * file (spool.md sections 5 and 8).  Byte-compatible with ZMailer's lockaddr.
+ */
+#ifndef ZL_TAG_H
+#define ZL_TAG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+enum tag_result {
+	TAG_OK,
+	TAG_TAKEN,     /* the tag in the file is not the expected one; nothing was written */
+	TAG_ERROR,     /* I/O trouble, errno set */
+};
+
+/*
+ * Guards a series of tag_lock() calls on one file against our own other
+ * processes by one advisory fcntl(2) lock over the bytes first..last.  Waits for nobody
+ * longer than a moment: returns TAG_TAKEN if another holds it.
+ */
+enum tag_result tag_guard(int fd, off_t first, off_t last);
+void tag_unguard(int fd, off_t first, off_t last);
+
+/*
+ * Blank to "~" and `pid`, for the recipient whose 'r' stands at `offset`; the tag is
+ * read from the file at this moment.  `pid` must be below 1,000,000
+ * (see tag_pid_fits()).
+ */
+enum tag_result tag_lock(int fd, off_t offset, pid_t pid);
+
+/* "~" to `mark` (TAG_FREE, TAG_DONE or TAG_FAILED) and six blanks, if the lock is `pid`'s. */
+enum tag_result tag_unlock(int fd, off_t offset, pid_t pid, char mark);
+
+/*
+ * For the scheduler's side only: frees a lock whose holder is gone (spool.md
+ * section 11).  TAG_TAKEN if the holder lives.
+ */
+enum tag_result tag_break_stale(int fd, off_t offset);
+
+/* The lock has six columns; a process with a larger pid must not lock (spool.md section 8). */
+bool tag_pid_fits(pid_t pid);
+
+#endif

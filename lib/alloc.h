@@ -1,0 +1,30 @@
+/*
+ * Memory that is there or ends the program.
+ *
+ * None of these returns NULL: when memory runs out, the program says so in one
+ * line and exits with EX_OSERR.  For a transport agent that is a deferral, as
+ * the scheduler keeps every recipient it has no report for.
+ */
+#ifndef ZL_ALLOC_H
+#define ZL_ALLOC_H
+
+#include <stddef.h>
+
+void *xmalloc(size_t size);
+void *xcalloc(size_t count, size_t size);
+void *xrealloc(void *p, size_t size);
+
+/* Like xrealloc for `count` elements of `size` bytes; overflow counts as out of memory. */
+void *xreallocarray(void *p, size_t count, size_t size);
+
+char *xstrdup(const char *s);
+char *xstrndup(const char *s, size_t n);
+char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/*
+ * Makes room for element number `used` in a growing array: doubles *capacity
+ * when it is full.  Returns the array, moved or not.
+ */
+void *xgrow(void *array, size_t used, size_t *capacity, size_t size);
+
+#endif

@@ -1,0 +1,106 @@
+#include "lib/buf.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/alloc.h"
+
+void buf_free(struct buf *b)
+{
+	free(b->data);
+	*b = (struct buf){ .limit = b->limit };
+}
+
+void buf_clear(struct buf *b)
+{
+	b->len = 0;
+	if (b->data != NULL)
+		b->data[0] = '\0';
+}
+
+char *buf_reserve(struct buf *b, size_t more)
+{
+	size_t need;
+
+	if (b->limit != 0 && (more > b->limit || b->len > b->limit - more))
+		return NULL;
+	need = b->len + more + 1;
+	if (need > b->size) {
+		size_t size = b->size ? b->size : 64;
+
+		while (size < need)
+			size = size > SIZE_MAX / 2 ? need : size * 2;
+		b->data = xrealloc(b->data, size);
+		b->size = size;
+	}
+	return b->data + b->len;
+}
+
+bool buf_add(struct buf *b, const void *bytes, size_t n)
+{
+	char *p = buf_reserve(b, n);
+
+	if (p == NULL)
+		return false;
+	if (n > 0)
+		memcpy(p, bytes, n);
+	p[n] = '\0';
+	b->len += n;
+	return true;
+}
+
+bool buf_addc(struct buf *b, char c)
+{
+	return buf_add(b, &c, 1);
+}
+
+bool buf_adds(struct buf *b, const char *s)
+{
+	return buf_add(b, s, strlen(s));
+}
+
+bool buf_vaddf(struct buf *b, const char *format, va_list ap)
+{
+	va_list again;
+	int n;
+	char *p;
+
+	va_copy(again, ap);
+	n = vsnprintf(NULL, 0, format, again);
+	va_end(again);
+	if (n < 0)
+		return false;
+	p = buf_reserve(b, (size_t)n);
+	if (p == NULL)
+		return false;
+	vsnprintf(p, (size_t)n + 1, format, ap);
+	b->len += (size_t)n;
+	return true;
+}
+
+bool buf_addf(struct buf *b, const char *format, ...)
+{
+	va_list ap;
+	bool ok;
+
+	va_start(ap, format);
+	ok = buf_vaddf(b, format, ap);
+	va_end(ap);
+	return ok;
+}
+
+void buf_consume(struct buf *b, size_t n)
+{
+	if (n == 0)
+		return;
+	memmove(b->data, b->data + n, b->len - n);
+	b->len -= n;
+	b->data[b->len] = '\0';
+}
+
+const char *buf_str(const struct buf *b)
+{
+	return b->data ? b->data : "";
+}

@@ -1,0 +1,18 @@
+/*
+ * Time.  All deadlines are in milliseconds of a clock that never jumps.
+ */
+#ifndef ZL_CLOCK_H
+#define ZL_CLOCK_H
+
+#include <stdint.h>
+
+/* Milliseconds since some fixed moment. */
+int64_t clock_ms(void);
+
+/* Means "no deadline" wherever a deadline is asked for; later than any other. */
+#define CLOCK_NEVER INT64_MAX
+
+/* The timeout for poll(2) that ends at `deadline`: -1 for CLOCK_NEVER, 0 if it is past. */
+int clock_poll_timeout(int64_t deadline);
+
+#endif

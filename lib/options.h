@@ -1,0 +1,34 @@
+/*
+ * Command lines.  One table per program is the source of the getopt string and
+ * of the help text, and is compared with the manual page by a test.
+ */
+#ifndef ZL_OPTIONS_H
+#define ZL_OPTIONS_H
+
+struct option_help {
+	char letter;
+	const char *argument;   /* its name in the help, NULL if it takes none */
+	const char *text;       /* one line; NULL keeps an option out of the help */
+};
+
+struct program {
+	const char *name;
+	const char *synopsis;                 /* what follows the name in "usage:"; lines split by \n */
+	const char *purpose;                  /* one line */
+	const struct option_help *options;    /* ends with letter 0 */
+	const char *notes;                    /* what stands under the options, or NULL */
+	char help;                            /* the letter that asks for help: 'h', or 0 where only --help does */
+};
+
+/*
+ * The next option letter as getopt(3) gives it, -1 at the end.  Answers -V and
+ * help itself (exit 0) and ends with EX_USAGE on anything that is not in the table.
+ * argc and argv must be main's.
+ */
+int option_next(const struct program *program, int argc, char **argv);
+
+/* "NAME: what", a pointer to the help, exit EX_USAGE. */
+_Noreturn void option_usage(const struct program *program, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,21 @@
+/*
+ * Numbers and intervals from command lines and configuration files.
+ * Every function takes the whole string: nothing may follow, not even a blank.
+ */
+#ifndef ZL_PARSE_H
+#define ZL_PARSE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Decimal digits only; false if empty, not a number, or beyond `max`. */
+bool parse_number(const char *s, uint64_t max, uint64_t *value);
+
+/*
+ * An interval of ZMailer: pieces of digits and a unit d, h, m or s, which add
+ * up ("1h30m"); bare digits are seconds; blanks may stand between the pieces.
+ * Result in seconds.  False if damaged or beyond 1000 years.
+ */
+bool parse_interval(const char *s, int64_t *seconds);
+
+#endif

@@ -1,0 +1,180 @@
+#include "lib/publish.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/alloc.h"
+
+/*
+ * Temporaries that exist now.  A slot is written before its file is made and
+ * cleared after it is gone, so that the signal handler sees every one of them.
+ */
+#define SLOTS 16
+static const char *volatile temporaries[SLOTS];
+static pid_t owner;
+
+static void remove_temporaries(void)
+{
+	if (getpid() != owner)
+		return;
+	for (int i = 0; i < SLOTS; i++)
+		if (temporaries[i] != NULL)
+			unlink(temporaries[i]);
+}
+
+static void on_signal(int sig)
+{
+	int saved = errno;
+
+	remove_temporaries();
+	errno = saved;
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
+static void watch_exits(void)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+
+	if (owner == getpid())
+		return;
+	if (owner == 0)
+		atexit(remove_temporaries);
+	owner = getpid();
+	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+		struct sigaction old;
+
+		/* a program that handles the signal itself ends by exit() and so comes here too */
+		if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler == SIG_DFL)
+			signal(signals[i], on_signal);
+	}
+}
+
+static bool remember(const char *name)
+{
+	for (int i = 0; i < SLOTS; i++) {
+		if (temporaries[i] == NULL) {
+			temporaries[i] = name;
+			return true;
+		}
+	}
+	errno = EMFILE;
+	return false;
+}
+
+static void forget(const char *name)
+{
+	for (int i = 0; i < SLOTS; i++)
+		if (temporaries[i] == name)
+			temporaries[i] = NULL;
+}
+
+static void release(struct publish *p)
+{
+	int saved = errno;
+
+	if (p->temporary != NULL)
+		forget(p->temporary);
+	if (p->fd >= 0)
+		close(p->fd);
+	free(p->temporary);
+	free(p->target);
+	*p = (struct publish){ .fd = -1 };
+	errno = saved;
+}
+
+bool publish_begin(struct publish *p, const char *target, mode_t mode)
+{
+	const char *slash = strrchr(target, '/');
+	int before = slash ? (int)(slash - target) + 1 : 0;
+
+	watch_exits();
+	p->target = xstrdup(target);
+	p->fd = -1;
+	for (unsigned try = 0; p->fd < 0 && try < 100; try++) {
+		free(p->temporary);
+		p->temporary = xasprintf("%.*s.%s.%ld-%u.tmp", before, target, target + before, (long)getpid(), try);
+		if (!remember(p->temporary)) {
+			free(p->temporary);
+			p->temporary = NULL;
+			break;
+		}
+		p->fd = open(p->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		if (p->fd < 0) {
+			int saved = errno;
+
+			forget(p->temporary);
+			errno = saved;
+			if (errno != EEXIST)
+				break;
+		}
+	}
+	if (p->fd >= 0 && fchmod(p->fd, mode) == 0)
+		return true;
+	if (p->fd >= 0) {
+		int saved = errno;
+
+		publish_abort(p);
+		errno = saved;
+	} else {
+		release(p);
+	}
+	return false;
+}
+
+bool publish_owner(struct publish *p, uid_t uid, gid_t gid)
+{
+	struct stat st;
+
+	if (fstat(p->fd, &st) < 0)
+		return false;
+	if ((uid == (uid_t)-1 || uid == st.st_uid) && (gid == (gid_t)-1 || gid == st.st_gid))
+		return true;
+	/* a change of owner clears set-id bits only; the mode stays */
+	return fchown(p->fd, uid, gid) == 0;
+}
+
+bool publish_sync_directory(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *name = slash == NULL ? xstrdup(".") : slash == path ? xstrdup("/") : xstrndup(path, (size_t)(slash - path));
+	int fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool ok = fd >= 0 && fsync(fd) == 0;
+	int saved = errno;
+
+	if (fd >= 0)
+		close(fd);
+	free(name);
+	errno = saved;
+	return ok;
+}
+
+bool publish_commit(struct publish *p)
+{
+	bool ok = fsync(p->fd) == 0 && rename(p->temporary, p->target) == 0;
+
+	if (!ok) {
+		int saved = errno;
+
+		publish_abort(p);
+		errno = saved;
+		return false;
+	}
+	/* renamed: whatever happens now there is no temporary any more */
+	ok = publish_sync_directory(p->target);
+	release(p);
+	return ok;
+}
+
+void publish_abort(struct publish *p)
+{
+	if (p->temporary != NULL)
+		unlink(p->temporary);
+	release(p);
+}

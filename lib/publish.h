@@ -1,0 +1,38 @@
+/*
+ * Files appear whole (design: "files appear whole").
+ *
+ * Begin makes an exclusive temporary file beside the target; commit syncs it,
+ * renames it over the target and syncs the directory.  On every other way out
+ * (abort, exit, SIGINT, SIGTERM, SIGHUP) the temporary is removed.
+ */
+#ifndef ZL_PUBLISH_H
+#define ZL_PUBLISH_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct publish {
+	char *target;
+	char *temporary;   /* its name, for libraries that open by name */
+	int fd;            /* open for reading and writing */
+};
+
+/*
+ * Starts a replacement of `target`.  The temporary is created with `mode`
+ * (whatever the umask is) beside it.  Returns false with errno set.
+ */
+bool publish_begin(struct publish *p, const char *target, mode_t mode);
+
+/* Gives the temporary an owner; (uid_t)-1 and (gid_t)-1 leave theirs.  False with errno. */
+bool publish_owner(struct publish *p, uid_t uid, gid_t gid);
+
+/* fsync, rename, fsync of the directory.  False with errno; the target is then untouched and the temporary gone. */
+bool publish_commit(struct publish *p);
+
+/* Removes the temporary.  Harmless on a zeroed or committed struct. */
+void publish_abort(struct publish *p);
+
+/* fsync of the directory that holds `path`.  False with errno. */
+bool publish_sync_directory(const char *path);
+
+#endif

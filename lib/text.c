@@ -1,0 +1,124 @@
+#include "lib/text.h"
+
+#include <stdint.h>
+#include <string.h>
+
+size_t text_utf8_length(const char *s, size_t n)
+{
+	const unsigned char *u = (const unsigned char *)s;
+	size_t want;
+	uint32_t c, least;
+
+	if (n == 0)
+		return 0;
+	if (u[0] < 0x80)
+		return 1;
+	if (u[0] >= 0xc2 && u[0] <= 0xdf) {
+		want = 2, c = u[0] & 0x1f, least = 0x80;
+	} else if (u[0] >= 0xe0 && u[0] <= 0xef) {
+		want = 3, c = u[0] & 0x0f, least = 0x800;
+	} else if (u[0] >= 0xf0 && u[0] <= 0xf4) {
+		want = 4, c = u[0] & 0x07, least = 0x10000;
+	} else {
+		return 0;
+	}
+	if (n < want)
+		return 0;
+	for (size_t i = 1; i < want; i++) {
+		if ((u[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | (u[i] & 0x3f);
+	}
+	if (c < least || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+		return 0;
+	return want;
+}
+
+static bool is_control(const char *s, size_t length)
+{
+	unsigned char c = (unsigned char)s[0];
+
+	if (length == 1)
+		return c < ' ' || c == 127;
+	/* U+0080 to U+009F, the controls of the upper half */
+	return length == 2 && c == 0xc2 && (unsigned char)s[1] < 0xa0;
+}
+
+void text_add_clean(struct buf *out, const char *bytes, size_t n, size_t cap)
+{
+	size_t start = out->len, i = 0;
+	size_t keep = cap > 3 ? cap - 3 : 0, boundary = start;   /* where a cut can leave room for the dots */
+	bool blank = false;
+
+	while (i < n) {
+		size_t length = text_utf8_length(bytes + i, n - i);
+		const char *from = bytes + i;
+		size_t take = length;
+
+		i += length ? length : 1;
+		if (length == 0) {
+			from = "?", take = 1, blank = false;
+		} else if (is_control(from, length)) {
+			if (blank)
+				continue;
+			from = " ", take = 1, blank = true;
+		} else {
+			blank = false;
+		}
+		if (out->len - start + take > cap) {
+			out->len = boundary;
+			buf_add(out, "...", cap < 3 ? cap : 3);
+			return;
+		}
+		buf_add(out, from, take);
+		if (out->len - start <= keep)
+			boundary = out->len;
+	}
+}
+
+void text_add_clean_string(struct buf *out, const char *s, size_t cap)
+{
+	text_add_clean(out, s, strlen(s), cap);
+}
+
+void text_add_json(struct buf *out, const char *s, size_t n)
+{
+	buf_addc(out, '"');
+	for (size_t i = 0; i < n;) {
+		size_t length = text_utf8_length(s + i, n - i);
+		unsigned char c = (unsigned char)s[i];
+
+		if (length == 0) {
+			buf_adds(out, "\\ufffd");
+			i++;
+			continue;
+		}
+		if (c == '"' || c == '\\')
+			buf_addf(out, "\\%c", c);
+		else if (c < ' ' || c == 127)
+			buf_addf(out, "\\u%04x", c);
+		else
+			buf_add(out, s + i, length);
+		i += length;
+	}
+	buf_addc(out, '"');
+}
+
+char ascii_lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+}
+
+void ascii_lower_string(char *s)
+{
+	for (; *s != '\0'; s++)
+		*s = ascii_lower(*s);
+}
+
+bool ascii_equal(const char *a, const char *b)
+{
+	for (; ascii_lower(*a) == ascii_lower(*b); a++, b++)
+		if (*a == '\0')
+			return true;
+	return false;
+}

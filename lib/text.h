@@ -1,0 +1,35 @@
+/*
+ * Bytes from outside become text here and nowhere else.
+ */
+#ifndef ZL_TEXT_H
+#define ZL_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "lib/buf.h"
+
+/*
+ * Adds `n` bytes as printable text: every control byte (TAB, CR, LF, NUL, DEL
+ * and C1 included) becomes one blank, runs of them one blank; bytes that are not
+ * valid UTF-8 become '?'.  At most `cap` bytes are added; a cut is marked by "...".
+ */
+void text_add_clean(struct buf *out, const char *bytes, size_t n, size_t cap);
+
+/* Same for a C string. */
+void text_add_clean_string(struct buf *out, const char *s, size_t cap);
+
+/* Adds `s` as a JSON string with its quotes (RFC 8259); bytes that are not UTF-8 become U+FFFD. */
+void text_add_json(struct buf *out, const char *s, size_t n);
+
+/* ASCII only, whatever the locale. */
+char ascii_lower(char c);
+void ascii_lower_string(char *s);
+
+/* True if both are the same but for the case of ASCII letters. */
+bool ascii_equal(const char *a, const char *b);
+
+/* The length of the valid UTF-8 sequence at s (1 to 4) within n bytes, or 0 (RFC 3629). */
+size_t text_utf8_length(const char *s, size_t n);
+
+#endif

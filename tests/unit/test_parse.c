@@ -1,0 +1,54 @@
+#include "tests/unit/unit.h"
+
+#include "lib/parse.h"
+
+static void intervals_add_up(void **state)
+{
+	static const struct { const char *text; int64_t seconds; } rows[] = {
+		{ "0", 0 }, { "90", 90 }, { "1h30m", 5400 }, { "1d", 86400 }, { "2m 3s", 123 }, { "1H5", 3605 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		int64_t seconds = -1;
+
+		assert_true(parse_interval(rows[i].text, &seconds));
+		assert_int_equal(seconds, rows[i].seconds);
+	}
+}
+
+static void damaged_intervals_are_refused(void **state)
+{
+	static const char *const rows[] = { "", "h", "1x", "-1", "1h30q", " 1", "1 ", "99999999999999999999", "1e3" };
+	int64_t seconds;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		assert_false(parse_interval(rows[i], &seconds));
+}
+
+static void numbers_are_digits_within_their_limit(void **state)
+{
+	uint64_t n = 7;
+
+	(void)state;
+	assert_true(parse_number("18446744073709551615", UINT64_MAX, &n));
+	assert_true(n == UINT64_MAX);
+	assert_false(parse_number("18446744073709551616", UINT64_MAX, &n));
+	assert_true(parse_number("65535", 65535, &n));
+	assert_false(parse_number("65536", 65535, &n));
+	assert_false(parse_number("", 10, &n));
+	assert_false(parse_number("+1", 10, &n));
+	assert_false(parse_number("1 ", 10, &n));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(intervals_add_up),
+		cmocka_unit_test(damaged_intervals_are_refused),
+		cmocka_unit_test(numbers_are_digits_within_their_limit),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

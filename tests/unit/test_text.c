@@ -1,0 +1,71 @@
+#include "tests/unit/unit.h"
+
+#include "lib/text.h"
+
+static void cleaned(const char *in, size_t n, size_t cap, const char *expect)
+{
+	struct buf out = { 0 };
+
+	text_add_clean(&out, in, n, cap);
+	assert_string_equal(buf_str(&out), expect);
+	buf_free(&out);
+}
+
+static void control_bytes_become_one_blank(void **state)
+{
+	(void)state;
+	cleaned("a\r\n\tb", 5, 100, "a b");
+	cleaned("a\0b\177c", 5, 100, "a b c");
+	cleaned("a\xc2\x85" "b", 4, 100, "a b");
+}
+
+static void bytes_that_are_no_utf8_become_question_marks(void **state)
+{
+	(void)state;
+	cleaned("\xff\xfe", 2, 100, "??");
+	cleaned("\xc3\xa4", 2, 100, "\xc3\xa4");
+	cleaned("\xc3", 1, 100, "?");
+	cleaned("\xed\xa0\x80", 3, 100, "???");
+	cleaned("\xe2\x82\xac\xf0\x9f\x98\x80", 7, 100, "\xe2\x82\xac\xf0\x9f\x98\x80");
+}
+
+static void a_cut_is_marked_and_never_splits_a_character(void **state)
+{
+	(void)state;
+	cleaned("abcdefgh", 8, 8, "abcdefgh");
+	cleaned("abcdefghi", 9, 8, "abcde...");
+	cleaned("abcd\xc3\xa4\xc3\xa4\xc3\xa4", 10, 8, "abcd...");
+	cleaned("abc\xc3\xa4\xc3\xa4\xc3\xa4", 9, 8, "abc\xc3\xa4...");
+	cleaned("abcdefghi", 9, 2, "..");
+}
+
+static void json_strings_are_escaped(void **state)
+{
+	struct buf out = { 0 };
+
+	(void)state;
+	text_add_json(&out, "a\"\\\n\xff\xc3\xa4", 7);
+	assert_string_equal(buf_str(&out), "\"a\\\"\\\\\\u000a\\ufffd\xc3\xa4\"");
+	buf_free(&out);
+}
+
+static void case_is_folded_for_ascii_only(void **state)
+{
+	(void)state;
+	assert_true(ascii_equal("PIPELINING", "pipelining"));
+	assert_false(ascii_equal("\xc3\x84", "\xc3\xa4"));
+	assert_false(ascii_equal("SIZE", "SIZE "));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(control_bytes_become_one_blank),
+		cmocka_unit_test(bytes_that_are_no_utf8_become_question_marks),
+		cmocka_unit_test(a_cut_is_marked_and_never_splits_a_character),
+		cmocka_unit_test(json_strings_are_escaped),
+		cmocka_unit_test(case_is_folded_for_ascii_only),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
