@@ -8,7 +8,7 @@ use Spool;
 
 # Single lines: keyword and value.
 my %word = map { $_ => 1 } qw(
-	title todo needs target options command environment channel host caps lenient exit within lasts connections
+	title todo needs target argument-host options command environment channel host caps lenient exit within lasts connections
 	transactions resync contents backlog
 );
 # Lines that may come several times.
@@ -185,7 +185,7 @@ sub _expect($text) {
 
 # "/…/" is a regular expression; anything else the beginning of a line (or, if $whole, all of it), in any case.
 sub _pattern($text, $whole = 0) {
-	return qr/$1/ if $text =~ m{^/(.*)/$};
+	return qr/$1/i if $text =~ m{^/(.*)/$};
 	my $literal = quotemeta unescape($text);
 	return $whole ? qr/^$literal$/i : qr/^$literal(?![\w.@])/i;
 }
@@ -220,6 +220,7 @@ sub _expectations($self, $line) {
 }
 
 sub _defaults($self) {
+	$self->_begin_message('') unless @{$self->{messages}} || %{$self->{controls}};
 	for my $message (@{$self->{messages}}) {
 		push @{$message->{groups}}, { sender => _sender('ann@example.org'), recipients => [$self->_recipients('bob')] }
 			unless @{$message->{groups}};

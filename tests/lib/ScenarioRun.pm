@@ -115,7 +115,7 @@ sub _start_agent($self) {
 	my $s = $self->{scenario};
 	my %environment = map { split /=/, $self->_fill_in($_), 2 } split ' ', $s->{environment} // '';
 	$self->{scheduler} = Scheduler->new(loop => $self->{loop}, spool => $self->{spool}, channel => $s->{channel},
-		program => $self->{program}, arguments => [$self->_arguments], environment => \%environment);
+		host => $s->{"argument-host"}, program => $self->{program}, arguments => [$self->_arguments], environment => \%environment);
 }
 
 sub _signal($self, $name) {
