@@ -300,9 +300,10 @@ static void log_reply(struct session *s, const struct reply *reply)
 
 	if (s->options->transcript->fd < 0)
 		return;
-	buf_addf(&line, "%d %s%s", reply->code, reply->status, reply->status[0] ? " " : "");
-	buf_add(&line, buf_str(&reply->lines), reply->lines.len);
-	transcript_add_lines(s->options->transcript, 'r', line.data, line.len);
+	for (const char *p = buf_str(&reply->lines), *lf; (lf = strchr(p, '\n')) != NULL; p = lf + 1)
+		buf_addf(&line, "%d%c%s%s%.*s\n", reply->code, lf[1] ? '-' : ' ', lf[1] ? "" : reply->status,
+		         reply->status[0] && !lf[1] ? " " : "", (int)(lf - p), p);
+	transcript_add_lines(s->options->transcript, 'r', buf_str(&line), line.len);
 	buf_free(&line);
 }
 
