@@ -19,6 +19,8 @@ struct job_recipient {
 	enum outcome outcome;
 	bool under_way;           /* in a transaction now */
 	bool retried;             /* was in one that broke before it was answered */
+	unsigned session;         /* on which it is under way */
+	struct job_recipient *busy_next;
 	char notify[32];          /* value of NOTIFY= */
 };
 
@@ -222,6 +224,8 @@ static struct result local_trouble(const char *status, const char *words)
 	return (struct result){ .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = status, .words = words };
 }
 
+static const struct settlement nowhere = { .remote = "" };
+
 /* The message file that belongs to a locked job.  Whatever is wrong with it, nobody's mail bounces. */
 static bool open_body(struct jobs *jobs, struct job *job)
 {
@@ -233,7 +237,7 @@ static bool open_body(struct jobs *jobs, struct job *job)
 		struct result r = local_trouble("4.3.0", buf_str(&why));
 
 		jobs_comment(jobs, "%s: %s", job->name, buf_str(&why));
-		job_fail(jobs, job, &r, "");
+		job_fail(jobs, job, &r, &nowhere);
 	}
 	free(path);
 	buf_free(&why);
@@ -280,9 +284,9 @@ static bool has_waiting(struct job *job)
 	return job->next_waiting < job->count;
 }
 
-struct job *jobs_first_to_send(struct jobs *jobs)
+struct job *jobs_next_to_send(struct jobs *jobs, struct job *after)
 {
-	struct job *job = jobs->first, *next;
+	struct job *job = after ? after->next : jobs->first, *next;
 
 	for (; job != NULL; job = next) {
 		next = job->next;
@@ -292,6 +296,45 @@ struct job *jobs_first_to_send(struct jobs *jobs)
 			return job;
 	}
 	return NULL;
+}
+
+/* ---- who is under way ---- */
+
+static struct job_recipient **bucket(struct jobs *jobs, const struct job_recipient *r)
+{
+	uint32_t hash = 2166136261u;     /* FNV-1a */
+
+	for (const char *p = r->line->user; *p != '\0'; p++)
+		hash = (hash ^ (unsigned char)ascii_lower(*p)) * 16777619u;
+	return &jobs->busy[hash % BUSY_BUCKETS];
+}
+
+static bool busy_elsewhere(struct jobs *jobs, const struct job_recipient *r, unsigned session)
+{
+	for (const struct job_recipient *b = *bucket(jobs, r); b != NULL; b = b->busy_next)
+		if (b->session != session && ascii_equal(b->line->user, r->line->user))
+			return true;
+	return false;
+}
+
+static void set_under_way(struct jobs *jobs, struct job_recipient *r, unsigned session)
+{
+	struct job_recipient **head = bucket(jobs, r);
+
+	r->under_way = true;
+	r->session = session;
+	r->busy_next = *head;
+	*head = r;
+}
+
+static void clear_under_way(struct jobs *jobs, struct job_recipient *r)
+{
+	struct job_recipient **link = bucket(jobs, r);
+
+	while (*link != r)
+		link = &(*link)->busy_next;
+	*link = r->busy_next;
+	r->under_way = false;
 }
 
 static const struct header *header_of(struct job *job, size_t index)
@@ -329,30 +372,36 @@ static void set_envelope(struct job *job, struct transaction *t, const struct jo
 	};
 }
 
-struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit)
+struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit, unsigned session)
 {
 	size_t max = jobs->options->max_recipients, capacity = 0;
-	struct transaction *t = xcalloc(1, sizeof *t);
-	struct job_recipient *first = &job->recipients[job->next_waiting];
+	struct transaction *t = NULL;
+	struct job_recipient *first = NULL;
 
 	if (limit != 0 && limit < max)
 		max = limit;
-	t->owner = job;
-	t->retried = first->retried;
-	set_envelope(job, t, first);
-	for (size_t i = job->next_waiting; i < job->count && t->count < max; i++) {
+	for (size_t i = job->next_waiting; i < job->count && (t == NULL || t->count < max); i++) {
 		struct job_recipient *r = &job->recipients[i];
 
-		if (!waits(r) || !same_group(r, first))
+		if (!waits(r) || (first != NULL && !same_group(r, first)) || busy_elsewhere(jobs, r, session))
 			continue;
+		if (t == NULL) {
+			t = xcalloc(1, sizeof *t);
+			first = r;
+		}
 		t->recipients = xgrow(t->recipients, t->count, &capacity, sizeof *t->recipients);
 		t->recipients[t->count++] = (struct transaction_recipient){
 			.to = { .address = r->line->user, .notify = r->notify[0] ? r->notify : NULL, .orcpt = r->line->orcpt },
 			.owner = r,
 		};
-		r->under_way = true;
+		set_under_way(jobs, r, session);
 	}
-	job->under_way++;
+	if (t != NULL) {
+		t->owner = job;
+		t->retried = first->retried;
+		set_envelope(job, t, first);
+		job->under_way++;
+	}
 	return t;
 }
 
@@ -386,9 +435,27 @@ static void add_text(struct buf *text, const struct transaction_recipient *to, c
 		buf_adds(text, " (delivery state unknown: the whole message was sent)");
 }
 
+static void log_outcome(struct jobs *jobs, const struct job *job, const struct job_recipient *r,
+                        const struct result *result, const struct transaction *t, const struct settlement *how)
+{
+	struct record_entry entry = {
+		.message = job->control->id,
+		.recipient = r->line->user,
+		.orcpt = r->line->orcpt,
+		.result = result,
+		.connection = how->connection,
+		.received_at = job->received_at,
+		.begun_at = t ? t->begun_at : 0,
+		.sent_at = t ? t->sent_at : 0,
+	};
+
+	record_add(jobs->options->record, &entry);
+}
+
 /* Marks, then reports; the order makes a crash between them cost a duplicate at most (spool.md section 10). */
 static void conclude(struct jobs *jobs, struct job *job, struct job_recipient *r, const struct result *result,
-                     const struct transaction_recipient *to, const char *remote, bool server_reports)
+                     const struct transaction *t, const struct transaction_recipient *to,
+                     const struct settlement *how)
 {
 	const struct control_recipient *line = r->line;
 	const struct control_header *header = &job->control->headers[line->header];
@@ -400,7 +467,7 @@ static void conclude(struct jobs *jobs, struct job *job, struct job_recipient *r
 		.status = result->status,
 		.code = result->code ? result->code : 400,
 		.words = result->words,
-		.remote = remote,
+		.remote = how->remote,
 		.agent = agent,
 	};
 	enum report_word word = REPORT_DEFERRED;
@@ -415,7 +482,7 @@ static void conclude(struct jobs *jobs, struct job *job, struct job_recipient *r
 		if (tag_unlock(fd, line->offset, pid, TAG_DONE) == TAG_ERROR)
 			jobs_comment(jobs, "%s: recipient at %jd is delivered but cannot be marked: %m", job->name,
 			             (intmax_t)line->offset);
-		if ((line->notify & NOTIFY_SUCCESS) && !server_reports)
+		if ((line->notify & NOTIFY_SUCCESS) && !how->server_reports)
 			word = diagnostic_append(fd, line->offset, header->offset, line->dsn_offset, time(NULL), &notary,
 			                         buf_str(&text)) ? REPORT_OK2 : REPORT_OK;
 		break;
@@ -438,16 +505,17 @@ static void conclude(struct jobs *jobs, struct job *job, struct job_recipient *r
 	}
 	report_add(&jobs->answers, job->control->id, line->offset, &notary, word, buf_str(&text));
 	buf_free(&text);
+	log_outcome(jobs, job, r, result, t, how);
 	r->outcome = result->outcome;
 	job->open--;
 }
 
 void jobs_settled(struct jobs *jobs, struct transaction *t, size_t recipient, const struct result *result,
-                  const char *remote, bool server_reports)
+                  const struct settlement *how)
 {
 	struct transaction_recipient *to = &t->recipients[recipient];
 
-	conclude(jobs, t->owner, to->owner, result, to, remote, server_reports);
+	conclude(jobs, t->owner, to->owner, result, t, to, how);
 }
 
 static void finish_if_settled(struct jobs *jobs, struct job *job)
@@ -463,7 +531,7 @@ void jobs_done(struct jobs *jobs, struct transaction *t)
 	for (size_t i = 0; i < t->count; i++) {
 		struct job_recipient *r = t->recipients[i].owner;
 
-		r->under_way = false;
+		clear_under_way(jobs, r);
 		if (r->outcome == OUTCOME_NONE && !t->recipients[i].later)
 			r->retried = true;
 	}
@@ -474,10 +542,10 @@ void jobs_done(struct jobs *jobs, struct transaction *t)
 	finish_if_settled(jobs, job);
 }
 
-void job_fail(struct jobs *jobs, struct job *job, const struct result *result, const char *remote)
+void job_fail(struct jobs *jobs, struct job *job, const struct result *result, const struct settlement *how)
 {
 	for (size_t i = 0; i < job->count; i++)
 		if (waits(&job->recipients[i]))
-			conclude(jobs, job, &job->recipients[i], result, NULL, remote, false);
+			conclude(jobs, job, &job->recipients[i], result, NULL, NULL, how);
 	finish_if_settled(jobs, job);
 }

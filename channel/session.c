@@ -161,6 +161,8 @@ static void start_connecting(struct session *s)
 	enum connect_state state;
 	int fd = -1;
 
+	s->started_at = clock_ms();
+	s->opened_at = s->ready_at = 0;
 	buf_clear(&s->remote);
 	if (s->peer->target->kind == TARGET_UNIX)
 		buf_addf(&s->remote, " (UNIX:%s)", s->peer->target->name);
@@ -208,11 +210,22 @@ static void become_ready(struct session *s)
 	s->waiting = NULL;
 	s->peer->failed_at = 0;
 	dialogue_init(&s->dialogue, &s->options->dialogue, &s->opening.caps, &s->peer->trust);
-	s->since = clock_ms();
+	s->since = s->ready_at = clock_ms();
 	begin_now(s, t);
 }
 
 /* ---- beginning ---- */
+
+/* A connection that gets nothing new: it is closed as soon as it is idle. */
+static bool used_up(const struct session *s)
+{
+	const struct session_options *o = s->options;
+
+	if (s->transactions == 0)
+		return false;
+	return o->one_transaction || s->transactions >= o->max_messages || clock_ms() - s->opened_at >= o->max_age ||
+	       (s->opening.caps.mail_max != 0 && s->dialogue.mails >= s->opening.caps.mail_max);
+}
 
 bool session_wants(const struct session *s, const struct peer *peer)
 {
@@ -222,9 +235,7 @@ bool session_wants(const struct session *s, const struct peer *peer)
 		return false;
 	if (s->peer != peer)
 		return dialogue_idle(&s->dialogue);
-	if (s->options->one_transaction && s->transactions > 0)
-		return false;
-	return dialogue_wants(&s->dialogue);
+	return !used_up(s) && dialogue_wants(&s->dialogue);
 }
 
 void session_begin(struct session *s, struct peer *peer, struct transaction *t)
@@ -466,7 +477,7 @@ void session_run(struct session *s)
 		expired(s);
 	if (s->closing)
 		close_connection(s);
-	else if (s->options->one_transaction && s->transactions > 0 && session_idle(s))
+	else if (s->state == SESSION_READY && used_up(s) && session_idle(s))
 		session_quit(s);
 }
 
@@ -553,6 +564,18 @@ bool session_idle(const struct session *s)
 	if (s->state == SESSION_CLOSED)
 		return s->waiting == NULL;
 	return s->state == SESSION_READY && dialogue_idle(&s->dialogue);
+}
+
+struct record_connection session_record(const struct session *s)
+{
+	int64_t now = clock_ms();
+
+	return (struct record_connection){
+		.peer = s->peer->target->text,
+		.session = s->opening.caps.session,
+		.connect_ms = (s->opened_at ? s->opened_at : now) - s->started_at,
+		.opening_ms = s->opened_at ? (s->ready_at ? s->ready_at : now) - s->opened_at : 0,
+	};
 }
 
 void session_quit(struct session *s)

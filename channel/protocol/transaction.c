@@ -422,6 +422,7 @@ void dialogue_begin(struct dialogue *d, struct transaction *t)
 	assert(dialogue_wants(d));
 	t->bdat = (d->caps->has & CAP_CHUNKING) && !d->options->no_chunking;
 	t->doubtful = d->flight_count > 0;
+	t->begun_at = d->now;
 	d->flight = xgrow(d->flight, d->flight_count, &d->flight_capacity, sizeof *d->flight);
 	d->flight[d->flight_count++] = t;
 	refuse_unsendable(d, t);
@@ -450,6 +451,9 @@ void dialogue_wrote(struct dialogue *d, size_t n)
 	buf_consume(&d->out, n);
 	d->written += n;
 	d->progress = d->now;
+	for (size_t i = 0; i < d->flight_count; i++)
+		if (d->flight[i]->sent_at == 0 && content_was_written(d, d->flight[i]))
+			d->flight[i]->sent_at = d->now;
 }
 
 /* ---- sending ahead ---- */

@@ -62,6 +62,8 @@ struct transaction {
 	size_t finals;            /* final replies seen */
 	size_t final_at;          /* recipient that the next final reply belongs to */
 	struct result mail_held;  /* refusal of MAIL */
+	int64_t begun_at;         /* dialogue.now at the envelope, and when the content was on the wire */
+	int64_t sent_at;          /* 0 until then */
 	char mail_status[12];     /* enhanced codes of positive replies, to recognise a shift */
 	char rcpt_status[12];
 };
