@@ -1,0 +1,483 @@
+#include "channel/jobs.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "channel/spool/control.h"
+#include "channel/spool/diagnostic.h"
+#include "channel/spool/tag.h"
+#include "lib/alloc.h"
+#include "lib/clock.h"
+#include "lib/text.h"
+
+struct job_recipient {
+	const struct control_recipient *line;
+	enum outcome outcome;
+	bool under_way;           /* in a transaction now */
+	bool retried;             /* was in one that broke before it was answered */
+	char notify[32];          /* value of NOTIFY= */
+};
+
+struct job {
+	struct job *next;
+	char *name;
+	char *host;
+	int64_t received_at;
+	bool opened;
+	struct control *control;
+	struct body body;
+	struct header *headers;   /* by index of the control file's blocks; made when first used */
+	struct job_recipient *recipients;
+	size_t count;
+	size_t open;              /* recipients without an outcome */
+	size_t next_waiting;      /* no recipient before this one waits to be sent */
+	size_t under_way;         /* transactions */
+};
+
+void jobs_init(struct jobs *jobs, const struct jobs_options *options)
+{
+	*jobs = (struct jobs){ .options = options };
+}
+
+static void free_job(struct job *job)
+{
+	if (job->opened) {
+		for (size_t i = 0; i < job->control->header_count; i++)
+			header_free(&job->headers[i]);
+		free(job->headers);
+		body_close(&job->body);
+	}
+	control_close(&job->control);
+	free(job->recipients);
+	free(job->name);
+	free(job->host);
+	free(job);
+}
+
+void jobs_free(struct jobs *jobs)
+{
+	while (jobs->first != NULL) {
+		struct job *job = jobs->first;
+
+		jobs->first = job->next;
+		free_job(job);
+	}
+	jobs->last = NULL;
+	buf_free(&jobs->answers);
+}
+
+void jobs_add(struct jobs *jobs, const char *path, const char *host)
+{
+	struct job *job = xcalloc(1, sizeof *job);
+
+	job->name = xstrdup(path);
+	if (host == NULL)
+		host = jobs->options->host;
+	job->host = host ? xstrdup(host) : NULL;
+	job->received_at = clock_ms();
+	job->body.fd = -1;
+	if (jobs->last == NULL)
+		jobs->first = job;
+	else
+		jobs->last->next = job;
+	jobs->last = job;
+}
+
+bool jobs_empty(const struct jobs *jobs)
+{
+	return jobs->first == NULL;
+}
+
+const char *job_host(const struct job *job)
+{
+	return job->host;
+}
+
+int64_t job_received_at(const struct job *job)
+{
+	return job->received_at;
+}
+
+void jobs_comment(struct jobs *jobs, const char *format, ...)
+{
+	struct buf text = { 0 };
+	va_list ap;
+
+	va_start(ap, format);
+	buf_vaddf(&text, format, ap);
+	va_end(ap);
+	buf_adds(&jobs->answers, "# ");
+	text_add_clean(&jobs->answers, buf_str(&text), text.len, 1000);
+	buf_addc(&jobs->answers, '\n');
+	buf_free(&text);
+}
+
+/* Takes a job out of the list and answers it: exactly one "#hungry" for each line. */
+static void finish_job(struct jobs *jobs, struct job *job)
+{
+	struct job **link = &jobs->first, *before = NULL;
+
+	while (*link != job) {
+		before = *link;
+		link = &before->next;
+	}
+	*link = job->next;
+	if (jobs->last == job)
+		jobs->last = before;
+	buf_adds(&jobs->answers, "#hungry\n");
+	free_job(job);
+}
+
+void jobs_drop_unopened(struct jobs *jobs)
+{
+	struct job **link = &jobs->first;
+
+	jobs->last = NULL;
+	while (*link != NULL) {
+		struct job *job = *link;
+
+		if (job->opened) {
+			jobs->last = job;
+			link = &job->next;
+			continue;
+		}
+		*link = job->next;
+		free_job(job);
+	}
+}
+
+/* ---- opening ---- */
+
+static void set_notify(struct job_recipient *r)
+{
+	static const struct { unsigned bit; const char *word; } words[] = {
+		{ NOTIFY_SUCCESS, "SUCCESS" }, { NOTIFY_FAILURE, "FAILURE" }, { NOTIFY_DELAY, "DELAY" },
+	};
+
+	if (!r->line->notify_given)
+		return;
+	if (r->line->notify & NOTIFY_NEVER) {
+		strcpy(r->notify, "NEVER");
+		return;
+	}
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+		if (!(r->line->notify & words[i].bit))
+			continue;
+		if (r->notify[0] != '\0')
+			strcat(r->notify, ",");
+		strcat(r->notify, words[i].word);
+	}
+}
+
+static bool is_selected(const struct jobs *jobs, const struct job *job, const struct control_recipient *r)
+{
+	return r->tag == TAG_FREE && r->sender != CONTROL_NONE && r->header != CONTROL_NONE &&
+	       strcmp(r->channel, jobs->options->channel) == 0 && ascii_equal(r->host, job->host);
+}
+
+/* Marks our recipients with the lock.  Whoever cannot be locked is somebody else's, or for the next round. */
+static void lock_recipients(struct jobs *jobs, struct job *job)
+{
+	struct control *c = job->control;
+	size_t first = CONTROL_NONE, last = 0;
+
+	for (size_t i = 0; i < c->recipient_count; i++) {
+		if (is_selected(jobs, job, &c->recipients[i])) {
+			first = first == CONTROL_NONE ? i : first;
+			last = i;
+		}
+	}
+	if (first == CONTROL_NONE)
+		return;
+	if (tag_guard(c->fd, c->recipients[first].offset, c->recipients[last].offset) != TAG_OK)
+		return;
+	job->recipients = xcalloc(last - first + 1, sizeof *job->recipients);
+	for (size_t i = first; i <= last; i++) {
+		struct job_recipient *r = &job->recipients[job->count];
+
+		if (!is_selected(jobs, job, &c->recipients[i]) ||
+		    tag_lock(c->fd, c->recipients[i].offset, jobs->options->lock_pid) != TAG_OK)
+			continue;
+		r->line = &c->recipients[i];
+		set_notify(r);
+		job->count++;
+	}
+	tag_unguard(c->fd, c->recipients[first].offset, c->recipients[last].offset);
+	job->open = job->count;
+}
+
+/* Nothing in this job is for us: the scheduler is to look at the file again. */
+static void resync(struct jobs *jobs, struct job *job)
+{
+	buf_addf(&jobs->answers, "#resync %s\n", job->name);
+	finish_job(jobs, job);
+}
+
+static struct result local_trouble(const char *status, const char *words)
+{
+	return (struct result){ .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = status, .words = words };
+}
+
+/* The message file that belongs to a locked job.  Whatever is wrong with it, nobody's mail bounces. */
+static bool open_body(struct jobs *jobs, struct job *job)
+{
+	struct buf why = { 0 };
+	char *path = control_message_path(job->control);
+	bool ok = body_open(&job->body, path, job->control->body_offset, &why) == BODY_OK;
+
+	if (!ok) {
+		struct result r = local_trouble("4.3.0", buf_str(&why));
+
+		jobs_comment(jobs, "%s: %s", job->name, buf_str(&why));
+		job_fail(jobs, job, &r, "");
+	}
+	free(path);
+	buf_free(&why);
+	return ok;
+}
+
+/* Opens a job; false if it was answered at once and is gone. */
+static bool open_job(struct jobs *jobs, struct job *job)
+{
+	struct buf why = { 0 };
+	enum control_result result;
+
+	if (job->host == NULL) {
+		jobs_comment(jobs, "%s: no host in the job line and none on the command line", job->name);
+		finish_job(jobs, job);
+		return false;
+	}
+	result = control_open(job->name, &job->control, &why);
+	if (result != CONTROL_OK && result != CONTROL_NOT_MAIL)
+		jobs_comment(jobs, "%s", buf_str(&why));
+	buf_free(&why);
+	if (result == CONTROL_OK)
+		lock_recipients(jobs, job);
+	if (job->count == 0) {
+		resync(jobs, job);
+		return false;
+	}
+	job->opened = true;
+	job->headers = xcalloc(job->control->header_count, sizeof *job->headers);
+	return open_body(jobs, job);
+}
+
+/* ---- transactions ---- */
+
+static bool waits(const struct job_recipient *r)
+{
+	return r->outcome == OUTCOME_NONE && !r->under_way;
+}
+
+static bool has_waiting(struct job *job)
+{
+	while (job->next_waiting < job->count && !waits(&job->recipients[job->next_waiting]))
+		job->next_waiting++;
+	return job->next_waiting < job->count;
+}
+
+struct job *jobs_first_to_send(struct jobs *jobs)
+{
+	struct job *job = jobs->first, *next;
+
+	for (; job != NULL; job = next) {
+		next = job->next;
+		if (!job->opened && !open_job(jobs, job))
+			continue;
+		if (has_waiting(job))
+			return job;
+	}
+	return NULL;
+}
+
+static const struct header *header_of(struct job *job, size_t index)
+{
+	struct header *h = &job->headers[index];
+
+	if (h->wire.len == 0)
+		header_init(h, job->control->headers[index].text, job->control->headers[index].length);
+	return h;
+}
+
+static bool same_group(const struct job_recipient *a, const struct job_recipient *b)
+{
+	return a->line->sender == b->line->sender && a->line->header == b->line->header && a->retried == b->retried;
+}
+
+static const char *return_path(const struct control_sender *sender)
+{
+	if (strcmp(sender->channel, "error") == 0 || strcmp(sender->user, "<>") == 0)
+		return "";
+	return sender->user;
+}
+
+static void set_envelope(struct job *job, struct transaction *t, const struct job_recipient *first)
+{
+	const struct control *c = job->control;
+	const struct header *header = header_of(job, first->line->header);
+
+	t->envelope = (struct envelope){
+		.sender = return_path(&c->senders[first->line->sender]),
+		.eightbit = header->eightbit || job->body.eightbit,
+		.size = source_size(header, &job->body),
+		.envid = c->envid,
+		.ret = c->return_size,
+	};
+}
+
+struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit)
+{
+	size_t max = jobs->options->max_recipients, capacity = 0;
+	struct transaction *t = xcalloc(1, sizeof *t);
+	struct job_recipient *first = &job->recipients[job->next_waiting];
+
+	if (limit != 0 && limit < max)
+		max = limit;
+	t->owner = job;
+	t->retried = first->retried;
+	set_envelope(job, t, first);
+	for (size_t i = job->next_waiting; i < job->count && t->count < max; i++) {
+		struct job_recipient *r = &job->recipients[i];
+
+		if (!waits(r) || !same_group(r, first))
+			continue;
+		t->recipients = xgrow(t->recipients, t->count, &capacity, sizeof *t->recipients);
+		t->recipients[t->count++] = (struct transaction_recipient){
+			.to = { .address = r->line->user, .notify = r->notify[0] ? r->notify : NULL, .orcpt = r->line->orcpt },
+			.owner = r,
+		};
+		r->under_way = true;
+	}
+	job->under_way++;
+	return t;
+}
+
+void jobs_content(struct transaction *t, struct source *source)
+{
+	struct job *job = t->owner;
+	struct job_recipient *first = t->recipients[0].owner;
+
+	source_init(source, header_of(job, first->line->header), &job->body, !t->bdat);
+}
+
+/* ---- outcomes ---- */
+
+/* What people read about one recipient: its own RCPT and the reply that decided. */
+static void add_text(struct buf *text, const struct transaction_recipient *to, const struct result *r)
+{
+	if (to != NULL && r->stage != STAGE_CONNECT && r->stage != STAGE_LOCAL) {
+		buf_adds(text, "\r<<- RCPT TO:<");
+		text_add_clean_string(text, to->to.address, 600);
+		buf_addc(text, '>');
+		if (to->rcpt_reply != NULL && r->stage != STAGE_RCPT)
+			buf_addf(text, "\r->> %s", to->rcpt_reply);
+		if (r->stage != STAGE_RCPT)
+			buf_addf(text, "\r<<- (%s)", stage_name(r->stage));
+	}
+	if (r->remote)
+		buf_addf(text, "\r->> %d %s %s", r->code, r->status, r->words);
+	else
+		buf_addf(text, "smtp; %d (%s)", r->code ? r->code : 400, r->words);
+	if (r->maybe_duplicate)
+		buf_adds(text, " (delivery state unknown: the whole message was sent)");
+}
+
+/* Marks, then reports; the order makes a crash between them cost a duplicate at most (spool.md section 10). */
+static void conclude(struct jobs *jobs, struct job *job, struct job_recipient *r, const struct result *result,
+                     const struct transaction_recipient *to, const char *remote, bool server_reports)
+{
+	const struct control_recipient *line = r->line;
+	const struct control_header *header = &job->control->headers[line->header];
+	char agent[32];
+	struct buf text = { 0 };
+	struct notary notary = {
+		.recipient = line->user,
+		.action = result->outcome == OUTCOME_DELIVERED ? "delivered" : "failed",
+		.status = result->status,
+		.code = result->code ? result->code : 400,
+		.words = result->words,
+		.remote = remote,
+		.agent = agent,
+	};
+	enum report_word word = REPORT_DEFERRED;
+	pid_t pid = jobs->options->lock_pid;
+	int fd = job->control->fd;
+
+	snprintf(agent, sizeof agent, "lmtp[%ld]", (long)getpid());
+	add_text(&text, to, result);
+	switch (result->outcome) {
+	case OUTCOME_DELIVERED:
+		word = REPORT_OK3;
+		if (tag_unlock(fd, line->offset, pid, TAG_DONE) == TAG_ERROR)
+			jobs_comment(jobs, "%s: recipient at %jd is delivered but cannot be marked: %m", job->name,
+			             (intmax_t)line->offset);
+		if ((line->notify & NOTIFY_SUCCESS) && !server_reports)
+			word = diagnostic_append(fd, line->offset, header->offset, line->dsn_offset, time(NULL), &notary,
+			                         buf_str(&text)) ? REPORT_OK2 : REPORT_OK;
+		break;
+	case OUTCOME_FAILED:
+		/* without its d line the sender would never be told: then better try again later */
+		if (diagnostic_append(fd, line->offset, header->offset, line->dsn_offset, time(NULL), &notary,
+		                      buf_str(&text))) {
+			word = REPORT_ERROR2;
+			tag_unlock(fd, line->offset, pid, TAG_FAILED);
+			break;
+		}
+		jobs_comment(jobs, "%s: failure of the recipient at %jd cannot be written down: %m", job->name,
+		             (intmax_t)line->offset);
+		/* fall through */
+	case OUTCOME_DEFERRED:
+	case OUTCOME_NONE:
+		word = result->destination ? REPORT_RETRYAT : REPORT_DEFERRED;
+		tag_unlock(fd, line->offset, pid, TAG_FREE);
+		break;
+	}
+	report_add(&jobs->answers, job->control->id, line->offset, &notary, word, buf_str(&text));
+	buf_free(&text);
+	r->outcome = result->outcome;
+	job->open--;
+}
+
+void jobs_settled(struct jobs *jobs, struct transaction *t, size_t recipient, const struct result *result,
+                  const char *remote, bool server_reports)
+{
+	struct transaction_recipient *to = &t->recipients[recipient];
+
+	conclude(jobs, t->owner, to->owner, result, to, remote, server_reports);
+}
+
+static void finish_if_settled(struct jobs *jobs, struct job *job)
+{
+	if (job->open == 0 && job->under_way == 0)
+		finish_job(jobs, job);
+}
+
+void jobs_done(struct jobs *jobs, struct transaction *t)
+{
+	struct job *job = t->owner;
+
+	for (size_t i = 0; i < t->count; i++) {
+		struct job_recipient *r = t->recipients[i].owner;
+
+		r->under_way = false;
+		if (r->outcome == OUTCOME_NONE && !t->recipients[i].later)
+			r->retried = true;
+	}
+	job->next_waiting = 0;
+	job->under_way--;
+	free(t->recipients);
+	free(t);
+	finish_if_settled(jobs, job);
+}
+
+void job_fail(struct jobs *jobs, struct job *job, const struct result *result, const char *remote)
+{
+	for (size_t i = 0; i < job->count; i++)
+		if (waits(&job->recipients[i]))
+			conclude(jobs, job, &job->recipients[i], result, NULL, remote, false);
+	finish_if_settled(jobs, job);
+}
