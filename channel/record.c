@@ -9,6 +9,9 @@
 #include "lib/clock.h"
 #include "lib/text.h"
 
+/* A value longer than this is cut, so that a line fits into what syslog daemons take. */
+#define VALUE_MAX 1000
+
 void record_open(struct record *record)
 {
 	if (record->syslog)
@@ -26,23 +29,35 @@ static const char *outcome_name(enum outcome outcome)
 	return "deferred";
 }
 
+/* The bytes that make quotes unnecessary; the common case is added as it stands. */
+static bool is_plain(const char *value, size_t *length)
+{
+	const char *p = value;
+
+	while (*p > ' ' && *p < 127 && *p != '"' && *p != '\\' && *p != '=')
+		p++;
+	*length = (size_t)(p - value);
+	return *p == '\0' && *length > 0 && *length <= VALUE_MAX;
+}
+
 /* Bare if it is a plain word, else in double quotes with \ before " and \. */
 static void add_value(struct buf *line, const char *value)
 {
 	struct buf clean = { 0 };
+	size_t n;
 
-	text_add_clean_string(&clean, value, 1000);
-	if (clean.len > 0 && strpbrk(clean.data, " \"\\=") == NULL) {
-		buf_add(line, clean.data, clean.len);
-	} else {
-		buf_addc(line, '"');
-		for (const char *p = buf_str(&clean); *p != '\0'; p++) {
-			if (*p == '"' || *p == '\\')
-				buf_addc(line, '\\');
-			buf_addc(line, *p);
-		}
-		buf_addc(line, '"');
+	if (is_plain(value, &n)) {
+		buf_add(line, value, n);
+		return;
 	}
+	text_add_clean_string(&clean, value, VALUE_MAX);
+	buf_addc(line, '"');
+	for (const char *p = buf_str(&clean); *p != '\0'; p++) {
+		if (*p == '"' || *p == '\\')
+			buf_addc(line, '\\');
+		buf_addc(line, *p);
+	}
+	buf_addc(line, '"');
 	buf_free(&clean);
 }
 
@@ -53,7 +68,10 @@ static void add_field(const struct record *record, struct buf *line, const char 
 		text_add_json(line, value, strlen(value));
 		return;
 	}
-	buf_addf(line, "%s%s=", line->len > 0 ? " " : "", key);
+	if (line->len > 0)
+		buf_addc(line, ' ');
+	buf_adds(line, key);
+	buf_addc(line, '=');
 	add_value(line, value);
 }
 
