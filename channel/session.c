@@ -426,7 +426,8 @@ void session_polled(struct session *s, const struct pollfd *fds, size_t n)
 		s->write_blocked = false;
 }
 
-int64_t session_deadline(const struct session *s)
+/* When somebody's patience ends. */
+static int64_t expiry(const struct session *s)
 {
 	switch (s->state) {
 	case SESSION_CLOSED:
@@ -441,6 +442,14 @@ int64_t session_deadline(const struct session *s)
 	if (dialogue_idle(&s->dialogue))
 		return s->since + s->options->idle_timeout;
 	return dialogue_deadline(&s->dialogue);
+}
+
+int64_t session_deadline(const struct session *s)
+{
+	/* there is more content, and room for it: nothing to wait for */
+	if (s->state == SESSION_READY && s->dialogue.content != NULL && !s->write_blocked)
+		return 0;
+	return expiry(s);
 }
 
 static void expired(struct session *s)
@@ -473,7 +482,7 @@ void session_run(struct session *s)
 	if (s->readable && s->state != SESSION_CLOSED)
 		read_all(s);
 	if (s->state != SESSION_CLOSED && s->state != SESSION_CONNECTING && !s->closing &&
-	    clock_ms() >= session_deadline(s))
+	    clock_ms() >= expiry(s))
 		expired(s);
 	if (s->closing)
 		close_connection(s);
