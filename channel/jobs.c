@@ -4,12 +4,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "channel/spool/control.h"
 #include "channel/spool/diagnostic.h"
+#include "channel/spool/spoolid.h"
 #include "channel/spool/tag.h"
+#include "channel/spool/verbose.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/text.h"
@@ -24,12 +27,23 @@ struct job_recipient {
 	char notify[32];          /* value of NOTIFY= */
 };
 
+/* A transaction with the strings that were made for it alone. */
+struct job_transaction {
+	struct transaction transaction;      /* first: both are one address */
+	struct own_strings {
+		char *sender;
+		char *by;
+	} own;
+};
+
 struct job {
 	struct job *next;
 	char *name;
 	char *host;
 	int64_t received_at;
 	bool opened;
+	int verbose;              /* descriptor of the v file; -1 = none */
+	struct buf spool;         /* spool id */
 	struct control *control;
 	struct body body;
 	struct header *headers;   /* by index of the control file's blocks; made when first used */
@@ -53,7 +67,10 @@ static void free_job(struct job *job)
 		free(job->headers);
 		body_close(&job->body);
 	}
+	if (job->verbose >= 0)
+		close(job->verbose);
 	control_close(&job->control);
+	buf_free(&job->spool);
 	free(job->recipients);
 	free(job->name);
 	free(job->host);
@@ -82,6 +99,7 @@ void jobs_add(struct jobs *jobs, const char *path, const char *host)
 	job->host = host ? xstrdup(host) : NULL;
 	job->received_at = clock_ms();
 	job->body.fd = -1;
+	job->verbose = -1;
 	if (jobs->last == NULL)
 		jobs->first = job;
 	else
@@ -238,6 +256,8 @@ static bool open_body(struct jobs *jobs, struct job *job)
 
 		jobs_comment(jobs, "%s: %s", job->name, buf_str(&why));
 		job_fail(jobs, job, &r, &nowhere);
+	} else {
+		spoolid_add(&job->spool, &job->body.file);
 	}
 	free(path);
 	buf_free(&why);
@@ -248,6 +268,7 @@ static bool open_body(struct jobs *jobs, struct job *job)
 static bool open_job(struct jobs *jobs, struct job *job)
 {
 	struct buf why = { 0 };
+	struct stat st;
 	enum control_result result;
 
 	if (job->host == NULL) {
@@ -266,6 +287,8 @@ static bool open_job(struct jobs *jobs, struct job *job)
 		return false;
 	}
 	job->opened = true;
+	if (job->control->verbose != NULL && fstat(job->control->fd, &st) == 0)
+		job->verbose = verbose_open(job->control->verbose, st.st_uid);
 	job->headers = xcalloc(job->control->header_count, sizeof *job->headers);
 	return open_body(jobs, job);
 }
@@ -346,9 +369,19 @@ static const struct header *header_of(struct job *job, size_t index)
 	return h;
 }
 
-static bool same_group(const struct job_recipient *a, const struct job_recipient *b)
+/* Same string, or both absent. */
+static bool same_value(const char *a, const char *b)
 {
-	return a->line->sender == b->line->sender && a->line->header == b->line->header && a->retried == b->retried;
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+/* May both go in one transaction? */
+static bool same_group(const struct jobs *jobs, const struct job_recipient *a, const struct job_recipient *b)
+{
+	bool alone = (a->line->ezmlm != NULL || b->line->ezmlm != NULL) && !jobs->options->ignore_ezmlm;
+
+	return a->line->sender == b->line->sender && a->line->header == b->line->header && !alone &&
+	       a->retried == b->retried && same_value(a->line->by, b->line->by);
 }
 
 static const char *return_path(const struct control_sender *sender)
@@ -358,17 +391,43 @@ static const char *return_path(const struct control_sender *sender)
 	return sender->user;
 }
 
-static void set_envelope(struct job *job, struct transaction *t, const struct job_recipient *first)
+/* A mailing list's return path that names the recipient: "list-return" + tail + "-" + spool id + "@host". */
+static char *ezmlm_path(const char *sender, const char *tail, const char *spool)
+{
+	const char *at = strrchr(sender, '@');
+	int local = at ? (int)(at - sender) : (int)strlen(sender);
+
+	return xasprintf("%.*s%s-%s%s", local, sender, tail, spool, at ? at : "");
+}
+
+/* What is left of a BY= time, counted from the message's arrival (RFC 2852 section 4). */
+static char *remaining_by(const struct job *job, const char *by)
+{
+	char *rest;
+	long long seconds = strtoll(by, &rest, 10) - (long long)(time(NULL) - job->body.file.st_mtime);
+
+	/* the limit has passed: the smallest one that can still be said lets the server decide */
+	return xasprintf("%lld%s", seconds > 0 || strchr(rest, 'R') == NULL ? seconds : 1, rest);
+}
+
+static void set_envelope(struct jobs *jobs, struct job *job, struct transaction *t, const struct job_recipient *first)
 {
 	const struct control *c = job->control;
 	const struct header *header = header_of(job, first->line->header);
+	struct own_strings *own = &((struct job_transaction *)t)->own;
+	const char *sender = return_path(&c->senders[first->line->sender]);
 
+	if (first->line->ezmlm != NULL && *sender != '\0' && !jobs->options->ignore_ezmlm)
+		sender = own->sender = ezmlm_path(sender, first->line->ezmlm, buf_str(&job->spool));
+	if (first->line->by != NULL)
+		own->by = remaining_by(job, first->line->by);
 	t->envelope = (struct envelope){
-		.sender = return_path(&c->senders[first->line->sender]),
+		.sender = sender,
 		.eightbit = header->eightbit || job->body.eightbit,
 		.size = source_size(header, &job->body),
 		.envid = c->envid,
 		.ret = c->return_size,
+		.by = own->by,
 	};
 }
 
@@ -383,15 +442,16 @@ struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit, u
 	for (size_t i = job->next_waiting; i < job->count && (t == NULL || t->count < max); i++) {
 		struct job_recipient *r = &job->recipients[i];
 
-		if (!waits(r) || (first != NULL && !same_group(r, first)) || busy_elsewhere(jobs, r, session))
+		if (!waits(r) || (first != NULL && !same_group(jobs, r, first)) || busy_elsewhere(jobs, r, session))
 			continue;
 		if (t == NULL) {
-			t = xcalloc(1, sizeof *t);
+			t = xcalloc(1, sizeof(struct job_transaction));
 			first = r;
 		}
 		t->recipients = xgrow(t->recipients, t->count, &capacity, sizeof *t->recipients);
 		t->recipients[t->count++] = (struct transaction_recipient){
-			.to = { .address = r->line->user, .notify = r->notify[0] ? r->notify : NULL, .orcpt = r->line->orcpt },
+			.to = { .address = r->line->user, .notify = r->notify[0] ? r->notify : NULL, .orcpt = r->line->orcpt,
+			        .ignore_quota = jobs->options->ignore_quota },
 			.owner = r,
 		};
 		set_under_way(jobs, r, session);
@@ -399,7 +459,7 @@ struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit, u
 	if (t != NULL) {
 		t->owner = job;
 		t->retried = first->retried;
-		set_envelope(job, t, first);
+		set_envelope(jobs, job, t, first);
 		job->under_way++;
 	}
 	return t;
@@ -440,6 +500,7 @@ static void log_outcome(struct jobs *jobs, const struct job *job, const struct j
 {
 	struct record_entry entry = {
 		.message = job->control->id,
+		.spool = job->spool.len > 0 ? job->spool.data : NULL,
 		.recipient = r->line->user,
 		.orcpt = r->line->orcpt,
 		.result = result,
@@ -450,6 +511,28 @@ static void log_outcome(struct jobs *jobs, const struct job *job, const struct j
 	};
 
 	record_add(jobs->options->record, &entry);
+}
+
+/* For the user who watches by "sendmail -v". */
+static void tell_verbosely(const struct job *job, const struct job_recipient *r, const struct buf *text)
+{
+	struct buf line = { 0 };
+
+	if (job->verbose < 0)
+		return;
+	text_add_clean_string(&line, r->line->user, 600);
+	buf_addc(&line, ':');
+	for (size_t i = 0; i < text->len; i++) {
+		if (text->data[i] == '\r')
+			buf_adds(&line, "\n    ");
+		else
+			buf_addc(&line, text->data[i]);
+	}
+	buf_addc(&line, '\n');
+	/* whether a spectator sees it must not matter to the mail */
+	if (write(job->verbose, line.data, line.len) < 0)
+		line.len = 0;
+	buf_free(&line);
 }
 
 /* Marks, then reports; the order makes a crash between them cost a duplicate at most (spool.md section 10). */
@@ -482,6 +565,8 @@ static void conclude(struct jobs *jobs, struct job *job, struct job_recipient *r
 		if (tag_unlock(fd, line->offset, pid, TAG_DONE) == TAG_ERROR)
 			jobs_comment(jobs, "%s: recipient at %jd is delivered but cannot be marked: %m", job->name,
 			             (intmax_t)line->offset);
+		if (jobs->options->sync_marks)
+			fdatasync(fd);
 		if ((line->notify & NOTIFY_SUCCESS) && !how->server_reports)
 			word = diagnostic_append(fd, line->offset, header->offset, line->dsn_offset, time(NULL), &notary,
 			                         buf_str(&text)) ? REPORT_OK2 : REPORT_OK;
@@ -504,6 +589,7 @@ static void conclude(struct jobs *jobs, struct job *job, struct job_recipient *r
 		break;
 	}
 	report_add(&jobs->answers, job->control->id, line->offset, &notary, word, buf_str(&text));
+	tell_verbosely(job, r, &text);
 	buf_free(&text);
 	log_outcome(jobs, job, r, result, t, how);
 	r->outcome = result->outcome;
@@ -538,6 +624,8 @@ void jobs_done(struct jobs *jobs, struct transaction *t)
 	job->next_waiting = 0;
 	job->under_way--;
 	free(t->recipients);
+	free(((struct job_transaction *)t)->own.sender);
+	free(((struct job_transaction *)t)->own.by);
 	free(t);
 	finish_if_settled(jobs, job);
 }

@@ -28,6 +28,9 @@ struct jobs_options {
 	size_t max_recipients;    /* in one transaction */
 	pid_t lock_pid;           /* written into locks */
 	struct record *record;    /* the log of outcomes */
+	bool ignore_ezmlm;        /* no return path of its own for each EZMLM= recipient */
+	bool ignore_quota;        /* ask for delivery over quota */
+	bool sync_marks;          /* a mark in the control file is on the disk before it is reported */
 };
 
 /* Recipients under way, found by address whatever its case. */

@@ -104,6 +104,7 @@ static void compose(const struct record *record, struct buf *line, const struct 
 		buf_addc(line, '{');
 	snprintf(number, sizeof number, "%" PRIu64, e->message);
 	add_field(record, line, "message", number);
+	add_field(record, line, "spool", e->spool ? e->spool : "-");
 	add_field(record, line, "recipient", e->recipient);
 	add_field(record, line, "orcpt", e->orcpt ? e->orcpt : "-");
 	add_field(record, line, "outcome", outcome_name(r->outcome));

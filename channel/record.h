@@ -3,6 +3,7 @@
  * log, as key=value in a fixed order or as JSON.
  *
  *   message     leading number of the control file's name
+ *   spool       the message's spool id, as in the logs of all ZMailer programs
  *   recipient   the user of the address quad
  *   orcpt       ORCPT= of the N line, "-" without
  *   outcome     delivered, deferred or failed
@@ -43,6 +44,7 @@ struct record_connection {
 
 struct record_entry {
 	uint64_t message;
+	const char *spool;               /* NULL = not known */
 	const char *recipient;
 	const char *orcpt;               /* NULL = none */
 	const struct result *result;

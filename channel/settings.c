@@ -14,6 +14,7 @@
 #include "lib/log.h"
 #include "lib/options.h"
 #include "lib/parse.h"
+#include "lib/zenv.h"
 
 /* SMTP's own port: LMTP must never be meant by it (RFC 2033 section 5). */
 #define PORT_SMTP 25
@@ -55,11 +56,15 @@ static const struct program program = {
 	         "-O connections=N         sessions to one target, 1 to 16 (default 1)\n"
 	         "-O idle=TIME             keep an unused connection that long (default 60s)\n"
 	         "-O ignore-caps=A,B       behave as if the server had not announced these\n"
+	         "-O ignore-ezmlm          no return path of its own for each mailing list recipient\n"
+	         "-O ignore-quota          ask a server that announces IGNOREQUOTA to deliver over quota\n"
 	         "-O log=keys|json         form of the log lines (keys)\n"
 	         "-O map-reply=CODE[/x.y.z]:temp|perm   what this reply to a recipient means; repeatable\n"
 	         "-O max-age=TIME          close a connection that old when it is free (default 1h)\n"
 	         "-O max-messages=N        ... that has carried so many (default 10000)\n"
 	         "-O max-rcpts=N           recipients in one transaction (default 1000)\n"
+	         "-O max-time=TIME         longest time for one transaction as a whole (default 4h)\n"
+	         "-O sync=marks            force each delivery mark to the disk\n"
 	         "TIME is like 1h30m; bare digits are seconds.",
 };
 
@@ -150,6 +155,18 @@ static bool set_ignored_caps(struct settings *set, const char *value)
 	return *value != '\0';
 }
 
+static bool set_ignore_ezmlm(struct settings *set, const char *value)
+{
+	set->jobs.ignore_ezmlm = true;
+	return *value == '\0';
+}
+
+static bool set_ignore_quota(struct settings *set, const char *value)
+{
+	set->jobs.ignore_quota = true;
+	return *value == '\0';
+}
+
 static bool set_log(struct settings *set, const char *value)
 {
 	set->record.format = strcmp(value, "json") == 0 ? RECORD_JSON : RECORD_KEYS;
@@ -205,6 +222,17 @@ static bool set_max_rcpts(struct settings *set, const char *value)
 	return true;
 }
 
+static bool set_max_time(struct settings *set, const char *value)
+{
+	return take_ms(value, &set->session.dialogue.whole_timeout) && set->session.dialogue.whole_timeout > 0;
+}
+
+static bool set_sync(struct settings *set, const char *value)
+{
+	set->jobs.sync_marks = true;
+	return strcmp(value, "marks") == 0;
+}
+
 static const struct {
 	const char *key;
 	bool (*set)(struct settings *set, const char *value);
@@ -213,11 +241,15 @@ static const struct {
 	{ "connections", set_connections },
 	{ "idle", set_idle },
 	{ "ignore-caps", set_ignored_caps },
+	{ "ignore-ezmlm", set_ignore_ezmlm },
+	{ "ignore-quota", set_ignore_quota },
 	{ "log", set_log },
 	{ "map-reply", set_map_reply },
 	{ "max-age", set_max_age },
 	{ "max-messages", set_max_messages },
 	{ "max-rcpts", set_max_rcpts },
+	{ "max-time", set_max_time },
+	{ "sync", set_sync },
 };
 
 static void take_extra(struct settings *set, const char *argument)
@@ -271,6 +303,14 @@ static void take_log(struct settings *set, const char *path)
 		complain("protocol log %s: %s; going on without", path, strerror(errno));
 }
 
+/* SYSLOGFLG of ZENV: one line per recipient if there is a T in it, or no such variable (transport-agent.md section 1). */
+static bool syslog_wanted(void)
+{
+	const char *flags = zenv("SYSLOGFLG");
+
+	return flags == NULL || strpbrk(flags, "tT") != NULL;
+}
+
 static void set_defaults(struct settings *set)
 {
 	static char name[256];
@@ -283,6 +323,7 @@ static void set_defaults(struct settings *set)
 				.data_timeout = 5 * 60 * 1000,
 				.final_timeout = 20 * 60 * 1000,
 				.write_timeout = 5 * 60 * 1000,
+				.whole_timeout = 4 * 60 * 60 * 1000,
 			},
 			.connect = { .timeout = 3 * 60 * 1000 },
 			.idle_timeout = 60 * 1000,
@@ -291,10 +332,11 @@ static void set_defaults(struct settings *set)
 			.transcript = &set->transcript,
 		},
 		.transcript = { .fd = -1 },
-		.record = { .transcript = &set->transcript, .syslog = true },
+		.record = { .transcript = &set->transcript },
 		.port = PORT_SMTP,
 		.connections = 1,
 	};
+	set->record.syslog = syslog_wanted();
 	if (gethostname(name, sizeof name - 1) != 0 || name[0] == '\0')
 		strcpy(name, "localhost");
 	set->session.opening.name = name;
@@ -362,6 +404,8 @@ void settings_read(struct settings *set, int argc, char **argv)
 	int c;
 
 	set_defaults(set);
+	if (zenv("BINDADDR") != NULL)
+		take_local_address(set, zenv("BINDADDR"));
 	while ((c = option_next(&program, argc, argv)) != -1)
 		take_option(set, c, optarg);
 	if (optind < argc)
