@@ -134,6 +134,8 @@ sub unfinished($self) {
 	return undef unless $self->{fh};
 	my $step = $self->{steps}[0];
 	return undef if !$step || ($step->{do} // '') =~ /^(?:serve|end|close|reset|shut)$/;
+	# what only we would have done for a client that has left
+	return undef if $self->{eof} && !grep { $_->{expect} } @{$self->{steps}};
 	return $step->{text} // $step->{expect} // $step->{do};
 }
 

@@ -234,7 +234,9 @@ sub _defaults($self) {
 
 # As a scheduler feeds: one job first, then all the rest at once.
 sub _default_jobs($self) {
-	my ($first, @rest) = map { "job $_" } (map { $_->{name} } @{$self->{messages}}), sort keys %{$self->{controls}};
+	my %seen;
+	my ($first, @rest) = map { "job $_" } grep { !$seen{$_}++ } (map { $_->{name} } @{$self->{messages}}),
+		sort keys %{$self->{controls}};
 	return ($first // (), 'wait', @rest);
 }
 
