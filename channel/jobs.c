@@ -1,5 +1,6 @@
 #include "channel/jobs.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -295,12 +296,29 @@ static struct job_recipient **bucket(struct jobs *jobs, const struct job_recipie
 	return &jobs->busy[hash % BUSY_BUCKETS];
 }
 
+/* Another entry for the same address, NULL if there is none. */
+static const struct job_recipient *find_busy(struct jobs *jobs, const struct job_recipient *r)
+{
+	const struct job_recipient *b = *bucket(jobs, r);
+
+	while (b != NULL && !ascii_equal(b->line->user, r->line->user))
+		b = b->busy_next;
+	return b;
+}
+
 static bool busy_elsewhere(struct jobs *jobs, const struct job_recipient *r, unsigned session)
 {
-	for (const struct job_recipient *b = *bucket(jobs, r); b != NULL; b = b->busy_next)
-		if (b->session != session && ascii_equal(b->line->user, r->line->user))
-			return true;
-	return false;
+	const struct job_recipient *b = find_busy(jobs, r);
+
+	/* all entries of one address are on one session */
+	return b != NULL && b->session != session;
+}
+
+unsigned job_bound_to(struct jobs *jobs, const struct job *job)
+{
+	const struct job_recipient *b = find_busy(jobs, &job->recipients[job->next_waiting]);
+
+	return b ? b->session : UINT_MAX;
 }
 
 static void set_under_way(struct jobs *jobs, struct job_recipient *r, unsigned session)
