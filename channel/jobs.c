@@ -1,5 +1,6 @@
 #include "channel/jobs.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,51 +9,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "channel/spool/control.h"
-#include "channel/spool/diagnostic.h"
+#include "channel/job.h"
+#include "channel/outcome.h"
 #include "channel/spool/spoolid.h"
 #include "channel/spool/tag.h"
 #include "channel/spool/verbose.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/text.h"
-
-struct job_recipient {
-	const struct control_recipient *line;
-	enum outcome outcome;
-	bool under_way;           /* in a transaction now */
-	bool retried;             /* was in one that broke before it was answered */
-	unsigned session;         /* on which it is under way */
-	struct job_recipient *busy_next;
-	char notify[32];          /* value of NOTIFY= */
-};
-
-/* A transaction with the strings that were made for it alone. */
-struct job_transaction {
-	struct transaction transaction;      /* first: both are one address */
-	struct own_strings {
-		char *sender;
-		char *by;
-	} own;
-};
-
-struct job {
-	struct job *next;
-	char *name;
-	char *host;
-	int64_t received_at;
-	bool opened;
-	int verbose;              /* descriptor of the v file; -1 = none */
-	struct buf spool;         /* spool id */
-	struct control *control;
-	struct body body;
-	struct header *headers;   /* by index of the control file's blocks; made when first used */
-	struct job_recipient *recipients;
-	size_t count;
-	size_t open;              /* recipients without an outcome */
-	size_t next_waiting;      /* no recipient before this one waits to be sent */
-	size_t under_way;         /* transactions */
-};
 
 void jobs_init(struct jobs *jobs, const struct jobs_options *options)
 {
@@ -332,12 +296,29 @@ static struct job_recipient **bucket(struct jobs *jobs, const struct job_recipie
 	return &jobs->busy[hash % BUSY_BUCKETS];
 }
 
+/* Another entry for the same address, NULL if there is none. */
+static const struct job_recipient *find_busy(struct jobs *jobs, const struct job_recipient *r)
+{
+	const struct job_recipient *b = *bucket(jobs, r);
+
+	while (b != NULL && !ascii_equal(b->line->user, r->line->user))
+		b = b->busy_next;
+	return b;
+}
+
 static bool busy_elsewhere(struct jobs *jobs, const struct job_recipient *r, unsigned session)
 {
-	for (const struct job_recipient *b = *bucket(jobs, r); b != NULL; b = b->busy_next)
-		if (b->session != session && ascii_equal(b->line->user, r->line->user))
-			return true;
-	return false;
+	const struct job_recipient *b = find_busy(jobs, r);
+
+	/* all entries of one address are on one session */
+	return b != NULL && b->session != session;
+}
+
+unsigned job_bound_to(struct jobs *jobs, const struct job *job)
+{
+	const struct job_recipient *b = find_busy(jobs, &job->recipients[job->next_waiting]);
+
+	return b ? b->session : UINT_MAX;
 }
 
 static void set_under_way(struct jobs *jobs, struct job_recipient *r, unsigned session)
@@ -473,135 +454,12 @@ void jobs_content(struct transaction *t, struct source *source)
 	source_init(source, header_of(job, first->line->header), &job->body, !t->bdat);
 }
 
-/* ---- outcomes ---- */
-
-/* What people read about one recipient: its own RCPT and the reply that decided. */
-static void add_text(struct buf *text, const struct transaction_recipient *to, const struct result *r)
-{
-	if (to != NULL && r->stage != STAGE_CONNECT && r->stage != STAGE_LOCAL) {
-		buf_adds(text, "\r<<- RCPT TO:<");
-		text_add_clean_string(text, to->to.address, 600);
-		buf_addc(text, '>');
-		if (to->rcpt_reply != NULL && r->stage != STAGE_RCPT)
-			buf_addf(text, "\r->> %s", to->rcpt_reply);
-		if (r->stage != STAGE_RCPT)
-			buf_addf(text, "\r<<- (%s)", stage_name(r->stage));
-	}
-	if (r->remote)
-		buf_addf(text, "\r->> %d %s %s", r->code, r->status, r->words);
-	else
-		buf_addf(text, "smtp; %d (%s)", r->code ? r->code : 400, r->words);
-	if (r->maybe_duplicate)
-		buf_adds(text, " (delivery state unknown: the whole message was sent)");
-}
-
-static void log_outcome(struct jobs *jobs, const struct job *job, const struct job_recipient *r,
-                        const struct result *result, const struct transaction *t, const struct settlement *how)
-{
-	struct record_entry entry = {
-		.message = job->control->id,
-		.spool = job->spool.len > 0 ? job->spool.data : NULL,
-		.recipient = r->line->user,
-		.orcpt = r->line->orcpt,
-		.result = result,
-		.connection = how->connection,
-		.received_at = job->received_at,
-		.begun_at = t ? t->begun_at : 0,
-		.sent_at = t ? t->sent_at : 0,
-	};
-
-	record_add(jobs->options->record, &entry);
-}
-
-/* For the user who watches by "sendmail -v". */
-static void tell_verbosely(const struct job *job, const struct job_recipient *r, const struct buf *text)
-{
-	struct buf line = { 0 };
-
-	if (job->verbose < 0)
-		return;
-	text_add_clean_string(&line, r->line->user, 600);
-	buf_addc(&line, ':');
-	for (size_t i = 0; i < text->len; i++) {
-		if (text->data[i] == '\r')
-			buf_adds(&line, "\n    ");
-		else
-			buf_addc(&line, text->data[i]);
-	}
-	buf_addc(&line, '\n');
-	/* whether a spectator sees it must not matter to the mail */
-	if (write(job->verbose, line.data, line.len) < 0)
-		line.len = 0;
-	buf_free(&line);
-}
-
-/* Marks, then reports; the order makes a crash between them cost a duplicate at most (spool.md section 10). */
-static void conclude(struct jobs *jobs, struct job *job, struct job_recipient *r, const struct result *result,
-                     const struct transaction *t, const struct transaction_recipient *to,
-                     const struct settlement *how)
-{
-	const struct control_recipient *line = r->line;
-	const struct control_header *header = &job->control->headers[line->header];
-	char agent[32];
-	struct buf text = { 0 };
-	struct notary notary = {
-		.recipient = line->user,
-		.action = result->outcome == OUTCOME_DELIVERED ? "delivered" : "failed",
-		.status = result->status,
-		.code = result->code ? result->code : 400,
-		.words = result->words,
-		.remote = how->remote,
-		.agent = agent,
-	};
-	enum report_word word = REPORT_DEFERRED;
-	pid_t pid = jobs->options->lock_pid;
-	int fd = job->control->fd;
-
-	snprintf(agent, sizeof agent, "lmtp[%ld]", (long)getpid());
-	add_text(&text, to, result);
-	switch (result->outcome) {
-	case OUTCOME_DELIVERED:
-		word = REPORT_OK3;
-		if (tag_unlock(fd, line->offset, pid, TAG_DONE) == TAG_ERROR)
-			jobs_comment(jobs, "%s: recipient at %jd is delivered but cannot be marked: %m", job->name,
-			             (intmax_t)line->offset);
-		if (jobs->options->sync_marks)
-			fdatasync(fd);
-		if ((line->notify & NOTIFY_SUCCESS) && !how->server_reports)
-			word = diagnostic_append(fd, line->offset, header->offset, line->dsn_offset, time(NULL), &notary,
-			                         buf_str(&text)) ? REPORT_OK2 : REPORT_OK;
-		break;
-	case OUTCOME_FAILED:
-		/* without its d line the sender would never be told: then better try again later */
-		if (diagnostic_append(fd, line->offset, header->offset, line->dsn_offset, time(NULL), &notary,
-		                      buf_str(&text))) {
-			word = REPORT_ERROR2;
-			tag_unlock(fd, line->offset, pid, TAG_FAILED);
-			break;
-		}
-		jobs_comment(jobs, "%s: failure of the recipient at %jd cannot be written down: %m", job->name,
-		             (intmax_t)line->offset);
-		/* fall through */
-	case OUTCOME_DEFERRED:
-	case OUTCOME_NONE:
-		word = result->destination ? REPORT_RETRYAT : REPORT_DEFERRED;
-		tag_unlock(fd, line->offset, pid, TAG_FREE);
-		break;
-	}
-	report_add(&jobs->answers, job->control->id, line->offset, &notary, word, buf_str(&text));
-	tell_verbosely(job, r, &text);
-	buf_free(&text);
-	log_outcome(jobs, job, r, result, t, how);
-	r->outcome = result->outcome;
-	job->open--;
-}
-
 void jobs_settled(struct jobs *jobs, struct transaction *t, size_t recipient, const struct result *result,
                   const struct settlement *how)
 {
 	struct transaction_recipient *to = &t->recipients[recipient];
 
-	conclude(jobs, t->owner, to->owner, result, t, to, how);
+	outcome_conclude(jobs, t->owner, to->owner, result, t, to, how);
 }
 
 static void finish_if_settled(struct jobs *jobs, struct job *job)
@@ -634,6 +492,6 @@ void job_fail(struct jobs *jobs, struct job *job, const struct result *result, c
 {
 	for (size_t i = 0; i < job->count; i++)
 		if (waits(&job->recipients[i]))
-			conclude(jobs, job, &job->recipients[i], result, NULL, NULL, how);
+			outcome_conclude(jobs, job, &job->recipients[i], result, NULL, NULL, how);
 	finish_if_settled(jobs, job);
 }

@@ -69,6 +69,9 @@ int64_t job_received_at(const struct job *job);
  */
 struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit, unsigned session);
 
+/* The session that its first waiting recipient has other mail under way on; UINT_MAX if there is none. */
+unsigned job_bound_to(struct jobs *jobs, const struct job *job);
+
 /* Where the content of a transaction comes from. */
 void jobs_content(struct transaction *t, struct source *source);
 

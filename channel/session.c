@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "lib/clock.h"
+#include "lib/log.h"
 #include "lib/text.h"
 
 #define READ_SIZE ((size_t)64 * 1024)
@@ -49,6 +50,16 @@ void session_free(struct session *s)
 
 /* ---- what the machine wants done ---- */
 
+/* A peer that got out of step is talked to one message at a time from now on. */
+static void warn_once(struct peer *peer, const char *why)
+{
+	if (!peer->trust.careful || peer->warned)
+		return;
+	peer->warned = true;
+	complain("%s: out of step with the server, nothing is sent ahead of its replies any more: %s",
+	         peer->target->text, why);
+}
+
 static void take_actions(struct session *s)
 {
 	struct action a;
@@ -67,6 +78,7 @@ static void take_actions(struct session *s)
 			break;
 		case ACTION_CLOSE:
 			transcript_addf(s->options->transcript, "%s", a.why);
+			warn_once(s->peer, a.why);
 			s->closing = true;
 			break;
 		}
