@@ -29,6 +29,7 @@
 
 static const struct option_help options[] = {
 	{ '1', NULL, "close the connection after each transaction" },
+	{ 'A', "FILE", "authenticate with the secrets in FILE, see smtp-auth-secrets(5)" },
 	{ 'c', "CHANNEL", "deliver recipients of this channel (default smtp)" },
 	{ 'F', "TARGET", "deliver everything there: UNIX:/path, [address], [address]:port or name" },
 	{ 'h', "NAME", "our name in LHLO (default: this host's name)" },
@@ -37,6 +38,7 @@ static const struct option_help options[] = {
 	{ 'p', "PORT", "TCP port" },
 	{ 'P', NULL, "no pipelining" },
 	{ 's', NULL, "show progress in the process title" },
+	{ 'S', "FILE", "how to do TLS, see tls.conf(5)" },
 	{ 'T', "[STEP=]TIME", "time limits: conn, cmd, data, dot, tcpw; default cmd" },
 	{ '6', NULL, "accepted, without meaning here" },
 	{ 'd', NULL, "accepted, without meaning here" },
@@ -56,16 +58,21 @@ static const struct program program = {
 	.synopsis = "[option ...] [host]",
 	.purpose = "Delivers the messages a ZMailer scheduler names on standard input over LMTP.",
 	.options = options,
-	.notes = "-O chunking=no        always DATA, never BDAT\n"
+	.notes = "-O auth=A,B           authenticate by these, in this order: login, plain, scram-sha-256, external\n"
+	         "-O auth-cleartext     let a password cross a network unencrypted\n"
+	         "-O chunking=no        always DATA, never BDAT\n"
 	         "-O idle=TIME          keep an unused connection that long (default 60s)\n"
 	         "-O ignore-caps=A,B    behave as if the server had not announced these\n"
 	         "-O max-rcpts=N        recipients in one transaction (default 1000)\n"
+	         "-O tls=none|may|must|verify    STARTTLS: never, if offered (default), always, always with a certificate\n"
+	         "                      that is valid for the server\n"
 	         "TIME is like 1h30m; bare digits are seconds.",
 };
 
 struct settings {
 	struct jobs_options jobs;
 	struct session_options session;
+	struct security security;
 	struct transcript transcript;
 	const char *target;          /* -F, NULL without */
 	uint16_t port;
@@ -131,9 +138,15 @@ static void take_extra(struct settings *set, const char *argument)
 	const char *equals = strchr(argument, '=');
 	const char *value = equals ? equals + 1 : "";
 	size_t n = equals ? (size_t)(equals - argument) : strlen(argument);
+	struct buf why = { 0 };
 	int64_t seconds;
 	uint64_t number;
 
+	if (security_option(&set->security, argument, &why)) {
+		if (why.len > 0)
+			option_usage(&program, "-O %s: %s", argument, buf_str(&why));
+		return;
+	}
 #define KEY(name) (n == strlen(name) && strncmp(argument, name, n) == 0)
 	if (KEY("chunking") && strcmp(value, "no") == 0)
 		set->session.dialogue.no_chunking = true;
@@ -168,6 +181,8 @@ static void set_defaults(struct settings *set)
 		.port = PORT_NONE,
 	};
 	set->session.transcript = &set->transcript;
+	security_init(&set->security);
+	set->session.security = &set->security;
 	if (gethostname(set->name, sizeof set->name - 1) != 0 || set->name[0] == '\0')
 		strcpy(set->name, "localhost");
 	set->session.opening.name = set->name;
@@ -181,6 +196,7 @@ static void parse_options(struct settings *set, int argc, char **argv, const cha
 	while ((c = option_next(&program, argc, argv)) != -1) {
 		switch (c) {
 		case '1': set->session.one_transaction = true; break;
+		case 'A': set->security.secrets_path = xstrdup(optarg); break;
 		case 'c': set->jobs.channel = xstrdup(optarg); break;
 		case 'F': set->target = xstrdup(optarg); break;
 		case 'h': set->session.opening.name = xstrdup(optarg); break;
@@ -192,6 +208,7 @@ static void parse_options(struct settings *set, int argc, char **argv, const cha
 			set->port = (uint16_t)number;
 			break;
 		case 'P': set->session.dialogue.no_pipelining = true; break;
+		case 'S': set->security.tls_path = xstrdup(optarg); break;
 		case 's': set->titles = true; break;
 		case 'T': take_time_limit(set, optarg); break;
 		default: break;
@@ -220,6 +237,16 @@ static void check_target(struct settings *set)
 	if (t->kind != TARGET_UNIX && t->port == PORT_NONE)
 		option_usage(&program, "-F %s: give the port of the LMTP server with -p", set->target);
 	target_destroy(&t);
+}
+
+/* With damaged settings nothing is delivered: what they should have protected would go unprotected. */
+static void start_security(struct security *security, const char *channel)
+{
+	struct buf why = { 0 };
+
+	security->channel = channel;
+	if (!security_start(security, &why))
+		die(EX_CONFIG, "%s", buf_str(&why));
 }
 
 /*
@@ -269,6 +296,7 @@ static void free_peers(struct peers *peers)
 {
 	for (size_t i = 0; i < peers->count; i++) {
 		target_destroy(&peers->list[i]->target);
+		tls_peer_forget(&peers->list[i]->tls);
 		buf_free(&peers->list[i]->failure_words);
 		free(peers->list[i]);
 	}
@@ -538,6 +566,7 @@ int main(int argc, char **argv)
 	parse_options(&settings, argc, argv, &log);
 	check_target(&settings);
 	log_as_comments();
+	start_security(&settings.security, settings.jobs.channel);
 	settings.jobs.lock_pid = lock_pid();
 	if (log != NULL && !transcript_open(&settings.transcript, log))
 		complain("protocol log %s: %s; going on without", log, strerror(errno));
@@ -551,6 +580,7 @@ int main(int argc, char **argv)
 	session_free(&loop.session);
 	jobs_free(&loop.jobs);
 	free_peers(&loop.peers);
+	security_free(&settings.security);
 	buf_free(&loop.input);
 	free(settings.ignore_caps);
 	return EX_OK;
