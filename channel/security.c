@@ -15,11 +15,8 @@
 
 void security_init(struct security *sec)
 {
-	struct buf why = { 0 };
-
 	*sec = (struct security){ 0 };
-	sasl_order_parse(DEFAULT_ORDER, &sec->order, &why);
-	buf_free(&why);
+	sasl_order_parse(DEFAULT_ORDER, &sec->order);
 }
 
 void security_free(struct security *sec)
@@ -30,7 +27,7 @@ void security_free(struct security *sec)
 
 /* ---- the command line ---- */
 
-static void take_wish(struct security *sec, const char *value, struct buf *why)
+bool security_set_tls(struct security *sec, const char *value)
 {
 	static const char *const words[] = {
 		[TLS_WISH_NONE] = "none", [TLS_WISH_MAY] = "may", [TLS_WISH_MUST] = "must", [TLS_WISH_VERIFY] = "verify",
@@ -39,23 +36,15 @@ static void take_wish(struct security *sec, const char *value, struct buf *why)
 	for (size_t i = TLS_WISH_NONE; i < sizeof words / sizeof words[0]; i++) {
 		if (strcmp(value, words[i]) == 0) {
 			sec->wish = (enum tls_wish)i;
-			return;
+			return true;
 		}
 	}
-	buf_adds(why, "expected none, may, must or verify");
+	return false;
 }
 
-bool security_option(struct security *sec, const char *argument, struct buf *why)
+bool security_set_auth(struct security *sec, const char *value)
 {
-	if (strncmp(argument, "tls=", 4) == 0)
-		take_wish(sec, argument + 4, why);
-	else if (strncmp(argument, "auth=", 5) == 0)
-		sasl_order_parse(argument + 5, &sec->order, why);
-	else if (strcmp(argument, "auth-cleartext") == 0)
-		sec->cleartext = true;
-	else
-		return false;
-	return true;
+	return sasl_order_parse(value, &sec->order);
 }
 
 static bool contradicts(const struct security *sec, struct buf *why)

@@ -35,8 +35,9 @@ struct security {
 void security_init(struct security *sec);
 void security_free(struct security *sec);
 
-/* Takes an argument of -O if it is about security: then true, with what is wrong in `why` if anything is. */
-bool security_option(struct security *sec, const char *argument, struct buf *why);
+/* The values of -O tls and -O auth; false if they make no sense. */
+bool security_set_tls(struct security *sec, const char *value);
+bool security_set_auth(struct security *sec, const char *value);
 
 /*
  * All options are known: reads the file of -S and gets TLS ready; with -A no core file of this process will be written.

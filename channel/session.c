@@ -49,12 +49,22 @@ void session_free(struct session *s)
 {
 	close_connection(s);
 	buf_free(&s->connecting.why);
-	buf_free(&s->opening_out);
+	buf_free(&s->tls_words);
 	buf_free(&s->remote);
 	source_free(&s->source);
 }
 
 /* ---- what the machine wants done ---- */
+
+/* A peer that got out of step is talked to one message at a time from now on. */
+static void warn_once(struct peer *peer, const char *why)
+{
+	if (!peer->trust.careful || peer->warned)
+		return;
+	peer->warned = true;
+	complain("%s: out of step with the server, nothing is sent ahead of its replies any more: %s",
+	         peer->target->text, why);
+}
 
 static void take_actions(struct session *s)
 {
@@ -74,6 +84,7 @@ static void take_actions(struct session *s)
 			break;
 		case ACTION_CLOSE:
 			transcript_addf(s->options->transcript, "%s", a.why);
+			warn_once(s->peer, a.why);
 			s->closing = true;
 			break;
 		}
@@ -93,7 +104,7 @@ static void fail_opening(struct session *s, enum stage stage, int code, const ch
 	buf_adds(&peer->failure_words, words);
 	/* configuration trouble: the postmaster must see whose */
 	if (stage == STAGE_STARTTLS || stage == STAGE_AUTH)
-		buf_addf(&peer->failure_words, " (%s at %s)", stage_name(stage), peer->target->text);
+		buf_addf(&peer->failure_words, " (%s at %s)", stage == STAGE_AUTH ? "AUTH" : "TLS", peer->target->text);
 	strncpy(peer->failure_status, status, sizeof peer->failure_status - 1);
 	peer->failed_at = clock_ms();
 	peer->failure = (struct result){
@@ -163,20 +174,18 @@ static void tls_failed(struct session *s, const char *why)
 	buf_free(&words);
 }
 
-/* Who the peer is goes on record, once for each process where a password is trusted to it. */
+/* Who the peer is goes on record, and to the postmaster where a password is trusted to somebody unknown. */
 static void tell_about_tls(struct session *s)
 {
-	struct buf text = { 0 };
+	struct peer *peer = s->peer;
 
-	tls_describe(s->stream.tls, &text);
-	transcript_addf(s->options->transcript, "TLS: %s", buf_str(&text));
-	if (s->auth_run != NULL && !s->peer->unverified_said && !tls_verified(s->stream.tls) &&
-	    !target_is_local(s->peer->target)) {
-		complain("%s gets a password over a connection whose other end is not known for sure: %s",
-		         s->peer->target->text, buf_str(&text));
-		s->peer->unverified_said = true;
-	}
-	buf_free(&text);
+	tls_describe(s->stream.tls, &s->tls_words);
+	transcript_addf(s->options->transcript, "TLS: %s", buf_str(&s->tls_words));
+	if (s->auth_run == NULL || peer->unverified_said || tls_verified(s->stream.tls) || target_is_local(peer->target))
+		return;
+	complain("%s gets our password, although its certificate does not prove who it is: %s", peer->target->text,
+	         buf_str(&s->tls_words));
+	peer->unverified_said = true;
 }
 
 static void handshake_done(struct session *s)
@@ -270,7 +279,10 @@ static void start_connecting(struct session *s)
 	enum connect_state state;
 	int fd = -1;
 
+	s->started_at = clock_ms();
+	s->opened_at = s->ready_at = 0;
 	buf_clear(&s->remote);
+	buf_clear(&s->tls_words);
 	if (s->peer->target->kind == TARGET_UNIX)
 		buf_addf(&s->remote, " (UNIX:%s)", s->peer->target->name);
 	else if (s->peer->target->kind == TARGET_NAME)
@@ -323,11 +335,22 @@ static void become_ready(struct session *s)
 	s->waiting = NULL;
 	s->peer->failed_at = 0;
 	dialogue_init(&s->dialogue, &s->options->dialogue, &s->opening.caps, &s->peer->trust);
-	s->since = clock_ms();
+	s->since = s->ready_at = clock_ms();
 	begin_now(s, t);
 }
 
 /* ---- beginning ---- */
+
+/* A connection that gets nothing new: it is closed as soon as it is idle. */
+static bool used_up(const struct session *s)
+{
+	const struct session_options *o = s->options;
+
+	if (s->transactions == 0)
+		return false;
+	return o->one_transaction || s->transactions >= o->max_messages || clock_ms() - s->opened_at >= o->max_age ||
+	       (s->opening.caps.mail_max != 0 && s->dialogue.mails >= s->opening.caps.mail_max);
+}
 
 bool session_wants(const struct session *s, const struct peer *peer)
 {
@@ -337,9 +360,7 @@ bool session_wants(const struct session *s, const struct peer *peer)
 		return false;
 	if (s->peer != peer)
 		return dialogue_idle(&s->dialogue);
-	if (s->options->one_transaction && s->transactions > 0)
-		return false;
-	return dialogue_wants(&s->dialogue);
+	return !used_up(s) && dialogue_wants(&s->dialogue);
 }
 
 void session_begin(struct session *s, struct peer *peer, struct transaction *t)
@@ -547,7 +568,8 @@ void session_polled(struct session *s, const struct pollfd *fds, size_t n)
 		s->write_blocked = false;
 }
 
-int64_t session_deadline(const struct session *s)
+/* When somebody's patience ends. */
+static int64_t expiry(const struct session *s)
 {
 	switch (s->state) {
 	case SESSION_CLOSED:
@@ -562,6 +584,14 @@ int64_t session_deadline(const struct session *s)
 	if (dialogue_idle(&s->dialogue))
 		return s->since + s->options->idle_timeout;
 	return dialogue_deadline(&s->dialogue);
+}
+
+int64_t session_deadline(const struct session *s)
+{
+	/* there is more content, and room for it: nothing to wait for */
+	if (s->state == SESSION_READY && s->dialogue.content != NULL && !s->write_blocked)
+		return 0;
+	return expiry(s);
 }
 
 static void expired(struct session *s)
@@ -597,11 +627,11 @@ void session_run(struct session *s)
 	if (s->readable && s->state != SESSION_CLOSED)
 		read_all(s);
 	if (s->state != SESSION_CLOSED && s->state != SESSION_CONNECTING && !s->closing &&
-	    clock_ms() >= session_deadline(s))
+	    clock_ms() >= expiry(s))
 		expired(s);
 	if (s->closing)
 		close_connection(s);
-	else if (s->options->one_transaction && s->transactions > 0 && session_idle(s))
+	else if (s->state == SESSION_READY && used_up(s) && session_idle(s))
 		session_quit(s);
 }
 
@@ -694,6 +724,19 @@ bool session_idle(const struct session *s)
 	if (s->state == SESSION_CLOSED)
 		return s->waiting == NULL;
 	return s->state == SESSION_READY && dialogue_idle(&s->dialogue);
+}
+
+struct record_connection session_record(const struct session *s)
+{
+	int64_t now = clock_ms();
+
+	return (struct record_connection){
+		.peer = s->peer->target->text,
+		.session = s->opening.caps.session,
+		.tls = buf_str(&s->tls_words),
+		.connect_ms = (s->opened_at ? s->opened_at : now) - s->started_at,
+		.opening_ms = s->opened_at ? (s->ready_at ? s->ready_at : now) - s->opened_at : 0,
+	};
 }
 
 void session_quit(struct session *s)

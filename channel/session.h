@@ -18,6 +18,7 @@
 #include "channel/net/transcript.h"
 #include "channel/protocol/opening.h"
 #include "channel/protocol/transaction.h"
+#include "channel/record.h"
 #include "channel/security.h"
 
 /* Somebody to connect to, and what this process knows of it. */
@@ -41,6 +42,8 @@ struct session_options {
 	struct connect_options connect;
 	bool one_transaction;     /* QUIT after each (-1) */
 	int64_t idle_timeout;     /* milliseconds an unused connection is kept */
+	int64_t max_age;          /* milliseconds after which a connection gets nothing new */
+	uint64_t max_messages;    /* transactions after which it gets nothing new */
 	struct transcript *transcript;
 };
 
@@ -76,11 +79,14 @@ struct session {
 	struct sasl_run *auth_run;    /* until it is ready; NULL = no authentication */
 	struct auth auth;
 	bool handshaking;             /* TLS is being started: no byte belongs to the machines */
+	struct buf tls_words;         /* for the log; empty = in clear */
 	struct dialogue dialogue;
 	struct reply_parser parser;
 	struct source source;
 	int64_t since;                /* start of the step, for its deadline; of idleness when ready */
+	int64_t started_at;           /* of the connection: begin of connecting, connected, ready */
 	int64_t opened_at;
+	int64_t ready_at;
 	bool readable;                /* poll said so */
 	bool write_blocked;           /* wait for POLLOUT */
 	bool read_wants_write;        /* TLS: reading waits for POLLOUT */
@@ -122,6 +128,9 @@ void session_flush(struct session *s);
 
 /* Nothing is under way (closed, or ready and idle). */
 bool session_idle(const struct session *s);
+
+/* What the log says of the connection; its strings live as long as the connection. */
+struct record_connection session_record(const struct session *s);
 
 /* Says QUIT if that is possible, and closes.  Only when idle. */
 void session_quit(struct session *s);

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define PIECE ((size_t)64 * 1024)
@@ -62,8 +61,6 @@ static bool measure(struct body *body, struct buf *why)
 
 enum body_result body_open(struct body *body, const char *path, off_t start, struct buf *why)
 {
-	struct stat st;
-
 	*body = (struct body){ .start = start };
 	body->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (body->fd < 0) {
@@ -72,12 +69,12 @@ enum body_result body_open(struct body *body, const char *path, off_t start, str
 		buf_addf(why, "message file %s: %s", path, strerror(errno));
 		return gone ? BODY_GONE : BODY_UNREADABLE;
 	}
-	if (fstat(body->fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size < start) {
+	if (fstat(body->fd, &body->file) < 0 || !S_ISREG(body->file.st_mode) || body->file.st_size < start) {
 		buf_addf(why, "message file %s: not a regular file that reaches to its body at %jd", path, (intmax_t)start);
 		body_close(body);
 		return BODY_UNREADABLE;
 	}
-	body->length = (uint64_t)(st.st_size - start);
+	body->length = (uint64_t)(body->file.st_size - start);
 	if (!measure(body, why)) {
 		body_close(body);
 		return BODY_UNREADABLE;

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "channel/message/wire.h"
@@ -21,6 +22,7 @@ struct body {
 	uint64_t length;      /* in the file */
 	uint64_t wire_length; /* on the wire */
 	bool eightbit;
+	struct stat file;     /* as it was opened */
 	struct buf kept;      /* the body in wire form, if it is small */
 };
 

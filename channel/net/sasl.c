@@ -144,32 +144,29 @@ static const struct mechanism mechanisms[SASL_MECHANISMS] = {
 	[SASL_EXTERNAL] = { "EXTERNAL", "EXTERNAL =", false, false, external_respond, external_complete },
 };
 
-static bool add_to_order(const char *word, struct sasl_order *order, struct buf *why)
+static bool add_to_order(const char *word, struct sasl_order *order)
 {
-	for (size_t i = 0; i < SASL_MECHANISMS; i++) {
-		if (mechanisms[i].name == NULL || !ascii_equal(word, mechanisms[i].name))
-			continue;
-		for (size_t k = 0; k < order->count; k++) {
-			if (order->list[k] == (enum sasl_mechanism)i) {
-				buf_addf(why, "%s is named twice", word);
-				return false;
-			}
-		}
-		order->list[order->count++] = (enum sasl_mechanism)i;
-		return true;
-	}
-	buf_addf(why, "expected a list of login, plain, %sexternal", HAVE_SASL ? "scram-sha-256, " : "");
-	return false;
+	enum sasl_mechanism m = 0;
+
+	while (m < SASL_MECHANISMS && (mechanisms[m].name == NULL || !ascii_equal(word, mechanisms[m].name)))
+		m++;
+	if (m == SASL_MECHANISMS)
+		return false;
+	for (size_t i = 0; i < order->count; i++)
+		if (order->list[i] == m)
+			return false;
+	order->list[order->count++] = m;
+	return true;
 }
 
-bool sasl_order_parse(const char *text, struct sasl_order *order, struct buf *why)
+bool sasl_order_parse(const char *text, struct sasl_order *order)
 {
 	char *copy = xstrdup(text), *rest = copy, *word;
 	bool ok = true;
 
 	order->count = 0;
 	while (ok && (word = strsep(&rest, ",")) != NULL)
-		ok = add_to_order(word, order, why);
+		ok = add_to_order(word, order);
 	free(copy);
 	return ok;
 }

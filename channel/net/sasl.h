@@ -25,8 +25,8 @@ struct sasl_order {
 	size_t count;
 };
 
-/* "login,plain": the order of -O auth.  False with what is wrong in `why`. */
-bool sasl_order_parse(const char *text, struct sasl_order *order, struct buf *why);
+/* "login,plain": the order of -O auth.  False if it names something twice or that we do not have. */
+bool sasl_order_parse(const char *text, struct sasl_order *order);
 
 /* True if no mechanism of it needs a user and a secret. */
 bool sasl_order_is_external(const struct sasl_order *order);

@@ -422,6 +422,7 @@ void dialogue_begin(struct dialogue *d, struct transaction *t)
 	assert(dialogue_wants(d));
 	t->bdat = (d->caps->has & CAP_CHUNKING) && !d->options->no_chunking;
 	t->doubtful = d->flight_count > 0;
+	t->begun_at = d->now;
 	d->flight = xgrow(d->flight, d->flight_count, &d->flight_capacity, sizeof *d->flight);
 	d->flight[d->flight_count++] = t;
 	refuse_unsendable(d, t);
@@ -450,6 +451,9 @@ void dialogue_wrote(struct dialogue *d, size_t n)
 	buf_consume(&d->out, n);
 	d->written += n;
 	d->progress = d->now;
+	for (size_t i = 0; i < d->flight_count; i++)
+		if (d->flight[i]->sent_at == 0 && content_was_written(d, d->flight[i]))
+			d->flight[i]->sent_at = d->now;
 }
 
 /* ---- sending ahead ---- */
@@ -738,13 +742,12 @@ static int64_t reply_timeout(const struct dialogue *d, const struct expectation 
 	}
 }
 
-int64_t dialogue_deadline(const struct dialogue *d)
+/* When the next step must have been made, whatever the whole may last. */
+static int64_t step_deadline(const struct dialogue *d)
 {
 	const struct expectation *e = front(d);
 	int64_t since;
 
-	if (d->closed)
-		return CLOCK_NEVER;
 	if (d->out.len > 0)
 		return d->progress + d->options->write_timeout;
 	if (e == NULL || d->content != NULL)
@@ -753,12 +756,29 @@ int64_t dialogue_deadline(const struct dialogue *d)
 	return since + reply_timeout(d, e);
 }
 
+/* A server that drips keeps each step's time; it must not keep us for ever. */
+static int64_t whole_deadline(const struct dialogue *d)
+{
+	return d->flight_count > 0 ? d->flight[0]->begun_at + d->options->whole_timeout : CLOCK_NEVER;
+}
+
+int64_t dialogue_deadline(const struct dialogue *d)
+{
+	int64_t step = step_deadline(d), whole = whole_deadline(d);
+
+	if (d->closed)
+		return CLOCK_NEVER;
+	return step < whole ? step : whole;
+}
+
 void dialogue_expired(struct dialogue *d)
 {
 	const struct expectation *e = front(d);
 
 	buf_clear(&d->scratch);
-	if (d->out.len > 0)
+	if (whole_deadline(d) < step_deadline(d))
+		buf_addf(&d->scratch, "not finished within %" PRId64 " s", d->options->whole_timeout / 1000);
+	else if (d->out.len > 0)
 		buf_addf(&d->scratch, "the server took no data for %" PRId64 " s", d->options->write_timeout / 1000);
 	else if (e != NULL)
 		buf_addf(&d->scratch, "no reply to %s within %" PRId64 " s",
