@@ -242,10 +242,10 @@ static bool quotes_closed(const char *text, size_t length)
 	bool quoted = false;
 
 	for (size_t i = 0; i < length; i++) {
-		if (text[i] == '\\' && ++i == length)
-			return false;
-		if (text[i] == '"' && text[i - (i > 0)] != '\\')
+		if (text[i] == '"')
 			quoted = !quoted;
+		else if (text[i] == '\\' && ++i == length)
+			return false;
 	}
 	return !quoted;
 }
