@@ -67,6 +67,7 @@ struct router *router_create(void)
 	r->use_routes = r->use_smtp = true;
 	r->max_depth = 50;
 	r->max_addresses = 10000;
+	r->now = -1;
 	return r;
 }
 

@@ -54,7 +54,7 @@ struct router {
 	bool use_smtp;             /* "protocols": other domains go out by smtp */
 	unsigned max_depth;        /* expansions one inside the other */
 	unsigned max_addresses;    /* addresses looked at for one question */
-	int64_t now;               /* seconds since 1970 for delay!; 0: the time of day */
+	int64_t now;               /* seconds since 1970 for delay!; -1: the time of day */
 
 	struct pool pool;          /* the results of the last question and what it took to find them */
 	struct hit hit;

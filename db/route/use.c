@@ -1,6 +1,7 @@
 #include <ctype.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "db/route/walk.h"
 #include "db/source/address.h"
@@ -120,7 +121,7 @@ static const char *send(const struct visit *v, const struct destination *d, cons
 
 static void send_later(const struct visit *v, const struct destination *d, const char *local)
 {
-	int64_t now = v->walk->router->now;
+	int64_t now = v->walk->router->now < 0 ? (int64_t)time(NULL) : v->walk->router->now;
 
 	walk_hold(v, pool_format(v->walk->pool, "%lld", (long long)(now + d->seconds)), visit_text(v, local));
 }
@@ -167,7 +168,7 @@ struct expansion {
 	const char *list;              /* with %0, %3, %4 and %5 filled in */
 	bool substitute;
 	struct arguments arguments;
-	bool carry;                    /* members get v->tail */
+	const char *tail;              /* that members get, "" for none */
 	struct path path;
 	uid_t privilege;
 };
@@ -284,7 +285,7 @@ static void visit_member(const struct expansion *e, const struct member *m)
 	struct visit next = {
 		.walk = v->walk, .local = local, .domain = domain, .origin = v->origin, .no_alias = m->address.no_alias,
 		.home = v->domain != NULL ? v->domain : v->home, .path = &e->path, .depth = v->depth + 1,
-		.privilege = e->privilege, .carried = e->carry && !(e->substitute && takes_tail(m)) ? v->tail : "",
+		.privilege = e->privilege, .carried = e->substitute && takes_tail(m) ? "" : e->tail,
 	};
 
 	if (local == m->address.local)
@@ -344,12 +345,14 @@ enum visit_use visit_expand(const struct visit *v, enum route_relation relation,
 	const char *address = visit_lower(v, v->domain != NULL ? visit_text(v, v->whole) : v->whole);
 	struct expansion e = {
 		.v = v, .source = hit->from->map->provenance.source, .value = pool_copy(v->walk->pool, buf_str(&hit->value), hit->value.len),
-		.substitute = hit->from->options.substitute, .carry = carry && form == ARGUMENTS_BASE,
+		.substitute = hit->from->options.substitute, .tail = "",
 		.path = { .up = v->path, .address = address, .relation = relation }, .privilege = privilege_of(v),
 	};
 	struct member *members;
 	size_t count;
 
+	if (carry && form == ARGUMENTS_BASE)
+		e.tail = hit->from->options.fold_tail ? visit_lower(v, v->tail) : v->tail;
 	switch (turn_of(v, address, relation)) {
 	case TURN_SELF:
 		visit_note(v, "the list names %s itself: on behind %s", address, name);
