@@ -1,0 +1,497 @@
+#include "channel/jobs.h"
+
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "channel/job.h"
+#include "channel/outcome.h"
+#include "channel/spool/spoolid.h"
+#include "channel/spool/tag.h"
+#include "channel/spool/verbose.h"
+#include "lib/alloc.h"
+#include "lib/clock.h"
+#include "lib/text.h"
+
+void jobs_init(struct jobs *jobs, const struct jobs_options *options)
+{
+	*jobs = (struct jobs){ .options = options };
+}
+
+static void free_job(struct job *job)
+{
+	if (job->opened) {
+		for (size_t i = 0; i < job->control->header_count; i++)
+			header_free(&job->headers[i]);
+		free(job->headers);
+		body_close(&job->body);
+	}
+	if (job->verbose >= 0)
+		close(job->verbose);
+	control_close(&job->control);
+	buf_free(&job->spool);
+	free(job->recipients);
+	free(job->name);
+	free(job->host);
+	free(job);
+}
+
+void jobs_free(struct jobs *jobs)
+{
+	while (jobs->first != NULL) {
+		struct job *job = jobs->first;
+
+		jobs->first = job->next;
+		free_job(job);
+	}
+	jobs->last = NULL;
+	buf_free(&jobs->answers);
+}
+
+void jobs_add(struct jobs *jobs, const char *path, const char *host)
+{
+	struct job *job = xcalloc(1, sizeof *job);
+
+	job->name = xstrdup(path);
+	if (host == NULL)
+		host = jobs->options->host;
+	job->host = host ? xstrdup(host) : NULL;
+	job->received_at = clock_ms();
+	job->body.fd = -1;
+	job->verbose = -1;
+	if (jobs->last == NULL)
+		jobs->first = job;
+	else
+		jobs->last->next = job;
+	jobs->last = job;
+}
+
+bool jobs_empty(const struct jobs *jobs)
+{
+	return jobs->first == NULL;
+}
+
+const char *job_host(const struct job *job)
+{
+	return job->host;
+}
+
+int64_t job_received_at(const struct job *job)
+{
+	return job->received_at;
+}
+
+void jobs_comment(struct jobs *jobs, const char *format, ...)
+{
+	struct buf text = { 0 };
+	va_list ap;
+
+	va_start(ap, format);
+	buf_vaddf(&text, format, ap);
+	va_end(ap);
+	buf_adds(&jobs->answers, "# ");
+	text_add_clean(&jobs->answers, buf_str(&text), text.len, 1000);
+	buf_addc(&jobs->answers, '\n');
+	buf_free(&text);
+}
+
+/* Takes a job out of the list and answers it: exactly one "#hungry" for each line. */
+static void finish_job(struct jobs *jobs, struct job *job)
+{
+	struct job **link = &jobs->first, *before = NULL;
+
+	while (*link != job) {
+		before = *link;
+		link = &before->next;
+	}
+	*link = job->next;
+	if (jobs->last == job)
+		jobs->last = before;
+	buf_adds(&jobs->answers, "#hungry\n");
+	free_job(job);
+}
+
+void jobs_drop_unopened(struct jobs *jobs)
+{
+	struct job **link = &jobs->first;
+
+	jobs->last = NULL;
+	while (*link != NULL) {
+		struct job *job = *link;
+
+		if (job->opened) {
+			jobs->last = job;
+			link = &job->next;
+			continue;
+		}
+		*link = job->next;
+		free_job(job);
+	}
+}
+
+/* ---- opening ---- */
+
+static void set_notify(struct job_recipient *r)
+{
+	static const struct { unsigned bit; const char *word; } words[] = {
+		{ NOTIFY_SUCCESS, "SUCCESS" }, { NOTIFY_FAILURE, "FAILURE" }, { NOTIFY_DELAY, "DELAY" },
+	};
+
+	if (!r->line->notify_given)
+		return;
+	if (r->line->notify & NOTIFY_NEVER) {
+		strcpy(r->notify, "NEVER");
+		return;
+	}
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+		if (!(r->line->notify & words[i].bit))
+			continue;
+		if (r->notify[0] != '\0')
+			strcat(r->notify, ",");
+		strcat(r->notify, words[i].word);
+	}
+}
+
+static bool is_selected(const struct jobs *jobs, const struct job *job, const struct control_recipient *r)
+{
+	return r->tag == TAG_FREE && r->sender != CONTROL_NONE && r->header != CONTROL_NONE &&
+	       strcmp(r->channel, jobs->options->channel) == 0 && ascii_equal(r->host, job->host);
+}
+
+/* Marks our recipients with the lock.  Whoever cannot be locked is somebody else's, or for the next round. */
+static void lock_recipients(struct jobs *jobs, struct job *job)
+{
+	struct control *c = job->control;
+	size_t first = CONTROL_NONE, last = 0;
+
+	for (size_t i = 0; i < c->recipient_count; i++) {
+		if (is_selected(jobs, job, &c->recipients[i])) {
+			first = first == CONTROL_NONE ? i : first;
+			last = i;
+		}
+	}
+	if (first == CONTROL_NONE)
+		return;
+	if (tag_guard(c->fd, c->recipients[first].offset, c->recipients[last].offset) != TAG_OK)
+		return;
+	job->recipients = xcalloc(last - first + 1, sizeof *job->recipients);
+	for (size_t i = first; i <= last; i++) {
+		struct job_recipient *r = &job->recipients[job->count];
+
+		if (!is_selected(jobs, job, &c->recipients[i]) ||
+		    tag_lock(c->fd, c->recipients[i].offset, jobs->options->lock_pid) != TAG_OK)
+			continue;
+		r->line = &c->recipients[i];
+		set_notify(r);
+		job->count++;
+	}
+	tag_unguard(c->fd, c->recipients[first].offset, c->recipients[last].offset);
+	job->open = job->count;
+}
+
+/* Nothing in this job is for us: the scheduler is to look at the file again. */
+static void resync(struct jobs *jobs, struct job *job)
+{
+	buf_addf(&jobs->answers, "#resync %s\n", job->name);
+	finish_job(jobs, job);
+}
+
+static struct result local_trouble(const char *status, const char *words)
+{
+	return (struct result){ .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = status, .words = words };
+}
+
+static const struct settlement nowhere = { .remote = "" };
+
+/* The message file that belongs to a locked job.  Whatever is wrong with it, nobody's mail bounces. */
+static bool open_body(struct jobs *jobs, struct job *job)
+{
+	struct buf why = { 0 };
+	char *path = control_message_path(job->control);
+	bool ok = body_open(&job->body, path, job->control->body_offset, &why) == BODY_OK;
+
+	if (!ok) {
+		struct result r = local_trouble("4.3.0", buf_str(&why));
+
+		jobs_comment(jobs, "%s: %s", job->name, buf_str(&why));
+		job_fail(jobs, job, &r, &nowhere);
+	} else {
+		spoolid_add(&job->spool, &job->body.file);
+	}
+	free(path);
+	buf_free(&why);
+	return ok;
+}
+
+/* Opens a job; false if it was answered at once and is gone. */
+static bool open_job(struct jobs *jobs, struct job *job)
+{
+	struct buf why = { 0 };
+	struct stat st;
+	enum control_result result;
+
+	if (job->host == NULL) {
+		jobs_comment(jobs, "%s: no host in the job line and none on the command line", job->name);
+		finish_job(jobs, job);
+		return false;
+	}
+	result = control_open(job->name, &job->control, &why);
+	if (result != CONTROL_OK && result != CONTROL_NOT_MAIL)
+		jobs_comment(jobs, "%s", buf_str(&why));
+	buf_free(&why);
+	if (result == CONTROL_OK)
+		lock_recipients(jobs, job);
+	if (job->count == 0) {
+		resync(jobs, job);
+		return false;
+	}
+	job->opened = true;
+	if (job->control->verbose != NULL && fstat(job->control->fd, &st) == 0)
+		job->verbose = verbose_open(job->control->verbose, st.st_uid);
+	job->headers = xcalloc(job->control->header_count, sizeof *job->headers);
+	return open_body(jobs, job);
+}
+
+/* ---- transactions ---- */
+
+static bool waits(const struct job_recipient *r)
+{
+	return r->outcome == OUTCOME_NONE && !r->under_way;
+}
+
+static bool has_waiting(struct job *job)
+{
+	while (job->next_waiting < job->count && !waits(&job->recipients[job->next_waiting]))
+		job->next_waiting++;
+	return job->next_waiting < job->count;
+}
+
+struct job *jobs_next_to_send(struct jobs *jobs, struct job *after)
+{
+	struct job *job = after ? after->next : jobs->first, *next;
+
+	for (; job != NULL; job = next) {
+		next = job->next;
+		if (!job->opened && !open_job(jobs, job))
+			continue;
+		if (has_waiting(job))
+			return job;
+	}
+	return NULL;
+}
+
+/* ---- who is under way ---- */
+
+static struct job_recipient **bucket(struct jobs *jobs, const struct job_recipient *r)
+{
+	uint32_t hash = 2166136261u;     /* FNV-1a */
+
+	for (const char *p = r->line->user; *p != '\0'; p++)
+		hash = (hash ^ (unsigned char)ascii_lower(*p)) * 16777619u;
+	return &jobs->busy[hash % BUSY_BUCKETS];
+}
+
+/* Another entry for the same address, NULL if there is none. */
+static const struct job_recipient *find_busy(struct jobs *jobs, const struct job_recipient *r)
+{
+	const struct job_recipient *b = *bucket(jobs, r);
+
+	while (b != NULL && !ascii_equal(b->line->user, r->line->user))
+		b = b->busy_next;
+	return b;
+}
+
+static bool busy_elsewhere(struct jobs *jobs, const struct job_recipient *r, unsigned session)
+{
+	const struct job_recipient *b = find_busy(jobs, r);
+
+	/* all entries of one address are on one session */
+	return b != NULL && b->session != session;
+}
+
+unsigned job_bound_to(struct jobs *jobs, const struct job *job)
+{
+	const struct job_recipient *b = find_busy(jobs, &job->recipients[job->next_waiting]);
+
+	return b ? b->session : UINT_MAX;
+}
+
+static void set_under_way(struct jobs *jobs, struct job_recipient *r, unsigned session)
+{
+	struct job_recipient **head = bucket(jobs, r);
+
+	r->under_way = true;
+	r->session = session;
+	r->busy_next = *head;
+	*head = r;
+}
+
+static void clear_under_way(struct jobs *jobs, struct job_recipient *r)
+{
+	struct job_recipient **link = bucket(jobs, r);
+
+	while (*link != r)
+		link = &(*link)->busy_next;
+	*link = r->busy_next;
+	r->under_way = false;
+}
+
+static const struct header *header_of(struct job *job, size_t index)
+{
+	struct header *h = &job->headers[index];
+
+	if (h->wire.len == 0)
+		header_init(h, job->control->headers[index].text, job->control->headers[index].length);
+	return h;
+}
+
+/* Same string, or both absent. */
+static bool same_value(const char *a, const char *b)
+{
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+/* May both go in one transaction? */
+static bool same_group(const struct jobs *jobs, const struct job_recipient *a, const struct job_recipient *b)
+{
+	bool alone = (a->line->ezmlm != NULL || b->line->ezmlm != NULL) && !jobs->options->ignore_ezmlm;
+
+	return a->line->sender == b->line->sender && a->line->header == b->line->header && !alone &&
+	       a->retried == b->retried && same_value(a->line->by, b->line->by);
+}
+
+static const char *return_path(const struct control_sender *sender)
+{
+	if (strcmp(sender->channel, "error") == 0 || strcmp(sender->user, "<>") == 0)
+		return "";
+	return sender->user;
+}
+
+/* A mailing list's return path that names the recipient: "list-return" + tail + "-" + spool id + "@host". */
+static char *ezmlm_path(const char *sender, const char *tail, const char *spool)
+{
+	const char *at = strrchr(sender, '@');
+	int local = at ? (int)(at - sender) : (int)strlen(sender);
+
+	return xasprintf("%.*s%s-%s%s", local, sender, tail, spool, at ? at : "");
+}
+
+/* What is left of a BY= time, counted from the message's arrival (RFC 2852 section 4). */
+static char *remaining_by(const struct job *job, const char *by)
+{
+	char *rest;
+	long long seconds = strtoll(by, &rest, 10) - (long long)(time(NULL) - job->body.file.st_mtime);
+
+	/* the limit has passed: the smallest one that can still be said lets the server decide */
+	return xasprintf("%lld%s", seconds > 0 || strchr(rest, 'R') == NULL ? seconds : 1, rest);
+}
+
+static void set_envelope(struct jobs *jobs, struct job *job, struct transaction *t, const struct job_recipient *first)
+{
+	const struct control *c = job->control;
+	const struct header *header = header_of(job, first->line->header);
+	struct own_strings *own = &((struct job_transaction *)t)->own;
+	const char *sender = return_path(&c->senders[first->line->sender]);
+
+	if (first->line->ezmlm != NULL && *sender != '\0' && !jobs->options->ignore_ezmlm)
+		sender = own->sender = ezmlm_path(sender, first->line->ezmlm, buf_str(&job->spool));
+	if (first->line->by != NULL)
+		own->by = remaining_by(job, first->line->by);
+	t->envelope = (struct envelope){
+		.sender = sender,
+		.eightbit = header->eightbit || job->body.eightbit,
+		.size = source_size(header, &job->body),
+		.envid = c->envid,
+		.ret = c->return_size,
+		.by = own->by,
+	};
+}
+
+struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit, unsigned session)
+{
+	size_t max = jobs->options->max_recipients, capacity = 0;
+	struct transaction *t = NULL;
+	struct job_recipient *first = NULL;
+
+	if (limit != 0 && limit < max)
+		max = limit;
+	for (size_t i = job->next_waiting; i < job->count && (t == NULL || t->count < max); i++) {
+		struct job_recipient *r = &job->recipients[i];
+
+		if (!waits(r) || (first != NULL && !same_group(jobs, r, first)) || busy_elsewhere(jobs, r, session))
+			continue;
+		if (t == NULL) {
+			t = xcalloc(1, sizeof(struct job_transaction));
+			first = r;
+		}
+		t->recipients = xgrow(t->recipients, t->count, &capacity, sizeof *t->recipients);
+		t->recipients[t->count++] = (struct transaction_recipient){
+			.to = { .address = r->line->user, .notify = r->notify[0] ? r->notify : NULL, .orcpt = r->line->orcpt,
+			        .ignore_quota = jobs->options->ignore_quota },
+			.owner = r,
+		};
+		set_under_way(jobs, r, session);
+	}
+	if (t != NULL) {
+		t->owner = job;
+		t->retried = first->retried;
+		set_envelope(jobs, job, t, first);
+		job->under_way++;
+	}
+	return t;
+}
+
+void jobs_content(struct transaction *t, struct source *source)
+{
+	struct job *job = t->owner;
+	struct job_recipient *first = t->recipients[0].owner;
+
+	source_init(source, header_of(job, first->line->header), &job->body, !t->bdat);
+}
+
+void jobs_settled(struct jobs *jobs, struct transaction *t, size_t recipient, const struct result *result,
+                  const struct settlement *how)
+{
+	struct transaction_recipient *to = &t->recipients[recipient];
+
+	outcome_conclude(jobs, t->owner, to->owner, result, t, to, how);
+}
+
+static void finish_if_settled(struct jobs *jobs, struct job *job)
+{
+	if (job->open == 0 && job->under_way == 0)
+		finish_job(jobs, job);
+}
+
+void jobs_done(struct jobs *jobs, struct transaction *t)
+{
+	struct job *job = t->owner;
+
+	for (size_t i = 0; i < t->count; i++) {
+		struct job_recipient *r = t->recipients[i].owner;
+
+		clear_under_way(jobs, r);
+		if (r->outcome == OUTCOME_NONE && !t->recipients[i].later)
+			r->retried = true;
+	}
+	job->next_waiting = 0;
+	job->under_way--;
+	free(t->recipients);
+	free(((struct job_transaction *)t)->own.sender);
+	free(((struct job_transaction *)t)->own.by);
+	free(t);
+	finish_if_settled(jobs, job);
+}
+
+void job_fail(struct jobs *jobs, struct job *job, const struct result *result, const struct settlement *how)
+{
+	for (size_t i = 0; i < job->count; i++)
+		if (waits(&job->recipients[i]))
+			outcome_conclude(jobs, job, &job->recipients[i], result, NULL, NULL, how);
+	finish_if_settled(jobs, job);
+}

@@ -1,0 +1,104 @@
+/*
+ * Jobs: the lines a scheduler has fed, the control files behind them, and what
+ * becomes of each recipient (transport-agent.md section 6).
+ *
+ * Jobs are taken in the order they came.  A job gives one transaction after the other, for
+ * each group of recipients with one sender and one header; when every recipient
+ * has its outcome, its "#hungry" goes out.
+ */
+#ifndef ZL_JOBS_H
+#define ZL_JOBS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "channel/message/source.h"
+#include "channel/protocol/policy.h"
+#include "channel/protocol/transaction.h"
+#include "channel/record.h"
+#include "lib/buf.h"
+
+struct job;
+
+struct jobs_options {
+	const char *channel;      /* -c: recipients of this channel only */
+	const char *host;         /* host for job lines without one, NULL if there is none */
+	size_t max_recipients;    /* in one transaction */
+	pid_t lock_pid;           /* written into locks */
+	struct record *record;    /* the log of outcomes */
+	bool ignore_ezmlm;        /* no return path of its own for each EZMLM= recipient */
+	bool ignore_quota;        /* ask for delivery over quota */
+	bool sync_marks;          /* a mark in the control file is on the disk before it is reported */
+};
+
+/* Recipients under way, found by address whatever its case. */
+#define BUSY_BUCKETS 1024
+
+struct job_recipient;
+
+struct jobs {
+	const struct jobs_options *options;
+	struct job_recipient *busy[BUSY_BUCKETS];
+	struct job *first, *last; /* in the order of arrival */
+	struct buf answers;       /* for the scheduler: reports, comments, "#hungry" */
+};
+
+void jobs_init(struct jobs *jobs, const struct jobs_options *options);
+void jobs_free(struct jobs *jobs);
+
+/* A job line: control file and host, NULL if the line had none. */
+void jobs_add(struct jobs *jobs, const char *path, const char *host);
+
+/*
+ * Walks over the jobs that have something to send: NULL starts, then the job before. Jobs are
+ * opened and locked here; those that have nothing are answered and gone.  NULL at the end.
+ */
+struct job *jobs_next_to_send(struct jobs *jobs, struct job *after);
+
+/* Host and arrival (clock_ms()) of a job. */
+const char *job_host(const struct job *job);
+int64_t job_received_at(const struct job *job);
+
+/*
+ * Its next transaction for session number `session`, with at most max_recipients and `limit` (0 = none)
+ * recipients.  Nobody with a message under way on another session is in it: a store
+ * must never work on two messages for one mailbox because of us.  NULL if that leaves
+ * nobody.
+ */
+struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit, unsigned session);
+
+/* The session that its first waiting recipient has other mail under way on; UINT_MAX if there is none. */
+unsigned job_bound_to(struct jobs *jobs, const struct job *job);
+
+/* Where the content of a transaction comes from. */
+void jobs_content(struct transaction *t, struct source *source);
+
+/* What jobs_settled() must know besides the result. */
+struct settlement {
+	const char *remote;       /* field 5 of NOTARY */
+	bool server_reports;      /* the server took over the duty of success reports (DSN) */
+	const struct record_connection *connection;    /* for the log line */
+};
+
+/* One recipient has its outcome: mark it in the control file, report it, log it. */
+void jobs_settled(struct jobs *jobs, struct transaction *t, size_t recipient, const struct result *result,
+                  const struct settlement *how);
+
+/* The transaction is over: it is freed, what it left open is for the next one. */
+void jobs_done(struct jobs *jobs, struct transaction *t);
+
+/* Defers everything of a job that is not under way, without trying. */
+void job_fail(struct jobs *jobs, struct job *job, const struct result *result, const struct settlement *how);
+
+/* True if no job is open or waiting. */
+bool jobs_empty(const struct jobs *jobs);
+
+/* Forgets jobs that were not opened yet; the scheduler will schedule them again. */
+void jobs_drop_unopened(struct jobs *jobs);
+
+/* Adds a comment line for the scheduler's log. */
+void jobs_comment(struct jobs *jobs, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,447 @@
+/*
+ * lmtp: the transport agent.  Job lines in on standard input, LMTP out, one
+ * report per recipient on standard output.
+ *
+ * One poll loop: the scheduler on one side, the sessions on the other.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "channel/jobs.h"
+#include "channel/session.h"
+#include "channel/settings.h"
+#include "channel/spool/agent.h"
+#include "lib/alloc.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/title.h"
+
+/* ---- peers ---- */
+
+struct peers {
+	struct peer **list;
+	size_t count, capacity;
+};
+
+/* The peer behind a target's name; NULL with one line in `why` if it cannot be one. */
+static struct peer *find_peer(struct peers *peers, const char *text, uint16_t port, struct buf *why)
+{
+	struct target *target;
+	struct peer *peer;
+
+	for (size_t i = 0; i < peers->count; i++)
+		if (strcmp(peers->list[i]->target->text, text) == 0)
+			return peers->list[i];
+	target = target_create(text, port, why);
+	if (target == NULL)
+		return NULL;
+	peer = xcalloc(1, sizeof *peer);
+	peer->target = target;
+	peers->list = xgrow(peers->list, peers->count, &peers->capacity, sizeof *peers->list);
+	peers->list[peers->count++] = peer;
+	return peer;
+}
+
+static void free_peers(struct peers *peers)
+{
+	for (size_t i = 0; i < peers->count; i++) {
+		target_destroy(&peers->list[i]->target);
+		buf_free(&peers->list[i]->failure_words);
+		free(peers->list[i]);
+	}
+	free(peers->list);
+}
+
+/* ---- the loop ---- */
+
+struct loop {
+	struct settings *settings;
+	struct jobs jobs;
+	struct peers peers;
+	struct session sessions[CONNECTIONS_MAX];
+	unsigned count;              /* of sessions in use */
+	struct buf input;            /* the incomplete last line of the scheduler */
+	bool input_ended;
+};
+
+static volatile sig_atomic_t stop_signal;
+
+static void on_signal(int sig)
+{
+	stop_signal = sig;
+}
+
+/* From a session: a recipient has its outcome. */
+static void on_settled(void *context, struct session *s, struct transaction *t, size_t recipient,
+                       const struct result *result)
+{
+	struct loop *loop = context;
+	const struct record_connection connection = session_record(s);
+	const struct settlement how = {
+		.remote = buf_str(&s->remote),
+		.server_reports = s->state == SESSION_READY && (s->opening.caps.has & CAP_DSN),
+		.connection = &connection,
+	};
+
+	jobs_settled(&loop->jobs, t, recipient, result, &how);
+}
+
+static void on_done(void *context, struct session *s, struct transaction *t)
+{
+	struct loop *loop = context;
+
+	(void)s;
+	jobs_done(&loop->jobs, t);
+}
+
+static void on_content(void *context, struct transaction *t, struct source *source)
+{
+	(void)context;
+	jobs_content(t, source);
+}
+
+static void title(const struct loop *loop, const char *peer, const char *what)
+{
+	if (loop->settings->titles)
+		title_set("lmtp >%s %s", peer, what);
+}
+
+/* Everything the scheduler must know goes out before the next event is looked at. */
+static void flush_answers(struct loop *loop)
+{
+	struct buf *out = &loop->jobs.answers;
+
+	while (out->len > 0) {
+		ssize_t n = write(STDOUT_FILENO, out->data, out->len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN) {
+			struct pollfd p = { .fd = STDOUT_FILENO, .events = POLLOUT };
+
+			poll(&p, 1, -1);
+			continue;
+		}
+		if (n < 0) {
+			/* nobody listens any more: the marks in the control files stay true */
+			loop->input_ended = true;
+			buf_clear(out);
+			return;
+		}
+		buf_consume(out, (size_t)n);
+	}
+}
+
+static void take_order(struct loop *loop, char *line)
+{
+	struct agent_order order = agent_order(line);
+
+	switch (order.kind) {
+	case ORDER_JOB:
+		transcript_addf(&loop->settings->transcript, "jobspec: %s %s", order.path, order.host ? order.host : "");
+		jobs_add(&loop->jobs, order.path, order.host);
+		break;
+	case ORDER_IDLE:
+		title(loop, "", "#idle");
+		buf_adds(&loop->jobs.answers, "#hungry\n");
+		break;
+	case ORDER_QUIT:
+		loop->input_ended = true;
+		break;
+	}
+}
+
+static void read_orders(struct loop *loop)
+{
+	char *room = buf_reserve(&loop->input, 64 * 1024), *line, *lf;
+	ssize_t n = read(STDIN_FILENO, room, 64 * 1024);
+	size_t used = 0;
+
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return;
+	if (n <= 0) {
+		/* a last line without its LF is no job */
+		loop->input_ended = true;
+		return;
+	}
+	loop->input.len += (size_t)n;
+	while (!loop->input_ended) {
+		line = loop->input.data + used;
+		lf = memchr(line, '\n', loop->input.len - used);
+		if (lf == NULL)
+			break;
+		*lf = '\0';
+		used = (size_t)(lf + 1 - loop->input.data);
+		take_order(loop, line);
+	}
+	buf_consume(&loop->input, used);
+}
+
+/* A job that nothing was tried for now: what is known of its destination decides. */
+static void fail_untried(struct loop *loop, struct job *job, const struct peer *peer, const struct result *result)
+{
+	const struct record_connection connection = { .peer = peer ? peer->target->text : "-", .session = "" };
+	const struct settlement how = { .remote = "", .connection = &connection };
+
+	job_fail(&loop->jobs, job, result, &how);
+}
+
+/* The peer of a job; NULL if the job ended here, because nobody can be reached for it. */
+static struct peer *peer_of(struct loop *loop, struct job *job)
+{
+	const char *text = loop->settings->target ? loop->settings->target : job_host(job);
+	struct buf why = { 0 };
+	struct peer *peer = find_peer(&loop->peers, text, loop->settings->port, &why);
+
+	if (peer == NULL) {
+		struct result r = { .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = "4.3.5",
+		                    .words = buf_str(&why), .destination = true };
+
+		fail_untried(loop, job, NULL, &r);
+	} else if (peer->failed_at != 0 && job_received_at(job) <= peer->failed_at) {
+		/* it came before its peer failed: no attempt of its own */
+		fail_untried(loop, job, peer, &peer->failure);
+		peer = NULL;
+	}
+	buf_free(&why);
+	return peer;
+}
+
+/*
+ * How much a session would like the next transaction: ready and idle before
+ * a new connection before one with work under way.  0 = not at all.
+ */
+static unsigned appetite(const struct session *s, const struct peer *peer)
+{
+	if (!session_wants(s, peer))
+		return 0;
+	if (s->state == SESSION_CLOSED)
+		return 1000;
+	if (session_idle(s))
+		return s->peer == peer ? 2000 : 900;
+	return 500 - (unsigned)s->dialogue.flight_count;
+}
+
+static bool begin_on(struct loop *loop, struct session *s, struct peer *peer, struct job *job)
+{
+	size_t limit = s->state == SESSION_READY && s->peer == peer ? (size_t)s->opening.caps.rcpt_max : 0;
+	struct transaction *t = job_take(&loop->jobs, job, limit, (unsigned)(s - loop->sessions));
+
+	if (t == NULL)
+		return false;
+	title(loop, peer->target->text, "delivering");
+	session_begin(s, peer, t);
+	/* message content follows at once, so that it leaves in one write with what is behind it */
+	session_fill(s, stop_signal != 0);
+	return true;
+}
+
+/*
+ * Begins a job's next transaction: on the session with the best appetite, or, if its recipients have mail
+ * under way elsewhere, behind that mail.
+ */
+static bool begin_somewhere(struct loop *loop, struct peer *peer, struct job *job)
+{
+	unsigned best = 0, most = 0, bound;
+
+	for (unsigned i = 0; i < loop->count; i++) {
+		unsigned a = appetite(&loop->sessions[i], peer);
+
+		if (a > most)
+			best = i, most = a;
+	}
+	if (most == 0)
+		return false;
+	if (begin_on(loop, &loop->sessions[best], peer, job))
+		return true;
+	bound = job_bound_to(&loop->jobs, job);
+	return bound < loop->count && bound != best && appetite(&loop->sessions[bound], peer) > 0 &&
+	       begin_on(loop, &loop->sessions[bound], peer, job);
+}
+
+static bool anybody_wants(const struct loop *loop)
+{
+	for (unsigned i = 0; i < loop->count; i++) {
+		const struct session *s = &loop->sessions[i];
+
+		if (session_wants(s, s->peer))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Jobs opened ahead because those before them wait for a mailbox that another
+ * session is busy with.
+ */
+#define LOOK_AHEAD 32
+
+/* Gives the sessions what they can take. */
+static void begin_transactions(struct loop *loop)
+{
+	struct job *job = NULL;
+	unsigned passed_over = 0;
+
+	for (unsigned i = 0; i < loop->count; i++)
+		session_fill(&loop->sessions[i], stop_signal != 0);
+	while (stop_signal == 0 && passed_over < LOOK_AHEAD && anybody_wants(loop) &&
+	       (job = jobs_next_to_send(&loop->jobs, job)) != NULL) {
+		struct peer *peer = peer_of(loop, job);
+
+		if (peer != NULL && !begin_somewhere(loop, peer, job)) {
+			passed_over++;
+			continue;
+		}
+		/* the job may be gone now, or have more to send: look from the start again */
+		job = NULL;
+		passed_over = 0;
+	}
+}
+
+static int64_t next_deadline(const struct loop *loop)
+{
+	int64_t deadline = CLOCK_NEVER;
+
+	for (unsigned i = 0; i < loop->count; i++) {
+		int64_t d = session_deadline(&loop->sessions[i]);
+
+		deadline = d < deadline ? d : deadline;
+	}
+	return deadline;
+}
+
+static void wait_for_events(struct loop *loop, const sigset_t *unblocked)
+{
+	struct pollfd fds[1 + CONNECTIONS_MAX * CONNECT_ATTEMPTS];
+	size_t at[CONNECTIONS_MAX + 1], n = 1;
+	int ms = clock_poll_timeout(next_deadline(loop));
+	struct timespec timeout = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
+
+	fds[0] = (struct pollfd){ .fd = loop->input_ended ? -1 : STDIN_FILENO, .events = POLLIN };
+	for (unsigned i = 0; i < loop->count; i++) {
+		at[i] = n;
+		n += session_poll(&loop->sessions[i], fds + n);
+	}
+	at[loop->count] = n;
+	if (ppoll(fds, n, ms < 0 ? NULL : &timeout, unblocked) < 0)
+		return;
+	for (unsigned i = 0; i < loop->count; i++)
+		session_polled(&loop->sessions[i], fds + at[i], at[i + 1] - at[i]);
+	if (fds[0].revents != 0)
+		read_orders(loop);
+}
+
+/* Between final dot and reply we wait, whoever wants us gone: that is what prevents duplicates. */
+static bool may_stop(const struct loop *loop)
+{
+	for (unsigned i = 0; i < loop->count; i++)
+		if (loop->sessions[i].state == SESSION_READY && dialogue_in_doubt(&loop->sessions[i].dialogue))
+			return false;
+	return true;
+}
+
+static bool all_idle(const struct loop *loop)
+{
+	for (unsigned i = 0; i < loop->count; i++)
+		if (!session_idle(&loop->sessions[i]))
+			return false;
+	return true;
+}
+
+/* Told to stop: what was not begun is the scheduler's again, what was begun is deferred. */
+static void stop(struct loop *loop)
+{
+	static const char why[] = "the transport agent was told to stop";
+	const struct result r = { .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = "4.3.2", .words = why };
+	struct job *job;
+
+	for (unsigned i = 0; i < loop->count; i++)
+		session_abort(&loop->sessions[i], why);
+	jobs_drop_unopened(&loop->jobs);
+	while ((job = jobs_next_to_send(&loop->jobs, NULL)) != NULL)
+		fail_untried(loop, job, NULL, &r);
+}
+
+static void run(struct loop *loop, const sigset_t *unblocked)
+{
+	bool more;
+
+	buf_adds(&loop->jobs.answers, "#hungry\n");
+	for (;;) {
+		for (unsigned i = 0; i < loop->count; i++)
+			session_run(&loop->sessions[i]);
+		begin_transactions(loop);
+		for (unsigned i = 0; i < loop->count; i++)
+			session_flush(&loop->sessions[i]);
+		flush_answers(loop);
+		if (stop_signal != 0 && may_stop(loop)) {
+			stop(loop);
+			flush_answers(loop);
+			return;
+		}
+		if (loop->input_ended && jobs_empty(&loop->jobs) && all_idle(loop))
+			return;
+		/* a write that broke may have given jobs back: then there is something to do at once */
+		more = all_idle(loop) && jobs_next_to_send(&loop->jobs, NULL) != NULL;
+		flush_answers(loop);
+		if (!more)
+			wait_for_events(loop, unblocked);
+	}
+}
+
+static void catch_signals(sigset_t *unblocked)
+{
+	static const int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP };
+	sigset_t blocked;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&blocked);
+	sigprocmask(SIG_SETMASK, NULL, unblocked);
+	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+		struct sigaction old, new = { .sa_handler = on_signal };
+
+		sigaction(signals[i], NULL, &old);
+		if (old.sa_handler == SIG_IGN)
+			continue;
+		sigaction(signals[i], &new, NULL);
+		sigaddset(&blocked, signals[i]);
+		sigdelset(unblocked, signals[i]);
+	}
+	/* they arrive while we wait and nowhere else */
+	sigprocmask(SIG_BLOCK, &blocked, NULL);
+}
+
+int main(int argc, char **argv)
+{
+	static struct settings settings;
+	struct loop loop = { .settings = &settings };
+	const struct session_owner owner = { &loop, on_settled, on_done, on_content };
+	sigset_t unblocked;
+
+	log_program("lmtp");
+	settings_read(&settings, argc, argv);
+	log_as_comments();
+	record_open(&settings.record);
+	catch_signals(&unblocked);
+	if (settings.titles)
+		title_init(argc, argv);
+
+	jobs_init(&loop.jobs, &settings.jobs);
+	loop.count = settings.connections;
+	for (unsigned i = 0; i < loop.count; i++)
+		session_init(&loop.sessions[i], &settings.session, &owner);
+	run(&loop, &unblocked);
+	for (unsigned i = 0; i < loop.count; i++) {
+		session_quit(&loop.sessions[i]);
+		session_free(&loop.sessions[i]);
+	}
+	jobs_free(&loop.jobs);
+	free_peers(&loop.peers);
+	buf_free(&loop.input);
+	return EX_OK;
+}

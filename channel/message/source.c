@@ -1,0 +1,172 @@
+#include "channel/message/source.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PIECE ((size_t)64 * 1024)
+
+/* The next piece of the file; false with `why` set on an error and at an early end. */
+static bool read_piece(const struct body *body, uint64_t at, struct buf *piece, struct buf *why)
+{
+	uint64_t left = body->length - at;
+	size_t want = left < PIECE ? (size_t)left : PIECE;
+	char *room;
+	ssize_t n;
+
+	buf_clear(piece);
+	room = buf_reserve(piece, want);
+	do {
+		n = pread(body->fd, room, want, body->start + (off_t)at);
+	} while (n < 0 && errno == EINTR);
+	if (n > 0) {
+		piece->len = (size_t)n;
+		return true;
+	}
+	if (n < 0)
+		buf_addf(why, "message file cannot be read: %s", strerror(errno));
+	else
+		buf_addf(why, "message file has become shorter by %" PRIu64 " bytes", left);
+	return false;
+}
+
+/* Reads the body once: keeps it if it is small, else only measures it. */
+static bool measure(struct body *body, struct buf *why)
+{
+	struct wire wire = { 0 };
+	struct buf piece = { 0 };
+	bool keep = body->length <= BODY_KEPT_MAX, ok = true;
+	uint64_t at = 0;
+
+	while (ok && at < body->length) {
+		ok = read_piece(body, at, &piece, why);
+		if (!ok)
+			break;
+		wire_add(&wire, &body->kept, piece.data, piece.len);
+		at += piece.len;
+		body->wire_length += keep ? 0 : body->kept.len;
+		if (!keep)
+			buf_clear(&body->kept);
+	}
+	wire_end(&wire, &body->kept);
+	body->wire_length += body->kept.len;
+	body->eightbit = wire.eightbit;
+	if (!keep)
+		buf_free(&body->kept);
+	buf_free(&piece);
+	return ok;
+}
+
+enum body_result body_open(struct body *body, const char *path, off_t start, struct buf *why)
+{
+	*body = (struct body){ .start = start };
+	body->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (body->fd < 0) {
+		bool gone = errno == ENOENT;
+
+		buf_addf(why, "message file %s: %s", path, strerror(errno));
+		return gone ? BODY_GONE : BODY_UNREADABLE;
+	}
+	if (fstat(body->fd, &body->file) < 0 || !S_ISREG(body->file.st_mode) || body->file.st_size < start) {
+		buf_addf(why, "message file %s: not a regular file that reaches to its body at %jd", path, (intmax_t)start);
+		body_close(body);
+		return BODY_UNREADABLE;
+	}
+	body->length = (uint64_t)(body->file.st_size - start);
+	if (!measure(body, why)) {
+		body_close(body);
+		return BODY_UNREADABLE;
+	}
+	if (body->length <= BODY_KEPT_MAX) {
+		close(body->fd);
+		body->fd = -1;
+	}
+	return BODY_OK;
+}
+
+void body_close(struct body *body)
+{
+	if (body->fd >= 0)
+		close(body->fd);
+	buf_free(&body->kept);
+	*body = (struct body){ .fd = -1 };
+}
+
+void header_init(struct header *header, const char *fields, size_t n)
+{
+	struct wire wire = { 0 };
+
+	*header = (struct header){ 0 };
+	wire_add(&wire, &header->wire, fields, n);
+	wire_end(&wire, &header->wire);
+	header->eightbit = wire.eightbit;
+	buf_add(&header->wire, "\r\n", 2);
+}
+
+void header_free(struct header *header)
+{
+	buf_free(&header->wire);
+}
+
+uint64_t source_size(const struct header *header, const struct body *body)
+{
+	return header->wire.len + body->wire_length;
+}
+
+void source_init(struct source *s, const struct header *header, const struct body *body, bool stuffed)
+{
+	struct buf scratch = s->scratch;
+
+	*s = (struct source){ .header = header, .body = body, .stuffed = stuffed, .line_start = true, .scratch = scratch };
+}
+
+void source_free(struct source *s)
+{
+	buf_free(&s->scratch);
+}
+
+static void give(struct source *s, struct buf *out, const char *bytes, size_t n)
+{
+	s->given += n;
+	if (s->stuffed)
+		wire_stuff(&s->line_start, out, bytes, n);
+	else
+		buf_add(out, bytes, n);
+}
+
+static enum source_result give_end(struct source *s, struct buf *out, struct buf *why)
+{
+	/* what was announced with SIZE= and BDAT must be what is sent */
+	if (s->given != source_size(s->header, s->body)) {
+		buf_adds(why, "message file has changed while it was sent");
+		return SOURCE_FAILED;
+	}
+	if (s->stuffed)
+		buf_adds(out, ".\r\n");
+	return SOURCE_END;
+}
+
+enum source_result source_next(struct source *s, struct buf *out, struct buf *why)
+{
+	struct buf wired = { 0 };
+
+	if (!s->header_done) {
+		s->header_done = true;
+		give(s, out, s->header->wire.data, s->header->wire.len);
+	}
+	if (s->body->fd < 0) {
+		give(s, out, buf_str(&s->body->kept), s->body->kept.len);
+		return give_end(s, out, why);
+	}
+	if (!read_piece(s->body, s->read, &s->scratch, why))
+		return SOURCE_FAILED;
+	s->read += s->scratch.len;
+	wire_add(&s->wire, &wired, s->scratch.data, s->scratch.len);
+	if (s->read == s->body->length)
+		wire_end(&s->wire, &wired);
+	give(s, out, buf_str(&wired), wired.len);
+	buf_free(&wired);
+	return s->read == s->body->length ? give_end(s, out, why) : SOURCE_MORE;
+}

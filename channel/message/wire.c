@@ -1,0 +1,93 @@
+#include "channel/message/wire.h"
+
+#include <string.h>
+
+static bool has_eightbit(const char *bytes, size_t n)
+{
+	unsigned char all = 0;
+
+	for (size_t i = 0; i < n; i++)
+		all |= (unsigned char)bytes[i];
+	return all > 127;
+}
+
+/* No CR and no NUL in it, as in nearly every block: only LF matters. */
+static void add_plain(struct wire *w, struct buf *out, const char *p, const char *end)
+{
+	while (p < end) {
+		const char *lf = memchr(p, '\n', (size_t)(end - p));
+
+		if (lf == NULL) {
+			buf_add(out, p, (size_t)(end - p));
+			w->in_line = true;
+			return;
+		}
+		buf_add(out, p, (size_t)(lf - p));
+		buf_add(out, "\r\n", 2);
+		w->in_line = false;
+		p = lf + 1;
+	}
+}
+
+static void add_any(struct wire *w, struct buf *out, const char *p, const char *end)
+{
+	for (; p < end; p++) {
+		if (*p == '\n' && w->after_cr) {
+			w->after_cr = false;
+			continue;
+		}
+		w->after_cr = *p == '\r';
+		if (*p == '\r' || *p == '\n') {
+			buf_add(out, "\r\n", 2);
+			w->in_line = false;
+		} else if (*p != '\0') {
+			buf_addc(out, *p);
+			w->in_line = true;
+		}
+	}
+}
+
+void wire_add(struct wire *w, struct buf *out, const char *bytes, size_t n)
+{
+	if (n == 0)
+		return;
+	if (!w->eightbit)
+		w->eightbit = has_eightbit(bytes, n);
+	/* at most one byte more for each line: room for all of it at once */
+	buf_reserve(out, n + n / 32);
+	if (w->after_cr || memchr(bytes, '\r', n) != NULL || memchr(bytes, '\0', n) != NULL)
+		add_any(w, out, bytes, bytes + n);
+	else
+		add_plain(w, out, bytes, bytes + n);
+}
+
+void wire_end(struct wire *w, struct buf *out)
+{
+	if (w->in_line)
+		buf_add(out, "\r\n", 2);
+	w->in_line = false;
+	w->after_cr = false;
+}
+
+void wire_stuff(bool *line_start, struct buf *out, const char *p, size_t n)
+{
+	const char *end = p + n;
+
+	if (n == 0)
+		return;
+	buf_reserve(out, n + 16);
+	if (*line_start && *p == '.')
+		buf_addc(out, '.');
+	*line_start = end[-1] == '\n';
+	while (p < end) {
+		const char *dot = memmem(p, (size_t)(end - p), "\n.", 2);
+
+		if (dot == NULL) {
+			buf_add(out, p, (size_t)(end - p));
+			return;
+		}
+		buf_add(out, p, (size_t)(dot + 1 - p));
+		buf_addc(out, '.');
+		p = dot + 1;
+	}
+}

@@ -1,0 +1,201 @@
+#include "channel/net/target.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/un.h>
+
+#include "lib/alloc.h"
+#include "lib/parse.h"
+
+static struct target *make(enum target_kind kind, const char *text, char *name, uint16_t port)
+{
+	struct target *t = xcalloc(1, sizeof *t);
+
+	t->kind = kind;
+	t->text = xstrdup(text);
+	t->name = name;
+	t->port = port;
+	return t;
+}
+
+void target_destroy(struct target **target)
+{
+	struct target *t = *target;
+
+	if (t == NULL)
+		return;
+	target_forget(t);
+	free(t->text);
+	free(t->name);
+	free(t);
+	*target = NULL;
+}
+
+void target_forget(struct target *t)
+{
+	free(t->addresses);
+	free(t->address_lengths);
+	t->addresses = NULL;
+	t->address_lengths = NULL;
+	t->address_count = 0;
+}
+
+static struct target *create_unix(const char *text, const char *path, struct buf *why)
+{
+	struct sockaddr_un un;
+
+	if (path[0] != '/') {
+		buf_addf(why, "%s: the path of a socket must begin with /", text);
+		return NULL;
+	}
+	if (strlen(path) >= sizeof un.sun_path) {
+		buf_addf(why, "%s: a socket's path has at most %zu bytes", text, sizeof un.sun_path - 1);
+		return NULL;
+	}
+	return make(TARGET_UNIX, text, xstrdup(path), 0);
+}
+
+/* The address inside brackets without its "IPv6:" in any of the three spellings. */
+static const char *strip_prefix(const char *s)
+{
+	if (strncasecmp(s, "IPv6", 4) == 0 && (s[4] == ':' || s[4] == '.' || s[4] == ' '))
+		return s + 5;
+	return s;
+}
+
+static struct target *create_literal(const char *text, uint16_t port, struct buf *why)
+{
+	const char *end = strchr(text, ']');
+	unsigned char address[sizeof(struct in6_addr)];
+	uint64_t given;
+	char *inside;
+
+	if (end == NULL) {
+		buf_addf(why, "%s: no ] after the address", text);
+		return NULL;
+	}
+	if (end[1] == ':' && parse_number(end + 2, 65535, &given) && given > 0) {
+		port = (uint16_t)given;
+	} else if (end[1] != '\0') {
+		buf_addf(why, "%s: expected a port between 1 and 65535 behind ]:", text);
+		return NULL;
+	}
+	inside = xstrndup(text + 1, (size_t)(end - text - 1));
+	memmove(inside, strip_prefix(inside), strlen(strip_prefix(inside)) + 1);
+	if (inet_pton(AF_INET, inside, address) != 1 && inet_pton(AF_INET6, inside, address) != 1) {
+		buf_addf(why, "%s: not an IPv4 or IPv6 address", text);
+		free(inside);
+		return NULL;
+	}
+	return make(TARGET_LITERAL, text, inside, port);
+}
+
+struct target *target_create(const char *text, uint16_t port, struct buf *why)
+{
+	if (strncasecmp(text, "UNIX:", 5) == 0)
+		return create_unix(text, text + 5, why);
+	if (text[0] == '[')
+		return create_literal(text, port, why);
+	if (text[0] == '\0' || strpbrk(text, " \t/") != NULL) {
+		buf_addf(why, "%s: neither UNIX:/path, [address] nor a host name", text);
+		return NULL;
+	}
+	return make(TARGET_NAME, text, xstrdup(text), port);
+}
+
+static void add_address(struct target *t, const void *address, socklen_t length)
+{
+	size_t n = t->address_count++;
+
+	t->addresses = xreallocarray(t->addresses, n + 1, sizeof *t->addresses);
+	t->address_lengths = xreallocarray(t->address_lengths, n + 1, sizeof *t->address_lengths);
+	memset(&t->addresses[n], 0, sizeof t->addresses[n]);
+	memcpy(&t->addresses[n], address, length);
+	t->address_lengths[n] = length;
+}
+
+/* The next result of the wanted family, or NULL. */
+static const struct addrinfo *next_of(const struct addrinfo *a, bool v6)
+{
+	while (a != NULL && (a->ai_family == AF_INET6) != v6)
+		a = a->ai_next;
+	return a;
+}
+
+/* Both families in turn, IPv6 first where the resolver's order (RFC 6724) begins with it (RFC 8305 section 4). */
+static void take_interleaved(struct target *t, const struct addrinfo *list)
+{
+	bool v6 = list->ai_family == AF_INET6;
+	const struct addrinfo *mine = next_of(list, v6), *other = next_of(list, !v6);
+
+	while (mine != NULL || other != NULL) {
+		if (mine != NULL) {
+			add_address(t, mine->ai_addr, mine->ai_addrlen);
+			mine = next_of(mine->ai_next, v6);
+		}
+		if (other != NULL) {
+			add_address(t, other->ai_addr, other->ai_addrlen);
+			other = next_of(other->ai_next, !v6);
+		}
+	}
+}
+
+bool target_resolve(struct target *t, struct buf *why)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV }, *list;
+	char port[8];
+	int error;
+
+	if (t->address_count > 0)
+		return true;
+	if (t->kind == TARGET_UNIX) {
+		struct sockaddr_un un = { .sun_family = AF_UNIX };
+
+		memcpy(un.sun_path, t->name, strlen(t->name) + 1);
+		add_address(t, &un, sizeof un);
+		return true;
+	}
+	if (t->kind == TARGET_LITERAL)
+		hints.ai_flags |= AI_NUMERICHOST;
+	snprintf(port, sizeof port, "%u", t->port);
+	error = getaddrinfo(t->name, port, &hints, &list);
+	if (error != 0) {
+		buf_addf(why, "no address for %s: %s", t->name, gai_strerror(error));
+		return false;
+	}
+	take_interleaved(t, list);
+	freeaddrinfo(list);
+	return true;
+}
+
+static bool is_loopback(const struct sockaddr_storage *address)
+{
+	if (address->ss_family == AF_UNIX)
+		return true;
+	if (address->ss_family == AF_INET)
+		return (ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr) >> 24) == 127;
+	return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
+}
+
+bool target_is_local(const struct target *t)
+{
+	for (size_t i = 0; i < t->address_count; i++)
+		if (!is_loopback(&t->addresses[i]))
+			return false;
+	return t->kind == TARGET_UNIX || t->address_count > 0;
+}
+
+void target_format_address(const struct sockaddr *address, socklen_t length, struct buf *out)
+{
+	char host[NI_MAXHOST], port[NI_MAXSERV];
+
+	if (getnameinfo(address, length, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+		buf_adds(out, "UNKNOWN|0");
+	else
+		buf_addf(out, "%s%s|%s", address->sa_family == AF_INET6 ? "ipv6 " : "", host, port);
+}

@@ -1,0 +1,141 @@
+#include "channel/protocol/caps.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/parse.h"
+#include "lib/text.h"
+
+static const struct {
+	const char *keyword;
+	unsigned bit;
+} keywords[] = {
+	{ "8BITMIME", CAP_8BITMIME },
+	{ "PIPELINING", CAP_PIPELINING },
+	{ "CHUNKING", CAP_CHUNKING },
+	{ "BINARYMIME", CAP_BINARYMIME },
+	{ "DSN", CAP_DSN },
+	{ "SIZE", CAP_SIZE },
+	{ "STARTTLS", CAP_STARTTLS },
+	{ "AUTH", CAP_AUTH },
+	{ "SMTPUTF8", CAP_SMTPUTF8 },
+	{ "DELIVERBY", CAP_DELIVERBY },
+	{ "IGNOREQUOTA", CAP_IGNOREQUOTA },
+	{ "ENHANCEDSTATUSCODES", CAP_ENHANCED },
+};
+
+unsigned caps_bit(const char *keyword)
+{
+	for (size_t i = 0; i < sizeof keywords / sizeof keywords[0]; i++)
+		if (ascii_equal(keyword, keywords[i].keyword))
+			return keywords[i].bit;
+	return 0;
+}
+
+static bool is_ignored(const char *ignore, const char *keyword)
+{
+	size_t n = strlen(keyword);
+
+	for (const char *p = ignore ? ignore : ""; *p != '\0';) {
+		size_t word = strcspn(p, " ");
+
+		if (word == n && strncasecmp(p, keyword, n) == 0)
+			return true;
+		p += word;
+		p += strspn(p, " ");
+	}
+	return false;
+}
+
+static void take_limit(const char *word, const char *name, uint64_t *limit)
+{
+	size_t n = strlen(name);
+	uint64_t value;
+
+	if (strncasecmp(word, name, n) == 0 && word[n] == '=' && parse_number(word + n + 1, UINT64_MAX, &value))
+		*limit = value;
+}
+
+static void add_mechanism(struct caps *caps, const char *word)
+{
+	size_t used = strlen(caps->auth);
+
+	if (used + strlen(word) + 2 > sizeof caps->auth)
+		return;
+	snprintf(caps->auth + used, sizeof caps->auth - used, "%s ", word);
+	for (char *p = caps->auth + used; *p != '\0'; p++)
+		if (*p >= 'a' && *p <= 'z')
+			*p = (char)(*p - 32);
+}
+
+/* "AUTH=LOGIN PLAIN" is the form of servers older than RFC 2554. */
+static char *split_keyword(char *line, char **rest)
+{
+	char *keyword = strtok_r(line, " \t", rest);
+
+	if (keyword != NULL && strncasecmp(keyword, "AUTH=", 5) == 0)
+		keyword[4] = '\0';
+	return keyword;
+}
+
+static void take_line(struct caps *caps, char *line, const char *ignore)
+{
+	char *rest, *keyword, *word;
+	const char *first_mechanism = strncasecmp(line, "AUTH=", 5) == 0 ? line + 5 : NULL;
+	unsigned bit;
+
+	keyword = split_keyword(line, &rest);
+	if (keyword == NULL || is_ignored(ignore, keyword))
+		return;
+	bit = caps_bit(keyword);
+	caps->has |= bit;
+	if (first_mechanism != NULL && *first_mechanism != '\0')
+		add_mechanism(caps, first_mechanism);
+	while ((word = strtok_r(NULL, " \t", &rest)) != NULL) {
+		if (bit == CAP_SIZE)
+			parse_number(word, UINT64_MAX, &caps->size_max);
+		else if (bit == CAP_AUTH)
+			add_mechanism(caps, word);
+		else if (ascii_equal(keyword, "X-RCPTLIMIT"))
+			parse_number(word, UINT64_MAX, &caps->rcpt_max);
+		else if (ascii_equal(keyword, "LIMITS")) {
+			take_limit(word, "RCPTMAX", &caps->rcpt_max);
+			take_limit(word, "MAILMAX", &caps->mail_max);
+		}
+	}
+}
+
+/* Cyrus ends its answer with "Ok SESSIONID=<...>": what a postmaster looks for in the server's log. */
+static void find_session(struct caps *caps, const char *line)
+{
+	const char *at = strstr(line, "SESSIONID=<");
+	struct buf clean = { 0 };
+	size_t n;
+
+	if (at == NULL)
+		return;
+	at += strlen("SESSIONID=<");
+	n = strcspn(at, "> ");
+	text_add_clean(&clean, at, n, sizeof caps->session - 1);
+	memcpy(caps->session, buf_str(&clean), clean.len + 1);
+	buf_free(&clean);
+}
+
+void caps_parse(struct caps *caps, const struct reply *reply, const char *ignore)
+{
+	struct buf copy = { 0 };
+	char *line, *next;
+
+	*caps = (struct caps){ 0 };
+	buf_add(&copy, buf_str(&reply->lines), reply->lines.len);
+	line = copy.data;
+	for (bool first = true; line != NULL && *line != '\0'; line = next, first = false) {
+		next = strchr(line, '\n');
+		if (next != NULL)
+			*next++ = '\0';
+		find_session(caps, line);
+		if (!first)
+			take_line(caps, line, ignore);
+	}
+	buf_free(&copy);
+}

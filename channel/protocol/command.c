@@ -1,0 +1,141 @@
+#include "channel/protocol/command.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static bool has_control(const char *s)
+{
+	for (; *s != '\0'; s++)
+		if ((unsigned char)*s < ' ' || *s == 127)
+			return true;
+	return false;
+}
+
+bool command_is_8bit(const char *address)
+{
+	for (; *address != '\0'; address++)
+		if ((unsigned char)*address > 127)
+			return true;
+	return false;
+}
+
+/*
+ * A path must not end the angle brackets early or start a parameter: outside
+ * quotes neither blank nor bracket may stand in it.
+ */
+static bool is_path(const char *address)
+{
+	bool quoted = false;
+
+	if (has_control(address))
+		return false;
+	for (; *address != '\0'; address++) {
+		if (*address == '\\' && address[1] != '\0')
+			address++;
+		else if (*address == '"')
+			quoted = !quoted;
+		else if (!quoted && (*address == ' ' || *address == '<' || *address == '>'))
+			return false;
+	}
+	return !quoted;
+}
+
+/* A value of a parameter: xtext or keyword, so printable ASCII without blanks. */
+static bool is_value(const char *s)
+{
+	if (*s == '\0')
+		return false;
+	for (; *s != '\0'; s++)
+		if ((unsigned char)*s <= ' ' || (unsigned char)*s >= 127)
+			return false;
+	return true;
+}
+
+/* Cuts `out` back to `start` if the line that begins there is too long. */
+static enum command_result end_line(struct buf *out, size_t start)
+{
+	if (out->len - start > COMMAND_MAX) {
+		out->len = start;
+		out->data[start] = '\0';
+		return COMMAND_TOO_LONG;
+	}
+	buf_adds(out, "\r\n");
+	return COMMAND_OK;
+}
+
+enum command_result command_mail(struct buf *out, const struct envelope *e, const struct caps *caps, bool smtputf8)
+{
+	size_t start = out->len;
+
+	if (!is_path(e->sender))
+		return COMMAND_BAD_ADDRESS;
+	buf_addf(out, "MAIL FROM:<%s>", e->sender);
+	if ((caps->has & CAP_8BITMIME) && e->eightbit)
+		buf_adds(out, " BODY=8BITMIME");
+	if (caps->has & CAP_SIZE)
+		buf_addf(out, " SIZE=%" PRIu64, e->size);
+	if (caps->has & CAP_DSN) {
+		if (e->ret != NULL)
+			buf_addf(out, " RET=%s", e->ret);
+		if (e->envid != NULL && is_value(e->envid))
+			buf_addf(out, " ENVID=%s", e->envid);
+	}
+	if ((caps->has & CAP_DELIVERBY) && e->by != NULL && is_value(e->by))
+		buf_addf(out, " BY=%s", e->by);
+	if (smtputf8)
+		buf_adds(out, " SMTPUTF8");
+	return end_line(out, start);
+}
+
+/* ORCPT=type;address, made from the address itself where nothing better came along (RFC 3461 section 4.2). */
+static void add_orcpt(struct buf *out, const struct envelope_recipient *r)
+{
+	if (r->orcpt != NULL) {
+		if (is_value(r->orcpt) && strchr(r->orcpt, ';') != NULL)
+			buf_addf(out, " ORCPT=%s", r->orcpt);
+		return;
+	}
+	if (command_is_8bit(r->address))
+		return;
+	buf_adds(out, " ORCPT=rfc822;");
+	for (const char *p = r->address; *p != '\0'; p++) {
+		if (*p <= ' ' || *p == '+' || *p == '=')
+			buf_addf(out, "+%02X", (unsigned char)*p);
+		else
+			buf_addc(out, *p);
+	}
+}
+
+enum command_result command_rcpt(struct buf *out, const struct envelope_recipient *r, const struct caps *caps)
+{
+	size_t start = out->len, plain;
+
+	if (*r->address == '\0' || !is_path(r->address))
+		return COMMAND_BAD_ADDRESS;
+	if (command_is_8bit(r->address) && !(caps->has & CAP_SMTPUTF8))
+		return COMMAND_NEEDS_SMTPUTF8;
+	buf_addf(out, "RCPT TO:<%s>", r->address);
+	if ((caps->has & CAP_DSN) && r->notify != NULL)
+		buf_addf(out, " NOTIFY=%s", r->notify);
+	if ((caps->has & CAP_IGNOREQUOTA) && r->ignore_quota)
+		buf_adds(out, " IGNOREQUOTA");
+	plain = out->len;
+	if (caps->has & CAP_DSN)
+		add_orcpt(out, r);
+	/* better without its original address than not at all */
+	if (out->len - start > COMMAND_MAX) {
+		out->len = plain;
+		out->data[plain] = '\0';
+	}
+	return end_line(out, start);
+}
+
+bool command_line(struct buf *out, const char *verb, const char *argument)
+{
+	size_t start = out->len;
+
+	if (has_control(verb) || (argument != NULL && has_control(argument)))
+		return false;
+	buf_addf(out, "%s%s%s", verb, argument ? " " : "", argument ? argument : "");
+	return end_line(out, start) == COMMAND_OK;
+}

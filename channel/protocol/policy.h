@@ -1,0 +1,80 @@
+/*
+ * What a reply means for a recipient: the only place where a stage and a code
+ * become an outcome (transport-agent.md section 7, right column).
+ */
+#ifndef ZL_POLICY_H
+#define ZL_POLICY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "channel/protocol/reply.h"
+
+enum outcome {
+	OUTCOME_NONE,          /* not settled yet */
+	OUTCOME_DELIVERED,     /* only by a 2xx final reply for this very recipient */
+	OUTCOME_DEFERRED,
+	OUTCOME_FAILED,
+};
+
+/* Where in the dialogue something was said or went wrong. */
+enum stage {
+	STAGE_LOCAL,           /* on our side: file, memory, configuration */
+	STAGE_CONNECT,
+	STAGE_GREETING,
+	STAGE_LHLO,
+	STAGE_STARTTLS,
+	STAGE_AUTH,
+	STAGE_MAIL,
+	STAGE_RCPT,
+	STAGE_DATA,            /* the reply to DATA, or to the envelope's end with BDAT */
+	STAGE_CONTENT,         /* while the message was on its way */
+	STAGE_FINAL,           /* after it: the reply for one recipient */
+};
+
+const char *stage_name(enum stage stage);
+
+/* How one recipient ended. */
+struct result {
+	enum outcome outcome;
+	enum stage stage;
+	int code;                  /* the server's, or one of our own for local trouble */
+	const char *status;        /* "x.y.z", never empty */
+	const char *words;         /* clean text */
+	bool remote;               /* the server said it; else we did */
+	bool destination;          /* concerns the destination, not this recipient: others need not be tried now */
+	bool maybe_duplicate;      /* the message was sent whole and the answer never came */
+};
+
+/* The postmaster's own rules, first match wins (-O map-reply). */
+struct reply_rule {
+	int code;
+	const char *status;        /* "" = any */
+	enum outcome outcome;      /* OUTCOME_DEFERRED or OUTCOME_FAILED */
+};
+
+struct reply_rules {
+	const struct reply_rule *rules;
+	size_t count;
+};
+
+/*
+ * The outcome of `reply` at `stage`.  OUTCOME_NONE means that it settles nothing: the
+ * dialogue goes on (a 2xx or 354 before the end) or is out of step (see policy_fits).
+ */
+enum outcome policy_outcome(enum stage stage, const struct reply *reply, const struct reply_rules *rules);
+
+/*
+ * False if a reply with this code cannot be an answer at this stage, for instance 250 to
+ * DATA or 354 to RCPT: then we and the server are out of step and nothing that
+ * follows may be believed (pains.md P13).
+ */
+bool policy_fits(enum stage stage, int code);
+
+/* The enhanced code to report: the server's own, or the generic one for its code (transport-agent.md section 7). */
+const char *policy_status(const struct reply *reply, enum outcome outcome);
+
+/* "Too many recipients" at RCPT: not now, but in the next transaction (RFC 5321 section 4.5.3.1.10; pains.md P16). */
+bool policy_too_many(const struct reply *reply);
+
+#endif

@@ -1,0 +1,804 @@
+#include "channel/protocol/transaction.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/alloc.h"
+#include "lib/clock.h"
+#include "lib/text.h"
+
+/* Content up to this size follows its envelope without waiting for the replies to RCPT (with BDAT). */
+#define BLIND_CONTENT_MAX 64000
+/*
+ * How far BDAT transactions run ahead of the replies.  Everything in this
+ * window is in doubt if the connection breaks, so it is no larger than it
+ * takes to hide the round trips.
+ */
+#define WINDOW_BYTES (256 * 1024)
+#define WINDOW_TRANSACTIONS 12
+/* RSET needs no work on the server's side. */
+#define RESET_TIMEOUT 30000
+#define WORDS_MAX 1000
+
+/* ---- small parts ---- */
+
+void dialogue_init(struct dialogue *d, const struct dialogue_options *options, const struct caps *caps,
+                   struct trust *trust)
+{
+	*d = (struct dialogue){ .options = options, .caps = caps, .trust = trust };
+}
+
+void dialogue_free(struct dialogue *d)
+{
+	buf_free(&d->out);
+	buf_free(&d->words);
+	buf_free(&d->scratch);
+	free(d->expected);
+	free(d->flight);
+	free(d->actions);
+	*d = (struct dialogue){ 0 };
+}
+
+static struct action *add_action(struct dialogue *d, enum action_kind kind, struct transaction *t)
+{
+	struct action *a;
+
+	if (d->action_first > 0 && d->action_first == d->action_count)
+		d->action_first = d->action_count = 0;
+	d->actions = xgrow(d->actions, d->action_count, &d->action_capacity, sizeof *d->actions);
+	a = &d->actions[d->action_count++];
+	*a = (struct action){ .kind = kind, .transaction = t };
+	return a;
+}
+
+static void forget_words(struct transaction *t)
+{
+	free((char *)t->mail_held.words);
+	t->mail_held.words = NULL;
+	for (size_t i = 0; i < t->count; i++) {
+		free((char *)t->recipients[i].held.words);
+		free(t->recipients[i].rcpt_reply);
+		t->recipients[i].held.words = NULL;
+		t->recipients[i].rcpt_reply = NULL;
+	}
+}
+
+bool dialogue_action(struct dialogue *d, struct action *action)
+{
+	if (d->action_first == d->action_count)
+		return false;
+	*action = d->actions[d->action_first++];
+	/* nobody needs the words of a transaction any more: its settlements were taken before */
+	if (action->kind == ACTION_DONE)
+		forget_words(action->transaction);
+	return true;
+}
+
+static bool pipelined(const struct dialogue *d)
+{
+	return (d->caps->has & CAP_PIPELINING) && !d->options->no_pipelining;
+}
+
+/* ---- the queue of expectations ---- */
+
+static void expect(struct dialogue *d, enum stage stage, struct transaction *t, size_t recipient)
+{
+	if (d->expected_first > 0 && d->expected_count == d->expected_capacity) {
+		memmove(d->expected, d->expected + d->expected_first,
+		        (d->expected_count - d->expected_first) * sizeof *d->expected);
+		d->expected_count -= d->expected_first;
+		d->expected_first = 0;
+	}
+	d->expected = xgrow(d->expected, d->expected_count, &d->expected_capacity, sizeof *d->expected);
+	if (d->expected_first == d->expected_count)
+		d->front_since = d->now;
+	d->expected[d->expected_count++] =
+		(struct expectation){ .stage = stage, .transaction = t, .recipient = recipient,
+		                      .sent_at = d->written + d->out.len };
+}
+
+static struct expectation *front(const struct dialogue *d)
+{
+	return d->expected_first == d->expected_count ? NULL : &d->expected[d->expected_first];
+}
+
+static void pop(struct dialogue *d)
+{
+	d->expected_first++;
+	d->front_since = d->now;
+	if (d->expected_first == d->expected_count)
+		d->expected_first = d->expected_count = 0;
+}
+
+/* ---- outcomes ---- */
+
+static struct result make_result(enum outcome outcome, enum stage stage, int code, const char *status,
+                                 const char *words)
+{
+	return (struct result){ .outcome = outcome, .stage = stage, .code = code, .status = status, .words = words };
+}
+
+/* What a reply says, with its words in d->words. */
+static struct result result_of(struct dialogue *d, enum stage stage, const struct reply *reply)
+{
+	struct result r = make_result(policy_outcome(stage, reply, d->options->rules), stage, reply->code, NULL, NULL);
+
+	r.status = policy_status(reply, r.outcome);
+	r.words = buf_str(&d->words);
+	r.remote = true;
+	return r;
+}
+
+/* A copy that survives the reply; its words are freed with the transaction. */
+static struct result keep(const struct result *r)
+{
+	struct result kept = *r;
+	size_t n = strlen(r->status);
+	char *words = xmalloc(n + strlen(r->words) + 2);
+
+	memcpy(words, r->words, strlen(r->words) + 1);
+	memcpy(words + strlen(r->words) + 1, r->status, n + 1);
+	kept.words = words;
+	kept.status = words + strlen(r->words) + 1;
+	return kept;
+}
+
+/* The one place where a recipient gets its outcome. */
+static void settle(struct dialogue *d, struct transaction *t, size_t i, const struct result *r)
+{
+	struct action *a;
+
+	assert(t->recipients[i].outcome == OUTCOME_NONE && r->outcome != OUTCOME_NONE);
+	t->recipients[i].outcome = r->outcome;
+	a = add_action(d, ACTION_SETTLED, t);
+	a->recipient = i;
+	a->result = *r;
+}
+
+static void settle_open(struct dialogue *d, struct transaction *t, const struct result *r)
+{
+	for (size_t i = 0; i < t->count; i++)
+		if (t->recipients[i].outcome == OUTCOME_NONE && !t->recipients[i].later)
+			settle(d, t, i, r);
+}
+
+/* Server and we are in step up to here: refusals that were held back count now. */
+static void confirm(struct dialogue *d, struct transaction *t)
+{
+	if (t->mail_held.outcome != OUTCOME_NONE) {
+		settle_open(d, t, &t->mail_held);
+		return;
+	}
+	for (size_t i = 0; i < t->count; i++)
+		if (t->recipients[i].outcome == OUTCOME_NONE && t->recipients[i].held.outcome != OUTCOME_NONE)
+			settle(d, t, i, &t->recipients[i].held);
+}
+
+static void leave_flight(struct dialogue *d, struct transaction *t)
+{
+	for (size_t i = 0; i < d->flight_count; i++) {
+		if (d->flight[i] == t) {
+			memmove(d->flight + i, d->flight + i + 1, (d->flight_count - i - 1) * sizeof *d->flight);
+			d->flight_count--;
+			break;
+		}
+	}
+	add_action(d, ACTION_DONE, t);
+}
+
+/* The transaction came to its end in step with the server. */
+static void finish(struct dialogue *d, struct transaction *t)
+{
+	d->completed++;
+	leave_flight(d, t);
+}
+
+/* ---- ends of the whole dialogue ---- */
+
+static bool content_was_written(const struct dialogue *d, const struct transaction *t)
+{
+	return t->content_end != 0 && d->written >= t->content_end;
+}
+
+static enum stage open_stage(const struct dialogue *d, const struct transaction *t)
+{
+	if (t->content_started)
+		return content_was_written(d, t) ? STAGE_FINAL : STAGE_CONTENT;
+	if (t->next_step <= 1)
+		return STAGE_MAIL;
+	return t->answered ? STAGE_DATA : STAGE_MAIL;
+}
+
+/*
+ * Gives up: every open recipient is deferred.  With `again`, a transaction that the server
+ * did not say a word about stays unsettled instead, once: mostly the server had
+ * closed the connection before it was sent.
+ */
+static void give_up(struct dialogue *d, const char *status, const char *why, bool again)
+{
+	struct action *a;
+
+	if (d->closed)
+		return;
+	d->closed = true;
+	d->content = NULL;
+	d->expected_first = d->expected_count = 0;
+	while (d->flight_count > 0) {
+		struct transaction *t = d->flight[0];
+		struct result r = make_result(OUTCOME_DEFERRED, open_stage(d, t), 421, status, why);
+
+		r.maybe_duplicate = content_was_written(d, t);
+		if (!(again && !t->answered && !t->retried)) {
+			for (size_t i = 0; i < t->count; i++)
+				t->recipients[i].later = false;
+			if (!t->doubtful)
+				confirm(d, t);
+			settle_open(d, t, &r);
+		}
+		leave_flight(d, t);
+	}
+	a = add_action(d, ACTION_CLOSE, NULL);
+	a->why = why;
+}
+
+/* Out of step: what the server says cannot belong to what we asked (pains.md P13). */
+static void poison(struct dialogue *d, const char *what)
+{
+	d->trust->careful = true;
+	buf_clear(&d->scratch);
+	buf_addf(&d->scratch, "%s: ", what);
+	buf_add(&d->scratch, buf_str(&d->words), d->words.len);
+	give_up(d, "4.5.0", buf_str(&d->scratch), false);
+}
+
+void dialogue_lost(struct dialogue *d, const char *why)
+{
+	give_up(d, "4.4.2", why, true);
+}
+
+void dialogue_garbage(struct dialogue *d, const char *what)
+{
+	buf_clear(&d->words);
+	buf_adds(&d->words, what);
+	poison(d, "the server sent something that is no reply");
+}
+
+void dialogue_content_failed(struct dialogue *d, const char *why)
+{
+	if (d->content != NULL)
+		d->content->retried = true;
+	give_up(d, "4.3.0", why, true);
+}
+
+/* ---- sending ---- */
+
+static void notice_output(struct dialogue *d, size_t before)
+{
+	if (before == 0 && d->out.len > 0)
+		d->progress = d->now;
+}
+
+static bool is_open(const struct transaction_recipient *r)
+{
+	return r->outcome == OUTCOME_NONE;
+}
+
+static bool needs_smtputf8(const struct dialogue *d, const struct transaction *t)
+{
+	if (!(d->caps->has & CAP_SMTPUTF8))
+		return false;
+	if (command_is_8bit(t->envelope.sender))
+		return true;
+	for (size_t i = 0; i < t->count; i++)
+		if (is_open(&t->recipients[i]) && command_is_8bit(t->recipients[i].to.address))
+			return true;
+	return false;
+}
+
+/* Steps of an envelope: RSET, MAIL, one RCPT per recipient, then DATA or BDAT. */
+enum { STEP_RESET, STEP_MAIL, STEP_RCPT };
+
+static void start_content(struct dialogue *d, struct transaction *t)
+{
+	t->content_started = true;
+	d->content = t;
+	d->progress = d->now;
+	expect(d, STAGE_FINAL, t, 0);
+	add_action(d, ACTION_CONTENT, t);
+}
+
+static void send_content_command(struct dialogue *d, struct transaction *t)
+{
+	if (t->bdat) {
+		buf_addf(&d->out, "BDAT %" PRIu64 " LAST\r\n", t->envelope.size);
+		start_content(d, t);
+	} else {
+		buf_adds(&d->out, "DATA\r\n");
+		expect(d, STAGE_DATA, t, 0);
+	}
+}
+
+/*
+ * Sends the next step.  Returns false if nothing more of the envelope can be
+ * sent before a reply has come.
+ */
+static bool send_step(struct dialogue *d, struct transaction *t)
+{
+	size_t step = t->next_step++;
+
+	if (step == STEP_RESET) {
+		if (!d->need_reset)
+			return true;
+		d->need_reset = false;
+		buf_adds(&d->out, "RSET\r\n");
+		expect(d, STAGE_LOCAL, t, 0);
+		return pipelined(d);
+	}
+	if (step == STEP_MAIL) {
+		d->mails++;
+		command_mail(&d->out, &t->envelope, d->caps, needs_smtputf8(d, t));
+		expect(d, STAGE_MAIL, t, 0);
+		return pipelined(d);
+	}
+	if (step - STEP_RCPT < t->count) {
+		size_t i = step - STEP_RCPT;
+
+		if (!is_open(&t->recipients[i]))
+			return true;
+		command_rcpt(&d->out, &t->recipients[i].to, d->caps);
+		expect(d, STAGE_RCPT, t, i);
+		return pipelined(d);
+	}
+	/* a large BDAT waits until somebody is known to want it; so does everything in lock-step */
+	if (pipelined(d) && (!t->bdat || t->envelope.size <= BLIND_CONTENT_MAX))
+		send_content_command(d, t);
+	return false;
+}
+
+static void send_envelope(struct dialogue *d, struct transaction *t)
+{
+	while (t->next_step <= STEP_RCPT + t->count && send_step(d, t))
+		;
+}
+
+/*
+ * The last reply to RCPT is in and the content was not asked for yet: now it is known whether
+ * anybody wants it.
+ */
+static void after_envelope(struct dialogue *d, struct transaction *t)
+{
+	if (t->accepted > 0) {
+		send_content_command(d, t);
+		return;
+	}
+	confirm(d, t);
+	d->need_reset = true;
+	finish(d, t);
+}
+
+static void refuse_here(struct dialogue *d, struct transaction *t, size_t i, int code, const char *status,
+                        const char *words)
+{
+	struct result r = make_result(OUTCOME_FAILED, STAGE_LOCAL, code, status, words);
+
+	settle(d, t, i, &r);
+}
+
+/* What cannot be sent to this server at all is refused before the first command. */
+static void refuse_unsendable(struct dialogue *d, struct transaction *t)
+{
+	bool too_large = d->caps->size_max != 0 && t->envelope.size > d->caps->size_max;
+	bool bad_sender;
+
+	buf_clear(&d->scratch);
+	bad_sender = command_mail(&d->scratch, &t->envelope, d->caps, true) != COMMAND_OK;
+	for (size_t i = 0; i < t->count; i++) {
+		enum command_result c;
+
+		if (!is_open(&t->recipients[i]))
+			continue;
+		buf_clear(&d->scratch);
+		c = command_rcpt(&d->scratch, &t->recipients[i].to, d->caps);
+		if (bad_sender)
+			refuse_here(d, t, i, 553, "5.1.7", "the sender's address cannot be written in a command");
+		else if (c == COMMAND_BAD_ADDRESS)
+			refuse_here(d, t, i, 553, "5.1.3", "the address cannot be written in a command");
+		else if (c == COMMAND_TOO_LONG)
+			refuse_here(d, t, i, 553, "5.1.3", "the address is too long for a command");
+		else if (c == COMMAND_NEEDS_SMTPUTF8)
+			refuse_here(d, t, i, 553, "5.6.7", "the address is not ASCII and the server has no SMTPUTF8");
+		else if (too_large)
+			refuse_here(d, t, i, 552, "5.3.4", "the message is larger than the server allows");
+	}
+}
+
+void dialogue_begin(struct dialogue *d, struct transaction *t)
+{
+	size_t before = d->out.len;
+	bool anyone = false;
+
+	assert(dialogue_wants(d));
+	t->bdat = (d->caps->has & CAP_CHUNKING) && !d->options->no_chunking;
+	t->doubtful = d->flight_count > 0;
+	t->begun_at = d->now;
+	d->flight = xgrow(d->flight, d->flight_count, &d->flight_capacity, sizeof *d->flight);
+	d->flight[d->flight_count++] = t;
+	refuse_unsendable(d, t);
+	for (size_t i = 0; i < t->count; i++)
+		anyone = anyone || is_open(&t->recipients[i]);
+	if (!anyone) {
+		leave_flight(d, t);
+		return;
+	}
+	send_envelope(d, t);
+	notice_output(d, before);
+}
+
+void dialogue_content_done(struct dialogue *d)
+{
+	struct transaction *t = d->content;
+
+	if (t == NULL)
+		return;
+	t->content_end = d->written + d->out.len;
+	d->content = NULL;
+}
+
+void dialogue_wrote(struct dialogue *d, size_t n)
+{
+	buf_consume(&d->out, n);
+	d->written += n;
+	d->progress = d->now;
+	for (size_t i = 0; i < d->flight_count; i++)
+		if (d->flight[i]->sent_at == 0 && content_was_written(d, d->flight[i]))
+			d->flight[i]->sent_at = d->now;
+}
+
+/* ---- sending ahead ---- */
+
+/* May an envelope follow t's content before t's final replies are in? */
+static bool may_run_ahead(const struct dialogue *d, const struct transaction *t)
+{
+	const struct trust *trust = d->trust;
+
+	if (trust->careful || !(t->count > 1 ? trust->proved_multi : trust->proved_single))
+		return false;
+	if (strcmp(trust->final_status, trust->mail_status) == 0)
+		return false;
+	return !t->bdat || strcmp(trust->final_status, trust->rcpt_status) != 0;
+}
+
+bool dialogue_wants(const struct dialogue *d)
+{
+	const struct transaction *last;
+
+	if (d->closed || (d->caps->mail_max != 0 && d->mails >= d->caps->mail_max))
+		return false;
+	if (d->flight_count == 0)
+		return true;
+	last = d->flight[d->flight_count - 1];
+	if (!pipelined(d) || last->content_end == 0 || !may_run_ahead(d, last))
+		return false;
+	if (!last->bdat)
+		return d->flight_count < 2;
+	return d->flight_count < WINDOW_TRANSACTIONS &&
+	       d->flight[d->flight_count - 1]->content_end - (d->flight[0]->content_end - d->flight[0]->envelope.size) <
+		       WINDOW_BYTES;
+}
+
+/* An unhurried transaction ended with the right number of final replies: remember how this peer talks. */
+static void learn(struct dialogue *d, const struct transaction *t, const struct reply *final)
+{
+	struct trust *trust = d->trust;
+
+	if (t->doubtful || d->flight_count > 1)
+		return;
+	memcpy(trust->mail_status, t->mail_status, sizeof trust->mail_status);
+	memcpy(trust->rcpt_status, t->rcpt_status, sizeof trust->rcpt_status);
+	memcpy(trust->final_status, final->status, sizeof trust->final_status);
+	trust->proved_single = true;
+	if (t->accepted > 1)
+		trust->proved_multi = true;
+}
+
+/* A final reply that looks like the answer to a command behind it: the server has left out a final reply. */
+static bool looks_shifted(const struct dialogue *d, const struct transaction *t, const struct reply *reply)
+{
+	if (d->flight_count < 2 || reply->code >= 300)
+		return false;
+	return strcmp(reply->status, d->trust->mail_status) == 0 ||
+	       (t->bdat && strcmp(reply->status, d->trust->rcpt_status) == 0);
+}
+
+/* A positive reply to a command sent ahead that looks like a final one: one final reply too many. */
+static bool looks_final(const struct dialogue *d, const struct transaction *t, const struct reply *reply)
+{
+	return t->doubtful && strcmp(reply->status, d->trust->final_status) == 0;
+}
+
+/* ---- replies, one function per expectation ---- */
+
+static void on_mail(struct dialogue *d, struct transaction *t, const struct reply *reply)
+{
+	struct result r = result_of(d, STAGE_MAIL, reply);
+
+	if (r.outcome == OUTCOME_NONE && looks_final(d, t, reply)) {
+		poison(d, "a final reply too many");
+		return;
+	}
+	if (r.outcome == OUTCOME_NONE) {
+		memcpy(t->mail_status, reply->status, sizeof t->mail_status);
+		send_envelope(d, t);
+		return;
+	}
+	/* behind other transactions this may be our own sequence gone wrong */
+	if (t->doubtful && reply->code == 503) {
+		poison(d, "unexpected reply to MAIL");
+		return;
+	}
+	if (reply->code == 421 && d->completed > 0 && !t->retried) {
+		t->answered = false;
+		give_up(d, "4.3.2", buf_str(&d->words), true);
+		return;
+	}
+	t->mail_held = keep(&r);
+	if (t->doubtful && pipelined(d))
+		return;
+	confirm(d, t);
+	if (!pipelined(d)) {
+		d->need_reset = true;
+		finish(d, t);
+	}
+}
+
+static void note_rcpt_reply(struct transaction_recipient *to, const struct dialogue *d, const struct reply *reply)
+{
+	to->rcpt_reply = xasprintf("%d %s%s%s", reply->code, reply->status, reply->status[0] ? " " : "",
+	                           buf_str(&d->words));
+}
+
+static void on_rcpt(struct dialogue *d, struct transaction *t, size_t i, const struct reply *reply)
+{
+	struct transaction_recipient *to = &t->recipients[i];
+	struct result r = result_of(d, STAGE_RCPT, reply);
+	bool refused_sender = t->mail_held.outcome != OUTCOME_NONE;
+
+	if (refused_sender && r.outcome == OUTCOME_NONE) {
+		poison(d, "RCPT accepted after MAIL was refused");
+		return;
+	}
+	if (t->bdat && r.outcome == OUTCOME_NONE && looks_final(d, t, reply)) {
+		poison(d, "a final reply too many");
+		return;
+	}
+	if (!refused_sender)
+		note_rcpt_reply(to, d, reply);
+	if (refused_sender) {
+		/* only bookkeeping: the sender was refused, not this recipient */
+	} else if (r.outcome == OUTCOME_NONE) {
+		to->accepted = true;
+		t->accepted++;
+		memcpy(t->rcpt_status, reply->status, sizeof t->rcpt_status);
+	} else if (policy_too_many(reply) && t->accepted > 0) {
+		to->later = true;
+	} else if (t->doubtful) {
+		to->held = keep(&r);
+	} else {
+		settle(d, t, i, &r);
+	}
+	if (!pipelined(d))
+		send_envelope(d, t);
+	/* the last one, and neither DATA nor BDAT is on its way */
+	if (front(d) == NULL && t->next_step > STEP_RCPT + t->count && !t->content_started)
+		after_envelope(d, t);
+}
+
+static void on_data(struct dialogue *d, struct transaction *t, const struct reply *reply)
+{
+	struct result r = result_of(d, STAGE_DATA, reply);
+
+	if (r.outcome != OUTCOME_NONE) {
+		if (t->doubtful && t->accepted > 0) {
+			/* could be a reply that belongs to a recipient: nobody is refused by it */
+			poison(d, "DATA was refused");
+			return;
+		}
+		confirm(d, t);
+		settle_open(d, t, &r);
+		d->need_reset = true;
+		finish(d, t);
+		return;
+	}
+	if (t->mail_held.outcome != OUTCOME_NONE) {
+		poison(d, "DATA accepted after MAIL was refused");
+		return;
+	}
+	confirm(d, t);
+	if (t->accepted > 0) {
+		start_content(d, t);
+		return;
+	}
+	/* ready to take a message for nobody: how many replies would follow is anybody's guess (pains.md P15) */
+	finish(d, t);
+	give_up(d, "4.5.0", "DATA accepted without recipients", false);
+}
+
+static size_t next_accepted(const struct transaction *t, size_t i)
+{
+	while (i < t->count && !t->recipients[i].accepted)
+		i++;
+	return i;
+}
+
+static void on_final(struct dialogue *d, struct transaction *t, const struct reply *reply)
+{
+	struct result r;
+
+	if (!content_was_written(d, t)) {
+		poison(d, "the server answered before it had the whole message");
+		return;
+	}
+	if (t->accepted == 0) {
+		/* BDAT behind refused recipients: one reply, which settles nobody */
+		if (reply->code < 400) {
+			poison(d, "content accepted for nobody");
+			return;
+		}
+		confirm(d, t);
+		d->need_reset = true;
+		pop(d);
+		finish(d, t);
+		return;
+	}
+	if (looks_shifted(d, t, reply)) {
+		poison(d, "a final reply is missing");
+		return;
+	}
+	if (t->finals == 0)
+		confirm(d, t);
+	r = result_of(d, STAGE_FINAL, reply);
+	t->final_at = next_accepted(t, t->final_at);
+	settle(d, t, t->final_at++, &r);
+	d->front_since = d->now;
+	if (++t->finals < t->accepted)
+		return;
+	pop(d);
+	if (reply->code < 300)
+		learn(d, t, reply);
+	finish(d, t);
+}
+
+static void on_unimportant(struct dialogue *d, struct transaction *t, const struct reply *reply)
+{
+	/* RSET in front of t: refused means a state nobody knows (pains.md D6) */
+	if (reply->code >= 300) {
+		t->answered = false;
+		give_up(d, "4.5.0", buf_str(&d->words), true);
+		return;
+	}
+	send_envelope(d, t);
+}
+
+void dialogue_reply(struct dialogue *d, const struct reply *reply)
+{
+	struct expectation *e = front(d), was;
+	size_t before = d->out.len;
+
+	if (d->closed)
+		return;
+	buf_clear(&d->words);
+	reply_words(reply, &d->words, WORDS_MAX);
+	if (e == NULL || d->written < e->sent_at) {
+		if (reply->code == 421)
+			give_up(d, "4.3.2", buf_str(&d->words), true);
+		else
+			poison(d, "a reply that nobody asked for");
+		return;
+	}
+	if (!policy_fits(e->stage, reply->code) && e->stage != STAGE_LOCAL) {
+		poison(d, "a reply that does not fit");
+		return;
+	}
+	was = *e;
+	if (was.stage != STAGE_LOCAL)
+		was.transaction->answered = true;
+	if (was.stage != STAGE_FINAL)
+		pop(d);
+	switch (was.stage) {
+	case STAGE_MAIL:
+		on_mail(d, was.transaction, reply);
+		break;
+	case STAGE_RCPT:
+		on_rcpt(d, was.transaction, was.recipient, reply);
+		break;
+	case STAGE_DATA:
+		on_data(d, was.transaction, reply);
+		break;
+	case STAGE_FINAL:
+		on_final(d, was.transaction, reply);
+		break;
+	default:
+		on_unimportant(d, was.transaction, reply);
+		break;
+	}
+	notice_output(d, before);
+}
+
+/* ---- time ---- */
+
+static int64_t reply_timeout(const struct dialogue *d, const struct expectation *e)
+{
+	switch (e->stage) {
+	case STAGE_DATA:
+		return d->options->data_timeout;
+	case STAGE_FINAL:
+		return d->options->final_timeout;
+	case STAGE_LOCAL:
+		return RESET_TIMEOUT < d->options->command_timeout ? RESET_TIMEOUT : d->options->command_timeout;
+	default:
+		return d->options->command_timeout;
+	}
+}
+
+/* When the next step must have been made, whatever the whole may last. */
+static int64_t step_deadline(const struct dialogue *d)
+{
+	const struct expectation *e = front(d);
+	int64_t since;
+
+	if (d->out.len > 0)
+		return d->progress + d->options->write_timeout;
+	if (e == NULL || d->content != NULL)
+		return CLOCK_NEVER;
+	since = d->front_since > d->progress ? d->front_since : d->progress;
+	return since + reply_timeout(d, e);
+}
+
+/* A server that drips keeps each step's time; it must not keep us for ever. */
+static int64_t whole_deadline(const struct dialogue *d)
+{
+	return d->flight_count > 0 ? d->flight[0]->begun_at + d->options->whole_timeout : CLOCK_NEVER;
+}
+
+int64_t dialogue_deadline(const struct dialogue *d)
+{
+	int64_t step = step_deadline(d), whole = whole_deadline(d);
+
+	if (d->closed)
+		return CLOCK_NEVER;
+	return step < whole ? step : whole;
+}
+
+void dialogue_expired(struct dialogue *d)
+{
+	const struct expectation *e = front(d);
+
+	buf_clear(&d->scratch);
+	if (whole_deadline(d) < step_deadline(d))
+		buf_addf(&d->scratch, "not finished within %" PRId64 " s", d->options->whole_timeout / 1000);
+	else if (d->out.len > 0)
+		buf_addf(&d->scratch, "the server took no data for %" PRId64 " s", d->options->write_timeout / 1000);
+	else if (e != NULL)
+		buf_addf(&d->scratch, "no reply to %s within %" PRId64 " s",
+		         e->stage == STAGE_LOCAL ? "RSET" : e->stage == STAGE_FINAL ? "the message" : stage_name(e->stage),
+		         reply_timeout(d, e) / 1000);
+	/* somebody who is silent now will be silent again: no second try */
+	for (size_t i = 0; i < d->flight_count; i++)
+		d->flight[i]->retried = true;
+	dialogue_lost(d, buf_str(&d->scratch));
+}
+
+bool dialogue_in_doubt(const struct dialogue *d)
+{
+	for (size_t i = 0; i < d->flight_count; i++)
+		if (content_was_written(d, d->flight[i]))
+			return true;
+	return false;
+}
+
+bool dialogue_idle(const struct dialogue *d)
+{
+	return d->flight_count == 0 && front(d) == NULL && d->out.len == 0;
+}

@@ -1,0 +1,623 @@
+#include "channel/session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/text.h"
+
+#define READ_SIZE ((size_t)64 * 1024)
+/* Content is put into the output up to here, then written. */
+#define OUTPUT_HIGH ((size_t)256 * 1024)
+
+void session_init(struct session *s, const struct session_options *options, const struct session_owner *owner)
+{
+	*s = (struct session){ .options = options, .owner = owner, .stream = { .fd = -1 } };
+}
+
+/* ---- the end of a connection ---- */
+
+/* Everything that belongs to one connection goes; what belongs to the peer stays. */
+static void close_connection(struct session *s)
+{
+	if (s->state == SESSION_CONNECTING)
+		connect_stop(&s->connecting);
+	if (s->stream.fd >= 0) {
+		transcript_addf(s->options->transcript, "closing connection");
+		stream_close(&s->stream);
+	}
+	if (s->state == SESSION_READY)
+		dialogue_free(&s->dialogue);
+	opening_free(&s->opening);
+	buf_clear(&s->opening_out);
+	reply_parser_free(&s->parser);
+	s->state = SESSION_CLOSED;
+	s->readable = s->write_blocked = s->read_wants_write = s->write_wants_read = s->closing = false;
+	s->transactions = 0;
+}
+
+void session_free(struct session *s)
+{
+	close_connection(s);
+	buf_free(&s->connecting.why);
+	buf_free(&s->opening_out);
+	buf_free(&s->remote);
+	source_free(&s->source);
+}
+
+/* ---- what the machine wants done ---- */
+
+/* A peer that got out of step is talked to one message at a time from now on. */
+static void warn_once(struct peer *peer, const char *why)
+{
+	if (!peer->trust.careful || peer->warned)
+		return;
+	peer->warned = true;
+	complain("%s: out of step with the server, nothing is sent ahead of its replies any more: %s",
+	         peer->target->text, why);
+}
+
+static void take_actions(struct session *s)
+{
+	struct action a;
+
+	while (dialogue_action(&s->dialogue, &a)) {
+		switch (a.kind) {
+		case ACTION_SETTLED:
+			s->owner->settled(s->owner->context, s, a.transaction, a.recipient, &a.result);
+			break;
+		case ACTION_CONTENT:
+			s->owner->content(s->owner->context, a.transaction, &s->source);
+			break;
+		case ACTION_DONE:
+			s->owner->done(s->owner->context, s, a.transaction);
+			s->since = s->dialogue.now;
+			break;
+		case ACTION_CLOSE:
+			transcript_addf(s->options->transcript, "%s", a.why);
+			warn_once(s->peer, a.why);
+			s->closing = true;
+			break;
+		}
+	}
+}
+
+/* ---- getting ready ---- */
+
+/* No connection, or none that can be used: the transaction that waited for it is deferred. */
+static void fail_opening(struct session *s, enum stage stage, int code, const char *status, const char *words)
+{
+	struct peer *peer = s->peer;
+	struct transaction *t = s->waiting;
+
+	transcript_addf(s->options->transcript, "%s: %s", stage_name(stage), words);
+	buf_clear(&peer->failure_words);
+	buf_adds(&peer->failure_words, words);
+	strncpy(peer->failure_status, status, sizeof peer->failure_status - 1);
+	peer->failed_at = clock_ms();
+	peer->failure = (struct result){
+		.outcome = OUTCOME_DEFERRED,
+		.stage = stage,
+		.code = code,
+		.status = peer->failure_status,
+		.words = buf_str(&peer->failure_words),
+		.remote = code != 0,
+		.destination = true,
+	};
+	/* another address may be the right one next time */
+	target_forget(peer->target);
+	s->waiting = NULL;
+	close_connection(s);
+	for (size_t i = 0; i < t->count; i++)
+		if (t->recipients[i].outcome == OUTCOME_NONE)
+			s->owner->settled(s->owner->context, s, t, i, &peer->failure);
+	s->owner->done(s->owner->context, s, t);
+}
+
+static void describe_remote(struct session *s)
+{
+	struct sockaddr_storage a;
+	socklen_t length = sizeof a;
+	const struct target *t = s->peer->target;
+
+	buf_clear(&s->remote);
+	if (t->kind == TARGET_UNIX) {
+		buf_addf(&s->remote, " (UNIX:%s|UNKNOWN-LOCAL-ADDRESS)", t->name);
+		return;
+	}
+	if (t->kind == TARGET_NAME)
+		buf_addf(&s->remote, "dns; %s (", t->name);
+	else
+		buf_addf(&s->remote, "X-IP-addr; [%s] (", t->name);
+	if (getpeername(s->stream.fd, (struct sockaddr *)&a, &length) == 0)
+		target_format_address((struct sockaddr *)&a, length, &s->remote);
+	buf_addc(&s->remote, '|');
+	length = sizeof a;
+	if (getsockname(s->stream.fd, (struct sockaddr *)&a, &length) == 0)
+		target_format_address((struct sockaddr *)&a, length, &s->remote);
+	buf_addc(&s->remote, ')');
+}
+
+static void connected(struct session *s, int fd)
+{
+	stream_open(&s->stream, fd);
+	describe_remote(s);
+	transcript_addf(s->options->transcript, "connected to %s", s->peer->target->text);
+	opening_init(&s->opening, &s->options->opening);
+	s->state = SESSION_OPENING;
+	s->since = s->opened_at = clock_ms();
+	/* the greeting may be there already */
+	s->readable = true;
+}
+
+static void take_connect_state(struct session *s, enum connect_state state, int fd)
+{
+	switch (state) {
+	case CONNECT_GOING_ON:
+		break;
+	case CONNECT_DONE:
+		connected(s, fd);
+		break;
+	case CONNECT_FAILED:
+		fail_opening(s, STAGE_CONNECT, 0, "4.4.1", buf_str(&s->connecting.why));
+		break;
+	}
+}
+
+static void start_connecting(struct session *s)
+{
+	struct buf why = { 0 };
+	enum connect_state state;
+	int fd = -1;
+
+	s->started_at = clock_ms();
+	s->opened_at = s->ready_at = 0;
+	buf_clear(&s->remote);
+	if (s->peer->target->kind == TARGET_UNIX)
+		buf_addf(&s->remote, " (UNIX:%s)", s->peer->target->name);
+	else if (s->peer->target->kind == TARGET_NAME)
+		buf_addf(&s->remote, "dns; %s", s->peer->target->name);
+	else
+		buf_addf(&s->remote, "X-IP-addr; [%s]", s->peer->target->name);
+	if (!target_resolve(s->peer->target, &why)) {
+		fail_opening(s, STAGE_CONNECT, 0, "4.4.3", buf_str(&why));
+		buf_free(&why);
+		return;
+	}
+	s->state = SESSION_CONNECTING;
+	transcript_addf(s->options->transcript, "connecting to %s", s->peer->target->text);
+	state = connect_start(&s->connecting, s->peer->target, &s->options->connect, &fd);
+	take_connect_state(s, state, fd);
+}
+
+/* The machine has added command lines behind the first `before` bytes of its output. */
+static void log_commands(struct session *s, size_t before)
+{
+	const struct buf *out = &s->dialogue.out;
+
+	if (out->len > before)
+		transcript_add_lines(s->options->transcript, 'w', out->data + before, out->len - before);
+}
+
+/* A transaction goes into a ready dialogue. */
+static void begin_now(struct session *s, struct transaction *t)
+{
+	size_t before = s->dialogue.out.len;
+
+	s->transactions++;
+	s->dialogue.now = clock_ms();
+	dialogue_begin(&s->dialogue, t);
+	log_commands(s, before);
+	take_actions(s);
+}
+
+static void become_ready(struct session *s)
+{
+	struct transaction *t = s->waiting;
+
+	s->state = SESSION_READY;
+	s->waiting = NULL;
+	s->peer->failed_at = 0;
+	dialogue_init(&s->dialogue, &s->options->dialogue, &s->opening.caps, &s->peer->trust);
+	s->since = s->ready_at = clock_ms();
+	begin_now(s, t);
+}
+
+/* ---- beginning ---- */
+
+/* A connection that gets nothing new: it is closed as soon as it is idle. */
+static bool used_up(const struct session *s)
+{
+	const struct session_options *o = s->options;
+
+	if (s->transactions == 0)
+		return false;
+	return o->one_transaction || s->transactions >= o->max_messages || clock_ms() - s->opened_at >= o->max_age ||
+	       (s->opening.caps.mail_max != 0 && s->dialogue.mails >= s->opening.caps.mail_max);
+}
+
+bool session_wants(const struct session *s, const struct peer *peer)
+{
+	if (s->state == SESSION_CLOSED)
+		return s->waiting == NULL;
+	if (s->state != SESSION_READY || s->closing)
+		return false;
+	if (s->peer != peer)
+		return dialogue_idle(&s->dialogue);
+	return !used_up(s) && dialogue_wants(&s->dialogue);
+}
+
+void session_begin(struct session *s, struct peer *peer, struct transaction *t)
+{
+	if (s->state == SESSION_READY && s->peer != peer)
+		session_quit(s);
+	if (s->state == SESSION_READY) {
+		begin_now(s, t);
+		return;
+	}
+	s->peer = peer;
+	s->waiting = t;
+	start_connecting(s);
+}
+
+/* ---- replies ---- */
+
+static void dialogue_step(struct session *s, const struct reply *reply)
+{
+	size_t before = s->dialogue.out.len;
+
+	s->dialogue.now = clock_ms();
+	dialogue_reply(&s->dialogue, reply);
+	log_commands(s, before);
+	take_actions(s);
+}
+
+static void opening_step(struct session *s, const struct reply *reply)
+{
+	if (s->opening_out.len > 0) {
+		fail_opening(s, s->opening.stage, 0, "4.5.0", "the server answered a command that it has not got yet");
+		return;
+	}
+	switch (opening_reply(&s->opening, reply, &s->opening_out)) {
+	case OPENING_WAIT:
+		s->since = clock_ms();
+		break;
+	case OPENING_READY:
+		become_ready(s);
+		break;
+	case OPENING_FAILED: {
+		struct buf words = { 0 };
+		char status[sizeof s->opening.status];
+
+		/* the machine goes with the connection */
+		buf_adds(&words, buf_str(&s->opening.why));
+		memcpy(status, s->opening.status, sizeof status);
+		fail_opening(s, s->opening.stage, s->opening.code, status, buf_str(&words));
+		buf_free(&words);
+		break;
+	}
+	}
+}
+
+static void garbage(struct session *s)
+{
+	struct buf words = { 0 };
+
+	reply_words(&s->parser.reply, &words, 200);
+	transcript_add(s->options->transcript, 'r', buf_str(&words), words.len);
+	if (s->state == SESSION_READY) {
+		dialogue_garbage(&s->dialogue, buf_str(&words));
+		take_actions(s);
+	} else {
+		fail_opening(s, s->opening.stage, 0, "4.5.0", "the server sent something that is no reply");
+	}
+	buf_free(&words);
+}
+
+static void log_reply(struct session *s, const struct reply *reply)
+{
+	struct buf line = { 0 };
+
+	if (s->options->transcript->fd < 0)
+		return;
+	for (const char *p = buf_str(&reply->lines), *lf; (lf = strchr(p, '\n')) != NULL; p = lf + 1)
+		buf_addf(&line, "%d%c%s%s%.*s\n", reply->code, lf[1] ? '-' : ' ', lf[1] ? "" : reply->status,
+		         reply->status[0] && !lf[1] ? " " : "", (int)(lf - p), p);
+	transcript_add_lines(s->options->transcript, 'r', buf_str(&line), line.len);
+	buf_free(&line);
+}
+
+/* Hands every complete reply in `bytes` to the machine of the moment. */
+static void take_bytes(struct session *s, const char *bytes, size_t n)
+{
+	while (n > 0 && s->state != SESSION_CLOSED && !s->closing) {
+		size_t used;
+		enum reply_result result = reply_parse(&s->parser, bytes, n, &used);
+
+		bytes += used;
+		n -= used;
+		if (result == REPLY_MORE)
+			break;
+		if (result == REPLY_GARBAGE) {
+			garbage(s);
+			break;
+		}
+		log_reply(s, &s->parser.reply);
+		if (s->state == SESSION_OPENING)
+			opening_step(s, &s->parser.reply);
+		else
+			dialogue_step(s, &s->parser.reply);
+	}
+}
+
+static void lost(struct session *s, const char *why)
+{
+	if (s->state == SESSION_READY) {
+		if (!s->closing) {
+			s->dialogue.now = clock_ms();
+			dialogue_lost(&s->dialogue, why);
+			take_actions(s);
+		}
+		close_connection(s);
+	} else if (s->state == SESSION_OPENING) {
+		fail_opening(s, s->opening.stage, 0, "4.4.2", why);
+	}
+}
+
+static void lost_with_error(struct session *s, const char *what)
+{
+	struct buf why = { 0 };
+
+	buf_addf(&why, "%s: %s", what, buf_str(&s->stream.error));
+	lost(s, buf_str(&why));
+	buf_free(&why);
+}
+
+/* Reads until there is nothing more for now. */
+static void read_all(struct session *s)
+{
+	static char bytes[READ_SIZE];
+
+	s->readable = false;
+	s->read_wants_write = false;
+	while (s->state != SESSION_CLOSED && !s->closing) {
+		size_t n = 0;
+
+		switch (stream_read(&s->stream, bytes, sizeof bytes, &n)) {
+		case STREAM_OK:
+			take_bytes(s, bytes, n);
+			/* a short read has emptied the socket: poll tells when there is more */
+			if (n < sizeof bytes)
+				return;
+			break;
+		case STREAM_WAIT_READ:
+			return;
+		case STREAM_WAIT_WRITE:
+			s->read_wants_write = true;
+			return;
+		case STREAM_END:
+			lost(s, "the server closed the connection");
+			return;
+		case STREAM_ERROR:
+			lost_with_error(s, "connection lost");
+			return;
+		}
+	}
+}
+
+/* ---- the loop's side ---- */
+
+size_t session_poll(const struct session *s, struct pollfd *fds)
+{
+	short events = POLLIN;
+
+	if (s->state == SESSION_CLOSED)
+		return 0;
+	if (s->state == SESSION_CONNECTING)
+		return connect_poll(&s->connecting, fds);
+	if ((s->write_blocked && !s->write_wants_read) || s->read_wants_write)
+		events |= POLLOUT;
+	fds[0] = (struct pollfd){ .fd = s->stream.fd, .events = events };
+	return 1;
+}
+
+void session_polled(struct session *s, const struct pollfd *fds, size_t n)
+{
+	if (n == 0 || s->state == SESSION_CONNECTING)
+		return;
+	if (fds[0].revents & (POLLIN | POLLHUP | POLLERR))
+		s->readable = true;
+	if (fds[0].revents & POLLOUT) {
+		s->readable = s->readable || s->read_wants_write;
+		s->write_blocked = false;
+	}
+	if (s->write_wants_read && s->readable)
+		s->write_blocked = false;
+}
+
+/* When somebody's patience ends. */
+static int64_t expiry(const struct session *s)
+{
+	switch (s->state) {
+	case SESSION_CLOSED:
+		return CLOCK_NEVER;
+	case SESSION_CONNECTING:
+		return connect_deadline(&s->connecting);
+	case SESSION_OPENING:
+		return s->since + s->options->dialogue.command_timeout;
+	case SESSION_READY:
+		break;
+	}
+	if (dialogue_idle(&s->dialogue))
+		return s->since + s->options->idle_timeout;
+	return dialogue_deadline(&s->dialogue);
+}
+
+int64_t session_deadline(const struct session *s)
+{
+	/* there is more content, and room for it: nothing to wait for */
+	if (s->state == SESSION_READY && s->dialogue.content != NULL && !s->write_blocked)
+		return 0;
+	return expiry(s);
+}
+
+static void expired(struct session *s)
+{
+	struct buf why = { 0 };
+
+	if (s->state == SESSION_OPENING) {
+		buf_addf(&why, "no reply within %lld s", (long long)(s->options->dialogue.command_timeout / 1000));
+		fail_opening(s, s->opening.stage, 0, "4.4.2", buf_str(&why));
+		buf_free(&why);
+		return;
+	}
+	if (dialogue_idle(&s->dialogue)) {
+		session_quit(s);
+		return;
+	}
+	s->dialogue.now = clock_ms();
+	dialogue_expired(&s->dialogue);
+	take_actions(s);
+}
+
+void session_run(struct session *s)
+{
+	if (s->state == SESSION_CONNECTING) {
+		int fd = -1;
+		enum connect_state state = connect_continue(&s->connecting, &fd);
+
+		take_connect_state(s, state, fd);
+	}
+	if (s->readable && s->state != SESSION_CLOSED)
+		read_all(s);
+	if (s->state != SESSION_CLOSED && s->state != SESSION_CONNECTING && !s->closing &&
+	    clock_ms() >= expiry(s))
+		expired(s);
+	if (s->closing)
+		close_connection(s);
+	else if (s->state == SESSION_READY && used_up(s) && session_idle(s))
+		session_quit(s);
+}
+
+void session_fill(struct session *s, bool stop)
+{
+	struct buf why = { 0 };
+
+	if (s->state != SESSION_READY || stop)
+		return;
+	while (s->dialogue.content != NULL && s->dialogue.out.len < OUTPUT_HIGH) {
+		switch (source_next(&s->source, &s->dialogue.out, &why)) {
+		case SOURCE_MORE:
+			break;
+		case SOURCE_END:
+			dialogue_content_done(&s->dialogue);
+			break;
+		case SOURCE_FAILED:
+			dialogue_content_failed(&s->dialogue, buf_str(&why));
+			take_actions(s);
+			close_connection(s);
+			break;
+		}
+		if (s->state != SESSION_READY)
+			break;
+	}
+	buf_free(&why);
+}
+
+/* False when the stream has broken: what the server said before that counts first. */
+static bool write_some(struct session *s, struct buf *out, size_t *count)
+{
+	switch (stream_write(&s->stream, out->data, out->len, count)) {
+	case STREAM_OK:
+		return true;
+	case STREAM_WAIT_READ:
+		s->write_wants_read = true;
+		s->write_blocked = true;
+		return true;
+	case STREAM_WAIT_WRITE:
+		s->write_blocked = true;
+		return true;
+	case STREAM_END:
+	case STREAM_ERROR:
+		break;
+	}
+	read_all(s);
+	if (s->state != SESSION_CLOSED && !s->closing)
+		lost_with_error(s, "connection lost while writing");
+	return false;
+}
+
+static void flush_opening(struct session *s)
+{
+	while (s->state == SESSION_OPENING && s->opening_out.len > 0 && !s->write_blocked) {
+		size_t n = 0;
+
+		if (!write_some(s, &s->opening_out, &n))
+			return;
+		transcript_add_lines(s->options->transcript, 'w', s->opening_out.data, n);
+		buf_consume(&s->opening_out, n);
+	}
+}
+
+void session_flush(struct session *s)
+{
+	s->write_wants_read = s->write_wants_read && s->write_blocked;
+	flush_opening(s);
+	while (s->state == SESSION_READY && !s->closing && s->dialogue.out.len > 0 && !s->write_blocked) {
+		size_t n = 0;
+
+		if (!write_some(s, &s->dialogue.out, &n))
+			break;
+		if (n > 0) {
+			s->dialogue.now = clock_ms();
+			dialogue_wrote(&s->dialogue, n);
+		}
+	}
+	if (s->closing)
+		close_connection(s);
+}
+
+bool session_idle(const struct session *s)
+{
+	if (s->state == SESSION_CLOSED)
+		return s->waiting == NULL;
+	return s->state == SESSION_READY && dialogue_idle(&s->dialogue);
+}
+
+struct record_connection session_record(const struct session *s)
+{
+	int64_t now = clock_ms();
+
+	return (struct record_connection){
+		.peer = s->peer->target->text,
+		.session = s->opening.caps.session,
+		.connect_ms = (s->opened_at ? s->opened_at : now) - s->started_at,
+		.opening_ms = s->opened_at ? (s->ready_at ? s->ready_at : now) - s->opened_at : 0,
+	};
+}
+
+void session_quit(struct session *s)
+{
+	size_t n;
+
+	if (s->state == SESSION_READY && dialogue_idle(&s->dialogue)) {
+		transcript_add(s->options->transcript, 'w', "QUIT", 4);
+		/* courtesy: whether it arrives matters to nobody */
+		stream_write(&s->stream, "QUIT\r\n", 6, &n);
+	}
+	close_connection(s);
+}
+
+void session_abort(struct session *s, const char *why)
+{
+	if (s->state == SESSION_READY) {
+		for (size_t i = 0; i < s->dialogue.flight_count; i++)
+			s->dialogue.flight[i]->retried = true;
+		lost(s, why);
+	} else if (s->state == SESSION_OPENING || s->state == SESSION_CONNECTING) {
+		fail_opening(s, STAGE_LOCAL, 0, "4.3.2", why);
+	}
+}

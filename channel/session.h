@@ -1,0 +1,133 @@
+/*
+ * One connection's life: connect, greeting, LHLO, transactions, QUIT.
+ *
+ * The session moves bytes between a stream and the two protocol machines;
+ * what is to be delivered, and what becomes of it, is its owner's business.
+ */
+#ifndef ZL_SESSION_H
+#define ZL_SESSION_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "channel/message/source.h"
+#include "channel/net/connect.h"
+#include "channel/net/stream.h"
+#include "channel/net/target.h"
+#include "channel/net/transcript.h"
+#include "channel/protocol/opening.h"
+#include "channel/protocol/transaction.h"
+#include "channel/record.h"
+
+/* Somebody to connect to, and what this process knows of it. */
+struct peer {
+	struct target *target;
+	struct trust trust;
+	bool warned;              /* its loss of step was logged */
+	/* the last failure to get a connection ready, for jobs that were already waiting */
+	int64_t failed_at;        /* clock_ms(), 0 = none */
+	struct result failure;    /* its strings are the two below */
+	struct buf failure_words;
+	char failure_status[12];
+};
+
+struct session_options {
+	struct opening_options opening;
+	struct dialogue_options dialogue;
+	struct connect_options connect;
+	bool one_transaction;     /* QUIT after each (-1) */
+	int64_t idle_timeout;     /* milliseconds an unused connection is kept */
+	int64_t max_age;          /* milliseconds after which a connection gets nothing new */
+	uint64_t max_messages;    /* transactions after which it gets nothing new */
+	struct transcript *transcript;
+};
+
+struct session;
+
+/* What a session tells its owner, from inside session_begin() and session_run(). */
+struct session_owner {
+	void *context;
+
+	/* A recipient has its outcome; strings in `result` live until the function returns. */
+	void (*settled)(void *context, struct session *s, struct transaction *t, size_t recipient,
+	                const struct result *result);
+
+	/* The transaction is over.  Recipients without an outcome belong into a new one. */
+	void (*done)(void *context, struct session *s, struct transaction *t);
+
+	/* The content of `t` is wanted: point `source` at it. */
+	void (*content)(void *context, struct transaction *t, struct source *source);
+};
+
+enum session_state { SESSION_CLOSED, SESSION_CONNECTING, SESSION_OPENING, SESSION_READY };
+
+struct session {
+	const struct session_options *options;
+	const struct session_owner *owner;
+	enum session_state state;
+	struct peer *peer;            /* whom it is connected to, or was */
+	struct transaction *waiting;  /* begun before the connection was ready */
+	struct connecting connecting;
+	struct stream stream;
+	struct opening opening;
+	struct buf opening_out;
+	struct dialogue dialogue;
+	struct reply_parser parser;
+	struct source source;
+	int64_t since;                /* start of the step, for its deadline; of idleness when ready */
+	int64_t started_at;           /* of the connection: begin of connecting, connected, ready */
+	int64_t opened_at;
+	int64_t ready_at;
+	bool readable;                /* poll said so */
+	bool write_blocked;           /* wait for POLLOUT */
+	bool read_wants_write;        /* TLS: reading waits for POLLOUT */
+	bool write_wants_read;        /* TLS: writing waits for POLLIN */
+	bool closing;                 /* the dialogue is over: close as soon as its actions are taken */
+	uint64_t transactions;        /* begun on this connection */
+	struct buf remote;            /* field 5 of NOTARY */
+};
+
+void session_init(struct session *s, const struct session_options *options, const struct session_owner *owner);
+void session_free(struct session *s);
+
+/*
+ * May a transaction for `peer` be begun?  True on a closed session, on a ready one to the same peer that
+ * has room, and on an idle one to somebody else (which is closed first).
+ */
+bool session_wants(const struct session *s, const struct peer *peer);
+
+/* Begins a transaction; connects first if need be. */
+void session_begin(struct session *s, struct peer *peer, struct transaction *t);
+
+/* Adds what to wait for; returns the number of entries used (at most CONNECT_ATTEMPTS). */
+size_t session_poll(const struct session *s, struct pollfd *fds);
+
+/* The same entries back from poll(). */
+void session_polled(struct session *s, const struct pollfd *fds, size_t n);
+
+/* When session_run() must be called at the latest. */
+int64_t session_deadline(const struct session *s);
+
+/* Reads what there is, minds the deadlines. */
+void session_run(struct session *s);
+
+/* Puts message content into the output as far as it fits; with `stop` no more content is begun. */
+void session_fill(struct session *s, bool stop);
+
+/* Writes as much as the system takes. */
+void session_flush(struct session *s);
+
+/* Nothing is under way (closed, or ready and idle). */
+bool session_idle(const struct session *s);
+
+/* What the log says of the connection; its strings live as long as the connection. */
+struct record_connection session_record(const struct session *s);
+
+/* Says QUIT if that is possible, and closes.  Only when idle. */
+void session_quit(struct session *s);
+
+/* Closes now.  What is under way is deferred with `why`. */
+void session_abort(struct session *s, const char *why);
+
+#endif
