@@ -39,13 +39,19 @@ static enum map_answer find_line(struct map *map, const char *key, size_t length
 	return MAP_NOT_FOUND;
 }
 
+static bool open_lines(struct map *map)
+{
+	(void)map;
+	return true;
+}
+
 static void leave_lines(struct map *map)
 {
 	(void)map;
 }
 
 static const struct map_operations lines_operations = {
-	.type = "lines", .suffix = "", .find = find_line, .close = leave_lines,
+	.type = "lines", .suffix = "", .open = open_lines, .find = find_line, .close = leave_lines,
 };
 
 /* Adds a map to a relation of the router.  The lines stay the caller's. */

@@ -31,13 +31,13 @@ static enum map_answer find(struct map *map, const char *key, size_t length, str
 	return MAP_NOT_FOUND;
 }
 
-static bool changed(struct map *map)
+static enum map_change changed(struct map *map)
 {
 	struct spy *s = map->state;
 	bool was = s->changed;
 
 	s->changed = false;
-	return was;
+	return was ? MAP_REPLACED : MAP_SAME;
 }
 
 static bool open_again(struct map *map)

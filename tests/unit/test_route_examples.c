@@ -56,7 +56,7 @@ static char *written_out(const char *text)
 			buf_addc(&out, *text++);
 		}
 	}
-	return xstrdup(buf_str(&out));
+	return out.data != NULL ? out.data : xstrdup("");
 }
 
 static enum route_relation relation_called(const char *name)
@@ -188,6 +188,29 @@ static int read_examples(void **state)
 	return 0;
 }
 
+static int forget_examples(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < set_count; i++) {
+		for (size_t j = 0; j < sets[i].count; j++) {
+			struct example_map *m = &sets[i].maps[j];
+
+			for (size_t k = 0; k < m->count; k++) {
+				free(m->lines[k].key);
+				free(m->lines[k].value);
+			}
+			free(m->lines);
+			free(m->options);
+		}
+		free(sets[i].name);
+	}
+	for (size_t i = 0; i < example_count; i++) {
+		free(examples[i].address);
+		free(examples[i].expect);
+	}
+	return 0;
+}
+
 static struct router *router_for(const struct example *x)
 {
 	static char host[] = "mx.local.test", domain[] = "local.test", nothing[] = "";
@@ -264,5 +287,5 @@ int main(void)
 		cmocka_unit_test(every_example_gives_its_results),
 	};
 
-	return cmocka_run_group_tests(tests, read_examples, NULL);
+	return cmocka_run_group_tests(tests, read_examples, forget_examples);
 }
