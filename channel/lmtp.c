@@ -99,6 +99,13 @@ static void on_done(void *context, struct session *s, struct transaction *t)
 	jobs_done(&loop->jobs, t);
 }
 
+static bool on_prepare(void *context, struct transaction *t, const struct caps *caps, struct buf *why)
+{
+	struct loop *loop = context;
+
+	return jobs_prepare(&loop->jobs, t, caps, why);
+}
+
 static void on_content(void *context, struct transaction *t, struct source *source)
 {
 	(void)context;
@@ -241,26 +248,27 @@ static bool begin_on(struct loop *loop, struct session *s, struct peer *peer, st
 	return true;
 }
 
-/* Sessions that would take a transaction for `peer` are tried in the order of their appetite. */
+/*
+ * Begins a job's next transaction: on the session with the best appetite, or, if its recipients have mail
+ * under way elsewhere, behind that mail.
+ */
 static bool begin_somewhere(struct loop *loop, struct peer *peer, struct job *job)
 {
-	bool tried[CONNECTIONS_MAX] = { false };
+	unsigned best = 0, most = 0, bound;
 
-	for (;;) {
-		unsigned best = loop->count, most = 0;
+	for (unsigned i = 0; i < loop->count; i++) {
+		unsigned a = appetite(&loop->sessions[i], peer);
 
-		for (unsigned i = 0; i < loop->count; i++) {
-			unsigned a = tried[i] ? 0 : appetite(&loop->sessions[i], peer);
-
-			if (a > most)
-				best = i, most = a;
-		}
-		if (best == loop->count)
-			return false;
-		if (begin_on(loop, &loop->sessions[best], peer, job))
-			return true;
-		tried[best] = true;
+		if (a > most)
+			best = i, most = a;
 	}
+	if (most == 0)
+		return false;
+	if (begin_on(loop, &loop->sessions[best], peer, job))
+		return true;
+	bound = job_bound_to(&loop->jobs, job);
+	return bound < loop->count && bound != best && appetite(&loop->sessions[bound], peer) > 0 &&
+	       begin_on(loop, &loop->sessions[bound], peer, job);
 }
 
 static bool anybody_wants(const struct loop *loop)
@@ -274,20 +282,31 @@ static bool anybody_wants(const struct loop *loop)
 	return false;
 }
 
+/*
+ * Jobs opened ahead because those before them wait for a mailbox that another
+ * session is busy with.
+ */
+#define LOOK_AHEAD 32
+
 /* Gives the sessions what they can take. */
 static void begin_transactions(struct loop *loop)
 {
 	struct job *job = NULL;
-	bool looking = stop_signal == 0;
+	unsigned passed_over = 0;
 
 	for (unsigned i = 0; i < loop->count; i++)
 		session_fill(&loop->sessions[i], stop_signal != 0);
-	while (looking && anybody_wants(loop) && (job = jobs_next_to_send(&loop->jobs, job)) != NULL) {
+	while (stop_signal == 0 && passed_over < LOOK_AHEAD && anybody_wants(loop) &&
+	       (job = jobs_next_to_send(&loop->jobs, job)) != NULL) {
 		struct peer *peer = peer_of(loop, job);
 
-		/* a job may be gone now, or have more to send: look from the start again */
-		if (peer == NULL || begin_somewhere(loop, peer, job))
-			job = NULL;
+		if (peer != NULL && !begin_somewhere(loop, peer, job)) {
+			passed_over++;
+			continue;
+		}
+		/* the job may be gone now, or have more to send: look from the start again */
+		job = NULL;
+		passed_over = 0;
 	}
 }
 
@@ -408,7 +427,7 @@ int main(int argc, char **argv)
 {
 	static struct settings settings;
 	struct loop loop = { .settings = &settings };
-	const struct session_owner owner = { &loop, on_settled, on_done, on_content };
+	const struct session_owner owner = { &loop, on_settled, on_done, on_prepare, on_content };
 	sigset_t unblocked;
 
 	log_program("lmtp");

@@ -47,5 +47,7 @@ enum opening_next opening_reply(struct opening *o, const struct reply *reply, st
 	if (o->stage == STAGE_GREETING)
 		return send_lhlo(o, out);
 	caps_parse(&o->caps, reply, o->options->ignore_caps);
+	if (o->options->ignore_all)
+		o->caps.has = 0;
 	return OPENING_READY;
 }

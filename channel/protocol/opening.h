@@ -20,6 +20,7 @@ enum opening_next {
 struct opening_options {
 	const char *name;          /* argument of LHLO */
 	const char *ignore_caps;   /* for caps_parse() */
+	bool ignore_all;           /* as if the server had announced nothing */
 };
 
 struct opening {
