@@ -45,6 +45,7 @@ struct request {
 	unsigned levels;
 	bool make, verbose;
 	const char *sender, *notify, *ret, *envid;
+	char *own_address;           /* the sender, if none was given */
 	struct spool_recipient *recipients;
 	size_t count, capacity;
 };
@@ -188,7 +189,7 @@ static struct spool_envelope make_envelope(struct request *r)
 	bool null_sender;
 
 	if (r->sender == NULL)
-		r->sender = own_address();
+		r->sender = r->own_address = own_address();
 	null_sender = strcmp(r->sender, "<>") == 0 || r->sender[0] == '\0';
 	for (size_t i = 0; i < r->count; i++) {
 		r->recipients[i].privilege = nobody();
@@ -229,6 +230,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < r.count; i++)
 		free((char *)r.recipients[i].dsn);
 	free(r.recipients);
+	free(r.own_address);
 	buf_free(&why);
 	return EX_OK;
 }
