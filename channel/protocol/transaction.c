@@ -253,6 +253,17 @@ static void poison(struct dialogue *d, const char *what)
 	give_up(d, "4.5.0", buf_str(&d->scratch), false);
 }
 
+/*
+ * A refusal of something sent ahead that may be our own sequence gone wrong: the
+ * transaction is tried once more, on a new connection and without haste.
+ */
+static void distrust(struct dialogue *d, struct transaction *t)
+{
+	d->trust->careful = true;
+	t->answered = false;
+	give_up(d, "4.5.0", buf_str(&d->words), true);
+}
+
 void dialogue_lost(struct dialogue *d, const char *why)
 {
 	give_up(d, "4.4.2", why, true);
@@ -549,9 +560,8 @@ static void on_mail(struct dialogue *d, struct transaction *t, const struct repl
 		send_envelope(d, t);
 		return;
 	}
-	/* behind other transactions this may be our own sequence gone wrong */
 	if (t->doubtful && reply->code == 503) {
-		poison(d, "unexpected reply to MAIL");
+		distrust(d, t);
 		return;
 	}
 	if (reply->code == 421 && d->completed > 0 && !t->retried) {
@@ -618,7 +628,7 @@ static void on_data(struct dialogue *d, struct transaction *t, const struct repl
 	if (r.outcome != OUTCOME_NONE) {
 		if (t->doubtful && t->accepted > 0) {
 			/* could be a reply that belongs to a recipient: nobody is refused by it */
-			poison(d, "DATA was refused");
+			distrust(d, t);
 			return;
 		}
 		confirm(d, t);
