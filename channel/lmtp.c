@@ -100,6 +100,13 @@ static void on_done(void *context, struct session *s, struct transaction *t)
 	jobs_done(&loop->jobs, t);
 }
 
+static bool on_prepare(void *context, struct transaction *t, const struct caps *caps, struct buf *why)
+{
+	struct loop *loop = context;
+
+	return jobs_prepare(&loop->jobs, t, caps, why);
+}
+
 static void on_content(void *context, struct transaction *t, struct source *source)
 {
 	(void)context;
@@ -430,7 +437,7 @@ int main(int argc, char **argv)
 {
 	static struct settings settings;
 	struct loop loop = { .settings = &settings };
-	const struct session_owner owner = { &loop, on_settled, on_done, on_content };
+	const struct session_owner owner = { &loop, on_settled, on_done, on_prepare, on_content };
 	sigset_t unblocked;
 
 	log_program("lmtp");

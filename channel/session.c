@@ -314,11 +314,28 @@ static void log_commands(struct session *s, size_t before)
 		transcript_add_lines(s->options->transcript, 'w', out->data + before, out->len - before);
 }
 
+/* A transaction that cannot be sent for a reason of ours. */
+static void defer_unsent(struct session *s, struct transaction *t, const char *why)
+{
+	const struct result r = { .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = "4.3.0", .words = why };
+
+	for (size_t i = 0; i < t->count; i++)
+		if (t->recipients[i].outcome == OUTCOME_NONE)
+			s->owner->settled(s->owner->context, s, t, i, &r);
+	s->owner->done(s->owner->context, s, t);
+}
+
 /* A transaction goes into a ready dialogue. */
 static void begin_now(struct session *s, struct transaction *t)
 {
 	size_t before = s->dialogue.out.len;
+	struct buf why = { 0 };
 
+	if (!s->owner->prepare(s->owner->context, t, &s->opening.caps, &why)) {
+		defer_unsent(s, t, buf_str(&why));
+		buf_free(&why);
+		return;
+	}
 	s->transactions++;
 	s->dialogue.now = clock_ms();
 	dialogue_begin(&s->dialogue, t);

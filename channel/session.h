@@ -60,6 +60,9 @@ struct session_owner {
 	/* The transaction is over.  Recipients without an outcome belong into a new one. */
 	void (*done)(void *context, struct session *s, struct transaction *t);
 
+	/* `t` is about to be begun on a server with these capabilities.  False with `why`: it cannot be. */
+	bool (*prepare)(void *context, struct transaction *t, const struct caps *caps, struct buf *why);
+
 	/* The content of `t` is wanted: point `source` at it. */
 	void (*content)(void *context, struct transaction *t, struct source *source);
 };

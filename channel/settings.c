@@ -21,10 +21,13 @@
 
 static const struct option_help options[] = {
 	{ '1', NULL, "close the connection after each transaction" },
+	{ '7', NULL, "take the server for a 7-bit one; twice: for one without any extension" },
+	{ '8', NULL, "take the server for an 8-bit one, and decode quoted-printable text" },
 	{ 'A', "FILE", "authenticate as smtp-auth-secrets(5) FILE says" },
 	{ 'c', "CHANNEL", "deliver recipients of this channel (default smtp)" },
 	{ 'F', "TARGET", "deliver everything there: UNIX:/path, [address], [address]:port or name" },
 	{ 'h', "NAME", "our name in LHLO (default: this host's name)" },
+	{ 'H', NULL, "leave 8-bit header fields alone, also towards a 7-bit server" },
 	{ 'l', "FILE", "append a protocol log to FILE" },
 	{ 'L', "ADDRESS", "local address: any, any6, [address], iface:NAME, iface:v4:NAME, iface:v6:NAME" },
 	{ 'O', "KEY[=VALUE]", "see below" },
@@ -321,6 +324,14 @@ static void take_local_address(struct settings *set, const char *argument)
 	set->session.connect.source = set->session.connect.source_length > 0 ? &address : NULL;
 }
 
+/* Twice means that no extension is used at all. */
+static void take_seven_bit(struct settings *set)
+{
+	set->session.opening.ignore_all = set->jobs.seven_bit;
+	set->jobs.seven_bit = true;
+	set->jobs.eight_bit = false;
+}
+
 static void take_log(struct settings *set, const char *path)
 {
 	if (!transcript_open(&set->transcript, path))
@@ -340,7 +351,7 @@ static void set_defaults(struct settings *set)
 	static char name[256];
 
 	*set = (struct settings){
-		.jobs = { .channel = "smtp", .max_recipients = 1000, .record = &set->record },
+		.jobs = { .channel = "smtp", .max_recipients = 1000, .record = &set->record, .charset = "iso-8859-1" },
 		.session = {
 			.dialogue = {
 				.command_timeout = 5 * 60 * 1000,
@@ -363,6 +374,8 @@ static void set_defaults(struct settings *set)
 	};
 	security_init(&set->security);
 	set->record.syslog = syslog_wanted();
+	if (zenv("DEFCHARSET") != NULL)
+		set->jobs.charset = zenv("DEFCHARSET");
 	if (gethostname(name, sizeof name - 1) != 0 || name[0] == '\0')
 		strcpy(name, "localhost");
 	set->session.opening.name = name;
@@ -409,10 +422,16 @@ static void take_option(struct settings *set, int option, const char *argument)
 {
 	switch (option) {
 	case '1': set->session.one_transaction = true; break;
+	case '7': take_seven_bit(set); break;
+	case '8':
+		set->jobs.eight_bit = true;
+		set->jobs.seven_bit = false;
+		break;
 	case 'A': set->security.secrets_path = xstrdup(argument); break;
 	case 'c': set->jobs.channel = xstrdup(argument); break;
 	case 'F': set->target = xstrdup(argument); break;
 	case 'h': set->session.opening.name = xstrdup(argument); break;
+	case 'H': set->jobs.plain_headers = true; break;
 	case 'l': take_log(set, argument); break;
 	case 'L': take_local_address(set, argument); break;
 	case 'O': take_extra(set, argument); break;

@@ -176,6 +176,9 @@ enum opening_next opening_reply(struct opening *o, const struct reply *reply, st
 		return send_lhlo(o, out);
 	case STAGE_LHLO:
 		caps_parse(&o->caps, reply, o->options->ignore_caps);
+		/* what guards the connection is no matter of taste */
+		if (o->options->ignore_all)
+			o->caps.has &= CAP_STARTTLS | CAP_AUTH;
 		return after_lhlo(o, out);
 	default:
 		break;

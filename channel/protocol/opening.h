@@ -39,6 +39,7 @@ struct auth {
 struct opening_options {
 	const char *name;          /* argument of LHLO */
 	const char *ignore_caps;   /* for caps_parse() */
+	bool ignore_all;           /* as if the server had announced nothing */
 };
 
 /* What must have happened on this connection before mail may be sent. */
