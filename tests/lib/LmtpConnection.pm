@@ -19,6 +19,7 @@ package LmtpConnection;
 #   end            nothing but QUIT or the end may follow
 #   serve          answers everything well until the end, except for what the rules say
 #   call CODE      for tests written in Perl
+# A connection with {budget} closes as soon as so many bytes were sent.
 #
 # A rule is { stage, like => qr/.../, actions => [steps], once } or a
 # sub ($stage, $key, $connection) that returns actions or undef.  Stages: greeting, and
@@ -63,6 +64,12 @@ sub _readable($self) {
 sub _flush_pending($self) {
 	return if $self->{pending} eq '' || $self->{hold};
 	$self->{server}->note($self->{number}, 'S', $self->{pending});
+	if (defined $self->{budget}) {
+		my $allowed = substr $self->{pending}, 0, $self->{budget};
+		$self->{budget} -= length $self->{pending};
+		$self->{pending} = $allowed;
+		$self->{exhausted} = $self->{budget} <= 0;
+	}
 	my $size = $self->{split} // length $self->{pending};
 	push @{$self->{out}}, unpack "(a$size)*", $self->{pending};
 	$self->{pending} = '';
@@ -109,10 +116,10 @@ sub drop($self) {
 sub advance($self) {
 	return if $self->{busy};    # a step that led back here
 	local $self->{busy} = 1;
-	while ($self->{fh} && @{$self->{steps}} && !$self->{sleeping}) {
+	while ($self->{fh} && @{$self->{steps}} && !$self->{sleeping} && !$self->{exhausted}) {
 		my $step = $self->{steps}[0];
 		$self->_flush_pending unless ($step->{do} // '') eq 'line';
-		last unless $self->{fh};
+		last unless $self->{fh} && !$self->{exhausted};
 		my $method = $step->{expect} ? "_expect_$step->{expect}" : "_do_$step->{do}";
 		shift @{$self->{steps}};
 		next if $self->$method($step);
@@ -121,6 +128,7 @@ sub advance($self) {
 	}
 	return unless $self->{fh};
 	$self->_flush_pending;
+	return $self->_do_close({}) if $self->{exhausted};
 	return if @{$self->{steps}} || $self->{sleeping};
 	$self->{finished} = 1;
 	if ($self->{eof}) {
