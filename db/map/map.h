@@ -132,7 +132,7 @@ struct map *map_open_file(const char *type, const char *path, int *status, struc
 enum map_answer map_find(struct map *map, const char *key, struct buf *value) MAP_MUST_LOOK;
 
 /*
- * Calls `each` for all records in the store's order, but for the stamp of newdb.  MAP_FOUND at the end or when `each` stopped
+ * Calls `each` for all records in the store's order, but for notes.  MAP_FOUND at the end or when `each` stopped
  * it; MAP_COULD_NOT_TELL on trouble or where the type cannot be walked; never MAP_NOT_FOUND.
  */
 enum map_answer map_walk(struct map *map, map_each *each, void *context) MAP_MUST_LOOK;
@@ -151,6 +151,15 @@ const char *map_error(const struct map *map);
 
 /* Closes and frees; clears the caller's pointer.  Harmless on NULL. */
 void map_close(struct map **map);
+
+/*
+ * True for the key of a note: a record that belongs to a program and to no address, such as the stamp of newdb.  It
+ * begins with NUL, which no lookup can form, and is more than that NUL (which is the empty key).
+ */
+static inline bool map_is_note(const char *key, size_t n)
+{
+	return n > 1 && key[0] == '\0';
+}
 
 /* The table of a type, whatever the case of its name; NULL for an unknown type. */
 const struct map_operations *map_type(const char *type);
