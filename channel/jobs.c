@@ -1,59 +1,50 @@
 #include "channel/jobs.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "channel/spool/control.h"
-#include "channel/spool/diagnostic.h"
+#include "channel/job.h"
+#include "channel/message/convert.h"
+#include "channel/outcome.h"
+#include "channel/spool/spoolid.h"
 #include "channel/spool/tag.h"
+#include "channel/spool/verbose.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/text.h"
-
-struct job_recipient {
-	const struct control_recipient *line;
-	enum outcome outcome;
-	bool under_way;           /* in a transaction now */
-	bool retried;             /* was in one that broke before it was answered */
-	unsigned session;         /* on which it is under way */
-	struct job_recipient *busy_next;
-	char notify[32];          /* value of NOTIFY= */
-};
-
-struct job {
-	struct job *next;
-	char *name;
-	char *host;
-	int64_t received_at;
-	bool opened;
-	struct control *control;
-	struct body body;
-	struct header *headers;   /* by index of the control file's blocks; made when first used */
-	struct job_recipient *recipients;
-	size_t count;
-	size_t open;              /* recipients without an outcome */
-	size_t next_waiting;      /* no recipient before this one waits to be sent */
-	size_t under_way;         /* transactions */
-};
 
 void jobs_init(struct jobs *jobs, const struct jobs_options *options)
 {
 	*jobs = (struct jobs){ .options = options };
 }
 
+static void free_form(struct form *form)
+{
+	header_free(&form->header);
+	if (form->converted) {
+		header_free(&form->converted_header);
+		body_close(&form->converted_body);
+	}
+}
+
 static void free_job(struct job *job)
 {
 	if (job->opened) {
 		for (size_t i = 0; i < job->control->header_count; i++)
-			header_free(&job->headers[i]);
-		free(job->headers);
+			free_form(&job->forms[i]);
+		free(job->forms);
 		body_close(&job->body);
 	}
+	if (job->verbose >= 0)
+		close(job->verbose);
 	control_close(&job->control);
+	buf_free(&job->spool);
 	free(job->recipients);
 	free(job->name);
 	free(job->host);
@@ -82,6 +73,7 @@ void jobs_add(struct jobs *jobs, const char *path, const char *host)
 	job->host = host ? xstrdup(host) : NULL;
 	job->received_at = clock_ms();
 	job->body.fd = -1;
+	job->verbose = -1;
 	if (jobs->last == NULL)
 		jobs->first = job;
 	else
@@ -238,6 +230,8 @@ static bool open_body(struct jobs *jobs, struct job *job)
 
 		jobs_comment(jobs, "%s: %s", job->name, buf_str(&why));
 		job_fail(jobs, job, &r, &nowhere);
+	} else {
+		spoolid_add(&job->spool, &job->body.file);
 	}
 	free(path);
 	buf_free(&why);
@@ -248,6 +242,7 @@ static bool open_body(struct jobs *jobs, struct job *job)
 static bool open_job(struct jobs *jobs, struct job *job)
 {
 	struct buf why = { 0 };
+	struct stat st;
 	enum control_result result;
 
 	if (job->host == NULL) {
@@ -266,7 +261,9 @@ static bool open_job(struct jobs *jobs, struct job *job)
 		return false;
 	}
 	job->opened = true;
-	job->headers = xcalloc(job->control->header_count, sizeof *job->headers);
+	if (job->control->verbose != NULL && fstat(job->control->fd, &st) == 0)
+		job->verbose = verbose_open(job->control->verbose, st.st_uid);
+	job->forms = xcalloc(job->control->header_count, sizeof *job->forms);
 	return open_body(jobs, job);
 }
 
@@ -309,12 +306,29 @@ static struct job_recipient **bucket(struct jobs *jobs, const struct job_recipie
 	return &jobs->busy[hash % BUSY_BUCKETS];
 }
 
+/* Another entry for the same address, NULL if there is none. */
+static const struct job_recipient *find_busy(struct jobs *jobs, const struct job_recipient *r)
+{
+	const struct job_recipient *b = *bucket(jobs, r);
+
+	while (b != NULL && !ascii_equal(b->line->user, r->line->user))
+		b = b->busy_next;
+	return b;
+}
+
 static bool busy_elsewhere(struct jobs *jobs, const struct job_recipient *r, unsigned session)
 {
-	for (const struct job_recipient *b = *bucket(jobs, r); b != NULL; b = b->busy_next)
-		if (b->session != session && ascii_equal(b->line->user, r->line->user))
-			return true;
-	return false;
+	const struct job_recipient *b = find_busy(jobs, r);
+
+	/* all entries of one address are on one session */
+	return b != NULL && b->session != session;
+}
+
+unsigned job_bound_to(struct jobs *jobs, const struct job *job)
+{
+	const struct job_recipient *b = find_busy(jobs, &job->recipients[job->next_waiting]);
+
+	return b ? b->session : UINT_MAX;
 }
 
 static void set_under_way(struct jobs *jobs, struct job_recipient *r, unsigned session)
@@ -339,16 +353,26 @@ static void clear_under_way(struct jobs *jobs, struct job_recipient *r)
 
 static const struct header *header_of(struct job *job, size_t index)
 {
-	struct header *h = &job->headers[index];
+	struct header *h = &job->forms[index].header;
 
 	if (h->wire.len == 0)
 		header_init(h, job->control->headers[index].text, job->control->headers[index].length);
 	return h;
 }
 
-static bool same_group(const struct job_recipient *a, const struct job_recipient *b)
+/* Same string, or both absent. */
+static bool same_value(const char *a, const char *b)
 {
-	return a->line->sender == b->line->sender && a->line->header == b->line->header && a->retried == b->retried;
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+/* May both go in one transaction? */
+static bool same_group(const struct jobs *jobs, const struct job_recipient *a, const struct job_recipient *b)
+{
+	bool alone = (a->line->ezmlm != NULL || b->line->ezmlm != NULL) && !jobs->options->ignore_ezmlm;
+
+	return a->line->sender == b->line->sender && a->line->header == b->line->header && !alone &&
+	       a->retried == b->retried && same_value(a->line->by, b->line->by);
 }
 
 static const char *return_path(const struct control_sender *sender)
@@ -358,17 +382,43 @@ static const char *return_path(const struct control_sender *sender)
 	return sender->user;
 }
 
-static void set_envelope(struct job *job, struct transaction *t, const struct job_recipient *first)
+/* A mailing list's return path that names the recipient: "list-return" + tail + "-" + spool id + "@host". */
+static char *ezmlm_path(const char *sender, const char *tail, const char *spool)
+{
+	const char *at = strrchr(sender, '@');
+	int local = at ? (int)(at - sender) : (int)strlen(sender);
+
+	return xasprintf("%.*s%s-%s%s", local, sender, tail, spool, at ? at : "");
+}
+
+/* What is left of a BY= time, counted from the message's arrival (RFC 2852 section 4). */
+static char *remaining_by(const struct job *job, const char *by)
+{
+	char *rest;
+	long long seconds = strtoll(by, &rest, 10) - (long long)(time(NULL) - job->body.file.st_mtime);
+
+	/* the limit has passed: the smallest one that can still be said lets the server decide */
+	return xasprintf("%lld%s", seconds > 0 || strchr(rest, 'R') == NULL ? seconds : 1, rest);
+}
+
+static void set_envelope(struct jobs *jobs, struct job *job, struct transaction *t, const struct job_recipient *first)
 {
 	const struct control *c = job->control;
 	const struct header *header = header_of(job, first->line->header);
+	struct own_strings *own = &((struct job_transaction *)t)->own;
+	const char *sender = return_path(&c->senders[first->line->sender]);
 
+	if (first->line->ezmlm != NULL && *sender != '\0' && !jobs->options->ignore_ezmlm)
+		sender = own->sender = ezmlm_path(sender, first->line->ezmlm, buf_str(&job->spool));
+	if (first->line->by != NULL)
+		own->by = remaining_by(job, first->line->by);
 	t->envelope = (struct envelope){
-		.sender = return_path(&c->senders[first->line->sender]),
+		.sender = sender,
 		.eightbit = header->eightbit || job->body.eightbit,
 		.size = source_size(header, &job->body),
 		.envid = c->envid,
 		.ret = c->return_size,
+		.by = own->by,
 	};
 }
 
@@ -383,15 +433,16 @@ struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit, u
 	for (size_t i = job->next_waiting; i < job->count && (t == NULL || t->count < max); i++) {
 		struct job_recipient *r = &job->recipients[i];
 
-		if (!waits(r) || (first != NULL && !same_group(r, first)) || busy_elsewhere(jobs, r, session))
+		if (!waits(r) || (first != NULL && !same_group(jobs, r, first)) || busy_elsewhere(jobs, r, session))
 			continue;
 		if (t == NULL) {
-			t = xcalloc(1, sizeof *t);
+			t = xcalloc(1, sizeof(struct job_transaction));
 			first = r;
 		}
 		t->recipients = xgrow(t->recipients, t->count, &capacity, sizeof *t->recipients);
 		t->recipients[t->count++] = (struct transaction_recipient){
-			.to = { .address = r->line->user, .notify = r->notify[0] ? r->notify : NULL, .orcpt = r->line->orcpt },
+			.to = { .address = r->line->user, .notify = r->notify[0] ? r->notify : NULL, .orcpt = r->line->orcpt,
+			        .ignore_quota = jobs->options->ignore_quota },
 			.owner = r,
 		};
 		set_under_way(jobs, r, session);
@@ -399,115 +450,58 @@ struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit, u
 	if (t != NULL) {
 		t->owner = job;
 		t->retried = first->retried;
-		set_envelope(job, t, first);
+		set_envelope(jobs, job, t, first);
 		job->under_way++;
 	}
 	return t;
 }
 
+/* What must be done to a message before this server gets it: CONVERT_ bits. */
+static unsigned conversion_for(const struct jobs *jobs, const struct job *job, const struct header *header,
+                               const struct control_header *fields, const struct caps *caps)
+{
+	const struct jobs_options *o = jobs->options;
+	unsigned wishes = 0;
+
+	if ((header->eightbit || job->body.eightbit) && (o->seven_bit || !(caps->has & CAP_8BITMIME)) && !o->eight_bit)
+		wishes = o->plain_headers ? CONVERT_TO_7BIT : CONVERT_TO_7BIT | CONVERT_HEADERS;
+	else if (o->eight_bit)
+		wishes = CONVERT_DECODE;
+	return wishes != 0 && convert_allowed(fields->text, fields->length) ? wishes : 0;
+}
+
+bool jobs_prepare(struct jobs *jobs, struct transaction *t, const struct caps *caps, struct buf *why)
+{
+	struct job *job = t->owner;
+	const struct job_recipient *first = t->recipients[0].owner;
+	const struct control_header *fields = &job->control->headers[first->line->header];
+	struct form *form = &job->forms[first->line->header];
+	unsigned wishes = conversion_for(jobs, job, &form->header, fields, caps);
+	struct own_strings *own = &((struct job_transaction *)t)->own;
+
+	own->converted = wishes != 0;
+	if (wishes == 0)
+		return true;
+	if (!form->converted)
+		form->converted = convert_message(fields->text, fields->length, &job->body, wishes, jobs->options->charset,
+		                                  &form->converted_header, &form->converted_body, why);
+	if (!form->converted)
+		return false;
+	t->envelope.eightbit = form->converted_header.eightbit || form->converted_body.eightbit;
+	t->envelope.size = source_size(&form->converted_header, &form->converted_body);
+	return true;
+}
+
 void jobs_content(struct transaction *t, struct source *source)
 {
 	struct job *job = t->owner;
-	struct job_recipient *first = t->recipients[0].owner;
+	const struct job_recipient *first = t->recipients[0].owner;
+	const struct form *form = &job->forms[first->line->header];
 
-	source_init(source, header_of(job, first->line->header), &job->body, !t->bdat);
-}
-
-/* ---- outcomes ---- */
-
-/* What people read about one recipient: its own RCPT and the reply that decided. */
-static void add_text(struct buf *text, const struct transaction_recipient *to, const struct result *r)
-{
-	if (to != NULL && r->stage != STAGE_CONNECT && r->stage != STAGE_LOCAL) {
-		buf_adds(text, "\r<<- RCPT TO:<");
-		text_add_clean_string(text, to->to.address, 600);
-		buf_addc(text, '>');
-		if (to->rcpt_reply != NULL && r->stage != STAGE_RCPT)
-			buf_addf(text, "\r->> %s", to->rcpt_reply);
-		if (r->stage != STAGE_RCPT)
-			buf_addf(text, "\r<<- (%s)", stage_name(r->stage));
-	}
-	if (r->remote)
-		buf_addf(text, "\r->> %d %s %s", r->code, r->status, r->words);
+	if (((struct job_transaction *)t)->own.converted)
+		source_init(source, &form->converted_header, &form->converted_body, !t->bdat);
 	else
-		buf_addf(text, "smtp; %d (%s)", r->code ? r->code : 400, r->words);
-	if (r->maybe_duplicate)
-		buf_adds(text, " (delivery state unknown: the whole message was sent)");
-}
-
-static void log_outcome(struct jobs *jobs, const struct job *job, const struct job_recipient *r,
-                        const struct result *result, const struct transaction *t, const struct settlement *how)
-{
-	struct record_entry entry = {
-		.message = job->control->id,
-		.recipient = r->line->user,
-		.orcpt = r->line->orcpt,
-		.result = result,
-		.connection = how->connection,
-		.received_at = job->received_at,
-		.begun_at = t ? t->begun_at : 0,
-		.sent_at = t ? t->sent_at : 0,
-	};
-
-	record_add(jobs->options->record, &entry);
-}
-
-/* Marks, then reports; the order makes a crash between them cost a duplicate at most (spool.md section 10). */
-static void conclude(struct jobs *jobs, struct job *job, struct job_recipient *r, const struct result *result,
-                     const struct transaction *t, const struct transaction_recipient *to,
-                     const struct settlement *how)
-{
-	const struct control_recipient *line = r->line;
-	const struct control_header *header = &job->control->headers[line->header];
-	char agent[32];
-	struct buf text = { 0 };
-	struct notary notary = {
-		.recipient = line->user,
-		.action = result->outcome == OUTCOME_DELIVERED ? "delivered" : "failed",
-		.status = result->status,
-		.code = result->code ? result->code : 400,
-		.words = result->words,
-		.remote = how->remote,
-		.agent = agent,
-	};
-	enum report_word word = REPORT_DEFERRED;
-	pid_t pid = jobs->options->lock_pid;
-	int fd = job->control->fd;
-
-	snprintf(agent, sizeof agent, "lmtp[%ld]", (long)getpid());
-	add_text(&text, to, result);
-	switch (result->outcome) {
-	case OUTCOME_DELIVERED:
-		word = REPORT_OK3;
-		if (tag_unlock(fd, line->offset, pid, TAG_DONE) == TAG_ERROR)
-			jobs_comment(jobs, "%s: recipient at %jd is delivered but cannot be marked: %m", job->name,
-			             (intmax_t)line->offset);
-		if ((line->notify & NOTIFY_SUCCESS) && !how->server_reports)
-			word = diagnostic_append(fd, line->offset, header->offset, line->dsn_offset, time(NULL), &notary,
-			                         buf_str(&text)) ? REPORT_OK2 : REPORT_OK;
-		break;
-	case OUTCOME_FAILED:
-		/* without its d line the sender would never be told: then better try again later */
-		if (diagnostic_append(fd, line->offset, header->offset, line->dsn_offset, time(NULL), &notary,
-		                      buf_str(&text))) {
-			word = REPORT_ERROR2;
-			tag_unlock(fd, line->offset, pid, TAG_FAILED);
-			break;
-		}
-		jobs_comment(jobs, "%s: failure of the recipient at %jd cannot be written down: %m", job->name,
-		             (intmax_t)line->offset);
-		/* fall through */
-	case OUTCOME_DEFERRED:
-	case OUTCOME_NONE:
-		word = result->destination ? REPORT_RETRYAT : REPORT_DEFERRED;
-		tag_unlock(fd, line->offset, pid, TAG_FREE);
-		break;
-	}
-	report_add(&jobs->answers, job->control->id, line->offset, &notary, word, buf_str(&text));
-	buf_free(&text);
-	log_outcome(jobs, job, r, result, t, how);
-	r->outcome = result->outcome;
-	job->open--;
+		source_init(source, &form->header, &job->body, !t->bdat);
 }
 
 void jobs_settled(struct jobs *jobs, struct transaction *t, size_t recipient, const struct result *result,
@@ -515,7 +509,7 @@ void jobs_settled(struct jobs *jobs, struct transaction *t, size_t recipient, co
 {
 	struct transaction_recipient *to = &t->recipients[recipient];
 
-	conclude(jobs, t->owner, to->owner, result, t, to, how);
+	outcome_conclude(jobs, t->owner, to->owner, result, t, to, how);
 }
 
 static void finish_if_settled(struct jobs *jobs, struct job *job)
@@ -538,6 +532,8 @@ void jobs_done(struct jobs *jobs, struct transaction *t)
 	job->next_waiting = 0;
 	job->under_way--;
 	free(t->recipients);
+	free(((struct job_transaction *)t)->own.sender);
+	free(((struct job_transaction *)t)->own.by);
 	free(t);
 	finish_if_settled(jobs, job);
 }
@@ -546,6 +542,6 @@ void job_fail(struct jobs *jobs, struct job *job, const struct result *result, c
 {
 	for (size_t i = 0; i < job->count; i++)
 		if (waits(&job->recipients[i]))
-			conclude(jobs, job, &job->recipients[i], result, NULL, NULL, how);
+			outcome_conclude(jobs, job, &job->recipients[i], result, NULL, NULL, how);
 	finish_if_settled(jobs, job);
 }

@@ -51,6 +51,7 @@ static void free_peers(struct peers *peers)
 {
 	for (size_t i = 0; i < peers->count; i++) {
 		target_destroy(&peers->list[i]->target);
+		tls_peer_forget(&peers->list[i]->tls);
 		buf_free(&peers->list[i]->failure_words);
 		free(peers->list[i]);
 	}
@@ -97,6 +98,13 @@ static void on_done(void *context, struct session *s, struct transaction *t)
 
 	(void)s;
 	jobs_done(&loop->jobs, t);
+}
+
+static bool on_prepare(void *context, struct transaction *t, const struct caps *caps, struct buf *why)
+{
+	struct loop *loop = context;
+
+	return jobs_prepare(&loop->jobs, t, caps, why);
 }
 
 static void on_content(void *context, struct transaction *t, struct source *source)
@@ -185,7 +193,7 @@ static void read_orders(struct loop *loop)
 /* A job that nothing was tried for now: what is known of its destination decides. */
 static void fail_untried(struct loop *loop, struct job *job, const struct peer *peer, const struct result *result)
 {
-	const struct record_connection connection = { .peer = peer ? peer->target->text : "-", .session = "" };
+	const struct record_connection connection = { .peer = peer ? peer->target->text : "-", .session = "", .tls = "" };
 	const struct settlement how = { .remote = "", .connection = &connection };
 
 	job_fail(&loop->jobs, job, result, &how);
@@ -241,26 +249,27 @@ static bool begin_on(struct loop *loop, struct session *s, struct peer *peer, st
 	return true;
 }
 
-/* Sessions that would take a transaction for `peer` are tried in the order of their appetite. */
+/*
+ * Begins a job's next transaction: on the session with the best appetite, or, if its recipients have mail
+ * under way elsewhere, behind that mail.
+ */
 static bool begin_somewhere(struct loop *loop, struct peer *peer, struct job *job)
 {
-	bool tried[CONNECTIONS_MAX] = { false };
+	unsigned best = 0, most = 0, bound;
 
-	for (;;) {
-		unsigned best = loop->count, most = 0;
+	for (unsigned i = 0; i < loop->count; i++) {
+		unsigned a = appetite(&loop->sessions[i], peer);
 
-		for (unsigned i = 0; i < loop->count; i++) {
-			unsigned a = tried[i] ? 0 : appetite(&loop->sessions[i], peer);
-
-			if (a > most)
-				best = i, most = a;
-		}
-		if (best == loop->count)
-			return false;
-		if (begin_on(loop, &loop->sessions[best], peer, job))
-			return true;
-		tried[best] = true;
+		if (a > most)
+			best = i, most = a;
 	}
+	if (most == 0)
+		return false;
+	if (begin_on(loop, &loop->sessions[best], peer, job))
+		return true;
+	bound = job_bound_to(&loop->jobs, job);
+	return bound < loop->count && bound != best && appetite(&loop->sessions[bound], peer) > 0 &&
+	       begin_on(loop, &loop->sessions[bound], peer, job);
 }
 
 static bool anybody_wants(const struct loop *loop)
@@ -274,20 +283,31 @@ static bool anybody_wants(const struct loop *loop)
 	return false;
 }
 
+/*
+ * Jobs opened ahead because those before them wait for a mailbox that another
+ * session is busy with.
+ */
+#define LOOK_AHEAD 32
+
 /* Gives the sessions what they can take. */
 static void begin_transactions(struct loop *loop)
 {
 	struct job *job = NULL;
-	bool looking = stop_signal == 0;
+	unsigned passed_over = 0;
 
 	for (unsigned i = 0; i < loop->count; i++)
 		session_fill(&loop->sessions[i], stop_signal != 0);
-	while (looking && anybody_wants(loop) && (job = jobs_next_to_send(&loop->jobs, job)) != NULL) {
+	while (stop_signal == 0 && passed_over < LOOK_AHEAD && anybody_wants(loop) &&
+	       (job = jobs_next_to_send(&loop->jobs, job)) != NULL) {
 		struct peer *peer = peer_of(loop, job);
 
-		/* a job may be gone now, or have more to send: look from the start again */
-		if (peer == NULL || begin_somewhere(loop, peer, job))
-			job = NULL;
+		if (peer != NULL && !begin_somewhere(loop, peer, job)) {
+			passed_over++;
+			continue;
+		}
+		/* the job may be gone now, or have more to send: look from the start again */
+		job = NULL;
+		passed_over = 0;
 	}
 }
 
@@ -404,16 +424,26 @@ static void catch_signals(sigset_t *unblocked)
 	sigprocmask(SIG_BLOCK, &blocked, NULL);
 }
 
+/* With damaged settings nothing is delivered: what they should protect would go unprotected. */
+static void start_security(struct security *security)
+{
+	struct buf why = { 0 };
+
+	if (!security_start(security, &why))
+		die(EX_CONFIG, "%s", buf_str(&why));
+}
+
 int main(int argc, char **argv)
 {
 	static struct settings settings;
 	struct loop loop = { .settings = &settings };
-	const struct session_owner owner = { &loop, on_settled, on_done, on_content };
+	const struct session_owner owner = { &loop, on_settled, on_done, on_prepare, on_content };
 	sigset_t unblocked;
 
 	log_program("lmtp");
 	settings_read(&settings, argc, argv);
 	log_as_comments();
+	start_security(&settings.security);
 	record_open(&settings.record);
 	catch_signals(&unblocked);
 	if (settings.titles)
@@ -430,6 +460,7 @@ int main(int argc, char **argv)
 	}
 	jobs_free(&loop.jobs);
 	free_peers(&loop.peers);
+	security_free(&settings.security);
 	buf_free(&loop.input);
 	return EX_OK;
 }

@@ -104,6 +104,7 @@ static void compose(const struct record *record, struct buf *line, const struct 
 		buf_addc(line, '{');
 	snprintf(number, sizeof number, "%" PRIu64, e->message);
 	add_field(record, line, "message", number);
+	add_field(record, line, "spool", e->spool ? e->spool : "-");
 	add_field(record, line, "recipient", e->recipient);
 	add_field(record, line, "orcpt", e->orcpt ? e->orcpt : "-");
 	add_field(record, line, "outcome", outcome_name(r->outcome));
@@ -114,6 +115,7 @@ static void compose(const struct record *record, struct buf *line, const struct 
 	add_field(record, line, "words", r->words);
 	add_field(record, line, "peer", e->connection ? e->connection->peer : "-");
 	add_field(record, line, "session", e->connection && e->connection->session[0] ? e->connection->session : "-");
+	add_field(record, line, "tls", e->connection && e->connection->tls[0] ? e->connection->tls : "-");
 	add_delays(record, line, e);
 	add_field(record, line, "maybe_duplicate", r->maybe_duplicate ? "yes" : "no");
 	if (record->format == RECORD_JSON)

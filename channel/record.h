@@ -3,6 +3,7 @@
  * log, as key=value in a fixed order or as JSON.
  *
  *   message     leading number of the control file's name
+ *   spool       the message's spool id, as in the logs of all ZMailer programs
  *   recipient   the user of the address quad
  *   orcpt       ORCPT= of the N line, "-" without
  *   outcome     delivered, deferred or failed
@@ -13,6 +14,7 @@
  *   words       the server's words, or ours
  *   peer        target as it was given
  *   session     the server's session id, "-" if it gave none
+ *   tls         protocol, cipher, certificate, and whether it was verified or why not; "-" in clear
  *   delays      seconds: from the job to the transaction / connect / greeting to ready / envelope and
  *               content / final reply; a step that did not happen is 0
  *   maybe_duplicate  yes if the whole message was sent and no answer came
@@ -37,12 +39,14 @@ struct record {
 struct record_connection {
 	const char *peer;
 	const char *session;
+	const char *tls;
 	int64_t connect_ms;
 	int64_t opening_ms;
 };
 
 struct record_entry {
 	uint64_t message;
+	const char *spool;               /* NULL = not known */
 	const char *recipient;
 	const char *orcpt;               /* NULL = none */
 	const struct result *result;

@@ -1,6 +1,8 @@
 #include "lib/pool.h"
 
+#include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -65,6 +67,24 @@ char *pool_copy(struct pool *pool, const char *bytes, size_t n)
 	if (n > 0)
 		memcpy(copy, bytes, n);
 	return copy;
+}
+
+char *pool_format(struct pool *pool, const char *format, ...)
+{
+	va_list ap;
+	int n;
+	char *text;
+
+	va_start(ap, format);
+	n = vsnprintf(NULL, 0, format, ap);
+	va_end(ap);
+	if (n < 0)
+		die(EX_OSERR, "cannot format text");
+	text = pool_alloc(pool, (size_t)n + 1);
+	va_start(ap, format);
+	vsnprintf(text, (size_t)n + 1, format, ap);
+	va_end(ap);
+	return text;
 }
 
 void pool_reset(struct pool *pool)

@@ -23,6 +23,9 @@ void *pool_alloc(struct pool *pool, size_t size);
 /* A copy of n bytes with a NUL behind. */
 char *pool_copy(struct pool *pool, const char *bytes, size_t n);
 
+/* printf into the pool. */
+char *pool_format(struct pool *pool, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* Forgets everything, keeps the memory. */
 void pool_reset(struct pool *pool);
 

@@ -93,6 +93,7 @@ struct dialogue_options {
 	int64_t data_timeout;     /* DATA */
 	int64_t final_timeout;    /* each final reply */
 	int64_t write_timeout;    /* without progress in writing */
+	int64_t whole_timeout;    /* from a transaction's envelope to its last final reply */
 };
 
 enum action_kind { ACTION_SETTLED, ACTION_CONTENT, ACTION_DONE, ACTION_CLOSE };

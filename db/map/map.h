@@ -132,6 +132,12 @@ struct map *map_open_file(const char *type, const char *path, int *status, struc
 enum map_answer map_find(struct map *map, const char *key, struct buf *value) MAP_MUST_LOOK;
 
 /*
+ * True for keys that begin with NUL, counted with their last NUL or without: records of our programs about the map (its
+ * stamp, the state of an updater), which no lookup can ask for.  An empty key is none.
+ */
+bool map_is_note(const char *key, size_t n);
+
+/*
  * Calls `each` for all records in the store's order, but for notes.  MAP_FOUND at the end or when `each` stopped
  * it; MAP_COULD_NOT_TELL on trouble or where the type cannot be walked; never MAP_NOT_FOUND.
  */
@@ -151,15 +157,6 @@ const char *map_error(const struct map *map);
 
 /* Closes and frees; clears the caller's pointer.  Harmless on NULL. */
 void map_close(struct map **map);
-
-/*
- * True for the key of a note: a record that belongs to a program and to no address, such as the stamp of newdb.  It
- * begins with NUL, which no lookup can form, and is more than that NUL (which is the empty key).
- */
-static inline bool map_is_note(const char *key, size_t n)
-{
-	return n > 1 && key[0] == '\0';
-}
 
 /* The table of a type, whatever the case of its name; NULL for an unknown type. */
 const struct map_operations *map_type(const char *type);

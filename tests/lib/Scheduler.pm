@@ -15,7 +15,8 @@ my %outcome_of = (
 	deferred => 'deferred', retryat => 'deferred', deferall => 'deferred', deferback => 'deferred',
 );
 
-# Options: loop, spool, channel, and those of Agent (program, arguments, environment).
+# Options: loop, spool, channel, and those of Agent (program, arguments, environment); host: of job lines without
+# one; damaged: { name => 1 } for jobs that the agent must refuse to read, whatever we can read in them.
 sub new($class, %o) {
 	my $self = bless {
 		%o, sent => 0, hungry => 0, idle_lines => 0, jobs => [], waiting => {}, reports => {}, comments => [], resyncs => [],
@@ -62,7 +63,9 @@ sub satisfied($self) { $self->{hungry} >= $self->{sent} + 1 || !$self->{agent}{s
 # ---- what it hears ----
 
 sub _line($self, $line) {
-	if ($line =~ /^#hungry/) {
+	if (!$self->{hungry} && $line !~ /^#/) {
+		push @{$self->{comments}}, $line;    # of somebody who does not even start
+	} elsif ($line =~ /^#hungry/) {
 		$self->_hungry($line);
 	} elsif ($line =~ /^#resync (.+)$/) {
 		$self->_resync($1);
@@ -89,7 +92,9 @@ sub _resync($self, $name) {
 	my ($job) = grep { ($_->{name} // '') eq $name && !$_->{resync} } @{$self->{jobs}};
 	return $self->problem("#resync for a job that was not given: $name") unless $job;
 	$job->{resync} = 1;
-	$self->problem("#resync $name though there were recipients to settle") if %{$job->{open}};
+	$self->problem("#resync $name though there were recipients to settle") if %{$job->{open}} && !$self->{damaged}{$name};
+	delete $self->{waiting}{$_} for keys %{$job->{open}};
+	$job->{open} = {};
 }
 
 sub _report($self, $line) {
@@ -125,13 +130,13 @@ sub notary_fields($self, $where, $into, $outcome, @field) {
 	my ($recipient, $action, $status, $diagnostic, $remote, $agent) = map { $_ // '' } @field[0 .. 5];
 	my $wanted = $outcome eq 'delivered' ? 'delivered' : 'failed';
 	$self->problem("$where: action is not $wanted: $shown") if $action ne $wanted;
-	my $user = $into->{recipient}{user};
+	my $user = $into->{recipient}{user} =~ s/[\x00-\x1f\x7f]+/ /gr;
 	$self->problem("$where: names $recipient, not $user") if $recipient ne $user && $recipient ne "\x03";
 	$self->problem("$where: status: $shown") unless $status =~ /^[245]\.\d{1,3}\.\d{1,3}(?: \(.*\))?$/;
 	$self->problem("$where: diagnostic: $shown") unless $diagnostic =~ /^(?:smtp|local|x-local); (\d{3}) \((.*)\)$/s;
 	@$into{qw(status code words remote)} = ($status, $1, $2, $remote);
 	$self->problem("$where: remote: $shown")
-		unless $remote =~ /^(?:(?:dns; \S+|X-IP-addr; \[\S+\])? \(.*\)|dns; \S+)$/;
+		unless $remote =~ /^(?:(?:dns; \S+|X-IP-addr; \[\S+\])?(?: \(.*\))?)$/;
 	$self->problem("$where: agent: $shown") unless $agent =~ /^[\w-]+\[\d+\]$/;
 }
 
@@ -170,7 +175,8 @@ sub _check_bytes($self, $before, $after) {
 		$self->problem("$after->{name}: tag of $r->{user} is '$r->{tag}', expected '$wanted'")
 			if $r->{tag} ne $wanted && !$self->{killed};
 		$self->problem("$after->{name}: pid of $r->{user} is not blank") if $report && $r->{pid} ne '';
-		substr $_, $r->{offset} + 1, 7, '.......' for $old, $new;
+		my $n = $r->{ancient} ? 1 : 7;
+		substr $_, $r->{offset} + 1, $n, '.' x $n for $old, $new;
 	}
 	$self->problem("$after->{name}: bytes outside of tags have changed") if $old ne $new;
 }

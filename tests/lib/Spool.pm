@@ -109,8 +109,10 @@ sub parse($name, $bytes) {
 		my $value = length $line > 2 ? substr $line, 2 : '';
 		if ($letter eq 's') {
 			$sender = [split_quad($value)];
+		} elsif ($letter eq '@') {
+			$c{flags} = oct $value =~ s/\s//gr;
 		} elsif ($letter eq 'r') {
-			$last = _recipient($line, $at, $sender);
+			$last = _recipient($line, $at, $sender, $c{flags} // 7);
 			push @{$c{recipients}}, $last;
 			push @without_header, $last;
 		} elsif ($letter eq 'N' && $last) {
@@ -125,11 +127,13 @@ sub parse($name, $bytes) {
 	return \%c;
 }
 
-sub _recipient($line, $at, $sender) {
-	my %r = (offset => $at, sender => $sender, dsn_offset => -1, header_offset => -1);
-	@r{qw(tag pid)} = unpack 'x a1 a6', $line . ' ' x 12;
+sub _recipient($line, $at, $sender, $flags) {
+	my %r = (offset => $at, sender => $sender, dsn_offset => -1, header_offset => -1, ancient => !($flags & 1));
+	my ($pid, $delay) = ($flags & 1 ? 6 : 0, $flags & 2 ? 4 : 0);
+	@r{qw(tag pid)} = unpack "x a1 a$pid", $line . ' ' x 12;
 	$r{pid} =~ s/ //g;
-	@r{qw(channel host user privilege)} = split_quad(length $line > 12 ? substr $line, 12 : '');
+	my $quad = 2 + $pid + $delay;
+	@r{qw(channel host user privilege)} = split_quad(length $line > $quad ? substr $line, $quad : '');
 	return \%r;
 }
 
