@@ -23,6 +23,7 @@ struct job_transaction {
 	struct own_strings {
 		char *sender;
 		char *by;
+		bool converted;              /* the converted form of the message is sent */
 	} own;
 };
 
@@ -36,7 +37,12 @@ struct job {
 	struct buf spool;         /* spool id */
 	struct control *control;
 	struct body body;
-	struct header *headers;   /* by index of the control file's blocks; made when first used */
+	struct form {             /* by index of the control file's header blocks; made when first used */
+		struct header header;
+		bool converted;           /* made anew for a server that cannot take the original */
+		struct header converted_header;
+		struct body converted_body;
+	} *forms;
 	struct job_recipient *recipients;
 	size_t count;
 	size_t open;              /* recipients without an outcome */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "channel/job.h"
+#include "channel/message/convert.h"
 #include "channel/outcome.h"
 #include "channel/spool/spoolid.h"
 #include "channel/spool/tag.h"
@@ -23,12 +24,21 @@ void jobs_init(struct jobs *jobs, const struct jobs_options *options)
 	*jobs = (struct jobs){ .options = options };
 }
 
+static void free_form(struct form *form)
+{
+	header_free(&form->header);
+	if (form->converted) {
+		header_free(&form->converted_header);
+		body_close(&form->converted_body);
+	}
+}
+
 static void free_job(struct job *job)
 {
 	if (job->opened) {
 		for (size_t i = 0; i < job->control->header_count; i++)
-			header_free(&job->headers[i]);
-		free(job->headers);
+			free_form(&job->forms[i]);
+		free(job->forms);
 		body_close(&job->body);
 	}
 	if (job->verbose >= 0)
@@ -253,7 +263,7 @@ static bool open_job(struct jobs *jobs, struct job *job)
 	job->opened = true;
 	if (job->control->verbose != NULL && fstat(job->control->fd, &st) == 0)
 		job->verbose = verbose_open(job->control->verbose, st.st_uid);
-	job->headers = xcalloc(job->control->header_count, sizeof *job->headers);
+	job->forms = xcalloc(job->control->header_count, sizeof *job->forms);
 	return open_body(jobs, job);
 }
 
@@ -343,7 +353,7 @@ static void clear_under_way(struct jobs *jobs, struct job_recipient *r)
 
 static const struct header *header_of(struct job *job, size_t index)
 {
-	struct header *h = &job->headers[index];
+	struct header *h = &job->forms[index].header;
 
 	if (h->wire.len == 0)
 		header_init(h, job->control->headers[index].text, job->control->headers[index].length);
@@ -446,12 +456,52 @@ struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit, u
 	return t;
 }
 
+/* What must be done to a message before this server gets it: CONVERT_ bits. */
+static unsigned conversion_for(const struct jobs *jobs, const struct job *job, const struct header *header,
+                               const struct control_header *fields, const struct caps *caps)
+{
+	const struct jobs_options *o = jobs->options;
+	unsigned wishes = 0;
+
+	if ((header->eightbit || job->body.eightbit) && (o->seven_bit || !(caps->has & CAP_8BITMIME)) && !o->eight_bit)
+		wishes = o->plain_headers ? CONVERT_TO_7BIT : CONVERT_TO_7BIT | CONVERT_HEADERS;
+	else if (o->eight_bit)
+		wishes = CONVERT_DECODE;
+	return wishes != 0 && convert_allowed(fields->text, fields->length) ? wishes : 0;
+}
+
+bool jobs_prepare(struct jobs *jobs, struct transaction *t, const struct caps *caps, struct buf *why)
+{
+	struct job *job = t->owner;
+	const struct job_recipient *first = t->recipients[0].owner;
+	const struct control_header *fields = &job->control->headers[first->line->header];
+	struct form *form = &job->forms[first->line->header];
+	unsigned wishes = conversion_for(jobs, job, &form->header, fields, caps);
+	struct own_strings *own = &((struct job_transaction *)t)->own;
+
+	own->converted = wishes != 0;
+	if (wishes == 0)
+		return true;
+	if (!form->converted)
+		form->converted = convert_message(fields->text, fields->length, &job->body, wishes, jobs->options->charset,
+		                                  &form->converted_header, &form->converted_body, why);
+	if (!form->converted)
+		return false;
+	t->envelope.eightbit = form->converted_header.eightbit || form->converted_body.eightbit;
+	t->envelope.size = source_size(&form->converted_header, &form->converted_body);
+	return true;
+}
+
 void jobs_content(struct transaction *t, struct source *source)
 {
 	struct job *job = t->owner;
-	struct job_recipient *first = t->recipients[0].owner;
+	const struct job_recipient *first = t->recipients[0].owner;
+	const struct form *form = &job->forms[first->line->header];
 
-	source_init(source, header_of(job, first->line->header), &job->body, !t->bdat);
+	if (((struct job_transaction *)t)->own.converted)
+		source_init(source, &form->converted_header, &form->converted_body, !t->bdat);
+	else
+		source_init(source, &form->header, &job->body, !t->bdat);
 }
 
 void jobs_settled(struct jobs *jobs, struct transaction *t, size_t recipient, const struct result *result,

@@ -30,6 +30,10 @@ struct jobs_options {
 	struct record *record;    /* the log of outcomes */
 	bool ignore_ezmlm;        /* no return path of its own for each EZMLM= recipient */
 	bool ignore_quota;        /* ask for delivery over quota */
+	bool seven_bit;           /* treat every server as one without 8BITMIME (-7) */
+	bool eight_bit;           /* ... as one with it, and decode quoted-printable text (-8) */
+	bool plain_headers;       /* leave 8-bit header fields alone (-H) */
+	const char *charset;      /* of 8-bit text that does not say what it is */
 	bool sync_marks;          /* a mark in the control file is on the disk before it is reported */
 };
 
@@ -71,6 +75,12 @@ struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit, u
 
 /* The session that its first waiting recipient has other mail under way on; UINT_MAX if there is none. */
 unsigned job_bound_to(struct jobs *jobs, const struct job *job);
+
+/*
+ * A transaction is about to be begun on a server with these capabilities: converts its message if
+ * the server cannot take it as it is.  False with one line in `why` if that fails.
+ */
+bool jobs_prepare(struct jobs *jobs, struct transaction *t, const struct caps *caps, struct buf *why);
 
 /* Where the content of a transaction comes from. */
 void jobs_content(struct transaction *t, struct source *source);

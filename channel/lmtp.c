@@ -51,6 +51,7 @@ static void free_peers(struct peers *peers)
 {
 	for (size_t i = 0; i < peers->count; i++) {
 		target_destroy(&peers->list[i]->target);
+		tls_peer_forget(&peers->list[i]->tls);
 		buf_free(&peers->list[i]->failure_words);
 		free(peers->list[i]);
 	}
@@ -97,6 +98,13 @@ static void on_done(void *context, struct session *s, struct transaction *t)
 
 	(void)s;
 	jobs_done(&loop->jobs, t);
+}
+
+static bool on_prepare(void *context, struct transaction *t, const struct caps *caps, struct buf *why)
+{
+	struct loop *loop = context;
+
+	return jobs_prepare(&loop->jobs, t, caps, why);
 }
 
 static void on_content(void *context, struct transaction *t, struct source *source)
@@ -185,7 +193,7 @@ static void read_orders(struct loop *loop)
 /* A job that nothing was tried for now: what is known of its destination decides. */
 static void fail_untried(struct loop *loop, struct job *job, const struct peer *peer, const struct result *result)
 {
-	const struct record_connection connection = { .peer = peer ? peer->target->text : "-", .session = "" };
+	const struct record_connection connection = { .peer = peer ? peer->target->text : "-", .session = "", .tls = "" };
 	const struct settlement how = { .remote = "", .connection = &connection };
 
 	job_fail(&loop->jobs, job, result, &how);
@@ -416,16 +424,26 @@ static void catch_signals(sigset_t *unblocked)
 	sigprocmask(SIG_BLOCK, &blocked, NULL);
 }
 
+/* With damaged settings nothing is delivered: what they should protect would go unprotected. */
+static void start_security(struct security *security)
+{
+	struct buf why = { 0 };
+
+	if (!security_start(security, &why))
+		die(EX_CONFIG, "%s", buf_str(&why));
+}
+
 int main(int argc, char **argv)
 {
 	static struct settings settings;
 	struct loop loop = { .settings = &settings };
-	const struct session_owner owner = { &loop, on_settled, on_done, on_content };
+	const struct session_owner owner = { &loop, on_settled, on_done, on_prepare, on_content };
 	sigset_t unblocked;
 
 	log_program("lmtp");
 	settings_read(&settings, argc, argv);
 	log_as_comments();
+	start_security(&settings.security);
 	record_open(&settings.record);
 	catch_signals(&unblocked);
 	if (settings.titles)
@@ -442,6 +460,7 @@ int main(int argc, char **argv)
 	}
 	jobs_free(&loop.jobs);
 	free_peers(&loop.peers);
+	security_free(&settings.security);
 	buf_free(&loop.input);
 	return EX_OK;
 }

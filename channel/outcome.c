@@ -18,7 +18,7 @@ static int reported_code(const struct result *r)
 /* What people read about one recipient: its own RCPT and the reply that decided. */
 static void add_text(struct buf *text, const struct transaction_recipient *to, const struct result *r)
 {
-	if (to != NULL && r->stage != STAGE_CONNECT && r->stage != STAGE_LOCAL) {
+	if (to != NULL && r->stage >= STAGE_MAIL) {
 		buf_adds(text, "\r<<- RCPT TO:<");
 		text_add_clean_string(text, to->to.address, 600);
 		buf_addc(text, '>');

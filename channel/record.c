@@ -115,6 +115,7 @@ static void compose(const struct record *record, struct buf *line, const struct 
 	add_field(record, line, "words", r->words);
 	add_field(record, line, "peer", e->connection ? e->connection->peer : "-");
 	add_field(record, line, "session", e->connection && e->connection->session[0] ? e->connection->session : "-");
+	add_field(record, line, "tls", e->connection && e->connection->tls[0] ? e->connection->tls : "-");
 	add_delays(record, line, e);
 	add_field(record, line, "maybe_duplicate", r->maybe_duplicate ? "yes" : "no");
 	if (record->format == RECORD_JSON)

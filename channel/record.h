@@ -14,6 +14,7 @@
  *   words       the server's words, or ours
  *   peer        target as it was given
  *   session     the server's session id, "-" if it gave none
+ *   tls         protocol, cipher, certificate, and whether it was verified or why not; "-" in clear
  *   delays      seconds: from the job to the transaction / connect / greeting to ready / envelope and
  *               content / final reply; a step that did not happen is 0
  *   maybe_duplicate  yes if the whole message was sent and no answer came
@@ -38,6 +39,7 @@ struct record {
 struct record_connection {
 	const char *peer;
 	const char *session;
+	const char *tls;
 	int64_t connect_ms;
 	int64_t opening_ms;
 };

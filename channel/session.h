@@ -19,12 +19,15 @@
 #include "channel/protocol/opening.h"
 #include "channel/protocol/transaction.h"
 #include "channel/record.h"
+#include "channel/security.h"
 
 /* Somebody to connect to, and what this process knows of it. */
 struct peer {
 	struct target *target;
 	struct trust trust;
 	bool warned;              /* its loss of step was logged */
+	struct tls_peer tls;
+	bool unverified_said;     /* that a password goes to it without knowing who it is */
 	/* the last failure to get a connection ready, for jobs that were already waiting */
 	int64_t failed_at;        /* clock_ms(), 0 = none */
 	struct result failure;    /* its strings are the two below */
@@ -34,6 +37,7 @@ struct peer {
 
 struct session_options {
 	struct opening_options opening;
+	const struct security *security;
 	struct dialogue_options dialogue;
 	struct connect_options connect;
 	bool one_transaction;     /* QUIT after each (-1) */
@@ -56,6 +60,9 @@ struct session_owner {
 	/* The transaction is over.  Recipients without an outcome belong into a new one. */
 	void (*done)(void *context, struct session *s, struct transaction *t);
 
+	/* `t` is about to be begun on a server with these capabilities.  False with `why`: it cannot be. */
+	bool (*prepare)(void *context, struct transaction *t, const struct caps *caps, struct buf *why);
+
 	/* The content of `t` is wanted: point `source` at it. */
 	void (*content)(void *context, struct transaction *t, struct source *source);
 };
@@ -72,6 +79,10 @@ struct session {
 	struct stream stream;
 	struct opening opening;
 	struct buf opening_out;
+	struct sasl_run *auth_run;    /* until it is ready; NULL = no authentication */
+	struct auth auth;
+	bool handshaking;             /* TLS is being started: no byte belongs to the machines */
+	struct buf tls_words;         /* for the log; empty = in clear */
 	struct dialogue dialogue;
 	struct reply_parser parser;
 	struct source source;

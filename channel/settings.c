@@ -21,9 +21,13 @@
 
 static const struct option_help options[] = {
 	{ '1', NULL, "close the connection after each transaction" },
+	{ '7', NULL, "take the server for a 7-bit one; twice: for one without any extension" },
+	{ '8', NULL, "take the server for an 8-bit one, and decode quoted-printable text" },
+	{ 'A', "FILE", "authenticate as smtp-auth-secrets(5) FILE says" },
 	{ 'c', "CHANNEL", "deliver recipients of this channel (default smtp)" },
 	{ 'F', "TARGET", "deliver everything there: UNIX:/path, [address], [address]:port or name" },
 	{ 'h', "NAME", "our name in LHLO (default: this host's name)" },
+	{ 'H', NULL, "leave 8-bit header fields alone, also towards a 7-bit server" },
 	{ 'l', "FILE", "append a protocol log to FILE" },
 	{ 'L', "ADDRESS", "local address: any, any6, [address], iface:NAME, iface:v4:NAME, iface:v6:NAME" },
 	{ 'O', "KEY[=VALUE]", "see below" },
@@ -31,6 +35,7 @@ static const struct option_help options[] = {
 	{ 'P', NULL, "no pipelining" },
 	{ 'r', NULL, "connect from a port below 1024" },
 	{ 's', NULL, "show progress in the process title" },
+	{ 'S', "FILE", "do TLS as tls.conf(5) FILE says" },
 	{ 'T', "[STEP=]TIME", "time limits: conn, cmd, data, dot, tcpw; without STEP: cmd" },
 	{ 'w', "BYTES", "send buffer of connections" },
 	{ '6', NULL, "accepted, without meaning here" },
@@ -52,7 +57,9 @@ static const struct program program = {
 	.synopsis = "[option ...] [host]",
 	.purpose = "Delivers the messages a ZMailer scheduler names on standard input over LMTP.",
 	.options = options,
-	.notes = "-O chunking=yes|no       BDAT where the server has it (yes), or always DATA\n"
+	.notes = "-O auth=A,B              by which mechanisms: login, plain, scram-sha-256, external; in this order\n"
+	         "-O auth-cleartext        a password may cross a network unencrypted\n"
+	         "-O chunking=yes|no       BDAT where the server has it (yes), or always DATA\n"
 	         "-O connections=N         sessions to one target, 1 to 16 (default 1)\n"
 	         "-O idle=TIME             keep an unused connection that long (default 60s)\n"
 	         "-O ignore-caps=A,B       behave as if the server had not announced these\n"
@@ -65,6 +72,7 @@ static const struct program program = {
 	         "-O max-rcpts=N           recipients in one transaction (default 1000)\n"
 	         "-O max-time=TIME         longest time for one transaction as a whole (default 4h)\n"
 	         "-O sync=marks            force each delivery mark to the disk\n"
+	         "-O tls=none|may|must|verify   never, if offered, always, always and with a valid certificate\n"
 	         "TIME is like 1h30m; bare digits are seconds.",
 };
 
@@ -120,6 +128,17 @@ static bool take_ms(const char *value, int64_t *ms)
 		return false;
 	*ms *= 1000;
 	return true;
+}
+
+static bool set_auth(struct settings *set, const char *value)
+{
+	return security_set_auth(&set->security, value);
+}
+
+static bool set_auth_cleartext(struct settings *set, const char *value)
+{
+	set->security.cleartext = true;
+	return *value == '\0';
 }
 
 static bool set_chunking(struct settings *set, const char *value)
@@ -233,10 +252,17 @@ static bool set_sync(struct settings *set, const char *value)
 	return strcmp(value, "marks") == 0;
 }
 
+static bool set_tls(struct settings *set, const char *value)
+{
+	return security_set_tls(&set->security, value);
+}
+
 static const struct {
 	const char *key;
 	bool (*set)(struct settings *set, const char *value);
 } extras[] = {
+	{ "auth", set_auth },
+	{ "auth-cleartext", set_auth_cleartext },
 	{ "chunking", set_chunking },
 	{ "connections", set_connections },
 	{ "idle", set_idle },
@@ -250,6 +276,7 @@ static const struct {
 	{ "max-rcpts", set_max_rcpts },
 	{ "max-time", set_max_time },
 	{ "sync", set_sync },
+	{ "tls", set_tls },
 };
 
 static void take_extra(struct settings *set, const char *argument)
@@ -297,6 +324,14 @@ static void take_local_address(struct settings *set, const char *argument)
 	set->session.connect.source = set->session.connect.source_length > 0 ? &address : NULL;
 }
 
+/* Twice means that no extension is used at all. */
+static void take_seven_bit(struct settings *set)
+{
+	set->session.opening.ignore_all = set->jobs.seven_bit;
+	set->jobs.seven_bit = true;
+	set->jobs.eight_bit = false;
+}
+
 static void take_log(struct settings *set, const char *path)
 {
 	if (!transcript_open(&set->transcript, path))
@@ -316,7 +351,7 @@ static void set_defaults(struct settings *set)
 	static char name[256];
 
 	*set = (struct settings){
-		.jobs = { .channel = "smtp", .max_recipients = 1000, .record = &set->record },
+		.jobs = { .channel = "smtp", .max_recipients = 1000, .record = &set->record, .charset = "iso-8859-1" },
 		.session = {
 			.dialogue = {
 				.command_timeout = 5 * 60 * 1000,
@@ -330,13 +365,17 @@ static void set_defaults(struct settings *set)
 			.max_age = 60 * 60 * 1000,
 			.max_messages = 10000,
 			.transcript = &set->transcript,
+			.security = &set->security,
 		},
 		.transcript = { .fd = -1 },
 		.record = { .transcript = &set->transcript },
 		.port = PORT_SMTP,
 		.connections = 1,
 	};
+	security_init(&set->security);
 	set->record.syslog = syslog_wanted();
+	if (zenv("DEFCHARSET") != NULL)
+		set->jobs.charset = zenv("DEFCHARSET");
 	if (gethostname(name, sizeof name - 1) != 0 || name[0] == '\0')
 		strcpy(name, "localhost");
 	set->session.opening.name = name;
@@ -383,15 +422,23 @@ static void take_option(struct settings *set, int option, const char *argument)
 {
 	switch (option) {
 	case '1': set->session.one_transaction = true; break;
+	case '7': take_seven_bit(set); break;
+	case '8':
+		set->jobs.eight_bit = true;
+		set->jobs.seven_bit = false;
+		break;
+	case 'A': set->security.secrets_path = xstrdup(argument); break;
 	case 'c': set->jobs.channel = xstrdup(argument); break;
 	case 'F': set->target = xstrdup(argument); break;
 	case 'h': set->session.opening.name = xstrdup(argument); break;
+	case 'H': set->jobs.plain_headers = true; break;
 	case 'l': take_log(set, argument); break;
 	case 'L': take_local_address(set, argument); break;
 	case 'O': take_extra(set, argument); break;
 	case 'p': take_port(set, argument); break;
 	case 'P': set->session.dialogue.no_pipelining = true; break;
 	case 'r': set->session.connect.reserved_port = true; break;
+	case 'S': set->security.tls_path = xstrdup(argument); break;
 	case 's': set->titles = true; break;
 	case 'T': take_time_limit(set, argument); break;
 	case 'w': take_send_buffer(set, argument); break;
@@ -413,5 +460,6 @@ void settings_read(struct settings *set, int argc, char **argv)
 	if (optind < argc)
 		option_usage(&program, "unexpected argument %s", argv[optind]);
 	check_target(set);
+	set->security.channel = set->jobs.channel;
 	set->jobs.lock_pid = lock_pid();
 }

@@ -16,6 +16,7 @@
 struct settings {
 	struct jobs_options jobs;
 	struct session_options session;
+	struct security security;
 	struct transcript transcript;
 	struct record record;
 	const char *target;          /* -F, NULL without */

@@ -59,6 +59,51 @@ static bool measure(struct body *body, struct buf *why)
 	return ok;
 }
 
+/* Measures an open file from body->start on, and lets go of it if it can be kept. */
+static enum body_result take_file(struct body *body, struct buf *why)
+{
+	if (!measure(body, why)) {
+		body_close(body);
+		return BODY_UNREADABLE;
+	}
+	if (body->length <= BODY_KEPT_MAX) {
+		close(body->fd);
+		body->fd = -1;
+	}
+	return BODY_OK;
+}
+
+enum body_result body_adopt(struct body *body, int fd, const struct stat *file, struct buf *why)
+{
+	struct stat st;
+
+	*body = (struct body){ .fd = fd };
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		buf_addf(why, "converted message: %s", strerror(errno));
+		body_close(body);
+		return BODY_UNREADABLE;
+	}
+	body->file = *file;
+	body->length = (uint64_t)st.st_size;
+	return take_file(body, why);
+}
+
+uint64_t body_length(const struct body *body)
+{
+	return body->fd < 0 ? body->kept.len : body->length;
+}
+
+bool body_piece(const struct body *body, uint64_t at, struct buf *piece, struct buf *why)
+{
+	size_t left;
+
+	if (body->fd >= 0)
+		return read_piece(body, at, piece, why);
+	left = body->kept.len - (size_t)at;
+	buf_clear(piece);
+	return buf_add(piece, body->kept.data + at, left < PIECE ? left : PIECE);
+}
+
 enum body_result body_open(struct body *body, const char *path, off_t start, struct buf *why)
 {
 	*body = (struct body){ .start = start };
@@ -75,15 +120,7 @@ enum body_result body_open(struct body *body, const char *path, off_t start, str
 		return BODY_UNREADABLE;
 	}
 	body->length = (uint64_t)(body->file.st_size - start);
-	if (!measure(body, why)) {
-		body_close(body);
-		return BODY_UNREADABLE;
-	}
-	if (body->length <= BODY_KEPT_MAX) {
-		close(body->fd);
-		body->fd = -1;
-	}
-	return BODY_OK;
+	return take_file(body, why);
 }
 
 void body_close(struct body *body)

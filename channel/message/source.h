@@ -36,6 +36,19 @@ enum body_result {
 enum body_result body_open(struct body *body, const char *path, off_t start, struct buf *why);
 void body_close(struct body *body);
 
+/*
+ * The same for an open file that the body fills from its first byte on; takes over `fd`.  `file` is what
+ * body->file is to say: the message file it was made from.
+ */
+enum body_result body_adopt(struct body *body, int fd, const struct stat *file, struct buf *why);
+
+/*
+ * The body in pieces of at most 64 kB, from byte `at` of body_length() on: as in the file, or in wire form
+ * if it is kept.  False with `why` set if the file does not give them.
+ */
+uint64_t body_length(const struct body *body);
+bool body_piece(const struct body *body, uint64_t at, struct buf *piece, struct buf *why);
+
 /* A header block in wire form, ready to be sent. */
 struct header {
 	struct buf wire;      /* with the empty line that ends it */

@@ -282,7 +282,7 @@ static void notice_output(struct dialogue *d, size_t before)
 
 static bool is_open(const struct transaction_recipient *r)
 {
-	return r->outcome == OUTCOME_NONE;
+	return r->outcome == OUTCOME_NONE && !r->later;
 }
 
 static bool needs_smtputf8(const struct dialogue *d, const struct transaction *t)
@@ -414,6 +414,21 @@ static void refuse_unsendable(struct dialogue *d, struct transaction *t)
 	}
 }
 
+/* Recipients beyond what the server takes in one transaction wait for the next (RFC 9422). */
+static void put_off(struct dialogue *d, struct transaction *t)
+{
+	uint64_t room = d->caps->rcpt_max;
+
+	for (size_t i = 0; d->caps->rcpt_max != 0 && i < t->count; i++) {
+		if (!is_open(&t->recipients[i]))
+			continue;
+		if (room == 0)
+			t->recipients[i].later = true;
+		else
+			room--;
+	}
+}
+
 void dialogue_begin(struct dialogue *d, struct transaction *t)
 {
 	size_t before = d->out.len;
@@ -426,6 +441,7 @@ void dialogue_begin(struct dialogue *d, struct transaction *t)
 	d->flight = xgrow(d->flight, d->flight_count, &d->flight_capacity, sizeof *d->flight);
 	d->flight[d->flight_count++] = t;
 	refuse_unsendable(d, t);
+	put_off(d, t);
 	for (size_t i = 0; i < t->count; i++)
 		anyone = anyone || is_open(&t->recipients[i]);
 	if (!anyone) {

@@ -287,7 +287,7 @@ static enum map_answer walk_lmdb(struct map *map, map_each *each, void *context)
 	if (code == 0)
 		code = mdb_cursor_open(l->txn, l->dbi, &cursor);
 	while (more && code == 0 && (code = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) == 0)
-		if (!stamp_is_key(k.mv_data, k.mv_size))
+		if (!map_is_note(k.mv_data, k.mv_size))
 			more = each(context, k.mv_data, strnlen(k.mv_data, k.mv_size), v.mv_data,
 			            strnlen(v.mv_data, v.mv_size));
 	if (cursor != NULL)

@@ -153,6 +153,11 @@ enum map_answer map_find(struct map *map, const char *key, struct buf *value)
 	return answer;
 }
 
+bool map_is_note(const char *key, size_t n)
+{
+	return n > 1 && key[0] == '\0';
+}
+
 enum map_answer map_walk(struct map *map, map_each *each, void *context)
 {
 	enum map_answer answer;

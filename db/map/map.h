@@ -132,7 +132,13 @@ struct map *map_open_file(const char *type, const char *path, int *status, struc
 enum map_answer map_find(struct map *map, const char *key, struct buf *value) MAP_MUST_LOOK;
 
 /*
- * Calls `each` for all records in the store's order, but for the stamp of newdb.  MAP_FOUND at the end or when `each` stopped
+ * True for keys that begin with NUL, counted with their last NUL or without: records of our programs about the map (its
+ * stamp, the state of an updater), which no lookup can ask for.  An empty key is none.
+ */
+bool map_is_note(const char *key, size_t n);
+
+/*
+ * Calls `each` for all records in the store's order, but for notes.  MAP_FOUND at the end or when `each` stopped
  * it; MAP_COULD_NOT_TELL on trouble or where the type cannot be walked; never MAP_NOT_FOUND.
  */
 enum map_answer map_walk(struct map *map, map_each *each, void *context) MAP_MUST_LOOK;

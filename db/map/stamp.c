@@ -62,11 +62,6 @@ void stamp_free(struct stamp *stamp)
 	*stamp = (struct stamp){ 0 };
 }
 
-bool stamp_is_key(const char *key, size_t n)
-{
-	return n >= STAMP_KEY_LENGTH - 1 && n <= STAMP_KEY_LENGTH && memcmp(key, stamp_key, n) == 0;
-}
-
 /* ---- the checksum ----------------------------------------------------------- */
 
 /*

@@ -37,9 +37,6 @@ bool stamp_parse(struct stamp *stamp, const char *value, size_t n);
 
 void stamp_free(struct stamp *stamp);
 
-/* True for the key of the stamp, counted with its NUL or without. */
-bool stamp_is_key(const char *key, size_t n);
-
 enum stamp_state {
 	STAMP_GOOD,          /* the file is as it was built */
 	STAMP_NONE,          /* no seal in the file */

@@ -19,6 +19,7 @@ package LmtpConnection;
 #   end            nothing but QUIT or the end may follow
 #   serve          answers everything well until the end, except for what the rules say
 #   call CODE      for tests written in Perl
+# A connection with {budget} closes as soon as so many bytes were sent.
 #
 # A rule is { stage, like => qr/.../, actions => [steps], once } or a
 # sub ($stage, $key, $connection) that returns actions or undef.  Stages: greeting, and
@@ -63,6 +64,13 @@ sub _readable($self) {
 sub _flush_pending($self) {
 	return if $self->{pending} eq '' || $self->{hold};
 	$self->{server}->note($self->{number}, 'S', $self->{pending});
+	if (defined $self->{budget}) {
+		my $allowed = substr $self->{pending}, 0, $self->{budget};
+		$self->{budget} -= length $self->{pending};
+		$self->{pending} = $allowed;
+		# the rest of the script is not played any more
+		$self->{steps} = [{ do => 'close' }] if $self->{budget} <= 0;
+	}
 	my $size = $self->{split} // length $self->{pending};
 	push @{$self->{out}}, unpack "(a$size)*", $self->{pending};
 	$self->{pending} = '';

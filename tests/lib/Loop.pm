@@ -6,6 +6,8 @@ package Loop;
 use v5.36;
 use Time::HiRes ();
 
+$SIG{PIPE} = 'IGNORE';    # a peer that has gone shows in the result of the write
+
 sub new($class) {
 	return bless { readers => {}, writers => {}, timers => [], next_timer => 1 }, $class;
 }

@@ -198,8 +198,9 @@ sub _action($text) {
 	return { do => $verb, seconds => $value } if $verb eq 'pause';
 	return { do => $verb, n => $value } if $verb =~ /^(?:split|drop)$/;
 	return { do => $verb, name => $value } if $verb eq 'signal';
-	return map { { do => 'line', text => unescape($1 . ($_ == $2 ? ' ' : '-') . $3 =~ s/%d/$_/r) } } 1 .. $2
-		if $text =~ /^lines (\d{3}) (\d+) (.*)$/;
+	if (my ($code, $count, $line) = $text =~ /^lines (\d{3}) (\d+) (.*)$/) {
+		return map { { do => 'line', text => unescape($code . ($_ == $count ? ' ' : '-') . ($line =~ s/%d/$_/r)) } } 1 .. $count;
+	}
 	return { do => $verb } if $verb =~ /^(?:hold|release|deaf|hear|close|reset|shut|refuse|end|serve)$/;
 	return { do => 'pause', seconds => 0 } if $verb eq 'nothing';
 	die "unknown action $verb\n";
@@ -207,13 +208,13 @@ sub _action($text) {
 
 # ---- expectations ----
 
-# "bob error2 5.1.1 550 No such user", several words separated by |, "-" for anything.
+# "bob error2 5.1.1 550 No such user", several words separated by |, "-" for anything; /re/ for STATUS and text.
 sub _expectations($self, $line) {
 	my ($names, $words, $status, $code, $text) = $line =~
 		/^((?:"(?:\\.|[^"\\])*"|[^\s"])+)\s+(\S+)(?:\s+(\S+)(?:\s+(\S+)(?:\s+(.*))?)?)?$/ or die "malformed expectation\n";
 	my %e = (words => { map { $_ => 1 } split /\|/, $words }, line => $line);
-	$e{status} = $status if defined $status && $status ne '-';
-	$e{code} = $code if defined $code && $code ne '-';
+	$e{status} = $status =~ m{^/(.*)/$} ? qr/$1/ : qr/^\Q$status\E(?: |$)/ if defined $status && $status ne '-';
+	$e{code} = qr/^\Q$code\E$/ if defined $code && $code ne '-';
 	$e{text} = $text =~ m{^/(.*)/$} ? qr/$1/s : qr/\Q$text\E/ if defined $text;
 	my $message = $names =~ s{^([A-Z/]*\d+)/}{} ? $1 : undef;
 	return map { { %e, user => $_, message => $message } } expand_names(unescape($names));

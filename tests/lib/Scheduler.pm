@@ -130,7 +130,7 @@ sub notary_fields($self, $where, $into, $outcome, @field) {
 	my ($recipient, $action, $status, $diagnostic, $remote, $agent) = map { $_ // '' } @field[0 .. 5];
 	my $wanted = $outcome eq 'delivered' ? 'delivered' : 'failed';
 	$self->problem("$where: action is not $wanted: $shown") if $action ne $wanted;
-	my $user = $into->{recipient}{user};
+	my $user = $into->{recipient}{user} =~ s/[\x00-\x1f\x7f]+/ /gr;
 	$self->problem("$where: names $recipient, not $user") if $recipient ne $user && $recipient ne "\x03";
 	$self->problem("$where: status: $shown") unless $status =~ /^[245]\.\d{1,3}\.\d{1,3}(?: \(.*\))?$/;
 	$self->problem("$where: diagnostic: $shown") unless $diagnostic =~ /^(?:smtp|local|x-local); (\d{3}) \((.*)\)$/s;

@@ -11,6 +11,10 @@ use Workers;
 
 my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
 my $program = $ENV{LMTP} // "$build/channel/lmtp";
+if (!-x $program) {
+	say "Bail out!  no $program";
+	exit 1;
+}
 my @files = @ARGV ? @ARGV : sort glob "$FindBin::Bin/*.lmtp";
 
 STDOUT->autoflush(1);
