@@ -15,7 +15,10 @@
 #include "db/route/dbases.h"
 #include "db/route/explain.h"
 #include "db/route/lookup.h"
+#include "db/route/print.h"
 #include "db/route/relation.h"
+#include "db/route/route.h"
+#include "db/route/setup.h"
 #include "db/route/substitute.h"
 #include "db/route/zenv.h"
 #include "db/source/dump.h"
@@ -39,6 +42,8 @@ static const struct option_help options[] = {
 	{ 'u', NULL, "fold the key to upper case" },
 	{ '%', NULL, "put ARG ... in for %1 ..." },
 	{ 'd', "DRIVER", "pathalias, pathalias.nodot, pathalias.at or longestmatch" },
+	{ 'r', NULL, "route addresses: print ADDRESS TAB CHANNEL TAB HOST TAB USER" },
+	{ 'o', "NAME=VALUE", "with -r: a setting of the router; any number" },
 	{ 'v', NULL, "explain the answer on standard error" },
 	{ 'j', NULL, "one JSON object per key" },
 	{ LONG_DUMP, NULL, "write the map as text that newdb reads" },
@@ -54,12 +59,15 @@ static const struct program dblookup = {
 	.name = "dblookup",
 	.synopsis = "[-C FILE] [-t TYPE] [-l | -u] [-%jv] [-d DRIVER] MAP KEY | - [-: DEFAULT] ... [ARG ...]\n"
 	            "-f DBASES [-jv] RELATION KEY | - [-: DEFAULT] ... [ARG ...]\n"
+	            "-f DBASES -r [-jv] [-o NAME=VALUE] ... ADDRESS ... | -\n"
 	            "[-C FILE] [-t TYPE] --dump MAP",
 	.purpose = "Looks up keys in maps.",
 	.options = options,
 	.longs = longs,
 	.notes = "\"-\" reads keys from standard input, one a line, and prints KEY TAB VALUE of those found.\n"
-	         "Exit status: 0 found, 1 not found, 75 could not tell.",
+	         "With -r, settings stand in router.conf beside DBASES, or behind -o: hostname, mydomain, localdoesdomain,\n"
+	         "ROUTEUSER_IN_ABNORMAL_UNIX, protocols, max_depth, max_addresses.\n"
+	         "Exit status: 0 found, 1 not found, 75 could not tell; of several addresses, the worst.",
 	.help = 'h',
 };
 
@@ -71,18 +79,16 @@ struct choices {
 	bool verbose;
 	bool json;
 	bool dump;
-};
-
-/* What goes with a map of the relation, at the same index. */
-struct side {
-	bool looked_at;            /* it was open, and what it says about itself was judged */
-	struct origin *origin;
+	bool route;
+	char **settings;           /* of -o */
+	size_t setting_count;
+	size_t setting_capacity;
 };
 
 struct session {
 	const struct choices *choices;
 	struct relation *relation;
-	struct side *sides;
+	bool *looked_at;           /* per map of the relation: what it says about itself was judged */
 	struct question question;
 	const char **defaults;
 	struct arguments arguments;
@@ -97,36 +103,24 @@ struct session {
 
 /* ---- what maps say about themselves -------------------------------------------------- */
 
-static struct side *side_of(struct session *s, const struct relation_map *m)
+static void warn_if_old(const struct map *map)
 {
-	return &s->sides[m - s->relation->maps];
+	char *text;
+
+	if (map->is_open && origin_is_newer(map, &text)) {
+		complain("warning: %s is newer than %s; run newdb", text, map->path);
+		free(text);
+	}
 }
 
 static void look_at(struct session *s, const struct relation_map *m)
 {
-	struct side *side = side_of(s, m);
-	char *text;
+	bool *looked_at = &s->looked_at[m - s->relation->maps];
 
-	if (side->looked_at || !m->map->is_open)
+	if (*looked_at || !m->map->is_open)
 		return;
-	side->looked_at = true;
-	if (origin_is_newer(m->map, &text)) {
-		complain("warning: %s is newer than %s; run newdb", text, m->map->path);
-		free(text);
-	}
-	if (s->choices->verbose || s->choices->json)
-		side->origin = origin_open(m->map);
-}
-
-static size_t source_line(struct session *s, const char **file)
-{
-	const struct relation_map *m = s->hit.from;
-	const struct origin *origin = m != NULL ? side_of(s, m)->origin : NULL;
-
-	if (origin == NULL)
-		return 0;
-	*file = m->map->provenance.stamp->source;
-	return origin_line(origin, buf_str(&s->hit.key));
+	*looked_at = true;
+	warn_if_old(m->map);
 }
 
 /* ---- answers --------------------------------------------------------------------------- */
@@ -164,7 +158,7 @@ static void print_json(struct session *s, const char *key, enum map_answer answe
 		add_string(out, "value", buf_str(&s->value));
 		add_string(out, "matched", buf_str(&s->hit.key));
 		add_string(out, "map", s->hit.from->map->path);
-		line = source_line(s, &file);
+		line = explain_source(&s->explain, s->hit.from->map, buf_str(&s->hit.key), &file);
 		if (line > 0) {
 			add_string(out, "source", file);
 			buf_addf(out, ",\"line\":%zu", line);
@@ -197,11 +191,6 @@ static void print_plain(struct session *s, const char *key, enum map_answer answ
 
 static void explain_hit(struct session *s)
 {
-	const char *file;
-	size_t line = source_line(s, &file);
-
-	if (line > 0)
-		explain_line(&s->explain, "  from line %zu of %s", line, file);
 	if (s->hit.from->options.substitute && substitute_needed(buf_str(&s->hit.value)))
 		explain_line(&s->explain, "  with %%0 = \"%s\": %s", buf_str(&s->hit.part), buf_str(&s->value));
 }
@@ -280,19 +269,28 @@ static void tell_fault(void *context, const struct fault *fault)
 		complain("%s:%zu:%zu: %s", fault->file, fault->line, fault->column, fault->text);
 }
 
-static struct relation *open_relation(const struct choices *choices, const char *name)
+/* Reads dbases.conf, or ends the program. */
+static void read_dbases(const struct choices *choices, struct dbases *dbases, struct zenv *zenv)
 {
-	struct relation *relation = NULL;
-	struct dbases dbases;
-	struct zenv zenv;
 	struct buf why = { 0 };
-	int status = zenv_read(&zenv, &why);
+	int status = zenv_read(zenv, &why);
 
 	if (status != EX_OK)
 		die(status, "%s", buf_str(&why));
-	status = dbases_read(&dbases, choices->dbases, &zenv, tell_fault, (void *)(uintptr_t)choices);
+	status = dbases_read(dbases, choices->dbases, zenv, tell_fault, (void *)(uintptr_t)choices);
 	if (status != EX_OK)
 		exit(status);
+}
+
+static struct relation *open_relation(const struct choices *choices, const char *name)
+{
+	struct relation *relation;
+	struct dbases dbases;
+	struct zenv zenv;
+	struct buf why = { 0 };
+	int status;
+
+	read_dbases(choices, &dbases, &zenv);
 	relation = dbases_relation(&dbases, name, &status, &why);
 	if (relation == NULL)
 		die(status, "%s", buf_str(&why));
@@ -410,14 +408,12 @@ static int session_end(struct session *s)
 {
 	int status = s->could_not_tell_any ? EX_TEMPFAIL : s->found_any ? EXIT_FOUND : EXIT_NOT_FOUND;
 
-	for (size_t i = 0; i < s->relation->count; i++)
-		origin_close(&s->sides[i].origin);
 	relation_destroy(&s->relation);
 	hit_free(&s->hit);
 	explain_free(&s->explain);
 	buf_free(&s->value);
 	buf_free(&s->line);
-	free(s->sides);
+	free(s->looked_at);
 	free(s->defaults);
 	return status;
 }
@@ -430,13 +426,118 @@ static int look_up(const struct choices *choices, int argc, char **argv)
 		option_usage(&dblookup, "expected %s KEY", choices->dbases != NULL ? "RELATION" : "MAP");
 	take_arguments(&s, argc - 2, argv + 2);
 	s.relation = choices->dbases != NULL ? open_relation(choices, argv[0]) : relation_of_map(choices, argv[0]);
-	s.sides = xcalloc(s.relation->count + 1, sizeof *s.sides);
+	s.looked_at = xcalloc(s.relation->count + 1, sizeof *s.looked_at);
 	s.explain.relation = s.relation->name;
 	if (strcmp(argv[1], "-") == 0)
 		ask_all(&s);
 	else
 		ask(&s, argv[1]);
 	return session_end(&s);
+}
+
+/* ---- addresses ----------------------------------------------------------------------------- */
+
+/* What -r keeps between two addresses. */
+struct routing {
+	const struct choices *choices;
+	struct router *router;
+	struct explain explain;
+	struct buf out;
+	enum map_answer worst;
+};
+
+static void complain_lines(const struct buf *lines)
+{
+	const char *p = buf_str(lines);
+
+	for (size_t n; *p != '\0'; p += n + 1) {
+		n = strcspn(p, "\n");
+		complain("%.*s", (int)n, p);
+	}
+}
+
+static struct router *open_router(const struct choices *choices)
+{
+	struct dbases dbases;
+	struct zenv zenv;
+	struct buf why = { 0 }, notes = { 0 };
+	struct router *router;
+	int status;
+
+	read_dbases(choices, &dbases, &zenv);
+	router = router_open(&dbases, &zenv, choices->settings, choices->setting_count, &status, &why, &notes);
+	if (router == NULL)
+		die(status, "%s", buf_str(&why));
+	complain_lines(&notes);
+	dbases_free(&dbases);
+	zenv_free(&zenv);
+	buf_free(&why);
+	buf_free(&notes);
+	return router;
+}
+
+static void route_address(struct routing *r, const char *address, size_t length)
+{
+	enum map_answer answer;
+
+	buf_clear(&r->out);
+	answer = route_print(r->router, address, length, r->choices->verbose ? &r->explain : NULL, r->choices->json, &r->out);
+	/* answers are worse from found to not found to could not tell */
+	if (answer > r->worst)
+		r->worst = answer;
+	if (r->choices->verbose) {
+		fputs(buf_str(&r->explain.out), stderr);
+		buf_clear(&r->explain.out);
+	}
+	fwrite(buf_str(&r->out), 1, r->out.len, stdout);
+	if (r->choices->verbose)
+		fflush(stdout);
+}
+
+static void route_lines(struct routing *r)
+{
+	char *line = NULL;
+	size_t size = 0;
+	ssize_t n;
+
+	while ((n = getline(&line, &size, stdin)) > 0 && !ferror(stdout)) {
+		if (line[n - 1] == '\n')
+			line[--n] = '\0';
+		route_address(r, line, (size_t)n);
+	}
+	free(line);
+	if (ferror(stdin))
+		die(EX_IOERR, "standard input: %s", strerror(errno));
+}
+
+static int route_all(const struct choices *choices, int argc, char **argv)
+{
+	struct routing r = { .choices = choices, .worst = MAP_FOUND };
+
+	if (choices->dbases == NULL || argc < 1)
+		option_usage(&dblookup, "expected -f DBASES -r ADDRESS");
+	r.router = open_router(choices);
+	if (argc == 1 && strcmp(argv[0], "-") == 0) {
+		route_lines(&r);
+	} else {
+		for (int i = 0; i < argc; i++)
+			route_address(&r, argv[i], strlen(argv[i]));
+	}
+	for (int i = 0; i < ROUTE_RELATIONS; i++)
+		for (size_t j = 0; r.router->relations[i] != NULL && j < r.router->relations[i]->count; j++)
+			warn_if_old(r.router->relations[i]->maps[j].map);
+	router_destroy(&r.router);
+	explain_free(&r.explain);
+	buf_free(&r.out);
+	switch (r.worst) {
+	case MAP_FOUND:
+		return EXIT_FOUND;
+	case MAP_NOT_FOUND:
+		return EXIT_NOT_FOUND;
+	case MAP_COULD_NOT_TELL:
+		break;
+	}
+	return EX_TEMPFAIL;
 }
 
 /* ---- the command line ------------------------------------------------------------------------ */
@@ -483,6 +584,14 @@ static void take_option(struct choices *choices, int c)
 	case 'j':
 		choices->json = true;
 		break;
+	case 'r':
+		choices->route = true;
+		break;
+	case 'o':
+		choices->settings = xgrow(choices->settings, choices->setting_count, &choices->setting_capacity,
+		                          sizeof *choices->settings);
+		choices->settings[choices->setting_count++] = optarg;
+		break;
 	case LONG_DUMP:
 		choices->dump = true;
 		break;
@@ -503,8 +612,12 @@ int main(int argc, char **argv)
 	                               choices.lookup.fold != FOLD_NONE || choices.lookup.substitute ||
 	                               choices.lookup.driver != DRIVER_NONE))
 		option_usage(&dblookup, "with -f, the file says type and options of each map");
-	status = choices.dump ? dump(&choices, argc - optind, argv + optind)
-	                      : look_up(&choices, argc - optind, argv + optind);
+	if (choices.setting_count > 0 && !choices.route)
+		option_usage(&dblookup, "-o is for -r");
+	status = choices.dump    ? dump(&choices, argc - optind, argv + optind)
+	         : choices.route ? route_all(&choices, argc - optind, argv + optind)
+	                         : look_up(&choices, argc - optind, argv + optind);
+	free(choices.settings);
 	if (fflush(stdout) != 0 || ferror(stdout))
 		die(EX_IOERR, "standard output: %s", strerror(errno));
 	return status;

@@ -10,12 +10,11 @@
 #include "lib/buf.h"
 
 /*
- * Routes one recipient and adds, per result, "ADDRESS TAB CHANNEL TAB HOST TAB USER LF"; with `explain` every step in front of
- * them, in lines that begin with '#'.  With `json` it is one object in one line instead:
- *   {"address", "answer", "results": [{"channel", "host", "user"}], "explanation": [lines]}
- * Bytes that are not printable become blanks and '?', as text.h has it.  Returns the answer to the address.
+ * Routes one recipient and adds, per result, "ADDRESS TAB CHANNEL TAB HOST TAB USER LF"; with `json` one object in one
+ * line instead: {"address", "answer", "results": [{"channel", "host", "user"}]}.  Bytes that are not
+ * printable become blanks and '?', as text.h has it.  `explain` may be NULL.  Returns the answer to the address.
  */
-enum map_answer route_print(struct router *router, const char *address, size_t length, bool explain, bool json,
-                            struct buf *out);
+enum map_answer route_print(struct router *router, const char *address, size_t length, struct explain *explain,
+                            bool json, struct buf *out) MAP_MUST_LOOK;
 
 #endif
