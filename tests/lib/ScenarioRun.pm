@@ -155,6 +155,7 @@ sub _feed_wait($self, $value = '') {
 	$self->_until('#hungry', sub { $self->{scheduler}->satisfied });
 }
 
+sub _feed_again($self, $value) { $self->{scheduler}->job_again($value, $self->{scenario}{host}) }
 sub _feed_idle($self, $value) { $self->{scheduler}->idle }
 sub _feed_line($self, $value) { $self->{scheduler}->raw(unescape("$value\\n")) }
 sub _feed_stray($self, $value) { $self->{scheduler}->stray(unescape($value)) }
