@@ -282,7 +282,7 @@ static void notice_output(struct dialogue *d, size_t before)
 
 static bool is_open(const struct transaction_recipient *r)
 {
-	return r->outcome == OUTCOME_NONE;
+	return r->outcome == OUTCOME_NONE && !r->later;
 }
 
 static bool needs_smtputf8(const struct dialogue *d, const struct transaction *t)
@@ -414,6 +414,21 @@ static void refuse_unsendable(struct dialogue *d, struct transaction *t)
 	}
 }
 
+/* Recipients beyond what the server takes in one transaction wait for the next (RFC 9422). */
+static void put_off(struct dialogue *d, struct transaction *t)
+{
+	uint64_t room = d->caps->rcpt_max;
+
+	for (size_t i = 0; d->caps->rcpt_max != 0 && i < t->count; i++) {
+		if (!is_open(&t->recipients[i]))
+			continue;
+		if (room == 0)
+			t->recipients[i].later = true;
+		else
+			room--;
+	}
+}
+
 void dialogue_begin(struct dialogue *d, struct transaction *t)
 {
 	size_t before = d->out.len;
@@ -422,9 +437,11 @@ void dialogue_begin(struct dialogue *d, struct transaction *t)
 	assert(dialogue_wants(d));
 	t->bdat = (d->caps->has & CAP_CHUNKING) && !d->options->no_chunking;
 	t->doubtful = d->flight_count > 0;
+	t->begun_at = d->now;
 	d->flight = xgrow(d->flight, d->flight_count, &d->flight_capacity, sizeof *d->flight);
 	d->flight[d->flight_count++] = t;
 	refuse_unsendable(d, t);
+	put_off(d, t);
 	for (size_t i = 0; i < t->count; i++)
 		anyone = anyone || is_open(&t->recipients[i]);
 	if (!anyone) {
@@ -450,6 +467,9 @@ void dialogue_wrote(struct dialogue *d, size_t n)
 	buf_consume(&d->out, n);
 	d->written += n;
 	d->progress = d->now;
+	for (size_t i = 0; i < d->flight_count; i++)
+		if (d->flight[i]->sent_at == 0 && content_was_written(d, d->flight[i]))
+			d->flight[i]->sent_at = d->now;
 }
 
 /* ---- sending ahead ---- */
@@ -738,13 +758,12 @@ static int64_t reply_timeout(const struct dialogue *d, const struct expectation 
 	}
 }
 
-int64_t dialogue_deadline(const struct dialogue *d)
+/* When the next step must have been made, whatever the whole may last. */
+static int64_t step_deadline(const struct dialogue *d)
 {
 	const struct expectation *e = front(d);
 	int64_t since;
 
-	if (d->closed)
-		return CLOCK_NEVER;
 	if (d->out.len > 0)
 		return d->progress + d->options->write_timeout;
 	if (e == NULL || d->content != NULL)
@@ -753,12 +772,29 @@ int64_t dialogue_deadline(const struct dialogue *d)
 	return since + reply_timeout(d, e);
 }
 
+/* A server that drips keeps each step's time; it must not keep us for ever. */
+static int64_t whole_deadline(const struct dialogue *d)
+{
+	return d->flight_count > 0 ? d->flight[0]->begun_at + d->options->whole_timeout : CLOCK_NEVER;
+}
+
+int64_t dialogue_deadline(const struct dialogue *d)
+{
+	int64_t step = step_deadline(d), whole = whole_deadline(d);
+
+	if (d->closed)
+		return CLOCK_NEVER;
+	return step < whole ? step : whole;
+}
+
 void dialogue_expired(struct dialogue *d)
 {
 	const struct expectation *e = front(d);
 
 	buf_clear(&d->scratch);
-	if (d->out.len > 0)
+	if (whole_deadline(d) < step_deadline(d))
+		buf_addf(&d->scratch, "not finished within %" PRId64 " s", d->options->whole_timeout / 1000);
+	else if (d->out.len > 0)
 		buf_addf(&d->scratch, "the server took no data for %" PRId64 " s", d->options->write_timeout / 1000);
 	else if (e != NULL)
 		buf_addf(&d->scratch, "no reply to %s within %" PRId64 " s",

@@ -62,6 +62,8 @@ struct transaction {
 	size_t finals;            /* final replies seen */
 	size_t final_at;          /* recipient that the next final reply belongs to */
 	struct result mail_held;  /* refusal of MAIL */
+	int64_t begun_at;         /* dialogue.now at the envelope, and when the content was on the wire */
+	int64_t sent_at;          /* 0 until then */
 	char mail_status[12];     /* enhanced codes of positive replies, to recognise a shift */
 	char rcpt_status[12];
 };
@@ -91,6 +93,7 @@ struct dialogue_options {
 	int64_t data_timeout;     /* DATA */
 	int64_t final_timeout;    /* each final reply */
 	int64_t write_timeout;    /* without progress in writing */
+	int64_t whole_timeout;    /* from a transaction's envelope to its last final reply */
 };
 
 enum action_kind { ACTION_SETTLED, ACTION_CONTENT, ACTION_DONE, ACTION_CLOSE };

@@ -9,24 +9,26 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
-#include <db.h>
-
+#include "db/map/bdb.h"
 #include "db/map/env.h"
-#include "db/map/map.h"
+#include "db/map/stamp.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 
+/* An eighth of the file reads nearly as fast as all of it, since the system keeps the file anyway. */
+#define CACHE_SHARE 8
 #define SMALLEST_CACHE (1u << 20)
 #define LARGEST_CACHE (64u << 20)
+#define OPEN_ATTEMPTS 5
 
 struct bdb_map {
 	struct env *env;     /* NULL without a -C file */
 	DB *db;
 	struct buf said;     /* what libdb itself says about its last trouble */
-	struct buf key;      /* the key with its NUL */
 };
 
 /* libdb explains itself here before it returns a code. */
@@ -101,6 +103,7 @@ static void forget_bdb(struct map *map)
 
 static uint32_t cache_for(int64_t size)
 {
+	size /= CACHE_SHARE;
 	return size < SMALLEST_CACHE ? SMALLEST_CACHE : size > LARGEST_CACHE ? LARGEST_CACHE : (uint32_t)size;
 }
 
@@ -130,17 +133,17 @@ static int open_alone(struct map *map, struct bdb_map *b, DBTYPE type)
 	return code;
 }
 
-/* True if libdb opened the file that the provenance speaks of, and not one that took its place meanwhile. */
+/* True if libdb opened the file that was checked, and not one that took its place meanwhile. */
 static bool is_same_file(struct map *map, DB *db)
 {
-	struct map_provenance before = map->provenance;
+	struct stat st;
 	int fd = -1;
 
-	if (db->fd(db, &fd) != 0 || !map_provenance_of(map, fd))
-		return false;
-	return before.device == map->provenance.device && before.inode == map->provenance.inode;
+	return db->fd(db, &fd) == 0 && fstat(fd, &st) == 0 && st.st_dev == map->provenance.device &&
+	       st.st_ino == map->provenance.inode;
 }
 
+/* In an environment the file may lag behind the shared cache, and nothing can be said from its bytes. */
 static bool look_at_file(struct map *map)
 {
 	int fd = open(map->path, O_RDONLY | O_CLOEXEC);
@@ -150,21 +153,9 @@ static bool look_at_file(struct map *map)
 		map_fail(map, "%s", strerror(errno));
 		return false;
 	}
-	ok = map_provenance_of(map, fd);
+	ok = map_provenance_of(map, fd) && (config_of(map) != NULL || bdb_check(map, fd));
 	close(fd);
 	return ok;
-}
-
-static void free_bdb(struct map *map, struct bdb_map *b)
-{
-	enter(map);
-	if (b->db != NULL)
-		b->db->close(b->db, DB_NOSYNC);
-	leave(map);
-	env_close(&b->env);
-	buf_free(&b->said);
-	buf_free(&b->key);
-	free(b);
 }
 
 static bool join_env(struct map *map, struct bdb_map *b)
@@ -180,45 +171,54 @@ static bool join_env(struct map *map, struct bdb_map *b)
 	return b->env != NULL;
 }
 
-static bool open_with(struct map *map, struct bdb_map *b, DBTYPE type)
+static int open_db(struct map *map, struct bdb_map *b, DBTYPE type)
 {
 	int code;
 
-	if (!look_at_file(map) || !join_env(map, b))
-		return false;
 	enter(map);
 	code = b->env != NULL ? open_in_env(map, b, type) : open_alone(map, b, type);
 	leave(map);
-	if (code != 0) {
-		fail_bdb(map, b, "cannot open", code);
+	return code;
+}
+
+static void close_db(struct map *map, struct bdb_map *b)
+{
+	enter(map);
+	if (b->db != NULL)
+		b->db->close(b->db, DB_NOSYNC);
+	b->db = NULL;
+	leave(map);
+}
+
+static void free_bdb(struct map *map, struct bdb_map *b)
+{
+	close_db(map, b);
+	env_close(&b->env);
+	buf_free(&b->said);
+	free(b);
+}
+
+static bool open_with(struct map *map, struct bdb_map *b, DBTYPE type)
+{
+	if (!join_env(map, b))
 		return false;
+	/* whoever publishes generations may do so just now */
+	for (int attempt = 0; attempt < OPEN_ATTEMPTS; attempt++) {
+		int code;
+
+		if (!look_at_file(map))
+			return false;
+		code = open_db(map, b, type);
+		if (code != 0) {
+			fail_bdb(map, b, "cannot open", code);
+			return false;
+		}
+		if (is_same_file(map, b->db))
+			return true;
+		close_db(map, b);
 	}
-	if (is_same_file(map, b->db))
-		return true;
-	map_fail(map, "was replaced while it was opened");
+	map_fail(map, "is replaced again and again while it is opened");
 	return false;
-}
-
-static bool open_bdb(struct map *map, DBTYPE type)
-{
-	struct bdb_map *b = xcalloc(1, sizeof *b);
-
-	if (!open_with(map, b, type)) {
-		free_bdb(map, b);
-		return false;
-	}
-	map->state = b;
-	return true;
-}
-
-static bool open_btree(struct map *map)
-{
-	return open_bdb(map, DB_BTREE);
-}
-
-static bool open_bhash(struct map *map)
-{
-	return open_bdb(map, DB_HASH);
 }
 
 /* Only readers of an environment can meet a lock; they never queue up for it (env.h). */
@@ -231,17 +231,14 @@ static bool is_readable(struct map *map, struct bdb_map *b)
 	return false;
 }
 
-static enum map_answer find_bdb(struct map *map, const char *key, size_t length, struct buf *value)
+/* `size` counts the key's NUL.  A value ends at its first NUL, as for ZMailer's router. */
+static enum map_answer get(struct map *map, const char *key, size_t size, struct buf *value)
 {
 	struct bdb_map *b = map->state;
-	DBT k = { 0 }, v = { 0 };
-	int code = DB_LOCK_NOTGRANTED;
+	DBT k = { .data = (void *)(uintptr_t)key, .size = (uint32_t)size }, v = { 0 };
+	int code = 0;
 	bool readable;
 
-	buf_clear(&b->key);
-	buf_add(&b->key, key, length + 1);
-	k.data = b->key.data;
-	k.size = (uint32_t)b->key.len;
 	enter(map);
 	readable = is_readable(map, b);
 	if (readable)
@@ -257,26 +254,90 @@ static enum map_answer find_bdb(struct map *map, const char *key, size_t length,
 	return MAP_FOUND;
 }
 
+static void read_stamp(struct map *map)
+{
+	struct buf value = { 0 };
+
+	if (get(map, stamp_key, STAMP_KEY_LENGTH, &value) == MAP_FOUND)
+		map_stamp_from(map, value.data, value.len);
+	buf_free(&value);
+}
+
+static bool open_bdb(struct map *map, DBTYPE type)
+{
+	struct bdb_map *b = xcalloc(1, sizeof *b);
+
+	if (!open_with(map, b, type)) {
+		free_bdb(map, b);
+		return false;
+	}
+	map->state = b;
+	if (b->env == NULL)
+		read_stamp(map);
+	return true;
+}
+
+static bool open_btree(struct map *map)
+{
+	return open_bdb(map, DB_BTREE);
+}
+
+static bool open_bhash(struct map *map)
+{
+	return open_bdb(map, DB_HASH);
+}
+
+static enum map_answer find_bdb(struct map *map, const char *key, size_t length, struct buf *value)
+{
+	return get(map, key, length + 1, value);
+}
+
+static enum map_answer walk_in_env(struct map *map, struct bdb_map *b, map_each *each, void *context)
+{
+	struct bdb_bulk *all = NULL;
+	DBC *cursor;
+	bool readable;
+	int code = 0;
+
+	enter(map);
+	readable = is_readable(map, b);
+	if (readable)
+		code = b->db->cursor(b->db, NULL, &cursor, DB_CURSOR_BULK);
+	if (readable && code == 0) {
+		code = bdb_fetch_all(cursor, &all);
+		cursor->close(cursor);
+	}
+	leave(map);
+	if (readable && code == DB_NOTFOUND)
+		bdb_each_of(all, each, context);
+	bdb_free_bulks(all);
+	if (!readable)
+		return MAP_COULD_NOT_TELL;
+	return code == DB_NOTFOUND ? MAP_FOUND : fail_bdb(map, b, "walk", code);
+}
+
 static enum map_answer walk_bdb(struct map *map, map_each *each, void *context)
 {
 	struct bdb_map *b = map->state;
-	DBT k = { 0 }, v = { 0 };
 	DBC *cursor;
-	int code = b->db->cursor(b->db, NULL, &cursor, 0);
-	bool more = true;
+	int code;
 
+	if (b->env != NULL)
+		return walk_in_env(map, b, each, context);
+	code = b->db->cursor(b->db, NULL, &cursor, DB_CURSOR_BULK);
 	if (code != 0)
 		return fail_bdb(map, b, "cursor", code);
-	while (more && (code = cursor->get(cursor, &k, &v, DB_NEXT)) == 0)
-		more = each(context, k.data, strnlen(k.data, k.size), v.data, strnlen(v.data, v.size));
+	code = bdb_walk(cursor, each, context);
 	cursor->close(cursor);
 	return code == 0 || code == DB_NOTFOUND ? MAP_FOUND : fail_bdb(map, b, "walk", code);
 }
 
-/* In an environment the file changes all the time and is read through the shared cache: only a new file counts. */
-static bool changed_bdb(struct map *map)
+/* In an environment the file changes all the time and is read through the shared cache: only a new file is opened anew. */
+static enum map_change changed_bdb(struct map *map)
 {
-	return map_file_changed(map, map->config == NULL);
+	enum map_change change = map_file_change(map);
+
+	return change == MAP_CHANGED && map->config == NULL ? MAP_REPLACED : change;
 }
 
 static void close_bdb(struct map *map)
@@ -288,9 +349,11 @@ static void close_bdb(struct map *map)
 const struct map_operations map_btree = {
 	.type = "btree", .suffix = ".db", .prepare = prepare_bdb, .open = open_btree, .find = find_bdb,
 	.walk = walk_bdb, .changed = changed_bdb, .close = close_bdb, .forget = forget_bdb,
+	.load = bdb_load_btree,
 };
 
 const struct map_operations map_bhash = {
 	.type = "bhash", .suffix = ".dbh", .prepare = prepare_bdb, .open = open_bhash, .find = find_bdb,
 	.walk = walk_bdb, .changed = changed_bdb, .close = close_bdb, .forget = forget_bdb,
+	.load = bdb_load_hash,
 };

@@ -8,6 +8,7 @@
 #include <sysexits.h>
 
 #include "config.h"
+#include "db/map/stamp.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/text.h"
@@ -16,13 +17,17 @@
 #define ERROR_CAP 1000
 
 static const struct map_operations *const back_ends[] = {
-	&map_btree, &map_bhash, &map_unordered, &map_ordered,
+	&map_btree, &map_bhash,
+#if HAVE_LMDB
+	&map_lmdb,
+#endif
+	&map_unordered, &map_ordered,
 	&map_inline, &map_constant, &map_failing, &map_failing_nth, &map_slow,
 };
 
 #define BACK_ENDS (sizeof back_ends / sizeof back_ends[0])
 
-static const struct map_operations *back_end(const char *type)
+const struct map_operations *map_type(const char *type)
 {
 	for (size_t i = 0; i < BACK_ENDS; i++)
 		if (ascii_equal(back_ends[i]->type, type))
@@ -32,7 +37,7 @@ static const struct map_operations *back_end(const char *type)
 
 const char *map_suffix(const char *type)
 {
-	const struct map_operations *operations = back_end(type);
+	const struct map_operations *operations = map_type(type);
 
 	return operations != NULL ? operations->suffix : NULL;
 }
@@ -52,24 +57,16 @@ static bool has_suffix(const char *path)
 	return false;
 }
 
-struct map *map_open(const char *type, const char *path, const char *config, int *status, struct buf *why)
+static struct map *open_exactly(const char *type, char *path, const char *config, int *status, struct buf *why)
 {
-	const struct map_operations *operations = back_end(type);
-	struct map *map;
+	struct map *map = xcalloc(1, sizeof *map);
 
-	if (operations == NULL) {
-		*status = EX_UNAVAILABLE;
-		buf_addf(why, "%s: unknown or unsupported map type \"%s\"", path, type);
-		return NULL;
-	}
-	map = xcalloc(1, sizeof *map);
-	map->operations = operations;
-	map->path = operations->suffix[0] == '\0' || has_suffix(path) ? xstrdup(path)
-	                                                              : xasprintf("%s%s", path, operations->suffix);
+	map->operations = map_type(type);
+	map->path = path;
 	map->config = config != NULL ? xstrdup(config) : NULL;
 	map->provenance.source = map->path;
-	map->provenance.type = operations->type;
-	*status = operations->prepare != NULL ? operations->prepare(map) : EX_OK;
+	map->provenance.type = map->operations->type;
+	*status = map->operations->prepare != NULL ? map->operations->prepare(map) : EX_OK;
 	if (*status != EX_OK) {
 		buf_adds(why, map_error(map));
 		map_close(&map);
@@ -77,12 +74,52 @@ struct map *map_open(const char *type, const char *path, const char *config, int
 	return map;
 }
 
+static bool know_type(const char *type, const char *path, int *status, struct buf *why)
+{
+	if (map_type(type) != NULL)
+		return true;
+	*status = EX_UNAVAILABLE;
+	buf_addf(why, "%s: unknown or unsupported map type \"%s\"", path, type);
+	return false;
+}
+
+struct map *map_open(const char *type, const char *path, const char *config, int *status, struct buf *why)
+{
+	if (!know_type(type, path, status, why))
+		return NULL;
+	if (map_suffix(type)[0] == '\0' || has_suffix(path))
+		return open_exactly(type, xstrdup(path), config, status, why);
+	return open_exactly(type, xasprintf("%s%s", path, map_suffix(type)), config, status, why);
+}
+
+struct map *map_open_file(const char *type, const char *path, int *status, struct buf *why)
+{
+	return know_type(type, path, status, why) ? open_exactly(type, xstrdup(path), NULL, status, why) : NULL;
+}
+
+static void forget_stamp(struct map *map)
+{
+	map->provenance.stamp = NULL;
+	if (map->stamp != NULL)
+		stamp_free(map->stamp);
+	free(map->stamp);
+	map->stamp = NULL;
+}
+
+void map_stamp_from(struct map *map, const char *value, size_t n)
+{
+	forget_stamp(map);
+	map->stamp = xcalloc(1, sizeof *map->stamp);
+	if (stamp_parse(map->stamp, value, n))
+		map->provenance.stamp = map->stamp;
+}
+
 static void shut(struct map *map)
 {
 	if (map->is_open)
 		map->operations->close(map);
 	map->is_open = false;
-	map->provenance.stamp = NULL;
+	forget_stamp(map);
 }
 
 bool map_ready(struct map *map)
@@ -116,6 +153,11 @@ enum map_answer map_find(struct map *map, const char *key, struct buf *value)
 	return answer;
 }
 
+bool map_is_note(const char *key, size_t n)
+{
+	return n > 1 && key[0] == '\0';
+}
+
 enum map_answer map_walk(struct map *map, map_each *each, void *context)
 {
 	enum map_answer answer;
@@ -132,9 +174,17 @@ enum map_answer map_walk(struct map *map, map_each *each, void *context)
 
 bool map_refresh(struct map *map)
 {
-	if (!map->is_open || map->operations->changed == NULL || !map->operations->changed(map))
+	if (!map->is_open || map->operations->changed == NULL)
 		return false;
-	shut(map);
+	switch (map->operations->changed(map)) {
+	case MAP_SAME:
+		return false;
+	case MAP_REPLACED:
+		shut(map);
+		return true;
+	case MAP_CHANGED:
+		return true;
+	}
 	return true;
 }
 
@@ -195,12 +245,16 @@ bool map_provenance_of(struct map *map, int fd)
 	return true;
 }
 
-bool map_file_changed(const struct map *map, bool content)
+enum map_change map_file_change(struct map *map)
 {
-	const struct map_provenance *p = &map->provenance;
+	struct map_provenance *p = &map->provenance;
 	struct stat st;
+	bool same;
 
 	if (stat(map->path, &st) < 0 || st.st_dev != p->device || st.st_ino != p->inode)
-		return true;
-	return content && (nanoseconds(&st.st_mtim) != p->modified || st.st_size != p->size);
+		return MAP_REPLACED;
+	same = nanoseconds(&st.st_mtim) == p->modified && st.st_size == p->size;
+	p->modified = nanoseconds(&st.st_mtim);
+	p->size = st.st_size;
+	return same ? MAP_SAME : MAP_CHANGED;
 }

@@ -50,6 +50,21 @@ struct map_provenance {
 	const struct stamp *stamp;   /* how newdb built it (stamp.h), NULL if the map does not say */
 };
 
+/* What became of a map since it was opened, or since this was asked last. */
+enum map_change {
+	MAP_SAME,
+	MAP_CHANGED,     /* it may answer otherwise; what is open sees that */
+	MAP_REPLACED,    /* it must be opened anew */
+};
+
+/* The records of a map that is to be made, in ascending order of keys; lengths without NUL. */
+struct map_load {
+	uint64_t records;
+	uint64_t bytes;         /* of keys and values with their NULs */
+	bool (*next)(void *context, const char **key, size_t *key_length, const char **value, size_t *value_length);
+	void *context;
+};
+
 /*
  * A back end.  The functions get a map whose path and config are set; trouble is told by map_fail() and leaves
  * nothing open.  Only `open`, `find` and `close` must be there.
@@ -70,13 +85,20 @@ struct map_operations {
 	/* NULL where a type cannot be walked (ldap). */
 	enum map_answer (*walk)(struct map *map, map_each *each, void *context) MAP_MUST_LOOK;
 
-	/* True if the map may answer otherwise than when it was opened, or last asked this.  NULL: it never changes. */
-	bool (*changed)(struct map *map);
+	/* NULL: it never changes. */
+	enum map_change (*changed)(struct map *map);
 
 	void (*close)(struct map *map);
 
 	/* Frees what prepare() made, after close(). */
 	void (*forget)(struct map *map);
+
+	/*
+	 * Fills the empty file `path`; NULL where files of this type are not made here.  0, or an exit code of
+	 * <sysexits.h> with `why` set.  Nothing is synced, the caller has the file open anyway.
+	 */
+	int (*load)(const char *path, const struct map_load *load, struct buf *why);
+	size_t longest_key;     /* with its NUL; 0 for no limit */
 };
 
 struct map {
@@ -87,6 +109,7 @@ struct map {
 	struct buf error;       /* why the last answer was MAP_COULD_NOT_TELL */
 	bool is_open;
 	int64_t retry;          /* clock_ms() before which a map that could not be opened is not tried again */
+	struct stamp *stamp;    /* what provenance.stamp points to */
 	void *settings;         /* the back end's own, from prepare() to forget() */
 	void *state;            /* the back end's own, from open() to close() */
 };
@@ -98,6 +121,9 @@ struct map {
  */
 struct map *map_open(const char *type, const char *path, const char *config, int *status, struct buf *why);
 
+/* The same for a file of any name: `path` is opened as it stands, in no environment. */
+struct map *map_open_file(const char *type, const char *path, int *status, struct buf *why);
+
 /*
  * Looks up `key`; on MAP_FOUND its value is added to `value`, on the other answers `value` stays as it was.  A map
  * that is missing, damaged or out of reach answers MAP_COULD_NOT_TELL to every key and never "not found"; it is opened again by
@@ -106,7 +132,13 @@ struct map *map_open(const char *type, const char *path, const char *config, int
 enum map_answer map_find(struct map *map, const char *key, struct buf *value) MAP_MUST_LOOK;
 
 /*
- * Calls `each` for all records in the store's order, but for the stamp of newdb.  MAP_FOUND at the end or when `each` stopped
+ * True for keys that begin with NUL, counted with their last NUL or without: records of our programs about the map (its
+ * stamp, the state of an updater), which no lookup can ask for.  An empty key is none.
+ */
+bool map_is_note(const char *key, size_t n);
+
+/*
+ * Calls `each` for all records in the store's order, but for notes.  MAP_FOUND at the end or when `each` stopped
  * it; MAP_COULD_NOT_TELL on trouble or where the type cannot be walked; never MAP_NOT_FOUND.
  */
 enum map_answer map_walk(struct map *map, map_each *each, void *context) MAP_MUST_LOOK;
@@ -126,6 +158,9 @@ const char *map_error(const struct map *map);
 /* Closes and frees; clears the caller's pointer.  Harmless on NULL. */
 void map_close(struct map **map);
 
+/* The table of a type, whatever the case of its name; NULL for an unknown type. */
+const struct map_operations *map_type(const char *type);
+
 /* The suffix that files of `type` have, "" if they have none; NULL for an unknown type. */
 const char *map_suffix(const char *type);
 
@@ -137,10 +172,13 @@ enum map_answer map_fail(struct map *map, const char *format, ...) __attribute__
 /* Fills in the file part of the provenance from an open file; false with map_fail(). */
 bool map_provenance_of(struct map *map, int fd);
 
-/* True if the path no longer names the file of the provenance; with `content` also if that file was written to. */
-bool map_file_changed(const struct map *map, bool content);
+/* Compares the provenance with what the path names now, and brings the times in it up to date. */
+enum map_change map_file_change(struct map *map);
 
-extern const struct map_operations map_btree, map_bhash, map_unordered, map_ordered;
+/* Fills in provenance.stamp from a stored value; nothing if it is none.  map_close() frees it. */
+void map_stamp_from(struct map *map, const char *value, size_t n);
+
+extern const struct map_operations map_btree, map_bhash, map_lmdb, map_unordered, map_ordered;
 extern const struct map_operations map_inline, map_constant, map_failing, map_failing_nth, map_slow;
 
 #endif

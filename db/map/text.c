@@ -188,9 +188,9 @@ static enum map_answer walk_text(struct map *map, map_each *each, void *context)
 	return MAP_FOUND;
 }
 
-static bool changed_text(struct map *map)
+static enum map_change changed_text(struct map *map)
 {
-	return map_file_changed(map, true);
+	return map_file_change(map) == MAP_SAME ? MAP_SAME : MAP_REPLACED;
 }
 
 static void close_text(struct map *map)

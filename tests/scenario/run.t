@@ -1,0 +1,59 @@
+#!/usr/bin/perl
+# Plays every scenario of this directory (or those named as arguments) against channel/lmtp.
+# Environment: BUILD_DIR, SRC_DIR; LMTP names another agent, ZLMTP_TRACE=1 prints every transcript.
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Scenario;
+use ScenarioRun;
+use Workers;
+
+my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
+my $program = $ENV{LMTP} // "$build/channel/lmtp";
+if (!-x $program) {
+	say "Bail out!  no $program";
+	exit 1;
+}
+my @files = @ARGV ? @ARGV : sort glob "$FindBin::Bin/*.lmtp";
+
+STDOUT->autoflush(1);
+say '1..', scalar @files;
+my @scenarios = map { my $s = eval { Scenario->read($_) }; $s // { path => $_, title => $_, broken => $@, within => 1 } } @files;
+
+my @results = Workers::run(4, [map { { slow => $_->{within} > 5, work => play_one($_) } } @scenarios]);
+my $failed = 0;
+for my $i (0 .. $#scenarios) {
+	my ($ok, $note, @more) = split /\n/, $results[$i] // "not ok\n\nthe scenario ended without a result";
+	my $name = $scenarios[$i]{title} =~ s/#/\\#/gr;
+	say "$ok ", $i + 1, " - $name", $note // "";
+	say "# $_" for @more;
+}
+
+# A function that plays a scenario and returns "ok" or "not ok", a TAP directive, and lines for people.
+sub play_one($s) {
+	return sub {
+		return "not ok\n\n$s->{broken}" if $s->{broken};
+		my $missing = missing($s);
+		return "ok\n # SKIP $missing\n" if $missing;
+		my $run = eval { ScenarioRun->play($s, $program) } or return "not ok\n\n$s->{path}: $@";
+		my @problems = $run->problems;
+		my @said = map { s/\n/ /gr } @problems;
+		push @said, $run->transcript if @problems || $ENV{ZLMTP_TRACE};
+		unshift @said, "$s->{path}:" if @said;
+		return join "\n", @problems ? 'not ok' : 'ok', defined $s->{todo} ? " # TODO $s->{todo}" : '', @said;
+	};
+}
+
+# What the machine lacks for this scenario.
+sub missing($s) {
+	my %have = (
+		root => sub { $> == 0 },
+		user => sub { $> != 0 },
+		ipv6 => sub { IO::Socket::IP->new(LocalHost => '::1', LocalPort => 0, Listen => 1) },
+	);
+	for my $need (split ' ', $s->{needs} // '') {
+		return "needs $need" unless ($have{$need} // die "unknown need $need\n")->();
+	}
+	return undef;
+}
