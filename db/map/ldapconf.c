@@ -7,11 +7,12 @@
 #include <lber.h>
 #include <ldap.h>
 
+#include "db/map/ldapopen.h"
 #include "lib/alloc.h"
 #include "lib/text.h"
 
 #define DEFAULT_RECURSION 10
-#define DEFAULT_CACHE_SIZE (1u << 20)
+#define DEFAULT_CACHE_SIZE 500
 #define LONGEST_CACHE 86400
 
 /* In place of a key when patterns are checked: it has all parts. */
@@ -57,11 +58,19 @@ int ldap_check_dn(const struct setting *setting, const char *text, struct buf *w
 
 int ldap_check_filter(const struct setting *setting, const char *text, struct buf *why)
 {
-	BerElement *ber = ber_alloc_t(LBER_USE_DER);
-	bool good = ber != NULL && text[0] == '(' && ldap_put_vrFilter(ber, text) != -1;
+	struct berval encoded = { 0, NULL };
+	LDAP *ld = NULL;
+	char *copy;
+	bool good;
 
-	if (ber != NULL)
-		ber_free(ber, 1);
+	/* the assertion control (RFC 4528) is libldap's public way to encode a filter */
+	if (ldap_create(&ld) != LDAP_SUCCESS)
+		return setting_error(setting, why, "libldap cannot be used");
+	copy = xstrdup(text);
+	good = text[0] == '(' && ldap_create_assertion_control_value(ld, copy, &encoded) == LDAP_SUCCESS;
+	free(copy);
+	ldap_memfree(encoded.bv_val);
+	ldap_unbind_ext(ld, NULL, NULL);
 	return good ? EX_OK : setting_error(setting, why, "is no filter; expected one as (mail=%%s) or (&(mail=%%s)(objectClass=x))");
 }
 
@@ -213,7 +222,7 @@ static int take_negative_cache(struct draft *d, const struct setting *s)
 
 static int take_cache_size(struct draft *d, const struct setting *s)
 {
-	return setting_number(s, 1u << 30, &d->conf->cache_size, d->why);
+	return setting_number(s, 1000000, &d->conf->cache_size, d->why);
 }
 
 static const struct known {
@@ -367,6 +376,7 @@ static int parse_or_read(struct ldapconf *conf, const char *path, const char *te
 		.scope = LDAP_SCOPE_SUBTREE, .dereference = LDAP_DEREF_NEVER, .many_values = true,
 		.recursion_limit = DEFAULT_RECURSION, .cache_size = DEFAULT_CACHE_SIZE,
 	};
+	ldap_ignore_surroundings();
 	status = text != NULL ? settings_parse(&settings, path, text, n, name_of, why)
 	                      : settings_read(&settings, path, name_of, why);
 	if (status == EX_OK)

@@ -42,7 +42,7 @@ struct ldapconf {
 	char **domains;                   /* of the keys that are looked up at all; NULL: any */
 	long cache_expiry;                /* seconds; 0: what was found is not kept */
 	long cache_negative_expiry;
-	unsigned long cache_size;         /* bytes */
+	unsigned long cache_size;         /* answers */
 };
 
 /*
