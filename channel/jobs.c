@@ -1,57 +1,50 @@
 #include "channel/jobs.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "channel/spool/control.h"
-#include "channel/spool/diagnostic.h"
+#include "channel/job.h"
+#include "channel/message/convert.h"
+#include "channel/outcome.h"
+#include "channel/spool/spoolid.h"
 #include "channel/spool/tag.h"
+#include "channel/spool/verbose.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/text.h"
-
-struct job_recipient {
-	const struct control_recipient *line;
-	enum outcome outcome;
-	bool under_way;           /* in a transaction now */
-	bool retried;             /* was in one that broke before it was answered */
-	char notify[32];          /* value of NOTIFY= */
-};
-
-struct job {
-	struct job *next;
-	char *name;
-	char *host;
-	int64_t received_at;
-	bool opened;
-	struct control *control;
-	struct body body;
-	struct header *headers;   /* by index of the control file's blocks; made when first used */
-	struct job_recipient *recipients;
-	size_t count;
-	size_t open;              /* recipients without an outcome */
-	size_t next_waiting;      /* no recipient before this one waits to be sent */
-	size_t under_way;         /* transactions */
-};
 
 void jobs_init(struct jobs *jobs, const struct jobs_options *options)
 {
 	*jobs = (struct jobs){ .options = options };
 }
 
+static void free_form(struct form *form)
+{
+	header_free(&form->header);
+	if (form->converted) {
+		header_free(&form->converted_header);
+		body_close(&form->converted_body);
+	}
+}
+
 static void free_job(struct job *job)
 {
 	if (job->opened) {
 		for (size_t i = 0; i < job->control->header_count; i++)
-			header_free(&job->headers[i]);
-		free(job->headers);
+			free_form(&job->forms[i]);
+		free(job->forms);
 		body_close(&job->body);
 	}
+	if (job->verbose >= 0)
+		close(job->verbose);
 	control_close(&job->control);
+	buf_free(&job->spool);
 	free(job->recipients);
 	free(job->name);
 	free(job->host);
@@ -80,6 +73,7 @@ void jobs_add(struct jobs *jobs, const char *path, const char *host)
 	job->host = host ? xstrdup(host) : NULL;
 	job->received_at = clock_ms();
 	job->body.fd = -1;
+	job->verbose = -1;
 	if (jobs->last == NULL)
 		jobs->first = job;
 	else
@@ -222,6 +216,8 @@ static struct result local_trouble(const char *status, const char *words)
 	return (struct result){ .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = status, .words = words };
 }
 
+static const struct settlement nowhere = { .remote = "" };
+
 /* The message file that belongs to a locked job.  Whatever is wrong with it, nobody's mail bounces. */
 static bool open_body(struct jobs *jobs, struct job *job)
 {
@@ -233,7 +229,9 @@ static bool open_body(struct jobs *jobs, struct job *job)
 		struct result r = local_trouble("4.3.0", buf_str(&why));
 
 		jobs_comment(jobs, "%s: %s", job->name, buf_str(&why));
-		job_fail(jobs, job, &r, "");
+		job_fail(jobs, job, &r, &nowhere);
+	} else {
+		spoolid_add(&job->spool, &job->body.file);
 	}
 	free(path);
 	buf_free(&why);
@@ -244,6 +242,7 @@ static bool open_body(struct jobs *jobs, struct job *job)
 static bool open_job(struct jobs *jobs, struct job *job)
 {
 	struct buf why = { 0 };
+	struct stat st;
 	enum control_result result;
 
 	if (job->host == NULL) {
@@ -262,7 +261,9 @@ static bool open_job(struct jobs *jobs, struct job *job)
 		return false;
 	}
 	job->opened = true;
-	job->headers = xcalloc(job->control->header_count, sizeof *job->headers);
+	if (job->control->verbose != NULL && fstat(job->control->fd, &st) == 0)
+		job->verbose = verbose_open(job->control->verbose, st.st_uid);
+	job->forms = xcalloc(job->control->header_count, sizeof *job->forms);
 	return open_body(jobs, job);
 }
 
@@ -280,9 +281,9 @@ static bool has_waiting(struct job *job)
 	return job->next_waiting < job->count;
 }
 
-struct job *jobs_first_to_send(struct jobs *jobs)
+struct job *jobs_next_to_send(struct jobs *jobs, struct job *after)
 {
-	struct job *job = jobs->first, *next;
+	struct job *job = after ? after->next : jobs->first, *next;
 
 	for (; job != NULL; job = next) {
 		next = job->next;
@@ -294,18 +295,84 @@ struct job *jobs_first_to_send(struct jobs *jobs)
 	return NULL;
 }
 
+/* ---- who is under way ---- */
+
+static struct job_recipient **bucket(struct jobs *jobs, const struct job_recipient *r)
+{
+	uint32_t hash = 2166136261u;     /* FNV-1a */
+
+	for (const char *p = r->line->user; *p != '\0'; p++)
+		hash = (hash ^ (unsigned char)ascii_lower(*p)) * 16777619u;
+	return &jobs->busy[hash % BUSY_BUCKETS];
+}
+
+/* Another entry for the same address, NULL if there is none. */
+static const struct job_recipient *find_busy(struct jobs *jobs, const struct job_recipient *r)
+{
+	const struct job_recipient *b = *bucket(jobs, r);
+
+	while (b != NULL && !ascii_equal(b->line->user, r->line->user))
+		b = b->busy_next;
+	return b;
+}
+
+static bool busy_elsewhere(struct jobs *jobs, const struct job_recipient *r, unsigned session)
+{
+	const struct job_recipient *b = find_busy(jobs, r);
+
+	/* all entries of one address are on one session */
+	return b != NULL && b->session != session;
+}
+
+unsigned job_bound_to(struct jobs *jobs, const struct job *job)
+{
+	const struct job_recipient *b = find_busy(jobs, &job->recipients[job->next_waiting]);
+
+	return b ? b->session : UINT_MAX;
+}
+
+static void set_under_way(struct jobs *jobs, struct job_recipient *r, unsigned session)
+{
+	struct job_recipient **head = bucket(jobs, r);
+
+	r->under_way = true;
+	r->session = session;
+	r->busy_next = *head;
+	*head = r;
+}
+
+static void clear_under_way(struct jobs *jobs, struct job_recipient *r)
+{
+	struct job_recipient **link = bucket(jobs, r);
+
+	while (*link != r)
+		link = &(*link)->busy_next;
+	*link = r->busy_next;
+	r->under_way = false;
+}
+
 static const struct header *header_of(struct job *job, size_t index)
 {
-	struct header *h = &job->headers[index];
+	struct header *h = &job->forms[index].header;
 
 	if (h->wire.len == 0)
 		header_init(h, job->control->headers[index].text, job->control->headers[index].length);
 	return h;
 }
 
-static bool same_group(const struct job_recipient *a, const struct job_recipient *b)
+/* Same string, or both absent. */
+static bool same_value(const char *a, const char *b)
 {
-	return a->line->sender == b->line->sender && a->line->header == b->line->header && a->retried == b->retried;
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+/* May both go in one transaction? */
+static bool same_group(const struct jobs *jobs, const struct job_recipient *a, const struct job_recipient *b)
+{
+	bool alone = (a->line->ezmlm != NULL || b->line->ezmlm != NULL) && !jobs->options->ignore_ezmlm;
+
+	return a->line->sender == b->line->sender && a->line->header == b->line->header && !alone &&
+	       a->retried == b->retried && same_value(a->line->by, b->line->by);
 }
 
 static const char *return_path(const struct control_sender *sender)
@@ -315,139 +382,134 @@ static const char *return_path(const struct control_sender *sender)
 	return sender->user;
 }
 
-static void set_envelope(struct job *job, struct transaction *t, const struct job_recipient *first)
+/* A mailing list's return path that names the recipient: "list-return" + tail + "-" + spool id + "@host". */
+static char *ezmlm_path(const char *sender, const char *tail, const char *spool)
+{
+	const char *at = strrchr(sender, '@');
+	int local = at ? (int)(at - sender) : (int)strlen(sender);
+
+	return xasprintf("%.*s%s-%s%s", local, sender, tail, spool, at ? at : "");
+}
+
+/* What is left of a BY= time, counted from the message's arrival (RFC 2852 section 4). */
+static char *remaining_by(const struct job *job, const char *by)
+{
+	char *rest;
+	long long seconds = strtoll(by, &rest, 10) - (long long)(time(NULL) - job->body.file.st_mtime);
+
+	/* the limit has passed: the smallest one that can still be said lets the server decide */
+	return xasprintf("%lld%s", seconds > 0 || strchr(rest, 'R') == NULL ? seconds : 1, rest);
+}
+
+static void set_envelope(struct jobs *jobs, struct job *job, struct transaction *t, const struct job_recipient *first)
 {
 	const struct control *c = job->control;
 	const struct header *header = header_of(job, first->line->header);
+	struct own_strings *own = &((struct job_transaction *)t)->own;
+	const char *sender = return_path(&c->senders[first->line->sender]);
 
+	if (first->line->ezmlm != NULL && *sender != '\0' && !jobs->options->ignore_ezmlm)
+		sender = own->sender = ezmlm_path(sender, first->line->ezmlm, buf_str(&job->spool));
+	if (first->line->by != NULL)
+		own->by = remaining_by(job, first->line->by);
 	t->envelope = (struct envelope){
-		.sender = return_path(&c->senders[first->line->sender]),
+		.sender = sender,
 		.eightbit = header->eightbit || job->body.eightbit,
 		.size = source_size(header, &job->body),
 		.envid = c->envid,
 		.ret = c->return_size,
+		.by = own->by,
 	};
 }
 
-struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit)
+struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit, unsigned session)
 {
 	size_t max = jobs->options->max_recipients, capacity = 0;
-	struct transaction *t = xcalloc(1, sizeof *t);
-	struct job_recipient *first = &job->recipients[job->next_waiting];
+	struct transaction *t = NULL;
+	struct job_recipient *first = NULL;
 
 	if (limit != 0 && limit < max)
 		max = limit;
-	t->owner = job;
-	t->retried = first->retried;
-	set_envelope(job, t, first);
-	for (size_t i = job->next_waiting; i < job->count && t->count < max; i++) {
+	for (size_t i = job->next_waiting; i < job->count && (t == NULL || t->count < max); i++) {
 		struct job_recipient *r = &job->recipients[i];
 
-		if (!waits(r) || !same_group(r, first))
+		if (!waits(r) || (first != NULL && !same_group(jobs, r, first)) || busy_elsewhere(jobs, r, session))
 			continue;
+		if (t == NULL) {
+			t = xcalloc(1, sizeof(struct job_transaction));
+			first = r;
+		}
 		t->recipients = xgrow(t->recipients, t->count, &capacity, sizeof *t->recipients);
 		t->recipients[t->count++] = (struct transaction_recipient){
-			.to = { .address = r->line->user, .notify = r->notify[0] ? r->notify : NULL, .orcpt = r->line->orcpt },
+			.to = { .address = r->line->user, .notify = r->notify[0] ? r->notify : NULL, .orcpt = r->line->orcpt,
+			        .ignore_quota = jobs->options->ignore_quota },
 			.owner = r,
 		};
-		r->under_way = true;
+		set_under_way(jobs, r, session);
 	}
-	job->under_way++;
+	if (t != NULL) {
+		t->owner = job;
+		t->retried = first->retried;
+		set_envelope(jobs, job, t, first);
+		job->under_way++;
+	}
 	return t;
+}
+
+/* What must be done to a message before this server gets it: CONVERT_ bits. */
+static unsigned conversion_for(const struct jobs *jobs, const struct job *job, const struct header *header,
+                               const struct control_header *fields, const struct caps *caps)
+{
+	const struct jobs_options *o = jobs->options;
+	unsigned wishes = 0;
+
+	if ((header->eightbit || job->body.eightbit) && (o->seven_bit || !(caps->has & CAP_8BITMIME)) && !o->eight_bit)
+		wishes = o->plain_headers ? CONVERT_TO_7BIT : CONVERT_TO_7BIT | CONVERT_HEADERS;
+	else if (o->eight_bit)
+		wishes = CONVERT_DECODE;
+	return wishes != 0 && convert_allowed(fields->text, fields->length) ? wishes : 0;
+}
+
+bool jobs_prepare(struct jobs *jobs, struct transaction *t, const struct caps *caps, struct buf *why)
+{
+	struct job *job = t->owner;
+	const struct job_recipient *first = t->recipients[0].owner;
+	const struct control_header *fields = &job->control->headers[first->line->header];
+	struct form *form = &job->forms[first->line->header];
+	unsigned wishes = conversion_for(jobs, job, &form->header, fields, caps);
+	struct own_strings *own = &((struct job_transaction *)t)->own;
+
+	own->converted = wishes != 0;
+	if (wishes == 0)
+		return true;
+	if (!form->converted)
+		form->converted = convert_message(fields->text, fields->length, &job->body, wishes, jobs->options->charset,
+		                                  &form->converted_header, &form->converted_body, why);
+	if (!form->converted)
+		return false;
+	t->envelope.eightbit = form->converted_header.eightbit || form->converted_body.eightbit;
+	t->envelope.size = source_size(&form->converted_header, &form->converted_body);
+	return true;
 }
 
 void jobs_content(struct transaction *t, struct source *source)
 {
 	struct job *job = t->owner;
-	struct job_recipient *first = t->recipients[0].owner;
+	const struct job_recipient *first = t->recipients[0].owner;
+	const struct form *form = &job->forms[first->line->header];
 
-	source_init(source, header_of(job, first->line->header), &job->body, !t->bdat);
-}
-
-/* ---- outcomes ---- */
-
-/* What people read about one recipient: its own RCPT and the reply that decided. */
-static void add_text(struct buf *text, const struct transaction_recipient *to, const struct result *r)
-{
-	if (to != NULL && r->stage != STAGE_CONNECT && r->stage != STAGE_LOCAL) {
-		buf_adds(text, "\r<<- RCPT TO:<");
-		text_add_clean_string(text, to->to.address, 600);
-		buf_addc(text, '>');
-		if (to->rcpt_reply != NULL && r->stage != STAGE_RCPT)
-			buf_addf(text, "\r->> %s", to->rcpt_reply);
-		if (r->stage != STAGE_RCPT)
-			buf_addf(text, "\r<<- (%s)", stage_name(r->stage));
-	}
-	if (r->remote)
-		buf_addf(text, "\r->> %d %s %s", r->code, r->status, r->words);
+	if (((struct job_transaction *)t)->own.converted)
+		source_init(source, &form->converted_header, &form->converted_body, !t->bdat);
 	else
-		buf_addf(text, "smtp; %d (%s)", r->code ? r->code : 400, r->words);
-	if (r->maybe_duplicate)
-		buf_adds(text, " (delivery state unknown: the whole message was sent)");
-}
-
-/* Marks, then reports; the order makes a crash between them cost a duplicate at most (spool.md section 10). */
-static void conclude(struct jobs *jobs, struct job *job, struct job_recipient *r, const struct result *result,
-                     const struct transaction_recipient *to, const char *remote, bool server_reports)
-{
-	const struct control_recipient *line = r->line;
-	const struct control_header *header = &job->control->headers[line->header];
-	char agent[32];
-	struct buf text = { 0 };
-	struct notary notary = {
-		.recipient = line->user,
-		.action = result->outcome == OUTCOME_DELIVERED ? "delivered" : "failed",
-		.status = result->status,
-		.code = result->code ? result->code : 400,
-		.words = result->words,
-		.remote = remote,
-		.agent = agent,
-	};
-	enum report_word word = REPORT_DEFERRED;
-	pid_t pid = jobs->options->lock_pid;
-	int fd = job->control->fd;
-
-	snprintf(agent, sizeof agent, "lmtp[%ld]", (long)getpid());
-	add_text(&text, to, result);
-	switch (result->outcome) {
-	case OUTCOME_DELIVERED:
-		word = REPORT_OK3;
-		if (tag_unlock(fd, line->offset, pid, TAG_DONE) == TAG_ERROR)
-			jobs_comment(jobs, "%s: recipient at %jd is delivered but cannot be marked: %m", job->name,
-			             (intmax_t)line->offset);
-		if ((line->notify & NOTIFY_SUCCESS) && !server_reports)
-			word = diagnostic_append(fd, line->offset, header->offset, line->dsn_offset, time(NULL), &notary,
-			                         buf_str(&text)) ? REPORT_OK2 : REPORT_OK;
-		break;
-	case OUTCOME_FAILED:
-		/* without its d line the sender would never be told: then better try again later */
-		if (diagnostic_append(fd, line->offset, header->offset, line->dsn_offset, time(NULL), &notary,
-		                      buf_str(&text))) {
-			word = REPORT_ERROR2;
-			tag_unlock(fd, line->offset, pid, TAG_FAILED);
-			break;
-		}
-		jobs_comment(jobs, "%s: failure of the recipient at %jd cannot be written down: %m", job->name,
-		             (intmax_t)line->offset);
-		/* fall through */
-	case OUTCOME_DEFERRED:
-	case OUTCOME_NONE:
-		word = result->destination ? REPORT_RETRYAT : REPORT_DEFERRED;
-		tag_unlock(fd, line->offset, pid, TAG_FREE);
-		break;
-	}
-	report_add(&jobs->answers, job->control->id, line->offset, &notary, word, buf_str(&text));
-	buf_free(&text);
-	r->outcome = result->outcome;
-	job->open--;
+		source_init(source, &form->header, &job->body, !t->bdat);
 }
 
 void jobs_settled(struct jobs *jobs, struct transaction *t, size_t recipient, const struct result *result,
-                  const char *remote, bool server_reports)
+                  const struct settlement *how)
 {
 	struct transaction_recipient *to = &t->recipients[recipient];
 
-	conclude(jobs, t->owner, to->owner, result, to, remote, server_reports);
+	outcome_conclude(jobs, t->owner, to->owner, result, t, to, how);
 }
 
 static void finish_if_settled(struct jobs *jobs, struct job *job)
@@ -463,21 +525,23 @@ void jobs_done(struct jobs *jobs, struct transaction *t)
 	for (size_t i = 0; i < t->count; i++) {
 		struct job_recipient *r = t->recipients[i].owner;
 
-		r->under_way = false;
+		clear_under_way(jobs, r);
 		if (r->outcome == OUTCOME_NONE && !t->recipients[i].later)
 			r->retried = true;
 	}
 	job->next_waiting = 0;
 	job->under_way--;
 	free(t->recipients);
+	free(((struct job_transaction *)t)->own.sender);
+	free(((struct job_transaction *)t)->own.by);
 	free(t);
 	finish_if_settled(jobs, job);
 }
 
-void job_fail(struct jobs *jobs, struct job *job, const struct result *result, const char *remote)
+void job_fail(struct jobs *jobs, struct job *job, const struct result *result, const struct settlement *how)
 {
 	for (size_t i = 0; i < job->count; i++)
 		if (waits(&job->recipients[i]))
-			conclude(jobs, job, &job->recipients[i], result, NULL, remote, false);
+			outcome_conclude(jobs, job, &job->recipients[i], result, NULL, NULL, how);
 	finish_if_settled(jobs, job);
 }

@@ -17,6 +17,7 @@
 #include "channel/message/source.h"
 #include "channel/protocol/policy.h"
 #include "channel/protocol/transaction.h"
+#include "channel/record.h"
 #include "lib/buf.h"
 
 struct job;
@@ -26,10 +27,24 @@ struct jobs_options {
 	const char *host;         /* host for job lines without one, NULL if there is none */
 	size_t max_recipients;    /* in one transaction */
 	pid_t lock_pid;           /* written into locks */
+	struct record *record;    /* the log of outcomes */
+	bool ignore_ezmlm;        /* no return path of its own for each EZMLM= recipient */
+	bool ignore_quota;        /* ask for delivery over quota */
+	bool seven_bit;           /* treat every server as one without 8BITMIME (-7) */
+	bool eight_bit;           /* ... as one with it, and decode quoted-printable text (-8) */
+	bool plain_headers;       /* leave 8-bit header fields alone (-H) */
+	const char *charset;      /* of 8-bit text that does not say what it is */
+	bool sync_marks;          /* a mark in the control file is on the disk before it is reported */
 };
+
+/* Recipients under way, found by address whatever its case. */
+#define BUSY_BUCKETS 1024
+
+struct job_recipient;
 
 struct jobs {
 	const struct jobs_options *options;
+	struct job_recipient *busy[BUSY_BUCKETS];
 	struct job *first, *last; /* in the order of arrival */
 	struct buf answers;       /* for the scheduler: reports, comments, "#hungry" */
 };
@@ -41,33 +56,51 @@ void jobs_free(struct jobs *jobs);
 void jobs_add(struct jobs *jobs, const char *path, const char *host);
 
 /*
- * The first job that has something to send, opened and locked; jobs before it that
- * have nothing are answered.  NULL if there is none now.
+ * Walks over the jobs that have something to send: NULL starts, then the job before. Jobs are
+ * opened and locked here; those that have nothing are answered and gone.  NULL at the end.
  */
-struct job *jobs_first_to_send(struct jobs *jobs);
+struct job *jobs_next_to_send(struct jobs *jobs, struct job *after);
 
 /* Host and arrival (clock_ms()) of a job. */
 const char *job_host(const struct job *job);
 int64_t job_received_at(const struct job *job);
 
-/* Its next transaction; recipients beyond max_recipients and `limit` (0 = none) stay for a further one. */
-struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit);
+/*
+ * Its next transaction for session number `session`, with at most max_recipients and `limit` (0 = none)
+ * recipients.  Nobody with a message under way on another session is in it: a store
+ * must never work on two messages for one mailbox because of us.  NULL if that leaves
+ * nobody.
+ */
+struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit, unsigned session);
+
+/* The session that its first waiting recipient has other mail under way on; UINT_MAX if there is none. */
+unsigned job_bound_to(struct jobs *jobs, const struct job *job);
+
+/*
+ * A transaction is about to be begun on a server with these capabilities: converts its message if
+ * the server cannot take it as it is.  False with one line in `why` if that fails.
+ */
+bool jobs_prepare(struct jobs *jobs, struct transaction *t, const struct caps *caps, struct buf *why);
 
 /* Where the content of a transaction comes from. */
 void jobs_content(struct transaction *t, struct source *source);
 
-/*
- * One recipient has its outcome: mark it in the control file, then report it.  `remote` is field 5
- * of NOTARY; `server_reports` says that the server took over the duty of success reports (DSN).
- */
+/* What jobs_settled() must know besides the result. */
+struct settlement {
+	const char *remote;       /* field 5 of NOTARY */
+	bool server_reports;      /* the server took over the duty of success reports (DSN) */
+	const struct record_connection *connection;    /* for the log line */
+};
+
+/* One recipient has its outcome: mark it in the control file, report it, log it. */
 void jobs_settled(struct jobs *jobs, struct transaction *t, size_t recipient, const struct result *result,
-                  const char *remote, bool server_reports);
+                  const struct settlement *how);
 
 /* The transaction is over: it is freed, what it left open is for the next one. */
 void jobs_done(struct jobs *jobs, struct transaction *t);
 
 /* Defers everything of a job that is not under way, without trying. */
-void job_fail(struct jobs *jobs, struct job *job, const struct result *result, const char *remote);
+void job_fail(struct jobs *jobs, struct job *job, const struct result *result, const struct settlement *how);
 
 /* True if no job is open or waiting. */
 bool jobs_empty(const struct jobs *jobs);

@@ -7,237 +7,20 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "channel/jobs.h"
 #include "channel/session.h"
+#include "channel/settings.h"
 #include "channel/spool/agent.h"
-#include "channel/spool/tag.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/log.h"
-#include "lib/options.h"
-#include "lib/parse.h"
-#include "lib/text.h"
 #include "lib/title.h"
-
-#define PORT_NONE 25
-
-static const struct option_help options[] = {
-	{ '1', NULL, "close the connection after each transaction" },
-	{ 'c', "CHANNEL", "deliver recipients of this channel (default smtp)" },
-	{ 'F', "TARGET", "deliver everything there: UNIX:/path, [address], [address]:port or name" },
-	{ 'h', "NAME", "our name in LHLO (default: this host's name)" },
-	{ 'l', "FILE", "append a protocol log to FILE" },
-	{ 'O', "KEY[=VALUE]", "see below" },
-	{ 'p', "PORT", "TCP port" },
-	{ 'P', NULL, "no pipelining" },
-	{ 's', NULL, "show progress in the process title" },
-	{ 'T', "[STEP=]TIME", "time limits: conn, cmd, data, dot, tcpw; default cmd" },
-	{ '6', NULL, "accepted, without meaning here" },
-	{ 'd', NULL, "accepted, without meaning here" },
-	{ 'e', NULL, "accepted, without meaning here" },
-	{ 'E', NULL, "accepted, without meaning here" },
-	{ 'M', NULL, "accepted and implied: the protocol is LMTP" },
-	{ 'v', NULL, "accepted, without meaning here" },
-	{ 'W', NULL, "accepted, without meaning here" },
-	{ 'x', NULL, "accepted and implied: no MX lookup" },
-	{ 'X', NULL, "accepted, without meaning here" },
-	{ 'Z', "WORD", "accepted, without meaning here" },
-	{ 0 },
-};
-
-static const struct program program = {
-	.name = "lmtp",
-	.synopsis = "[option ...] [host]",
-	.purpose = "Delivers the messages a ZMailer scheduler names on standard input over LMTP.",
-	.options = options,
-	.notes = "-O chunking=no        always DATA, never BDAT\n"
-	         "-O idle=TIME          keep an unused connection that long (default 60s)\n"
-	         "-O ignore-caps=A,B    behave as if the server had not announced these\n"
-	         "-O max-rcpts=N        recipients in one transaction (default 1000)\n"
-	         "TIME is like 1h30m; bare digits are seconds.",
-};
-
-struct settings {
-	struct jobs_options jobs;
-	struct session_options session;
-	struct transcript transcript;
-	const char *target;          /* -F, NULL without */
-	uint16_t port;
-	bool titles;
-	char *ignore_caps;
-	char name[256];
-};
-
-/* ---- command line ---- */
-
-static const struct {
-	const char *step;
-	int64_t least;
-} limits[] = { { "conn", 10 }, { "cmd", 5 }, { "data", 10 }, { "dot", 10 }, { "tcpw", 10 } };
-
-static void set_limit(struct settings *set, size_t which, int64_t ms)
-{
-	switch (which) {
-	case 0: set->session.connect.timeout = ms; break;
-	case 1: set->session.dialogue.command_timeout = ms; break;
-	case 2: set->session.dialogue.data_timeout = ms; break;
-	case 3: set->session.dialogue.final_timeout = ms; break;
-	case 4: set->session.dialogue.write_timeout = ms; break;
-	}
-}
-
-static void take_time_limit(struct settings *set, const char *argument)
-{
-	const char *equals = strchr(argument, '=');
-	const char *value = equals ? equals + 1 : argument;
-	size_t which = 1;
-	int64_t seconds;
-
-	if (equals != NULL) {
-		size_t n = (size_t)(equals - argument);
-
-		for (which = 0; which < sizeof limits / sizeof limits[0]; which++)
-			if (strlen(limits[which].step) == n && strncasecmp(argument, limits[which].step, n) == 0)
-				break;
-		if (which == sizeof limits / sizeof limits[0])
-			option_usage(&program, "-T %s: expected conn, cmd, data, dot or tcpw before the =", argument);
-	}
-	if (!parse_interval(value, &seconds))
-		option_usage(&program, "-T %s: expected a time like 5m or 1h30m", argument);
-	if (seconds < limits[which].least)
-		option_usage(&program, "-T %s: at least %lld s", argument, (long long)limits[which].least);
-	set_limit(set, which, seconds * 1000);
-}
-
-/* "A,B" as caps_parse() wants it: "A B". */
-static void set_ignored_caps(struct settings *set, const char *list)
-{
-	free(set->ignore_caps);
-	set->ignore_caps = xstrdup(list);
-	for (char *p = set->ignore_caps; *p != '\0'; p++)
-		if (*p == ',')
-			*p = ' ';
-	set->session.opening.ignore_caps = set->ignore_caps;
-}
-
-static void take_extra(struct settings *set, const char *argument)
-{
-	const char *equals = strchr(argument, '=');
-	const char *value = equals ? equals + 1 : "";
-	size_t n = equals ? (size_t)(equals - argument) : strlen(argument);
-	int64_t seconds;
-	uint64_t number;
-
-#define KEY(name) (n == strlen(name) && strncmp(argument, name, n) == 0)
-	if (KEY("chunking") && strcmp(value, "no") == 0)
-		set->session.dialogue.no_chunking = true;
-	else if (KEY("chunking") && strcmp(value, "yes") == 0)
-		set->session.dialogue.no_chunking = false;
-	else if (KEY("idle") && parse_interval(value, &seconds))
-		set->session.idle_timeout = seconds * 1000;
-	else if (KEY("ignore-caps") && *value != '\0')
-		set_ignored_caps(set, value);
-	else if (KEY("max-rcpts") && parse_number(value, 1000000, &number) && number > 0)
-		set->jobs.max_recipients = (size_t)number;
-	else
-		option_usage(&program, "-O %s: unknown key or bad value", argument);
-#undef KEY
-}
-
-static void set_defaults(struct settings *set)
-{
-	*set = (struct settings){
-		.jobs = { .channel = "smtp", .max_recipients = 1000 },
-		.session = {
-			.dialogue = {
-				.command_timeout = 5 * 60 * 1000,
-				.data_timeout = 5 * 60 * 1000,
-				.final_timeout = 20 * 60 * 1000,
-				.write_timeout = 5 * 60 * 1000,
-			},
-			.connect = { .timeout = 3 * 60 * 1000 },
-			.idle_timeout = 60 * 1000,
-		},
-		.transcript = { .fd = -1 },
-		.port = PORT_NONE,
-	};
-	set->session.transcript = &set->transcript;
-	if (gethostname(set->name, sizeof set->name - 1) != 0 || set->name[0] == '\0')
-		strcpy(set->name, "localhost");
-	set->session.opening.name = set->name;
-}
-
-static void parse_options(struct settings *set, int argc, char **argv, const char **log)
-{
-	uint64_t number;
-	int c;
-
-	while ((c = option_next(&program, argc, argv)) != -1) {
-		switch (c) {
-		case '1': set->session.one_transaction = true; break;
-		case 'c': set->jobs.channel = xstrdup(optarg); break;
-		case 'F': set->target = xstrdup(optarg); break;
-		case 'h': set->session.opening.name = xstrdup(optarg); break;
-		case 'l': *log = optarg; break;
-		case 'O': take_extra(set, optarg); break;
-		case 'p':
-			if (!parse_number(optarg, 65535, &number) || number == 0)
-				option_usage(&program, "-p %s: expected a port between 1 and 65535", optarg);
-			set->port = (uint16_t)number;
-			break;
-		case 'P': set->session.dialogue.no_pipelining = true; break;
-		case 's': set->titles = true; break;
-		case 'T': take_time_limit(set, optarg); break;
-		default: break;
-		}
-	}
-	if (optind < argc)
-		set->jobs.host = xstrdup(argv[optind++]);
-	if (optind < argc)
-		option_usage(&program, "unexpected argument %s", argv[optind]);
-}
-
-/* Port 25 is SMTP's; without a port of its own LMTP over TCP cannot be meant (RFC 2033 section 5). */
-static void check_target(struct settings *set)
-{
-	struct buf why = { 0 };
-	struct target *t;
-
-	if (set->target == NULL) {
-		if (set->port == PORT_NONE)
-			option_usage(&program, "give -F UNIX:/path, or -p with the port of the LMTP server");
-		return;
-	}
-	t = target_create(set->target, set->port, &why);
-	if (t == NULL)
-		option_usage(&program, "-F %s", buf_str(&why));
-	if (t->kind != TARGET_UNIX && t->port == PORT_NONE)
-		option_usage(&program, "-F %s: give the port of the LMTP server with -p", set->target);
-	target_destroy(&t);
-}
-
-/*
- * The pid for locks has six columns.  With a larger one we write a number that belongs to nobody: the lock
- * then protects against our own kind, and counts as stale when the
- * scheduler asks, which at worst costs a duplicate after its restart (spool.md section 11).
- */
-static pid_t lock_pid(void)
-{
-	pid_t pid = getpid();
-
-	if (tag_pid_fits(pid))
-		return pid;
-	for (pid = 999999; pid > 1; pid--)
-		if (kill(pid, 0) < 0 && errno == ESRCH)
-			return pid;
-	return 999999;
-}
 
 /* ---- peers ---- */
 
@@ -269,6 +52,7 @@ static void free_peers(struct peers *peers)
 {
 	for (size_t i = 0; i < peers->count; i++) {
 		target_destroy(&peers->list[i]->target);
+		tls_peer_forget(&peers->list[i]->tls);
 		buf_free(&peers->list[i]->failure_words);
 		free(peers->list[i]);
 	}
@@ -277,11 +61,14 @@ static void free_peers(struct peers *peers)
 
 /* ---- the loop ---- */
 
+#define DESCRIPTORS_WANTED 4096
+
 struct loop {
 	struct settings *settings;
 	struct jobs jobs;
 	struct peers peers;
-	struct session session;
+	struct session sessions[CONNECTIONS_MAX];
+	unsigned count;              /* of sessions in use */
 	struct buf input;            /* the incomplete last line of the scheduler */
 	bool input_ended;
 };
@@ -293,14 +80,19 @@ static void on_signal(int sig)
 	stop_signal = sig;
 }
 
-/* From the session: a recipient has its outcome. */
+/* From a session: a recipient has its outcome. */
 static void on_settled(void *context, struct session *s, struct transaction *t, size_t recipient,
                        const struct result *result)
 {
 	struct loop *loop = context;
-	bool server_reports = s->state == SESSION_READY && (s->opening.caps.has & CAP_DSN);
+	const struct record_connection connection = session_record(s);
+	const struct settlement how = {
+		.remote = buf_str(&s->remote),
+		.server_reports = s->state == SESSION_READY && (s->opening.caps.has & CAP_DSN),
+		.connection = &connection,
+	};
 
-	jobs_settled(&loop->jobs, t, recipient, result, buf_str(&s->remote), server_reports);
+	jobs_settled(&loop->jobs, t, recipient, result, &how);
 }
 
 static void on_done(void *context, struct session *s, struct transaction *t)
@@ -311,16 +103,23 @@ static void on_done(void *context, struct session *s, struct transaction *t)
 	jobs_done(&loop->jobs, t);
 }
 
+static bool on_prepare(void *context, struct transaction *t, const struct caps *caps, struct buf *why)
+{
+	struct loop *loop = context;
+
+	return jobs_prepare(&loop->jobs, t, caps, why);
+}
+
 static void on_content(void *context, struct transaction *t, struct source *source)
 {
 	(void)context;
 	jobs_content(t, source);
 }
 
-static void title(struct loop *loop, const char *what)
+static void title(const struct loop *loop, const char *peer, const char *what)
 {
 	if (loop->settings->titles)
-		title_set("lmtp >%s %s", loop->session.peer ? loop->session.peer->target->text : "", what);
+		title_set("lmtp >%s %s", peer, what);
 }
 
 /* Everything the scheduler must know goes out before the next event is looked at. */
@@ -359,7 +158,7 @@ static void take_order(struct loop *loop, char *line)
 		jobs_add(&loop->jobs, order.path, order.host);
 		break;
 	case ORDER_IDLE:
-		title(loop, "#idle");
+		title(loop, "", "#idle");
 		buf_adds(&loop->jobs.answers, "#hungry\n");
 		break;
 	case ORDER_QUIT:
@@ -394,15 +193,16 @@ static void read_orders(struct loop *loop)
 	buf_consume(&loop->input, used);
 }
 
-/* Jobs that came before their peer failed need no attempt of their own. */
-static bool failed_already(struct loop *loop, struct job *job, const struct peer *peer)
+/* A job that nothing was tried for now: what is known of its destination decides. */
+static void fail_untried(struct loop *loop, struct job *job, const struct peer *peer, const struct result *result)
 {
-	if (peer->failed_at == 0 || job_received_at(job) > peer->failed_at)
-		return false;
-	job_fail(&loop->jobs, job, &peer->failure, buf_str(&loop->session.remote));
-	return true;
+	const struct record_connection connection = { .peer = peer ? peer->target->text : "-", .session = "", .tls = "" };
+	const struct settlement how = { .remote = "", .connection = &connection };
+
+	job_fail(&loop->jobs, job, result, &how);
 }
 
+/* The peer of a job; NULL if the job ended here, because nobody can be reached for it. */
 static struct peer *peer_of(struct loop *loop, struct job *job)
 {
 	const char *text = loop->settings->target ? loop->settings->target : job_host(job);
@@ -413,46 +213,136 @@ static struct peer *peer_of(struct loop *loop, struct job *job)
 		struct result r = { .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = "4.3.5",
 		                    .words = buf_str(&why), .destination = true };
 
-		job_fail(&loop->jobs, job, &r, "");
+		fail_untried(loop, job, NULL, &r);
+	} else if (peer->failed_at != 0 && job_received_at(job) <= peer->failed_at) {
+		/* it came before its peer failed: no attempt of its own */
+		fail_untried(loop, job, peer, &peer->failure);
+		peer = NULL;
 	}
 	buf_free(&why);
 	return peer;
 }
 
-/* Gives the session what it can take; message content follows at once, so that both leave in one write. */
+/*
+ * How much a session would like the next transaction: ready and idle before
+ * a new connection before one with work under way.  0 = not at all.
+ */
+static unsigned appetite(const struct session *s, const struct peer *peer)
+{
+	if (!session_wants(s, peer))
+		return 0;
+	if (s->state == SESSION_CLOSED)
+		return 1000;
+	if (session_idle(s))
+		return s->peer == peer ? 2000 : 900;
+	return 500 - (unsigned)s->dialogue.flight_count;
+}
+
+static bool begin_on(struct loop *loop, struct session *s, struct peer *peer, struct job *job)
+{
+	size_t limit = s->state == SESSION_READY && s->peer == peer ? (size_t)s->opening.caps.rcpt_max : 0;
+	struct transaction *t = job_take(&loop->jobs, job, limit, (unsigned)(s - loop->sessions));
+
+	if (t == NULL)
+		return false;
+	title(loop, peer->target->text, "delivering");
+	session_begin(s, peer, t);
+	/* message content follows at once, so that it leaves in one write with what is behind it */
+	session_fill(s, stop_signal != 0);
+	return true;
+}
+
+/*
+ * Begins a job's next transaction: on the session with the best appetite, or, if its recipients have mail
+ * under way elsewhere, behind that mail.
+ */
+static bool begin_somewhere(struct loop *loop, struct peer *peer, struct job *job)
+{
+	unsigned best = 0, most = 0, bound;
+
+	for (unsigned i = 0; i < loop->count; i++) {
+		unsigned a = appetite(&loop->sessions[i], peer);
+
+		if (a > most)
+			best = i, most = a;
+	}
+	if (most == 0)
+		return false;
+	if (begin_on(loop, &loop->sessions[best], peer, job))
+		return true;
+	bound = job_bound_to(&loop->jobs, job);
+	return bound < loop->count && bound != best && appetite(&loop->sessions[bound], peer) > 0 &&
+	       begin_on(loop, &loop->sessions[bound], peer, job);
+}
+
+static bool anybody_wants(const struct loop *loop)
+{
+	for (unsigned i = 0; i < loop->count; i++) {
+		const struct session *s = &loop->sessions[i];
+
+		if (session_wants(s, s->peer))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Jobs opened ahead because those before them wait for a mailbox that another
+ * session is busy with.
+ */
+#define LOOK_AHEAD 32
+
+/* Gives the sessions what they can take. */
 static void begin_transactions(struct loop *loop)
 {
-	struct session *s = &loop->session;
-	struct job *job;
+	struct job *job = NULL;
+	unsigned passed_over = 0;
 
-	session_fill(s, stop_signal != 0);
-	while (stop_signal == 0 && (job = jobs_first_to_send(&loop->jobs)) != NULL) {
+	for (unsigned i = 0; i < loop->count; i++)
+		session_fill(&loop->sessions[i], stop_signal != 0);
+	while (stop_signal == 0 && passed_over < LOOK_AHEAD && anybody_wants(loop) &&
+	       (job = jobs_next_to_send(&loop->jobs, job)) != NULL) {
 		struct peer *peer = peer_of(loop, job);
-		size_t limit = s->state == SESSION_READY ? (size_t)s->opening.caps.rcpt_max : 0;
 
-		if (peer == NULL || failed_already(loop, job, peer))
+		if (peer != NULL && !begin_somewhere(loop, peer, job)) {
+			passed_over++;
 			continue;
-		if (!session_wants(s, peer))
-			break;
-		session_begin(s, peer, job_take(&loop->jobs, job, limit));
-		title(loop, "delivering");
-		session_fill(s, false);
+		}
+		/* the job may be gone now, or have more to send: look from the start again */
+		job = NULL;
+		passed_over = 0;
 	}
+}
+
+static int64_t next_deadline(const struct loop *loop)
+{
+	int64_t deadline = CLOCK_NEVER;
+
+	for (unsigned i = 0; i < loop->count; i++) {
+		int64_t d = session_deadline(&loop->sessions[i]);
+
+		deadline = d < deadline ? d : deadline;
+	}
+	return deadline;
 }
 
 static void wait_for_events(struct loop *loop, const sigset_t *unblocked)
 {
-	struct pollfd fds[1 + CONNECT_ATTEMPTS];
-	size_t n = 1;
-	int64_t deadline = session_deadline(&loop->session);
-	int ms = clock_poll_timeout(deadline);
+	struct pollfd fds[1 + CONNECTIONS_MAX * CONNECT_ATTEMPTS];
+	size_t at[CONNECTIONS_MAX + 1], n = 1;
+	int ms = clock_poll_timeout(next_deadline(loop));
 	struct timespec timeout = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
 
 	fds[0] = (struct pollfd){ .fd = loop->input_ended ? -1 : STDIN_FILENO, .events = POLLIN };
-	n += session_poll(&loop->session, fds + 1);
+	for (unsigned i = 0; i < loop->count; i++) {
+		at[i] = n;
+		n += session_poll(&loop->sessions[i], fds + n);
+	}
+	at[loop->count] = n;
 	if (ppoll(fds, n, ms < 0 ? NULL : &timeout, unblocked) < 0)
 		return;
-	session_polled(&loop->session, fds + 1, n - 1);
+	for (unsigned i = 0; i < loop->count; i++)
+		session_polled(&loop->sessions[i], fds + at[i], at[i + 1] - at[i]);
 	if (fds[0].revents != 0)
 		read_orders(loop);
 }
@@ -460,45 +350,57 @@ static void wait_for_events(struct loop *loop, const sigset_t *unblocked)
 /* Between final dot and reply we wait, whoever wants us gone: that is what prevents duplicates. */
 static bool may_stop(const struct loop *loop)
 {
-	const struct session *s = &loop->session;
-
-	return s->state != SESSION_READY || !dialogue_in_doubt(&s->dialogue);
+	for (unsigned i = 0; i < loop->count; i++)
+		if (loop->sessions[i].state == SESSION_READY && dialogue_in_doubt(&loop->sessions[i].dialogue))
+			return false;
+	return true;
 }
 
+static bool all_idle(const struct loop *loop)
+{
+	for (unsigned i = 0; i < loop->count; i++)
+		if (!session_idle(&loop->sessions[i]))
+			return false;
+	return true;
+}
+
+/* Told to stop: what was not begun is the scheduler's again, what was begun is deferred. */
 static void stop(struct loop *loop)
 {
-	session_abort(&loop->session, "the transport agent was told to stop");
-	jobs_drop_unopened(&loop->jobs);
-	while (!jobs_empty(&loop->jobs)) {
-		struct job *job = jobs_first_to_send(&loop->jobs);
-		struct result r = { .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = "4.3.2",
-		                    .words = "the transport agent was told to stop" };
+	static const char why[] = "the transport agent was told to stop";
+	const struct result r = { .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = "4.3.2", .words = why };
+	struct job *job;
 
-		if (job == NULL)
-			break;
-		job_fail(&loop->jobs, job, &r, "");
-	}
+	for (unsigned i = 0; i < loop->count; i++)
+		session_abort(&loop->sessions[i], why);
+	jobs_drop_unopened(&loop->jobs);
+	while ((job = jobs_next_to_send(&loop->jobs, NULL)) != NULL)
+		fail_untried(loop, job, NULL, &r);
 }
 
 static void run(struct loop *loop, const sigset_t *unblocked)
 {
+	bool more;
+
 	buf_adds(&loop->jobs.answers, "#hungry\n");
 	for (;;) {
-		session_run(&loop->session);
+		for (unsigned i = 0; i < loop->count; i++)
+			session_run(&loop->sessions[i]);
 		begin_transactions(loop);
-		session_flush(&loop->session);
+		for (unsigned i = 0; i < loop->count; i++)
+			session_flush(&loop->sessions[i]);
 		flush_answers(loop);
 		if (stop_signal != 0 && may_stop(loop)) {
 			stop(loop);
 			flush_answers(loop);
 			return;
 		}
-		/* a job that the last steps finished or freed may let the next one begin */
-		if (loop->input_ended && jobs_empty(&loop->jobs) && session_idle(&loop->session)) {
-			session_quit(&loop->session);
+		if (loop->input_ended && jobs_empty(&loop->jobs) && all_idle(loop))
 			return;
-		}
-		if (!session_idle(&loop->session) || jobs_first_to_send(&loop->jobs) == NULL)
+		/* a write that broke may have given jobs back: then there is something to do at once */
+		more = all_idle(loop) && jobs_next_to_send(&loop->jobs, NULL) != NULL;
+		flush_answers(loop);
+		if (!more)
 			wait_for_events(loop, unblocked);
 	}
 }
@@ -525,33 +427,58 @@ static void catch_signals(sigset_t *unblocked)
 	sigprocmask(SIG_BLOCK, &blocked, NULL);
 }
 
+/* With damaged settings nothing is delivered: what they should protect would go unprotected. */
+static void start_security(struct security *security)
+{
+	struct buf why = { 0 };
+
+	if (!security_start(security, &why))
+		die(EX_CONFIG, "%s", buf_str(&why));
+}
+
+/* ZMailer's scheduler leaves us 32 descriptors; jobs under way on several sessions need more. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= DESCRIPTORS_WANTED)
+		return;
+	limit.rlim_cur = limit.rlim_max < DESCRIPTORS_WANTED ? limit.rlim_max : DESCRIPTORS_WANTED;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		complain("cannot raise the limit of descriptors: %s", strerror(errno));
+}
+
 int main(int argc, char **argv)
 {
-	struct settings settings;
+	static struct settings settings;
 	struct loop loop = { .settings = &settings };
-	const struct session_owner owner = { &loop, on_settled, on_done, on_content };
-	const char *log = NULL;
+	const struct session_owner owner = { &loop, on_settled, on_done, on_prepare, on_content };
 	sigset_t unblocked;
 
 	log_program("lmtp");
-	set_defaults(&settings);
-	parse_options(&settings, argc, argv, &log);
-	check_target(&settings);
+	settings_read(&settings, argc, argv);
 	log_as_comments();
-	settings.jobs.lock_pid = lock_pid();
-	if (log != NULL && !transcript_open(&settings.transcript, log))
-		complain("protocol log %s: %s; going on without", log, strerror(errno));
+	start_security(&settings.security);
+	record_open(&settings.record);
+	if (settings.log != NULL && !transcript_open(&settings.transcript, settings.log))
+		complain("protocol log %s: %s; going on without", settings.log, strerror(errno));
+	raise_descriptor_limit();
 	catch_signals(&unblocked);
 	if (settings.titles)
 		title_init(argc, argv);
 
 	jobs_init(&loop.jobs, &settings.jobs);
-	session_init(&loop.session, &settings.session, &owner);
+	loop.count = settings.connections;
+	for (unsigned i = 0; i < loop.count; i++)
+		session_init(&loop.sessions[i], &settings.session, &owner);
 	run(&loop, &unblocked);
-	session_free(&loop.session);
+	for (unsigned i = 0; i < loop.count; i++) {
+		session_quit(&loop.sessions[i]);
+		session_free(&loop.sessions[i]);
+	}
 	jobs_free(&loop.jobs);
 	free_peers(&loop.peers);
+	security_free(&settings.security);
 	buf_free(&loop.input);
-	free(settings.ignore_caps);
 	return EX_OK;
 }

@@ -6,8 +6,13 @@
 #include <sys/socket.h>
 
 #include "lib/clock.h"
+#include "lib/log.h"
 #include "lib/text.h"
 
+/* Stands in the protocol log for what only the two ends may know. */
+#define HIDDEN "(hidden)"
+/* The longest of our responses in AUTH, base64 of two secrets (channel/net/secrets.h). */
+#define OPENING_OUT_SIZE ((size_t)3 * SECRET_WORD_MAX)
 #define READ_SIZE ((size_t)64 * 1024)
 /* Content is put into the output up to here, then written. */
 #define OUTPUT_HIGH ((size_t)256 * 1024)
@@ -31,10 +36,12 @@ static void close_connection(struct session *s)
 	if (s->state == SESSION_READY)
 		dialogue_free(&s->dialogue);
 	opening_free(&s->opening);
-	buf_clear(&s->opening_out);
+	buf_wipe(&s->opening_out);
+	sasl_run_destroy(&s->auth_run);
 	reply_parser_free(&s->parser);
 	s->state = SESSION_CLOSED;
 	s->readable = s->write_blocked = s->read_wants_write = s->write_wants_read = s->closing = false;
+	s->handshaking = false;
 	s->transactions = 0;
 }
 
@@ -42,12 +49,22 @@ void session_free(struct session *s)
 {
 	close_connection(s);
 	buf_free(&s->connecting.why);
-	buf_free(&s->opening_out);
+	buf_free(&s->tls_words);
 	buf_free(&s->remote);
 	source_free(&s->source);
 }
 
 /* ---- what the machine wants done ---- */
+
+/* A peer that got out of step is talked to one message at a time from now on. */
+static void warn_once(struct peer *peer, const char *why)
+{
+	if (!peer->trust.careful || peer->warned)
+		return;
+	peer->warned = true;
+	complain("%s: out of step with the server, nothing is sent ahead of its replies any more: %s",
+	         peer->target->text, why);
+}
 
 static void take_actions(struct session *s)
 {
@@ -67,6 +84,7 @@ static void take_actions(struct session *s)
 			break;
 		case ACTION_CLOSE:
 			transcript_addf(s->options->transcript, "%s", a.why);
+			warn_once(s->peer, a.why);
 			s->closing = true;
 			break;
 		}
@@ -84,6 +102,9 @@ static void fail_opening(struct session *s, enum stage stage, int code, const ch
 	transcript_addf(s->options->transcript, "%s: %s", stage_name(stage), words);
 	buf_clear(&peer->failure_words);
 	buf_adds(&peer->failure_words, words);
+	/* configuration trouble: the postmaster must see whose */
+	if (stage == STAGE_STARTTLS || stage == STAGE_AUTH)
+		buf_addf(&peer->failure_words, " (%s at %s)", stage == STAGE_AUTH ? "AUTH" : "TLS", peer->target->text);
 	strncpy(peer->failure_status, status, sizeof peer->failure_status - 1);
 	peer->failed_at = clock_ms();
 	peer->failure = (struct result){
@@ -129,16 +150,113 @@ static void describe_remote(struct session *s)
 	buf_addc(&s->remote, ')');
 }
 
+/* The machine goes with the connection; what it has found out must not. */
+static void opening_failed(struct session *s)
+{
+	struct opening *o = &s->opening;
+	struct buf words = o->why;
+	char status[sizeof o->status];
+
+	o->why = (struct buf){ 0 };
+	memcpy(status, o->status, sizeof status);
+	fail_opening(s, o->stage, o->code, status, buf_str(&words));
+	buf_free(&words);
+}
+
+/* ---- TLS ---- */
+
+static void tls_failed(struct session *s, const char *why)
+{
+	struct buf words = { 0 };
+
+	buf_addf(&words, "TLS: %s", why);
+	fail_opening(s, STAGE_STARTTLS, 0, "4.7.5", buf_str(&words));
+	buf_free(&words);
+}
+
+/* Who the peer is goes on record, and to the postmaster where a password is trusted to somebody unknown. */
+static void tell_about_tls(struct session *s)
+{
+	struct peer *peer = s->peer;
+
+	tls_describe(s->stream.tls, &s->tls_words);
+	transcript_addf(s->options->transcript, "TLS: %s", buf_str(&s->tls_words));
+	if (s->auth_run == NULL || peer->unverified_said || tls_verified(s->stream.tls) || target_is_local(peer->target))
+		return;
+	complain("%s gets our password, although its certificate does not prove who it is: %s", peer->target->text,
+	         buf_str(&s->tls_words));
+	peer->unverified_said = true;
+}
+
+static void handshake_done(struct session *s)
+{
+	s->handshaking = false;
+	s->since = clock_ms();
+	tell_about_tls(s);
+	if (s->opening.stage == STAGE_STARTTLS && opening_encrypted(&s->opening, &s->opening_out) == OPENING_FAILED)
+		opening_failed(s);
+}
+
+static void continue_handshake(struct session *s)
+{
+	s->read_wants_write = false;
+	switch (stream_handshake(&s->stream)) {
+	case STREAM_OK:
+		handshake_done(s);
+		break;
+	case STREAM_WAIT_READ:
+		break;
+	case STREAM_WAIT_WRITE:
+		s->read_wants_write = true;
+		break;
+	case STREAM_END:
+		tls_failed(s, "the server closed the connection during the handshake");
+		break;
+	case STREAM_ERROR: {
+		struct buf why = { 0 };
+
+		buf_addf(&why, "handshake: %s", buf_str(&s->stream.error));
+		tls_failed(s, buf_str(&why));
+		buf_free(&why);
+		break;
+	}
+	}
+}
+
+static void start_tls(struct session *s)
+{
+	struct buf why = { 0 };
+
+	s->since = clock_ms();
+	s->handshaking = true;
+	if (stream_start_tls(&s->stream, s->options->security->tls, &s->peer->tls, security_name(s->peer->target))) {
+		continue_handshake(s);
+		return;
+	}
+	buf_adds(&why, buf_str(&s->stream.error));
+	tls_failed(s, buf_str(&why));
+	buf_free(&why);
+}
+
+/* ---- connecting ---- */
+
 static void connected(struct session *s, int fd)
 {
+	struct opening_demands demands =
+		security_demands(s->options->security, s->peer->target, s->auth_run, &s->auth);
+
 	stream_open(&s->stream, fd);
 	describe_remote(s);
 	transcript_addf(s->options->transcript, "connected to %s", s->peer->target->text);
-	opening_init(&s->opening, &s->options->opening);
+	opening_init(&s->opening, &s->options->opening, &demands);
+	/* in one piece: what is sent there has to be wiped */
+	buf_reserve(&s->opening_out, OPENING_OUT_SIZE);
 	s->state = SESSION_OPENING;
 	s->since = s->opened_at = clock_ms();
 	/* the greeting may be there already */
 	s->readable = true;
+	if (demands.encrypted)
+		start_tls(s);
 }
 
 static void take_connect_state(struct session *s, enum connect_state state, int fd)
@@ -161,7 +279,10 @@ static void start_connecting(struct session *s)
 	enum connect_state state;
 	int fd = -1;
 
+	s->started_at = clock_ms();
+	s->opened_at = s->ready_at = 0;
 	buf_clear(&s->remote);
+	buf_clear(&s->tls_words);
 	if (s->peer->target->kind == TARGET_UNIX)
 		buf_addf(&s->remote, " (UNIX:%s)", s->peer->target->name);
 	else if (s->peer->target->kind == TARGET_NAME)
@@ -170,6 +291,11 @@ static void start_connecting(struct session *s)
 		buf_addf(&s->remote, "X-IP-addr; [%s]", s->peer->target->name);
 	if (!target_resolve(s->peer->target, &why)) {
 		fail_opening(s, STAGE_CONNECT, 0, "4.4.3", buf_str(&why));
+		buf_free(&why);
+		return;
+	}
+	if (!security_look_up(s->options->security, s->peer->target, &s->auth_run, &why)) {
+		fail_opening(s, STAGE_AUTH, 0, "4.3.5", buf_str(&why));
 		buf_free(&why);
 		return;
 	}
@@ -188,11 +314,28 @@ static void log_commands(struct session *s, size_t before)
 		transcript_add_lines(s->options->transcript, 'w', out->data + before, out->len - before);
 }
 
+/* A transaction that cannot be sent for a reason of ours. */
+static void defer_unsent(struct session *s, struct transaction *t, const char *why)
+{
+	const struct result r = { .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = "4.3.0", .words = why };
+
+	for (size_t i = 0; i < t->count; i++)
+		if (t->recipients[i].outcome == OUTCOME_NONE)
+			s->owner->settled(s->owner->context, s, t, i, &r);
+	s->owner->done(s->owner->context, s, t);
+}
+
 /* A transaction goes into a ready dialogue. */
 static void begin_now(struct session *s, struct transaction *t)
 {
 	size_t before = s->dialogue.out.len;
+	struct buf why = { 0 };
 
+	if (!s->owner->prepare(s->owner->context, t, &s->opening.caps, &why)) {
+		defer_unsent(s, t, buf_str(&why));
+		buf_free(&why);
+		return;
+	}
 	s->transactions++;
 	s->dialogue.now = clock_ms();
 	dialogue_begin(&s->dialogue, t);
@@ -205,14 +348,26 @@ static void become_ready(struct session *s)
 	struct transaction *t = s->waiting;
 
 	s->state = SESSION_READY;
+	sasl_run_destroy(&s->auth_run);
 	s->waiting = NULL;
 	s->peer->failed_at = 0;
 	dialogue_init(&s->dialogue, &s->options->dialogue, &s->opening.caps, &s->peer->trust);
-	s->since = clock_ms();
+	s->since = s->ready_at = clock_ms();
 	begin_now(s, t);
 }
 
 /* ---- beginning ---- */
+
+/* A connection that gets nothing new: it is closed as soon as it is idle. */
+static bool used_up(const struct session *s)
+{
+	const struct session_options *o = s->options;
+
+	if (s->transactions == 0)
+		return false;
+	return o->one_transaction || s->transactions >= o->max_messages || clock_ms() - s->opened_at >= o->max_age ||
+	       (s->opening.caps.mail_max != 0 && s->dialogue.mails >= s->opening.caps.mail_max);
+}
 
 bool session_wants(const struct session *s, const struct peer *peer)
 {
@@ -222,9 +377,7 @@ bool session_wants(const struct session *s, const struct peer *peer)
 		return false;
 	if (s->peer != peer)
 		return dialogue_idle(&s->dialogue);
-	if (s->options->one_transaction && s->transactions > 0)
-		return false;
-	return dialogue_wants(&s->dialogue);
+	return !used_up(s) && dialogue_wants(&s->dialogue);
 }
 
 void session_begin(struct session *s, struct peer *peer, struct transaction *t)
@@ -252,7 +405,8 @@ static void dialogue_step(struct session *s, const struct reply *reply)
 	take_actions(s);
 }
 
-static void opening_step(struct session *s, const struct reply *reply)
+/* `behind` bytes have come in after this reply. */
+static void opening_step(struct session *s, const struct reply *reply, size_t behind)
 {
 	if (s->opening_out.len > 0) {
 		fail_opening(s, s->opening.stage, 0, "4.5.0", "the server answered a command that it has not got yet");
@@ -262,20 +416,19 @@ static void opening_step(struct session *s, const struct reply *reply)
 	case OPENING_WAIT:
 		s->since = clock_ms();
 		break;
+	case OPENING_START_TLS:
+		/* they would pass for replies that came encrypted (pains.md S3) */
+		if (behind > 0)
+			tls_failed(s, "the server sent unencrypted bytes behind its answer to STARTTLS");
+		else
+			start_tls(s);
+		break;
 	case OPENING_READY:
 		become_ready(s);
 		break;
-	case OPENING_FAILED: {
-		struct buf words = { 0 };
-		char status[sizeof s->opening.status];
-
-		/* the machine goes with the connection */
-		buf_adds(&words, buf_str(&s->opening.why));
-		memcpy(status, s->opening.status, sizeof status);
-		fail_opening(s, s->opening.stage, s->opening.code, status, buf_str(&words));
-		buf_free(&words);
+	case OPENING_FAILED:
+		opening_failed(s);
 		break;
-	}
 	}
 }
 
@@ -283,7 +436,10 @@ static void garbage(struct session *s)
 {
 	struct buf words = { 0 };
 
-	reply_words(&s->parser.reply, &words, 200);
+	if (s->state == SESSION_OPENING && opening_hides(&s->opening, &s->parser.reply))
+		buf_adds(&words, HIDDEN);
+	else
+		reply_words(&s->parser.reply, &words, 200);
 	transcript_add(s->options->transcript, 'r', buf_str(&words), words.len);
 	if (s->state == SESSION_READY) {
 		dialogue_garbage(&s->dialogue, buf_str(&words));
@@ -300,6 +456,12 @@ static void log_reply(struct session *s, const struct reply *reply)
 
 	if (s->options->transcript->fd < 0)
 		return;
+	if (s->state == SESSION_OPENING && opening_hides(&s->opening, reply)) {
+		buf_addf(&line, "%d %s%s%s", reply->code, reply->status, reply->status[0] ? " " : "", HIDDEN);
+		transcript_add(s->options->transcript, 'r', line.data, line.len);
+		buf_free(&line);
+		return;
+	}
 	for (const char *p = buf_str(&reply->lines), *lf; (lf = strchr(p, '\n')) != NULL; p = lf + 1)
 		buf_addf(&line, "%d%c%s%s%.*s\n", reply->code, lf[1] ? '-' : ' ', lf[1] ? "" : reply->status,
 		         reply->status[0] && !lf[1] ? " " : "", (int)(lf - p), p);
@@ -310,7 +472,7 @@ static void log_reply(struct session *s, const struct reply *reply)
 /* Hands every complete reply in `bytes` to the machine of the moment. */
 static void take_bytes(struct session *s, const char *bytes, size_t n)
 {
-	while (n > 0 && s->state != SESSION_CLOSED && !s->closing) {
+	while (n > 0 && s->state != SESSION_CLOSED && !s->closing && !s->handshaking) {
 		size_t used;
 		enum reply_result result = reply_parse(&s->parser, bytes, n, &used);
 
@@ -324,7 +486,7 @@ static void take_bytes(struct session *s, const char *bytes, size_t n)
 		}
 		log_reply(s, &s->parser.reply);
 		if (s->state == SESSION_OPENING)
-			opening_step(s, &s->parser.reply);
+			opening_step(s, &s->parser.reply, n);
 		else
 			dialogue_step(s, &s->parser.reply);
 	}
@@ -340,7 +502,8 @@ static void lost(struct session *s, const char *why)
 		}
 		close_connection(s);
 	} else if (s->state == SESSION_OPENING) {
-		fail_opening(s, s->opening.stage, 0, "4.4.2", why);
+		opening_lost(&s->opening, why);
+		opening_failed(s);
 	}
 }
 
@@ -363,11 +526,18 @@ static void read_all(struct session *s)
 	while (s->state != SESSION_CLOSED && !s->closing) {
 		size_t n = 0;
 
+		if (s->handshaking) {
+			continue_handshake(s);
+			/* behind the handshake there may be more that was read already */
+			if (s->handshaking)
+				return;
+			continue;
+		}
 		switch (stream_read(&s->stream, bytes, sizeof bytes, &n)) {
 		case STREAM_OK:
 			take_bytes(s, bytes, n);
 			/* a short read has emptied the socket: poll tells when there is more */
-			if (n < sizeof bytes)
+			if (n < sizeof bytes && !s->stream.more)
 				return;
 			break;
 		case STREAM_WAIT_READ:
@@ -415,7 +585,8 @@ void session_polled(struct session *s, const struct pollfd *fds, size_t n)
 		s->write_blocked = false;
 }
 
-int64_t session_deadline(const struct session *s)
+/* When somebody's patience ends. */
+static int64_t expiry(const struct session *s)
 {
 	switch (s->state) {
 	case SESSION_CLOSED:
@@ -423,7 +594,7 @@ int64_t session_deadline(const struct session *s)
 	case SESSION_CONNECTING:
 		return connect_deadline(&s->connecting);
 	case SESSION_OPENING:
-		return s->since + s->options->dialogue.command_timeout;
+		return s->since + (s->handshaking ? s->options->dialogue.write_timeout : s->options->dialogue.command_timeout);
 	case SESSION_READY:
 		break;
 	}
@@ -432,13 +603,24 @@ int64_t session_deadline(const struct session *s)
 	return dialogue_deadline(&s->dialogue);
 }
 
+int64_t session_deadline(const struct session *s)
+{
+	/* there is more content, and room for it: nothing to wait for */
+	if (s->state == SESSION_READY && s->dialogue.content != NULL && !s->write_blocked)
+		return 0;
+	return expiry(s);
+}
+
 static void expired(struct session *s)
 {
 	struct buf why = { 0 };
 
 	if (s->state == SESSION_OPENING) {
-		buf_addf(&why, "no reply within %lld s", (long long)(s->options->dialogue.command_timeout / 1000));
-		fail_opening(s, s->opening.stage, 0, "4.4.2", buf_str(&why));
+		bool tls = s->handshaking;
+		int64_t limit = tls ? s->options->dialogue.write_timeout : s->options->dialogue.command_timeout;
+
+		buf_addf(&why, "no %s within %lld s", tls ? "end of the TLS handshake" : "reply", (long long)(limit / 1000));
+		lost(s, buf_str(&why));
 		buf_free(&why);
 		return;
 	}
@@ -462,11 +644,11 @@ void session_run(struct session *s)
 	if (s->readable && s->state != SESSION_CLOSED)
 		read_all(s);
 	if (s->state != SESSION_CLOSED && s->state != SESSION_CONNECTING && !s->closing &&
-	    clock_ms() >= session_deadline(s))
+	    clock_ms() >= expiry(s))
 		expired(s);
 	if (s->closing)
 		close_connection(s);
-	else if (s->options->one_transaction && s->transactions > 0 && session_idle(s))
+	else if (s->state == SESSION_READY && used_up(s) && session_idle(s))
 		session_quit(s);
 }
 
@@ -520,13 +702,19 @@ static bool write_some(struct session *s, struct buf *out, size_t *count)
 
 static void flush_opening(struct session *s)
 {
-	while (s->state == SESSION_OPENING && s->opening_out.len > 0 && !s->write_blocked) {
+	while (s->state == SESSION_OPENING && s->opening_out.len > 0 && !s->write_blocked && !s->handshaking) {
+		bool secret = s->opening.secret_out;
 		size_t n = 0;
 
 		if (!write_some(s, &s->opening_out, &n))
 			return;
-		transcript_add_lines(s->options->transcript, 'w', s->opening_out.data, n);
+		if (!secret)
+			transcript_add_lines(s->options->transcript, 'w', s->opening_out.data, n);
 		buf_consume(&s->opening_out, n);
+		if (secret && s->opening_out.len == 0) {
+			transcript_add(s->options->transcript, 'w', HIDDEN, strlen(HIDDEN));
+			explicit_bzero(s->opening_out.data, s->opening_out.size);
+		}
 	}
 }
 
@@ -553,6 +741,19 @@ bool session_idle(const struct session *s)
 	if (s->state == SESSION_CLOSED)
 		return s->waiting == NULL;
 	return s->state == SESSION_READY && dialogue_idle(&s->dialogue);
+}
+
+struct record_connection session_record(const struct session *s)
+{
+	int64_t now = clock_ms();
+
+	return (struct record_connection){
+		.peer = s->peer->target->text,
+		.session = s->opening.caps.session,
+		.tls = buf_str(&s->tls_words),
+		.connect_ms = (s->opened_at ? s->opened_at : now) - s->started_at,
+		.opening_ms = s->opened_at ? (s->ready_at ? s->ready_at : now) - s->opened_at : 0,
+	};
 }
 
 void session_quit(struct session *s)

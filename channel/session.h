@@ -18,12 +18,16 @@
 #include "channel/net/transcript.h"
 #include "channel/protocol/opening.h"
 #include "channel/protocol/transaction.h"
+#include "channel/record.h"
+#include "channel/security.h"
 
 /* Somebody to connect to, and what this process knows of it. */
 struct peer {
 	struct target *target;
 	struct trust trust;
 	bool warned;              /* its loss of step was logged */
+	struct tls_peer tls;
+	bool unverified_said;     /* that a password goes to it without knowing who it is */
 	/* the last failure to get a connection ready, for jobs that were already waiting */
 	int64_t failed_at;        /* clock_ms(), 0 = none */
 	struct result failure;    /* its strings are the two below */
@@ -33,10 +37,13 @@ struct peer {
 
 struct session_options {
 	struct opening_options opening;
+	const struct security *security;
 	struct dialogue_options dialogue;
 	struct connect_options connect;
 	bool one_transaction;     /* QUIT after each (-1) */
 	int64_t idle_timeout;     /* milliseconds an unused connection is kept */
+	int64_t max_age;          /* milliseconds after which a connection gets nothing new */
+	uint64_t max_messages;    /* transactions after which it gets nothing new */
 	struct transcript *transcript;
 };
 
@@ -52,6 +59,9 @@ struct session_owner {
 
 	/* The transaction is over.  Recipients without an outcome belong into a new one. */
 	void (*done)(void *context, struct session *s, struct transaction *t);
+
+	/* `t` is about to be begun on a server with these capabilities.  False with `why`: it cannot be. */
+	bool (*prepare)(void *context, struct transaction *t, const struct caps *caps, struct buf *why);
 
 	/* The content of `t` is wanted: point `source` at it. */
 	void (*content)(void *context, struct transaction *t, struct source *source);
@@ -69,11 +79,17 @@ struct session {
 	struct stream stream;
 	struct opening opening;
 	struct buf opening_out;
+	struct sasl_run *auth_run;    /* until it is ready; NULL = no authentication */
+	struct auth auth;
+	bool handshaking;             /* TLS is being started: no byte belongs to the machines */
+	struct buf tls_words;         /* for the log; empty = in clear */
 	struct dialogue dialogue;
 	struct reply_parser parser;
 	struct source source;
 	int64_t since;                /* start of the step, for its deadline; of idleness when ready */
+	int64_t started_at;           /* of the connection: begin of connecting, connected, ready */
 	int64_t opened_at;
+	int64_t ready_at;
 	bool readable;                /* poll said so */
 	bool write_blocked;           /* wait for POLLOUT */
 	bool read_wants_write;        /* TLS: reading waits for POLLOUT */
@@ -115,6 +131,9 @@ void session_flush(struct session *s);
 
 /* Nothing is under way (closed, or ready and idle). */
 bool session_idle(const struct session *s);
+
+/* What the log says of the connection; its strings live as long as the connection. */
+struct record_connection session_record(const struct session *s);
 
 /* Says QUIT if that is possible, and closes.  Only when idle. */
 void session_quit(struct session *s);

@@ -21,6 +21,9 @@ struct buf {
 
 void buf_free(struct buf *b);
 
+/* The same for content that must not stay in memory: overwritten first.  Reserve its size beforehand, growing leaves copies. */
+void buf_wipe(struct buf *b);
+
 /* Empties the buffer; keeps its memory. */
 void buf_clear(struct buf *b);
 

@@ -24,7 +24,7 @@ void log_as_comments(void)
 }
 
 /* No allocation here: this must work when memory has run out. */
-static void vcomplain(const char *format, va_list ap)
+static void __attribute__((format(printf, 1, 0))) vcomplain(const char *format, va_list ap)
 {
 	char line[2048];
 	int n, m;

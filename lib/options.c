@@ -1,6 +1,7 @@
 #include "lib/options.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,18 +26,42 @@ static void print_usage(const struct program *p)
 	}
 }
 
+static const char *long_name(const struct program *p, char letter)
+{
+	for (const struct option_long *l = p->longs; l != NULL && l->name != NULL; l++)
+		if (l->letter == letter)
+			return l->name;
+	return NULL;
+}
+
+static bool is_long_only(char letter)
+{
+	return letter < ' ';
+}
+
+/* "-x ARG", "-x, --name ARG" or "--name ARG" */
+static void print_option(const struct program *p, const struct option_help *o)
+{
+	const char *name = long_name(p, o->letter);
+	struct buf left = { 0 };
+
+	if (!is_long_only(o->letter))
+		buf_addf(&left, "-%c%s", o->letter, name != NULL ? ", " : "");
+	if (name != NULL)
+		buf_addf(&left, "--%s", name);
+	if (o->argument != NULL)
+		buf_addf(&left, " %s", o->argument);
+	printf("  %-18s %s\n", buf_str(&left), o->text);
+	buf_free(&left);
+}
+
 static _Noreturn void print_help(const struct program *p)
 {
 	print_usage(p);
 	printf("%s\n\n", p->purpose);
-	for (const struct option_help *o = p->options; o->letter != '\0'; o++) {
-		char left[64];
-
-		if (o->text == NULL)
-			continue;
-		snprintf(left, sizeof left, "-%c%s%s", o->letter, o->argument ? " " : "", o->argument ? o->argument : "");
-		printf("  %-18s %s\n", left, o->text);
-	}
+	for (const struct option_help *o = p->options; o->letter != '\0'; o++)
+		if (o->text != NULL)
+			print_option(p, o);
 	printf("  %-18s %s\n", "-V", "print name and version");
 	if (p->help != '\0')
 		printf("  -%c%-16s %s\n", p->help, ", --help", "this text");
@@ -60,32 +85,76 @@ void option_usage(const struct program *p, const char *format, ...)
 	die(EX_USAGE, "%s; try --help", buf_str(&text));
 }
 
-int option_next(const struct program *p, int argc, char **argv)
+static const char *short_options(const struct program *p)
 {
 	static char letters[160];
 	size_t n = 0;
+
+	if (letters[0] != '\0')
+		return letters;
+	letters[n++] = '+';
+	letters[n++] = ':';
+	for (const struct option_help *o = p->options; o->letter != '\0' && n < sizeof letters - 6; o++) {
+		if (is_long_only(o->letter))
+			continue;
+		letters[n++] = o->letter;
+		if (o->argument != NULL)
+			letters[n++] = ':';
+	}
+	letters[n++] = 'V';
+	if (p->help != '\0')
+		letters[n++] = p->help;
+	letters[n] = '\0';
+	opterr = 0;
+	return letters;
+}
+
+static bool takes_argument(const struct program *p, char letter)
+{
+	for (const struct option_help *o = p->options; o->letter != '\0'; o++)
+		if (o->letter == letter)
+			return o->argument != NULL;
+	return false;
+}
+
+/* Reads "--name", "--name ARG" or "--name=ARG" at argv[optind]; whole names only, so that a new one breaks no script. */
+static int long_option(const struct program *p, int argc, char **argv)
+{
+	const char *word = argv[optind++];
+	size_t n = strcspn(word, "=");
+
+	for (const struct option_long *l = p->longs; l != NULL && l->name != NULL; l++) {
+		if (strlen(l->name) != n - 2 || memcmp(l->name, word + 2, n - 2) != 0)
+			continue;
+		if (!takes_argument(p, l->letter)) {
+			if (word[n] == '=')
+				option_usage(p, "option --%s takes no argument", l->name);
+			return l->letter;
+		}
+		if (word[n] != '=' && optind == argc)
+			option_usage(p, "option --%s needs an argument", l->name);
+		optarg = word[n] == '=' ? argv[optind - 1] + n + 1 : argv[optind++];
+		return l->letter;
+	}
+	option_usage(p, "unknown option %.*s", (int)n, word);
+}
+
+static bool at_long_option(int argc, char **argv)
+{
+	return optind < argc && strncmp(argv[optind], "--", 2) == 0 && argv[optind][2] != '\0';
+}
+
+int option_next(const struct program *p, int argc, char **argv)
+{
+	const char *letters = short_options(p);
 	int c;
 
-	if (letters[0] == '\0') {
-		letters[n++] = '+';
-		letters[n++] = ':';
-		for (const struct option_help *o = p->options; o->letter != '\0' && n < sizeof letters - 6; o++) {
-			letters[n++] = o->letter;
-			if (o->argument != NULL)
-				letters[n++] = ':';
-		}
-		letters[n++] = 'V';
-		if (p->help != '\0')
-			letters[n++] = p->help;
-		letters[n] = '\0';
-		opterr = 0;
-	}
 	if (optind < argc && strcmp(argv[optind], "--help") == 0)
 		print_help(p);
 	if (optind < argc && strcmp(argv[optind], "--version") == 0)
 		c = 'V';
 	else
-		c = getopt(argc, argv, letters);
+		c = at_long_option(argc, argv) ? long_option(p, argc, argv) : getopt(argc, argv, letters);
 	if (c == 'V') {
 		printf("%s (zlmtp) %s\n", p->name, VERSION);
 		exit(fflush(stdout) == 0 ? EX_OK : EX_IOERR);

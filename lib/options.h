@@ -6,9 +6,15 @@
 #define ZL_OPTIONS_H
 
 struct option_help {
-	char letter;
+	char letter;            /* below ' ': an option that has only a long name */
 	const char *argument;   /* its name in the help, NULL if it takes none */
 	const char *text;       /* one line; NULL keeps an option out of the help */
+};
+
+/* A long name for a letter of the table. */
+struct option_long {
+	const char *name;       /* without its "--" */
+	char letter;
 };
 
 struct program {
@@ -18,12 +24,14 @@ struct program {
 	const struct option_help *options;    /* ends with letter 0 */
 	const char *notes;                    /* what stands under the options, or NULL */
 	char help;                            /* the letter that asks for help: 'h', or 0 where only --help does */
+	const struct option_long *longs;      /* ends with name NULL; or NULL */
 };
 
 /*
  * The next option letter as getopt(3) gives it, -1 at the end.  Answers -V and
  * help itself (exit 0) and ends with EX_USAGE on anything that is not in the table.
- * argc and argv must be main's.
+ * argc and argv must be main's.  Where options may follow an operand, step over it by
+ * optind++ and go on asking.
  */
 int option_next(const struct program *program, int argc, char **argv);
 

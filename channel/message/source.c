@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define PIECE ((size_t)64 * 1024)
@@ -60,24 +59,9 @@ static bool measure(struct body *body, struct buf *why)
 	return ok;
 }
 
-enum body_result body_open(struct body *body, const char *path, off_t start, struct buf *why)
+/* Measures an open file from body->start on, and lets go of it if it can be kept. */
+static enum body_result take_file(struct body *body, struct buf *why)
 {
-	struct stat st;
-
-	*body = (struct body){ .start = start };
-	body->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (body->fd < 0) {
-		bool gone = errno == ENOENT;
-
-		buf_addf(why, "message file %s: %s", path, strerror(errno));
-		return gone ? BODY_GONE : BODY_UNREADABLE;
-	}
-	if (fstat(body->fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size < start) {
-		buf_addf(why, "message file %s: not a regular file that reaches to its body at %jd", path, (intmax_t)start);
-		body_close(body);
-		return BODY_UNREADABLE;
-	}
-	body->length = (uint64_t)(st.st_size - start);
 	if (!measure(body, why)) {
 		body_close(body);
 		return BODY_UNREADABLE;
@@ -87,6 +71,56 @@ enum body_result body_open(struct body *body, const char *path, off_t start, str
 		body->fd = -1;
 	}
 	return BODY_OK;
+}
+
+enum body_result body_adopt(struct body *body, int fd, const struct stat *file, struct buf *why)
+{
+	struct stat st;
+
+	*body = (struct body){ .fd = fd };
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		buf_addf(why, "converted message: %s", strerror(errno));
+		body_close(body);
+		return BODY_UNREADABLE;
+	}
+	body->file = *file;
+	body->length = (uint64_t)st.st_size;
+	return take_file(body, why);
+}
+
+uint64_t body_length(const struct body *body)
+{
+	return body->fd < 0 ? body->kept.len : body->length;
+}
+
+bool body_piece(const struct body *body, uint64_t at, struct buf *piece, struct buf *why)
+{
+	size_t left;
+
+	if (body->fd >= 0)
+		return read_piece(body, at, piece, why);
+	left = body->kept.len - (size_t)at;
+	buf_clear(piece);
+	return buf_add(piece, body->kept.data + at, left < PIECE ? left : PIECE);
+}
+
+enum body_result body_open(struct body *body, const char *path, off_t start, struct buf *why)
+{
+	*body = (struct body){ .start = start };
+	body->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (body->fd < 0) {
+		bool gone = errno == ENOENT;
+
+		buf_addf(why, "message file %s: %s", path, strerror(errno));
+		return gone ? BODY_GONE : BODY_UNREADABLE;
+	}
+	if (fstat(body->fd, &body->file) < 0 || !S_ISREG(body->file.st_mode) || body->file.st_size < start) {
+		buf_addf(why, "message file %s: not a regular file that reaches to its body at %jd", path, (intmax_t)start);
+		body_close(body);
+		return BODY_UNREADABLE;
+	}
+	body->length = (uint64_t)(body->file.st_size - start);
+	return take_file(body, why);
 }
 
 void body_close(struct body *body)

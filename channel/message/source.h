@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "channel/message/wire.h"
@@ -21,6 +22,7 @@ struct body {
 	uint64_t length;      /* in the file */
 	uint64_t wire_length; /* on the wire */
 	bool eightbit;
+	struct stat file;     /* as it was opened */
 	struct buf kept;      /* the body in wire form, if it is small */
 };
 
@@ -33,6 +35,19 @@ enum body_result {
 /* Opens a message file and measures the body that begins at `start`.  The caller closes it after BODY_OK. */
 enum body_result body_open(struct body *body, const char *path, off_t start, struct buf *why);
 void body_close(struct body *body);
+
+/*
+ * The same for an open file that the body fills from its first byte on; takes over `fd`.  `file` is what
+ * body->file is to say: the message file it was made from.
+ */
+enum body_result body_adopt(struct body *body, int fd, const struct stat *file, struct buf *why);
+
+/*
+ * The body in pieces of at most 64 kB, from byte `at` of body_length() on: as in the file, or in wire form
+ * if it is kept.  False with `why` set if the file does not give them.
+ */
+uint64_t body_length(const struct body *body);
+bool body_piece(const struct body *body, uint64_t at, struct buf *piece, struct buf *why);
 
 /* A header block in wire form, ready to be sent. */
 struct header {

@@ -5,9 +5,14 @@
 #define ZL_STREAM_H
 
 #include <poll.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "lib/buf.h"
+
+struct tls;
+struct tls_peer;
+struct tls_connection;
 
 enum stream_result {
 	STREAM_OK,            /* *count bytes were moved, at least one */
@@ -19,11 +24,21 @@ enum stream_result {
 
 struct stream {
 	int fd;               /* -1 = closed */
+	struct tls_connection *tls;    /* NULL = in clear */
+	bool more;            /* under TLS: a read has left something that poll(2) does not see; read again */
 	struct buf error;
 };
 
 /* Takes over a connected non-blocking descriptor. */
 void stream_open(struct stream *s, int fd);
+
+/*
+ * From here on all bytes go through TLS (tls_connect() says what `peer` and `name` are).  Nothing may be
+ * read or written before stream_handshake() has returned STREAM_OK; its STREAM_WAIT answers are those of reading.
+ * False with one line in `error`.
+ */
+bool stream_start_tls(struct stream *s, struct tls *tls, struct tls_peer *peer, const char *name);
+enum stream_result stream_handshake(struct stream *s);
 
 enum stream_result stream_read(struct stream *s, char *bytes, size_t size, size_t *count);
 enum stream_result stream_write(struct stream *s, const char *bytes, size_t n, size_t *count);

@@ -38,8 +38,10 @@ void target_destroy(struct target **target)
 
 void target_forget(struct target *t)
 {
+	free(t->canonical);
 	free(t->addresses);
 	free(t->address_lengths);
+	t->canonical = NULL;
 	t->addresses = NULL;
 	t->address_lengths = NULL;
 	t->address_count = 0;
@@ -160,8 +162,7 @@ bool target_resolve(struct target *t, struct buf *why)
 		add_address(t, &un, sizeof un);
 		return true;
 	}
-	if (t->kind == TARGET_LITERAL)
-		hints.ai_flags |= AI_NUMERICHOST;
+	hints.ai_flags |= t->kind == TARGET_LITERAL ? AI_NUMERICHOST : AI_CANONNAME;
 	snprintf(port, sizeof port, "%u", t->port);
 	error = getaddrinfo(t->name, port, &hints, &list);
 	if (error != 0) {
@@ -169,6 +170,8 @@ bool target_resolve(struct target *t, struct buf *why)
 		return false;
 	}
 	take_interleaved(t, list);
+	if (t->kind == TARGET_NAME && list->ai_canonname != NULL)
+		t->canonical = xstrdup(list->ai_canonname);
 	freeaddrinfo(list);
 	return true;
 }

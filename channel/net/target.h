@@ -20,6 +20,7 @@ struct target {
 	enum target_kind kind;
 	char *text;            /* as it was given; names the target in logs */
 	char *name;            /* socket path, address without brackets, or host name */
+	char *canonical;       /* what the resolver calls that host name; NULL without */
 	uint16_t port;
 	struct sockaddr_storage *addresses;    /* in the order to try; from target_resolve() */
 	socklen_t *address_lengths;

@@ -8,7 +8,7 @@
 #include "lib/buf.h"
 #include "lib/text.h"
 
-#define LINE_MAX_KEPT 2000
+#define LINE_MAX_KEPT 8000
 
 bool transcript_open(struct transcript *t, const char *path)
 {

@@ -80,6 +80,8 @@ enum command_result command_mail(struct buf *out, const struct envelope *e, cons
 		if (e->envid != NULL && is_value(e->envid))
 			buf_addf(out, " ENVID=%s", e->envid);
 	}
+	if ((caps->has & CAP_DELIVERBY) && e->by != NULL && is_value(e->by))
+		buf_addf(out, " BY=%s", e->by);
 	if (smtputf8)
 		buf_adds(out, " SMTPUTF8");
 	return end_line(out, start);
@@ -115,6 +117,8 @@ enum command_result command_rcpt(struct buf *out, const struct envelope_recipien
 	buf_addf(out, "RCPT TO:<%s>", r->address);
 	if ((caps->has & CAP_DSN) && r->notify != NULL)
 		buf_addf(out, " NOTIFY=%s", r->notify);
+	if ((caps->has & CAP_IGNOREQUOTA) && r->ignore_quota)
+		buf_adds(out, " IGNOREQUOTA");
 	plain = out->len;
 	if (caps->has & CAP_DSN)
 		add_orcpt(out, r);

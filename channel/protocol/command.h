@@ -20,12 +20,14 @@ struct envelope {
 	uint64_t size;            /* bytes on the wire, without dot stuffing */
 	const char *envid;        /* xtext, or NULL */
 	const char *ret;          /* "FULL", "HDRS" or NULL */
+	const char *by;           /* by-value of RFC 2852 with the time that is left, or NULL */
 };
 
 struct envelope_recipient {
 	const char *address;
 	const char *notify;       /* value for NOTIFY= (RFC 3461), or NULL */
 	const char *orcpt;        /* "type;xtext", or NULL: made from the address */
+	bool ignore_quota;        /* ask Cyrus to deliver over quota */
 };
 
 enum command_result {

@@ -1,14 +1,15 @@
 #include "channel/protocol/opening.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "channel/protocol/command.h"
 
 #define WORDS_MAX 1000
 
-void opening_init(struct opening *o, const struct opening_options *options)
+void opening_init(struct opening *o, const struct opening_options *options, const struct opening_demands *demands)
 {
-	*o = (struct opening){ .options = options, .stage = STAGE_GREETING };
+	*o = (struct opening){ .options = options, .demands = *demands, .stage = STAGE_GREETING };
 }
 
 void opening_free(struct opening *o)
@@ -16,36 +17,171 @@ void opening_free(struct opening *o)
 	buf_free(&o->why);
 }
 
+/* ---- failures ---- */
+
+/* Our own decision; `why` may be filled already, then `words` is NULL. */
+static enum opening_next give_up(struct opening *o, enum stage stage, const char *status, const char *words)
+{
+	o->stage = stage;
+	o->code = 0;
+	snprintf(o->status, sizeof o->status, "%s", status);
+	if (words != NULL) {
+		buf_clear(&o->why);
+		buf_adds(&o->why, words);
+	}
+	return OPENING_FAILED;
+}
+
 /* The server does not want us now.  Whatever its code says, no recipient is to blame. */
 static enum opening_next refused(struct opening *o, const struct reply *reply)
 {
-	const char *status = policy_status(reply, OUTCOME_DEFERRED);
-
 	o->code = reply->code;
-	memcpy(o->status, status, strlen(status) + 1);
+	snprintf(o->status, sizeof o->status, "%s", policy_status(reply, OUTCOME_DEFERRED));
 	buf_clear(&o->why);
-	reply_words(reply, &o->why, WORDS_MAX);
+	if (opening_hides(o, reply))
+		buf_adds(&o->why, "(the server's words are withheld: they repeat what must stay secret)");
+	else
+		reply_words(reply, &o->why, WORDS_MAX);
 	return OPENING_FAILED;
 }
+
+static enum opening_next out_of_step(struct opening *o, const struct reply *reply)
+{
+	buf_clear(&o->why);
+	buf_addf(&o->why, "the server answered %s with %d", stage_name(o->stage), reply->code);
+	return give_up(o, o->stage, "4.5.0", NULL);
+}
+
+void opening_lost(struct opening *o, const char *why)
+{
+	if (o->cancelled)
+		give_up(o, o->stage, "4.7.0", NULL);
+	else
+		give_up(o, o->stage, "4.4.2", why);
+}
+
+bool opening_hides(const struct opening *o, const struct reply *reply)
+{
+	const struct auth *auth = o->demands.auth;
+
+	if (o->stage != STAGE_AUTH || auth == NULL)
+		return false;
+	return reply->code == 334 || auth->reveals(auth->run, buf_str(&reply->lines), reply->lines.len);
+}
+
+/* ---- commands ---- */
 
 static enum opening_next send_lhlo(struct opening *o, struct buf *out)
 {
 	o->stage = STAGE_LHLO;
 	if (command_line(out, "LHLO", o->options->name))
 		return OPENING_WAIT;
-	o->code = 0;
-	strcpy(o->status, "4.3.5");
-	buf_clear(&o->why);
-	buf_adds(&o->why, "our own name cannot be written in a command");
-	return OPENING_FAILED;
+	return give_up(o, STAGE_LHLO, "4.3.5", "our own name cannot be written in a command");
 }
+
+static enum opening_next send_starttls(struct opening *o, struct buf *out)
+{
+	o->stage = STAGE_STARTTLS;
+	buf_adds(out, "STARTTLS\r\n");
+	return OPENING_WAIT;
+}
+
+static enum opening_next send_auth(struct opening *o, struct buf *out)
+{
+	const struct auth *auth = o->demands.auth;
+	const char *mechanism = auth->choose(auth->run, o->caps.auth, o->demands.guarded, &o->why);
+
+	if (mechanism == NULL)
+		return give_up(o, STAGE_AUTH, "4.7.4", NULL);
+	o->stage = STAGE_AUTH;
+	buf_addf(out, "AUTH %s\r\n", mechanism);
+	return OPENING_WAIT;
+}
+
+/* What comes behind LHLO, in this order: encryption, then authentication. */
+static enum opening_next after_lhlo(struct opening *o, struct buf *out)
+{
+	if (!o->demands.encrypted) {
+		if (o->demands.starttls != STARTTLS_NEVER && (o->caps.has & CAP_STARTTLS))
+			return send_starttls(o, out);
+		if (o->demands.starttls == STARTTLS_DEMANDED)
+			return give_up(o, STAGE_STARTTLS, "4.7.4", "TLS is demanded, but the server does not offer STARTTLS");
+	}
+	if (o->demands.auth != NULL)
+		return send_auth(o, out);
+	return OPENING_READY;
+}
+
+enum opening_next opening_encrypted(struct opening *o, struct buf *out)
+{
+	o->demands.encrypted = true;
+	o->demands.guarded = true;
+	o->caps = (struct caps){ 0 };
+	return send_lhlo(o, out);
+}
+
+/* ---- AUTH ---- */
+
+/* The words of a challenge: its first line, as far as there is one. */
+static enum opening_next take_challenge(struct opening *o, const struct reply *reply, struct buf *out)
+{
+	const struct auth *auth = o->demands.auth;
+	struct buf challenge = { 0 };
+	size_t before = out->len;
+	bool ok;
+
+	buf_add(&challenge, buf_str(&reply->lines), strcspn(buf_str(&reply->lines), "\n"));
+	buf_clear(&o->why);
+	ok = auth->respond(auth->run, buf_str(&challenge), out, &o->why);
+	buf_free(&challenge);
+	if (ok) {
+		o->secret_out = true;
+	} else {
+		out->len = before;
+		buf_adds(out, "*");
+		o->cancelled = true;
+	}
+	buf_adds(out, "\r\n");
+	return OPENING_WAIT;
+}
+
+static enum opening_next auth_reply(struct opening *o, const struct reply *reply, struct buf *out)
+{
+	const struct auth *auth = o->demands.auth;
+
+	o->secret_out = false;
+	if (o->cancelled)
+		return give_up(o, STAGE_AUTH, "4.7.0", NULL);
+	if (reply->code == 334)
+		return take_challenge(o, reply, out);
+	if (reply->code >= 400)
+		return refused(o, reply);
+	if (reply->code >= 300)
+		return out_of_step(o, reply);
+	if (!auth->complete(auth->run))
+		return give_up(o, STAGE_AUTH, "4.7.0", "the server said yes before the authentication was complete");
+	return OPENING_READY;
+}
+
+/* ---- replies ---- */
 
 enum opening_next opening_reply(struct opening *o, const struct reply *reply, struct buf *out)
 {
+	if (o->stage == STAGE_AUTH)
+		return auth_reply(o, reply, out);
 	if (reply->code >= 300)
 		return refused(o, reply);
-	if (o->stage == STAGE_GREETING)
+	switch (o->stage) {
+	case STAGE_GREETING:
 		return send_lhlo(o, out);
-	caps_parse(&o->caps, reply, o->options->ignore_caps);
-	return OPENING_READY;
+	case STAGE_LHLO:
+		caps_parse(&o->caps, reply, o->options->ignore_caps);
+		/* what guards the connection is no matter of taste */
+		if (o->options->ignore_all)
+			o->caps.has &= CAP_STARTTLS | CAP_AUTH;
+		return after_lhlo(o, out);
+	default:
+		break;
+	}
+	return reply->code == 220 ? OPENING_START_TLS : out_of_step(o, reply);
 }

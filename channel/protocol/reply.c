@@ -46,7 +46,6 @@ static void keep_text(struct reply *reply, const char *text)
 	length = strlen(text);
 	if (length > REPLY_TEXT_MAX)
 		length = REPLY_TEXT_MAX;
-	/* a NUL in the line hides what follows it: nobody needs that text */
 	kept = buf_add(&reply->lines, text, length) && buf_addc(&reply->lines, '\n');
 	if (!kept)
 		reply->lines.limit = reply->lines.len;     /* full: nothing shorter may slip in behind */
@@ -69,6 +68,9 @@ static enum reply_result take_line(struct reply_parser *p)
 
 	if (p->line.len > 0 && p->line.data[p->line.len - 1] == '\r')
 		p->line.data[--p->line.len] = '\0';
+	/* text for people: a NUL must not hide what stands behind it */
+	for (char *nul; (nul = memchr(buf_str(&p->line), '\0', p->line.len)) != NULL;)
+		*nul = ' ';
 	if (!begins_with_code(&p->line)) {
 		p->reply.lines.limit = 0;
 		buf_clear(&p->reply.lines);

@@ -49,7 +49,7 @@ struct control_recipient {
 	const char *user;
 	const char *privilege;
 	size_t sender;            /* index into senders; CONTROL_NONE if no s line stands above */
-	size_t header;            /* index into headers; CONTROL_NONE if no m block stands below */
+	size_t header;            /* index into headers; always there, a file without is damaged */
 	off_t dsn_offset;         /* of the 'N' letter of its line, -1 without */
 	unsigned notify;          /* NOTIFY_ bits; NOTIFY_FAILURE without an N line or NOTIFY= */
 	bool notify_given;        /* NOTIFY= was there and named at least one known word */
@@ -71,8 +71,8 @@ struct control_diagnostic {
 struct control {
 	char *name;               /* as it was asked for */
 	uint64_t id;              /* leading number of the base name: ID of reports */
-	int fd;                   /* open for reading, writing and appending; -1 when parsed from memory */
-	const char *message;      /* value of the i line, NULL without */
+	int fd;                   /* open for reading and writing, not O_APPEND; -1 when parsed from memory */
+	const char *message;      /* value of the i line: begins with a digit, no slash */
 	off_t body_offset;        /* value of the o line */
 	const char *log_ident;    /* l line, NULL without */
 	const char *verbose;      /* v line, NULL without */
@@ -99,7 +99,7 @@ enum control_result {
 };
 
 /*
- * Opens and reads control file `name` (relative names are relative to the
+ * Opens and reads control file `name`; symbolic links are not followed (relative names are relative to the
  * working directory, which is $POSTOFFICE/transport).  On CONTROL_OK *control must
  * be given to control_close(); otherwise *control is NULL and `why` holds one
  * line of text for people.
@@ -119,7 +119,7 @@ void control_close(struct control **control);
 /*
  * The path of the message file as seen from $POSTOFFICE/transport: "../queue/",
  * the hash prefix of the control file's name, the i line (spool.md section 2).
- * Allocated; NULL if there is no i line.
+ * Allocated.
  */
 char *control_message_path(const struct control *control);
 

@@ -30,9 +30,10 @@ struct notary {
 void notary_add(struct buf *out, const struct notary *notary);
 
 /*
- * Appends one d line in one write with O_APPEND and syncs the file.  `text` may hold CR as
- * line break; LF becomes CR.  False with errno: nothing or a partial line was
- * written and nobody else's line was touched.
+ * Appends one d line in one write with O_APPEND (set on `fd` for that moment only, since tags
+ * go through the same descriptor) and syncs the file.  `text` may hold CR as line break; LF
+ * becomes CR; it is cut at 8000 bytes.  False with errno: nothing or a partial line was
+ * written and nobody else's line was touched; the next line begins on a line of its own.
  */
 bool diagnostic_append(int fd, off_t recipient, off_t header, off_t dsn, int64_t now, const struct notary *notary,
                        const char *text);

@@ -1,6 +1,9 @@
 /*
  * The lock and result mark of one recipient: 7 bytes in place in the control
  * file (spool.md sections 5 and 8).  Byte-compatible with ZMailer's lockaddr.
+ *
+ * `fd` must not be O_APPEND: on Linux pwrite(2) would then append.  control_open()
+ * gives such a descriptor.
  */
 #ifndef ZL_TAG_H
 #define ZL_TAG_H
@@ -12,7 +15,7 @@
 enum tag_result {
 	TAG_OK,
 	TAG_TAKEN,     /* the tag in the file is not the expected one; nothing was written */
-	TAG_ERROR,     /* I/O trouble, errno set */
+	TAG_ERROR,     /* I/O trouble, errno set; EBADMSG if no recipient line stands there */
 };
 
 /*
@@ -35,7 +38,7 @@ enum tag_result tag_unlock(int fd, off_t offset, pid_t pid, char mark);
 
 /*
  * For the scheduler's side only: frees a lock whose holder is gone (spool.md
- * section 11).  TAG_TAKEN if the holder lives.
+ * section 11).  TAG_OK if it is not locked any more, TAG_TAKEN if the holder lives.
  */
 enum tag_result tag_break_stale(int fd, off_t offset);
 

@@ -1,8 +1,9 @@
 /*
  * The map interface: one question, three answers.
  *
- * A back end is a constant table of functions; `struct map` is an open map with what is known about
- * where it comes from.  Only map_open() knows the list of back ends.
+ * A back end is a constant table of functions; `struct map` is a map with what is known about where it comes from.
+ * Only map_open() knows the list of back ends.  Everything here reads; maps are written by db/source/build.h (whole
+ * files) and by the live updater (in place).
  */
 #ifndef ZL_MAP_H
 #define ZL_MAP_H
@@ -28,62 +29,156 @@ enum map_answer {
 #define MAP_MUST_LOOK __attribute__((warn_unused_result))
 
 struct map;
+struct stamp;
 
-/* Where an open map comes from. */
+/* What map_walk() calls for each record; neither key nor value counts its NUL.  False stops the walk. */
+typedef bool map_each(void *context, const char *key, size_t key_length, const char *value, size_t value_length);
+
+/*
+ * Where a map comes from.  `source` and `type` are known from map_open() on; the rest describes the file that
+ * answered last and is zero until one was opened.
+ */
 struct map_provenance {
-	const char *source;     /* what was opened: path, or URI */
-	const char *type;       /* "btree", "bhash", "lmdb", "unordered", "ldap", ... */
+	const char *source;          /* what is opened: the path with its suffix, or a URI */
+	const char *type;            /* "btree", "bhash", "lmdb", "unordered", "ldap", ... */
 	uid_t owner;
 	mode_t mode;
-	int64_t modified;       /* seconds since 1970; 0 if it has no such time */
+	dev_t device;
+	ino_t inode;
+	int64_t modified;            /* nanoseconds since 1970; 0 if it has no such time */
+	int64_t size;                /* bytes */
+	const struct stamp *stamp;   /* how newdb built it (stamp.h), NULL if the map does not say */
 };
 
+/* What became of a map since it was opened, or since this was asked last. */
+enum map_change {
+	MAP_SAME,
+	MAP_CHANGED,     /* it may answer otherwise; what is open sees that */
+	MAP_REPLACED,    /* it must be opened anew */
+};
+
+/* The records of a map that is to be made, in ascending order of keys; lengths without NUL. */
+struct map_load {
+	uint64_t records;
+	uint64_t bytes;         /* of keys and values with their NULs */
+	bool (*next)(void *context, const char **key, size_t *key_length, const char **value, size_t *value_length);
+	void *context;
+};
+
+/*
+ * A back end.  The functions get a map whose path and config are set; trouble is told by map_fail() and leaves
+ * nothing open.  Only `open`, `find` and `close` must be there.
+ */
 struct map_operations {
 	const char *type;
-	const char *suffix;     /* of files of this type: ".db", ".lmdb", "" */
+	const char *suffix;     /* of files of this type: ".db", ".lmdb"; "" where the path is taken as it stands */
 
-	/*
-	 * Opens for reading.  `config` is the -C file or NULL.  Returns 0, or an exit code of <sysexits.h>
-	 * with `why` set: EX_CONFIG, EX_NOINPUT, EX_TEMPFAIL ...
-	 */
-	int (*open)(struct map *map, const char *path, const char *config, struct buf *why);
+	/* Looks at the config file, once; opens no map.  0, or an exit code of <sysexits.h> with map_fail(). */
+	int (*prepare)(struct map *map);
 
-	/* `key` as it stands, `length` bytes without NUL.  The value is added to `value` without its NUL. */
+	/* Opens for reading and fills in the provenance.  False: the next lookup tries again. */
+	bool (*open)(struct map *map);
+
+	/* `key` as it stands, `length` bytes and a NUL that does not count.  Adds the value to `value` without its NUL. */
 	enum map_answer (*find)(struct map *map, const char *key, size_t length, struct buf *value) MAP_MUST_LOOK;
 
-	/*
-	 * Walks over all records in the store's order.  The callback returns false to stop.  MAP_FOUND at the end,
-	 * MAP_COULD_NOT_TELL on trouble.  NULL where a type cannot be walked (ldap).
-	 */
-	enum map_answer (*walk)(struct map *map,
-	                        bool (*each)(void *context, const char *key, size_t key_length,
-	                                     const char *value, size_t value_length),
-	                        void *context) MAP_MUST_LOOK;
+	/* NULL where a type cannot be walked (ldap). */
+	enum map_answer (*walk)(struct map *map, map_each *each, void *context) MAP_MUST_LOOK;
+
+	/* NULL: it never changes. */
+	enum map_change (*changed)(struct map *map);
 
 	void (*close)(struct map *map);
+
+	/* Frees what prepare() made, after close(). */
+	void (*forget)(struct map *map);
+
+	/*
+	 * Fills the empty file `path`; NULL where files of this type are not made here.  0, or an exit code of
+	 * <sysexits.h> with `why` set.  Nothing is synced, the caller has the file open anyway.
+	 */
+	int (*load)(const char *path, const struct map_load *load, struct buf *why);
+	size_t longest_key;     /* with its NUL; 0 for no limit */
 };
 
 struct map {
 	const struct map_operations *operations;
 	struct map_provenance provenance;
+	char *path;             /* with suffix */
+	char *config;           /* the -C file, or NULL */
 	struct buf error;       /* why the last answer was MAP_COULD_NOT_TELL */
-	void *state;            /* the back end's own */
+	bool is_open;
+	int64_t retry;          /* clock_ms() before which a map that could not be opened is not tried again */
+	struct stamp *stamp;    /* what provenance.stamp points to */
+	void *settings;         /* the back end's own, from prepare() to forget() */
+	void *state;            /* the back end's own, from open() to close() */
 };
 
 /*
- * Opens map `path` (without suffix: the type adds its own) of `type` for reading.  Returns NULL with `why` set and
- * *status an exit code of <sysexits.h>: EX_CONFIG for an unknown type or a bad config, EX_TEMPFAIL
- * where a lookup would be "could not tell".
+ * Names a map; nothing but its config file is read, it opens at the first lookup.  The type adds its suffix to
+ * `path` unless it ends in the suffix of a map type already.  `config` is the -C file or NULL.  Returns NULL with `why` and *status
+ * (<sysexits.h>) set: EX_CONFIG for a bad or unreadable config, EX_UNAVAILABLE for an unknown type.
  */
 struct map *map_open(const char *type, const char *path, const char *config, int *status, struct buf *why);
 
+/* The same for a file of any name: `path` is opened as it stands, in no environment. */
+struct map *map_open_file(const char *type, const char *path, int *status, struct buf *why);
+
 /*
- * A map that opens at its first lookup and again after trouble: a map that cannot be opened
- * answers MAP_COULD_NOT_TELL to every key, and never "not found".
+ * Looks up `key`; on MAP_FOUND its value is added to `value`, on the other answers `value` stays as it was.  A map
+ * that is missing, damaged or out of reach answers MAP_COULD_NOT_TELL to every key and never "not found"; it is opened again by
+ * a later lookup, at most once a second.
  */
 enum map_answer map_find(struct map *map, const char *key, struct buf *value) MAP_MUST_LOOK;
 
+/*
+ * True for keys that begin with NUL, counted with their last NUL or without: records of our programs about the map (its
+ * stamp, the state of an updater), which no lookup can ask for.  An empty key is none.
+ */
+bool map_is_note(const char *key, size_t n);
+
+/*
+ * Calls `each` for all records in the store's order, but for notes.  MAP_FOUND at the end or when `each` stopped
+ * it; MAP_COULD_NOT_TELL on trouble or where the type cannot be walked; never MAP_NOT_FOUND.
+ */
+enum map_answer map_walk(struct map *map, map_each *each, void *context) MAP_MUST_LOOK;
+
+/*
+ * The -m check: true if answers given so far may be out of date (caches are to be emptied).  A file that was
+ * replaced is opened anew by the next lookup.
+ */
+bool map_refresh(struct map *map);
+
+/* Opens the map now if it is not open.  False with map_error(). */
+bool map_ready(struct map *map);
+
+/* One line that names the map and what is wrong; "" if nothing was. */
 const char *map_error(const struct map *map);
+
+/* Closes and frees; clears the caller's pointer.  Harmless on NULL. */
 void map_close(struct map **map);
+
+/* The table of a type, whatever the case of its name; NULL for an unknown type. */
+const struct map_operations *map_type(const char *type);
+
+/* The suffix that files of `type` have, "" if they have none; NULL for an unknown type. */
+const char *map_suffix(const char *type);
+
+/* ---- for back ends ---- */
+
+/* Puts "SOURCE: text" into map->error, in printable form.  Returns MAP_COULD_NOT_TELL. */
+enum map_answer map_fail(struct map *map, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Fills in the file part of the provenance from an open file; false with map_fail(). */
+bool map_provenance_of(struct map *map, int fd);
+
+/* Compares the provenance with what the path names now, and brings the times in it up to date. */
+enum map_change map_file_change(struct map *map);
+
+/* Fills in provenance.stamp from a stored value; nothing if it is none.  map_close() frees it. */
+void map_stamp_from(struct map *map, const char *value, size_t n);
+
+extern const struct map_operations map_btree, map_bhash, map_lmdb, map_ldap, map_unordered, map_ordered;
+extern const struct map_operations map_inline, map_constant, map_failing, map_failing_nth, map_slow;
 
 #endif

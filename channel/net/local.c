@@ -1,0 +1,68 @@
+#include "channel/net/local.h"
+
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <strings.h>
+
+#include "channel/net/target.h"
+#include "lib/text.h"
+
+static bool of_interface(const char *name, sa_family_t family, struct sockaddr_storage *address, socklen_t *length)
+{
+	struct ifaddrs *list;
+	bool found = false;
+
+	if (getifaddrs(&list) < 0)
+		return false;
+	for (const struct ifaddrs *i = list; i != NULL && !found; i = i->ifa_next) {
+		sa_family_t is = i->ifa_addr ? i->ifa_addr->sa_family : AF_UNSPEC;
+
+		if (strcmp(i->ifa_name, name) != 0 || (is != AF_INET && is != AF_INET6) || (family != 0 && is != family))
+			continue;
+		*length = is == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+		memcpy(address, i->ifa_addr, *length);
+		found = true;
+	}
+	freeifaddrs(list);
+	return found;
+}
+
+static bool interface(const char *text, struct sockaddr_storage *address, socklen_t *length, struct buf *why)
+{
+	sa_family_t family = AF_UNSPEC;
+
+	if (strncasecmp(text, "v4:", 3) == 0)
+		family = AF_INET, text += 3;
+	else if (strncasecmp(text, "v6:", 3) == 0)
+		family = AF_INET6, text += 3;
+	if (of_interface(text, family, address, length))
+		return true;
+	buf_addf(why, "no interface %s with such an address", text);
+	return false;
+}
+
+bool local_address(const char *text, struct sockaddr_storage *address, socklen_t *length, struct buf *why)
+{
+	struct target *literal;
+
+	memset(address, 0, sizeof *address);
+	*length = 0;
+	if (ascii_equal(text, "any") || ascii_equal(text, "any6"))
+		return true;
+	if (strncasecmp(text, "iface:", 6) == 0)
+		return interface(text + 6, address, length, why);
+	if (text[0] != '[') {
+		buf_addf(why, "%s: expected any, any6, [address] or iface:NAME", text);
+		return false;
+	}
+	literal = target_create(text, 0, why);
+	if (literal == NULL || !target_resolve(literal, why)) {
+		target_destroy(&literal);
+		return false;
+	}
+	*address = literal->addresses[0];
+	*length = literal->address_lengths[0];
+	target_destroy(&literal);
+	return true;
+}

@@ -1,0 +1,136 @@
+#include "channel/record.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "lib/buf.h"
+#include "lib/clock.h"
+#include "lib/text.h"
+
+/* A value longer than this is cut, so that a line fits into what syslog daemons take. */
+#define VALUE_MAX 1000
+
+void record_open(struct record *record)
+{
+	if (record->syslog)
+		openlog("lmtp", LOG_PID | LOG_NDELAY, LOG_MAIL);
+}
+
+static const char *outcome_name(enum outcome outcome)
+{
+	switch (outcome) {
+	case OUTCOME_DELIVERED: return "delivered";
+	case OUTCOME_FAILED: return "failed";
+	case OUTCOME_DEFERRED:
+	case OUTCOME_NONE: break;
+	}
+	return "deferred";
+}
+
+/* The bytes that make quotes unnecessary; the common case is added as it stands. */
+static bool is_plain(const char *value, size_t *length)
+{
+	const char *p = value;
+
+	while (*p > ' ' && *p < 127 && *p != '"' && *p != '\\' && *p != '=')
+		p++;
+	*length = (size_t)(p - value);
+	return *p == '\0' && *length > 0 && *length <= VALUE_MAX;
+}
+
+/* Bare if it is a plain word, else in double quotes with \ before " and \. */
+static void add_value(struct buf *line, const char *value)
+{
+	struct buf clean = { 0 };
+	size_t n;
+
+	if (is_plain(value, &n)) {
+		buf_add(line, value, n);
+		return;
+	}
+	text_add_clean_string(&clean, value, VALUE_MAX);
+	buf_addc(line, '"');
+	for (const char *p = buf_str(&clean); *p != '\0'; p++) {
+		if (*p == '"' || *p == '\\')
+			buf_addc(line, '\\');
+		buf_addc(line, *p);
+	}
+	buf_addc(line, '"');
+	buf_free(&clean);
+}
+
+static void add_field(const struct record *record, struct buf *line, const char *key, const char *value)
+{
+	if (record->format == RECORD_JSON) {
+		buf_addf(line, "%s\"%s\":", line->len > 1 ? "," : "", key);
+		text_add_json(line, value, strlen(value));
+		return;
+	}
+	if (line->len > 0)
+		buf_addc(line, ' ');
+	buf_adds(line, key);
+	buf_addc(line, '=');
+	add_value(line, value);
+}
+
+static void add_seconds(struct buf *out, int64_t ms)
+{
+	ms = ms < 0 ? 0 : ms;
+	buf_addf(out, "%s%" PRId64 ".%03d", out->len > 0 ? "/" : "", ms / 1000, (int)(ms % 1000));
+}
+
+static void add_delays(const struct record *record, struct buf *line, const struct record_entry *e)
+{
+	struct buf text = { 0 };
+	int64_t now = clock_ms();
+
+	add_seconds(&text, (e->begun_at ? e->begun_at : now) - e->received_at);
+	add_seconds(&text, e->connection ? e->connection->connect_ms : 0);
+	add_seconds(&text, e->connection ? e->connection->opening_ms : 0);
+	add_seconds(&text, e->begun_at ? (e->sent_at ? e->sent_at : now) - e->begun_at : 0);
+	add_seconds(&text, e->sent_at ? now - e->sent_at : 0);
+	add_field(record, line, "delays", buf_str(&text));
+	buf_free(&text);
+}
+
+static void compose(const struct record *record, struct buf *line, const struct record_entry *e)
+{
+	const struct result *r = e->result;
+	char number[24];
+
+	if (record->format == RECORD_JSON)
+		buf_addc(line, '{');
+	snprintf(number, sizeof number, "%" PRIu64, e->message);
+	add_field(record, line, "message", number);
+	add_field(record, line, "spool", e->spool ? e->spool : "-");
+	add_field(record, line, "recipient", e->recipient);
+	add_field(record, line, "orcpt", e->orcpt ? e->orcpt : "-");
+	add_field(record, line, "outcome", outcome_name(r->outcome));
+	add_field(record, line, "stage", stage_name(r->stage));
+	snprintf(number, sizeof number, "%d", r->remote ? r->code : 0);
+	add_field(record, line, "code", number);
+	add_field(record, line, "status", r->status);
+	add_field(record, line, "words", r->words);
+	add_field(record, line, "peer", e->connection ? e->connection->peer : "-");
+	add_field(record, line, "session", e->connection && e->connection->session[0] ? e->connection->session : "-");
+	add_field(record, line, "tls", e->connection && e->connection->tls[0] ? e->connection->tls : "-");
+	add_delays(record, line, e);
+	add_field(record, line, "maybe_duplicate", r->maybe_duplicate ? "yes" : "no");
+	if (record->format == RECORD_JSON)
+		buf_addc(line, '}');
+}
+
+void record_add(const struct record *record, const struct record_entry *entry)
+{
+	struct buf line = { 0 };
+
+	if (!record->syslog && record->transcript->fd < 0)
+		return;
+	compose(record, &line, entry);
+	if (record->syslog)
+		syslog(LOG_INFO, "%s", line.data);
+	transcript_add(record->transcript, '#', line.data, line.len);
+	buf_free(&line);
+}

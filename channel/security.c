@@ -1,0 +1,180 @@
+#include "config.h"
+#include "channel/security.h"
+
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "channel/net/secrets.h"
+
+/* LOGIN first: it is what the original speaks, so every server in use knows it. */
+#if HAVE_SASL
+#define DEFAULT_ORDER "login,plain,scram-sha-256,external"
+#else
+#define DEFAULT_ORDER "login,plain,external"
+#endif
+
+void security_init(struct security *sec)
+{
+	*sec = (struct security){ 0 };
+	sasl_order_parse(DEFAULT_ORDER, &sec->order);
+}
+
+void security_free(struct security *sec)
+{
+	tls_destroy(&sec->tls);
+	tlsconf_free(&sec->conf);
+}
+
+/* ---- the command line ---- */
+
+bool security_set_tls(struct security *sec, const char *value)
+{
+	static const char *const words[] = {
+		[TLS_WISH_NONE] = "none", [TLS_WISH_MAY] = "may", [TLS_WISH_MUST] = "must", [TLS_WISH_VERIFY] = "verify",
+	};
+
+	for (size_t i = TLS_WISH_NONE; i < sizeof words / sizeof words[0]; i++) {
+		if (strcmp(value, words[i]) == 0) {
+			sec->wish = (enum tls_wish)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool security_set_auth(struct security *sec, const char *value)
+{
+	return sasl_order_parse(value, &sec->order);
+}
+
+static bool contradicts(const struct security *sec, struct buf *why)
+{
+	if (sec->wish == TLS_WISH_NONE && sec->conf.wrapped)
+		buf_addf(why, "-O tls=none contradicts tls-wrapped in %s", sec->tls_path);
+	else if (sec->wish == TLS_WISH_VERIFY && sec->conf.verify == TLS_VERIFY_NONE)
+		buf_addf(why, "-O tls=verify contradicts tls-verify none in %s", sec->tls_path);
+	else
+		return false;
+	return true;
+}
+
+/* How far a certificate is checked if the file does not say it.  Who wrote a file wants more than chance. */
+static enum tls_verify default_verify(const struct security *sec)
+{
+	if (sec->wish == TLS_WISH_VERIFY || sec->conf.peer_name != NULL)
+		return TLS_VERIFY_NAME;
+	if (sec->conf.fingerprint_count > 0)
+		return TLS_VERIFY_NONE;
+	return sec->tls_path != NULL ? TLS_VERIFY_NAME : TLS_VERIFY_NONE;
+}
+
+/* A check that was asked for is worth nothing if a server passes it by not offering TLS. */
+static bool check_is_asked_for(const struct tlsconf *conf)
+{
+	return conf->verify == TLS_VERIFY_CHAIN || conf->verify == TLS_VERIFY_NAME || conf->peer_name != NULL ||
+	       conf->fingerprint_count > 0;
+}
+
+static enum starttls decide_starttls(const struct security *sec)
+{
+	switch (sec->wish) {
+	case TLS_WISH_NONE:
+		return STARTTLS_NEVER;
+	case TLS_WISH_MAY:
+		return STARTTLS_IF_OFFERED;
+	case TLS_WISH_MUST:
+	case TLS_WISH_VERIFY:
+		return STARTTLS_DEMANDED;
+	case TLS_WISH_UNSAID:
+		break;
+	}
+	return sec->conf.demanded || check_is_asked_for(&sec->conf) ? STARTTLS_DEMANDED : STARTTLS_IF_OFFERED;
+}
+
+bool security_start(struct security *sec, struct buf *why)
+{
+	if (sec->secrets_path != NULL)
+		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	if (sec->tls_path != NULL && !tlsconf_read(&sec->conf, sec->tls_path, why))
+		return false;
+	if (contradicts(sec, why))
+		return false;
+	sec->starttls = decide_starttls(sec);
+	if (sec->conf.verify == TLS_VERIFY_UNSAID)
+		sec->conf.verify = default_verify(sec);
+	if (sec->wish == TLS_WISH_NONE)
+		return true;
+	sec->tls = tls_create(&sec->conf, why);
+	if (sec->tls == NULL && sec->tls_path != NULL)
+		buf_addf(why, " (in %s)", sec->tls_path);
+	return sec->tls != NULL;
+}
+
+/* ---- a connection ---- */
+
+const char *security_name(const struct target *target)
+{
+	return target->kind == TARGET_UNIX ? NULL : target->name;
+}
+
+bool security_look_up(const struct security *sec, const struct target *target, struct sasl_run **run,
+                      struct buf *why)
+{
+	const char *names[] = { target->kind == TARGET_UNIX ? target->text : target->name, target->canonical, NULL };
+	struct secret secret = { 0 };
+
+	*run = NULL;
+	if (sec->secrets_path != NULL) {
+		switch (secrets_find(sec->secrets_path, sec->channel, names, &secret, why)) {
+		case SECRETS_FOUND:
+			*run = sasl_run_create(&sec->order, &secret);
+			return true;
+		case SECRETS_UNCLEAR:
+			return false;
+		case SECRETS_NONE:
+			break;
+		}
+	}
+	if (sasl_order_is_external(&sec->order))
+		*run = sasl_run_create(&sec->order, NULL);
+	return true;
+}
+
+static const char *choose(void *run, const char *offered, bool guarded, struct buf *why)
+{
+	return sasl_run_choose(run, offered, guarded, why);
+}
+
+static bool respond(void *run, const char *challenge, struct buf *out, struct buf *why)
+{
+	return sasl_run_respond(run, challenge, out, why);
+}
+
+static bool complete(void *run)
+{
+	return sasl_run_complete(run);
+}
+
+static bool reveals(void *run, const char *bytes, size_t n)
+{
+	return sasl_run_reveals(run, bytes, n);
+}
+
+struct opening_demands security_demands(const struct security *sec, const struct target *target,
+                                        struct sasl_run *run, struct auth *auth)
+{
+	struct opening_demands demands = {
+		.starttls = sec->starttls,
+		.encrypted = sec->conf.wrapped,
+		.guarded = sec->conf.wrapped || sec->cleartext || target_is_local(target),
+	};
+
+	/* on a socket nobody listens: encryption is for those who insist */
+	if (target->kind == TARGET_UNIX && sec->starttls == STARTTLS_IF_OFFERED)
+		demands.starttls = STARTTLS_NEVER;
+	if (run != NULL) {
+		*auth = (struct auth){ run, choose, respond, complete, reveals };
+		demands.auth = auth;
+	}
+	return demands;
+}

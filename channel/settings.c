@@ -1,0 +1,459 @@
+#include "channel/settings.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "channel/net/local.h"
+#include "channel/spool/tag.h"
+#include "lib/alloc.h"
+#include "lib/log.h"
+#include "lib/options.h"
+#include "lib/parse.h"
+#include "lib/zenv.h"
+
+/* SMTP's own port: LMTP must never be meant by it (RFC 2033 section 5). */
+#define PORT_SMTP 25
+
+static const struct option_help options[] = {
+	{ '1', NULL, "close the connection after each transaction" },
+	{ '7', NULL, "take the server for a 7-bit one; twice: for one without any extension" },
+	{ '8', NULL, "take the server for an 8-bit one, and decode quoted-printable text" },
+	{ 'A', "FILE", "authenticate as smtp-auth-secrets(5) FILE says" },
+	{ 'c', "CHANNEL", "deliver recipients of this channel (default smtp)" },
+	{ 'F', "TARGET", "deliver everything there: UNIX:/path, [address], [address]:port or name" },
+	{ 'h', "NAME", "our name in LHLO (default: this host's name)" },
+	{ 'H', NULL, "leave 8-bit header fields alone, also towards a 7-bit server" },
+	{ 'l', "FILE", "append a protocol log to FILE" },
+	{ 'L', "ADDRESS", "local address: any, any6, [address], iface:NAME, iface:v4:NAME, iface:v6:NAME" },
+	{ 'O', "KEY[=VALUE]", "see below" },
+	{ 'p', "PORT", "TCP port" },
+	{ 'P', NULL, "no pipelining" },
+	{ 'r', NULL, "connect from a port below 1024" },
+	{ 's', NULL, "show progress in the process title" },
+	{ 'S', "FILE", "do TLS as tls.conf(5) FILE says" },
+	{ 'T', "[STEP=]TIME", "time limits: conn, cmd, data, dot, tcpw; without STEP: cmd" },
+	{ 'w', "BYTES", "send buffer of connections" },
+	{ '6', NULL, "accepted, without meaning here" },
+	{ 'd', NULL, "accepted, without meaning here" },
+	{ 'D', NULL, "accepted, without meaning here" },
+	{ 'e', NULL, "accepted, without meaning here" },
+	{ 'E', NULL, "accepted, without meaning here" },
+	{ 'M', NULL, "accepted and implied: the protocol is LMTP" },
+	{ 'v', NULL, "accepted, without meaning here" },
+	{ 'W', NULL, "accepted, without meaning here" },
+	{ 'x', NULL, "accepted and implied: no MX lookup" },
+	{ 'X', NULL, "accepted, without meaning here" },
+	{ 'Z', "WORD", "accepted, without meaning here" },
+	{ 0 },
+};
+
+static const struct program program = {
+	.name = "lmtp",
+	.synopsis = "[option ...] [host]",
+	.purpose = "Delivers the messages a ZMailer scheduler names on standard input over LMTP.",
+	.options = options,
+	.notes = "-O auth=A,B              by which mechanisms: login, plain, scram-sha-256, external; in this order\n"
+	         "-O auth-cleartext        a password may cross a network unencrypted\n"
+	         "-O chunking=yes|no       BDAT where the server has it (yes), or always DATA\n"
+	         "-O connections=N         sessions to one target, 1 to 16 (default 4)\n"
+	         "-O idle=TIME             keep an unused connection that long (default 60s)\n"
+	         "-O ignore-caps=A,B       behave as if the server had not announced these\n"
+	         "-O ignore-ezmlm          no return path of its own for each mailing list recipient\n"
+	         "-O ignore-quota          ask a server that announces IGNOREQUOTA to deliver over quota\n"
+	         "-O log=keys|json         form of the log lines (keys)\n"
+	         "-O map-reply=CODE[/x.y.z]:temp|perm   what this reply to a recipient means; repeatable\n"
+	         "-O max-age=TIME          close a connection that old when it is free (default 1h)\n"
+	         "-O max-messages=N        ... that has carried so many (default 10000)\n"
+	         "-O max-rcpts=N           recipients in one transaction (default 1000)\n"
+	         "-O max-time=TIME         longest time for one transaction as a whole (default 4h)\n"
+	         "-O sync=marks            force each delivery mark to the disk\n"
+	         "-O tls=none|may|must|verify   never, if offered, always, always and with a valid certificate\n"
+	         "TIME is like 1h30m; bare digits are seconds.",
+};
+
+/* ---- -T ---- */
+
+static const struct {
+	const char *step;
+	int64_t least;
+} limits[] = { { "conn", 10 }, { "cmd", 5 }, { "data", 10 }, { "dot", 10 }, { "tcpw", 10 } };
+
+static void set_limit(struct settings *set, size_t which, int64_t ms)
+{
+	switch (which) {
+	case 0: set->session.connect.timeout = ms; break;
+	case 1: set->session.dialogue.command_timeout = ms; break;
+	case 2: set->session.dialogue.data_timeout = ms; break;
+	case 3: set->session.dialogue.final_timeout = ms; break;
+	case 4: set->session.dialogue.write_timeout = ms; break;
+	}
+}
+
+static size_t find_limit(const char *argument, size_t n)
+{
+	for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
+		if (strlen(limits[i].step) == n && strncasecmp(argument, limits[i].step, n) == 0)
+			return i;
+	option_usage(&program, "-T %s: expected conn, cmd, data, dot or tcpw before the =", argument);
+}
+
+static void take_time_limit(struct settings *set, const char *argument)
+{
+	const char *equals = strchr(argument, '=');
+	size_t which = equals ? find_limit(argument, (size_t)(equals - argument)) : 1;
+	int64_t seconds;
+
+	if (!parse_interval(equals ? equals + 1 : argument, &seconds))
+		option_usage(&program, "-T %s: expected a time like 5m or 1h30m", argument);
+	if (seconds < limits[which].least)
+		option_usage(&program, "-T %s: at least %" PRId64 " s", argument, limits[which].least);
+	set_limit(set, which, seconds * 1000);
+}
+
+/* ---- -O: each setter returns false if the value makes no sense ---- */
+
+static bool take_count(const char *value, uint64_t max, uint64_t *count)
+{
+	return parse_number(value, max, count) && *count > 0;
+}
+
+static bool take_ms(const char *value, int64_t *ms)
+{
+	if (!parse_interval(value, ms))
+		return false;
+	*ms *= 1000;
+	return true;
+}
+
+static bool set_auth(struct settings *set, const char *value)
+{
+	return security_set_auth(&set->security, value);
+}
+
+static bool set_auth_cleartext(struct settings *set, const char *value)
+{
+	set->security.cleartext = true;
+	return *value == '\0';
+}
+
+static bool set_chunking(struct settings *set, const char *value)
+{
+	set->session.dialogue.no_chunking = strcmp(value, "no") == 0;
+	return set->session.dialogue.no_chunking || strcmp(value, "yes") == 0;
+}
+
+static bool set_connections(struct settings *set, const char *value)
+{
+	uint64_t n;
+
+	if (!take_count(value, CONNECTIONS_MAX, &n))
+		return false;
+	set->connections = (unsigned)n;
+	return true;
+}
+
+static bool set_idle(struct settings *set, const char *value)
+{
+	return take_ms(value, &set->session.idle_timeout);
+}
+
+/* "A,B" as caps_parse() wants it: "A B". */
+static bool set_ignored_caps(struct settings *set, const char *value)
+{
+	char *list = xstrdup(value);
+
+	for (char *p = list; *p != '\0'; p++)
+		if (*p == ',')
+			*p = ' ';
+	set->session.opening.ignore_caps = list;
+	return *value != '\0';
+}
+
+static bool set_ignore_ezmlm(struct settings *set, const char *value)
+{
+	set->jobs.ignore_ezmlm = true;
+	return *value == '\0';
+}
+
+static bool set_ignore_quota(struct settings *set, const char *value)
+{
+	set->jobs.ignore_quota = true;
+	return *value == '\0';
+}
+
+static bool set_log(struct settings *set, const char *value)
+{
+	set->record.format = strcmp(value, "json") == 0 ? RECORD_JSON : RECORD_KEYS;
+	return strcmp(value, "json") == 0 || strcmp(value, "keys") == 0;
+}
+
+/* CODE[/x.y.z]:temp|perm */
+static bool set_map_reply(struct settings *set, const char *value)
+{
+	static struct reply_rules rules;
+	static size_t capacity;
+	char *copy = xstrdup(value), *means = strchr(copy, ':'), *status;
+	struct reply_rule rule = { .outcome = OUTCOME_DEFERRED };
+	uint64_t code;
+
+	if (means == NULL)
+		return false;
+	*means++ = '\0';
+	status = strchr(copy, '/');
+	if (status != NULL)
+		*status++ = '\0';
+	if (!parse_number(copy, 599, &code) || code < 400 || (status != NULL && strspn(status, "0123456789.") != strlen(status)))
+		return false;
+	if (strcmp(means, "perm") == 0)
+		rule.outcome = OUTCOME_FAILED;
+	else if (strcmp(means, "temp") != 0)
+		return false;
+	rule.code = (int)code;
+	rule.status = status ? status : "";
+	rules.rules = xgrow((void *)rules.rules, rules.count, &capacity, sizeof *rules.rules);
+	((struct reply_rule *)rules.rules)[rules.count++] = rule;
+	set->session.dialogue.rules = &rules;
+	return true;
+}
+
+static bool set_max_age(struct settings *set, const char *value)
+{
+	return take_ms(value, &set->session.max_age);
+}
+
+static bool set_max_messages(struct settings *set, const char *value)
+{
+	return take_count(value, UINT32_MAX, &set->session.max_messages);
+}
+
+static bool set_max_rcpts(struct settings *set, const char *value)
+{
+	uint64_t n;
+
+	if (!take_count(value, 1000000, &n))
+		return false;
+	set->jobs.max_recipients = (size_t)n;
+	return true;
+}
+
+static bool set_max_time(struct settings *set, const char *value)
+{
+	return take_ms(value, &set->session.dialogue.whole_timeout) && set->session.dialogue.whole_timeout > 0;
+}
+
+static bool set_sync(struct settings *set, const char *value)
+{
+	set->jobs.sync_marks = true;
+	return strcmp(value, "marks") == 0;
+}
+
+static bool set_tls(struct settings *set, const char *value)
+{
+	return security_set_tls(&set->security, value);
+}
+
+static const struct {
+	const char *key;
+	bool (*set)(struct settings *set, const char *value);
+} extras[] = {
+	{ "auth", set_auth },
+	{ "auth-cleartext", set_auth_cleartext },
+	{ "chunking", set_chunking },
+	{ "connections", set_connections },
+	{ "idle", set_idle },
+	{ "ignore-caps", set_ignored_caps },
+	{ "ignore-ezmlm", set_ignore_ezmlm },
+	{ "ignore-quota", set_ignore_quota },
+	{ "log", set_log },
+	{ "map-reply", set_map_reply },
+	{ "max-age", set_max_age },
+	{ "max-messages", set_max_messages },
+	{ "max-rcpts", set_max_rcpts },
+	{ "max-time", set_max_time },
+	{ "sync", set_sync },
+	{ "tls", set_tls },
+};
+
+static void take_extra(struct settings *set, const char *argument)
+{
+	size_t n = strcspn(argument, "=");
+	const char *value = argument[n] == '=' ? argument + n + 1 : "";
+
+	for (size_t i = 0; i < sizeof extras / sizeof extras[0]; i++) {
+		if (strlen(extras[i].key) != n || strncmp(extras[i].key, argument, n) != 0)
+			continue;
+		if (!extras[i].set(set, value))
+			option_usage(&program, "-O %s: bad value", argument);
+		return;
+	}
+	option_usage(&program, "-O %s: unknown key", argument);
+}
+
+/* ---- the rest ---- */
+
+static void take_port(struct settings *set, const char *argument)
+{
+	uint64_t port;
+
+	if (!take_count(argument, 65535, &port))
+		option_usage(&program, "-p %s: expected a port between 1 and 65535", argument);
+	set->port = (uint16_t)port;
+}
+
+static void take_send_buffer(struct settings *set, const char *argument)
+{
+	uint64_t bytes;
+
+	if (!take_count(argument, 1 << 30, &bytes))
+		option_usage(&program, "-w %s: expected a number of bytes", argument);
+	set->session.connect.send_buffer = (int)bytes;
+}
+
+static void take_local_address(struct settings *set, const char *argument)
+{
+	static struct sockaddr_storage address;
+	struct buf why = { 0 };
+
+	if (!local_address(argument, &address, &set->session.connect.source_length, &why))
+		option_usage(&program, "-L %s", buf_str(&why));
+	set->session.connect.source = set->session.connect.source_length > 0 ? &address : NULL;
+}
+
+/* Twice means that no extension is used at all. */
+static void take_seven_bit(struct settings *set)
+{
+	set->session.opening.ignore_all = set->jobs.seven_bit;
+	set->jobs.seven_bit = true;
+	set->jobs.eight_bit = false;
+}
+
+/* SYSLOGFLG of ZENV: one line per recipient if there is a T in it, or no such variable (transport-agent.md section 1). */
+static bool syslog_wanted(void)
+{
+	const char *flags = zenv("SYSLOGFLG");
+
+	return flags == NULL || strpbrk(flags, "tT") != NULL;
+}
+
+static void set_defaults(struct settings *set)
+{
+	static char name[256];
+
+	*set = (struct settings){
+		.jobs = { .channel = "smtp", .max_recipients = 1000, .record = &set->record, .charset = "iso-8859-1" },
+		.session = {
+			.dialogue = {
+				.command_timeout = 5 * 60 * 1000,
+				.data_timeout = 5 * 60 * 1000,
+				.final_timeout = 20 * 60 * 1000,
+				.write_timeout = 5 * 60 * 1000,
+				.whole_timeout = 4 * 60 * 60 * 1000,
+			},
+			.connect = { .timeout = 3 * 60 * 1000 },
+			.idle_timeout = 60 * 1000,
+			.max_age = 60 * 60 * 1000,
+			.max_messages = 10000,
+			.transcript = &set->transcript,
+			.security = &set->security,
+		},
+		.transcript = { .fd = -1 },
+		.record = { .transcript = &set->transcript },
+		.port = PORT_SMTP,
+		.connections = 4,
+	};
+	security_init(&set->security);
+	set->record.syslog = syslog_wanted();
+	if (zenv("DEFCHARSET") != NULL)
+		set->jobs.charset = zenv("DEFCHARSET");
+	if (gethostname(name, sizeof name - 1) != 0 || name[0] == '\0')
+		strcpy(name, "localhost");
+	set->session.opening.name = name;
+}
+
+/* Port 25 is SMTP's; without a port of its own LMTP over TCP cannot be meant. */
+static void check_target(const struct settings *set)
+{
+	struct buf why = { 0 };
+	struct target *t;
+
+	if (set->target == NULL) {
+		if (set->port == PORT_SMTP)
+			option_usage(&program, "give -F UNIX:/path, or -p with the port of the LMTP server");
+		return;
+	}
+	t = target_create(set->target, set->port, &why);
+	if (t == NULL)
+		option_usage(&program, "-F %s", buf_str(&why));
+	if (t->kind != TARGET_UNIX && t->port == PORT_SMTP)
+		option_usage(&program, "-F %s: give the port of the LMTP server with -p", set->target);
+	target_destroy(&t);
+}
+
+/*
+ * The pid for locks has six columns.  With a larger one we write a number that belongs to nobody: the lock
+ * then protects against our own kind, and counts as stale when the
+ * scheduler asks, which at worst costs a duplicate after its restart (spool.md section 11).
+ */
+static pid_t lock_pid(void)
+{
+	pid_t pid = getpid();
+
+	if (tag_pid_fits(pid))
+		return pid;
+	for (pid = 999999; pid > 1; pid--)
+		if (kill(pid, 0) < 0 && errno == ESRCH)
+			return pid;
+	return 999999;
+}
+
+/* The title overwrites the arguments, so that whatever is kept of them must be a copy. */
+static void take_option(struct settings *set, int option, const char *argument)
+{
+	switch (option) {
+	case '1': set->session.one_transaction = true; break;
+	case '7': take_seven_bit(set); break;
+	case '8':
+		set->jobs.eight_bit = true;
+		set->jobs.seven_bit = false;
+		break;
+	case 'A': set->security.secrets_path = xstrdup(argument); break;
+	case 'c': set->jobs.channel = xstrdup(argument); break;
+	case 'F': set->target = xstrdup(argument); break;
+	case 'h': set->session.opening.name = xstrdup(argument); break;
+	case 'H': set->jobs.plain_headers = true; break;
+	case 'l': set->log = xstrdup(argument); break;
+	case 'L': take_local_address(set, argument); break;
+	case 'O': take_extra(set, argument); break;
+	case 'p': take_port(set, argument); break;
+	case 'P': set->session.dialogue.no_pipelining = true; break;
+	case 'r': set->session.connect.reserved_port = true; break;
+	case 'S': set->security.tls_path = xstrdup(argument); break;
+	case 's': set->titles = true; break;
+	case 'T': take_time_limit(set, argument); break;
+	case 'w': take_send_buffer(set, argument); break;
+	default: break;    /* those without meaning in LMTP */
+	}
+}
+
+void settings_read(struct settings *set, int argc, char **argv)
+{
+	int c;
+
+	set_defaults(set);
+	if (zenv("BINDADDR") != NULL)
+		take_local_address(set, zenv("BINDADDR"));
+	while ((c = option_next(&program, argc, argv)) != -1)
+		take_option(set, c, optarg);
+	if (optind < argc)
+		set->jobs.host = xstrdup(argv[optind++]);
+	if (optind < argc)
+		option_usage(&program, "unexpected argument %s", argv[optind]);
+	check_target(set);
+	set->security.channel = set->jobs.channel;
+	set->jobs.lock_pid = lock_pid();
+}

@@ -1,0 +1,32 @@
+/*
+ * What the command line of the transport agent says (transport-agent.md section 9).
+ */
+#ifndef ZL_SETTINGS_H
+#define ZL_SETTINGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "channel/jobs.h"
+#include "channel/record.h"
+#include "channel/session.h"
+
+#define CONNECTIONS_MAX 16
+
+struct settings {
+	struct jobs_options jobs;
+	struct session_options session;
+	struct security security;
+	struct transcript transcript;
+	struct record record;
+	const char *target;          /* -F, NULL without */
+	uint16_t port;
+	unsigned connections;        /* sessions to one peer */
+	const char *log;             /* -l, NULL without */
+	bool titles;                 /* -s */
+};
+
+/* Reads the command line; ends the program on a usage error.  Everything it points to lives as long as the program. */
+void settings_read(struct settings *settings, int argc, char **argv);
+
+#endif

@@ -1,0 +1,138 @@
+#include "channel/spool/agent.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#include "lib/parse.h"
+
+struct agent_order agent_order(char *line)
+{
+	struct agent_order order = { .kind = ORDER_JOB, .path = line };
+	char *tab = strchr(line, '\t');
+
+	if (line[0] == '\0')
+		return (struct agent_order){ .kind = ORDER_QUIT };
+	if (line[0] == '#')
+		return (struct agent_order){ .kind = ORDER_IDLE };
+	if (tab != NULL) {
+		*tab = '\0';
+		order.host = tab + 1;
+	}
+	return order;
+}
+
+static const char *skip_blanks(const char *s)
+{
+	while (*s == ' ')
+		s++;
+	return s;
+}
+
+static struct agent_answer remark(char *line)
+{
+	static const char resync[] = "#resync ";
+
+	/* ZMailer looks at the beginning only */
+	if (strncmp(line, "#hungry", 7) == 0)
+		return (struct agent_answer){ .kind = ANSWER_HUNGRY };
+	if (strncmp(line, resync, sizeof resync - 1) == 0)
+		return (struct agent_answer){ .kind = ANSWER_RESYNC, .name = skip_blanks(line + sizeof resync - 1) };
+	return (struct agent_answer){ .kind = ANSWER_COMMENT, .text = skip_blanks(line + (line[0] == '#')) };
+}
+
+struct verdict_word {
+	const char *word;
+	enum agent_verdict verdict;
+	bool logged;
+};
+
+static const struct verdict_word *verdict_find(const char *word)
+{
+	static const struct verdict_word words[] = {
+		{ "ok", VERDICT_OK, false },
+		{ "ok2", VERDICT_OK, true },
+		{ "ok3", VERDICT_OK, true },
+		{ "error", VERDICT_ERROR, false },
+		{ "error2", VERDICT_ERROR, true },
+		{ "retryat", VERDICT_RETRY_ALL, false },
+		{ "deferall", VERDICT_RETRY_ALL, false },
+		{ "deferred", VERDICT_DEFERRED, false },
+		{ "deferback", VERDICT_DEFERRED, false },
+	};
+	static const struct verdict_word unknown = { "", VERDICT_DEFERRED, false };
+
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+		if (strcmp(word, words[i].word) == 0)
+			return &words[i];
+	return &unknown;
+}
+
+/* Ends the word at *s with a NUL and moves *s to what follows its blanks. */
+static char *take_word(char **s)
+{
+	char *word = *s;
+	size_t n = strcspn(word, " ");
+
+	*s = word + n;
+	if (**s != '\0')
+		*(*s)++ = '\0';
+	*s += strspn(*s, " ");
+	return word;
+}
+
+/* "retryat [+]N TEXT": the text without its number. */
+static char *after_retry_number(char *text)
+{
+	char *digits = text + (*text == '+');
+
+	if (isdigit((unsigned char)*digits))
+		take_word(&text);
+	return text;
+}
+
+static bool take_id(char *s, struct agent_answer *a)
+{
+	char *slash = strchr(s, '/');
+	uint64_t offset;
+
+	if (slash == NULL)
+		return false;
+	*slash = '\0';
+	if (!parse_number(s, UINT64_MAX, &a->id) || !parse_number(slash + 1, INT64_MAX, &offset)) {
+		*slash = '/';
+		return false;
+	}
+	a->offset = (off_t)offset;
+	return true;
+}
+
+static struct agent_answer report(char *line)
+{
+	struct agent_answer a = { .kind = ANSWER_REPORT };
+	char *notary = strchr(line, '\t'), *rest = notary ? strchr(notary + 1, '\t') : NULL;
+	const struct verdict_word *found;
+	char *word;
+
+	if (rest == NULL)
+		return (struct agent_answer){ .kind = ANSWER_GARBAGE, .text = line };
+	*notary++ = '\0';
+	if (!take_id(line, &a)) {
+		notary[-1] = '\t';
+		return (struct agent_answer){ .kind = ANSWER_GARBAGE, .text = line };
+	}
+	*rest++ = '\0';
+	a.notary = notary;
+	word = take_word(&rest);
+	found = verdict_find(word);
+	a.verdict = found->verdict;
+	a.logged = found->logged;
+	a.text = strcmp(word, "retryat") == 0 ? after_retry_number(rest) : rest;
+	return a;
+}
+
+struct agent_answer agent_answer(char *line)
+{
+	if (line[0] == '#' || line[0] == '\0')
+		return remark(line);
+	return report(line);
+}

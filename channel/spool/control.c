@@ -1,0 +1,428 @@
+#include "channel/spool/control.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "channel/spool/fields.h"
+#include "lib/alloc.h"
+#include "lib/parse.h"
+#include "lib/text.h"
+
+/* '@' flags (spool.md section 4.2). */
+enum { FLAG_PID = 1, FLAG_DELAY = 2, FLAG_MIME = 4, FLAGS_KNOWN = 7 };
+
+enum { PID_COLUMNS = 6, DELAY_COLUMNS = 4 };
+
+/* Some 1.5 million recipients; whatever is larger is no control file and would only eat the memory. */
+#define LARGEST ((off_t)256 * 1024 * 1024)
+
+struct parser {
+	struct control *control;
+	struct buf *why;
+	size_t line;              /* from 1 */
+	unsigned flags;
+	bool has_body_offset;
+	bool etrn;
+	size_t current;           /* the recipient that an N line here belongs to, CONTROL_NONE without */
+	size_t headed;            /* recipients before this one have their header */
+	size_t sender_room, header_room, recipient_room, diagnostic_room;
+};
+
+/* Says what was expected at this line; for use in `return damaged(...)`. */
+static bool damaged(struct parser *p, const char *expected)
+{
+	text_add_clean_string(p->why, p->control->name, 200);
+	buf_addf(p->why, " line %zu: %s expected", p->line, expected);
+	return false;
+}
+
+static const char *skip_blanks(const char *s)
+{
+	while (*s == ' ' || *s == '\t')
+		s++;
+	return s;
+}
+
+static bool flags_line(struct parser *p, const char *value)
+{
+	char *end;
+	unsigned long flags;
+
+	errno = 0;
+	value = skip_blanks(value);
+	flags = strtoul(value, &end, 0);
+	if (!isdigit((unsigned char)*value) || *skip_blanks(end) != '\0' || errno != 0 ||
+	    (flags & ~(unsigned long)FLAGS_KNOWN) != 0)
+		return damaged(p, "format flags within 0x7");
+	p->flags = (unsigned)flags;
+	return true;
+}
+
+static bool message_line(struct parser *p, const char *value)
+{
+	/* it becomes part of a path */
+	if (!isdigit((unsigned char)*value) || strchr(value, '/') != NULL)
+		return damaged(p, "a message file name that begins with a digit");
+	p->control->message = value;
+	return true;
+}
+
+static bool body_line(struct parser *p, const char *value)
+{
+	uint64_t offset;
+
+	if (!parse_number(skip_blanks(value), INT64_MAX, &offset))
+		return damaged(p, "the body's offset");
+	p->control->body_offset = (off_t)offset;
+	p->has_body_offset = true;
+	return true;
+}
+
+static bool sender_line(struct parser *p, char *value)
+{
+	struct control *c = p->control;
+	struct quad quad;
+
+	if (!quad_parse(value, &quad))
+		return damaged(p, "a sender of channel, host, user and privilege");
+	c->senders = xgrow(c->senders, c->sender_count, &p->sender_room, sizeof *c->senders);
+	c->senders[c->sender_count++] = (struct control_sender){ quad.channel, quad.host, quad.user };
+	return true;
+}
+
+/* True if the next n bytes are columns of blanks and digits. */
+static bool is_columns(const char *s, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (s[i] != ' ' && !isdigit((unsigned char)s[i]))
+			return false;
+	return true;
+}
+
+/*
+ * The columns in front of the quad.  The flags say whether they are there; files without
+ * the flags have them too at times, then they are known by their look.
+ */
+static bool recipient_columns(struct parser *p, char **text, pid_t *locker)
+{
+	char *s = *text;
+
+	*locker = 0;
+	if (is_columns(s, PID_COLUMNS)) {
+		char pid[PID_COLUMNS + 1] = { 0 };
+
+		memcpy(pid, s, PID_COLUMNS);
+		*locker = (pid_t)strtol(pid, NULL, 10);
+		s += PID_COLUMNS;
+	} else if (p->flags & FLAG_PID) {
+		return false;
+	}
+	if (is_columns(s, DELAY_COLUMNS))
+		s += DELAY_COLUMNS;
+	else if (p->flags & FLAG_DELAY)
+		return false;
+	*text = s;
+	return true;
+}
+
+static bool recipient_line(struct parser *p, char *line, char *value)
+{
+	struct control *c = p->control;
+	struct control_recipient r = {
+		.offset = line - c->bytes,
+		.tag = line[1],
+		.sender = c->sender_count > 0 ? c->sender_count - 1 : CONTROL_NONE,
+		.header = CONTROL_NONE,
+		.dsn_offset = -1,
+		.notify = NOTIFY_FAILURE,
+	};
+	struct quad quad;
+
+	if (line[1] == '\0' || strchr("~+- ", line[1]) == NULL)
+		return damaged(p, "a recipient's mark of blank, ~, + or -");
+	if (!recipient_columns(p, &value, &r.locker))
+		return damaged(p, "ten columns of process id and delay");
+	if (!quad_parse(value, &quad))
+		return damaged(p, "a recipient of channel, host, user and privilege");
+	if (r.tag != TAG_LOCKED)
+		r.locker = 0;
+	r.channel = quad.channel;
+	r.host = quad.host;
+	r.user = quad.user;
+	r.privilege = quad.privilege;
+	c->recipients = xgrow(c->recipients, c->recipient_count, &p->recipient_room, sizeof *c->recipients);
+	c->recipients[c->recipient_count] = r;
+	p->current = c->recipient_count++;
+	return true;
+}
+
+/* An N line belongs to the recipient right above it and to no other (spool.md section 6). */
+static bool dsn_line(struct parser *p, char *line, char *value)
+{
+	struct control_recipient *r;
+
+	if (p->current == CONTROL_NONE)
+		return true;
+	r = &p->control->recipients[p->current];
+	r->dsn_offset = line - p->control->bytes;
+	dsn_parse(value, r);
+	return true;
+}
+
+static void return_size_line(struct control *c, const char *value)
+{
+	if (ascii_equal(value, "FULL"))
+		c->return_size = "FULL";
+	else if (ascii_equal(value, "HDRS"))
+		c->return_size = "HDRS";
+}
+
+static void diagnostic_line(struct parser *p, char *line)
+{
+	struct control *c = p->control;
+	struct control_diagnostic d = { .offset = line - c->bytes };
+
+	/* written by several programs while things go wrong: a bad one says nothing about the mail */
+	if (!diagnostic_parse(line, &d))
+		return;
+	c->diagnostics = xgrow(c->diagnostics, c->diagnostic_count, &p->diagnostic_room, sizeof *c->diagnostics);
+	c->diagnostics[c->diagnostic_count++] = d;
+}
+
+/* One field, terminated in place at `end`. */
+static bool field(struct parser *p, char *line, char *end)
+{
+	struct control *c = p->control;
+	char *value = end - line >= 2 ? line + 2 : end;
+
+	if (strchr("@violsrNRn", *line) != NULL && *line != '\0' && strlen(line) != (size_t)(end - line))
+		return damaged(p, "a line without NUL bytes");
+	if (*line != 'N' && *line != 'R' && *line != 'n' && *line != 'r')
+		p->current = CONTROL_NONE;
+	switch (*line) {
+	case '@': return flags_line(p, value);
+	case 'i': return message_line(p, value);
+	case 'o': return body_line(p, value);
+	case 's': return sender_line(p, value);
+	case 'r': return recipient_line(p, line, value);
+	case 'N': return dsn_line(p, line, value);
+	case 'v': c->verbose = value; break;
+	case 'l': c->log_ident = value; break;
+	case 'R': return_size_line(c, value); break;
+	case 'n': c->envid = value; break;
+	case 'd': diagnostic_line(p, line); break;
+	case 'T': p->etrn = true; break;
+	}
+	return true;
+}
+
+/*
+ * An m or M block: the letter, then lines up to the first empty one.  Moves *at behind
+ * it.
+ */
+static bool block(struct parser *p, char **at, char *end)
+{
+	struct control *c = p->control;
+	char *start = *at, *text = start + 2, *s = text, *lf;
+	size_t begun = p->line;
+
+	p->current = CONTROL_NONE;
+	if (end - start < 2 || start[1] != '\n')
+		return damaged(p, "a header block with its letter alone in the first line");
+	for (;; s = lf + 1, p->line++) {
+		lf = s < end ? memchr(s, '\n', (size_t)(end - s)) : NULL;
+		if (lf == NULL) {
+			p->line = begun;
+			return damaged(p, "a header block with an empty line at its end");
+		}
+		if (lf == s)
+			break;
+	}
+	p->line++;
+	*at = lf + 1;
+	if (*start == 'M')
+		return true;
+	c->headers = xgrow(c->headers, c->header_count, &p->header_room, sizeof *c->headers);
+	for (; p->headed < c->recipient_count; p->headed++)
+		c->recipients[p->headed].header = c->header_count;
+	c->headers[c->header_count++] = (struct control_header){ text - c->bytes, text, (size_t)(s - text) };
+	return true;
+}
+
+static bool lines(struct parser *p)
+{
+	char *at = p->control->bytes, *end = at + p->control->length;
+
+	for (; at < end; p->line++) {
+		char *lf;
+
+		if (*at == 'm' || *at == 'M') {
+			if (!block(p, &at, end))
+				return false;
+			continue;
+		}
+		lf = memchr(at, '\n', (size_t)(end - at));
+		if (lf == NULL && *at == 'd')
+			break;     /* somebody's disk was full; the mail above it is whole */
+		if (lf == NULL)
+			return damaged(p, "an end of the line");
+		*lf = '\0';
+		if (!field(p, at, lf))
+			return false;
+		at = lf + 1;
+	}
+	return true;
+}
+
+/* What every file of a message has; a file that was cut off at a line end is found out here. */
+static bool complete(struct parser *p)
+{
+	struct control *c = p->control;
+
+	if (c->message == NULL)
+		return damaged(p, "an i line (message file)");
+	if (!p->has_body_offset)
+		return damaged(p, "an o line (offset of the body)");
+	if (p->headed < c->recipient_count)
+		return damaged(p, "a header block below the recipients");
+	return true;
+}
+
+bool control_id(const char *path, uint64_t *id)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
+	char digits[24];
+	size_t n = strspn(name, "0123456789");
+
+	if (n >= sizeof digits)
+		return false;
+	memcpy(digits, name, n);
+	digits[n] = '\0';
+	return parse_number(digits, UINT64_MAX, id);
+}
+
+enum control_result control_parse(const char *name, char *bytes, size_t length, struct control **control,
+                                  struct buf *why)
+{
+	struct control *c = xcalloc(1, sizeof *c);
+	struct parser p = { .control = c, .why = why, .line = 1, .current = CONTROL_NONE };
+	enum control_result result = CONTROL_OK;
+
+	c->name = xstrdup(name);
+	c->fd = -1;
+	c->bytes = bytes;
+	c->length = length;
+	if (!control_id(name, &c->id)) {
+		text_add_clean_string(why, name, 200);
+		buf_adds(why, ": a name that begins with a number expected");
+		result = CONTROL_DAMAGED;
+	} else if (!lines(&p)) {
+		result = CONTROL_DAMAGED;
+	} else if (p.etrn && c->recipient_count == 0) {
+		text_add_clean_string(why, name, 200);
+		buf_adds(why, ": no mail but an ETRN request");
+		result = CONTROL_NOT_MAIL;
+	} else if (!complete(&p)) {
+		result = CONTROL_DAMAGED;
+	}
+	if (result != CONTROL_OK)
+		control_close(&c);
+	*control = c;
+	return result;
+}
+
+/* Reads `length` bytes; NULL with errno if there are fewer or they cannot be read. */
+static char *read_whole(int fd, size_t length)
+{
+	char *bytes = xmalloc(length);
+	size_t have = 0;
+
+	while (have < length) {
+		ssize_t n = read(fd, bytes + have, length - have);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			int saved = n < 0 ? errno : EIO;
+
+			free(bytes);
+			errno = saved;
+			return NULL;
+		}
+		have += (size_t)n;
+	}
+	return bytes;
+}
+
+static enum control_result unreadable(const char *name, const char *reason, struct buf *why)
+{
+	text_add_clean_string(why, name, 200);
+	buf_addf(why, ": %s", reason);
+	return CONTROL_UNREADABLE;
+}
+
+enum control_result control_open(const char *name, struct control **control, struct buf *why)
+{
+	enum control_result result;
+	struct stat st;
+	char *bytes;
+	int fd;
+
+	*control = NULL;
+	/* not O_APPEND, which would make pwrite(2) of a tag append it; not blocking, should it be a pipe */
+	fd = open(name, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0) {
+		result = errno == ENOENT ? CONTROL_GONE : CONTROL_UNREADABLE;
+		unreadable(name, strerror(errno), why);
+		return result;
+	}
+	if (fstat(fd, &st) < 0)
+		result = unreadable(name, strerror(errno), why);
+	else if (!S_ISREG(st.st_mode))
+		result = unreadable(name, "not a regular file", why);
+	else if (st.st_size > LARGEST)
+		result = unreadable(name, "too large for a control file", why);
+	else if ((bytes = read_whole(fd, (size_t)st.st_size)) == NULL)
+		result = unreadable(name, strerror(errno), why);
+	else
+		result = control_parse(name, bytes, (size_t)st.st_size, control, why);
+	if (result == CONTROL_OK)
+		(*control)->fd = fd;
+	else
+		close(fd);
+	return result;
+}
+
+void control_close(struct control **control)
+{
+	struct control *c = *control;
+
+	if (c == NULL)
+		return;
+	if (c->fd >= 0)
+		close(c->fd);
+	free(c->name);
+	free(c->senders);
+	free(c->headers);
+	free(c->recipients);
+	free(c->diagnostics);
+	free(c->bytes);
+	free(c);
+	*control = NULL;
+}
+
+char *control_message_path(const struct control *control)
+{
+	const char *slash = strrchr(control->name, '/');
+	/* as in ZMailer: a prefix is a hash only if it begins with a letter */
+	int prefix = slash != NULL && control->name[0] >= 'A' ? (int)(slash - control->name) + 1 : 0;
+
+	return xasprintf("../queue/%.*s%s", prefix, control->name, control->message);
+}

@@ -1,0 +1,156 @@
+#include "channel/spool/diagnostic.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "lib/text.h"
+
+/* Room for a full address, and for as much of a server's words as people will read. */
+enum { FIELD_CAP = 4000, TEXT_CAP = 8000 };
+
+static void field_add(struct buf *out, const char *text)
+{
+	text_add_clean_string(out, text, FIELD_CAP);
+}
+
+static void recipient_add(struct buf *out, const char *recipient)
+{
+	size_t before = out->len;
+
+	/* the scheduler leaves out of its report whom it finds empty; 0x03 makes it look into the control file */
+	if (strcmp(recipient, "\003") != 0)
+		field_add(out, recipient);
+	if (out->len == before)
+		buf_addc(out, '\003');
+}
+
+/* Parentheses end the comment that the words stand in. */
+static void words_add(struct buf *out, const char *words)
+{
+	size_t before = out->len;
+
+	field_add(out, words);
+	for (size_t i = before; i < out->len; i++) {
+		if (out->data[i] == '(')
+			out->data[i] = '[';
+		else if (out->data[i] == ')')
+			out->data[i] = ']';
+	}
+}
+
+void notary_add(struct buf *out, const struct notary *notary)
+{
+	recipient_add(out, notary->recipient);
+	buf_addc(out, '\001');
+	field_add(out, notary->action);
+	buf_addc(out, '\001');
+	field_add(out, notary->status);
+	buf_addf(out, "\001smtp; %d (", notary->code);
+	words_add(out, notary->words);
+	buf_adds(out, ")\001");
+	field_add(out, notary->remote);
+	buf_addc(out, '\001');
+	field_add(out, notary->agent);
+}
+
+/* Lines divided by CR, each of them clean. */
+static void text_add(struct buf *out, const char *text)
+{
+	size_t start = out->len;
+
+	while (*text != '\0') {
+		size_t n = strcspn(text, "\r\n");
+		size_t used = out->len - start;
+
+		if (used >= TEXT_CAP)
+			break;
+		text_add_clean(out, text, n, TEXT_CAP - used);
+		text += n;
+		if (*text != '\0' && out->len - start < TEXT_CAP)
+			buf_addc(out, '\r');
+		if (*text == '\r' && text[1] == '\n')
+			text++;
+		text += *text != '\0';
+	}
+}
+
+/*
+ * O_APPEND only for the moment of the write: on Linux pwrite(2) on such a descriptor
+ * appends too, and tags are written with pwrite on the same one.
+ */
+static ssize_t write_at_end(int fd, const struct buf *line)
+{
+	int flags = fcntl(fd, F_GETFL), saved;
+	ssize_t n;
+
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_APPEND) < 0)
+		return -1;
+	do
+		n = write(fd, line->data, line->len);
+	while (n < 0 && errno == EINTR);
+	saved = errno;
+	if (fcntl(fd, F_SETFL, flags) < 0)
+		die(EX_OSERR, "cannot take O_APPEND off a control file, whose marks would go to its end: %s", strerror(errno));
+	errno = saved;
+	return n;
+}
+
+/* False if a line of somebody whose disk was full has no end. */
+static bool ends_in_lf(int fd)
+{
+	struct stat st;
+	char last;
+
+	if (fstat(fd, &st) < 0 || st.st_size == 0 || pread(fd, &last, 1, st.st_size - 1) != 1)
+		return true;
+	return last == '\n';
+}
+
+bool diagnostic_append(int fd, off_t recipient, off_t header, off_t dsn, int64_t now, const struct notary *notary,
+                       const char *text)
+{
+	struct buf line = { 0 };
+	ssize_t n;
+	bool ok;
+	int saved;
+
+	if (!ends_in_lf(fd))
+		buf_addc(&line, '\n');
+	buf_addf(&line, "d %lld:%lld:%lld::%lld\t", (long long)recipient, (long long)header, (long long)dsn,
+	         (long long)now);
+	notary_add(&line, notary);
+	buf_addc(&line, '\t');
+	text_add(&line, text);
+	buf_addc(&line, '\n');
+	n = write_at_end(fd, &line);
+	if (n >= 0 && (size_t)n != line.len)
+		errno = ENOSPC;
+	ok = n >= 0 && (size_t)n == line.len && fdatasync(fd) == 0;
+	saved = errno;
+	buf_free(&line);
+	errno = saved;
+	return ok;
+}
+
+void report_add(struct buf *out, uint64_t id, off_t offset, const struct notary *notary, enum report_word word,
+                const char *text)
+{
+	static const char *const words[] = {
+		[REPORT_OK] = "ok", [REPORT_OK2] = "ok2", [REPORT_OK3] = "ok3",
+		[REPORT_ERROR] = "error", [REPORT_ERROR2] = "error2",
+		[REPORT_DEFERRED] = "deferred",
+		[REPORT_RETRYAT] = "retryat +60",    /* the number must be there; nobody obeys it */
+	};
+
+	buf_addf(out, "%llu/%lld\t", (unsigned long long)id, (long long)offset);
+	if (word != REPORT_OK2 && word != REPORT_OK3 && word != REPORT_ERROR2)
+		notary_add(out, notary);
+	buf_addf(out, "\t%s ", words[word]);
+	text_add(out, text);
+	buf_addc(out, '\n');
+}

@@ -1,0 +1,141 @@
+#include "channel/spool/fields.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "lib/parse.h"
+#include "lib/text.h"
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+const char *quad_field_end(const char *s)
+{
+	bool quoted = false;
+
+	for (; *s != '\0'; s++) {
+		if (*s == '\\') {
+			if (s[1] == '\0')
+				return quoted ? NULL : s + 1;
+			s++;
+		} else if (*s == '"') {
+			quoted = !quoted;
+		} else if (!quoted && is_blank(*s)) {
+			return s;
+		}
+	}
+	return quoted ? NULL : s;
+}
+
+/* Takes one field off *text; NULL if there is none or its quote has no end. */
+static const char *take_field(char **text)
+{
+	char *start = *text;
+	const char *end;
+	size_t n;
+
+	while (is_blank(*start))
+		start++;
+	end = quad_field_end(start);
+	if (end == NULL || end == start)
+		return NULL;
+	n = (size_t)(end - start);
+	*text = start + n + (start[n] != '\0');
+	start[n] = '\0';
+	return start;
+}
+
+bool quad_parse(char *text, struct quad *quad)
+{
+	quad->channel = take_field(&text);
+	quad->host = quad->channel ? take_field(&text) : NULL;
+	quad->user = quad->host ? take_field(&text) : NULL;
+	while (is_blank(*text))
+		text++;
+	quad->privilege = text;
+	return quad->user != NULL;
+}
+
+static unsigned notify_word(const char *word, size_t n)
+{
+	static const struct { const char *name; unsigned bit; } words[] = {
+		{ "NEVER", NOTIFY_NEVER }, { "SUCCESS", NOTIFY_SUCCESS }, { "FAILURE", NOTIFY_FAILURE },
+		{ "DELAY", NOTIFY_DELAY }, { "TRACE", NOTIFY_TRACE },
+	};
+
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+		if (strlen(words[i].name) == n && strncasecmp(word, words[i].name, n) == 0)
+			return words[i].bit;
+	return 0;
+}
+
+/* Reading stops at the first word that nobody knows, as ZMailer's does. */
+static unsigned notify_parse(const char *list)
+{
+	unsigned bits = 0;
+
+	while (*list != '\0') {
+		size_t n = strcspn(list, ",");
+		unsigned bit = notify_word(list, n);
+
+		if (bit == 0)
+			break;
+		bits |= bit;
+		list += n + (list[n] == ',');
+	}
+	return bits;
+}
+
+void dsn_parse(char *text, struct control_recipient *recipient)
+{
+	char *rest = text, *word;
+
+	while ((word = strtok_r(rest, " \t", &rest)) != NULL) {
+		if (strncasecmp(word, "NOTIFY=", 7) == 0) {
+			recipient->notify = notify_parse(word + 7);
+			recipient->notify_given = recipient->notify != 0;
+		} else if (strncasecmp(word, "ORCPT=", 6) == 0) {
+			recipient->orcpt = word + 6;
+		} else if (strncasecmp(word, "BY=", 3) == 0) {
+			recipient->by = word + 3;
+		} else if (strncasecmp(word, "EZMLM=", 6) == 0) {
+			recipient->ezmlm = word + 6;
+		}
+	}
+}
+
+/* Takes what stands before `stop` off *text and ends it there; NULL if there is no `stop`. */
+static char *take_until(char **text, char stop)
+{
+	char *start = *text, *end = strchr(start, stop);
+
+	if (end == NULL)
+		return NULL;
+	*end = '\0';
+	*text = end + 1;
+	return start;
+}
+
+bool diagnostic_parse(char *line, struct control_diagnostic *d)
+{
+	char *rest = line + 2, *recipient, *header, *dsn, *empty, *time, *notary;
+	uint64_t offset, seconds;
+
+	if (line[0] != 'd' || (line[1] != TAG_FREE && line[1] != TAG_DONE))
+		return false;
+	if ((recipient = take_until(&rest, ':')) == NULL || (header = take_until(&rest, ':')) == NULL ||
+	    (dsn = take_until(&rest, ':')) == NULL || (empty = take_until(&rest, ':')) == NULL ||
+	    (time = take_until(&rest, '\t')) == NULL || (notary = take_until(&rest, '\t')) == NULL)
+		return false;
+	if (!parse_number(recipient, INT64_MAX, &offset) || !parse_number(time, INT64_MAX, &seconds))
+		return false;
+	d->reported = line[1] == TAG_DONE;
+	d->recipient = (off_t)offset;
+	d->time = (int64_t)seconds;
+	d->notary = notary;
+	d->text = rest;
+	return true;
+}

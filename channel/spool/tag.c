@@ -1,0 +1,141 @@
+#include "channel/spool/tag.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "channel/spool/control.h"
+
+enum {
+	PID_COLUMNS = 6,
+	MARK = 1 + PID_COLUMNS,    /* tag and process id */
+	READ = 1 + 16,             /* the 'r' and the 16 bytes from the tag on that ZMailer wants to see */
+};
+
+/* What stands in the file now. */
+struct mark {
+	char tag;
+	pid_t pid;        /* 0 if the columns hold none */
+	bool columns;     /* false for the ancient format, where the quad follows the tag */
+};
+
+static bool mark_read(int fd, off_t offset, struct mark *mark)
+{
+	char bytes[READ], pid[PID_COLUMNS + 1] = { 0 };
+	ssize_t n;
+
+	do
+		n = pread(fd, bytes, sizeof bytes, offset);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return false;
+	if (n != sizeof bytes || bytes[0] != 'r') {
+		errno = EBADMSG;
+		return false;
+	}
+	memcpy(pid, bytes + 2, PID_COLUMNS);
+	mark->tag = bytes[1];
+	mark->columns = bytes[2] == ' ' || isdigit((unsigned char)bytes[2]);
+	mark->pid = mark->columns ? (pid_t)strtol(pid, NULL, 10) : 0;
+	return true;
+}
+
+/* Writes the tag with `pid` in its columns, blanks for 0. */
+static bool mark_write(int fd, off_t offset, const struct mark *old, char tag, pid_t pid)
+{
+	char bytes[MARK + 8];
+	size_t length = old->columns ? MARK : 1;
+	ssize_t n;
+
+	if (pid != 0)
+		snprintf(bytes, sizeof bytes, "%c%6ld", tag, (long)pid);
+	else
+		snprintf(bytes, sizeof bytes, "%c%6s", tag, "");
+	do
+		n = pwrite(fd, bytes, length, offset + 1);
+	while (n < 0 && errno == EINTR);
+	if (n >= 0 && (size_t)n != length)
+		errno = EIO;
+	return n >= 0 && (size_t)n == length;
+}
+
+static enum tag_result change(int fd, off_t offset, const struct mark *old, char tag, pid_t pid)
+{
+	return mark_write(fd, offset, old, tag, pid) ? TAG_OK : TAG_ERROR;
+}
+
+static struct flock guard(short type, off_t first, off_t last)
+{
+	return (struct flock){ .l_type = type, .l_whence = SEEK_SET, .l_start = first, .l_len = last - first + 1 };
+}
+
+enum tag_result tag_guard(int fd, off_t first, off_t last)
+{
+	struct flock lock = guard(F_WRLCK, first, last);
+
+	if (fcntl(fd, F_SETLK, &lock) == 0)
+		return TAG_OK;
+	return errno == EAGAIN || errno == EACCES ? TAG_TAKEN : TAG_ERROR;
+}
+
+void tag_unguard(int fd, off_t first, off_t last)
+{
+	struct flock lock = guard(F_UNLCK, first, last);
+
+	fcntl(fd, F_SETLK, &lock);
+}
+
+enum tag_result tag_lock(int fd, off_t offset, pid_t pid)
+{
+	struct mark mark;
+
+	if (!tag_pid_fits(pid)) {
+		errno = ERANGE;
+		return TAG_ERROR;
+	}
+	if (!mark_read(fd, offset, &mark))
+		return TAG_ERROR;
+	if (mark.tag != TAG_FREE)
+		return TAG_TAKEN;
+	return change(fd, offset, &mark, TAG_LOCKED, pid);
+}
+
+enum tag_result tag_unlock(int fd, off_t offset, pid_t pid, char result)
+{
+	struct mark mark;
+
+	if (!mark_read(fd, offset, &mark))
+		return TAG_ERROR;
+	if (mark.tag != TAG_LOCKED || (mark.columns && mark.pid != pid))
+		return TAG_TAKEN;
+	return change(fd, offset, &mark, result, 0);
+}
+
+/* A process of another user lives as well as one of our own does. */
+static bool lives(pid_t pid)
+{
+	return pid > 0 && (kill(pid, 0) == 0 || errno != ESRCH);
+}
+
+enum tag_result tag_break_stale(int fd, off_t offset)
+{
+	struct mark mark;
+
+	if (!mark_read(fd, offset, &mark))
+		return TAG_ERROR;
+	if (mark.tag != TAG_LOCKED)
+		return TAG_OK;
+	if (lives(mark.pid))
+		return TAG_TAKEN;
+	return change(fd, offset, &mark, TAG_FREE, 0);
+}
+
+bool tag_pid_fits(pid_t pid)
+{
+	return pid > 0 && pid <= 999999;
+}

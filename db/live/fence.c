@@ -1,0 +1,119 @@
+#include "db/live/fence.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "db/live/users.h"
+#include "lib/alloc.h"
+#include "lib/clock.h"
+
+#define POLL_NS 2000000
+
+enum { TURNSTILE, MAP };
+
+char *fence_path(const char *map)
+{
+	return xasprintf("%s.lock", map);
+}
+
+/* Owner and mode of the map: whoever may write it may lock it. */
+static void dress(int fd, const char *map)
+{
+	struct stat st;
+
+	if (stat(map, &st) < 0)
+		return;
+	/* only root can give files away; where it cannot be done the creator is the one who updates */
+	if (fchown(fd, st.st_uid, st.st_gid) == 0)
+		fchmod(fd, (st.st_mode & 0666) | 0600);
+}
+
+int fence_open(struct fence *fence, const char *map, struct buf *why)
+{
+	*fence = (struct fence){ .map = xstrdup(map), .path = fence_path(map), .fd = -1 };
+	fence->fd = open(fence->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fence->fd >= 0)
+		dress(fence->fd, map);
+	else if (errno == EEXIST)
+		fence->fd = open(fence->path, O_RDWR | O_CLOEXEC);
+	if (fence->fd >= 0)
+		return EX_OK;
+	buf_addf(why, "%s: cannot open the lock file: %s", fence->path, strerror(errno));
+	return errno == EACCES || errno == EPERM ? EX_NOPERM : errno == ENOENT || errno == EROFS ? EX_CANTCREAT : EX_IOERR;
+}
+
+static bool try_lock(int fd, int byte, short type)
+{
+	struct flock lock = { .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+
+	return fcntl(fd, F_OFD_SETLK, &lock) == 0;
+}
+
+static bool wait_lock(int fd, int byte, int64_t deadline)
+{
+	const struct timespec pause = { 0, POLL_NS };
+
+	while (!try_lock(fd, byte, F_WRLCK)) {
+		if ((errno != EAGAIN && errno != EACCES && errno != EINTR) || clock_ms() >= deadline)
+			return false;
+		nanosleep(&pause, NULL);
+	}
+	return true;
+}
+
+static void name_holders(const struct fence *fence, struct buf *why)
+{
+	const struct users_of of = { .fence = fence->path };
+	struct users users = { 0 };
+
+	users_find(&users, &of);
+	buf_addf(why, "%s: locked", fence->map);
+	if (users.count > 0) {
+		buf_adds(why, " by ");
+		users_name(&users, why);
+	}
+	buf_adds(why, "; if that does not end, see what \"check\" says");
+	users_free(&users);
+}
+
+int fence_take(struct fence *fence, int64_t deadline, struct buf *why)
+{
+	if (fence->held)
+		return EX_OK;
+	if (wait_lock(fence->fd, TURNSTILE, deadline)) {
+		fence->held = wait_lock(fence->fd, MAP, deadline);
+		try_lock(fence->fd, TURNSTILE, F_UNLCK);
+	}
+	if (fence->held)
+		return EX_OK;
+	name_holders(fence, why);
+	return EX_TEMPFAIL;
+}
+
+void fence_release(struct fence *fence)
+{
+	if (fence->held)
+		try_lock(fence->fd, MAP, F_UNLCK);
+	fence->held = false;
+}
+
+void fence_close(struct fence *fence)
+{
+	fence_release(fence);
+	fence_leave(fence);
+}
+
+void fence_leave(struct fence *fence)
+{
+	if (fence->path != NULL && fence->fd >= 0)
+		close(fence->fd);
+	free(fence->map);
+	free(fence->path);
+	*fence = (struct fence){ .fd = -1 };
+}

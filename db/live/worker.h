@@ -1,0 +1,52 @@
+/*
+ * A child that does what could hang or be ended by a damaged file, and a parent that waits no longer than it wants.
+ *
+ * All work inside a shared environment is done in such a child.  It takes no signals but SIGKILL and stands in a process
+ * group of its own, so that neither ^C nor the death of its parent ends it within a change: it finishes what it does, sees
+ * the end of the pipe, and leaves properly.  Nor does the parent kill it: who is killed inside a Berkeley DB environment may
+ * block all others, and it may only be slow.  A parent that has waited long enough leaves it alone.
+ *
+ * What they say to each other: frames of a kind, a length and bytes.
+ */
+#ifndef ZL_WORKER_H
+#define ZL_WORKER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "lib/buf.h"
+
+struct worker {
+	pid_t pid;       /* 0: there is none */
+	int fd;
+};
+
+enum worker_news {
+	WORKER_FRAME,    /* a frame has come */
+	WORKER_SILENT,   /* nothing until the deadline */
+	WORKER_GONE,     /* it has ended; worker_end() says how */
+};
+
+/*
+ * Starts a child that runs serve(context, fd) and exits.  False with errno.  In the child standard input, output
+ * and error are /dev/null, so that nobody waits for the end of a pipe that it holds.
+ */
+bool worker_start(struct worker *worker, void (*serve)(void *context, int fd), void *context);
+
+/* True if there is one. */
+bool worker_runs(const struct worker *worker);
+
+/* Sends a frame; false if the other side is gone (in the parent: also if it does not read until the deadline). */
+bool worker_send(int fd, char kind, const char *bytes, size_t n, int64_t deadline);
+
+/* Waits for a frame; its bytes replace those in `bytes`. */
+enum worker_news worker_receive(int fd, char *kind, struct buf *bytes, int64_t deadline);
+
+/*
+ * Ends the conversation: closes the pipe and waits until `deadline` for the child.  True if it ended well (exit
+ * status 0); else `how` says what happened: "was killed by signal 9", "hangs".
+ */
+bool worker_end(struct worker *worker, int64_t deadline, struct buf *how);
+
+#endif

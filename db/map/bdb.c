@@ -1,0 +1,359 @@
+/*
+ * Berkeley DB maps: types "btree" and "bhash" (maps.md section 7).
+ *
+ * A record is KEY NUL, VALUE NUL; a value without NUL is accepted, as ZMailer does.  Files are never mapped
+ * into memory: one that is truncated while it is read must give an error, not a signal.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "db/map/bdb.h"
+#include "db/map/env.h"
+#include "db/map/stamp.h"
+#include "lib/alloc.h"
+#include "lib/clock.h"
+
+/* An eighth of the file reads nearly as fast as all of it, since the system keeps the file anyway. */
+#define CACHE_SHARE 8
+#define SMALLEST_CACHE (1u << 20)
+#define LARGEST_CACHE (64u << 20)
+#define OPEN_ATTEMPTS 5
+
+struct bdb_map {
+	struct env *env;     /* NULL without a -C file */
+	DB *db;
+	struct buf said;     /* what libdb itself says about its last trouble */
+};
+
+/* libdb explains itself here before it returns a code. */
+static void note(const DB_ENV *env, const char *prefix, const char *message)
+{
+	struct buf *said = env->app_private;
+
+	(void)prefix;
+	if (said == NULL)
+		return;
+	buf_clear(said);
+	buf_adds(said, message);
+}
+
+static enum map_answer fail_bdb(struct map *map, struct bdb_map *b, const char *what, int code)
+{
+	const char *said = b->env != NULL ? env_said(b->env) : buf_str(&b->said);
+
+	/* any trouble may have condemned the handle; the next lookup starts from a new one */
+	if (b->env != NULL)
+		env_broken(b->env);
+	return map_fail(map, "%s: %s%s%s", what, db_strerror(code), said[0] != '\0' ? "; " : "", said);
+}
+
+/* The -C file that prepare() has read; NULL for a map without one. */
+static const struct env_config *config_of(const struct map *map)
+{
+	return map->settings;
+}
+
+static void enter(const struct map *map)
+{
+	if (config_of(map) != NULL)
+		env_enter(config_of(map)->home);
+}
+
+static void leave(const struct map *map)
+{
+	if (config_of(map) != NULL)
+		env_leave();
+}
+
+static int prepare_bdb(struct map *map)
+{
+	struct buf why = { 0 };
+	struct env_config *config;
+	int status;
+
+	if (map->config == NULL)
+		return EX_OK;
+	config = xcalloc(1, sizeof *config);
+	status = env_config_read(config, map->config, &why);
+	if (status == EX_OK)
+		map->settings = config;
+	else
+		free(config);
+	if (status != EX_OK)
+		map_fail(map, "%s", buf_str(&why));
+	buf_free(&why);
+	return status;
+}
+
+static void forget_bdb(struct map *map)
+{
+	struct env_config *config = map->settings;
+
+	if (config != NULL)
+		env_config_free(config);
+	free(config);
+	map->settings = NULL;
+}
+
+static uint32_t cache_for(int64_t size)
+{
+	size /= CACHE_SHARE;
+	return size < SMALLEST_CACHE ? SMALLEST_CACHE : size > LARGEST_CACHE ? LARGEST_CACHE : (uint32_t)size;
+}
+
+/* libdb takes a relative name inside an environment as relative to the environment's home. */
+static int open_in_env(struct map *map, struct bdb_map *b, DBTYPE type)
+{
+	char *path = realpath(map->path, NULL);
+	int code = path != NULL ? db_create(&b->db, env_handle(b->env), 0) : errno;
+
+	if (code == 0)
+		code = b->db->open(b->db, NULL, path, NULL, type, DB_RDONLY | DB_NOMMAP, 0);
+	free(path);
+	return code;
+}
+
+static int open_alone(struct map *map, struct bdb_map *b, DBTYPE type)
+{
+	int code = db_create(&b->db, NULL, 0);
+
+	if (code != 0)
+		return code;
+	b->db->get_env(b->db)->app_private = &b->said;
+	b->db->set_errcall(b->db, note);
+	code = b->db->set_cachesize(b->db, 0, cache_for(map->provenance.size), 1);
+	if (code == 0)
+		code = b->db->open(b->db, NULL, map->path, NULL, type, DB_RDONLY | DB_NOMMAP, 0);
+	return code;
+}
+
+/* True if libdb opened the file that was checked, and not one that took its place meanwhile. */
+static bool is_same_file(struct map *map, DB *db)
+{
+	struct stat st;
+	int fd = -1;
+
+	return db->fd(db, &fd) == 0 && fstat(fd, &st) == 0 && st.st_dev == map->provenance.device &&
+	       st.st_ino == map->provenance.inode;
+}
+
+/* In an environment the file may lag behind the shared cache, and nothing can be said from its bytes. */
+static bool look_at_file(struct map *map)
+{
+	int fd = open(map->path, O_RDONLY | O_CLOEXEC);
+	bool ok;
+
+	if (fd < 0) {
+		map_fail(map, "%s", strerror(errno));
+		return false;
+	}
+	ok = map_provenance_of(map, fd) && (config_of(map) != NULL || bdb_check(map, fd));
+	close(fd);
+	return ok;
+}
+
+static bool join_env(struct map *map, struct bdb_map *b)
+{
+	struct buf why = { 0 };
+
+	if (config_of(map) == NULL)
+		return true;
+	b->env = env_open(config_of(map), &why);
+	if (b->env == NULL)
+		map_fail(map, "%s", buf_str(&why));
+	buf_free(&why);
+	return b->env != NULL;
+}
+
+static int open_db(struct map *map, struct bdb_map *b, DBTYPE type)
+{
+	int code;
+
+	enter(map);
+	code = b->env != NULL ? open_in_env(map, b, type) : open_alone(map, b, type);
+	leave(map);
+	return code;
+}
+
+static void close_db(struct map *map, struct bdb_map *b)
+{
+	enter(map);
+	if (b->db != NULL)
+		b->db->close(b->db, DB_NOSYNC);
+	b->db = NULL;
+	leave(map);
+}
+
+static void free_bdb(struct map *map, struct bdb_map *b)
+{
+	close_db(map, b);
+	env_close(&b->env);
+	buf_free(&b->said);
+	free(b);
+}
+
+static bool open_with(struct map *map, struct bdb_map *b, DBTYPE type)
+{
+	if (!join_env(map, b))
+		return false;
+	/* whoever publishes generations may do so just now */
+	for (int attempt = 0; attempt < OPEN_ATTEMPTS; attempt++) {
+		int code;
+
+		if (!look_at_file(map))
+			return false;
+		code = open_db(map, b, type);
+		if (code != 0) {
+			fail_bdb(map, b, "cannot open", code);
+			return false;
+		}
+		if (is_same_file(map, b->db))
+			return true;
+		close_db(map, b);
+	}
+	map_fail(map, "is replaced again and again while it is opened");
+	return false;
+}
+
+/* Only readers of an environment can meet a lock; they never queue up for it (env.h). */
+static bool is_readable(struct map *map, struct bdb_map *b)
+{
+	if (b->env == NULL || env_lock_is_free(b->env, b->db, DB_LOCK_READ, clock_ms() + env_patience() * 1000))
+		return true;
+	map_fail(map, "locked for %u s by a process that writes, hangs or was killed; dbupdate -C %s check tells more",
+	         env_patience(), map->config);
+	return false;
+}
+
+/* `size` counts the key's NUL.  A value ends at its first NUL, as for ZMailer's router. */
+static enum map_answer get(struct map *map, const char *key, size_t size, struct buf *value)
+{
+	struct bdb_map *b = map->state;
+	DBT k = { .data = (void *)(uintptr_t)key, .size = (uint32_t)size }, v = { 0 };
+	int code = 0;
+	bool readable;
+
+	enter(map);
+	readable = is_readable(map, b);
+	if (readable)
+		code = b->db->get(b->db, NULL, &k, &v, 0);
+	leave(map);
+	if (!readable)
+		return MAP_COULD_NOT_TELL;
+	if (code == DB_NOTFOUND)
+		return MAP_NOT_FOUND;
+	if (code != 0)
+		return fail_bdb(map, b, "lookup", code);
+	buf_add(value, v.data, strnlen(v.data, v.size));
+	return MAP_FOUND;
+}
+
+static void read_stamp(struct map *map)
+{
+	struct buf value = { 0 };
+
+	if (get(map, stamp_key, STAMP_KEY_LENGTH, &value) == MAP_FOUND)
+		map_stamp_from(map, value.data, value.len);
+	buf_free(&value);
+}
+
+static bool open_bdb(struct map *map, DBTYPE type)
+{
+	struct bdb_map *b = xcalloc(1, sizeof *b);
+
+	if (!open_with(map, b, type)) {
+		free_bdb(map, b);
+		return false;
+	}
+	map->state = b;
+	if (b->env == NULL)
+		read_stamp(map);
+	return true;
+}
+
+static bool open_btree(struct map *map)
+{
+	return open_bdb(map, DB_BTREE);
+}
+
+static bool open_bhash(struct map *map)
+{
+	return open_bdb(map, DB_HASH);
+}
+
+static enum map_answer find_bdb(struct map *map, const char *key, size_t length, struct buf *value)
+{
+	return get(map, key, length + 1, value);
+}
+
+static enum map_answer walk_in_env(struct map *map, struct bdb_map *b, map_each *each, void *context)
+{
+	struct bdb_bulk *all = NULL;
+	DBC *cursor;
+	bool readable;
+	int code = 0;
+
+	enter(map);
+	readable = is_readable(map, b);
+	if (readable)
+		code = b->db->cursor(b->db, NULL, &cursor, DB_CURSOR_BULK);
+	if (readable && code == 0) {
+		code = bdb_fetch_all(cursor, &all);
+		cursor->close(cursor);
+	}
+	leave(map);
+	if (readable && code == DB_NOTFOUND)
+		bdb_each_of(all, each, context);
+	bdb_free_bulks(all);
+	if (!readable)
+		return MAP_COULD_NOT_TELL;
+	return code == DB_NOTFOUND ? MAP_FOUND : fail_bdb(map, b, "walk", code);
+}
+
+static enum map_answer walk_bdb(struct map *map, map_each *each, void *context)
+{
+	struct bdb_map *b = map->state;
+	DBC *cursor;
+	int code;
+
+	if (b->env != NULL)
+		return walk_in_env(map, b, each, context);
+	code = b->db->cursor(b->db, NULL, &cursor, DB_CURSOR_BULK);
+	if (code != 0)
+		return fail_bdb(map, b, "cursor", code);
+	code = bdb_walk(cursor, each, context);
+	cursor->close(cursor);
+	return code == 0 || code == DB_NOTFOUND ? MAP_FOUND : fail_bdb(map, b, "walk", code);
+}
+
+/* In an environment the file changes all the time and is read through the shared cache: only a new file is opened anew. */
+static enum map_change changed_bdb(struct map *map)
+{
+	enum map_change change = map_file_change(map);
+
+	return change == MAP_CHANGED && map->config == NULL ? MAP_REPLACED : change;
+}
+
+static void close_bdb(struct map *map)
+{
+	free_bdb(map, map->state);
+	map->state = NULL;
+}
+
+const struct map_operations map_btree = {
+	.type = "btree", .suffix = ".db", .prepare = prepare_bdb, .open = open_btree, .find = find_bdb,
+	.walk = walk_bdb, .changed = changed_bdb, .close = close_bdb, .forget = forget_bdb,
+	.load = bdb_load_btree,
+};
+
+const struct map_operations map_bhash = {
+	.type = "bhash", .suffix = ".dbh", .prepare = prepare_bdb, .open = open_bhash, .find = find_bdb,
+	.walk = walk_bdb, .changed = changed_bdb, .close = close_bdb, .forget = forget_bdb,
+	.load = bdb_load_hash,
+};

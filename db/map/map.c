@@ -1,0 +1,263 @@
+#include "db/map/map.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+
+#include "config.h"
+#include "db/map/stamp.h"
+#include "lib/alloc.h"
+#include "lib/clock.h"
+#include "lib/text.h"
+
+#define RETRY_MS 1000
+#define ERROR_CAP 1000
+
+static const struct map_operations *const back_ends[] = {
+	&map_btree, &map_bhash,
+#if HAVE_LMDB
+	&map_lmdb,
+#endif
+#if HAVE_LDAP
+	&map_ldap,
+#endif
+	&map_unordered, &map_ordered,
+	&map_inline, &map_constant, &map_failing, &map_failing_nth, &map_slow,
+};
+
+#define BACK_ENDS (sizeof back_ends / sizeof back_ends[0])
+
+const struct map_operations *map_type(const char *type)
+{
+	for (size_t i = 0; i < BACK_ENDS; i++)
+		if (ascii_equal(back_ends[i]->type, type))
+			return back_ends[i];
+	return NULL;
+}
+
+const char *map_suffix(const char *type)
+{
+	const struct map_operations *operations = map_type(type);
+
+	return operations != NULL ? operations->suffix : NULL;
+}
+
+static bool ends_in(const char *s, const char *end)
+{
+	size_t n = strlen(s), m = strlen(end);
+
+	return n > m && strcmp(s + n - m, end) == 0;
+}
+
+static bool has_suffix(const char *path)
+{
+	for (size_t i = 0; i < BACK_ENDS; i++)
+		if (back_ends[i]->suffix[0] != '\0' && ends_in(path, back_ends[i]->suffix))
+			return true;
+	return false;
+}
+
+static struct map *open_exactly(const char *type, char *path, const char *config, int *status, struct buf *why)
+{
+	struct map *map = xcalloc(1, sizeof *map);
+
+	map->operations = map_type(type);
+	map->path = path;
+	map->config = config != NULL ? xstrdup(config) : NULL;
+	map->provenance.source = map->path;
+	map->provenance.type = map->operations->type;
+	*status = map->operations->prepare != NULL ? map->operations->prepare(map) : EX_OK;
+	if (*status != EX_OK) {
+		buf_adds(why, map_error(map));
+		map_close(&map);
+	}
+	return map;
+}
+
+static bool know_type(const char *type, const char *path, int *status, struct buf *why)
+{
+	if (map_type(type) != NULL)
+		return true;
+	*status = EX_UNAVAILABLE;
+	buf_addf(why, "%s: unknown or unsupported map type \"%s\"", path, type);
+	return false;
+}
+
+struct map *map_open(const char *type, const char *path, const char *config, int *status, struct buf *why)
+{
+	if (!know_type(type, path, status, why))
+		return NULL;
+	if (map_suffix(type)[0] == '\0' || has_suffix(path))
+		return open_exactly(type, xstrdup(path), config, status, why);
+	return open_exactly(type, xasprintf("%s%s", path, map_suffix(type)), config, status, why);
+}
+
+struct map *map_open_file(const char *type, const char *path, int *status, struct buf *why)
+{
+	return know_type(type, path, status, why) ? open_exactly(type, xstrdup(path), NULL, status, why) : NULL;
+}
+
+static void forget_stamp(struct map *map)
+{
+	map->provenance.stamp = NULL;
+	if (map->stamp != NULL)
+		stamp_free(map->stamp);
+	free(map->stamp);
+	map->stamp = NULL;
+}
+
+void map_stamp_from(struct map *map, const char *value, size_t n)
+{
+	forget_stamp(map);
+	map->stamp = xcalloc(1, sizeof *map->stamp);
+	if (stamp_parse(map->stamp, value, n))
+		map->provenance.stamp = map->stamp;
+}
+
+static void shut(struct map *map)
+{
+	if (map->is_open)
+		map->operations->close(map);
+	map->is_open = false;
+	forget_stamp(map);
+}
+
+bool map_ready(struct map *map)
+{
+	if (map->is_open)
+		return true;
+	/* error still holds why the last attempt failed */
+	if (clock_ms() < map->retry)
+		return false;
+	buf_clear(&map->error);
+	map->is_open = map->operations->open(map);
+	map->retry = map->is_open ? 0 : clock_ms() + RETRY_MS;
+	return map->is_open;
+}
+
+enum map_answer map_find(struct map *map, const char *key, struct buf *value)
+{
+	enum map_answer answer;
+	size_t before = value->len;
+
+	if (!map_ready(map))
+		return MAP_COULD_NOT_TELL;
+	answer = map->operations->find(map, key, strlen(key), value);
+	if (answer == MAP_COULD_NOT_TELL) {
+		if (value->len > before) {
+			value->len = before;
+			value->data[before] = '\0';
+		}
+		shut(map);
+	}
+	return answer;
+}
+
+bool map_is_note(const char *key, size_t n)
+{
+	return n > 1 && key[0] == '\0';
+}
+
+enum map_answer map_walk(struct map *map, map_each *each, void *context)
+{
+	enum map_answer answer;
+
+	if (map->operations->walk == NULL)
+		return map_fail(map, "maps of type %s cannot be listed", map->operations->type);
+	if (!map_ready(map))
+		return MAP_COULD_NOT_TELL;
+	answer = map->operations->walk(map, each, context);
+	if (answer == MAP_COULD_NOT_TELL)
+		shut(map);
+	return answer;
+}
+
+bool map_refresh(struct map *map)
+{
+	if (!map->is_open || map->operations->changed == NULL)
+		return false;
+	switch (map->operations->changed(map)) {
+	case MAP_SAME:
+		return false;
+	case MAP_REPLACED:
+		shut(map);
+		return true;
+	case MAP_CHANGED:
+		return true;
+	}
+	return true;
+}
+
+const char *map_error(const struct map *map)
+{
+	return buf_str(&map->error);
+}
+
+void map_close(struct map **map)
+{
+	if (*map == NULL)
+		return;
+	shut(*map);
+	if ((*map)->operations->forget != NULL)
+		(*map)->operations->forget(*map);
+	buf_free(&(*map)->error);
+	free((*map)->path);
+	free((*map)->config);
+	free(*map);
+	*map = NULL;
+}
+
+enum map_answer map_fail(struct map *map, const char *format, ...)
+{
+	struct buf text = { 0 };
+	va_list ap;
+
+	buf_addf(&text, "%s: ", map->path);
+	va_start(ap, format);
+	buf_vaddf(&text, format, ap);
+	va_end(ap);
+	buf_clear(&map->error);
+	text_add_clean(&map->error, buf_str(&text), text.len, ERROR_CAP);
+	buf_free(&text);
+	return MAP_COULD_NOT_TELL;
+}
+
+static int64_t nanoseconds(const struct timespec *t)
+{
+	return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
+}
+
+bool map_provenance_of(struct map *map, int fd)
+{
+	struct map_provenance *p = &map->provenance;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0) {
+		map_fail(map, "%s", strerror(errno));
+		return false;
+	}
+	p->owner = st.st_uid;
+	p->mode = st.st_mode & 07777;
+	p->device = st.st_dev;
+	p->inode = st.st_ino;
+	p->modified = nanoseconds(&st.st_mtim);
+	p->size = st.st_size;
+	return true;
+}
+
+enum map_change map_file_change(struct map *map)
+{
+	struct map_provenance *p = &map->provenance;
+	struct stat st;
+	bool same;
+
+	if (stat(map->path, &st) < 0 || st.st_dev != p->device || st.st_ino != p->inode)
+		return MAP_REPLACED;
+	same = nanoseconds(&st.st_mtim) == p->modified && st.st_size == p->size;
+	p->modified = nanoseconds(&st.st_mtim);
+	p->size = st.st_size;
+	return same ? MAP_SAME : MAP_CHANGED;
+}

@@ -1,0 +1,162 @@
+#include <string.h>
+
+#include "db/route/walk.h"
+#include "db/source/address.h"
+#include "lib/text.h"
+
+/* Which key of an address a step asks for. */
+enum step_key {
+	KEY_WHOLE,         /* user+tail@domain */
+	KEY_BASE,          /* user@domain, if there is a tail */
+	KEY_DOMAIN,        /* @domain */
+	KEY_DEFAULT,       /* the default keys of fqdnroutes */
+};
+
+static const char *const key_names[] = {
+	[KEY_WHOLE] = "the address", [KEY_BASE] = "the address without its tail", [KEY_DOMAIN] = "the domain",
+	[KEY_DEFAULT] = "the default keys",
+};
+
+/* The order of routing.md section 1.1; default keys come last (its section 10 no. 5). */
+static const struct step {
+	enum route_relation relation;
+	enum step_key key;
+} steps[] = {
+	{ ROUTE_FQDNALIASES, KEY_WHOLE },
+	{ ROUTE_FQDNALIASESLDAP, KEY_WHOLE },
+	{ ROUTE_FQDNROUTES, KEY_WHOLE },
+	{ ROUTE_FQDNALIASES, KEY_BASE },
+	{ ROUTE_FQDNALIASESLDAP, KEY_BASE },
+	{ ROUTE_FQDNROUTES, KEY_BASE },
+	{ ROUTE_FQDNALIASES, KEY_DOMAIN },
+	{ ROUTE_FQDNALIASESLDAP, KEY_DOMAIN },
+	{ ROUTE_FQDNROUTES, KEY_DOMAIN },
+	{ ROUTE_FQDNROUTES, KEY_DEFAULT },
+};
+
+/* Default keys of a question for a recipient; those of error messages are a question of their own before. */
+static const char *const default_keys[] = { ".:recipient", "." };
+static const char *const error_keys[] = { ".:ERROR" };
+
+static bool has_maps(const struct visit *v, enum route_relation relation)
+{
+	const struct relation *r = v->walk->router->relations[relation];
+
+	return r != NULL && r->count > 0;
+}
+
+/* Looks up one key and uses what is found.  True if that produced something. */
+static bool try_question(const struct visit *v, const struct step *step, const struct question *q)
+{
+	enum argument_form form = step->key == KEY_BASE ? ARGUMENTS_BASE : ARGUMENTS_WHOLE;
+
+	switch (visit_lookup(v, step->relation, q)) {
+	case MAP_FOUND:
+		if (step->relation == ROUTE_FQDNROUTES)
+			return visit_route(v, form) == USE_DONE;
+		return visit_expand(v, step->relation, form, true) == USE_DONE;
+	case MAP_NOT_FOUND:
+		return false;
+	case MAP_COULD_NOT_TELL:
+		break;
+	}
+	return true;
+}
+
+static bool try_key(const struct visit *v, const struct step *step, const char *key)
+{
+	struct question q = { .key = key, .defaults = default_keys, .default_count = 2, .keys = QUESTION_KEY };
+
+	return try_question(v, step, &q);
+}
+
+static bool try_defaults(const struct visit *v, const struct step *step, const char *key)
+{
+	struct question q = { .key = key, .defaults = error_keys, .default_count = 1, .keys = QUESTION_DEFAULTS };
+
+	if (v->walk->query->error_message && try_question(v, step, &q))
+		return true;
+	q.defaults = default_keys;
+	q.default_count = 2;
+	return try_question(v, step, &q);
+}
+
+/* The keys of an address, in lower case. */
+struct keys {
+	const char *whole;
+	const char *as_written;    /* if that differs from `whole` by its quotes, else NULL */
+	const char *base;          /* NULL without a tail */
+	const char *domain;
+};
+
+static struct keys keys_of(const struct visit *v)
+{
+	struct keys k = { .whole = visit_lower(v, visit_text(v, v->whole)) };
+
+	if (v->written != NULL && v->carried[0] == '\0') {
+		k.as_written = visit_lower(v, pool_format(v->walk->pool, "%s@%s", v->written, v->domain));
+		if (strcmp(k.as_written, k.whole) == 0)
+			k.as_written = NULL;
+	}
+	if (v->tail[0] != '\0')
+		k.base = visit_lower(v, visit_text(v, v->base));
+	k.domain = visit_lower(v, pool_format(v->walk->pool, "@%s", v->domain));
+	return k;
+}
+
+static bool try_step(const struct visit *v, const struct step *step, const struct keys *k)
+{
+	switch (step->key) {
+	case KEY_WHOLE:
+		if (k->as_written != NULL && try_key(v, step, k->as_written))
+			return true;
+		return try_key(v, step, k->whole);
+	case KEY_BASE:
+		return k->base != NULL && try_key(v, step, k->base);
+	case KEY_DOMAIN:
+		return try_key(v, step, k->domain);
+	case KEY_DEFAULT:
+		break;
+	}
+	return try_defaults(v, step, k->whole);
+}
+
+/* A sender has one relation only (routing.md section 8). */
+static bool visit_sender(const struct visit *v)
+{
+	const char *user = visit_lower(v, visit_text(v, v->base));
+	struct question q = { .key = pool_format(v->walk->pool, "%s:mailname", user) };
+
+	switch (visit_lookup(v, ROUTE_USERDB, &q)) {
+	case MAP_FOUND:
+		return visit_expand(v, ROUTE_USERDB, ARGUMENTS_BASE, false) == USE_DONE;
+	case MAP_NOT_FOUND:
+		return false;
+	case MAP_COULD_NOT_TELL:
+		break;
+	}
+	return true;
+}
+
+bool visit_fqdn(const struct visit *v)
+{
+	enum step_key last = KEY_WHOLE;
+	struct keys k;
+
+	if (v->walk->query->type == ROUTE_SENDER)
+		return visit_sender(v);
+	k = keys_of(v);
+	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+		const struct step *step = &steps[i];
+
+		if (!has_maps(v, step->relation) || (v->no_alias && step->relation != ROUTE_FQDNROUTES))
+			continue;
+		if (step->key != last && (step->key != KEY_BASE || k.base != NULL))
+			visit_note(v, "no entry that can be used for %s; next: %s", key_names[last], key_names[step->key]);
+		if (step->key != KEY_BASE || k.base != NULL)
+			last = step->key;
+		if (try_step(v, step, &k))
+			return true;
+	}
+	return false;
+}

@@ -1,0 +1,133 @@
+#include <string.h>
+
+#include "db/route/walk.h"
+#include "db/source/address.h"
+#include "lib/text.h"
+
+/* The user of a result on channel local: with the domain where that is wanted. */
+static void deliver(const struct visit *v, const char *name, bool with_domain)
+{
+	walk_send(v, "local", v->origin, address_text(v->walk->pool, name, NULL, with_domain ? v->home : NULL));
+}
+
+/* Each of these asks for one name; true if that produced something. */
+static bool try_alias(const struct visit *v, const char *name, enum argument_form form, bool carry)
+{
+	struct question q = { .key = address_text(v->walk->pool, name, NULL, NULL) };
+
+	switch (visit_lookup(v, ROUTE_ALIASES, &q)) {
+	case MAP_FOUND:
+		return visit_expand(v, ROUTE_ALIASES, form, carry) == USE_DONE;
+	case MAP_NOT_FOUND:
+		return false;
+	case MAP_COULD_NOT_TELL:
+		break;
+	}
+	return true;
+}
+
+static bool try_expired(const struct visit *v, const char *name)
+{
+	struct question q = { .key = name };
+
+	switch (visit_lookup(v, ROUTE_EXPIRED, &q)) {
+	case MAP_FOUND:
+		walk_send(v, "error", "acctexpired", address_text(v->walk->pool, name, NULL, v->home));
+		return true;
+	case MAP_NOT_FOUND:
+		return false;
+	case MAP_COULD_NOT_TELL:
+		break;
+	}
+	return true;
+}
+
+/* Asks for the account as it is written, then in lower case; `user` is what it gets delivered. */
+static bool try_account(const struct visit *v, const char *name, const char *user)
+{
+	const struct router *r = v->walk->router;
+	const char *lower = visit_lower(v, name);
+	enum map_answer answer = r->account(r->account_context, name);
+
+	if (answer == MAP_NOT_FOUND && strcmp(lower, name) != 0)
+		answer = r->account(r->account_context, lower);
+	switch (answer) {
+	case MAP_FOUND:
+		visit_note(v, "account %s: found", name);
+		deliver(v, user, r->localdoesdomain);
+		return true;
+	case MAP_NOT_FOUND:
+		visit_note(v, "account %s: not found", name);
+		return false;
+	case MAP_COULD_NOT_TELL:
+		break;
+	}
+	visit_note(v, "account %s: could not tell", name);
+	walk_hold(v, pool_format(v->walk->pool, "the account %s could not be looked up", name), visit_text(v, v->whole));
+	return true;
+}
+
+/* "name+tail" when nothing is called that: "name+", then "name". */
+static bool try_without_tail(const struct visit *v, const char *user)
+{
+	const char *plus = pool_format(v->walk->pool, "%s+", v->base);
+
+	if (strcmp(v->tail, "+") != 0 && !v->no_alias && try_alias(v, plus, ARGUMENTS_BASE, false))
+		return true;
+	if (!v->no_alias && try_alias(v, v->base, ARGUMENTS_BASE, true))
+		return true;
+	return try_account(v, v->base, user);
+}
+
+/* A sender is only given its proper name (routing.md section 8). */
+static void visit_sender(const struct visit *v)
+{
+	struct pool *pool = v->walk->pool;
+	struct question q = { .key = pool_format(pool, "%s:mailname", v->base) };
+	const struct hit *hit = &v->walk->router->hit;
+	const char *name;
+
+	switch (visit_lookup(v, ROUTE_USERDB, &q)) {
+	case MAP_FOUND:
+		name = pool_copy(pool, buf_str(&hit->value), hit->value.len);
+		walk_send(v, "local", name, name);
+		return;
+	case MAP_NOT_FOUND:
+		walk_send(v, "local", v->origin, visit_text(v, v->whole));
+		return;
+	case MAP_COULD_NOT_TELL:
+		return;
+	}
+}
+
+void visit_local(const struct visit *v)
+{
+	struct pool *pool = v->walk->pool;
+	const char *user = v->tail[0] != '\0' ? pool_format(pool, "%s%s", v->base, v->tail) : v->whole;
+
+	if (v->walk->query->type == ROUTE_SENDER) {
+		visit_sender(v);
+		return;
+	}
+	if (v->no_alias) {
+		visit_note(v, "a backslash in front: delivered as it is");
+		deliver(v, user, false);
+		return;
+	}
+	if (strncmp(v->whole, "real-", 5) == 0 && v->whole[5] != '\0') {
+		visit_note(v, "real- in front: delivered as it is");
+		deliver(v, user + 5, true);
+		return;
+	}
+	if (try_alias(v, v->whole, ARGUMENTS_WHOLE, false) || try_expired(v, v->whole) ||
+	    try_account(v, v->whole, v->whole))
+		return;
+	if (v->tail[0] != '\0' && try_without_tail(v, user))
+		return;
+	if (v->walk->router->any_local_user) {
+		visit_note(v, "no account is needed");
+		deliver(v, user, v->walk->router->localdoesdomain);
+		return;
+	}
+	walk_send(v, "error", "nosuchuser", visit_text(v, user));
+}

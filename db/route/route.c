@@ -1,0 +1,454 @@
+#include "db/route/walk.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "db/source/address.h"
+#include "lib/alloc.h"
+#include "lib/text.h"
+
+#define SHOWN_MAX 300
+
+static const char *const relation_names[ROUTE_RELATIONS] = {
+	[ROUTE_FQDNALIASES] = "fqdnaliases",
+	[ROUTE_FQDNALIASESLDAP] = "fqdnaliasesldap",
+	[ROUTE_FQDNROUTES] = "fqdnroutes",
+	[ROUTE_ROUTESDB] = "routesdb",
+	[ROUTE_THISHOST] = "thishost",
+	[ROUTE_OTHERSERVERS] = "otherservers",
+	[ROUTE_ALIASES] = "aliases",
+	[ROUTE_EXPIRED] = "expired",
+	[ROUTE_USERDB] = "userdb",
+};
+
+const char *route_relation_name(enum route_relation relation)
+{
+	return relation_names[relation];
+}
+
+/* ---- a router ---- */
+
+/* getpwnam_r() with three answers; names that are absent may be told by an error number too (its manual page). */
+static enum map_answer system_account(void *context, const char *name)
+{
+	struct passwd entry, *found = NULL;
+	size_t size = 1024;
+	char *bytes = NULL;
+	int error;
+
+	(void)context;
+	do {
+		bytes = xrealloc(bytes, size *= 2);
+		error = getpwnam_r(name, &entry, bytes, size, &found);
+	} while (error == ERANGE && size < 1024 * 1024);
+	free(bytes);
+	if (found != NULL)
+		return MAP_FOUND;
+	return error == 0 || error == ENOENT || error == ESRCH ? MAP_NOT_FOUND : MAP_COULD_NOT_TELL;
+}
+
+struct router *router_create(void)
+{
+	struct router *r = xcalloc(1, sizeof *r);
+	char name[256];
+
+	if (gethostname(name, sizeof name) < 0)
+		snprintf(name, sizeof name, "localhost");
+	name[sizeof name - 1] = '\0';
+	ascii_lower_string(name);
+	r->hostname = xstrdup(name);
+	r->mydomain = xstrdup(name);
+	r->account = system_account;
+	r->use_routes = r->use_smtp = true;
+	r->max_depth = 50;
+	r->max_addresses = 10000;
+	r->now = -1;
+	return r;
+}
+
+void router_destroy(struct router **router)
+{
+	struct router *r = *router;
+
+	if (r == NULL)
+		return;
+	for (size_t i = 0; i < ROUTE_RELATIONS; i++)
+		relation_destroy(&r->relations[i]);
+	hit_free(&r->hit);
+	pool_free(&r->pool);
+	free(r->hostname);
+	free(r->mydomain);
+	free(r);
+	*router = NULL;
+}
+
+/* ---- results ---- */
+
+static uint64_t add_hash(uint64_t hash, const char *s)
+{
+	for (; *s != '\0'; s++)
+		hash = (hash ^ (unsigned char)*s) * 1099511628211u;
+	return hash * 1099511628211u;
+}
+
+static uint64_t hash_of(const struct route_result *r)
+{
+	return add_hash(add_hash(add_hash(14695981039346656037u, r->channel), r->host), r->user);
+}
+
+static bool same(const struct route_result *a, const struct route_result *b)
+{
+	return strcmp(a->user, b->user) == 0 && strcmp(a->host, b->host) == 0 && strcmp(a->channel, b->channel) == 0;
+}
+
+/* The place of a result in the index: its own, or the empty one where it belongs. */
+static size_t *place_of(struct walk *w, const struct route_result *r)
+{
+	size_t i = hash_of(r) & (w->index_size - 1);
+
+	while (w->index[i] != 0 && !same(&w->results[w->index[i] - 1], r))
+		i = (i + 1) & (w->index_size - 1);
+	return &w->index[i];
+}
+
+static void grow_results(struct walk *w)
+{
+	struct route_result *results = pool_alloc(w->pool, (w->capacity ? w->capacity * 2 : 4) * sizeof *results);
+
+	if (w->count > 0)
+		memcpy(results, w->results, w->count * sizeof *results);
+	w->results = results;
+	w->capacity = w->capacity ? w->capacity * 2 : 4;
+	w->index_size = w->capacity * 2;
+	w->index = pool_alloc(w->pool, w->index_size * sizeof *w->index);
+	for (size_t i = 0; i < w->count; i++)
+		*place_of(w, &w->results[i]) = i + 1;
+}
+
+static void add_result(const struct visit *v, const struct route_result *r)
+{
+	struct walk *w = v->walk;
+	size_t *place;
+
+	if (w->count == w->capacity)
+		grow_results(w);
+	place = place_of(w, r);
+	if (*place != 0) {
+		visit_note(v, "= %s %s %s, as before: one copy", r->channel, r->host, r->user);
+		return;
+	}
+	w->results[w->count++] = *r;
+	*place = w->count;
+	visit_note(v, "= %s %s %s", r->channel, r->host, r->user);
+}
+
+void walk_send(const struct visit *v, const char *channel, const char *host, const char *user)
+{
+	struct pool *pool = v->walk->pool;
+	struct route_result r = { .answer = MAP_FOUND, .privilege = v->privilege };
+
+	if (strcmp(channel, "error") == 0)
+		r.answer = MAP_NOT_FOUND;
+	else if (strcmp(channel, "hold") == 0)
+		r.answer = MAP_COULD_NOT_TELL;
+	r.channel = pool_copy(pool, channel, strlen(channel));
+	r.host = pool_copy(pool, host, strlen(host));
+	r.user = pool_copy(pool, user, strlen(user));
+	add_result(v, &r);
+}
+
+void walk_hold(const struct visit *v, const char *why, const char *user)
+{
+	struct buf text = { 0 };
+
+	text_add_clean_string(&text, why, SHOWN_MAX);
+	walk_send(v, "hold", buf_str(&text), user);
+	buf_free(&text);
+}
+
+/* ---- help for the stages ---- */
+
+const char *visit_lower(const struct visit *v, const char *text)
+{
+	char *lower = pool_copy(v->walk->pool, text, strlen(text));
+
+	ascii_lower_string(lower);
+	return lower;
+}
+
+const char *visit_text(const struct visit *v, const char *local)
+{
+	return address_text(v->walk->pool, local, NULL, v->domain != NULL ? v->domain : v->home);
+}
+
+void visit_note(const struct visit *v, const char *format, ...)
+{
+	va_list ap;
+
+	if (v->walk->explain == NULL)
+		return;
+	v->walk->explain->depth = v->depth;
+	va_start(ap, format);
+	explain_vline(v->walk->explain, format, ap);
+	va_end(ap);
+}
+
+void visit_parts(struct visit *v)
+{
+	struct pool *pool = v->walk->pool;
+
+	v->whole = v->base = v->local;
+	v->tail = "";
+	if (address_split_tail(pool, v->local, &v->base, &v->tail)) {
+		if (v->carried[0] != '\0')
+			visit_note(v, "%s has a tail of its own; %s is dropped", v->local, v->carried);
+	} else if (v->carried[0] != '\0') {
+		v->tail = v->carried;
+		v->whole = pool_format(pool, "%s%s", v->local, v->tail);
+	}
+}
+
+enum map_answer visit_lookup(const struct visit *v, enum route_relation relation, const struct question *question)
+{
+	struct walk *w = v->walk;
+	struct relation *r = w->router->relations[relation];
+	enum map_answer answer;
+
+	if (r == NULL || r->count == 0)
+		return MAP_NOT_FOUND;
+	if (w->explain != NULL) {
+		w->explain->depth = v->depth;
+		w->explain->relation = relation_names[relation];
+	}
+	answer = relation_find(r, question, &w->router->hit, w->explain != NULL ? explain_lookup : NULL, w->explain);
+	if (answer == MAP_COULD_NOT_TELL)
+		walk_hold(v, pool_format(w->pool, "%s: %s", relation_names[relation], buf_str(&w->router->hit.value)),
+		          visit_text(v, v->whole));
+	return answer;
+}
+
+/* ---- the stages of an address ---- */
+
+enum locality {
+	LOCALITY_LOCAL,
+	LOCALITY_ELSEWHERE,
+	LOCALITY_RENAMED,      /* *canonical is its canonical name */
+	LOCALITY_HELD,
+};
+
+/* Does this domain belong to us (routing.md section 6.1)? */
+static enum locality locality(const struct visit *v, const char **canonical)
+{
+	const char *domain = visit_lower(v, v->domain);
+	struct question q = { .key = domain };
+	enum map_answer listed = visit_lookup(v, ROUTE_THISHOST, &q);
+
+	if (listed == MAP_FOUND) {
+		const struct buf *value = &v->walk->router->hit.value;
+
+		*canonical = pool_copy(v->walk->pool, buf_str(value), value->len);
+		switch (visit_lookup(v, ROUTE_OTHERSERVERS, &q)) {
+		case MAP_FOUND:
+			visit_note(v, "%s belongs to another server", domain);
+			listed = MAP_NOT_FOUND;
+			break;
+		case MAP_NOT_FOUND:
+			break;
+		case MAP_COULD_NOT_TELL:
+			return LOCALITY_HELD;
+		}
+	}
+	switch (listed) {
+	case MAP_FOUND:
+		if (**canonical != '\0' && !ascii_equal(*canonical, domain) && !v->canonical)
+			return LOCALITY_RENAMED;
+		return LOCALITY_LOCAL;
+	case MAP_NOT_FOUND:
+		return ascii_equal(domain, v->walk->router->hostname) ? LOCALITY_LOCAL : LOCALITY_ELSEWHERE;
+	case MAP_COULD_NOT_TELL:
+		break;
+	}
+	return LOCALITY_HELD;
+}
+
+/* The domain is ours: what is left is a local name, or an address written inside the local part. */
+static void strip_domain(const struct visit *v)
+{
+	struct visit next = *v;
+	struct address inner;
+	const char *why;
+
+	next.home = v->domain;
+	next.domain = NULL;
+	visit_note(v, "%s is local", v->domain);
+	if (v->written != NULL && v->carried[0] == '\0' && strpbrk(v->written, "%!@") != NULL &&
+	    address_parse(v->walk->pool, v->written, strlen(v->written), ADDRESS_PLAIN, &inner, &why) &&
+	    inner.domain != NULL) {
+		next.local = inner.local;
+		next.written = inner.written;
+		next.domain = inner.domain;
+		next.depth++;
+		visit_address(&next);
+		return;
+	}
+	visit_local(&next);
+}
+
+/* Asks routesdb for the domain (routing.md sections 2, 4 and 8).  True if that produced something. */
+static bool try_routes(const struct visit *v)
+{
+	bool sender = v->walk->query->type == ROUTE_SENDER;
+	const char *domain = visit_lower(v, v->domain);
+	const char *of_errors[] = { ".:ERROR" };
+	const char *usual[] = { sender ? ".:sender" : ".:recipient", "." };
+	struct question questions[] = {
+		{ .key = domain, .defaults = of_errors, .default_count = 1 },
+		{ .key = domain, .defaults = usual, .default_count = 2 },
+	};
+
+	if (sender)
+		domain = pool_format(v->walk->pool, "%s:sender", domain);
+	for (size_t i = v->walk->query->error_message ? 0 : 1; i < 2; i++) {
+		questions[i].key = domain;
+		switch (visit_lookup(v, ROUTE_ROUTESDB, &questions[i])) {
+		case MAP_FOUND:
+			if (visit_route(v, ARGUMENTS_LEAVING) == USE_DONE)
+				return true;
+			break;
+		case MAP_NOT_FOUND:
+			break;
+		case MAP_COULD_NOT_TELL:
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The domain is not ours: protocols in their order. */
+static void leave(const struct visit *v)
+{
+	const struct router *router = v->walk->router;
+
+	if (router->use_routes && try_routes(v))
+		return;
+	if (v->carried[0] != '\0')
+		visit_note(v, "the address is not ours: the tail %s stays behind", v->carried);
+	if (router->use_smtp)
+		walk_send(v, "smtp", v->domain, visit_text(v, v->local));
+	else
+		walk_send(v, "error", "unresolvable", visit_text(v, v->local));
+}
+
+static void visit_domain(struct visit *v)
+{
+	const char *canonical = "";
+	struct visit next;
+
+	if (visit_fqdn(v))
+		return;
+	switch (locality(v, &canonical)) {
+	case LOCALITY_HELD:
+		return;
+	case LOCALITY_LOCAL:
+		strip_domain(v);
+		return;
+	case LOCALITY_ELSEWHERE:
+		leave(v);
+		return;
+	case LOCALITY_RENAMED:
+		visit_note(v, "the canonical name of %s is %s", v->domain, canonical);
+		if (!address_domain_ok(canonical, strlen(canonical))) {
+			walk_hold(v, pool_format(v->walk->pool, "thishost: the canonical name of %s is no domain", v->domain),
+			          visit_text(v, v->whole));
+			return;
+		}
+		next = *v;
+		next.domain = canonical;
+		next.canonical = true;
+		visit_address(&next);
+	}
+}
+
+void visit_address(struct visit *v)
+{
+	struct walk *w = v->walk;
+
+	if (w->exceeded != NULL)
+		return;
+	if (v->depth > w->router->max_depth) {
+		w->exceeded = pool_format(w->pool, "more than %u expansions one inside the other", w->router->max_depth);
+		return;
+	}
+	if (++w->addresses > w->router->max_addresses) {
+		w->exceeded = pool_format(w->pool, "more than %u addresses come of one", w->router->max_addresses);
+		return;
+	}
+	visit_note(v, "%s", address_text(w->pool, v->local, v->carried, v->domain));
+	visit_parts(v);
+	if (v->domain != NULL)
+		visit_domain(v);
+	else
+		visit_local(v);
+}
+
+/* ---- the question ---- */
+
+static void refuse(struct visit *v, const struct route_query *query, const char *why)
+{
+	struct buf shown = { 0 };
+
+	text_add_clean(&shown, query->address, query->length, SHOWN_MAX);
+	visit_note(v, "%s", why);
+	walk_send(v, "error", "badaddress", shown.len > 0 ? shown.data : "<>");
+	buf_free(&shown);
+}
+
+/* A limit was reached: what came out so far is not the whole truth, so nothing of it counts. */
+static void hold_all(struct visit *v)
+{
+	struct walk *w = v->walk;
+	const char *why = w->exceeded;
+
+	w->count = w->capacity = 0;
+	w->exceeded = NULL;
+	v->depth = 0;
+	walk_hold(v, why, visit_text(v, v->local));
+}
+
+enum map_answer route(struct router *router, const struct route_query *query, const struct route_result **results,
+                      size_t *count)
+{
+	struct walk w = { .router = router, .query = query, .pool = &router->pool, .explain = query->explain };
+	struct visit v = { .walk = &w, .carried = "", .home = router->mydomain, .privilege = query->privilege };
+	enum map_answer answer = MAP_NOT_FOUND;
+	struct address address;
+	const char *why;
+
+	pool_reset(&router->pool);
+	if (!address_parse(w.pool, query->address, query->length, ADDRESS_PLAIN, &address, &why)) {
+		refuse(&v, query, why);
+	} else {
+		v.local = address.local;
+		v.written = address.written;
+		v.domain = address.domain;
+		v.no_alias = address.no_alias;
+		v.origin = address_text(w.pool, v.local, NULL, v.domain);
+		visit_address(&v);
+	}
+	if (w.exceeded != NULL)
+		hold_all(&v);
+	for (size_t i = 0; i < w.count; i++) {
+		if (w.results[i].answer == MAP_COULD_NOT_TELL)
+			answer = MAP_COULD_NOT_TELL;
+		else if (answer == MAP_NOT_FOUND)
+			answer = w.results[i].answer;
+	}
+	*results = w.results;
+	*count = w.count;
+	return answer;
+}

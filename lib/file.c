@@ -1,0 +1,53 @@
+#include "lib/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PIECE 65536
+
+bool file_read(int fd, struct buf *out)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return false;
+	/* one byte more than there should be, so that the end is seen without growing */
+	if (S_ISREG(st.st_mode) && st.st_size > 0)
+		buf_reserve(out, (size_t)st.st_size + 1);
+	for (;;) {
+		size_t room = out->size - out->len > 1 ? out->size - out->len - 1 : PIECE;
+		char *p = buf_reserve(out, room);
+		ssize_t n;
+
+		if (p == NULL) {
+			errno = EFBIG;
+			return false;
+		}
+		n = read(fd, p, room);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			*p = '\0';
+			return n == 0;
+		}
+		out->len += (size_t)n;
+		p[n] = '\0';
+	}
+}
+
+bool file_read_path(const char *path, struct buf *out)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	bool ok;
+	int saved;
+
+	if (fd < 0)
+		return false;
+	ok = file_read(fd, out);
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return ok;
+}

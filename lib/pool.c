@@ -1,0 +1,103 @@
+#include "lib/pool.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "lib/alloc.h"
+#include "lib/log.h"
+
+#define BLOCK_SIZE 16000
+
+struct pool_block {
+	struct pool_block *next;
+	size_t size;
+	_Alignas(max_align_t) char bytes[];
+};
+
+static struct pool_block *new_block(size_t size)
+{
+	struct pool_block *block;
+
+	if (size > SIZE_MAX - sizeof *block)
+		die(EX_OSERR, "out of memory");
+	block = xmalloc(sizeof *block + size);
+	block->next = NULL;
+	block->size = size;
+	return block;
+}
+
+/* The next block that holds `size` bytes: one kept from before a reset, or a new one. */
+static void next_block(struct pool *pool, size_t size)
+{
+	struct pool_block **place = pool->current != NULL ? &pool->current->next : &pool->first;
+
+	if (*place == NULL || (*place)->size < size) {
+		struct pool_block *block = new_block(size > BLOCK_SIZE ? size : BLOCK_SIZE);
+
+		block->next = *place;
+		*place = block;
+	}
+	pool->current = *place;
+	pool->used = 0;
+}
+
+void *pool_alloc(struct pool *pool, size_t size)
+{
+	const size_t align = _Alignof(max_align_t);
+	void *p;
+
+	if (size > SIZE_MAX - align)
+		die(EX_OSERR, "out of memory");
+	size = (size + align - 1) / align * align;
+	if (pool->current == NULL || pool->current->size - pool->used < size)
+		next_block(pool, size);
+	p = pool->current->bytes + pool->used;
+	pool->used += size;
+	return memset(p, 0, size);
+}
+
+char *pool_copy(struct pool *pool, const char *bytes, size_t n)
+{
+	char *copy = pool_alloc(pool, n + 1);
+
+	if (n > 0)
+		memcpy(copy, bytes, n);
+	return copy;
+}
+
+char *pool_format(struct pool *pool, const char *format, ...)
+{
+	va_list ap;
+	int n;
+	char *text;
+
+	va_start(ap, format);
+	n = vsnprintf(NULL, 0, format, ap);
+	va_end(ap);
+	if (n < 0)
+		die(EX_OSERR, "cannot format text");
+	text = pool_alloc(pool, (size_t)n + 1);
+	va_start(ap, format);
+	vsnprintf(text, (size_t)n + 1, format, ap);
+	va_end(ap);
+	return text;
+}
+
+void pool_reset(struct pool *pool)
+{
+	pool->current = pool->first;
+	pool->used = 0;
+}
+
+void pool_free(struct pool *pool)
+{
+	for (struct pool_block *b = pool->first, *next; b != NULL; b = next) {
+		next = b->next;
+		free(b);
+	}
+	*pool = (struct pool){ 0 };
+}

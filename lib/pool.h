@@ -1,0 +1,34 @@
+/*
+ * Working memory that ends all at once.
+ *
+ * For work that makes many small things and throws all of them away together: nothing is freed alone, and
+ * after a reset the memory is used again.  A zeroed struct is an empty pool.
+ */
+#ifndef ZL_POOL_H
+#define ZL_POOL_H
+
+#include <stddef.h>
+
+struct pool_block;
+
+struct pool {
+	struct pool_block *first;
+	struct pool_block *current;
+	size_t used;               /* bytes of the current block */
+};
+
+/* Zeroed memory, aligned for anything. */
+void *pool_alloc(struct pool *pool, size_t size);
+
+/* A copy of n bytes with a NUL behind. */
+char *pool_copy(struct pool *pool, const char *bytes, size_t n);
+
+/* printf into the pool. */
+char *pool_format(struct pool *pool, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Forgets everything, keeps the memory. */
+void pool_reset(struct pool *pool);
+
+void pool_free(struct pool *pool);
+
+#endif
