@@ -161,6 +161,8 @@ static void read_line(char *line)
 		x->differs = true;
 	} else if (strncmp(line, "because\t", 8) == 0) {
 		x->because = true;
+	} else if (strncmp(line, "scripts\t", 8) == 0) {
+		return;
 	} else {
 		fail_msg("routing.examples: not understood: %s", line);
 	}
