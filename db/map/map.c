@@ -21,6 +21,9 @@ static const struct map_operations *const back_ends[] = {
 #if HAVE_LMDB
 	&map_lmdb,
 #endif
+#if HAVE_LDAP
+	&map_ldap,
+#endif
 	&map_unordered, &map_ordered,
 	&map_inline, &map_constant, &map_failing, &map_failing_nth, &map_slow,
 };

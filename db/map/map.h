@@ -178,7 +178,7 @@ enum map_change map_file_change(struct map *map);
 /* Fills in provenance.stamp from a stored value; nothing if it is none.  map_close() frees it. */
 void map_stamp_from(struct map *map, const char *value, size_t n);
 
-extern const struct map_operations map_btree, map_bhash, map_lmdb, map_unordered, map_ordered;
+extern const struct map_operations map_btree, map_bhash, map_lmdb, map_ldap, map_unordered, map_ordered;
 extern const struct map_operations map_inline, map_constant, map_failing, map_failing_nth, map_slow;
 
 #endif
