@@ -465,7 +465,7 @@ static struct router *open_router(const struct choices *choices)
 	int status;
 
 	read_dbases(choices, &dbases, &zenv);
-	router = router_open(&dbases, &zenv, choices->settings, choices->setting_count, &status, &why, &notes);
+	router = router_open(&dbases, choices->settings, choices->setting_count, &status, &why, &notes);
 	if (router == NULL)
 		die(status, "%s", buf_str(&why));
 	complain_lines(&notes);
