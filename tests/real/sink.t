@@ -7,6 +7,7 @@ use lib "$FindBin::Bin/../lib";
 use Test::More;
 use RealSink;
 use RealDelivery;
+use Workers;
 
 my $missing = RealSink::missing();
 plan skip_all => $missing if $missing;
@@ -51,17 +52,23 @@ my @cases = (
 	['-q .', $lost, 'lost at the end of the text'],
 );
 
-for my $case (@cases) {
-	my ($switches, $wanted, $what) = @$case;
-	for my $tcp (0, 1) {
-		my $sink = RealSink->start(switches => $switches, tcp => $tcp);
-		my $run = RealDelivery->new(program => $program, $tcp ? (port => $sink->{port}) : (socket => $sink->{socket}));
-		my @got = map { $run->deliver([qw(bob carol dave)]) } 1 .. 2;
-		my @complaints = $run->finish;
-		my $name = $what . ($switches ne '' ? " ($switches)" : '') . ($tcp ? ', TCP' : ', UNIX socket');
-		ok(!(grep { $_ !~ $wanted } @got) && !@complaints, $name) or diag join "\n", "got @got", @complaints;
-		$sink->stop;
-	}
+my @pieces = map { [@$_, 0], [@$_, 1] } @cases;
+my @complaints = Workers::run(4, [map { my $piece = $_; { work => sub { complaints(@$piece) }, slow => $piece->[0] =~ /-[wW]/ ? 1 : 0 } } @pieces]);
+for my $i (0 .. $#pieces) {
+	my ($switches, $wanted, $what, $tcp) = @{$pieces[$i]};
+	my $name = $what . ($switches ne '' ? " ($switches)" : '') . ($tcp ? ', TCP' : ', UNIX socket');
+	is($complaints[$i], '', $name);
+}
+
+# Two messages for three recipients each: what was not as expected, '' if nothing.
+sub complaints($switches, $wanted, $what, $tcp) {
+	my $sink = RealSink->start(switches => $switches, tcp => $tcp);
+	my $run = RealDelivery->new(program => $program, $tcp ? (port => $sink->{port}) : (socket => $sink->{socket}));
+	my @got = map { $run->deliver([qw(bob carol dave)]) } 1 .. 2;
+	my @bad = $run->finish;
+	$sink->stop;
+	push @bad, "got @got" if grep { $_ !~ $wanted } @got;
+	return join "\n", @bad;
 }
 
 subtest 'what arrives' => sub {
