@@ -81,7 +81,8 @@ static void release(struct publish *p)
 
 	if (p->temporary != NULL)
 		forget(p->temporary);
-	if (p->fd >= 0)
+	/* of a zeroed struct the descriptor means nothing */
+	if (p->target != NULL && p->fd >= 0)
 		close(p->fd);
 	free(p->temporary);
 	free(p->target);

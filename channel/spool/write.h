@@ -1,7 +1,7 @@
 /*
  * Putting a message into the spool as a ZMailer router would (spool.md
- * sections 2 to 5): names are inode numbers, files appear by rename, and when
- * spool_commit() has returned true both survive a crash.
+ * sections 2 to 5): names are inode numbers, files appear by link and rename, and when
+ * spool_submit() has returned EX_OK both survive a crash.
  */
 #ifndef ZL_SPOOL_WRITE_H
 #define ZL_SPOOL_WRITE_H
@@ -33,14 +33,18 @@ struct spool_envelope {
 };
 
 /*
- * Reads a message (RFC 5322, LF or CRLF lines) from `in`, completes its header (Received, Date,
- * Message-ID, From if missing; Bcc and Return-Path removed) and puts it with its control file into
- * `postoffice`.  `levels` is the number of hash levels, 0 to 2.  On success *name is the job name
- * ("Y/K/4711002"), allocated.  On failure nothing of it is left in the spool, the
- * result is false and `why` holds one line.
+ * Reads a message (RFC 5322, LF or CRLF lines) from `in`, completes its header (Received, From, Date,
+ * Message-ID if missing; Bcc and other envelope fields removed) and puts it with its control file into
+ * `postoffice`.  `host` is who we are.  `levels` is the number of hash levels, 0 to 2; directories of the
+ * hash are made when they are missing.  On EX_OK *name is the job name ("Y/K/4711002"), allocated.
+ * Otherwise nothing of it is left in the spool, `why` holds one line and the result is an exit code:
+ * EX_DATAERR (message or envelope cannot be written down), EX_IOERR (reading or writing), EX_CANTCREAT.
  */
-bool spool_submit(const char *postoffice, unsigned levels, const struct spool_envelope *envelope, int in,
-                  char **name, struct buf *why);
+int spool_submit(const char *postoffice, unsigned levels, const char *host, const struct spool_envelope *envelope,
+                 int in, char **name, struct buf *why);
+
+/* Makes the directories of a POSTOFFICE that are missing (spool.md section 1).  False with a line in `why`. */
+bool spool_make(const char *postoffice, struct buf *why);
 
 /* Adds the quad "CHANNEL HOST USER PRIVILEGE"; fields are quoted where the scan of spool.md section 5 needs it. */
 void spool_quad_add(struct buf *out, const char *channel, const char *host, const char *user, long privilege);

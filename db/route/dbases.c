@@ -171,6 +171,24 @@ static void parse_build(struct reader *r, struct dbases_map *m)
 		tell(r, false, 3, "expected \"-\", \"-r\" alone, or a word of -a -A -l -u, not \"%s\"", field);
 }
 
+/* The same name with a directory without links and "..", so that names can be compared; takes `path` over. */
+static char *canonical(char *path)
+{
+	char *slash = strrchr(path, '/'), *directory, *result;
+
+	if (slash == path)
+		return path;
+	*slash = '\0';
+	directory = realpath(path, NULL);
+	*slash = '/';
+	if (directory == NULL)
+		return path;
+	result = xasprintf("%s%s", directory, slash);
+	free(directory);
+	free(path);
+	return result;
+}
+
 /* Puts variables in and makes the name absolute.  NULL after a fault. */
 static char *expand(struct reader *r, size_t field, const char *text)
 {
@@ -184,7 +202,7 @@ static char *expand(struct reader *r, size_t field, const char *text)
 	else if (buf_str(&out)[0] != '/')
 		tell(r, false, field, "\"%s\" is no absolute path", buf_str(&out));
 	else
-		path = xstrdup(buf_str(&out));
+		path = canonical(xstrdup(buf_str(&out)));
 	buf_free(&out);
 	buf_free(&why);
 	return path;
@@ -240,6 +258,8 @@ static void check_config(struct reader *r, struct dbases_map *m)
 		tell(r, false, 3, "expected \"-r\" here: a map in an environment (-C) is updated in place and must not be built");
 	else if (m->kind != DBASES_LIVE || strcmp(m->type, "lmdb") == 0)
 		tell(r, false, 5, "-C is for maps of types btree and bhash with \"-r\"");
+	else if (m->config_written[0] != '/' && m->config_written[0] != '$')
+		tell(r, false, 5, "expected an absolute path behind -C, not \"%s\"", m->config_written);
 	else
 		m->config = expand(r, 5, m->config_written);
 }

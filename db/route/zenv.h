@@ -4,8 +4,8 @@
  * Its readers disagree about quotes, blanks and repeated names, so only what all of them understand is taken: NAME=value
  * from column 1.  A value that they would read differently is an error, but only when somebody asks for it.
  */
-#ifndef ZL_ZENV_H
-#define ZL_ZENV_H
+#ifndef ZL_ROUTE_ZENV_H
+#define ZL_ROUTE_ZENV_H
 
 #include <stdbool.h>
 

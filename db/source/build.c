@@ -160,7 +160,8 @@ static int load_and_seal(struct build *build, const struct map_operations *type,
 	struct map_load load = { records->count + 1, size_of(records), next_record, &feed };
 	int status;
 
-	build->stamp.built = time(NULL);
+	if (build->stamp.built == 0)
+		build->stamp.built = time(NULL);
 	build->stamp.records = records->count;
 	build->stamp.version = (char *)(uintptr_t)VERSION;
 	stamp_add(&stamp, &build->stamp);

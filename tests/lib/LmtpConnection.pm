@@ -68,8 +68,7 @@ sub _flush_pending($self) {
 		my $allowed = substr $self->{pending}, 0, $self->{budget};
 		$self->{budget} -= length $self->{pending};
 		$self->{pending} = $allowed;
-		# the rest of the script is not played any more
-		$self->{steps} = [{ do => 'close' }] if $self->{budget} <= 0;
+		$self->{exhausted} = $self->{budget} <= 0;
 	}
 	my $size = $self->{split} // length $self->{pending};
 	push @{$self->{out}}, unpack "(a$size)*", $self->{pending};
@@ -117,10 +116,10 @@ sub drop($self) {
 sub advance($self) {
 	return if $self->{busy};    # a step that led back here
 	local $self->{busy} = 1;
-	while ($self->{fh} && @{$self->{steps}} && !$self->{sleeping}) {
+	while ($self->{fh} && @{$self->{steps}} && !$self->{sleeping} && !$self->{exhausted}) {
 		my $step = $self->{steps}[0];
 		$self->_flush_pending unless ($step->{do} // '') eq 'line';
-		last unless $self->{fh};
+		last unless $self->{fh} && !$self->{exhausted};
 		my $method = $step->{expect} ? "_expect_$step->{expect}" : "_do_$step->{do}";
 		shift @{$self->{steps}};
 		next if $self->$method($step);
@@ -129,6 +128,7 @@ sub advance($self) {
 	}
 	return unless $self->{fh};
 	$self->_flush_pending;
+	return $self->_do_close({}) if $self->{exhausted};
 	return if @{$self->{steps}} || $self->{sleeping};
 	$self->{finished} = 1;
 	if ($self->{eof}) {

@@ -52,6 +52,12 @@ sub raw($self, $bytes, $name = undef, $host = undef) {
 	$self->{agent}->send($bytes);
 }
 
+# The line of a job that is under way already: nothing is left to select.
+sub job_again($self, $name, $host) {
+	$self->raw("$name\t$host\n");
+	$self->{jobs}[-1]{name} = $name;
+}
+
 sub idle($self) { $self->raw("#idle\n") }
 
 # Bytes that are no whole line, or that the agent need not answer.
@@ -89,7 +95,8 @@ sub _hungry($self, $line) {
 
 sub _resync($self, $name) {
 	push @{$self->{resyncs}}, $name;
-	my ($job) = grep { ($_->{name} // '') eq $name && !$_->{resync} } @{$self->{jobs}};
+	# of several jobs with this name it speaks of one without recipients, if there is one
+	my ($job) = sort { %{$a->{open}} <=> %{$b->{open}} } grep { ($_->{name} // '') eq $name && !$_->{resync} } @{$self->{jobs}};
 	return $self->problem("#resync for a job that was not given: $name") unless $job;
 	$job->{resync} = 1;
 	$self->problem("#resync $name though there were recipients to settle") if %{$job->{open}} && !$self->{damaged}{$name};

@@ -1,0 +1,236 @@
+/*
+ * enqueue: puts a message into a ZMailer queue, as its router would.
+ */
+#include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "channel/spool/write.h"
+#include "lib/alloc.h"
+#include "lib/buf.h"
+#include "lib/log.h"
+#include "lib/options.h"
+#include "lib/parse.h"
+#include "lib/zenv.h"
+
+static const struct option_help options[] = {
+	{ 'e', "ENVID", "envelope id, xtext (RFC 3461)" },
+	{ 'H', NULL, "hash the queue in one level of directories, -HH in two" },
+	{ 'm', NULL, "make the directories of the post office that are missing" },
+	{ 'N', "NOTIFY", "NEVER, or a list of SUCCESS,FAILURE,DELAY (RFC 3461)" },
+	{ 'P', "DIRECTORY", "the post office (default: POSTOFFICE of ZENV)" },
+	{ 'r', "CHANNEL,HOST,USER", "a recipient as a router would give it; once for each" },
+	{ 'R', "RET", "what a report returns: FULL or HDRS (RFC 3461)" },
+	{ 's', "SENDER", "return path, <> for none (default: you at this host)" },
+	{ 'v', NULL, "say on stderr what was written" },
+	{ 0 },
+};
+
+static const struct program program = {
+	.name = "enqueue",
+	.synopsis = "[-HmvV] [-e envid] [-N notify] [-P directory] [-R ret] [-s sender] -r channel,host,user ... <message",
+	.purpose = "Puts the message on standard input into the queue and prints its spool name.",
+	.options = options,
+	.notes = "Without -H the level is SCHEDULERDIRHASH of ZENV, the file that ZCONFIG names.",
+	.help = 'h',
+};
+
+struct request {
+	const char *postoffice;
+	unsigned levels;
+	bool make, verbose;
+	const char *sender, *notify, *ret, *envid;
+	char *own_address;           /* the sender, if none was given */
+	struct spool_recipient *recipients;
+	size_t count, capacity;
+};
+
+/* "CHANNEL,HOST,USER"; the user may have commas in it. */
+static void add_recipient(struct request *r, char *triple)
+{
+	char *host = strchr(triple, ','), *user = host != NULL ? strchr(host + 1, ',') : NULL;
+
+	if (user == NULL || host == triple || user[1] == '\0')
+		option_usage(&program, "-r %s: channel,host,user expected", triple);
+	*host++ = '\0';
+	*user++ = '\0';
+	r->recipients = xgrow(r->recipients, r->count, &r->capacity, sizeof *r->recipients);
+	r->recipients[r->count++] = (struct spool_recipient){ .channel = triple, .host = host, .user = user };
+}
+
+/* NEVER alone, or some of the others. */
+static void check_notify(const char *list)
+{
+	static const char *const words[] = { "SUCCESS", "FAILURE", "DELAY" };
+	const char *s = list;
+
+	if (strcasecmp(list, "NEVER") == 0)
+		return;
+	for (;;) {
+		size_t n = strcspn(s, ","), i = 0;
+
+		while (i < 3 && (strlen(words[i]) != n || strncasecmp(s, words[i], n) != 0))
+			i++;
+		if (i == 3)
+			option_usage(&program, "-N %s: NEVER or a list of SUCCESS,FAILURE,DELAY expected", list);
+		if (s[n] == '\0')
+			return;
+		s += n + 1;
+	}
+}
+
+static unsigned zenv_levels(void)
+{
+	const char *hash = zenv("SCHEDULERDIRHASH");
+
+	if (hash == NULL || (strcmp(hash, "1") != 0 && strcmp(hash, "2") != 0))
+		return 0;
+	return (unsigned)(hash[0] - '0');
+}
+
+static void read_options(struct request *r, int argc, char **argv)
+{
+	unsigned levels = 0;
+	int c;
+
+	while ((c = option_next(&program, argc, argv)) != -1) {
+		switch (c) {
+		case 'e': r->envid = optarg; break;
+		case 'H': levels++; break;
+		case 'm': r->make = true; break;
+		case 'N': r->notify = optarg; break;
+		case 'P': r->postoffice = optarg; break;
+		case 'r': add_recipient(r, optarg); break;
+		case 'R': r->ret = optarg; break;
+		case 's': r->sender = optarg; break;
+		case 'v': r->verbose = true; break;
+		}
+	}
+	if (optind < argc)
+		option_usage(&program, "%s: recipients are given by -r", argv[optind]);
+	if (r->count == 0)
+		option_usage(&program, "a recipient expected: -r channel,host,user");
+	if (levels > 2)
+		option_usage(&program, "there are no more than two levels of directories: -HH");
+	r->levels = levels > 0 ? levels : zenv_levels();
+	if (r->ret != NULL && strcmp(r->ret, "FULL") != 0 && strcmp(r->ret, "HDRS") != 0)
+		option_usage(&program, "-R %s: FULL or HDRS expected", r->ret);
+	if (r->notify != NULL)
+		check_notify(r->notify);
+	if (r->postoffice == NULL)
+		r->postoffice = zenv("POSTOFFICE");
+	if (r->postoffice == NULL)
+		option_usage(&program, "where is the post office? -P, or POSTOFFICE in the file that ZCONFIG names");
+}
+
+/* xtext of RFC 3461 section 4. */
+static void xtext_add(struct buf *out, const char *s)
+{
+	for (; *s != '\0'; s++) {
+		unsigned char c = (unsigned char)*s;
+
+		if (c < '!' || c > '~' || c == '+' || c == '=')
+			buf_addf(out, "+%02X", c);
+		else
+			buf_addc(out, *s);
+	}
+}
+
+/* The text of the N line, as a router writes it for what sendmail(8) hands in. */
+static char *dsn_text(const struct request *r, const char *user, bool null_sender)
+{
+	struct buf text = { 0 };
+
+	if (r->notify != NULL)
+		buf_addf(&text, "NOTIFY=%s ", r->notify);
+	buf_adds(&text, "ORCPT=rfc822;");
+	xtext_add(&text, user);
+	buf_adds(&text, " INRCPT=rfc822;");
+	xtext_add(&text, user);
+	buf_adds(&text, " INFROM=rfc822;");
+	if (!null_sender)
+		xtext_add(&text, r->sender);
+	return text.data;
+}
+
+static const char *own_name(void)
+{
+	static char name[256];
+
+	if (gethostname(name, sizeof name - 1) != 0 || name[0] == '\0')
+		return "localhost";
+	return name;
+}
+
+static char *own_address(void)
+{
+	const struct passwd *pw = getpwuid(getuid());
+
+	if (pw == NULL)
+		die(EX_NOUSER, "user %ld has no name; give the sender with -s", (long)getuid());
+	return xasprintf("%s@%s", pw->pw_name, own_name());
+}
+
+/* Recipients have no rights of their own: nobody's. */
+static long nobody(void)
+{
+	const struct passwd *pw = getpwnam("nobody");
+
+	return pw != NULL ? (long)pw->pw_uid : 65534;
+}
+
+static struct spool_envelope make_envelope(struct request *r)
+{
+	bool null_sender;
+
+	if (r->sender == NULL)
+		r->sender = r->own_address = own_address();
+	null_sender = strcmp(r->sender, "<>") == 0 || r->sender[0] == '\0';
+	for (size_t i = 0; i < r->count; i++) {
+		r->recipients[i].privilege = nobody();
+		r->recipients[i].dsn = dsn_text(r, r->recipients[i].user, null_sender);
+	}
+	return (struct spool_envelope){
+		.sender_channel = null_sender ? "error" : "local",
+		.sender_host = null_sender ? "<>" : r->sender,
+		.sender = null_sender ? "<>" : r->sender,
+		.sender_privilege = (long)getuid(),
+		.ret = r->ret, .envid = r->envid,
+		.recipients = r->recipients, .recipient_count = r->count,
+	};
+}
+
+int main(int argc, char **argv)
+{
+	struct request r = { 0 };
+	struct spool_envelope envelope;
+	struct buf why = { 0 };
+	char *name;
+	int status;
+
+	log_program(program.name);
+	read_options(&r, argc, argv);
+	if (r.make && !spool_make(r.postoffice, &why))
+		die(EX_CANTCREAT, "%s", buf_str(&why));
+	envelope = make_envelope(&r);
+	status = spool_submit(r.postoffice, r.levels, own_name(), &envelope, STDIN_FILENO, &name, &why);
+	if (status != EX_OK)
+		die(status, "%s", buf_str(&why));
+	if (r.verbose)
+		complain("%s/transport/%s: %zu recipient%s", r.postoffice, name, r.count, r.count == 1 ? "" : "s");
+	/* the message is in the queue whatever happens to our words about it */
+	printf("%s\n", name);
+	fflush(stdout);
+	free(name);
+	for (size_t i = 0; i < r.count; i++)
+		free((char *)r.recipients[i].dsn);
+	free(r.recipients);
+	free(r.own_address);
+	buf_free(&why);
+	return EX_OK;
+}

@@ -1,0 +1,278 @@
+#include "channel/spool/compose.h"
+
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "lib/text.h"
+
+enum { CHUNK = 64 * 1024, LARGEST_HEADER = 16 * 1024 * 1024 };
+
+/* Reads once more behind what is there; sets eof. */
+static bool more(struct incoming *in)
+{
+	char *at = buf_reserve(&in->bytes, CHUNK);
+	ssize_t n;
+
+	do
+		n = read(in->fd, at, CHUNK);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return false;
+	in->eof = n == 0;
+	in->bytes.len += (size_t)n;
+	at[n] = '\0';
+	return true;
+}
+
+/* The length of the field name at the beginning of a line, 0 if it is no header line. */
+static size_t field_name(const char *line, size_t n)
+{
+	size_t name = 0, colon;
+
+	while (name < n && line[name] > ' ' && line[name] < 127 && line[name] != ':')
+		name++;
+	colon = name;
+	while (colon < n && (line[colon] == ' ' || line[colon] == '\t'))
+		colon++;
+	return colon < n && line[colon] == ':' ? name : 0;
+}
+
+static bool is_continuation(const char *line, size_t n)
+{
+	return n > 0 && (line[0] == ' ' || line[0] == '\t');
+}
+
+static bool in_header(const char *line, size_t n, bool first)
+{
+	return field_name(line, n) > 0 || (!first && is_continuation(line, n));
+}
+
+/* Moves a header line to where the header ends; false if it has bytes no header may have. */
+static bool keep_line(struct incoming *in, const char *line, size_t n)
+{
+	char *to = in->bytes.data + in->header;
+
+	if (memchr(line, '\r', n) != NULL || memchr(line, '\0', n) != NULL)
+		return false;
+	memmove(to, line, n);
+	to[n] = '\n';
+	in->header += n + 1;
+	return true;
+}
+
+/* Closes the gap that shortened lines have left between header and rest. */
+static void join(struct incoming *in, size_t rest)
+{
+	memmove(in->bytes.data + in->header, in->bytes.data + rest, in->bytes.len - rest);
+	in->bytes.len -= rest - in->header;
+}
+
+/* Reads until a whole line stands at `at`.  False with `why` and errno. */
+static bool line_ahead(struct incoming *in, size_t at, size_t number, struct buf *why)
+{
+	size_t seen = 0;
+
+	while (!in->eof) {
+		if (in->bytes.len > at + seen && memchr(in->bytes.data + at + seen, '\n', in->bytes.len - at - seen) != NULL)
+			return true;
+		seen = in->bytes.len - at;
+		if (in->bytes.len > LARGEST_HEADER) {
+			buf_addf(why, "header line %zu: an end of the header within 16 MB expected", number);
+			errno = EFBIG;
+			return false;
+		}
+		if (!more(in)) {
+			buf_addf(why, "cannot read the message: %s", strerror(errno));
+			return false;
+		}
+	}
+	return true;
+}
+
+bool incoming_header(struct incoming *in, struct buf *why)
+{
+	for (size_t at = 0, number = 1;; number++) {
+		const char *line, *lf;
+		size_t n, next;
+
+		if (!line_ahead(in, at, number, why))
+			return false;
+		line = in->bytes.data + at;
+		lf = memchr(line, '\n', in->bytes.len - at);
+		n = lf != NULL ? (size_t)(lf - line) : in->bytes.len - at;
+		next = at + n + 1;
+		if (lf != NULL && n > 0 && line[n - 1] == '\r') {
+			n--;
+			in->crlf |= number == 1;
+		}
+		if (lf != NULL && n == 0) {
+			in->blank = true;
+			join(in, next);
+			return true;
+		}
+		if (!in_header(line, n, number == 1)) {
+			join(in, at);
+			return true;
+		}
+		if (lf == NULL) {
+			/* the last line of all has no end: it gets one, and the buffer may move */
+			buf_addc(&in->bytes, '\n');
+			line = in->bytes.data + at;
+		}
+		if (!keep_line(in, line, n)) {
+			buf_addf(why, "header line %zu: no NUL and no bare CR expected", number);
+			errno = EBADMSG;
+			return false;
+		}
+		at = next;
+	}
+}
+
+/* Removes the CR of each CRLF; a CR at the very end stays back, as its LF may follow. */
+static void convert(const char *from, size_t n, struct buf *to, bool eof, size_t *used)
+{
+	size_t at = 0;
+
+	while (at < n) {
+		const char *cr = memchr(from + at, '\r', n - at);
+		size_t plain = cr ? (size_t)(cr - from) - at : n - at;
+
+		buf_add(to, from + at, plain);
+		at += plain;
+		if (cr == NULL)
+			break;
+		if (at + 1 == n && !eof)
+			break;
+		if (at + 1 == n || from[at + 1] != '\n')
+			buf_addc(to, '\r');
+		at++;
+	}
+	*used = at;
+}
+
+bool incoming_body(struct incoming *in, struct buf *piece)
+{
+	size_t used;
+
+	buf_clear(piece);
+	if (in->header > 0) {
+		buf_consume(&in->bytes, in->header);
+		in->header = 0;
+	}
+	while (piece->len == 0) {
+		if (in->bytes.len < 2 && !in->eof && !more(in))
+			return false;
+		if (in->bytes.len == 0 && in->eof)
+			return true;
+		used = in->bytes.len;
+		if (in->crlf)
+			convert(in->bytes.data, in->bytes.len, piece, in->eof, &used);
+		else
+			buf_add(piece, in->bytes.data, used);
+		buf_consume(&in->bytes, used);
+	}
+	return true;
+}
+
+void incoming_free(struct incoming *in)
+{
+	buf_free(&in->bytes);
+}
+
+static bool is_named(const char *field, size_t name, const char *wanted)
+{
+	return strlen(wanted) == name && strncasecmp(field, wanted, name) == 0;
+}
+
+/* What belongs to the envelope does not travel in the header. */
+static bool is_envelope_field(const char *field, size_t name)
+{
+	static const char *const names[] = {
+		"Bcc", "Resent-Bcc", "Return-Path", "Envelope-Id", "X-Envid", "X-Orcpt", "Original-Recipient", "X-Envelope-To",
+	};
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		if (is_named(field, name, names[i]))
+			return true;
+	return false;
+}
+
+/* The length of the field at `text` with its continuation lines. */
+static size_t field_length(const char *text, size_t n)
+{
+	size_t at = 0;
+
+	do {
+		const char *lf = memchr(text + at, '\n', n - at);
+
+		at = lf ? (size_t)(lf - text) + 1 : n;
+	} while (at < n && is_continuation(text + at, n - at));
+	return at;
+}
+
+/* The value without its name and the blanks round it. */
+static void value_add(struct buf *out, const char *field, size_t n)
+{
+	const char *colon = memchr(field, ':', n);
+	size_t skip = colon ? (size_t)(colon - field) + 1 : n;
+
+	while (skip < n && strchr(" \t\n", field[skip]) != NULL)
+		skip++;
+	while (n > skip && strchr(" \t\n", field[n - 1]) != NULL)
+		n--;
+	text_add_clean(out, field + skip, n - skip, 900);
+}
+
+static void date_add(struct buf *out, time_t now)
+{
+	char text[64];
+	struct tm t;
+
+	localtime_r(&now, &t);
+	strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S %z", &t);
+	buf_adds(out, text);
+}
+
+static void from_add(struct buf *out, const struct completion *c)
+{
+	if (strcmp(c->sender, "<>") == 0)
+		buf_addf(out, "From:\tMAILER-DAEMON@%s\n", c->host);
+	else
+		buf_addf(out, "From:\t%s\n", c->sender);
+}
+
+void header_complete(struct buf *out, const char *header, size_t length, const struct completion *c,
+                     struct buf *message_id)
+{
+	bool from = false, date = false;
+
+	buf_addf(out, "Received: by %s id %s;\n\t", c->host, c->id);
+	date_add(out, c->now);
+	buf_addc(out, '\n');
+	for (size_t at = 0, n; at < length; at += n) {
+		const char *field = header + at;
+		size_t name = field_name(field, length - at);
+
+		n = field_length(field, length - at);
+		if (is_envelope_field(field, name))
+			continue;
+		from |= is_named(field, name, "From");
+		date |= is_named(field, name, "Date");
+		if (is_named(field, name, "Message-ID") && message_id->len == 0)
+			value_add(message_id, field, n);
+		buf_add(out, field, n);
+	}
+	if (!from)
+		from_add(out, c);
+	if (!date) {
+		buf_adds(out, "Date:\t");
+		date_add(out, c->now);
+		buf_addc(out, '\n');
+	}
+	if (message_id->len == 0) {
+		buf_addf(message_id, "<%s@%s>", c->id, c->host);
+		buf_addf(out, "Message-ID: %s\n", buf_str(message_id));
+	}
+}

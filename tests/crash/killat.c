@@ -1,0 +1,139 @@
+/*
+ * killat N command [argument ...]
+ *
+ * Runs a command and kills it, and whatever it has started, with SIGKILL at the moment it
+ * enters its N-th system call; the call itself is not made.  Calls of its children count too, execve
+ * itself does not.  With N = 0 nobody is killed.
+ *
+ * Exit status: 137 if it was killed by us; else what the command left behind: its own status, or
+ * 128 + the number of the signal that ended it.  When it was not killed by us, the last line on stderr is
+ * "killat: M calls".  64 for wrong use, 71 if the command cannot be run or followed.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "lib/log.h"
+#include "lib/parse.h"
+
+#define OPTIONS (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | \
+	PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL)
+
+enum { KILLED = 128 + SIGKILL, THREADS = 4096 };
+
+/* Everybody we follow, and who of them is inside of a system call now. */
+struct tracee {
+	pid_t pid;
+	bool inside;
+};
+
+static struct tracee tracees[THREADS];
+static size_t count;
+
+static struct tracee *tracee(pid_t pid)
+{
+	for (size_t i = 0; i < count; i++)
+		if (tracees[i].pid == pid)
+			return &tracees[i];
+	if (count == THREADS)
+		die(EX_OSERR, "more than %d threads", THREADS);
+	tracees[count] = (struct tracee){ .pid = pid };
+	return &tracees[count++];
+}
+
+static void forget(pid_t pid)
+{
+	*tracee(pid) = tracees[count - 1];
+	count--;
+}
+
+static pid_t start(char **command)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		die(EX_OSERR, "fork: %s", strerror(errno));
+	if (pid == 0) {
+		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
+			die(EX_OSERR, "ptrace: %s", strerror(errno));
+		raise(SIGSTOP);
+		execvp(command[0], command);
+		die(EX_OSERR, "%s: %s", command[0], strerror(errno));
+	}
+	if (waitpid(pid, NULL, 0) != pid || ptrace(PTRACE_SETOPTIONS, pid, NULL, (void *)(intptr_t)OPTIONS) < 0)
+		die(EX_OSERR, "cannot follow %s: %s", command[0], strerror(errno));
+	tracee(pid);
+	return pid;
+}
+
+static void kill_all(void)
+{
+	int status;
+
+	for (size_t i = 0; i < count; i++)
+		kill(tracees[i].pid, SIGKILL);
+	while (waitpid(-1, &status, __WALL) > 0 || errno == EINTR)
+		;
+}
+
+/*
+ * Follows everybody until the first process has ended or call `last` is entered; returns the exit status
+ * for us.
+ */
+static int follow(pid_t first, uint64_t last, uint64_t *calls)
+{
+	bool running = false;     /* from the execve on; what we did before it does not count */
+	pid_t pid = first;
+	int status, deliver = 0;
+
+	for (;;) {
+		ptrace(PTRACE_SYSCALL, pid, NULL, (void *)(intptr_t)deliver);
+		deliver = 0;
+		pid = waitpid(-1, &status, __WALL);
+		if (pid < 0)
+			die(EX_OSERR, "waitpid: %s", strerror(errno));
+		if (WIFEXITED(status) || WIFSIGNALED(status)) {
+			if (pid == first)
+				return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+			forget(pid);
+		} else if (WSTOPSIG(status) == (SIGTRAP | 0x80)) {
+			struct tracee *t = tracee(pid);
+
+			t->inside = !t->inside;
+			if (running && t->inside && ++*calls == last)
+				return KILLED;
+		} else if (status >> 16 == PTRACE_EVENT_EXEC) {
+			/* the exit of this call is still to come */
+			running = true;
+			tracee(pid)->inside = true;
+		} else if (status >> 16 == 0) {
+			tracee(pid);
+			/* a new one begins with a stop of its own */
+			deliver = WSTOPSIG(status) == SIGSTOP ? 0 : WSTOPSIG(status);
+		}
+	}
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t last, calls = 0;
+	pid_t first;
+	int status;
+
+	log_program("killat");
+	if (argc < 3 || !parse_number(argv[1], UINT64_MAX, &last))
+		die(EX_USAGE, "usage: killat N command [argument ...]");
+	first = start(argv + 2);
+	status = follow(first, last, &calls);
+	kill_all();
+	if (status != KILLED || calls != last)
+		fprintf(stderr, "killat: %llu calls\n", (unsigned long long)calls);
+	return status;
+}

@@ -1,0 +1,155 @@
+#!/usr/bin/perl
+# enqueue from the outside: what it writes, what it prints, and how it says no.
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use File::Find ();
+use File::Temp ();
+use Test::More;
+use Spool;
+
+my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
+my $enqueue = "$build/channel/enqueue";
+my $dir = File::Temp->newdir('/tmp/zlmtp-enqueue-XXXXXX');
+my $message = "From: Ann <ann\@example.org>\nSubject: lunch\nBcc: eve\@example.org\n\nNoon?\n.\n";
+my @bob = ('-r', 'lmtp,-,bob@example.net');
+my $offices = 0;
+
+delete $ENV{ZCONFIG};
+
+# Runs it with this input; returns exit status, stdout, stderr.
+sub run($input, @arguments) {
+	Spool->put("$dir/in", $input);
+	my $status = system 'sh', '-c', 'in=$1 out=$2 err=$3; shift 3; "$@" <"$in" >"$out" 2>"$err"', 'sh', "$dir/in",
+		"$dir/out", "$dir/err", $enqueue, @arguments;
+	return ($status >> 8 | ($status & 127 ? 256 : 0), Spool::slurp("$dir/out"), Spool::slurp("$dir/err"));
+}
+
+sub office { "$dir/po" . ++$offices }
+
+sub files($office) {
+	my @found;
+	File::Find::find({ no_chdir => 1, wanted => sub { push @found, s/^\Q$office\E\///r if -f } }, $office) if -d $office;
+	return sort @found;
+}
+
+sub refuses($name, $status, $words, @arguments) {
+	my $office = office();
+	Spool->new($office);
+	my ($got, $out, $err) = run($message, '-P', $office, @arguments);
+	is $got, $status, "$name: exit $status";
+	is $out, '', "$name: nothing on stdout";
+	like $err, qr/^enqueue: [^\n]*$words[^\n]*\n\z/, "$name: one line that says so";
+	is_deeply [files($office)], [], "$name: the spool is as it was";
+}
+
+subtest 'a message with its envelope' => sub {
+	my $office = office();
+	my ($status, $out, $err) = run($message, '-m', '-HH', '-P', $office, '-s', 'ann@example.org', '-N', 'FAILURE,DELAY',
+		'-R', 'HDRS', '-e', 'QQ314159', @bob, '-r', 'lmtp,store1,carol,x@example.net', '-r', 'local,,dan d');
+	is $status, 0, 'exit 0';
+	is $err, '', 'nothing on stderr';
+	my ($name) = $out =~ /^([A-Z]\/[A-Z]\/\d+)\n\z/ or return fail "a spool name on stdout, not $out";
+	is_deeply [files($office)], ["queue/$name", "transport/$name"], 'two files and nothing else';
+
+	my $inode = (stat "$office/queue/$name")[1];
+	my $letters = chr(65 + int($inode / 26) % 26) . '/' . chr(65 + $inode % 26);
+	is $name, "$letters/$inode", 'named by its inode number, hashed twice';
+
+	my $c = Spool::parse($name, Spool::slurp("$office/transport/$name"));
+	is $c->{message}, $inode, 'the control file names the message file';
+	is_deeply [map { join '|', @$_{qw(tag pid channel host user)} } @{$c->{recipients}}],
+		[' ||lmtp|-|bob@example.net', ' ||lmtp|store1|carol,x@example.net', ' ||local|-|"dan d"'], 'recipients';
+	like $c->{recipients}[2]{dsn}, qr/^NOTIFY=FAILURE,DELAY ORCPT=rfc822;dan\+20d INRCPT=rfc822;dan\+20d INFROM=rfc822;ann\@example\.org$/,
+		'DSN parameters';
+	is "$c->{ret} $c->{envid}", 'HDRS QQ314159', 'RET and ENVID';
+	is_deeply $c->{recipients}[0]{sender}, ['local', 'ann@example.org', 'ann@example.org', $<], 'sender';
+	my $header = $c->{recipients}[0]{header};
+	like $header, qr/\AReceived: by \S+ id S$inode[\w=-]+;\n\t[^\n]+\nFrom: Ann/, 'Received stands first';
+	like $header, qr/^Date:\t\w{3}, .*\nMessage-ID: <S$inode/m, 'Date and Message-ID are added';
+	unlike $header, qr/eve/, 'Bcc is removed';
+
+	my $file = Spool::slurp("$office/queue/$name");
+	is substr($file, $c->{offset}), "Noon?\n.\n", 'the body begins at its offset';
+	like $file, qr/\Afrom <ann\@example\.org>\nenvid QQ314159\nnotaryret HDRS\ntodsn NOTIFY=FAILURE,DELAY ORCPT/, 'envelope lines';
+	like $file, qr/^to <dan d>\nenv-end\nFrom: Ann/m, 'they end before the header';
+};
+
+subtest 'no return path' => sub {
+	my $office = office();
+	my ($status, $out) = run($message, '-m', '-P', $office, '-s', '<>', @bob);
+	is $status, 0, 'exit 0';
+	chomp $out;
+	my $control = Spool::slurp("$office/transport/$out");
+	like $control, qr/^s error <> <> \d+\n/m, 'channel error';
+	unlike $control, qr/^e /m, 'nobody to complain to';
+	like Spool::slurp("$office/queue/$out"), qr/\Achannel error\n/, 'in the envelope as well';
+};
+
+subtest 'odd messages' => sub {
+	my %odd = ('empty' => '', 'text only' => "just text\n", 'header only' => "A: b\n", 'without last line end' => "A: b\n\nx",
+		'CRLF' => "A: b\r\n\r\nx\r\ny\r\n", 'NUL and 8 bits in the body' => "A: b\n\nx\0\xff\ry\n");
+	my %body = ('empty' => '', 'text only' => "just text\n", 'header only' => '', 'without last line end' => 'x',
+		'CRLF' => "x\ny\n", 'NUL and 8 bits in the body' => "x\0\xff\ry\n");
+	for my $kind (sort keys %odd) {
+		my $office = office();
+		my ($status, $out, $err) = run($odd{$kind}, '-m', '-P', $office, @bob);
+		chomp $out;
+		my $c = Spool::parse($out, Spool::slurp("$office/transport/$out") // '');
+		is "$status $err", '0 ', "$kind: accepted";
+		is substr(Spool::slurp("$office/queue/$out"), $c->{offset}), $body{$kind}, "$kind: body";
+	}
+};
+
+subtest 'settings of ZENV' => sub {
+	my $office = office();
+	Spool->put("$dir/zenv", "POSTOFFICE=$office\nSCHEDULERDIRHASH=1\n");
+	local $ENV{ZCONFIG} = "$dir/zenv";
+	my ($status, $out) = run($message, '-m', @bob);
+	is $status, 0, 'exit 0';
+	like $out, qr/^[A-Z]\/\d+$/, 'one level';
+	ok -f "$office/transport/" . $out =~ s/\n//r, 'in the post office of ZENV';
+};
+
+subtest 'what it says when asked' => sub {
+	my $office = office();
+	my ($status, $out, $err) = run($message, '-v', '-m', '-P', $office, @bob);
+	like $err, qr/^enqueue: \Q$office\E\/transport\/\d+: 1 recipient$/, '-v';
+	($status, $out, $err) = run('', '-h');
+	is $status, 0, '-h: exit 0';
+	like $out, qr/^usage: enqueue /, '-h';
+};
+
+refuses 'no recipient', 64, 'recipient expected';
+refuses 'unknown option', 64, 'unknown option -q', '-q', @bob;
+refuses 'a bare recipient', 64, 'bob: recipients are given by -r', 'bob';
+refuses 'half a triple', 64, 'channel,host,user expected', '-r', 'lmtp,bob';
+refuses 'a triple without user', 64, 'channel,host,user expected', '-r', 'lmtp,-,';
+refuses 'three levels', 64, 'two levels', '-HHH', @bob;
+refuses 'an unknown RET', 64, 'FULL or HDRS', '-R', 'ALL', @bob;
+refuses 'NEVER with others', 64, 'NEVER or a list', '-N', 'NEVER,DELAY', @bob;
+refuses 'a line end in a recipient', 65, 'printable ASCII', '-r', "lmtp,-,bob\nr x";
+refuses 'a line end in the sender', 65, 'printable ASCII', '-s', "ann\nx", @bob;
+refuses 'blanks in the envelope id', 65, 'printable ASCII', '-e', 'a b', @bob;
+
+subtest 'no post office' => sub {
+	my ($status, $out, $err) = run($message, @bob);
+	is $status, 64, 'none named: exit 64';
+	($status, $out, $err) = run($message, '-P', "$dir/nowhere", @bob);
+	is $status, 73, 'not there: exit 73';
+	like $err, qr/^enqueue: cannot create a file in \Q$dir\E\/nowhere: No such file/, 'and a line that says so';
+	ok !-e "$dir/nowhere", 'it is not made without -m';
+};
+
+subtest 'disk full' => sub {
+	my $office = office();
+	Spool->new($office);
+	Spool->put("$dir/in", $message . 'x' x 200_000);
+	my $status = system 'sh', '-c', "trap '' XFSZ; ulimit -f 64; exec '$enqueue' -P '$office' -r lmtp,-,bob <'$dir/in' 2>'$dir/err'";
+	is $status >> 8, 74, 'exit 74';
+	like Spool::slurp("$dir/err"), qr/^enqueue: cannot write \Q$office\E\/public\/[^\n]*: File too large\n\z/, 'one line';
+	is_deeply [files($office)], [], 'nothing is left';
+};
+
+done_testing;

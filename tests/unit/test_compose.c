@@ -1,0 +1,195 @@
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "channel/spool/compose.h"
+#include "lib/alloc.h"
+
+/* A descriptor that gives these bytes, `step` at a time (0 = as they come). */
+static int feed(const char *bytes, size_t n, size_t step, pid_t *writer)
+{
+	int ends[2];
+
+	/* a datagram is one read, so that every step is seen as such */
+	assert_int_equal(socketpair(AF_UNIX, step ? SOCK_SEQPACKET : SOCK_STREAM, 0, ends), 0);
+	*writer = fork();
+	if (*writer == 0) {
+		close(ends[0]);
+		for (size_t at = 0; at < n; at += step ? step : n) {
+			size_t take = step && step < n - at ? step : n - at;
+
+			for (size_t done = 0; done < take;) {
+				ssize_t sent = write(ends[1], bytes + at + done, take - done);
+
+				if (sent < 0)
+					_exit(1);
+				done += (size_t)sent;
+			}
+		}
+		_exit(0);
+	}
+	close(ends[1]);
+	return ends[0];
+}
+
+struct split {
+	const char *in;
+	size_t length;            /* 0: up to the NUL */
+	const char *header;
+	bool blank;
+	const char *body;
+};
+
+static void splits(const struct split *row, size_t step)
+{
+	pid_t writer;
+	size_t n = row->length ? row->length : strlen(row->in);
+	struct incoming in = { .fd = feed(row->in, n, step, &writer) };
+	struct buf why = { 0 }, piece = { 0 }, body = { 0 };
+
+	if (!incoming_header(&in, &why))
+		fail_msg("%s", buf_str(&why));
+	assert_int_equal(in.header, strlen(row->header));
+	assert_memory_equal(buf_str(&in.bytes), row->header, in.header);
+	assert_int_equal(in.blank, row->blank);
+	do {
+		assert_true(incoming_body(&in, &piece));
+		buf_add(&body, piece.data, piece.len);
+	} while (piece.len > 0);
+	assert_int_equal(body.len, strlen(row->body));
+	assert_string_equal(buf_str(&body), row->body);
+	incoming_free(&in);
+	buf_free(&piece);
+	buf_free(&body);
+	buf_free(&why);
+	close(in.fd);
+	waitpid(writer, NULL, 0);
+}
+
+static void header_and_body_part_wherever_the_pieces_end(void **state)
+{
+	static const struct split rows[] = {
+		{ "A: 1\nB: 2\n\nbody\n", 0, "A: 1\nB: 2\n", true, "body\n" },
+		{ "A: 1\n 1\n\t1\nB:\n\n", 0, "A: 1\n 1\n\t1\nB:\n", true, "" },
+		{ "A: 1\r\nB: 2\r\n x\r\n\r\nbo\rdy\r\n\r\nx\r", 0, "A: 1\nB: 2\n x\n", true, "bo\rdy\n\nx\r" },
+		{ "A: 1\nB: 2\r\n\nbody\r\nmore\n", 0, "A: 1\nB: 2\n", true, "body\r\nmore\n" },
+		{ "A: 1\r\n\r\n\r\r\n\n\r\n", 0, "A: 1\n", true, "\r\n\n\n" },
+		{ "A: 1\nno header\nB: 2\n\n", 0, "A: 1\n", false, "no header\nB: 2\n\n" },
+		{ "just text", 0, "", false, "just text" },
+		{ " A: 1\n", 0, "", false, " A: 1\n" },
+		{ "\nbody\n", 0, "", true, "body\n" },
+		{ "A: 1\n", 0, "A: 1\n", false, "" },
+		{ "A: 1", 0, "A: 1\n", false, "" },
+		{ "A: 1\n x", 0, "A: 1\n x\n", false, "" },
+		{ "A : 1\n: 2\n", 0, "A : 1\n", false, ": 2\n" },
+		{ "From ann Sat Nov 21 09:41:11 2026\nA: 1\n", 0, "", false, "From ann Sat Nov 21 09:41:11 2026\nA: 1\n" },
+		{ "", 0, "", false, "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		for (size_t step = 0; step < 5; step++)
+			splits(&rows[i], step);
+}
+
+static void large_bodies_come_whole(void **state)
+{
+	struct buf text = { 0 }, expect = { 0 };
+
+	(void)state;
+	for (int i = 0; i < 20000; i++)
+		buf_addf(&expect, "line %d\n", i);
+	buf_adds(&text, "A: 1\r\n\r\n");
+	for (int i = 0; i < 20000; i++)
+		buf_addf(&text, "line %d\r\n", i);
+	for (size_t step = 0; step <= 3 * 21839; step += 21839)
+		splits(&(struct split){ text.data, text.len, "A: 1\n", true, expect.data }, step);
+	buf_free(&text);
+	buf_free(&expect);
+}
+
+static void refused(const char *bytes, size_t n, const char *expect)
+{
+	pid_t writer;
+	struct incoming in = { .fd = feed(bytes, n, 0, &writer) };
+	struct buf why = { 0 };
+
+	assert_false(incoming_header(&in, &why));
+	assert_string_equal(buf_str(&why), expect);
+	incoming_free(&in);
+	buf_free(&why);
+	close(in.fd);
+	waitpid(writer, NULL, 0);
+}
+
+static void headers_that_cannot_be_written_down_are_refused(void **state)
+{
+	struct buf endless = { 0 };
+
+	(void)state;
+	refused("A: 1\nB: \0\n\n", 11, "header line 2: no NUL and no bare CR expected");
+	refused("A: 1\nB: a\rb\n\n", 13, "header line 2: no NUL and no bare CR expected");
+	refused("A: 1\nB: a\r\r\n\n", 13, "header line 2: no NUL and no bare CR expected");
+	buf_adds(&endless, "A: 1\nB: ");
+	while (endless.len < 17 * 1024 * 1024)
+		buf_adds(&endless, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+	/* the writer dies of SIGPIPE, as we stop to listen */
+	refused(endless.data, endless.len, "header line 2: an end of the header within 16 MB expected");
+	buf_free(&endless);
+}
+
+static void completed(const char *header, const char *sender, const char *expect, const char *expect_id)
+{
+	struct buf out = { 0 }, id = { 0 };
+
+	header_complete(&out, header, strlen(header), &(struct completion){
+		.host = "hub.example.net", .id = "S99Abc", .sender = sender, .now = 1795254489,
+	}, &id);
+	assert_string_equal(buf_str(&out), expect);
+	assert_string_equal(buf_str(&id), expect_id);
+	buf_free(&out);
+	buf_free(&id);
+}
+
+#define RECEIVED "Received: by hub.example.net id S99Abc;\n\tSat, 21 Nov 2026 09:48:09 +0000\n"
+
+static void what_is_there_stays_as_it_is(void **state)
+{
+	(void)state;
+	completed("from: x\nDATE: y\nX:\t a\n  b\nmessage-id:\n <1@a>\n", "ann@example.org",
+		RECEIVED "from: x\nDATE: y\nX:\t a\n  b\nmessage-id:\n <1@a>\n", "<1@a>");
+}
+
+static void what_is_missing_is_added(void **state)
+{
+	(void)state;
+	completed("Subject: x\n", "ann@example.org", RECEIVED "Subject: x\nFrom:\tann@example.org\n"
+		"Date:\tSat, 21 Nov 2026 09:48:09 +0000\nMessage-ID: <S99Abc@hub.example.net>\n", "<S99Abc@hub.example.net>");
+	completed("", "<>", RECEIVED "From:\tMAILER-DAEMON@hub.example.net\n"
+		"Date:\tSat, 21 Nov 2026 09:48:09 +0000\nMessage-ID: <S99Abc@hub.example.net>\n", "<S99Abc@hub.example.net>");
+}
+
+static void envelope_fields_are_removed_with_their_continuations(void **state)
+{
+	(void)state;
+	completed("Bcc: a,\n\tb,\n c\nFrom: x\nReturn-Path: <y>\nDate: z\nBccx: stays\nresent-bcc: d\nX-Envelope-To: e\n"
+		"Message-ID: <1@a>\n", "ann@example.org", RECEIVED "From: x\nDate: z\nBccx: stays\nMessage-ID: <1@a>\n", "<1@a>");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(header_and_body_part_wherever_the_pieces_end),
+		cmocka_unit_test(large_bodies_come_whole),
+		cmocka_unit_test(headers_that_cannot_be_written_down_are_refused),
+		cmocka_unit_test(what_is_there_stays_as_it_is),
+		cmocka_unit_test(what_is_missing_is_added),
+		cmocka_unit_test(envelope_fields_are_removed_with_their_continuations),
+	};
+
+	setenv("TZ", "UTC", 1);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
