@@ -195,7 +195,6 @@ static void password_files_must_be_private(void **state)
 
 	(void)state;
 	assert_true(mkstemp(path) >= 0);
-
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		buf_clear(&why);
 		put(path, rows[i].content, rows[i].mode);
