@@ -157,7 +157,7 @@ sub messages($self, $name) {
 	while (defined(my $line = <$imap>)) {
 		last if $line =~ /^x /;
 		next unless $line =~ /\{(\d+)\}\r\n$/;
-		read $imap, my $text, $1;
+		read $imap, my ($text), $1;
 		push @texts, $text =~ s/\r\n/\n/gr;
 	}
 	_imap($imap, 'LOGOUT');
