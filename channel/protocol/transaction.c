@@ -223,14 +223,14 @@ static enum stage open_stage(const struct dialogue *d, const struct transaction 
 }
 
 enum give_up {
-	OUT_OF_STEP,     /* or silent: nothing that waits for proof is believed */
-	OUT_OF_REACH,    /* what the server has said stays said */
+	OUT_OF_STEP,     /* or silent: nothing that waits for proof is believed, everything open deferred */
+	TOO_HASTY,       /* the same, but what the server said no word about is tried once more */
+	OUT_OF_REACH,    /* what the server has said stays said; what it said no word about is tried once more */
 };
 
 /*
- * Gives up: every open recipient is deferred.  Out of reach, a transaction that the server
- * did not say a word about stays unsettled instead, once: mostly the server had
- * closed the connection before it was sent.
+ * Gives up: every open recipient is deferred.  What is to be tried once more stays
+ * unsettled instead: mostly the server had closed the connection before it was sent.
  */
 static void give_up(struct dialogue *d, const char *status, const char *why, enum give_up reason)
 {
@@ -606,9 +606,11 @@ static void on_mail(struct dialogue *d, struct transaction *t, const struct repl
 		send_envelope(d, t);
 		return;
 	}
-	/* behind other transactions this may be our own sequence gone wrong */
+	/* sent ahead, this may be our own sequence gone wrong */
 	if (t->doubtful && reply->code == 503) {
-		poison(d, "unexpected reply to MAIL");
+		d->trust->careful = true;
+		t->answered = false;
+		give_up(d, "4.5.0", buf_str(&d->words), TOO_HASTY);
 		return;
 	}
 	if (reply->code == 421 && d->completed > 0 && !t->retried) {
