@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -59,6 +60,8 @@ static void free_peers(struct peers *peers)
 }
 
 /* ---- the loop ---- */
+
+#define DESCRIPTORS_WANTED 4096
 
 struct loop {
 	struct settings *settings;
@@ -433,6 +436,18 @@ static void start_security(struct security *security)
 		die(EX_CONFIG, "%s", buf_str(&why));
 }
 
+/* ZMailer's scheduler leaves us 32 descriptors; jobs under way on several sessions need more. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= DESCRIPTORS_WANTED)
+		return;
+	limit.rlim_cur = limit.rlim_max < DESCRIPTORS_WANTED ? limit.rlim_max : DESCRIPTORS_WANTED;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		complain("cannot raise the limit of descriptors: %s", strerror(errno));
+}
+
 int main(int argc, char **argv)
 {
 	static struct settings settings;
@@ -445,6 +460,9 @@ int main(int argc, char **argv)
 	log_as_comments();
 	start_security(&settings.security);
 	record_open(&settings.record);
+	if (settings.log != NULL && !transcript_open(&settings.transcript, settings.log))
+		complain("protocol log %s: %s; going on without", settings.log, strerror(errno));
+	raise_descriptor_limit();
 	catch_signals(&unblocked);
 	if (settings.titles)
 		title_init(argc, argv);

@@ -54,7 +54,9 @@ static enum opening_next out_of_step(struct opening *o, const struct reply *repl
 
 void opening_lost(struct opening *o, const char *why)
 {
-	if (!o->cancelled)
+	if (o->cancelled)
+		give_up(o, o->stage, "4.7.0", NULL);
+	else
 		give_up(o, o->stage, "4.4.2", why);
 }
 

@@ -425,7 +425,7 @@ enum map_answer route(struct router *router, const struct route_query *query, co
 {
 	struct walk w = { .router = router, .query = query, .pool = &router->pool, .explain = query->explain };
 	struct visit v = { .walk = &w, .carried = "", .home = router->mydomain, .privilege = query->privilege };
-	enum map_answer answer = MAP_NOT_FOUND;
+	enum map_answer answer = MAP_FOUND;
 	struct address address;
 	const char *why;
 
@@ -443,9 +443,8 @@ enum map_answer route(struct router *router, const struct route_query *query, co
 	if (w.exceeded != NULL)
 		hold_all(&v);
 	for (size_t i = 0; i < w.count; i++) {
-		if (w.results[i].answer == MAP_COULD_NOT_TELL)
-			answer = MAP_COULD_NOT_TELL;
-		else if (answer == MAP_NOT_FOUND)
+		/* from found to not found to could not tell answers are worse */
+		if (w.results[i].answer > answer)
 			answer = w.results[i].answer;
 	}
 	*results = w.results;

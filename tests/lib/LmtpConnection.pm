@@ -68,8 +68,7 @@ sub _flush_pending($self) {
 		my $allowed = substr $self->{pending}, 0, $self->{budget};
 		$self->{budget} -= length $self->{pending};
 		$self->{pending} = $allowed;
-		# the rest of the script is not played any more
-		$self->{steps} = [{ do => 'close' }] if $self->{budget} <= 0;
+		$self->{exhausted} = $self->{budget} <= 0;
 	}
 	my $size = $self->{split} // length $self->{pending};
 	push @{$self->{out}}, unpack "(a$size)*", $self->{pending};
@@ -117,10 +116,10 @@ sub drop($self) {
 sub advance($self) {
 	return if $self->{busy};    # a step that led back here
 	local $self->{busy} = 1;
-	while ($self->{fh} && @{$self->{steps}} && !$self->{sleeping}) {
+	while ($self->{fh} && @{$self->{steps}} && !$self->{sleeping} && !$self->{exhausted}) {
 		my $step = $self->{steps}[0];
 		$self->_flush_pending unless ($step->{do} // '') eq 'line';
-		last unless $self->{fh};
+		last unless $self->{fh} && !$self->{exhausted};
 		my $method = $step->{expect} ? "_expect_$step->{expect}" : "_do_$step->{do}";
 		shift @{$self->{steps}};
 		next if $self->$method($step);
@@ -129,6 +128,7 @@ sub advance($self) {
 	}
 	return unless $self->{fh};
 	$self->_flush_pending;
+	return $self->_do_close({}) if $self->{exhausted};
 	return if @{$self->{steps}} || $self->{sleeping};
 	$self->{finished} = 1;
 	if ($self->{eof}) {
@@ -400,6 +400,12 @@ sub _do_serve($self, $step) {
 	return 1;
 }
 
+# Was there a MAIL, and was it refused?
+sub _mail_refused($self) {
+	my $mail = ($self->{transaction} // {})->{mail} or return 0;
+	return ($mail->{code} // '') =~ /^[45]/;
+}
+
 # The answer to whatever is next in the input; nothing if it is not whole yet.
 sub _serve_one($self) {
 	if ($self->{in} =~ /\ABDAT /i || defined $self->{chunks} || ($self->{data} && ($self->{data}{code} // '') eq '354')) {
@@ -415,7 +421,8 @@ sub _serve_one($self) {
 	return $self->$method($rest // '') if $method;
 	if ($verb =~ /^(?:MAIL|RCPT)$/) {
 		my ($path) = split_path($line);
-		return $self->_answer($verb, ($path // '') =~ s/^<|>$//gr, $verb eq 'MAIL' ? '250 2.1.0 ok' : '250 2.1.5 ok');
+		my $good = $verb eq 'MAIL' ? '250 2.1.0 ok' : $self->_mail_refused ? '503 5.5.1 MAIL first' : '250 2.1.5 ok';
+		return $self->_answer($verb, ($path // '') =~ s/^<|>$//gr, $good);
 	}
 	return $self->_answer($verb, $rest // '', $verb =~ /^(?:RSET|NOOP)$/ ? '250 2.0.0 ok' : '502 5.5.1 what?');
 }

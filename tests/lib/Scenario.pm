@@ -9,10 +9,10 @@ use Spool;
 # Single lines: keyword and value.
 my %word = map { $_ => 1 } qw(
 	title todo needs target argument-host options command environment channel host caps lenient exit within lasts connections
-	transactions resync contents backlog
+	transactions resync contents backlog tls handshakes secret
 );
 # Lines that may come several times.
-my %list = map { $_ => 1 } qw(comment);
+my %list = map { $_ => 1 } qw(comment log);
 # Headings: what is indented below belongs to them.
 my %section = map { $_ => 1 } qw(message control server jobs report received content file);
 
@@ -20,7 +20,7 @@ my %section = map { $_ => 1 } qw(message control server jobs report received con
 sub read($class, $path) {
 	my $text = Spool::slurp($path) // die "$path: $!\n";
 	my $self = bless { path => $path, within => 5, target => 'unix', channel => 'lmtp', host => 'store', exit => '0',
-		messages => [], controls => {}, servers => {}, content => {}, files => {}, comment => [] }, $class;
+		messages => [], controls => {}, servers => {}, content => {}, files => {}, modes => {}, comment => [], log => [] }, $class;
 	my ($number, $heading) = (0);
 	for my $line (split /\n/, $text) {
 		$number++;
@@ -65,8 +65,10 @@ sub _begin_control($self, $name) {
 	return { add => sub ($line) { $self->{controls}{$name} .= _file_line($line) } };
 }
 
-sub _begin_file($self, $name) {
+sub _begin_file($self, $value) {
+	my ($name, $mode) = split ' ', $value;
 	$self->{files}{$name} = '';
+	$self->{modes}{$name} = oct $mode if defined $mode;
 	return { add => sub ($line) { $self->{files}{$name} .= _file_line($line) } };
 }
 

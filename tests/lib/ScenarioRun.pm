@@ -11,6 +11,12 @@ use Loop;
 use Spool;
 use LmtpServer;
 use Scheduler;
+use Secrecy;
+use TlsPeer;
+
+# What the secrets file calls the host.
+my %hosts = (unix => 'UNIX:{socket}', tcp => '127.0.0.1', tcp6 => '[IPv6:::1]', localhost => 'localhost',
+	absent => 'UNIX:{socket}', refused => '127.0.0.1');
 
 sub play($class, $scenario, $program) {
 	my $self = bless { scenario => $scenario, program => $program, loop => Loop->new, problems => [] }, $class;
@@ -18,12 +24,15 @@ sub play($class, $scenario, $program) {
 	my $start = Time::HiRes::time();
 	$self->_make_spool;
 	$self->_start_server;
+	$self->_start_front if defined $scenario->{tls};
+	$self->_make_files;
 	$self->_start_agent;
 	$self->_feed;
 	$self->_finish;
 	$self->{took} = Time::HiRes::time() - $start;
 	$self->_check;
 	$self->{server}->close if $self->{server};
+	$self->{front}->stop if $self->{front};
 	return $self;
 }
 
@@ -42,7 +51,18 @@ sub _make_spool($self) {
 		_spoil($spool->message_path($message->{name}), $message->{file}) if $message->{file};
 	}
 	$spool->put($spool->control_path($_), $s->{controls}{$_}) for keys %{$s->{controls}};
-	$spool->put("$self->{dir}/$_", $self->_fill_in($s->{files}{$_})) for keys %{$s->{files}};
+}
+
+# Files may name the port, which is known when the server runs.
+sub _make_files($self) {
+	my $s = $self->{scenario};
+	for my $name (sort keys %{$s->{files}}) {
+		$self->{spool}->put("$self->{dir}/$name", $self->_fill_in($s->{files}{$name}));
+		chmod $s->{modes}{$name}, "$self->{dir}/$name" if defined $s->{modes}{$name};
+	}
+	return unless defined $s->{secret};
+	$self->{secrecy} = Secrecy->new(split ' ', unescape($s->{secret}), 2);
+	$self->{secrecy}->write_file("$self->{dir}/secrets", $self->_fill_in($hosts{$s->{target}}));
 }
 
 # What can befall a message file.
@@ -64,7 +84,8 @@ sub _start_server($self) {
 	my $listen = $s->{target} =~ /^(?:unix|tcp6)$/ ? $s->{target} : 'tcp';
 	my $rest = $s->{servers}{rest} // { steps => [], rules => [] };
 	$self->{server} = LmtpServer->new(
-		loop => $self->{loop}, target => $listen, path => "$self->{dir}/s", lenient => defined $s->{lenient},
+		loop => $self->{loop}, target => defined $s->{tls} ? 'unix' : $listen,
+		path => $self->{dir} . (defined $s->{tls} ? '/behind' : '/s'), lenient => defined $s->{lenient},
 		defined $s->{caps} ? (caps => [split /,\s*/, $s->{caps}]) : (),
 		defined $s->{backlog} ? (backlog => $s->{backlog}, deaf => 1) : (),
 		signal => sub ($name) { $self->_signal($name) },
@@ -73,6 +94,15 @@ sub _start_server($self) {
 			_rule(($s->{servers}{$connection->{number}} // $rest)->{rules}, $stage, $key);
 		}],
 	);
+}
+
+# TLS between the agent and the scripted server.
+sub _start_front($self) {
+	my $s = $self->{scenario};
+	my ($certificate, @more) = split ' ', $self->_fill_in($s->{tls});
+	$self->{front} = TlsPeer->start(program => ($ENV{BUILD_DIR} // '.') . '/tests/lib/tlspeer',
+		listen => $s->{target} eq 'unix' ? "unix:$self->{dir}/s" : 'tcp', backend => "$self->{dir}/behind",
+		certificate => $certificate, more => [map { unescape($_) } @more]);
 }
 
 sub _rule($rules, $stage, $key) {
@@ -84,14 +114,17 @@ sub _rule($rules, $stage, $key) {
 	return undef;
 }
 
-# {socket}, {port}, {dir} in options and files.
+# {socket}, {port}, {dir} and more in options and files.
 sub _fill_in($self, $text) {
-	my %known = (dir => $self->{dir}, socket => "$self->{dir}/s", port => $self->_port);
-	return $text =~ s/\{(\w+)\}/$known{$1} \/\/ die "unknown {$1}\n"/ger;
+	my %known = (
+		dir => sub { $self->{dir} }, socket => sub { "$self->{dir}/s" }, port => sub { $self->_port },
+		certs => sub { Certificates->directory }, fingerprint => sub { Certificates->fingerprint('good') },
+	);
+	return $text =~ s/\{(\w+)\}/($known{$1} \/\/ die "unknown {$1}\n")->()/ger;
 }
 
 sub _port($self) {
-	return $self->{port} //= $self->{server} && $self->{server}{target} ne 'unix' ? $self->{server}->port : _unused_port();
+	return $self->{port} //= $self->{front} ? $self->{front}->port : $self->{server} && $self->{server}{target} ne 'unix' ? $self->{server}->port : _unused_port();
 }
 
 sub _unused_port() {
@@ -107,7 +140,9 @@ sub _arguments($self) {
 		refused => '-F [127.0.0.1] -p {port}', tcp6 => '-F [IPv6:::1] -p {port}', localhost => '-F localhost -p {port}',
 	);
 	my $reach = $reach{$s->{target}} // die "unknown target $s->{target}\n";
-	return split ' ', $self->_fill_in("-c $s->{channel} -h client.example $reach " . ($s->{options} // ''));
+	my $more = defined $s->{secret} ? '-A {dir}/secrets -s ' : '';
+	$more .= '-l {dir}/log ' if defined $s->{secret} || @{$s->{log}};
+	return split ' ', $self->_fill_in("-c $s->{channel} -h client.example $reach $more" . ($s->{options} // ''));
 }
 
 sub _start_agent($self) {
@@ -155,6 +190,7 @@ sub _feed_wait($self, $value = '') {
 	$self->_until('#hungry', sub { $self->{scheduler}->satisfied });
 }
 
+sub _feed_again($self, $value) { $self->{scheduler}->job_again($value, $self->{scenario}{host}) }
 sub _feed_idle($self, $value) { $self->{scheduler}->idle }
 sub _feed_line($self, $value) { $self->{scheduler}->raw(unescape("$value\\n")) }
 sub _feed_stray($self, $value) { $self->{scheduler}->stray(unescape($value)) }
@@ -215,6 +251,9 @@ sub _check($self) {
 	$self->_check_reports;
 	$self->_check_resync;
 	$self->_check_comments;
+	$self->_check_log;
+	$self->_check_handshakes;
+	$self->_check_secrecy;
 	$self->_check_received;
 	$self->_check_contents unless ($s->{contents} // '') eq 'any';
 	$self->_check_scripts;
@@ -282,6 +321,28 @@ sub _check_comments($self) {
 		my $like = $wanted =~ m{^/(.*)/$} ? qr/$1/ : qr/\Q$wanted\E/;
 		$self->problem("no comment with $wanted") unless grep { $_ =~ $like } @comments;
 	}
+}
+
+sub _check_log($self) {
+	my @lines = split /\n/, Spool::slurp("$self->{dir}/log") // '';
+	for my $wanted (@{$self->{scenario}{log}}) {
+		my $like = $wanted =~ m{^/(.*)/$} ? qr/$1/ : qr/\Q$wanted\E/;
+		$self->problem("no line in the log with $wanted") unless grep { $_ =~ $like } @lines;
+	}
+}
+
+sub _check_handshakes($self) {
+	my $wanted = $self->{scenario}{handshakes} // return;
+	my $got = join ', ', map { s/^handshake //r } $self->{front}->stop;
+	my $like = $wanted =~ m{^/(.*)/$} ? qr/^(?:$1)$/ : qr/^\Q$wanted\E$/;
+	$self->problem("handshakes: expected $wanted, got $got") if $got !~ $like;
+}
+
+# Nothing that the agent has written may hold the password in any form.
+sub _check_secrecy($self) {
+	my $secrecy = $self->{secrecy} // return;
+	$self->problem("the secret is in $_") for $secrecy->leaks_in_lines('what it said', @{$self->{scheduler}{agent}{lines}}),
+		$secrecy->leaks_below($self->{dir}, "$self->{dir}/secrets");
 }
 
 sub _check_received($self) {

@@ -52,6 +52,12 @@ sub raw($self, $bytes, $name = undef, $host = undef) {
 	$self->{agent}->send($bytes);
 }
 
+# The line of a job that is under way already: nothing is left to select.
+sub job_again($self, $name, $host) {
+	$self->raw("$name\t$host\n");
+	$self->{jobs}[-1]{name} = $name;
+}
+
 sub idle($self) { $self->raw("#idle\n") }
 
 # Bytes that are no whole line, or that the agent need not answer.
@@ -89,7 +95,8 @@ sub _hungry($self, $line) {
 
 sub _resync($self, $name) {
 	push @{$self->{resyncs}}, $name;
-	my ($job) = grep { ($_->{name} // '') eq $name && !$_->{resync} } @{$self->{jobs}};
+	# of several jobs with this name it speaks of one without recipients, if there is one
+	my ($job) = sort { %{$a->{open}} <=> %{$b->{open}} } grep { ($_->{name} // '') eq $name && !$_->{resync} } @{$self->{jobs}};
 	return $self->problem("#resync for a job that was not given: $name") unless $job;
 	$job->{resync} = 1;
 	$self->problem("#resync $name though there were recipients to settle") if %{$job->{open}} && !$self->{damaged}{$name};
@@ -149,11 +156,13 @@ sub finish($self, $seconds = 10) {
 	return $self->{agent}->ending;
 }
 
-# Looks at the control file: tags fit the reports, d lines are there and whole, nothing else has changed.
-sub check_files($self) {
+# Looks at the control files, or at that of one job: tags fit the reports, d lines are there and whole, nothing
+# else has changed.
+sub check_files($self, $name = undef) {
 	my %seen;
 	for my $job (@{$self->{jobs}}) {
 		my $before = $job->{control} or next;
+		next if defined $name && $before->{name} ne $name;
 		next if $seen{$before->{name}}++;
 		my $after = $self->{spool}->read($before->{name});
 		if (!$after) {

@@ -5,6 +5,7 @@
 use v5.36;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use Certificates;
 use Scenario;
 use ScenarioRun;
 use Workers;
@@ -21,6 +22,7 @@ STDOUT->autoflush(1);
 say '1..', scalar @files;
 my @scenarios = map { my $s = eval { Scenario->read($_) }; $s // { path => $_, title => $_, broken => $@, within => 1 } } @files;
 
+Certificates->directory if grep { defined $_->{tls} } @scenarios;    # once for all children
 my @results = Workers::run(4, [map { { slow => $_->{within} > 5, work => play_one($_) } } @scenarios]);
 my $failed = 0;
 for my $i (0 .. $#scenarios) {

@@ -1,0 +1,83 @@
+package Certificates;
+
+# Throw-away certificates, made by openssl(1) when first wanted; children of the process share them.
+
+use v5.36;
+use File::Temp ();
+
+# name => what is special: names for subjectAltName, issuer (default ca), days of validity
+my %kind = (
+	good => { names => 'DNS:localhost,IP:127.0.0.1,IP:::1,DNS:store.example' },
+	wildcard => { names => 'DNS:*.example.net' },
+	wrongname => { names => 'DNS:elsewhere.example,IP:192.0.2.1' },
+	expired => { names => 'DNS:localhost,IP:127.0.0.1,IP:::1', days => -1 },
+	stranger => { names => 'DNS:localhost,IP:127.0.0.1,IP:::1', issuer => 'otherca' },
+	commonname => {},
+	client => {},
+);
+
+my $shared;
+
+# The directory: ca.pem, otherca.pem, selfsigned.pem, and NAME.pem for each kind; key.pem is the key of all;
+# both.pem is client certificate and key in one file.
+sub directory($class) {
+	$shared //= $class->_make;
+	return "$shared";
+}
+
+sub _make($class) {
+	my $dir = File::Temp->newdir('/tmp/zl-certs-XXXXXX');
+	_openssl($dir, qw(genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem));
+	_openssl($dir, qw(genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out cakey.pem));
+	for my $ca (qw(ca otherca)) {
+		_openssl($dir, qw(req -x509 -new -key cakey.pem -days 3650 -out), "$ca.pem", '-subj', "/CN=$ca of a test",
+			'-addext', 'basicConstraints=critical,CA:TRUE', '-addext', 'keyUsage=critical,keyCertSign');
+	}
+	_openssl($dir, qw(req -x509 -new -key key.pem -days 3650 -out selfsigned.pem -subj /CN=localhost
+		-addext), 'subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1');
+	_issue($dir, $_, $kind{$_}) for sort keys %kind;
+	_put("$dir/both.pem", map { _slurp("$dir/$_") } 'client.pem', 'key.pem');
+	return $dir;
+}
+
+sub _issue($dir, $name, $kind) {
+	my $names = $kind->{names} ? "subjectAltName=$kind->{names}\n" : '';
+	_put("$dir/ext", "basicConstraints=CA:FALSE\n$names");
+	my $subject = $name eq 'commonname' ? 'localhost' : "$name.test.example";
+	_openssl($dir, qw(req -new -key key.pem -out request.pem -subj), "/CN=$subject");
+	_openssl($dir, qw(x509 -req -in request.pem -CAkey cakey.pem -CAcreateserial -extfile ext -CA),
+		($kind->{issuer} // 'ca') . '.pem', '-days', $kind->{days} // 3650, '-out', "$name.pem");
+}
+
+sub _openssl($dir, @arguments) {
+	my $pid = fork // die "fork: $!\n";
+	if ($pid == 0) {
+		chdir $dir or die "$dir: $!\n";
+		open STDOUT, '>>', 'log' or die "log: $!\n";
+		open STDERR, '>&', \*STDOUT or die "log: $!\n";
+		exec 'openssl', @arguments or die "openssl: $!\n";
+	}
+	waitpid $pid, 0;
+	die "openssl @arguments failed:\n" . _slurp("$dir/log") if $? != 0;
+}
+
+# SHA-256 of a certificate, as tls-fingerprint takes it.
+sub fingerprint($class, $name) {
+	my $dir = $class->directory;
+	my $out = qx(openssl x509 -in $dir/$name.pem -noout -fingerprint -sha256);
+	return $out =~ /=([0-9A-F:]+)/ ? $1 : die "no fingerprint of $name\n";
+}
+
+sub _put($path, @text) {
+	open my $fh, '>', $path or die "$path: $!\n";
+	print $fh @text;
+	close $fh or die "$path: $!\n";
+}
+
+sub _slurp($path) {
+	open my $fh, '<', $path or return '';
+	local $/;
+	return <$fh>;
+}
+
+1;
