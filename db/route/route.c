@@ -226,6 +226,11 @@ enum map_answer visit_lookup(const struct visit *v, enum route_relation relation
 		w->explain->relation = relation_names[relation];
 	}
 	answer = relation_find(r, question, &w->router->hit, w->explain != NULL ? explain_lookup : NULL, w->explain);
+	if (answer == MAP_FOUND && memchr(buf_str(&w->router->hit.value), '\0', w->router->hit.value.len) != NULL) {
+		buf_clear(&w->router->hit.value);
+		buf_adds(&w->router->hit.value, "the value holds a NUL byte");
+		answer = MAP_COULD_NOT_TELL;
+	}
 	if (answer == MAP_COULD_NOT_TELL)
 		walk_hold(v, pool_format(w->pool, "%s: %s", relation_names[relation], buf_str(&w->router->hit.value)),
 		          visit_text(v, v->whole));
