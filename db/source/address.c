@@ -92,6 +92,9 @@ bool address_domain_ok(const char *domain, size_t length)
 {
 	bool empty_label = true;
 
+	/* no option to a program that gets it as an argument */
+	if (length > 0 && domain[0] == '-')
+		return false;
 	if (length > 2 && domain[0] == '[' && domain[length - 1] == ']')
 		domain++, length -= 2;
 	for (size_t i = 0; i < length; i++) {
