@@ -460,6 +460,8 @@ int main(int argc, char **argv)
 	log_as_comments();
 	start_security(&settings.security);
 	record_open(&settings.record);
+	if (settings.log != NULL && !transcript_open(&settings.transcript, settings.log))
+		complain("protocol log %s: %s; going on without", settings.log, strerror(errno));
 	raise_descriptor_limit();
 	catch_signals(&unblocked);
 	if (settings.titles)

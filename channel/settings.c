@@ -60,7 +60,7 @@ static const struct program program = {
 	.notes = "-O auth=A,B              by which mechanisms: login, plain, scram-sha-256, external; in this order\n"
 	         "-O auth-cleartext        a password may cross a network unencrypted\n"
 	         "-O chunking=yes|no       BDAT where the server has it (yes), or always DATA\n"
-	         "-O connections=N         sessions to one target, 1 to 16 (default 1)\n"
+	         "-O connections=N         sessions to one target, 1 to 16 (default 4)\n"
 	         "-O idle=TIME             keep an unused connection that long (default 60s)\n"
 	         "-O ignore-caps=A,B       behave as if the server had not announced these\n"
 	         "-O ignore-ezmlm          no return path of its own for each mailing list recipient\n"
@@ -332,12 +332,6 @@ static void take_seven_bit(struct settings *set)
 	set->jobs.eight_bit = false;
 }
 
-static void take_log(struct settings *set, const char *path)
-{
-	if (!transcript_open(&set->transcript, path))
-		complain("protocol log %s: %s; going on without", path, strerror(errno));
-}
-
 /* SYSLOGFLG of ZENV: one line per recipient if there is a T in it, or no such variable (transport-agent.md section 1). */
 static bool syslog_wanted(void)
 {
@@ -370,7 +364,7 @@ static void set_defaults(struct settings *set)
 		.transcript = { .fd = -1 },
 		.record = { .transcript = &set->transcript },
 		.port = PORT_SMTP,
-		.connections = 1,
+		.connections = 4,
 	};
 	security_init(&set->security);
 	set->record.syslog = syslog_wanted();
@@ -432,7 +426,7 @@ static void take_option(struct settings *set, int option, const char *argument)
 	case 'F': set->target = xstrdup(argument); break;
 	case 'h': set->session.opening.name = xstrdup(argument); break;
 	case 'H': set->jobs.plain_headers = true; break;
-	case 'l': take_log(set, argument); break;
+	case 'l': set->log = xstrdup(argument); break;
 	case 'L': take_local_address(set, argument); break;
 	case 'O': take_extra(set, argument); break;
 	case 'p': take_port(set, argument); break;

@@ -22,6 +22,7 @@ struct settings {
 	const char *target;          /* -F, NULL without */
 	uint16_t port;
 	unsigned connections;        /* sessions to one peer */
+	const char *log;             /* -l, NULL without */
 	bool titles;                 /* -s */
 };
 

@@ -9,7 +9,7 @@
 #include "lib/clock.h"
 #include "lib/text.h"
 
-/* Content up to this size follows its envelope without waiting for the replies to RCPT (with BDAT). */
+/* Content up to this size may follow its envelope without waiting for the reply to RCPT (see sends_blind()). */
 #define BLIND_CONTENT_MAX 64000
 /*
  * How far BDAT transactions run ahead of the replies.  Everything in this
@@ -55,8 +55,8 @@ static struct action *add_action(struct dialogue *d, enum action_kind kind, stru
 
 static void forget_words(struct transaction *t)
 {
-	free((char *)t->mail_held.words);
-	t->mail_held.words = NULL;
+	free((char *)t->refused.words);
+	t->refused.words = NULL;
 	for (size_t i = 0; i < t->count; i++) {
 		free((char *)t->recipients[i].held.words);
 		free(t->recipients[i].rcpt_reply);
@@ -167,13 +167,11 @@ static void settle_open(struct dialogue *d, struct transaction *t, const struct 
 /* Server and we are in step up to here: refusals that were held back count now. */
 static void confirm(struct dialogue *d, struct transaction *t)
 {
-	if (t->mail_held.outcome != OUTCOME_NONE) {
-		settle_open(d, t, &t->mail_held);
-		return;
-	}
 	for (size_t i = 0; i < t->count; i++)
 		if (t->recipients[i].outcome == OUTCOME_NONE && t->recipients[i].held.outcome != OUTCOME_NONE)
 			settle(d, t, i, &t->recipients[i].held);
+	if (t->refused.outcome != OUTCOME_NONE)
+		settle_open(d, t, &t->refused);
 }
 
 static void leave_flight(struct dialogue *d, struct transaction *t)
@@ -192,7 +190,20 @@ static void leave_flight(struct dialogue *d, struct transaction *t)
 static void finish(struct dialogue *d, struct transaction *t)
 {
 	d->completed++;
+	confirm(d, t);
 	leave_flight(d, t);
+}
+
+/* The same for those in front of it, which had all their replies and waited for this proof. */
+static void finish_before(struct dialogue *d, const struct transaction *t)
+{
+	while (d->flight[0] != t)
+		finish(d, d->flight[0]);
+}
+
+static bool is_last(const struct dialogue *d, const struct transaction *t)
+{
+	return d->flight[d->flight_count - 1] == t;
 }
 
 /* ---- ends of the whole dialogue ---- */
@@ -206,17 +217,22 @@ static enum stage open_stage(const struct dialogue *d, const struct transaction 
 {
 	if (t->content_started)
 		return content_was_written(d, t) ? STAGE_FINAL : STAGE_CONTENT;
-	if (t->next_step <= 1)
+	if (t->next_step == 0)
 		return STAGE_MAIL;
 	return t->answered ? STAGE_DATA : STAGE_MAIL;
 }
 
+enum give_up {
+	OUT_OF_STEP,     /* or silent: nothing that waits for proof is believed, everything open deferred */
+	TOO_HASTY,       /* the same, but what the server said no word about is tried once more */
+	OUT_OF_REACH,    /* what the server has said stays said; what it said no word about is tried once more */
+};
+
 /*
- * Gives up: every open recipient is deferred.  With `again`, a transaction that the server
- * did not say a word about stays unsettled instead, once: mostly the server had
- * closed the connection before it was sent.
+ * Gives up: every open recipient is deferred.  What is to be tried once more stays
+ * unsettled instead: mostly the server had closed the connection before it was sent.
  */
-static void give_up(struct dialogue *d, const char *status, const char *why, bool again)
+static void give_up(struct dialogue *d, const char *status, const char *why, enum give_up reason)
 {
 	struct action *a;
 
@@ -230,10 +246,10 @@ static void give_up(struct dialogue *d, const char *status, const char *why, boo
 		struct result r = make_result(OUTCOME_DEFERRED, open_stage(d, t), 421, status, why);
 
 		r.maybe_duplicate = content_was_written(d, t);
-		if (!(again && !t->answered && !t->retried)) {
+		if (reason == OUT_OF_STEP || t->answered || t->retried) {
 			for (size_t i = 0; i < t->count; i++)
 				t->recipients[i].later = false;
-			if (!t->doubtful)
+			if (reason == OUT_OF_REACH)
 				confirm(d, t);
 			settle_open(d, t, &r);
 		}
@@ -250,12 +266,12 @@ static void poison(struct dialogue *d, const char *what)
 	buf_clear(&d->scratch);
 	buf_addf(&d->scratch, "%s: ", what);
 	buf_add(&d->scratch, buf_str(&d->words), d->words.len);
-	give_up(d, "4.5.0", buf_str(&d->scratch), false);
+	give_up(d, "4.5.0", buf_str(&d->scratch), OUT_OF_STEP);
 }
 
 void dialogue_lost(struct dialogue *d, const char *why)
 {
-	give_up(d, "4.4.2", why, true);
+	give_up(d, "4.4.2", why, OUT_OF_REACH);
 }
 
 void dialogue_garbage(struct dialogue *d, const char *what)
@@ -269,7 +285,7 @@ void dialogue_content_failed(struct dialogue *d, const char *why)
 {
 	if (d->content != NULL)
 		d->content->retried = true;
-	give_up(d, "4.3.0", why, true);
+	give_up(d, "4.3.0", why, OUT_OF_REACH);
 }
 
 /* ---- sending ---- */
@@ -297,8 +313,8 @@ static bool needs_smtputf8(const struct dialogue *d, const struct transaction *t
 	return false;
 }
 
-/* Steps of an envelope: RSET, MAIL, one RCPT per recipient, then DATA or BDAT. */
-enum { STEP_RESET, STEP_MAIL, STEP_RCPT };
+/* Steps of an envelope: MAIL, one RCPT per recipient, then DATA or BDAT. */
+enum { STEP_MAIL, STEP_RCPT };
 
 static void start_content(struct dialogue *d, struct transaction *t)
 {
@@ -309,15 +325,44 @@ static void start_content(struct dialogue *d, struct transaction *t)
 	add_action(d, ACTION_CONTENT, t);
 }
 
-static void send_content_command(struct dialogue *d, struct transaction *t)
+static void send_data(struct dialogue *d, struct transaction *t)
 {
-	if (t->bdat) {
-		buf_addf(&d->out, "BDAT %" PRIu64 " LAST\r\n", t->envelope.size);
-		start_content(d, t);
-	} else {
-		buf_adds(&d->out, "DATA\r\n");
-		expect(d, STAGE_DATA, t, 0);
-	}
+	buf_adds(&d->out, "DATA\r\n");
+	expect(d, STAGE_DATA, t, 0);
+}
+
+static void send_bdat(struct dialogue *d, struct transaction *t)
+{
+	buf_addf(&d->out, "BDAT %" PRIu64 " LAST\r\n", t->envelope.size);
+	start_content(d, t);
+}
+
+/* Can this peer's positive replies to MAIL, to RCPT and to a message be told from each other? */
+static bool is_telling(const struct trust *trust)
+{
+	return !trust->careful && trust->proved_single && strcmp(trust->final_status, trust->mail_status) != 0 &&
+	       strcmp(trust->final_status, trust->rcpt_status) != 0;
+}
+
+/*
+ * BDAT has no reply of its own between envelope and content.  Where the others look all the same, DATA is the
+ * surer way: its 354 shows that we are in step.  The first message on a connection has none in front of it whose
+ * replies could be too many.
+ */
+static bool uses_bdat(const struct dialogue *d)
+{
+	if (!(d->caps->has & CAP_CHUNKING) || d->options->no_chunking || !pipelined(d))
+		return false;
+	return is_telling(d->trust) || (!d->trust->careful && !d->trust->proved_single && d->mails == 0);
+}
+
+/*
+ * BDAT right behind RCPT, before anybody knows whether it is wanted.  Only for one recipient: should a reply
+ * be missing or one be too many, it cannot pass for another recipient's.
+ */
+static bool sends_blind(const struct dialogue *d, const struct transaction *t)
+{
+	return t->bdat && t->count == 1 && t->envelope.size <= BLIND_CONTENT_MAX && is_telling(d->trust);
 }
 
 /*
@@ -328,14 +373,6 @@ static bool send_step(struct dialogue *d, struct transaction *t)
 {
 	size_t step = t->next_step++;
 
-	if (step == STEP_RESET) {
-		if (!d->need_reset)
-			return true;
-		d->need_reset = false;
-		buf_adds(&d->out, "RSET\r\n");
-		expect(d, STAGE_LOCAL, t, 0);
-		return pipelined(d);
-	}
 	if (step == STEP_MAIL) {
 		d->mails++;
 		command_mail(&d->out, &t->envelope, d->caps, needs_smtputf8(d, t));
@@ -351,9 +388,10 @@ static bool send_step(struct dialogue *d, struct transaction *t)
 		expect(d, STAGE_RCPT, t, i);
 		return pipelined(d);
 	}
-	/* a large BDAT waits until somebody is known to want it; so does everything in lock-step */
-	if (pipelined(d) && (!t->bdat || t->envelope.size <= BLIND_CONTENT_MAX))
-		send_content_command(d, t);
+	if (sends_blind(d, t))
+		send_bdat(d, t);
+	else if (pipelined(d) && !t->bdat)
+		send_data(d, t);
 	return false;
 }
 
@@ -364,18 +402,29 @@ static void send_envelope(struct dialogue *d, struct transaction *t)
 }
 
 /*
- * The last reply to RCPT is in and the content was not asked for yet: now it is known whether
- * anybody wants it.
+ * The last reply of the envelope is in and neither DATA nor BDAT is on its way: now it is known whether
+ * anybody wants the content.  If nobody does, DATA is sent all the same: that it is refused
+ * proves that all replies before it stood in their place.
  */
 static void after_envelope(struct dialogue *d, struct transaction *t)
 {
-	if (t->accepted > 0) {
-		send_content_command(d, t);
+	if (t->bdat && t->accepted > 0)
+		send_bdat(d, t);
+	else
+		send_data(d, t);
+}
+
+/*
+ * All replies are in, and nobody gets the message.  Refusals make bounces, so they have to wait for a proof
+ * that none of them was a reply that nobody asked for: the answer to RSET, or where something is on
+ * its way behind this, to its MAIL.
+ */
+static void end_refused(struct dialogue *d, struct transaction *t)
+{
+	if (!is_last(d, t))
 		return;
-	}
-	confirm(d, t);
-	d->need_reset = true;
-	finish(d, t);
+	buf_adds(&d->out, "RSET\r\n");
+	expect(d, STAGE_LOCAL, t, 0);
 }
 
 static void refuse_here(struct dialogue *d, struct transaction *t, size_t i, int code, const char *status,
@@ -435,7 +484,7 @@ void dialogue_begin(struct dialogue *d, struct transaction *t)
 	bool anyone = false;
 
 	assert(dialogue_wants(d));
-	t->bdat = (d->caps->has & CAP_CHUNKING) && !d->options->no_chunking;
+	t->bdat = uses_bdat(d);
 	t->doubtful = d->flight_count > 0;
 	t->begun_at = d->now;
 	d->flight = xgrow(d->flight, d->flight_count, &d->flight_capacity, sizeof *d->flight);
@@ -505,33 +554,40 @@ bool dialogue_wants(const struct dialogue *d)
 }
 
 /* An unhurried transaction ended with the right number of final replies: remember how this peer talks. */
-static void learn(struct dialogue *d, const struct transaction *t, const struct reply *final)
+static void learn(struct dialogue *d, const struct transaction *t)
 {
 	struct trust *trust = d->trust;
 
-	if (t->doubtful || d->flight_count > 1)
+	if (t->doubtful || d->flight_count > 1 || !t->delivered)
 		return;
 	memcpy(trust->mail_status, t->mail_status, sizeof trust->mail_status);
 	memcpy(trust->rcpt_status, t->rcpt_status, sizeof trust->rcpt_status);
-	memcpy(trust->final_status, final->status, sizeof trust->final_status);
+	memcpy(trust->final_status, t->final_status, sizeof trust->final_status);
 	trust->proved_single = true;
 	if (t->accepted > 1)
 		trust->proved_multi = true;
 }
 
-/* A final reply that looks like the answer to a command behind it: the server has left out a final reply. */
-static bool looks_shifted(const struct dialogue *d, const struct transaction *t, const struct reply *reply)
+static bool says(const struct reply *reply, const char *status, const char *not_status)
 {
-	if (d->flight_count < 2 || reply->code >= 300)
-		return false;
-	return strcmp(reply->status, d->trust->mail_status) == 0 ||
-	       (t->bdat && strcmp(reply->status, d->trust->rcpt_status) == 0);
+	return strcmp(reply->status, status) == 0 && strcmp(status, not_status) != 0;
 }
 
-/* A positive reply to a command sent ahead that looks like a final one: one final reply too many. */
-static bool looks_final(const struct dialogue *d, const struct transaction *t, const struct reply *reply)
+/* A positive final reply that looks like the one to a command before or behind it: one is missing, or one too many. */
+static bool looks_shifted(const struct dialogue *d, const struct transaction *t, const struct reply *reply)
 {
-	return t->doubtful && strcmp(reply->status, d->trust->final_status) == 0;
+	const struct trust *trust = d->trust;
+
+	if (!trust->proved_single || reply->code >= 300 || (!t->bdat && is_last(d, t)))
+		return false;
+	return says(reply, trust->mail_status, trust->final_status) ||
+	       (t->bdat && says(reply, trust->rcpt_status, trust->final_status));
+}
+
+/* A positive reply to MAIL or RCPT that looks like a final one: one final reply too many. */
+static bool looks_final(const struct dialogue *d, const char *usual_status, const struct reply *reply)
+{
+	return d->trust->proved_single && says(reply, d->trust->final_status, usual_status);
 }
 
 /* ---- replies, one function per expectation ---- */
@@ -540,33 +596,33 @@ static void on_mail(struct dialogue *d, struct transaction *t, const struct repl
 {
 	struct result r = result_of(d, STAGE_MAIL, reply);
 
-	if (r.outcome == OUTCOME_NONE && looks_final(d, t, reply)) {
+	if (r.outcome == OUTCOME_NONE && looks_final(d, d->trust->mail_status, reply)) {
 		poison(d, "a final reply too many");
 		return;
 	}
 	if (r.outcome == OUTCOME_NONE) {
 		memcpy(t->mail_status, reply->status, sizeof t->mail_status);
+		finish_before(d, t);
 		send_envelope(d, t);
 		return;
 	}
-	/* behind other transactions this may be our own sequence gone wrong */
+	/* sent ahead, this may be our own sequence gone wrong */
 	if (t->doubtful && reply->code == 503) {
-		poison(d, "unexpected reply to MAIL");
+		d->trust->careful = true;
+		t->answered = false;
+		give_up(d, "4.5.0", buf_str(&d->words), TOO_HASTY);
 		return;
 	}
 	if (reply->code == 421 && d->completed > 0 && !t->retried) {
 		t->answered = false;
-		give_up(d, "4.3.2", buf_str(&d->words), true);
+		give_up(d, "4.3.2", buf_str(&d->words), OUT_OF_REACH);
 		return;
 	}
-	t->mail_held = keep(&r);
-	if (t->doubtful && pipelined(d))
-		return;
-	confirm(d, t);
-	if (!pipelined(d)) {
-		d->need_reset = true;
-		finish(d, t);
-	}
+	t->refused = keep(&r);
+	/* with nothing but the end behind it, it was a farewell rather than an answer */
+	t->answered = r.outcome != OUTCOME_FAILED;
+	if (!pipelined(d))
+		after_envelope(d, t);
 }
 
 static void note_rcpt_reply(struct transaction_recipient *to, const struct dialogue *d, const struct reply *reply)
@@ -579,13 +635,13 @@ static void on_rcpt(struct dialogue *d, struct transaction *t, size_t i, const s
 {
 	struct transaction_recipient *to = &t->recipients[i];
 	struct result r = result_of(d, STAGE_RCPT, reply);
-	bool refused_sender = t->mail_held.outcome != OUTCOME_NONE;
+	bool refused_sender = t->refused.outcome != OUTCOME_NONE;
 
 	if (refused_sender && r.outcome == OUTCOME_NONE) {
 		poison(d, "RCPT accepted after MAIL was refused");
 		return;
 	}
-	if (t->bdat && r.outcome == OUTCOME_NONE && looks_final(d, t, reply)) {
+	if (t->bdat && r.outcome == OUTCOME_NONE && looks_final(d, d->trust->rcpt_status, reply)) {
 		poison(d, "a final reply too many");
 		return;
 	}
@@ -599,14 +655,11 @@ static void on_rcpt(struct dialogue *d, struct transaction *t, size_t i, const s
 		memcpy(t->rcpt_status, reply->status, sizeof t->rcpt_status);
 	} else if (policy_too_many(reply) && t->accepted > 0) {
 		to->later = true;
-	} else if (t->doubtful) {
-		to->held = keep(&r);
 	} else {
-		settle(d, t, i, &r);
+		to->held = keep(&r);
 	}
 	if (!pipelined(d))
 		send_envelope(d, t);
-	/* the last one, and neither DATA nor BDAT is on its way */
 	if (front(d) == NULL && t->next_step > STEP_RCPT + t->count && !t->content_started)
 		after_envelope(d, t);
 }
@@ -616,18 +669,13 @@ static void on_data(struct dialogue *d, struct transaction *t, const struct repl
 	struct result r = result_of(d, STAGE_DATA, reply);
 
 	if (r.outcome != OUTCOME_NONE) {
-		if (t->doubtful && t->accepted > 0) {
-			/* could be a reply that belongs to a recipient: nobody is refused by it */
-			poison(d, "DATA was refused");
-			return;
-		}
-		confirm(d, t);
-		settle_open(d, t, &r);
-		d->need_reset = true;
-		finish(d, t);
+		/* of those accepted; without any, DATA is only the proof and its reply settles nobody */
+		if (t->accepted > 0)
+			t->refused = keep(&r);
+		end_refused(d, t);
 		return;
 	}
-	if (t->mail_held.outcome != OUTCOME_NONE) {
+	if (t->refused.outcome != OUTCOME_NONE) {
 		poison(d, "DATA accepted after MAIL was refused");
 		return;
 	}
@@ -638,7 +686,7 @@ static void on_data(struct dialogue *d, struct transaction *t, const struct repl
 	}
 	/* ready to take a message for nobody: how many replies would follow is anybody's guess (pains.md P15) */
 	finish(d, t);
-	give_up(d, "4.5.0", "DATA accepted without recipients", false);
+	give_up(d, "4.5.0", "DATA accepted without recipients", OUT_OF_STEP);
 }
 
 static size_t next_accepted(const struct transaction *t, size_t i)
@@ -651,50 +699,70 @@ static size_t next_accepted(const struct transaction *t, size_t i)
 static void on_final(struct dialogue *d, struct transaction *t, const struct reply *reply)
 {
 	struct result r;
+	bool unproved;
 
 	if (!content_was_written(d, t)) {
-		poison(d, "the server answered before it had the whole message");
+		if (reply->code == 421)
+			give_up(d, "4.3.2", buf_str(&d->words), OUT_OF_REACH);
+		else
+			poison(d, "the server answered before it had the whole message");
 		return;
 	}
 	if (t->accepted == 0) {
-		/* BDAT behind refused recipients: one reply, which settles nobody */
+		/* BDAT behind a refused recipient: one reply, which settles nobody */
 		if (reply->code < 400) {
 			poison(d, "content accepted for nobody");
 			return;
 		}
-		confirm(d, t);
-		d->need_reset = true;
 		pop(d);
-		finish(d, t);
+		end_refused(d, t);
 		return;
 	}
 	if (looks_shifted(d, t, reply)) {
 		poison(d, "a final reply is missing");
 		return;
 	}
-	if (t->finals == 0)
-		confirm(d, t);
 	r = result_of(d, STAGE_FINAL, reply);
 	t->final_at = next_accepted(t, t->final_at);
-	settle(d, t, t->final_at++, &r);
+	/* one missing before it, it would be the refusal of the next MAIL */
+	unproved = r.outcome == OUTCOME_FAILED && !is_last(d, t);
+	if (unproved) {
+		t->recipients[t->final_at++].held = keep(&r);
+	} else {
+		confirm(d, t);
+		settle(d, t, t->final_at++, &r);
+	}
+	if (r.outcome == OUTCOME_DELIVERED) {
+		t->delivered = true;
+		memcpy(t->final_status, reply->status, sizeof t->final_status);
+	}
 	d->front_since = d->now;
 	if (++t->finals < t->accepted)
 		return;
 	pop(d);
-	if (reply->code < 300)
-		learn(d, t, reply);
-	finish(d, t);
+	learn(d, t);
+	if (!unproved)
+		finish(d, t);
 }
 
-static void on_unimportant(struct dialogue *d, struct transaction *t, const struct reply *reply)
+/* The reply to RSET, behind a transaction that was refused: the proof that we are in step, and a clean table. */
+static void on_reset(struct dialogue *d, struct transaction *t, const struct reply *reply)
 {
-	/* RSET in front of t: refused means a state nobody knows (pains.md D6) */
-	if (reply->code >= 300) {
-		t->answered = false;
-		give_up(d, "4.5.0", buf_str(&d->words), true);
+	bool unknown = reply->code == 500 || reply->code == 502;
+
+	if (reply->code == 421) {
+		give_up(d, "4.3.2", buf_str(&d->words), OUT_OF_REACH);
 		return;
 	}
-	send_envelope(d, t);
+	if (reply->code >= 300 && !unknown) {
+		poison(d, "RSET was refused");
+		return;
+	}
+	finish_before(d, t);
+	finish(d, t);
+	/* no other command is unknown; but what is left of the transaction nobody knows (pains.md D6) */
+	if (unknown)
+		give_up(d, "4.5.0", "the server has no RSET", OUT_OF_STEP);
 }
 
 void dialogue_reply(struct dialogue *d, const struct reply *reply)
@@ -708,7 +776,7 @@ void dialogue_reply(struct dialogue *d, const struct reply *reply)
 	reply_words(reply, &d->words, WORDS_MAX);
 	if (e == NULL || d->written < e->sent_at) {
 		if (reply->code == 421)
-			give_up(d, "4.3.2", buf_str(&d->words), true);
+			give_up(d, "4.3.2", buf_str(&d->words), OUT_OF_REACH);
 		else
 			poison(d, "a reply that nobody asked for");
 		return;
@@ -736,7 +804,7 @@ void dialogue_reply(struct dialogue *d, const struct reply *reply)
 		on_final(d, was.transaction, reply);
 		break;
 	default:
-		on_unimportant(d, was.transaction, reply);
+		on_reset(d, was.transaction, reply);
 		break;
 	}
 	notice_output(d, before);
@@ -766,7 +834,8 @@ static int64_t step_deadline(const struct dialogue *d)
 
 	if (d->out.len > 0)
 		return d->progress + d->options->write_timeout;
-	if (e == NULL || d->content != NULL)
+	/* its own content is the owner's to write; whoever is in front of it still has to be answered */
+	if (e == NULL || e->transaction == d->content)
 		return CLOCK_NEVER;
 	since = d->front_since > d->progress ? d->front_since : d->progress;
 	return since + reply_timeout(d, e);
@@ -800,10 +869,8 @@ void dialogue_expired(struct dialogue *d)
 		buf_addf(&d->scratch, "no reply to %s within %" PRId64 " s",
 		         e->stage == STAGE_LOCAL ? "RSET" : e->stage == STAGE_FINAL ? "the message" : stage_name(e->stage),
 		         reply_timeout(d, e) / 1000);
-	/* somebody who is silent now will be silent again: no second try */
-	for (size_t i = 0; i < d->flight_count; i++)
-		d->flight[i]->retried = true;
-	dialogue_lost(d, buf_str(&d->scratch));
+	/* silence where a reply is due may be a reply left out before; and who is silent now will be so again */
+	give_up(d, "4.4.2", buf_str(&d->scratch), OUT_OF_STEP);
 }
 
 bool dialogue_in_doubt(const struct dialogue *d)

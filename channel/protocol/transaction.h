@@ -41,7 +41,7 @@ struct transaction_recipient {
 	bool accepted;            /* 2xx at RCPT */
 	bool later;               /* "too many recipients": belongs into a further transaction */
 	char *rcpt_reply;         /* "250 2.1.5 Ok": the server's words at RCPT; NULL before */
-	struct result held;       /* a refusal that waits for its confirmation; outcome NONE = none */
+	struct result held;       /* a refusal that waits for its proof; outcome NONE = none */
 };
 
 struct transaction {
@@ -61,11 +61,13 @@ struct transaction {
 	size_t accepted;
 	size_t finals;            /* final replies seen */
 	size_t final_at;          /* recipient that the next final reply belongs to */
-	struct result mail_held;  /* refusal of MAIL */
+	struct result refused;    /* refusal of MAIL or DATA, for everybody still open, that waits for its proof */
 	int64_t begun_at;         /* dialogue.now at the envelope, and when the content was on the wire */
 	int64_t sent_at;          /* 0 until then */
 	char mail_status[12];     /* enhanced codes of positive replies, to recognise a shift */
 	char rcpt_status[12];
+	char final_status[12];
+	bool delivered;           /* to somebody: final_status is valid */
 };
 
 /*
@@ -132,7 +134,6 @@ struct dialogue {
 	struct buf words;         /* clean words of the reply in hand */
 	struct buf scratch;
 	struct transaction *content;        /* whose content the owner is writing now */
-	bool need_reset;          /* RSET before the next MAIL */
 	bool closed;
 	uint64_t mails;           /* MAIL commands sent */
 	uint64_t completed;       /* transactions that came to their end on this connection */

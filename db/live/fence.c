@@ -106,6 +106,11 @@ void fence_release(struct fence *fence)
 void fence_close(struct fence *fence)
 {
 	fence_release(fence);
+	fence_leave(fence);
+}
+
+void fence_leave(struct fence *fence)
+{
 	if (fence->path != NULL && fence->fd >= 0)
 		close(fence->fd);
 	free(fence->map);

@@ -32,6 +32,9 @@ int fence_take(struct fence *fence, int64_t deadline, struct buf *why);
 /* Harmless if it is not held. */
 void fence_release(struct fence *fence);
 
+/* Closes it and leaves the lock to a child that has it open as well. */
+void fence_leave(struct fence *fence);
+
 /* Releases and closes; harmless on a zeroed struct. */
 void fence_close(struct fence *fence);
 

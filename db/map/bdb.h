@@ -16,7 +16,7 @@
  */
 bool bdb_check(struct map *map, int fd);
 
-/* Calls `each` for the records behind the cursor but for the stamp.  0 or a code of libdb; DB_NOTFOUND is the end. */
+/* Calls `each` for the records behind the cursor but for notes.  0 or a code of libdb; DB_NOTFOUND is the end. */
 int bdb_walk(DBC *cursor, map_each *each, void *context);
 
 /*

@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "db/map/bdb.h"
-#include "db/map/stamp.h"
 #include "lib/alloc.h"
 
 #define BULK (256 * 1024)
@@ -26,7 +25,7 @@ static void each_of(const struct bdb_bulk *bulk, map_each *each, void *context, 
 		DB_MULTIPLE_KEY_NEXT(place, &data, key, key_size, value, value_size);
 		if (place == NULL)
 			break;
-		if (!stamp_is_key(key, key_size))
+		if (!map_is_note(key, key_size))
 			*more = each(context, key, strnlen(key, key_size), value, strnlen(value, value_size));
 	}
 }

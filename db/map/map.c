@@ -21,6 +21,9 @@ static const struct map_operations *const back_ends[] = {
 #if HAVE_LMDB
 	&map_lmdb,
 #endif
+#if HAVE_LDAP
+	&map_ldap,
+#endif
 	&map_unordered, &map_ordered,
 	&map_inline, &map_constant, &map_failing, &map_failing_nth, &map_slow,
 };
@@ -151,6 +154,11 @@ enum map_answer map_find(struct map *map, const char *key, struct buf *value)
 		shut(map);
 	}
 	return answer;
+}
+
+bool map_is_note(const char *key, size_t n)
+{
+	return n > 1 && key[0] == '\0';
 }
 
 enum map_answer map_walk(struct map *map, map_each *each, void *context)

@@ -117,7 +117,7 @@ struct map {
 /*
  * Names a map; nothing but its config file is read, it opens at the first lookup.  The type adds its suffix to
  * `path` unless it ends in the suffix of a map type already.  `config` is the -C file or NULL.  Returns NULL with `why` and *status
- * (<sysexits.h>) set: EX_CONFIG for a bad or unreadable config, EX_UNAVAILABLE for an unknown type.
+ * (<sysexits.h>) set: EX_CONFIG for a bad config, EX_NOINPUT for one that cannot be read, EX_UNAVAILABLE for an unknown type.
  */
 struct map *map_open(const char *type, const char *path, const char *config, int *status, struct buf *why);
 
@@ -132,7 +132,13 @@ struct map *map_open_file(const char *type, const char *path, int *status, struc
 enum map_answer map_find(struct map *map, const char *key, struct buf *value) MAP_MUST_LOOK;
 
 /*
- * Calls `each` for all records in the store's order, but for the stamp of newdb.  MAP_FOUND at the end or when `each` stopped
+ * True for keys that begin with NUL, counted with their last NUL or without: records of our programs about the map (its
+ * stamp, the state of an updater), which no lookup can ask for.  An empty key is none.
+ */
+bool map_is_note(const char *key, size_t n);
+
+/*
+ * Calls `each` for all records in the store's order, but for notes.  MAP_FOUND at the end or when `each` stopped
  * it; MAP_COULD_NOT_TELL on trouble or where the type cannot be walked; never MAP_NOT_FOUND.
  */
 enum map_answer map_walk(struct map *map, map_each *each, void *context) MAP_MUST_LOOK;
@@ -172,7 +178,7 @@ enum map_change map_file_change(struct map *map);
 /* Fills in provenance.stamp from a stored value; nothing if it is none.  map_close() frees it. */
 void map_stamp_from(struct map *map, const char *value, size_t n);
 
-extern const struct map_operations map_btree, map_bhash, map_lmdb, map_unordered, map_ordered;
+extern const struct map_operations map_btree, map_bhash, map_lmdb, map_ldap, map_unordered, map_ordered;
 extern const struct map_operations map_inline, map_constant, map_failing, map_failing_nth, map_slow;
 
 #endif

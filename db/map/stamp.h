@@ -18,7 +18,7 @@
 
 /* The key with its NUL at the end. */
 extern const char stamp_key[];
-#define STAMP_KEY_LENGTH 12
+#define STAMP_KEY_LENGTH 11
 
 struct stamp {
 	char *source;          /* absolute path of the text; "-" for standard input */
@@ -36,9 +36,6 @@ void stamp_add(struct buf *out, const struct stamp *stamp);
 bool stamp_parse(struct stamp *stamp, const char *value, size_t n);
 
 void stamp_free(struct stamp *stamp);
-
-/* True for the key of the stamp, counted with its NUL or without. */
-bool stamp_is_key(const char *key, size_t n);
 
 enum stamp_state {
 	STAMP_GOOD,          /* the file is as it was built */

@@ -1,8 +1,18 @@
 #include "db/route/explain.h"
 
+#include <stdlib.h>
+
+#include "db/map/stamp.h"
+#include "db/source/origin.h"
+#include "lib/alloc.h"
 #include "lib/text.h"
 
 #define SHOWN_MAX 2000
+
+struct explain_origin {
+	const struct map *map;
+	struct origin *origin;     /* NULL if its text is not known */
+};
 
 void explain_vline(struct explain *e, const char *format, va_list ap)
 {
@@ -25,18 +35,55 @@ void explain_line(struct explain *e, const char *format, ...)
 	va_end(ap);
 }
 
+static const struct origin *origin_of(struct explain *e, const struct map *map)
+{
+	struct explain_origin *o;
+
+	for (size_t i = 0; i < e->origin_count; i++)
+		if (e->origins[i].map == map)
+			return e->origins[i].origin;
+	e->origins = xgrow(e->origins, e->origin_count, &e->origin_capacity, sizeof *e->origins);
+	o = &e->origins[e->origin_count++];
+	*o = (struct explain_origin){ map, map->provenance.stamp != NULL ? origin_open(map) : NULL };
+	return o->origin;
+}
+
+size_t explain_source(struct explain *e, const struct map *map, const char *key, const char **file)
+{
+	const struct origin *origin = origin_of(e, map);
+
+	if (origin == NULL || map->provenance.stamp == NULL)
+		return 0;
+	*file = map->provenance.stamp->source;
+	return origin_line(origin, key);
+}
+
+static void explain_hit(struct explain *e, const struct relation_map *from, const char *key, const char *value)
+{
+	const char *source = from->map->provenance.source, *file;
+	size_t line = explain_source(e, from->map, key, &file);
+
+	if (line > 0)
+		explain_line(e, "  %s %s: found in %s, from line %zu of %s: %s", e->relation, key, source, line, file, value);
+	else
+		explain_line(e, "  %s %s: found in %s: %s", e->relation, key, source, value);
+}
+
 void explain_lookup(void *context, const struct relation_map *from, const char *key, enum map_answer answer,
                     const char *text, bool cached)
 {
 	struct explain *e = context;
-	const char *source = from->map->provenance.source, *how = cached ? " (kept from before)" : "";
+	const char *source = from->map->provenance.source;
 
 	switch (answer) {
 	case MAP_FOUND:
-		explain_line(e, "  %s %s: found in %s%s: %s", e->relation, key, source, how, text);
+		if (cached)
+			explain_line(e, "  %s %s: found before in %s: %s", e->relation, key, source, text);
+		else
+			explain_hit(e, from, key, text);
 		break;
 	case MAP_NOT_FOUND:
-		explain_line(e, "  %s %s: not found in %s%s", e->relation, key, source, how);
+		explain_line(e, "  %s %s: not found%s in %s", e->relation, key, cached ? " before" : "", source);
 		break;
 	case MAP_COULD_NOT_TELL:
 		explain_line(e, "  %s %s: could not tell: %s", e->relation, key, text);
@@ -46,5 +93,9 @@ void explain_lookup(void *context, const struct relation_map *from, const char *
 
 void explain_free(struct explain *e)
 {
+	for (size_t i = 0; i < e->origin_count; i++)
+		origin_close(&e->origins[i].origin);
+	free(e->origins);
 	buf_free(&e->out);
+	*e = (struct explain){ 0 };
 }

@@ -1,5 +1,6 @@
 /*
- * Routing explained: every key tried, in which map, what it answered, what was put in for references, and why it went on.
+ * Lookups and routing explained: every key tried, in which map, what it answered, from which line of its text, what was
+ * put in for references, and why it went on.
  *
  * Lines of text, indented by how many expansions they are inside; bytes from outside are made
  * printable.
@@ -8,16 +9,23 @@
 #define ZL_EXPLAIN_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "db/map/map.h"
 #include "db/route/relation.h"
 #include "lib/buf.h"
 
+struct explain_origin;
+
+/* Zero it before use. */
 struct explain {
 	struct buf out;            /* grows; whoever made it prints and clears it */
 	unsigned depth;
 	const char *relation;      /* being asked */
+	struct explain_origin *origins;    /* texts of maps, read when first needed */
+	size_t origin_count;
+	size_t origin_capacity;
 };
 
 /* One free line. */
@@ -27,6 +35,12 @@ void explain_vline(struct explain *e, const char *format, va_list ap) __attribut
 /* A relation_watch whose context is a struct explain. */
 void explain_lookup(void *context, const struct relation_map *from, const char *key, enum map_answer answer,
                     const char *text, bool cached);
+
+/*
+ * The line of the text that `key` of an open map comes from, and *file, its name; 0 if that is not known.
+ * The text is read once per struct explain.
+ */
+size_t explain_source(struct explain *e, const struct map *map, const char *key, const char **file);
 
 void explain_free(struct explain *e);
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "db/route/cache.h"
+#include "lib/cache.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/text.h"

@@ -47,6 +47,22 @@ static struct arguments arguments_of(const struct visit *v, enum argument_form f
 	return a;
 }
 
+/* What will be put in for the references of a value. */
+static void explain_arguments(const struct visit *v, const char *value, const struct arguments *a)
+{
+	struct buf line = { 0 };
+
+	for (int i = 0; v->walk->explain != NULL && i < 10; i++) {
+		const char reference[] = { '%', (char)('0' + i), '\0' };
+
+		if (strstr(value, reference) != NULL)
+			buf_addf(&line, "%s%s = \"%s\"", line.len > 0 ? ", " : "", reference, a->text[i] != NULL ? a->text[i] : "");
+	}
+	if (line.len > 0)
+		visit_note(v, "  with %s", buf_str(&line));
+	buf_free(&line);
+}
+
 /* A value that cannot be used stops the address: what it was meant to say is not known. */
 static void hold_value(const struct visit *v, const char *source, const char *value, const char *why)
 {
@@ -150,8 +166,10 @@ enum visit_use visit_route(const struct visit *v, enum argument_form form)
 	case DESTINATION_SEND:
 		break;
 	}
-	if (hit->from->options.substitute)
+	if (hit->from->options.substitute) {
 		arguments = arguments_of(v, form);
+		explain_arguments(v, value, &arguments);
+	}
 	why = send(v, &d, local, hit->from->options.substitute ? &arguments : NULL);
 	if (why != NULL)
 		hold_value(v, source, value, why);
@@ -326,8 +344,6 @@ static bool read_list(struct expansion *e, struct member **members, size_t *coun
 		substitute_syntax(&list, e->value, &e->arguments);
 		e->list = pool_copy(pool, buf_str(&list), list.len);
 		buf_free(&list);
-		if (strcmp(e->list, e->value) != 0)
-			visit_note(e->v, "with its references: %s", e->list);
 	}
 	ok = members_parse(pool, e->list, strlen(e->list), e->substitute ? ADDRESS_TEMPLATE : ADDRESS_PLAIN, members,
 	                   count, &offset, &why);
@@ -368,6 +384,7 @@ enum visit_use visit_expand(const struct visit *v, enum route_relation relation,
 		e.arguments = arguments_of(v, form);
 		/* the buffer of %0 is used again by the members' lookups */
 		e.arguments.text[0] = pool_copy(v->walk->pool, e.arguments.text[0], strlen(e.arguments.text[0]));
+		explain_arguments(v, e.value, &e.arguments);
 	}
 	if (!read_list(&e, &members, &count))
 		return USE_DONE;

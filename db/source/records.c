@@ -10,6 +10,8 @@
 /* Fewer records with one beginning are sorted by comparing; a counting pass would cost more. */
 #define FEW 48
 
+#define AHEAD 8
+
 /* Behind so many common bytes comparing does it too, so that recursion has an end. */
 #define DEEP 32768
 
@@ -127,8 +129,12 @@ static void sort_items(struct item *items, struct item *spare, size_t n, size_t 
 		qsort(items, n, sizeof *items, compare_items);
 		return;
 	}
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		/* deeper down the records of a group lie all over the memory */
+		if (depth > 0 && i + AHEAD < n)
+			__builtin_prefetch(items[i + AHEAD].record->key + depth);
 		items[i].part = part_at(items[i].record, depth);
+	}
 	if (n < FEW) {
 		insert_sort(items, n, depth);
 		return;

@@ -53,6 +53,9 @@ enum model_surplus {
 	SURPLUS_LATE,             /* in the same write as the reply behind it */
 };
 
+/* Where something can go wrong: between messages, inside the replies to an envelope, among those to a content. */
+enum model_place { PLACE_BETWEEN, PLACE_ENVELOPE, PLACE_FINALS };
+
 struct model {
 	/* the script */
 	const struct model_message *messages;
@@ -81,10 +84,12 @@ struct model {
 	size_t message;           /* under way */
 	size_t accepted[MODEL_RECIPIENTS], accepted_count;
 	uint64_t bdat_left;
-	unsigned reply_count, final_missing;
+	unsigned reply_count;
 	size_t received;
 	bool deaf;
 	bool disturbed;           /* the disturbance has happened */
+	enum model_place place;   /* ... here, */
+	size_t disturbed_message; /* in this message */
 	/* what it decided */
 	unsigned stored[MODEL_MESSAGES][MODEL_RECIPIENTS];
 	bool refused[MODEL_MESSAGES][MODEL_RECIPIENTS];
@@ -132,26 +137,34 @@ static inline const char *model_status(const char *positive, int code)
 	return code < 300 ? positive : code < 500 ? "4.2.2" : "5.1.1";
 }
 
-static inline void model_surplus(struct model *m)
+static inline void model_surplus(struct model *m, enum model_place place)
 {
 	m->disturbed = true;
+	m->place = place;
+	m->disturbed_message = m->message;
 	model_put(m, m->surplus_code, m->surplus_status);
 }
 
-static inline void model_reply(struct model *m, int code, const char *positive, bool final)
+static inline void model_reply(struct model *m, int code, const char *positive, enum model_place before,
+                               enum model_place behind)
 {
 	unsigned n = ++m->reply_count;
 
+	if (m->surplus == SURPLUS_PROMPT && n == m->surplus_at && before == PLACE_FINALS)
+		m->place = before;
 	if (m->ended)
 		return;
 	if (m->surplus == SURPLUS_LATE && n == m->surplus_at)
-		model_surplus(m);
-	if (final && n == m->missing_at)
+		model_surplus(m, before);
+	if (before == PLACE_FINALS && n == m->missing_at) {
 		m->disturbed = true;
-	else if (!m->deaf)
+		m->place = behind;
+		m->disturbed_message = m->message;
+	} else if (!m->deaf) {
 		model_put(m, code, model_status(positive, code));
+	}
 	if (m->surplus == SURPLUS_PROMPT && n + 1 == m->surplus_at)
-		model_surplus(m);
+		model_surplus(m, behind);
 	if (n == m->lost_at)
 		m->ended = m->disturbed = true;
 	if (n == m->deaf_at)
@@ -175,7 +188,7 @@ static inline void model_mail(struct model *m, const char *line)
 	}
 	if (m->mail_accepted) {
 		m->astray = "MAIL inside a transaction";
-		model_reply(m, 503, "", false);
+		model_reply(m, 503, "", PLACE_ENVELOPE, PLACE_ENVELOPE);
 		return;
 	}
 	message = &m->messages[number];
@@ -183,7 +196,7 @@ static inline void model_mail(struct model *m, const char *line)
 	m->mail_accepted = message->mail < 300;
 	for (size_t i = 0; message->mail >= 500 && message->mail != 503 && i < message->count; i++)
 		m->refused[number][i] = true;
-	model_reply(m, message->mail, m->dialect->mail, false);
+	model_reply(m, message->mail, m->dialect->mail, PLACE_BETWEEN, PLACE_ENVELOPE);
 }
 
 static inline void model_rcpt(struct model *m, const char *line)
@@ -196,7 +209,7 @@ static inline void model_rcpt(struct model *m, const char *line)
 		return;
 	}
 	if (!m->mail_accepted) {
-		model_reply(m, 503, "", false);
+		model_reply(m, 503, "", PLACE_ENVELOPE, PLACE_ENVELOPE);
 		return;
 	}
 	if (message != m->message || recipient >= m->messages[message].count || m->accepted_count == MODEL_RECIPIENTS) {
@@ -208,7 +221,7 @@ static inline void model_rcpt(struct model *m, const char *line)
 		m->accepted[m->accepted_count++] = recipient;
 	else if (code >= 500)
 		m->refused[message][recipient] = true;
-	model_reply(m, code, m->dialect->rcpt, false);
+	model_reply(m, code, m->dialect->rcpt, PLACE_ENVELOPE, PLACE_ENVELOPE);
 }
 
 static inline void model_data(struct model *m)
@@ -216,14 +229,14 @@ static inline void model_data(struct model *m)
 	const struct model_message *message = &m->messages[m->message];
 
 	if (m->accepted_count == 0) {
-		model_reply(m, 503, "", false);
+		model_reply(m, 503, "", PLACE_ENVELOPE, PLACE_ENVELOPE);
 	} else if (message->data == 354) {
 		m->state = MODEL_DATA;
-		model_reply(m, 354, "", false);
+		model_reply(m, 354, "", PLACE_ENVELOPE, PLACE_FINALS);
 	} else {
 		for (size_t i = 0; message->data >= 500 && i < m->accepted_count; i++)
 			m->refused[m->message][m->accepted[i]] = true;
-		model_reply(m, message->data, "", false);
+		model_reply(m, message->data, "", PLACE_ENVELOPE, PLACE_BETWEEN);
 	}
 }
 
@@ -234,7 +247,7 @@ static inline void model_finals(struct model *m)
 
 	m->state = MODEL_COMMANDS;
 	if (m->accepted_count == 0)
-		model_reply(m, 503, "", true);
+		model_reply(m, 503, "", PLACE_FINALS, PLACE_BETWEEN);
 	for (size_t i = 0; i < m->accepted_count; i++) {
 		size_t r = m->accepted[i];
 
@@ -244,7 +257,8 @@ static inline void model_finals(struct model *m)
 			m->refused[m->message][r] = true;
 	}
 	for (size_t i = 0; i < m->accepted_count; i++)
-		model_reply(m, message->final[m->accepted[i]], m->dialect->final, true);
+		model_reply(m, message->final[m->accepted[i]], m->dialect->final, PLACE_FINALS,
+		            i + 1 < m->accepted_count ? PLACE_FINALS : PLACE_BETWEEN);
 	model_reset(m);
 }
 
@@ -263,7 +277,7 @@ static inline void model_line(struct model *m)
 		model_data(m);
 	} else if (strcmp(line, "RSET\r\n") == 0) {
 		model_reset(m);
-		model_reply(m, 250, m->dialect->final[0] ? "2.0.0" : "", false);
+		model_reply(m, 250, m->dialect->final[0] ? "2.0.0" : "", PLACE_BETWEEN, PLACE_BETWEEN);
 	} else if (strncmp(line, "BDAT ", 5) == 0 && m->chunking) {
 		m->bdat_left = strtoull(line + 5, NULL, 10);
 		m->state = MODEL_BDAT;
@@ -312,7 +326,7 @@ struct model_transaction {
 	struct transaction t;
 	size_t message;
 	size_t number[MODEL_RECIPIENTS];
-	char sender[24], address[MODEL_RECIPIENTS][24];
+	char sender[32], address[MODEL_RECIPIENTS][48];
 	struct transaction_recipient recipients[MODEL_RECIPIENTS];
 };
 
@@ -348,7 +362,8 @@ static inline void model_settled(struct model *m, const struct action *a)
 		model_break(m, "reported delivered, but the server has not accepted it", message, r);
 	if (a->result.outcome == OUTCOME_FAILED && !m->refused[message][r])
 		model_break(m, "reported failed, but the server has not refused it", message, r);
-	if (a->result.outcome == OUTCOME_DEFERRED && m->stored[message][r] > 0 && !a->result.maybe_duplicate)
+	if (a->result.outcome == OUTCOME_DEFERRED && m->stored[message][r] > 0 && !a->result.remote &&
+	    !a->result.maybe_duplicate)
 		model_break(m, "accepted and deferred without a word of the duplicate", message, r);
 }
 
@@ -438,13 +453,18 @@ static inline struct transaction *model_take(struct model *m)
 
 static inline void model_fill(struct model *m)
 {
+	static const char line[] = "0123456789012345678901234567890123456789012345678901234567890\r\n";
 	struct transaction *t = m->content;
 
 	if (t == NULL)
 		return;
 	m->content = NULL;
-	for (uint64_t n = 0; n < t->envelope.size; n++)
-		buf_addc(&m->dialogue.out, n % 64 == 63 || n + 1 == t->envelope.size ? '\n' : n % 64 == 62 ? '\r' : 'x');
+	for (uint64_t left = t->envelope.size; left > 0;) {
+		size_t n = left < sizeof line - 1 ? (size_t)left : sizeof line - 1;
+
+		buf_add(&m->dialogue.out, line + (sizeof line - 1 - n), n);
+		left -= n;
+	}
 	if (!t->bdat)
 		buf_adds(&m->dialogue.out, ".\r\n");
 	dialogue_content_done(&m->dialogue);

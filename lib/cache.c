@@ -1,4 +1,4 @@
-#include "db/route/cache.h"
+#include "lib/cache.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,0 +1,319 @@
+/*
+ * Maps in no environment: every batch makes a new file that takes the place of the old one.
+ *
+ * The file is copied, changed in private, sealed (stamp.h) and published.  A copy costs a tenth of loading all records
+ * anew, and readers that have the old file open are never in the way.  What a batch costs is the size of the map, so many
+ * changes should go into one.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "db/live/journal.h"
+#include "db/live/live.h"
+#include "db/live/store.h"
+#include "db/map/stamp.h"
+#include "lib/alloc.h"
+#include "lib/publish.h"
+
+#define SMALLEST_CACHE (1u << 20)
+#define LARGEST_CACHE (64u << 20)
+#define COPY_PIECE (8u << 20)
+#define STEP 4096
+
+struct generation {
+	DB *db;              /* for reading; NULL until it is needed */
+	struct stat file;    /* what db is */
+};
+
+static int fail_bdb(const struct live *live, const char *what, int code, struct buf *why)
+{
+	return live_fail(live, code == EIO || code == ENOSPC || code == EFBIG ? EX_IOERR : EX_TEMPFAIL, why, "%s: %s", what,
+	                 db_strerror(code));
+}
+
+static void say_nothing(const DB_ENV *env, const char *prefix, const char *message)
+{
+	(void)env;
+	(void)prefix;
+	(void)message;
+}
+
+/* Opens the file at `path` in no environment. */
+static int open_file(const struct live *live, const char *path, off_t size, u_int32_t flags, DB **db)
+{
+	uint64_t cache = size < SMALLEST_CACHE ? SMALLEST_CACHE : size > LARGEST_CACHE ? LARGEST_CACHE : (uint64_t)size;
+	int code = db_create(db, NULL, 0);
+
+	if (code != 0) {
+		*db = NULL;
+		return code;
+	}
+	(*db)->set_errcall(*db, say_nothing);
+	code = (*db)->set_cachesize(*db, 0, (u_int32_t)cache, 1);
+	if (code == 0)
+		code = (*db)->open(*db, NULL, path, NULL, store_type(live->type), DB_NOMMAP | flags, 0);
+	if (code != 0) {
+		(*db)->close(*db, 0);
+		*db = NULL;
+	}
+	return code;
+}
+
+/* ---- reading ---------------------------------------------------------------------------- */
+
+static void shut(struct generation *g)
+{
+	if (g->db != NULL)
+		g->db->close(g->db, DB_NOSYNC);
+	g->db = NULL;
+}
+
+/* Opens what is there now. */
+static int ready(const struct live *live, struct buf *why)
+{
+	struct generation *g = live->state;
+	struct stat st;
+	int code;
+
+	if (stat(live->path, &st) < 0)
+		return live_fail(live, errno == ENOENT ? EX_NOINPUT : EX_NOPERM, why, "%s", strerror(errno));
+	if (g->db != NULL && g->file.st_ino == st.st_ino && g->file.st_dev == st.st_dev)
+		return EX_OK;
+	shut(g);
+	g->file = st;
+	code = open_file(live, live->path, st.st_size, DB_RDONLY, &g->db);
+	return code == 0 ? EX_OK : fail_bdb(live, "cannot open", code, why);
+}
+
+static enum map_answer find(struct live *live, const char *key, size_t length, struct buf *value, struct buf *why)
+{
+	const struct generation *g = live->state;
+	enum map_answer answer;
+	int code;
+
+	if (ready(live, why) != EX_OK)
+		return MAP_COULD_NOT_TELL;
+	answer = store_find(g->db, key, length, value, &code);
+	if (answer == MAP_COULD_NOT_TELL)
+		fail_bdb(live, "cannot read", code, why);
+	return answer;
+}
+
+static int walk(struct live *live, const struct buf *after, struct buf *out, struct buf *why)
+{
+	const struct generation *g = live->state;
+	int code, status = ready(live, why);
+
+	if (status != EX_OK)
+		return status;
+	code = store_walk(g->db, after, out);
+	return code == 0 ? EX_OK : fail_bdb(live, "cannot read", code, why);
+}
+
+/* ---- a new generation --------------------------------------------------------------------------- */
+
+static bool copy_bytes(const struct live *live, int from, int to)
+{
+	ssize_t n;
+
+	while ((n = copy_file_range(from, NULL, to, NULL, COPY_PIECE, 0)) > 0)
+		live_progress(live);
+	if (n == 0 || (errno != EXDEV && errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP))
+		return n == 0;
+	for (;;) {
+		char bytes[65536];
+
+		n = read(from, bytes, sizeof bytes);
+		if (n <= 0)
+			return n == 0;
+		for (ssize_t done = 0, m; done < n; done += m) {
+			m = write(to, bytes + done, (size_t)(n - done));
+			if (m < 0)
+				return false;
+		}
+	}
+}
+
+static bool copy_file(const struct live *live, struct publish *file, struct stat *st)
+{
+	int from = open(live->path, O_RDONLY | O_CLOEXEC), saved;
+	bool ok = from >= 0 && fstat(from, st) == 0 &&
+	          (publish_owner(file, st->st_uid, st->st_gid) || errno == EPERM) && copy_bytes(live, from, file->fd);
+
+	saved = errno;
+	if (from >= 0)
+		close(from);
+	errno = saved;
+	return ok;
+}
+
+/* Makes the changes and counts what they add to the number of records, notes aside. */
+static int change_all(const struct live *live, DB *db, const struct changes *changes, int64_t *more)
+{
+	for (size_t i = 0; i < changes->count; i++) {
+		const struct change *c = &changes->list[i];
+		DBT key = { .data = (void *)(uintptr_t)c->key, .size = c->key_length + 1 };
+		int code = db->exists(db, NULL, &key, 0);
+
+		if (code != 0 && code != DB_NOTFOUND)
+			return code;
+		if (!map_is_note(c->key, c->key_length))
+			*more += (c->value != NULL) - (code == 0);
+		code = store_change(db, NULL, c);
+		if (code != 0)
+			return code;
+		if (i % STEP == 0)
+			live_progress(live);
+	}
+	return 0;
+}
+
+static int count_records(DB *db, uint64_t *count)
+{
+	DB_BTREE_STAT *stat = NULL;
+	DBTYPE type;
+	int code = db->get_type(db, &type);
+
+	if (code == 0)
+		code = db->stat(db, NULL, &stat, 0);
+	if (code == 0)
+		*count = type == DB_HASH ? ((DB_HASH_STAT *)stat)->hash_nkeys : stat->bt_nkeys;
+	free(stat);
+	return code;
+}
+
+/*
+ * The stamp tells how many records there are, and carries the seal.  A map that had none gets one: those without are
+ * looked through by everybody who opens them.
+ */
+static int stamp_again(DB *db, int64_t more)
+{
+	struct stamp stamp = { 0 };
+	struct buf text = { 0 };
+	struct change c = { .key = stamp_key, .key_length = STAMP_KEY_LENGTH - 1 };
+	int code = 0;
+	enum map_answer answer = store_find(db, c.key, c.key_length, &text, &code);
+
+	if (answer == MAP_COULD_NOT_TELL)
+		return code;
+	if (answer == MAP_FOUND && stamp_parse(&stamp, text.data, text.len)) {
+		stamp.records += (uint64_t)more;
+	} else {
+		stamp = (struct stamp){ .source = xstrdup("-"), .version = xstrdup(VERSION), .built = time(NULL), .folding = '-',
+		                        .syntax = '-' };
+		code = count_records(db, &stamp.records);
+	}
+	buf_clear(&text);
+	stamp_add(&text, &stamp);
+	c.value = text.data;
+	c.value_length = (uint32_t)text.len;
+	if (code == 0 || code == DB_NOTFOUND)
+		code = store_change(db, NULL, &c);
+	stamp_free(&stamp);
+	buf_free(&text);
+	return code;
+}
+
+/* A batch that brings a stamp of its own has the right number in it. */
+static bool brings_stamp(const struct changes *changes)
+{
+	for (size_t i = 0; i < changes->count && changes->list[i].key[0] == '\0'; i++)
+		if (live_is_stamp(&changes->list[i]))
+			return true;
+	return false;
+}
+
+static int change_copy(const struct live *live, const struct publish *file, off_t size, const struct changes *changes,
+                       struct buf *why)
+{
+	int64_t more = 0;
+	DB *db;
+	int code = open_file(live, file->temporary, size, 0, &db), closed;
+
+	if (code != 0)
+		return fail_bdb(live, "cannot open the copy", code, why);
+	code = change_all(live, db, changes, &more);
+	if (code == 0)
+		code = stamp_again(db, brings_stamp(changes) ? 0 : more);
+	closed = db->close(db, code == 0 ? 0 : DB_NOSYNC);
+	if (code == 0)
+		code = closed;
+	return code == 0 ? EX_OK : fail_bdb(live, "cannot change the copy", code, why);
+}
+
+static int make_generation(const struct live *live, struct publish *file, const struct changes *changes, struct buf *why)
+{
+	struct stat st;
+	int status;
+
+	if (!copy_file(live, file, &st))
+		return live_fail(live, EX_IOERR, why, "cannot copy: %s", strerror(errno));
+	status = change_copy(live, file, st.st_size, changes, why);
+	if (status != EX_OK)
+		return status;
+	if (!stamp_seal(file->fd) || fchmod(file->fd, st.st_mode & 07777) < 0 || !publish_commit(file))
+		return live_fail(live, EX_IOERR, why, "cannot publish: %s", strerror(errno));
+	return EX_OK;
+}
+
+static int apply(struct live *live, const struct changes *changes, struct buf *why)
+{
+	struct publish file = { 0 };
+	int status;
+
+	live_sweep(live->path);
+	if (!publish_begin(&file, live->path, 0600))
+		return live_fail(live, EX_CANTCREAT, why, "cannot write beside it: %s", strerror(errno));
+	status = make_generation(live, &file, changes, why);
+	if (status != EX_OK)
+		publish_abort(&file);
+	return status;
+}
+
+/* ---- open and close ----------------------------------------------------------------------------- */
+
+static void close_generations(struct live *live)
+{
+	if (live->state != NULL)
+		shut(live->state);
+	free(live->state);
+	live->state = NULL;
+}
+
+/* To replace a map under an environment would leave its readers with a file that nobody changes any more. */
+static int refuse_environment(const struct live *live, struct buf *why)
+{
+	char *journal = journal_path(live->path);
+	bool there = access(journal, F_OK) == 0;
+
+	if (there)
+		live_fail(live, EX_CONFIG, why, "has a journal, %s: it is in an environment; name its file by -C", journal);
+	free(journal);
+	return there ? EX_CONFIG : EX_OK;
+}
+
+static int open_generations(struct live *live, struct buf *why)
+{
+	int status = refuse_environment(live, why);
+
+	if (status != EX_OK)
+		return status;
+	live->state = xcalloc(1, sizeof(struct generation));
+	live_sweep(live->path);
+	status = ready(live, why);
+	if (status != EX_OK)
+		close_generations(live);
+	return status;
+}
+
+const struct live_operations live_generations = {
+	.name = "generations", .batch = 100000, .grace = 600, .open = open_generations, .apply = apply, .find = find, .walk = walk,
+	.close = close_generations,
+};

@@ -1,0 +1,373 @@
+/*
+ * LMDB maps, changed in place: copy on write, so readers never wait and never see half a batch, and a process that
+ * is killed disturbs nobody.
+ *
+ * A map as newdb leaves it is sealed and read without LMDB's lock file (db/map/lmdb.c); such readers would not be seen by a
+ * writer.  So the first change makes a copy without seal, which takes the place of the map: who has the sealed file open
+ * keeps it, everybody else uses the lock file.
+ *
+ * Readers of Postfix use no lock file either, but a lock on the map itself; it is held, exclusively, during each transaction.
+ */
+#include "config.h"
+
+#if HAVE_LMDB
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <lmdb.h>
+
+#include "db/live/live.h"
+#include "db/map/stamp.h"
+#include "lib/alloc.h"
+#include "lib/clock.h"
+#include "lib/publish.h"
+
+#define POLL_NS 2000000
+#define STEP 4096
+
+/* Address space; the file grows as it is needed. */
+#define ROOM_AT_LEAST ((size_t)64 << 20)
+
+struct inplace {
+	MDB_env *env;
+	MDB_dbi dbi;
+	int fd;              /* for Postfix's lock */
+};
+
+static int fail_lmdb(const struct live *live, const char *what, int code, struct buf *why)
+{
+	bool damaged = code == MDB_CORRUPTED || code == MDB_PAGE_NOTFOUND || code == MDB_INVALID || code == MDB_PANIC;
+
+	return live_fail(live, code == EIO || code == ENOSPC || code == EFBIG ? EX_IOERR : EX_TEMPFAIL, why, "%s: %s%s", what,
+	                 mdb_strerror(code), damaged ? "; the map must be made anew by newdb" : "");
+}
+
+/* ---- changing ------------------------------------------------------------------------ */
+
+static int put_all(const struct live *live, MDB_txn *txn, const struct changes *changes)
+{
+	const struct inplace *l = live->state;
+
+	for (size_t i = 0; i < changes->count; i++) {
+		const struct change *c = &changes->list[i];
+		MDB_val key = { c->key_length + (size_t)1, (void *)(uintptr_t)c->key };
+		MDB_val value = { c->value_length + (size_t)1, (void *)(uintptr_t)c->value };
+		int code = c->value != NULL ? mdb_put(txn, l->dbi, &key, &value, 0) : mdb_del(txn, l->dbi, &key, NULL);
+
+		if (code != 0 && (code != MDB_NOTFOUND || c->value != NULL))
+			return code;
+		if (i % STEP == 0)
+			live_progress(live);
+	}
+	return 0;
+}
+
+static int try_batch(const struct live *live, const struct changes *changes)
+{
+	const struct inplace *l = live->state;
+	MDB_txn *txn;
+	int code = mdb_txn_begin(l->env, NULL, 0, &txn);
+
+	/* somebody else has made it larger */
+	if (code == MDB_MAP_RESIZED && (code = mdb_env_set_mapsize(l->env, 0)) == 0)
+		code = mdb_txn_begin(l->env, NULL, 0, &txn);
+	if (code != 0)
+		return code;
+	live_progress(live);
+	code = put_all(live, txn, changes);
+	if (code != 0) {
+		mdb_txn_abort(txn);
+		return code;
+	}
+	return mdb_txn_commit(txn);
+}
+
+static int make_room(const struct live *live)
+{
+	const struct inplace *l = live->state;
+	MDB_envinfo info;
+	int code = mdb_env_info(l->env, &info);
+
+	return code != 0 ? code : mdb_env_set_mapsize(l->env, info.me_mapsize * 2);
+}
+
+/* Postfix reads under a shared lock and knows nothing of LMDB's own. */
+static bool lock_file(const struct live *live, short type)
+{
+	const struct inplace *l = live->state;
+	const struct timespec pause = { 0, POLL_NS };
+	int64_t deadline = clock_ms() + (int64_t)live->wait * 1000;
+	struct flock lock = { .l_type = type, .l_whence = SEEK_SET };
+
+	while (fcntl(l->fd, F_OFD_SETLK, &lock) < 0) {
+		if ((errno != EAGAIN && errno != EACCES && errno != EINTR) || clock_ms() >= deadline)
+			return false;
+		nanosleep(&pause, NULL);
+	}
+	return true;
+}
+
+static int apply(struct live *live, const struct changes *changes, struct buf *why)
+{
+	const struct inplace *l = live->state;
+	int code, dead, status = live_is_current(live, l->fd, why);
+
+	if (status != EX_OK)
+		return status;
+	/* what killed readers left behind would keep old pages from being used again */
+	mdb_reader_check(l->env, &dead);
+	if (!lock_file(live, F_WRLCK))
+		return live_fail(live, EX_TEMPFAIL, why, "locked for %u s by a program that reads it, such as Postfix", live->wait);
+	while ((code = try_batch(live, changes)) == MDB_MAP_FULL)
+		if ((code = make_room(live)) != 0)
+			break;
+	lock_file(live, F_UNLCK);
+	return code == 0 ? EX_OK : fail_lmdb(live, "cannot change it", code, why);
+}
+
+/* ---- reading ---------------------------------------------------------------------------- */
+
+static int begin_reading(const struct live *live, MDB_txn **txn)
+{
+	const struct inplace *l = live->state;
+	int code = mdb_txn_begin(l->env, NULL, MDB_RDONLY, txn);
+
+	if (code == MDB_MAP_RESIZED && (code = mdb_env_set_mapsize(l->env, 0)) == 0)
+		code = mdb_txn_begin(l->env, NULL, MDB_RDONLY, txn);
+	return code;
+}
+
+static size_t length_of(const MDB_val *v)
+{
+	const char *bytes = v->mv_data;
+
+	return v->mv_size > 0 && bytes[v->mv_size - 1] == '\0' ? v->mv_size - 1 : v->mv_size;
+}
+
+static enum map_answer find(struct live *live, const char *key, size_t length, struct buf *value, struct buf *why)
+{
+	const struct inplace *l = live->state;
+	MDB_val k = { length + 1, (void *)(uintptr_t)key }, v;
+	MDB_txn *txn;
+	int code = begin_reading(live, &txn);
+
+	if (code == 0) {
+		code = mdb_get(txn, l->dbi, &k, &v);
+		if (code == 0)
+			buf_add(value, v.mv_data, length_of(&v));
+		mdb_txn_abort(txn);
+	}
+	if (code == MDB_NOTFOUND)
+		return MAP_NOT_FOUND;
+	if (code != 0)
+		fail_lmdb(live, "cannot read", code, why);
+	return code == 0 ? MAP_FOUND : MAP_COULD_NOT_TELL;
+}
+
+static int walk_from(MDB_cursor *cursor, const struct buf *after, struct buf *out)
+{
+	MDB_val key = { 0, NULL }, value;
+	size_t before = out->len;
+	int code;
+
+	if (after != NULL)
+		key = (MDB_val){ after->len + 1, after->data };
+	code = mdb_cursor_get(cursor, &key, &value, after != NULL ? MDB_SET_RANGE : MDB_FIRST);
+	if (code == 0 && after != NULL && length_of(&key) == after->len && memcmp(key.mv_data, after->data, after->len) == 0)
+		code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+	while (code == 0) {
+		struct change record = { key.mv_data, value.mv_data, (uint32_t)length_of(&key), (uint32_t)length_of(&value) };
+
+		change_encode(out, &record);
+		if (out->len - before >= LIVE_CHUNK)
+			break;
+		code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+	}
+	return code == MDB_NOTFOUND ? 0 : code;
+}
+
+static int walk(struct live *live, const struct buf *after, struct buf *out, struct buf *why)
+{
+	const struct inplace *l = live->state;
+	MDB_cursor *cursor;
+	MDB_txn *txn;
+	int code = begin_reading(live, &txn);
+
+	if (code == 0) {
+		code = mdb_cursor_open(txn, l->dbi, &cursor);
+		if (code == 0) {
+			code = walk_from(cursor, after, out);
+			mdb_cursor_close(cursor);
+		}
+		mdb_txn_abort(txn);
+	}
+	return code == 0 ? EX_OK : fail_lmdb(live, "cannot read", code, why);
+}
+
+/* ---- opening ------------------------------------------------------------------------------- */
+
+/* The lock file belongs to the name; what stands in it must not be taken for the new file's. */
+static void remove_lock_file(const struct live *live)
+{
+	char *path = xasprintf("%s-lock", live->path);
+
+	unlink(path);
+	free(path);
+}
+
+static int copy_without_seal(const struct live *live, int from, const struct stat *st, struct publish *file)
+{
+	off_t done = 0;
+
+	if (!publish_owner(file, st->st_uid, st->st_gid) && errno != EPERM)
+		return -1;
+	while (done < st->st_size) {
+		ssize_t n = copy_file_range(from, &done, file->fd, NULL, (size_t)(st->st_size - done), 0);
+
+		if (n <= 0)
+			return -1;
+	}
+	if (!stamp_break(file->fd) || fchmod(file->fd, st->st_mode & 07777) < 0)
+		return -1;
+	remove_lock_file(live);
+	return publish_commit(file) ? 0 : -1;
+}
+
+static int unseal(const struct live *live, int fd, struct buf *why)
+{
+	struct publish file = { 0 };
+	struct stat st;
+	int code;
+
+	if (fstat(fd, &st) < 0 || !publish_begin(&file, live->path, 0600))
+		return live_fail(live, EX_CANTCREAT, why, "cannot write beside it: %s", strerror(errno));
+	code = copy_without_seal(live, fd, &st, &file);
+	if (code != 0) {
+		live_fail(live, EX_IOERR, why, "cannot copy: %s", strerror(errno));
+		publish_abort(&file);
+	}
+	return code == 0 ? EX_OK : EX_IOERR;
+}
+
+/* Readers must be able to write the lock file; who may read the map, may. */
+static void open_lock_file_up(const struct live *live, const struct stat *st)
+{
+	char *path = xasprintf("%s-lock", live->path);
+	mode_t readers = st->st_mode & 0444;
+
+	if (chown(path, st->st_uid, st->st_gid) == 0)
+		chmod(path, readers | readers >> 1);
+	free(path);
+}
+
+static int open_env(const struct live *live, struct buf *why)
+{
+	struct inplace *l = live->state;
+	struct stat st;
+	MDB_txn *txn;
+	size_t room;
+	int code;
+
+	if (fstat(l->fd, &st) < 0)
+		return live_fail(live, EX_IOERR, why, "%s", strerror(errno));
+	room = (size_t)st.st_size * 2 > ROOM_AT_LEAST ? (size_t)st.st_size * 2 : ROOM_AT_LEAST;
+	code = mdb_env_create(&l->env);
+	if (code == 0)
+		code = mdb_env_set_mapsize(l->env, room);
+	if (code == 0)
+		code = mdb_env_open(l->env, live->path, MDB_NOSUBDIR, st.st_mode & 0777);
+	if (code == 0)
+		open_lock_file_up(live, &st);
+	if (code == 0)
+		code = begin_reading(live, &txn);
+	if (code == 0) {
+		code = mdb_dbi_open(txn, NULL, 0, &l->dbi);
+		if (code == 0)
+			code = mdb_txn_commit(txn);
+		else
+			mdb_txn_abort(txn);
+	}
+	return code == 0 ? EX_OK : fail_lmdb(live, "cannot open", code, why);
+}
+
+static int open_file(const struct live *live, struct buf *why)
+{
+	struct inplace *l = live->state;
+
+	l->fd = open(live->path, O_RDWR | O_CLOEXEC);
+	if (l->fd >= 0)
+		return EX_OK;
+	return live_fail(live, errno == ENOENT ? EX_NOINPUT : EX_NOPERM, why, "%s", strerror(errno));
+}
+
+static int open_all(const struct live *live, struct buf *why)
+{
+	struct inplace *l = live->state;
+	int status = open_file(live, why);
+
+	if (status != EX_OK)
+		return status;
+	switch (stamp_check(l->fd)) {
+	case STAMP_GOOD:
+		status = unseal(live, l->fd, why);
+		close(l->fd);
+		l->fd = -1;
+		if (status == EX_OK)
+			status = open_file(live, why);
+		break;
+	case STAMP_NONE:
+		break;
+	case STAMP_BAD:
+		return live_fail(live, EX_DATAERR, why, "is not as newdb built it: damaged, or changed in place by another program");
+	case STAMP_UNREADABLE:
+		return live_fail(live, EX_IOERR, why, "%s", strerror(errno));
+	}
+	return status == EX_OK ? open_env(live, why) : status;
+}
+
+static void close_inplace(struct live *live)
+{
+	struct inplace *l = live->state;
+
+	if (l == NULL)
+		return;
+	if (l->env != NULL)
+		mdb_env_close(l->env);
+	if (l->fd >= 0)
+		close(l->fd);
+	free(l);
+	live->state = NULL;
+}
+
+static int open_inplace(struct live *live, struct buf *why)
+{
+	struct inplace *l = xcalloc(1, sizeof *l);
+	int status;
+
+	l->fd = -1;
+	live->state = l;
+	live_sweep(live->path);
+	status = open_all(live, why);
+	if (status != EX_OK)
+		close_inplace(live);
+	return status;
+}
+
+const struct live_operations live_lmdb = {
+	.name = "lmdb", .batch = 10000, .grace = 60, .open = open_inplace, .apply = apply, .find = find, .walk = walk,
+	.close = close_inplace,
+};
+
+#else
+
+/* An empty file is no C. */
+typedef int no_lmdb;
+
+#endif

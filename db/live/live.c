@@ -1,0 +1,53 @@
+#include "db/live/live.h"
+
+#include <stdarg.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+
+#include "config.h"
+#include "db/map/stamp.h"
+#include "lib/text.h"
+
+const struct live_operations *live_way(const char *type, const char *config)
+{
+	if (ascii_equal(type, "btree") || ascii_equal(type, "bhash"))
+		return config != NULL ? &live_environment : &live_generations;
+#if HAVE_LMDB
+	if (ascii_equal(type, "lmdb"))
+		return &live_lmdb;
+#endif
+	return NULL;
+}
+
+int live_fail(const struct live *live, int status, struct buf *why, const char *format, ...)
+{
+	va_list ap;
+
+	buf_addf(why, "%s: ", live->path);
+	va_start(ap, format);
+	buf_vaddf(why, format, ap);
+	va_end(ap);
+	return status;
+}
+
+void live_progress(const struct live *live)
+{
+	if (live->progress != NULL)
+		live->progress(live->progress_context);
+}
+
+int live_is_current(const struct live *live, int fd, struct buf *why)
+{
+	struct stat named, opened;
+
+	if (stat(live->path, &named) == 0 && fstat(fd, &opened) == 0 && named.st_dev == opened.st_dev &&
+	    named.st_ino == opened.st_ino)
+		return EX_OK;
+	return live_fail(live, EX_TEMPFAIL, why, "another file has taken its place");
+}
+
+bool live_is_stamp(const struct change *record)
+{
+	return change_compare(record->key, record->key_length, stamp_key, STAMP_KEY_LENGTH - 1) == 0;
+}

@@ -1,0 +1,92 @@
+/*
+ * A map that is changed while others read it: what the three ways to do so have in common.
+ *
+ *   generations  a map in no environment; a changed copy takes its place
+ *   environment  a map in a Berkeley DB environment (CDB); changed in place, behind a journal
+ *   lmdb         an LMDB map; changed in place, in transactions
+ *
+ * These functions run in a worker (worker.h) with the fence of the map held, but for close().
+ */
+#ifndef ZL_LIVE_H
+#define ZL_LIVE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "db/live/change.h"
+#include "db/map/map.h"
+#include "lib/buf.h"
+
+/*
+ * A note is a record that belongs to a program and to no address: a cookie, the number of the last batch.  Its key
+ * begins with NUL, which no lookup can form (map_is_note()).
+ */
+#define NOTE_KEY_START "\0zlmtp-"
+
+struct live;
+
+struct live_operations {
+	const char *name;
+	size_t batch;              /* changes that make a good batch */
+	unsigned grace;            /* seconds that may pass without progress, beyond `wait`; 0: as many, at most 5 */
+
+	/* EX_OK; EX_NOINPUT: no such map; EX_CONFIG, EX_NOPERM, EX_DATAERR (damaged), EX_TEMPFAIL (could not tell). */
+	int (*open)(struct live *live, struct buf *why);
+
+	/* Makes settled changes, all or none but for the environment; on EX_OK they survive a crash. */
+	int (*apply)(struct live *live, const struct changes *changes, struct buf *why);
+
+	/* `key` without its NUL; adds the value without its NUL. */
+	enum map_answer (*find)(struct live *live, const char *key, size_t length, struct buf *value,
+	                        struct buf *why) MAP_MUST_LOOK;
+
+	/*
+	 * Adds to `out`, as change.h encodes them, some of the records that stand behind the key in `after`, in the order of the
+	 * store and notes included; `after` NULL means from the start.  Nothing added: there are no more.
+	 */
+	int (*walk)(struct live *live, const struct buf *after, struct buf *out, struct buf *why);
+
+	void (*close)(struct live *live);
+};
+
+struct live {
+	const struct live_operations *operations;
+	const char *type;          /* of the map: "btree" ... */
+	const char *path;          /* with suffix */
+	const char *config;        /* the -C file, or NULL */
+	unsigned wait;             /* seconds that a lock may take */
+	bool recovering;           /* an environment: make its regions, and the last batch of the journal once more */
+	void (*progress)(void *context);     /* to be called now and then during long work */
+	void *progress_context;
+	void *state;
+};
+
+extern const struct live_operations live_generations, live_environment, live_lmdb;
+
+/* The way in which maps of `type` with or without a -C file are changed; NULL for types that cannot be. */
+const struct live_operations *live_way(const char *type, const char *config);
+
+/* ---- for the three ---- */
+
+/* Adds "PATH: what: reason" and returns `status`. */
+int live_fail(const struct live *live, int status, struct buf *why, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+
+void live_progress(const struct live *live);
+
+/* True for the stamp of newdb (stamp.h). */
+bool live_is_stamp(const struct change *record);
+
+/* EX_OK if the open file `fd` is what the path of the map names; else EX_TEMPFAIL: it was replaced. */
+int live_is_current(const struct live *live, int fd, struct buf *why);
+
+/* Removes the temporaries that killed programs have left beside the map at `path` and its journal. */
+void live_sweep(const char *path);
+
+/* How many there are beside the map. */
+unsigned live_litter(const char *path);
+
+/* Bytes after which a walk hands over what it has. */
+#define LIVE_CHUNK (256u << 10)
+
+#endif

@@ -1,0 +1,248 @@
+#include "db/live/service.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+
+/* Beyond the wait for locks, if the way has no grace of its own: how long a worker may say nothing. */
+#define GRACE_MS 5000
+
+/* Between two signs of life. */
+#define SIGN_MS 200
+
+enum { SAY_ALIVE = 'p', SAY_ANSWER = 'a' };
+
+/* ---- in the worker --------------------------------------------------------------------- */
+
+struct duty {
+	struct live *live;
+	int fd;
+	int64_t next_sign;
+};
+
+static void show_life(void *context)
+{
+	struct duty *duty = context;
+	int64_t now = clock_ms();
+
+	if (now < duty->next_sign)
+		return;
+	duty->next_sign = now + SIGN_MS;
+	worker_send(duty->fd, SAY_ALIVE, NULL, 0, now + GRACE_MS);
+}
+
+static int serve_apply(struct live *live, const struct buf *request, struct buf *why)
+{
+	struct changes changes = { 0 };
+	int status;
+
+	if (!changes_decode(&changes, buf_str(request), request->len))
+		status = live_fail(live, EX_SOFTWARE, why, "a batch arrived damaged");
+	else
+		status = live->operations->apply(live, &changes, why);
+	changes_free(&changes);
+	return status;
+}
+
+/* The answer is "+VALUE" or "-". */
+static int serve_find(struct live *live, const struct buf *request, struct buf *out, struct buf *why)
+{
+	buf_addc(out, '+');
+	switch (live->operations->find(live, buf_str(request), request->len, out, why)) {
+	case MAP_FOUND:
+		return EX_OK;
+	case MAP_NOT_FOUND:
+		out->len = 0;
+		buf_addc(out, '-');
+		return EX_OK;
+	case MAP_COULD_NOT_TELL:
+		break;
+	}
+	return EX_TEMPFAIL;
+}
+
+/* The request is empty, for the start, or '>' and a key. */
+static int serve_walk(struct live *live, const struct buf *request, struct buf *out, struct buf *why)
+{
+	struct buf after = { 0 };
+
+	if (request->len == 0)
+		return live->operations->walk(live, NULL, out, why);
+	after.data = request->data + 1;
+	after.len = request->len - 1;
+	return live->operations->walk(live, &after, out, why);
+}
+
+static int serve_one(struct live *live, char kind, const struct buf *request, struct buf *out, struct buf *why)
+{
+	switch (kind) {
+	case ASK_OPEN:
+		return live->operations->open(live, why);
+	case ASK_APPLY:
+		return serve_apply(live, request, why);
+	case ASK_FIND:
+		return serve_find(live, request, out, why);
+	case ASK_WALK:
+		return serve_walk(live, request, out, why);
+	default:
+		return EX_SOFTWARE;
+	}
+}
+
+static bool send_answer(int fd, int status, const struct buf *out, const struct buf *why)
+{
+	const struct buf *text = status == EX_OK ? out : why;
+	struct buf frame = { 0 };
+	bool ok;
+
+	buf_addc(&frame, (char)status);
+	buf_add(&frame, buf_str(text), text->len);
+	/* a parent that takes nothing is stopped or gone; this process stands outside the library and may wait */
+	ok = worker_send(fd, SAY_ANSWER, frame.data, frame.len, CLOCK_NEVER);
+	buf_free(&frame);
+	return ok;
+}
+
+static void serve(void *context, int fd)
+{
+	struct live *live = context;
+	struct duty duty = { live, fd, 0 };
+	struct buf request = { 0 }, out = { 0 }, why = { 0 };
+	char kind;
+	int status = EX_OK;
+	bool ok = true;
+
+	live->progress = show_life;
+	live->progress_context = &duty;
+	/* after trouble a new worker begins with new handles */
+	while (ok && status == EX_OK && worker_receive(fd, &kind, &request, CLOCK_NEVER) == WORKER_FRAME) {
+		buf_clear(&out);
+		buf_clear(&why);
+		duty.next_sign = clock_ms() + SIGN_MS;
+		status = serve_one(live, kind, &request, &out, &why);
+		ok = send_answer(fd, status, &out, &why);
+	}
+	live->operations->close(live);
+	buf_free(&request);
+	buf_free(&out);
+	buf_free(&why);
+}
+
+/* ---- asking the worker ------------------------------------------------------------------- */
+
+static int64_t patience(const struct service *s)
+{
+	int64_t wait = (int64_t)s->live.wait * 1000, grace = (int64_t)s->live.operations->grace * 1000;
+
+	return wait + (grace != 0 ? grace : wait < GRACE_MS ? wait : GRACE_MS);
+}
+
+/* It hangs, or is slow; to kill it could do harm (worker.h).  It keeps the fence. */
+static int leave_worker(struct service *s, struct buf *why)
+{
+	live_fail(&s->live, EX_TEMPFAIL, why, "process %ld, which works on it, has said nothing for %lld s: ", (long)s->worker.pid,
+	          (long long)patience(s) / 1000);
+	buf_adds(why, s->live.config != NULL ? "the environment is wedged or the disk very slow; run \"recover\""
+	                                     : "the disk is very slow");
+	close(s->worker.fd);
+	s->worker = (struct worker){ 0, -1 };
+	fence_leave(&s->fence);
+	return EX_TEMPFAIL;
+}
+
+static int lose_worker(struct service *s, struct buf *why)
+{
+	struct buf how = { 0 };
+
+	if (worker_end(&s->worker, clock_ms() + patience(s), &how))
+		buf_adds(&how, "has ended");
+	live_fail(&s->live, EX_TEMPFAIL, why, "the process that works on it: %s; see what \"check\" says", buf_str(&how));
+	buf_free(&how);
+	return EX_TEMPFAIL;
+}
+
+static void stop_worker(struct service *s)
+{
+	struct buf how = { 0 };
+
+	if (worker_runs(&s->worker))
+		worker_end(&s->worker, clock_ms() + patience(s), &how);
+	buf_free(&how);
+}
+
+int service_ask(struct service *s, char kind, const char *bytes, size_t n, struct buf *why)
+{
+	enum worker_news news = WORKER_GONE;
+	char said = SAY_ALIVE;
+
+	if (worker_send(s->worker.fd, kind, bytes, n, clock_ms() + patience(s))) {
+		do
+			news = worker_receive(s->worker.fd, &said, &s->answer, clock_ms() + patience(s));
+		while (news == WORKER_FRAME && said == SAY_ALIVE);
+	}
+	switch (news) {
+	case WORKER_FRAME:
+		break;
+	case WORKER_SILENT:
+		return leave_worker(s, why);
+	case WORKER_GONE:
+		return lose_worker(s, why);
+	}
+	if (s->answer.len == 0)
+		return live_fail(&s->live, EX_SOFTWARE, why, "an empty answer");
+	said = s->answer.data[0];
+	buf_consume(&s->answer, 1);
+	if (said != EX_OK) {
+		buf_add(why, s->answer.data, s->answer.len);
+		stop_worker(s);
+	}
+	return said;
+}
+
+static int start_worker(struct service *s, struct buf *why)
+{
+	if (worker_runs(&s->worker))
+		return EX_OK;
+	if (!worker_start(&s->worker, serve, &s->live))
+		return live_fail(&s->live, EX_OSERR, why, "cannot start a process: %s", strerror(errno));
+	return service_ask(s, ASK_OPEN, NULL, 0, why);
+}
+
+int service_fence(struct service *s, struct buf *why)
+{
+	int status = EX_OK;
+
+	if (s->fence.path == NULL)
+		status = fence_open(&s->fence, s->live.path, why);
+	if (status == EX_OK)
+		status = fence_take(&s->fence, clock_ms() + (int64_t)s->live.wait * 1000, why);
+	return status;
+}
+
+int service_enter(struct service *s, struct buf *why)
+{
+	int status = service_fence(s, why);
+
+	if (status != EX_OK)
+		return status;
+	status = start_worker(s, why);
+	if (status != EX_OK)
+		service_leave(s);
+	return status;
+}
+
+void service_leave(struct service *s)
+{
+	fence_release(&s->fence);
+}
+
+void service_end(struct service *s)
+{
+	stop_worker(s);
+	fence_close(&s->fence);
+	buf_free(&s->answer);
+}

@@ -1,0 +1,276 @@
+#include "db/live/update.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "db/live/update_private.h"
+#include "db/source/text.h"
+#include "lib/alloc.h"
+
+/* ZMailer cuts keys at this length before it looks them up (maps.md section 10). */
+#define LONGEST_KEY 8191
+
+/* ---- open and close ---------------------------------------------------------------------------- */
+
+struct update *update_new(const struct update_settings *s, int *status, struct buf *why)
+{
+	const struct live_operations *way = live_way(s->type, s->config);
+	const struct map_operations *type = map_type(s->type);
+	struct update *u;
+	struct map *map;
+
+	if (way == NULL || type == NULL) {
+		buf_addf(why, "%s: maps of type \"%s\" cannot be changed", s->base, s->type);
+		*status = EX_UNAVAILABLE;
+		return NULL;
+	}
+	/* knows suffixes and looks at the config; opens nothing */
+	map = map_open(s->type, s->base, s->config, status, why);
+	if (map == NULL)
+		return NULL;
+	u = xcalloc(1, sizeof *u);
+	u->path = xstrdup(map->path);
+	map_close(&map);
+	u->type = xstrdup(type->type);
+	u->config = s->config != NULL ? xstrdup(s->config) : NULL;
+	u->folding = s->folding;
+	u->service = SERVICE(((struct live){ .operations = way, .type = u->type, .path = u->path, .config = u->config,
+	                                     .wait = s->wait != 0 ? s->wait : UPDATE_WAIT }));
+	return u;
+}
+
+struct update *update_open(const struct update_settings *settings, int *status, struct buf *why)
+{
+	struct update *u = update_new(settings, status, why);
+
+	if (u == NULL)
+		return NULL;
+	/* a lock file is not made beside a map that is not there */
+	if (access(u->path, F_OK) < 0) {
+		buf_addf(why, "%s: %s", u->path, strerror(errno));
+		*status = errno == ENOENT || errno == ENOTDIR ? EX_NOINPUT : EX_NOPERM;
+	} else {
+		*status = service_enter(&u->service, why);
+	}
+	if (*status == EX_OK)
+		service_leave(&u->service);
+	else
+		update_close(&u);
+	return u;
+}
+
+void update_close(struct update **update)
+{
+	struct update *u = *update;
+
+	*update = NULL;
+	if (u == NULL)
+		return;
+	service_end(&u->service);
+	changes_free(&u->pending);
+	buf_free(&u->key);
+	free(u->type);
+	free(u->path);
+	free(u->config);
+	free(u);
+}
+
+const char *update_path(const struct update *u)
+{
+	return u->path;
+}
+
+/* ---- a batch --------------------------------------------------------------------------------------- */
+
+const char *update_key_fault(const struct update *u, const char *key, size_t n)
+{
+	size_t longest = map_type(u->type)->longest_key;
+
+	if (n == 0)
+		return "the key is empty";
+	for (size_t i = 0; i < n; i++)
+		if ((unsigned char)key[i] < ' ' || key[i] == 127)
+			return "a control byte in the key";
+	if (n > LONGEST_KEY || (longest != 0 && n + 1 > longest))
+		return "the key is too long";
+	return NULL;
+}
+
+const char *update_value_fault(const char *value, size_t n)
+{
+	if (memchr(value, '\0', n) != NULL)
+		return "a NUL in the value";
+	if (n > UINT32_MAX / 2)
+		return "the value is too long";
+	return NULL;
+}
+
+static const char *fold(struct update *u, const char *key, size_t n)
+{
+	buf_clear(&u->key);
+	buf_add(&u->key, key, n);
+	text_fold(u->key.data, n, u->folding);
+	return u->key.data;
+}
+
+void update_put(struct update *u, const char *key, size_t key_length, const char *value, size_t value_length)
+{
+	changes_put(&u->pending, fold(u, key, key_length), key_length, value, value_length);
+}
+
+void update_remove(struct update *u, const char *key, size_t key_length)
+{
+	changes_remove(&u->pending, fold(u, key, key_length), key_length);
+}
+
+/* The key of a note; its NUL in front counts. */
+static void note_key(struct buf *key, const char *name)
+{
+	buf_clear(key);
+	buf_add(key, NOTE_KEY_START, sizeof NOTE_KEY_START - 1);
+	buf_adds(key, name);
+}
+
+void update_note(struct update *u, const char *name, const char *bytes, size_t n)
+{
+	note_key(&u->key, name);
+	if (bytes != NULL)
+		changes_put(&u->pending, u->key.data, u->key.len, bytes, n);
+	else
+		changes_remove(&u->pending, u->key.data, u->key.len);
+}
+
+size_t update_pending(const struct update *u)
+{
+	return u->pending.count;
+}
+
+size_t update_batch(const struct update *u)
+{
+	return u->service.live.operations->batch;
+}
+
+int update_apply(struct update *u, const struct changes *changes, struct buf *why)
+{
+	struct buf bytes = { 0 };
+	int status;
+
+	changes_encode(changes, &bytes);
+	status = service_ask(&u->service, ASK_APPLY, bytes.data, bytes.len, why);
+	buf_free(&bytes);
+	return status;
+}
+
+int update_commit(struct update *u, struct buf *why)
+{
+	int status;
+
+	if (u->pending.count == 0)
+		return EX_OK;
+	changes_settle(&u->pending);
+	status = service_enter(&u->service, why);
+	if (status != EX_OK)
+		return status;
+	status = update_apply(u, &u->pending, why);
+	service_leave(&u->service);
+	if (status == EX_OK)
+		update_forget(u);
+	return status;
+}
+
+void update_forget(struct update *u)
+{
+	changes_clear(&u->pending);
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------ */
+
+static enum map_answer find(struct update *u, const char *key, size_t n, struct buf *value, struct buf *why)
+{
+	const struct buf *answer = &u->service.answer;
+	int status = service_enter(&u->service, why);
+
+	if (status != EX_OK)
+		return MAP_COULD_NOT_TELL;
+	status = service_ask(&u->service, ASK_FIND, key, n, why);
+	service_leave(&u->service);
+	if (status != EX_OK || answer->len == 0)
+		return MAP_COULD_NOT_TELL;
+	if (answer->data[0] == '-')
+		return MAP_NOT_FOUND;
+	buf_add(value, answer->data + 1, answer->len - 1);
+	return MAP_FOUND;
+}
+
+enum map_answer update_find(struct update *u, const char *key, size_t n, struct buf *value, struct buf *why)
+{
+	return find(u, fold(u, key, n), n, value, why);
+}
+
+enum map_answer update_read_note(struct update *u, const char *name, struct buf *bytes, struct buf *why)
+{
+	note_key(&u->key, name);
+	return find(u, u->key.data, u->key.len, bytes, why);
+}
+
+/* Calls `each` for the records of one piece; *last becomes the key of the last of them. */
+static int each_of(struct update *u, const struct buf *piece, update_each *each, void *context, bool *more, struct buf *last,
+                   struct buf *why)
+{
+	const char *p = piece->data, *end = piece->data + piece->len;
+	struct change r = { 0 };
+
+	while (*more && p < end) {
+		if (!change_decode(&p, end, &r))
+			return live_fail(&u->service.live, EX_SOFTWARE, why, "a record arrived damaged");
+		*more = each(context, &r);
+	}
+	buf_clear(last);
+	buf_addc(last, '>');
+	buf_add(last, r.key, r.key_length);
+	return EX_OK;
+}
+
+int update_each_record(struct update *u, update_each *each, void *context, struct buf *why)
+{
+	struct buf place = { 0 };
+	bool more = true;
+	int status = EX_OK;
+
+	while (more && status == EX_OK) {
+		status = service_ask(&u->service, ASK_WALK, buf_str(&place), place.len, why);
+		if (status != EX_OK || u->service.answer.len == 0)
+			break;
+		status = each_of(u, &u->service.answer, each, context, &more, &place, why);
+	}
+	buf_free(&place);
+	return status;
+}
+
+struct walker {
+	map_each *each;
+	void *context;
+};
+
+static bool each_record(void *context, const struct change *r)
+{
+	const struct walker *w = context;
+
+	return map_is_note(r->key, r->key_length) || w->each(w->context, r->key, r->key_length, r->value, r->value_length);
+}
+
+int update_walk(struct update *u, map_each *each, void *context, struct buf *why)
+{
+	struct walker w = { each, context };
+	int status = service_enter(&u->service, why);
+
+	if (status != EX_OK)
+		return status;
+	status = update_each_record(u, each_record, &w, why);
+	service_leave(&u->service);
+	return status;
+}
+

@@ -1,0 +1,113 @@
+/*
+ * Changing a map while others read it: the one way in for programs (dbupdate, ldapsync).
+ *
+ * Changes are gathered into a batch; update_commit() makes it, in the way that fits the map (live.h).  The work is
+ * done in a child (worker.h) behind the fence of the map, so that no call takes for ever and no damaged file ends the
+ * caller.  After EX_TEMPFAIL the same call may be made again: a new child is started.
+ *
+ *                       a batch that is       readers see        a batch costs
+ *                       not acknowledged
+ *   generations         is not there          all or nothing     copying the map
+ *   lmdb                is not there          all or nothing     two fsync
+ *   environment (CDB)   may come yet, whole   change by change   three fsync
+ */
+#ifndef ZL_UPDATE_H
+#define ZL_UPDATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "db/live/change.h"
+#include "db/map/map.h"
+#include "db/map/stamp.h"
+#include "db/source/records.h"
+#include "lib/buf.h"
+
+struct update;
+
+struct update_settings {
+	const char *type;        /* "btree", "bhash", "lmdb" */
+	const char *base;        /* without suffix */
+	const char *config;      /* the -C file, or NULL */
+	char folding;            /* of keys: 'l', 'u', or '-' */
+	unsigned wait;           /* seconds to wait for locks; 0: 5 */
+};
+
+#define UPDATE_WAIT 5
+
+/*
+ * Opens an existing map.  NULL with `why` and *status (<sysexits.h>): EX_NOINPUT: there is no such map;
+ * EX_UNAVAILABLE: maps of that type cannot be changed; EX_CONFIG, EX_NOPERM; EX_DATAERR: damaged; EX_TEMPFAIL: it could
+ * not be told, try again or do what `why` says.
+ */
+struct update *update_open(const struct update_settings *settings, int *status, struct buf *why);
+
+/* Throws away what is not committed; clears the caller's pointer.  Harmless on NULL. */
+void update_close(struct update **update);
+
+/* The map file, with suffix. */
+const char *update_path(const struct update *update);
+
+/* What is wrong with a key of `n` bytes, or with a value, as a constant text; NULL if nothing is. */
+const char *update_key_fault(const struct update *update, const char *key, size_t n);
+const char *update_value_fault(const char *value, size_t n);
+
+/* ---- a batch ---- */
+
+/* Each adds to the batch; keys are folded.  A later change to a key takes the place of an earlier one. */
+void update_put(struct update *update, const char *key, size_t key_length, const char *value, size_t value_length);
+void update_remove(struct update *update, const char *key, size_t key_length);
+
+/*
+ * Sets a note: bytes that belong to the caller and change together with the map, such as a cookie.  `name` is a word; `n`
+ * bytes may be anything; NULL removes it.
+ */
+void update_note(struct update *update, const char *name, const char *bytes, size_t n);
+
+/* How many changes wait, and how many make a good batch for this map. */
+size_t update_pending(const struct update *update);
+size_t update_batch(const struct update *update);
+
+/*
+ * Makes the changes.  EX_OK: they survive a crash, and the batch is empty.  Otherwise `why` is set and the batch stays as
+ * it was: EX_TEMPFAIL, EX_IOERR (disk), EX_DATAERR, EX_NOPERM.
+ */
+int update_commit(struct update *update, struct buf *why);
+
+/* Throws the batch away. */
+void update_forget(struct update *update);
+
+/* ---- reading what is there, the batch aside ---- */
+
+/* MAP_FOUND adds the value; MAP_COULD_NOT_TELL sets `why`.  The key is folded. */
+enum map_answer update_find(struct update *update, const char *key, size_t n, struct buf *value, struct buf *why) MAP_MUST_LOOK;
+enum map_answer update_read_note(struct update *update, const char *name, struct buf *bytes, struct buf *why) MAP_MUST_LOOK;
+
+/* Calls `each` for all records but notes, in the order of the store.  EX_OK or as update_commit(). */
+int update_walk(struct update *update, map_each *each, void *context, struct buf *why);
+
+/* ---- making a map equal to a list ---- */
+
+struct update_counts {
+	uint64_t before;         /* records that were there */
+	uint64_t added;
+	uint64_t changed;
+	uint64_t removed;
+};
+
+/*
+ * Makes the map hold just `wanted` (sorted, without duplicates, folded) by writing the differences, together with
+ * the notes in the batch, which must hold nothing else.  `stamp` says where the records come from; NULL if they have no
+ * source.  In an environment the changes come in several batches, in the other ways in one.
+ *
+ * With `guard`, EX_TEMPFAIL and nothing changed if more than 50 records and more than a fifth of all would go: `why` says so,
+ * and counts->removed > 0.
+ */
+int update_replace(struct update *update, const struct records *wanted, const struct stamp *stamp, bool guard,
+                   struct update_counts *counts, struct buf *why);
+
+/* Makes a map that is not there yet, of the same kind of list.  EX_OK, or as build_map(), or EX_CANTCREAT if it is there. */
+int update_create(const struct update_settings *settings, const struct records *wanted, const struct stamp *stamp,
+                  struct buf *why);
+
+#endif

@@ -1,0 +1,174 @@
+/*
+ * LDAP maps: type "ldap".  The path is that of the config file (ldap_map(5)).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "db/map/ldapcollect.h"
+#include "db/map/ldapconf.h"
+#include "db/map/ldapconn.h"
+#include "db/map/map.h"
+#include "lib/alloc.h"
+#include "lib/cache.h"
+#include "lib/clock.h"
+#include "lib/text.h"
+
+#define MESSAGE_CAP 1000
+
+struct ldap_map {
+	struct ldapconf conf;
+	struct ldapconn *connection;
+	struct cache *cache;         /* NULL if nothing is kept */
+	struct stat file;            /* the config file as it was read */
+};
+
+static bool is_same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size
+		&& a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+static void free_settings(struct ldap_map *l)
+{
+	ldapconn_release(&l->connection);
+	cache_destroy(&l->cache);
+	ldapconf_free(&l->conf);
+	free(l);
+}
+
+static void forget_ldap(struct map *map)
+{
+	if (map->settings != NULL)
+		free_settings(map->settings);
+	map->settings = NULL;
+}
+
+/* What the config file says now, in place of what it said. */
+static int prepare_ldap(struct map *map)
+{
+	struct ldap_map *l = xcalloc(1, sizeof *l);
+	struct buf why = { 0 };
+	int status = EX_NOINPUT;
+
+	/* before it is read: what is written meanwhile will be seen as a change */
+	if (stat(map->path, &l->file) < 0)
+		buf_addf(&why, "%s: %s", map->path, strerror(errno));
+	else
+		status = ldapconf_read(&l->conf, map->path, &why);
+	if (status != EX_OK) {
+		/* it names the file, and the line */
+		buf_clear(&map->error);
+		text_add_clean(&map->error, buf_str(&why), why.len, MESSAGE_CAP);
+		free_settings(l);
+	} else {
+		l->connection = ldapconn_get(&l->conf.access);
+		if (l->conf.cache_size > 0 && (l->conf.cache_expiry > 0 || l->conf.cache_negative_expiry > 0))
+			l->cache = cache_create(l->conf.cache_size);
+		forget_ldap(map);
+		map->settings = l;
+	}
+	buf_free(&why);
+	return status;
+}
+
+static enum map_change changed_ldap(struct map *map)
+{
+	const struct ldap_map *l = map->settings;
+	struct stat now;
+
+	return stat(map->path, &now) == 0 && is_same_file(&l->file, &now) ? MAP_SAME : MAP_REPLACED;
+}
+
+/* Opens nothing: the first lookup connects, and the connection outlives the trouble of one map. */
+static bool open_ldap(struct map *map)
+{
+	int fd;
+	bool ok;
+
+	if (changed_ldap(map) != MAP_SAME && prepare_ldap(map) != EX_OK)
+		return false;
+	fd = open(map->path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0) {
+		map_fail(map, "%s", strerror(errno));
+		return false;
+	}
+	ok = map_provenance_of(map, fd);
+	close(fd);
+	return ok;
+}
+
+static void close_ldap(struct map *map)
+{
+	(void)map;
+}
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* Control bytes are in no address; blanks at the ends a directory would pass over, and find another key. */
+static bool can_be_address(const char *key, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+		if ((unsigned char)key[i] < ' ' || key[i] == 127)
+			return false;
+	return length > 0 && !is_blank(key[0]) && !is_blank(key[length - 1]);
+}
+
+static void keep(struct ldap_map *l, const struct buf *key, enum map_answer answer, const struct buf *value)
+{
+	const struct buf no_part = { 0 };
+	const long lifetime = answer == MAP_FOUND ? l->conf.cache_expiry : l->conf.cache_negative_expiry;
+
+	if (answer != MAP_COULD_NOT_TELL && lifetime > 0)
+		cache_add(l->cache, key, answer == MAP_FOUND ? value : NULL, &no_part, clock_ms() + lifetime * 1000);
+}
+
+static enum map_answer ask_directory(struct map *map, const char *key, size_t length, struct buf *value)
+{
+	struct ldap_map *l = map->settings;
+	const int64_t deadline = clock_ms() + l->conf.access.timeout * 1000;
+	struct buf why = { 0 };
+	enum map_answer answer = ldap_collect(&l->conf, l->connection, key, length, deadline, value, &why);
+
+	if (answer == MAP_COULD_NOT_TELL)
+		map_fail(map, "%s", buf_str(&why));
+	buf_free(&why);
+	return answer;
+}
+
+static enum map_answer find_ldap(struct map *map, const char *key, size_t length, struct buf *value)
+{
+	struct ldap_map *l = map->settings;
+	struct buf k = { 0 }, part = { 0 }, answered = { 0 };
+	enum map_answer answer;
+	bool found = false;
+
+	if (!can_be_address(key, length) || !ldapconf_fits(&l->conf, key, length))
+		return MAP_NOT_FOUND;
+	if (l->cache == NULL)
+		return ask_directory(map, key, length, value);
+	buf_add(&k, key, length);
+	if (cache_find(l->cache, &k, clock_ms(), &found, value, &part)) {
+		answer = found ? MAP_FOUND : MAP_NOT_FOUND;
+	} else {
+		answer = ask_directory(map, key, length, &answered);
+		keep(l, &k, answer, &answered);
+		buf_add(value, buf_str(&answered), answered.len);
+	}
+	buf_free(&k);
+	buf_free(&part);
+	buf_free(&answered);
+	return answer;
+}
+
+const struct map_operations map_ldap = {
+	.type = "ldap", .suffix = "", .prepare = prepare_ldap, .open = open_ldap, .find = find_ldap,
+	.changed = changed_ldap, .close = close_ldap, .forget = forget_ldap,
+};

@@ -1,0 +1,385 @@
+/*
+ * newdb: builds maps from their texts, and the scripts of ZMailer's router.  Called as makedb it takes the arguments of
+ * ZMailer's makedb.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "db/map/map.h"
+#include "db/route/beside.h"
+#include "db/route/dbases.h"
+#include "db/route/rebuild.h"
+#include "db/route/zenv.h"
+#include "db/source/compile.h"
+#include "lib/alloc.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/options.h"
+
+/* Faults told one by one; more of them are counted. */
+#define MOST_FAULTS 50
+
+/* A load with fewer records is over before anybody could read how far it is. */
+#define MANY 300000
+
+#define BOTH_OPTIONS \
+	{ 'l', NULL, "fold keys to lower case" }, \
+	{ 'u', NULL, "fold keys to upper case" }, \
+	{ 'a', NULL, "alias syntax: \"key: value\", continuation lines; keys in lower case" }, \
+	{ 'A', NULL, "join the values of repeated keys" }, \
+	{ 's', NULL, "no statistics" }, \
+	{ 'v', NULL, "say what is done" }
+
+static const struct option_help newdb_options[] = {
+	{ 'f', "DBASES", "build the maps of this file and write the scripts of its relations" },
+	{ 't', "TYPE", "btree, bhash or lmdb; without it DBTYPE of zmailer.conf, or btree" },
+	BOTH_OPTIONS,
+	{ 'k', NULL, "keep the first of several lines with one key instead of refusing them" },
+	{ 'n', NULL, "do not look at values" },
+	{ '\0', NULL, NULL },
+};
+
+static const struct program newdb = {
+	.name = "newdb",
+	.synopsis = "[-aAklnsuv] [-t TYPE] BASE [INPUT | -]\n-f DBASES [-knsv] [RELATION ...]",
+	.purpose = "Builds lookup maps from text.",
+	.options = newdb_options,
+	.notes = "INPUT is BASE itself unless given; \"-\" is standard input.  With -f, all maps that are older than their\n"
+	         "text are built, or those of the relations named, and changed scripts are written.",
+	.help = 'h',
+};
+
+static const struct option_help makedb_options[] = {
+	BOTH_OPTIONS,
+	{ 'p', NULL, "refused: databases of ZMailer's SMTP server are made by its own makedb" },
+	{ '\0', NULL, NULL },
+};
+
+static const struct program makedb = {
+	.name = "makedb",
+	.synopsis = "[-l | -u] [-aA] [-s] [-v] TYPE BASE [INPUT | -]",
+	.purpose = "Builds a lookup map from text, with the arguments of ZMailer's makedb.",
+	.options = makedb_options,
+	.notes = "Without INPUT, standard input is read.",
+	.help = 'h',
+};
+
+struct choices {
+	const struct program *program;
+	const char *dbases;
+	const char *type;
+	struct text_syntax syntax;
+	enum source_duplicates duplicates;
+	bool unchecked;
+	bool quiet;
+	bool verbose;
+};
+
+/* ---- what is said ------------------------------------------------------------------- */
+
+struct told {
+	size_t count;
+	size_t errors;
+};
+
+static void tell_fault(void *context, const struct fault *fault)
+{
+	struct told *told = context;
+	const char *file = strcmp(fault->file, "-") == 0 ? "standard input" : fault->file;
+	const char *grade = fault->is_warning ? "warning: " : "";
+
+	if (!fault->is_warning)
+		told->errors++;
+	if (told->count++ >= MOST_FAULTS)
+		return;
+	if (fault->line == 0)
+		complain("%s: %s%s", file, grade, fault->text);
+	else if (fault->column == 0)
+		complain("%s:%zu: %s%s", file, fault->line, grade, fault->text);
+	else
+		complain("%s:%zu:%zu: %s%s", file, fault->line, fault->column, grade, fault->text);
+}
+
+static void tell_rest(const struct told *told)
+{
+	if (told->count > MOST_FAULTS)
+		complain("%zu more, %zu of all are errors", told->count - MOST_FAULTS, told->errors);
+}
+
+/* How far it is, on a terminal, and only for builds that take long enough. */
+static void show_progress(void *context, const char *step, size_t done, size_t total)
+{
+	(void)context;
+	if (total < MANY)
+		return;
+	fprintf(stderr, "\r%s: %-10s %3zu %%", log_name(), step, done * 100 / total);
+	if (done == total)
+		fprintf(stderr, "\r%40s\r", "");
+}
+
+typedef void progress_shower(void *context, const char *step, size_t done, size_t total);
+
+static progress_shower *progress_for(const struct choices *choices)
+{
+	return !choices->quiet && isatty(STDERR_FILENO) ? show_progress : NULL;
+}
+
+/* ---- all maps of a dbases.conf ------------------------------------------------------------- */
+
+static void tell_news(void *context, int status, const char *text)
+{
+	const struct choices *choices = context;
+
+	if (status != EX_OK)
+		complain("%s", text);
+	else if (!choices->quiet)
+		printf("%s\n", text);
+}
+
+static int build_all(const struct choices *choices, char *const *relations)
+{
+	struct told told = { 0, 0 };
+	struct rebuild rebuild = {
+		.relations = relations, .unchecked = choices->unchecked, .duplicates = choices->duplicates,
+		.report = tell_fault, .report_context = &told, .progress = progress_for(choices), .tell = tell_news,
+		.tell_context = (void *)(uintptr_t)choices,
+	};
+	struct dbases dbases;
+	struct zenv zenv;
+	struct buf why = { 0 };
+	int status = zenv_read(&zenv, &why);
+
+	if (status != EX_OK)
+		die(status, "%s", buf_str(&why));
+	status = dbases_read(&dbases, choices->dbases, &zenv, tell_fault, &told);
+	for (char *const *name = relations; status == EX_OK && *name != NULL; name++)
+		if (!dbases_has(&dbases, *name))
+			option_usage(choices->program, "%s has no relation \"%s\"", choices->dbases, *name);
+	if (status == EX_OK) {
+		rebuild.dbases = &dbases;
+		status = rebuild_all(&rebuild);
+		dbases_free(&dbases);
+	}
+	tell_rest(&told);
+	zenv_free(&zenv);
+	buf_free(&why);
+	return status;
+}
+
+/* ---- one map ---------------------------------------------------------------------------------- */
+
+/* Names of files that are always built for one relation, with what may follow them: "fqdnroutes-local". */
+static const char *relation_by_name(const char *base)
+{
+	static const struct { const char *file, *relation; } names[] = {
+		{ "aliases", "aliases" }, { "fqdnaliases", "fqdnaliases" }, { "fqdnroutes", "fqdnroutes" },
+		{ "routes", "routesdb" }, { "routesdb", "routesdb" }, { "localnames", "thishost" },
+	};
+	const char *slash = strrchr(base, '/'), *name = slash != NULL ? slash + 1 : base;
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		size_t n = strlen(names[i].file);
+
+		if (strncmp(name, names[i].file, n) == 0 && (name[n] == '\0' || name[n] == '-' || name[n] == '.'))
+			return names[i].relation;
+	}
+	return "";
+}
+
+static void compare_options(const struct choices *choices, const struct beside *beside)
+{
+	const struct dbases_map *m = beside->map;
+	bool join = choices->duplicates == DUPLICATES_JOIN;
+
+	if (m->syntax.aliases != choices->syntax.aliases || m->join != join ||
+	    text_folding(&m->syntax) != text_folding(&choices->syntax))
+		complain("warning: %s:%zu builds this map with other options", beside->dbases.path, m->line);
+}
+
+/* What dbases.conf beside the map says about it.  Returns an exit code. */
+static int ask_dbases(const struct choices *choices, const char *base, struct value_check *check, struct told *told)
+{
+	struct beside beside;
+	int status = beside_find(&beside, base, tell_fault, told);
+
+	if (status != EX_OK) {
+		complain("%s: cannot tell whether this map is live while dbases.conf has errors", base);
+		return status;
+	}
+	if (beside.map == NULL) {
+		value_check_for(check, relation_by_name(base), true);
+	} else if (beside.map->kind == DBASES_LIVE) {
+		complain("%s: kept up to date by other means, %s:%zu says -r; use \"dbupdate replace\"", base,
+		         beside.dbases.path, beside.map->line);
+		status = EX_CANTCREAT;
+	} else {
+		value_check_for(check, beside.map->relation, beside.map->lookup.substitute);
+		compare_options(choices, &beside);
+	}
+	beside_free(&beside);
+	return status;
+}
+
+static void print_figures(const struct choices *choices, const struct compile *compile, int64_t started)
+{
+	/* makedb has no such line for plain texts, and who reads it expects none */
+	if (choices->syntax.aliases && !choices->quiet)
+		printf("%zu aliases, longest %zu bytes, %llu bytes total\n", compile->records, compile->longest,
+		       (unsigned long long)compile->values_size);
+	if (choices->verbose)
+		complain("%s: built from %s in %lld ms", compile->target,
+		         strcmp(compile->input, "-") == 0 ? "standard input" : compile->input,
+		         (long long)(clock_ms() - started));
+}
+
+static int build_one(const struct choices *choices, const char *base, const char *input)
+{
+	const char *suffix = map_suffix(choices->type);
+	struct told told = { 0, 0 };
+	struct value_check check = { 0 };
+	struct buf why = { 0 };
+	struct compile compile = {
+		.type = choices->type, .input = input, .syntax = choices->syntax, .duplicates = choices->duplicates,
+		.check = choices->unchecked ? NULL : &check, .uid = (uid_t)-1, .gid = (gid_t)-1, .report = tell_fault,
+		.report_context = &told, .progress = progress_for(choices),
+	};
+	int64_t started = clock_ms();
+	char *target;
+	int status = ask_dbases(choices, base, &check, &told);
+
+	if (status != EX_OK)
+		return status;
+	target = xasprintf("%s%s", base, suffix);
+	compile.target = target;
+	status = compile_map(&compile, &why);
+	tell_rest(&told);
+	if (status == EX_OK)
+		print_figures(choices, &compile, started);
+	else
+		complain("%s%s%s", buf_str(&why), why.len > 0 ? "; " : "", access(target, F_OK) == 0 ? "the old map stays"
+		                                                                                  : "no map was built");
+	value_check_free(&check);
+	buf_free(&why);
+	free(target);
+	return status;
+}
+
+/* ---- the command line ---------------------------------------------------------------------------- */
+
+static void take_option(struct choices *choices, int c)
+{
+	switch (c) {
+	case 'f':
+		choices->dbases = optarg;
+		break;
+	case 't':
+		choices->type = optarg;
+		break;
+	case 'l':
+	case 'u':
+		if (choices->syntax.folding != '-' && choices->syntax.folding != c)
+			option_usage(choices->program, "-l and -u exclude each other");
+		choices->syntax.folding = (char)c;
+		break;
+	case 'a':
+		choices->syntax.aliases = true;
+		break;
+	case 'A':
+		choices->duplicates = DUPLICATES_JOIN;
+		break;
+	case 'k':
+		choices->duplicates = DUPLICATES_KEEP_FIRST;
+		break;
+	case 'n':
+		choices->unchecked = true;
+		break;
+	case 's':
+		choices->quiet = true;
+		break;
+	case 'v':
+		choices->verbose = true;
+		break;
+	case 'p':
+		die(EX_UNAVAILABLE, "policy databases belong to ZMailer's SMTP server; use its own makedb");
+	}
+}
+
+static const char *type_of_zenv(void)
+{
+	static struct buf value;
+	struct buf why = { 0 };
+	struct zenv zenv;
+	bool is_set = false;
+	int status = zenv_read(&zenv, &why);
+
+	if (status == EX_OK)
+		status = zenv_get(&zenv, "DBTYPE", &value, &is_set, &why);
+	if (status != EX_OK)
+		die(status, "%s", buf_str(&why));
+	zenv_free(&zenv);
+	return is_set ? buf_str(&value) : "btree";
+}
+
+static void check_type(const struct choices *choices, const char *base)
+{
+	const struct map_operations *type = map_type(choices->type);
+	size_t n = strlen(base), m;
+
+	if (type == NULL || type->load == NULL)
+		die(EX_UNAVAILABLE, "maps of type \"%s\" cannot be built; expected btree, bhash or lmdb", choices->type);
+	m = strlen(type->suffix);
+	if (n > m && strcmp(base + n - m, type->suffix) == 0)
+		option_usage(choices->program, "give the name of the map without \"%s\"", type->suffix);
+}
+
+static int as_newdb(struct choices *choices, int argc, char **argv)
+{
+	if (choices->dbases != NULL) {
+		if (choices->type != NULL || choices->syntax.aliases || choices->syntax.folding != '-' ||
+		    choices->duplicates == DUPLICATES_JOIN)
+			option_usage(choices->program, "with -f, the file says type and options of each map");
+		return build_all(choices, argv);
+	}
+	if (argc < 1 || argc > 2)
+		option_usage(choices->program, "expected BASE [INPUT]");
+	if (choices->type == NULL)
+		choices->type = type_of_zenv();
+	check_type(choices, argv[0]);
+	return build_one(choices, argv[0], argc > 1 ? argv[1] : argv[0]);
+}
+
+static int as_makedb(struct choices *choices, int argc, char **argv)
+{
+	if (argc < 2 || argc > 3)
+		option_usage(choices->program, "expected TYPE BASE [INPUT]");
+	if (choices->duplicates == DUPLICATES_REFUSE)
+		choices->duplicates = DUPLICATES_KEEP_FIRST;
+	choices->type = argv[0];
+	check_type(choices, argv[1]);
+	return build_one(choices, argv[1], argc > 2 ? argv[2] : "-");
+}
+
+int main(int argc, char **argv)
+{
+	const char *slash = strrchr(argv[0], '/'), *name = slash != NULL ? slash + 1 : argv[0];
+	bool is_makedb = strcmp(name, "makedb") == 0;
+	struct choices choices = { .program = is_makedb ? &makedb : &newdb, .syntax = { false, '-' } };
+	int c, status;
+
+	log_program(choices.program->name);
+	/* a file that grows beyond the limit is to fail with EFBIG, not to kill */
+	signal(SIGXFSZ, SIG_IGN);
+	while ((c = option_next(choices.program, argc, argv)) != -1)
+		take_option(&choices, c);
+	status = is_makedb ? as_makedb(&choices, argc - optind, argv + optind)
+	                   : as_newdb(&choices, argc - optind, argv + optind);
+	if (fflush(stdout) != 0 && status == EX_OK)
+		die(EX_IOERR, "standard output: %s", strerror(errno));
+	return status;
+}

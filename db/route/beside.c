@@ -1,0 +1,85 @@
+#include "db/route/beside.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "lib/alloc.h"
+
+/* The absolute directory of `base`, allocated; NULL if there is none. */
+static char *directory_of(const char *base)
+{
+	const char *slash = strrchr(base, '/');
+	char *name = slash == NULL ? xstrdup(".") : xstrndup(base, slash == base ? 1 : (size_t)(slash - base));
+	char *absolute = realpath(name, NULL);
+
+	free(name);
+	return absolute;
+}
+
+/* The usual place of dbases.conf is $MAILVAR/db, so MAILVAR is where `directory` is. */
+static void assume_mailvar(const struct zenv *zenv, const char *directory)
+{
+	struct buf value = { 0 }, why = { 0 };
+	const char *slash = strrchr(directory, '/');
+	bool is_set = false;
+
+	if (zenv_get(zenv, "MAILVAR", &value, &is_set, &why) == EX_OK && !is_set && slash != NULL &&
+	    strcmp(slash, "/db") == 0) {
+		char *mailvar = xstrndup(directory, (size_t)(slash - directory));
+
+		setenv("MAILVAR", mailvar, 0);
+		free(mailvar);
+	}
+	buf_free(&value);
+	buf_free(&why);
+}
+
+static int read_dbases(struct beside *beside, const char *directory, const char *path, fault_report *report,
+                       void *context)
+{
+	struct zenv zenv;
+	struct buf why = { 0 };
+	int status = zenv_read(&zenv, &why);
+
+	if (status != EX_OK) {
+		struct fault fault = { path, 0, 0, false, buf_str(&why) };
+
+		report(context, &fault);
+	} else {
+		assume_mailvar(&zenv, directory);
+		status = dbases_read(&beside->dbases, path, &zenv, report, context);
+		zenv_free(&zenv);
+	}
+	buf_free(&why);
+	return status;
+}
+
+int beside_find(struct beside *beside, const char *base, fault_report *report, void *context)
+{
+	const char *slash = strrchr(base, '/');
+	char *directory = directory_of(base), *path, *absolute;
+	int status = EX_OK;
+
+	*beside = (struct beside){ .map = NULL };
+	if (directory == NULL)
+		return EX_OK;
+	path = xasprintf("%s/dbases.conf", directory);
+	absolute = xasprintf("%s/%s", directory, slash != NULL ? slash + 1 : base);
+	if (access(path, F_OK) == 0)
+		status = read_dbases(beside, directory, path, report, context);
+	if (status == EX_OK)
+		beside->map = dbases_find_file(&beside->dbases, absolute);
+	free(absolute);
+	free(path);
+	free(directory);
+	return status;
+}
+
+void beside_free(struct beside *beside)
+{
+	dbases_free(&beside->dbases);
+	beside->map = NULL;
+}

@@ -1,0 +1,23 @@
+/*
+ * What the dbases.conf in the directory of a map says about it: nobody should have to know by heart with which
+ * options a map is built, and a live map must not be built over.
+ */
+#ifndef ZL_BESIDE_H
+#define ZL_BESIDE_H
+
+#include "db/route/dbases.h"
+
+struct beside {
+	struct dbases dbases;              /* empty if there is none */
+	const struct dbases_map *map;      /* its line; NULL if it has none */
+};
+
+/*
+ * Looks for the map `base` (with or without suffix).  0, also if there is no dbases.conf; otherwise EX_CONFIG or
+ * EX_NOINPUT after what is wrong went to `report`.
+ */
+int beside_find(struct beside *beside, const char *base, fault_report *report, void *context);
+
+void beside_free(struct beside *beside);
+
+#endif

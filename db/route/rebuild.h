@@ -1,0 +1,32 @@
+/*
+ * All maps and scripts of a dbases.conf: what "zmailer newdb" does.
+ */
+#ifndef ZL_REBUILD_H
+#define ZL_REBUILD_H
+
+#include <stdbool.h>
+
+#include "db/route/dbases.h"
+#include "db/source/compile.h"
+
+struct rebuild {
+	const struct dbases *dbases;
+	char *const *relations;        /* their names; NULL-terminated; the first NULL: all, but only what is due */
+	bool unchecked;                /* values are not looked at */
+	enum source_duplicates duplicates;     /* for maps whose line does not say -A */
+	fault_report *report;
+	void *report_context;
+	void (*progress)(void *context, const char *step, size_t done, size_t total);
+	void *progress_context;
+	/* One line about a map or script: `status` EX_OK for news, else what went wrong. */
+	void (*tell)(void *context, int status, const char *text);
+	void *tell_context;
+};
+
+/*
+ * Builds maps, then writes scripts.  What goes wrong with one does not keep the others; 0, or the first exit
+ * code that was not.
+ */
+int rebuild_all(const struct rebuild *rebuild);
+
+#endif

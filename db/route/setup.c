@@ -1,0 +1,240 @@
+#include "db/route/setup.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "db/source/address.h"
+#include "lib/alloc.h"
+#include "lib/file.h"
+#include "lib/parse.h"
+#include "lib/text.h"
+#include "lib/zenv.h"
+
+#define MOST_DEPTH 1000
+#define MOST_ADDRESSES 10000000
+
+/* Relations that ZMailer's router asks and this one does not, and what that means. */
+static const struct {
+	const char *name;
+	const char *note;
+} foreign[] = {
+	{ "mboxmap", "its users are looked up as ordinary local names here" },
+	{ "iproutesdb", "the protocol iproutes is not supported here" },
+	{ "fullnamemap", "ZMailer does not use it either" },
+	{ "newsgroup", "ZMailer does not use it either" },
+};
+
+static bool set_domain(char **setting, const char *value, struct buf *why)
+{
+	if (!address_domain_ok(value, strlen(value))) {
+		buf_addf(why, "\"%s\" is no domain", value);
+		return false;
+	}
+	free(*setting);
+	*setting = xstrdup(value);
+	return true;
+}
+
+static bool set_limit(unsigned *setting, const char *value, unsigned most, struct buf *why)
+{
+	uint64_t n;
+
+	if (!parse_number(value, most, &n) || n == 0) {
+		buf_addf(why, "expected a number from 1 to %u, not \"%s\"", most, value);
+		return false;
+	}
+	*setting = (unsigned)n;
+	return true;
+}
+
+/* "routes smtp", "routes", "smtp": words between blanks, commas or quotes, so that the line of router.cf can be taken. */
+static bool set_protocols(struct router *r, const char *value, struct buf *why)
+{
+	bool routes = false, smtp = false;
+
+	while (*(value += strspn(value, " \t,'()")) != '\0') {
+		size_t n = strcspn(value, " \t,'()");
+
+		if (n == 6 && memcmp(value, "routes", 6) == 0 && !smtp) {
+			routes = true;
+		} else if (n == 4 && memcmp(value, "smtp", 4) == 0) {
+			smtp = true;
+		} else {
+			buf_addf(why, "expected routes and smtp, in this order, not \"%.*s\"", (int)n, value);
+			return false;
+		}
+		value += n;
+	}
+	r->use_routes = routes;
+	r->use_smtp = smtp;
+	return true;
+}
+
+static bool set_named(struct router *r, const char *name, const char *value, struct buf *why)
+{
+	if (strcmp(name, "hostname") == 0)
+		return set_domain(&r->hostname, value, why);
+	if (strcmp(name, "mydomain") == 0)
+		return set_domain(&r->mydomain, value, why);
+	if (strcmp(name, "protocols") == 0)
+		return set_protocols(r, value, why);
+	if (strcmp(name, "max_depth") == 0)
+		return set_limit(&r->max_depth, value, MOST_DEPTH, why);
+	if (strcmp(name, "max_addresses") == 0)
+		return set_limit(&r->max_addresses, value, MOST_ADDRESSES, why);
+	if (strcmp(name, "localdoesdomain") == 0) {
+		r->localdoesdomain = value[0] != '\0';
+		return true;
+	}
+	if (strcmp(name, "ROUTEUSER_IN_ABNORMAL_UNIX") == 0) {
+		r->any_local_user = value[0] != '\0';
+		return true;
+	}
+	if (strcmp(name, "nofqlists") == 0) {
+		if (value[0] != '\0')
+			return true;
+		buf_adds(why, "list files are not read here; write nofqlists=1");
+		return false;
+	}
+	buf_adds(why, "unknown setting; expected hostname, mydomain, localdoesdomain, ROUTEUSER_IN_ABNORMAL_UNIX, protocols, "
+	              "nofqlists, max_depth or max_addresses");
+	return false;
+}
+
+bool router_set(struct router *router, const char *assignment, struct buf *why)
+{
+	const char *equals = strchr(assignment, '=');
+	char *name;
+	struct buf text = { 0 };
+	bool ok;
+
+	if (equals == NULL || equals == assignment) {
+		buf_adds(why, "expected NAME=VALUE, not \"");
+		text_add_clean_string(why, assignment, 200);
+		buf_adds(why, "\"");
+		return false;
+	}
+	name = xstrndup(assignment, (size_t)(equals - assignment));
+	ok = set_named(router, name, equals + 1, &text);
+	if (!ok) {
+		text_add_clean_string(why, name, 100);
+		buf_addf(why, ": ");
+		text_add_clean_string(why, buf_str(&text), 500);
+	}
+	buf_free(&text);
+	free(name);
+	return ok;
+}
+
+/* ---- where settings come from ---- */
+
+/* The router reads zmailer.conf as a shell does: quotes with nothing in them are nothing. */
+static void from_zmailer(struct router *router)
+{
+	const char *value = zenv("ROUTEUSER_IN_ABNORMAL_UNIX");
+
+	router->any_local_user = value != NULL && value[strspn(value, " \t\"'")] != '\0';
+}
+
+/* One line of router.conf, which ends at `end`. */
+static bool set_line(struct router *router, const char *path, size_t number, char *line, size_t length, struct buf *why)
+{
+	struct buf text = { 0 };
+	bool ok;
+
+	if (length > 0 && line[length - 1] == '\r')
+		length--;
+	if (length == 0 || line[0] == '#')
+		return true;
+	line[length] = '\0';
+	ok = strlen(line) == length && router_set(router, line, &text);
+	if (!ok)
+		buf_addf(why, "%s:%zu: %s", path, number, text.len > 0 ? text.data : "the line holds a NUL byte");
+	buf_free(&text);
+	return ok;
+}
+
+/* router.conf beside dbases.conf; no trouble if it is not there. */
+static int from_file(struct router *router, const char *dbases_path, struct buf *why)
+{
+	const char *slash = strrchr(dbases_path, '/');
+	char *path = slash != NULL ? xasprintf("%.*s/router.conf", (int)(slash - dbases_path), dbases_path)
+	                           : xstrdup("router.conf");
+	struct buf text = { 0 };
+	int status = EX_OK;
+	size_t number = 0, start = 0;
+
+	if (!file_read_path(path, &text) && errno != ENOENT) {
+		buf_addf(why, "%s: %s", path, strerror(errno));
+		status = EX_NOINPUT;
+	}
+	while (status == EX_OK && start < text.len) {
+		char *line = text.data + start, *newline = memchr(line, '\n', text.len - start);
+		size_t n = newline != NULL ? (size_t)(newline - line) : text.len - start;
+
+		if (!set_line(router, path, ++number, line, n, why))
+			status = EX_CONFIG;
+		start += n + 1;
+	}
+	buf_free(&text);
+	free(path);
+	return status;
+}
+
+static int from_options(struct router *router, char *const *options, size_t count, struct buf *why)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (!router_set(router, options[i], why))
+			return EX_USAGE;
+	}
+	return EX_OK;
+}
+
+static int open_relations(struct router *router, const struct dbases *dbases, struct buf *why)
+{
+	for (int i = 0; i < ROUTE_RELATIONS; i++) {
+		const char *name = route_relation_name((enum route_relation)i);
+		int status;
+
+		if (!dbases_has(dbases, name))
+			continue;
+		router->relations[i] = dbases_relation(dbases, name, &status, why);
+		if (router->relations[i] == NULL)
+			return status;
+	}
+	return EX_OK;
+}
+
+/* Lines of relations that have a map and are not asked. */
+static void note_foreign(const struct dbases *dbases, struct buf *notes)
+{
+	for (size_t i = 0; i < dbases->count; i++) {
+		const struct dbases_map *m = &dbases->maps[i];
+
+		for (size_t j = 0; j < sizeof foreign / sizeof foreign[0]; j++)
+			if (m->kind != DBASES_NONE && strcmp(m->relation, foreign[j].name) == 0)
+				buf_addf(notes, "%s:%zu: relation %s is not asked: %s\n", dbases->path, m->line, m->relation,
+				         foreign[j].note);
+	}
+}
+
+struct router *router_open(const struct dbases *dbases, char *const *options, size_t count, int *status,
+                           struct buf *why, struct buf *notes)
+{
+	struct router *router = router_create();
+
+	from_zmailer(router);
+	*status = from_file(router, dbases->path, why);
+	if (*status == EX_OK)
+		*status = from_options(router, options, count, why);
+	if (*status == EX_OK)
+		*status = open_relations(router, dbases, why);
+	if (*status != EX_OK) {
+		router_destroy(&router);
+		return NULL;
+	}
+	note_foreign(dbases, notes);
+	return router;
+}

@@ -1,0 +1,142 @@
+#include "db/source/compile.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "db/map/map.h"
+#include "db/source/build.h"
+#include "lib/alloc.h"
+
+/* ---- live maps ----------------------------------------------------------------------- */
+
+/* What dbupdate keeps beside a map. */
+static const char *const signs_of_life[] = { ".journal", ".lock" };
+
+/* LMDB's own lock file stays; the lock in it tells whether anybody has the map open. */
+static bool lmdb_is_in_use(const char *target)
+{
+	char *path = xasprintf("%s-lock", target);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1 };
+	bool used = fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+
+	if (fd >= 0)
+		close(fd);
+	free(path);
+	return used;
+}
+
+int compile_refuse_live(const char *target, struct buf *why)
+{
+	for (size_t i = 0; i < sizeof signs_of_life / sizeof signs_of_life[0]; i++) {
+		char *path = xasprintf("%s%s", target, signs_of_life[i]);
+		bool is_there = access(path, F_OK) == 0;
+
+		free(path);
+		if (!is_there)
+			continue;
+		buf_addf(why, "%s: dbupdate keeps this map up to date (there is a %s%s); use \"dbupdate replace\"", target, target,
+		         signs_of_life[i]);
+		return EX_CANTCREAT;
+	}
+	if (lmdb_is_in_use(target)) {
+		buf_addf(why, "%s: another process has this map open to change it or to see changes", target);
+		return EX_CANTCREAT;
+	}
+	return EX_OK;
+}
+
+/* ---- is it due? ------------------------------------------------------------------------- */
+
+static int64_t modified(const struct stat *st)
+{
+	return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+}
+
+static const char *why_due(const struct compile *compile, const struct map *map)
+{
+	const struct map_provenance *p = &map->provenance;
+	struct stat text;
+
+	if (stat(compile->input, &text) < 0)
+		return "its text is missing";
+	if (p->stamp == NULL)
+		return modified(&text) >= p->modified ? "its text is newer" : NULL;
+	/* the stamp says when reading began; a change within the same second may have come later */
+	if (text.st_mtim.tv_sec >= p->stamp->built)
+		return "its text is newer";
+	if (p->stamp->folding != text_folding(&compile->syntax) || p->stamp->syntax != (compile->syntax.aliases ? 'a' : 'p'))
+		return "it was built with other options";
+	return NULL;
+}
+
+bool compile_is_due(const struct compile *compile, const char **reason)
+{
+	struct buf why = { 0 };
+	int status;
+	struct map *map = map_open_file(compile->type, compile->target, &status, &why);
+
+	*reason = NULL;
+	if (map == NULL)
+		*reason = "it cannot be opened";
+	else if (access(compile->target, F_OK) < 0)
+		*reason = "it is missing";
+	else
+		*reason = map_ready(map) ? why_due(compile, map) : "it is damaged or cannot be read";
+	map_close(&map);
+	buf_free(&why);
+	return *reason != NULL;
+}
+
+/* ---- building ------------------------------------------------------------------------------ */
+
+static int read_text(struct compile *compile, struct records *records)
+{
+	struct source source = {
+		.path = compile->input, .syntax = compile->syntax, .duplicates = compile->duplicates,
+		.check = compile->check != NULL ? value_is_good : NULL, .check_context = compile->check,
+		.report = compile->report, .report_context = compile->report_context,
+	};
+	int status = source_read(&source, records);
+
+	compile->records = source.lines_with_records;
+	compile->values_size = source.values_size;
+	compile->longest = source.longest;
+	return status;
+}
+
+static int build(struct compile *compile, const struct records *records, time_t begun, struct buf *why)
+{
+	char *absolute = strcmp(compile->input, "-") != 0 ? realpath(compile->input, NULL) : NULL;
+	struct build b = {
+		.type = compile->type, .target = compile->target, .uid = compile->uid, .gid = compile->gid,
+		.mode = compile->mode, .progress = compile->progress, .progress_context = compile->progress_context,
+		.stamp = {
+			.source = absolute != NULL ? absolute : (char *)(uintptr_t)compile->input, .built = begun,
+			.folding = text_folding(&compile->syntax), .syntax = compile->syntax.aliases ? 'a' : 'p',
+		},
+	};
+	int status = build_map(&b, records, why);
+
+	free(absolute);
+	return status;
+}
+
+int compile_map(struct compile *compile, struct buf *why)
+{
+	struct records records = { 0 };
+	time_t begun = time(NULL);
+	int status = compile_refuse_live(compile->target, why);
+
+	if (status == EX_OK)
+		status = read_text(compile, &records);
+	if (status == EX_OK)
+		status = build(compile, &records, begun, why);
+	records_free(&records);
+	return status;
+}

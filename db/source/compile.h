@@ -1,0 +1,49 @@
+/*
+ * From the text of a map to the map.
+ */
+#ifndef ZL_COMPILE_H
+#define ZL_COMPILE_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "db/source/source.h"
+#include "db/source/value.h"
+#include "lib/buf.h"
+
+struct compile {
+	const char *type;
+	const char *target;            /* with suffix */
+	const char *input;             /* "-" is standard input */
+	struct text_syntax syntax;
+	enum source_duplicates duplicates;
+	struct value_check *check;     /* NULL: any value will do */
+	uid_t uid;                     /* these three as in build.h */
+	gid_t gid;
+	mode_t mode;
+	fault_report *report;
+	void *report_context;
+	void (*progress)(void *context, const char *step, size_t done, size_t total);     /* or NULL */
+	void *progress_context;
+	/* out, as makedb counts: with duplicates and NULs */
+	size_t records;
+	uint64_t values_size;
+	size_t longest;
+};
+
+/*
+ * Reads, sorts, builds and publishes.  0, or an exit code; what is wrong with the text went to `report`, all else into
+ * `why`.  A map that dbupdate keeps up to date is refused with EX_CANTCREAT.
+ */
+int compile_map(struct compile *compile, struct buf *why);
+
+/* What is done before and after: is the map live, is it older than its text? */
+int compile_refuse_live(const char *target, struct buf *why);
+
+/*
+ * True if the map is missing, damaged, older than its text, or built in another way than `compile` says; *reason is a
+ * constant text then.
+ */
+bool compile_is_due(const struct compile *compile, const char **reason);
+
+#endif

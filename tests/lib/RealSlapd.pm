@@ -1,0 +1,313 @@
+package RealSlapd;
+
+# A throw-away OpenLDAP server with mail entries in Courier's style, on ldapi, ldap (StartTLS) and ldaps.
+#
+#   my $slapd = RealSlapd->new(users => 20);     # not running yet
+#   $slapd->start; $slapd->change($ldif); $slapd->signal('STOP'); $slapd->stop;
+#
+# It ends with the object, or with the test.
+
+use v5.36;
+use File::Temp ();
+use IO::Socket::INET;
+use POSIX ();
+use Time::HiRes ();
+
+our $suffix = 'dc=myhosting,dc=example';
+our $hosting = "o=hosting,$suffix";
+our $root = "cn=Manager,$suffix";
+our $root_password = 'secret';
+our $reader = "cn=reader,$suffix";         # may read everything, without limits
+our $reader_password = 'readersecret';
+our $domain = 'domain1.example';
+our $tree = "o=$domain,$hosting";
+
+my $slapd = '/usr/sbin/slapd';
+my $modules = '/usr/lib/ldap';
+my $schemas = '/etc/ldap/schema';
+my %running;
+
+# Why there can be no server here, or undef.
+sub missing() {
+	-x $_ or return "$_ is not installed" for $slapd, '/usr/sbin/slapadd', '/usr/bin/ldapmodify', '/usr/bin/openssl';
+	return undef;
+}
+
+# Options: users, aliases (how many of each; 20 and as many), "ldif" (entries behind the usual ones),
+# names of the certificate, "config" (lines for the database), "global" (lines before it), "overlays" (lines after syncprov), sessionlog (entries; 10000).
+sub new($class, %o) {
+	my $self = bless { users => 20, sessionlog => 10000, config => '', global => '', overlays => '', ldif => '', %o }, $class;
+	$self->{aliases} //= $self->{users};
+	$self->{dir} = File::Temp->newdir('/tmp/zs-XXXXXX');    # short: socket paths are limited to 107 bytes
+	$self->{$_} = _free_port() for qw(port tls_port);
+	mkdir "$self->{dir}/db" or die "$self->{dir}/db: $!\n";
+	$self->_make_certificates;
+	_put("$self->{dir}/mail.schema", _schema());
+	$self->_configure;
+	$self->load($self->_tree);
+	return $self;
+}
+
+sub dir($self) { "$self->{dir}" }
+sub ca($self) { "$self->{dir}/ca.pem" }
+
+sub uri($self, $scheme) {
+	return "ldap://127.0.0.1:$self->{port}" if $scheme eq 'ldap';
+	return "ldaps://127.0.0.1:$self->{tls_port}" if $scheme eq 'ldaps';
+	return 'ldapi://' . "$self->{dir}/ldapi" =~ s/\//%2F/gr;
+}
+
+# ---- the process ----
+
+sub start($self) {
+	my $urls = join ' ', map { $self->uri($_) } qw(ldapi ldap ldaps);
+	my $pid = fork // die "fork: $!\n";
+	if ($pid == 0) {
+		# with a debug level, be it 0, it stays our child
+		open STDIN, '<', '/dev/null';
+		open STDOUT, '>>', "$self->{dir}/log";
+		open STDERR, '>&', \*STDOUT;
+		no warnings 'exec';
+		exec $slapd, '-d', '0', '-f', "$self->{dir}/slapd.conf", '-h', $urls;
+		POSIX::_exit(127);
+	}
+	$self->{pid} = $pid;
+	$running{$pid} = 1;
+	$self->_wait_until_it_answers;
+	return $self;
+}
+
+sub _wait_until_it_answers($self) {
+	my $deadline = Time::HiRes::time() + 30;
+	until ($self->_answers) {
+		die "slapd ended at once: " . _slurp("$self->{dir}/log") if waitpid($self->{pid}, POSIX::WNOHANG) == $self->{pid};
+		die "slapd does not answer: " . _slurp("$self->{dir}/log") if Time::HiRes::time() > $deadline;
+		Time::HiRes::sleep(0.02);
+	}
+}
+
+sub _answers($self) {
+	IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->{port}) or return 0;
+	return 0 unless -S "$self->{dir}/ldapi";
+	return system("ldapsearch -x -LLL -H '@{[$self->uri('ldapi')]}' -s base -b '' 1.1 >/dev/null 2>&1") == 0;
+}
+
+sub signal($self, $name) { kill $name, $self->{pid} if $self->{pid} }
+
+# TERM and patience; KILL where it was asked for.
+sub stop($self, $signal = 'TERM') {
+	my $pid = delete $self->{pid} or return;
+	kill $signal, $pid;
+	kill 'CONT', $pid;
+	my $deadline = Time::HiRes::time() + 20;
+	while (waitpid($pid, POSIX::WNOHANG) == 0) {
+		kill 'KILL', $pid if Time::HiRes::time() > $deadline;
+		Time::HiRes::sleep(0.01);
+	}
+	delete $running{$pid};
+	unlink "$self->{dir}/ldapi";
+}
+
+sub restart($self, $signal = 'TERM') {
+	$self->stop($signal);
+	$self->start;
+}
+
+sub DESTROY($self) {
+	local ($?, $!);
+	$self->stop('KILL');
+}
+
+END {
+	local $?;
+	kill 'KILL', keys %running;
+}
+
+# ---- content ----
+
+# Puts entries into the database while the server is down, behind what is there.
+sub load($self, $ldif) {
+	die "stop slapd before loading\n" if $self->{pid};
+	_put("$self->{dir}/load.ldif", $ldif);
+	system("/usr/sbin/slapadd -q -f $self->{dir}/slapd.conf -l $self->{dir}/load.ldif >$self->{dir}/slapadd.log 2>&1") == 0
+		or die "slapadd: " . _slurp("$self->{dir}/slapadd.log");
+}
+
+# Throws everything away; the server is down.  The next one starts with $ldif.
+sub reload($self, $ldif) {
+	unlink glob "$self->{dir}/db/*";
+	$self->load($ldif);
+}
+
+# ldapmodify with the LDIF of $ldif: change records, or entries to be added.
+sub change($self, $ldif) {
+	my $tool = "ldapmodify -a -x -H '@{[$self->uri('ldapi')]}' -D '$root' -w $root_password";
+	open my $fh, '|-', "$tool >$self->{dir}/change.log 2>&1" or die "ldapmodify: $!\n";
+	print $fh $ldif;
+	close $fh or die "ldapmodify: " . _slurp("$self->{dir}/change.log") . "\nfor\n" . substr($ldif, 0, 2000);
+}
+
+sub add_account($self, $name, %o) { $self->change(account($name, %o)) }
+sub add_alias($self, $name, @to) { $self->change(alias_entry($name, @to)) }
+sub remove($self, $name) { $self->change("dn: mail=$name\@$domain,$tree\nchangetype: delete\n\n") }
+
+# Texts of entries; %o: mail => [addresses], mailbox.
+sub account($name, %o) {
+	my $mail = join '', map { "mail: $_\n" } @{$o{mail} // []};
+	return "dn: mail=$name\@$domain,$tree\nobjectClass: top\nobjectClass: testMailEntry\n"
+		. "objectClass: CourierMailAccount\nmail: $name\@$domain\n${mail}homeDirectory: /home/vmail\n"
+		. 'mailbox: ' . ($o{mailbox} // "$domain/$name") . "\nuserPassword: secret$name\n\n";
+}
+
+sub alias_entry($name, @to) {
+	return "dn: mail=$name\@$domain,$tree\nobjectClass: top\nobjectClass: testMailEntry\nobjectClass: CourierMailAlias\n"
+		. "mail: $name\@$domain\n" . join('', map { "maildrop: $_\n" } @to) . "\n";
+}
+
+sub _tree($self) { return suffix_entries() . join('', map { account("user$_") } 1 .. $self->{users})
+	. join('', map { alias_entry("alias$_", "user$_\@$domain") } 1 .. $self->{aliases}) . $self->{ldif} }
+
+# What every tree begins with.
+sub suffix_entries() {
+	my ($dc) = $suffix =~ /^dc=([^,]+)/;
+	return <<"END" . alias_entry('abuse', 'abuse') . alias_entry('staff', "user1\@$domain", "user2\@$domain", 'someone@elsewhere.example');
+dn: $suffix
+objectClass: top
+objectClass: dcObject
+objectClass: organization
+dc: $dc
+o: $dc
+
+dn: $reader
+objectClass: top
+objectClass: organizationalRole
+objectClass: simpleSecurityObject
+cn: reader
+userPassword: $reader_password
+
+dn: $hosting
+objectClass: top
+objectClass: organization
+o: hosting
+
+dn: $tree
+objectClass: top
+objectClass: organization
+o: $domain
+
+END
+}
+
+# All entries below the hosting tree, as a hash of attribute lists by entryUUID ("dn" among them).
+sub entries($self, $filter = '(mail=*)') {
+	my $tool = "ldapsearch -x -LLL -o ldif-wrap=no -H '@{[$self->uri('ldapi')]}' -D '$reader' -w $reader_password"
+		. " -b '$hosting' '$filter' '*' entryUUID";
+	my %found;
+	for my $text (split /\n\n+/, `$tool`) {
+		my %entry;
+		for (split /\n/, $text) {
+			my ($name, $colons, $value) = /^([^:]+)(::?) (.*)$/ or next;
+			push @{$entry{$name}}, $colons eq '::' ? _decode_base64($value) : $value;
+		}
+		$found{$entry{entryUUID}[0]} = \%entry if $entry{entryUUID};
+	}
+	die "ldapsearch failed\n" if $? != 0;
+	return \%found;
+}
+
+sub _decode_base64($text) {
+	require MIME::Base64;
+	return MIME::Base64::decode_base64($text);
+}
+
+# ---- files ----
+
+sub _configure($self) {
+	my $d = $self->{dir};
+	_put("$d/slapd.conf", <<"END");
+include $schemas/core.schema
+include $schemas/cosine.schema
+include $schemas/nis.schema
+include $d/mail.schema
+pidfile $d/slapd.pid
+modulepath $modules
+moduleload back_mdb
+moduleload syncprov
+moduleload retcode
+sizelimit unlimited
+TLSCACertificateFile $d/ca.pem
+TLSCertificateFile $d/server.pem
+TLSCertificateKeyFile $d/server.key
+TLSVerifyClient never
+authz-regexp "gidNumber=[0-9]+\\+uidNumber=$>,cn=peercred,cn=external,cn=auth" "$reader"
+$self->{global}
+database mdb
+maxsize 2147483648
+suffix "$suffix"
+rootdn "$root"
+rootpw $root_password
+directory $d/db
+dbnosync
+index objectClass pres,eq
+index mail,cn eq,sub
+index maildrop eq
+index entryCSN,entryUUID eq
+limits dn.exact="$reader" size=unlimited time=unlimited
+$self->{config}
+access to attrs=userPassword by anonymous auth by * none
+access to * by * read
+overlay syncprov
+syncprov-checkpoint 1000 60
+syncprov-sessionlog $self->{sessionlog}
+$self->{overlays}
+END
+}
+
+# Facts of Courier's authldap schema; testMailEntry gives such entries the structural class that servers want today.
+sub _schema() {
+	my $courier = '1.3.6.1.4.1.10018.1';
+	my $ia5 = '1.3.6.1.4.1.1466.115.121.1.26';
+	return <<"END";
+attributetype ( $courier.1.1 NAME 'mailbox' EQUALITY caseExactIA5Match SYNTAX $ia5 SINGLE-VALUE )
+attributetype ( $courier.1.4 NAME 'maildrop' EQUALITY caseIgnoreIA5Match SUBSTR caseIgnoreIA5SubstringsMatch SYNTAX $ia5\{256} )
+attributetype ( $courier.1.5 NAME 'mailsource' EQUALITY caseIgnoreIA5Match SYNTAX $ia5 )
+objectclass ( $courier.2.1 NAME 'CourierMailAccount' SUP top AUXILIARY MUST ( mail \$ homeDirectory )
+	MAY ( uidNumber \$ gidNumber \$ mailbox \$ uid \$ cn \$ gecos \$ description \$ loginShell \$ userPassword ) )
+objectclass ( $courier.2.2 NAME 'CourierMailAlias' SUP top AUXILIARY MUST ( mail \$ maildrop )
+	MAY ( mailsource \$ description ) )
+objectclass ( $courier.2.99 NAME 'testMailEntry' SUP top STRUCTURAL MUST mail MAY ( cn \$ description \$ member \$ labeledURI ) )
+END
+}
+
+sub _make_certificates($self) {
+	my $d = $self->{dir};
+	_put("$d/ext", "subjectAltName=" . ($self->{names} // "DNS:localhost,IP:127.0.0.1") . "\nextendedKeyUsage=serverAuth\n");
+	my $key = '-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes';
+	for my $command (
+		"req -x509 $key -days 30 -keyout ca.key -out ca.pem -subj '/CN=Test CA' -addext basicConstraints=critical,CA:TRUE",
+		"req $key -keyout server.key -out server.csr -subj /CN=localhost",
+		'x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -extfile ext -out server.pem',
+		"req -x509 $key -days 30 -keyout other.key -out other.pem -subj '/CN=Other CA'",
+	) {
+		system("cd $d && openssl $command >>tls.log 2>&1") == 0 or die "openssl: " . _slurp("$d/tls.log");
+	}
+}
+
+sub _free_port() {
+	my $s = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1) or die "no free port: $!\n";
+	return $s->sockport;
+}
+
+sub _put($path, $text) {
+	open my $fh, '>', $path or die "$path: $!\n";
+	print $fh $text;
+	close $fh or die "$path: $!\n";
+}
+
+sub _slurp($path) {
+	open my $fh, '<', $path or return '';
+	local $/;
+	return <$fh> // '';
+}
+
+1;
