@@ -64,8 +64,7 @@ is($got->{err}, <<"END", '-v explains');
   map x.y.edu: not found in $map.db
   map .x.y.edu: not found in $map.db
   map .y.edu: not found in $map.db
-  map .edu: found in $map.db: edu!%0
-  from line 2 of $map
+  map .edu: found in $map.db, from line 2 of $map: edu!%0
   with %0 = "x.y": edu!x.y
 END
 $got = JSON::PP::decode_json(look('-j', $map, 'empty')->{out});

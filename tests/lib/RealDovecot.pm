@@ -34,7 +34,7 @@ sub start($class, %o) {
 	RealServer::write_file("$dir/users", $self->_users($uid, $gid, $o{count} // 20, @{$o{users} // []}));
 	RealServer::write_file("$dir/dovecot.conf", $self->_configuration($uid, $gid));
 	RealServer::run("$dir/start", program(), '-c', "$dir/dovecot.conf");
-	$self->{pid} = RealServer::read_pid("$dir/run/master.pid");
+	RealServer::wait_for('its pid file', 20, sub { $self->{pid} = RealServer::read_pid("$dir/run/master.pid") });
 	RealServer::wait_for('Dovecot', 20, sub { (RealServer::greeting($self->{socket}) // '') =~ /^220/ });
 	RealServer::wait_for('Dovecot on TCP', 20, sub { (RealServer::greeting($port) // '') =~ /^220/ });
 	return $self;

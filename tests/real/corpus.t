@@ -25,6 +25,7 @@ my $dovecot = RealDovecot->start(count => 1, users => [sort keys %logins]);
 for my $name (sort keys %pairs) {
 	subtest $name => sub { deliver_pair($name, $pairs{$name}) };
 }
+$dovecot->stop;
 done_testing;
 
 sub login($user) { lc $user =~ s/\+[^@]*//r }
