@@ -335,7 +335,7 @@ static int break_stamp(const struct live *live, const struct changes *records, s
 		char *value;
 		int status;
 
-		if (!stamp_is_key(r->key, r->key_length) || r->value_length == 0)
+		if (!live_is_stamp(r) || r->value_length == 0)
 			continue;
 		value = xstrndup(r->value, r->value_length);
 		value[0] = '-';
@@ -401,6 +401,8 @@ static int match(const struct live *live, struct buf *why)
 	if (status == EX_NOINPUT || strcmp(id, e->journal.id) != 0 || number > e->journal.last || number < e->journal.first)
 		return live_fail(live, EX_DATAERR, why, "is not the map that its journal speaks of: it was replaced; \"recover\" makes "
 		                 "it anew from the journal, \"recover --adopt\" takes it as it is");
+	if (live->recovering && number > e->journal.first)
+		number--;
 	if (number != e->journal.last)
 		return catch_up(live, number, why);
 	/* who made the last batch may have died before it was on disk; recovery counts on all but the last being there */
@@ -443,6 +445,7 @@ static int open_all(const struct live *live, struct buf *why)
 		return status;
 	if (e->config.read_only)
 		return live_fail(live, EX_CONFIG, why, "%s says RO: its maps are not to be changed", live->config);
+	e->config.create = e->config.create || live->recovering;
 	env_set_patience(live->wait);
 	e->env = env_open(&e->config, why);
 	if (e->env == NULL)

@@ -5,11 +5,8 @@
  * anew, and readers that have the old file open are never in the way.  What a batch costs is the size of the map, so many
  * changes should go into one.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -120,41 +117,6 @@ static int walk(struct live *live, const struct buf *after, struct buf *out, str
 	return code == 0 ? EX_OK : fail_bdb(live, "cannot read", code, why);
 }
 
-/* ---- what killed programs left behind ------------------------------------------------------ */
-
-/* The process number in ".NAME.PID-TRY.tmp" of the map `name`; 0 if it is none of these. */
-static pid_t temporary_of(const char *entry, const char *name)
-{
-	size_t n = strlen(name);
-	long pid;
-	int end = 0;
-
-	if (entry[0] != '.' || strncmp(entry + 1, name, n) != 0)
-		return 0;
-	sscanf(entry + 1 + n, ".%ld-%*u.tmp%n", &pid, &end);
-	return end > 0 && entry[1 + n + (size_t)end] == '\0' ? (pid_t)pid : 0;
-}
-
-unsigned live_sweep(const char *path)
-{
-	const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path;
-	char *directory = slash == NULL ? xstrdup(".") : xstrndup(path, (size_t)(slash - path) + 1);
-	DIR *dir = opendir(directory);
-	const struct dirent *entry;
-	unsigned removed = 0;
-
-	while (dir != NULL && (entry = readdir(dir)) != NULL) {
-		pid_t pid = temporary_of(entry->d_name, name);
-
-		if (pid > 0 && kill(pid, 0) < 0 && errno == ESRCH && unlinkat(dirfd(dir), entry->d_name, 0) == 0)
-			removed++;
-	}
-	if (dir != NULL)
-		closedir(dir);
-	free(directory);
-	return removed;
-}
-
 /* ---- a new generation --------------------------------------------------------------------------- */
 
 static bool copy_bytes(const struct live *live, int from, int to)
@@ -263,7 +225,7 @@ static int stamp_again(DB *db, int64_t more)
 static bool brings_stamp(const struct changes *changes)
 {
 	for (size_t i = 0; i < changes->count && changes->list[i].key[0] == '\0'; i++)
-		if (stamp_is_key(changes->list[i].key, changes->list[i].key_length))
+		if (live_is_stamp(&changes->list[i]))
 			return true;
 	return false;
 }

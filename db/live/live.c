@@ -6,6 +6,7 @@
 #include <sysexits.h>
 
 #include "config.h"
+#include "db/map/stamp.h"
 #include "lib/text.h"
 
 const struct live_operations *live_way(const char *type, const char *config)
@@ -44,4 +45,9 @@ int live_is_current(const struct live *live, int fd, struct buf *why)
 	    named.st_ino == opened.st_ino)
 		return EX_OK;
 	return live_fail(live, EX_TEMPFAIL, why, "another file has taken its place");
+}
+
+bool live_is_stamp(const struct change *record)
+{
+	return change_compare(record->key, record->key_length, stamp_key, STAMP_KEY_LENGTH - 1) == 0;
 }

@@ -55,6 +55,7 @@ struct live {
 	const char *path;          /* with suffix */
 	const char *config;        /* the -C file, or NULL */
 	unsigned wait;             /* seconds that a lock may take */
+	bool recovering;           /* an environment: make its regions, and the last batch of the journal once more */
 	void (*progress)(void *context);     /* to be called now and then during long work */
 	void *progress_context;
 	void *state;
@@ -73,11 +74,17 @@ int live_fail(const struct live *live, int status, struct buf *why, const char *
 
 void live_progress(const struct live *live);
 
+/* True for the stamp of newdb (stamp.h). */
+bool live_is_stamp(const struct change *record);
+
 /* EX_OK if the open file `fd` is what the path of the map names; else EX_TEMPFAIL: it was replaced. */
 int live_is_current(const struct live *live, int fd, struct buf *why);
 
-/* Removes the temporaries that killed programs have left beside the map at `path`; returns how many. */
-unsigned live_sweep(const char *path);
+/* Removes the temporaries that killed programs have left beside the map at `path` and its journal. */
+void live_sweep(const char *path);
+
+/* How many there are beside the map. */
+unsigned live_litter(const char *path);
 
 /* Bytes after which a walk hands over what it has. */
 #define LIVE_CHUNK (256u << 10)

@@ -212,17 +212,27 @@ bool users_has_attached(const struct users *users, pid_t pid)
 	return users->unseen > 0 && (kill(pid, 0) == 0 || errno == EPERM);
 }
 
-void users_keep(struct users *users, unsigned uses)
+static void sift(struct users *users, unsigned uses, bool keep)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < users->count; i++) {
-		if ((users->list[i].uses & uses) != 0)
+		if (((users->list[i].uses & uses) != 0) == keep)
 			users->list[kept++] = users->list[i];
 		else
 			free(users->list[i].name);
 	}
 	users->count = kept;
+}
+
+void users_keep(struct users *users, unsigned uses)
+{
+	sift(users, uses, true);
+}
+
+void users_drop(struct users *users, unsigned uses)
+{
+	sift(users, uses, false);
 }
 
 /* ---- stopping ----------------------------------------------------------------- */

@@ -50,8 +50,9 @@ void users_name(const struct users *users, struct buf *out);
 /* True if `pid` is among the users of the regions or is alive where that cannot be seen. */
 bool users_has_attached(const struct users *users, pid_t pid);
 
-/* Keeps those that have any of `uses`. */
+/* Keeps those that have any of `uses`; drops them. */
 void users_keep(struct users *users, unsigned uses);
+void users_drop(struct users *users, unsigned uses);
 
 /*
  * Ends them: SIGTERM, after `patience` ms SIGKILL.  Looks again at each before a signal is sent, so that a

@@ -231,6 +231,24 @@ static bool is_readable(struct map *map, struct bdb_map *b)
 	return false;
 }
 
+/*
+ * "Not found" counts only if nobody has written to the file since it was checked: where a file was cut off, a hash sees
+ * empty buckets.  Beside a writer in an environment the locks see to it.
+ */
+static enum map_answer not_found(struct map *map, struct bdb_map *b)
+{
+	struct map_provenance checked = map->provenance;
+	int fd = -1;
+
+	if (b->env != NULL)
+		return MAP_NOT_FOUND;
+	if (b->db->fd(b->db, &fd) != 0 || !map_provenance_of(map, fd))
+		return map_fail(map, "lookup: %s", strerror(errno));
+	if (map->provenance.modified == checked.modified && map->provenance.size == checked.size)
+		return MAP_NOT_FOUND;
+	return map_fail(map, "was written to while it was open");
+}
+
 /* `size` counts the key's NUL.  A value ends at its first NUL, as for ZMailer's router. */
 static enum map_answer get(struct map *map, const char *key, size_t size, struct buf *value)
 {
@@ -247,7 +265,7 @@ static enum map_answer get(struct map *map, const char *key, size_t size, struct
 	if (!readable)
 		return MAP_COULD_NOT_TELL;
 	if (code == DB_NOTFOUND)
-		return MAP_NOT_FOUND;
+		return not_found(map, b);
 	if (code != 0)
 		return fail_bdb(map, b, "lookup", code);
 	buf_add(value, v.data, strnlen(v.data, v.size));
@@ -329,7 +347,9 @@ static enum map_answer walk_bdb(struct map *map, map_each *each, void *context)
 		return fail_bdb(map, b, "cursor", code);
 	code = bdb_walk(cursor, each, context);
 	cursor->close(cursor);
-	return code == 0 || code == DB_NOTFOUND ? MAP_FOUND : fail_bdb(map, b, "walk", code);
+	if (code == DB_NOTFOUND)
+		return not_found(map, b) == MAP_NOT_FOUND ? MAP_FOUND : MAP_COULD_NOT_TELL;
+	return code == 0 ? MAP_FOUND : fail_bdb(map, b, "walk", code);
 }
 
 /* In an environment the file changes all the time and is read through the shared cache: only a new file is opened anew. */

@@ -226,6 +226,11 @@ enum map_answer visit_lookup(const struct visit *v, enum route_relation relation
 		w->explain->relation = relation_names[relation];
 	}
 	answer = relation_find(r, question, &w->router->hit, w->explain != NULL ? explain_lookup : NULL, w->explain);
+	if (answer == MAP_FOUND && memchr(buf_str(&w->router->hit.value), '\0', w->router->hit.value.len) != NULL) {
+		buf_clear(&w->router->hit.value);
+		buf_adds(&w->router->hit.value, "the value holds a NUL byte");
+		answer = MAP_COULD_NOT_TELL;
+	}
 	if (answer == MAP_COULD_NOT_TELL)
 		walk_hold(v, pool_format(w->pool, "%s: %s", relation_names[relation], buf_str(&w->router->hit.value)),
 		          visit_text(v, v->whole));
@@ -425,7 +430,7 @@ enum map_answer route(struct router *router, const struct route_query *query, co
 {
 	struct walk w = { .router = router, .query = query, .pool = &router->pool, .explain = query->explain };
 	struct visit v = { .walk = &w, .carried = "", .home = router->mydomain, .privilege = query->privilege };
-	enum map_answer answer = MAP_NOT_FOUND;
+	enum map_answer answer = MAP_FOUND;
 	struct address address;
 	const char *why;
 
@@ -443,9 +448,8 @@ enum map_answer route(struct router *router, const struct route_query *query, co
 	if (w.exceeded != NULL)
 		hold_all(&v);
 	for (size_t i = 0; i < w.count; i++) {
-		if (w.results[i].answer == MAP_COULD_NOT_TELL)
-			answer = MAP_COULD_NOT_TELL;
-		else if (answer == MAP_NOT_FOUND)
+		/* from found to not found to could not tell answers are worse */
+		if (w.results[i].answer > answer)
 			answer = w.results[i].answer;
 	}
 	*results = w.results;

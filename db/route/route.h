@@ -84,7 +84,7 @@ struct route_result {
 
 /*
  * Routes one address.  *results points to at least one result and is valid until the next call.  The answer is
- * MAP_COULD_NOT_TELL if any result is held, else MAP_FOUND if any goes somewhere, else MAP_NOT_FOUND.
+ * the worst of them: MAP_COULD_NOT_TELL if any result is held, else MAP_NOT_FOUND if any is an error.
  * Every address has an answer, whatever bytes it holds.
  */
 enum map_answer route(struct router *router, const struct route_query *query, const struct route_result **results,

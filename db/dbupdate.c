@@ -1,0 +1,554 @@
+/*
+ * dbupdate: changes maps while they are in use, looks after them, and heals them.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "db/live/health.h"
+#include "db/live/lines.h"
+#include "db/live/recover.h"
+#include "db/live/update.h"
+#include "db/route/beside.h"
+#include "db/route/zenv.h"
+#include "db/source/source.h"
+#include "db/source/value.h"
+#include "lib/alloc.h"
+#include "lib/log.h"
+#include "lib/options.h"
+#include "lib/parse.h"
+
+/* A feeder that says nothing for so long waits for an answer. */
+#define PAUSE_MS 100
+
+/* Exit code of "delete" for a key that is not there, as that of dblookup. */
+#define NOT_FOUND 1
+
+enum { ALLOW_SHRINK = 1, FORCE, ADOPT };
+
+static const struct option_help options[] = {
+	{ 'C', "FILE", "the environment of the map (sleepyenv.conf)" },
+	{ 't', "TYPE", "btree, bhash or lmdb" },
+	{ 'l', NULL, "keys in lower case, as lookups with -l ask for them" },
+	{ 'u', NULL, "keys in upper case" },
+	{ 'a', NULL, "replace: FILE is in alias syntax" },
+	{ 'n', NULL, "do not look at values" },
+	{ 'b', "LINES", "apply: at most so many lines in one batch" },
+	{ 'w', "SECONDS", "how long a lock may take (default 5)" },
+	{ ALLOW_SHRINK, NULL, "replace: even if more than a fifth of the records go" },
+	{ FORCE, NULL, "recover: stop the programs that use the environment" },
+	{ ADOPT, NULL, "recover: take the map as it is, against its journal" },
+	{ '\0', NULL, NULL },
+};
+
+static const struct option_long longs[] = {
+	{ "allow-shrink", ALLOW_SHRINK },
+	{ "force", FORCE },
+	{ "adopt", ADOPT },
+	{ NULL, '\0' },
+};
+
+static const struct program program = {
+	.name = "dbupdate",
+	.synopsis = "[option ...] BASE set KEY VALUE\n[option ...] BASE delete KEY ...\n[option ...] BASE apply [FILE]\n"
+	            "[option ...] BASE replace [-a] [FILE]\n[option ...] BASE check\n[option ...] BASE recover",
+	.purpose = "Changes a lookup map while others read it.",
+	.options = options,
+	.longs = longs,
+	.notes = "Type, environment and folding are those of dbases.conf beside BASE if it names the map.\n"
+	         "apply reads \"+KEY<TAB>VALUE\" and \"-KEY\" lines and answers \"ok N\" when everything up to line N would\n"
+	         "survive a crash; an empty line or a pause ends a batch.  replace makes the map equal to a text.\n"
+	         "check exits 0 if the map is healthy, 1 stale, 2 damaged or wedged, 3 if it cannot tell.",
+	.help = 'h',
+};
+
+struct choices {
+	struct update_settings settings;
+	struct text_syntax syntax;
+	uint64_t batch;
+	bool unchecked, allow_shrink, force, adopt;
+	struct value_check check;
+	struct beside beside;
+};
+
+/* ---- what is said ------------------------------------------------------------------------ */
+
+static void tell_fault(void *context, const struct fault *fault)
+{
+	const char *file = strcmp(fault->file, "-") == 0 ? "standard input" : fault->file;
+	const char *grade = fault->is_warning ? "warning: " : "";
+
+	(void)context;
+	if (fault->line == 0)
+		complain("%s: %s%s", file, grade, fault->text);
+	else if (fault->column == 0)
+		complain("%s:%zu: %s%s", file, fault->line, grade, fault->text);
+	else
+		complain("%s:%zu:%zu: %s%s", file, fault->line, fault->column, grade, fault->text);
+}
+
+static int say(int status, struct buf *why)
+{
+	if (status != EX_OK)
+		complain("%s", buf_str(why));
+	buf_free(why);
+	return status;
+}
+
+static struct update *open_map(const struct choices *choices)
+{
+	struct buf why = { 0 };
+	int status = EX_OK;
+	struct update *update = update_open(&choices->settings, &status, &why);
+
+	if (update == NULL)
+		exit(say(status, &why));
+	buf_free(&why);
+	return update;
+}
+
+/* ---- one change ----------------------------------------------------------------------------- */
+
+/* What is wrong with a value, as a constant text; NULL if nothing is. */
+static const char *value_fault(struct choices *choices, const char *key, size_t key_length, const char *value,
+                               size_t length)
+{
+	struct record record = { .key = key, .value = value, .key_length = (uint32_t)key_length,
+	                         .value_length = (uint32_t)length };
+	const char *why = update_value_fault(value, length);
+	bool is_warning = false;
+	size_t offset = 0;
+
+	if (why != NULL || choices->unchecked || value_is_good(&choices->check, &record, &offset, &why, &is_warning) || is_warning)
+		return update_value_fault(value, length);
+	return why;
+}
+
+static int set(struct choices *choices, char **words)
+{
+	const char *key = words[0], *value = words[1], *fault;
+	struct update *update = open_map(choices);
+	struct buf why = { 0 };
+	int status = EX_DATAERR;
+
+	fault = update_key_fault(update, key, strlen(key));
+	if (fault == NULL)
+		fault = value_fault(choices, key, strlen(key), value, strlen(value));
+	if (fault != NULL) {
+		buf_addf(&why, "%s: %s", key, fault);
+	} else {
+		update_put(update, key, strlen(key), value, strlen(value));
+		status = update_commit(update, &why);
+	}
+	update_close(&update);
+	return say(status, &why);
+}
+
+static int delete(struct choices *choices, char **words)
+{
+	struct update *update = open_map(choices);
+	struct buf value = { 0 }, why = { 0 };
+	int status = EX_OK, found = EX_OK;
+
+	for (; status == EX_OK && *words != NULL; words++) {
+		switch (update_find(update, *words, strlen(*words), &value, &why)) {
+		case MAP_FOUND:
+			update_remove(update, *words, strlen(*words));
+			break;
+		case MAP_NOT_FOUND:
+			complain("%s: is not in %s", *words, update_path(update));
+			found = NOT_FOUND;
+			break;
+		case MAP_COULD_NOT_TELL:
+			status = EX_TEMPFAIL;
+			break;
+		}
+	}
+	if (status == EX_OK)
+		status = update_commit(update, &why);
+	update_close(&update);
+	buf_free(&value);
+	return status == EX_OK ? found : say(status, &why);
+}
+
+/* ---- a stream of changes ------------------------------------------------------------------------ */
+
+struct stream {
+	struct choices *choices;
+	struct update *update;
+	const char *name;
+	struct lines lines;
+	size_t most;             /* lines in a batch */
+	size_t taken;            /* lines in this batch, bad ones included */
+	bool rejected;
+};
+
+/* Adds the change in a line to the batch; returns what is wrong with it, NULL if nothing is. */
+static const char *take_change(struct stream *s, const char *line, size_t n)
+{
+	const char *tab = memchr(line, '\t', n), *key = line + 1, *fault;
+	size_t length = (line[0] == '+' && tab != NULL ? (size_t)(tab - line) : n) - 1;
+
+	if ((line[0] != '+' || tab == NULL) && (line[0] != '-' || tab != NULL))
+		return "expected +KEY<TAB>VALUE or -KEY";
+	if (line[n - 1] == '\r')
+		return "the line ends in CR";
+	fault = update_key_fault(s->update, key, length);
+	if (fault == NULL && line[0] == '+')
+		fault = value_fault(s->choices, key, length, tab + 1, n - length - 2);
+	if (fault != NULL)
+		return fault;
+	if (line[0] == '+')
+		update_put(s->update, key, length, tab + 1, n - length - 2);
+	else
+		update_remove(s->update, key, length);
+	return NULL;
+}
+
+static void take_line(struct stream *s, const char *line, size_t n, bool is_cut)
+{
+	const char *fault = is_cut ? "the last line has no newline; it may have been cut off" : take_change(s, line, n);
+
+	s->taken++;
+	if (fault == NULL)
+		return;
+	s->rejected = true;
+	complain("%s:%zu: %s", s->name, s->lines.number, fault);
+	printf("rejected %zu %s\n", s->lines.number, fault);
+}
+
+/* Makes the batch and says so. */
+static int end_batch(struct stream *s)
+{
+	struct buf why = { 0 };
+	int status = s->taken > 0 ? update_commit(s->update, &why) : EX_OK;
+
+	if (status == EX_OK && s->taken > 0)
+		printf("ok %zu\n", s->lines.number);
+	if (fflush(stdout) != 0 && status == EX_OK) {
+		buf_addf(&why, "standard output: %s", strerror(errno));
+		status = EX_IOERR;
+	}
+	s->taken = 0;
+	return say(status, &why);
+}
+
+static int read_stream(struct stream *s)
+{
+	const char *line;
+	size_t n;
+	int status = EX_OK;
+
+	while (status == EX_OK) {
+		switch (lines_next(&s->lines, s->taken > 0 ? PAUSE_MS : -1, &line, &n)) {
+		case LINES_ONE:
+			if (n > 0)
+				take_line(s, line, n, false);
+			if (n == 0 || s->taken >= s->most)
+				status = end_batch(s);
+			break;
+		case LINES_CUT:
+			take_line(s, line, n, true);
+			break;
+		case LINES_PAUSE:
+			status = end_batch(s);
+			break;
+		case LINES_END:
+			return end_batch(s);
+		case LINES_TOO_LONG:
+			complain("%s:%zu: the line is too long", s->name, s->lines.number + 1);
+			return EX_DATAERR;
+		case LINES_ERROR:
+			complain("%s: %s", s->name, strerror(errno));
+			return EX_IOERR;
+		}
+	}
+	return status;
+}
+
+static int apply(struct choices *choices, char **words)
+{
+	const char *file = words[0] != NULL ? words[0] : "-";
+	bool is_input = strcmp(file, "-") == 0;
+	struct stream s = { .choices = choices, .name = is_input ? "standard input" : file };
+	int status;
+
+	s.lines.fd = is_input ? STDIN_FILENO : open(file, O_RDONLY | O_CLOEXEC);
+	if (s.lines.fd < 0)
+		die(EX_NOINPUT, "%s: %s", file, strerror(errno));
+	s.update = open_map(choices);
+	s.most = choices->batch != 0 ? (size_t)choices->batch : update_batch(s.update);
+	status = read_stream(&s);
+	update_close(&s.update);
+	lines_free(&s.lines);
+	if (!is_input)
+		close(s.lines.fd);
+	return status == EX_OK && s.rejected ? EX_DATAERR : status;
+}
+
+/* ---- replace ------------------------------------------------------------------------------------ */
+
+static int replace_records(const struct choices *choices, const struct records *records, const struct stamp *stamp,
+                           struct buf *why)
+{
+	struct update_counts counts = { 0 };
+	int status = EX_OK;
+	struct update *update = update_open(&choices->settings, &status, why);
+
+	if (update == NULL && status == EX_NOINPUT) {
+		buf_clear(why);
+		status = update_create(&choices->settings, records, stamp, why);
+		counts.added = records->count;
+	} else if (update != NULL) {
+		status = update_replace(update, records, stamp, !choices->allow_shrink, &counts, why);
+		if (status != EX_OK && counts.removed > 0)
+			buf_adds(why, "; --allow-shrink if that is meant");
+		update_close(&update);
+	}
+	if (status == EX_OK)
+		printf("%zu records: %" PRIu64 " added, %" PRIu64 " changed, %" PRIu64 " removed\n", records->count, counts.added,
+		       counts.changed, counts.removed);
+	return status;
+}
+
+static int replace(struct choices *choices, char **words)
+{
+	const char *file = words[0] != NULL ? words[0] : choices->settings.base;
+	char *real = strcmp(file, "-") == 0 ? NULL : realpath(file, NULL);
+	struct source source = { .path = file, .syntax = choices->syntax, .report = tell_fault,
+	                         .check = choices->unchecked ? NULL : value_is_good, .check_context = &choices->check };
+	struct records records = { 0 };
+	struct stamp stamp = { .source = real != NULL ? real : (char *)(uintptr_t)"-", .built = time(NULL),
+	                       .version = (char *)(uintptr_t)VERSION };
+	struct buf why = { 0 };
+	int status;
+
+	source.syntax.folding = choices->settings.folding;
+	stamp.folding = text_folding(&source.syntax);
+	stamp.syntax = source.syntax.aliases ? 'a' : 'p';
+	status = source_read(&source, &records);
+	stamp.records = records.count;
+	if (status == EX_OK)
+		status = say(replace_records(choices, &records, &stamp, &why), &why);
+	records_free(&records);
+	free(real);
+	return status;
+}
+
+/* ---- check and recover ----------------------------------------------------------------------------- */
+
+static int check(struct choices *choices, char **words)
+{
+	struct buf users = { 0 };
+	struct health health;
+	int code;
+
+	(void)words;
+	health_check(&health, &choices->settings);
+	health_name_users(&health.users, &users);
+	printf("%s: %s\n%s", health_name(health.state), buf_str(&health.text), buf_str(&users));
+	code = health_exit_code(health.state);
+	health_free(&health);
+	buf_free(&users);
+	return code;
+}
+
+static void tell_step(void *context, const char *text)
+{
+	(void)context;
+	printf("%s\n", text);
+	fflush(stdout);
+}
+
+static int recover(struct choices *choices, char **words)
+{
+	struct recovery recovery = { .settings = choices->settings, .force = choices->force, .adopt = choices->adopt,
+	                             .tell = tell_step };
+	struct buf why = { 0 };
+
+	(void)words;
+	return say(recover_map(&recovery, &why), &why);
+}
+
+/* ---- the command line --------------------------------------------------------------------------------- */
+
+static const struct command {
+	const char *name;
+	int (*run)(struct choices *choices, char **words);
+	int least, most;         /* words behind it */
+	bool has_options;        /* options may follow it; in others a word may begin with '-' */
+} commands[] = {
+	{ "set", set, 2, 2, false },
+	{ "delete", delete, 1, INT32_MAX, false },
+	{ "apply", apply, 0, 1, true },
+	{ "replace", replace, 0, 1, true },
+	{ "check", check, 0, 0, true },
+	{ "recover", recover, 0, 0, true },
+};
+
+static const struct command *find_command(const char *name)
+{
+	for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	option_usage(&program, "unknown command \"%s\"", name);
+}
+
+static void take_fold(struct choices *choices, char c)
+{
+	if (choices->settings.folding != '-' && choices->settings.folding != c)
+		option_usage(&program, "-l and -u exclude each other");
+	choices->settings.folding = c;
+}
+
+static void take_option(struct choices *choices, int c)
+{
+	uint64_t number;
+
+	switch (c) {
+	case 'C':
+		choices->settings.config = optarg;
+		break;
+	case 't':
+		choices->settings.type = optarg;
+		break;
+	case 'l':
+	case 'u':
+		take_fold(choices, (char)c);
+		break;
+	case 'a':
+		choices->syntax.aliases = true;
+		break;
+	case 'n':
+		choices->unchecked = true;
+		break;
+	case 'b':
+		if (!parse_number(optarg, 10000000, &choices->batch) || choices->batch == 0)
+			option_usage(&program, "-b: expected a number of lines, not \"%s\"", optarg);
+		break;
+	case 'w':
+		if (!parse_number(optarg, 3600, &number) || number == 0)
+			option_usage(&program, "-w: expected seconds from 1 to 3600, not \"%s\"", optarg);
+		choices->settings.wait = (unsigned)number;
+		break;
+	case ALLOW_SHRINK:
+		choices->allow_shrink = true;
+		break;
+	case FORCE:
+		choices->force = true;
+		break;
+	case ADOPT:
+		choices->adopt = true;
+		break;
+	}
+}
+
+static void take_options(struct choices *choices, int argc, char **argv)
+{
+	int c;
+
+	while ((c = option_next(&program, argc, argv)) != -1)
+		take_option(choices, c);
+}
+
+/* ---- what dbases.conf says ------------------------------------------------------------------------------ */
+
+static bool same_file(const char *a, const char *b)
+{
+	char *x = realpath(a, NULL), *y = realpath(b, NULL);
+	bool same = strcmp(x != NULL ? x : a, y != NULL ? y : b) == 0;
+
+	free(x);
+	free(y);
+	return same;
+}
+
+static char folding_of(const struct dbases_map *m)
+{
+	return m->lookup.fold == FOLD_LOWER ? 'l' : m->lookup.fold == FOLD_UPPER ? 'u' : '-';
+}
+
+/* What was left open is taken from the line of the map; what contradicts it would make a map that nobody can read. */
+static void agree(struct choices *choices, const struct dbases_map *m, const char *file)
+{
+	struct update_settings *s = &choices->settings;
+
+	if (m->kind != DBASES_LIVE)
+		die(EX_CONFIG, "%s:%zu: builds this map from its text; maps that dbupdate changes have \"-r\" there", file, m->line);
+	if (s->type != NULL && strcmp(s->type, m->type) != 0)
+		die(EX_CONFIG, "%s:%zu: says type %s, not %s", file, m->line, m->type, s->type);
+	if (s->config != NULL && (m->config == NULL || !same_file(s->config, m->config)))
+		die(EX_CONFIG, "%s:%zu: does not say -C %s", file, m->line, s->config);
+	if (s->folding != '-' && s->folding != folding_of(m))
+		die(EX_CONFIG, "%s:%zu: lookups do not fold keys as -%c does", file, m->line, s->folding);
+	s->type = m->type;
+	s->config = m->config;
+	s->folding = folding_of(m);
+	value_check_for(&choices->check, m->relation, m->lookup.substitute);
+}
+
+static const char *type_of_zenv(void)
+{
+	static struct buf value;
+	struct buf why = { 0 };
+	struct zenv zenv;
+	bool is_set = false;
+	int status = zenv_read(&zenv, &why);
+
+	if (status == EX_OK)
+		status = zenv_get(&zenv, "DBTYPE", &value, &is_set, &why);
+	if (status != EX_OK)
+		die(status, "%s", buf_str(&why));
+	zenv_free(&zenv);
+	return is_set ? buf_str(&value) : "btree";
+}
+
+static void ask_dbases(struct choices *choices, const struct command *command)
+{
+	int status = beside_find(&choices->beside, choices->settings.base, tell_fault, NULL);
+	bool is_care = command->run == check || command->run == recover;
+
+	/* who looks after a map must not be stopped by a mistake in another line */
+	if (status != EX_OK && !is_care)
+		die(status, "%s: cannot tell how this map is used while dbases.conf has errors", choices->settings.base);
+	if (status == EX_OK && choices->beside.map != NULL)
+		agree(choices, choices->beside.map, choices->beside.dbases.path);
+	if (choices->settings.type == NULL)
+		choices->settings.type = type_of_zenv();
+}
+
+int main(int argc, char **argv)
+{
+	struct choices choices = { .settings = { .folding = '-' } };
+	const struct command *command;
+	int status;
+
+	log_program(program.name);
+	/* a reader of our answers that has gone, and a file beyond its limit, are errors like others */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+	take_options(&choices, argc, argv);
+	if (argc - optind < 2)
+		option_usage(&program, "expected BASE and a command");
+	choices.settings.base = argv[optind++];
+	command = find_command(argv[optind++]);
+	if (command->has_options)
+		take_options(&choices, argc, argv);
+	if (argc - optind < command->least || argc - optind > command->most)
+		option_usage(&program, "wrong number of words after \"%s\"", command->name);
+	ask_dbases(&choices, command);
+	status = command->run(&choices, argv + optind);
+	value_check_free(&choices.check);
+	beside_free(&choices.beside);
+	if (fflush(stdout) != 0 && status == EX_OK)
+		die(EX_IOERR, "standard output: %s", strerror(errno));
+	return status;
+}

@@ -1,0 +1,37 @@
+/*
+ * Lines as they come, from a file or from somebody who writes now and then.
+ */
+#ifndef ZL_LINES_H
+#define ZL_LINES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "lib/buf.h"
+
+struct lines {
+	int fd;
+	size_t number;           /* of the line that came last, from 1 */
+	struct buf in;
+	size_t at;               /* where the next line begins in `in` */
+	size_t looked;           /* how far behind it was looked for a newline */
+	bool ended;
+};
+
+enum lines_news {
+	LINES_ONE,               /* a line; it stands until the next call */
+	LINES_CUT,               /* the last line, without a newline: maybe not all of it */
+	LINES_PAUSE,             /* nothing has come for a while */
+	LINES_END,
+	LINES_TOO_LONG,          /* more than LINES_LONGEST bytes; the rest cannot be read */
+	LINES_ERROR,             /* errno */
+};
+
+#define LINES_LONGEST ((size_t)16 << 20)
+
+/* The next line without its newline, or LINES_PAUSE after `patience` ms; negative: no pause is told. */
+enum lines_news lines_next(struct lines *lines, int patience, const char **line, size_t *length);
+
+void lines_free(struct lines *lines);
+
+#endif
