@@ -278,7 +278,7 @@ static void look_after_agents(struct scheduler *s)
 
 /* ---- mail that goes ---- */
 
-/* False if it is to be tried again later. */
+/* False if it is to be tried again later; with `once` there is not much of a later. */
 static bool retire(struct scheduler *s, struct message *m)
 {
 	switch (retire_message(m, s->reports, s->remover)) {
@@ -297,14 +297,14 @@ static bool retire(struct scheduler *s, struct message *m)
 		s->trouble = true;
 		return true;
 	}
+	case RETIRE_TROUBLE:
+		s->trouble = true;
+		return s->once;
 	case RETIRE_LATER:
 		break;
 	}
-	if (s->once && m->retire_tries >= LAST_RETIRE_TRY) {
-		s->trouble = true;
-		return true;
-	}
-	return false;
+	s->trouble |= s->once && m->retire_tries >= LAST_RETIRE_TRY;
+	return s->once && m->retire_tries >= LAST_RETIRE_TRY;
 }
 
 static int64_t retire_pause(const struct message *m)
@@ -396,7 +396,7 @@ bool scheduler_buried(struct scheduler *s, pid_t pid, int status)
 	/* one that ends without having done anything would only do so again */
 	if (t != NULL && !w->useful && !s->stopping)
 		verdict_block(s, t, "", "the transport agent ended before it did anything");
-	verdict_unreported(s, w, "the transport agent ended");
+	verdict_ended(s, w);
 	*at = w->next;
 	s->worker_count--;
 	worker_free(&w);

@@ -31,7 +31,7 @@ sub add($self, $users, %o) {
 	my $name = $self->{next}++;
 	$self->{spool}->add(name => $name, body => $o{body} // "Hello.\n", groups => [{
 		sender => $o{sender} ? ['smtp', 'mx', $o{sender}] : ['smtp', 'mx', 'ann@example.org'],
-		header => $o{header} // "From: ann\@example.org\nSubject: message $name\nMessage-ID: <$name\@test.example>\n",
+		header => $o{header} // "From: ann\@example.org\nSubject: message $name\nDate: Sat, 21 Nov 2026 09:00:00 +0000\nMessage-ID: <$name\@test.example>\n",
 		recipients => [map { { channel => $self->{channel}, host => 'store', user => $_ } } @$users],
 	}]);
 	return $name;

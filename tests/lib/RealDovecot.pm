@@ -21,11 +21,12 @@ sub missing() {
 	return undef;
 }
 
-# Options: count (users, default 20), users => [further login names], directory.
+# Options: count (users, default 20), users => [further login names].
 sub start($class, %o) {
-	my $dir = $o{directory} // RealServer::directory();
+	my $dir = RealServer::directory();
 	my ($port) = RealServer::free_ports(1);
-	my $self = bless { dir => $dir, socket => "$dir/s", port => $port, mail => "$dir/mail", owner => $$ }, $class;
+	my $self = bless { directory => $dir, dir => "$dir", socket => "$dir/s", port => $port, mail => "$dir/mail",
+		owner => $$ }, $class;
 	mkdir "$dir/$_" or die "$dir/$_: $!\n" for qw(run state mail);
 	RealServer::write_file("$dir/file", '');
 	my ($uid, $gid) = $> == 0 ? (getpwnam 'nobody')[2, 3] : ($>, $) + 0);
@@ -33,6 +34,7 @@ sub start($class, %o) {
 	RealServer::write_file("$dir/users", $self->_users($uid, $gid, $o{count} // 20, @{$o{users} // []}));
 	RealServer::write_file("$dir/dovecot.conf", $self->_configuration($uid, $gid));
 	RealServer::run("$dir/start", program(), '-c', "$dir/dovecot.conf");
+	RealServer::wait_for('its pid file', 20, sub { $self->{pid} = RealServer::read_pid("$dir/run/master.pid") });
 	RealServer::wait_for('Dovecot', 20, sub { (RealServer::greeting($self->{socket}) // '') =~ /^220/ });
 	RealServer::wait_for('Dovecot on TCP', 20, sub { (RealServer::greeting($port) // '') =~ /^220/ });
 	return $self;
@@ -120,7 +122,7 @@ CONF
 # The texts stored for a login name, LF line ends, in the inbox or a folder.
 sub messages($self, $login, $folder = undef) {
 	my $box = "$self->{mail}/$login" . (defined $folder ? "/.$folder" : '');
-	return map { RealDovecot::_slurp($_) } sort glob "$box/{new,cur}/*";
+	return map { _slurp($_) } sort glob "$box/{new,cur}/*";
 }
 
 sub _slurp($path) {
@@ -134,7 +136,7 @@ sub empty($self, $login) { unlink glob "$self->{mail}/$login/{new,cur}/* $self->
 
 sub stop($self) {
 	return if $self->{stopped}++;
-	RealServer::end_process(RealServer::read_pid("$self->{dir}/run/master.pid"));
+	RealServer::end_process($self->{pid});
 }
 
 sub DESTROY($self) {
