@@ -247,4 +247,23 @@ subtest 'samples of router-scripts' => sub {
 	is results($out), '(smtp-lmtp cyrus-lmtp-node fg56779+x)', 'sleepyenv.conf' or diag $err;
 };
 
+subtest 'scripts for ZMailer are whole' => sub {
+	my %pairs = (if => 'fi', case => 'esac', ssift => 'tfiss', tsift => 'tfist', do => 'done');
+
+	for my $file (glob "$source/router-scripts/cf/*.cf") {
+		my ($name) = $file =~ m{([^/]+)\z};
+		# without comments and what stands in quotes
+		my $text = Spool::slurp($file) =~ s/^\s*#.*//mgr =~ s/'[^']*'|"(?:\\.|[^"\\])*"/Q/gr;
+		my %count;
+		$count{$_}++ for $text =~ /(?<![\w\$-])(\w+)(?![\w=])/g;
+		is $count{$_} // 0, $count{$pairs{$_}} // 0, "$name: as many $_ as $pairs{$_}" for sort keys %pairs;
+		is $text =~ tr/{//, $text =~ tr/}//, "$name: braces";
+		my %defined = map { $_ => 1 } $text =~ /^(\w+) \(/mg;
+		ok $defined{$_}, "$name: $_ is there" for $name eq 'fqdnalias.cf' ? 'fqdn_neighbour' : 'routes_neighbour';
+		my %called = map { $_ => 1 } $text =~ /\b(fqdn_\w+|routes_ask)\b(?!=)/g;
+		is_deeply [ grep { !$defined{$_} && !/^fqdn_(parent|renamed)$/ } sort keys %called ], [],
+			"$name: every function it calls is there";
+	}
+};
+
 done_testing;
