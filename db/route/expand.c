@@ -42,8 +42,8 @@ static enum turn turn_of(const struct visit *v, const char *address, enum route_
 }
 
 /*
- * As whom commands and files of a map run (maps.md section 3.5): the owner of its file, or nobody if others could have put
- * it there, or if it is no file.
+ * As whom commands and files of a map run (maps.md section 3.5): the owner of its file, or nobody if others could
+ * have put it there, or if it is no file.
  */
 static uid_t privilege_of(const struct visit *v)
 {
@@ -126,10 +126,19 @@ static bool takes_tail(const struct member *m)
 	       (m->address.domain != NULL && strstr(m->address.domain, "%2") != NULL);
 }
 
+/* False for what references have made too long or otherwise impossible. */
+static bool member_ok(const char *local, const char *domain)
+{
+	if (local[0] == '\0' || strlen(local) > ADDRESS_MAX)
+		return false;
+	return domain == NULL || (strlen(domain) <= ADDRESS_MAX && address_domain_ok(domain, strlen(domain)));
+}
+
 /* One member goes through all stages. */
 static void visit_member(const struct expansion *e, const struct member *m)
 {
 	const struct visit *v = e->v;
+	struct pool_mark mark = pool_mark(v->walk->pool);
 	const char *local = content(e, m->address.local), *domain = content(e, m->address.domain);
 	struct visit next = {
 		.walk = v->walk, .local = local, .domain = domain, .origin = v->origin, .no_alias = m->address.no_alias,
@@ -139,13 +148,14 @@ static void visit_member(const struct expansion *e, const struct member *m)
 
 	if (local == m->address.local)
 		next.written = m->address.written;
-	if (local[0] == '\0' || (domain != NULL && !address_domain_ok(domain, strlen(domain)))) {
+	if (!member_ok(local, domain)) {
 		visit_hold_value(v, e->source, e->value, "a member is no address when its references are filled in");
 		return;
 	}
 	if (v->domain != NULL)
 		next.origin = visit_text(v, v->whole);
 	visit_address(&next);
+	pool_release(v->walk->pool, mark);
 }
 
 /* %0 and %5 hold a local part: in a list it must be one that needs no quotes, so that it cannot end a member. */

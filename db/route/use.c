@@ -101,7 +101,8 @@ static bool host_ok(const char *host)
 }
 
 /* Where a route that is cut apart leads.  NULL, or what is wrong. */
-static const char *send(const struct visit *v, const struct destination *d, const char *local, const struct arguments *a)
+static const char *send(const struct visit *v, const struct destination *d, const char *local,
+                        const struct arguments *a)
 {
 	const char *channel = filled(v, d->channel, a);
 	const char *user = visit_text(v, local), *host = "-";

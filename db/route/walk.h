@@ -20,7 +20,9 @@
 struct walk {
 	struct router *router;
 	const struct route_query *query;
-	struct pool *pool;
+	struct pool *pool;         /* what is made for one member of a list ends with it */
+	struct pool *kept;         /* results */
+	size_t size;               /* bytes of them */
 	struct explain *explain;
 	struct route_result *results;
 	size_t count;
