@@ -544,11 +544,13 @@ static int route_all(const struct choices *choices, int argc, char **argv)
 
 static void take_driver(struct choices *choices, const char *name)
 {
+	struct lookup_options lookup;
 	struct buf why = { 0 };
 	char *config = NULL, *text = xasprintf("-d %s", name);
 
-	if (!lookup_options_parse(text, &choices->lookup, &config, &why))
+	if (!lookup_options_parse(text, &lookup, &config, &why))
 		option_usage(&dblookup, "%s", buf_str(&why));
+	choices->lookup.driver = lookup.driver;
 	free(text);
 	free(config);
 	buf_free(&why);

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# Routing by the programs: newdb builds the maps of the examples, dblookup -r says where each address goes, enqueue puts it into
-# a queue; then the samples of router-scripts.
+# Routing by the programs: newdb builds the maps of the examples, dblookup -r says where each address goes, enqueue
+# puts it into a queue; then the samples of router-scripts.
 
 use v5.36;
 use FindBin;
@@ -91,7 +91,7 @@ subtest 'output for programs and people' => sub {
 	($status, $out, $err) = run('', @command, '-v', 'rt+T@l.test');
 	like $out, qr/\A[^\n]*\tsmtp-lmtp\tnode\tcyr\+T\n\z/, 'results alone on stdout';
 	like $err, qr{fqdnaliases rt\+t\@l\.test: not found in \S+/fqdnaliases-1\.db}, 'a key that is not there';
-	like $err, qr{fqdnaliases rt\@l\.test: found in \S+/fqdnaliases-1\.db, from line 17 of \S+/fqdnaliases-1: user\@d\.test},
+	like $err, qr{fqdnaliases rt\@l\.test: found in \S+/fqdnaliases-1\.db, from line 17 of \S+/fqdnaliases-1: }a,
 		'the map and line that answered';
 	like $err, qr{^ +with %2 = "\+T"$}m, 'what is put in';
 	like $err, qr{^ += smtp-lmtp node cyr\+T$}m, 'the result';
@@ -161,7 +161,7 @@ subtest 'enqueue routes' => sub {
 
 	($status, $control, $err, $office) = enqueue(@maps, 'two@l.test', 'nosuch@l.test', 'not.either@l.test');
 	is $status, 67, 'an unknown address: exit 67';
-	like $err, qr/^enqueue: nosuch\@l\.test: not found: nosuchuser\nenqueue: not\.either\@l\.test: not found: nosuchuser\n\z/,
+	is $err, join('', map { "enqueue: $_: not found: nosuchuser\n" } 'nosuch@l.test', 'not.either@l.test'),
 		'each by its name';
 	is_empty $office, 'an unknown address';
 

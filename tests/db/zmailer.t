@@ -2,7 +2,8 @@
 # The scripts of router-scripts in a real router of ZMailer 3: ZMAILER=/prefix make check, where /prefix/bin/router and
 # /prefix/share/cf are those of an installation.  Maps and the scripts that name them are made by newdb.
 #
-# Each example is asked twice: with ZMailer's own scripts, which must give what routing.examples says of ZMailer, and with ours.
+# Each example is asked twice: with ZMailer's own scripts, which must give what routing.examples says of ZMailer,
+# and with ours.
 
 use v5.36;
 use FindBin;
@@ -72,8 +73,8 @@ sub route_all($name, $ours, @examples) {
 
 	mkdir $_ or die "$_: $!" for $dir, "$dir/var", "$dir/var/db", "$dir/var/lists", "$dir/po", map { "$dir/po/$_" }
 		qw(router public);
-	Routing::write_file("$dir/zmailer.conf", "MAILBIN=$zmailer/bin\n", "MAILSHARE=$zmailer/share\n", "MAILVAR=$dir/var\n",
-		"POSTOFFICE=$dir/po\n", "DBTYPE=btree\n", "DBEXT=.db\n", "DBEXTtest=.db\n", "NOBODY=nobody\n",
+	Routing::write_file("$dir/zmailer.conf", "MAILBIN=$zmailer/bin\n", "MAILSHARE=$zmailer/share\n",
+		"MAILVAR=$dir/var\n", "POSTOFFICE=$dir/po\n", "DBTYPE=btree\n", "DBEXT=.db\n", "DBEXTtest=.db\n", "NOBODY=nobody\n",
 		'ROUTEUSER_IN_ABNORMAL_UNIX=', $modes->{'any-user'} ? 1 : '', "\n");
 	Routing::write_file("$dir/var/mail.conf", "hostname=mx.local.test\n", "orgdomain=local.test\n",
 		"mydomain=local.test\n");

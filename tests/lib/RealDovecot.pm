@@ -8,6 +8,7 @@ package RealDovecot;
 
 use v5.36;
 use File::Path ();
+use Certificates;
 use RealServer;
 
 use constant DOMAIN => 'store.test.example';
@@ -21,11 +22,13 @@ sub missing() {
 	return undef;
 }
 
-# Options: count (users, default 20), users => [further login names], directory.
+# Options: count (users, default 20), users => [further login names], tls => a name of Certificates: then STARTTLS is
+# offered, and {tls_port} has TLS from the first byte.
 sub start($class, %o) {
-	my $dir = $o{directory} // RealServer::directory();
-	my ($port) = RealServer::free_ports(1);
-	my $self = bless { dir => $dir, socket => "$dir/s", port => $port, mail => "$dir/mail", owner => $$ }, $class;
+	my $dir = RealServer::directory();
+	my ($port, $tls_port) = RealServer::free_ports(2);
+	my $self = bless { directory => $dir, dir => "$dir", socket => "$dir/s", port => $port, mail => "$dir/mail",
+		tls => $o{tls}, tls_port => $tls_port, owner => $$ }, $class;
 	mkdir "$dir/$_" or die "$dir/$_: $!\n" for qw(run state mail);
 	RealServer::write_file("$dir/file", '');
 	my ($uid, $gid) = $> == 0 ? (getpwnam 'nobody')[2, 3] : ($>, $) + 0);
@@ -33,6 +36,7 @@ sub start($class, %o) {
 	RealServer::write_file("$dir/users", $self->_users($uid, $gid, $o{count} // 20, @{$o{users} // []}));
 	RealServer::write_file("$dir/dovecot.conf", $self->_configuration($uid, $gid));
 	RealServer::run("$dir/start", program(), '-c', "$dir/dovecot.conf");
+	RealServer::wait_for('its pid file', 20, sub { $self->{pid} = RealServer::read_pid("$dir/run/master.pid") });
 	RealServer::wait_for('Dovecot', 20, sub { (RealServer::greeting($self->{socket}) // '') =~ /^220/ });
 	RealServer::wait_for('Dovecot on TCP', 20, sub { (RealServer::greeting($port) // '') =~ /^220/ });
 	return $self;
@@ -82,7 +86,7 @@ mail_plugins = quota
 lda_mailbox_autocreate = yes
 recipient_delimiter = +
 lmtp_save_to_detail_mailbox = yes
-ssl = no
+@{[$self->_tls]}
 namespace inbox {
   inbox = yes
   separator = /
@@ -113,14 +117,21 @@ service lmtp {
     address = 127.0.0.1
     port = $self->{port}
   }
+  @{[$self->{tls} ? "inet_listener lmtps {\n address = 127.0.0.1\n port = $self->{tls_port}\n ssl = yes\n }" : '']}
 }
 CONF
+}
+
+sub _tls($self) {
+	return 'ssl = no' unless $self->{tls};
+	my $certificates = Certificates->directory;
+	return "ssl = yes\nssl_cert = <$certificates/$self->{tls}.pem\nssl_key = <$certificates/key.pem";
 }
 
 # The texts stored for a login name, LF line ends, in the inbox or a folder.
 sub messages($self, $login, $folder = undef) {
 	my $box = "$self->{mail}/$login" . (defined $folder ? "/.$folder" : '');
-	return map { RealDovecot::_slurp($_) } sort glob "$box/{new,cur}/*";
+	return map { _slurp($_) } sort glob "$box/{new,cur}/*";
 }
 
 sub _slurp($path) {
@@ -134,7 +145,7 @@ sub empty($self, $login) { unlink glob "$self->{mail}/$login/{new,cur}/* $self->
 
 sub stop($self) {
 	return if $self->{stopped}++;
-	RealServer::end_process(RealServer::read_pid("$self->{dir}/run/master.pid"));
+	RealServer::end_process($self->{pid});
 }
 
 sub DESTROY($self) {
