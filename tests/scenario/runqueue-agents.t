@@ -134,8 +134,13 @@ subtest 'what an agent finds' => sub {
 SKIP: {
 	skip 'only root can become somebody else', 1 if $> != 0;
 	subtest 'user and group' => sub {
-		my $q = RunQueue->new(conf => "lmtp/*\n\tuser=1 group=2 command=\"AGENT\"\n");
+		my $q = RunQueue->new;
 		$q->message(['a']);
+		# where the tests lie may be closed to others
+		my $agent = $q->dir . '/scripted-agent';
+		system('cp', map({ "$ENV{SRC_DIR}/tests/lib/$_" } 'scripted-agent', 'Spool.pm'), $q->dir) == 0 or die;
+		chmod 0755, $agent, $q->dir . '/Spool.pm';
+		$q->conf("lmtp/*\n\tuser=1 group=2 command=\"$agent -s @{[$q->dir]} -c \$channel\"\n");
 		chmod 0755, $q->dir =~ s/\/[^\/]*$//r;
 		chmod 0777, $q->dir;
 		$q->run('-1');
