@@ -12,7 +12,7 @@
 #include "lib/log.h"
 
 #define SILENT_PAUSE (10 * 1000)           /* from closing its socket to its end; then it is helped */
-#define LEAVING_PAUSE (30 * 1000)          /* from its last job to its end, when it was told to go; then it is told again */
+#define LEAVING_PAUSE (30 * 1000)          /* from its last job to its end, if it was told to go; then it is told again */
 #define ANEW_PAUSE (5 * 60 * 1000)         /* for a message whose agent reports what is not so */
 #define FIRST_RETIRE_PAUSE 100
 #define LONGEST_RETIRE_PAUSE (60 * 1000)
