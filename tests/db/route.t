@@ -14,7 +14,8 @@ use Test::More;
 
 my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
 my $source = $ENV{SRC_DIR} // "$FindBin::Bin/../..";
-my ($newdb, $dblookup, $enqueue) = ("$build/db/newdb", "$build/db/dblookup", "$build/channel/enqueue");
+my ($newdb, $dbupdate, $dblookup) = map { "$build/db/$_" } qw(newdb dbupdate dblookup);
+my ($enqueue, $runqueue) = map { "$build/channel/$_" } qw(enqueue runqueue);
 my $dir = File::Temp->newdir('/tmp/zlmtp-route-XXXXXX');
 my $message = "From: Ann <ann\@example.org>\nSubject: lunch\n\nNoon?\n";
 my @settings = map { ('-o', $_) } 'hostname=mx.local.test', 'mydomain=local.test';
@@ -209,10 +210,8 @@ subtest 'samples of router-scripts' => sub {
 	is $status, 0, 'newdb takes dbases.conf and all texts as they are' or diag $err;
 	is $err, '', 'without a warning';
 	for my $live (qw(aliases fqdnaliases fqdnroutes routes)) {
-		# outside, as newdb leaves live maps alone
-		($status, $out, $err) = run('', $newdb, '-s', $live eq 'routes' ? '-l' : '-la', "$dir/$live", "$var/db/$live");
+		($status, $out, $err) = run('', $dbupdate, "$var/db/$live", 'replace', $live eq 'routes' ? () : '-a');
 		is $status, 0, "first content of live $live" or diag $err;
-		rename "$dir/$live.db", "$var/db/$live.db" or die "$live: $!";
 	}
 	is_deeply [ map { s/.*\///r } sort glob "$var/db/*.zmsh" ], [ map { "$_.zmsh" } qw(aliases expired fqdnaliases
 			fqdnaliasesldap fqdnroutes otherservers routesdb thishost userdb) ], 'a script for each relation';
@@ -232,6 +231,11 @@ subtest 'samples of router-scripts' => sub {
 		($status, $out) = run('', $dblookup, '-f', "$var/db/dbases.conf", '-r', $case->[0]);
 		is results($out), $case->[1], "$case->[0] in the samples";
 	}
+
+	my $office = "$dir/po-sample";
+	Spool->new($office);
+	($status, $out, $err) = run('', $runqueue, '-P', $office, '-f', "$source/router-scripts/scheduler.conf.fragment", '-1');
+	is "$status $err", '0 ', 'runqueue takes scheduler.conf.fragment without a word';
 
 	# the same with the live maps in the environment of the sample
 	my $env = Spool::slurp("$var/db/sleepyenv.conf");

@@ -61,7 +61,7 @@ sub router_cf($dir, $modes, $ours) {
 	$cf =~ s/^protocols=.*/$line{protocols}/m;
 	$cf =~ s/^localdoesdomain=.*/$modes->{'no-domain'} ? $line{localdoesdomain} : 'localdoesdomain=1'/me;
 	$cf =~ s/^(require siteinfo)/$line{nofqlists}\n$1/m;
-	$cf =~ s/^PATH=.*/$line{PATH} =~ s{\@datadir\@\/router-scripts}{$source\/router-scripts}r/me if $ours;
+	$cf =~ s/^PATH=.*/$line{PATH}/m if $ours;
 	return "$cf\n$tail" . "t_attributes=(privilege 65534 type " . ($modes->{sender} ? 'sender' : 'recipient') . ")\n";
 }
 
@@ -79,6 +79,10 @@ sub route_all($name, $ours, @examples) {
 	Routing::write_file("$dir/var/mail.conf", "hostname=mx.local.test\n", "orgdomain=local.test\n",
 		"mydomain=local.test\n");
 	Routing::write_file("$dir/router.cf", router_cf($dir, $modes, $ours));
+	if ($ours) {
+		mkdir "$dir/var/cf" or die "$dir/var/cf: $!";
+		Routing::write_file("$dir/var/cf/$_", slurp("$source/router-scripts/cf/$_")) for qw(fqdnalias.cf p-routes.cf);
+	}
 	Routing->write_maps($set, "$dir/var/db");
 	local $ENV{ZCONFIG} = "$dir/zmailer.conf";
 	system("$newdb -nks -f $dir/var/db/dbases.conf >$dir/newdb 2>&1") == 0 or diag slurp("$dir/newdb");
