@@ -112,10 +112,8 @@ static void say_clean(struct buf *why)
 	buf_clear(why);
 }
 
-static void print_counts(const struct sync *s, const struct content_counts *c)
+static void print_counts(const struct content_counts *c)
 {
-	if (!s->once && !s->verbose)
-		return;
 	printf("%zu records: %zu added, %zu changed, %zu removed", c->records + c->added - c->removed, c->added, c->changed, c->removed);
 	if (c->unclear > 0)
 		printf(", %zu unclear", c->unclear);
@@ -137,7 +135,8 @@ static int write_map(struct sync *s, struct content_counts *counts)
 		s->next_flush = s->flushed + (s->flushed - start);
 		s->flush_delay = 0;
 		s->touched = 0;
-		print_counts(s, counts);
+		if (s->verbose)
+			print_counts(counts);
 	} else {
 		if (s->guarded)
 			buf_adds(&why, "; --allow-shrink if that is meant");
@@ -300,8 +299,11 @@ static int run_once(struct sync *s)
 	if (!refresh_once(s))
 		return EX_TEMPFAIL;
 	status = write_map(s, &counts);
-	if (status == EX_OK)
+	if (status == EX_OK) {
+		if (!s->verbose)
+			print_counts(&counts);
 		status = write_domains(s);
+	}
 	while (status == EX_OK && (s->domains.must_run || s->domains.pid != 0)) {
 		if (!run_command(s))
 			status = EX_TEMPFAIL;
@@ -393,6 +395,9 @@ static void ask_dbases(struct sync *s)
 		status = beside_agree(&s->beside, &u->type, &u->config, &u->folding, &why);
 		if (status != EX_OK)
 			die(status, "%s", buf_str(&why));
+		if (u->folding != s->conf.folding)
+			die(EX_CONFIG, "%s:%zu: lookups fold keys; \"fold no\" makes keys that they cannot find", s->beside.dbases.path,
+			    s->beside.map->line);
 		value_check_for(&s->check, s->beside.map->relation, s->beside.map->lookup.substitute);
 		s->settings.check = &s->check;
 	}
@@ -405,7 +410,7 @@ static void lock(const struct sync *s)
 {
 	const struct timespec pause = { 0, 20000000 };
 	const int64_t deadline = clock_ms() + LOCK_MS;
-	char *path = xasprintf("%s.ldapsync", copy_path(s->copy));
+	char *path = xasprintf("%s.ldapsync", s->conf.map);
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
@@ -413,9 +418,8 @@ static void lock(const struct sync *s)
 		die(EX_CANTCREAT, "%s: %s", path, strerror(errno));
 	while (fcntl(fd, F_SETLK, &lock) < 0) {
 		if (clock_ms() > deadline) {
-			lock.l_type = F_WRLCK;
 			fcntl(fd, F_GETLK, &lock);
-			die(EX_TEMPFAIL, "%s: process %ld keeps this map already", copy_path(s->copy), (long)lock.l_pid);
+			die(EX_TEMPFAIL, "%s: process %ld keeps this map already", s->conf.map, (long)lock.l_pid);
 		}
 		nanosleep(&pause, NULL);
 	}
@@ -485,8 +489,8 @@ int main(int argc, char **argv)
 	read_config(&s, file);
 	ask_dbases(&s);
 	catch_signals();
-	open_copy(&s, may_shrink);
 	lock(&s);
+	open_copy(&s, may_shrink);
 	status = s.once ? run_once(&s) : follow(&s);
 	session_close(&s.session);
 	copy_close(&s.copy);

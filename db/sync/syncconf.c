@@ -129,8 +129,13 @@ static int take_path(const struct setting *s, char **path, struct buf *why)
 	return setting_text(s, path, why);
 }
 
+/* Its name is also that of the lock, and of the line in dbases.conf. */
 static int take_map(struct draft *d, const struct setting *s)
 {
+	const char *dot = strrchr(s->value, '.');
+
+	if (dot != NULL && (strcmp(dot, ".db") == 0 || strcmp(dot, ".dbh") == 0 || strcmp(dot, ".lmdb") == 0))
+		return setting_error(s, d->why, "expected the name without its suffix");
 	return take_path(s, &d->conf->map, d->why);
 }
 
