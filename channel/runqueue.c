@@ -38,7 +38,7 @@ static const struct program program = {
 	.synopsis = "[-vV] [-f file] [-P directory] -1 | -w",
 	.purpose = "Starts the transport agents of scheduler.conf and feeds them the mail in the queue.",
 	.options = options,
-	.notes = "ZENV is the file that ZCONFIG names.  Report files on mail that failed go to postman/ of the post office.",
+	.notes = "ZENV is the file that ZCONFIG names.  Reports on mail that failed go to postman/ of the post office.",
 	.help = 'h',
 };
 

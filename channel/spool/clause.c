@@ -114,8 +114,8 @@ static const char *command_value(struct schedconf *conf, struct clause *c, const
 }
 
 enum key {
-	KEY_COMMAND, KEY_INTERVAL, KEY_IDLEMAX, KEY_EXPIRY, KEY_EXPIRY2, KEY_RETRIES, KEY_MAXTA, KEY_MAXCHANNEL, KEY_MAXRING,
-	KEY_MAXTHR, KEY_OVERFEED, KEY_USER, KEY_GROUP, KEY_QUEUEONLY,
+	KEY_COMMAND, KEY_INTERVAL, KEY_IDLEMAX, KEY_EXPIRY, KEY_EXPIRY2, KEY_RETRIES, KEY_MAXTA, KEY_MAXCHANNEL,
+	KEY_MAXRING, KEY_MAXTHR, KEY_OVERFEED, KEY_USER, KEY_GROUP, KEY_QUEUEONLY,
 	KEY_IMPLIED,              /* what it asks for is done anyway */
 	KEY_IGNORED,
 };
@@ -128,7 +128,8 @@ static const struct key_name {
 	{ "ageorder", KEY_IMPLIED, true }, { "bychannel", KEY_IMPLIED, true }, { "command", KEY_COMMAND, false },
 	{ "deliveryform", KEY_IGNORED, false }, { "expiry", KEY_EXPIRY, false }, { "expiry2", KEY_EXPIRY2, false },
 	{ "expiryform", KEY_IGNORED, false }, { "group", KEY_GROUP, false }, { "idlemax", KEY_IDLEMAX, false },
-	{ "interval", KEY_INTERVAL, false }, { "maxchannel", KEY_MAXCHANNEL, false }, { "maxchannels", KEY_MAXCHANNEL, false },
+	{ "interval", KEY_INTERVAL, false },
+	{ "maxchannel", KEY_MAXCHANNEL, false }, { "maxchannels", KEY_MAXCHANNEL, false },
 	{ "maxring", KEY_MAXRING, false }, { "maxrings", KEY_MAXRING, false }, { "maxta", KEY_MAXTA, false },
 	{ "maxthr", KEY_MAXTHR, false }, { "maxtransport", KEY_MAXTA, false }, { "maxtransports", KEY_MAXTA, false },
 	{ "nice", KEY_IGNORED, false }, { "overfeed", KEY_OVERFEED, false }, { "priority", KEY_IGNORED, false },

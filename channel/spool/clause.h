@@ -7,8 +7,8 @@
 #include "channel/spool/schedconf.h"
 
 /*
- * Sets what `key` says, `value` being NULL if there was no '='; it may be cut up.  Keys without a meaning here are noted in
- * conf->ignored.  Returns NULL, or what was expected instead.
+ * Sets what `key` says, `value` being NULL if there was no '='; it may be cut up.  Keys without a meaning here
+ * are noted in conf->ignored.  Returns NULL, or what was expected instead.
  */
 const char *clause_set(struct schedconf *conf, struct clause *c, const char *key, char *value);
 

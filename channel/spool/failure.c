@@ -112,7 +112,8 @@ static const struct control_diagnostic **last_diagnostics(const struct control *
 	return last;
 }
 
-static void report_add_message(struct buf *out, const struct control *c, const char *spoolid, const struct stat *message)
+static void report_add_message(struct buf *out, const struct control *c, const char *spoolid,
+                               const struct stat *message)
 {
 	size_t header = CONTROL_NONE;
 	const struct control_diagnostic **last = last_diagnostics(c);
@@ -141,8 +142,8 @@ static void report_add_message(struct buf *out, const struct control *c, const c
 	free(last);
 }
 
-bool failure_write(const char *directory, const struct control *control, const char *spoolid, const struct stat *message,
-                   struct buf *why)
+bool failure_write(const char *directory, const struct control *control, const char *spoolid,
+                   const struct stat *message, struct buf *why)
 {
 	char *path = xasprintf("%s/%s.failed", directory, spoolid);
 	struct buf text = { 0 };

@@ -77,7 +77,7 @@ static int64_t age_of(const struct message *m)
 	return (int64_t)(time(NULL) - m->arrived.tv_sec);
 }
 
-/* Fails what is open in a group that is with nobody, if it waited longer than `limit` seconds.  True if that closed it. */
+/* Fails what is open in a group that is with nobody if it waited more than `limit` seconds.  True if that closed it. */
 static bool expire(struct scheduler *s, struct group *g, int64_t limit)
 {
 	struct message *m = g->message;
@@ -273,7 +273,7 @@ static void resync(struct scheduler *s, struct worker *w, const char *name)
 	pause = m->resyncs > MAX_RESYNCS ? DISAGREEMENT_PAUSE : m->resyncs * 1000;
 	if (m->resyncs == MAX_RESYNCS + 1)
 		complain("%s: agents find nothing to do in it, again and again", m->name);
-	/* an agent works on one channel, so it has one group of the message at the most for this host, but maybe several in all */
+	/* an agent has one destination at a time, and so one group of a message */
 	for (struct group *g = w->fed.first, *after; g != NULL; g = after) {
 		after = g->after;
 		if (g->message == m) {

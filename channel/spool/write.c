@@ -191,8 +191,8 @@ static int begin(struct submission *s, struct publish *p, const char *path)
 }
 
 /*
- * Makes the temporary and, from its inode number, the names.  A spool that was restored from a backup has files whose names
- * are no longer their inode numbers, so that a number can be taken: then the next one is asked for.
+ * Makes the temporary and, from its inode number, the names.  A spool that was restored from a backup has files
+ * whose names are no longer their inode numbers, so that a number can be taken: then the next one is asked for.
  */
 static int begin_message(struct submission *s)
 {

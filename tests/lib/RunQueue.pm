@@ -7,6 +7,7 @@ use Cwd ();
 use File::Basename ();
 use File::Path ();
 use File::Temp ();
+use POSIX ();
 use Time::HiRes qw(sleep time);
 use Spool;
 

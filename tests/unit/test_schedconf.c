@@ -76,7 +76,8 @@ static void defaults_are_inherited_and_overridden(void **state)
 static void empty_clauses_share_what_the_next_one_says(void **state)
 {
 	struct schedconf *conf = parsed(sample);
-	const struct clause *file = schedconf_match(conf, "local", "file.x"), *pipe = schedconf_match(conf, "local", "pipe");
+	const struct clause *file = schedconf_match(conf, "local", "file.x");
+	const struct clause *pipe = schedconf_match(conf, "local", "pipe");
 
 	(void)state;
 	assert_string_equal(file->host, "file*");
