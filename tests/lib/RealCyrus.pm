@@ -3,12 +3,15 @@ package RealCyrus;
 # A throw-away Cyrus IMAP: lmtpd on a UNIX socket {socket}, which asks for no password, and on loopback {port}, which
 # asks for AUTH (user LMTP_USER, password LMTP_PASSWORD).  Needs root: its master becomes the user cyrus.
 #
+# With TLS there is also {noplain_port}, where PLAIN and LOGIN are offered only under TLS.
+#
 # Recipients: user1..userN, user1+Junk (a folder that is there), overq (552 after the text for more than 1 kB),
 # overfull (refused at RCPT).  Others do not exist.
 
 use v5.36;
 use File::Path ();
 use POSIX ();
+use Certificates;
 use RealServer;
 
 use constant { LMTP_USER => 'lmtpuser', LMTP_PASSWORD => 'lmtpsecret' };
@@ -26,14 +29,18 @@ sub missing() {
 
 sub saslpasswd() { (grep { -x $_ } '/usr/sbin/saslpasswd2', '/usr/bin/saslpasswd2')[0] }
 
-# Options: count (users, default 5), temporary => true if over quota is a matter of time.
+# Options: count (users, default 5), temporary => true if over quota is a matter of time, mechanisms (of AUTH, default PLAIN
+# LOGIN), tls => a name of Certificates: then STARTTLS is offered, address and port of lmtpd, if not 127.0.0.1 and any.
 sub start($class, %o) {
 	my $dir = RealServer::directory();
-	my ($port, $imap) = RealServer::free_ports(2);
-	my $self = bless { directory => $dir, dir => "$dir", socket => "$dir/s", port => $port, imap => $imap, owner => $$ }, $class;
+	my ($port, $imap, $noplain) = RealServer::free_ports(3);
+	my $self = bless { directory => $dir, dir => "$dir", socket => "$dir/s", address => $o{address} // '127.0.0.1',
+		port => $o{port} // $port, imap => $imap, noplain_port => $noplain, tls => $o{tls},
+		mechanisms => $o{mechanisms} // 'PLAIN LOGIN', owner => $$ }, $class;
 	File::Path::make_path(map { "$dir/$_" } qw(spool sieve run/proc run/lock),
 		map { "conf/$_" } qw(db db.backup1 db.backup2 socket log proc ptclient sync user quota msg backup));
 	$self->_passwords;
+	$self->_certificate if $o{tls};
 	RealServer::write_file("$dir/imapd.conf", $self->_imapd_conf($o{temporary} ? 0 : 1));
 	RealServer::write_file("$dir/cyrus.conf", $self->_cyrus_conf);
 	$self->_own;
@@ -56,8 +63,16 @@ sub _passwords($self) {
 	}
 }
 
+# The user cyrus must be able to read it.
+sub _certificate($self) {
+	my $from = Certificates->directory;
+	RealServer::run("$self->{dir}/copied", 'cp', "$from/$self->{tls}.pem", "$from/key.pem", "$from/ca.pem", $self->{dir});
+}
+
 sub _imapd_conf($self, $permanent) {
 	my $dir = $self->{dir};
+	my $tls = $self->{tls} ? "tls_server_cert: $dir/$self->{tls}.pem\ntls_server_key: $dir/key.pem\n" .
+		"tls_client_ca_file: $dir/ca.pem" : '';
 	return <<"CONF";
 configdirectory: $dir/conf
 proc_path: $dir/run/proc
@@ -67,7 +82,7 @@ partition-default: $dir/spool
 sievedir: $dir/sieve
 servername: $self->{realm}
 admins: admin
-lmtp_admins: @{[LMTP_USER]}
+lmtp_admins: @{[LMTP_USER]} client.test.example
 noplain_admins: @{[LMTP_USER]}
 unixhierarchysep: yes
 altnamespace: no
@@ -81,7 +96,9 @@ quota_warn: 0
 sasl_pwcheck_method: auxprop
 sasl_auxprop_plugin: sasldb
 sasl_sasldb_path: $dir/sasldb2
-sasl_mech_list: PLAIN LOGIN
+sasl_mech_list: $self->{mechanisms}
+noplain_allowplaintext: no
+$tls
 lmtpsocket: $dir/s
 idlesocket: $dir/conf/socket/idle
 notifysocket: $dir/conf/socket/notify
@@ -97,7 +114,8 @@ START {
 }
 SERVICES {
   imap cmd="$bin/imapd $conf -U 30" listen="127.0.0.1:$self->{imap}" prefork=0
-  lmtp cmd="$bin/lmtpd $conf" listen="127.0.0.1:$self->{port}" prefork=0
+  lmtp cmd="$bin/lmtpd $conf" listen="$self->{address}:$self->{port}" prefork=0
+  noplain cmd="$bin/lmtpd $conf" listen="127.0.0.1:$self->{noplain_port}" prefork=0
   lmtpunix cmd="$bin/lmtpd $conf" listen="$dir/s" prefork=0
 }
 CONF

@@ -7,13 +7,20 @@ use File::Temp ();
 use Loop;
 use Spool;
 use Scheduler;
+use Secrecy;
 
-# Options: program, socket or port, channel (lmtp), arguments => [more].
+# Options: program, socket or port, or target => [arguments], channel (lmtp), arguments => [more], secret => [user, password]
+# for the server: then -A and -l {dir}/log are given, and finish() complains about the password wherever it is found.
 sub new($class, %o) {
 	my $self = bless { %o, loop => Loop->new, next => 1001, channel => $o{channel} // 'lmtp' }, $class;
 	$self->{dir} = File::Temp->newdir('/tmp/zl-XXXXXX');
 	$self->{spool} = Spool->new("$self->{dir}/post");
-	my @reach = $o{socket} ? ('-F', "UNIX:$o{socket}") : ('-F', '[127.0.0.1]', '-p', $o{port});
+	my @reach = $o{target} ? @{$o{target}} : $o{socket} ? ('-F', "UNIX:$o{socket}") : ('-F', '[127.0.0.1]', '-p', $o{port});
+	if ($o{secret}) {
+		$self->{secrecy} = Secrecy->new(@{$o{secret}});
+		$self->{secrecy}->write_file("$self->{dir}/secrets", $o{socket} ? "UNIX:$o{socket}" : $o{secret_host} // '127.0.0.1');
+		push @reach, '-A', "$self->{dir}/secrets", '-l', "$self->{dir}/log";
+	}
 	$self->{scheduler} = Scheduler->new(loop => $self->{loop}, spool => $self->{spool}, channel => $self->{channel},
 		program => $o{program}, arguments => ['-c', $self->{channel}, '-h', 'client.example', @reach, @{$o{arguments} // []}]);
 	return $self;
@@ -64,7 +71,16 @@ sub stored_form($self, $name, $index = 0) {
 sub finish($self) {
 	my $scheduler = $self->{scheduler};
 	my $ending = $scheduler->finish;
-	return ($ending ne '0' ? "agent ended with $ending" : (), @{$scheduler->{problems}});
+	return ($ending ne '0' ? "agent ended with $ending" : (), @{$scheduler->{problems}}, $self->_leaks);
 }
+
+sub _leaks($self) {
+	my $secrecy = $self->{secrecy} or return;
+	return map { "the password is in $_" } $secrecy->leaks_in_lines('what it said', @{$self->{scheduler}{agent}{lines}}),
+		$secrecy->leaks_below("$self->{dir}", "$self->{dir}/secrets");
+}
+
+# The protocol log so far (with a secret, or -l {dir}/log among the arguments).
+sub log($self) { Spool::slurp("$self->{dir}/log") // '' }
 
 1;

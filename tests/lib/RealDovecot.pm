@@ -8,6 +8,7 @@ package RealDovecot;
 
 use v5.36;
 use File::Path ();
+use Certificates;
 use RealServer;
 
 use constant DOMAIN => 'store.test.example';
@@ -21,12 +22,13 @@ sub missing() {
 	return undef;
 }
 
-# Options: count (users, default 20), users => [further login names].
+# Options: count (users, default 20), users => [further login names], tls => a name of Certificates: then STARTTLS is
+# offered, and {tls_port} has TLS from the first byte.
 sub start($class, %o) {
 	my $dir = RealServer::directory();
-	my ($port) = RealServer::free_ports(1);
+	my ($port, $tls_port) = RealServer::free_ports(2);
 	my $self = bless { directory => $dir, dir => "$dir", socket => "$dir/s", port => $port, mail => "$dir/mail",
-		owner => $$ }, $class;
+		tls => $o{tls}, tls_port => $tls_port, owner => $$ }, $class;
 	mkdir "$dir/$_" or die "$dir/$_: $!\n" for qw(run state mail);
 	RealServer::write_file("$dir/file", '');
 	my ($uid, $gid) = $> == 0 ? (getpwnam 'nobody')[2, 3] : ($>, $) + 0);
@@ -84,7 +86,7 @@ mail_plugins = quota
 lda_mailbox_autocreate = yes
 recipient_delimiter = +
 lmtp_save_to_detail_mailbox = yes
-ssl = no
+@{[$self->_tls]}
 namespace inbox {
   inbox = yes
   separator = /
@@ -115,8 +117,15 @@ service lmtp {
     address = 127.0.0.1
     port = $self->{port}
   }
+  @{[$self->{tls} ? "inet_listener lmtps {\n address = 127.0.0.1\n port = $self->{tls_port}\n ssl = yes\n }" : '']}
 }
 CONF
+}
+
+sub _tls($self) {
+	return 'ssl = no' unless $self->{tls};
+	my $certificates = Certificates->directory;
+	return "ssl = yes\nssl_cert = <$certificates/$self->{tls}.pem\nssl_key = <$certificates/key.pem";
 }
 
 # The texts stored for a login name, LF line ends, in the inbox or a folder.
