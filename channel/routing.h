@@ -27,9 +27,9 @@ struct routing {
 };
 
 /*
- * Routes `count` addresses; equal results are one recipient, the "bitbucket" is none.  0, or after a line for each address in
- * question: EX_NOUSER if one does not exist (with keep_good, if none does), EX_TEMPFAIL if one could not be judged, another
- * code of <sysexits.h> if the maps or settings are refused.  With any of these there are no recipients.
+ * Routes `count` addresses; equal results are one recipient, the "bitbucket" is none.  0, or after a line for each
+ * address in question: EX_NOUSER if one does not exist (with keep_good, if none does), EX_TEMPFAIL if one could not be judged,
+ * another code of <sysexits.h> if the maps or settings are refused.  With any of these there are no recipients.
  */
 int routing_run(struct routing *routing, char *const *addresses, size_t count);
 

@@ -38,7 +38,7 @@ static const struct program program = {
 	.synopsis = "[-vV] [-f file] [-P directory] -1 | -w",
 	.purpose = "Starts the transport agents of scheduler.conf and feeds them the mail in the queue.",
 	.options = options,
-	.notes = "ZENV is the file that ZCONFIG names.  Report files on mail that failed go to postman/ of the post office.",
+	.notes = "ZENV is the file that ZCONFIG names.  Reports on mail that failed go to postman/ of the post office.",
 	.help = 'h',
 };
 
@@ -100,8 +100,8 @@ static struct schedconf *read_conf(const struct settings *set)
 	conf = schedconf_read(buf_str(&path), &why);
 	if (conf == NULL)
 		die(access(buf_str(&path), R_OK) < 0 ? EX_NOINPUT : EX_CONFIG, "%s", buf_str(&why));
-	if (set->verbose && conf->ignored != NULL)
-		complain("%s: without meaning here: %s", buf_str(&path), conf->ignored);
+	if (set->verbose && conf->ignored.len > 0)
+		complain("%s: without meaning here: %s", buf_str(&path), buf_str(&conf->ignored));
 	buf_free(&path);
 	return conf;
 }

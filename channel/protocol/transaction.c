@@ -584,10 +584,14 @@ static bool looks_shifted(const struct dialogue *d, const struct transaction *t,
 	       (t->bdat && says(reply, trust->rcpt_status, trust->final_status));
 }
 
-/* A positive reply to MAIL or RCPT that looks like a final one: one final reply too many. */
-static bool looks_final(const struct dialogue *d, const char *usual_status, const struct reply *reply)
+/*
+ * A positive reply to MAIL or RCPT that looks like a final one: one final reply too many.  Where the 354 to DATA
+ * is still to come as a proof, how a server words its replies is its own affair.
+ */
+static bool looks_final(const struct dialogue *d, const struct transaction *t, const char *usual_status,
+                        const struct reply *reply)
 {
-	return d->trust->proved_single && says(reply, d->trust->final_status, usual_status);
+	return (t->doubtful || t->bdat) && d->trust->proved_single && says(reply, d->trust->final_status, usual_status);
 }
 
 /* ---- replies, one function per expectation ---- */
@@ -596,7 +600,7 @@ static void on_mail(struct dialogue *d, struct transaction *t, const struct repl
 {
 	struct result r = result_of(d, STAGE_MAIL, reply);
 
-	if (r.outcome == OUTCOME_NONE && looks_final(d, d->trust->mail_status, reply)) {
+	if (r.outcome == OUTCOME_NONE && looks_final(d, t, d->trust->mail_status, reply)) {
 		poison(d, "a final reply too many");
 		return;
 	}
@@ -641,7 +645,7 @@ static void on_rcpt(struct dialogue *d, struct transaction *t, size_t i, const s
 		poison(d, "RCPT accepted after MAIL was refused");
 		return;
 	}
-	if (t->bdat && r.outcome == OUTCOME_NONE && looks_final(d, d->trust->rcpt_status, reply)) {
+	if (t->bdat && r.outcome == OUTCOME_NONE && looks_final(d, t, d->trust->rcpt_status, reply)) {
 		poison(d, "a final reply too many");
 		return;
 	}
@@ -673,10 +677,6 @@ static void on_data(struct dialogue *d, struct transaction *t, const struct repl
 		if (t->accepted > 0)
 			t->refused = keep(&r);
 		end_refused(d, t);
-		return;
-	}
-	if (t->refused.outcome != OUTCOME_NONE) {
-		poison(d, "DATA accepted after MAIL was refused");
 		return;
 	}
 	confirm(d, t);

@@ -42,7 +42,7 @@ bool diagnostic_append(int fd, off_t recipient, off_t header, off_t dsn, int64_t
 bool diagnostic_append_reported(int fd, off_t recipient, off_t header, off_t dsn, int64_t now, const char *notary,
                                 const char *text);
 
-/* True if a reported NOTARY has its six fields, and the first is not empty: anything less breaks a ZMailer scheduler. */
+/* True if a reported NOTARY has its six fields, the first not empty: anything less breaks a ZMailer scheduler. */
 bool notary_is_whole(const char *notary);
 
 enum report_word {

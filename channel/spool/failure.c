@@ -3,26 +3,15 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "lib/alloc.h"
+#include "lib/file.h"
 #include "lib/publish.h"
 #include "lib/text.h"
 
 bool failure_is_told(const struct control_recipient *r)
 {
 	return r->tag == TAG_FAILED && (!r->notify_given || (r->notify & NOTIFY_FAILURE));
-}
-
-static void date_add(struct buf *out, time_t when)
-{
-	char text[64];
-	struct tm t;
-
-	localtime_r(&when, &t);
-	strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S %z", &t);
-	buf_adds(out, text);
 }
 
 /* A labelled line; nothing if there is nothing to say. */
@@ -64,7 +53,7 @@ static void diagnostic_add(struct buf *out, const struct control_diagnostic *d)
 		field += n + (field[n] != '\0');
 	}
 	buf_addf(out, "%-12s", "Time:");
-	date_add(out, d->time);
+	text_add_date(out, d->time);
 	buf_addc(out, '\n');
 	details_add(out, d->text);
 }
@@ -123,7 +112,8 @@ static const struct control_diagnostic **last_diagnostics(const struct control *
 	return last;
 }
 
-static void report_add_message(struct buf *out, const struct control *c, const char *spoolid, const struct stat *message)
+static void report_add_message(struct buf *out, const struct control *c, const char *spoolid,
+                               const struct stat *message)
 {
 	size_t header = CONTROL_NONE;
 	const struct control_diagnostic **last = last_diagnostics(c);
@@ -138,7 +128,7 @@ static void report_add_message(struct buf *out, const struct control *c, const c
 	if (c->sender_count > 0)
 		line_add(out, "Sender:", c->senders[0].user, strlen(c->senders[0].user));
 	buf_addf(out, "%-12s", "Queued:");
-	date_add(out, message->st_mtime);
+	text_add_date(out, message->st_mtime);
 	buf_addc(out, '\n');
 	for (size_t i = 0; i < c->recipient_count; i++) {
 		if (!failure_is_told(&c->recipients[i]))
@@ -152,20 +142,8 @@ static void report_add_message(struct buf *out, const struct control *c, const c
 	free(last);
 }
 
-static bool write_all(int fd, const struct buf *text)
-{
-	for (size_t at = 0; at < text->len;) {
-		ssize_t n = write(fd, text->data + at, text->len - at);
-
-		if (n < 0 && errno != EINTR)
-			return false;
-		at += n > 0 ? (size_t)n : 0;
-	}
-	return true;
-}
-
-bool failure_write(const char *directory, const struct control *control, const char *spoolid, const struct stat *message,
-                   struct buf *why)
+bool failure_write(const char *directory, const struct control *control, const char *spoolid,
+                   const struct stat *message, struct buf *why)
 {
 	char *path = xasprintf("%s/%s.failed", directory, spoolid);
 	struct buf text = { 0 };
@@ -173,7 +151,7 @@ bool failure_write(const char *directory, const struct control *control, const c
 	bool begun = publish_begin(&p, path, 0640), ok;
 
 	report_add_message(&text, control, spoolid, message);
-	ok = begun && write_all(p.fd, &text) && publish_commit(&p);
+	ok = begun && file_write(p.fd, text.data, text.len) && publish_commit(&p);
 	if (!ok)
 		buf_addf(why, "cannot write %s: %s", path, strerror(errno));
 	publish_abort(&p);

@@ -17,7 +17,7 @@ bool failure_is_told(const struct control_recipient *r);
  * Writes the report on all failures of a message that are to be told as DIRECTORY/SPOOLID.failed; synced, and the
  * same file if it is done again.  `spoolid` names the message.  False with a line in `why`.
  */
-bool failure_write(const char *directory, const struct control *control, const char *spoolid, const struct stat *message,
-                   struct buf *why);
+bool failure_write(const char *directory, const struct control *control, const char *spoolid,
+                   const struct stat *message, struct buf *why);
 
 #endif

@@ -38,8 +38,8 @@ static enum tag_result free_locks(struct control *c)
 			continue;
 		result = tag_break_stale(c->fd, r->offset);
 		if (result == TAG_TAKEN)
-			complain("%s: recipient at %lld is locked by process %ld; looking again later", c->name, (long long)r->offset,
-			         (long)r->locker);
+			complain("%s: recipient at %lld is locked by process %ld; looking again later", c->name,
+			         (long long)r->offset, (long)r->locker);
 		if (result == TAG_ERROR)
 			complain("%s: cannot free the recipient at %lld: %s", c->name, (long long)r->offset, strerror(errno));
 		if (result != TAG_OK)

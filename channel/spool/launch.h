@@ -24,9 +24,9 @@ bool launch_prepare(struct launch *launch, const struct clause *clause, const ch
                     struct buf *why);
 
 /*
- * Starts it with one stream socket as descriptors 0, 1 and 2 and nothing else open, with the clause's user and group if we are
- * root, as leader of its own process group.  The working directory is ours.  Returns the process id with our end
- * of the socket, not blocking, in *fd; -1 with a line in `why`.
+ * Starts it with one stream socket as descriptors 0, 1 and 2 and nothing else open, with the clause's user and group
+ * if we are root, as leader of its own process group.  The working directory is ours.  Returns the process id
+ * with our end of the socket, not blocking, in *fd; -1 with a line in `why`.
  */
 pid_t launch_start(const struct launch *launch, const struct clause *clause, int *fd, struct buf *why);
 

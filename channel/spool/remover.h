@@ -13,10 +13,10 @@ struct remover *remover_create(void);
 void remover_destroy(struct remover **r);
 
 /*
- * Takes over both strings.  `owner` comes back from remover_removed() afterwards; until then the names must not be given
- * again, as the next message may well get the same ones.  The control file goes first: a message file without one is never looked at again, whatever
- * happens in between.  A file that is not there is none to remove; other trouble is told to the people, and
- * the next look through the spool finds the message again.
+ * Takes over both strings.  `owner` comes back from remover_removed() afterwards; until then the names must not be
+ * given again, as the next message may well get the same ones.  The control file goes first: a message file
+ * without one is never looked at again, whatever happens in between.  A file that is not there is none to
+ * remove; other trouble is told to the people, and the next look through the spool finds the message again.
  */
 void remover_take(struct remover *r, void *owner, char *control_file, char *message_file);
 

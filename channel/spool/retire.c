@@ -95,13 +95,13 @@ enum retire_result retire_message(struct message *m, const char *reports, struct
 	case LOOK_OK: break;
 	case LOOK_GONE: return RETIRE_GONE;
 	case LOOK_OTHER: return RETIRE_ANEW;
-	case LOOK_TROUBLE: return RETIRE_LATER;
+	case LOOK_TROUBLE: return RETIRE_TROUBLE;
 	}
 	answer = settled(c);
 	if (answer == RETIRE_DONE) {
 		path = control_message_path(c);
 		if (anything_to_tell(c) && !tell(c, m, reports, path)) {
-			answer = RETIRE_LATER;
+			answer = RETIRE_TROUBLE;
 			free(path);
 		} else {
 			remover_take(remover, m, xstrdup(m->name), path);
@@ -221,39 +221,39 @@ size_t retire_expired(struct message *m, struct group *g, int64_t age)
 
 /* ---- what has become of it ---- */
 
-/* True if a living process holds a lock on it. */
-static bool look_at(struct message *m, struct recipient *r, const struct control *c)
+static enum retire_found look_at(struct message *m, struct recipient *r, const struct control *c)
 {
 	const struct control_recipient *line = line_at(c, r->offset);
 
 	if (line == NULL)
-		return false;
-	switch (line->tag) {
-	case TAG_DONE:
+		return FOUND_UNTOUCHED;
+	if (line->tag == TAG_DONE)
 		queue_settle(m, r, RECIPIENT_DONE);
-		return false;
-	case TAG_FAILED:
+	else if (line->tag == TAG_FAILED)
 		queue_settle(m, r, RECIPIENT_FAILED);
-		return false;
-	case TAG_LOCKED:
-		return tag_break_stale(c->fd, r->offset) == TAG_TAKEN;
-	}
-	return false;
+	else if (line->tag == TAG_LOCKED)
+		return tag_break_stale(c->fd, r->offset) == TAG_TAKEN ? FOUND_HELD : FOUND_BEGUN;
+	return FOUND_UNTOUCHED;
 }
 
-bool retire_look_again(struct message *m, struct group *g, bool *gone)
+enum retire_found retire_look_again(struct message *m, struct group *g)
 {
-	enum look found;
+	enum retire_found worst = FOUND_UNTOUCHED;
 	struct control *c;
-	bool held = false;
 
-	found = look(m, &c);
-	*gone = found == LOOK_GONE || found == LOOK_OTHER;
-	if (found != LOOK_OK)
-		return false;
-	for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next)
-		if (m->recipients[i].state == RECIPIENT_OPEN)
-			held |= look_at(m, &m->recipients[i], c);
+	switch (look(m, &c)) {
+	case LOOK_OK: break;
+	case LOOK_GONE: return FOUND_GONE;
+	case LOOK_OTHER: return FOUND_GONE;
+	case LOOK_TROUBLE: return FOUND_HELD;
+	}
+	for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next) {
+		if (m->recipients[i].state == RECIPIENT_OPEN) {
+			enum retire_found found = look_at(m, &m->recipients[i], c);
+
+			worst = found > worst ? found : worst;
+		}
+	}
 	control_close(&c);
-	return held;
+	return worst;
 }

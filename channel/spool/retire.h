@@ -16,7 +16,8 @@
 enum retire_result {
 	RETIRE_DONE,      /* it is with the remover, which names the message when it is removed */
 	RETIRE_GONE,      /* somebody else has removed it */
-	RETIRE_LATER,     /* something hinders now; told to the people if it is not just a lock */
+	RETIRE_LATER,     /* an agent of ours has not marked it yet */
+	RETIRE_TROUBLE,   /* something cannot be read or written now; told to the people */
 	RETIRE_ANEW,      /* the control file is not what we knew: somebody in it is not settled */
 };
 
@@ -36,11 +37,17 @@ size_t retire_expired(struct message *m, struct group *g, int64_t age);
 /* Writes down a failure that an agent has reported without doing so itself.  False with a complaint. */
 bool retire_write_failure(const struct message *m, off_t recipient, const char *notary, const char *text);
 
+enum retire_found {
+	FOUND_UNTOUCHED,  /* what is open was not begun */
+	FOUND_BEGUN,      /* a process that is gone had a lock; it is freed */
+	FOUND_HELD,       /* somebody alive holds a lock */
+	FOUND_GONE,       /* the control file is gone, or it is another message's */
+};
+
 /*
  * Looks into the control file what has become of the open recipients of a group whose agent gave no
- * (full) account, and settles what is settled there.  Locks of processes that are gone are freed.  True if somebody alive
- * still holds one.
+ * (full) account, and settles what is settled there.
  */
-bool retire_look_again(struct message *m, struct group *g, bool *gone);
+enum retire_found retire_look_again(struct message *m, struct group *g);
 
 #endif

@@ -1,16 +1,13 @@
-#include "channel/spool/schedconf.h"
+#include "channel/spool/clause.h"
 
 #include <errno.h>
 #include <fnmatch.h>
-#include <grp.h>
-#include <pwd.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "lib/alloc.h"
-#include "lib/parse.h"
+#include "lib/file.h"
 #include "lib/text.h"
 
 struct reader {
@@ -24,7 +21,6 @@ struct reader {
 	size_t room;
 	size_t pending;               /* clauses before the last that take over what the next one says */
 	bool filled;                  /* the last clause says something */
-	struct buf ignored;
 };
 
 /* One token: a pattern, a key, or a key with its value. */
@@ -35,7 +31,7 @@ struct token {
 	char *value;                  /* NULL without '=' */
 };
 
-static void *own(struct schedconf *conf, void *p)
+void *schedconf_own(struct schedconf *conf, void *p)
 {
 	conf->owned.list = xgrow(conf->owned.list, conf->owned.count, &conf->owned.capacity, sizeof *conf->owned.list);
 	conf->owned.list[conf->owned.count++] = p;
@@ -145,195 +141,6 @@ static bool read_token(struct reader *r, struct token *t)
 	return true;
 }
 
-/* ---- values ---- */
-
-static bool seconds_value(struct reader *r, const struct token *t, int64_t *seconds)
-{
-	if (!parse_interval(t->value, seconds))
-		return expected(r, t->number, t->column, "an interval such as 1h30m");
-	return true;
-}
-
-static bool count_value(struct reader *r, const struct token *t, unsigned *count)
-{
-	uint64_t n;
-
-	if (!parse_number(t->value, UNLIMITED, &n))
-		return expected(r, t->number, t->column, "a number up to 10000");
-	*count = (unsigned)n;
-	return true;
-}
-
-/* A number of agents, where 0 stands for no limit. */
-static bool limit_value(struct reader *r, const struct token *t, unsigned *limit)
-{
-	if (!count_value(r, t, limit))
-		return false;
-	if (*limit == 0)
-		*limit = UNLIMITED;
-	return true;
-}
-
-static bool retries_value(struct reader *r, const struct token *t, struct clause *c)
-{
-	unsigned *list = NULL;
-	size_t count = 0, capacity = 0;
-	char *rest = t->value, *word;
-
-	while ((word = strtok_r(rest, " \t\n", &rest)) != NULL) {
-		uint64_t n;
-
-		if (!parse_number(word, 1000000, &n) || n == 0) {
-			free(list);
-			return expected(r, t->number, t->column, "retries as numbers above 0");
-		}
-		list = xgrow(list, count, &capacity, sizeof *list);
-		list[count++] = (unsigned)n;
-	}
-	if (count == 0)
-		return expected(r, t->number, t->column, "retries as numbers above 0");
-	c->retries = own(r->conf, list);
-	c->retry_count = count;
-	return true;
-}
-
-static bool user_value(struct reader *r, const struct token *t, uid_t *uid)
-{
-	const struct passwd *pw;
-	uint64_t n;
-
-	if (parse_number(t->value, UINT32_MAX - 1, &n)) {
-		*uid = (uid_t)n;
-		return true;
-	}
-	pw = getpwnam(t->value);
-	if (pw == NULL)
-		return expected(r, t->number, t->column, "a user of this system");
-	*uid = pw->pw_uid;
-	return true;
-}
-
-static bool group_value(struct reader *r, const struct token *t, gid_t *gid)
-{
-	const struct group *gr;
-	uint64_t n;
-
-	if (parse_number(t->value, UINT32_MAX - 1, &n)) {
-		*gid = (gid_t)n;
-		return true;
-	}
-	gr = getgrnam(t->value);
-	if (gr == NULL)
-		return expected(r, t->number, t->column, "a group of this system");
-	*gid = gr->gr_gid;
-	return true;
-}
-
-static bool has_word(const char *text, const char *wanted)
-{
-	size_t n = strlen(wanted);
-
-	for (const char *s = text + strspn(text, " \t\n"); *s != '\0'; s += strspn(s, " \t\n")) {
-		size_t length = strcspn(s, " \t\n");
-
-		if (length == n && memcmp(s, wanted, n) == 0)
-			return true;
-		s += length;
-	}
-	return false;
-}
-
-static bool command_value(struct reader *r, const struct token *t, struct clause *c)
-{
-	if (t->value[strspn(t->value, " \t\n")] == '\0')
-		return expected(r, t->number, t->column, "a command");
-	c->command = own(r->conf, xstrdup(t->value));
-	c->with_host = has_word(t->value, "$host");
-	return true;
-}
-
-/* ---- keys ---- */
-
-enum key {
-	KEY_COMMAND, KEY_INTERVAL, KEY_IDLEMAX, KEY_EXPIRY, KEY_EXPIRY2, KEY_RETRIES, KEY_MAXTA, KEY_MAXCHANNEL, KEY_MAXRING,
-	KEY_MAXTHR, KEY_OVERFEED, KEY_USER, KEY_GROUP, KEY_QUEUEONLY,
-	KEY_IMPLIED,              /* what it asks for is done anyway */
-	KEY_IGNORED,
-};
-
-static const struct key_name {
-	const char *name;
-	enum key key;
-	bool flag;                /* stands without a value */
-} keys[] = {
-	{ "ageorder", KEY_IMPLIED, true }, { "bychannel", KEY_IMPLIED, true }, { "command", KEY_COMMAND, false },
-	{ "deliveryform", KEY_IGNORED, false }, { "expiry", KEY_EXPIRY, false }, { "expiry2", KEY_EXPIRY2, false },
-	{ "expiryform", KEY_IGNORED, false }, { "group", KEY_GROUP, false }, { "idlemax", KEY_IDLEMAX, false },
-	{ "interval", KEY_INTERVAL, false }, { "maxchannel", KEY_MAXCHANNEL, false }, { "maxchannels", KEY_MAXCHANNEL, false },
-	{ "maxring", KEY_MAXRING, false }, { "maxrings", KEY_MAXRING, false }, { "maxta", KEY_MAXTA, false },
-	{ "maxthr", KEY_MAXTHR, false }, { "maxtransport", KEY_MAXTA, false }, { "maxtransports", KEY_MAXTA, false },
-	{ "nice", KEY_IGNORED, false }, { "overfeed", KEY_OVERFEED, false }, { "priority", KEY_IGNORED, false },
-	{ "queueonly", KEY_QUEUEONLY, true }, { "reporttimes", KEY_IGNORED, false }, { "retries", KEY_RETRIES, false },
-	{ "skew", KEY_IGNORED, false }, { "sysnice", KEY_IGNORED, false }, { "syspriority", KEY_IGNORED, false },
-	{ "user", KEY_USER, false }, { "wakeuprestartonly", KEY_IGNORED, true },
-};
-
-static const struct key_name *find_key(const char *name)
-{
-	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-		if (ascii_equal(keys[i].name, name))
-			return &keys[i];
-	return NULL;
-}
-
-static bool is_listed(const char *list, const char *name)
-{
-	size_t n = strlen(name);
-
-	for (const char *s = list; *s != '\0'; s += strcspn(s, " "), s += *s == ' ')
-		if (strncmp(s, name, n) == 0 && (s[n] == ',' || s[n] == '\0'))
-			return true;
-	return false;
-}
-
-static void note_ignored(struct reader *r, const char *name)
-{
-	if (is_listed(buf_str(&r->ignored), name))
-		return;
-	if (r->ignored.len > 0)
-		buf_adds(&r->ignored, ", ");
-	buf_adds(&r->ignored, name);
-}
-
-static bool set(struct reader *r, const struct token *t, struct clause *c)
-{
-	const struct key_name *k = find_key(t->key);
-
-	if (k == NULL)
-		return expected(r, t->number, t->column, "a key that a scheduler knows");
-	if (t->value == NULL && !k->flag)
-		return expected(r, t->number, t->column, "a key with = and a value");
-	switch (k->key) {
-	case KEY_COMMAND: return command_value(r, t, c);
-	case KEY_INTERVAL: return seconds_value(r, t, &c->interval);
-	case KEY_IDLEMAX: return seconds_value(r, t, &c->idle_max);
-	case KEY_EXPIRY: return seconds_value(r, t, &c->expiry);
-	case KEY_EXPIRY2: return seconds_value(r, t, &c->expiry2);
-	case KEY_RETRIES: return retries_value(r, t, c);
-	case KEY_MAXTA: return limit_value(r, t, &c->max_agents);
-	case KEY_MAXCHANNEL: return limit_value(r, t, &c->max_channel);
-	case KEY_MAXRING: return limit_value(r, t, &c->max_ring);
-	case KEY_MAXTHR: return limit_value(r, t, &c->max_thread);
-	case KEY_OVERFEED: return count_value(r, t, &c->overfeed);
-	case KEY_USER: return user_value(r, t, &c->uid);
-	case KEY_GROUP: return group_value(r, t, &c->gid);
-	case KEY_QUEUEONLY: c->queue_only = true; return true;
-	case KEY_IMPLIED: return true;
-	case KEY_IGNORED: note_ignored(r, k->name); return true;
-	}
-	return true;
-}
-
 /* ---- clauses ---- */
 
 static char *own_lower(struct schedconf *conf, const char *s, size_t n)
@@ -341,7 +148,7 @@ static char *own_lower(struct schedconf *conf, const char *s, size_t n)
 	char *copy = xstrndup(s, n);
 
 	ascii_lower_string(copy);
-	return own(conf, copy);
+	return schedconf_own(conf, copy);
 }
 
 static bool is_default(const struct clause *c)
@@ -394,9 +201,11 @@ static void open_clause(struct reader *r, const struct token *t)
 
 static bool take_token(struct reader *r, const struct token *t)
 {
+	const char *wrong;
+
 	/* settings of ZMailer's scheduler itself: sockets of its own queue protocol and the like */
 	if (strncasecmp(t->key, "PARAM", 5) == 0) {
-		note_ignored(r, t->key);
+		clause_ignore(r->conf, t->key);
 		return true;
 	}
 	if (t->selects) {
@@ -408,7 +217,8 @@ static bool take_token(struct reader *r, const struct token *t)
 	if (r->conf->count == 0)
 		return expected(r, t->number, t->column, "a pattern in the first column");
 	r->filled = true;
-	return set(r, t, &r->conf->clauses[r->conf->count - 1]);
+	wrong = clause_set(r->conf, &r->conf->clauses[r->conf->count - 1], t->key, t->value);
+	return wrong == NULL || expected(r, t->number, t->column, wrong);
 }
 
 static bool read_clauses(struct reader *r)
@@ -442,36 +252,23 @@ struct schedconf *schedconf_parse(const char *path, const char *text, size_t len
 
 	if (!read_clauses(&r))
 		schedconf_free(&conf);
-	else
-		conf->ignored = r.ignored.len > 0 ? xstrdup(r.ignored.data) : NULL;
 	for (size_t i = 0; conf != NULL && i < conf->count; i++)
 		if (conf->clauses[i].idle_max < 0)
 			conf->clauses[i].idle_max = 3 * conf->clauses[i].interval;
-	buf_free(&r.ignored);
 	return conf;
 }
 
 struct schedconf *schedconf_read(const char *path, struct buf *why)
 {
-	FILE *f = fopen(path, "re");
 	struct schedconf *conf = NULL;
 	struct buf text = { 0 };
-	size_t n = 0;
 
-	if (f != NULL) {
-		do {
-			n = fread(buf_reserve(&text, 8192), 1, 8192, f);
-			text.len += n;
-		} while (n > 0);
-	}
-	if (f == NULL || ferror(f)) {
+	if (file_read_path(path, &text)) {
+		conf = schedconf_parse(path, text.data, text.len, why);
+	} else {
 		text_add_clean_string(why, path, 500);
 		buf_addf(why, ": %s", strerror(errno));
-	} else {
-		conf = schedconf_parse(path, text.data, text.len, why);
 	}
-	if (f != NULL)
-		fclose(f);
 	buf_free(&text);
 	return conf;
 }
@@ -486,7 +283,7 @@ void schedconf_free(struct schedconf **conf)
 		free(c->owned.list[i]);
 	free(c->owned.list);
 	free(c->clauses);
-	free(c->ignored);
+	buf_free(&c->ignored);
 	free(c);
 	*conf = NULL;
 }

@@ -38,7 +38,7 @@ struct clause {
 struct schedconf {
 	struct clause *clauses;
 	size_t count;
-	char *ignored;            /* keys of the file that mean nothing here, "a, b"; NULL if there are none */
+	struct buf ignored;       /* keys of the file that mean nothing here, "a, b" */
 	struct {                  /* strings and lists that clauses share */
 		void **list;
 		size_t count, capacity;

@@ -12,6 +12,7 @@
 #include "lib/log.h"
 
 #define SILENT_PAUSE (10 * 1000)           /* from closing its socket to its end; then it is helped */
+#define LEAVING_PAUSE (30 * 1000)          /* from its last job to its end, if it was told to go; then it is told again */
 #define ANEW_PAUSE (5 * 60 * 1000)         /* for a message whose agent reports what is not so */
 #define FIRST_RETIRE_PAUSE 100
 #define LONGEST_RETIRE_PAUSE (60 * 1000)
@@ -83,8 +84,18 @@ static void take_in(struct scheduler *s)
 	s->attention = true;
 }
 
+/* What is removed is known no more, so that the next message may have its name. */
+static void forget_removed(struct scheduler *s)
+{
+	struct message *m;
+
+	while ((m = remover_removed(s->remover)) != NULL)
+		queue_remove(&s->queue, m);
+}
+
 void scheduler_scan(struct scheduler *s)
 {
+	forget_removed(s);
 	/* before the new ones come: each gets its chance */
 	verdict_expire_untried(s);
 	intake_scan(&s->intake);
@@ -94,6 +105,7 @@ void scheduler_scan(struct scheduler *s)
 
 void scheduler_arrived(struct scheduler *s, const char *name)
 {
+	forget_removed(s);
 	intake_file(&s->intake, name);
 	take_in(s);
 }
@@ -263,6 +275,12 @@ static void park_hungry(struct scheduler *s)
 	}
 }
 
+/* It was told to go, and has nothing to do. */
+static bool is_overdue(const struct worker *w, int64_t now)
+{
+	return w->state == WORKER_LEAVING && w->fed.count == 0 && now - w->since >= LEAVING_PAUSE;
+}
+
 static void look_after_agents(struct scheduler *s)
 {
 	int64_t now = clock_ms();
@@ -272,13 +290,18 @@ static void look_after_agents(struct scheduler *s)
 			worker_dismiss(w);
 		if (w->state == WORKER_SILENT && now - w->since >= SILENT_PAUSE)
 			kill(w->pid, SIGKILL);
+		if (is_overdue(w, now)) {
+			complain("agent %ld (%s) does not go", (long)w->pid, w->channel);
+			kill(w->pid, SIGTERM);
+			w->since = now;
+		}
 		worker_flush(w);
 	}
 }
 
 /* ---- mail that goes ---- */
 
-/* False if it is to be tried again later. */
+/* False if it is to be tried again later; with `once` there is not much of a later. */
 static bool retire(struct scheduler *s, struct message *m)
 {
 	switch (retire_message(m, s->reports, s->remover)) {
@@ -297,14 +320,14 @@ static bool retire(struct scheduler *s, struct message *m)
 		s->trouble = true;
 		return true;
 	}
+	case RETIRE_TROUBLE:
+		s->trouble = true;
+		return s->once;
 	case RETIRE_LATER:
 		break;
 	}
-	if (s->once && m->retire_tries >= LAST_RETIRE_TRY) {
-		s->trouble = true;
-		return true;
-	}
-	return false;
+	s->trouble |= s->once && m->retire_tries >= LAST_RETIRE_TRY;
+	return s->once && m->retire_tries >= LAST_RETIRE_TRY;
 }
 
 static int64_t retire_pause(const struct message *m)
@@ -331,14 +354,6 @@ static void retire_all(struct scheduler *s)
 			scheduler_retire(s, m);
 		}
 	}
-}
-
-static void forget_removed(struct scheduler *s)
-{
-	struct message *m;
-
-	while ((m = remover_removed(s->remover)) != NULL)
-		queue_remove(&s->queue, m);
 }
 
 /* ---- in and out ---- */
@@ -396,7 +411,7 @@ bool scheduler_buried(struct scheduler *s, pid_t pid, int status)
 	/* one that ends without having done anything would only do so again */
 	if (t != NULL && !w->useful && !s->stopping)
 		verdict_block(s, t, "", "the transport agent ended before it did anything");
-	verdict_unreported(s, w, "the transport agent ended");
+	verdict_ended(s, w);
 	*at = w->next;
 	s->worker_count--;
 	worker_free(&w);
@@ -419,6 +434,8 @@ int64_t scheduler_deadline(const struct scheduler *s)
 			deadline = sooner(deadline, w->since + w->clause->idle_max * 1000);
 		if (w->state == WORKER_SILENT)
 			deadline = sooner(deadline, w->since + SILENT_PAUSE);
+		if (w->state == WORKER_LEAVING && w->fed.count == 0)
+			deadline = sooner(deadline, w->since + LEAVING_PAUSE);
 	}
 	for (const struct message *m = s->retiring; m != NULL; m = m->next_retiring)
 		deadline = sooner(deadline, m->retire_at);

@@ -77,7 +77,7 @@ static int64_t age_of(const struct message *m)
 	return (int64_t)(time(NULL) - m->arrived.tv_sec);
 }
 
-/* Fails what is open in a group that is with nobody, if it waited longer than `limit` seconds.  True if that closed it. */
+/* Fails what is open in a group that is with nobody if it waited more than `limit` seconds.  True if that closed it. */
 static bool expire(struct scheduler *s, struct group *g, int64_t limit)
 {
 	struct message *m = g->message;
@@ -116,8 +116,8 @@ static void forget_vanished(struct scheduler *s, struct message *m)
 }
 
 /*
- * A group came back from its agent.  What is open in it sleeps for `pause` milliseconds, or, if that is negative, until its next
- * retry.
+ * A group came back from its agent.  What is open in it sleeps for `pause` milliseconds; if that is negative, until its
+ * next retry; if it is 0, not at all.
  */
 static void round_over(struct scheduler *s, struct group *g, int64_t pause)
 {
@@ -144,7 +144,10 @@ static void round_over(struct scheduler *s, struct group *g, int64_t pause)
 		else
 			pause = next_pause(c, &g->retry);
 	}
-	queue_sleep(&s->queue, g, now + pause);
+	if (pause == 0)
+		queue_ready(&s->queue, g);
+	else
+		queue_sleep(&s->queue, g, now + pause);
 }
 
 void verdict_block(struct scheduler *s, struct thread *t, const char *notary, const char *text)
@@ -231,23 +234,31 @@ static void report(struct scheduler *s, struct worker *w, const struct agent_ans
 	round_over(s, g, -1);
 }
 
-/* Asks the control file about a fed group, and takes it back.  How long it shall sleep if something is open. */
-static void ask_file(struct scheduler *s, struct worker *w, struct group *g, int64_t pause, const char *reason)
+/*
+ * Asks the control file about a fed group, and takes it back.  What is open sleeps for `pause`; what was not
+ * even begun for `untouched_pause` (see round_over()).
+ */
+static void ask_file(struct scheduler *s, struct worker *w, struct group *g, int64_t pause, int64_t untouched_pause,
+                     const char *reason)
 {
 	struct message *m = g->message;
-	bool gone, held = retire_look_again(m, g, &gone);
+	enum retire_found found = retire_look_again(m, g);
 
-	m->vanished |= gone;
-	if (!gone && g->open > 0) {
+	m->vanished |= found == FOUND_GONE;
+	if (found == FOUND_UNTOUCHED)
+		pause = untouched_pause;
+	else if (found == FOUND_HELD)
+		pause = HELD_PAUSE;
+	if (found != FOUND_GONE && pause != 0) {
 		say_all(s, g, RECIPIENT_OPEN, "deferred", reason);
-		if (g->text == NULL)
+		if (g->open > 0 && g->text == NULL)
 			group_deferred(g, "", reason);
 	}
 	for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next)
 		m->recipients[i].awaited = false;
 	g->awaited = 0;
 	queue_take_back(g, &w->fed);
-	round_over(s, g, held ? HELD_PAUSE : pause);
+	round_over(s, g, pause);
 }
 
 static void resync(struct scheduler *s, struct worker *w, const char *name)
@@ -262,11 +273,11 @@ static void resync(struct scheduler *s, struct worker *w, const char *name)
 	pause = m->resyncs > MAX_RESYNCS ? DISAGREEMENT_PAUSE : m->resyncs * 1000;
 	if (m->resyncs == MAX_RESYNCS + 1)
 		complain("%s: agents find nothing to do in it, again and again", m->name);
-	/* an agent works on one channel, so it has one group of the message at the most for this host, but maybe several in all */
+	/* an agent has one destination at a time, and so one group of a message */
 	for (struct group *g = w->fed.first, *after; g != NULL; g = after) {
 		after = g->after;
 		if (g->message == m) {
-			ask_file(s, w, g, pause, "the transport agent finds nothing to do");
+			ask_file(s, w, g, pause, pause, "the transport agent finds nothing to do");
 			return;
 		}
 	}
@@ -280,7 +291,7 @@ void verdict_line(struct scheduler *s, struct worker *w, char *line)
 	case ANSWER_HUNGRY:
 		if (!worker_hungry(w) || w->outstanding > 0)
 			return;
-		verdict_unreported(s, w, "the transport agent gave no report");
+		verdict_unreported(s, w);
 		s->attention = true;
 		break;
 	case ANSWER_RESYNC:
@@ -300,10 +311,16 @@ void verdict_line(struct scheduler *s, struct worker *w, char *line)
 	}
 }
 
-void verdict_unreported(struct scheduler *s, struct worker *w, const char *reason)
+void verdict_unreported(struct scheduler *s, struct worker *w)
 {
 	while (w->fed.first != NULL)
-		ask_file(s, w, w->fed.first, -1, reason);
+		ask_file(s, w, w->fed.first, -1, -1, "the transport agent gave no report");
+}
+
+void verdict_ended(struct scheduler *s, struct worker *w)
+{
+	while (w->fed.first != NULL)
+		ask_file(s, w, w->fed.first, -1, 0, "the transport agent ended");
 }
 
 void verdict_expire_untried(struct scheduler *s)

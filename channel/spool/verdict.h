@@ -16,7 +16,10 @@ void verdict_line(struct scheduler *s, struct worker *w, char *line);
  * The agent has no more to say about what it was fed, although it has not reported everything: the control
  * files are asked instead, and what is open there is tried again later.
  */
-void verdict_unreported(struct scheduler *s, struct worker *w, const char *reason);
+void verdict_unreported(struct scheduler *s, struct worker *w);
+
+/* The same for an agent that has ended; what it had not begun is for another one at once. */
+void verdict_ended(struct scheduler *s, struct worker *w);
 
 /* The destination cannot be served now: it is left alone for its next retry interval. */
 void verdict_block(struct scheduler *s, struct thread *t, const char *notary, const char *text);

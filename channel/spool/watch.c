@@ -62,7 +62,8 @@ int watch_open(void)
 	return fd;
 }
 
-static bool event(int fd, const struct inotify_event *e, void (*arrived)(void *context, const char *name), void *context)
+static bool event(int fd, const struct inotify_event *e, void (*arrived)(void *context, const char *name),
+                  void *context)
 {
 	char name[NAME_MAX + 8];
 

@@ -115,6 +115,8 @@ bool worker_hungry(struct worker *w)
 	}
 	if (--w->outstanding == 0 && w->state == WORKER_BUSY)
 		enter(w, w->idling ? WORKER_IDLE : WORKER_HUNGRY);
+	else if (w->state == WORKER_LEAVING)
+		enter(w, WORKER_LEAVING);
 	return true;
 }
 

@@ -439,6 +439,7 @@ static int open_db(const struct live *live, struct buf *why)
 static int open_all(const struct live *live, struct buf *why)
 {
 	struct environment *e = live->state;
+	struct buf ignored = { 0 };
 	int status = env_config_read(&e->config, live->config, why);
 
 	if (status != EX_OK)
@@ -450,6 +451,9 @@ static int open_all(const struct live *live, struct buf *why)
 	e->env = env_open(&e->config, why);
 	if (e->env == NULL)
 		return EX_TEMPFAIL;
+	/* what dead processes have left in the lock table adds up */
+	locks_look(env_handle(e->env), e->config.home, true, &ignored);
+	buf_free(&ignored);
 	status = open_db(live, why);
 	return status == EX_OK ? open_journal(live, why) : status;
 }

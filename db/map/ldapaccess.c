@@ -367,10 +367,10 @@ static int check_all(struct draft *d)
 		status = check_password(d);
 	if (status == EX_OK)
 		status = check_sasl(d);
-	if (status == EX_OK)
-		status = check_tls(d);
 	for (size_t i = 0; status == EX_OK && d->access->uris[i] != NULL; i++)
 		status = check_uri(d, d->access->uris[i]);
+	if (status == EX_OK)
+		status = check_tls(d);
 	if (status == EX_OK && (d->access->timeout == 0 || d->access->network_timeout == 0))
 		status = wrong(d, "timeout and network_timeout must not be 0");
 	return status;

@@ -259,6 +259,20 @@ static int put_all(MDB_env *env, const struct map_load *load)
 	return code;
 }
 
+/* LMDB says EIO when only a part of a page could be written; what stood in the way shows when more is written. */
+static int why_not_written(const char *path, int code)
+{
+	static const char page[65536];
+	int fd = code == EIO ? open(path, O_WRONLY | O_APPEND | O_CLOEXEC) : -1;
+
+	if (fd < 0)
+		return code;
+	if (write(fd, page, sizeof page) < 0)
+		code = errno;
+	close(fd);
+	return code;
+}
+
 static int load_lmdb(const char *path, const struct map_load *load, struct buf *why)
 {
 	MDB_env *env;
@@ -273,7 +287,7 @@ static int load_lmdb(const char *path, const struct map_load *load, struct buf *
 		mdb_env_close(env);
 	}
 	if (code != 0)
-		buf_adds(why, mdb_strerror(code));
+		buf_adds(why, mdb_strerror(why_not_written(path, code)));
 	return code == 0 ? EX_OK : EX_IOERR;
 }
 

@@ -91,8 +91,7 @@ static void visit_sender(const struct visit *v)
 	switch (visit_lookup(v, ROUTE_USERDB, &q)) {
 	case MAP_FOUND:
 		if (!address_parse(pool, buf_str(&hit->value), hit->value.len, ADDRESS_PLAIN, &proper, &why)) {
-			walk_hold(v, pool_format(pool, "%s: the proper name of %s: %s", hit->from->map->provenance.source, v->base, why),
-			          visit_text(v, v->whole));
+			visit_hold_value(v, hit->from->map->provenance.source, buf_str(&hit->value), why);
 			return;
 		}
 		name = address_text(pool, proper.local, NULL, proper.domain);

@@ -56,7 +56,8 @@ struct router {
 	unsigned max_addresses;    /* addresses looked at for one question */
 	int64_t now;               /* seconds since 1970 for delay!; -1: the time of day */
 
-	struct pool pool;          /* the results of the last question and what it took to find them */
+	struct pool pool;          /* working memory of a question */
+	struct pool kept;          /* the results of the last one */
 	struct hit hit;
 };
 

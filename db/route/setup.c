@@ -49,7 +49,7 @@ static bool set_limit(unsigned *setting, const char *value, unsigned most, struc
 	return true;
 }
 
-/* "routes smtp", "routes", "smtp": words between blanks, commas or quotes, so that the line of router.cf can be taken. */
+/* Words between blanks, commas or quotes, so that the line of router.cf can be taken as it is. */
 static bool set_protocols(struct router *r, const char *value, struct buf *why)
 {
 	bool routes = false, smtp = false;
@@ -98,8 +98,8 @@ static bool set_named(struct router *r, const char *name, const char *value, str
 		buf_adds(why, "list files are not read here; write nofqlists=1");
 		return false;
 	}
-	buf_adds(why, "unknown setting; expected hostname, mydomain, localdoesdomain, ROUTEUSER_IN_ABNORMAL_UNIX, protocols, "
-	              "nofqlists, max_depth or max_addresses");
+	buf_adds(why, "unknown setting; expected hostname, mydomain, localdoesdomain, ROUTEUSER_IN_ABNORMAL_UNIX, "
+	              "protocols, nofqlists, max_depth or max_addresses");
 	return false;
 }
 

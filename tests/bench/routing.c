@@ -2,8 +2,8 @@
  * routing DBASES COUNT [bare FILE ...]
  *
  * Routes COUNT addresses through the maps of DBASES and prints "SECONDS LOOKUPS"; with bare it gets as many keys of the
- * same kind straight from these Berkeley DB files and prints "SECONDS GETS".  Addresses come in no order of the maps: half are
- * users with a tail in fqdnroutes, half aliases to them.
+ * same kind straight from these Berkeley DB files and prints "SECONDS GETS".  Addresses come in no order of the
+ * maps: half are users with a tail in fqdnroutes, half aliases to them.
  */
 #include <db.h>
 #include <stdint.h>
@@ -124,8 +124,8 @@ static void get_many(const char *aliases, const char *routes, unsigned count)
 		char text[80];
 		DBT key = { .data = text }, value = { 0 };
 
-		key.size = (u_int32_t)snprintf(text, sizeof text, "%s%u%s@bench.test", i % 2 ? "user" : "alias", next_number(&state),
-		                               i % 4 < 2 ? "" : "+box") + 1;
+		key.size = (u_int32_t)snprintf(text, sizeof text, "%s%u%s@bench.test", i % 2 ? "user" : "alias",
+		                               next_number(&state), i % 4 < 2 ? "" : "+box") + 1;
 		there += maps[i % 2]->get(maps[i % 2], NULL, &key, &value, 0) == 0;
 	}
 	printf("%.4f %u\n", seconds() - start, count);

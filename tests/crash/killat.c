@@ -75,12 +75,15 @@ static pid_t start(char **command)
 
 static void kill_all(void)
 {
+	pid_t pid;
 	int status;
 
 	for (size_t i = 0; i < count; i++)
 		kill(tracees[i].pid, SIGKILL);
-	while (waitpid(-1, &status, __WALL) > 0 || errno == EINTR)
-		;
+	/* one that was just made may not have shown itself yet */
+	while ((pid = waitpid(-1, &status, __WALL)) > 0 || errno == EINTR)
+		if (pid > 0 && WIFSTOPPED(status))
+			kill(pid, SIGKILL);
 }
 
 /*

@@ -2,7 +2,8 @@
 # The scripts of router-scripts in a real router of ZMailer 3: ZMAILER=/prefix make check, where /prefix/bin/router and
 # /prefix/share/cf are those of an installation.  Maps and the scripts that name them are made by newdb.
 #
-# Each example is asked twice: with ZMailer's own scripts, which must give what routing.examples says of ZMailer, and with ours.
+# Each example is asked twice: with ZMailer's own scripts, which must give what routing.examples says of ZMailer,
+# and with ours.
 
 use v5.36;
 use FindBin;
@@ -60,7 +61,7 @@ sub router_cf($dir, $modes, $ours) {
 	$cf =~ s/^protocols=.*/$line{protocols}/m;
 	$cf =~ s/^localdoesdomain=.*/$modes->{'no-domain'} ? $line{localdoesdomain} : 'localdoesdomain=1'/me;
 	$cf =~ s/^(require siteinfo)/$line{nofqlists}\n$1/m;
-	$cf =~ s/^PATH=.*/$line{PATH} =~ s{\@datadir\@\/router-scripts}{$source\/router-scripts}r/me if $ours;
+	$cf =~ s/^PATH=.*/$line{PATH}/m if $ours;
 	return "$cf\n$tail" . "t_attributes=(privilege 65534 type " . ($modes->{sender} ? 'sender' : 'recipient') . ")\n";
 }
 
@@ -72,12 +73,16 @@ sub route_all($name, $ours, @examples) {
 
 	mkdir $_ or die "$_: $!" for $dir, "$dir/var", "$dir/var/db", "$dir/var/lists", "$dir/po", map { "$dir/po/$_" }
 		qw(router public);
-	Routing::write_file("$dir/zmailer.conf", "MAILBIN=$zmailer/bin\n", "MAILSHARE=$zmailer/share\n", "MAILVAR=$dir/var\n",
-		"POSTOFFICE=$dir/po\n", "DBTYPE=btree\n", "DBEXT=.db\n", "DBEXTtest=.db\n", "NOBODY=nobody\n",
+	Routing::write_file("$dir/zmailer.conf", "MAILBIN=$zmailer/bin\n", "MAILSHARE=$zmailer/share\n",
+		"MAILVAR=$dir/var\n", "POSTOFFICE=$dir/po\n", "DBTYPE=btree\n", "DBEXT=.db\n", "DBEXTtest=.db\n", "NOBODY=nobody\n",
 		'ROUTEUSER_IN_ABNORMAL_UNIX=', $modes->{'any-user'} ? 1 : '', "\n");
 	Routing::write_file("$dir/var/mail.conf", "hostname=mx.local.test\n", "orgdomain=local.test\n",
 		"mydomain=local.test\n");
 	Routing::write_file("$dir/router.cf", router_cf($dir, $modes, $ours));
+	if ($ours) {
+		mkdir "$dir/var/cf" or die "$dir/var/cf: $!";
+		Routing::write_file("$dir/var/cf/$_", slurp("$source/router-scripts/cf/$_")) for qw(fqdnalias.cf p-routes.cf);
+	}
 	Routing->write_maps($set, "$dir/var/db");
 	local $ENV{ZCONFIG} = "$dir/zmailer.conf";
 	system("$newdb -nks -f $dir/var/db/dbases.conf >$dir/newdb 2>&1") == 0 or diag slurp("$dir/newdb");

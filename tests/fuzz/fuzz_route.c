@@ -125,8 +125,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		add_map(r, (enum route_relation)i, flags);
 	q = (struct route_query){
 		.address = (const char *)data + 2 + value_length, .length = size - 2 - value_length,
-		.type = flags & FLAG_SENDER ? ROUTE_SENDER : ROUTE_RECIPIENT, .error_message = (flags & FLAG_ERROR_MESSAGE) != 0,
-		.explain = flags & FLAG_EXPLAIN ? &explain : NULL,
+		.type = flags & FLAG_SENDER ? ROUTE_SENDER : ROUTE_RECIPIENT,
+		.error_message = (flags & FLAG_ERROR_MESSAGE) != 0, .explain = flags & FLAG_EXPLAIN ? &explain : NULL,
 	};
 	for (int i = 0; i < 2; i++) {
 		answer = route(r, &q, &results, &count);

@@ -7,8 +7,8 @@ use FindBin;
 
 my @alias_syntax = qw(aliases fqdnaliases fqdnroutes);
 
-# Reads the examples.  Returns { sets => { name => { name, maps => [{ relation, plain, options, lines }] } }, examples => [{
-# number, set, modes => { word => 1 }, address, both | zmailer + ours + because, scripts }] }.
+# Reads the examples.  Returns { sets => { name => { name, maps => [{ relation, plain, options, lines }] } },
+# examples => [{ number, set, modes => { word => 1 }, address, both | zmailer + ours + because, scripts }] }.
 sub read($class, $path = "$FindBin::Bin/../db/routing.examples") {
 	my (%sets, @examples, $set, $map, $example);
 

@@ -3,6 +3,7 @@
 # Found, not found and could-not-tell must come out right, each within its deadline.
 use v5.36;
 use lib "$ENV{SRC_DIR}/tests/lib";
+use POSIX ();
 use Test::More;
 use Time::HiRes ();
 use RealSlapd;
@@ -40,6 +41,13 @@ sub config(%o) {
 	return $path;
 }
 
+# libldap asks for this host's name when it is first used, and where no hosts file has it that can take its time
+my $own_name = do {
+	my $start = Time::HiRes::time();
+	my @unused = gethostbyname((POSIX::uname())[1]);
+	Time::HiRes::time() - $start;
+};
+
 sub map_with(%o) { Ask->new('ldap', config(%o)) }
 
 sub is_found($map, $key, $value, $name = "$key is found") { is $map->find($key), "found $value", $name }
@@ -54,7 +62,7 @@ sub is_unknown($map, $key, $reason, $name, $seconds = 3) {
 # The same for a question that was asked before.
 sub heard_unknown($map, $reason, $name, $seconds = 3) {
 	like $map->answer, qr/^could-not-tell .*$reason/, $name;
-	cmp_ok $map->{took}, '<', $seconds * $slow, "... within $seconds s";
+	cmp_ok $map->{took}, '<', $seconds * $slow + $own_name, "... within $seconds s";
 }
 
 sub spoil($path, $mode) { chmod $mode, $path or die; return $path }

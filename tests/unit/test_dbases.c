@@ -99,6 +99,8 @@ static void what_zmailer_would_misread_is_an_error(void **state)
 		{ "aliases incore - - /a -lm",
 		  "1:9: type \"incore\" is not supported; expected btree, bhash, lmdb, unordered, ordered, ldap or NONE\n" },
 		{ "aliases bind - - - -lm", "1:9: type bind needs a subtype: bind,NAME\n" },
+		{ "aliases bind,$(id) - - - -lm",
+		  "1:9: expected letters, digits, '_', '.' and '-' in a subtype, not \"$(id)\"\n" },
 		{ "aliases btree root:0:755 -la /a -lm",
 		  "1:15: expected an octal mode within 664 behind user:group:, not \"root:0:755\"\n" },
 		{ "aliases btree root -la /a -lm",

@@ -70,6 +70,7 @@ static void what_zmailer_would_pass_over_stops_us(void **state)
 		{ " envhome /d\n", "f:1: expected a setting in column 1, ZMailer would skip this line (\" envhome /d\")" },
 		{ "envhome /d \n", "f:1: blanks at the end of the line would be part of the value (\"envhome /d \")" },
 		{ "envhome /d\r\n", "f:1: blanks at the end of the line would be part of the value (\"envhome /d \")" },
+		{ "envhome /d\re\n", "f:1: control bytes in the line (\"envhome /d e\")" },
 		{ "envhome\n", "f:1: expected a value after the name (\"envhome\")" },
 		{ "envhome = \n", "f:1: blanks at the end of the line would be part of the value (\"envhome = \")" },
 		{ "envhome d\n", "f:1: expected an absolute path (\"d\")" },

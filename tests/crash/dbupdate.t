@@ -1,0 +1,233 @@
+#!/usr/bin/perl
+# Programs that change or read a live map are killed: at every system call, and at random moments under load.
+#
+# No change that was acknowledged is lost; in generations and LMDB nobody ever sees half of a batch or waits for
+# more than a second; the next program always ends within its time, and in an environment says what to run
+# if it could not tell; recovery brings everything back within 10 seconds.
+#
+# With ZLMTP_SOAK=1: every system call, and 500 kills in each way (or as many as it says, if that is more).
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use File::Temp ();
+use LiveMap;
+use Test::More;
+use Time::HiRes qw(time sleep);
+
+my $build = $ENV{BUILD_DIR} //= "$FindBin::Bin/../..";
+my $soak = $ENV{ZLMTP_SOAK} ? ($ENV{ZLMTP_SOAK} > 500 ? $ENV{ZLMTP_SOAK} : 500) : 0;
+my @ways = split ' ', $ENV{ZLMTP_WAYS} // 'generations lmdb environment';
+my $dir = File::Temp->newdir('/tmp/zlmtp-live-XXXXXX');
+my $have_lmdb = slurp("$build/config.h") =~ /HAVE_LMDB 1/;
+
+delete $ENV{ZCONFIG};
+# leaks are looked for by ptrace, which is taken
+$ENV{ASAN_OPTIONS} = 'detect_leaks=0';
+srand($ENV{ZLMTP_SEED} // time);
+
+sub slurp($path) {
+	open my $f, '<', $path or return '';
+	local $/;
+	return scalar <$f> // '';
+}
+
+# What is left of processes that a test started must not outlive it.
+my %started;
+END {
+	my $status = $?;
+	kill KILL => keys %started if %started;
+	$? = $status;
+}
+
+# ---- at every system call ----
+
+sub at_every_call($way) {
+	my $m = LiveMap->new("$dir/calls-$way", $way, 200);
+	my @set = $m->command($m->{base});
+	my $killat = "$build/tests/crash/killat";
+	my ($status, $said) = $m->run($killat, 0, @set, 'set', 'warm', 'up');
+	my ($calls) = $said =~ /killat: (\d+) calls/;
+	return fail("$way: processes cannot be followed: $said") if !defined $calls;
+	$m->{content}{warm} = 'up';
+
+	my $step = $soak ? 1 : int($calls / 20) + 1;
+	my (@bad, %seen);
+	my ($longest_next, $longest_heal) = (0, 0);
+	for (my $n = $soak ? 1 : 1 + int rand $step; $n <= $calls; $n += $step) {
+		# one batch of three changes
+		my $open = { changes => [["pair1-a", $n], ["pair1-b", $n], ["new", $n]] };
+		$m->put("$m->{dir}/changes", join '', map { "+$_->[0]\t$_->[1]\n" } @{$open->{changes}});
+		($status, $said) = $m->run($killat, $n, @set, 'apply', "$m->{dir}/changes");
+		my $acked = $said =~ /^ok 3$/m;
+		push @bad, "call $n: exit $status: $said" if $status != 137 && $status != 0;
+
+		my ($next, $words, $took) = $m->dbupdate('set', 'next', $n);
+		$longest_next = $took if $took > $longest_next;
+		push @bad, "call $n: next program: exit $next: $words" if $next != 0 && $next != 75;
+		push @bad, "call $n: 75 without advice: $words" if $next == 75 && $words !~ /recover|check/;
+		push @bad, "call $n: a map out of environments gave $next: $words" if $next && !$m->{config};
+		if ($next) {
+			my ($healed, $how, $time) = $m->dbupdate('--force', 'recover');
+			$longest_heal = $time if $time > $longest_heal;
+			push @bad, "call $n: recover: exit $healed: $how" if $healed;
+			$seen{recovered}++;
+		}
+		my ($there, $why) = $m->dump;
+		push @bad, "call $n: dump: $why" and next if !$there;
+		$m->{content}{next} = $n if !$next;
+		delete $m->{content}{next}, delete $there->{next} if $next;
+		my $changed = ($there->{new} // '') eq $n;
+		my $defect = $acked ? $m->compare($there) : $m->compare($there, $open);
+		if ($acked) {
+			LiveMap::_apply($m->{content}, $open->{changes});
+			$defect = $m->compare($there);
+		}
+		push @bad, "call $n: $defect" if $defect;
+		$seen{$acked ? 'acknowledged' : $changed ? 'changed' : 'untouched'}++;
+	}
+	is_deeply \@bad, [], "$way: killed at calls of $calls: all or nothing, and what was acknowledged is there";
+	cmp_ok $longest_next, '<', 5, "$way: the next program ends in time";
+	cmp_ok $longest_heal, '<', 10, "$way: recovery ends in time";
+	is_deeply [grep { !/^(?:map|map\..*|env|sleepyenv\.conf|changes)$/ } entries($m->{dir})], [], "$way: nothing lies about";
+	note "$way: $calls calls; ", join(', ', map { "$_ $seen{$_}" } sort keys %seen),
+		sprintf '; next program at most %.2f s, recovery %.2f s', $longest_next, $longest_heal;
+	my ($health, $words) = $m->dbupdate('check');
+	is $health, 0, "$way: healthy in the end" or diag $words;
+}
+
+sub entries($path) {
+	opendir my $d, $path or return;
+	return sort grep { !/^\.\.?$/ } readdir $d;
+}
+
+# ---- at random moments ----
+
+# What a feeder sends as batch number n: a pair, a new key, and the key of twenty batches ago goes.
+sub batch($m, $n) {
+	my $pair = 1 + $n % $m->{pairs};
+	return (["pair$pair-a", $n], ["pair$pair-b", $n], ["new$n", "value $n"], ["new" . ($n - 20), undef]);
+}
+
+sub feed_for($m, $apply, $seconds, $n) {
+	my $end = time + $seconds;
+	while (time < $end) {
+		$$n++;
+		return 0 if !$m->feed($apply, batch($m, $$n));
+		return 0 if !$m->take_acks($apply, @{$apply->{open}} > 2 ? 0.5 : 0);
+	}
+	return 1;
+}
+
+sub at_random($way, $kills) {
+	my $m = LiveMap->new("$dir/$way", $way);
+	my (@bad, %seen, @readers);
+	my %longest = (next => 0, heal => 0, stall => 0);
+	my ($n, $lookups, $acked) = (0, 0, 0);
+	local $SIG{PIPE} = 'IGNORE';
+
+	$m->dbupdate('check');
+	$m->dbupdate('set', 'first', 1);
+	$m->{content}{first} = 1;
+	for my $round (1 .. $kills) {
+		while (@readers < 2) {
+			my $r = $m->start_reader;
+			$started{$r->{pid}} = 1;
+			push @readers, $r;
+			push @bad, "round $round: a new reader hangs" if !$m->lives($r, 5);
+		}
+		my $apply = $m->start_apply;
+		$started{$apply->{pid}} = 1;
+		feed_for($m, $apply, 0.05 + rand 0.15, \$n);
+		my @worker = $m->children($apply->{pid});
+
+		# somebody dies
+		my $victim = (qw(program worker both reader))[int rand 4];
+		my @pids = $victim eq 'reader' ? $readers[0]{pid} : ($victim ne 'worker' ? $apply->{pid} : (),
+			$victim ne 'program' ? @worker : ());
+		kill KILL => @pids;
+		$seen{$victim}++;
+		if ($victim eq 'reader') {
+			$m->reap($readers[0]{pid}, 1);
+			delete $started{(shift @readers)->{pid}};
+			feed_for($m, $apply, 0.05, \$n);
+		}
+		close $apply->{in};
+		$m->take_acks($apply, 5);
+		my $status = $m->reap($apply->{pid}, 8);
+		delete $started{$apply->{pid}};
+		push @bad, "round $round ($victim): apply does not end" and kill KILL => $apply->{pid} if !defined $status;
+		push @bad, "round $round ($victim): apply ended with $status" if defined $status && $status !~ /^(?:0|75|137)$/;
+		push @bad, "round $round ($victim): apply ended with $status" if $victim eq 'reader' && $status && !$m->{config};
+		$acked = $n - @{$apply->{open}};
+
+		# the next one
+		my ($next, $words, $took) = $m->dbupdate('set', 'next', $round);
+		$longest{next} = $took if $took > $longest{next};
+		push @bad, "round $round ($victim): the next program: exit $next: $words" if $next != 0 && ($next != 75 || !$m->{config});
+		push @bad, "round $round ($victim): 75 without advice: $words" if $next == 75 && $words !~ /recover|check/;
+
+		# who reads
+		my @hanging = grep { !$m->lives($_, $m->{config} ? 0.3 : 2) } @readers;
+		push @bad, "round $round ($victim): a reader hangs" if @hanging && !$m->{config};
+		$seen{'readers hung'}++ if @hanging;
+		if ($next || @hanging) {
+			my ($healed, $how, $time) = $m->dbupdate('--force', 'recover');
+			$longest{heal} = $time if $time > $longest{heal};
+			push @bad, "round $round ($victim): recover: exit $healed: $how" if $healed;
+			$seen{recovered}++;
+			$seen{'made anew'}++ if $how =~ /made anew/;
+			if ($how =~ /stopping/) {
+				waitpid $_->{pid}, 0 for @readers;
+				delete @started{map { $_->{pid} } @readers};
+				@readers = ();
+			} elsif (@hanging) {
+				push @bad, "round $round ($victim): recovery sees nothing though readers hang: $how";
+				kill KILL => map { $_->{pid} } @readers;
+				waitpid $_->{pid}, 0 for @readers;
+				@readers = ();
+			}
+		} else {
+			$seen{'went on'}++;
+		}
+
+		# what is there
+		my ($there, $why) = $m->dump;
+		if (!$there) {
+			push @bad, "round $round ($victim): dump: $why";
+			last;
+		}
+		delete $there->{next};
+		delete $m->{content}{next};
+		my $defect = $m->compare($there, @{$apply->{open}});
+		push @bad, "round $round ($victim): $defect" if $defect;
+		last if @bad > 5;
+	}
+	for my $r (@readers) {
+		my %saw = $m->end_reader($r);
+		delete $started{$r->{pid}};
+		push @bad, 'a reader does not end' and next if !%saw;
+		$lookups += $saw{lookups};
+		$longest{stall} = $saw{longest} / 1000 if $saw{longest} / 1000 > $longest{stall};
+		push @bad, "readers saw half of a batch $saw{half} times" if $saw{half} && !$m->{config};
+		push @bad, "readers missed keys $saw{absent} times" if $saw{absent};
+		push @bad, "readers could not tell $saw{untold} times" if $saw{untold};
+	}
+	is_deeply \@bad, [], "$way: $kills kills: nothing lost, nothing by halves, nothing hangs";
+	cmp_ok $longest{next}, '<', 5, "$way: the next program ends in time";
+	cmp_ok $longest{heal}, '<', 10, "$way: recovery ends in time";
+	cmp_ok $longest{stall}, '<', 1, "$way: no reader waits for a second" if !$m->{config};
+	my ($health, $words) = $m->dbupdate('check');
+	is $health, 0, "$way: healthy in the end" or diag $words;
+	note "$way: $kills kills, $n batches, $lookups lookups; ", join(', ', map { "$_ $seen{$_}" } sort keys %seen),
+		sprintf '; next program at most %.2f s, recovery %.2f s, lookup %.3f s', @longest{qw(next heal stall)};
+}
+
+for my $way (@ways) {
+	SKIP: {
+		skip 'built without LMDB', 1 if $way eq 'lmdb' && !$have_lmdb;
+		at_every_call($way);
+		at_random($way, $soak || 20);
+	}
+}
+done_testing;
