@@ -10,6 +10,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "channel/routing.h"
 #include "channel/spool/write.h"
 #include "lib/alloc.h"
 #include "lib/buf.h"
@@ -19,10 +20,13 @@
 #include "lib/zenv.h"
 
 static const struct option_help options[] = {
+	{ 'f', "DBASES", "the maps that route ADDRESS (default: db/dbases.conf in MAILVAR of ZENV)" },
 	{ 'e', "ENVID", "envelope id, xtext (RFC 3461)" },
 	{ 'H', NULL, "hash the queue in one level of directories, -HH in two" },
+	{ 'k', NULL, "keep the good: leave out addresses that do not exist" },
 	{ 'm', NULL, "make the directories of the post office that are missing" },
 	{ 'N', "NOTIFY", "NEVER, or a list of SUCCESS,FAILURE,DELAY (RFC 3461)" },
+	{ 'o', "NAME=VALUE", "a setting of the router; any number" },
 	{ 'P', "DIRECTORY", "the post office (default: POSTOFFICE of ZENV)" },
 	{ 'r', "CHANNEL,HOST,USER", "a recipient as a router would give it; once for each" },
 	{ 'R', "RET", "what a report returns: FULL or HDRS (RFC 3461)" },
@@ -33,10 +37,14 @@ static const struct option_help options[] = {
 
 static const struct program program = {
 	.name = "enqueue",
-	.synopsis = "[-HmvV] [-e envid] [-N notify] [-P directory] [-R ret] [-s sender] -r channel,host,user ... <message",
+	.synopsis = "[-HkmvV] [-e envid] [-f dbases] [-N notify] [-o name=value] ... [-P directory] [-R ret] [-s sender]"
+	            " address ... <message\n"
+	            "[-HmvV] [-e envid] [-N notify] [-P directory] [-R ret] [-s sender] -r channel,host,user ... <message",
 	.purpose = "Puts the message on standard input into the queue and prints its spool name.",
 	.options = options,
-	.notes = "Without -H the level is SCHEDULERDIRHASH of ZENV, the file that ZCONFIG names.",
+	.notes = "Without -H the level is SCHEDULERDIRHASH of ZENV, the file that ZCONFIG names.\n"
+	         "Addresses are routed as dblookup -f DBASES -r shows it.  If one does not exist, nothing is queued and the\n"
+	         "exit status is 67; if one could not be judged, 75, and the same call may be made again later.",
 	.help = 'h',
 };
 
@@ -48,7 +56,18 @@ struct request {
 	char *own_address;           /* the sender, if none was given */
 	struct spool_recipient *recipients;
 	size_t count, capacity;
+	struct routing routing;
+	char **settings;             /* of -o */
+	size_t setting_count, setting_capacity;
 };
+
+/* Recipients have no rights of their own: nobody's. */
+static long nobody(void)
+{
+	const struct passwd *pw = getpwnam("nobody");
+
+	return pw != NULL ? (long)pw->pw_uid : 65534;
+}
 
 /* "CHANNEL,HOST,USER"; the user may have commas in it. */
 static void add_recipient(struct request *r, char *triple)
@@ -60,7 +79,15 @@ static void add_recipient(struct request *r, char *triple)
 	*host++ = '\0';
 	*user++ = '\0';
 	r->recipients = xgrow(r->recipients, r->count, &r->capacity, sizeof *r->recipients);
-	r->recipients[r->count++] = (struct spool_recipient){ .channel = triple, .host = host, .user = user };
+	r->recipients[r->count++] = (struct spool_recipient){
+		.channel = triple, .host = host, .user = user, .privilege = nobody(),
+	};
+}
+
+static void add_setting(struct request *r, char *setting)
+{
+	r->settings = xgrow(r->settings, r->setting_count, &r->setting_capacity, sizeof *r->settings);
+	r->settings[r->setting_count++] = setting;
 }
 
 /* NEVER alone, or some of the others. */
@@ -101,9 +128,12 @@ static void read_options(struct request *r, int argc, char **argv)
 	while ((c = option_next(&program, argc, argv)) != -1) {
 		switch (c) {
 		case 'e': r->envid = optarg; break;
+		case 'f': r->routing.dbases = optarg; break;
 		case 'H': levels++; break;
+		case 'k': r->routing.keep_good = true; break;
 		case 'm': r->make = true; break;
 		case 'N': r->notify = optarg; break;
+		case 'o': add_setting(r, optarg); break;
 		case 'P': r->postoffice = optarg; break;
 		case 'r': add_recipient(r, optarg); break;
 		case 'R': r->ret = optarg; break;
@@ -111,10 +141,8 @@ static void read_options(struct request *r, int argc, char **argv)
 		case 'v': r->verbose = true; break;
 		}
 	}
-	if (optind < argc)
-		option_usage(&program, "%s: recipients are given by -r", argv[optind]);
-	if (r->count == 0)
-		option_usage(&program, "a recipient expected: -r channel,host,user");
+	if (r->count == 0 && optind == argc)
+		option_usage(&program, "a recipient expected: an address, or -r channel,host,user");
 	if (levels > 2)
 		option_usage(&program, "there are no more than two levels of directories: -HH");
 	r->levels = levels > 0 ? levels : zenv_levels();
@@ -176,12 +204,40 @@ static char *own_address(void)
 	return xasprintf("%s@%s", pw->pw_name, own_name());
 }
 
-/* Recipients have no rights of their own: nobody's. */
-static long nobody(void)
+/* What the sender wrote for recipient i: those from addresses stand behind those from -r. */
+static const char *original(const struct request *r, size_t i)
 {
-	const struct passwd *pw = getpwnam("nobody");
+	size_t given = r->count - r->routing.count;
 
-	return pw != NULL ? (long)pw->pw_uid : 65534;
+	return i < given ? r->recipients[i].user : r->routing.recipients[i - given].address;
+}
+
+/* Addresses become recipients, or the program ends. */
+static void route_addresses(struct request *r, char **addresses, size_t count)
+{
+	const char *mailvar = zenv("MAILVAR");
+	char *usual = mailvar != NULL ? xasprintf("%s/db/dbases.conf", mailvar) : NULL;
+	int status;
+
+	if (r->routing.dbases == NULL)
+		r->routing.dbases = usual;
+	if (r->routing.dbases == NULL)
+		option_usage(&program, "which maps route addresses? -f, or MAILVAR in the file that ZCONFIG names");
+	r->routing.settings = r->settings;
+	r->routing.setting_count = r->setting_count;
+	r->routing.privilege = nobody();
+	status = routing_run(&r->routing, addresses, count);
+	if (status != EX_OK)
+		exit(status);
+	for (size_t i = 0; i < r->routing.count; i++) {
+		const struct routed *to = &r->routing.recipients[i];
+
+		r->recipients = xgrow(r->recipients, r->count, &r->capacity, sizeof *r->recipients);
+		r->recipients[r->count++] = (struct spool_recipient){
+			.channel = to->channel, .host = to->host, .user = to->user, .privilege = to->privilege,
+		};
+	}
+	free(usual);
 }
 
 static struct spool_envelope make_envelope(struct request *r)
@@ -191,10 +247,8 @@ static struct spool_envelope make_envelope(struct request *r)
 	if (r->sender == NULL)
 		r->sender = r->own_address = own_address();
 	null_sender = strcmp(r->sender, "<>") == 0 || r->sender[0] == '\0';
-	for (size_t i = 0; i < r->count; i++) {
-		r->recipients[i].privilege = nobody();
-		r->recipients[i].dsn = dsn_text(r, r->recipients[i].user, null_sender);
-	}
+	for (size_t i = 0; i < r->count; i++)
+		r->recipients[i].dsn = dsn_text(r, original(r, i), null_sender);
 	return (struct spool_envelope){
 		.sender_channel = null_sender ? "error" : "local",
 		.sender_host = null_sender ? "<>" : r->sender,
@@ -215,6 +269,13 @@ int main(int argc, char **argv)
 
 	log_program(program.name);
 	read_options(&r, argc, argv);
+	if (optind < argc)
+		route_addresses(&r, argv + optind, (size_t)(argc - optind));
+	if (r.count == 0) {
+		if (r.verbose)
+			complain("the maps say to discard it: nothing queued");
+		return EX_OK;
+	}
 	if (r.make && !spool_make(r.postoffice, &why))
 		die(EX_CANTCREAT, "%s", buf_str(&why));
 	envelope = make_envelope(&r);
@@ -230,6 +291,8 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < r.count; i++)
 		free((char *)r.recipients[i].dsn);
 	free(r.recipients);
+	routing_free(&r.routing);
+	free(r.settings);
 	free(r.own_address);
 	buf_free(&why);
 	return EX_OK;

@@ -279,6 +279,20 @@ static const struct {
 	{ "tls", set_tls },
 };
 
+/* What the help says of a key: its line, from the key on. */
+static const char *extra_help(const char *key)
+{
+	size_t n = strlen(key);
+	const char *p = program.notes;
+
+	while ((p = strstr(p, "-O ")) != NULL) {
+		p += 3;
+		if (strncmp(p, key, n) == 0 && (p[n] == '=' || p[n] == ' '))
+			break;
+	}
+	return p ? p : key;
+}
+
 static void take_extra(struct settings *set, const char *argument)
 {
 	size_t n = strcspn(argument, "=");
@@ -288,7 +302,8 @@ static void take_extra(struct settings *set, const char *argument)
 		if (strlen(extras[i].key) != n || strncmp(extras[i].key, argument, n) != 0)
 			continue;
 		if (!extras[i].set(set, value))
-			option_usage(&program, "-O %s: bad value", argument);
+			option_usage(&program, "-O %s: expected %.*s", argument, (int)strcspn(extra_help(extras[i].key), " \n"),
+			             extra_help(extras[i].key));
 		return;
 	}
 	option_usage(&program, "-O %s: unknown key", argument);

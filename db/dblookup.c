@@ -465,7 +465,7 @@ static struct router *open_router(const struct choices *choices)
 	int status;
 
 	read_dbases(choices, &dbases, &zenv);
-	router = router_open(&dbases, &zenv, choices->settings, choices->setting_count, &status, &why, &notes);
+	router = router_open(&dbases, choices->settings, choices->setting_count, &status, &why, &notes);
 	if (router == NULL)
 		die(status, "%s", buf_str(&why));
 	complain_lines(&notes);
@@ -544,11 +544,13 @@ static int route_all(const struct choices *choices, int argc, char **argv)
 
 static void take_driver(struct choices *choices, const char *name)
 {
+	struct lookup_options lookup;
 	struct buf why = { 0 };
 	char *config = NULL, *text = xasprintf("-d %s", name);
 
-	if (!lookup_options_parse(text, &choices->lookup, &config, &why))
+	if (!lookup_options_parse(text, &lookup, &config, &why))
 		option_usage(&dblookup, "%s", buf_str(&why));
+	choices->lookup.driver = lookup.driver;
 	free(text);
 	free(config);
 	buf_free(&why);

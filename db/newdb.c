@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "db/live/live.h"
 #include "db/map/map.h"
 #include "db/route/beside.h"
 #include "db/route/dbases.h"
@@ -259,11 +260,13 @@ static int build_one(const struct choices *choices, const char *base, const char
 	compile.target = target;
 	status = compile_map(&compile, &why);
 	tell_rest(&told);
-	if (status == EX_OK)
+	if (status == EX_OK) {
+		live_sweep(target);
 		print_figures(choices, &compile, started);
-	else
+	} else {
 		complain("%s%s%s", buf_str(&why), why.len > 0 ? "; " : "", access(target, F_OK) == 0 ? "the old map stays"
 		                                                                                  : "no map was built");
+	}
 	value_check_free(&check);
 	buf_free(&why);
 	free(target);

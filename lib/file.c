@@ -51,3 +51,20 @@ bool file_read_path(const char *path, struct buf *out)
 	errno = saved;
 	return ok;
 }
+
+bool file_write(int fd, const void *bytes, size_t n)
+{
+	const char *at = bytes;
+
+	while (n > 0) {
+		ssize_t done = write(fd, at, n);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done < 0)
+			return false;
+		at += done;
+		n -= (size_t)done;
+	}
+	return true;
+}

@@ -5,6 +5,7 @@
 #define ZL_FILE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "lib/buf.h"
 
@@ -13,5 +14,8 @@ bool file_read(int fd, struct buf *out);
 
 /* Opens `path` and reads it.  False with errno. */
 bool file_read_path(const char *path, struct buf *out);
+
+/* Writes all of n bytes.  False with errno; some may be written then. */
+bool file_write(int fd, const void *bytes, size_t n);
 
 #endif

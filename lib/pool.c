@@ -87,6 +87,17 @@ char *pool_format(struct pool *pool, const char *format, ...)
 	return text;
 }
 
+struct pool_mark pool_mark(const struct pool *pool)
+{
+	return (struct pool_mark){ pool->current, pool->used };
+}
+
+void pool_release(struct pool *pool, struct pool_mark mark)
+{
+	pool->current = mark.current;
+	pool->used = mark.used;
+}
+
 void pool_reset(struct pool *pool)
 {
 	pool->current = pool->first;

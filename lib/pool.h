@@ -2,7 +2,7 @@
  * Working memory that ends all at once.
  *
  * For work that makes many small things and throws all of them away together: nothing is freed alone, and
- * after a reset the memory is used again.  A zeroed struct is an empty pool.
+ * after a reset or release the memory is used again.  A zeroed struct is an empty pool.
  */
 #ifndef ZL_POOL_H
 #define ZL_POOL_H
@@ -25,6 +25,15 @@ char *pool_copy(struct pool *pool, const char *bytes, size_t n);
 
 /* printf into the pool. */
 char *pool_format(struct pool *pool, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* What was made since the mark is forgotten by pool_release(). */
+struct pool_mark {
+	struct pool_block *current;
+	size_t used;
+};
+
+struct pool_mark pool_mark(const struct pool *pool);
+void pool_release(struct pool *pool, struct pool_mark mark);
 
 /* Forgets everything, keeps the memory. */
 void pool_reset(struct pool *pool);

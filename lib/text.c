@@ -104,6 +104,16 @@ void text_add_json(struct buf *out, const char *s, size_t n)
 	buf_addc(out, '"');
 }
 
+void text_add_date(struct buf *out, time_t when)
+{
+	char text[64];
+	struct tm t;
+
+	localtime_r(&when, &t);
+	strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S %z", &t);
+	buf_adds(out, text);
+}
+
 char ascii_lower(char c)
 {
 	return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <time.h>
 
 #include "lib/buf.h"
 
@@ -21,6 +22,9 @@ void text_add_clean_string(struct buf *out, const char *s, size_t cap);
 
 /* Adds `s` as a JSON string with its quotes (RFC 8259); bytes that are not UTF-8 become U+FFFD. */
 void text_add_json(struct buf *out, const char *s, size_t n);
+
+/* Adds a moment of local time as RFC 5322 writes it. */
+void text_add_date(struct buf *out, time_t when);
 
 /* ASCII only, whatever the locale. */
 char ascii_lower(char c);

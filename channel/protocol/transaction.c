@@ -223,14 +223,14 @@ static enum stage open_stage(const struct dialogue *d, const struct transaction 
 }
 
 enum give_up {
-	OUT_OF_STEP,     /* or silent: nothing that waits for proof is believed */
-	OUT_OF_REACH,    /* what the server has said stays said */
+	OUT_OF_STEP,     /* or silent: nothing that waits for proof is believed, everything open deferred */
+	TOO_HASTY,       /* the same, but what the server said no word about is tried once more */
+	OUT_OF_REACH,    /* what the server has said stays said; what it said no word about is tried once more */
 };
 
 /*
- * Gives up: every open recipient is deferred.  Out of reach, a transaction that the server
- * did not say a word about stays unsettled instead, once: mostly the server had
- * closed the connection before it was sent.
+ * Gives up: every open recipient is deferred.  What is to be tried once more stays
+ * unsettled instead: mostly the server had closed the connection before it was sent.
  */
 static void give_up(struct dialogue *d, const char *status, const char *why, enum give_up reason)
 {
@@ -584,10 +584,14 @@ static bool looks_shifted(const struct dialogue *d, const struct transaction *t,
 	       (t->bdat && says(reply, trust->rcpt_status, trust->final_status));
 }
 
-/* A positive reply to MAIL or RCPT that looks like a final one: one final reply too many. */
-static bool looks_final(const struct dialogue *d, const char *usual_status, const struct reply *reply)
+/*
+ * A positive reply to MAIL or RCPT that looks like a final one: one final reply too many.  Where the 354 to DATA
+ * is still to come as a proof, how a server words its replies is its own affair.
+ */
+static bool looks_final(const struct dialogue *d, const struct transaction *t, const char *usual_status,
+                        const struct reply *reply)
 {
-	return d->trust->proved_single && says(reply, d->trust->final_status, usual_status);
+	return (t->doubtful || t->bdat) && d->trust->proved_single && says(reply, d->trust->final_status, usual_status);
 }
 
 /* ---- replies, one function per expectation ---- */
@@ -596,7 +600,7 @@ static void on_mail(struct dialogue *d, struct transaction *t, const struct repl
 {
 	struct result r = result_of(d, STAGE_MAIL, reply);
 
-	if (r.outcome == OUTCOME_NONE && looks_final(d, d->trust->mail_status, reply)) {
+	if (r.outcome == OUTCOME_NONE && looks_final(d, t, d->trust->mail_status, reply)) {
 		poison(d, "a final reply too many");
 		return;
 	}
@@ -606,9 +610,11 @@ static void on_mail(struct dialogue *d, struct transaction *t, const struct repl
 		send_envelope(d, t);
 		return;
 	}
-	/* behind other transactions this may be our own sequence gone wrong */
+	/* sent ahead, this may be our own sequence gone wrong */
 	if (t->doubtful && reply->code == 503) {
-		poison(d, "unexpected reply to MAIL");
+		d->trust->careful = true;
+		t->answered = false;
+		give_up(d, "4.5.0", buf_str(&d->words), TOO_HASTY);
 		return;
 	}
 	if (reply->code == 421 && d->completed > 0 && !t->retried) {
@@ -639,7 +645,7 @@ static void on_rcpt(struct dialogue *d, struct transaction *t, size_t i, const s
 		poison(d, "RCPT accepted after MAIL was refused");
 		return;
 	}
-	if (t->bdat && r.outcome == OUTCOME_NONE && looks_final(d, d->trust->rcpt_status, reply)) {
+	if (t->bdat && r.outcome == OUTCOME_NONE && looks_final(d, t, d->trust->rcpt_status, reply)) {
 		poison(d, "a final reply too many");
 		return;
 	}
@@ -671,10 +677,6 @@ static void on_data(struct dialogue *d, struct transaction *t, const struct repl
 		if (t->accepted > 0)
 			t->refused = keep(&r);
 		end_refused(d, t);
-		return;
-	}
-	if (t->refused.outcome != OUTCOME_NONE) {
-		poison(d, "DATA accepted after MAIL was refused");
 		return;
 	}
 	confirm(d, t);

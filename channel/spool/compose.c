@@ -225,16 +225,6 @@ static void value_add(struct buf *out, const char *field, size_t n)
 	text_add_clean(out, field + skip, n - skip, 900);
 }
 
-static void date_add(struct buf *out, time_t now)
-{
-	char text[64];
-	struct tm t;
-
-	localtime_r(&now, &t);
-	strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S %z", &t);
-	buf_adds(out, text);
-}
-
 static void from_add(struct buf *out, const struct completion *c)
 {
 	if (strcmp(c->sender, "<>") == 0)
@@ -249,7 +239,7 @@ void header_complete(struct buf *out, const char *header, size_t length, const s
 	bool from = false, date = false;
 
 	buf_addf(out, "Received: by %s id %s;\n\t", c->host, c->id);
-	date_add(out, c->now);
+	text_add_date(out, c->now);
 	buf_addc(out, '\n');
 	for (size_t at = 0, n; at < length; at += n) {
 		const char *field = header + at;
@@ -268,7 +258,7 @@ void header_complete(struct buf *out, const char *header, size_t length, const s
 		from_add(out, c);
 	if (!date) {
 		buf_adds(out, "Date:\t");
-		date_add(out, c->now);
+		text_add_date(out, c->now);
 		buf_addc(out, '\n');
 	}
 	if (message_id->len == 0) {

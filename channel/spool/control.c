@@ -393,10 +393,13 @@ enum control_result control_open(const char *name, struct control **control, str
 		result = unreadable(name, strerror(errno), why);
 	else
 		result = control_parse(name, bytes, (size_t)st.st_size, control, why);
-	if (result == CONTROL_OK)
+	if (result == CONTROL_OK) {
 		(*control)->fd = fd;
-	else
+		(*control)->inode = st.st_ino;
+		(*control)->modified = st.st_mtim;
+	} else {
 		close(fd);
+	}
 	return result;
 }
 

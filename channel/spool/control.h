@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "lib/buf.h"
 
@@ -72,6 +73,8 @@ struct control {
 	char *name;               /* as it was asked for */
 	uint64_t id;              /* leading number of the base name: ID of reports */
 	int fd;                   /* open for reading and writing, not O_APPEND; -1 when parsed from memory */
+	ino_t inode;              /* of the control file, and when it was changed last; 0 when parsed from memory */
+	struct timespec modified;
 	const char *message;      /* value of the i line: begins with a digit, no slash */
 	off_t body_offset;        /* value of the o line */
 	const char *log_ident;    /* l line, NULL without */
@@ -99,8 +102,8 @@ enum control_result {
 };
 
 /*
- * Opens and reads control file `name`; symbolic links are not followed (relative names are relative to the
- * working directory, which is $POSTOFFICE/transport).  On CONTROL_OK *control must
+ * Opens and reads control file `name` (relative names are relative to the working directory, which
+ * is $POSTOFFICE/transport); symbolic links are not followed.  On CONTROL_OK *control must
  * be given to control_close(); otherwise *control is NULL and `why` holds one
  * line of text for people.
  */

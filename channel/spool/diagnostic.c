@@ -111,8 +111,8 @@ static bool ends_in_lf(int fd)
 	return last == '\n';
 }
 
-bool diagnostic_append(int fd, off_t recipient, off_t header, off_t dsn, int64_t now, const struct notary *notary,
-                       const char *text)
+bool diagnostic_append_reported(int fd, off_t recipient, off_t header, off_t dsn, int64_t now, const char *notary,
+                                const char *text)
 {
 	struct buf line = { 0 };
 	ssize_t n;
@@ -121,10 +121,8 @@ bool diagnostic_append(int fd, off_t recipient, off_t header, off_t dsn, int64_t
 
 	if (!ends_in_lf(fd))
 		buf_addc(&line, '\n');
-	buf_addf(&line, "d %lld:%lld:%lld::%lld\t", (long long)recipient, (long long)header, (long long)dsn,
-	         (long long)now);
-	notary_add(&line, notary);
-	buf_addc(&line, '\t');
+	buf_addf(&line, "d %lld:%lld:%lld::%lld\t%s\t", (long long)recipient, (long long)header, (long long)dsn,
+	         (long long)now, notary);
 	text_add(&line, text);
 	buf_addc(&line, '\n');
 	n = write_at_end(fd, &line);
@@ -135,6 +133,33 @@ bool diagnostic_append(int fd, off_t recipient, off_t header, off_t dsn, int64_t
 	buf_free(&line);
 	errno = saved;
 	return ok;
+}
+
+bool diagnostic_append(int fd, off_t recipient, off_t header, off_t dsn, int64_t now, const struct notary *notary,
+                       const char *text)
+{
+	struct buf fields = { 0 };
+	bool ok;
+	int saved;
+
+	notary_add(&fields, notary);
+	ok = diagnostic_append_reported(fd, recipient, header, dsn, now, buf_str(&fields), text);
+	saved = errno;
+	buf_free(&fields);
+	errno = saved;
+	return ok;
+}
+
+bool notary_is_whole(const char *notary)
+{
+	unsigned fields = 1;
+
+	for (const char *s = notary; *s != '\0'; s++) {
+		if (*s == '\t' || *s == '\n' || *s == '\r')
+			return false;
+		fields += *s == '\001';
+	}
+	return fields == 6 && notary[0] != '\001';
 }
 
 void report_add(struct buf *out, uint64_t id, off_t offset, const struct notary *notary, enum report_word word,

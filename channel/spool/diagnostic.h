@@ -38,6 +38,13 @@ void notary_add(struct buf *out, const struct notary *notary);
 bool diagnostic_append(int fd, off_t recipient, off_t header, off_t dsn, int64_t now, const struct notary *notary,
                        const char *text);
 
+/* The same with NOTARY as an agent has reported it, all six fields. */
+bool diagnostic_append_reported(int fd, off_t recipient, off_t header, off_t dsn, int64_t now, const char *notary,
+                                const char *text);
+
+/* True if a reported NOTARY has its six fields, the first not empty: anything less breaks a ZMailer scheduler. */
+bool notary_is_whole(const char *notary);
+
 enum report_word {
 	REPORT_OK,          /* success, no d line written by us */
 	REPORT_OK2,         /* success, d line written */

@@ -25,7 +25,7 @@ struct quad {
  */
 bool quad_parse(char *text, struct quad *quad);
 
-/* The end of the quad field that begins at `s`: its first unquoted blank or TAB, or the NUL.  NULL if a quote has no end. */
+/* The end of the quad field at `s`: its first unquoted blank or TAB, or the NUL.  NULL if a quote has no end. */
 const char *quad_field_end(const char *s);
 
 /* Puts the parameters of one N line (its value) into `recipient`; those it does not name stay as they are. */

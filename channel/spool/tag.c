@@ -116,6 +116,15 @@ enum tag_result tag_unlock(int fd, off_t offset, pid_t pid, char result)
 	return change(fd, offset, &mark, result, 0);
 }
 
+enum tag_result tag_mark(int fd, off_t offset, char result)
+{
+	struct mark mark;
+
+	if (!mark_read(fd, offset, &mark))
+		return TAG_ERROR;
+	return mark.tag == TAG_FREE ? change(fd, offset, &mark, result, 0) : TAG_TAKEN;
+}
+
 /* A process of another user lives as well as one of our own does. */
 static bool lives(pid_t pid)
 {

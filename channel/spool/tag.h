@@ -42,6 +42,9 @@ enum tag_result tag_unlock(int fd, off_t offset, pid_t pid, char mark);
  */
 enum tag_result tag_break_stale(int fd, off_t offset);
 
+/* For the scheduler's side only: blank to `mark`, for a recipient that no agent was given. */
+enum tag_result tag_mark(int fd, off_t offset, char mark);
+
 /* The lock has six columns; a process with a larger pid must not lock (spool.md section 8). */
 bool tag_pid_fits(pid_t pid);
 

@@ -11,6 +11,7 @@
 #include "channel/spool/fields.h"
 #include "channel/spool/spoolid.h"
 #include "lib/alloc.h"
+#include "lib/file.h"
 #include "lib/publish.h"
 #include "lib/text.h"
 
@@ -147,21 +148,6 @@ static void envelope_add(struct buf *out, const struct spool_envelope *e)
 	buf_adds(out, "env-end\n");
 }
 
-static bool write_all(int fd, const char *bytes, size_t n)
-{
-	while (n > 0) {
-		ssize_t done = write(fd, bytes, n);
-
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done < 0)
-			return false;
-		bytes += done;
-		n -= (size_t)done;
-	}
-	return true;
-}
-
 /* Anything but a clear "not there" counts. */
 static bool is_taken(const char *path)
 {
@@ -205,8 +191,8 @@ static int begin(struct submission *s, struct publish *p, const char *path)
 }
 
 /*
- * Makes the temporary and, from its inode number, the names.  A spool that was restored from a backup has files whose names
- * are no longer their inode numbers, so that a number can be taken: then the next one is asked for.
+ * Makes the temporary and, from its inode number, the names.  A spool that was restored from a backup has files
+ * whose names are no longer their inode numbers, so that a number can be taken: then the next one is asked for.
  */
 static int begin_message(struct submission *s)
 {
@@ -241,7 +227,7 @@ static int write_message(struct submission *s)
 	if (s->in.blank)
 		buf_addc(&text, '\n');
 	s->body = (off_t)text.len;
-	ok = write_all(fd, text.data, text.len);
+	ok = file_write(fd, text.data, text.len);
 	/* the header is wanted again: incoming_body() drops it */
 	while (ok) {
 		if (!incoming_body(&s->in, &text)) {
@@ -250,7 +236,7 @@ static int write_message(struct submission *s)
 		}
 		if (text.len == 0)
 			break;
-		ok = write_all(fd, text.data, text.len);
+		ok = file_write(fd, text.data, text.len);
 	}
 	buf_free(&text);
 	if (!ok || fsync(fd) < 0 || fstat(fd, &s->st) < 0)
@@ -358,7 +344,7 @@ static int appear(struct submission *s, const struct buf *control)
 
 	if (!publish_begin(&p, s->control, 0600))
 		return trouble(s, EX_CANTCREAT, "cannot create", s->control);
-	if (!write_all(p.fd, control->data, control->len)) {
+	if (!file_write(p.fd, control->data, control->len)) {
 		status = trouble(s, EX_IOERR, "cannot write", s->control);
 		publish_abort(&p);
 		return status;

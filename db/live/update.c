@@ -253,6 +253,7 @@ int update_each_record(struct update *u, update_each *each, void *context, struc
 struct walker {
 	map_each *each;
 	void *context;
+	struct buf start;        /* of the keys of notes */
 };
 
 static bool each_record(void *context, const struct change *r)
@@ -262,15 +263,42 @@ static bool each_record(void *context, const struct change *r)
 	return map_is_note(r->key, r->key_length) || w->each(w->context, r->key, r->key_length, r->value, r->value_length);
 }
 
-int update_walk(struct update *u, map_each *each, void *context, struct buf *why)
+static bool each_note(void *context, const struct change *r)
 {
-	struct walker w = { each, context };
+	const struct walker *w = context;
+	const size_t prefix = sizeof NOTE_KEY_START - 1;
+
+	if (r->key_length < w->start.len || memcmp(r->key, w->start.data, w->start.len) != 0)
+		return true;
+	return w->each(w->context, r->key + prefix, r->key_length - prefix, r->value, r->value_length);
+}
+
+static int walk(struct update *u, update_each *each, struct walker *w, struct buf *why)
+{
 	int status = service_enter(&u->service, why);
 
 	if (status != EX_OK)
 		return status;
-	status = update_each_record(u, each_record, &w, why);
+	status = update_each_record(u, each, w, why);
 	service_leave(&u->service);
+	return status;
+}
+
+int update_walk(struct update *u, map_each *each, void *context, struct buf *why)
+{
+	struct walker w = { .each = each, .context = context };
+
+	return walk(u, each_record, &w, why);
+}
+
+int update_walk_notes(struct update *u, const char *start, map_each *each, void *context, struct buf *why)
+{
+	struct walker w = { .each = each, .context = context };
+	int status;
+
+	note_key(&w.start, start);
+	status = walk(u, each_note, &w, why);
+	buf_free(&w.start);
 	return status;
 }
 

@@ -86,6 +86,9 @@ enum map_answer update_read_note(struct update *update, const char *name, struct
 /* Calls `each` for all records but notes, in the order of the store.  EX_OK or as update_commit(). */
 int update_walk(struct update *update, map_each *each, void *context, struct buf *why);
 
+/* The same for the notes whose name begins with `start`; what `each` gets as the key is the name. */
+int update_walk_notes(struct update *update, const char *start, map_each *each, void *context, struct buf *why);
+
 /* ---- making a map equal to a list ---- */
 
 struct update_counts {

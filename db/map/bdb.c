@@ -143,8 +143,30 @@ static bool is_same_file(struct map *map, DB *db)
 	       st.st_ino == map->provenance.inode;
 }
 
+static bool fail_locked(struct map *map)
+{
+	map_fail(map, "locked for %u s by a process that writes, hangs or was killed; dbupdate -C %s check tells more",
+	         env_patience(), map->config);
+	return false;
+}
+
+static int64_t deadline(void)
+{
+	return clock_ms() + env_patience() * 1000;
+}
+
+static bool can_be_opened(struct map *map, struct bdb_map *b, int fd)
+{
+	bool is_free;
+
+	enter(map);
+	is_free = env_file_is_free(b->env, fd, DB_LOCK_READ, deadline());
+	leave(map);
+	return is_free || fail_locked(map);
+}
+
 /* In an environment the file may lag behind the shared cache, and nothing can be said from its bytes. */
-static bool look_at_file(struct map *map)
+static bool look_at_file(struct map *map, struct bdb_map *b)
 {
 	int fd = open(map->path, O_RDONLY | O_CLOEXEC);
 	bool ok;
@@ -153,7 +175,7 @@ static bool look_at_file(struct map *map)
 		map_fail(map, "%s", strerror(errno));
 		return false;
 	}
-	ok = map_provenance_of(map, fd) && (config_of(map) != NULL || bdb_check(map, fd));
+	ok = map_provenance_of(map, fd) && (b->env != NULL ? can_be_opened(map, b, fd) : bdb_check(map, fd));
 	close(fd);
 	return ok;
 }
@@ -206,7 +228,7 @@ static bool open_with(struct map *map, struct bdb_map *b, DBTYPE type)
 	for (int attempt = 0; attempt < OPEN_ATTEMPTS; attempt++) {
 		int code;
 
-		if (!look_at_file(map))
+		if (!look_at_file(map, b))
 			return false;
 		code = open_db(map, b, type);
 		if (code != 0) {
@@ -224,11 +246,25 @@ static bool open_with(struct map *map, struct bdb_map *b, DBTYPE type)
 /* Only readers of an environment can meet a lock; they never queue up for it (env.h). */
 static bool is_readable(struct map *map, struct bdb_map *b)
 {
-	if (b->env == NULL || env_lock_is_free(b->env, b->db, DB_LOCK_READ, clock_ms() + env_patience() * 1000))
-		return true;
-	map_fail(map, "locked for %u s by a process that writes, hangs or was killed; dbupdate -C %s check tells more",
-	         env_patience(), map->config);
-	return false;
+	return b->env == NULL || env_lock_is_free(b->env, b->db, DB_LOCK_READ, deadline()) || fail_locked(map);
+}
+
+/*
+ * "Not found" counts only if nobody has written to the file since it was checked: where a file was cut off, a hash sees
+ * empty buckets.  Beside a writer in an environment the locks see to it.
+ */
+static enum map_answer not_found(struct map *map, struct bdb_map *b)
+{
+	struct map_provenance checked = map->provenance;
+	int fd = -1;
+
+	if (b->env != NULL)
+		return MAP_NOT_FOUND;
+	if (b->db->fd(b->db, &fd) != 0 || !map_provenance_of(map, fd))
+		return map_fail(map, "lookup: %s", strerror(errno));
+	if (map->provenance.modified == checked.modified && map->provenance.size == checked.size)
+		return MAP_NOT_FOUND;
+	return map_fail(map, "was written to while it was open");
 }
 
 /* `size` counts the key's NUL.  A value ends at its first NUL, as for ZMailer's router. */
@@ -247,7 +283,7 @@ static enum map_answer get(struct map *map, const char *key, size_t size, struct
 	if (!readable)
 		return MAP_COULD_NOT_TELL;
 	if (code == DB_NOTFOUND)
-		return MAP_NOT_FOUND;
+		return not_found(map, b);
 	if (code != 0)
 		return fail_bdb(map, b, "lookup", code);
 	buf_add(value, v.data, strnlen(v.data, v.size));
@@ -329,7 +365,9 @@ static enum map_answer walk_bdb(struct map *map, map_each *each, void *context)
 		return fail_bdb(map, b, "cursor", code);
 	code = bdb_walk(cursor, each, context);
 	cursor->close(cursor);
-	return code == 0 || code == DB_NOTFOUND ? MAP_FOUND : fail_bdb(map, b, "walk", code);
+	if (code == DB_NOTFOUND)
+		return not_found(map, b) == MAP_NOT_FOUND ? MAP_FOUND : MAP_COULD_NOT_TELL;
+	return code == 0 ? MAP_FOUND : fail_bdb(map, b, "walk", code);
 }
 
 /* In an environment the file changes all the time and is read through the shared cache: only a new file is opened anew. */

@@ -22,8 +22,13 @@ static _Noreturn void be_the_child(int (*ask)(void *context, struct buf *out), v
 	sigset_t empty;
 	int status;
 
+	int nowhere = open("/dev/null", O_WRONLY);
+
 	/* a crash is an expected answer here: no core, no handler that came along */
 	setrlimit(RLIMIT_CORE, &none);
+	/* libdb prints pages that it finds damaged */
+	dup2(nowhere, STDOUT_FILENO);
+	dup2(nowhere, STDERR_FILENO);
 	for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++)
 		signal(fatal[i], SIG_DFL);
 	sigemptyset(&empty);

@@ -25,6 +25,9 @@
 #define WATCHDOG_STEP_NS 200000000
 #define POLL_NS 200000
 
+/* Where the first page of every Berkeley DB file has its identity. */
+#define META_ID 52
+
 struct env {
 	struct env *next;
 	char *home;
@@ -299,10 +302,11 @@ void env_broken(struct env *env)
 	unlink_env(env);
 }
 
-bool env_lock_is_free(struct env *env, DB *db, db_lockmode_t mode, int64_t deadline)
+/* The lock of a map goes by the identity that is written in its file. */
+static bool is_free(struct env *env, u_int8_t id[DB_FILE_ID_LEN], db_lockmode_t mode, int64_t deadline)
 {
 	const struct timespec pause = { 0, POLL_NS };
-	DBT object = { .data = db->fileid, .size = DB_FILE_ID_LEN };
+	DBT object = { .data = id, .size = DB_FILE_ID_LEN };
 	DB_LOCK lock;
 
 	for (;;) {
@@ -317,4 +321,19 @@ bool env_lock_is_free(struct env *env, DB *db, db_lockmode_t mode, int64_t deadl
 			return false;
 		nanosleep(&pause, NULL);
 	}
+}
+
+bool env_lock_is_free(struct env *env, DB *db, db_lockmode_t mode, int64_t deadline)
+{
+	return is_free(env, db->fileid, mode, deadline);
+}
+
+bool env_file_is_free(struct env *env, int fd, db_lockmode_t mode, int64_t deadline)
+{
+	u_int8_t id[DB_FILE_ID_LEN];
+
+	/* what is too short to be a map is refused by DB->open before it looks for locks */
+	if (pread(fd, id, sizeof id, META_ID) != (ssize_t)sizeof id)
+		return true;
+	return is_free(env, id, mode, deadline);
 }

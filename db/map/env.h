@@ -65,6 +65,9 @@ void env_broken(struct env *env);
  */
 bool env_lock_is_free(struct env *env, DB *db, db_lockmode_t mode, int64_t deadline);
 
+/* The same before the map is opened, as DB->open waits for a read lock too; `fd` is its file. */
+bool env_file_is_free(struct env *env, int fd, db_lockmode_t mode, int64_t deadline);
+
 /*
  * Seconds any wait in an environment may take; 10 unless changed before the first env_open().
  */

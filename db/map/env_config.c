@@ -124,6 +124,14 @@ static bool is_gap(char c)
 	return c == ' ' || c == '\t' || c == ':' || c == '=';
 }
 
+static bool has_control_bytes(const char *line, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (((unsigned char)line[i] < ' ' && line[i] != '\t') || line[i] == 127)
+			return true;
+	return false;
+}
+
 static int parse_line(struct env_config *config, const struct place *place, const char *line, size_t length,
                       struct seen *seen)
 {
@@ -139,6 +147,8 @@ static int parse_line(struct env_config *config, const struct place *place, cons
 		return complain_at(place, "line longer than 248 bytes, ZMailer would cut it", line, length);
 	if (strchr(" \t\r\f\v", line[length - 1]) != NULL)
 		return complain_at(place, "blanks at the end of the line would be part of the value", line, length);
+	if (has_control_bytes(line, length))
+		return complain_at(place, "control bytes in the line", line, length);
 	if (!((line[0] >= 'a' && line[0] <= 'z') || (line[0] >= 'A' && line[0] <= 'Z')))
 		return complain_at(place, "expected a setting in column 1, ZMailer would skip this line", line, length);
 	while (n < length && !is_gap(line[n]))

@@ -19,7 +19,7 @@
 #define DEFAULT_TIMEOUT 10
 #define DEFAULT_KEEPALIVE 60
 #define LONGEST_TIMEOUT 3600
-#define LONGEST_PASSWORD 1024
+#define LARGEST_FILE (1u << 20)
 
 /* Where Debian keeps the certificates of all authorities; libldap itself has no default without its own ldap.conf. */
 #define DEFAULT_CA_FILE "/etc/ssl/certs/ca-certificates.crt"
@@ -277,7 +277,7 @@ static bool is_private(int fd, const char *path, struct buf *why)
 static int read_password_file(struct draft *d)
 {
 	struct ldap_access *a = d->access;
-	struct buf text = { .limit = LONGEST_PASSWORD };
+	struct buf text = { .limit = LARGEST_FILE };
 	int fd = open(a->password_file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	int status = EX_CONFIG;
 
@@ -367,10 +367,10 @@ static int check_all(struct draft *d)
 		status = check_password(d);
 	if (status == EX_OK)
 		status = check_sasl(d);
-	if (status == EX_OK)
-		status = check_tls(d);
 	for (size_t i = 0; status == EX_OK && d->access->uris[i] != NULL; i++)
 		status = check_uri(d, d->access->uris[i]);
+	if (status == EX_OK)
+		status = check_tls(d);
 	if (status == EX_OK && (d->access->timeout == 0 || d->access->network_timeout == 0))
 		status = wrong(d, "timeout and network_timeout must not be 0");
 	return status;

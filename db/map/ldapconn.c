@@ -9,7 +9,7 @@
 #include "lib/alloc.h"
 #include "lib/clock.h"
 
-#define FIRST_DELAY_MS 1000
+#define SHORTEST_DELAY_MS 1000
 #define LONGEST_DELAY_MS 30000
 
 struct ldapconn {
@@ -62,9 +62,11 @@ void ldapconn_release(struct ldapconn **connection)
 /* ---- a connection --------------------------------------------------------- */
 
 /* No lookup asks the servers again before some time has passed. */
-static void back_off(struct ldapconn *c, const char *why)
+static void back_off(struct ldapconn *c, int64_t started, const char *why)
 {
-	c->delay = c->delay == 0 ? FIRST_DELAY_MS : c->delay * 2;
+	const int64_t lost = clock_ms() - started;
+
+	c->delay = c->delay > 0 ? c->delay * 2 : lost > SHORTEST_DELAY_MS ? lost : SHORTEST_DELAY_MS;
 	if (c->delay > LONGEST_DELAY_MS)
 		c->delay = LONGEST_DELAY_MS;
 	c->not_before = clock_ms() + c->delay;
@@ -88,19 +90,19 @@ static void drop(struct ldapconn *c, int code)
 		c->server = 0;
 }
 
-static void give_up(struct ldapconn *c, int code)
+static void give_up(struct ldapconn *c, int64_t started, int code)
 {
 	struct buf why = { 0 };
 
 	buf_addf(&why, "%s: %s", c->access.uris[c->server], ldap_err2string(code));
-	back_off(c, buf_str(&why));
+	back_off(c, started, buf_str(&why));
 	drop(c, code);
 	buf_free(&why);
 }
 
 static bool is_ready(struct ldapconn *c, int64_t deadline, struct buf *why)
 {
-	const int64_t wait = c->not_before - clock_ms();
+	const int64_t now = clock_ms(), wait = c->not_before - now;
 
 	if (c->ld != NULL)
 		return true;
@@ -110,7 +112,7 @@ static bool is_ready(struct ldapconn *c, int64_t deadline, struct buf *why)
 	}
 	c->ld = ldap_open_any(&c->access, &c->server, deadline, why);
 	if (c->ld == NULL)
-		back_off(c, buf_str(why));
+		back_off(c, now, buf_str(why));
 	return c->ld != NULL;
 }
 
@@ -194,7 +196,8 @@ enum map_answer ldapconn_search(struct ldapconn *connection, const struct ldap_s
                                 struct ldap_entries *entries, struct buf *why)
 {
 	struct ldapconn *c = connection;
-	enum map_answer answer = MAP_COULD_NOT_TELL;
+	const int64_t started = clock_ms();
+	enum map_answer answer;
 	LDAPMessage *all = NULL;
 	int code = LDAP_SERVER_DOWN;
 
@@ -212,7 +215,7 @@ enum map_answer ldapconn_search(struct ldapconn *connection, const struct ldap_s
 	answer = judge(c, search, code, all, entries, why);
 	ldap_msgfree(all);
 	if (is_lost(code) || code == LDAP_TIMEOUT)
-		give_up(c, code);
+		give_up(c, started, code);
 	else
 		c->delay = 0;
 	return answer;

@@ -17,26 +17,12 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include <lmdb.h>
-
-#include "db/map/child.h"
-#include "db/map/map.h"
+#include "db/map/lmdb.h"
 #include "db/map/stamp.h"
 #include "lib/alloc.h"
-#include "lib/clock.h"
-
-#define CHECK_MS_AT_LEAST 60000
-#define CHECK_MS_PER_MB 100
 
 /* Bytes of records in one transaction of a load: what LMDB keeps in memory. */
 #define LOAD_BATCH (8u << 20)
-
-struct lmdb_map {
-	MDB_env *env;
-	MDB_txn *txn;        /* reset between lookups */
-	MDB_dbi dbi;
-	size_t seen;         /* the last transaction when the map was opened, or asked for changes */
-};
 
 static enum map_answer fail_lmdb(struct map *map, const char *what, int code)
 {
@@ -67,7 +53,7 @@ static int begin(MDB_env *env, MDB_txn **txn)
 	return code;
 }
 
-static int open_all(struct lmdb_map *l, const char *path, unsigned flags)
+int lmdb_open(struct lmdb_map *l, const char *path, unsigned flags)
 {
 	int code = open_env(&l->env, path, flags);
 
@@ -78,113 +64,13 @@ static int open_all(struct lmdb_map *l, const char *path, unsigned flags)
 	return code;
 }
 
-static void close_all(struct lmdb_map *l)
+void lmdb_close(struct lmdb_map *l)
 {
 	if (l->txn != NULL)
 		mdb_txn_abort(l->txn);
 	if (l->env != NULL)
 		mdb_env_close(l->env);
 	*l = (struct lmdb_map){ 0 };
-}
-
-/* ---- is it sound? ------------------------------------------------------------------ */
-
-/* True if a lookup of the key comes to the very place where the walk found it. */
-static bool leads_to(const struct lmdb_map *l, MDB_val *key, const MDB_val *value)
-{
-	MDB_val found;
-
-	return mdb_get(l->txn, l->dbi, key, &found) == 0 && found.mv_data == value->mv_data;
-}
-
-/*
- * Keys must ascend, and lookups of the first and the last of each page must lead there: then those of all others
- * do.
- */
-static int walk_strictly(const struct lmdb_map *l, size_t page_size)
-{
-	MDB_val key, value, last_key = { 0, NULL }, last_value = { 0, NULL };
-	MDB_cursor *cursor;
-	int code = mdb_cursor_open(l->txn, l->dbi, &cursor);
-
-	if (code != 0)
-		return code;
-	while ((code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
-		bool first = last_key.mv_data == NULL;
-
-		if (!first && mdb_cmp(l->txn, l->dbi, &last_key, &key) >= 0)
-			return MDB_CORRUPTED;
-		if (first || (uintptr_t)key.mv_data / page_size != (uintptr_t)last_key.mv_data / page_size)
-			if (!leads_to(l, &key, &value) || (!first && !leads_to(l, &last_key, &last_value)))
-				return MDB_CORRUPTED;
-		last_key = key;
-		last_value = value;
-	}
-	if (code == MDB_NOTFOUND && last_key.mv_data != NULL && !leads_to(l, &last_key, &last_value))
-		return MDB_CORRUPTED;
-	return code == MDB_NOTFOUND ? 0 : code;
-}
-
-/* In a child: LMDB trusts what it reads, and damage ends in SIGSEGV or SIGBUS. */
-static int look_through(void *context, struct buf *out)
-{
-	struct lmdb_map l = { 0 };
-	MDB_stat stat;
-	int code = open_all(&l, context, 0);
-
-	if (code == 0)
-		code = mdb_env_stat(l.env, &stat);
-	if (code == 0)
-		code = walk_strictly(&l, stat.ms_psize);
-	close_all(&l);
-	if (code != 0)
-		buf_adds(out, mdb_strerror(code));
-	return code != 0;
-}
-
-static bool check_in_child(struct map *map)
-{
-	int64_t patience = CHECK_MS_AT_LEAST + map->provenance.size / 1000000 * CHECK_MS_PER_MB;
-	struct buf said = { 0 };
-	int status = 0;
-	enum child_end end = child_ask(look_through, map->path, clock_ms() + patience, &status, &said);
-
-	switch (end) {
-	case CHILD_SAID:
-		if (status != 0)
-			map_fail(map, "damaged or out of reach (%s)", buf_str(&said));
-		break;
-	case CHILD_CRASHED:
-		map_fail(map, "damaged (looking at it ended by signal %d)", status);
-		break;
-	case CHILD_HUNG:
-		map_fail(map, "could not be looked through in %lld s", (long long)patience / 1000);
-		break;
-	case CHILD_FAILED:
-		map_fail(map, "cannot start a process to look it through: %s", strerror(errno));
-		break;
-	}
-	buf_free(&said);
-	return end == CHILD_SAID && status == 0;
-}
-
-/* False with map_fail().  *flags becomes MDB_NOLOCK for a sealed map. */
-static bool check(struct map *map, int fd, unsigned *flags)
-{
-	switch (stamp_check(fd)) {
-	case STAMP_GOOD:
-		*flags = MDB_NOLOCK;
-		return true;
-	case STAMP_NONE:
-		return check_in_child(map);
-	case STAMP_BAD:
-		map_fail(map, "is not as newdb built it: damaged, or changed in place by another program; build it again");
-		return false;
-	case STAMP_UNREADABLE:
-		map_fail(map, "%s", strerror(errno));
-		return false;
-	}
-	return false;
 }
 
 static bool look_at_file(struct map *map, unsigned *flags)
@@ -196,7 +82,7 @@ static bool look_at_file(struct map *map, unsigned *flags)
 		map_fail(map, "%s", strerror(errno));
 		return false;
 	}
-	ok = map_provenance_of(map, fd) && check(map, fd, flags);
+	ok = map_provenance_of(map, fd) && lmdb_check(map, fd, flags);
 	close(fd);
 	return ok;
 }
@@ -226,13 +112,13 @@ static bool open_lmdb(struct map *map)
 	if (!look_at_file(map, &flags))
 		return false;
 	l = xcalloc(1, sizeof *l);
-	code = open_all(l, map->path, flags);
+	code = lmdb_open(l, map->path, flags);
 	if (code != 0 || map_file_change(map) == MAP_REPLACED) {
 		if (code != 0)
 			fail_lmdb(map, "cannot open", code);
 		else
 			map_fail(map, "was replaced while it was opened");
-		close_all(l);
+		lmdb_close(l);
 		free(l);
 		return false;
 	}
@@ -313,7 +199,7 @@ static enum map_change changed_lmdb(struct map *map)
 
 static void close_lmdb(struct map *map)
 {
-	close_all(map->state);
+	lmdb_close(map->state);
 	free(map->state);
 	map->state = NULL;
 }
@@ -373,6 +259,20 @@ static int put_all(MDB_env *env, const struct map_load *load)
 	return code;
 }
 
+/* LMDB says EIO when only a part of a page could be written; what stood in the way shows when more is written. */
+static int why_not_written(const char *path, int code)
+{
+	static const char page[65536];
+	int fd = code == EIO ? open(path, O_WRONLY | O_APPEND | O_CLOEXEC) : -1;
+
+	if (fd < 0)
+		return code;
+	if (write(fd, page, sizeof page) < 0)
+		code = errno;
+	close(fd);
+	return code;
+}
+
 static int load_lmdb(const char *path, const struct map_load *load, struct buf *why)
 {
 	MDB_env *env;
@@ -387,7 +287,7 @@ static int load_lmdb(const char *path, const struct map_load *load, struct buf *
 		mdb_env_close(env);
 	}
 	if (code != 0)
-		buf_adds(why, mdb_strerror(code));
+		buf_adds(why, mdb_strerror(why_not_written(path, code)));
 	return code == 0 ? EX_OK : EX_IOERR;
 }
 

@@ -117,7 +117,7 @@ struct map {
 /*
  * Names a map; nothing but its config file is read, it opens at the first lookup.  The type adds its suffix to
  * `path` unless it ends in the suffix of a map type already.  `config` is the -C file or NULL.  Returns NULL with `why` and *status
- * (<sysexits.h>) set: EX_CONFIG for a bad or unreadable config, EX_UNAVAILABLE for an unknown type.
+ * (<sysexits.h>) set: EX_CONFIG for a bad config, EX_NOINPUT for one that cannot be read, EX_UNAVAILABLE for an unknown type.
  */
 struct map *map_open(const char *type, const char *path, const char *config, int *status, struct buf *why);
 

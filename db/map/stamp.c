@@ -9,9 +9,9 @@
 
 #include "lib/alloc.h"
 
-const char stamp_key[] = "\0zlmtp-map\0";
+const char stamp_key[] = "\0zlmtp-map";
 
-_Static_assert(sizeof stamp_key == STAMP_KEY_LENGTH, "the key counts its own NUL, not that of the string");
+_Static_assert(sizeof stamp_key == STAMP_KEY_LENGTH, "the key counts its NUL");
 
 /*
  * What a sealed value begins with.  The first byte occurs in no UTF-8 text, which makes it quick to search for; all

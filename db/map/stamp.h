@@ -18,7 +18,7 @@
 
 /* The key with its NUL at the end. */
 extern const char stamp_key[];
-#define STAMP_KEY_LENGTH 12
+#define STAMP_KEY_LENGTH 11
 
 struct stamp {
 	char *source;          /* absolute path of the text; "-" for standard input */

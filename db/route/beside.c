@@ -78,6 +78,45 @@ int beside_find(struct beside *beside, const char *base, fault_report *report, v
 	return status;
 }
 
+static bool same_file(const char *a, const char *b)
+{
+	char *x = realpath(a, NULL), *y = realpath(b, NULL);
+	bool same = strcmp(x != NULL ? x : a, y != NULL ? y : b) == 0;
+
+	free(x);
+	free(y);
+	return same;
+}
+
+static char folding_of(const struct dbases_map *m)
+{
+	return m->lookup.fold == FOLD_LOWER ? 'l' : m->lookup.fold == FOLD_UPPER ? 'u' : '-';
+}
+
+int beside_agree(const struct beside *beside, const char **type, const char **config, char *folding, struct buf *why)
+{
+	const struct dbases_map *m = beside->map;
+	struct buf fault = { 0 };
+
+	if (m->kind != DBASES_LIVE)
+		buf_adds(&fault, "builds this map from its text; maps that are changed live have \"-r\" there");
+	else if (*type != NULL && strcmp(*type, m->type) != 0)
+		buf_addf(&fault, "says type %s, not %s", m->type, *type);
+	else if (*config != NULL && (m->config == NULL || !same_file(*config, m->config)))
+		buf_addf(&fault, "does not say -C %s", *config);
+	else if (*folding != '-' && *folding != folding_of(m))
+		buf_addf(&fault, "lookups do not fold keys as is said here (-%c)", *folding);
+	if (fault.len > 0) {
+		buf_addf(why, "%s:%zu: %s", beside->dbases.path, m->line, buf_str(&fault));
+		buf_free(&fault);
+		return EX_CONFIG;
+	}
+	*type = m->type;
+	*config = m->config;
+	*folding = folding_of(m);
+	return EX_OK;
+}
+
 void beside_free(struct beside *beside)
 {
 	dbases_free(&beside->dbases);

@@ -113,6 +113,15 @@ static void set_type(struct reader *r, struct dbases_map *m, const char *name)
 	tell(r, false, 1, "type \"%s\" is not supported; expected btree, bhash, lmdb, unordered, ordered, ldap or NONE", name);
 }
 
+/* It goes into a script that a shell reads. */
+static void check_subtype(struct reader *r, const char *subtype)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+
+	if (subtype[strspn(subtype, plain)] != '\0')
+		tell(r, false, 1, "expected letters, digits, '_', '.' and '-' in a subtype, not \"%s\"", subtype);
+}
+
 static void parse_type(struct reader *r, struct dbases_map *m)
 {
 	const char *field = r->fields[1];
@@ -122,6 +131,8 @@ static void parse_type(struct reader *r, struct dbases_map *m)
 	m->type = m->default_type ? default_type(r) : xstrndup(field, n);
 	if (!m->default_type && field[n] != '\0')
 		m->subtype = xstrdup(field + n + 1);
+	if (m->subtype != NULL)
+		check_subtype(r, m->subtype);
 	if (m->type != NULL)
 		set_type(r, m, m->type);
 }

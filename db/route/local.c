@@ -85,11 +85,16 @@ static void visit_sender(const struct visit *v)
 	struct pool *pool = v->walk->pool;
 	struct question q = { .key = pool_format(pool, "%s:mailname", v->base) };
 	const struct hit *hit = &v->walk->router->hit;
-	const char *name;
+	struct address proper;
+	const char *name, *why;
 
 	switch (visit_lookup(v, ROUTE_USERDB, &q)) {
 	case MAP_FOUND:
-		name = pool_copy(pool, buf_str(&hit->value), hit->value.len);
+		if (!address_parse(pool, buf_str(&hit->value), hit->value.len, ADDRESS_PLAIN, &proper, &why)) {
+			visit_hold_value(v, hit->from->map->provenance.source, buf_str(&hit->value), why);
+			return;
+		}
+		name = address_text(pool, proper.local, NULL, proper.domain);
 		walk_send(v, "local", name, name);
 		return;
 	case MAP_NOT_FOUND:

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "db/live/live.h"
 #include "db/map/env.h"
 #include "db/map/map.h"
 #include "db/route/zmsh.h"
@@ -67,6 +68,8 @@ static void build_one(struct work *work, const struct dbases_map *m)
 	if (rebuild->relations[0] != NULL || compile_is_due(&compile, &reason)) {
 		int status = compile_map(&compile, &why);
 
+		if (status == EX_OK)
+			live_sweep(target);
 		if (status == EX_OK)
 			buf_addf(&why, "%s: %zu records (%s)", target, compile.records, reason);
 		else if (why.len == 0)

@@ -14,6 +14,9 @@
 
 #define SHOWN_MAX 300
 
+/* Of results of one question; somebody may send to a long list with a long tail. */
+#define MOST_BYTES ((size_t)64 << 20)
+
 static const char *const relation_names[ROUTE_RELATIONS] = {
 	[ROUTE_FQDNALIASES] = "fqdnaliases",
 	[ROUTE_FQDNALIASESLDAP] = "fqdnaliasesldap",
@@ -81,6 +84,7 @@ void router_destroy(struct router **router)
 		relation_destroy(&r->relations[i]);
 	hit_free(&r->hit);
 	pool_free(&r->pool);
+	pool_free(&r->kept);
 	free(r->hostname);
 	free(r->mydomain);
 	free(r);
@@ -118,14 +122,14 @@ static size_t *place_of(struct walk *w, const struct route_result *r)
 
 static void grow_results(struct walk *w)
 {
-	struct route_result *results = pool_alloc(w->pool, (w->capacity ? w->capacity * 2 : 4) * sizeof *results);
+	struct route_result *results = pool_alloc(w->kept, (w->capacity ? w->capacity * 2 : 4) * sizeof *results);
 
 	if (w->count > 0)
 		memcpy(results, w->results, w->count * sizeof *results);
 	w->results = results;
 	w->capacity = w->capacity ? w->capacity * 2 : 4;
 	w->index_size = w->capacity * 2;
-	w->index = pool_alloc(w->pool, w->index_size * sizeof *w->index);
+	w->index = pool_alloc(w->kept, w->index_size * sizeof *w->index);
 	for (size_t i = 0; i < w->count; i++)
 		*place_of(w, &w->results[i]) = i + 1;
 }
@@ -149,16 +153,22 @@ static void add_result(const struct visit *v, const struct route_result *r)
 
 void walk_send(const struct visit *v, const char *channel, const char *host, const char *user)
 {
-	struct pool *pool = v->walk->pool;
+	struct walk *w = v->walk;
+	size_t sizes[] = { strlen(channel), strlen(host), strlen(user) };
 	struct route_result r = { .answer = MAP_FOUND, .privilege = v->privilege };
 
 	if (strcmp(channel, "error") == 0)
 		r.answer = MAP_NOT_FOUND;
 	else if (strcmp(channel, "hold") == 0)
 		r.answer = MAP_COULD_NOT_TELL;
-	r.channel = pool_copy(pool, channel, strlen(channel));
-	r.host = pool_copy(pool, host, strlen(host));
-	r.user = pool_copy(pool, user, strlen(user));
+	w->size += sizes[0] + sizes[1] + sizes[2];
+	if (w->size > MOST_BYTES) {
+		w->exceeded = "the results of this address take too much memory";
+		return;
+	}
+	r.channel = pool_copy(w->kept, channel, sizes[0]);
+	r.host = pool_copy(w->kept, host, sizes[1]);
+	r.user = pool_copy(w->kept, user, sizes[2]);
 	add_result(v, &r);
 }
 
@@ -226,6 +236,11 @@ enum map_answer visit_lookup(const struct visit *v, enum route_relation relation
 		w->explain->relation = relation_names[relation];
 	}
 	answer = relation_find(r, question, &w->router->hit, w->explain != NULL ? explain_lookup : NULL, w->explain);
+	if (answer == MAP_FOUND && memchr(buf_str(&w->router->hit.value), '\0', w->router->hit.value.len) != NULL) {
+		buf_clear(&w->router->hit.value);
+		buf_adds(&w->router->hit.value, "the value holds a NUL byte");
+		answer = MAP_COULD_NOT_TELL;
+	}
 	if (answer == MAP_COULD_NOT_TELL)
 		walk_hold(v, pool_format(w->pool, "%s: %s", relation_names[relation], buf_str(&w->router->hit.value)),
 		          visit_text(v, v->whole));
@@ -381,11 +396,11 @@ void visit_address(struct visit *v)
 	if (w->exceeded != NULL)
 		return;
 	if (v->depth > w->router->max_depth) {
-		w->exceeded = pool_format(w->pool, "more than %u expansions one inside the other", w->router->max_depth);
+		w->exceeded = pool_format(w->kept, "more than %u expansions one inside the other", w->router->max_depth);
 		return;
 	}
 	if (++w->addresses > w->router->max_addresses) {
-		w->exceeded = pool_format(w->pool, "more than %u addresses come of one", w->router->max_addresses);
+		w->exceeded = pool_format(w->kept, "more than %u addresses come of one", w->router->max_addresses);
 		return;
 	}
 	visit_note(v, "%s", address_text(w->pool, v->local, v->carried, v->domain));
@@ -414,7 +429,7 @@ static void hold_all(struct visit *v)
 	struct walk *w = v->walk;
 	const char *why = w->exceeded;
 
-	w->count = w->capacity = 0;
+	w->count = w->capacity = w->size = 0;
 	w->exceeded = NULL;
 	v->depth = 0;
 	walk_hold(v, why, visit_text(v, v->local));
@@ -423,13 +438,15 @@ static void hold_all(struct visit *v)
 enum map_answer route(struct router *router, const struct route_query *query, const struct route_result **results,
                       size_t *count)
 {
-	struct walk w = { .router = router, .query = query, .pool = &router->pool, .explain = query->explain };
+	struct walk w = { .router = router, .query = query, .pool = &router->pool, .kept = &router->kept,
+	                  .explain = query->explain };
 	struct visit v = { .walk = &w, .carried = "", .home = router->mydomain, .privilege = query->privilege };
-	enum map_answer answer = MAP_NOT_FOUND;
+	enum map_answer answer = MAP_FOUND;
 	struct address address;
 	const char *why;
 
 	pool_reset(&router->pool);
+	pool_reset(&router->kept);
 	if (!address_parse(w.pool, query->address, query->length, ADDRESS_PLAIN, &address, &why)) {
 		refuse(&v, query, why);
 	} else {
@@ -443,9 +460,8 @@ enum map_answer route(struct router *router, const struct route_query *query, co
 	if (w.exceeded != NULL)
 		hold_all(&v);
 	for (size_t i = 0; i < w.count; i++) {
-		if (w.results[i].answer == MAP_COULD_NOT_TELL)
-			answer = MAP_COULD_NOT_TELL;
-		else if (answer == MAP_NOT_FOUND)
+		/* from found to not found to could not tell answers are worse */
+		if (w.results[i].answer > answer)
 			answer = w.results[i].answer;
 	}
 	*results = w.results;

@@ -56,7 +56,8 @@ struct router {
 	unsigned max_addresses;    /* addresses looked at for one question */
 	int64_t now;               /* seconds since 1970 for delay!; -1: the time of day */
 
-	struct pool pool;          /* the results of the last question and what it took to find them */
+	struct pool pool;          /* working memory of a question */
+	struct pool kept;          /* the results of the last one */
 	struct hit hit;
 };
 
@@ -84,7 +85,7 @@ struct route_result {
 
 /*
  * Routes one address.  *results points to at least one result and is valid until the next call.  The answer is
- * MAP_COULD_NOT_TELL if any result is held, else MAP_FOUND if any goes somewhere, else MAP_NOT_FOUND.
+ * the worst of them: MAP_COULD_NOT_TELL if any result is held, else MAP_NOT_FOUND if any is an error.
  * Every address has an answer, whatever bytes it holds.
  */
 enum map_answer route(struct router *router, const struct route_query *query, const struct route_result **results,

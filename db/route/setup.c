@@ -10,6 +10,7 @@
 #include "lib/file.h"
 #include "lib/parse.h"
 #include "lib/text.h"
+#include "lib/zenv.h"
 
 #define MOST_DEPTH 1000
 #define MOST_ADDRESSES 10000000
@@ -48,7 +49,7 @@ static bool set_limit(unsigned *setting, const char *value, unsigned most, struc
 	return true;
 }
 
-/* "routes smtp", "routes", "smtp": words between blanks, commas or quotes, so that the line of router.cf can be taken. */
+/* Words between blanks, commas or quotes, so that the line of router.cf can be taken as it is. */
 static bool set_protocols(struct router *r, const char *value, struct buf *why)
 {
 	bool routes = false, smtp = false;
@@ -97,8 +98,8 @@ static bool set_named(struct router *r, const char *name, const char *value, str
 		buf_adds(why, "list files are not read here; write nofqlists=1");
 		return false;
 	}
-	buf_adds(why, "unknown setting; expected hostname, mydomain, localdoesdomain, ROUTEUSER_IN_ABNORMAL_UNIX, protocols, "
-	              "nofqlists, max_depth or max_addresses");
+	buf_adds(why, "unknown setting; expected hostname, mydomain, localdoesdomain, ROUTEUSER_IN_ABNORMAL_UNIX, "
+	              "protocols, nofqlists, max_depth or max_addresses");
 	return false;
 }
 
@@ -129,16 +130,12 @@ bool router_set(struct router *router, const char *assignment, struct buf *why)
 
 /* ---- where settings come from ---- */
 
-static int from_zmailer(struct router *router, const struct zenv *zenv, struct buf *why)
+/* The router reads zmailer.conf as a shell does: quotes with nothing in them are nothing. */
+static void from_zmailer(struct router *router)
 {
-	struct buf value = { 0 };
-	bool is_set;
-	int status = zenv_get(zenv, "ROUTEUSER_IN_ABNORMAL_UNIX", &value, &is_set, why);
+	const char *value = zenv("ROUTEUSER_IN_ABNORMAL_UNIX");
 
-	if (status == EX_OK && is_set)
-		router->any_local_user = value.len > 0;
-	buf_free(&value);
-	return status;
+	router->any_local_user = value != NULL && value[strspn(value, " \t\"'")] != '\0';
 }
 
 /* One line of router.conf, which ends at `end`. */
@@ -223,14 +220,13 @@ static void note_foreign(const struct dbases *dbases, struct buf *notes)
 	}
 }
 
-struct router *router_open(const struct dbases *dbases, const struct zenv *zenv, char *const *options, size_t count,
-                           int *status, struct buf *why, struct buf *notes)
+struct router *router_open(const struct dbases *dbases, char *const *options, size_t count, int *status,
+                           struct buf *why, struct buf *notes)
 {
 	struct router *router = router_create();
 
-	*status = from_zmailer(router, zenv, why);
-	if (*status == EX_OK)
-		*status = from_file(router, dbases->path, why);
+	from_zmailer(router);
+	*status = from_file(router, dbases->path, why);
 	if (*status == EX_OK)
 		*status = from_options(router, options, count, why);
 	if (*status == EX_OK)

@@ -2,7 +2,7 @@
  * A router from text: its maps from dbases.conf, its settings from lines NAME=VALUE (routing.md sections 1 and 6).
  *
  * Settings have the names that ZMailer has for them.  They come from, later ones win:
- *   zmailer.conf            ROUTEUSER_IN_ABNORMAL_UNIX
+ *   zmailer.conf            ROUTEUSER_IN_ABNORMAL_UNIX (the file that ZCONFIG names)
  *   router.conf             beside dbases.conf, if it is there
  *   the command line        -o NAME=VALUE
  */
@@ -31,7 +31,7 @@ bool router_set(struct router *router, const char *assignment, struct buf *why);
  * Makes a router.  `options` are the -o arguments.  NULL with *status (<sysexits.h>) and `why` set.  `notes` gets
  * lines, each ended by LF, on what dbases.conf asks for and this router does not do.
  */
-struct router *router_open(const struct dbases *dbases, const struct zenv *zenv, char *const *options, size_t count,
-                           int *status, struct buf *why, struct buf *notes);
+struct router *router_open(const struct dbases *dbases, char *const *options, size_t count, int *status,
+                           struct buf *why, struct buf *notes);
 
 #endif

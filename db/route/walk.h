@@ -4,7 +4,8 @@
  *   route.c    the question, its results, the stages of an address
  *   fqdn.c     fqdnaliases, fqdnaliasesldap, fqdnroutes
  *   local.c    local names
- *   use.c      what a value found means: references, address lists and their loops, routes
+ *   use.c      what a value found means: references, routes
+ *   expand.c   address lists and their loops
  */
 #ifndef ZL_WALK_H
 #define ZL_WALK_H
@@ -19,7 +20,9 @@
 struct walk {
 	struct router *router;
 	const struct route_query *query;
-	struct pool *pool;
+	struct pool *pool;         /* what is made for one member of a list ends with it */
+	struct pool *kept;         /* results */
+	size_t size;               /* bytes of them */
 	struct explain *explain;
 	struct route_result *results;
 	size_t count;
@@ -91,7 +94,7 @@ bool visit_fqdn(const struct visit *v);
 /* A local name: v->whole without its domain. */
 void visit_local(const struct visit *v);
 
-/* ---- use.c ---- */
+/* ---- use.c and expand.c ---- */
 
 enum visit_use {
 	USE_DONE,          /* the value produced results, if only a held one */
@@ -104,6 +107,17 @@ enum argument_form {
 	ARGUMENTS_BASE,        /* %1 is the user, %2 the tail */
 	ARGUMENTS_LEAVING,     /* as ARGUMENTS_WHOLE, without a tail carried along */
 };
+
+/* The arguments of the value just found (routing.md section 3, with the differences of its section 10). */
+struct arguments visit_arguments(const struct visit *v, enum argument_form form);
+
+/* Explains what will be put in for the references of `value`. */
+void visit_explain(const struct visit *v, const char *value, const struct arguments *arguments);
+
+/*
+ * Holds the address because of a value of map `source` that cannot be used: what it was meant to say is not known.
+ */
+void visit_hold_value(const struct visit *v, const char *source, const char *value, const char *why);
 
 /*
  * The value just found is an address list.  Its members get v->tail if `form` is ARGUMENTS_BASE and `carry` is set

@@ -92,6 +92,9 @@ bool address_domain_ok(const char *domain, size_t length)
 {
 	bool empty_label = true;
 
+	/* no option to a program that gets it as an argument */
+	if (length > 0 && domain[0] == '-')
+		return false;
 	if (length > 2 && domain[0] == '[' && domain[length - 1] == ']')
 		domain++, length -= 2;
 	for (size_t i = 0; i < length; i++) {
@@ -212,21 +215,20 @@ static bool turn_path(struct pool *pool, const char **text, size_t *length, cons
 	return true;
 }
 
-/* "user%host" to user@host, at the last '%'.  False if it is no such thing. */
-static bool turn_percent(struct pool *pool, const char **text, size_t *length, enum address_syntax syntax)
+/* "user%host" to user@host, at the last '%', if it is that. */
+static void turn_percent(struct pool *pool, const char **text, size_t *length, enum address_syntax syntax)
 {
 	const char *mark = memrchr(*text, '%', *length);
 	size_t user = mark != NULL ? (size_t)(mark - *text) : 0, host = *length - user - 1;
 	char *turned;
 
 	if (user == 0 || host == 0 || memchr(*text, '"', *length) != NULL || !address_domain_ok(mark + 1, host))
-		return false;
+		return;
 	if (syntax == ADDRESS_TEMPLATE && (isdigit((unsigned char)mark[1]) || mark[-1] == '%'))
-		return false;
+		return;
 	turned = pool_copy(pool, *text, *length);
 	turned[user] = '@';
 	*text = turned;
-	return true;
 }
 
 static bool has_control_bytes(const char *text, size_t length)
@@ -289,10 +291,13 @@ bool address_parse(struct pool *pool, const char *text, size_t length, enum addr
 
 	strip_wrapping(&text, &length);
 	at = address_at(text, length);
-	if (at == NULL && (turn_path(pool, &text, &length, why) || (*why == NULL && turn_percent(pool, &text, &length, syntax))))
+	if (at == NULL) {
+		if (!turn_path(pool, &text, &length, why) && *why == NULL)
+			turn_percent(pool, &text, &length, syntax);
+		if (*why != NULL)
+			return false;
 		at = address_at(text, length);
-	if (*why != NULL)
-		return false;
+	}
 	if (at != NULL) {
 		address->domain = parse_domain(pool, at + 1, length - (size_t)(at + 1 - text), syntax);
 		if (address->domain == NULL) {

@@ -66,7 +66,7 @@ const char *address_at(const char *text, size_t length);
  */
 bool address_split_tail(struct pool *pool, const char *local, const char **base, const char **tail);
 
-/* The content of a local part: quotes removed, backslashes resolved.  NULL if quotes are not closed or a backslash ends it. */
+/* The content of a local part, without quotes and backslashes.  NULL if quotes are not closed or a backslash ends it. */
 const char *address_unquote(struct pool *pool, const char *text, size_t length);
 
 #endif

@@ -23,8 +23,8 @@ struct member {
 };
 
 /*
- * Reads a list: mailboxes between commas, "phrase <address>", groups "name: a, b;", comments.  Each line of a value of several
- * lines is a list; lines that begin with '#' and blank ones are skipped; superfluous commas are
+ * Reads a list: mailboxes between commas, "phrase <address>", groups "name: a, b;", comments.  Each line of a value
+ * of several lines is a list; lines that begin with '#' and blank ones are skipped; superfluous commas are
  * forgiven.  `pool` gets what it makes.  False if anything is wrong: *why is a constant text and *offset the byte of
  * `value` it is about; then no member counts.  An empty list is true with no member.
  */

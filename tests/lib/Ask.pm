@@ -15,12 +15,21 @@ sub new($class, @arguments) {
 
 # The answer as a line; $ask->{took} is its time in seconds.
 sub find($self, $key) {
-	my $start = Time::HiRes::time();
+	$self->ask($key);
+	return $self->answer;
+}
+
+# The same in two steps, for questions to several maps at once.
+sub ask($self, $key) {
 	local $SIG{PIPE} = 'IGNORE';
 	my $encoded = $key =~ s/([%\x00-\x1f\x7f-\xff])/sprintf '%%%02x', ord $1/ger;
+	$self->{asked} = Time::HiRes::time();
 	syswrite $self->{to}, "$encoded\n";
+}
+
+sub answer($self) {
 	my $line = readline $self->{from};
-	$self->{took} = Time::HiRes::time() - $start;
+	$self->{took} = Time::HiRes::time() - $self->{asked};
 	chomp $line if defined $line;
 	return $line // 'ended';
 }

@@ -400,6 +400,12 @@ sub _do_serve($self, $step) {
 	return 1;
 }
 
+# Was there a MAIL, and was it refused?
+sub _mail_refused($self) {
+	my $mail = ($self->{transaction} // {})->{mail} or return 0;
+	return ($mail->{code} // '') =~ /^[45]/;
+}
+
 # The answer to whatever is next in the input; nothing if it is not whole yet.
 sub _serve_one($self) {
 	if ($self->{in} =~ /\ABDAT /i || defined $self->{chunks} || ($self->{data} && ($self->{data}{code} // '') eq '354')) {
@@ -415,7 +421,8 @@ sub _serve_one($self) {
 	return $self->$method($rest // '') if $method;
 	if ($verb =~ /^(?:MAIL|RCPT)$/) {
 		my ($path) = split_path($line);
-		return $self->_answer($verb, ($path // '') =~ s/^<|>$//gr, $verb eq 'MAIL' ? '250 2.1.0 ok' : '250 2.1.5 ok');
+		my $good = $verb eq 'MAIL' ? '250 2.1.0 ok' : $self->_mail_refused ? '503 5.5.1 MAIL first' : '250 2.1.5 ok';
+		return $self->_answer($verb, ($path // '') =~ s/^<|>$//gr, $good);
 	}
 	return $self->_answer($verb, $rest // '', $verb =~ /^(?:RSET|NOOP)$/ ? '250 2.0.0 ok' : '502 5.5.1 what?');
 }

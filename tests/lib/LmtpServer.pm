@@ -5,7 +5,7 @@ package LmtpServer;
 # transactions, the transcript, and the list of what went wrong.
 
 use v5.36;
-use Socket qw(SOCK_STREAM SOMAXCONN);
+use Socket qw(SOCK_STREAM SOMAXCONN IPPROTO_TCP TCP_NODELAY);
 use IO::Socket::UNIX;
 use IO::Socket::IP;
 use LmtpConnection;
@@ -46,6 +46,8 @@ sub port($self) { $self->{listener}->sockport }
 
 sub _accept($self) {
 	my $fh = $self->{listener}->accept or return;
+	# replies go out one by one; none of them waits for the acknowledgement of the one before
+	setsockopt $fh, IPPROTO_TCP, TCP_NODELAY, 1 unless $self->{target} eq 'unix';
 	my $number = @{$self->{connections}} + 1;
 	my $steps = $self->{script} ? $self->{script}->($number) : [{ do => 'serve' }];
 	push @{$self->{connections}}, LmtpConnection->new($self, $fh, $number, $steps);

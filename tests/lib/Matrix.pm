@@ -66,16 +66,18 @@ sub reply_for($case, $stage, $class) {
 	return $reply{$kind}{$class} . ($class == 2 && $kind ne 'final' ? '' : " case $case $stage");
 }
 
-# One agent with one scripted server.  Options: program, caps => [...], arguments => [...].
+# One agent with one scripted server.  Options: program, caps => [...], arguments => [...], target ("unix", "tcp").
 sub new($class, %o) {
 	my $self = bless { %o, loop => Loop->new, plans => {}, next => 100001, problems => [] }, $class;
 	$self->{dir} = File::Temp->newdir('/tmp/zl-XXXXXX');
 	$self->{spool} = Spool->new("$self->{dir}/post");
-	$self->{server} = LmtpServer->new(loop => $self->{loop}, target => 'unix', path => "$self->{dir}/s",
+	$self->{server} = LmtpServer->new(loop => $self->{loop}, target => $o{target} // 'unix', path => "$self->{dir}/s",
 		caps => $o{caps}, lenient => $o{lenient}, rules => [sub ($stage, $key, $c) { $self->_answer($stage, $key, $c) }],
 		script => sub ($n) { $self->{script} ? $self->{script}->($n) : [{ do => 'serve' }] });
+	my @reach = ($o{target} // 'unix') eq 'unix' ? ('-F', "UNIX:$self->{dir}/s")
+		: ('-F', '[127.0.0.1]', '-p', $self->{server}->port);
 	$self->{scheduler} = Scheduler->new(loop => $self->{loop}, spool => $self->{spool}, channel => 'lmtp',
-		program => $o{program}, arguments => [qw(-c lmtp -h client.example -F), "UNIX:$self->{dir}/s", @{$o{arguments} // []}]);
+		program => $o{program}, arguments => [qw(-c lmtp -h client.example), @reach, @{$o{arguments} // []}]);
 	return $self;
 }
 

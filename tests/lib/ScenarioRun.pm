@@ -12,6 +12,7 @@ use Spool;
 use LmtpServer;
 use Scheduler;
 use Secrecy;
+use Syslog;
 use TlsPeer;
 
 # What the secrets file calls the host.
@@ -148,9 +149,14 @@ sub _arguments($self) {
 sub _start_agent($self) {
 	my $s = $self->{scenario};
 	my %environment = map { split /=/, $self->_fill_in($_), 2 } split ' ', $s->{environment} // '';
+	my ($program, @arguments) = ($self->{program}, $self->_arguments);
+	if ($self->{secrecy} && Syslog->possible) {
+		$self->{syslog} = Syslog->new($self->{loop}, $self->{dir});
+		($program, @arguments) = $self->{syslog}->command($program, @arguments);
+	}
 	$self->{scheduler} = Scheduler->new(loop => $self->{loop}, spool => $self->{spool}, channel => $s->{channel},
 		host => $s->{"argument-host"}, damaged => { map { $_ => 1 } split ' ', $s->{resync} // '' },
-		program => $self->{program}, arguments => [$self->_arguments], environment => \%environment);
+		program => $program, arguments => \@arguments, environment => \%environment);
 }
 
 sub _signal($self, $name) {
@@ -341,8 +347,10 @@ sub _check_handshakes($self) {
 # Nothing that the agent has written may hold the password in any form.
 sub _check_secrecy($self) {
 	my $secrecy = $self->{secrecy} // return;
+	my @syslog = $self->{syslog} ? $self->{syslog}->lines : ();
+	$self->problem('nothing came by syslog') if $self->{syslog} && !@syslog && keys %{$self->{scheduler}{reports}};
 	$self->problem("the secret is in $_") for $secrecy->leaks_in_lines('what it said', @{$self->{scheduler}{agent}{lines}}),
-		$secrecy->leaks_below($self->{dir}, "$self->{dir}/secrets");
+		$secrecy->leaks_in_lines('syslog', @syslog), $secrecy->leaks_below($self->{dir}, "$self->{dir}/secrets");
 }
 
 sub _check_received($self) {

@@ -156,11 +156,13 @@ sub finish($self, $seconds = 10) {
 	return $self->{agent}->ending;
 }
 
-# Looks at the control file: tags fit the reports, d lines are there and whole, nothing else has changed.
-sub check_files($self) {
+# Looks at the control files, or at that of one job: tags fit the reports, d lines are there and whole, nothing
+# else has changed.
+sub check_files($self, $name = undef) {
 	my %seen;
 	for my $job (@{$self->{jobs}}) {
 		my $before = $job->{control} or next;
+		next if defined $name && $before->{name} ne $name;
 		next if $seen{$before->{name}}++;
 		my $after = $self->{spool}->read($before->{name});
 		if (!$after) {

@@ -108,6 +108,7 @@ static SSL_CTX *make_context(const struct settings *set)
 	SSL_CTX_set_security_level(context, 0);
 	SSL_CTX_set_min_proto_version(context, set->min);
 	SSL_CTX_set_max_proto_version(context, set->max);
+	SSL_CTX_set_read_ahead(context, 1);
 	SSL_CTX_set_session_id_context(context, (const unsigned char *)"tlspeer", 7);
 	if (set->no_resumption) {
 		SSL_CTX_set_options(context, SSL_OP_NO_TICKET);

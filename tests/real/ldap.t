@@ -3,6 +3,7 @@
 # Found, not found and could-not-tell must come out right, each within its deadline.
 use v5.36;
 use lib "$ENV{SRC_DIR}/tests/lib";
+use POSIX ();
 use Test::More;
 use Time::HiRes ();
 use RealSlapd;
@@ -40,6 +41,13 @@ sub config(%o) {
 	return $path;
 }
 
+# libldap asks for this host's name when it is first used, and where no hosts file has it that can take its time
+my $own_name = do {
+	my $start = Time::HiRes::time();
+	my @unused = gethostbyname((POSIX::uname())[1]);
+	Time::HiRes::time() - $start;
+};
+
 sub map_with(%o) { Ask->new('ldap', config(%o)) }
 
 sub is_found($map, $key, $value, $name = "$key is found") { is $map->find($key), "found $value", $name }
@@ -47,8 +55,14 @@ sub is_not_found($map, $key, $name = "$key is not found") { is $map->find($key),
 
 # The answer is "could not tell", for a reason like this, and within $seconds.
 sub is_unknown($map, $key, $reason, $name, $seconds = 3) {
-	like $map->find($key), qr/^could-not-tell .*$reason/, $name;
-	cmp_ok $map->{took}, '<', $seconds * $slow, "... within $seconds s";
+	$map->ask($key);
+	heard_unknown($map, $reason, $name, $seconds);
+}
+
+# The same for a question that was asked before.
+sub heard_unknown($map, $reason, $name, $seconds = 3) {
+	like $map->answer, qr/^could-not-tell .*$reason/, $name;
+	cmp_ok $map->{took}, '<', $seconds * $slow + $own_name, "... within $seconds s";
 }
 
 sub spoil($path, $mode) { chmod $mode, $path or die; return $path }
@@ -266,9 +280,12 @@ subtest 'silence at each step' => sub {
 	my %map = map { $_ => map_with(%hasty, %{$cold{$_} // $warm{$_}}) } keys %cold, keys %warm;
 	is_found $map{$_}, "alias1\@$domain", "user1\@$domain", "$_: warm" for sort keys %warm;
 	$slapd->signal('STOP');
+	for my $key ("alias1\@$domain", "alias2\@$domain") {
+		$_->ask($key) for values %map;
+	}
 	for my $name (sort keys %map) {
-		is_unknown $map{$name}, "alias1\@$domain", 'Timed out', "$name: could not tell", 3;
-		is_unknown $map{$name}, "alias2\@$domain", 'not asked again', "$name: the next lookup does not wait again", 0.3;
+		heard_unknown $map{$name}, "Timed out", "$name: could not tell";
+		like $map{$name}->answer, qr/^could-not-tell .*not asked again/, "... and the next lookup does not wait again";
 	}
 	$slapd->signal('CONT');
 	is $map{$_}->until_like("alias1\@$domain", qr/^found/, 8), "found user1\@$domain", "$_: found again" for sort keys %map;
@@ -314,17 +331,24 @@ subtest 'cut after every byte of the answer' => sub {
 };
 
 subtest 'slow servers' => sub {
-	my $relay = Relay->new(port => $slapd->{port}, delay => 0.3);
-	is_found map_with(uri => 'ldap://127.0.0.1:' . $relay->port), "alias1\@$domain", "user1\@$domain", 'late, but not too late';
-	$relay = Relay->new(port => $slapd->{port}, delay => 1.5);
-	is_unknown map_with(uri => 'ldap://127.0.0.1:' . $relay->port, network_timeout => 5, timeout => 2), "alias1\@$domain", 'Timed out', 'too late';
-	$relay = Relay->new(port => $slapd->{port}, stall => [60]);
-	is_unknown map_with(uri => 'ldap://127.0.0.1:' . $relay->port, timeout => 2), "alias1\@$domain", 'Timed out', 'half an answer';
+	my $relay_to = sub (%o) { Relay->new(port => $slapd->{port}, %o) };
 	my $mute = Relay->new();
-	is_found map_with(uri => 'ldap://127.0.0.1:' . $mute->port . ' ' . $slapd->uri('ldap'), network_timeout => 1, timeout => 4), "alias1\@$domain",
-		"user1\@$domain", 'the second server answers for a silent first';
-	is_unknown map_with(uri => 'ldaps://127.0.0.1:' . $mute->port, network_timeout => 1, timeout => 4, tls_ca_cert_file => $slapd->ca),
-		"alias1\@$domain", 'Timed out', 'TLS with somebody who says nothing', 3;
+	my @relays = ($relay_to->(delay => 0.3), $relay_to->(delay => 1.5), $relay_to->(stall => [60]), $mute);
+	my @uri = map { 'ldap://127.0.0.1:' . $_->port } @relays;
+	my %hasty = (network_timeout => 5, timeout => 2);
+	my $late = map_with(uri => $uri[0]);
+	my $too_late = map_with(uri => $uri[1], %hasty);
+	my $half = map_with(uri => $uri[2], %hasty);
+	my $second = map_with(uri => "$uri[3] " . $slapd->uri('ldap'), network_timeout => 1, timeout => 4);
+	my $mute_tls = map_with(uri => $uri[3] =~ s/ldap:/ldaps:/r, tls_ca_cert_file => $slapd->ca, network_timeout => 1, timeout => 4);
+	$_->ask("alias1\@$domain") for $late, $too_late, $half, $second, $mute_tls;
+	is $_->answer, "found user1\@$domain", 'late, but not too late' for $late;
+	heard_unknown $too_late, 'Timed out', 'too late';
+	heard_unknown $half, 'Timed out', 'half an answer';
+	is $second->answer, "found user1\@$domain", 'the second server answers for a silent first';
+	heard_unknown $mute_tls, 'Timed out', 'TLS with somebody who says nothing';
+	is_found $second, "alias2\@$domain", "user2\@$domain", 'and goes on to do so';
+	cmp_ok $second->{took}, '<', 0.3 * $slow, '... at once';
 };
 
 subtest 'what is kept' => sub {

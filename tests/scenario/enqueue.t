@@ -123,7 +123,7 @@ subtest 'what it says when asked' => sub {
 
 refuses 'no recipient', 64, 'recipient expected';
 refuses 'unknown option', 64, 'unknown option -q', '-q', @bob;
-refuses 'a bare recipient', 64, 'bob: recipients are given by -r', 'bob';
+refuses 'an address without maps', 64, 'which maps route addresses', 'bob';
 refuses 'half a triple', 64, 'channel,host,user expected', '-r', 'lmtp,bob';
 refuses 'a triple without user', 64, 'channel,host,user expected', '-r', 'lmtp,-,';
 refuses 'three levels', 64, 'two levels', '-HHH', @bob;

@@ -8,6 +8,7 @@ use lib "$FindBin::Bin/../lib";
 use Certificates;
 use Scenario;
 use ScenarioRun;
+use Syslog;
 use Workers;
 
 my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
@@ -23,6 +24,7 @@ say '1..', scalar @files;
 my @scenarios = map { my $s = eval { Scenario->read($_) }; $s // { path => $_, title => $_, broken => $@, within => 1 } } @files;
 
 Certificates->directory if grep { defined $_->{tls} } @scenarios;    # once for all children
+Syslog->possible;
 my @results = Workers::run(4, [map { { slow => $_->{within} > 5, work => play_one($_) } } @scenarios]);
 my $failed = 0;
 for my $i (0 .. $#scenarios) {

@@ -93,6 +93,7 @@ struct model {
 	/* what it decided */
 	unsigned stored[MODEL_MESSAGES][MODEL_RECIPIENTS];
 	bool refused[MODEL_MESSAGES][MODEL_RECIPIENTS];
+	bool sent_by_bdat[MODEL_MESSAGES];
 	const char *astray;       /* the client did something that no server expects */
 
 	/* the client */
@@ -279,6 +280,7 @@ static inline void model_line(struct model *m)
 		model_reset(m);
 		model_reply(m, 250, m->dialect->final[0] ? "2.0.0" : "", PLACE_BETWEEN, PLACE_BETWEEN);
 	} else if (strncmp(line, "BDAT ", 5) == 0 && m->chunking) {
+		m->sent_by_bdat[m->message] = true;
 		m->bdat_left = strtoull(line + 5, NULL, 10);
 		m->state = MODEL_BDAT;
 		if (m->bdat_left == 0)

@@ -66,8 +66,8 @@ static void reports_are_cut_up(void **state)
 
 static void remarks_are_told_apart(void **state)
 {
-	char hungry[] = "#hungry", more[] = "#hungry now", resync[] = "#resync Y/K/1", none[] = "#resync", text[] = "# lmtp: hello",
-	     empty[] = "";
+	char hungry[] = "#hungry", more[] = "#hungry now", resync[] = "#resync Y/K/1", none[] = "#resync";
+	char text[] = "# lmtp: hello", empty[] = "";
 	struct agent_answer a;
 
 	(void)state;

@@ -17,7 +17,8 @@
 #define RCPT(user) "r           lmtp - " user " 1\n"
 #define HEADER "m\nSubject: x\n\n"
 
-static enum control_result parse_bytes(const char *name, const char *bytes, size_t n, struct control **c, struct buf *why)
+static enum control_result parse_bytes(const char *name, const char *bytes, size_t n, struct control **c,
+                                       struct buf *why)
 {
 	char *copy = xmalloc(n);
 
@@ -224,7 +225,9 @@ static void quads_end_at_unquoted_blanks_only(void **state)
 
 static void quads_with_less_than_a_user_are_refused(void **state)
 {
-	static const char *const rows[] = { "", "   ", "lmtp", "lmtp -", "lmtp - ", "lmtp - \"bob 1", "\"lmtp - bob 1", "lmtp - \"\\" };
+	static const char *const rows[] = {
+		"", "   ", "lmtp", "lmtp -", "lmtp - ", "lmtp - \"bob 1", "\"lmtp - bob 1", "lmtp - \"\\",
+	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

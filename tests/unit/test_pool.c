@@ -39,6 +39,25 @@ static void large_and_small_pieces_do_not_overlap(void **state)
 	pool_free(&pool);
 }
 
+static void what_was_made_since_a_mark_is_forgotten(void **state)
+{
+	struct pool pool = { 0 };
+	struct pool_mark start = pool_mark(&pool);
+	char *first = pool_copy(&pool, "first", 5);
+	struct pool_mark mark = pool_mark(&pool);
+	char *second = pool_copy(&pool, "second", 6);
+
+	(void)state;
+	for (int i = 0; i < 100; i++)
+		pool_alloc(&pool, 5000);
+	pool_release(&pool, mark);
+	assert_ptr_equal(pool_copy(&pool, "third", 5), second);
+	assert_string_equal(first, "first");
+	pool_release(&pool, start);
+	assert_ptr_equal(pool_copy(&pool, "fourth", 6), first);
+	pool_free(&pool);
+}
+
 static void text_is_copied_and_formatted(void **state)
 {
 	struct pool pool = { 0 };
@@ -55,6 +74,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(memory_is_zeroed_again_after_a_reset),
 		cmocka_unit_test(large_and_small_pieces_do_not_overlap),
+		cmocka_unit_test(what_was_made_since_a_mark_is_forgotten),
 		cmocka_unit_test(text_is_copied_and_formatted),
 	};
 

@@ -355,8 +355,8 @@ static void options_are_read(void **state)
 static void options_that_mean_nothing_are_refused(void **state)
 {
 	static const char *const bad[] = {
-		"-", "-lu", "-l -u", "-x", "-i", "-T", "lm", "-l m", "-d", "-d pathalia", "-s", "-s ten", "-s -1", "-e 1h", "-C",
-		"-C a -C", "-l -",
+		"-", "-lu", "-l -u", "-x", "-i", "-T", "lm", "-l m", "-d", "-d pathalia", "-s", "-s ten", "-s -1", "-e 1h",
+		"-C", "-C a -C", "-l -",
 	};
 
 	(void)state;

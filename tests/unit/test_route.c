@@ -75,7 +75,8 @@ static void a_copy_to_oneself_is_delivered(void **state)
 static void a_list_that_leads_back_holds_only_the_way_back(void **state)
 {
 	static const struct line fqdn[] = {
-		L("a@d.test", "b@d.test, x@r.test"), L("b@d.test", "c@d.test, y@r.test"), L("c@d.test", "a@d.test, z@r.test"), END
+		L("a@d.test", "b@d.test, x@r.test"), L("b@d.test", "c@d.test, y@r.test"),
+		L("c@d.test", "a@d.test, z@r.test"), END
 	};
 	struct router *r = with(ROUTE_FQDNALIASES, "-l", fqdn);
 
@@ -132,6 +133,38 @@ static void growing_lists_end_at_the_count_limit(void **state)
 	r->max_depth = 20;
 	held_because(r, "u@d.test", "more than");
 	router_destroy(&r);
+}
+
+static void values_that_grow_are_stopped(void **state)
+{
+	static const struct line fqdn[] = { L("@d.test", "%1%1@d.test"), END };
+	struct router *r = with(ROUTE_FQDNALIASES, "-l%", fqdn);
+
+	(void)state;
+	held_because(r, "u@d.test", "no address");
+	router_destroy(&r);
+}
+
+static void a_long_tail_on_a_long_list_is_stopped(void **state)
+{
+	struct buf list = { 0 };
+	struct line aliases[2] = { END, END };
+	struct router *r;
+	char *address = malloc(16001);
+
+	(void)state;
+	for (int i = 0; i < 9000; i++)
+		buf_addf(&list, "%smember%d", i > 0 ? "," : "", i);
+	memset(address, 'x', 16000);
+	memcpy(address, "all+", 4);
+	address[16000] = '\0';
+	aliases[0] = (struct line)L("all", buf_str(&list));
+	r = with(ROUTE_ALIASES, "-l", aliases);
+	r->any_local_user = true;
+	held_because(r, address, "too much memory");
+	router_destroy(&r);
+	buf_free(&list);
+	free(address);
 }
 
 /* ---- tails ---- */
@@ -333,7 +366,8 @@ static void addresses_cannot_add_members_or_commands(void **state)
 static void addresses_cannot_change_the_shape_of_a_route(void **state)
 {
 	static const struct line mailbox[] = {
-		L("u@d.test", "c!h!u%2"), L("@e.test", "c!%1!x"), L("@f.test", "%1!h!x"), L("v@d.test", "c!h!v%2@home.test"), END
+		L("u@d.test", "c!h!u%2"), L("@e.test", "c!%1!x"), L("@f.test", "%1!h!x"),
+		L("v@d.test", "c!h!v%2@home.test"), END
 	};
 	struct router *r = with(ROUTE_FQDNROUTES, "-l%", mailbox);
 
@@ -462,6 +496,8 @@ int main(void)
 		cmocka_unit_test(a_loop_through_two_relations_ends),
 		cmocka_unit_test(growing_addresses_end_at_the_depth_limit),
 		cmocka_unit_test(growing_lists_end_at_the_count_limit),
+		cmocka_unit_test(values_that_grow_are_stopped),
+		cmocka_unit_test(a_long_tail_on_a_long_list_is_stopped),
 		cmocka_unit_test(a_tail_goes_through_chains_to_where_it_is_used),
 		cmocka_unit_test(an_option_folds_tails_as_zmailer_does),
 		cmocka_unit_test(each_relation_that_cannot_tell_holds_the_address),

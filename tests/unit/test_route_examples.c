@@ -161,6 +161,8 @@ static void read_line(char *line)
 		x->differs = true;
 	} else if (strncmp(line, "because\t", 8) == 0) {
 		x->because = true;
+	} else if (strncmp(line, "scripts\t", 8) == 0) {
+		return;
 	} else {
 		fail_msg("routing.examples: not understood: %s", line);
 	}
@@ -229,13 +231,13 @@ static struct router *router_for(const struct example *x)
 /* The whole answer agrees with its results. */
 static void check_answer(enum map_answer answer, const struct route_result *results, size_t count)
 {
-	bool held = false, found = false;
+	bool held = false, refused = false;
 
 	for (size_t i = 0; i < count; i++) {
 		held = held || strcmp(results[i].channel, "hold") == 0;
-		found = found || results[i].answer == MAP_FOUND;
+		refused = refused || results[i].answer == MAP_NOT_FOUND;
 	}
-	assert_int_equal(answer, held ? MAP_COULD_NOT_TELL : found ? MAP_FOUND : MAP_NOT_FOUND);
+	assert_int_equal(answer, held ? MAP_COULD_NOT_TELL : refused ? MAP_NOT_FOUND : MAP_FOUND);
 }
 
 static void every_example_gives_its_results(void **state)

@@ -1,0 +1,155 @@
+#include "channel/routing.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "db/route/setup.h"
+#include "lib/alloc.h"
+#include "lib/log.h"
+#include "lib/text.h"
+
+#define SHOWN_MAX 300
+
+static void tell_fault(void *context, const struct fault *fault)
+{
+	(void)context;
+	if (fault->line == 0)
+		complain("%s: %s", fault->file, fault->text);
+	else
+		complain("%s:%zu: %s", fault->file, fault->line, fault->text);
+}
+
+static void complain_lines(const struct buf *lines)
+{
+	const char *p = buf_str(lines);
+
+	for (size_t n; *p != '\0'; p += n + (p[n] == '\n')) {
+		n = strcspn(p, "\n");
+		complain("%.*s", (int)n, p);
+	}
+}
+
+static int open_router(const struct routing *r, struct router **router)
+{
+	struct dbases dbases;
+	struct zenv zenv;
+	struct buf why = { 0 }, notes = { 0 };
+	int status = zenv_read(&zenv, &why);
+
+	if (status == EX_OK) {
+		status = dbases_read(&dbases, r->dbases, &zenv, tell_fault, NULL);
+		if (status == EX_OK) {
+			*router = router_open(&dbases, r->settings, r->setting_count, &status, &why, &notes);
+			dbases_free(&dbases);
+		}
+		zenv_free(&zenv);
+	}
+	complain_lines(&why);
+	complain_lines(&notes);
+	buf_free(&why);
+	buf_free(&notes);
+	return status;
+}
+
+/* "ADDRESS: what is the matter" for a result that is no destination. */
+static void tell_trouble(const char *address, const struct route_result *result)
+{
+	struct buf line = { 0 };
+
+	text_add_clean_string(&line, address, SHOWN_MAX);
+	buf_adds(&line, result->answer == MAP_NOT_FOUND ? ": not found: " : ": could not tell: ");
+	text_add_clean_string(&line, result->host, SHOWN_MAX);
+	if (strcmp(result->user, address) != 0) {
+		buf_adds(&line, ": ");
+		text_add_clean_string(&line, result->user, SHOWN_MAX);
+	}
+	complain("%s", buf_str(&line));
+	buf_free(&line);
+}
+
+static void add_recipient(struct routing *r, const struct route_result *result, const char *address)
+{
+	struct routed *new;
+
+	if (strcmp(result->channel, "bitbucket") == 0)
+		return;
+	for (size_t i = 0; i < r->count; i++) {
+		const struct routed *have = &r->recipients[i];
+
+		if (strcmp(have->user, result->user) == 0 && strcmp(have->host, result->host) == 0 &&
+		    strcmp(have->channel, result->channel) == 0)
+			return;
+	}
+	r->recipients = xgrow(r->recipients, r->count, &r->capacity, sizeof *r->recipients);
+	new = &r->recipients[r->count++];
+	new->channel = xstrdup(result->channel);
+	new->host = xstrdup(result->host);
+	new->user = xstrdup(result->user);
+	new->privilege = (long)result->privilege;
+	new->address = address;
+}
+
+/* Routes one address and keeps its good results. */
+static enum map_answer route_one(struct routing *r, struct router *router, const char *address)
+{
+	struct route_query query = { .address = address, .length = strlen(address), .privilege = (uid_t)r->privilege };
+	const struct route_result *results;
+	size_t count;
+	enum map_answer answer = route(router, &query, &results, &count);
+
+	for (size_t i = 0; i < count; i++) {
+		switch (results[i].answer) {
+		case MAP_FOUND:
+			add_recipient(r, &results[i], address);
+			break;
+		case MAP_NOT_FOUND:
+		case MAP_COULD_NOT_TELL:
+			tell_trouble(address, &results[i]);
+			break;
+		}
+	}
+	return answer;
+}
+
+int routing_run(struct routing *r, char *const *addresses, size_t count)
+{
+	struct router *router = NULL;
+	size_t unknown = 0, held = 0;
+	int status = open_router(r, &router);
+
+	if (status != EX_OK)
+		return status;
+	for (size_t i = 0; i < count; i++) {
+		switch (route_one(r, router, addresses[i])) {
+		case MAP_FOUND:
+			break;
+		case MAP_NOT_FOUND:
+			unknown++;
+			break;
+		case MAP_COULD_NOT_TELL:
+			held++;
+			break;
+		}
+	}
+	router_destroy(&router);
+	if (held > 0)
+		status = EX_TEMPFAIL;
+	else if (unknown > 0 && (!r->keep_good || r->count == 0))
+		status = EX_NOUSER;
+	if (status != EX_OK)
+		routing_free(r);
+	return status;
+}
+
+void routing_free(struct routing *r)
+{
+	for (size_t i = 0; i < r->count; i++) {
+		free(r->recipients[i].channel);
+		free(r->recipients[i].host);
+		free(r->recipients[i].user);
+	}
+	free(r->recipients);
+	r->recipients = NULL;
+	r->count = r->capacity = 0;
+}

@@ -1,0 +1,38 @@
+/*
+ * Addresses on the command line of enqueue become recipients: all of them, or none.
+ */
+#ifndef ZL_ROUTING_H
+#define ZL_ROUTING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct routed {
+	char *channel;
+	char *host;
+	char *user;
+	long privilege;
+	const char *address;       /* the one it came from: as the caller gave it */
+};
+
+struct routing {
+	const char *dbases;        /* path of dbases.conf */
+	char *const *settings;     /* NAME=VALUE, see db/route/setup.h */
+	size_t setting_count;
+	bool keep_good;            /* go on without the addresses that do not exist */
+	long privilege;            /* of recipients that do not come from a map */
+	struct routed *recipients;
+	size_t count;
+	size_t capacity;
+};
+
+/*
+ * Routes `count` addresses; equal results are one recipient, the "bitbucket" is none.  0, or after a line for each
+ * address in question: EX_NOUSER if one does not exist (with keep_good, if none does), EX_TEMPFAIL if one could not be judged,
+ * another code of <sysexits.h> if the maps or settings are refused.  With any of these there are no recipients.
+ */
+int routing_run(struct routing *routing, char *const *addresses, size_t count);
+
+void routing_free(struct routing *routing);
+
+#endif

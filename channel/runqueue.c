@@ -1,0 +1,320 @@
+/*
+ * runqueue: runs the queue of a ZMailer spool in place of its scheduler.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "channel/spool/schedconf.h"
+#include "channel/spool/scheduler.h"
+#include "channel/spool/watch.h"
+#include "lib/alloc.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/options.h"
+#include "lib/parse.h"
+#include "lib/zenv.h"
+
+static const struct option_help options[] = {
+	{ '1', NULL, "try everything in the queue once, then end" },
+	{ 'f', "FILE", "scheduler.conf (default: MAILSHARE/scheduler.conf of ZENV)" },
+	{ 'P', "DIRECTORY", "the post office (default: POSTOFFICE of ZENV)" },
+	{ 'v', NULL, "print a line for each outcome" },
+	{ 'w', NULL, "run and wait for new mail, until told to stop by SIGTERM" },
+	{ 0 },
+};
+
+static const struct program program = {
+	.name = "runqueue",
+	.synopsis = "[-vV] [-f file] [-P directory] -1 | -w",
+	.purpose = "Starts the transport agents of scheduler.conf and feeds them the mail in the queue.",
+	.options = options,
+	.notes = "ZENV is the file that ZCONFIG names.  Reports on mail that failed go to postman/ of the post office.",
+	.help = 'h',
+};
+
+/* Between looks through the whole spool, in milliseconds: with and without a system that tells of new files. */
+#define SCAN_PAUSE (60 * 1000)
+#define BLIND_SCAN_PAUSE (5 * 1000)
+
+struct settings {
+	const char *postoffice;
+	const char *conf;
+	bool once, watch, verbose;
+};
+
+static volatile sig_atomic_t children, stops;
+
+static void on_signal(int sig)
+{
+	if (sig == SIGCHLD)
+		children = 1;
+	else
+		stops++;
+}
+
+static void read_options(struct settings *set, int argc, char **argv)
+{
+	int c;
+
+	while ((c = option_next(&program, argc, argv)) != -1) {
+		switch (c) {
+		case '1': set->once = true; break;
+		case 'f': set->conf = optarg; break;
+		case 'P': set->postoffice = optarg; break;
+		case 'v': set->verbose = true; break;
+		case 'w': set->watch = true; break;
+		}
+	}
+	if (optind < argc)
+		option_usage(&program, "%s: no arguments expected", argv[optind]);
+	if (set->once == set->watch)
+		option_usage(&program, "either -1 or -w expected");
+	if (set->postoffice == NULL)
+		set->postoffice = zenv("POSTOFFICE");
+	if (set->postoffice == NULL)
+		option_usage(&program, "where is the post office? -P, or POSTOFFICE in the file that ZCONFIG names");
+}
+
+static struct schedconf *read_conf(const struct settings *set)
+{
+	const char *share = zenv("MAILSHARE");
+	struct buf path = { 0 }, why = { 0 };
+	struct schedconf *conf;
+
+	if (set->conf == NULL && share == NULL)
+		option_usage(&program, "where is scheduler.conf? -f, or MAILSHARE in the file that ZCONFIG names");
+	if (set->conf != NULL)
+		buf_adds(&path, set->conf);
+	else
+		buf_addf(&path, "%s/scheduler.conf", share);
+	conf = schedconf_read(buf_str(&path), &why);
+	if (conf == NULL)
+		die(access(buf_str(&path), R_OK) < 0 ? EX_NOINPUT : EX_CONFIG, "%s", buf_str(&why));
+	if (set->verbose && conf->ignored.len > 0)
+		complain("%s: without meaning here: %s", buf_str(&path), buf_str(&conf->ignored));
+	buf_free(&path);
+	return conf;
+}
+
+/* Descriptors 0 to 2 must be something, or an agent's socket becomes one of them. */
+static void open_standard_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* A ZMailer scheduler on the same spool would deliver everything a second time. */
+static void refuse_beside_scheduler(const char *postoffice)
+{
+	char *path = xasprintf("%s/.pid.scheduler", postoffice);
+	FILE *f = fopen(path, "re");
+	long pid = 0;
+
+	if (f != NULL) {
+		if (fscanf(f, "%ld", &pid) == 1 && pid > 0 && (kill((pid_t)pid, 0) == 0 || errno == EPERM))
+			die(EX_TEMPFAIL, "a scheduler runs here: process %ld, by %s", pid, path);
+		fclose(f);
+	}
+	free(path);
+}
+
+/* One of us for each post office: the lock ends with the process, whatever ends that. */
+static void lock_postoffice(const char *postoffice)
+{
+	char *path = xasprintf("%s/.pid.runqueue", postoffice);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+
+	if (fd < 0)
+		die(EX_CANTCREAT, "%s: %s", path, strerror(errno));
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		die(EX_TEMPFAIL, "another runqueue runs here, by %s", path);
+	if (ftruncate(fd, 0) < 0 || dprintf(fd, "%ld\n", (long)getpid()) < 0)
+		die(EX_IOERR, "%s: %s", path, strerror(errno));
+	free(path);
+	/* stays open as long as we live */
+}
+
+static void enter_transport(const char *postoffice)
+{
+	char *path = xasprintf("%s/transport", postoffice);
+
+	if (chdir(path) < 0)
+		die(EX_NOINPUT, "%s: %s", path, strerror(errno));
+	free(path);
+}
+
+/* Signals arrive while we wait and nowhere else. */
+static void catch_signals(sigset_t *while_waiting)
+{
+	static const int signals[] = { SIGCHLD, SIGTERM, SIGINT, SIGHUP };
+	const struct sigaction action = { .sa_handler = on_signal };
+	sigset_t blocked;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&blocked);
+	sigprocmask(SIG_SETMASK, NULL, while_waiting);
+	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+		sigaction(signals[i], &action, NULL);
+		sigaddset(&blocked, signals[i]);
+		sigdelset(while_waiting, signals[i]);
+	}
+	sigprocmask(SIG_BLOCK, &blocked, NULL);
+}
+
+/* ---- the loop ---- */
+
+struct loop {
+	struct scheduler scheduler;
+	int watch;                 /* -1 if the system does not tell of new mail */
+	int64_t scan_at;
+	struct pollfd *fds;
+	struct worker **polled;    /* whose descriptor each of them is, from the second on */
+	size_t room;
+	sig_atomic_t stops_seen;
+};
+
+static void arrived(void *context, const char *name)
+{
+	scheduler_arrived(context, name);
+}
+
+static void bury(struct loop *loop)
+{
+	pid_t pid;
+	int status;
+
+	children = 0;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		scheduler_buried(&loop->scheduler, pid, status);
+}
+
+/* The first signal lets agents finish what they have; the next ones tell them to hurry. */
+static void obey(struct loop *loop)
+{
+	if (loop->stops_seen == stops)
+		return;
+	if (loop->stops_seen == 0)
+		scheduler_stop(&loop->scheduler);
+	else
+		for (const struct worker *w = loop->scheduler.workers; w != NULL; w = w->next)
+			kill(w->pid, SIGTERM);
+	loop->stops_seen = stops;
+}
+
+static size_t fill_fds(struct loop *loop)
+{
+	size_t n = 0;
+
+	if (loop->room < loop->scheduler.worker_count + 1) {
+		loop->room = 2 * loop->scheduler.worker_count + 8;
+		loop->fds = xreallocarray(loop->fds, loop->room, sizeof *loop->fds);
+		loop->polled = xreallocarray(loop->polled, loop->room, sizeof(struct worker *));
+	}
+	loop->fds[n++] = (struct pollfd){ .fd = loop->watch, .events = POLLIN };
+	for (struct worker *w = loop->scheduler.workers; w != NULL; w = w->next) {
+		if (w->fd < 0)
+			continue;
+		loop->polled[n] = w;
+		loop->fds[n++] = (struct pollfd){ .fd = w->fd, .events = POLLIN | (w->out.len > 0 ? POLLOUT : 0) };
+	}
+	return n;
+}
+
+static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
+{
+	int64_t deadline = scheduler_deadline(&loop->scheduler);
+	size_t n = fill_fds(loop);
+	struct timespec timeout;
+	int ms;
+
+	if (loop->scan_at < deadline)
+		deadline = loop->scan_at;
+	ms = clock_poll_timeout(deadline);
+	timeout = (struct timespec){ .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
+	fflush(stdout);
+	if (ppoll(loop->fds, n, ms < 0 ? NULL : &timeout, while_waiting) < 0)
+		return;
+	/* nobody is freed in here, so that every pointer stays good */
+	for (size_t i = 1; i < n; i++) {
+		if (loop->fds[i].revents & POLLOUT)
+			worker_flush(loop->polled[i]);
+		if (loop->fds[i].revents & (POLLIN | POLLHUP | POLLERR))
+			scheduler_read(&loop->scheduler, loop->polled[i]);
+	}
+	if (loop->fds[0].revents != 0 && !watch_read(loop->watch, arrived, &loop->scheduler))
+		loop->scan_at = clock_ms();
+}
+
+static void run(struct loop *loop, const sigset_t *while_waiting)
+{
+	struct scheduler *s = &loop->scheduler;
+
+	for (;;) {
+		obey(loop);
+		if (!s->once && !s->stopping && loop->scan_at <= clock_ms()) {
+			scheduler_scan(s);
+			loop->scan_at = clock_ms() + (loop->watch >= 0 ? SCAN_PAUSE : BLIND_SCAN_PAUSE);
+		}
+		scheduler_work(s);
+		if (scheduler_finished(s))
+			return;
+		wait_for_events(loop, while_waiting);
+		if (children)
+			bury(loop);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct loop loop = { .watch = -1, .scan_at = CLOCK_NEVER };
+	struct settings set = { 0 };
+	struct schedconf *conf;
+	sigset_t while_waiting;
+	bool trouble;
+
+	log_program(program.name);
+	open_standard_descriptors();
+	read_options(&set, argc, argv);
+	conf = read_conf(&set);
+	refuse_beside_scheduler(set.postoffice);
+	lock_postoffice(set.postoffice);
+	enter_transport(set.postoffice);
+	catch_signals(&while_waiting);
+	srandom((unsigned)getpid());
+
+	scheduler_init(&loop.scheduler, conf, "../postman");
+	loop.scheduler.once = set.once;
+	loop.scheduler.verbose = set.verbose;
+	if (set.once) {
+		scheduler_scan(&loop.scheduler);
+	} else {
+		loop.watch = watch_open();
+		loop.scan_at = clock_ms();
+	}
+	run(&loop, &while_waiting);
+	trouble = loop.scheduler.trouble;
+	scheduler_free(&loop.scheduler);
+	schedconf_free(&conf);
+	free(loop.fds);
+	free(loop.polled);
+	if (loop.watch >= 0)
+		close(loop.watch);
+	if (fflush(stdout) != 0)
+		return EX_IOERR;
+	return trouble && set.once ? EX_UNAVAILABLE : EX_OK;
+}

@@ -1,0 +1,41 @@
+/*
+ * From the spool's directories into the queue: finding control files, reading them, freeing the
+ * locks of agents that are gone (spool.md sections 2, 11 and 12).
+ */
+#ifndef ZL_INTAKE_H
+#define ZL_INTAKE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "channel/spool/queue.h"
+
+/* Messages taken in, in the order of their arrival once intake_sort() was called. */
+struct intake {
+	struct queue *queue;
+	struct message **taken;
+	size_t count, capacity;
+	struct message **finished;     /* nobody in them is open: a scheduler was stopped before it removed them */
+	size_t finished_count, finished_capacity;
+};
+
+/* Takes in every message of the working directory, $POSTOFFICE/transport, that is not known yet. */
+void intake_scan(struct intake *in);
+
+/*
+ * Takes in one message by its job name, if it is not known.  What cannot be used now, because it is damaged or somebody
+ * alive holds a lock in it, is put aside with a word to the people.
+ */
+void intake_file(struct intake *in, const char *name);
+
+/* Oldest first. */
+void intake_sort(struct intake *in);
+
+/* Ready for the next messages. */
+void intake_clear(struct intake *in);
+void intake_free(struct intake *in);
+
+/* True if `name` is a job name: up to two directories of one letter, then a name that begins with a digit. */
+bool intake_is_job(const char *name);
+
+#endif

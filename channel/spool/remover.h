@@ -1,0 +1,26 @@
+/*
+ * Removes finished messages beside everything else: on some file systems unlink(2) waits for
+ * the disk, and agents shall not wait with it.
+ */
+#ifndef ZL_REMOVER_H
+#define ZL_REMOVER_H
+
+struct remover;
+
+struct remover *remover_create(void);
+
+/* Waits until everything is removed; clears the caller's pointer. */
+void remover_destroy(struct remover **r);
+
+/*
+ * Takes over both strings.  `owner` comes back from remover_removed() afterwards; until then the names must not be
+ * given again, as the next message may well get the same ones.  The control file goes first: a message file
+ * without one is never looked at again, whatever happens in between.  A file that is not there is none to
+ * remove; other trouble is told to the people, and the next look through the spool finds the message again.
+ */
+void remover_take(struct remover *r, void *owner, char *control_file, char *message_file);
+
+/* The owner of some pair of files that was worked off since, NULL if there is none. */
+void *remover_removed(struct remover *r);
+
+#endif

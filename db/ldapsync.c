@@ -1,0 +1,501 @@
+/*
+ * ldapsync: keeps a live map in step with an LDAP directory.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "db/route/beside.h"
+#include "db/sync/copy.h"
+#include "db/sync/domains.h"
+#include "db/sync/session.h"
+#include "db/sync/syncconf.h"
+#include "lib/alloc.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/options.h"
+#include "lib/text.h"
+
+/* A change of several entries arrives in several messages: a moment of quiet makes one batch of them, but not for ever. */
+#define QUIET_MS 50
+#define GATHER_MS 300
+
+/* A cookie without data may wait: to lose it costs the server a little work. */
+#define LAZY_MS 60000
+
+#define FIRST_DELAY_MS 1000
+#define LONGEST_DELAY_MS 60000
+
+/* Without an answer, -1 tries as often as the server sends it back to the start. */
+#define ATTEMPTS 3
+
+/* How long another ldapsync may take to end. */
+#define LOCK_MS 5000
+
+enum { ALLOW_SHRINK = 1 };
+
+static const struct option_help options[] = {
+	{ '1', NULL, "make the map equal to the directory once, then end" },
+	{ 'f', "FILE", "what to copy, ldapsync.conf" },
+	{ 'v', NULL, "print a line for each batch of changes" },
+	{ 'w', NULL, "stay, and follow the directory until told to stop by SIGTERM" },
+	{ ALLOW_SHRINK, NULL, "even if more than a fifth of the records go" },
+	{ 0 },
+};
+
+static const struct option_long longs[] = {
+	{ "allow-shrink", ALLOW_SHRINK },
+	{ NULL, '\0' },
+};
+
+static const struct program program = {
+	.name = "ldapsync",
+	.synopsis = "[-vV] [--allow-shrink] -f file -1 | -w",
+	.purpose = "Keeps a lookup map in step with an LDAP directory (RFC 4533).",
+	.options = options,
+	.longs = longs,
+	.notes = "Exit status: 0; 65 if entries cannot be used or are in conflict, all others are copied;\n"
+	         "75 if the directory could not tell, or too much would go.",
+	.help = 'h',
+};
+
+struct sync {
+	struct syncconf conf;
+	struct beside beside;
+	struct value_check check;
+	struct copy_settings settings;
+	struct copy *copy;
+	struct session *session;
+	struct domains domains;
+	bool once, watch, verbose;
+	size_t server;
+	bool complete;           /* all rules have been refreshed since the last connection was made */
+	bool guarded;            /* too much would go */
+	int64_t next_open;       /* clock_ms() */
+	int64_t open_delay;
+	int64_t heard;           /* the last message that changed anything */
+	int64_t touched;         /* the first of them since the last batch */
+	int64_t next_flush;
+	int64_t flush_delay;     /* after a batch that failed */
+	int64_t flushed;
+};
+
+static volatile sig_atomic_t stopped;
+
+static void on_stop(int sig)
+{
+	stopped = sig;
+}
+
+/* ---- what is said ---------------------------------------------------------------------------- */
+
+static void say(const char *text)
+{
+	complain("%s", text);
+}
+
+/* Directory and libraries may have put anything into it. */
+static void say_clean(struct buf *why)
+{
+	struct buf clean = { 0 };
+
+	text_add_clean(&clean, buf_str(why), why->len, 1000);
+	complain("%s", buf_str(&clean));
+	buf_free(&clean);
+	buf_clear(why);
+}
+
+static void print_counts(const struct content_counts *c)
+{
+	printf("%zu records: %zu added, %zu changed, %zu removed", c->records + c->added - c->removed, c->added, c->changed, c->removed);
+	if (c->unclear > 0)
+		printf(", %zu unclear", c->unclear);
+	puts("");
+	fflush(stdout);
+}
+
+/* ---- the map ------------------------------------------------------------------------------------ */
+
+static int write_map(struct sync *s, struct content_counts *counts)
+{
+	struct buf why = { 0 };
+	const int64_t start = clock_ms();
+	int status = copy_flush(s->copy, counts, &s->guarded, &why);
+
+	s->flushed = clock_ms();
+	if (status == EX_OK) {
+		/* a map that is slow to write is not written all the time */
+		s->next_flush = s->flushed + (s->flushed - start);
+		s->flush_delay = 0;
+		s->touched = 0;
+		if (s->verbose)
+			print_counts(counts);
+	} else {
+		if (s->guarded)
+			buf_adds(&why, "; --allow-shrink if that is meant");
+		s->flush_delay = s->flush_delay == 0 ? FIRST_DELAY_MS : s->flush_delay * 2;
+		if (s->flush_delay > LONGEST_DELAY_MS)
+			s->flush_delay = LONGEST_DELAY_MS;
+		s->next_flush = s->flushed + s->flush_delay;
+		say_clean(&why);
+	}
+	buf_free(&why);
+	return status;
+}
+
+/* The file of served domains follows the map. */
+static int write_domains(struct sync *s)
+{
+	struct buf why = { 0 };
+	char **list;
+	int status;
+
+	if (s->conf.domains == NULL || !copy_domains_are_due(s->copy))
+		return EX_OK;
+	list = content_domains(copy_content(s->copy));
+	status = domains_write(&s->domains, list, &why);
+	words_free(list);
+	if (status != EX_OK) {
+		if (status == EX_TEMPFAIL)
+			buf_adds(&why, "; --allow-shrink if that is meant");
+		say_clean(&why);
+	} else if (s->domains.command == NULL) {
+		copy_domains_done(s->copy);
+	}
+	buf_free(&why);
+	return status;
+}
+
+/* Sees after the command; once it went well nothing is due any more. */
+static bool run_command(struct sync *s)
+{
+	struct buf why = { 0 };
+	const bool ran = s->domains.pid != 0;
+	bool ok = domains_run(&s->domains, &why);
+
+	if (!ok)
+		say_clean(&why);
+	else if (ran && s->domains.pid == 0 && !s->domains.must_run)
+		copy_domains_done(s->copy);
+	buf_free(&why);
+	return ok;
+}
+
+/* When the map is to be written; CLOCK_NEVER if there is nothing to write, or not all is known that belongs together. */
+static int64_t flush_time(const struct sync *s)
+{
+	int64_t when = CLOCK_NEVER;
+
+	if (!s->complete)
+		return CLOCK_NEVER;
+	switch (copy_state(s->copy)) {
+	case COPY_CLEAN:
+		return CLOCK_NEVER;
+	case COPY_NEW_NOTES:
+		when = s->flushed + LAZY_MS;
+		break;
+	case COPY_NEW_DATA:
+		when = s->heard + QUIET_MS < s->touched + GATHER_MS ? s->heard + QUIET_MS : s->touched + GATHER_MS;
+		break;
+	}
+	return when > s->next_flush ? when : s->next_flush;
+}
+
+/* ---- the directory ------------------------------------------------------------------------------- */
+
+static void lose_session(struct sync *s)
+{
+	session_close(&s->session);
+	s->open_delay = s->open_delay == 0 ? FIRST_DELAY_MS : s->open_delay * 2;
+	if (s->open_delay > LONGEST_DELAY_MS)
+		s->open_delay = LONGEST_DELAY_MS;
+	s->next_open = clock_ms() + s->open_delay;
+}
+
+static void open_session(struct sync *s)
+{
+	struct buf why = { 0 };
+
+	s->session = session_open(&s->conf, s->copy, s->once ? SYNC_REFRESH_ONLY : SYNC_REFRESH_AND_PERSIST, &s->server, &why);
+	if (s->session == NULL) {
+		say_clean(&why);
+		lose_session(s);
+	} else {
+		s->complete = false;
+	}
+	buf_free(&why);
+}
+
+/* Takes in what has come.  Returns the news; a connection that is over is closed. */
+static enum session_news listen_to(struct sync *s)
+{
+	struct buf why = { 0 };
+	enum session_news news = session_read(s->session, &why);
+
+	if (news == SESSION_QUIET)
+		news = session_watch(s->session, &why);
+	if (why.len > 0)
+		say_clean(&why);
+	buf_free(&why);
+	s->heard = clock_ms();
+	if (s->touched == 0 && copy_state(s->copy) == COPY_NEW_DATA)
+		s->touched = s->heard;
+	if (!s->complete && !session_is_refreshing(s->session)) {
+		s->complete = news != SESSION_REFUSED && news != SESSION_OVER;
+		s->open_delay = 0;
+	}
+	if (news == SESSION_OVER || news == SESSION_REFUSED)
+		lose_session(s);
+	return news;
+}
+
+/* ---- -1 ---------------------------------------------------------------------------------------------- */
+
+/* Waits for the server, or until something is due. */
+static void wait_for(const struct sync *s, int64_t deadline)
+{
+	struct pollfd p = { .fd = s->session != NULL ? session_socket(s->session) : -1, .events = POLLIN };
+	const int64_t left = deadline == CLOCK_NEVER ? LONGEST_DELAY_MS : deadline - clock_ms();
+	const int64_t ms = left < 0 ? 0 : left;
+	const struct timespec t = { .tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000 };
+	sigset_t none;
+
+	sigemptyset(&none);
+	ppoll(&p, 1, &t, &none);
+}
+
+static bool refresh_once(struct sync *s)
+{
+	for (int attempt = 0; attempt < ATTEMPTS && stopped == 0; attempt++) {
+		enum session_news news = SESSION_QUIET;
+
+		open_session(s);
+		while (s->session != NULL && news != SESSION_FINISHED && stopped == 0) {
+			if (news == SESSION_QUIET)
+				wait_for(s, session_deadline(s->session));
+			news = listen_to(s);
+		}
+		session_close(&s->session);
+		if (news == SESSION_FINISHED)
+			return true;
+		if (news != SESSION_OVER)
+			return false;
+	}
+	return false;
+}
+
+static int run_once(struct sync *s)
+{
+	struct content_counts counts = { 0 };
+	int status;
+
+	if (!refresh_once(s))
+		return EX_TEMPFAIL;
+	status = write_map(s, &counts);
+	if (status == EX_OK) {
+		if (!s->verbose)
+			print_counts(&counts);
+		status = write_domains(s);
+	}
+	while (status == EX_OK && (s->domains.must_run || s->domains.pid != 0)) {
+		if (!run_command(s))
+			status = EX_TEMPFAIL;
+		wait_for(s, domains_deadline(&s->domains));
+	}
+	if (status == EX_OK && copy_state(s->copy) != COPY_CLEAN)
+		status = write_map(s, &(struct content_counts){ 0 });
+	return status == EX_OK && (counts.unclear > 0 || copy_complaints(s->copy) > 0) ? EX_DATAERR : status;
+}
+
+/* ---- -w ------------------------------------------------------------------------------------------------ */
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+static int64_t next_deadline(const struct sync *s)
+{
+	const int64_t session = s->session != NULL ? session_deadline(s->session) : s->next_open;
+
+	return earlier(earlier(session, flush_time(s)), domains_deadline(&s->domains));
+}
+
+static int flush_what_is_due(struct sync *s)
+{
+	struct content_counts counts;
+
+	if (flush_time(s) > clock_ms())
+		return EX_OK;
+	if (write_map(s, &counts) != EX_OK)
+		return s->guarded ? EX_TEMPFAIL : EX_OK;
+	return write_domains(s) == EX_TEMPFAIL ? EX_TEMPFAIL : EX_OK;
+}
+
+static int follow(struct sync *s)
+{
+	enum session_news news = SESSION_QUIET;
+	int status = EX_OK;
+
+	while (stopped == 0 && status == EX_OK) {
+		if (s->session == NULL && clock_ms() >= s->next_open)
+			open_session(s);
+		if (news != SESSION_BUSY)
+			wait_for(s, next_deadline(s));
+		news = s->session != NULL ? listen_to(s) : SESSION_QUIET;
+		status = flush_what_is_due(s);
+		run_command(s);
+	}
+	/* a newer cookie makes the next start quicker */
+	if (status == EX_OK && s->complete && copy_state(s->copy) != COPY_CLEAN)
+		write_map(s, &(struct content_counts){ 0 });
+	return status;
+}
+
+/* ---- start ------------------------------------------------------------------------------------------------ */
+
+static void tell_fault(void *context, const struct fault *fault)
+{
+	(void)context;
+	complain("%s:%zu: %s%s", fault->file, fault->line, fault->is_warning ? "warning: " : "", fault->text);
+}
+
+static void read_config(struct sync *s, const char *path)
+{
+	struct buf why = { 0 };
+	int status = syncconf_read(&s->conf, path, &why);
+
+	if (status == EX_OK)
+		return;
+	say_clean(&why);
+	exit(status);
+}
+
+/* What dbases.conf beside the map says about it, if there is one. */
+static void ask_dbases(struct sync *s)
+{
+	struct update_settings *u = &s->settings.update;
+	struct buf why = { 0 };
+	int status;
+
+	*u = (struct update_settings){
+		.type = s->conf.type, .base = s->conf.map, .config = s->conf.environment, .folding = s->conf.folding,
+	};
+	status = beside_find(&s->beside, s->conf.map, tell_fault, NULL);
+	if (status != EX_OK)
+		die(status, "%s: cannot tell how this map is used while dbases.conf has errors", s->conf.map);
+	if (s->beside.map != NULL) {
+		status = beside_agree(&s->beside, &u->type, &u->config, &u->folding, &why);
+		if (status != EX_OK)
+			die(status, "%s", buf_str(&why));
+		if (u->folding != s->conf.folding)
+			die(EX_CONFIG, "%s:%zu: lookups fold keys; \"fold no\" makes keys that they cannot find", s->beside.dbases.path,
+			    s->beside.map->line);
+		value_check_for(&s->check, s->beside.map->relation, s->beside.map->lookup.substitute);
+		s->settings.check = &s->check;
+	}
+	if (u->type == NULL)
+		u->type = "btree";
+}
+
+/* The lock belongs to this process alone, and ends with it however it ends. */
+static void lock(const struct sync *s)
+{
+	const struct timespec pause = { 0, 20000000 };
+	const int64_t deadline = clock_ms() + LOCK_MS;
+	char *path = xasprintf("%s.ldapsync", s->conf.map);
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		die(EX_CANTCREAT, "%s: %s", path, strerror(errno));
+	while (fcntl(fd, F_SETLK, &lock) < 0) {
+		if (clock_ms() > deadline) {
+			fcntl(fd, F_GETLK, &lock);
+			die(EX_TEMPFAIL, "%s: process %ld keeps this map already", s->conf.map, (long)lock.l_pid);
+		}
+		nanosleep(&pause, NULL);
+	}
+	free(path);
+}
+
+static void open_copy(struct sync *s, bool may_shrink)
+{
+	struct buf why = { 0 };
+	int status = EX_OK;
+
+	s->settings.rules = s->conf.rules;
+	s->settings.rule_count = s->conf.rule_count;
+	s->settings.unclear = s->conf.unclear;
+	s->settings.may_shrink = may_shrink;
+	s->settings.report = say;
+	s->copy = copy_open(&s->settings, &status, &why);
+	if (s->copy == NULL) {
+		say_clean(&why);
+		exit(status);
+	}
+	s->domains = (struct domains){ .path = s->conf.domains, .format = s->conf.domains_format, .command = s->conf.domains_command,
+	                               .may_shrink = may_shrink };
+	/* somebody was killed between writing the list and the end of the command */
+	s->domains.must_run = s->domains.command != NULL && copy_domains_are_due(s->copy);
+}
+
+/* Signals come only while we wait (ppoll), so that none is missed just before. */
+static void catch_signals(void)
+{
+	static const int stops[] = { SIGTERM, SIGINT, SIGHUP };
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof stops / sizeof stops[0]; i++) {
+		sigaddset(&set, stops[i]);
+		sigaction(stops[i], &(struct sigaction){ .sa_handler = on_stop }, NULL);
+	}
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+}
+
+int main(int argc, char **argv)
+{
+	struct sync s = { 0 };
+	const char *file = NULL;
+	bool may_shrink = false;
+	int c, status;
+
+	log_program(program.name);
+	while ((c = option_next(&program, argc, argv)) != -1) {
+		switch (c) {
+		case '1': s.once = true; break;
+		case 'f': file = optarg; break;
+		case 'v': s.verbose = true; break;
+		case 'w': s.watch = true; break;
+		case ALLOW_SHRINK: may_shrink = true; break;
+		}
+	}
+	if (optind < argc)
+		option_usage(&program, "unexpected word \"%s\"", argv[optind]);
+	if (file == NULL)
+		option_usage(&program, "-f FILE is missing");
+	if (s.once == s.watch)
+		option_usage(&program, "expected either -1 or -w");
+	read_config(&s, file);
+	ask_dbases(&s);
+	catch_signals();
+	lock(&s);
+	open_copy(&s, may_shrink);
+	status = s.once ? run_once(&s) : follow(&s);
+	session_close(&s.session);
+	copy_close(&s.copy);
+	value_check_free(&s.check);
+	beside_free(&s.beside);
+	syncconf_free(&s.conf);
+	return status;
+}

@@ -1,0 +1,182 @@
+#include "config.h"
+
+#if HAVE_LMDB
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "db/map/child.h"
+#include "db/map/lmdb.h"
+#include "db/map/stamp.h"
+#include "lib/clock.h"
+
+#define CHECK_MS_AT_LEAST 60000
+#define CHECK_MS_PER_MB 100
+
+/* True if a lookup of the key comes to the very place where the walk found it. */
+static bool leads_to(const struct lmdb_map *l, MDB_val *key, const MDB_val *value)
+{
+	MDB_val found;
+
+	return mdb_get(l->txn, l->dbi, key, &found) == 0 && found.mv_data == value->mv_data;
+}
+
+/* A string with one NUL, at its end; without any only if `bare` is allowed.  Reads every byte. */
+static bool is_string(const MDB_val *v, bool bare)
+{
+	const char *nul = v->mv_size > 0 ? memchr(v->mv_data, '\0', v->mv_size) : NULL;
+
+	return nul != NULL ? nul == (const char *)v->mv_data + v->mv_size - 1 : bare;
+}
+
+/* What makes a record: a damaged length shows itself as a NUL in the middle or none at the end. */
+static bool is_record(const MDB_val *key, const MDB_val *value)
+{
+	return (is_string(key, false) || map_is_note(key->mv_data, key->mv_size)) && is_string(value, true);
+}
+
+/*
+ * Keys must ascend and be as many as there should be; lookups of the first and the last of each page must lead there: then those
+ * of all others do.
+ */
+static int walk_strictly(const struct lmdb_map *l)
+{
+	MDB_val key, value, last_key = { 0, NULL }, last_value = { 0, NULL };
+	size_t page_size, entries = 0;
+	MDB_cursor *cursor;
+	MDB_stat stat;
+	int code = mdb_stat(l->txn, l->dbi, &stat);
+
+	if (code == 0)
+		code = mdb_cursor_open(l->txn, l->dbi, &cursor);
+	if (code != 0)
+		return code;
+	page_size = stat.ms_psize;
+	for (; (code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0; entries++) {
+		bool first = last_key.mv_data == NULL;
+
+		if (!is_record(&key, &value) || (!first && mdb_cmp(l->txn, l->dbi, &last_key, &key) >= 0))
+			return MDB_CORRUPTED;
+		if (first || (uintptr_t)key.mv_data / page_size != (uintptr_t)last_key.mv_data / page_size)
+			if (!leads_to(l, &key, &value) || (!first && !leads_to(l, &last_key, &last_value)))
+				return MDB_CORRUPTED;
+		last_key = key;
+		last_value = value;
+	}
+	if (code != MDB_NOTFOUND)
+		return code;
+	return entries == stat.ms_entries && (entries == 0 || leads_to(l, &last_key, &last_value)) ? 0 : MDB_CORRUPTED;
+}
+
+/* What LMDB keeps in its first two pages (data version 1), behind a page header of this size. */
+struct meta {
+	uint32_t magic;
+	uint32_t version;
+	void *address;
+	size_t map_size;
+	struct {
+		uint32_t page_size;        /* in the first of the two */
+		uint16_t flags;
+		uint16_t depth;
+		size_t branch_pages, leaf_pages, overflow_pages, entries, root;
+	} dbs[2];
+	size_t last_page;
+	size_t transaction;
+};
+
+#define META_START (sizeof(size_t) + 8)
+
+static bool read_meta(int fd, off_t page, struct meta *meta)
+{
+	return pread(fd, meta, sizeof *meta, page + (off_t)META_START) == (ssize_t)sizeof *meta;
+}
+
+/*
+ * The two pages belong to the last two transactions, and LMDB believes the one with the higher number: a damaged number
+ * there brings back the past, which for a new map is an empty one.
+ */
+static bool metas_agree(int fd)
+{
+	struct meta first, second;
+
+	/* between the two reads a writer may have gone on */
+	for (int attempt = 0; attempt < 3; attempt++) {
+		if (!read_meta(fd, 0, &first) || !read_meta(fd, first.dbs[0].page_size, &second))
+			return false;
+		if (first.magic != second.magic || first.version != second.version ||
+		    first.dbs[0].page_size != second.dbs[0].page_size)
+			return false;
+		if (first.transaction + 1 == second.transaction || second.transaction + 1 == first.transaction)
+			return true;
+	}
+	return false;
+}
+
+/* In a child: LMDB trusts what it reads, and damage ends in SIGSEGV or SIGBUS. */
+static int look_through(void *context, struct buf *out)
+{
+	struct lmdb_map l = { 0 };
+	int code = lmdb_open(&l, context, 0);
+
+	if (code == 0)
+		code = walk_strictly(&l);
+	lmdb_close(&l);
+	if (code != 0)
+		buf_adds(out, mdb_strerror(code));
+	return code != 0;
+}
+
+static bool check_in_child(struct map *map)
+{
+	int64_t patience = CHECK_MS_AT_LEAST + map->provenance.size / 1000000 * CHECK_MS_PER_MB;
+	struct buf said = { 0 };
+	int status = 0;
+	enum child_end end = child_ask(look_through, map->path, clock_ms() + patience, &status, &said);
+
+	switch (end) {
+	case CHILD_SAID:
+		if (status != 0)
+			map_fail(map, "damaged or out of reach (%s)", buf_str(&said));
+		break;
+	case CHILD_CRASHED:
+		map_fail(map, "damaged (looking at it ended by signal %d)", status);
+		break;
+	case CHILD_HUNG:
+		map_fail(map, "could not be looked through in %lld s", (long long)patience / 1000);
+		break;
+	case CHILD_FAILED:
+		map_fail(map, "cannot start a process to look it through: %s", strerror(errno));
+		break;
+	}
+	buf_free(&said);
+	return end == CHILD_SAID && status == 0;
+}
+
+bool lmdb_check(struct map *map, int fd, unsigned *flags)
+{
+	switch (stamp_check(fd)) {
+	case STAMP_GOOD:
+		*flags = MDB_NOLOCK;
+		return true;
+	case STAMP_NONE:
+		if (metas_agree(fd))
+			return check_in_child(map);
+		map_fail(map, "damaged, or no LMDB map");
+		return false;
+	case STAMP_BAD:
+		map_fail(map, "is not as newdb built it: damaged, or changed in place by another program; build it again");
+		return false;
+	case STAMP_UNREADABLE:
+		map_fail(map, "%s", strerror(errno));
+		return false;
+	}
+	return false;
+}
+
+#else
+
+/* An empty file is no C. */
+typedef int no_lmdb;
+
+#endif

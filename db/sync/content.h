@@ -1,0 +1,95 @@
+/*
+ * The copy in memory: entries of the directory, and the records that they want to have in the map.
+ *
+ * A key that two entries want with different values is a conflict.  The entry that has it keeps it, so that nobody loses
+ * mail by what others write into the directory; if none had it before, its value is unclear, as is that of an entry
+ * whose value cannot be made.  An unclear key stays as it is in the map, or gets the value that is meant for such cases.
+ *
+ * What differs from the map is gathered until content_settled().
+ */
+#ifndef ZL_SYNC_CONTENT_H
+#define ZL_SYNC_CONTENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "db/sync/control.h"
+#include "db/sync/rule.h"
+#include "lib/buf.h"
+
+struct content;
+
+struct content *content_create(void);
+void content_free(struct content **content);
+
+/* ---- what the directory says ---- */
+
+/*
+ * Entry `uuid` of rule number `rule` is named `dn` and wants what stands in `yield`, which is taken over and left
+ * empty, in place of all it wanted before.
+ */
+void content_put(struct content *content, unsigned rule, const struct sync_uuid *uuid, const char *dn, struct yield *yield);
+
+/* The entry is gone; harmless if it is not there. */
+void content_drop(struct content *content, unsigned rule, const struct sync_uuid *uuid);
+
+bool content_has(const struct content *content, unsigned rule, const struct sync_uuid *uuid);
+
+/* Puts a mark (not 0) on an entry; content_drop_unmarked() drops all entries of the rule that have another one. */
+void content_mark(struct content *content, unsigned rule, const struct sync_uuid *uuid, unsigned mark);
+void content_drop_unmarked(struct content *content, unsigned rule, unsigned mark);
+
+/* ---- what is in the map ---- */
+
+/*
+ * The map has this record.  When all of them have been told, and with content_put() all entries that it was made from,
+ * content_compare() finds what differs.
+ */
+void content_found(struct content *content, const char *key, size_t key_length, const char *value, size_t value_length);
+void content_compare(struct content *content);
+
+/* Everything that has been gathered is in the map now. */
+void content_settled(struct content *content);
+
+/* ---- what differs ---- */
+
+struct content_counts {
+	size_t records;       /* in the map as it is */
+	size_t added;         /* that will be */
+	size_t changed;
+	size_t removed;
+	size_t unclear;       /* keys whose value is unclear, of all */
+};
+
+/* `value` NULL: the key is to be removed. */
+typedef void content_change(void *context, const char *key, const char *value);
+
+/*
+ * Decides about all keys that were touched and calls `each` for those that must change in the map; `unclear` is the template of
+ * the value of unclear keys (of the key alone), or NULL.
+ */
+void content_changes(struct content *content, const struct template *unclear, content_change *each, void *context,
+                     struct content_counts *counts);
+
+/* Calls `each` for the entries that were touched; `dn` NULL: it is gone. */
+typedef void content_entry(void *context, unsigned rule, const struct sync_uuid *uuid, const char *dn,
+                           const struct yield *yield);
+void content_entries(struct content *content, content_entry *each, void *context);
+
+/* True if anything was touched since content_settled(). */
+bool content_is_touched(const struct content *content);
+
+/* Calls `each` for conflicts and unclear keys that came up since the last call, in words. */
+typedef void content_report(void *context, const char *text);
+void content_conflicts(struct content *content, content_report *each, void *context);
+
+/* The served domains of all entries, sorted, each once; NULL at the end (words_free). */
+char **content_domains(struct content *content);
+
+/* True if they may be others than when they were asked for last. */
+bool content_has_new_domains(const struct content *content);
+
+/* Entries of all rules. */
+size_t content_size(const struct content *content);
+
+#endif

@@ -1,0 +1,154 @@
+#include "db/sync/cookie.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "db/map/settings.h"
+#include "lib/alloc.h"
+#include "lib/text.h"
+
+#define COOKIE SYNC_NOTES "cookie-"
+#define ENTRY SYNC_NOTES "entry-"
+#define LONGEST_NAME 1000
+
+/* ---- cookies ---------------------------------------------------------------- */
+
+void cookie_name(struct buf *name, const struct sync_rule *rule)
+{
+	buf_addf(name, COOKIE "%s", rule->name);
+}
+
+void cookie_encode(struct buf *note, const struct sync_rule *rule, const struct buf *cookie)
+{
+	buf_addf(note, "%zu %s\n", strlen(rule->definition), rule->definition);
+	buf_add(note, buf_str(cookie), cookie->len);
+}
+
+bool cookie_decode(const char *note, size_t n, const struct sync_rule *rule, struct buf *cookie)
+{
+	struct buf head = { 0 };
+	bool ok;
+
+	cookie_encode(&head, rule, &(struct buf){ 0 });
+	ok = n > head.len && memcmp(note, head.data, head.len) == 0;
+	if (ok)
+		buf_add(cookie, note + head.len, n - head.len);
+	buf_free(&head);
+	return ok;
+}
+
+/* ---- entries ------------------------------------------------------------------ */
+
+void entry_name(struct buf *name, const struct sync_rule *rule, const struct sync_uuid *uuid)
+{
+	buf_addf(name, ENTRY "%s-", rule->name);
+	for (size_t i = 0; i < SYNC_UUID; i++)
+		buf_addf(name, "%02x", uuid->bytes[i]);
+}
+
+void entry_encode(struct buf *note, const char *dn, const struct yield *yield)
+{
+	/* it is shown to people only; a newline in it must not look like the end of a line */
+	text_add_clean_string(note, dn, LONGEST_NAME);
+	buf_addc(note, '\n');
+	for (size_t i = 0; i < yield->count; i++) {
+		const struct wanted *w = &yield->records[i];
+
+		if (w->value != NULL)
+			buf_addf(note, "+%s\t%s\n", w->key, w->value);
+		else
+			buf_addf(note, "?%s\n", w->key);
+	}
+	for (size_t i = 0; yield->domains != NULL && yield->domains[i] != NULL; i++)
+		buf_addf(note, "@%s\n", yield->domains[i]);
+}
+
+static bool take_line(struct yield *yield, size_t *capacity, const char *line, const char *end)
+{
+	const char *tab = memchr(line, '\t', (size_t)(end - line));
+	const char kind = *line++;
+	struct wanted *w;
+
+	if (line == end || kind == '\0')
+		return false;
+	if (kind == '@' && tab == NULL) {
+		char *domain = xstrndup(line, (size_t)(end - line));
+
+		words_add(&yield->domains, domain);
+		free(domain);
+		return true;
+	}
+	if ((kind != '+' || tab == NULL || tab == line) && (kind != '?' || tab != NULL))
+		return false;
+	yield->records = xgrow(yield->records, yield->count, capacity, sizeof *yield->records);
+	w = &yield->records[yield->count++];
+	w->key = xstrndup(line, (size_t)((tab != NULL ? tab : end) - line));
+	w->value = tab != NULL ? xstrndup(tab + 1, (size_t)(end - tab - 1)) : NULL;
+	return true;
+}
+
+bool entry_decode(const char *note, size_t n, char **dn, struct yield *yield)
+{
+	const char *p = memchr(note, '\n', n), *end = note + n;
+	size_t capacity = 0;
+
+	*yield = (struct yield){ 0 };
+	*dn = NULL;
+	if (p == NULL || memchr(note, '\0', n) != NULL)
+		return false;
+	*dn = xstrndup(note, (size_t)(p - note));
+	for (p++; p < end; p++) {
+		const char *newline = memchr(p, '\n', (size_t)(end - p));
+
+		if (newline == NULL || newline == p || !take_line(yield, &capacity, p, newline))
+			return false;
+		p = newline;
+	}
+	return true;
+}
+
+/* ---- names -------------------------------------------------------------------- */
+
+static int digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static bool parse_uuid(const char *hex, struct sync_uuid *uuid)
+{
+	for (size_t i = 0; i < SYNC_UUID; i++) {
+		const int high = digit(hex[2 * i]), low = digit(hex[2 * i + 1]);
+
+		if (high < 0 || low < 0)
+			return false;
+		uuid->bytes[i] = (unsigned char)(high << 4 | low);
+	}
+	return true;
+}
+
+static bool begins(const char *name, size_t n, const char *start, const char **rest, size_t *length)
+{
+	const size_t m = strlen(start);
+
+	if (n <= m || memcmp(name, start, m) != 0)
+		return false;
+	*rest = name + m;
+	*length = n - m;
+	return true;
+}
+
+enum note_kind note_parse(const char *name, size_t n, const char **rule, size_t *rule_length, struct sync_uuid *uuid)
+{
+	if (n == strlen(SYNC_DOMAINS) && memcmp(name, SYNC_DOMAINS, n) == 0)
+		return NOTE_DOMAINS;
+	if (begins(name, n, COOKIE, rule, rule_length))
+		return NOTE_COOKIE;
+	if (!begins(name, n, ENTRY, rule, rule_length) || *rule_length <= 2 * SYNC_UUID + 1)
+		return NOTE_OTHER;
+	*rule_length -= 2 * SYNC_UUID + 1;
+	if ((*rule)[*rule_length] != '-' || !parse_uuid(*rule + *rule_length + 1, uuid))
+		return NOTE_OTHER;
+	return NOTE_ENTRY;
+}

@@ -1,0 +1,542 @@
+#include "db/sync/copy.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "db/sync/cookie.h"
+#include "lib/alloc.h"
+#include "lib/clock.h"
+#include "lib/text.h"
+
+/* The guard: in so much time may go so many keys, or such a share of them. */
+#define GUARD_MS 600000
+#define MAY_GO 50
+#define MAY_GO_SHARE 5
+
+#define REPORT_CAP 1000
+
+enum step_kind { PUT, KEEP, DROP, DROP_REST };
+
+/* Something that a machine said and has not committed. */
+struct step {
+	enum step_kind kind;
+	struct sync_uuid uuid;
+	char *dn;
+	struct yield yield;
+	bool is_void;            /* nothing could be made of the entry */
+};
+
+struct rule_copy {
+	struct copy *copy;
+	const struct sync_rule *rule;
+	unsigned number;
+	struct sync_sink sink;
+	struct step *steps;
+	size_t count;
+	size_t capacity;
+	unsigned mark;           /* of the entries that the commits of this time speak of */
+	struct buf cookie;
+	bool has_new_cookie;
+	bool is_inconsistent;
+};
+
+struct copy {
+	const struct copy_settings *settings;
+	struct update *update;
+	struct content *content;
+	struct rule_copy *rules;
+	struct results stale;    /* names of notes that nobody needs */
+	bool domains_due;
+	bool domains_noted;      /* the map says so */
+	size_t complaints;
+	int64_t guard_start;     /* clock_ms() */
+	size_t guard_base;       /* keys at that time */
+	size_t guard_gone;       /* since then */
+};
+
+/* ---- words to people ------------------------------------------------------------ */
+
+static void report(struct copy *copy, const char *text)
+{
+	struct buf clean = { 0 };
+
+	copy->complaints++;
+	text_add_clean_string(&clean, text, REPORT_CAP);
+	copy->settings->report(buf_str(&clean));
+	buf_free(&clean);
+}
+
+static void report_entry(struct copy *copy, const struct sync_rule *rule, const char *dn, const char *what)
+{
+	struct buf text = { 0 };
+
+	buf_addf(&text, "rule %s: \"%s\": %s", rule->name, dn, what);
+	report(copy, buf_str(&text));
+	buf_free(&text);
+}
+
+/* ---- what an entry yields ---------------------------------------------------------- */
+
+static const char *value_fault(const struct copy *copy, const struct wanted *w)
+{
+	const struct record record = { .key = w->key, .value = w->value, .key_length = (uint32_t)strlen(w->key),
+	                               .value_length = (uint32_t)strlen(w->value) };
+	const char *why = update_value_fault(record.value, record.value_length);
+	bool is_warning = false;
+	size_t offset = 0;
+
+	if (why != NULL || copy->settings->check == NULL)
+		return why;
+	return value_is_good(copy->settings->check, &record, &offset, &why, &is_warning) || is_warning ? NULL : why;
+}
+
+static void complain_about_key(struct copy *copy, const struct sync_rule *rule, const char *dn, const char *key, const char *what)
+{
+	struct buf text = { 0 };
+
+	buf_addf(&text, "%s: %s", key, what);
+	report_entry(copy, rule, dn, buf_str(&text));
+	buf_free(&text);
+}
+
+/* Takes out keys that no map can have, and values that no router could use. */
+static void check_records(struct copy *copy, const struct sync_rule *rule, const char *dn, struct yield *yield)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < yield->count; i++) {
+		struct wanted w = yield->records[i];
+		const char *fault = update_key_fault(copy->update, w.key, strlen(w.key));
+
+		if (fault != NULL) {
+			complain_about_key(copy, rule, dn, w.key, fault);
+			free(w.key);
+			free(w.value);
+			continue;
+		}
+		fault = w.value != NULL ? value_fault(copy, &w) : NULL;
+		if (fault != NULL) {
+			complain_about_key(copy, rule, dn, w.key, fault);
+			free(w.value);
+			w.value = NULL;
+		}
+		yield->records[kept++] = w;
+	}
+	yield->count = kept;
+}
+
+/* ---- the sink --------------------------------------------------------------------------- */
+
+static struct step *add_step(struct rule_copy *r, enum step_kind kind, const struct sync_uuid *uuid)
+{
+	r->steps = xgrow(r->steps, r->count, &r->capacity, sizeof *r->steps);
+	r->steps[r->count] = (struct step){ .kind = kind };
+	if (uuid != NULL)
+		r->steps[r->count].uuid = *uuid;
+	return &r->steps[r->count++];
+}
+
+static void put(void *context, const struct sync_uuid *uuid, void *entry)
+{
+	struct rule_copy *r = context;
+	const struct ldap_entry *e = entry;
+	struct step *step = add_step(r, PUT, uuid);
+	struct buf why = { 0 };
+	bool ok = rule_apply(r->rule, e, r->copy->settings->update.folding, &step->yield, &why);
+
+	if (!ok)
+		report_entry(r->copy, r->rule, e->dn, buf_str(&why));
+	check_records(r->copy, r->rule, e->dn, &step->yield);
+	step->is_void = !ok && step->yield.count == 0;
+	step->dn = xstrdup(e->dn);
+	buf_free(&why);
+}
+
+static void keep(void *context, const struct sync_uuid *uuid)
+{
+	add_step(context, KEEP, uuid);
+}
+
+static void drop(void *context, const struct sync_uuid *uuid)
+{
+	add_step(context, DROP, uuid);
+}
+
+static void drop_rest(void *context)
+{
+	add_step(context, DROP_REST, NULL);
+}
+
+static void forget_steps(struct rule_copy *r)
+{
+	for (size_t i = 0; i < r->count; i++) {
+		free(r->steps[i].dn);
+		yield_free(&r->steps[i].yield);
+	}
+	free(r->steps);
+	r->steps = NULL;
+	r->count = r->capacity = 0;
+}
+
+static void rollback(void *context)
+{
+	forget_steps(context);
+}
+
+/* True if all entries that are said to be there are. */
+static bool all_are_there(const struct rule_copy *r)
+{
+	for (size_t i = 0; i < r->count; i++)
+		if (r->steps[i].kind == KEEP && !content_has(r->copy->content, r->number, &r->steps[i].uuid))
+			return false;
+	return true;
+}
+
+static void put_step(struct rule_copy *r, struct step *step)
+{
+	struct content *content = r->copy->content;
+
+	/* of an entry that makes no sense now, what it said before is the best there is */
+	if (!step->is_void || !content_has(content, r->number, &step->uuid))
+		content_put(content, r->number, &step->uuid, step->dn, &step->yield);
+}
+
+static void take_step(struct rule_copy *r, struct step *step)
+{
+	struct content *content = r->copy->content;
+
+	switch (step->kind) {
+	case PUT:
+		put_step(r, step);
+		content_mark(content, r->number, &step->uuid, r->mark);
+		break;
+	case KEEP:
+		content_mark(content, r->number, &step->uuid, r->mark);
+		break;
+	case DROP:
+		content_drop(content, r->number, &step->uuid);
+		break;
+	case DROP_REST:
+		content_drop_unmarked(content, r->number, r->mark);
+		break;
+	}
+}
+
+static void commit(void *context, const struct buf *cookie)
+{
+	struct rule_copy *r = context;
+
+	if (!all_are_there(r)) {
+		r->is_inconsistent = true;
+		forget_steps(r);
+		return;
+	}
+	r->mark++;
+	for (size_t i = 0; i < r->count; i++)
+		take_step(r, &r->steps[i]);
+	forget_steps(r);
+	if (cookie->len == 0)
+		return;
+	r->has_new_cookie = r->has_new_cookie || cookie->len != r->cookie.len || memcmp(cookie->data, r->cookie.data, cookie->len) != 0;
+	buf_clear(&r->cookie);
+	buf_add(&r->cookie, cookie->data, cookie->len);
+}
+
+/* ---- reading the map ----------------------------------------------------------------------- */
+
+static struct rule_copy *rule_named(struct copy *copy, const char *name, size_t n)
+{
+	for (size_t i = 0; i < copy->settings->rule_count; i++)
+		if (strlen(copy->rules[i].rule->name) == n && memcmp(copy->rules[i].rule->name, name, n) == 0)
+			return &copy->rules[i];
+	return NULL;
+}
+
+static bool load_entry(struct rule_copy *r, const struct sync_uuid *uuid, const char *note, size_t n)
+{
+	struct yield yield;
+	char *dn;
+	bool ok = entry_decode(note, n, &dn, &yield);
+
+	if (ok)
+		content_put(r->copy->content, r->number, uuid, dn, &yield);
+	yield_free(&yield);
+	free(dn);
+	return ok;
+}
+
+static void add_stale(struct copy *copy, const char *name, size_t n)
+{
+	char *text = xstrndup(name, n);
+
+	results_add(&copy->stale, text);
+	free(text);
+}
+
+static bool load_note(void *context, const char *name, size_t name_length, const char *note, size_t n)
+{
+	struct copy *copy = context;
+	struct sync_uuid uuid;
+	const char *rule;
+	size_t length;
+	enum note_kind kind = note_parse(name, name_length, &rule, &length, &uuid);
+	struct rule_copy *r = kind == NOTE_COOKIE || kind == NOTE_ENTRY ? rule_named(copy, rule, length) : NULL;
+	bool good = kind == NOTE_DOMAINS;
+
+	if (kind == NOTE_DOMAINS)
+		copy->domains_due = copy->domains_noted = true;
+	else if (r != NULL && kind == NOTE_COOKIE)
+		good = cookie_decode(note, n, r->rule, &r->cookie);
+	else if (r != NULL)
+		good = load_entry(r, &uuid, note, n);
+	if (good)
+		return true;
+	add_stale(copy, name, name_length);
+	/* an entry that cannot be read any more is missing in what the cookie stands for */
+	if (r != NULL && kind == NOTE_ENTRY)
+		r->is_inconsistent = true;
+	return true;
+}
+
+static bool load_record(void *context, const char *key, size_t key_length, const char *value, size_t value_length)
+{
+	content_found(context, key, key_length, value, value_length);
+	return true;
+}
+
+static int load(struct copy *copy, struct buf *why)
+{
+	int status = update_walk_notes(copy->update, SYNC_NOTES, load_note, copy, why);
+
+	if (status == EX_OK)
+		status = update_walk(copy->update, load_record, copy->content, why);
+	for (size_t i = 0; i < copy->settings->rule_count; i++)
+		if (copy->rules[i].is_inconsistent)
+			copy_forget_cookie(copy, i);
+	content_compare(copy->content);
+	return status;
+}
+
+/* ---- open and close -------------------------------------------------------------------------- */
+
+static struct update *open_map(const struct copy_settings *s, int *status, struct buf *why)
+{
+	const struct records none = { 0 };
+	struct update *update = update_open(&s->update, status, why);
+
+	if (update != NULL || *status != EX_NOINPUT)
+		return update;
+	buf_clear(why);
+	*status = update_create(&s->update, &none, NULL, why);
+	return *status == EX_OK ? update_open(&s->update, status, why) : NULL;
+}
+
+static void prepare_rule(struct copy *copy, size_t number)
+{
+	struct rule_copy *r = &copy->rules[number];
+
+	*r = (struct rule_copy){
+		.copy = copy, .rule = &copy->settings->rules[number], .number = (unsigned)number,
+		.sink = { .put = put, .keep = keep, .drop = drop, .drop_rest = drop_rest, .commit = commit, .rollback = rollback },
+	};
+	r->sink.context = r;
+}
+
+struct copy *copy_open(const struct copy_settings *settings, int *status, struct buf *why)
+{
+	struct update *update = open_map(settings, status, why);
+	struct copy *copy;
+
+	if (update == NULL)
+		return NULL;
+	copy = xcalloc(1, sizeof *copy);
+	copy->settings = settings;
+	copy->update = update;
+	copy->content = content_create();
+	copy->rules = xcalloc(settings->rule_count, sizeof *copy->rules);
+	for (size_t i = 0; i < settings->rule_count; i++)
+		prepare_rule(copy, i);
+	*status = load(copy, why);
+	if (*status != EX_OK)
+		copy_close(&copy);
+	return copy;
+}
+
+void copy_close(struct copy **copy)
+{
+	struct copy *c = *copy;
+
+	*copy = NULL;
+	if (c == NULL)
+		return;
+	for (size_t i = 0; i < c->settings->rule_count; i++) {
+		forget_steps(&c->rules[i]);
+		buf_free(&c->rules[i].cookie);
+	}
+	free(c->rules);
+	results_free(&c->stale);
+	content_free(&c->content);
+	update_close(&c->update);
+	free(c);
+}
+
+const struct sync_sink *copy_sink(struct copy *copy, size_t rule)
+{
+	return &copy->rules[rule].sink;
+}
+
+const struct buf *copy_cookie(const struct copy *copy, size_t rule)
+{
+	return &copy->rules[rule].cookie;
+}
+
+void copy_forget_cookie(struct copy *copy, size_t rule)
+{
+	buf_clear(&copy->rules[rule].cookie);
+	copy->rules[rule].is_inconsistent = false;
+}
+
+bool copy_is_inconsistent(const struct copy *copy, size_t rule)
+{
+	return copy->rules[rule].is_inconsistent;
+}
+
+struct content *copy_content(struct copy *copy)
+{
+	return copy->content;
+}
+
+const char *copy_path(const struct copy *copy)
+{
+	return update_path(copy->update);
+}
+
+size_t copy_complaints(const struct copy *copy)
+{
+	return copy->complaints;
+}
+
+/* ---- writing the map --------------------------------------------------------------------------- */
+
+enum copy_state copy_state(const struct copy *copy)
+{
+	if (content_is_touched(copy->content) || copy->stale.count > 0)
+		return COPY_NEW_DATA;
+	for (size_t i = 0; i < copy->settings->rule_count; i++)
+		if (copy->rules[i].has_new_cookie)
+			return COPY_NEW_NOTES;
+	return copy->domains_due != copy->domains_noted ? COPY_NEW_NOTES : COPY_CLEAN;
+}
+
+bool copy_domains_are_due(const struct copy *copy)
+{
+	return copy->domains_due;
+}
+
+void copy_domains_done(struct copy *copy)
+{
+	copy->domains_due = false;
+}
+
+static void write_change(void *context, const char *key, const char *value)
+{
+	struct copy *copy = context;
+
+	if (value != NULL)
+		update_put(copy->update, key, strlen(key), value, strlen(value));
+	else
+		update_remove(copy->update, key, strlen(key));
+}
+
+static void write_entry(void *context, unsigned rule, const struct sync_uuid *uuid, const char *dn, const struct yield *yield)
+{
+	struct copy *copy = context;
+	struct buf name = { 0 }, note = { 0 };
+
+	entry_name(&name, copy->rules[rule].rule, uuid);
+	if (dn != NULL)
+		entry_encode(&note, dn, yield);
+	update_note(copy->update, buf_str(&name), dn != NULL ? buf_str(&note) : NULL, note.len);
+	buf_free(&name);
+	buf_free(&note);
+}
+
+static void write_cookies(struct copy *copy)
+{
+	for (size_t i = 0; i < copy->settings->rule_count; i++) {
+		const struct rule_copy *r = &copy->rules[i];
+		struct buf name = { 0 }, note = { 0 };
+
+		cookie_name(&name, r->rule);
+		cookie_encode(&note, r->rule, &r->cookie);
+		/* without one, what there was must not be taken for the cookie of what is there now */
+		update_note(copy->update, buf_str(&name), r->cookie.len > 0 ? note.data : NULL, note.len);
+		buf_free(&name);
+		buf_free(&note);
+	}
+}
+
+static void write_notes(struct copy *copy)
+{
+	content_entries(copy->content, write_entry, copy);
+	write_cookies(copy);
+	if (copy->domains_due != copy->domains_noted)
+		update_note(copy->update, SYNC_DOMAINS, copy->domains_due ? "due" : NULL, 3);
+	for (size_t i = 0; i < copy->stale.count; i++)
+		update_note(copy->update, copy->stale.list[i], NULL, 0);
+}
+
+/* Too many keys would go, in this batch or with those just before. */
+static bool is_too_much(struct copy *copy, const struct content_counts *counts)
+{
+	const int64_t now = clock_ms();
+	size_t gone;
+
+	if (copy->guard_start == 0 || now - copy->guard_start > GUARD_MS) {
+		copy->guard_start = now;
+		copy->guard_base = counts->records;
+		copy->guard_gone = 0;
+	}
+	gone = copy->guard_gone + counts->removed;
+	return counts->removed > 0 && gone > MAY_GO && gone > copy->guard_base / MAY_GO_SHARE;
+}
+
+static void settle(struct copy *copy, const struct content_counts *counts)
+{
+	content_settled(copy->content);
+	copy->guard_gone += counts->removed;
+	results_free(&copy->stale);
+	copy->domains_noted = copy->domains_due;
+	for (size_t i = 0; i < copy->settings->rule_count; i++)
+		copy->rules[i].has_new_cookie = false;
+}
+
+static void report_conflict(void *context, const char *text)
+{
+	report(context, text);
+}
+
+int copy_flush(struct copy *copy, struct content_counts *counts, bool *guarded, struct buf *why)
+{
+	int status;
+
+	*guarded = false;
+	update_forget(copy->update);
+	content_changes(copy->content, copy->settings->unclear, write_change, copy, counts);
+	if (!copy->settings->may_shrink && is_too_much(copy, counts)) {
+		buf_addf(why, "%s: %zu of %zu keys would go%s; nothing was changed", copy_path(copy), counts->removed, counts->records,
+		         copy->guard_gone > 0 ? ", after others just before" : "");
+		update_forget(copy->update);
+		*guarded = true;
+		return EX_TEMPFAIL;
+	}
+	copy->domains_due = copy->domains_due || content_has_new_domains(copy->content);
+	write_notes(copy);
+	status = update_commit(copy->update, why);
+	if (status != EX_OK)
+		return status;
+	content_conflicts(copy->content, report_conflict, copy);
+	settle(copy, counts);
+	return EX_OK;
+}

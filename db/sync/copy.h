@@ -1,0 +1,79 @@
+/*
+ * The copy of a directory in a live map: takes what the machines of RFC 4533 say, one per rule, and writes it.
+ */
+#ifndef ZL_SYNC_COPY_H
+#define ZL_SYNC_COPY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "db/live/update.h"
+#include "db/source/value.h"
+#include "db/sync/content.h"
+#include "db/sync/rfc4533.h"
+#include "db/sync/rule.h"
+#include "lib/buf.h"
+
+struct copy;
+
+/* What the copy has to say to people, one line each: conflicts, entries that cannot be used. */
+typedef void copy_report(const char *text);
+
+struct copy_settings {
+	struct update_settings update;
+	const struct sync_rule *rules;
+	size_t rule_count;
+	const struct template *unclear;    /* the value of unclear keys, or NULL */
+	struct value_check *check;         /* of values; NULL: none */
+	bool may_shrink;                   /* no guard against mass deletion */
+	copy_report *report;
+};
+
+/*
+ * Opens the map, or makes an empty one, and reads what it holds.  NULL with `why` and *status as update_open().  The
+ * settings must live as long as the copy.
+ */
+struct copy *copy_open(const struct copy_settings *settings, int *status, struct buf *why);
+void copy_close(struct copy **copy);
+
+/* The sink of rule number `rule`; what rfc4533_entry() gives it must be a struct ldap_entry. */
+const struct sync_sink *copy_sink(struct copy *copy, size_t rule);
+
+/* The newest cookie of the rule; empty if there is none. */
+const struct buf *copy_cookie(const struct copy *copy, size_t rule);
+
+/* Forgets the cookie: the next request asks for everything. */
+void copy_forget_cookie(struct copy *copy, size_t rule);
+
+/* True if the server spoke of an entry that is not there: the copy is not what the cookie says. */
+bool copy_is_inconsistent(const struct copy *copy, size_t rule);
+
+enum copy_state {
+	COPY_CLEAN,
+	COPY_NEW_NOTES,          /* the same data, a newer cookie; there is time */
+	COPY_NEW_DATA,
+};
+enum copy_state copy_state(const struct copy *copy);
+
+/*
+ * Writes what has changed, all in one batch with the cookies.  EX_OK with *counts.  Otherwise `why` is set and the map is as it
+ * was: as update_commit(), or EX_TEMPFAIL with *guarded if more than 50 keys and more than a fifth of the map would have gone in ten minutes.
+ */
+int copy_flush(struct copy *copy, struct content_counts *counts, bool *guarded, struct buf *why);
+
+/*
+ * True if the served domains may have changed and copy_domains_done() was not called since; it is kept in the map, so that
+ * what is to be done about it is not forgotten by who is killed before.
+ */
+bool copy_domains_are_due(const struct copy *copy);
+void copy_domains_done(struct copy *copy);
+
+/* What is copied, for looking at. */
+struct content *copy_content(struct copy *copy);
+
+const char *copy_path(const struct copy *copy);
+
+/* How often something was wrong with an entry since copy_open(). */
+size_t copy_complaints(const struct copy *copy);
+
+#endif

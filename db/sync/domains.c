@@ -1,0 +1,223 @@
+#include "db/sync/domains.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "lib/alloc.h"
+#include "lib/clock.h"
+#include "lib/file.h"
+#include "lib/publish.h"
+
+#define HEADING "# served domains, written by ldapsync; changes made here are lost\n"
+
+/* The guard against a directory that has lost them. */
+#define MAY_GO 50
+#define MAY_GO_SHARE 5
+
+#define POLL_MS 100
+#define RUN_MS 300000
+#define RETRY_MS 60000
+
+extern char **environ;
+
+/* ---- the file --------------------------------------------------------------------- */
+
+static bool add_line(const struct domains *d, const char *domain, struct buf *text)
+{
+	struct ldap_entry entry = { 0 };
+	struct results lines = { 0 };
+	const char *culprit;
+	bool ok;
+
+	if (d->format == NULL)
+		return buf_adds(text, domain) && buf_addc(text, '\n');
+	ldap_entry_add(&entry, "domain", domain, strlen(domain));
+	ok = template_expand(d->format, &entry, NULL, false, &lines, &culprit) == TEMPLATE_DONE;
+	if (ok)
+		buf_addf(text, "%s\n", lines.list[0]);
+	results_free(&lines);
+	ldap_entry_free(&entry);
+	return ok;
+}
+
+/* The lines that are no comments, sorted. */
+static void split_lines(const char *text, struct results *lines)
+{
+	while (*text != '\0') {
+		const size_t n = strcspn(text, "\n");
+		char *line = xstrndup(text, n);
+
+		if (line[0] != '#' && line[0] != '\0')
+			results_add(lines, line);
+		free(line);
+		text += n + (text[n] == '\n');
+	}
+	results_settle(lines);
+}
+
+/* How many lines of `before` are not in `after`; both are sorted. */
+static size_t count_gone(const struct results *before, const struct results *after)
+{
+	size_t gone = 0, k = 0;
+
+	for (size_t i = 0; i < before->count; i++) {
+		while (k < after->count && strcmp(after->list[k], before->list[i]) < 0)
+			k++;
+		gone += k == after->count || strcmp(after->list[k], before->list[i]) != 0;
+	}
+	return gone;
+}
+
+static bool is_too_much(const char *before, const char *after, struct buf *why, const char *path)
+{
+	struct results had = { 0 }, has = { 0 };
+	size_t gone;
+	bool too_much;
+
+	split_lines(before, &had);
+	split_lines(after, &has);
+	gone = count_gone(&had, &has);
+	too_much = gone > 0 && (has.count == 0 || (gone > MAY_GO && gone > had.count / MAY_GO_SHARE));
+	if (too_much)
+		buf_addf(why, "%s: %zu of %zu domains would go; nothing was changed", path, gone, had.count);
+	results_free(&had);
+	results_free(&has);
+	return too_much;
+}
+
+static int publish(const char *path, const struct buf *text, struct buf *why)
+{
+	struct publish file = { 0 };
+	struct stat st;
+	const bool is_there = stat(path, &st) == 0;
+	bool ok = publish_begin(&file, path, is_there ? st.st_mode & 07777 : 0644);
+
+	if (!ok) {
+		buf_addf(why, "%s: %s", path, strerror(errno));
+		return EX_CANTCREAT;
+	}
+	if (is_there)
+		ok = publish_owner(&file, st.st_uid, st.st_gid) || errno == EPERM;
+	for (size_t done = 0; ok && done < text->len;) {
+		ssize_t n = write(file.fd, text->data + done, text->len - done);
+
+		ok = n >= 0;
+		done += ok ? (size_t)n : 0;
+	}
+	if (ok && publish_commit(&file))
+		return EX_OK;
+	buf_addf(why, "%s: %s", path, strerror(errno));
+	publish_abort(&file);
+	return EX_IOERR;
+}
+
+int domains_write(struct domains *d, char *const *list, struct buf *why)
+{
+	struct buf before = { 0 }, after = { 0 };
+	int status = EX_OK;
+
+	buf_adds(&after, HEADING);
+	for (size_t i = 0; list[i] != NULL; i++)
+		if (!add_line(d, list[i], &after))
+			status = EX_SOFTWARE;
+	if (status == EX_OK && !file_read_path(d->path, &before) && errno != ENOENT) {
+		buf_addf(why, "%s: %s", d->path, strerror(errno));
+		status = EX_IOERR;
+	}
+	if (status == EX_OK && strcmp(buf_str(&before), buf_str(&after)) != 0) {
+		if (!d->may_shrink && is_too_much(buf_str(&before), buf_str(&after), why, d->path))
+			status = EX_TEMPFAIL;
+		else
+			status = publish(d->path, &after, why);
+		d->must_run = d->must_run || (status == EX_OK && d->command != NULL);
+	}
+	buf_free(&before);
+	buf_free(&after);
+	return status;
+}
+
+/* ---- the command -------------------------------------------------------------------- */
+
+static bool start(struct domains *d, struct buf *why)
+{
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	sigset_t none;
+	int error;
+
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+	posix_spawnattr_init(&attributes);
+	sigemptyset(&none);
+	posix_spawnattr_setsigmask(&attributes, &none);
+	/* a group of its own, so that it can be ended with all its children */
+	posix_spawnattr_setpgroup(&attributes, 0);
+	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
+	error = posix_spawn(&d->pid, d->command[0], &actions, &attributes, d->command, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	posix_spawnattr_destroy(&attributes);
+	if (error == 0) {
+		d->must_run = false;
+		d->deadline = clock_ms() + RUN_MS;
+		return true;
+	}
+	buf_addf(why, "%s: %s", d->command[0], strerror(error));
+	d->pid = 0;
+	d->deadline = clock_ms() + RETRY_MS;
+	return false;
+}
+
+static bool try_again_later(struct domains *d)
+{
+	d->must_run = true;
+	d->deadline = clock_ms() + RETRY_MS;
+	return false;
+}
+
+static bool look_after(struct domains *d, struct buf *why)
+{
+	int status;
+	pid_t ended = waitpid(d->pid, &status, WNOHANG);
+
+	if (ended == 0 && clock_ms() < d->deadline)
+		return true;
+	if (ended == 0) {
+		kill(-d->pid, SIGKILL);
+		waitpid(d->pid, &status, 0);
+		buf_addf(why, "%s: did not end within %d s and was killed", d->command[0], RUN_MS / 1000);
+	}
+	d->pid = 0;
+	if (ended > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+		d->deadline = 0;
+		return true;
+	}
+	if (ended > 0 && WIFEXITED(status))
+		buf_addf(why, "%s: exit status %d", d->command[0], WEXITSTATUS(status));
+	else if (ended > 0)
+		buf_addf(why, "%s: was killed by signal %d", d->command[0], WTERMSIG(status));
+	return try_again_later(d);
+}
+
+bool domains_run(struct domains *d, struct buf *why)
+{
+	if (d->pid != 0)
+		return look_after(d, why);
+	if (!d->must_run || clock_ms() < d->deadline)
+		return true;
+	return start(d, why);
+}
+
+int64_t domains_deadline(const struct domains *d)
+{
+	if (d->pid != 0)
+		return clock_ms() + POLL_MS;
+	return d->must_run ? d->deadline : CLOCK_NEVER;
+}

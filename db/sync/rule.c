@@ -1,0 +1,153 @@
+#include "db/sync/rule.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "db/map/settings.h"
+#include "db/source/text.h"
+#include "lib/alloc.h"
+#include "lib/text.h"
+
+/* What RFC 5890 section 2.3.1 has in labels, and "_", which some use. */
+#define DOMAIN_BYTES "abcdefghijklmnopqrstuvwxyz0123456789-._"
+
+static bool expand(const struct template *template, const struct ldap_entry *entry, const char *key, bool many,
+                   struct results *results, struct buf *why)
+{
+	const char *culprit = NULL, *what = NULL;
+
+	switch (template_expand(template, entry, key, many, results, &culprit)) {
+	case TEMPLATE_DONE: break;
+	case TEMPLATE_NO_VALUE: what = "has no usable value"; break;
+	case TEMPLATE_SEVERAL: what = "has several values, one is meant"; break;
+	case TEMPLATE_BAD_VALUE: what = "has a value that is empty or has control bytes in it"; break;
+	}
+	results_settle(results);
+	if (what != NULL)
+		buf_addf(why, "%s%s %s", why->len > 0 ? "; " : "", culprit, what);
+	return what == NULL;
+}
+
+/* The value for one key; NULL if it cannot be told. */
+static char *make_value(const struct sync_rule *rule, const struct ldap_entry *entry, const char *key, struct buf *why)
+{
+	struct results values = { 0 };
+	struct buf text = { 0 };
+	char *value = NULL;
+
+	if (expand(rule->value, entry, key, rule->many_values, &values, why)) {
+		results_join(&values, ", ", &text);
+		value = xstrdup(buf_str(&text));
+	}
+	results_free(&values);
+	buf_free(&text);
+	return value;
+}
+
+static bool add_records(const struct sync_rule *rule, const struct ldap_entry *entry, char folding, struct yield *yield,
+                        struct buf *why)
+{
+	struct results keys = { 0 };
+	struct buf fault = { 0 };
+	bool ok = expand(rule->key, entry, NULL, true, &keys, why);
+
+	for (size_t i = 0; i < keys.count; i++)
+		text_fold(keys.list[i], strlen(keys.list[i]), folding);
+	results_settle(&keys);
+	yield->records = xcalloc(keys.count + 1, sizeof *yield->records);
+	for (; yield->count < keys.count; yield->count++) {
+		struct wanted *w = &yield->records[yield->count];
+
+		w->key = xstrdup(keys.list[yield->count]);
+		w->value = make_value(rule, entry, w->key, &fault);
+		/* what is wrong with one is wrong with all */
+		if (w->value == NULL && ok)
+			buf_adds(why, buf_str(&fault));
+		ok = ok && w->value != NULL;
+	}
+	results_free(&keys);
+	buf_free(&fault);
+	return ok;
+}
+
+static bool add_domain(struct yield *yield, const char *domain, struct buf *why)
+{
+	char *lower = xstrdup(domain);
+	bool ok;
+
+	ascii_lower_string(lower);
+	ok = lower[0] != '\0' && lower[strspn(lower, DOMAIN_BYTES)] == '\0';
+	if (ok)
+		words_add(&yield->domains, lower);
+	else
+		buf_addf(why, "%s\"%s\" is no domain", why->len > 0 ? "; " : "", domain);
+	free(lower);
+	return ok;
+}
+
+/* Keys of other forms, and address literals, are no domains to be served. */
+static bool add_domains_of_keys(struct yield *yield, struct buf *why)
+{
+	for (size_t i = 0; i < yield->count; i++) {
+		const char *at = strrchr(yield->records[i].key, '@');
+
+		if (at != NULL && at[1] != '[' && !add_domain(yield, at + 1, why))
+			return false;
+	}
+	return true;
+}
+
+static bool add_own_domains(const struct sync_rule *rule, const struct ldap_entry *entry, struct yield *yield, struct buf *why)
+{
+	struct results domains = { 0 };
+	bool ok = expand(rule->domain, entry, NULL, true, &domains, why);
+
+	for (size_t i = 0; ok && i < domains.count; i++)
+		ok = add_domain(yield, domains.list[i], why);
+	results_free(&domains);
+	return ok;
+}
+
+bool rule_apply(const struct sync_rule *rule, const struct ldap_entry *entry, char folding, struct yield *yield,
+                struct buf *why)
+{
+	const char *other = ldap_entry_unasked(entry, rule->attributes);
+	bool ok = true;
+
+	*yield = (struct yield){ 0 };
+	if (other != NULL) {
+		buf_addf(why, "the server sent attribute %s, which was not asked for by this name; use the server's names", other);
+		return false;
+	}
+	if (rule->key != NULL)
+		ok = add_records(rule, entry, folding, yield, why);
+	if (rule->keys_name_domains)
+		ok = add_domains_of_keys(yield, why) && ok;
+	if (rule->domain != NULL)
+		ok = add_own_domains(rule, entry, yield, why) && ok;
+	return ok;
+}
+
+void yield_free(struct yield *yield)
+{
+	for (size_t i = 0; i < yield->count; i++) {
+		free(yield->records[i].key);
+		free(yield->records[i].value);
+	}
+	free(yield->records);
+	words_free(yield->domains);
+	*yield = (struct yield){ 0 };
+}
+
+void rule_free(struct sync_rule *rule)
+{
+	free(rule->name);
+	free(rule->base);
+	free(rule->filter);
+	template_free(&rule->key);
+	template_free(&rule->value);
+	template_free(&rule->domain);
+	words_free(rule->attributes);
+	free(rule->definition);
+	*rule = (struct sync_rule){ 0 };
+}

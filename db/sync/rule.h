@@ -1,0 +1,52 @@
+/*
+ * Rules: which entries of a directory become which records of a map, and which domains are served.
+ */
+#ifndef ZL_SYNC_RULE_H
+#define ZL_SYNC_RULE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "db/map/ldapentry.h"
+#include "db/map/ldaptemplate.h"
+#include "lib/buf.h"
+
+struct sync_rule {
+	char *name;
+	char *base;
+	char *filter;
+	int scope;                       /* LDAP_SCOPE_... */
+	struct template *key;            /* NULL: no records, domains only */
+	struct template *value;
+	bool many_values;
+	struct template *domain;         /* NULL: it names no domains of its own */
+	bool keys_name_domains;          /* the domains of the keys are served */
+	char **attributes;               /* that are asked for */
+	char *definition;                /* all that the yield depends on as text: tells whether a rule is the one of last time */
+};
+
+/* One record that an entry wants.  `value` NULL: it does, but which value cannot be told. */
+struct wanted {
+	char *key;
+	char *value;
+};
+
+/* What an entry amounts to; zeroed it is empty. */
+struct yield {
+	struct wanted *records;
+	size_t count;
+	char **domains;                  /* lower case, NULL at the end; NULL if there are none */
+};
+
+/*
+ * Adds to `yield` what the rule makes of an entry, keys folded as `folding` says ('l', 'u' or '-').  False with `why` if a part of it cannot be
+ * made: then records whose key is known have no value, and those whose key is not are missing.
+ */
+bool rule_apply(const struct sync_rule *rule, const struct ldap_entry *entry, char folding, struct yield *yield,
+                struct buf *why);
+
+void yield_free(struct yield *yield);
+
+void rule_free(struct sync_rule *rule);
+
+#endif

@@ -1,0 +1,49 @@
+/*
+ * One connection to the directory, with a search of RFC 4533 for each rule.
+ */
+#ifndef ZL_SYNC_SESSION_H
+#define ZL_SYNC_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "db/sync/control.h"
+#include "db/sync/copy.h"
+#include "db/sync/syncconf.h"
+#include "lib/buf.h"
+
+struct session;
+
+/*
+ * Connects and sends the searches, each with the cookie that the copy has.  *server is the number of the server to
+ * begin with, and becomes that of the one that answered.  NULL with `why` (not yet cleaned).  Bounded by the timeouts of `conf`.
+ */
+struct session *session_open(const struct syncconf *conf, struct copy *copy, enum sync_mode mode, size_t *server, struct buf *why);
+
+/* Harmless on NULL; what was not committed is rolled back. */
+void session_close(struct session **session);
+
+enum session_news {
+	SESSION_QUIET,           /* nothing more for now */
+	SESSION_BUSY,            /* there may be more at once */
+	SESSION_FINISHED,        /* all rules are (refreshOnly) */
+	SESSION_OVER,            /* open another one; `why` tells if that is trouble */
+	SESSION_REFUSED,         /* the server refuses, for the reason in `why` */
+};
+
+/* Takes in what has come, without waiting. */
+enum session_news session_read(struct session *session, struct buf *why);
+
+/* The socket to poll for reading. */
+int session_socket(const struct session *session);
+
+/* When to call session_watch() at the latest (clock_ms). */
+int64_t session_deadline(const struct session *session);
+
+/* Asks a server that has been silent for a while whether it lives; SESSION_OVER with `why` if it did not answer that. */
+enum session_news session_watch(struct session *session, struct buf *why);
+
+/* True while any rule is in its refresh stage. */
+bool session_is_refreshing(const struct session *session);
+
+#endif

@@ -1,0 +1,417 @@
+#include "db/sync/syncconf.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include <ldap.h>
+
+#include "db/map/ldapconf.h"
+#include "db/map/ldapopen.h"
+#include "lib/alloc.h"
+
+#define DEFAULT_SILENCE 30
+#define LONGEST_SILENCE 3600
+#define LONGEST_RULE_NAME 40
+
+/* Settings of a rule that may stand before all rules, for those that say nothing else. */
+struct common {
+	char *base;
+	int scope;
+};
+
+struct draft {
+	struct syncconf *conf;
+	struct common common;
+	struct sync_rule *rule;       /* the one whose settings come; NULL before the first */
+	struct buf definition;
+	const char *file;
+	struct buf *why;
+};
+
+/* ---- settings of a rule ---------------------------------------------------- */
+
+static int take_base(struct draft *d, const struct setting *s)
+{
+	char **base = d->rule != NULL ? &d->rule->base : &d->common.base;
+
+	if (ldap_check_dn(s, s->value, d->why) != EX_OK)
+		return EX_CONFIG;
+	free(*base);
+	*base = xstrdup(s->value);
+	return EX_OK;
+}
+
+static int take_scope(struct draft *d, const struct setting *s)
+{
+	static const char *const words[] = { "base", "one", "sub", NULL };
+	static const int meaning[] = { LDAP_SCOPE_BASE, LDAP_SCOPE_ONELEVEL, LDAP_SCOPE_SUBTREE };
+	int i = 0, status = setting_choice(s, words, &i, d->why);
+
+	*(d->rule != NULL ? &d->rule->scope : &d->common.scope) = meaning[i];
+	return status;
+}
+
+static int take_filter(struct draft *d, const struct setting *s)
+{
+	free(d->rule->filter);
+	d->rule->filter = s->value[0] == '(' ? xstrdup(s->value) : xasprintf("(%s)", s->value);
+	return ldap_check_filter(s, d->rule->filter, d->why);
+}
+
+static int take_template(struct draft *d, const struct setting *s, struct template **template)
+{
+	struct buf fault = { 0 };
+	int status = EX_OK;
+
+	template_free(template);
+	*template = template_parse(s->value, &fault);
+	if (*template == NULL || s->value[0] == '\0')
+		status = setting_error(s, d->why, "%s", *template == NULL ? buf_str(&fault) : "has no value");
+	buf_free(&fault);
+	return status;
+}
+
+static int take_key(struct draft *d, const struct setting *s)
+{
+	char **attributes = NULL;
+	int status = take_template(d, s, &d->rule->key);
+
+	if (status == EX_OK)
+		template_attributes(d->rule->key, &attributes);
+	if (status == EX_OK && attributes == NULL)
+		status = setting_error(s, d->why, "has no {ATTRIBUTE}, so that all entries would have the same key");
+	words_free(attributes);
+	return status;
+}
+
+static int take_value(struct draft *d, const struct setting *s)
+{
+	return take_template(d, s, &d->rule->value);
+}
+
+static int take_values(struct draft *d, const struct setting *s)
+{
+	static const char *const words[] = { "one", "many", NULL };
+	int i = 0, status = setting_choice(s, words, &i, d->why);
+
+	d->rule->many_values = i == 1;
+	return status;
+}
+
+static int take_domain(struct draft *d, const struct setting *s)
+{
+	return take_template(d, s, &d->rule->domain);
+}
+
+static int take_rule(struct draft *d, const struct setting *s)
+{
+	struct syncconf *c = d->conf;
+
+	if (s->value[0] == '\0' || strlen(s->value) > LONGEST_RULE_NAME
+	    || s->value[strspn(s->value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")] != '\0')
+		return setting_error(s, d->why, "expected a name of letters, digits and \"_\", at most %d", LONGEST_RULE_NAME);
+	for (size_t i = 0; i < c->rule_count; i++)
+		if (strcmp(c->rules[i].name, s->value) == 0)
+			return setting_error(s, d->why, "there is a rule %s already", s->value);
+	c->rules = xreallocarray(c->rules, c->rule_count + 1, sizeof *c->rules);
+	d->rule = &c->rules[c->rule_count++];
+	*d->rule = (struct sync_rule){ .name = xstrdup(s->value), .scope = -1 };
+	return EX_OK;
+}
+
+/* ---- settings of the whole --------------------------------------------------- */
+
+static int take_path(const struct setting *s, char **path, struct buf *why)
+{
+	if (s->value[0] != '/')
+		return setting_error(s, why, "expected an absolute path");
+	return setting_text(s, path, why);
+}
+
+/* Its name is also that of the lock, and of the line in dbases.conf. */
+static int take_map(struct draft *d, const struct setting *s)
+{
+	const char *dot = strrchr(s->value, '.');
+
+	if (dot != NULL && (strcmp(dot, ".db") == 0 || strcmp(dot, ".dbh") == 0 || strcmp(dot, ".lmdb") == 0))
+		return setting_error(s, d->why, "expected the name without its suffix");
+	return take_path(s, &d->conf->map, d->why);
+}
+
+static int take_type(struct draft *d, const struct setting *s)
+{
+	return setting_text(s, &d->conf->type, d->why);
+}
+
+static int take_environment(struct draft *d, const struct setting *s)
+{
+	return take_path(s, &d->conf->environment, d->why);
+}
+
+static int take_fold(struct draft *d, const struct setting *s)
+{
+	static const char *const words[] = { "lower", "upper", "no", NULL };
+	int i = 0, status = setting_choice(s, words, &i, d->why);
+
+	d->conf->folding = "lu-"[i];
+	return status;
+}
+
+static int take_unclear(struct draft *d, const struct setting *s)
+{
+	char **attributes = NULL;
+	int status = take_template(d, s, &d->conf->unclear);
+
+	if (status == EX_OK)
+		template_attributes(d->conf->unclear, &attributes);
+	if (attributes != NULL)
+		status = setting_error(s, d->why, "only {key}, {key:local} and {key:domain} can stand here");
+	words_free(attributes);
+	return status;
+}
+
+static int take_silence(struct draft *d, const struct setting *s)
+{
+	if (setting_seconds(s, LONGEST_SILENCE, &d->conf->silence, d->why) != EX_OK)
+		return EX_CONFIG;
+	return d->conf->silence > 0 ? EX_OK : setting_error(s, d->why, "must not be 0");
+}
+
+static int take_domains(struct draft *d, const struct setting *s)
+{
+	return take_path(s, &d->conf->domains, d->why);
+}
+
+static int take_domains_format(struct draft *d, const struct setting *s)
+{
+	char **attributes = NULL;
+	int status = take_template(d, s, &d->conf->domains_format);
+
+	if (status == EX_OK)
+		template_attributes(d->conf->domains_format, &attributes);
+	if (status == EX_OK && (attributes == NULL || strcmp(attributes[0], "domain") != 0 || attributes[1] != NULL))
+		status = setting_error(s, d->why, "expected {domain} in it, and nothing else in braces");
+	words_free(attributes);
+	return status;
+}
+
+static int take_domains_command(struct draft *d, const struct setting *s)
+{
+	if (s->value[0] != '/')
+		return setting_error(s, d->why, "expected an absolute path and arguments; no shell reads them");
+	return setting_words(s, &d->conf->domains_command, d->why);
+}
+
+static const struct known {
+	const char *name;
+	int (*take)(struct draft *, const struct setting *);
+	enum { ANYWHERE, BEFORE_RULES, IN_RULES } place;
+} known[] = {
+	{ "rule", take_rule, ANYWHERE },
+	{ "base", take_base, ANYWHERE },
+	{ "scope", take_scope, ANYWHERE },
+	{ "filter", take_filter, IN_RULES },
+	{ "key", take_key, IN_RULES },
+	{ "value", take_value, IN_RULES },
+	{ "values", take_values, IN_RULES },
+	{ "domain", take_domain, IN_RULES },
+	{ "map", take_map, BEFORE_RULES },
+	{ "type", take_type, BEFORE_RULES },
+	{ "environment", take_environment, BEFORE_RULES },
+	{ "fold", take_fold, BEFORE_RULES },
+	{ "unclear", take_unclear, BEFORE_RULES },
+	{ "silence", take_silence, BEFORE_RULES },
+	{ "domains", take_domains, BEFORE_RULES },
+	{ "domains_format", take_domains_format, BEFORE_RULES },
+	{ "domains_command", take_domains_command, BEFORE_RULES },
+};
+
+static const struct known *find_known(const char *word)
+{
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+		if (strcmp(known[i].name, word) == 0)
+			return &known[i];
+	return NULL;
+}
+
+static const char *name_of(const char *word)
+{
+	const struct known *k = find_known(word);
+
+	return k != NULL ? k->name : ldap_access_name(word);
+}
+
+/* ---- a rule as a whole -------------------------------------------------------- */
+
+static int wrong(struct draft *d, const struct sync_rule *rule, const char *text)
+{
+	buf_addf(d->why, "%s: %s%s%s%s", d->file, rule != NULL ? "rule " : "", rule != NULL ? rule->name : "",
+	         rule != NULL ? ": " : "", text);
+	return EX_CONFIG;
+}
+
+static int finish_rule(struct draft *d, struct sync_rule *rule)
+{
+	if (rule->base == NULL && d->common.base != NULL)
+		rule->base = xstrdup(d->common.base);
+	if (rule->scope < 0)
+		rule->scope = d->common.scope;
+	if (rule->base == NULL)
+		return wrong(d, rule, "base is missing");
+	if (rule->filter == NULL)
+		return wrong(d, rule, "filter is missing");
+	if ((rule->key == NULL) != (rule->value == NULL))
+		return wrong(d, rule, rule->key == NULL ? "value without key" : "key without value");
+	if (rule->key == NULL && rule->domain == NULL)
+		return wrong(d, rule, "neither key and value nor domain are given");
+	if (rule->key != NULL)
+		template_attributes(rule->key, &rule->attributes);
+	if (rule->value != NULL)
+		template_attributes(rule->value, &rule->attributes);
+	if (rule->domain != NULL)
+		template_attributes(rule->domain, &rule->attributes);
+	if (rule->attributes == NULL)
+		return wrong(d, rule, "no {ATTRIBUTE} in domain");
+	return EX_OK;
+}
+
+/* The lines of a rule, with those that it has from above, as one text. */
+static void define_rule(const struct settings *settings, size_t from, size_t to, struct sync_rule *rule)
+{
+	struct buf text = { 0 };
+
+	buf_addf(&text, "base=%s;scope=%d", rule->base, rule->scope);
+	for (size_t i = from + 1; i < to; i++)
+		buf_addf(&text, ";%s=%s", settings->list[i].name, settings->list[i].value);
+	rule->definition = xstrdup(buf_str(&text));
+	buf_free(&text);
+}
+
+static bool names_domains(const struct syncconf *conf)
+{
+	for (size_t i = 0; i < conf->rule_count; i++)
+		if (conf->rules[i].domain != NULL)
+			return true;
+	return false;
+}
+
+/* What the settings of the whole mean for the rules; an entry yields something else, or others are seen, if one of them changes. */
+static void complete_rules(struct syncconf *c)
+{
+	/* if any rule names domains, those are the ones that are served, and keys do not count */
+	const bool by_keys = c->domains != NULL && !names_domains(c);
+
+	for (size_t i = 0; i < c->rule_count; i++) {
+		struct sync_rule *rule = &c->rules[i];
+		char *own = rule->definition;
+
+		rule->keys_name_domains = by_keys;
+		rule->definition = xasprintf("%s;fold=%c;domains=%d;bind=%d;binddn=%s", own, c->folding, by_keys, (int)c->access.bind,
+		                             c->access.binddn != NULL ? c->access.binddn : "");
+		free(own);
+	}
+}
+
+/* ---- all together --------------------------------------------------------------- */
+
+static int take_one(struct draft *d, const struct setting *s)
+{
+	const struct known *k = find_known(s->name);
+
+	if (k == NULL)
+		return d->rule == NULL ? EX_OK : setting_error(s, d->why, "must stand before the first rule");
+	if (k->place == BEFORE_RULES && d->rule != NULL)
+		return setting_error(s, d->why, "must stand before the first rule");
+	if (k->place == IN_RULES && d->rule == NULL)
+		return setting_error(s, d->why, "belongs to a rule, and none has begun");
+	return k->take(d, s);
+}
+
+static size_t end_of_section(const struct settings *settings, size_t from)
+{
+	size_t to = from;
+
+	do
+		to++;
+	while (to < settings->count && strcmp(settings->list[to].name, "rule") != 0);
+	return to;
+}
+
+static int take_section(struct draft *d, const struct settings *settings, size_t from, size_t to)
+{
+	int status = settings_repeated(settings, from, to, d->why);
+
+	for (size_t i = from; i < to && status == EX_OK; i++)
+		status = take_one(d, &settings->list[i]);
+	if (status == EX_OK && d->rule != NULL)
+		status = finish_rule(d, d->rule);
+	if (status == EX_OK && d->rule != NULL)
+		define_rule(settings, from, to, d->rule);
+	return status;
+}
+
+static int take_all(struct draft *d, const struct settings *settings)
+{
+	int status = EX_OK;
+
+	for (size_t from = 0, to; from < settings->count && status == EX_OK; from = to) {
+		to = end_of_section(settings, from);
+		status = take_section(d, settings, from, to);
+	}
+	if (status != EX_OK)
+		return status;
+	if (d->conf->map == NULL)
+		return wrong(d, NULL, "map is missing");
+	if (d->conf->rule_count == 0)
+		return wrong(d, NULL, "there is no rule");
+	if (d->conf->domains == NULL && (d->conf->domains_format != NULL || d->conf->domains_command != NULL || names_domains(d->conf)))
+		return wrong(d, NULL, "domains are spoken of, but \"domains\" names no file for them");
+	status = ldap_access_take(&d->conf->access, settings, d->file, d->why);
+	if (status == EX_OK)
+		complete_rules(d->conf);
+	return status;
+}
+
+static int parse_or_read(struct syncconf *conf, const char *path, const char *text, size_t n, struct buf *why)
+{
+	struct draft d = { .conf = conf, .common.scope = LDAP_SCOPE_SUBTREE, .file = path, .why = why };
+	struct settings settings = { 0 };
+	int status;
+
+	*conf = (struct syncconf){ .folding = 'l', .silence = DEFAULT_SILENCE };
+	ldap_ignore_surroundings();
+	status = text != NULL ? settings_parse(&settings, path, text, n, name_of, why)
+	                      : settings_read(&settings, path, name_of, why);
+	if (status == EX_OK)
+		status = take_all(&d, &settings);
+	free(d.common.base);
+	settings_free(&settings);
+	return status;
+}
+
+int syncconf_read(struct syncconf *conf, const char *path, struct buf *why)
+{
+	return parse_or_read(conf, path, NULL, 0, why);
+}
+
+int syncconf_parse(struct syncconf *conf, const char *path, const char *text, size_t n, struct buf *why)
+{
+	return parse_or_read(conf, path, text, n, why);
+}
+
+void syncconf_free(struct syncconf *conf)
+{
+	for (size_t i = 0; i < conf->rule_count; i++)
+		rule_free(&conf->rules[i]);
+	free(conf->rules);
+	template_free(&conf->unclear);
+	template_free(&conf->domains_format);
+	words_free(conf->domains_command);
+	free(conf->domains);
+	free(conf->map);
+	free(conf->type);
+	free(conf->environment);
+	ldap_access_free(&conf->access);
+	*conf = (struct syncconf){ 0 };
+}

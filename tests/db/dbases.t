@@ -1,0 +1,126 @@
+#!/usr/bin/perl
+# newdb -f: the maps and scripts of a dbases.conf.
+use v5.36;
+use lib "$ENV{SRC_DIR}/tests/lib";
+use File::Copy ();
+use Test::More;
+use Tool;
+
+my $newdb = tool('newdb');
+my $dblookup = tool('dblookup');
+my $golden = "$ENV{SRC_DIR}/tests/db/zmsh";
+my $var = scratch('var');
+my $db = "$var/db";
+my $conf = "$db/dbases.conf";
+delete @ENV{qw(MAILVAR DBTYPE MAILBIN MAILSHARE)};
+$ENV{ZCONFIG} = spew(scratch('zmailer.conf'), "MAILVAR=$var\nDBTYPE=btree\n");
+mkdir $_ or die "$_: $!" for $var, $db;
+
+sub build(@relations) { return run([$newdb, '-f', $conf, @relations]) }
+sub text($name, $content, $age = 100) {
+	spew("$db/$name", $content);
+	utime time - $age, time - $age, "$db/$name";
+}
+
+# ---- everything ----
+
+File::Copy::copy("$golden/dbases.conf", $conf) or die;
+text('aliases', "root: joe\n");
+text('fqdnaliases-local', "Info\@d.test: joe\n");
+text('fqdnroutes', "u\@d.test: smtp-lmtp!node!u%2\n");
+text('localnames', "mx.d.test\n");
+text('routes', "d.test error!nosuchuser\n");
+text('sleepyenv.conf', "envhome $db\nenvflags CDB,CREATE\n");
+my $got = build();
+is($got->{status}, 0, 'all maps and scripts are made') or diag $got->{err};
+is($got->{err}, '', '... without complaint');
+is_deeply([map { s/ .*//r } split /\n/, $got->{out}], [
+	(map { "$db/$_:" } qw(aliases.db fqdnaliases-local.db fqdnroutes.dbh routes.db)),
+	(map { "$db/$_.zmsh:" } qw(aliases fqdnaliases fqdnaliasesldap fqdnroutes thishost routesdb otherservers))],
+	'... and told, in the order of the file');
+for my $relation (qw(aliases fqdnaliases fqdnaliasesldap fqdnroutes thishost routesdb otherservers)) {
+	is(slurp("$db/$relation.zmsh"), slurp("$golden/$relation.zmsh") =~ s/DIRECTORY/$db/r, "script of $relation");
+}
+ok(!-e "$db/fqdnaliases.db", 'a map with -r is left alone');
+is(run([$dblookup, '-f', $conf, 'fqdnaliases', 'x@y'])->{status}, 75, 'a live map that is missing: could not tell');
+is(run([$dblookup, '-f', $conf, 'routesdb', 'sub.d.test'])->{status}, 75, 'a type that only the router reads: could not tell');
+is(run([$dblookup, '-f', $conf, 'otherservers', 'x'])->{status}, 1, 'NONE never finds anything');
+is(run([$dblookup, '-f', $conf, 'fqdnroutes', 'U@D.test', 'u', '+t'])->{out}, "smtp-lmtp!node!u+t\n", 'a relation can be asked');
+
+# ---- only what is due ----
+
+$got = build();
+is_deeply([@$got{qw(status out err)}], [0, '', ''], 'nothing is due a second time');
+my $script = (stat "$db/aliases.zmsh")[1];
+text('routes', "d.test error!other\n", -100);
+$got = build();
+is($got->{out}, "$db/routes.db: 1 records (its text is newer)\n", 'what is older than its text is built');
+is((stat "$db/aliases.zmsh")[1], $script, 'a script that is right is not written again');
+text('routes', "d.test error!other\n");
+build();
+like(build('routesdb')->{out}, qr/routes.db: 1 records \(asked for\)\n\z/, 'what is asked for is built');
+spew($conf, slurp($conf) =~ s/-la(  \$MAILVAR\/db\/aliases)/-a $1/r);
+is(build()->{out}, '', 'the same folding in other words changes nothing');
+spew($conf, slurp($conf) =~ s/-a (  \$MAILVAR\/db\/aliases)/-au$1/r =~ s/aliases           -lm/aliases -um/r);
+like(build()->{out}, qr/aliases.db: 1 records \(it was built with other options\)\n.*aliases.zmsh: written/s,
+	'other options: map and script are made again');
+truncate "$db/routes.db", 4096;
+like(build()->{out}, qr/routes.db: 1 records \(it is damaged/, 'a damaged map is built again');
+
+# ---- one failure does not hide another, or keep the rest ----
+
+text('aliases', "broken\n", -100);
+text('routes', "d.test fine!x\nd.test twice!x\n", -100);
+text('fqdnroutes', "u\@d.test: c!h\n", -100);
+$got = build();
+is($got->{status}, 65, 'exit status of the first failure');
+like($got->{err}, qr/aliases:1:7: expected ':'.*routes:2: the key "d.test" is in line 1/s, 'both failures are told');
+like($got->{out}, qr/fqdnroutes.dbh: 1 records/, 'what is right is built');
+is(run([$dblookup, "$db/routes", 'd.test'])->{out}, "error!other\n", 'maps of bad texts stay');
+is(run([$newdb, '-kf', $conf, 'routesdb'])->{status}, 0, '-k keeps first lines here too');
+text('aliases', "root: joe\n", -100);
+build();
+
+# ---- privileges ----
+
+SKIP: {
+	skip 'needs root', 3 if $> != 0;
+	spew($conf, "aliases btree 12345:54321:640 -la \$MAILVAR/db/aliases -lm\n");
+	is(build('aliases')->{status}, 0, 'a map with owner and mode');
+	my ($mode, $uid, $gid) = (stat "$db/aliases.db")[2, 4, 5];
+	is_deeply([$mode & 07777, $uid, $gid], [0640, 12345, 54321], 'dbpriv is applied, variables in the name or not');
+	is_deeply([(stat "$db/aliases.zmsh")[4]], [0], '... to the map alone');
+}
+
+# ---- errors ----
+
+spew($conf, " aliases btree - -la /x -lm\naliases bdb - -la /x -lm\naliases btree - -la \$MAILVAR/db/aliases -lm\n");
+unlink "$db/aliases.db";
+$got = build();
+is($got->{status}, 78, 'a damaged dbases.conf: exit 78');
+like($got->{err}, qr/^newdb: \Q$conf\E:1: expected a relation in column 1.*\n.*:2:9: type "bdb" is not supported/, '... every bad line');
+ok(!-e "$db/aliases.db", '... and nothing is built');
+is(run([$newdb, '-f', "$db/none"])->{status}, 66, 'no dbases.conf: exit 66');
+spew($conf, "aliases btree - -la \$MAILVAR/db/aliases -lm\n");
+is(build('fqdnaliases')->{status}, 64, 'an unknown relation: exit 64');
+is(run([$newdb, '-f', $conf], env => { ZCONFIG => '/nonexistent' })->{status}, 66, 'ZCONFIG that cannot be read: exit 66');
+spew($conf, "fqdnroutes btree - -r \$MAILVAR/db/live -lm -C \$MAILVAR/db/none.conf\n");
+$got = build();
+is($got->{status}, 66, 'an environment file that is missing');
+like($got->{err}, qr/dbases.conf:1: -C: .*none.conf: No such file/, '... is told with the line');
+spew("$db/none.conf", "envhome $db\nenvflags CDB\nwhat\n");
+is(build()->{status}, 78, 'an environment file that is wrong');
+
+SKIP: {
+	spew($conf, "fqdnroutes lmdb - -la \$MAILVAR/db/fqdnroutes -lm\n");
+	unlink "$db/fqdnroutes.zmsh";
+	$got = build();
+	skip 'built without LMDB', 2 if $got->{err} =~ /unknown or unsupported|not supported/;
+	ok(-e "$db/fqdnroutes.lmdb", 'maps of type lmdb are built');
+	like($got->{err}, qr/:1: ZMailer's router cannot read maps of type lmdb/, '... and have no script');
+}
+
+opendir(my $d, $db) or die;
+is_deeply([grep { /tmp/ } readdir $d], [], 'no temporary file is left');
+
+done_testing;

@@ -1,0 +1,156 @@
+package RealDovecot;
+
+# A throw-away Dovecot with LMTP on a UNIX socket and on loopback, for tests as root and as
+# ordinary user.  Mailboxes are Maildirs below {mail}.
+#
+# Recipients of DOMAIN (store.test.example): user1..userN; overq (552 after the text), overqtmp (452 after the
+# text), broken (451 after the text); others as asked for with `users`.  user1+Folder stores into Folder.
+
+use v5.36;
+use File::Path ();
+use Certificates;
+use RealServer;
+
+use constant DOMAIN => 'store.test.example';
+
+sub program() { (grep { -x $_ } '/usr/sbin/dovecot', '/usr/local/sbin/dovecot')[0] }
+
+# Why it cannot be started here; undef if it can.
+sub missing() {
+	return 'no dovecot here (Debian: dovecot-core)' unless program();
+	return 'no LMTP service of Dovecot here (Debian: dovecot-lmtpd)' unless -x '/usr/lib/dovecot/lmtp';
+	return undef;
+}
+
+# Options: count (users, default 20), users => [further login names], tls => a name of Certificates: then STARTTLS is
+# offered, and {tls_port} has TLS from the first byte.
+sub start($class, %o) {
+	my $dir = RealServer::directory();
+	my ($port, $tls_port) = RealServer::free_ports(2);
+	my $self = bless { directory => $dir, dir => "$dir", socket => "$dir/s", port => $port, mail => "$dir/mail",
+		tls => $o{tls}, tls_port => $tls_port, owner => $$ }, $class;
+	mkdir "$dir/$_" or die "$dir/$_: $!\n" for qw(run state mail);
+	RealServer::write_file("$dir/file", '');
+	my ($uid, $gid) = $> == 0 ? (getpwnam 'nobody')[2, 3] : ($>, $) + 0);
+	chown $uid, $gid, "$dir/mail";
+	RealServer::write_file("$dir/users", $self->_users($uid, $gid, $o{count} // 20, @{$o{users} // []}));
+	RealServer::write_file("$dir/dovecot.conf", $self->_configuration($uid, $gid));
+	RealServer::run("$dir/start", program(), '-c', "$dir/dovecot.conf");
+	RealServer::wait_for('its pid file', 20, sub { $self->{pid} = RealServer::read_pid("$dir/run/master.pid") });
+	RealServer::wait_for('Dovecot', 20, sub { (RealServer::greeting($self->{socket}) // '') =~ /^220/ });
+	RealServer::wait_for('Dovecot on TCP', 20, sub { (RealServer::greeting($port) // '') =~ /^220/ });
+	return $self;
+}
+
+sub address($self, $user) { "$user\@" . DOMAIN }
+
+sub _users($self, $uid, $gid, $count, @more) {
+	my $quota = 'userdb_quota_rule=*:bytes=1';
+	my %extra = (
+		overq => $quota, overqtmp => "$quota userdb_quota_full_tempfail=yes",
+		broken => "userdb_mail=maildir:$self->{dir}/file/x",
+	);
+	my @names = ((map { "user$_" } 1 .. $count), sort keys %extra);
+	my $text = join '', map { _user("$_\@" . DOMAIN, $uid, $gid, $extra{$_}) } @names;
+	return $text . join '', map { _user($_, $uid, $gid, undef) } @more;
+}
+
+sub _user($name, $uid, $gid, $extra) {
+	return join(":", $name, "{PLAIN}x", $uid, $gid, "", "", "", $extra // "") . "\n";
+}
+
+sub _configuration($self, $uid, $gid) {
+	my $dir = $self->{dir};
+	my ($name, $group) = (scalar getpwuid($>), scalar getgrgid($) + 0));
+	my %internal = $> == 0 ? (user => 'dovecot', group => 'dovecot', login => 'dovenull')
+		: (user => $name, group => $group, login => $name);
+	return <<"CONF";
+base_dir = $dir/run
+state_dir = $dir/state
+log_path = $dir/log
+protocols = lmtp
+listen = 127.0.0.1
+hostname = dovecot.test.example
+postmaster_address = postmaster\@@{[DOMAIN]}
+default_internal_user = $internal{user}
+default_internal_group = $internal{group}
+default_login_user = $internal{login}
+first_valid_uid = 1
+first_valid_gid = 1
+mail_uid = $uid
+mail_gid = $gid
+mail_location = maildir:$dir/mail/%u
+mail_home = $dir/mail/%u
+mail_fsync = never
+mail_plugins = quota
+lda_mailbox_autocreate = yes
+recipient_delimiter = +
+lmtp_save_to_detail_mailbox = yes
+@{[$self->_tls]}
+namespace inbox {
+  inbox = yes
+  separator = /
+}
+plugin {
+  quota = maildir:User quota
+  quota_grace = 0
+}
+passdb {
+  driver = passwd-file
+  args = username_format=%u $dir/users
+}
+userdb {
+  driver = passwd-file
+  args = username_format=%u $dir/users
+}
+service anvil {
+  chroot =
+}
+service stats {
+  chroot =
+}
+service lmtp {
+  unix_listener $dir/s {
+    mode = 0666
+  }
+  inet_listener lmtp {
+    address = 127.0.0.1
+    port = $self->{port}
+  }
+  @{[$self->{tls} ? "inet_listener lmtps {\n address = 127.0.0.1\n port = $self->{tls_port}\n ssl = yes\n }" : '']}
+}
+CONF
+}
+
+sub _tls($self) {
+	return 'ssl = no' unless $self->{tls};
+	my $certificates = Certificates->directory;
+	return "ssl = yes\nssl_cert = <$certificates/$self->{tls}.pem\nssl_key = <$certificates/key.pem";
+}
+
+# The texts stored for a login name, LF line ends, in the inbox or a folder.
+sub messages($self, $login, $folder = undef) {
+	my $box = "$self->{mail}/$login" . (defined $folder ? "/.$folder" : '');
+	return map { _slurp($_) } sort glob "$box/{new,cur}/*";
+}
+
+sub _slurp($path) {
+	open my $fh, '<:raw', $path or die "$path: $!\n";
+	local $/;
+	return (<$fh> // '') =~ s/\r\n/\n/gr;
+}
+
+# Forgets all stored mail of a login name.
+sub empty($self, $login) { unlink glob "$self->{mail}/$login/{new,cur}/* $self->{mail}/$login/.*/{new,cur}/*" }
+
+sub stop($self) {
+	return if $self->{stopped}++;
+	RealServer::end_process($self->{pid});
+}
+
+sub DESTROY($self) {
+	local ($?, $@);
+	$self->stop if $self->{owner} == $$;
+}
+
+1;

@@ -1,0 +1,151 @@
+#!/usr/bin/perl
+# How runqueue starts and feeds its agents, seen from the agent's side.
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Test::More;
+use RunQueue;
+
+sub complaints($q) { return map { $_->{rest} } $q->log('complaint') }
+
+subtest 'the counting rule' => sub {
+	my $q = RunQueue->new(script => "strict\nshy\n", conf => "lmtp/*\n\toverfeed=3 command=\"AGENT\"\n");
+	$q->message(['a']) for 1 .. 12;
+	my ($status, undef, $err) = $q->run('-1');
+	is "$status $err", '0 ', 'exit 0';
+	is_deeply [complaints($q)], [], 'no line before its time';
+	is_deeply [map { $_->{rest} } $q->log('burst')], [1, 4, 4, 3], 'one job, then bursts of overfeed + 1';
+	is_deeply [$q->jobs], [100 .. 111], 'each job once, in order';
+	ok $q->log('empty-line') && $q->log('end-of-file'), 'an empty line and end of file at the end';
+	is scalar(my @lines = $q->log('line')), 0, 'no #idle for somebody who is not needed any more';
+};
+
+subtest 'without overfeed' => sub {
+	my $q = RunQueue->new(script => "strict\n", conf => "lmtp/*\n\toverfeed=0 command=\"AGENT\"\n");
+	$q->message(['a']) for 1 .. 3;
+	$q->run('-1');
+	is_deeply [map { $_->{rest} } $q->log('burst')], [1, 1, 1], 'one at a time';
+	$q = RunQueue->new(script => "strict\n");
+	$q->message(['a']) for 1 .. 120;
+	$q->run('-1');
+	is_deeply [map { $_->{rest} } $q->log('burst')], [1, 119], 'many, if the clause says nothing';
+};
+
+subtest 'a destination in trouble gets no burst' => sub {
+	my $q = RunQueue->new(script => "strict\nuser a retryat\n", conf => "lmtp/*\n\tcommand=\"AGENT\"\n");
+	$q->message(['b'], age => 100);
+	$q->message(['a'], age => 90);
+	$q->message(['b'], age => 80 - $_) for 1 .. 10;
+	$q->run('-1');
+	is_deeply [complaints($q)], [], 'the rule is kept';
+	is_deeply [map { $_->{rest} } $q->log('burst')], [1, 11], 'trouble in the middle: the burst is answered, then it ends';
+};
+
+subtest 'another destination for the same agent' => sub {
+	my $q = RunQueue->new(script => "strict\n", conf => "lmtp/*\n\tmaxring=1 overfeed=5 command=\"AGENT\"\n");
+	$q->message(['a@@x', 'b@@y']) for 1 .. 4;
+	my ($status) = $q->run('-1');
+	is scalar(my @started = $q->log('start')), 1, 'maxring=1: one agent';
+	is_deeply [complaints($q)], [], 'the rule is kept';
+	is_deeply [map { $_->{rest} } $q->log('burst')], [1, 3, 1, 3], 'one job first, for each destination';
+	is_deeply [map { (split ' ', $_->{rest})[1] } $q->log('job')], [('x') x 4, ('y') x 4], 'one destination after the other';
+	is_deeply [$q->names], [], 'all is delivered';
+};
+
+subtest 'an agent for one host' => sub {
+	my $q = RunQueue->new(conf => "lmtp/*\n\tmaxring=1 command=\"AGENT \$host\"\n");
+	$q->message(['a@@x', 'b@@Y']) for 1 .. 3;
+	my ($status) = $q->run('-1');
+	is $status, 0, 'exit 0';
+	is_deeply [sort map { $_->{rest} } $q->log('start')], ['lmtp x', 'lmtp y'], 'the host is an argument, in lower case';
+	is_deeply [map { scalar split ' ', $_->{rest} } $q->log('job')], [(1) x 6], 'and not in the job lines';
+	is_deeply [$q->names], [], 'all is delivered';
+};
+
+# The largest number of agents at work at the same time.
+sub most_at_once($q) {
+	my ($now, $most) = (0, 0);
+	for ($q->log) {
+		$now++ if $_->{word} eq 'start';
+		$now-- if $_->{word} eq 'end';
+		$most = $now if $now > $most;
+	}
+	return $most;
+}
+
+subtest 'no more agents than allowed' => sub {
+	for my $limit ('maxring=2', 'maxchannel=2', 'maxta=2') {
+		my $q = RunQueue->new(script => "pause 0.05\n", conf => "lmtp/*\n\t$limit command=\"AGENT\"\n");
+		$q->message([map { "u\@\@host$_" } 1 .. 6]);
+		my ($status) = $q->run('-1');
+		is $status, 0, "$limit: exit 0";
+		is_deeply [$q->names], [], "$limit: all is delivered";
+		is most_at_once($q), 2, "$limit: by two at a time";
+	}
+	my $q = RunQueue->new(script => "pause 0.2\n", conf => "lmtp/*\n\tmaxthr=3 overfeed=0 command=\"AGENT\"\n");
+	$q->message(['a']) for 1 .. 9;
+	$q->run('-1');
+	is most_at_once($q), 3, 'maxthr=3: three for one destination';
+	is_deeply [sort { $a <=> $b } $q->jobs], [100 .. 108], 'each job for one of them only';
+};
+
+subtest 'nobody waits for anybody for ever' => sub {
+	# the agent writes more than the socket holds before it reads; so do we
+	my $q = RunQueue->new(script => "job 1 flood\njob 2 flood\n", conf => "lmtp/*\n\toverfeed=10000 command=\"AGENT\"\n");
+	my $host = 'h' x 2000;
+	$q->message(["a\@\@$host"]) for 1 .. 600;
+	my ($status) = $q->run('-1');
+	is $status, 0, 'exit 0';
+	is_deeply [$q->names], [], 'all is delivered';
+};
+
+subtest 'what an agent finds' => sub {
+	local $ENV{TZ} = 'UTC';
+	local $ENV{SECRET} = 'x';
+	my $q = RunQueue->new;
+	my $agent = "$FindBin::Bin/../lib/scripted-agent";
+	mkdir $q->dir . '/ta';
+	symlink $agent, $q->dir . '/ta/agent';
+	Spool->put($q->dir . '/zenv', "POSTOFFICE=" . $q->office . "\nMAILSHARE=" . $q->dir . "\nLOGDIR=" . $q->dir . "/with blank\n" .
+		"PATH=/bin\nZCONFIG=/nowhere\nEMPTY=\n");
+	my $command = "A=1 B=\${channel}=\${host} \$channel=x $agent -s " . $q->dir . " -c \$channel \${LOGDIR}/x a\${EMPTY}b \$x \${channel}\$host";
+	$q->conf("lmtp/*\n\tcommand=\"$command\"\n");
+	$q->message(['a@@Store']);
+	my ($status, undef, $err) = $q->run('-1');
+	is "$status $err", '0 ', 'exit 0';
+	my %seen = map { $_->{word} => $_->{rest} } $q->log;
+	is $seen{environment}, '$channel=x A=1 B=lmtp=store PATH=/bin TZ=UTC ZCONFIG=/nowhere', 'environment';
+	is $seen{arguments}, "$agent lmtp " . $q->dir . '/with blank/x ab $x lmtp$host', 'arguments; the program with its path';
+	is $seen{directory}, $q->office . '/transport', 'working directory';
+	like $seen{descriptors}, qr/^0=(socket:\[\d+\]) 1=\1 2=\1$/, 'one socket as descriptors 0, 1 and 2';
+	is $seen{others} // '', '', 'nothing else is open';
+	is $seen{pipe}, 'IGNORE', 'SIGPIPE is ignored';
+
+	Spool->put($q->dir . '/zenv', "POSTOFFICE=" . $q->office . "\nMAILSHARE=" . $q->dir . "\nMAILBIN=" . $q->dir . "\n");
+	$q->conf("lmtp/*\n\tcommand=\"agent -s " . $q->dir . " -c \$channel\"\n");
+	$q->forget_log;
+	$q->message(['a']);
+	($status) = $q->run('-1');
+	is $status, 0, 'a program below MAILBIN/ta is found';
+	like +($q->log('arguments'))[0]{rest}, qr/^\Q@{[$q->dir]}\E\/ta\/agent /, 'and called by its whole path';
+};
+
+SKIP: {
+	skip 'only root can become somebody else', 1 if $> != 0;
+	subtest 'user and group' => sub {
+		my $q = RunQueue->new;
+		$q->message(['a']);
+		# where the tests lie may be closed to others
+		my $agent = $q->dir . '/scripted-agent';
+		system('cp', map({ "$ENV{SRC_DIR}/tests/lib/$_" } 'scripted-agent', 'Spool.pm'), $q->dir) == 0 or die;
+		chmod 0755, $agent, $q->dir . '/Spool.pm';
+		$q->conf("lmtp/*\n\tuser=1 group=2 command=\"$agent -s @{[$q->dir]} -c \$channel\"\n");
+		chmod 0755, $q->dir =~ s/\/[^\/]*$//r;
+		chmod 0777, $q->dir;
+		$q->run('-1');
+		is +($q->log('user'))[0]{rest}, '1 2', 'taken on, without other groups';
+	};
+}
+
+done_testing;

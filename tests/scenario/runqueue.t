@@ -1,0 +1,381 @@
+#!/usr/bin/perl
+# runqueue, one pass: what becomes of mail after each kind of report, and of what it finds in the spool.
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Test::More;
+use POSIX ();
+use RunQueue;
+
+sub one_pass($q, @more) { $q->run('-1', '-v', @more) }
+
+subtest 'delivered mail is removed' => sub {
+	my $q = RunQueue->new(script => "user a ok\nuser b ok2\nuser c ok3\n");
+	$q->message(['a']);
+	$q->message(['b', 'c'], name => 'Y/K/4711002');
+	my ($status, $out, $err) = one_pass($q);
+	is "$status $err", '0 ', 'exit 0 without complaints';
+	is_deeply [$q->names, glob $q->office . '/*/Y/K/*'], [], 'nothing is left';
+	is join('', sort split /^/, $out), "100/0 a lmtp/- ok: ->> answer\n" =~ s/\/0/\/@{[offset_of('100')]}/r .
+		"Y/K/4711002/@{[offset_of('4711002', 0)]} b lmtp/- ok: ->> answer\nY/K/4711002/@{[offset_of('4711002', 1)]} c lmtp/- ok: ->> answer\n",
+		'a line for each outcome';
+	is_deeply { $q->reports }, {}, 'no reports';
+};
+
+# Where the n-th recipient of a message with short names stands.
+sub offset_of($base, $n = 0) {
+	my $head = length "@ 0x00000007\ni $base\no " . (length("external\nfrom <nobody\@example.org>\nenv-end\n") +
+		length("Received: by here\nSubject: message $base\n\n") + ($base eq '4711002' ? 4 : 0)) .
+		"\nl $base\@test.example>\n<e ann\@example.org\ns local ann\@example.org ann\@example.org 65534\n";
+	return $head + $n * length 'r           lmtp - b 65534' . "\n";
+}
+
+subtest 'oldest first' => sub {
+	my $q = RunQueue->new;
+	my @names = map { $q->message(['a'], age => $_) } 50, 300, 100, 7, 200;
+	one_pass($q);
+	is_deeply [$q->jobs], [@names[1, 4, 2, 0, 3]], 'jobs in the order in which the messages came';
+};
+
+subtest 'deferred mail stays as it was' => sub {
+	my $q = RunQueue->new(script => "user a deferred mailbox full\n");
+	my $name = $q->message(['a', 'b']);
+	my $before = $q->control($name)->{bytes};
+	my ($status, $out, $err) = one_pass($q);
+	is "$status $err", '0 ', 'exit 0: that is no trouble of ours';
+	is $q->tags($name), ' +', 'one is still to be delivered';
+	like $out, qr/ a lmtp\/- deferred: mailbox full$/m, 'and the reason was printed';
+	$q->script('');
+	one_pass($q);
+	is_deeply [$q->names], [], 'the next pass delivers it';
+};
+
+subtest 'failures are reported once, when everything is settled' => sub {
+	my $q = RunQueue->new(script => "user a error2 \r<<- RCPT\r->> 550 5.1.1 no such user\nuser b deferred\nuser c error 552 too large\n");
+	my $name = $q->message(['a', 'b', 'c', 'd']);
+	my ($status) = one_pass($q);
+	is $status, 0, 'exit 0';
+	is $q->tags($name), '- -+', 'marks';
+	is_deeply { $q->reports }, {}, 'no report as long as somebody is open';
+	my ($logged) = grep { $_->{id} == $q->control($name)->{recipients}[2]{offset} } @{$q->control($name)->{diagnostics}};
+	is $logged->{notary}[0], 'c', 'a failure that the agent did not write down is written down';
+	is $logged->{notary}[5] =~ s/\d+/PID/r, 'scripted[PID]', 'with all six fields';
+	like $logged->{text}, qr/552 too large/, 'and the words';
+	$q->script('');
+	one_pass($q);
+	is_deeply [$q->names], [], 'then the message goes';
+	my %reports = $q->reports;
+	is keys %reports, 1, 'one report';
+	my ($file, $text) = %reports;
+	like $file, qr/^S\d+[\w=-]+\.failed$/, 'named after the message';
+	like $text, qr/^Recipient: +a$/m, 'the first who failed';
+	like $text, qr/^Status: +5\.1\.1\nAnswer: +smtp; 450 \(not now\)\nServer: +\(UNIX:\/nowhere\)$/m, 'status and answer';
+	like $text, qr/^    ->> 550 5\.1\.1 no such user$/m, 'what the server said';
+	like $text, qr/^Recipient: +c$/m, 'the second';
+	unlike $text, qr/^Recipient: +[bd]$/m, 'not those who got it';
+	like $text, qr/^    Subject: message $name$/m, 'the header';
+	like $text, qr/^Sender: +ann\@example\.org$/m, 'the sender';
+};
+
+subtest 'who does not want to be told is not' => sub {
+	my $q = RunQueue->new(script => "user . error2\n");
+	$q->message([{ user => 'a', dsn => 'NOTIFY=NEVER' }]);
+	$q->message([{ user => 'b', dsn => 'NOTIFY=SUCCESS,DELAY' }]);
+	$q->message([{ user => 'c', dsn => 'NOTIFY=NEVER' }, { user => 'd' }]);
+	$q->message([{ user => 'e', dsn => 'NOTIFY=PERHAPS' }]);
+	one_pass($q);
+	is_deeply [$q->names], [], 'all of it is removed';
+	my $told = join '', sort map { /^Recipient: +(.)$/mg } values %{{ $q->reports }};
+	is $told, 'de', 'those who did not say so clearly are told';
+};
+
+subtest 'a report that cannot be written keeps the message' => sub {
+	my $q = RunQueue->new(script => "user . error2\n");
+	my $name = $q->message(['a']);
+	rename $q->office . '/postman', $q->office . '/away';
+	my ($status, undef, $err) = one_pass($q);
+	is $status, 69, 'exit 69';
+	like $err, qr/^runqueue: $name: cannot write \.\.\/postman\/S\S+\.failed: No such file or directory; kept/m, 'a line that says so';
+	is $q->tags($name), '-', 'it is still there';
+	rename $q->office . '/away', $q->office . '/postman';
+	($status) = one_pass($q);
+	is $status, 0, 'later it can';
+	is_deeply [$q->names], [], 'and the message goes';
+	is scalar(keys %{{ $q->reports }}), 1, 'with its report';
+};
+
+subtest 'a destination in trouble is left alone' => sub {
+	for my $word (qw(retryat deferall)) {
+		my $q = RunQueue->new(script => "user . $word connection refused\n");
+		$q->message(['a']) for 1 .. 20;
+		my ($status) = one_pass($q);
+		is $status, 0, "$word: exit 0";
+		is scalar($q->jobs), 1, "$word: one job tells, the others are not tried";
+		is scalar($q->names), 40, "$word: all mail stays";
+	}
+};
+
+subtest 'mail that waited too long fails' => sub {
+	my $conf = "lmtp/*\n\tinterval=1m retries=1 expiry=3d command=\"AGENT\"\n";
+	my $q = RunQueue->new(script => "user . deferred \r<<- RCPT\r->> 452 mailbox full\n", conf => $conf);
+	my $old = $q->message(['a', { user => 'b', dsn => 'NOTIFY=NEVER' }], age => 5 * 86400);
+	my $new = $q->message(['c'], age => 86400);
+	my ($status, $out) = one_pass($q);
+	is $status, 0, 'exit 0';
+	is_deeply [$q->names], [$new, $new], 'the new one waits on';
+	my ($text) = values %{{ $q->reports }};
+	like $text, qr/^Recipient: +a$/m, 'the sender is told';
+	like $text, qr/^Status: +4\.2\.2$/m, 'with the last status';
+	like $text, qr/^    expired after 5 days, problem was:\n    <<- RCPT\n    ->> 452 mailbox full$/m, 'and the last words';
+	unlike $text, qr/Recipient: +b$/m, 'who wants to be told';
+	like $out, qr/ a lmtp\/- expired: ->> 452 mailbox full$/m, 'printed as well';
+
+	$q = RunQueue->new(script => "user . retryat no connection\n", conf => $conf);
+	$q->message(['a'], age => 5 * 86400) for 1 .. 3;
+	one_pass($q);
+	is_deeply [$q->names], [], 'what waits behind a destination in trouble counts as tried';
+	is scalar(keys %{{ $q->reports }}), 3, 'a report for each';
+};
+
+subtest 'locks' => sub {
+	my $dead = fork // die;
+	POSIX::_exit(0) unless $dead;
+	waitpid $dead, 0;
+	my $q = RunQueue->new;
+	my $stale = $q->message([{ user => 'a', tag => '~', pid => $dead }]);
+	my $live = $q->message([{ user => 'b', tag => '~', pid => $$ }, { user => 'c' }]);
+	my $nobody = $q->message([{ user => 'd', tag => '~', pid => '' }]);
+	my $before = $q->control($live)->{bytes};
+	my ($status, undef, $err) = one_pass($q);
+	is_deeply [$q->names], [$live, $live], 'locks of the dead are no obstacle';
+	is $q->control($live)->{bytes}, $before, 'a file in which somebody alive holds one is left alone';
+	like $err, qr/^runqueue: $live: recipient at \d+ is locked by process $$;/m, 'and that is said';
+};
+
+subtest 'an agent that dies' => sub {
+	for my $how (['kill', ' '], ['marked', '+']) {
+		my $q = RunQueue->new(script => "job 3 $how->[0]\n");
+		$q->message(['a'], age => 100 - $_) for 1 .. 6;
+		my ($status, $out, $err) = one_pass($q);
+		is scalar(() = $err =~ /^runqueue: agent \d+ \(lmtp\) was ended by signal 9$/mg), 2, "$how->[0]: two are missed";
+		is $status, 69, "$how->[0]: exit 69";
+		is scalar(my @started = $q->log('start')), 2, "$how->[0]: another one does what it had not begun";
+		if ($how->[1] eq '+') {
+			is_deeply [$q->names], [], 'what it had marked is done';
+			next;
+		}
+		is_deeply [$q->names], [102, 102, 105, 105], 'what it had begun stays';
+		is join('', map { $q->tags($_) } 102, 105), '  ', 'and is not locked';
+		$q->script('');
+		($status) = one_pass($q);
+		is $status, 0, 'the next pass has no trouble';
+		is_deeply [$q->names], [], 'and delivers what was left';
+		my %got;
+		$got{$_->{rest}}++ for $q->log('recipient');
+		is scalar(grep { $_ != 1 } values %got), 0, 'nobody got anything twice';
+	}
+};
+
+subtest 'an agent that cannot work' => sub {
+	for my $case (['command="/nowhere/agent"', qr/agent \d+ \(lmtp\): \S+: cannot run \/nowhere\/agent: No such file/],
+		['command="lmtp ${NOWHERE}/x"', qr/channel lmtp, host -: the command needs \$\{NOWHERE\}, which ZENV does not have/],
+		['command="/bin/false"', qr/agent \d+ \(lmtp\) ended with status 1/]) {
+		my $q = RunQueue->new(conf => "lmtp/*\n\t$case->[0]\n");
+		my $name = $q->message(['a']);
+		my ($status, undef, $err) = one_pass($q);
+		is $status, 69, "$case->[0]: exit 69";
+		like $err, $case->[1], "$case->[0]: a line that says why";
+		is $q->tags($name), ' ', "$case->[0]: the mail waits";
+		is scalar(() = $err =~ /ended with status/g), $case->[0] =~ /\$/ ? 0 : 1, "$case->[0]: tried once";
+	}
+};
+
+subtest 'mail for nobody' => sub {
+	my $q = RunQueue->new(conf => "lmtp/store*\n\tcommand=\"AGENT\"\nnone/*\nheld/* queueonly command=\"AGENT\"\n");
+	$q->message([{ user => 'a', channel => 'lmtp', host => 'other' }]);
+	$q->message([{ user => 'b', channel => 'elsewhere', host => '-' }]);
+	$q->message([{ user => 'c', host => 'Store1' }]);
+	my ($status, undef, $err) = one_pass($q);
+	is $status, 69, 'exit 69';
+	like $err, qr/^runqueue: no command for channel lmtp, host other: 1 message is left in the queue$/m, 'named';
+	like $err, qr/^runqueue: no command for channel elsewhere, host -: 1 message is left/m, 'and the other one';
+	is_deeply [$q->names], [100, 100, 101, 101], 'both stay, the third is delivered';
+	$q = RunQueue->new(conf => "lmtp/* queueonly command=\"AGENT\"\n");
+	$q->message(['a']);
+	($status, undef, $err) = one_pass($q);
+	is "$status $err", '0 ', 'queueonly is no trouble';
+	is scalar($q->log('start')), 0, 'and nobody is started';
+};
+
+subtest 'what is no mail is left alone' => sub {
+	my $q = RunQueue->new;
+	my $good = $q->message(['a']);
+	my %odd = (
+		200 => "rubbish\n", 201 => '', 202 => "T \@example.org\n", 203 => "@ 0x0000000f\ni 1\n", 204 => "\0" x 1000,
+		205 => "@ 0x00000007\ni 205\no 1\nm\n\n", 206 => "@ 0x00000007\ni 206\no 1\nr           lmtp - a 1\nm\n\n",
+		207 => "@ 0x00000007\ni 207\no 1\ns local - a 1\nX          1 lmtp - a 1\nm\n\n", '.208' => 'x', 'x209' => 'x', '210~x' => 'x',
+	);
+	Spool->put($q->office . "/transport/$_", $odd{$_}) for keys %odd;
+	mkdir $q->office . '/transport/300';
+	symlink "$odd{200}", $q->office . '/transport/301';
+	my ($status, undef, $err) = one_pass($q);
+	is $status, 0, 'exit 0';
+	is Spool::slurp($q->office . "/transport/$_"), $odd{$_}, "$_ is as it was" for sort keys %odd;
+	ok !$q->control($good), 'good mail is delivered';
+	for my $name (200, 201, 203, 204, 205, 206, 207, '210~x', 300, 301) {
+		is scalar(() = $err =~ /^runqueue: \Q$name\E[ :]/mg), 1, "$name is named once";
+	}
+	is scalar(() = $err =~ /\n/g), 10, 'nothing else is';
+};
+
+subtest 'a message file that is gone' => sub {
+	my $q = RunQueue->new(script => "user . error2 no message\n");
+	my $name = $q->message(['a']);
+	unlink $q->office . "/queue/$name";
+	my ($status) = one_pass($q);
+	is $status, 0, 'exit 0';
+	is_deeply [$q->names], [], 'it fails as the agent says';
+	is scalar(keys %{{ $q->reports }}), 1, 'and is reported';
+};
+
+subtest 'left over by somebody who was stopped' => sub {
+	my $q = RunQueue->new;
+	$q->message([{ user => 'a', tag => '+' }, { user => 'b', tag => '-' }]);
+	my ($status) = one_pass($q);
+	is_deeply [$q->names], [], 'settled mail is removed';
+	is scalar(keys %{{ $q->reports }}), 1, 'with its report';
+	is scalar($q->log('start')), 0, 'without an agent';
+};
+
+subtest 'agents that lie' => sub {
+	my $q = RunQueue->new(script => "user a unmarked\nuser b twice\njob 1 strangers\n");
+	my $name = $q->message(['a'], age => 10);
+	my $other = $q->message(['b']);
+	my ($status, undef, $err) = one_pass($q);
+	is $status, 69, 'exit 69';
+	is $q->tags($name), ' ', 'reported but not marked: it stays';
+	like $err, qr/^runqueue: $name: the recipient at \d+ was reported settled, but is not marked so/m, 'and that is said';
+	like $err, qr/ reports on 4242424242\/17, which it was not asked for$/m, 'a report on nothing is refused';
+	like $err, qr/ reports on $name\/13, which it was not asked for$/m, 'one on a wrong place as well';
+	like $err, qr/ reports on $other\/\d+, which it was not asked for$/m, 'and a second one';
+	is $q->control($other), undef, 'true reports count';
+};
+
+subtest 'agents that mark after their report' => sub {
+	my $q = RunQueue->new(script => "user . late\n");
+	$q->message(['a']);
+	my ($status, undef, $err) = one_pass($q);
+	is "$status $err", '0 ', 'no trouble';
+	is_deeply [$q->names], [], 'the message is removed when the mark is there';
+};
+
+subtest 'agents that say nothing' => sub {
+	my $q = RunQueue->new(script => "user a none\nuser b held\n");
+	my $none = $q->message(['a'], age => 10);
+	my $held = $q->message(['b', 'c']);
+	my ($status) = one_pass($q);
+	is $status, 0, 'exit 0';
+	is $q->tags($none), ' ', 'without a report nothing is done';
+	is $q->tags($held), '~+', 'nor with a lock';
+	$q->script('');
+	one_pass($q);
+	is_deeply [$q->names], [], 'the next pass frees the lock and delivers';
+};
+
+subtest 'agents that find nothing to do' => sub {
+	my $q = RunQueue->new(script => "job 1 resync\n");
+	my $name = $q->message(['a'], age => 10);
+	$q->message(['b']);
+	my ($status) = one_pass($q);
+	is $status, 0, 'exit 0';
+	is_deeply [$q->names], [$name, $name], 'what they are wrong about stays';
+	$q = RunQueue->new;
+	$q->message(['a']);
+	rename $q->office . "/transport/100", $q->office . "/100";
+	($status) = one_pass($q);
+	is $status, 0, 'a vanished file is no trouble';
+};
+
+subtest 'noise' => sub {
+	my $q = RunQueue->new(script => "job 1 garbage\njob 2 pieces\njob 5 greedy\n");
+	$q->message(['a']) for 1 .. 5;
+	my ($status, undef, $err) = one_pass($q);
+	is $status, 0, 'exit 0';
+	is_deeply [$q->names], [], 'all mail is delivered';
+	like $err, qr/says what no scheduler knows: hello$/m, 'garbage is named';
+	like $err, qr/ \(lmtp\): a comment$/m, 'comments are passed on';
+	like $err, qr/says #hungry once too often$/m, 'so is a #hungry that was not due';
+	$q = RunQueue->new(script => "job 2 fragment\n");
+	$q->message(['a'], age => 9 - $_) for 1 .. 2;
+	($status, undef, $err) = one_pass($q);
+	unlike $err, qr/reports on|no scheduler knows/, 'half a line at the end is nothing';
+	is_deeply [map { $_->{rest} } $q->log('recipient')], ['100 a ok3', '101 a ok3'], 'another agent does what it had not begun';
+};
+
+subtest 'two destinations in one message' => sub {
+	my $q = RunQueue->new(script => "pause 0.1\nuser b deferred\n");
+	$q->message(['a@@x', 'b@@y', 'c@@x', 'd@@z']);
+	my ($status) = one_pass($q);
+	is $status, 0, 'exit 0';
+	is $q->tags(100), '+ ++', 'three of four';
+	is scalar($q->log('start')), 3, 'an agent for each destination';
+	$q->script('');
+	one_pass($q);
+	is_deeply [$q->names], [], 'then all';
+	my %got;
+	$got{(split ' ', $_->{rest})[1]}++ for $q->log('recipient');
+	is_deeply \%got, { a => 1, b => 2, c => 1, d => 1 }, 'nobody got it twice';
+};
+
+subtest 'thousands of recipients' => sub {
+	my $q = RunQueue->new(script => "user u\\d*7\$ error2\n");
+	$q->message([map { "u$_" } 1 .. 3000]);
+	my ($status) = one_pass($q);
+	is $status, 0, 'exit 0';
+	is_deeply [$q->names], [], 'settled in one pass';
+	my ($text) = values %{{ $q->reports }};
+	is scalar(() = $text =~ /^Recipient:/mg), 300, 'with one report on all that failed';
+};
+
+subtest 'configuration' => sub {
+	my $q = RunQueue->new;
+	$q->message(['a']);
+	my ($status, $out, $err) = $q->run('-P', $q->office);
+	is $status, 64, 'neither -1 nor -w: exit 64';
+	($status, $out, $err) = $q->run('-1', '-w');
+	is $status, 64, 'both: exit 64';
+	($status, $out, $err) = $q->run('-1', 'x');
+	is $status, 64, 'an argument: exit 64';
+	($status, $out, $err) = $q->run('-1', '-f', '/nowhere/x');
+	is "$status $err", "66 runqueue: /nowhere/x: No such file or directory\n", 'no scheduler.conf: exit 66';
+	($status, $out, $err) = $q->run('-1', '-P', '/nowhere');
+	is $status, 73, 'no post office: exit 73';
+	$q->conf("lmtp/*\n  interval=often\n");
+	($status, $out, $err) = $q->run('-1');
+	is $status, 78, 'a bad value: exit 78';
+	like $err, qr/^runqueue: \S+scheduler\.conf line 2 column 3: an interval such as 1h30m expected\n\z/, 'one line';
+	$q->conf("lmtp/* skew=1 nice=2 command=\"AGENT\"\nPARAMx = 1\n");
+	($status, $out, $err) = $q->run('-1', '-v');
+	like $err, qr/scheduler\.conf: without meaning here: skew, nice, PARAMx$/m, 'what is ignored is named with -v';
+	is_deeply [$q->names], [], 'and no obstacle';
+};
+
+subtest 'one at a time' => sub {
+	my $q = RunQueue->new(script => "pause 1\n");
+	$q->message(['a']);
+	my $other = RunQueue->new;
+	$q->start('-1');
+	RunQueue::wait_for(sub { $q->log('start') });
+	Spool->put($other->dir . '/zenv', "POSTOFFICE=" . $q->office . "\nMAILSHARE=" . $q->dir . "\n");
+	my ($status, undef, $err) = $other->run('-1');
+	is $status, 75, 'a second one: exit 75';
+	like $err, qr/^runqueue: another runqueue runs here, by \S+\n\z/, 'one line';
+	is +($q->finish)[0], 0, 'the first one is not disturbed';
+	Spool->put($q->office . '/.pid.scheduler', "$$\n");
+	($status, undef, $err) = $q->run('-1');
+	is $status, 75, "beside ZMailer's own: exit 75";
+	like $err, qr/^runqueue: a scheduler runs here: process $$, by \S+\.pid\.scheduler\n\z/, 'one line';
+};
+
+done_testing;

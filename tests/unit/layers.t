@@ -1,0 +1,64 @@
+#!/usr/bin/perl
+# A folder is a layer: which file may include what (doc: the include policy).
+
+use v5.36;
+use FindBin;
+use Test::More;
+
+my $top = $ENV{SRC_DIR} // "$FindBin::Bin/../..";
+
+# Where a file stands => where its includes may stand.  The first line that fits counts.
+my @rules = (
+	['lib/', 'lib/'],
+	['channel/spool/', 'lib/', 'channel/spool/'],
+	['channel/protocol/', 'lib/', 'channel/protocol/'],
+	['channel/message/', 'lib/', 'channel/message/'],
+	['channel/net/', 'lib/', 'channel/net/'],
+	['channel/enqueue', 'lib/', 'channel/', 'db/'],
+	['channel/routing', 'lib/', 'channel/', 'db/'],    # of enqueue
+	['channel/', 'lib/', 'channel/'],
+	['db/map/', 'lib/', 'db/map/'],
+	['db/source/', 'lib/', 'db/map/', 'db/source/'],
+	['db/sync/', 'lib/', 'db/map/', 'db/source/', 'db/sync/'],
+	['db/route/', 'lib/', 'db/map/', 'db/source/', 'db/route/'],
+	['db/', 'lib/', 'db/'],
+	['tests/', 'lib/', 'channel/', 'db/', 'tests/'],
+);
+
+my @files = map { s{^\Q$top\E/}{}r } map { glob "$top/$_/*.[ch]" } qw(lib channel channel/* db db/* tests/*);
+cmp_ok(scalar @files, '>', 10, 'there are sources to look at');
+my (@bad, @unknown);
+for my $file (@files) {
+	my ($rule) = grep { index($file, $_->[0]) == 0 } @rules;
+	push @unknown, $file unless $rule;
+	my (undef, @may) = @{$rule // next};
+	for my $include (includes("$top/$file")) {
+		next if $include eq 'config.h';
+		push @bad, "$file includes $include, which is enqueue's" if $include eq 'channel/routing.h'
+			&& $file !~ m{^channel/(?:enqueue|routing)\.};
+		push @bad, "$file includes $include" unless grep { index($include, $_) == 0 } @may;
+		push @bad, "$file includes $include, which is not there" unless -f "$top/$include";
+	}
+}
+is(join("\n", @bad), '', 'every file includes its own and lower layers only');
+is("@unknown", '', 'every folder has its place');
+
+# Mail words have no business in lib/, LMTP words none in the layers that know no LMTP.
+my @mail = grep { mentions("$top/$_", qr/\b(?:MAIL FROM|RCPT TO|LHLO)\b/) } grep { m{^lib/|^channel/(?:spool|net)/} } @files;
+is("@mail", '', 'no LMTP command below the protocol');
+done_testing;
+
+sub includes($path) {
+	return text($path) =~ /^\s*#\s*include\s+"([^"]+)"/mg;
+}
+
+sub mentions($path, $words) {
+	my $code = text($path) =~ s{/\*.*?\*/}{}gsr =~ s{//.*}{}gr;
+	return $code =~ $words;
+}
+
+sub text($path) {
+	open my $fh, '<', $path or die "$path: $!";
+	local $/;
+	return <$fh>;
+}

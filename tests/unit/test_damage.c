@@ -1,0 +1,195 @@
+/*
+ * Maps with every byte destroyed in turn, and cut at every length: never a crash, never a wrong answer of a
+ * sealed map, and in maps without a seal only where nobody could know better.
+ */
+#include "tests/unit/unit.h"
+
+#include <signal.h>
+
+#include "db/map/stamp.h"
+#include "tests/unit/built.h"
+
+/* With every byte of an unsealed map a process is started; the full round is for "make soak". */
+static size_t stride(void)
+{
+	return getenv("ZLMTP_SOAK") != NULL ? 1 : 41;
+}
+
+static struct buf original;
+
+static void load(const char *path)
+{
+	buf_clear(&original);
+	assert_true(file_read_path(path, &original));
+}
+
+/* What the bytes of a record were nobody can know without the checksum. */
+static bool is_in_record(size_t at)
+{
+	for (size_t i = 0; i < BUILT_RECORDS; i++) {
+		for (int k = 0; k < 2; k++) {
+			const char *text = built_records[i][k];
+			size_t n = strlen(text) + 1;
+			const char *p = original.data;
+
+			while (n > 1 && (p = memmem(p, original.len - (size_t)(p - original.data), text, n)) != NULL) {
+				if (at >= (size_t)(p - original.data) && at < (size_t)(p - original.data) + n)
+					return true;
+				p++;
+			}
+		}
+	}
+	return false;
+}
+
+/* Asks for all keys.  How many answers are wrong, an empty value that got a byte not counted, and how many unknown. */
+static void ask_all(struct map *map, unsigned *wrong, unsigned *unknown)
+{
+	for (size_t i = 0; i <= BUILT_RECORDS; i++) {
+		bool there = i < BUILT_RECORDS;
+		struct buf value = { 0 };
+
+		switch (map_find(map, there ? built_records[i][0] : "nobody", &value)) {
+		case MAP_FOUND:
+			*wrong += !there || (strcmp(buf_str(&value), built_records[i][1]) != 0 && built_records[i][1][0] != '\0');
+			break;
+		case MAP_NOT_FOUND:
+			*wrong += there;
+			break;
+		case MAP_COULD_NOT_TELL:
+			assert_true(map_error(map)[0] != '\0');
+			++*unknown;
+			break;
+		}
+		buf_free(&value);
+	}
+}
+
+static bool count(void *context, const char *key, size_t key_length, const char *value, size_t value_length)
+{
+	unsigned *n = context;
+
+	(void)key, (void)key_length, (void)value, (void)value_length;
+	return ++*n < 1000;
+}
+
+static void try_bytes(const char *type, const char *bytes, size_t n, unsigned *wrong, unsigned *unknown)
+{
+	char *name = xasprintf("damaged%s", map_suffix(type));
+	struct map *map = open_built(type, scratch_write(name, bytes, n));
+	unsigned records = 0;
+
+	ask_all(map, wrong, unknown);
+	if (map_walk(map, count, &records) == MAP_FOUND && *unknown == 0 && *wrong == 0)
+		assert_int_equal(records, BUILT_RECORDS);
+	map_close(&map);
+	free(name);
+}
+
+static void a_sealed_map_gives_right_answers_or_none(void **state)
+{
+	static const unsigned char masks[] = { 0x01, 0x80, 0xff };
+
+	(void)state;
+	for (size_t t = 0; t < BUILT_TYPES; t++) {
+		unsigned wrong = 0, unknown = 0;
+
+		load(build_small(built_types[t], "m"));
+		for (size_t at = 0; at < original.len; at++) {
+			char was = original.data[at];
+
+			original.data[at] ^= (char)masks[at % 3];
+			try_bytes(built_types[t], original.data, original.len, &wrong, &unknown);
+			original.data[at] = was;
+		}
+		assert_int_equal(wrong, 0);
+		assert_true(unknown > original.len * BUILT_RECORDS * 9 / 10);
+	}
+}
+
+static void a_map_without_seal_never_crashes(void **state)
+{
+	(void)state;
+	for (size_t t = 0; t < BUILT_TYPES; t++) {
+		unsigned unknown = 0;
+		int fd = open(build_small(built_types[t], "m"), O_RDWR);
+
+		assert_true(stamp_break(fd));
+		close(fd);
+		load(scratch(t == 0 ? "m.db" : t == 1 ? "m.dbh" : "m.lmdb"));
+		for (size_t at = 0; at < original.len; at += stride()) {
+			unsigned wrong = 0;
+			char was = original.data[at];
+
+			original.data[at] = (char)~was;
+			try_bytes(built_types[t], original.data, original.len, &wrong, &unknown);
+			original.data[at] = was;
+			if (wrong > 0 && !is_in_record(at))
+				print_message("# %s: byte %zu (%02x) gives %u wrong answers\n", built_types[t], at, was & 255, wrong);
+			assert_true(wrong == 0 || is_in_record(at));
+		}
+		assert_true(unknown > 0);
+	}
+}
+
+static void a_shortened_map_never_answers(void **state)
+{
+	(void)state;
+	for (size_t t = 0; t < BUILT_TYPES; t++) {
+		for (int sealed = 0; sealed < 2; sealed++) {
+			const char *path = build_small(built_types[t], "m");
+			int fd = open(path, O_RDWR);
+
+			assert_true(sealed || stamp_break(fd));
+			close(fd);
+			load(path);
+			for (size_t n = 0; n < original.len; n += sealed ? 13 : 13 * stride()) {
+				unsigned wrong = 0, unknown = 0;
+
+				try_bytes(built_types[t], original.data, n, &wrong, &unknown);
+				assert_int_equal(wrong, 0);
+			}
+		}
+	}
+}
+
+/* What is open is damaged later: whole pages become garbage, or are cut off. */
+static void damage_under_an_open_map_is_no_crash(void **state)
+{
+	(void)state;
+	for (size_t t = 0; t < 2; t++) {
+		const char *path = build_small(built_types[t], "m");
+		struct map *map = open_built(built_types[t], path);
+
+		assert_true(map_ready(map));
+		assert_int_equal(truncate(path, 4096), 0);
+		for (size_t i = 0; i < BUILT_RECORDS; i++) {
+			struct buf value = { 0 };
+			enum map_answer answer = map_find(map, built_records[i][0], &value);
+
+			/* what libdb still has in its cache is right */
+			assert_true(answer == MAP_COULD_NOT_TELL ||
+			            (answer == MAP_FOUND && strcmp(buf_str(&value), built_records[i][1]) == 0));
+			buf_free(&value);
+		}
+		map_close(&map);
+	}
+}
+
+static int end(void **state)
+{
+	buf_free(&original);
+	return scratch_end(state);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_sealed_map_gives_right_answers_or_none),
+		cmocka_unit_test(a_map_without_seal_never_crashes),
+		cmocka_unit_test(a_shortened_map_never_answers),
+		cmocka_unit_test(damage_under_an_open_map_is_no_crash),
+	};
+
+	return cmocka_run_group_tests(tests, scratch_begin, end);
+}

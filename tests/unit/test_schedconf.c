@@ -1,0 +1,202 @@
+#include "tests/unit/unit.h"
+
+#include "channel/spool/schedconf.h"
+
+static struct schedconf *parsed(const char *text)
+{
+	struct buf why = { 0 };
+	struct schedconf *conf = schedconf_parse("scheduler.conf", text, strlen(text), &why);
+
+	if (conf == NULL)
+		fail_msg("%s", buf_str(&why));
+	buf_free(&why);
+	return conf;
+}
+
+static void refused(const char *text, const char *expect)
+{
+	struct buf why = { 0 };
+
+	assert_null(schedconf_parse("scheduler.conf", text, strlen(text), &why));
+	assert_string_equal(buf_str(&why), expect);
+	buf_free(&why);
+}
+
+/* As the file that ZMailer comes with is laid out. */
+static const char sample[] =
+	"# defaults\n"
+	"*/*\tinterval=1m\n"
+	"\tidlemax=4m # not more\n"
+	"\texpiry=3d\n"
+	"\tretries=\"1 1 2 3\"\n"
+	"\tmaxchannel=0\n"
+	"\tmaxta=250\n"
+	"\tuser=0 group=0\n"
+	"\tageorder overfeed = 150\n"
+	"\tskew=1\n"
+	"PARAMauthfile = \"/x/scheduler.auth\"\n"
+	"\n"
+	"local/file*\n"
+	"local/pipe*\n"
+	"\tinterval=5m\n"
+	"\tcommand=\"mailbox -8\"\n"
+	"\n"
+	"smtp/*.{se,dk}\n"
+	"\tcommand=\"smtp -s\" # -l ${LOGDIR}/smtp\"\n"
+	"LMTP\tMaxRing=5 command=\"lmtp -c $channel \\\n  -F UNIX:/x\" retries=\"7\"\n"
+	"uucp/*\t\tmaxchannel=5 command=\"sm -c $channel $host\" queueonly nice=3\n";
+
+static void defaults_are_inherited_and_overridden(void **state)
+{
+	struct schedconf *conf = parsed(sample);
+	const struct clause *lmtp = schedconf_match(conf, "lmtp", "store1"), *uucp = schedconf_match(conf, "uucp", "x");
+
+	(void)state;
+	assert_int_equal(lmtp->interval, 60);
+	assert_int_equal(lmtp->idle_max, 240);
+	assert_int_equal(lmtp->expiry, 3 * 86400);
+	assert_int_equal(lmtp->expiry2, 0);
+	assert_int_equal(lmtp->retry_count, 1);
+	assert_int_equal(lmtp->retries[0], 7);
+	assert_int_equal(lmtp->max_channel, UNLIMITED);
+	assert_int_equal(lmtp->max_agents, 250);
+	assert_int_equal(lmtp->max_ring, 5);
+	assert_int_equal(lmtp->max_thread, 1);
+	assert_int_equal(lmtp->overfeed, 150);
+	assert_int_equal(lmtp->uid, 0);
+	assert_string_equal(lmtp->command, "lmtp -c $channel   -F UNIX:/x");
+	assert_false(lmtp->with_host);
+	assert_int_equal(uucp->retry_count, 4);
+	assert_int_equal(uucp->retries[3], 3);
+	assert_true(uucp->with_host);
+	assert_true(uucp->queue_only);
+	schedconf_free(&conf);
+}
+
+static void empty_clauses_share_what_the_next_one_says(void **state)
+{
+	struct schedconf *conf = parsed(sample);
+	const struct clause *file = schedconf_match(conf, "local", "file.x");
+	const struct clause *pipe = schedconf_match(conf, "local", "pipe");
+
+	(void)state;
+	assert_string_equal(file->host, "file*");
+	assert_string_equal(file->command, "mailbox -8");
+	assert_string_equal(pipe->command, "mailbox -8");
+	assert_int_equal(file->interval, 300);
+	assert_int_equal(file->expiry, 3 * 86400);
+	schedconf_free(&conf);
+}
+
+static void the_first_pattern_that_fits_counts(void **state)
+{
+	struct schedconf *conf = parsed(sample);
+
+	(void)state;
+	assert_null(schedconf_match(conf, "local", "other"));
+	assert_null(schedconf_match(conf, "nobody", "x"));
+	assert_non_null(schedconf_match(conf, "smtp", "a.b.se"));
+	assert_non_null(schedconf_match(conf, "smtp", "A.B.DK"));
+	assert_null(schedconf_match(conf, "smtp", "a.b.no"));
+	assert_null(schedconf_match(conf, "smtp", "se"));
+	schedconf_free(&conf);
+	conf = parsed("a/* interval=1s\na/x interval=2s\n");
+	assert_int_equal(schedconf_match(conf, "a", "x")->interval, 1);
+	schedconf_free(&conf);
+	/* the clause of defaults delivers nothing, even with a command */
+	conf = parsed("*/* command=x\n");
+	assert_null(schedconf_match(conf, "a", "x"));
+	schedconf_free(&conf);
+}
+
+static void what_means_nothing_here_is_noted_once(void **state)
+{
+	struct schedconf *conf = parsed(sample);
+
+	(void)state;
+	assert_string_equal(buf_str(&conf->ignored), "skew, PARAMauthfile, nice");
+	schedconf_free(&conf);
+	conf = parsed("a/* skew=1\nb/* skew=2 nice=1\nc/* SKEW=3\n");
+	assert_string_equal(buf_str(&conf->ignored), "skew, nice");
+	schedconf_free(&conf);
+}
+
+static void without_words_there_are_sensible_values(void **state)
+{
+	struct schedconf *conf = parsed("a command=x\n");
+	const struct clause *c = schedconf_match(conf, "a", "-");
+
+	(void)state;
+	assert_int_equal(c->interval, 3600);
+	assert_int_equal(c->idle_max, 3 * 3600);
+	assert_int_equal(c->expiry, 0);
+	assert_int_equal(c->retry_count, 1);
+	assert_true(c->overfeed >= 100);
+	assert_true(c->uid == (uid_t)-1);
+	schedconf_free(&conf);
+	conf = parsed("");
+	assert_int_equal(conf->count, 0);
+	schedconf_free(&conf);
+}
+
+static void mistakes_are_named_with_line_and_column(void **state)
+{
+	(void)state;
+	refused("\tinterval=1m\n", "scheduler.conf line 1 column 2: a pattern in the first column expected");
+	refused("a/*\n\tintervall=1m\n", "scheduler.conf line 2 column 2: a key that a scheduler knows expected");
+	refused("a/* interval\n", "scheduler.conf line 1 column 5: a key with = and a value expected");
+	refused("a/* interval=1x\n", "scheduler.conf line 1 column 5: an interval such as 1h30m expected");
+	refused("a/* retries=\"1 0\"\n", "scheduler.conf line 1 column 5: retries as numbers above 0 expected");
+	refused("a/* retries=\"\"\n", "scheduler.conf line 1 column 5: retries as numbers above 0 expected");
+	refused("a/* maxring=-1\n", "scheduler.conf line 1 column 5: a number up to 10000 expected");
+	refused("a/* user=no-such-user\n", "scheduler.conf line 1 column 5: a user of this system expected");
+	refused("a/* group=no-such-group\n", "scheduler.conf line 1 column 5: a group of this system expected");
+	refused("a/* command=\"\"\n", "scheduler.conf line 1 column 5: a command expected");
+	refused("a/*\n command=\"x\n", "scheduler.conf line 2 column 10: an end of the quoted value expected");
+	refused("a/*\n command=\"x", "scheduler.conf line 2 column 10: an end of the quoted value expected");
+	refused("interval=1m\n", "scheduler.conf line 1 column 1: a pattern channel/host expected");
+	refused("/x interval=1m\n", "scheduler.conf line 1 column 1: a pattern channel/host expected");
+	refused("a/*\n retries=\"1 \\\n2 x\" \n", "scheduler.conf line 2 column 2: retries as numbers above 0 expected");
+}
+
+static void any_bytes_are_survived(void **state)
+{
+	unsigned seed = 1;
+
+	(void)state;
+	for (int round = 0; round < 3000; round++) {
+		char text[sizeof sample];
+		struct buf why = { 0 };
+		struct schedconf *conf;
+
+		memcpy(text, sample, sizeof sample);
+		for (int i = 0; i < 1 + round % 5; i++) {
+			static const char bytes[] = "\n\0\"\\ \t=#*/{}$,\377";
+
+			seed = seed * 1103515245u + 12345u;
+			text[(seed >> 8) % (sizeof text - 1)] = bytes[(seed >> 24) % (sizeof bytes - 1)];
+		}
+		conf = schedconf_parse("x", text, sizeof text - 1, &why);
+		if (conf != NULL)
+			schedconf_match(conf, "smtp", "a.b.se");
+		else
+			assert_null(strchr(buf_str(&why), '\n'));
+		schedconf_free(&conf);
+		buf_free(&why);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(defaults_are_inherited_and_overridden),
+		cmocka_unit_test(empty_clauses_share_what_the_next_one_says),
+		cmocka_unit_test(the_first_pattern_that_fits_counts),
+		cmocka_unit_test(what_means_nothing_here_is_noted_once),
+		cmocka_unit_test(without_words_there_are_sensible_values),
+		cmocka_unit_test(mistakes_are_named_with_line_and_column),
+		cmocka_unit_test(any_bytes_are_survived),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
