@@ -96,8 +96,7 @@ bool publish_begin(struct publish *p, const char *target, mode_t mode)
 	int before = slash ? (int)(slash - target) + 1 : 0;
 
 	watch_exits();
-	p->target = xstrdup(target);
-	p->fd = -1;
+	*p = (struct publish){ .target = xstrdup(target), .fd = -1 };
 	for (unsigned try = 0; p->fd < 0 && try < 100; try++) {
 		free(p->temporary);
 		p->temporary = xasprintf("%.*s.%s.%ld-%u.tmp", before, target, target + before, (long)getpid(), try);

@@ -18,7 +18,7 @@ struct publish {
 };
 
 /*
- * Starts a replacement of `target`.  The temporary is created with `mode`
+ * Starts a replacement of `target`; `p` may hold anything.  The temporary is created with `mode`
  * (whatever the umask is) beside it.  Returns false with errno set.
  */
 bool publish_begin(struct publish *p, const char *target, mode_t mode);

@@ -131,12 +131,27 @@ void body_close(struct body *body)
 	*body = (struct body){ .fd = -1 };
 }
 
+/*
+ * A CR of its own would become a line end, and what stands behind it a field that nobody has looked at:
+ * in a header it is a blank.
+ */
+static void blank_lone_cr(struct buf *fields)
+{
+	for (char *p = fields->data; (p = memchr(p, '\r', (size_t)(fields->data + fields->len - p))) != NULL; p++)
+		if (p[1] != '\n')
+			*p = ' ';
+}
+
 void header_init(struct header *header, const char *fields, size_t n)
 {
 	struct wire wire = { 0 };
+	struct buf copy = { 0 };
 
 	*header = (struct header){ 0 };
-	wire_add(&wire, &header->wire, fields, n);
+	buf_add(&copy, fields, n);
+	blank_lone_cr(&copy);
+	wire_add(&wire, &header->wire, copy.data, n);
+	buf_free(&copy);
 	wire_end(&wire, &header->wire);
 	header->eightbit = wire.eightbit;
 	buf_add(&header->wire, "\r\n", 2);
@@ -164,46 +179,52 @@ void source_free(struct source *s)
 	buf_free(&s->scratch);
 }
 
-static void give(struct source *s, struct buf *out, const char *bytes, size_t n)
+static enum source_result changed(struct buf *why)
 {
-	s->given += n;
-	if (s->stuffed)
-		wire_stuff(&s->line_start, out, bytes, n);
-	else
-		buf_add(out, bytes, n);
+	buf_adds(why, "message file has changed while it was sent");
+	return SOURCE_FAILED;
 }
 
-static enum source_result give_end(struct source *s, struct buf *out, struct buf *why)
+/*
+ * What was announced with SIZE= and BDAT must be what is sent: never more, as the
+ * server would take it for commands, and at the `end` not less.
+ */
+static enum source_result give(struct source *s, struct buf *out, const struct buf *wired, bool end, struct buf *why)
 {
-	/* what was announced with SIZE= and BDAT must be what is sent */
-	if (s->given != source_size(s->header, s->body)) {
-		buf_adds(why, "message file has changed while it was sent");
-		return SOURCE_FAILED;
-	}
+	uint64_t left = source_size(s->header, s->body) - s->given;
+
+	if (wired->len > left || (end && wired->len < left))
+		return changed(why);
+	s->given += wired->len;
 	if (s->stuffed)
+		wire_stuff(&s->line_start, out, buf_str(wired), wired->len);
+	else
+		buf_add(out, buf_str(wired), wired->len);
+	if (end && s->stuffed)
 		buf_adds(out, ".\r\n");
-	return SOURCE_END;
+	return end ? SOURCE_END : SOURCE_MORE;
 }
 
 enum source_result source_next(struct source *s, struct buf *out, struct buf *why)
 {
 	struct buf wired = { 0 };
+	enum source_result result;
+	bool end;
 
 	if (!s->header_done) {
 		s->header_done = true;
-		give(s, out, s->header->wire.data, s->header->wire.len);
+		give(s, out, &s->header->wire, false, why);
 	}
-	if (s->body->fd < 0) {
-		give(s, out, buf_str(&s->body->kept), s->body->kept.len);
-		return give_end(s, out, why);
-	}
+	if (s->body->fd < 0)
+		return give(s, out, &s->body->kept, true, why);
 	if (!read_piece(s->body, s->read, &s->scratch, why))
 		return SOURCE_FAILED;
 	s->read += s->scratch.len;
 	wire_add(&s->wire, &wired, s->scratch.data, s->scratch.len);
-	if (s->read == s->body->length)
+	end = s->read == s->body->length;
+	if (end)
 		wire_end(&s->wire, &wired);
-	give(s, out, buf_str(&wired), wired.len);
+	result = give(s, out, &wired, end, why);
 	buf_free(&wired);
-	return s->read == s->body->length ? give_end(s, out, why) : SOURCE_MORE;
+	return result;
 }

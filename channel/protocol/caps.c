@@ -81,9 +81,11 @@ static char *split_keyword(char *line, char **rest)
 static void take_line(struct caps *caps, char *line, const char *ignore)
 {
 	char *rest, *keyword, *word;
-	const char *first_mechanism = strncasecmp(line, "AUTH=", 5) == 0 ? line + 5 : NULL;
+	const char *first_mechanism;
 	unsigned bit;
 
+	line += strspn(line, " \t");
+	first_mechanism = strncasecmp(line, "AUTH=", 5) == 0 ? line + 5 : NULL;
 	keyword = split_keyword(line, &rest);
 	if (keyword == NULL || is_ignored(ignore, keyword))
 		return;
@@ -124,15 +126,13 @@ static void find_session(struct caps *caps, const char *line)
 void caps_parse(struct caps *caps, const struct reply *reply, const char *ignore)
 {
 	struct buf copy = { 0 };
-	char *line, *next;
+	char *line, *end;
 
 	*caps = (struct caps){ 0 };
 	buf_add(&copy, buf_str(&reply->lines), reply->lines.len);
 	line = copy.data;
-	for (bool first = true; line != NULL && *line != '\0'; line = next, first = false) {
-		next = strchr(line, '\n');
-		if (next != NULL)
-			*next++ = '\0';
+	for (bool first = true; (end = strchr(line, '\n')) != NULL; line = end + 1, first = false) {
+		*end = '\0';
 		find_session(caps, line);
 		if (!first)
 			take_line(caps, line, ignore);

@@ -30,9 +30,11 @@ static bool is_path(const char *address)
 	if (has_control(address))
 		return false;
 	for (; *address != '\0'; address++) {
-		if (*address == '\\' && address[1] != '\0')
-			address++;
-		else if (*address == '"')
+		if (*address == '\\') {
+			/* nor may it take the closing bracket for its own */
+			if (*++address == '\0' || (!quoted && strchr(" <>", *address) != NULL))
+				return false;
+		} else if (*address == '"')
 			quoted = !quoted;
 		else if (!quoted && (*address == ' ' || *address == '<' || *address == '>'))
 			return false;
@@ -63,9 +65,18 @@ static enum command_result end_line(struct buf *out, size_t start)
 	return COMMAND_OK;
 }
 
+/* Better without what stands behind `plain`, which only names things, than not at all. */
+static void drop_if_long(struct buf *out, size_t start, size_t plain)
+{
+	if (out->len - start > COMMAND_MAX) {
+		out->len = plain;
+		out->data[plain] = '\0';
+	}
+}
+
 enum command_result command_mail(struct buf *out, const struct envelope *e, const struct caps *caps, bool smtputf8)
 {
-	size_t start = out->len;
+	size_t start = out->len, plain;
 
 	if (!is_path(e->sender))
 		return COMMAND_BAD_ADDRESS;
@@ -74,16 +85,16 @@ enum command_result command_mail(struct buf *out, const struct envelope *e, cons
 		buf_adds(out, " BODY=8BITMIME");
 	if (caps->has & CAP_SIZE)
 		buf_addf(out, " SIZE=%" PRIu64, e->size);
-	if (caps->has & CAP_DSN) {
-		if (e->ret != NULL)
-			buf_addf(out, " RET=%s", e->ret);
-		if (e->envid != NULL && is_value(e->envid))
-			buf_addf(out, " ENVID=%s", e->envid);
-	}
-	if ((caps->has & CAP_DELIVERBY) && e->by != NULL && is_value(e->by))
-		buf_addf(out, " BY=%s", e->by);
 	if (smtputf8)
 		buf_adds(out, " SMTPUTF8");
+	if ((caps->has & CAP_DELIVERBY) && e->by != NULL && is_value(e->by))
+		buf_addf(out, " BY=%s", e->by);
+	if ((caps->has & CAP_DSN) && e->ret != NULL)
+		buf_addf(out, " RET=%s", e->ret);
+	plain = out->len;
+	if ((caps->has & CAP_DSN) && e->envid != NULL && is_value(e->envid))
+		buf_addf(out, " ENVID=%s", e->envid);
+	drop_if_long(out, start, plain);
 	return end_line(out, start);
 }
 
@@ -122,11 +133,7 @@ enum command_result command_rcpt(struct buf *out, const struct envelope_recipien
 	plain = out->len;
 	if (caps->has & CAP_DSN)
 		add_orcpt(out, r);
-	/* better without its original address than not at all */
-	if (out->len - start > COMMAND_MAX) {
-		out->len = plain;
-		out->data[plain] = '\0';
-	}
+	drop_if_long(out, start, plain);
 	return end_line(out, start);
 }
 

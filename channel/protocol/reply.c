@@ -35,7 +35,6 @@ static size_t enhanced_length(const char *s, char class)
 static void keep_text(struct reply *reply, const char *text)
 {
 	size_t n = enhanced_length(text, (char)('0' + reply->code / 100)), length;
-	bool kept;
 
 	if (n > 0) {
 		memcpy(reply->status, text, n);
@@ -46,9 +45,12 @@ static void keep_text(struct reply *reply, const char *text)
 	length = strlen(text);
 	if (length > REPLY_TEXT_MAX)
 		length = REPLY_TEXT_MAX;
-	kept = buf_add(&reply->lines, text, length) && buf_addc(&reply->lines, '\n');
-	if (!kept)
+	if (buf_reserve(&reply->lines, length + 1) == NULL) {
 		reply->lines.limit = reply->lines.len;     /* full: nothing shorter may slip in behind */
+		return;
+	}
+	buf_add(&reply->lines, text, length);
+	buf_addc(&reply->lines, '\n');
 }
 
 static bool begins_with_code(const struct buf *line)
@@ -57,6 +59,15 @@ static bool begins_with_code(const struct buf *line)
 
 	return line->len >= 3 && s[0] >= '2' && s[0] <= '5' && is_digit(s[1]) && is_digit(s[2]) &&
 	       (line->len == 3 || s[3] == ' ' || s[3] == '-');
+}
+
+/* The line in hand is the whole of what is known. */
+static enum reply_result garbage(struct reply_parser *p)
+{
+	p->reply.lines.limit = 0;
+	buf_clear(&p->reply.lines);
+	buf_add(&p->reply.lines, buf_str(&p->line), p->line.len);
+	return REPLY_GARBAGE;
 }
 
 /* One whole line without its line end: part of a reply, its end, or garbage. */
@@ -71,17 +82,13 @@ static enum reply_result take_line(struct reply_parser *p)
 	/* text for people: a NUL must not hide what stands behind it */
 	for (char *nul; (nul = memchr(buf_str(&p->line), '\0', p->line.len)) != NULL;)
 		*nul = ' ';
-	if (!begins_with_code(&p->line)) {
-		p->reply.lines.limit = 0;
-		buf_clear(&p->reply.lines);
-		buf_add(&p->reply.lines, buf_str(&p->line), p->line.len);
-		return REPLY_GARBAGE;
-	}
+	if (!begins_with_code(&p->line))
+		return garbage(p);
 	s = p->line.data;
 	code = (s[0] - '0') * 100 + (s[1] - '0') * 10 + (s[2] - '0');
 	last = p->line.len == 3 || s[3] == ' ';
 	if (p->started && code != p->reply.code)
-		return REPLY_GARBAGE;
+		return garbage(p);
 	p->started = true;
 	p->reply.code = code;
 	keep_text(&p->reply, p->line.len > 4 ? s + 4 : "");
@@ -113,12 +120,13 @@ enum reply_result reply_parse(struct reply_parser *p, const char *bytes, size_t 
 		size_t length = end ? (size_t)(end - (bytes + at)) : n - at;
 		size_t room = REPLY_TEXT_MAX + 5 - p->line.len;
 
-		p->bytes += length + 1;
-		if (p->bytes > REPLY_BYTES_MAX)
-			result = REPLY_GARBAGE;
 		buf_add(&p->line, bytes + at, length < room ? length : room);
-		at += length + (end != NULL);
-		if (end != NULL && result == REPLY_MORE)
+		length += end != NULL;
+		at += length;
+		p->bytes += length;
+		if (p->bytes > REPLY_BYTES_MAX)
+			result = garbage(p);
+		else if (end != NULL)
 			result = take_line(p);
 	}
 	*used = at;

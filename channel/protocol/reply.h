@@ -36,7 +36,7 @@ struct reply_parser {
 enum reply_result {
 	REPLY_MORE,            /* all bytes used, no end yet */
 	REPLY_READY,           /* parser->reply holds a reply until the next call */
-	REPLY_GARBAGE,         /* not a reply; parser->reply.lines holds what was seen */
+	REPLY_GARBAGE,         /* not a reply; parser->reply.lines holds the line that made it so */
 };
 
 /*

@@ -1,0 +1,154 @@
+#include "tests/unit/unit.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/un.h>
+
+#include "channel/net/target.h"
+
+static void targets_are_taken_apart(void **state)
+{
+	static const struct { const char *text; enum target_kind kind; const char *name; uint16_t port; } rows[] = {
+		{ "UNIX:/var/run/lmtp", TARGET_UNIX, "/var/run/lmtp", 0 },
+		{ "unix:/x", TARGET_UNIX, "/x", 0 },
+		{ "[127.0.0.1]", TARGET_LITERAL, "127.0.0.1", 2003 },
+		{ "[127.0.0.1]:24", TARGET_LITERAL, "127.0.0.1", 24 },
+		{ "[::1]", TARGET_LITERAL, "::1", 2003 },
+		{ "[IPv6:2001:db8::1]", TARGET_LITERAL, "2001:db8::1", 2003 },
+		{ "[ipv6.::1]:65535", TARGET_LITERAL, "::1", 65535 },
+		{ "[IPv6 ::1]", TARGET_LITERAL, "::1", 2003 },
+		{ "mail.example.org", TARGET_NAME, "mail.example.org", 2003 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct buf why = { 0 };
+		struct target *t = target_create(rows[i].text, 2003, &why);
+
+		assert_non_null(t);
+		assert_int_equal(t->kind, rows[i].kind);
+		assert_string_equal(t->name, rows[i].name);
+		assert_string_equal(t->text, rows[i].text);
+		assert_int_equal(t->port, rows[i].port);
+		assert_int_equal(why.len, 0);
+		target_destroy(&t);
+		assert_null(t);
+		buf_free(&why);
+	}
+}
+
+static void what_can_be_no_target_is_refused_in_words(void **state)
+{
+	static const char *const rows[] = {
+		"", "UNIX:", "UNIX:relative", "[127.0.0.1", "[]", "[127.0.0]", "[1.2.3.4.5]", "[localhost]", "[127.0.0.1]x",
+		"[127.0.0.1]:", "[127.0.0.1]:0", "[127.0.0.1]:65536", "[127.0.0.1]:24x", "[::1]24", "a b", "a/b", "/run/lmtp",
+		"UNIX:/0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
+		"012345678901234567890",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct buf why = { 0 };
+
+		assert_null(target_create(rows[i], 2003, &why));
+		assert_true(why.len > 0);
+		buf_free(&why);
+	}
+}
+
+static void the_longest_path_of_a_socket_is_whole(void **state)
+{
+	struct sockaddr_un un;
+	char text[5 + sizeof un.sun_path] = "UNIX:/";
+	struct buf why = { 0 };
+	struct target *t;
+
+	(void)state;
+	memset(text + 6, 'x', sizeof un.sun_path - 2);
+	t = target_create(text, 0, &why);
+	assert_non_null(t);
+	assert_true(target_resolve(t, &why));
+	assert_string_equal(((struct sockaddr_un *)&t->addresses[0])->sun_path, text + 5);
+	target_destroy(&t);
+}
+
+static void literals_and_sockets_resolve_to_one_address(void **state)
+{
+	static const struct { const char *text; int family; const char *address; bool local; } rows[] = {
+		{ "UNIX:/x", AF_UNIX, NULL, true },
+		{ "[127.0.0.1]", AF_INET, "127.0.0.1|2003", true },
+		{ "[127.9.9.9]:5", AF_INET, "127.9.9.9|5", true },
+		{ "[::1]", AF_INET6, "ipv6 ::1|2003", true },
+		{ "[192.0.2.1]", AF_INET, "192.0.2.1|2003", false },
+		{ "[2001:db8::1]", AF_INET6, "ipv6 2001:db8::1|2003", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct buf why = { 0 }, text = { 0 };
+		struct target *t = target_create(rows[i].text, 2003, &why);
+
+		assert_true(target_resolve(t, &why));
+		assert_true(target_resolve(t, &why));
+		assert_int_equal(t->address_count, 1);
+		assert_int_equal(t->addresses[0].ss_family, rows[i].family);
+		if (rows[i].address != NULL) {
+			target_format_address((struct sockaddr *)&t->addresses[0], t->address_lengths[0], &text);
+			assert_string_equal(text.data, rows[i].address);
+		}
+		assert_int_equal(target_is_local(t), rows[i].local);
+		target_forget(t);
+		assert_int_equal(t->address_count, 0);
+		assert_int_equal(target_is_local(t), t->kind == TARGET_UNIX);
+		assert_true(target_resolve(t, &why));
+		assert_int_equal(t->address_count, 1);
+		target_destroy(&t);
+		buf_free(&text);
+		buf_free(&why);
+	}
+}
+
+static void names_resolve_to_all_their_addresses_in_turn(void **state)
+{
+	struct buf why = { 0 };
+	struct target *t = target_create("localhost", 2003, &why);
+
+	(void)state;
+	assert_true(target_resolve(t, &why));
+	assert_true(t->address_count >= 1);
+	assert_true(target_is_local(t));
+	for (size_t i = 2; i < t->address_count; i++)
+		assert_true(t->addresses[i].ss_family != t->addresses[i - 1].ss_family ||
+		            t->addresses[i].ss_family == t->addresses[t->address_count - 1].ss_family);
+	target_destroy(&t);
+	buf_free(&why);
+}
+
+/* A name with an empty label is refused by every resolver before it asks anybody. */
+static void a_name_without_address_is_told_in_words(void **state)
+{
+	struct buf why = { 0 };
+	struct target *t = target_create("a..b", 2003, &why);
+
+	(void)state;
+	assert_non_null(t);
+	assert_false(target_resolve(t, &why));
+	assert_non_null(strstr(buf_str(&why), "a..b"));
+	assert_false(target_is_local(t));
+	target_destroy(&t);
+	buf_free(&why);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(targets_are_taken_apart),
+		cmocka_unit_test(what_can_be_no_target_is_refused_in_words),
+		cmocka_unit_test(the_longest_path_of_a_socket_is_whole),
+		cmocka_unit_test(literals_and_sockets_resolve_to_one_address),
+		cmocka_unit_test(names_resolve_to_all_their_addresses_in_turn),
+		cmocka_unit_test(a_name_without_address_is_told_in_words),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
