@@ -8,6 +8,7 @@ use lib "$FindBin::Bin/../lib";
 use Test::More;
 use Scenario;
 use ScenarioRun;
+use CrashStore;
 
 my $stand_in = "$FindBin::Bin/../lib/stand-in";
 my $path = File::Temp->new(TEMPLATE => '/tmp/zl-XXXXXX', SUFFIX => '.lmtp');
@@ -68,5 +69,25 @@ my %complaint = (
 for my $fault (sort keys %complaint) {
 	my @found = complaints($fault);
 	ok((grep { $_ =~ $complaint{$fault} } @found), "$fault is noticed") or diag join "\n", @found;
+}
+
+# The same for the store of the crash tests: marks that are not true.
+sub crash_complaints($fault) {
+	my $store = CrashStore->new(program => $stand_in, arguments => [], caps => [], messages => 10, recipients => 5,
+		environment => { FAULT => $fault });
+	$store->round($stand_in, []);
+	return $store->finish;
+}
+
+is_deeply([crash_complaints('none')], [], 'a crash store does not complain about a correct agent');
+my %lie = (
+	'wrong-tag' => qr/is marked delivered and was not taken/,
+	'no-d-line' => qr/is marked failed without a d line/,
+	'wrong-order' => qr/is reported delivered and was not taken/,
+	'lock-stays' => qr/is reported delivered and marked '~'/,
+);
+for my $fault (sort keys %lie) {
+	my @found = crash_complaints($fault);
+	ok((grep { $_ =~ $lie{$fault} } @found), "$fault is noticed by the crash store") or diag join "\n", @found[0 .. 3];
 }
 done_testing;
