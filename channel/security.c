@@ -102,15 +102,21 @@ bool security_start(struct security *sec, struct buf *why)
 	sec->starttls = decide_starttls(sec);
 	if (sec->conf.verify == TLS_VERIFY_UNSAID)
 		sec->conf.verify = default_verify(sec);
-	if (sec->wish == TLS_WISH_NONE)
-		return true;
-	sec->tls = tls_create(&sec->conf, why);
-	if (sec->tls == NULL && sec->tls_path != NULL)
-		buf_addf(why, " (in %s)", sec->tls_path);
-	return sec->tls != NULL;
+	/* nothing can be wrong without a file; then it waits until a server offers TLS */
+	return sec->wish == TLS_WISH_NONE || sec->tls_path == NULL || security_tls(sec, why) != NULL;
 }
 
 /* ---- a connection ---- */
+
+struct tls *security_tls(struct security *sec, struct buf *why)
+{
+	if (sec->tls != NULL)
+		return sec->tls;
+	sec->tls = tls_create(&sec->conf, why);
+	if (sec->tls == NULL && sec->tls_path != NULL)
+		buf_addf(why, " (in %s)", sec->tls_path);
+	return sec->tls;
+}
 
 const char *security_name(const struct target *target)
 {

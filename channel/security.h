@@ -27,7 +27,7 @@ struct security {
 	bool cleartext;               /* -O auth-cleartext: a password may cross a network unencrypted */
 	/* what follows from it */
 	struct tlsconf conf;
-	struct tls *tls;
+	struct tls *tls;              /* NULL until it is needed */
 	enum starttls starttls;
 };
 
@@ -40,7 +40,7 @@ bool security_set_tls(struct security *sec, const char *value);
 bool security_set_auth(struct security *sec, const char *value);
 
 /*
- * All options are known: reads the file of -S and gets TLS ready; with -A no core file of this process will be written.
+ * All options are known: reads the file of -S and tries whether it can be used; with -A no core file of this process will be written.
  * False with one line in `why`.
  */
 bool security_start(struct security *sec, struct buf *why);
@@ -55,6 +55,9 @@ bool security_look_up(const struct security *sec, const struct target *target, s
 /* What a connection to `target` has to go through; `auth` is filled and referred to if there is a run. */
 struct opening_demands security_demands(const struct security *sec, const struct target *target,
                                         struct sasl_run *run, struct auth *auth);
+
+/* TLS for a connection; NULL with one line in `why` if it cannot be used here. */
+struct tls *security_tls(struct security *sec, struct buf *why);
 
 /* What the target's certificate should name, NULL for a socket. */
 const char *security_name(const struct target *target);

@@ -225,11 +225,13 @@ static void continue_handshake(struct session *s)
 
 static void start_tls(struct session *s)
 {
+	const char *name = security_name(s->peer->target);
 	struct buf why = { 0 };
+	struct tls *tls = security_tls(s->options->security, &why);
 
 	s->since = clock_ms();
 	s->handshaking = true;
-	if (stream_start_tls(&s->stream, s->options->security->tls, &s->peer->tls, security_name(s->peer->target))) {
+	if (tls != NULL && stream_start_tls(&s->stream, tls, &s->peer->tls, name)) {
 		continue_handshake(s);
 		return;
 	}

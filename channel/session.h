@@ -37,7 +37,7 @@ struct peer {
 
 struct session_options {
 	struct opening_options opening;
-	const struct security *security;
+	struct security *security;
 	struct dialogue_options dialogue;
 	struct connect_options connect;
 	bool one_transaction;     /* QUIT after each (-1) */

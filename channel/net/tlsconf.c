@@ -2,12 +2,11 @@
 
 #include <errno.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "lib/alloc.h"
+#include "lib/file.h"
 #include "lib/text.h"
 
 /* ---- values ---- */
@@ -212,27 +211,14 @@ bool tlsconf_parse(struct tlsconf *conf, const char *text, size_t n, const char 
 
 bool tlsconf_read(struct tlsconf *conf, const char *path, struct buf *why)
 {
-	FILE *file = fopen(path, "re");
 	struct buf text = { 0 };
 	bool ok = false;
-	size_t n;
 
 	*conf = (struct tlsconf){ 0 };
-	if (file == NULL) {
-		buf_addf(why, "%s: %s", path, strerror(errno));
-		return false;
-	}
-	do {
-		char *room = buf_reserve(&text, 4096);
-
-		n = fread(room, 1, 4096, file);
-		text.len += n;
-	} while (n > 0);
-	if (ferror(file))
-		buf_addf(why, "%s: %s", path, strerror(errno));
-	else
+	if (file_read_path(path, &text))
 		ok = tlsconf_parse(conf, buf_str(&text), text.len, path, why);
-	fclose(file);
+	else
+		buf_addf(why, "%s: %s", path, strerror(errno));
 	buf_free(&text);
 	return ok;
 }

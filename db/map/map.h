@@ -108,6 +108,7 @@ struct map {
 	char *config;           /* the -C file, or NULL */
 	struct buf error;       /* why the last answer was MAP_COULD_NOT_TELL */
 	bool is_open;
+	bool read_once;         /* may be set before it opens: it will be walked, or asked for little */
 	int64_t retry;          /* clock_ms() before which a map that could not be opened is not tried again */
 	struct stamp *stamp;    /* what provenance.stamp points to */
 	void *settings;         /* the back end's own, from prepare() to forget() */

@@ -14,6 +14,7 @@ use LmtpConnection;
 #   loop      the Loop
 #   target    "unix" (needs path), "tcp" (127.0.0.1) or "tcp6" (::1)
 #   path      of the socket
+#   address   to listen on for "tcp"
 #   script    sub ($number): the steps of that connection, counted from 1
 #   rules     what serving connections say instead of yes, see LmtpConnection
 #   caps      keywords that "hello" and serving connections announce
@@ -37,7 +38,7 @@ sub _listen($self) {
 		return IO::Socket::UNIX->new(Local => $self->{path}, Listen => $backlog, Type => SOCK_STREAM)
 			// die "$self->{path}: $!\n";
 	}
-	my $address = $self->{target} eq 'tcp6' ? '::1' : '127.0.0.1';
+	my $address = $self->{address} // ($self->{target} eq 'tcp6' ? '::1' : '127.0.0.1');
 	return IO::Socket::IP->new(LocalHost => $address, LocalPort => $self->{port} // 0, Listen => $backlog,
 		Type => SOCK_STREAM, ReuseAddr => 1) // die "cannot listen on $address: $@\n";
 }

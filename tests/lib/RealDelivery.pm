@@ -9,10 +9,10 @@ use Spool;
 use Scheduler;
 use Secrecy;
 
-# Options: program, socket or port, or target => [arguments], channel (lmtp), arguments => [more], secret => [user, password]
+# Options: program, socket or port, or target => [arguments], channel (lmtp), arguments => [more], loop, secret => [user, password]
 # for the server: then -A and -l {dir}/log are given, and finish() complains about the password wherever it is found.
 sub new($class, %o) {
-	my $self = bless { %o, loop => Loop->new, next => 1001, channel => $o{channel} // 'lmtp' }, $class;
+	my $self = bless { %o, loop => $o{loop} // Loop->new, next => 1001, channel => $o{channel} // 'lmtp' }, $class;
 	$self->{dir} = File::Temp->newdir('/tmp/zl-XXXXXX');
 	$self->{spool} = Spool->new("$self->{dir}/post");
 	my @reach = $o{target} ? @{$o{target}} : $o{socket} ? ('-F', "UNIX:$o{socket}") : ('-F', '[127.0.0.1]', '-p', $o{port});

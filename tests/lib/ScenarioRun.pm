@@ -102,7 +102,7 @@ sub _start_front($self) {
 	my $s = $self->{scenario};
 	my ($certificate, @more) = split ' ', $self->_fill_in($s->{tls});
 	$self->{front} = TlsPeer->start(program => ($ENV{BUILD_DIR} // '.') . '/tests/lib/tlspeer',
-		listen => $s->{target} eq 'unix' ? "unix:$self->{dir}/s" : 'tcp', backend => "$self->{dir}/behind",
+		listen => $s->{target} eq 'unix' ? "unix:$self->{dir}/s" : '127.0.0.1', backend => "$self->{dir}/behind",
 		certificate => $certificate, more => [map { unescape($_) } @more]);
 }
 

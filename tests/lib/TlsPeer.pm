@@ -5,7 +5,7 @@ package TlsPeer;
 use v5.36;
 use Certificates;
 
-# Options: program, listen ("tcp" or "unix:PATH"), backend (path of a socket), certificate (a name of Certificates),
+# Options: program, listen (an IPv4 address, or "unix:PATH"), backend (path of a socket), certificate (a name of Certificates),
 # more => [arguments].
 sub start($class, %o) {
 	my $dir = Certificates->directory;

@@ -1,9 +1,9 @@
 /*
  * tlspeer: terminates TLS in front of a server that knows none, well or badly.
  *
- *   tlspeer -l tcp|unix:PATH -b PATH -c CERT -k KEY [option ...]
+ *   tlspeer -l ADDRESS|unix:PATH -b PATH -c CERT -k KEY [option ...]
  *
- * Listens on -l (tcp: 127.0.0.1, a port of the system's choice), prints "port N" ("port 0" for a socket) when it is
+ * Listens on -l (an IPv4 address, at a port of the system's choice), prints "port N" ("port 0" for a socket) when it is
  * ready, and passes everything on to the UNIX socket of -b.  When the server answers STARTTLS with 220,
  * TLS begins.  One line is printed for each handshake: "handshake full|resumed VERSION" or "handshake failed: REASON".
  *
@@ -15,6 +15,7 @@
  *   -r          renew nothing: refuse to resume sessions
  *   -B N        under TLS, records carry N bytes at most
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <openssl/err.h>
@@ -261,15 +262,15 @@ static void relay(struct relay *r)
 
 /* ---- listening ---- */
 
-static int listen_tcp(void)
+static int listen_tcp(const char *address)
 {
-	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in in = { .sin_family = AF_INET };
 	socklen_t length = sizeof in;
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-	if (fd < 0 || bind(fd, (struct sockaddr *)&in, sizeof in) != 0 || listen(fd, 100) != 0 ||
+	if (fd < 0 || inet_pton(AF_INET, address, &in.sin_addr) != 1 || bind(fd, (struct sockaddr *)&in, sizeof in) != 0 || listen(fd, 100) != 0 ||
 	    getsockname(fd, (struct sockaddr *)&in, &length) != 0)
-		give_up("tcp");
+		give_up(address);
 	printf("port %u\n", ntohs(in.sin_port));
 	return fd;
 }
@@ -298,7 +299,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	parse(&set, argc, argv);
 	r.context = make_context(&set);
-	listener = strncmp(set.listen, "unix:", 5) == 0 ? listen_unix(set.listen + 5) : listen_tcp();
+	listener = strncmp(set.listen, "unix:", 5) == 0 ? listen_unix(set.listen + 5) : listen_tcp(set.listen);
 	fflush(stdout);
 	while ((r.client = accept(listener, NULL, NULL)) >= 0) {
 		/* tickets can be read by every child, as their keys are made with the context */
