@@ -214,7 +214,8 @@ static bool set_map_reply(struct settings *set, const char *value)
 	else if (strcmp(means, "temp") != 0)
 		return false;
 	rule.code = (int)code;
-	rule.status = status ? status : "";
+	rule.status = status ? xstrdup(status) : "";
+	free(copy);
 	rules.rules = xgrow((void *)rules.rules, rules.count, &capacity, sizeof *rules.rules);
 	((struct reply_rule *)rules.rules)[rules.count++] = rule;
 	set->session.dialogue.rules = &rules;
@@ -441,7 +442,7 @@ static void take_option(struct settings *set, int option, const char *argument)
 	case 'F': set->target = xstrdup(argument); break;
 	case 'h': set->session.opening.name = xstrdup(argument); break;
 	case 'H': set->jobs.plain_headers = true; break;
-	case 'l': set->log = xstrdup(argument); break;
+	case 'l': set->log = argument; break;    /* opened before the title may overwrite arguments */
 	case 'L': take_local_address(set, argument); break;
 	case 'O': take_extra(set, argument); break;
 	case 'p': take_port(set, argument); break;
