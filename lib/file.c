@@ -7,6 +7,28 @@
 
 #define PIECE 65536
 
+/* How much to read next: what there is room for, a piece more when that is used up, never beyond the limit. */
+static size_t next_room(const struct buf *out)
+{
+	size_t room = out->size > out->len + 1 ? out->size - out->len - 1 : PIECE;
+
+	return out->limit != 0 && room > out->limit - out->len ? out->limit - out->len : room;
+}
+
+/* True if there is nothing behind what was read. */
+static bool at_end(int fd)
+{
+	char byte;
+	ssize_t n;
+
+	do
+		n = read(fd, &byte, 1);
+	while (n < 0 && errno == EINTR);
+	if (n > 0)
+		errno = EFBIG;
+	return n == 0;
+}
+
 bool file_read(int fd, struct buf *out)
 {
 	struct stat st;
@@ -17,14 +39,12 @@ bool file_read(int fd, struct buf *out)
 	if (S_ISREG(st.st_mode) && st.st_size > 0)
 		buf_reserve(out, (size_t)st.st_size + 1);
 	for (;;) {
-		size_t room = out->size - out->len > 1 ? out->size - out->len - 1 : PIECE;
+		size_t room = next_room(out);
 		char *p = buf_reserve(out, room);
 		ssize_t n;
 
-		if (p == NULL) {
-			errno = EFBIG;
-			return false;
-		}
+		if (room == 0)
+			return at_end(fd);
 		n = read(fd, p, room);
 		if (n < 0 && errno == EINTR)
 			continue;

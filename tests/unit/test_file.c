@@ -54,6 +54,9 @@ static void trouble_has_its_errno(void **state)
 	assert_int_equal(errno, ENOENT);
 	assert_false(file_read_path("/", &out));
 	assert_int_equal(errno, EISDIR);
+	assert_true(file_read_path(scratch_text("fits", "ten bytes."), &out));
+	assert_string_equal(buf_str(&out), "ten bytes.");
+	buf_clear(&out);
 	assert_false(file_read_path(scratch_text("large", "more than ten bytes"), &out));
 	assert_int_equal(errno, EFBIG);
 	buf_free(&out);
