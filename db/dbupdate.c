@@ -192,15 +192,18 @@ struct stream {
 };
 
 /* Adds the change in a line to the batch; returns what is wrong with it, NULL if nothing is. */
-static const char *take_change(struct stream *s, const char *line, size_t n)
+static const char *take_change(struct stream *s, char *line, size_t n)
 {
-	const char *tab = memchr(line, '\t', n), *key = line + 1, *fault;
+	char *tab = memchr(line, '\t', n);
+	const char *key = line + 1, *fault;
 	size_t length = (line[0] == '+' && tab != NULL ? (size_t)(tab - line) : n) - 1;
 
 	if ((line[0] != '+' || tab == NULL) && (line[0] != '-' || tab != NULL))
 		return "expected +KEY<TAB>VALUE or -KEY";
 	if (line[n - 1] == '\r')
 		return "the line ends in CR";
+	if (tab != NULL)
+		*tab = '\0';
 	fault = update_key_fault(s->update, key, length);
 	if (fault == NULL && line[0] == '+')
 		fault = value_fault(s->choices, key, length, tab + 1, n - length - 2);
@@ -213,7 +216,7 @@ static const char *take_change(struct stream *s, const char *line, size_t n)
 	return NULL;
 }
 
-static void take_line(struct stream *s, const char *line, size_t n, bool is_cut)
+static void take_line(struct stream *s, char *line, size_t n, bool is_cut)
 {
 	const char *fault = is_cut ? "the last line has no newline; it may have been cut off" : take_change(s, line, n);
 
@@ -243,7 +246,7 @@ static int end_batch(struct stream *s)
 
 static int read_stream(struct stream *s)
 {
-	const char *line;
+	char *line;
 	size_t n;
 	int status = EX_OK;
 

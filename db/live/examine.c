@@ -271,7 +271,7 @@ static void sync_and_verify(struct examination *x, struct opened *o)
 		if (code == 0)
 			return;
 	}
-	find_code(x, "the map does not verify", code);
+	find(x, HEALTH_DAMAGED, "the map does not verify: %s", db_strerror(code));
 }
 
 static void examine_opened(struct examination *x, struct opened *o)
@@ -300,7 +300,7 @@ static void examine_unused(struct examination *x)
 	if (code == 0)
 		code = o.db->open(o.db, NULL, x->live->path, NULL, store_type(x->live->type), DB_RDONLY | DB_NOMMAP, 0);
 	if (code != 0) {
-		find_code(x, "the map does not verify", code);
+		find(x, HEALTH_DAMAGED, "the map does not verify: %s", db_strerror(code));
 	} else {
 		count_records(x, &o);
 		read_note(x, o.db, &o.note);

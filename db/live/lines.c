@@ -28,12 +28,15 @@ static enum lines_news fill(struct lines *l, int patience)
 	if (n == 0)
 		return LINES_END;
 	l->in.len += (size_t)n;
+	l->in.data[l->in.len] = '\0';
 	return LINES_ONE;
 }
 
-static enum lines_news take(struct lines *l, const char *newline, const char **line, size_t *length)
+static enum lines_news take(struct lines *l, char *newline, char **line, size_t *length)
 {
 	*line = l->in.data + l->at;
+	if (newline != NULL)
+		*newline = '\0';
 	*length = newline != NULL ? (size_t)(newline - *line) : l->in.len - l->at;
 	l->at += *length + (newline != NULL);
 	l->looked = 0;
@@ -41,11 +44,11 @@ static enum lines_news take(struct lines *l, const char *newline, const char **l
 	return newline != NULL ? LINES_ONE : LINES_CUT;
 }
 
-enum lines_news lines_next(struct lines *l, int patience, const char **line, size_t *length)
+enum lines_news lines_next(struct lines *l, int patience, char **line, size_t *length)
 {
 	for (;;) {
 		size_t left = l->in.len - l->at;
-		const char *newline = left > l->looked ? memchr(l->in.data + l->at + l->looked, '\n', left - l->looked) : NULL;
+		char *newline = left > l->looked ? memchr(l->in.data + l->at + l->looked, '\n', left - l->looked) : NULL;
 		enum lines_news news;
 
 		if (newline != NULL)

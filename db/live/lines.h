@@ -19,7 +19,7 @@ struct lines {
 };
 
 enum lines_news {
-	LINES_ONE,               /* a line; it stands until the next call */
+	LINES_ONE,               /* a line; it stands until the next call, and may be written to */
 	LINES_CUT,               /* the last line, without a newline: maybe not all of it */
 	LINES_PAUSE,             /* nothing has come for a while */
 	LINES_END,
@@ -29,8 +29,8 @@ enum lines_news {
 
 #define LINES_LONGEST ((size_t)16 << 20)
 
-/* The next line without its newline, or LINES_PAUSE after `patience` ms; negative: no pause is told. */
-enum lines_news lines_next(struct lines *lines, int patience, const char **line, size_t *length);
+/* The next line, with a NUL for its newline, or LINES_PAUSE after `patience` ms; negative: no pause is told. */
+enum lines_news lines_next(struct lines *lines, int patience, char **line, size_t *length);
 
 void lines_free(struct lines *lines);
 

@@ -1,6 +1,7 @@
 /*
  * maptool read TYPE BASE CONFIG|- PAIRS [DELAY]
  * maptool dump TYPE BASE CONFIG|-
+ * maptool hold TYPE BASE CONFIG read|write|fence
  *
  * Reads a live map as others would: with a CONFIG as ZMailer's router does, by plain libdb calls without any bound; else
  * as our own programs do.  The map holds pairs of keys, "pairN-a" and "pairN-b", that always change together
@@ -9,7 +10,8 @@
  *   lookups N longest MS half N absent N untold N ms N
  *
  * `half`: times it saw one of a pair changed and the other not.  The number of lookups so far stands in the first bytes of its
- * standard output, which is a file.  "dump" prints KEY TAB VALUE for all records but notes.
+ * standard output, which is a file.  "dump" prints KEY TAB VALUE for all records but notes.  "hold" is a stranger in the environment who
+ * opens a cursor, or anybody who takes the fence; it prints "held", and keeps it until it is killed.
  */
 #include <inttypes.h>
 #include <signal.h>
@@ -22,6 +24,7 @@
 
 #include <db.h>
 
+#include "db/live/fence.h"
 #include "db/live/update.h"
 #include "db/map/env.h"
 #include "db/map/map.h"
@@ -53,7 +56,7 @@ struct reader {
 
 /* ---- as a router ---- */
 
-static void open_as_router(struct reader *r, const char *type, const char *base, const char *config)
+static void open_as_router(struct reader *r, const char *type, const char *base, const char *config, u_int32_t flags)
 {
 	struct env_config c;
 	struct buf why = { 0 };
@@ -69,7 +72,7 @@ static void open_as_router(struct reader *r, const char *type, const char *base,
 	if (code == 0)
 		code = db_create(&r->db, env, 0);
 	if (code == 0)
-		code = r->db->open(r->db, NULL, path, NULL, strcmp(type, "bhash") == 0 ? DB_HASH : DB_BTREE, DB_RDONLY, 0);
+		code = r->db->open(r->db, NULL, path, NULL, strcmp(type, "bhash") == 0 ? DB_HASH : DB_BTREE, flags, 0);
 	if (code != 0)
 		die(EX_TEMPFAIL, "%s: %s", path, db_strerror(code));
 	free(path);
@@ -141,7 +144,7 @@ static int read_map(const char *type, const char *base, const char *config, unsi
 
 	signal(SIGTERM, stop);
 	if (config != NULL)
-		open_as_router(&r, type, base, config);
+		open_as_router(&r, type, base, config, DB_RDONLY);
 	else
 		r.map = map_open(type, base, NULL, &status, &why);
 	if (status != EX_OK)
@@ -184,6 +187,39 @@ static int dump(const char *type, const char *base, const char *config)
 	return status;
 }
 
+static void wait_for_death(void)
+{
+	printf("held\n");
+	fflush(stdout);
+	for (;;)
+		pause();
+}
+
+static int hold_fence(const char *type, const char *base)
+{
+	struct fence fence;
+	struct buf why = { 0 };
+	char *path = xasprintf("%s%s", base, map_suffix(type));
+
+	if (fence_open(&fence, path, &why) != EX_OK || fence_take(&fence, 0, &why) != EX_OK)
+		die(EX_TEMPFAIL, "%s", buf_str(&why));
+	wait_for_death();
+	return EX_OK;
+}
+
+static int hold(const char *type, const char *base, const char *config, bool write)
+{
+	struct reader r = { .map = NULL };
+	DBT key = { 0 }, value = { 0 };
+	DBC *cursor;
+
+	open_as_router(&r, type, base, config, 0);
+	if (r.db->cursor(r.db, NULL, &cursor, write ? DB_WRITECURSOR : 0) != 0 || cursor->get(cursor, &key, &value, DB_FIRST) != 0)
+		return EX_TEMPFAIL;
+	wait_for_death();
+	return EX_OK;
+}
+
 int main(int argc, char **argv)
 {
 	const char *config;
@@ -195,6 +231,10 @@ int main(int argc, char **argv)
 	if (strcmp(argv[1], "dump") == 0)
 		return dump(argv[2], argv[3], config);
 	if (argc < 6)
-		die(EX_USAGE, "how many pairs?");
+		die(EX_USAGE, "read: how many pairs? hold: read or write?");
+	if (strcmp(argv[5], "fence") == 0)
+		return hold_fence(argv[2], argv[3]);
+	if (strcmp(argv[1], "hold") == 0)
+		return hold(argv[2], argv[3], config, strcmp(argv[5], "write") == 0);
 	return read_map(argv[2], argv[3], config, (unsigned)atoi(argv[5]), argc > 6 ? (unsigned)atoi(argv[6]) : 0);
 }

@@ -34,12 +34,13 @@ static void finish(void)
 
 static void next_is(struct lines *l, enum lines_news expect, const char *text)
 {
-	const char *line = "";
+	char *line = NULL;
 	size_t n = 0;
 
 	assert_int_equal(lines_next(l, 20, &line, &n), expect);
 	assert_int_equal(n, strlen(text));
-	assert_memory_equal(line, text, n);
+	if (n > 0)
+		assert_string_equal(line, text);
 }
 
 static void lines_come_one_by_one_and_are_counted(void **state)
@@ -88,7 +89,7 @@ static void a_line_has_a_limit(void **state)
 {
 	FILE *f = tmpfile();
 	struct lines l = { .fd = fileno(f) };
-	const char *line;
+	char *line;
 	size_t n;
 
 	(void)state;
@@ -101,7 +102,7 @@ static void a_line_has_a_limit(void **state)
 static void trouble_is_no_end(void **state)
 {
 	struct lines l = { .fd = -1 };
-	const char *line;
+	char *line;
 	size_t n;
 
 	(void)state;
