@@ -539,6 +539,9 @@ int main(int argc, char **argv)
 	if (argc - optind < 2)
 		option_usage(&program, "expected BASE and a command");
 	choices.settings.base = argv[optind++];
+	take_options(&choices, argc, argv);
+	if (optind == argc)
+		option_usage(&program, "expected a command");
 	command = find_command(argv[optind++]);
 	if (command->has_options)
 		take_options(&choices, argc, argv);

@@ -120,12 +120,13 @@ static struct result make_result(enum outcome outcome, enum stage stage, int cod
 	return (struct result){ .outcome = outcome, .stage = stage, .code = code, .status = status, .words = words };
 }
 
-/* What a reply says, with its words in d->words. */
+/* What a reply says; its strings live in the dialogue until the next one. */
 static struct result result_of(struct dialogue *d, enum stage stage, const struct reply *reply)
 {
 	struct result r = make_result(policy_outcome(stage, reply, d->options->rules), stage, reply->code, NULL, NULL);
 
-	r.status = policy_status(reply, r.outcome);
+	strcpy(d->status, policy_status(reply, r.outcome));
+	r.status = d->status;
 	r.words = buf_str(&d->words);
 	r.remote = true;
 	return r;
@@ -584,14 +585,22 @@ static bool looks_shifted(const struct dialogue *d, const struct transaction *t,
 	       (t->bdat && says(reply, trust->rcpt_status, trust->final_status));
 }
 
-/*
- * A positive reply to MAIL or RCPT that looks like a final one: one final reply too many.  Where the 354 to DATA
- * is still to come as a proof, how a server words its replies is its own affair.
- */
-static bool looks_final(const struct dialogue *d, const struct transaction *t, const char *usual_status,
-                        const struct reply *reply)
+/* Where the 354 to DATA is still to come as a proof, how a server words its replies is its own affair. */
+static bool words_matter(const struct dialogue *d, const struct transaction *t)
 {
-	return (t->doubtful || t->bdat) && d->trust->proved_single && says(reply, d->trust->final_status, usual_status);
+	return (t->doubtful || t->bdat) && d->trust->proved_single;
+}
+
+/* A positive reply to MAIL that looks like no other before: one final reply too many. */
+static bool is_strange_to_mail(const struct dialogue *d, const struct transaction *t, const struct reply *reply)
+{
+	return words_matter(d, t) && strcmp(reply->status, d->trust->mail_status) != 0;
+}
+
+/* A positive reply to RCPT, whose replies may differ, that looks like a final one. */
+static bool is_strange_to_rcpt(const struct dialogue *d, const struct transaction *t, const struct reply *reply)
+{
+	return words_matter(d, t) && t->bdat && says(reply, d->trust->final_status, d->trust->rcpt_status);
 }
 
 /* ---- replies, one function per expectation ---- */
@@ -600,7 +609,7 @@ static void on_mail(struct dialogue *d, struct transaction *t, const struct repl
 {
 	struct result r = result_of(d, STAGE_MAIL, reply);
 
-	if (r.outcome == OUTCOME_NONE && looks_final(d, t, d->trust->mail_status, reply)) {
+	if (r.outcome == OUTCOME_NONE && is_strange_to_mail(d, t, reply)) {
 		poison(d, "a final reply too many");
 		return;
 	}
@@ -645,7 +654,7 @@ static void on_rcpt(struct dialogue *d, struct transaction *t, size_t i, const s
 		poison(d, "RCPT accepted after MAIL was refused");
 		return;
 	}
-	if (t->bdat && r.outcome == OUTCOME_NONE && looks_final(d, t, d->trust->rcpt_status, reply)) {
+	if (r.outcome == OUTCOME_NONE && is_strange_to_rcpt(d, t, reply)) {
 		poison(d, "a final reply too many");
 		return;
 	}

@@ -132,6 +132,7 @@ struct dialogue {
 	struct action *actions;
 	size_t action_first, action_count, action_capacity;
 	struct buf words;         /* clean words of the reply in hand */
+	char status[12];          /* ... and the enhanced code to report for it */
 	struct buf scratch;
 	struct transaction *content;        /* whose content the owner is writing now */
 	bool closed;

@@ -253,7 +253,8 @@ static int make_generation(const struct live *live, struct publish *file, const 
 	struct stat st;
 	int status;
 
-	if (!copy_file(live, file, &st))
+	/* the old seal is broken first: changes may leave parts of it behind, which the new one must not be written into */
+	if (!copy_file(live, file, &st) || !stamp_break(file->fd))
 		return live_fail(live, EX_IOERR, why, "cannot copy: %s", strerror(errno));
 	status = change_copy(live, file, st.st_size, changes, why);
 	if (status != EX_OK)

@@ -163,7 +163,7 @@ static void follow(struct health *h, struct service *s)
 
 static void look_inside(struct health *h, struct service *s)
 {
-	if (worker_start(&s->worker, serve, &s->live))
+	if (worker_start(&s->worker, serve, &s->live, s->fence.fd))
 		follow(h, s);
 	else
 		find(h, HEALTH_UNKNOWN, "cannot start a process: %s", strerror(errno));

@@ -46,7 +46,7 @@ static int fail_lmdb(const struct live *live, const char *what, int code, struct
 	bool damaged = code == MDB_CORRUPTED || code == MDB_PAGE_NOTFOUND || code == MDB_INVALID || code == MDB_PANIC;
 
 	return live_fail(live, code == EIO || code == ENOSPC || code == EFBIG ? EX_IOERR : EX_TEMPFAIL, why, "%s: %s%s", what,
-	                 mdb_strerror(code), damaged ? "; the map must be made anew by newdb" : "");
+	                 mdb_strerror(code), damaged ? "; run \"dbupdate ... recover\"" : "");
 }
 
 /* ---- changing ------------------------------------------------------------------------ */

@@ -161,7 +161,8 @@ static const char *take_batch(const struct journal *journal, const char **p, con
 	uint64_t length;
 	int behind = 0;
 
-	*torn = newline == NULL;
+	/* a block that never got to the disk reads as zeros, which no head has */
+	*torn = newline == NULL && (left <= BATCH_HEAD_MAX || memchr(*p, '\0', n) != NULL);
 	if (newline == NULL)
 		return "expected a line";
 	memcpy(head, *p, n);
@@ -186,14 +187,6 @@ static const char *take_batch(const struct journal *journal, const char **p, con
 	return NULL;
 }
 
-/* A write that was cut short by a power failure may have left its length without its bytes. */
-static bool is_zeros(const char *p, const char *end)
-{
-	while (p < end && *p == '\0')
-		p++;
-	return p == end;
-}
-
 /* Finds the end of the last whole batch. */
 static int scan_batches(struct journal *journal, off_t size, struct buf *why)
 {
@@ -210,7 +203,7 @@ static int scan_batches(struct journal *journal, off_t size, struct buf *why)
 		if (wrong == NULL) {
 			journal->last++;
 			journal->end = journal->base_end + (p - text.data);
-		} else if (torn || is_zeros(p, end)) {
+		} else if (torn) {
 			break;
 		} else {
 			status = damaged(journal, journal->end, wrong, why);
@@ -508,28 +501,27 @@ static void write_heads(struct journal_writer *w)
 int journal_commit(struct journal_writer *w, struct buf *why)
 {
 	char *path = xstrdup(w->file.target);
+	int status = EX_OK;
 
 	flush(w);
 	write_heads(w);
 	if (w->error == 0 && !publish_commit(&w->file))
 		w->error = errno;
-	errno = w->error;
-	if (w->error != 0)
-		trouble(path, "cannot write", why);
+	if (w->error != 0) {
+		errno = w->error;
+		status = trouble(path, "cannot write", why);
+	}
 	free(path);
 	journal_abort(w);
-	return errno == 0 ? EX_OK : EX_IOERR;
+	return status;
 }
 
 void journal_abort(struct journal_writer *w)
 {
-	int saved = errno;
-
 	publish_abort(&w->file);
 	EVP_MD_CTX_free(w->digest);
 	buf_free(&w->out);
 	w->digest = NULL;
-	errno = saved;
 }
 
 bool journal_is_long(const struct journal *journal)

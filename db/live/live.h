@@ -55,7 +55,7 @@ struct live {
 	const char *path;          /* with suffix */
 	const char *config;        /* the -C file, or NULL */
 	unsigned wait;             /* seconds that a lock may take */
-	bool recovering;           /* an environment: make its regions, and the last batch of the journal once more */
+	bool recovering;           /* an environment: its regions may be made; the map was verified */
 	void (*progress)(void *context);     /* to be called now and then during long work */
 	void *progress_context;
 	void *state;

@@ -1,50 +1,50 @@
 #include "db/live/recover.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <glob.h>
-#include <inttypes.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "db/live/environment.h"
-#include "db/live/examine.h"
 #include "db/live/health.h"
 #include "db/live/journal.h"
-#include "db/live/store.h"
+#include "db/live/remake.h"
+#include "db/live/roster.h"
 #include "db/live/update_private.h"
-#include "db/map/child.h"
 #include "db/map/env.h"
-#include "db/source/build.h"
 #include "lib/alloc.h"
-#include "lib/clock.h"
-#include "lib/publish.h"
 
 /* How long a question to a sick environment may take; the whole is to take less than 10 s. */
 #define WAIT 1
 #define STOP_MS 1000
-#define VERIFY_MS 60000
 
 /* Somebody may start a router again while we are at it. */
 #define TRIES 5
 
+#define ATTACHED (USES_REGIONS | USES_OLD_REGIONS)
+
 struct patient {
-	const struct recovery *recovery;
 	struct update *update;       /* for its path, way and fence */
-	struct env_config config;    /* of an environment */
 	char *fence;
 	char *journal;
+	struct remake remake;
+};
+
+/* All maps of an environment that have journals, and the one that was asked for, which is the first. */
+struct ward {
+	const struct recovery *recovery;
+	struct env_config config;    /* of an environment */
+	struct patient *patients;
+	size_t count;
+	size_t capacity;
 	struct buf *why;
 };
 
-static void tell(const struct patient *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void tell(const struct ward *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-static void tell(const struct patient *p, const char *format, ...)
+static void tell(const struct ward *w, const char *format, ...)
 {
 	struct buf text = { 0 };
 	va_list ap;
@@ -52,76 +52,100 @@ static void tell(const struct patient *p, const char *format, ...)
 	va_start(ap, format);
 	buf_vaddf(&text, format, ap);
 	va_end(ap);
-	p->recovery->tell(p->recovery->tell_context, buf_str(&text));
+	w->recovery->tell(w->recovery->tell_context, buf_str(&text));
 	buf_free(&text);
 }
 
-static const char *path_of(const struct patient *p)
+static int fail(const struct ward *w, int status, const char *what, const char *reason)
 {
-	return update_path(p->update);
-}
-
-static struct users_of users_of(const struct patient *p)
-{
-	return (struct users_of){ .home = p->config.home, .map = path_of(p), .fence = p->fence };
+	return live_fail(&w->patients[0].update->service.live, status, w->why, "%s: %s", what, reason);
 }
 
 /* ---- who must go ------------------------------------------------------------------------ */
 
-#define ATTACHED (USES_REGIONS | USES_OLD_REGIONS)
-
-static int fail(const struct patient *p, int status, const char *what, const char *reason)
+/* Those who have the environment in memory; *ours: only those who change maps, *strangers: all others. */
+static void find_attached(const struct ward *w, struct users *ours, struct users *strangers)
 {
-	return live_fail(&p->update->service.live, status, p->why, "%s: %s", what, reason);
+	for (size_t i = 0; i < w->count; i++) {
+		const struct users_of of = { .home = w->config.home, .fence = w->patients[i].fence };
+		struct users users = { 0 };
+
+		users_find(&users, &of);
+		users_keep(&users, ATTACHED);
+		users_merge(ours, &users, USES_FENCE);
+		users_merge(strangers, &users, 0);
+		users_free(&users);
+	}
+	users_subtract(strangers, ours);
 }
 
-/* Strangers who have the environment in memory; without force they are asked for, not stopped. */
-static int refuse_strangers(const struct patient *p)
+static int stop(const struct ward *w, const struct users *users, const struct users_of *of)
 {
-	struct users_of of = { .home = p->config.home, .fence = p->fence };
-	struct users users = { 0 };
 	struct buf names = { 0 };
 	int status = EX_OK;
 
-	users_find(&users, &of);
-	users_drop(&users, USES_FENCE);
-	if (users.count > 0 && !p->recovery->force) {
-		users_name(&users, &names);
-		status = live_fail(&p->update->service.live, EX_TEMPFAIL, p->why,
+	if (users->count > 0) {
+		users_name(users, &names);
+		tell(w, "stopping %s", buf_str(&names));
+		if (!users_stop(users, of, STOP_MS))
+			status = fail(w, EX_TEMPFAIL, "cannot stop", buf_str(&names));
+	}
+	buf_free(&names);
+	return status;
+}
+
+/* Ends those who have the environment in memory: our own workers, and with force everybody. */
+static int clear_environment(const struct ward *w)
+{
+	const struct users_of of = { .home = w->config.home };
+	struct users ours = { 0 }, strangers = { 0 };
+	struct buf names = { 0 };
+	int status;
+
+	find_attached(w, &ours, &strangers);
+	if (strangers.count > 0 && !w->recovery->force) {
+		users_name(&strangers, &names);
+		status = live_fail(&w->patients[0].update->service.live, EX_TEMPFAIL, w->why,
 		                   "the environment is used by %s: stop %s, or give --force", buf_str(&names),
-		                   users.count > 1 ? "them" : "it");
+		                   strangers.count > 1 ? "them" : "it");
+	} else {
+		users_merge(&ours, &strangers, 0);
+		status = stop(w, &ours, &of);
 	}
-	users_free(&users);
+	users_free(&ours);
+	users_free(&strangers);
 	buf_free(&names);
 	return status;
 }
 
-/* Ends everybody who has the environment in memory or changes the map. */
-static int stop_all(const struct patient *p)
+/* Takes the fence of a map; with force from whoever holds it. */
+static int take_fence(const struct ward *w, struct patient *p)
 {
-	struct users_of of = users_of(p);
+	const struct users_of of = { .fence = p->fence };
+	struct buf why = { 0 };
 	struct users users = { 0 };
-	struct buf names = { 0 };
+	int status = service_fence(&p->update->service, &why);
+
+	if (status == EX_TEMPFAIL && w->recovery->force) {
+		users_find(&users, &of);
+		status = stop(w, &users, &of);
+		users_free(&users);
+		buf_clear(&why);
+		if (status == EX_OK)
+			status = service_fence(&p->update->service, &why);
+	}
+	buf_add(w->why, buf_str(&why), why.len);
+	buf_free(&why);
+	return status;
+}
+
+static int take_fences(const struct ward *w)
+{
 	int status = EX_OK;
 
-	users_find(&users, &of);
-	users_keep(&users, ATTACHED | USES_FENCE);
-	if (users.count > 0) {
-		users_name(&users, &names);
-		tell(p, "stopping %s", buf_str(&names));
-		if (!users_stop(&users, &of, STOP_MS))
-			status = fail(p, EX_TEMPFAIL, "cannot stop", buf_str(&names));
-	}
-	users_free(&users);
-	buf_free(&names);
+	for (size_t i = 0; status == EX_OK && i < w->count; i++)
+		status = take_fence(w, &w->patients[i]);
 	return status;
-}
-
-static int clear_environment(const struct patient *p)
-{
-	int status = refuse_strangers(p);
-
-	return status == EX_OK ? stop_all(p) : status;
 }
 
 /* ---- the regions --------------------------------------------------------------------------- */
@@ -135,9 +159,9 @@ static int remove_region(const char *path)
 }
 
 /* 0 or an errno; EAGAIN: somebody has them. */
-static int remove_regions(const struct patient *p)
+static int remove_regions(const struct ward *w)
 {
-	char *pattern = xasprintf("%s/__db.*", p->config.home);
+	char *pattern = xasprintf("%s/__db.*", w->config.home);
 	glob_t found = { 0 };
 	int code = 0;
 
@@ -149,308 +173,217 @@ static int remove_regions(const struct patient *p)
 	return code;
 }
 
-static int empty_environment(const struct patient *p)
+static int empty_environment(const struct ward *w)
 {
 	int status = EX_OK, code = EAGAIN;
 
 	for (int try = 0; status == EX_OK && code == EAGAIN && try < TRIES; try++) {
-		status = clear_environment(p);
+		status = clear_environment(w);
 		if (status == EX_OK)
-			code = remove_regions(p);
+			code = remove_regions(w);
 	}
 	if (status != EX_OK)
 		return status;
 	if (code == EAGAIN)
-		return fail(p, EX_TEMPFAIL, p->config.home, "a process that cannot be seen from here uses the environment");
+		return fail(w, EX_TEMPFAIL, w->config.home, "a process that cannot be seen from here uses the environment");
 	if (code != 0)
-		return fail(p, code == EACCES || code == EPERM ? EX_NOPERM : EX_IOERR, "cannot remove the regions", strerror(code));
-	tell(p, "regions of %s removed", p->config.home);
+		return fail(w, code == EACCES || code == EPERM ? EX_NOPERM : EX_IOERR, "cannot remove the regions", strerror(code));
+	tell(w, "regions of %s removed", w->config.home);
 	return EX_OK;
 }
 
-/* ---- the map --------------------------------------------------------------------------------- */
+/* ---- the maps --------------------------------------------------------------------------------- */
 
-static int ask_verify(void *context, struct buf *out)
+/* The first trouble counts; the others are healed all the same. */
+static void keep_first(int *status, int news)
 {
-	(void)out;
-	return examine_file(context) != 0;
+	if (*status == EX_OK)
+		*status = news;
 }
 
-static bool verifies(const struct patient *p)
+static int heal_maps(const struct ward *w)
 {
-	int status = 0;
-	struct buf out = { 0 };
-	enum child_end end = child_ask(ask_verify, (void *)(uintptr_t)path_of(p), clock_ms() + VERIFY_MS, &status, &out);
-
-	buf_free(&out);
-	return end == CHILD_SAID && status == 0;
-}
-
-/* Out of the way of routers: a map that is not there defers mail, a damaged one may answer wrongly. */
-static int set_aside(const struct patient *p)
-{
-	char *aside = xasprintf("%s.damaged", path_of(p));
 	int status = EX_OK;
+	bool aside = false;
 
-	if (rename(path_of(p), aside) == 0)
-		tell(p, "the damaged map is now %s", aside);
-	else if (errno != ENOENT)
-		status = fail(p, EX_IOERR, "cannot rename it", strerror(errno));
-	free(aside);
-	return status;
-}
+	for (size_t i = 0; i < w->count; i++) {
+		struct patient *p = &w->patients[i];
 
-/* ---- made anew from the journal ------------------------------------------------------------------ */
-
-struct remake {
-	struct records records;
-	struct changes notes;
-	struct stamp stamp;
-};
-
-static int take_record(void *context, const struct change *r, struct buf *why)
-{
-	struct remake *m = context;
-
-	(void)why;
-	if (live_is_stamp(r))
-		stamp_parse(&m->stamp, r->value, r->value_length);
-	else if (map_is_note(r->key, r->key_length))
-		changes_put(&m->notes, r->key, r->key_length, r->value, r->value_length);
-	else
-		records_copy(&m->records, r->key, r->key_length, r->value, r->value_length, 0);
-	return EX_OK;
-}
-
-/* Notes, and the number of the last batch, in a file that nobody uses yet. */
-static int put_notes(const struct patient *p, const char *path, const struct changes *notes)
-{
-	DB *db;
-	int code = db_create(&db, NULL, 0), closed;
-
-	if (code == 0)
-		code = db->open(db, NULL, path, NULL, store_type(p->update->type), 0, 0);
-	for (size_t i = 0; code == 0 && i < notes->count; i++)
-		code = store_change(db, NULL, &notes->list[i]);
-	closed = db->close(db, 0);
-	if (code == 0)
-		code = closed;
-	return code == 0 ? EX_OK : fail(p, EX_IOERR, path, db_strerror(code));
-}
-
-/* The map will be changed in place: nobody is to take the seal of the new file for a promise. */
-static int break_seal(const struct patient *p, const char *path)
-{
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-	bool ok = fd >= 0 && stamp_break(fd);
-
-	if (!ok)
-		fail(p, EX_IOERR, path, strerror(errno));
-	if (fd >= 0)
-		close(fd);
-	return ok ? EX_OK : EX_IOERR;
-}
-
-static int build(const struct patient *p, const char *target, const struct remake *m)
-{
-	struct build build = { .type = p->update->type, .target = target, .stamp = m->stamp };
-	struct stat st;
-
-	if (stat(p->journal, &st) < 0)
-		return fail(p, EX_IOERR, p->journal, strerror(errno));
-	build.uid = geteuid() == 0 ? st.st_uid : (uid_t)-1;
-	build.gid = geteuid() == 0 ? st.st_gid : (gid_t)-1;
-	build.mode = st.st_mode & 0777;
-	if (build.stamp.source == NULL)
-		build.stamp = (struct stamp){ .source = (char *)(uintptr_t)"-", .folding = '-', .syntax = '-' };
-	return build_map(&build, &m->records, p->why);
-}
-
-static int publish(const struct patient *p, const char *from)
-{
-	if (rename(from, path_of(p)) == 0 && publish_sync_directory(path_of(p)))
-		return EX_OK;
-	return fail(p, EX_IOERR, "cannot put it in its place", strerror(errno));
-}
-
-static int make_anew(const struct patient *p, struct journal *journal)
-{
-	struct remake m = { 0 };
-	struct buf number = { 0 };
-	char *target = xasprintf("%s.anew", path_of(p));
-	int status = journal_state(journal, take_record, &m, p->why);
-
-	buf_addf(&number, "%s %" PRIu64, journal->id, journal->last);
-	changes_put(&m.notes, environment_note, ENVIRONMENT_NOTE_LENGTH, number.data, number.len);
-	if (status == EX_OK)
-		status = build(p, target, &m);
-	if (status == EX_OK)
-		status = break_seal(p, target);
-	if (status == EX_OK)
-		status = put_notes(p, target, &m.notes);
-	if (status == EX_OK)
-		status = publish(p, target);
-	if (status == EX_OK)
-		tell(p, "%zu records made anew from %s", m.records.count, p->journal);
-	records_free(&m.records);
-	changes_free(&m.notes);
-	stamp_free(&m.stamp);
-	buf_free(&number);
-	free(target);
-	return status;
-}
-
-/* True if the map, which verifies, holds batches of this very journal. */
-static bool belongs_to(const struct patient *p, const struct journal *journal)
-{
-	struct buf note = { 0 };
-	char id[JOURNAL_ID + 1];
-	uint64_t number;
-	DB *db;
-	int code = db_create(&db, NULL, 0);
-	bool ok;
-
-	if (code == 0)
-		code = db->open(db, NULL, path_of(p), NULL, store_type(p->update->type), DB_RDONLY | DB_NOMMAP, 0);
-	ok = code == 0 && store_find(db, environment_note, ENVIRONMENT_NOTE_LENGTH, &note, &code) == MAP_FOUND &&
-	     environment_parse_note(note.data, id, &number) && strcmp(id, journal->id) == 0 && number >= journal->first &&
-	     number <= journal->last;
-	db->close(db, 0);
-	buf_free(&note);
-	return ok;
-}
-
-/* Nobody uses the environment now, and nobody but us changes the map. */
-static int heal_map(const struct patient *p)
-{
-	struct journal journal = { 0 };
-	int status = journal_open(&journal, p->journal, p->why);
-	bool sound = verifies(p);
-
-	if (sound && p->recovery->adopt) {
-		if (unlink(p->journal) < 0 && errno != ENOENT)
-			status = fail(p, EX_IOERR, p->journal, strerror(errno));
-		else
-			status = EX_OK;
-	} else if (status == EX_NOINPUT) {
-		status = sound ? EX_OK : fail(p, EX_DATAERR, "damaged", "and there is no journal to make it from; use newdb or \"replace\"");
-		if (!sound)
-			set_aside(p);
-	} else if (status == EX_OK && !(sound && belongs_to(p, &journal))) {
-		status = set_aside(p);
-		/* whoever came meanwhile has the old file open */
-		if (status == EX_OK)
-			status = empty_environment(p);
-		if (status == EX_OK)
-			status = make_anew(p, &journal);
+		live_sweep(p->update->path);
+		keep_first(&status, remake_judge(&p->remake, w->recovery->adopt && i == 0));
+		if (p->remake.remedy == REMAKE_ANEW || p->remake.remedy == REMAKE_LOST) {
+			keep_first(&status, remake_set_aside(&p->remake));
+			aside = true;
+		}
 	}
-	journal_close(&journal);
+	/* whoever came meanwhile has the old files open */
+	if (aside)
+		keep_first(&status, empty_environment(w));
+	for (size_t i = 0; i < w->count; i++)
+		keep_first(&status, remake_do(&w->patients[i].remake));
+	return status;
+}
+
+/* Opens the map as every change does: makes the environment again, and what only the journal has. */
+static int open_again(const struct ward *w, struct patient *p)
+{
+	struct service *s = &p->update->service;
+	int status;
+
+	if (access(p->update->path, F_OK) < 0)
+		return EX_OK;
+	s->live.recovering = true;
+	status = service_enter(s, w->why);
+	if (status == EX_OK)
+		service_leave(s);
+	service_end(s);
+	return status;
+}
+
+static int heal_environment(const struct ward *w)
+{
+	int status = clear_environment(w);
+
+	if (status == EX_OK)
+		status = take_fences(w);
+	if (status == EX_OK)
+		status = empty_environment(w);
+	if (status != EX_OK)
+		return status;
+	status = heal_maps(w);
+	for (size_t i = 0; i < w->count; i++)
+		keep_first(&status, open_again(w, &w->patients[i]));
+	return status;
+}
+
+static int heal_alone(const struct ward *w, enum health_state state)
+{
+	struct patient *p = &w->patients[0];
+	int status = take_fence(w, p);
+
+	if (status != EX_OK)
+		return status;
+	live_sweep(p->update->path);
+	if (state == HEALTH_DAMAGED) {
+		status = remake_set_aside(&p->remake);
+		if (status == EX_OK)
+			status = fail(w, EX_DATAERR, "damaged", "make it anew by \"dbupdate ... replace\"");
+	}
+	service_end(&p->update->service);
 	return status;
 }
 
 /* ---- the whole -------------------------------------------------------------------------------------- */
 
-/* Opens the map as every change does: makes the environment again, and what only the journal has. */
-static int open_again(const struct patient *p)
+/* Returns how many processes have the environment in memory. */
+static enum health_state check(const struct ward *w, size_t *attached, struct buf *text)
 {
-	struct service *s = &p->update->service;
-	int status;
-
-	s->live.recovering = true;
-	status = service_enter(s, p->why);
-	if (status == EX_OK)
-		service_leave(s);
-	return status;
-}
-
-static int heal_environment(const struct patient *p, enum health_state state)
-{
-	int status;
-
-	/* what any next change would put right */
-	if (state == HEALTH_STALE && !p->recovery->adopt)
-		return open_again(p);
-	status = clear_environment(p);
-	if (status == EX_OK)
-		status = service_fence(&p->update->service, p->why);
-	if (status == EX_OK)
-		status = empty_environment(p);
-	if (status == EX_OK) {
-		live_sweep(path_of(p));
-		status = heal_map(p);
-	}
-	return status == EX_OK ? open_again(p) : status;
-}
-
-static int heal_alone(const struct patient *p, enum health_state state)
-{
-	int status = p->recovery->force ? stop_all(p) : EX_OK;
-
-	if (status == EX_OK)
-		status = service_fence(&p->update->service, p->why);
-	if (status != EX_OK)
-		return status;
-	live_sweep(path_of(p));
-	if (state == HEALTH_DAMAGED) {
-		status = set_aside(p);
-		if (status == EX_OK)
-			status = fail(p, EX_DATAERR, "damaged", "make it anew by newdb or \"replace\"");
-	}
-	return status;
-}
-
-static void check(const struct patient *p, struct health *health)
-{
-	struct update_settings settings = p->recovery->settings;
-
-	settings.wait = WAIT;
-	health_check(health, &settings);
-	tell(p, "%s: %s", health_name(health->state), buf_str(&health->text));
-}
-
-static int heal(const struct patient *p)
-{
+	struct update_settings settings = w->recovery->settings;
 	struct health health;
 	enum health_state state;
-	int status;
 
-	check(p, &health);
+	settings.wait = WAIT;
+	health_check(&health, &settings);
+	tell(w, "%s: %s", health_name(health.state), buf_str(&health.text));
+	buf_add(text, buf_str(&health.text), health.text.len);
+	users_keep(&health.users, ATTACHED);
+	*attached = health.users.count;
 	state = health.state;
 	health_free(&health);
-	if (state == HEALTH_HEALTHY && !p->recovery->adopt)
-		return EX_OK;
-	status = p->update->config != NULL ? heal_environment(p, state) : heal_alone(p, state);
-	service_end(&p->update->service);
-	if (status != EX_OK)
-		return status;
-	check(p, &health);
-	if (health.state != HEALTH_HEALTHY)
-		status = fail(p, EX_TEMPFAIL, health_name(health.state), buf_str(&health.text));
-	health_free(&health);
+	return state;
+}
+
+static int heal(const struct ward *w)
+{
+	bool in_environment = w->recovery->settings.config != NULL;
+	struct buf text = { 0 };
+	size_t attached = 0;
+	enum health_state state = check(w, &attached, &text);
+	int status = EX_OK;
+
+	if (state == HEALTH_UNKNOWN && !w->recovery->force)
+		status = fail(w, EX_TEMPFAIL, "could not tell", buf_str(&text));
+	else if (!in_environment)
+		status = state == HEALTH_HEALTHY ? EX_OK : heal_alone(w, state);
+	else if (attached == 0 || state > HEALTH_STALE || w->recovery->adopt)
+		/* one that nobody uses is made again even if it is healthy: a machine that has just started wants that */
+		status = heal_environment(w);
+	else if (state == HEALTH_STALE)
+		/* what any next change would put right */
+		status = open_again(w, &w->patients[0]);
+	buf_clear(&text);
+	if (status == EX_OK && state != HEALTH_HEALTHY && (state = check(w, &attached, &text)) != HEALTH_HEALTHY)
+		status = fail(w, EX_TEMPFAIL, health_name(state), buf_str(&text));
+	buf_free(&text);
 	return status;
+}
+
+static int add_patient(struct ward *w, const struct update_settings *settings)
+{
+	int status = EX_OK;
+	struct update *u = update_new(settings, &status, w->why);
+	struct patient *p;
+
+	if (u == NULL)
+		return status;
+	w->patients = xgrow(w->patients, w->count, &w->capacity, sizeof *w->patients);
+	p = &w->patients[w->count++];
+	*p = (struct patient){ .update = u, .fence = fence_path(u->path), .journal = journal_path(u->path) };
+	p->remake = (struct remake){ .live = &u->service.live, .journal = p->journal, .tell = w->recovery->tell,
+	                             .tell_context = w->recovery->tell_context, .why = w->why };
+	return EX_OK;
+}
+
+/* The other maps of the environment. */
+static int add_neighbours(struct ward *w)
+{
+	struct roster roster = { 0 };
+	char *own = realpath(w->patients[0].update->path, NULL);
+	int status = env_config_read(&w->config, w->recovery->settings.config, w->why);
+
+	if (status == EX_OK && !roster_read(&roster, w->config.home))
+		status = fail(w, EX_NOPERM, "cannot read the list of maps", strerror(errno));
+	for (size_t i = 0; status == EX_OK && i < roster.count; i++) {
+		const struct roster_entry *e = &roster.list[i];
+		struct update_settings settings = { .type = e->type, .base = e->path, .folding = '-', .wait = WAIT,
+		                                    .config = w->recovery->settings.config };
+		char *journal = journal_path(e->path);
+
+		if ((own == NULL || strcmp(own, e->path) != 0) && strcmp(w->patients[0].update->path, e->path) != 0 &&
+		    access(journal, F_OK) == 0)
+			status = add_patient(w, &settings);
+		free(journal);
+	}
+	free(own);
+	roster_free(&roster);
+	return status;
+}
+
+static void dismiss(struct ward *w)
+{
+	for (size_t i = 0; i < w->count; i++) {
+		update_close(&w->patients[i].update);
+		free(w->patients[i].fence);
+		free(w->patients[i].journal);
+	}
+	free(w->patients);
+	env_config_free(&w->config);
 }
 
 int recover_map(const struct recovery *recovery, struct buf *why)
 {
-	struct patient p = { .recovery = recovery, .why = why };
+	struct ward w = { .recovery = recovery, .why = why };
 	struct update_settings settings = recovery->settings;
-	int status = EX_OK;
+	int status;
 
 	settings.wait = WAIT;
-	p.update = update_new(&settings, &status, why);
-	if (p.update == NULL)
-		return status;
-	p.fence = fence_path(path_of(&p));
-	p.journal = journal_path(path_of(&p));
-	if (settings.config != NULL)
-		status = env_config_read(&p.config, settings.config, why);
-	if (status == EX_OK && access(path_of(&p), F_OK) < 0 && access(p.journal, F_OK) < 0)
-		status = fail(&p, EX_NOINPUT, "cannot be healed", strerror(errno));
+	status = add_patient(&w, &settings);
+	if (status == EX_OK && access(w.patients[0].update->path, F_OK) < 0 && access(w.patients[0].journal, F_OK) < 0)
+		status = fail(&w, EX_NOINPUT, "cannot be healed", strerror(errno));
+	if (status == EX_OK && settings.config != NULL)
+		status = add_neighbours(&w);
 	if (status == EX_OK)
-		status = heal(&p);
-	env_config_free(&p.config);
-	free(p.fence);
-	free(p.journal);
-	update_close(&p.update);
+		status = heal(&w);
+	dismiss(&w);
 	return status;
 }

@@ -65,14 +65,13 @@ static void add_copy(struct changes *to, const struct change *c)
 		changes_remove(to, c->key, c->key_length);
 }
 
-/* A map that is changed in place is not what the seal was made for: there the stamp has none. */
-static void add_stamp(const struct update *u, struct changes *to, const struct stamp *stamp)
+/* Without a seal: a map that is changed in place is not what it was made for, and a new generation gets its own in the end. */
+static void add_stamp(struct changes *to, const struct stamp *stamp)
 {
 	struct buf text = { 0 };
 
 	stamp_add(&text, stamp);
-	if (u->service.live.operations != &live_generations)
-		text.data[0] = '-';
+	text.data[0] = '-';
 	changes_put(to, stamp_key, STAMP_KEY_LENGTH - 1, text.data, text.len);
 	buf_free(&text);
 }
@@ -125,7 +124,7 @@ int update_replace(struct update *u, const struct records *wanted, const struct 
 
 	*counts = (struct update_counts){ 0 };
 	if (stamp != NULL)
-		add_stamp(u, &u->pending, stamp);
+		add_stamp(&u->pending, stamp);
 	changes_settle(&u->pending);
 	status = service_enter(&u->service, why);
 	if (status != EX_OK)

@@ -146,7 +146,7 @@ static int leave_worker(struct service *s, struct buf *why)
 {
 	live_fail(&s->live, EX_TEMPFAIL, why, "process %ld, which works on it, has said nothing for %lld s: ", (long)s->worker.pid,
 	          (long long)patience(s) / 1000);
-	buf_adds(why, s->live.config != NULL ? "the environment is wedged or the disk very slow; run \"recover\""
+	buf_adds(why, s->live.config != NULL ? "the environment is wedged or the disk very slow; run \"dbupdate ... recover\""
 	                                     : "the disk is very slow");
 	close(s->worker.fd);
 	s->worker = (struct worker){ 0, -1 };
@@ -160,7 +160,7 @@ static int lose_worker(struct service *s, struct buf *why)
 
 	if (worker_end(&s->worker, clock_ms() + patience(s), &how))
 		buf_adds(&how, "has ended");
-	live_fail(&s->live, EX_TEMPFAIL, why, "the process that works on it: %s; see what \"check\" says", buf_str(&how));
+	live_fail(&s->live, EX_TEMPFAIL, why, "the process that works on it: %s; see what \"dbupdate ... check\" says", buf_str(&how));
 	buf_free(&how);
 	return EX_TEMPFAIL;
 }
@@ -207,7 +207,7 @@ static int start_worker(struct service *s, struct buf *why)
 {
 	if (worker_runs(&s->worker))
 		return EX_OK;
-	if (!worker_start(&s->worker, serve, &s->live))
+	if (!worker_start(&s->worker, serve, &s->live, s->fence.fd))
 		return live_fail(&s->live, EX_OSERR, why, "cannot start a process: %s", strerror(errno));
 	return service_ask(s, ASK_OPEN, NULL, 0, why);
 }

@@ -212,12 +212,20 @@ bool users_has_attached(const struct users *users, pid_t pid)
 	return users->unseen > 0 && (kill(pid, 0) == 0 || errno == EPERM);
 }
 
-static void sift(struct users *users, unsigned uses, bool keep)
+static bool is_among(const struct users *users, pid_t pid)
+{
+	for (size_t i = 0; i < users->count; i++)
+		if (users->list[i].pid == pid)
+			return true;
+	return false;
+}
+
+void users_keep(struct users *users, unsigned uses)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < users->count; i++) {
-		if (((users->list[i].uses & uses) != 0) == keep)
+		if ((users->list[i].uses & uses) != 0)
 			users->list[kept++] = users->list[i];
 		else
 			free(users->list[i].name);
@@ -225,14 +233,24 @@ static void sift(struct users *users, unsigned uses, bool keep)
 	users->count = kept;
 }
 
-void users_keep(struct users *users, unsigned uses)
+void users_merge(struct users *users, const struct users *more, unsigned uses)
 {
-	sift(users, uses, true);
+	for (size_t i = 0; i < more->count; i++)
+		if ((more->list[i].uses & uses) == uses && !is_among(users, more->list[i].pid))
+			add_user(users, more->list[i].pid, more->list[i].uses);
 }
 
-void users_drop(struct users *users, unsigned uses)
+void users_subtract(struct users *users, const struct users *others)
 {
-	sift(users, uses, false);
+	size_t kept = 0;
+
+	for (size_t i = 0; i < users->count; i++) {
+		if (!is_among(others, users->list[i].pid))
+			users->list[kept++] = users->list[i];
+		else
+			free(users->list[i].name);
+	}
+	users->count = kept;
 }
 
 /* ---- stopping ----------------------------------------------------------------- */

@@ -50,9 +50,12 @@ void users_name(const struct users *users, struct buf *out);
 /* True if `pid` is among the users of the regions or is alive where that cannot be seen. */
 bool users_has_attached(const struct users *users, pid_t pid);
 
-/* Keeps those that have any of `uses`; drops them. */
+/* Keeps those that have any of `uses`. */
 void users_keep(struct users *users, unsigned uses);
-void users_drop(struct users *users, unsigned uses);
+
+/* Adds copies of those that have all of `uses` and are not there yet; takes those away that are in `others`. */
+void users_merge(struct users *users, const struct users *more, unsigned uses);
+void users_subtract(struct users *users, const struct users *others);
 
 /*
  * Ends them: SIGTERM, after `patience` ms SIGKILL.  Looks again at each before a signal is sent, so that a

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -34,17 +35,34 @@ static void shut_out_signals(void)
 	signal(SIGSEGV, SIG_DFL);
 }
 
-static void let_go_of_pipes(void)
+/* From `first` to `last`, both included. */
+static void close_all(int first, int last)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (first > last || close_range((unsigned)first, (unsigned)last, 0) == 0)
+		return;
+	/* an old kernel */
+	for (int fd = first; fd <= last && fd < getdtablesize(); fd++)
+		close(fd);
+}
 
-	for (int fd = 0; null >= 0 && fd <= 2; fd++)
-		dup2(null, fd);
+static void let_go(int fd, int keep)
+{
+	int low = fd < keep ? fd : keep, high = fd < keep ? keep : fd;
+	int null;
+
+	if (low < 0)
+		low = high;
+	close_all(3, low - 1);
+	close_all(low + 1, high - 1);
+	close_all(high + 1, INT_MAX);
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int i = 0; null >= 0 && i <= 2; i++)
+		dup2(null, i);
 	if (null > 2)
 		close(null);
 }
 
-bool worker_start(struct worker *worker, void (*serve)(void *context, int fd), void *context)
+bool worker_start(struct worker *worker, void (*serve)(void *context, int fd), void *context, int keep)
 {
 	int pair[2];
 
@@ -55,8 +73,7 @@ bool worker_start(struct worker *worker, void (*serve)(void *context, int fd), v
 	if (worker->pid == 0) {
 		shut_out_signals();
 		setpgid(0, 0);
-		close(pair[0]);
-		let_go_of_pipes();
+		let_go(pair[1], keep);
 		serve(context, pair[1]);
 		_exit(0);
 	}

@@ -29,10 +29,10 @@ enum worker_news {
 };
 
 /*
- * Starts a child that runs serve(context, fd) and exits.  False with errno.  In the child standard input, output
- * and error are /dev/null, so that nobody waits for the end of a pipe that it holds.
+ * Starts a child that runs serve(context, fd) and exits.  False with errno.  In the child standard input, output and error are
+ * /dev/null and all else but `keep` (-1: nothing) is closed, so that nobody waits for the end of something that it holds.
  */
-bool worker_start(struct worker *worker, void (*serve)(void *context, int fd), void *context);
+bool worker_start(struct worker *worker, void (*serve)(void *context, int fd), void *context, int keep);
 
 /* True if there is one. */
 bool worker_runs(const struct worker *worker);

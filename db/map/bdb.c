@@ -19,8 +19,6 @@
 #include "lib/alloc.h"
 #include "lib/clock.h"
 
-/* An eighth of the file reads nearly as fast as all of it, since the system keeps the file anyway. */
-#define CACHE_SHARE 8
 #define SMALLEST_CACHE (1u << 20)
 #define LARGEST_CACHE (64u << 20)
 #define OPEN_ATTEMPTS 5
@@ -101,9 +99,11 @@ static void forget_bdb(struct map *map)
 	map->settings = NULL;
 }
 
-static uint32_t cache_for(int64_t size)
+/* All of the file if it is to be asked many keys; libdb takes memory for what it has read only. */
+static uint32_t cache_for(const struct map *map)
 {
-	size /= CACHE_SHARE;
+	int64_t size = map->read_once ? 0 : map->provenance.size;
+
 	return size < SMALLEST_CACHE ? SMALLEST_CACHE : size > LARGEST_CACHE ? LARGEST_CACHE : (uint32_t)size;
 }
 
@@ -127,7 +127,7 @@ static int open_alone(struct map *map, struct bdb_map *b, DBTYPE type)
 		return code;
 	b->db->get_env(b->db)->app_private = &b->said;
 	b->db->set_errcall(b->db, note);
-	code = b->db->set_cachesize(b->db, 0, cache_for(map->provenance.size), 1);
+	code = b->db->set_cachesize(b->db, 0, cache_for(map), 1);
 	if (code == 0)
 		code = b->db->open(b->db, NULL, map->path, NULL, type, DB_RDONLY | DB_NOMMAP, 0);
 	return code;
@@ -370,7 +370,10 @@ static enum map_answer walk_bdb(struct map *map, map_each *each, void *context)
 	return code == 0 ? MAP_FOUND : fail_bdb(map, b, "walk", code);
 }
 
-/* In an environment the file changes all the time and is read through the shared cache: only a new file is opened anew. */
+/*
+ * In an environment the file changes all the time and is read through the shared cache: only a new file is opened
+ * anew.
+ */
 static enum map_change changed_bdb(struct map *map)
 {
 	enum map_change change = map_file_change(map);

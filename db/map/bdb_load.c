@@ -3,6 +3,7 @@
 #include <sysexits.h>
 
 #include "db/map/bdb.h"
+#include "db/map/stamp.h"
 
 /*
  * In ascending order only the right edge of a btree is touched, and a small cache is the quickest.  A hash is
@@ -42,20 +43,41 @@ static int prepare(DB *db, DBTYPE type, const struct map_load *load, struct buf 
 	return code;
 }
 
+struct bytes {
+	const char *start;
+	size_t length;
+};
+
+static int put_one(DB *db, struct bytes key, struct bytes value)
+{
+	DBT k = { .data = (void *)(uintptr_t)key.start, .size = (uint32_t)key.length + 1 };
+	DBT v = { .data = (void *)(uintptr_t)value.start, .size = (uint32_t)value.length + 1 };
+
+	return db->put(db, NULL, &k, &v, 0);
+}
+
+static bool is_stamp(struct bytes key)
+{
+	return key.length == STAMP_KEY_LENGTH - 1 && memcmp(key.start, stamp_key, key.length) == 0;
+}
+
+/*
+ * The stamp comes first and is put last.  When a page is split libdb leaves the old bytes of moved records where they were, and
+ * writes others over a part of them; the seal (stamp.h) must not be written into such a ruin.  What is put last was never moved.
+ */
 static int put_all(DB *db, const struct map_load *load)
 {
-	DBT k = { 0 }, v = { 0 };
-	const char *key, *value;
-	size_t key_length, value_length;
+	struct bytes key, value, stamp_value = { NULL, 0 };
 	int code = 0;
 
-	while (code == 0 && load->next(load->context, &key, &key_length, &value, &value_length)) {
-		k.data = (void *)(uintptr_t)key;
-		k.size = (uint32_t)key_length + 1;
-		v.data = (void *)(uintptr_t)value;
-		v.size = (uint32_t)value_length + 1;
-		code = db->put(db, NULL, &k, &v, 0);
+	while (code == 0 && load->next(load->context, &key.start, &key.length, &value.start, &value.length)) {
+		if (is_stamp(key))
+			stamp_value = value;
+		else
+			code = put_one(db, key, value);
 	}
+	if (code == 0 && stamp_value.start != NULL)
+		code = put_one(db, (struct bytes){ stamp_key, STAMP_KEY_LENGTH - 1 }, stamp_value);
 	return code;
 }
 

@@ -108,6 +108,7 @@ struct map {
 	char *config;           /* the -C file, or NULL */
 	struct buf error;       /* why the last answer was MAP_COULD_NOT_TELL */
 	bool is_open;
+	bool read_once;         /* may be set before it opens: it will be walked, or asked for little */
 	int64_t retry;          /* clock_ms() before which a map that could not be opened is not tried again */
 	struct stamp *stamp;    /* what provenance.stamp points to */
 	void *settings;         /* the back end's own, from prepare() to forget() */
@@ -116,8 +117,9 @@ struct map {
 
 /*
  * Names a map; nothing but its config file is read, it opens at the first lookup.  The type adds its suffix to
- * `path` unless it ends in the suffix of a map type already.  `config` is the -C file or NULL.  Returns NULL with `why` and *status
- * (<sysexits.h>) set: EX_CONFIG for a bad config, EX_NOINPUT for one that cannot be read, EX_UNAVAILABLE for an unknown type.
+ * `path` unless it ends in the suffix of a map type already.  `config` is the -C file or NULL.  Returns NULL with
+ * `why` and *status (<sysexits.h>) set: EX_CONFIG for a bad config, EX_NOINPUT for one that cannot be read,
+ * EX_UNAVAILABLE for an unknown type.
  */
 struct map *map_open(const char *type, const char *path, const char *config, int *status, struct buf *why);
 
@@ -126,8 +128,8 @@ struct map *map_open_file(const char *type, const char *path, int *status, struc
 
 /*
  * Looks up `key`; on MAP_FOUND its value is added to `value`, on the other answers `value` stays as it was.  A map
- * that is missing, damaged or out of reach answers MAP_COULD_NOT_TELL to every key and never "not found"; it is opened again by
- * a later lookup, at most once a second.
+ * that is missing, damaged or out of reach answers MAP_COULD_NOT_TELL to every key and never "not found"; it is
+ * opened again by a later lookup, at most once a second.
  */
 enum map_answer map_find(struct map *map, const char *key, struct buf *value) MAP_MUST_LOOK;
 

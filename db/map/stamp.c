@@ -113,6 +113,15 @@ struct scan {
 	off_t where[MOST_SEALS];
 };
 
+/* Digits that are none: the ruin of a seal that other bytes were written over. */
+static bool has_digits(const char *p)
+{
+	for (int i = 0; i < DIGITS; i++)
+		if (memchr("0123456789abcdef", p[i], 16) == NULL)
+			return false;
+	return true;
+}
+
 /*
  * Notes the seals in `bytes`, which stand at `offset` of the file, and sets their digits to '0'.  False if there
  * are more than any map that was built here can have.
@@ -124,7 +133,7 @@ static bool mask_seals(struct scan *scan, char *bytes, size_t n, off_t offset)
 
 		if (n - (size_t)(p - bytes) < SEAL_LENGTH)
 			break;
-		if (memcmp(p, MAGIC, MAGIC_LENGTH) != 0)
+		if (memcmp(p, MAGIC, MAGIC_LENGTH) != 0 || !has_digits(p + MAGIC_LENGTH))
 			continue;
 		/* met already at the end of the piece before */
 		if (scan->seals > 0 && at <= scan->where[scan->seals - 1])

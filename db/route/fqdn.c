@@ -112,7 +112,7 @@ static bool try_step(const struct visit *v, const struct step *step, const struc
 			return true;
 		return try_key(v, step, k->whole);
 	case KEY_BASE:
-		return k->base != NULL && try_key(v, step, k->base);
+		return try_key(v, step, k->base);
 	case KEY_DOMAIN:
 		return try_key(v, step, k->domain);
 	case KEY_DEFAULT:
@@ -149,12 +149,12 @@ bool visit_fqdn(const struct visit *v)
 	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
 		const struct step *step = &steps[i];
 
-		if (!has_maps(v, step->relation) || (v->no_alias && step->relation != ROUTE_FQDNROUTES))
+		if (!has_maps(v, step->relation) || (v->no_alias && step->relation != ROUTE_FQDNROUTES) ||
+		    (step->key == KEY_BASE && k.base == NULL))
 			continue;
-		if (step->key != last && (step->key != KEY_BASE || k.base != NULL))
+		if (step->key != last)
 			visit_note(v, "no entry that can be used for %s; next: %s", key_names[last], key_names[step->key]);
-		if (step->key != KEY_BASE || k.base != NULL)
-			last = step->key;
+		last = step->key;
 		if (try_step(v, step, &k))
 			return true;
 	}

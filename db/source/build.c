@@ -232,6 +232,7 @@ static int verify(const struct build *build, const struct records *records, cons
 
 	if (map == NULL)
 		return status;
+	map->read_once = proof.in_order;
 	if (map_walk(map, compare, &proof) != MAP_FOUND) {
 		buf_addf(why, "%s: cannot read what was built: %s", build->target, map_error(map));
 		status = EX_SOFTWARE;

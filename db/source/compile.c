@@ -82,6 +82,8 @@ bool compile_is_due(const struct compile *compile, const char **reason)
 	struct map *map = map_open_file(compile->type, compile->target, &status, &why);
 
 	*reason = NULL;
+	if (map != NULL)
+		map->read_once = true;
 	if (map == NULL)
 		*reason = "it cannot be opened";
 	else if (access(compile->target, F_OK) < 0)

@@ -524,6 +524,8 @@ int copy_flush(struct copy *copy, struct content_counts *counts, bool *guarded, 
 	*guarded = false;
 	update_forget(copy->update);
 	content_changes(copy->content, copy->settings->unclear, write_change, copy, counts);
+	if (copy_state(copy) == COPY_CLEAN)
+		return EX_OK;
 	if (!copy->settings->may_shrink && is_too_much(copy, counts)) {
 		buf_addf(why, "%s: %zu of %zu keys would go%s; nothing was changed", copy_path(copy), counts->removed, counts->records,
 		         copy->guard_gone > 0 ? ", after others just before" : "");

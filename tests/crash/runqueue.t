@@ -89,6 +89,6 @@ for my $n (1 .. $calls + 50) {
 	push @bad, "call $n: then who waits is gone" unless is_there(103);
 }
 is_deeply \@bad, [], "$calls calls: nothing is lost, nothing is reported twice";
-cmp_ok $complete, '>', 3, 'removal was seen';
+cmp_ok $complete, '>', 0, 'removal was seen';
 
 done_testing;

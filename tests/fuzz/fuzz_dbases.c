@@ -26,7 +26,7 @@ static void check_script(const char *script)
 	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+@%=:,-$ {}";
 
 	for (const char *line = script; *line != '\0'; line = strchr(line, '\n') + 1)
-		if (strncmp(line, "relation", 8) == 0 && line[strspn(line, plain)] != '\n')
+		if (strncmp(line, "relation ", 9) == 0 && line[strspn(line, plain)] != '\n')
 			abort();
 }
 

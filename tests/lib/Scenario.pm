@@ -14,7 +14,7 @@ my %word = map { $_ => 1 } qw(
 # Lines that may come several times.
 my %list = map { $_ => 1 } qw(comment log);
 # Headings: what is indented below belongs to them.
-my %section = map { $_ => 1 } qw(message control server jobs report received content file);
+my %section = map { $_ => 1 } qw(message control server jobs report received content file written);
 
 # Dies with "FILE:LINE: what is wrong".
 sub read($class, $path) {
@@ -82,6 +82,11 @@ sub _file_line($line) {
 sub _begin_content($self, $name) {
 	$self->{content}{$name} = '';
 	return { add => sub ($line) { $self->{content}{$name} .= ($line eq '\\' ? '' : unescape($line)) . "\r\n" } };
+}
+
+# Patterns that must be found in a file afterwards.
+sub _begin_written($self, $name) {
+	return { add => sub ($line) { push @{$self->{written}}, [$name, $line] } };
 }
 
 sub _begin_server($self, $which) {

@@ -257,7 +257,7 @@ sub _check($self) {
 	$self->_check_reports;
 	$self->_check_resync;
 	$self->_check_comments;
-	$self->_check_log;
+	$self->_check_written;
 	$self->_check_handshakes;
 	$self->_check_secrecy;
 	$self->_check_received;
@@ -329,11 +329,14 @@ sub _check_comments($self) {
 	}
 }
 
-sub _check_log($self) {
-	my @lines = split /\n/, Spool::slurp("$self->{dir}/log") // '';
-	for my $wanted (@{$self->{scenario}{log}}) {
+# The log of -l, and other files.
+sub _check_written($self) {
+	my $s = $self->{scenario};
+	for (map({ ['log', $_] } @{$s->{log}}), @{$s->{written} // []}) {
+		my ($file, $wanted) = @$_;
 		my $like = $wanted =~ m{^/(.*)/$} ? qr/$1/ : qr/\Q$wanted\E/;
-		$self->problem("no line in the log with $wanted") unless grep { $_ =~ $like } @lines;
+		my @lines = split /\n/, Spool::slurp("$self->{dir}/$file") // '';
+		$self->problem("no line in $file with $wanted") unless grep { $_ =~ $like } @lines;
 	}
 }
 

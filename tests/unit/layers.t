@@ -19,8 +19,9 @@ my @rules = (
 	['channel/', 'lib/', 'channel/'],
 	['db/map/', 'lib/', 'db/map/'],
 	['db/source/', 'lib/', 'db/map/', 'db/source/'],
-	['db/sync/', 'lib/', 'db/map/', 'db/source/', 'db/sync/'],
-	['db/route/', 'lib/', 'db/map/', 'db/source/', 'db/route/'],
+	['db/live/', 'lib/', 'db/map/', 'db/source/', 'db/live/'],
+	['db/sync/', 'lib/', 'db/map/', 'db/source/', 'db/live/', 'db/sync/'],
+	['db/route/', 'lib/', 'db/map/', 'db/source/', 'db/live/', 'db/route/'],
 	['db/', 'lib/', 'db/'],
 	['tests/', 'lib/', 'channel/', 'db/', 'tests/'],
 );

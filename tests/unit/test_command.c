@@ -73,7 +73,7 @@ static void rcpt_has_only_announced_parameters(void **state)
 
 /* Addresses that would end the line or the brackets early, or begin a parameter. */
 static const char *const breaking[] = {
-	"a\r\nDATA", "a\nb", "a\rb", "a\tb", "a\x7f" "b", "a b", "a>b", "<a", "a> NOTIFY=NEVER", "\"a", "a\"b", "a\\", "\"a\\\"",
+	"a\r\nDATA", "a\nb", "a\rb", "a\tb", "a\177b", "a b", "a>b", "<a", "a> NOTIFY=NEVER", "\"a", "a\"b", "a\\", "\"a\\\"",
 	"a\\ b", "a\\> b", "a\\\nb", "\"a\nb\"",
 };
 

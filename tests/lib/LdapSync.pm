@@ -1,0 +1,190 @@
+package LdapSync;
+
+# An ldapsync with its config and map in a directory of its own, and what its map should hold according to
+# the directory.
+
+use v5.36;
+use File::Temp ();
+use POSIX ();
+use Time::HiRes ();
+use RealSlapd;
+
+my %running;
+
+# Options: type (btree), environment (true: in a Berkeley DB environment), settings (lines before the rules), rules (instead of the
+# usual two), reader: as whom to ask (default: SASL EXTERNAL over ldapi).
+sub new($class, $slapd, %o) {
+	my $self = bless { slapd => $slapd, type => 'btree', settings => '', %o }, $class;
+	$self->{dir} = File::Temp->newdir('/tmp/zy-XXXXXX');
+	$self->{map} = "$self->{dir}/users";
+	$self->{rules} //= usual_rules();
+	$self->{access} //= "uri @{[$slapd->uri('ldapi')]}\nauthmethod sasl\nsasl_mech EXTERNAL\n";
+	$self->_put('env', "envhome $self->{dir}\nenvflags CDB,CREATE\n") if $self->{environment};
+	$self->configure;
+	return $self;
+}
+
+sub usual_rules() {
+	return <<'END';
+rule accounts
+filter (objectClass=CourierMailAccount)
+key {mail}
+value smtp-lmtp!node!{mailbox}%2
+rule aliases
+filter (objectClass=CourierMailAlias)
+key {mail}
+value {maildrop}
+values many
+END
+}
+
+sub dir($self) { "$self->{dir}" }
+sub config($self) { "$self->{dir}/ldapsync.conf" }
+
+sub configure($self) {
+	my $environment = $self->{environment} ? "environment $self->{dir}/env\n" : '';
+	$self->_put('ldapsync.conf', "$self->{access}base $RealSlapd::hosting\nmap $self->{map}\ntype $self->{type}\n$environment"
+		. "$self->{settings}\n$self->{rules}");
+}
+
+sub _put($self, $name, $text) {
+	open my $fh, '>', "$self->{dir}/$name" or die "$name: $!\n";
+	print $fh $text;
+	close $fh;
+	chmod 0600, "$self->{dir}/$name";
+}
+
+# ---- the program ----
+
+# One refresh; returns exit status and all it said.
+sub once($self, @options) {
+	my $said = qx{$ENV{BUILD_DIR}/db/ldapsync -f $self->{dir}/ldapsync.conf -1 @options 2>&1};
+	return ($? >> 8, $said);
+}
+
+sub start($self) {
+	my $pid = fork // die "fork: $!\n";
+	if ($pid == 0) {
+		open STDIN, '<', '/dev/null';
+		open STDOUT, '>>', "$self->{dir}/log";
+		open STDERR, '>&', \*STDOUT;
+		no warnings 'exec';
+		exec "$ENV{BUILD_DIR}/db/ldapsync", '-v', '-f', $self->config, '-w';
+		POSIX::_exit(127);
+	}
+	$self->{pid} = $pid;
+	$running{$pid} = 1;
+	return $self;
+}
+
+# Returns its exit status, or -SIGNAL.
+sub stop($self, $signal = 'TERM') {
+	my $pid = delete $self->{pid} or return undef;
+	kill $signal, $pid if $signal;
+	my $deadline = Time::HiRes::time() + 20;
+	while (waitpid($pid, POSIX::WNOHANG) == 0) {
+		kill 'KILL', $pid if Time::HiRes::time() > $deadline;
+		Time::HiRes::sleep(0.005);
+	}
+	delete $running{$pid};
+	return $? & 127 ? -($? & 127) : $? >> 8;
+}
+
+# Its exit status if it ends by itself within $seconds.
+sub ended($self, $seconds = 10) {
+	my $deadline = Time::HiRes::time() + $seconds;
+	while (Time::HiRes::time() < $deadline) {
+		if (waitpid($self->{pid}, POSIX::WNOHANG) == $self->{pid}) {
+			delete $running{delete $self->{pid}};
+			return $? >> 8;
+		}
+		Time::HiRes::sleep(0.01);
+	}
+	return undef;
+}
+
+sub said($self) {
+	open my $fh, '<', "$self->{dir}/log" or return '';
+	local $/;
+	return <$fh> // '';
+}
+
+# Waits until what it said since $self->{heard} is like $pattern.
+sub hears($self, $pattern, $seconds = 10) {
+	my $deadline = Time::HiRes::time() + $seconds;
+	for (;;) {
+		my $said = substr $self->said, $self->{heard} // 0;
+		return 1 if $said =~ $pattern;
+		return 0 if Time::HiRes::time() > $deadline;
+		Time::HiRes::sleep(0.01);
+	}
+}
+
+sub forget($self) { $self->{heard} = length $self->said }
+
+sub DESTROY($self) {
+	local ($?, $!);
+	$self->stop('KILL');
+}
+
+END {
+	local $?;
+	kill 'KILL', keys %running;
+}
+
+# ---- map and directory ----
+
+sub _dblookup($self) {
+	my $environment = $self->{environment} ? "-C $self->{dir}/env" : '';
+	return "$ENV{BUILD_DIR}/db/dblookup $environment -t $self->{type}";
+}
+
+# All records of the map; undef if it cannot be read.
+sub map($self) {
+	my %records;
+	open my $fh, '-|', $self->_dblookup . " --dump $self->{map} 2>$self->{dir}/dump.log" or die;
+	while (<$fh>) {
+		next if /^#/;
+		chomp;
+		s/^([^\s:]+):?\s+// or die "unexpected line in dump: $_\n";
+		$records{$1} = $_;
+	}
+	return close $fh ? \%records : undef;
+}
+
+sub find($self, $key) {
+	chomp(my $found = qx{@{[$self->_dblookup]} $self->{map} '$key' 2>/dev/null});
+	return $? == 0 ? $found : undef;
+}
+
+# What the usual rules make of the directory as it is.
+sub expected($self) {
+	my %records;
+	for my $e (values $self->{slapd}->entries->%*) {
+		my %class = map { $_ => 1 } $e->{objectClass}->@*;
+		my $value = $class{CourierMailAccount} ? "smtp-lmtp!node!$e->{mailbox}[0]%2" : join ', ', sort $e->{maildrop}->@*;
+		$records{lc $_} = $value for $e->{mail}->@*;
+	}
+	return \%records;
+}
+
+# What is different, as text; '' if nothing is.
+sub difference($self, $expected = $self->expected) {
+	my $map = $self->map or return "the map cannot be read";
+	my @wrong = map { "$_: " . ($map->{$_} // '(missing)') . ' instead of ' . ($expected->{$_} // '(nothing)') }
+		grep { ($map->{$_} // "\0") ne ($expected->{$_} // "\0") } sort keys %{{ %$map, %$expected }};
+	return join "\n", @wrong > 5 ? (@wrong[0 .. 4], @wrong - 5 . ' more') : @wrong;
+}
+
+# Waits until map and directory are equal; returns what is different in the end.
+sub difference_after($self, $seconds = 10) {
+	my $expected = $self->expected;
+	my $deadline = Time::HiRes::time() + $seconds;
+	for (;;) {
+		my $difference = $self->difference($expected);
+		return $difference if $difference eq '' || Time::HiRes::time() > $deadline;
+		Time::HiRes::sleep(0.05);
+	}
+}
+
+1;

@@ -1,0 +1,451 @@
+#!/usr/bin/perl
+# ldapsync against a real slapd: after whatever happens to the directory, to the server and to itself, the map equals the directory.
+use v5.36;
+use lib "$ENV{SRC_DIR}/tests/lib";
+use Test::More;
+use Time::HiRes ();
+use RealSlapd;
+use LdapSync;
+
+my $missing = RealSlapd::missing();
+plan skip_all => $missing if $missing;
+plan skip_all => 'built without LDAP' unless -x "$ENV{BUILD_DIR}/db/ldapsync";
+$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+
+my $slow = $ENV{ZLMTP_SANITIZED} ? 4 : 1;
+my $domain = $RealSlapd::domain;
+my $tree = $RealSlapd::tree;
+my $lmdb = qx{grep -c 'HAVE_LMDB 1' $ENV{BUILD_DIR}/config.h} > 0;
+
+sub equal($sync, $name) { is $sync->difference, '', $name }
+sub becomes_equal($sync, $name, $seconds = 10) { is $sync->difference_after($seconds * $slow), '', $name }
+
+# Seconds until $sync finds $key as $value (undef: no more).
+sub seconds_until($sync, $key, $value) {
+	my $start = Time::HiRes::time();
+	while (Time::HiRes::time() < $start + 20) {
+		my $found = $sync->find($key);
+		return Time::HiRes::time() - $start if ($found // '(none)') eq ($value // '(none)');
+		Time::HiRes::sleep(0.01);
+	}
+	return 99;
+}
+
+sub rename_entry($from, $to) { "dn: mail=$from\@$domain,$tree\nchangetype: modrdn\nnewrdn: mail=$to\@$domain\ndeleteoldrdn: 1\n\n" }
+
+sub modify_entry($name, @lines) { "dn: mail=$name\@$domain,$tree\nchangetype: modify\n" . join("\n", @lines) . "\n\n" }
+
+sub removal($name) { "dn: mail=$name\@$domain,$tree\nchangetype: delete\n\n" }
+
+# Some of everything: adds, modifies, renames, removes, moves between the rules, a second key.
+sub change_everything($slapd, $n) {
+	$slapd->change(RealSlapd::account("added$n", mail => ["second$n\@$domain", "Third$n\@$domain"])
+		. RealSlapd::alias_entry("newalias$n", "a\@x.example", "b\@x.example")
+		. modify_entry("user$n", 'replace: mailbox', "mailbox: changed/$n")
+		. modify_entry("alias$n", 'add: maildrop', "maildrop: more\@x.example")
+		. rename_entry('user' . ($n + 1), "renamed$n")
+		. removal('user' . ($n + 2)) . removal('alias' . ($n + 2))
+		. modify_entry('alias' . ($n + 1), 'delete: objectClass', 'objectClass: CourierMailAlias', '-', 'delete: maildrop', '-',
+			'add: objectClass', 'objectClass: CourierMailAccount', '-', 'add: homeDirectory', 'homeDirectory: /home', '-',
+			'add: mailbox', "mailbox: was/alias$n"));
+}
+
+my $users = 30;
+for my $way ('generations', 'lmdb', 'environment') {
+	SKIP: {
+	skip 'built without LMDB', 1 if $way eq 'lmdb' && !$lmdb;
+	subtest "all that can happen, $way" => sub {
+		my $slapd = RealSlapd->new(users => $users)->start;
+		my $sync = LdapSync->new($slapd, type => $way eq 'lmdb' ? 'lmdb' : 'btree', environment => $way eq 'environment');
+		my ($exit, $said) = $sync->once;
+		is $exit, 0, 'the first refresh' or diag $said;
+		like $said, qr/^62 records: 62 added, 0 changed, 0 removed$/m, 'it says what it did';
+		equal $sync, 'the map equals the directory';
+		($exit, $said) = $sync->once;
+		like $said, qr/^62 records: 0 added, 0 changed, 0 removed$/m, 'a second one has nothing to do';
+		change_everything($slapd, 1);
+		($exit, $said) = $sync->once;
+		is $exit, 0, 'a refresh after changes' or diag $said;
+		equal $sync, 'the map equals the directory';
+
+		$sync->start;
+		ok $sync->hears(qr/records:|^$/), 'it stays';
+		change_everything($slapd, 5);
+		becomes_equal $sync, 'changes while it runs';
+		$slapd->change(modify_entry('user8', 'replace: mailbox', 'mailbox: at/once'));
+		cmp_ok seconds_until($sync, "user8\@$domain", 'smtp-lmtp!node!at/once%2'), '<', 1 * $slow, 'a change is there within a second';
+		$slapd->change(removal('user8'));
+		cmp_ok seconds_until($sync, "user8\@$domain", undef), '<', 1 * $slow, 'and so is a removal';
+		is $sync->stop, 0, 'it ends when told to';
+		equal $sync, 'nothing is lost by that';
+
+		change_everything($slapd, 10);
+		$sync->start;
+		becomes_equal $sync, 'changes while it was down';
+		$slapd->restart;
+		change_everything($slapd, 15);
+		becomes_equal $sync, 'changes after a restart of the server', 20;
+		$slapd->stop('KILL');
+		Time::HiRes::sleep(0.2);
+		ok $sync->hears(qr/Can't contact/), 'it says that the server is away';
+		$slapd->start;
+		change_everything($slapd, 20);
+		becomes_equal $sync, 'changes after a crash of the server', 20;
+		is $sync->stop('KILL'), -9, 'killed';
+		change_everything($slapd, 25);
+		$sync->start;
+		becomes_equal $sync, 'changes while it was dead';
+		is $sync->stop, 0;
+	};
+	}
+}
+
+subtest 'a server without memory of changes' => sub {
+	my $slapd = RealSlapd->new(users => $users, sessionlog => 0)->start;
+	my $sync = LdapSync->new($slapd);
+	is +($sync->once)[0], 0;
+	for my $n (1, 5) {
+		change_everything($slapd, $n);
+		my ($exit, $said) = $sync->once;
+		is $exit, 0, 'the present phase' or diag $said;
+		equal $sync, 'the map equals the directory';
+	}
+	$sync->start;
+	change_everything($slapd, 10);
+	becomes_equal $sync, 'the same for one that stays';
+	$slapd->stop('KILL');
+	$slapd->start;
+	change_everything($slapd, 15);
+	becomes_equal $sync, 'and after a crash of the server', 20;
+};
+
+subtest 'a cookie that is too old' => sub {
+	my $slapd = RealSlapd->new(users => $users, sessionlog => 3, overlays => "syncprov-reloadhint TRUE\n")->start;
+	my $sync = LdapSync->new($slapd);
+	is +($sync->once)[0], 0;
+	change_everything($slapd, 1);
+	change_everything($slapd, 5);
+	# the entry whose change the cookie stands for is gone
+	$slapd->change(removal('staff') . removal('abuse'));
+	my ($exit, $said) = $sync->once;
+	is $exit, 0, 'all is read anew' or diag $said;
+	equal $sync, 'the map equals the directory';
+};
+
+subtest 'a directory that was put back to an older state' => sub {
+	my $slapd = RealSlapd->new(users => $users)->start;
+	my $sync = LdapSync->new($slapd);
+	change_everything($slapd, 1);
+	is +($sync->once)[0], 0;
+	my $ldif = qx{/usr/sbin/slapcat -f @{[$slapd->dir]}/slapd.conf 2>/dev/null};
+	change_everything($slapd, 5);
+	is +($sync->once)[0], 0;
+	$slapd->stop;
+	$slapd->reload($ldif);
+	$slapd->start;
+	my ($exit, $said) = $sync->once;
+	is $exit, 0, 'all is read anew' or diag $said;
+	equal $sync, 'the map equals the directory';
+	$sync->start;
+	change_everything($slapd, 10);
+	becomes_equal $sync, 'and goes on from there';
+};
+
+subtest 'another directory in its place' => sub {
+	my $slapd = RealSlapd->new(users => $users)->start;
+	my $sync = LdapSync->new($slapd);
+	change_everything($slapd, 1);
+	is +($sync->once)[0], 0;
+	$slapd->stop;
+	# the same names, other entryUUIDs, and some more
+	$slapd->reload($slapd->_tree . RealSlapd::account('other'));
+	$slapd->start;
+	my ($exit, $said) = $sync->once;
+	is $exit, 0, 'all is read anew' or diag $said;
+	equal $sync, 'the map equals the directory';
+};
+
+subtest 'mass deletion' => sub {
+	my $slapd = RealSlapd->new(users => 200, aliases => 0)->start;
+	my $sync = LdapSync->new($slapd);
+	is +($sync->once)[0], 0;
+	my $before = $sync->map;
+	$slapd->change(join '', map { removal("user$_") } 1 .. 60);
+	my ($exit, $said) = $sync->once;
+	is $exit, 75, 'is stopped';
+	like $said, qr/60 of 202 keys would go; nothing was changed; --allow-shrink/, 'with a word how to allow it';
+	is_deeply $sync->map, $before, 'the map is as it was';
+	$sync->start;
+	is $sync->ended, 75, 'by one that stays, too';
+	is_deeply $sync->map, $before, 'the map is as it was';
+	($exit, $said) = $sync->once('--allow-shrink');
+	is $exit, 0, 'unless it is allowed' or diag $said;
+	equal $sync, 'the map equals the directory';
+	$sync->start;
+	becomes_equal $sync, 'one that stays';
+	$before = $sync->map;
+	for my $n (61 .. 130) {
+		$slapd->change(removal("user$n"));
+		Time::HiRes::sleep(0.01);
+	}
+	is $sync->ended, 75, 'many small ones are a large one';
+	cmp_ok scalar(keys $sync->map->%*), '>=', keys(%$before) - 51, 'and stopped in time';
+
+	my $empty = RealSlapd->new(users => 200, aliases => 0)->start;
+	my $other = LdapSync->new($empty);
+	is +($other->once)[0], 0;
+	$empty->stop;
+	$empty->reload(RealSlapd::suffix_entries());
+	$empty->start;
+	is +($other->once)[0], 75, 'an emptied directory does not empty the map';
+	is scalar keys $other->map->%*, 202;
+	$empty->stop;
+	$empty->reload(RealSlapd::suffix_entries() =~ s/^dn: o=hosting.*//msr);
+	$empty->start;
+	($exit, $said) = $other->once;
+	is $exit, 75, 'nor does one without the base';
+	like $said, qr/No such object \(32\)/;
+	is scalar keys $other->map->%*, 202;
+};
+
+subtest 'conflicts' => sub {
+	my $slapd = RealSlapd->new(users => 3, aliases => 3)->start;
+	my $sync = LdapSync->new($slapd);
+	is +($sync->once)[0], 0;
+	my $alias = "alias1\@$domain";
+	$slapd->change(RealSlapd::alias_entry('thief', "thief\@x.example") . modify_entry('thief', 'add: mail', "mail: ALIAS1\@$domain"));
+	my ($exit, $said) = $sync->once;
+	is $exit, 65, 'are told by the exit status';
+	like $said, qr/^ldapsync: $alias: wanted by .*"mail=thief\@.*"mail=alias1\@.*it stays with "mail=alias1\@/m, 'with both names';
+	is $sync->find($alias), "user1\@$domain", 'the key stays with who had it';
+	is $sync->find("thief\@$domain"), 'thief@x.example', 'other keys are not concerned';
+	($exit, $said) = $sync->once;
+	is $exit, 65, 'also the next time';
+	$slapd->change(modify_entry('alias1', 'replace: maildrop', 'maildrop: other@x.example'));
+	is +($sync->once)[0], 65;
+	is $sync->find($alias), 'other@x.example', 'who has it may change it';
+	$slapd->change(removal('alias1'));
+	is +($sync->once)[0], 0, 'one is gone, and so is the conflict';
+	is $sync->find($alias), 'thief@x.example', 'the other one has it';
+	$slapd->change(RealSlapd::account('double', mail => ["new\@$domain"]) . RealSlapd::alias_entry('double2', 'x@x.example')
+		. modify_entry('double2', 'add: mail', "mail: new\@$domain"));
+	($exit, $said) = $sync->once;
+	is $exit, 65;
+	like $said, qr/new\@$domain: wanted by .*conflict; left out/, 'a key that nobody had is nobody\'s';
+	is $sync->find("new\@$domain"), undef;
+	$sync->{settings} = "unclear hold!conflict!{key}\n";
+	$sync->configure;
+	is +($sync->once)[0], 65;
+	is $sync->find("new\@$domain"), undef, 'nothing changed, nothing is written';
+	$slapd->change(modify_entry('double2', 'replace: maildrop', 'maildrop: y@x.example'));
+	is +($sync->once)[0], 65;
+	is $sync->find("new\@$domain"), "hold!conflict!new\@$domain", 'or gets a value of its own';
+	$slapd->change(removal('double2'));
+	is +($sync->once)[0], 0;
+	is $sync->find("new\@$domain"), "smtp-lmtp!node!$domain/double%2", 'until it is clear';
+};
+
+subtest 'entries that cannot be used' => sub {
+	my $slapd = RealSlapd->new(users => 3, aliases => 3)->start;
+	my $sync = LdapSync->new($slapd, rules => "rule aliases\nfilter (objectClass=CourierMailAlias)\nkey {mail}\nvalue {maildrop}\n");
+	my ($exit, $said) = $sync->once;
+	is $exit, 65, 'are told by the exit status';
+	like $said, qr/^ldapsync: rule aliases: "mail=staff\@.*": maildrop has several values, one is meant$/m, 'with their name';
+	is $sync->find("staff\@$domain"), undef, 'left out';
+	is $sync->find("alias1\@$domain"), "user1\@$domain", 'all others are copied';
+	$slapd->change(modify_entry('alias1', 'add: maildrop', 'maildrop: second@x.example'));
+	is +($sync->once)[0], 65;
+	is $sync->find("alias1\@$domain"), "user1\@$domain", 'one that was good stays as it was';
+	$slapd->change(modify_entry('alias1', 'replace: maildrop', 'maildrop: third@x.example') . removal('staff'));
+	is +($sync->once)[0], 0;
+	is $sync->find("alias1\@$domain"), 'third@x.example', 'until it is good again';
+};
+
+subtest 'other rules' => sub {
+	my $slapd = RealSlapd->new(users => 5)->start;
+	my $sync = LdapSync->new($slapd);
+	is +($sync->once)[0], 0;
+	$sync->{rules} = LdapSync::usual_rules() =~ s/node!/other!/r;
+	$sync->configure;
+	is +($sync->once)[0], 0;
+	is $sync->find("user1\@$domain"), "smtp-lmtp!other!$domain/user1%2", 'another template is used for all';
+	$sync->{rules} = LdapSync::usual_rules() =~ s/rule aliases.*//sr;
+	$sync->configure;
+	is +($sync->once)[0], 0;
+	is_deeply [sort keys $sync->map->%*], [map { "user$_\@$domain" } 1 .. 5], 'a rule that is gone leaves nothing';
+	$sync->{rules} = LdapSync::usual_rules();
+	$sync->configure;
+	is +($sync->once)[0], 0;
+	equal $sync, 'and all is as before';
+	system("$ENV{BUILD_DIR}/db/dbupdate -t btree $sync->{map} delete user1\@$domain >/dev/null 2>&1");
+	system("$ENV{BUILD_DIR}/db/dbupdate -t btree $sync->{map} set user2\@$domain elsewhere >/dev/null 2>&1");
+	system("$ENV{BUILD_DIR}/db/dbupdate -t btree $sync->{map} set stranger\@$domain elsewhere >/dev/null 2>&1");
+	is $sync->find("stranger\@$domain"), 'elsewhere', 'somebody changed the map';
+	is +($sync->once)[0], 0;
+	equal $sync, 'which is put right';
+};
+
+subtest 'served domains' => sub {
+	my $ldif = join '', map { "dn: o=$_,$RealSlapd::hosting\nobjectClass: organization\no: $_\n\n" } 'two.example', 'Three.example';
+	my $slapd = RealSlapd->new(users => 2, ldif => $ldif)->start;
+	my $sync = LdapSync->new($slapd);
+	my $d = $sync->dir;
+	$sync->_put('command', "#!/bin/sh\ntest ! -e $d/fail || exit 3\ncat \"\$1\" >>$d/ran\necho >>$d/ran\n");
+	chmod 0755, "$d/command";
+	my $domains = sub { open my $fh, '<', "$d/domains" or return []; [grep { !/^#/ } map { chomp; $_ } <$fh>] };
+	my $runs = sub { open my $fh, '<', "$d/ran" or return 0; scalar grep { /^$/ } <$fh> };
+	$sync->{settings} = "domains $d/domains\ndomains_command $d/command $d/domains\n";
+	$sync->configure;
+	is +($sync->once)[0], 0;
+	is_deeply $domains->(), [$domain], 'those of the keys';
+	is $runs->(), 1, 'the command ran';
+	is +($sync->once)[0], 0;
+	is $runs->(), 1, 'not without need';
+	chmod 0640, "$d/domains";
+	$sync->{settings} .= "domains_format {domain} relaytarget +\n";
+	$sync->{rules} .= "rule domains\nfilter (&(objectClass=organization)(o=*.*))\ndomain {o}\n";
+	$sync->configure;
+	is +($sync->once)[0], 0;
+	is_deeply $domains->(), [map { "$_ relaytarget +" } $domain, 'three.example', 'two.example'], 'or those that a rule names, in a form of its own';
+	is $runs->(), 2, 'the command ran again';
+	is +(stat "$d/domains")[2] & 07777, 0640, 'the mode of the file stays';
+	$sync->start;
+	ok $sync->hears(qr/^$/, 5);
+	$slapd->change("dn: o=four.example,$RealSlapd::hosting\nobjectClass: organization\no: four.example\n\n");
+	my $deadline = Time::HiRes::time() + 10;
+	Time::HiRes::sleep(0.02) until $runs->() == 3 || Time::HiRes::time() > $deadline;
+	is $runs->(), 3, 'while it stays';
+	is scalar $domains->()->@*, 4;
+	$sync->stop;
+	$sync->_put('fail', '');
+	$slapd->change("dn: o=five.example,$RealSlapd::hosting\nobjectClass: organization\no: five.example\n\n");
+	my ($exit, $said) = $sync->once;
+	is $exit, 75, 'a command that fails';
+	like $said, qr/command: exit status 3/;
+	unlink "$d/fail";
+	is +($sync->once)[0], 0;
+	is $runs->(), 4, 'is run again the next time';
+	$slapd->change(join '', map { "dn: o=$_,$RealSlapd::hosting\nchangetype: modify\nreplace: o\no: ${_}x\n\n" } ()) if 0;
+	$sync->{rules} =~ s/o=\*\.\*/o=nothing/;
+	$sync->configure;
+	($exit, $said) = $sync->once;
+	is $exit, 75, 'an empty list is not written';
+	like $said, qr/5 of 5 domains would go/;
+	is scalar $domains->()->@*, 5;
+};
+
+subtest 'silence' => sub {
+	my $slapd = RealSlapd->new(users => $users)->start;
+	my $sync = LdapSync->new($slapd, settings => "silence 1\ntimeout 1\nnetwork_timeout 1\n")->start;
+	becomes_equal $sync, 'before';
+	$slapd->signal('STOP');
+	ok $sync->hears(qr/has said nothing for/), 'a silent server is noticed';
+	ok $sync->hears(qr/Timed out/), 'and nothing waits for ever';
+	is scalar keys $sync->map->%*, 2 * $users + 2, 'the map stays';
+	$slapd->signal('CONT');
+	change_everything($slapd, 1);
+	becomes_equal $sync, 'when it speaks again', 20;
+	ok Time::HiRes::sleep(2.5), 'quiet, but not silent';
+	unlike substr($sync->said, -200), qr/nothing for \d+ s\n\z/, 'is no trouble';
+};
+
+subtest 'a connection that is cut, at any point' => sub {
+	my $slapd = RealSlapd->new(users => $users)->start;
+	require Relay;
+	for my $k (0, 1, 14, 15, 200, 1000, 3000, 5000, 8000, 12000) {
+		my $relay = Relay->new(port => $slapd->{port}, cut => [($k) x 3]);
+		my $sync = LdapSync->new($slapd, access => "uri ldap://127.0.0.1:" . $relay->port . "\nnetwork_timeout 1\n");
+		my ($exit, $said) = $sync->once;
+		is $exit, 75, "after $k bytes";
+		is scalar keys $sync->map->%*, 0, 'nothing is done by halves';
+		$relay->stop;
+	}
+	my $relay = Relay->new(port => $slapd->{port}, cut => [map { $_ * 900 } 1 .. 20]);
+	my $sync = LdapSync->new($slapd, access => "uri ldap://127.0.0.1:" . $relay->port . "\nnetwork_timeout 1\n");
+	my ($exit) = $sync->once;
+	is $exit, 0, 'cut again and again, in the end it gets there' if $exit == 0;
+	$sync->{access} = "uri @{[$slapd->uri('ldap')]}\n";
+	$sync->configure;
+	is +($sync->once)[0], 0;
+	equal $sync, 'the map equals the directory';
+};
+
+subtest 'killed at random' => sub {
+	my $slapd = RealSlapd->new(users => $users)->start;
+	for my $type ('btree', $lmdb ? 'lmdb' : ()) {
+		my $sync = LdapSync->new($slapd, type => $type);
+		for my $n (1 .. 10) {
+			$sync->start;
+			my $until = Time::HiRes::time() + rand 0.15;
+			while (Time::HiRes::time() < $until) {
+				$slapd->change(modify_entry('user1', 'replace: mailbox', 'mailbox: m' . int rand 1e9));
+			}
+			$sync->stop('KILL');
+			ok $sync->map, 'the map can be read' if $sync->find("user2\@$domain");
+		}
+		$sync->start;
+		becomes_equal $sync, "$type: the map equals the directory in the end";
+		$sync->stop;
+	}
+};
+
+subtest 'trouble with the map' => sub {
+	my $slapd = RealSlapd->new(users => $users)->start;
+	my $sync = LdapSync->new($slapd);
+	is +($sync->once)[0], 0;
+	my $first = LdapSync->new($slapd);
+	$first->{map} = $sync->{map};
+	$first->configure;
+	$first->start;
+	Time::HiRes::sleep(0.5);
+	my ($exit, $said) = $sync->once;
+	is $exit, 75, 'a second one for the same map';
+	like $said, qr/process $first->{pid} keeps this map already/;
+	$first->stop;
+
+	change_everything($slapd, 1);
+	my $before = $sync->map;
+	$said = qx{bash -c 'ulimit -f 8; exec $ENV{BUILD_DIR}/db/ldapsync -f @{[$sync->config]} -1' 2>&1};
+	isnt $? >> 8, 0, 'a full disk';
+	like $said, qr/users\.db/, 'is told';
+	is_deeply $sync->map, $before, 'the map is as it was';
+	is +($sync->once)[0], 0;
+	equal $sync, 'and follows when there is room';
+
+	$sync->_put('dbases.conf', "fqdnroutes btree - - $sync->{map} -lm%\n");
+	($exit, $said) = $sync->once;
+	is $exit, 78, 'a map that newdb builds';
+	like $said, qr/dbases\.conf:1: builds this map from its text/;
+	$sync->_put('dbases.conf', "fqdnroutes lmdb - -r $sync->{map} -lm%\n");
+	like +($sync->once)[1], qr/dbases\.conf:1: says type lmdb, not btree/, 'another type';
+	$sync->_put('dbases.conf', "fqdnroutes btree - -r $sync->{map} -m%\n");
+	like +($sync->once)[1], qr/dbases\.conf:1: lookups do not fold/, 'other keys';
+	$sync->_put('dbases.conf', "fqdnroutes btree - -r $sync->{map} -lm%\n");
+	$slapd->change(RealSlapd::account('bad', mailbox => 'two words'));
+	($exit, $said) = $sync->once;
+	is $exit, 65, 'values are checked for what the relation needs';
+	like $said, qr/"mail=bad\@.*": bad\@$domain: /, 'with the name of the entry';
+};
+
+subtest 'refused' => sub {
+	my $slapd = RealSlapd->new(users => 2)->start;
+	my $refused = sub ($name, $status, $pattern, %o) {
+		my $sync = LdapSync->new($slapd, %o);
+		my ($exit, $said) = $sync->once;
+		is $exit, $status, $name;
+		like $said, $pattern;
+	};
+	my $rules = LdapSync::usual_rules();
+	$refused->('no server', 75, qr/Can't contact LDAP server/, access => "uri ldapi://%2Fnonexistent\n");
+	$refused->('wrong password', 75, qr/Invalid credentials/, access => "uri @{[$slapd->uri('ldapi')]}\nbinddn $RealSlapd::reader\npasswd wrong\n");
+	$refused->('a server that does not know the protocol', 75, qr/rule accounts: .*\(12\)|Sync State Control|syncprov/,
+		rules => "rule accounts\nbase cn=Subschema\nscope base\nfilter (objectClass=*)\nkey {cn}\nvalue x\n");
+	$refused->('no rules', 78, qr/ldapsync\.conf: there is no rule/, rules => '');
+	$refused->('a damaged template', 78, qr/ldapsync\.conf:10: value: column 1: "\{" without/, rules => "rule a\nfilter (a=b)\nkey {mail}\nvalue {mail\n");
+	$refused->('an unknown word', 78, qr/ldapsync\.conf:7: unknown keyword "colour"/, settings => "colour red\n");
+	is system("$ENV{BUILD_DIR}/db/ldapsync -1 2>/dev/null") >> 8, 64, 'no file';
+	is system("$ENV{BUILD_DIR}/db/ldapsync -f /nonexistent -1 2>/dev/null") >> 8, 66, 'a file that is not there';
+	is system("$ENV{BUILD_DIR}/db/ldapsync -f /nonexistent 2>/dev/null") >> 8, 64, 'neither -1 nor -w';
+};
+
+done_testing;

@@ -1,0 +1,450 @@
+#include "tests/unit/unit.h"
+
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "db/live/update.h"
+#include "lib/alloc.h"
+
+/* The same must hold in all ways of being live. */
+static const struct way {
+	const char *type;
+	bool in_environment;
+} ways[] = {
+	{ "btree", false }, { "bhash", false }, { "btree", true }, { "bhash", true },
+#if HAVE_LMDB
+	{ "lmdb", false },
+#endif
+};
+
+#define WAYS (sizeof ways / sizeof ways[0])
+
+static struct buf why;
+
+struct place {
+	char directory[32];
+	char *base, *config;
+	struct update_settings settings;
+};
+
+static void write_text(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static void enter(struct place *p, const struct way *way)
+{
+	char *text;
+
+	strcpy(p->directory, "/tmp/zlmtp-update-XXXXXX");
+	assert_non_null(mkdtemp(p->directory));
+	p->base = xasprintf("%s/map", p->directory);
+	p->config = xasprintf("%s/conf", p->directory);
+	text = xasprintf("envhome=%s\nenvflags=CDB,CREATE\n", p->directory);
+	write_text(p->config, text);
+	free(text);
+	p->settings = (struct update_settings){ .type = way->type, .base = p->base, .folding = 'l',
+	                                        .config = way->in_environment ? p->config : NULL };
+	buf_clear(&why);
+}
+
+static void leave(struct place *p)
+{
+	char *command = xasprintf("rm -rf %s", p->directory);
+
+	if (system(command) != 0)
+		fail();
+	free(command);
+	free(p->base);
+	free(p->config);
+}
+
+static void add(struct records *r, const char *key, const char *value)
+{
+	records_copy(r, key, strlen(key), value, strlen(value), 0);
+}
+
+/* A map with a=1 b=2 c=3. */
+static void make(struct place *p)
+{
+	struct records r = { 0 };
+
+	add(&r, "a", "1");
+	add(&r, "b", "2");
+	add(&r, "c", "3");
+	assert_int_equal(update_create(&p->settings, &r, NULL, &why), EX_OK);
+	records_free(&r);
+}
+
+static struct update *open_map(const struct place *p)
+{
+	int status = EX_OK;
+	struct update *u = update_open(&p->settings, &status, &why);
+
+	if (u == NULL)
+		fail_msg("%s: %d, %s", p->settings.type, status, buf_str(&why));
+	return u;
+}
+
+static void put(struct update *u, const char *key, const char *value)
+{
+	update_put(u, key, strlen(key), value, strlen(value));
+}
+
+static void commit(struct update *u)
+{
+	if (update_commit(u, &why) != EX_OK)
+		fail_msg("%s", buf_str(&why));
+}
+
+static int compare_words(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+struct list {
+	char *words[64];
+	size_t count;
+};
+
+static bool take(void *context, const char *key, size_t key_length, const char *value, size_t value_length)
+{
+	struct list *l = context;
+
+	l->words[l->count++] = xasprintf("%.*s=%.*s", (int)key_length, key, (int)value_length, value);
+	return true;
+}
+
+/* All records, sorted, since a hash has an order of its own. */
+static void holds(struct update *u, const char *expect)
+{
+	struct list l = { .count = 0 };
+	struct buf all = { 0 };
+
+	assert_int_equal(update_walk(u, take, &l, &why), EX_OK);
+	qsort(l.words, l.count, sizeof l.words[0], compare_words);
+	for (size_t i = 0; i < l.count; i++) {
+		buf_addf(&all, "%s%s", i > 0 ? " " : "", l.words[i]);
+		free(l.words[i]);
+	}
+	assert_string_equal(buf_str(&all), expect);
+	buf_free(&all);
+}
+
+static void changes_are_there_and_stay_there(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < WAYS; i++) {
+		struct place p;
+		struct update *u;
+		struct buf value = { 0 };
+
+		enter(&p, &ways[i]);
+		make(&p);
+		u = open_map(&p);
+		put(u, "D@X", "4");
+		put(u, "a", "one");
+		update_remove(u, "B", 1);
+		update_remove(u, "never there", 11);
+		assert_int_equal(update_find(u, "d@x", 3, &value, &why), MAP_NOT_FOUND);
+		commit(u);
+		assert_int_equal(update_pending(u), 0);
+		assert_int_equal(update_find(u, "d@X", 3, &value, &why), MAP_FOUND);
+		assert_string_equal(buf_str(&value), "4");
+		holds(u, "a=one c=3 d@x=4");
+		update_close(&u);
+		u = open_map(&p);
+		holds(u, "a=one c=3 d@x=4");
+		put(u, "e", "");
+		commit(u);
+		holds(u, "a=one c=3 d@x=4 e=");
+		update_close(&u);
+		assert_null(u);
+		buf_free(&value);
+		leave(&p);
+	}
+}
+
+static void notes_change_with_their_batch_and_are_no_records(void **state)
+{
+	static const char cookie[] = "csn=\0\n\xff binary";
+
+	(void)state;
+	for (size_t i = 0; i < WAYS; i++) {
+		struct place p;
+		struct update *u;
+		struct buf note = { 0 };
+
+		enter(&p, &ways[i]);
+		make(&p);
+		u = open_map(&p);
+		assert_int_equal(update_read_note(u, "cookie", &note, &why), MAP_NOT_FOUND);
+		put(u, "d", "4");
+		update_note(u, "cookie", cookie, sizeof cookie);
+		commit(u);
+		update_close(&u);
+		u = open_map(&p);
+		assert_int_equal(update_read_note(u, "cookie", &note, &why), MAP_FOUND);
+		assert_int_equal(note.len, sizeof cookie);
+		assert_memory_equal(note.data, cookie, sizeof cookie);
+		holds(u, "a=1 b=2 c=3 d=4");
+		update_note(u, "cookie", NULL, 0);
+		commit(u);
+		assert_int_equal(update_read_note(u, "cookie", &note, &why), MAP_NOT_FOUND);
+		update_close(&u);
+		buf_free(&note);
+		leave(&p);
+	}
+}
+
+static void replacing_writes_the_differences_and_keeps_notes(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < WAYS; i++) {
+		struct place p;
+		struct update *u;
+		struct records wanted = { 0 };
+		struct update_counts counts;
+		struct buf note = { 0 };
+
+		enter(&p, &ways[i]);
+		make(&p);
+		add(&wanted, "a", "1");
+		add(&wanted, "c", "three");
+		add(&wanted, "e", "5");
+		u = open_map(&p);
+		update_note(u, "cookie", "x", 1);
+		assert_int_equal(update_replace(u, &wanted, NULL, true, &counts, &why), EX_OK);
+		assert_int_equal(counts.before, 3);
+		assert_int_equal(counts.added, 1);
+		assert_int_equal(counts.changed, 1);
+		assert_int_equal(counts.removed, 1);
+		holds(u, "a=1 c=three e=5");
+		assert_int_equal(update_replace(u, &wanted, NULL, true, &counts, &why), EX_OK);
+		assert_int_equal(counts.added + counts.changed + counts.removed, 0);
+		assert_int_equal(update_read_note(u, "cookie", &note, &why), MAP_FOUND);
+		update_close(&u);
+		records_free(&wanted);
+		buf_free(&note);
+		leave(&p);
+	}
+}
+
+static void many(struct records *r, unsigned count)
+{
+	char key[16];
+
+	for (unsigned i = 0; i < count; i++) {
+		snprintf(key, sizeof key, "k%06u", i);
+		add(r, key, "v");
+	}
+}
+
+/* How a replacement of `before` records by the first `after` of them ends. */
+static int shrink(unsigned before, unsigned after, bool guard, const struct way *way)
+{
+	struct place p;
+	struct records old = { 0 }, new = { 0 };
+	struct update_counts counts;
+	struct update *u;
+	int status;
+
+	enter(&p, way);
+	many(&old, before);
+	many(&new, after);
+	assert_int_equal(update_create(&p.settings, &old, NULL, &why), EX_OK);
+	u = open_map(&p);
+	status = update_replace(u, &new, NULL, guard, &counts, &why);
+	assert_int_equal(counts.removed, before - after);
+	/* nothing was changed, or everything */
+	assert_int_equal(update_replace(u, status == EX_OK ? &new : &old, NULL, true, &counts, &why), EX_OK);
+	assert_int_equal(counts.removed + counts.added, 0);
+	update_close(&u);
+	records_free(&old);
+	records_free(&new);
+	leave(&p);
+	return status;
+}
+
+static void a_fifth_may_go_and_fifty_always(void **state)
+{
+	const struct way *way = &ways[0];
+
+	(void)state;
+	assert_int_equal(shrink(60, 10, true, way), EX_OK);
+	assert_int_equal(shrink(60, 9, true, way), EX_TEMPFAIL);
+	assert_int_equal(shrink(60, 9, false, way), EX_OK);
+	assert_int_equal(shrink(1000, 800, true, way), EX_OK);
+	assert_int_equal(shrink(1000, 799, true, way), EX_TEMPFAIL);
+	assert_int_equal(shrink(3000, 100, true, &ways[2]), EX_TEMPFAIL);
+	assert_int_equal(shrink(3000, 100, false, &ways[2]), EX_OK);
+}
+
+static void two_programs_change_one_map(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < WAYS; i++) {
+		struct place p;
+		struct update *one, *two;
+
+		enter(&p, &ways[i]);
+		make(&p);
+		one = open_map(&p);
+		two = open_map(&p);
+		put(one, "d", "4");
+		commit(one);
+		put(two, "e", "5");
+		update_remove(two, "d", 1);
+		commit(two);
+		put(one, "f", "6");
+		commit(one);
+		holds(one, "a=1 b=2 c=3 e=5 f=6");
+		holds(two, "a=1 b=2 c=3 e=5 f=6");
+		update_close(&one);
+		update_close(&two);
+		leave(&p);
+	}
+}
+
+static int open_status(const struct update_settings *s)
+{
+	int status = EX_OK;
+	struct update *u = update_open(s, &status, &why);
+
+	assert_true((u == NULL) == (status != EX_OK));
+	update_close(&u);
+	return status;
+}
+
+static void what_cannot_be_opened_is_told_and_leaves_nothing(void **state)
+{
+	struct place p;
+	struct update_settings s;
+
+	(void)state;
+	enter(&p, &ways[0]);
+	s = p.settings;
+	assert_int_equal(open_status(&s), EX_NOINPUT);
+	s.config = p.config;
+	assert_int_equal(open_status(&s), EX_NOINPUT);
+	s.config = "/nowhere/conf";
+	assert_int_equal(open_status(&s), EX_NOINPUT);
+	write_text(p.config, "envhome=/tmp\n");
+	s.config = p.config;
+	assert_int_equal(open_status(&s), EX_CONFIG);
+	s = p.settings;
+	s.type = "unordered";
+	assert_int_equal(open_status(&s), EX_UNAVAILABLE);
+	s.type = "no such";
+	assert_int_equal(open_status(&s), EX_UNAVAILABLE);
+	/* nothing but the configuration is there */
+	unlink(p.config);
+	assert_int_equal(rmdir(p.directory), 0);
+	assert_int_equal(mkdir(p.directory, 0700), 0);
+	leave(&p);
+}
+
+static void a_map_in_an_environment_is_not_taken_for_one_without(void **state)
+{
+	struct place p;
+	struct update *u;
+	struct update_settings s;
+
+	(void)state;
+	enter(&p, &ways[2]);
+	make(&p);
+	u = open_map(&p);
+	update_close(&u);
+	s = p.settings;
+	s.config = NULL;
+	assert_int_equal(open_status(&s), EX_CONFIG);
+	assert_non_null(strstr(buf_str(&why), "-C"));
+	leave(&p);
+}
+
+static void a_map_that_was_replaced_is_not_written_to(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < WAYS; i++) {
+		struct place p;
+		struct update *u;
+		struct records r = { 0 };
+		char *path, *aside;
+
+		enter(&p, &ways[i]);
+		make(&p);
+		u = open_map(&p);
+		put(u, "acknowledged", "1");
+		commit(u);
+		path = xstrdup(update_path(u));
+		aside = xasprintf("%s.aside", path);
+		assert_int_equal(rename(path, aside), 0);
+		add(&r, "z", "26");
+		assert_int_equal(update_create(&p.settings, &r, NULL, &why), EX_OK);
+		put(u, "d", "4");
+		if (ways[i].in_environment) {
+			/* the journal speaks of the other one */
+			assert_int_equal(update_commit(u, &why), EX_TEMPFAIL);
+			assert_int_equal(update_commit(u, &why), EX_DATAERR);
+		} else {
+			if (update_commit(u, &why) != EX_OK)
+				commit(u);
+			holds(u, "d=4 z=26");
+		}
+		update_close(&u);
+		records_free(&r);
+		free(path);
+		free(aside);
+		leave(&p);
+	}
+}
+
+static void keys_that_no_lookup_forms_are_refused(void **state)
+{
+	char long_key[9000];
+	struct place p;
+	struct update *u;
+
+	(void)state;
+	memset(long_key, 'k', sizeof long_key);
+	enter(&p, &ways[0]);
+	make(&p);
+	u = open_map(&p);
+	assert_non_null(update_key_fault(u, "", 0));
+	assert_non_null(update_key_fault(u, "\0x", 2));
+	assert_non_null(update_key_fault(u, "a\tb", 3));
+	assert_non_null(update_key_fault(u, "a\x7f", 2));
+	assert_non_null(update_key_fault(u, long_key, 8192));
+	assert_null(update_key_fault(u, long_key, 8191));
+	assert_null(update_key_fault(u, "\"post office\"", 13));
+	assert_null(update_value_fault("", 0));
+	assert_non_null(update_value_fault("a\0b", 3));
+	update_close(&u);
+	leave(&p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(changes_are_there_and_stay_there),
+		cmocka_unit_test(notes_change_with_their_batch_and_are_no_records),
+		cmocka_unit_test(replacing_writes_the_differences_and_keeps_notes),
+		cmocka_unit_test(a_fifth_may_go_and_fifty_always),
+		cmocka_unit_test(two_programs_change_one_map),
+		cmocka_unit_test(what_cannot_be_opened_is_told_and_leaves_nothing),
+		cmocka_unit_test(a_map_in_an_environment_is_not_taken_for_one_without),
+		cmocka_unit_test(a_map_that_was_replaced_is_not_written_to),
+		cmocka_unit_test(keys_that_no_lookup_forms_are_refused),
+	};
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+
+	buf_free(&why);
+	return failed;
+}
