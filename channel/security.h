@@ -40,8 +40,8 @@ bool security_set_tls(struct security *sec, const char *value);
 bool security_set_auth(struct security *sec, const char *value);
 
 /*
- * All options are known: reads the file of -S and tries whether it can be used; with -A no core file of this process will be written.
- * False with one line in `why`.
+ * All options are known: reads the file of -S and tries whether it can be used; with -A no core file of
+ * this process will be written.  False with one line in `why`.
  */
 bool security_start(struct security *sec, struct buf *why);
 

@@ -29,8 +29,9 @@ void tls_peer_forget(struct tls_peer *peer);
 struct tls_connection;
 
 /*
- * Prepares TLS on a connected descriptor, which stays yours.  `name` is what the certificate must be made out for unless
- * the configuration has another: a host name or a numeric address; NULL = there is none.  NULL with one line in `why`.
+ * Prepares TLS on a connected descriptor, which stays yours.  `name` is what the certificate must be made out
+ * for unless the configuration has another: a host name or a numeric address; NULL = there is none.
+ * NULL with one line in `why`.
  */
 struct tls_connection *tls_connect(struct tls *tls, struct tls_peer *peer, const char *name, int fd, struct buf *why);
 void tls_disconnect(struct tls_connection **c);

@@ -268,7 +268,8 @@ static int listen_tcp(const char *address)
 	socklen_t length = sizeof in;
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-	if (fd < 0 || inet_pton(AF_INET, address, &in.sin_addr) != 1 || bind(fd, (struct sockaddr *)&in, sizeof in) != 0 || listen(fd, 100) != 0 ||
+	if (fd < 0 || inet_pton(AF_INET, address, &in.sin_addr) != 1 ||
+	    bind(fd, (struct sockaddr *)&in, sizeof in) != 0 || listen(fd, 100) != 0 ||
 	    getsockname(fd, (struct sockaddr *)&in, &length) != 0)
 		give_up(address);
 	printf("port %u\n", ntohs(in.sin_port));

@@ -48,11 +48,13 @@ sub conf($name, @lines) {
 	return ('-S', "$dir/$name");
 }
 
+# A run, and a function that returns its protocol log.
 my $runs;
 sub delivery(%o) {
 	my $log = "$dir/log" . ++$runs;
-	my $run = RealDelivery->new(program => $program, %o, arguments => [@{$o{arguments} // []}, '-l', $log]);
-	return ($run, sub { Spool::slurp($log) // '' });
+	push @{$o{arguments}}, '-l', $log unless $o{secret};
+	my $run = RealDelivery->new(program => $program, %o);
+	return ($run, sub { $o{secret} ? $run->log : Spool::slurp($log) // '' });
 }
 
 sub starttls($server, $user, $stored, $secret = undef) {

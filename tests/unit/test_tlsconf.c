@@ -85,7 +85,8 @@ static void keys_of_the_original_without_meaning_are_accepted(void **state)
 static void fingerprints_with_and_without_colons_add_up(void **state)
 {
 	struct tlsconf conf =
-		parsed("tls-fingerprint 00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F:10:11:12:13:14:15:16:17:18:19:1A:1B:1C:1D:1E:1F\n"
+		parsed("tls-fingerprint 00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F:"
+		       "10:11:12:13:14:15:16:17:18:19:1A:1B:1C:1D:1E:1F\n"
 		       "tls-fingerprint fffefdfcfbfaf9f8f7f6f5f4f3f2f1f0efeeedecebeae9e8e7e6e5e4e3e2e1e0\n");
 
 	(void)state;
