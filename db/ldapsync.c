@@ -30,11 +30,9 @@
 /* A cookie without data may wait: to lose it costs the server a little work. */
 #define LAZY_MS 60000
 
-#define FIRST_DELAY_MS 1000
+#define FIRST_DELAY_MS 250
 #define LONGEST_DELAY_MS 60000
 
-/* Without an answer, -1 tries as often as the server sends it back to the start. */
-#define ATTEMPTS 3
 
 /* How long another ldapsync may take to end. */
 #define LOCK_MS 5000
@@ -233,6 +231,25 @@ static void open_session(struct sync *s)
 	buf_free(&why);
 }
 
+/* All rules have been refreshed: what has come may be written, if it is all there is. */
+static enum session_news complete_refresh(struct sync *s, enum session_news news)
+{
+	struct buf why = { 0 };
+
+	s->complete = session_check(s->session, &why);
+	if (!s->complete) {
+		say_clean(&why);
+		news = SESSION_REFUSED;
+	} else {
+		s->open_delay = 0;
+		if (s->verbose)
+			printf("in step with %s\n", s->conf.access.uris[s->server]);
+		fflush(stdout);
+	}
+	buf_free(&why);
+	return news;
+}
+
 /* Takes in what has come.  Returns the news; a connection that is over is closed. */
 static enum session_news listen_to(struct sync *s)
 {
@@ -247,10 +264,8 @@ static enum session_news listen_to(struct sync *s)
 	s->heard = clock_ms();
 	if (s->touched == 0 && copy_state(s->copy) == COPY_NEW_DATA)
 		s->touched = s->heard;
-	if (!s->complete && !session_is_refreshing(s->session)) {
-		s->complete = news != SESSION_REFUSED && news != SESSION_OVER;
-		s->open_delay = 0;
-	}
+	if (!s->complete && !session_is_refreshing(s->session) && news != SESSION_REFUSED && news != SESSION_OVER)
+		news = complete_refresh(s, news);
 	if (news == SESSION_OVER || news == SESSION_REFUSED)
 		lose_session(s);
 	return news;
@@ -273,7 +288,8 @@ static void wait_for(const struct sync *s, int64_t deadline)
 
 static bool refresh_once(struct sync *s)
 {
-	for (int attempt = 0; attempt < ATTEMPTS && stopped == 0; attempt++) {
+	/* each rule may be sent back to the start once, and a connection may be lost */
+	for (size_t attempt = 0; attempt < s->conf.rule_count + 2 && stopped == 0; attempt++) {
 		enum session_news news = SESSION_QUIET;
 
 		open_session(s);
@@ -307,7 +323,8 @@ static int run_once(struct sync *s)
 	while (status == EX_OK && (s->domains.must_run || s->domains.pid != 0)) {
 		if (!run_command(s))
 			status = EX_TEMPFAIL;
-		wait_for(s, domains_deadline(&s->domains));
+		else if (s->domains.pid != 0)
+			wait_for(s, domains_deadline(&s->domains));
 	}
 	if (status == EX_OK && copy_state(s->copy) != COPY_CLEAN)
 		status = write_map(s, &(struct content_counts){ 0 });

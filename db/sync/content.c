@@ -351,9 +351,11 @@ static void compare_slot(const void *node, VISIT visit, void *closure)
 	if (visit != postorder && visit != leaf)
 		return;
 	s = *(struct slot *const *)node;
-	if (s->claims != NULL && s->claims->next == NULL && s->claims->value != NULL && same_text(s->claims->value, s->stored))
-		s->holder = s->claims->entry;
-	else
+	/* of several that want it, the one whose value is there has it */
+	for (const struct claim *claim = s->claims; claim != NULL && s->holder == NULL; claim = claim->next)
+		if (claim->value != NULL && same_text(claim->value, s->stored))
+			s->holder = claim->entry;
+	if (s->holder == NULL || s->claims->next != NULL)
 		touch_slot(closure, s);
 }
 

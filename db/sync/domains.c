@@ -22,7 +22,7 @@
 #define MAY_GO 50
 #define MAY_GO_SHARE 5
 
-#define POLL_MS 100
+#define POLL_MS 20
 #define RUN_MS 300000
 #define RETRY_MS 60000
 

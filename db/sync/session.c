@@ -8,6 +8,7 @@
 
 #include "db/map/ldapentry.h"
 #include "db/map/ldapopen.h"
+#include "db/sync/census.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 
@@ -18,6 +19,7 @@ struct search {
 	struct rfc4533 machine;
 	int id;                  /* of the LDAP operation */
 	bool over;
+	struct census census;    /* what must come, if everything is asked for */
 };
 
 struct session {
@@ -43,6 +45,11 @@ static int send_search(struct session *s, size_t number, enum sync_mode mode)
 	LDAPControl *controls[] = { &sync, &manage, NULL };
 	int code;
 
+	if (cookie->len == 0) {
+		code = census_take(s->ld, rule, s->conf->access.timeout, &s->searches[number].census);
+		if (code != LDAP_SUCCESS)
+			return code;
+	}
 	if (!sync_request_encode(mode, cookie, &sync.ldctl_value))
 		return LDAP_NO_MEMORY;
 	code = ldap_search_ext(s->ld, rule->base, rule->scope, rule->filter, rule->attributes, 0, controls, NULL, NULL,
@@ -101,6 +108,7 @@ void session_close(struct session **session)
 	for (size_t i = 0; i < s->conf->rule_count; i++) {
 		rfc4533_lost(&s->searches[i].machine);
 		rfc4533_free(&s->searches[i].machine);
+		census_free(&s->searches[i].census);
 	}
 	ldap_close(&s->ld);
 	free(s->searches);
@@ -290,6 +298,31 @@ enum session_news session_read(struct session *s, struct buf *why)
 		ldap_msgfree(m);
 	}
 	return news;
+}
+
+/* ---- nothing hidden? ---------------------------------------------------------------------- */
+
+bool session_check(struct session *s, struct buf *why)
+{
+	for (size_t i = 0; i < s->conf->rule_count; i++) {
+		const struct sync_rule *rule = &s->conf->rules[i];
+		size_t hidden = 0;
+		int code = census_check(s->ld, rule, s->conf->access.timeout, &s->searches[i].census, copy_content(s->copy), (unsigned)i, &hidden);
+
+		if (code == LDAP_SUCCESS && hidden == 0) {
+			census_free(&s->searches[i].census);
+			continue;
+		}
+		if (code != LDAP_SUCCESS)
+			explain(s, i, code, why);
+		else
+			buf_addf(why, "%s: rule %s: the server leaves entries out that it has; if it was loaded from a backup, its contextCSN "
+			         "is too old (slapadd -w)", server_name(s), rule->name);
+		/* what came is not all there is: the next time everything is asked for again */
+		copy_forget_cookie(s->copy, i);
+		return false;
+	}
+	return true;
 }
 
 /* ---- silence ---------------------------------------------------------------------------- */

@@ -46,4 +46,7 @@ enum session_news session_watch(struct session *session, struct buf *why);
 /* True while any rule is in its refresh stage. */
 bool session_is_refreshing(const struct session *session);
 
+/* After that: false with `why` if the server hides entries (census.h); what has come must not be written then. */
+bool session_check(struct session *session, struct buf *why);
+
 #endif

@@ -125,18 +125,18 @@ END {
 
 # ---- content ----
 
-# Puts entries into the database while the server is down, behind what is there.
-sub load($self, $ldif) {
+# Puts entries into the database while the server is down, behind what is there; options for slapadd.
+sub load($self, $ldif, $options = "") {
 	die "stop slapd before loading\n" if $self->{pid};
 	_put("$self->{dir}/load.ldif", $ldif);
-	system("/usr/sbin/slapadd -q -f $self->{dir}/slapd.conf -l $self->{dir}/load.ldif >$self->{dir}/slapadd.log 2>&1") == 0
+	system("/usr/sbin/slapadd -q $options -f $self->{dir}/slapd.conf -l $self->{dir}/load.ldif >$self->{dir}/slapadd.log 2>&1") == 0
 		or die "slapadd: " . _slurp("$self->{dir}/slapadd.log");
 }
 
 # Throws everything away; the server is down.  The next one starts with $ldif.
-sub reload($self, $ldif) {
+sub reload($self, $ldif, $options = "") {
 	unlink glob "$self->{dir}/db/*";
-	$self->load($ldif);
+	$self->load($ldif, $options);
 }
 
 # ldapmodify with the LDIF of $ldif: change records, or entries to be added.

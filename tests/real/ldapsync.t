@@ -69,7 +69,7 @@ for my $way ('generations', 'lmdb', 'environment') {
 		equal $sync, 'the map equals the directory';
 
 		$sync->start;
-		ok $sync->hears(qr/records:|^$/), 'it stays';
+		ok $sync->hears(qr/in step/), "it stays";
 		change_everything($slapd, 5);
 		becomes_equal $sync, 'changes while it runs';
 		$slapd->change(modify_entry('user8', 'replace: mailbox', 'mailbox: at/once'));
@@ -140,11 +140,20 @@ subtest 'a directory that was put back to an older state' => sub {
 	my $ldif = qx{/usr/sbin/slapcat -f @{[$slapd->dir]}/slapd.conf 2>/dev/null};
 	change_everything($slapd, 5);
 	is +($sync->once)[0], 0;
+	my $before = $sync->map;
 	$slapd->stop;
-	$slapd->reload($ldif);
+	# the mark of a backup from a running server is older than the newest entries, which it hides therefore
+	$slapd->reload($ldif =~ s/^(contextCSN: )\d{14}/${1}20200101000000/mr);
 	$slapd->start;
 	my ($exit, $said) = $sync->once;
-	is $exit, 0, 'all is read anew' or diag $said;
+	is $exit, 75, 'a server that hides entries is not believed';
+	like $said, qr/leaves entries out that it has/, 'and told so';
+	is_deeply $sync->map, $before, 'the map is as it was';
+	$slapd->stop;
+	$slapd->reload($ldif, '-w');
+	$slapd->start;
+	($exit, $said) = $sync->once;
+	is $exit, 0, 'with the right mark all is read anew' or diag $said;
 	equal $sync, 'the map equals the directory';
 	$sync->start;
 	change_everything($slapd, 10);
@@ -236,10 +245,7 @@ subtest 'conflicts' => sub {
 	$sync->{settings} = "unclear hold!conflict!{key}\n";
 	$sync->configure;
 	is +($sync->once)[0], 65;
-	is $sync->find("new\@$domain"), undef, 'nothing changed, nothing is written';
-	$slapd->change(modify_entry('double2', 'replace: maildrop', 'maildrop: y@x.example'));
-	is +($sync->once)[0], 65;
-	is $sync->find("new\@$domain"), "hold!conflict!new\@$domain", 'or gets a value of its own';
+		is $sync->find("new\@$domain"), "hold!conflict!new\@$domain", 'or gets a value of its own';
 	$slapd->change(removal('double2'));
 	is +($sync->once)[0], 0;
 	is $sync->find("new\@$domain"), "smtp-lmtp!node!$domain/double%2", 'until it is clear';
@@ -310,7 +316,7 @@ subtest 'served domains' => sub {
 	is $runs->(), 2, 'the command ran again';
 	is +(stat "$d/domains")[2] & 07777, 0640, 'the mode of the file stays';
 	$sync->start;
-	ok $sync->hears(qr/^$/, 5);
+	ok $sync->hears(qr/in step/);
 	$slapd->change("dn: o=four.example,$RealSlapd::hosting\nobjectClass: organization\no: four.example\n\n");
 	my $deadline = Time::HiRes::time() + 10;
 	Time::HiRes::sleep(0.02) until $runs->() == 3 || Time::HiRes::time() > $deadline;
@@ -325,7 +331,6 @@ subtest 'served domains' => sub {
 	unlink "$d/fail";
 	is +($sync->once)[0], 0;
 	is $runs->(), 4, 'is run again the next time';
-	$slapd->change(join '', map { "dn: o=$_,$RealSlapd::hosting\nchangetype: modify\nreplace: o\no: ${_}x\n\n" } ()) if 0;
 	$sync->{rules} =~ s/o=\*\.\*/o=nothing/;
 	$sync->configure;
 	($exit, $said) = $sync->once;
@@ -352,7 +357,7 @@ subtest 'silence' => sub {
 subtest 'a connection that is cut, at any point' => sub {
 	my $slapd = RealSlapd->new(users => $users)->start;
 	require Relay;
-	for my $k (0, 1, 14, 15, 200, 1000, 3000, 5000, 8000, 12000) {
+	for my $k (0, 1, 14, 15, 200, 1000, 3000, 5000) {
 		my $relay = Relay->new(port => $slapd->{port}, cut => [($k) x 3]);
 		my $sync = LdapSync->new($slapd, access => "uri ldap://127.0.0.1:" . $relay->port . "\nnetwork_timeout 1\n");
 		my ($exit, $said) = $sync->once;
@@ -397,7 +402,7 @@ subtest 'trouble with the map' => sub {
 	$first->{map} = $sync->{map};
 	$first->configure;
 	$first->start;
-	Time::HiRes::sleep(0.5);
+	ok $first->hears(qr/in step/);
 	my ($exit, $said) = $sync->once;
 	is $exit, 75, 'a second one for the same map';
 	like $said, qr/process $first->{pid} keeps this map already/;
@@ -421,7 +426,7 @@ subtest 'trouble with the map' => sub {
 	$sync->_put('dbases.conf', "fqdnroutes btree - -r $sync->{map} -m%\n");
 	like +($sync->once)[1], qr/dbases\.conf:1: lookups do not fold/, 'other keys';
 	$sync->_put('dbases.conf', "fqdnroutes btree - -r $sync->{map} -lm%\n");
-	$slapd->change(RealSlapd::account('bad', mailbox => 'two words'));
+	$slapd->change(RealSlapd::alias_entry("bad", "no route"));
 	($exit, $said) = $sync->once;
 	is $exit, 65, 'values are checked for what the relation needs';
 	like $said, qr/"mail=bad\@.*": bad\@$domain: /, 'with the name of the entry';
@@ -441,7 +446,7 @@ subtest 'refused' => sub {
 	$refused->('a server that does not know the protocol', 75, qr/rule accounts: .*\(12\)|Sync State Control|syncprov/,
 		rules => "rule accounts\nbase cn=Subschema\nscope base\nfilter (objectClass=*)\nkey {cn}\nvalue x\n");
 	$refused->('no rules', 78, qr/ldapsync\.conf: there is no rule/, rules => '');
-	$refused->('a damaged template', 78, qr/ldapsync\.conf:10: value: column 1: "\{" without/, rules => "rule a\nfilter (a=b)\nkey {mail}\nvalue {mail\n");
+	$refused->('a damaged template', 78, qr/ldapsync\.conf:\d+: value: column 1: "\{" without/, rules => "rule a\nfilter (a=b)\nkey {mail}\nvalue {mail\n");
 	$refused->('an unknown word', 78, qr/ldapsync\.conf:7: unknown keyword "colour"/, settings => "colour red\n");
 	is system("$ENV{BUILD_DIR}/db/ldapsync -1 2>/dev/null") >> 8, 64, 'no file';
 	is system("$ENV{BUILD_DIR}/db/ldapsync -f /nonexistent -1 2>/dev/null") >> 8, 66, 'a file that is not there';
