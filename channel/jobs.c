@@ -366,12 +366,16 @@ static bool same_value(const char *a, const char *b)
 	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
+/* Has it a return path of its own? */
+static bool goes_alone(const struct jobs *jobs, const struct job_recipient *r)
+{
+	return r->line->ezmlm != NULL && !jobs->options->ignore_ezmlm;
+}
+
 /* May both go in one transaction? */
 static bool same_group(const struct jobs *jobs, const struct job_recipient *a, const struct job_recipient *b)
 {
-	bool alone = (a->line->ezmlm != NULL || b->line->ezmlm != NULL) && !jobs->options->ignore_ezmlm;
-
-	return a->line->sender == b->line->sender && a->line->header == b->line->header && !alone &&
+	return a->line->sender == b->line->sender && a->line->header == b->line->header && !goes_alone(jobs, a) &&
 	       a->retried == b->retried && same_value(a->line->by, b->line->by);
 }
 
@@ -438,6 +442,9 @@ struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit, u
 		if (t == NULL) {
 			t = xcalloc(1, sizeof(struct job_transaction));
 			first = r;
+			/* no need to look through all the others */
+			if (goes_alone(jobs, r))
+				max = 1;
 		}
 		t->recipients = xgrow(t->recipients, t->count, &capacity, sizeof *t->recipients);
 		t->recipients[t->count++] = (struct transaction_recipient){
@@ -526,10 +533,12 @@ void jobs_done(struct jobs *jobs, struct transaction *t)
 		struct job_recipient *r = t->recipients[i].owner;
 
 		clear_under_way(jobs, r);
-		if (r->outcome == OUTCOME_NONE && !t->recipients[i].later)
-			r->retried = true;
+		if (r->outcome != OUTCOME_NONE)
+			continue;
+		r->retried = r->retried || !t->recipients[i].later;
+		if ((size_t)(r - job->recipients) < job->next_waiting)
+			job->next_waiting = (size_t)(r - job->recipients);
 	}
-	job->next_waiting = 0;
 	job->under_way--;
 	free(t->recipients);
 	free(((struct job_transaction *)t)->own.sender);

@@ -347,13 +347,25 @@ static void wait_for_events(struct loop *loop, const sigset_t *unblocked)
 		read_orders(loop);
 }
 
-/* Between final dot and reply we wait, whoever wants us gone: that is what prevents duplicates. */
-static bool may_stop(const struct loop *loop)
+static const char told_to_stop[] = "the transport agent was told to stop";
+
+/*
+ * Told to stop: between final dot and reply we wait, whoever wants us gone, since that is what prevents
+ * duplicates.  All other sessions are broken off at once.  True when nobody waits any more.
+ */
+static bool break_off(struct loop *loop)
 {
-	for (unsigned i = 0; i < loop->count; i++)
-		if (loop->sessions[i].state == SESSION_READY && dialogue_in_doubt(&loop->sessions[i].dialogue))
-			return false;
-	return true;
+	bool waiting = false;
+
+	for (unsigned i = 0; i < loop->count; i++) {
+		struct session *s = &loop->sessions[i];
+
+		if (s->state == SESSION_READY && dialogue_in_doubt(&s->dialogue))
+			waiting = true;
+		else
+			session_abort(s, told_to_stop);
+	}
+	return !waiting;
 }
 
 static bool all_idle(const struct loop *loop)
@@ -364,15 +376,13 @@ static bool all_idle(const struct loop *loop)
 	return true;
 }
 
-/* Told to stop: what was not begun is the scheduler's again, what was begun is deferred. */
+/* What was not begun is the scheduler's again, what was begun is deferred. */
 static void stop(struct loop *loop)
 {
-	static const char why[] = "the transport agent was told to stop";
-	const struct result r = { .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = "4.3.2", .words = why };
+	const struct result r = { .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = "4.3.2",
+	                          .words = told_to_stop };
 	struct job *job;
 
-	for (unsigned i = 0; i < loop->count; i++)
-		session_abort(&loop->sessions[i], why);
 	jobs_drop_unopened(&loop->jobs);
 	while ((job = jobs_next_to_send(&loop->jobs, NULL)) != NULL)
 		fail_untried(loop, job, NULL, &r);
@@ -390,7 +400,7 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 		for (unsigned i = 0; i < loop->count; i++)
 			session_flush(&loop->sessions[i]);
 		flush_answers(loop);
-		if (stop_signal != 0 && may_stop(loop)) {
+		if (stop_signal != 0 && break_off(loop)) {
 			stop(loop);
 			flush_answers(loop);
 			return;

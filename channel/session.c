@@ -608,7 +608,7 @@ static int64_t expiry(const struct session *s)
 int64_t session_deadline(const struct session *s)
 {
 	/* there is more content, and room for it: nothing to wait for */
-	if (s->state == SESSION_READY && s->dialogue.content != NULL && !s->write_blocked)
+	if (s->state == SESSION_READY && s->dialogue.content != NULL && !s->write_blocked && !s->held)
 		return 0;
 	return expiry(s);
 }
@@ -658,6 +658,7 @@ void session_fill(struct session *s, bool stop)
 {
 	struct buf why = { 0 };
 
+	s->held = stop;
 	if (s->state != SESSION_READY || stop)
 		return;
 	while (s->dialogue.content != NULL && s->dialogue.out.len < OUTPUT_HIGH) {

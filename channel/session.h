@@ -94,6 +94,7 @@ struct session {
 	bool write_blocked;           /* wait for POLLOUT */
 	bool read_wants_write;        /* TLS: reading waits for POLLOUT */
 	bool write_wants_read;        /* TLS: writing waits for POLLIN */
+	bool held;                    /* no content goes into the output now */
 	bool closing;                 /* the dialogue is over: close as soon as its actions are taken */
 	uint64_t transactions;        /* begun on this connection */
 	struct buf remote;            /* field 5 of NOTARY */
@@ -123,7 +124,7 @@ int64_t session_deadline(const struct session *s);
 /* Reads what there is, minds the deadlines. */
 void session_run(struct session *s);
 
-/* Puts message content into the output as far as it fits; with `stop` no more content is begun. */
+/* Puts message content into the output as far as it fits; with `stop` none. */
 void session_fill(struct session *s, bool stop);
 
 /* Writes as much as the system takes. */
