@@ -245,7 +245,7 @@ static int change_copy(const struct live *live, const struct publish *file, off_
 	closed = db->close(db, code == 0 ? 0 : DB_NOSYNC);
 	if (code == 0)
 		code = closed;
-	return code == 0 ? EX_OK : fail_bdb(live, "cannot change the copy", code, why);
+	return code == 0 ? EX_OK : fail_bdb(live, "cannot change the copy", live_why_not_written(file->fd, code), why);
 }
 
 static int make_generation(const struct live *live, struct publish *file, const struct changes *changes, struct buf *why)

@@ -129,7 +129,7 @@ static int apply(struct live *live, const struct changes *changes, struct buf *w
 		if ((code = make_room(live)) != 0)
 			break;
 	lock_file(live, F_UNLCK);
-	return code == 0 ? EX_OK : fail_lmdb(live, "cannot change it", code, why);
+	return code == 0 ? EX_OK : fail_lmdb(live, "cannot change it", live_why_not_written(l->fd, code), why);
 }
 
 /* ---- reading ---------------------------------------------------------------------------- */

@@ -1,5 +1,7 @@
 #include "db/live/live.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -50,4 +52,13 @@ int live_is_current(const struct live *live, int fd, struct buf *why)
 bool live_is_stamp(const struct change *record)
 {
 	return change_compare(record->key, record->key_length, stamp_key, STAMP_KEY_LENGTH - 1) == 0;
+}
+
+int live_why_not_written(int fd, int code)
+{
+	struct stat st;
+
+	if (code == EIO && fstat(fd, &st) == 0 && fallocate(fd, FALLOC_FL_KEEP_SIZE, st.st_size, 1 << 20) < 0 && errno == ENOSPC)
+		return ENOSPC;
+	return code;
 }

@@ -80,6 +80,9 @@ bool live_is_stamp(const struct change *record);
 /* EX_OK if the open file `fd` is what the path of the map names; else EX_TEMPFAIL: it was replaced. */
 int live_is_current(const struct live *live, int fd, struct buf *why);
 
+/* The libraries say EIO when only a part of something could be written to `fd`: returns ENOSPC if that is why, else `code`. */
+int live_why_not_written(int fd, int code);
+
 /* Removes the temporaries that killed programs have left beside the map at `path` and its journal. */
 void live_sweep(const char *path);
 

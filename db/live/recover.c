@@ -14,6 +14,7 @@
 #include "db/live/roster.h"
 #include "db/live/update_private.h"
 #include "db/map/env.h"
+#include "db/source/build.h"
 #include "lib/alloc.h"
 
 /* How long a question to a sick environment may take; the whole is to take less than 10 s. */
@@ -382,6 +383,8 @@ int recover_map(const struct recovery *recovery, struct buf *why)
 		status = fail(&w, EX_NOINPUT, "cannot be healed", strerror(errno));
 	if (status == EX_OK && settings.config != NULL)
 		status = add_neighbours(&w);
+	for (size_t i = 0; status == EX_OK && i < w.count; i++)
+		status = build_check_directory(w.patients[i].update->path, why);
 	if (status == EX_OK)
 		status = heal(&w);
 	dismiss(&w);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "db/live/update_private.h"
+#include "db/source/build.h"
 #include "db/source/text.h"
 #include "lib/alloc.h"
 
@@ -53,7 +54,9 @@ struct update *update_open(const struct update_settings *settings, int *status, 
 		buf_addf(why, "%s: %s", u->path, strerror(errno));
 		*status = errno == ENOENT || errno == ENOTDIR ? EX_NOINPUT : EX_NOPERM;
 	} else {
-		*status = service_enter(&u->service, why);
+		*status = build_check_directory(u->path, why);
+		if (*status == EX_OK)
+			*status = service_enter(&u->service, why);
 	}
 	if (*status == EX_OK)
 		service_leave(&u->service);

@@ -31,10 +31,7 @@ static char *directory_of(const char *path)
 	return slash == path ? xstrdup("/") : xstrndup(path, (size_t)(slash - path));
 }
 
-/*
- * Root must not work in a directory where others can put something in its way: the libraries open files by name.
- */
-static int check_directory(const char *target, struct buf *why)
+int build_check_directory(const char *target, struct buf *why)
 {
 	char *directory = directory_of(target);
 	struct stat st;
@@ -44,11 +41,11 @@ static int check_directory(const char *target, struct buf *why)
 		buf_addf(why, "%s: %s", directory, strerror(errno));
 		status = EX_CANTCREAT;
 	} else if (geteuid() == 0 && st.st_uid != 0) {
-		buf_addf(why, "%s: root does not build maps in a directory that user %lu owns; run this as that user", directory,
+		buf_addf(why, "%s: root does not write maps in a directory that user %lu owns; run this as that user", directory,
 		         (unsigned long)st.st_uid);
 		status = EX_NOPERM;
 	} else if (geteuid() == 0 && (st.st_mode & 022) != 0 && (st.st_mode & S_ISVTX) == 0) {
-		buf_addf(why, "%s: root does not build maps in a directory that others can write to (mode %o)", directory,
+		buf_addf(why, "%s: root does not write maps in a directory that others can write to (mode %o)", directory,
 		         (unsigned)st.st_mode & 07777);
 		status = EX_NOPERM;
 	}
@@ -271,7 +268,7 @@ int build_map(struct build *build, const struct records *records, struct buf *wh
 	}
 	status = check_keys(build, type, records, why);
 	if (status == EX_OK)
-		status = check_directory(build->target, why);
+		status = build_check_directory(build->target, why);
 	if (status == EX_OK)
 		status = inherit(build, why);
 	if (status != EX_OK)

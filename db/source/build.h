@@ -30,4 +30,10 @@ struct build {
  */
 int build_map(struct build *build, const struct records *records, struct buf *why);
 
+/*
+ * EX_OK if maps may be made at `target` with the rights we have: root does not work in directories where others can put
+ * something in its way, since the libraries open files by name.  Else EX_NOPERM or EX_CANTCREAT with `why`.
+ */
+int build_check_directory(const char *target, struct buf *why);
+
 #endif

@@ -1,0 +1,173 @@
+#!/usr/bin/perl
+# dbupdate on bad days: full disks, limits, missing rights, I/O errors.  One line says what went wrong, the map stays
+# whole, nothing is left behind, and a batch that was not acknowledged is there as a whole or not at all.
+use v5.36;
+use lib "$ENV{SRC_DIR}/tests/lib";
+use Errno ();
+use LiveMap;
+use Test::More;
+use Tool;
+
+my @ways = (qw(generations environment), slurp("$ENV{BUILD_DIR}/config.h") =~ /HAVE_LMDB 1/ ? 'lmdb' : ());
+delete @ENV{qw(ZCONFIG MAILVAR DBTYPE)};
+chmod 0755, scratch();
+my $count = 0;
+
+sub begin($way, $dir = scratch('map' . ++$count)) { return LiveMap->new($dir, $way, 120, 10) }
+
+sub update($m, $words, %how) { return run([$m->command($m->{base}, @$words)], %how) }
+
+# Files of the map that should not be there.
+sub litter($m) {
+	opendir my $d, $m->{dir} or die;
+	return join ' ', grep { !/^(?:\.\.?|map|map\..*|env|sleepyenv\.conf|changes)$/ } readdir $d;
+}
+
+# What is wrong with the content, if the batch @open was not acknowledged; '' if nothing is.
+sub defect($m, @open) {
+	my ($there, $why) = $m->dump;
+	return $there ? $m->compare($there, { changes => \@open }) : "could not tell: $why";
+}
+
+sub changes($m, $n) {
+	my @changes = map { (["pair$_-a", $n], ["pair$_-b", $n]) } 1 .. 10;
+	$m->put("$m->{dir}/changes", join '', map { "+$_->[0]\t$_->[1]\n" } @changes);
+	return @changes;
+}
+
+# A large batch, which a small disk or limit has no room for.
+sub many($m) {
+	my @changes = map { ["new$_", 'x' x 200] } 1 .. 4000;
+	$m->put("$m->{dir}/changes", join '', map { "+$_->[0]\t$_->[1]\n" } @changes);
+	return @changes;
+}
+
+sub recovers($m, $what) {
+	my ($status, $said) = $m->dbupdate('set', 'afterwards', 1);
+	($status, $said) = $m->dbupdate('recover') if $status == 75;
+	is $status, 0, "$what: afterwards it goes on" or diag $said;
+	delete $m->{content}{afterwards};
+	$m->dbupdate('delete', 'afterwards');
+	($status, $said) = $m->dbupdate('check');
+	is $status, 0, '... healthy' or diag $said;
+}
+
+# ---- file size limit ----
+
+for my $way (@ways) {
+	my $m = begin($way);
+	$m->dbupdate('set', 'first', 1);
+	$m->{content}{first} = 1;
+	my @open = many($m);
+	my $got = run(['/bin/sh', '-c', 'ulimit -f 200; exec "$@"', 'sh', $m->command($m->{base}, '-b', 100000, 'apply', "$m->{dir}/changes")]);
+	is $got->{status}, 74, "$way: file size limit: exit 74";
+	is $got->{out}, '', '... nothing is acknowledged';
+	like $got->{err}, qr/\Adbupdate: [^\n]*(?:File too large|Input\/output error)[^\n]*\n\z/, '... one line gives the reason';
+	recovers($m, $way);
+	is defect($m, @open), '', '... all or nothing';
+	is litter($m), '', '... and nothing is left behind';
+}
+
+# ---- a full disk ----
+
+SKIP: {
+	my $disk = scratch('disk');
+	mkdir $disk;
+	skip 'no right to mount a small disk', 1 if system("mount -t tmpfs -o size=4m none $disk 2>/dev/null") != 0;
+	for my $way (@ways) {
+		my $m = begin($way, "$disk/$way");
+		$m->dbupdate('set', 'first', 1);
+		$m->{content}{first} = 1;
+		my @open = many($m);
+		my $blocks = (split ' ', `df -k $disk | tail -1`)[3];
+		system "dd if=/dev/zero of=$disk/filler bs=1k count=" . ($blocks - 400) . ' 2>/dev/null';
+		my $got = update($m, ['-b', 100000, 'apply', "$m->{dir}/changes"]);
+		isnt $got->{status}, 0, "$way: a full disk";
+		is $got->{out}, '', '... nothing is acknowledged';
+		like $got->{err}, qr/\Adbupdate: [^\n]*(?:No space left on device|killed by signal 7)[^\n]*\n\z/, '... one line gives the reason';
+		unlink "$disk/filler";
+		recovers($m, $way);
+		is defect($m, @open), '', '... all or nothing';
+		is litter($m), '', '... and nothing is left behind';
+		system 'rm', '-rf', "$disk/$way";
+	}
+	system 'umount', $disk;
+}
+
+# ---- rights ----
+
+my $nobody = getpwnam 'nobody';
+my %as_nobody = (before => sub { $) = "65534 65534"; $( = 65534; $< = $> = $nobody; });
+SKIP: {
+	skip 'needs root and a user nobody', 1 if $> != 0 || !defined $nobody;
+	my $program = scratch('dbupdate');
+	system('cp', tool('dbupdate'), $program) == 0 or die;
+	chmod 0755, $program;
+	for my $way (@ways) {
+		my $m = begin($way);
+		$m->dbupdate('set', 'first', 1);
+		$m->{content}{first} = 1;
+		my (undef, @words) = $m->command($m->{base}, 'set', 'a', 'b');
+		my $got = run([$program, @words], %as_nobody);
+		is $got->{status}, 77, "$way: somebody without rights";
+		like $got->{err}, qr/\Adbupdate: [^\n]*ermission denied[^\n]*\n\z/, '... is told so in one line';
+		is defect($m), '', '... and changes nothing';
+
+		system 'chown', '-R', 'nobody', $m->{dir};
+		$got = run([$program, @words], %as_nobody);
+		is $got->{status}, 0, '... the owner may' or diag $got->{err};
+		$m->{content}{a} = 'b';
+		chmod 0555, $m->{dir};
+		$got = run([$program, @words], %as_nobody);
+		is $got->{status}, $way eq 'generations' ? 73 : 0, '... in a directory without write permission only what needs no new file' or diag $got->{err};
+		chmod 0755, $m->{dir};
+		$got = update($m, ['set', 'a', 'c']);
+		is $got->{status}, 77, '... root does not write where others can put something in the way' or diag $got->{err};
+		like $got->{err}, qr/as that user/, '... and says what to do';
+		is defect($m), '', '... nothing was changed';
+	}
+}
+
+# ---- every call that can fail, once ----
+
+SKIP: {
+	skip 'preloading does not go with sanitizers', 1 if $ENV{ZLMTP_SANITIZED};
+	my $library = scratch('failio.so');
+	my $compiler = (split ' ', $ENV{ZLMTP_CC} || 'cc')[0];
+	skip 'no compiler', 1
+		if system("$compiler -shared -fPIC -o $library $ENV{SRC_DIR}/tests/db/failio.c -ldl 2>/dev/null") != 0;
+	for my $way (@ways) {
+		my $m = begin($way);
+		$m->dbupdate('set', 'first', 1);
+		$m->{content}{first} = 1;
+		my $round = 0;
+		for my $case (['pwrite', 'ENOSPC'], ['pwrite', 'EIO'], ['write', 'EIO'], ['fsync', 'EIO'], ['rename', 'EIO'], ['pread', 'EIO'], ['read', 'EIO']) {
+			my ($call, $error) = @$case;
+			my $errno = { ENOSPC => Errno::ENOSPC, EIO => Errno::EIO }->{$error};
+			my ($n, @bad) = 0;
+			while (++$n < 100) {
+				my @open = changes($m, ++$round);
+				unlink scratch('happened');
+				my $got = update($m, ['apply', "$m->{dir}/changes"], env => { LD_PRELOAD => $library, FAIL_CALL => "$call:$n:$errno",
+					FAIL_COUNT => scratch('happened') });
+				my $happened = -e scratch('happened');
+				my $acked = $got->{out} eq "ok 20\n";
+				push @bad, "$n: exit $got->{status}, $got->{out}$got->{err}" if ($got->{status} == 0) != $acked
+					|| ($got->{status} && $got->{err} !~ /\A(?:dbupdate: [^\n]*\n)+\z/);
+				my ($status, $said) = $m->dbupdate('set', 'next', $round);
+				($status, $said) = $m->dbupdate('recover') if $status == 75;
+				push @bad, "$n: the next: exit $status: $said" if $status;
+				LiveMap::_apply($m->{content}, \@open) if $acked;
+				my ($there, $why) = $m->dump;
+				delete $there->{next} if $there;
+				my $defect = $there ? $m->compare($there, { changes => \@open }) : $why;
+				push @bad, "$n: $defect" if $defect;
+				push @bad, "$n: left behind: " . litter($m) if litter($m);
+				last if !$happened;
+			}
+			is_deeply \@bad, [], "$way: $error at each of " . ($n - 1) . " calls of $call";
+		}
+	}
+}
+
+done_testing;
