@@ -25,12 +25,12 @@ bool sync_request_encode(enum sync_mode mode, const struct buf *cookie, struct b
 
 /* ---- pieces --------------------------------------------------------------- */
 
-/* A reader over a copy, as liblber writes NULs into what it reads. */
+/* A reader over a copy, as liblber writes NULs into what it reads; NULL for nothing, which liblber would not survive. */
 static BerElement *reader_of(const struct berval *value)
 {
 	struct berval copy = *value;
 
-	return value->bv_val != NULL ? ber_init(&copy) : NULL;
+	return value->bv_val != NULL && value->bv_len > 0 ? ber_init(&copy) : NULL;
 }
 
 /* The next element's tag; LBER_DEFAULT at the end. */
