@@ -9,7 +9,10 @@
 
 #include "lib/buf.h"
 
-/* Adds all bytes from fd up to its end to `out`; room for a regular file is taken once.  False with errno (EFBIG at out->limit). */
+/*
+ * Adds all bytes from fd up to its end to `out`; room for a regular file is taken once.  False with errno (EFBIG
+ * at out->limit).
+ */
 bool file_read(int fd, struct buf *out);
 
 /* Opens `path` and reads it.  False with errno. */

@@ -213,7 +213,7 @@ static bool may_start(struct scheduler *s, const struct thread *t)
 static void start(struct scheduler *s, struct thread *t)
 {
 	struct buf why = { 0 };
-	struct worker *w = worker_start(t->clause, t, &why);
+	struct worker *w = worker_launch(t->clause, t, &why);
 
 	if (w == NULL) {
 		complain("channel %s, host %s: %s", t->channel, t->host, buf_str(&why));

@@ -20,7 +20,7 @@ static void enter(struct worker *w, enum worker_state state)
 	w->since = clock_ms();
 }
 
-struct worker *worker_start(const struct clause *clause, const struct thread *t, struct buf *why)
+struct worker *worker_launch(const struct clause *clause, const struct thread *t, struct buf *why)
 {
 	struct worker *w = NULL;
 	struct launch launch;

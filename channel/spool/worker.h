@@ -45,7 +45,7 @@ struct worker {
  * Starts an agent of a clause for a thread's channel, and for its host if the command asks for that.  NULL with
  * a line in `why`.
  */
-struct worker *worker_start(const struct clause *clause, const struct thread *t, struct buf *why);
+struct worker *worker_launch(const struct clause *clause, const struct thread *t, struct buf *why);
 
 /* The process is gone: frees everything, clears the caller's pointer. */
 void worker_free(struct worker **w);

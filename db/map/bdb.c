@@ -370,7 +370,10 @@ static enum map_answer walk_bdb(struct map *map, map_each *each, void *context)
 	return code == 0 ? MAP_FOUND : fail_bdb(map, b, "walk", code);
 }
 
-/* In an environment the file changes all the time and is read through the shared cache: only a new file is opened anew. */
+/*
+ * In an environment the file changes all the time and is read through the shared cache: only a new file is opened
+ * anew.
+ */
 static enum map_change changed_bdb(struct map *map)
 {
 	enum map_change change = map_file_change(map);

@@ -11,8 +11,9 @@
 #include "db/map/map.h"
 
 /*
- * Looks at the file that `fd` has open before libdb may trust it: a sealed map (stamp.h) is compared with its checksum, any
- * other is verified by libdb, in a child, because a damaged page can crash that too.  False with map_fail().
+ * Looks at the file that `fd` has open before libdb may trust it: a sealed map (stamp.h) is compared with its
+ * checksum, any other is verified by libdb, in a child, because a damaged page can crash that too.  False with
+ * map_fail().
  */
 bool bdb_check(struct map *map, int fd);
 
@@ -20,8 +21,8 @@ bool bdb_check(struct map *map, int fd);
 int bdb_walk(DBC *cursor, map_each *each, void *context);
 
 /*
- * The same in two steps, for environments: fetch first, since a cursor keeps every writer away, and what `each` does may
- * take any time.  bdb_fetch_all() ends with DB_NOTFOUND if all went well.
+ * The same in two steps, for environments: fetch first, since a cursor keeps every writer away, and what `each`
+ * does may take any time.  bdb_fetch_all() ends with DB_NOTFOUND if all went well.
  */
 struct bdb_bulk;
 int bdb_fetch_all(DBC *cursor, struct bdb_bulk **all);

@@ -59,9 +59,9 @@ const char *env_said(const struct env *env);
 void env_broken(struct env *env);
 
 /*
- * True if a reader (DB_LOCK_READ) or a writer (DB_LOCK_WRITE) of `db` would get its lock at once.  Polls until `deadline`
- * (clock_ms) without ever standing in the lock manager's queue, where it would block all others if it were killed.
- * False: the lock is still held; somebody is very slow or was killed.
+ * True if a reader (DB_LOCK_READ) or a writer (DB_LOCK_WRITE) of `db` would get its lock at once.  Polls until
+ * `deadline` (clock_ms) without ever standing in the lock manager's queue, where it would block all others if it
+ * were killed.  False: the lock is still held; somebody is very slow or was killed.
  */
 bool env_lock_is_free(struct env *env, DB *db, db_lockmode_t mode, int64_t deadline);
 
@@ -76,8 +76,8 @@ unsigned env_patience(void);
 
 /*
  * Around every call into libdb that touches an environment; not nested.  Signals wait meanwhile.  If env_leave()
- * does not come within the patience plus 5 s, the watchdog says that `home` is wedged and what to run, and ends the process
- * with EX_TEMPFAIL: could not tell.
+ * does not come within the patience plus 5 s, the watchdog says that `home` is wedged and what to run, and ends
+ * the process with EX_TEMPFAIL: could not tell.
  */
 void env_enter(const char *home);
 void env_leave(void);

@@ -1,10 +1,10 @@
 /*
  * LMDB maps: type "lmdb".  Keys and values carry their NUL as in Berkeley DB; a value without is accepted.
  *
- * A sealed map (stamp.h) never changes, newer ones take its place by rename; it is read without LMDB's lock file.  That is
- * a must: the lock file belongs to a name, and with readers of the old file still there LMDB would take the number of the last
- * transaction from it and could show the empty state from before the new file was filled.  Any other file may be
- * written to while we read, and is read with the lock file.
+ * A sealed map (stamp.h) never changes, newer ones take its place by rename; it is read without LMDB's lock file.
+ * That is a must: the lock file belongs to a name, and with readers of the old file still there LMDB would take
+ * the number of the last transaction from it and could show the empty state from before the new file was filled.
+ * Any other file may be written to while we read, and is read with the lock file.
  */
 #include "config.h"
 

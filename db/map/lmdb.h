@@ -18,15 +18,19 @@ struct lmdb_map {
 	size_t seen;         /* the last transaction when the map was opened, or asked for changes */
 };
 
-/* Opens for reading, with a transaction; `flags` are MDB_NOLOCK or 0.  0 or a code of LMDB; lmdb_close() is due anyway. */
+/*
+ * Opens for reading, with a transaction; `flags` are MDB_NOLOCK or 0.  0 or a code of LMDB; lmdb_close() is due
+ * anyway.
+ */
 int lmdb_open(struct lmdb_map *l, const char *path, unsigned flags);
 
 /* Harmless on a zeroed struct, which it leaves. */
 void lmdb_close(struct lmdb_map *l);
 
 /*
- * Looks at the file that `fd` has open before LMDB may trust it: a sealed map (stamp.h) is compared with its checksum, any
- * other is read through by a child.  False with map_fail().  *flags becomes MDB_NOLOCK for a sealed map.
+ * Looks at the file that `fd` has open before LMDB may trust it: a sealed map (stamp.h) is compared with its
+ * checksum, any other is read through by a child.  False with map_fail().  *flags becomes MDB_NOLOCK for a sealed
+ * map.
  */
 bool lmdb_check(struct map *map, int fd, unsigned *flags);
 

@@ -37,8 +37,8 @@ static bool is_record(const MDB_val *key, const MDB_val *value)
 }
 
 /*
- * Keys must ascend and be as many as there should be; lookups of the first and the last of each page must lead there: then those
- * of all others do.
+ * Keys must ascend and be as many as there should be; lookups of the first and the last of each page must lead
+ * there: then those of all others do.
  */
 static int walk_strictly(const struct lmdb_map *l)
 {

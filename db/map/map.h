@@ -117,8 +117,9 @@ struct map {
 
 /*
  * Names a map; nothing but its config file is read, it opens at the first lookup.  The type adds its suffix to
- * `path` unless it ends in the suffix of a map type already.  `config` is the -C file or NULL.  Returns NULL with `why` and *status
- * (<sysexits.h>) set: EX_CONFIG for a bad config, EX_NOINPUT for one that cannot be read, EX_UNAVAILABLE for an unknown type.
+ * `path` unless it ends in the suffix of a map type already.  `config` is the -C file or NULL.  Returns NULL with
+ * `why` and *status (<sysexits.h>) set: EX_CONFIG for a bad config, EX_NOINPUT for one that cannot be read,
+ * EX_UNAVAILABLE for an unknown type.
  */
 struct map *map_open(const char *type, const char *path, const char *config, int *status, struct buf *why);
 
@@ -127,8 +128,8 @@ struct map *map_open_file(const char *type, const char *path, int *status, struc
 
 /*
  * Looks up `key`; on MAP_FOUND its value is added to `value`, on the other answers `value` stays as it was.  A map
- * that is missing, damaged or out of reach answers MAP_COULD_NOT_TELL to every key and never "not found"; it is opened again by
- * a later lookup, at most once a second.
+ * that is missing, damaged or out of reach answers MAP_COULD_NOT_TELL to every key and never "not found"; it is
+ * opened again by a later lookup, at most once a second.
  */
 enum map_answer map_find(struct map *map, const char *key, struct buf *value) MAP_MUST_LOOK;
 

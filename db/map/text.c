@@ -2,9 +2,9 @@
  * Text files that are read in place: types "unordered" and "ordered" (maps.md section 12).
  *
  * A line is KEY blanks WORD.  The key ends at the first blank outside double quotes, a backslash takes the next
- * byte as it is; keys are compared without case; the value is the first word only.  No comments, no colon.
- * The first line of several with one key counts.  The file is read and indexed once, so that the order of its lines does
- * not matter for either type.
+ * byte as it is; keys are compared without case; the value is the first word only.  No comments, no colon.  The
+ * first line of several with one key counts.  The file is read and indexed once, so that the order of its lines
+ * does not matter for either type.
  */
 #include <errno.h>
 #include <fcntl.h>

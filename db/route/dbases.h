@@ -50,7 +50,7 @@ struct dbases_map {
 
 struct dbases {
 	char *path;
-	char *directory;               /* $MAILVAR/db if MAILVAR is set, else where the file is: for scripts and relative names */
+	char *directory;               /* for scripts and relative names: $MAILVAR/db, without MAILVAR where the file is */
 	struct dbases_map *maps;
 	size_t count;
 	size_t capacity;

@@ -1,8 +1,9 @@
 /*
  * ZMailer's settings shared by all programs: zmailer.conf, which ZCONFIG names (maps.md section 2).
  *
- * Its readers disagree about quotes, blanks and repeated names, so only what all of them understand is taken: NAME=value
- * from column 1.  A value that they would read differently is an error, but only when somebody asks for it.
+ * Its readers disagree about quotes, blanks and repeated names, so only what all of them understand is taken:
+ * NAME=value from column 1.  A value that they would read differently is an error, but only when somebody asks for
+ * it.
  */
 #ifndef ZL_ROUTE_ZENV_H
 #define ZL_ROUTE_ZENV_H
@@ -26,9 +27,9 @@ int zenv_read(struct zenv *zenv, struct buf *why);
 int zenv_get(const struct zenv *zenv, const char *name, struct buf *value, bool *is_set, struct buf *why);
 
 /*
- * Adds `text` with $MAILVAR, $MAILBIN and $MAILSHARE, the variables that newdb knows, put in; braces may stand round the
- * names.  0, or EX_CONFIG with `why` for another variable, one that is not set, and bytes that mean something to a
- * shell: ZMailer has one expand such names.
+ * Adds `text` with $MAILVAR, $MAILBIN and $MAILSHARE, the variables that newdb knows, put in; braces may stand
+ * round the names.  0, or EX_CONFIG with `why` for another variable, one that is not set, and bytes that mean
+ * something to a shell: ZMailer has one expand such names.
  */
 int zenv_expand(const struct zenv *zenv, const char *text, struct buf *out, struct buf *why);
 

@@ -14,8 +14,8 @@
 bool zmsh_script(const struct dbases *dbases, const char *relation, struct buf *out, struct buf *why);
 
 /*
- * Writes DIRECTORY/RELATION.zmsh unless it has that content already; *written tells.  0, or an exit code with `why`; then the
- * file is as it was.
+ * Writes DIRECTORY/RELATION.zmsh unless it has that content already; *written tells.  0, or an exit code with
+ * `why`; then the file is as it was.
  */
 int zmsh_write(const struct dbases *dbases, const char *relation, bool *written, struct buf *why);
 

@@ -23,10 +23,10 @@ struct build {
 };
 
 /*
- * `records` are sorted and have no duplicates; their pool is needed no longer than the call.  0, or an exit code with
- * `why` set, naming the target: EX_UNAVAILABLE (type), EX_DATAERR (a key that the type cannot hold, with its
- * line), EX_CANTCREAT, EX_NOPERM, EX_IOERR, EX_SOFTWARE (the file does not hold what was put in).  On errors the target is
- * untouched and nothing is left behind.
+ * `records` are sorted and have no duplicates; their pool is needed no longer than the call.  0, or an exit code
+ * with `why` set, naming the target: EX_UNAVAILABLE (type), EX_DATAERR (a key that the type cannot hold, with its
+ * line), EX_CANTCREAT, EX_NOPERM, EX_IOERR, EX_SOFTWARE (the file does not hold what was put in).  On errors the
+ * target is untouched and nothing is left behind.
  */
 int build_map(struct build *build, const struct records *records, struct buf *why);
 

@@ -4,9 +4,9 @@
  *   plain       *WSP KEY *WSP VALUE       '#' as the first byte but blanks: a comment
  *   aliases     KEY *WSP ":" *WSP VALUE   '#' in column 1; lines that begin with a blank go on behind a comma
  *
- * The syntax is that of ZMailer's makedb.  What that program would store without a word but no lookup could ever use is an error
- * here: NUL bytes, CR at the end of a line, an empty key.  A plain key "user@domain:" is taken without
- * its colon, with a warning.
+ * The syntax is that of ZMailer's makedb.  What that program would store without a word but no lookup could ever
+ * use is an error here: NUL bytes, CR at the end of a line, an empty key.  A plain key "user@domain:" is taken
+ * without its colon, with a warning.
  */
 #ifndef ZL_SOURCE_TEXT_H
 #define ZL_SOURCE_TEXT_H
@@ -30,8 +30,8 @@ char text_folding(const struct text_syntax *syntax);
 void text_fold(char *key, size_t n, char folding);
 
 /*
- * Looks at one value.  False if it is wrong: *why is a constant text and *offset the byte of the value it is about.  *is_warning
- * may be set to let it pass.
+ * Looks at one value.  False if it is wrong: *why is a constant text and *offset the byte of the value it is
+ * about.  *is_warning may be set to let it pass.
  */
 typedef bool text_check(void *context, const struct record *record, size_t *offset, const char **why, bool *is_warning);
 
@@ -47,8 +47,8 @@ struct text_reader {
 };
 
 /*
- * Reads records->text, which is changed: keys and values point into it afterwards.  Records are added in the order of lines.  Returns
- * the number of errors; warnings do not count.
+ * Reads records->text, which is changed: keys and values point into it afterwards.  Records are added in the order
+ * of lines.  Returns the number of errors; warnings do not count.
  */
 size_t text_read(struct text_reader *reader, struct records *records);
 

@@ -12,6 +12,9 @@ use IO::Socket::UNIX;
 use Socket qw(SOCK_STREAM);
 use Time::HiRes qw(sleep time);
 
+# Whoever interrupts a test leaves nothing running: objects end their servers on the way out.
+$SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
+
 # A directory that others may enter: servers change their user.
 sub directory() {
 	my $dir = File::Temp->newdir('/tmp/zlr-XXXXXX');

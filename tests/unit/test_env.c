@@ -268,8 +268,8 @@ static void a_patient_writer_finds_no_trace_of_readers(void **state)
 }
 
 /*
- * Every way out gives back what the process had in the regions.  740 programs that do not make an environment of the usual
- * size, as other programs make it, useless.
+ * Every way out gives back what the process had in the regions.  740 programs that do not make an environment of
+ * the usual size, as other programs make it, useless.
  */
 static void programs_that_just_end_leave_nothing_behind(void **state)
 {

@@ -1,0 +1,71 @@
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+
+#include "tests/unit/scratch.h"
+
+static void whole_files_are_read_behind_what_is_there(void **state)
+{
+	static const size_t sizes[] = { 0, 1, 63, 64, 65535, 65536, 65537, 300000 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		struct buf out = { 0 };
+		char *bytes = xmalloc(sizes[i] + 1);
+
+		for (size_t k = 0; k < sizes[i]; k++)
+			bytes[k] = (char)(k * 31);
+		buf_adds(&out, "head");
+		assert_true(file_read_path(scratch_write("file", bytes, sizes[i]), &out));
+		assert_int_equal(out.len, sizes[i] + 4);
+		assert_memory_equal(out.data + 4, bytes, sizes[i]);
+		assert_int_equal(out.data[out.len], '\0');
+		buf_free(&out);
+		free(bytes);
+	}
+}
+
+static void pipes_are_read_to_their_end(void **state)
+{
+	struct buf out = { 0 };
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	if (fork() == 0) {
+		for (int i = 0; i < 1000; i++)
+			if (write(ends[1], "0123456789", 10) != 10)
+				_exit(1);
+		_exit(0);
+	}
+	close(ends[1]);
+	assert_true(file_read(ends[0], &out));
+	assert_int_equal(out.len, 10000);
+	close(ends[0]);
+	buf_free(&out);
+}
+
+static void trouble_has_its_errno(void **state)
+{
+	struct buf out = { .limit = 10 };
+
+	(void)state;
+	assert_false(file_read_path(scratch("none"), &out));
+	assert_int_equal(errno, ENOENT);
+	assert_false(file_read_path("/", &out));
+	assert_int_equal(errno, EISDIR);
+	assert_false(file_read_path(scratch_text("large", "more than ten bytes"), &out));
+	assert_int_equal(errno, EFBIG);
+	buf_free(&out);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(whole_files_are_read_behind_what_is_there),
+		cmocka_unit_test(pipes_are_read_to_their_end),
+		cmocka_unit_test(trouble_has_its_errno),
+	};
+
+	return cmocka_run_group_tests(tests, scratch_begin, scratch_end);
+}
