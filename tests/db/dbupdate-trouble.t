@@ -124,6 +124,7 @@ SKIP: {
 		$got = update($m, ['set', 'a', 'c']);
 		is $got->{status}, 77, '... root does not write where others can put something in the way' or diag $got->{err};
 		like $got->{err}, qr/as that user/, '... and says what to do';
+		system 'chown', '-R', 'root', $m->{dir};
 		is defect($m), '', '... nothing was changed';
 	}
 }
