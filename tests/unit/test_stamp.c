@@ -96,8 +96,8 @@ static void every_changed_bit_shows(void **state)
 			byte ^= (char)(1 << bit);
 			assert_int_equal(pwrite(fd, &byte, 1, at), 1);
 			found = stamp_check(fd);
-			/* who destroys the mark of the seal leaves a file without one */
-			assert_true(found == STAMP_BAD || (found == STAMP_NONE && at >= 300 && at < 331));
+			/* who destroys the mark of the seal, or makes its digits none, leaves a file without one */
+			assert_true(found == STAMP_BAD || (found == STAMP_NONE && at >= 300 && at < 346));
 			byte ^= (char)(1 << bit);
 			assert_int_equal(pwrite(fd, &byte, 1, at), 1);
 		}
