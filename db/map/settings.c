@@ -322,6 +322,7 @@ int setting_choice(const struct setting *setting, const char *const *words, int 
 
 	for (int i = 0; words[i] != NULL; i++) {
 		if (ascii_equal(words[i], setting->value)) {
+			buf_free(&text);
 			*value = i;
 			return EX_OK;
 		}

@@ -54,6 +54,7 @@ static void trouble_has_its_errno(void **state)
 	assert_int_equal(errno, ENOENT);
 	assert_false(file_read_path("/", &unlimited));
 	assert_int_equal(errno, EISDIR);
+	buf_free(&unlimited);
 	assert_true(file_read_path(scratch_text("fits", "ten bytes."), &out));
 	assert_string_equal(buf_str(&out), "ten bytes.");
 	buf_clear(&out);
