@@ -32,9 +32,8 @@ int environment_fail(const struct live *live, const char *what, int code, struct
 /* Makes sure that what follows need not wait for a lock of `mode`. */
 int environment_ask_lock(const struct live *live, db_lockmode_t mode, struct buf *why);
 
-/* Makes changes under one lock; or many of them, in slices with rests. */
-int environment_change_slice(const struct live *live, const struct change *list, size_t count, struct buf *why);
-int environment_change(const struct live *live, const struct changes *changes, struct buf *why);
+/* Makes changes, some at a time, with rests in between. */
+int environment_change(const struct live *live, const struct change *list, size_t count, struct buf *why);
 
 /* ---- match.c ---- */
 

@@ -37,14 +37,14 @@ static int note_number(const struct live *live, struct buf *why)
 	buf_addf(&value, "%s %" PRIu64, e->journal.id, e->journal.last);
 	note.value = value.data;
 	note.value_length = (uint32_t)value.len;
-	status = environment_change_slice(live, &note, 1, why);
+	status = environment_change(live, &note, 1, why);
 	buf_free(&value);
 	return status;
 }
 
 int environment_make(const struct live *live, const struct changes *changes, struct buf *why)
 {
-	int status = environment_change(live, changes, why);
+	int status = environment_change(live, changes->list, changes->count, why);
 
 	if (status == EX_OK)
 		status = note_number(live, why);
@@ -163,7 +163,7 @@ static int break_stamp(const struct live *live, const struct changes *records, s
 		value = xstrndup(r->value, r->value_length);
 		value[0] = '-';
 		broken.value = value;
-		status = environment_change_slice(live, &broken, 1, why);
+		status = environment_change(live, &broken, 1, why);
 		free(value);
 		return status;
 	}

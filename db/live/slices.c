@@ -10,10 +10,17 @@
 #include "db/live/store.h"
 #include "lib/clock.h"
 
-/* Changes under one lock, and the rest after them as a multiple of the time they took. */
-#define SLICE 50
+/*
+ * How long a lock is held, and how much longer it is then left to others: at least half of the time is theirs.  Where readers
+ * leave it so rarely that we wait for long, more is done at once.
+ */
+#define HOLD_NS 200000
+#define HOLD_AT_MOST_NS 5000000
 #define REST 2
-#define REST_AT_LEAST_NS 500000
+#define REST_AT_LEAST_NS 300000
+
+/* The clock is looked at after so many changes. */
+#define STEP 10
 
 #define POLL_NS 20000
 #define POLL_SLOW_NS 1000000
@@ -116,10 +123,41 @@ static int64_t nanoseconds(void)
 	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-int environment_change_slice(const struct live *live, const struct change *list, size_t count, struct buf *why)
+struct slice {
+	const struct change *list;
+	size_t count;
+	size_t made;             /* of these, under the lock so far */
+	int64_t waited;          /* ns for the lock */
+	int64_t held;            /* ns */
+};
+
+static int64_t may_hold(const struct slice *s)
+{
+	int64_t ns = s->waited / REST;
+
+	return ns < HOLD_NS ? HOLD_NS : ns > HOLD_AT_MOST_NS ? HOLD_AT_MOST_NS : ns;
+}
+
+/* Makes changes while the time is not over; 0 or a code of libdb. */
+static int fill_slice(struct environment *e, DB_TXN *group, struct slice *s)
+{
+	int64_t began = nanoseconds(), most = may_hold(s);
+	int code = 0;
+
+	while (code == 0 && s->made < s->count && s->held < most) {
+		code = store_change(e->db, group, &s->list[s->made++]);
+		if (s->made % STEP == 0)
+			s->held = nanoseconds() - began;
+	}
+	s->held = nanoseconds() - began;
+	return code;
+}
+
+static int make_slice(const struct live *live, struct slice *s, struct buf *why)
 {
 	struct environment *e = live->state;
 	DB_ENV *env = env_handle(e->env);
+	int64_t began = nanoseconds();
 	DB_TXN *group;
 	DB_LOCK lock;
 	int code = env->cdsgroup_begin(env, &group), ended, status;
@@ -127,8 +165,9 @@ int environment_change_slice(const struct live *live, const struct change *list,
 	if (code != 0)
 		return environment_fail(live, "group", code, why);
 	status = take_lock(live, group->id(group), DB_LOCK_WRITE, &lock, why);
-	for (size_t i = 0; status == EX_OK && code == 0 && i < count; i++)
-		code = store_change(e->db, group, &list[i]);
+	s->waited = nanoseconds() - began;
+	if (status == EX_OK)
+		code = fill_slice(e, group, s);
 	/* gives the lock back, too */
 	ended = group->commit(group, 0);
 	if (status == EX_OK && (code != 0 || ended != 0))
@@ -136,19 +175,27 @@ int environment_change_slice(const struct live *live, const struct change *list,
 	return status;
 }
 
-int environment_change(const struct live *live, const struct changes *changes, struct buf *why)
+/* The time in which we waited was the readers'. */
+static void rest(const struct slice *s)
+{
+	int64_t ns = s->held * REST - s->waited;
+
+	if (ns > 0)
+		nap(ns > REST_AT_LEAST_NS ? (long)ns : REST_AT_LEAST_NS);
+}
+
+int environment_change(const struct live *live, const struct change *list, size_t count, struct buf *why)
 {
 	int status = EX_OK;
 
-	for (size_t i = 0; status == EX_OK && i < changes->count; i += SLICE) {
-		int64_t began = nanoseconds(), rest;
-		size_t n = changes->count - i < SLICE ? changes->count - i : SLICE;
+	for (size_t done = 0; status == EX_OK && done < count;) {
+		struct slice s = { .list = list + done, .count = count - done };
 
-		status = environment_change_slice(live, &changes->list[i], n, why);
-		rest = (nanoseconds() - began) * REST;
+		status = make_slice(live, &s, why);
+		done += s.made;
 		live_progress(live);
-		if (i + n < changes->count)
-			nap(rest > REST_AT_LEAST_NS ? (long)rest : REST_AT_LEAST_NS);
+		if (done < count)
+			rest(&s);
 	}
 	return status;
 }
