@@ -319,8 +319,9 @@ static int make_template(struct draft *d)
 	else
 		status = setting_error(d->result, d->why, "%s", buf_str(&fault));
 	buf_free(&fault);
+	/* that there is an entry may be all that counts */
 	if (status == EX_OK && d->conf->attributes == NULL)
-		status = setting_error(d->result, d->why, "has no {ATTRIBUTE}, so that every entry would give the same");
+		words_add(&d->conf->attributes, LDAP_NO_ATTRS);
 	/* a list of routes is no route */
 	if (d->values == NULL)
 		d->conf->many_values = false;

@@ -20,6 +20,7 @@ struct template {
 	size_t count;
 	size_t capacity;
 	bool has_references;     /* %0 to %9 */
+	char *required;          /* an attribute that must have a value though nothing of it is shown; or NULL */
 };
 
 /* ---- parsing -------------------------------------------------------------- */
@@ -118,6 +119,7 @@ struct template *template_of_pattern(const struct pattern *format, const char *a
 {
 	struct template *t = xcalloc(1, sizeof *t);
 
+	t->required = xstrdup(attribute);
 	for (size_t i = 0; i < format->count; i++) {
 		const struct pattern_piece *from = &format->pieces[i];
 		struct piece *to;
@@ -145,12 +147,15 @@ void template_free(struct template **template)
 		free(t->pieces[i].attribute);
 	}
 	free(t->pieces);
+	free(t->required);
 	free(t);
 	*template = NULL;
 }
 
 void template_attributes(const struct template *template, char ***names)
 {
+	if (template->required != NULL)
+		words_add(names, template->required);
 	for (size_t i = 0; i < template->count; i++)
 		if (template->pieces[i].attribute != NULL)
 			words_add(names, template->pieces[i].attribute);
@@ -230,6 +235,9 @@ static enum template_outcome count_values(struct expansion *x, bool many, size_t
 	const char *multiple = NULL;
 
 	*count = 1;
+	x->culprit = x->template->required;
+	if (x->culprit != NULL && ldap_entry_find(x->entry, x->culprit) == NULL)
+		return TEMPLATE_NO_VALUE;
 	for (size_t i = 0; i < x->template->count; i++) {
 		const struct piece *p = &x->template->pieces[i];
 		const struct ldap_attribute *a;

@@ -176,6 +176,10 @@ subtest 'results' => sub {
 	$slapd->change(RealSlapd::account('percent', mailbox => '50%2off'));
 	is_found $account, "percent\@$domain", 'smtp-lmtp!node!50%%2off%2', 'a percent sign in a value stays one';
 	is_found map_with(filter => $account_filter, attr => 'mailbox'), "percent\@$domain", '50%2off', '... a plain attribute is left alone';
+	is_found map_with(attr => undef, result => 'is there'), "staff\@$domain", 'is there', 'a constant';
+	is_not_found map_with(attr => undef, result => 'is there'), "nosuch\@$domain", '... only if there is an entry';
+	is_found map_with(result_format => 'OK'), "staff\@$domain", 'OK', 'a constant format';
+	is_unknown map_with(filter => '(mail=%s)', result_format => 'OK'), "user1\@$domain", 'has no value', '... only if the attribute has a value';
 	is_unknown map_with(attr => undef, result => '{maildrop}'), "staff\@$domain", 'conflict: .*several values of maildrop',
 		'several values for one template';
 	is_found map_with(attr => undef, result => '<{maildrop}>', values => 'many'), "staff\@$domain",
