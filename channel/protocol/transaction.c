@@ -225,7 +225,7 @@ static enum stage open_stage(const struct dialogue *d, const struct transaction 
 
 enum give_up {
 	OUT_OF_STEP,     /* or silent: nothing that waits for proof is believed, everything open deferred */
-	TOO_HASTY,       /* the same, but what the server said no word about is tried once more */
+	NOT_PROVED,      /* the same, but what the server said no word about is tried once more */
 	OUT_OF_REACH,    /* what the server has said stays said; what it said no word about is tried once more */
 };
 
@@ -623,7 +623,7 @@ static void on_mail(struct dialogue *d, struct transaction *t, const struct repl
 	if (t->doubtful && reply->code == 503) {
 		d->trust->careful = true;
 		t->answered = false;
-		give_up(d, "4.5.0", buf_str(&d->words), TOO_HASTY);
+		give_up(d, "4.5.0", buf_str(&d->words), NOT_PROVED);
 		return;
 	}
 	if (reply->code == 421 && d->completed > 0 && !t->retried) {
@@ -784,8 +784,9 @@ void dialogue_reply(struct dialogue *d, const struct reply *reply)
 	buf_clear(&d->words);
 	reply_words(reply, &d->words, WORDS_MAX);
 	if (e == NULL || d->written < e->sent_at) {
+		/* a farewell needs no question; a refusal right before it may have been the one too many */
 		if (reply->code == 421)
-			give_up(d, "4.3.2", buf_str(&d->words), OUT_OF_REACH);
+			give_up(d, "4.3.2", buf_str(&d->words), NOT_PROVED);
 		else
 			poison(d, "a reply that nobody asked for");
 		return;
