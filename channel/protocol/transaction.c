@@ -153,6 +153,7 @@ static void settle(struct dialogue *d, struct transaction *t, size_t i, const st
 
 	assert(t->recipients[i].outcome == OUTCOME_NONE && r->outcome != OUTCOME_NONE);
 	t->recipients[i].outcome = r->outcome;
+	t->recipients[i].rcpt_said = t->recipients[i].rcpt_end != 0 && d->written >= t->recipients[i].rcpt_end;
 	a = add_action(d, ACTION_SETTLED, t);
 	a->recipient = i;
 	a->result = *r;
@@ -386,6 +387,7 @@ static bool send_step(struct dialogue *d, struct transaction *t)
 		if (!is_open(&t->recipients[i]))
 			return true;
 		command_rcpt(&d->out, &t->recipients[i].to, d->caps);
+		t->recipients[i].rcpt_end = d->written + d->out.len;
 		expect(d, STAGE_RCPT, t, i);
 		return pipelined(d);
 	}

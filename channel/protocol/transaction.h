@@ -39,6 +39,8 @@ struct transaction_recipient {
 	/* the machine's */
 	enum outcome outcome;
 	bool accepted;            /* 2xx at RCPT */
+	uint64_t rcpt_end;        /* stream position behind its RCPT; 0 until that is in `out` */
+	bool rcpt_said;           /* set with the outcome: its RCPT had gone out, so reports may show it */
 	bool later;               /* "too many recipients": belongs into a further transaction */
 	char *rcpt_reply;         /* "250 2.1.5 Ok": the server's words at RCPT; NULL before */
 	struct result held;       /* a refusal that waits for its proof; outcome NONE = none */
