@@ -449,7 +449,7 @@ int main(int argc, char **argv)
 	sigset_t unblocked;
 
 	log_program("lmtp");
-	settings_read(&settings, argc, argv);
+	settings_from(&settings, argc, argv);
 	if (settings.probe.wanted)
 		become_probe(argv);
 	log_as_comments();

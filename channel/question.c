@@ -139,6 +139,7 @@ void question_free(struct question *question)
 	for (size_t i = 0; i < question->count; i++) {
 		free(question->places[i].user);
 		free(question->places[i].words);
+		free(question->places[i].kept);
 	}
 	free(question->places);
 	*question = (struct question){ .address = question->address };

@@ -15,6 +15,8 @@
 #include "channel/session.h"
 #include "lib/buf.h"
 
+struct kept_reply;
+
 /* A user at a server, or an answer that needs no server. */
 struct place {
 	struct peer *peer;         /* who is asked; NULL: nobody */
@@ -26,6 +28,7 @@ struct place {
 	char status[12];
 	char *words;               /* clean text */
 	int64_t age;               /* seconds since the server said it; 0: now */
+	struct kept_reply *kept;   /* what it said some time ago, in case it cannot tell now; or NULL */
 	/* of whoever asks */
 	bool under_way;
 	bool retried;              /* its connection broke before the server had said a word about it */
