@@ -23,6 +23,7 @@ static const char *outcome_name(enum outcome outcome)
 	case OUTCOME_DELIVERED: return "delivered";
 	case OUTCOME_FAILED: return "failed";
 	case OUTCOME_DEFERRED:
+	case OUTCOME_ACCEPTED:
 	case OUTCOME_NONE: break;
 	}
 	return "deferred";
