@@ -6,6 +6,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "db/live/journal.h"
 #include "db/live/update_private.h"
 #include "db/source/build.h"
 #include "db/source/text.h"
@@ -43,17 +44,34 @@ struct update *update_new(const struct update_settings *s, int *status, struct b
 	return u;
 }
 
+/* A lock file is not made beside a map that is not there. */
+static int check_presence(const struct update *u, struct buf *why)
+{
+	char *journal;
+	bool has_journal;
+
+	if (access(u->path, F_OK) == 0)
+		return EX_OK;
+	buf_addf(why, "%s: %s", u->path, strerror(errno));
+	if (errno != ENOENT && errno != ENOTDIR)
+		return EX_NOPERM;
+	/* a recovery was killed after it had put a damaged map aside */
+	journal = journal_path(u->path);
+	has_journal = access(journal, F_OK) == 0;
+	if (has_journal)
+		buf_addf(why, "; its journal %s is there: run \"dbupdate ... recover\"", journal);
+	free(journal);
+	return has_journal ? EX_TEMPFAIL : EX_NOINPUT;
+}
+
 struct update *update_open(const struct update_settings *settings, int *status, struct buf *why)
 {
 	struct update *u = update_new(settings, status, why);
 
 	if (u == NULL)
 		return NULL;
-	/* a lock file is not made beside a map that is not there */
-	if (access(u->path, F_OK) < 0) {
-		buf_addf(why, "%s: %s", u->path, strerror(errno));
-		*status = errno == ENOENT || errno == ENOTDIR ? EX_NOINPUT : EX_NOPERM;
-	} else {
+	*status = check_presence(u, why);
+	if (*status == EX_OK) {
 		*status = build_check_directory(u->path, why);
 		if (*status == EX_OK)
 			*status = service_enter(&u->service, why);
