@@ -59,4 +59,12 @@ for my $path (@guides) {
 		$machine->stop;
 	};
 }
+
+subtest 'each parameter of the lmtp client of Postfix has its place in from-postfix.md' => sub {
+	plan skip_all => 'no postconf here (Debian: postfix)' if !Machine::has('postconf');
+	my $guide = do { local (@ARGV, $/) = "$ENV{SRC_DIR}/doc/guide/from-postfix.md"; <> };
+	my @parameters = `postconf -d 2>/dev/null` =~ /^(lmtp_\w+) =/mg;
+	plan skip_all => 'postconf -d says nothing' if !@parameters;
+	is_deeply([grep { $guide !~ /`$_`/ } @parameters], [], 'none is missing');
+};
 done_testing;
