@@ -138,7 +138,6 @@ MAILVAR=/var/mail
 POSTOFFICE=$post
 END
 	$ENV{ZCONFIG} = '/etc/zmailer/zmailer.conf';
-	$ENV{MAILVAR} = '/var/mail';
 	open my $hosts, '>>', '/etc/hosts' or die "/etc/hosts: $!\n";
 	print $hosts "127.0.0.1 node7.example.net ldap1.example ldap2.example\n";
 	close $hosts or die;
@@ -148,6 +147,7 @@ sub put($path, $text, $mode = 0644) { RealServer::write_file($path, $text, $mode
 
 # Between pages.
 sub clean_system() {
+	delete $ENV{MAILVAR};
 	system 'sh', '-c', "rm -rf $db/* $db/.??* $post/transport/* $post/queue/* /run/lmtp";
 }
 
@@ -267,6 +267,7 @@ sub dovecot(%more) {
 
 # The maps know her as well.
 sub dovecot_with_ann() {
+	$ENV{MAILVAR} = '/var/mail';
 	put("$db/fqdnroutes", "ann\@example.org: smtp-lmtp!node!ann\@example.org\n");
 	put("$db/dbases.conf", "fqdnroutes btree - -la fqdnroutes -lm%:\n");
 	must("newdb -sf $db/dbases.conf\n");

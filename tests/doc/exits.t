@@ -169,5 +169,7 @@ for my $program (sort keys %cases) {
 			"$program.8 lists no code that nobody has seen");
 	}
 }
+my (undef, $words) = type('ZCONFIG=/nonesuch lmtp -F UNIX:/nonesuch < /dev/null');
+like($words, qr{^lmtp: ZCONFIG: /nonesuch: No such file or directory}m, 'settings that cannot be read are missed');
 chdir '/';
 done_testing;
