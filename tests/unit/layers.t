@@ -38,7 +38,7 @@ for my $file (@files) {
 	for my $include (includes("$top/$file")) {
 		next if $include eq 'config.h';
 		push @bad, "$file includes $include, which brings the maps with it"
-			if $include =~ m{^channel/(?:routing|probecache)\.h$} && $file !~ m{^channel/(?:enqueue|routing|lmtp-probe|probecache|probing)\.};
+			if $include =~ m{^channel/(?:routing|probecache)\.h$} && $file !~ m{^channel/(?:enqueue|routing|lmtp-probe|probecache|probekeep)\.};
 		push @bad, "$file includes $include" unless grep { index($include, $_) == 0 } @may;
 		push @bad, "$file includes $include, which is not there" unless -f "$top/$include";
 	}
