@@ -301,6 +301,62 @@ static void a_reply_too_many_or_too_few_is_no_answer_to_a_probe(void **state)
 	PROBE(CAP_PIPELINING, 2, missing);
 }
 
+/* The replies of a server to MAIL, RCPT a, RCPT b, RSET, QUIT: what it says when nothing goes wrong. */
+#define PROBE_REPLIES 5
+
+/* Feeds `count` replies and the end of the stream; no recipient may end with what its server did not say. */
+static void no_answer_is_wrong(const int *replies, size_t count, const int *truth)
+{
+	struct bench b;
+	struct transaction *t;
+
+	bench_open(&b, CAP_PIPELINING);
+	t = bench_transaction(&b, 0, 2);
+	t->probe = true;
+	bench_begin(&b, t);
+	write_all(&b);
+	for (size_t i = 0; i < count && !b.d.closed; i++) {
+		char text[16];
+
+		snprintf(text, sizeof text, "%d x", replies[i]);
+		read_reply(&b, text);
+	}
+	dialogue_lost(&b.d, "lost");
+	take_actions(&b);
+	for (size_t i = 0; i < 2; i++) {
+		enum outcome o = t->recipients[i].outcome;
+
+		assert_false(o == OUTCOME_ACCEPTED && (truth[0] != 250 || truth[1 + i] != 250));
+		assert_false(o == OUTCOME_FAILED && truth[0] == 250 && truth[1 + i] != 550);
+		assert_int_not_equal(o, OUTCOME_DELIVERED);
+	}
+	bench_close(&b);
+}
+
+static void one_reply_too_many_or_too_few_makes_no_wrong_answer(void **state)
+{
+	static const int mail[] = { 250, 550, 451 }, rcpt[] = { 250, 550, 452, 450 }, surplus[] = { 250, 550, 451, 221, 354 };
+
+	(void)state;
+	for (size_t n = 0; n < 3 * 4 * 4; n++) {
+		const int truth[PROBE_REPLIES] = { mail[n / 16], rcpt[n / 4 % 4], rcpt[n % 4], 250, 221 };
+
+		no_answer_is_wrong(truth, PROBE_REPLIES, truth);
+		for (size_t at = 0; at < PROBE_REPLIES; at++) {
+			int replies[PROBE_REPLIES + 1];
+
+			memcpy(replies, truth, at * sizeof *truth);
+			memcpy(replies + at, truth + at + 1, (PROBE_REPLIES - at - 1) * sizeof *truth);
+			no_answer_is_wrong(replies, PROBE_REPLIES - 1, truth);
+			memcpy(replies + at + 1, truth + at, (PROBE_REPLIES - at) * sizeof *truth);
+			for (size_t s = 0; s < sizeof surplus / sizeof surplus[0]; s++) {
+				replies[at] = surplus[s];
+				no_answer_is_wrong(replies, PROBE_REPLIES + 1, truth);
+			}
+		}
+	}
+}
+
 static void what_a_probe_heard_before_a_loss_stays(void **state)
 {
 	static const struct step in_envelope[] = {
@@ -1441,6 +1497,7 @@ int main(void)
 		cmocka_unit_test(a_probe_has_reset_in_the_place_of_data),
 		cmocka_unit_test(a_probe_whose_sender_is_refused_learns_nothing),
 		cmocka_unit_test(a_reply_too_many_or_too_few_is_no_answer_to_a_probe),
+		cmocka_unit_test(one_reply_too_many_or_too_few_makes_no_wrong_answer),
 		cmocka_unit_test(what_a_probe_heard_before_a_loss_stays),
 		cmocka_unit_test(too_many_recipients_are_asked_for_later),
 		cmocka_unit_test(the_first_bdat_waits_for_the_envelope),
