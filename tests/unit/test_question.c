@@ -12,7 +12,8 @@ static struct question question_of(const char *letters)
 
 	for (const char *p = letters; *p != '\0'; p++) {
 		user[0] = *p;
-		place_say(question_add(&q, NULL, user), *p == 'y' ? ANSWER_YES : *p == 'n' ? ANSWER_NO : ANSWER_UNCLEAR, "5.1.1", user);
+		place_say(question_add(&q, NULL, user), *p == 'y' ? ANSWER_YES : *p == 'n' ? ANSWER_NO : ANSWER_UNCLEAR,
+		          "5.1.1", user);
 	}
 	return q;
 }
@@ -72,11 +73,16 @@ static void what_is_settled_stays(void **state)
 static void lines_say_who_spoke_where(void **state)
 {
 	static const struct { struct result result; int64_t age; const char *line; } rows[] = {
-		{ { OUTCOME_FAILED, STAGE_RCPT, 550, "5.1.1", "no\tsuch user", true, false, false }, 0, "a x\tno\t550 5.1.1 no such user\n" },
-		{ { OUTCOME_FAILED, STAGE_RCPT, 550, "5.1.1", "no", true, false, false }, 7, "a x\tno\t550 5.1.1 no (said 7 s ago)\n" },
-		{ { OUTCOME_FAILED, STAGE_MAIL, 550, "5.1.1", "no", true, false, false }, 0, "a x\tcould not tell\tMAIL: 550 5.1.1 no\n" },
-		{ { OUTCOME_DEFERRED, STAGE_CONNECT, 421, "4.4.1", "refused", false, false, false }, 0, "a x\tcould not tell\trefused\n" },
-		{ { OUTCOME_ACCEPTED, STAGE_RCPT, 250, "2.1.5", "ok", true, false, false }, 0, "a x\tyes\t250 2.1.5 ok\n" },
+		{ { OUTCOME_FAILED, STAGE_RCPT, 550, "5.1.1", "no\tsuch user", true, false, false }, 0,
+		  "a x\tno\t550 5.1.1 no such user\n" },
+		{ { OUTCOME_FAILED, STAGE_RCPT, 550, "5.1.1", "no", true, false, false }, 7,
+		  "a x\tno\t550 5.1.1 no (said 7 s ago)\n" },
+		{ { OUTCOME_FAILED, STAGE_MAIL, 550, "5.1.1", "no", true, false, false }, 0,
+		  "a x\tcould not tell\tMAIL: 550 5.1.1 no\n" },
+		{ { OUTCOME_DEFERRED, STAGE_CONNECT, 421, "4.4.1", "refused", false, false, false }, 0,
+		  "a x\tcould not tell\trefused\n" },
+		{ { OUTCOME_ACCEPTED, STAGE_RCPT, 250, "2.1.5", "ok", true, false, false }, 0,
+		  "a x\tyes\t250 2.1.5 ok\n" },
 	};
 
 	(void)state;
@@ -102,7 +108,8 @@ static void json_holds_what_the_line_says(void **state)
 	(void)state;
 	place_settle(question_add(&q, NULL, "u\\"), &no);
 	question_print(&q, true, &out);
-	assert_string_equal(out.data, "{\"address\":\"a\\\"x\\ufffd\",\"answer\":\"no\",\"stage\":\"RCPT\",\"code\":550,\"status\":\"5.1.1\","
+	assert_string_equal(out.data, "{\"address\":\"a\\\"x\\ufffd\",\"answer\":\"no\",\"stage\":\"RCPT\","
+		"\"code\":550,\"status\":\"5.1.1\","
 		"\"words\":\"\\\"no\\\"\",\"peer\":\"-\",\"user\":\"u\\\\\",\"age\":0}\n");
 	buf_free(&out);
 	question_free(&q);
