@@ -446,7 +446,8 @@ static _Noreturn void become_probe(char **argv)
 		buf_adds(&path, "lmtp-probe");
 		execv(path.data, argv);
 	}
-	die(EX_TEMPFAIL, "%s: %s", n > 0 ? path.data : "/proc/self/exe", strerror(errno));
+	die(EX_TEMPFAIL, "-B needs the program lmtp-probe beside lmtp: %s: %s", n > 0 ? path.data : "/proc/self/exe",
+	    strerror(errno));
 }
 
 int main(int argc, char **argv)

@@ -16,8 +16,7 @@ my @rules = (
 	['channel/net/', 'lib/', 'channel/net/'],
 	['channel/enqueue', 'lib/', 'channel/', 'db/'],
 	['channel/routing', 'lib/', 'channel/', 'db/'],    # of enqueue and lmtp-probe
-	['channel/lmtp-probe', 'lib/', 'channel/', 'db/'],
-	['channel/probecache', 'lib/', 'channel/', 'db/'],
+	['channel/probecache', 'lib/', 'channel/', 'db/'],       # of lmtp-probe
 	['channel/', 'lib/', 'channel/'],
 	['db/map/', 'lib/', 'db/map/'],
 	['db/source/', 'lib/', 'db/map/', 'db/source/'],
