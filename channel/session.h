@@ -28,8 +28,9 @@ struct peer {
 	bool warned;              /* its loss of step was logged */
 	struct tls_peer tls;
 	bool unverified_said;     /* that a password goes to it without knowing who it is */
-	/* the last failure to get a connection ready, for jobs that were already waiting */
-	int64_t failed_at;        /* clock_ms(), 0 = none */
+	/* the last failure to get a connection ready, until one is ready, for jobs that were already waiting */
+	bool failed;
+	uint64_t failed_behind;   /* the owner's: the number of the last job that was there then */
 	struct result failure;    /* its strings are the two below */
 	struct buf failure_words;
 	char failure_status[12];
@@ -52,6 +53,9 @@ struct session;
 /* What a session tells its owner, from inside session_begin() and session_run(). */
 struct session_owner {
 	void *context;
+
+	/* No connection could be got ready: the peer's failure says why.  What waited for it is settled next. */
+	void (*unreachable)(void *context, struct peer *peer);
 
 	/* A recipient has its outcome; strings in `result` live until the function returns. */
 	void (*settled)(void *context, struct session *s, struct transaction *t, size_t recipient,

@@ -6,6 +6,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "db/live/journal.h"
 #include "db/live/update_private.h"
 #include "db/source/build.h"
 #include "db/source/text.h"
@@ -43,18 +44,38 @@ struct update *update_new(const struct update_settings *s, int *status, struct b
 	return u;
 }
 
+/* A map that is not there is trouble, unless it may be made: no lock file is made beside it. */
+static int check_presence(struct update *u, bool create, struct buf *why)
+{
+	char *journal;
+	int error;
+
+	u->is_missing = access(u->path, F_OK) < 0;
+	if (!u->is_missing)
+		return EX_OK;
+	error = errno;
+	journal = journal_path(u->path);
+	/* a recovery was killed after it had put a damaged map aside */
+	if (error == ENOENT && access(journal, F_OK) == 0) {
+		buf_addf(why, "%s: %s; its journal %s is there: run \"dbupdate ... recover\"", u->path, strerror(error), journal);
+		free(journal);
+		return EX_TEMPFAIL;
+	}
+	free(journal);
+	if (error == ENOENT && create)
+		return EX_OK;
+	buf_addf(why, "%s: %s", u->path, strerror(error));
+	return error == ENOENT || error == ENOTDIR ? EX_NOINPUT : EX_NOPERM;
+}
+
 struct update *update_open(const struct update_settings *settings, int *status, struct buf *why)
 {
 	struct update *u = update_new(settings, status, why);
 
 	if (u == NULL)
 		return NULL;
-	u->is_missing = access(u->path, F_OK) < 0;
-	/* a lock file is not made beside a map that is not there */
-	if (u->is_missing && (errno != ENOENT || !settings->create)) {
-		buf_addf(why, "%s: %s", u->path, strerror(errno));
-		*status = errno == ENOENT || errno == ENOTDIR ? EX_NOINPUT : EX_NOPERM;
-	} else {
+	*status = check_presence(u, settings->create, why);
+	if (*status == EX_OK) {
 		*status = build_check_directory(u->path, why);
 		if (*status == EX_OK && !u->is_missing)
 			*status = service_enter(&u->service, why);

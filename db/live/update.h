@@ -37,7 +37,7 @@ struct update_settings {
 #define UPDATE_WAIT 5
 
 /*
- * Opens a map.  NULL with `why` and *status (<sysexits.h>): EX_NOINPUT: there is no such map;
+ * Opens a map.  NULL with `why` and *status (<sysexits.h>): EX_NOINPUT: there is no such map, nor a journal of it;
  * EX_UNAVAILABLE: maps of that type cannot be changed; EX_CONFIG, EX_NOPERM; EX_DATAERR: damaged; EX_TEMPFAIL: it could
  * not be told, try again or do what `why` says.
  */
