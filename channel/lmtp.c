@@ -453,7 +453,7 @@ int main(int argc, char **argv)
 {
 	static struct settings settings;
 	struct loop loop = { .settings = &settings };
-	const struct session_owner owner = { &loop, on_unreachable, on_settled, on_done, on_prepare, on_content };
+	const struct session_owner owner = { &loop, on_settled, on_done, on_prepare, on_content, on_unreachable };
 	sigset_t unblocked;
 
 	log_program("lmtp");

@@ -18,13 +18,6 @@ struct prober {
 
 /* ---- what sessions tell ---- */
 
-/* The peer remembers it: see is_known_to_fail(). */
-static void on_unreachable(void *context, struct peer *peer)
-{
-	(void)context;
-	(void)peer;
-}
-
 static void on_settled(void *context, struct session *s, struct transaction *t, size_t recipient,
                        const struct result *result)
 {
@@ -251,7 +244,7 @@ static void start(struct prober *p, const struct session_owner *owner)
 void probe_ask(const struct settings *settings, struct question *questions, size_t count, int64_t deadline)
 {
 	struct prober *p = xcalloc(1, sizeof *p);
-	const struct session_owner owner = { p, on_unreachable, on_settled, on_done, on_prepare, on_content };
+	const struct session_owner owner = { p, on_settled, on_done, on_prepare, on_content, NULL };
 
 	*p = (struct prober){ .settings = settings, .questions = questions, .count = count };
 	start(p, &owner);
@@ -263,7 +256,7 @@ void probe_ask(const struct settings *settings, struct question *questions, size
 void probe_way(const struct settings *settings, struct peer *peer, int64_t deadline, struct way *way)
 {
 	struct prober *p = xcalloc(1, sizeof *p);
-	const struct session_owner owner = { p, on_unreachable, on_settled, on_done, on_prepare, on_content };
+	const struct session_owner owner = { p, on_settled, on_done, on_prepare, on_content, NULL };
 
 	*way = (struct way){ 0 };
 	*p = (struct prober){ .settings = settings, .way = way };

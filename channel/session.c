@@ -116,7 +116,8 @@ static void fail_opening(struct session *s, enum stage stage, int code, const ch
 		.remote = code != 0,
 		.destination = true,
 	};
-	s->owner->unreachable(s->owner->context, peer);
+	if (s->owner->unreachable != NULL)
+		s->owner->unreachable(s->owner->context, peer);
 	/* another address may be the right one next time */
 	target_forget(peer->target);
 	s->waiting = NULL;

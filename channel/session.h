@@ -54,9 +54,6 @@ struct session;
 struct session_owner {
 	void *context;
 
-	/* No connection could be got ready: the peer's failure says why.  What waited for it is settled next. */
-	void (*unreachable)(void *context, struct peer *peer);
-
 	/* A recipient has its outcome; strings in `result` live until the function returns. */
 	void (*settled)(void *context, struct session *s, struct transaction *t, size_t recipient,
 	                const struct result *result);
@@ -69,6 +66,9 @@ struct session_owner {
 
 	/* The content of `t` is wanted: point `source` at it. */
 	void (*content)(void *context, struct transaction *t, struct source *source);
+
+	/* No connection could be got ready: the peer's failure says why, what waited for it is settled next.  May be NULL. */
+	void (*unreachable)(void *context, struct peer *peer);
 };
 
 enum session_state { SESSION_CLOSED, SESSION_CONNECTING, SESSION_OPENING, SESSION_READY };
