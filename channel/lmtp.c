@@ -5,6 +5,7 @@
  * One poll loop: the scheduler on one side, the sessions on the other.
  */
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "channel/jobs.h"
+#include "channel/peers.h"
 #include "channel/session.h"
 #include "channel/settings.h"
 #include "channel/spool/agent.h"
@@ -21,43 +23,6 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/title.h"
-
-/* ---- peers ---- */
-
-struct peers {
-	struct peer **list;
-	size_t count, capacity;
-};
-
-/* The peer behind a target's name; NULL with one line in `why` if it cannot be one. */
-static struct peer *find_peer(struct peers *peers, const char *text, uint16_t port, struct buf *why)
-{
-	struct target *target;
-	struct peer *peer;
-
-	for (size_t i = 0; i < peers->count; i++)
-		if (strcmp(peers->list[i]->target->text, text) == 0)
-			return peers->list[i];
-	target = target_create(text, port, why);
-	if (target == NULL)
-		return NULL;
-	peer = xcalloc(1, sizeof *peer);
-	peer->target = target;
-	peers->list = xgrow(peers->list, peers->count, &peers->capacity, sizeof *peers->list);
-	peers->list[peers->count++] = peer;
-	return peer;
-}
-
-static void free_peers(struct peers *peers)
-{
-	for (size_t i = 0; i < peers->count; i++) {
-		target_destroy(&peers->list[i]->target);
-		tls_peer_forget(&peers->list[i]->tls);
-		buf_free(&peers->list[i]->failure_words);
-		free(peers->list[i]);
-	}
-	free(peers->list);
-}
 
 /* ---- the loop ---- */
 
@@ -78,6 +43,14 @@ static volatile sig_atomic_t stop_signal;
 static void on_signal(int sig)
 {
 	stop_signal = sig;
+}
+
+/* From a session: jobs that are here already are not tried on their own; those that come later are. */
+static void on_unreachable(void *context, struct peer *peer)
+{
+	const struct loop *loop = context;
+
+	peer->failed_behind = loop->jobs.received;
 }
 
 /* From a session: a recipient has its outcome. */
@@ -207,14 +180,14 @@ static struct peer *peer_of(struct loop *loop, struct job *job)
 {
 	const char *text = loop->settings->target ? loop->settings->target : job_host(job);
 	struct buf why = { 0 };
-	struct peer *peer = find_peer(&loop->peers, text, loop->settings->port, &why);
+	struct peer *peer = peers_find(&loop->peers, text, loop->settings->port, &why);
 
 	if (peer == NULL) {
 		struct result r = { .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = "4.3.5",
 		                    .words = buf_str(&why), .destination = true };
 
 		fail_untried(loop, job, NULL, &r);
-	} else if (peer->failed_at != 0 && job_received_at(job) <= peer->failed_at) {
+	} else if (peer->failed && job_number(job) <= peer->failed_behind) {
 		/* it came before its peer failed: no attempt of its own */
 		fail_untried(loop, job, peer, &peer->failure);
 		peer = NULL;
@@ -458,15 +431,35 @@ static void raise_descriptor_limit(void)
 		complain("cannot raise the limit of descriptors: %s", strerror(errno));
 }
 
+/*
+ * -B is the work of lmtp-probe, which stands beside us: it carries libraries for maps that nobody needs to deliver.
+ */
+static _Noreturn void become_probe(char **argv)
+{
+	struct buf path = { 0 };
+	ssize_t n = readlink("/proc/self/exe", buf_reserve(&path, PATH_MAX), PATH_MAX);
+
+	if (n > 0) {
+		path.len = (size_t)n;
+		while (path.len > 0 && path.data[path.len - 1] != '/')
+			path.len--;
+		buf_adds(&path, "lmtp-probe");
+		execv(path.data, argv);
+	}
+	die(EX_TEMPFAIL, "%s: %s", n > 0 ? path.data : "/proc/self/exe", strerror(errno));
+}
+
 int main(int argc, char **argv)
 {
 	static struct settings settings;
 	struct loop loop = { .settings = &settings };
-	const struct session_owner owner = { &loop, on_settled, on_done, on_prepare, on_content };
+	const struct session_owner owner = { &loop, on_settled, on_done, on_prepare, on_content, on_unreachable };
 	sigset_t unblocked;
 
 	log_program("lmtp");
-	settings_read(&settings, argc, argv);
+	settings_from(&settings, argc, argv);
+	if (settings.probe.wanted)
+		become_probe(argv);
 	log_as_comments();
 	start_security(&settings.security);
 	record_open(&settings.record);
@@ -487,7 +480,7 @@ int main(int argc, char **argv)
 		session_free(&loop.sessions[i]);
 	}
 	jobs_free(&loop.jobs);
-	free_peers(&loop.peers);
+	peers_free(&loop.peers);
 	security_free(&settings.security);
 	buf_free(&loop.input);
 	return EX_OK;

@@ -24,7 +24,9 @@ static const struct option_help options[] = {
 	{ '7', NULL, "take the server for a 7-bit one; twice: for one without any extension" },
 	{ '8', NULL, "take the server for an 8-bit one, and decode quoted-printable text" },
 	{ 'A', "FILE", "authenticate as smtp-auth-secrets(5) FILE says" },
+	{ 'B', NULL, "ask for each ADDRESS whether there is one; without any look at the way to the server" },
 	{ 'c', "CHANNEL", "deliver recipients of this channel (default smtp)" },
+	{ 'f', "DBASES", "with -B: the maps that route ADDRESS" },
 	{ 'F', "TARGET", "deliver everything there: UNIX:/path, [address], [address]:port or name" },
 	{ 'h', "NAME", "our name in LHLO (default: this host's name)" },
 	{ 'H', NULL, "leave 8-bit header fields alone, also towards a 7-bit server" },
@@ -54,7 +56,7 @@ static const struct option_help options[] = {
 
 static const struct program program = {
 	.name = "lmtp",
-	.synopsis = "[option ...] [host]",
+	.synopsis = "[option ...] [host]\n[option ...] -B [address ...]",
 	.purpose = "Delivers the messages a ZMailer scheduler names on standard input over LMTP.",
 	.options = options,
 	.notes = "-O auth=A,B              by which mechanisms: login, plain, scram-sha-256, external; in this order\n"
@@ -71,6 +73,11 @@ static const struct program program = {
 	         "-O max-messages=N        ... that has carried so many (default 10000)\n"
 	         "-O max-rcpts=N           recipients in one transaction (default 1000)\n"
 	         "-O max-time=TIME         longest time for one transaction as a whole (default 4h)\n"
+	         "-O probe-cache=FILE      with -B: keep answers there\n"
+	         "-O probe-no=FRESH/KEPT   ... \"no\" so long (10m/1h): unasked / while the server cannot tell\n"
+	         "-O probe-sender=ADDRESS  ... sender to ask with (<>)\n"
+	         "-O probe-time=TIME       ... all answers are there by then (default 30s)\n"
+	         "-O probe-yes=FRESH/KEPT  ... \"yes\" so long (12h/7d)\n"
 	         "-O sync=marks            force each delivery mark to the disk\n"
 	         "-O tls=none|may|must|verify   never, if offered, always, always and with a valid certificate\n"
 	         "TIME is like 1h30m; bare digits are seconds.",
@@ -247,6 +254,31 @@ static bool set_max_time(struct settings *set, const char *value)
 	return take_ms(value, &set->session.dialogue.whole_timeout) && set->session.dialogue.whole_timeout > 0;
 }
 
+static bool set_probe_cache(struct settings *set, const char *value)
+{
+	return probe_set_cache(&set->probe, value);
+}
+
+static bool set_probe_no(struct settings *set, const char *value)
+{
+	return probe_set_lifetime(&set->probe.no, value);
+}
+
+static bool set_probe_sender(struct settings *set, const char *value)
+{
+	return probe_set_sender(&set->probe, value);
+}
+
+static bool set_probe_time(struct settings *set, const char *value)
+{
+	return probe_set_time(&set->probe, value);
+}
+
+static bool set_probe_yes(struct settings *set, const char *value)
+{
+	return probe_set_lifetime(&set->probe.yes, value);
+}
+
 static bool set_sync(struct settings *set, const char *value)
 {
 	set->jobs.sync_marks = true;
@@ -276,6 +308,11 @@ static const struct {
 	{ "max-messages", set_max_messages },
 	{ "max-rcpts", set_max_rcpts },
 	{ "max-time", set_max_time },
+	{ "probe-cache", set_probe_cache },
+	{ "probe-no", set_probe_no },
+	{ "probe-sender", set_probe_sender },
+	{ "probe-time", set_probe_time },
+	{ "probe-yes", set_probe_yes },
 	{ "sync", set_sync },
 	{ "tls", set_tls },
 };
@@ -383,6 +420,7 @@ static void set_defaults(struct settings *set)
 		.connections = 4,
 	};
 	security_init(&set->security);
+	probe_defaults(&set->probe);
 	set->record.syslog = syslog_wanted();
 	if (zenv("DEFCHARSET") != NULL)
 		set->jobs.charset = zenv("DEFCHARSET");
@@ -397,6 +435,8 @@ static void check_target(const struct settings *set)
 	struct buf why = { 0 };
 	struct target *t;
 
+	if (set->target == NULL && set->probe.wanted && (set->probe.dbases == NULL || set->probe.count == 0))
+		option_usage(&program, "which server is to be asked? -F, or with addresses -f");
 	if (set->target == NULL) {
 		if (set->port == PORT_SMTP)
 			option_usage(&program, "give -F UNIX:/path, or -p with the port of the LMTP server");
@@ -438,7 +478,9 @@ static void take_option(struct settings *set, int option, const char *argument)
 		set->jobs.seven_bit = false;
 		break;
 	case 'A': set->security.secrets_path = xstrdup(argument); break;
+	case 'B': set->probe.wanted = true; break;
 	case 'c': set->jobs.channel = xstrdup(argument); break;
+	case 'f': set->probe.dbases = xstrdup(argument); break;
 	case 'F': set->target = xstrdup(argument); break;
 	case 'h': set->session.opening.name = xstrdup(argument); break;
 	case 'H': set->jobs.plain_headers = true; break;
@@ -456,7 +498,23 @@ static void take_option(struct settings *set, int option, const char *argument)
 	}
 }
 
-void settings_read(struct settings *set, int argc, char **argv)
+/* A host, or with -B addresses. */
+static void take_operands(struct settings *set, char *const *operands, size_t count)
+{
+	if (set->probe.wanted) {
+		set->probe.addresses = operands;
+		set->probe.count = count;
+		return;
+	}
+	if (set->probe.dbases != NULL)
+		option_usage(&program, "-f is for -B alone: what is delivered was routed before");
+	if (count > 0)
+		set->jobs.host = xstrdup(operands[0]);
+	if (count > 1)
+		option_usage(&program, "unexpected argument %s", operands[1]);
+}
+
+void settings_from(struct settings *set, int argc, char **argv)
 {
 	int c;
 
@@ -465,10 +523,7 @@ void settings_read(struct settings *set, int argc, char **argv)
 		take_local_address(set, zenv("BINDADDR"));
 	while ((c = option_next(&program, argc, argv)) != -1)
 		take_option(set, c, optarg);
-	if (optind < argc)
-		set->jobs.host = xstrdup(argv[optind++]);
-	if (optind < argc)
-		option_usage(&program, "unexpected argument %s", argv[optind]);
+	take_operands(set, argv + optind, (size_t)(argc - optind));
 	check_target(set);
 	set->security.channel = set->jobs.channel;
 	set->jobs.lock_pid = lock_pid();

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "channel/jobs.h"
+#include "channel/probesettings.h"
 #include "channel/record.h"
 #include "channel/session.h"
 
@@ -24,9 +25,10 @@ struct settings {
 	unsigned connections;        /* sessions to one peer */
 	const char *log;             /* -l, NULL without */
 	bool titles;                 /* -s */
+	struct probe_settings probe;
 };
 
 /* Reads the command line; ends the program on a usage error.  Everything it points to lives as long as the program. */
-void settings_read(struct settings *settings, int argc, char **argv);
+void settings_from(struct settings *settings, int argc, char **argv);
 
 #endif

@@ -32,6 +32,18 @@ unsigned caps_bit(const char *keyword)
 	return 0;
 }
 
+void caps_names(const struct caps *caps, struct buf *out)
+{
+	const char *separator = "";
+
+	for (size_t i = 0; i < sizeof keywords / sizeof keywords[0]; i++) {
+		if (!(caps->has & keywords[i].bit))
+			continue;
+		buf_addf(out, "%s%s", separator, keywords[i].keyword);
+		separator = " ";
+	}
+}
+
 static bool is_ignored(const char *ignore, const char *keyword)
 {
 	size_t n = strlen(keyword);

@@ -41,6 +41,9 @@ struct caps {
  */
 void caps_parse(struct caps *caps, const struct reply *reply, const char *ignore);
 
+/* Adds the keywords in `caps`, separated by blanks. */
+void caps_names(const struct caps *caps, struct buf *out);
+
 /* The CAP_ bit of a keyword, 0 if it is not known. */
 unsigned caps_bit(const char *keyword);
 

@@ -80,9 +80,42 @@ const char *policy_status(const struct reply *reply, enum outcome outcome)
 	case 571: return "5.7.1";
 	default: break;
 	}
-	if (outcome == OUTCOME_DELIVERED)
+	if (outcome == OUTCOME_DELIVERED || outcome == OUTCOME_ACCEPTED)
 		return "2.0.0";
 	return reply->code >= 500 ? "5.0.0" : "4.0.0";
+}
+
+/* What stands behind the class in an enhanced code that denies the recipient (RFC 3463, RFC 7505). */
+static const char *const denials[] = {
+	".1.1",     /* no such mailbox */
+	".1.2",     /* no such system */
+	".1.3",     /* no address */
+	".1.4",     /* ambiguous */
+	".1.6",     /* moved, nobody knows where */
+	".1.10",    /* the domain takes no mail */
+	".2.1",     /* mailbox disabled */
+};
+
+static bool denies(int code, const char *status)
+{
+	const char *detail = status + strcspn(status, ".");
+
+	if (strcmp(detail, ".0.0") == 0)
+		return code == 550 || code == 551 || code == 553;
+	for (size_t i = 0; i < sizeof denials / sizeof denials[0]; i++)
+		if (strcmp(detail, denials[i]) == 0)
+			return true;
+	return false;
+}
+
+enum answer policy_answer(const struct result *r)
+{
+	if (r->outcome == OUTCOME_ACCEPTED)
+		return ANSWER_YES;
+	/* STAGE_LOCAL: an address that can be written in no command is nobody's */
+	if (r->outcome != OUTCOME_FAILED || (r->stage != STAGE_RCPT && r->stage != STAGE_LOCAL))
+		return ANSWER_UNCLEAR;
+	return denies(r->code, r->status) ? ANSWER_NO : ANSWER_UNCLEAR;
 }
 
 bool policy_too_many(const struct reply *reply)

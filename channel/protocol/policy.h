@@ -15,6 +15,7 @@ enum outcome {
 	OUTCOME_DELIVERED,     /* only by a 2xx final reply for this very recipient */
 	OUTCOME_DEFERRED,
 	OUTCOME_FAILED,
+	OUTCOME_ACCEPTED,      /* a probe: 2xx at RCPT, and nothing was sent */
 };
 
 /* Where in the dialogue something was said or went wrong. */
@@ -73,6 +74,20 @@ bool policy_fits(enum stage stage, int code);
 
 /* The enhanced code to report: the server's own, or the generic one for its code (transport-agent.md section 7). */
 const char *policy_status(const struct reply *reply, enum outcome outcome);
+
+/* What a probe learns about an address. */
+enum answer {
+	ANSWER_YES,            /* there is such a recipient */
+	ANSWER_NO,             /* there is none */
+	ANSWER_UNCLEAR,        /* could not tell */
+};
+
+/*
+ * The answer in the result of a probe.  "No" must be said of the recipient itself: an enhanced code of RFC 3463 about the
+ * address or a mailbox that takes no mail, or 550, 551 or 553 where the server gives none (or one that says nothing,
+ * x.0.0).  A full mailbox exists; a refusal by policy, of the sender or of us says nothing about it.
+ */
+enum answer policy_answer(const struct result *result);
 
 /* "Too many recipients" at RCPT: not now, but in the next transaction (RFC 5321 section 4.5.3.1.10; pains.md P16). */
 bool policy_too_many(const struct reply *reply);

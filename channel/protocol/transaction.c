@@ -153,6 +153,7 @@ static void settle(struct dialogue *d, struct transaction *t, size_t i, const st
 
 	assert(t->recipients[i].outcome == OUTCOME_NONE && r->outcome != OUTCOME_NONE);
 	t->recipients[i].outcome = r->outcome;
+	t->recipients[i].rcpt_said = t->recipients[i].rcpt_end != 0 && d->written >= t->recipients[i].rcpt_end;
 	a = add_action(d, ACTION_SETTLED, t);
 	a->recipient = i;
 	a->result = *r;
@@ -317,6 +318,13 @@ static bool needs_smtputf8(const struct dialogue *d, const struct transaction *t
 /* Steps of an envelope: MAIL, one RCPT per recipient, then DATA or BDAT. */
 enum { STEP_MAIL, STEP_RCPT };
 
+/* Behind it the transaction is over for the server; its reply proves that we are in step. */
+static void send_reset(struct dialogue *d, struct transaction *t)
+{
+	buf_adds(&d->out, "RSET\r\n");
+	expect(d, STAGE_LOCAL, t, 0);
+}
+
 static void start_content(struct dialogue *d, struct transaction *t)
 {
 	t->content_started = true;
@@ -350,9 +358,9 @@ static bool is_telling(const struct trust *trust)
  * surer way: its 354 shows that we are in step.  The first message on a connection has none in front of it whose
  * replies could be too many.
  */
-static bool uses_bdat(const struct dialogue *d)
+static bool uses_bdat(const struct dialogue *d, const struct transaction *t)
 {
-	if (!(d->caps->has & CAP_CHUNKING) || d->options->no_chunking || !pipelined(d))
+	if (t->probe || !(d->caps->has & CAP_CHUNKING) || d->options->no_chunking || !pipelined(d))
 		return false;
 	return is_telling(d->trust) || (!d->trust->careful && !d->trust->proved_single && d->mails == 0);
 }
@@ -386,11 +394,14 @@ static bool send_step(struct dialogue *d, struct transaction *t)
 		if (!is_open(&t->recipients[i]))
 			return true;
 		command_rcpt(&d->out, &t->recipients[i].to, d->caps);
+		t->recipients[i].rcpt_end = d->written + d->out.len;
 		expect(d, STAGE_RCPT, t, i);
 		return pipelined(d);
 	}
 	if (sends_blind(d, t))
 		send_bdat(d, t);
+	else if (t->probe && pipelined(d))
+		send_reset(d, t);
 	else if (pipelined(d) && !t->bdat)
 		send_data(d, t);
 	return false;
@@ -409,7 +420,9 @@ static void send_envelope(struct dialogue *d, struct transaction *t)
  */
 static void after_envelope(struct dialogue *d, struct transaction *t)
 {
-	if (t->bdat && t->accepted > 0)
+	if (t->probe)
+		send_reset(d, t);
+	else if (t->bdat && t->accepted > 0)
 		send_bdat(d, t);
 	else
 		send_data(d, t);
@@ -422,10 +435,8 @@ static void after_envelope(struct dialogue *d, struct transaction *t)
  */
 static void end_refused(struct dialogue *d, struct transaction *t)
 {
-	if (!is_last(d, t))
-		return;
-	buf_adds(&d->out, "RSET\r\n");
-	expect(d, STAGE_LOCAL, t, 0);
+	if (is_last(d, t))
+		send_reset(d, t);
 }
 
 static void refuse_here(struct dialogue *d, struct transaction *t, size_t i, int code, const char *status,
@@ -485,7 +496,7 @@ void dialogue_begin(struct dialogue *d, struct transaction *t)
 	bool anyone = false;
 
 	assert(dialogue_wants(d));
-	t->bdat = uses_bdat(d);
+	t->bdat = uses_bdat(d, t);
 	t->doubtful = d->flight_count > 0;
 	t->begun_at = d->now;
 	d->flight = xgrow(d->flight, d->flight_count, &d->flight_capacity, sizeof *d->flight);
@@ -644,6 +655,16 @@ static void note_rcpt_reply(struct transaction_recipient *to, const struct dialo
 	                           buf_str(&d->words));
 }
 
+/* To a probe the yes is all there will ever be. */
+static void hold_yes(struct dialogue *d, struct transaction_recipient *to, const struct reply *reply)
+{
+	struct result r = make_result(OUTCOME_ACCEPTED, STAGE_RCPT, reply->code, policy_status(reply, OUTCOME_ACCEPTED),
+	                              buf_str(&d->words));
+
+	r.remote = true;
+	to->held = keep(&r);
+}
+
 static void on_rcpt(struct dialogue *d, struct transaction *t, size_t i, const struct reply *reply)
 {
 	struct transaction_recipient *to = &t->recipients[i];
@@ -666,6 +687,8 @@ static void on_rcpt(struct dialogue *d, struct transaction *t, size_t i, const s
 		to->accepted = true;
 		t->accepted++;
 		memcpy(t->rcpt_status, reply->status, sizeof t->rcpt_status);
+		if (t->probe)
+			hold_yes(d, to, reply);
 	} else if (policy_too_many(reply) && t->accepted > 0) {
 		to->later = true;
 	} else {

@@ -17,6 +17,9 @@
  *                           outcome belong into a new one, at once
  *     ACTION_CLOSE          the connection must not be used any more
  *
+ * A probe ends with RSET where DATA would stand: recipients that the server takes
+ * are settled as OUTCOME_ACCEPTED, and there is no content.
+ *
  * After every call into the machine the owner takes the actions out, in order.
  */
 #ifndef ZL_TRANSACTION_H
@@ -39,9 +42,11 @@ struct transaction_recipient {
 	/* the machine's */
 	enum outcome outcome;
 	bool accepted;            /* 2xx at RCPT */
+	uint64_t rcpt_end;        /* stream position behind its RCPT; 0 until that is in `out` */
+	bool rcpt_said;           /* set with the outcome: its RCPT had gone out, so reports may show it */
 	bool later;               /* "too many recipients": belongs into a further transaction */
 	char *rcpt_reply;         /* "250 2.1.5 Ok": the server's words at RCPT; NULL before */
-	struct result held;       /* a refusal that waits for its proof; outcome NONE = none */
+	struct result held;       /* a refusal, or a probe's yes, that waits for its proof; outcome NONE = none */
 };
 
 struct transaction {
@@ -50,6 +55,7 @@ struct transaction {
 	struct transaction_recipient *recipients;
 	size_t count;
 	void *owner;
+	bool probe;               /* asks for the recipients and sends no message */
 	bool retried;             /* was tried before on a connection that broke unanswered: no second silent try */
 	/* the machine's */
 	bool bdat;                /* the content goes out as one BDAT ... LAST of envelope.size bytes */

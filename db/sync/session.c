@@ -123,6 +123,11 @@ bool session_is_refreshing(const struct session *s)
 	return false;
 }
 
+int64_t session_heard(const struct session *s)
+{
+	return s->heard;
+}
+
 int session_socket(const struct session *s)
 {
 	int fd = -1;

@@ -34,6 +34,9 @@ enum session_news {
 /* Takes in what has come, without waiting. */
 enum session_news session_read(struct session *session, struct buf *why);
 
+/* When the last message came (clock_ms). */
+int64_t session_heard(const struct session *session);
+
 /* The socket to poll for reading. */
 int session_socket(const struct session *session);
 

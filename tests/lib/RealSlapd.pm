@@ -39,7 +39,7 @@ sub new($class, %o) {
 	my $self = bless { users => 20, sessionlog => 10000, config => '', global => '', overlays => '', ldif => '', %o }, $class;
 	$self->{aliases} //= $self->{users};
 	$self->{dir} = File::Temp->newdir('/tmp/zs-XXXXXX');    # short: socket paths are limited to 107 bytes
-	$self->{$_} = _free_port() for qw(port tls_port);
+	$self->{$_} //= _free_port() for qw(port tls_port);
 	mkdir "$self->{dir}/db" or die "$self->{dir}/db: $!\n";
 	$self->_make_certificates;
 	_put("$self->{dir}/mail.schema", _schema());

@@ -15,7 +15,9 @@ my @rules = (
 	['channel/message/', 'lib/', 'channel/message/'],
 	['channel/net/', 'lib/', 'channel/net/'],
 	['channel/enqueue', 'lib/', 'channel/', 'db/'],
-	['channel/routing', 'lib/', 'channel/', 'db/'],    # of enqueue
+	['channel/routing', 'lib/', 'channel/', 'db/'],    # of enqueue and lmtp-probe
+	['channel/lmtp-probe', 'lib/', 'channel/', 'db/'],
+	['channel/probecache', 'lib/', 'channel/', 'db/'],
 	['channel/', 'lib/', 'channel/'],
 	['db/map/', 'lib/', 'db/map/'],
 	['db/source/', 'lib/', 'db/map/', 'db/source/'],
@@ -35,8 +37,8 @@ for my $file (@files) {
 	my (undef, @may) = @{$rule // next};
 	for my $include (includes("$top/$file")) {
 		next if $include eq 'config.h';
-		push @bad, "$file includes $include, which is enqueue's" if $include eq 'channel/routing.h'
-			&& $file !~ m{^channel/(?:enqueue|routing)\.};
+		push @bad, "$file includes $include, which brings the maps with it"
+			if $include =~ m{^channel/(?:routing|probecache)\.h$} && $file !~ m{^channel/(?:enqueue|routing|lmtp-probe|probecache|probing)\.};
 		push @bad, "$file includes $include" unless grep { index($include, $_) == 0 } @may;
 		push @bad, "$file includes $include, which is not there" unless -f "$top/$include";
 	}

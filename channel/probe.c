@@ -1,0 +1,269 @@
+#include "channel/probe.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "channel/net/tls.h"
+#include "lib/alloc.h"
+#include "lib/clock.h"
+
+struct prober {
+	const struct settings *settings;
+	struct question *questions;
+	size_t count;
+	struct way *way;             /* what a transaction for nobody finds out; NULL when asking */
+	struct session sessions[CONNECTIONS_MAX];
+};
+
+/* ---- what sessions tell ---- */
+
+static void on_settled(void *context, struct session *s, struct transaction *t, size_t recipient,
+                       const struct result *result)
+{
+	(void)context;
+	(void)s;
+	place_settle(t->recipients[recipient].owner, result);
+}
+
+static void describe_way(struct way *way, struct session *s)
+{
+	const struct record_connection connection = session_record(s);
+
+	way->ready = s->state == SESSION_READY;
+	way->failure = s->peer->failure;
+	way->tls = xstrdup(connection.tls);
+	way->verified = way->ready && s->stream.tls != NULL && tls_verified(s->stream.tls);
+	way->authenticated = way->ready && s->opening.demands.auth != NULL;
+	way->session = xstrdup(connection.session);
+	way->caps = s->opening.caps;
+	way->connect_ms = connection.connect_ms;
+	way->opening_ms = connection.opening_ms;
+}
+
+static void on_done(void *context, struct session *s, struct transaction *t)
+{
+	struct prober *p = context;
+
+	for (size_t i = 0; i < t->count; i++) {
+		struct place *place = t->recipients[i].owner;
+
+		place->under_way = false;
+		place->retried = place->retried || !t->recipients[i].later;
+	}
+	if (p->way != NULL)
+		describe_way(p->way, s);
+	free(t->recipients);
+	free(t);
+}
+
+static bool on_prepare(void *context, struct transaction *t, const struct caps *caps, struct buf *why)
+{
+	(void)context;
+	(void)t;
+	(void)caps;
+	(void)why;
+	return true;
+}
+
+static void on_content(void *context, struct transaction *t, struct source *source)
+{
+	(void)context;
+	(void)t;
+	(void)source;
+}
+
+/* ---- transactions ---- */
+
+static bool is_waiting(const struct place *place)
+{
+	return !place->settled && !place->under_way;
+}
+
+static struct transaction *new_transaction(const struct prober *p, size_t capacity)
+{
+	struct transaction *t = xcalloc(1, sizeof *t);
+
+	t->probe = true;
+	t->envelope.sender = p->settings->probe.sender;
+	t->recipients = xcalloc(capacity + 1, sizeof *t->recipients);
+	return t;
+}
+
+static void add_recipient(const struct prober *p, struct transaction *t, struct place *place)
+{
+	t->recipients[t->count++] = (struct transaction_recipient){
+		.to = { .address = place->user, .ignore_quota = p->settings->jobs.ignore_quota },
+		.owner = place,
+	};
+	t->retried = t->retried || place->retried;
+	place->under_way = true;
+}
+
+/* All that waits for `peer`, as much of it as one transaction may hold. */
+static struct transaction *take(struct prober *p, const struct peer *peer)
+{
+	size_t most = p->settings->jobs.max_recipients;
+	struct transaction *t = new_transaction(p, most);
+
+	for (size_t i = 0; i < p->count; i++) {
+		for (size_t k = 0; k < p->questions[i].count && t->count < most; k++) {
+			struct place *place = &p->questions[i].places[k];
+
+			if (place->peer == peer && is_waiting(place))
+				add_recipient(p, t, place);
+		}
+	}
+	return t;
+}
+
+static struct session *session_of(struct prober *p, const struct peer *peer)
+{
+	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+		if (p->sessions[i].peer == peer)
+			return &p->sessions[i];
+	return NULL;
+}
+
+/* The one session for a peer, or one that has nothing to do; NULL if it has to wait. */
+static struct session *session_for(struct prober *p, const struct peer *peer)
+{
+	struct session *s = session_of(p, peer);
+
+	if (s != NULL)
+		return session_idle(s) ? s : NULL;
+	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+		if (session_idle(&p->sessions[i]))
+			return &p->sessions[i];
+	return NULL;
+}
+
+/* A peer that failed once is not tried again for those it was not asked about. */
+static bool is_known_to_fail(struct place *place)
+{
+	if (!place->peer->failed)
+		return false;
+	place_settle(place, &place->peer->failure);
+	return true;
+}
+
+static void begin_waiting(struct prober *p)
+{
+	for (size_t i = 0; i < p->count; i++) {
+		for (size_t k = 0; k < p->questions[i].count; k++) {
+			struct place *place = &p->questions[i].places[k];
+			struct session *s;
+
+			if (!is_waiting(place) || is_known_to_fail(place))
+				continue;
+			s = session_for(p, place->peer);
+			if (s != NULL && session_wants(s, place->peer))
+				session_begin(s, place->peer, take(p, place->peer));
+		}
+	}
+}
+
+/* ---- the loop ---- */
+
+static bool has_work(const struct prober *p)
+{
+	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+		if (!session_idle(&p->sessions[i]))
+			return true;
+	for (size_t i = 0; i < p->count; i++)
+		for (size_t k = 0; k < p->questions[i].count; k++)
+			if (!p->questions[i].places[k].settled)
+				return true;
+	return false;
+}
+
+static void wait_for_events(struct prober *p, int64_t deadline)
+{
+	struct pollfd fds[CONNECTIONS_MAX * CONNECT_ATTEMPTS];
+	size_t at[CONNECTIONS_MAX + 1], n = 0;
+
+	for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
+		int64_t d = session_deadline(&p->sessions[i]);
+
+		deadline = d < deadline ? d : deadline;
+		at[i] = n;
+		n += session_poll(&p->sessions[i], fds + n);
+	}
+	at[CONNECTIONS_MAX] = n;
+	if (poll(fds, n, clock_poll_timeout(deadline)) < 0)
+		return;
+	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+		session_polled(&p->sessions[i], fds + at[i], at[i + 1] - at[i]);
+}
+
+/* Time is up: what was said is said, for the rest it could not be told. */
+static void give_up(struct prober *p)
+{
+	char *why = xasprintf("not finished within %" PRId64 " s", p->settings->probe.time / 1000);
+
+	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+		session_abort(&p->sessions[i], why);
+	for (size_t i = 0; i < p->count; i++)
+		for (size_t k = 0; k < p->questions[i].count; k++)
+			place_say(&p->questions[i].places[k], ANSWER_UNCLEAR, "4.4.7", why);
+	free(why);
+}
+
+static void run(struct prober *p, int64_t deadline)
+{
+	while (has_work(p)) {
+		if (clock_ms() >= deadline) {
+			give_up(p);
+			return;
+		}
+		for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+			session_run(&p->sessions[i]);
+		begin_waiting(p);
+		for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+			session_flush(&p->sessions[i]);
+		/* what was written may have ended a session */
+		if (has_work(p))
+			wait_for_events(p, deadline);
+	}
+}
+
+static void end_sessions(struct prober *p)
+{
+	for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
+		session_quit(&p->sessions[i]);
+		session_free(&p->sessions[i]);
+	}
+}
+
+static void start(struct prober *p, const struct session_owner *owner)
+{
+	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+		session_init(&p->sessions[i], &p->settings->session, owner);
+}
+
+void probe_ask(const struct settings *settings, struct question *questions, size_t count, int64_t deadline)
+{
+	struct prober *p = xcalloc(1, sizeof *p);
+	const struct session_owner owner = { p, on_settled, on_done, on_prepare, on_content, NULL };
+
+	*p = (struct prober){ .settings = settings, .questions = questions, .count = count };
+	start(p, &owner);
+	run(p, deadline);
+	end_sessions(p);
+	free(p);
+}
+
+void probe_way(const struct settings *settings, struct peer *peer, int64_t deadline, struct way *way)
+{
+	struct prober *p = xcalloc(1, sizeof *p);
+	const struct session_owner owner = { p, on_settled, on_done, on_prepare, on_content, NULL };
+
+	*way = (struct way){ 0 };
+	*p = (struct prober){ .settings = settings, .way = way };
+	start(p, &owner);
+	/* a transaction for nobody needs a ready connection and says nothing on it */
+	session_begin(&p->sessions[0], peer, new_transaction(p, 0));
+	run(p, deadline);
+	end_sessions(p);
+	free(p);
+}

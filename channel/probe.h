@@ -1,0 +1,37 @@
+/*
+ * Asks servers for recipients, without a message: MAIL, RCPT, RSET by the sessions that deliver, several servers at
+ * a time and all recipients of one in one connection.
+ */
+#ifndef ZL_PROBE_H
+#define ZL_PROBE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "channel/question.h"
+#include "channel/settings.h"
+
+/* Settles every place of the questions that is not settled and has a peer, until `deadline` (clock_ms()). */
+void probe_ask(const struct settings *settings, struct question *questions, size_t count, int64_t deadline);
+
+/* What was found on the way to a server. */
+struct way {
+	bool ready;                /* mail could be sent */
+	struct result failure;     /* if not; its strings belong to the peer */
+	char *tls;                 /* as tls_describe(); "" in clear */
+	bool verified;
+	bool authenticated;
+	char *session;             /* the server's name for the session, or "" */
+	struct caps caps;
+	int64_t connect_ms, opening_ms;
+};
+
+/* Connects, LHLO, TLS, AUTH, QUIT.  The caller frees `way`. */
+void probe_way(const struct settings *settings, struct peer *peer, int64_t deadline, struct way *way);
+void way_free(struct way *way);
+
+/* Adds one line about it: PEER, "ready" or "could not tell", TLS or the words, the capabilities; or JSON. */
+void way_print(const struct way *way, const struct peer *peer, bool json, struct buf *out);
+
+#endif

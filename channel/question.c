@@ -1,0 +1,146 @@
+#include "channel/question.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "lib/alloc.h"
+#include "lib/text.h"
+
+#define SHOWN_MAX 1000
+
+/* Exit status for an address that does not exist. */
+#define EXIT_NO 1
+
+struct place *question_add(struct question *question, struct peer *peer, const char *user)
+{
+	struct place *place;
+
+	question->places = xgrow(question->places, question->count, &question->capacity, sizeof *question->places);
+	place = &question->places[question->count++];
+	*place = (struct place){ .peer = peer, .user = xstrdup(user) };
+	return place;
+}
+
+void place_settle(struct place *place, const struct result *result)
+{
+	struct buf words = { 0 };
+
+	if (place->settled)
+		return;
+	text_add_clean_string(&words, result->words, SHOWN_MAX);
+	place->settled = true;
+	place->answer = policy_answer(result);
+	place->stage = result->stage;
+	place->code = result->remote ? result->code : 0;
+	strncpy(place->status, result->status, sizeof place->status - 1);
+	place->words = xstrdup(buf_str(&words));
+	buf_free(&words);
+}
+
+void place_say(struct place *place, enum answer answer, const char *status, const char *words)
+{
+	const struct result result = { .stage = STAGE_LOCAL, .status = status, .words = words };
+
+	place_settle(place, &result);
+	place->answer = answer;
+}
+
+const struct place *question_decider(const struct question *question)
+{
+	const struct place *decider = &question->places[0];
+
+	for (size_t i = 0; i < question->count; i++) {
+		const struct place *p = &question->places[i];
+
+		if (p->answer == ANSWER_YES)
+			return p;
+		if (p->answer == ANSWER_UNCLEAR && decider->answer == ANSWER_NO)
+			decider = p;
+	}
+	return decider;
+}
+
+const char *answer_name(enum answer answer)
+{
+	switch (answer) {
+	case ANSWER_YES: return "yes";
+	case ANSWER_NO: return "no";
+	case ANSWER_UNCLEAR: break;
+	}
+	return "could not tell";
+}
+
+static void print_text(const struct question *q, const struct place *p, struct buf *out)
+{
+	text_add_clean_string(out, q->address, SHOWN_MAX);
+	buf_addf(out, "\t%s\t", answer_name(p->answer));
+	if (p->code != 0 && p->stage != STAGE_RCPT)
+		buf_addf(out, "%s: ", stage_name(p->stage));
+	if (p->code != 0)
+		buf_addf(out, "%d %s ", p->code, p->status);
+	buf_adds(out, p->words);
+	if (p->age > 0)
+		buf_addf(out, " (said %" PRId64 " s ago)", p->age);
+	buf_addc(out, '\n');
+}
+
+static void add_field(struct buf *out, const char *key, const char *value)
+{
+	buf_addf(out, "%s\"%s\":", out->data[out->len - 1] == '{' ? "" : ",", key);
+	text_add_json(out, value, strlen(value));
+}
+
+static void print_json(const struct question *q, const struct place *p, struct buf *out)
+{
+	buf_addc(out, '{');
+	add_field(out, "address", q->address);
+	add_field(out, "answer", answer_name(p->answer));
+	add_field(out, "stage", stage_name(p->stage));
+	buf_addf(out, ",\"code\":%d", p->code);
+	add_field(out, "status", p->status);
+	add_field(out, "words", p->words);
+	add_field(out, "peer", p->peer != NULL ? p->peer->target->text : "-");
+	add_field(out, "user", p->user);
+	buf_addf(out, ",\"age\":%" PRId64 "}\n", p->age);
+}
+
+void question_print(const struct question *question, bool json, struct buf *out)
+{
+	const struct place *p = question_decider(question);
+
+	if (json)
+		print_json(question, p, out);
+	else
+		print_text(question, p, out);
+}
+
+int questions_exit_status(const struct question *questions, size_t count)
+{
+	int status = EX_OK;
+
+	for (size_t i = 0; i < count; i++) {
+		switch (question_decider(&questions[i])->answer) {
+		case ANSWER_YES:
+			break;
+		case ANSWER_NO:
+			status = EXIT_NO;
+			break;
+		case ANSWER_UNCLEAR:
+			return EX_TEMPFAIL;
+		}
+	}
+	return status;
+}
+
+void question_free(struct question *question)
+{
+	for (size_t i = 0; i < question->count; i++) {
+		free(question->places[i].user);
+		free(question->places[i].words);
+		free(question->places[i].kept);
+	}
+	free(question->places);
+	*question = (struct question){ .address = question->address };
+}
