@@ -2,11 +2,13 @@
  * enqueue: puts a message into a ZMailer queue, as its router would.
  */
 #include <errno.h>
+#include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -25,6 +27,7 @@ static const struct option_help options[] = {
 	{ 'H', NULL, "hash the queue in one level of directories, -HH in two" },
 	{ 'k', NULL, "keep the good: leave out addresses that do not exist" },
 	{ 'm', NULL, "make the directories of the post office that are missing" },
+	{ 'M', "FILE", "add the number of lookups to FILE, in the text form of Prometheus" },
 	{ 'N', "NOTIFY", "NEVER, or a list of SUCCESS,FAILURE,DELAY (RFC 3461)" },
 	{ 'o', "NAME=VALUE", "a setting of the router; any number" },
 	{ 'P', "DIRECTORY", "the post office (default: POSTOFFICE of ZENV)" },
@@ -37,8 +40,8 @@ static const struct option_help options[] = {
 
 static const struct program program = {
 	.name = "enqueue",
-	.synopsis = "[-HkmvV] [-e envid] [-f dbases] [-N notify] [-o name=value] ... [-P directory] [-R ret] [-s sender]"
-	            " address ... <message\n"
+	.synopsis = "[-HkmvV] [-e envid] [-f dbases] [-M file] [-N notify] [-o name=value] ... [-P directory] [-R ret]"
+	            " [-s sender] address ... <message\n"
 	            "[-HmvV] [-e envid] [-N notify] [-P directory] [-R ret] [-s sender] -r channel,host,user ... <message",
 	.purpose = "Puts the message on standard input into the queue and prints its spool name.",
 	.options = options,
@@ -132,6 +135,7 @@ static void read_options(struct request *r, int argc, char **argv)
 		case 'H': levels++; break;
 		case 'k': r->routing.keep_good = true; break;
 		case 'm': r->make = true; break;
+		case 'M': r->routing.metrics = optarg; break;
 		case 'N': r->notify = optarg; break;
 		case 'o': add_setting(r, optarg); break;
 		case 'P': r->postoffice = optarg; break;
@@ -240,6 +244,18 @@ static void route_addresses(struct request *r, char **addresses, size_t count)
 	free(usual);
 }
 
+/* A scheduler of its own user could not read what root has written there: root becomes the owner of the post office. */
+static void become_owner(const char *postoffice)
+{
+	char *path = xasprintf("%s/transport", postoffice);
+	struct stat st;
+
+	if (geteuid() == 0 && stat(path, &st) == 0 && st.st_uid != 0 &&
+	    (setgroups(0, NULL) < 0 || setgid(st.st_gid) < 0 || setuid(st.st_uid) < 0))
+		die(EX_NOPERM, "cannot become user %ld, the owner of %s: %s", (long)st.st_uid, path, strerror(errno));
+	free(path);
+}
+
 static struct spool_envelope make_envelope(struct request *r)
 {
 	bool null_sender;
@@ -279,6 +295,7 @@ int main(int argc, char **argv)
 	if (r.make && !spool_make(r.postoffice, &why))
 		die(EX_CANTCREAT, "%s", buf_str(&why));
 	envelope = make_envelope(&r);
+	become_owner(r.postoffice);
 	status = spool_submit(r.postoffice, r.levels, own_name(), &envelope, STDIN_FILENO, &name, &why);
 	if (status != EX_OK)
 		die(status, "%s", buf_str(&why));

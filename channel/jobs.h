@@ -21,6 +21,7 @@
 #include "lib/buf.h"
 
 struct job;
+struct tally;
 
 struct jobs_options {
 	const char *channel;      /* -c: recipients of this channel only */
@@ -28,6 +29,7 @@ struct jobs_options {
 	size_t max_recipients;    /* in one transaction */
 	pid_t lock_pid;           /* written into locks */
 	struct record *record;    /* the log of outcomes */
+	struct tally *tally;      /* and their number */
 	bool ignore_ezmlm;        /* no return path of its own for each EZMLM= recipient */
 	bool ignore_quota;        /* ask for delivery over quota */
 	bool seven_bit;           /* treat every server as one without 8BITMIME (-7) */
@@ -46,6 +48,7 @@ struct jobs {
 	const struct jobs_options *options;
 	struct job_recipient *busy[BUSY_BUCKETS];
 	struct job *first, *last; /* in the order of arrival */
+	uint64_t received;        /* how many there were so far */
 	struct buf answers;       /* for the scheduler: reports, comments, "#hungry" */
 };
 
@@ -61,9 +64,9 @@ void jobs_add(struct jobs *jobs, const char *path, const char *host);
  */
 struct job *jobs_next_to_send(struct jobs *jobs, struct job *after);
 
-/* Host and arrival (clock_ms()) of a job. */
+/* Host of a job, and its number in the order of arrival, from 1; jobs->received is that of the last one. */
 const char *job_host(const struct job *job);
-int64_t job_received_at(const struct job *job);
+uint64_t job_number(const struct job *job);
 
 /*
  * Its next transaction for session number `session`, with at most max_recipients and `limit` (0 = none)

@@ -45,6 +45,14 @@ static void on_signal(int sig)
 	stop_signal = sig;
 }
 
+/* From a session: jobs that are here already are not tried on their own; those that come later are. */
+static void on_unreachable(void *context, struct peer *peer)
+{
+	const struct loop *loop = context;
+
+	peer->failed_behind = loop->jobs.received;
+}
+
 /* From a session: a recipient has its outcome. */
 static void on_settled(void *context, struct session *s, struct transaction *t, size_t recipient,
                        const struct result *result)
@@ -65,6 +73,8 @@ static void on_done(void *context, struct session *s, struct transaction *t)
 	struct loop *loop = context;
 
 	(void)s;
+	if (t->sent_at != 0)
+		tally_step(&loop->settings->tally, STEP_SENDING, t->sent_at - t->begun_at);
 	jobs_done(&loop->jobs, t);
 }
 
@@ -179,7 +189,7 @@ static struct peer *peer_of(struct loop *loop, struct job *job)
 		                    .words = buf_str(&why), .destination = true };
 
 		fail_untried(loop, job, NULL, &r);
-	} else if (peer->failed_at != 0 && job_received_at(job) <= peer->failed_at) {
+	} else if (peer->failed && job_number(job) <= peer->failed_behind) {
 		/* it came before its peer failed: no attempt of its own */
 		fail_untried(loop, job, peer, &peer->failure);
 		peer = NULL;
@@ -281,7 +291,7 @@ static void begin_transactions(struct loop *loop)
 
 static int64_t next_deadline(const struct loop *loop)
 {
-	int64_t deadline = CLOCK_NEVER;
+	int64_t deadline = tally_deadline(&loop->settings->tally);
 
 	for (unsigned i = 0; i < loop->count; i++) {
 		int64_t d = session_deadline(&loop->sessions[i]);
@@ -372,6 +382,7 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 		}
 		if (loop->input_ended && jobs_empty(&loop->jobs) && all_idle(loop))
 			return;
+		tally_write(&loop->settings->tally, loop->settings->jobs.channel, false);
 		/* a write that broke may have given jobs back: then there is something to do at once */
 		more = all_idle(loop) && jobs_next_to_send(&loop->jobs, NULL) != NULL;
 		flush_answers(loop);
@@ -446,7 +457,7 @@ int main(int argc, char **argv)
 {
 	static struct settings settings;
 	struct loop loop = { .settings = &settings };
-	const struct session_owner owner = { &loop, on_settled, on_done, on_prepare, on_content };
+	const struct session_owner owner = { &loop, on_settled, on_done, on_prepare, on_content, on_unreachable };
 	sigset_t unblocked;
 
 	log_program("lmtp");
@@ -472,6 +483,8 @@ int main(int argc, char **argv)
 		session_quit(&loop.sessions[i]);
 		session_free(&loop.sessions[i]);
 	}
+	tally_write(&settings.tally, settings.jobs.channel, true);
+	tally_free(&settings.tally);
 	jobs_free(&loop.jobs);
 	peers_free(&loop.peers);
 	security_free(&settings.security);

@@ -164,7 +164,7 @@ static struct session *session_for(struct prober *p, const struct peer *peer)
 /* A peer that failed once is not tried again for those it was not asked about. */
 static bool is_known_to_fail(struct place *place)
 {
-	if (place->peer->failed_at == 0)
+	if (!place->peer->failed)
 		return false;
 	place_settle(place, &place->peer->failure);
 	return true;
@@ -267,7 +267,7 @@ static void start(struct prober *p, const struct session_owner *owner)
 void probe_ask(const struct settings *settings, struct question *questions, size_t count, int64_t deadline)
 {
 	struct prober *p = xcalloc(1, sizeof *p);
-	const struct session_owner owner = { p, on_settled, on_done, on_prepare, on_content };
+	const struct session_owner owner = { p, on_settled, on_done, on_prepare, on_content, NULL };
 
 	*p = (struct prober){ .settings = settings, .questions = questions, .count = count };
 	start(p, &owner);
@@ -279,7 +279,7 @@ void probe_ask(const struct settings *settings, struct question *questions, size
 void probe_way(const struct settings *settings, struct peer *peer, int64_t deadline, struct way *way)
 {
 	struct prober *p = xcalloc(1, sizeof *p);
-	const struct session_owner owner = { p, on_settled, on_done, on_prepare, on_content };
+	const struct session_owner owner = { p, on_settled, on_done, on_prepare, on_content, NULL };
 
 	*way = (struct way){ 0 };
 	*p = (struct prober){ .settings = settings, .way = way };

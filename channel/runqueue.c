@@ -1,5 +1,5 @@
 /*
- * runqueue: runs the queue of a ZMailer spool in place of its scheduler.
+ * runqueue: runs the queue of a ZMailer spool in place of its scheduler, and lists it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,11 +14,15 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "channel/spool/listing.h"
+#include "channel/spool/mailq.h"
+#include "channel/spool/outlook.h"
 #include "channel/spool/schedconf.h"
 #include "channel/spool/scheduler.h"
 #include "channel/spool/watch.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 #include "lib/log.h"
 #include "lib/options.h"
 #include "lib/parse.h"
@@ -27,6 +31,8 @@
 static const struct option_help options[] = {
 	{ '1', NULL, "try everything in the queue once, then end" },
 	{ 'f', "FILE", "scheduler.conf (default: MAILSHARE/scheduler.conf of ZENV)" },
+	{ 'j', NULL, "with -l: a JSON object for each line" },
+	{ 'l', NULL, "list the queue; changes nothing, whoever runs it" },
 	{ 'P', "DIRECTORY", "the post office (default: POSTOFFICE of ZENV)" },
 	{ 'v', NULL, "print a line for each outcome" },
 	{ 'w', NULL, "run and wait for new mail, until told to stop by SIGTERM" },
@@ -35,7 +41,7 @@ static const struct option_help options[] = {
 
 static const struct program program = {
 	.name = "runqueue",
-	.synopsis = "[-vV] [-f file] [-P directory] -1 | -w",
+	.synopsis = "[-vV] [-f file] [-P directory] -1 | -w\n[-j] [-P directory] -l",
 	.purpose = "Starts the transport agents of scheduler.conf and feeds them the mail in the queue.",
 	.options = options,
 	.notes = "ZENV is the file that ZCONFIG names.  Reports on mail that failed go to postman/ of the post office.",
@@ -49,7 +55,7 @@ static const struct program program = {
 struct settings {
 	const char *postoffice;
 	const char *conf;
-	bool once, watch, verbose;
+	bool once, watch, verbose, list, json;
 };
 
 static volatile sig_atomic_t children, stops;
@@ -70,6 +76,8 @@ static void read_options(struct settings *set, int argc, char **argv)
 		switch (c) {
 		case '1': set->once = true; break;
 		case 'f': set->conf = optarg; break;
+		case 'j': set->json = true; break;
+		case 'l': set->list = true; break;
 		case 'P': set->postoffice = optarg; break;
 		case 'v': set->verbose = true; break;
 		case 'w': set->watch = true; break;
@@ -77,8 +85,10 @@ static void read_options(struct settings *set, int argc, char **argv)
 	}
 	if (optind < argc)
 		option_usage(&program, "%s: no arguments expected", argv[optind]);
-	if (set->once == set->watch)
-		option_usage(&program, "either -1 or -w expected");
+	if (set->once + set->watch + set->list != 1)
+		option_usage(&program, "one of -1, -w and -l expected");
+	if (set->json && !set->list)
+		option_usage(&program, "-j is for -l");
 	if (set->postoffice == NULL)
 		set->postoffice = zenv("POSTOFFICE");
 	if (set->postoffice == NULL)
@@ -180,6 +190,7 @@ static void catch_signals(sigset_t *while_waiting)
 
 struct loop {
 	struct scheduler scheduler;
+	struct outlook_writer outlook;
 	int watch;                 /* -1 if the system does not tell of new mail */
 	int64_t scan_at;
 	struct pollfd *fds;
@@ -237,13 +248,15 @@ static size_t fill_fds(struct loop *loop)
 
 static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 {
-	int64_t deadline = scheduler_deadline(&loop->scheduler);
+	int64_t deadline = scheduler_deadline(&loop->scheduler), outlook = outlook_deadline(&loop->outlook, &loop->scheduler);
 	size_t n = fill_fds(loop);
 	struct timespec timeout;
 	int ms;
 
 	if (loop->scan_at < deadline)
 		deadline = loop->scan_at;
+	if (outlook < deadline)
+		deadline = outlook;
 	ms = clock_poll_timeout(deadline);
 	timeout = (struct timespec){ .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
 	fflush(stdout);
@@ -271,12 +284,36 @@ static void run(struct loop *loop, const sigset_t *while_waiting)
 			loop->scan_at = clock_ms() + (loop->watch >= 0 ? SCAN_PAUSE : BLIND_SCAN_PAUSE);
 		}
 		scheduler_work(s);
+		outlook_write(&loop->outlook, s, scheduler_finished(s));
 		if (scheduler_finished(s))
 			return;
 		wait_for_events(loop, while_waiting);
 		if (children)
 			bury(loop);
 	}
+}
+
+/* ---- -l ---- */
+
+static int list(const struct settings *set)
+{
+	struct listing listing;
+	struct buf out = { 0 };
+	bool ok;
+
+	enter_transport(set->postoffice);
+	listing_read(&listing);
+	if (set->json)
+		mailq_json(&out, &listing);
+	else
+		mailq_text(&out, &listing, time(NULL));
+	ok = file_write(STDOUT_FILENO, out.data, out.len);
+	buf_free(&out);
+	if (!ok)
+		die(EX_IOERR, "standard output: %s", strerror(errno));
+	ok = listing.trouble == 0;
+	listing_free(&listing);
+	return ok ? EX_OK : EX_DATAERR;
 }
 
 int main(int argc, char **argv)
@@ -290,6 +327,8 @@ int main(int argc, char **argv)
 	log_program(program.name);
 	open_standard_descriptors();
 	read_options(&set, argc, argv);
+	if (set.list)
+		return list(&set);
 	conf = read_conf(&set);
 	refuse_beside_scheduler(set.postoffice);
 	lock_postoffice(set.postoffice);

@@ -2,8 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "lib/alloc.h"
 
 #define PIECE 65536
 
@@ -87,4 +91,27 @@ bool file_write(int fd, const void *bytes, size_t n)
 		n -= (size_t)done;
 	}
 	return true;
+}
+
+bool file_replace(const char *path, const void *bytes, size_t n, mode_t mode)
+{
+	char *next = xasprintf("%s.new", path);
+	int fd = -1;
+	bool ok;
+
+	/* not what somebody may have put there for us to follow or to fill */
+	if (unlink(next) == 0 || errno == ENOENT)
+		fd = open(next, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	ok = fd >= 0 && file_write(fd, bytes, n) && fchmod(fd, mode) == 0;
+	if (fd >= 0 && close(fd) < 0)
+		ok = false;
+	ok = ok && rename(next, path) == 0;
+	if (!ok && fd >= 0) {
+		int saved = errno;
+
+		unlink(next);
+		errno = saved;
+	}
+	free(next);
+	return ok;
 }

@@ -34,6 +34,16 @@ size_t text_utf8_length(const char *s, size_t n)
 	return want;
 }
 
+/* U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069: what would show the rest of a line in another order, or on another one. */
+static bool turns_text(const char *s)
+{
+	unsigned char last = (unsigned char)s[2];
+
+	if (memcmp(s, "\xe2\x80", 2) == 0)
+		return last == 0x8e || last == 0x8f || (last >= 0xa8 && last <= 0xae);
+	return memcmp(s, "\xe2\x81", 2) == 0 && last >= 0xa6 && last <= 0xa9;
+}
+
 static bool is_control(const char *s, size_t length)
 {
 	unsigned char c = (unsigned char)s[0];
@@ -41,7 +51,9 @@ static bool is_control(const char *s, size_t length)
 	if (length == 1)
 		return c < ' ' || c == 127;
 	/* U+0080 to U+009F, the controls of the upper half */
-	return length == 2 && c == 0xc2 && (unsigned char)s[1] < 0xa0;
+	if (length == 2)
+		return c == 0xc2 && (unsigned char)s[1] < 0xa0;
+	return length == 3 && turns_text(s);
 }
 
 void text_add_clean(struct buf *out, const char *bytes, size_t n, size_t cap)

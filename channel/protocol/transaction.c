@@ -153,6 +153,7 @@ static void settle(struct dialogue *d, struct transaction *t, size_t i, const st
 
 	assert(t->recipients[i].outcome == OUTCOME_NONE && r->outcome != OUTCOME_NONE);
 	t->recipients[i].outcome = r->outcome;
+	t->recipients[i].rcpt_said = t->recipients[i].rcpt_end != 0 && d->written >= t->recipients[i].rcpt_end;
 	a = add_action(d, ACTION_SETTLED, t);
 	a->recipient = i;
 	a->result = *r;
@@ -408,6 +409,7 @@ static bool send_step(struct dialogue *d, struct transaction *t)
 		if (!is_open(&t->recipients[i]))
 			return true;
 		command_rcpt(&d->out, &t->recipients[i].to, d->caps);
+		t->recipients[i].rcpt_end = d->written + d->out.len;
 		expect(d, STAGE_RCPT, t, i);
 		return pipelined(d);
 	}
@@ -923,19 +925,36 @@ int64_t dialogue_deadline(const struct dialogue *d)
 	return step < whole ? step : whole;
 }
 
-void dialogue_expired(struct dialogue *d)
+enum dialogue_wait dialogue_waits_for(const struct dialogue *d, enum stage *stage)
 {
 	const struct expectation *e = front(d);
 
-	buf_clear(&d->scratch);
+	*stage = e != NULL ? e->stage : STAGE_LOCAL;
 	if (whole_deadline(d) < step_deadline(d))
+		return DIALOGUE_WHOLE;
+	return d->out.len > 0 ? DIALOGUE_WRITE : DIALOGUE_REPLY;
+}
+
+void dialogue_expired(struct dialogue *d)
+{
+	const struct expectation *e = front(d);
+	enum stage stage;
+
+	buf_clear(&d->scratch);
+	switch (dialogue_waits_for(d, &stage)) {
+	case DIALOGUE_WHOLE:
 		buf_addf(&d->scratch, "not finished within %" PRId64 " s", d->options->whole_timeout / 1000);
-	else if (d->out.len > 0)
+		break;
+	case DIALOGUE_WRITE:
 		buf_addf(&d->scratch, "the server took no data for %" PRId64 " s", d->options->write_timeout / 1000);
-	else if (e != NULL)
-		buf_addf(&d->scratch, "no reply to %s within %" PRId64 " s",
-		         e->stage == STAGE_LOCAL ? (e->farewell ? "QUIT" : "RSET") : e->stage == STAGE_FINAL ? "the message" : stage_name(e->stage),
-		         reply_timeout(d, e) / 1000);
+		break;
+	case DIALOGUE_REPLY:
+		if (e != NULL)
+			buf_addf(&d->scratch, "no reply to %s within %" PRId64 " s",
+			         stage == STAGE_LOCAL ? (e->farewell ? "QUIT" : "RSET") : stage == STAGE_FINAL ? "the message" : stage_name(stage),
+			         reply_timeout(d, e) / 1000);
+		break;
+	}
 	/* silence where a reply is due may be a reply left out before; and who is silent now will be so again */
 	give_up(d, "4.4.2", buf_str(&d->scratch), OUT_OF_STEP);
 }

@@ -368,7 +368,7 @@ static enum control_result unreadable(const char *name, const char *reason, stru
 	return CONTROL_UNREADABLE;
 }
 
-enum control_result control_open(const char *name, struct control **control, struct buf *why)
+static enum control_result open_as(const char *name, int mode, struct control **control, struct buf *why)
 {
 	enum control_result result;
 	struct stat st;
@@ -377,7 +377,7 @@ enum control_result control_open(const char *name, struct control **control, str
 
 	*control = NULL;
 	/* not O_APPEND, which would make pwrite(2) of a tag append it; not blocking, should it be a pipe */
-	fd = open(name, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC);
+	fd = open(name, mode | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0) {
 		result = errno == ENOENT ? CONTROL_GONE : CONTROL_UNREADABLE;
 		unreadable(name, strerror(errno), why);
@@ -399,6 +399,22 @@ enum control_result control_open(const char *name, struct control **control, str
 		(*control)->modified = st.st_mtim;
 	} else {
 		close(fd);
+	}
+	return result;
+}
+
+enum control_result control_open(const char *name, struct control **control, struct buf *why)
+{
+	return open_as(name, O_RDWR, control, why);
+}
+
+enum control_result control_look(const char *name, struct control **control, struct buf *why)
+{
+	enum control_result result = open_as(name, O_RDONLY, control, why);
+
+	if (result == CONTROL_OK) {
+		close((*control)->fd);
+		(*control)->fd = -1;
 	}
 	return result;
 }

@@ -110,6 +110,11 @@ enum control_result {
 enum control_result control_open(const char *name, struct control **control, struct buf *why);
 
 /*
+ * The same for those who only look: the file is opened for reading alone and closed again (fd is -1).
+ */
+enum control_result control_look(const char *name, struct control **control, struct buf *why);
+
+/*
  * The same from memory: takes ownership of `bytes` (allocated, `length` bytes,
  * need not be terminated).  For tests, fuzzing and control_open().
  */

@@ -1,7 +1,6 @@
 #include "channel/spool/intake.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 
 #include "channel/spool/control.h"
 #include "channel/spool/tag.h"
+#include "channel/spool/walk.h"
 #include "lib/alloc.h"
 #include "lib/buf.h"
 #include "lib/clock.h"
@@ -159,11 +159,6 @@ void intake_file(struct intake *in, const char *name)
 	buf_free(&why);
 }
 
-static bool is_hash_letter(const char *name)
-{
-	return name[0] >= 'A' && name[0] <= 'Z' && name[1] == '\0';
-}
-
 bool intake_is_job(const char *name)
 {
 	for (int levels = 0; levels < 2 && name[0] >= 'A' && name[0] <= 'Z' && name[1] == '/'; levels++)
@@ -171,41 +166,22 @@ bool intake_is_job(const char *name)
 	return isdigit((unsigned char)*name) && strchr(name, '/') == NULL;
 }
 
-/* `prefix` is "" or ends in a slash. */
-static void scan(struct intake *in, const char *prefix, int levels)
+static void take_file(void *context, const char *name)
 {
-	DIR *d = opendir(prefix[0] ? prefix : ".");
-	struct dirent *e;
-	struct buf name = { 0 };
+	intake_file(context, name);
+}
 
-	if (d == NULL) {
-		complain("%s: %s", prefix[0] ? prefix : "transport", strerror(errno));
-		return;
-	}
-	for (;;) {
-		errno = 0;
-		e = readdir(d);
-		if (e == NULL)
-			break;
-		buf_clear(&name);
-		buf_adds(&name, prefix);
-		buf_adds(&name, e->d_name);
-		if (isdigit((unsigned char)e->d_name[0])) {
-			intake_file(in, name.data);
-		} else if (levels > 0 && is_hash_letter(e->d_name) && (e->d_type == DT_DIR || e->d_type == DT_UNKNOWN)) {
-			buf_addc(&name, '/');
-			scan(in, name.data, levels - 1);
-		}
-	}
-	if (errno != 0)
-		complain("%s: %s", prefix[0] ? prefix : "transport", strerror(errno));
-	closedir(d);
-	buf_free(&name);
+static void tell_directory(void *context, const char *directory, int error)
+{
+	(void)context;
+	complain("%s: %s", directory, strerror(error));
 }
 
 void intake_scan(struct intake *in)
 {
-	scan(in, "", 2);
+	const struct walk walk = { in, take_file, tell_directory };
+
+	walk_transport(&walk);
 }
 
 static int older(const void *a, const void *b)

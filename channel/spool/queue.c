@@ -9,6 +9,9 @@
 /* Tables grow when there are as many entries as buckets. */
 #define FIRST_BUCKETS 64
 
+/* Bytes of an answer that are kept: every recipient in the queue may have one. */
+#define ANSWER_MAX 400
+
 void queue_init(struct queue *q)
 {
 	*q = (struct queue){ .message_buckets = FIRST_BUCKETS, .thread_buckets = FIRST_BUCKETS };
@@ -87,6 +90,7 @@ static struct message *insert_message(struct queue *q, uint64_t id, const char *
 	struct message *m = xcalloc(1, sizeof *m);
 	struct message **slot;
 
+	q->changes++;
 	if (q->message_count++ >= q->message_buckets)
 		grow_messages(q);
 	m->id = id;
@@ -234,6 +238,7 @@ static void leave(struct queue *q, struct group *g)
 {
 	struct thread *t = g->thread;
 
+	q->changes++;
 	if (g->state == GROUP_READY) {
 		list_remove(&t->ready, g);
 		if (t->ready.count == 0)
@@ -308,6 +313,18 @@ void group_deferred(struct group *g, const char *notary, const char *text)
 	free(g->text);
 	g->notary = xstrdup(notary);
 	g->text = xstrdup(text);
+}
+
+void recipient_deferred(struct recipient *r, const char *text)
+{
+	const char *cr = strrchr(text, '\r');
+	struct buf clean = { 0 };
+
+	text_add_clean_string(&clean, cr != NULL ? cr + 1 : text, ANSWER_MAX);
+	free(r->answer);
+	r->answer = xstrdup(buf_str(&clean));
+	r->answered = time(NULL);
+	buf_free(&clean);
 }
 
 /* ---- messages ---- */
@@ -395,6 +412,8 @@ static void free_message(struct message *m)
 		free(m->groups[i].notary);
 		free(m->groups[i].text);
 	}
+	for (size_t i = 0; i < m->count; i++)
+		free(m->recipients[i].answer);
 	free(m->groups);
 	free(m->recipients);
 	free(m->users);
@@ -414,6 +433,7 @@ void queue_remove(struct queue *q, struct message *m)
 		at = &(*at)->same_bucket;
 	*at = m->same_bucket;
 	q->message_count--;
+	q->changes++;
 	free_message(m);
 }
 

@@ -39,6 +39,8 @@ struct recipient {
 	uint32_t next;            /* index of the next one in its group, NO_RECIPIENT behind the last */
 	enum recipient_state state;
 	bool awaited;             /* fed, and no report yet */
+	char *answer;             /* why it was deferred last, clean text; NULL if it was not */
+	time_t answered;
 };
 
 enum group_state {
@@ -113,6 +115,7 @@ struct queue {
 	struct thread *all_threads;    /* newest first */
 	struct thread *first_busy, *last_busy;  /* have something ready, longest first */
 	uint64_t serial;               /* messages added so far */
+	uint64_t changes;              /* counts whatever others might like to know */
 	struct group **asleep;         /* heap by due, then by arrival */
 	size_t asleep_count, asleep_room;
 };
@@ -158,5 +161,8 @@ struct group *queue_first_asleep(const struct queue *q);
 
 /* Keeps the words of a deferral for the listing and for the day the message expires. */
 void group_deferred(struct group *g, const char *notary, const char *text);
+
+/* The same for one recipient, for the listing: the answer alone, the last line of a transcript. */
+void recipient_deferred(struct recipient *r, const char *text);
 
 #endif

@@ -211,6 +211,7 @@ static void settle(struct scheduler *s, struct message *m, struct recipient *r, 
 		break;
 	}
 	group_deferred(g, a->notary, a->text);
+	recipient_deferred(r, a->text);
 	r->awaited = false;
 	g->awaited--;
 }
@@ -254,8 +255,13 @@ static void ask_file(struct scheduler *s, struct worker *w, struct group *g, int
 		if (g->open > 0 && g->text == NULL)
 			group_deferred(g, "", reason);
 	}
-	for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next)
-		m->recipients[i].awaited = false;
+	for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next) {
+		struct recipient *r = &m->recipients[i];
+
+		if (r->awaited && r->state == RECIPIENT_OPEN && pause != 0)
+			recipient_deferred(r, reason);
+		r->awaited = false;
+	}
 	g->awaited = 0;
 	queue_take_back(g, &w->fed);
 	round_over(s, g, pause);

@@ -17,6 +17,8 @@ static void control_bytes_become_one_blank(void **state)
 	cleaned("a\r\n\tb", 5, 100, "a b");
 	cleaned("a\0b\177c", 5, 100, "a b c");
 	cleaned("a\xc2\x85" "b", 4, 100, "a b");
+	cleaned("a\xe2\x80\xae" "b\xe2\x81\xa9" "c\xe2\x80\xa8", 12, 100, "a b c ");
+	cleaned("\xe2\x80\xa6\xe2\x82\xae\xe2\x81\xa5", 9, 100, "\xe2\x80\xa6\xe2\x82\xae\xe2\x81\xa5");
 }
 
 static void bytes_that_are_no_utf8_become_question_marks(void **state)
