@@ -16,6 +16,7 @@ my @rules = (
 	['channel/net/', 'lib/', 'channel/net/'],
 	['channel/enqueue', 'lib/', 'channel/', 'db/'],
 	['channel/routing', 'lib/', 'channel/', 'db/'],    # of enqueue
+	['channel/checkmaps', 'lib/', 'channel/', 'db/'],    # of zlmtp-check
 	['channel/', 'lib/', 'channel/'],
 	['db/map/', 'lib/', 'db/map/'],
 	['db/source/', 'lib/', 'db/map/', 'db/source/'],
