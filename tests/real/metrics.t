@@ -26,7 +26,15 @@ sub office() {
 	return $q;
 }
 
-sub add($q, $count) { $q->message([map { { channel => "c$_", user => "u$_" } } 1 .. 3]) for 1 .. $count }
+# By rename, as a router does it.
+sub add($q, $count) {
+	for (1 .. $count) {
+		my $name = $q->message([map { { channel => "c$_", user => "u$_" } } 1 .. 3]);
+		my $path = $q->office . "/transport";
+		rename "$path/$name", "$path/.$name" or next;    # runqueue was faster
+		rename "$path/.$name", "$path/$name" or die;
+	}
+}
 
 # What the file holds; complains about its form.
 sub look() {
