@@ -2,11 +2,13 @@
  * enqueue: puts a message into a ZMailer queue, as its router would.
  */
 #include <errno.h>
+#include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -242,6 +244,18 @@ static void route_addresses(struct request *r, char **addresses, size_t count)
 	free(usual);
 }
 
+/* A scheduler of its own user could not read what root has written there: root becomes the owner of the post office. */
+static void become_owner(const char *postoffice)
+{
+	char *path = xasprintf("%s/transport", postoffice);
+	struct stat st;
+
+	if (geteuid() == 0 && stat(path, &st) == 0 && st.st_uid != 0 &&
+	    (setgroups(0, NULL) < 0 || setgid(st.st_gid) < 0 || setuid(st.st_uid) < 0))
+		die(EX_NOPERM, "cannot become user %ld, the owner of %s: %s", (long)st.st_uid, path, strerror(errno));
+	free(path);
+}
+
 static struct spool_envelope make_envelope(struct request *r)
 {
 	bool null_sender;
@@ -281,6 +295,7 @@ int main(int argc, char **argv)
 	if (r.make && !spool_make(r.postoffice, &why))
 		die(EX_CANTCREAT, "%s", buf_str(&why));
 	envelope = make_envelope(&r);
+	become_owner(r.postoffice);
 	status = spool_submit(r.postoffice, r.levels, own_name(), &envelope, STDIN_FILENO, &name, &why);
 	if (status != EX_OK)
 		die(status, "%s", buf_str(&why));

@@ -31,6 +31,7 @@ struct job {
 	struct job *next;
 	char *name;
 	char *host;
+	uint64_t number;          /* in the order of arrival, from 1 */
 	int64_t received_at;
 	bool opened;
 	int verbose;              /* descriptor of the v file; -1 = none */

@@ -71,6 +71,7 @@ void jobs_add(struct jobs *jobs, const char *path, const char *host)
 	if (host == NULL)
 		host = jobs->options->host;
 	job->host = host ? xstrdup(host) : NULL;
+	job->number = ++jobs->received;
 	job->received_at = clock_ms();
 	job->body.fd = -1;
 	job->verbose = -1;
@@ -91,9 +92,9 @@ const char *job_host(const struct job *job)
 	return job->host;
 }
 
-int64_t job_received_at(const struct job *job)
+uint64_t job_number(const struct job *job)
 {
-	return job->received_at;
+	return job->number;
 }
 
 void jobs_comment(struct jobs *jobs, const char *format, ...)

@@ -48,6 +48,7 @@ struct jobs {
 	const struct jobs_options *options;
 	struct job_recipient *busy[BUSY_BUCKETS];
 	struct job *first, *last; /* in the order of arrival */
+	uint64_t received;        /* how many there were so far */
 	struct buf answers;       /* for the scheduler: reports, comments, "#hungry" */
 };
 
@@ -63,9 +64,9 @@ void jobs_add(struct jobs *jobs, const char *path, const char *host);
  */
 struct job *jobs_next_to_send(struct jobs *jobs, struct job *after);
 
-/* Host and arrival (clock_ms()) of a job. */
+/* Host of a job, and its number in the order of arrival, from 1; jobs->received is that of the last one. */
 const char *job_host(const struct job *job);
-int64_t job_received_at(const struct job *job);
+uint64_t job_number(const struct job *job);
 
 /*
  * Its next transaction for session number `session`, with at most max_recipients and `limit` (0 = none)

@@ -45,6 +45,14 @@ static void on_signal(int sig)
 	stop_signal = sig;
 }
 
+/* From a session: jobs that are here already are not tried on their own; those that come later are. */
+static void on_unreachable(void *context, struct peer *peer)
+{
+	const struct loop *loop = context;
+
+	peer->failed_behind = loop->jobs.received;
+}
+
 /* From a session: a recipient has its outcome. */
 static void on_settled(void *context, struct session *s, struct transaction *t, size_t recipient,
                        const struct result *result)
@@ -181,7 +189,7 @@ static struct peer *peer_of(struct loop *loop, struct job *job)
 		                    .words = buf_str(&why), .destination = true };
 
 		fail_untried(loop, job, NULL, &r);
-	} else if (peer->failed_at != 0 && job_received_at(job) <= peer->failed_at) {
+	} else if (peer->failed && job_number(job) <= peer->failed_behind) {
 		/* it came before its peer failed: no attempt of its own */
 		fail_untried(loop, job, peer, &peer->failure);
 		peer = NULL;
@@ -441,18 +449,19 @@ static _Noreturn void become_probe(char **argv)
 		buf_adds(&path, "lmtp-probe");
 		execv(path.data, argv);
 	}
-	die(EX_TEMPFAIL, "%s: %s", n > 0 ? path.data : "/proc/self/exe", strerror(errno));
+	die(EX_TEMPFAIL, "-B needs the program lmtp-probe beside lmtp: %s: %s", n > 0 ? path.data : "/proc/self/exe",
+	    strerror(errno));
 }
 
 int main(int argc, char **argv)
 {
 	static struct settings settings;
 	struct loop loop = { .settings = &settings };
-	const struct session_owner owner = { &loop, on_settled, on_done, on_prepare, on_content };
+	const struct session_owner owner = { &loop, on_settled, on_done, on_prepare, on_content, on_unreachable };
 	sigset_t unblocked;
 
 	log_program("lmtp");
-	settings_read(&settings, argc, argv);
+	settings_from(&settings, argc, argv);
 	if (settings.probe.wanted)
 		become_probe(argv);
 	log_as_comments();

@@ -17,22 +17,42 @@ static int reported_code(const struct result *r)
 	return r->code ? r->code : 400;
 }
 
-/* What people read about one recipient: its own RCPT and the reply that decided. */
-static void add_text(struct buf *text, const struct transaction_recipient *to, const struct result *r)
+static void add_command(struct buf *text, const char *command, const char *address)
 {
-	if (to != NULL && r->stage >= STAGE_MAIL) {
-		buf_adds(text, "\r<<- RCPT TO:<");
-		text_add_clean_string(text, to->to.address, 600);
-		buf_addc(text, '>');
+	buf_addf(text, "\r<<- %s:<", command);
+	text_add_clean_string(text, address, 600);
+	buf_addc(text, '>');
+}
+
+/* What we had said on the way to where it was decided, as far as it concerns this recipient: nothing that was not sent. */
+static void add_said(struct buf *text, const struct transaction *t, const struct transaction_recipient *to,
+                     const struct result *r)
+{
+	if (r->stage >= STAGE_RCPT && to->rcpt_said) {
+		add_command(text, "RCPT TO", to->to.address);
 		if (to->rcpt_reply != NULL && r->stage != STAGE_RCPT)
 			buf_addf(text, "\r->> %s", to->rcpt_reply);
-		if (r->stage != STAGE_RCPT)
-			buf_addf(text, "\r<<- (%s)", stage_name(r->stage));
 	}
+	if (r->stage == STAGE_FINAL)
+		buf_adds(text, t->sent_at != 0 ? "\r<<- (the message)" : "\r<<- (the message, in part)");
+	else if (r->stage == STAGE_MAIL && r->remote)
+		add_command(text, "MAIL FROM", t->envelope.sender);
+	else if (r->stage == STAGE_DATA && r->remote)
+		buf_adds(text, "\r<<- DATA");
+}
+
+/* What people read about one recipient: what was said for it, and what decided. */
+static void add_text(struct buf *text, const struct transaction *t, const struct transaction_recipient *to,
+                     const struct result *r)
+{
+	if (r->remote && r->stage >= STAGE_LHLO && r->stage <= STAGE_AUTH)
+		buf_addf(text, "\r<<- %s", stage_name(r->stage));
+	if (to != NULL)
+		add_said(text, t, to, r);
 	if (r->remote)
 		buf_addf(text, "\r->> %d %s %s", r->code, r->status, r->words);
 	else
-		buf_addf(text, "smtp; %d (%s)", reported_code(r), r->words);
+		buf_addf(text, "%ssmtp; %d (%s)", text->len > 0 ? "\r" : "", reported_code(r), r->words);
 	if (r->maybe_duplicate)
 		buf_adds(text, " (delivery state unknown: the whole message was sent)");
 }
@@ -63,7 +83,7 @@ static void tell_verbosely(const struct job *job, const struct job_recipient *r,
 	if (job->verbose < 0)
 		return;
 	text_add_clean_string(&line, r->line->user, 600);
-	buf_addc(&line, ':');
+	buf_adds(&line, text->len > 0 && text->data[0] == '\r' ? ":" : ": ");
 	for (size_t i = 0; i < text->len; i++) {
 		if (text->data[i] == '\r')
 			buf_adds(&line, "\n    ");
@@ -134,7 +154,7 @@ void outcome_conclude(struct jobs *jobs, struct job *job, struct job_recipient *
 	};
 
 	snprintf(agent, sizeof agent, "lmtp[%ld]", (long)getpid());
-	add_text(&text, to, &result);
+	add_text(&text, t, to, &result);
 	if (result.outcome == OUTCOME_DELIVERED) {
 		word = mark_delivered(jobs, job, line, &notary, &text, how->server_reports);
 	} else if (result.outcome != OUTCOME_FAILED || !mark_failed(jobs, job, line, &notary, &text)) {

@@ -43,6 +43,8 @@ void place_say(struct place *place, enum answer answer, const char *status, cons
 {
 	const struct result result = { .stage = STAGE_LOCAL, .status = status, .words = words };
 
+	if (place->settled)
+		return;
 	place_settle(place, &result);
 	place->answer = answer;
 }
@@ -139,6 +141,7 @@ void question_free(struct question *question)
 	for (size_t i = 0; i < question->count; i++) {
 		free(question->places[i].user);
 		free(question->places[i].words);
+		free(question->places[i].kept);
 	}
 	free(question->places);
 	*question = (struct question){ .address = question->address };

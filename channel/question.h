@@ -15,6 +15,8 @@
 #include "channel/session.h"
 #include "lib/buf.h"
 
+struct kept_reply;
+
 /* A user at a server, or an answer that needs no server. */
 struct place {
 	struct peer *peer;         /* who is asked; NULL: nobody */
@@ -26,6 +28,7 @@ struct place {
 	char status[12];
 	char *words;               /* clean text */
 	int64_t age;               /* seconds since the server said it; 0: now */
+	struct kept_reply *kept;   /* what it said some time ago, in case it cannot tell now; or NULL */
 	/* of whoever asks */
 	bool under_way;
 	bool retried;              /* its connection broke before the server had said a word about it */
@@ -40,10 +43,10 @@ struct question {
 /* Adds a place nobody has an answer for yet; `user` is copied. */
 struct place *question_add(struct question *question, struct peer *peer, const char *user);
 
-/* Settles a place by what a server or we said. */
+/* Settles a place by what a server or we said; one that is settled stays as it is. */
 void place_settle(struct place *place, const struct result *result);
 
-/* Settles a place by words of ours. */
+/* The same by words of ours. */
 void place_say(struct place *place, enum answer answer, const char *status, const char *words);
 
 /* The place that decides about the address: the first yes, else the first that could not tell, else the first no. */

@@ -1,7 +1,6 @@
 #include "channel/record.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <syslog.h>
 
@@ -62,63 +61,90 @@ static void add_value(struct buf *line, const char *value)
 	buf_free(&clean);
 }
 
-static void add_field(const struct record *record, struct buf *line, const char *key, const char *value)
+static void add_key(const struct record *record, struct buf *line, const char *key)
 {
-	if (record->format == RECORD_JSON) {
+	if (record->format == RECORD_JSON)
 		buf_addf(line, "%s\"%s\":", line->len > 1 ? "," : "", key);
-		text_add_json(line, value, strlen(value));
-		return;
-	}
-	if (line->len > 0)
-		buf_addc(line, ' ');
-	buf_adds(line, key);
-	buf_addc(line, '=');
-	add_value(line, value);
+	else
+		buf_addf(line, "%s%s=", line->len > 0 ? " " : "", key);
 }
 
-static void add_seconds(struct buf *out, int64_t ms)
+static void add_field(const struct record *record, struct buf *line, const char *key, const char *value)
 {
-	ms = ms < 0 ? 0 : ms;
-	buf_addf(out, "%s%" PRId64 ".%03d", out->len > 0 ? "/" : "", ms / 1000, (int)(ms % 1000));
+	add_key(record, line, key);
+	if (record->format == RECORD_JSON)
+		text_add_json(line, value, strlen(value));
+	else
+		add_value(line, value);
+}
+
+static void add_number(const struct record *record, struct buf *line, const char *key, uint64_t number)
+{
+	add_key(record, line, key);
+	buf_addf(line, "%" PRIu64, number);
+}
+
+static void add_yes_or_no(const struct record *record, struct buf *line, const char *key, bool yes)
+{
+	add_key(record, line, key);
+	if (record->format == RECORD_JSON)
+		buf_adds(line, yes ? "true" : "false");
+	else
+		buf_adds(line, yes ? "yes" : "no");
+}
+
+/* "0.012/0.000/...", in JSON "[0.012,0.000,...]" */
+static void add_seconds(struct buf *out, const int64_t *ms, size_t n, bool json)
+{
+	for (size_t i = 0; i < n; i++) {
+		int64_t t = ms[i] < 0 ? 0 : ms[i];
+
+		if (i > 0)
+			buf_addc(out, json ? ',' : '/');
+		buf_addf(out, "%" PRId64 ".%03d", t / 1000, (int)(t % 1000));
+	}
 }
 
 static void add_delays(const struct record *record, struct buf *line, const struct record_entry *e)
 {
-	struct buf text = { 0 };
+	bool json = record->format == RECORD_JSON;
 	int64_t now = clock_ms();
+	const int64_t delays[] = {
+		(e->begun_at ? e->begun_at : now) - e->received_at,
+		e->connection ? e->connection->connect_ms : 0,
+		e->connection ? e->connection->opening_ms : 0,
+		e->begun_at ? (e->sent_at ? e->sent_at : now) - e->begun_at : 0,
+		e->sent_at ? now - e->sent_at : 0,
+	};
 
-	add_seconds(&text, (e->begun_at ? e->begun_at : now) - e->received_at);
-	add_seconds(&text, e->connection ? e->connection->connect_ms : 0);
-	add_seconds(&text, e->connection ? e->connection->opening_ms : 0);
-	add_seconds(&text, e->begun_at ? (e->sent_at ? e->sent_at : now) - e->begun_at : 0);
-	add_seconds(&text, e->sent_at ? now - e->sent_at : 0);
-	add_field(record, line, "delays", buf_str(&text));
-	buf_free(&text);
+	add_key(record, line, "delays");
+	if (json)
+		buf_addc(line, '[');
+	add_seconds(line, delays, sizeof delays / sizeof delays[0], json);
+	if (json)
+		buf_addc(line, ']');
 }
 
 static void compose(const struct record *record, struct buf *line, const struct record_entry *e)
 {
 	const struct result *r = e->result;
-	char number[24];
 
 	if (record->format == RECORD_JSON)
 		buf_addc(line, '{');
-	snprintf(number, sizeof number, "%" PRIu64, e->message);
-	add_field(record, line, "message", number);
+	add_number(record, line, "message", e->message);
 	add_field(record, line, "spool", e->spool ? e->spool : "-");
 	add_field(record, line, "recipient", e->recipient);
 	add_field(record, line, "orcpt", e->orcpt ? e->orcpt : "-");
 	add_field(record, line, "outcome", outcome_name(r->outcome));
 	add_field(record, line, "stage", stage_name(r->stage));
-	snprintf(number, sizeof number, "%d", r->remote ? r->code : 0);
-	add_field(record, line, "code", number);
+	add_number(record, line, "code", r->remote ? (uint64_t)r->code : 0);
 	add_field(record, line, "status", r->status);
 	add_field(record, line, "words", r->words);
 	add_field(record, line, "peer", e->connection ? e->connection->peer : "-");
 	add_field(record, line, "session", e->connection && e->connection->session[0] ? e->connection->session : "-");
 	add_field(record, line, "tls", e->connection && e->connection->tls[0] ? e->connection->tls : "-");
 	add_delays(record, line, e);
-	add_field(record, line, "maybe_duplicate", r->maybe_duplicate ? "yes" : "no");
+	add_yes_or_no(record, line, "maybe_duplicate", r->maybe_duplicate);
 	if (record->format == RECORD_JSON)
 		buf_addc(line, '}');
 }

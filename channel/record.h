@@ -18,6 +18,9 @@
  *   delays      seconds: from the job to the transaction / connect / greeting to ready / envelope and
  *               content / final reply; a step that did not happen is 0
  *   maybe_duplicate  yes if the whole message was sent and no answer came
+ *
+ * In JSON message and code are numbers, delays an array of numbers, maybe_duplicate true or false; all others are
+ * strings.
  */
 #ifndef ZL_RECORD_H
 #define ZL_RECORD_H

@@ -55,18 +55,23 @@ static int open_router(const struct routing *r, struct router **router)
 	return status;
 }
 
-/* "ADDRESS: what is the matter" for a result that is no destination. */
+/* What is the matter with a result that is no destination. */
+static void add_trouble(struct buf *line, const char *address, const struct route_result *result)
+{
+	text_add_clean_string(line, result->host, SHOWN_MAX);
+	if (strcmp(result->user, address) != 0) {
+		buf_adds(line, ": ");
+		text_add_clean_string(line, result->user, SHOWN_MAX);
+	}
+}
+
 static void tell_trouble(const char *address, const struct route_result *result)
 {
 	struct buf line = { 0 };
 
 	text_add_clean_string(&line, address, SHOWN_MAX);
 	buf_adds(&line, result->answer == MAP_NOT_FOUND ? ": not found: " : ": could not tell: ");
-	text_add_clean_string(&line, result->host, SHOWN_MAX);
-	if (strcmp(result->user, address) != 0) {
-		buf_adds(&line, ": ");
-		text_add_clean_string(&line, result->user, SHOWN_MAX);
-	}
+	add_trouble(&line, address, result);
 	complain("%s", buf_str(&line));
 	buf_free(&line);
 }
@@ -93,13 +98,20 @@ static void add_recipient(struct routing *r, const struct route_result *result, 
 	new->address = address;
 }
 
+static enum map_answer ask_router(const struct routing *r, struct router *router, const char *address,
+                                  const struct route_result **results, size_t *count)
+{
+	struct route_query query = { .address = address, .length = strlen(address), .privilege = (uid_t)r->privilege };
+
+	return route(router, &query, results, count);
+}
+
 /* Routes one address and keeps its good results. */
 static enum map_answer route_one(struct routing *r, struct router *router, const char *address)
 {
-	struct route_query query = { .address = address, .length = strlen(address), .privilege = (uid_t)r->privilege };
 	const struct route_result *results;
 	size_t count;
-	enum map_answer answer = route(router, &query, &results, &count);
+	enum map_answer answer = ask_router(r, router, address, &results, &count);
 
 	for (size_t i = 0; i < count; i++) {
 		switch (results[i].answer) {
@@ -198,4 +210,49 @@ void routing_free(struct routing *r)
 	free(r->recipients);
 	r->recipients = NULL;
 	r->count = r->capacity = 0;
+}
+
+/* ---- one by one ---- */
+
+static void tell_result(const char *address, size_t number, const struct route_result *result, routing_tell *tell,
+                        void *context)
+{
+	const struct routed to = {
+		.channel = (char *)result->channel, .host = (char *)result->host, .user = (char *)result->user,
+		.privilege = (long)result->privilege, .address = address,
+	};
+	struct buf why = { 0 };
+
+	switch (result->answer) {
+	case MAP_FOUND:
+		tell(context, number, ROUTING_THERE, &to, NULL);
+		break;
+	case MAP_NOT_FOUND:
+		add_trouble(&why, address, result);
+		tell(context, number, ROUTING_NOBODY, NULL, buf_str(&why));
+		break;
+	case MAP_COULD_NOT_TELL:
+		add_trouble(&why, address, result);
+		tell(context, number, ROUTING_UNCLEAR, NULL, buf_str(&why));
+		break;
+	}
+	buf_free(&why);
+}
+
+int routing_each(const struct routing *r, char *const *addresses, size_t count, routing_tell *tell, void *context)
+{
+	struct router *router = NULL;
+	int status = open_router(r, &router);
+
+	for (size_t i = 0; status == EX_OK && i < count; i++) {
+		const struct route_result *results;
+		size_t n;
+
+		/* each result has its own answer; theirs is told, not the worst of all */
+		(void)!ask_router(r, router, addresses[i], &results, &n);
+		for (size_t k = 0; k < n; k++)
+			tell_result(addresses[i], i, &results[k], tell, context);
+	}
+	router_destroy(&router);
+	return status;
 }

@@ -1,11 +1,13 @@
 /*
- * Addresses on the command line of enqueue become recipients: all of them, or none.
+ * Addresses on a command line become recipients, by the maps.
  */
 #ifndef ZL_ROUTING_H
 #define ZL_ROUTING_H
 
 #include <stdbool.h>
 #include <stddef.h>
+
+#include "lib/buf.h"
 
 struct routed {
 	char *channel;
@@ -35,5 +37,24 @@ struct routing {
 int routing_run(struct routing *routing, char *const *addresses, size_t count);
 
 void routing_free(struct routing *routing);
+
+/* What the maps know of one result of an address. */
+enum routing_answer {
+	ROUTING_THERE,             /* it goes to channel, host, user */
+	ROUTING_NOBODY,
+	ROUTING_UNCLEAR,           /* could not tell */
+};
+
+/* One result of address number `address`; without a destination `to` is NULL and `why` clean text. */
+typedef void routing_tell(void *context, size_t address, enum routing_answer answer, const struct routed *to,
+                          const char *why);
+
+/*
+ * Routes addresses one by one and tells all results, at least one for each.  Every destination is told, also the
+ * "bitbucket".  0, or after a line about it a code of <sysexits.h> if the maps or settings are refused; then nothing
+ * was told.
+ */
+int routing_each(const struct routing *routing, char *const *addresses, size_t count, routing_tell *tell,
+                 void *context);
 
 #endif

@@ -106,7 +106,7 @@ static void fail_opening(struct session *s, enum stage stage, int code, const ch
 	if (stage == STAGE_STARTTLS || stage == STAGE_AUTH)
 		buf_addf(&peer->failure_words, " (%s at %s)", stage == STAGE_AUTH ? "AUTH" : "TLS", peer->target->text);
 	strncpy(peer->failure_status, status, sizeof peer->failure_status - 1);
-	peer->failed_at = clock_ms();
+	peer->failed = true;
 	peer->failure = (struct result){
 		.outcome = OUTCOME_DEFERRED,
 		.stage = stage,
@@ -116,6 +116,8 @@ static void fail_opening(struct session *s, enum stage stage, int code, const ch
 		.remote = code != 0,
 		.destination = true,
 	};
+	if (s->owner->unreachable != NULL)
+		s->owner->unreachable(s->owner->context, peer);
 	if (stage != STAGE_LOCAL) {
 		s->options->tally->refused++;
 		s->options->tally->changed = true;
@@ -366,7 +368,7 @@ static void become_ready(struct session *s)
 	s->state = SESSION_READY;
 	sasl_run_destroy(&s->auth_run);
 	s->waiting = NULL;
-	s->peer->failed_at = 0;
+	s->peer->failed = false;
 	dialogue_init(&s->dialogue, &s->options->dialogue, &s->opening.caps, &s->peer->trust);
 	s->since = s->ready_at = clock_ms();
 	s->options->tally->ready++;

@@ -29,8 +29,9 @@ struct peer {
 	bool warned;              /* its loss of step was logged */
 	struct tls_peer tls;
 	bool unverified_said;     /* that a password goes to it without knowing who it is */
-	/* the last failure to get a connection ready, for jobs that were already waiting */
-	int64_t failed_at;        /* clock_ms(), 0 = none */
+	/* the last failure to get a connection ready, until one is ready, for jobs that were already waiting */
+	bool failed;
+	uint64_t failed_behind;   /* the owner's: the number of the last job that was there then */
 	struct result failure;    /* its strings are the two below */
 	struct buf failure_words;
 	char failure_status[12];
@@ -67,6 +68,9 @@ struct session_owner {
 
 	/* The content of `t` is wanted: point `source` at it. */
 	void (*content)(void *context, struct transaction *t, struct source *source);
+
+	/* No connection could be got ready: the peer's failure says why, what waited for it is settled next.  May be NULL. */
+	void (*unreachable)(void *context, struct peer *peer);
 };
 
 enum session_state { SESSION_CLOSED, SESSION_CONNECTING, SESSION_OPENING, SESSION_READY };

@@ -523,7 +523,7 @@ static void take_operands(struct settings *set, char *const *operands, size_t co
 		option_usage(&program, "unexpected argument %s", operands[1]);
 }
 
-void settings_read(struct settings *set, int argc, char **argv)
+void settings_from(struct settings *set, int argc, char **argv)
 {
 	int c;
 

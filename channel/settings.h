@@ -31,6 +31,6 @@ struct settings {
 };
 
 /* Reads the command line; ends the program on a usage error.  Everything it points to lives as long as the program. */
-void settings_read(struct settings *settings, int argc, char **argv);
+void settings_from(struct settings *settings, int argc, char **argv);
 
 #endif

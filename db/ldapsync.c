@@ -76,9 +76,10 @@ struct sync {
 	size_t server;
 	bool complete;           /* all rules have been refreshed since the last connection was made */
 	bool guarded;            /* too much would go */
+	bool to_announce;        /* nobody was told yet that map and directory are equal */
 	int64_t next_open;       /* clock_ms() */
 	int64_t open_delay;
-	int64_t heard;           /* the last message that changed anything */
+	int64_t heard;           /* the last message */
 	int64_t touched;         /* the first of them since the last batch */
 	int64_t next_flush;
 	int64_t flush_delay;     /* after a batch that failed */
@@ -242,12 +243,15 @@ static enum session_news complete_refresh(struct sync *s, enum session_news news
 		news = SESSION_REFUSED;
 	} else {
 		s->open_delay = 0;
-		if (s->verbose)
-			printf("in step with %s\n", s->conf.access.uris[s->server]);
-		fflush(stdout);
+		s->to_announce = true;
 	}
 	buf_free(&why);
 	return news;
+}
+
+static bool is_end(enum session_news news)
+{
+	return news == SESSION_OVER || news == SESSION_BEHIND || news == SESSION_REFUSED;
 }
 
 /* Takes in what has come.  Returns the news; a connection that is over is closed. */
@@ -256,17 +260,19 @@ static enum session_news listen_to(struct sync *s)
 	struct buf why = { 0 };
 	enum session_news news = session_read(s->session, &why);
 
+	s->heard = session_heard(s->session);
 	if (news == SESSION_QUIET)
 		news = session_watch(s->session, &why);
 	if (why.len > 0)
 		say_clean(&why);
 	buf_free(&why);
-	s->heard = clock_ms();
 	if (s->touched == 0 && copy_state(s->copy) == COPY_NEW_DATA)
 		s->touched = s->heard;
-	if (!s->complete && !session_is_refreshing(s->session) && news != SESSION_REFUSED && news != SESSION_OVER)
+	if (!s->complete && !session_is_refreshing(s->session) && !is_end(news))
 		news = complete_refresh(s, news);
-	if (news == SESSION_OVER || news == SESSION_REFUSED)
+	if (news == SESSION_BEHIND)
+		s->server = s->conf.access.uris[s->server + 1] != NULL ? s->server + 1 : 0;
+	if (is_end(news))
 		lose_session(s);
 	return news;
 }
@@ -301,7 +307,7 @@ static bool refresh_once(struct sync *s)
 		session_close(&s->session);
 		if (news == SESSION_FINISHED)
 			return true;
-		if (news != SESSION_OVER)
+		if (news != SESSION_OVER && news != SESSION_BEHIND)
 			return false;
 	}
 	return false;
@@ -356,6 +362,17 @@ static int flush_what_is_due(struct sync *s)
 	return write_domains(s) == EX_TEMPFAIL ? EX_TEMPFAIL : EX_OK;
 }
 
+/* For people; once for each connection. */
+static void announce(struct sync *s)
+{
+	if (!s->to_announce || !s->complete || copy_state(s->copy) == COPY_NEW_DATA)
+		return;
+	s->to_announce = false;
+	if (s->verbose)
+		printf("in step with %s\n", s->conf.access.uris[s->server]);
+	fflush(stdout);
+}
+
 static int follow(struct sync *s)
 {
 	enum session_news news = SESSION_QUIET;
@@ -368,6 +385,7 @@ static int follow(struct sync *s)
 			wait_for(s, next_deadline(s));
 		news = s->session != NULL ? listen_to(s) : SESSION_QUIET;
 		status = flush_what_is_due(s);
+		announce(s);
 		run_command(s);
 	}
 	/* a newer cookie makes the next start quicker */

@@ -12,10 +12,10 @@
 
 enum outcome {
 	OUTCOME_NONE,          /* not settled yet */
-	OUTCOME_ACCEPTED,      /* a probe: 2xx at RCPT, and nothing was sent */
 	OUTCOME_DELIVERED,     /* only by a 2xx final reply for this very recipient */
 	OUTCOME_DEFERRED,
 	OUTCOME_FAILED,
+	OUTCOME_ACCEPTED,      /* a probe: 2xx at RCPT, and nothing was sent */
 };
 
 /* Where in the dialogue something was said or went wrong. */

@@ -17,8 +17,9 @@
  *                           outcome belong into a new one, at once
  *     ACTION_CLOSE          the connection must not be used any more
  *
- * A probe ends with RSET where DATA would stand: recipients that the server takes
- * are settled as OUTCOME_ACCEPTED, and there is no content.
+ * A probe has RSET where DATA would stand, and QUIT behind it: recipients that the
+ * server takes are settled as OUTCOME_ACCEPTED, and there is no content.  The 221 to QUIT is the
+ * proof that all replies before it stood in their place; it ends the connection.
  *
  * After every call into the machine the owner takes the actions out, in order.
  */
@@ -42,6 +43,8 @@ struct transaction_recipient {
 	/* the machine's */
 	enum outcome outcome;
 	bool accepted;            /* 2xx at RCPT */
+	uint64_t rcpt_end;        /* stream position behind its RCPT; 0 until that is in `out` */
+	bool rcpt_said;           /* set with the outcome: its RCPT had gone out, so reports may show it */
 	bool later;               /* "too many recipients": belongs into a further transaction */
 	char *rcpt_reply;         /* "250 2.1.5 Ok": the server's words at RCPT; NULL before */
 	struct result held;       /* a refusal, or a probe's yes, that waits for its proof; outcome NONE = none */
@@ -116,6 +119,7 @@ struct expectation {
 	enum stage stage;         /* STAGE_MAIL, RCPT, DATA, FINAL; STAGE_LOCAL for replies that settle nothing */
 	struct transaction *transaction;
 	size_t recipient;
+	bool farewell;            /* STAGE_LOCAL: to QUIT, else to RSET */
 	uint64_t sent_at;         /* stream position behind its command: no reply can come before it was written */
 };
 

@@ -12,6 +12,11 @@
 #include "lib/alloc.h"
 #include "lib/log.h"
 
+/* Where unlink(2) waits for the disk, this many wait at once. */
+#define THREADS 4
+/* What one of them takes at a time, so that all get some. */
+#define BATCH 16
+
 struct pair {
 	void *owner;
 	char *control, *message;
@@ -23,7 +28,7 @@ struct pairs {
 };
 
 struct remover {
-	pthread_t thread;
+	pthread_t threads[THREADS];
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	struct pairs waiting, done;
@@ -38,16 +43,12 @@ static bool is_removed(const char *path)
 	return false;
 }
 
-static void remove_all(struct pairs *pairs)
+static void remove_pair(struct pair *p)
 {
-	for (size_t i = 0; i < pairs->count; i++) {
-		struct pair *p = &pairs->list[i];
-
-		if (is_removed(p->control))
-			is_removed(p->message);
-		free(p->control);
-		free(p->message);
-	}
+	if (is_removed(p->control))
+		is_removed(p->message);
+	free(p->control);
+	free(p->message);
 }
 
 static void append(struct pairs *to, struct pair pair)
@@ -56,27 +57,35 @@ static void append(struct pairs *to, struct pair pair)
 	to->list[to->count++] = pair;
 }
 
+/* Takes up to BATCH pairs, waiting for the first.  Returns how many; 0 at the end. */
+static size_t take_batch(struct remover *r, struct pair *batch)
+{
+	size_t n;
+
+	while (r->waiting.count == 0 && !r->ending)
+		pthread_cond_wait(&r->changed, &r->lock);
+	n = r->waiting.count < BATCH ? r->waiting.count : BATCH;
+	r->waiting.count -= n;
+	memcpy(batch, r->waiting.list + r->waiting.count, n * sizeof *batch);
+	return n;
+}
+
 static void *work(void *context)
 {
 	struct remover *r = context;
-	struct pairs mine = { 0 }, swap;
+	struct pair batch[BATCH];
+	size_t n;
 
-	for (;;) {
-		pthread_mutex_lock(&r->lock);
-		for (size_t i = 0; i < mine.count; i++)
-			append(&r->done, mine.list[i]);
-		mine.count = 0;
-		while (r->waiting.count == 0 && !r->ending)
-			pthread_cond_wait(&r->changed, &r->lock);
-		swap = mine;
-		mine = r->waiting;
-		r->waiting = swap;
+	pthread_mutex_lock(&r->lock);
+	while ((n = take_batch(r, batch)) > 0) {
 		pthread_mutex_unlock(&r->lock);
-		if (mine.count == 0)
-			break;
-		remove_all(&mine);
+		for (size_t i = 0; i < n; i++)
+			remove_pair(&batch[i]);
+		pthread_mutex_lock(&r->lock);
+		for (size_t i = 0; i < n; i++)
+			append(&r->done, batch[i]);
 	}
-	free(mine.list);
+	pthread_mutex_unlock(&r->lock);
 	return NULL;
 }
 
@@ -84,14 +93,15 @@ struct remover *remover_create(void)
 {
 	struct remover *r = xcalloc(1, sizeof *r);
 	sigset_t all, old;
-	int error;
+	int error = 0;
 
 	pthread_mutex_init(&r->lock, NULL);
 	pthread_cond_init(&r->changed, NULL);
 	/* signals are for the thread that waits for them */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	error = pthread_create(&r->thread, NULL, work, r);
+	for (size_t i = 0; i < THREADS && error == 0; i++)
+		error = pthread_create(&r->threads[i], NULL, work, r);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (error != 0)
 		die(EX_OSERR, "cannot start a thread: %s", strerror(error));
@@ -102,7 +112,7 @@ void remover_take(struct remover *r, void *owner, char *control_file, char *mess
 {
 	pthread_mutex_lock(&r->lock);
 	append(&r->waiting, (struct pair){ owner, control_file, message_file });
-	if (r->waiting.count == 1)
+	if (r->waiting.count % BATCH == 1)
 		pthread_cond_signal(&r->changed);
 	pthread_mutex_unlock(&r->lock);
 }
@@ -124,9 +134,10 @@ void remover_destroy(struct remover **remover)
 
 	pthread_mutex_lock(&r->lock);
 	r->ending = true;
-	pthread_cond_signal(&r->changed);
+	pthread_cond_broadcast(&r->changed);
 	pthread_mutex_unlock(&r->lock);
-	pthread_join(r->thread, NULL);
+	for (size_t i = 0; i < THREADS; i++)
+		pthread_join(r->threads[i], NULL);
 	pthread_cond_destroy(&r->changed);
 	pthread_mutex_destroy(&r->lock);
 	free(r->waiting.list);

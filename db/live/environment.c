@@ -51,15 +51,6 @@ static int open_db(const struct live *live, struct buf *why)
 	return code == 0 ? EX_OK : environment_fail(live, "cannot open", code, why);
 }
 
-static bool has_regions(const struct env_config *config)
-{
-	char *path = xasprintf("%s/__db.001", config->home);
-	bool there = access(path, F_OK) == 0;
-
-	free(path);
-	return there;
-}
-
 /*
  * Without regions the file is all there is, and if the last environment did not end well it may be damaged.  Recovery
  * has verified it already.
@@ -86,7 +77,7 @@ static int open_all(const struct live *live, struct buf *why)
 
 	if (status == EX_OK && e->config.read_only)
 		status = live_fail(live, EX_CONFIG, why, "%s says RO: its maps are not to be changed", live->config);
-	if (status == EX_OK && !has_regions(&e->config))
+	if (status == EX_OK && !env_has_regions(&e->config))
 		status = begin_new(live, why);
 	if (status != EX_OK)
 		return status;

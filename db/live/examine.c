@@ -279,10 +279,12 @@ static void examine_opened(struct examination *x, struct opened *o)
 	examine_locks(x, o);
 	if (x->state == HEALTH_WEDGED)
 		return;
+	/* before anything is read within the environment: damage can keep libdb there for ever, with all it holds */
+	sync_and_verify(x, o);
+	if (x->state == HEALTH_DAMAGED)
+		return;
 	count_records(x, o);
 	read_note(x, o->db, &o->note);
-	if (x->state != HEALTH_DAMAGED)
-		sync_and_verify(x, o);
 	if (x->state != HEALTH_DAMAGED)
 		examine_journal(x, buf_str(&o->note));
 }

@@ -71,9 +71,11 @@ unsigned live_litter(const char *path)
 
 void live_sweep(const char *path)
 {
-	char *journal = journal_path(path);
+	char *journal = journal_path(path), *anew = xasprintf("%s" LIVE_ANEW, path);
 
 	look_for_litter(path, true);
 	look_for_litter(journal, true);
+	look_for_litter(anew, true);
 	free(journal);
+	free(anew);
 }

@@ -89,6 +89,9 @@ void live_sweep(const char *path);
 /* How many there are beside the map. */
 unsigned live_litter(const char *path);
 
+/* Behind the name of a map: what recovery builds before it becomes the map. */
+#define LIVE_ANEW ".anew"
+
 /* Bytes after which a walk hands over what it has. */
 #define LIVE_CHUNK (256u << 10)
 

@@ -294,24 +294,28 @@ static enum health_state check(const struct ward *w, size_t *attached, struct bu
 	return state;
 }
 
+static int treat(const struct ward *w, enum health_state state, size_t attached, struct buf *text)
+{
+	if (state == HEALTH_UNKNOWN && !w->recovery->force) {
+		buf_adds(text, "; --force goes on all the same");
+		return fail(w, EX_TEMPFAIL, "could not tell", buf_str(text));
+	}
+	if (w->recovery->settings.config == NULL)
+		return state == HEALTH_HEALTHY ? EX_OK : heal_alone(w, state);
+	/* one that nobody uses is made again even if it is healthy: a machine that has just started wants that */
+	if (attached == 0 || state > HEALTH_STALE || w->recovery->adopt)
+		return heal_environment(w);
+	/* what any next change would put right */
+	return state == HEALTH_STALE ? open_again(w, &w->patients[0]) : EX_OK;
+}
+
 static int heal(const struct ward *w)
 {
-	bool in_environment = w->recovery->settings.config != NULL;
 	struct buf text = { 0 };
 	size_t attached = 0;
 	enum health_state state = check(w, &attached, &text);
-	int status = EX_OK;
+	int status = treat(w, state, attached, &text);
 
-	if (state == HEALTH_UNKNOWN && !w->recovery->force)
-		status = fail(w, EX_TEMPFAIL, "could not tell", buf_str(&text));
-	else if (!in_environment)
-		status = state == HEALTH_HEALTHY ? EX_OK : heal_alone(w, state);
-	else if (attached == 0 || state > HEALTH_STALE || w->recovery->adopt)
-		/* one that nobody uses is made again even if it is healthy: a machine that has just started wants that */
-		status = heal_environment(w);
-	else if (state == HEALTH_STALE)
-		/* what any next change would put right */
-		status = open_again(w, &w->patients[0]);
 	buf_clear(&text);
 	if (status == EX_OK && state != HEALTH_HEALTHY && (state = check(w, &attached, &text)) != HEALTH_HEALTHY)
 		status = fail(w, EX_TEMPFAIL, health_name(state), buf_str(&text));

@@ -172,7 +172,7 @@ static int make_anew(struct remake *r, struct journal *journal)
 {
 	struct content m = { 0 };
 	struct buf number = { 0 };
-	char *target = xasprintf("%s.anew", r->live->path);
+	char *target = xasprintf("%s" LIVE_ANEW, r->live->path);
 	int status = journal_state(journal, take_record, &m, r->why);
 
 	buf_addf(&number, "%s %" PRIu64, journal->id, journal->last);

@@ -151,6 +151,28 @@ static int create(const struct update *u, const struct records *wanted, const st
 	return build_map(&build, wanted, why);
 }
 
+int update_make(struct update *u, struct buf *why)
+{
+	struct records records = { 0 };
+	int status;
+
+	for (size_t i = 0; i < u->pending.count; i++) {
+		const struct change *c = &u->pending.list[i];
+
+		if (c->value != NULL && !map_is_note(c->key, c->key_length))
+			records_add(&records, &(struct record){ .key = c->key, .value = c->value, .key_length = c->key_length,
+			                                        .value_length = c->value_length });
+	}
+	status = service_fence(&u->service, why);
+	if (status == EX_OK) {
+		status = create(u, &records, NULL, why);
+		service_leave(&u->service);
+	}
+	u->is_missing = status != EX_OK;
+	records_free(&records);
+	return status;
+}
+
 int update_create(const struct update_settings *settings, const struct records *wanted, const struct stamp *stamp,
                   struct buf *why)
 {

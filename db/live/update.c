@@ -6,6 +6,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "db/live/journal.h"
 #include "db/live/update_private.h"
 #include "db/source/build.h"
 #include "db/source/text.h"
@@ -43,25 +44,46 @@ struct update *update_new(const struct update_settings *s, int *status, struct b
 	return u;
 }
 
+/* A map that is not there is trouble, unless it may be made: no lock file is made beside it. */
+static int check_presence(struct update *u, bool create, struct buf *why)
+{
+	char *journal;
+	int error;
+
+	u->is_missing = access(u->path, F_OK) < 0;
+	if (!u->is_missing)
+		return EX_OK;
+	error = errno;
+	journal = journal_path(u->path);
+	/* a recovery was killed after it had put a damaged map aside */
+	if (error == ENOENT && access(journal, F_OK) == 0) {
+		buf_addf(why, "%s: %s; its journal %s is there: run \"dbupdate ... recover\"", u->path, strerror(error), journal);
+		free(journal);
+		return EX_TEMPFAIL;
+	}
+	free(journal);
+	if (error == ENOENT && create)
+		return EX_OK;
+	buf_addf(why, "%s: %s", u->path, strerror(error));
+	return error == ENOENT || error == ENOTDIR ? EX_NOINPUT : EX_NOPERM;
+}
+
 struct update *update_open(const struct update_settings *settings, int *status, struct buf *why)
 {
 	struct update *u = update_new(settings, status, why);
 
 	if (u == NULL)
 		return NULL;
-	/* a lock file is not made beside a map that is not there */
-	if (access(u->path, F_OK) < 0) {
-		buf_addf(why, "%s: %s", u->path, strerror(errno));
-		*status = errno == ENOENT || errno == ENOTDIR ? EX_NOINPUT : EX_NOPERM;
-	} else {
+	*status = check_presence(u, settings->create, why);
+	if (*status == EX_OK) {
 		*status = build_check_directory(u->path, why);
-		if (*status == EX_OK)
+		if (*status == EX_OK && !u->is_missing)
 			*status = service_enter(&u->service, why);
 	}
-	if (*status == EX_OK)
-		service_leave(&u->service);
-	else
+	if (*status != EX_OK)
 		update_close(&u);
+	else if (!u->is_missing)
+		service_leave(&u->service);
 	return u;
 }
 
@@ -169,12 +191,15 @@ int update_apply(struct update *u, const struct changes *changes, struct buf *wh
 
 int update_commit(struct update *u, struct buf *why)
 {
-	int status;
+	int status = EX_OK;
 
 	if (u->pending.count == 0)
 		return EX_OK;
 	changes_settle(&u->pending);
-	status = service_enter(&u->service, why);
+	if (u->is_missing)
+		status = update_make(u, why);
+	if (status == EX_OK)
+		status = service_enter(&u->service, why);
 	if (status != EX_OK)
 		return status;
 	status = update_apply(u, &u->pending, why);
@@ -194,8 +219,11 @@ void update_forget(struct update *u)
 static enum map_answer find(struct update *u, const char *key, size_t n, struct buf *value, struct buf *why)
 {
 	const struct buf *answer = &u->service.answer;
-	int status = service_enter(&u->service, why);
+	int status;
 
+	if (u->is_missing)
+		return MAP_NOT_FOUND;
+	status = service_enter(&u->service, why);
 	if (status != EX_OK)
 		return MAP_COULD_NOT_TELL;
 	status = service_ask(&u->service, ASK_FIND, key, n, why);
@@ -278,8 +306,11 @@ static bool each_note(void *context, const struct change *r)
 
 static int walk(struct update *u, update_each *each, struct walker *w, struct buf *why)
 {
-	int status = service_enter(&u->service, why);
+	int status;
 
+	if (u->is_missing)
+		return EX_OK;
+	status = service_enter(&u->service, why);
 	if (status != EX_OK)
 		return status;
 	status = update_each_record(u, each, w, why);

@@ -31,12 +31,13 @@ struct update_settings {
 	const char *config;      /* the -C file, or NULL */
 	char folding;            /* of keys: 'l', 'u', or '-' */
 	unsigned wait;           /* seconds to wait for locks; 0: 5 */
+	bool create;             /* a map that is not there is an empty one, which update_commit() makes */
 };
 
 #define UPDATE_WAIT 5
 
 /*
- * Opens an existing map.  NULL with `why` and *status (<sysexits.h>): EX_NOINPUT: there is no such map;
+ * Opens a map.  NULL with `why` and *status (<sysexits.h>): EX_NOINPUT: there is no such map, nor a journal of it;
  * EX_UNAVAILABLE: maps of that type cannot be changed; EX_CONFIG, EX_NOPERM; EX_DATAERR: damaged; EX_TEMPFAIL: it could
  * not be told, try again or do what `why` says.
  */

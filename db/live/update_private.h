@@ -13,12 +13,16 @@ struct update {
 	char *path;
 	char *config;
 	char folding;
+	bool is_missing;         /* the map, until the first commit makes it */
 	struct changes pending;
 	struct buf key;          /* the folded one */
 };
 
 /* Everything but opening it; `status` and `why` as update_open(). */
 struct update *update_new(const struct update_settings *settings, int *status, struct buf *why);
+
+/* Makes the map that is missing, with the records of the settled batch and without its notes. */
+int update_make(struct update *update, struct buf *why);
 
 /* Makes settled changes within the fence. */
 int update_apply(struct update *update, const struct changes *changes, struct buf *why);

@@ -26,6 +26,7 @@
 struct bdb_map {
 	struct env *env;     /* NULL without a -C file */
 	DB *db;
+	bool is_first;       /* nobody was in the environment before us */
 	struct buf said;     /* what libdb itself says about its last trouble */
 };
 
@@ -165,7 +166,17 @@ static bool can_be_opened(struct map *map, struct bdb_map *b, int fd)
 	return is_free || fail_locked(map);
 }
 
-/* In an environment the file may lag behind the shared cache, and nothing can be said from its bytes. */
+/*
+ * In an environment the file may lag behind the shared cache, and nothing can be said from its bytes, unless nobody was
+ * there before us.
+ */
+static bool can_be_trusted(struct map *map, struct bdb_map *b, int fd)
+{
+	if (b->env == NULL)
+		return bdb_check(map, fd);
+	return (!b->is_first || bdb_verify(map, fd)) && can_be_opened(map, b, fd);
+}
+
 static bool look_at_file(struct map *map, struct bdb_map *b)
 {
 	int fd = open(map->path, O_RDONLY | O_CLOEXEC);
@@ -175,7 +186,7 @@ static bool look_at_file(struct map *map, struct bdb_map *b)
 		map_fail(map, "%s", strerror(errno));
 		return false;
 	}
-	ok = map_provenance_of(map, fd) && (b->env != NULL ? can_be_opened(map, b, fd) : bdb_check(map, fd));
+	ok = map_provenance_of(map, fd) && can_be_trusted(map, b, fd);
 	close(fd);
 	return ok;
 }
@@ -186,6 +197,7 @@ static bool join_env(struct map *map, struct bdb_map *b)
 
 	if (config_of(map) == NULL)
 		return true;
+	b->is_first = !env_has_regions(config_of(map));
 	b->env = env_open(config_of(map), &why);
 	if (b->env == NULL)
 		map_fail(map, "%s", buf_str(&why));

@@ -17,6 +17,9 @@
  */
 bool bdb_check(struct map *map, int fd);
 
+/* Has the file verified by libdb whatever its seal says: a map of an environment is changed by programs that know of none. */
+bool bdb_verify(struct map *map, int fd);
+
 /* Calls `each` for the records behind the cursor but for notes.  0 or a code of libdb; DB_NOTFOUND is the end. */
 int bdb_walk(DBC *cursor, map_each *each, void *context);
 

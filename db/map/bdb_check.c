@@ -71,7 +71,7 @@ static int verify(void *context, struct buf *out)
 	return LOOKS_DAMAGED;
 }
 
-static bool verify_in_child(struct map *map, int fd)
+bool bdb_verify(struct map *map, int fd)
 {
 	/* the very file that was opened, even if the name has gone to another one meanwhile */
 	char *path = xasprintf("/proc/self/fd/%d", fd);
@@ -106,7 +106,7 @@ bool bdb_check(struct map *map, int fd)
 	case STAMP_GOOD:
 		return true;
 	case STAMP_NONE:
-		return verify_in_child(map, fd);
+		return bdb_verify(map, fd);
 	case STAMP_BAD:
 		map_fail(map, "is not as newdb built it: damaged, or changed in place by another program; build it again");
 		return false;

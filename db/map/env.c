@@ -53,11 +53,20 @@ static pid_t watchdog_of;
 static atomic_bool is_wedged;
 static sigset_t mask_before;
 
-static _Noreturn void give_up(void)
+/* The signal of a crash within libdb, and whose it is. */
+static _Atomic int fault;
+static pthread_t worker;
+static struct sigaction previous[2];
+
+static _Noreturn void give_up(int sig)
 {
 	atomic_store(&is_wedged, true);
-	complain("%s: the environment does not answer: a process in it was killed or hangs; "
-	         "\"dbupdate -C FILE check\" tells more, \"dbupdate -C FILE recover\" heals it", watched_home);
+	if (sig != 0)
+		complain("%s: a map or the environment is damaged (using it ended by signal %d); \"dbupdate -C FILE check\" tells more, "
+		         "\"dbupdate -C FILE recover\" heals it", watched_home, sig);
+	else
+		complain("%s: the environment does not answer: a process in it was killed or hangs; "
+		         "\"dbupdate -C FILE check\" tells more, \"dbupdate -C FILE recover\" heals it", watched_home);
 	/* temporaries are removed by atexit; the thread that hangs keeps nothing that exit() waits for */
 	exit(EX_TEMPFAIL);
 }
@@ -71,10 +80,42 @@ static void *watch(void *unused)
 
 		nanosleep(&step, NULL);
 		until = atomic_load(&watched_until);
+		if (atomic_load(&fault) != 0)
+			give_up(atomic_load(&fault));
 		if (until != 0 && clock_ms() > until)
-			give_up();
+			give_up(0);
 	}
 	return unused;
+}
+
+/*
+ * A damaged page can lead libdb astray.  What it holds in the regions then nobody can give back; so this thread stops
+ * here for good, and the watchdog says what to run, as for a call that hangs.
+ */
+static void crashed(int sig)
+{
+	if (atomic_load(&watched_until) == 0 || !pthread_equal(pthread_self(), worker)) {
+		/* the instruction is tried again, and fails for those who had the signal before */
+		sigaction(sig, &previous[sig == SIGBUS], NULL);
+		return;
+	}
+	atomic_store(&fault, sig);
+	for (;;)
+		pause();
+}
+
+static void catch_crashes(void)
+{
+	static const int signals[] = { SIGSEGV, SIGBUS };
+	struct sigaction action = { .sa_handler = crashed }, now;
+
+	sigemptyset(&action.sa_mask);
+	for (size_t i = 0; i < 2; i++) {
+		if (sigaction(signals[i], NULL, &now) < 0 || now.sa_handler == crashed)
+			continue;
+		previous[i] = now;
+		sigaction(signals[i], &action, NULL);
+	}
 }
 
 /* A thread does not survive fork(), so each process makes its own. */
@@ -94,6 +135,8 @@ static void start_watchdog(void)
 		die(EX_OSERR, "cannot start a thread: %s", strerror(code));
 	pthread_detach(watchdog);
 	watchdog_of = getpid();
+	worker = pthread_self();
+	catch_crashes();
 }
 
 /* A signal that ended the process inside libdb would leave its locks to nobody. */
@@ -180,6 +223,15 @@ static int open_handle(struct env *env, const struct env_config *config)
 		code = handle->lock_id(handle, &env->locker);
 	env->has_locker = code == 0;
 	return code;
+}
+
+bool env_has_regions(const struct env_config *config)
+{
+	char *path = xasprintf("%s/__db.001", config->home);
+	bool there = access(path, F_OK) == 0;
+
+	free(path);
+	return there;
 }
 
 static void unlink_env(struct env *env)

@@ -41,6 +41,9 @@ int env_config_parse(struct env_config *config, const char *path, const char *te
 
 void env_config_free(struct env_config *config);
 
+/* True if somebody has made the regions.  Without them no process is in the environment, and files are all there is. */
+bool env_has_regions(const struct env_config *config);
+
 struct env;
 
 /*
@@ -77,7 +80,7 @@ unsigned env_patience(void);
 /*
  * Around every call into libdb that touches an environment; not nested.  Signals wait meanwhile.  If env_leave()
  * does not come within the patience plus 5 s, the watchdog says that `home` is wedged and what to run, and ends
- * the process with EX_TEMPFAIL: could not tell.
+ * the process with EX_TEMPFAIL: could not tell.  So it does when a damaged page makes libdb crash there.
  */
 void env_enter(const char *home);
 void env_leave(void);

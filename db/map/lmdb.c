@@ -5,6 +5,9 @@
  * That is a must: the lock file belongs to a name, and with readers of the old file still there LMDB would take
  * the number of the last transaction from it and could show the empty state from before the new file was filled.
  * Any other file may be written to while we read, and is read with the lock file.
+ *
+ * The file is mapped into memory: whatever touches it runs under guard.h, so that a file that is cut off or damaged while it is
+ * open gives an error, not a signal.
  */
 #include "config.h"
 
@@ -14,9 +17,11 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "db/map/guard.h"
 #include "db/map/lmdb.h"
 #include "db/map/stamp.h"
 #include "lib/alloc.h"
@@ -24,12 +29,28 @@
 /* Bytes of records in one transaction of a load: what LMDB keeps in memory. */
 #define LOAD_BATCH (8u << 20)
 
+/* Records of a walk that are read at once. */
+#define PIECE 256
+
 static enum map_answer fail_lmdb(struct map *map, const char *what, int code)
 {
 	return map_fail(map, "%s: %s", what, mdb_strerror(code));
 }
 
+/* MDB_CORRUPTED also stands for "had to be left", which mdb_strerror() would call by other names. */
+static int fail_if_left(bool ended, int code)
+{
+	return ended ? code : MDB_CORRUPTED;
+}
+
 /* ---- opening -------------------------------------------------------------------- */
+
+static void assertion_failed(MDB_env *env, const char *what)
+{
+	(void)env;
+	(void)what;
+	guard_leave();
+}
 
 static int open_env(MDB_env **env, const char *path, unsigned flags)
 {
@@ -37,6 +58,8 @@ static int open_env(MDB_env **env, const char *path, unsigned flags)
 
 	if (code == 0)
 		code = mdb_env_open(*env, path, MDB_RDONLY | MDB_NOSUBDIR | MDB_NOTLS | flags, 0600);
+	if (code == 0)
+		code = mdb_env_set_assert(*env, assertion_failed);
 	/* what killed readers have left behind would keep old pages from being used again */
 	if (code == 0 && (flags & MDB_NOLOCK) == 0)
 		mdb_reader_check(*env, &dead);
@@ -53,23 +76,50 @@ static int begin(MDB_env *env, MDB_txn **txn)
 	return code;
 }
 
-int lmdb_open(struct lmdb_map *l, const char *path, unsigned flags)
-{
-	int code = open_env(&l->env, path, flags);
+struct opening {
+	struct lmdb_map *l;
+	const char *path;
+	unsigned flags;
+	int code;
+};
 
-	if (code == 0)
-		code = begin(l->env, &l->txn);
-	if (code == 0)
-		code = mdb_dbi_open(l->txn, NULL, 0, &l->dbi);
-	return code;
+static void open_guarded(void *context)
+{
+	struct opening *o = context;
+	struct lmdb_map *l = o->l;
+
+	o->code = open_env(&l->env, o->path, o->flags);
+	if (o->code == 0)
+		o->code = begin(l->env, &l->txn);
+	if (o->code == 0)
+		o->code = mdb_dbi_open(l->txn, NULL, 0, &l->dbi);
 }
 
-void lmdb_close(struct lmdb_map *l)
+int lmdb_open(struct lmdb_map *l, const char *path, unsigned flags)
 {
+	struct opening o = { l, path, flags, 0 };
+	bool ended;
+
+	guard_install();
+	ended = guard_read(open_guarded, &o);
+	l->is_sealed = (flags & MDB_NOLOCK) != 0;
+	return fail_if_left(ended, o.code);
+}
+
+static void close_guarded(void *context)
+{
+	struct lmdb_map *l = context;
+
 	if (l->txn != NULL)
 		mdb_txn_abort(l->txn);
 	if (l->env != NULL)
 		mdb_env_close(l->env);
+}
+
+void lmdb_close(struct lmdb_map *l)
+{
+	/* where the lock file was cut off as well, the rest of the handle is left to the end of the process */
+	(void)guard_read(close_guarded, l);
 	*l = (struct lmdb_map){ 0 };
 }
 
@@ -87,12 +137,179 @@ static bool look_at_file(struct map *map, unsigned *flags)
 	return ok;
 }
 
-static void read_stamp(struct map *map, const struct lmdb_map *l)
-{
-	MDB_val key = { STAMP_KEY_LENGTH, (void *)(uintptr_t)stamp_key }, value;
+/* ---- reading --------------------------------------------------------------------- */
 
-	if (mdb_get(l->txn, l->dbi, &key, &value) == 0)
-		map_stamp_from(map, value.mv_data, strnlen(value.mv_data, value.mv_size));
+static int renew(const struct lmdb_map *l)
+{
+	int code = mdb_txn_renew(l->txn);
+
+	if (code != MDB_MAP_RESIZED)
+		return code;
+	code = mdb_env_set_mapsize(l->env, 0);
+	return code != 0 ? code : mdb_txn_renew(l->txn);
+}
+
+struct question {
+	const struct lmdb_map *l;
+	const char *key;
+	size_t size;             /* with its NUL */
+	struct buf *value;       /* gets the answer up to its first NUL */
+	int code;
+};
+
+static void get_guarded(void *context)
+{
+	struct question *q = context;
+	MDB_val k = { q->size, (void *)(uintptr_t)q->key }, v;
+
+	q->code = renew(q->l);
+	if (q->code != 0)
+		return;
+	q->code = mdb_get(q->l->txn, q->l->dbi, &k, &v);
+	if (q->code == 0)
+		buf_add(q->value, v.mv_data, strnlen(v.mv_data, v.mv_size));
+	mdb_txn_reset(q->l->txn);
+}
+
+/*
+ * What was read counts only if the file is still all there: behind its end the last page is full of zeros, and they read as
+ * "no such key" or as a shorter value.  A sealed file never changes at all, any other never shrinks.
+ */
+static bool is_whole(struct map *map, struct lmdb_map *l)
+{
+	struct map_provenance checked = map->provenance;
+	struct stat st;
+	int fd = -1;
+
+	if (mdb_env_get_fd(l->env, &fd) != 0 || fstat(fd, &st) < 0) {
+		map_fail(map, "lookup: %s", strerror(errno));
+		return false;
+	}
+	if (l->is_sealed ? map_modified(&st) == checked.modified && st.st_size == checked.size : st.st_size >= l->size) {
+		l->size = st.st_size;
+		return true;
+	}
+	map_fail(map, l->is_sealed ? "was written to while it was open" : "was cut off while it was open");
+	return false;
+}
+
+static enum map_answer get(struct map *map, const char *key, size_t size, struct buf *value)
+{
+	struct lmdb_map *l = map->state;
+	struct question q = { l, key, size, value, 0 };
+	bool ended = guard_read(get_guarded, &q);
+	int code = fail_if_left(ended, q.code);
+
+	if (code != 0 && code != MDB_NOTFOUND)
+		return fail_lmdb(map, "lookup", code);
+	if (!is_whole(map, l))
+		return MAP_COULD_NOT_TELL;
+	return code == 0 ? MAP_FOUND : MAP_NOT_FOUND;
+}
+
+static enum map_answer find_lmdb(struct map *map, const char *key, size_t length, struct buf *value)
+{
+	const struct lmdb_map *l = map->state;
+
+	/* no key of that size can have been stored */
+	if (length + 1 > (size_t)mdb_env_get_maxkeysize(l->env))
+		return MAP_NOT_FOUND;
+	return get(map, key, length + 1, value);
+}
+
+/* Some records of a walk, copied: what is done with them is none of the guard's business. */
+struct piece {
+	const struct lmdb_map *l;
+	MDB_cursor *cursor;      /* NULL before the first piece */
+	struct buf bytes;        /* of keys and values, one after the other */
+	struct { size_t key, value; } list[PIECE];
+	size_t count;
+	int code;
+};
+
+static void read_piece(void *context)
+{
+	struct piece *p = context;
+	MDB_val k, v;
+
+	if (p->cursor == NULL) {
+		p->code = renew(p->l);
+		if (p->code == 0)
+			p->code = mdb_cursor_open(p->l->txn, p->l->dbi, &p->cursor);
+	}
+	while (p->code == 0 && p->count < PIECE && (p->code = mdb_cursor_get(p->cursor, &k, &v, MDB_NEXT)) == 0) {
+		if (map_is_note(k.mv_data, k.mv_size))
+			continue;
+		p->list[p->count].key = strnlen(k.mv_data, k.mv_size);
+		p->list[p->count].value = strnlen(v.mv_data, v.mv_size);
+		buf_add(&p->bytes, k.mv_data, p->list[p->count].key);
+		buf_addc(&p->bytes, '\0');
+		buf_add(&p->bytes, v.mv_data, p->list[p->count].value);
+		buf_addc(&p->bytes, '\0');
+		p->count++;
+	}
+}
+
+static bool each_of(const struct piece *p, map_each *each, void *context)
+{
+	const char *key = buf_str(&p->bytes), *value;
+
+	for (size_t i = 0; i < p->count; i++) {
+		value = key + p->list[i].key + 1;
+		if (!each(context, key, p->list[i].key, value, p->list[i].value))
+			return false;
+		key = value + p->list[i].value + 1;
+	}
+	return true;
+}
+
+static void end_walk(void *context)
+{
+	const struct piece *p = context;
+
+	if (p->cursor != NULL)
+		mdb_cursor_close(p->cursor);
+	mdb_txn_reset(p->l->txn);
+}
+
+static enum map_answer walk_lmdb(struct map *map, map_each *each, void *context)
+{
+	struct lmdb_map *l = map->state;
+	struct piece piece = { .l = l };
+	bool more = true, ended = true;
+
+	while (more && ended && piece.code == 0) {
+		buf_clear(&piece.bytes);
+		piece.count = 0;
+		ended = guard_read(read_piece, &piece);
+		if (ended && (piece.code == 0 || piece.code == MDB_NOTFOUND))
+			more = each_of(&piece, each, context);
+	}
+	buf_free(&piece.bytes);
+	if (ended)
+		ended = guard_read(end_walk, &piece);
+	if (!ended || (piece.code != 0 && piece.code != MDB_NOTFOUND))
+		return fail_lmdb(map, "walk", fail_if_left(ended, piece.code));
+	return is_whole(map, l) ? MAP_FOUND : MAP_COULD_NOT_TELL;
+}
+
+/* ---- open and close --------------------------------------------------------------- */
+
+static void read_stamp(struct map *map)
+{
+	struct buf value = { 0 };
+
+	if (get(map, stamp_key, STAMP_KEY_LENGTH, &value) == MAP_FOUND)
+		map_stamp_from(map, buf_str(&value), value.len);
+	buf_free(&value);
+}
+
+/* Whoever writes into a sealed file breaks the seal. */
+static enum map_change file_change(struct map *map, const struct lmdb_map *l)
+{
+	enum map_change change = map_file_change(map);
+
+	return change == MAP_CHANGED && l->is_sealed ? MAP_REPLACED : change;
 }
 
 static int prepare_lmdb(struct map *map)
@@ -113,87 +330,51 @@ static bool open_lmdb(struct map *map)
 		return false;
 	l = xcalloc(1, sizeof *l);
 	code = lmdb_open(l, map->path, flags);
-	if (code != 0 || map_file_change(map) == MAP_REPLACED) {
+	if (code != 0 || file_change(map, l) == MAP_REPLACED) {
 		if (code != 0)
 			fail_lmdb(map, "cannot open", code);
 		else
-			map_fail(map, "was replaced while it was opened");
+			map_fail(map, "was replaced or written to while it was opened");
 		lmdb_close(l);
 		free(l);
 		return false;
 	}
-	read_stamp(map, l);
 	l->seen = mdb_txn_id(l->txn);
+	l->size = (off_t)map->provenance.size;
 	mdb_txn_reset(l->txn);
 	map->state = l;
+	read_stamp(map);
 	return true;
 }
 
-/* ---- reading --------------------------------------------------------------------- */
-
-static int renew(struct lmdb_map *l)
-{
-	int code = mdb_txn_renew(l->txn);
-
-	if (code != MDB_MAP_RESIZED)
-		return code;
-	code = mdb_env_set_mapsize(l->env, 0);
-	return code != 0 ? code : mdb_txn_renew(l->txn);
-}
-
-static enum map_answer find_lmdb(struct map *map, const char *key, size_t length, struct buf *value)
-{
-	struct lmdb_map *l = map->state;
-	MDB_val k = { length + 1, (void *)(uintptr_t)key }, v;
+struct news {
+	const struct lmdb_map *l;
+	size_t last;             /* transaction */
 	int code;
+};
 
-	/* no key of that size can have been stored */
-	if (k.mv_size > (size_t)mdb_env_get_maxkeysize(l->env))
-		return MAP_NOT_FOUND;
-	code = renew(l);
-	if (code == 0) {
-		code = mdb_get(l->txn, l->dbi, &k, &v);
-		if (code == 0)
-			buf_add(value, v.mv_data, strnlen(v.mv_data, v.mv_size));
-		mdb_txn_reset(l->txn);
-	}
-	if (code == MDB_NOTFOUND)
-		return MAP_NOT_FOUND;
-	return code == 0 ? MAP_FOUND : fail_lmdb(map, "lookup", code);
-}
-
-static enum map_answer walk_lmdb(struct map *map, map_each *each, void *context)
+static void read_info(void *context)
 {
-	struct lmdb_map *l = map->state;
-	MDB_val k, v;
-	MDB_cursor *cursor = NULL;
-	bool more = true;
-	int code = renew(l);
+	struct news *news = context;
+	MDB_envinfo info;
 
-	if (code == 0)
-		code = mdb_cursor_open(l->txn, l->dbi, &cursor);
-	while (more && code == 0 && (code = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) == 0)
-		if (!map_is_note(k.mv_data, k.mv_size))
-			more = each(context, k.mv_data, strnlen(k.mv_data, k.mv_size), v.mv_data,
-			            strnlen(v.mv_data, v.mv_size));
-	if (cursor != NULL)
-		mdb_cursor_close(cursor);
-	mdb_txn_reset(l->txn);
-	return code == 0 || code == MDB_NOTFOUND ? MAP_FOUND : fail_lmdb(map, "walk", code);
+	news->code = mdb_env_info(news->l->env, &info);
+	if (news->code == 0)
+		news->last = info.me_last_txnid;
 }
 
 static enum map_change changed_lmdb(struct map *map)
 {
 	struct lmdb_map *l = map->state;
-	enum map_change change = map_file_change(map);
-	MDB_envinfo info;
+	enum map_change change = file_change(map, l);
+	struct news news = { .l = l };
 
-	if (change == MAP_REPLACED || mdb_env_info(l->env, &info) != 0)
+	if (change == MAP_REPLACED || !guard_read(read_info, &news) || news.code != 0)
 		return MAP_REPLACED;
 	/* the time of the file lags behind: LMDB writes some of its pages through the memory map */
-	if (info.me_last_txnid != l->seen)
+	if (news.last != l->seen)
 		change = MAP_CHANGED;
-	l->seen = info.me_last_txnid;
+	l->seen = news.last;
 	return change;
 }
 

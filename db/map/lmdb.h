@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include <lmdb.h>
 
@@ -15,6 +16,8 @@ struct lmdb_map {
 	MDB_env *env;
 	MDB_txn *txn;        /* reset between lookups */
 	MDB_dbi dbi;
+	bool is_sealed;
+	off_t size;          /* of the file, when it was looked at last */
 	size_t seen;         /* the last transaction when the map was opened, or asked for changes */
 };
 

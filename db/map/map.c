@@ -225,9 +225,9 @@ enum map_answer map_fail(struct map *map, const char *format, ...)
 	return MAP_COULD_NOT_TELL;
 }
 
-static int64_t nanoseconds(const struct timespec *t)
+int64_t map_modified(const struct stat *st)
 {
-	return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
+	return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
 }
 
 bool map_provenance_of(struct map *map, int fd)
@@ -243,7 +243,7 @@ bool map_provenance_of(struct map *map, int fd)
 	p->mode = st.st_mode & 07777;
 	p->device = st.st_dev;
 	p->inode = st.st_ino;
-	p->modified = nanoseconds(&st.st_mtim);
+	p->modified = map_modified(&st);
 	p->size = st.st_size;
 	return true;
 }
@@ -256,8 +256,8 @@ enum map_change map_file_change(struct map *map)
 
 	if (stat(map->path, &st) < 0 || st.st_dev != p->device || st.st_ino != p->inode)
 		return MAP_REPLACED;
-	same = nanoseconds(&st.st_mtim) == p->modified && st.st_size == p->size;
-	p->modified = nanoseconds(&st.st_mtim);
+	same = map_modified(&st) == p->modified && st.st_size == p->size;
+	p->modified = map_modified(&st);
 	p->size = st.st_size;
 	return same ? MAP_SAME : MAP_CHANGED;
 }

@@ -30,6 +30,7 @@ enum map_answer {
 
 struct map;
 struct stamp;
+struct stat;
 
 /* What map_walk() calls for each record; neither key nor value counts its NUL.  False stops the walk. */
 typedef bool map_each(void *context, const char *key, size_t key_length, const char *value, size_t value_length);
@@ -173,6 +174,9 @@ enum map_answer map_fail(struct map *map, const char *format, ...) __attribute__
 
 /* Fills in the file part of the provenance from an open file; false with map_fail(). */
 bool map_provenance_of(struct map *map, int fd);
+
+/* The time of the last change to a file as provenance.modified has it. */
+int64_t map_modified(const struct stat *st);
 
 /* Compares the provenance with what the path names now, and brings the times in it up to date. */
 enum map_change map_file_change(struct map *map);

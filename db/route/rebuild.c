@@ -110,7 +110,9 @@ static void write_script(struct work *work, const char *relation)
 
 	if (status == EX_OK && written)
 		buf_addf(&text, "%s/%s.zmsh: written", dbases->directory, relation);
-	if (status != EX_OK || written)
+	else if (status == EX_OK && text.len > 0)
+		buf_adds(&text, "; no script");
+	if (text.len > 0)
 		tell(work, status, buf_str(&text));
 	buf_free(&text);
 }

@@ -187,9 +187,13 @@ int zmsh_write(const struct dbases *dbases, const char *relation, bool *written,
 	int status = EX_OK;
 
 	*written = false;
-	if (!zmsh_script(dbases, relation, &content, why))
-		status = EX_CONFIG;
-	else if (!has_content(path, &content)) {
+	if (!zmsh_script(dbases, relation, &content, why)) {
+		/* a router would go on with what it says */
+		if (access(path, F_OK) == 0) {
+			buf_addf(why, ", but %s is there; remove it if no router needs it", path);
+			status = EX_CONFIG;
+		}
+	} else if (!has_content(path, &content)) {
 		status = replace(path, &content, why);
 		*written = status == EX_OK;
 	}

@@ -15,7 +15,7 @@ bool zmsh_script(const struct dbases *dbases, const char *relation, struct buf *
 
 /*
  * Writes DIRECTORY/RELATION.zmsh unless it has that content already; *written tells.  0, or an exit code with
- * `why`; then the file is as it was.
+ * `why`; then the file is as it was.  0 with `why` if there can be no script and is none.
  */
 int zmsh_write(const struct dbases *dbases, const char *relation, bool *written, struct buf *why);
 

@@ -320,18 +320,6 @@ static int load(struct copy *copy, struct buf *why)
 
 /* ---- open and close -------------------------------------------------------------------------- */
 
-static struct update *open_map(const struct copy_settings *s, int *status, struct buf *why)
-{
-	const struct records none = { 0 };
-	struct update *update = update_open(&s->update, status, why);
-
-	if (update != NULL || *status != EX_NOINPUT)
-		return update;
-	buf_clear(why);
-	*status = update_create(&s->update, &none, NULL, why);
-	return *status == EX_OK ? update_open(&s->update, status, why) : NULL;
-}
-
 static void prepare_rule(struct copy *copy, size_t number)
 {
 	struct rule_copy *r = &copy->rules[number];
@@ -345,9 +333,13 @@ static void prepare_rule(struct copy *copy, size_t number)
 
 struct copy *copy_open(const struct copy_settings *settings, int *status, struct buf *why)
 {
-	struct update *update = open_map(settings, status, why);
+	struct update_settings map = settings->update;
+	struct update *update;
 	struct copy *copy;
 
+	/* one that is not there is not made before its content has come: an empty one would answer "not found" */
+	map.create = true;
+	update = update_open(&map, status, why);
 	if (update == NULL)
 		return NULL;
 	copy = xcalloc(1, sizeof *copy);

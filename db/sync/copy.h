@@ -30,7 +30,7 @@ struct copy_settings {
 };
 
 /*
- * Opens the map, or makes an empty one, and reads what it holds.  NULL with `why` and *status as update_open().  The
+ * Opens the map and reads what it holds; one that is not there is made by the first copy_flush().  NULL with `why` and *status as update_open().  The
  * settings must live as long as the copy.
  */
 struct copy *copy_open(const struct copy_settings *settings, int *status, struct buf *why);

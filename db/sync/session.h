@@ -28,11 +28,15 @@ enum session_news {
 	SESSION_BUSY,            /* there may be more at once */
 	SESSION_FINISHED,        /* all rules are (refreshOnly) */
 	SESSION_OVER,            /* open another one; `why` tells if that is trouble */
+	SESSION_BEHIND,          /* this server has an older state than the map, as `why` says; another one may be better */
 	SESSION_REFUSED,         /* the server refuses, for the reason in `why` */
 };
 
 /* Takes in what has come, without waiting. */
 enum session_news session_read(struct session *session, struct buf *why);
+
+/* When the last message came (clock_ms). */
+int64_t session_heard(const struct session *session);
 
 /* The socket to poll for reading. */
 int session_socket(const struct session *session);

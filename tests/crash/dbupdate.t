@@ -5,7 +5,8 @@
 # more than a second; the next program always ends within its time, and in an environment says what to run
 # if it could not tell; recovery brings everything back within 10 seconds.
 #
-# With ZLMTP_SOAK=1: every system call, and 500 kills in each way, with readers that never rest (another number: so many).
+# With ZLMTP_SOAK=1: every system call of every command but those on /proc, and 500 kills in each way, with readers that never rest
+# (another number: so many).  ZLMTP_PARTS, ZLMTP_WAYS, ZLMTP_CASES and ZLMTP_CALLS ("100-200") take a part of all that.
 
 use v5.36;
 use FindBin;
@@ -42,56 +43,92 @@ END {
 
 # ---- at every system call ----
 
-sub at_every_call($way) {
-	my $m = LiveMap->new("$dir/calls-$way", $way, 200);
-	my @set = $m->command($m->{base});
-	my $killat = "$build/tests/crash/killat";
-	my ($status, $said) = $m->run($killat, 0, @set, 'set', 'warm', 'up');
-	my ($calls) = $said =~ /killat: (\d+) calls/;
-	return fail("$way: processes cannot be followed: $said") if !defined $calls;
-	$m->{content}{warm} = 'up';
+# What is killed: a command, the changes it makes, and how the map is before, if it is not just there.
+my %cases = (
+	set     => sub ($m, $n) { return { words => ['set', 'new', $n], changes => [['new', $n]] } },
+	apply   => sub ($m, $n) {
+		my @changes = (['pair1-a', $n], ['pair1-b', $n], ['new', $n]);
+		$m->put("$m->{dir}/changes", join '', map { "+$_->[0]\t$_->[1]\n" } @changes);
+		return { words => ['apply', "$m->{dir}/changes"], changes => \@changes };
+	},
+	replace => sub ($m, $n) {
+		my @changes = (['pair1-a', $n], ['pair1-b', $n], ['new', $n]);
+		my %wanted = (%{$m->{content}}, map { @$_ } @changes);
+		$m->put("$m->{dir}/changes", join '', map { "$_ $wanted{$_}\n" } sort keys %wanted);
+		return { words => ['replace', "$m->{dir}/changes"], changes => \@changes };
+	},
+	check   => sub ($m, $n) { return { words => ['check'], changes => [] } },
+	recover => sub ($m, $n) { return { words => ['recover'], changes => [] } },
+	# of an environment that nobody uses, as after the start of the machine, and of a damaged map
+	unused  => sub ($m, $n) {
+		unlink glob "$m->{dir}/env/__db.*";
+		return { words => ['recover'], changes => [] };
+	},
+	damaged => sub ($m, $n) {
+		$m->damage;
+		return { words => ['recover'], changes => [] };
+	},
+);
 
-	my $step = $soak ? 1 : int($calls / 20) + 1;
-	my (@bad, %seen);
-	my ($longest_next, $longest_heal) = (0, 0);
-	for (my $n = $soak ? 1 : 1 + int rand $step; $n <= $calls; $n += $step) {
-		# one batch of three changes
-		my $open = { changes => [["pair1-a", $n], ["pair1-b", $n], ["new", $n]] };
-		$m->put("$m->{dir}/changes", join '', map { "+$_->[0]\t$_->[1]\n" } @{$open->{changes}});
-		($status, $said) = $m->run($killat, $n, @set, 'apply', "$m->{dir}/changes");
-		my $acked = $said =~ /^ok 3$/m;
-		push @bad, "call $n: exit $status: $said" if $status != 137 && $status != 0;
+# Kills one command at call n, sees what the next program says, recovers if that is what it says, and compares.
+sub kill_at($m, $case, $n, $bad, $seen, $longest) {
+	my $todo = $cases{$case}->($m, $n);
+	my $open = { changes => $todo->{changes} };
+	my ($status, $said) = $m->run("$build/tests/crash/killat", $n, $m->command($m->{base}, @{$todo->{words}}));
+	my $acked = @{$open->{changes}} && ($status == 0 || $said =~ /^ok 3$/m);
+	push @$bad, "call $n: exit $status: $said" if $status != 137 && $status != 0;
 
-		my ($next, $words, $took) = $m->dbupdate('set', 'next', $n);
-		$longest_next = $took if $took > $longest_next;
-		push @bad, "call $n: next program: exit $next: $words" if $next != 0 && $next != 75;
-		push @bad, "call $n: 75 without advice: $words" if $next == 75 && $words !~ /recover|check/;
-		push @bad, "call $n: a map out of environments gave $next: $words" if $next && !$m->{config};
-		if ($next) {
-			my ($healed, $how, $time) = $m->dbupdate('--force', 'recover');
-			$longest_heal = $time if $time > $longest_heal;
-			push @bad, "call $n: recover: exit $healed: $how" if $healed;
-			$seen{recovered}++;
-		}
-		my ($there, $why) = $m->dump;
-		push @bad, "call $n: dump: $why" and next if !$there;
-		$m->{content}{next} = $n if !$next;
-		delete $m->{content}{next}, delete $there->{next} if $next;
-		my $changed = ($there->{new} // '') eq $n;
-		my $defect = $acked ? $m->compare($there) : $m->compare($there, $open);
-		if ($acked) {
-			LiveMap::_apply($m->{content}, $open->{changes});
-			$defect = $m->compare($there);
-		}
-		push @bad, "call $n: $defect" if $defect;
-		$seen{$acked ? 'acknowledged' : $changed ? 'changed' : 'untouched'}++;
+	my ($next, $words, $took) = $m->dbupdate('set', 'next', $n);
+	$longest->{next} = $took if $took > $longest->{next};
+	push @$bad, "call $n: next program: exit $next: $words" if $next != 0 && $next != 75;
+	push @$bad, "call $n: 75 without advice: $words" if $next == 75 && $words !~ /recover|check/;
+	push @$bad, "call $n: a map out of environments gave $next: $words" if $next && !$m->{config};
+	if ($next) {
+		my ($healed, $how, $time) = $m->dbupdate('--force', 'recover');
+		$longest->{heal} = $time if $time > $longest->{heal};
+		push @$bad, "call $n: recover: exit $healed: $how" if $healed;
+		$seen->{recovered}++;
 	}
-	is_deeply \@bad, [], "$way: killed at calls of $calls: all or nothing, and what was acknowledged is there";
-	cmp_ok $longest_next, '<', 5, "$way: the next program ends in time";
-	cmp_ok $longest_heal, '<', 10, "$way: recovery ends in time";
+	my ($there, $why) = $m->dump;
+	return push @$bad, "call $n: dump: $why" if !$there;
+	delete $there->{next};
+	delete $m->{content}{next};
+	my $changed = ($there->{new} // '') eq $n;
+	LiveMap::_apply($m->{content}, $open->{changes}) if $acked;
+	my $defect = $m->compare($there, $acked ? () : $open);
+	push @$bad, "call $n: $defect" if $defect;
+	$seen->{!@{$open->{changes}} ? 'looked after' : $acked ? 'acknowledged' : $changed ? 'changed' : 'untouched'}++;
+	$m->{content}{next} = $n if !$next;
+	return;
+}
+
+sub at_every_call($way, $case) {
+	my $m = LiveMap->new("$dir/calls-$way-$case", $way, 200);
+	$m->dbupdate('set', 'warm', 'up');
+	$m->{content}{warm} = 'up';
+	my $todo = $cases{$case}->($m, 0);
+	my ($status, $said) = $m->run("$build/tests/crash/killat", 0, $m->command($m->{base}, @{$todo->{words}}));
+	my ($calls) = $said =~ /killat: (\d+) calls/;
+	return fail("$way $case: processes cannot be followed: $said") if !defined $calls;
+	LiveMap::_apply($m->{content}, $todo->{changes});
+
+	my $step = $soak ? 1 : int($calls / 12) + 1;
+	my (@bad, %seen);
+	my %longest = (next => 0, heal => 0);
+	my ($first, $last) = ($ENV{ZLMTP_CALLS} // '') =~ /^(\d+)-(\d+)$/;
+	$first //= $soak ? 1 : 1 + int rand $step;
+	$last = $calls if !defined $last || $last > $calls;
+	for (my $n = $first; $n <= $last && @bad < 6; $n += $step) {
+		kill_at($m, $case, $n, \@bad, \%seen, \%longest);
+	}
+	is_deeply \@bad, [], "$way: $case killed at $calls calls: all or nothing, and what was acknowledged is there";
+	cmp_ok $longest{next}, '<', 5, "$way: the next program ends in time";
+	cmp_ok $longest{heal}, '<', 10, "$way: recovery ends in time";
 	is_deeply [grep { !/^(?:map|map\..*|env|sleepyenv\.conf|changes)$/ } entries($m->{dir})], [], "$way: nothing lies about";
-	note "$way: $calls calls; ", join(', ', map { "$_ $seen{$_}" } sort keys %seen),
-		sprintf '; next program at most %.2f s, recovery %.2f s', $longest_next, $longest_heal;
+	note "$way $case: calls $first to $last of $calls; ", join(', ', map { "$_ $seen{$_}" } sort keys %seen),
+		sprintf '; next program at most %.2f s, recovery %.2f s', @longest{qw(next heal)};
+	# whoever was killed at once has healed nothing
+	$m->dbupdate('--force', 'recover') if $case eq 'damaged';
 	my ($health, $words) = $m->dbupdate('check');
 	is $health, 0, "$way: healthy in the end" or diag $words;
 }
@@ -224,10 +261,14 @@ sub at_random($way, $kills) {
 }
 
 my $parts = $ENV{ZLMTP_PARTS} // 'calls random';
+my @cases = split ' ', $ENV{ZLMTP_CASES} // 'set apply replace check recover unused damaged';
 for my $way (@ways) {
 	SKIP: {
 		skip 'built without LMDB', 1 if $way eq 'lmdb' && !$have_lmdb;
-		at_every_call($way) if $parts =~ /calls/;
+		for my $case (@cases) {
+			next if $parts !~ /calls/ || ($case =~ /unused|damaged/ && $way ne 'environment');
+			at_every_call($way, $case);
+		}
 		at_random($way, $soak || 20) if $parts =~ /random/;
 	}
 }

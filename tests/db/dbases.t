@@ -115,9 +115,14 @@ SKIP: {
 	spew($conf, "fqdnroutes lmdb - -la \$MAILVAR/db/fqdnroutes -lm\n");
 	unlink "$db/fqdnroutes.zmsh";
 	$got = build();
-	skip 'built without LMDB', 2 if $got->{err} =~ /unknown or unsupported|not supported/;
+	skip 'built without LMDB', 5 if $got->{err} =~ /unknown or unsupported|not supported/;
 	ok(-e "$db/fqdnroutes.lmdb", 'maps of type lmdb are built');
-	like($got->{err}, qr/:1: ZMailer's router cannot read maps of type lmdb/, '... and have no script');
+	is($got->{status}, 0, '... for those whose router is none of ZMailer');
+	like($got->{out}, qr/:1: ZMailer's router cannot read maps of type lmdb; no script/, '... which gets no script');
+	spew("$db/fqdnroutes.zmsh", "old\n");
+	$got = build();
+	is($got->{status}, 78, '... and is not left with one for another map');
+	like($got->{err}, qr/cannot read maps of type lmdb, but .*fqdnroutes.zmsh is there; remove it/, '... so it says');
 }
 
 opendir(my $d, $db) or die;

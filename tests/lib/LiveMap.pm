@@ -90,6 +90,14 @@ sub dump($self) {
 	return { map { split /\t/, $_, 2 } split /\n/, $said };
 }
 
+# Destroys pages of the map, so that it does not verify.
+sub damage($self) {
+	open my $f, '+<', $self->{file} or die "$self->{file}: $!";
+	seek $f, 4096, 0;
+	print $f "x" x 3000;
+	close $f or die $!;
+}
+
 # ---- readers ----
 
 sub start_reader($self, $delay = 20) {

@@ -142,6 +142,21 @@ subtest 'no post office' => sub {
 	ok !-e "$dir/nowhere", 'it is not made without -m';
 };
 
+subtest 'root writes as the owner of the post office' => sub {
+	plan skip_all => "only root can become somebody else" if $> != 0;
+	my $office = office();
+	Spool->new($office);
+	chmod 0755, $dir;
+	my ($uid, $gid) = (getpwnam "nobody")[2, 3];
+	system "chown", "-R", "$uid:$gid", $office;
+	my ($status, $out, $err) = run($message, "-P", $office, "-HH", @bob);
+	is $status, 0, "exit 0" or diag $err;
+	my %owners = map { $_ => 1 } split /\n/, qx{find "$office" -printf "%U:%G\n"};
+	is_deeply [keys %owners], ["$uid:$gid"], "no file or directory belongs to anybody else";
+	my $c = Spool::parse($out =~ s/\n//r, Spool::slurp("$office/transport/" . $out =~ s/\n//r));
+	is $c->{recipients}[0]{sender}[3], 0, "the sender is root all the same";
+};
+
 subtest 'disk full' => sub {
 	my $office = office();
 	Spool->new($office);

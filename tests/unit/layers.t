@@ -15,7 +15,8 @@ my @rules = (
 	['channel/message/', 'lib/', 'channel/message/'],
 	['channel/net/', 'lib/', 'channel/net/'],
 	['channel/enqueue', 'lib/', 'channel/', 'db/'],
-	['channel/routing', 'lib/', 'channel/', 'db/'],    # of enqueue
+	['channel/routing', 'lib/', 'channel/', 'db/'],    # of enqueue and lmtp-probe
+	['channel/probecache', 'lib/', 'channel/', 'db/'],       # of lmtp-probe
 	['channel/checkmaps', 'lib/', 'channel/', 'db/'],    # of zlmtp-check
 	['channel/', 'lib/', 'channel/'],
 	['db/map/', 'lib/', 'db/map/'],
@@ -36,8 +37,8 @@ for my $file (@files) {
 	my (undef, @may) = @{$rule // next};
 	for my $include (includes("$top/$file")) {
 		next if $include eq 'config.h';
-		push @bad, "$file includes $include, which is enqueue's" if $include eq 'channel/routing.h'
-			&& $file !~ m{^channel/(?:enqueue|routing)\.};
+		push @bad, "$file includes $include, which brings the maps with it"
+			if $include =~ m{^channel/(?:routing|probecache)\.h$} && $file !~ m{^channel/(?:enqueue|routing|lmtp-probe|probecache|probekeep)\.};
 		push @bad, "$file includes $include" unless grep { index($include, $_) == 0 } @may;
 		push @bad, "$file includes $include, which is not there" unless -f "$top/$include";
 	}

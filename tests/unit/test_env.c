@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 #include "db/map/env.h"
@@ -343,6 +344,123 @@ static void the_watchdog_ends_what_hangs(void **state)
 	buf_free(&said);
 }
 
+/* ---- damage --------------------------------------------------------------------------- */
+
+/* Asks for all keys as a process of its own.  Ends by 0, by EX_TEMPFAIL of the watchdog, or by a signal. */
+static int ask_as_process(enum map_answer *last)
+{
+	enum map_answer *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int status;
+	pid_t pid;
+
+	assert_true(shared != MAP_FAILED);
+	pid = fork();
+	if (pid == 0) {
+		struct map *map;
+
+		dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
+		signal(SIGSEGV, SIG_DFL);
+		signal(SIGBUS, SIG_DFL);
+		map = open_live();
+		for (size_t i = 0; i < BUILT_RECORDS; i++) {
+			struct buf value = { 0 };
+
+			*shared = map_find(map, built_records[i][0], &value);
+			buf_free(&value);
+		}
+		map_close(&map);
+		exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	*last = *shared;
+	munmap(shared, sizeof *shared);
+	return status;
+}
+
+static void destroy_page(off_t at, int with)
+{
+	char page[4096];
+	int fd = open(scratch("live.db"), O_RDWR);
+
+	memset(page, with, sizeof page);
+	assert_int_equal(pwrite(fd, page, sizeof page, at), sizeof page);
+	close(fd);
+}
+
+static void a_damaged_map_that_nobody_has_open_is_known_at_once(void **state)
+{
+	enum map_answer last;
+
+	(void)state;
+	make_environment(true);
+	destroy_page(4096, 0);
+	assert_int_equal(ask_as_process(&last), 0);
+	assert_int_equal(last, MAP_COULD_NOT_TELL);
+	make_environment(true);
+	assert_int_equal(ask_as_process(&last), 0);
+	assert_int_equal(last, MAP_FOUND);
+}
+
+/* Others are in the environment, so that the file says nothing; every byte of it is destroyed, at times many at once. */
+static void damage_in_a_live_environment_ends_no_process_by_a_signal(void **state)
+{
+	size_t stride = getenv("ZLMTP_SOAK") != NULL ? 1 : 97;
+
+	(void)state;
+	for (off_t at = 0; at < 8192; at += (off_t)stride) {
+		enum map_answer last;
+		char byte;
+		int fd, status;
+
+		make_environment(true);
+		build_small("btree", "other");
+		/* makes the regions, with another map */
+		assert_int_equal(rename(scratch("live.db"), scratch("kept")), 0);
+		assert_int_equal(rename(scratch("other.db"), scratch("live.db")), 0);
+		assert_int_equal(ask_as_process(&last), 0);
+		assert_int_equal(rename(scratch("kept"), scratch("live.db")), 0);
+		fd = open(scratch("live.db"), O_RDWR);
+		assert_int_equal(pread(fd, &byte, 1, at), 1);
+		byte = (char)~byte;
+		assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+		close(fd);
+		if (at % 7 == 0)
+			destroy_page(4096, 0x5a);
+		status = ask_as_process(&last);
+		assert_true(WIFEXITED(status));
+		assert_true(WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == EX_TEMPFAIL);
+		if (at % 7 == 0)
+			assert_true(last == MAP_COULD_NOT_TELL || WEXITSTATUS(status) == EX_TEMPFAIL);
+	}
+}
+
+static void a_crash_in_an_environment_is_told_as_what_to_run(void **state)
+{
+	struct buf said = { 0 };
+	int ends[2], status;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(pipe(ends), 0);
+	pid = fork();
+	if (pid == 0) {
+		dup2(ends[1], STDERR_FILENO);
+		signal(SIGSEGV, SIG_DFL);
+		env_enter("/var/db");
+		raise(SIGSEGV);
+		_exit(0);
+	}
+	close(ends[1]);
+	assert_true(file_read(ends[0], &said));
+	close(ends[0]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), EX_TEMPFAIL);
+	assert_non_null(strstr(buf_str(&said), "signal 11"));
+	assert_non_null(strstr(buf_str(&said), "recover"));
+	buf_free(&said);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -355,6 +473,9 @@ int main(void)
 		cmocka_unit_test(a_patient_writer_finds_no_trace_of_readers),
 		cmocka_unit_test(programs_that_just_end_leave_nothing_behind),
 		cmocka_unit_test(the_watchdog_ends_what_hangs),
+		cmocka_unit_test(a_crash_in_an_environment_is_told_as_what_to_run),
+		cmocka_unit_test(a_damaged_map_that_nobody_has_open_is_known_at_once),
+		cmocka_unit_test(damage_in_a_live_environment_ends_no_process_by_a_signal),
 	};
 
 	env_set_patience(1);

@@ -406,6 +406,43 @@ static void a_map_that_was_replaced_is_not_written_to(void **state)
 	}
 }
 
+static void a_map_that_is_missing_is_made_by_its_first_batch(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < WAYS; i++) {
+		struct buf bytes = { 0 };
+		struct place p;
+		struct update *u;
+
+		enter(&p, &ways[i]);
+		assert_int_equal(open_status(&p.settings), EX_NOINPUT);
+		p.settings.create = true;
+		u = open_map(&p);
+		holds(u, "");
+		assert_int_equal(access(update_path(u), F_OK), -1);
+		assert_int_equal(update_find(u, "a", 1, &bytes, &why), MAP_NOT_FOUND);
+		assert_int_equal(update_read_note(u, "n", &bytes, &why), MAP_NOT_FOUND);
+		commit(u);
+		assert_int_equal(access(update_path(u), F_OK), -1);
+		put(u, "b", "2");
+		put(u, "a", "1");
+		update_remove(u, "c", 1);
+		update_note(u, "n", "note", 4);
+		commit(u);
+		holds(u, "a=1 b=2");
+		assert_int_equal(update_read_note(u, "n", &bytes, &why), MAP_FOUND);
+		put(u, "d", "4");
+		commit(u);
+		update_close(&u);
+		p.settings.create = false;
+		u = open_map(&p);
+		holds(u, "a=1 b=2 d=4");
+		update_close(&u);
+		buf_free(&bytes);
+		leave(&p);
+	}
+}
+
 static void keys_that_no_lookup_forms_are_refused(void **state)
 {
 	char long_key[9000];
@@ -441,6 +478,7 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_opened_is_told_and_leaves_nothing),
 		cmocka_unit_test(a_map_in_an_environment_is_not_taken_for_one_without),
 		cmocka_unit_test(a_map_that_was_replaced_is_not_written_to),
+		cmocka_unit_test(a_map_that_is_missing_is_made_by_its_first_batch),
 		cmocka_unit_test(keys_that_no_lookup_forms_are_refused),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,26 @@
+/*
+ * Which questions the cache answers, and which answers go into it.
+ */
+#ifndef ZL_PROBEKEEP_H
+#define ZL_PROBEKEEP_H
+
+#include <stddef.h>
+
+#include "channel/probecache.h"
+#include "channel/question.h"
+#include "channel/settings.h"
+
+/*
+ * Before servers are asked: settles places by fresh answers from the cache, and remembers what is not fresh any
+ * more but may serve.
+ */
+void keep_answer_fresh(struct probe_cache *cache, const struct settings *settings, struct question *questions,
+                       size_t count);
+
+/*
+ * After that: where nobody at the server said anything about the recipient, what was remembered is the answer; what
+ * servers have said goes into the cache (which is then to be written).
+ */
+void keep_answers(struct probe_cache *cache, const struct settings *settings, struct question *questions, size_t count);
+
+#endif

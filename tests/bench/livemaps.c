@@ -1,0 +1,161 @@
+/*
+ * livemaps TYPE BASE CONFIG|- RECORDS SECONDS [CPU]
+ *
+ * Looks up random keys "userN@domainM.example" of a map that others change meanwhile: without a CONFIG by our own map interface, with
+ * the -m check before every lookup; with one by plain libdb calls in the environment, as ZMailer's router does.  Runs on
+ * the processor CPU, if given.
+ *
+ * Prints "ready" when the map is open and warm, begins when a line comes on standard input, and prints
+ *
+ *   lookups N seconds S cpu S longest MS absent N untold N
+ */
+#include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <db.h>
+
+#include "db/map/env.h"
+#include "db/map/map.h"
+#include "lib/alloc.h"
+#include "lib/log.h"
+#include "lib/parse.h"
+
+#define WARM_UP 200000
+
+/* What a router has by default would be too small for anybody. */
+#define CACHE (64u << 20)
+
+struct reader {
+	struct map *map;         /* ours */
+	DB *db;                  /* as a router */
+	uint64_t records, lookups, absent, untold;
+	double longest;
+};
+
+static double clock_of(clockid_t id)
+{
+	struct timespec t;
+
+	clock_gettime(id, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void open_as_router(struct reader *r, const char *type, const char *base, const char *config)
+{
+	struct env_config c;
+	struct buf why = { 0 };
+	DB_ENV *env;
+	char *path = xasprintf("%s%s", base, map_suffix(type));
+	int code;
+
+	if (env_config_read(&c, config, &why) != EX_OK)
+		die(EX_CONFIG, "%s", buf_str(&why));
+	code = db_env_create(&env, 0);
+	if (code == 0)
+		code = env->set_cachesize(env, 0, CACHE, 1);
+	if (code == 0)
+		code = env->open(env, c.home, DB_INIT_CDB | DB_INIT_MPOOL | DB_CREATE, 0);
+	if (code == 0)
+		code = db_create(&r->db, env, 0);
+	if (code == 0)
+		code = r->db->open(r->db, NULL, path, NULL, DB_BTREE, DB_RDONLY, 0);
+	if (code != 0)
+		die(EX_TEMPFAIL, "%s: %s", path, db_strerror(code));
+	free(path);
+	env_config_free(&c);
+}
+
+static enum map_answer find_as_router(struct reader *r, const char *key)
+{
+	DBT k = { .data = (void *)(uintptr_t)key, .size = (uint32_t)strlen(key) + 1 }, v = { 0 };
+	int code = r->db->get(r->db, NULL, &k, &v, 0);
+
+	return code == 0 ? MAP_FOUND : code == DB_NOTFOUND ? MAP_NOT_FOUND : MAP_COULD_NOT_TELL;
+}
+
+static void look(struct reader *r, struct buf *value)
+{
+	uint64_t n = 1 + (uint64_t)random() % r->records;
+	enum map_answer answer;
+	char key[64];
+
+	snprintf(key, sizeof key, "user%" PRIu64 "@domain%" PRIu64 ".example", n, n % 1000);
+	buf_clear(value);
+	if (r->map != NULL)
+		map_refresh(r->map);
+	answer = r->map != NULL ? map_find(r->map, key, value) : find_as_router(r, key);
+	r->lookups++;
+	r->absent += answer == MAP_NOT_FOUND;
+	r->untold += answer == MAP_COULD_NOT_TELL;
+}
+
+static void run(struct reader *r, double seconds)
+{
+	struct buf value = { 0 };
+	double begun, now, before, cpu;
+	char go[8];
+
+	for (unsigned i = 0; i < WARM_UP; i++)
+		look(r, &value);
+	r->lookups = 0;
+	printf("ready\n");
+	fflush(stdout);
+	if (fgets(go, sizeof go, stdin) == NULL)
+		return;
+	cpu = clock_of(CLOCK_PROCESS_CPUTIME_ID);
+	now = begun = clock_of(CLOCK_MONOTONIC);
+	while (now - begun < seconds) {
+		before = now;
+		look(r, &value);
+		now = clock_of(CLOCK_MONOTONIC);
+		if (now - before > r->longest)
+			r->longest = now - before;
+	}
+	printf("lookups %" PRIu64 " seconds %.3f cpu %.3f longest %.0f absent %" PRIu64 " untold %" PRIu64 "\n", r->lookups, now - begun,
+	       clock_of(CLOCK_PROCESS_CPUTIME_ID) - cpu, r->longest * 1e3, r->absent, r->untold);
+	buf_free(&value);
+}
+
+static void stay_on(const char *cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET((size_t)atoi(cpu), &set);
+	sched_setaffinity(0, sizeof set, &set);
+}
+
+int main(int argc, char **argv)
+{
+	struct reader r = { .map = NULL };
+	struct buf why = { 0 };
+	int status = EX_OK;
+
+	log_program("livemaps");
+	if (argc < 6 || !parse_number(argv[4], UINT32_MAX, &r.records) || r.records == 0)
+		die(EX_USAGE, "usage: livemaps TYPE BASE CONFIG|- RECORDS SECONDS [CPU]");
+	if (argc > 6)
+		stay_on(argv[6]);
+	srandom((unsigned)getpid());
+	if (strcmp(argv[3], "-") != 0)
+		open_as_router(&r, argv[1], argv[2], argv[3]);
+	else
+		r.map = map_open(argv[1], argv[2], NULL, &status, &why);
+	if (status != EX_OK)
+		die(status, "%s", buf_str(&why));
+	run(&r, atof(argv[5]));
+	map_close(&r.map);
+	if (r.db != NULL) {
+		DB_ENV *env = r.db->get_env(r.db);
+
+		r.db->close(r.db, 0);
+		env->close(env, 0);
+	}
+	return 0;
+}

@@ -1,0 +1,44 @@
+#!/usr/bin/perl
+# The documents beside the manual pages are about this version and this tree: NEWS, LICENSE, INTERNALS and the page that
+# gives the whole picture leave nothing out.
+
+use v5.36;
+use FindBin;
+use Test::More;
+
+my $top = $ENV{SRC_DIR} // "$FindBin::Bin/../..";
+my $build = $ENV{BUILD_DIR} // $top;
+
+sub slurp ($path) {
+	open my $file, '<', "$top/$path" or return '';
+	local $/;
+	return scalar <$file>;
+}
+
+sub names ($pattern) { return map { s{.*/}{}r } sort glob "$top/$pattern" }
+
+my ($version) = slurp('configure') =~ /^VERSION=(\S+)/m;
+ok(defined $version, 'configure has a version');
+my ($newest) = slurp('NEWS') =~ /^(\d\S+)\n=+\n/m;
+is($newest, $version, 'NEWS begins with this version');
+my @programs = map { s{^\Q$build\E/}{}r } grep { -x && -f } map { glob "$build/$_" } qw(channel/{lmtp,enqueue,runqueue} db/{newdb,dbupdate,dblookup,ldapsync});
+cmp_ok(scalar @programs, '>=', 6, 'there are programs');
+for my $program (@programs) {
+	my $name = $program =~ s{.*/}{}r;
+	is(qx{'$build/$program' -V}, "$name (zlmtp) $version\n", "$name -V");
+}
+
+like(slurp('LICENSE'), qr/^Copyright \(c\) \d{4} The zlmtp authors$/m, 'LICENSE names who gives it');
+like(slurp('README'), qr/ISC license, see LICENSE/, 'README says which license it is');
+
+my $overview = slurp('doc/zlmtp.7');
+my @pages = grep { $_ ne 'zlmtp.7' } names('doc/*.[578]');
+is(join(' ', grep { my ($name, $section) = /(.*)\.(\d)\z/; $overview !~ /^\.It Xr \Q$name $section\E$/m } @pages), '',
+	'zlmtp.7 lists every page');
+is(join(' ', grep { !-e "$top/doc/" . ($_ =~ s/ /./r) } $overview =~ /^\.It Xr (\S+ [578])/mg), '', 'and no page that there is not')
+	if -e "$top/doc/ldap_map.5";
+
+my $internals = slurp('doc/INTERNALS');
+is(join(' ', grep { $internals !~ /^  \Q$_\E\s/m } map { s{^\Q$top\E/}{}r . '/' } grep { -d } map { glob "$top/$_" } qw(lib channel channel/* db db/*)),
+	'', 'INTERNALS says of every folder what it may include');
+done_testing;

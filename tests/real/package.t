@@ -1,0 +1,116 @@
+#!/usr/bin/perl
+# The Debian package as it is built from an unpacked distribution: contents, lintian, maintainer scripts, units.  What it does
+# when it is installed and removed is in tests/deb/chroot.t (make check-deb).
+
+use v5.36;
+use FindBin;
+use File::Temp ();
+use Test::More;
+
+my $source = $ENV{SRC_DIR} // "$FindBin::Bin/../..";
+my $build = $ENV{BUILD_DIR} // $source;
+
+sub is_here ($program) { return grep { -x "$_/$program" } split /:/, $ENV{PATH} }
+
+# What a command says, both ways; its status is in $?.
+sub said (@command) {
+	my $pid = open my $out, '-|' // die "fork: $!\n";
+	if ($pid == 0) {
+		open STDIN, '<', '/dev/null';
+		open STDERR, '>&', \*STDOUT;
+		exec @command or exit 127;
+	}
+	local $/;
+	my $text = <$out> // '';
+	close $out;
+	return $text;
+}
+
+sub slurp ($path) {
+	open my $file, '<', $path or die "$path: $!\n";
+	local $/;
+	return <$file>;
+}
+
+plan skip_all => 'the sanitized programs are not what is packaged' if $ENV{ZLMTP_SANITIZED};
+for my $needed (['dh', 'debhelper'], ['dpkg-buildpackage', 'dpkg-dev'], ['fakeroot', 'fakeroot'], ['lintian', 'lintian'],
+	['systemd-analyze', 'systemd'], ['git', 'git']) {
+	plan skip_all => "no $needed->[0] here (Debian: $needed->[1])" if !is_here($needed->[0]);
+}
+plan skip_all => 'LDAP, LMDB or SASL is left out here: not what is packaged'
+	if slurp("$build/config.h") =~ /^#define HAVE_\w+ 0/m;
+
+my $dir = File::Temp->newdir('zlmtp-package-XXXXXX', TMPDIR => 1);
+my $tree = $source;
+if (-e "$source/.git") {
+	$tree = "$dir/zlmtp";
+	mkdir $tree or die;
+	system("git -c safe.directory='*' -C '$source' archive HEAD | tar -x -C '$tree'") == 0 or die "no archive of $source\n";
+}
+my ($version) = slurp("$tree/configure") =~ /^VERSION=(\S+)/m;
+
+# ---- built ----
+
+$ENV{DEB_BUILD_OPTIONS} = 'nocheck parallel=2';
+my $log = said("$tree/debian/build", $tree, "$dir/out");
+is($?, 0, 'the package is built from an unpacked distribution') or do { diag $log; done_testing; exit };
+my ($package) = glob "$dir/out/zlmtp_*.deb";
+like($package, qr{/zlmtp_\Q$version\E_}, 'with the version of configure');
+ok(!-e "$tree/debian/zlmtp" && ($tree eq $source || !-e "$tree/Makefile"), 'the source is as it was');
+
+my $complaints = said('lintian', ($> == 0 ? '--allow-root' : ()), '--tag-display-limit', 0, glob "$dir/out/*.changes");
+unlike($complaints, qr/^E:/m, 'lintian finds no errors') or diag $complaints;
+diag $complaints if $complaints =~ /^W:/m;
+
+# ---- contents ----
+
+my $root = "$dir/root";
+mkdir $root or die;
+said('dpkg-deb', '-x', $package, $root);
+said('dpkg-deb', '-e', $package, "$root/DEBIAN");
+my $control = slurp("$root/DEBIAN/control");
+like($control, qr/^Depends: .*\b$_\b/m, "it depends on $_") for qw(adduser libc6 libdb5.3 libldap-2.5-0 liblmdb0 libsasl2-2 libssl3);
+is(slurp("$root/DEBIAN/conffiles"), "/etc/logrotate.d/zlmtp\n/etc/zlmtp/zmailer.conf\n", 'configuration files');
+for my $program (qw(enqueue runqueue newdb dbupdate dblookup ldapsync)) {
+	ok(-x "$root/usr/libexec/zlmtp/$program", "$program is there");
+	is(readlink "$root/usr/sbin/$program", "../libexec/zlmtp/$program", 'and in the path of administrators');
+}
+ok(-x "$root/usr/libexec/zlmtp/ta/lmtp", 'the agent is where runqueue looks for it');
+for my $page (glob "$tree/doc/*.[578]") {
+	my ($name, $section) = $page =~ m{([^/]+\.(\d))$};
+	ok(-s "$root/usr/share/man/man$section/$name.gz", "manual page $name");
+}
+ok(-s "$root/usr/share/bash-completion/completions/$_", "completion for $_") for qw(lmtp runqueue dbupdate);
+ok(-s "$root/usr/share/doc/zlmtp/$_", $_) for qw(copyright README.Debian changelog.gz examples/scheduler.conf);
+ok(-s "$root/usr/share/zlmtp/router-scripts/db/dbases.conf", 'samples of maps');
+
+# README.Debian and the units name nothing of the package that is not there
+for my $text ("$root/usr/share/doc/zlmtp/README.Debian", glob "$root/lib/systemd/system/*") {
+	my @missing = grep { !-e "$root$_" } map { s/[.,:]+$//r } slurp($text) =~ m{(/usr/(?:libexec|share)/[\w./-]+)}g;
+	is("@missing", '', ($text =~ s{.*/}{}r) . ' names what is there');
+}
+
+# ---- maintainer scripts and helpers ----
+
+for my $script (map({ "$root/DEBIAN/$_" } qw(postinst prerm postrm)), "$root/usr/libexec/zlmtp/mapcheck") {
+	is(said('sh', '-n', $script), '', ($script =~ s{.*/}{}r) . ' is shell');
+	like(slurp($script), qr/^set -[eu]/m, 'that does not go on after trouble');
+}
+
+# ---- units ----
+
+# systemd looks at a whole system: its own units, and no manual pages of others
+mkdir "$dir/system" or die;
+system("cp -a /lib/systemd/system/. '$dir/system' && cp '$root'/lib/systemd/system/* '$dir/system' && " .
+	"rm -r '$root/lib/systemd/system' && mv '$dir/system' '$root/lib/systemd/system'") == 0 or die "cannot copy units\n";
+for my $unit (qw(zlmtp-runqueue.service zlmtp-ldapsync@.service zlmtp-mapcheck.service zlmtp-mapcheck.timer)) {
+	my $words = said('systemd-analyze', 'verify', '--man=no', "--root=$root", $unit);
+	is($?, 0, "$unit is a unit") or diag $words;
+	is(join('', grep { /zlmtp/ } split /^/m, $words), '', 'with which systemd finds no fault');
+	next if $unit =~ /timer$/;
+	my ($exposure) = said('systemd-analyze', 'security', '--no-pager', '--offline=true', "--root=$root", $unit) =~
+		/Overall exposure level for .*?: ([\d.]+)/;
+	cmp_ok($exposure // 10, '<', 3, 'and little is exposed: ' . ($exposure // 'unknown'));
+}
+
+done_testing;
