@@ -7,8 +7,10 @@ use lib "$FindBin::Bin/../lib";
 use Test::More;
 use IO::Socket::UNIX;
 use POSIX ();
+use Certificates;
 use Prometheus;
 use Spool;
+use TlsPeer;
 use Tool;
 
 my $build = $ENV{BUILD_DIR};
@@ -115,6 +117,25 @@ subtest 'servers' => sub {
 	my $begun = time;
 	check(@only);
 	cmp_ok time - $begun, '<', 8, 'several servers are asked at once, and one command once';
+	lmtp("-F UNIX:$dir/good");
+};
+
+subtest 'TLS' => sub {
+	my $ca = Certificates->directory . '/ca.pem';
+	server("$dir/tls", '220 store.example LMTP', "250-store.example\r\n250 STARTTLS", '220 go', '250 store.example');
+	spew("$dir/tls.conf", "tls-CAfile $ca\n");
+	my $peer = sub ($certificate) {
+		my $front = TlsPeer->start(program => "$build/tests/lib/tlspeer", listen => '127.0.0.1', backend => "$dir/tls", certificate => $certificate);
+		lmtp("-F [127.0.0.1] -p @{[$front->port]} -O tls=verify -S $dir/tls.conf");
+		return $front;
+	};
+	my $good = $peer->('good');
+	is_found(['-o', 'agents'], 0, qr{\[127\.0\.0\.1\] is ready, TLSv1\.3, .*, verified$}m, 'a certificate as demanded');
+	my $bad = $peer->('wrongname');
+	is_found(['-o', 'agents'], 2, qr{\[127\.0\.0\.1\] cannot be used: STARTTLS: TLS: .*mismatch}, 'a certificate for another name');
+	my $old = $peer->('expired');
+	is_found(['-o', 'agents'], 2, qr{cannot be used: STARTTLS: TLS: .*expired}, 'an old certificate');
+	$_->stop for $good, $bad, $old;
 	lmtp("-F UNIX:$dir/good");
 };
 
