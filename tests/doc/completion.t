@@ -50,11 +50,7 @@ my @programs;
 for my $source (glob "$top/channel/*.c $top/db/*.c") {
 	next if slurp($source) !~ /^int main\(/m;
 	my ($name) = $source =~ m{([^/]+)\.c$};
-<<<<<<< HEAD
 	# started by lmtp -B, never by people
-=======
-	# is never typed: lmtp -B becomes it
->>>>>>> packages
 	next if $name eq 'lmtp-probe';
 	ok(delete $known{$name}, "completion is there for $name");
 	push @programs, grep { -x } $source =~ s{^\Q$top\E/(.*)\.c$}{$build/$1}r;
