@@ -925,19 +925,36 @@ int64_t dialogue_deadline(const struct dialogue *d)
 	return step < whole ? step : whole;
 }
 
-void dialogue_expired(struct dialogue *d)
+enum dialogue_wait dialogue_waits_for(const struct dialogue *d, enum stage *stage)
 {
 	const struct expectation *e = front(d);
 
-	buf_clear(&d->scratch);
+	*stage = e != NULL ? e->stage : STAGE_LOCAL;
 	if (whole_deadline(d) < step_deadline(d))
+		return DIALOGUE_WHOLE;
+	return d->out.len > 0 ? DIALOGUE_WRITE : DIALOGUE_REPLY;
+}
+
+void dialogue_expired(struct dialogue *d)
+{
+	const struct expectation *e = front(d);
+	enum stage stage;
+
+	buf_clear(&d->scratch);
+	switch (dialogue_waits_for(d, &stage)) {
+	case DIALOGUE_WHOLE:
 		buf_addf(&d->scratch, "not finished within %" PRId64 " s", d->options->whole_timeout / 1000);
-	else if (d->out.len > 0)
+		break;
+	case DIALOGUE_WRITE:
 		buf_addf(&d->scratch, "the server took no data for %" PRId64 " s", d->options->write_timeout / 1000);
-	else if (e != NULL)
-		buf_addf(&d->scratch, "no reply to %s within %" PRId64 " s",
-		         e->stage == STAGE_LOCAL ? (e->farewell ? "QUIT" : "RSET") : e->stage == STAGE_FINAL ? "the message" : stage_name(e->stage),
-		         reply_timeout(d, e) / 1000);
+		break;
+	case DIALOGUE_REPLY:
+		if (e != NULL)
+			buf_addf(&d->scratch, "no reply to %s within %" PRId64 " s",
+			         stage == STAGE_LOCAL ? (e->farewell ? "QUIT" : "RSET") : stage == STAGE_FINAL ? "the message" : stage_name(stage),
+			         reply_timeout(d, e) / 1000);
+		break;
+	}
 	/* silence where a reply is due may be a reply left out before; and who is silent now will be so again */
 	give_up(d, "4.4.2", buf_str(&d->scratch), OUT_OF_STEP);
 }

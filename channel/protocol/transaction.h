@@ -179,6 +179,11 @@ void dialogue_lost(struct dialogue *d, const char *why);
 
 /* When dialogue_expired() must be called, CLOCK_NEVER if nothing is waited for. */
 int64_t dialogue_deadline(const struct dialogue *d);
+
+/* What is waited for so long: a reply at *stage, room to write, or the end of a transaction as a whole. */
+enum dialogue_wait { DIALOGUE_REPLY, DIALOGUE_WRITE, DIALOGUE_WHOLE };
+enum dialogue_wait dialogue_waits_for(const struct dialogue *d, enum stage *stage);
+
 void dialogue_expired(struct dialogue *d);
 
 /* True between final dot (or BDAT LAST) and the last final reply of any transaction: time to wait, not to go. */
