@@ -359,6 +359,28 @@ subtest 'cut after every byte of the answer' => sub {
 	}
 };
 
+subtest 'silent after every byte of the answer' => sub {
+	my %hasty = (network_timeout => 1, timeout => 2);
+	# heads of messages, and in TLS whole records, are what a library may wait for
+	my %at = (ldap => [0 .. 39], ldaps => [map { $_ * 31 } 0 .. 79]);
+	for my $scheme (sort keys %at) {
+		my $port = $slapd->{$scheme eq 'ldap' ? 'port' : 'tls_port'};
+		my ($late, @odd) = (0);
+		while (my @k = splice $at{$scheme}->@*, 0, 40) {
+			my @relays = map { Relay->new(port => $port, stall => [$_]) } @k;
+			my @maps = map { map_with(uri => "$scheme://127.0.0.1:" . $_->port, tls_ca_cert_file => $slapd->ca, %hasty) } @relays;
+			$_->ask("alias1\@$domain") for @maps;
+			for my $map (@maps) {
+				my $answer = $map->answer;
+				push @odd, $answer if $answer !~ /^could-not-tell|^found user1\@/;
+				$late++ if $map->{took} > 20 * $slow;
+			}
+		}
+		is "@odd", '', "$scheme: found, or could not tell";
+		is $late, 0, '... and never for ever';
+	}
+};
+
 subtest 'slow servers' => sub {
 	my $relay_to = sub (%o) { Relay->new(port => $slapd->{port}, %o) };
 	my $mute = Relay->new();
