@@ -260,8 +260,8 @@ subtest 'refused on the way' => sub {
 		'ldaps: certificate for another name';
 	is_unknown map_with(uri => $named_otherwise->uri('ldap'), start_tls => 'yes', tls_ca_cert_file => $named_otherwise->ca), "alias1\@$domain",
 		'StartTLS: ', 'StartTLS: certificate for another name';
-	is_unknown map_with(uri => $slapd->uri('ldap'), start_tls => 'yes', tls_ca_cert_file => '/nonexistent'), "alias1\@$domain", 'TLS|StartTLS',
-		'no authority file';
+	is_unknown map_with(uri => $slapd->uri('ldap'), start_tls => 'yes', tls_ca_cert_file => '/dev/null'), "alias1\@$domain", 'TLS|StartTLS',
+		'an empty authority file';
 	is_unknown map_with(uri => 'ldapi://%2Fnonexistent%2Fldapi'), "alias1\@$domain", "Can't contact", 'no socket';
 	is_unknown map_with(base => "o=gone,$RealSlapd::suffix"), "alias1\@$domain", 'No such object .*base does not exist', 'no base';
 	my $strict = RealSlapd->new(users => 1, global => 'require bind', config => "limits anonymous size=0");
