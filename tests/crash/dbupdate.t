@@ -112,7 +112,7 @@ sub at_every_call($way, $case) {
 	return fail("$way $case: processes cannot be followed: $said") if !defined $calls;
 	LiveMap::_apply($m->{content}, $todo->{changes});
 
-	my $step = $soak ? 1 : int($calls / 12) + 1;
+	my $step = $soak ? 1 : int($calls / ($m->{config} ? 10 : 6)) + 1;
 	my (@bad, %seen);
 	my %longest = (next => 0, heal => 0);
 	my ($first, $last) = ($ENV{ZLMTP_CALLS} // '') =~ /^(\d+)-(\d+)$/;
