@@ -7,6 +7,8 @@
 
 #include "channel/spool/diagnostic.h"
 #include "channel/spool/tag.h"
+#include "channel/tally.h"
+#include "lib/clock.h"
 #include "lib/text.h"
 
 /* Trouble of our own has no reply code; NOTARY wants one of three digits. */
@@ -163,6 +165,9 @@ void outcome_conclude(struct jobs *jobs, struct job *job, struct job_recipient *
 	report_add(&jobs->answers, job->control->id, line->offset, &notary, word, buf_str(&text));
 	tell_verbosely(job, r, &text);
 	log_outcome(jobs, job, r, &result, t, how);
+	tally_outcome(jobs->options->tally, &result);
+	if (result.remote && result.stage == STAGE_FINAL && t->sent_at != 0)
+		tally_step(jobs->options->tally, STEP_ANSWER, clock_ms() - t->sent_at);
 	buf_free(&text);
 	r->outcome = result.outcome;
 	job->open--;

@@ -249,6 +249,11 @@ static enum session_news complete_refresh(struct sync *s, enum session_news news
 	return news;
 }
 
+static bool is_end(enum session_news news)
+{
+	return news == SESSION_OVER || news == SESSION_BEHIND || news == SESSION_REFUSED;
+}
+
 /* Takes in what has come.  Returns the news; a connection that is over is closed. */
 static enum session_news listen_to(struct sync *s)
 {
@@ -263,9 +268,11 @@ static enum session_news listen_to(struct sync *s)
 	buf_free(&why);
 	if (s->touched == 0 && copy_state(s->copy) == COPY_NEW_DATA)
 		s->touched = s->heard;
-	if (!s->complete && !session_is_refreshing(s->session) && news != SESSION_REFUSED && news != SESSION_OVER)
+	if (!s->complete && !session_is_refreshing(s->session) && !is_end(news))
 		news = complete_refresh(s, news);
-	if (news == SESSION_OVER || news == SESSION_REFUSED)
+	if (news == SESSION_BEHIND)
+		s->server = s->conf.access.uris[s->server + 1] != NULL ? s->server + 1 : 0;
+	if (is_end(news))
 		lose_session(s);
 	return news;
 }
@@ -300,7 +307,7 @@ static bool refresh_once(struct sync *s)
 		session_close(&s->session);
 		if (news == SESSION_FINISHED)
 			return true;
-		if (news != SESSION_OVER)
+		if (news != SESSION_OVER && news != SESSION_BEHIND)
 			return false;
 	}
 	return false;

@@ -52,6 +52,7 @@ enum sync_verdict {
 	SYNC_FINISHED,           /* refreshOnly: the copy is equal to the directory */
 	SYNC_AGAIN,              /* ask again with the newest cookie */
 	SYNC_RELOAD,             /* ask again without a cookie; the whole content will come */
+	SYNC_BEHIND,             /* the server has an older state than the copy */
 	SYNC_FAILED,             /* the server refuses; `why` of rfc4533_done() tells */
 };
 

@@ -238,6 +238,15 @@ static bool all_are_over(const struct session *s)
 	return true;
 }
 
+static enum session_news reload(struct session *s, size_t number, struct buf *why)
+{
+	copy_forget_cookie(s->copy, number);
+	if (why->len == 0)
+		buf_addf(why, "%s: rule %s: the server cannot go on from here; everything is read anew", server_name(s),
+		         s->conf->rules[number].name);
+	return SESSION_OVER;
+}
+
 /* What a verdict about one search means for the whole connection. */
 static enum session_news judge(struct session *s, size_t number, enum sync_verdict verdict, struct buf *why)
 {
@@ -254,12 +263,16 @@ static enum session_news judge(struct session *s, size_t number, enum sync_verdi
 		return all_are_over(s) ? SESSION_FINISHED : SESSION_BUSY;
 	case SYNC_AGAIN:
 		return SESSION_OVER;
+	case SYNC_BEHIND:
+		/* of several servers one may lag; to go back to what it has would lose what the others had already */
+		if (s->conf->access.uris[1] != NULL) {
+			buf_addf(why, "%s: rule %s: the map is newer than this server; if all of them were put back to an older state, name one alone",
+			         server_name(s), s->conf->rules[number].name);
+			return SESSION_BEHIND;
+		}
+		return reload(s, number, why);
 	case SYNC_RELOAD:
-		copy_forget_cookie(s->copy, number);
-		if (why->len == 0)
-			buf_addf(why, "%s: rule %s: the server cannot go on from here; everything is read anew", server_name(s),
-			         s->conf->rules[number].name);
-		return SESSION_OVER;
+		return reload(s, number, why);
 	case SYNC_FAILED:
 		return SESSION_REFUSED;
 	}

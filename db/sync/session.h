@@ -28,6 +28,7 @@ enum session_news {
 	SESSION_BUSY,            /* there may be more at once */
 	SESSION_FINISHED,        /* all rules are (refreshOnly) */
 	SESSION_OVER,            /* open another one; `why` tells if that is trouble */
+	SESSION_BEHIND,          /* this server has an older state than the map, as `why` says; another one may be better */
 	SESSION_REFUSED,         /* the server refuses, for the reason in `why` */
 };
 

@@ -34,7 +34,8 @@ sub missing() {
 }
 
 # Options: users, aliases (how many of each; 20 and as many), "ldif" (entries behind the usual ones),
-# names of the certificate, "config" (lines for the database), "global" (lines before it), "overlays" (lines after syncprov), sessionlog (entries; 10000).
+# names of the certificate, "config" (lines for the database), "global" (lines before it), "overlays" (lines after syncprov), sessionlog (entries; 10000);
+# "schema" and "tree" instead of the usual ones.
 sub new($class, %o) {
 	my $self = bless { users => 20, sessionlog => 10000, config => '', global => '', overlays => '', ldif => '', %o }, $class;
 	$self->{aliases} //= $self->{users};
@@ -42,9 +43,9 @@ sub new($class, %o) {
 	$self->{$_} //= _free_port() for qw(port tls_port);
 	mkdir "$self->{dir}/db" or die "$self->{dir}/db: $!\n";
 	$self->_make_certificates;
-	_put("$self->{dir}/mail.schema", _schema());
+	_put("$self->{dir}/mail.schema", $self->{schema} // _schema());
 	$self->_configure;
-	$self->load($self->_tree);
+	$self->load($self->{tree} // $self->_tree);
 	return $self;
 }
 
@@ -228,6 +229,7 @@ sub _configure($self) {
 include $schemas/core.schema
 include $schemas/cosine.schema
 include $schemas/nis.schema
+include $schemas/inetorgperson.schema
 include $d/mail.schema
 pidfile $d/slapd.pid
 modulepath $modules

@@ -173,6 +173,42 @@ subtest 'a directory that was put back to an older state' => sub {
 	becomes_equal $sync, 'and goes on from there';
 };
 
+subtest 'several servers' => sub {
+	my $slapd = RealSlapd->new(users => $users)->start;
+	change_everything($slapd, 1);
+	my $ldif = qx{/usr/sbin/slapcat -f @{[$slapd->dir]}/slapd.conf 2>/dev/null};
+	my $replica = RealSlapd->new(users => 0, aliases => 0, tree => $ldif)->start;
+	my $uris = join ' ', map { $_->uri('ldapi') } $slapd, $replica;
+	my $sync = LdapSync->new($slapd, access => "uri $uris\nauthmethod sasl\nsasl_mech EXTERNAL\n")->start;
+	becomes_equal $sync, 'the first one answers';
+	change_everything($slapd, 5);
+	becomes_equal $sync, 'and goes on to do so';
+	my $before = $sync->map;
+	$slapd->stop('KILL');
+	ok $sync->hears(qr/the map is newer than this server/), 'a second one that lags is told';
+	$sync->forget;
+	ok $sync->hears(qr/the map is newer than this server/), 'again and again';
+	is_deeply $sync->map, $before, 'and the map does not go back to what that has';
+	my $newer = qx{/usr/sbin/slapcat -f @{[$slapd->dir]}/slapd.conf 2>/dev/null};
+	$replica->stop;
+	$replica->reload($newer);
+	$replica->start;
+	change_everything($replica, 10);
+	$sync->{slapd} = $replica;
+	becomes_equal $sync, 'one that has caught up is followed', 30;
+	is $sync->stop, 0;
+	my ($exit, $said) = $sync->once;
+	is $exit, 0 or diag $said;
+	$replica->stop;
+	$replica->reload($ldif, '-w');
+	$replica->start;
+	$before = $sync->map;
+	($exit, $said) = $sync->once;
+	is $exit, 75, 'one refresh, with a server that lags';
+	like $said, qr/the map is newer than this server; if all of them/;
+	is_deeply $sync->map, $before;
+};
+
 subtest 'another directory in its place' => sub {
 	my $slapd = RealSlapd->new(users => $users)->start;
 	my $sync = LdapSync->new($slapd);

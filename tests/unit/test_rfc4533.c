@@ -231,7 +231,7 @@ static void a_server_can_ask_for_a_fresh_start(void **state)
 		{ "D:c a1:d Q", SYNC_RELOAD, "C(c)+1C(d)" },
 		{ "a1 Q:n", SYNC_AGAIN, "+1RC(n)" },
 		{ "D:c Q:n", SYNC_AGAIN, "C(c)C(n)" },
-		{ "E53", SYNC_RELOAD, "R" },
+		{ "E53", SYNC_BEHIND, "R" },
 	};
 	static const struct row without[] = {
 		{ "Q", SYNC_FAILED, "R" },
