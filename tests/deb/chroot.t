@@ -234,8 +234,8 @@ SKIP: {
 		'"[Service]" "Type=oneshot" "Restart=no" "ExecStart=" ' .
 		'"ExecStart=/usr/libexec/zlmtp/dbupdate /var/lib/zlmtp/db/fqdnroutes set new@example.test lmtp!-!new" ' .
 		'> /run/systemd/system/zlmtp-ldapsync@.service.d/test.conf; systemctl daemon-reload');
-	works('systemctl start zlmtp-ldapsync@people', 'a live map is changed in the sandbox of ldapsync')
-		or diag inside('journalctl --no-pager -u "zlmtp-ldapsync@*" | tail -20');
+	works('systemctl start zlmtp-ldapsync@people', 'a live map is changed in the sandbox of ldapsync');
+	diag inside('journalctl --no-pager -u "zlmtp-ldapsync@*" | tail -20') if $? != 0;
 	like(works("$zlmtp dblookup -f /var/lib/zlmtp/db/dbases.conf fqdnroutes new\@example.test", 'and has the new key'), qr/lmtp!-!new/,
 		'with its value');
 	inside('rm -r /run/systemd/system/zlmtp-ldapsync@.service.d; systemctl daemon-reload');

@@ -48,6 +48,7 @@ my %pages = (
 		after => \&both_lines },
 	'tls.conf.5' => { files => ['tls.conf', 'tls-socket.conf'], missing => \&RealDovecot::missing, before => \&dovecot_with_tls,
 		after => \&both_verified },
+	'zlmtp-check.8' => { missing => \&RealDovecot::missing, before => \&well_kept, after => sub { unlink "$post/.pid.scheduler" } },
 	'zlmtp.7' => { missing => \&RealDovecot::missing, before => \&dovecot, after => sub ($dovecot) {
 		is(arrived($dovecot, 'ann', 'box'), 1, 'the message is in the folder box of ann');
 	} },
@@ -60,13 +61,15 @@ my %only_shown = (
 	'runqueue.8: ID                 AGE' => 'what a list looks like',
 	'smtp-auth-secrets.5: channel  host' => 'names of the fields',
 	'tls.conf.5: TLSv1.3, TLS_AES' => 'part of a log line, whose certificate is the reader\'s',
+	'zlmtp-check.8: command[zlmtp]' => 'lines for a monitoring system',
+	'zlmtp-check.8: */5' => 'a line for cron',
 	'zlmtp.7: text' => 'a drawing',
 	'ldap_map.5: fqdnaliases  ldap' => 'a line for dbases.conf; tests/real/ldap.t has such',
 	'ldap_map.5: keyword value' => 'the shape of lines',
 	'ldapsync.8: domains_command' => 'a line for its file, naming a program of ZMailer',
 );
 
-my @commands = qw(newdb makedb dbupdate dblookup ldapsync enqueue runqueue lmtp printf echo cat cd openssl);
+my @commands = qw(newdb makedb dbupdate dblookup ldapsync enqueue runqueue zlmtp-check lmtp printf echo cat cd openssl);
 
 enter_name_spaces();
 my $top = File::Temp->newdir('/tmp/zle-XXXXXX');
@@ -117,7 +120,7 @@ sub install_programs() {
 	my $libexec = '/usr/local/libexec/zlmtp';
 	File::Path::make_path("$libexec/ta", '/usr/local/sbin');
 	system('cp', glob("$build/channel/lmtp{,-probe}"), "$libexec/ta") == 0 or die "no channel/lmtp\n";
-	for my $program (grep { -x } glob "$build/db/{newdb,dbupdate,dblookup,ldapsync} $build/channel/{enqueue,runqueue}") {
+	for my $program (grep { -x } glob "$build/db/{newdb,dbupdate,dblookup,ldapsync} $build/channel/{enqueue,runqueue,zlmtp-check}") {
 		my ($name) = $program =~ m{([^/]+)\z};
 		system('cp', $program, "$libexec/$name") == 0 or die "$name\n";
 		symlink "$libexec/$name", "/usr/local/sbin/$name" or die "$name: $!\n";
@@ -275,6 +278,16 @@ sub dovecot_with_ann() {
 
 sub arrived($store, $user, $folder = undef) {
 	return scalar $store->messages($user =~ /^user/ ? "$user\@" . RealDovecot::DOMAIN : $user, $folder);
+}
+
+# A server to deliver to, maps as new as their texts, directories that not everybody may read, and somebody who runs the queue.
+sub well_kept() {
+	sample_texts();
+	must("touch -d '1 minute ago' $db/*\nnewdb -sf $db/dbases.conf\n"
+		. "for m in aliases fqdnaliases fqdnroutes routes; do echo a b | dbupdate -n -t btree -l $db/\$m replace -; done\n"
+		. "chmod 750 $post/transport $post/queue $post/postman\necho $$ > $post/.pid.scheduler\n");
+	put('/etc/zmailer/scheduler.conf', qq(lmtp/*\n command="lmtp -c \$channel -F UNIX:/run/dovecot/lmtp -s"\n));
+	return dovecot();
 }
 
 sub dovecot_and_mail() {

@@ -425,6 +425,26 @@ subtest 'a connection that is cut, at any point' => sub {
 	equal $sync, 'the map equals the directory';
 };
 
+subtest 'a connection that falls silent, at any point' => sub {
+	my $slapd = RealSlapd->new(users => $users)->start;
+	my @started;
+	for my $way (['ldap', 'port', 0, 14, 17, 20, 100, 1000, 3001], ['ldaps', 'tls_port', 1500, 2000, 2500, 4000, 8000]) {
+		my ($scheme, $port, @k) = @$way;
+		for my $k (@k) {
+			my $relay = Relay->new(port => $slapd->{$port}, stall => [($k) x 99]);
+			my $sync = LdapSync->new($slapd, access => "uri $scheme://127.0.0.1:" . $relay->port . "\nnetwork_timeout 1\ntimeout 1\n"
+				. "tls_ca_cert_file @{[$slapd->ca]}\n", settings => "silence 1\n")->start;
+			push @started, [$relay, $sync, "$scheme, $k bytes"];
+		}
+	}
+	for (@started) {
+		my ($relay, $sync, $where) = @$_;
+		ok $sync->hears(qr/Timed out|has said nothing/, 20 * $slow), "$where: is noticed" or diag $sync->said;
+		is $sync->stop, 0, '... and it still ends when told to';
+		ok !-e "$sync->{map}.db", '... with nothing done by halves';
+	}
+};
+
 subtest 'killed at random' => sub {
 	my $slapd = RealSlapd->new(users => $users)->start;
 	for my $type ('btree', $lmdb ? 'lmdb' : ()) {
