@@ -28,6 +28,7 @@ static const struct option_help options[] = {
 	{ 'H', NULL, "hash the queue in one level of directories, -HH in two" },
 	{ 'k', NULL, "keep the good: leave out addresses that do not exist" },
 	{ 'm', NULL, "make the directories of the post office that are missing" },
+	{ 'M', "FILE", "add the number of lookups to FILE, in the text form of Prometheus" },
 	{ 'N', "NOTIFY", "NEVER, or a list of SUCCESS,FAILURE,DELAY (RFC 3461)" },
 	{ 'o', "NAME=VALUE", "a setting of the router; any number" },
 	{ 'P', "DIRECTORY", "the post office (default: POSTOFFICE of ZENV)" },
@@ -40,8 +41,8 @@ static const struct option_help options[] = {
 
 static const struct program program = {
 	.name = "enqueue",
-	.synopsis = "[-HkmvV] [-e envid] [-f dbases] [-N notify] [-o name=value] ... [-P directory] [-R ret] [-s sender]"
-	            " address ... <message\n"
+	.synopsis = "[-HkmvV] [-e envid] [-f dbases] [-M file] [-N notify] [-o name=value] ... [-P directory] [-R ret]"
+	            " [-s sender] address ... <message\n"
 	            "[-HmvV] [-e envid] [-N notify] [-P directory] [-R ret] [-s sender] -r channel,host,user ... <message",
 	.purpose = "Puts the message on standard input into the queue and prints its spool name.",
 	.options = options,
@@ -135,6 +136,7 @@ static void read_options(struct request *r, int argc, char **argv)
 		case 'H': levels++; break;
 		case 'k': r->routing.keep_good = true; break;
 		case 'm': r->make = true; break;
+		case 'M': r->routing.metrics = optarg; break;
 		case 'N': r->notify = optarg; break;
 		case 'o': add_setting(r, optarg); break;
 		case 'P': r->postoffice = optarg; break;

@@ -54,6 +54,8 @@ static bool hear(int answer, int complaints, int64_t deadline, struct buf *said)
 		ready = poll(fds, 2, clock_poll_timeout(deadline));
 		if (ready == 0 || (ready < 0 && errno != EINTR))
 			break;
+		if (ready < 0)
+			continue;
 		take(&fds[0], said);
 		take(&fds[1], &lines);
 		(void)!write(STDERR_FILENO, buf_str(&lines), lines.len);

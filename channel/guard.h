@@ -1,5 +1,6 @@
 /*
- * Work that may take longer than anybody waits: resolvers and maps can be slow, and who hangs in a lock must not be killed.
+ * Work that may take longer than anybody waits: resolvers and maps can be slow, and who hangs in a lock must not
+ * be killed.
  */
 #ifndef ZL_GUARD_H
 #define ZL_GUARD_H

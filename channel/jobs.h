@@ -21,6 +21,7 @@
 #include "lib/buf.h"
 
 struct job;
+struct tally;
 
 struct jobs_options {
 	const char *channel;      /* -c: recipients of this channel only */
@@ -28,6 +29,7 @@ struct jobs_options {
 	size_t max_recipients;    /* in one transaction */
 	pid_t lock_pid;           /* written into locks */
 	struct record *record;    /* the log of outcomes */
+	struct tally *tally;      /* and their number */
 	bool ignore_ezmlm;        /* no return path of its own for each EZMLM= recipient */
 	bool ignore_quota;        /* ask for delivery over quota */
 	bool seven_bit;           /* treat every server as one without 8BITMIME (-7) */

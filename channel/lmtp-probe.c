@@ -90,13 +90,19 @@ static void place_elsewhere(struct question *q, const struct routed *to)
 {
 	/* routing has looked for these itself, or wants no answer */
 	bool is_known = is_channel(to, "local") || is_channel(to, "bitbucket");
-	char *words = xasprintf("goes to channel %s, host %s%s", to->channel, to->host, is_known ? "" : ", which is not asked here");
+	char *words = xasprintf("goes to channel %s, host %s%s", to->channel, to->host,
+	                        is_known ? "" : ", which is not asked here");
+	struct place *place = question_add(q, NULL, to->user);
 
-	place_say(question_add(q, NULL, to->user), is_known ? ANSWER_YES : ANSWER_UNCLEAR, is_known ? "2.1.5" : "4.3.5", words);
+	if (is_known)
+		place_say(place, ANSWER_YES, "2.1.5", words);
+	else
+		place_say(place, ANSWER_UNCLEAR, "4.3.5", words);
 	free(words);
 }
 
-static void on_routed(void *context, size_t number, enum routing_answer answer, const struct routed *to, const char *why)
+static void on_routed(void *context, size_t number, enum routing_answer answer, const struct routed *to,
+                      const char *why)
 {
 	struct probing *p = context;
 	struct question *q = &p->questions[number];

@@ -73,6 +73,8 @@ static void on_done(void *context, struct session *s, struct transaction *t)
 	struct loop *loop = context;
 
 	(void)s;
+	if (t->sent_at != 0)
+		tally_step(&loop->settings->tally, STEP_SENDING, t->sent_at - t->begun_at);
 	jobs_done(&loop->jobs, t);
 }
 
@@ -289,7 +291,7 @@ static void begin_transactions(struct loop *loop)
 
 static int64_t next_deadline(const struct loop *loop)
 {
-	int64_t deadline = CLOCK_NEVER;
+	int64_t deadline = tally_deadline(&loop->settings->tally);
 
 	for (unsigned i = 0; i < loop->count; i++) {
 		int64_t d = session_deadline(&loop->sessions[i]);
@@ -380,6 +382,7 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 		}
 		if (loop->input_ended && jobs_empty(&loop->jobs) && all_idle(loop))
 			return;
+		tally_write(&loop->settings->tally, loop->settings->jobs.channel, false);
 		/* a write that broke may have given jobs back: then there is something to do at once */
 		more = all_idle(loop) && jobs_next_to_send(&loop->jobs, NULL) != NULL;
 		flush_answers(loop);
@@ -446,7 +449,8 @@ static _Noreturn void become_probe(char **argv)
 		buf_adds(&path, "lmtp-probe");
 		execv(path.data, argv);
 	}
-	die(EX_TEMPFAIL, "%s: %s", n > 0 ? path.data : "/proc/self/exe", strerror(errno));
+	die(EX_TEMPFAIL, "-B needs the program lmtp-probe beside lmtp: %s: %s", n > 0 ? path.data : "/proc/self/exe",
+	    strerror(errno));
 }
 
 int main(int argc, char **argv)
@@ -479,6 +483,8 @@ int main(int argc, char **argv)
 		session_quit(&loop.sessions[i]);
 		session_free(&loop.sessions[i]);
 	}
+	tally_write(&settings.tally, settings.jobs.channel, true);
+	tally_free(&settings.tally);
 	jobs_free(&loop.jobs);
 	peers_free(&loop.peers);
 	security_free(&settings.security);

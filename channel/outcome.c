@@ -7,6 +7,8 @@
 
 #include "channel/spool/diagnostic.h"
 #include "channel/spool/tag.h"
+#include "channel/tally.h"
+#include "lib/clock.h"
 #include "lib/text.h"
 
 /* Trouble of our own has no reply code; NOTARY wants one of three digits. */
@@ -51,7 +53,7 @@ static void add_text(struct buf *text, const struct transaction *t, const struct
 		buf_addf(text, "\r->> %d %s %s", r->code, r->status, r->words);
 	else
 		buf_addf(text, "%ssmtp; %d (%s)", text->len > 0 ? "\r" : "", reported_code(r), r->words);
-	if (r->maybe_duplicate)
+	if (r->maybe_duplicate && r->outcome != OUTCOME_DELIVERED)
 		buf_adds(text, " (delivery state unknown: the whole message was sent)");
 }
 
@@ -151,6 +153,7 @@ void outcome_conclude(struct jobs *jobs, struct job *job, struct job_recipient *
 		.agent = agent,
 	};
 
+	result.maybe_duplicate |= r->maybe_taken;
 	snprintf(agent, sizeof agent, "lmtp[%ld]", (long)getpid());
 	add_text(&text, t, to, &result);
 	if (result.outcome == OUTCOME_DELIVERED) {
@@ -163,6 +166,9 @@ void outcome_conclude(struct jobs *jobs, struct job *job, struct job_recipient *
 	report_add(&jobs->answers, job->control->id, line->offset, &notary, word, buf_str(&text));
 	tell_verbosely(job, r, &text);
 	log_outcome(jobs, job, r, &result, t, how);
+	tally_outcome(jobs->options->tally, &result);
+	if (result.remote && result.stage == STAGE_FINAL && t->sent_at != 0)
+		tally_step(jobs->options->tally, STEP_ANSWER, clock_ms() - t->sent_at);
 	buf_free(&text);
 	r->outcome = result.outcome;
 	job->open--;

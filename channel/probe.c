@@ -18,12 +18,27 @@ struct prober {
 
 /* ---- what sessions tell ---- */
 
+/* Several addresses may lead to one place, which is asked once. */
+static bool is_same(const struct place *a, const struct place *b)
+{
+	return a->peer == b->peer && strcmp(a->user, b->user) == 0;
+}
+
 static void on_settled(void *context, struct session *s, struct transaction *t, size_t recipient,
                        const struct result *result)
 {
-	(void)context;
+	const struct place *asked = t->recipients[recipient].owner;
+	struct prober *p = context;
+
 	(void)s;
-	place_settle(t->recipients[recipient].owner, result);
+	for (size_t i = 0; i < p->count; i++) {
+		for (size_t k = 0; k < p->questions[i].count; k++) {
+			struct place *place = &p->questions[i].places[k];
+
+			if (is_same(place, asked))
+				place_settle(place, result);
+		}
+	}
 }
 
 static void describe_way(struct way *way, struct session *s)
@@ -90,6 +105,14 @@ static struct transaction *new_transaction(const struct prober *p, size_t capaci
 	return t;
 }
 
+static bool has_recipient(const struct transaction *t, const struct place *place)
+{
+	for (size_t i = 0; i < t->count; i++)
+		if (is_same(t->recipients[i].owner, place))
+			return true;
+	return false;
+}
+
 static void add_recipient(const struct prober *p, struct transaction *t, struct place *place)
 {
 	t->recipients[t->count++] = (struct transaction_recipient){
@@ -110,7 +133,7 @@ static struct transaction *take(struct prober *p, const struct peer *peer)
 		for (size_t k = 0; k < p->questions[i].count && t->count < most; k++) {
 			struct place *place = &p->questions[i].places[k];
 
-			if (place->peer == peer && is_waiting(place))
+			if (place->peer == peer && is_waiting(place) && !has_recipient(t, place))
 				add_recipient(p, t, place);
 		}
 	}

@@ -310,7 +310,8 @@ static bool is_due(struct probe_cache *cache, int64_t now)
 	uint64_t swept = 0;
 	bool due;
 
-	if (update_read_note(cache->update, SWEPT, &when, &why) != MAP_FOUND || !parse_number(buf_str(&when), INT64_MAX, &swept))
+	if (update_read_note(cache->update, SWEPT, &when, &why) != MAP_FOUND ||
+	    !parse_number(buf_str(&when), INT64_MAX, &swept))
 		swept = 0;
 	due = now - (int64_t)swept >= SWEEP_EVERY || (int64_t)swept > now;
 	buf_free(&when);

@@ -34,8 +34,8 @@ bool probe_cache_find(struct probe_cache *cache, const struct buf *key, struct k
 void probe_cache_put(struct probe_cache *cache, const struct buf *key, const struct kept_reply *reply);
 
 /*
- * Writes what was put, and now and then removes what is too old.  If there was trouble with the map and it proves to be damaged, it
- * is set aside as FILE.damaged.  This may take some seconds.
+ * Writes what was put, and now and then removes what is too old.  If there was trouble with the map and it proves to
+ * be damaged, it is set aside as FILE.damaged.  This may take some seconds.
  */
 void probe_cache_write(struct probe_cache *cache);
 

@@ -1,6 +1,5 @@
 #include "channel/probekeep.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>

@@ -11,8 +11,8 @@
 #include "channel/settings.h"
 
 /*
- * Before servers are asked: settles places by fresh answers from the cache, and remembers what is not fresh any more but
- * may serve.
+ * Before servers are asked: settles places by fresh answers from the cache, and remembers what is not fresh any
+ * more but may serve.
  */
 void keep_answer_fresh(struct probe_cache *cache, const struct settings *settings, struct question *questions,
                        size_t count);

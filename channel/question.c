@@ -43,6 +43,8 @@ void place_say(struct place *place, enum answer answer, const char *status, cons
 {
 	const struct result result = { .stage = STAGE_LOCAL, .status = status, .words = words };
 
+	if (place->settled)
+		return;
 	place_settle(place, &result);
 	place->answer = answer;
 }

@@ -43,10 +43,10 @@ struct question {
 /* Adds a place nobody has an answer for yet; `user` is copied. */
 struct place *question_add(struct question *question, struct peer *peer, const char *user);
 
-/* Settles a place by what a server or we said. */
+/* Settles a place by what a server or we said; one that is settled stays as it is. */
 void place_settle(struct place *place, const struct result *result);
 
-/* Settles a place by words of ours. */
+/* The same by words of ours. */
 void place_say(struct place *place, enum answer answer, const char *status, const char *words);
 
 /* The place that decides about the address: the first yes, else the first that could not tell, else the first no. */

@@ -7,9 +7,12 @@
 #include "db/route/setup.h"
 #include "lib/alloc.h"
 #include "lib/log.h"
+#include "lib/metrics.h"
 #include "lib/text.h"
 
 #define SHOWN_MAX 300
+/* Other processes write for milliseconds, if at all. */
+#define METRICS_PATIENCE 500
 
 static void tell_fault(void *context, const struct fault *fault)
 {
@@ -124,6 +127,47 @@ static enum map_answer route_one(struct routing *r, struct router *router, const
 	return answer;
 }
 
+/* ---- counting ---- */
+
+static void count_map(struct metrics *metrics, const char *relation, const struct relation_map *from)
+{
+	static const struct metric lookups = {
+		"zlmtp_map_lookups_total", METRIC_COUNTER, "Keys looked up by enqueue, by map and answer.",
+	};
+	static const struct {
+		enum map_answer answer;
+		const char *name;
+	} answers[] = { { MAP_FOUND, "found" }, { MAP_NOT_FOUND, "not found" }, { MAP_COULD_NOT_TELL, "could not tell" } };
+
+	for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+		struct buf labels = { 0 };
+
+		metrics_label(&labels, "relation", relation);
+		metrics_label(&labels, "map", from->map->path);
+		metrics_label(&labels, "answer", answers[i].name);
+		metrics_add(metrics, &lookups, labels.data, from->asked[answers[i].answer] * 1000);
+		buf_free(&labels);
+	}
+}
+
+/* Whether it can be counted must not matter to the mail. */
+static void count_lookups(const char *path, const struct router *router)
+{
+	struct metrics *metrics = metrics_create(path);
+	struct buf why = { 0 };
+
+	for (size_t i = 0; i < ROUTE_RELATIONS; i++) {
+		const struct relation *r = router->relations[i];
+
+		for (size_t j = 0; r != NULL && j < r->count; j++)
+			count_map(metrics, r->name, &r->maps[j]);
+	}
+	if (metrics_write(metrics, METRICS_PATIENCE, &why) == METRICS_REFUSED)
+		complain("metrics: %s", buf_str(&why));
+	buf_free(&why);
+	metrics_destroy(&metrics);
+}
+
 int routing_run(struct routing *r, char *const *addresses, size_t count)
 {
 	struct router *router = NULL;
@@ -144,6 +188,8 @@ int routing_run(struct routing *r, char *const *addresses, size_t count)
 			break;
 		}
 	}
+	if (r->metrics != NULL)
+		count_lookups(r->metrics, router);
 	router_destroy(&router);
 	if (held > 0)
 		status = EX_TEMPFAIL;

@@ -22,6 +22,7 @@ struct routing {
 	char *const *settings;     /* NAME=VALUE, see db/route/setup.h */
 	size_t setting_count;
 	bool keep_good;            /* go on without the addresses that do not exist */
+	const char *metrics;       /* lookups are counted in this file; NULL: nowhere */
 	long privilege;            /* of recipients that do not come from a map */
 	struct routed *recipients;
 	size_t count;

@@ -118,6 +118,10 @@ static void fail_opening(struct session *s, enum stage stage, int code, const ch
 	};
 	if (s->owner->unreachable != NULL)
 		s->owner->unreachable(s->owner->context, peer);
+	if (stage != STAGE_LOCAL) {
+		s->options->tally->refused++;
+		s->options->tally->changed = true;
+	}
 	/* another address may be the right one next time */
 	target_forget(peer->target);
 	s->waiting = NULL;
@@ -171,6 +175,7 @@ static void tls_failed(struct session *s, const char *why)
 {
 	struct buf words = { 0 };
 
+	s->options->tally->broken++;
 	buf_addf(&words, "TLS: %s", why);
 	fail_opening(s, STAGE_STARTTLS, 0, "4.7.5", buf_str(&words));
 	buf_free(&words);
@@ -194,6 +199,10 @@ static void handshake_done(struct session *s)
 {
 	s->handshaking = false;
 	s->since = clock_ms();
+	if (tls_resumed(s->stream.tls))
+		s->options->tally->resumed++;
+	else
+		s->options->tally->full++;
 	tell_about_tls(s);
 	if (s->opening.stage == STAGE_STARTTLS && opening_encrypted(&s->opening, &s->opening_out) == OPENING_FAILED)
 		opening_failed(s);
@@ -272,6 +281,7 @@ static void take_connect_state(struct session *s, enum connect_state state, int 
 		connected(s, fd);
 		break;
 	case CONNECT_FAILED:
+		s->options->tally->timeouts[STAGE_CONNECT] += clock_ms() - s->started_at >= s->options->connect.timeout;
 		fail_opening(s, STAGE_CONNECT, 0, "4.4.1", buf_str(&s->connecting.why));
 		break;
 	}
@@ -340,7 +350,11 @@ static void begin_now(struct session *s, struct transaction *t)
 		buf_free(&why);
 		return;
 	}
-	s->transactions++;
+	if (s->transactions++ == 0)
+		s->options->tally->first++;
+	else
+		s->options->tally->reused++;
+	s->options->tally->changed = true;
 	s->dialogue.now = clock_ms();
 	dialogue_begin(&s->dialogue, t);
 	log_commands(s, before);
@@ -357,6 +371,9 @@ static void become_ready(struct session *s)
 	s->peer->failed = false;
 	dialogue_init(&s->dialogue, &s->options->dialogue, &s->opening.caps, &s->peer->trust);
 	s->since = s->ready_at = clock_ms();
+	s->options->tally->ready++;
+	tally_step(s->options->tally, STEP_CONNECT, s->opened_at - s->started_at);
+	tally_step(s->options->tally, STEP_OPENING, s->ready_at - s->opened_at);
 	begin_now(s, t);
 }
 
@@ -539,6 +556,7 @@ static void read_all(struct session *s)
 		}
 		switch (stream_read(&s->stream, bytes, sizeof bytes, &n)) {
 		case STREAM_OK:
+			s->options->tally->received += n;
 			take_bytes(s, bytes, n);
 			/* a short read has emptied the socket: poll tells when there is more */
 			if (n < sizeof bytes && !s->stream.more)
@@ -589,6 +607,24 @@ void session_polled(struct session *s, const struct pollfd *fds, size_t n)
 		s->write_blocked = false;
 }
 
+/* Whoever is waited for has had all the time there is. */
+static void count_timeout(struct session *s)
+{
+	struct tally *tally = s->options->tally;
+	enum stage stage;
+
+	tally->changed = true;
+	if (s->state == SESSION_OPENING) {
+		tally->timeouts[s->handshaking ? (size_t)WAIT_TLS : (size_t)s->opening.stage]++;
+		return;
+	}
+	switch (dialogue_waits_for(&s->dialogue, &stage)) {
+	case DIALOGUE_REPLY: tally->timeouts[stage]++; break;
+	case DIALOGUE_WRITE: tally->timeouts[WAIT_WRITE]++; break;
+	case DIALOGUE_WHOLE: tally->timeouts[WAIT_WHOLE]++; break;
+	}
+}
+
 /* When somebody's patience ends. */
 static int64_t expiry(const struct session *s)
 {
@@ -623,6 +659,7 @@ static void expired(struct session *s)
 		bool tls = s->handshaking;
 		int64_t limit = tls ? s->options->dialogue.write_timeout : s->options->dialogue.command_timeout;
 
+		count_timeout(s);
 		buf_addf(&why, "no %s within %lld s", tls ? "end of the TLS handshake" : "reply", (long long)(limit / 1000));
 		lost(s, buf_str(&why));
 		buf_free(&why);
@@ -632,6 +669,7 @@ static void expired(struct session *s)
 		session_quit(s);
 		return;
 	}
+	count_timeout(s);
 	s->dialogue.now = clock_ms();
 	dialogue_expired(&s->dialogue);
 	take_actions(s);
@@ -687,6 +725,7 @@ static bool write_some(struct session *s, struct buf *out, size_t *count)
 {
 	switch (stream_write(&s->stream, out->data, out->len, count)) {
 	case STREAM_OK:
+		s->options->tally->sent += *count;
 		return true;
 	case STREAM_WAIT_READ:
 		s->write_wants_read = true;

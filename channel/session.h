@@ -20,6 +20,7 @@
 #include "channel/protocol/transaction.h"
 #include "channel/record.h"
 #include "channel/security.h"
+#include "channel/tally.h"
 
 /* Somebody to connect to, and what this process knows of it. */
 struct peer {
@@ -46,6 +47,7 @@ struct session_options {
 	int64_t max_age;          /* milliseconds after which a connection gets nothing new */
 	uint64_t max_messages;    /* transactions after which it gets nothing new */
 	struct transcript *transcript;
+	struct tally *tally;
 };
 
 struct session;

@@ -73,6 +73,7 @@ static const struct program program = {
 	         "-O max-messages=N        ... that has carried so many (default 10000)\n"
 	         "-O max-rcpts=N           recipients in one transaction (default 1000)\n"
 	         "-O max-time=TIME         longest time for one transaction as a whole (default 4h)\n"
+	         "-O metrics=FILE          add what is counted to FILE, in the text form of Prometheus\n"
 	         "-O probe-cache=FILE      with -B: keep answers there\n"
 	         "-O probe-no=FRESH/KEPT   ... \"no\" so long (10m/1h): unasked / while the server cannot tell\n"
 	         "-O probe-sender=ADDRESS  ... sender to ask with (<>)\n"
@@ -279,6 +280,12 @@ static bool set_probe_yes(struct settings *set, const char *value)
 	return probe_set_lifetime(&set->probe.yes, value);
 }
 
+static bool set_metrics(struct settings *set, const char *value)
+{
+	set->tally.path = xstrdup(value);
+	return *value != '\0';
+}
+
 static bool set_sync(struct settings *set, const char *value)
 {
 	set->jobs.sync_marks = true;
@@ -308,6 +315,7 @@ static const struct {
 	{ "max-messages", set_max_messages },
 	{ "max-rcpts", set_max_rcpts },
 	{ "max-time", set_max_time },
+	{ "metrics", set_metrics },
 	{ "probe-cache", set_probe_cache },
 	{ "probe-no", set_probe_no },
 	{ "probe-sender", set_probe_sender },
@@ -398,7 +406,7 @@ static void set_defaults(struct settings *set)
 	static char name[256];
 
 	*set = (struct settings){
-		.jobs = { .channel = "smtp", .max_recipients = 1000, .record = &set->record, .charset = "iso-8859-1" },
+		.jobs = { .channel = "smtp", .max_recipients = 1000, .record = &set->record, .tally = &set->tally, .charset = "iso-8859-1" },
 		.session = {
 			.dialogue = {
 				.command_timeout = 5 * 60 * 1000,
@@ -412,6 +420,7 @@ static void set_defaults(struct settings *set)
 			.max_age = 60 * 60 * 1000,
 			.max_messages = 10000,
 			.transcript = &set->transcript,
+			.tally = &set->tally,
 			.security = &set->security,
 		},
 		.transcript = { .fd = -1 },

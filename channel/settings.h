@@ -11,6 +11,7 @@
 #include "channel/probesettings.h"
 #include "channel/record.h"
 #include "channel/session.h"
+#include "channel/tally.h"
 
 #define CONNECTIONS_MAX 16
 
@@ -20,6 +21,7 @@ struct settings {
 	struct security security;
 	struct transcript transcript;
 	struct record record;
+	struct tally tally;
 	const char *target;          /* -F, NULL without */
 	uint16_t port;
 	unsigned connections;        /* sessions to one peer */

@@ -1,11 +1,13 @@
 #include "lib/zenv.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/alloc.h"
+#include "lib/log.h"
 
 static char **lines;
 static size_t count;
@@ -17,8 +19,10 @@ static void read_file(const char *path)
 	char *line = NULL;
 	ssize_t n;
 
-	if (f == NULL)
+	if (f == NULL) {
+		complain("ZCONFIG: %s: %s; going on without its settings", path, strerror(errno));
 		return;
+	}
 	while ((n = getline(&line, &size, f)) >= 0) {
 		if (n > 0 && line[n - 1] == '\n')
 			line[n - 1] = '\0';

@@ -371,12 +371,17 @@ static void add_subject(const struct tls_connection *c, struct buf *out)
 	OPENSSL_free(name);
 }
 
+bool tls_resumed(const struct tls_connection *c)
+{
+	return SSL_session_reused(c->ssl) == 1;
+}
+
 void tls_describe(const struct tls_connection *c, struct buf *out)
 {
 	long result = SSL_get_verify_result(c->ssl);
 
 	buf_addf(out, "%s, %s (%d bits), %s handshake", SSL_get_version(c->ssl), SSL_get_cipher_name(c->ssl),
-	         SSL_get_cipher_bits(c->ssl, NULL), SSL_session_reused(c->ssl) ? "resumed" : "full");
+	         SSL_get_cipher_bits(c->ssl, NULL), tls_resumed(c) ? "resumed" : "full");
 	add_subject(c, out);
 	if (c->pinned)
 		buf_adds(out, ", verified by fingerprint");

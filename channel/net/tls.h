@@ -50,6 +50,9 @@ void tls_goodbye(struct tls_connection *c);
 /* True if who the peer is was found out beyond doubt: by chain and name, or by fingerprint. */
 bool tls_verified(const struct tls_connection *c);
 
+/* True if the handshake took up an earlier session. */
+bool tls_resumed(const struct tls_connection *c);
+
 /* "TLSv1.3, TLS_AES_256_GCM_SHA384 (256 bits), ..., certificate verified" or why not. */
 void tls_describe(const struct tls_connection *c, struct buf *out);
 

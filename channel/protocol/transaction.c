@@ -273,6 +273,9 @@ static void poison(struct dialogue *d, const char *what)
 
 void dialogue_lost(struct dialogue *d, const char *why)
 {
+	/* what is tried once more at once may have arrived all the same */
+	for (size_t i = 0; i < d->flight_count; i++)
+		d->flight[i]->maybe_taken = !d->flight[i]->answered && content_was_written(d, d->flight[i]);
 	give_up(d, "4.4.2", why, OUT_OF_REACH);
 }
 
@@ -318,11 +321,26 @@ static bool needs_smtputf8(const struct dialogue *d, const struct transaction *t
 /* Steps of an envelope: MAIL, one RCPT per recipient, then DATA or BDAT. */
 enum { STEP_MAIL, STEP_RCPT };
 
-/* Behind it the transaction is over for the server; its reply proves that we are in step. */
+/* Behind it the transaction is over for the server. */
 static void send_reset(struct dialogue *d, struct transaction *t)
 {
 	buf_adds(&d->out, "RSET\r\n");
 	expect(d, STAGE_LOCAL, t, 0);
+}
+
+/* No other command is answered like this one. */
+static void send_farewell(struct dialogue *d, struct transaction *t)
+{
+	buf_adds(&d->out, "QUIT\r\n");
+	expect(d, STAGE_LOCAL, t, 0);
+	d->expected[d->expected_count - 1].farewell = true;
+}
+
+static void end_probe(struct dialogue *d, struct transaction *t)
+{
+	send_reset(d, t);
+	if (pipelined(d))
+		send_farewell(d, t);
 }
 
 static void start_content(struct dialogue *d, struct transaction *t)
@@ -401,7 +419,7 @@ static bool send_step(struct dialogue *d, struct transaction *t)
 	if (sends_blind(d, t))
 		send_bdat(d, t);
 	else if (t->probe && pipelined(d))
-		send_reset(d, t);
+		end_probe(d, t);
 	else if (pipelined(d) && !t->bdat)
 		send_data(d, t);
 	return false;
@@ -421,7 +439,7 @@ static void send_envelope(struct dialogue *d, struct transaction *t)
 static void after_envelope(struct dialogue *d, struct transaction *t)
 {
 	if (t->probe)
-		send_reset(d, t);
+		end_probe(d, t);
 	else if (t->bdat && t->accepted > 0)
 		send_bdat(d, t);
 	else
@@ -790,11 +808,29 @@ static void on_reset(struct dialogue *d, struct transaction *t, const struct rep
 		poison(d, "RSET was refused");
 		return;
 	}
+	if (t->probe) {
+		if (reply->code == 221)
+			poison(d, "a reply is missing");
+		else if (!pipelined(d))
+			send_farewell(d, t);
+		return;
+	}
 	finish_before(d, t);
 	finish(d, t);
 	/* no other command is unknown; but what is left of the transaction nobody knows (pains.md D6) */
 	if (unknown)
 		give_up(d, "4.5.0", "the server has no RSET", OUT_OF_STEP);
+}
+
+/* The reply to QUIT, behind a probe. */
+static void on_farewell(struct dialogue *d, struct transaction *t, const struct reply *reply)
+{
+	if (reply->code != 221) {
+		poison(d, "a reply that does not fit");
+		return;
+	}
+	finish(d, t);
+	give_up(d, "4.3.2", "the probe is over", OUT_OF_REACH);
 }
 
 void dialogue_reply(struct dialogue *d, const struct reply *reply)
@@ -837,7 +873,10 @@ void dialogue_reply(struct dialogue *d, const struct reply *reply)
 		on_final(d, was.transaction, reply);
 		break;
 	default:
-		on_reset(d, was.transaction, reply);
+		if (was.farewell)
+			on_farewell(d, was.transaction, reply);
+		else
+			on_reset(d, was.transaction, reply);
 		break;
 	}
 	notice_output(d, before);
@@ -889,19 +928,36 @@ int64_t dialogue_deadline(const struct dialogue *d)
 	return step < whole ? step : whole;
 }
 
-void dialogue_expired(struct dialogue *d)
+enum dialogue_wait dialogue_waits_for(const struct dialogue *d, enum stage *stage)
 {
 	const struct expectation *e = front(d);
 
-	buf_clear(&d->scratch);
+	*stage = e != NULL ? e->stage : STAGE_LOCAL;
 	if (whole_deadline(d) < step_deadline(d))
+		return DIALOGUE_WHOLE;
+	return d->out.len > 0 ? DIALOGUE_WRITE : DIALOGUE_REPLY;
+}
+
+void dialogue_expired(struct dialogue *d)
+{
+	const struct expectation *e = front(d);
+	enum stage stage;
+
+	buf_clear(&d->scratch);
+	switch (dialogue_waits_for(d, &stage)) {
+	case DIALOGUE_WHOLE:
 		buf_addf(&d->scratch, "not finished within %" PRId64 " s", d->options->whole_timeout / 1000);
-	else if (d->out.len > 0)
+		break;
+	case DIALOGUE_WRITE:
 		buf_addf(&d->scratch, "the server took no data for %" PRId64 " s", d->options->write_timeout / 1000);
-	else if (e != NULL)
-		buf_addf(&d->scratch, "no reply to %s within %" PRId64 " s",
-		         e->stage == STAGE_LOCAL ? "RSET" : e->stage == STAGE_FINAL ? "the message" : stage_name(e->stage),
-		         reply_timeout(d, e) / 1000);
+		break;
+	case DIALOGUE_REPLY:
+		if (e != NULL)
+			buf_addf(&d->scratch, "no reply to %s within %" PRId64 " s",
+			         stage == STAGE_LOCAL ? (e->farewell ? "QUIT" : "RSET") : stage == STAGE_FINAL ? "the message" : stage_name(stage),
+			         reply_timeout(d, e) / 1000);
+		break;
+	}
 	/* silence where a reply is due may be a reply left out before; and who is silent now will be so again */
 	give_up(d, "4.4.2", buf_str(&d->scratch), OUT_OF_STEP);
 }

@@ -17,8 +17,9 @@
  *                           outcome belong into a new one, at once
  *     ACTION_CLOSE          the connection must not be used any more
  *
- * A probe ends with RSET where DATA would stand: recipients that the server takes
- * are settled as OUTCOME_ACCEPTED, and there is no content.
+ * A probe has RSET where DATA would stand, and QUIT behind it: recipients that the
+ * server takes are settled as OUTCOME_ACCEPTED, and there is no content.  The 221 to QUIT is the
+ * proof that all replies before it stood in their place; it ends the connection.
  *
  * After every call into the machine the owner takes the actions out, in order.
  */
@@ -61,6 +62,7 @@ struct transaction {
 	bool bdat;                /* the content goes out as one BDAT ... LAST of envelope.size bytes */
 	bool doubtful;            /* the envelope went out while earlier final replies were open */
 	bool answered;            /* some reply to this transaction came */
+	bool maybe_taken;         /* it was on the wire whole when the stream was lost, and no word had come */
 	bool content_started;
 	uint64_t content_end;     /* stream position behind the content; 0 until it is in `out` */
 	size_t next_step;         /* what dialogue_begin() and later replies send next */
@@ -118,6 +120,7 @@ struct expectation {
 	enum stage stage;         /* STAGE_MAIL, RCPT, DATA, FINAL; STAGE_LOCAL for replies that settle nothing */
 	struct transaction *transaction;
 	size_t recipient;
+	bool farewell;            /* STAGE_LOCAL: to QUIT, else to RSET */
 	uint64_t sent_at;         /* stream position behind its command: no reply can come before it was written */
 };
 
@@ -177,6 +180,11 @@ void dialogue_lost(struct dialogue *d, const char *why);
 
 /* When dialogue_expired() must be called, CLOCK_NEVER if nothing is waited for. */
 int64_t dialogue_deadline(const struct dialogue *d);
+
+/* What is waited for so long: a reply at *stage, room to write, or the end of a transaction as a whole. */
+enum dialogue_wait { DIALOGUE_REPLY, DIALOGUE_WRITE, DIALOGUE_WHOLE };
+enum dialogue_wait dialogue_waits_for(const struct dialogue *d, enum stage *stage);
+
 void dialogue_expired(struct dialogue *d);
 
 /* True between final dot (or BDAT LAST) and the last final reply of any transaction: time to wait, not to go. */

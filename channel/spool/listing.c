@@ -218,7 +218,7 @@ void listing_read(struct listing *l)
 
 	*l = (struct listing){ 0 };
 	if (outlook_read(&r.outlook, &why) == OUTLOOK_UNREADABLE)
-		add_trouble(l, LISTED_UNREADABLE, OUTLOOK_FILE + 3, 0, buf_str(&why));
+		add_trouble(l, LISTED_UNREADABLE, OUTLOOK_NAME, 0, buf_str(&why));
 	l->running = r.outlook.running;
 	walk_transport(&walk);
 	if (l->count > 1)

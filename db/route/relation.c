@@ -92,6 +92,7 @@ static enum map_answer try_key(struct search *s, const char *key, const char *pa
 	struct map *map = s->from->map;
 	enum map_answer answer = map_find(map, key, &hit->value);
 
+	s->from->asked[answer]++;
 	if (answer == MAP_FOUND) {
 		buf_adds(&hit->key, key);
 		buf_add(&hit->part, part, n);

@@ -48,6 +48,7 @@ struct relation_map {
 	struct lookup_options options;
 	struct cache *cache;
 	bool own_privilege;         /* addresses from it get the privilege of its file (maps.md section 3.5) */
+	uint64_t asked[3];          /* keys looked up in it, by enum map_answer; answers from the cache are not counted */
 };
 
 struct relation {

@@ -137,38 +137,52 @@ SKIP: {
 	my $compiler = (split ' ', $ENV{ZLMTP_CC} || 'cc')[0];
 	skip 'no compiler', 1
 		if system("$compiler -shared -fPIC -o $library $ENV{SRC_DIR}/tests/db/failio.c -ldl 2>/dev/null") != 0;
+	# each call in turn for a batch; for what else there is some of them, all with ZLMTP_SOAK=1
+	my $step = $ENV{ZLMTP_SOAK} ? 1 : 4;
 	for my $way (@ways) {
 		my $m = begin($way);
 		$m->dbupdate('set', 'first', 1);
 		$m->{content}{first} = 1;
-		my $round = 0;
 		for my $case (['pwrite', 'ENOSPC'], ['pwrite', 'EIO'], ['write', 'EIO'], ['fsync', 'EIO'], ['rename', 'EIO'], ['pread', 'EIO'], ['read', 'EIO']) {
-			my ($call, $error) = @$case;
-			my $errno = { ENOSPC => Errno::ENOSPC, EIO => Errno::EIO }->{$error};
-			my ($n, @bad) = 0;
-			while (++$n < 100) {
-				my @open = changes($m, ++$round);
-				unlink scratch('happened');
-				my $got = update($m, ['apply', "$m->{dir}/changes"], env => { LD_PRELOAD => $library, FAIL_CALL => "$call:$n:$errno",
-					FAIL_COUNT => scratch('happened') });
-				my $happened = -e scratch('happened');
-				my $acked = $got->{out} eq "ok 20\n";
-				push @bad, "$n: exit $got->{status}, $got->{out}$got->{err}" if ($got->{status} == 0) != $acked
-					|| ($got->{status} && $got->{err} !~ /\A(?:dbupdate: [^\n]*\n)+\z/);
-				my ($status, $said) = $m->dbupdate('set', 'next', $round);
-				($status, $said) = $m->dbupdate('recover') if $status == 75;
-				push @bad, "$n: the next: exit $status: $said" if $status;
-				LiveMap::_apply($m->{content}, \@open) if $acked;
-				my ($there, $why) = $m->dump;
-				delete $there->{next} if $there;
-				my $defect = $there ? $m->compare($there, { changes => \@open }) : $why;
-				push @bad, "$n: $defect" if $defect;
-				push @bad, "$n: left behind: " . litter($m) if litter($m);
-				last if !$happened;
-			}
-			is_deeply \@bad, [], "$way: $error at each of " . ($n - 1) . " calls of $call";
+			fail_each($m, $library, 'apply', 1, @$case);
+			fail_each($m, $library, 'replace', $step, @$case);
+			fail_each($m, $library, 'recover', $step, @$case) if $m->{config};
 		}
 	}
+}
+
+# Lets calls of one kind fail, the first, then that after the next $step - 1 ...; in an environment, recovery has a damaged map to heal.
+sub fail_each($m, $library, $command, $step, $call, $error) {
+	state $round = 0;
+	my $errno = { ENOSPC => Errno::ENOSPC, EIO => Errno::EIO }->{$error};
+	my ($n, @bad) = 1;
+	for (; $n < 200; $n += $step) {
+		my @open = $command eq 'recover' ? () : changes($m, ++$round);
+		if ($command eq 'replace') {
+			my %wanted = (%{$m->{content}}, map { @$_ } @open);
+			$m->put("$m->{dir}/changes", join '', map { "$_ $wanted{$_}\n" } sort keys %wanted);
+		}
+		$m->damage if $command eq 'recover';
+		unlink scratch('happened');
+		my $got = update($m, [$command, $command eq 'recover' ? () : "$m->{dir}/changes"], env => { LD_PRELOAD => $library,
+			FAIL_CALL => "$call:$n:$errno", FAIL_COUNT => scratch('happened') });
+		my $happened = -e scratch('happened');
+		my $acked = $command eq 'apply' ? $got->{out} eq "ok 20\n" : $got->{status} == 0;
+		push @bad, "$n: exit $got->{status}, $got->{out}$got->{err}" if ($got->{status} == 0) != $acked
+			|| ($got->{status} && $got->{err} !~ /\A(?:dbupdate: [^\n]*\n)+\z/);
+		my ($status, $said) = $m->dbupdate('set', 'next', ++$round);
+		($status, $said) = $m->dbupdate('recover') if $status == 75;
+		push @bad, "$n: the next: exit $status: $said" if $status;
+		LiveMap::_apply($m->{content}, \@open) if $acked;
+		my ($there, $why) = $m->dump;
+		delete $there->{next} if $there;
+		my $defect = $there ? $m->compare($there, { changes => \@open }) : $why;
+		push @bad, "$n: $defect" if $defect;
+		push @bad, "$n: left behind: " . litter($m) if litter($m);
+		last if !$happened;
+	}
+	is_deeply \@bad, [], "$m->{way}: $command: $error at calls of $call up to number $n";
+	$m->dbupdate('recover');
 }
 
 done_testing;

@@ -1,6 +1,9 @@
 #!/usr/bin/perl
 # The Debian package in a Debian 12 of its own: installed, used as README.Debian says, removed, and nothing is left.
 #
+# That Debian is started with its systemd, in namespaces of its own.  Where that cannot be, its programs run in a
+# chroot, and the units are only looked at.
+#
 # Needs root, debootstrap and a mirror.  ZLMTP_MIRROR names another mirror than deb.debian.org; ZLMTP_BASE a
 # directory that debootstrap made before, of which a copy is used; ZLMTP_KEEP=1 leaves the directory for a look.
 
@@ -17,8 +20,8 @@ my $source = Cwd::abs_path($ENV{SRC_DIR} // "$FindBin::Bin/../..");
 my $mirror = $ENV{ZLMTP_MIRROR} // 'http://deb.debian.org/debian';
 my $base = $ENV{ZLMTP_BASE};
 
-plan skip_all => 'a chroot needs root' if $> != 0;
-for my $needed (['dpkg-buildpackage', 'dpkg-dev'], $base ? () : ['debootstrap', 'debootstrap'], ['unshare', 'util-linux']) {
+plan skip_all => 'a Debian of its own needs root' if $> != 0;
+for my $needed (['dpkg-buildpackage', 'dpkg-dev'], ['dh', 'debhelper'], $base ? () : ['debootstrap', 'debootstrap']) {
 	plan skip_all => "no $needed->[0] here (Debian: $needed->[1])" if !grep { -x "$_/$needed->[0]" } split /:/, $ENV{PATH};
 }
 if (my $why = RealSink::missing()) {
@@ -32,19 +35,19 @@ if (!$ENV{ZLMTP_UNSHARED}) {
 
 my $dir = File::Temp::tempdir('zlmtp-chroot-XXXXXX', TMPDIR => 1);
 my $root = "$dir/root";
+my $cgroup = "$dir/cgroup/zlmtp-test-$$";
 my $owner = $$;
 my @mounted;
+my ($system, $init);      # the process that holds the namespaces, and the first one in them; undef in a chroot
 
-sub shell ($command) {
-	my $text = qx{exec 2>&1; $command};
-	return $text;
-}
+sub shell ($command) { return qx{exec 2>&1; $command} }
 
 # Runs a command in there; what it says comes back, its status is in $?.
 sub inside ($command) {
 	RealServer::write_file("$root/root/command", "$command\n");
+	my $enter = $init ? "nsenter -t $init --all" : "chroot '$root'";
 	return shell("env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C " .
-		"DEBIAN_FRONTEND=noninteractive chroot '$root' sh /root/command </dev/null");
+		"DEBIAN_FRONTEND=noninteractive $enter sh /root/command </dev/null");
 }
 
 sub works ($command, $name) {
@@ -53,9 +56,50 @@ sub works ($command, $name) {
 	return $text;
 }
 
+sub mounts ($type, $where) {
+	mkdir $where;
+	return 0 if system('mount', '-t', $type, $type, $where) != 0;
+	push @mounted, $where;
+	return 1;
+}
+
+# Its own systemd runs, or everything is done in a chroot.
+sub boot ($sockets) {
+	return if !mounts('cgroup2', "$dir/cgroup") || !mkdir $cgroup;
+	$system = fork // die "fork: $!\n";
+	if ($system == 0) {
+		open STDIN, '<', '/dev/null';
+		open STDOUT, '>', "$dir/boot.log";
+		open STDERR, '>&', \*STDOUT;
+		exec "$FindBin::Bin/boot", $root, $cgroup, $sockets or exit 127;
+	}
+	my $up = eval {
+		RealServer::wait_for('systemd', 60, sub {
+			$init = shell("pgrep -P $system") =~ /^(\d+)$/ ? $1 : undef;
+			defined $init && inside('systemctl is-system-running') =~ /^(?:running|degraded)$/;
+		});
+		1;
+	};
+	return if $up;
+	shut_down();
+	local (@ARGV, $/) = "$dir/boot.log";
+	diag "no systemd of its own here, so the units are only looked at: $@", <>;
+}
+
+sub shut_down () {
+	return if !defined $system;
+	# SIGRTMIN+4, which Perl has no name for: power off
+	kill 38, $init if defined $init;
+	eval { RealServer::wait_for('the end', 30, sub { waitpid($system, 1) }); 1 } or kill 'KILL', $system;
+	waitpid $system, 0;
+	($system, $init) = ();
+	system "find '$cgroup' -depth -type d -exec rmdir {} ';'";
+}
+
 END {
 	if ($$ == $owner) {
 		local $?;
+		shut_down();
 		# what is still mounted must not be removed with the rest
 		my $clear = 1;
 		$clear &= system('umount', '-l', $_) == 0 for reverse @mounted;
@@ -70,32 +114,41 @@ my $log = shell("env DEB_BUILD_OPTIONS=parallel=2 '$source/debian/build' '$sourc
 is($?, 0, 'the package is built') or BAIL_OUT($log);
 my ($package) = glob "$dir/out/zlmtp_*.deb";
 
-# ---- a Debian ----
+# ---- a Debian that has what the package needs, and systemd ----
 
 $log = $base ? shell("cp -a '$base' '$root'") : shell("debootstrap --variant=minbase bookworm '$root' '$mirror'");
 is($?, 0, 'there is a Debian') or BAIL_OUT($log);
-for my $mount (['proc', 'proc'], ['sysfs', 'sys'], ['tmpfs', 'run']) {
-	system('mount', '-t', $mount->[0], $mount->[0], "$root/$mount->[1]") == 0 or BAIL_OUT("cannot mount $mount->[1]");
-	push @mounted, "$root/$mount->[1]";
-}
 system "cp /etc/resolv.conf '$root/etc/resolv.conf'; cp '$package' '$root/root/zlmtp.deb'";
 RealServer::write_file("$root/etc/apt/sources.list", "deb $mirror bookworm main\n") if !$base;
+RealServer::write_file("$root/etc/fstab", '');
 RealServer::write_file("$root/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0755);
-
-# what the package needs, and systemd to look at its units, are there before it comes
 my ($depends) = qx{dpkg-deb -f '$package' Depends} =~ /^(.*)$/;
+mounts('proc', "$root/proc") or BAIL_OUT('cannot mount proc');
 works("apt-get update -qq && apt-get satisfy -qq -y --no-install-recommends '$depends' >/dev/null && " .
-	'apt-get install -qq -y --no-install-recommends systemd >/dev/null', 'its dependencies are installed') or BAIL_OUT('no mirror');
+	'apt-get install -qq -y --no-install-recommends systemd systemd-sysv >/dev/null', 'its dependencies are installed')
+	or BAIL_OUT('no mirror');
+# nothing but the package changes anything
+inside('cd /etc/systemd/system && for t in /lib/systemd/system/*.timer; do ln -sf /dev/null ${t##*/}; done; rm /usr/sbin/policy-rc.d');
 
-# Everything that there is, with owner, mode and size, but for what apt and dpkg remember.
-sub everything () {
-	my @lines = split /\n/, inside('find / -xdev \( -path /root -o -path /tmp -o -path /var/cache -o -path /var/log -o ' .
-		'-path /var/lib/apt -o -path /var/lib/dpkg \) -prune -o -printf "%p %y %U:%G %m %l\n"; ls -d /var/log/* ' .
-		'/var/cache/*; cat /etc/passwd /etc/group /etc/shadow /etc/gshadow; dpkg -l | grep zlmtp');
-	return { map { $_ => 1 } @lines };
+my $sink = RealSink->start(dump => 1);
+chmod 0666, $sink->{socket};
+symlink 's', "$sink->{dir}/lmtp";
+boot($sink->{dir});
+if (!$init) {
+	mounts('sysfs', "$root/sys") && mounts('tmpfs', "$root/run") && mkdir "$root/run/dovecot" or BAIL_OUT('cannot mount');
+	system('mount', '--bind', $sink->{dir}, "$root/run/dovecot") == 0 or BAIL_OUT('cannot mount the directory of the sink');
+	push @mounted, "$root/run/dovecot";
 }
 
-# What one has and the other has not; backups that adduser makes are of no package.
+# Everything that there is, with owner and mode, but for what apt and dpkg remember.
+sub everything () {
+	return { map { $_ => 1 } split /\n/, inside('find / -xdev \( -path /root -o -path /tmp -o -path /var/tmp -o -path /var/cache ' .
+		'-o -path /var/log -o -path /var/lib/apt -o -path /var/lib/dpkg \) -prune -o -printf "%p %y %U:%G %m %l\n"; ' .
+		'ls -d /var/log/* /var/cache/*; cat /etc/passwd /etc/group /etc/shadow /etc/gshadow; dpkg -l | grep zlmtp; ' .
+		'ls -d /run/systemd/system/*; systemctl list-units --no-legend --plain --all "zlmtp*"') };
+}
+
+# What one has and the other has not; adduser keeps the files from before in backups, whoever the user was.
 sub difference ($before, $after) {
 	return join "\n", sort grep { !m{^/etc/(?:passwd|group|shadow|gshadow|subuid|subgid)- } }
 		(grep { !$before->{$_} } keys %$after), (grep { !$after->{$_} } keys %$before);
@@ -106,10 +159,9 @@ cmp_ok(scalar keys %$before, '>', 3000, 'what is there before');
 
 # ---- installed ----
 
-my $said = works('apt-get install -qq -y --no-install-recommends /root/zlmtp.deb', 'it is installed');
-unlike($said, qr/error|warning: .*zlmtp/i, 'without a complaint');
-my $owners = inside('stat -c "%U:%G %a %n" /var/spool/zlmtp /var/spool/zlmtp/* /var/lib/zlmtp /var/lib/zlmtp/db');
-is($owners, <<'END', 'the directories belong to whom they should');
+my $install = 'apt-get install -qq -y --no-install-recommends /root/zlmtp.deb';
+unlike(works($install, 'it is installed'), qr/error|warning: .*zlmtp/i, 'without a complaint');
+is(inside('stat -c "%U:%G %a %n" /var/spool/zlmtp /var/spool/zlmtp/* /var/lib/zlmtp /var/lib/zlmtp/db'), <<'END',
 zlmtp:zlmtp 755 /var/spool/zlmtp
 zlmtp:zlmtp 750 /var/spool/zlmtp/deferred
 zlmtp:zlmtp 750 /var/spool/zlmtp/freezer
@@ -121,8 +173,9 @@ zlmtp:zlmtp 750 /var/spool/zlmtp/transport
 root:root 755 /var/lib/zlmtp
 zlmtp:zlmtp 755 /var/lib/zlmtp/db
 END
+	'the directories belong to whom they should');
 like(works("/usr/libexec/zlmtp/$_ -V", "$_ runs"), qr/^\S+ \(zlmtp\) \d/, 'and says its version')
-	for 'ta/lmtp', map { s{.*/}{}r } glob("$root/usr/sbin/{enqueue,runqueue,newdb,dbupdate,dblookup,ldapsync}");
+	for 'ta/lmtp', qw(enqueue runqueue newdb dbupdate dblookup ldapsync);
 is(inside('systemctl is-enabled zlmtp-runqueue.service zlmtp-mapcheck.timer'), "disabled\ndisabled\n", 'nothing is enabled');
 for my $unit (qw(zlmtp-runqueue.service zlmtp-ldapsync@.service zlmtp-mapcheck.service zlmtp-mapcheck.timer)) {
 	is(works("systemd-analyze verify --man=no $unit", "$unit verifies"), '', 'silently');
@@ -131,68 +184,91 @@ for my $unit (qw(zlmtp-runqueue.service zlmtp-ldapsync@.service zlmtp-mapcheck.s
 	cmp_ok($exposure // 10, '<', 3, 'its exposure is ' . ($exposure // 'unknown'));
 }
 
-# ---- used: the commands of README.Debian ----
+# ---- used: the commands of README.Debian as they are printed ----
 
-my ($commands) = do { local (@ARGV, $/) = "$root/usr/share/doc/zlmtp/README.Debian"; <> } =~ /\n(    # who delivers\n.*?)\n    # mail/s;
-my @setup = grep { /\S/ } map { s/^    //r } split /\n/, $commands // '';
+my $readme = do { local (@ARGV, $/) = "$root/usr/share/doc/zlmtp/README.Debian"; <> };
+my @setup = grep { /\S/ } map { s/^    //r } split /\n/, $readme =~ /\n(    # who delivers\n.*?)\n    # mail/s ? $1 : '';
 cmp_ok(scalar @setup, '>', 6, 'README.Debian has commands');
-works(join("\n", 'set -e', @setup), 'they work');
-like(inside('systemctl is-enabled zlmtp-runqueue.service zlmtp-mapcheck.timer'), qr/^enabled\nenabled$/m, 'the units are enabled');
-works('ZCONFIG=/etc/zlmtp/zmailer.conf; export ZCONFIG; for m in aliases fqdnaliases fqdnroutes; do ' .
-	'runuser -u zlmtp -- dbupdate /var/lib/zlmtp/db/$m replace -a; done; ' .
-	'runuser -u zlmtp -- dbupdate /var/lib/zlmtp/db/routes replace', 'live maps get their first content');
-
-# The helper of the timer as its unit runs it.
-sub mapcheck () { return inside('runuser -u zlmtp -- env ZCONFIG=/etc/zlmtp/zmailer.conf /usr/libexec/zlmtp/mapcheck') }
-mapcheck();
-is($?, 0, 'all maps are healthy');
-my $maps = "$root/var/lib/zlmtp/db";
-rename "$maps/fqdnroutes.db", "$maps/aside" or die "$maps/fqdnroutes.db: $!\n";
-like(mapcheck(), qr/fqdnroutes/, 'a map that is not there is named');
-isnt($?, 0, 'and is no good news');
-rename "$maps/aside", "$maps/fqdnroutes.db";
-
-my $sink = RealSink->start(dump => 1);
-chmod 0666, $sink->{socket};
-mkdir "$root/run/dovecot";
-system('mount', '--bind', '-o', 'ro', $sink->{dir}, "$root/run/dovecot") == 0 or BAIL_OUT('cannot mount the directory of the sink');
-push @mounted, "$root/run/dovecot";
-symlink 's', "$sink->{dir}/lmtp";
-
-sub enqueue ($subject, $user = 'zlmtp') {
-	return inside("printf 'Subject: $subject\\n\\nHello.\\n' | runuser -u $user -- env ZCONFIG=/etc/zlmtp/zmailer.conf " .
-		'enqueue -s me@example.test user@example.test');
+if (!$init) {
+	s/ --now\b// for @setup;
 }
-my $run = 'runuser -u zlmtp -- env ZCONFIG=/etc/zlmtp/zmailer.conf runqueue -1 -v';
-like(enqueue('one'), qr/^\d+$/, 'mail is queued by user zlmtp');
-like(enqueue('two', 'root'), qr/^\d+$/, 'and by root');
-isnt(inside('find /var/spool/zlmtp -mindepth 2 -type f'), '', 'it is in the queue');
-is(inside('find /var/spool/zlmtp -mindepth 2 ! -user zlmtp'), '', 'where all of it belongs to zlmtp');
-works($run, 'the queue runs');
-like(join('', $sink->messages), qr/^Subject: $_\b/m, "message $_ has arrived") for qw(one two);
-is(inside('find /var/spool/zlmtp -mindepth 2 -type f'), '', 'and has left the queue');
+works(join("\n", 'set -e', @setup), 'they work');
+is(inside('systemctl is-enabled zlmtp-runqueue.service zlmtp-mapcheck.timer'), "enabled\nenabled\n", 'the units are enabled');
+
+my $zlmtp = 'runuser -u zlmtp -- env ZCONFIG=/etc/zlmtp/zmailer.conf';
+works("set -e; cd /var/lib/zlmtp/db; for m in aliases fqdnaliases fqdnroutes; do $zlmtp dbupdate \$m replace -a; done; " .
+	"$zlmtp dbupdate routes replace", 'live maps get their first content');
+my $mapcheck = $init ? 'systemctl start zlmtp-mapcheck.service' : "$zlmtp /usr/libexec/zlmtp/mapcheck";
+works($mapcheck, 'all maps are healthy');
+inside('mv /var/lib/zlmtp/db/fqdnroutes.db /var/lib/zlmtp/db/aside');
+inside($mapcheck);
+isnt($?, 0, 'a map that is not there is no good news');
+inside('mv /var/lib/zlmtp/db/aside /var/lib/zlmtp/db/fqdnroutes.db');
+
+sub enqueue ($subject, $command = "$zlmtp enqueue") {
+	like(inside("printf 'Subject: $subject\\n\\nHello.\\n' | $command -s me\@example.test user\@example.test"), qr/^\d+$/,
+		"message $subject is queued");
+}
+
+# In a chroot nobody runs the queue.
+sub arrives ($subject) {
+	inside("$zlmtp runqueue -1") if !$init;
+	ok(eval { RealServer::wait_for($subject, 20, sub { grep { /^Subject: $subject\b/m } $sink->messages }); 1 },
+		"message $subject arrives") or diag inside('journalctl --no-pager -u zlmtp-runqueue | tail -20');
+}
+
+my $queued = 'find /var/spool/zlmtp -mindepth 2 -type f';
+enqueue('one');
+enqueue('two', 'env ZCONFIG=/etc/zlmtp/zmailer.conf enqueue');
+is(inside('find /var/spool/zlmtp ! -user zlmtp'), '', 'all of the queue belongs to zlmtp, also what root has put there');
+arrives($_) for qw(one two);
+ok(eval { RealServer::wait_for('an empty queue', 20, sub { inside($queued) eq '' }); 1 }, 'the queue is empty');
+
+SKIP: {
+	skip 'no systemd of its own here', 8 if !$init;
+	is(inside('systemctl is-active zlmtp-runqueue zlmtp-mapcheck.timer'), "active\nactive\n", 'the units are active');
+	is(inside('ps -o user= -C runqueue,lmtp 2>/dev/null || stat -c %U /proc/$(systemctl show -P MainPID zlmtp-runqueue)') =~
+		s/\n.*//sr, 'zlmtp', 'the queue is run by user zlmtp');
+	# the sandbox of ldapsync: it may write maps there, and nothing else
+	inside('mkdir -p /run/systemd/system/zlmtp-ldapsync@.service.d; touch /etc/zlmtp/ldapsync/people.conf; printf "%s\n" ' .
+		'"[Service]" "Type=oneshot" "Restart=no" "ExecStart=" ' .
+		'"ExecStart=/usr/libexec/zlmtp/dbupdate /var/lib/zlmtp/db/fqdnroutes set new@example.test lmtp!-!new" ' .
+		'> /run/systemd/system/zlmtp-ldapsync@.service.d/test.conf; systemctl daemon-reload');
+	works('systemctl start zlmtp-ldapsync@people', 'a live map is changed in the sandbox of ldapsync');
+	diag inside('journalctl --no-pager -u "zlmtp-ldapsync@*" | tail -20') if $? != 0;
+	like(works("$zlmtp dblookup -f /var/lib/zlmtp/db/dbases.conf fqdnroutes new\@example.test", 'and has the new key'), qr/lmtp!-!new/,
+		'with its value');
+	inside('rm -r /run/systemd/system/zlmtp-ldapsync@.service.d; systemctl daemon-reload');
+	# a signal to the service, an upgrade of the package
+	my $pid = inside('systemctl show -P MainPID zlmtp-runqueue');
+	works("$install --reinstall", 'it is installed over itself');
+	isnt(inside('systemctl show -P MainPID zlmtp-runqueue'), $pid, 'and the queue is run by the new program');
+	enqueue('three');
+	arrives('three');
+}
 
 # ---- removed with mail in the queue ----
 
-enqueue('three');
+inside('systemctl stop zlmtp-runqueue') if $init;
+enqueue('four');
 works('apt-get purge -qq -y zlmtp', 'the package goes while there is mail');
 isnt(inside('find /var/spool/zlmtp/transport -type f'), '', 'but the mail stays');
 like(inside('id zlmtp'), qr/^uid=/, 'and its owner');
 ok(!-e "$root/$_", "$_ is gone") for qw(etc/zlmtp var/lib/zlmtp usr/libexec/zlmtp);
-works('apt-get install -qq -y --no-install-recommends /root/zlmtp.deb && ' .
-	'cp /usr/share/doc/zlmtp/examples/scheduler.conf /etc/zlmtp', 'it comes back');
-works($run, 'the queue runs');
-like(join('', $sink->messages), qr/^Subject: three/m, 'the mail that was left arrives');
+works("$install && cp /usr/share/doc/zlmtp/examples/scheduler.conf /etc/zlmtp" .
+	($init ? ' && systemctl start zlmtp-runqueue' : ''), 'it comes back');
+arrives('four');
 
 # ---- removed ----
 
-inside('systemctl enable zlmtp-runqueue zlmtp-ldapsync@people zlmtp-mapcheck.timer; mkdir /var/log/zlmtp; ' .
+inside('systemctl enable zlmtp-runqueue zlmtp-ldapsync@people zlmtp-mapcheck.timer; mkdir -p /var/log/zlmtp; ' .
 	'touch /var/log/zlmtp/lmtp.log /etc/zlmtp/ldapsync/people.conf');
-works('apt-get remove -qq -y zlmtp', 'it is removed');
+ok(eval { RealServer::wait_for('an empty queue', 20, sub { inside($queued) eq '' }); 1 }, 'the queue is empty');
+works('apt-get remove -qq -y zlmtp', 'it is removed while the queue runs');
+is(inside('pgrep -u zlmtp 2>/dev/null || ls -l /proc | grep -w zlmtp'), '', 'and runs no more');
 ok(-e "$root/etc/zlmtp/scheduler.conf" && -d "$root/var/spool/zlmtp", 'configuration and queue stay');
 works('apt-get purge -qq -y zlmtp', 'it is purged');
-system 'umount', pop @mounted;
-$sink->stop;
+inside('systemctl daemon-reload; systemctl reset-failed') if $init;
 is(difference($before, everything()), '', 'nothing is left');
 
 done_testing;

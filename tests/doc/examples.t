@@ -38,7 +38,8 @@ my %pages = (
 	'ldap_map.5' => { files => ['/etc/zmailer/alias.ldap', '/etc/zmailer/accounts.ldap'], missing => \&RealSlapd::missing,
 		before => sub { directory_server(sub ($slapd) { $slapd->add_alias('user', 'user1@domain1.example') }) } },
 	'ldapsync.8' => { files => ['/etc/zmailer/ldapsync.conf'], missing => \&RealSlapd::missing, before => sub { directory_server(sub ($slapd) { $slapd->add_account('user') }) } },
-	'lmtp.8' => { files => ['scheduler.conf'], missing => \&RealCyrus::missing, before => \&cyrus, after => \&both_ways },
+	'lmtp.8' => { files => ['scheduler.conf'], missing => sub { RealCyrus::missing() // RealDovecot::missing() },
+		before => sub { (cyrus(), dovecot_with_ann()) }, after => \&both_ways },
 	'map_text.5' => { files => ['routes', 'fqdnaliases'] },
 	'newdb.8' => { before => \&sample_texts },
 	'runqueue.8' => { files => ['scheduler.conf'], missing => \&RealDovecot::missing, before => \&dovecot_and_mail,
@@ -48,6 +49,7 @@ my %pages = (
 		after => \&both_lines },
 	'tls.conf.5' => { files => ['tls.conf', 'tls-socket.conf'], missing => \&RealDovecot::missing, before => \&dovecot_with_tls,
 		after => \&both_verified },
+	'zlmtp-check.8' => { missing => \&RealDovecot::missing, before => \&well_kept, after => sub { unlink "$post/.pid.scheduler" } },
 	'zlmtp.7' => { missing => \&RealDovecot::missing, before => \&dovecot, after => sub ($dovecot) {
 		is(arrived($dovecot, 'ann', 'box'), 1, 'the message is in the folder box of ann');
 	} },
@@ -57,15 +59,18 @@ my %pages = (
 my %only_shown = (
 	'dbases.conf.5: RELATION TYPE' => 'names of the fields',
 	'map_text.5: # a comment' => 'the shape of lines, "key" and "value" standing for others',
+	'runqueue.8: ID                 AGE' => 'what a list looks like',
 	'smtp-auth-secrets.5: channel  host' => 'names of the fields',
 	'tls.conf.5: TLSv1.3, TLS_AES' => 'part of a log line, whose certificate is the reader\'s',
+	'zlmtp-check.8: command[zlmtp]' => 'lines for a monitoring system',
+	'zlmtp-check.8: */5' => 'a line for cron',
 	'zlmtp.7: text' => 'a drawing',
 	'ldap_map.5: fqdnaliases  ldap' => 'a line for dbases.conf; tests/real/ldap.t has such',
 	'ldap_map.5: keyword value' => 'the shape of lines',
 	'ldapsync.8: domains_command' => 'a line for its file, naming a program of ZMailer',
 );
 
-my @commands = qw(newdb makedb dbupdate dblookup ldapsync enqueue runqueue lmtp printf echo cat cd openssl);
+my @commands = qw(newdb makedb dbupdate dblookup ldapsync enqueue runqueue zlmtp-check lmtp printf echo cat cd openssl);
 
 enter_name_spaces();
 my $top = File::Temp->newdir('/tmp/zle-XXXXXX');
@@ -115,8 +120,8 @@ END
 sub install_programs() {
 	my $libexec = '/usr/local/libexec/zlmtp';
 	File::Path::make_path("$libexec/ta", '/usr/local/sbin');
-	system('cp', "$build/channel/lmtp", "$libexec/ta/lmtp") == 0 or die "no channel/lmtp\n";
-	for my $program (grep { -x } glob "$build/db/{newdb,dbupdate,dblookup,ldapsync} $build/channel/{enqueue,runqueue}") {
+	system('cp', glob("$build/channel/lmtp{,-probe}"), "$libexec/ta") == 0 or die "no channel/lmtp\n";
+	for my $program (grep { -x } glob "$build/db/{newdb,dbupdate,dblookup,ldapsync} $build/channel/{enqueue,runqueue,zlmtp-check}") {
 		my ($name) = $program =~ m{([^/]+)\z};
 		system('cp', $program, "$libexec/$name") == 0 or die "$name\n";
 		symlink "$libexec/$name", "/usr/local/sbin/$name" or die "$name: $!\n";
@@ -128,7 +133,7 @@ sub install_programs() {
 # A mail system without maps and mail.
 sub make_system() {
 	Spool->new($post);
-	File::Path::make_path('/etc/zmailer', '/var/lib/zmailer/db', $db, '/var/run/cyrus/socket', '/run/dovecot', '/run/slapd');
+	File::Path::make_path('/etc/zmailer', '/var/lib/zmailer/db', $db, '/var/run/cyrus/socket', '/run/dovecot', '/run/slapd', '/var/lib/zlmtp');
 	put('/etc/zmailer/zmailer.conf', <<"END");
 MAILBIN=/usr/local/libexec/zlmtp
 MAILSHARE=/etc/zmailer
@@ -145,6 +150,7 @@ sub put($path, $text, $mode = 0644) { RealServer::write_file($path, $text, $mode
 
 # Between pages.
 sub clean_system() {
+	delete $ENV{MAILVAR};
 	system 'sh', '-c', "rm -rf $db/* $db/.??* $post/transport/* $post/queue/* /run/lmtp";
 }
 
@@ -154,7 +160,7 @@ sub carry_out($path) {
 	my @blocks = eval { Manual::blocks($path) };
 	return fail("$path: $@") if $@;
 	my @todo = grep { !is_only_shown($_) } @blocks;
-	return if !@todo;
+	return fail("$path has examples") if !grep { $_->{section} eq 'EXAMPLES' } @todo;
 	my $page = $todo[0]{page};
 	my $how = $pages{$page} // {};
 	subtest $page => sub {
@@ -165,13 +171,13 @@ sub carry_out($path) {
 		chdir $dir or die "$dir: $!\n";
 		clean_system();
 		put('message', "From: ann\@example.org\nSubject: test\n\nHello.\n");
-		my $peer = $how->{before} ? $how->{before}->() : undef;
+		my @peers = $how->{before} ? $how->{before}->() : ();
 		my @files = @{$how->{files} // []};
 		follow($_, \@files) for @todo;
 		is("@files", '', 'all its files are shown');
 		chdir $dir or die;
-		$how->{after}->($peer) if $how->{after};
-		$peer->stop if $peer;
+		$how->{after}->(@peers) if $how->{after};
+		$_->stop for @peers;
 		chdir '/';
 	};
 }
@@ -232,21 +238,21 @@ sub must($script) {
 
 sub sample_texts() {
 	system("cp $source/router-scripts/db/* $db") == 0 or die "no samples\n";
-	return undef;
+	return ();
 }
 
 sub sample_maps() {
 	sample_texts();
 	must("newdb -sf $db/dbases.conf\nfor m in aliases fqdnaliases fqdnroutes; do dbupdate $db/\$m replace -a; done\n"
 		. "dbupdate $db/routes replace\n");
-	return undef;
+	return ();
 }
 
 sub sample_maps_in_place() {
 	sample_texts();
 	must("sed -i '/fqdnroutes.*-r/s;-lm%:;-lm%:C \$MAILVAR/db/sleepyenv.conf;' $db/dbases.conf\n"
 		. "dbupdate $db/fqdnroutes replace -a\n");
-	return undef;
+	return ();
 }
 
 sub queued() { return scalar grep { -f } glob "$post/transport/*" }
@@ -262,8 +268,27 @@ sub dovecot(%more) {
 	return $dovecot;
 }
 
+# The maps know her as well.
+sub dovecot_with_ann() {
+	$ENV{MAILVAR} = '/var/mail';
+	put("$db/fqdnroutes", "ann\@example.org: smtp-lmtp!node!ann\@example.org\n");
+	put("$db/dbases.conf", "fqdnroutes btree - -la fqdnroutes -lm%:\n");
+	must("newdb -sf $db/dbases.conf\n");
+	return dovecot(users => ['ann@example.org']);
+}
+
 sub arrived($store, $user, $folder = undef) {
 	return scalar $store->messages($user =~ /^user/ ? "$user\@" . RealDovecot::DOMAIN : $user, $folder);
+}
+
+# A server to deliver to, maps as new as their texts, directories that not everybody may read, and somebody who runs the queue.
+sub well_kept() {
+	sample_texts();
+	must("touch -d '1 minute ago' $db/*\nnewdb -sf $db/dbases.conf\n"
+		. "for m in aliases fqdnaliases fqdnroutes routes; do echo a b | dbupdate -n -t btree -l $db/\$m replace -; done\n"
+		. "chmod 750 $post/transport $post/queue $post/postman\necho $$ > $post/.pid.scheduler\n");
+	put('/etc/zmailer/scheduler.conf', qq(lmtp/*\n command="lmtp -c \$channel -F UNIX:/run/dovecot/lmtp -s"\n));
+	return dovecot();
 }
 
 sub dovecot_and_mail() {
@@ -300,7 +325,7 @@ sub cyrus() {
 }
 
 # The page has delivered one message by hand; scheduler.conf does it for both hosts.
-sub both_ways($cyrus) {
+sub both_ways($cyrus, $dovecot) {
 	is(scalar $cyrus->messages('user1'), 1, 'delivered by hand');
 	send_mail('smtp-lmtp', @$_) for ['unixnode', 'user1'], ['node7.example.net', 'user2'];
 	must("runqueue -1 -P $post -f scheduler.conf\n");

@@ -8,7 +8,7 @@ use File::Temp ();
 use IPC::Open2 ();
 use POSIX ();
 
-use constant PATIENCE => 300;
+use constant PATIENCE => $ENV{PATIENCE} // 300;
 
 # Why there can be none here; undef if there can.
 sub missing() {

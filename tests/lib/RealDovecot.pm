@@ -22,13 +22,13 @@ sub missing() {
 	return undef;
 }
 
-# Options: count (users, default 20), users => [further login names], tls => a name of Certificates: then STARTTLS is
+# Options: count (users, default 20), users => [further login names], check_quota => true: full mailboxes are refused at RCPT, tls => a name of Certificates: then STARTTLS is
 # offered, and {tls_port} has TLS from the first byte.
 sub start($class, %o) {
 	my $dir = RealServer::directory();
 	my ($port, $tls_port) = RealServer::free_ports(2);
 	my $self = bless { directory => $dir, dir => "$dir", socket => "$dir/s", port => $port, mail => "$dir/mail",
-		tls => $o{tls}, tls_port => $tls_port, owner => $$ }, $class;
+		tls => $o{tls}, check_quota => $o{check_quota}, tls_port => $tls_port, owner => $$ }, $class;
 	mkdir "$dir/$_" or die "$dir/$_: $!\n" for qw(run state mail);
 	RealServer::write_file("$dir/file", '');
 	my ($uid, $gid) = $> == 0 ? (getpwnam 'nobody')[2, 3] : ($>, $) + 0);
@@ -86,6 +86,7 @@ mail_plugins = quota
 lda_mailbox_autocreate = yes
 recipient_delimiter = +
 lmtp_save_to_detail_mailbox = yes
+lmtp_rcpt_check_quota = @{[$self->{check_quota} ? 'yes' : 'no']}
 @{[$self->_tls]}
 namespace inbox {
   inbox = yes
@@ -138,6 +139,15 @@ sub _slurp($path) {
 	open my $fh, '<:raw', $path or die "$path: $!\n";
 	local $/;
 	return (<$fh> // '') =~ s/\r\n/\n/gr;
+}
+
+# Puts a message into the mailbox of a login name behind Dovecot's back: with its one byte of quota it is full then.
+sub fill($self, $login) {
+	my $box = "$self->{mail}/$login";
+	File::Path::make_path(map { "$box/$_" } qw(new cur tmp));
+	RealServer::write_file("$box/new/1.filler", "Subject: filler\n\nfills the mailbox\n");
+	my ($uid, $gid) = (stat $self->{mail})[4, 5];
+	chown $uid, $gid, $box, map { "$box/$_" } qw(new cur tmp new/1.filler);
 }
 
 # Forgets all stored mail of a login name.

@@ -14,7 +14,7 @@ my %word = map { $_ => 1 } qw(
 # Lines that may come several times.
 my %list = map { $_ => 1 } qw(comment log);
 # Headings: what is indented below belongs to them.
-my %section = map { $_ => 1 } qw(message control server jobs report received content file written);
+my %section = map { $_ => 1 } qw(message control server jobs report received content file written probe);
 
 # Dies with "FILE:LINE: what is wrong".
 sub read($class, $path) {
@@ -96,6 +96,16 @@ sub _begin_server($self, $which) {
 }
 
 sub _begin_jobs($self, $value) { return $self->{jobs} = { lines => [] } }
+
+# What lmtp -B is asked, and "ADDRESS yes|no|unclear|ready TEXT" for each line it says, or "complaint - TEXT".
+sub _begin_probe($self, $words) {
+	my $probe = { words => $words, answers => [] };
+	push @{$self->{probes}}, $probe;
+	return { add => sub ($line) {
+		my ($who, $answer, $text) = split ' ', $line, 3;
+		push @{$probe->{answers}}, [$who, $answer eq 'unclear' ? 'could not tell' : $answer, $text // ''];
+	} };
+}
 
 sub _begin_report($self, $value) {
 	$self->{report} = [];

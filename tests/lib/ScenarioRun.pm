@@ -121,7 +121,7 @@ sub _fill_in($self, $text) {
 		dir => sub { $self->{dir} }, socket => sub { "$self->{dir}/s" }, port => sub { $self->_port },
 		certs => sub { Certificates->directory }, fingerprint => sub { Certificates->fingerprint('good') },
 	);
-	return $text =~ s/\{(\w+)\}/($known{$1} \/\/ die "unknown {$1}\n")->()/ger;
+	return $text =~ s/\{([a-z]+)\}/($known{$1} \/\/ die "unknown {$1}\n")->()/ger;
 }
 
 sub _port($self) {

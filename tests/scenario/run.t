@@ -7,6 +7,7 @@ use FindBin;
 use lib "$FindBin::Bin/../lib";
 use Certificates;
 use Scenario;
+use ProbeRun;
 use ScenarioRun;
 use Syslog;
 use Workers;
@@ -40,7 +41,7 @@ sub play_one($s) {
 		return "not ok\n\n$s->{broken}" if $s->{broken};
 		my $missing = missing($s);
 		return "ok\n # SKIP $missing\n" if $missing;
-		my $run = eval { ScenarioRun->play($s, $program) } or return "not ok\n\n$s->{path}: $@";
+		my $run = eval { ($s->{probes} ? 'ProbeRun' : 'ScenarioRun')->play($s, $program) } or return "not ok\n\n$s->{path}: $@";
 		my @problems = $run->problems;
 		my @said = map { s/\n/ /gr } @problems;
 		push @said, $run->transcript if @problems || $ENV{ZLMTP_TRACE};
@@ -54,6 +55,7 @@ sub missing($s) {
 	my %have = (
 		root => sub { $> == 0 },
 		user => sub { $> != 0 },
+		lmdb => sub { (Spool::slurp("$build/config.h") // '') =~ /HAVE_LMDB 1/ },
 		ipv6 => sub { IO::Socket::IP->new(LocalHost => '::1', LocalPort => 0, Listen => 1) },
 	);
 	for my $need (split ' ', $s->{needs} // '') {

@@ -16,8 +16,8 @@ my @rules = (
 	['channel/net/', 'lib/', 'channel/net/'],
 	['channel/enqueue', 'lib/', 'channel/', 'db/'],
 	['channel/routing', 'lib/', 'channel/', 'db/'],    # of enqueue and lmtp-probe
-	['channel/lmtp-probe', 'lib/', 'channel/', 'db/'],
-	['channel/probecache', 'lib/', 'channel/', 'db/'],
+	['channel/probecache', 'lib/', 'channel/', 'db/'],       # of lmtp-probe
+	['channel/checkmaps', 'lib/', 'channel/', 'db/'],    # of zlmtp-check
 	['channel/', 'lib/', 'channel/'],
 	['db/map/', 'lib/', 'db/map/'],
 	['db/source/', 'lib/', 'db/map/', 'db/source/'],
@@ -38,7 +38,7 @@ for my $file (@files) {
 	for my $include (includes("$top/$file")) {
 		next if $include eq 'config.h';
 		push @bad, "$file includes $include, which brings the maps with it"
-			if $include =~ m{^channel/(?:routing|probecache)\.h$} && $file !~ m{^channel/(?:enqueue|routing|lmtp-probe|probecache|probing)\.};
+			if $include =~ m{^channel/(?:routing|probecache)\.h$} && $file !~ m{^channel/(?:enqueue|routing|lmtp-probe|probecache|probekeep)\.};
 		push @bad, "$file includes $include" unless grep { index($include, $_) == 0 } @may;
 		push @bad, "$file includes $include, which is not there" unless -f "$top/$include";
 	}

@@ -165,6 +165,17 @@ static void keywords_have_bits_of_their_own(void **state)
 		assert_true(bit != 0 && (bit & (bit - 1)) == 0 && (all & bit) == 0);
 		all |= bit;
 	}
+	{
+		const struct caps some = { .has = CAP_AUTH | CAP_PIPELINING };
+		const struct caps none = { 0 };
+		struct buf names = { 0 };
+
+		caps_names(&none, &names);
+		assert_int_equal(names.len, 0);
+		caps_names(&some, &names);
+		assert_string_equal(names.data, "PIPELINING AUTH");
+		buf_free(&names);
+	}
 	assert_int_equal(caps_bit("chunking"), CAP_CHUNKING);
 	assert_int_equal(caps_bit("CHUNK"), 0);
 	assert_int_equal(caps_bit(""), 0);

@@ -168,6 +168,48 @@ static void stages_have_names_of_their_own(void **state)
 			assert_int_equal(strcmp(stage_name(a), stage_name(b)) == 0, a == b);
 }
 
+/* What a probe may call a no must be said of the recipient. */
+static void a_no_is_about_the_recipient(void **state)
+{
+	static const struct { enum stage stage; int code; const char *status; enum answer answer; } rows[] = {
+		{ STAGE_RCPT, 550, "5.1.1", ANSWER_NO }, { STAGE_RCPT, 550, "5.1.2", ANSWER_NO },
+		{ STAGE_RCPT, 501, "5.1.3", ANSWER_NO }, { STAGE_RCPT, 550, "5.1.4", ANSWER_NO },
+		{ STAGE_RCPT, 551, "5.1.6", ANSWER_NO }, { STAGE_RCPT, 556, "5.1.10", ANSWER_NO },
+		{ STAGE_RCPT, 550, "5.2.1", ANSWER_NO }, { STAGE_RCPT, 550, "5.0.0", ANSWER_NO },
+		{ STAGE_RCPT, 553, "5.0.0", ANSWER_NO }, { STAGE_LOCAL, 553, "5.1.3", ANSWER_NO },
+		{ STAGE_RCPT, 554, "5.0.0", ANSWER_UNCLEAR }, { STAGE_RCPT, 550, "5.1.0", ANSWER_UNCLEAR },
+		{ STAGE_RCPT, 550, "5.1.7", ANSWER_UNCLEAR }, { STAGE_RCPT, 550, "5.1.8", ANSWER_UNCLEAR },
+		{ STAGE_RCPT, 552, "5.2.2", ANSWER_UNCLEAR }, { STAGE_RCPT, 550, "5.7.1", ANSWER_UNCLEAR },
+		{ STAGE_RCPT, 550, "5.1.11", ANSWER_UNCLEAR }, { STAGE_MAIL, 550, "5.1.1", ANSWER_UNCLEAR },
+		{ STAGE_DATA, 550, "5.1.1", ANSWER_UNCLEAR }, { STAGE_LOCAL, 553, "5.6.7", ANSWER_UNCLEAR },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct result r = { .outcome = OUTCOME_FAILED, .stage = rows[i].stage, .code = rows[i].code,
+		                    .status = rows[i].status };
+
+		assert_int_equal(policy_answer(&r), rows[i].answer);
+		r.outcome = OUTCOME_DEFERRED;
+		assert_int_equal(policy_answer(&r), ANSWER_UNCLEAR);
+		r.outcome = OUTCOME_ACCEPTED;
+		assert_int_equal(policy_answer(&r), ANSWER_YES);
+	}
+}
+
+/* A code without an enhanced one is given the generic one, which must not say more than the code does. */
+static void bare_codes_answer_as_rfc_5321_has_them(void **state)
+{
+	(void)state;
+	for (int code = 400; code < 600; code++) {
+		struct reply reply = reply_of(code, "");
+		enum outcome outcome = policy_outcome(STAGE_RCPT, &reply, NULL);
+		struct result r = { .outcome = outcome, .stage = STAGE_RCPT, .code = code, .status = policy_status(&reply, outcome) };
+
+		assert_int_equal(policy_answer(&r) == ANSWER_NO, code == 550 || code == 551 || code == 553);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -181,6 +223,8 @@ int main(void)
 		cmocka_unit_test(a_missing_status_is_made_from_the_code),
 		cmocka_unit_test(too_many_recipients_has_two_codes),
 		cmocka_unit_test(stages_have_names_of_their_own),
+		cmocka_unit_test(a_no_is_about_the_recipient),
+		cmocka_unit_test(bare_codes_answer_as_rfc_5321_has_them),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -69,7 +69,7 @@ static const char *word(enum outcome outcome)
 {
 	static const char *const words[] = {
 		[OUTCOME_NONE] = "none", [OUTCOME_DELIVERED] = "delivered", [OUTCOME_DEFERRED] = "deferred",
-		[OUTCOME_FAILED] = "failed",
+		[OUTCOME_FAILED] = "failed", [OUTCOME_ACCEPTED] = "accepted",
 	};
 
 	return words[outcome];
@@ -216,6 +216,186 @@ static void the_first_bdat_waits_for_the_envelope(void **state)
 
 	(void)state;
 	DIALOGUE(CAP_PIPELINING | CAP_CHUNKING, 1, steps);
+}
+
+/* The same for a probe. */
+static void probe_is(unsigned caps, size_t count, const struct step *steps, size_t n)
+{
+	struct bench b;
+	struct transaction *t;
+
+	bench_open(&b, caps);
+	t = bench_transaction(&b, 0, count);
+	t->probe = true;
+	bench_begin(&b, t);
+	play(&b, steps, n);
+	bench_close(&b);
+}
+
+#define PROBE(caps, count, steps) probe_is(caps, count, steps, sizeof(steps) / sizeof(steps)[0])
+#define PROBED(rcpts) "MAIL FROM:<s@x>\r\n" rcpts "RSET\r\nQUIT\r\n"
+#define A_AND_B "RCPT TO:<a@x>\r\nRCPT TO:<b@x>\r\n"
+
+static void a_probe_has_reset_in_the_place_of_data(void **state)
+{
+	static const struct step pipelined[] = {
+		{ NULL, PROBED(A_AND_B), "" },
+		{ "250 2.1.0 ok", "", "" },
+		{ "250 2.1.5 ok", "", "" },
+		{ "550 5.1.1 who", "", "" },
+		{ "250 2.0.0 ok", "", "" },
+		{ "221 2.0.0 bye", "", "a accepted 250 2.1.5;b failed 550 5.1.1;done 0;close;" },
+	};
+	static const struct step lock_step[] = {
+		{ NULL, "MAIL FROM:<s@x>\r\n", "" },
+		{ "250 ok", "RCPT TO:<a@x>\r\n", "" },
+		{ "550 who", "RCPT TO:<b@x>\r\n", "" },
+		{ "250 ok", "RSET\r\n", "" },
+		{ "250 ok", "QUIT\r\n", "" },
+		{ "221 bye", "", "a failed 550 5.1.1;b accepted 250 2.0.0;done 0;close;" },
+	};
+
+	(void)state;
+	PROBE(CAP_PIPELINING, 2, pipelined);
+	PROBE(CAP_PIPELINING | CAP_CHUNKING, 2, pipelined);
+	PROBE(CAP_CHUNKING, 2, lock_step);
+}
+
+static void a_probe_whose_sender_is_refused_learns_nothing(void **state)
+{
+	static const struct step pipelined[] = {
+		{ NULL, PROBED(A_AND_B), "" },
+		{ "550 5.1.8 no", "", "" },
+		{ "503 5.5.1 no", "", "" },
+		{ "550 5.1.1 no", "", "" },
+		{ "250 ok", "", "" },
+		{ "221 bye", "", "a failed 550 5.1.8;b failed 550 5.1.8;done 0;close;" },
+	};
+	static const struct step lock_step[] = {
+		{ NULL, "MAIL FROM:<s@x>\r\n", "" },
+		{ "451 4.3.0 no", "RSET\r\n", "" },
+		{ "250 ok", "QUIT\r\n", "" },
+		{ "221 bye", "", "a deferred 451 4.3.0;done 0;close;" },
+	};
+
+	(void)state;
+	PROBE(CAP_PIPELINING, 2, pipelined);
+	PROBE(0, 1, lock_step);
+}
+
+static void a_reply_too_many_or_too_few_is_no_answer_to_a_probe(void **state)
+{
+	static const struct step surplus[] = {
+		{ NULL, PROBED(A_AND_B), "" },
+		{ "250 surplus", "", "" }, { "250 to MAIL", "", "" }, { "550 to a", "", "" }, { "250 to b", "", "" },
+		{ "250 to RSET", "", "a deferred 421 4.5.0;b deferred 421 4.5.0;done 0;close;" },
+	};
+	static const struct step missing[] = {
+		{ NULL, PROBED(A_AND_B), "" },
+		{ "250 to MAIL", "", "" }, { "550 to b", "", "" }, { "250 to RSET", "", "" },
+		{ "221 to QUIT", "", "a deferred 421 4.5.0;b deferred 421 4.5.0;done 0;close;" },
+	};
+
+	(void)state;
+	PROBE(CAP_PIPELINING, 2, surplus);
+	PROBE(CAP_PIPELINING, 2, missing);
+}
+
+/* The replies of a server to MAIL, RCPT a, RCPT b, RSET, QUIT: what it says when nothing goes wrong. */
+#define PROBE_REPLIES 5
+
+/* Feeds `count` replies and the end of the stream; no recipient may end with what its server did not say. */
+static void no_answer_is_wrong(const int *replies, size_t count, const int *truth)
+{
+	struct bench b;
+	struct transaction *t;
+
+	bench_open(&b, CAP_PIPELINING);
+	t = bench_transaction(&b, 0, 2);
+	t->probe = true;
+	bench_begin(&b, t);
+	write_all(&b);
+	for (size_t i = 0; i < count && !b.d.closed; i++) {
+		char text[16];
+
+		snprintf(text, sizeof text, "%d x", replies[i]);
+		read_reply(&b, text);
+	}
+	dialogue_lost(&b.d, "lost");
+	take_actions(&b);
+	for (size_t i = 0; i < 2; i++) {
+		enum outcome o = t->recipients[i].outcome;
+
+		assert_false(o == OUTCOME_ACCEPTED && (truth[0] != 250 || truth[1 + i] != 250));
+		assert_false(o == OUTCOME_FAILED && truth[0] == 250 && truth[1 + i] != 550);
+		assert_int_not_equal(o, OUTCOME_DELIVERED);
+	}
+	bench_close(&b);
+}
+
+static void one_reply_too_many_or_too_few_makes_no_wrong_answer(void **state)
+{
+	static const int mail[] = { 250, 550, 451 }, rcpt[] = { 250, 550, 452, 450 }, surplus[] = { 250, 550, 451, 221, 354 };
+
+	(void)state;
+	for (size_t n = 0; n < 3 * 4 * 4; n++) {
+		const int truth[PROBE_REPLIES] = { mail[n / 16], rcpt[n / 4 % 4], rcpt[n % 4], 250, 221 };
+
+		no_answer_is_wrong(truth, PROBE_REPLIES, truth);
+		for (size_t at = 0; at < PROBE_REPLIES; at++) {
+			int replies[PROBE_REPLIES + 1];
+
+			memcpy(replies, truth, at * sizeof *truth);
+			memcpy(replies + at, truth + at + 1, (PROBE_REPLIES - at - 1) * sizeof *truth);
+			no_answer_is_wrong(replies, PROBE_REPLIES - 1, truth);
+			memcpy(replies + at + 1, truth + at, (PROBE_REPLIES - at) * sizeof *truth);
+			for (size_t s = 0; s < sizeof surplus / sizeof surplus[0]; s++) {
+				replies[at] = surplus[s];
+				no_answer_is_wrong(replies, PROBE_REPLIES + 1, truth);
+			}
+		}
+	}
+}
+
+static void what_a_probe_heard_before_a_loss_stays(void **state)
+{
+	static const struct step in_envelope[] = {
+		{ NULL, PROBED(A_AND_B), "" },
+		{ "250 2.1.0 ok", "", "" },
+		{ "550 5.1.1 who", "", "" },
+		{ "EOF", "", "a failed 550 5.1.1;b deferred 421 4.4.2;done 0;close;" },
+	};
+	static const struct step at_quit[] = {
+		{ NULL, PROBED("RCPT TO:<a@x>\r\n"), "" },
+		{ "250 2.1.0 ok", "", "" },
+		{ "250 2.1.5 ok", "", "" },
+		{ "250 2.0.0 ok", "", "" },
+		{ "EOF", "", "a accepted 250 2.1.5;done 0;close;" },
+	};
+	static const struct step before_all[] = {
+		{ NULL, PROBED("RCPT TO:<a@x>\r\n"), "" },
+		{ "EOF", "", "done 0;close;" },
+	};
+
+	(void)state;
+	PROBE(CAP_PIPELINING, 2, in_envelope);
+	PROBE(CAP_PIPELINING, 1, at_quit);
+	PROBE(CAP_PIPELINING, 1, before_all);
+}
+
+static void too_many_recipients_are_asked_for_later(void **state)
+{
+	static const struct step steps[] = {
+		{ NULL, PROBED(A_AND_B), "" },
+		{ "250 2.1.0 ok", "", "" },
+		{ "250 2.1.5 ok", "", "" },
+		{ "452 4.5.3 too many", "", "" },
+		{ "250 2.0.0 ok", "", "" },
+		{ "221 2.0.0 bye", "", "a accepted 250 2.1.5;done 0;close;" },
+	};
+
+	(void)state;
+	PROBE(CAP_PIPELINING, 2, steps);
 }
 
 /* A peer that is known to word its replies like this; from here on things may be sent ahead. */
@@ -1314,6 +1494,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lock_step_waits_for_each_reply),
 		cmocka_unit_test(an_envelope_is_pipelined),
+		cmocka_unit_test(a_probe_has_reset_in_the_place_of_data),
+		cmocka_unit_test(a_probe_whose_sender_is_refused_learns_nothing),
+		cmocka_unit_test(a_reply_too_many_or_too_few_is_no_answer_to_a_probe),
+		cmocka_unit_test(one_reply_too_many_or_too_few_makes_no_wrong_answer),
+		cmocka_unit_test(what_a_probe_heard_before_a_loss_stays),
+		cmocka_unit_test(too_many_recipients_are_asked_for_later),
 		cmocka_unit_test(the_first_bdat_waits_for_the_envelope),
 		cmocka_unit_test(a_known_peer_gets_a_single_recipients_bdat_blind),
 		cmocka_unit_test(a_large_bdat_is_not_sent_before_it_is_wanted),
