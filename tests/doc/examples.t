@@ -37,7 +37,7 @@ my %pages = (
 	'enqueue.8' => { before => \&sample_maps, after => sub { is(queued(), 2, 'two messages are in the queue') } },
 	'ldap_map.5' => { files => ['/etc/zmailer/alias.ldap', '/etc/zmailer/accounts.ldap'], missing => \&RealSlapd::missing,
 		before => sub { directory_server(sub ($slapd) { $slapd->add_alias('user', 'user1@domain1.example') }) } },
-	'ldapsync.8' => { files => ['/etc/zmailer/ldapsync.conf'], missing => \&RealSlapd::missing, before => sub { directory_server(sub ($slapd) { $slapd->add_account('user') }) } },
+	'ldapsync.8' => { files => ['/etc/zmailer/ldapsync-accounts.conf'], missing => \&RealSlapd::missing, before => sub { directory_server(sub ($slapd) { $slapd->add_account('user') }) } },
 	'lmtp.8' => { files => ['scheduler.conf'], missing => sub { RealCyrus::missing() // RealDovecot::missing() },
 		before => sub { (cyrus(), dovecot_with_ann()) }, after => \&both_ways },
 	'map_text.5' => { files => ['routes', 'fqdnaliases'] },
@@ -68,6 +68,7 @@ my %only_shown = (
 	'ldap_map.5: fqdnaliases  ldap' => 'a line for dbases.conf; tests/real/ldap.t has such',
 	'ldap_map.5: keyword value' => 'the shape of lines',
 	'ldapsync.8: domains_command' => 'a line for its file, naming a program of ZMailer',
+	'ldapsync.8: map         /var/lib/zmailer/db/ldap-aliases' => 'what differs from the file above it',
 );
 
 my @commands = qw(newdb makedb dbupdate dblookup ldapsync enqueue runqueue zlmtp-check lmtp printf echo cat cd openssl);
