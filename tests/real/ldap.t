@@ -262,6 +262,11 @@ subtest 'refused on the way' => sub {
 		'StartTLS: ', 'StartTLS: certificate for another name';
 	is_unknown map_with(uri => $slapd->uri('ldap'), start_tls => 'yes', tls_ca_cert_file => '/dev/null'), "alias1\@$domain", 'TLS|StartTLS',
 		'an empty authority file';
+	my $plain = RealSlapd->new(users => 1, no_tls => 1);
+	$plain->start;
+	is_unknown map_with(uri => $plain->uri('ldap'), start_tls => 'yes', tls_ca_cert_file => $slapd->ca), "alias1\@$domain", 'StartTLS: ',
+		'a server that refuses StartTLS';
+	is_found map_with(uri => $plain->uri('ldap')), "alias1\@$domain", "user1\@$domain", '... it serves those who do not ask for it';
 	is_unknown map_with(uri => 'ldapi://%2Fnonexistent%2Fldapi'), "alias1\@$domain", "Can't contact", 'no socket';
 	is_unknown map_with(base => "o=gone,$RealSlapd::suffix"), "alias1\@$domain", 'No such object .*base does not exist', 'no base';
 	my $strict = RealSlapd->new(users => 1, global => 'require bind', config => "limits anonymous size=0");

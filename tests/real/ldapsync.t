@@ -338,6 +338,17 @@ subtest 'other rules' => sub {
 	is $sync->find("stranger\@$domain"), 'elsewhere', 'somebody changed the map';
 	is +($sync->once)[0], 0;
 	equal $sync, 'which is put right';
+
+	$sync->start;
+	ok $sync->hears(qr/in step/);
+	$sync->_put('other', "stranger\@$domain elsewhere\n");
+	is system("$ENV{BUILD_DIR}/db/newdb -s -l @{[$sync->dir]}/other >/dev/null 2>&1"), 0, 'another map';
+	ok rename($sync->dir . '/other.db', "$sync->{map}.db"), 'is put in its place';
+	$slapd->change(removal('user3'));
+	is $sync->ended(20), 65, 'one that stays does not write differences into it';
+	is_deeply $sync->map, { "stranger\@$domain" => 'elsewhere' };
+	$sync->start;
+	becomes_equal $sync, 'and puts it right when it is started again';
 };
 
 subtest 'served domains' => sub {
