@@ -7,7 +7,8 @@
  *
  * Times are seconds since 1970; the arrival has nanoseconds behind a dot, as names are used again.  Next try is 0 for
  * "as soon as it can be", "held" for mail that nobody delivers as things are, "-" if there will be none
- * by this process.  The time of the answer is 0 and the answer empty if there was none.  Recipients that are due and were never deferred have no line.
+ * by this process.  The time of the answer is 0 and the answer empty if there was none.  Recipients that are due
+ * and were never deferred have no line.
  */
 #ifndef ZL_OUTLOOK_H
 #define ZL_OUTLOOK_H
