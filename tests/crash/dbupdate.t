@@ -112,7 +112,7 @@ sub at_every_call($way, $case) {
 	return fail("$way $case: processes cannot be followed: $said") if !defined $calls;
 	LiveMap::_apply($m->{content}, $todo->{changes});
 
-	my $step = $soak ? 1 : int($calls / 12) + 1;
+	my $step = $soak ? 1 : int($calls / ($m->{config} ? 10 : 6)) + 1;
 	my (@bad, %seen);
 	my %longest = (next => 0, heal => 0);
 	my ($first, $last) = ($ENV{ZLMTP_CALLS} // '') =~ /^(\d+)-(\d+)$/;
@@ -159,7 +159,7 @@ sub feed_for($m, $apply, $seconds, $n) {
 sub at_random($way, $kills) {
 	my $m = LiveMap->new("$dir/$way", $way);
 	my (@bad, %seen, @readers);
-	my %longest = (next => 0, heal => 0, stall => 0);
+	my %longest = (next => 0, heal => 0, stall => 0, lookup => 0);
 	my ($n, $lookups, $acked) = (0, 0, 0);
 	local $SIG{PIPE} = 'IGNORE';
 
@@ -209,6 +209,13 @@ sub at_random($way, $kills) {
 		push @bad, "round $round ($victim): a reader hangs" if @hanging && !$m->{config};
 		$seen{'readers hung'}++ if @hanging;
 		if ($next || @hanging) {
+			# a lookup waits for longer, so it is looked at a few times only
+			if (($seen{'lookups beside the dead'} // 0) < ($soak ? 5 : 1)) {
+				my ($found, $answer, $time) = $m->run("$build/db/dblookup", '-t', $m->{type}, '-C', $m->{sleepyenv}, $m->{base}, 'first');
+				push @bad, "round $round ($victim): dblookup: exit $found: $answer" if $found ? $found != 75 || $answer !~ /dbupdate/ : $answer ne "1\n";
+				$longest{lookup} = $time if $time > $longest{lookup};
+				$seen{'lookups beside the dead'}++;
+			}
 			my ($healed, $how, $time) = $m->dbupdate('--force', 'recover');
 			$longest{heal} = $time if $time > $longest{heal};
 			push @bad, "round $round ($victim): recover: exit $healed: $how" if $healed;
@@ -253,6 +260,7 @@ sub at_random($way, $kills) {
 	is_deeply \@bad, [], "$way: $kills kills: nothing lost, nothing by halves, nothing hangs";
 	cmp_ok $longest{next}, '<', 5, "$way: the next program ends in time";
 	cmp_ok $longest{heal}, '<', 10, "$way: recovery ends in time";
+	cmp_ok $longest{lookup}, '<', 17, "$way: a lookup ends in time" if $m->{config};
 	cmp_ok $longest{stall}, '<', 1, "$way: no reader waits for a second" if !$m->{config};
 	my ($health, $words) = $m->dbupdate('check');
 	is $health, 0, "$way: healthy in the end" or diag $words;
