@@ -171,6 +171,8 @@ static char *whole(char *path)
 	here = getcwd(NULL, 0);
 	full = here != NULL ? xasprintf("%s/%s", here, path) : path;
 	free(here);
+	if (full != path)
+		free(path);
 	return full;
 }
 
@@ -259,5 +261,8 @@ int main(int argc, char **argv)
 		worst = FINDING_UNKNOWN;
 	buf_free(&out);
 	findings_free(&f);
+	free(w.conf);
+	free(w.dbases);
+	free(w.metrics);
 	return (int)worst;
 }

@@ -24,6 +24,7 @@ mkdir "$dir/db" or die;
 spew("$dir/zenv", "POSTOFFICE=$dir/po\nMAILSHARE=$dir\nMAILVAR=$dir\nMAILBIN=$build\n");
 $ENV{ZCONFIG} = "$dir/zenv";
 delete @ENV{qw(MAILVAR DBTYPE)};
+$ENV{ASAN_OPTIONS} = "detect_leaks=0";    # a usage error leaves its copies behind
 
 # A server that answers with these lines to whatever it is told; without lines it is silent.
 sub server($path, @replies) {
