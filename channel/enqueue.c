@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -284,6 +285,8 @@ int main(int argc, char **argv)
 	int status;
 
 	log_program(program.name);
+	/* a directory that goes away in mid-sentence, or nobody who reads the name, is no reason to die */
+	signal(SIGPIPE, SIG_IGN);
 	read_options(&r, argc, argv);
 	if (optind < argc)
 		route_addresses(&r, argv + optind, (size_t)(argc - optind));

@@ -12,6 +12,7 @@ struct job_recipient {
 	enum outcome outcome;
 	bool under_way;           /* in a transaction now */
 	bool retried;             /* was in one that broke before it was answered */
+	bool maybe_taken;         /* ... and was on the wire whole */
 	unsigned session;         /* on which it is under way */
 	struct job_recipient *busy_next;
 	char notify[32];          /* value of NOTIFY= */

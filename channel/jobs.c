@@ -537,6 +537,7 @@ void jobs_done(struct jobs *jobs, struct transaction *t)
 		if (r->outcome != OUTCOME_NONE)
 			continue;
 		r->retried = r->retried || !t->recipients[i].later;
+		r->maybe_taken = r->maybe_taken || (t->maybe_taken && !t->recipients[i].later);
 		if ((size_t)(r - job->recipients) < job->next_waiting)
 			job->next_waiting = (size_t)(r - job->recipients);
 	}

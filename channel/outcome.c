@@ -53,7 +53,7 @@ static void add_text(struct buf *text, const struct transaction *t, const struct
 		buf_addf(text, "\r->> %d %s %s", r->code, r->status, r->words);
 	else
 		buf_addf(text, "%ssmtp; %d (%s)", text->len > 0 ? "\r" : "", reported_code(r), r->words);
-	if (r->maybe_duplicate)
+	if (r->maybe_duplicate && r->outcome != OUTCOME_DELIVERED)
 		buf_adds(text, " (delivery state unknown: the whole message was sent)");
 }
 
@@ -153,6 +153,7 @@ void outcome_conclude(struct jobs *jobs, struct job *job, struct job_recipient *
 		.agent = agent,
 	};
 
+	result.maybe_duplicate |= r->maybe_taken;
 	snprintf(agent, sizeof agent, "lmtp[%ld]", (long)getpid());
 	add_text(&text, t, to, &result);
 	if (result.outcome == OUTCOME_DELIVERED) {

@@ -17,7 +17,7 @@
  *   tls         protocol, cipher, certificate, and whether it was verified or why not; "-" in clear
  *   delays      seconds: from the job to the transaction / connect / greeting to ready / envelope and
  *               content / final reply; a step that did not happen is 0
- *   maybe_duplicate  yes if the whole message was sent and no answer came
+ *   maybe_duplicate  yes if the whole message was sent and no answer came, be it before a second try at once
  *
  * In JSON message and code are numbers, delays an array of numbers, maybe_duplicate true or false; all others are
  * strings.

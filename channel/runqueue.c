@@ -143,11 +143,24 @@ static void refuse_beside_scheduler(const char *postoffice)
 	free(path);
 }
 
+/* The lock is for whoever owns the post office, also if root was the first to make it. */
+static int open_lock(const char *postoffice, const char *path)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+	struct stat st;
+
+	if (fd < 0 && errno == EEXIST)
+		return open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd >= 0 && geteuid() == 0 && (stat(postoffice, &st) < 0 || fchown(fd, st.st_uid, st.st_gid) < 0))
+		die(EX_OSERR, "%s: cannot give it to the owner of %s: %s", path, postoffice, strerror(errno));
+	return fd;
+}
+
 /* One of us for each post office: the lock ends with the process, whatever ends that. */
 static void lock_postoffice(const char *postoffice)
 {
 	char *path = xasprintf("%s/.pid.runqueue", postoffice);
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	int fd = open_lock(postoffice, path);
 
 	if (fd < 0)
 		die(EX_CANTCREAT, "%s: %s", path, strerror(errno));

@@ -7,7 +7,7 @@
 #include "lib/log.h"
 #include "lib/metrics.h"
 
-#define PAUSE 5000
+#define PAUSE 2000
 /* At the end of the process, when nobody waits for us any more. */
 #define LAST_PATIENCE 2000
 

@@ -358,7 +358,7 @@ static int flush_what_is_due(struct sync *s)
 	if (flush_time(s) > clock_ms())
 		return EX_OK;
 	if (write_map(s, &counts) != EX_OK)
-		return s->guarded ? EX_TEMPFAIL : EX_OK;
+		return s->guarded ? EX_TEMPFAIL : copy_is_replaced(s->copy) ? EX_DATAERR : EX_OK;
 	return write_domains(s) == EX_TEMPFAIL ? EX_TEMPFAIL : EX_OK;
 }
 

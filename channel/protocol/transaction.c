@@ -273,6 +273,9 @@ static void poison(struct dialogue *d, const char *what)
 
 void dialogue_lost(struct dialogue *d, const char *why)
 {
+	/* what is tried once more at once may have arrived all the same */
+	for (size_t i = 0; i < d->flight_count; i++)
+		d->flight[i]->maybe_taken = !d->flight[i]->answered && content_was_written(d, d->flight[i]);
 	give_up(d, "4.4.2", why, OUT_OF_REACH);
 }
 

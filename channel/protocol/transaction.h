@@ -62,6 +62,7 @@ struct transaction {
 	bool bdat;                /* the content goes out as one BDAT ... LAST of envelope.size bytes */
 	bool doubtful;            /* the envelope went out while earlier final replies were open */
 	bool answered;            /* some reply to this transaction came */
+	bool maybe_taken;         /* it was on the wire whole when the stream was lost, and no word had come */
 	bool content_started;
 	uint64_t content_end;     /* stream position behind the content; 0 until it is in `out` */
 	size_t next_step;         /* what dialogue_begin() and later replies send next */

@@ -437,6 +437,28 @@ void control_close(struct control **control)
 	*control = NULL;
 }
 
+static int compare_offset(const void *key, const void *element)
+{
+	off_t offset = *(const off_t *)key;
+	const struct control_recipient *r = element;
+
+	return offset < r->offset ? -1 : offset > r->offset;
+}
+
+const struct control_diagnostic **control_last_diagnostics(const struct control *c)
+{
+	const struct control_diagnostic **last = xcalloc(c->recipient_count, sizeof *last);
+
+	for (size_t i = 0; i < c->diagnostic_count; i++) {
+		const struct control_recipient *r = bsearch(&c->diagnostics[i].recipient, c->recipients, c->recipient_count,
+		                                            sizeof *c->recipients, compare_offset);
+
+		if (r != NULL)
+			last[r - c->recipients] = &c->diagnostics[i];
+	}
+	return last;
+}
+
 char *control_message_path(const struct control *control)
 {
 	const char *slash = strrchr(control->name, '/');

@@ -131,6 +131,12 @@ void control_close(struct control **control);
  */
 char *control_message_path(const struct control *control);
 
+/*
+ * The last diagnostic on each recipient, by index; NULL where there is none.  An array to be freed; it points into
+ * the control.
+ */
+const struct control_diagnostic **control_last_diagnostics(const struct control *control);
+
 /* Leading decimal number of the base name of `path`: the message id.  False if there is none. */
 bool control_id(const char *path, uint64_t *id);
 

@@ -89,34 +89,11 @@ static void header_add(struct buf *out, const struct control_header *h)
 	}
 }
 
-static int compare_offset(const void *key, const void *element)
-{
-	off_t offset = *(const off_t *)key;
-	const struct control_recipient *r = element;
-
-	return offset < r->offset ? -1 : offset > r->offset;
-}
-
-/* The last diagnostic on each recipient, by index; NULL where there is none. */
-static const struct control_diagnostic **last_diagnostics(const struct control *c)
-{
-	const struct control_diagnostic **last = xcalloc(c->recipient_count, sizeof *last);
-
-	for (size_t i = 0; i < c->diagnostic_count; i++) {
-		const struct control_recipient *r = bsearch(&c->diagnostics[i].recipient, c->recipients, c->recipient_count,
-		                                            sizeof *c->recipients, compare_offset);
-
-		if (r != NULL)
-			last[r - c->recipients] = &c->diagnostics[i];
-	}
-	return last;
-}
-
 static void report_add_message(struct buf *out, const struct control *c, const char *spoolid,
                                const struct stat *message)
 {
 	size_t header = CONTROL_NONE;
-	const struct control_diagnostic **last = last_diagnostics(c);
+	const struct control_diagnostic **last = control_last_diagnostics(c);
 
 	buf_adds(out, "This mail could not be delivered to the recipients below.\n\n");
 	line_add(out, "Message:", spoolid, strlen(spoolid));

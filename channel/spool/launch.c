@@ -180,7 +180,7 @@ void launch_free(struct launch *launch)
 }
 
 /* Only root can become somebody else; what fails then must not run as root. */
-static bool become(const struct clause *clause)
+bool launch_become(const struct clause *clause)
 {
 	if (geteuid() != 0)
 		return true;
@@ -200,7 +200,7 @@ static _Noreturn void child(const struct launch *launch, const struct clause *cl
 		_exit(EX_OSERR);
 	closefrom(STDERR_FILENO + 1);
 	log_as_comments();
-	if (!become(clause)) {
+	if (!launch_become(clause)) {
 		complain("cannot become user %ld, group %ld: %s", (long)clause->uid, (long)clause->gid, strerror(errno));
 		_exit(EX_NOPERM);
 	}

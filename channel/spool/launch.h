@@ -30,6 +30,9 @@ bool launch_prepare(struct launch *launch, const struct clause *clause, const ch
  */
 pid_t launch_start(const struct launch *launch, const struct clause *clause, int *fd, struct buf *why);
 
+/* In a child, and as root: becomes the user and group of the clause.  False with errno. */
+bool launch_become(const struct clause *clause);
+
 void launch_free(struct launch *launch);
 
 #endif

@@ -46,21 +46,9 @@ static bool is_open(const struct control_recipient *r)
 	return r->tag != TAG_DONE && r->tag != TAG_FAILED;
 }
 
-/* The last thing that was written down about a recipient, NULL if nothing was. */
-static const struct control_diagnostic *last_diagnostic(const struct control *c, off_t offset)
-{
-	const struct control_diagnostic *last = NULL;
-
-	for (size_t i = 0; i < c->diagnostic_count; i++)
-		if (c->diagnostics[i].recipient == offset)
-			last = &c->diagnostics[i];
-	return last;
-}
-
 /* What a d line says of somebody who still waits, and what runqueue says, whichever is newer. */
-static void set_answer(struct listed *e, const struct control *c, const struct outlook_line *line)
+static void set_answer(struct listed *e, const struct control_diagnostic *d, const struct outlook_line *line)
 {
-	const struct control_diagnostic *d = last_diagnostic(c, e->offset);
 	struct buf clean = { 0 };
 	const char *text = NULL;
 
@@ -89,7 +77,7 @@ static int64_t next_try(const struct reader *r, const struct outlook_line *line)
 }
 
 static void add_recipient(struct reader *reader, const struct control *c, const struct control_recipient *r,
-                          const struct stat *message)
+                          const struct control_diagnostic *last, const struct stat *message)
 {
 	struct listing *l = reader->listing;
 	bool active = r->tag == TAG_LOCKED && is_alive(r->locker);
@@ -108,10 +96,24 @@ static void add_recipient(struct reader *reader, const struct control *c, const 
 	e->host = xstrdup(r->host);
 	e->user = xstrdup(r->user);
 	e->next = active ? NEXT_NOW : next_try(reader, line);
-	set_answer(e, c, line);
+	set_answer(e, last, line);
 	l->recipients++;
 	l->active += active;
 	buf_free(&spool);
+}
+
+static void add_recipients(struct reader *r, const struct control *c, const struct stat *message)
+{
+	struct listing *l = r->listing;
+	const struct control_diagnostic **last = control_last_diagnostics(c);
+
+	l->messages++;
+	for (size_t i = 0; i < c->recipient_count; i++)
+		if (is_open(&c->recipients[i]))
+			add_recipient(r, c, &c->recipients[i], last[i], message);
+	if (l->oldest == 0 || message->st_mtime < l->oldest)
+		l->oldest = message->st_mtime;
+	free(last);
 }
 
 /* Why no agent will ever take it all, NULL if one will. */
@@ -153,12 +155,7 @@ static void add_message(struct reader *r, const struct control *c)
 		add_trouble(l, error == ENOENT ? LISTED_DAMAGED : LISTED_UNREADABLE, c->name, c->modified.tv_sec,
 		            error == ENOENT ? "it has no message file" : strerror(error));
 	} else {
-		l->messages++;
-		for (size_t i = 0; i < c->recipient_count; i++)
-			if (is_open(&c->recipients[i]))
-				add_recipient(r, c, &c->recipients[i], &message);
-		if (l->oldest == 0 || message.st_mtime < l->oldest)
-			l->oldest = message.st_mtime;
+		add_recipients(r, c, &message);
 	}
 }
 
@@ -218,7 +215,7 @@ void listing_read(struct listing *l)
 
 	*l = (struct listing){ 0 };
 	if (outlook_read(&r.outlook, &why) == OUTLOOK_UNREADABLE)
-		add_trouble(l, LISTED_UNREADABLE, OUTLOOK_FILE + 3, 0, buf_str(&why));
+		add_trouble(l, LISTED_UNREADABLE, OUTLOOK_NAME, 0, buf_str(&why));
 	l->running = r.outlook.running;
 	walk_transport(&walk);
 	if (l->count > 1)

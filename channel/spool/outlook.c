@@ -95,7 +95,7 @@ void outlook_write(struct outlook_writer *w, const struct scheduler *s, bool las
 		return;
 	compose(&text, s);
 	if (!file_replace(OUTLOOK_FILE, text.data, text.len, 0640) && !w->failed) {
-		complain("cannot write %s for runqueue -l: %s", OUTLOOK_FILE + 3, strerror(errno));
+		complain("cannot write %s for runqueue -l: %s", OUTLOOK_NAME, strerror(errno));
 		w->failed = true;
 	}
 	buf_free(&text);
@@ -217,7 +217,7 @@ static bool take_text(struct outlook *o, uint64_t *process, struct buf *why)
 
 	if (wrong == 0)
 		return true;
-	buf_addf(why, "%s line %zu: %s expected", OUTLOOK_FILE + 3, wrong,
+	buf_addf(why, "%s line %zu: %s expected", OUTLOOK_NAME, wrong,
 	         wrong == 1 ? HEAD " 1, process and time" : "name, arrival, offset, next try, time and answer");
 	outlook_free(o);
 	return false;
@@ -261,7 +261,7 @@ enum outlook_result outlook_read(struct outlook *o, struct buf *why)
 		outlook_free(o);
 		if (error == ENOENT)
 			return OUTLOOK_NONE;
-		buf_addf(why, "%s: %s", OUTLOOK_FILE + 3, strerror(error));
+		buf_addf(why, "%s: %s", OUTLOOK_NAME, strerror(error));
 		return OUTLOOK_UNREADABLE;
 	}
 	if (!take_text(o, &process, why))

@@ -21,7 +21,8 @@
 #include "lib/buf.h"
 
 /* The file as seen from $POSTOFFICE/transport, and where the process that writes it says that it runs. */
-#define OUTLOOK_FILE "../.state.runqueue"
+#define OUTLOOK_NAME ".state.runqueue"
+#define OUTLOOK_FILE "../" OUTLOOK_NAME
 #define OUTLOOK_PROCESS "../.pid.runqueue"
 
 /* Instead of a time. */

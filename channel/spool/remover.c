@@ -66,7 +66,8 @@ static size_t take_batch(struct remover *r, struct pair *batch)
 		pthread_cond_wait(&r->changed, &r->lock);
 	n = r->waiting.count < BATCH ? r->waiting.count : BATCH;
 	r->waiting.count -= n;
-	memcpy(batch, r->waiting.list + r->waiting.count, n * sizeof *batch);
+	for (size_t i = 0; i < n; i++)
+		batch[i] = r->waiting.list[r->waiting.count + i];
 	return n;
 }
 

@@ -30,6 +30,7 @@ struct draft {
 	char **hosts;                      /* of ldaphost, which uri overrides */
 	char *port;
 	const struct setting *password;    /* the line that holds it */
+	const struct settings *settings;
 	const char *file;
 	struct buf *why;
 };
@@ -158,6 +159,11 @@ static const struct known {
 	{ "debug", { "debuglevel" }, NUMBER, FIELD(debug), NULL },
 };
 
+static char *text_at(const struct ldap_access *a, size_t field)
+{
+	return *(char *const *)(const void *)((const char *)a + field);
+}
+
 static const struct known *find_known(const char *word)
 {
 	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
@@ -202,6 +208,22 @@ static int wrong(struct draft *d, const char *text)
 	return EX_CONFIG;
 }
 
+static const struct setting *find_setting(const struct draft *d, const char *name)
+{
+	for (size_t i = d->settings->count; i-- > 0;)
+		if (strcmp(d->settings->list[i].name, name) == 0)
+			return &d->settings->list[i];
+	return NULL;
+}
+
+/* Says `text` about the line of a setting, or about the file if that is not in it. */
+static int blame(struct draft *d, const char *name, const char *text)
+{
+	const struct setting *s = find_setting(d, name);
+
+	return s != NULL ? setting_error(s, d->why, "%s", text) : wrong(d, text);
+}
+
 /* ldaphost and ldapport, or server_host with plain names, become URIs. */
 static int make_uris(struct draft *d)
 {
@@ -236,20 +258,24 @@ static int check_uri(struct draft *d, const char *uri)
 	const bool secret = a->bind == LDAP_BIND_SIMPLE && a->password != NULL;
 	LDAPURLDesc *u = NULL;
 	const char *fault = NULL;
+	struct buf text = { 0 };
 
 	if (ldap_url_parse(uri, &u) != LDAP_URL_SUCCESS)
 		fault = "is no LDAP URI; expected ldap://HOST, ldaps://HOST or ldapi://PATH";
 	else if ((u->lud_dn != NULL && u->lud_dn[0] != '\0') || u->lud_attrs != NULL || u->lud_filter != NULL)
 		fault = "must end behind the server; base and filter have their own settings";
+	else if (u->lud_port < 0 || u->lud_port > 65535)
+		fault = "has no port between 1 and 65535";
 	else if (a->start_tls && strcmp(u->lud_scheme, "ldap") != 0)
 		fault = "cannot be combined with start_tls, which is for ldap://";
 	else if (secret && strcmp(u->lud_scheme, "ldap") == 0 && !a->start_tls && !a->clear_password && !is_loopback(u->lud_host))
 		fault = "would carry the password in clear: add start_tls, use ldaps:// or ldapi://, or say clear_password yes";
 	if (fault != NULL) {
-		buf_addf(d->why, "%s: server ", d->file);
-		text_add_clean_string(d->why, uri, 200);
-		buf_addf(d->why, " %s", fault);
+		text_add_clean_string(&text, uri, 200);
+		buf_addf(&text, " %s", fault);
+		blame(d, find_setting(d, "uri") != NULL ? "uri" : "ldaphost", buf_str(&text));
 	}
+	buf_free(&text);
 	if (u != NULL)
 		ldap_free_urldesc(u);
 	return fault == NULL ? EX_OK : EX_CONFIG;
@@ -312,7 +338,7 @@ static int check_password(struct draft *d)
 	int status = EX_OK, fd;
 
 	if (a->password != NULL && a->password_file != NULL)
-		return wrong(d, "passwd and passwdfile exclude each other");
+		return blame(d, "passwdfile", "passwd and passwdfile exclude each other");
 	if (a->password_file != NULL)
 		status = read_password_file(d);
 	else if (a->password != NULL && (fd = open(d->password->file, O_RDONLY | O_CLOEXEC)) >= 0) {
@@ -323,9 +349,9 @@ static int check_password(struct draft *d)
 		return status;
 	/* a name without password is taken for anonymous by servers (RFC 4513 section 5.1.2) */
 	if (a->bind == LDAP_BIND_SIMPLE && a->binddn != NULL && a->password == NULL)
-		return wrong(d, "binddn without a password: passwd or passwdfile is missing or empty");
+		return blame(d, "binddn", "without a password: passwd or passwdfile is missing or empty");
 	if (a->bind == LDAP_BIND_SIMPLE && a->binddn == NULL && a->password != NULL)
-		return wrong(d, "a password without binddn");
+		return blame(d, a->password_file != NULL ? "passwdfile" : "passwd", "a password without binddn");
 	return EX_OK;
 }
 
@@ -336,9 +362,9 @@ static int check_sasl(struct draft *d)
 		|| a->sasl_authzid != NULL || a->sasl_properties != NULL;
 
 	if (a->bind != LDAP_BIND_SASL)
-		return said ? wrong(d, "sasl settings without \"bind sasl\"") : EX_OK;
+		return said ? blame(d, a->sasl_mechanism != NULL ? "sasl_mech" : "bind", "sasl settings without \"bind sasl\"") : EX_OK;
 	if (a->sasl_mechanism == NULL)
-		return wrong(d, "\"bind sasl\" without sasl_mech");
+		return blame(d, "bind", "\"bind sasl\" without sasl_mech");
 	return EX_OK;
 }
 
@@ -346,11 +372,21 @@ static int check_tls(struct draft *d)
 {
 	struct ldap_access *a = d->access;
 	bool tls = a->start_tls;
+	static const struct { const char *name; size_t field; } files[] = {
+		{ "tls_ca_cert_file", FIELD(ca_file) }, { "tls_ca_cert_dir", FIELD(ca_directory) },
+		{ "tls_cert", FIELD(certificate) }, { "tls_key", FIELD(key) },
+	};
 
 	for (size_t i = 0; a->uris[i] != NULL; i++)
 		tls = tls || strncmp(a->uris[i], "ldaps:", 6) == 0;
 	if ((a->certificate == NULL) != (a->key == NULL))
-		return wrong(d, "tls_cert and tls_key belong together");
+		return blame(d, a->key == NULL ? "tls_cert" : "tls_key", "tls_cert and tls_key belong together");
+	for (size_t i = 0; tls && i < sizeof files / sizeof files[0]; i++) {
+		const char *path = text_at(a, files[i].field);
+
+		if (path != NULL && access(path, R_OK) < 0)
+			return blame(d, files[i].name, strerror(errno));
+	}
 	if (!tls || !a->verify || a->ca_file != NULL || a->ca_directory != NULL)
 		return EX_OK;
 	if (access(DEFAULT_CA_FILE, R_OK) < 0)
@@ -371,14 +407,16 @@ static int check_all(struct draft *d)
 		status = check_uri(d, d->access->uris[i]);
 	if (status == EX_OK)
 		status = check_tls(d);
-	if (status == EX_OK && (d->access->timeout == 0 || d->access->network_timeout == 0))
-		status = wrong(d, "timeout and network_timeout must not be 0");
+	if (status == EX_OK && d->access->timeout == 0)
+		status = blame(d, "timeout", "must not be 0");
+	if (status == EX_OK && d->access->network_timeout == 0)
+		status = blame(d, "network_timeout", "must not be 0");
 	return status;
 }
 
 int ldap_access_take(struct ldap_access *access, const struct settings *settings, const char *file, struct buf *why)
 {
-	struct draft d = { .access = access, .file = file, .why = why };
+	struct draft d = { .access = access, .settings = settings, .file = file, .why = why };
 	int status = EX_OK;
 
 	*access = (struct ldap_access){
@@ -403,11 +441,6 @@ static const size_t texts[] = {
 };
 
 #define TEXTS (sizeof texts / sizeof texts[0])
-
-static char *text_at(const struct ldap_access *a, size_t field)
-{
-	return *(char *const *)(const void *)((const char *)a + field);
-}
 
 static bool same(const char *a, const char *b)
 {

@@ -129,26 +129,36 @@ static int take_dereference(struct draft *d, const struct setting *s)
 	return status;
 }
 
+static int take_attributes(const struct setting *s, char ***list, struct buf *why)
+{
+	int status = setting_words(s, list, why);
+
+	for (size_t i = 0; status == EX_OK && (*list)[i] != NULL; i++)
+		if (!template_is_attribute((*list)[i], strlen((*list)[i])))
+			status = setting_error(s, why, "expected names of attributes, without options");
+	return status;
+}
+
 static int take_attr(struct draft *d, const struct setting *s)
 {
 	d->attr = s;
 	/* leaf_result_attribute wants it to be empty at times */
-	return s->value[0] == '\0' ? EX_OK : setting_words(s, &d->attributes, d->why);
+	return s->value[0] == '\0' ? EX_OK : take_attributes(s, &d->attributes, d->why);
 }
 
 static int take_leaf(struct draft *d, const struct setting *s)
 {
-	return setting_words(s, &d->leaf, d->why);
+	return take_attributes(s, &d->leaf, d->why);
 }
 
 static int take_terminal(struct draft *d, const struct setting *s)
 {
-	return setting_words(s, &d->terminal, d->why);
+	return take_attributes(s, &d->terminal, d->why);
 }
 
 static int take_special(struct draft *d, const struct setting *s)
 {
-	return setting_words(s, &d->conf->special, d->why);
+	return take_attributes(s, &d->conf->special, d->why);
 }
 
 static int take_result(struct draft *d, const struct setting *s)

@@ -1,5 +1,6 @@
 #include "db/map/ldapopen.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
@@ -252,6 +253,19 @@ static int run_bind(LDAP *ld, const struct ldap_access *a, int64_t deadline)
 	return LDAP_LOCAL_ERROR;
 }
 
+/*
+ * ldap_result() waits for the first byte of a message with its timeout, and then reads the head of it without one, or a whole
+ * record of TLS; where the socket does not block it comes back for the rest.
+ */
+static bool never_block(LDAP *ld)
+{
+	int fd = -1, flags;
+
+	ldap_get_option(ld, LDAP_OPT_DESC, &fd);
+	flags = fcntl(fd, F_GETFL);
+	return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) >= 0;
+}
+
 static LDAP *open_server(const struct ldap_access *a, const char *uri, int64_t deadline, struct buf *why)
 {
 	LDAP *ld = make_handle(a, uri, deadline, why);
@@ -269,6 +283,8 @@ static LDAP *open_server(const struct ldap_access *a, const char *uri, int64_t d
 	}
 	if (cutoff_end() && code != LDAP_SUCCESS)
 		code = LDAP_TIMEOUT;
+	if (code == LDAP_SUCCESS && !never_block(ld))
+		code = LDAP_LOCAL_ERROR;
 	if (code == LDAP_SUCCESS)
 		return ld;
 	buf_addf(why, "%s: %s: ", uri, step);

@@ -42,9 +42,9 @@ static void add_literal(struct template *t, const char *literal)
 			t->has_references = true;
 }
 
-static bool is_name(const char *s, size_t n)
+bool template_is_attribute(const char *s, size_t n)
 {
-	/* RFC 4512 section 1.4: keystring or numericoid */
+	/* keystring or numericoid */
 	return n > 0 && strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.") >= n && s[0] != '-' && s[0] != '.';
 }
 
@@ -66,7 +66,7 @@ static bool add_value_piece(struct template *t, const char *s, size_t n)
 		else
 			return false;
 	}
-	if (!is_name(s, length))
+	if (!template_is_attribute(s, length))
 		return false;
 	p = add_piece(t);
 	p->attribute = length == 3 && strncasecmp(s, "key", 3) == 0 ? NULL : xstrndup(s, length);

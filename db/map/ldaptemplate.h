@@ -26,6 +26,9 @@ struct results {
 	size_t capacity;
 };
 
+/* True if `n` bytes can be the name of an attribute, without options (RFC 4512 section 1.4). */
+bool template_is_attribute(const char *name, size_t n);
+
 /* NULL with `why` (column and what was expected) if it is damaged.  Free by template_free(). */
 struct template *template_parse(const char *text, struct buf *why);
 

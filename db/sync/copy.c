@@ -38,6 +38,7 @@ struct rule_copy {
 	unsigned mark;           /* of the entries that the commits of this time speak of */
 	struct buf cookie;
 	bool has_new_cookie;
+	bool is_noted;           /* the map has a note of a cookie */
 	bool is_inconsistent;
 };
 
@@ -49,6 +50,7 @@ struct copy {
 	struct results stale;    /* names of notes that nobody needs */
 	bool domains_due;
 	bool domains_noted;      /* the map says so */
+	bool is_replaced;
 	size_t complaints;
 	int64_t guard_start;     /* clock_ms() */
 	size_t guard_base;       /* keys at that time */
@@ -287,7 +289,7 @@ static bool load_note(void *context, const char *name, size_t name_length, const
 	if (kind == NOTE_DOMAINS)
 		copy->domains_due = copy->domains_noted = true;
 	else if (r != NULL && kind == NOTE_COOKIE)
-		good = cookie_decode(note, n, r->rule, &r->cookie);
+		good = r->is_noted = cookie_decode(note, n, r->rule, &r->cookie);
 	else if (r != NULL)
 		good = load_entry(r, &uuid, note, n);
 	if (good)
@@ -404,6 +406,11 @@ const char *copy_path(const struct copy *copy)
 	return update_path(copy->update);
 }
 
+bool copy_is_replaced(const struct copy *copy)
+{
+	return copy->is_replaced;
+}
+
 size_t copy_complaints(const struct copy *copy)
 {
 	return copy->complaints;
@@ -471,12 +478,13 @@ static void write_cookies(struct copy *copy)
 
 static void write_notes(struct copy *copy)
 {
+	/* first, as there may be new ones of the same names */
+	for (size_t i = 0; i < copy->stale.count; i++)
+		update_note(copy->update, copy->stale.list[i], NULL, 0);
 	content_entries(copy->content, write_entry, copy);
 	write_cookies(copy);
 	if (copy->domains_due != copy->domains_noted)
 		update_note(copy->update, SYNC_DOMAINS, copy->domains_due ? "due" : NULL, 3);
-	for (size_t i = 0; i < copy->stale.count; i++)
-		update_note(copy->update, copy->stale.list[i], NULL, 0);
 }
 
 /* Too many keys would go, in this batch or with those just before. */
@@ -500,8 +508,37 @@ static void settle(struct copy *copy, const struct content_counts *counts)
 	copy->guard_gone += counts->removed;
 	results_free(&copy->stale);
 	copy->domains_noted = copy->domains_due;
-	for (size_t i = 0; i < copy->settings->rule_count; i++)
+	for (size_t i = 0; i < copy->settings->rule_count; i++) {
 		copy->rules[i].has_new_cookie = false;
+		copy->rules[i].is_noted = copy->rules[i].cookie.len > 0;
+	}
+}
+
+/* The cookies are where we put them: differences belong into the map that they were made for, and not into one that took its place. */
+static int check_that_it_is_ours(struct copy *copy, struct buf *why)
+{
+	enum map_answer answer = MAP_FOUND;
+
+	for (size_t i = 0; i < copy->settings->rule_count && answer == MAP_FOUND; i++) {
+		struct buf name = { 0 }, note = { 0 };
+
+		cookie_name(&name, copy->rules[i].rule);
+		if (copy->rules[i].is_noted)
+			answer = update_read_note(copy->update, buf_str(&name), &note, why);
+		buf_free(&name);
+		buf_free(&note);
+	}
+	switch (answer) {
+	case MAP_FOUND:
+		return EX_OK;
+	case MAP_NOT_FOUND:
+		copy->is_replaced = true;
+		buf_addf(why, "%s: somebody has put another map in its place; start again to put it right", copy_path(copy));
+		break;
+	case MAP_COULD_NOT_TELL:
+		break;
+	}
+	return EX_TEMPFAIL;
 }
 
 static void report_conflict(void *context, const char *text)
@@ -527,7 +564,9 @@ int copy_flush(struct copy *copy, struct content_counts *counts, bool *guarded, 
 	}
 	copy->domains_due = copy->domains_due || content_has_new_domains(copy->content);
 	write_notes(copy);
-	status = update_commit(copy->update, why);
+	status = check_that_it_is_ours(copy, why);
+	if (status == EX_OK)
+		status = update_commit(copy->update, why);
 	if (status != EX_OK)
 		return status;
 	content_conflicts(copy->content, report_conflict, copy);

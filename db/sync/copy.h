@@ -73,6 +73,9 @@ struct content *copy_content(struct copy *copy);
 
 const char *copy_path(const struct copy *copy);
 
+/* True if copy_flush() failed as the map is another one now: only who opens it anew knows what it holds. */
+bool copy_is_replaced(const struct copy *copy);
+
 /* How often something was wrong with an entry since copy_open(). */
 size_t copy_complaints(const struct copy *copy);
 

@@ -244,27 +244,27 @@ static const char *name_of(const char *word)
 
 /* ---- a rule as a whole -------------------------------------------------------- */
 
-static int wrong(struct draft *d, const struct sync_rule *rule, const char *text)
+static int wrong(struct draft *d, const char *text)
 {
-	buf_addf(d->why, "%s: %s%s%s%s", d->file, rule != NULL ? "rule " : "", rule != NULL ? rule->name : "",
-	         rule != NULL ? ": " : "", text);
+	buf_addf(d->why, "%s: %s", d->file, text);
 	return EX_CONFIG;
 }
 
-static int finish_rule(struct draft *d, struct sync_rule *rule)
+/* `head` is the line that begins the rule. */
+static int finish_rule(struct draft *d, const struct setting *head, struct sync_rule *rule)
 {
 	if (rule->base == NULL && d->common.base != NULL)
 		rule->base = xstrdup(d->common.base);
 	if (rule->scope < 0)
 		rule->scope = d->common.scope;
 	if (rule->base == NULL)
-		return wrong(d, rule, "base is missing");
+		return setting_error(head, d->why, "base is missing");
 	if (rule->filter == NULL)
-		return wrong(d, rule, "filter is missing");
+		return setting_error(head, d->why, "filter is missing");
 	if ((rule->key == NULL) != (rule->value == NULL))
-		return wrong(d, rule, rule->key == NULL ? "value without key" : "key without value");
+		return setting_error(head, d->why, "%s", rule->key == NULL ? "value without key" : "key without value");
 	if (rule->key == NULL && rule->domain == NULL)
-		return wrong(d, rule, "neither key and value nor domain are given");
+		return setting_error(head, d->why, "neither key and value nor domain are given");
 	if (rule->key != NULL)
 		template_attributes(rule->key, &rule->attributes);
 	if (rule->value != NULL)
@@ -272,7 +272,7 @@ static int finish_rule(struct draft *d, struct sync_rule *rule)
 	if (rule->domain != NULL)
 		template_attributes(rule->domain, &rule->attributes);
 	if (rule->attributes == NULL)
-		return wrong(d, rule, "no {ATTRIBUTE} in domain");
+		return setting_error(head, d->why, "no {ATTRIBUTE} in domain");
 	return EX_OK;
 }
 
@@ -345,7 +345,7 @@ static int take_section(struct draft *d, const struct settings *settings, size_t
 	for (size_t i = from; i < to && status == EX_OK; i++)
 		status = take_one(d, &settings->list[i]);
 	if (status == EX_OK && d->rule != NULL)
-		status = finish_rule(d, d->rule);
+		status = finish_rule(d, &settings->list[from], d->rule);
 	if (status == EX_OK && d->rule != NULL)
 		define_rule(settings, from, to, d->rule);
 	return status;
@@ -362,11 +362,11 @@ static int take_all(struct draft *d, const struct settings *settings)
 	if (status != EX_OK)
 		return status;
 	if (d->conf->map == NULL)
-		return wrong(d, NULL, "map is missing");
+		return wrong(d, "map is missing");
 	if (d->conf->rule_count == 0)
-		return wrong(d, NULL, "there is no rule");
+		return wrong(d, "there is no rule");
 	if (d->conf->domains == NULL && (d->conf->domains_format != NULL || d->conf->domains_command != NULL || names_domains(d->conf)))
-		return wrong(d, NULL, "domains are spoken of, but \"domains\" names no file for them");
+		return wrong(d, "domains are spoken of, but \"domains\" names no file for them");
 	status = ldap_access_take(&d->conf->access, settings, d->file, d->why);
 	if (status == EX_OK)
 		complete_rules(d->conf);

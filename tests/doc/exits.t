@@ -104,6 +104,12 @@ my %cases = (
 		[75, 'a scheduler that runs', 'mkdir -p other/transport && echo $$ > other/.pid.scheduler && runqueue -1 -P other -f scheduler.conf; exit $?'],
 		[78, 'a damaged configuration', 'runqueue -1 -P po -f bad.scheduler'],
 	],
+	'zlmtp-check' => [
+		[0, 'all is well', 'mkdir -m 750 -p well/transport well/queue well/postman && zlmtp-check -P well -o spool'],
+		[1, 'a queue that nobody runs', 'zlmtp-check -P well -o queue'],
+		[2, 'a damaged file', 'zlmtp-check -P damaged -o queue'],
+		[3, 'usage', 'zlmtp-check -o nonesuch'],
+	],
 );
 
 # Codes of a page that no case above provokes => why.

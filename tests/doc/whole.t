@@ -21,7 +21,7 @@ my ($version) = slurp('configure') =~ /^VERSION=(\S+)/m;
 ok(defined $version, 'configure has a version');
 my ($newest) = slurp('NEWS') =~ /^(\d\S+)\n=+\n/m;
 is($newest, $version, 'NEWS begins with this version');
-my @programs = map { s{^\Q$build\E/}{}r } grep { -x && -f } map { glob "$build/$_" } qw(channel/{lmtp,enqueue,runqueue} db/{newdb,dbupdate,dblookup,ldapsync});
+my @programs = map { s{^\Q$build\E/}{}r } grep { -x && -f } map { glob "$build/$_" } "channel/{lmtp,enqueue,runqueue,zlmtp-check}", "db/{newdb,dbupdate,dblookup,ldapsync}";
 cmp_ok(scalar @programs, '>=', 6, 'there are programs');
 for my $program (@programs) {
 	my $name = $program =~ s{.*/}{}r;
@@ -41,4 +41,8 @@ is(join(' ', grep { !-e "$top/doc/" . ($_ =~ s/ /./r) } $overview =~ /^\.It Xr (
 my $internals = slurp('doc/INTERNALS');
 is(join(' ', grep { $internals !~ /^  \Q$_\E\s/m } map { s{^\Q$top\E/}{}r . '/' } grep { -d } map { glob "$top/$_" } qw(lib channel channel/* db db/*)),
 	'', 'INTERNALS says of every folder what it may include');
+my @exceptions = map { my $list = $_; map { s{^channel/}{}r } split /, /, $list } $internals =~ /^  (channel\/\S.*?)\s+and db\/:/mg;
+my @ruled = slurp('tests/unit/layers.t') =~ m{^\s*\['channel/(\w[\w-]*)', 'lib/', 'channel/', 'db/'\]}mg;
+is(join(' ', sort @exceptions), join(' ', sort @ruled),
+	'and which files of channel/ may include db/, as layers.t has it');
 done_testing;

@@ -27,6 +27,13 @@ sub blocks($path) {
 	return @blocks;
 }
 
+# The guide at whose end this one begins, if it says so.
+sub goes_on($path) {
+	open my $in, '<:raw', $path or die "$path: $!\n";
+	my ($other) = map { /^It goes on where \[([\w-]+)\.md\]/ } <$in>;
+	return $other;
+}
+
 # What a block of output promises: "..." is any text in a line, and any lines if it stands alone.
 sub pattern($text) {
 	my $pattern = '';

@@ -4,19 +4,25 @@ package Manual;
 
 use v5.36;
 
-# Blocks in their order: { page, line => number of the first line, section, text => as a reader sees it }.
+# Blocks in their order: { page, line => number of the first line, section, text => as a reader sees it, file => the first
+# path that the words right before it name, if any }.
 sub blocks($path) {
 	open my $in, '<', $path or die "$path: $!\n";
 	my ($page) = $path =~ m{([^/]+)\z};
-	my ($section, $block, @blocks) = ('');
+	my ($section, $block, $file, @blocks) = ('');
 	while (my $line = <$in>) {
 		if ($block) {
-			if ($line =~ /^\.Ed\b/) { undef $block }
+			if ($line =~ /^\.Ed\b/) { undef $block; undef $file }
 			else { $block->{text} .= shown($line, "$page:$.") }
 		} elsif ($line =~ /^\.Sh (.*)/) {
 			$section = $1;
+			undef $file;
+		} elsif ($line =~ /^\.Pp/) {
+			undef $file;
+		} elsif ($line =~ /^\.Pa (\S+)/) {
+			$file //= $1;
 		} elsif ($line =~ /^\.Bd .*-literal/) {
-			push @blocks, $block = { page => $page, line => $. + 1, section => $section, text => '' };
+			push @blocks, $block = { page => $page, line => $. + 1, section => $section, text => '', file => $file };
 		} elsif ($line =~ /^\.Dl (.*\n)/) {
 			push @blocks, { page => $page, line => $., section => $section, text => shown($1, "$page:$.") };
 		}

@@ -17,19 +17,21 @@ sub read($text) {
 	for my $line (split /\n/, $text) {
 		$number++;
 		if ($line =~ /^# HELP ($name) (.*)$/) {
-			$bad->("second HELP of $1") if $seen{"help $1"}++;
-			$bad->("bad escape in HELP") if $2 =~ /\\(?![\\n])/;
 			$family = $1;
+			$bad->("second HELP of $family") if $seen{"help $family"}++;
+			$bad->("bad escape in HELP") if $2 =~ /\\(?![\\n])/;
 		} elsif ($line =~ /^# TYPE ($name) (counter|gauge|histogram|summary|untyped)$/) {
-			$bad->("second TYPE of $1") if exists $r{types}{$1};
-			$bad->("TYPE of $1 not behind its HELP") if ($family // '') ne $1;
-			$bad->("a counter named $1") if $2 eq 'counter' && $1 !~ /_total$/;
-			$r{types}{$1} = $2;
+			my ($metric, $type) = ($1, $2);
+			$bad->("second TYPE of $metric") if exists $r{types}{$metric};
+			$bad->("TYPE of $metric not behind its HELP") if ($family // q()) ne $metric;
+			$bad->("a counter named $metric") if $type eq q(counter) && $metric !~ /_total$/;
+			$r{types}{$metric} = $type;
 		} elsif ($line =~ /^(?:#.*)?$/) {
 		} elsif ($line =~ /^($name)(?:\{((?:$label(?:,$label)*)?)\})? (\d+(?:\.\d+)?)$/) {
 			my ($metric, $labels, $value) = ($1, $2 // '', $3);
 			my $suffix = ($r{types}{$family // ''} // '') eq 'histogram' ? qr/_bucket|_sum|_count/ : qr//;
-			$bad->("$metric stands under " . ($family // 'nothing')) if $metric !~ /^\Q@{[$family // ' ']}\E(?:$suffix)$/;
+			my $under = quotemeta($family // q( ));
+			$bad->("$metric stands under " . ($family // "nothing")) if $metric !~ /^$under(?:$suffix)$/;
 			$bad->("$metric has no TYPE") unless $r{types}{$family // ''};
 			my @names = $labels =~ /([a-zA-Z_]\w*)="(?:[^"\\]|\\.)*"/g;
 			my %once;

@@ -35,7 +35,7 @@ sub missing() {
 
 # Options: users, aliases (how many of each; 20 and as many), "ldif" (entries behind the usual ones),
 # names of the certificate, "config" (lines for the database), "global" (lines before it), "overlays" (lines after syncprov), sessionlog (entries; 10000);
-# "schema" and "tree" instead of the usual ones.
+# "schema" and "tree" instead of the usual ones; no_tls (true: no StartTLS and no ldaps).
 sub new($class, %o) {
 	my $self = bless { users => 20, sessionlog => 10000, config => '', global => '', overlays => '', ldif => '', %o }, $class;
 	$self->{aliases} //= $self->{users};
@@ -61,7 +61,7 @@ sub uri($self, $scheme) {
 # ---- the process ----
 
 sub start($self) {
-	my $urls = join ' ', map { $self->uri($_) } qw(ldapi ldap ldaps);
+	my $urls = join ' ', map { $self->uri($_) } qw(ldapi ldap), $self->{no_tls} ? () : 'ldaps';
 	my $pid = fork // die "fork: $!\n";
 	if ($pid == 0) {
 		# with a debug level, be it 0, it stays our child
@@ -225,6 +225,8 @@ sub _decode_base64($text) {
 
 sub _configure($self) {
 	my $d = $self->{dir};
+	my $tls = $self->{no_tls} ? '' : join "\n", "TLSCACertificateFile $d/ca.pem", "TLSCertificateFile $d/server.pem",
+		"TLSCertificateKeyFile $d/server.key", 'TLSVerifyClient never';
 	_put("$d/slapd.conf", <<"END");
 include $schemas/core.schema
 include $schemas/cosine.schema
@@ -237,10 +239,7 @@ moduleload back_mdb
 moduleload syncprov
 moduleload retcode
 sizelimit unlimited
-TLSCACertificateFile $d/ca.pem
-TLSCertificateFile $d/server.pem
-TLSCertificateKeyFile $d/server.key
-TLSVerifyClient never
+$tls
 authz-regexp "gidNumber=[0-9]+\\+uidNumber=$>,cn=peercred,cn=external,cn=auth" "$reader"
 $self->{global}
 database mdb

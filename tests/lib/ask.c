@@ -3,6 +3,7 @@
  * "found VALUE", "not-found" or "could-not-tell WHY".  "%XX" in a key stands for a byte.
  * A line "!refresh" makes the -m check.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +50,7 @@ int main(int argc, char **argv)
 	int status = EX_OK;
 
 	log_program("ask");
+	signal(SIGPIPE, SIG_IGN);
 	if (argc < 3)
 		die(EX_USAGE, "usage: ask TYPE PATH [CONFIG]");
 	setvbuf(stdout, NULL, _IOLBF, 0);

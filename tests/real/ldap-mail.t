@@ -126,6 +126,20 @@ for my $how ('silent', 'gone') {
 	};
 }
 
+subtest 'a directory that falls silent in mid-sentence' => sub {
+	require Relay;
+	my $account = Spool::slurp("$top/account.ldap");
+	for my $k (16, 20, 40, map { 31 * $_ } 37 .. 43) {
+		my $scheme = $k < 1000 ? 'ldap' : 'ldaps';
+		my $relay = Relay->new(port => $slapd->{$k < 1000 ? 'port' : 'tls_port'}, stall => [($k) x 9]);
+		RealServer::write_file("$top/account.ldap", $account =~ s/^uri .*/uri $scheme:\/\/127.0.0.1:@{[$relay->port]}\ntls_ca_cert_file @{[$slapd->ca]}/mr);
+		is enqueue($direct, "ann\@$domain"), 75, "$scheme, after $k bytes: deferred" or diag said($direct);
+	}
+	is queued($direct), 0, 'nothing is queued';
+	RealServer::write_file("$top/account.ldap", $account);
+	arrives($direct, "ann\@$domain", 'user1');
+};
+
 subtest 'somebody new' => sub {
 	$slapd->add_account('carol', mailbox => $login->('user3'));
 	arrives($direct, "carol\@$domain", 'user3');

@@ -260,8 +260,13 @@ subtest 'refused on the way' => sub {
 		'ldaps: certificate for another name';
 	is_unknown map_with(uri => $named_otherwise->uri('ldap'), start_tls => 'yes', tls_ca_cert_file => $named_otherwise->ca), "alias1\@$domain",
 		'StartTLS: ', 'StartTLS: certificate for another name';
-	is_unknown map_with(uri => $slapd->uri('ldap'), start_tls => 'yes', tls_ca_cert_file => '/nonexistent'), "alias1\@$domain", 'TLS|StartTLS',
-		'no authority file';
+	is_unknown map_with(uri => $slapd->uri('ldap'), start_tls => 'yes', tls_ca_cert_file => '/dev/null'), "alias1\@$domain", 'TLS|StartTLS',
+		'an empty authority file';
+	my $plain = RealSlapd->new(users => 1, no_tls => 1);
+	$plain->start;
+	is_unknown map_with(uri => $plain->uri('ldap'), start_tls => 'yes', tls_ca_cert_file => $slapd->ca), "alias1\@$domain", 'StartTLS: ',
+		'a server that refuses StartTLS';
+	is_found map_with(uri => $plain->uri('ldap')), "alias1\@$domain", "user1\@$domain", '... it serves those who do not ask for it';
 	is_unknown map_with(uri => 'ldapi://%2Fnonexistent%2Fldapi'), "alias1\@$domain", "Can't contact", 'no socket';
 	is_unknown map_with(base => "o=gone,$RealSlapd::suffix"), "alias1\@$domain", 'No such object .*base does not exist', 'no base';
 	my $strict = RealSlapd->new(users => 1, global => 'require bind', config => "limits anonymous size=0");
@@ -356,6 +361,28 @@ subtest 'cut after every byte of the answer' => sub {
 		my $map = Ask->new('ldap', $config_for->($relay));
 		my $answer = $map->find("alias1\@$domain");
 		like $answer, $k < 110 ? qr/^could-not-tell/ : qr/^(?:could-not-tell|found user1\@$domain$)/, "always after $k bytes";
+	}
+};
+
+subtest 'silent after every byte of the answer' => sub {
+	my %hasty = (network_timeout => 1, timeout => 2);
+	# heads of messages, and in TLS whole records, are what a library may wait for
+	my %at = (ldap => [0 .. 39], ldaps => [map { $_ * 31 } 0 .. 79]);
+	for my $scheme (sort keys %at) {
+		my $port = $slapd->{$scheme eq 'ldap' ? 'port' : 'tls_port'};
+		my ($late, @odd) = (0);
+		while (my @k = splice $at{$scheme}->@*, 0, 40) {
+			my @relays = map { Relay->new(port => $port, stall => [$_]) } @k;
+			my @maps = map { map_with(uri => "$scheme://127.0.0.1:" . $_->port, tls_ca_cert_file => $slapd->ca, %hasty) } @relays;
+			$_->ask("alias1\@$domain") for @maps;
+			for my $map (@maps) {
+				my $answer = $map->answer;
+				push @odd, $answer if $answer !~ /^could-not-tell|^found user1\@/;
+				$late++ if $map->{took} > 20 * $slow;
+			}
+		}
+		is "@odd", '', "$scheme: found, or could not tell";
+		is $late, 0, '... and never for ever';
 	}
 };
 

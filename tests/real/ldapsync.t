@@ -338,6 +338,17 @@ subtest 'other rules' => sub {
 	is $sync->find("stranger\@$domain"), 'elsewhere', 'somebody changed the map';
 	is +($sync->once)[0], 0;
 	equal $sync, 'which is put right';
+
+	$sync->start;
+	ok $sync->hears(qr/in step/);
+	$sync->_put('other', "stranger\@$domain elsewhere\n");
+	is system("$ENV{BUILD_DIR}/db/newdb -s -l @{[$sync->dir]}/other >/dev/null 2>&1"), 0, 'another map';
+	ok rename($sync->dir . '/other.db', "$sync->{map}.db"), 'is put in its place';
+	$slapd->change(removal('user3'));
+	is $sync->ended(20), 65, 'one that stays does not write differences into it';
+	is_deeply $sync->map, { "stranger\@$domain" => 'elsewhere' };
+	$sync->start;
+	becomes_equal $sync, 'and puts it right when it is started again';
 };
 
 subtest 'served domains' => sub {
@@ -423,6 +434,26 @@ subtest 'a connection that is cut, at any point' => sub {
 	$sync->configure;
 	is +($sync->once)[0], 0;
 	equal $sync, 'the map equals the directory';
+};
+
+subtest 'a connection that falls silent, at any point' => sub {
+	my $slapd = RealSlapd->new(users => $users)->start;
+	my @started;
+	for my $way (['ldap', 'port', 0, 14, 17, 20, 100, 1000, 3001], ['ldaps', 'tls_port', 1500, 2000, 2500, 4000, 8000]) {
+		my ($scheme, $port, @k) = @$way;
+		for my $k (@k) {
+			my $relay = Relay->new(port => $slapd->{$port}, stall => [($k) x 99]);
+			my $sync = LdapSync->new($slapd, access => "uri $scheme://127.0.0.1:" . $relay->port . "\nnetwork_timeout 1\ntimeout 1\n"
+				. "tls_ca_cert_file @{[$slapd->ca]}\n", settings => "silence 1\n")->start;
+			push @started, [$relay, $sync, "$scheme, $k bytes"];
+		}
+	}
+	for (@started) {
+		my ($relay, $sync, $where) = @$_;
+		ok $sync->hears(qr/Timed out|has said nothing/, 20 * $slow), "$where: is noticed" or diag $sync->said;
+		is $sync->stop, 0, '... and it still ends when told to';
+		ok !-e "$sync->{map}.db", '... with nothing done by halves';
+	}
 };
 
 subtest 'killed at random' => sub {

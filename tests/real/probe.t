@@ -89,8 +89,9 @@ subtest 'Dovecot' => sub {
 	probe_is([@socket, cache_options($dir, '0/1h', '0/1h')], 'stopped, and not fresh: the cache answers all the same',
 		[$known, 'yes', $said_before], [$unknown, 'no', $said_before]);
 	expires([@socket, cache_options($dir, '1/3', '1/3')], $known);
-	probe_is([@socket, cache_options($dir, '1h/1h', '0/0')], 'only the no has expired', [$known, 'yes',
-		$said_before], [$unknown, 'could not tell', qr/connect/]);
+	probe_is([@socket, cache_options($dir, '1h/1h', '0/0')], 'only the no has expired',
+		[$known, 'yes', $said_before], [$unknown, 'could not tell', qr/connect/]);
+	forgets($dovecot, $dir, $known);
 };
 
 # Addresses by the maps: an alias for two, one that the maps know not to exist.
@@ -110,6 +111,15 @@ sub by_maps($dovecot, $dir) {
 	unlink "$dir/routes.db";
 	probe_is(['-F', "UNIX:$dovecot->{socket}", '-f', "$dir/dbases.conf"], 'a map is missing',
 		["user1\@$domain", 'could not tell', qr/routes/]);
+}
+
+# An answer is taken out of the cache by the key that the page gives.
+sub forgets($dovecot, $dir, $address) {
+	my $type = -e "$dir/cache.lmdb" ? 'lmdb' : 'btree';
+	my $said = qx{'$build/db/dbupdate' -t $type '$dir/cache' delete 'UNIX:$dovecot->{socket} 0 <> - $address' 2>&1};
+	is($?, 0, 'an answer is removed by dbupdate') or diag $said;
+	probe_is(['-F', "UNIX:$dovecot->{socket}", cache_options($dir)], 'and is no answer any more',
+		[$address, 'could not tell', qr/connect/]);
 }
 
 # Polls until a kept answer is no answer any more.

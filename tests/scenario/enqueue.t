@@ -7,6 +7,7 @@ use lib "$FindBin::Bin/../lib";
 use File::Find ();
 use File::Temp ();
 use Test::More;
+use Prometheus;
 use Spool;
 
 my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
@@ -165,6 +166,30 @@ subtest 'disk full' => sub {
 	is $status >> 8, 74, 'exit 74';
 	like Spool::slurp("$dir/err"), qr/^enqueue: cannot write \Q$office\E\/public\/[^\n]*: File too large\n\z/, 'one line';
 	is_deeply [files($office)], [], 'nothing is left';
+};
+
+subtest 'lookups are counted' => sub {
+	my $office = office();
+	Spool->put("$dir/db/routes", "user\@example.test lmtp!store!user\n");
+	Spool->put("$dir/db/dbases.conf", "fqdnroutes unordered - - $dir/db/routes -lm%:\n");
+	my @options = ('-m', '-P', $office, '-f', "$dir/db/dbases.conf", '-M', "$dir/enqueue.prom", '-s', 'ann@example.org');
+	my @one = run($message, @options, 'user@example.test');
+	is "$one[0]$one[2]", '0', 'queued';
+	run($message, @options, '-k', 'user@example.test', 'nobody@example.org');
+	unlink "$dir/db/routes";
+	is +(run($message, @options, 'user@example.test'))[0], 75, 'a map that is gone';
+	my $r = Prometheus::read(Spool::slurp("$dir/enqueue.prom"));
+	is_deeply $r->{problems}, [], 'the format';
+	my %count = map { /answer="([^"]+)"/ ? ($1 => $r->{metrics}{$_}) : () }
+		grep { /^zlmtp_map_lookups_total\{relation="fqdnroutes",map="\Q$dir\E\/db\/routes",answer="/ } keys %{$r->{metrics}};
+	is $count{found}, 2, 'found';
+	cmp_ok $count{'not found'}, '>', 0, 'not found';
+	cmp_ok $count{'could not tell'}, '>', 0, 'could not tell';
+	Spool->put("$dir/db/routes", "user\@example.test lmtp!store!user\n");
+	Spool->put("$dir/enqueue.prom", "mine\n");
+	my ($status, undef, $err) = run($message, @options, 'user@example.test');
+	is $status, 0, 'queued, although it cannot be counted';
+	like $err, qr/^enqueue: metrics: .*: a file that zlmtp has written expected; left alone\n\z/, 'which is told';
 };
 
 done_testing;

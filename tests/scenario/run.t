@@ -55,6 +55,7 @@ sub missing($s) {
 	my %have = (
 		root => sub { $> == 0 },
 		user => sub { $> != 0 },
+		lmdb => sub { (Spool::slurp("$build/config.h") // '') =~ /HAVE_LMDB 1/ },
 		ipv6 => sub { IO::Socket::IP->new(LocalHost => '::1', LocalPort => 0, Listen => 1) },
 	);
 	for my $need (split ' ', $s->{needs} // '') {

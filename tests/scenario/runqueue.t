@@ -378,4 +378,14 @@ subtest 'one at a time' => sub {
 	like $err, qr/^runqueue: a scheduler runs here: process $$, by \S+\.pid\.scheduler\n\z/, 'one line';
 };
 
+subtest 'root leaves a lock that the owner of the post office can take' => sub {
+	plan skip_all => 'only root can give files away' if $> != 0;
+	my $q = RunQueue->new;
+	my ($uid, $gid) = (getpwnam 'nobody')[2, 3];
+	chown $uid, $gid, $q->office or die "chown: $!\n";
+	is +($q->run('-1'))[0], 0, 'it runs';
+	is join(':', (stat $q->office . '/.pid.runqueue')[4, 5]), "$uid:$gid", 'the lock is given away';
+	is +($q->run('-1'))[0], 0, 'and taken again';
+};
+
 done_testing;

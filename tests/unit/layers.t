@@ -17,6 +17,7 @@ my @rules = (
 	['channel/enqueue', 'lib/', 'channel/', 'db/'],
 	['channel/routing', 'lib/', 'channel/', 'db/'],    # of enqueue and lmtp-probe
 	['channel/probecache', 'lib/', 'channel/', 'db/'],       # of lmtp-probe
+	['channel/checkmaps', 'lib/', 'channel/', 'db/'],    # of zlmtp-check
 	['channel/', 'lib/', 'channel/'],
 	['db/map/', 'lib/', 'db/map/'],
 	['db/source/', 'lib/', 'db/map/', 'db/source/'],

@@ -109,24 +109,27 @@ static void damage_stops_with_file_and_line(void **state)
 		{ USUAL ATTR "scope all\n", "F:5: scope: expected one of base, one, sub, found \"all\"" },
 		{ USUAL ATTR "dereference 4\n", "F:5: dereference: expected one of 0, 1" },
 		{ USUAL ATTR "timeout soon\n", "F:5: timeout: expected seconds" },
-		{ USUAL ATTR "timeout 0\n", "F: timeout and network_timeout must not be 0" },
+		{ USUAL ATTR "timeout 0\n", "F:5: timeout: must not be 0" },
 		{ USUAL ATTR "start_tls maybe\n", "F:5: start_tls: expected yes or no" },
-		{ USUAL ATTR "start_tls yes\n", "F: server ldapi:/// cannot be combined with start_tls" },
+		{ USUAL ATTR "start_tls yes\n", "F:1: uri: ldapi:/// cannot be combined with start_tls" },
 		{ USUAL ATTR "protocol 2\n", "F:5: protocol: only version 3" },
 		{ USUAL ATTR "chase_referrals yes\n", "F:5: chase_referrals: referrals are never followed" },
 		{ USUAL ATTR "tls_random_file /dev/random\n", "F:5: tls_random_file: has had no meaning" },
-		{ USUAL ATTR "tls_cert /x\n", "F: tls_cert and tls_key belong together" },
-		{ USUAL ATTR "binddn cn=a\n", "F: binddn without a password" },
-		{ USUAL ATTR "binddn cn=a\npasswd\n", "F: binddn without a password" },
-		{ USUAL ATTR "passwd x\n", "F: a password without binddn" },
-		{ USUAL ATTR "passwd x\npasswdfile /y\n", "F: passwd and passwdfile exclude each other" },
+		{ BASE FILTER ATTR "uri ldaps://h\ntls_ca_cert_file /nonexistent\n", "F:5: tls_ca_cert_file: No such file" },
+		{ BASE FILTER ATTR "uri ldap://h:99999\n", "F:4: uri: ldap://h:99999 has no port" },
+		{ USUAL "attr mail;lang-de\n", "F:4: attr: expected names of attributes" },
+		{ USUAL ATTR "tls_cert /x\n", "F:5: tls_cert: tls_cert and tls_key belong together" },
+		{ USUAL ATTR "binddn cn=a\n", "F:5: binddn: without a password" },
+		{ USUAL ATTR "binddn cn=a\npasswd\n", "F:5: binddn: without a password" },
+		{ USUAL ATTR "passwd x\n", "F:5: passwd: a password without binddn" },
+		{ USUAL ATTR "passwd x\npasswdfile /y\n", "F:6: passwdfile: passwd and passwdfile exclude each other" },
 		{ USUAL ATTR "authmethod kerberos\n", "F:5: authmethod: expected one of no, none, yes, simple, sasl" },
-		{ USUAL ATTR "sasl_mech EXTERNAL\n", "F: sasl settings without \"bind sasl\"" },
-		{ USUAL ATTR "bind sasl\n", "F: \"bind sasl\" without sasl_mech" },
+		{ USUAL ATTR "sasl_mech EXTERNAL\n", "F:5: sasl_mech: sasl settings without \"bind sasl\"" },
+		{ USUAL ATTR "bind sasl\n", "F:5: bind: \"bind sasl\" without sasl_mech" },
 		{ USUAL ATTR "ldapport 99999\n", "F:5: ldapport: expected a number up to 65535" },
-		{ BASE FILTER ATTR "uri http://x\n", "F: server http://x is no LDAP URI" },
-		{ BASE FILTER ATTR "uri ldap://x/o=y\n", "F: server ldap://x/o=y must end behind the server" },
-		{ BASE FILTER ATTR "uri ldap://far\nbinddn cn=a\npasswd b\n", "F: server ldap://far would carry the password in clear" },
+		{ BASE FILTER ATTR "uri http://x\n", "F:4: uri: http://x is no LDAP URI" },
+		{ BASE FILTER ATTR "uri ldap://x/o=y\n", "F:4: uri: ldap://x/o=y must end behind the server" },
+		{ BASE FILTER ATTR "uri ldap://far\nbinddn cn=a\npasswd b\n", "F:4: uri: ldap://far would carry the password in clear" },
 		{ BASE FILTER ATTR "uri ldaps://far\nstart_tls yes\n", "cannot be combined with start_tls" },
 		{ USUAL "result a{b\n", "F:4: result: column 2: \"{\" without \"}\"" },
 		{ USUAL ATTR "result {a}\n", "F:5: result: attr, result_format" },
@@ -164,7 +167,7 @@ static void clear_passwords_pass_where_nobody_listens(void **state)
 		struct buf why = { 0 };
 
 		assert_int_equal(parse_three(&c, BASE FILTER ATTR "uri ", servers[i],
-		                             "\nbinddn cn=a\npasswd b\ntls_ca_cert_file /x\n", &why), EX_OK);
+		                             "\nbinddn cn=a\npasswd b\ntls_ca_cert_file /dev/null\n", &why), EX_OK);
 		ldapconf_free(&c);
 		buf_free(&why);
 	}
@@ -185,7 +188,7 @@ static void password_files_must_be_private(void **state)
 	static const struct { const char *content; mode_t mode; int status; const char *why; } rows[] = {
 		{ "secret\n", 0600, EX_OK, NULL }, { "secret", 0640, EX_OK, NULL }, { "secret\r\n", 0400, EX_OK, NULL },
 		{ "secret\n", 0644, EX_CONFIG, "mode 0644" }, { "secret\n", 0602, EX_CONFIG, "mode 0602" }, { "secret\n", 0660, EX_CONFIG, "mode 0660" },
-		{ "", 0600, EX_CONFIG, "binddn without a password" }, { "\n", 0600, EX_CONFIG, "binddn without a password" },
+		{ "", 0600, EX_CONFIG, "binddn: without a password" }, { "\n", 0600, EX_CONFIG, "binddn: without a password" },
 		{ "one\ntwo\n", 0600, EX_CONFIG, "expected one line" },
 	};
 	char path[] = "/tmp/zl-ldapconf-XXXXXX";

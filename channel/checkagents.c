@@ -1,0 +1,387 @@
+#include "channel/checkagents.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "channel/checkspool.h"
+#include "channel/net/tlsconf.h"
+#include "channel/spool/launch.h"
+#include "lib/alloc.h"
+#include "lib/clock.h"
+#include "lib/metrics.h"
+
+/* Options of lmtp as getopt(3) wants them; a test compares them with its help. */
+#define AGENT_OPTIONS "+:178A:Bc:f:F:h:Hl:L:O:p:PrsS:T:w:6dDeEMvWxXZ:V"
+/* Beyond the time that it was given itself. */
+#define GRACE_MS 3000
+#define OUTPUT_MAX ((size_t)64 * 1024)
+
+struct agent {
+	const struct clause *clause;
+	struct launch launch;
+	char *name;               /* of its clause, for people */
+	const char *target;       /* -F, NULL without */
+	const char *secrets;      /* -A */
+	const char *tls;          /* -S */
+	int operands;             /* index of the first argument that is no option */
+	pid_t pid;                /* 0: it was not started */
+	int fd;                   /* its output, -1 at its end */
+	struct buf output;
+};
+
+struct agents {
+	struct findings *findings;
+	struct agent *list;
+	size_t count, capacity;
+};
+
+/* ---- what the commands say ---- */
+
+static bool is_lmtp(const char *program)
+{
+	const char *slash = strrchr(program, '/');
+
+	return strcmp(slash != NULL ? slash + 1 : program, "lmtp") == 0;
+}
+
+/* False if it is none of lmtp's command lines. */
+static bool read_arguments(struct agent *a)
+{
+	int argc = 0, c;
+
+	while (a->launch.arguments[argc] != NULL)
+		argc++;
+	opterr = 0;
+	optind = 0;
+	while ((c = getopt(argc, a->launch.arguments, AGENT_OPTIONS)) != -1) {
+		switch (c) {
+		case 'A': a->secrets = optarg; break;
+		case 'F': a->target = optarg; break;
+		case 'S': a->tls = optarg; break;
+		case '?':
+		case ':': return false;
+		}
+	}
+	a->operands = optind;
+	return true;
+}
+
+/* A pattern that stands for one name only. */
+static const char *literal(const char *pattern, const char *otherwise)
+{
+	return strpbrk(pattern, "*?[{\\") == NULL ? pattern : otherwise;
+}
+
+static bool same_command(const struct agent *a, const struct agent *b)
+{
+	char **x = a->launch.arguments, **y = b->launch.arguments;
+
+	for (; *x != NULL && *y != NULL && strcmp(*x, *y) == 0; x++, y++)
+		;
+	return *x == NULL && *y == NULL && a->clause->uid == b->clause->uid && a->clause->gid == b->clause->gid;
+}
+
+static void free_agent(struct agent *a)
+{
+	launch_free(&a->launch);
+	free(a->name);
+	buf_free(&a->output);
+}
+
+/* Another clause has the same command. */
+static bool is_known(const struct agents *all, const struct agent *a)
+{
+	for (size_t i = 0; i < all->count; i++)
+		if (same_command(&all->list[i], a))
+			return true;
+	return false;
+}
+
+static void add_agent(struct agents *all, const struct clause *c)
+{
+	struct agent a = { .clause = c, .fd = -1 };
+	struct buf why = { 0 };
+
+	a.name = xasprintf("%s/%s", c->channel, c->host);
+	if (!launch_prepare(&a.launch, c, literal(c->channel, "lmtp"), literal(c->host, "-"), &why)) {
+		finding_add(all->findings, FINDING_CRITICAL, "%s: %s", a.name, buf_str(&why));
+		free_agent(&a);
+	} else if (!is_lmtp(a.launch.arguments[0])) {
+		finding_add(all->findings, FINDING_OK, "%s: %s is not looked at", a.name, a.launch.arguments[0]);
+		free_agent(&a);
+	} else if (!read_arguments(&a)) {
+		finding_add(all->findings, FINDING_CRITICAL, "%s: not a command line of lmtp: %s", a.name, c->command);
+		free_agent(&a);
+	} else if (is_known(all, &a)) {
+		free_agent(&a);
+	} else {
+		all->list = xgrow(all->list, all->count, &all->capacity, sizeof *all->list);
+		all->list[all->count++] = a;
+	}
+	buf_free(&why);
+}
+
+/* ---- secrets ---- */
+
+static void check_tls_file(struct findings *f, const struct agent *a)
+{
+	struct tlsconf conf = { 0 };
+	struct buf why = { 0 };
+
+	check_guarded(f, "TLS file", a->tls, false);
+	if (!tlsconf_read(&conf, a->tls, &why)) {
+		finding_add(f, FINDING_CRITICAL, "%s: %s", a->name, buf_str(&why));
+	} else {
+		if (conf.key_file != NULL || conf.cert_file != NULL)
+			check_guarded(f, "key", conf.key_file != NULL ? conf.key_file : conf.cert_file, true);
+		if (conf.dkey_file != NULL)
+			check_guarded(f, "key", conf.dkey_file, true);
+		tlsconf_free(&conf);
+	}
+	buf_free(&why);
+}
+
+static void check_files(struct findings *f, const struct agent *a)
+{
+	if (a->secrets != NULL)
+		check_guarded(f, "secrets file", a->secrets, true);
+	if (a->tls != NULL)
+		check_tls_file(f, a);
+}
+
+/* ---- probes ---- */
+
+/* Its command line with -B; what is no option goes, as it would be an address. */
+static char **probe_arguments(const struct agent *a, char *time)
+{
+	static char probe[] = "-B", option[] = "-O", text[] = "log=keys";
+	char **list = xcalloc((size_t)a->operands + 6, sizeof *list);
+	int n = 0;
+
+	for (; n < a->operands && strcmp(a->launch.arguments[n], "--") != 0; n++)
+		list[n] = a->launch.arguments[n];
+	list[n++] = probe;
+	list[n++] = option;
+	list[n++] = text;
+	list[n++] = option;
+	list[n] = time;
+	return list;
+}
+
+static _Noreturn void child(const struct agent *a, char **arguments, int fd)
+{
+	int null = open("/dev/null", O_RDWR);
+
+	setpgid(0, 0);
+	signal(SIGPIPE, SIG_DFL);
+	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(fd, STDOUT_FILENO) < 0 || dup2(fd, STDERR_FILENO) < 0)
+		_exit(EX_OSERR);
+	closefrom(STDERR_FILENO + 1);
+	if (!launch_become(a->clause))
+		dprintf(STDERR_FILENO, "cannot become user %ld: %s\n", (long)a->clause->uid, strerror(errno));
+	else if (execve(arguments[0], arguments, a->launch.environment) < 0)
+		dprintf(STDERR_FILENO, "cannot run %s: %s\n", arguments[0], strerror(errno));
+	_exit(EX_UNAVAILABLE);
+}
+
+static void start(struct agents *all, struct agent *a, unsigned seconds)
+{
+	char *time = xasprintf("probe-time=%us", seconds), **arguments = probe_arguments(a, time);
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) < 0) {
+		finding_add(all->findings, FINDING_UNKNOWN, "%s: pipe: %s", a->name, strerror(errno));
+	} else {
+		a->pid = fork();
+		if (a->pid == 0)
+			child(a, arguments, ends[1]);
+		close(ends[1]);
+		a->fd = ends[0];
+		if (a->pid < 0) {
+			finding_add(all->findings, FINDING_UNKNOWN, "%s: fork: %s", a->name, strerror(errno));
+			close(a->fd);
+			a->fd = -1;
+			a->pid = 0;
+		}
+	}
+	free(arguments);
+	free(time);
+}
+
+static void read_output(struct agent *a)
+{
+	char bytes[4096];
+	ssize_t n = read(a->fd, bytes, sizeof bytes);
+
+	if (n < 0 && errno == EINTR)
+		return;
+	if (n > 0 && a->output.len < OUTPUT_MAX)
+		buf_add(&a->output, bytes, (size_t)n);
+	if (n <= 0) {
+		close(a->fd);
+		a->fd = -1;
+	}
+}
+
+/* Until all have said what they have to say, or the time is up. */
+static void listen_to(struct agents *all, int64_t deadline)
+{
+	struct pollfd *fds = xcalloc(all->count + 1, sizeof *fds);
+
+	for (;;) {
+		size_t open = 0;
+
+		for (size_t i = 0; i < all->count; i++) {
+			fds[i] = (struct pollfd){ .fd = all->list[i].fd, .events = POLLIN };
+			open += all->list[i].fd >= 0;
+		}
+		if (open == 0 || clock_ms() >= deadline)
+			break;
+		if (poll(fds, all->count, clock_poll_timeout(deadline)) < 0)
+			continue;
+		for (size_t i = 0; i < all->count; i++)
+			if (fds[i].revents != 0)
+				read_output(&all->list[i]);
+	}
+	free(fds);
+}
+
+/* True if its end was one in time.  Nobody is left behind. */
+static bool bury(struct agent *a, int *status)
+{
+	bool in_time = a->fd < 0;
+
+	if (!in_time) {
+		kill(-a->pid, SIGKILL);
+		kill(a->pid, SIGKILL);
+		close(a->fd);
+		a->fd = -1;
+	}
+	while (waitpid(a->pid, status, 0) < 0 && errno == EINTR)
+		;
+	return in_time;
+}
+
+/* ---- what they say ---- */
+
+/* Its last line, terminated; "" if there is none. */
+static char *last_line(struct buf *output)
+{
+	char *lf;
+
+	buf_addc(output, '\0');
+	while ((lf = strrchr(output->data, '\n')) != NULL && lf[1] == '\0')
+		*lf = '\0';
+	return lf != NULL ? lf + 1 : output->data;
+}
+
+/* Nobody listens on the way there. */
+static bool is_near(const char *peer)
+{
+	return strncasecmp(peer, "UNIX:", 5) == 0 || strncmp(peer, "[127.", 5) == 0 || strcasecmp(peer, "localhost") == 0 ||
+	       strncasecmp(peer, "[IPv6:::1]", 10) == 0 || strncmp(peer, "[::1]", 5) == 0;
+}
+
+static void count(const struct agents *all, const struct agent *a, const char *peer, bool ready)
+{
+	static const struct metric reached = { "zlmtp_target_ready", METRIC_GAUGE,
+	                                       "1 if mail could be sent to the server: connection, LHLO, TLS, AUTH." };
+	struct buf labels = { 0 };
+
+	if (all->findings->metrics == NULL)
+		return;
+	metrics_label(&labels, "channel", a->clause->channel);
+	metrics_label(&labels, "host", a->clause->host);
+	metrics_label(&labels, "target", peer);
+	metrics_add(all->findings->metrics, &reached, labels.data, ready ? 1000 : 0);
+	buf_free(&labels);
+}
+
+static void judge_ready(struct agents *all, const struct agent *a, const char *peer, const char *tls)
+{
+	bool proved = strstr(tls, ", verified") != NULL;
+
+	if (strcmp(tls, "no TLS") == 0 && !is_near(peer))
+		finding_add(all->findings, FINDING_WARNING, "%s: %s is ready, but mail goes there in clear", a->name, peer);
+	else if (a->secrets != NULL && !proved && !is_near(peer))
+		finding_add(all->findings, FINDING_WARNING, "%s: %s gets our password without having proved who it is: %s", a->name,
+		            peer, tls);
+	else
+		finding_add(all->findings, FINDING_OK, "%s: %s is ready, %s", a->name, peer, tls);
+}
+
+/* "PEER TAB ready TAB TLS TAB capabilities" or "PEER TAB could not tell TAB words". */
+static void judge(struct agents *all, struct agent *a, int status)
+{
+	char *peer = last_line(&a->output), *state = strchr(peer, '\t'), *words = state != NULL ? strchr(state + 1, '\t') : NULL;
+	bool ready;
+
+	if (words == NULL || !WIFEXITED(status) || (WEXITSTATUS(status) != EX_OK && WEXITSTATUS(status) != EX_TEMPFAIL)) {
+		finding_add(all->findings, FINDING_CRITICAL, "%s: lmtp cannot be asked: %s", a->name,
+		            peer[0] != '\0' ? peer : "it ended without a word");
+		count(all, a, a->target, false);
+		return;
+	}
+	*state++ = '\0';
+	*words++ = '\0';
+	words[strcspn(words, "\t")] = '\0';
+	ready = strcmp(state, "ready") == 0 && WEXITSTATUS(status) == EX_OK;
+	if (ready)
+		judge_ready(all, a, peer, words);
+	else
+		finding_add(all->findings, FINDING_CRITICAL, "%s: %s cannot be used: %s", a->name, peer, words);
+	count(all, a, peer, ready);
+}
+
+/* Waits for them in their order; the numbers for graphs are of all together. */
+static void collect(struct agents *all, unsigned seconds, int64_t begun)
+{
+	listen_to(all, begun + (int64_t)seconds * 1000 + GRACE_MS);
+	for (size_t i = 0; i < all->count; i++) {
+		struct agent *a = &all->list[i];
+		int status = 0;
+
+		if (a->pid == 0)
+			continue;
+		if (bury(a, &status)) {
+			judge(all, a, status);
+		} else {
+			finding_add(all->findings, FINDING_CRITICAL, "%s: no answer from %s within %u s", a->name, a->target, seconds);
+			count(all, a, a->target, false);
+		}
+	}
+}
+
+void check_agents(struct findings *f, const struct schedconf *conf, unsigned seconds)
+{
+	struct agents all = { .findings = f };
+	int64_t begun = clock_ms();
+
+	for (size_t i = 0; i < conf->count; i++)
+		if (conf->clauses[i].command != NULL && strcmp(conf->clauses[i].channel, "*") != 0)
+			add_agent(&all, &conf->clauses[i]);
+	for (size_t i = 0; i < all.count; i++) {
+		struct agent *a = &all.list[i];
+
+		check_files(f, a);
+		if (a->target != NULL)
+			start(&all, a, seconds);
+		else
+			finding_add(f, FINDING_OK, "%s: its servers are the hosts of the mail, no one is looked at", a->name);
+	}
+	collect(&all, seconds, begun);
+	performance_add(f, "agents", (int64_t)all.count, "", NULL);
+	performance_add(f, "agents_time", clock_ms() - begun, "ms", NULL);
+	for (size_t i = 0; i < all.count; i++)
+		free_agent(&all.list[i]);
+	free(all.list);
+}

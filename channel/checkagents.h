@@ -1,0 +1,17 @@
+/*
+ * zlmtp-check looks at the agents of scheduler.conf: can their servers be reached, with TLS and AUTH as demanded, and are
+ * their secrets kept?
+ */
+#ifndef ZL_CHECKAGENTS_H
+#define ZL_CHECKAGENTS_H
+
+#include "channel/findings.h"
+#include "channel/spool/schedconf.h"
+
+/*
+ * Runs "COMMAND -B" for each different lmtp command of the file, all at once, as its clause's user; each may take
+ * `seconds`.  The working directory is $POSTOFFICE/transport.
+ */
+void check_agents(struct findings *f, const struct schedconf *conf, unsigned seconds);
+
+#endif

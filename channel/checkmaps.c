@@ -1,0 +1,203 @@
+#include "channel/checkmaps.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <time.h>
+
+#include "channel/checkspool.h"
+#include "channel/spool/mailq.h"
+#include "db/live/health.h"
+#include "db/map/map.h"
+#include "db/route/dbases.h"
+#include "db/source/compile.h"
+#include "lib/alloc.h"
+#include "lib/metrics.h"
+
+struct look {
+	struct findings *findings;
+	const struct dbases_map *line;
+	char *path;               /* of the map, with suffix */
+	const struct map_limits *limits;
+};
+
+static void tell_fault(void *context, const struct fault *fault)
+{
+	finding_add(context, fault->is_warning ? FINDING_WARNING : FINDING_CRITICAL, "%s:%zu: %s", fault->file, fault->line,
+	            fault->text);
+}
+
+/* ---- numbers ---- */
+
+static void count(const struct look *l, int64_t modified, enum severity state)
+{
+	static const struct metric times = { "zlmtp_map_timestamp_seconds", METRIC_GAUGE, "When the map was built or changed last." };
+	static const struct metric states = { "zlmtp_map_state", METRIC_GAUGE,
+	                                      "0: the map is sound, 1: something is to be done, 2: it does not answer, 3: could not tell." };
+	struct buf labels = { 0 };
+
+	if (l->findings->metrics == NULL)
+		return;
+	metrics_label(&labels, "relation", l->line->relation);
+	metrics_label(&labels, "map", l->path);
+	if (modified > 0)
+		metrics_add(l->findings->metrics, &times, labels.data, (uint64_t)modified * 1000);
+	metrics_add(l->findings->metrics, &states, labels.data, (uint64_t)state * 1000);
+	buf_free(&labels);
+}
+
+/* ---- a file ---- */
+
+/* Who may change the map may send anybody's mail anywhere; who owns it may be the one its programs run as. */
+static void check_hands(const struct look *l, const struct stat *st)
+{
+	const struct dbases_map *m = l->line;
+
+	/* the file of an LDAP map holds a password */
+	check_guarded(l->findings, "map", l->path, strcmp(m->type, "ldap") == 0);
+	if (m->has_privilege && st->st_uid != m->uid)
+		finding_add(l->findings, FINDING_WARNING, "map %s belongs to user %ld, not to %ld as line %zu of dbases.conf says", l->path,
+		            (long)st->st_uid, (long)m->uid, m->line);
+	if (m->kind == DBASES_BUILT)
+		check_guarded(l->findings, "text", m->file, false);
+}
+
+static void check_age(const struct look *l, const struct stat *st)
+{
+	int64_t age = (int64_t)time(NULL) - st->st_mtime;
+	struct buf label = { 0 }, span = { 0 };
+
+	mailq_add_span(&span, age);
+	finding_add(l->findings, thresholds_judge(&l->limits->age, age), "map %s: changed %s ago", l->path, buf_str(&span));
+	buf_addf(&label, "age_%s", l->line->relation);
+	performance_add(l->findings, label.data, age < 0 ? 0 : age, "s", &l->limits->age);
+	buf_free(&label);
+	buf_free(&span);
+}
+
+/* ---- the kinds ---- */
+
+static enum severity check_built(const struct look *l)
+{
+	const struct dbases_map *m = l->line;
+	const struct compile compile = { .type = m->type, .target = l->path, .input = m->file, .syntax = m->syntax };
+	const char *reason;
+
+	if (!compile_is_due(&compile, &reason)) {
+		finding_add(l->findings, FINDING_OK, "map %s is sound and as new as its text", l->path);
+		return FINDING_OK;
+	}
+	/* an old map answers; one that is not there or damaged holds up all mail */
+	if (strncmp(reason, "it is", 5) == 0 || strncmp(reason, "it cannot", 9) == 0) {
+		finding_add(l->findings, FINDING_CRITICAL, "map %s: %s", l->path, reason);
+		return FINDING_CRITICAL;
+	}
+	finding_add(l->findings, FINDING_WARNING, "map %s: %s; run newdb", l->path, reason);
+	return FINDING_WARNING;
+}
+
+static enum severity check_live(const struct look *l)
+{
+	const struct dbases_map *m = l->line;
+	const struct update_settings settings = {
+		.type = m->type, .base = m->file, .config = m->config, .wait = l->limits->wait,
+		.folding = m->lookup.fold == FOLD_LOWER ? 'l' : m->lookup.fold == FOLD_UPPER ? 'u' : '-',
+	};
+	struct health health;
+	enum severity severity;
+
+	health_check(&health, &settings);
+	severity = (enum severity)health_exit_code(health.state);
+	finding_add(l->findings, severity, "live map %s: %s: %s", l->path, health_name(health.state), buf_str(&health.text));
+	health_free(&health);
+	return severity;
+}
+
+static enum severity tell_missing(const struct look *l, int error)
+{
+	enum severity severity = error == ENOENT ? FINDING_CRITICAL : FINDING_UNKNOWN;
+
+	finding_add(l->findings, severity, "live map %s: %s", l->path, strerror(error));
+	return severity;
+}
+
+/* Read where it stands: opening it tells. */
+static enum severity check_read(const struct look *l)
+{
+	struct buf why = { 0 };
+	int status;
+	struct map *map = map_open(l->line->type, l->line->file, l->line->config, &status, &why);
+	bool ready = map != NULL && map_ready(map);
+
+	finding_add(l->findings, ready ? FINDING_OK : FINDING_CRITICAL, "map %s (%s): %s", l->path, l->line->type,
+	            ready ? "answers" : map != NULL ? map_error(map) : buf_str(&why));
+	map_close(&map);
+	buf_free(&why);
+	return ready ? FINDING_OK : FINDING_CRITICAL;
+}
+
+static void check_map(struct findings *f, const struct dbases_map *m, const struct map_limits *limits)
+{
+	struct look l = { .findings = f, .line = m, .limits = limits };
+	enum severity severity = FINDING_OK;
+	struct stat st;
+	int error;
+	bool there;
+
+	l.path = xasprintf("%s%s", m->file, m->kind == DBASES_READ ? "" : map_suffix(m->type));
+	there = stat(l.path, &st) == 0;
+	error = errno;
+	switch (m->kind) {
+	case DBASES_BUILT: severity = check_built(&l); break;
+	case DBASES_LIVE: severity = there ? check_live(&l) : tell_missing(&l, error); break;
+	case DBASES_READ: severity = check_read(&l); break;
+	case DBASES_NONE:
+	case DBASES_FOREIGN: break;
+	}
+	if (there) {
+		check_hands(&l, &st);
+		check_age(&l, &st);
+	}
+	count(&l, there ? st.st_mtime : 0, severity);
+	free(l.path);
+}
+
+/* An earlier line has the same file. */
+static bool is_repeated(const struct dbases *dbases, size_t index)
+{
+	const struct dbases_map *m = &dbases->maps[index];
+
+	for (size_t i = 0; i < index; i++)
+		if (dbases->maps[i].file != NULL && strcmp(dbases->maps[i].file, m->file) == 0 &&
+		    strcmp(dbases->maps[i].type, m->type) == 0)
+			return true;
+	return false;
+}
+
+void check_maps(struct findings *f, const char *path, const struct map_limits *limits)
+{
+	struct dbases dbases;
+	struct zenv zenv;
+	struct buf why = { 0 };
+	int status = zenv_read(&zenv, &why);
+
+	if (status != EX_OK) {
+		finding_add(f, FINDING_CRITICAL, "%s", buf_str(&why));
+		buf_free(&why);
+		return;
+	}
+	if (dbases_read(&dbases, path, &zenv, tell_fault, f) == EX_OK) {
+		finding_add(f, FINDING_OK, "%s: %zu lines", path, dbases.count);
+		for (size_t i = 0; i < dbases.count; i++) {
+			const struct dbases_map *m = &dbases.maps[i];
+
+			if (m->file != NULL && m->kind != DBASES_NONE && m->kind != DBASES_FOREIGN && !is_repeated(&dbases, i))
+				check_map(f, m, limits);
+		}
+		dbases_free(&dbases);
+	}
+	zenv_free(&zenv);
+	buf_free(&why);
+}

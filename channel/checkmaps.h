@@ -1,0 +1,17 @@
+/*
+ * zlmtp-check looks at the maps of a dbases.conf: there, sound, not older than their texts, in the right hands.
+ */
+#ifndef ZL_CHECKMAPS_H
+#define ZL_CHECKMAPS_H
+
+#include "channel/findings.h"
+
+struct map_limits {
+	struct thresholds age;        /* of a built map, in seconds since its build or last change; of live ones, since the last change */
+	unsigned wait;                /* seconds that a live map may take for each of its steps */
+};
+
+/* Every map of the file `dbases`, once. */
+void check_maps(struct findings *f, const char *dbases, const struct map_limits *limits);
+
+#endif

@@ -1,0 +1,148 @@
+#include "channel/checkspool.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "channel/spool/listing.h"
+#include "channel/spool/mailq.h"
+#include "lib/alloc.h"
+#include "lib/file.h"
+#include "lib/metrics.h"
+#include "lib/parse.h"
+
+bool check_guarded(struct findings *f, const char *what, const char *path, bool secret)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0) {
+		finding_add(f, errno == EACCES ? FINDING_UNKNOWN : FINDING_CRITICAL, "%s %s: %s", what, path, strerror(errno));
+		return false;
+	}
+	if (secret && (st.st_mode & S_IROTH))
+		finding_add(f, FINDING_CRITICAL, "%s %s can be read by everybody", what, path);
+	else if (st.st_mode & S_IWOTH)
+		finding_add(f, FINDING_CRITICAL, "%s %s can be written by everybody", what, path);
+	else if (secret && (st.st_mode & S_IWGRP))
+		finding_add(f, FINDING_WARNING, "%s %s can be written by its group", what, path);
+	else
+		finding_add(f, FINDING_OK, "%s %s: mode %04o, owner %ld", what, path, (unsigned)st.st_mode & 07777,
+		            (long)st.st_uid);
+	return true;
+}
+
+/* Where everybody leaves mail: nobody may remove another's. */
+static void check_shared(struct findings *f, const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		finding_add(f, errno == ENOENT ? FINDING_OK : FINDING_UNKNOWN, "directory %s: %s", path, strerror(errno));
+	else if ((st.st_mode & S_IWOTH) && !(st.st_mode & S_ISVTX))
+		finding_add(f, FINDING_CRITICAL, "directory %s: everybody can remove what others put there (no sticky bit)", path);
+	else
+		finding_add(f, FINDING_OK, "directory %s: mode %04o", path, (unsigned)st.st_mode & 07777);
+}
+
+void check_directories(struct findings *f, const char *postoffice)
+{
+	static const char *const guarded[] = { "transport", "queue", "postman" }, *const shared[] = { "public", "router" };
+
+	for (size_t i = 0; i < sizeof guarded / sizeof guarded[0]; i++) {
+		char *path = xasprintf("%s/%s", postoffice, guarded[i]);
+		struct stat st;
+
+		if (check_guarded(f, "directory", path, false) && stat(path, &st) == 0 && (st.st_mode & (S_IROTH | S_IXOTH)))
+			finding_add(f, FINDING_WARNING, "directory %s is open to everybody: mail may be read there", path);
+		free(path);
+	}
+	for (size_t i = 0; i < sizeof shared / sizeof shared[0]; i++) {
+		char *path = xasprintf("%s/%s", postoffice, shared[i]);
+
+		check_shared(f, path);
+		free(path);
+	}
+}
+
+/* The process that a file names, if it is there; 0 otherwise. */
+static long living(const char *path)
+{
+	struct buf text = { 0 };
+	uint64_t pid = 0;
+	bool alive = false;
+
+	if (file_read_path(path, &text) && text.len > 0) {
+		text.data[strcspn(text.data, " \n")] = '\0';
+		alive = parse_number(text.data, INT32_MAX, &pid) && pid > 0 && (kill((pid_t)pid, 0) == 0 || errno == EPERM);
+	}
+	buf_free(&text);
+	return alive ? (long)pid : 0;
+}
+
+static void check_scheduler(struct findings *f)
+{
+	long scheduler = living("../.pid.scheduler"), runqueue = living(OUTLOOK_PROCESS);
+
+	if (scheduler != 0)
+		finding_add(f, FINDING_OK, "scheduler is process %ld", scheduler);
+	else if (runqueue != 0)
+		finding_add(f, FINDING_OK, "runqueue is process %ld", runqueue);
+	else
+		finding_add(f, FINDING_WARNING, "nobody runs the queue: neither scheduler nor runqueue is there");
+}
+
+static void check_age(struct findings *f, const struct listing *l, int64_t age, const struct thresholds *limits)
+{
+	struct buf span = { 0 };
+
+	mailq_add_span(&span, age);
+	if (l->messages > 0)
+		finding_add(f, thresholds_judge(limits, age), "queue: the oldest of %zu message%s is %s old", l->messages,
+		            l->messages == 1 ? "" : "s", buf_str(&span));
+	performance_add(f, "queue_age", age, "s", limits);
+	buf_free(&span);
+}
+
+static void count(struct findings *f, const struct listing *l)
+{
+	static const struct metric recipients = { "zlmtp_queue_recipients", METRIC_GAUGE, "Recipients who wait." };
+	static const struct metric messages = { "zlmtp_queue_messages", METRIC_GAUGE, "Messages with a recipient who waits." };
+	static const struct metric oldest = { "zlmtp_queue_oldest_timestamp_seconds", METRIC_GAUGE,
+	                                      "When the oldest message came; 0 if there is none." };
+	static const struct metric damaged = { "zlmtp_queue_trouble", METRIC_GAUGE,
+	                                       "Files in the queue that are damaged or unreadable." };
+
+	if (f->metrics == NULL)
+		return;
+	metrics_add(f->metrics, &recipients, "", l->recipients * 1000);
+	metrics_add(f->metrics, &messages, "", l->messages * 1000);
+	metrics_add(f->metrics, &oldest, "", (uint64_t)l->oldest * 1000);
+	metrics_add(f->metrics, &damaged, "", l->trouble * 1000);
+}
+
+void check_queue(struct findings *f, const struct thresholds *age, const struct thresholds *size)
+{
+	struct listing l;
+
+	check_scheduler(f);
+	listing_read(&l);
+	for (size_t i = 0; i < l.count; i++) {
+		const struct listed *e = &l.list[i];
+
+		if (e->state == LISTED_DAMAGED)
+			finding_add(f, FINDING_CRITICAL, "queue: %s: %s", e->name, e->why);
+		else if (e->state == LISTED_UNREADABLE)
+			finding_add(f, FINDING_UNKNOWN, "queue: %s: %s", e->name, e->why);
+	}
+	finding_add(f, thresholds_judge(size, (int64_t)l.recipients), "queue: %zu recipient%s", l.recipients,
+	            l.recipients == 1 ? "" : "s");
+	performance_add(f, "queue_recipients", (int64_t)l.recipients, "", size);
+	check_age(f, &l, l.oldest != 0 ? (int64_t)time(NULL) - l.oldest : 0, age);
+	count(f, &l);
+	listing_free(&l);
+}

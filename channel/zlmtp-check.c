@@ -1,0 +1,268 @@
+/*
+ * zlmtp-check: is everything as it should be?  For people, and for monitoring that understands Nagios plugins.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "channel/checkagents.h"
+#include "channel/checkmaps.h"
+#include "channel/checkspool.h"
+#include "channel/findings.h"
+#include "channel/spool/schedconf.h"
+#include "lib/alloc.h"
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/metrics.h"
+#include "lib/options.h"
+#include "lib/parse.h"
+#include "lib/zenv.h"
+
+static const struct option_help options[] = {
+	{ 'a', "WARN,CRIT", "age of the oldest message in the queue (default 4h,2d)" },
+	{ 'd', "FILE", "dbases.conf (default: db/dbases.conf in MAILVAR of ZENV)" },
+	{ 'f', "FILE", "scheduler.conf (default: in MAILSHARE of ZENV)" },
+	{ 'g', "WARN,CRIT", "age of a map since its last change (default: any)" },
+	{ 'M', "FILE", "write what was found to FILE, in the text form of Prometheus" },
+	{ 'n', "WARN,CRIT", "recipients in the queue (default: any number)" },
+	{ 'o', "PARTS", "only these, with commas between them: spool, queue, agents, maps" },
+	{ 'P', "DIRECTORY", "the post office (default: POSTOFFICE of ZENV)" },
+	{ 't', "TIME", "for an answer of a server, or of a live map (default 10s)" },
+	{ 'v', NULL, "a line for each thing looked at" },
+	{ 0 },
+};
+
+static const struct program program = {
+	.name = "zlmtp-check",
+	.synopsis = "[-vV] [-a warn,crit] [-d file] [-f file] [-g warn,crit] [-M file] [-n warn,crit]\n"
+	            "[-o parts] [-P directory] [-t time]",
+	.purpose = "Looks at post office, queue, servers and maps, and says in one line how they are.",
+	.options = options,
+	.notes = "Exits with 0 if all is well, 1 for a warning, 2 if it is critical, 3 if it could not be told.\n"
+	         "WARN or CRIT may be empty: no limit.  TIME is like 1h30m; bare digits are seconds.",
+	.help = 'h',
+	.usage_status = FINDING_UNKNOWN,
+};
+
+enum part { PART_SPOOL = 1, PART_QUEUE = 2, PART_AGENTS = 4, PART_MAPS = 8, PART_ALL = 15 };
+
+struct wishes {
+	const char *postoffice;
+	char *conf, *dbases, *metrics;
+	unsigned parts;
+	struct thresholds age, size;
+	struct map_limits maps;
+	int64_t seconds;
+	bool verbose;
+};
+
+/* ---- options ---- */
+
+static bool number_value(const char *text, int64_t *value)
+{
+	uint64_t n;
+
+	if (!parse_number(text, INT32_MAX, &n))
+		return false;
+	*value = (int64_t)n;
+	return true;
+}
+
+/* "WARN,CRIT", each of them optional. */
+static void take_thresholds(struct thresholds *t, char option, const char *argument,
+                            bool (*value)(const char *text, int64_t *value))
+{
+	char *warning = xstrdup(argument), *critical = strchr(warning, ',');
+
+	if (critical != NULL)
+		*critical++ = '\0';
+	*t = (struct thresholds){ -1, -1 };
+	if ((warning[0] != '\0' && !value(warning, &t->warning)) ||
+	    (critical != NULL && critical[0] != '\0' && !value(critical, &t->critical)))
+		option_usage(&program, "-%c %s: WARN,CRIT expected, such as %s", option, argument,
+		             value == number_value ? "1000,20000" : "4h,2d");
+	free(warning);
+}
+
+static unsigned take_parts(const char *argument)
+{
+	static const struct {
+		const char *name;
+		enum part part;
+	} names[] = { { "spool", PART_SPOOL }, { "queue", PART_QUEUE }, { "agents", PART_AGENTS }, { "maps", PART_MAPS } };
+	char *copy = xstrdup(argument), *rest = copy, *word;
+	unsigned parts = 0;
+
+	while ((word = strsep(&rest, ",")) != NULL) {
+		unsigned part = 0;
+
+		for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+			if (strcmp(names[i].name, word) == 0)
+				part = names[i].part;
+		if (part == 0)
+			option_usage(&program, "-o %s: spool, queue, agents and maps expected, with commas between them", argument);
+		parts |= part;
+	}
+	free(copy);
+	return parts;
+}
+
+/* What ZENV says, unless an option has said it; a path below one of its directories. */
+static char *usual(char *given, const char *variable, const char *below)
+{
+	const char *directory = given == NULL ? zenv(variable) : NULL;
+
+	return directory != NULL ? xasprintf("%s/%s", directory, below) : given;
+}
+
+static void fill_in(struct wishes *w)
+{
+	if (w->postoffice == NULL)
+		w->postoffice = zenv("POSTOFFICE");
+	w->conf = usual(w->conf, "MAILSHARE", "scheduler.conf");
+	w->dbases = usual(w->dbases, "MAILVAR", "db/dbases.conf");
+	if ((w->parts & (PART_SPOOL | PART_QUEUE | PART_AGENTS)) && w->postoffice == NULL)
+		option_usage(&program, "where is the post office? -P, or POSTOFFICE in the file that ZCONFIG names");
+	if ((w->parts & PART_AGENTS) && w->conf == NULL)
+		option_usage(&program, "where is scheduler.conf? -f, or MAILSHARE in the file that ZCONFIG names; or -o without agents");
+	if ((w->parts & PART_MAPS) && w->dbases == NULL)
+		option_usage(&program, "where is dbases.conf? -d, or MAILVAR in the file that ZCONFIG names; or -o without maps");
+}
+
+static void read_options(struct wishes *w, int argc, char **argv)
+{
+	int c;
+
+	while ((c = option_next(&program, argc, argv)) != -1) {
+		switch (c) {
+		case 'a': take_thresholds(&w->age, 'a', optarg, parse_interval); break;
+		case 'd': w->dbases = xstrdup(optarg); break;
+		case 'f': w->conf = xstrdup(optarg); break;
+		case 'g': take_thresholds(&w->maps.age, 'g', optarg, parse_interval); break;
+		case 'M': w->metrics = xstrdup(optarg); break;
+		case 'n': take_thresholds(&w->size, 'n', optarg, number_value); break;
+		case 'o': w->parts = take_parts(optarg); break;
+		case 'P': w->postoffice = optarg; break;
+		case 't':
+			if (!parse_interval(optarg, &w->seconds) || w->seconds < 1 || w->seconds > 3600)
+				option_usage(&program, "-t %s: a time up to 1h expected", optarg);
+			break;
+		case 'v': w->verbose = true; break;
+		}
+	}
+	if (optind < argc)
+		option_usage(&program, "%s: no arguments expected", argv[optind]);
+	fill_in(w);
+}
+
+/* ---- the parts ---- */
+
+/* We go to another directory: paths must not depend on it. */
+static char *whole(char *path)
+{
+	char *here, *full;
+
+	if (path == NULL || path[0] == '/')
+		return path;
+	here = getcwd(NULL, 0);
+	full = here != NULL ? xasprintf("%s/%s", here, path) : path;
+	free(here);
+	if (full != path)
+		free(path);
+	return full;
+}
+
+static bool enter_transport(struct findings *f, const char *postoffice)
+{
+	char *path = xasprintf("%s/transport", postoffice);
+	bool ok = chdir(path) == 0;
+
+	if (!ok)
+		finding_add(f, errno == EACCES ? FINDING_UNKNOWN : FINDING_CRITICAL, "%s: %s", path, strerror(errno));
+	free(path);
+	return ok;
+}
+
+static void look_at_agents(struct findings *f, const struct wishes *w)
+{
+	struct buf why = { 0 };
+	struct schedconf *conf = schedconf_read(w->conf, &why);
+
+	if (conf == NULL)
+		finding_add(f, FINDING_CRITICAL, "%s", buf_str(&why));
+	else
+		check_agents(f, conf, (unsigned)w->seconds);
+	schedconf_free(&conf);
+	buf_free(&why);
+}
+
+static void look(struct findings *f, struct wishes *w)
+{
+	if (w->parts & PART_SPOOL)
+		check_directories(f, w->postoffice);
+	if (w->parts & PART_MAPS)
+		check_maps(f, w->dbases, &w->maps);
+	if (!(w->parts & (PART_QUEUE | PART_AGENTS)) || !enter_transport(f, w->postoffice))
+		return;
+	if (w->parts & PART_QUEUE)
+		check_queue(f, &w->age, &w->size);
+	if (w->parts & PART_AGENTS)
+		look_at_agents(f, w);
+}
+
+/* ---- the end ---- */
+
+static void write_metrics(struct findings *f)
+{
+	static const struct metric state = { "zlmtp_check_state", METRIC_GAUGE,
+	                                     "What zlmtp-check came to: 0 ok, 1 warning, 2 critical, 3 could not tell." };
+	static const struct metric when = { "zlmtp_check_timestamp_seconds", METRIC_GAUGE, "When zlmtp-check ran last." };
+	struct buf why = { 0 };
+
+	metrics_add(f->metrics, &state, "", (uint64_t)findings_worst(f) * 1000);
+	metrics_add(f->metrics, &when, "", (uint64_t)time(NULL) * 1000);
+	switch (metrics_write(f->metrics, 2000, &why)) {
+	case METRICS_WRITTEN: break;
+	case METRICS_BUSY: finding_add(f, FINDING_UNKNOWN, "metrics: other programs keep the file locked"); break;
+	case METRICS_REFUSED: finding_add(f, FINDING_UNKNOWN, "metrics: %s", buf_str(&why)); break;
+	}
+	metrics_destroy(&f->metrics);
+	buf_free(&why);
+}
+
+int main(int argc, char **argv)
+{
+	struct wishes w = {
+		.parts = PART_ALL, .age = { 4 * 3600, 2 * 86400 }, .size = { -1, -1 }, .maps = { .age = { -1, -1 } }, .seconds = 10,
+	};
+	struct findings f = { 0 };
+	struct buf out = { 0 };
+	enum severity worst;
+
+	log_program(program.name);
+	read_options(&w, argc, argv);
+	signal(SIGPIPE, SIG_IGN);
+	w.maps.wait = (unsigned)w.seconds;
+	w.conf = whole(w.conf);
+	w.dbases = whole(w.dbases);
+	w.metrics = whole(w.metrics);
+	if (w.metrics != NULL)
+		f.metrics = metrics_create(w.metrics);
+	look(&f, &w);
+	if (f.metrics != NULL)
+		write_metrics(&f);
+	findings_print(&f, w.verbose, &out);
+	worst = findings_worst(&f);
+	if (!file_write(STDOUT_FILENO, out.data, out.len))
+		worst = FINDING_UNKNOWN;
+	buf_free(&out);
+	findings_free(&f);
+	free(w.conf);
+	free(w.dbases);
+	free(w.metrics);
+	return (int)worst;
+}
