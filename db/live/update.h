@@ -60,8 +60,8 @@ void update_put(struct update *update, const char *key, size_t key_length, const
 void update_remove(struct update *update, const char *key, size_t key_length);
 
 /*
- * Sets a note: bytes that belong to the caller and change together with the map, such as a cookie.  `name` is a word; `n`
- * bytes may be anything; NULL removes it.
+ * Sets a note: bytes that belong to the caller and change together with the map, such as a cookie.  `name` is a word;
+ * `n` bytes may be anything; NULL removes it.
  */
 void update_note(struct update *update, const char *name, const char *bytes, size_t n);
 
@@ -70,8 +70,8 @@ size_t update_pending(const struct update *update);
 size_t update_batch(const struct update *update);
 
 /*
- * Makes the changes.  EX_OK: they survive a crash, and the batch is empty.  Otherwise `why` is set and the batch stays as
- * it was: EX_TEMPFAIL, EX_IOERR (disk), EX_DATAERR, EX_NOPERM.
+ * Makes the changes.  EX_OK: they survive a crash, and the batch is empty.  Otherwise `why` is set and the batch stays
+ * as it was: EX_TEMPFAIL, EX_IOERR (disk), EX_DATAERR, EX_NOPERM.
  */
 int update_commit(struct update *update, struct buf *why);
 
@@ -104,8 +104,8 @@ struct update_counts {
  * the notes in the batch, which must hold nothing else.  `stamp` says where the records come from; NULL if they have no
  * source.  In an environment the changes come in several batches, in the other ways in one.
  *
- * With `guard`, EX_TEMPFAIL and nothing changed if more than 50 records and more than a fifth of all would go: `why` says so,
- * and counts->removed > 0.
+ * With `guard`, EX_TEMPFAIL and nothing changed if more than 50 records and more than a fifth of all would go: `why`
+ * says so, and counts->removed > 0.
  */
 int update_replace(struct update *update, const struct records *wanted, const struct stamp *stamp, bool guard,
                    struct update_counts *counts, struct buf *why);

@@ -47,7 +47,8 @@ const char *ldap_access_name(const char *word);
 
 /*
  * Takes those of `settings` that ldap_access_name() knows, reads the password file, and checks what belongs together.
- * `file` is named where no single line is to blame.  0, EX_CONFIG or EX_NOINPUT with `why`; ldap_access_free() in either case.
+ * `file` is named where no single line is to blame.  0, EX_CONFIG or EX_NOINPUT with `why`; ldap_access_free() in
+ * either case.
  */
 int ldap_access_take(struct ldap_access *access, const struct settings *settings, const char *file, struct buf *why);
 

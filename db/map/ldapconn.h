@@ -40,8 +40,8 @@ struct ldap_entries {
 };
 
 /*
- * MAP_FOUND with at least one entry; MAP_NOT_FOUND only if the server says success and has none; else MAP_COULD_NOT_TELL
- * with `why` (not yet cleaned).  If a size limit was reached the entries so far are there although
+ * MAP_FOUND with at least one entry; MAP_NOT_FOUND only if the server says success and has none; else
+ * MAP_COULD_NOT_TELL with `why` (not yet cleaned).  If a size limit was reached the entries so far are there although
  * the answer is MAP_COULD_NOT_TELL.  Free them by ldap_entries_free() after any answer.
  */
 enum map_answer ldapconn_search(struct ldapconn *connection, const struct ldap_search *search,

@@ -41,8 +41,8 @@ void ldap_entry_add(struct ldap_entry *entry, const char *attribute, const char 
 const struct ldap_attribute *ldap_entry_find(const struct ldap_entry *entry, const char *attribute);
 
 /*
- * The name of an attribute that came although `asked` (NULL at the end) does not have it; NULL if there is none.  A server
- * may answer under another name of the same attribute ("sn" for "surname"); who looks for the name that he asked
+ * The name of an attribute that came although `asked` (NULL at the end) does not have it; NULL if there is none.  A
+ * server may answer under another name of the same attribute ("sn" for "surname"); who looks for the name that he asked
  * for would take that for "no value".
  */
 const char *ldap_entry_unasked(const struct ldap_entry *entry, char *const *asked);

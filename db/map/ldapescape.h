@@ -30,8 +30,8 @@ void dn_add_trusted(struct dn_text *dn, const char *text, size_t n);
 void filter_add_value(struct filter_text *filter, const char *bytes, size_t n);
 
 /*
- * Adds `n` bytes as (part of) an attribute value: the specials of RFC 4514 section 2.4, "=", "#" and blanks at either end, control
- * bytes and all bytes above 126 become "\XX".
+ * Adds `n` bytes as (part of) an attribute value: the specials of RFC 4514 section 2.4, "=", "#" and blanks at either
+ * end, control bytes and all bytes above 126 become "\XX".
  */
 void dn_add_value(struct dn_text *dn, const char *bytes, size_t n);
 

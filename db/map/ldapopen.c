@@ -254,8 +254,8 @@ static int run_bind(LDAP *ld, const struct ldap_access *a, int64_t deadline)
 }
 
 /*
- * ldap_result() waits for the first byte of a message with its timeout, and then reads the head of it without one, or a whole
- * record of TLS; where the socket does not block it comes back for the rest.
+ * ldap_result() waits for the first byte of a message with its timeout, and then reads the head of it without one, or a
+ * whole record of TLS; where the socket does not block it comes back for the rest.
  */
 static bool never_block(LDAP *ld)
 {

@@ -13,15 +13,16 @@
 #include "lib/buf.h"
 
 /*
- * libldap reads /etc/ldap/ldap.conf, ~/.ldaprc, ./ldaprc and the environment when it is first used.  Called before that, this keeps it from
- * doing so: what counts is the config file of the map alone, which so means the same for every user in every directory.
+ * libldap reads /etc/ldap/ldap.conf, ~/.ldaprc, ./ldaprc and the environment when it is first used.  Called before
+ * that, this keeps it from doing so: what counts is the config file of the map alone, which so means the same for every
+ * user in every directory.
  */
 void ldap_ignore_surroundings(void);
 
 /*
- * Tries the servers in turn, from number *server on, each for at most network_timeout and none beyond `deadline` (clock_ms).
- * *server becomes the one that answered.  NULL with `why` (not yet cleaned), which tells of each of them and of
- * the step that failed.  Close it by ldap_close().
+ * Tries the servers in turn, from number *server on, each for at most network_timeout and none beyond `deadline`
+ * (clock_ms). *server becomes the one that answered.  NULL with `why` (not yet cleaned), which tells of each of them
+ * and of the step that failed.  Close it by ldap_close().
  */
 LDAP *ldap_open_any(const struct ldap_access *access, size_t *server, int64_t deadline, struct buf *why);
 

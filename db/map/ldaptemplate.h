@@ -4,8 +4,9 @@
  *   template = *( literal / "{{" / "}}" / "{" name [ ":local" / ":domain" ] "}" )
  *
  * `name` is an attribute, or "key" for the key that was looked up.  local and domain are what stands before and behind
- * the last "@" of the value; a value without "@" is all local.  "%" is left alone in the template: the relation that uses the map replaces it (routing.md 3).  If
- * the template has such a reference, "%" in values is doubled, so that it stays what it is.
+ * the last "@" of the value; a value without "@" is all local.  "%" is left alone in the template: the relation that
+ * uses the map replaces it (routing.md 3).  If the template has such a reference, "%" in values is doubled, so that it
+ * stays what it is.
  */
 #ifndef ZL_LDAPTEMPLATE_H
 #define ZL_LDAPTEMPLATE_H
@@ -51,8 +52,9 @@ enum template_outcome {
 };
 
 /*
- * Adds what the template makes of `entry` and `key` (NULL where there is none).  With `many`, one attribute may have several values:
- * one result each.  On the other outcomes nothing is added and *attribute (it lives as long as the template) names the culprit.
+ * Adds what the template makes of `entry` and `key` (NULL where there is none).  With `many`, one attribute may have
+ * several values: one result each.  On the other outcomes nothing is added and *attribute (it lives as long as the
+ * template) names the culprit.
  */
 enum template_outcome template_expand(const struct template *template, const struct ldap_entry *entry, const char *key,
                                       bool many, struct results *results, const char **attribute);

@@ -36,8 +36,8 @@ struct settings {
 typedef const char *settings_name(const char *word);
 
 /*
- * Reads `path` and what it includes, behind what `settings` holds already.  Returns 0, or EX_NOINPUT (unreadable) or EX_CONFIG
- * with `why` naming file and line.  Free by settings_free() in either case.
+ * Reads `path` and what it includes, behind what `settings` holds already.  Returns 0, or EX_NOINPUT (unreadable) or
+ * EX_CONFIG with `why` naming file and line.  Free by settings_free() in either case.
  */
 int settings_read(struct settings *settings, const char *path, settings_name *name_of, struct buf *why);
 

@@ -1,9 +1,10 @@
 /*
  * The copy in memory: entries of the directory, and the records that they want to have in the map.
  *
- * A key that two entries want with different values is a conflict.  The entry that has it keeps it, so that nobody loses
- * mail by what others write into the directory; if none had it before, its value is unclear, as is that of an entry
- * whose value cannot be made.  An unclear key stays as it is in the map, or gets the value that is meant for such cases.
+ * A key that two entries want with different values is a conflict.  The entry that has it keeps it, so that nobody
+ * loses mail by what others write into the directory; if none had it before, its value is unclear, as is that of an
+ * entry whose value cannot be made.  An unclear key stays as it is in the map, or gets the value that is meant for such
+ * cases.
  *
  * What differs from the map is gathered until content_settled().
  */
@@ -65,8 +66,8 @@ struct content_counts {
 typedef void content_change(void *context, const char *key, const char *value);
 
 /*
- * Decides about all keys that were touched and calls `each` for those that must change in the map; `unclear` is the template of
- * the value of unclear keys (of the key alone), or NULL.
+ * Decides about all keys that were touched and calls `each` for those that must change in the map; `unclear` is the
+ * template of the value of unclear keys (of the key alone), or NULL.
  */
 void content_changes(struct content *content, const struct template *unclear, content_change *each, void *context,
                      struct content_counts *counts);

@@ -514,7 +514,10 @@ static void settle(struct copy *copy, const struct content_counts *counts)
 	}
 }
 
-/* The cookies are where we put them: differences belong into the map that they were made for, and not into one that took its place. */
+/*
+ * The cookies are where we put them: differences belong into the map that they were made for, and not into one that took
+ * its place.
+ */
 static int check_that_it_is_ours(struct copy *copy, struct buf *why)
 {
 	enum map_answer answer = MAP_FOUND;

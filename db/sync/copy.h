@@ -30,8 +30,8 @@ struct copy_settings {
 };
 
 /*
- * Opens the map and reads what it holds; one that is not there is made by the first copy_flush().  NULL with `why` and *status as update_open().  The
- * settings must live as long as the copy.
+ * Opens the map and reads what it holds; one that is not there is made by the first copy_flush().  NULL with `why` and
+ * *status as update_open().  The settings must live as long as the copy.
  */
 struct copy *copy_open(const struct copy_settings *settings, int *status, struct buf *why);
 void copy_close(struct copy **copy);
@@ -56,14 +56,15 @@ enum copy_state {
 enum copy_state copy_state(const struct copy *copy);
 
 /*
- * Writes what has changed, all in one batch with the cookies.  EX_OK with *counts.  Otherwise `why` is set and the map is as it
- * was: as update_commit(), or EX_TEMPFAIL with *guarded if more than 50 keys and more than a fifth of the map would have gone in ten minutes.
+ * Writes what has changed, all in one batch with the cookies.  EX_OK with *counts.  Otherwise `why` is set and the map
+ * is as it was: as update_commit(), or EX_TEMPFAIL with *guarded if more than 50 keys and more than a fifth of the map
+ * would have gone in ten minutes.
  */
 int copy_flush(struct copy *copy, struct content_counts *counts, bool *guarded, struct buf *why);
 
 /*
- * True if the served domains may have changed and copy_domains_done() was not called since; it is kept in the map, so that
- * what is to be done about it is not forgotten by who is killed before.
+ * True if the served domains may have changed and copy_domains_done() was not called since; it is kept in the map, so
+ * that what is to be done about it is not forgotten by who is killed before.
  */
 bool copy_domains_are_due(const struct copy *copy);
 void copy_domains_done(struct copy *copy);

@@ -22,15 +22,15 @@ struct domains {
 };
 
 /*
- * Puts `list` (NULL at the end) into the file if that says something else; its owner and mode stay, a new one has mode 644.
- * EX_OK; EX_TEMPFAIL with `why` if the list would become empty, or more than 50 domains and a fifth of all would go; EX_IOERR,
- * EX_CANTCREAT.
+ * Puts `list` (NULL at the end) into the file if that says something else; its owner and mode stay, a new one has mode
+ * 644. EX_OK; EX_TEMPFAIL with `why` if the list would become empty, or more than 50 domains and a fifth of all would
+ * go; EX_IOERR, EX_CANTCREAT.
  */
 int domains_write(struct domains *domains, char *const *list, struct buf *why);
 
 /*
- * Starts the command if it must run, sees after it if it does, without waiting.  False with `why` if it failed; it will be
- * started again after a while.
+ * Starts the command if it must run, sees after it if it does, without waiting.  False with `why` if it failed; it will
+ * be started again after a while.
  */
 bool domains_run(struct domains *domains, struct buf *why);
 

@@ -232,7 +232,7 @@ enum sync_verdict rfc4533_done(struct rfc4533 *m, int code, const struct sync_do
 			m->sink->commit(m->sink->context, &done->cookie);
 		return SYNC_AGAIN;
 	}
-	/* OpenLDAP's "consumer state is newer than provider": the directory was put back to an older state, or this is a replica that lags */
+	/* OpenLDAP's "consumer state is newer than provider": the directory was put back, or this is a replica that lags */
 	if (code == LDAP_UNWILLING_TO_PERFORM && m->had_cookie)
 		return SYNC_BEHIND;
 	return SYNC_FAILED;

@@ -1,12 +1,12 @@
 /*
- * The consumer's side of LDAP Content Synchronization (RFC 4533 section 3) as a pure machine: messages go in, what they mean
- * for the copy comes out by the functions of a sink.  No system calls, no LDAP.
+ * The consumer's side of LDAP Content Synchronization (RFC 4533 section 3) as a pure machine: messages go in, what they
+ * mean for the copy comes out by the functions of a sink.  No system calls, no LDAP.
  *
  *              +--------------- refresh stage ---------------+
  *   started -> present phase -> (refreshPresent) delete phase -> persist stage -> ended
  *
- * During the refresh stage nothing is final: `commit` comes when the whole of it has come in, and `rollback` if it ends before.
- * In the persist stage each message is followed by a commit.
+ * During the refresh stage nothing is final: `commit` comes when the whole of it has come in, and `rollback` if it ends
+ * before. In the persist stage each message is followed by a commit.
  */
 #ifndef ZL_RFC4533_H
 #define ZL_RFC4533_H

@@ -39,8 +39,9 @@ struct yield {
 };
 
 /*
- * Adds to `yield` what the rule makes of an entry, keys folded as `folding` says ('l', 'u' or '-').  False with `why` if a part of it cannot be
- * made: then records whose key is known have no value, and those whose key is not are missing.
+ * Adds to `yield` what the rule makes of an entry, keys folded as `folding` says ('l', 'u' or '-').  False with `why`
+ * if a part of it cannot be made: then records whose key is known have no value, and those whose key is not are
+ * missing.
  */
 bool rule_apply(const struct sync_rule *rule, const struct ldap_entry *entry, char folding, struct yield *yield,
                 struct buf *why);

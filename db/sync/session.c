@@ -266,8 +266,8 @@ static enum session_news judge(struct session *s, size_t number, enum sync_verdi
 	case SYNC_BEHIND:
 		/* of several servers one may lag; to go back to what it has would lose what the others had already */
 		if (s->conf->access.uris[1] != NULL) {
-			buf_addf(why, "%s: rule %s: the map is newer than this server; if all of them were put back to an older state, name one alone",
-			         server_name(s), s->conf->rules[number].name);
+			buf_addf(why, "%s: rule %s: the map is newer than this server; if all of them were put back to an older "
+			         "state, name one alone", server_name(s), s->conf->rules[number].name);
 			return SESSION_BEHIND;
 		}
 		return reload(s, number, why);

@@ -16,7 +16,8 @@ struct session;
 
 /*
  * Connects and sends the searches, each with the cookie that the copy has.  *server is the number of the server to
- * begin with, and becomes that of the one that answered.  NULL with `why` (not yet cleaned).  Bounded by the timeouts of `conf`.
+ * begin with, and becomes that of the one that answered.  NULL with `why` (not yet cleaned).  Bounded by the timeouts
+ * of `conf`.
  */
 struct session *session_open(const struct syncconf *conf, struct copy *copy, enum sync_mode mode, size_t *server, struct buf *why);
 
