@@ -322,7 +322,8 @@ static void judge_ready(struct agents *all, const struct agent *a, const char *p
 /* "PEER TAB ready TAB TLS TAB capabilities" or "PEER TAB could not tell TAB words". */
 static void judge(struct agents *all, struct agent *a, int status)
 {
-	char *peer = last_line(&a->output), *state = strchr(peer, '\t'), *words = state != NULL ? strchr(state + 1, '\t') : NULL;
+	char *peer = last_line(&a->output), *state = strchr(peer, '\t');
+	char *words = state != NULL ? strchr(state + 1, '\t') : NULL;
 	bool ready;
 
 	if (words == NULL || !WIFEXITED(status) || (WEXITSTATUS(status) != EX_OK && WEXITSTATUS(status) != EX_TEMPFAIL)) {

@@ -1,6 +1,6 @@
 /*
- * zlmtp-check looks at the agents of scheduler.conf: can their servers be reached, with TLS and AUTH as demanded, and are
- * their secrets kept?
+ * zlmtp-check looks at the agents of scheduler.conf: can their servers be reached, with TLS and AUTH as demanded,
+ * and are their secrets kept?
  */
 #ifndef ZL_CHECKAGENTS_H
 #define ZL_CHECKAGENTS_H

@@ -33,9 +33,13 @@ static void tell_fault(void *context, const struct fault *fault)
 
 static void count(const struct look *l, int64_t modified, enum severity state)
 {
-	static const struct metric times = { "zlmtp_map_timestamp_seconds", METRIC_GAUGE, "When the map was built or changed last." };
-	static const struct metric states = { "zlmtp_map_state", METRIC_GAUGE,
-	                                      "0: the map is sound, 1: something is to be done, 2: it does not answer, 3: could not tell." };
+	static const struct metric times = {
+		"zlmtp_map_timestamp_seconds", METRIC_GAUGE, "When the map was built or changed last.",
+	};
+	static const struct metric states = {
+		"zlmtp_map_state", METRIC_GAUGE,
+		"0 the map is sound, 1 something is to be done, 2 it does not answer, 3 could not tell.",
+	};
 	struct buf labels = { 0 };
 
 	if (l->findings->metrics == NULL)
@@ -58,8 +62,8 @@ static void check_hands(const struct look *l, const struct stat *st)
 	/* the file of an LDAP map holds a password */
 	check_guarded(l->findings, "map", l->path, strcmp(m->type, "ldap") == 0);
 	if (m->has_privilege && st->st_uid != m->uid)
-		finding_add(l->findings, FINDING_WARNING, "map %s belongs to user %ld, not to %ld as line %zu of dbases.conf says", l->path,
-		            (long)st->st_uid, (long)m->uid, m->line);
+		finding_add(l->findings, FINDING_WARNING, "map %s belongs to user %ld, not to %ld as line %zu of dbases.conf says",
+		            l->path, (long)st->st_uid, (long)m->uid, m->line);
 	if (m->kind == DBASES_BUILT)
 		check_guarded(l->findings, "text", m->file, false);
 }

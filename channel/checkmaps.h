@@ -7,7 +7,7 @@
 #include "channel/findings.h"
 
 struct map_limits {
-	struct thresholds age;        /* of a built map, in seconds since its build or last change; of live ones, since the last change */
+	struct thresholds age;        /* of a map: seconds since its file was built or changed */
 	unsigned wait;                /* seconds that a live map may take for each of its steps */
 };
 

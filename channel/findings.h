@@ -39,7 +39,8 @@ void finding_add(struct findings *f, enum severity severity, const char *format,
 enum severity thresholds_judge(const struct thresholds *t, int64_t value);
 
 /* A number for graphs.  `unit` is "", "s" or "ms"; `t` may be NULL.  The label is cleaned. */
-void performance_add(struct findings *f, const char *label, int64_t value, const char *unit, const struct thresholds *t);
+void performance_add(struct findings *f, const char *label, int64_t value, const char *unit,
+                     const struct thresholds *t);
 
 /* The worst: critical before unknown before warning. */
 enum severity findings_worst(const struct findings *f);
@@ -47,8 +48,8 @@ enum severity findings_worst(const struct findings *f);
 const char *severity_name(enum severity severity);
 
 /*
- * Adds "OK - 12 things looked at | performance", or the state with the findings that make it; with `verbose` a line for each
- * finding behind it.
+ * Adds "OK - 12 things are as they should be | performance", or the state with the findings that make it; with
+ * `verbose` a line for each finding behind it.
  */
 void findings_print(const struct findings *f, bool verbose, struct buf *out);
 

@@ -16,14 +16,17 @@ enum {
 };
 
 static const struct metric table[] = {
-	[RECIPIENTS] = { "zlmtp_recipients_total", METRIC_COUNTER, "Recipients that were reported to the scheduler, by outcome." },
+	[RECIPIENTS] = { "zlmtp_recipients_total", METRIC_COUNTER,
+	                 "Recipients that were reported to the scheduler, by outcome." },
 	[UNDELIVERED] = { "zlmtp_undelivered_total", METRIC_COUNTER,
 	                  "Recipients that were deferred or failed, by the stage of the dialogue that decided." },
 	[DUPLICATES] = { "zlmtp_possible_duplicates_total", METRIC_COUNTER,
 	                 "Recipients deferred although the server may have taken the message." },
 	[TIMEOUTS] = { "zlmtp_timeouts_total", METRIC_COUNTER, "Connections given up, by what was waited for in vain." },
-	[CONNECTIONS] = { "zlmtp_connections_total", METRIC_COUNTER, "Connections that could be used, and attempts that failed." },
-	[TRANSACTIONS] = { "zlmtp_transactions_total", METRIC_COUNTER, "Transactions begun, on a new connection or a used one." },
+	[CONNECTIONS] = { "zlmtp_connections_total", METRIC_COUNTER,
+	                  "Connections that could be used, and attempts that failed." },
+	[TRANSACTIONS] = { "zlmtp_transactions_total", METRIC_COUNTER,
+	                   "Transactions begun, on a new connection or a used one." },
 	[SENT] = { "zlmtp_sent_bytes_total", METRIC_COUNTER, "Bytes written to servers, without the overhead of TLS." },
 	[RECEIVED] = { "zlmtp_received_bytes_total", METRIC_COUNTER, "Bytes read from servers, without the overhead of TLS." },
 	[HANDSHAKES] = { "zlmtp_tls_handshakes_total", METRIC_COUNTER, "TLS handshakes by their result." },
@@ -61,7 +64,8 @@ int64_t tally_deadline(const struct tally *tally)
 /* ---- to the file ---- */
 
 /* A counter with a second label behind the channel's, NULL without one. */
-static void add(struct tally *t, size_t metric, const char *channel, const char *name, const char *value, uint64_t count)
+static void add(struct tally *t, size_t metric, const char *channel, const char *name, const char *value,
+                uint64_t count)
 {
 	struct buf labels = { 0 };
 

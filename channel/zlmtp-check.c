@@ -128,7 +128,8 @@ static void fill_in(struct wishes *w)
 	if ((w->parts & (PART_SPOOL | PART_QUEUE | PART_AGENTS)) && w->postoffice == NULL)
 		option_usage(&program, "where is the post office? -P, or POSTOFFICE in the file that ZCONFIG names");
 	if ((w->parts & PART_AGENTS) && w->conf == NULL)
-		option_usage(&program, "where is scheduler.conf? -f, or MAILSHARE in the file that ZCONFIG names; or -o without agents");
+		option_usage(&program, "where is scheduler.conf? -f, or MAILSHARE in the file that ZCONFIG names; "
+		             "or -o without agents");
 	if ((w->parts & PART_MAPS) && w->dbases == NULL)
 		option_usage(&program, "where is dbases.conf? -d, or MAILVAR in the file that ZCONFIG names; or -o without maps");
 }

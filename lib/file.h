@@ -23,8 +23,8 @@ bool file_read_path(const char *path, struct buf *out);
 bool file_write(int fd, const void *bytes, size_t n);
 
 /*
- * Replaces `path` by n bytes, so that readers see the old file or the new one; with `mode`, whatever the umask.  For what
- * may be lost when the power fails: nothing is synced (lib/publish.h does that).  The next file is made as
+ * Replaces `path` by n bytes, so that readers see the old file or the new one; with `mode`, whatever the umask.  For
+ * what may be lost when the power fails: nothing is synced (lib/publish.h does that).  The next file is made as
  * PATH.new, so nobody else may replace the same file at the same time; what a killed process left is overwritten.
  * False with errno; `path` is untouched then.
  */

@@ -1,9 +1,9 @@
 /*
  * Counters in a file, in the text form of Prometheus, for the textfile collector of its node exporter.
  *
- * The file is the memory: each process counts for itself and now and then adds to the file what it has counted since, under a
- * lock (FILE.lock) and by rename.  So counters of all processes add up and go on when a process ends or the
- * system starts anew; a process that is killed loses what it had not added yet and damages nothing.
+ * The file is the memory: each process counts for itself and now and then adds to the file what it has counted
+ * since, under a lock (FILE.lock) and by rename.  So counters of all processes add up and go on when a process ends
+ * or the system starts anew; a process that is killed loses what it had not added yet and damages nothing.
  *
  * Numbers are kept in thousandths, as seconds have fractions.
  */
@@ -36,12 +36,12 @@ struct metrics *metrics_create(const char *path);
 /* Adds name="value" to a list of labels; the value is cleaned and quoted. */
 void metrics_label(struct buf *labels, const char *name, const char *value);
 
-/* Adds to a counter or sets a gauge.  `labels` is "" or a list; `metric` is told by its name. */
+/* Adds to a counter or sets a gauge.  `labels` is "" or a list; a metric is known by its name. */
 void metrics_add(struct metrics *m, const struct metric *metric, const char *labels, uint64_t thousandths);
 
 /*
- * Adds to a histogram: `counts` of observations up to each of n `limits` (in thousandths, rising) and above (counts[n]),
- * and their sum.
+ * Adds to a histogram: `counts` of observations up to each of n `limits` (in thousandths, rising) and above
+ * (counts[n]), and their sum.
  */
 void metrics_spread(struct metrics *m, const struct metric *metric, const char *labels, const uint64_t *limits,
                     const uint64_t *counts, size_t n, uint64_t sum);

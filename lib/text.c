@@ -34,7 +34,7 @@ size_t text_utf8_length(const char *s, size_t n)
 	return want;
 }
 
-/* U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069: what would show the rest of a line in another order, or on another one. */
+/* U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069: what would show the rest of a line elsewhere. */
 static bool turns_text(const char *s)
 {
 	unsigned char last = (unsigned char)s[2];

@@ -1,13 +1,14 @@
 /*
- * What a running scheduler of ours knows of the mail that waits, and no file of the spool does: when it is tried again, and why
- * it was deferred.  It is published in one file, .state.runqueue of the post office, for others to read.
+ * What a running scheduler of ours knows of the mail that waits, and no file of the spool does: when it is tried
+ * again, and why it was deferred.  It is published in one file, .state.runqueue of the post office, for others to read.
  *
  *   zlmtp-runqueue-state 1 TAB process TAB time
- *   job name TAB arrival TAB offset of the recipient TAB next try TAB time of the answer TAB answer
+ *   job name TAB arrival TAB offset of recipient TAB next try TAB time of the answer TAB answer
  *
- * Times are seconds since 1970; the arrival has nanoseconds behind a dot, as names are used again.  Next try is 0 for "as soon as it can be", "held" for mail that nobody delivers as
- * things are, "-" if there will be none by this process.  The time of the answer is 0 and the answer empty
- * if there was none.  Recipients that are due and were never deferred have no line.
+ * Times are seconds since 1970; the arrival has nanoseconds behind a dot, as names are used again.  Next try is 0 for
+ * "as soon as it can be", "held" for mail that nobody delivers as things are, "-" if there will be none
+ * by this process.  The time of the answer is 0 and the answer empty if there was none.  Recipients that are due
+ * and were never deferred have no line.
  */
 #ifndef ZL_OUTLOOK_H
 #define ZL_OUTLOOK_H
@@ -42,8 +43,8 @@ struct outlook_writer {
 int64_t outlook_deadline(const struct outlook_writer *w, const struct scheduler *s);
 
 /*
- * Writes the file if something has changed and the last time is long enough ago (a hundred times what that took, at least
- * some seconds); with `last` anyhow.  Trouble is told to the people once.
+ * Writes the file if something has changed and the last time is long enough ago (a hundred times what that took, at
+ * least some seconds); with `last` anyhow.  Trouble is told to the people once.
  */
 void outlook_write(struct outlook_writer *w, const struct scheduler *s, bool last);
 

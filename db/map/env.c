@@ -274,6 +274,9 @@ static void explain(const struct env_config *config, const struct env *env, int 
 		buf_addf(why, "; nobody has made it and %s does not say CREATE", config->file);
 	if (code == DB_RUNRECOVERY)
 		buf_addf(why, "; run dbupdate -C %s recover", config->file);
+	/* as when somebody was killed while he made the regions */
+	else if (code == EINVAL || code == EIO || code == EAGAIN)
+		buf_addf(why, "; dbupdate -C %s check tells more, recover heals it", config->file);
 }
 
 /* exit() from anywhere gives back what this process has in the regions. */

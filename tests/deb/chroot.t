@@ -196,7 +196,7 @@ works(join("\n", 'set -e', @setup), 'they work');
 is(inside('systemctl is-enabled zlmtp-runqueue.service zlmtp-mapcheck.timer'), "enabled\nenabled\n", 'the units are enabled');
 
 my $zlmtp = 'runuser -u zlmtp -- env ZCONFIG=/etc/zlmtp/zmailer.conf';
-my $mapcheck = $init ? 'systemctl start zlmtp-mapcheck.service' : "$zlmtp zlmtp-check -o maps";
+my $mapcheck = $init ? 'systemctl start zlmtp-mapcheck.service' : "$zlmtp zlmtp-check -o maps || test \$? = 1";
 works($mapcheck, 'all maps are healthy');
 inside('mv /var/lib/zlmtp/db/fqdnroutes.db /var/lib/zlmtp/db/aside');
 inside($mapcheck);

@@ -72,6 +72,19 @@ for my $path (@guides) {
 	};
 }
 
+subtest 'what is not as a guide says is noticed' => sub {
+	my $promise = Guide::pattern("one\n...\ntwo ... three\n");
+	like("one\ntwo and three\n", $promise, 'as promised');
+	like("one\n2\n3\ntwo and three\n", $promise, 'with more lines where some may be');
+	unlike($_, $promise, 'not as promised') for "one\n", "one\ntwo and three\nfour\n", "0\none\ntwo and three\n", '';
+	return if $missing;
+	my $machine = Machine->start;
+	is_deeply([$machine->run("echo said\n")], [0, "said\n"], 'a command that succeeds');
+	is_deeply([$machine->run("printf unfinished\n")], [0, 'unfinished'], 'and one that says no newline');
+	is_deeply([$machine->run("echo first\nfalse\necho last\n")], [1, "first\n"], 'one that fails, and none behind it');
+	$machine->stop;
+};
+
 subtest 'each parameter of the lmtp client of Postfix has its place in from-postfix.md' => sub {
 	plan skip_all => 'no postconf here (Debian: postfix)' if !Machine::has('postconf');
 	my $guide = do { local (@ARGV, $/) = "$ENV{SRC_DIR}/doc/guide/from-postfix.md"; <> };

@@ -8,7 +8,11 @@ use File::Temp ();
 use IPC::Open2 ();
 use POSIX ();
 
-use constant PATIENCE => $ENV{PATIENCE} // 300;
+# Whoever interrupts a test leaves nothing running.
+$SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
+
+# Seconds for one block of commands, on a machine that has other things to do as well
+use constant PATIENCE => 400;
 
 # Why there can be none here; undef if there can.
 sub missing() {
@@ -45,11 +49,11 @@ sub run($self, $commands) {
 	my $n = ++$self->{count};
 	local $SIG{PIPE} = 'IGNORE';
 	print {$self->{to}} "cat >/tmp/said/$n.sh <<'=end-of-commands='\n$commands=end-of-commands=\n",
-		"trap 's=\$?; echo; echo =status \$s; cat /tmp/said/$n; echo =said' EXIT\n",
+		"trap 's=\$?; echo; echo =status \$s; cat /tmp/said/$n; echo; echo =said' EXIT\n",
 		"set -e; . /tmp/said/$n.sh >/tmp/said/$n 2>&1 </dev/null; set +e\n",
-		"trap - EXIT; echo; echo =status 0; cat /tmp/said/$n; echo =said\n";
+		"trap - EXIT; echo; echo =status 0; cat /tmp/said/$n; echo; echo =said\n";
 	my $text = $self->_read_until(qr/^=said\n/m);
-	my ($status, $said) = $text =~ /^=status (\d+)\n(.*?)^?=said\n/ms;
+	my ($status, $said) = $text =~ /^=status (\d+)\n(.*)\n=said\n/ms;
 	return ($status, $said // $text);
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# The Debian package as it is built from an unpacked distribution: contents, lintian, maintainer scripts, units.  What it does
-# when it is installed and removed is in tests/deb/chroot.t (make check-deb).
+# The Debian package as it is built from an unpacked distribution: contents, lintian, maintainer scripts, units.
+# What it does when it is installed and removed is in tests/deb/chroot.t (make check-deb).
 
 use v5.36;
 use FindBin;
@@ -33,8 +33,8 @@ sub slurp ($path) {
 }
 
 plan skip_all => 'the sanitized programs are not what is packaged' if $ENV{ZLMTP_SANITIZED};
-for my $needed (['dh', 'debhelper'], ['dpkg-buildpackage', 'dpkg-dev'], ['fakeroot', 'fakeroot'], ['lintian', 'lintian'],
-	['systemd-analyze', 'systemd'], ['git', 'git']) {
+for my $needed (['dh', 'debhelper'], ['dpkg-buildpackage', 'dpkg-dev'], ['fakeroot', 'fakeroot'],
+	['lintian', 'lintian'], ['systemd-analyze', 'systemd'], ['git', 'git']) {
 	plan skip_all => "no $needed->[0] here (Debian: $needed->[1])" if !is_here($needed->[0]);
 }
 plan skip_all => 'LDAP, LMDB or SASL is left out here: not what is packaged'
@@ -45,7 +45,8 @@ my $tree = $source;
 if (-e "$source/.git") {
 	$tree = "$dir/zlmtp";
 	mkdir $tree or die;
-	system("git -c safe.directory='*' -C '$source' archive HEAD | tar -x -C '$tree'") == 0 or die "no archive of $source\n";
+	system("git -c safe.directory='*' -C '$source' archive HEAD | tar -x -C '$tree'") == 0
+		or die "no archive of $source\n";
 }
 my ($version) = slurp("$tree/configure") =~ /^VERSION=(\S+)/m;
 
@@ -69,7 +70,8 @@ mkdir $root or die;
 said('dpkg-deb', '-x', $package, $root);
 said('dpkg-deb', '-e', $package, "$root/DEBIAN");
 my $control = slurp("$root/DEBIAN/control");
-like($control, qr/^Depends: .*\b$_\b/m, "it depends on $_") for qw(adduser libc6 libdb5.3 libldap-2.5-0 liblmdb0 libsasl2-2 libssl3);
+like($control, qr/^Depends: .*\b$_\b/m, "it depends on $_")
+	for qw(adduser libc6 libdb5.3 libldap-2.5-0 liblmdb0 libsasl2-2 libssl3);
 is(slurp("$root/DEBIAN/conffiles"), "/etc/logrotate.d/zlmtp\n/etc/zlmtp/zmailer.conf\n", 'configuration files');
 for my $program (qw(enqueue runqueue newdb dbupdate dblookup ldapsync zlmtp-check)) {
 	ok(-x "$root/usr/libexec/zlmtp/$program", "$program is there");

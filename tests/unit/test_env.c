@@ -404,7 +404,7 @@ static void a_damaged_map_that_nobody_has_open_is_known_at_once(void **state)
 /* Others are in the environment, so that the file says nothing; every byte of it is destroyed, at times many at once. */
 static void damage_in_a_live_environment_ends_no_process_by_a_signal(void **state)
 {
-	size_t stride = getenv("ZLMTP_SOAK") != NULL ? 1 : 97;
+	size_t stride = getenv("ZLMTP_SOAK") != NULL ? 1 : 163;
 
 	(void)state;
 	for (off_t at = 0; at < 8192; at += (off_t)stride) {
@@ -432,6 +432,26 @@ static void damage_in_a_live_environment_ends_no_process_by_a_signal(void **stat
 		if (at % 7 == 0)
 			assert_true(last == MAP_COULD_NOT_TELL || WEXITSTATUS(status) == EX_TEMPFAIL);
 	}
+}
+
+static void regions_that_were_not_made_to_the_end_end_no_process_by_a_signal(void **state)
+{
+	(void)state;
+	for (int i = 1; i <= 3; i++) {
+		char *name = xasprintf("__db.%03d", i);
+		enum map_answer last = MAP_FOUND;
+		int status;
+
+		make_environment(true);
+		assert_int_equal(ask_as_process(&last), 0);
+		assert_int_equal(last, MAP_FOUND);
+		assert_int_equal(truncate(scratch(name), 0), 0);
+		status = ask_as_process(&last);
+		assert_true(WIFEXITED(status));
+		assert_true(WEXITSTATUS(status) == EX_TEMPFAIL || (WEXITSTATUS(status) == 0 && last == MAP_COULD_NOT_TELL));
+		free(name);
+	}
+	make_environment(true);
 }
 
 static void a_crash_in_an_environment_is_told_as_what_to_run(void **state)
@@ -473,6 +493,7 @@ int main(void)
 		cmocka_unit_test(a_patient_writer_finds_no_trace_of_readers),
 		cmocka_unit_test(programs_that_just_end_leave_nothing_behind),
 		cmocka_unit_test(the_watchdog_ends_what_hangs),
+		cmocka_unit_test(regions_that_were_not_made_to_the_end_end_no_process_by_a_signal),
 		cmocka_unit_test(a_crash_in_an_environment_is_told_as_what_to_run),
 		cmocka_unit_test(a_damaged_map_that_nobody_has_open_is_known_at_once),
 		cmocka_unit_test(damage_in_a_live_environment_ends_no_process_by_a_signal),
