@@ -329,7 +329,7 @@ static int replace(struct choices *choices, char **words)
 	struct source source = { .path = file, .syntax = choices->syntax, .report = tell_fault,
 	                         .check = choices->unchecked ? NULL : value_is_good, .check_context = &choices->check };
 	struct records records = { 0 };
-	struct stamp stamp = { .source = real != NULL ? real : (char *)(uintptr_t)"-", .built = time(NULL),
+	struct stamp stamp = { .source = real != NULL ? real : (char *)(uintptr_t)"-", .built = stamp_now(),
 	                       .version = (char *)(uintptr_t)VERSION };
 	struct buf why = { 0 };
 	int status;

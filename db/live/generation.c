@@ -206,7 +206,7 @@ static int stamp_again(DB *db, int64_t more)
 	if (answer == MAP_FOUND && stamp_parse(&stamp, text.data, text.len)) {
 		stamp.records += (uint64_t)more;
 	} else {
-		stamp = (struct stamp){ .source = xstrdup("-"), .version = xstrdup(VERSION), .built = time(NULL), .folding = '-',
+		stamp = (struct stamp){ .source = xstrdup("-"), .version = xstrdup(VERSION), .built = stamp_now(), .folding = '-',
 		                        .syntax = '-' };
 		code = count_records(db, &stamp.records);
 	}

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/alloc.h"
@@ -30,6 +31,14 @@ _Static_assert(sizeof stamp_key == STAMP_KEY_LENGTH, "the key counts its NUL");
 #define MOST_SEALS 64
 
 /* ---- the record ----------------------------------------------------------- */
+
+int64_t stamp_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
 
 void stamp_add(struct buf *out, const struct stamp *stamp)
 {

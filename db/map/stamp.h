@@ -23,11 +23,14 @@ extern const char stamp_key[];
 struct stamp {
 	char *source;          /* absolute path of the text; "-" for standard input */
 	char *version;         /* of the program that built the map */
-	int64_t built;         /* seconds since 1970 */
+	int64_t built;         /* stamp_now() before the text was read */
 	uint64_t records;      /* without the stamp */
 	char folding;          /* what was done to keys: 'l', 'u', or '-' */
 	char syntax;           /* of the text: 'a' aliases, 'p' plain, '-' no text */
 };
+
+/* Nanoseconds since 1970, of the clock that file systems take their times from: what is changed later is never dated before. */
+int64_t stamp_now(void);
 
 /* Adds the value that is stored under stamp_key, its digits still '0'; the caller stores it with its NUL. */
 void stamp_add(struct buf *out, const struct stamp *stamp);

@@ -158,7 +158,7 @@ static int load_and_seal(struct build *build, const struct map_operations *type,
 	int status;
 
 	if (build->stamp.built == 0)
-		build->stamp.built = time(NULL);
+		build->stamp.built = stamp_now();
 	build->stamp.records = records->count;
 	build->stamp.version = (char *)(uintptr_t)VERSION;
 	stamp_add(&stamp, &build->stamp);

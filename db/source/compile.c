@@ -53,11 +53,6 @@ int compile_refuse_live(const char *target, struct buf *why)
 
 /* ---- is it due? ------------------------------------------------------------------------- */
 
-static int64_t modified(const struct stat *st)
-{
-	return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
-}
-
 static const char *why_due(const struct compile *compile, const struct map *map)
 {
 	const struct map_provenance *p = &map->provenance;
@@ -66,9 +61,8 @@ static const char *why_due(const struct compile *compile, const struct map *map)
 	if (stat(compile->input, &text) < 0)
 		return "its text is missing";
 	if (p->stamp == NULL)
-		return modified(&text) >= p->modified ? "its text is newer" : NULL;
-	/* the stamp says when reading began; a change within the same second may have come later */
-	if (text.st_mtim.tv_sec >= p->stamp->built)
+		return map_modified(&text) >= p->modified ? "its text is newer" : NULL;
+	if (map_modified(&text) >= p->stamp->built)
 		return "its text is newer";
 	if (p->stamp->folding != text_folding(&compile->syntax) || p->stamp->syntax != (compile->syntax.aliases ? 'a' : 'p'))
 		return "it was built with other options";
@@ -112,7 +106,7 @@ static int read_text(struct compile *compile, struct records *records)
 	return status;
 }
 
-static int build(struct compile *compile, const struct records *records, time_t begun, struct buf *why)
+static int build(struct compile *compile, const struct records *records, int64_t begun, struct buf *why)
 {
 	char *absolute = strcmp(compile->input, "-") != 0 ? realpath(compile->input, NULL) : NULL;
 	struct build b = {
@@ -132,7 +126,7 @@ static int build(struct compile *compile, const struct records *records, time_t 
 int compile_map(struct compile *compile, struct buf *why)
 {
 	struct records records = { 0 };
-	time_t begun = time(NULL);
+	int64_t begun = stamp_now();
 	int status = compile_refuse_live(compile->target, why);
 
 	if (status == EX_OK)

@@ -20,12 +20,12 @@ static void ignore(void *context, const struct fault *fault)
 	(void)fault;
 }
 
-/* True if it may have been changed after the stamp was made, in seconds. */
+/* True if it may have been changed after the stamp was made. */
 static bool has_changed(const char *text, int64_t built)
 {
 	struct stat st;
 
-	return stat(text, &st) < 0 || st.st_mtim.tv_sec > built;
+	return stat(text, &st) < 0 || map_modified(&st) >= built;
 }
 
 struct origin *origin_open(const struct map *map)
@@ -79,7 +79,7 @@ static bool file_is_newer(const char *text, int64_t than_ns)
 	struct stat st;
 
 	return stat(text, &st) == 0 && S_ISREG(st.st_mode) &&
-	       (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec > than_ns;
+	       map_modified(&st) > than_ns;
 }
 
 bool origin_is_newer(const struct map *map, char **text)
@@ -89,8 +89,7 @@ bool origin_is_newer(const struct map *map, char **text)
 
 	*text = NULL;
 	if (p->stamp != NULL && p->stamp->source[0] == '/') {
-		/* within the second of the build it cannot be told */
-		if (file_is_newer(p->stamp->source, (p->stamp->built + 1) * 1000000000 - 1))
+		if (file_is_newer(p->stamp->source, p->stamp->built))
 			*text = xstrdup(p->stamp->source);
 	} else if (p->stamp == NULL && suffix > 0 && n > suffix &&
 	           strcmp(map->path + n - suffix, map->operations->suffix) == 0) {
