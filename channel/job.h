@@ -14,6 +14,7 @@ struct job_recipient {
 	bool retried;             /* was in one that broke before it was answered */
 	bool maybe_taken;         /* ... and was on the wire whole */
 	unsigned session;         /* on which it is under way */
+	uint32_t hash;            /* of the address in lower case */
 	struct job_recipient *busy_next;
 	char notify[32];          /* value of NOTIFY= */
 };

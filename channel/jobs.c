@@ -174,6 +174,15 @@ static bool is_selected(const struct jobs *jobs, const struct job *job, const st
 	       strcmp(r->channel, jobs->options->channel) == 0 && ascii_equal(r->host, job->host);
 }
 
+static uint32_t address_hash(const char *address)
+{
+	uint32_t hash = 2166136261u;     /* FNV-1a */
+
+	for (const char *p = address; *p != '\0'; p++)
+		hash = (hash ^ (unsigned char)ascii_lower(*p)) * 16777619u;
+	return hash;
+}
+
 /* Marks our recipients with the lock.  Whoever cannot be locked is somebody else's, or for the next round. */
 static void lock_recipients(struct jobs *jobs, struct job *job)
 {
@@ -198,6 +207,7 @@ static void lock_recipients(struct jobs *jobs, struct job *job)
 		    tag_lock(c->fd, c->recipients[i].offset, jobs->options->lock_pid) != TAG_OK)
 			continue;
 		r->line = &c->recipients[i];
+		r->hash = address_hash(r->line->user);
 		set_notify(r);
 		job->count++;
 	}
@@ -300,11 +310,7 @@ struct job *jobs_next_to_send(struct jobs *jobs, struct job *after)
 
 static struct job_recipient **bucket(struct jobs *jobs, const struct job_recipient *r)
 {
-	uint32_t hash = 2166136261u;     /* FNV-1a */
-
-	for (const char *p = r->line->user; *p != '\0'; p++)
-		hash = (hash ^ (unsigned char)ascii_lower(*p)) * 16777619u;
-	return &jobs->busy[hash % BUSY_BUCKETS];
+	return &jobs->busy[r->hash % BUSY_BUCKETS];
 }
 
 /* Another entry for the same address, NULL if there is none. */
@@ -312,7 +318,7 @@ static const struct job_recipient *find_busy(struct jobs *jobs, const struct job
 {
 	const struct job_recipient *b = *bucket(jobs, r);
 
-	while (b != NULL && !ascii_equal(b->line->user, r->line->user))
+	while (b != NULL && (b->hash != r->hash || !ascii_equal(b->line->user, r->line->user)))
 		b = b->busy_next;
 	return b;
 }
@@ -330,6 +336,11 @@ unsigned job_bound_to(struct jobs *jobs, const struct job *job)
 	const struct job_recipient *b = find_busy(jobs, &job->recipients[job->next_waiting]);
 
 	return b ? b->session : UINT_MAX;
+}
+
+bool job_is_for_one(const struct job *job)
+{
+	return job->count == 1;
 }
 
 static void set_under_way(struct jobs *jobs, struct job_recipient *r, unsigned session)

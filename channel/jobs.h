@@ -79,6 +79,9 @@ struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit, u
 /* The session that its first waiting recipient has other mail under way on; UINT_MAX if there is none. */
 unsigned job_bound_to(struct jobs *jobs, const struct job *job);
 
+/* Does it have one recipient only? */
+bool job_is_for_one(const struct job *job);
+
 /*
  * A transaction is about to be begun on a server with these capabilities: converts its message if
  * the server cannot take it as it is.  False with one line in `why` if that fails.

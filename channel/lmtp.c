@@ -243,11 +243,13 @@ static bool begin_somewhere(struct loop *loop, struct peer *peer, struct job *jo
 	}
 	if (most == 0)
 		return false;
-	if (begin_on(loop, &loop->sessions[best], peer, job))
-		return true;
 	bound = job_bound_to(&loop->jobs, job);
-	return bound < loop->count && bound != best && appetite(&loop->sessions[bound], peer) > 0 &&
-	       begin_on(loop, &loop->sessions[bound], peer, job);
+	if (bound >= loop->count || bound == best)
+		return begin_on(loop, &loop->sessions[best], peer, job);
+	/* others of a message need not wait for the first */
+	if (!job_is_for_one(job) && begin_on(loop, &loop->sessions[best], peer, job))
+		return true;
+	return appetite(&loop->sessions[bound], peer) > 0 && begin_on(loop, &loop->sessions[bound], peer, job);
 }
 
 static bool anybody_wants(const struct loop *loop)

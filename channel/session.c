@@ -114,7 +114,8 @@ static void fail_opening(struct session *s, enum stage stage, int code, const ch
 		.status = peer->failure_status,
 		.words = buf_str(&peer->failure_words),
 		.remote = code != 0,
-		.destination = true,
+		/* what we gave up ourselves says nothing about it */
+		.destination = stage != STAGE_LOCAL,
 	};
 	if (s->owner->unreachable != NULL)
 		s->owner->unreachable(s->owner->context, peer);

@@ -70,19 +70,23 @@ bool buf_adds(struct buf *b, const char *s)
 
 bool buf_vaddf(struct buf *b, const char *format, va_list ap)
 {
+	/* mostly what there is is enough */
+	size_t room = b->size - b->len;
 	va_list again;
 	int n;
 	char *p;
 
 	va_copy(again, ap);
-	n = vsnprintf(NULL, 0, format, again);
+	n = vsnprintf(room > 0 ? b->data + b->len : NULL, room, format, again);
 	va_end(again);
-	if (n < 0)
+	p = n >= 0 ? buf_reserve(b, (size_t)n) : NULL;
+	if (p == NULL) {
+		if (room > 0)
+			b->data[b->len] = '\0';
 		return false;
-	p = buf_reserve(b, (size_t)n);
-	if (p == NULL)
-		return false;
-	vsnprintf(p, (size_t)n + 1, format, ap);
+	}
+	if ((size_t)n >= room)
+		vsnprintf(p, (size_t)n + 1, format, ap);
 	b->len += (size_t)n;
 	return true;
 }

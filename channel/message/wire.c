@@ -71,7 +71,7 @@ void wire_end(struct wire *w, struct buf *out)
 
 void wire_stuff(bool *line_start, struct buf *out, const char *p, size_t n)
 {
-	const char *end = p + n;
+	const char *end = p + n, *line = p;
 
 	if (n == 0)
 		return;
@@ -79,15 +79,12 @@ void wire_stuff(bool *line_start, struct buf *out, const char *p, size_t n)
 	if (*line_start && *p == '.')
 		buf_addc(out, '.');
 	*line_start = end[-1] == '\n';
-	while (p < end) {
-		const char *dot = memmem(p, (size_t)(end - p), "\n.", 2);
-
-		if (dot == NULL) {
-			buf_add(out, p, (size_t)(end - p));
-			return;
-		}
-		buf_add(out, p, (size_t)(dot + 1 - p));
+	while ((line = memchr(line, '\n', (size_t)(end - line))) != NULL && ++line < end) {
+		if (*line != '.')
+			continue;
+		buf_add(out, p, (size_t)(line - p));
 		buf_addc(out, '.');
-		p = dot + 1;
+		p = line;
 	}
+	buf_add(out, p, (size_t)(end - p));
 }
