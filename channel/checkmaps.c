@@ -88,13 +88,14 @@ static enum severity check_built(const struct look *l)
 	const struct dbases_map *m = l->line;
 	const struct compile compile = { .type = m->type, .target = l->path, .input = m->file, .syntax = m->syntax };
 	const char *reason;
+	const enum compile_due due = compile_is_due(&compile, &reason);
 
-	if (!compile_is_due(&compile, &reason)) {
+	if (due == COMPILE_NOT_DUE) {
 		finding_add(l->findings, FINDING_OK, "map %s is sound and as new as its text", l->path);
 		return FINDING_OK;
 	}
 	/* an old map answers; one that is not there or damaged holds up all mail */
-	if (strncmp(reason, "it is", 5) == 0 || strncmp(reason, "it cannot", 9) == 0) {
+	if (due == COMPILE_UNUSABLE) {
 		finding_add(l->findings, FINDING_CRITICAL, "map %s: %s", l->path, reason);
 		return FINDING_CRITICAL;
 	}

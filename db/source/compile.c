@@ -69,11 +69,12 @@ static const char *why_due(const struct compile *compile, const struct map *map)
 	return NULL;
 }
 
-bool compile_is_due(const struct compile *compile, const char **reason)
+enum compile_due compile_is_due(const struct compile *compile, const char **reason)
 {
 	struct buf why = { 0 };
 	int status;
 	struct map *map = map_open_file(compile->type, compile->target, &status, &why);
+	bool usable = false;
 
 	*reason = NULL;
 	if (map != NULL)
@@ -82,11 +83,15 @@ bool compile_is_due(const struct compile *compile, const char **reason)
 		*reason = "it cannot be opened";
 	else if (access(compile->target, F_OK) < 0)
 		*reason = "it is missing";
-	else
-		*reason = map_ready(map) ? why_due(compile, map) : "it is damaged or cannot be read";
+	else if (!map_ready(map))
+		*reason = "it is damaged or cannot be read";
+	else {
+		usable = true;
+		*reason = why_due(compile, map);
+	}
 	map_close(&map);
 	buf_free(&why);
-	return *reason != NULL;
+	return *reason == NULL ? COMPILE_NOT_DUE : usable ? COMPILE_STALE : COMPILE_UNUSABLE;
 }
 
 /* ---- building ------------------------------------------------------------------------------ */

@@ -40,10 +40,10 @@ int compile_map(struct compile *compile, struct buf *why);
 /* What is done before and after: is the map live, is it older than its text? */
 int compile_refuse_live(const char *target, struct buf *why);
 
-/*
- * True if the map is missing, damaged, older than its text, or built in another way than `compile` says; *reason is a
- * constant text then.
- */
-bool compile_is_due(const struct compile *compile, const char **reason);
+/* Why a map is to be built: it answers, but is older than its text or made in another way; it cannot answer. */
+enum compile_due { COMPILE_NOT_DUE, COMPILE_STALE, COMPILE_UNUSABLE };
+
+/* Is it due?  *reason is a constant text then, else NULL. */
+enum compile_due compile_is_due(const struct compile *compile, const char **reason);
 
 #endif
