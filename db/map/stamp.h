@@ -29,7 +29,8 @@ struct stamp {
 	char syntax;           /* of the text: 'a' aliases, 'p' plain, '-' no text */
 };
 
-/* Nanoseconds since 1970, of the clock that file systems take their times from: what is changed later is never dated before. */
+/* Nanoseconds since 1970.  File systems may date a change earlier than that by STAMP_LAG. */
+#define STAMP_LAG 20000000
 int64_t stamp_now(void);
 
 /* Adds the value that is stored under stamp_key, its digits still '0'; the caller stores it with its NUL. */

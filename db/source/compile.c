@@ -53,30 +53,33 @@ int compile_refuse_live(const char *target, struct buf *why)
 
 /* ---- is it due? ------------------------------------------------------------------------- */
 
-static const char *why_due(const struct compile *compile, const struct map *map)
+static enum compile_due compare(const struct compile *compile, const struct map *map, const char **reason)
 {
 	const struct map_provenance *p = &map->provenance;
+	int64_t built = p->stamp != NULL ? p->stamp->built : p->modified;
 	struct stat text;
 
+	*reason = "its text is missing";
 	if (stat(compile->input, &text) < 0)
-		return "its text is missing";
-	if (p->stamp == NULL)
-		return map_modified(&text) >= p->modified ? "its text is newer" : NULL;
-	if (map_modified(&text) >= p->stamp->built)
-		return "its text is newer";
-	if (p->stamp->folding != text_folding(&compile->syntax) || p->stamp->syntax != (compile->syntax.aliases ? 'a' : 'p'))
-		return "it was built with other options";
-	return NULL;
+		return COMPILE_STALE;
+	*reason = "its text is newer";
+	if (map_modified(&text) > built)
+		return COMPILE_STALE;
+	*reason = "it was built with other options";
+	if (p->stamp != NULL && (p->stamp->folding != text_folding(&compile->syntax) ||
+	                         p->stamp->syntax != (compile->syntax.aliases ? 'a' : 'p')))
+		return COMPILE_STALE;
+	*reason = "its text may be newer";
+	return map_modified(&text) + STAMP_LAG >= built ? COMPILE_DOUBTFUL : COMPILE_NOT_DUE;
 }
 
 enum compile_due compile_is_due(const struct compile *compile, const char **reason)
 {
+	enum compile_due due = COMPILE_UNUSABLE;
 	struct buf why = { 0 };
 	int status;
 	struct map *map = map_open_file(compile->type, compile->target, &status, &why);
-	bool usable = false;
 
-	*reason = NULL;
 	if (map != NULL)
 		map->read_once = true;
 	if (map == NULL)
@@ -85,13 +88,13 @@ enum compile_due compile_is_due(const struct compile *compile, const char **reas
 		*reason = "it is missing";
 	else if (!map_ready(map))
 		*reason = "it is damaged or cannot be read";
-	else {
-		usable = true;
-		*reason = why_due(compile, map);
-	}
+	else
+		due = compare(compile, map, reason);
+	if (due == COMPILE_NOT_DUE)
+		*reason = NULL;
 	map_close(&map);
 	buf_free(&why);
-	return *reason == NULL ? COMPILE_NOT_DUE : usable ? COMPILE_STALE : COMPILE_UNUSABLE;
+	return due;
 }
 
 /* ---- building ------------------------------------------------------------------------------ */

@@ -40,8 +40,11 @@ int compile_map(struct compile *compile, struct buf *why);
 /* What is done before and after: is the map live, is it older than its text? */
 int compile_refuse_live(const char *target, struct buf *why);
 
-/* Why a map is to be built: it answers, but is older than its text or made in another way; it cannot answer. */
-enum compile_due { COMPILE_NOT_DUE, COMPILE_STALE, COMPILE_UNUSABLE };
+/*
+ * Why a map is to be built: its text was written at the moment it was read, which is mostly right before; it answers, but
+ * is older than its text or made in another way; it cannot answer.
+ */
+enum compile_due { COMPILE_NOT_DUE, COMPILE_DOUBTFUL, COMPILE_STALE, COMPILE_UNUSABLE };
 
 /* Is it due?  *reason is a constant text then, else NULL. */
 enum compile_due compile_is_due(const struct compile *compile, const char **reason);

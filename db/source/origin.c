@@ -20,12 +20,12 @@ static void ignore(void *context, const struct fault *fault)
 	(void)fault;
 }
 
-/* True if it may have been changed after the stamp was made. */
+/* True if it was changed after the stamp was made. */
 static bool has_changed(const char *text, int64_t built)
 {
 	struct stat st;
 
-	return stat(text, &st) < 0 || map_modified(&st) >= built;
+	return stat(text, &st) < 0 || map_modified(&st) > built;
 }
 
 struct origin *origin_open(const struct map *map)

@@ -19,6 +19,7 @@ sub command($command) {
 	return $? == 0 ? undef : $said;
 }
 
+plan skip_all => 'the targets have sanitizers of their own, see the tests of a usual build' if $ENV{ZLMTP_SANITIZED};
 plan skip_all => 'no clang (Debian: clang)' if command('clang --version');
 File::Path::make_path("$work/corpus");
 open my $probe, '>', "$work/probe.c" or die;

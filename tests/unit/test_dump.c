@@ -174,25 +174,27 @@ static void a_changed_text_is_noticed_and_not_believed(void **state)
 
 static void maps_are_due_when_something_is_amiss(void **state)
 {
-	struct utimbuf future = { time(NULL) + 100, time(NULL) + 100 };
+	struct utimbuf past = { time(NULL) - 100, time(NULL) - 100 }, future = { time(NULL) + 100, time(NULL) + 100 };
 	struct compile c = { .type = "btree", .target = xstrdup(scratch("due.db")), .input = xstrdup(scratch("due")),
 	                     .syntax = { false, 'l' } };
 	const char *reason;
 
 	(void)state;
-	assert_true(compile_is_due(&c, &reason));
+	assert_int_equal(compile_is_due(&c, &reason), COMPILE_UNUSABLE);
 	assert_string_equal(reason, "it is missing");
 	assert_int_equal(compile("due", "a z\n", c.syntax, DUPLICATES_REFUSE), EX_OK);
-	assert_false(compile_is_due(&c, &reason));
+	assert_int_not_equal(compile_is_due(&c, &reason), COMPILE_STALE);
+	assert_int_equal(utime(c.input, &past), 0);
+	assert_int_equal(compile_is_due(&c, &reason), COMPILE_NOT_DUE);
 	c.syntax.folding = '-';
-	assert_true(compile_is_due(&c, &reason));
+	assert_int_equal(compile_is_due(&c, &reason), COMPILE_STALE);
 	assert_string_equal(reason, "it was built with other options");
 	c.syntax.folding = 'l';
 	assert_int_equal(utime(c.input, &future), 0);
-	assert_true(compile_is_due(&c, &reason));
+	assert_int_equal(compile_is_due(&c, &reason), COMPILE_STALE);
 	assert_string_equal(reason, "its text is newer");
 	assert_int_equal(truncate(c.target, 5000), 0);
-	assert_true(compile_is_due(&c, &reason));
+	assert_int_equal(compile_is_due(&c, &reason), COMPILE_UNUSABLE);
 	assert_string_equal(reason, "it is damaged or cannot be read");
 	free((char *)(uintptr_t)c.target);
 	free((char *)(uintptr_t)c.input);
