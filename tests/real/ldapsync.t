@@ -159,6 +159,8 @@ subtest 'a directory that was put back to an older state' => sub {
 	$slapd->reload($ldif =~ s/^(contextCSN: )\d{14}/${1}20200101000000/mr);
 	$slapd->start;
 	my ($exit, $said) = $sync->once;
+	# on a busy machine it may be slow after its start
+	($exit, $said) = $sync->once if $said =~ /Timed out/;
 	is $exit, 75, 'a server that hides entries is not believed';
 	like $said, qr/leaves entries out that it has/, 'and told so';
 	is_deeply $sync->map, $before, 'the map is as it was';
