@@ -12,6 +12,7 @@ use v5.36;
 use File::Path ();
 use POSIX ();
 use Certificates;
+use Ports;
 use RealServer;
 
 use constant { LMTP_USER => 'lmtpuser', LMTP_PASSWORD => 'lmtpsecret' };
@@ -33,7 +34,7 @@ sub saslpasswd() { (grep { -x $_ } '/usr/sbin/saslpasswd2', '/usr/bin/saslpasswd
 # LOGIN), tls => a name of Certificates: then STARTTLS is offered, address and port of lmtpd, if not 127.0.0.1 and any.
 sub start($class, %o) {
 	my $dir = RealServer::directory();
-	my ($port, $imap, $noplain) = RealServer::free_ports(3);
+	my ($port, $imap, $noplain) = Ports::free(3);
 	my $self = bless { directory => $dir, dir => "$dir", socket => "$dir/s", address => $o{address} // '127.0.0.1',
 		port => $o{port} // $port, imap => $imap, noplain_port => $noplain, tls => $o{tls},
 		mechanisms => $o{mechanisms} // 'PLAIN LOGIN', owner => $$ }, $class;

@@ -9,6 +9,7 @@ package RealDovecot;
 use v5.36;
 use File::Path ();
 use Certificates;
+use Ports;
 use RealServer;
 
 use constant DOMAIN => 'store.test.example';
@@ -26,7 +27,7 @@ sub missing() {
 # offered, and {tls_port} has TLS from the first byte.
 sub start($class, %o) {
 	my $dir = RealServer::directory();
-	my ($port, $tls_port) = RealServer::free_ports(2);
+	my ($port, $tls_port) = Ports::free(2);
 	my $self = bless { directory => $dir, dir => "$dir", socket => "$dir/s", port => $port, mail => "$dir/mail",
 		tls => $o{tls}, check_quota => $o{check_quota}, tls_port => $tls_port, owner => $$ }, $class;
 	mkdir "$dir/$_" or die "$dir/$_: $!\n" for qw(run state mail);

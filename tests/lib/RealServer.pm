@@ -22,12 +22,6 @@ sub directory() {
 	return $dir;
 }
 
-# $n ports that were free a moment ago.
-sub free_ports($n) {
-	my @sockets = map { IO::Socket::IP->new(LocalHost => '127.0.0.1', LocalPort => 0, Listen => 1) // die "no port: $@\n" } 1 .. $n;
-	return map { $_->sockport } @sockets;
-}
-
 sub write_file($path, $text, $mode = undef) {
 	open my $fh, '>:raw', $path or die "$path: $!\n";
 	print $fh $text;

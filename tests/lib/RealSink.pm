@@ -5,6 +5,7 @@ package RealSink;
 
 use v5.36;
 use POSIX ();
+use Ports;
 use RealServer;
 
 sub program() { (grep { -x $_ } '/usr/sbin/smtp-sink', '/usr/lib/postfix/sbin/smtp-sink')[0] }
@@ -15,7 +16,7 @@ sub missing() { program() ? undef : 'no smtp-sink here (Debian: postfix)' }
 sub start($class, %o) {
 	my $dir = RealServer::directory();
 	chmod 0777, "$dir";
-	my ($port) = RealServer::free_ports(1);
+	my ($port) = Ports::free(1);
 	my $self = bless { dir => $dir, owner => $$, $o{tcp} ? (port => $port) : (socket => "$dir/s") }, $class;
 	my $listen = $o{tcp} ? "inet:127.0.0.1:$port" : "unix:$dir/s";
 	my @dump = $o{dump} ? ('-d', "$dir/mail.") : ();

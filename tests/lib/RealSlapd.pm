@@ -11,6 +11,7 @@ use v5.36;
 use File::Temp ();
 use IO::Socket::INET;
 use POSIX ();
+use Ports;
 use Time::HiRes ();
 
 our $suffix = 'dc=myhosting,dc=example';
@@ -40,7 +41,7 @@ sub new($class, %o) {
 	my $self = bless { users => 20, sessionlog => 10000, config => '', global => '', overlays => '', ldif => '', %o }, $class;
 	$self->{aliases} //= $self->{users};
 	$self->{dir} = File::Temp->newdir('/tmp/zs-XXXXXX');    # short: socket paths are limited to 107 bytes
-	$self->{$_} //= _free_port() for qw(port tls_port);
+	($self->{$_}) = Ports::free(1) for grep { !defined $self->{$_} } qw(port tls_port);
 	mkdir "$self->{dir}/db" or die "$self->{dir}/db: $!\n";
 	$self->_make_certificates;
 	_put("$self->{dir}/mail.schema", $self->{schema} // _schema());
@@ -292,11 +293,6 @@ sub _make_certificates($self) {
 	) {
 		system("cd $d && openssl $command >>tls.log 2>&1") == 0 or die "openssl: " . _slurp("$d/tls.log");
 	}
-}
-
-sub _free_port() {
-	my $s = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1) or die "no free port: $!\n";
-	return $s->sockport;
 }
 
 sub _put($path, $text) {
