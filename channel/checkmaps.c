@@ -108,7 +108,7 @@ static enum severity check_live(const struct look *l)
 	const struct dbases_map *m = l->line;
 	const struct update_settings settings = {
 		.type = m->type, .base = m->file, .config = m->config, .wait = l->limits->wait,
-		.folding = m->lookup.fold == FOLD_LOWER ? 'l' : m->lookup.fold == FOLD_UPPER ? 'u' : '-',
+		.folding = key_fold_letter(m->lookup.fold),
 	};
 	struct health health;
 	enum severity severity;

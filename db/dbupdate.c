@@ -464,37 +464,15 @@ static void take_options(struct choices *choices, int argc, char **argv)
 
 /* ---- what dbases.conf says ------------------------------------------------------------------------------ */
 
-static bool same_file(const char *a, const char *b)
-{
-	char *x = realpath(a, NULL), *y = realpath(b, NULL);
-	bool same = strcmp(x != NULL ? x : a, y != NULL ? y : b) == 0;
-
-	free(x);
-	free(y);
-	return same;
-}
-
-static char folding_of(const struct dbases_map *m)
-{
-	return m->lookup.fold == FOLD_LOWER ? 'l' : m->lookup.fold == FOLD_UPPER ? 'u' : '-';
-}
-
 /* What was left open is taken from the line of the map; what contradicts it would make a map that nobody can read. */
-static void agree(struct choices *choices, const struct dbases_map *m, const char *file)
+static void agree(struct choices *choices)
 {
 	struct update_settings *s = &choices->settings;
+	const struct dbases_map *m = choices->beside.map;
+	struct buf why = { 0 };
 
-	if (m->kind != DBASES_LIVE)
-		die(EX_CONFIG, "%s:%zu: builds this map from its text; maps that dbupdate changes have \"-r\" there", file, m->line);
-	if (s->type != NULL && strcmp(s->type, m->type) != 0)
-		die(EX_CONFIG, "%s:%zu: says type %s, not %s", file, m->line, m->type, s->type);
-	if (s->config != NULL && (m->config == NULL || !same_file(s->config, m->config)))
-		die(EX_CONFIG, "%s:%zu: does not say -C %s", file, m->line, s->config);
-	if (s->folding != '-' && s->folding != folding_of(m))
-		die(EX_CONFIG, "%s:%zu: lookups do not fold keys as -%c does", file, m->line, s->folding);
-	s->type = m->type;
-	s->config = m->config;
-	s->folding = folding_of(m);
+	if (beside_agree(&choices->beside, &s->type, &s->config, &s->folding, &why) != EX_OK)
+		die(EX_CONFIG, "%s", buf_str(&why));
 	value_check_for(&choices->check, m->relation, m->lookup.substitute);
 }
 
@@ -523,7 +501,7 @@ static void ask_dbases(struct choices *choices, const struct command *command)
 	if (status != EX_OK && !is_care)
 		die(status, "%s: cannot tell how this map is used while dbases.conf has errors", choices->settings.base);
 	if (status == EX_OK && choices->beside.map != NULL)
-		agree(choices, choices->beside.map, choices->beside.dbases.path);
+		agree(choices);
 	if (choices->settings.type == NULL)
 		choices->settings.type = type_of_zenv();
 }

@@ -346,7 +346,7 @@ int journal_replay(const struct journal *journal, uint64_t after, journal_each *
 	return status;
 }
 
-static int gather(void *context, const struct change *c, struct buf *why)
+int journal_gather(void *context, const struct change *c, struct buf *why)
 {
 	struct changes *changes = context;
 
@@ -408,7 +408,7 @@ int journal_state(const struct journal *journal, journal_each *each, void *conte
 	if (status == EX_OK)
 		status = check_base(journal, &base, why);
 	if (status == EX_OK)
-		status = journal_replay(journal, journal->first, gather, &changes, why);
+		status = journal_replay(journal, journal->first, journal_gather, &changes, why);
 	if (status == EX_OK) {
 		changes_settle(&changes);
 		status = merge(journal, &base, &changes, each, context, why);

@@ -62,6 +62,9 @@ int journal_append(struct journal *journal, const struct changes *changes, struc
 /* Takes one change of a record of the base (always a value) or of a batch; EX_OK to go on. */
 typedef int journal_each(void *context, const struct change *change, struct buf *why);
 
+/* One that adds the change to the struct changes that is its context. */
+journal_each journal_gather;
+
 /* Calls `each` for all changes of the batches behind number `after`, in their order. */
 int journal_replay(const struct journal *journal, uint64_t after, journal_each *each, void *context, struct buf *why);
 

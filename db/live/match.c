@@ -88,24 +88,12 @@ static int read_number(const struct live *live, char id[JOURNAL_ID + 1], uint64_
 	return status;
 }
 
-static int gather(void *context, const struct change *c, struct buf *why)
-{
-	struct changes *changes = context;
-
-	(void)why;
-	if (c->value != NULL)
-		changes_put(changes, c->key, c->key_length, c->value, c->value_length);
-	else
-		changes_remove(changes, c->key, c->key_length);
-	return EX_OK;
-}
-
 /* Makes the changes that the journal has and the map lacks. */
 static int catch_up(const struct live *live, uint64_t number, struct buf *why)
 {
 	struct environment *e = live->state;
 	struct changes changes = { 0 };
-	int status = journal_replay(&e->journal, number, gather, &changes, why);
+	int status = journal_replay(&e->journal, number, journal_gather, &changes, why);
 
 	if (status == EX_OK) {
 		changes_settle(&changes);

@@ -88,14 +88,10 @@ static bool same_file(const char *a, const char *b)
 	return same;
 }
 
-static char folding_of(const struct dbases_map *m)
-{
-	return m->lookup.fold == FOLD_LOWER ? 'l' : m->lookup.fold == FOLD_UPPER ? 'u' : '-';
-}
-
 int beside_agree(const struct beside *beside, const char **type, const char **config, char *folding, struct buf *why)
 {
 	const struct dbases_map *m = beside->map;
+	char its_folding = key_fold_letter(m->lookup.fold);
 	struct buf fault = { 0 };
 
 	if (m->kind != DBASES_LIVE)
@@ -104,7 +100,7 @@ int beside_agree(const struct beside *beside, const char **type, const char **co
 		buf_addf(&fault, "says type %s, not %s", m->type, *type);
 	else if (*config != NULL && (m->config == NULL || !same_file(*config, m->config)))
 		buf_addf(&fault, "does not say -C %s", *config);
-	else if (*folding != '-' && *folding != folding_of(m))
+	else if (*folding != '-' && *folding != its_folding)
 		buf_addf(&fault, "lookups do not fold keys as is said here (-%c)", *folding);
 	if (fault.len > 0) {
 		buf_addf(why, "%s:%zu: %s", beside->dbases.path, m->line, buf_str(&fault));
@@ -113,7 +109,7 @@ int beside_agree(const struct beside *beside, const char **type, const char **co
 	}
 	*type = m->type;
 	*config = m->config;
-	*folding = folding_of(m);
+	*folding = its_folding;
 	return EX_OK;
 }
 

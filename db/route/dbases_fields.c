@@ -232,7 +232,7 @@ static void parse_file(struct dbases_reader *r, struct dbases_map *m)
 static void check_folding(struct dbases_reader *r, const struct dbases_map *m)
 {
 	char built = text_folding(&m->syntax);
-	char asked = m->lookup.fold == FOLD_LOWER ? 'l' : m->lookup.fold == FOLD_UPPER ? 'u' : '-';
+	char asked = key_fold_letter(m->lookup.fold);
 
 	if (m->kind == DBASES_BUILT && built != '-' && built != asked)
 		dbases_tell(r, true, 5, "keys are stored in %s case; without -%c a lookup in other letters never finds them",

@@ -13,6 +13,11 @@
 /* "Not found" is kept (-N) for at most this long, so that somebody who was just added exists soon. */
 #define ABSENT_SECONDS 30
 
+char key_fold_letter(enum key_fold fold)
+{
+	return fold == FOLD_LOWER ? 'l' : fold == FOLD_UPPER ? 'u' : '-';
+}
+
 /* One question to one map. */
 struct search {
 	struct relation *relation;

@@ -20,6 +20,9 @@ enum key_fold {
 	FOLD_UPPER,             /* -u */
 };
 
+/* The letter of the option that folds keys so, as text_folding() has it: 'l', 'u', or '-'. */
+char key_fold_letter(enum key_fold fold);
+
 enum key_driver {
 	DRIVER_NONE,
 	DRIVER_PATHALIAS,
