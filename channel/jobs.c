@@ -22,6 +22,7 @@
 void jobs_init(struct jobs *jobs, const struct jobs_options *options)
 {
 	*jobs = (struct jobs){ .options = options };
+	snprintf(jobs->agent, sizeof jobs->agent, "lmtp[%ld]", (long)getpid());
 }
 
 static void free_form(struct form *form)

@@ -49,6 +49,7 @@ struct jobs {
 	struct job_recipient *busy[BUSY_BUCKETS];
 	struct job *first, *last; /* in the order of arrival */
 	uint64_t received;        /* how many there were so far */
+	char agent[32];           /* our name in reports, with the process id */
 	struct buf answers;       /* for the scheduler: reports, comments, "#hungry" */
 };
 

@@ -19,7 +19,9 @@ static int reported_code(const struct result *r)
 
 static void add_command(struct buf *text, const char *command, const char *address)
 {
-	buf_addf(text, "\r<<- %s:<", command);
+	buf_adds(text, "\r<<- ");
+	buf_adds(text, command);
+	buf_adds(text, ":<");
 	text_add_clean_string(text, address, 600);
 	buf_addc(text, '>');
 }
@@ -30,8 +32,10 @@ static void add_said(struct buf *text, const struct transaction *t, const struct
 {
 	if (r->stage >= STAGE_RCPT && to->rcpt_said) {
 		add_command(text, "RCPT TO", to->to.address);
-		if (to->rcpt_reply != NULL && r->stage != STAGE_RCPT)
-			buf_addf(text, "\r->> %s", to->rcpt_reply);
+		if (to->rcpt_reply != NULL && r->stage != STAGE_RCPT) {
+			buf_adds(text, "\r->> ");
+			buf_adds(text, to->rcpt_reply);
+		}
 	}
 	if (r->stage == STAGE_FINAL)
 		buf_adds(text, t->sent_at != 0 ? "\r<<- (the message)" : "\r<<- (the message, in part)");
@@ -39,6 +43,16 @@ static void add_said(struct buf *text, const struct transaction *t, const struct
 		add_command(text, "MAIL FROM", t->envelope.sender);
 	else if (r->stage == STAGE_DATA && r->remote)
 		buf_adds(text, "\r<<- DATA");
+}
+
+static void add_reply(struct buf *text, const struct result *r)
+{
+	buf_adds(text, "\r->> ");
+	buf_addu(text, (uint64_t)r->code);
+	buf_addc(text, ' ');
+	buf_adds(text, r->status);
+	buf_addc(text, ' ');
+	buf_adds(text, r->words);
 }
 
 /* What people read about one recipient: what was said for it, and what decided. */
@@ -50,7 +64,7 @@ static void add_text(struct buf *text, const struct transaction *t, const struct
 	if (to != NULL)
 		add_said(text, t, to, r);
 	if (r->remote)
-		buf_addf(text, "\r->> %d %s %s", r->code, r->status, r->words);
+		add_reply(text, r);
 	else
 		buf_addf(text, "%ssmtp; %d (%s)", text->len > 0 ? "\r" : "", reported_code(r), r->words);
 	if (r->maybe_duplicate && r->outcome != OUTCOME_DELIVERED)
@@ -140,7 +154,6 @@ void outcome_conclude(struct jobs *jobs, struct job *job, struct job_recipient *
 	const struct control_recipient *line = r->line;
 	struct result result = *given;
 	enum report_word word = REPORT_ERROR2;
-	char agent[32];
 	struct buf text = { 0 };
 	const struct notary notary = {
 		.recipient = line->user,
@@ -150,11 +163,10 @@ void outcome_conclude(struct jobs *jobs, struct job *job, struct job_recipient *
 		.code = reported_code(&result),
 		.words = result.words,
 		.remote = how->remote,
-		.agent = agent,
+		.agent = jobs->agent,
 	};
 
 	result.maybe_duplicate |= r->maybe_taken;
-	snprintf(agent, sizeof agent, "lmtp[%ld]", (long)getpid());
 	add_text(&text, t, to, &result);
 	if (result.outcome == OUTCOME_DELIVERED) {
 		word = mark_delivered(jobs, job, line, &notary, &text, how->server_reports);

@@ -1,8 +1,8 @@
 #include "channel/record.h"
 
-#include <inttypes.h>
 #include <string.h>
 #include <syslog.h>
+#include <unistd.h>
 
 #include "lib/buf.h"
 #include "lib/clock.h"
@@ -10,6 +10,8 @@
 
 /* A value longer than this is cut, so that a line fits into what syslog daemons take. */
 #define VALUE_MAX 1000
+/* Between looks for a log daemon, in milliseconds. */
+#define LOOK_PAUSE 1000
 
 void record_open(struct record *record)
 {
@@ -63,10 +65,15 @@ static void add_value(struct buf *line, const char *value)
 
 static void add_key(const struct record *record, struct buf *line, const char *key)
 {
-	if (record->format == RECORD_JSON)
-		buf_addf(line, "%s\"%s\":", line->len > 1 ? "," : "", key);
-	else
-		buf_addf(line, "%s%s=", line->len > 0 ? " " : "", key);
+	bool json = record->format == RECORD_JSON;
+
+	/* behind the opening brace, or at the beginning of the line */
+	if (line->len > (json ? 1 : 0))
+		buf_addc(line, json ? ',' : ' ');
+	if (json)
+		buf_addc(line, '"');
+	buf_adds(line, key);
+	buf_adds(line, json ? "\":" : "=");
 }
 
 static void add_field(const struct record *record, struct buf *line, const char *key, const char *value)
@@ -81,7 +88,7 @@ static void add_field(const struct record *record, struct buf *line, const char 
 static void add_number(const struct record *record, struct buf *line, const char *key, uint64_t number)
 {
 	add_key(record, line, key);
-	buf_addf(line, "%" PRIu64, number);
+	buf_addu(line, number);
 }
 
 static void add_yes_or_no(const struct record *record, struct buf *line, const char *key, bool yes)
@@ -93,15 +100,23 @@ static void add_yes_or_no(const struct record *record, struct buf *line, const c
 		buf_adds(line, yes ? "yes" : "no");
 }
 
+/* The last decimal digit. */
+static char digit(uint64_t number)
+{
+	return (char)('0' + number % 10);
+}
+
 /* "0.012/0.000/...", in JSON "[0.012,0.000,...]" */
 static void add_seconds(struct buf *out, const int64_t *ms, size_t n, bool json)
 {
 	for (size_t i = 0; i < n; i++) {
-		int64_t t = ms[i] < 0 ? 0 : ms[i];
+		uint64_t t = ms[i] < 0 ? 0 : (uint64_t)ms[i];
+		const char fraction[] = { '.', digit(t / 100), digit(t / 10), digit(t) };
 
 		if (i > 0)
 			buf_addc(out, json ? ',' : '/');
-		buf_addf(out, "%" PRId64 ".%03d", t / 1000, (int)(t % 1000));
+		buf_addu(out, t / 1000);
+		buf_add(out, fraction, sizeof fraction);
 	}
 }
 
@@ -149,14 +164,27 @@ static void compose(const struct record *record, struct buf *line, const struct 
 		buf_addc(line, '}');
 }
 
-void record_add(const struct record *record, const struct record_entry *entry)
+/* Where no log daemon runs, syslog(3) makes a socket for each line to find that out: we ask once a second. */
+static bool is_heard(struct record *record)
 {
+	int64_t now = clock_ms();
+
+	if (record->syslog && now >= record->look_again) {
+		record->heard = access(_PATH_LOG, W_OK) == 0;
+		record->look_again = now + LOOK_PAUSE;
+	}
+	return record->syslog && record->heard;
+}
+
+void record_add(struct record *record, const struct record_entry *entry)
+{
+	bool heard = is_heard(record);
 	struct buf line = { 0 };
 
-	if (!record->syslog && record->transcript->fd < 0)
+	if (!heard && record->transcript->fd < 0)
 		return;
 	compose(record, &line, entry);
-	if (record->syslog)
+	if (heard)
 		syslog(LOG_INFO, "%s", line.data);
 	transcript_add(record->transcript, '#', line.data, line.len);
 	buf_free(&line);

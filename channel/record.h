@@ -37,6 +37,9 @@ struct record {
 	enum record_format format;
 	bool syslog;
 	struct transcript *transcript;
+	/* record.c's: is there a log daemon, and when to look again (clock_ms()) */
+	bool heard;
+	int64_t look_again;
 };
 
 struct record_connection {
@@ -61,6 +64,6 @@ struct record_entry {
 /* Opens syslog (facility mail) if it is wanted. */
 void record_open(struct record *record);
 
-void record_add(const struct record *record, const struct record_entry *entry);
+void record_add(struct record *record, const struct record_entry *entry);
 
 #endif

@@ -387,7 +387,7 @@ static bool used_up(const struct session *s)
 
 	if (s->transactions == 0)
 		return false;
-	return o->one_transaction || s->transactions >= o->max_messages || clock_ms() - s->opened_at >= o->max_age ||
+	return o->one_transaction || s->transactions >= o->max_messages || s->now - s->opened_at >= o->max_age ||
 	       (s->opening.caps.mail_max != 0 && s->dialogue.mails >= s->opening.caps.mail_max);
 }
 
@@ -421,7 +421,7 @@ static void dialogue_step(struct session *s, const struct reply *reply)
 {
 	size_t before = s->dialogue.out.len;
 
-	s->dialogue.now = clock_ms();
+	s->dialogue.now = s->now;
 	dialogue_reply(&s->dialogue, reply);
 	log_commands(s, before);
 	take_actions(s);
@@ -678,6 +678,7 @@ static void expired(struct session *s)
 
 void session_run(struct session *s)
 {
+	s->now = clock_ms();
 	if (s->state == SESSION_CONNECTING) {
 		int fd = -1;
 		enum connect_state state = connect_continue(&s->connecting, &fd);
@@ -687,7 +688,7 @@ void session_run(struct session *s)
 	if (s->readable && s->state != SESSION_CLOSED)
 		read_all(s);
 	if (s->state != SESSION_CLOSED && s->state != SESSION_CONNECTING && !s->closing &&
-	    clock_ms() >= expiry(s))
+	    s->now >= expiry(s))
 		expired(s);
 	if (s->closing)
 		close_connection(s);

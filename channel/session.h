@@ -92,6 +92,7 @@ struct session {
 	struct dialogue dialogue;
 	struct reply_parser parser;
 	struct source source;
+	int64_t now;                  /* when session_run() was called last */
 	int64_t since;                /* start of the step, for its deadline; of idleness when ready */
 	int64_t started_at;           /* of the connection: begin of connecting, connected, ready */
 	int64_t opened_at;

@@ -68,6 +68,17 @@ bool buf_adds(struct buf *b, const char *s)
 	return buf_add(b, s, strlen(s));
 }
 
+bool buf_addu(struct buf *b, uint64_t number)
+{
+	char digits[20], *p = digits + sizeof digits;
+
+	do {
+		*--p = (char)('0' + number % 10);
+		number /= 10;
+	} while (number != 0);
+	return buf_add(b, p, (size_t)(digits + sizeof digits - p));
+}
+
 bool buf_vaddf(struct buf *b, const char *format, va_list ap)
 {
 	/* mostly what there is is enough */

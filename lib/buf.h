@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct buf {
 	char *data;
@@ -34,6 +35,7 @@ char *buf_reserve(struct buf *b, size_t more);
 bool buf_add(struct buf *b, const void *bytes, size_t n);
 bool buf_addc(struct buf *b, char c);
 bool buf_adds(struct buf *b, const char *s);
+bool buf_addu(struct buf *b, uint64_t number);    /* decimal */
 bool buf_addf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool buf_vaddf(struct buf *b, const char *format, va_list ap) __attribute__((format(printf, 2, 0)));
 

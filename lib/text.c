@@ -56,6 +56,16 @@ static bool is_control(const char *s, size_t length)
 	return length == 3 && turns_text(s);
 }
 
+/* How many bytes at s are printable ASCII. */
+static size_t plain_run(const char *s, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n && s[i] >= ' ' && s[i] < 127)
+		i++;
+	return i;
+}
+
 void text_add_clean(struct buf *out, const char *bytes, size_t n, size_t cap)
 {
 	size_t start = out->len, i = 0;
@@ -63,10 +73,20 @@ void text_add_clean(struct buf *out, const char *bytes, size_t n, size_t cap)
 	bool blank = false;
 
 	while (i < n) {
-		size_t length = text_utf8_length(bytes + i, n - i);
+		size_t used = out->len - start;
+		size_t run = plain_run(bytes + i, n - i < cap - used ? n - i : cap - used);
 		const char *from = bytes + i;
-		size_t take = length;
+		size_t length, take;
 
+		if (run > 0) {
+			buf_add(out, from, run);
+			i += run;
+			blank = false;
+			if (used <= keep)
+				boundary = start + (used + run < keep ? used + run : keep);
+			continue;
+		}
+		length = take = text_utf8_length(from, n - i);
 		i += length ? length : 1;
 		if (length == 0) {
 			from = "?", take = 1, blank = false;

@@ -1,14 +1,19 @@
 #include "channel/message/wire.h"
 
+#include <stdint.h>
 #include <string.h>
 
 static bool has_eightbit(const char *bytes, size_t n)
 {
-	unsigned char all = 0;
+	uint64_t all = 0, word;
 
-	for (size_t i = 0; i < n; i++)
-		all |= (unsigned char)bytes[i];
-	return all > 127;
+	for (; n >= sizeof word; bytes += sizeof word, n -= sizeof word) {
+		memcpy(&word, bytes, sizeof word);
+		all |= word;
+	}
+	for (; n > 0; n--)
+		all |= (unsigned char)*bytes++;
+	return (all & UINT64_C(0x8080808080808080)) != 0;
 }
 
 /* No CR and no NUL in it, as in nearly every block: only LF matters. */
@@ -16,16 +21,18 @@ static void add_plain(struct wire *w, struct buf *out, const char *p, const char
 {
 	while (p < end) {
 		const char *lf = memchr(p, '\n', (size_t)(end - p));
+		size_t n = (size_t)((lf != NULL ? lf : end) - p);
+		char *to = buf_reserve(out, n + 2);
 
-		if (lf == NULL) {
-			buf_add(out, p, (size_t)(end - p));
-			w->in_line = true;
-			return;
+		memcpy(to, p, n);
+		w->in_line = lf == NULL;
+		if (lf != NULL) {
+			memcpy(to + n, "\r\n", 2);
+			n += 2;
 		}
-		buf_add(out, p, (size_t)(lf - p));
-		buf_add(out, "\r\n", 2);
-		w->in_line = false;
-		p = lf + 1;
+		to[n] = '\0';
+		out->len += n;
+		p = lf != NULL ? lf + 1 : end;
 	}
 }
 

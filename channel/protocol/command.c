@@ -1,6 +1,5 @@
 #include "channel/protocol/command.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 static bool has_control(const char *s)
@@ -74,17 +73,26 @@ static void drop_if_long(struct buf *out, size_t start, size_t plain)
 	}
 }
 
+static void add_path(struct buf *out, const char *command, const char *address)
+{
+	buf_adds(out, command);
+	buf_adds(out, address);
+	buf_addc(out, '>');
+}
+
 enum command_result command_mail(struct buf *out, const struct envelope *e, const struct caps *caps, bool smtputf8)
 {
 	size_t start = out->len, plain;
 
 	if (!is_path(e->sender))
 		return COMMAND_BAD_ADDRESS;
-	buf_addf(out, "MAIL FROM:<%s>", e->sender);
+	add_path(out, "MAIL FROM:<", e->sender);
 	if ((caps->has & CAP_8BITMIME) && e->eightbit)
 		buf_adds(out, " BODY=8BITMIME");
-	if (caps->has & CAP_SIZE)
-		buf_addf(out, " SIZE=%" PRIu64, e->size);
+	if (caps->has & CAP_SIZE) {
+		buf_adds(out, " SIZE=");
+		buf_addu(out, e->size);
+	}
 	if (smtputf8)
 		buf_adds(out, " SMTPUTF8");
 	if ((caps->has & CAP_DELIVERBY) && e->by != NULL && is_value(e->by))
@@ -125,7 +133,7 @@ enum command_result command_rcpt(struct buf *out, const struct envelope_recipien
 		return COMMAND_BAD_ADDRESS;
 	if (command_is_8bit(r->address) && !(caps->has & CAP_SMTPUTF8))
 		return COMMAND_NEEDS_SMTPUTF8;
-	buf_addf(out, "RCPT TO:<%s>", r->address);
+	add_path(out, "RCPT TO:<", r->address);
 	if ((caps->has & CAP_DSN) && r->notify != NULL)
 		buf_addf(out, " NOTIFY=%s", r->notify);
 	if ((caps->has & CAP_IGNOREQUOTA) && r->ignore_quota)

@@ -463,7 +463,12 @@ char *control_message_path(const struct control *control)
 {
 	const char *slash = strrchr(control->name, '/');
 	/* as in ZMailer: a prefix is a hash only if it begins with a letter */
-	int prefix = slash != NULL && control->name[0] >= 'A' ? (int)(slash - control->name) + 1 : 0;
+	size_t prefix = slash != NULL && control->name[0] >= 'A' ? (size_t)(slash - control->name) + 1 : 0;
 
-	return xasprintf("../queue/%.*s%s", prefix, control->name, control->message);
+	struct buf path = { 0 };
+
+	buf_adds(&path, "../queue/");
+	buf_add(&path, control->name, prefix);
+	buf_adds(&path, control->message);
+	return path.data;
 }

@@ -172,10 +172,15 @@ void report_add(struct buf *out, uint64_t id, off_t offset, const struct notary 
 		[REPORT_RETRYAT] = "retryat +60",    /* the number must be there; nobody obeys it */
 	};
 
-	buf_addf(out, "%llu/%lld\t", (unsigned long long)id, (long long)offset);
+	buf_addu(out, id);
+	buf_addc(out, '/');
+	buf_addu(out, (uint64_t)offset);
+	buf_addc(out, '\t');
 	if (word != REPORT_OK2 && word != REPORT_OK3 && word != REPORT_ERROR2)
 		notary_add(out, notary);
-	buf_addf(out, "\t%s ", words[word]);
+	buf_addc(out, '\t');
+	buf_adds(out, words[word]);
+	buf_addc(out, ' ');
 	text_add(out, text);
 	buf_addc(out, '\n');
 }

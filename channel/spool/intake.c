@@ -67,20 +67,18 @@ static bool all_deliverable(const struct control *c)
 }
 
 /* When the message came: time of the message file, or, if that is gone, of its control file. */
-static struct timespec arrival(const struct control *c)
+static struct timespec arrival(const struct control *c, const char *file)
 {
-	char *path = control_message_path(c);
 	struct stat st;
-	bool there = lstat(path, &st) == 0;
 
-	free(path);
-	return there ? st.st_mtim : c->modified;
+	return lstat(file, &st) == 0 ? st.st_mtim : c->modified;
 }
 
 static void add(struct intake *in, const struct control *c)
 {
-	const struct timespec arrived = arrival(c);
-	struct message *m = queue_add(in->queue, c, &arrived);
+	char *file = control_message_path(c);
+	const struct timespec arrived = arrival(c, file);
+	struct message *m = queue_add(in->queue, c, file, &arrived);
 
 	if (m->open == 0) {
 		in->finished = xgrow(in->finished, in->finished_count, &in->finished_capacity, sizeof *in->finished);

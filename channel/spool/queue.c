@@ -365,12 +365,13 @@ static void add_to_group(struct message *m, struct group *g, uint32_t index)
 	m->open++;
 }
 
-struct message *queue_add(struct queue *q, const struct control *c, const struct timespec *arrived)
+struct message *queue_add(struct queue *q, const struct control *c, char *file, const struct timespec *arrived)
 {
 	struct message *m = insert_message(q, c->id, c->name);
 	size_t text = 0, room = 0;
 	char *users;
 
+	m->file = file;
 	m->arrived = *arrived;
 	m->inode = c->inode;
 	q->serial++;
@@ -378,6 +379,7 @@ struct message *queue_add(struct queue *q, const struct control *c, const struct
 		m->count += is_open(&c->recipients[i]);
 		text += is_open(&c->recipients[i]) ? strlen(c->recipients[i].user) + 1 : 0;
 	}
+	m->all_open = m->count == c->recipient_count;
 	m->recipients = xcalloc(m->count, sizeof *m->recipients);
 	users = m->users = xmalloc(text);
 	for (size_t i = 0; i < c->recipient_count; i++) {
@@ -395,6 +397,8 @@ struct message *queue_add(struct queue *q, const struct control *c, const struct
 		add_to_group(m, group_of(q, m, find_thread(q, line->channel, host), &room), (uint32_t)m->open);
 		free(host);
 	}
+	/* most have one group, and there may be very many messages */
+	m->groups = xreallocarray(m->groups, m->group_count, sizeof *m->groups);
 	return m;
 }
 
@@ -418,6 +422,7 @@ static void free_message(struct message *m)
 	free(m->recipients);
 	free(m->users);
 	free(m->name);
+	free(m->file);
 	free(m);
 }
 

@@ -10,12 +10,15 @@
 #include <unistd.h>
 
 #include "lib/alloc.h"
+#include "lib/clock.h"
 #include "lib/log.h"
 
 /* Where unlink(2) waits for the disk, this many wait at once. */
 #define THREADS 4
-/* What one of them takes at a time, so that all get some. */
+/* What one of them takes at a time, so that all get some, and is worth waking it for. */
 #define BATCH 16
+/* A smaller batch waits as long for others, in milliseconds. */
+#define PAUSE 20
 
 struct pair {
 	void *owner;
@@ -28,10 +31,13 @@ struct pairs {
 };
 
 struct remover {
+	struct pairs gathered;     /* the threads have not seen them yet */
+	int64_t gathered_at;       /* when the first of them came */
+	struct pairs removed;      /* the threads have done them, their owners do not know yet */
 	pthread_t threads[THREADS];
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
-	struct pairs waiting, done;
+	struct pairs waiting, done;    /* below the lock, with what follows */
 	bool ending;
 };
 
@@ -109,24 +115,50 @@ struct remover *remover_create(void)
 	return r;
 }
 
-void remover_take(struct remover *r, void *owner, char *control_file, char *message_file)
+/* Moves all of them behind what is there. */
+static void move_all(struct pairs *to, struct pairs *from)
+{
+	for (size_t i = 0; i < from->count; i++)
+		append(to, from->list[i]);
+	from->count = 0;
+}
+
+static void hand_over(struct remover *r)
 {
 	pthread_mutex_lock(&r->lock);
-	append(&r->waiting, (struct pair){ owner, control_file, message_file });
-	if (r->waiting.count % BATCH == 1)
-		pthread_cond_signal(&r->changed);
+	move_all(&r->waiting, &r->gathered);
+	pthread_cond_signal(&r->changed);
 	pthread_mutex_unlock(&r->lock);
+}
+
+void remover_take(struct remover *r, void *owner, char *control_file, char *message_file)
+{
+	if (r->gathered.count == 0)
+		r->gathered_at = clock_ms();
+	append(&r->gathered, (struct pair){ owner, control_file, message_file });
+	if (r->gathered.count >= BATCH)
+		hand_over(r);
+}
+
+int64_t remover_deadline(const struct remover *r)
+{
+	return r->gathered.count > 0 ? r->gathered_at + PAUSE : CLOCK_NEVER;
+}
+
+void remover_run(struct remover *r)
+{
+	if (r->gathered.count > 0 && clock_ms() >= remover_deadline(r))
+		hand_over(r);
 }
 
 void *remover_removed(struct remover *r)
 {
-	void *owner = NULL;
-
-	pthread_mutex_lock(&r->lock);
-	if (r->done.count > 0)
-		owner = r->done.list[--r->done.count].owner;
-	pthread_mutex_unlock(&r->lock);
-	return owner;
+	if (r->removed.count == 0) {
+		pthread_mutex_lock(&r->lock);
+		move_all(&r->removed, &r->done);
+		pthread_mutex_unlock(&r->lock);
+	}
+	return r->removed.count > 0 ? r->removed.list[--r->removed.count].owner : NULL;
 }
 
 void remover_destroy(struct remover **remover)
@@ -134,6 +166,7 @@ void remover_destroy(struct remover **remover)
 	struct remover *r = *remover;
 
 	pthread_mutex_lock(&r->lock);
+	move_all(&r->waiting, &r->gathered);
 	r->ending = true;
 	pthread_cond_broadcast(&r->changed);
 	pthread_mutex_unlock(&r->lock);
@@ -141,6 +174,8 @@ void remover_destroy(struct remover **remover)
 		pthread_join(r->threads[i], NULL);
 	pthread_cond_destroy(&r->changed);
 	pthread_mutex_destroy(&r->lock);
+	free(r->gathered.list);
+	free(r->removed.list);
 	free(r->waiting.list);
 	free(r->done.list);
 	free(r);

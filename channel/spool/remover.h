@@ -5,6 +5,8 @@
 #ifndef ZL_REMOVER_H
 #define ZL_REMOVER_H
 
+#include <stdint.h>
+
 struct remover;
 
 struct remover *remover_create(void);
@@ -17,8 +19,14 @@ void remover_destroy(struct remover **r);
  * given again, as the next message may well get the same ones.  The control file goes first: a message file
  * without one is never looked at again, whatever happens in between.  A file that is not there is none to
  * remove; other trouble is told to the people, and the next look through the spool finds the message again.
+ *
+ * Pairs are removed some at a time, the last of them by the first remover_run() behind remover_deadline().
  */
 void remover_take(struct remover *r, void *owner, char *control_file, char *message_file);
+
+/* clock_ms(), CLOCK_NEVER if nothing waits. */
+int64_t remover_deadline(const struct remover *r);
+void remover_run(struct remover *r);
 
 /* The owner of some pair of files that was worked off since, NULL if there is none. */
 void *remover_removed(struct remover *r);

@@ -370,6 +370,7 @@ void scheduler_work(struct scheduler *s)
 	/* agents get their work before we clear up behind them */
 	look_after_agents(s);
 	retire_all(s);
+	remover_run(s->remover);
 	forget_removed(s);
 }
 
@@ -380,6 +381,7 @@ static void line(void *context, struct worker *w, char *text)
 
 void scheduler_read(struct scheduler *s, struct worker *w)
 {
+	/* poll tells if there is more */
 	worker_read(w, line, s);
 }
 
@@ -404,7 +406,8 @@ bool scheduler_buried(struct scheduler *s, pid_t pid, int status)
 	w = *at;
 	if (w == NULL)
 		return false;
-	scheduler_read(s, w);
+	while (worker_read(w, line, s))
+		;
 	tell_end(s, w, status);
 	t = w->thread;
 	let_go(w);
@@ -421,7 +424,7 @@ bool scheduler_buried(struct scheduler *s, pid_t pid, int status)
 
 int64_t scheduler_deadline(const struct scheduler *s)
 {
-	int64_t deadline = s->attention ? 0 : CLOCK_NEVER;
+	int64_t deadline = s->attention ? 0 : remover_deadline(s->remover);
 	const struct group *g = queue_first_asleep(&s->queue);
 
 	if (!s->once && !s->stopping) {

@@ -1,6 +1,5 @@
 #include "channel/spool/spoolid.h"
 
-#include <stdint.h>
 #include <time.h>
 
 static char letter(unsigned long value)
@@ -15,9 +14,16 @@ void spoolid_add(struct buf *out, const struct stat *st)
 
 	gmtime_r(&st->st_mtim.tv_sec, &t);
 	year = (unsigned long)t.tm_year + 1900;
-	buf_addf(out, "S%ju%c%c%c%c%c%c%c%c", (uintmax_t)st->st_ino, letter(year >> 12), letter(year >> 6), letter(year),
-	         letter((unsigned)t.tm_mon), letter((unsigned)t.tm_mday - 1), letter((unsigned)t.tm_hour),
-	         letter((unsigned)t.tm_min), letter((unsigned)t.tm_sec));
+	buf_addc(out, 'S');
+	buf_addu(out, st->st_ino);
+	buf_addc(out, letter(year >> 12));
+	buf_addc(out, letter(year >> 6));
+	buf_addc(out, letter(year));
+	buf_addc(out, letter((unsigned)t.tm_mon));
+	buf_addc(out, letter((unsigned)t.tm_mday - 1));
+	buf_addc(out, letter((unsigned)t.tm_hour));
+	buf_addc(out, letter((unsigned)t.tm_min));
+	buf_addc(out, letter((unsigned)t.tm_sec));
 	for (int shift = 24; ns != 0 && shift >= 0; shift -= 6)
 		buf_addc(out, letter(ns >> shift));
 }

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -45,17 +44,22 @@ static bool mark_read(int fd, off_t offset, struct mark *mark)
 	return true;
 }
 
+/* Blanks for 0, else as %6ld prints it: a process id fits (tag_pid_fits()). */
+static void put_pid(char *columns, pid_t pid)
+{
+	memset(columns, ' ', PID_COLUMNS);
+	for (size_t i = PID_COLUMNS; pid > 0 && i > 0; pid /= 10)
+		columns[--i] = (char)('0' + pid % 10);
+}
+
 /* Writes the tag with `pid` in its columns, blanks for 0. */
 static bool mark_write(int fd, off_t offset, const struct mark *old, char tag, pid_t pid)
 {
-	char bytes[MARK + 8];
+	char bytes[MARK] = { tag };
 	size_t length = old->columns ? MARK : 1;
 	ssize_t n;
 
-	if (pid != 0)
-		snprintf(bytes, sizeof bytes, "%c%6ld", tag, (long)pid);
-	else
-		snprintf(bytes, sizeof bytes, "%c%6s", tag, "");
+	put_pid(bytes + 1, pid);
 	do
 		n = pwrite(fd, bytes, length, offset + 1);
 	while (n < 0 && errno == EINTR);

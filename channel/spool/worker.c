@@ -157,27 +157,29 @@ static void give_lines(struct worker *w, void (*line)(void *context, struct work
 	buf_consume(&w->in, used);
 }
 
-void worker_read(struct worker *w, void (*line)(void *context, struct worker *w, char *text), void *context)
+bool worker_read(struct worker *w, void (*line)(void *context, struct worker *w, char *text), void *context)
 {
-	while (w->fd >= 0) {
-		char *room = buf_reserve(&w->in, CHUNK);
-		ssize_t n = read(w->fd, room, CHUNK);
+	char *room = buf_reserve(&w->in, CHUNK);
+	ssize_t n;
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			return;
-		if (n <= 0) {
-			hang_up(w);
-			return;
-		}
-		w->in.len += (size_t)n;
-		w->in.data[w->in.len] = '\0';
-		give_lines(w, line, context);
-		if (w->in.len > LONGEST_LINE) {
-			complain("agent %ld (%s) sends a line without an end", (long)w->pid, w->channel);
-			kill(w->pid, SIGKILL);
-			hang_up(w);
-		}
+	if (w->fd < 0)
+		return false;
+	do
+		n = read(w->fd, room, CHUNK);
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN)
+		return false;
+	if (n <= 0) {
+		hang_up(w);
+		return false;
 	}
+	w->in.len += (size_t)n;
+	w->in.data[w->in.len] = '\0';
+	give_lines(w, line, context);
+	if (w->in.len > LONGEST_LINE) {
+		complain("agent %ld (%s) sends a line without an end", (long)w->pid, w->channel);
+		kill(w->pid, SIGKILL);
+		hang_up(w);
+	}
+	return true;
 }

@@ -71,7 +71,8 @@ void worker_flush(struct worker *w);
 /*
  * Reads what is there and calls `line` for every complete line (terminated, without LF; to be cut up at
  * will).  At the end of the file, or after a line that never ends, the state is WORKER_SILENT.
+ * False if there was nothing: after true there may be more.
  */
-void worker_read(struct worker *w, void (*line)(void *context, struct worker *w, char *text), void *context);
+bool worker_read(struct worker *w, void (*line)(void *context, struct worker *w, char *text), void *context);
 
 #endif
