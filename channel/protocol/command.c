@@ -118,10 +118,15 @@ static void add_orcpt(struct buf *out, const struct envelope_recipient *r)
 		return;
 	buf_adds(out, " ORCPT=rfc822;");
 	for (const char *p = r->address; *p != '\0'; p++) {
-		if (*p <= ' ' || *p == '+' || *p == '=')
-			buf_addf(out, "+%02X", (unsigned char)*p);
-		else
-			buf_addc(out, *p);
+		size_t n = 0;
+
+		while (p[n] > ' ' && p[n] != '+' && p[n] != '=')
+			n++;
+		buf_add(out, p, n);
+		p += n;
+		if (*p == '\0')
+			break;
+		buf_addf(out, "+%02X", (unsigned char)*p);
 	}
 }
 

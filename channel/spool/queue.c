@@ -85,7 +85,8 @@ struct message *queue_find(const struct queue *q, uint64_t id)
 	return m;
 }
 
-static struct message *insert_message(struct queue *q, uint64_t id, const char *name)
+/* With room for `size` bytes of strings; its name is the first. */
+static struct message *insert_message(struct queue *q, uint64_t id, const char *name, size_t size)
 {
 	struct message *m = xcalloc(1, sizeof *m);
 	struct message **slot;
@@ -94,7 +95,8 @@ static struct message *insert_message(struct queue *q, uint64_t id, const char *
 	if (q->message_count++ >= q->message_buckets)
 		grow_messages(q);
 	m->id = id;
-	m->name = xstrdup(name);
+	m->strings = xmalloc(size);
+	m->name = strcpy(m->strings, name);
 	slot = &q->messages[id_bucket(id, q->message_buckets)];
 	m->same_bucket = *slot;
 	*slot = m;
@@ -365,23 +367,37 @@ static void add_to_group(struct message *m, struct group *g, uint32_t index)
 	m->open++;
 }
 
-struct message *queue_add(struct queue *q, const struct control *c, char *file, const struct timespec *arrived)
+/* Puts a string at *room, and *room behind it. */
+static const char *put(char **room, const char *string)
 {
-	struct message *m = insert_message(q, c->id, c->name);
-	size_t text = 0, room = 0;
-	char *users;
+	size_t size = strlen(string) + 1;
+	char *at = memcpy(*room, string, size);
 
-	m->file = file;
+	*room += size;
+	return at;
+}
+
+struct message *queue_add(struct queue *q, const struct control *c, const char *file, const struct timespec *arrived)
+{
+	size_t count = 0, name_size = strlen(c->name) + 1, size = name_size + strlen(file) + 1, room = 0;
+	struct message *m;
+	char *strings;
+
+	for (size_t i = 0; i < c->recipient_count; i++) {
+		if (is_open(&c->recipients[i])) {
+			count++;
+			size += strlen(c->recipients[i].user) + 1;
+		}
+	}
+	m = insert_message(q, c->id, c->name, size);
+	strings = m->strings + name_size;
+	m->file = put(&strings, file);
 	m->arrived = *arrived;
 	m->inode = c->inode;
+	m->count = count;
+	m->all_open = count == c->recipient_count;
+	m->recipients = xcalloc(count, sizeof *m->recipients);
 	q->serial++;
-	for (size_t i = 0; i < c->recipient_count; i++) {
-		m->count += is_open(&c->recipients[i]);
-		text += is_open(&c->recipients[i]) ? strlen(c->recipients[i].user) + 1 : 0;
-	}
-	m->all_open = m->count == c->recipient_count;
-	m->recipients = xcalloc(m->count, sizeof *m->recipients);
-	users = m->users = xmalloc(text);
 	for (size_t i = 0; i < c->recipient_count; i++) {
 		const struct control_recipient *line = &c->recipients[i];
 		struct recipient *r = &m->recipients[m->open];
@@ -392,8 +408,7 @@ struct message *queue_add(struct queue *q, const struct control *c, char *file, 
 		host = xstrdup(line->host);
 		ascii_lower_string(host);
 		r->offset = line->offset;
-		r->user = strcpy(users, line->user);
-		users += strlen(users) + 1;
+		r->user = put(&strings, line->user);
 		add_to_group(m, group_of(q, m, find_thread(q, line->channel, host), &room), (uint32_t)m->open);
 		free(host);
 	}
@@ -404,7 +419,7 @@ struct message *queue_add(struct queue *q, const struct control *c, char *file, 
 
 struct message *queue_put_aside(struct queue *q, uint64_t id, const char *name, int64_t look_again)
 {
-	struct message *m = insert_message(q, id, name);
+	struct message *m = insert_message(q, id, name, strlen(name) + 1);
 
 	m->look_again = look_again;
 	return m;
@@ -420,9 +435,7 @@ static void free_message(struct message *m)
 		free(m->recipients[i].answer);
 	free(m->groups);
 	free(m->recipients);
-	free(m->users);
-	free(m->name);
-	free(m->file);
+	free(m->strings);
 	free(m);
 }
 

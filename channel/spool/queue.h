@@ -74,8 +74,8 @@ struct group_list {
 struct message {
 	struct message *same_bucket;
 	uint64_t id;
-	char *name;               /* job name */
-	char *file;               /* path of the message file, as seen from transport; NULL if it was put aside */
+	const char *name;         /* job name */
+	const char *file;         /* path of the message file, as seen from transport; NULL if it was put aside */
 	struct timespec arrived;  /* mtime of the message file */
 	ino_t inode;              /* of the control file: another one under this name is another message */
 	struct recipient *recipients;
@@ -84,7 +84,7 @@ struct message {
 	struct group *groups;
 	size_t group_count;
 	unsigned resyncs;
-	char *users;              /* what recipients' users point into */
+	char *strings;            /* what name, file and recipients' users point into */
 	bool vanished;            /* its control file is gone, or another's */
 	int64_t look_again;       /* put aside until then (clock_ms()); such a message has no recipients */
 	struct message *next_retiring;
@@ -130,9 +130,10 @@ struct message *queue_find(const struct queue *q, uint64_t id);
 /*
  * Takes in a message whose control file was read.  Every recipient that is not done or failed becomes
  * open; its group is not in any list yet (GROUP_CLOSED with open > 0): see queue_ready().  New threads have no
- * clause yet.  Takes over `file`, the path of the message file.  The id must not be in the queue.
+ * clause yet.  `file` is the path of the message file.  The id must not be in the queue.
  */
-struct message *queue_add(struct queue *q, const struct control *control, char *file, const struct timespec *arrived);
+struct message *queue_add(struct queue *q, const struct control *control, const char *file,
+                          const struct timespec *arrived);
 
 /* Remembers a file that cannot be used now, so that it is looked at again only later. */
 struct message *queue_put_aside(struct queue *q, uint64_t id, const char *name, int64_t look_again);

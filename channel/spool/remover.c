@@ -22,7 +22,7 @@
 
 struct pair {
 	void *owner;
-	char *control, *message;
+	const char *control, *message;
 };
 
 struct pairs {
@@ -49,12 +49,10 @@ static bool is_removed(const char *path)
 	return false;
 }
 
-static void remove_pair(struct pair *p)
+static void remove_pair(const struct pair *p)
 {
 	if (is_removed(p->control))
 		is_removed(p->message);
-	free(p->control);
-	free(p->message);
 }
 
 static void append(struct pairs *to, struct pair pair)
@@ -131,7 +129,7 @@ static void hand_over(struct remover *r)
 	pthread_mutex_unlock(&r->lock);
 }
 
-void remover_take(struct remover *r, void *owner, char *control_file, char *message_file)
+void remover_take(struct remover *r, void *owner, const char *control_file, const char *message_file)
 {
 	if (r->gathered.count == 0)
 		r->gathered_at = clock_ms();

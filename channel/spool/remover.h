@@ -15,14 +15,14 @@ struct remover *remover_create(void);
 void remover_destroy(struct remover **r);
 
 /*
- * Takes over both strings.  `owner` comes back from remover_removed() afterwards; until then the names must not be
+ * `owner` comes back from remover_removed() afterwards.  Until then both strings must live, and the names must not be
  * given again, as the next message may well get the same ones.  The control file goes first: a message file
  * without one is never looked at again, whatever happens in between.  A file that is not there is none to
  * remove; other trouble is told to the people, and the next look through the spool finds the message again.
  *
  * Pairs are removed some at a time, the last of them by the first remover_run() behind remover_deadline().
  */
-void remover_take(struct remover *r, void *owner, char *control_file, char *message_file);
+void remover_take(struct remover *r, void *owner, const char *control_file, const char *message_file);
 
 /* clock_ms(), CLOCK_NEVER if nothing waits. */
 int64_t remover_deadline(const struct remover *r);

@@ -69,14 +69,14 @@ static bool anything_to_tell(const struct control *c)
 	return false;
 }
 
-static bool tell(const struct control *c, const struct message *m, const char *reports, const char *message_path)
+static bool tell(const struct control *c, const struct message *m, const char *reports)
 {
 	struct buf id = { 0 }, why = { 0 };
 	struct stat st;
 	bool ok;
 
 	/* without the message file its number and the time we know name it as well */
-	if (lstat(message_path, &st) < 0)
+	if (lstat(m->file, &st) < 0)
 		st = (struct stat){ .st_ino = m->id, .st_mtim = m->arrived };
 	spoolid_add(&id, &st);
 	ok = failure_write(reports, c, id.data, &st, &why);
@@ -122,11 +122,10 @@ enum retire_result retire_message(struct message *m, const char *reports, struct
 {
 	enum retire_result answer;
 	struct control *c;
-	char *path;
 
 	/* the fate of most, and nothing in the file to tell anybody */
 	if (all_delivered(m) && all_marked(m)) {
-		remover_take(remover, m, xstrdup(m->name), xstrdup(m->file));
+		remover_take(remover, m, m->name, m->file);
 		return RETIRE_DONE;
 	}
 	switch (look(m, &c)) {
@@ -136,15 +135,10 @@ enum retire_result retire_message(struct message *m, const char *reports, struct
 	case LOOK_TROUBLE: return RETIRE_TROUBLE;
 	}
 	answer = settled(c);
-	if (answer == RETIRE_DONE) {
-		path = control_message_path(c);
-		if (anything_to_tell(c) && !tell(c, m, reports, path)) {
-			answer = RETIRE_TROUBLE;
-			free(path);
-		} else {
-			remover_take(remover, m, xstrdup(m->name), path);
-		}
-	}
+	if (answer == RETIRE_DONE && anything_to_tell(c) && !tell(c, m, reports))
+		answer = RETIRE_TROUBLE;
+	if (answer == RETIRE_DONE)
+		remover_take(remover, m, m->name, m->file);
 	control_close(&c);
 	return answer;
 }

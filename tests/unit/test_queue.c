@@ -15,7 +15,7 @@ static struct message *add(struct queue *q, const char *name, const char *text, 
 
 	if (control_parse(name, xstrdup(text), strlen(text), &c, &why) != CONTROL_OK)
 		fail_msg("%s", buf_str(&why));
-	m = queue_add(q, c, xstrdup("../queue/1"), &(struct timespec){ .tv_sec = when });
+	m = queue_add(q, c, "../queue/1", &(struct timespec){ .tv_sec = when });
 	control_close(&c);
 	buf_free(&why);
 	return m;
