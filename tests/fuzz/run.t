@@ -1,11 +1,13 @@
 #!/usr/bin/perl
-# Builds every fuzz target fuzz_NAME.c here with clang's libFuzzer and sanitizers, and lets it run for a while,
-# starting from corpus/NAME: a few seconds, or 60 with ZLMTP_SOAK=1.  What it finds on its way stays in
-# build-fuzz/corpus/NAME of the build directory; an input that breaks something in build-fuzz.
+# Builds every fuzz target fuzz_NAME.c here, or those named in ZLMTP_FUZZ, with clang's libFuzzer and sanitizers, and lets
+# it run for a while, starting from corpus/NAME: a few seconds, or with ZLMTP_SOAK=1 a minute, then one on each processor.
+# What it finds on its way stays in build-fuzz/corpus/NAME of the build directory; an input that breaks something in
+# build-fuzz.
 
 use v5.36;
 use FindBin;
 use File::Path ();
+use POSIX ();
 use Test::More;
 
 my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
@@ -29,7 +31,9 @@ close $probe;
 plan skip_all => 'clang has no libFuzzer (Debian: libclang-rt-14-dev)'
 	if command("clang -fsanitize=fuzzer $sanitize -o $work/probe $work/probe.c");
 
-my @targets = map { m{fuzz_(\w+)\.c$} } sort glob "$source/tests/fuzz/fuzz_*.c";
+my @targets = split ' ', $ENV{ZLMTP_FUZZ} // '';
+@targets = map { m{fuzz_(\w+)\.c$} } sort glob "$source/tests/fuzz/fuzz_*.c" if !@targets;
+my $at_once = $ENV{ZLMTP_SOAK} ? `nproc` + 0 : 1;
 plan tests => 1 + @targets;
 
 # ---- everything that targets may want, built for the fuzzer ----
@@ -49,21 +53,40 @@ $libraries =~ s/\n/ /g;
 
 # ---- the targets ----
 
-for my $target (@targets) {
+# What is wrong with a target; undef if nothing was found.
+sub build_and_run($target) {
+	my $program = "$work/fuzz_$target";
+	my ($kept, $found) = ("$source/tests/fuzz/corpus/$target", "$work/corpus/$target");
+	my $failed = command("clang -std=c11 -D_GNU_SOURCE -O1 -g -I$work -I$source -fsanitize=fuzzer $sanitize -o $program " .
+		"$source/tests/fuzz/fuzz_$target.c $work/channel/channel.a $work/db/db.a $work/lib/lib.a $libraries");
+	return "it does not build: $failed" if defined $failed;
+	File::Path::make_path($found);
+	return command("cd $work && $program -max_total_time=$seconds -timeout=10 -rss_limit_mb=2500 -print_final_stats=1 " .
+		"-artifact_prefix=$work/$target- $found " . (-d $kept ? $kept : '') . ' </dev/null');
+}
+
+# Each in a process of its own, which tells by a pipe.
+sub start($target) {
+	my $pid = open(my $from, '-|') // die "fork: $!";
+	return $from if $pid;
+	my $wrong = build_and_run($target);
+	print defined $wrong ? "wrong\n" . substr($wrong, -6000) : "fine\n";
+	POSIX::_exit(close STDOUT ? 0 : 1);
+}
+
+my @waiting = @targets;
+my @running;
+while (@waiting || @running) {
+	if (@waiting && @running < $at_once) {
+		my $target = shift @waiting;
+		push @running, [$target, defined $trouble ? undef : start($target)];
+		next;
+	}
+	my ($target, $from) = @{shift @running};
 	SKIP: {
-		skip 'no libraries', 1 if defined $trouble;
-		my $program = "$work/fuzz_$target";
-		my $failed = command("clang -std=c11 -D_GNU_SOURCE -O1 -g -I$work -I$source -fsanitize=fuzzer $sanitize -o $program " .
-			"$source/tests/fuzz/fuzz_$target.c $work/channel/channel.a $work/db/db.a $work/lib/lib.a $libraries");
-		if ($failed) {
-			fail("$target builds");
-			diag $failed;
-			next;
-		}
-		my ($kept, $found) = ("$source/tests/fuzz/corpus/$target", "$work/corpus/$target");
-		File::Path::make_path($found);
-		my $said = command("cd $work && $program -max_total_time=$seconds -timeout=10 -rss_limit_mb=2500 -print_final_stats=1 " .
-			"-artifact_prefix=$work/$target- $found " . (-d $kept ? $kept : '') . ' </dev/null');
-		ok(!defined $said, "$target: $seconds seconds without a fault") or diag substr $said, -6000;
+		skip 'no libraries', 1 if !$from;
+		my ($word, $said) = (readline($from) // "nothing\n", do { local $/; <$from> });
+		is($word, "fine\n", "$target: $seconds seconds without a fault") or diag $said;
+		close $from;
 	}
 }

@@ -44,7 +44,7 @@ $scheduler = Scheduler->new(loop => $loop, spool => $spool, channel => 'lmtp', p
 	arguments => ['-c', 'lmtp', '-h', 'client.example', '-F', "UNIX:$dir/s", '-O', 'connections=2'],
 	on_report => sub ($report) { push @order, "$report->{recipient}{user} $report->{word}" });
 $scheduler->job($_, 'store') for 1001, 1002;
-ok($loop->run(20, sub { $scheduler->{agent}->gone }), 'the agent goes');
+ok($scheduler->{agent}->reap(20), 'the agent goes');
 is_deeply(\@order, ['large deferred', 'small ok3'], 'first what could not be finished, then the true result');
 is($scheduler->{agent}->ending, '0', 'exit code');
 cmp_ok((times)[2] + (times)[3], '<', $patience * 0.7, 'no processor time is spent on waiting');

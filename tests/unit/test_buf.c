@@ -57,6 +57,23 @@ static void formatted_text_is_never_cut(void **state)
 	buf_free(&b);
 }
 
+static void numbers_are_decimal(void **state)
+{
+	struct buf b = { 0 };
+
+	(void)state;
+	assert_true(buf_addu(&b, 0));
+	assert_true(buf_addc(&b, ' '));
+	assert_true(buf_addu(&b, 1007));
+	assert_true(buf_addc(&b, ' '));
+	assert_true(buf_addu(&b, UINT64_MAX));
+	assert_string_equal(buf_str(&b), "0 1007 18446744073709551615");
+	b.limit = b.len + 2;
+	assert_false(buf_addu(&b, 100));
+	assert_string_equal(buf_str(&b), "0 1007 18446744073709551615");
+	buf_free(&b);
+}
+
 static void a_limit_refuses_the_whole_addition(void **state)
 {
 	struct buf b = { .limit = 5 };
@@ -119,6 +136,7 @@ int main(void)
 		cmocka_unit_test(content_grows_and_stays_terminated),
 		cmocka_unit_test(bytes_of_any_value_are_kept),
 		cmocka_unit_test(formatted_text_is_never_cut),
+		cmocka_unit_test(numbers_are_decimal),
 		cmocka_unit_test(a_limit_refuses_the_whole_addition),
 		cmocka_unit_test(the_head_is_taken_off),
 		cmocka_unit_test(clearing_keeps_the_memory),

@@ -39,6 +39,27 @@ static void a_cut_is_marked_and_never_splits_a_character(void **state)
 	cleaned("abcd\xc3\xa4\xc3\xa4\xc3\xa4", 10, 8, "abcd...");
 	cleaned("abc\xc3\xa4\xc3\xa4\xc3\xa4", 9, 8, "abc\xc3\xa4...");
 	cleaned("abcdefghi", 9, 2, "..");
+	cleaned("abcdefghi", 9, 0, "");
+	/* runs of plain text before, across and behind the place of the cut */
+	cleaned("ab\tcdefgh", 9, 8, "ab cd...");
+	cleaned("\xc3\xa4" "bcdefghi", 10, 8, "\xc3\xa4" "bcd...");
+	cleaned("abcd\xe2\x82\xac" "efgh", 11, 8, "abcd...");
+	cleaned("ab\xe2\x82\xac" "efgh", 9, 8, "ab\xe2\x82\xac...");
+	cleaned("abcdefg\t", 8, 8, "abcdefg ");
+	cleaned("abcdefg\tx", 9, 8, "abcde...");
+	cleaned("a \n b", 5, 8, "a   b");
+}
+
+/* What may stand in front is none of its business. */
+static void text_is_added_behind_what_there_is(void **state)
+{
+	struct buf out = { 0 };
+
+	(void)state;
+	buf_adds(&out, "0123456789");
+	text_add_clean(&out, "abcdefghi", 9, 8);
+	assert_string_equal(buf_str(&out), "0123456789abcde...");
+	buf_free(&out);
 }
 
 static void json_strings_are_escaped(void **state)
@@ -65,6 +86,7 @@ int main(void)
 		cmocka_unit_test(control_bytes_become_one_blank),
 		cmocka_unit_test(bytes_that_are_no_utf8_become_question_marks),
 		cmocka_unit_test(a_cut_is_marked_and_never_splits_a_character),
+		cmocka_unit_test(text_is_added_behind_what_there_is),
 		cmocka_unit_test(json_strings_are_escaped),
 		cmocka_unit_test(case_is_folded_for_ascii_only),
 	};
