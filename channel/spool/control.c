@@ -464,7 +464,6 @@ char *control_message_path(const struct control *control)
 	const char *slash = strrchr(control->name, '/');
 	/* as in ZMailer: a prefix is a hash only if it begins with a letter */
 	size_t prefix = slash != NULL && control->name[0] >= 'A' ? (size_t)(slash - control->name) + 1 : 0;
-
 	struct buf path = { 0 };
 
 	buf_adds(&path, "../queue/");

@@ -81,7 +81,6 @@ static void add(struct intake *in, const struct control *c)
 	struct message *m = queue_add(in->queue, c, file, &arrived);
 
 	free(file);
-
 	if (m->open == 0) {
 		in->finished = xgrow(in->finished, in->finished_count, &in->finished_capacity, sizeof *in->finished);
 		in->finished[in->finished_count++] = m;

@@ -159,11 +159,12 @@ static void give_lines(struct worker *w, void (*line)(void *context, struct work
 
 bool worker_read(struct worker *w, void (*line)(void *context, struct worker *w, char *text), void *context)
 {
-	char *room = buf_reserve(&w->in, CHUNK);
 	ssize_t n;
+	char *room;
 
 	if (w->fd < 0)
 		return false;
+	room = buf_reserve(&w->in, CHUNK);
 	do
 		n = read(w->fd, room, CHUNK);
 	while (n < 0 && errno == EINTR);

@@ -143,6 +143,8 @@ enum note_kind note_parse(const char *name, size_t n, const char **rule, size_t 
 {
 	if (n == strlen(SYNC_DOMAINS) && memcmp(name, SYNC_DOMAINS, n) == 0)
 		return NOTE_DOMAINS;
+	if (n == strlen(SYNC_SHRINKAGE) && memcmp(name, SYNC_SHRINKAGE, n) == 0)
+		return NOTE_SHRINKAGE;
 	if (begins(name, n, COOKIE, rule, rule_length))
 		return NOTE_COOKIE;
 	if (!begins(name, n, ENTRY, rule, rule_length) || *rule_length <= 2 * SYNC_UUID + 1)

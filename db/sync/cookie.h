@@ -7,6 +7,7 @@
  *   ldapsync-cookie-RULE         LENGTH " " definition of the rule "\n" cookie
  *   ldapsync-entry-RULE-UUID     name of the entry "\n" and lines: "+KEY TAB VALUE", "?KEY" (unclear), "@DOMAIN"
  *   ldapsync-domains             there while something is to be done about a change of the served domains
+ *   ldapsync-shrinkage           what went lately (shrinkage.h)
  */
 #ifndef ZL_SYNC_COOKIE_H
 #define ZL_SYNC_COOKIE_H
@@ -22,6 +23,7 @@
 #define SYNC_NOTES "ldapsync-"
 
 #define SYNC_DOMAINS SYNC_NOTES "domains"
+#define SYNC_SHRINKAGE SYNC_NOTES "shrinkage"
 
 /* Each adds to an empty or used buffer. */
 void cookie_name(struct buf *name, const struct sync_rule *rule);
@@ -41,6 +43,7 @@ enum note_kind {
 	NOTE_COOKIE,
 	NOTE_ENTRY,
 	NOTE_DOMAINS,
+	NOTE_SHRINKAGE,
 	NOTE_OTHER,
 };
 enum note_kind note_parse(const char *name, size_t n, const char **rule, size_t *rule_length, struct sync_uuid *uuid);

@@ -3,16 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <time.h>
 
 #include "db/sync/cookie.h"
+#include "db/sync/shrinkage.h"
 #include "lib/alloc.h"
-#include "lib/clock.h"
 #include "lib/text.h"
-
-/* The guard: in so much time may go so many keys, or such a share of them. */
-#define GUARD_MS 600000
-#define MAY_GO 50
-#define MAY_GO_SHARE 5
 
 #define REPORT_CAP 1000
 
@@ -52,9 +48,7 @@ struct copy {
 	bool domains_noted;      /* the map says so */
 	bool is_replaced;
 	size_t complaints;
-	int64_t guard_start;     /* clock_ms() */
-	size_t guard_base;       /* keys at that time */
-	size_t guard_gone;       /* since then */
+	struct shrinkage shrinkage;    /* as the map says */
 };
 
 /* ---- words to people ------------------------------------------------------------ */
@@ -286,7 +280,9 @@ static bool load_note(void *context, const char *name, size_t name_length, const
 	struct rule_copy *r = kind == NOTE_COOKIE || kind == NOTE_ENTRY ? rule_named(copy, rule, length) : NULL;
 	bool good = kind == NOTE_DOMAINS;
 
-	if (kind == NOTE_DOMAINS)
+	if (kind == NOTE_SHRINKAGE)
+		good = shrinkage_decode(note, n, &copy->shrinkage);
+	else if (kind == NOTE_DOMAINS)
 		copy->domains_due = copy->domains_noted = true;
 	else if (r != NULL && kind == NOTE_COOKIE)
 		good = r->is_noted = cookie_decode(note, n, r->rule, &r->cookie);
@@ -476,6 +472,15 @@ static void write_cookies(struct copy *copy)
 	}
 }
 
+static void write_shrinkage(struct copy *copy, const struct shrinkage *shrinkage)
+{
+	struct buf note = { 0 };
+
+	shrinkage_encode(&note, shrinkage);
+	update_note(copy->update, SYNC_SHRINKAGE, note.data, note.len);
+	buf_free(&note);
+}
+
 static void write_notes(struct copy *copy)
 {
 	/* first, as there may be new ones of the same names */
@@ -487,25 +492,9 @@ static void write_notes(struct copy *copy)
 		update_note(copy->update, SYNC_DOMAINS, copy->domains_due ? "due" : NULL, 3);
 }
 
-/* Too many keys would go, in this batch or with those just before. */
-static bool is_too_much(struct copy *copy, const struct content_counts *counts)
-{
-	const int64_t now = clock_ms();
-	size_t gone;
-
-	if (copy->guard_start == 0 || now - copy->guard_start > GUARD_MS) {
-		copy->guard_start = now;
-		copy->guard_base = counts->records;
-		copy->guard_gone = 0;
-	}
-	gone = copy->guard_gone + counts->removed;
-	return counts->removed > 0 && gone > MAY_GO && gone > copy->guard_base / MAY_GO_SHARE;
-}
-
-static void settle(struct copy *copy, const struct content_counts *counts)
+static void settle(struct copy *copy)
 {
 	content_settled(copy->content);
-	copy->guard_gone += counts->removed;
 	results_free(&copy->stale);
 	copy->domains_noted = copy->domains_due;
 	for (size_t i = 0; i < copy->settings->rule_count; i++) {
@@ -551,6 +540,7 @@ static void report_conflict(void *context, const char *text)
 
 int copy_flush(struct copy *copy, struct content_counts *counts, bool *guarded, struct buf *why)
 {
+	struct shrinkage shrinkage = copy->shrinkage;
 	int status;
 
 	*guarded = false;
@@ -558,21 +548,28 @@ int copy_flush(struct copy *copy, struct content_counts *counts, bool *guarded, 
 	content_changes(copy->content, copy->settings->unclear, write_change, copy, counts);
 	if (copy_state(copy) == COPY_CLEAN)
 		return EX_OK;
-	if (!copy->settings->may_shrink && is_too_much(copy, counts)) {
+	shrinkage_add(&shrinkage, time(NULL), counts->records, counts->removed);
+	/* what is allowed is not held against what follows */
+	if (copy->settings->may_shrink)
+		shrinkage = (struct shrinkage){ 0 };
+	if (counts->removed > 0 && shrinkage_is_too_much(&shrinkage)) {
 		buf_addf(why, "%s: %zu of %zu keys would go%s; nothing was changed", copy_path(copy), counts->removed, counts->records,
-		         copy->guard_gone > 0 ? ", after others just before" : "");
+		         shrinkage.gone > counts->removed ? ", after others just before" : "");
 		update_forget(copy->update);
 		*guarded = true;
 		return EX_TEMPFAIL;
 	}
 	copy->domains_due = copy->domains_due || content_has_new_domains(copy->content);
 	write_notes(copy);
+	if (counts->removed > 0)
+		write_shrinkage(copy, &shrinkage);
 	status = check_that_it_is_ours(copy, why);
 	if (status == EX_OK)
 		status = update_commit(copy->update, why);
 	if (status != EX_OK)
 		return status;
 	content_conflicts(copy->content, report_conflict, copy);
-	settle(copy, counts);
+	copy->shrinkage = shrinkage;
+	settle(copy);
 	return EX_OK;
 }

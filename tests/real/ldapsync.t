@@ -225,6 +225,24 @@ subtest 'another directory in its place' => sub {
 	equal $sync, 'the map equals the directory';
 };
 
+subtest 'mass deletion in several runs' => sub {
+	my $slapd = RealSlapd->new(users => 200, aliases => 0)->start;
+	my $sync = LdapSync->new($slapd);
+	is +($sync->once)[0], 0;
+	$slapd->change(join '', map { removal("user$_") } 1 .. 30);
+	is +($sync->once)[0], 0, 'some may go';
+	my $before = $sync->map;
+	$slapd->change(join '', map { removal("user$_") } 31 .. 60);
+	my ($exit, $said) = $sync->once;
+	is $exit, 75, 'but not as many right after them, whoever is started for it';
+	like $said, qr/30 of 172 keys would go, after others just before; nothing was changed/, 'and that is said';
+	is_deeply $sync->map, $before, 'the map is as it was';
+	is +($sync->once('--allow-shrink'))[0], 0, 'unless it is allowed';
+	$slapd->change(removal('user61'));
+	is +($sync->once)[0], 0, 'which is not held against those that follow';
+	equal $sync, 'the map equals the directory';
+};
+
 subtest 'mass deletion' => sub {
 	my $slapd = RealSlapd->new(users => 200, aliases => 0)->start;
 	my $sync = LdapSync->new($slapd);
