@@ -219,13 +219,25 @@ static void wait_for_events(struct prober *p, int64_t deadline)
 		session_polled(&p->sessions[i], fds + at[i], at[i + 1] - at[i]);
 }
 
+/* Ends a session, and says what was waited for. */
+static void break_off(struct session *s, const char *why)
+{
+	struct buf missing = { 0 }, words = { 0 };
+
+	session_add_missing(s, &missing);
+	buf_addf(&words, "%s%s%s", why, missing.len > 0 ? ": " : "", buf_str(&missing));
+	session_abort(s, buf_str(&words));
+	buf_free(&missing);
+	buf_free(&words);
+}
+
 /* Time is up: what was said is said, for the rest it could not be told. */
 static void give_up(struct prober *p)
 {
 	char *why = xasprintf("not finished within %" PRId64 " s", p->settings->probe.time / 1000);
 
 	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
-		session_abort(&p->sessions[i], why);
+		break_off(&p->sessions[i], why);
 	for (size_t i = 0; i < p->count; i++)
 		for (size_t k = 0; k < p->questions[i].count; k++)
 			place_say(&p->questions[i].places[k], ANSWER_UNCLEAR, "4.4.7", why);

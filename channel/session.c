@@ -789,6 +789,28 @@ bool session_idle(const struct session *s)
 	return s->state == SESSION_READY && dialogue_idle(&s->dialogue);
 }
 
+void session_add_missing(const struct session *s, struct buf *out)
+{
+	switch (s->state) {
+	case SESSION_CLOSED:
+		break;
+	case SESSION_CONNECTING:
+		buf_adds(out, "no connection");
+		break;
+	case SESSION_OPENING:
+		if (s->handshaking)
+			buf_adds(out, "no end of the TLS handshake");
+		else if (s->opening.stage == STAGE_GREETING)
+			buf_adds(out, "no greeting");
+		else
+			buf_addf(out, "no reply to %s", stage_name(s->opening.stage));
+		break;
+	case SESSION_READY:
+		dialogue_add_missing(&s->dialogue, out);
+		break;
+	}
+}
+
 struct record_connection session_record(const struct session *s)
 {
 	int64_t now = clock_ms();

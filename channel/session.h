@@ -140,6 +140,9 @@ void session_flush(struct session *s);
 /* Nothing is under way (closed, or ready and idle). */
 bool session_idle(const struct session *s);
 
+/* Adds in words what has not come yet: "no greeting"; nothing if nothing is waited for. */
+void session_add_missing(const struct session *s, struct buf *out);
+
 /* What the log says of the connection; its strings live as long as the connection. */
 struct record_connection session_record(const struct session *s);
 

@@ -938,6 +938,26 @@ enum dialogue_wait dialogue_waits_for(const struct dialogue *d, enum stage *stag
 	return d->out.len > 0 ? DIALOGUE_WRITE : DIALOGUE_REPLY;
 }
 
+/* The command that an expectation belongs to. */
+static const char *command_of(const struct expectation *e)
+{
+	switch (e->stage) {
+	case STAGE_LOCAL: return e->farewell ? "QUIT" : "RSET";
+	case STAGE_FINAL: return "the message";
+	default: return stage_name(e->stage);
+	}
+}
+
+void dialogue_add_missing(const struct dialogue *d, struct buf *out)
+{
+	const struct expectation *e = front(d);
+
+	if (d->out.len > 0)
+		buf_adds(out, "the server takes no data");
+	else if (e != NULL)
+		buf_addf(out, "no reply to %s", command_of(e));
+}
+
 void dialogue_expired(struct dialogue *d)
 {
 	const struct expectation *e = front(d);
@@ -953,9 +973,7 @@ void dialogue_expired(struct dialogue *d)
 		break;
 	case DIALOGUE_REPLY:
 		if (e != NULL)
-			buf_addf(&d->scratch, "no reply to %s within %" PRId64 " s",
-			         stage == STAGE_LOCAL ? (e->farewell ? "QUIT" : "RSET") : stage == STAGE_FINAL ? "the message" : stage_name(stage),
-			         reply_timeout(d, e) / 1000);
+			buf_addf(&d->scratch, "no reply to %s within %" PRId64 " s", command_of(e), reply_timeout(d, e) / 1000);
 		break;
 	}
 	/* silence where a reply is due may be a reply left out before; and who is silent now will be so again */

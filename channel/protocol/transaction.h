@@ -187,6 +187,9 @@ enum dialogue_wait dialogue_waits_for(const struct dialogue *d, enum stage *stag
 
 void dialogue_expired(struct dialogue *d);
 
+/* Adds in words what has not come yet: "no reply to RCPT"; nothing if nothing is waited for. */
+void dialogue_add_missing(const struct dialogue *d, struct buf *out);
+
 /* True between final dot (or BDAT LAST) and the last final reply of any transaction: time to wait, not to go. */
 bool dialogue_in_doubt(const struct dialogue *d);
 

@@ -91,10 +91,21 @@ sub _wait_until_it_answers($self) {
 sub _answers($self) {
 	IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->{port}) or return 0;
 	return 0 unless -S "$self->{dir}/ldapi";
-	return system("ldapsearch -x -LLL -H '@{[$self->uri('ldapi')]}' -s base -b '' 1.1 >/dev/null 2>&1") == 0;
+	# a bind asks the database, which takes its time after the start; what it answers is another matter
+	my $ended = system("ldapwhoami -x -H '@{[$self->uri('ldapi')]}' -D '$reader' -w $reader_password >/dev/null 2>&1");
+	return $ended >= 0 && $ended >> 8 != 255;
 }
 
-sub signal($self, $name) { kill $name, $self->{pid} if $self->{pid} }
+sub signal($self, $name) {
+	my $pid = $self->{pid} or return;
+	kill $name, $pid;
+	return if $name ne 'STOP';
+	# its threads stop when the first of them has come to know of it
+	my $deadline = Time::HiRes::time() + 20;
+	Time::HiRes::sleep(0.005) while Time::HiRes::time() < $deadline && grep { !_is_stopped($_) } glob "/proc/$pid/task/*/stat";
+}
+
+sub _is_stopped($stat) { _slurp($stat) =~ /\) [Tt] [^)]*$/ }
 
 # TERM and patience; KILL where it was asked for.
 sub stop($self, $signal = 'TERM') {
