@@ -270,7 +270,7 @@ subtest 'usage' => sub {
 	is check('-P', "$dir/po", '-o', 'spool')->{status}, 0, 'enough said';
 	is check('-h')->{status}, 0, '-h';
 	# the options of lmtp that it knows are those of lmtp
-	my ($known) = slurp("$FindBin::Bin/../../channel/checkagents.c") =~ /AGENT_OPTIONS "\+:([^"]+)"/;
+	my ($known) = slurp("$FindBin::Bin/../../channel/check/agents.c") =~ /AGENT_OPTIONS "\+:([^"]+)"/;
 	my %help = run(["$build/channel/lmtp", '--help'])->{out} =~ /^  -(\w)( [A-Z\[]\S*)? /mg;
 	my %spelt = $known =~ /(\w)(:?)/g;
 	is_deeply { map { $_ => $spelt{$_} ne '' } keys %spelt }, { map { $_ => defined $help{$_} } keys %help }, 'the options of lmtp';

@@ -16,8 +16,8 @@ my @rules = (
 	['channel/net/', 'lib/', 'channel/net/'],
 	['channel/enqueue', 'lib/', 'channel/', 'db/'],
 	['channel/routing', 'lib/', 'channel/', 'db/'],    # of enqueue and lmtp-probe
-	['channel/probecache', 'lib/', 'channel/', 'db/'],       # of lmtp-probe
-	['channel/checkmaps', 'lib/', 'channel/', 'db/'],    # of zlmtp-check
+	['channel/probe/cache', 'lib/', 'channel/', 'db/'],
+	['channel/check/maps', 'lib/', 'channel/', 'db/'],
 	['channel/', 'lib/', 'channel/'],
 	['db/map/', 'lib/', 'db/map/'],
 	['db/source/', 'lib/', 'db/map/', 'db/source/'],
@@ -38,7 +38,8 @@ for my $file (@files) {
 	for my $include (includes("$top/$file")) {
 		next if $include eq 'config.h';
 		push @bad, "$file includes $include, which brings the maps with it"
-			if $include =~ m{^channel/(?:routing|probecache)\.h$} && $file !~ m{^channel/(?:enqueue|routing|lmtp-probe|probecache|probekeep)\.};
+			if $include =~ m{^channel/(?:routing|probe/cache)\.h$} && $file !~ m{^channel/(?:enqueue|routing|lmtp-probe|probe/cache|probe/keep)\.};
+		push @bad, "$file includes $include, which is another program's" if $include =~ m{^channel/(probe|check)/} && $file !~ m{^tests/|^channel/(?:$1/|lmtp-probe\.|zlmtp-check\.)};
 		push @bad, "$file includes $include" unless grep { index($include, $_) == 0 } @may;
 		push @bad, "$file includes $include, which is not there" unless -f "$top/$include";
 	}

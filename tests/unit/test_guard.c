@@ -3,7 +3,7 @@
 #include <time.h>
 
 /* Programs' own files are in no archive. */
-#include "channel/guard.c"
+#include "channel/probe/guard.c"
 
 #define SOON 20000
 

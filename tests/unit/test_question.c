@@ -2,7 +2,7 @@
 
 /* Programs' own files are in no archive. */
 #include "channel/probesettings.c"
-#include "channel/question.c"
+#include "channel/probe/question.c"
 
 /* A question whose places answer as the letters say: y, n, u. */
 static struct question question_of(const char *letters)

@@ -1,13 +1,13 @@
 /*
  * Which questions the cache answers, and which answers go into it.
  */
-#ifndef ZL_PROBEKEEP_H
-#define ZL_PROBEKEEP_H
+#ifndef ZL_PROBE_KEEP_H
+#define ZL_PROBE_KEEP_H
 
 #include <stddef.h>
 
-#include "channel/probecache.h"
-#include "channel/question.h"
+#include "channel/probe/cache.h"
+#include "channel/probe/question.h"
 #include "channel/settings.h"
 
 /*

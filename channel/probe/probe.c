@@ -1,4 +1,4 @@
-#include "channel/probe.h"
+#include "channel/probe/probe.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "channel/probe.h"
+#include "channel/probe/probe.h"
 #include "lib/text.h"
 
 void way_free(struct way *way)

@@ -1,4 +1,4 @@
-#include "channel/checkagents.h"
+#include "channel/check/agents.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "channel/checkspool.h"
+#include "channel/check/spool.h"
 #include "channel/net/tlsconf.h"
 #include "channel/spool/launch.h"
 #include "lib/alloc.h"

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "channel/question.h"
+#include "channel/probe/question.h"
 #include "channel/settings.h"
 
 /* Settles every place of the questions that is not settled and has a peer, until `deadline` (clock_ms()). */

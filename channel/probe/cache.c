@@ -1,5 +1,5 @@
 #include "config.h"
-#include "channel/probecache.h"
+#include "channel/probe/cache.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,10 +1,10 @@
 /*
  * zlmtp-check looks at the post office: its directories, who runs its queue, and what is in it.
  */
-#ifndef ZL_CHECKSPOOL_H
-#define ZL_CHECKSPOOL_H
+#ifndef ZL_CHECK_SPOOL_H
+#define ZL_CHECK_SPOOL_H
 
-#include "channel/findings.h"
+#include "channel/check/findings.h"
 
 /* Owners and permissions of the directories below `postoffice`. */
 void check_directories(struct findings *f, const char *postoffice);

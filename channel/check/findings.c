@@ -1,4 +1,4 @@
-#include "channel/findings.h"
+#include "channel/check/findings.h"
 
 #include <inttypes.h>
 #include <stdarg.h>

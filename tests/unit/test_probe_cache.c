@@ -4,7 +4,7 @@
 #include <time.h>
 
 /* Programs' own files are in no archive. */
-#include "channel/probecache.c"
+#include "channel/probe/cache.c"
 #include "tests/unit/scratch.h"
 
 #define LONGEST 1000

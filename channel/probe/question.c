@@ -1,4 +1,4 @@
-#include "channel/question.h"
+#include "channel/probe/question.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -2,10 +2,10 @@
  * zlmtp-check looks at the agents of scheduler.conf: can their servers be reached, with TLS and AUTH as demanded,
  * and are their secrets kept?
  */
-#ifndef ZL_CHECKAGENTS_H
-#define ZL_CHECKAGENTS_H
+#ifndef ZL_CHECK_AGENTS_H
+#define ZL_CHECK_AGENTS_H
 
-#include "channel/findings.h"
+#include "channel/check/findings.h"
 #include "channel/spool/schedconf.h"
 
 /*

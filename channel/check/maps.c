@@ -1,4 +1,4 @@
-#include "channel/checkmaps.h"
+#include "channel/check/maps.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 #include <sysexits.h>
 #include <time.h>
 
-#include "channel/checkspool.h"
+#include "channel/check/spool.h"
 #include "channel/spool/mailq.h"
 #include "db/live/health.h"
 #include "db/map/map.h"

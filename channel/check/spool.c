@@ -1,4 +1,4 @@
-#include "channel/checkspool.h"
+#include "channel/check/spool.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,4 +1,4 @@
-#include "channel/probekeep.h"
+#include "channel/probe/keep.h"
 
 #include <stdlib.h>
 #include <string.h>

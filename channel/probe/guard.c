@@ -1,4 +1,4 @@
-#include "channel/guard.h"
+#include "channel/probe/guard.h"
 
 #include <errno.h>
 #include <fcntl.h>

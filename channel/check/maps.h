@@ -1,10 +1,10 @@
 /*
  * zlmtp-check looks at the maps of a dbases.conf: there, sound, not older than their texts, in the right hands.
  */
-#ifndef ZL_CHECKMAPS_H
-#define ZL_CHECKMAPS_H
+#ifndef ZL_CHECK_MAPS_H
+#define ZL_CHECK_MAPS_H
 
-#include "channel/findings.h"
+#include "channel/check/findings.h"
 
 struct map_limits {
 	struct thresholds age;        /* of a map: seconds since its file was built or changed */
