@@ -478,18 +478,13 @@ static void agree(struct choices *choices)
 
 static const char *type_of_zenv(void)
 {
-	static struct buf value;
 	struct buf why = { 0 };
-	struct zenv zenv;
-	bool is_set = false;
-	int status = zenv_read(&zenv, &why);
+	const char *type;
+	int status = zenv_default_type(&type, &why);
 
-	if (status == EX_OK)
-		status = zenv_get(&zenv, "DBTYPE", &value, &is_set, &why);
 	if (status != EX_OK)
 		die(status, "%s", buf_str(&why));
-	zenv_free(&zenv);
-	return is_set ? buf_str(&value) : "btree";
+	return type;
 }
 
 static void ask_dbases(struct choices *choices, const struct command *command)

@@ -139,3 +139,18 @@ int zenv_expand(const struct zenv *zenv, const char *text, struct buf *out, stru
 	}
 	return EX_OK;
 }
+
+int zenv_default_type(const char **type, struct buf *why)
+{
+	static struct buf value;
+	struct zenv zenv;
+	bool is_set = false;
+	int status = zenv_read(&zenv, why);
+
+	if (status == EX_OK) {
+		status = zenv_get(&zenv, "DBTYPE", &value, &is_set, why);
+		zenv_free(&zenv);
+	}
+	*type = is_set ? buf_str(&value) : "btree";
+	return status;
+}

@@ -18,13 +18,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <db.h>
-
-#include "db/map/env.h"
 #include "db/map/map.h"
-#include "lib/alloc.h"
 #include "lib/log.h"
 #include "lib/parse.h"
+#include "tests/lib/as_router.h"
 
 #define WARM_UP 200000
 
@@ -46,39 +43,6 @@ static double clock_of(clockid_t id)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static void open_as_router(struct reader *r, const char *type, const char *base, const char *config)
-{
-	struct env_config c;
-	struct buf why = { 0 };
-	DB_ENV *env;
-	char *path = xasprintf("%s%s", base, map_suffix(type));
-	int code;
-
-	if (env_config_read(&c, config, &why) != EX_OK)
-		die(EX_CONFIG, "%s", buf_str(&why));
-	code = db_env_create(&env, 0);
-	if (code == 0)
-		code = env->set_cachesize(env, 0, CACHE, 1);
-	if (code == 0)
-		code = env->open(env, c.home, DB_INIT_CDB | DB_INIT_MPOOL | DB_CREATE, 0);
-	if (code == 0)
-		code = db_create(&r->db, env, 0);
-	if (code == 0)
-		code = r->db->open(r->db, NULL, path, NULL, DB_BTREE, DB_RDONLY, 0);
-	if (code != 0)
-		die(EX_TEMPFAIL, "%s: %s", path, db_strerror(code));
-	free(path);
-	env_config_free(&c);
-}
-
-static enum map_answer find_as_router(struct reader *r, const char *key)
-{
-	DBT k = { .data = (void *)(uintptr_t)key, .size = (uint32_t)strlen(key) + 1 }, v = { 0 };
-	int code = r->db->get(r->db, NULL, &k, &v, 0);
-
-	return code == 0 ? MAP_FOUND : code == DB_NOTFOUND ? MAP_NOT_FOUND : MAP_COULD_NOT_TELL;
-}
-
 static void look(struct reader *r, struct buf *value)
 {
 	uint64_t n = 1 + (uint64_t)random() % r->records;
@@ -89,7 +53,7 @@ static void look(struct reader *r, struct buf *value)
 	buf_clear(value);
 	if (r->map != NULL)
 		map_refresh(r->map);
-	answer = r->map != NULL ? map_find(r->map, key, value) : find_as_router(r, key);
+	answer = r->map != NULL ? map_find(r->map, key, value) : router_find(r->db, key, value);
 	r->lookups++;
 	r->absent += answer == MAP_NOT_FOUND;
 	r->untold += answer == MAP_COULD_NOT_TELL;
@@ -144,7 +108,7 @@ int main(int argc, char **argv)
 		stay_on(argv[6]);
 	srandom((unsigned)getpid());
 	if (strcmp(argv[3], "-") != 0)
-		open_as_router(&r, argv[1], argv[2], argv[3]);
+		r.db = router_open(argv[1], argv[2], argv[3], CACHE, DB_RDONLY);
 	else
 		r.map = map_open(argv[1], argv[2], NULL, &status, &why);
 	if (status != EX_OK)

@@ -22,14 +22,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <db.h>
-
 #include "db/live/fence.h"
 #include "db/live/update.h"
-#include "db/map/env.h"
 #include "db/map/map.h"
-#include "lib/alloc.h"
 #include "lib/log.h"
+#include "tests/lib/as_router.h"
 
 static volatile sig_atomic_t stopped;
 
@@ -54,41 +51,6 @@ struct reader {
 	double longest;
 };
 
-/* ---- as a router ---- */
-
-static void open_as_router(struct reader *r, const char *type, const char *base, const char *config, u_int32_t flags)
-{
-	struct env_config c;
-	struct buf why = { 0 };
-	DB_ENV *env;
-	char *path = xasprintf("%s%s", base, map_suffix(type));
-	int code;
-
-	if (env_config_read(&c, config, &why) != EX_OK)
-		die(EX_CONFIG, "%s", buf_str(&why));
-	code = db_env_create(&env, 0);
-	if (code == 0)
-		code = env->open(env, c.home, DB_INIT_CDB | DB_INIT_MPOOL | DB_CREATE, 0);
-	if (code == 0)
-		code = db_create(&r->db, env, 0);
-	if (code == 0)
-		code = r->db->open(r->db, NULL, path, NULL, strcmp(type, "bhash") == 0 ? DB_HASH : DB_BTREE, flags, 0);
-	if (code != 0)
-		die(EX_TEMPFAIL, "%s: %s", path, db_strerror(code));
-	free(path);
-	env_config_free(&c);
-}
-
-static enum map_answer find_as_router(struct reader *r, const char *key, struct buf *value)
-{
-	DBT k = { .data = (void *)(uintptr_t)key, .size = (uint32_t)strlen(key) + 1 }, v = { 0 };
-	int code = r->db->get(r->db, NULL, &k, &v, 0);
-
-	if (code == 0)
-		buf_adds(value, v.data);
-	return code == 0 ? MAP_FOUND : code == DB_NOTFOUND ? MAP_NOT_FOUND : MAP_COULD_NOT_TELL;
-}
-
 /* ---- both ---- */
 
 /* The number under a key; -1 if there was no answer. */
@@ -96,7 +58,7 @@ static int64_t look(struct reader *r, const char *key)
 {
 	struct buf value = { 0 };
 	double begun = now_ms(), took;
-	enum map_answer answer = r->db != NULL ? find_as_router(r, key, &value) : map_find(r->map, key, &value);
+	enum map_answer answer = r->db != NULL ? router_find(r->db, key, &value) : map_find(r->map, key, &value);
 	int64_t number = answer == MAP_FOUND ? strtoll(buf_str(&value), NULL, 10) : -1;
 
 	took = now_ms() - begun;
@@ -144,7 +106,7 @@ static int read_map(const char *type, const char *base, const char *config, unsi
 
 	signal(SIGTERM, stop);
 	if (config != NULL)
-		open_as_router(&r, type, base, config, DB_RDONLY);
+		r.db = router_open(type, base, config, 0, DB_RDONLY);
 	else
 		r.map = map_open(type, base, NULL, &status, &why);
 	if (status != EX_OK)
@@ -213,7 +175,7 @@ static int hold(const char *type, const char *base, const char *config, bool wri
 	DBT key = { 0 }, value = { 0 };
 	DBC *cursor;
 
-	open_as_router(&r, type, base, config, 0);
+	r.db = router_open(type, base, config, 0, 0);
 	if (r.db->cursor(r.db, NULL, &cursor, write ? DB_WRITECURSOR : 0) != 0 || cursor->get(cursor, &key, &value, DB_FIRST) != 0)
 		return EX_TEMPFAIL;
 	wait_for_death();
