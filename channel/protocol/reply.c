@@ -135,11 +135,6 @@ enum reply_result reply_parse(struct reply_parser *p, const char *bytes, size_t 
 	return result;
 }
 
-bool reply_idle(const struct reply_parser *p)
-{
-	return p->ready || (!p->started && p->line.len == 0);
-}
-
 void reply_parser_free(struct reply_parser *p)
 {
 	buf_free(&p->line);

@@ -45,9 +45,6 @@ enum reply_result {
  */
 enum reply_result reply_parse(struct reply_parser *parser, const char *bytes, size_t n, size_t *used);
 
-/* True between replies: no part of a reply was read. */
-bool reply_idle(const struct reply_parser *parser);
-
 void reply_parser_free(struct reply_parser *parser);
 
 /* The words of a reply as clean text in one line, at most `cap` bytes (lib/text.h). */

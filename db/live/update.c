@@ -168,11 +168,6 @@ void update_note(struct update *u, const char *name, const char *bytes, size_t n
 		changes_remove(&u->pending, u->key.data, u->key.len);
 }
 
-size_t update_pending(const struct update *u)
-{
-	return u->pending.count;
-}
-
 size_t update_batch(const struct update *u)
 {
 	return u->service.live.operations->batch;

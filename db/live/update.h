@@ -65,8 +65,7 @@ void update_remove(struct update *update, const char *key, size_t key_length);
  */
 void update_note(struct update *update, const char *name, const char *bytes, size_t n);
 
-/* How many changes wait, and how many make a good batch for this map. */
-size_t update_pending(const struct update *update);
+/* How many changes make a good batch for this map. */
 size_t update_batch(const struct update *update);
 
 /*

@@ -50,7 +50,6 @@ struct content {
 	void *slots;
 	struct item *touched_entries;
 	struct slot *touched_slots;
-	size_t size;
 	size_t records;
 	size_t troubles;
 	bool new_domains;
@@ -141,11 +140,6 @@ void content_free(struct content **content)
 	tdestroy(c->slots, free_slot);
 	tdestroy(c->entries, free_item);
 	free(c);
-}
-
-size_t content_size(const struct content *content)
-{
-	return content->size;
 }
 
 /* ---- what was touched ------------------------------------------------------ */
@@ -251,8 +245,6 @@ void content_put(struct content *c, unsigned rule, const struct sync_uuid *uuid,
 		e->uuid = *uuid;
 		put_into(&c->entries, e, compare_items);
 	}
-	if (e->dn == NULL)
-		c->size++;
 	if (!same_domains(e->yield.domains, yield->domains)) {
 		c->new_domains = true;
 	} else if (e->dn != NULL && strcmp(e->dn, dn) == 0 && same_records(&e->yield, yield)) {
@@ -276,7 +268,6 @@ static void drop(struct content *c, struct item *e)
 	remove_claims(c, e, true);
 	free(e->dn);
 	e->dn = NULL;
-	c->size--;
 	touch_item(c, e);
 }
 

@@ -90,7 +90,4 @@ char **content_domains(struct content *content);
 /* True if they may be others than when they were asked for last. */
 bool content_has_new_domains(const struct content *content);
 
-/* Entries of all rules. */
-size_t content_size(const struct content *content);
-
 #endif
