@@ -23,6 +23,7 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/title.h"
+#include "lib/wait.h"
 
 /* ---- the loop ---- */
 
@@ -307,8 +308,6 @@ static void wait_for_events(struct loop *loop, const sigset_t *unblocked)
 {
 	struct pollfd fds[1 + CONNECTIONS_MAX * CONNECT_ATTEMPTS];
 	size_t at[CONNECTIONS_MAX + 1], n = 1;
-	int ms = clock_poll_timeout(next_deadline(loop));
-	struct timespec timeout = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
 
 	fds[0] = (struct pollfd){ .fd = loop->input_ended ? -1 : STDIN_FILENO, .events = POLLIN };
 	for (unsigned i = 0; i < loop->count; i++) {
@@ -316,7 +315,7 @@ static void wait_for_events(struct loop *loop, const sigset_t *unblocked)
 		n += session_poll(&loop->sessions[i], fds + n);
 	}
 	at[loop->count] = n;
-	if (ppoll(fds, n, ms < 0 ? NULL : &timeout, unblocked) < 0)
+	if (wait_for(fds, n, next_deadline(loop), unblocked) < 0)
 		return;
 	for (unsigned i = 0; i < loop->count; i++)
 		session_polled(&loop->sessions[i], fds + at[i], at[i + 1] - at[i]);

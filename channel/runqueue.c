@@ -26,6 +26,7 @@
 #include "lib/log.h"
 #include "lib/options.h"
 #include "lib/parse.h"
+#include "lib/wait.h"
 #include "lib/zenv.h"
 
 static const struct option_help options[] = {
@@ -263,17 +264,13 @@ static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 {
 	int64_t deadline = scheduler_deadline(&loop->scheduler), outlook = outlook_deadline(&loop->outlook, &loop->scheduler);
 	size_t n = fill_fds(loop);
-	struct timespec timeout;
-	int ms;
 
 	if (loop->scan_at < deadline)
 		deadline = loop->scan_at;
 	if (outlook < deadline)
 		deadline = outlook;
-	ms = clock_poll_timeout(deadline);
-	timeout = (struct timespec){ .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
 	fflush(stdout);
-	if (ppoll(loop->fds, n, ms < 0 ? NULL : &timeout, while_waiting) < 0)
+	if (wait_for(loop->fds, n, deadline, while_waiting) < 0)
 		return;
 	/* nobody is freed in here, so that every pointer stays good */
 	for (size_t i = 1; i < n; i++) {
@@ -292,7 +289,7 @@ static void run(struct loop *loop, const sigset_t *while_waiting)
 
 	for (;;) {
 		obey(loop);
-		if (!s->once && !s->stopping && loop->scan_at <= clock_ms()) {
+		if (!s->once && !s->stopping && !scheduler_is_scanning(s) && loop->scan_at <= clock_ms()) {
 			scheduler_scan(s);
 			loop->scan_at = clock_ms() + (loop->watch >= 0 ? SCAN_PAUSE : BLIND_SCAN_PAUSE);
 		}

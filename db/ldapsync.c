@@ -22,6 +22,7 @@
 #include "lib/log.h"
 #include "lib/options.h"
 #include "lib/text.h"
+#include "lib/wait.h"
 
 /* A change of several entries arrives in several messages: a moment of quiet makes one batch of them, but not for ever. */
 #define QUIET_MS 50
@@ -280,16 +281,13 @@ static enum session_news listen_to(struct sync *s)
 /* ---- -1 ---------------------------------------------------------------------------------------------- */
 
 /* Waits for the server, or until something is due. */
-static void wait_for(const struct sync *s, int64_t deadline)
+static void wait_for_news(const struct sync *s, int64_t deadline)
 {
 	struct pollfd p = { .fd = s->session != NULL ? session_socket(s->session) : -1, .events = POLLIN };
-	const int64_t left = deadline == CLOCK_NEVER ? LONGEST_DELAY_MS : deadline - clock_ms();
-	const int64_t ms = left < 0 ? 0 : left;
-	const struct timespec t = { .tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000 };
 	sigset_t none;
 
 	sigemptyset(&none);
-	ppoll(&p, 1, &t, &none);
+	wait_for(&p, 1, deadline == CLOCK_NEVER ? clock_ms() + LONGEST_DELAY_MS : deadline, &none);
 }
 
 static bool refresh_once(struct sync *s)
@@ -301,7 +299,7 @@ static bool refresh_once(struct sync *s)
 		open_session(s);
 		while (s->session != NULL && news != SESSION_FINISHED && stopped == 0) {
 			if (news == SESSION_QUIET)
-				wait_for(s, session_deadline(s->session));
+				wait_for_news(s, session_deadline(s->session));
 			news = listen_to(s);
 		}
 		session_close(&s->session);
@@ -330,7 +328,7 @@ static int run_once(struct sync *s)
 		if (!run_command(s))
 			status = EX_TEMPFAIL;
 		else if (s->domains.pid != 0)
-			wait_for(s, domains_deadline(&s->domains));
+			wait_for_news(s, domains_deadline(&s->domains));
 	}
 	if (status == EX_OK && copy_state(s->copy) != COPY_CLEAN)
 		status = write_map(s, &(struct content_counts){ 0 });
@@ -382,7 +380,7 @@ static int follow(struct sync *s)
 		if (s->session == NULL && clock_ms() >= s->next_open)
 			open_session(s);
 		if (news != SESSION_BUSY)
-			wait_for(s, next_deadline(s));
+			wait_for_news(s, next_deadline(s));
 		news = s->session != NULL ? listen_to(s) : SESSION_QUIET;
 		status = flush_what_is_due(s);
 		announce(s);
@@ -482,7 +480,6 @@ static void open_copy(struct sync *s, bool may_shrink)
 	s->domains.must_run = s->domains.command != NULL && copy_domains_are_due(s->copy);
 }
 
-/* Signals come only while we wait (ppoll), so that none is missed just before. */
 static void catch_signals(void)
 {
 	static const int stops[] = { SIGTERM, SIGINT, SIGHUP };

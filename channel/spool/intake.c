@@ -165,22 +165,29 @@ bool intake_is_job(const char *name)
 	return isdigit((unsigned char)*name) && strchr(name, '/') == NULL;
 }
 
-static void take_file(void *context, const char *name)
-{
-	intake_file(context, name);
-}
-
 static void tell_directory(void *context, const char *directory, int error)
 {
 	(void)context;
 	complain("%s: %s", directory, strerror(error));
 }
 
-void intake_scan(struct intake *in)
+void intake_begin(struct intake *in)
 {
-	const struct walk walk = { in, take_file, tell_directory };
+	walk_end(&in->walk);
+	in->walk = walk_begin(tell_directory, NULL);
+}
 
-	walk_transport(&walk);
+void intake_go_on(struct intake *in, int64_t deadline)
+{
+	const char *name;
+
+	do {
+		name = walk_next(in->walk);
+		if (name != NULL)
+			intake_file(in, name);
+	} while (name != NULL && clock_ms() < deadline);
+	if (name == NULL)
+		walk_end(&in->walk);
 }
 
 static int older(const void *a, const void *b)
@@ -208,6 +215,7 @@ void intake_clear(struct intake *in)
 
 void intake_free(struct intake *in)
 {
+	walk_end(&in->walk);
 	free(in->taken);
 	free(in->finished);
 	*in = (struct intake){ .queue = in->queue };

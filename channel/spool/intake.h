@@ -7,8 +7,11 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "channel/spool/queue.h"
+
+struct walk;
 
 /* Messages taken in, in the order of their arrival once intake_sort() was called. */
 struct intake {
@@ -17,10 +20,14 @@ struct intake {
 	size_t count, capacity;
 	struct message **finished;     /* nobody in them is open: a scheduler was stopped before it removed them */
 	size_t finished_count, finished_capacity;
+	struct walk *walk;             /* a look through the spool that is not at its end; NULL = there is none */
 };
 
-/* Takes in every message of the working directory, $POSTOFFICE/transport, that is not known yet. */
-void intake_scan(struct intake *in);
+/* Begins to look through the working directory, $POSTOFFICE/transport, for messages that are not known yet. */
+void intake_begin(struct intake *in);
+
+/* Goes on with that until clock_ms() is `deadline`, or to the end: in->walk is NULL then.  One file at least is looked at. */
+void intake_go_on(struct intake *in, int64_t deadline);
 
 /*
  * Takes in one message by its job name, if it is not known.  What cannot be used now, because it is damaged or somebody

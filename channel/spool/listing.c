@@ -159,9 +159,8 @@ static void add_message(struct reader *r, const struct control *c)
 	}
 }
 
-static void add_file(void *context, const char *name)
+static void add_file(struct reader *r, const char *name)
 {
-	struct reader *r = context;
 	struct control *c;
 	struct buf why = { 0 };
 	struct stat st;
@@ -210,14 +209,18 @@ static int compare(const void *a, const void *b)
 void listing_read(struct listing *l)
 {
 	struct reader r = { .listing = l };
-	const struct walk walk = { &r, add_file, add_directory };
 	struct buf why = { 0 };
+	struct walk *walk;
+	const char *name;
 
 	*l = (struct listing){ 0 };
 	if (outlook_read(&r.outlook, &why) == OUTLOOK_UNREADABLE)
 		add_trouble(l, LISTED_UNREADABLE, OUTLOOK_NAME, 0, buf_str(&why));
 	l->running = r.outlook.running;
-	walk_transport(&walk);
+	walk = walk_begin(add_directory, &r);
+	while ((name = walk_next(walk)) != NULL)
+		add_file(&r, name);
+	walk_end(&walk);
 	if (l->count > 1)
 		qsort(l->list, l->count, sizeof *l->list, compare);
 	outlook_free(&r.outlook);

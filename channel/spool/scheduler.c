@@ -17,6 +17,9 @@
 #define FIRST_RETIRE_PAUSE 100
 #define LONGEST_RETIRE_PAUSE (60 * 1000)
 #define LAST_RETIRE_TRY 6                  /* with `once` */
+/* A queue that is read in so much time is fed oldest first; a longer one goes out while it is read, in such slices. */
+#define FIRST_SLICE 1000
+#define SLICE 50
 
 void scheduler_init(struct scheduler *s, const struct schedconf *conf, const char *reports)
 {
@@ -93,14 +96,26 @@ static void forget_removed(struct scheduler *s)
 		queue_remove(&s->queue, m);
 }
 
+static void read_on(struct scheduler *s, int64_t slice)
+{
+	intake_go_on(&s->intake, clock_ms() + slice);
+	take_in(s);
+	if (!scheduler_is_scanning(s))
+		queue_sweep(&s->queue);
+}
+
 void scheduler_scan(struct scheduler *s)
 {
 	forget_removed(s);
 	/* before the new ones come: each gets its chance */
 	verdict_expire_untried(s);
-	intake_scan(&s->intake);
-	take_in(s);
-	queue_sweep(&s->queue);
+	intake_begin(&s->intake);
+	read_on(s, FIRST_SLICE);
+}
+
+bool scheduler_is_scanning(const struct scheduler *s)
+{
+	return s->intake.walk != NULL && !s->stopping;
 }
 
 void scheduler_arrived(struct scheduler *s, const char *name)
@@ -265,13 +280,13 @@ static void feed_hungry(struct scheduler *s)
 
 static void park_hungry(struct scheduler *s)
 {
+	bool ending = s->stopping || (s->once && !scheduler_is_scanning(s));
+
 	for (struct worker *w = s->workers; w != NULL; w = w->next) {
-		if (w->state == WORKER_HUNGRY && (s->once || s->stopping))
+		if (ending && (w->state == WORKER_HUNGRY || w->state == WORKER_IDLE))
 			worker_dismiss(w);
 		else if (w->state == WORKER_HUNGRY)
 			worker_idle(w);
-		else if (w->state == WORKER_IDLE && s->stopping)
-			worker_dismiss(w);
 	}
 }
 
@@ -360,6 +375,10 @@ static void retire_all(struct scheduler *s)
 
 void scheduler_work(struct scheduler *s)
 {
+	if (scheduler_is_scanning(s)) {
+		forget_removed(s);
+		read_on(s, SLICE);
+	}
 	wake(s);
 	if (s->attention) {
 		s->attention = false;
@@ -424,7 +443,7 @@ bool scheduler_buried(struct scheduler *s, pid_t pid, int status)
 
 int64_t scheduler_deadline(const struct scheduler *s)
 {
-	int64_t deadline = s->attention ? 0 : remover_deadline(s->remover);
+	int64_t deadline = s->attention || scheduler_is_scanning(s) ? 0 : remover_deadline(s->remover);
 	const struct group *g = queue_first_asleep(&s->queue);
 
 	if (!s->once && !s->stopping) {
@@ -455,7 +474,7 @@ void scheduler_stop(struct scheduler *s)
 
 bool scheduler_finished(const struct scheduler *s)
 {
-	if (s->workers != NULL || s->attention)
+	if (s->workers != NULL || s->attention || scheduler_is_scanning(s))
 		return false;
 	return s->stopping || (s->once && s->retiring == NULL);
 }

@@ -4,49 +4,106 @@
 #include <dirent.h>
 #include <errno.h>
 #include <stdbool.h>
+#include <stdlib.h>
 
+#include "lib/alloc.h"
 #include "lib/buf.h"
 
 #define HASH_LEVELS 2
+
+struct walk {
+	walk_unreadable *unreadable;
+	void *context;
+	struct {
+		DIR *directory;
+		size_t prefix;       /* length of its name, "" or with a slash at its end */
+	} levels[1 + HASH_LEVELS];
+	size_t depth;                /* levels in use */
+	struct buf name;             /* begins with the prefix of the deepest level */
+};
 
 static bool is_hash_letter(const char *name)
 {
 	return name[0] >= 'A' && name[0] <= 'Z' && name[1] == '\0';
 }
 
-/* `prefix` is "" or ends in a slash. */
-static void walk_directory(const struct walk *walk, const char *prefix, int levels)
+static void tell(struct walk *w, int error)
 {
-	DIR *d = opendir(prefix[0] ? prefix : ".");
-	struct dirent *e;
-	struct buf name = { 0 };
-
-	if (d == NULL) {
-		walk->unreadable(walk->context, prefix[0] ? prefix : "transport", errno);
-		return;
-	}
-	for (;;) {
-		errno = 0;
-		e = readdir(d);
-		if (e == NULL)
-			break;
-		buf_clear(&name);
-		buf_adds(&name, prefix);
-		buf_adds(&name, e->d_name);
-		if (isdigit((unsigned char)e->d_name[0])) {
-			walk->found(walk->context, name.data);
-		} else if (levels > 0 && is_hash_letter(e->d_name) && (e->d_type == DT_DIR || e->d_type == DT_UNKNOWN)) {
-			buf_addc(&name, '/');
-			walk_directory(walk, name.data, levels - 1);
-		}
-	}
-	if (errno != 0)
-		walk->unreadable(walk->context, prefix[0] ? prefix : "transport", errno);
-	closedir(d);
-	buf_free(&name);
+	w->unreadable(w->context, w->name.len > 0 ? w->name.data : "transport", error);
 }
 
-void walk_transport(const struct walk *walk)
+/* Goes into the directory that w->name is the prefix of. */
+static void enter(struct walk *w)
 {
-	walk_directory(walk, "", HASH_LEVELS);
+	DIR *d = opendir(w->name.len > 0 ? w->name.data : ".");
+
+	if (d == NULL) {
+		tell(w, errno);
+		return;
+	}
+	w->levels[w->depth].directory = d;
+	w->levels[w->depth].prefix = w->name.len;
+	w->depth++;
+}
+
+static void leave(struct walk *w)
+{
+	closedir(w->levels[--w->depth].directory);
+}
+
+/* Puts the directory's own prefix there, and what is added to it. */
+static void set_name(struct walk *w, const char *name)
+{
+	w->name.len = w->levels[w->depth - 1].prefix;
+	buf_adds(&w->name, name);
+}
+
+struct walk *walk_begin(walk_unreadable *unreadable, void *context)
+{
+	struct walk *w = xcalloc(1, sizeof *w);
+
+	w->unreadable = unreadable;
+	w->context = context;
+	enter(w);
+	return w;
+}
+
+const char *walk_next(struct walk *w)
+{
+	while (w->depth > 0) {
+		const struct dirent *e;
+
+		errno = 0;
+		e = readdir(w->levels[w->depth - 1].directory);
+		if (e == NULL) {
+			int error = errno;
+
+			set_name(w, "");
+			if (error != 0)
+				tell(w, error);
+			leave(w);
+			continue;
+		}
+		set_name(w, e->d_name);
+		if (isdigit((unsigned char)e->d_name[0]))
+			return w->name.data;
+		if (w->depth <= HASH_LEVELS && is_hash_letter(e->d_name) && (e->d_type == DT_DIR || e->d_type == DT_UNKNOWN)) {
+			buf_addc(&w->name, '/');
+			enter(w);
+		}
+	}
+	return NULL;
+}
+
+void walk_end(struct walk **walk)
+{
+	struct walk *w = *walk;
+
+	if (w == NULL)
+		return;
+	while (w->depth > 0)
+		leave(w);
+	buf_free(&w->name);
+	free(w);
+	*walk = NULL;
 }

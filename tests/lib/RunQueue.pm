@@ -16,10 +16,11 @@ my $build = Cwd::abs_path($ENV{BUILD_DIR} // "$here/../..");
 my $top = File::Temp->newdir('/tmp/zlmtp-runqueue-XXXXXX');
 my $count = 0;
 
-# script: rules of the scripted agent; conf: text of scheduler.conf, in which AGENT stands for its command.
+# script: rules of the scripted agent; conf: text of scheduler.conf, in which AGENT stands for its command; before: what runs
+# runqueue, as a list.
 sub new($class, %o) {
 	my $dir = "$top/" . ++$count;
-	my $self = bless { dir => $dir, spool => Spool->new("$dir/po"), next => 100 }, $class;
+	my $self = bless { before => $o{before} // [], dir => $dir, spool => Spool->new("$dir/po"), next => 100 }, $class;
 	$self->script($o{script} // '');
 	$self->conf($o{conf} // "lmtp/*\n\tinterval=1s retries=1 command=\"AGENT\"\n");
 	Spool->put("$dir/zenv", "POSTOFFICE=$dir/po\nMAILSHARE=$dir\nMAILBIN=$dir\nLOGDIR=$dir/with blank\n");
@@ -55,6 +56,26 @@ sub message($self, $recipients, %o) {
 	return $name;
 }
 
+# The same for one that comes while runqueue runs, as from the router: by rename.  into: hash directories.
+sub arrive($self, $recipients, %o) {
+	$self->message($recipients, name => "hidden", %o);
+	my $base = $self->{next}++;
+	my $path = $self->office . '/transport';
+	my $text = Spool::slurp("$path/hidden") =~ s/^i hidden$/i $base/mr;
+	rename $self->office . '/queue/hidden', $self->office . "/queue/$base";
+	unlink "$path/hidden";
+	my $where = $o{into} // '';
+	if ($where ne '') {
+		File::Path::make_path($self->office . "/queue/$where", "$path/$where");
+		rename $self->office . "/queue/$base", $self->office . "/queue/$where/$base";
+		$base = "$where/$base";
+	}
+	my $dot = $base =~ s{([^/]+)$}{.$1}r;
+	Spool->put("$path/$dot", $text);
+	rename "$path/$dot", "$path/$base";
+	return $base;
+}
+
 # Files in the post office that are mail.
 sub names($self) {
 	my @names = sort map { s{.*/}{}r } grep { -f } glob $self->office . '/{queue,transport}/*';
@@ -72,7 +93,7 @@ sub _exec($self, @arguments) {
 	open STDOUT, '>', "$self->{dir}/out" or die;
 	open STDERR, '>', "$self->{dir}/err" or die;
 	open STDIN, '<', '/dev/null' or die;
-	exec "$build/channel/runqueue", @arguments or POSIX::_exit(127);
+	exec @{$self->{before}}, "$build/channel/runqueue", @arguments or POSIX::_exit(127);
 }
 
 sub start($self, @arguments) {

@@ -10,26 +10,6 @@ use RunQueue;
 
 my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
 
-# A message as it comes from the router: by rename.
-sub arrive($q, $recipients, %o) {
-	my $name = $q->message($recipients, name => "hidden", %o);
-	my $base = $q->{next}++;
-	my $path = $q->office . '/transport';
-	my $text = Spool::slurp("$path/hidden") =~ s/^i hidden$/i $base/mr;
-	rename $q->office . '/queue/hidden', $q->office . "/queue/$base";
-	unlink "$path/hidden";
-	my $where = $o{into} // '';
-	if ($where ne '') {
-		File::Path::make_path($q->office . "/queue/$where", "$path/$where");
-		rename $q->office . "/queue/$base", $q->office . "/queue/$where/$base";
-		$base = "$where/$base";
-	}
-	my $dot = $base =~ s{([^/]+)$}{.$1}r;
-	Spool->put("$path/$dot", $text);
-	rename "$path/$dot", "$path/$base";
-	return $base;
-}
-
 sub gone($q, $name) {
 	return RunQueue::wait_for(sub { !-e $q->office . "/transport/$name" && !-e $q->office . "/queue/$name" });
 }
@@ -40,10 +20,10 @@ subtest 'mail that comes while it runs' => sub {
 	$q->start('-w', '-v');
 	ok RunQueue::wait_for(sub { -s $q->office . '/.pid.runqueue' }), 'it says who it is';
 	my $begun = time;
-	ok gone($q, arrive($q, ['a'])), 'is delivered';
+	ok gone($q, $q->arrive(['a'])), 'is delivered';
 	ok RunQueue::wait_for(sub { grep { $_->{rest} eq '#idle' } $q->log('line') }), 'then the agent is parked';
-	ok gone($q, arrive($q, ['b'], into => 'K')), 'in a hash directory too';
-	ok gone($q, arrive($q, ['c'], into => 'Y/K')), 'and in one that was not there before';
+	ok gone($q, $q->arrive(['b'], into => 'K')), 'in a hash directory too';
+	ok gone($q, $q->arrive(['c'], into => 'Y/K')), 'and in one that was not there before';
 	cmp_ok time - $begun, '<', 10, 'without much delay';
 	my $name = qx(printf 'Subject: x\\n\\nhello\\n' | $build/channel/enqueue -HH -P @{[$q->office]} -r lmtp,-,d);
 	chomp $name;
@@ -99,7 +79,7 @@ subtest 'parked agents' => sub {
 	$q->message(['a@@x']);
 	$q->start('-w');
 	ok RunQueue::wait_for(sub { $q->log('line') }), 'one is parked';
-	ok gone($q, arrive($q, ['b@@y'])), 'it makes room for one that is needed';
+	ok gone($q, $q->arrive(['b@@y'])), 'it makes room for one that is needed';
 	is +($q->stop)[0], 0, 'exit 0';
 };
 

@@ -1,0 +1,15 @@
+#include "lib/wait.h"
+
+#include "lib/clock.h"
+
+int wait_for(struct pollfd *fds, nfds_t n, int64_t deadline, const sigset_t *unblocked)
+{
+	int ms = clock_poll_timeout(deadline);
+	const struct timespec none = { 0 }, timeout = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
+	int ready = ppoll(fds, n, ms < 0 ? NULL : &timeout, unblocked);
+
+	/* ppoll(2) looks at signals only if no descriptor is ready */
+	if (ready > 0)
+		ppoll(NULL, 0, &none, unblocked);
+	return ready;
+}
