@@ -9,10 +9,10 @@
 #include <string.h>
 #include <sysexits.h>
 
-#include "channel/probe/guard.h"
 #include "channel/peers.h"
-#include "channel/probe/probe.h"
+#include "channel/probe/guard.h"
 #include "channel/probe/keep.h"
+#include "channel/probe/probe.h"
 #include "channel/routing.h"
 #include "channel/settings.h"
 #include "lib/alloc.h"

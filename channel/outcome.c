@@ -1,6 +1,5 @@
 #include "channel/outcome.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>

@@ -167,13 +167,16 @@ static void compose(const struct record *record, struct buf *line, const struct 
 /* Where no log daemon runs, syslog(3) makes a socket for each line to find that out: we ask once a second. */
 static bool is_heard(struct record *record)
 {
-	int64_t now = clock_ms();
+	int64_t now;
 
-	if (record->syslog && now >= record->look_again) {
+	if (!record->syslog)
+		return false;
+	now = clock_ms();
+	if (now >= record->look_again) {
 		record->heard = access(_PATH_LOG, W_OK) == 0;
 		record->look_again = now + LOOK_PAUSE;
 	}
-	return record->syslog && record->heard;
+	return record->heard;
 }
 
 void record_add(struct record *record, const struct record_entry *entry)

@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #include "channel/check/agents.h"
+#include "channel/check/findings.h"
 #include "channel/check/maps.h"
 #include "channel/check/spool.h"
-#include "channel/check/findings.h"
 #include "channel/spool/schedconf.h"
 #include "lib/alloc.h"
 #include "lib/file.h"

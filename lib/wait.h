@@ -1,6 +1,6 @@
 /*
- * Waiting for descriptors and signals at once.  Programs that do so block their signals all the time but here, so that none is
- * missed right before.
+ * Waiting for descriptors and signals at once.  Programs that do so block their signals all the time but here, so that
+ * none is missed right before.
  */
 #ifndef ZL_WAIT_H
 #define ZL_WAIT_H
@@ -10,8 +10,8 @@
 #include <stdint.h>
 
 /*
- * As poll(2), until `deadline` of lib/clock.h, with `unblocked` as the signal mask.  Signals that have come are handled before it
- * returns, also where descriptors are ready at once each time.
+ * As poll(2), until `deadline` of lib/clock.h, with `unblocked` as the signal mask.  Signals that have come are handled
+ * before it returns, also where descriptors are ready at once each time.
  */
 int wait_for(struct pollfd *fds, nfds_t n, int64_t deadline, const sigset_t *unblocked);
 

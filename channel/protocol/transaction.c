@@ -972,8 +972,9 @@ void dialogue_expired(struct dialogue *d)
 		buf_addf(&d->scratch, "the server took no data for %" PRId64 " s", d->options->write_timeout / 1000);
 		break;
 	case DIALOGUE_REPLY:
+		dialogue_add_missing(d, &d->scratch);
 		if (e != NULL)
-			buf_addf(&d->scratch, "no reply to %s within %" PRId64 " s", command_of(e), reply_timeout(d, e) / 1000);
+			buf_addf(&d->scratch, " within %" PRId64 " s", reply_timeout(d, e) / 1000);
 		break;
 	}
 	/* silence where a reply is due may be a reply left out before; and who is silent now will be so again */

@@ -368,6 +368,12 @@ static enum control_result unreadable(const char *name, const char *reason, stru
 	return CONTROL_UNREADABLE;
 }
 
+int control_descriptor(const char *name, int mode)
+{
+	/* not O_APPEND, which would make pwrite(2) of a tag append it; not blocking, should it be a pipe */
+	return open(name, mode | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC);
+}
+
 static enum control_result open_as(const char *name, int mode, struct control **control, struct buf *why)
 {
 	enum control_result result;
@@ -376,8 +382,7 @@ static enum control_result open_as(const char *name, int mode, struct control **
 	int fd;
 
 	*control = NULL;
-	/* not O_APPEND, which would make pwrite(2) of a tag append it; not blocking, should it be a pipe */
-	fd = open(name, mode | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC);
+	fd = control_descriptor(name, mode);
 	if (fd < 0) {
 		result = errno == ENOENT ? CONTROL_GONE : CONTROL_UNREADABLE;
 		unreadable(name, strerror(errno), why);

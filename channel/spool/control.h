@@ -121,6 +121,12 @@ enum control_result control_look(const char *name, struct control **control, str
 enum control_result control_parse(const char *name, char *bytes, size_t length, struct control **control,
                                   struct buf *why);
 
+/*
+ * The descriptor of control file `name` alone, for those who know what is in it, or -1 with errno; `mode` is O_RDONLY
+ * or O_RDWR.
+ */
+int control_descriptor(const char *name, int mode);
+
 /* Closes the file and frees everything; clears the caller's pointer.  NULL is fine. */
 void control_close(struct control **control);
 

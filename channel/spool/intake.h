@@ -26,7 +26,10 @@ struct intake {
 /* Begins to look through the working directory, $POSTOFFICE/transport, for messages that are not known yet. */
 void intake_begin(struct intake *in);
 
-/* Goes on with that until clock_ms() is `deadline`, or to the end: in->walk is NULL then.  One file at least is looked at. */
+/*
+ * Goes on with that until clock_ms() is `deadline`, or to the end: in->walk is NULL then.  One file at least is looked
+ * at.
+ */
 void intake_go_on(struct intake *in, int64_t deadline);
 
 /*

@@ -17,7 +17,7 @@
 #define THREADS 4
 /* What one of them takes at a time, so that all get some, and is worth waking it for. */
 #define BATCH 16
-/* A smaller batch waits as long for others, in milliseconds. */
+/* For fewer they are woken after as many milliseconds. */
 #define PAUSE 20
 
 struct pair {
@@ -31,13 +31,11 @@ struct pairs {
 };
 
 struct remover {
-	struct pairs gathered;     /* the threads have not seen them yet */
-	int64_t gathered_at;       /* when the first of them came */
-	struct pairs removed;      /* the threads have done them, their owners do not know yet */
 	pthread_t threads[THREADS];
-	pthread_mutex_t lock;
+	int64_t wake_at;           /* CLOCK_NEVER: they know of all that waits */
+	pthread_mutex_t lock;      /* for all below */
 	pthread_cond_t changed;
-	struct pairs waiting, done;    /* below the lock, with what follows */
+	struct pairs waiting, done;
 	bool ending;
 };
 
@@ -100,6 +98,7 @@ struct remover *remover_create(void)
 	sigset_t all, old;
 	int error = 0;
 
+	r->wake_at = CLOCK_NEVER;
 	pthread_mutex_init(&r->lock, NULL);
 	pthread_cond_init(&r->changed, NULL);
 	/* signals are for the thread that waits for them */
@@ -113,50 +112,46 @@ struct remover *remover_create(void)
 	return r;
 }
 
-/* Moves all of them behind what is there. */
-static void move_all(struct pairs *to, struct pairs *from)
+static void wake(struct remover *r)
 {
-	for (size_t i = 0; i < from->count; i++)
-		append(to, from->list[i]);
-	from->count = 0;
-}
-
-static void hand_over(struct remover *r)
-{
-	pthread_mutex_lock(&r->lock);
-	move_all(&r->waiting, &r->gathered);
 	pthread_cond_signal(&r->changed);
-	pthread_mutex_unlock(&r->lock);
+	r->wake_at = CLOCK_NEVER;
 }
 
 void remover_take(struct remover *r, void *owner, const char *control_file, const char *message_file)
 {
-	if (r->gathered.count == 0)
-		r->gathered_at = clock_ms();
-	append(&r->gathered, (struct pair){ owner, control_file, message_file });
-	if (r->gathered.count >= BATCH)
-		hand_over(r);
+	size_t count;
+
+	pthread_mutex_lock(&r->lock);
+	append(&r->waiting, (struct pair){ owner, control_file, message_file });
+	count = r->waiting.count;
+	pthread_mutex_unlock(&r->lock);
+	if (count % BATCH == 0)
+		wake(r);
+	else if (r->wake_at == CLOCK_NEVER)
+		r->wake_at = clock_ms() + PAUSE;
 }
 
 int64_t remover_deadline(const struct remover *r)
 {
-	return r->gathered.count > 0 ? r->gathered_at + PAUSE : CLOCK_NEVER;
+	return r->wake_at;
 }
 
 void remover_run(struct remover *r)
 {
-	if (r->gathered.count > 0 && clock_ms() >= remover_deadline(r))
-		hand_over(r);
+	if (r->wake_at != CLOCK_NEVER && clock_ms() >= r->wake_at)
+		wake(r);
 }
 
 void *remover_removed(struct remover *r)
 {
-	if (r->removed.count == 0) {
-		pthread_mutex_lock(&r->lock);
-		move_all(&r->removed, &r->done);
-		pthread_mutex_unlock(&r->lock);
-	}
-	return r->removed.count > 0 ? r->removed.list[--r->removed.count].owner : NULL;
+	void *owner = NULL;
+
+	pthread_mutex_lock(&r->lock);
+	if (r->done.count > 0)
+		owner = r->done.list[--r->done.count].owner;
+	pthread_mutex_unlock(&r->lock);
+	return owner;
 }
 
 void remover_destroy(struct remover **remover)
@@ -164,7 +159,6 @@ void remover_destroy(struct remover **remover)
 	struct remover *r = *remover;
 
 	pthread_mutex_lock(&r->lock);
-	move_all(&r->waiting, &r->gathered);
 	r->ending = true;
 	pthread_cond_broadcast(&r->changed);
 	pthread_mutex_unlock(&r->lock);
@@ -172,8 +166,6 @@ void remover_destroy(struct remover **remover)
 		pthread_join(r->threads[i], NULL);
 	pthread_cond_destroy(&r->changed);
 	pthread_mutex_destroy(&r->lock);
-	free(r->gathered.list);
-	free(r->removed.list);
 	free(r->waiting.list);
 	free(r->done.list);
 	free(r);

@@ -99,22 +99,14 @@ static bool all_delivered(const struct message *m)
 /* Does the file, which is still the one we know, mark them all as delivered?  If not, a closer look says why. */
 static bool all_marked(const struct message *m)
 {
-	/* up to the last mark */
-	size_t length = (size_t)m->recipients[m->count - 1].offset + 2;
-	char *bytes = xmalloc(length);
+	int fd = control_descriptor(m->name, O_RDONLY);
 	struct stat st;
-	int fd = open(m->name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC);
-	bool ok = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_ino == m->inode &&
-	          read(fd, bytes, length) == (ssize_t)length;
+	bool ok = fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == m->inode;
 
-	for (size_t i = 0; ok && i < m->count; i++) {
-		const char *mark = bytes + m->recipients[i].offset;
-
-		ok = mark[0] == 'r' && mark[1] == TAG_DONE;
-	}
+	for (size_t i = 0; ok && i < m->count; i++)
+		ok = tag_is(fd, m->recipients[i].offset, TAG_DONE);
 	if (fd >= 0)
 		close(fd);
-	free(bytes);
 	return ok;
 }
 

@@ -98,6 +98,7 @@ static void forget_removed(struct scheduler *s)
 
 static void read_on(struct scheduler *s, int64_t slice)
 {
+	forget_removed(s);
 	intake_go_on(&s->intake, clock_ms() + slice);
 	take_in(s);
 	if (!scheduler_is_scanning(s))
@@ -106,7 +107,6 @@ static void read_on(struct scheduler *s, int64_t slice)
 
 void scheduler_scan(struct scheduler *s)
 {
-	forget_removed(s);
 	/* before the new ones come: each gets its chance */
 	verdict_expire_untried(s);
 	intake_begin(&s->intake);
@@ -375,10 +375,8 @@ static void retire_all(struct scheduler *s)
 
 void scheduler_work(struct scheduler *s)
 {
-	if (scheduler_is_scanning(s)) {
-		forget_removed(s);
+	if (scheduler_is_scanning(s))
 		read_on(s, SLICE);
-	}
 	wake(s);
 	if (s->attention) {
 		s->attention = false;

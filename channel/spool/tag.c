@@ -120,6 +120,13 @@ enum tag_result tag_unlock(int fd, off_t offset, pid_t pid, char result)
 	return change(fd, offset, &mark, result, 0);
 }
 
+bool tag_is(int fd, off_t offset, char tag)
+{
+	struct mark mark;
+
+	return mark_read(fd, offset, &mark) && mark.tag == tag;
+}
+
 enum tag_result tag_mark(int fd, off_t offset, char result)
 {
 	struct mark mark;

@@ -36,6 +36,9 @@ enum tag_result tag_lock(int fd, off_t offset, pid_t pid);
 /* "~" to `mark` (TAG_FREE, TAG_DONE or TAG_FAILED) and six blanks, if the lock is `pid`'s. */
 enum tag_result tag_unlock(int fd, off_t offset, pid_t pid, char mark);
 
+/* True if the tag in the file is `tag`; false also if it cannot be read. */
+bool tag_is(int fd, off_t offset, char tag);
+
 /*
  * For the scheduler's side only: frees a lock whose holder is gone (spool.md
  * section 11).  TAG_OK if it is not locked any more, TAG_TAKEN if the holder lives.

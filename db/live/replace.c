@@ -6,10 +6,6 @@
 #include "db/live/update_private.h"
 #include "db/source/build.h"
 
-/* The guard of update_replace(). */
-#define MAY_GO 50
-#define MAY_GO_SHARE 5
-
 /* ---- replacing ------------------------------------------------------------------------------------------- */
 
 static bool gather(void *context, const struct change *r)
@@ -52,9 +48,9 @@ static void compare(const struct changes *there, const struct records *wanted, s
 	}
 }
 
-static bool is_too_much(const struct update_counts *c)
+bool update_is_mass_removal(uint64_t removed, uint64_t before)
 {
-	return c->removed > MAY_GO && c->removed > c->before / MAY_GO_SHARE;
+	return removed > 50 && removed > before / 5;
 }
 
 static void add_copy(struct changes *to, const struct change *c)
@@ -106,7 +102,7 @@ static int replace(struct update *u, const struct records *wanted, bool guard, s
 	if (status == EX_OK) {
 		changes_settle(&there);
 		compare(&there, wanted, &differences, counts);
-		if (guard && is_too_much(counts))
+		if (guard && update_is_mass_removal(counts->removed, counts->before))
 			status = live_fail(&u->service.live, EX_TEMPFAIL, why, "%" PRIu64 " of %" PRIu64 " records would go; nothing was changed",
 			                   counts->removed, counts->before);
 	}

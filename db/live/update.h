@@ -103,11 +103,14 @@ struct update_counts {
  * the notes in the batch, which must hold nothing else.  `stamp` says where the records come from; NULL if they have no
  * source.  In an environment the changes come in several batches, in the other ways in one.
  *
- * With `guard`, EX_TEMPFAIL and nothing changed if more than 50 records and more than a fifth of all would go: `why`
- * says so, and counts->removed > 0.
+ * With `guard`, EX_TEMPFAIL and nothing changed if too much would go (update_is_mass_removal()): `why` says so, and
+ * counts->removed > 0.
  */
 int update_replace(struct update *update, const struct records *wanted, const struct stamp *stamp, bool guard,
                    struct update_counts *counts, struct buf *why);
+
+/* The measure of all guards against a source that has lost its content: more than 50 go, and more than a fifth. */
+bool update_is_mass_removal(uint64_t removed, uint64_t before);
 
 /* Makes a map that is not there yet, of the same kind of list.  EX_OK, or as build_map(), or EX_CANTCREAT if it is there. */
 int update_create(const struct update_settings *settings, const struct records *wanted, const struct stamp *stamp,

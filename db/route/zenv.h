@@ -36,8 +36,8 @@ int zenv_expand(const struct zenv *zenv, const char *text, struct buf *out, stru
 void zenv_free(struct zenv *zenv);
 
 /*
- * The type of maps whose makers do not say one: DBTYPE, or "btree".  0 with *type, which lives as long as the program; else as
- * zenv_read() and zenv_get().
+ * The type of maps whose makers do not say one: DBTYPE, or "btree".  0 with *type, which lives as long as the program;
+ * else as zenv_read() and zenv_get().
  */
 int zenv_default_type(const char **type, struct buf *why);
 

@@ -11,16 +11,13 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "db/live/update.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/publish.h"
 
 #define HEADING "# served domains, written by ldapsync; changes made here are lost\n"
-
-/* The guard against a directory that has lost them. */
-#define MAY_GO 50
-#define MAY_GO_SHARE 5
 
 #define POLL_MS 20
 #define RUN_MS 300000
@@ -85,7 +82,7 @@ static bool is_too_much(const char *before, const char *after, struct buf *why, 
 	split_lines(before, &had);
 	split_lines(after, &has);
 	gone = count_gone(&had, &has);
-	too_much = gone > 0 && (has.count == 0 || (gone > MAY_GO && gone > had.count / MAY_GO_SHARE));
+	too_much = gone > 0 && (has.count == 0 || update_is_mass_removal(gone, had.count));
 	if (too_much)
 		buf_addf(why, "%s: %zu of %zu domains would go; nothing was changed", path, gone, had.count);
 	results_free(&had);

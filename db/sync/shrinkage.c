@@ -3,12 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "db/live/update.h"
 #include "lib/alloc.h"
 #include "lib/parse.h"
 
 #define PERIOD 600
-#define MAY_GO 50
-#define MAY_GO_SHARE 5
 
 void shrinkage_add(struct shrinkage *s, int64_t now, size_t keys, size_t removed)
 {
@@ -22,7 +21,7 @@ void shrinkage_add(struct shrinkage *s, int64_t now, size_t keys, size_t removed
 
 bool shrinkage_is_too_much(const struct shrinkage *s)
 {
-	return s->gone > MAY_GO && s->gone > s->keys / MAY_GO_SHARE;
+	return update_is_mass_removal(s->gone, s->keys);
 }
 
 void shrinkage_encode(struct buf *note, const struct shrinkage *s)

@@ -23,7 +23,7 @@ struct shrinkage {
 /* At `now`, `removed` of the map's `keys` go.  After ten minutes the counting begins anew. */
 void shrinkage_add(struct shrinkage *s, int64_t now, size_t keys, size_t removed);
 
-/* True if more than 50 keys went, and more than a fifth of all. */
+/* By the measure of update_is_mass_removal(). */
 bool shrinkage_is_too_much(const struct shrinkage *s);
 
 /* Adds it to an empty buffer, as text. */

@@ -17,7 +17,7 @@
 #include "lib/buf.h"
 #include "lib/log.h"
 
-/* `config` is a sleepyenv.conf; `cache` bytes of it are shared by all who open it, 0 = what libdb likes; dies if it cannot be opened. */
+/* `config` is a sleepyenv.conf; all who open it share `cache` bytes, 0 = what libdb likes.  Dies if that fails. */
 static DB *router_open(const char *type, const char *base, const char *config, uint32_t cache, uint32_t flags)
 {
 	char *path = xasprintf("%s%s", base, map_suffix(type));
