@@ -67,6 +67,19 @@ static int refuse(struct submission *s, const char *what, const char *value)
 	return EX_DATAERR;
 }
 
+/* Channel and host become words of the agents' command lines. */
+static int check_destination(struct submission *s, const char *what, const char *value)
+{
+	const char *unfit = quad_unfit(value);
+
+	if (unfit == NULL)
+		return EX_OK;
+	buf_addf(s->why, "%s \"", what);
+	text_add_clean_string(s->why, value, 200);
+	buf_addf(s->why, "\": %s", unfit);
+	return EX_DATAERR;
+}
+
 static int check_envelope(struct submission *s)
 {
 	const struct spool_envelope *e = s->envelope;
@@ -77,6 +90,7 @@ static int check_envelope(struct submission *s)
 		return refuse(s, "envelope id", e->envid);
 	for (size_t i = 0; i < e->recipient_count; i++) {
 		const struct spool_recipient *r = &e->recipients[i];
+		int status;
 
 		if (!is_word(r->channel))
 			return refuse(s, "channel", r->channel);
@@ -86,6 +100,11 @@ static int check_envelope(struct submission *s)
 			return refuse(s, "recipient", r->user);
 		if (r->dsn != NULL && !is_text(r->dsn))
 			return refuse(s, "DSN parameters", r->dsn);
+		status = check_destination(s, "channel", r->channel);
+		if (status == EX_OK)
+			status = check_destination(s, "host", r->host);
+		if (status != EX_OK)
+			return status;
 	}
 	return EX_OK;
 }
