@@ -243,6 +243,24 @@ subtest 'mass deletion in several runs' => sub {
 	equal $sync, 'the map equals the directory';
 };
 
+subtest 'sixty of a thousand removed right after a first copy are no mass deletion' => sub {
+	my $slapd = RealSlapd->new(users => 1000, aliases => 0)->start;
+	my $sync = LdapSync->new($slapd)->start;
+	becomes_equal $sync, 'the first copy', 20;
+	$slapd->change(join '', map { removal("user$_") } 1 .. 60);
+	becomes_equal $sync, 'it goes on';
+	is $sync->stop, 0;
+	my $few = RealSlapd->new(users => 3, aliases => 0)->start;
+	my $small = LdapSync->new($few);
+	is +($small->once)[0], 0;
+	$few->change(join '', map { removal($_) } qw(user1 user2 user3 abuse staff));
+	my ($exit, $said) = $small->once;
+	is $exit, 75, 'but of a small map, too, something must be left';
+	like $said, qr/5 of 5 keys would go; nothing was changed/;
+	is +($small->once('--allow-shrink'))[0], 0, 'unless that is allowed';
+	is scalar keys $small->map->%*, 0;
+};
+
 subtest 'mass deletion' => sub {
 	my $slapd = RealSlapd->new(users => 200, aliases => 0)->start;
 	my $sync = LdapSync->new($slapd);
