@@ -538,13 +538,10 @@ static void report_conflict(void *context, const char *text)
 	report(context, text);
 }
 
-/* A directory without any entry that counts is one that has lost them, however few there were. */
 static bool is_too_much(const struct copy *copy, const struct content_counts *counts, const struct shrinkage *shrinkage,
                         struct buf *why)
 {
-	const bool nothing_left = counts->removed > 0 && counts->removed == counts->records && counts->added == 0;
-
-	if (counts->removed == 0 || (!nothing_left && !shrinkage_is_too_much(shrinkage)))
+	if (counts->removed == 0 || !shrinkage_is_too_much(shrinkage, counts->records + counts->added - counts->removed))
 		return false;
 	buf_addf(why, "%s: %zu of %zu keys would go%s; nothing was changed", copy_path(copy), counts->removed, counts->records,
 	         shrinkage_gone(shrinkage) > counts->removed ? ", after others just before" : "");

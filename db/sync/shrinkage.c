@@ -43,9 +43,9 @@ size_t shrinkage_gone(const struct shrinkage *s)
 	return gone;
 }
 
-bool shrinkage_is_too_much(const struct shrinkage *s)
+bool shrinkage_is_too_much(const struct shrinkage *s, size_t left)
 {
-	return s->count > 0 && update_is_mass_removal(shrinkage_gone(s), s->list[0].keys);
+	return s->count > 0 && update_is_mass_removal(shrinkage_gone(s), s->list[0].keys, left);
 }
 
 void shrinkage_encode(struct buf *note, const struct shrinkage *s)

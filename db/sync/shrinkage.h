@@ -41,9 +41,9 @@ size_t shrinkage_gone(const struct shrinkage *s);
 
 /*
  * True if that is a mass removal (update_is_mass_removal()), measured by what the map held before the first of these
- * removals.
+ * removals; `left` is what it will hold.
  */
-bool shrinkage_is_too_much(const struct shrinkage *s);
+bool shrinkage_is_too_much(const struct shrinkage *s, size_t left);
 
 /* Adds it to an empty buffer, as text: lines of three numbers. */
 void shrinkage_encode(struct buf *note, const struct shrinkage *s);

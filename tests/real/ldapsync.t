@@ -250,15 +250,21 @@ subtest 'sixty of a thousand removed right after a first copy are no mass deleti
 	$slapd->change(join '', map { removal("user$_") } 1 .. 60);
 	becomes_equal $sync, 'it goes on';
 	is $sync->stop, 0;
-	my $few = RealSlapd->new(users => 3, aliases => 0)->start;
-	my $small = LdapSync->new($few);
-	is +($small->once)[0], 0;
-	$few->change(join '', map { removal($_) } qw(user1 user2 user3 abuse staff));
-	my ($exit, $said) = $small->once;
-	is $exit, 75, 'but of a small map, too, something must be left';
-	like $said, qr/5 of 5 keys would go; nothing was changed/;
-	is +($small->once('--allow-shrink'))[0], 0, 'unless that is allowed';
-	is scalar keys $small->map->%*, 0;
+};
+
+subtest 'a filter that matches nothing' => sub {
+	my $slapd = RealSlapd->new(users => 3, aliases => 0)->start;
+	my $sync = LdapSync->new($slapd);
+	is +($sync->once)[0], 0;
+	my $before = $sync->map;
+	$sync->{rules} = LdapSync::usual_rules() =~ s/CourierMail/noSuchClass/gr;
+	$sync->configure;
+	my ($exit, $said) = $sync->once;
+	is $exit, 75, 'does not empty the map, however small it is';
+	like $said, qr/5 of 5 keys would go; nothing was changed; --allow-shrink/, 'and that is said';
+	is_deeply $sync->map, $before, 'the map is as it was';
+	is +($sync->once('--allow-shrink'))[0], 0, 'unless it is allowed';
+	is_deeply $sync->map, {}, 'then it is empty';
 };
 
 subtest 'mass deletion' => sub {

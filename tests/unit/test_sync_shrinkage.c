@@ -9,7 +9,10 @@
 static void what_may_go_at_once(void **state)
 {
 	static const struct { size_t keys, removed; bool too_much; } cases[] = {
-		{ 0, 0, false }, { 50, 50, false }, { 51, 51, true }, { 250, 50, false }, { 250, 51, true },
+		{ 0, 0, false }, { 51, 50, false }, { 52, 51, true },
+		/* nothing is left */
+		{ 1, 1, true }, { 50, 50, true },
+		 { 250, 50, false }, { 250, 51, true },
 		{ 1000, 200, false }, { 1000, 201, true }, { 1000, 1000, true },
 	};
 
@@ -18,7 +21,7 @@ static void what_may_go_at_once(void **state)
 		struct shrinkage s = { 0 };
 
 		shrinkage_add(&s, NOW, cases[i].keys, cases[i].removed);
-		assert_int_equal(shrinkage_is_too_much(&s), cases[i].too_much);
+		assert_int_equal(shrinkage_is_too_much(&s, cases[i].keys - cases[i].removed), cases[i].too_much);
 	}
 }
 
@@ -28,12 +31,12 @@ static void what_goes_in_ten_minutes_counts_together(void **state)
 
 	(void)state;
 	shrinkage_add(&s, NOW, 1000, 150);
-	assert_false(shrinkage_is_too_much(&s));
+	assert_false(shrinkage_is_too_much(&s, 800));
 	/* of what there was at the beginning */
 	shrinkage_add(&s, NOW + 300, 850, 50);
-	assert_false(shrinkage_is_too_much(&s));
+	assert_false(shrinkage_is_too_much(&s, 800));
 	shrinkage_add(&s, NOW + 600, 800, 1);
-	assert_true(shrinkage_is_too_much(&s));
+	assert_true(shrinkage_is_too_much(&s, 800));
 	assert_int_equal(shrinkage_gone(&s), 201);
 }
 
@@ -45,16 +48,16 @@ static void the_ten_minutes_slide(void **state)
 	/* a window that starts anew at its end would let 350 of 1000 go within two seconds */
 	shrinkage_add(&s, NOW, 1000, 1);
 	shrinkage_add(&s, NOW + 599, 999, 180);
-	assert_false(shrinkage_is_too_much(&s));
+	assert_false(shrinkage_is_too_much(&s, 800));
 	shrinkage_add(&s, NOW + 601, 819, 170);
-	assert_true(shrinkage_is_too_much(&s));
+	assert_true(shrinkage_is_too_much(&s, 800));
 	assert_int_equal(shrinkage_gone(&s), 350);
 	assert_int_equal(s.list[0].keys, 999);
 	shrinkage_add(&s, NOW + 599 + 601, 819, 100);
 	assert_int_equal(shrinkage_gone(&s), 270);
 	shrinkage_add(&s, NOW + 1800, 719, 1);
 	assert_int_equal(shrinkage_gone(&s), 101);
-	assert_false(shrinkage_is_too_much(&s));
+	assert_false(shrinkage_is_too_much(&s, 800));
 }
 
 static void a_first_copy_is_not_what_removals_are_measured_by(void **state)
@@ -64,7 +67,7 @@ static void a_first_copy_is_not_what_removals_are_measured_by(void **state)
 	(void)state;
 	shrinkage_add(&s, NOW, 0, 0);
 	shrinkage_add(&s, NOW + 1, 1000, 60);
-	assert_false(shrinkage_is_too_much(&s));
+	assert_false(shrinkage_is_too_much(&s, 800));
 	assert_int_equal(s.list[0].keys, 1000);
 }
 
@@ -86,9 +89,9 @@ static void a_clock_that_is_put_back_does_not_stop_it(void **state)
 	(void)state;
 	shrinkage_add(&s, NOW, 1000, 150);
 	shrinkage_add(&s, NOW - 86400, 850, 51);
-	assert_true(shrinkage_is_too_much(&s));
+	assert_true(shrinkage_is_too_much(&s, 800));
 	shrinkage_add(&s, NOW - 86400 + 601, 800, 1);
-	assert_false(shrinkage_is_too_much(&s));
+	assert_false(shrinkage_is_too_much(&s, 800));
 }
 
 static void it_comes_back_from_its_note(void **state)
