@@ -43,7 +43,7 @@ static const struct option_help options[] = {
 	{ 'n', NULL, "do not look at values" },
 	{ 'b', "LINES", "apply: at most so many lines in one batch" },
 	{ 'w', "SECONDS", "how long a lock may take (default 5)" },
-	{ ALLOW_SHRINK, NULL, "replace: even if more than a fifth of the records go" },
+	{ ALLOW_SHRINK, NULL, "replace: even if too many of the records go, or all" },
 	{ FORCE, NULL, "recover: stop the programs that use the environment" },
 	{ ADOPT, NULL, "recover: take the map as it is, against its journal" },
 	{ '\0', NULL, NULL },

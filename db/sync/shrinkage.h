@@ -23,8 +23,8 @@ struct shrinkage {
 /* At `now`, `removed` of the map's `keys` go.  After ten minutes the counting begins anew. */
 void shrinkage_add(struct shrinkage *s, int64_t now, size_t keys, size_t removed);
 
-/* By the measure of update_is_mass_removal(). */
-bool shrinkage_is_too_much(const struct shrinkage *s);
+/* By the measure of update_is_mass_removal(); `left` keys will be in the map. */
+bool shrinkage_is_too_much(const struct shrinkage *s, size_t left);
 
 /* Adds it to an empty buffer, as text. */
 void shrinkage_encode(struct buf *note, const struct shrinkage *s);
