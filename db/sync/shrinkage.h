@@ -4,8 +4,8 @@
  * It is kept in the map, as a note, so that it holds for programs that come one after the other as it does for one that
  * stays.  It knows nothing of directories.
  */
-#ifndef ZL_SYNC_SHRINKAGE_H
-#define ZL_SYNC_SHRINKAGE_H
+#ifndef ZL_DB_SYNC_SHRINKAGE_H
+#define ZL_DB_SYNC_SHRINKAGE_H
 
 #include <stdbool.h>
 #include <stddef.h>
