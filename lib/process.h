@@ -1,8 +1,8 @@
 /*
  * Other processes of this machine, by their numbers.
  */
-#ifndef ZL_PROCESS_H
-#define ZL_PROCESS_H
+#ifndef ZL_LIB_PROCESS_H
+#define ZL_LIB_PROCESS_H
 
 #include <stdbool.h>
 #include <sys/types.h>
