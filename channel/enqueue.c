@@ -288,6 +288,8 @@ int main(int argc, char **argv)
 	log_program(program.name);
 	/* a directory that goes away in mid-sentence, or nobody who reads the name, is no reason to die */
 	signal(SIGPIPE, SIG_IGN);
+	/* a file that may not grow as large as this one is told like a full disk, and no temporary is left */
+	signal(SIGXFSZ, SIG_IGN);
 	read_options(&r, argc, argv);
 	if (optind < argc)
 		route_addresses(&r, argv + optind, (size_t)(argc - optind));

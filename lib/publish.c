@@ -44,7 +44,7 @@ static void on_signal(int sig)
 
 static void watch_exits(void)
 {
-	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGXCPU };
 
 	if (owner == getpid())
 		return;

@@ -80,9 +80,21 @@ static int refuse(struct buf *why, const char *what, const char *value)
 	return EX_DATAERR;
 }
 
+/* Channel and host become words of the agents' command lines. */
+static bool is_unfit(const char *what, const char *value, struct buf *why)
+{
+	const char *unfit = quad_unfit(value);
+
+	if (unfit == NULL)
+		return false;
+	buf_addf(why, "%s \"", what);
+	text_add_clean_string(why, value, 200);
+	buf_addf(why, "\": %s", unfit);
+	return true;
+}
+
 static int check_envelope(const struct spool_envelope *e, struct buf *why)
 {
-
 	if (!is_text(e->sender))
 		return refuse(why, "sender", e->sender);
 	if (e->envid != NULL && !is_word(e->envid))
@@ -98,6 +110,8 @@ static int check_envelope(const struct spool_envelope *e, struct buf *why)
 			return refuse(why, "recipient", r->user);
 		if (r->dsn != NULL && !is_text(r->dsn))
 			return refuse(why, "DSN parameters", r->dsn);
+		if (is_unfit("channel", r->channel, why) || is_unfit("host", r->host, why))
+			return EX_DATAERR;
 	}
 	return EX_OK;
 }
