@@ -73,7 +73,7 @@ struct session_owner {
 	void (*unreachable)(void *context, struct peer *peer);
 };
 
-enum session_state { SESSION_CLOSED, SESSION_CONNECTING, SESSION_OPENING, SESSION_READY };
+enum session_state { SESSION_CLOSED, SESSION_RESOLVING, SESSION_CONNECTING, SESSION_OPENING, SESSION_READY };
 
 struct session {
 	const struct session_options *options;
@@ -81,6 +81,7 @@ struct session {
 	enum session_state state;
 	struct peer *peer;            /* whom it is connected to, or was */
 	struct transaction *waiting;  /* begun before the connection was ready */
+	struct addresses *addresses;  /* of the peer, as this connection found them; NULL when closed */
 	struct connecting connecting;
 	struct stream stream;
 	struct opening opening;
@@ -89,6 +90,7 @@ struct session {
 	struct auth auth;
 	bool handshaking;             /* TLS is being started: no byte belongs to the machines */
 	struct buf tls_words;         /* for the log; empty = in clear */
+	bool local;                   /* the connection does not leave this machine */
 	struct dialogue dialogue;
 	struct reply_parser parser;
 	struct source source;
