@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "db/source/address.h"
+#include "db/grammar/address.h"
 #include "lib/alloc.h"
 #include "lib/text.h"
 
@@ -194,6 +194,15 @@ const char *visit_lower(const struct visit *v, const char *text)
 const char *visit_text(const struct visit *v, const char *local)
 {
 	return address_text(v->walk->pool, local, NULL, v->domain != NULL ? v->domain : v->home);
+}
+
+size_t visit_spellings(const struct visit *v, const char *local, const char *domain, const char *keys[SPELLINGS])
+{
+	keys[0] = address_text(v->walk->pool, local, NULL, domain);
+	if (!address_needs_quotes(local) || address_has_specials(local))
+		return 1;
+	keys[1] = domain != NULL ? pool_format(v->walk->pool, "%s@%s", local, domain) : local;
+	return 2;
 }
 
 void visit_note(const struct visit *v, const char *format, ...)

@@ -7,8 +7,8 @@
  *   use.c      what a value found means: references, routes
  *   expand.c   address lists and their loops
  */
-#ifndef ZL_WALK_H
-#define ZL_WALK_H
+#ifndef ZL_DB_ROUTE_WALK_H
+#define ZL_DB_ROUTE_WALK_H
 
 #include <stdbool.h>
 
@@ -80,6 +80,13 @@ void walk_hold(const struct visit *v, const char *why, const char *user);
 
 /* A local part at the domain of the visit (of a local name: its home), in its proper form. */
 const char *visit_text(const struct visit *v, const char *local);
+
+/*
+ * The keys of `local` and `domain` (NULL: of the name alone): the proper form, then as maps have it that were written
+ * without quotes round "a..b" and ".a", where that differs.  Returns how many.
+ */
+#define SPELLINGS 2
+size_t visit_spellings(const struct visit *v, const char *local, const char *domain, const char *keys[SPELLINGS]);
 
 /* A line of explanation. */
 void visit_note(const struct visit *v, const char *format, ...) __attribute__((format(printf, 2, 3)));

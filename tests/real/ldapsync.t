@@ -243,6 +243,30 @@ subtest 'mass deletion in several runs' => sub {
 	equal $sync, 'the map equals the directory';
 };
 
+subtest 'sixty of a thousand removed right after a first copy are no mass deletion' => sub {
+	my $slapd = RealSlapd->new(users => 1000, aliases => 0)->start;
+	my $sync = LdapSync->new($slapd)->start;
+	becomes_equal $sync, 'the first copy', 20;
+	$slapd->change(join '', map { removal("user$_") } 1 .. 60);
+	becomes_equal $sync, 'it goes on';
+	is $sync->stop, 0;
+};
+
+subtest 'a filter that matches nothing' => sub {
+	my $slapd = RealSlapd->new(users => 3, aliases => 0)->start;
+	my $sync = LdapSync->new($slapd);
+	is +($sync->once)[0], 0;
+	my $before = $sync->map;
+	$sync->{rules} = LdapSync::usual_rules() =~ s/CourierMail/noSuchClass/gr;
+	$sync->configure;
+	my ($exit, $said) = $sync->once;
+	is $exit, 75, 'does not empty the map, however small it is';
+	like $said, qr/5 of 5 keys would go; nothing was changed; --allow-shrink/, 'and that is said';
+	is_deeply $sync->map, $before, 'the map is as it was';
+	is +($sync->once('--allow-shrink'))[0], 0, 'unless it is allowed';
+	is_deeply $sync->map, {}, 'then it is empty';
+};
+
 subtest 'mass deletion' => sub {
 	my $slapd = RealSlapd->new(users => 200, aliases => 0)->start;
 	my $sync = LdapSync->new($slapd);
