@@ -58,13 +58,13 @@ void session_free(struct session *s)
 /* ---- what the machine wants done ---- */
 
 /* A peer that got out of step is talked to one message at a time from now on. */
-static void warn_once(struct peer *peer, const char *why)
+static void warn_once(struct session *s, const char *why)
 {
-	if (!peer->trust.careful || peer->warned)
+	if (!s->trust.careful || s->peer->careful)
 		return;
-	peer->warned = true;
+	s->peer->careful = true;
 	complain("%s: out of step with the server, nothing is sent ahead of its replies any more: %s",
-	         peer->target->text, why);
+	         s->peer->target->text, why);
 }
 
 static void take_actions(struct session *s)
@@ -85,7 +85,7 @@ static void take_actions(struct session *s)
 			break;
 		case ACTION_CLOSE:
 			transcript_addf(s->options->transcript, "%s", a.why);
-			warn_once(s->peer, a.why);
+			warn_once(s, a.why);
 			s->closing = true;
 			break;
 		}
@@ -94,20 +94,14 @@ static void take_actions(struct session *s)
 
 /* ---- getting ready ---- */
 
-/* No connection, or none that can be used: the transaction that waited for it is deferred. */
-static void fail_opening(struct session *s, enum stage stage, int code, const char *status, const char *words)
+static void note_failure(struct peer *peer, enum stage stage, int code, const char *status, const char *words)
 {
-	struct peer *peer = s->peer;
-	struct transaction *t = s->waiting;
-
-	transcript_addf(s->options->transcript, "%s: %s", stage_name(stage), words);
 	buf_clear(&peer->failure_words);
 	buf_adds(&peer->failure_words, words);
 	/* configuration trouble: the postmaster must see whose */
 	if (stage == STAGE_STARTTLS || stage == STAGE_AUTH)
 		buf_addf(&peer->failure_words, " (%s at %s)", stage == STAGE_AUTH ? "AUTH" : "TLS", peer->target->text);
 	strncpy(peer->failure_status, status, sizeof peer->failure_status - 1);
-	peer->failed = true;
 	peer->failure = (struct result){
 		.outcome = OUTCOME_DEFERRED,
 		.stage = stage,
@@ -118,8 +112,17 @@ static void fail_opening(struct session *s, enum stage stage, int code, const ch
 		/* what we gave up ourselves says nothing about it */
 		.destination = stage != STAGE_LOCAL,
 	};
-	if (s->owner->unreachable != NULL)
-		s->owner->unreachable(s->owner->context, peer);
+}
+
+/* No connection, or none that can be used: the transaction that waited for it is deferred, or waits for another session. */
+static void fail_opening(struct session *s, enum stage stage, int code, const char *status, const char *words)
+{
+	struct peer *peer = s->peer;
+	struct transaction *t = s->waiting;
+	bool failed = true;
+
+	transcript_addf(s->options->transcript, "%s: %s", stage_name(stage), words);
+	note_failure(peer, stage, code, status, words);
 	if (stage != STAGE_LOCAL) {
 		s->options->tally->refused++;
 		s->options->tally->changed = true;
@@ -128,9 +131,17 @@ static void fail_opening(struct session *s, enum stage stage, int code, const ch
 	target_forget(peer->target, s->addresses);
 	s->waiting = NULL;
 	close_connection(s);
-	for (size_t i = 0; i < t->count; i++)
-		if (t->recipients[i].outcome == OUTCOME_NONE)
+	if (s->owner->unreachable != NULL && stage != STAGE_LOCAL)
+		failed = s->owner->unreachable(s->owner->context, s);
+	peer->failed = failed;
+	for (size_t i = 0; i < t->count; i++) {
+		if (t->recipients[i].outcome != OUTCOME_NONE)
+			continue;
+		if (failed)
 			s->owner->settled(s->owner->context, s, t, i, &peer->failure);
+		else
+			t->recipients[i].later = true;
+	}
 	s->owner->done(s->owner->context, s, t);
 }
 
@@ -335,6 +346,7 @@ static void start_connecting(struct session *s)
 {
 	const struct target *t = s->peer->target;
 
+	s->number = ++s->options->tally->begun;
 	s->started_at = clock_ms();
 	s->opened_at = s->ready_at = 0;
 	buf_clear(&s->remote);
@@ -402,7 +414,8 @@ static void become_ready(struct session *s)
 	sasl_run_destroy(&s->auth_run);
 	s->waiting = NULL;
 	s->peer->failed = false;
-	dialogue_init(&s->dialogue, &s->options->dialogue, &s->opening.caps, &s->peer->trust);
+	s->trust = (struct trust){ .careful = s->peer->careful };
+	dialogue_init(&s->dialogue, &s->options->dialogue, &s->opening.caps, &s->trust);
 	s->since = s->ready_at = clock_ms();
 	s->options->tally->ready++;
 	tally_step(s->options->tally, STEP_CONNECT, s->opened_at - s->started_at);
@@ -897,9 +910,10 @@ void session_quit(struct session *s)
 void session_abort(struct session *s, const char *why)
 {
 	if (s->state == SESSION_READY) {
-		for (size_t i = 0; i < s->dialogue.flight_count; i++)
-			s->dialogue.flight[i]->retried = true;
-		lost(s, why);
+		s->dialogue.now = clock_ms();
+		dialogue_abort(&s->dialogue, why);
+		take_actions(s);
+		close_connection(s);
 	} else if (s->state != SESSION_CLOSED) {
 		fail_opening(s, STAGE_LOCAL, 0, "4.3.2", why);
 	}
