@@ -1,5 +1,6 @@
 #include "channel/spool/compose.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
@@ -91,8 +92,57 @@ static bool line_ahead(struct incoming *in, size_t at, size_t number, struct buf
 	return true;
 }
 
+/* A time of day, "9:41" or "09:41:11". */
+static bool has_time(const char *line, size_t n)
+{
+	for (size_t i = 1; i + 2 < n; i++)
+		if (line[i] == ':' && isdigit((unsigned char)line[i - 1]) && isdigit((unsigned char)line[i + 1]) &&
+		    isdigit((unsigned char)line[i + 2]))
+			return true;
+	return false;
+}
+
+static bool is_postmark(const char *line, size_t n)
+{
+	size_t from = n > 0 && line[0] == '>';
+
+	return n > from + 5 && memcmp(line + from, "From ", 5) == 0 && (from == 1 || field_name(line, n) == 0);
+}
+
+/*
+ * Drops what a mailbox file has in front of each message, "From ADDRESS DATE", and the ">From " that others have made
+ * of it.  A text without a header may begin with that word, too: without a date and a field behind it is kept.
+ */
+static bool skip_postmarks(struct incoming *in, struct buf *why)
+{
+	for (;;) {
+		const char *lf, *line;
+		size_t n, next, left;
+
+		if (!line_ahead(in, 0, 1, why))
+			return false;
+		lf = in->bytes.len > 0 ? memchr(in->bytes.data, '\n', in->bytes.len) : NULL;
+		n = lf != NULL ? (size_t)(lf - in->bytes.data) : in->bytes.len;
+		if (n == 0 || !is_postmark(in->bytes.data, n))
+			return true;
+		next = n + (lf != NULL);
+		if (!line_ahead(in, next, 2, why))
+			return false;
+		line = in->bytes.data;
+		left = in->bytes.len - next;
+		lf = memchr(line + next, '\n', left);
+		left = lf != NULL ? (size_t)(lf - line) - next : left;
+		if (!has_time(line, n) && field_name(line + next, left) == 0 && !is_postmark(line + next, left))
+			return true;
+		in->crlf |= line[n - 1] == '\r';
+		buf_consume(&in->bytes, next);
+	}
+}
+
 bool incoming_header(struct incoming *in, struct buf *why)
 {
+	if (!skip_postmarks(in, why))
+		return false;
 	for (size_t at = 0, number = 1;; number++) {
 		const char *line, *lf;
 		size_t n, next;

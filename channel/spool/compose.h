@@ -21,8 +21,8 @@ struct incoming {
 };
 
 /*
- * Reads from `in->fd` until the header is complete.  A line that cannot belong to a header begins
- * the body.  False with a line in `why` on read errors (errno set), NUL or bare CR in the header
+ * Reads from `in->fd` until the header is complete.  The "From " lines of mailbox files in front of it are dropped;
+ * a line that cannot belong to a header begins the body.  False with a line in `why` on read errors (errno set), NUL or bare CR in the header
  * (errno EBADMSG), or a header beyond 16 MB (EFBIG).
  */
 bool incoming_header(struct incoming *in, struct buf *why);
