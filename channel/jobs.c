@@ -176,11 +176,24 @@ static bool is_selected(const struct jobs *jobs, const struct job *job, const st
 	       strcmp(r->channel, jobs->options->channel) == 0 && ascii_equal(r->host, job->host);
 }
 
+/* "a..b"@d is the mailbox that others write a..b@d; to take two for one does no harm here. */
+static bool same_mailbox(const char *a, const char *b)
+{
+	for (;; a++, b++) {
+		a += strspn(a, "\"");
+		b += strspn(b, "\"");
+		if (ascii_lower(*a) != ascii_lower(*b))
+			return false;
+		if (*a == '\0')
+			return true;
+	}
+}
+
+/* The same for whatever is the same_mailbox(). */
 static uint32_t address_hash(const char *address)
 {
 	uint32_t hash = 2166136261u;     /* FNV-1a */
 
-	/* "a..b"@d is the mailbox that others write a..b@d */
 	for (const char *p = address; *p != '\0'; p++)
 		if (*p != '"')
 			hash = (hash ^ (unsigned char)ascii_lower(*p)) * 16777619u;
@@ -323,7 +336,7 @@ static const struct job_recipient *find_busy(struct jobs *jobs, const struct job
 {
 	const struct job_recipient *b = *bucket(jobs, r);
 
-	while (b != NULL && (b->hash != r->hash || !ascii_equal(b->line->user, r->line->user)))
+	while (b != NULL && (b->hash != r->hash || !same_mailbox(b->line->user, r->line->user)))
 		b = b->busy_next;
 	return b;
 }
