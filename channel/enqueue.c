@@ -21,6 +21,7 @@
 #include "lib/log.h"
 #include "lib/options.h"
 #include "lib/parse.h"
+#include "lib/process.h"
 #include "lib/zenv.h"
 
 static const struct option_help options[] = {
@@ -260,7 +261,7 @@ int main(int argc, char **argv)
 	struct buf why = { 0 };
 	int status;
 
-	log_program(program.name);
+	process_begin(program.name);
 	/* a directory that goes away in mid-sentence, or nobody who reads the name, is no reason to die */
 	signal(SIGPIPE, SIG_IGN);
 	/* a file that may not grow as large as this one is told like a full disk, and no temporary is left */
