@@ -218,6 +218,7 @@ subtest 'maps' => sub {
 	old(-5, "$dir/db/localnames");
 	is_found(\@only, 1, qr{WARNING - map $dir/db/localnames\.db: its text is newer; run newdb}, 'an old map');
 	old(100, "$dir/db/localnames");
+	old(100, "$dir/db/routes");
 	is_found([@only, '-g', '0,1h'], 1, qr{WARNING +map $dir/db/routes: changed 1m ago}, 'limits of age');
 	chmod 0666, "$dir/db/localnames";
 	is_found(\@only, 2, qr{text $dir/db/localnames can be written by everybody}, 'a text that everybody can write');
