@@ -13,14 +13,14 @@
 #include <unistd.h>
 
 #include "config.h"
-#include "db/live/health.h"
+#include "db/build/source.h"
+#include "db/grammar/value.h"
+#include "db/live/cdb/health.h"
+#include "db/live/cdb/recover.h"
 #include "db/live/lines.h"
-#include "db/live/recover.h"
 #include "db/live/update.h"
 #include "db/route/beside.h"
 #include "db/route/zenv.h"
-#include "db/source/source.h"
-#include "db/source/value.h"
 #include "lib/alloc.h"
 #include "lib/log.h"
 #include "lib/options.h"

@@ -3,8 +3,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "db/build/build.h"
 #include "db/live/update_private.h"
-#include "db/source/build.h"
 
 /* ---- replacing ------------------------------------------------------------------------------------------- */
 

@@ -11,16 +11,16 @@
  *   lmdb                is not there          all or nothing     two fsync
  *   environment (CDB)   may come yet, whole   change by change   three fsync
  */
-#ifndef ZL_UPDATE_H
-#define ZL_UPDATE_H
+#ifndef ZL_DB_LIVE_UPDATE_H
+#define ZL_DB_LIVE_UPDATE_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "db/live/change.h"
 #include "db/map/map.h"
-#include "db/map/stamp.h"
-#include "db/source/records.h"
+#include "db/store/records.h"
+#include "db/store/stamp.h"
 #include "lib/buf.h"
 
 struct update;
