@@ -10,12 +10,6 @@
 #include "lib/clock.h"
 #include "lib/text.h"
 
-/* Trouble of our own has no reply code; NOTARY wants one of three digits. */
-static int reported_code(const struct result *r)
-{
-	return r->code ? r->code : 400;
-}
-
 static void add_command(struct buf *text, const char *command, const char *address)
 {
 	buf_adds(text, "\r<<- ");
@@ -65,7 +59,7 @@ static void add_text(struct buf *text, const struct transaction *t, const struct
 	if (r->remote)
 		add_reply(text, r);
 	else
-		buf_addf(text, "%ssmtp; %d (%s)", text->len > 0 ? "\r" : "", reported_code(r), r->words);
+		buf_addf(text, "%s%s", text->len > 0 ? "\r" : "", r->words);
 	if (r->maybe_duplicate && r->outcome != OUTCOME_DELIVERED)
 		buf_adds(text, " (delivery state unknown: the whole message was sent)");
 }
@@ -159,7 +153,8 @@ void outcome_conclude(struct jobs *jobs, struct job *job, struct job_recipient *
 		/* a deferral says "failed" too: the scheduler keeps it for the day the message expires */
 		.action = result.outcome == OUTCOME_DELIVERED ? "delivered" : "failed",
 		.status = result.status,
-		.code = reported_code(&result),
+		/* a server said it, or it is trouble of our own */
+		.code = result.remote ? result.code : 0,
 		.words = result.words,
 		.remote = how->remote,
 		.agent = jobs->agent,

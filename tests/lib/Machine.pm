@@ -45,7 +45,7 @@ sub start($class, %o) {
 	$self->{pid} = IPC::Open2::open2($self->{from}, $self->{to}, 'unshare', '--mount', '--pid', '--net', '--uts', '--fork',
 		'--kill-child', "$ENV{SRC_DIR}/tests/lib/machine", "$dir", $o{lower} // '/', $o{programs} // ());
 	$self->{to}->autoflush(1);
-	$self->type("stty cols 4000; unset HISTFILE; PS1='=ready \$''?= ' PS2='=''more= '");
+	$self->type("unset HISTFILE; PS1='=ready \$''?= ' PS2='=''more= '");
 	return $self;
 }
 
