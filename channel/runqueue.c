@@ -157,6 +157,14 @@ static int open_lock(const char *postoffice, const char *path)
 	return fd;
 }
 
+/* The process that wrote itself down there; 0 if it has not yet. */
+static long read_pid(int fd)
+{
+	char text[24] = "";
+
+	return pread(fd, text, sizeof text - 1, 0) > 0 ? strtol(text, NULL, 10) : 0;
+}
+
 /* One of us for each post office: the lock ends with the process, whatever ends that. */
 static void lock_postoffice(const char *postoffice)
 {
@@ -164,9 +172,9 @@ static void lock_postoffice(const char *postoffice)
 	int fd = open_lock(postoffice, path);
 
 	if (fd < 0)
-		die(EX_CANTCREAT, "%s: %s", path, strerror(errno));
+		die(EX_CANTCREAT, "%s: %s%s", path, strerror(errno), errno == ENOENT ? "; there is no post office (enqueue -m makes one)" : "");
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-		die(EX_TEMPFAIL, "another runqueue runs here, by %s", path);
+		die(EX_TEMPFAIL, "another runqueue runs here, process %ld by %s", read_pid(fd), path);
 	if (ftruncate(fd, 0) < 0 || dprintf(fd, "%ld\n", (long)getpid()) < 0)
 		die(EX_IOERR, "%s: %s", path, strerror(errno));
 	free(path);

@@ -309,7 +309,7 @@ void verdict_line(struct scheduler *s, struct worker *w, char *line)
 			complain("agent %ld (%s): %s", (long)w->pid, w->channel, a.text);
 		break;
 	case ANSWER_GARBAGE:
-		complain("agent %ld (%s) says what no scheduler knows: %s", (long)w->pid, w->channel, a.text);
+		complain("agent %ld (%s) said: %s", (long)w->pid, w->channel, a.text);
 		break;
 	case ANSWER_REPORT:
 		report(s, w, &a);

@@ -10,6 +10,7 @@
 #include "channel/spool/compose.h"
 #include "channel/spool/fields.h"
 #include "channel/spool/spoolid.h"
+#include "lib/account.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
 #include "lib/publish.h"
@@ -32,12 +33,30 @@ struct submission {
 	struct buf *why;
 };
 
+/* Whose it is: somebody else's post office is what people run into. */
+static void add_owner(struct submission *s)
+{
+	struct stat st;
+
+	if (stat(s->postoffice, &st) < 0 || st.st_uid == geteuid())
+		return;
+	buf_adds(s->why, "; the post office belongs to ");
+	account_add_user(s->why, st.st_uid);
+	buf_adds(s->why, ", be that user or name another one with -P");
+}
+
 /* For use in `return trouble(...)`. */
 static int trouble(struct submission *s, int status, const char *what, const char *path)
 {
+	int code = errno;
+
 	buf_addf(s->why, "%s ", what);
 	text_add_clean_string(s->why, path, 500);
-	buf_addf(s->why, ": %s", strerror(errno));
+	buf_addf(s->why, ": %s", strerror(code));
+	if (code == ENOENT && access(s->postoffice, F_OK) < 0)
+		buf_adds(s->why, "; -m makes a post office");
+	else if (code == EACCES || code == EPERM)
+		add_owner(s);
 	return status;
 }
 
@@ -148,12 +167,12 @@ static void envelope_add(struct buf *out, const struct spool_envelope *e)
 	buf_adds(out, "env-end\n");
 }
 
-/* Anything but a clear "not there" counts. */
-static bool is_taken(const char *path)
+/* 0 if a file is there, else an errno: ENOENT if it is clear that there is none. */
+static int look_for(const char *path)
 {
 	struct stat st;
 
-	return lstat(path, &st) == 0 || errno != ENOENT;
+	return lstat(path, &st) == 0 ? 0 : errno;
 }
 
 /* The hash prefix: letters of the number's last digits to the base of 26 (spool.md section 2). */
@@ -201,10 +220,17 @@ static int begin_message(struct submission *s)
 	size_t n = 0;
 	int status = begin(s, &kept[n], path);
 
-	while (status == EX_OK && (is_taken(s->queue) || is_taken(s->control))) {
-		if (n + 1 == TRIES) {
-			errno = EEXIST;
-			status = trouble(s, EX_CANTCREAT, "cannot create", s->control);
+	while (status == EX_OK) {
+		const char *name = s->queue;
+		int found = look_for(name);
+
+		if (found == ENOENT)
+			found = look_for(name = s->control);
+		if (found == ENOENT)
+			break;
+		if (found != 0 || n + 1 == TRIES) {
+			errno = found != 0 ? found : EEXIST;
+			status = trouble(s, EX_CANTCREAT, "cannot create", name);
 			break;
 		}
 		status = begin(s, &kept[++n], path);

@@ -52,6 +52,8 @@ static void crafted_spellings_become_the_plain_one(void **state)
 	(void)state;
 	taken_apart("<user@d.test>", "user", "d.test");
 	taken_apart("user@d.test.", "user", "d.test");
+	taken_apart("a,b@d.test", "a,b", "d.test");
+	taken_apart("\"a@b,c\"@d.test", "a@b,c", "d.test");
 	taken_apart("@a.test:user@d.test", "user", "d.test");
 	taken_apart("@a.test,@b.test:user@d.test", "user", "d.test");
 	taken_apart("@a.test:@b.test:user@d.test", "user", "d.test");
