@@ -21,12 +21,12 @@
 #include "db/route/route.h"
 #include "db/route/setup.h"
 #include "db/route/substitute.h"
-#include "db/route/zenv.h"
 #include "db/store/stamp.h"
 #include "lib/alloc.h"
 #include "lib/log.h"
 #include "lib/options.h"
 #include "lib/text.h"
+#include "lib/zenv.h"
 
 /* Exit codes that are no faults. */
 #define EXIT_FOUND 0

@@ -17,11 +17,11 @@
 #include "db/route/beside.h"
 #include "db/route/dbases.h"
 #include "db/route/rebuild.h"
-#include "db/route/zenv.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/options.h"
+#include "lib/zenv.h"
 
 /* Faults told one by one; more of them are counted. */
 #define MOST_FAULTS 50
