@@ -177,8 +177,7 @@ sub difference($self, $expected = $self->expected) {
 }
 
 # Waits until map and directory are equal; returns what is different in the end.
-sub difference_after($self, $seconds = 10) {
-	my $expected = $self->expected;
+sub difference_after($self, $seconds = 10, $expected = $self->expected) {
 	my $deadline = Time::HiRes::time() + $seconds;
 	for (;;) {
 		my $difference = $self->difference($expected);
