@@ -68,7 +68,7 @@ static bool add_records(const struct sync_rule *rule, const struct ldap_entry *e
 	bool ok = expand(rule->key, entry, NULL, true, &keys, why);
 
 	for (size_t i = 0; i < keys.count; i++)
-		text_fold(keys.list[i], strlen(keys.list[i]), folding);
+		text_fold(keys.list[i], text_unquote(keys.list[i], strlen(keys.list[i])), folding);
 	results_settle(&keys);
 	yield->records = xcalloc(keys.count + 1, sizeof *yield->records);
 	for (; yield->count < keys.count && bytes <= LARGEST_YIELD; yield->count++) {

@@ -10,7 +10,7 @@ use Ports;
 use RealSlapd;
 use Time::HiRes ();
 
-# Options: users, aliases; replicas (how many, 0); config (more lines for each database); global (more lines before it).
+# Options: users, aliases, ldif (entries behind the usual ones); replicas (how many, 0); config (more lines for each database); global (more lines before it).
 sub new($class, %o) {
 	my $self = bless { %o, servers => [] }, $class;
 	my @ports = Ports::free(2 * (2 + ($o{replicas} // 0)));
@@ -21,7 +21,7 @@ sub new($class, %o) {
 		my $provides = $n < 2;
 		my $slapd = RealSlapd->new(users => $o{users} // 20, aliases => $o{aliases} // 0, no_tls => 1, port => $ports[2 * $n], tls_port => $ports[2 * $n + 1],
 			global => ($provides ? 'serverID ' . ($n + 1) . "\n" : '') . ($o{global} // ''),
-			config => $consumes . ($provides ? "multiprovider on\n" : "updateref ldap://127.0.0.1:$ports[0]\n") . ($o{config} // ''), tree => $ldif);
+			config => $consumes . ($provides ? "multiprovider on\n" : "updateref ldap://127.0.0.1:$ports[0]\n") . ($o{config} // ''), ldif => $o{ldif} // '', tree => $ldif);
 		# all have the same entries, with the same entryUUIDs
 		$ldif //= _dump($slapd);
 		$slapd->reload($ldif, '-w') if $n == 0;

@@ -118,7 +118,7 @@ sub stop($self, $signal = 'TERM') {
 		Time::HiRes::sleep(0.01);
 	}
 	delete $running{$pid};
-	unlink "$self->{dir}/ldapi";
+	unlink "$self->{dir}/ldapi" if defined $self->{dir};
 }
 
 sub restart($self, $signal = 'TERM') {
