@@ -56,6 +56,19 @@ static int open_router(const struct routing *r, struct router **router)
 	return status;
 }
 
+int routing_open(const struct routing *r, struct router **router)
+{
+	int status = open_router(r, router);
+
+	for (size_t i = 0; status == EX_OK && i < ROUTE_RELATIONS; i++) {
+		struct relation *relation = (*router)->relations[i];
+
+		for (size_t j = 0; relation != NULL && j < relation->count; j++)
+			relation->maps[j].options.refresh = true;
+	}
+	return status;
+}
+
 static void add_fault(struct buf *line, const char *text)
 {
 	struct pool pool = { 0 };
