@@ -18,7 +18,11 @@
 #include "channel/spool/event.h"
 #include "channel/spool/notify.h"
 #include "channel/spool/write.h"
+<<<<<<< HEAD
 #include "db/grammar/address.h"
+=======
+#include "lib/account.h"
+>>>>>>> main
 #include "lib/alloc.h"
 #include "lib/buf.h"
 #include "lib/log.h"
@@ -263,8 +267,13 @@ static void become_owner(const char *postoffice)
 	struct stat st;
 
 	if (geteuid() == 0 && stat(path, &st) == 0 && st.st_uid != 0 &&
-	    (setgroups(0, NULL) < 0 || setgid(st.st_gid) < 0 || setuid(st.st_uid) < 0))
-		die(EX_NOPERM, "cannot become user %ld, the owner of %s: %s", (long)st.st_uid, path, strerror(errno));
+	    (setgroups(0, NULL) < 0 || setgid(st.st_gid) < 0 || setuid(st.st_uid) < 0)) {
+		int code = errno;
+		struct buf name = { 0 };
+
+		account_add_user(&name, st.st_uid);
+		die(EX_NOPERM, "cannot become %s, the owner of %s: %s", buf_str(&name), path, strerror(code));
+	}
 	free(path);
 }
 

@@ -151,7 +151,7 @@ static int open_lock(const char *postoffice, const char *path)
 	struct stat st, office;
 
 	if (fd < 0)
-		die(EX_CANTCREAT, "%s: %s", path, file_error(errno));
+		die(EX_CANTCREAT, "%s: %s%s", path, file_error(errno), errno == ENOENT ? "; there is no post office (enqueue -m makes one)" : "");
 	if (fstat(fd, &st) < 0 || stat(postoffice, &office) < 0)
 		die(EX_OSERR, "%s: %s", path, strerror(errno));
 	if (st.st_nlink != 1)
@@ -172,7 +172,7 @@ static void lock_postoffice(const char *postoffice)
 	int fd = open_lock(postoffice, path);
 
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-		die(EX_TEMPFAIL, "another runqueue runs here, by %s", path);
+		die(EX_TEMPFAIL, "another runqueue runs here, process %ld by %s", (long)process_named_in(path), path);
 	/* the lock is what counts: on a full disk, delivery is what makes room */
 	if (ftruncate(fd, 0) < 0 || dprintf(fd, "%ld\n", (long)getpid()) < 0)
 		complain("%s: cannot write the process number: %s; going on", path, strerror(errno));
