@@ -18,11 +18,8 @@
 #include "channel/spool/event.h"
 #include "channel/spool/notify.h"
 #include "channel/spool/write.h"
-<<<<<<< HEAD
 #include "db/grammar/address.h"
-=======
 #include "lib/account.h"
->>>>>>> main
 #include "lib/alloc.h"
 #include "lib/buf.h"
 #include "lib/log.h"
