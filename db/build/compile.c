@@ -111,7 +111,7 @@ enum compile_due compile_is_due(const struct compile *compile, const char **reas
 
 /* ---- building ------------------------------------------------------------------------------ */
 
-static int read_text(struct compile *compile, struct records *records)
+static int read_text(struct compile *compile, struct records *records, struct buf *why)
 {
 	struct source source = {
 		.path = compile->input, .syntax = compile->syntax, .duplicates = compile->duplicates,
@@ -125,6 +125,8 @@ static int read_text(struct compile *compile, struct records *records)
 	compile->longest = source.longest;
 	compile->text = source.text;
 	compile->said = status == EX_NOINPUT;
+	if (status != EX_OK && source.repeated > 0)
+		buf_addf(why, "%s: -k keeps the first of several lines with one key", compile->input);
 	return status;
 }
 
@@ -154,7 +156,7 @@ int compile_map(struct compile *compile, struct buf *why)
 	int status = compile_refuse_live(compile->target, why);
 
 	if (status == EX_OK)
-		status = read_text(compile, &records);
+		status = read_text(compile, &records, why);
 	if (status == EX_OK)
 		status = build(compile, &records, begun, why);
 	records_free(&records);

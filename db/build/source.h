@@ -28,6 +28,7 @@ struct source {
 	uint64_t values_size;
 	size_t longest;
 	struct stamp_text text;        /* out: what was read; unknown for what is no file */
+	size_t repeated;               /* keys that were there before, unless they are joined */
 };
 
 /* What the text in a file is now; unknown if it cannot be read. */

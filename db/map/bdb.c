@@ -40,7 +40,7 @@ static void note(const DB_ENV *env, const char *prefix, const char *message)
 	if (said == NULL)
 		return;
 	buf_clear(said);
-	buf_adds(said, message);
+	env_add_words(said, message);
 }
 
 static enum map_answer fail_bdb(struct map *map, struct bdb_map *b, const char *what, int code)
@@ -193,10 +193,8 @@ static bool look_at_file(struct map *map, struct bdb_map *b)
 	int fd = file_open_regular(map->path, O_RDONLY);
 	bool ok;
 
-	if (fd < 0) {
-		map_fail(map, "%s", file_error(errno));
-		return false;
-	}
+	if (fd < 0)
+		return map_fail_open(map);
 	ok = map_provenance_of(map, fd) && can_be_trusted(map, b, fd);
 	close(fd);
 	return ok;

@@ -136,10 +136,8 @@ static bool look_at_file(struct map *map, unsigned *flags, bool *sealed)
 	int fd = file_open_regular(map->path, O_RDONLY);
 	bool ok;
 
-	if (fd < 0) {
-		map_fail(map, "%s", file_error(errno));
-		return false;
-	}
+	if (fd < 0)
+		return map_fail_open(map);
 	ok = map_provenance_of(map, fd) && lmdb_check(map, fd, flags, sealed);
 	close(fd);
 	return ok;

@@ -140,10 +140,8 @@ static bool open_text(struct map *map)
 	int fd = file_open_regular(map->path, O_RDONLY);
 	bool ok;
 
-	if (fd < 0) {
-		map_fail(map, "%s", file_error(errno));
-		return false;
-	}
+	if (fd < 0)
+		return map_fail_open(map);
 	t = xcalloc(1, sizeof *t);
 	ok = read_text(map, fd, t);
 	close(fd);
