@@ -1,8 +1,8 @@
 /*
  * What jobs.c and outcome.c know of a job.  Nobody else includes this.
  */
-#ifndef ZL_JOB_H
-#define ZL_JOB_H
+#ifndef ZL_CHANNEL_JOB_H
+#define ZL_CHANNEL_JOB_H
 
 #include "channel/jobs.h"
 #include "channel/spool/control.h"

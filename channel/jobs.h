@@ -6,8 +6,8 @@
  * each group of recipients with one sender and one header; when every recipient
  * has its outcome, its "#hungry" goes out.
  */
-#ifndef ZL_JOBS_H
-#define ZL_JOBS_H
+#ifndef ZL_CHANNEL_JOBS_H
+#define ZL_CHANNEL_JOBS_H
 
 #include <stdbool.h>
 #include <stddef.h>

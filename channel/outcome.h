@@ -2,8 +2,8 @@
  * What one recipient's outcome leaves behind: the mark and the d line in the control file, the
  * report, the log line (spool.md sections 8 to 10, transport-agent.md section 4).
  */
-#ifndef ZL_OUTCOME_H
-#define ZL_OUTCOME_H
+#ifndef ZL_CHANNEL_OUTCOME_H
+#define ZL_CHANNEL_OUTCOME_H
 
 #include "channel/job.h"
 

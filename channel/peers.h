@@ -1,8 +1,8 @@
 /*
  * The peers that a program talks to, each there once.
  */
-#ifndef ZL_PEERS_H
-#define ZL_PEERS_H
+#ifndef ZL_CHANNEL_PEERS_H
+#define ZL_CHANNEL_PEERS_H
 
 #include <stddef.h>
 #include <stdint.h>

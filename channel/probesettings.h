@@ -1,8 +1,8 @@
 /*
  * What the command line says about probes (lmtp -B): -f and -O probe-...
  */
-#ifndef ZL_PROBESETTINGS_H
-#define ZL_PROBESETTINGS_H
+#ifndef ZL_CHANNEL_PROBESETTINGS_H
+#define ZL_CHANNEL_PROBESETTINGS_H
 
 #include <stdbool.h>
 #include <stddef.h>

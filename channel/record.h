@@ -22,8 +22,8 @@
  * In JSON message and code are numbers, delays an array of numbers, maybe_duplicate true or false; all others are
  * strings.
  */
-#ifndef ZL_RECORD_H
-#define ZL_RECORD_H
+#ifndef ZL_CHANNEL_RECORD_H
+#define ZL_CHANNEL_RECORD_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,8 +1,8 @@
 /*
  * Addresses on a command line become recipients, by the maps.
  */
-#ifndef ZL_ROUTING_H
-#define ZL_ROUTING_H
+#ifndef ZL_CHANNEL_ROUTING_H
+#define ZL_CHANNEL_ROUTING_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -14,12 +14,12 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "channel/spool/listing.h"
-#include "channel/spool/mailq.h"
-#include "channel/spool/outlook.h"
-#include "channel/spool/schedconf.h"
-#include "channel/spool/scheduler.h"
-#include "channel/spool/watch.h"
+#include "channel/queue/listing.h"
+#include "channel/queue/mailq.h"
+#include "channel/queue/outlook.h"
+#include "channel/queue/schedconf.h"
+#include "channel/queue/scheduler.h"
+#include "channel/queue/watch.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/file.h"

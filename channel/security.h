@@ -2,8 +2,8 @@
  * What the postmaster demands of a connection before mail may be sent on it: encryption and
  * authentication (options -A, -S, -O tls, -O auth, -O auth-cleartext).
  */
-#ifndef ZL_SECURITY_H
-#define ZL_SECURITY_H
+#ifndef ZL_CHANNEL_SECURITY_H
+#define ZL_CHANNEL_SECURITY_H
 
 #include <stdbool.h>
 

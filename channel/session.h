@@ -4,8 +4,8 @@
  * The session moves bytes between a stream and the two protocol machines;
  * what is to be delivered, and what becomes of it, is its owner's business.
  */
-#ifndef ZL_SESSION_H
-#define ZL_SESSION_H
+#ifndef ZL_CHANNEL_SESSION_H
+#define ZL_CHANNEL_SESSION_H
 
 #include <poll.h>
 #include <stdbool.h>

@@ -1,8 +1,8 @@
 /*
  * What the command line of the transport agent says (transport-agent.md section 9).
  */
-#ifndef ZL_SETTINGS_H
-#define ZL_SETTINGS_H
+#ifndef ZL_CHANNEL_SETTINGS_H
+#define ZL_CHANNEL_SETTINGS_H
 
 #include <stdbool.h>
 #include <stdint.h>

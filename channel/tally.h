@@ -4,8 +4,8 @@
  * Counting is adding to a number in memory.  The numbers go to the file at most every few seconds and at the end of
  * the process (lib/metrics.h).
  */
-#ifndef ZL_TALLY_H
-#define ZL_TALLY_H
+#ifndef ZL_CHANNEL_TALLY_H
+#define ZL_CHANNEL_TALLY_H
 
 #include <stdbool.h>
 #include <stddef.h>

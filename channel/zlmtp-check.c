@@ -13,7 +13,7 @@
 #include "channel/check/findings.h"
 #include "channel/check/maps.h"
 #include "channel/check/spool.h"
-#include "channel/spool/schedconf.h"
+#include "channel/queue/schedconf.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
 #include "lib/log.h"

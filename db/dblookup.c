@@ -9,8 +9,9 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "db/build/dump.h"
+#include "db/build/origin.h"
 #include "db/map/map.h"
-#include "db/map/stamp.h"
 #include "db/route/beside.h"
 #include "db/route/dbases.h"
 #include "db/route/explain.h"
@@ -21,8 +22,7 @@
 #include "db/route/setup.h"
 #include "db/route/substitute.h"
 #include "db/route/zenv.h"
-#include "db/source/dump.h"
-#include "db/source/origin.h"
+#include "db/store/stamp.h"
 #include "lib/alloc.h"
 #include "lib/log.h"
 #include "lib/options.h"

@@ -13,14 +13,14 @@
 #include <unistd.h>
 
 #include "config.h"
-#include "db/live/health.h"
+#include "db/build/source.h"
+#include "db/grammar/value.h"
+#include "db/live/cdb/health.h"
+#include "db/live/cdb/recover.h"
 #include "db/live/lines.h"
-#include "db/live/recover.h"
 #include "db/live/update.h"
 #include "db/route/beside.h"
 #include "db/route/zenv.h"
-#include "db/source/source.h"
-#include "db/source/value.h"
 #include "lib/alloc.h"
 #include "lib/log.h"
 #include "lib/options.h"
@@ -43,7 +43,7 @@ static const struct option_help options[] = {
 	{ 'n', NULL, "do not look at values" },
 	{ 'b', "LINES", "apply: at most so many lines in one batch" },
 	{ 'w', "SECONDS", "how long a lock may take (default 5)" },
-	{ ALLOW_SHRINK, NULL, "replace: even if more than a fifth of the records go" },
+	{ ALLOW_SHRINK, NULL, "replace: even if too many of the records go, or all" },
 	{ FORCE, NULL, "recover: stop the programs that use the environment" },
 	{ ADOPT, NULL, "recover: take the map as it is, against its journal" },
 	{ '\0', NULL, NULL },

@@ -45,7 +45,7 @@ static const struct option_help options[] = {
 	{ 'f', "FILE", "what to copy, ldapsync.conf" },
 	{ 'v', NULL, "print a line for each batch of changes" },
 	{ 'w', NULL, "stay, and follow the directory until told to stop by SIGTERM" },
-	{ ALLOW_SHRINK, NULL, "even if more than a fifth of the records go" },
+	{ ALLOW_SHRINK, NULL, "even if too many of the records go, or all" },
 	{ 0 },
 };
 

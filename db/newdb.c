@@ -11,13 +11,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "db/build/compile.h"
 #include "db/live/live.h"
 #include "db/map/map.h"
 #include "db/route/beside.h"
 #include "db/route/dbases.h"
 #include "db/route/rebuild.h"
 #include "db/route/zenv.h"
-#include "db/source/compile.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/log.h"

@@ -5,8 +5,8 @@
  * line and exits with EX_OSERR.  For a transport agent that is a deferral, as
  * the scheduler keeps every recipient it has no report for.
  */
-#ifndef ZL_ALLOC_H
-#define ZL_ALLOC_H
+#ifndef ZL_LIB_ALLOC_H
+#define ZL_LIB_ALLOC_H
 
 #include <stddef.h>
 

@@ -5,8 +5,8 @@
  * something was added.  A zeroed struct is an empty buffer.  `limit` is its
  * ceiling in bytes, 0 for none: what would go beyond is refused whole.
  */
-#ifndef ZL_BUF_H
-#define ZL_BUF_H
+#ifndef ZL_LIB_BUF_H
+#define ZL_LIB_BUF_H
 
 #include <stdarg.h>
 #include <stdbool.h>

@@ -2,8 +2,8 @@
  * What a map answered, kept for a while (maps.md section 10.3): a bounded table that forgets what was asked
  * least recently.
  */
-#ifndef ZL_CACHE_H
-#define ZL_CACHE_H
+#ifndef ZL_LIB_CACHE_H
+#define ZL_LIB_CACHE_H
 
 #include <stdbool.h>
 #include <stddef.h>

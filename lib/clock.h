@@ -1,8 +1,8 @@
 /*
  * Time.  All deadlines are in milliseconds of a clock that never jumps.
  */
-#ifndef ZL_CLOCK_H
-#define ZL_CLOCK_H
+#ifndef ZL_LIB_CLOCK_H
+#define ZL_LIB_CLOCK_H
 
 #include <stdint.h>
 

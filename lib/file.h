@@ -1,8 +1,8 @@
 /*
  * Whole files.
  */
-#ifndef ZL_FILE_H
-#define ZL_FILE_H
+#ifndef ZL_LIB_FILE_H
+#define ZL_LIB_FILE_H
 
 #include <stdbool.h>
 #include <stddef.h>

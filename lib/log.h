@@ -1,8 +1,8 @@
 /*
  * What a program says to the people who run it: one line each, on stderr.
  */
-#ifndef ZL_LOG_H
-#define ZL_LOG_H
+#ifndef ZL_LIB_LOG_H
+#define ZL_LIB_LOG_H
 
 /* The name in front of every line; call it first in main().  `name` is kept, not copied. */
 void log_program(const char *name);

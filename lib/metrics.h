@@ -7,8 +7,8 @@
  *
  * Numbers are kept in thousandths, as seconds have fractions.
  */
-#ifndef ZL_METRICS_H
-#define ZL_METRICS_H
+#ifndef ZL_LIB_METRICS_H
+#define ZL_LIB_METRICS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,8 +2,8 @@
  * Command lines.  One table per program is the source of the getopt string and
  * of the help text, and is compared with the manual page by a test.
  */
-#ifndef ZL_OPTIONS_H
-#define ZL_OPTIONS_H
+#ifndef ZL_LIB_OPTIONS_H
+#define ZL_LIB_OPTIONS_H
 
 struct option_help {
 	char letter;            /* below ' ': an option that has only a long name */

@@ -2,8 +2,8 @@
  * Numbers and intervals from command lines and configuration files.
  * Every function takes the whole string: nothing may follow, not even a blank.
  */
-#ifndef ZL_PARSE_H
-#define ZL_PARSE_H
+#ifndef ZL_LIB_PARSE_H
+#define ZL_LIB_PARSE_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -4,8 +4,8 @@
  * For work that makes many small things and throws all of them away together: nothing is freed alone, and
  * after a reset or release the memory is used again.  A zeroed struct is an empty pool.
  */
-#ifndef ZL_POOL_H
-#define ZL_POOL_H
+#ifndef ZL_LIB_POOL_H
+#define ZL_LIB_POOL_H
 
 #include <stddef.h>
 

@@ -5,8 +5,8 @@
  * renames it over the target and syncs the directory.  On every other way out
  * (abort, exit, SIGINT, SIGTERM, SIGHUP) the temporary is removed.
  */
-#ifndef ZL_PUBLISH_H
-#define ZL_PUBLISH_H
+#ifndef ZL_LIB_PUBLISH_H
+#define ZL_LIB_PUBLISH_H
 
 #include <stdbool.h>
 #include <sys/types.h>

@@ -1,8 +1,8 @@
 /*
  * Bytes from outside become text here and nowhere else.
  */
-#ifndef ZL_TEXT_H
-#define ZL_TEXT_H
+#ifndef ZL_LIB_TEXT_H
+#define ZL_LIB_TEXT_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,8 +1,8 @@
 /*
  * The process title, as ps(1) shows it.
  */
-#ifndef ZL_TITLE_H
-#define ZL_TITLE_H
+#ifndef ZL_LIB_TITLE_H
+#define ZL_LIB_TITLE_H
 
 /*
  * Remembers where the arguments lie.  Call it once, before anything points into argv that

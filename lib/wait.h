@@ -2,8 +2,8 @@
  * Waiting for descriptors and signals at once.  Programs that do so block their signals all the time but here, so that
  * none is missed right before.
  */
-#ifndef ZL_WAIT_H
-#define ZL_WAIT_H
+#ifndef ZL_LIB_WAIT_H
+#define ZL_LIB_WAIT_H
 
 #include <poll.h>
 #include <signal.h>

@@ -2,8 +2,8 @@
  * ZENV, the NAME=value file that all programs of a ZMailer installation share
  * (maps.md section 2, transport-agent.md section 1).
  */
-#ifndef ZL_ZENV_H
-#define ZL_ZENV_H
+#ifndef ZL_LIB_ZENV_H
+#define ZL_LIB_ZENV_H
 
 /*
  * The value of `name` in the file that the environment variable ZCONFIG names.  A line counts if the

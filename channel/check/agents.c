@@ -14,7 +14,7 @@
 
 #include "channel/check/spool.h"
 #include "channel/net/tlsconf.h"
-#include "channel/spool/launch.h"
+#include "channel/queue/launch.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/metrics.h"

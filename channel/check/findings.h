@@ -1,8 +1,8 @@
 /*
  * What zlmtp-check has found, and how bad it is.
  */
-#ifndef ZL_FINDINGS_H
-#define ZL_FINDINGS_H
+#ifndef ZL_CHANNEL_CHECK_FINDINGS_H
+#define ZL_CHANNEL_CHECK_FINDINGS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -8,11 +8,11 @@
 #include <time.h>
 
 #include "channel/check/spool.h"
-#include "channel/spool/mailq.h"
-#include "db/live/health.h"
+#include "channel/queue/mailq.h"
+#include "db/build/compile.h"
+#include "db/live/cdb/health.h"
 #include "db/map/map.h"
 #include "db/route/dbases.h"
-#include "db/source/compile.h"
 #include "lib/alloc.h"
 #include "lib/metrics.h"
 

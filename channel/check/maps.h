@@ -1,8 +1,8 @@
 /*
  * zlmtp-check looks at the maps of a dbases.conf: there, sound, not older than their texts, in the right hands.
  */
-#ifndef ZL_CHECK_MAPS_H
-#define ZL_CHECK_MAPS_H
+#ifndef ZL_CHANNEL_CHECK_MAPS_H
+#define ZL_CHANNEL_CHECK_MAPS_H
 
 #include "channel/check/findings.h"
 

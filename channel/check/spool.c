@@ -9,8 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "channel/spool/listing.h"
-#include "channel/spool/mailq.h"
+#include "channel/queue/listing.h"
+#include "channel/queue/mailq.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
 #include "lib/metrics.h"

@@ -1,8 +1,8 @@
 /*
  * zlmtp-check looks at the post office: its directories, who runs its queue, and what is in it.
  */
-#ifndef ZL_CHECK_SPOOL_H
-#define ZL_CHECK_SPOOL_H
+#ifndef ZL_CHANNEL_CHECK_SPOOL_H
+#define ZL_CHANNEL_CHECK_SPOOL_H
 
 #include "channel/check/findings.h"
 

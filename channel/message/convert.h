@@ -5,8 +5,8 @@
  * Nothing here happens to a message that its server can take as it is, and never to a
  * signed one.
  */
-#ifndef ZL_CONVERT_H
-#define ZL_CONVERT_H
+#ifndef ZL_CHANNEL_MESSAGE_CONVERT_H
+#define ZL_CHANNEL_MESSAGE_CONVERT_H
 
 #include <stdbool.h>
 #include <stddef.h>

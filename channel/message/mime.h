@@ -2,8 +2,8 @@
  * Walks over the MIME structure of a message, line by line (RFC 2045, 2046).
  * Knows where entities begin and end; changes nothing.
  */
-#ifndef ZL_MIME_H
-#define ZL_MIME_H
+#ifndef ZL_CHANNEL_MESSAGE_MIME_H
+#define ZL_CHANNEL_MESSAGE_MIME_H
 
 #include <stdbool.h>
 #include <stddef.h>

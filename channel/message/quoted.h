@@ -1,8 +1,8 @@
 /*
  * Quoted-printable (RFC 2045 section 6.7) and encoded words (RFC 2047).
  */
-#ifndef ZL_QUOTED_H
-#define ZL_QUOTED_H
+#ifndef ZL_CHANNEL_MESSAGE_QUOTED_H
+#define ZL_CHANNEL_MESSAGE_QUOTED_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,8 +2,8 @@
  * The bytes of one message on their way out: a header block from the control
  * file, an empty line, the body from the message file (spool.md sections 3 and 7).
  */
-#ifndef ZL_SOURCE_H
-#define ZL_SOURCE_H
+#ifndef ZL_CHANNEL_MESSAGE_SOURCE_H
+#define ZL_CHANNEL_MESSAGE_SOURCE_H
 
 #include <stdbool.h>
 #include <stdint.h>

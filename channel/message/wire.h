@@ -6,8 +6,8 @@
  * server can see an end of message where there is none, and there is no NUL (RFC 5322 section 2.2:
  * Cyrus refuses it, DSPAM swallows it).
  */
-#ifndef ZL_WIRE_H
-#define ZL_WIRE_H
+#ifndef ZL_CHANNEL_MESSAGE_WIRE_H
+#define ZL_CHANNEL_MESSAGE_WIRE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,8 +2,8 @@
  * Base64 (RFC 4648 section 4) of things that must not stay in memory: every buffer gets its room in one
  * piece, so that buf_wipe() reaches all of it.
  */
-#ifndef ZL_BASE64_H
-#define ZL_BASE64_H
+#ifndef ZL_CHANNEL_NET_BASE64_H
+#define ZL_CHANNEL_NET_BASE64_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,8 +2,8 @@
  * Opening a connection without waiting (RFC 8305: attempts on several
  * addresses overlap).
  */
-#ifndef ZL_CONNECT_H
-#define ZL_CONNECT_H
+#ifndef ZL_CHANNEL_NET_CONNECT_H
+#define ZL_CHANNEL_NET_CONNECT_H
 
 #include <poll.h>
 #include <stdbool.h>

@@ -1,8 +1,8 @@
 /*
  * The local address of TCP connections (-L, BINDADDR; transport-agent.md section 9).
  */
-#ifndef ZL_LOCAL_H
-#define ZL_LOCAL_H
+#ifndef ZL_CHANNEL_NET_LOCAL_H
+#define ZL_CHANNEL_NET_LOCAL_H
 
 #include <stdbool.h>
 #include <sys/socket.h>

@@ -2,8 +2,8 @@
  * The client's side of SASL mechanisms (RFC 4422) in the form of RFC 4954: base64 text, one
  * line each way.  What is said here must appear nowhere else.
  */
-#ifndef ZL_SASL_H
-#define ZL_SASL_H
+#ifndef ZL_CHANNEL_NET_SASL_H
+#define ZL_CHANNEL_NET_SASL_H
 
 #include <stdbool.h>
 #include <stddef.h>

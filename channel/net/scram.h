@@ -1,8 +1,8 @@
 /*
  * SCRAM-SHA-256 (RFC 7677) as Cyrus SASL does it.
  */
-#ifndef ZL_SCRAM_H
-#define ZL_SCRAM_H
+#ifndef ZL_CHANNEL_NET_SCRAM_H
+#define ZL_CHANNEL_NET_SCRAM_H
 
 #include "config.h"
 

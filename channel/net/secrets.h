@@ -5,8 +5,8 @@
  * It is read anew for each connection and nothing of it is kept, so a change counts from the next
  * connection on.
  */
-#ifndef ZL_SECRETS_H
-#define ZL_SECRETS_H
+#ifndef ZL_CHANNEL_NET_SECRETS_H
+#define ZL_CHANNEL_NET_SECRETS_H
 
 #include <stddef.h>
 

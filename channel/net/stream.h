@@ -1,8 +1,8 @@
 /*
  * A connected stream of bytes that never blocks, in clear or under TLS.
  */
-#ifndef ZL_STREAM_H
-#define ZL_STREAM_H
+#ifndef ZL_CHANNEL_NET_STREAM_H
+#define ZL_CHANNEL_NET_STREAM_H
 
 #include <poll.h>
 #include <stdbool.h>

@@ -1,8 +1,8 @@
 /*
  * Where to connect to (transport-agent.md section 6, "Connection target").
  */
-#ifndef ZL_TARGET_H
-#define ZL_TARGET_H
+#ifndef ZL_CHANNEL_NET_TARGET_H
+#define ZL_CHANNEL_NET_TARGET_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,8 +1,8 @@
 /*
  * TLS as a client, by OpenSSL 3: what stream.c puts under a stream.
  */
-#ifndef ZL_TLS_H
-#define ZL_TLS_H
+#ifndef ZL_CHANNEL_NET_TLS_H
+#define ZL_CHANNEL_NET_TLS_H
 
 #include <stdbool.h>
 #include <stddef.h>

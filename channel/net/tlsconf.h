@@ -1,8 +1,8 @@
 /*
  * The file of -S, tls.conf(5): how TLS is to be done (transport-agent.md section 11).
  */
-#ifndef ZL_TLSCONF_H
-#define ZL_TLSCONF_H
+#ifndef ZL_CHANNEL_NET_TLSCONF_H
+#define ZL_CHANNEL_NET_TLSCONF_H
 
 #include <stdbool.h>
 #include <stddef.h>

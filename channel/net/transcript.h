@@ -2,8 +2,8 @@
  * The protocol log of -l: every line said and heard, and remarks
  * (transport-agent.md section 12).  Message content is never in it.
  */
-#ifndef ZL_TRANSCRIPT_H
-#define ZL_TRANSCRIPT_H
+#ifndef ZL_CHANNEL_NET_TRANSCRIPT_H
+#define ZL_CHANNEL_NET_TRANSCRIPT_H
 
 #include <stdbool.h>
 #include <stddef.h>

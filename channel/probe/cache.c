@@ -10,7 +10,7 @@
 #include <sysexits.h>
 #include <time.h>
 
-#include "db/live/health.h"
+#include "db/live/cdb/health.h"
 #include "db/live/update.h"
 #include "lib/alloc.h"
 #include "lib/log.h"

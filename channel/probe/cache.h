@@ -4,8 +4,8 @@
  * A record is what the server said and when, never a verdict; with a digest over all of it, so that damage is no
  * answer.  Trouble with the map is told in one line each, and then it is as if it were empty.
  */
-#ifndef ZL_PROBE_CACHE_H
-#define ZL_PROBE_CACHE_H
+#ifndef ZL_CHANNEL_PROBE_CACHE_H
+#define ZL_CHANNEL_PROBE_CACHE_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -2,8 +2,8 @@
  * Work that may take longer than anybody waits: resolvers and maps can be slow, and who hangs in a lock must not
  * be killed.
  */
-#ifndef ZL_GUARD_H
-#define ZL_GUARD_H
+#ifndef ZL_CHANNEL_PROBE_GUARD_H
+#define ZL_CHANNEL_PROBE_GUARD_H
 
 #include <stdbool.h>
 #include <stdint.h>

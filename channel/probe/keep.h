@@ -1,8 +1,8 @@
 /*
  * Which questions the cache answers, and which answers go into it.
  */
-#ifndef ZL_PROBE_KEEP_H
-#define ZL_PROBE_KEEP_H
+#ifndef ZL_CHANNEL_PROBE_KEEP_H
+#define ZL_CHANNEL_PROBE_KEEP_H
 
 #include <stddef.h>
 

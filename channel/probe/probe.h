@@ -2,8 +2,8 @@
  * Asks servers for recipients, without a message: MAIL, RCPT, RSET by the sessions that deliver, several servers at
  * a time and all recipients of one in one connection.
  */
-#ifndef ZL_PROBE_H
-#define ZL_PROBE_H
+#ifndef ZL_CHANNEL_PROBE_PROBE_H
+#define ZL_CHANNEL_PROBE_PROBE_H
 
 #include <stdbool.h>
 #include <stddef.h>

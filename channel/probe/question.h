@@ -4,8 +4,8 @@
  * An address may lead to several places.  Mail for it reaches somebody if one of them says yes; nobody if all say
  * no; otherwise it could not be told.
  */
-#ifndef ZL_QUESTION_H
-#define ZL_QUESTION_H
+#ifndef ZL_CHANNEL_PROBE_QUESTION_H
+#define ZL_CHANNEL_PROBE_QUESTION_H
 
 #include <stdbool.h>
 #include <stddef.h>

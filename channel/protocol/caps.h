@@ -1,8 +1,8 @@
 /*
  * What a server announced in its reply to LHLO (RFC 2033 section 4.1).
  */
-#ifndef ZL_CAPS_H
-#define ZL_CAPS_H
+#ifndef ZL_CHANNEL_PROTOCOL_CAPS_H
+#define ZL_CHANNEL_PROTOCOL_CAPS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,8 +2,8 @@
  * Command lines, built in one place.  Whatever could break a line apart (CR, LF, NUL, other
  * control bytes) is refused, never escaped (pains.md S2).
  */
-#ifndef ZL_COMMAND_H
-#define ZL_COMMAND_H
+#ifndef ZL_CHANNEL_PROTOCOL_COMMAND_H
+#define ZL_CHANNEL_PROTOCOL_COMMAND_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -3,8 +3,8 @@
  * machine: replies in, command bytes and a next step out (RFC 2033 section 4.1, RFC 3207,
  * RFC 4954).  One command is open at a time.
  */
-#ifndef ZL_OPENING_H
-#define ZL_OPENING_H
+#ifndef ZL_CHANNEL_PROTOCOL_OPENING_H
+#define ZL_CHANNEL_PROTOCOL_OPENING_H
 
 #include "channel/protocol/caps.h"
 #include "channel/protocol/policy.h"

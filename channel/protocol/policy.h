@@ -2,8 +2,8 @@
  * What a reply means for a recipient: the only place where a stage and a code
  * become an outcome (transport-agent.md section 7, right column).
  */
-#ifndef ZL_POLICY_H
-#define ZL_POLICY_H
+#ifndef ZL_CHANNEL_PROTOCOL_POLICY_H
+#define ZL_CHANNEL_PROTOCOL_POLICY_H
 
 #include <stdbool.h>
 #include <stddef.h>

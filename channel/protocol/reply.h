@@ -6,8 +6,8 @@
  * 599, a '-' on all but the last.  Anything else is garbage, after which the
  * stream can no longer be trusted.
  */
-#ifndef ZL_REPLY_H
-#define ZL_REPLY_H
+#ifndef ZL_CHANNEL_PROTOCOL_REPLY_H
+#define ZL_CHANNEL_PROTOCOL_REPLY_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -23,8 +23,8 @@
  *
  * After every call into the machine the owner takes the actions out, in order.
  */
-#ifndef ZL_TRANSACTION_H
-#define ZL_TRANSACTION_H
+#ifndef ZL_CHANNEL_PROTOCOL_TRANSACTION_H
+#define ZL_CHANNEL_PROTOCOL_TRANSACTION_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,8 +2,8 @@
  * The header of a message on its way into the spool: cut off what comes in,
  * completed as a router would (RFC 5322, RFC 5321 section 4.4, spool.md section 7).
  */
-#ifndef ZL_SPOOL_COMPOSE_H
-#define ZL_SPOOL_COMPOSE_H
+#ifndef ZL_CHANNEL_SPOOL_COMPOSE_H
+#define ZL_CHANNEL_SPOOL_COMPOSE_H
 
 #include <stdbool.h>
 #include <stddef.h>

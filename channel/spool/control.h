@@ -4,8 +4,8 @@
  * The whole file is kept in memory and cut up in place; every string below
  * points into it.  Reading never changes the file.
  */
-#ifndef ZL_CONTROL_H
-#define ZL_CONTROL_H
+#ifndef ZL_CHANNEL_SPOOL_CONTROL_H
+#define ZL_CHANNEL_SPOOL_CONTROL_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,8 +2,8 @@
  * What is written down about one recipient: NOTARY, d lines and report lines
  * (transport-agent.md sections 4 and 5, spool.md section 9).
  */
-#ifndef ZL_DIAGNOSTIC_H
-#define ZL_DIAGNOSTIC_H
+#ifndef ZL_CHANNEL_SPOOL_DIAGNOSTIC_H
+#define ZL_CHANNEL_SPOOL_DIAGNOSTIC_H
 
 #include <stdbool.h>
 #include <stddef.h>

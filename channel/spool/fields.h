@@ -3,8 +3,8 @@
  * (spool.md sections 5, 6 and 9).  Everything is cut up in place; results point into
  * the line.
  */
-#ifndef ZL_SPOOL_FIELDS_H
-#define ZL_SPOOL_FIELDS_H
+#ifndef ZL_CHANNEL_SPOOL_FIELDS_H
+#define ZL_CHANNEL_SPOOL_FIELDS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -2,8 +2,8 @@
  * The spool id: how the logs of all ZMailer programs name a message (spool.md
  * section 2).
  */
-#ifndef ZL_SPOOLID_H
-#define ZL_SPOOLID_H
+#ifndef ZL_CHANNEL_SPOOL_SPOOLID_H
+#define ZL_CHANNEL_SPOOL_SPOOLID_H
 
 #include <sys/stat.h>
 

@@ -5,8 +5,8 @@
  * `fd` must not be O_APPEND: on Linux pwrite(2) would then append.  control_open()
  * gives such a descriptor.
  */
-#ifndef ZL_TAG_H
-#define ZL_TAG_H
+#ifndef ZL_CHANNEL_SPOOL_TAG_H
+#define ZL_CHANNEL_SPOOL_TAG_H
 
 #include <stdbool.h>
 #include <stddef.h>

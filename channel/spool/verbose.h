@@ -2,8 +2,8 @@
  * The verbose file of a message: where a "sendmail -v" user reads along
  * (spool.md section 4.1, the v line).
  */
-#ifndef ZL_VERBOSE_H
-#define ZL_VERBOSE_H
+#ifndef ZL_CHANNEL_SPOOL_VERBOSE_H
+#define ZL_CHANNEL_SPOOL_VERBOSE_H
 
 #include <sys/types.h>
 

@@ -3,8 +3,8 @@
  * sections 2 to 5): names are inode numbers, files appear by link and rename, and when
  * spool_submit() has returned EX_OK both survive a crash.
  */
-#ifndef ZL_SPOOL_WRITE_H
-#define ZL_SPOOL_WRITE_H
+#ifndef ZL_CHANNEL_SPOOL_WRITE_H
+#define ZL_CHANNEL_SPOOL_WRITE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "db/live/users.h"
+#include "db/live/cdb/users.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 

@@ -5,8 +5,8 @@
  * and the map itself.  Who waits stands in the turnstile, so that a program that writes batch after batch cannot shut out
  * all others.  The locks belong to the open file: a child that works for a killed parent still holds them.
  */
-#ifndef ZL_FENCE_H
-#define ZL_FENCE_H
+#ifndef ZL_DB_LIVE_FENCE_H
+#define ZL_DB_LIVE_FENCE_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -15,10 +15,10 @@
 #include <unistd.h>
 
 #include "config.h"
-#include "db/live/journal.h"
+#include "db/live/cdb/journal.h"
 #include "db/live/live.h"
 #include "db/live/store.h"
-#include "db/map/stamp.h"
+#include "db/store/stamp.h"
 #include "lib/alloc.h"
 #include "lib/publish.h"
 

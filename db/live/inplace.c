@@ -24,7 +24,7 @@
 #include <lmdb.h>
 
 #include "db/live/live.h"
-#include "db/map/stamp.h"
+#include "db/store/stamp.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/publish.h"

@@ -1,8 +1,8 @@
 /*
  * Lines as they come, from a file or from somebody who writes now and then.
  */
-#ifndef ZL_LINES_H
-#define ZL_LINES_H
+#ifndef ZL_DB_LIVE_LINES_H
+#define ZL_DB_LIVE_LINES_H
 
 #include <stdbool.h>
 #include <stddef.h>

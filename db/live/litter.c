@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "db/live/journal.h"
+#include "db/live/cdb/journal.h"
 #include "db/live/live.h"
 #include "lib/alloc.h"
 

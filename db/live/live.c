@@ -8,7 +8,7 @@
 #include <sysexits.h>
 
 #include "config.h"
-#include "db/map/stamp.h"
+#include "db/store/stamp.h"
 #include "lib/text.h"
 
 const struct live_operations *live_way(const char *type, const char *config)

@@ -7,8 +7,8 @@
  *
  * These functions run in a worker (worker.h) with the fence of the map held, but for close().
  */
-#ifndef ZL_LIVE_H
-#define ZL_LIVE_H
+#ifndef ZL_DB_LIVE_LIVE_H
+#define ZL_DB_LIVE_LIVE_H
 
 #include <stdbool.h>
 #include <stdint.h>

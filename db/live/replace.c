@@ -3,8 +3,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "db/build/build.h"
 #include "db/live/update_private.h"
-#include "db/source/build.h"
 
 /* ---- replacing ------------------------------------------------------------------------------------------- */
 
@@ -48,9 +48,9 @@ static void compare(const struct changes *there, const struct records *wanted, s
 	}
 }
 
-bool update_is_mass_removal(uint64_t removed, uint64_t before)
+bool update_is_mass_removal(uint64_t removed, uint64_t before, uint64_t left)
 {
-	return removed > 50 && removed > before / 5;
+	return removed > 0 && (left == 0 || (removed > 50 && removed > before / 5));
 }
 
 static void add_copy(struct changes *to, const struct change *c)
@@ -102,7 +102,7 @@ static int replace(struct update *u, const struct records *wanted, bool guard, s
 	if (status == EX_OK) {
 		changes_settle(&there);
 		compare(&there, wanted, &differences, counts);
-		if (guard && update_is_mass_removal(counts->removed, counts->before))
+		if (guard && update_is_mass_removal(counts->removed, counts->before, wanted->count))
 			status = live_fail(&u->service.live, EX_TEMPFAIL, why, "%" PRIu64 " of %" PRIu64 " records would go; nothing was changed",
 			                   counts->removed, counts->before);
 	}

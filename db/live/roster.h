@@ -3,8 +3,8 @@
  *
  * A text file in the environment, one line "TYPE PATH" for each; it only grows.
  */
-#ifndef ZL_ROSTER_H
-#define ZL_ROSTER_H
+#ifndef ZL_DB_LIVE_ROSTER_H
+#define ZL_DB_LIVE_ROSTER_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -4,8 +4,8 @@
  * Who wants something enters: takes the fence and, if there is none yet, starts a worker that opens the map.  The worker stays when
  * the fence is given back.  Should it hang it is left alone and keeps the fence; the next to enter starts another.
  */
-#ifndef ZL_SERVICE_H
-#define ZL_SERVICE_H
+#ifndef ZL_DB_LIVE_SERVICE_H
+#define ZL_DB_LIVE_SERVICE_H
 
 #include "db/live/fence.h"
 #include "db/live/live.h"

@@ -1,8 +1,8 @@
 /*
  * Berkeley DB records as the live maps see them, with NULs added and taken off; in an environment or in a file alone.
  */
-#ifndef ZL_STORE_H
-#define ZL_STORE_H
+#ifndef ZL_DB_LIVE_STORE_H
+#define ZL_DB_LIVE_STORE_H
 
 #include <db.h>
 

@@ -6,10 +6,10 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "db/live/journal.h"
+#include "db/build/build.h"
+#include "db/build/text.h"
+#include "db/live/cdb/journal.h"
 #include "db/live/update_private.h"
-#include "db/source/build.h"
-#include "db/source/text.h"
 #include "lib/alloc.h"
 
 /* ZMailer cuts keys at this length before it looks them up (maps.md section 10). */

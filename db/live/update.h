@@ -11,16 +11,16 @@
  *   lmdb                is not there          all or nothing     two fsync
  *   environment (CDB)   may come yet, whole   change by change   three fsync
  */
-#ifndef ZL_UPDATE_H
-#define ZL_UPDATE_H
+#ifndef ZL_DB_LIVE_UPDATE_H
+#define ZL_DB_LIVE_UPDATE_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "db/live/change.h"
 #include "db/map/map.h"
-#include "db/map/stamp.h"
-#include "db/source/records.h"
+#include "db/store/records.h"
+#include "db/store/stamp.h"
 #include "lib/buf.h"
 
 struct update;
@@ -109,8 +109,11 @@ struct update_counts {
 int update_replace(struct update *update, const struct records *wanted, const struct stamp *stamp, bool guard,
                    struct update_counts *counts, struct buf *why);
 
-/* The measure of all guards against a source that has lost its content: more than 50 go, and more than a fifth. */
-bool update_is_mass_removal(uint64_t removed, uint64_t before);
+/*
+ * The measure of all guards against a source that has lost its content: of `before` records `removed` go, and `left` is what
+ * there will be.  True if more than 50 go and more than a fifth, or if any go and nothing is left.
+ */
+bool update_is_mass_removal(uint64_t removed, uint64_t before, uint64_t left);
 
 /* Makes a map that is not there yet, of the same kind of list.  EX_OK, or as build_map(), or EX_CANTCREAT if it is there. */
 int update_create(const struct update_settings *settings, const struct records *wanted, const struct stamp *stamp,

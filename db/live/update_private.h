@@ -1,8 +1,8 @@
 /*
  * What update.c and replace.c share.
  */
-#ifndef ZL_UPDATE_PRIVATE_H
-#define ZL_UPDATE_PRIVATE_H
+#ifndef ZL_DB_LIVE_UPDATE_PRIVATE_H
+#define ZL_DB_LIVE_UPDATE_PRIVATE_H
 
 #include "db/live/service.h"
 #include "db/live/update.h"

@@ -8,8 +8,8 @@
  *
  * What they say to each other: frames of a kind, a length and bytes.
  */
-#ifndef ZL_WORKER_H
-#define ZL_WORKER_H
+#ifndef ZL_DB_LIVE_WORKER_H
+#define ZL_DB_LIVE_WORKER_H
 
 #include <stdbool.h>
 #include <stdint.h>

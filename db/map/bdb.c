@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include "db/map/bdb.h"
-#include "db/map/env.h"
-#include "db/map/stamp.h"
+#include "db/store/env.h"
+#include "db/store/stamp.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 

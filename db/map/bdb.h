@@ -1,8 +1,8 @@
 /*
  * What the parts of the Berkeley DB back end share.
  */
-#ifndef ZL_BDB_H
-#define ZL_BDB_H
+#ifndef ZL_DB_MAP_BDB_H
+#define ZL_DB_MAP_BDB_H
 
 #include <stdbool.h>
 

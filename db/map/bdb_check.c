@@ -3,9 +3,9 @@
 #include <string.h>
 
 #include "db/map/bdb.h"
-#include "db/map/child.h"
-#include "db/map/stamp.h"
+#include "db/store/stamp.h"
 #include "lib/alloc.h"
+#include "lib/child.h"
 #include "lib/clock.h"
 
 /* 0.5 s were measured for 100 MB; a disk that must be read first is slower by far. */

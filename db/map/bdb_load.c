@@ -3,7 +3,7 @@
 #include <sysexits.h>
 
 #include "db/map/bdb.h"
-#include "db/map/stamp.h"
+#include "db/store/stamp.h"
 
 /*
  * In ascending order only the right edge of a btree is touched, and a small cache is the quickest.  A hash is

@@ -9,9 +9,9 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "db/map/ldapcollect.h"
-#include "db/map/ldapconf.h"
-#include "db/map/ldapconn.h"
+#include "db/ldap/collect.h"
+#include "db/ldap/conf.h"
+#include "db/ldap/conn.h"
 #include "db/map/map.h"
 #include "lib/alloc.h"
 #include "lib/cache.h"

@@ -21,9 +21,9 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "db/map/guard.h"
 #include "db/map/lmdb.h"
-#include "db/map/stamp.h"
+#include "db/store/guard.h"
+#include "db/store/stamp.h"
 #include "lib/alloc.h"
 
 /* Bytes of records in one transaction of a load: what LMDB keeps in memory. */

@@ -1,8 +1,8 @@
 /*
  * What the parts of the LMDB back end share; only where LMDB was found.
  */
-#ifndef ZL_LMDB_H
-#define ZL_LMDB_H
+#ifndef ZL_DB_MAP_LMDB_H
+#define ZL_DB_MAP_LMDB_H
 
 #include <stdbool.h>
 #include <stddef.h>

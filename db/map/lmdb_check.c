@@ -6,9 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "db/map/child.h"
 #include "db/map/lmdb.h"
-#include "db/map/stamp.h"
+#include "db/store/stamp.h"
+#include "lib/child.h"
 #include "lib/clock.h"
 
 #define CHECK_MS_AT_LEAST 60000

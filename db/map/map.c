@@ -8,7 +8,7 @@
 #include <sysexits.h>
 
 #include "config.h"
-#include "db/map/stamp.h"
+#include "db/store/stamp.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/text.h"

@@ -2,31 +2,19 @@
  * The map interface: one question, three answers.
  *
  * A back end is a constant table of functions; `struct map` is a map with what is known about where it comes from.
- * Only map_open() knows the list of back ends.  Everything here reads; maps are written by db/source/build.h (whole
+ * Only map_open() knows the list of back ends.  Everything here reads; maps are written by db/build/build.h (whole
  * files) and by the live updater (in place).
  */
-#ifndef ZL_MAP_H
-#define ZL_MAP_H
+#ifndef ZL_DB_MAP_MAP_H
+#define ZL_DB_MAP_MAP_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "db/store/answer.h"
 #include "lib/buf.h"
-
-/*
- * The answer to a lookup.  Whoever switches over it has no default, so that the
- * compiler names every place that forgets the third one.
- */
-enum map_answer {
-	MAP_FOUND,
-	MAP_NOT_FOUND,
-	MAP_COULD_NOT_TELL,    /* map_error() says why, in one line */
-};
-
-/* Makes callers look at an answer. */
-#define MAP_MUST_LOOK __attribute__((warn_unused_result))
 
 struct map;
 struct stamp;

@@ -2,8 +2,8 @@
  * What the dbases.conf in the directory of a map says about it: nobody should have to know by heart with which
  * options a map is built, and a live map must not be built over.
  */
-#ifndef ZL_BESIDE_H
-#define ZL_BESIDE_H
+#ifndef ZL_DB_ROUTE_BESIDE_H
+#define ZL_DB_ROUTE_BESIDE_H
 
 #include "db/route/dbases.h"
 

@@ -6,17 +6,17 @@
  * Every field means what it says.  What ZMailer would skip or misread without a word (indented lines, unknown types,
  * privileges out of range, "-r" glued to other letters, an option field "-") is an error with its line.
  */
-#ifndef ZL_DBASES_H
-#define ZL_DBASES_H
+#ifndef ZL_DB_ROUTE_DBASES_H
+#define ZL_DB_ROUTE_DBASES_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "db/build/fault.h"
+#include "db/build/text.h"
 #include "db/route/relation.h"
 #include "db/route/zenv.h"
-#include "db/source/fault.h"
-#include "db/source/text.h"
 
 enum dbases_kind {
 	DBASES_NONE,           /* NONE: no map, but a script */

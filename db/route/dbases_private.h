@@ -1,8 +1,8 @@
 /*
  * What the two parts of the reader of dbases.conf share: lines (dbases.c) and fields (dbases_fields.c).
  */
-#ifndef ZL_DBASES_PRIVATE_H
-#define ZL_DBASES_PRIVATE_H
+#ifndef ZL_DB_ROUTE_DBASES_PRIVATE_H
+#define ZL_DB_ROUTE_DBASES_PRIVATE_H
 
 #include "db/route/dbases.h"
 

@@ -2,9 +2,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "db/grammar/address.h"
+#include "db/grammar/members.h"
 #include "db/route/walk.h"
-#include "db/source/address.h"
-#include "db/source/members.h"
 
 /* Who owns what nobody else does: the uid of "nobody" everywhere that matters. */
 #define NOBODY 65534

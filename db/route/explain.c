@@ -2,8 +2,8 @@
 
 #include <stdlib.h>
 
-#include "db/map/stamp.h"
-#include "db/source/origin.h"
+#include "db/build/origin.h"
+#include "db/store/stamp.h"
 #include "lib/alloc.h"
 #include "lib/text.h"
 

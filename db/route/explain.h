@@ -5,8 +5,8 @@
  * Lines of text, indented by how many expansions they are inside; bytes from outside are made
  * printable.
  */
-#ifndef ZL_EXPLAIN_H
-#define ZL_EXPLAIN_H
+#ifndef ZL_DB_ROUTE_EXPLAIN_H
+#define ZL_DB_ROUTE_EXPLAIN_H
 
 #include <stdarg.h>
 #include <stdbool.h>

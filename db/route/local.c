@@ -1,7 +1,7 @@
 #include <string.h>
 
+#include "db/grammar/address.h"
 #include "db/route/walk.h"
-#include "db/source/address.h"
 #include "lib/text.h"
 
 /* The user of a result on channel local: with the domain where that is wanted. */

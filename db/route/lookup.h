@@ -1,8 +1,8 @@
 /*
  * Lookup options as text: the sixth field of dbases.conf (maps.md section 3.6).
  */
-#ifndef ZL_LOOKUP_H
-#define ZL_LOOKUP_H
+#ifndef ZL_DB_ROUTE_LOOKUP_H
+#define ZL_DB_ROUTE_LOOKUP_H
 
 #include <stdbool.h>
 

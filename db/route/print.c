@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "db/source/address.h"
+#include "db/grammar/address.h"
 #include "lib/text.h"
 
 static const char *answer_name(enum map_answer answer)

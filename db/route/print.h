@@ -1,8 +1,8 @@
 /*
  * Routing as lines of text, or of JSON, for dblookup -r.
  */
-#ifndef ZL_PRINT_H
-#define ZL_PRINT_H
+#ifndef ZL_DB_ROUTE_PRINT_H
+#define ZL_DB_ROUTE_PRINT_H
 
 #include <stdbool.h>
 

@@ -1,8 +1,8 @@
 /*
  * The third field of dbases.conf: "uid:gid[:mode]", the owner and mode of a map (maps.md section 3.5).
  */
-#ifndef ZL_PRIVILEGE_H
-#define ZL_PRIVILEGE_H
+#ifndef ZL_DB_ROUTE_PRIVILEGE_H
+#define ZL_DB_ROUTE_PRIVILEGE_H
 
 #include <stdbool.h>
 #include <sys/types.h>

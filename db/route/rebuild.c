@@ -5,9 +5,9 @@
 #include <sysexits.h>
 
 #include "db/live/live.h"
-#include "db/map/env.h"
 #include "db/map/map.h"
 #include "db/route/zmsh.h"
+#include "db/store/env.h"
 #include "lib/alloc.h"
 
 struct work {

@@ -1,13 +1,13 @@
 /*
  * All maps and scripts of a dbases.conf: what "zmailer newdb" does.
  */
-#ifndef ZL_REBUILD_H
-#define ZL_REBUILD_H
+#ifndef ZL_DB_ROUTE_REBUILD_H
+#define ZL_DB_ROUTE_REBUILD_H
 
 #include <stdbool.h>
 
+#include "db/build/compile.h"
 #include "db/route/dbases.h"
-#include "db/source/compile.h"
 
 struct rebuild {
 	const struct dbases *dbases;

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/cache.h"
 #include "lib/alloc.h"
+#include "lib/cache.h"
 #include "lib/clock.h"
 #include "lib/text.h"
 

@@ -4,8 +4,8 @@
  * Each map has its own lookup options, those of ZMailer's "relation" command.  A map that could not tell ends the
  * search: what a later map says is no answer then.
  */
-#ifndef ZL_RELATION_H
-#define ZL_RELATION_H
+#ifndef ZL_DB_ROUTE_RELATION_H
+#define ZL_DB_ROUTE_RELATION_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "db/source/address.h"
+#include "db/grammar/address.h"
 #include "lib/alloc.h"
 #include "lib/text.h"
 

@@ -4,8 +4,8 @@
  * Three answers here too: every result is "goes there", "nobody there", or "could not tell"; what could not be judged
  * holds exactly the member of a list that it is about and never becomes one of the other two.
  */
-#ifndef ZL_ROUTE_H
-#define ZL_ROUTE_H
+#ifndef ZL_DB_ROUTE_ROUTE_H
+#define ZL_DB_ROUTE_ROUTE_H
 
 #include <stdbool.h>
 #include <stddef.h>

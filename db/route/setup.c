@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sysexits.h>
 
-#include "db/source/address.h"
+#include "db/grammar/address.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
 #include "lib/parse.h"

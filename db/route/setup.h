@@ -6,8 +6,8 @@
  *   router.conf             beside dbases.conf, if it is there
  *   the command line        -o NAME=VALUE
  */
-#ifndef ZL_SETUP_H
-#define ZL_SETUP_H
+#ifndef ZL_DB_ROUTE_SETUP_H
+#define ZL_DB_ROUTE_SETUP_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -3,7 +3,7 @@
 #include <ctype.h>
 #include <string.h>
 
-#include "db/source/address.h"
+#include "db/grammar/address.h"
 
 enum {
 	CONTENT = 1 << 1 | 1 << 2,

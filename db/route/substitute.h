@@ -7,8 +7,8 @@
  * Arguments come from addresses, so from anybody.  In the user of a route, and in an address list, they must not be
  * able to become syntax: a local part is filled in as content and gets quotes as a whole if it needs them.
  */
-#ifndef ZL_SUBSTITUTE_H
-#define ZL_SUBSTITUTE_H
+#ifndef ZL_DB_ROUTE_SUBSTITUTE_H
+#define ZL_DB_ROUTE_SUBSTITUTE_H
 
 #include <stdbool.h>
 

@@ -1,9 +1,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "db/grammar/address.h"
+#include "db/grammar/destination.h"
 #include "db/route/walk.h"
-#include "db/source/address.h"
-#include "db/source/destination.h"
 #include "lib/text.h"
 
 /* ---- references ---- */

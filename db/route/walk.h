@@ -7,8 +7,8 @@
  *   use.c      what a value found means: references, routes
  *   expand.c   address lists and their loops
  */
-#ifndef ZL_WALK_H
-#define ZL_WALK_H
+#ifndef ZL_DB_ROUTE_WALK_H
+#define ZL_DB_ROUTE_WALK_H
 
 #include <stdbool.h>
 

@@ -5,8 +5,8 @@
  * NAME=value from column 1.  A value that they would read differently is an error, but only when somebody asks for
  * it.
  */
-#ifndef ZL_ROUTE_ZENV_H
-#define ZL_ROUTE_ZENV_H
+#ifndef ZL_DB_ROUTE_ZENV_H
+#define ZL_DB_ROUTE_ZENV_H
 
 #include <stdbool.h>
 

@@ -1,8 +1,8 @@
 /*
  * The scripts that ZMailer's router sources at its start: RELATION.zmsh (maps.md section 3.9).
  */
-#ifndef ZL_ZMSH_H
-#define ZL_ZMSH_H
+#ifndef ZL_DB_ROUTE_ZMSH_H
+#define ZL_DB_ROUTE_ZMSH_H
 
 #include "db/route/dbases.h"
 #include "lib/buf.h"

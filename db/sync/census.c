@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/time.h>
 
-#include "db/map/ldapentry.h"
+#include "db/ldap/entry.h"
 #include "lib/alloc.h"
 
 /* So many hidden entries are enough to know. */

@@ -6,8 +6,8 @@
  * word.  So whenever everything is read, an ordinary search counts the entries first, and afterwards all of them must
  * be there, or be gone from the directory.
  */
-#ifndef ZL_SYNC_CENSUS_H
-#define ZL_SYNC_CENSUS_H
+#ifndef ZL_DB_SYNC_CENSUS_H
+#define ZL_DB_SYNC_CENSUS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -8,8 +8,8 @@
  *
  * What differs from the map is gathered until content_settled().
  */
-#ifndef ZL_SYNC_CONTENT_H
-#define ZL_SYNC_CONTENT_H
+#ifndef ZL_DB_SYNC_CONTENT_H
+#define ZL_DB_SYNC_CONTENT_H
 
 #include <stdbool.h>
 #include <stddef.h>

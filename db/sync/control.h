@@ -1,8 +1,8 @@
 /*
  * The controls and messages of LDAP Content Synchronization (RFC 4533 section 2), to and from their bytes.
  */
-#ifndef ZL_SYNC_CONTROL_H
-#define ZL_SYNC_CONTROL_H
+#ifndef ZL_DB_SYNC_CONTROL_H
+#define ZL_DB_SYNC_CONTROL_H
 
 #include <stdbool.h>
 #include <stddef.h>

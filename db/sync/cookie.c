@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "db/map/settings.h"
 #include "lib/alloc.h"
+#include "lib/settings.h"
 #include "lib/text.h"
 
 #define COOKIE SYNC_NOTES "cookie-"

@@ -9,8 +9,8 @@
  *   ldapsync-domains             there while something is to be done about a change of the served domains
  *   ldapsync-shrinkage           what went lately (shrinkage.h)
  */
-#ifndef ZL_SYNC_COOKIE_H
-#define ZL_SYNC_COOKIE_H
+#ifndef ZL_DB_SYNC_COOKIE_H
+#define ZL_DB_SYNC_COOKIE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -552,7 +552,7 @@ int copy_flush(struct copy *copy, struct content_counts *counts, bool *guarded, 
 	/* what is allowed is not held against what follows */
 	if (copy->settings->may_shrink)
 		shrinkage = (struct shrinkage){ 0 };
-	if (counts->removed > 0 && shrinkage_is_too_much(&shrinkage)) {
+	if (counts->removed > 0 && shrinkage_is_too_much(&shrinkage, counts->records + counts->added - counts->removed)) {
 		buf_addf(why, "%s: %zu of %zu keys would go%s; nothing was changed", copy_path(copy), counts->removed, counts->records,
 		         shrinkage.gone > counts->removed ? ", after others just before" : "");
 		update_forget(copy->update);

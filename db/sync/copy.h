@@ -1,14 +1,14 @@
 /*
  * The copy of a directory in a live map: takes what the machines of RFC 4533 say, one per rule, and writes it.
  */
-#ifndef ZL_SYNC_COPY_H
-#define ZL_SYNC_COPY_H
+#ifndef ZL_DB_SYNC_COPY_H
+#define ZL_DB_SYNC_COPY_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "db/grammar/value.h"
 #include "db/live/update.h"
-#include "db/source/value.h"
 #include "db/sync/content.h"
 #include "db/sync/rfc4533.h"
 #include "db/sync/rule.h"

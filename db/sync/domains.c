@@ -82,7 +82,7 @@ static bool is_too_much(const char *before, const char *after, struct buf *why, 
 	split_lines(before, &had);
 	split_lines(after, &has);
 	gone = count_gone(&had, &has);
-	too_much = gone > 0 && (has.count == 0 || update_is_mass_removal(gone, had.count));
+	too_much = update_is_mass_removal(gone, had.count, has.count);
 	if (too_much)
 		buf_addf(why, "%s: %zu of %zu domains would go; nothing was changed", path, gone, had.count);
 	results_free(&had);

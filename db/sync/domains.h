@@ -1,14 +1,14 @@
 /*
  * The list of served domains as a text file, and the command that is run after it has changed.
  */
-#ifndef ZL_SYNC_DOMAINS_H
-#define ZL_SYNC_DOMAINS_H
+#ifndef ZL_DB_SYNC_DOMAINS_H
+#define ZL_DB_SYNC_DOMAINS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "db/map/ldaptemplate.h"
+#include "db/ldap/template.h"
 #include "lib/buf.h"
 
 struct domains {

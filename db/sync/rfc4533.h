@@ -8,8 +8,8 @@
  * During the refresh stage nothing is final: `commit` comes when the whole of it has come in, and `rollback` if it ends
  * before. In the persist stage each message is followed by a commit.
  */
-#ifndef ZL_RFC4533_H
-#define ZL_RFC4533_H
+#ifndef ZL_DB_SYNC_RFC4533_H
+#define ZL_DB_SYNC_RFC4533_H
 
 #include <stdbool.h>
 #include <stddef.h>

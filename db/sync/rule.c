@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "db/map/settings.h"
-#include "db/source/text.h"
+#include "db/build/text.h"
 #include "lib/alloc.h"
+#include "lib/settings.h"
 #include "lib/text.h"
 
 /* What RFC 5890 section 2.3.1 has in labels, and "_", which some use. */

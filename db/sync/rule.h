@@ -1,14 +1,14 @@
 /*
  * Rules: which entries of a directory become which records of a map, and which domains are served.
  */
-#ifndef ZL_SYNC_RULE_H
-#define ZL_SYNC_RULE_H
+#ifndef ZL_DB_SYNC_RULE_H
+#define ZL_DB_SYNC_RULE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "db/map/ldapentry.h"
-#include "db/map/ldaptemplate.h"
+#include "db/ldap/entry.h"
+#include "db/ldap/template.h"
 #include "lib/buf.h"
 
 struct sync_rule {

@@ -6,8 +6,8 @@
 
 #include <ldap.h>
 
-#include "db/map/ldapentry.h"
-#include "db/map/ldapopen.h"
+#include "db/ldap/entry.h"
+#include "db/ldap/open.h"
 #include "db/sync/census.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"

@@ -1,8 +1,8 @@
 /*
  * One connection to the directory, with a search of RFC 4533 for each rule.
  */
-#ifndef ZL_SYNC_SESSION_H
-#define ZL_SYNC_SESSION_H
+#ifndef ZL_DB_SYNC_SESSION_H
+#define ZL_DB_SYNC_SESSION_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -19,9 +19,9 @@ void shrinkage_add(struct shrinkage *s, int64_t now, size_t keys, size_t removed
 	s->gone += removed;
 }
 
-bool shrinkage_is_too_much(const struct shrinkage *s)
+bool shrinkage_is_too_much(const struct shrinkage *s, size_t left)
 {
-	return update_is_mass_removal(s->gone, s->keys);
+	return update_is_mass_removal(s->gone, s->keys, left);
 }
 
 void shrinkage_encode(struct buf *note, const struct shrinkage *s)

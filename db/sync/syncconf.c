@@ -6,8 +6,8 @@
 
 #include <ldap.h>
 
-#include "db/map/ldapconf.h"
-#include "db/map/ldapopen.h"
+#include "db/ldap/conf.h"
+#include "db/ldap/open.h"
 #include "lib/alloc.h"
 
 #define DEFAULT_SILENCE 30

@@ -1,12 +1,12 @@
 /*
  * The config file of ldapsync (ldapsync(8)): how to reach the directory, which map to keep, and the rules.
  */
-#ifndef ZL_SYNCCONF_H
-#define ZL_SYNCCONF_H
+#ifndef ZL_DB_SYNC_SYNCCONF_H
+#define ZL_DB_SYNC_SYNCCONF_H
 
 #include <stddef.h>
 
-#include "db/map/ldapaccess.h"
+#include "db/ldap/access.h"
 #include "db/sync/rule.h"
 #include "lib/buf.h"
 

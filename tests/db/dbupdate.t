@@ -111,6 +111,18 @@ for my $way (@ways) {
 		'a text with an error';
 	is content(), 'four=a@b,c@d one=1', '... changes nothing';
 
+	for my $nothing ('', "# no users today\n", "\n\n") {
+		ends update(['replace', '-'], in => $nothing), 75, '', qr/2 of 2 records would go; nothing was changed; --allow-shrink/,
+			'an export without a record';
+		is content(), 'four=a@b,c@d one=1', '... leaves the map as it was, however small';
+	}
+	ends update([['--allow-shrink'], 'replace', '-'], in => ''), 0, "0 records: 0 added, 0 changed, 2 removed\n", '',
+		'... unless that is meant';
+	ends update(['replace', '-'], in => "# nobody yet\n"), 0, "0 records: 0 added, 0 changed, 0 removed\n", '',
+		'a map that is empty may stay so';
+	ends update(['replace', '-'], in => "one 1\ntwo 2\n"), 0, "2 records: 2 added, 0 changed, 0 removed\n", '', 'and be filled again';
+	ends update(['replace', '-'], in => "three 3\n"), 0, "1 records: 1 added, 0 changed, 2 removed\n", '', 'all may be exchanged';
+
 	my %many = map { ("k$_" => $_) } 1 .. 300;
 	text(%many);
 	update(['replace']);

@@ -10,7 +10,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "db/live/journal.h"
+#include "db/live/cdb/journal.h"
 #include "lib/file.h"
 
 #define MOST_BATCHES 6

@@ -12,8 +12,8 @@
 
 #include <ldap.h>
 
-#include "db/map/ldapkey.h"
-#include "db/map/ldapopen.h"
+#include "db/ldap/key.h"
+#include "db/ldap/open.h"
 
 static LDAP *ld;
 

@@ -8,7 +8,7 @@
 
 #if HAVE_LDAP
 
-#include "db/map/ldapconf.h"
+#include "db/ldap/conf.h"
 #include "db/sync/syncconf.h"
 
 static void check_fault(int status, const struct buf *why)

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "db/source/text.h"
-#include "db/source/value.h"
+#include "db/build/text.h"
+#include "db/grammar/value.h"
 
 static const char *const relations[] = { "aliases", "fqdnaliases", "fqdnroutes", "routesdb", "thishost", "mboxmap", "", "" };
 

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sysexits.h>
 
-#include "db/map/env.h"
+#include "db/store/env.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -1,8 +1,8 @@
 /*
  * Lookups in a Berkeley DB environment as ZMailer's router makes them: its flags, no help of ours.
  */
-#ifndef ZL_TESTS_AS_ROUTER_H
-#define ZL_TESTS_AS_ROUTER_H
+#ifndef ZL_TESTS_LIB_AS_ROUTER_H
+#define ZL_TESTS_LIB_AS_ROUTER_H
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -11,8 +11,8 @@
 
 #include <db.h>
 
-#include "db/map/env.h"
 #include "db/map/map.h"
+#include "db/store/env.h"
 #include "lib/alloc.h"
 #include "lib/buf.h"
 #include "lib/log.h"

@@ -243,6 +243,21 @@ subtest 'mass deletion in several runs' => sub {
 	equal $sync, 'the map equals the directory';
 };
 
+subtest 'a filter that matches nothing' => sub {
+	my $slapd = RealSlapd->new(users => 3, aliases => 0)->start;
+	my $sync = LdapSync->new($slapd);
+	is +($sync->once)[0], 0;
+	my $before = $sync->map;
+	$sync->{rules} = LdapSync::usual_rules() =~ s/CourierMail/noSuchClass/gr;
+	$sync->configure;
+	my ($exit, $said) = $sync->once;
+	is $exit, 75, 'does not empty the map, however small it is';
+	like $said, qr/5 of 5 keys would go; nothing was changed; --allow-shrink/, 'and that is said';
+	is_deeply $sync->map, $before, 'the map is as it was';
+	is +($sync->once('--allow-shrink'))[0], 0, 'unless it is allowed';
+	is_deeply $sync->map, {}, 'then it is empty';
+};
+
 subtest 'mass deletion' => sub {
 	my $slapd = RealSlapd->new(users => 200, aliases => 0)->start;
 	my $sync = LdapSync->new($slapd);

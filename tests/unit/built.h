@@ -1,12 +1,12 @@
 /* Small maps of every type that can be built, for unit tests. */
-#ifndef ZL_TESTS_BUILT_H
-#define ZL_TESTS_BUILT_H
+#ifndef ZL_TESTS_UNIT_BUILT_H
+#define ZL_TESTS_UNIT_BUILT_H
 
 #include <sysexits.h>
 
 #include "config.h"
+#include "db/build/build.h"
 #include "db/map/map.h"
-#include "db/source/build.h"
 #include "tests/unit/scratch.h"
 
 static const char *const built_types[] = {

@@ -11,6 +11,7 @@ my $top = $ENV{SRC_DIR} // "$FindBin::Bin/../..";
 my @rules = (
 	['lib/', 'lib/'],
 	['channel/spool/', 'lib/', 'channel/spool/'],
+	['channel/queue/', 'lib/', 'channel/spool/', 'channel/queue/'],
 	['channel/protocol/', 'lib/', 'channel/protocol/'],
 	['channel/message/', 'lib/', 'channel/message/'],
 	['channel/net/', 'lib/', 'channel/net/'],
@@ -19,16 +20,19 @@ my @rules = (
 	['channel/probe/cache', 'lib/', 'channel/', 'db/'],
 	['channel/check/maps', 'lib/', 'channel/', 'db/'],
 	['channel/', 'lib/', 'channel/'],
-	['db/map/', 'lib/', 'db/map/'],
-	['db/source/', 'lib/', 'db/map/', 'db/source/'],
-	['db/live/', 'lib/', 'db/map/', 'db/source/', 'db/live/'],
-	['db/sync/', 'lib/', 'db/map/', 'db/source/', 'db/live/', 'db/sync/'],
-	['db/route/', 'lib/', 'db/map/', 'db/source/', 'db/live/', 'db/route/'],
+	['db/store/', 'lib/', 'db/store/'],
+	['db/ldap/', 'lib/', 'db/store/answer.h', 'db/ldap/'],
+	['db/grammar/', 'lib/', 'db/store/records.h', 'db/grammar/'],
+	['db/map/', 'lib/', 'db/store/', 'db/ldap/', 'db/map/'],
+	['db/build/', 'lib/', 'db/store/', 'db/map/', 'db/grammar/', 'db/build/'],
+	['db/live/', 'lib/', 'db/store/', 'db/map/', 'db/build/', 'db/live/'],
+	['db/sync/', 'lib/', 'db/store/', 'db/ldap/', 'db/map/', 'db/build/', 'db/grammar/', 'db/live/', 'db/sync/'],
+	['db/route/', 'lib/', 'db/store/', 'db/map/', 'db/build/', 'db/grammar/', 'db/live/', 'db/route/'],
 	['db/', 'lib/', 'db/'],
 	['tests/', 'lib/', 'channel/', 'db/', 'tests/'],
 );
 
-my @files = map { s{^\Q$top\E/}{}r } map { glob "$top/$_/*.[ch]" } qw(lib channel channel/* db db/* tests/*);
+my @files = map { s{^\Q$top\E/}{}r } map { glob "$top/$_/*.[ch]" } qw(lib channel channel/* db db/* db/live/* tests/*);
 cmp_ok(scalar @files, '>', 10, 'there are sources to look at');
 my (@bad, @unknown);
 for my $file (@files) {
@@ -44,16 +48,22 @@ for my $file (@files) {
 		push @bad, "$file includes $include, which is not there" unless -f "$top/$include";
 	}
 }
+my @guards = grep { m{\.h$} && (text("$top/$_") =~ /^#ifndef (\w+)\n#define \1$/m)[0] ne guard($_) } @files;
+is("@guards", '', 'every header is guarded by the name of its path');
 is(join("\n", @bad), '', 'every file includes its own and lower layers only');
 is("@unknown", '', 'every folder has its place');
 
 # Mail words have no business in lib/, LMTP words none in the layers that know no LMTP.
-my @mail = grep { mentions("$top/$_", qr/\b(?:MAIL FROM|RCPT TO|LHLO)\b/) } grep { m{^lib/|^channel/(?:spool|net)/} } @files;
+my @mail = grep { mentions("$top/$_", qr/\b(?:MAIL FROM|RCPT TO|LHLO)\b/) } grep { m{^lib/|^channel/(?:spool|queue|net)/} } @files;
 is("@mail", '', 'no LMTP command below the protocol');
 done_testing;
 
 sub includes($path) {
 	return text($path) =~ /^\s*#\s*include\s+"([^"]+)"/mg;
+}
+
+sub guard($path) {
+	return 'ZL_' . (uc $path) =~ s/[^A-Z0-9]/_/gr;
 }
 
 sub mentions($path, $words) {

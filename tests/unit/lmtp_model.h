@@ -6,8 +6,8 @@
  * A run can be disturbed once: a reply that nobody asked for, a final reply that never
  * comes, a connection that ends behind a reply or behind a byte.
  */
-#ifndef ZL_TESTS_LMTP_MODEL_H
-#define ZL_TESTS_LMTP_MODEL_H
+#ifndef ZL_TESTS_UNIT_LMTP_MODEL_H
+#define ZL_TESTS_UNIT_LMTP_MODEL_H
 
 #include <stdbool.h>
 #include <stdio.h>

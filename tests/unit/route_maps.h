@@ -1,8 +1,8 @@
 /*
  * A router over maps in memory, for the tests of routing.
  */
-#ifndef ZL_TESTS_ROUTE_MAPS_H
-#define ZL_TESTS_ROUTE_MAPS_H
+#ifndef ZL_TESTS_UNIT_ROUTE_MAPS_H
+#define ZL_TESTS_UNIT_ROUTE_MAPS_H
 
 #include <stdbool.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* A directory for the files of a unit test; removed at its end.  scratch_begin and scratch_end are group fixtures. */
-#ifndef ZL_TESTS_SCRATCH_H
-#define ZL_TESTS_SCRATCH_H
+#ifndef ZL_TESTS_UNIT_SCRATCH_H
+#define ZL_TESTS_UNIT_SCRATCH_H
 
 #include <dirent.h>
 #include <fcntl.h>

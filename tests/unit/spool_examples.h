@@ -1,6 +1,6 @@
 /* Control files as ZMailer's router writes them: one recipient, several groups, a report message. */
-#ifndef ZL_TESTS_SPOOL_EXAMPLES_H
-#define ZL_TESTS_SPOOL_EXAMPLES_H
+#ifndef ZL_TESTS_UNIT_SPOOL_EXAMPLES_H
+#define ZL_TESTS_UNIT_SPOOL_EXAMPLES_H
 
 /* V/R/260147: recipient at 114, header text at 145 */
 #define EXAMPLE_A \

@@ -1,6 +1,6 @@
 #include "tests/unit/unit.h"
 
-#include "db/source/address.h"
+#include "db/grammar/address.h"
 
 static struct pool pool;
 

@@ -3,7 +3,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "db/map/child.h"
+#include "lib/child.h"
 #include "lib/clock.h"
 
 static int say(void *context, struct buf *out)

@@ -4,7 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "db/map/cutoff.h"
+#include "db/ldap/cutoff.h"
 #include "lib/clock.h"
 
 /* Reads until the other end says something, which it never does; returns what read(2) says after at most 5 s. */

@@ -6,7 +6,7 @@
 
 #include <signal.h>
 
-#include "db/map/stamp.h"
+#include "db/store/stamp.h"
 #include "tests/unit/built.h"
 
 /* libdb frees less than it took when a file turns out to be damaged. */

@@ -1,6 +1,6 @@
 #include "tests/unit/unit.h"
 
-#include "db/source/destination.h"
+#include "db/grammar/destination.h"
 
 static struct pool pool;
 

@@ -5,9 +5,9 @@
 #include <time.h>
 #include <utime.h>
 
-#include "db/source/compile.h"
-#include "db/source/dump.h"
-#include "db/source/origin.h"
+#include "db/build/compile.h"
+#include "db/build/dump.h"
+#include "db/build/origin.h"
 #include "tests/unit/built.h"
 
 static void ignore(void *context, const struct fault *fault)

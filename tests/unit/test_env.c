@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-#include "db/map/env.h"
+#include "db/store/env.h"
 #include "lib/clock.h"
 #include "tests/unit/built.h"
 

@@ -2,7 +2,7 @@
 
 #include <sysexits.h>
 
-#include "db/map/env.h"
+#include "db/store/env.h"
 #include "tests/unit/scratch.h"
 
 static int parse(struct env_config *config, const char *text, struct buf *why)

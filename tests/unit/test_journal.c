@@ -5,7 +5,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "db/live/journal.h"
+#include "db/live/cdb/journal.h"
 #include "lib/file.h"
 
 static char path[] = "/tmp/zlmtp-journal-XXXXXX";

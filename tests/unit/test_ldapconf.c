@@ -6,7 +6,7 @@
 
 #include <ldap.h>
 
-#include "db/map/ldapconf.h"
+#include "db/ldap/conf.h"
 
 #define BASE "base o=x\n"
 #define FILTER "filter (mail=%s)\n"

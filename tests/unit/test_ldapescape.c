@@ -2,8 +2,8 @@
 
 #include <ldap.h>
 
-#include "db/map/ldapescape.h"
-#include "db/map/ldapopen.h"
+#include "db/ldap/escape.h"
+#include "db/ldap/open.h"
 
 static void filters_are_escaped_as_rfc_4515_says(void **state)
 {

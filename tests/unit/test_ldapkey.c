@@ -1,6 +1,6 @@
 #include "tests/unit/unit.h"
 
-#include "db/map/ldapkey.h"
+#include "db/ldap/key.h"
 
 static char *filter_of(const char *pattern, const char *key)
 {

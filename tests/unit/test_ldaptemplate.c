@@ -1,7 +1,7 @@
 #include "tests/unit/unit.h"
 
-#include "db/map/ldaptemplate.h"
-#include "db/map/settings.h"
+#include "db/ldap/template.h"
+#include "lib/settings.h"
 
 static struct ldap_entry entry;
 

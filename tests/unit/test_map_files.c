@@ -1,7 +1,7 @@
 #include "tests/unit/unit.h"
 
 
-#include "db/map/stamp.h"
+#include "db/store/stamp.h"
 #include "tests/unit/built.h"
 
 static void expect(struct map *map, const char *key, enum map_answer answer, const char *text)

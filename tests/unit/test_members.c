@@ -1,6 +1,6 @@
 #include "tests/unit/unit.h"
 
-#include "db/source/members.h"
+#include "db/grammar/members.h"
 
 static struct pool pool;
 

@@ -1,6 +1,6 @@
 #include "tests/unit/unit.h"
 
-#include "channel/spool/outlook.h"
+#include "channel/queue/outlook.h"
 
 #define HEAD "zlmtp-runqueue-state 1\t42\t1795254489\n"
 

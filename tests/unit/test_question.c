@@ -1,8 +1,8 @@
 #include "tests/unit/unit.h"
 
 /* Programs' own files are in no archive. */
-#include "channel/probesettings.c"
 #include "channel/probe/question.c"
+#include "channel/probesettings.c"
 
 /* A question whose places answer as the letters say: y, n, u. */
 static struct question question_of(const char *letters)

@@ -2,7 +2,7 @@
 
 #include <time.h>
 
-#include "channel/spool/queue.h"
+#include "channel/queue/queue.h"
 #include "lib/alloc.h"
 #include "lib/buf.h"
 #include "tests/unit/spool_examples.h"

@@ -1,6 +1,6 @@
 #include "tests/unit/unit.h"
 
-#include "db/source/records.h"
+#include "db/store/records.h"
 #include "lib/alloc.h"
 
 static void add(struct records *records, const char *key, const char *value, size_t line)

@@ -1,6 +1,6 @@
 #include "tests/unit/unit.h"
 
-#include "channel/spool/schedconf.h"
+#include "channel/queue/schedconf.h"
 
 static struct schedconf *parsed(const char *text)
 {

@@ -2,8 +2,8 @@
 
 #include <sysexits.h>
 
-#include "db/map/settings.h"
 #include "lib/buf.h"
+#include "lib/settings.h"
 
 /* "a" and "alpha" are one setting. */
 static const char *name_of(const char *word)

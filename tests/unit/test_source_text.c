@@ -1,6 +1,6 @@
 #include "tests/unit/unit.h"
 
-#include "db/source/text.h"
+#include "db/build/text.h"
 #include "lib/buf.h"
 
 static struct buf told;

@@ -1,6 +1,6 @@
 #include "tests/unit/unit.h"
 
-#include "db/map/stamp.h"
+#include "db/store/stamp.h"
 #include "tests/unit/scratch.h"
 
 static struct stamp sample = {

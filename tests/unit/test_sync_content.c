@@ -1,8 +1,8 @@
 #include "tests/unit/unit.h"
 
-#include "db/map/settings.h"
 #include "db/sync/content.h"
 #include "lib/alloc.h"
+#include "lib/settings.h"
 
 static struct content *content;
 static struct buf changes, entries, conflicts;

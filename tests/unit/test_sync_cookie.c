@@ -1,7 +1,7 @@
 #include "tests/unit/unit.h"
 
-#include "db/map/settings.h"
 #include "db/sync/cookie.h"
+#include "lib/settings.h"
 
 static struct sync_rule rule = { .name = (char[]){ "accounts" }, .definition = (char[]){ "base=x;\nfilter=y" } };
 static const struct sync_uuid uuid = { { 0x00, 0x01, 0xab, 0xff, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 } };

@@ -1,7 +1,7 @@
 #include "tests/unit/unit.h"
 
-#include "db/map/settings.h"
 #include "db/sync/rule.h"
+#include "lib/settings.h"
 
 static struct template *template(const char *text)
 {

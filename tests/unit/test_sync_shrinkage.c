@@ -9,7 +9,10 @@
 static void what_may_go_at_once(void **state)
 {
 	static const struct { size_t keys, removed; bool too_much; } cases[] = {
-		{ 0, 0, false }, { 50, 50, false }, { 51, 51, true }, { 250, 50, false }, { 250, 51, true },
+		{ 0, 0, false }, { 51, 50, false }, { 52, 51, true },
+		/* nothing is left */
+		{ 1, 1, true }, { 50, 50, true },
+		 { 250, 50, false }, { 250, 51, true },
 		{ 1000, 200, false }, { 1000, 201, true }, { 1000, 1000, true },
 	};
 
@@ -18,7 +21,7 @@ static void what_may_go_at_once(void **state)
 		struct shrinkage s = { 0 };
 
 		shrinkage_add(&s, NOW, cases[i].keys, cases[i].removed);
-		assert_int_equal(shrinkage_is_too_much(&s), cases[i].too_much);
+		assert_int_equal(shrinkage_is_too_much(&s, cases[i].keys - cases[i].removed), cases[i].too_much);
 	}
 }
 
@@ -28,14 +31,14 @@ static void what_goes_in_ten_minutes_counts_together(void **state)
 
 	(void)state;
 	shrinkage_add(&s, NOW, 1000, 150);
-	assert_false(shrinkage_is_too_much(&s));
+	assert_false(shrinkage_is_too_much(&s, 800));
 	/* of what there was at the beginning */
 	shrinkage_add(&s, NOW + 300, 850, 50);
-	assert_false(shrinkage_is_too_much(&s));
+	assert_false(shrinkage_is_too_much(&s, 800));
 	shrinkage_add(&s, NOW + 600, 800, 1);
-	assert_true(shrinkage_is_too_much(&s));
+	assert_true(shrinkage_is_too_much(&s, 800));
 	shrinkage_add(&s, NOW + 601, 800, 160);
-	assert_false(shrinkage_is_too_much(&s));
+	assert_false(shrinkage_is_too_much(&s, 800));
 	assert_int_equal(s.keys, 800);
 }
 
@@ -46,9 +49,9 @@ static void a_clock_that_is_put_back_does_not_stop_it(void **state)
 	(void)state;
 	shrinkage_add(&s, NOW, 1000, 150);
 	shrinkage_add(&s, NOW - 86400, 850, 51);
-	assert_true(shrinkage_is_too_much(&s));
+	assert_true(shrinkage_is_too_much(&s, 800));
 	shrinkage_add(&s, NOW - 86400 + 601, 800, 1);
-	assert_false(shrinkage_is_too_much(&s));
+	assert_false(shrinkage_is_too_much(&s, 800));
 }
 
 static void it_comes_back_from_its_note(void **state)

@@ -280,10 +280,23 @@ static void a_fifth_may_go_and_fifty_always(void **state)
 	assert_int_equal(shrink(60, 10, true, way), EX_OK);
 	assert_int_equal(shrink(60, 9, true, way), EX_TEMPFAIL);
 	assert_int_equal(shrink(60, 9, false, way), EX_OK);
+	assert_int_equal(shrink(3, 1, true, way), EX_OK);
 	assert_int_equal(shrink(1000, 800, true, way), EX_OK);
 	assert_int_equal(shrink(1000, 799, true, way), EX_TEMPFAIL);
 	assert_int_equal(shrink(3000, 100, true, &ways[2]), EX_TEMPFAIL);
 	assert_int_equal(shrink(3000, 100, false, &ways[2]), EX_OK);
+}
+
+static void the_last_record_does_not_go(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < WAYS; i++) {
+		assert_int_equal(shrink(1, 0, true, &ways[i]), EX_TEMPFAIL);
+		assert_int_equal(shrink(50, 0, true, &ways[i]), EX_TEMPFAIL);
+		assert_int_equal(shrink(50, 0, false, &ways[i]), EX_OK);
+		/* from nothing to nothing */
+		assert_int_equal(shrink(0, 0, true, &ways[i]), EX_OK);
+	}
 }
 
 static void two_programs_change_one_map(void **state)
@@ -473,6 +486,7 @@ int main(void)
 		cmocka_unit_test(notes_change_with_their_batch_and_are_no_records),
 		cmocka_unit_test(replacing_writes_the_differences_and_keeps_notes),
 		cmocka_unit_test(a_fifth_may_go_and_fifty_always),
+		cmocka_unit_test(the_last_record_does_not_go),
 		cmocka_unit_test(two_programs_change_one_map),
 		cmocka_unit_test(what_cannot_be_opened_is_told_and_leaves_nothing),
 		cmocka_unit_test(a_map_in_an_environment_is_not_taken_for_one_without),

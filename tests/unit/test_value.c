@@ -1,6 +1,6 @@
 #include "tests/unit/unit.h"
 
-#include "db/source/value.h"
+#include "db/grammar/value.h"
 
 /* "" if the value is good, else "COLUMN why", with '~' in front for a warning. */
 static const char *judge(const char *relation, bool references, const char *value)

@@ -1,6 +1,6 @@
 /* What every unit test includes first: cmocka with the headers it wants before it. */
-#ifndef ZL_TESTS_UNIT_H
-#define ZL_TESTS_UNIT_H
+#ifndef ZL_TESTS_UNIT_UNIT_H
+#define ZL_TESTS_UNIT_UNIT_H
 
 #include <setjmp.h>
 #include <stdarg.h>

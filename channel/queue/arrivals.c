@@ -1,0 +1,222 @@
+#include "channel/queue/arrivals.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "channel/queue/walk.h"
+#include "channel/spool/control.h"
+#include "channel/spool/tag.h"
+#include "lib/alloc.h"
+#include "lib/buf.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+
+/* How long until a file is looked at again, in milliseconds. */
+#define LOCKED_PAUSE (32 * 1000)           /* as ZMailer: an agent of somebody else holds a lock in it */
+#define UNREADABLE_PAUSE (60 * 1000)       /* the system was short of something */
+#define DAMAGED_PAUSE (10 * 60 * 1000)     /* nothing will change until somebody looks at it */
+
+static void put_aside(struct intake *in, uint64_t id, const char *name, int64_t pause)
+{
+	queue_put_aside(in->queue, id, name, clock_ms() + pause);
+}
+
+/*
+ * Frees locks whose holders are gone.  TAG_TAKEN if a holder lives, TAG_ERROR with a complaint
+ * if a lock cannot be looked at.
+ */
+static enum tag_result free_locks(struct control *c)
+{
+	for (size_t i = 0; i < c->recipient_count; i++) {
+		struct control_recipient *r = &c->recipients[i];
+		enum tag_result result;
+
+		if (r->tag != TAG_LOCKED)
+			continue;
+		result = tag_break_stale(c->fd, r->offset);
+		if (result == TAG_TAKEN)
+			complain("%s: recipient at %lld is locked by process %ld; looking again later", c->name,
+			         (long long)r->offset, (long)r->locker);
+		if (result == TAG_ERROR)
+			complain("%s: cannot free the recipient at %lld: %s", c->name, (long long)r->offset, strerror(errno));
+		if (result != TAG_OK)
+			return result;
+		r->tag = TAG_FREE;
+	}
+	return TAG_OK;
+}
+
+/* A recipient that nobody will ever take keeps its message for ever: somebody should know. */
+static bool all_deliverable(const struct control *c)
+{
+	if (c->recipient_count == 0) {
+		complain("%s: it has no recipients; left alone", c->name);
+		return false;
+	}
+	for (size_t i = 0; i < c->recipient_count; i++) {
+		if (c->recipients[i].sender == CONTROL_NONE) {
+			complain("%s: the recipient at %lld has no sender above it; left alone", c->name,
+			         (long long)c->recipients[i].offset);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* When the message came: time of the message file, or, if that is gone, of its control file. */
+static struct timespec arrival(const struct control *c, const char *file)
+{
+	struct stat st;
+
+	return lstat(file, &st) == 0 ? st.st_mtim : c->modified;
+}
+
+static void add(struct intake *in, const struct control *c)
+{
+	char *file = control_message_path(c);
+	const struct timespec arrived = arrival(c, file);
+	struct message *m = queue_add(in->queue, c, file, &arrived);
+
+	free(file);
+	if (m->open == 0) {
+		in->finished = xgrow(in->finished, in->finished_count, &in->finished_capacity, sizeof *in->finished);
+		in->finished[in->finished_count++] = m;
+	} else {
+		in->taken = xgrow(in->taken, in->count, &in->capacity, sizeof *in->taken);
+		in->taken[in->count++] = m;
+	}
+}
+
+static void take(struct intake *in, struct control *c)
+{
+	enum tag_result locks = free_locks(c);
+
+	if (locks != TAG_OK)
+		put_aside(in, c->id, c->name, locks == TAG_TAKEN ? LOCKED_PAUSE : UNREADABLE_PAUSE);
+	else if (!all_deliverable(c))
+		put_aside(in, c->id, c->name, DAMAGED_PAUSE);
+	else
+		add(in, c);
+}
+
+/* A name with controls or blanks in it cannot stand in a job line. */
+static bool is_sayable(const char *name)
+{
+	for (; *name != '\0'; name++)
+		if ((unsigned char)*name <= ' ' || *name == 127)
+			return false;
+	return true;
+}
+
+/* True if there is nothing to do: it is in the queue already, or was put aside for longer. */
+static bool is_known(struct intake *in, uint64_t id, const char *name)
+{
+	struct message *m = queue_find(in->queue, id);
+
+	if (m == NULL)
+		return false;
+	if (strcmp(m->name, name) != 0 && m->look_again == 0) {
+		complain("%s: %s has the same number; left alone until that one is gone", name, m->name);
+		return true;
+	}
+	if (m->look_again == 0 || m->look_again > clock_ms())
+		return true;
+	queue_remove(in->queue, m);
+	return false;
+}
+
+void intake_file(struct intake *in, const char *name)
+{
+	struct buf why = { 0 };
+	struct control *c;
+	uint64_t id;
+
+	if (!is_sayable(name) || !control_id(name, &id) || is_known(in, id, name))
+		return;
+	switch (control_open(name, &c, &why)) {
+	case CONTROL_OK:
+		take(in, c);
+		break;
+	case CONTROL_GONE:
+		break;
+	case CONTROL_NOT_MAIL:
+		put_aside(in, id, name, DAMAGED_PAUSE);
+		break;
+	case CONTROL_UNREADABLE:
+		complain("%s", buf_str(&why));
+		put_aside(in, id, name, UNREADABLE_PAUSE);
+		break;
+	case CONTROL_DAMAGED:
+		complain("%s", buf_str(&why));
+		put_aside(in, id, name, DAMAGED_PAUSE);
+		break;
+	}
+	control_close(&c);
+	buf_free(&why);
+}
+
+bool intake_is_job(const char *name)
+{
+	for (int levels = 0; levels < 2 && name[0] >= 'A' && name[0] <= 'Z' && name[1] == '/'; levels++)
+		name += 2;
+	return isdigit((unsigned char)*name) && strchr(name, '/') == NULL;
+}
+
+static void tell_directory(void *context, const char *directory, int error)
+{
+	(void)context;
+	complain("%s: %s", directory, strerror(error));
+}
+
+void intake_begin(struct intake *in)
+{
+	walk_end(&in->walk);
+	in->walk = walk_begin(tell_directory, NULL);
+}
+
+void intake_go_on(struct intake *in, int64_t deadline)
+{
+	const char *name;
+
+	do {
+		name = walk_next(in->walk);
+		if (name != NULL)
+			intake_file(in, name);
+	} while (name != NULL && clock_ms() < deadline);
+	if (name == NULL)
+		walk_end(&in->walk);
+}
+
+static int older(const void *a, const void *b)
+{
+	const struct message *x = *(struct message *const *)a, *y = *(struct message *const *)b;
+
+	if (x->arrived.tv_sec != y->arrived.tv_sec)
+		return x->arrived.tv_sec < y->arrived.tv_sec ? -1 : 1;
+	if (x->arrived.tv_nsec != y->arrived.tv_nsec)
+		return x->arrived.tv_nsec < y->arrived.tv_nsec ? -1 : 1;
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+void intake_sort(struct intake *in)
+{
+	if (in->count > 1)
+		qsort(in->taken, in->count, sizeof *in->taken, older);
+}
+
+void intake_clear(struct intake *in)
+{
+	in->count = 0;
+	in->finished_count = 0;
+}
+
+void intake_free(struct intake *in)
+{
+	walk_end(&in->walk);
+	free(in->taken);
+	free(in->finished);
+	*in = (struct intake){ .queue = in->queue };
+}

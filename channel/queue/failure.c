@@ -1,0 +1,138 @@
+#include "channel/queue/failure.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/alloc.h"
+#include "lib/file.h"
+#include "lib/publish.h"
+#include "lib/text.h"
+
+bool failure_is_told(const struct control_recipient *r)
+{
+	return r->tag == TAG_FAILED && (!r->notify_given || (r->notify & NOTIFY_FAILURE));
+}
+
+/* A labelled line; nothing if there is nothing to say. */
+static void line_add(struct buf *out, const char *label, const char *text, size_t n)
+{
+	if (n == 0)
+		return;
+	buf_addf(out, "%-12s", label);
+	text_add_clean(out, text, n, 4000);
+	buf_addc(out, '\n');
+}
+
+/* Lines divided by CR, indented. */
+static void details_add(struct buf *out, const char *text)
+{
+	while (*text != '\0') {
+		size_t n = strcspn(text, "\r\n");
+
+		if (n > 0) {
+			buf_adds(out, "    ");
+			text_add_clean(out, text, n, 4000);
+			buf_addc(out, '\n');
+		}
+		text += n + (text[n] != '\0');
+	}
+}
+
+/* NOTARY: recipient, action, status, diagnostic, remote, agent. */
+static void diagnostic_add(struct buf *out, const struct control_diagnostic *d)
+{
+	static const char *const labels[] = { NULL, NULL, "Status:", "Answer:", "Server:", NULL };
+	const char *field = d->notary;
+
+	for (size_t i = 0; i < sizeof labels / sizeof labels[0]; i++) {
+		size_t n = strcspn(field, "\001");
+
+		if (labels[i] != NULL)
+			line_add(out, labels[i], field, n);
+		field += n + (field[n] != '\0');
+	}
+	buf_addf(out, "%-12s", "Time:");
+	text_add_date(out, d->time);
+	buf_addc(out, '\n');
+	details_add(out, d->text);
+}
+
+static void recipient_add(struct buf *out, const struct control_recipient *r, const struct control_diagnostic *d)
+{
+	buf_addc(out, '\n');
+	line_add(out, "Recipient:", r->user, strlen(r->user));
+	buf_addf(out, "%-12s", "Channel:");
+	text_add_clean_string(out, r->channel, 200);
+	buf_adds(out, ", host ");
+	text_add_clean_string(out, r->host, 500);
+	buf_addc(out, '\n');
+	if (r->orcpt != NULL)
+		line_add(out, "Original:", r->orcpt, strlen(r->orcpt));
+	if (d != NULL)
+		diagnostic_add(out, d);
+	else
+		buf_adds(out, "Status:     the agent has written down no reason\n");
+}
+
+static void header_add(struct buf *out, const struct control_header *h)
+{
+	buf_adds(out, "\nThe header of the message:\n\n");
+	for (size_t at = 0; at < h->length;) {
+		const char *lf = memchr(h->text + at, '\n', h->length - at);
+		size_t n = lf ? (size_t)(lf - h->text) - at : h->length - at;
+
+		buf_adds(out, "    ");
+		text_add_clean(out, h->text + at, n, 4000);
+		buf_addc(out, '\n');
+		at += n + 1;
+	}
+}
+
+static void report_add_message(struct buf *out, const struct control *c, const char *spoolid,
+                               const struct stat *message)
+{
+	size_t header = CONTROL_NONE;
+	const struct control_diagnostic **last = control_last_diagnostics(c);
+
+	buf_adds(out, "This mail could not be delivered to the recipients below.\n\n");
+	line_add(out, "Message:", spoolid, strlen(spoolid));
+	line_add(out, "Spool name:", c->name, strlen(c->name));
+	if (c->log_ident != NULL)
+		line_add(out, "Message-ID:", c->log_ident, strlen(c->log_ident));
+	if (c->envid != NULL)
+		line_add(out, "Envelope id:", c->envid, strlen(c->envid));
+	if (c->sender_count > 0)
+		line_add(out, "Sender:", c->senders[0].user, strlen(c->senders[0].user));
+	buf_addf(out, "%-12s", "Queued:");
+	text_add_date(out, message->st_mtime);
+	buf_addc(out, '\n');
+	for (size_t i = 0; i < c->recipient_count; i++) {
+		if (!failure_is_told(&c->recipients[i]))
+			continue;
+		if (header == CONTROL_NONE)
+			header = c->recipients[i].header;
+		recipient_add(out, &c->recipients[i], last[i]);
+	}
+	if (header != CONTROL_NONE)
+		header_add(out, &c->headers[header]);
+	free(last);
+}
+
+bool failure_write(const char *directory, const struct control *control, const char *spoolid,
+                   const struct stat *message, struct buf *why)
+{
+	char *path = xasprintf("%s/%s.failed", directory, spoolid);
+	struct buf text = { 0 };
+	struct publish p = { 0 };
+	bool begun = publish_begin(&p, path, 0640), ok;
+
+	report_add_message(&text, control, spoolid, message);
+	ok = begun && file_write(p.fd, text.data, text.len) && publish_commit(&p);
+	if (!ok)
+		buf_addf(why, "cannot write %s: %s", path, strerror(errno));
+	publish_abort(&p);
+	buf_free(&text);
+	free(path);
+	return ok;
+}

@@ -1,0 +1,23 @@
+/*
+ * The report file of a message: who could not get it, and why, for people to read.
+ */
+#ifndef ZL_CHANNEL_QUEUE_FAILURE_H
+#define ZL_CHANNEL_QUEUE_FAILURE_H
+
+#include <stdbool.h>
+#include <sys/stat.h>
+
+#include "channel/spool/control.h"
+#include "lib/buf.h"
+
+/* True if the recipient failed and the sender did not forbid to tell (NOTIFY=NEVER, or NOTIFY without FAILURE). */
+bool failure_is_told(const struct control_recipient *r);
+
+/*
+ * Writes the report on all failures of a message that are to be told as DIRECTORY/SPOOLID.failed; synced, and the
+ * same file if it is done again.  `spoolid` names the message.  False with a line in `why`.
+ */
+bool failure_write(const char *directory, const struct control *control, const char *spoolid,
+                   const struct stat *message, struct buf *why);
+
+#endif

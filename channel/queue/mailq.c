@@ -1,0 +1,252 @@
+#include "channel/queue/mailq.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/alloc.h"
+#include "lib/text.h"
+
+enum column { ID, AGE, NEXT, SENDER, DESTINATION, RECIPIENT, ANSWER, COLUMNS };
+
+static const char *const headings[COLUMNS] = {
+	"ID", "AGE", "NEXT", "SENDER", "CHANNEL/HOST", "RECIPIENT", "ANSWER",
+};
+
+/* A column grows with its longest value up to here; what is longer stands there whole and pushes the rest. */
+#define WIDEST 40
+#define VALUE_MAX 500
+
+struct table {
+	struct buf text;          /* the cells, each with a NUL behind */
+	size_t *cells;            /* where they begin */
+	size_t count, capacity;
+	size_t widths[COLUMNS];
+};
+
+/* ---- cells ---- */
+
+void mailq_add_span(struct buf *out, int64_t seconds)
+{
+	if (seconds < 0)
+		seconds = 0;
+	if (seconds < 60)
+		buf_addf(out, "%" PRId64 "s", seconds);
+	else if (seconds < 3600)
+		buf_addf(out, "%" PRId64 "m", seconds / 60);
+	else if (seconds < 86400)
+		buf_addf(out, "%" PRId64 "h%02dm", seconds / 3600, (int)(seconds / 60 % 60));
+	else
+		buf_addf(out, "%" PRId64 "d%02dh", seconds / 86400, (int)(seconds / 3600 % 24));
+}
+
+static void add_next(struct buf *out, const struct listed *e, int64_t now)
+{
+	switch (e->state) {
+	case LISTED_DAMAGED:
+		buf_adds(out, "damaged");
+		return;
+	case LISTED_UNREADABLE:
+		buf_adds(out, "unreadable");
+		return;
+	case LISTED_ACTIVE:
+		buf_adds(out, "active");
+		return;
+	case LISTED_WAITING:
+		break;
+	}
+	if (e->next == NEXT_UNKNOWN)
+		buf_addc(out, '-');
+	else if (e->next == NEXT_HELD)
+		buf_adds(out, "held");
+	else if (e->next <= now)
+		buf_adds(out, "now");
+	else
+		mailq_add_span(out, e->next - now);
+}
+
+static void add_words(struct buf *out, const char *text)
+{
+	if (text == NULL || text[0] == '\0')
+		buf_addc(out, '-');
+	else
+		text_add_clean_string(out, text, VALUE_MAX);
+}
+
+static void add_destination(struct buf *out, const struct listed *e)
+{
+	if (e->channel == NULL) {
+		buf_addc(out, '-');
+		return;
+	}
+	text_add_clean_string(out, e->channel, VALUE_MAX);
+	buf_addc(out, '/');
+	text_add_clean_string(out, e->host, VALUE_MAX);
+}
+
+static void add_cell_text(struct buf *out, enum column column, const struct listed *e, int64_t now)
+{
+	switch (column) {
+	case ID: add_words(out, e->spool != NULL ? e->spool : e->name); break;
+	case AGE:
+		if (e->arrived != 0)
+			mailq_add_span(out, now - e->arrived);
+		else
+			buf_addc(out, '-');
+		break;
+	case NEXT: add_next(out, e, now); break;
+	case SENDER: add_words(out, e->sender != NULL && e->sender[0] == '\0' ? "<>" : e->sender); break;
+	case DESTINATION: add_destination(out, e); break;
+	case RECIPIENT: add_words(out, e->user); break;
+	case ANSWER: add_words(out, e->why != NULL ? e->why : e->answer); break;
+	case COLUMNS: break;
+	}
+}
+
+/* ---- the table ---- */
+
+/* Characters, not bytes. */
+static size_t width(const char *s)
+{
+	size_t n = 0;
+
+	for (; *s != '\0'; s++)
+		n += ((unsigned char)*s & 0xc0) != 0x80;
+	return n;
+}
+
+static void begin_cell(struct table *t)
+{
+	t->cells = xgrow(t->cells, t->count, &t->capacity, sizeof *t->cells);
+	t->cells[t->count++] = t->text.len;
+}
+
+static void end_cell(struct table *t)
+{
+	enum column column = (enum column)((t->count - 1) % COLUMNS);
+	size_t n;
+
+	buf_addc(&t->text, '\0');
+	n = width(t->text.data + t->cells[t->count - 1]);
+	if (n <= WIDEST && n > t->widths[column])
+		t->widths[column] = n;
+}
+
+static void print_table(struct buf *out, const struct table *t)
+{
+	for (size_t i = 0; i < t->count; i++) {
+		const char *cell = t->text.data + t->cells[i];
+		size_t column = i % COLUMNS, n = width(cell);
+
+		buf_adds(out, cell);
+		if (column == COLUMNS - 1)
+			buf_addc(out, '\n');
+		else
+			buf_addf(out, "%*s", (int)(n < t->widths[column] ? t->widths[column] - n + 2 : 2), "");
+	}
+}
+
+static const char *plural(size_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
+static void add_summary(struct buf *out, const struct listing *l, int64_t now)
+{
+	buf_addf(out, "%zu recipient%s in %zu message%s", l->recipients, plural(l->recipients), l->messages,
+	         plural(l->messages));
+	if (l->active > 0)
+		buf_addf(out, ", %zu in delivery", l->active);
+	if (l->finished > 0)
+		buf_addf(out, ", %zu message%s to be removed", l->finished, plural(l->finished));
+	if (l->oldest != 0) {
+		buf_adds(out, ", the oldest ");
+		mailq_add_span(out, now - l->oldest);
+		buf_adds(out, " old");
+	}
+	if (l->trouble > 0)
+		buf_addf(out, "; %zu file%s damaged or unreadable", l->trouble, plural(l->trouble));
+	buf_addc(out, '\n');
+}
+
+void mailq_text(struct buf *out, const struct listing *l, int64_t now)
+{
+	struct table t = { 0 };
+
+	if (l->count > 0) {
+		for (size_t column = 0; column < COLUMNS; column++) {
+			begin_cell(&t);
+			buf_adds(&t.text, headings[column]);
+			end_cell(&t);
+		}
+		for (size_t i = 0; i < l->count; i++) {
+			for (size_t column = 0; column < COLUMNS; column++) {
+				begin_cell(&t);
+				add_cell_text(&t.text, (enum column)column, &l->list[i], now);
+				end_cell(&t);
+			}
+		}
+		print_table(out, &t);
+	}
+	if (l->count > 0 || l->finished > 0)
+		add_summary(out, l, now);
+	buf_free(&t.text);
+	free(t.cells);
+}
+
+/* ---- JSON ---- */
+
+static void add_string(struct buf *out, const char *key, const char *value)
+{
+	buf_addf(out, "%s\"%s\":", out->data[out->len - 1] == '{' ? "" : ",", key);
+	if (value == NULL)
+		buf_adds(out, "null");
+	else
+		text_add_json(out, value, strlen(value));
+}
+
+/* 0 and what is below stand for "not known". */
+static void add_number(struct buf *out, const char *key, int64_t value)
+{
+	if (value > 0)
+		buf_addf(out, ",\"%s\":%" PRId64, key, value);
+	else
+		buf_addf(out, ",\"%s\":null", key);
+}
+
+static const char *state_name(const struct listed *e)
+{
+	switch (e->state) {
+	case LISTED_WAITING: return e->next == NEXT_HELD ? "held" : e->next == NEXT_NOW ? "due" : "waiting";
+	case LISTED_ACTIVE: return "active";
+	case LISTED_DAMAGED: return "damaged";
+	case LISTED_UNREADABLE: return "unreadable";
+	}
+	return "waiting";
+}
+
+void mailq_json(struct buf *out, const struct listing *l)
+{
+	for (size_t i = 0; i < l->count; i++) {
+		const struct listed *e = &l->list[i];
+
+		buf_addc(out, '{');
+		add_string(out, "state", state_name(e));
+		add_string(out, "file", e->name);
+		add_number(out, "arrived", e->arrived);
+		if (e->why != NULL) {
+			add_string(out, "why", e->why);
+		} else {
+			add_string(out, "spool", e->spool);
+			buf_addf(out, ",\"offset\":%jd", (intmax_t)e->offset);
+			add_string(out, "sender", e->sender);
+			add_string(out, "channel", e->channel);
+			add_string(out, "host", e->host);
+			add_string(out, "recipient", e->user);
+			add_number(out, "next_try", e->next);
+			add_string(out, "answer", e->answer);
+			add_number(out, "answered", e->answered);
+		}
+		buf_adds(out, "}\n");
+	}
+}

@@ -1,0 +1,292 @@
+#include "channel/queue/outlook.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "channel/spool/control.h"
+#include "lib/alloc.h"
+#include "lib/clock.h"
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/parse.h"
+
+#define HEAD "zlmtp-runqueue-state"
+#define SHORTEST_PAUSE 3000
+/* Writing may take a hundredth of our time and no more. */
+#define PAUSE_PER_EFFORT 100
+
+/* ---- writing ---- */
+
+/* A moment of clock_ms() in seconds since 1970, at least 1. */
+static int64_t wall_time(int64_t when)
+{
+	int64_t seconds = (int64_t)time(NULL) + (when - clock_ms() + 999) / 1000;
+
+	return seconds > 0 ? seconds : 1;
+}
+
+static int64_t next_try(const struct scheduler *s, const struct group *g)
+{
+	const struct clause *c = g->thread->clause;
+
+	if (c == NULL || c->command == NULL || c->queue_only)
+		return NEXT_HELD;
+	if (s->once || s->stopping)
+		return g->state == GROUP_FED || (g->state == GROUP_READY && !s->stopping) ? NEXT_NOW : NEXT_UNKNOWN;
+	if (g->state == GROUP_ASLEEP)
+		return wall_time(g->due);
+	if (g->state == GROUP_READY && g->thread->blocked_until > clock_ms())
+		return wall_time(g->thread->blocked_until);
+	return NEXT_NOW;
+}
+
+static void add_recipient(struct buf *out, const struct message *m, const struct recipient *r, int64_t next)
+{
+	buf_addf(out, "%s\t%jd.%09ld\t%jd\t", m->name, (intmax_t)m->arrived.tv_sec, m->arrived.tv_nsec, (intmax_t)r->offset);
+	if (next == NEXT_HELD)
+		buf_adds(out, "held");
+	else if (next == NEXT_UNKNOWN)
+		buf_addc(out, '-');
+	else
+		buf_addf(out, "%" PRId64, next);
+	buf_addf(out, "\t%jd\t%s\n", (intmax_t)r->answered, r->answer != NULL ? r->answer : "");
+}
+
+static void add_group(struct buf *out, const struct scheduler *s, const struct group *g)
+{
+	const struct message *m = g->message;
+	int64_t next = next_try(s, g);
+
+	for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next) {
+		const struct recipient *r = &m->recipients[i];
+
+		/* most of a long queue is simply due: not a word about it */
+		if (r->state == RECIPIENT_OPEN && (next != NEXT_NOW || r->answer != NULL))
+			add_recipient(out, m, r, next);
+	}
+}
+
+static void compose(struct buf *out, const struct scheduler *s)
+{
+	const struct queue *q = &s->queue;
+
+	buf_addf(out, HEAD " 1\t%ld\t%jd\n", (long)getpid(), (intmax_t)time(NULL));
+	for (size_t i = 0; i < q->message_buckets; i++)
+		for (const struct message *m = q->messages[i]; m != NULL; m = m->same_bucket)
+			for (size_t j = 0; j < m->group_count; j++)
+				if (m->groups[j].open > 0)
+					add_group(out, s, &m->groups[j]);
+}
+
+int64_t outlook_deadline(const struct outlook_writer *w, const struct scheduler *s)
+{
+	return w->begun && w->changes == s->queue.changes ? CLOCK_NEVER : w->next;
+}
+
+void outlook_write(struct outlook_writer *w, const struct scheduler *s, bool last)
+{
+	int64_t now = clock_ms(), pause;
+	struct buf text = { 0 };
+
+	if (!last && outlook_deadline(w, s) > now)
+		return;
+	compose(&text, s);
+	if (!file_replace(OUTLOOK_FILE, text.data, text.len, 0640) && !w->failed) {
+		complain("cannot write %s for runqueue -l: %s", OUTLOOK_NAME, strerror(errno));
+		w->failed = true;
+	}
+	buf_free(&text);
+	pause = (clock_ms() - now) * PAUSE_PER_EFFORT;
+	w->next = clock_ms() + (pause > SHORTEST_PAUSE ? pause : SHORTEST_PAUSE);
+	w->changes = s->queue.changes;
+	w->begun = true;
+}
+
+/* ---- reading ---- */
+
+/* Cuts off the word up to the next TAB or the end of the line. */
+static char *next_word(char **at)
+{
+	char *word = *at, *end = word + strcspn(word, "\t");
+
+	*at = *end != '\0' ? end + 1 : end;
+	*end = '\0';
+	return word;
+}
+
+static bool is_next_try(const char *word, int64_t *next)
+{
+	uint64_t n;
+
+	if (strcmp(word, "held") == 0)
+		*next = NEXT_HELD;
+	else if (strcmp(word, "-") == 0)
+		*next = NEXT_UNKNOWN;
+	else if (parse_number(word, INT64_MAX, &n))
+		*next = (int64_t)n;
+	else
+		return false;
+	return true;
+}
+
+/* Seconds, a dot and nine digits. */
+static bool is_moment(char *word, struct timespec *moment)
+{
+	char *dot = strchr(word, '.');
+	uint64_t seconds, fraction;
+
+	if (dot == NULL || strlen(dot + 1) != 9)
+		return false;
+	*dot = '\0';
+	if (!parse_number(word, INT64_MAX, &seconds) || !parse_number(dot + 1, 999999999, &fraction))
+		return false;
+	*moment = (struct timespec){ .tv_sec = (time_t)seconds, .tv_nsec = (long)fraction };
+	return true;
+}
+
+static bool parse_line(char *text, struct outlook_line *line)
+{
+	uint64_t offset, answered;
+
+	line->name = next_word(&text);
+	if (!control_id(line->name, &line->id) || !is_moment(next_word(&text), &line->arrived) ||
+	    !parse_number(next_word(&text), INT64_MAX, &offset) || !is_next_try(next_word(&text), &line->next) ||
+	    !parse_number(next_word(&text), INT64_MAX, &answered))
+		return false;
+	line->offset = (off_t)offset;
+	line->answered = (int64_t)answered;
+	line->answer = text;
+	return true;
+}
+
+/* Process and time of the first line. */
+static bool parse_head(char *text, uint64_t *process, int64_t *written)
+{
+	uint64_t seconds;
+
+	if (strcmp(next_word(&text), HEAD " 1") != 0 || !parse_number(next_word(&text), INT32_MAX, process) ||
+	    !parse_number(text, INT64_MAX, &seconds))
+		return false;
+	*written = (int64_t)seconds;
+	return true;
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct outlook_line *x = a, *y = b;
+
+	if (x->id != y->id)
+		return x->id < y->id ? -1 : 1;
+	return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+/* Cuts up o->text; returns the number of the line that is wrong, 0 if there is none. */
+static size_t parse_text(struct outlook *o, uint64_t *process)
+{
+	char *at = o->text.data, *end = at + o->text.len;
+	size_t number = 1, capacity = 0;
+
+	for (; number == 1 || at < end; number++) {
+		char *lf = memchr(at, '\n', (size_t)(end - at));
+
+		if (lf == NULL || memchr(at, '\0', (size_t)(lf - at)) != NULL)
+			return number;
+		*lf = '\0';
+		if (number == 1) {
+			if (!parse_head(at, process, &o->written))
+				return number;
+		} else {
+			o->lines = xgrow(o->lines, o->count, &capacity, sizeof *o->lines);
+			if (!parse_line(at, &o->lines[o->count]))
+				return number;
+			o->count++;
+		}
+		at = lf + 1;
+	}
+	if (o->count > 1)
+		qsort(o->lines, o->count, sizeof *o->lines, compare);
+	return 0;
+}
+
+static bool take_text(struct outlook *o, uint64_t *process, struct buf *why)
+{
+	size_t wrong = parse_text(o, process);
+
+	if (wrong == 0)
+		return true;
+	buf_addf(why, "%s line %zu: %s expected", OUTLOOK_NAME, wrong,
+	         wrong == 1 ? HEAD " 1, process and time" : "name, arrival, offset, next try, time and answer");
+	outlook_free(o);
+	return false;
+}
+
+bool outlook_parse(struct outlook *o, const char *text, size_t length, struct buf *why)
+{
+	uint64_t process;
+
+	*o = (struct outlook){ 0 };
+	buf_reserve(&o->text, length + 1);
+	buf_add(&o->text, text, length);
+	return take_text(o, &process, why);
+}
+
+/* Is the process that wrote it still the one that runs the queue? */
+static bool is_running(uint64_t process)
+{
+	struct buf text = { 0 };
+	uint64_t runs;
+	bool same;
+
+	same = file_read_path(OUTLOOK_PROCESS, &text) && text.len > 0 && text.data[text.len - 1] == '\n';
+	if (same) {
+		text.data[text.len - 1] = '\0';
+		same = parse_number(text.data, INT32_MAX, &runs) && runs == process && process > 0;
+	}
+	buf_free(&text);
+	return same && (kill((pid_t)process, 0) == 0 || errno == EPERM);
+}
+
+enum outlook_result outlook_read(struct outlook *o, struct buf *why)
+{
+	uint64_t process = 0;
+
+	*o = (struct outlook){ 0 };
+	buf_reserve(&o->text, 1);
+	if (!file_read_path(OUTLOOK_FILE, &o->text)) {
+		int error = errno;
+
+		outlook_free(o);
+		if (error == ENOENT)
+			return OUTLOOK_NONE;
+		buf_addf(why, "%s: %s", OUTLOOK_NAME, strerror(error));
+		return OUTLOOK_UNREADABLE;
+	}
+	if (!take_text(o, &process, why))
+		return OUTLOOK_UNREADABLE;
+	o->running = is_running(process);
+	return OUTLOOK_OK;
+}
+
+const struct outlook_line *outlook_find(const struct outlook *o, const char *name, const struct timespec *arrived,
+                                        off_t offset)
+{
+	struct outlook_line key = { .offset = offset };
+	const struct outlook_line *found;
+
+	if (o->count == 0 || !control_id(name, &key.id))
+		return NULL;
+	found = bsearch(&key, o->lines, o->count, sizeof key, compare);
+	if (found == NULL || found->arrived.tv_sec != arrived->tv_sec || found->arrived.tv_nsec != arrived->tv_nsec)
+		return NULL;
+	return strcmp(found->name, name) == 0 ? found : NULL;
+}
+
+void outlook_free(struct outlook *o)
+{
+	free(o->lines);
+	buf_free(&o->text);
+	*o = (struct outlook){ 0 };
+}

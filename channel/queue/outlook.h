@@ -1,0 +1,89 @@
+/*
+ * What a running scheduler of ours knows of the mail that waits, and no file of the spool does: when it is tried
+ * again, and why it was deferred.  It is published in one file, .state.runqueue of the post office, for others to read.
+ *
+ *   zlmtp-runqueue-state 1 TAB process TAB time
+ *   job name TAB arrival TAB offset of recipient TAB next try TAB time of the answer TAB answer
+ *
+ * Times are seconds since 1970; the arrival has nanoseconds behind a dot, as names are used again.  Next try is 0 for
+ * "as soon as it can be", "held" for mail that nobody delivers as things are, "-" if there will be none
+ * by this process.  The time of the answer is 0 and the answer empty if there was none.  Recipients that are due
+ * and were never deferred have no line.
+ */
+#ifndef ZL_CHANNEL_QUEUE_OUTLOOK_H
+#define ZL_CHANNEL_QUEUE_OUTLOOK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include "channel/queue/scheduler.h"
+#include "lib/buf.h"
+
+/* The file as seen from $POSTOFFICE/transport, and where the process that writes it says that it runs. */
+#define OUTLOOK_NAME ".state.runqueue"
+#define OUTLOOK_FILE "../" OUTLOOK_NAME
+#define OUTLOOK_PROCESS "../.pid.runqueue"
+
+/* Instead of a time. */
+#define NEXT_NOW 0
+#define NEXT_UNKNOWN (-1)
+#define NEXT_HELD (-2)
+
+/* ---- the scheduler's side ---- */
+
+struct outlook_writer {
+	uint64_t changes;         /* of the queue, when the file was written */
+	int64_t next;             /* clock_ms(): not again before */
+	bool begun, failed;
+};
+
+/* When outlook_write() wants to be called (clock_ms()). */
+int64_t outlook_deadline(const struct outlook_writer *w, const struct scheduler *s);
+
+/*
+ * Writes the file if something has changed and the last time is long enough ago (a hundred times what that took, at
+ * least some seconds); with `last` anyhow.  Trouble is told to the people once.
+ */
+void outlook_write(struct outlook_writer *w, const struct scheduler *s, bool last);
+
+/* ---- the reader's side ---- */
+
+struct outlook_line {
+	uint64_t id;
+	const char *name;
+	struct timespec arrived;
+	off_t offset;
+	int64_t next;             /* seconds since 1970, or NEXT_ */
+	int64_t answered;         /* seconds since 1970, 0 = never */
+	const char *answer;       /* "" without */
+};
+
+struct outlook {
+	bool running;             /* the process that wrote it is there: what it says of the next try holds */
+	int64_t written;          /* seconds since 1970 */
+	struct outlook_line *lines;
+	size_t count;
+	struct buf text;
+};
+
+enum outlook_result {
+	OUTLOOK_OK,
+	OUTLOOK_NONE,             /* there is no file: no scheduler of ours has run here */
+	OUTLOOK_UNREADABLE,       /* `why` has one line */
+};
+
+/* Reads OUTLOOK_FILE.  Except for OUTLOOK_OK, `o` is empty.  Always to be given to outlook_free(). */
+enum outlook_result outlook_read(struct outlook *o, struct buf *why);
+
+/* The same from memory, without a look at the process. */
+bool outlook_parse(struct outlook *o, const char *text, size_t length, struct buf *why);
+
+/* The line on a recipient of a message that came at `arrived`, NULL if there is none. */
+const struct outlook_line *outlook_find(const struct outlook *o, const char *name, const struct timespec *arrived,
+                                        off_t offset);
+
+void outlook_free(struct outlook *o);
+
+#endif

@@ -1,0 +1,519 @@
+#include "channel/queue/queue.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/alloc.h"
+#include "lib/text.h"
+
+/* Tables grow when there are as many entries as buckets. */
+#define FIRST_BUCKETS 64
+
+/* Bytes of an answer that are kept: every recipient in the queue may have one. */
+#define ANSWER_MAX 400
+
+void queue_init(struct queue *q)
+{
+	*q = (struct queue){ .message_buckets = FIRST_BUCKETS, .thread_buckets = FIRST_BUCKETS };
+	q->messages = xcalloc(FIRST_BUCKETS, sizeof(struct message *));
+	q->threads = xcalloc(FIRST_BUCKETS, sizeof(struct thread *));
+}
+
+/* ---- hash tables ---- */
+
+/* Inode numbers of neighbours differ in the last bits, so these are the hash. */
+static size_t id_bucket(uint64_t id, size_t buckets)
+{
+	return (size_t)(id ^ id >> 32) & (buckets - 1);
+}
+
+static uint32_t string_hash(uint32_t h, const char *s)
+{
+	for (; *s != '\0'; s++)
+		h = (h ^ (unsigned char)*s) * 16777619u;
+	return h;
+}
+
+static size_t thread_bucket(const char *channel, const char *host, size_t buckets)
+{
+	return string_hash(string_hash(2166136261u, channel) * 31, host) & (buckets - 1);
+}
+
+static void grow_messages(struct queue *q)
+{
+	size_t buckets = q->message_buckets * 2;
+	struct message **table = xcalloc(buckets, sizeof(struct message *));
+
+	for (size_t i = 0; i < q->message_buckets; i++) {
+		struct message *next;
+
+		for (struct message *m = q->messages[i]; m != NULL; m = next) {
+			struct message **slot = &table[id_bucket(m->id, buckets)];
+
+			next = m->same_bucket;
+			m->same_bucket = *slot;
+			*slot = m;
+		}
+	}
+	free(q->messages);
+	q->messages = table;
+	q->message_buckets = buckets;
+}
+
+static void grow_threads(struct queue *q)
+{
+	size_t buckets = q->thread_buckets * 2;
+	struct thread **table = xcalloc(buckets, sizeof(struct thread *));
+
+	for (struct thread *t = q->all_threads; t != NULL; t = t->next) {
+		struct thread **slot = &table[thread_bucket(t->channel, t->host, buckets)];
+
+		t->same_bucket = *slot;
+		*slot = t;
+	}
+	free(q->threads);
+	q->threads = table;
+	q->thread_buckets = buckets;
+}
+
+struct message *queue_find(const struct queue *q, uint64_t id)
+{
+	struct message *m = q->messages[id_bucket(id, q->message_buckets)];
+
+	while (m != NULL && m->id != id)
+		m = m->same_bucket;
+	return m;
+}
+
+/* With room for `size` bytes of strings; its name is the first. */
+static struct message *insert_message(struct queue *q, uint64_t id, const char *name, size_t size)
+{
+	struct message *m = xcalloc(1, sizeof *m);
+	struct message **slot;
+
+	q->changes++;
+	if (q->message_count++ >= q->message_buckets)
+		grow_messages(q);
+	m->id = id;
+	m->strings = xmalloc(size);
+	m->name = strcpy(m->strings, name);
+	slot = &q->messages[id_bucket(id, q->message_buckets)];
+	m->same_bucket = *slot;
+	*slot = m;
+	return m;
+}
+
+/* `host` in lower case. */
+static struct thread *find_thread(struct queue *q, const char *channel, const char *host)
+{
+	struct thread *t = q->threads[thread_bucket(channel, host, q->thread_buckets)];
+	struct thread **slot;
+
+	while (t != NULL && (strcmp(t->channel, channel) != 0 || strcmp(t->host, host) != 0))
+		t = t->same_bucket;
+	if (t != NULL)
+		return t;
+	if (q->thread_count++ >= q->thread_buckets)
+		grow_threads(q);
+	t = xcalloc(1, sizeof *t);
+	t->channel = xstrdup(channel);
+	t->host = xstrdup(host);
+	t->next = q->all_threads;
+	q->all_threads = t;
+	slot = &q->threads[thread_bucket(channel, host, q->thread_buckets)];
+	t->same_bucket = *slot;
+	*slot = t;
+	return t;
+}
+
+/* ---- lists ---- */
+
+static void list_append(struct group_list *list, struct group *g)
+{
+	g->prev = list->last;
+	g->after = NULL;
+	if (list->last != NULL)
+		list->last->after = g;
+	else
+		list->first = g;
+	list->last = g;
+	list->count++;
+}
+
+static void list_remove(struct group_list *list, struct group *g)
+{
+	if (g->prev != NULL)
+		g->prev->after = g->after;
+	else
+		list->first = g->after;
+	if (g->after != NULL)
+		g->after->prev = g->prev;
+	else
+		list->last = g->prev;
+	g->prev = g->after = NULL;
+	list->count--;
+}
+
+static void become_busy(struct queue *q, struct thread *t)
+{
+	t->busy_prev = q->last_busy;
+	t->busy_next = NULL;
+	if (q->last_busy != NULL)
+		q->last_busy->busy_next = t;
+	else
+		q->first_busy = t;
+	q->last_busy = t;
+}
+
+static void become_quiet(struct queue *q, struct thread *t)
+{
+	if (t->busy_prev != NULL)
+		t->busy_prev->busy_next = t->busy_next;
+	else
+		q->first_busy = t->busy_next;
+	if (t->busy_next != NULL)
+		t->busy_next->busy_prev = t->busy_prev;
+	else
+		q->last_busy = t->busy_prev;
+}
+
+/* ---- sleepers: a binary heap, the first to wake at 0 ---- */
+
+static bool wakes_before(const struct group *a, const struct group *b)
+{
+	const struct timespec *x = &a->message->arrived, *y = &b->message->arrived;
+
+	if (a->due != b->due)
+		return a->due < b->due;
+	return x->tv_sec != y->tv_sec ? x->tv_sec < y->tv_sec : x->tv_nsec < y->tv_nsec;
+}
+
+static void heap_place(struct queue *q, size_t at, struct group *g)
+{
+	q->asleep[at] = g;
+	g->heap = at;
+}
+
+static void heap_up(struct queue *q, size_t at, struct group *g)
+{
+	for (; at > 0 && wakes_before(g, q->asleep[(at - 1) / 2]); at = (at - 1) / 2)
+		heap_place(q, at, q->asleep[(at - 1) / 2]);
+	heap_place(q, at, g);
+}
+
+static void heap_down(struct queue *q, size_t at, struct group *g)
+{
+	for (;;) {
+		size_t child = 2 * at + 1;
+
+		if (child + 1 < q->asleep_count && wakes_before(q->asleep[child + 1], q->asleep[child]))
+			child++;
+		if (child >= q->asleep_count || !wakes_before(q->asleep[child], g))
+			break;
+		heap_place(q, at, q->asleep[child]);
+		at = child;
+	}
+	heap_place(q, at, g);
+}
+
+static void heap_remove(struct queue *q, struct group *g)
+{
+	size_t at = g->heap;
+	struct group *last = q->asleep[--q->asleep_count];
+
+	if (last == g)
+		return;
+	if (wakes_before(last, g))
+		heap_up(q, at, last);
+	else
+		heap_down(q, at, last);
+}
+
+struct group *queue_first_asleep(const struct queue *q)
+{
+	return q->asleep_count > 0 ? q->asleep[0] : NULL;
+}
+
+/* ---- moves ---- */
+
+static void leave(struct queue *q, struct group *g)
+{
+	struct thread *t = g->thread;
+
+	q->changes++;
+	if (g->state == GROUP_READY) {
+		list_remove(&t->ready, g);
+		if (t->ready.count == 0)
+			become_quiet(q, t);
+	} else if (g->state == GROUP_ASLEEP) {
+		heap_remove(q, g);
+	}
+	g->state = GROUP_CLOSED;
+}
+
+void queue_ready(struct queue *q, struct group *g)
+{
+	leave(q, g);
+	if (g->thread->ready.count == 0)
+		become_busy(q, g->thread);
+	list_append(&g->thread->ready, g);
+	g->state = GROUP_READY;
+}
+
+void queue_sleep(struct queue *q, struct group *g, int64_t due)
+{
+	leave(q, g);
+	q->asleep = xgrow(q->asleep, q->asleep_count, &q->asleep_room, sizeof *q->asleep);
+	g->due = due;
+	heap_up(q, q->asleep_count++, g);
+	g->state = GROUP_ASLEEP;
+}
+
+void queue_close(struct queue *q, struct group *g)
+{
+	leave(q, g);
+}
+
+void queue_feed(struct queue *q, struct group *g, struct group_list *fed, void *agent)
+{
+	struct recipient *r = g->message->recipients;
+
+	leave(q, g);
+	list_append(fed, g);
+	g->state = GROUP_FED;
+	g->agent = agent;
+	g->awaited = 0;
+	for (uint32_t i = g->first; i != NO_RECIPIENT; i = r[i].next) {
+		r[i].awaited = r[i].state == RECIPIENT_OPEN;
+		g->awaited += r[i].awaited;
+	}
+}
+
+void queue_take_back(struct group *g, struct group_list *fed)
+{
+	list_remove(fed, g);
+	g->state = GROUP_CLOSED;
+	g->agent = NULL;
+}
+
+void queue_settle(struct message *m, struct recipient *r, enum recipient_state state)
+{
+	struct group *g = &m->groups[r->group];
+
+	r->state = state;
+	g->open--;
+	m->open--;
+	if (r->awaited) {
+		r->awaited = false;
+		g->awaited--;
+	}
+}
+
+void group_deferred(struct group *g, const char *notary, const char *text)
+{
+	free(g->notary);
+	free(g->text);
+	g->notary = xstrdup(notary);
+	g->text = xstrdup(text);
+}
+
+void recipient_deferred(struct recipient *r, const char *text)
+{
+	const char *cr = strrchr(text, '\r');
+	struct buf clean = { 0 };
+
+	text_add_clean_string(&clean, cr != NULL ? cr + 1 : text, ANSWER_MAX);
+	free(r->answer);
+	r->answer = xstrdup(buf_str(&clean));
+	r->answered = time(NULL);
+	buf_free(&clean);
+}
+
+/* ---- messages ---- */
+
+static bool is_open(const struct control_recipient *r)
+{
+	/* without a sender nobody can deliver it: as ZMailer, we do not see it */
+	return r->tag != TAG_DONE && r->tag != TAG_FAILED && r->sender != CONTROL_NONE;
+}
+
+/* The group of a thread in the message that is just added. */
+static struct group *group_of(const struct queue *q, struct message *m, struct thread *t, size_t *room)
+{
+	if (t->message_serial != q->serial) {
+		m->groups = xgrow(m->groups, m->group_count, room, sizeof *m->groups);
+		m->groups[m->group_count] = (struct group){
+			.message = m, .thread = t, .state = GROUP_CLOSED, .first = NO_RECIPIENT, .last = NO_RECIPIENT,
+		};
+		t->message_serial = q->serial;
+		t->message_group = (uint32_t)m->group_count++;
+		t->groups++;
+	}
+	return &m->groups[t->message_group];
+}
+
+static void add_to_group(struct message *m, struct group *g, uint32_t index)
+{
+	struct recipient *r = &m->recipients[index];
+
+	r->group = (uint32_t)(g - m->groups);
+	r->next = NO_RECIPIENT;
+	if (g->last == NO_RECIPIENT)
+		g->first = index;
+	else
+		m->recipients[g->last].next = index;
+	g->last = index;
+	g->open++;
+	m->open++;
+}
+
+/* Puts a string at *room, and *room behind it. */
+static const char *put(char **room, const char *string)
+{
+	size_t size = strlen(string) + 1;
+	char *at = memcpy(*room, string, size);
+
+	*room += size;
+	return at;
+}
+
+struct message *queue_add(struct queue *q, const struct control *c, const char *file, const struct timespec *arrived)
+{
+	size_t count = 0, name_size = strlen(c->name) + 1, size = name_size + strlen(file) + 1, room = 0;
+	struct message *m;
+	char *strings;
+
+	for (size_t i = 0; i < c->recipient_count; i++) {
+		if (is_open(&c->recipients[i])) {
+			count++;
+			size += strlen(c->recipients[i].user) + 1;
+		}
+	}
+	m = insert_message(q, c->id, c->name, size);
+	strings = m->strings + name_size;
+	m->file = put(&strings, file);
+	m->arrived = *arrived;
+	m->inode = c->inode;
+	m->count = count;
+	m->all_open = count == c->recipient_count;
+	m->recipients = xcalloc(count, sizeof *m->recipients);
+	q->serial++;
+	for (size_t i = 0; i < c->recipient_count; i++) {
+		const struct control_recipient *line = &c->recipients[i];
+		struct recipient *r = &m->recipients[m->open];
+		char *host;
+
+		if (!is_open(line))
+			continue;
+		host = xstrdup(line->host);
+		ascii_lower_string(host);
+		r->offset = line->offset;
+		r->user = put(&strings, line->user);
+		add_to_group(m, group_of(q, m, find_thread(q, line->channel, host), &room), (uint32_t)m->open);
+		free(host);
+	}
+	/* most have one group, and there may be very many messages */
+	m->groups = xreallocarray(m->groups, m->group_count, sizeof *m->groups);
+	return m;
+}
+
+struct message *queue_put_aside(struct queue *q, uint64_t id, const char *name, int64_t look_again)
+{
+	struct message *m = insert_message(q, id, name, strlen(name) + 1);
+
+	m->look_again = look_again;
+	return m;
+}
+
+static void free_message(struct message *m)
+{
+	for (size_t i = 0; i < m->group_count; i++) {
+		free(m->groups[i].notary);
+		free(m->groups[i].text);
+	}
+	for (size_t i = 0; i < m->count; i++)
+		free(m->recipients[i].answer);
+	free(m->groups);
+	free(m->recipients);
+	free(m->strings);
+	free(m);
+}
+
+void queue_remove(struct queue *q, struct message *m)
+{
+	struct message **at = &q->messages[id_bucket(m->id, q->message_buckets)];
+
+	for (size_t i = 0; i < m->group_count; i++) {
+		leave(q, &m->groups[i]);
+		m->groups[i].thread->groups--;
+	}
+	while (*at != m)
+		at = &(*at)->same_bucket;
+	*at = m->same_bucket;
+	q->message_count--;
+	q->changes++;
+	free_message(m);
+}
+
+static void free_thread(struct thread *t)
+{
+	free(t->channel);
+	free(t->host);
+	free(t);
+}
+
+void queue_sweep(struct queue *q)
+{
+	for (struct thread **at = &q->all_threads, *t; (t = *at) != NULL;) {
+		struct thread **slot = &q->threads[thread_bucket(t->channel, t->host, q->thread_buckets)];
+
+		if (t->groups > 0 || t->agents > 0) {
+			at = &t->next;
+			continue;
+		}
+		while (*slot != t)
+			slot = &(*slot)->same_bucket;
+		*slot = t->same_bucket;
+		*at = t->next;
+		q->thread_count--;
+		free_thread(t);
+	}
+}
+
+struct recipient *message_recipient(const struct message *m, off_t offset)
+{
+	size_t low = 0, high = m->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (m->recipients[middle].offset == offset)
+			return &m->recipients[middle];
+		if (m->recipients[middle].offset < offset)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+void queue_free(struct queue *q)
+{
+	struct thread *next_thread;
+
+	for (size_t i = 0; i < q->message_buckets; i++) {
+		struct message *next;
+
+		for (struct message *m = q->messages[i]; m != NULL; m = next) {
+			next = m->same_bucket;
+			free_message(m);
+		}
+	}
+	for (struct thread *t = q->all_threads; t != NULL; t = next_thread) {
+		next_thread = t->next;
+		free_thread(t);
+	}
+	free(q->messages);
+	free(q->threads);
+	free(q->asleep);
+}

@@ -1,0 +1,171 @@
+/*
+ * A scheduler's picture of the mail in the spool: messages, their recipients, and
+ * the groups of recipients that go to one destination together.  Memory only; no file, no process.
+ *
+ *   message --< recipient          every r line that was not settled when it was read
+ *   message --< group >-- thread   one group for each channel and host of the message
+ *
+ * A group is in one place at a time: ready in its thread, asleep until it is due, fed to an agent, or
+ * closed.
+ */
+#ifndef ZL_CHANNEL_QUEUE_QUEUE_H
+#define ZL_CHANNEL_QUEUE_QUEUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include "channel/spool/control.h"
+
+#define NO_RECIPIENT UINT32_MAX
+
+struct clause;
+struct group;
+struct message;
+struct thread;
+
+enum recipient_state {
+	RECIPIENT_OPEN,
+	RECIPIENT_DONE,       /* delivered */
+	RECIPIENT_FAILED,     /* for good */
+};
+
+struct recipient {
+	off_t offset;             /* of its r line: OFFSET of reports */
+	const char *user;
+	uint32_t group;           /* index in the message */
+	uint32_t next;            /* index of the next one in its group, NO_RECIPIENT behind the last */
+	enum recipient_state state;
+	bool awaited;             /* fed, and no report yet */
+	char *answer;             /* why it was deferred last, clean text; NULL if it was not */
+	time_t answered;
+};
+
+enum group_state {
+	GROUP_READY,          /* waits in its thread */
+	GROUP_ASLEEP,         /* until `due` */
+	GROUP_FED,            /* an agent has it */
+	GROUP_CLOSED,         /* nothing is open in it */
+};
+
+struct group {
+	struct message *message;
+	struct thread *thread;
+	enum group_state state;
+	struct group *prev, *after;    /* in the list it stands in: ready of its thread, or fed of its agent */
+	void *agent;                   /* who has it */
+	uint32_t first, last;          /* recipients, as indexes in the message */
+	size_t open, awaited;          /* how many of them */
+	unsigned attempts;             /* since we run */
+	size_t retry;                  /* next place in the clause's retries */
+	int64_t due;                   /* clock_ms() */
+	size_t heap;                   /* place among the sleepers */
+	bool unreachable;              /* in this round an agent said that the destination is in trouble */
+	char *notary, *text;           /* of the last deferral, NULL without */
+};
+
+struct group_list {
+	struct group *first, *last;
+	size_t count;
+};
+
+struct message {
+	struct message *same_bucket;
+	uint64_t id;
+	const char *name;         /* job name */
+	const char *file;         /* path of the message file, as seen from transport; NULL if it was put aside */
+	struct timespec arrived;  /* mtime of the message file */
+	ino_t inode;              /* of the control file: another one under this name is another message */
+	struct recipient *recipients;
+	size_t count, open;
+	bool all_open;            /* nobody in it was settled when it was read: `recipients` are all there are */
+	struct group *groups;
+	size_t group_count;
+	unsigned resyncs;
+	char *strings;            /* what name, file and recipients' users point into */
+	bool vanished;            /* its control file is gone, or another's */
+	int64_t look_again;       /* put aside until then (clock_ms()); such a message has no recipients */
+	struct message *next_retiring;
+	int64_t retire_at;        /* clock_ms() */
+	unsigned retire_tries;
+};
+
+/* All mail for one channel and host. */
+struct thread {
+	struct thread *same_bucket;
+	struct thread *next;           /* of all threads */
+	char *channel, *host;          /* host in lower case */
+	const struct clause *clause;   /* NULL: nobody delivers it */
+	struct group_list ready;
+	struct thread *busy_prev, *busy_next;  /* among those that have something ready */
+	size_t groups;                 /* of all messages */
+	size_t agents;                 /* at work on it */
+	size_t retry;                  /* as in a group, for trouble of the destination */
+	int64_t blocked_until;         /* the destination is in trouble; 0 = it is not */
+	bool complained;               /* the people know that nobody can deliver it */
+	uint64_t message_serial;       /* of the message added last that has a group here, and that group's index */
+	uint32_t message_group;
+};
+
+struct queue {
+	struct message **messages;     /* hash table by id */
+	size_t message_count, message_buckets;
+	struct thread **threads;       /* hash table by channel and host */
+	size_t thread_count, thread_buckets;
+	struct thread *all_threads;    /* newest first */
+	struct thread *first_busy, *last_busy;  /* have something ready, longest first */
+	uint64_t serial;               /* messages added so far */
+	uint64_t changes;              /* counts whatever others might like to know */
+	struct group **asleep;         /* heap by due, then by arrival */
+	size_t asleep_count, asleep_room;
+};
+
+void queue_init(struct queue *q);
+void queue_free(struct queue *q);
+
+struct message *queue_find(const struct queue *q, uint64_t id);
+
+/*
+ * Takes in a message whose control file was read.  Every recipient that is not done or failed becomes
+ * open; its group is not in any list yet (GROUP_CLOSED with open > 0): see queue_ready().  New threads have no
+ * clause yet.  `file` is the path of the message file.  The id must not be in the queue.
+ */
+struct message *queue_add(struct queue *q, const struct control *control, const char *file,
+                          const struct timespec *arrived);
+
+/* Remembers a file that cannot be used now, so that it is looked at again only later. */
+struct message *queue_put_aside(struct queue *q, uint64_t id, const char *name, int64_t look_again);
+
+/* Forgets a message; none of its groups may be fed. */
+void queue_remove(struct queue *q, struct message *m);
+
+/* Forgets threads that no message needs and no agent works on. */
+void queue_sweep(struct queue *q);
+
+/* The recipient whose r line stands at `offset`, NULL if it is none that was open. */
+struct recipient *message_recipient(const struct message *m, off_t offset);
+
+/* Moves of a group.  Each takes it out of where it was. */
+void queue_ready(struct queue *q, struct group *g);
+void queue_sleep(struct queue *q, struct group *g, int64_t due);
+void queue_close(struct queue *q, struct group *g);
+void queue_feed(struct queue *q, struct group *g, struct group_list *fed, void *agent);
+
+/* Takes a fed group back from its agent; it must be moved on at once. */
+void queue_take_back(struct group *g, struct group_list *fed);
+
+/* A recipient has its result for good.  Counts down in group and message. */
+void queue_settle(struct message *m, struct recipient *r, enum recipient_state state);
+
+/* The sleeper that is due first; NULL if nobody sleeps. */
+struct group *queue_first_asleep(const struct queue *q);
+
+/* Keeps the words of a deferral for the listing and for the day the message expires. */
+void group_deferred(struct group *g, const char *notary, const char *text);
+
+/* The same for one recipient, for the listing: the answer alone, the last line of a transcript. */
+void recipient_deferred(struct recipient *r, const char *text);
+
+#endif

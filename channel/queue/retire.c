@@ -1,0 +1,283 @@
+#include "channel/queue/retire.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "channel/queue/failure.h"
+#include "channel/spool/control.h"
+#include "channel/spool/diagnostic.h"
+#include "channel/spool/spoolid.h"
+#include "channel/spool/tag.h"
+#include "lib/alloc.h"
+#include "lib/log.h"
+
+/* The control file of a message, if it is still the one that was read. */
+enum look { LOOK_OK, LOOK_GONE, LOOK_OTHER, LOOK_TROUBLE };
+
+static enum look look(const struct message *m, struct control **c)
+{
+	struct buf why = { 0 };
+	enum control_result result = control_open(m->name, c, &why);
+	enum look answer = LOOK_OK;
+
+	if (result == CONTROL_GONE) {
+		answer = LOOK_GONE;
+	} else if (result != CONTROL_OK) {
+		complain("%s", buf_str(&why));
+		answer = LOOK_TROUBLE;
+	} else if ((*c)->inode != m->inode) {
+		control_close(c);
+		answer = LOOK_OTHER;
+	}
+	buf_free(&why);
+	return answer;
+}
+
+/* ---- removal ---- */
+
+/* RETIRE_DONE if everybody is delivered or failed, by what the file says. */
+static enum retire_result settled(const struct control *c)
+{
+	enum retire_result answer = RETIRE_DONE;
+
+	for (size_t i = 0; i < c->recipient_count; i++) {
+		const struct control_recipient *r = &c->recipients[i];
+
+		if (r->tag == TAG_DONE || r->tag == TAG_FAILED)
+			continue;
+		/* agents that report before they mark will have done so when we look again */
+		if (r->tag == TAG_LOCKED && tag_break_stale(c->fd, r->offset) == TAG_TAKEN) {
+			answer = RETIRE_LATER;
+			continue;
+		}
+		complain("%s: the recipient at %lld was reported settled, but is not marked so; it goes again", c->name,
+		         (long long)r->offset);
+		return RETIRE_ANEW;
+	}
+	return answer;
+}
+
+static bool anything_to_tell(const struct control *c)
+{
+	for (size_t i = 0; i < c->recipient_count; i++)
+		if (failure_is_told(&c->recipients[i]))
+			return true;
+	return false;
+}
+
+static bool tell(const struct control *c, const struct message *m, const char *reports)
+{
+	struct buf id = { 0 }, why = { 0 };
+	struct stat st;
+	bool ok;
+
+	/* without the message file its number and the time we know name it as well */
+	if (lstat(m->file, &st) < 0)
+		st = (struct stat){ .st_ino = m->id, .st_mtim = m->arrived };
+	spoolid_add(&id, &st);
+	ok = failure_write(reports, c, id.data, &st, &why);
+	if (!ok)
+		complain("%s: %s; kept until that works", m->name, buf_str(&why));
+	buf_free(&id);
+	buf_free(&why);
+	return ok;
+}
+
+/* Was everybody in it open when it was read, and is reported delivered? */
+static bool all_delivered(const struct message *m)
+{
+	for (size_t i = 0; i < m->count; i++)
+		if (m->recipients[i].state != RECIPIENT_DONE)
+			return false;
+	return m->all_open && m->count > 0;
+}
+
+/* Does the file, which is still the one we know, mark them all as delivered?  If not, a closer look says why. */
+static bool all_marked(const struct message *m)
+{
+	int fd = control_descriptor(m->name, O_RDONLY);
+	struct stat st;
+	bool ok = fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == m->inode;
+
+	for (size_t i = 0; ok && i < m->count; i++)
+		ok = tag_is(fd, m->recipients[i].offset, TAG_DONE);
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+enum retire_result retire_message(struct message *m, const char *reports, struct remover *remover)
+{
+	enum retire_result answer;
+	struct control *c;
+
+	/* the fate of most, and nothing in the file to tell anybody */
+	if (all_delivered(m) && all_marked(m)) {
+		remover_take(remover, m, m->name, m->file);
+		return RETIRE_DONE;
+	}
+	switch (look(m, &c)) {
+	case LOOK_OK: break;
+	case LOOK_GONE: return RETIRE_GONE;
+	case LOOK_OTHER: return RETIRE_ANEW;
+	case LOOK_TROUBLE: return RETIRE_TROUBLE;
+	}
+	answer = settled(c);
+	if (answer == RETIRE_DONE && anything_to_tell(c) && !tell(c, m, reports))
+		answer = RETIRE_TROUBLE;
+	if (answer == RETIRE_DONE)
+		remover_take(remover, m, m->name, m->file);
+	control_close(&c);
+	return answer;
+}
+
+/* ---- failures that we write down ---- */
+
+static const struct control_recipient *line_at(const struct control *c, off_t offset)
+{
+	size_t low = 0, high = c->recipient_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (c->recipients[middle].offset < offset)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < c->recipient_count && c->recipients[low].offset == offset ? &c->recipients[low] : NULL;
+}
+
+/* ZMailer's scheduler gives the offset of the N line's value, not of the line. */
+static off_t value_of_dsn(const struct control_recipient *r)
+{
+	return r->dsn_offset >= 0 ? r->dsn_offset + 2 : -1;
+}
+
+static bool write_down(const struct control *c, const struct control_recipient *r, const char *notary, const char *text)
+{
+	off_t header = c->headers[r->header].offset;
+	const struct notary own = {
+		.recipient = r->user, .action = "failed", .status = "5.0.0", .code = 500, .words = "no reason was reported",
+		.remote = "", .agent = "runqueue",
+	};
+	bool ok;
+
+	if (notary_is_whole(notary))
+		ok = diagnostic_append_reported(c->fd, r->offset, header, value_of_dsn(r), time(NULL), notary, text);
+	else
+		ok = diagnostic_append(c->fd, r->offset, header, value_of_dsn(r), time(NULL), &own, text);
+	if (!ok)
+		complain("%s: the failure of the recipient at %lld cannot be written down: %s", c->name, (long long)r->offset,
+		         strerror(errno));
+	return ok;
+}
+
+bool retire_write_failure(const struct message *m, off_t recipient, const char *notary, const char *text)
+{
+	const struct control_recipient *r;
+	struct control *c;
+	bool ok;
+
+	if (look(m, &c) != LOOK_OK)
+		return false;
+	r = line_at(c, recipient);
+	ok = r != NULL && write_down(c, r, notary, text);
+	control_close(&c);
+	return ok;
+}
+
+static char *expiry_text(const struct group *g, int64_t age)
+{
+	char *period = age >= 2 * 86400 ? xasprintf("%lld days", (long long)age / 86400) :
+	               age >= 2 * 3600 ? xasprintf("%lld hours", (long long)age / 3600) :
+	                                 xasprintf("%lld minutes", (long long)age / 60);
+	char *text = g->text != NULL ? xasprintf("\rexpired after %s, problem was:\r%s", period, g->text) :
+	                               xasprintf("\rexpired after %s without an attempt", period);
+
+	free(period);
+	return text;
+}
+
+/* The notary for somebody whom nobody has ever tried to reach. */
+static char *untried_notary(void)
+{
+	const struct notary n = {
+		.recipient = "\003", .action = "failed", .status = "4.4.7", .code = 500, .words = "delivery time expired",
+		.remote = "", .agent = "runqueue",
+	};
+	struct buf out = { 0 };
+
+	notary_add(&out, &n);
+	return out.data;
+}
+
+size_t retire_expired(struct message *m, struct group *g, int64_t age)
+{
+	char *text, *notary;
+	struct control *c;
+	size_t failed = 0;
+
+	if (look(m, &c) != LOOK_OK)
+		return 0;
+	text = expiry_text(g, age);
+	notary = g->notary != NULL ? xstrdup(g->notary) : untried_notary();
+	for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next) {
+		struct recipient *r = &m->recipients[i];
+		const struct control_recipient *line = line_at(c, r->offset);
+
+		if (r->state != RECIPIENT_OPEN || line == NULL || line->tag != TAG_FREE)
+			continue;
+		if (!write_down(c, line, notary, text) || tag_mark(c->fd, r->offset, TAG_FAILED) != TAG_OK)
+			continue;
+		queue_settle(m, r, RECIPIENT_FAILED);
+		failed++;
+	}
+	free(text);
+	free(notary);
+	control_close(&c);
+	return failed;
+}
+
+/* ---- what has become of it ---- */
+
+static enum retire_found look_at(struct message *m, struct recipient *r, const struct control *c)
+{
+	const struct control_recipient *line = line_at(c, r->offset);
+
+	if (line == NULL)
+		return FOUND_UNTOUCHED;
+	if (line->tag == TAG_DONE)
+		queue_settle(m, r, RECIPIENT_DONE);
+	else if (line->tag == TAG_FAILED)
+		queue_settle(m, r, RECIPIENT_FAILED);
+	else if (line->tag == TAG_LOCKED)
+		return tag_break_stale(c->fd, r->offset) == TAG_TAKEN ? FOUND_HELD : FOUND_BEGUN;
+	return FOUND_UNTOUCHED;
+}
+
+enum retire_found retire_look_again(struct message *m, struct group *g)
+{
+	enum retire_found worst = FOUND_UNTOUCHED;
+	struct control *c;
+
+	switch (look(m, &c)) {
+	case LOOK_OK: break;
+	case LOOK_GONE: return FOUND_GONE;
+	case LOOK_OTHER: return FOUND_GONE;
+	case LOOK_TROUBLE: return FOUND_HELD;
+	}
+	for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next) {
+		if (m->recipients[i].state == RECIPIENT_OPEN) {
+			enum retire_found found = look_at(m, &m->recipients[i], c);
+
+			worst = found > worst ? found : worst;
+		}
+	}
+	control_close(&c);
+	return worst;
+}

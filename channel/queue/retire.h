@@ -1,0 +1,53 @@
+/*
+ * The end of a message: recipients that have waited too long fail, failures are
+ * written into a report file, and a message in which everything is settled is removed.
+ */
+#ifndef ZL_CHANNEL_QUEUE_RETIRE_H
+#define ZL_CHANNEL_QUEUE_RETIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include "channel/queue/queue.h"
+#include "channel/queue/remover.h"
+
+enum retire_result {
+	RETIRE_DONE,      /* it is with the remover, which names the message when it is removed */
+	RETIRE_GONE,      /* somebody else has removed it */
+	RETIRE_LATER,     /* an agent of ours has not marked it yet */
+	RETIRE_TROUBLE,   /* something cannot be read or written now; told to the people */
+	RETIRE_ANEW,      /* the control file is not what we knew: somebody in it is not settled */
+};
+
+/*
+ * Removes a message from the spool if its control file, read once more, says that everybody in it is delivered or
+ * failed.  Failures that somebody wants to know are first written into one file in `reports`, a directory;
+ * it and its name are synced before anything is removed.
+ */
+enum retire_result retire_message(struct message *m, const char *reports, struct remover *remover);
+
+/*
+ * Fails the open recipients of a group that is with nobody now, because they waited `age` seconds: a d line
+ * with the words of the last deferral, then the mark.  Returns how many; what cannot be written down stays open.
+ */
+size_t retire_expired(struct message *m, struct group *g, int64_t age);
+
+/* Writes down a failure that an agent has reported without doing so itself.  False with a complaint. */
+bool retire_write_failure(const struct message *m, off_t recipient, const char *notary, const char *text);
+
+enum retire_found {
+	FOUND_UNTOUCHED,  /* what is open was not begun */
+	FOUND_BEGUN,      /* a process that is gone had a lock; it is freed */
+	FOUND_HELD,       /* somebody alive holds a lock */
+	FOUND_GONE,       /* the control file is gone, or it is another message's */
+};
+
+/*
+ * Looks into the control file what has become of the open recipients of a group whose agent gave no
+ * (full) account, and settles what is settled there.
+ */
+enum retire_found retire_look_again(struct message *m, struct group *g);
+
+#endif

@@ -1,0 +1,478 @@
+#include "channel/queue/scheduler.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "channel/queue/retire.h"
+#include "channel/queue/verdict.h"
+#include "lib/alloc.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+
+#define SILENT_PAUSE (10 * 1000)           /* from closing its socket to its end; then it is helped */
+#define LEAVING_PAUSE (30 * 1000)          /* from its last job to its end, if it was told to go; then it is told again */
+#define ANEW_PAUSE (5 * 60 * 1000)         /* for a message whose agent reports what is not so */
+#define FIRST_RETIRE_PAUSE 100
+#define LONGEST_RETIRE_PAUSE (60 * 1000)
+#define LAST_RETIRE_TRY 6                  /* with `once` */
+/* A queue that is read in so much time is fed oldest first; a longer one goes out while it is read, in such slices. */
+#define FIRST_SLICE 1000
+#define SLICE 50
+
+void scheduler_init(struct scheduler *s, const struct schedconf *conf, const char *reports)
+{
+	*s = (struct scheduler){ .conf = conf, .reports = reports, .unblock_at = CLOCK_NEVER };
+	queue_init(&s->queue);
+	s->intake.queue = &s->queue;
+	s->remover = remover_create();
+	s->retiring_end = &s->retiring;
+}
+
+void scheduler_free(struct scheduler *s)
+{
+	remover_destroy(&s->remover);
+	intake_free(&s->intake);
+	queue_free(&s->queue);
+}
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* ---- mail that comes ---- */
+
+/* What nobody delivers stays; the people are told once. */
+static bool is_deliverable(struct scheduler *s, struct thread *t)
+{
+	if (t->clause != NULL && t->clause->command != NULL)
+		return !t->clause->queue_only;
+	if (!t->complained)
+		complain("no command for channel %s, host %s: %zu message%s left in the queue", t->channel, t->host, t->groups,
+		         t->groups == 1 ? " is" : "s are");
+	t->complained = true;
+	s->trouble = true;
+	return false;
+}
+
+void scheduler_retire(struct scheduler *s, struct message *m)
+{
+	m->next_retiring = NULL;
+	*s->retiring_end = m;
+	s->retiring_end = &m->next_retiring;
+}
+
+/* Puts what was read into its threads, oldest first. */
+static void take_in(struct scheduler *s)
+{
+	struct intake *in = &s->intake;
+
+	intake_sort(in);
+	for (size_t i = 0; i < in->count; i++) {
+		struct message *m = in->taken[i];
+
+		for (size_t j = 0; j < m->group_count; j++) {
+			struct thread *t = m->groups[j].thread;
+
+			if (t->clause == NULL)
+				t->clause = schedconf_match(s->conf, t->channel, t->host);
+			queue_ready(&s->queue, &m->groups[j]);
+		}
+	}
+	for (size_t i = 0; i < in->finished_count; i++)
+		scheduler_retire(s, in->finished[i]);
+	intake_clear(in);
+	s->attention = true;
+}
+
+/* What is removed is known no more, so that the next message may have its name. */
+static void forget_removed(struct scheduler *s)
+{
+	struct message *m;
+
+	while ((m = remover_removed(s->remover)) != NULL)
+		queue_remove(&s->queue, m);
+}
+
+static void read_on(struct scheduler *s, int64_t slice)
+{
+	forget_removed(s);
+	intake_go_on(&s->intake, clock_ms() + slice);
+	take_in(s);
+	if (!scheduler_is_scanning(s))
+		queue_sweep(&s->queue);
+}
+
+void scheduler_scan(struct scheduler *s)
+{
+	/* before the new ones come: each gets its chance */
+	verdict_expire_untried(s);
+	intake_begin(&s->intake);
+	read_on(s, FIRST_SLICE);
+}
+
+bool scheduler_is_scanning(const struct scheduler *s)
+{
+	return s->intake.walk != NULL && !s->stopping;
+}
+
+void scheduler_arrived(struct scheduler *s, const char *name)
+{
+	forget_removed(s);
+	intake_file(&s->intake, name);
+	take_in(s);
+}
+
+static void wake(struct scheduler *s)
+{
+	int64_t now = clock_ms();
+	struct group *g;
+
+	if (s->once || s->stopping)
+		return;
+	s->attention |= s->unblock_at <= now;
+	while ((g = queue_first_asleep(&s->queue)) != NULL && g->due <= now) {
+		queue_ready(&s->queue, g);
+		s->attention = true;
+	}
+}
+
+/* ---- agents and what they get ---- */
+
+static bool is_blocked(const struct scheduler *s, const struct thread *t)
+{
+	/* with `once` there is no second try */
+	return t->blocked_until != 0 && (s->once || t->blocked_until > clock_ms());
+}
+
+static bool has_work(const struct scheduler *s, const struct thread *t)
+{
+	return !s->stopping && t->ready.count > 0 && !is_blocked(s, t);
+}
+
+static void let_go(struct worker *w)
+{
+	if (w->thread == NULL)
+		return;
+	w->thread->agents--;
+	w->thread = NULL;
+}
+
+static void give(struct worker *w, struct thread *t)
+{
+	w->thread = t;
+	w->probe = true;
+	t->agents++;
+}
+
+/* One burst: a single job while nobody knows how the destination does, then overfeed + 1. */
+static void feed(struct scheduler *s, struct worker *w)
+{
+	struct thread *t = w->thread;
+	size_t n = w->probe ? 1 : w->clause->overfeed + 1u;
+
+	w->probe = false;
+	for (; n > 0 && t->ready.count > 0; n--) {
+		struct group *g = t->ready.first;
+
+		g->unreachable = false;
+		queue_feed(&s->queue, g, &w->fed, w);
+		worker_job(w, g->message->name, t->host);
+	}
+}
+
+static struct worker *find_free(const struct scheduler *s, const struct thread *t)
+{
+	for (struct worker *w = s->workers; w != NULL; w = w->next)
+		if (worker_suits(w, t))
+			return w;
+	return NULL;
+}
+
+/* The one that is parked for longest, of one clause or of all (NULL). */
+static struct worker *find_parked(const struct scheduler *s, const struct clause *clause)
+{
+	struct worker *longest = NULL;
+
+	for (struct worker *w = s->workers; w != NULL; w = w->next)
+		if (w->state == WORKER_IDLE && (clause == NULL || w->clause == clause) &&
+		    (longest == NULL || w->since < longest->since))
+			longest = w;
+	return longest;
+}
+
+/* False if there are as many agents as there may be; then one that is parked makes room, for when it has gone. */
+static bool may_start(struct scheduler *s, const struct thread *t)
+{
+	const struct clause *c = t->clause;
+	size_t channel = 0, ring = 0;
+	struct worker *parked = NULL;
+
+	for (const struct worker *w = s->workers; w != NULL; w = w->next) {
+		channel += strcmp(w->channel, t->channel) == 0;
+		ring += w->clause == c;
+	}
+	if (channel >= c->max_channel || ring >= c->max_ring)
+		parked = find_parked(s, c);
+	else if (s->worker_count >= c->max_agents)
+		parked = find_parked(s, NULL);
+	else
+		return true;
+	if (parked != NULL)
+		worker_dismiss(parked);
+	return false;
+}
+
+static void start(struct scheduler *s, struct thread *t)
+{
+	struct buf why = { 0 };
+	struct worker *w = worker_launch(t->clause, t, &why);
+
+	if (w == NULL) {
+		complain("channel %s, host %s: %s", t->channel, t->host, buf_str(&why));
+		s->trouble = true;
+		verdict_block(s, t, "", buf_str(&why));
+	} else {
+		w->next = s->workers;
+		s->workers = w;
+		s->worker_count++;
+		give(w, t);
+	}
+	buf_free(&why);
+}
+
+/* A free agent, or a new one, for each destination that has mail and may have one more. */
+static void staff(struct scheduler *s)
+{
+	s->unblock_at = CLOCK_NEVER;
+	for (struct thread *t = s->queue.first_busy, *next; t != NULL; t = next) {
+		struct worker *w;
+
+		next = t->busy_next;
+		if (is_blocked(s, t))
+			s->unblock_at = sooner(s->unblock_at, t->blocked_until);
+		if (!has_work(s, t) || !is_deliverable(s, t) || t->agents >= t->clause->max_thread)
+			continue;
+		t->blocked_until = 0;
+		w = find_free(s, t);
+		if (w != NULL) {
+			give(w, t);
+			feed(s, w);
+		} else if (may_start(s, t)) {
+			start(s, t);
+		}
+	}
+}
+
+static void feed_hungry(struct scheduler *s)
+{
+	for (struct worker *w = s->workers; w != NULL; w = w->next) {
+		if (w->state != WORKER_HUNGRY || w->thread == NULL)
+			continue;
+		if (has_work(s, w->thread))
+			feed(s, w);
+		else
+			let_go(w);
+	}
+}
+
+static void park_hungry(struct scheduler *s)
+{
+	bool ending = s->stopping || (s->once && !scheduler_is_scanning(s));
+
+	for (struct worker *w = s->workers; w != NULL; w = w->next) {
+		if (ending && (w->state == WORKER_HUNGRY || w->state == WORKER_IDLE))
+			worker_dismiss(w);
+		else if (w->state == WORKER_HUNGRY)
+			worker_idle(w);
+	}
+}
+
+/* It was told to go, and has nothing to do. */
+static bool is_overdue(const struct worker *w, int64_t now)
+{
+	return w->state == WORKER_LEAVING && w->fed.count == 0 && now - w->since >= LEAVING_PAUSE;
+}
+
+static void look_after_agents(struct scheduler *s)
+{
+	int64_t now = clock_ms();
+
+	for (struct worker *w = s->workers; w != NULL; w = w->next) {
+		if (w->state == WORKER_IDLE && now - w->since >= w->clause->idle_max * 1000)
+			worker_dismiss(w);
+		if (w->state == WORKER_SILENT && now - w->since >= SILENT_PAUSE)
+			kill(w->pid, SIGKILL);
+		if (is_overdue(w, now)) {
+			complain("agent %ld (%s) does not go", (long)w->pid, w->channel);
+			kill(w->pid, SIGTERM);
+			w->since = now;
+		}
+		worker_flush(w);
+	}
+}
+
+/* ---- mail that goes ---- */
+
+/* False if it is to be tried again later; with `once` there is not much of a later. */
+static bool retire(struct scheduler *s, struct message *m)
+{
+	switch (retire_message(m, s->reports, s->remover)) {
+	case RETIRE_DONE:
+		return true;
+	case RETIRE_GONE:
+		queue_remove(&s->queue, m);
+		return true;
+	case RETIRE_ANEW: {
+		char *name = xstrdup(m->name);
+		uint64_t id = m->id;
+
+		queue_remove(&s->queue, m);
+		queue_put_aside(&s->queue, id, name, clock_ms() + ANEW_PAUSE);
+		free(name);
+		s->trouble = true;
+		return true;
+	}
+	case RETIRE_TROUBLE:
+		s->trouble = true;
+		return s->once;
+	case RETIRE_LATER:
+		break;
+	}
+	s->trouble |= s->once && m->retire_tries >= LAST_RETIRE_TRY;
+	return s->once && m->retire_tries >= LAST_RETIRE_TRY;
+}
+
+static int64_t retire_pause(const struct message *m)
+{
+	int64_t pause = (int64_t)FIRST_RETIRE_PAUSE << (m->retire_tries < 20 ? m->retire_tries : 20);
+
+	return pause < LONGEST_RETIRE_PAUSE ? pause : LONGEST_RETIRE_PAUSE;
+}
+
+static void retire_all(struct scheduler *s)
+{
+	struct message *m = s->retiring, *next;
+	int64_t now = clock_ms();
+
+	s->retiring = NULL;
+	s->retiring_end = &s->retiring;
+	for (; m != NULL; m = next) {
+		next = m->next_retiring;
+		if (m->retire_at > now) {
+			scheduler_retire(s, m);
+		} else if (!retire(s, m)) {
+			m->retire_at = now + retire_pause(m);
+			m->retire_tries++;
+			scheduler_retire(s, m);
+		}
+	}
+}
+
+/* ---- in and out ---- */
+
+void scheduler_work(struct scheduler *s)
+{
+	if (scheduler_is_scanning(s))
+		read_on(s, SLICE);
+	wake(s);
+	if (s->attention) {
+		s->attention = false;
+		feed_hungry(s);
+		staff(s);
+		park_hungry(s);
+	}
+	/* agents get their work before we clear up behind them */
+	look_after_agents(s);
+	retire_all(s);
+	remover_run(s->remover);
+	forget_removed(s);
+}
+
+static void line(void *context, struct worker *w, char *text)
+{
+	verdict_line(context, w, text);
+}
+
+void scheduler_read(struct scheduler *s, struct worker *w)
+{
+	/* poll tells if there is more */
+	worker_read(w, line, s);
+}
+
+static void tell_end(struct scheduler *s, const struct worker *w, int status)
+{
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return;
+	if (WIFSIGNALED(status))
+		complain("agent %ld (%s) was ended by signal %d", (long)w->pid, w->channel, WTERMSIG(status));
+	else
+		complain("agent %ld (%s) ended with status %d", (long)w->pid, w->channel, WEXITSTATUS(status));
+	s->trouble = true;
+}
+
+bool scheduler_buried(struct scheduler *s, pid_t pid, int status)
+{
+	struct worker **at = &s->workers, *w;
+	struct thread *t;
+
+	while (*at != NULL && (*at)->pid != pid)
+		at = &(*at)->next;
+	w = *at;
+	if (w == NULL)
+		return false;
+	while (worker_read(w, line, s))
+		;
+	tell_end(s, w, status);
+	t = w->thread;
+	let_go(w);
+	/* one that ends without having done anything would only do so again */
+	if (t != NULL && !w->useful && !s->stopping)
+		verdict_block(s, t, "", "the transport agent ended before it did anything");
+	verdict_ended(s, w);
+	*at = w->next;
+	s->worker_count--;
+	worker_free(&w);
+	s->attention = true;
+	return true;
+}
+
+int64_t scheduler_deadline(const struct scheduler *s)
+{
+	int64_t deadline = s->attention || scheduler_is_scanning(s) ? 0 : remover_deadline(s->remover);
+	const struct group *g = queue_first_asleep(&s->queue);
+
+	if (!s->once && !s->stopping) {
+		deadline = sooner(deadline, s->unblock_at);
+		if (g != NULL)
+			deadline = sooner(deadline, g->due);
+	}
+	for (const struct worker *w = s->workers; w != NULL; w = w->next) {
+		if (w->state == WORKER_IDLE)
+			deadline = sooner(deadline, w->since + w->clause->idle_max * 1000);
+		if (w->state == WORKER_SILENT)
+			deadline = sooner(deadline, w->since + SILENT_PAUSE);
+		if (w->state == WORKER_LEAVING && w->fed.count == 0)
+			deadline = sooner(deadline, w->since + LEAVING_PAUSE);
+	}
+	for (const struct message *m = s->retiring; m != NULL; m = m->next_retiring)
+		deadline = sooner(deadline, m->retire_at);
+	return deadline;
+}
+
+void scheduler_stop(struct scheduler *s)
+{
+	s->stopping = true;
+	s->attention = true;
+	for (struct worker *w = s->workers; w != NULL; w = w->next)
+		worker_dismiss(w);
+}
+
+bool scheduler_finished(const struct scheduler *s)
+{
+	if (s->workers != NULL || s->attention || scheduler_is_scanning(s))
+		return false;
+	return s->stopping || (s->once && s->retiring == NULL);
+}

@@ -1,0 +1,71 @@
+/*
+ * What a scheduler decides: which mail is due, which agent gets it, and what becomes of it
+ * after a report (transport-agent.md sections 2 and 4).  No waiting in here: the program that owns the scheduler
+ * polls its agents' sockets and calls in.
+ */
+#ifndef ZL_CHANNEL_QUEUE_SCHEDULER_H
+#define ZL_CHANNEL_QUEUE_SCHEDULER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "channel/queue/arrivals.h"
+#include "channel/queue/queue.h"
+#include "channel/queue/remover.h"
+#include "channel/queue/schedconf.h"
+#include "channel/queue/worker.h"
+
+struct scheduler {
+	const struct schedconf *conf;
+	const char *reports;          /* directory of report files */
+	bool once;                    /* every message is tried once, nothing is waited for */
+	bool verbose;                 /* a line on stdout for each outcome */
+	bool stopping;                /* nothing is fed any more */
+	bool trouble;                 /* something could not be run, written or removed */
+	bool attention;               /* something may have become possible since the last scheduler_work() */
+	int64_t unblock_at;           /* the first destination in trouble is tried again (clock_ms()) */
+	struct queue queue;
+	struct intake intake;
+	struct remover *remover;
+	struct worker *workers;
+	size_t worker_count;
+	struct message *retiring, **retiring_end;  /* everybody in them is settled */
+};
+
+void scheduler_init(struct scheduler *s, const struct schedconf *conf, const char *reports);
+/* Waits until everything that was to be removed is. */
+void scheduler_free(struct scheduler *s);
+
+/*
+ * Looks for new mail in the whole spool; forgets what is not needed any more; expires what nobody ever tried.  If it
+ * takes long, scheduler_work() goes on with it.
+ */
+void scheduler_scan(struct scheduler *s);
+bool scheduler_is_scanning(const struct scheduler *s);
+
+/* One message has come, by its job name. */
+void scheduler_arrived(struct scheduler *s, const char *name);
+
+/* Does all that can be done now: wakes, feeds, starts, dismisses and removes. */
+void scheduler_work(struct scheduler *s);
+
+/* Everybody in a message is settled: it is to be removed. */
+void scheduler_retire(struct scheduler *s, struct message *m);
+
+/* Something came from an agent. */
+void scheduler_read(struct scheduler *s, struct worker *w);
+
+/* A process has ended.  False if it is not one of our agents. */
+bool scheduler_buried(struct scheduler *s, pid_t pid, int status);
+
+/* When scheduler_work() must be called again, whatever happens (clock_ms()). */
+int64_t scheduler_deadline(const struct scheduler *s);
+
+/* Every agent is told to go, and nothing is fed any more. */
+void scheduler_stop(struct scheduler *s);
+
+/* True if no agent is left and, with `once` or after a stop, nothing is to be done. */
+bool scheduler_finished(const struct scheduler *s);
+
+#endif

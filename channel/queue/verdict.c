@@ -1,0 +1,345 @@
+#include "channel/queue/verdict.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "channel/queue/retire.h"
+#include "channel/spool/agent.h"
+#include "channel/spool/control.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/text.h"
+
+#define HELD_PAUSE (32 * 1000)             /* somebody alive holds a lock: ZMailer waits as long */
+#define MAX_RESYNCS 30                     /* then an agent and we will never agree */
+#define DISAGREEMENT_PAUSE (10 * 60 * 1000)
+
+/* ---- words for the people ---- */
+
+/* Of a transcript the last line, which is the server's answer. */
+static const char *last_line(const char *text)
+{
+	const char *cr = strrchr(text, '\r');
+
+	return cr != NULL ? cr + 1 : text;
+}
+
+static void say(const struct scheduler *s, const struct message *m, const struct recipient *r, const char *outcome,
+                const char *text)
+{
+	const struct thread *t = m->groups[r->group].thread;
+	struct buf line = { 0 };
+
+	if (!s->verbose)
+		return;
+	text_add_clean_string(&line, m->name, 200);
+	buf_addf(&line, "/%lld ", (long long)r->offset);
+	text_add_clean_string(&line, r->user, 500);
+	buf_addc(&line, ' ');
+	text_add_clean_string(&line, t->channel, 100);
+	buf_addc(&line, '/');
+	text_add_clean_string(&line, t->host, 300);
+	buf_addf(&line, " %s: ", outcome);
+	text_add_clean_string(&line, last_line(text), 1000);
+	puts(buf_str(&line));
+	buf_free(&line);
+}
+
+static void say_all(const struct scheduler *s, const struct group *g, enum recipient_state state, const char *outcome,
+                    const char *text)
+{
+	const struct message *m = g->message;
+
+	if (!s->verbose)
+		return;
+	for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next)
+		if (m->recipients[i].state == state && m->recipients[i].awaited)
+			say(s, m, &m->recipients[i], outcome, text);
+}
+
+/* ---- time ---- */
+
+/* The next pause of a sequence of retries; behind its end it goes on somewhere in it, as ZMailer does. */
+static int64_t next_pause(const struct clause *c, size_t *retry)
+{
+	int64_t seconds;
+
+	if (*retry >= c->retry_count)
+		*retry = c->retry_count > 1 ? (size_t)random() % (c->retry_count - 1) : 0;
+	seconds = c->interval * c->retries[(*retry)++];
+	return (seconds > 0 ? seconds : 1) * 1000;
+}
+
+static int64_t age_of(const struct message *m)
+{
+	return (int64_t)(time(NULL) - m->arrived.tv_sec);
+}
+
+/* Fails what is open in a group that is with nobody if it waited more than `limit` seconds.  True if that closed it. */
+static bool expire(struct scheduler *s, struct group *g, int64_t limit)
+{
+	struct message *m = g->message;
+	int64_t age = age_of(m);
+
+	if (limit <= 0 || age <= limit || retire_expired(m, g, age) == 0 || g->open > 0)
+		return false;
+	if (s->verbose)
+		for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next)
+			if (m->recipients[i].state == RECIPIENT_FAILED)
+				say(s, m, &m->recipients[i], "expired", g->text ? g->text : "never tried");
+	queue_close(&s->queue, g);
+	if (m->open == 0)
+		scheduler_retire(s, m);
+	return true;
+}
+
+/* ---- the end of a round ---- */
+
+static bool any_fed(const struct message *m)
+{
+	for (size_t i = 0; i < m->group_count; i++)
+		if (m->groups[i].state == GROUP_FED)
+			return true;
+	return false;
+}
+
+/* The control file is not there any more: so is the message, as soon as nobody works on it. */
+static void forget_vanished(struct scheduler *s, struct message *m)
+{
+	if (any_fed(m))
+		return;
+	if (s->verbose)
+		printf("%s: gone from the spool\n", m->name);
+	queue_remove(&s->queue, m);
+}
+
+/*
+ * A group came back from its agent.  What is open in it sleeps for `pause` milliseconds; if that is negative, until its
+ * next retry; if it is 0, not at all.
+ */
+static void round_over(struct scheduler *s, struct group *g, int64_t pause)
+{
+	const struct clause *c = g->thread->clause;
+	struct message *m = g->message;
+	int64_t now = clock_ms();
+
+	if (m->vanished) {
+		forget_vanished(s, m);
+		return;
+	}
+	if (g->open == 0) {
+		if (m->open == 0)
+			scheduler_retire(s, m);
+		return;
+	}
+	if (pause < 0) {
+		g->attempts++;
+		if (expire(s, g, c->expiry))
+			return;
+		/* if it is the destination's fault, the message waits no longer than that */
+		if (g->unreachable && g->thread->blocked_until > now)
+			pause = g->thread->blocked_until - now;
+		else
+			pause = next_pause(c, &g->retry);
+	}
+	if (pause == 0)
+		queue_ready(&s->queue, g);
+	else
+		queue_sleep(&s->queue, g, now + pause);
+}
+
+void verdict_block(struct scheduler *s, struct thread *t, const char *notary, const char *text)
+{
+	const struct clause *c = t->clause;
+	int64_t now = clock_ms();
+
+	if (t->blocked_until > now)
+		return;
+	t->blocked_until = now + next_pause(c, &t->retry);
+	if (t->blocked_until < s->unblock_at)
+		s->unblock_at = t->blocked_until;
+	if (c->expiry <= 0)
+		return;
+	/* what waits here counts as tried: it would fare no better */
+	for (struct group *g = t->ready.first, *after; g != NULL; g = after) {
+		after = g->after;
+		if (age_of(g->message) > c->expiry) {
+			group_deferred(g, notary, text);
+			expire(s, g, c->expiry);
+		}
+	}
+}
+
+static void reached(struct scheduler *s, struct thread *t)
+{
+	t->retry = 0;
+	if (t->blocked_until != 0 && !s->once) {
+		t->blocked_until = 0;
+		s->attention = true;
+	}
+}
+
+/* ---- what an agent says ---- */
+
+static void settle(struct scheduler *s, struct message *m, struct recipient *r, const struct agent_answer *a)
+{
+	struct group *g = &m->groups[r->group];
+
+	switch (a->verdict) {
+	case VERDICT_OK:
+		say(s, m, r, "ok", a->text);
+		queue_settle(m, r, RECIPIENT_DONE);
+		reached(s, g->thread);
+		return;
+	case VERDICT_ERROR:
+		say(s, m, r, "failed", a->text);
+		if (!a->logged && !retire_write_failure(m, r->offset, a->notary, a->text))
+			s->trouble = true;
+		queue_settle(m, r, RECIPIENT_FAILED);
+		reached(s, g->thread);
+		return;
+	case VERDICT_DEFERRED:
+		say(s, m, r, "deferred", a->text);
+		reached(s, g->thread);
+		break;
+	case VERDICT_RETRY_ALL:
+		say(s, m, r, "deferred", a->text);
+		g->unreachable = true;
+		verdict_block(s, g->thread, a->notary, a->text);
+		break;
+	}
+	group_deferred(g, a->notary, a->text);
+	recipient_deferred(r, a->text);
+	r->awaited = false;
+	g->awaited--;
+}
+
+static void report(struct scheduler *s, struct worker *w, const struct agent_answer *a)
+{
+	struct message *m = queue_find(&s->queue, a->id);
+	struct recipient *r = m != NULL ? message_recipient(m, a->offset) : NULL;
+	struct group *g = r != NULL ? &m->groups[r->group] : NULL;
+
+	if (g == NULL || g->state != GROUP_FED || g->agent != w || !r->awaited) {
+		complain("agent %ld (%s) reports on %llu/%lld, which it was not asked for", (long)w->pid, w->channel,
+		         (unsigned long long)a->id, (long long)a->offset);
+		return;
+	}
+	w->useful = true;
+	settle(s, m, r, a);
+	if (g->awaited > 0)
+		return;
+	queue_take_back(g, &w->fed);
+	round_over(s, g, -1);
+}
+
+/*
+ * Asks the control file about a fed group, and takes it back.  What is open sleeps for `pause`; what was not
+ * even begun for `untouched_pause` (see round_over()).
+ */
+static void ask_file(struct scheduler *s, struct worker *w, struct group *g, int64_t pause, int64_t untouched_pause,
+                     const char *reason)
+{
+	struct message *m = g->message;
+	enum retire_found found = retire_look_again(m, g);
+
+	m->vanished |= found == FOUND_GONE;
+	if (found == FOUND_UNTOUCHED)
+		pause = untouched_pause;
+	else if (found == FOUND_HELD)
+		pause = HELD_PAUSE;
+	if (found != FOUND_GONE && pause != 0) {
+		say_all(s, g, RECIPIENT_OPEN, "deferred", reason);
+		if (g->open > 0 && g->text == NULL)
+			group_deferred(g, "", reason);
+	}
+	for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next) {
+		struct recipient *r = &m->recipients[i];
+
+		if (r->awaited && r->state == RECIPIENT_OPEN && pause != 0)
+			recipient_deferred(r, reason);
+		r->awaited = false;
+	}
+	g->awaited = 0;
+	queue_take_back(g, &w->fed);
+	round_over(s, g, pause);
+}
+
+static void resync(struct scheduler *s, struct worker *w, const char *name)
+{
+	struct message *m;
+	uint64_t id;
+	int64_t pause;
+
+	if (!control_id(name, &id) || (m = queue_find(&s->queue, id)) == NULL || strcmp(m->name, name) != 0)
+		return;
+	m->resyncs++;
+	pause = m->resyncs > MAX_RESYNCS ? DISAGREEMENT_PAUSE : m->resyncs * 1000;
+	if (m->resyncs == MAX_RESYNCS + 1)
+		complain("%s: agents find nothing to do in it, again and again", m->name);
+	/* an agent has one destination at a time, and so one group of a message */
+	for (struct group *g = w->fed.first, *after; g != NULL; g = after) {
+		after = g->after;
+		if (g->message == m) {
+			ask_file(s, w, g, pause, pause, "the transport agent finds nothing to do");
+			return;
+		}
+	}
+}
+
+void verdict_line(struct scheduler *s, struct worker *w, char *line)
+{
+	struct agent_answer a = agent_answer(line);
+
+	switch (a.kind) {
+	case ANSWER_HUNGRY:
+		if (!worker_hungry(w) || w->outstanding > 0)
+			return;
+		verdict_unreported(s, w);
+		s->attention = true;
+		break;
+	case ANSWER_RESYNC:
+		w->useful = true;
+		resync(s, w, a.name);
+		break;
+	case ANSWER_COMMENT:
+		if (a.text[0] != '\0')
+			complain("agent %ld (%s): %s", (long)w->pid, w->channel, a.text);
+		break;
+	case ANSWER_GARBAGE:
+		complain("agent %ld (%s) says what no scheduler knows: %s", (long)w->pid, w->channel, a.text);
+		break;
+	case ANSWER_REPORT:
+		report(s, w, &a);
+		break;
+	}
+}
+
+void verdict_unreported(struct scheduler *s, struct worker *w)
+{
+	while (w->fed.first != NULL)
+		ask_file(s, w, w->fed.first, -1, -1, "the transport agent gave no report");
+}
+
+void verdict_ended(struct scheduler *s, struct worker *w)
+{
+	while (w->fed.first != NULL)
+		ask_file(s, w, w->fed.first, -1, 0, "the transport agent ended");
+}
+
+void verdict_expire_untried(struct scheduler *s)
+{
+	for (struct thread *t = s->queue.first_busy, *next; t != NULL; t = next) {
+		const struct clause *c = t->clause;
+
+		next = t->busy_next;
+		if (c == NULL || c->expiry <= 0 || c->expiry2 <= 0)
+			continue;
+		for (struct group *g = t->ready.first, *after; g != NULL; g = after) {
+			after = g->after;
+			expire(s, g, c->expiry + c->expiry2);
+		}
+	}
+}

@@ -1,0 +1,30 @@
+/*
+ * What becomes of mail after an agent has spoken, or has not (transport-agent.md
+ * sections 2 and 4).
+ */
+#ifndef ZL_CHANNEL_QUEUE_VERDICT_H
+#define ZL_CHANNEL_QUEUE_VERDICT_H
+
+#include <stdint.h>
+
+#include "channel/queue/scheduler.h"
+
+/* One line of an agent, to be cut up at will. */
+void verdict_line(struct scheduler *s, struct worker *w, char *line);
+
+/*
+ * The agent has no more to say about what it was fed, although it has not reported everything: the control
+ * files are asked instead, and what is open there is tried again later.
+ */
+void verdict_unreported(struct scheduler *s, struct worker *w);
+
+/* The same for an agent that has ended; what it had not begun is for another one at once. */
+void verdict_ended(struct scheduler *s, struct worker *w);
+
+/* The destination cannot be served now: it is left alone for its next retry interval. */
+void verdict_block(struct scheduler *s, struct thread *t, const char *notary, const char *text);
+
+/* Fails what has waited beyond expiry and expiry2 without an attempt. */
+void verdict_expire_untried(struct scheduler *s);
+
+#endif

@@ -1,0 +1,128 @@
+#include "channel/queue/watch.h"
+
+#ifdef __linux__
+
+#include <dirent.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "channel/queue/arrivals.h"
+
+/* Where each watch stands: a watch's number is small and grows, so it is the index. */
+enum { DIRECTORIES = 4096 };
+static char prefixes[DIRECTORIES][5];
+
+static bool is_hash_directory(const char *name)
+{
+	return name[0] >= 'A' && name[0] <= 'Z' && name[1] == '\0';
+}
+
+/* Watches a directory and those below it; `prefix` is "", "Y/" or "Y/K/". */
+static bool watch(int fd, const char *prefix)
+{
+	int wd = inotify_add_watch(fd, prefix[0] ? prefix : ".", IN_MOVED_TO | IN_CREATE | IN_ONLYDIR);
+	struct dirent *e;
+	bool ok = true;
+	DIR *d;
+
+	if (wd < 0 || wd >= DIRECTORIES)
+		return false;
+	snprintf(prefixes[wd], sizeof prefixes[wd], "%s", prefix);
+	if (strlen(prefix) == 4)
+		return true;
+	d = opendir(prefix[0] ? prefix : ".");
+	if (d == NULL)
+		return false;
+	while (ok && (e = readdir(d)) != NULL) {
+		char below[8];
+
+		if (!is_hash_directory(e->d_name))
+			continue;
+		snprintf(below, sizeof below, "%.2s%c/", prefix, e->d_name[0]);
+		ok = watch(fd, below) || errno == ENOTDIR;
+	}
+	closedir(d);
+	return ok;
+}
+
+int watch_open(void)
+{
+	int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+
+	if (fd >= 0 && !watch(fd, "")) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+static bool event(int fd, const struct inotify_event *e, void (*arrived)(void *context, const char *name),
+                  void *context)
+{
+	char name[NAME_MAX + 8];
+
+	if ((e->mask & IN_Q_OVERFLOW) || e->wd < 0 || e->wd >= DIRECTORIES)
+		return false;
+	if (e->len == 0)
+		return true;
+	snprintf(name, sizeof name, "%s%s", prefixes[e->wd], e->name);
+	if (e->mask & IN_ISDIR) {
+		char below[8];
+
+		if (!is_hash_directory(e->name) || strlen(prefixes[e->wd]) == 4)
+			return true;
+		snprintf(below, sizeof below, "%.2s%c/", prefixes[e->wd], e->name[0]);
+		watch(fd, below);
+		/* something may have come into it before we watched */
+		return false;
+	}
+	/* a file that is created under its own name is still being written: the next scan finds it */
+	if ((e->mask & IN_MOVED_TO) && intake_is_job(name))
+		arrived(context, name);
+	return true;
+}
+
+bool watch_read(int fd, void (*arrived)(void *context, const char *name), void *context)
+{
+	union {
+		struct inotify_event event;
+		char bytes[64 * 1024];
+	} room;
+	bool whole = true;
+
+	for (;;) {
+		ssize_t n = read(fd, room.bytes, sizeof room.bytes);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return whole;
+		for (size_t at = 0; at < (size_t)n;) {
+			const struct inotify_event *e = (const void *)(room.bytes + at);
+
+			whole &= event(fd, e, arrived, context);
+			at += sizeof *e + e->len;
+		}
+	}
+}
+
+#else
+
+int watch_open(void)
+{
+	return -1;
+}
+
+bool watch_read(int fd, void (*arrived)(void *context, const char *name), void *context)
+{
+	(void)fd, (void)arrived, (void)context;
+	return false;
+}
+
+#endif

@@ -1,0 +1,186 @@
+#include "channel/queue/worker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "channel/queue/launch.h"
+#include "lib/alloc.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+
+enum { CHUNK = 64 * 1024, LONGEST_LINE = 16 * 1024 * 1024 };
+
+static void enter(struct worker *w, enum worker_state state)
+{
+	w->state = state;
+	w->since = clock_ms();
+}
+
+struct worker *worker_launch(const struct clause *clause, const struct thread *t, struct buf *why)
+{
+	struct worker *w = NULL;
+	struct launch launch;
+	pid_t pid;
+	int fd;
+
+	if (!launch_prepare(&launch, clause, t->channel, t->host, why))
+		return NULL;
+	pid = launch_start(&launch, clause, &fd, why);
+	if (pid > 0) {
+		w = xcalloc(1, sizeof *w);
+		w->pid = pid;
+		w->fd = fd;
+		w->clause = clause;
+		w->channel = xstrdup(t->channel);
+		w->host = clause->with_host ? xstrdup(t->host) : NULL;
+		w->outstanding = 1;
+		enter(w, WORKER_BUSY);
+	}
+	launch_free(&launch);
+	return w;
+}
+
+static void hang_up(struct worker *w)
+{
+	if (w->fd >= 0)
+		close(w->fd);
+	w->fd = -1;
+	enter(w, WORKER_SILENT);
+}
+
+void worker_free(struct worker **w)
+{
+	if ((*w)->fd >= 0)
+		close((*w)->fd);
+	buf_free(&(*w)->in);
+	buf_free(&(*w)->out);
+	free((*w)->channel);
+	free((*w)->host);
+	free(*w);
+	*w = NULL;
+}
+
+bool worker_suits(const struct worker *w, const struct thread *t)
+{
+	return w->clause == t->clause && w->thread == NULL && (w->state == WORKER_HUNGRY || w->state == WORKER_IDLE) &&
+	       strcmp(w->channel, t->channel) == 0 && (w->host == NULL || strcmp(w->host, t->host) == 0);
+}
+
+static void sent_line(struct worker *w)
+{
+	w->outstanding++;
+	if (w->state != WORKER_BUSY)
+		enter(w, WORKER_BUSY);
+}
+
+void worker_job(struct worker *w, const char *name, const char *host)
+{
+	buf_adds(&w->out, name);
+	if (w->host == NULL) {
+		buf_addc(&w->out, '\t');
+		buf_adds(&w->out, host);
+	}
+	buf_addc(&w->out, '\n');
+	w->idling = false;
+	sent_line(w);
+}
+
+void worker_idle(struct worker *w)
+{
+	buf_adds(&w->out, "#idle\n");
+	w->idling = true;
+	sent_line(w);
+}
+
+void worker_dismiss(struct worker *w)
+{
+	if (w->state == WORKER_LEAVING || w->state == WORKER_SILENT)
+		return;
+	buf_addc(&w->out, '\n');
+	enter(w, WORKER_LEAVING);
+	worker_flush(w);
+}
+
+bool worker_hungry(struct worker *w)
+{
+	if (w->outstanding == 0) {
+		if (!w->too_hungry)
+			complain("agent %ld (%s) says #hungry once too often", (long)w->pid, w->channel);
+		w->too_hungry = true;
+		return false;
+	}
+	if (--w->outstanding == 0 && w->state == WORKER_BUSY)
+		enter(w, w->idling ? WORKER_IDLE : WORKER_HUNGRY);
+	else if (w->state == WORKER_LEAVING)
+		enter(w, WORKER_LEAVING);
+	return true;
+}
+
+void worker_flush(struct worker *w)
+{
+	if (w->fd < 0)
+		return;
+	while (w->out.len > 0) {
+		ssize_t n = write(w->fd, w->out.data, w->out.len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			return;
+		if (n < 0) {
+			/* it does not listen any more; what it still says is worth reading */
+			buf_clear(&w->out);
+			break;
+		}
+		buf_consume(&w->out, (size_t)n);
+	}
+	if (w->state == WORKER_LEAVING)
+		shutdown(w->fd, SHUT_WR);
+}
+
+static void give_lines(struct worker *w, void (*line)(void *context, struct worker *w, char *text), void *context)
+{
+	size_t used = 0;
+	char *lf;
+
+	while ((lf = memchr(w->in.data + used, '\n', w->in.len - used)) != NULL) {
+		char *text = w->in.data + used;
+
+		*lf = '\0';
+		used = (size_t)(lf - w->in.data) + 1;
+		line(context, w, text);
+	}
+	buf_consume(&w->in, used);
+}
+
+bool worker_read(struct worker *w, void (*line)(void *context, struct worker *w, char *text), void *context)
+{
+	ssize_t n;
+	char *room;
+
+	if (w->fd < 0)
+		return false;
+	room = buf_reserve(&w->in, CHUNK);
+	do
+		n = read(w->fd, room, CHUNK);
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN)
+		return false;
+	if (n <= 0) {
+		hang_up(w);
+		return false;
+	}
+	w->in.len += (size_t)n;
+	w->in.data[w->in.len] = '\0';
+	give_lines(w, line, context);
+	if (w->in.len > LONGEST_LINE) {
+		complain("agent %ld (%s) sends a line without an end", (long)w->pid, w->channel);
+		kill(w->pid, SIGKILL);
+		hang_up(w);
+	}
+	return true;
+}

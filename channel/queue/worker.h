@@ -1,0 +1,78 @@
+/*
+ * One transport agent as its scheduler sees it: the process, the socket, and the
+ * count of lines that it has not answered (transport-agent.md section 2).
+ */
+#ifndef ZL_CHANNEL_QUEUE_WORKER_H
+#define ZL_CHANNEL_QUEUE_WORKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "channel/queue/queue.h"
+#include "channel/queue/schedconf.h"
+#include "lib/buf.h"
+
+enum worker_state {
+	WORKER_BUSY,        /* has not answered everything; also from its start to its first #hungry */
+	WORKER_HUNGRY,      /* has answered everything */
+	WORKER_IDLE,        /* has answered "#idle": parked */
+	WORKER_LEAVING,     /* was told to go */
+	WORKER_SILENT,      /* its end of the socket is closed; waits to be buried */
+};
+
+struct worker {
+	struct worker *next;
+	pid_t pid;
+	int fd;                       /* ours, not blocking; -1 once it is closed */
+	const struct clause *clause;
+	char *channel;
+	char *host;                   /* the only one it serves, NULL if it takes any */
+	struct thread *thread;        /* what it works on, NULL if nothing */
+	struct group_list fed;
+	enum worker_state state;
+	unsigned outstanding;         /* lines without their #hungry; a new one owes us the first */
+	bool idling;                  /* the last line was "#idle" */
+	bool probe;                   /* the next burst is one job: nobody knows yet how the destination does */
+	bool too_hungry;              /* it was, and the people know */
+	bool useful;                  /* it has reported something */
+	int64_t since;                /* clock_ms() of its state */
+	struct buf in, out;
+};
+
+/*
+ * Starts an agent of a clause for a thread's channel, and for its host if the command asks for that.  NULL with
+ * a line in `why`.
+ */
+struct worker *worker_launch(const struct clause *clause, const struct thread *t, struct buf *why);
+
+/* The process is gone: frees everything, clears the caller's pointer. */
+void worker_free(struct worker **w);
+
+/* True if it can work on a thread now or after its next #hungry. */
+bool worker_suits(const struct worker *w, const struct thread *t);
+
+void worker_job(struct worker *w, const char *name, const char *host);
+void worker_idle(struct worker *w);
+
+/* An empty line and the end of the file: it ends when it has done what it has. */
+void worker_dismiss(struct worker *w);
+
+/*
+ * Counts one #hungry.  False if it owed us none; that is told to the people once and changes
+ * nothing.
+ */
+bool worker_hungry(struct worker *w);
+
+/* Writes as much as the socket takes. */
+void worker_flush(struct worker *w);
+
+/*
+ * Reads what is there and calls `line` for every complete line (terminated, without LF; to be cut up at
+ * will).  At the end of the file, or after a line that never ends, the state is WORKER_SILENT.
+ * False if there was nothing: after true there may be more.
+ */
+bool worker_read(struct worker *w, void (*line)(void *context, struct worker *w, char *text), void *context);
+
+#endif

@@ -1,0 +1,146 @@
+#include "db/build/compile.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "db/build/build.h"
+#include "db/map/map.h"
+#include "lib/alloc.h"
+
+/* ---- live maps ----------------------------------------------------------------------- */
+
+/* What dbupdate keeps beside a map. */
+static const char *const signs_of_life[] = { ".journal", ".lock" };
+
+/* LMDB's own lock file stays; the lock in it tells whether anybody has the map open. */
+static bool lmdb_is_in_use(const char *target)
+{
+	char *path = xasprintf("%s-lock", target);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1 };
+	bool used = fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+
+	if (fd >= 0)
+		close(fd);
+	free(path);
+	return used;
+}
+
+int compile_refuse_live(const char *target, struct buf *why)
+{
+	for (size_t i = 0; i < sizeof signs_of_life / sizeof signs_of_life[0]; i++) {
+		char *path = xasprintf("%s%s", target, signs_of_life[i]);
+		bool is_there = access(path, F_OK) == 0;
+
+		free(path);
+		if (!is_there)
+			continue;
+		buf_addf(why, "%s: dbupdate keeps this map up to date (there is a %s%s); use \"dbupdate replace\"", target, target,
+		         signs_of_life[i]);
+		return EX_CANTCREAT;
+	}
+	if (lmdb_is_in_use(target)) {
+		buf_addf(why, "%s: another process has this map open to change it or to see changes", target);
+		return EX_CANTCREAT;
+	}
+	return EX_OK;
+}
+
+/* ---- is it due? ------------------------------------------------------------------------- */
+
+static enum compile_due compare(const struct compile *compile, const struct map *map, const char **reason)
+{
+	const struct map_provenance *p = &map->provenance;
+	int64_t built = p->stamp != NULL ? p->stamp->built : p->modified;
+	struct stat text;
+
+	*reason = "its text is missing";
+	if (stat(compile->input, &text) < 0)
+		return COMPILE_STALE;
+	*reason = "its text is newer";
+	if (map_modified(&text) > built)
+		return COMPILE_STALE;
+	*reason = "it was built with other options";
+	if (p->stamp != NULL && (p->stamp->folding != text_folding(&compile->syntax) ||
+	                         p->stamp->syntax != (compile->syntax.aliases ? 'a' : 'p')))
+		return COMPILE_STALE;
+	*reason = "its text may be newer";
+	return map_modified(&text) + STAMP_LAG >= built ? COMPILE_DOUBTFUL : COMPILE_NOT_DUE;
+}
+
+enum compile_due compile_is_due(const struct compile *compile, const char **reason)
+{
+	enum compile_due due = COMPILE_UNUSABLE;
+	struct buf why = { 0 };
+	int status;
+	struct map *map = map_open_file(compile->type, compile->target, &status, &why);
+
+	if (map != NULL)
+		map->read_once = true;
+	if (map == NULL)
+		*reason = "it cannot be opened";
+	else if (access(compile->target, F_OK) < 0)
+		*reason = "it is missing";
+	else if (!map_ready(map))
+		*reason = "it is damaged or cannot be read";
+	else
+		due = compare(compile, map, reason);
+	if (due == COMPILE_NOT_DUE)
+		*reason = NULL;
+	map_close(&map);
+	buf_free(&why);
+	return due;
+}
+
+/* ---- building ------------------------------------------------------------------------------ */
+
+static int read_text(struct compile *compile, struct records *records)
+{
+	struct source source = {
+		.path = compile->input, .syntax = compile->syntax, .duplicates = compile->duplicates,
+		.check = compile->check != NULL ? value_is_good : NULL, .check_context = compile->check,
+		.report = compile->report, .report_context = compile->report_context,
+	};
+	int status = source_read(&source, records);
+
+	compile->records = source.lines_with_records;
+	compile->values_size = source.values_size;
+	compile->longest = source.longest;
+	return status;
+}
+
+static int build(struct compile *compile, const struct records *records, int64_t begun, struct buf *why)
+{
+	char *absolute = strcmp(compile->input, "-") != 0 ? realpath(compile->input, NULL) : NULL;
+	struct build b = {
+		.type = compile->type, .target = compile->target, .uid = compile->uid, .gid = compile->gid,
+		.mode = compile->mode, .progress = compile->progress, .progress_context = compile->progress_context,
+		.stamp = {
+			.source = absolute != NULL ? absolute : (char *)(uintptr_t)compile->input, .built = begun,
+			.folding = text_folding(&compile->syntax), .syntax = compile->syntax.aliases ? 'a' : 'p',
+		},
+	};
+	int status = build_map(&b, records, why);
+
+	free(absolute);
+	return status;
+}
+
+int compile_map(struct compile *compile, struct buf *why)
+{
+	struct records records = { 0 };
+	int64_t begun = stamp_now();
+	int status = compile_refuse_live(compile->target, why);
+
+	if (status == EX_OK)
+		status = read_text(compile, &records);
+	if (status == EX_OK)
+		status = build(compile, &records, begun, why);
+	records_free(&records);
+	return status;
+}

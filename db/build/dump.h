@@ -1,0 +1,20 @@
+/*
+ * A map as text, from which newdb makes an equal map.
+ */
+#ifndef ZL_DB_BUILD_DUMP_H
+#define ZL_DB_BUILD_DUMP_H
+
+#include <stdio.h>
+
+#include "db/map/map.h"
+#include "lib/buf.h"
+
+/*
+ * Writes all records of `map` to `out`, after a comment that says with which options of newdb to build.  Plain
+ * syntax where it can hold the records, alias syntax otherwise.  0; EX_DATAERR with `why` naming a record that no
+ * text can hold; EX_TEMPFAIL if the map cannot be read; EX_IOERR if `out` cannot be written.  Nothing is written
+ * before all records were seen.
+ */
+int dump_map(struct map *map, FILE *out, struct buf *why);
+
+#endif

@@ -1,0 +1,21 @@
+/*
+ * What is wrong with a text, and where.
+ */
+#ifndef ZL_DB_BUILD_FAULT_H
+#define ZL_DB_BUILD_FAULT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct fault {
+	const char *file;
+	size_t line;           /* from 1; 0 if the whole file is meant */
+	size_t column;         /* bytes from 1; 0 if the whole line is meant */
+	bool is_warning;
+	const char *text;      /* printable, one line */
+};
+
+/* Whoever looks at texts tells each fault as it comes, in the order of lines. */
+typedef void fault_report(void *context, const struct fault *fault);
+
+#endif

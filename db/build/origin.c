@@ -1,0 +1,104 @@
+#include "db/build/origin.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "db/build/text.h"
+#include "db/store/records.h"
+#include "db/store/stamp.h"
+#include "lib/alloc.h"
+#include "lib/file.h"
+
+struct origin {
+	struct records records;    /* sorted */
+};
+
+static void ignore(void *context, const struct fault *fault)
+{
+	(void)context;
+	(void)fault;
+}
+
+/* True if it was changed after the stamp was made. */
+static bool has_changed(const char *text, int64_t built)
+{
+	struct stat st;
+
+	return stat(text, &st) < 0 || map_modified(&st) > built;
+}
+
+struct origin *origin_open(const struct map *map)
+{
+	const struct stamp *stamp = map->provenance.stamp;
+	struct origin *origin;
+	struct text_reader reader = { .report = ignore };
+
+	if (stamp == NULL || stamp->source[0] != '/' || has_changed(stamp->source, stamp->built))
+		return NULL;
+	origin = xcalloc(1, sizeof *origin);
+	if (!file_read_path(stamp->source, &origin->records.text)) {
+		origin_close(&origin);
+		return NULL;
+	}
+	reader.file = stamp->source;
+	reader.syntax = (struct text_syntax){ stamp->syntax == 'a', stamp->folding };
+	text_read(&reader, &origin->records);
+	records_sort(&origin->records);
+	return origin;
+}
+
+size_t origin_line(const struct origin *origin, const char *key)
+{
+	size_t low = 0, high = origin->records.count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (strcmp(origin->records.list[middle].key, key) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == origin->records.count || strcmp(origin->records.list[low].key, key) != 0)
+		return 0;
+	return origin->records.list[low].line;
+}
+
+void origin_close(struct origin **origin)
+{
+	if (*origin == NULL)
+		return;
+	records_free(&(*origin)->records);
+	free(*origin);
+	*origin = NULL;
+}
+
+static bool file_is_newer(const char *text, int64_t than_ns)
+{
+	struct stat st;
+
+	return stat(text, &st) == 0 && S_ISREG(st.st_mode) &&
+	       map_modified(&st) > than_ns;
+}
+
+bool origin_is_newer(const struct map *map, char **text)
+{
+	const struct map_provenance *p = &map->provenance;
+	size_t n = strlen(map->path), suffix = strlen(map->operations->suffix);
+
+	*text = NULL;
+	if (p->stamp != NULL && p->stamp->source[0] == '/') {
+		if (file_is_newer(p->stamp->source, p->stamp->built))
+			*text = xstrdup(p->stamp->source);
+	} else if (p->stamp == NULL && suffix > 0 && n > suffix &&
+	           strcmp(map->path + n - suffix, map->operations->suffix) == 0) {
+		char *base = xstrndup(map->path, n - suffix);
+
+		if (map->config == NULL && file_is_newer(base, p->modified))
+			*text = base;
+		else
+			free(base);
+	}
+	return *text != NULL;
+}

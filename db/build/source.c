@@ -1,0 +1,97 @@
+#include "db/build/source.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "lib/file.h"
+#include "lib/text.h"
+
+#define KEY_CAP 200
+
+static void tell(const struct source *source, size_t line, bool is_warning, const char *text)
+{
+	struct fault fault = { source->path, line, 0, is_warning, text };
+
+	source->report(source->report_context, &fault);
+}
+
+static int open_input(const struct source *source)
+{
+	return strcmp(source->path, "-") == 0 ? dup(STDIN_FILENO) : open(source->path, O_RDONLY | O_CLOEXEC);
+}
+
+static int read_input(const struct source *source, struct buf *text)
+{
+	int fd = open_input(source);
+	bool ok = fd >= 0 && file_read(fd, text);
+	int saved = errno;
+
+	if (fd >= 0)
+		close(fd);
+	if (ok)
+		return EX_OK;
+	tell(source, 0, false, strerror(saved));
+	return EX_NOINPUT;
+}
+
+/* Tells of each record but the first of its key. */
+static size_t report_duplicates(const struct source *source, const struct records *records)
+{
+	struct buf text = { 0 };
+	size_t found = 0, first = 0, last = 0;
+
+	for (size_t i = records_duplicate(records, 1); i < records->count; i = records_duplicate(records, i + 1)) {
+		const struct record *r = &records->list[i];
+
+		if (found == 0 || i != last + 1)
+			first = i - 1;
+		last = i;
+		buf_clear(&text);
+		buf_adds(&text, "the key \"");
+		text_add_clean(&text, r->key, r->key_length, KEY_CAP);
+		buf_addf(&text, "\" is in line %zu already%s", records->list[first].line,
+		         source->duplicates == DUPLICATES_KEEP_FIRST ? "; this one is left out" : "");
+		tell(source, r->line, source->duplicates == DUPLICATES_KEEP_FIRST, buf_str(&text));
+		found++;
+	}
+	buf_free(&text);
+	return found;
+}
+
+static int settle_duplicates(const struct source *source, struct records *records)
+{
+	if (source->duplicates == DUPLICATES_JOIN) {
+		records_join(records);
+		return EX_OK;
+	}
+	if (report_duplicates(source, records) == 0)
+		return EX_OK;
+	if (source->duplicates == DUPLICATES_REFUSE)
+		return EX_DATAERR;
+	records_keep_first(records);
+	return EX_OK;
+}
+
+int source_read(struct source *source, struct records *records)
+{
+	struct text_reader reader = {
+		.file = source->path, .syntax = source->syntax, .check = source->check,
+		.check_context = source->check_context, .report = source->report, .report_context = source->report_context,
+	};
+	size_t errors;
+	int status = read_input(source, &records->text);
+
+	if (status != EX_OK)
+		return status;
+	errors = text_read(&reader, records);
+	source->lines_with_records = records->count;
+	source->values_size = reader.values_size;
+	source->longest = reader.longest;
+	records_sort(records);
+	status = settle_duplicates(source, records);
+	return errors > 0 ? EX_DATAERR : status;
+}

@@ -1,0 +1,314 @@
+#include "db/grammar/address.h"
+
+#include <ctype.h>
+#include <string.h>
+
+/* Bytes of RFC 5322 atext, the dot, and everything above ASCII. */
+static bool is_plain(unsigned char c)
+{
+	if (c >= 128)
+		return true;
+	if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
+		return true;
+	return c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~.", c) != NULL;
+}
+
+bool address_needs_quotes(const char *local)
+{
+	if (local[0] == '\0')
+		return true;
+	for (; *local != '\0'; local++)
+		if (!is_plain((unsigned char)*local))
+			return true;
+	return false;
+}
+
+/* Adds text inside of quotes. */
+static void add_quoted(struct buf *out, const char *text)
+{
+	for (; *text != '\0'; text++) {
+		if (*text == '"' || *text == '\\')
+			buf_addc(out, '\\');
+		buf_addc(out, *text);
+	}
+}
+
+void address_add_local(struct buf *out, const char *local)
+{
+	address_add(out, local, NULL, NULL);
+}
+
+void address_add(struct buf *out, const char *local, const char *tail, const char *domain)
+{
+	bool quotes = address_needs_quotes(local) || (tail != NULL && tail[0] != '\0' && address_needs_quotes(tail));
+
+	if (tail == NULL)
+		tail = "";
+	if (quotes) {
+		buf_addc(out, '"');
+		add_quoted(out, local);
+		add_quoted(out, tail);
+		buf_addc(out, '"');
+	} else {
+		buf_adds(out, local);
+		buf_adds(out, tail);
+	}
+	if (domain != NULL) {
+		buf_addc(out, '@');
+		buf_adds(out, domain);
+	}
+}
+
+/* As it stands, without quotes: the common case, in one piece of the pool. */
+static const char *plain_text(struct pool *pool, const char *local, const char *tail, const char *domain)
+{
+	size_t l = strlen(local), t = tail != NULL ? strlen(tail) : 0, d = domain != NULL ? strlen(domain) : 0;
+	char *text = pool_alloc(pool, l + t + d + 2);
+
+	memcpy(text, local, l);
+	if (t > 0)
+		memcpy(text + l, tail, t);
+	if (domain != NULL) {
+		text[l + t] = '@';
+		memcpy(text + l + t + 1, domain, d);
+	}
+	return text;
+}
+
+const char *address_text(struct pool *pool, const char *local, const char *tail, const char *domain)
+{
+	struct buf text = { 0 };
+	const char *copy;
+
+	if (!address_needs_quotes(local) && (tail == NULL || tail[0] == '\0' || !address_needs_quotes(tail)))
+		return plain_text(pool, local, tail, domain);
+	address_add(&text, local, tail, domain);
+	copy = pool_copy(pool, buf_str(&text), text.len);
+	buf_free(&text);
+	return copy;
+}
+
+bool address_domain_ok(const char *domain, size_t length)
+{
+	bool empty_label = true;
+
+	/* no option to a program that gets it as an argument */
+	if (length > 0 && domain[0] == '-')
+		return false;
+	if (length > 2 && domain[0] == '[' && domain[length - 1] == ']')
+		domain++, length -= 2;
+	for (size_t i = 0; i < length; i++) {
+		unsigned char c = (unsigned char)domain[i];
+
+		if (c == '.' && empty_label)
+			return false;
+		if (c < 128 && !isalnum(c) && strchr("-_.:", c) == NULL)
+			return false;
+		empty_label = c == '.';
+	}
+	return !empty_label;
+}
+
+const char *address_at(const char *text, size_t length)
+{
+	const char *at = NULL;
+	bool quoted = false;
+
+	for (size_t i = 0; i < length; i++) {
+		if (text[i] == '\\')
+			i++;
+		else if (text[i] == '"')
+			quoted = !quoted;
+		else if (text[i] == '@' && !quoted)
+			at = text + i;
+	}
+	return quoted ? NULL : at;
+}
+
+const char *address_unquote(struct pool *pool, const char *text, size_t length)
+{
+	char *out = pool_alloc(pool, length + 1), *p = out;
+	bool quoted = false;
+
+	for (size_t i = 0; i < length; i++) {
+		if (text[i] == '"') {
+			quoted = !quoted;
+			continue;
+		}
+		if (text[i] == '\\' && ++i == length)
+			return NULL;
+		*p++ = text[i];
+	}
+	return quoted ? NULL : out;
+}
+
+bool address_split_tail(struct pool *pool, const char *local, const char **base, const char **tail)
+{
+	size_t end = strcspn(local, "+"), skip = 1;
+	char *text;
+
+	for (size_t i = end; i >= 3; i--) {
+		if (local[i - 1] == '-' && local[i - 2] == '-') {
+			end = i - 2;
+			skip = 2;
+			break;
+		}
+	}
+	if (end == 0 || local[end] == '\0')
+		return false;
+	*base = pool_copy(pool, local, end);
+	text = pool_copy(pool, local + end + skip - 1, strlen(local + end + skip - 1));
+	text[0] = '+';
+	*tail = text;
+	return true;
+}
+
+/* ---- taking an address apart ---- */
+
+/* The ':' that ends a source route "@a,@b:"; brackets may hold colons. */
+static const char *end_of_route(const char *text, size_t length)
+{
+	bool literal = false;
+
+	for (size_t i = 0; i < length; i++) {
+		if (text[i] == '[' || text[i] == ']')
+			literal = text[i] == '[';
+		else if (text[i] == ':' && !literal)
+			return text + i;
+		else if (text[i] == '"')
+			return NULL;
+	}
+	return NULL;
+}
+
+/* Removes the brackets of "<u@d>" and source routes in front. */
+static void strip_wrapping(const char **text, size_t *length)
+{
+	const char *colon;
+
+	if (*length >= 2 && (*text)[0] == '<' && (*text)[*length - 1] == '>')
+		*text += 1, *length -= 2;
+	while (*length > 0 && (*text)[0] == '@' && (colon = end_of_route(*text, *length)) != NULL) {
+		*length -= (size_t)(colon + 1 - *text);
+		*text = colon + 1;
+	}
+}
+
+/* "host!rest" to rest@host.  False if it is no such path; *why is set if it is one that leads nowhere. */
+static bool turn_path(struct pool *pool, const char **text, size_t *length, const char **why)
+{
+	const char *mark = memchr(*text, '!', *length);
+	size_t host = mark != NULL ? (size_t)(mark - *text) : 0, rest = *length - host - 1;
+	char *turned;
+
+	if (host == 0 || memchr(*text, '"', *length) != NULL)
+		return false;
+	if (memchr(*text, '.', host) == NULL || !address_domain_ok(*text, host) || rest == 0) {
+		*why = "a path of hosts without a domain is no address";
+		return false;
+	}
+	turned = pool_alloc(pool, *length + 1);
+	memcpy(turned, mark + 1, rest);
+	turned[rest] = '@';
+	memcpy(turned + rest + 1, *text, host);
+	*text = turned;
+	return true;
+}
+
+/* "user%host" to user@host, at the last '%', if it is that. */
+static void turn_percent(struct pool *pool, const char **text, size_t *length, enum address_syntax syntax)
+{
+	const char *mark = memrchr(*text, '%', *length);
+	size_t user = mark != NULL ? (size_t)(mark - *text) : 0, host = *length - user - 1;
+	char *turned;
+
+	if (user == 0 || host == 0 || memchr(*text, '"', *length) != NULL || !address_domain_ok(mark + 1, host))
+		return;
+	if (syntax == ADDRESS_TEMPLATE && (isdigit((unsigned char)mark[1]) || mark[-1] == '%'))
+		return;
+	turned = pool_copy(pool, *text, *length);
+	turned[user] = '@';
+	*text = turned;
+}
+
+static bool has_control_bytes(const char *text, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+		if ((unsigned char)text[i] < ' ' || text[i] == 127)
+			return true;
+	return false;
+}
+
+static bool quotes_closed(const char *text, size_t length)
+{
+	bool quoted = false;
+
+	for (size_t i = 0; i < length; i++) {
+		if (text[i] == '"')
+			quoted = !quoted;
+		else if (text[i] == '\\' && ++i == length)
+			return false;
+	}
+	return !quoted;
+}
+
+/* The domain without its dot at the end; in a template it may hold references. */
+static const char *parse_domain(struct pool *pool, const char *text, size_t length, enum address_syntax syntax)
+{
+	if (length > 1 && text[length - 1] == '.')
+		length--;
+	if (syntax == ADDRESS_TEMPLATE && memchr(text, '%', length) != NULL)
+		return pool_copy(pool, text, length);
+	return address_domain_ok(text, length) ? pool_copy(pool, text, length) : NULL;
+}
+
+static bool parse_local(struct pool *pool, const char *text, size_t length, struct address *address)
+{
+	address->written = pool_copy(pool, text, length);
+	address->no_alias = text[0] == '\\' || (length > 1 && text[0] == '"' && text[1] == '\\' &&
+	                                        text[2] != '"' && text[2] != '\\');
+	address->local = address_unquote(pool, text, length);
+	return address->local != NULL && address->local[0] != '\0';
+}
+
+bool address_parse(struct pool *pool, const char *text, size_t length, enum address_syntax syntax,
+                   struct address *address, const char **why)
+{
+	const char *at;
+
+	*why = NULL;
+	*address = (struct address){ 0 };
+	if (length == 0)
+		*why = "the address is empty";
+	else if (length > ADDRESS_MAX)
+		*why = "the address is longer than 16384 bytes";
+	else if (has_control_bytes(text, length))
+		*why = "the address holds control bytes";
+	else if (!quotes_closed(text, length))
+		*why = "the quotes are not closed";
+	if (*why != NULL)
+		return false;
+
+	strip_wrapping(&text, &length);
+	at = address_at(text, length);
+	if (at == NULL) {
+		if (!turn_path(pool, &text, &length, why) && *why == NULL)
+			turn_percent(pool, &text, &length, syntax);
+		if (*why != NULL)
+			return false;
+		at = address_at(text, length);
+	}
+	if (at != NULL) {
+		address->domain = parse_domain(pool, at + 1, length - (size_t)(at + 1 - text), syntax);
+		if (address->domain == NULL) {
+			*why = "what stands behind the @ is no domain";
+			return false;
+		}
+		length = (size_t)(at - text);
+	}
+	if (length == 0 || !parse_local(pool, text, length, address)) {
+		*why = "nothing stands in front of the @";
+		return false;
+	}
+	return true;
+}

@@ -1,0 +1,141 @@
+#include "db/grammar/value.h"
+
+#include <string.h>
+
+#include "db/grammar/address.h"
+#include "db/grammar/destination.h"
+#include "db/grammar/members.h"
+
+/* References that ZMailer puts something in for (routing.md section 3); our router knows %0 to %5 everywhere. */
+#define LAST_ARGUMENT '5'
+#define ALIAS_ARGUMENTS 0x3       /* %0 %1 */
+#define ROUTE_ARGUMENTS 0x3f      /* %0 to %5 */
+#define DOMAIN_ARGUMENTS 0x1      /* %0 */
+
+static const struct {
+	const char *relation;
+	enum value_kind kind;
+	int known;
+} relations[] = {
+	{ "aliases", VALUE_ADDRESSES, 0 },
+	{ "fqdnaliases", VALUE_ADDRESSES, ALIAS_ARGUMENTS },
+	{ "fqdnaliasesldap", VALUE_ADDRESSES, ALIAS_ARGUMENTS },
+	{ "fqdnroutes", VALUE_ROUTE, ROUTE_ARGUMENTS },
+	{ "fullnamemap", VALUE_ADDRESSES, 0 },
+	{ "mboxmap", VALUE_MAILBOX, 0 },
+	{ "routesdb", VALUE_ROUTE, DOMAIN_ARGUMENTS },
+	{ "thishost", VALUE_DOMAIN, DOMAIN_ARGUMENTS },
+	{ "userdb", VALUE_ADDRESSES, 0 },
+};
+
+void value_check_for(struct value_check *check, const char *relation, bool references)
+{
+	*check = (struct value_check){ .kind = VALUE_ANY, .references = references };
+	for (size_t i = 0; i < sizeof relations / sizeof relations[0]; i++) {
+		if (strcmp(relations[i].relation, relation) != 0)
+			continue;
+		check->kind = relations[i].kind;
+		check->known = relations[i].known;
+	}
+}
+
+void value_check_free(struct value_check *check)
+{
+	pool_free(&check->pool);
+}
+
+/* ---- references ------------------------------------------------------------------- */
+
+/* The first "%n" that ZMailer puts nothing in for; NULL if there is none. */
+static const char *unknown_reference(const struct value_check *check, const char *value)
+{
+	for (const char *p = strchr(value, '%'); p != NULL; p = strchr(p, '%')) {
+		if (p[1] == '%')
+			p++;
+		else if (p[1] >= '0' && p[1] <= '9' && (check->known & 1 << (p[1] - '0')) == 0)
+			return p;
+		p++;
+	}
+	return NULL;
+}
+
+static bool check_references(const struct value_check *check, const struct record *record, size_t *offset,
+                             const char **why, bool *is_warning)
+{
+	const char *p = unknown_reference(check, record->value);
+
+	if (p == NULL)
+		return true;
+	*offset = (size_t)(p - record->value);
+	*is_warning = p[1] <= LAST_ARGUMENT;
+	*why = *is_warning ? "ZMailer's router puts nothing in for this reference in maps of this relation"
+	                   : "nothing is ever put in for this reference";
+	return false;
+}
+
+/* ---- values ------------------------------------------------------------------------- */
+
+static bool check_addresses(struct value_check *check, const struct record *record, size_t *offset, const char **why)
+{
+	struct member *members;
+	size_t count;
+
+	if (!members_parse(&check->pool, record->value, record->value_length,
+	                   check->references ? ADDRESS_TEMPLATE : ADDRESS_PLAIN, &members, &count, offset, why))
+		return false;
+	*why = "expected an address";
+	*offset = 0;
+	return count > 0;
+}
+
+static bool check_route(struct value_check *check, const struct record *record, size_t *offset, const char **why)
+{
+	struct destination d;
+
+	*offset = 0;
+	return destination_parse(&check->pool, record->value, &d, why);
+}
+
+/* References may stand anywhere; what is put in is not known here. */
+static bool check_domain(const struct record *record, size_t *offset, const char **why)
+{
+	*offset = 0;
+	*why = "expected a domain, or nothing";
+	return record->value_length == 0 || strchr(record->value, '%') != NULL ||
+	       address_domain_ok(record->value, record->value_length);
+}
+
+static bool check_mailbox(const struct record *record, size_t *offset, const char **why)
+{
+	const char *first = strchr(record->value, ':'), *second = first != NULL ? strchr(first + 1, ':') : NULL;
+
+	*offset = 0;
+	*why = "expected host:directory:user";
+	return second != NULL && second[1] != '\0';
+}
+
+bool value_is_good(void *context, const struct record *record, size_t *offset, const char **why, bool *is_warning)
+{
+	struct value_check *check = context;
+	bool ok = true;
+
+	*is_warning = false;
+	pool_reset(&check->pool);
+	switch (check->kind) {
+	case VALUE_ANY:
+		return true;
+	case VALUE_ADDRESSES:
+		ok = check_addresses(check, record, offset, why);
+		break;
+	case VALUE_ROUTE:
+		ok = check_route(check, record, offset, why);
+		break;
+	case VALUE_DOMAIN:
+		ok = check_domain(record, offset, why);
+		break;
+	case VALUE_MAILBOX:
+		ok = check_mailbox(record, offset, why);
+		break;
+	}
+	return ok && (!check->references || check_references(check, record, offset, why, is_warning));
+}

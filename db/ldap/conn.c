@@ -1,0 +1,222 @@
+#include "db/ldap/conn.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+
+#include "db/ldap/open.h"
+#include "lib/alloc.h"
+#include "lib/clock.h"
+
+#define SHORTEST_DELAY_MS 1000
+#define LONGEST_DELAY_MS 30000
+
+struct ldapconn {
+	struct ldapconn *next;
+	unsigned users;
+	struct ldap_access access;
+	LDAP *ld;                /* NULL while there is no connection */
+	size_t server;           /* number of the one that answered last */
+	int64_t not_before;      /* clock_ms() of the next attempt */
+	int64_t delay;           /* ms between the last two */
+	struct buf trouble;      /* why the last attempt failed */
+};
+
+static struct ldapconn *connections;
+
+/* ---- who shares a connection ---------------------------------------------- */
+
+struct ldapconn *ldapconn_get(const struct ldap_access *access)
+{
+	struct ldapconn *c = connections;
+
+	while (c != NULL && !ldap_access_equal(&c->access, access))
+		c = c->next;
+	if (c == NULL) {
+		c = xcalloc(1, sizeof *c);
+		ldap_access_copy(&c->access, access);
+		c->next = connections;
+		connections = c;
+	}
+	c->users++;
+	return c;
+}
+
+void ldapconn_release(struct ldapconn **connection)
+{
+	struct ldapconn *c = *connection, **link = &connections;
+
+	*connection = NULL;
+	if (c == NULL || --c->users > 0)
+		return;
+	while (*link != c)
+		link = &(*link)->next;
+	*link = c->next;
+	ldap_close(&c->ld);
+	ldap_access_free(&c->access);
+	buf_free(&c->trouble);
+	free(c);
+}
+
+/* ---- a connection --------------------------------------------------------- */
+
+/* No lookup asks the servers again before some time has passed. */
+static void back_off(struct ldapconn *c, int64_t started, const char *why)
+{
+	const int64_t lost = clock_ms() - started;
+
+	c->delay = c->delay > 0 ? c->delay * 2 : lost > SHORTEST_DELAY_MS ? lost : SHORTEST_DELAY_MS;
+	if (c->delay > LONGEST_DELAY_MS)
+		c->delay = LONGEST_DELAY_MS;
+	c->not_before = clock_ms() + c->delay;
+	buf_clear(&c->trouble);
+	buf_adds(&c->trouble, why);
+}
+
+static bool is_lost(int code)
+{
+	return code == LDAP_SERVER_DOWN || code == LDAP_CONNECT_ERROR || code == LDAP_DECODING_ERROR
+		|| code == LDAP_UNAVAILABLE;
+}
+
+/* Ends a connection; one whose server is there and does not serve makes way for the next server. */
+static void drop(struct ldapconn *c, int code)
+{
+	ldap_close(&c->ld);
+	if (code == LDAP_UNAVAILABLE || code == LDAP_TIMEOUT)
+		c->server++;
+	if (c->access.uris[c->server] == NULL)
+		c->server = 0;
+}
+
+static void give_up(struct ldapconn *c, int64_t started, int code)
+{
+	struct buf why = { 0 };
+
+	buf_addf(&why, "%s: %s", c->access.uris[c->server], ldap_err2string(code));
+	back_off(c, started, buf_str(&why));
+	drop(c, code);
+	buf_free(&why);
+}
+
+static bool is_ready(struct ldapconn *c, int64_t deadline, struct buf *why)
+{
+	const int64_t now = clock_ms(), wait = c->not_before - now;
+
+	if (c->ld != NULL)
+		return true;
+	if (wait > 0) {
+		buf_addf(why, "%s; not asked again for %lld s", buf_str(&c->trouble), (long long)(wait + 999) / 1000);
+		return false;
+	}
+	c->ld = ldap_open_any(&c->access, &c->server, deadline, why);
+	if (c->ld == NULL)
+		back_off(c, now, buf_str(why));
+	return c->ld != NULL;
+}
+
+/* ---- a search ------------------------------------------------------------- */
+
+static int compare_entries(const void *a, const void *b)
+{
+	return strcmp(((const struct ldap_entry *)a)->dn, ((const struct ldap_entry *)b)->dn);
+}
+
+static bool read_entries(LDAP *ld, LDAPMessage *all, struct ldap_entries *entries)
+{
+	int count = ldap_count_entries(ld, all);
+
+	entries->list = xcalloc(count > 0 ? (size_t)count : 1, sizeof *entries->list);
+	for (LDAPMessage *m = ldap_first_entry(ld, all); m != NULL; m = ldap_next_entry(ld, m))
+		if (!ldap_entry_read(&entries->list[entries->count++], ld, m))
+			return false;
+	qsort(entries->list, entries->count, sizeof *entries->list, compare_entries);
+	return true;
+}
+
+void ldap_entries_free(struct ldap_entries *entries)
+{
+	for (size_t i = 0; i < entries->count; i++)
+		ldap_entry_free(&entries->list[i]);
+	free(entries->list);
+	*entries = (struct ldap_entries){ 0 };
+}
+
+static void explain_search(struct ldapconn *c, const struct ldap_search *s, int code, struct buf *why)
+{
+	buf_addf(why, "%s: search in \"%s\" for %s: ", c->access.uris[c->server], dn_str(s->base), filter_str(s->filter));
+	ldap_explain(c->ld, code, why);
+	if (code == LDAP_NO_SUCH_OBJECT)
+		buf_adds(why, "; the base does not exist, or may not be seen");
+}
+
+/* Sends the search and waits; the code of its result, or of what went wrong before there was one. */
+static int ask(struct ldapconn *c, const struct ldap_search *s, LDAPMessage **all)
+{
+	int64_t left = s->deadline - clock_ms();
+	struct timeval limit = { .tv_sec = (time_t)(left > 1000 ? left / 1000 : 1) };
+	int id, code, result;
+
+	*all = NULL;
+	ldap_set_option(c->ld, LDAP_OPT_DEREF, &s->dereference);
+	code = ldap_search_ext(c->ld, dn_str(s->base), s->scope, filter_str(s->filter), (char **)(uintptr_t)s->attributes, 0,
+	                       NULL, NULL, &limit, (int)s->size_limit, &id);
+	if (code != LDAP_SUCCESS)
+		return code;
+	code = ldap_await(c->ld, id, s->deadline, all);
+	if (code == LDAP_TIMEOUT)
+		ldap_abandon_ext(c->ld, id, NULL, NULL);
+	if (code != LDAP_SUCCESS)
+		return code;
+	code = ldap_parse_result(c->ld, *all, &result, NULL, NULL, NULL, NULL, 0);
+	return code != LDAP_SUCCESS ? code : result;
+}
+
+static enum map_answer judge(struct ldapconn *c, const struct ldap_search *s, int code, LDAPMessage *all,
+                             struct ldap_entries *entries, struct buf *why)
+{
+	if (all != NULL && !read_entries(c->ld, all, entries)) {
+		explain_search(c, s, LDAP_DECODING_ERROR, why);
+		return MAP_COULD_NOT_TELL;
+	}
+	if (code != LDAP_SUCCESS) {
+		explain_search(c, s, code, why);
+		return MAP_COULD_NOT_TELL;
+	}
+	if (ldap_count_references(c->ld, all) > 0) {
+		buf_addf(why, "%s: search in \"%s\" for %s: part of the answer is on other servers (referral)",
+		         c->access.uris[c->server], dn_str(s->base), filter_str(s->filter));
+		return MAP_COULD_NOT_TELL;
+	}
+	return entries->count > 0 ? MAP_FOUND : MAP_NOT_FOUND;
+}
+
+enum map_answer ldapconn_search(struct ldapconn *connection, const struct ldap_search *search,
+                                struct ldap_entries *entries, struct buf *why)
+{
+	struct ldapconn *c = connection;
+	const int64_t started = clock_ms();
+	enum map_answer answer;
+	LDAPMessage *all = NULL;
+	int code = LDAP_SERVER_DOWN;
+
+	*entries = (struct ldap_entries){ 0 };
+	for (int attempt = 0; attempt < 2 && is_lost(code); attempt++) {
+		ldap_msgfree(all);
+		all = NULL;
+		/* a connection may have died of old age; only a new one tells whether the server is there */
+		if (attempt > 0)
+			drop(c, code);
+		if (!is_ready(c, search->deadline, why))
+			return MAP_COULD_NOT_TELL;
+		code = ask(c, search, &all);
+	}
+	answer = judge(c, search, code, all, entries, why);
+	ldap_msgfree(all);
+	if (is_lost(code) || code == LDAP_TIMEOUT)
+		give_up(c, started, code);
+	else
+		c->delay = 0;
+	return answer;
+}

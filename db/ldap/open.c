@@ -1,0 +1,314 @@
+#include "db/ldap/open.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+
+#include "config.h"
+#include "db/ldap/cutoff.h"
+#include "lib/clock.h"
+
+#if HAVE_SASL
+#include <sasl/sasl.h>
+#endif
+
+#define KEEPALIVE_PROBES 3
+#define KEEPALIVE_INTERVAL 10
+
+static struct timeval time_left(int64_t deadline)
+{
+	int64_t ms = deadline - clock_ms();
+
+	if (ms < 1)
+		ms = 1;
+	return (struct timeval){ .tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000) * 1000 };
+}
+
+void ldap_explain(LDAP *ld, int code, struct buf *why)
+{
+	char *said = NULL;
+
+	buf_addf(why, "%s (%d)", ldap_err2string(code), code);
+	ldap_get_option(ld, LDAP_OPT_DIAGNOSTIC_MESSAGE, &said);
+	if (said != NULL && said[0] != '\0')
+		buf_addf(why, ", %s", said);
+	ldap_memfree(said);
+}
+
+int ldap_await(LDAP *ld, int id, int64_t deadline, LDAPMessage **message)
+{
+	struct timeval left = time_left(deadline);
+	int kind, code = LDAP_SERVER_DOWN;
+
+	*message = NULL;
+	kind = ldap_result(ld, id, LDAP_MSG_ALL, &left, message);
+	if (kind > 0)
+		return LDAP_SUCCESS;
+	if (kind == 0)
+		return LDAP_TIMEOUT;
+	ldap_get_option(ld, LDAP_OPT_RESULT_CODE, &code);
+	return code != LDAP_SUCCESS ? code : LDAP_SERVER_DOWN;
+}
+
+/* The result code of an operation that was sent by a call that returned `code`. */
+static int finish(LDAP *ld, int code, int id, int64_t deadline)
+{
+	LDAPMessage *message;
+	int result;
+
+	if (code != LDAP_SUCCESS)
+		return code;
+	code = ldap_await(ld, id, deadline, &message);
+	if (code != LDAP_SUCCESS)
+		return code;
+	code = ldap_parse_result(ld, message, &result, NULL, NULL, NULL, NULL, 1);
+	return code != LDAP_SUCCESS ? code : result;
+}
+
+/* ---- the handle ----------------------------------------------------------- */
+
+static int tell_socket(LDAP *ld, Sockbuf *sb, LDAPURLDesc *server, struct sockaddr *address, struct ldap_conncb *ctx)
+{
+	ber_socket_t fd = -1;
+
+	(void)ld, (void)server, (void)address, (void)ctx;
+	if (ber_sockbuf_ctrl(sb, LBER_SB_OPT_GET_FD, &fd) == 1)
+		cutoff_watch(fd);
+	return LDAP_SUCCESS;
+}
+
+static void forget_socket(LDAP *ld, Sockbuf *sb, struct ldap_conncb *ctx)
+{
+	(void)ld, (void)sb, (void)ctx;
+	cutoff_watch(-1);
+}
+
+static struct ldap_conncb callbacks = { tell_socket, forget_socket, NULL };
+
+void ldap_ignore_surroundings(void)
+{
+	static const char name[] = "LDAPNOINIT";
+	const int version = LDAP_VERSION3;
+	static bool done;
+	bool was_set = getenv(name) != NULL;
+
+	if (done)
+		return;
+	done = true;
+	if (!was_set)
+		setenv(name, "1", 1);
+	ldap_set_option(NULL, LDAP_OPT_PROTOCOL_VERSION, &version);
+	if (!was_set)
+		unsetenv(name);
+}
+
+static int set_text(LDAP *ld, int option, const char *value)
+{
+	return value != NULL ? ldap_set_option(ld, option, value) : LDAP_OPT_SUCCESS;
+}
+
+static bool set_tls(LDAP *ld, const struct ldap_access *a)
+{
+	const int demand = a->verify ? LDAP_OPT_X_TLS_DEMAND : LDAP_OPT_X_TLS_NEVER;
+	const int client = 0;
+
+	return ldap_set_option(ld, LDAP_OPT_X_TLS_REQUIRE_CERT, &demand) == LDAP_OPT_SUCCESS
+		&& set_text(ld, LDAP_OPT_X_TLS_CACERTFILE, a->ca_file) == LDAP_OPT_SUCCESS
+		&& set_text(ld, LDAP_OPT_X_TLS_CACERTDIR, a->ca_directory) == LDAP_OPT_SUCCESS
+		&& set_text(ld, LDAP_OPT_X_TLS_CERTFILE, a->certificate) == LDAP_OPT_SUCCESS
+		&& set_text(ld, LDAP_OPT_X_TLS_KEYFILE, a->key) == LDAP_OPT_SUCCESS
+		&& set_text(ld, LDAP_OPT_X_TLS_CIPHER_SUITE, a->ciphers) == LDAP_OPT_SUCCESS
+		&& ldap_set_option(ld, LDAP_OPT_X_TLS_NEWCTX, &client) == LDAP_OPT_SUCCESS;
+}
+
+static bool uses_tls(const struct ldap_access *a, const char *uri)
+{
+	return a->start_tls || strncmp(uri, "ldaps:", 6) == 0;
+}
+
+static LDAP *make_handle(const struct ldap_access *a, const char *uri, int64_t deadline, struct buf *why)
+{
+	const struct timeval left = time_left(deadline);
+	const int version = LDAP_VERSION3, idle = (int)a->keepalive, probes = KEEPALIVE_PROBES, interval = KEEPALIVE_INTERVAL;
+	const int debug = (int)a->debug;
+	LDAP *ld = NULL;
+	int code;
+
+	ldap_ignore_surroundings();
+	if (debug != 0) {
+		ber_set_option(NULL, LBER_OPT_DEBUG_LEVEL, &debug);
+		ldap_set_option(NULL, LDAP_OPT_DEBUG_LEVEL, &debug);
+	}
+	code = ldap_initialize(&ld, uri);
+	if (code != LDAP_SUCCESS) {
+		buf_addf(why, "%s: %s", uri, ldap_err2string(code));
+		return NULL;
+	}
+	ldap_set_option(ld, LDAP_OPT_PROTOCOL_VERSION, &version);
+	ldap_set_option(ld, LDAP_OPT_REFERRALS, LDAP_OPT_OFF);
+	ldap_set_option(ld, LDAP_OPT_RESTART, LDAP_OPT_ON);
+	ldap_set_option(ld, LDAP_OPT_NETWORK_TIMEOUT, &left);
+	ldap_set_option(ld, LDAP_OPT_X_KEEPALIVE_IDLE, &idle);
+	ldap_set_option(ld, LDAP_OPT_X_KEEPALIVE_PROBES, &probes);
+	ldap_set_option(ld, LDAP_OPT_X_KEEPALIVE_INTERVAL, &interval);
+	ldap_set_option(ld, LDAP_OPT_CONNECT_CB, &callbacks);
+	if (!uses_tls(a, uri) || set_tls(ld, a))
+		return ld;
+	buf_addf(why, "%s: TLS settings: certificates, key or ciphers cannot be used", uri);
+	ldap_close(&ld);
+	return NULL;
+}
+
+void ldap_close(LDAP **ld)
+{
+	if (*ld != NULL)
+		ldap_unbind_ext(*ld, NULL, NULL);
+	*ld = NULL;
+}
+
+/* ---- steps ---------------------------------------------------------------- */
+
+static int start_tls(LDAP *ld, int64_t deadline)
+{
+	int id = 0, code = ldap_start_tls(ld, NULL, NULL, &id);
+
+	code = finish(ld, code, id, deadline);
+	return code == LDAP_SUCCESS ? ldap_install_tls(ld) : code;
+}
+
+static int bind_simple(LDAP *ld, const struct ldap_access *a, int64_t deadline)
+{
+	struct berval password = { 0, NULL };
+	int id = 0, code;
+
+	if (a->password != NULL)
+		password = (struct berval){ strlen(a->password), a->password };
+	code = ldap_sasl_bind(ld, a->binddn, LDAP_SASL_SIMPLE, &password, NULL, NULL, &id);
+	return finish(ld, code, id, deadline);
+}
+
+#if HAVE_SASL
+static const char *sasl_answer(const struct ldap_access *a, const sasl_interact_t *question)
+{
+	const char *answer = NULL;
+
+	switch (question->id) {
+	case SASL_CB_GETREALM: answer = a->sasl_realm; break;
+	case SASL_CB_AUTHNAME: answer = a->sasl_authcid; break;
+	case SASL_CB_USER: answer = a->sasl_authzid; break;
+	case SASL_CB_PASS: answer = a->password; break;
+	}
+	if (answer == NULL)
+		answer = question->defresult != NULL ? question->defresult : "";
+	return answer;
+}
+
+static int interact(LDAP *ld, unsigned flags, void *access, void *questions)
+{
+	(void)ld, (void)flags;
+	for (sasl_interact_t *q = questions; q->id != SASL_CB_LIST_END; q++) {
+		q->result = sasl_answer(access, q);
+		q->len = (unsigned)strlen(q->result);
+	}
+	return LDAP_SUCCESS;
+}
+
+static int bind_sasl(LDAP *ld, const struct ldap_access *a, int64_t deadline)
+{
+	struct ldap_access given = *a;
+	LDAPMessage *message = NULL;
+	const char *mechanism = NULL;
+	int code, id = 0;
+
+	if (set_text(ld, LDAP_OPT_X_SASL_SECPROPS, a->sasl_properties) != LDAP_OPT_SUCCESS)
+		return LDAP_PARAM_ERROR;
+	for (;;) {
+		code = ldap_sasl_interactive_bind(ld, NULL, a->sasl_mechanism, NULL, NULL, LDAP_SASL_QUIET, interact, &given,
+		                                  message, &mechanism, &id);
+		ldap_msgfree(message);
+		message = NULL;
+		if (code != LDAP_SASL_BIND_IN_PROGRESS)
+			return code;
+		code = ldap_await(ld, id, deadline, &message);
+		if (code != LDAP_SUCCESS)
+			return code;
+	}
+}
+#else
+static int bind_sasl(LDAP *ld, const struct ldap_access *a, int64_t deadline)
+{
+	(void)ld, (void)a, (void)deadline;
+	return LDAP_AUTH_METHOD_NOT_SUPPORTED;
+}
+#endif
+
+static int run_bind(LDAP *ld, const struct ldap_access *a, int64_t deadline)
+{
+	switch (a->bind) {
+	case LDAP_BIND_NONE: return ldap_connect(ld);
+	case LDAP_BIND_SIMPLE: return bind_simple(ld, a, deadline);
+	case LDAP_BIND_SASL: return bind_sasl(ld, a, deadline);
+	}
+	return LDAP_LOCAL_ERROR;
+}
+
+/*
+ * ldap_result() waits for the first byte of a message with its timeout, and then reads the head of it without one, or a
+ * whole record of TLS; where the socket does not block it comes back for the rest.
+ */
+static bool never_block(LDAP *ld)
+{
+	int fd = -1, flags;
+
+	ldap_get_option(ld, LDAP_OPT_DESC, &fd);
+	flags = fcntl(fd, F_GETFL);
+	return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) >= 0;
+}
+
+static LDAP *open_server(const struct ldap_access *a, const char *uri, int64_t deadline, struct buf *why)
+{
+	LDAP *ld = make_handle(a, uri, deadline, why);
+	const char *step = "StartTLS";
+	int code = LDAP_SUCCESS;
+
+	if (ld == NULL)
+		return NULL;
+	cutoff_begin(deadline);
+	if (a->start_tls)
+		code = start_tls(ld, deadline);
+	if (code == LDAP_SUCCESS) {
+		step = a->bind == LDAP_BIND_NONE ? "connect" : a->binddn != NULL || a->bind == LDAP_BIND_SASL ? "bind" : "anonymous bind";
+		code = run_bind(ld, a, deadline);
+	}
+	if (cutoff_end() && code != LDAP_SUCCESS)
+		code = LDAP_TIMEOUT;
+	if (code == LDAP_SUCCESS && !never_block(ld))
+		code = LDAP_LOCAL_ERROR;
+	if (code == LDAP_SUCCESS)
+		return ld;
+	buf_addf(why, "%s: %s: ", uri, step);
+	ldap_explain(ld, code, why);
+	ldap_close(&ld);
+	return NULL;
+}
+
+LDAP *ldap_open_any(const struct ldap_access *access, size_t *server, int64_t deadline, struct buf *why)
+{
+	size_t count = 0;
+	LDAP *ld = NULL;
+
+	while (access->uris[count] != NULL)
+		count++;
+	for (size_t i = 0; i < count && ld == NULL; i++) {
+		const size_t number = (*server + i) % count;
+		const int64_t patience = clock_ms() + access->network_timeout * 1000;
+
+		if (i > 0)
+			buf_adds(why, "; ");
+		ld = open_server(access, access->uris[number], patience < deadline ? patience : deadline, why);
+		if (ld != NULL)
+			*server = number;
+	}
+	return ld;
+}

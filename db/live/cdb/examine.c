@@ -1,0 +1,342 @@
+#include "db/live/cdb/examine.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <db.h>
+
+#include "db/live/cdb/environment.h"
+#include "db/live/cdb/journal.h"
+#include "db/live/cdb/locks.h"
+#include "db/live/store.h"
+#include "db/store/env.h"
+#include "lib/alloc.h"
+#include "lib/clock.h"
+
+/* Somebody else may have written while the file was verified. */
+#define TRIES 2
+
+static void find(struct examination *x, enum health_state state, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* The first finding that is not "healthy" stays; worse ones take its place. */
+static void find(struct examination *x, enum health_state state, const char *format, ...)
+{
+	va_list ap;
+
+	if (state <= x->state)
+		return;
+	x->state = state;
+	buf_clear(&x->text);
+	va_start(ap, format);
+	buf_vaddf(&x->text, format, ap);
+	va_end(ap);
+}
+
+static bool count(void *context, const char *key, size_t key_length, const char *value, size_t value_length)
+{
+	uint64_t *records = context;
+
+	(void)key;
+	(void)key_length;
+	(void)value;
+	(void)value_length;
+	++*records;
+	return true;
+}
+
+/* ---- maps in no environment -------------------------------------------------------------- */
+
+static void examine_alone(struct examination *x)
+{
+	struct buf why = { 0 };
+	int status = EX_OK;
+	struct map *map;
+
+	x->step(x, "reading the map");
+	map = map_open(x->live->type, x->live->path, NULL, &status, &why);
+	if (map == NULL)
+		find(x, HEALTH_UNKNOWN, "%s", buf_str(&why));
+	else if (map_walk(map, count, &x->records) != MAP_FOUND)
+		find(x, HEALTH_DAMAGED, "%s", map_error(map));
+	map_close(&map);
+	buf_free(&why);
+}
+
+/* ---- files ------------------------------------------------------------------------------------ */
+
+static void say_nothing(const DB_ENV *env, const char *prefix, const char *message)
+{
+	(void)env;
+	(void)prefix;
+	(void)message;
+}
+
+int examine_file(const char *path)
+{
+	DB *db;
+	int code = db_create(&db, NULL, 0);
+
+	if (code != 0)
+		return code;
+	db->set_errcall(db, say_nothing);
+	db->set_cachesize(db, 0, 8u << 20, 1);
+	/* takes the handle with it, whatever it finds */
+	return db->verify(db, path, NULL, NULL, 0);
+}
+
+/* ---- the journal -------------------------------------------------------------------------------- */
+
+static int count_state(void *context, const struct change *record, struct buf *why)
+{
+	uint64_t *records = context;
+
+	(void)why;
+	*records += !map_is_note(record->key, record->key_length);
+	return EX_OK;
+}
+
+static void examine_journal(struct examination *x, const char *note)
+{
+	struct journal journal = { 0 };
+	struct buf why = { 0 };
+	char id[JOURNAL_ID + 1], *path = journal_path(x->live->path);
+	uint64_t number = 0, records = 0;
+	int status;
+
+	x->step(x, "reading the journal");
+	status = journal_open(&journal, path, &why);
+	if (status == EX_OK)
+		status = journal_state(&journal, count_state, &records, &why);
+	if (status == EX_NOINPUT)
+		find(x, HEALTH_HEALTHY, "no journal");
+	else if (status != EX_OK)
+		find(x, status == EX_DATAERR ? HEALTH_DAMAGED : HEALTH_UNKNOWN, "%s", buf_str(&why));
+	else if (!environment_parse_note(note, id, &number) || strcmp(id, journal.id) != 0 || number > journal.last ||
+	         number < journal.first)
+		find(x, HEALTH_DAMAGED, "the map is not the one that its journal speaks of");
+	else if (number < journal.last)
+		find(x, HEALTH_STALE, "%" PRIu64 " batches of the journal are not in the map yet", journal.last - number);
+	else if (records != x->records)
+		find(x, HEALTH_STALE, "another program has changed it: %" PRIu64 " records, the journal knows %" PRIu64, x->records,
+		     records);
+	journal_close(&journal);
+	buf_free(&why);
+	free(path);
+}
+
+/* ---- environments --------------------------------------------------------------------------------- */
+
+struct opened {
+	struct env_config config;
+	struct env *env;
+	DB *db;
+	struct buf note;
+};
+
+static bool can_access_regions(const struct env_config *config, int mode)
+{
+	char *path = xasprintf("%s/__db.001", config->home);
+	bool ok = access(path, mode) == 0;
+
+	free(path);
+	return ok;
+}
+
+static void find_code(struct examination *x, const char *what, int code)
+{
+	enum health_state state = code == DB_RUNRECOVERY ? HEALTH_WEDGED : HEALTH_DAMAGED;
+
+	find(x, code == EACCES || code == EPERM ? HEALTH_UNKNOWN : state, "%s: %s", what, db_strerror(code));
+}
+
+static bool open_all(struct examination *x, struct opened *o)
+{
+	struct buf why = { 0 };
+	char *path = realpath(x->live->path, NULL);
+	int code;
+
+	x->step(x, "opening the environment");
+	env_set_patience(x->live->wait);
+	o->env = env_open(&o->config, &why);
+	if (path == NULL) {
+		find(x, HEALTH_UNKNOWN, "%s", strerror(errno));
+	} else if (o->env == NULL) {
+		find(x, can_access_regions(&o->config, R_OK | W_OK) ? HEALTH_WEDGED : HEALTH_UNKNOWN, "%s", buf_str(&why));
+	} else {
+		x->step(x, "opening the map");
+		code = db_create(&o->db, env_handle(o->env), 0);
+		if (code == 0)
+			code = o->db->open(o->db, NULL, path, NULL, store_type(x->live->type), DB_NOMMAP, 0);
+		if (code != 0)
+			find_code(x, "cannot open the map", code);
+	}
+	free(path);
+	buf_free(&why);
+	return x->state == HEALTH_HEALTHY;
+}
+
+static void close_all(struct opened *o)
+{
+	if (o->db != NULL)
+		o->db->close(o->db, 0);
+	o->db = NULL;
+	env_close(&o->env);
+}
+
+static void examine_locks(struct examination *x, struct opened *o)
+{
+	struct buf text = { 0 };
+
+	x->step(x, "asking for the write lock");
+	if (!env_lock_is_free(o->env, o->db, DB_LOCK_WRITE, clock_ms() + (int64_t)x->live->wait * 500))
+		find(x, HEALTH_WEDGED, "the lock is not to be had");
+	x->step(x, "reading the lock table");
+	switch (locks_look(env_handle(o->env), o->config.home, false, &text)) {
+	case LOCKS_DEAD_WRITER:
+		x->state = HEALTH_HEALTHY;
+		find(x, HEALTH_WEDGED, "%s", buf_str(&text));
+		break;
+	case LOCKS_DEAD_READER:
+		/* the next change takes it away */
+		x->state = HEALTH_HEALTHY;
+		find(x, HEALTH_STALE, "%s", buf_str(&text));
+		break;
+	case LOCKS_CLEAN:
+		if (x->state == HEALTH_WEDGED && text.len > 0)
+			buf_addf(&x->text, ": %s", buf_str(&text));
+		break;
+	case LOCKS_FREED:
+	case LOCKS_UNKNOWN:
+		break;
+	}
+	buf_free(&text);
+}
+
+static void count_records(struct examination *x, struct opened *o)
+{
+	struct buf piece = { 0 }, after = { 0 };
+	const char *p, *end;
+	struct change r = { 0 };
+	int code;
+
+	for (bool more = false;; more = true) {
+		buf_clear(&piece);
+		x->step(x, "reading the map");
+		code = store_walk(o->db, more ? &after : NULL, &piece);
+		if (code != 0 || piece.len == 0)
+			break;
+		for (p = piece.data, end = p + piece.len; p < end && change_decode(&p, end, &r);)
+			x->records += !map_is_note(r.key, r.key_length);
+		buf_clear(&after);
+		buf_add(&after, r.key, r.key_length);
+	}
+	if (code != 0)
+		find_code(x, "cannot read the map", code);
+	buf_free(&piece);
+	buf_free(&after);
+}
+
+static void read_note(struct examination *x, DB *db, struct buf *note)
+{
+	int code = 0;
+
+	switch (store_find(db, environment_note, ENVIRONMENT_NOTE_LENGTH, note, &code)) {
+	case MAP_FOUND:
+	case MAP_NOT_FOUND:
+		break;
+	case MAP_COULD_NOT_TELL:
+		find_code(x, "cannot read the map", code);
+		break;
+	}
+}
+
+static void sync_and_verify(struct examination *x, struct opened *o)
+{
+	int code = 0;
+
+	for (int try = 0; try < TRIES; try++) {
+		x->step(x, "writing the cache");
+		code = o->db->sync(o->db, 0);
+		if (code != 0) {
+			find_code(x, "cannot write the cache", code);
+			return;
+		}
+		x->step(x, "verifying the map");
+		code = examine_file(x->live->path);
+		if (code == 0)
+			return;
+	}
+	find(x, HEALTH_DAMAGED, "the map does not verify: %s", db_strerror(code));
+}
+
+static void examine_opened(struct examination *x, struct opened *o)
+{
+	examine_locks(x, o);
+	if (x->state == HEALTH_WEDGED)
+		return;
+	/* before anything is read within the environment: damage can keep libdb there for ever, with all it holds */
+	sync_and_verify(x, o);
+	if (x->state == HEALTH_DAMAGED)
+		return;
+	count_records(x, o);
+	read_note(x, o->db, &o->note);
+	if (x->state != HEALTH_DAMAGED)
+		examine_journal(x, buf_str(&o->note));
+}
+
+/* Nobody is in the environment: the file is all there is. */
+static void examine_unused(struct examination *x)
+{
+	struct opened o = { 0 };
+	int code;
+
+	x->step(x, "verifying the map");
+	code = examine_file(x->live->path);
+	if (code == 0)
+		code = db_create(&o.db, NULL, 0);
+	if (code == 0)
+		code = o.db->open(o.db, NULL, x->live->path, NULL, store_type(x->live->type), DB_RDONLY | DB_NOMMAP, 0);
+	if (code != 0) {
+		find(x, HEALTH_DAMAGED, "the map does not verify: %s", db_strerror(code));
+	} else {
+		count_records(x, &o);
+		read_note(x, o.db, &o.note);
+		examine_journal(x, buf_str(&o.note));
+	}
+	close_all(&o);
+	buf_free(&o.note);
+}
+
+static void examine_environment(struct examination *x)
+{
+	struct opened o = { 0 };
+	struct buf why = { 0 };
+
+	if (env_config_read(&o.config, x->live->config, &why) != EX_OK) {
+		find(x, HEALTH_UNKNOWN, "%s", buf_str(&why));
+	} else if (!can_access_regions(&o.config, F_OK)) {
+		examine_unused(x);
+	} else {
+		if (open_all(x, &o))
+			examine_opened(x, &o);
+		x->step(x, "leaving the environment");
+		close_all(&o);
+	}
+	env_config_free(&o.config);
+	buf_free(&o.note);
+	buf_free(&why);
+}
+
+void examine(struct examination *x)
+{
+	x->state = HEALTH_HEALTHY;
+	if (x->live->operations == &live_environment)
+		examine_environment(x);
+	else
+		examine_alone(x);
+}

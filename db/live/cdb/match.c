@@ -1,0 +1,245 @@
+/*
+ * A map in an environment and its journal, brought together and kept together.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "db/live/cdb/environment.h"
+#include "db/live/roster.h"
+#include "db/live/store.h"
+#include "db/store/stamp.h"
+#include "lib/alloc.h"
+
+static int sync_map(const struct live *live, struct buf *why)
+{
+	struct environment *e = live->state;
+	int code = e->db->sync(e->db, 0);
+
+	live_progress(live);
+	if (code != 0)
+		return environment_fail(live, "sync", code, why);
+	e->synced = e->journal.last;
+	return EX_OK;
+}
+
+/* Notes in the map that it holds all batches up to the last one of the journal. */
+static int note_number(const struct live *live, struct buf *why)
+{
+	struct environment *e = live->state;
+	struct buf value = { 0 };
+	struct change note = { .key = environment_note, .key_length = ENVIRONMENT_NOTE_LENGTH };
+	int status;
+
+	buf_addf(&value, "%s %" PRIu64, e->journal.id, e->journal.last);
+	note.value = value.data;
+	note.value_length = (uint32_t)value.len;
+	status = environment_change(live, &note, 1, why);
+	buf_free(&value);
+	return status;
+}
+
+int environment_make(const struct live *live, const struct changes *changes, struct buf *why)
+{
+	int status = environment_change(live, changes->list, changes->count, why);
+
+	if (status == EX_OK)
+		status = note_number(live, why);
+	return status == EX_OK ? sync_map(live, why) : status;
+}
+
+/* ---- together -------------------------------------------------------------------------- */
+
+const char environment_note[] = NOTE_KEY_START "batch";
+
+bool environment_parse_note(const char *value, char id[JOURNAL_ID + 1], uint64_t *number)
+{
+	int end = 0;
+
+	sscanf(value, "%16[0-9a-f] %20" SCNu64 "%n", id, number, &end);
+	return end > 0 && value[end] == '\0' && strlen(id) == JOURNAL_ID;
+}
+
+/* EX_OK with *number; EX_NOINPUT if the map has no such note. */
+static int read_number(const struct live *live, char id[JOURNAL_ID + 1], uint64_t *number, struct buf *why)
+{
+	struct environment *e = live->state;
+	struct buf value = { 0 };
+	int code = 0, status = environment_ask_lock(live, DB_LOCK_READ, why);
+
+	if (status != EX_OK)
+		return status;
+	switch (store_find(e->db, environment_note, ENVIRONMENT_NOTE_LENGTH, &value, &code)) {
+	case MAP_FOUND:
+		if (!environment_parse_note(value.data, id, number))
+			status = live_fail(live, EX_DATAERR, why, "the number of the last batch is damaged; run \"dbupdate ... recover\"");
+		break;
+	case MAP_NOT_FOUND:
+		status = EX_NOINPUT;
+		break;
+	case MAP_COULD_NOT_TELL:
+		status = environment_fail(live, "cannot read", code, why);
+		break;
+	}
+	buf_free(&value);
+	return status;
+}
+
+/* Makes the changes that the journal has and the map lacks. */
+static int catch_up(const struct live *live, uint64_t number, struct buf *why)
+{
+	struct environment *e = live->state;
+	struct changes changes = { 0 };
+	int status = journal_replay(&e->journal, number, journal_gather, &changes, why);
+
+	if (status == EX_OK) {
+		changes_settle(&changes);
+		status = environment_make(live, &changes, why);
+	}
+	changes_free(&changes);
+	return status;
+}
+
+int environment_walk(const struct live *live, const struct buf *after, struct buf *out, struct buf *why)
+{
+	struct environment *e = live->state;
+	int code, status = environment_ask_lock(live, DB_LOCK_READ, why);
+
+	if (status != EX_OK)
+		return status;
+	code = store_walk(e->db, after, out);
+	return code == 0 ? EX_OK : environment_fail(live, "cannot read", code, why);
+}
+
+static int gather_map(const struct live *live, struct changes *records, struct buf *why)
+{
+	struct buf piece = { 0 }, after = { 0 };
+	int status;
+
+	do {
+		buf_clear(&piece);
+		status = environment_walk(live, records->count > 0 ? &after : NULL, &piece, why);
+		if (status == EX_OK && !changes_decode(records, buf_str(&piece), piece.len))
+			status = live_fail(live, EX_SOFTWARE, why, "a record came out damaged");
+		if (records->count > 0) {
+			const struct change *last = &records->list[records->count - 1];
+
+			buf_clear(&after);
+			buf_add(&after, last->key, last->key_length);
+		}
+		live_progress(live);
+	} while (status == EX_OK && piece.len > 0);
+	buf_free(&piece);
+	buf_free(&after);
+	return status;
+}
+
+/* A map as newdb left it says that nobody has changed it since; that is no longer true. */
+static int break_stamp(const struct live *live, const struct changes *records, struct buf *why)
+{
+	for (size_t i = 0; i < records->count; i++) {
+		const struct change *r = &records->list[i];
+		struct change broken = *r;
+		char *value;
+		int status;
+
+		if (!live_is_stamp(r) || r->value_length == 0)
+			continue;
+		value = xstrndup(r->value, r->value_length);
+		value[0] = '-';
+		broken.value = value;
+		status = environment_change(live, &broken, 1, why);
+		free(value);
+		return status;
+	}
+	return EX_OK;
+}
+
+/* Whoever recovers the environment for another map must know of this one. */
+static int enlist(const struct live *live, struct buf *why)
+{
+	const struct environment *e = live->state;
+	char *path = realpath(live->path, NULL);
+	bool ok = path != NULL && roster_add(e->config.home, live->type, path);
+
+	if (!ok)
+		live_fail(live, EX_CANTCREAT, why, "cannot write the list of maps in %s: %s", e->config.home, strerror(errno));
+	free(path);
+	return ok ? EX_OK : EX_CANTCREAT;
+}
+
+/* A map without a journal gets one, with all it holds as the base. */
+static int adopt(const struct live *live, struct buf *why)
+{
+	struct environment *e = live->state;
+	struct changes records = { 0 };
+	struct journal_writer w;
+	char *path = journal_path(live->path);
+	int status = enlist(live, why);
+
+	if (status == EX_OK)
+		status = gather_map(live, &records, why);
+	if (status == EX_OK)
+		status = journal_begin(&w, path, NULL, 0, live->path, why);
+	if (status == EX_OK) {
+		changes_settle(&records);
+		for (size_t i = 0; i < records.count; i++)
+			if (!environment_is_note(&records.list[i]))
+				journal_add(&w, &records.list[i]);
+		status = journal_commit(&w, why);
+	}
+	if (status == EX_OK)
+		status = journal_open(&e->journal, path, why);
+	if (status == EX_OK)
+		status = break_stamp(live, &records, why);
+	if (status == EX_OK)
+		status = note_number(live, why);
+	if (status == EX_OK)
+		status = sync_map(live, why);
+	changes_free(&records);
+	free(path);
+	return status;
+}
+
+bool environment_is_note(const struct change *record)
+{
+	return change_compare(record->key, record->key_length, environment_note, ENVIRONMENT_NOTE_LENGTH) == 0;
+}
+
+int environment_match(const struct live *live, struct buf *why)
+{
+	struct environment *e = live->state;
+	char id[JOURNAL_ID + 1];
+	uint64_t number = 0;
+	int status = read_number(live, id, &number, why);
+
+	if (status == EX_NOINPUT && e->journal.last == 0) {
+		/* killed between making the journal and the note: nothing was changed yet */
+		journal_close(&e->journal);
+		return adopt(live, why);
+	}
+	if (status != EX_OK && status != EX_NOINPUT)
+		return status;
+	if (status == EX_NOINPUT || strcmp(id, e->journal.id) != 0 || number > e->journal.last || number < e->journal.first)
+		return live_fail(live, EX_DATAERR, why, "is not the map that its journal speaks of: it was replaced; \"dbupdate ... recover\" makes "
+		                 "it anew from the journal, \"dbupdate --adopt ... recover\" takes it as it is");
+	if ((e->is_new || live->recovering) && number > e->journal.first)
+		number--;
+	if (number != e->journal.last)
+		return catch_up(live, number, why);
+	/* who made the last batch may have died before it was on disk; recovery counts on all but the last being there */
+	return e->synced == e->journal.last ? EX_OK : sync_map(live, why);
+}
+
+int environment_open_journal(const struct live *live, struct buf *why)
+{
+	struct environment *e = live->state;
+	char *path = journal_path(live->path);
+	int status = journal_open(&e->journal, path, why);
+
+	free(path);
+	return status == EX_NOINPUT ? adopt(live, why) : status == EX_OK ? environment_match(live, why) : status;
+}

@@ -1,0 +1,31 @@
+/*
+ * Healing a map and its environment.
+ *
+ * A wedged environment: everybody who uses it must go, then its regions are removed, and the map is verified; a
+ * damaged one is made anew from its journal.  Then the environment is made again and what only the journal has is put
+ * into the map.  At no moment does a damaged map stand where a router would open it once this has begun.
+ */
+#ifndef ZL_DB_LIVE_CDB_RECOVER_H
+#define ZL_DB_LIVE_CDB_RECOVER_H
+
+#include <stdbool.h>
+
+#include "db/live/update.h"
+#include "lib/buf.h"
+
+struct recovery {
+	struct update_settings settings;
+	bool force;              /* stop others that use the environment; our own workers are always stopped */
+	bool adopt;              /* the map counts, not the journal */
+	void (*tell)(void *context, const char *text);     /* what is done, a line each */
+	void *tell_context;
+};
+
+/*
+ * Heals, if it is ill.  EX_OK: it is healthy now.  EX_TEMPFAIL: others use the environment (`why` names them) and force was not
+ * given, or do not go.  EX_DATAERR: the map is damaged and there is nothing to make it from.  EX_NOINPUT: no such map.  May be
+ * called again after any result, and after it was killed.
+ */
+int recover_map(const struct recovery *recovery, struct buf *why);
+
+#endif

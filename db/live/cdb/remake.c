@@ -1,0 +1,244 @@
+#include "db/live/cdb/remake.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "db/build/build.h"
+#include "db/live/cdb/environment.h"
+#include "db/live/cdb/examine.h"
+#include "db/live/store.h"
+#include "db/store/stamp.h"
+#include "lib/alloc.h"
+#include "lib/child.h"
+#include "lib/clock.h"
+#include "lib/publish.h"
+
+#define VERIFY_MS 60000
+
+static int fail(const struct remake *r, int status, const char *what, const char *reason)
+{
+	return live_fail(r->live, status, r->why, "%s: %s", what, reason);
+}
+
+static void tell(const struct remake *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void tell(const struct remake *r, const char *format, ...)
+{
+	struct buf text = { 0 };
+	va_list ap;
+
+	va_start(ap, format);
+	buf_vaddf(&text, format, ap);
+	va_end(ap);
+	r->tell(r->tell_context, buf_str(&text));
+	buf_free(&text);
+}
+
+/* ---- the map --------------------------------------------------------------------------------- */
+
+static int ask_verify(void *context, struct buf *out)
+{
+	(void)out;
+	return examine_file(context) != 0;
+}
+
+static bool verifies(const struct remake *r)
+{
+	int status = 0;
+	struct buf out = { 0 };
+	enum child_end end = child_ask(ask_verify, (void *)(uintptr_t)r->live->path, clock_ms() + VERIFY_MS, &status, &out);
+
+	buf_free(&out);
+	return end == CHILD_SAID && status == 0;
+}
+
+/* Out of the way of routers: a map that is not there defers mail, a damaged one may answer wrongly. */
+int remake_set_aside(const struct remake *r)
+{
+	char *aside = xasprintf("%s.damaged", r->live->path);
+	int status = EX_OK;
+
+	if (rename(r->live->path, aside) == 0)
+		tell(r, "the damaged map is now %s", aside);
+	else if (errno != ENOENT)
+		status = fail(r, EX_IOERR, "cannot rename it", strerror(errno));
+	free(aside);
+	return status;
+}
+
+/* True if the map, which verifies, holds batches of this very journal. */
+static bool belongs_to(const struct remake *r, const struct journal *journal)
+{
+	struct buf note = { 0 };
+	char id[JOURNAL_ID + 1];
+	uint64_t number;
+	DB *db;
+	int code = db_create(&db, NULL, 0);
+	bool ok;
+
+	if (code == 0)
+		code = db->open(db, NULL, r->live->path, NULL, store_type(r->live->type), DB_RDONLY | DB_NOMMAP, 0);
+	ok = code == 0 && store_find(db, environment_note, ENVIRONMENT_NOTE_LENGTH, &note, &code) == MAP_FOUND &&
+	     environment_parse_note(note.data, id, &number) && strcmp(id, journal->id) == 0 && number >= journal->first &&
+	     number <= journal->last;
+	db->close(db, 0);
+	buf_free(&note);
+	return ok;
+}
+
+/* ---- made anew from the journal ------------------------------------------------------------------ */
+
+struct content {
+	struct records records;
+	struct changes notes;
+	struct stamp stamp;
+};
+
+static int take_record(void *context, const struct change *c, struct buf *why)
+{
+	struct content *m = context;
+
+	(void)why;
+	if (live_is_stamp(c))
+		stamp_parse(&m->stamp, c->value, c->value_length);
+	else if (map_is_note(c->key, c->key_length))
+		changes_put(&m->notes, c->key, c->key_length, c->value, c->value_length);
+	else
+		records_copy(&m->records, c->key, c->key_length, c->value, c->value_length, 0);
+	return EX_OK;
+}
+
+/* Notes, and the number of the last batch, in a file that nobody uses yet. */
+static int put_notes(const struct remake *r, const char *path, const struct changes *notes)
+{
+	DB *db;
+	int code = db_create(&db, NULL, 0), closed;
+
+	if (code == 0)
+		code = db->open(db, NULL, path, NULL, store_type(r->live->type), 0, 0);
+	for (size_t i = 0; code == 0 && i < notes->count; i++)
+		code = store_change(db, NULL, &notes->list[i]);
+	closed = db->close(db, 0);
+	if (code == 0)
+		code = closed;
+	return code == 0 ? EX_OK : fail(r, EX_IOERR, path, db_strerror(code));
+}
+
+/* The map will be changed in place: nobody is to take the seal of the new file for a promise. */
+static int break_seal(const struct remake *r, const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	bool ok = fd >= 0 && stamp_break(fd);
+
+	if (!ok)
+		fail(r, EX_IOERR, path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return ok ? EX_OK : EX_IOERR;
+}
+
+static int build(const struct remake *r, const char *target, const struct content *m)
+{
+	struct build build = { .type = r->live->type, .target = target, .stamp = m->stamp };
+	struct stat st;
+
+	if (stat(r->journal, &st) < 0)
+		return fail(r, EX_IOERR, r->journal, strerror(errno));
+	build.uid = geteuid() == 0 ? st.st_uid : (uid_t)-1;
+	build.gid = geteuid() == 0 ? st.st_gid : (gid_t)-1;
+	build.mode = st.st_mode & 0777;
+	if (build.stamp.source == NULL)
+		build.stamp = (struct stamp){ .source = (char *)(uintptr_t)"-", .folding = '-', .syntax = '-' };
+	return build_map(&build, &m->records, r->why);
+}
+
+static int publish(const struct remake *r, const char *from)
+{
+	if (rename(from, r->live->path) == 0 && publish_sync_directory(r->live->path))
+		return EX_OK;
+	return fail(r, EX_IOERR, "cannot put it in its place", strerror(errno));
+}
+
+static int make_anew(struct remake *r, struct journal *journal)
+{
+	struct content m = { 0 };
+	struct buf number = { 0 };
+	char *target = xasprintf("%s" LIVE_ANEW, r->live->path);
+	int status = journal_state(journal, take_record, &m, r->why);
+
+	buf_addf(&number, "%s %" PRIu64, journal->id, journal->last);
+	changes_put(&m.notes, environment_note, ENVIRONMENT_NOTE_LENGTH, number.data, number.len);
+	if (status == EX_OK)
+		status = build(r, target, &m);
+	if (status == EX_OK)
+		status = break_seal(r, target);
+	if (status == EX_OK)
+		status = put_notes(r, target, &m.notes);
+	if (status == EX_OK)
+		status = publish(r, target);
+	if (status == EX_OK)
+		tell(r, "%zu records made anew from %s", m.records.count, r->journal);
+	records_free(&m.records);
+	changes_free(&m.notes);
+	stamp_free(&m.stamp);
+	buf_free(&number);
+	free(target);
+	return status;
+}
+
+/* ---- what is to be done -------------------------------------------------------------------------- */
+
+int remake_judge(struct remake *r, bool adopt)
+{
+	struct journal journal = { 0 };
+	int status = journal_open(&journal, r->journal, r->why);
+	bool sound = verifies(r);
+
+	r->remedy = REMAKE_NOTHING;
+	if (sound && adopt && status != EX_NOINPUT)
+		r->remedy = REMAKE_ADOPT;
+	else if (status == EX_NOINPUT && !sound)
+		r->remedy = REMAKE_LOST;
+	else if (status == EX_OK && !(sound && belongs_to(r, &journal)))
+		r->remedy = REMAKE_ANEW;
+	else if (status == EX_DATAERR && sound)
+		buf_adds(r->why, "; the map itself is sound, \"dbupdate --adopt ... recover\" takes it as it is");
+	if (r->remedy != REMAKE_NOTHING || status == EX_NOINPUT)
+		status = EX_OK;
+	journal_close(&journal);
+	return status;
+}
+
+int remake_do(struct remake *r)
+{
+	struct journal journal = { 0 };
+	int status = EX_OK;
+
+	switch (r->remedy) {
+	case REMAKE_NOTHING:
+		break;
+	case REMAKE_ADOPT:
+		if (unlink(r->journal) < 0)
+			status = fail(r, EX_IOERR, r->journal, strerror(errno));
+		break;
+	case REMAKE_LOST:
+		status = fail(r, EX_DATAERR, "damaged", "there is no journal to make it from; \"dbupdate ... replace\" makes a new one");
+		break;
+	case REMAKE_ANEW:
+		status = journal_open(&journal, r->journal, r->why);
+		if (status == EX_OK)
+			status = make_anew(r, &journal);
+		journal_close(&journal);
+		break;
+	}
+	return status;
+}

@@ -1,0 +1,60 @@
+/*
+ * How a map was built, told by the map itself, and a checksum of the whole file.
+ *
+ * newdb stores one record more under a key that begins with NUL, which no lookup can form.  Its value holds a
+ * checksum over every byte of the file (its own digits count as '0'), so that a damaged map is known before libdb or
+ * LMDB trusts a byte of it.  Nothing else in the file differs from what ZMailer's makedb writes.
+ *
+ * Who changes such a file in place must break the seal first; a broken seal is no damage, only no proof.
+ */
+#ifndef ZL_DB_STORE_STAMP_H
+#define ZL_DB_STORE_STAMP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/buf.h"
+
+/* The key with its NUL at the end. */
+extern const char stamp_key[];
+#define STAMP_KEY_LENGTH 11
+
+struct stamp {
+	char *source;          /* absolute path of the text; "-" for standard input */
+	char *version;         /* of the program that built the map */
+	int64_t built;         /* stamp_now() before the text was read */
+	uint64_t records;      /* without the stamp */
+	char folding;          /* what was done to keys: 'l', 'u', or '-' */
+	char syntax;           /* of the text: 'a' aliases, 'p' plain, '-' no text */
+};
+
+/* Nanoseconds since 1970.  File systems may date a change earlier than that by STAMP_LAG. */
+#define STAMP_LAG 20000000
+int64_t stamp_now(void);
+
+/* Adds the value that is stored under stamp_key, its digits still '0'; the caller stores it with its NUL. */
+void stamp_add(struct buf *out, const struct stamp *stamp);
+
+/* Reads a stored value of `n` bytes.  False if it is none; otherwise stamp_free() is due. */
+bool stamp_parse(struct stamp *stamp, const char *value, size_t n);
+
+void stamp_free(struct stamp *stamp);
+
+enum stamp_state {
+	STAMP_GOOD,          /* the file is as it was built */
+	STAMP_NONE,          /* no seal in the file */
+	STAMP_BAD,           /* the file has changed since */
+	STAMP_UNREADABLE,    /* errno says why */
+};
+
+/* Reads the whole file and compares; leaves the file offset alone. */
+enum stamp_state stamp_check(int fd) __attribute__((warn_unused_result));
+
+/* Writes the checksum into a file that is complete.  False with errno; ENOMSG if there is no stamp in it. */
+bool stamp_seal(int fd);
+
+/* Makes the seal unreadable, before the file is changed in place.  False with errno. */
+bool stamp_break(int fd);
+
+#endif

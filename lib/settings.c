@@ -1,0 +1,402 @@
+#include "lib/settings.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "lib/alloc.h"
+#include "lib/file.h"
+#include "lib/parse.h"
+#include "lib/text.h"
+
+#define LARGEST_FILE (1u << 20)
+#define DEEPEST_INCLUDE 8
+#define SHOWN 100    /* bytes of a bad word in a message */
+
+struct reader {
+	struct settings *settings;
+	const char *file;
+	size_t line;
+	settings_name *name_of;
+	struct buf *why;
+	unsigned depth;
+};
+
+static int read_file(struct reader *outer, const char *path);
+
+/* ---- messages ------------------------------------------------------------- */
+
+static void add_shown(struct buf *out, const char *bytes, size_t n)
+{
+	buf_addc(out, '"');
+	text_add_clean(out, bytes, n, SHOWN);
+	buf_addc(out, '"');
+}
+
+static int line_error(const struct reader *r, const char *what, const char *bytes, size_t n)
+{
+	buf_addf(r->why, "%s:%zu: %s ", r->file, r->line, what);
+	add_shown(r->why, bytes, n);
+	return EX_CONFIG;
+}
+
+int setting_error(const struct setting *setting, struct buf *why, const char *format, ...)
+{
+	va_list ap;
+
+	buf_addf(why, "%s:%zu: %s: ", setting->file, setting->line, setting->keyword);
+	va_start(ap, format);
+	buf_vaddf(why, format, ap);
+	va_end(ap);
+	return EX_CONFIG;
+}
+
+static int expected(const struct setting *setting, struct buf *why, const char *what)
+{
+	buf_addf(why, "%s:%zu: %s: expected %s, found ", setting->file, setting->line, setting->keyword, what);
+	add_shown(why, setting->value, strlen(setting->value));
+	return EX_CONFIG;
+}
+
+/* ---- lines ---------------------------------------------------------------- */
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+static bool is_word_byte(char c)
+{
+	return ascii_lower(c) != c || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+}
+
+static size_t word_length(const char *p, const char *end)
+{
+	size_t n = 0;
+
+	while (p + n < end && is_word_byte(p[n]))
+		n++;
+	return n;
+}
+
+static char *lower_copy(const char *s, size_t n)
+{
+	char *copy = xstrndup(s, n);
+
+	ascii_lower_string(copy);
+	return copy;
+}
+
+/* A word, and behind it a blank, "=" or nothing. */
+static bool begins_like_setting(const char *p, const char *end)
+{
+	size_t n = word_length(p, end);
+
+	return n > 0 && (p + n == end || is_blank(p[n]) || p[n] == '=');
+}
+
+static bool continues(const struct reader *r, const char *p, const char *end)
+{
+	const struct settings *s = r->settings;
+	const struct setting *last = s->count > 0 ? &s->list[s->count - 1] : NULL;
+	size_t n = last != NULL && last->file == r->file ? strlen(last->value) : 0;
+
+	return !begins_like_setting(p, end) || (n > 0 && last->value[n - 1] == ',');
+}
+
+static int continue_value(const struct reader *r, const char *p, const char *end)
+{
+	struct settings *s = r->settings;
+	struct setting *last = s->count > 0 ? &s->list[s->count - 1] : NULL;
+	char *longer;
+
+	if (last == NULL || last->file != r->file)
+		return line_error(r, "expected a keyword, found", p, (size_t)(end - p));
+	longer = xasprintf("%s%s%.*s", last->value, last->value[0] != '\0' ? " " : "", (int)(end - p), p);
+	free(last->value);
+	last->value = longer;
+	return EX_OK;
+}
+
+static int include(struct reader *r, const char *p, const char *end)
+{
+	char *path = xstrndup(p, (size_t)(end - p));
+	int status;
+
+	if (path[0] != '/')
+		status = line_error(r, "include: expected an absolute path, found", p, (size_t)(end - p));
+	else if (r->depth >= DEEPEST_INCLUDE)
+		status = line_error(r, "include: files include each other too deep at", p, (size_t)(end - p));
+	else
+		status = read_file(r, path);
+	free(path);
+	return status;
+}
+
+static int take_setting(struct reader *r, const char *p, const char *end)
+{
+	struct settings *s = r->settings;
+	size_t n = word_length(p, end);
+	const char *value = p + n;
+	char *keyword;
+	const char *name;
+
+	if (!begins_like_setting(p, end))
+		return line_error(r, "expected a keyword, found", p, (size_t)(end - p));
+	while (value < end && is_blank(*value))
+		value++;
+	if (value < end && *value == '=')
+		for (value++; value < end && is_blank(*value); value++)
+			;
+	keyword = lower_copy(p, n);
+	if (strcmp(keyword, "include") == 0) {
+		free(keyword);
+		return include(r, value, end);
+	}
+	name = r->name_of(keyword);
+	if (name == NULL) {
+		free(keyword);
+		return line_error(r, "unknown keyword", p, n);
+	}
+	s->list = xgrow(s->list, s->count, &s->capacity, sizeof *s->list);
+	s->list[s->count++] = (struct setting){
+		.name = name, .keyword = keyword, .value = xstrndup(value, (size_t)(end - value)), .file = r->file, .line = r->line,
+	};
+	return EX_OK;
+}
+
+static int take_line(struct reader *r, const char *line, const char *end)
+{
+	const char *p = line;
+
+	if (memchr(line, '\0', (size_t)(end - line)) != NULL)
+		return line_error(r, "NUL byte in", line, (size_t)(end - line));
+	while (p < end && is_blank(*p))
+		p++;
+	while (end > p && (is_blank(end[-1]) || end[-1] == '\r'))
+		end--;
+	if (p == end || *p == '#')
+		return EX_OK;
+	if (p > line && continues(r, p, end))
+		return continue_value(r, p, end);
+	return take_setting(r, p, end);
+}
+
+static const char *keep_name(struct settings *s, const char *path)
+{
+	s->files = xgrow(s->files, s->file_count, &s->file_capacity, sizeof *s->files);
+	return s->files[s->file_count++] = xstrdup(path);
+}
+
+static int take_text(struct reader *r, const char *text, size_t n)
+{
+	const char *p = text, *end = text + n;
+	int status = EX_OK;
+
+	while (p < end && status == EX_OK) {
+		const char *newline = memchr(p, '\n', (size_t)(end - p));
+		const char *line_end = newline != NULL ? newline : end;
+
+		r->line++;
+		status = take_line(r, p, line_end);
+		p = line_end + 1;
+	}
+	return status;
+}
+
+static int read_file(struct reader *outer, const char *path)
+{
+	struct reader r = *outer;
+	struct buf text = { .limit = LARGEST_FILE };
+	int status;
+
+	r.file = keep_name(r.settings, path);
+	r.line = 0;
+	r.depth++;
+	if (file_read_path(path, &text)) {
+		status = take_text(&r, buf_str(&text), text.len);
+	} else {
+		if (outer->file != NULL)
+			buf_addf(r.why, "%s:%zu: include: ", outer->file, outer->line);
+		buf_addf(r.why, "%s: %s", path, strerror(errno));
+		status = EX_NOINPUT;
+	}
+	buf_free(&text);
+	return status;
+}
+
+int settings_read(struct settings *settings, const char *path, settings_name *name_of, struct buf *why)
+{
+	struct reader r = { .settings = settings, .name_of = name_of, .why = why };
+
+	return read_file(&r, path);
+}
+
+int settings_parse(struct settings *settings, const char *path, const char *text, size_t n,
+                   settings_name *name_of, struct buf *why)
+{
+	struct reader r = { .settings = settings, .name_of = name_of, .why = why };
+
+	r.file = keep_name(settings, path);
+	return take_text(&r, text, n);
+}
+
+int settings_repeated(const struct settings *settings, size_t from, size_t to, struct buf *why)
+{
+	for (size_t i = from; i < to; i++) {
+		const struct setting *later = &settings->list[i];
+
+		for (size_t k = from; k < i; k++) {
+			const struct setting *first = &settings->list[k];
+
+			if (first->file == later->file && strcmp(first->name, later->name) == 0)
+				return setting_error(later, why, "line %zu says it already by %s", first->line, first->keyword);
+		}
+	}
+	return EX_OK;
+}
+
+void settings_free(struct settings *settings)
+{
+	for (size_t i = 0; i < settings->count; i++) {
+		free(settings->list[i].keyword);
+		/* it may be a password */
+		explicit_bzero(settings->list[i].value, strlen(settings->list[i].value));
+		free(settings->list[i].value);
+	}
+	for (size_t i = 0; i < settings->file_count; i++)
+		free(settings->files[i]);
+	free(settings->list);
+	free(settings->files);
+	*settings = (struct settings){ 0 };
+}
+
+/* ---- values --------------------------------------------------------------- */
+
+int setting_bool(const struct setting *setting, bool *value, struct buf *why)
+{
+	static const char *const words[] = { "no", "yes", "false", "true", "off", "on", "0", "1", NULL };
+
+	for (int i = 0; words[i] != NULL; i++) {
+		if (ascii_equal(words[i], setting->value)) {
+			*value = i % 2 == 1;
+			return EX_OK;
+		}
+	}
+	return expected(setting, why, "yes or no");
+}
+
+int setting_number(const struct setting *setting, unsigned long max, unsigned long *value, struct buf *why)
+{
+	uint64_t number;
+
+	if (!parse_number(setting->value, max, &number)) {
+		buf_addf(why, "%s:%zu: %s: expected a number up to %lu, found ", setting->file, setting->line, setting->keyword, max);
+		add_shown(why, setting->value, strlen(setting->value));
+		return EX_CONFIG;
+	}
+	*value = (unsigned long)number;
+	return EX_OK;
+}
+
+int setting_seconds(const struct setting *setting, long max, long *value, struct buf *why)
+{
+	int64_t seconds;
+
+	if (!parse_interval(setting->value, &seconds) || seconds > max) {
+		buf_addf(why, "%s:%zu: %s: expected seconds, or an interval as 1m30s, up to %ld s, found ", setting->file,
+		         setting->line, setting->keyword, max);
+		add_shown(why, setting->value, strlen(setting->value));
+		return EX_CONFIG;
+	}
+	*value = (long)seconds;
+	return EX_OK;
+}
+
+int setting_choice(const struct setting *setting, const char *const *words, int *value, struct buf *why)
+{
+	struct buf text = { 0 };
+	int status;
+
+	for (int i = 0; words[i] != NULL; i++) {
+		if (ascii_equal(words[i], setting->value)) {
+			buf_free(&text);
+			*value = i;
+			return EX_OK;
+		}
+		buf_addf(&text, "%s%s", i == 0 ? "one of " : ", ", words[i]);
+	}
+	status = expected(setting, why, buf_str(&text));
+	buf_free(&text);
+	return status;
+}
+
+int setting_text(const struct setting *setting, char **value, struct buf *why)
+{
+	if (setting->value[0] == '\0')
+		return setting_error(setting, why, "has no value");
+	free(*value);
+	*value = xstrdup(setting->value);
+	return EX_OK;
+}
+
+int setting_words(const struct setting *setting, char ***list, struct buf *why)
+{
+	const char *p = setting->value;
+	char **words = NULL;
+	size_t count = 0, capacity = 0;
+
+	for (;;) {
+		size_t n;
+
+		p += strspn(p, ", \t");
+		n = strcspn(p, ", \t");
+		words = xgrow(words, count, &capacity, sizeof *words);
+		if (n == 0)
+			break;
+		words[count++] = xstrndup(p, n);
+		p += n;
+	}
+	words[count] = NULL;
+	if (count == 0) {
+		free(words);
+		return setting_error(setting, why, "has no value");
+	}
+	words_free(*list);
+	*list = words;
+	return EX_OK;
+}
+
+void words_add(char ***list, const char *word)
+{
+	size_t count = 0;
+
+	for (; *list != NULL && (*list)[count] != NULL; count++)
+		if (ascii_equal((*list)[count], word))
+			return;
+	*list = xreallocarray(*list, count + 2, sizeof **list);
+	(*list)[count] = xstrdup(word);
+	(*list)[count + 1] = NULL;
+}
+
+char **words_copy(char *const *list)
+{
+	size_t count = 0;
+	char **copy;
+
+	while (list != NULL && list[count] != NULL)
+		count++;
+	copy = xcalloc(count + 1, sizeof *copy);
+	for (size_t i = 0; i < count; i++)
+		copy[i] = xstrdup(list[i]);
+	return copy;
+}
+
+void words_free(char **list)
+{
+	for (size_t i = 0; list != NULL && list[i] != NULL; i++)
+		free(list[i]);
+	free(list);
+}
