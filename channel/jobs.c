@@ -179,8 +179,10 @@ static uint32_t address_hash(const char *address)
 {
 	uint32_t hash = 2166136261u;     /* FNV-1a */
 
+	/* "a..b"@d is the mailbox that others write a..b@d */
 	for (const char *p = address; *p != '\0'; p++)
-		hash = (hash ^ (unsigned char)ascii_lower(*p)) * 16777619u;
+		if (*p != '"')
+			hash = (hash ^ (unsigned char)ascii_lower(*p)) * 16777619u;
 	return hash;
 }
 
@@ -404,8 +406,10 @@ static char *ezmlm_path(const char *sender, const char *tail, const char *spool)
 {
 	const char *at = strrchr(sender, '@');
 	int local = at ? (int)(at - sender) : (int)strlen(sender);
+	bool quoted = local > 1 && sender[0] == '"' && sender[local - 1] == '"';
 
-	return xasprintf("%.*s%s-%s%s", local, sender, tail, spool, at ? at : "");
+	/* in quotes, the tail goes inside */
+	return xasprintf("%.*s%s-%s%s%s", local - quoted, sender, tail, spool, quoted ? "\"" : "", at ? at : "");
 }
 
 /* What is left of a BY= time, counted from the message's arrival (RFC 2852 section 4). */

@@ -18,11 +18,15 @@ static int reported_code(const struct result *r)
 
 static void add_command(struct buf *text, const char *command, const char *address)
 {
+	struct buf sent = { 0 };
+
+	text_add_address(&sent, address);
 	buf_adds(text, "\r<<- ");
 	buf_adds(text, command);
 	buf_adds(text, ":<");
-	text_add_clean_string(text, address, 600);
+	text_add_clean(text, buf_str(&sent), sent.len, 600);
 	buf_addc(text, '>');
+	buf_free(&sent);
 }
 
 /* What we had said on the way to where it was decided, as far as it concerns this recipient: nothing that was not sent. */

@@ -439,7 +439,7 @@ static void opening_step(struct session *s, const struct reply *reply, size_t be
 		s->since = clock_ms();
 		break;
 	case OPENING_START_TLS:
-		/* they would pass for replies that came encrypted (pains.md S3) */
+		/* they would pass for replies that came encrypted */
 		if (behind > 0)
 			tls_failed(s, "the server sent unencrypted bytes behind its answer to STARTTLS");
 		else

@@ -146,6 +146,45 @@ void text_add_date(struct buf *out, time_t when)
 	buf_adds(out, text);
 }
 
+bool text_is_atext(char c)
+{
+	unsigned char u = (unsigned char)c;
+
+	if (u >= 128 || (u >= 'a' && u <= 'z') || (u >= 'A' && u <= 'Z') || (u >= '0' && u <= '9'))
+		return true;
+	return u != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", u) != NULL;
+}
+
+/*
+ * The length of a local part that holds nothing but atoms and dots and is no dot-string all the same, as a dot stands
+ * at its end or beside another one (RFC 5321 section 4.1.2); 0 for all others.
+ */
+static size_t loose_dots(const char *address)
+{
+	const char *at = strrchr(address, '@');
+	size_t n = at != NULL ? (size_t)(at - address) : strlen(address);
+	bool loose = n > 0 && (address[0] == '.' || address[n - 1] == '.');
+
+	for (size_t i = 0; i < n; i++) {
+		if (address[i] != '.' && !text_is_atext(address[i]))
+			return 0;
+		loose |= i > 0 && address[i] == '.' && address[i - 1] == '.';
+	}
+	return loose ? n : 0;
+}
+
+void text_add_address(struct buf *out, const char *address)
+{
+	size_t n = loose_dots(address);
+
+	if (n > 0) {
+		buf_addc(out, '"');
+		buf_add(out, address, n);
+		buf_addc(out, '"');
+	}
+	buf_adds(out, address + n);
+}
+
 char ascii_lower(char c)
 {
 	return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;

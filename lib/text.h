@@ -33,6 +33,15 @@ void ascii_lower_string(char *s);
 /* True if both are the same but for the case of ASCII letters. */
 bool ascii_equal(const char *a, const char *b);
 
+/* RFC 5322 section 3.2.3 atext, and every byte above 127 (RFC 6532 section 3.2). */
+bool text_is_atext(char c);
+
+/*
+ * Adds an address as RFC 5321 section 4.1.2 writes it: a local part with a dot at its end or beside another one gets
+ * its quotes; everything else stays as it is.
+ */
+void text_add_address(struct buf *out, const char *address);
+
 /* The length of the valid UTF-8 sequence at s (1 to 4) within n bytes, or 0 (RFC 3629). */
 size_t text_utf8_length(const char *s, size_t n);
 

@@ -1,6 +1,6 @@
 /*
  * The two forms of a message's bytes: as they lie in the spool, and as they go
- * over the wire (RFC 5321 sections 2.3.7, 2.3.8, 4.5.2; pains.md S1).
+ * over the wire (RFC 5321 sections 2.3.7, 2.3.8, 4.5.2).
  *
  * In the spool a line ends with LF.  On the wire every CR LF, CR and LF is CR LF, so that no
  * server can see an end of message where there is none, and there is no NUL (RFC 5322 section 2.2:

@@ -33,7 +33,7 @@ struct mechanism {
 
 /* ---- LOGIN ---- */
 
-/* Two questions, whatever their words are (pains.md S6). */
+/* Two questions, whatever their words are. */
 static bool login_respond(struct sasl_run *run, const char *challenge, struct buf *out, struct buf *why)
 {
 	const struct buf *word = run->steps == 0 ? &run->text.user : &run->text.password;

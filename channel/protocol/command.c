@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "lib/text.h"
+
 static bool has_control(const char *s)
 {
 	for (; *s != '\0'; s++)
@@ -76,7 +78,7 @@ static void drop_if_long(struct buf *out, size_t start, size_t plain)
 static void add_path(struct buf *out, const char *command, const char *address)
 {
 	buf_adds(out, command);
-	buf_adds(out, address);
+	text_add_address(out, address);
 	buf_addc(out, '>');
 }
 
@@ -109,6 +111,8 @@ enum command_result command_mail(struct buf *out, const struct envelope *e, cons
 /* ORCPT=type;address, made from the address itself where nothing better came along (RFC 3461 section 4.2). */
 static void add_orcpt(struct buf *out, const struct envelope_recipient *r)
 {
+	struct buf address = { 0 };
+
 	if (r->orcpt != NULL) {
 		if (is_value(r->orcpt) && strchr(r->orcpt, ';') != NULL)
 			buf_addf(out, " ORCPT=%s", r->orcpt);
@@ -117,7 +121,8 @@ static void add_orcpt(struct buf *out, const struct envelope_recipient *r)
 	if (command_is_8bit(r->address))
 		return;
 	buf_adds(out, " ORCPT=rfc822;");
-	for (const char *p = r->address; *p != '\0'; p++) {
+	text_add_address(&address, r->address);
+	for (const char *p = buf_str(&address); *p != '\0'; p++) {
 		size_t n = 0;
 
 		while (p[n] > ' ' && p[n] != '+' && p[n] != '=')
@@ -128,6 +133,7 @@ static void add_orcpt(struct buf *out, const struct envelope_recipient *r)
 			break;
 		buf_addf(out, "+%02X", (unsigned char)*p);
 	}
+	buf_free(&address);
 }
 
 enum command_result command_rcpt(struct buf *out, const struct envelope_recipient *r, const struct caps *caps)

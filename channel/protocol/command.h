@@ -1,6 +1,6 @@
 /*
  * Command lines, built in one place.  Whatever could break a line apart (CR, LF, NUL, other
- * control bytes) is refused, never escaped (pains.md S2).
+ * control bytes) is refused, never escaped.
  */
 #ifndef ZL_CHANNEL_PROTOCOL_COMMAND_H
 #define ZL_CHANNEL_PROTOCOL_COMMAND_H

@@ -68,7 +68,7 @@ enum outcome policy_outcome(enum stage stage, const struct reply *reply, const s
 /*
  * False if a reply with this code cannot be an answer at this stage, for instance 250 to
  * DATA or 354 to RCPT: then we and the server are out of step and nothing that
- * follows may be believed (pains.md P13).
+ * follows may be believed.
  */
 bool policy_fits(enum stage stage, int code);
 
@@ -89,7 +89,7 @@ enum answer {
  */
 enum answer policy_answer(const struct result *result);
 
-/* "Too many recipients" at RCPT: not now, but in the next transaction (RFC 5321 section 4.5.3.1.10; pains.md P16). */
+/* "Too many recipients" at RCPT: not now, but in the next transaction (RFC 5321 section 4.5.3.1.10). */
 bool policy_too_many(const struct reply *reply);
 
 #endif

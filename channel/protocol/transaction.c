@@ -261,7 +261,7 @@ static void give_up(struct dialogue *d, const char *status, const char *why, enu
 	a->why = why;
 }
 
-/* Out of step: what the server says cannot belong to what we asked (pains.md P13). */
+/* Out of step: what the server says cannot belong to what we asked. */
 static void poison(struct dialogue *d, const char *what)
 {
 	d->trust->careful = true;
@@ -734,7 +734,7 @@ static void on_data(struct dialogue *d, struct transaction *t, const struct repl
 		start_content(d, t);
 		return;
 	}
-	/* ready to take a message for nobody: how many replies would follow is anybody's guess (pains.md P15) */
+	/* ready to take a message for nobody: how many replies would follow is anybody's guess */
 	finish(d, t);
 	give_up(d, "4.5.0", "DATA accepted without recipients", OUT_OF_STEP);
 }
@@ -817,7 +817,7 @@ static void on_reset(struct dialogue *d, struct transaction *t, const struct rep
 	}
 	finish_before(d, t);
 	finish(d, t);
-	/* no other command is unknown; but what is left of the transaction nobody knows (pains.md D6) */
+	/* no other command is unknown; but what is left of the transaction nobody knows */
 	if (unknown)
 		give_up(d, "4.5.0", "the server has no RSET", OUT_OF_STEP);
 }

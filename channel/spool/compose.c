@@ -227,10 +227,13 @@ static void value_add(struct buf *out, const char *field, size_t n)
 
 static void from_add(struct buf *out, const struct completion *c)
 {
-	if (strcmp(c->sender, "<>") == 0)
+	if (strcmp(c->sender, "<>") == 0) {
 		buf_addf(out, "From:\tMAILER-DAEMON@%s\n", c->host);
-	else
-		buf_addf(out, "From:\t%s\n", c->sender);
+		return;
+	}
+	buf_adds(out, "From:\t");
+	text_add_address(out, c->sender);
+	buf_addc(out, '\n');
 }
 
 void header_complete(struct buf *out, const char *header, size_t length, const struct completion *c,

@@ -3,24 +3,33 @@
 #include <ctype.h>
 #include <string.h>
 
-/* Bytes of RFC 5322 atext, the dot, and everything above ASCII. */
-static bool is_plain(unsigned char c)
+#include "lib/text.h"
+
+bool address_has_specials(const char *local)
 {
-	if (c >= 128)
-		return true;
-	if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
-		return true;
-	return c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~.", c) != NULL;
+	for (; *local != '\0'; local++)
+		if (*local != '.' && !text_is_atext(*local))
+			return true;
+	return false;
+}
+
+/* Is `local` with `tail` behind it a dot-string (RFC 5321 section 4.1.2)?  Neither need be one of its own. */
+static bool is_dot_string(const char *local, const char *tail)
+{
+	const char *parts[] = { local, tail };
+	char last = '.';
+
+	for (size_t i = 0; i < 2; i++) {
+		for (const char *p = parts[i]; *p != '\0'; last = *p++)
+			if (*p == '.' ? last == '.' : !text_is_atext(*p))
+				return false;
+	}
+	return last != '.';
 }
 
 bool address_needs_quotes(const char *local)
 {
-	if (local[0] == '\0')
-		return true;
-	for (; *local != '\0'; local++)
-		if (!is_plain((unsigned char)*local))
-			return true;
-	return false;
+	return !is_dot_string(local, "");
 }
 
 /* Adds text inside of quotes. */
@@ -40,18 +49,16 @@ void address_add_local(struct buf *out, const char *local)
 
 void address_add(struct buf *out, const char *local, const char *tail, const char *domain)
 {
-	bool quotes = address_needs_quotes(local) || (tail != NULL && tail[0] != '\0' && address_needs_quotes(tail));
-
 	if (tail == NULL)
 		tail = "";
-	if (quotes) {
+	if (is_dot_string(local, tail)) {
+		buf_adds(out, local);
+		buf_adds(out, tail);
+	} else {
 		buf_addc(out, '"');
 		add_quoted(out, local);
 		add_quoted(out, tail);
 		buf_addc(out, '"');
-	} else {
-		buf_adds(out, local);
-		buf_adds(out, tail);
 	}
 	if (domain != NULL) {
 		buf_addc(out, '@');
@@ -80,7 +87,7 @@ const char *address_text(struct pool *pool, const char *local, const char *tail,
 	struct buf text = { 0 };
 	const char *copy;
 
-	if (!address_needs_quotes(local) && (tail == NULL || tail[0] == '\0' || !address_needs_quotes(tail)))
+	if (is_dot_string(local, tail != NULL ? tail : ""))
 		return plain_text(pool, local, tail, domain);
 	address_add(&text, local, tail, domain);
 	copy = pool_copy(pool, buf_str(&text), text.len);

@@ -39,13 +39,16 @@ bool address_parse(struct pool *pool, const char *text, size_t length, enum addr
                    struct address *address, const char **why);
 
 /*
- * Adds a local part as it must stand in front of an '@': as it is where that is possible, else as a quoted
- * string.  Dots anywhere and bytes above 127 need no quotes.
+ * Adds a local part as it must stand in front of an '@': as it is where that is a dot-string (RFC 5321 section
+ * 4.1.2: atoms with single dots between them; bytes above 127 count as letters), else as a quoted string.
  */
 void address_add_local(struct buf *out, const char *local);
 
 /* True if address_add_local() would add quotes. */
 bool address_needs_quotes(const char *local);
+
+/* True if it holds a byte that can stand inside of quotes only, wherever the dots are. */
+bool address_has_specials(const char *local);
 
 /* Adds local part, tail and "@domain"; tail and domain may be NULL. */
 void address_add(struct buf *out, const char *local, const char *tail, const char *domain);

@@ -158,11 +158,11 @@ static void visit_member(const struct expansion *e, const struct member *m)
 	pool_release(v->walk->pool, mark);
 }
 
-/* %0 and %5 hold a local part: in a list it must be one that needs no quotes, so that it cannot end a member. */
+/* %0 and %5 hold a local part: in a list it must be one without special bytes, so that it cannot end a member. */
 static bool list_arguments_ok(const struct expansion *e)
 {
 	for (const char *p = strchr(e->value, '%'); p != NULL && p[1] != '\0'; p = strchr(p + 2, '%'))
-		if ((p[1] == '0' || p[1] == '5') && address_needs_quotes(e->v->whole))
+		if ((p[1] == '0' || p[1] == '5') && address_has_specials(e->v->whole))
 			return false;
 	return true;
 }

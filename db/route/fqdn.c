@@ -83,25 +83,46 @@ static bool try_defaults(const struct visit *v, const struct step *step, const c
 
 /* The keys of an address, in lower case. */
 struct keys {
-	const char *whole;
-	const char *as_written;    /* if that differs from `whole` by its quotes, else NULL */
-	const char *base;          /* NULL without a tail */
+	const char *whole[SPELLINGS];
+	size_t whole_count;
+	const char *as_written;    /* if that differs from those by its quotes, else NULL */
+	const char *base[SPELLINGS];
+	size_t base_count;         /* 0 without a tail */
 	const char *domain;
 };
 
+static size_t lower_spellings(const struct visit *v, const char *local, const char *keys[SPELLINGS])
+{
+	size_t n = visit_spellings(v, local, v->domain, keys);
+
+	for (size_t i = 0; i < n; i++)
+		keys[i] = visit_lower(v, keys[i]);
+	return n;
+}
+
 static struct keys keys_of(const struct visit *v)
 {
-	struct keys k = { .whole = visit_lower(v, visit_text(v, v->whole)) };
+	struct keys k = { 0 };
 
+	k.whole_count = lower_spellings(v, v->whole, k.whole);
 	if (v->written != NULL && v->carried[0] == '\0') {
 		k.as_written = visit_lower(v, pool_format(v->walk->pool, "%s@%s", v->written, v->domain));
-		if (strcmp(k.as_written, k.whole) == 0)
-			k.as_written = NULL;
+		for (size_t i = 0; i < k.whole_count && k.as_written != NULL; i++)
+			if (strcmp(k.as_written, k.whole[i]) == 0)
+				k.as_written = NULL;
 	}
 	if (v->tail[0] != '\0')
-		k.base = visit_lower(v, visit_text(v, v->base));
+		k.base_count = lower_spellings(v, v->base, k.base);
 	k.domain = visit_lower(v, pool_format(v->walk->pool, "@%s", v->domain));
 	return k;
+}
+
+static bool try_keys(const struct visit *v, const struct step *step, const char *const *keys, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (try_key(v, step, keys[i]))
+			return true;
+	return false;
 }
 
 static bool try_step(const struct visit *v, const struct step *step, const struct keys *k)
@@ -110,32 +131,36 @@ static bool try_step(const struct visit *v, const struct step *step, const struc
 	case KEY_WHOLE:
 		if (k->as_written != NULL && try_key(v, step, k->as_written))
 			return true;
-		return try_key(v, step, k->whole);
+		return try_keys(v, step, k->whole, k->whole_count);
 	case KEY_BASE:
-		return try_key(v, step, k->base);
+		return try_keys(v, step, k->base, k->base_count);
 	case KEY_DOMAIN:
 		return try_key(v, step, k->domain);
 	case KEY_DEFAULT:
 		break;
 	}
-	return try_defaults(v, step, k->whole);
+	return try_defaults(v, step, k->whole[0]);
 }
 
 /* A sender has one relation only (routing.md section 8). */
 static bool visit_sender(const struct visit *v)
 {
-	const char *user = visit_lower(v, visit_text(v, v->base));
-	struct question q = { .key = pool_format(v->walk->pool, "%s:mailname", user) };
+	const char *users[SPELLINGS];
+	size_t count = lower_spellings(v, v->base, users);
 
-	switch (visit_lookup(v, ROUTE_USERDB, &q)) {
-	case MAP_FOUND:
-		return visit_expand(v, ROUTE_USERDB, ARGUMENTS_BASE, false) == USE_DONE;
-	case MAP_NOT_FOUND:
-		return false;
-	case MAP_COULD_NOT_TELL:
-		break;
+	for (size_t i = 0; i < count; i++) {
+		struct question q = { .key = pool_format(v->walk->pool, "%s:mailname", users[i]) };
+
+		switch (visit_lookup(v, ROUTE_USERDB, &q)) {
+		case MAP_FOUND:
+			return visit_expand(v, ROUTE_USERDB, ARGUMENTS_BASE, false) == USE_DONE;
+		case MAP_NOT_FOUND:
+			break;
+		case MAP_COULD_NOT_TELL:
+			return true;
+		}
 	}
-	return true;
+	return false;
 }
 
 bool visit_fqdn(const struct visit *v)
@@ -150,7 +175,7 @@ bool visit_fqdn(const struct visit *v)
 		const struct step *step = &steps[i];
 
 		if (!has_maps(v, step->relation) || (v->no_alias && step->relation != ROUTE_FQDNROUTES) ||
-		    (step->key == KEY_BASE && k.base == NULL))
+		    (step->key == KEY_BASE && k.base_count == 0))
 			continue;
 		if (step->key != last)
 			visit_note(v, "no entry that can be used for %s; next: %s", key_names[last], key_names[step->key]);

@@ -13,17 +13,22 @@ static void deliver(const struct visit *v, const char *name, bool with_domain)
 /* Each of these asks for one name; true if that produced something. */
 static bool try_alias(const struct visit *v, const char *name, enum argument_form form, bool carry)
 {
-	struct question q = { .key = address_text(v->walk->pool, name, NULL, NULL) };
+	const char *names[SPELLINGS];
+	size_t count = visit_spellings(v, name, NULL, names);
 
-	switch (visit_lookup(v, ROUTE_ALIASES, &q)) {
-	case MAP_FOUND:
-		return visit_expand(v, ROUTE_ALIASES, form, carry) == USE_DONE;
-	case MAP_NOT_FOUND:
-		return false;
-	case MAP_COULD_NOT_TELL:
-		break;
+	for (size_t i = 0; i < count; i++) {
+		struct question q = { .key = names[i] };
+
+		switch (visit_lookup(v, ROUTE_ALIASES, &q)) {
+		case MAP_FOUND:
+			return visit_expand(v, ROUTE_ALIASES, form, carry) == USE_DONE;
+		case MAP_NOT_FOUND:
+			break;
+		case MAP_COULD_NOT_TELL:
+			return true;
+		}
 	}
-	return true;
+	return false;
 }
 
 static bool try_expired(const struct visit *v, const char *name)

@@ -196,6 +196,15 @@ const char *visit_text(const struct visit *v, const char *local)
 	return address_text(v->walk->pool, local, NULL, v->domain != NULL ? v->domain : v->home);
 }
 
+size_t visit_spellings(const struct visit *v, const char *local, const char *domain, const char *keys[SPELLINGS])
+{
+	keys[0] = address_text(v->walk->pool, local, NULL, domain);
+	if (!address_needs_quotes(local) || address_has_specials(local))
+		return 1;
+	keys[1] = domain != NULL ? pool_format(v->walk->pool, "%s@%s", local, domain) : local;
+	return 2;
+}
+
 void visit_note(const struct visit *v, const char *format, ...)
 {
 	va_list ap;

@@ -75,10 +75,43 @@ static bool takes_in_special(const char *value, const struct arguments *argument
 	for (const char *p = strchr(value, '%'); p != NULL && p[1] != '\0'; p = strchr(p + 2, '%')) {
 		const char *text = p[1] == '1' || p[1] == '2' ? arguments->text[p[1] - '0'] : NULL;
 
-		if (text != NULL && text[0] != '\0' && address_needs_quotes(text))
+		if (text != NULL && address_has_specials(text))
 			return true;
 	}
 	return false;
+}
+
+static bool is_quoted_string(const char *text, size_t n)
+{
+	size_t i = 1;
+
+	if (n < 2 || text[0] != '"')
+		return false;
+	while (i < n && text[i] != '"')
+		i += text[i] == '\\' ? 2 : 1;
+	return i == n - 1;
+}
+
+/*
+ * Adds what the references have made, where it is an address: quotes inside of the local part, and dots at its ends
+ * or beside each other, are no address (RFC 5321 section 4.1.2).  What is in quotes as a whole, a file and a command
+ * stay as they are.
+ */
+static void add_in_form(struct pool *pool, struct buf *out, const struct buf *text)
+{
+	const char *user = buf_str(text), *at = address_at(user, text->len), *bare = NULL;
+	size_t n = at != NULL ? (size_t)(at - user) : text->len;
+	bool other = at == NULL && (user[0] == '/' || user[0] == '|');
+
+	if (n > 0 && !other && !is_quoted_string(user, n) &&
+	    (memchr(user, '"', n) != NULL || memchr(user, '\\', n) == NULL))
+		bare = address_unquote(pool, user, n);
+	if (bare != NULL && (memchr(user, '"', n) != NULL || !address_has_specials(bare))) {
+		address_add_local(out, bare);
+		buf_adds(out, user + n);
+	} else {
+		buf_add(out, user, text->len);
+	}
 }
 
 bool substitute_user(struct pool *pool, struct buf *out, const char *value, const struct arguments *arguments)
@@ -88,7 +121,9 @@ bool substitute_user(struct pool *pool, struct buf *out, const char *value, cons
 	bool ok = true;
 
 	if (!takes_in_special(value, arguments)) {
-		substitute(out, value, arguments);
+		substitute(&text, value, arguments);
+		add_in_form(pool, out, &text);
+		buf_free(&text);
 		return true;
 	}
 	substitute_syntax(&text, value, arguments);

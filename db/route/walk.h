@@ -81,6 +81,13 @@ void walk_hold(const struct visit *v, const char *why, const char *user);
 /* A local part at the domain of the visit (of a local name: its home), in its proper form. */
 const char *visit_text(const struct visit *v, const char *local);
 
+/*
+ * The keys of `local` and `domain` (NULL: of the name alone): the proper form, then as maps have it that were written
+ * without quotes round "a..b" and ".a", where that differs.  Returns how many.
+ */
+#define SPELLINGS 2
+size_t visit_spellings(const struct visit *v, const char *local, const char *domain, const char *keys[SPELLINGS]);
+
 /* A line of explanation. */
 void visit_note(const struct visit *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

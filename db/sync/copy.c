@@ -538,6 +538,16 @@ static void report_conflict(void *context, const char *text)
 	report(context, text);
 }
 
+static bool is_too_much(const struct copy *copy, const struct content_counts *counts, const struct shrinkage *shrinkage,
+                        struct buf *why)
+{
+	if (counts->removed == 0 || !shrinkage_is_too_much(shrinkage, counts->records + counts->added - counts->removed))
+		return false;
+	buf_addf(why, "%s: %zu of %zu keys would go%s; nothing was changed", copy_path(copy), counts->removed, counts->records,
+	         shrinkage_gone(shrinkage) > counts->removed ? ", after others just before" : "");
+	return true;
+}
+
 int copy_flush(struct copy *copy, struct content_counts *counts, bool *guarded, struct buf *why)
 {
 	struct shrinkage shrinkage = copy->shrinkage;
@@ -552,9 +562,7 @@ int copy_flush(struct copy *copy, struct content_counts *counts, bool *guarded, 
 	/* what is allowed is not held against what follows */
 	if (copy->settings->may_shrink)
 		shrinkage = (struct shrinkage){ 0 };
-	if (counts->removed > 0 && shrinkage_is_too_much(&shrinkage, counts->records + counts->added - counts->removed)) {
-		buf_addf(why, "%s: %zu of %zu keys would go%s; nothing was changed", copy_path(copy), counts->removed, counts->records,
-		         shrinkage.gone > counts->removed ? ", after others just before" : "");
+	else if (is_too_much(copy, counts, &shrinkage, why)) {
 		update_forget(copy->update);
 		*guarded = true;
 		return EX_TEMPFAIL;

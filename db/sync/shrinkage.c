@@ -7,47 +7,78 @@
 #include "lib/alloc.h"
 #include "lib/parse.h"
 
-#define PERIOD 600
+static void forget_old(struct shrinkage *s, int64_t now)
+{
+	size_t old = 0;
+
+	/* a clock that was put back must not make the time longer */
+	for (size_t i = 0; i < s->count; i++)
+		if (s->list[i].since > now)
+			s->list[i].since = now;
+	while (old < s->count && now - s->list[old].since > SHRINKAGE_PERIOD)
+		old++;
+	memmove(s->list, s->list + old, (s->count - old) * sizeof s->list[0]);
+	s->count -= old;
+}
 
 void shrinkage_add(struct shrinkage *s, int64_t now, size_t keys, size_t removed)
 {
-	/* a clock that was put back must not make the time longer */
-	if (s->since > now)
-		s->since = now;
-	if (s->since == 0 || now - s->since > PERIOD)
-		*s = (struct shrinkage){ .since = now, .keys = keys };
-	s->gone += removed;
+	forget_old(s, now);
+	if (removed == 0)
+		return;
+	if (s->count > 0 && (now / SHRINKAGE_STEP == s->list[s->count - 1].since / SHRINKAGE_STEP || s->count == SHRINKAGE_STEPS)) {
+		s->list[s->count - 1].since = now;
+		s->list[s->count - 1].gone += removed;
+	} else {
+		s->list[s->count++] = (struct removal){ .since = now, .keys = keys, .gone = removed };
+	}
+}
+
+size_t shrinkage_gone(const struct shrinkage *s)
+{
+	size_t gone = 0;
+
+	for (size_t i = 0; i < s->count; i++)
+		gone += s->list[i].gone;
+	return gone;
 }
 
 bool shrinkage_is_too_much(const struct shrinkage *s, size_t left)
 {
-	return update_is_mass_removal(s->gone, s->keys, left);
+	return s->count > 0 && update_is_mass_removal(shrinkage_gone(s), s->list[0].keys, left);
 }
 
 void shrinkage_encode(struct buf *note, const struct shrinkage *s)
 {
-	buf_addu(note, (uint64_t)s->since);
-	buf_addc(note, ' ');
-	buf_addu(note, s->keys);
-	buf_addc(note, ' ');
-	buf_addu(note, s->gone);
+	for (size_t i = 0; i < s->count; i++)
+		buf_addf(note, "%s%lld %zu %zu", i > 0 ? "\n" : "", (long long)s->list[i].since, s->list[i].keys, s->list[i].gone);
+}
+
+static bool take_line(char *line, struct removal *r)
+{
+	uint64_t numbers[3];
+
+	for (size_t i = 0; i < 3; i++) {
+		const char *word = strsep(&line, " ");
+
+		if (word == NULL || !parse_number(word, i == 0 ? INT64_MAX : SIZE_MAX, &numbers[i]))
+			return false;
+	}
+	*r = (struct removal){ (int64_t)numbers[0], (size_t)numbers[1], (size_t)numbers[2] };
+	return line == NULL;
 }
 
 bool shrinkage_decode(const char *note, size_t n, struct shrinkage *s)
 {
 	char *text = xstrndup(note, n), *rest = text;
-	uint64_t numbers[3];
 	bool ok = strlen(text) == n;
 
 	*s = (struct shrinkage){ 0 };
-	for (size_t i = 0; ok && i < 3; i++) {
-		const char *word = strsep(&rest, " ");
-
-		ok = word != NULL && parse_number(word, i == 0 ? INT64_MAX : SIZE_MAX, &numbers[i]);
-	}
+	while (ok && rest != NULL && s->count < SHRINKAGE_STEPS)
+		ok = take_line(strsep(&rest, "\n"), &s->list[s->count++]);
 	ok = ok && rest == NULL;
-	if (ok)
-		*s = (struct shrinkage){ (int64_t)numbers[0], (size_t)numbers[1], (size_t)numbers[2] };
+	if (!ok)
+		*s = (struct shrinkage){ 0 };
 	free(text);
 	return ok;
 }

@@ -1,8 +1,8 @@
 /*
- * How much of a map went lately: the guard against a directory that has lost its entries.
+ * How much of a map was removed lately: the guard against a source that has lost its content.
  *
  * It is kept in the map, as a note, so that it holds for programs that come one after the other as it does for one that
- * stays.
+ * stays.  It knows nothing of directories.
  */
 #ifndef ZL_DB_SYNC_SHRINKAGE_H
 #define ZL_DB_SYNC_SHRINKAGE_H
@@ -13,23 +13,42 @@
 
 #include "lib/buf.h"
 
-/* A zeroed one: nothing went. */
-struct shrinkage {
+/* Removals within so many seconds count together. */
+#define SHRINKAGE_PERIOD 600
+
+/* Removals within the same ten seconds are kept as one, of the time of the last of them. */
+#define SHRINKAGE_STEP 10
+#define SHRINKAGE_STEPS (SHRINKAGE_PERIOD / SHRINKAGE_STEP + 2)
+
+/* Some keys were removed. */
+struct removal {
 	int64_t since;           /* seconds since 1970 */
-	size_t keys;             /* in the map at that time */
-	size_t gone;             /* since then */
+	size_t keys;             /* in the map before that */
+	size_t gone;
 };
 
-/* At `now`, `removed` of the map's `keys` go.  After ten minutes the counting begins anew. */
+/* The removals of the last ten minutes, oldest first.  Zeroed: there were none. */
+struct shrinkage {
+	struct removal list[SHRINKAGE_STEPS];
+	size_t count;
+};
+
+/* At `now`, `removed` of the map's `keys` are removed.  Forgets what is older than ten minutes. */
 void shrinkage_add(struct shrinkage *s, int64_t now, size_t keys, size_t removed);
 
-/* By the measure of update_is_mass_removal(); `left` keys will be in the map. */
+/* What was removed in the last ten minutes as of the last shrinkage_add(). */
+size_t shrinkage_gone(const struct shrinkage *s);
+
+/*
+ * True if that is a mass removal (update_is_mass_removal()), measured by what the map held before the first of these
+ * removals; `left` is what it will hold.
+ */
 bool shrinkage_is_too_much(const struct shrinkage *s, size_t left);
 
-/* Adds it to an empty buffer, as text. */
+/* Adds it to an empty buffer, as text: lines of three numbers. */
 void shrinkage_encode(struct buf *note, const struct shrinkage *s);
 
-/* False if the note is damaged; *s is zeroed then. */
+/* False if the note is damaged; *s is zeroed then.  A single line is what older versions wrote. */
 bool shrinkage_decode(const char *note, size_t n, struct shrinkage *s);
 
 #endif

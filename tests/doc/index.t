@@ -16,7 +16,7 @@ sub slurp($path) {
 
 my %in_zlmtp_7 = map { $_ => 1 } map { "$_->[0].$_->[1]" } map { [split] } slurp("$doc/zlmtp.7") =~ /^\.It Xr (\S+ \d)/mg;
 my @named = slurp("$doc/INDEX") =~ /^  (\S+) {2,}\S/mg;
-my @there = grep { -f "$doc/$_" && $_ ne 'INDEX' } map { s{^\Q$doc\E/}{}r } glob "$doc/* $doc/guide/*";
+my @there = grep { -f "$doc/$_" && $_ ne 'INDEX' } map { s{^\Q$doc\E/}{}r } glob "$doc/* $doc/guide/* $doc/spec/*";
 my %named = map { $_ => 1 } @named;
 is_deeply([grep { !-f "$doc/$_" } @named], [], 'what INDEX lists is there');
 is_deeply([grep { !$named{$_} && !$in_zlmtp_7{$_} } @there], [], 'what is there is listed');

@@ -243,6 +243,15 @@ subtest 'mass deletion in several runs' => sub {
 	equal $sync, 'the map equals the directory';
 };
 
+subtest 'sixty of a thousand removed right after a first copy are no mass deletion' => sub {
+	my $slapd = RealSlapd->new(users => 1000, aliases => 0)->start;
+	my $sync = LdapSync->new($slapd)->start;
+	becomes_equal $sync, 'the first copy', 20;
+	$slapd->change(join '', map { removal("user$_") } 1 .. 60);
+	becomes_equal $sync, 'it goes on';
+	is $sync->stop, 0;
+};
+
 subtest 'a filter that matches nothing' => sub {
 	my $slapd = RealSlapd->new(users => 3, aliases => 0)->start;
 	my $sync = LdapSync->new($slapd);

@@ -163,6 +163,16 @@ static void quotes_come_back_where_they_are_needed(void **state)
 	put_together("a\"b\\c", NULL, "d.test", "\"a\\\"b\\\\c\"@d.test");
 	put_together("", NULL, "d.test", "\"\"@d.test");
 	put_together("a!#$%&'*/=?^_`{|}~.b", NULL, "d.test", "a!#$%&'*/=?^_`{|}~.b@d.test");
+	put_together("x..y", NULL, "d.test", "\"x..y\"@d.test");
+	put_together(".start", NULL, "d.test", "\".start\"@d.test");
+	put_together("end.", NULL, "d.test", "\"end.\"@d.test");
+	put_together("end.", NULL, NULL, "\"end.\"");
+	put_together(".", NULL, "d.test", "\".\"@d.test");
+	put_together("user", "+a..b", "d.test", "\"user+a..b\"@d.test");
+	put_together("user", "+end.", "d.test", "\"user+end.\"@d.test");
+	put_together("user.", "+t", "d.test", "user.+t@d.test");
+	put_together("a.", ".b", "d.test", "\"a..b\"@d.test");
+	put_together("a.b.c", "+d.e", "d.test", "a.b.c+d.e@d.test");
 	put_together("\xc3\xa4", NULL, "d.test", "\xc3\xa4@d.test");
 }
 

@@ -57,6 +57,12 @@ static void rcpt_has_only_announced_parameters(void **state)
 		{ CAP_DSN, { "bob@x", NULL, "no type", false }, "RCPT TO:<bob@x>\r\n" },
 		{ CAP_DSN, { "bob@x", NULL, "rfc822;a b", false }, "RCPT TO:<bob@x>\r\n" },
 		{ CAP_DSN, { "bob@x", NULL, "", false }, "RCPT TO:<bob@x>\r\n" },
+		{ 0, { "x..y@d", NULL, NULL, false }, "RCPT TO:<\"x..y\"@d>\r\n" },
+		{ CAP_DSN, { ".s@d", NULL, NULL, false }, "RCPT TO:<\".s\"@d> ORCPT=rfc822;\".s\"@d\r\n" },
+		{ 0, { "e.@d", NULL, NULL, false }, "RCPT TO:<\"e.\"@d>\r\n" },
+		{ 0, { "e..f", NULL, NULL, false }, "RCPT TO:<\"e..f\">\r\n" },
+		{ 0, { "\"x..y\"@d", NULL, NULL, false }, "RCPT TO:<\"x..y\"@d>\r\n" },
+		{ 0, { "a.b@d", NULL, NULL, false }, "RCPT TO:<a.b@d>\r\n" },
 		{ CAP_DSN | CAP_SMTPUTF8, { "b\xc3\xb6@x", NULL, NULL, false }, "RCPT TO:<b\xc3\xb6@x>\r\n" },
 	};
 

@@ -294,6 +294,39 @@ static void a_percent_address_at_our_domain_is_looked_into(void **state)
 	router_destroy(&r);
 }
 
+/* RFC 5321 section 4.1.2: a dot-string has no empty atoms, so without quotes such an address is another one or none. */
+static void addresses_with_loose_dots_keep_their_quotes(void **state)
+{
+	static const struct line aliases[] = {
+		L("x..y@d.test", "other@r.test"), L("\"z..z\"@d.test", "z@r.test"), L("list@d.test", "\"m..n\"@r.test, .o@r.test"), END
+	};
+	static const struct line mailbox[] = { L("user@d.test", "smtp-lmtp!node!%1%2@r.test"), L("k.@d.test", "c!h!%5"), END };
+	static const struct line values[] = { L("p..q@d.test", "%5, copy@r.test"), END };
+	struct router *r = with(ROUTE_FQDNALIASES, "-l", aliases);
+
+	(void)state;
+	routes(r, "\".start\"@e.test", "(smtp e.test \".start\"@e.test)");
+	routes(r, "end.@e.test", "(smtp e.test \"end.\"@e.test)");
+	routes(r, "\"user+a..b\"@e.test", "(smtp e.test \"user+a..b\"@e.test)");
+	/* a map finds them however either is written */
+	routes(r, "x..y@d.test", "(smtp r.test other@r.test)");
+	routes(r, "\"X..Y\"@d.test", "(smtp r.test other@r.test)");
+	routes(r, "z..z@d.test", "(smtp r.test z@r.test)");
+	routes(r, "\"z..z\"@d.test", "(smtp r.test z@r.test)");
+	routes(r, "list@d.test", "(smtp r.test \"m..n\"@r.test) (smtp r.test \".o\"@r.test)");
+	router_destroy(&r);
+	r = with(ROUTE_FQDNROUTES, "-l%", mailbox);
+	add_lines(r, ROUTE_FQDNALIASES, "-l%", values);
+	routes(r, "\"user+a..b\"@d.test", "(smtp-lmtp node \"user+a..b\"@r.test)");
+	routes(r, "\"k.\"@d.test", "(c h \"k.\"@d.test)");
+	routes(r, "p..q@d.test", "(smtp d.test \"p..q\"@d.test) (smtp r.test copy@r.test)");
+	router_destroy(&r);
+	r = with(ROUTE_ALIASES, "-l", (const struct line[]){ L("u..v", "w@r.test"), L("\"q.\"", "s@r.test"), END });
+	routes(r, "\"u..v\"@mx.local.test", "(smtp r.test w@r.test)");
+	routes(r, "q.@mx.local.test", "(smtp r.test s@r.test)");
+	router_destroy(&r);
+}
+
 static void expired_accounts_are_refused_and_real_names_are_not_aliased(void **state)
 {
 	static const struct line gone[] = { L("old", "x"), END };
@@ -505,6 +538,7 @@ int main(void)
 		cmocka_unit_test(the_real_accounts_are_asked_by_default),
 		cmocka_unit_test(other_domains_need_a_protocol),
 		cmocka_unit_test(a_percent_address_at_our_domain_is_looked_into),
+		cmocka_unit_test(addresses_with_loose_dots_keep_their_quotes),
 		cmocka_unit_test(expired_accounts_are_refused_and_real_names_are_not_aliased),
 		cmocka_unit_test(privileges_come_from_the_map),
 		cmocka_unit_test(addresses_cannot_add_members_or_commands),

@@ -98,6 +98,14 @@ static void what_comes_from_an_address_stays_inside_the_local_part(void **state)
 	user("\"box %2\"@r.test", "u", "+\"x", "\"box +\\\"x\"@r.test");
 	user("u@%1.test", "sub", "", "u@sub.test");
 	user("u@%1.test", "a b", "", NULL);
+	user("%1%2@r.test", "u", "+a..b", "\"u+a..b\"@r.test");
+	user("%1%2@r.test", "u.", "+x", "u.+x@r.test");
+	user("%1@r.test", ".u", "", "\".u\"@r.test");
+	user("x.%1@r.test", ".u", "", "\"x..u\"@r.test");
+	user("u.%2@r.test", "u", "", "\"u.\"@r.test");
+	user("u.%2", "u", "", "\"u.\"");
+	user("/var/../%1.", "u", "", "/var/../u.");
+	user("box-\"a b\"%2@r.test", "u", "+x", "\"box-a b+x\"@r.test");
 	user("DOM\\u%2", "u", "+a b", "\"DOM\\\\u+a b\"");
 }
 

@@ -37,9 +37,49 @@ static void what_goes_in_ten_minutes_counts_together(void **state)
 	assert_false(shrinkage_is_too_much(&s, 800));
 	shrinkage_add(&s, NOW + 600, 800, 1);
 	assert_true(shrinkage_is_too_much(&s, 800));
-	shrinkage_add(&s, NOW + 601, 800, 160);
+	assert_int_equal(shrinkage_gone(&s), 201);
+}
+
+static void the_ten_minutes_slide(void **state)
+{
+	struct shrinkage s = { 0 };
+
+	(void)state;
+	/* a window that starts anew at its end would let 350 of 1000 go within two seconds */
+	shrinkage_add(&s, NOW, 1000, 1);
+	shrinkage_add(&s, NOW + 599, 999, 180);
 	assert_false(shrinkage_is_too_much(&s, 800));
-	assert_int_equal(s.keys, 800);
+	shrinkage_add(&s, NOW + 601, 819, 170);
+	assert_true(shrinkage_is_too_much(&s, 800));
+	assert_int_equal(shrinkage_gone(&s), 350);
+	assert_int_equal(s.list[0].keys, 999);
+	shrinkage_add(&s, NOW + 599 + 601, 819, 100);
+	assert_int_equal(shrinkage_gone(&s), 270);
+	shrinkage_add(&s, NOW + 1800, 719, 1);
+	assert_int_equal(shrinkage_gone(&s), 101);
+	assert_false(shrinkage_is_too_much(&s, 800));
+}
+
+static void a_first_copy_is_not_what_removals_are_measured_by(void **state)
+{
+	struct shrinkage s = { 0 };
+
+	(void)state;
+	shrinkage_add(&s, NOW, 0, 0);
+	shrinkage_add(&s, NOW + 1, 1000, 60);
+	assert_false(shrinkage_is_too_much(&s, 800));
+	assert_int_equal(s.list[0].keys, 1000);
+}
+
+static void many_small_removals_take_no_more_room(void **state)
+{
+	struct shrinkage s = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < 600; i++)
+		shrinkage_add(&s, NOW + (int64_t)i, 100000 - i, 1);
+	assert_int_equal(shrinkage_gone(&s), 600);
+	assert_true(s.count <= SHRINKAGE_STEPS);
 }
 
 static void a_clock_that_is_put_back_does_not_stop_it(void **state)
@@ -58,23 +98,28 @@ static void it_comes_back_from_its_note(void **state)
 {
 	static const char *const damaged[] = {
 		"", " ", "1", "1 2", "1 2 ", "1 2 3 ", "1 2 3 4", "1  2 3", "-1 2 3", "1 2 x", "1 2 99999999999999999999",
+		"1 2 3\n", "1 2 3\n4", "\n1 2 3", "1 2 3\n\n1 2 3",
 	};
-	struct shrinkage s = { NOW, 1000, 17 }, back;
+	struct shrinkage s = { .list = { { NOW, 1000, 17 }, { NOW + 40, 983, 1 } }, .count = 2 }, back;
 	struct buf note = { 0 };
 
 	(void)state;
 	shrinkage_encode(&note, &s);
-	assert_string_equal(note.data, "1700000000 1000 17");
+	assert_string_equal(note.data, "1700000000 1000 17\n1700000040 983 1");
 	assert_true(shrinkage_decode(note.data, note.len, &back));
-	assert_int_equal(back.since, NOW);
-	assert_int_equal(back.keys, 1000);
-	assert_int_equal(back.gone, 17);
+	assert_memory_equal(&back, &s, sizeof s);
+	assert_true(shrinkage_decode("1700000000 1000 17", 18, &back));
+	assert_int_equal(shrinkage_gone(&back), 17);
 	assert_false(shrinkage_decode("1 2 3\0", 6, &back));
 	for (size_t i = 0; i < sizeof damaged / sizeof damaged[0]; i++) {
-		back.gone = 1;
+		back.count = 1;
 		assert_false(shrinkage_decode(damaged[i], strlen(damaged[i]), &back));
-		assert_int_equal(back.gone, 0);
+		assert_int_equal(back.count, 0);
 	}
+	buf_clear(&note);
+	for (size_t i = 0; i <= SHRINKAGE_STEPS; i++)
+		buf_addf(&note, "%s1 2 3", i > 0 ? "\n" : "");
+	assert_false(shrinkage_decode(note.data, note.len, &back));
 	buf_free(&note);
 }
 
@@ -83,6 +128,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_may_go_at_once),
 		cmocka_unit_test(what_goes_in_ten_minutes_counts_together),
+		cmocka_unit_test(the_ten_minutes_slide),
+		cmocka_unit_test(a_first_copy_is_not_what_removals_are_measured_by),
+		cmocka_unit_test(many_small_removals_take_no_more_room),
 		cmocka_unit_test(a_clock_that_is_put_back_does_not_stop_it),
 		cmocka_unit_test(it_comes_back_from_its_note),
 	};

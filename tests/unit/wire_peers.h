@@ -1,6 +1,6 @@
 /*
  * How different servers see the end of a message sent by DATA, and what a
- * message is meant to be: for tests and fuzzing of what goes over the wire (pains.md S1).
+ * message is meant to be: for tests and fuzzing of what goes over the wire.
  */
 #ifndef ZL_TESTS_UNIT_WIRE_PEERS_H
 #define ZL_TESTS_UNIT_WIRE_PEERS_H
