@@ -15,6 +15,7 @@
 
 #include "channel/routing.h"
 #include "channel/spool/write.h"
+#include "config.h"
 #include "lib/alloc.h"
 #include "lib/buf.h"
 #include "lib/log.h"
@@ -46,7 +47,8 @@ static const struct program program = {
 	            "[-HmvV] [-e envid] [-N notify] [-P directory] [-R ret] [-s sender] -r channel,host,user ... <message",
 	.purpose = "Puts the message on standard input into the queue and prints its spool name.",
 	.options = options,
-	.notes = "Without -H the level is SCHEDULERDIRHASH of ZENV, the file that ZCONFIG names.\n"
+	.notes = "Without -H the level is SCHEDULERDIRHASH of ZENV, the file that ZCONFIG names, or\n"
+	         ZCONFIG_PATH ".\n"
 	         "Addresses are routed as dblookup -f DBASES -r shows it.  If one does not exist, nothing is queued and the\n"
 	         "exit status is 67; if one could not be judged, 75, and the same call may be made again later.",
 	.help = 'h',
@@ -220,12 +222,11 @@ static const char *original(const struct request *r, size_t i)
 /* Addresses become recipients, or the program ends. */
 static void route_addresses(struct request *r, char **addresses, size_t count)
 {
-	const char *mailvar = zenv("MAILVAR");
-	char *usual = mailvar != NULL ? xasprintf("%s/db/dbases.conf", mailvar) : NULL;
+	char *usual = NULL;
 	int status;
 
 	if (r->routing.dbases == NULL)
-		r->routing.dbases = usual;
+		r->routing.dbases = usual = zenv_below("MAILVAR", "db/dbases.conf");
 	if (r->routing.dbases == NULL)
 		option_usage(&program, "which maps route addresses? -f, or MAILVAR in the file that ZCONFIG names");
 	r->routing.settings = r->settings;
@@ -288,6 +289,8 @@ int main(int argc, char **argv)
 	/* a directory that goes away in mid-sentence, or nobody who reads the name, is no reason to die */
 	signal(SIGPIPE, SIG_IGN);
 	read_options(&r, argc, argv);
+	if (r.verbose)
+		zenv_tell();
 	if (optind < argc)
 		route_addresses(&r, argv + optind, (size_t)(argc - optind));
 	if (r.count == 0) {

@@ -22,6 +22,7 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/options.h"
+#include "lib/zenv.h"
 
 /* Faults told one by one; more of them are counted. */
 #define MOST_FAULTS 50
@@ -338,6 +339,8 @@ static void check_type(const struct choices *choices, const char *base)
 
 static int as_newdb(struct choices *choices, int argc, char **argv)
 {
+	if (choices->verbose)
+		zenv_tell();
 	if (choices->dbases != NULL) {
 		if (choices->type != NULL || choices->syntax.aliases || choices->syntax.folding != '-' ||
 		    choices->duplicates == DUPLICATES_JOIN)

@@ -8,16 +8,17 @@
 #include "lib/alloc.h"
 #include "lib/file.h"
 #include "lib/text.h"
+#include "lib/zenv.h"
 
 /* Bytes that a file name of ours may have; ZMailer hands it to shells without quotes. */
 static const char plain_bytes[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+@%=:,-";
 
 int zenv_read(struct zenv *zenv, struct buf *why)
 {
-	const char *file = getenv("ZCONFIG");
+	const char *file = zenv_path();
 
 	*zenv = (struct zenv){ 0 };
-	if (file == NULL || file[0] == '\0')
+	if (file == NULL)
 		return EX_OK;
 	if (!file_read_path(file, &zenv->text)) {
 		buf_addf(why, "ZCONFIG: %s: %s", file, strerror(errno));

@@ -17,7 +17,7 @@ struct zenv {
 	struct buf text;
 };
 
-/* Reads the file that the environment variable ZCONFIG names, if it is set.  0, or EX_NOINPUT with `why`. */
+/* Reads zenv_path(), if there is one.  0, or EX_NOINPUT with `why`. */
 int zenv_read(struct zenv *zenv, struct buf *why);
 
 /*
