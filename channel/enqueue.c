@@ -281,13 +281,16 @@ int main(int argc, char **argv)
 {
 	struct request r = { 0 };
 	struct spool_envelope envelope;
+	struct spool spool;
+	struct spool_draft *draft;
 	struct buf why = { 0 };
-	char *name;
 	int status;
 
 	log_program(program.name);
 	/* a directory that goes away in mid-sentence, or nobody who reads the name, is no reason to die */
 	signal(SIGPIPE, SIG_IGN);
+	/* a file that may not grow as large as this one is told like a full disk, and no temporary is left */
+	signal(SIGXFSZ, SIG_IGN);
 	read_options(&r, argc, argv);
 	if (r.verbose)
 		zenv_tell();
@@ -302,15 +305,19 @@ int main(int argc, char **argv)
 		die(EX_CANTCREAT, "%s", buf_str(&why));
 	envelope = make_envelope(&r);
 	become_owner(r.postoffice);
-	status = spool_submit(r.postoffice, r.levels, own_name(), &envelope, STDIN_FILENO, &name, &why);
+	spool = (struct spool){ .postoffice = r.postoffice, .levels = r.levels, .host = own_name() };
+	if (!spool_open(&spool, &why))
+		die(EX_CANTCREAT, "%s", buf_str(&why));
+	status = spool_submit(&spool, &envelope, STDIN_FILENO, &draft, &why);
 	if (status != EX_OK)
 		die(status, "%s", buf_str(&why));
 	if (r.verbose)
-		complain("%s/transport/%s: %zu recipient%s", r.postoffice, name, r.count, r.count == 1 ? "" : "s");
+		complain("%s/transport/%s: %zu recipient%s", r.postoffice, spool_job(draft), r.count, r.count == 1 ? "" : "s");
 	/* the message is in the queue whatever happens to our words about it */
-	printf("%s\n", name);
+	printf("%s\n", spool_job(draft));
 	fflush(stdout);
-	free(name);
+	spool_free(&draft);
+	spool_close(&spool);
 	for (size_t i = 0; i < r.count; i++)
 		free((char *)r.recipients[i].dsn);
 	free(r.recipients);

@@ -202,6 +202,7 @@ static void lock_recipients(struct jobs *jobs, struct job *job)
 		return;
 	if (tag_guard(c->fd, c->recipients[first].offset, c->recipients[last].offset) != TAG_OK)
 		return;
+	tag_claim(c->fd, jobs->options->lock_pid);
 	job->recipients = xcalloc(last - first + 1, sizeof *job->recipients);
 	for (size_t i = first; i <= last; i++) {
 		struct job_recipient *r = &job->recipients[job->count];

@@ -398,6 +398,7 @@ static void catch_signals(sigset_t *unblocked)
 	sigset_t blocked;
 
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	sigemptyset(&blocked);
 	sigprocmask(SIG_SETMASK, NULL, unblocked);
 	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {

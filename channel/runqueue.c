@@ -26,7 +26,7 @@
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/options.h"
-#include "lib/parse.h"
+#include "lib/process.h"
 #include "lib/wait.h"
 #include "lib/zenv.h"
 
@@ -137,27 +137,34 @@ static void open_standard_descriptors(void)
 static void refuse_beside_scheduler(const char *postoffice)
 {
 	char *path = xasprintf("%s/.pid.scheduler", postoffice);
-	FILE *f = fopen(path, "re");
-	long pid = 0;
+	pid_t pid = process_named_in(path);
 
-	if (f != NULL) {
-		if (fscanf(f, "%ld", &pid) == 1 && pid > 0 && (kill((pid_t)pid, 0) == 0 || errno == EPERM))
-			die(EX_TEMPFAIL, "a scheduler runs here: process %ld, by %s", pid, path);
-		fclose(f);
-	}
+	if (pid != 0)
+		die(EX_TEMPFAIL, "a scheduler runs here: process %ld, by %s", (long)pid, path);
 	free(path);
 }
 
-/* The lock is for whoever owns the post office, also if root was the first to make it. */
+/*
+ * The lock is for the owner of the post office, also if root was the first to make it, and for nobody else: whoever can
+ * open the file can hold its lock.
+ */
 static int open_lock(const char *postoffice, const char *path)
 {
-	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
-	struct stat st;
+	int fd = file_open_regular(path, O_RDWR | O_CREAT | O_NOFOLLOW);
+	struct stat st, office;
 
-	if (fd < 0 && errno == EEXIST)
-		return open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	if (fd >= 0 && geteuid() == 0 && (stat(postoffice, &st) < 0 || fchown(fd, st.st_uid, st.st_gid) < 0))
+	if (fd < 0)
+		die(EX_CANTCREAT, "%s: %s", path, file_error(errno));
+	if (fstat(fd, &st) < 0 || stat(postoffice, &office) < 0)
+		die(EX_OSERR, "%s: %s", path, strerror(errno));
+	if (st.st_nlink != 1)
+		die(EX_CANTCREAT, "%s: a file with one name expected; remove it", path);
+	if (geteuid() == 0 && (st.st_uid != office.st_uid || st.st_gid != office.st_gid) &&
+	    fchown(fd, office.st_uid, office.st_gid) < 0)
 		die(EX_OSERR, "%s: cannot give it to the owner of %s: %s", path, postoffice, strerror(errno));
+	/* earlier releases made it readable by everybody */
+	if ((st.st_mode & 07777) != 0600 && fchmod(fd, 0600) < 0)
+		complain("%s: its mode cannot become 0600: %s; whoever can read it can stop runqueue", path, strerror(errno));
 	return fd;
 }
 
@@ -167,12 +174,11 @@ static void lock_postoffice(const char *postoffice)
 	char *path = xasprintf("%s/.pid.runqueue", postoffice);
 	int fd = open_lock(postoffice, path);
 
-	if (fd < 0)
-		die(EX_CANTCREAT, "%s: %s", path, strerror(errno));
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 		die(EX_TEMPFAIL, "another runqueue runs here, by %s", path);
+	/* the lock is what counts: on a full disk, delivery is what makes room */
 	if (ftruncate(fd, 0) < 0 || dprintf(fd, "%ld\n", (long)getpid()) < 0)
-		die(EX_IOERR, "%s: %s", path, strerror(errno));
+		complain("%s: cannot write the process number: %s; going on", path, strerror(errno));
 	free(path);
 	/* stays open as long as we live */
 }
@@ -194,6 +200,7 @@ static void catch_signals(sigset_t *while_waiting)
 	sigset_t blocked;
 
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	sigemptyset(&blocked);
 	sigprocmask(SIG_SETMASK, NULL, while_waiting);
 	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
@@ -259,7 +266,10 @@ static size_t fill_fds(struct loop *loop)
 		if (w->fd < 0)
 			continue;
 		loop->polled[n] = w;
-		loop->fds[n++] = (struct pollfd){ .fd = w->fd, .events = POLLIN | (w->out.len > 0 ? POLLOUT : 0) };
+		/* after trouble the clock says when it is tried again */
+		loop->fds[n++] = (struct pollfd){
+			.fd = w->again != 0 ? -1 : w->fd, .events = POLLIN | (w->out.len > 0 ? POLLOUT : 0),
+		};
 	}
 	return n;
 }

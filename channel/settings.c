@@ -375,13 +375,14 @@ static void take_send_buffer(struct settings *set, const char *argument)
 	set->session.connect.send_buffer = (int)bytes;
 }
 
-static void take_local_address(struct settings *set, const char *argument)
+/* `name` is the option or variable that the argument is of. */
+static void take_local_address(struct settings *set, const char *name, const char *argument)
 {
 	static struct sockaddr_storage address;
 	struct buf why = { 0 };
 
 	if (!local_address(argument, &address, &set->session.connect.source_length, &why))
-		option_usage(&program, "-L %s", buf_str(&why));
+		option_usage(&program, "%s %s", name, buf_str(&why));
 	set->session.connect.source = set->session.connect.source_length > 0 ? &address : NULL;
 }
 
@@ -494,7 +495,7 @@ static void take_option(struct settings *set, int option, const char *argument)
 	case 'h': set->session.opening.name = xstrdup(argument); break;
 	case 'H': set->jobs.plain_headers = true; break;
 	case 'l': set->log = argument; break;    /* opened before the title may overwrite arguments */
-	case 'L': take_local_address(set, argument); break;
+	case 'L': take_local_address(set, "-L", argument); break;
 	case 'O': take_extra(set, argument); break;
 	case 'p': take_port(set, argument); break;
 	case 'P': set->session.dialogue.no_pipelining = true; break;
@@ -529,7 +530,7 @@ void settings_from(struct settings *set, int argc, char **argv)
 
 	set_defaults(set);
 	if (zenv("BINDADDR") != NULL)
-		take_local_address(set, zenv("BINDADDR"));
+		take_local_address(set, "BINDADDR of ZENV:", zenv("BINDADDR"));
 	while ((c = option_next(&program, argc, argv)) != -1)
 		take_option(set, c, optarg);
 	take_operands(set, argv + optind, (size_t)(argc - optind));

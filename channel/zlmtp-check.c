@@ -241,6 +241,7 @@ int main(int argc, char **argv)
 	log_program(program.name);
 	read_options(&w, argc, argv);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	w.maps.wait = (unsigned)w.seconds;
 	w.conf = whole(w.conf);
 	w.dbases = whole(w.dbases);

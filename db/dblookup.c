@@ -21,7 +21,6 @@
 #include "db/route/route.h"
 #include "db/route/setup.h"
 #include "db/route/substitute.h"
-#include "db/route/zenv.h"
 #include "db/store/stamp.h"
 #include "config.h"
 #include "lib/alloc.h"

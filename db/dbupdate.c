@@ -20,11 +20,11 @@
 #include "db/live/lines.h"
 #include "db/live/update.h"
 #include "db/route/beside.h"
-#include "db/route/zenv.h"
 #include "lib/alloc.h"
 #include "lib/log.h"
 #include "lib/options.h"
 #include "lib/parse.h"
+#include "lib/zenv.h"
 
 /* A feeder that says nothing for so long waits for an answer. */
 #define PAUSE_MS 100

@@ -17,7 +17,6 @@
 #include "db/route/beside.h"
 #include "db/route/dbases.h"
 #include "db/route/rebuild.h"
-#include "db/route/zenv.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/log.h"

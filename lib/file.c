@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -39,6 +40,10 @@ bool file_read(int fd, struct buf *out)
 
 	if (fstat(fd, &st) < 0)
 		return false;
+	if (S_ISREG(st.st_mode) && out->limit != 0 && st.st_size > (off_t)(out->limit - out->len)) {
+		errno = EFBIG;
+		return false;
+	}
 	/* one byte more than there should be, so that the end is seen without growing */
 	if (S_ISREG(st.st_mode) && st.st_size > 0)
 		buf_reserve(out, (size_t)st.st_size + 1);
@@ -61,19 +66,49 @@ bool file_read(int fd, struct buf *out)
 	}
 }
 
+int file_open_regular(const char *path, int flags)
+{
+	/* nobody is waited for at the other end of a pipe, and no terminal becomes ours */
+	int fd = open(path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
+	struct stat st;
+	int error = 0;
+
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, &st) < 0)
+		error = errno;
+	else if (S_ISDIR(st.st_mode))
+		error = EISDIR;
+	else if (!S_ISREG(st.st_mode))
+		error = EINVAL;
+	if (error == 0)
+		return fd;
+	close(fd);
+	errno = error;
+	return -1;
+}
+
 bool file_read_path(const char *path, struct buf *out)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = file_open_regular(path, O_RDONLY);
+	size_t limit = out->limit;
 	bool ok;
 	int saved;
 
 	if (fd < 0)
 		return false;
+	out->limit = limit != 0 ? limit : FILE_LARGEST;
 	ok = file_read(fd, out);
 	saved = errno;
+	out->limit = limit;
 	close(fd);
 	errno = saved;
 	return ok;
+}
+
+const char *file_error(int error)
+{
+	return error == EINVAL ? "not a regular file" : strerror(error);
 }
 
 bool file_write(int fd, const void *bytes, size_t n)

@@ -16,8 +16,20 @@
  */
 bool file_read(int fd, struct buf *out);
 
-/* Opens `path` and reads it.  False with errno. */
+/* What file_read_path() takes at most if the buffer has no limit: nothing that we read whole is that large. */
+#define FILE_LARGEST ((size_t)1024 * 1024 * 1024)
+
+/*
+ * Opens a file that must be a regular one, as what stands in its place may be a pipe or a device that never ends.  Never
+ * waits.  `flags` as in open(2); what O_CREAT makes has mode 0600.  -1 with errno, EINVAL if it is no regular file.
+ */
+int file_open_regular(const char *path, int flags);
+
+/* Opens `path` like that and reads it.  False with errno, EFBIG beyond out->limit or FILE_LARGEST. */
 bool file_read_path(const char *path, struct buf *out);
+
+/* The words for an errno of the two above. */
+const char *file_error(int error);
 
 /* Writes all of n bytes.  False with errno; some may be written then. */
 bool file_write(int fd, const void *bytes, size_t n);

@@ -15,17 +15,21 @@
  * Temporaries that exist now.  A slot is written before its file is made and
  * cleared after it is gone, so that the signal handler sees every one of them.
  */
-#define SLOTS 16
-static const char *volatile temporaries[SLOTS];
+struct slots {
+	struct slots *shorter;         /* what this one took the place of */
+	const char *volatile *names;
+	size_t count;
+};
+static struct slots *volatile slots;
 static pid_t owner;
 
 static void remove_temporaries(void)
 {
 	if (getpid() != owner)
 		return;
-	for (int i = 0; i < SLOTS; i++)
-		if (temporaries[i] != NULL)
-			unlink(temporaries[i]);
+	for (size_t i = 0; slots != NULL && i < slots->count; i++)
+		if (slots->names[i] != NULL)
+			unlink(slots->names[i]);
 }
 
 static void on_signal(int sig)
@@ -40,7 +44,7 @@ static void on_signal(int sig)
 
 static void watch_exits(void)
 {
-	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGXCPU };
 
 	if (owner == getpid())
 		return;
@@ -56,23 +60,37 @@ static void watch_exits(void)
 	}
 }
 
-static bool remember(const char *name)
+/* A longer table takes the place of the old one in one step; the old one stays for a handler that looks at it. */
+static void more_slots(void)
 {
-	for (int i = 0; i < SLOTS; i++) {
-		if (temporaries[i] == NULL) {
-			temporaries[i] = name;
-			return true;
-		}
-	}
-	errno = EMFILE;
-	return false;
+	size_t before = slots != NULL ? slots->count : 0;
+	struct slots *longer = xcalloc(1, sizeof *longer);
+
+	longer->shorter = slots;
+	longer->count = before > 0 ? 2 * before : 16;
+	longer->names = xcalloc(longer->count, sizeof *longer->names);
+	for (size_t i = 0; i < before; i++)
+		longer->names[i] = slots->names[i];
+	slots = longer;
+}
+
+static void remember(const char *name)
+{
+	size_t i = 0;
+
+	if (slots == NULL)
+		more_slots();
+	while (slots->names[i] != NULL)
+		if (++i == slots->count)
+			more_slots();
+	slots->names[i] = name;
 }
 
 static void forget(const char *name)
 {
-	for (int i = 0; i < SLOTS; i++)
-		if (temporaries[i] == name)
-			temporaries[i] = NULL;
+	for (size_t i = 0; i < slots->count; i++)
+		if (slots->names[i] == name)
+			slots->names[i] = NULL;
 }
 
 static void release(struct publish *p)
@@ -92,6 +110,7 @@ static void release(struct publish *p)
 
 bool publish_begin(struct publish *p, const char *target, mode_t mode)
 {
+	static unsigned serial;
 	const char *slash = strrchr(target, '/');
 	int before = slash ? (int)(slash - target) + 1 : 0;
 
@@ -99,12 +118,8 @@ bool publish_begin(struct publish *p, const char *target, mode_t mode)
 	*p = (struct publish){ .target = xstrdup(target), .fd = -1 };
 	for (unsigned try = 0; p->fd < 0 && try < 100; try++) {
 		free(p->temporary);
-		p->temporary = xasprintf("%.*s.%s.%ld-%u.tmp", before, target, target + before, (long)getpid(), try);
-		if (!remember(p->temporary)) {
-			free(p->temporary);
-			p->temporary = NULL;
-			break;
-		}
+		p->temporary = xasprintf("%.*s.%s.%ld-%u.tmp", before, target, target + before, (long)getpid(), serial++);
+		remember(p->temporary);
 		p->fd = open(p->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 		if (p->fd < 0) {
 			int saved = errno;

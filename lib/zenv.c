@@ -1,15 +1,19 @@
 #include "lib/zenv.h"
 
 #include <errno.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "config.h"
 #include "lib/alloc.h"
+#include "lib/file.h"
 #include "lib/log.h"
+#include "lib/text.h"
+
+/* Bytes that a file name of ours may have; ZMailer hands it to shells without quotes. */
+static const char plain_bytes[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+@%=:,-";
 
 const char *zenv_path(void)
 {
@@ -33,45 +37,219 @@ void zenv_tell(void)
 		complain("settings are those of %s", path);
 }
 
-static char **lines;
-static size_t count;
-
-static void read_file(const char *path)
+int zenv_read(struct zenv *zenv, struct buf *why)
 {
-	FILE *f = fopen(path, "re");
-	size_t capacity = 0, size = 0;
-	char *line = NULL;
-	ssize_t n;
+	const char *file = zenv_path();
 
-	if (f == NULL) {
-		complain("ZCONFIG: %s: %s; going on without its settings", path, strerror(errno));
-		return;
+	*zenv = (struct zenv){ 0 };
+	if (file == NULL)
+		return EX_OK;
+	if (!file_read_path(file, &zenv->text)) {
+		buf_addf(why, "ZCONFIG: %s: %s", file, strerror(errno));
+		zenv_free(zenv);
+		return EX_NOINPUT;
 	}
-	while ((n = getline(&line, &size, f)) >= 0) {
-		if (n > 0 && line[n - 1] == '\n')
-			line[n - 1] = '\0';
-		if (strchr(line, '=') == NULL)
+	zenv->file = xstrdup(file);
+	return EX_OK;
+}
+
+void zenv_free(struct zenv *zenv)
+{
+	free(zenv->file);
+	buf_free(&zenv->text);
+	zenv->file = NULL;
+}
+
+/* Blanks, quotes and what a shell would expand are read in three ways by three programs. */
+static int check_value(const struct zenv *zenv, size_t line, const char *name, const char *value, size_t n,
+                       struct buf *why)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (strchr(plain_bytes, value[i]) != NULL && value[i] != '\0')
 			continue;
-		lines = xgrow(lines, count, &capacity, sizeof *lines);
-		lines[count++] = xstrdup(line);
+		buf_addf(why, "%s:%zu: the value of %s holds a byte that not all programs of ZMailer read the same way: '",
+		         zenv->file, line, name);
+		text_add_clean(why, value + i, 1, 4);
+		buf_adds(why, "'");
+		return EX_CONFIG;
 	}
-	free(line);
-	fclose(f);
+	return EX_OK;
+}
+
+/* A line of the file that sets a variable. */
+struct setting {
+	const char *value;
+	size_t length;
+	size_t line;
+};
+
+/* The next line from *p on that sets `name`; *p and s->line go on behind it.  False at the end. */
+static bool next_setting(const struct zenv *zenv, const char *name, const char **p, struct setting *s)
+{
+	const char *end = buf_str(&zenv->text) + zenv->text.len;
+	size_t n = strlen(name);
+
+	while (*p < end) {
+		const char *start = *p, *newline = memchr(start, '\n', (size_t)(end - start));
+		size_t length = (size_t)((newline != NULL ? newline : end) - start);
+
+		*p += length + 1;
+		s->line++;
+		if (length > n && memcmp(start, name, n) == 0 && start[n] == '=') {
+			s->value = start + n + 1;
+			s->length = length - n - 1;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Is there more than blanks or empty quotes? */
+static bool has_value(const char *value, size_t n)
+{
+	while (n > 0 && strchr(" \t\r", *value) != NULL && *value != '\0') {
+		value++;
+		n--;
+	}
+	while (n > 0 && strchr(" \t\r", value[n - 1]) != NULL && value[n - 1] != '\0')
+		n--;
+	return n > 0 && !(n == 2 && (memcmp(value, "\"\"", 2) == 0 || memcmp(value, "''", 2) == 0));
+}
+
+int zenv_get(const struct zenv *zenv, const char *name, struct buf *value, bool *is_set, struct buf *why)
+{
+	const char *p = buf_str(&zenv->text), *from_environment = getenv(name);
+	struct setting s = { 0 };
+
+	*is_set = false;
+	while (next_setting(zenv, name, &p, &s)) {
+		if (!has_value(s.value, s.length))
+			continue;
+		if (*is_set) {
+			buf_addf(why, "%s:%zu: %s is set a second time; some programs take the first, some the last", zenv->file,
+			         s.line, name);
+			return EX_CONFIG;
+		}
+		if (check_value(zenv, s.line, name, s.value, s.length, why) != EX_OK)
+			return EX_CONFIG;
+		buf_add(value, s.value, s.length);
+		*is_set = true;
+	}
+	if (!*is_set && from_environment != NULL && from_environment[0] != '\0') {
+		buf_adds(value, from_environment);
+		*is_set = true;
+	}
+	return EX_OK;
+}
+
+/* The file of zenv(), read once. */
+static const struct zenv *own_file(void)
+{
+	static struct zenv zenv;
+	static bool done;
+	struct buf why = { 0 };
+
+	if (!done && zenv_read(&zenv, &why) != EX_OK)
+		complain("%s; going on without its settings", buf_str(&why));
+	done = true;
+	buf_free(&why);
+	return &zenv;
 }
 
 const char *zenv(const char *name)
 {
-	static bool done;
-	const char *path = zenv_path();
-	size_t n = strlen(name);
+	static struct known {
+		char *name, *value;
+	} *known;
+	static size_t count, capacity;
+	const struct zenv *file = own_file();
+	const char *p = buf_str(&file->text);
+	struct setting s = { 0 };
+	size_t blanks;
 
-	if (!done && path != NULL)
-		read_file(path);
-	done = true;
 	for (size_t i = 0; i < count; i++)
-		if (strncmp(lines[i], name, n) == 0 && lines[i][n] == '=')
-			return lines[i] + n + 1 + strspn(lines[i] + n + 1, " \t");
+		if (strcmp(known[i].name, name) == 0)
+			return known[i].value;
+	known = xgrow(known, count, &capacity, sizeof *known);
+	known[count] = (struct known){ .name = xstrdup(name) };
+	if (next_setting(file, name, &p, &s) && has_value(s.value, s.length)) {
+		for (blanks = 0; s.value[blanks] == ' ' || s.value[blanks] == '\t'; blanks++)
+			continue;
+		known[count].value = xstrndup(s.value + blanks, s.length - blanks);
+	}
+	return known[count++].value;
+}
+
+/* The name behind '$' at *p, with or without braces; *p ends behind it.  NULL if it is none that newdb knows. */
+static const char *variable(const char **p)
+{
+	static const char *const names[] = { "MAILVAR", "MAILBIN", "MAILSHARE" };
+	const char *start = *p + 1;
+	bool braces = *start == '{';
+
+	if (braces)
+		start++;
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		size_t n = strlen(names[i]);
+
+		if (strncmp(start, names[i], n) != 0)
+			continue;
+		if (braces ? start[n] != '}' : strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_",
+		                                      start[n]) != NULL && start[n] != '\0')
+			continue;
+		*p = start + n + braces;
+		return names[i];
+	}
 	return NULL;
+}
+
+int zenv_expand(const struct zenv *zenv, const char *text, struct buf *out, struct buf *why)
+{
+	const char *p = text;
+
+	while (*p != '\0') {
+		const char *name;
+		bool is_set;
+		int status;
+
+		if (*p != '$') {
+			if (strchr(plain_bytes, *p) == NULL) {
+				buf_addf(why, "the byte at column %zu of \"%s\" means something to a shell, which ZMailer gives this name to",
+				         (size_t)(p - text) + 1, text);
+				return EX_CONFIG;
+			}
+			buf_addc(out, *p++);
+			continue;
+		}
+		name = variable(&p);
+		if (name == NULL) {
+			buf_addf(why, "\"%s\": only $MAILVAR, $MAILBIN and $MAILSHARE can be used", text);
+			return EX_CONFIG;
+		}
+		status = zenv_get(zenv, name, out, &is_set, why);
+		if (status != EX_OK)
+			return status;
+		if (!is_set) {
+			buf_addf(why, "\"%s\": %s is not set; let ZCONFIG name your zmailer.conf", text, name);
+			return EX_CONFIG;
+		}
+	}
+	return EX_OK;
+}
+
+int zenv_default_type(const char **type, struct buf *why)
+{
+	static struct buf value;
+	struct zenv zenv;
+	bool is_set = false;
+	int status = zenv_read(&zenv, why);
+
+	if (status == EX_OK) {
+		status = zenv_get(&zenv, "DBTYPE", &value, &is_set, why);
+		zenv_free(&zenv);
+	}
+	*type = is_set ? buf_str(&value) : "btree";
+	return status;
 }
 
 char *zenv_below(const char *variable, const char *name)

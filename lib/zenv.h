@@ -1,9 +1,16 @@
 /*
- * ZENV, the NAME=value file that all programs of a ZMailer installation share
+ * ZENV, the NAME=value file that all programs of a ZMailer installation share: zmailer.conf
  * (maps.md section 2, transport-agent.md section 1).
+ *
+ * A line counts if the name stands in column one, directly followed by '='; blanks behind that are skipped.  A value that
+ * is empty, or empty quotes, means that the variable is not set: ZMailer's own file has such lines.
  */
 #ifndef ZL_LIB_ZENV_H
 #define ZL_LIB_ZENV_H
+
+#include <stdbool.h>
+
+#include "lib/buf.h"
 
 /*
  * The path of ZENV: the environment variable ZCONFIG; where it is not set or empty, zlmtp/zmailer.conf below the
@@ -15,13 +22,45 @@ const char *zenv_path(void);
 void zenv_tell(void);
 
 /*
- * The value of `name` in ZENV.  A line counts if the name stands in column one, directly followed by '='; blanks after that are skipped, the rest of the line
- * is the value; the first such line wins.  NULL if there is no file or no such
- * line; a file that cannot be read is complained about.  The file is read once; the value lives as long as the program.
+ * The value of `name`: the first line wins, the rest of the line is the value.  NULL if it is not set; a file that
+ * cannot be read is complained about.  The file is read once; the value lives as long as the program.
  */
 const char *zenv(const char *name);
 
 /* The path of the file `name` below the directory that `variable` is in ZENV, to be freed; NULL if it is not set. */
 char *zenv_below(const char *variable, const char *name);
+
+/*
+ * The same for those who need all readers of ZMailer to agree, which disagree about quotes, blanks and repeated names:
+ * a value that they would read differently is an error, but only when somebody asks for it.
+ */
+struct zenv {
+	char *file;            /* NULL: there is none, the environment alone counts */
+	struct buf text;
+};
+
+/* Reads zenv_path(), if there is one.  0, or EX_NOINPUT with `why`. */
+int zenv_read(struct zenv *zenv, struct buf *why);
+
+/*
+ * Adds the value of `name` to `value`: from the file, else from the environment.  *is_set tells whether there is one.
+ * 0, or EX_CONFIG with `why` naming file and line.
+ */
+int zenv_get(const struct zenv *zenv, const char *name, struct buf *value, bool *is_set, struct buf *why);
+
+/*
+ * Adds `text` with $MAILVAR, $MAILBIN and $MAILSHARE, the variables that newdb knows, put in; braces may stand
+ * round the names.  0, or EX_CONFIG with `why` for another variable, one that is not set, and bytes that mean
+ * something to a shell: ZMailer has one expand such names.
+ */
+int zenv_expand(const struct zenv *zenv, const char *text, struct buf *out, struct buf *why);
+
+void zenv_free(struct zenv *zenv);
+
+/*
+ * The type of maps whose makers do not say one: DBTYPE, or "btree".  0 with *type, which lives as long as the program;
+ * else as zenv_read() and zenv_get().
+ */
+int zenv_default_type(const char **type, struct buf *why);
 
 #endif

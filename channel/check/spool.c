@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,9 +11,8 @@
 #include "channel/queue/listing.h"
 #include "channel/queue/mailq.h"
 #include "lib/alloc.h"
-#include "lib/file.h"
 #include "lib/metrics.h"
-#include "lib/parse.h"
+#include "lib/process.h"
 
 bool check_guarded(struct findings *f, const char *what, const char *path, bool secret)
 {
@@ -69,29 +67,17 @@ void check_directories(struct findings *f, const char *postoffice)
 	}
 }
 
-/* The process that a file names, if it is there; 0 otherwise. */
-static long living(const char *path)
+static void check_scheduler(struct findings *f, const struct listing *l)
 {
-	struct buf text = { 0 };
-	uint64_t pid = 0;
-	bool alive = false;
+	pid_t scheduler = process_named_in("../.pid.scheduler"), runqueue = process_named_in("../.pid.runqueue");
 
-	if (file_read_path(path, &text) && text.len > 0) {
-		text.data[strcspn(text.data, " \n")] = '\0';
-		alive = parse_number(text.data, INT32_MAX, &pid) && pid > 0 && (kill((pid_t)pid, 0) == 0 || errno == EPERM);
-	}
-	buf_free(&text);
-	return alive ? (long)pid : 0;
-}
-
-static void check_scheduler(struct findings *f)
-{
-	long scheduler = living("../.pid.scheduler"), runqueue = living(OUTLOOK_PROCESS);
-
+	/* that file is for its owner alone; what runqueue publishes tells as well */
+	if (runqueue == 0)
+		runqueue = l->scheduler;
 	if (scheduler != 0)
-		finding_add(f, FINDING_OK, "scheduler is process %ld", scheduler);
+		finding_add(f, FINDING_OK, "scheduler is process %ld", (long)scheduler);
 	else if (runqueue != 0)
-		finding_add(f, FINDING_OK, "runqueue is process %ld", runqueue);
+		finding_add(f, FINDING_OK, "runqueue is process %ld", (long)runqueue);
 	else
 		finding_add(f, FINDING_WARNING, "nobody runs the queue: neither scheduler nor runqueue is there");
 }
@@ -129,8 +115,8 @@ void check_queue(struct findings *f, const struct thresholds *age, const struct 
 {
 	struct listing l;
 
-	check_scheduler(f);
 	listing_read(&l);
+	check_scheduler(f, &l);
 	for (size_t i = 0; i < l.count; i++) {
 		const struct listed *e = &l.list[i];
 

@@ -218,7 +218,7 @@ bool tlsconf_read(struct tlsconf *conf, const char *path, struct buf *why)
 	if (file_read_path(path, &text))
 		ok = tlsconf_parse(conf, buf_str(&text), text.len, path, why);
 	else
-		buf_addf(why, "%s: %s", path, strerror(errno));
+		buf_addf(why, "%s: %s", path, file_error(errno));
 	buf_free(&text);
 	return ok;
 }

@@ -3,19 +3,52 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/buf.h"
+#include "lib/clock.h"
 #include "lib/text.h"
 
 #define LINE_MAX_KEPT 8000
+
+/* Between looks for a file of that name, in milliseconds. */
+#define LOOK_PAUSE 500
+
+/* A pipe that nobody reads must not stop the mail. */
+static int open_log(const char *path)
+{
+	return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644);
+}
 
 bool transcript_open(struct transcript *t, const char *path)
 {
 	t->started = time(NULL);
 	t->lines = 0;
-	t->fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644);
+	t->path = path;
+	t->look_again = clock_ms() + LOOK_PAUSE;
+	t->fd = open_log(path);
 	return t->fd >= 0;
+}
+
+/* Whoever turns logs over moves ours away and tells nobody. */
+static void follow_name(struct transcript *t)
+{
+	struct stat named, ours;
+	int64_t now = clock_ms();
+	int fd;
+
+	if (now < t->look_again)
+		return;
+	t->look_again = now + LOOK_PAUSE;
+	if (fstat(t->fd, &ours) < 0 ||
+	    (stat(t->path, &named) == 0 && named.st_dev == ours.st_dev && named.st_ino == ours.st_ino))
+		return;
+	fd = open_log(t->path);
+	if (fd < 0)
+		return;
+	close(t->fd);
+	t->fd = fd;
 }
 
 void transcript_add(struct transcript *t, char kind, const char *bytes, size_t n)
@@ -24,6 +57,7 @@ void transcript_add(struct transcript *t, char kind, const char *bytes, size_t n
 
 	if (t->fd < 0)
 		return;
+	follow_name(t);
 	buf_addf(&line, "%05d%04X-%04u-%04u%c\t", (int)getpid(), (unsigned)t->started & 0xffff, t->lines++ % 10000,
 	         (unsigned)(time(NULL) - t->started) % 10000, kind);
 	text_add_clean(&line, bytes, n, LINE_MAX_KEPT);

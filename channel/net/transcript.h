@@ -12,11 +12,16 @@
 
 struct transcript {
 	int fd;               /* -1 = no log */
+	const char *path;
+	int64_t look_again;   /* clock_ms(): is the file still there under its name? */
 	time_t started;
 	unsigned lines;
 };
 
-/* Opens `path` for appending, mode 0644.  False with errno: the program goes on without. */
+/*
+ * Opens `path`, which must stay as it is, for appending, mode 0644.  False with errno: the program goes on without.  If
+ * the file is moved away or removed later, the next line that comes half a second behind that makes a new one.
+ */
 bool transcript_open(struct transcript *t, const char *path);
 
 /* One line: `kind` is 'w' written, 'r' read or '#' remark; bytes come as they are and are cleaned here. */

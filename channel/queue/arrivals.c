@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "channel/queue/walk.h"
 #include "channel/spool/control.h"
@@ -25,10 +26,16 @@ static void put_aside(struct intake *in, uint64_t id, const char *name, int64_t 
 }
 
 /*
+ * In seconds.  No mail waits for a year; the system's clock stood at 1970 or somewhere else when it came, and it must not
+ * fail for that after one try.
+ */
+#define LONGEST_WAIT (366 * 86400)
+
+/*
  * Frees locks whose holders are gone.  TAG_TAKEN if a holder lives, TAG_ERROR with a complaint
  * if a lock cannot be looked at.
  */
-static enum tag_result free_locks(struct control *c)
+static enum tag_result free_locks(struct intake *in, struct control *c)
 {
 	for (size_t i = 0; i < c->recipient_count; i++) {
 		struct control_recipient *r = &c->recipients[i];
@@ -36,10 +43,11 @@ static enum tag_result free_locks(struct control *c)
 
 		if (r->tag != TAG_LOCKED)
 			continue;
-		result = tag_break_stale(c->fd, r->offset);
+		result = tag_break_stale(c->fd, r->offset, &c->modified);
 		if (result == TAG_TAKEN)
 			complain("%s: recipient at %lld is locked by process %ld; looking again later", c->name,
 			         (long long)r->offset, (long)r->locker);
+		in->trouble |= result == TAG_ERROR;
 		if (result == TAG_ERROR)
 			complain("%s: cannot free the recipient at %lld: %s", c->name, (long long)r->offset, strerror(errno));
 		if (result != TAG_OK)
@@ -74,6 +82,14 @@ static struct timespec arrival(const struct control *c, const char *file)
 	return lstat(file, &st) == 0 ? st.st_mtim : c->modified;
 }
 
+/* How old a message is that is seen for the first time; one that would be too old, or from tomorrow, came just now. */
+static int64_t first_age(const struct timespec *arrived)
+{
+	int64_t age = (int64_t)(time(NULL) - arrived->tv_sec);
+
+	return age < 0 || age > LONGEST_WAIT ? 0 : age;
+}
+
 static void add(struct intake *in, const struct control *c)
 {
 	char *file = control_message_path(c);
@@ -81,6 +97,8 @@ static void add(struct intake *in, const struct control *c)
 	struct message *m = queue_add(in->queue, c, file, &arrived);
 
 	free(file);
+	m->seen_at = clock_ms();
+	m->seen_age = first_age(&arrived);
 	if (m->open == 0) {
 		in->finished = xgrow(in->finished, in->finished_count, &in->finished_capacity, sizeof *in->finished);
 		in->finished[in->finished_count++] = m;
@@ -90,16 +108,23 @@ static void add(struct intake *in, const struct control *c)
 	}
 }
 
+/* It was named in the log: nothing will change before somebody looks at it. */
+static void damaged(struct intake *in, uint64_t id, const char *name)
+{
+	in->trouble = true;
+	put_aside(in, id, name, DAMAGED_PAUSE);
+}
+
 static void take(struct intake *in, struct control *c)
 {
-	enum tag_result locks = free_locks(c);
+	enum tag_result locks = free_locks(in, c);
 
 	if (locks != TAG_OK)
 		put_aside(in, c->id, c->name, locks == TAG_TAKEN ? LOCKED_PAUSE : UNREADABLE_PAUSE);
-	else if (!all_deliverable(c))
-		put_aside(in, c->id, c->name, DAMAGED_PAUSE);
-	else
+	else if (all_deliverable(c))
 		add(in, c);
+	else
+		damaged(in, c->id, c->name);
 }
 
 /* A name with controls or blanks in it cannot stand in a job line. */
@@ -120,6 +145,7 @@ static bool is_known(struct intake *in, uint64_t id, const char *name)
 		return false;
 	if (strcmp(m->name, name) != 0 && m->look_again == 0) {
 		complain("%s: %s has the same number; left alone until that one is gone", name, m->name);
+		in->trouble = true;
 		return true;
 	}
 	if (m->look_again == 0 || m->look_again > clock_ms())
@@ -147,11 +173,12 @@ void intake_file(struct intake *in, const char *name)
 		break;
 	case CONTROL_UNREADABLE:
 		complain("%s", buf_str(&why));
+		in->trouble = true;
 		put_aside(in, id, name, UNREADABLE_PAUSE);
 		break;
 	case CONTROL_DAMAGED:
 		complain("%s", buf_str(&why));
-		put_aside(in, id, name, DAMAGED_PAUSE);
+		damaged(in, id, name);
 		break;
 	}
 	control_close(&c);
@@ -167,14 +194,16 @@ bool intake_is_job(const char *name)
 
 static void tell_directory(void *context, const char *directory, int error)
 {
-	(void)context;
+	struct intake *in = context;
+
 	complain("%s: %s", directory, strerror(error));
+	in->trouble = true;
 }
 
 void intake_begin(struct intake *in)
 {
 	walk_end(&in->walk);
-	in->walk = walk_begin(tell_directory, NULL);
+	in->walk = walk_begin(tell_directory, in);
 }
 
 void intake_go_on(struct intake *in, int64_t deadline)

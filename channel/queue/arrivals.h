@@ -20,6 +20,7 @@ struct intake {
 	size_t count, capacity;
 	struct message **finished;     /* nobody in them is open: a scheduler was stopped before it removed them */
 	size_t finished_count, finished_capacity;
+	bool trouble;                  /* a directory or file could not be read, or is damaged: the log says which */
 	struct walk *walk;             /* a look through the spool that is not at its end; NULL = there is none */
 };
 

@@ -10,6 +10,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "channel/spool/fields.h"
 #include "lib/alloc.h"
 #include "lib/log.h"
 #include "lib/zenv.h"
@@ -135,6 +136,18 @@ static char **pointers(const struct words *w, size_t first, size_t count, size_t
 	for (size_t i = 0; i < count; i++)
 		list[i] = w->text.data + w->starts[first + i];
 	return list;
+}
+
+static bool mentions(const char *command, const char *plain, const char *braced)
+{
+	return strstr(command, plain) != NULL || strstr(command, braced) != NULL;
+}
+
+const char *launch_unfit(const struct clause *clause, const char *channel, const char *host)
+{
+	const char *unfit = mentions(clause->command, "$channel", "${channel}") ? quad_unfit(channel) : NULL;
+
+	return unfit == NULL && mentions(clause->command, "$host", "${host}") ? quad_unfit(host) : unfit;
 }
 
 bool launch_prepare(struct launch *launch, const struct clause *clause, const char *channel, const char *host,

@@ -17,6 +17,12 @@ struct launch {
 };
 
 /*
+ * Why a channel or host must not be put into the clause's command (quad_unfit()); NULL if it may, or if the command has
+ * no place for it.
+ */
+const char *launch_unfit(const struct clause *clause, const char *channel, const char *host);
+
+/*
  * Cuts up the clause's command at blanks and puts in channel, host and ZENV variables.  False with a line in
  * `why` if a variable is unknown, or MAILBIN is needed and not known.  Must be given to launch_free().
  */

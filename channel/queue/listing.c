@@ -1,14 +1,16 @@
 #include "channel/queue/listing.h"
 
 #include <errno.h>
-#include <signal.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "channel/queue/walk.h"
 #include "channel/spool/control.h"
 #include "channel/spool/spoolid.h"
+#include "channel/spool/tag.h"
 #include "lib/alloc.h"
 #include "lib/text.h"
 
@@ -36,9 +38,15 @@ static void add_trouble(struct listing *l, enum listed_state state, const char *
 	l->trouble++;
 }
 
-static bool is_alive(pid_t pid)
+/* Is its lock that of a living process?  The file is asked again, as who holds it may say so by a lock of its own. */
+static bool is_held(const struct control *c, const struct control_recipient *r)
 {
-	return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM);
+	int fd = r->tag == TAG_LOCKED ? control_descriptor(c->name, O_RDONLY) : -1;
+	bool held = fd >= 0 && tag_holder_lives(fd, r->locker, &c->modified);
+
+	if (fd >= 0)
+		close(fd);
+	return held;
 }
 
 static bool is_open(const struct control_recipient *r)
@@ -71,7 +79,7 @@ static void set_answer(struct listed *e, const struct control_diagnostic *d, con
 
 static int64_t next_try(const struct reader *r, const struct outlook_line *line)
 {
-	if (!r->outlook.running)
+	if (r->outlook.process == 0)
 		return NEXT_UNKNOWN;
 	return line != NULL ? line->next : NEXT_NOW;
 }
@@ -80,7 +88,7 @@ static void add_recipient(struct reader *reader, const struct control *c, const 
                           const struct control_diagnostic *last, const struct stat *message)
 {
 	struct listing *l = reader->listing;
-	bool active = r->tag == TAG_LOCKED && is_alive(r->locker);
+	bool active = is_held(c, r);
 	struct listed *e = add(l, active ? LISTED_ACTIVE : LISTED_WAITING, c->name);
 	const struct control_sender *s = &c->senders[r->sender];
 	const struct outlook_line *line = outlook_find(&reader->outlook, c->name, &message->st_mtim, r->offset);
@@ -90,13 +98,15 @@ static void add_recipient(struct reader *reader, const struct control *c, const 
 	e->spool = xstrdup(buf_str(&spool));
 	e->arrived = message->st_mtime;
 	e->offset = r->offset;
-	e->locker = r->locker;
+	e->locker = active ? r->locker : 0;
 	e->sender = xstrdup(strcmp(s->channel, "error") == 0 || strcmp(s->user, "<>") == 0 ? "" : s->user);
 	e->channel = xstrdup(r->channel);
 	e->host = xstrdup(r->host);
 	e->user = xstrdup(r->user);
 	e->next = active ? NEXT_NOW : next_try(reader, line);
 	set_answer(e, last, line);
+	if (active && e->answer == NULL)
+		e->answer = xasprintf("locked by process %ld", (long)r->locker);
 	l->recipients++;
 	l->active += active;
 	buf_free(&spool);
@@ -216,7 +226,7 @@ void listing_read(struct listing *l)
 	*l = (struct listing){ 0 };
 	if (outlook_read(&r.outlook, &why) == OUTLOOK_UNREADABLE)
 		add_trouble(l, LISTED_UNREADABLE, OUTLOOK_NAME, 0, buf_str(&why));
-	l->running = r.outlook.running;
+	l->scheduler = r.outlook.process;
 	walk = walk_begin(add_directory, &r);
 	while ((name = walk_next(walk)) != NULL)
 		add_file(&r, name);

@@ -27,7 +27,7 @@ struct listed {
 	int64_t arrived;          /* seconds since 1970; 0 = not known */
 	char *why;                /* of a file in trouble; of a recipient NULL, as what follows is of a file */
 	off_t offset;
-	pid_t locker;             /* who has it in work, or had it */
+	pid_t locker;             /* LISTED_ACTIVE: the process that has it in work; else 0 */
 	char *sender;             /* "" is the null return path */
 	char *channel, *host, *user;
 	int64_t next;             /* seconds since 1970, or NEXT_ */
@@ -43,7 +43,7 @@ struct listing {
 	size_t finished;          /* messages in which everybody is settled, not removed yet */
 	size_t trouble;           /* files and directories */
 	int64_t oldest;           /* seconds since 1970: arrival of the oldest message, 0 without */
-	bool running;             /* a runqueue publishes what it knows */
+	pid_t scheduler;          /* the runqueue that publishes what it knows, 0 without */
 };
 
 /* Reads the queue of the working directory, $POSTOFFICE/transport.  Trouble stands in the list. */

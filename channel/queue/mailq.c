@@ -243,6 +243,7 @@ void mailq_json(struct buf *out, const struct listing *l)
 			add_string(out, "channel", e->channel);
 			add_string(out, "host", e->host);
 			add_string(out, "recipient", e->user);
+			add_number(out, "process", e->locker);
 			add_number(out, "next_try", e->next);
 			add_string(out, "answer", e->answer);
 			add_number(out, "answered", e->answered);

@@ -2,9 +2,9 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "channel/spool/control.h"
 #include "lib/alloc.h"
@@ -12,8 +12,11 @@
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/parse.h"
+#include "lib/process.h"
 
 #define HEAD "zlmtp-runqueue-state"
+/* A line for each of 5 million recipients: nobody reads more. */
+#define OUTLOOK_LARGEST ((size_t)512 * 1024 * 1024)
 #define SHORTEST_PAUSE 3000
 /* Writing may take a hundredth of our time and no more. */
 #define PAUSE_PER_EFFORT 100
@@ -30,9 +33,9 @@ static int64_t wall_time(int64_t when)
 
 static int64_t next_try(const struct scheduler *s, const struct group *g)
 {
-	const struct clause *c = g->thread->clause;
+	const char *unfit;
 
-	if (c == NULL || c->command == NULL || c->queue_only)
+	if (scheduler_holds(g->thread, &unfit))
 		return NEXT_HELD;
 	if (s->once || s->stopping)
 		return g->state == GROUP_FED || (g->state == GROUP_READY && !s->stopping) ? NEXT_NOW : NEXT_UNKNOWN;
@@ -233,27 +236,11 @@ bool outlook_parse(struct outlook *o, const char *text, size_t length, struct bu
 	return take_text(o, &process, why);
 }
 
-/* Is the process that wrote it still the one that runs the queue? */
-static bool is_running(uint64_t process)
-{
-	struct buf text = { 0 };
-	uint64_t runs;
-	bool same;
-
-	same = file_read_path(OUTLOOK_PROCESS, &text) && text.len > 0 && text.data[text.len - 1] == '\n';
-	if (same) {
-		text.data[text.len - 1] = '\0';
-		same = parse_number(text.data, INT32_MAX, &runs) && runs == process && process > 0;
-	}
-	buf_free(&text);
-	return same && (kill((pid_t)process, 0) == 0 || errno == EPERM);
-}
-
 enum outlook_result outlook_read(struct outlook *o, struct buf *why)
 {
 	uint64_t process = 0;
 
-	*o = (struct outlook){ 0 };
+	*o = (struct outlook){ .text = { .limit = OUTLOOK_LARGEST } };
 	buf_reserve(&o->text, 1);
 	if (!file_read_path(OUTLOOK_FILE, &o->text)) {
 		int error = errno;
@@ -261,12 +248,15 @@ enum outlook_result outlook_read(struct outlook *o, struct buf *why)
 		outlook_free(o);
 		if (error == ENOENT)
 			return OUTLOOK_NONE;
-		buf_addf(why, "%s: %s", OUTLOOK_NAME, strerror(error));
+		buf_addf(why, "%s: %s", OUTLOOK_NAME, file_error(error));
 		return OUTLOOK_UNREADABLE;
 	}
 	if (!take_text(o, &process, why))
 		return OUTLOOK_UNREADABLE;
-	o->running = is_running(process);
+	/* who has its number now must have had it then */
+	o->process = process_lives((pid_t)process) &&
+	             !process_began_after((pid_t)process, &(struct timespec){ .tv_sec = (time_t)o->written })
+	             ? (pid_t)process : 0;
 	return OUTLOOK_OK;
 }
 

@@ -21,10 +21,9 @@
 #include "channel/queue/scheduler.h"
 #include "lib/buf.h"
 
-/* The file as seen from $POSTOFFICE/transport, and where the process that writes it says that it runs. */
+/* The file as seen from $POSTOFFICE/transport. */
 #define OUTLOOK_NAME ".state.runqueue"
 #define OUTLOOK_FILE "../" OUTLOOK_NAME
-#define OUTLOOK_PROCESS "../.pid.runqueue"
 
 /* Instead of a time. */
 #define NEXT_NOW 0
@@ -61,7 +60,7 @@ struct outlook_line {
 };
 
 struct outlook {
-	bool running;             /* the process that wrote it is there: what it says of the next try holds */
+	pid_t process;            /* who wrote it, if that is still there: what it says of the next try holds; else 0 */
 	int64_t written;          /* seconds since 1970 */
 	struct outlook_line *lines;
 	size_t count;

@@ -480,6 +480,11 @@ void queue_sweep(struct queue *q)
 	}
 }
 
+int64_t message_age(const struct message *m, int64_t now)
+{
+	return m->seen_age + (now - m->seen_at) / 1000;
+}
+
 struct recipient *message_recipient(const struct message *m, off_t offset)
 {
 	size_t low = 0, high = m->count;

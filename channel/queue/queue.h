@@ -56,6 +56,7 @@ struct group {
 	enum group_state state;
 	struct group *prev, *after;    /* in the list it stands in: ready of its thread, or fed of its agent */
 	void *agent;                   /* who has it */
+	pid_t agent_pid;               /* who has or had it last, 0 = nobody yet */
 	uint32_t first, last;          /* recipients, as indexes in the message */
 	size_t open, awaited;          /* how many of them */
 	unsigned attempts;             /* since we run */
@@ -77,6 +78,8 @@ struct message {
 	const char *name;         /* job name */
 	const char *file;         /* path of the message file, as seen from transport; NULL if it was put aside */
 	struct timespec arrived;  /* mtime of the message file */
+	int64_t seen_at;          /* clock_ms() when it was taken in, */
+	int64_t seen_age;         /* and how old it was then, in seconds: see message_age() */
 	ino_t inode;              /* of the control file: another one under this name is another message */
 	struct recipient *recipients;
 	size_t count, open;
@@ -143,6 +146,12 @@ void queue_remove(struct queue *q, struct message *m);
 
 /* Forgets threads that no message needs and no agent works on. */
 void queue_sweep(struct queue *q);
+
+/*
+ * How many seconds a message has waited at `now` (clock_ms()): what it had when it was taken in, and what has passed since,
+ * whatever became of the system's time meanwhile.
+ */
+int64_t message_age(const struct message *m, int64_t now);
 
 /* The recipient whose r line stands at `offset`, NULL if it is none that was open. */
 struct recipient *message_recipient(const struct message *m, off_t offset);

@@ -39,24 +39,58 @@ static enum look look(const struct message *m, struct control **c)
 
 /* ---- removal ---- */
 
-/* RETIRE_DONE if everybody is delivered or failed, by what the file says. */
-static enum retire_result settled(const struct control *c)
+static char mark_of(const struct recipient *r)
+{
+	return r->state == RECIPIENT_DONE ? TAG_DONE : r->state == RECIPIENT_FAILED ? TAG_FAILED : TAG_FREE;
+}
+
+/* TAG_ERROR with a complaint. */
+static enum tag_result finish(int fd, const struct message *m, const struct recipient *r, const struct timespec *modified)
+{
+	enum tag_result result = tag_finish(fd, r->offset, m->groups[r->group].agent_pid, mark_of(r), modified);
+
+	if (result == TAG_ERROR)
+		complain("%s: the mark of the recipient at %lld cannot be written: %s", m->name, (long long)r->offset,
+		         strerror(errno));
+	return result;
+}
+
+/* One whose mark in the file is neither that of the delivered nor that of the failed. */
+static enum retire_result settled_later(const struct control *c, const struct message *m,
+                                        const struct control_recipient *line)
+{
+	const struct recipient *r = message_recipient(m, line->offset);
+
+	if (line->tag == TAG_LOCKED && r != NULL && r->state != RECIPIENT_OPEN) {
+		switch (finish(c->fd, m, r, &c->modified)) {
+		case TAG_OK: return RETIRE_DONE;
+		case TAG_TAKEN: return RETIRE_LATER;
+		case TAG_ERROR: return RETIRE_TROUBLE;
+		}
+	}
+	if (line->tag == TAG_LOCKED && tag_break_stale(c->fd, line->offset, &c->modified) == TAG_TAKEN)
+		return RETIRE_LATER;
+	complain("%s: the recipient at %lld was reported settled, but is not marked so; it goes again", c->name,
+	         (long long)line->offset);
+	return RETIRE_ANEW;
+}
+
+/* RETIRE_DONE if everybody is delivered or failed, by what the file says; else what is worst. */
+static enum retire_result settled(struct control *c, const struct message *m)
 {
 	enum retire_result answer = RETIRE_DONE;
 
-	for (size_t i = 0; i < c->recipient_count; i++) {
-		const struct control_recipient *r = &c->recipients[i];
+	for (size_t i = 0; i < c->recipient_count && answer != RETIRE_ANEW; i++) {
+		struct control_recipient *line = &c->recipients[i];
+		enum retire_result one = RETIRE_DONE;
 
-		if (r->tag == TAG_DONE || r->tag == TAG_FAILED)
-			continue;
-		/* agents that report before they mark will have done so when we look again */
-		if (r->tag == TAG_LOCKED && tag_break_stale(c->fd, r->offset) == TAG_TAKEN) {
-			answer = RETIRE_LATER;
-			continue;
+		if (line->tag != TAG_DONE && line->tag != TAG_FAILED) {
+			one = settled_later(c, m, line);
+			/* the report is made of what the file says now */
+			if (one == RETIRE_DONE)
+				line->tag = mark_of(message_recipient(m, line->offset));
 		}
-		complain("%s: the recipient at %lld was reported settled, but is not marked so; it goes again", c->name,
-		         (long long)r->offset);
-		return RETIRE_ANEW;
+		answer = one > answer ? one : answer;
 	}
 	return answer;
 }
@@ -126,13 +160,26 @@ enum retire_result retire_message(struct message *m, const char *reports, struct
 	case LOOK_OTHER: return RETIRE_ANEW;
 	case LOOK_TROUBLE: return RETIRE_TROUBLE;
 	}
-	answer = settled(c);
+	answer = settled(c, m);
 	if (answer == RETIRE_DONE && anything_to_tell(c) && !tell(c, m, reports))
 		answer = RETIRE_TROUBLE;
 	if (answer == RETIRE_DONE)
 		remover_take(remover, m, m->name, m->file);
 	control_close(&c);
 	return answer;
+}
+
+void retire_mend_marks(const struct message *m, const struct group *g)
+{
+	int fd = control_descriptor(m->name, O_RDWR);
+	struct stat st;
+
+	/* a file that is gone, or another's by now, tells so when it is looked at for itself */
+	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == m->inode)
+		for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next)
+			finish(fd, m, &m->recipients[i], &st.st_mtim);
+	if (fd >= 0)
+		close(fd);
 }
 
 /* ---- failures that we write down ---- */
@@ -256,7 +303,7 @@ static enum retire_found look_at(struct message *m, struct recipient *r, const s
 	else if (line->tag == TAG_FAILED)
 		queue_settle(m, r, RECIPIENT_FAILED);
 	else if (line->tag == TAG_LOCKED)
-		return tag_break_stale(c->fd, r->offset) == TAG_TAKEN ? FOUND_HELD : FOUND_BEGUN;
+		return tag_break_stale(c->fd, r->offset, &c->modified) == TAG_TAKEN ? FOUND_HELD : FOUND_BEGUN;
 	return FOUND_UNTOUCHED;
 }
 
@@ -276,6 +323,8 @@ enum retire_found retire_look_again(struct message *m, struct group *g)
 			enum retire_found found = look_at(m, &m->recipients[i], c);
 
 			worst = found > worst ? found : worst;
+		} else {
+			finish(c->fd, m, &m->recipients[i], &c->modified);
 		}
 	}
 	control_close(&c);

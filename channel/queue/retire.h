@@ -37,6 +37,12 @@ size_t retire_expired(struct message *m, struct group *g, int64_t age);
 /* Writes down a failure that an agent has reported without doing so itself.  False with a complaint. */
 bool retire_write_failure(const struct message *m, off_t recipient, const char *notary, const char *text);
 
+/*
+ * Writes the marks that the agent of a group has reported but could not write (its disk said no): a scheduler that is
+ * started again would deliver a second time.  What cannot be written now is tried again by retire_message().
+ */
+void retire_mend_marks(const struct message *m, const struct group *g);
+
 enum retire_found {
 	FOUND_UNTOUCHED,  /* what is open was not begun */
 	FOUND_BEGUN,      /* a process that is gone had a lock; it is freed */

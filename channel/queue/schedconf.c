@@ -10,6 +10,8 @@
 #include "lib/file.h"
 #include "lib/text.h"
 
+#define SCHEDCONF_LARGEST ((size_t)16 * 1024 * 1024)
+
 struct reader {
 	struct schedconf *conf;
 	const char *path;
@@ -261,13 +263,13 @@ struct schedconf *schedconf_parse(const char *path, const char *text, size_t len
 struct schedconf *schedconf_read(const char *path, struct buf *why)
 {
 	struct schedconf *conf = NULL;
-	struct buf text = { 0 };
+	struct buf text = { .limit = SCHEDCONF_LARGEST };
 
 	if (file_read_path(path, &text)) {
 		conf = schedconf_parse(path, text.data, text.len, why);
 	} else {
 		text_add_clean_string(why, path, 500);
-		buf_addf(why, ": %s", strerror(errno));
+		buf_addf(why, ": %s", file_error(errno));
 	}
 	buf_free(&text);
 	return conf;

@@ -5,11 +5,13 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "channel/queue/launch.h"
 #include "channel/queue/retire.h"
 #include "channel/queue/verdict.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/text.h"
 
 #define SILENT_PAUSE (10 * 1000)           /* from closing its socket to its end; then it is helped */
 #define LEAVING_PAUSE (30 * 1000)          /* from its last job to its end, if it was told to go; then it is told again */
@@ -44,17 +46,40 @@ static int64_t sooner(int64_t a, int64_t b)
 
 /* ---- mail that comes ---- */
 
-/* What nobody delivers stays; the people are told once. */
+/* What nobody delivers stays; the log says so once. */
 static bool is_deliverable(struct scheduler *s, struct thread *t)
 {
-	if (t->clause != NULL && t->clause->command != NULL)
-		return !t->clause->queue_only;
-	if (!t->complained)
-		complain("no command for channel %s, host %s: %zu message%s left in the queue", t->channel, t->host, t->groups,
-		         t->groups == 1 ? " is" : "s are");
+	const char *unfit = NULL;
+
+	if (t->clause != NULL && t->clause->queue_only)
+		return false;
+	if (!scheduler_holds(t, &unfit))
+		return true;
+	if (!t->complained) {
+		struct buf where = { 0 };
+
+		buf_adds(&where, "channel ");
+		text_add_clean_string(&where, t->channel, 200);
+		buf_adds(&where, ", host ");
+		text_add_clean_string(&where, t->host, 300);
+		complain("no command for %s%s%s: %zu message%s left in the queue", buf_str(&where),
+		         unfit != NULL ? ", as " : "", unfit != NULL ? unfit : "", t->groups, t->groups == 1 ? " is" : "s are");
+		buf_free(&where);
+	}
 	t->complained = true;
 	s->trouble = true;
 	return false;
+}
+
+bool scheduler_holds(const struct thread *t, const char **unfit)
+{
+	const struct clause *c = t->clause;
+
+	*unfit = NULL;
+	if (c == NULL || c->command == NULL)
+		return true;
+	*unfit = launch_unfit(c, t->channel, t->host);
+	return *unfit != NULL || c->queue_only;
 }
 
 void scheduler_retire(struct scheduler *s, struct message *m)
@@ -83,6 +108,7 @@ static void take_in(struct scheduler *s)
 	}
 	for (size_t i = 0; i < in->finished_count; i++)
 		scheduler_retire(s, in->finished[i]);
+	s->trouble |= in->trouble;
 	intake_clear(in);
 	s->attention = true;
 }
@@ -179,6 +205,7 @@ static void feed(struct scheduler *s, struct worker *w)
 
 		g->unreachable = false;
 		queue_feed(&s->queue, g, &w->fed, w);
+		g->agent_pid = w->pid;
 		worker_job(w, g->message->name, t->host);
 	}
 }
@@ -191,14 +218,14 @@ static struct worker *find_free(const struct scheduler *s, const struct thread *
 	return NULL;
 }
 
-/* The one that is parked for longest, of one clause or of all (NULL). */
-static struct worker *find_parked(const struct scheduler *s, const struct clause *clause)
+/* The one that is parked for longest, of one channel and one clause or of all (NULL). */
+static struct worker *find_parked(const struct scheduler *s, const char *channel, const struct clause *clause)
 {
 	struct worker *longest = NULL;
 
 	for (struct worker *w = s->workers; w != NULL; w = w->next)
 		if (w->state == WORKER_IDLE && (clause == NULL || w->clause == clause) &&
-		    (longest == NULL || w->since < longest->since))
+		    (channel == NULL || strcmp(w->channel, channel) == 0) && (longest == NULL || w->since < longest->since))
 			longest = w;
 	return longest;
 }
@@ -208,16 +235,19 @@ static bool may_start(struct scheduler *s, const struct thread *t)
 {
 	const struct clause *c = t->clause;
 	size_t channel = 0, ring = 0;
-	struct worker *parked = NULL;
+	struct worker *parked;
 
 	for (const struct worker *w = s->workers; w != NULL; w = w->next) {
 		channel += strcmp(w->channel, t->channel) == 0;
 		ring += w->clause == c;
 	}
-	if (channel >= c->max_channel || ring >= c->max_ring)
-		parked = find_parked(s, c);
+	/* only one that counts for the limit makes room below it */
+	if (ring >= c->max_ring)
+		parked = find_parked(s, NULL, c);
+	else if (channel >= c->max_channel)
+		parked = find_parked(s, t->channel, NULL);
 	else if (s->worker_count >= c->max_agents)
-		parked = find_parked(s, NULL);
+		parked = find_parked(s, NULL, NULL);
 	else
 		return true;
 	if (parked != NULL)
@@ -310,6 +340,7 @@ static void look_after_agents(struct scheduler *s)
 			kill(w->pid, SIGTERM);
 			w->since = now;
 		}
+		worker_tell_untold(w, false);
 		worker_flush(w);
 	}
 }
@@ -425,6 +456,7 @@ bool scheduler_buried(struct scheduler *s, pid_t pid, int status)
 		return false;
 	while (worker_read(w, line, s))
 		;
+	worker_tell_untold(w, true);
 	tell_end(s, w, status);
 	t = w->thread;
 	let_go(w);
@@ -450,6 +482,10 @@ int64_t scheduler_deadline(const struct scheduler *s)
 			deadline = sooner(deadline, g->due);
 	}
 	for (const struct worker *w = s->workers; w != NULL; w = w->next) {
+		if (w->again != 0)
+			deadline = sooner(deadline, w->again);
+		if (w->untold > 0)
+			deadline = sooner(deadline, w->period);
 		if (w->state == WORKER_IDLE)
 			deadline = sooner(deadline, w->since + w->clause->idle_max * 1000);
 		if (w->state == WORKER_SILENT)

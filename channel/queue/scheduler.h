@@ -22,7 +22,7 @@ struct scheduler {
 	bool once;                    /* every message is tried once, nothing is waited for */
 	bool verbose;                 /* a line on stdout for each outcome */
 	bool stopping;                /* nothing is fed any more */
-	bool trouble;                 /* something could not be run, written or removed */
+	bool trouble;                 /* something could not be read, run, written or removed */
 	bool attention;               /* something may have become possible since the last scheduler_work() */
 	int64_t unblock_at;           /* the first destination in trouble is tried again (clock_ms()) */
 	struct queue queue;
@@ -46,6 +46,12 @@ bool scheduler_is_scanning(const struct scheduler *s);
 
 /* One message has come, by its job name. */
 void scheduler_arrived(struct scheduler *s, const char *name);
+
+/*
+ * True if mail of this destination stays in the queue as things are: no clause, no command, queueonly, or its channel or
+ * host cannot stand in the command; then *unfit says why not, else it is NULL.
+ */
+bool scheduler_holds(const struct thread *t, const char **unfit);
 
 /* Does all that can be done now: wakes, feeds, starts, dismisses and removes. */
 void scheduler_work(struct scheduler *s);

@@ -72,16 +72,11 @@ static int64_t next_pause(const struct clause *c, size_t *retry)
 	return (seconds > 0 ? seconds : 1) * 1000;
 }
 
-static int64_t age_of(const struct message *m)
-{
-	return (int64_t)(time(NULL) - m->arrived.tv_sec);
-}
-
 /* Fails what is open in a group that is with nobody if it waited more than `limit` seconds.  True if that closed it. */
 static bool expire(struct scheduler *s, struct group *g, int64_t limit)
 {
 	struct message *m = g->message;
-	int64_t age = age_of(m);
+	int64_t age = message_age(m, clock_ms());
 
 	if (limit <= 0 || age <= limit || retire_expired(m, g, age) == 0 || g->open > 0)
 		return false;
@@ -165,7 +160,7 @@ void verdict_block(struct scheduler *s, struct thread *t, const char *notary, co
 	/* what waits here counts as tried: it would fare no better */
 	for (struct group *g = t->ready.first, *after; g != NULL; g = after) {
 		after = g->after;
-		if (age_of(g->message) > c->expiry) {
+		if (message_age(g->message, now) > c->expiry) {
 			group_deferred(g, notary, text);
 			expire(s, g, c->expiry);
 		}
@@ -223,6 +218,8 @@ static void report(struct scheduler *s, struct worker *w, const struct agent_ans
 	struct group *g = r != NULL ? &m->groups[r->group] : NULL;
 
 	if (g == NULL || g->state != GROUP_FED || g->agent != w || !r->awaited) {
+		if (!worker_may_tell(w))
+			return;
 		complain("agent %ld (%s) reports on %llu/%lld, which it was not asked for", (long)w->pid, w->channel,
 		         (unsigned long long)a->id, (long long)a->offset);
 		return;
@@ -232,6 +229,9 @@ static void report(struct scheduler *s, struct worker *w, const struct agent_ans
 	if (g->awaited > 0)
 		return;
 	queue_take_back(g, &w->fed);
+	/* with nobody open the message is removed now, by what the file says */
+	if (m->open > 0)
+		retire_mend_marks(m, g);
 	round_over(s, g, -1);
 }
 
@@ -305,11 +305,12 @@ void verdict_line(struct scheduler *s, struct worker *w, char *line)
 		resync(s, w, a.name);
 		break;
 	case ANSWER_COMMENT:
-		if (a.text[0] != '\0')
+		if (a.text[0] != '\0' && worker_may_tell(w))
 			complain("agent %ld (%s): %s", (long)w->pid, w->channel, a.text);
 		break;
 	case ANSWER_GARBAGE:
-		complain("agent %ld (%s) says what no scheduler knows: %s", (long)w->pid, w->channel, a.text);
+		if (worker_may_tell(w))
+			complain("agent %ld (%s) says what no scheduler knows: %s", (long)w->pid, w->channel, a.text);
 		break;
 	case ANSWER_REPORT:
 		report(s, w, &a);

@@ -14,6 +14,12 @@
 
 enum { CHUNK = 64 * 1024, LONGEST_LINE = 16 * 1024 * 1024 };
 
+#define FAILED_PAUSE 100                   /* after reading or writing failed */
+#define FAILED_PATIENCE (10 * 1000)        /* so long it may go on */
+/* An agent that never stops talking must not fill the log: so many of its lines, in so much time. */
+#define TOLD_MAX 100
+#define TOLD_PERIOD (60 * 1000)
+
 static void enter(struct worker *w, enum worker_state state)
 {
 	w->state = state;
@@ -49,7 +55,22 @@ static void hang_up(struct worker *w)
 	if (w->fd >= 0)
 		close(w->fd);
 	w->fd = -1;
+	w->again = 0;
 	enter(w, WORKER_SILENT);
+}
+
+/* The system was short of something, most likely: a line that is thrown away would be waited for without end. */
+static void failed(struct worker *w, int error)
+{
+	int64_t now = clock_ms();
+
+	if (w->failing == 0)
+		w->failing = now;
+	w->again = now + FAILED_PAUSE;
+	if (now - w->failing < FAILED_PATIENCE)
+		return;
+	complain("agent %ld (%s) cannot be talked to: %s", (long)w->pid, w->channel, strerror(error));
+	hang_up(w);
 }
 
 void worker_free(struct worker **w)
@@ -122,8 +143,9 @@ bool worker_hungry(struct worker *w)
 
 void worker_flush(struct worker *w)
 {
-	if (w->fd < 0)
+	if (w->fd < 0 || w->again > clock_ms())
 		return;
+	w->again = 0;
 	while (w->out.len > 0) {
 		ssize_t n = write(w->fd, w->out.data, w->out.len);
 
@@ -132,14 +154,39 @@ void worker_flush(struct worker *w)
 		if (n < 0 && errno == EAGAIN)
 			return;
 		if (n < 0) {
-			/* it does not listen any more; what it still says is worth reading */
-			buf_clear(&w->out);
-			break;
+			failed(w, errno);
+			return;
 		}
+		w->failing = 0;
 		buf_consume(&w->out, (size_t)n);
 	}
 	if (w->state == WORKER_LEAVING)
 		shutdown(w->fd, SHUT_WR);
+}
+
+bool worker_may_tell(struct worker *w)
+{
+	int64_t now = clock_ms();
+
+	if (now >= w->period) {
+		worker_tell_untold(w, true);
+		w->period = now + TOLD_PERIOD;
+		w->told = 0;
+	}
+	if (w->told < TOLD_MAX) {
+		w->told++;
+		return true;
+	}
+	w->untold++;
+	return false;
+}
+
+void worker_tell_untold(struct worker *w, bool last)
+{
+	if (w->untold == 0 || (!last && clock_ms() < w->period))
+		return;
+	complain("agent %ld (%s): %lu more lines are left out here", (long)w->pid, w->channel, w->untold);
+	w->untold = 0;
 }
 
 static void give_lines(struct worker *w, void (*line)(void *context, struct worker *w, char *text), void *context)
@@ -170,10 +217,15 @@ bool worker_read(struct worker *w, void (*line)(void *context, struct worker *w,
 	while (n < 0 && errno == EINTR);
 	if (n < 0 && errno == EAGAIN)
 		return false;
+	if (n < 0 && errno != ECONNRESET) {
+		failed(w, errno);
+		return false;
+	}
 	if (n <= 0) {
 		hang_up(w);
 		return false;
 	}
+	w->failing = 0;
 	w->in.len += (size_t)n;
 	w->in.data[w->in.len] = '\0';
 	give_lines(w, line, context);

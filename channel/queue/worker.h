@@ -39,6 +39,11 @@ struct worker {
 	bool useful;                  /* it has reported something */
 	int64_t since;                /* clock_ms() of its state */
 	struct buf in, out;
+	int64_t again;                /* clock_ms(): reading or writing failed, not again before then; 0 = it did not */
+	int64_t failing;              /* clock_ms(): it fails since then; 0 = it does not */
+	unsigned told;                /* lines of it that were passed on in this period */
+	unsigned long untold;         /* and those that were not, as it says too much */
+	int64_t period;               /* clock_ms(): its end */
 };
 
 /*
@@ -65,8 +70,17 @@ void worker_dismiss(struct worker *w);
  */
 bool worker_hungry(struct worker *w);
 
-/* Writes as much as the socket takes. */
+/*
+ * Writes as much as the socket takes.  If the system is short of something, nothing is lost: it is tried again at
+ * w->again.  If that does not help for long, the agent is given up: WORKER_SILENT.
+ */
 void worker_flush(struct worker *w);
+
+/* May one more line of this agent be passed on?  If not, it is counted, for worker_tell_untold(). */
+bool worker_may_tell(struct worker *w);
+
+/* Says how many lines were left out, if any were and their period is over, or the agent (`last`). */
+void worker_tell_untold(struct worker *w, bool last);
 
 /*
  * Reads what is there and calls `line` for every complete line (terminated, without LF; to be cut up at

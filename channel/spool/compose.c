@@ -1,29 +1,15 @@
 #include "channel/spool/compose.h"
 
-#include <errno.h>
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include "lib/text.h"
 
-enum { CHUNK = 64 * 1024, LARGEST_HEADER = 16 * 1024 * 1024 };
+enum { LARGEST_HEADER = 16 * 1024 * 1024 };
 
-/* Reads once more behind what is there; sets eof. */
-static bool more(struct incoming *in)
+void incoming_add(struct incoming *in, const char *bytes, size_t n)
 {
-	char *at = buf_reserve(&in->bytes, CHUNK);
-	ssize_t n;
-
-	do
-		n = read(in->fd, at, CHUNK);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return false;
-	in->eof = n == 0;
-	in->bytes.len += (size_t)n;
-	at[n] = '\0';
-	return true;
+	buf_add(&in->bytes, bytes, n);
 }
 
 /* The length of the field name at the beginning of a line, 0 if it is no header line. */
@@ -65,68 +51,59 @@ static bool keep_line(struct incoming *in, const char *line, size_t n)
 /* Closes the gap that shortened lines have left between header and rest. */
 static void join(struct incoming *in, size_t rest)
 {
+	if (rest == in->header)
+		return;
 	memmove(in->bytes.data + in->header, in->bytes.data + rest, in->bytes.len - rest);
 	in->bytes.len -= rest - in->header;
 }
 
-/* Reads until a whole line stands at `at`.  False with `why` and errno. */
-static bool line_ahead(struct incoming *in, size_t at, size_t number, struct buf *why)
+/* The LF of the next line; NULL if it is not there yet. */
+static const char *line_end(struct incoming *in)
 {
-	size_t seen = 0;
+	size_t from = in->searched > in->at ? in->searched : in->at;
+	const char *lf = in->bytes.len > from ? memchr(in->bytes.data + from, '\n', in->bytes.len - from) : NULL;
 
-	while (!in->eof) {
-		if (in->bytes.len > at + seen && memchr(in->bytes.data + at + seen, '\n', in->bytes.len - at - seen) != NULL)
-			return true;
-		seen = in->bytes.len - at;
-		if (in->bytes.len > LARGEST_HEADER) {
-			buf_addf(why, "header line %zu: an end of the header within 16 MB expected", number);
-			errno = EFBIG;
-			return false;
-		}
-		if (!more(in)) {
-			buf_addf(why, "cannot read the message: %s", strerror(errno));
-			return false;
-		}
-	}
-	return true;
+	in->searched = in->bytes.len;
+	if (lf != NULL)
+		in->searched = in->at;
+	return lf;
 }
 
-bool incoming_header(struct incoming *in, struct buf *why)
+enum incoming_result incoming_header(struct incoming *in, struct buf *why)
 {
-	for (size_t at = 0, number = 1;; number++) {
-		const char *line, *lf;
+	for (;; in->line++) {
+		const char *lf = line_end(in), *line;
 		size_t n, next;
 
-		if (!line_ahead(in, at, number, why))
-			return false;
-		line = in->bytes.data + at;
-		lf = memchr(line, '\n', in->bytes.len - at);
-		n = lf != NULL ? (size_t)(lf - line) : in->bytes.len - at;
-		next = at + n + 1;
+		if (lf == NULL && !in->eof) {
+			if (in->bytes.len <= LARGEST_HEADER)
+				return INCOMING_MORE;
+			buf_addf(why, "header line %zu: an end of the header within 16 MB expected", in->line + 1);
+			return INCOMING_REFUSED;
+		}
+		line = in->bytes.data + in->at;
+		n = lf != NULL ? (size_t)(lf - line) : in->bytes.len - in->at;
+		next = in->at + n + 1;
 		if (lf != NULL && n > 0 && line[n - 1] == '\r') {
 			n--;
-			in->crlf |= number == 1;
+			in->crlf |= in->line == 0;
 		}
-		if (lf != NULL && n == 0) {
-			in->blank = true;
-			join(in, next);
-			return true;
-		}
-		if (!in_header(line, n, number == 1)) {
-			join(in, at);
-			return true;
+		in->blank = lf != NULL && n == 0;
+		if (in->blank || !in_header(line, n, in->line == 0)) {
+			join(in, in->blank ? next : in->at);
+			in->complete = true;
+			return INCOMING_COMPLETE;
 		}
 		if (lf == NULL) {
 			/* the last line of all has no end: it gets one, and the buffer may move */
 			buf_addc(&in->bytes, '\n');
-			line = in->bytes.data + at;
+			line = in->bytes.data + in->at;
 		}
 		if (!keep_line(in, line, n)) {
-			buf_addf(why, "header line %zu: no NUL and no bare CR expected", number);
-			errno = EBADMSG;
-			return false;
+			buf_addf(why, "header line %zu: no NUL and no bare CR expected", in->line + 1);
+			return INCOMING_REFUSED;
 		}
-		at = next;
+		in->at = next;
 	}
 }
 
@@ -152,28 +129,20 @@ static void convert(const char *from, size_t n, struct buf *to, bool eof, size_t
 	*used = at;
 }
 
-bool incoming_body(struct incoming *in, struct buf *piece)
+void incoming_body(struct incoming *in, struct buf *out)
 {
 	size_t used;
 
-	buf_clear(piece);
 	if (in->header > 0) {
 		buf_consume(&in->bytes, in->header);
 		in->header = 0;
 	}
-	while (piece->len == 0) {
-		if (in->bytes.len < 2 && !in->eof && !more(in))
-			return false;
-		if (in->bytes.len == 0 && in->eof)
-			return true;
-		used = in->bytes.len;
-		if (in->crlf)
-			convert(in->bytes.data, in->bytes.len, piece, in->eof, &used);
-		else
-			buf_add(piece, in->bytes.data, used);
-		buf_consume(&in->bytes, used);
-	}
-	return true;
+	used = in->bytes.len;
+	if (in->crlf)
+		convert(in->bytes.data, in->bytes.len, out, in->eof, &used);
+	else
+		buf_add(out, in->bytes.data, used);
+	buf_consume(&in->bytes, used);
 }
 
 void incoming_free(struct incoming *in)

@@ -12,26 +12,35 @@
 #include "lib/buf.h"
 
 struct incoming {
-	int fd;
-	struct buf bytes;       /* read and not yet used */
+	struct buf bytes;       /* added and not yet used */
 	size_t header;          /* so many of them are the header, without the empty line; LF line ends */
+	size_t at, line;        /* where its next line begins in `bytes`, and how many are before it */
+	size_t searched;        /* up to here no end of that line was found */
 	bool blank;             /* an empty line stood between header and body */
 	bool crlf;              /* lines come with CRLF: the header's are converted, the body's are to be */
-	bool eof;
+	bool complete;          /* incoming_header() has said INCOMING_COMPLETE */
+	bool eof;               /* to be set behind the last byte */
 };
 
-/*
- * Reads from `in->fd` until the header is complete.  A line that cannot belong to a header begins
- * the body.  False with a line in `why` on read errors (errno set), NUL or bare CR in the header
- * (errno EBADMSG), or a header beyond 16 MB (EFBIG).
- */
-bool incoming_header(struct incoming *in, struct buf *why);
+enum incoming_result {
+	INCOMING_COMPLETE,
+	INCOMING_MORE,          /* the header may go on: add bytes, or set eof, and ask again */
+	INCOMING_REFUSED,       /* NUL or bare CR in the header, or a header beyond 16 MB; a line in `why` */
+};
+
+/* What came, in pieces of any size. */
+void incoming_add(struct incoming *in, const char *bytes, size_t n);
 
 /*
- * The next piece of the body, with LF line ends, into `piece` (replaced); empty at the end.
- * False with errno.
+ * Finds the end of the header.  A line that cannot belong to a header begins the body.
  */
-bool incoming_body(struct incoming *in, struct buf *piece);
+enum incoming_result incoming_header(struct incoming *in, struct buf *why);
+
+/*
+ * Adds what can be used of the body by now to `out`, with LF line ends; a CR at the end waits for what follows.  The
+ * header is dropped by the first call; only to be called once the header is complete.
+ */
+void incoming_body(struct incoming *in, struct buf *out);
 
 void incoming_free(struct incoming *in);
 

@@ -30,6 +30,29 @@ const char *quad_field_end(const char *s)
 	return quoted ? NULL : s;
 }
 
+/* Is one of the parts between slashes ".."? */
+static bool goes_up(const char *path)
+{
+	for (;;) {
+		size_t n = strcspn(path, "/");
+
+		if (n == 2 && memcmp(path, "..", 2) == 0)
+			return true;
+		if (path[n] == '\0')
+			return false;
+		path += n + 1;
+	}
+}
+
+const char *quad_unfit(const char *field)
+{
+	if (field[0] == '-' && field[1] != '\0')
+		return "it begins with \"-\" and would be an option";
+	if (strcmp(field, ".") == 0 || goes_up(field) || (strchr(field, '/') != NULL && strncasecmp(field, "UNIX:/", 6) != 0))
+		return "it would name a file of another directory";
+	return NULL;
+}
+
 /* Takes one field off *text; NULL if there is none or its quote has no end. */
 static const char *take_field(char **text)
 {

@@ -28,6 +28,12 @@ bool quad_parse(char *text, struct quad *quad);
 /* The end of the quad field at `s`: its first unquoted blank or TAB, or the NUL.  NULL if a quote has no end. */
 const char *quad_field_end(const char *s);
 
+/*
+ * Why a channel or host must not become a word, or part of a word, of a command line: it would be an option there, or
+ * name another file.  NULL if it may.  "-" is the usual host of local channels, and "UNIX:/path" a server.
+ */
+const char *quad_unfit(const char *field);
+
 /* Puts the parameters of one N line (its value) into `recipient`; those it does not name stay as they are. */
 void dsn_parse(char *text, struct control_recipient *recipient);
 

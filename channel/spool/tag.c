@@ -3,12 +3,12 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "channel/spool/control.h"
+#include "lib/process.h"
 
 enum {
 	PID_COLUMNS = 6,
@@ -136,13 +136,41 @@ enum tag_result tag_mark(int fd, off_t offset, char result)
 	return mark.tag == TAG_FREE ? change(fd, offset, &mark, result, 0) : TAG_TAKEN;
 }
 
-/* A process of another user lives as well as one of our own does. */
-static bool lives(pid_t pid)
+/* ---- is it held? ---- */
+
+/* Behind every r line that a control file can have, a byte for each process number. */
+#define CLAIMS ((off_t)1 << 40)
+
+void tag_claim(int fd, pid_t pid)
 {
-	return pid > 0 && (kill(pid, 0) == 0 || errno != ESRCH);
+#ifdef F_OFD_SETLK
+	/* shared, as one process may have the same file open several times */
+	struct flock claim = guard(F_RDLCK, CLAIMS + pid, CLAIMS + pid);
+
+	fcntl(fd, F_OFD_SETLK, &claim);
+#else
+	(void)fd, (void)pid;
+#endif
 }
 
-enum tag_result tag_break_stale(int fd, off_t offset)
+static bool is_claimed(int fd, pid_t pid)
+{
+#ifdef F_OFD_SETLK
+	struct flock claim = guard(F_WRLCK, CLAIMS + pid, CLAIMS + pid);
+
+	return fcntl(fd, F_OFD_GETLK, &claim) == 0 && claim.l_type != F_UNLCK;
+#else
+	(void)fd, (void)pid;
+	return false;
+#endif
+}
+
+bool tag_holder_lives(int fd, pid_t pid, const struct timespec *modified)
+{
+	return pid > 0 && (is_claimed(fd, pid) || (process_lives(pid) && !process_began_after(pid, modified)));
+}
+
+enum tag_result tag_finish(int fd, off_t offset, pid_t pid, char result, const struct timespec *modified)
 {
 	struct mark mark;
 
@@ -150,9 +178,14 @@ enum tag_result tag_break_stale(int fd, off_t offset)
 		return TAG_ERROR;
 	if (mark.tag != TAG_LOCKED)
 		return TAG_OK;
-	if (lives(mark.pid))
+	if ((pid == 0 || mark.pid != pid) && tag_holder_lives(fd, mark.pid, modified))
 		return TAG_TAKEN;
-	return change(fd, offset, &mark, TAG_FREE, 0);
+	return change(fd, offset, &mark, result, 0);
+}
+
+enum tag_result tag_break_stale(int fd, off_t offset, const struct timespec *modified)
+{
+	return tag_finish(fd, offset, 0, TAG_FREE, modified);
 }
 
 bool tag_pid_fits(pid_t pid)

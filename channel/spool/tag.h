@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
+#include <time.h>
 
 enum tag_result {
 	TAG_OK,
@@ -33,6 +34,18 @@ void tag_unguard(int fd, off_t first, off_t last);
  */
 enum tag_result tag_lock(int fd, off_t offset, pid_t pid);
 
+/*
+ * Says that process `pid` lives as long as `fd` is open, for the "~" marks of that number in this file: a number alone
+ * may be another process's after a crash.  A file system without such locks is no obstacle.
+ */
+void tag_claim(int fd, pid_t pid);
+
+/*
+ * Does the process live that wrote a "~" with `pid`?  By tag_claim(); without that by the number, if the process of that
+ * number began before `modified`, when the file was changed last.
+ */
+bool tag_holder_lives(int fd, pid_t pid, const struct timespec *modified);
+
 /* "~" to `mark` (TAG_FREE, TAG_DONE or TAG_FAILED) and six blanks, if the lock is `pid`'s. */
 enum tag_result tag_unlock(int fd, off_t offset, pid_t pid, char mark);
 
@@ -40,10 +53,17 @@ enum tag_result tag_unlock(int fd, off_t offset, pid_t pid, char mark);
 bool tag_is(int fd, off_t offset, char tag);
 
 /*
- * For the scheduler's side only: frees a lock whose holder is gone (spool.md
- * section 11).  TAG_OK if it is not locked any more, TAG_TAKEN if the holder lives.
+ * For the scheduler's side only: frees a lock whose holder is gone (spool.md section 11); `modified` is when the file was
+ * changed last, before the first call on it.  TAG_OK if it is not locked any more, TAG_TAKEN if the holder lives.
  */
-enum tag_result tag_break_stale(int fd, off_t offset);
+enum tag_result tag_break_stale(int fd, off_t offset, const struct timespec *modified);
+
+/*
+ * For the scheduler's side only: writes the mark that agent `pid` has reported and could not write itself, so that its
+ * lock still stands there, or that of somebody who is gone.  TAG_OK also if there is no lock; TAG_TAKEN if it is that of
+ * another living process.
+ */
+enum tag_result tag_finish(int fd, off_t offset, pid_t pid, char mark, const struct timespec *modified);
 
 /* For the scheduler's side only: blank to `mark`, for a recipient that no agent was given. */
 enum tag_result tag_mark(int fd, off_t offset, char mark);

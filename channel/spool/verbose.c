@@ -1,8 +1,39 @@
 #include "channel/spool/verbose.h"
 
 #include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* Is `path` below directory `above`, which ends in no slash? */
+static bool is_below(const char *path, const char *above)
+{
+	size_t n = strlen(above);
+
+	return strncmp(path, above, n) == 0 && path[n] == '/';
+}
+
+/*
+ * Mail must not be written over by what is said about mail: below the post office only public/v_NAME is such a file, as
+ * ZMailer's sendmail makes them.  `path` leads to the file that st is of.
+ */
+static bool is_spared(const char *path, const struct stat *st)
+{
+	char *whole = realpath(path, NULL), *office = realpath("..", NULL), *public = realpath("../public", NULL);
+	struct stat again;
+	bool ok = whole != NULL && office != NULL && lstat(whole, &again) == 0 && again.st_dev == st->st_dev &&
+	          again.st_ino == st->st_ino;
+
+	if (ok && is_below(whole, office))
+		ok = public != NULL && is_below(whole, public) && strncmp(whole + strlen(public), "/v_", 3) == 0 &&
+		     strchr(whole + strlen(public) + 1, '/') == NULL;
+	free(whole);
+	free(office);
+	free(public);
+	return ok;
+}
 
 static int open_checked(const char *path, uid_t owner)
 {
@@ -11,7 +42,7 @@ static int open_checked(const char *path, uid_t owner)
 
 	if (fd < 0)
 		return -1;
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_uid != owner) {
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_uid != owner || !is_spared(path, &st)) {
 		close(fd);
 		return -1;
 	}

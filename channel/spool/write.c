@@ -1,6 +1,8 @@
 #include "channel/spool/write.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,26 +20,37 @@
 /* Temporaries that at the same time keep inode numbers whose names are taken. */
 #define TRIES 8
 
-struct submission {
-	const char *postoffice;
-	unsigned levels;
-	const char *host;
+/* Bytes of a body that are written together. */
+#define PIECE (64 * 1024)
+
+/* So many messages are committed by syncfs(2). */
+#define SYNCFS_FROM 3
+
+struct spool_draft {
+	const struct spool *spool;
 	const struct spool_envelope *envelope;
 	struct incoming in;
+	struct buf header;         /* as it came, LF lines */
+	struct buf out;            /* of the message file, not yet written */
 	struct publish message;    /* its temporary, in public/ */
+	struct publish control;    /* its temporary, in transport/ */
 	struct stat st;            /* of the message file, once it is written */
 	off_t body;
 	char *job;                 /* "Y/K/4711002" */
-	char *queue, *control;     /* where the two files are to appear */
-	struct buf *why;
+	char *queue, *transport;   /* where the two files are to appear */
+	struct buf id, message_id;
+	int status;                /* of the commit */
+	struct buf why;
+	bool linked;               /* the message is in queue/ */
+	bool visible;              /* the control file is in transport/ */
 };
 
 /* For use in `return trouble(...)`. */
-static int trouble(struct submission *s, int status, const char *what, const char *path)
+static int trouble(struct buf *why, int status, const char *what, const char *path)
 {
-	buf_addf(s->why, "%s ", what);
-	text_add_clean_string(s->why, path, 500);
-	buf_addf(s->why, ": %s", strerror(errno));
+	buf_addf(why, "%s ", what);
+	text_add_clean_string(why, path, 500);
+	buf_addf(why, ": %s", strerror(errno));
 	return status;
 }
 
@@ -59,33 +72,46 @@ static bool is_word(const char *s)
 	return is_text(s) && strchr(s, ' ') == NULL;
 }
 
-static int refuse(struct submission *s, const char *what, const char *value)
+static int refuse(struct buf *why, const char *what, const char *value)
 {
-	buf_addf(s->why, "%s \"", what);
-	text_add_clean_string(s->why, value, 200);
-	buf_adds(s->why, "\": printable ASCII expected");
+	buf_addf(why, "%s \"", what);
+	text_add_clean_string(why, value, 200);
+	buf_adds(why, "\": printable ASCII expected");
 	return EX_DATAERR;
 }
 
-static int check_envelope(struct submission *s)
+/* Channel and host become words of the agents' command lines. */
+static bool is_unfit(const char *what, const char *value, struct buf *why)
 {
-	const struct spool_envelope *e = s->envelope;
+	const char *unfit = quad_unfit(value);
 
+	if (unfit == NULL)
+		return false;
+	buf_addf(why, "%s \"", what);
+	text_add_clean_string(why, value, 200);
+	buf_addf(why, "\": %s", unfit);
+	return true;
+}
+
+static int check_envelope(const struct spool_envelope *e, struct buf *why)
+{
 	if (!is_text(e->sender))
-		return refuse(s, "sender", e->sender);
+		return refuse(why, "sender", e->sender);
 	if (e->envid != NULL && !is_word(e->envid))
-		return refuse(s, "envelope id", e->envid);
+		return refuse(why, "envelope id", e->envid);
 	for (size_t i = 0; i < e->recipient_count; i++) {
 		const struct spool_recipient *r = &e->recipients[i];
 
 		if (!is_word(r->channel))
-			return refuse(s, "channel", r->channel);
+			return refuse(why, "channel", r->channel);
 		if (*r->host != '\0' && !is_text(r->host))
-			return refuse(s, "host", r->host);
+			return refuse(why, "host", r->host);
 		if (!is_text(r->user))
-			return refuse(s, "recipient", r->user);
+			return refuse(why, "recipient", r->user);
 		if (r->dsn != NULL && !is_text(r->dsn))
-			return refuse(s, "DSN parameters", r->dsn);
+			return refuse(why, "DSN parameters", r->dsn);
+		if (is_unfit("channel", r->channel, why) || is_unfit("host", r->host, why))
+			return EX_DATAERR;
 	}
 	return EX_OK;
 }
@@ -165,28 +191,27 @@ static void hash_add(struct buf *out, uint64_t inode, unsigned levels)
 		buf_addf(out, "%c/", (int)('A' + inode % 26));
 }
 
-static void name_files(struct submission *s)
+static void name_files(struct spool_draft *d)
 {
 	struct buf job = { 0 };
 
-	free(s->job);
-	free(s->queue);
-	free(s->control);
-	hash_add(&job, s->st.st_ino, s->levels);
-	buf_addf(&job, "%llu", (unsigned long long)s->st.st_ino);
-	s->job = xstrdup(job.data);
-	s->queue = xasprintf("%s/queue/%s", s->postoffice, s->job);
-	s->control = xasprintf("%s/transport/%s", s->postoffice, s->job);
-	buf_free(&job);
+	free(d->job);
+	free(d->queue);
+	free(d->transport);
+	hash_add(&job, d->st.st_ino, d->spool->levels);
+	buf_addu(&job, d->st.st_ino);
+	d->job = job.data;
+	d->queue = xasprintf("%s/queue/%s", d->spool->postoffice, d->job);
+	d->transport = xasprintf("%s/transport/%s", d->spool->postoffice, d->job);
 }
 
-static int begin(struct submission *s, struct publish *p, const char *path)
+static int begin_temporary(struct spool_draft *d, struct publish *p, const char *path, struct buf *why)
 {
 	if (!publish_begin(p, path, 0600))
-		return trouble(s, EX_CANTCREAT, "cannot create a file in", s->postoffice);
-	if (fstat(p->fd, &s->st) < 0)
-		return trouble(s, EX_IOERR, "cannot use", p->temporary);
-	name_files(s);
+		return trouble(why, EX_CANTCREAT, "cannot create a file in", d->spool->postoffice);
+	if (fstat(p->fd, &d->st) < 0)
+		return trouble(why, EX_IOERR, "cannot use", p->temporary);
+	name_files(d);
 	return EX_OK;
 }
 
@@ -194,54 +219,110 @@ static int begin(struct submission *s, struct publish *p, const char *path)
  * Makes the temporary and, from its inode number, the names.  A spool that was restored from a backup has files
  * whose names are no longer their inode numbers, so that a number can be taken: then the next one is asked for.
  */
-static int begin_message(struct submission *s)
+static int begin_message(struct spool_draft *d, struct buf *why)
 {
-	char *path = xasprintf("%s/public/enqueue", s->postoffice);
+	char *path = xasprintf("%s/public/enqueue", d->spool->postoffice);
 	struct publish kept[TRIES] = { { 0 } };
 	size_t n = 0;
-	int status = begin(s, &kept[n], path);
+	int status = begin_temporary(d, &kept[n], path, why);
 
-	while (status == EX_OK && (is_taken(s->queue) || is_taken(s->control))) {
+	while (status == EX_OK && (is_taken(d->queue) || is_taken(d->transport))) {
 		if (n + 1 == TRIES) {
 			errno = EEXIST;
-			status = trouble(s, EX_CANTCREAT, "cannot create", s->control);
+			status = trouble(why, EX_CANTCREAT, "cannot create", d->transport);
 			break;
 		}
-		status = begin(s, &kept[++n], path);
+		status = begin_temporary(d, &kept[++n], path, why);
 	}
 	free(path);
-	s->message = kept[n];
+	d->message = kept[n];
 	while (n-- > 0)
 		publish_abort(&kept[n]);
 	return status;
 }
 
-static int write_message(struct submission *s)
+static int open_place(const struct spool *spool, const char *name, struct buf *why)
 {
-	int fd = s->message.fd;
-	struct buf text = { 0 };
-	bool ok;
+	char *path = xasprintf("%s/%s", spool->postoffice, name);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	envelope_add(&text, s->envelope);
-	buf_add(&text, s->in.bytes.data, s->in.header);
-	if (s->in.blank)
-		buf_addc(&text, '\n');
-	s->body = (off_t)text.len;
-	ok = file_write(fd, text.data, text.len);
-	/* the header is wanted again: incoming_body() drops it */
-	while (ok) {
-		if (!incoming_body(&s->in, &text)) {
-			buf_free(&text);
-			return trouble(s, EX_IOERR, "cannot read", "the message");
-		}
-		if (text.len == 0)
-			break;
-		ok = file_write(fd, text.data, text.len);
-	}
-	buf_free(&text);
-	if (!ok || fsync(fd) < 0 || fstat(fd, &s->st) < 0)
-		return trouble(s, EX_IOERR, "cannot write", s->message.temporary);
+	if (fd < 0)
+		trouble(why, EX_CANTCREAT, "cannot create a file in", spool->postoffice);
+	free(path);
+	return fd;
+}
+
+bool spool_open(struct spool *spool, struct buf *why)
+{
+	spool->queue = open_place(spool, "queue", why);
+	spool->transport = spool->queue >= 0 ? open_place(spool, "transport", why) : -1;
+	if (spool->transport >= 0)
+		return true;
+	spool_close(spool);
+	return false;
+}
+
+void spool_close(struct spool *spool)
+{
+	if (spool->queue >= 0)
+		close(spool->queue);
+	if (spool->transport >= 0)
+		close(spool->transport);
+	spool->queue = spool->transport = -1;
+}
+
+int spool_begin(const struct spool *spool, const struct spool_envelope *envelope, struct spool_draft **draft,
+                struct buf *why)
+{
+	struct spool_draft *d;
+	int status = check_envelope(envelope, why);
+
+	*draft = NULL;
+	if (status != EX_OK)
+		return status;
+	d = xcalloc(1, sizeof *d);
+	d->spool = spool;
+	d->envelope = envelope;
+	status = begin_message(d, why);
+	if (status == EX_OK)
+		*draft = d;
+	else
+		spool_free(&d);
+	return status;
+}
+
+static int write_out(struct spool_draft *d, struct buf *why)
+{
+	if (!file_write(d->message.fd, d->out.data, d->out.len))
+		return trouble(why, EX_IOERR, "cannot write", d->message.temporary);
+	buf_clear(&d->out);
 	return EX_OK;
+}
+
+/* What has come goes into the message file, once the header is complete. */
+static int proceed(struct spool_draft *d, struct buf *why)
+{
+	if (!d->in.complete) {
+		switch (incoming_header(&d->in, why)) {
+		case INCOMING_MORE: return EX_OK;
+		case INCOMING_REFUSED: return EX_DATAERR;
+		case INCOMING_COMPLETE: break;
+		}
+		buf_add(&d->header, d->in.bytes.data, d->in.header);
+		envelope_add(&d->out, d->envelope);
+		buf_add(&d->out, d->header.data, d->header.len);
+		if (d->in.blank)
+			buf_addc(&d->out, '\n');
+		d->body = (off_t)d->out.len;
+	}
+	incoming_body(&d->in, &d->out);
+	return d->out.len >= PIECE ? write_out(d, why) : EX_OK;
+}
+
+int spool_add(struct spool_draft *d, const char *bytes, size_t n, struct buf *why)
+{
+	incoming_add(&d->in, bytes, n);
+	return proceed(d, why);
 }
 
 /* ---- the control file ---- */
@@ -263,17 +344,17 @@ static void recipients_add(struct buf *out, const struct spool_envelope *e)
 	}
 }
 
-static void control_add(struct buf *out, const struct submission *s, const char *header, size_t length)
+static void control_add(struct buf *out, struct spool_draft *d)
 {
-	const struct spool_envelope *e = s->envelope;
-	struct buf id = { 0 }, fields = { 0 }, message_id = { 0 };
+	const struct spool_envelope *e = d->envelope;
+	struct buf fields = { 0 };
 
-	spoolid_add(&id, &s->st);
-	header_complete(&fields, header, length, &(struct completion){
-		.host = s->host, .id = buf_str(&id), .sender = is_null_sender(e) ? "<>" : e->sender, .now = s->st.st_mtime,
-	}, &message_id);
-	buf_addf(out, "@ 0x%08x\ni %llu\no %lld\nl %s\n", 7, (unsigned long long)s->st.st_ino, (long long)s->body,
-	         buf_str(&message_id));
+	header_complete(&fields, d->header.data, d->header.len, &(struct completion){
+		.host = d->spool->host, .id = buf_str(&d->id), .sender = is_null_sender(e) ? "<>" : e->sender,
+		.now = d->st.st_mtime,
+	}, &d->message_id);
+	buf_addf(out, "@ 0x%08x\ni %llu\no %lld\nl %s\n", 7, (unsigned long long)d->st.st_ino, (long long)d->body,
+	         buf_str(&d->message_id));
 	if (!is_null_sender(e))
 		buf_addf(out, "e %s\n", e->sender);
 	buf_adds(out, "s ");
@@ -283,9 +364,7 @@ static void control_add(struct buf *out, const struct submission *s, const char 
 	buf_adds(out, "m\n");
 	buf_add(out, fields.data, fields.len);
 	buf_addc(out, '\n');
-	buf_free(&id);
 	buf_free(&fields);
-	buf_free(&message_id);
 }
 
 /* ---- directories ---- */
@@ -330,86 +409,222 @@ bool spool_make(const char *postoffice, struct buf *why)
 	return true;
 }
 
-/* ---- both files, in the order that loses nothing ---- */
-
-/*
- * The control file under a dot name, then the message in its place and synced, then the control file
- * synced and under its own name: a scheduler never sees one without the other.  link(2)
- * instead of rename(2) for the message, as it refuses to replace a file.
- */
-static int appear(struct submission *s, const struct buf *control)
+int spool_end(struct spool_draft *d, struct buf *why)
 {
-	struct publish p = { 0 };
+	struct buf control = { 0 };
 	int status;
 
-	if (!publish_begin(&p, s->control, 0600))
-		return trouble(s, EX_CANTCREAT, "cannot create", s->control);
-	if (!file_write(p.fd, control->data, control->len)) {
-		status = trouble(s, EX_IOERR, "cannot write", s->control);
-		publish_abort(&p);
-		return status;
-	}
-	if (link(s->message.temporary, s->queue) < 0) {
-		status = trouble(s, EX_CANTCREAT, "cannot create", s->queue);
-		publish_abort(&p);
-		return status;
-	}
-	if (!publish_sync_directory(s->queue)) {
-		status = trouble(s, EX_IOERR, "cannot sync the directory of", s->queue);
-		unlink(s->queue);
-		publish_abort(&p);
-		return status;
-	}
-	if (!publish_commit(&p)) {
-		status = trouble(s, EX_IOERR, "cannot create", s->control);
-		unlink(s->control);
-		unlink(s->queue);
-		return status;
-	}
-	return EX_OK;
-}
-
-static int submit(struct submission *s)
-{
-	struct buf header = { 0 }, control = { 0 };
-	int status = check_envelope(s);
-
+	d->in.eof = true;
+	status = proceed(d, why);
+	if (status == EX_OK)
+		status = write_out(d, why);
 	if (status != EX_OK)
 		return status;
-	if (!incoming_header(&s->in, s->why))
-		return errno == EBADMSG || errno == EFBIG ? EX_DATAERR : EX_IOERR;
-	buf_add(&header, s->in.bytes.data, s->in.header);
-	status = begin_message(s);
-	if (status == EX_OK)
-		status = write_message(s);
-	if (status == EX_OK && (!make_hash(s->queue, s->levels) || !make_hash(s->control, s->levels)))
-		status = trouble(s, EX_CANTCREAT, "cannot make the directory of", s->control);
-	if (status == EX_OK) {
-		control_add(&control, s, header.data, header.len);
-		status = appear(s, &control);
-	}
-	publish_abort(&s->message);
-	buf_free(&header);
+	if (fstat(d->message.fd, &d->st) < 0)
+		return trouble(why, EX_IOERR, "cannot use", d->message.temporary);
+	if (!make_hash(d->queue, d->spool->levels) || !make_hash(d->transport, d->spool->levels))
+		return trouble(why, EX_CANTCREAT, "cannot make the directory of", d->transport);
+	spoolid_add(&d->id, &d->st);
+	control_add(&control, d);
+	if (!publish_begin(&d->control, d->transport, 0600))
+		status = trouble(why, EX_CANTCREAT, "cannot create", d->transport);
+	else if (!file_write(d->control.fd, control.data, control.len))
+		status = trouble(why, EX_IOERR, "cannot write", d->transport);
 	buf_free(&control);
+	buf_free(&d->header);
+	incoming_free(&d->in);
 	return status;
 }
 
-int spool_submit(const char *postoffice, unsigned levels, const char *host, const struct spool_envelope *envelope,
-                 int in, char **name, struct buf *why)
-{
-	struct submission s = {
-		.postoffice = postoffice, .levels = levels, .host = host, .envelope = envelope, .in = { .fd = in }, .why = why,
-	};
-	int status = submit(&s);
+/* ---- both files into their places, in the order that loses nothing ---- */
 
-	*name = NULL;
-	if (status == EX_OK) {
-		*name = s.job;
-		s.job = NULL;
+static void fail(struct spool_draft *d, int status, const char *what, const char *path)
+{
+	if (d->status == EX_OK)
+		d->status = trouble(&d->why, status, what, path);
+}
+
+static void must(struct spool_draft *d, bool ok, int status, const char *what, const char *path)
+{
+	if (!ok)
+		fail(d, status, what, path);
+}
+
+static void sync_message(struct spool_draft *d)
+{
+	must(d, fsync(d->message.fd) == 0, EX_IOERR, "cannot write", d->message.temporary);
+}
+
+/* link(2) instead of rename(2), as it refuses to replace a file. */
+static void link_message(struct spool_draft *d)
+{
+	d->linked = link(d->message.temporary, d->queue) == 0;
+	must(d, d->linked, EX_CANTCREAT, "cannot create", d->queue);
+}
+
+static void sync_queue(struct spool_draft *d)
+{
+	must(d, publish_sync_directory(d->queue), EX_IOERR, "cannot sync the directory of", d->queue);
+}
+
+static void sync_control(struct spool_draft *d)
+{
+	must(d, fsync(d->control.fd) == 0, EX_IOERR, "cannot write", d->control.temporary);
+}
+
+static void show_control(struct spool_draft *d)
+{
+	d->visible = rename(d->control.temporary, d->transport) == 0;
+	must(d, d->visible, EX_CANTCREAT, "cannot create", d->transport);
+}
+
+static void sync_transport(struct spool_draft *d)
+{
+	must(d, publish_sync_directory(d->transport), EX_IOERR, "cannot sync the directory of", d->transport);
+}
+
+/* Takes back what is in the queue: the control file first. */
+static void take_back(struct spool_draft *d)
+{
+	if (d->visible)
+		unlink(d->transport);
+	if (d->linked)
+		unlink(d->queue);
+	d->visible = d->linked = false;
+}
+
+/* `step` for all that have not failed yet. */
+static void each(struct spool_draft *const *drafts, size_t count, void (*step)(struct spool_draft *d))
+{
+	for (size_t i = 0; i < count; i++)
+		if (drafts[i]->status == EX_OK)
+			step(drafts[i]);
+}
+
+/* All that was written to the file systems of queue/ and transport/ is on the disk. */
+static void sync_systems(struct spool_draft *const *drafts, size_t count)
+{
+	const struct spool *spool = drafts[0]->spool;
+	struct stat queue, transport;
+	bool ok = fstat(spool->queue, &queue) == 0 && fstat(spool->transport, &transport) == 0 &&
+	          syncfs(spool->queue) == 0 && (queue.st_dev == transport.st_dev || syncfs(spool->transport) == 0);
+	int error = errno;
+
+	for (size_t i = 0; !ok && i < count; i++) {
+		errno = error;
+		fail(drafts[i], EX_IOERR, "cannot sync", spool->postoffice);
 	}
-	incoming_free(&s.in);
-	free(s.job);
-	free(s.queue);
-	free(s.control);
+}
+
+/*
+ * A scheduler never sees a control file without its message, nor one of which a power cut may leave a part.  For many
+ * messages syncfs(2) is one wait where fsync(2) is three of each; for one it would wait for what others have written.
+ */
+void spool_commit(struct spool_draft *const *drafts, size_t count)
+{
+	if (count >= SYNCFS_FROM) {
+		each(drafts, count, link_message);
+		sync_systems(drafts, count);
+		each(drafts, count, show_control);
+		sync_systems(drafts, count);
+	} else {
+		each(drafts, count, sync_message);
+		each(drafts, count, link_message);
+		each(drafts, count, sync_queue);
+		each(drafts, count, sync_control);
+		each(drafts, count, show_control);
+		each(drafts, count, sync_transport);
+	}
+	for (size_t i = 0; i < count; i++)
+		if (drafts[i]->status != EX_OK)
+			take_back(drafts[i]);
+}
+
+int spool_status(const struct spool_draft *d)
+{
+	return d->status;
+}
+
+const char *spool_why(const struct spool_draft *d)
+{
+	return buf_str(&d->why);
+}
+
+const char *spool_job(const struct spool_draft *d)
+{
+	return d->job;
+}
+
+const char *spool_id(const struct spool_draft *d)
+{
+	return buf_str(&d->id);
+}
+
+const char *spool_message_id(const struct spool_draft *d)
+{
+	return buf_str(&d->message_id);
+}
+
+off_t spool_size(const struct spool_draft *d)
+{
+	return d->st.st_size;
+}
+
+void spool_free(struct spool_draft **draft)
+{
+	struct spool_draft *d = *draft;
+
+	if (d == NULL)
+		return;
+	publish_abort(&d->message);
+	publish_abort(&d->control);
+	incoming_free(&d->in);
+	buf_free(&d->header);
+	buf_free(&d->out);
+	buf_free(&d->id);
+	buf_free(&d->message_id);
+	buf_free(&d->why);
+	free(d->job);
+	free(d->queue);
+	free(d->transport);
+	free(d);
+	*draft = NULL;
+}
+
+/* ---- one message, read from a file ---- */
+
+static int read_message(struct spool_draft *d, int in, struct buf *why)
+{
+	char *piece = xmalloc(PIECE);
+	int status = EX_OK;
+	ssize_t n;
+
+	do {
+		n = read(in, piece, PIECE);
+		if (n > 0)
+			status = spool_add(d, piece, (size_t)n, why);
+		else if (n < 0 && errno != EINTR)
+			status = trouble(why, EX_IOERR, "cannot read", "the message");
+	} while (status == EX_OK && n != 0);
+	free(piece);
+	return status;
+}
+
+int spool_submit(const struct spool *spool, const struct spool_envelope *envelope, int in, struct spool_draft **draft,
+                 struct buf *why)
+{
+	int status = spool_begin(spool, envelope, draft, why);
+
+	if (status == EX_OK)
+		status = read_message(*draft, in, why);
+	if (status == EX_OK)
+		status = spool_end(*draft, why);
+	if (status == EX_OK) {
+		spool_commit(draft, 1);
+		status = spool_status(*draft);
+		buf_adds(why, spool_why(*draft));
+	}
+	if (status != EX_OK)
+		spool_free(draft);
 	return status;
 }

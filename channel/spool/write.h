@@ -1,7 +1,6 @@
 /*
- * Putting a message into the spool as a ZMailer router would (spool.md
- * sections 2 to 5): names are inode numbers, files appear by link and rename, and when
- * spool_submit() has returned EX_OK both survive a crash.
+ * Putting messages into the spool as a ZMailer router would (spool.md sections 2 to 5): names are inode numbers, files
+ * appear by link and rename, and both survive a crash once spool_commit() has said EX_OK.
  */
 #ifndef ZL_CHANNEL_SPOOL_WRITE_H
 #define ZL_CHANNEL_SPOOL_WRITE_H
@@ -32,16 +31,68 @@ struct spool_envelope {
 	size_t recipient_count;
 };
 
+/* Where messages are put, and by whom. */
+struct spool {
+	const char *postoffice;
+	unsigned levels;          /* hash levels, 0 to 2; directories of the hash are made when they are missing */
+	const char *host;         /* who we are */
+	int queue, transport;     /* both directories, open: see spool_open() */
+};
+
 /*
- * Reads a message (RFC 5322, LF or CRLF lines) from `in`, completes its header (Received, From, Date,
- * Message-ID if missing; Bcc and other envelope fields removed) and puts it with its control file into
- * `postoffice`.  `host` is who we are.  `levels` is the number of hash levels, 0 to 2; directories of the
- * hash are made when they are missing.  On EX_OK *name is the job name ("Y/K/4711002"), allocated.
- * Otherwise nothing of it is left in the spool, `why` holds one line and the result is an exit code:
- * EX_DATAERR (message or envelope cannot be written down), EX_IOERR (reading or writing), EX_CANTCREAT.
+ * Opens the directories of `spool`, whose other fields are set; before the first message is begun, as errors of the disk
+ * are told only to who had them open.  False with a line in `why`.
  */
-int spool_submit(const char *postoffice, unsigned levels, const char *host, const struct spool_envelope *envelope,
-                 int in, char **name, struct buf *why);
+bool spool_open(struct spool *spool, struct buf *why);
+void spool_close(struct spool *spool);
+
+/*
+ * One message on its way into the spool.  Until spool_commit() has said EX_OK there is nothing of it in the queue.
+ * `spool` and `envelope` must live as long.
+ */
+struct spool_draft;
+
+/*
+ * Begins a message.  EX_OK, or with a line in `why` and *draft NULL: EX_DATAERR (the envelope cannot be written down),
+ * EX_CANTCREAT, EX_IOERR.
+ */
+int spool_begin(const struct spool *spool, const struct spool_envelope *envelope, struct spool_draft **draft,
+                struct buf *why);
+
+/*
+ * Adds bytes of the message (RFC 5322, LF or CRLF lines), in pieces of any size.  Its header is completed: Received,
+ * From, Date, Message-ID if missing; Bcc and other envelope fields are removed.  EX_OK, or with a line in `why`
+ * EX_DATAERR (a header that cannot be written down), EX_IOERR; then the draft can only be freed.
+ */
+int spool_add(struct spool_draft *draft, const char *bytes, size_t n, struct buf *why);
+
+/* The message is complete: both files are written, nothing is synced.  As spool_add(). */
+int spool_end(struct spool_draft *draft, struct buf *why);
+
+/*
+ * Puts complete messages into the queue, all with the same few syncs (INTERNALS, states E3 to E6).  spool_status() of
+ * each is EX_OK if it survives a power cut now, else EX_IOERR or EX_CANTCREAT with spool_why(), and it is not in the
+ * queue.  All of one spool.
+ */
+void spool_commit(struct spool_draft *const *drafts, size_t count);
+int spool_status(const struct spool_draft *draft);
+const char *spool_why(const struct spool_draft *draft);
+
+/* After spool_end(): the job name ("Y/K/4711002"), the spool id, the Message-ID, the bytes of the message. */
+const char *spool_job(const struct spool_draft *draft);
+const char *spool_id(const struct spool_draft *draft);
+const char *spool_message_id(const struct spool_draft *draft);
+off_t spool_size(const struct spool_draft *draft);
+
+/* Removes what was written unless it is in the queue; clears the caller's pointer. */
+void spool_free(struct spool_draft **draft);
+
+/*
+ * All of it for one message that is read from `in`.  EX_OK with the committed draft, to be freed; otherwise nothing of
+ * it is left in the spool, `why` holds one line, and *draft is NULL.
+ */
+int spool_submit(const struct spool *spool, const struct spool_envelope *envelope, int in, struct spool_draft **draft,
+                 struct buf *why);
 
 /* Makes the directories of a POSTOFFICE that are missing (spool.md section 1).  False with a line in `why`. */
 bool spool_make(const char *postoffice, struct buf *why);

@@ -16,7 +16,7 @@
 #include "db/build/fault.h"
 #include "db/build/text.h"
 #include "db/route/relation.h"
-#include "db/route/zenv.h"
+#include "lib/zenv.h"
 
 enum dbases_kind {
 	DBASES_NONE,           /* NONE: no map, but a script */

@@ -130,14 +130,6 @@ bool router_set(struct router *router, const char *assignment, struct buf *why)
 
 /* ---- where settings come from ---- */
 
-/* The router reads zmailer.conf as a shell does: quotes with nothing in them are nothing. */
-static void from_zmailer(struct router *router)
-{
-	const char *value = zenv("ROUTEUSER_IN_ABNORMAL_UNIX");
-
-	router->any_local_user = value != NULL && value[strspn(value, " \t\"'")] != '\0';
-}
-
 /* One line of router.conf, which ends at `end`. */
 static bool set_line(struct router *router, const char *path, size_t number, char *line, size_t length, struct buf *why)
 {
@@ -225,7 +217,7 @@ struct router *router_open(const struct dbases *dbases, char *const *options, si
 {
 	struct router *router = router_create();
 
-	from_zmailer(router);
+	router->any_local_user = zenv("ROUTEUSER_IN_ABNORMAL_UNIX") != NULL;
 	*status = from_file(router, dbases->path, why);
 	if (*status == EX_OK)
 		*status = from_options(router, options, count, why);

@@ -92,10 +92,10 @@ SKIP: {
 	}
 	my @expect = (
 		[qr/^write .*public\/\.enqueue/, 'message written'],
-		[qr/^fsync .*public\/\.enqueue/, 'message synced'],
 		[qr/^mkdir .*transport\/[A-Z]\/[A-Z]"/, 'directory made'],
 		[qr/^fsync .*transport\/[A-Z]>/, 'directory kept'],
 		[qr/^write .*transport\/[A-Z]\/[A-Z]\/\./, 'control file written'],
+		[qr/^fsync .*public\/\.enqueue/, 'message synced'],
 		[qr/^link .*public\/\.enqueue.*queue\/[A-Z]\/[A-Z]\/\d/, 'message in its place'],
 		[qr/^fsync .*queue\/[A-Z]\/[A-Z]>/, 'its name synced'],
 		[qr/^fsync .*transport\/[A-Z]\/[A-Z]\/\./, 'control file synced'],

@@ -45,6 +45,25 @@ sub refuses($name, $status, $words, @arguments) {
 	is_deeply [files($office)], [], "$name: the spool is as it was";
 }
 
+subtest 'a file that may not grow is told like a full disk' => sub {
+	# in blocks of 512 or 1024 bytes
+	for my $limit (0, 1) {
+		my $office = office();
+		Spool->new($office);
+		Spool->put("$dir/big", $message . "x" x 70 . "\n" x 100_000);
+		my $said = qx(ulimit -f $limit; $enqueue -P $office @bob <$dir/big 2>&1);
+		is $? & 127, 0, "ulimit -f $limit: it is not ended by a signal";
+		is $? >> 8, 74, 'but exits with 74';
+		like $said, qr/^enqueue: cannot write \S+: File too large$/, 'and says why';
+		is_deeply [files($office)], [], 'nothing is left';
+	}
+};
+
+subtest 'hosts that would be something else in an agent\'s command' => sub {
+	refuses "-r lmtp,$_,bob", 65, 'host .*: it ', '-r', "lmtp,$_,bob" for '-lx', '--', '../101', 'a/../../b', '..', '/etc/x';
+	refuses '-r -x,-,bob', 65, 'channel .*: it ', '-r', '-x,-,bob';
+};
+
 subtest 'a message with its envelope' => sub {
 	my $office = office();
 	my ($status, $out, $err) = run($message, '-m', '-HH', '-P', $office, '-s', 'ann@example.org', '-N', 'FAILURE,DELAY',

@@ -21,6 +21,27 @@ subtest 'the counting rule' => sub {
 	is scalar(my @lines = $q->log('line')), 0, 'no #idle for somebody who is not needed any more';
 };
 
+SKIP: {
+	local $ENV{ASAN_OPTIONS} = 'detect_leaks=0';
+	my @strace = ('strace', '-D', '-o', '/dev/null', '-e', 'trace=write,read');
+	skip 'strace is not installed, or cannot follow processes here', 1 if system("@strace true 2>/dev/null") != 0;
+	subtest 'a line that cannot be written is not thrown away' => sub {
+		# the first two writes are those of the process number and the state file, the first eight reads those of other files
+		for my $case (map({ ['write', 'ENOBUFS', $_] } 3, 4, 5, '3..5'), ['write', 'ENOMEM', 3], ['write', 'EPIPE', 4], ['read', 'ENOMEM', 9]) {
+			my ($call, $error, $when) = @$case;
+			my $q = RunQueue->new(before => [@strace, '-e', "inject=$call:error=$error:when=$when"]);
+			$q->message(["u$_"]) for 1 .. 3;
+			$q->start('-1');
+			my ($status, undef, $err) = $q->finish(15);
+			is $status, 0, "$call $when $error: it ends";
+			is_deeply [$q->names], [], "$call $when $error: everything is delivered";
+			my %got;
+			$got{$_->{rest}}++ for $q->log('recipient');
+			is_deeply [values %got], [1, 1, 1], "$call $when $error: once";
+		}
+	};
+}
+
 subtest 'without overfeed' => sub {
 	my $q = RunQueue->new(script => "strict\n", conf => "lmtp/*\n\toverfeed=0 command=\"AGENT\"\n");
 	$q->message(['a']) for 1 .. 3;
@@ -88,6 +109,18 @@ subtest 'no more agents than allowed' => sub {
 	$q->run('-1');
 	is most_at_once($q), 3, 'maxthr=3: three for one destination';
 	is_deeply [sort { $a <=> $b } $q->jobs], [100 .. 108], 'each job for one of them only';
+};
+
+subtest 'a parked agent of another clause makes room' => sub {
+	for my $limit ('maxchannel=1', 'maxta=1') {
+		my $q = RunQueue->new(conf => "lmtp/x\n\t$limit idlemax=3h command=\"AGENT\"\nlmtp/y\n\t$limit idlemax=3h command=\"AGENT\"\n");
+		$q->message(['a@@x']);
+		$q->message(['b@@y']);
+		$q->start('-w');
+		ok RunQueue::wait_for(sub { !$q->names }), "$limit: both clauses have their turn";
+		is most_at_once($q), 1, "$limit: one after the other";
+		is +($q->stop)[0], 0, 'exit 0';
+	}
 };
 
 subtest 'nobody waits for anybody for ever' => sub {

@@ -87,8 +87,10 @@ subtest 'agents that find nothing to do, again and again' => sub {
 	my $q = RunQueue->new(script => join('', map { "job $_ resync\n" } 1 .. 100));
 	$q->message(['a']);
 	$q->start('-w');
-	sleep 3.5;
-	cmp_ok scalar(my @jobs = $q->jobs), '<=', 4, 'are not asked without end';
+	ok RunQueue::wait_for(sub { 3 <= (my @j = $q->jobs) }), 'are asked again';
+	my @at = map { $_->{time} } $q->log('job');
+	cmp_ok $at[1] - $at[0], '>=', 0.95, 'a second later';
+	cmp_ok $at[2] - $at[1], '>=', 1.95, 'then two: not without end';
 	is +($q->stop)[0], 0, 'exit 0';
 	is $q->tags(100), ' ', 'and the mail stays';
 };
@@ -97,8 +99,9 @@ subtest 'agents that die, again and again' => sub {
 	my $q = RunQueue->new(script => "job 1 exit 3\n", conf => "lmtp/*\n\tinterval=1s retries=\"1 1 1 1 60\" command=\"AGENT\"\n");
 	$q->message(['a']) for 1 .. 5;
 	$q->start('-w');
-	sleep 2.5;
-	cmp_ok scalar(my @started = $q->log('start')), '<=', 4, 'are not started without end';
+	ok RunQueue::wait_for(sub { 3 <= (my @s = $q->log('start')) }), 'are started again';
+	my @at = map { $_->{time} } $q->log('start');
+	cmp_ok $at[2] - $at[0], '>=', 1.9, 'once for each interval: not without end';
 	my ($status, undef, $err) = $q->stop;
 	is $status, 0, 'exit 0';
 	like $err, qr/^runqueue: agent \d+ \(lmtp\) ended with status 3$/m, 'their end is told';

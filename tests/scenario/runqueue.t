@@ -153,6 +153,106 @@ subtest 'locks' => sub {
 	like $err, qr/^runqueue: $live: recipient at \d+ is locked by process $$;/m, 'and that is said';
 };
 
+subtest 'the number in a lock is another process by now' => sub {
+	my $q = RunQueue->new;
+	my $daemon = fork // die;
+	if ($daemon == 0) { sleep 60; POSIX::_exit(0) }
+	my @names = map { $q->message([{ user => "u$_", tag => '~', pid => $daemon }, { user => "v$_" }]) } 1 .. 2;
+	# before the crash
+	utime time - 3600, time - 3600, $q->office . "/transport/$_" for @names;
+	my ($listed, $list) = $q->run('-l');
+	is "$listed", 0, 'listed';
+	unlike $list, qr/active|locked/, 'as mail that waits';
+	my ($status, undef, $err) = one_pass($q);
+	is "$status $err", '0 ', 'exit 0';
+	is_deeply [$q->names], [], 'it is delivered';
+	$q->message([{ user => 'a', tag => '~', pid => $daemon }]);
+	($listed, $list) = $q->run('-l');
+	like $list, qr/ active .* a +locked by process $daemon$/m, 'a lock that it may have written is shown with its process';
+	kill KILL => $daemon;
+	waitpid $daemon, 0;
+};
+
+subtest 'marks that an agent could not write' => sub {
+	my $q = RunQueue->new(script => "user a stuck\nuser b deferred\nuser c stuck-failed\nuser d stuck-deferred\n");
+	my $one = $q->message(['a']);
+	my $mixed = $q->message(['a', 'b', 'c', 'd']);
+	my ($status, undef, $err) = one_pass($q);
+	is "$status $err", '0 ', 'no trouble';
+	is $q->control($one), undef, 'what was delivered is removed';
+	is $q->tags($mixed), '+ - ', 'and what was reported is marked';
+	$q->script('');
+	one_pass($q);
+	is_deeply [$q->names], [], 'the next pass does the rest';
+	is_deeply [map { $_->{rest} } grep { $_->{rest} =~ / ok3$/ } $q->log('recipient')], ["$mixed b ok3", "$mixed d ok3"],
+		'and nobody got anything twice';
+	is scalar(keys %{{ $q->reports }}), 1, 'the failure is reported';
+};
+
+subtest 'a message from the beginning of time' => sub {
+	my $q = RunQueue->new(script => "user . deferred \r->> 452 full\n",
+		conf => "lmtp/*\n\tinterval=1m retries=1 expiry=3d command=\"AGENT\"\n");
+	my $name = $q->message(['a'], age => time - 100);
+	my $tomorrow = $q->message(['b'], age => -86400 * 30);
+	my ($status) = one_pass($q);
+	is_deeply [$q->names], [($name) x 2, ($tomorrow) x 2], 'does not expire after one try';
+	is_deeply { $q->reports }, {}, 'and nobody is told so';
+};
+
+subtest 'a host that would be something else in the command' => sub {
+	for my $case (['$host', '-lx', 1], ['-F ${host}', '-lx', 1], ['-l${LOGDIR}/${host}', '../101', 1], ['${host}', 'a/../../b', 1],
+		['$host', '..', 1], ['$host', '-', 0], ['-F$host', 'UNIX:/run/x', 0], ['', '-lx', 0], ['', '../101', 0]) {
+		my ($word, $host, $held) = @$case;
+		my $q = RunQueue->new;
+		$q->conf("lmtp/*\n\tcommand=\"" . $q->agent . " -- $word\"\n");
+		my @names = map { $q->message([{ user => 'a', host => $host }]) } 1 .. 2;
+		my ($status, undef, $err) = one_pass($q);
+		is $status, $held ? 69 : 0, "$host in \"$word\": exit";
+		is_deeply [$q->names], $held ? [map { ($_) x 2 } @names] : [], $held ? 'held' : 'delivered';
+		is scalar(my @started = $q->log('start')), $held ? 0 : 1, 'agents';
+		my $line = qr/\Arunqueue: no command for channel lmtp, host \Q$host\E, as it .*: 2 messages are left in the queue\n\z/;
+		like $err, $held ? $line : qr/\A\z/, 'one line';
+	}
+};
+
+subtest 'files that are no files' => sub {
+	for my $name ('.pid.scheduler', '.state.runqueue', '.pid.runqueue', 'transport/555', 'queue/100') {
+		for my $kind ('fifo', 'zero', 'directory') {
+			my $q = RunQueue->new;
+			$q->message(['a']);
+			my $path = $q->office . "/$name";
+			unlink $path;
+			next if $kind eq 'zero' && system('mknod', $path, 'c', 1, 5) != 0;
+			POSIX::mkfifo($path, 0600) or die if $kind eq 'fifo';
+			mkdir $path if $kind eq 'directory';
+			$q->start('-1');
+			my ($status, undef, $err) = $q->finish(10);
+			my %expect = ('.pid.runqueue' => 73, 'transport/555' => 69);
+			is $status, $expect{$name} // 0, "$kind as $name: exit";
+			$q->start('-l');
+			is +($q->finish(10))[0], $name eq 'transport/555' ? 65 : 0, "$kind as $name: list" if $name ne '.state.runqueue';
+		}
+	}
+	my $q = RunQueue->new;
+	$q->message(['a']);
+	unlink $q->dir . '/scheduler.conf';
+	POSIX::mkfifo($q->dir . '/scheduler.conf', 0600);
+	$q->start('-1');
+	my ($status, undef, $err) = $q->finish(10);
+	is $status, 78, 'a pipe as scheduler.conf';
+	like $err, qr/scheduler\.conf: not a regular file$/m, 'is named';
+};
+
+subtest 'an agent that never stops talking' => sub {
+	my $q = RunQueue->new(script => join '', map { "job $_ flood\n" } 1 .. 3);
+	$q->message(['a']) for 1 .. 3;
+	my ($status, undef, $err) = one_pass($q);
+	is_deeply [$q->names], [], 'delivers';
+	my @lines = split /\n/, $err;
+	cmp_ok scalar @lines, '<=', 102, 'and does not fill the log';
+	like $err, qr/^runqueue: agent \d+ \(lmtp\): \d+ more lines are left out here$/m, 'which says how much it left out';
+};
+
 subtest 'an agent that dies' => sub {
 	for my $how (['kill', ' '], ['marked', '+']) {
 		my $q = RunQueue->new(script => "job 3 $how->[0]\n");
@@ -220,13 +320,31 @@ subtest 'what is no mail is left alone' => sub {
 	mkdir $q->office . '/transport/300';
 	symlink "$odd{200}", $q->office . '/transport/301';
 	my ($status, undef, $err) = one_pass($q);
-	is $status, 0, 'exit 0';
+	is $status, 69, 'exit 69, as not all could be tried';
 	is Spool::slurp($q->office . "/transport/$_"), $odd{$_}, "$_ is as it was" for sort keys %odd;
 	ok !$q->control($good), 'good mail is delivered';
 	for my $name (200, 201, 203, 204, 205, 206, 207, '210~x', 300, 301) {
 		is scalar(() = $err =~ /^runqueue: \Q$name\E[ :]/mg), 1, "$name is named once";
 	}
 	is scalar(() = $err =~ /\n/g), 10, 'nothing else is';
+};
+
+subtest 'what cannot be read or is damaged is trouble' => sub {
+	for my $case (["rubbish\n", 0600, 69], ["T \@example.org\n", 0600, 0], [undef, 0, 69]) {
+		my ($text, $mode, $expect) = @$case;
+		my $q = RunQueue->new;
+		defined $text ? Spool->put($q->office . '/transport/200', $text) : symlink '/nowhere', $q->office . '/transport/200';
+		is +(one_pass($q))[0], $expect, ($text // "a link\n") =~ s/\n//r;
+	}
+	my $q = RunQueue->new;
+	symlink '/nowhere', $q->office . '/transport/K';
+	is +(one_pass($q))[0], 0, 'a link with the name of a directory is none';
+	SKIP: {
+		skip 'root reads everything', 1 if $> == 0;
+		unlink $q->office . '/transport/K';
+		mkdir $q->office . '/transport/K', 0;
+		is +(one_pass($q))[0], 69, 'a directory that is closed';
+	}
 };
 
 subtest 'a message file that is gone' => sub {
@@ -376,6 +494,24 @@ subtest 'one at a time' => sub {
 	($status, undef, $err) = $q->run('-1');
 	is $status, 75, "beside ZMailer's own: exit 75";
 	like $err, qr/^runqueue: a scheduler runs here: process $$, by \S+\.pid\.scheduler\n\z/, 'one line';
+};
+
+subtest 'the lock of the post office' => sub {
+	my $q = RunQueue->new;
+	Spool->put($q->office . '/.pid.runqueue', "1\n");
+	chmod 0644, $q->office . '/.pid.runqueue';
+	is +($q->run('-1'))[0], 0, 'it runs';
+	is sprintf('%o', (stat $q->office . '/.pid.runqueue')[2] & 07777), '600', 'nobody else can open, and so hold, it';
+	symlink 'x', $q->office . '/x';
+	unlink $q->office . '/.pid.runqueue';
+	symlink $q->dir . '/victim', $q->office . '/.pid.runqueue';
+	is +($q->run('-1'))[0], 73, 'a link in its place is not followed';
+	ok !-e $q->dir . '/victim', 'nothing was made there';
+	Spool->put($q->dir . '/victim', "keep\n");
+	unlink $q->office . '/.pid.runqueue';
+	link $q->dir . '/victim', $q->office . '/.pid.runqueue';
+	is +($q->run('-1'))[0], 73, 'nor a second name of a file';
+	is Spool::slurp($q->dir . '/victim'), "keep\n", 'which stays as it was';
 };
 
 subtest 'root leaves a lock that the owner of the post office can take' => sub {

@@ -223,7 +223,7 @@ static void settings_that_programs_read_differently_are_errors(void **state)
 		{ "MAILVAR=/v\n", EX_OK, "/v" },
 		{ "X=1\nMAILVAR=/v", EX_OK, "/v" },
 		{ "MAILVARX=/v\n MAILVAR=/w\n", EX_OK, NULL },
-		{ "MAILVAR=\n", EX_OK, "" },
+		{ "MAILVAR=\n", EX_OK, NULL },
 		{ "MAILVAR='/v'\n", EX_CONFIG, NULL },
 		{ "MAILVAR=/v # c\n", EX_CONFIG, NULL },
 		{ "MAILVAR=$X/v\n", EX_CONFIG, NULL },

@@ -121,13 +121,20 @@ static void somebody_elses_temporary_is_not_touched(void **state)
 
 static void a_link_in_the_way_of_the_temporary_is_not_followed(void **state)
 {
-	char *name = xasprintf("%s/.target.%ld-0.tmp", scratch_directory, (long)getpid());
+	unsigned number;
 	struct publish p;
+	char *name;
 
 	(void)state;
 	scratch_text("victim", "untouched");
+	/* temporaries are numbered: the next one is known */
+	assert_true(publish_begin(&p, scratch("target"), 0600));
+	assert_int_equal(sscanf(strrchr(p.temporary, '-'), "-%u.tmp", &number), 1);
+	publish_abort(&p);
+	name = xasprintf("%s/.target.%ld-%u.tmp", scratch_directory, (long)getpid(), number + 1);
 	assert_int_equal(symlink(scratch("victim"), name), 0);
 	assert_true(publish_begin(&p, scratch("target"), 0600));
+	assert_string_not_equal(p.temporary, name);
 	assert_int_equal(write(p.fd, "new", 3), 3);
 	assert_true(publish_commit(&p));
 	assert_string_equal(content("victim"), "untouched");

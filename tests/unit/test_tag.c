@@ -1,6 +1,8 @@
 #include "tests/unit/unit.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,6 +29,9 @@ static void file_is(int fd, const char *expect)
 	assert_int_equal(n, strlen(expect));
 	assert_memory_equal(have, expect, strlen(expect));
 }
+
+/* A mark was written just now. */
+static const struct timespec now = { .tv_sec = INT32_MAX };
 
 /* A process id that nobody has. */
 static pid_t dead_pid(void)
@@ -93,7 +98,7 @@ static void only_recipient_lines_are_written(void **state)
 	assert_int_equal(tag_lock(fd, 285, 1), TAG_ERROR);
 	assert_int_equal(tag_lock(fd, 5000, 1), TAG_ERROR);
 	assert_int_equal(tag_unlock(fd, 70, 1, '+'), TAG_ERROR);
-	assert_int_equal(tag_break_stale(fd, 143), TAG_ERROR);
+	assert_int_equal(tag_break_stale(fd, 143, &now), TAG_ERROR);
 	file_is(fd, EXAMPLE_A);
 	close(fd);
 }
@@ -134,19 +139,96 @@ static void a_lock_is_broken_only_if_its_holder_is_gone(void **state)
 	char locked[] = EXAMPLE_C;
 
 	(void)state;
-	assert_int_equal(tag_break_stale(fd, 75), TAG_OK);
+	assert_int_equal(tag_break_stale(fd, 75, &now), TAG_OK);
 	assert_int_equal(tag_lock(fd, 75, getpid()), TAG_OK);
-	assert_int_equal(tag_break_stale(fd, 75), TAG_TAKEN);
+	assert_int_equal(tag_break_stale(fd, 75, &now), TAG_TAKEN);
 	assert_int_equal(tag_unlock(fd, 75, getpid(), ' '), TAG_OK);
 	assert_int_equal(tag_lock(fd, 75, dead_pid()), TAG_OK);
-	assert_int_equal(tag_break_stale(fd, 75), TAG_OK);
+	assert_int_equal(tag_break_stale(fd, 75, &now), TAG_OK);
 	file_is(fd, EXAMPLE_C);
 	/* kill(0) would ask about ourselves */
 	memcpy(locked + 76, "~      ", 7);
 	assert_int_equal(pwrite(fd, "~", 1, 76), 1);
 	file_is(fd, locked);
-	assert_int_equal(tag_break_stale(fd, 75), TAG_OK);
+	assert_int_equal(tag_break_stale(fd, 75, &now), TAG_OK);
 	file_is(fd, EXAMPLE_C);
+	close(fd);
+}
+
+/* A process that runs until it is killed. */
+static pid_t living_pid(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		for (;;)
+			pause();
+	assert_true(pid > 0);
+	return pid;
+}
+
+static void a_number_that_another_process_has_by_now_is_no_lock(void **state)
+{
+	const struct timespec yesterday = { .tv_sec = time(NULL) - 86400 };
+	pid_t other = living_pid();
+	int fd = file_of(EXAMPLE_C);
+
+	(void)state;
+	assert_int_equal(tag_lock(fd, 75, other), TAG_OK);
+	assert_int_equal(tag_break_stale(fd, 75, &now), TAG_TAKEN);
+	assert_int_equal(tag_break_stale(fd, 75, &yesterday), TAG_OK);
+	file_is(fd, EXAMPLE_C);
+	kill(other, SIGKILL);
+	/* dead, and its parent has not looked yet */
+	assert_int_equal(waitid(P_PID, (id_t)other, &(siginfo_t){ 0 }, WEXITED | WNOWAIT), 0);
+	assert_int_equal(tag_lock(fd, 75, other), TAG_OK);
+	assert_int_equal(tag_break_stale(fd, 75, &now), TAG_OK);
+	waitpid(other, NULL, 0);
+	close(fd);
+}
+
+static void a_claim_holds_whatever_the_number_says(void **state)
+{
+	const struct timespec yesterday = { .tv_sec = time(NULL) - 86400 };
+	char name[] = "/tmp/zlmtp-tag.XXXXXX";
+	int first = mkstemp(name), second = open(name, O_RDWR), other = open(name, O_RDONLY);
+	pid_t nobody = dead_pid();
+
+	(void)state;
+	unlink(name);
+	assert_int_equal(write(first, EXAMPLE_C, strlen(EXAMPLE_C)), strlen(EXAMPLE_C));
+	assert_int_equal(tag_lock(first, 75, nobody), TAG_OK);
+	assert_false(tag_holder_lives(other, nobody, &now));
+	/* the same file in two jobs of one agent */
+	tag_claim(first, nobody);
+	tag_claim(second, nobody);
+	assert_true(tag_holder_lives(other, nobody, &yesterday));
+	close(first);
+	assert_true(tag_holder_lives(other, nobody, &yesterday));
+	close(second);
+	assert_false(tag_holder_lives(other, nobody, &now));
+	close(other);
+}
+
+static void what_an_agent_could_not_mark_is_finished_for_it(void **state)
+{
+	pid_t agent = living_pid(), stranger = living_pid();
+	int fd = file_of(EXAMPLE_C);
+	char expect[] = EXAMPLE_C;
+
+	(void)state;
+	assert_int_equal(tag_lock(fd, 75, agent), TAG_OK);
+	assert_int_equal(tag_finish(fd, 75, stranger, '+', &now), TAG_TAKEN);
+	assert_int_equal(tag_finish(fd, 75, agent, '+', &now), TAG_OK);
+	memcpy(expect + 76, "+      ", 7);
+	file_is(fd, expect);
+	/* nothing that stands there is taken back */
+	assert_int_equal(tag_finish(fd, 75, agent, '-', &now), TAG_OK);
+	file_is(fd, expect);
+	kill(agent, SIGKILL);
+	kill(stranger, SIGKILL);
+	waitpid(agent, NULL, 0);
+	waitpid(stranger, NULL, 0);
 	close(fd);
 }
 
@@ -184,6 +266,9 @@ int main(void)
 		cmocka_unit_test(pids_of_seven_digits_never_get_in),
 		cmocka_unit_test(ancient_lines_get_the_tag_only),
 		cmocka_unit_test(a_lock_is_broken_only_if_its_holder_is_gone),
+		cmocka_unit_test(a_number_that_another_process_has_by_now_is_no_lock),
+		cmocka_unit_test(a_claim_holds_whatever_the_number_says),
+		cmocka_unit_test(what_an_agent_could_not_mark_is_finished_for_it),
 		cmocka_unit_test(two_processes_exclude_each_other),
 	};
 

@@ -1,6 +1,8 @@
 #include "tests/unit/unit.h"
 
 #include <ctype.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 
 #include "channel/net/transcript.h"
 #include "tests/unit/scratch.h"
@@ -150,6 +152,85 @@ static int end(void **state)
 	return scratch_end(state);
 }
 
+/* Half a second has passed. */
+static void time_passes(struct transcript *t)
+{
+	t->look_again = 0;
+}
+
+static void a_file_that_was_moved_or_removed_is_made_again(void **state)
+{
+	char path[200], old[200];
+	struct transcript t;
+	struct buf text = { 0 };
+
+	(void)state;
+	snprintf(path, sizeof path, "%s", scratch("log"));
+	snprintf(old, sizeof old, "%s", scratch("log.1"));
+	unlink(path);
+	assert_true(transcript_open(&t, path));
+	transcript_addf(&t, "one");
+	assert_int_equal(rename(path, old), 0);
+	transcript_addf(&t, "two");
+	assert_int_equal(access(path, F_OK), -1);
+	time_passes(&t);
+	transcript_addf(&t, "three");
+	assert_non_null(strstr(read_back(), "three"));
+	assert_null(strstr(read_back(), "two"));
+	assert_true(file_read_path(old, &text));
+	assert_non_null(strstr(buf_str(&text), "one"));
+	assert_non_null(strstr(buf_str(&text), "two"));
+	assert_null(strstr(buf_str(&text), "three"));
+	assert_int_equal(unlink(path), 0);
+	time_passes(&t);
+	transcript_addf(&t, "{\"json\":4}");
+	assert_non_null(strstr(read_back(), "\t{\"json\":4}\n"));
+	/* another file under the name, as from "create" of logrotate */
+	assert_int_equal(rename(path, old), 0);
+	scratch_text("log", "");
+	time_passes(&t);
+	transcript_addf(&t, "five");
+	assert_non_null(strstr(read_back(), "five"));
+	close(t.fd);
+	buf_free(&text);
+}
+
+static void a_file_that_cannot_be_made_again_leaves_the_old_one(void **state)
+{
+	char path[200], directory[200], away[200], moved[220];
+	struct transcript t;
+	struct buf text = { 0 };
+
+	(void)state;
+	snprintf(directory, sizeof directory, "%s", scratch("logs"));
+	snprintf(away, sizeof away, "%s", scratch("away"));
+	snprintf(path, sizeof path, "%s/x", scratch("logs"));
+	snprintf(moved, sizeof moved, "%s/x", away);
+	assert_int_equal(mkdir(directory, 0700), 0);
+	assert_true(transcript_open(&t, path));
+	assert_int_equal(rename(directory, away), 0);
+	time_passes(&t);
+	transcript_addf(&t, "still here");
+	assert_true(file_read_path(moved, &text));
+	assert_non_null(strstr(buf_str(&text), "still here"));
+	assert_int_equal(fcntl(t.fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+	close(t.fd);
+	buf_free(&text);
+	unlink(moved);
+	rmdir(away);
+}
+
+static void a_pipe_without_a_reader_is_no_log(void **state)
+{
+	struct transcript t;
+	char path[200];
+
+	(void)state;
+	snprintf(path, sizeof path, "%s", scratch("pipe"));
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_false(transcript_open(&t, path));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -158,6 +239,9 @@ int main(void)
 		cmocka_unit_test(bytes_from_outside_stay_one_clean_line),
 		cmocka_unit_test(a_log_is_added_to),
 		cmocka_unit_test(without_a_log_nothing_happens),
+		cmocka_unit_test(a_file_that_was_moved_or_removed_is_made_again),
+		cmocka_unit_test(a_file_that_cannot_be_made_again_leaves_the_old_one),
+		cmocka_unit_test(a_pipe_without_a_reader_is_no_log),
 	};
 
 	return cmocka_run_group_tests(tests, scratch_begin, end);

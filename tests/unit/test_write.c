@@ -62,6 +62,19 @@ static const struct spool_envelope plain = {
 	.ret = "HDRS", .envid = "Q+2B", .recipients = &bob, .recipient_count = 1,
 };
 
+/* As the program does: *name is the job name, NULL after trouble. */
+static int submit_from(int in, unsigned levels, const struct spool_envelope *e, char **name, struct buf *why)
+{
+	struct spool spool = { .postoffice = office, .levels = levels, .host = "hub.example.net" };
+	struct spool_draft *draft = NULL;
+	int status = spool_open(&spool, why) ? spool_submit(&spool, e, in, &draft, why) : EX_CANTCREAT;
+
+	*name = draft != NULL ? xstrdup(spool_job(draft)) : NULL;
+	spool_free(&draft);
+	spool_close(&spool);
+	return status;
+}
+
 static int submit(unsigned levels, const struct spool_envelope *e, const char *message, char **name, struct buf *why)
 {
 	int ends[2], status;
@@ -69,7 +82,7 @@ static int submit(unsigned levels, const struct spool_envelope *e, const char *m
 	assert_int_equal(pipe(ends), 0);
 	assert_int_equal(write(ends[1], message, strlen(message)), strlen(message));
 	close(ends[1]);
-	status = spool_submit(office, levels, "hub.example.net", e, ends[0], name, why);
+	status = submit_from(ends[0], levels, e, name, why);
 	close(ends[0]);
 	return status;
 }
@@ -238,6 +251,44 @@ static void failure_leaves_nothing_behind(void **state)
 	}
 }
 
+static void messages_of_one_commit_are_there_or_not_each_for_itself(void **state)
+{
+	enum { COUNT = 5, BLOCKED = 2 };
+	struct spool spool = { .postoffice = office, .levels = 1, .host = "hub.example.net" };
+	struct spool_draft *drafts[COUNT];
+	struct buf why = { 0 };
+	char *in_the_way = NULL;
+
+	(void)state;
+	assert_true(spool_open(&spool, &why));
+	for (size_t i = 0; i < COUNT; i++) {
+		assert_int_equal(spool_begin(&spool, &plain, &drafts[i], &why), EX_OK);
+		for (const char *c = MESSAGE; *c != '\0'; c++)
+			assert_int_equal(spool_add(drafts[i], c, 1, &why), EX_OK);
+		assert_int_equal(spool_end(drafts[i], &why), EX_OK);
+	}
+	assert_int_equal(file_count(), 2 * COUNT);
+	/* another message has the place by now */
+	in_the_way = xasprintf("%s/queue/%s", office, spool_job(drafts[BLOCKED]));
+	assert_int_equal(close(creat(in_the_way, 0600)), 0);
+	spool_commit(drafts, COUNT);
+	for (size_t i = 0; i < COUNT; i++) {
+		char *control = xasprintf("%s/transport/%s", office, spool_job(drafts[i]));
+
+		assert_int_equal(spool_status(drafts[i]), i == BLOCKED ? EX_CANTCREAT : EX_OK);
+		assert_int_equal(spool_why(drafts[i])[0] != '\0', i == BLOCKED);
+		assert_int_equal(access(control, F_OK) == 0, i != BLOCKED);
+		assert_string_equal(spool_message_id(drafts[i]), "<1@a>");
+		assert_int_equal(spool_id(drafts[i])[0], 'S');
+		free(control);
+		spool_free(&drafts[i]);
+	}
+	assert_int_equal(file_count(), 2 * (COUNT - 1) + 1);
+	spool_close(&spool);
+	free(in_the_way);
+	buf_free(&why);
+}
+
 static void reading_failure_leaves_nothing_behind(void **state)
 {
 	struct buf why = { 0 };
@@ -245,7 +296,7 @@ static void reading_failure_leaves_nothing_behind(void **state)
 	int fd = open(office, O_RDONLY | O_DIRECTORY);
 
 	(void)state;
-	assert_int_equal(spool_submit(office, 0, "hub.example.net", &plain, fd, &name, &why), EX_IOERR);
+	assert_int_equal(submit_from(fd, 0, &plain, &name, &why), EX_IOERR);
 	assert_string_equal(buf_str(&why), "cannot read the message: Is a directory");
 	assert_int_equal(file_count(), 0);
 	close(fd);
@@ -283,6 +334,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_name_that_is_taken_is_never_replaced, make_office, remove_office),
 		cmocka_unit_test_setup_teardown(envelopes_that_would_break_the_files_are_refused, make_office, remove_office),
 		cmocka_unit_test_setup_teardown(failure_leaves_nothing_behind, make_office, remove_office),
+		cmocka_unit_test_setup_teardown(messages_of_one_commit_are_there_or_not_each_for_itself, make_office, remove_office),
 		cmocka_unit_test_setup_teardown(reading_failure_leaves_nothing_behind, make_office, remove_office),
 		cmocka_unit_test(quads_survive_the_scan_whatever_is_in_them),
 	};

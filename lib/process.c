@@ -1,0 +1,95 @@
+#include "lib/process.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/file.h"
+#include "lib/parse.h"
+
+/* Between two times of which one has ticks of a hundredth, and the other those of a file system. */
+#define SLACK_MS 1000
+#define STAT_MAX 4096
+
+/* What stands behind the name, which may hold anything, in the system's line on a process; "" without it. */
+static const char *behind_name(pid_t pid, struct buf *text)
+{
+	const char *at = NULL;
+	char path[64];
+
+	/* Linux alone has this file */
+	snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
+	if (file_read_path(path, text) && text->len > 0)
+		at = strrchr(text->data, ')');
+	return at != NULL && at[1] == ' ' ? at + 2 : "";
+}
+
+bool process_lives(pid_t pid)
+{
+	struct buf text = { .limit = STAT_MAX };
+	char state;
+
+	if (pid <= 0 || (kill(pid, 0) < 0 && errno == ESRCH))
+		return false;
+	/* one that has ended, but that its parent has not waited for, does nothing any more */
+	state = behind_name(pid, &text)[0];
+	buf_free(&text);
+	return state != 'Z' && state != 'X';
+}
+
+static int64_t milliseconds(const struct timespec *t)
+{
+	return (int64_t)t->tv_sec * 1000 + t->tv_nsec / 1000000;
+}
+
+/* When it began, in milliseconds since the system did; -1 if that is not to be known. */
+static int64_t beginning(pid_t pid)
+{
+	enum { STATE = 3, BEGINNING = 22 };      /* fields of the line, by proc(5) */
+	struct buf text = { .limit = STAT_MAX };
+	const char *at = behind_name(pid, &text);
+	long per_second = sysconf(_SC_CLK_TCK);
+	unsigned long long ticks;
+	int64_t began = -1;
+
+	for (int field = STATE; field < BEGINNING && *at != '\0'; field++) {
+		at += strcspn(at, " ");
+		at += *at == ' ';
+	}
+	if (per_second > 0 && sscanf(at, "%llu", &ticks) == 1 && ticks < INT64_MAX / 1000)
+		began = (int64_t)ticks * 1000 / per_second;
+	buf_free(&text);
+	return began;
+}
+
+bool process_began_after(pid_t pid, const struct timespec *moment)
+{
+#ifdef CLOCK_BOOTTIME
+	struct timespec now, since_boot;
+	int64_t began = beginning(pid);
+
+	if (began < 0 || clock_gettime(CLOCK_REALTIME, &now) < 0 || clock_gettime(CLOCK_BOOTTIME, &since_boot) < 0)
+		return false;
+	return milliseconds(&now) - milliseconds(&since_boot) + began > milliseconds(moment) + SLACK_MS;
+#else
+	(void)pid, (void)moment;
+	return false;
+#endif
+}
+
+pid_t process_named_in(const char *path)
+{
+	struct buf text = { .limit = 4096 };
+	uint64_t pid = 0;
+
+	if (file_read_path(path, &text) && text.len > 0) {
+		text.data[strcspn(text.data, " \r\n")] = '\0';
+		if (!parse_number(text.data, INT32_MAX, &pid))
+			pid = 0;
+	}
+	buf_free(&text);
+	return process_lives((pid_t)pid) ? (pid_t)pid : 0;
+}

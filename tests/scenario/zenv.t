@@ -1,0 +1,96 @@
+#!/usr/bin/perl
+# zmailer.conf as ZMailer installs it: variables that stand there without a value are not set.
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use File::Temp ();
+use Test::More;
+use Spool;
+
+my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
+my $source = $ENV{SRC_DIR} // "$FindBin::Bin/../..";
+my $dir = File::Temp->newdir('/tmp/zlmtp-zenv-XXXXXX');
+my $message = "From: Ann <ann\@example.org>\nSubject: lunch\n\nNoon?\n";
+my $runs = 0;
+
+$ENV{ZCONFIG} = "$dir/zmailer.conf";
+delete $ENV{$_} for qw(MAILVAR MAILBIN MAILSHARE DBTYPE);
+Spool->new("$dir/po");
+Spool->put("$dir/scheduler.conf", "lmtp/*\n\tinterval=1m\n\tcommand=\"lmtp -c lmtp -F UNIX:/nowhere\"\n");
+Spool->put("$dir/var/db/dbases.conf", "aliases \$DBTYPE - -la \$MAILVAR/db/aliases -lm\nthishost NONE - - - -\n");
+Spool->put("$dir/var/db/aliases", "staff: ann\@example.org\n");
+
+# Runs a program with this zmailer.conf; returns exit status, stdout, stderr.
+sub run($conf, $input, @command) {
+	Spool->put("$dir/zmailer.conf", $conf);
+	Spool->put("$dir/in", $input);
+	my $status = system 'sh', '-c', 'in=$1 out=$2 err=$3; shift 3; "$@" <"$in" >"$out" 2>"$err"', 'sh', "$dir/in",
+		"$dir/out", "$dir/err", 'timeout', 20, @command;
+	return ($status >> 8 | ($status & 127 ? 256 : 0), Spool::slurp("$dir/out"), Spool::slurp("$dir/err"));
+}
+
+my @forms = ('', ' ', "\t ", '""', "''");
+my @send = ("$build/channel/enqueue", '-s', 'ann@example.org', '-r', 'lmtp,-,bob@example.net');
+
+sub zenv_is($name, @expect) {
+	for my $form (@forms) {
+		my ($variable, $conf, $input, $command, $status, $err) = @expect;
+		my ($got, undef, $said) = run("$conf$variable=$form\n", $input, $command->@*);
+		is $got, $status, "$name, \"$variable=$form\": exit $status" or diag $said;
+		like $said, $err, "$name, \"$variable=$form\": what it says";
+	}
+}
+
+my $nothing = qr/\A\z/;
+my $office = "POSTOFFICE=$dir/po\n";
+my $var = "MAILVAR=$dir/var\n";
+
+zenv_is 'an agent without an address of its own goes on', 'BINDADDR', '', '',
+	[ "$build/channel/lmtp", '-c', 'lmtp', '-F', 'UNIX:/nowhere' ], 0, $nothing;
+zenv_is 'the charset of unlabelled text is the usual one', 'DEFCHARSET', '', '',
+	[ "$build/channel/lmtp", '-c', 'lmtp', '-F', 'UNIX:/nowhere' ], 0, $nothing;
+zenv_is 'syslog is as without the variable', 'SYSLOGFLG', '', '',
+	[ "$build/channel/lmtp", '-c', 'lmtp', '-F', 'UNIX:/nowhere' ], 0, $nothing;
+zenv_is 'no post office is named', 'POSTOFFICE', '', $message, \@send, 64, qr/^enqueue: where is the post office\?/;
+zenv_is 'runqueue is told of no post office', 'POSTOFFICE', '', '', [ "$build/channel/runqueue", '-1' ], 64,
+	qr/^runqueue: where is the post office\?/;
+zenv_is 'zlmtp-check is told of no post office', 'POSTOFFICE', '', '', [ "$build/channel/zlmtp-check" ], 3,
+	qr/^zlmtp-check: where is the post office\?/;
+zenv_is 'the scheduler has no directory of its file', 'MAILSHARE', $office, '', [ "$build/channel/runqueue", '-1' ], 64,
+	qr/^runqueue: where is scheduler.conf\?/;
+zenv_is 'a command without a path has no directory', 'MAILBIN', $office, '',
+	[ "$build/channel/runqueue", '-f', "$dir/scheduler.conf", '-1' ], 0, $nothing;
+zenv_is 'the hash level is none', 'SCHEDULERDIRHASH', $office, $message, \@send, 0, $nothing;
+zenv_is 'there is no scheduler to be told', 'SCHEDULERNOTIFY', $office, $message, \@send, 0, $nothing;
+zenv_is 'no maps are named', 'MAILVAR', $office, $message,
+	[ "$build/channel/enqueue", '-s', 'ann@example.org', 'staff' ], 64, qr/^enqueue: which maps route addresses\?/;
+zenv_is 'dbases.conf has no directory', 'MAILVAR', '', '',
+	[ "$build/db/newdb", '-sf', "$dir/var/db/dbases.conf" ], 78, qr/MAILVAR is not set/;
+zenv_is 'maps are of the usual type', 'DBTYPE', $var, '', [ "$build/db/newdb", '-sf', "$dir/var/db/dbases.conf" ], 0,
+	$nothing;
+ok -f "$dir/var/db/aliases.db", 'which is btree';
+zenv_is 'local names need an account', 'ROUTEUSER_IN_ABNORMAL_UNIX', $var, '',
+	[ "$build/db/dblookup", '-f', "$dir/var/db/dbases.conf", '-r', 'no-such-account' ], 1, $nothing;
+
+# A variable of the command is missed as if it were not there.
+Spool->put("$dir/scheduler.conf", "lmtp/*\n\tinterval=1m\n\tcommand=\"$build/channel/lmtp -c lmtp -l \${LOGFILE} -F UNIX:/nowhere\"\n");
+zenv_is 'a command with a variable that has no value', 'LOGFILE', $office, '',
+	[ "$build/channel/runqueue", '-f', "$dir/scheduler.conf", '-1' ], 69, qr/\$\{LOGFILE\}, which ZENV does not have/;
+
+my ($status, undef, $err) = run("BINDADDR=nonsense\n", '', "$build/channel/lmtp", '-c', 'lmtp', '-F', 'UNIX:/nowhere');
+is $status, 64, 'a BINDADDR that is no address: exit 64';
+like $err, qr/^lmtp: BINDADDR of ZENV: nonsense: expected /, 'and the variable is named';
+
+# Whatever else is read from there must stand above.
+my %tested = map { $_ => 1 } qw(BINDADDR DEFCHARSET SYSLOGFLG POSTOFFICE MAILSHARE MAILBIN SCHEDULERDIRHASH
+	SCHEDULERNOTIFY MAILVAR DBTYPE ROUTEUSER_IN_ABNORMAL_UNIX);
+my %read;
+for my $file (split /\n/, qx{find "$source/lib" "$source/channel" "$source/db" -name '*.c'}) {
+	my $text = Spool::slurp($file);
+	$read{$1}++ while $text =~ /\bzenv(?:_get)?\((?:[^"()]*, )?"(\w+)"/g;
+}
+delete $read{$_} for qw(PATH ZCONFIG);    # handed to agents; each with its own test of runqueue's
+is_deeply [ sort keys %read ], [ sort grep { $read{$_} } keys %tested ], 'every variable that is read is tested here';
+
+done_testing;
