@@ -204,7 +204,7 @@ subtest 'maps' => sub {
 	my @only = qw(-o maps);
 	old(-5, "$dir/db/localnames");
 	is_found(\@only, 1, qr{WARNING - map $dir/db/localnames\.db: its text is newer; run newdb}, 'an old map');
-	old(100, "$dir/db/localnames");
+	old(100, "$dir/db/localnames", "$dir/db/routes");
 	spew("$dir/two.conf", "routesdb unordered - - $dir/db/routes -l\n" x 3);
 	is_deeply [check('-o', 'maps', '-d', "$dir/two.conf")->{line} =~ /'(age_\w+)'=/g],
 		[qw(age_routesdb age_routesdb_2 age_routesdb_3)], 'each map of a relation has a performance label of its own';
