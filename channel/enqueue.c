@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "channel/routing.h"
+#include "channel/spool/dsn.h"
 #include "channel/spool/write.h"
 #include "config.h"
 #include "lib/alloc.h"
@@ -163,36 +164,6 @@ static void read_options(struct request *r, int argc, char **argv)
 		option_usage(&program, "where is the post office? -P, or POSTOFFICE in the file that ZCONFIG names");
 }
 
-/* xtext of RFC 3461 section 4. */
-static void xtext_add(struct buf *out, const char *s)
-{
-	for (; *s != '\0'; s++) {
-		unsigned char c = (unsigned char)*s;
-
-		if (c < '!' || c > '~' || c == '+' || c == '=')
-			buf_addf(out, "+%02X", c);
-		else
-			buf_addc(out, *s);
-	}
-}
-
-/* The text of the N line, as a router writes it for what sendmail(8) hands in. */
-static char *dsn_text(const struct request *r, const char *user, bool null_sender)
-{
-	struct buf text = { 0 };
-
-	if (r->notify != NULL)
-		buf_addf(&text, "NOTIFY=%s ", r->notify);
-	buf_adds(&text, "ORCPT=rfc822;");
-	xtext_add(&text, user);
-	buf_adds(&text, " INRCPT=rfc822;");
-	xtext_add(&text, user);
-	buf_adds(&text, " INFROM=rfc822;");
-	if (!null_sender)
-		xtext_add(&text, r->sender);
-	return text.data;
-}
-
 static const char *own_name(void)
 {
 	static char name[256];
@@ -265,8 +236,12 @@ static struct spool_envelope make_envelope(struct request *r)
 	if (r->sender == NULL)
 		r->sender = r->own_address = own_address();
 	null_sender = strcmp(r->sender, "<>") == 0 || r->sender[0] == '\0';
-	for (size_t i = 0; i < r->count; i++)
-		r->recipients[i].dsn = dsn_text(r, original(r, i), null_sender);
+	for (size_t i = 0; i < r->count; i++) {
+		struct buf text = { 0 };
+
+		dsn_add(&text, r->notify, NULL, original(r, i), null_sender ? NULL : r->sender);
+		r->recipients[i].dsn = text.data;
+	}
 	return (struct spool_envelope){
 		.sender_channel = null_sender ? "error" : "local",
 		.sender_host = null_sender ? "<>" : r->sender,

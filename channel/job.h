@@ -12,11 +12,23 @@ struct job_recipient {
 	enum outcome outcome;
 	bool under_way;           /* in a transaction now */
 	bool retried;             /* was in one that broke before it was answered */
+	unsigned offered;         /* how often a used-up connection refused its MAIL (MAIL_OFFERS) */
+	uint64_t newer_than;      /* only connections with a higher number may have it */
 	bool maybe_taken;         /* ... and was on the wire whole */
 	unsigned session;         /* on which it is under way */
 	uint32_t hash;            /* of the address in lower case */
 	struct job_recipient *busy_next;
 	char notify[32];          /* value of NOTIFY= */
+};
+
+/* What became of a recipient, and all that is told of it. */
+struct settled {
+	struct job_recipient *recipient;
+	struct result result;
+	struct buf text;
+	const char *remote;          /* field 5 of NOTARY */
+	struct record_connection connection;    /* peer is NULL without one */
+	int64_t begun_at, sent_at;
 };
 
 /* A transaction with the strings that were made for it alone. */
@@ -51,6 +63,10 @@ struct job {
 	size_t open;              /* recipients without an outcome */
 	size_t next_waiting;      /* no recipient before this one waits to be sent */
 	size_t under_way;         /* transactions */
+	struct settled *failures; /* not written down yet: their strings are their own */
+	size_t failure_count, failure_capacity;
+	struct buf lines;         /* d lines of the failures, not written yet */
+	struct job *next_failing;
 };
 
 #endif

@@ -15,6 +15,7 @@
 #include "channel/spool/spoolid.h"
 #include "channel/spool/tag.h"
 #include "channel/spool/verbose.h"
+#include "channel/tally.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/text.h"
@@ -175,11 +176,24 @@ static bool is_selected(const struct jobs *jobs, const struct job *job, const st
 	       strcmp(r->channel, jobs->options->channel) == 0 && ascii_equal(r->host, job->host);
 }
 
+/* "a..b"@d is the mailbox that others write a..b@d; to take two for one does no harm here. */
+static bool same_mailbox(const char *a, const char *b)
+{
+	for (;; a++, b++) {
+		a += strspn(a, "\"");
+		b += strspn(b, "\"");
+		if (ascii_lower(*a) != ascii_lower(*b))
+			return false;
+		if (*a == '\0')
+			return true;
+	}
+}
+
+/* The same for whatever is the same_mailbox(). */
 static uint32_t address_hash(const char *address)
 {
 	uint32_t hash = 2166136261u;     /* FNV-1a */
 
-	/* "a..b"@d is the mailbox that others write a..b@d */
 	for (const char *p = address; *p != '\0'; p++)
 		if (*p != '"')
 			hash = (hash ^ (unsigned char)ascii_lower(*p)) * 16777619u;
@@ -322,7 +336,7 @@ static const struct job_recipient *find_busy(struct jobs *jobs, const struct job
 {
 	const struct job_recipient *b = *bucket(jobs, r);
 
-	while (b != NULL && (b->hash != r->hash || !ascii_equal(b->line->user, r->line->user)))
+	while (b != NULL && (b->hash != r->hash || !same_mailbox(b->line->user, r->line->user)))
 		b = b->busy_next;
 	return b;
 }
@@ -340,6 +354,11 @@ unsigned job_bound_to(struct jobs *jobs, const struct job *job)
 	const struct job_recipient *b = find_busy(jobs, &job->recipients[job->next_waiting]);
 
 	return b ? b->session : UINT_MAX;
+}
+
+bool job_wants_new(const struct job *job)
+{
+	return job->recipients[job->next_waiting].newer_than > 0;
 }
 
 bool job_is_for_one(const struct job *job)
@@ -392,7 +411,7 @@ static bool goes_alone(const struct jobs *jobs, const struct job_recipient *r)
 static bool same_group(const struct jobs *jobs, const struct job_recipient *a, const struct job_recipient *b)
 {
 	return a->line->sender == b->line->sender && a->line->header == b->line->header && !goes_alone(jobs, a) &&
-	       a->retried == b->retried && same_value(a->line->by, b->line->by);
+	       a->retried == b->retried && a->offered == b->offered && same_value(a->line->by, b->line->by);
 }
 
 static const char *return_path(const struct control_sender *sender)
@@ -444,7 +463,7 @@ static void set_envelope(struct jobs *jobs, struct job *job, struct transaction 
 	};
 }
 
-struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit, unsigned session)
+struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit, unsigned session, uint64_t connection)
 {
 	size_t max = jobs->options->max_recipients, capacity = 0;
 	struct transaction *t = NULL;
@@ -455,7 +474,7 @@ struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit, u
 	for (size_t i = job->next_waiting; i < job->count && (t == NULL || t->count < max); i++) {
 		struct job_recipient *r = &job->recipients[i];
 
-		if (!waits(r) || (first != NULL && !same_group(jobs, r, first)) || busy_elsewhere(jobs, r, session))
+		if (!waits(r) || r->newer_than >= connection || (first != NULL && !same_group(jobs, r, first)) || busy_elsewhere(jobs, r, session))
 			continue;
 		if (t == NULL) {
 			t = xcalloc(1, sizeof(struct job_transaction));
@@ -475,6 +494,7 @@ struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit, u
 	if (t != NULL) {
 		t->owner = job;
 		t->retried = first->retried;
+		t->offered = first->offered;
 		set_envelope(jobs, job, t, first);
 		job->under_way++;
 	}
@@ -543,6 +563,36 @@ static void finish_if_settled(struct jobs *jobs, struct job *job)
 		finish_job(jobs, job);
 }
 
+int64_t jobs_failures_due(const struct jobs *jobs)
+{
+	return jobs->failing != NULL ? jobs->failing_since + FAILURES_WAIT : CLOCK_NEVER;
+}
+
+void jobs_write_failures(struct jobs *jobs)
+{
+	/* all files are written before the first is synced: file systems then sync them together */
+	for (struct job *job = jobs->failing; job != NULL; job = job->next_failing)
+		outcome_write_failures(jobs, job);
+	while (jobs->failing != NULL) {
+		struct job *job = jobs->failing;
+
+		jobs->failing = job->next_failing;
+		outcome_conclude_failures(jobs, job);
+		finish_if_settled(jobs, job);
+	}
+}
+
+/* What a connection has failed goes on one that was begun later; then, if that was used up too, as the first of a new one. */
+static void try_again(const struct jobs *jobs, struct job_recipient *r, const struct transaction *t)
+{
+	if (t->used_up)
+		r->offered++;
+	else
+		r->retried = true;
+	r->maybe_taken = r->maybe_taken || t->maybe_taken;
+	r->newer_than = r->offered >= MAIL_OFFERS ? CONNECTION_NEW - 1 : jobs->options->tally->begun;
+}
+
 void jobs_done(struct jobs *jobs, struct transaction *t)
 {
 	struct job *job = t->owner;
@@ -553,8 +603,8 @@ void jobs_done(struct jobs *jobs, struct transaction *t)
 		clear_under_way(jobs, r);
 		if (r->outcome != OUTCOME_NONE)
 			continue;
-		r->retried = r->retried || !t->recipients[i].later;
-		r->maybe_taken = r->maybe_taken || (t->maybe_taken && !t->recipients[i].later);
+		if (!t->recipients[i].later)
+			try_again(jobs, r, t);
 		if ((size_t)(r - job->recipients) < job->next_waiting)
 			job->next_waiting = (size_t)(r - job->recipients);
 	}

@@ -48,6 +48,8 @@ struct jobs {
 	const struct jobs_options *options;
 	struct job_recipient *busy[BUSY_BUCKETS];
 	struct job *first, *last; /* in the order of arrival */
+	struct job *failing;      /* those with failures that are not written down yet */
+	int64_t failing_since;    /* the first of them (clock_ms()) */
 	uint64_t received;        /* how many there were so far */
 	char agent[32];           /* our name in reports, with the process id */
 	struct buf answers;       /* for the scheduler: reports, comments, "#hungry" */
@@ -69,13 +71,19 @@ struct job *jobs_next_to_send(struct jobs *jobs, struct job *after);
 const char *job_host(const struct job *job);
 uint64_t job_number(const struct job *job);
 
+/* A connection that is made for the transaction. */
+#define CONNECTION_NEW UINT64_MAX
+
 /*
- * Its next transaction for session number `session`, with at most max_recipients and `limit` (0 = none)
+ * Its next transaction for session number `session` on that connection (its number, or CONNECTION_NEW), with at most max_recipients and `limit` (0 = none)
  * recipients.  Nobody with a message under way on another session is in it: a store
  * must never work on two messages for one mailbox because of us.  NULL if that leaves
  * nobody.
  */
-struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit, unsigned session);
+struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit, unsigned session, uint64_t connection);
+
+/* Must its first waiting recipient go on a connection that was begun after one that failed it? */
+bool job_wants_new(const struct job *job);
 
 /* The session that its first waiting recipient has other mail under way on; UINT_MAX if there is none. */
 unsigned job_bound_to(struct jobs *jobs, const struct job *job);
@@ -108,6 +116,18 @@ void jobs_done(struct jobs *jobs, struct transaction *t);
 
 /* Defers everything of a job that is not under way, without trying. */
 void job_fail(struct jobs *jobs, struct job *job, const struct result *result, const struct settlement *how);
+
+/*
+ * Refusals wait this long for others, in milliseconds, so that one fdatasync(2) is for all of them: a disk takes some
+ * hundred in a second, a server refuses thousands.
+ */
+#define FAILURES_WAIT 50
+
+/* When jobs_write_failures() wants to be called, CLOCK_NEVER if nothing waits for it. */
+int64_t jobs_failures_due(const struct jobs *jobs);
+
+/* Writes d lines of all failures that wait, syncs them, then marks and reports the recipients. */
+void jobs_write_failures(struct jobs *jobs);
 
 /* True if no job is open or waiting. */
 bool jobs_empty(const struct jobs *jobs);

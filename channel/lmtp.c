@@ -46,12 +46,45 @@ static void on_signal(int sig)
 	stop_signal = sig;
 }
 
-/* From a session: jobs that are here already are not tried on their own; those that come later are. */
-static void on_unreachable(void *context, struct peer *peer)
+/* A server that takes no more connections is asked again after this time, in milliseconds. */
+#define PAUSE 5000
+
+/* Another session that has a connection to the peer, or hope of one; NULL if there is none. */
+static const struct session *other_session(const struct loop *loop, const struct peer *peer, const struct session *but)
+{
+	for (unsigned i = 0; i < loop->count; i++) {
+		const struct session *s = &loop->sessions[i];
+
+		if (s != but && s->peer == peer && s->state != SESSION_CLOSED)
+			return s;
+	}
+	return NULL;
+}
+
+/* Is it better to wait for what another session has or gets than to begin one more connection? */
+static bool must_wait(const struct loop *loop, const struct peer *peer, const struct session *s)
+{
+	const struct session *other = other_session(loop, peer, s);
+
+	/* one is enough to wait for a resolver: the others are for other peers */
+	return other != NULL && (other->state == SESSION_RESOLVING || peer->pause_until > clock_ms());
+}
+
+/*
+ * From a session.  A peer is judged when nobody has a connection to it any more: jobs that are here already are not
+ * tried on their own then; those that come later are.
+ */
+static bool on_unreachable(void *context, const struct session *s)
 {
 	const struct loop *loop = context;
+	struct peer *peer = s->peer;
 
+	if (other_session(loop, peer, s) != NULL) {
+		peer->pause_until = clock_ms() + PAUSE;
+		return false;
+	}
 	peer->failed_behind = loop->jobs.received;
+	return true;
 }
 
 /* From a session: a recipient has its outcome. */
@@ -200,25 +233,38 @@ static struct peer *peer_of(struct loop *loop, struct job *job)
 }
 
 /*
- * How much a session would like the next transaction: ready and idle before
- * a new connection before one with work under way.  0 = not at all.
+ * How much a session would like the job's next transaction: ready and idle before a new connection before one with
+ * work under way; a new connection before all where an old one will not do.  0 = not at all.
  */
-static unsigned appetite(const struct session *s, const struct peer *peer)
+static unsigned appetite(const struct loop *loop, const struct session *s, const struct peer *peer,
+                         const struct job *job)
 {
+	bool reused = s->state == SESSION_READY && s->peer == peer;
+
 	if (!session_wants(s, peer))
 		return 0;
+	if (!reused && must_wait(loop, peer, s))
+		return 0;
 	if (s->state == SESSION_CLOSED)
-		return 1000;
+		return job_wants_new(job) ? 3000 : 1000;
 	if (session_idle(s))
-		return s->peer == peer ? 2000 : 900;
+		return reused ? 2000 : 900;
 	return 500 - (unsigned)s->dialogue.flight_count;
 }
 
 static bool begin_on(struct loop *loop, struct session *s, struct peer *peer, struct job *job)
 {
-	size_t limit = s->state == SESSION_READY && s->peer == peer ? (size_t)s->opening.caps.rcpt_max : 0;
-	struct transaction *t = job_take(&loop->jobs, job, limit, (unsigned)(s - loop->sessions));
+	bool reused = s->state == SESSION_READY && s->peer == peer;
+	size_t limit = reused ? (size_t)s->opening.caps.rcpt_max : 0;
+	unsigned number = (unsigned)(s - loop->sessions);
+	struct transaction *t = job_take(&loop->jobs, job, limit, number, reused ? s->number : CONNECTION_NEW);
 
+	if (t == NULL && reused && session_idle(s)) {
+		/* this connection will not do */
+		t = job_take(&loop->jobs, job, limit, number, CONNECTION_NEW);
+		if (t != NULL)
+			session_quit(s);
+	}
 	if (t == NULL)
 		return false;
 	title(loop, peer->target->text, "delivering");
@@ -237,7 +283,7 @@ static bool begin_somewhere(struct loop *loop, struct peer *peer, struct job *jo
 	unsigned best = 0, most = 0, bound;
 
 	for (unsigned i = 0; i < loop->count; i++) {
-		unsigned a = appetite(&loop->sessions[i], peer);
+		unsigned a = appetite(loop, &loop->sessions[i], peer, job);
 
 		if (a > most)
 			best = i, most = a;
@@ -250,7 +296,7 @@ static bool begin_somewhere(struct loop *loop, struct peer *peer, struct job *jo
 	/* others of a message need not wait for the first */
 	if (!job_is_for_one(job) && begin_on(loop, &loop->sessions[best], peer, job))
 		return true;
-	return appetite(&loop->sessions[bound], peer) > 0 && begin_on(loop, &loop->sessions[bound], peer, job);
+	return appetite(loop, &loop->sessions[bound], peer, job) > 0 && begin_on(loop, &loop->sessions[bound], peer, job);
 }
 
 static bool anybody_wants(const struct loop *loop)
@@ -294,7 +340,14 @@ static void begin_transactions(struct loop *loop)
 
 static int64_t next_deadline(const struct loop *loop)
 {
-	int64_t deadline = tally_deadline(&loop->settings->tally);
+	int64_t deadline = tally_deadline(&loop->settings->tally), failures = jobs_failures_due(&loop->jobs);
+	int64_t now = clock_ms();
+
+	deadline = failures < deadline ? failures : deadline;
+
+	for (size_t i = 0; i < loop->peers.count; i++)
+		if (loop->peers.list[i]->pause_until > now && loop->peers.list[i]->pause_until < deadline)
+			deadline = loop->peers.list[i]->pause_until;
 
 	for (unsigned i = 0; i < loop->count; i++) {
 		int64_t d = session_deadline(&loop->sessions[i]);
@@ -362,6 +415,7 @@ static void stop(struct loop *loop)
 	jobs_drop_unopened(&loop->jobs);
 	while ((job = jobs_next_to_send(&loop->jobs, NULL)) != NULL)
 		fail_untried(loop, job, NULL, &r);
+	jobs_write_failures(&loop->jobs);
 }
 
 static void run(struct loop *loop, const sigset_t *unblocked)
@@ -375,6 +429,8 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 		begin_transactions(loop);
 		for (unsigned i = 0; i < loop->count; i++)
 			session_flush(&loop->sessions[i]);
+		if (all_idle(loop) || clock_ms() >= jobs_failures_due(&loop->jobs))
+			jobs_write_failures(&loop->jobs);
 		flush_answers(loop);
 		if (stop_signal != 0 && break_off(loop)) {
 			stop(loop);

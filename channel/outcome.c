@@ -1,5 +1,6 @@
 #include "channel/outcome.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -7,6 +8,7 @@
 #include "channel/spool/diagnostic.h"
 #include "channel/spool/tag.h"
 #include "channel/tally.h"
+#include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/text.h"
 
@@ -74,19 +76,19 @@ static void add_text(struct buf *text, const struct transaction *t, const struct
 		buf_adds(text, " (delivery state unknown: the whole message was sent)");
 }
 
-static void log_outcome(struct jobs *jobs, const struct job *job, const struct job_recipient *r,
-                        const struct result *result, const struct transaction *t, const struct settlement *how)
+static void log_outcome(struct jobs *jobs, const struct job *job, const struct settled *f)
 {
+	const struct job_recipient *r = f->recipient;
 	struct record_entry entry = {
 		.message = job->control->id,
 		.spool = job->spool.len > 0 ? job->spool.data : NULL,
 		.recipient = r->line->user,
 		.orcpt = r->line->orcpt,
-		.result = result,
-		.connection = how->connection,
+		.result = &f->result,
+		.connection = f->connection.peer != NULL ? &f->connection : NULL,
 		.received_at = job->received_at,
-		.begun_at = t ? t->begun_at : 0,
-		.sent_at = t ? t->sent_at : 0,
+		.begun_at = f->begun_at,
+		.sent_at = f->sent_at,
 	};
 
 	record_add(jobs->options->record, &entry);
@@ -114,17 +116,25 @@ static void tell_verbosely(const struct job *job, const struct job_recipient *r,
 	buf_free(&line);
 }
 
-static bool write_diagnostic(const struct job *job, const struct control_recipient *line, const struct notary *notary,
-                             const struct buf *text)
+static struct notary notary_of(const struct jobs *jobs, const struct settled *s)
 {
-	return diagnostic_append(job->control->fd, line->offset, job->control->headers[line->header].offset,
-	                         line->dsn_offset, time(NULL), notary, buf_str(text));
+	return (struct notary){
+		.recipient = s->recipient->line->user,
+		/* a deferral says "failed" too: the scheduler keeps it for the day the message expires */
+		.action = s->result.outcome == OUTCOME_DELIVERED ? "delivered" : "failed",
+		.status = s->result.status,
+		.code = reported_code(&s->result),
+		.words = s->result.words,
+		.remote = s->remote,
+		.agent = jobs->agent,
+	};
 }
 
 /* The mark first and nothing slow before it: a crash up to here costs a second copy. */
-static enum report_word mark_delivered(struct jobs *jobs, struct job *job, const struct control_recipient *line,
-                                       const struct notary *notary, const struct buf *text, bool server_reports)
+static enum report_word mark_delivered(struct jobs *jobs, struct job *job, const struct settled *s, bool server_reports)
 {
+	const struct control_recipient *line = s->recipient->line;
+	const struct notary notary = notary_of(jobs, s);
 	int fd = job->control->fd;
 
 	if (tag_unlock(fd, line->offset, jobs->options->lock_pid, TAG_DONE) == TAG_ERROR)
@@ -134,57 +144,130 @@ static enum report_word mark_delivered(struct jobs *jobs, struct job *job, const
 		jobs_comment(jobs, "%s: the mark at %jd cannot be synced: %m", job->name, (intmax_t)line->offset);
 	if (!(line->notify & NOTIFY_SUCCESS) || server_reports)
 		return REPORT_OK3;
-	return write_diagnostic(job, line, notary, text) ? REPORT_OK2 : REPORT_OK;
+	return diagnostic_append(fd, line->offset, job->control->headers[line->header].offset, line->dsn_offset,
+	                         time(NULL), &notary, buf_str(&s->text)) ? REPORT_OK2 : REPORT_OK;
 }
 
-/* False if it cannot be written down: then nobody would ever tell the sender, and it must not count. */
-static bool mark_failed(struct jobs *jobs, struct job *job, const struct control_recipient *line,
-                        const struct notary *notary, const struct buf *text)
+static enum report_word mark_deferred(struct jobs *jobs, struct job *job, struct settled *s)
 {
-	if (!write_diagnostic(job, line, notary, text)) {
-		jobs_comment(jobs, "%s: failure of the recipient at %jd cannot be written down: %m", job->name,
-		             (intmax_t)line->offset);
-		return false;
+	s->result.outcome = OUTCOME_DEFERRED;
+	tag_unlock(job->control->fd, s->recipient->line->offset, jobs->options->lock_pid, TAG_FREE);
+	return s->result.destination ? REPORT_RETRYAT : REPORT_DEFERRED;
+}
+
+/* The recipient is marked: the report, the log, the end of our work on it. */
+static void tell(struct jobs *jobs, struct job *job, const struct settled *s, enum report_word word)
+{
+	const struct notary notary = notary_of(jobs, s);
+
+	report_add(&jobs->answers, job->control->id, s->recipient->line->offset, &notary, word, buf_str(&s->text));
+	tell_verbosely(job, s->recipient, &s->text);
+	log_outcome(jobs, job, s);
+	tally_outcome(jobs->options->tally, &s->result);
+	s->recipient->outcome = s->result.outcome;
+	job->open--;
+}
+
+/* ---- failures: many of them for one sync ---- */
+
+/* Keeps what was settled, with strings that outlive reply and connection, until its d line is on the disk. */
+static void keep_failure(struct jobs *jobs, struct job *job, const struct settled *s)
+{
+	const struct control_recipient *line = s->recipient->line;
+	const struct notary notary = notary_of(jobs, s);
+	struct settled *kept;
+
+	if (job->failure_count == 0) {
+		if (jobs->failing == NULL)
+			jobs->failing_since = clock_ms();
+		job->next_failing = jobs->failing;
+		jobs->failing = job;
 	}
-	tag_unlock(job->control->fd, line->offset, jobs->options->lock_pid, TAG_FAILED);
-	return true;
+	job->failures = xgrow(job->failures, job->failure_count, &job->failure_capacity, sizeof *job->failures);
+	kept = &job->failures[job->failure_count++];
+	*kept = *s;
+	kept->result.status = xstrdup(s->result.status);
+	kept->result.words = xstrdup(s->result.words);
+	kept->remote = xstrdup(s->remote);
+	kept->connection.session = xstrdup(s->connection.session);
+	kept->connection.tls = xstrdup(s->connection.tls);
+	/* it is settled, though nobody may be told yet */
+	s->recipient->outcome = OUTCOME_FAILED;
+	diagnostic_add(&job->lines, line->offset, job->control->headers[line->header].offset, line->dsn_offset, time(NULL),
+	               &notary, buf_str(&s->text));
+}
+
+static void free_failure(struct settled *s)
+{
+	free((char *)s->result.status);
+	free((char *)s->result.words);
+	free((char *)s->remote);
+	free((char *)s->connection.session);
+	free((char *)s->connection.tls);
+	buf_free(&s->text);
+}
+
+/* Notes in job->lines whether they are in the file: it is empty then. */
+void outcome_write_failures(struct jobs *jobs, struct job *job)
+{
+	if (diagnostic_write(job->control->fd, &job->lines))
+		buf_free(&job->lines);
+	else
+		jobs_comment(jobs, "%s: failures of %zu recipients cannot be written down: %m", job->name, job->failure_count);
+}
+
+void outcome_conclude_failures(struct jobs *jobs, struct job *job)
+{
+	bool durable = job->lines.len == 0;
+
+	if (durable && fdatasync(job->control->fd) < 0) {
+		jobs_comment(jobs, "%s: failures of %zu recipients cannot be synced: %m", job->name, job->failure_count);
+		durable = false;
+	}
+	for (size_t i = 0; i < job->failure_count; i++) {
+		struct settled *s = &job->failures[i];
+
+		if (durable) {
+			tag_unlock(job->control->fd, s->recipient->line->offset, jobs->options->lock_pid, TAG_FAILED);
+			tell(jobs, job, s, REPORT_ERROR2);
+		} else {
+			tell(jobs, job, s, mark_deferred(jobs, job, s));
+		}
+		free_failure(s);
+	}
+	free(job->failures);
+	job->failures = NULL;
+	job->failure_count = job->failure_capacity = 0;
+	buf_free(&job->lines);
 }
 
 void outcome_conclude(struct jobs *jobs, struct job *job, struct job_recipient *r, const struct result *given,
                       const struct transaction *t, const struct transaction_recipient *to,
                       const struct settlement *how)
 {
-	const struct control_recipient *line = r->line;
-	struct result result = *given;
-	enum report_word word = REPORT_ERROR2;
-	struct buf text = { 0 };
-	const struct notary notary = {
-		.recipient = line->user,
-		/* a deferral says "failed" too: the scheduler keeps it for the day the message expires */
-		.action = result.outcome == OUTCOME_DELIVERED ? "delivered" : "failed",
-		.status = result.status,
-		.code = reported_code(&result),
-		.words = result.words,
+	struct settled s = {
+		.recipient = r,
+		.result = *given,
 		.remote = how->remote,
-		.agent = jobs->agent,
+		.connection = how->connection != NULL ? *how->connection : (struct record_connection){ .session = "", .tls = "" },
+		.begun_at = t ? t->begun_at : 0,
+		.sent_at = t ? t->sent_at : 0,
 	};
 
-	result.maybe_duplicate |= r->maybe_taken;
-	add_text(&text, t, to, &result);
-	if (result.outcome == OUTCOME_DELIVERED) {
-		word = mark_delivered(jobs, job, line, &notary, &text, how->server_reports);
-	} else if (result.outcome != OUTCOME_FAILED || !mark_failed(jobs, job, line, &notary, &text)) {
-		result.outcome = OUTCOME_DEFERRED;
-		word = result.destination ? REPORT_RETRYAT : REPORT_DEFERRED;
-		tag_unlock(job->control->fd, line->offset, jobs->options->lock_pid, TAG_FREE);
+	s.result.maybe_duplicate |= r->maybe_taken;
+	add_text(&s.text, t, to, &s.result);
+	if (s.result.remote && s.result.stage == STAGE_FINAL && s.sent_at != 0)
+		tally_step(jobs->options->tally, STEP_ANSWER, clock_ms() - s.sent_at);
+	switch (s.result.outcome) {
+	case OUTCOME_DELIVERED:
+		tell(jobs, job, &s, mark_delivered(jobs, job, &s, how->server_reports));
+		break;
+	case OUTCOME_FAILED:
+		keep_failure(jobs, job, &s);
+		return;
+	default:
+		tell(jobs, job, &s, mark_deferred(jobs, job, &s));
+		break;
 	}
-	report_add(&jobs->answers, job->control->id, line->offset, &notary, word, buf_str(&text));
-	tell_verbosely(job, r, &text);
-	log_outcome(jobs, job, r, &result, t, how);
-	tally_outcome(jobs->options->tally, &result);
-	if (result.remote && result.stage == STAGE_FINAL && t->sent_at != 0)
-		tally_step(jobs->options->tally, STEP_ANSWER, clock_ms() - t->sent_at);
-	buf_free(&text);
-	r->outcome = result.outcome;
-	job->open--;
+	buf_free(&s.text);
 }

@@ -30,6 +30,7 @@
 
 #include "channel/net/transcript.h"
 #include "channel/protocol/policy.h"
+#include "lib/logline.h"
 
 enum record_format { RECORD_KEYS, RECORD_JSON };
 
@@ -37,9 +38,7 @@ struct record {
 	enum record_format format;
 	bool syslog;
 	struct transcript *transcript;
-	/* record.c's: is there a log daemon, and when to look again (clock_ms()) */
-	bool heard;
-	int64_t look_again;
+	struct logline line;          /* record.c's: memory */
 };
 
 struct record_connection {

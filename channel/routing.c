@@ -55,6 +55,19 @@ static int open_router(const struct routing *r, struct router **router)
 	return status;
 }
 
+int routing_open(const struct routing *r, struct router **router)
+{
+	int status = open_router(r, router);
+
+	for (size_t i = 0; status == EX_OK && i < ROUTE_RELATIONS; i++) {
+		struct relation *relation = (*router)->relations[i];
+
+		for (size_t j = 0; relation != NULL && j < relation->count; j++)
+			relation->maps[j].options.refresh = true;
+	}
+	return status;
+}
+
 /* What is the matter with a result that is no destination. */
 static void add_trouble(struct buf *line, const char *address, const struct route_result *result)
 {

@@ -123,10 +123,10 @@ const char *security_name(const struct target *target)
 	return target->kind == TARGET_UNIX ? NULL : target->name;
 }
 
-bool security_look_up(const struct security *sec, const struct target *target, struct sasl_run **run,
-                      struct buf *why)
+bool security_look_up(const struct security *sec, const struct target *target, const char *canonical,
+                      struct sasl_run **run, struct buf *why)
 {
-	const char *names[] = { target->kind == TARGET_UNIX ? target->text : target->name, target->canonical, NULL };
+	const char *names[] = { target->kind == TARGET_UNIX ? target->text : target->name, canonical, NULL };
 	struct secret secret = { 0 };
 
 	*run = NULL;
@@ -166,13 +166,13 @@ static bool reveals(void *run, const char *bytes, size_t n)
 	return sasl_run_reveals(run, bytes, n);
 }
 
-struct opening_demands security_demands(const struct security *sec, const struct target *target,
+struct opening_demands security_demands(const struct security *sec, const struct target *target, bool local,
                                         struct sasl_run *run, struct auth *auth)
 {
 	struct opening_demands demands = {
 		.starttls = sec->starttls,
 		.encrypted = sec->conf.wrapped,
-		.guarded = sec->conf.wrapped || sec->cleartext || target_is_local(target),
+		.guarded = sec->conf.wrapped || sec->cleartext || local,
 	};
 
 	/* on a socket nobody listens: encryption is for those who insist */

@@ -46,14 +46,17 @@ bool security_set_auth(struct security *sec, const char *value);
 bool security_start(struct security *sec, struct buf *why);
 
 /*
- * How to authenticate to a resolved target: *run is NULL if there is nothing to be said.  False with one line in `why`:
- * it cannot be told, so no connection may be made.
+ * How to authenticate to a target, which the resolver calls `canonical` (or NULL): *run is NULL if there is nothing to
+ * be said.  False with one line in `why`: it cannot be told, so no connection may be made.
  */
-bool security_look_up(const struct security *sec, const struct target *target, struct sasl_run **run,
-                      struct buf *why);
+bool security_look_up(const struct security *sec, const struct target *target, const char *canonical,
+                      struct sasl_run **run, struct buf *why);
 
-/* What a connection to `target` has to go through; `auth` is filled and referred to if there is a run. */
-struct opening_demands security_demands(const struct security *sec, const struct target *target,
+/*
+ * What a connection to `target` has to go through; `local`: it does not leave this machine.  `auth` is filled and
+ * referred to if there is a run.
+ */
+struct opening_demands security_demands(const struct security *sec, const struct target *target, bool local,
                                         struct sasl_run *run, struct auth *auth);
 
 /* TLS for a connection; NULL with one line in `why` if it cannot be used here. */

@@ -39,6 +39,7 @@ static void close_connection(struct session *s)
 	buf_wipe(&s->opening_out);
 	sasl_run_destroy(&s->auth_run);
 	reply_parser_free(&s->parser);
+	addresses_release(&s->addresses);
 	s->state = SESSION_CLOSED;
 	s->readable = s->write_blocked = s->read_wants_write = s->write_wants_read = s->closing = false;
 	s->handshaking = false;
@@ -57,13 +58,13 @@ void session_free(struct session *s)
 /* ---- what the machine wants done ---- */
 
 /* A peer that got out of step is talked to one message at a time from now on. */
-static void warn_once(struct peer *peer, const char *why)
+static void warn_once(struct session *s, const char *why)
 {
-	if (!peer->trust.careful || peer->warned)
+	if (!s->trust.careful || s->peer->careful)
 		return;
-	peer->warned = true;
+	s->peer->careful = true;
 	complain("%s: out of step with the server, nothing is sent ahead of its replies any more: %s",
-	         peer->target->text, why);
+	         s->peer->target->text, why);
 }
 
 static void take_actions(struct session *s)
@@ -84,7 +85,7 @@ static void take_actions(struct session *s)
 			break;
 		case ACTION_CLOSE:
 			transcript_addf(s->options->transcript, "%s", a.why);
-			warn_once(s->peer, a.why);
+			warn_once(s, a.why);
 			s->closing = true;
 			break;
 		}
@@ -93,20 +94,15 @@ static void take_actions(struct session *s)
 
 /* ---- getting ready ---- */
 
-/* No connection, or none that can be used: the transaction that waited for it is deferred. */
-static void fail_opening(struct session *s, enum stage stage, int code, const char *status, const char *words)
+static void note_failure(struct peer *peer, enum stage stage, int code, const char *status, const char *words)
 {
-	struct peer *peer = s->peer;
-	struct transaction *t = s->waiting;
-
-	transcript_addf(s->options->transcript, "%s: %s", stage_name(stage), words);
 	buf_clear(&peer->failure_words);
 	buf_adds(&peer->failure_words, words);
-	/* configuration trouble: the postmaster must see whose */
-	if (stage == STAGE_STARTTLS || stage == STAGE_AUTH)
-		buf_addf(&peer->failure_words, " (%s at %s)", stage == STAGE_AUTH ? "AUTH" : "TLS", peer->target->text);
+	/* mostly configuration trouble: the postmaster must see whose, and at which step */
+	if (stage >= STAGE_GREETING && stage <= STAGE_AUTH)
+		buf_addf(&peer->failure_words, " (%s at %s)", stage == STAGE_STARTTLS ? "TLS" : stage_name(stage),
+		         peer->target->text);
 	strncpy(peer->failure_status, status, sizeof peer->failure_status - 1);
-	peer->failed = true;
 	peer->failure = (struct result){
 		.outcome = OUTCOME_DEFERRED,
 		.stage = stage,
@@ -117,19 +113,36 @@ static void fail_opening(struct session *s, enum stage stage, int code, const ch
 		/* what we gave up ourselves says nothing about it */
 		.destination = stage != STAGE_LOCAL,
 	};
-	if (s->owner->unreachable != NULL)
-		s->owner->unreachable(s->owner->context, peer);
+}
+
+/* No connection, or none that can be used: the transaction that waited for it is deferred, or waits for another session. */
+static void fail_opening(struct session *s, enum stage stage, int code, const char *status, const char *words)
+{
+	struct peer *peer = s->peer;
+	struct transaction *t = s->waiting;
+	bool failed = true;
+
+	transcript_addf(s->options->transcript, "%s: %s", stage_name(stage), words);
+	note_failure(peer, stage, code, status, words);
 	if (stage != STAGE_LOCAL) {
 		s->options->tally->refused++;
 		s->options->tally->changed = true;
 	}
 	/* another address may be the right one next time */
-	target_forget(peer->target);
+	target_forget(peer->target, s->addresses);
 	s->waiting = NULL;
 	close_connection(s);
-	for (size_t i = 0; i < t->count; i++)
-		if (t->recipients[i].outcome == OUTCOME_NONE)
+	if (s->owner->unreachable != NULL && stage != STAGE_LOCAL)
+		failed = s->owner->unreachable(s->owner->context, s);
+	peer->failed = failed;
+	for (size_t i = 0; i < t->count; i++) {
+		if (t->recipients[i].outcome != OUTCOME_NONE)
+			continue;
+		if (failed)
 			s->owner->settled(s->owner->context, s, t, i, &peer->failure);
+		else
+			t->recipients[i].later = true;
+	}
 	s->owner->done(s->owner->context, s, t);
 }
 
@@ -140,6 +153,7 @@ static void describe_remote(struct session *s)
 	const struct target *t = s->peer->target;
 
 	buf_clear(&s->remote);
+	s->local = t->kind == TARGET_UNIX;
 	if (t->kind == TARGET_UNIX) {
 		buf_addf(&s->remote, " (UNIX:%s|UNKNOWN-LOCAL-ADDRESS)", t->name);
 		return;
@@ -148,8 +162,10 @@ static void describe_remote(struct session *s)
 		buf_addf(&s->remote, "dns; %s (", t->name);
 	else
 		buf_addf(&s->remote, "X-IP-addr; [%s] (", t->name);
-	if (getpeername(s->stream.fd, (struct sockaddr *)&a, &length) == 0)
+	if (getpeername(s->stream.fd, (struct sockaddr *)&a, &length) == 0) {
 		target_format_address((struct sockaddr *)&a, length, &s->remote);
+		s->local = address_is_local((struct sockaddr *)&a);
+	}
 	buf_addc(&s->remote, '|');
 	length = sizeof a;
 	if (getsockname(s->stream.fd, (struct sockaddr *)&a, &length) == 0)
@@ -189,7 +205,7 @@ static void tell_about_tls(struct session *s)
 
 	tls_describe(s->stream.tls, &s->tls_words);
 	transcript_addf(s->options->transcript, "TLS: %s", buf_str(&s->tls_words));
-	if (s->auth_run == NULL || peer->unverified_said || tls_verified(s->stream.tls) || target_is_local(peer->target))
+	if (s->auth_run == NULL || peer->unverified_said || tls_verified(s->stream.tls) || s->local)
 		return;
 	complain("%s gets our password, although its certificate does not prove who it is: %s", peer->target->text,
 	         buf_str(&s->tls_words));
@@ -256,11 +272,11 @@ static void start_tls(struct session *s)
 
 static void connected(struct session *s, int fd)
 {
-	struct opening_demands demands =
-		security_demands(s->options->security, s->peer->target, s->auth_run, &s->auth);
+	struct opening_demands demands;
 
 	stream_open(&s->stream, fd);
 	describe_remote(s);
+	demands = security_demands(s->options->security, s->peer->target, s->local, s->auth_run, &s->auth);
 	transcript_addf(s->options->transcript, "connected to %s", s->peer->target->text);
 	opening_init(&s->opening, &s->options->opening, &demands);
 	/* in one piece: what is sent there has to be wiped */
@@ -288,36 +304,65 @@ static void take_connect_state(struct session *s, enum connect_state state, int 
 	}
 }
 
-static void start_connecting(struct session *s)
+/* The addresses are known, or will never be. */
+static void connect_to_addresses(struct session *s)
 {
 	struct buf why = { 0 };
 	enum connect_state state;
 	int fd = -1;
 
-	s->started_at = clock_ms();
-	s->opened_at = s->ready_at = 0;
-	buf_clear(&s->remote);
-	buf_clear(&s->tls_words);
-	if (s->peer->target->kind == TARGET_UNIX)
-		buf_addf(&s->remote, " (UNIX:%s)", s->peer->target->name);
-	else if (s->peer->target->kind == TARGET_NAME)
-		buf_addf(&s->remote, "dns; %s", s->peer->target->name);
-	else
-		buf_addf(&s->remote, "X-IP-addr; [%s]", s->peer->target->name);
-	if (!target_resolve(s->peer->target, &why)) {
-		fail_opening(s, STAGE_CONNECT, 0, "4.4.3", buf_str(&why));
-		buf_free(&why);
+	if (s->addresses->state == ADDRESSES_FAILED) {
+		fail_opening(s, STAGE_CONNECT, 0, "4.4.3", buf_str(&s->addresses->why));
 		return;
 	}
-	if (!security_look_up(s->options->security, s->peer->target, &s->auth_run, &why)) {
+	if (!security_look_up(s->options->security, s->peer->target, s->addresses->canonical, &s->auth_run, &why)) {
 		fail_opening(s, STAGE_AUTH, 0, "4.3.5", buf_str(&why));
 		buf_free(&why);
 		return;
 	}
 	s->state = SESSION_CONNECTING;
 	transcript_addf(s->options->transcript, "connecting to %s", s->peer->target->text);
-	state = connect_start(&s->connecting, s->peer->target, &s->options->connect, &fd);
+	state = connect_start(&s->connecting, s->peer->target, s->addresses, &s->options->connect, &fd);
 	take_connect_state(s, state, fd);
+}
+
+static void continue_resolving(struct session *s)
+{
+	struct buf why = { 0 };
+
+	if (addresses_look(s->addresses, s->peer->target->name) != ADDRESSES_WANTED) {
+		connect_to_addresses(s);
+		return;
+	}
+	if (s->now < s->started_at + s->options->connect.timeout)
+		return;
+	s->options->tally->timeouts[STAGE_CONNECT]++;
+	buf_addf(&why, "no address for %s: no answer from the resolver within %lld s", s->peer->target->name,
+	         (long long)(s->options->connect.timeout / 1000));
+	fail_opening(s, STAGE_CONNECT, 0, "4.4.3", buf_str(&why));
+	buf_free(&why);
+}
+
+static void start_connecting(struct session *s)
+{
+	const struct target *t = s->peer->target;
+
+	s->number = ++s->options->tally->begun;
+	s->started_at = clock_ms();
+	s->opened_at = s->ready_at = 0;
+	buf_clear(&s->remote);
+	buf_clear(&s->tls_words);
+	if (t->kind == TARGET_UNIX)
+		buf_addf(&s->remote, " (UNIX:%s)", t->name);
+	else if (t->kind == TARGET_NAME)
+		buf_addf(&s->remote, "dns; %s", t->name);
+	else
+		buf_addf(&s->remote, "X-IP-addr; [%s]", t->name);
+	s->addresses = target_addresses(s->peer->target);
+	if (s->addresses->state == ADDRESSES_WANTED)
+		s->state = SESSION_RESOLVING;
+	else
+		connect_to_addresses(s);
 }
 
 /* The machine has added command lines behind the first `before` bytes of its output. */
@@ -370,7 +415,8 @@ static void become_ready(struct session *s)
 	sasl_run_destroy(&s->auth_run);
 	s->waiting = NULL;
 	s->peer->failed = false;
-	dialogue_init(&s->dialogue, &s->options->dialogue, &s->opening.caps, &s->peer->trust);
+	s->trust = (struct trust){ .careful = s->peer->careful };
+	dialogue_init(&s->dialogue, &s->options->dialogue, &s->opening.caps, &s->trust);
 	s->since = s->ready_at = clock_ms();
 	s->options->tally->ready++;
 	tally_step(s->options->tally, STEP_CONNECT, s->opened_at - s->started_at);
@@ -586,6 +632,10 @@ size_t session_poll(const struct session *s, struct pollfd *fds)
 
 	if (s->state == SESSION_CLOSED)
 		return 0;
+	if (s->state == SESSION_RESOLVING) {
+		fds[0] = (struct pollfd){ .fd = s->addresses->fd, .events = POLLIN };
+		return 1;
+	}
 	if (s->state == SESSION_CONNECTING)
 		return connect_poll(&s->connecting, fds);
 	if ((s->write_blocked && !s->write_wants_read) || s->read_wants_write)
@@ -596,7 +646,7 @@ size_t session_poll(const struct session *s, struct pollfd *fds)
 
 void session_polled(struct session *s, const struct pollfd *fds, size_t n)
 {
-	if (n == 0 || s->state == SESSION_CONNECTING)
+	if (n == 0 || s->state == SESSION_RESOLVING || s->state == SESSION_CONNECTING)
 		return;
 	if (fds[0].revents & (POLLIN | POLLHUP | POLLERR))
 		s->readable = true;
@@ -632,6 +682,8 @@ static int64_t expiry(const struct session *s)
 	switch (s->state) {
 	case SESSION_CLOSED:
 		return CLOCK_NEVER;
+	case SESSION_RESOLVING:
+		return s->started_at + s->options->connect.timeout;
 	case SESSION_CONNECTING:
 		return connect_deadline(&s->connecting);
 	case SESSION_OPENING:
@@ -676,9 +728,27 @@ static void expired(struct session *s)
 	take_actions(s);
 }
 
+/*
+ * Time is up.  But if we did not look for a while, because another session or the disk kept us busy, what was waited
+ * for may have come: an answer that is here counts, and so does room to write.
+ */
+static bool is_late(struct session *s)
+{
+	if (s->closing || s->now < expiry(s))
+		return false;
+	read_all(s);
+	if (s->state == SESSION_CLOSED || s->closing || s->now < expiry(s))
+		return false;
+	s->write_blocked = false;
+	session_flush(s);
+	return s->state != SESSION_CLOSED && !s->closing && s->now >= expiry(s);
+}
+
 void session_run(struct session *s)
 {
 	s->now = clock_ms();
+	if (s->state == SESSION_RESOLVING)
+		continue_resolving(s);
 	if (s->state == SESSION_CONNECTING) {
 		int fd = -1;
 		enum connect_state state = connect_continue(&s->connecting, &fd);
@@ -687,8 +757,7 @@ void session_run(struct session *s)
 	}
 	if (s->readable && s->state != SESSION_CLOSED)
 		read_all(s);
-	if (s->state != SESSION_CLOSED && s->state != SESSION_CONNECTING && !s->closing &&
-	    s->now >= expiry(s))
+	if ((s->state == SESSION_OPENING || s->state == SESSION_READY) && is_late(s))
 		expired(s);
 	if (s->closing)
 		close_connection(s);
@@ -794,6 +863,9 @@ void session_add_missing(const struct session *s, struct buf *out)
 	switch (s->state) {
 	case SESSION_CLOSED:
 		break;
+	case SESSION_RESOLVING:
+		buf_adds(out, "no answer from the resolver");
+		break;
 	case SESSION_CONNECTING:
 		buf_adds(out, "no connection");
 		break;
@@ -839,10 +911,11 @@ void session_quit(struct session *s)
 void session_abort(struct session *s, const char *why)
 {
 	if (s->state == SESSION_READY) {
-		for (size_t i = 0; i < s->dialogue.flight_count; i++)
-			s->dialogue.flight[i]->retried = true;
-		lost(s, why);
-	} else if (s->state == SESSION_OPENING || s->state == SESSION_CONNECTING) {
+		s->dialogue.now = clock_ms();
+		dialogue_abort(&s->dialogue, why);
+		take_actions(s);
+		close_connection(s);
+	} else if (s->state != SESSION_CLOSED) {
 		fail_opening(s, STAGE_LOCAL, 0, "4.3.2", why);
 	}
 }

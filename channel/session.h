@@ -25,13 +25,13 @@
 /* Somebody to connect to, and what this process knows of it. */
 struct peer {
 	struct target *target;
-	struct trust trust;
-	bool warned;              /* its loss of step was logged */
+	bool careful;             /* one of its connections got out of step, which was logged */
 	struct tls_peer tls;
 	bool unverified_said;     /* that a password goes to it without knowing who it is */
 	/* the last failure to get a connection ready, until one is ready, for jobs that were already waiting */
 	bool failed;
 	uint64_t failed_behind;   /* the owner's: the number of the last job that was there then */
+	int64_t pause_until;      /* the owner's: it takes no more connections now; 0 = nothing known */
 	struct result failure;    /* its strings are the two below */
 	struct buf failure_words;
 	char failure_status[12];
@@ -69,11 +69,14 @@ struct session_owner {
 	/* The content of `t` is wanted: point `source` at it. */
 	void (*content)(void *context, struct transaction *t, struct source *source);
 
-	/* No connection could be got ready: the peer's failure says why, what waited for it is settled next.  May be NULL. */
-	void (*unreachable)(void *context, struct peer *peer);
+	/*
+	 * No connection of `s` could be got ready.  True: that is the peer's failure, and what waited for it is settled
+	 * next.  False: other sessions still have hope of it or a connection to it, so what waited is given back.  NULL: true.
+	 */
+	bool (*unreachable)(void *context, const struct session *s);
 };
 
-enum session_state { SESSION_CLOSED, SESSION_CONNECTING, SESSION_OPENING, SESSION_READY };
+enum session_state { SESSION_CLOSED, SESSION_RESOLVING, SESSION_CONNECTING, SESSION_OPENING, SESSION_READY };
 
 struct session {
 	const struct session_options *options;
@@ -81,6 +84,7 @@ struct session {
 	enum session_state state;
 	struct peer *peer;            /* whom it is connected to, or was */
 	struct transaction *waiting;  /* begun before the connection was ready */
+	struct addresses *addresses;  /* of the peer, as this connection found them; NULL when closed */
 	struct connecting connecting;
 	struct stream stream;
 	struct opening opening;
@@ -89,6 +93,8 @@ struct session {
 	struct auth auth;
 	bool handshaking;             /* TLS is being started: no byte belongs to the machines */
 	struct buf tls_words;         /* for the log; empty = in clear */
+	bool local;                   /* the connection does not leave this machine */
+	struct trust trust;           /* in the server at the other end */
 	struct dialogue dialogue;
 	struct reply_parser parser;
 	struct source source;
@@ -103,6 +109,7 @@ struct session {
 	bool write_wants_read;        /* TLS: writing waits for POLLIN */
 	bool held;                    /* no content goes into the output now */
 	bool closing;                 /* the dialogue is over: close as soon as its actions are taken */
+	uint64_t number;              /* of the connection, in the order in which all were begun */
 	uint64_t transactions;        /* begun on this connection */
 	struct buf remote;            /* field 5 of NOTARY */
 };

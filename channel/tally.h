@@ -34,6 +34,7 @@ struct tally {
 	uint64_t stages[OUTCOME_FAILED + 1][STAGE_FINAL + 1];    /* of what was not delivered */
 	uint64_t duplicates;
 	uint64_t timeouts[WAIT_COUNT];
+	uint64_t begun;                       /* connections, of all sessions; also their numbers */
 	uint64_t ready, refused;              /* connections that could be used, and attempts that came to nothing */
 	uint64_t first, reused;               /* transactions: the first of a connection, and further ones */
 	uint64_t sent, received;              /* bytes */

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "db/ldap/open.h"
 #include "db/route/beside.h"
 #include "db/sync/copy.h"
 #include "db/sync/domains.h"
@@ -35,6 +36,8 @@
 #define FIRST_DELAY_MS 250
 #define LONGEST_DELAY_MS 60000
 
+/* How often is said how far a refresh has come. */
+#define PROGRESS_MS 1000
 
 /* How long another ldapsync may take to end. */
 #define LOCK_MS 5000
@@ -76,6 +79,12 @@ struct sync {
 	struct domains domains;
 	bool once, watch, verbose;
 	size_t server;
+	size_t refusals;         /* of servers in a row, whatever their reasons */
+	size_t again;            /* how often in a row the server wanted to be asked once more */
+	bool polls;              /* this connection is over: the server does not tell what changes */
+	bool polls_told;
+	int64_t next_progress;
+	bool progress_shown;
 	bool complete;           /* all rules have been refreshed since the last connection was made */
 	bool guarded;            /* too much would go */
 	bool to_announce;        /* nobody was told yet that map and directory are equal */
@@ -211,49 +220,85 @@ static int64_t flush_time(const struct sync *s)
 
 /* ---- the directory ------------------------------------------------------------------------------- */
 
-static void lose_session(struct sync *s)
+static const char *server_name(const struct sync *s)
+{
+	return s->conf.access.uris[s->server];
+}
+
+/* Any reason but one that the next attempt is likely to mend is a reason to ask the next server. */
+static void lose_session(struct sync *s, enum session_news news)
 {
 	session_close(&s->session);
+	s->again = news == SESSION_AGAIN ? s->again + 1 : 0;
+	s->refusals = news == SESSION_REFUSED || news == SESSION_BEHIND ? s->refusals + 1 : 0;
+	if (s->refusals > 0 || (news == SESSION_OVER && !s->complete) || s->again > s->conf.rule_count)
+		s->server = (s->server + 1) % ldap_servers(&s->conf.access);
 	s->open_delay = s->open_delay == 0 ? FIRST_DELAY_MS : s->open_delay * 2;
-	if (s->open_delay > LONGEST_DELAY_MS)
+	if (s->open_delay > LONGEST_DELAY_MS || s->polls)
 		s->open_delay = LONGEST_DELAY_MS;
 	s->next_open = clock_ms() + s->open_delay;
+	s->polls = false;
 }
 
 static void open_session(struct sync *s)
 {
 	struct buf why = { 0 };
 
+	s->complete = false;
 	s->session = session_open(&s->conf, s->copy, s->once ? SYNC_REFRESH_ONLY : SYNC_REFRESH_AND_PERSIST, &s->server, &why);
 	if (s->session == NULL) {
 		say_clean(&why);
-		lose_session(s);
-	} else {
-		s->complete = false;
+		/* it has asked all of them, and says which one is next */
+		lose_session(s, SESSION_QUIET);
 	}
+	s->next_progress = clock_ms() + PROGRESS_MS;
 	buf_free(&why);
-}
-
-/* All rules have been refreshed: what has come may be written, if it is all there is. */
-static enum session_news complete_refresh(struct sync *s, enum session_news news)
-{
-	struct buf why = { 0 };
-
-	s->complete = session_check(s->session, &why);
-	if (!s->complete) {
-		say_clean(&why);
-		news = SESSION_REFUSED;
-	} else {
-		s->open_delay = 0;
-		s->to_announce = true;
-	}
-	buf_free(&why);
-	return news;
 }
 
 static bool is_end(enum session_news news)
 {
-	return news == SESSION_OVER || news == SESSION_BEHIND || news == SESSION_REFUSED;
+	return news == SESSION_OVER || news == SESSION_AGAIN || news == SESSION_BEHIND || news == SESSION_REFUSED;
+}
+
+/* What the comparison has found; that nothing differs is worth a line only with -v. */
+static void print_found(struct sync *s)
+{
+	const struct compare_counts found = session_found(s->session);
+
+	const bool differs = found.missing + found.changed + found.surplus > 0;
+
+	if (!differs && !s->verbose)
+		return;
+	printf("compared %zu entries with %s: ", found.entries, server_name(s));
+	if (differs)
+		printf("%zu were missing, %zu had changed, %zu were surplus", found.missing, found.changed, found.surplus);
+	else
+		printf("nothing differs");
+	if (found.unseen > 0)
+		printf("; %zu of the surplus ones are there, and this reader may no longer see what the rule asks for", found.unseen);
+	puts("");
+	fflush(stdout);
+}
+
+/* A long refresh is not a silent one. */
+static void print_progress(struct sync *s)
+{
+	const bool goes_on = s->session != NULL && (!s->complete || session_is_comparing(s->session));
+
+	if (s->progress_shown && !goes_on) {
+		s->progress_shown = false;
+		fputs("\r\033[K", stderr);
+	}
+	if (!goes_on || clock_ms() < s->next_progress)
+		return;
+	s->next_progress = clock_ms() + PROGRESS_MS;
+	if (s->verbose) {
+		printf("%s: %zu messages of the directory so far\n", server_name(s), session_progress(s->session));
+		fflush(stdout);
+	} else if (isatty(STDERR_FILENO)) {
+		s->progress_shown = true;
+		fprintf(stderr, "\r%s: %zu", server_name(s), session_progress(s->session));
+	}
 }
 
 /* Takes in what has come.  Returns the news; a connection that is over is closed. */
@@ -265,17 +310,21 @@ static enum session_news listen_to(struct sync *s)
 	s->heard = session_heard(s->session);
 	if (news == SESSION_QUIET)
 		news = session_watch(s->session, &why);
+	if (s->touched == 0 && copy_state(s->copy) == COPY_NEW_DATA)
+		s->touched = s->heard;
+	if (!s->complete && !is_end(news) && !session_is_refreshing(s->session)) {
+		s->complete = true;
+		s->open_delay = 0;
+		s->to_announce = true;
+	}
+	if (news == SESSION_COMPARED)
+		print_found(s);
+	print_progress(s);
 	if (why.len > 0)
 		say_clean(&why);
 	buf_free(&why);
-	if (s->touched == 0 && copy_state(s->copy) == COPY_NEW_DATA)
-		s->touched = s->heard;
-	if (!s->complete && !session_is_refreshing(s->session) && !is_end(news))
-		news = complete_refresh(s, news);
-	if (news == SESSION_BEHIND)
-		s->server = s->conf.access.uris[s->server + 1] != NULL ? s->server + 1 : 0;
 	if (is_end(news))
-		lose_session(s);
+		lose_session(s, news);
 	return news;
 }
 
@@ -291,22 +340,38 @@ static void wait_for_news(const struct sync *s, int64_t deadline)
 	wait_for(&p, 1, deadline == CLOCK_NEVER ? clock_ms() + LONGEST_DELAY_MS : deadline, &none);
 }
 
+/* One connection, to its end: true if the copy is what the server has, compared as a whole. */
+static bool refresh_and_compare(struct sync *s)
+{
+	enum session_news news = SESSION_QUIET;
+
+	while (s->session != NULL && stopped == 0) {
+		if (news == SESSION_QUIET)
+			wait_for_news(s, session_deadline(s->session));
+		news = listen_to(s);
+		if (news == SESSION_FINISHED)
+			session_compare(s->session);
+		if (news == SESSION_COMPARED) {
+			session_close(&s->session);
+			return true;
+		}
+	}
+	session_close(&s->session);
+	return false;
+}
+
+/* Each rule may be sent back to the start once, a connection may be lost, and each server has its turn. */
 static bool refresh_once(struct sync *s)
 {
-	/* each rule may be sent back to the start once, and a connection may be lost */
-	for (size_t attempt = 0; attempt < s->conf.rule_count + 2 && stopped == 0; attempt++) {
-		enum session_news news = SESSION_QUIET;
+	const size_t attempts = s->conf.rule_count + ldap_servers(&s->conf.access);
 
+	for (size_t attempt = 0; attempt < attempts && stopped == 0; attempt++) {
 		open_session(s);
-		while (s->session != NULL && news != SESSION_FINISHED && stopped == 0) {
-			if (news == SESSION_QUIET)
-				wait_for_news(s, session_deadline(s->session));
-			news = listen_to(s);
-		}
-		session_close(&s->session);
-		if (news == SESSION_FINISHED)
+		if (s->session == NULL)
+			return false;
+		if (refresh_and_compare(s))
 			return true;
-		if (news != SESSION_OVER && news != SESSION_BEHIND)
+		if (s->refusals == ldap_servers(&s->conf.access))
 			return false;
 	}
 	return false;
@@ -346,8 +411,34 @@ static int64_t earlier(int64_t a, int64_t b)
 static int64_t next_deadline(const struct sync *s)
 {
 	const int64_t session = s->session != NULL ? session_deadline(s->session) : s->next_open;
+	const int64_t due = copy_comparison_time(s->copy, s->conf.compare);
+	int64_t compare = CLOCK_NEVER;
 
-	return earlier(earlier(session, flush_time(s)), domains_deadline(&s->domains));
+	if (s->session != NULL && s->complete && !session_is_comparing(s->session) && due - time(NULL) < LONGEST_DELAY_MS / 1000)
+		compare = clock_ms() + (due > time(NULL) ? (due - time(NULL)) * 1000 : 0);
+	return earlier(earlier(earlier(session, compare), flush_time(s)), domains_deadline(&s->domains));
+}
+
+/* Begins a comparison of the whole if there is reason to. */
+static bool compare_if_due(struct sync *s)
+{
+	const bool is_due = s->session != NULL && s->complete && !session_is_comparing(s->session)
+		&& copy_comparison_is_due(s->copy, server_name(s), s->conf.compare);
+
+	if (is_due)
+		session_compare(s->session);
+	return is_due;
+}
+
+/* A server that does not stay is asked again after a while; what it said is written before. */
+static void end_poll(struct sync *s)
+{
+	if (!s->polls || s->session == NULL || session_is_comparing(s->session) || copy_state(s->copy) == COPY_NEW_DATA)
+		return;
+	if (!s->polls_told)
+		complain("%s: does not tell what changes (refreshAndPersist), and is asked every %d s", server_name(s), LONGEST_DELAY_MS / 1000);
+	s->polls_told = true;
+	lose_session(s, SESSION_OVER);
 }
 
 static int flush_what_is_due(struct sync *s)
@@ -380,11 +471,17 @@ static int follow(struct sync *s)
 	while (stopped == 0 && status == EX_OK) {
 		if (s->session == NULL && clock_ms() >= s->next_open)
 			open_session(s);
-		if (news != SESSION_BUSY)
+		if (news == SESSION_QUIET)
 			wait_for_news(s, next_deadline(s));
 		news = s->session != NULL ? listen_to(s) : SESSION_QUIET;
+		if (is_end(news))
+			news = SESSION_QUIET;
+		s->polls = s->polls || news == SESSION_FINISHED;
+		if (compare_if_due(s))
+			news = SESSION_BUSY;
 		status = flush_what_is_due(s);
 		announce(s);
+		end_poll(s);
 		run_command(s);
 	}
 	/* a newer cookie makes the next start quicker */

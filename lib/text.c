@@ -34,6 +34,22 @@ size_t text_utf8_length(const char *s, size_t n)
 	return want;
 }
 
+bool text_is_eightbit(const char *s, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if ((unsigned char)s[i] > 127)
+			return true;
+	return false;
+}
+
+bool text_is_utf8(const char *s, size_t n)
+{
+	for (size_t i = 0, length; i < n; i += length)
+		if ((length = text_utf8_length(s + i, n - i)) == 0)
+			return false;
+	return true;
+}
+
 /* U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069: what would show the rest of a line elsewhere. */
 static bool turns_text(const char *s)
 {

@@ -42,6 +42,12 @@ bool text_is_atext(char c);
  */
 void text_add_address(struct buf *out, const char *address);
 
+/* True if a byte above 127 is among them. */
+bool text_is_eightbit(const char *s, size_t n);
+
+/* True if all of it is UTF-8 (RFC 3629). */
+bool text_is_utf8(const char *s, size_t n);
+
 /* The length of the valid UTF-8 sequence at s (1 to 4) within n bytes, or 0 (RFC 3629). */
 size_t text_utf8_length(const char *s, size_t n);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "channel/message/downgrade.h"
 #include "channel/message/mime.h"
 #include "channel/message/quoted.h"
 #include "lib/alloc.h"
@@ -15,6 +16,8 @@
 
 /* What the first pass finds out about each entity. */
 struct finding {
+	struct mime_entity entity;
+	bool stays;             /* ... that nothing can be done about, in it or inside of it */
 	bool eightbit;          /* bytes above 127 in its content */
 	bool undecodable;       /* not clean quoted-printable text */
 	bool not_utf8;
@@ -33,22 +36,19 @@ struct conversion {
 	int error;              /* errno of the first failed write */
 };
 
-static bool is_eightbit(const char *p, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if ((unsigned char)p[i] > 127)
-			return true;
-	return false;
-}
-
 bool convert_allowed(const char *fields, size_t n)
 {
-	char *signature = mime_field(fields, n, "DKIM-Signature");
+	static const char *const signatures[] = { "DKIM-Signature", "ARC-Message-Signature", "DomainKey-Signature" };
 	char *wish = mime_field(fields, n, "Content-Conversion");
-	bool allowed = signature == NULL && (wish == NULL || strcasestr(wish, "prohibited") == NULL);
+	bool allowed = wish == NULL || strcasestr(wish, "prohibited") == NULL;
 
-	free(signature);
 	free(wish);
+	for (size_t i = 0; i < sizeof signatures / sizeof signatures[0]; i++) {
+		char *signature = mime_field(fields, n, signatures[i]);
+
+		allowed = allowed && signature == NULL;
+		free(signature);
+	}
 	return allowed;
 }
 
@@ -58,11 +58,10 @@ static void look_header(void *context, const struct mime_entity *e, const char *
 {
 	struct conversion *c = context;
 
-	(void)e;
 	(void)fields;
 	(void)n;
 	c->findings = xgrow(c->findings, c->count, &c->capacity, sizeof *c->findings);
-	c->findings[c->count++] = (struct finding){ 0 };
+	c->findings[c->count++] = (struct finding){ .entity = *e };
 }
 
 static void look_nothing(void *context)
@@ -75,44 +74,66 @@ static void look_line(void *context, const struct mime_entity *e, const char *li
 	struct conversion *c = context;
 	struct finding *f = &c->findings[e->number];
 
-	if (is_eightbit(line, n)) {
+	if (text_is_eightbit(line, n)) {
 		f->eightbit = true;
-		for (size_t i = 0, length; i < n && !f->not_utf8; i += length)
-			if ((length = text_utf8_length(line + i, n - i)) == 0)
-				f->not_utf8 = true;
+		f->not_utf8 = f->not_utf8 || !text_is_utf8(line, n);
 	}
-	if ((c->wishes & CONVERT_DECODE) && e->encoding == MIME_QUOTED && !f->undecodable) {
+	if (e->encoding == MIME_QUOTED && !f->undecodable) {
 		buf_clear(&c->scratch);
 		f->undecodable = !quoted_decode_line(&c->scratch, line, n, ended);
 	}
 }
 
-static void look_outside(void *context, const char *line, size_t n, bool ended)
+static void look_outside(void *context, size_t of, bool sealed, const char *line, size_t n, bool ended)
 {
-	(void)context;
-	(void)line;
-	(void)n;
+	struct conversion *c = context;
+
 	(void)ended;
+	if (sealed && text_is_eightbit(line, n))
+		c->findings[of].stays = true;
 }
 
 /* ---- second pass: write ---- */
 
-enum change { KEEP, ENCODE, DECODE, RELABEL };
+enum change {
+	KEEP,
+	ENCODE,     /* to quoted-printable */
+	REPAIR,     /* 8-bit bytes in what is quoted-printable already */
+	DECODE,
+	RELABEL,    /* called 8bit, but it is 7bit, now at least */
+};
 
 static enum change change_of(const struct conversion *c, const struct mime_entity *e)
 {
 	const struct finding *f = &c->findings[e->number];
-	bool plain = e->encoding <= MIME_BINARY;
 
-	if ((c->wishes & CONVERT_TO_7BIT) && plain) {
+	if (e->sealed)
+		return KEEP;
+	if ((c->wishes & CONVERT_TO_7BIT) && e->encoding <= MIME_BINARY) {
 		if (e->kind == MIME_LEAF && f->eightbit)
 			return ENCODE;
-		return e->encoding == MIME_7BIT ? KEEP : RELABEL;
+		return e->encoding == MIME_7BIT || f->stays ? KEEP : RELABEL;
 	}
+	if ((c->wishes & CONVERT_TO_7BIT) && e->kind == MIME_LEAF && e->encoding == MIME_QUOTED && f->eightbit &&
+	    !f->undecodable)
+		return REPAIR;
 	if ((c->wishes & CONVERT_DECODE) && e->kind == MIME_LEAF && e->text && e->encoding == MIME_QUOTED &&
 	    !f->undecodable)
 		return DECODE;
 	return KEEP;
+}
+
+/* What stays 8-bit keeps everything round it from being called 7bit. */
+static void find_stays(struct conversion *c)
+{
+	for (size_t i = c->count; i-- > 0;) {
+		struct finding *f = &c->findings[i];
+
+		if (f->eightbit && change_of(c, &f->entity) == KEEP)
+			f->stays = true;
+		if (f->stays && f->entity.parent != MIME_NONE)
+			c->findings[f->entity.parent].stays = true;
+	}
 }
 
 static struct buf *sink(struct conversion *c, const struct mime_entity *e)
@@ -149,7 +170,7 @@ static void add_without(struct buf *out, const char *fields, size_t n, const cha
 
 static void add_encoding(struct conversion *c, const struct mime_entity *e, enum change change, struct buf *fields)
 {
-	static const char *const names[] = { "", "quoted-printable", "8bit", "7bit" };
+	static const char *const names[] = { [ENCODE] = "quoted-printable", [DECODE] = "8bit", [RELABEL] = "7bit" };
 	const struct finding *f = &c->findings[e->number];
 	char *version = e->number == 0 ? mime_field(buf_str(fields), fields->len, "MIME-Version") : NULL;
 
@@ -168,14 +189,14 @@ static void write_header(void *context, const struct mime_entity *e, const char 
 	enum change change = change_of(c, e);
 	struct buf changed = { 0 };
 
-	if (change == KEEP) {
+	if (change == KEEP || change == REPAIR) {
 		buf_add(&changed, fields, n);
 	} else {
 		add_without(&changed, fields, n, "Content-Transfer-Encoding");
 		add_encoding(c, e, change, &changed);
 	}
-	if ((c->wishes & CONVERT_HEADERS) && is_eightbit(buf_str(&changed), changed.len))
-		quoted_encode_header(sink(c, e), changed.data, changed.len, c->charset);
+	if ((c->wishes & CONVERT_HEADERS) && !e->sealed && text_is_eightbit(buf_str(&changed), changed.len))
+		downgrade_header(sink(c, e), changed.data, changed.len, c->charset);
 	else
 		buf_add(sink(c, e), buf_str(&changed), changed.len);
 	buf_free(&changed);
@@ -199,6 +220,12 @@ static void write_line(void *context, const struct mime_entity *e, const char *l
 	case ENCODE:
 		quoted_encode_line(&c->out, line, n, ended);
 		break;
+	case REPAIR:
+		buf_clear(&c->scratch);
+		quoted_decode_line(&c->scratch, line, n, true);
+		ended = c->scratch.len > 0 && c->scratch.data[c->scratch.len - 1] == '\n';
+		quoted_encode_line(&c->out, buf_str(&c->scratch), c->scratch.len - ended, ended);
+		break;
 	case DECODE:
 		quoted_decode_line(&c->out, line, n, ended);
 		break;
@@ -213,13 +240,14 @@ static void write_line(void *context, const struct mime_entity *e, const char *l
 }
 
 /* What stands outside all parts is read by nobody; it only has to be 7-bit. */
-static void write_outside(void *context, const char *line, size_t n, bool ended)
+static void write_outside(void *context, size_t of, bool sealed, const char *line, size_t n, bool ended)
 {
 	struct conversion *c = context;
 	size_t start = c->out.len;
 
+	(void)of;
 	buf_add(&c->out, line, n);
-	if (c->wishes & CONVERT_TO_7BIT)
+	if ((c->wishes & CONVERT_TO_7BIT) && !sealed)
 		for (size_t i = start; i < c->out.len; i++)
 			if ((unsigned char)c->out.data[i] > 127)
 				c->out.data[i] = '?';
@@ -235,7 +263,8 @@ static bool walk(const struct mime_events *events, struct conversion *c, const c
                  const struct body *body, struct buf *why)
 {
 	struct mime_walker *w = mime_walk_start(events, c);
-	struct buf piece = { 0 };
+	struct buf piece = { 0 }, wired = { 0 };
+	struct wire wire = { 0 };
 	uint64_t at = 0;
 	bool ok = true;
 
@@ -246,12 +275,16 @@ static bool walk(const struct mime_events *events, struct conversion *c, const c
 	mime_walk(w, "\n", 1);
 	while (ok && at < body_length(body)) {
 		ok = body_piece(body, at, &piece, why);
+		buf_clear(&wired);
+		/* lines as the server will see them: a CR of its own ends one */
 		if (ok)
-			mime_walk(w, piece.data, piece.len);
+			wire_add(&wire, &wired, piece.data, piece.len);
+		mime_walk(w, buf_str(&wired), wired.len);
 		at += piece.len;
 	}
 	mime_walk_end(w);
 	buf_free(&piece);
+	buf_free(&wired);
 	return ok;
 }
 
@@ -274,6 +307,7 @@ bool convert_message(const char *fields, size_t n, const struct body *body, unsi
 	struct conversion c = { .wishes = wishes, .charset = charset };
 	bool ok = walk(&look, &c, fields, n, body, why);
 
+	find_stays(&c);
 	c.file = ok ? tmpfile() : NULL;
 	if (ok && c.file == NULL) {
 		buf_addf(why, "temporary file for the converted message: %s", strerror(errno));

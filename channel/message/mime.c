@@ -12,6 +12,8 @@ enum state { IN_HEADER, IN_CONTENT, OUTSIDE };
 struct level {
 	char *boundary;         /* without its leading "--" */
 	bool digest;            /* parts without a type are messages (RFC 2046 section 5.1.5) */
+	bool is_signed;         /* multipart/signed, or inside of one */
+	size_t entity;          /* its number */
 };
 
 struct mime_walker {
@@ -19,17 +21,19 @@ struct mime_walker {
 	void *context;
 	enum state state;
 	struct buf header;      /* of the entity that begins */
+	bool too_long;          /* ... and goes beyond MIME_HEADER_MAX */
 	struct buf line;        /* the incomplete last line */
 	struct level levels[MIME_DEPTH_MAX];
 	size_t depth;
 	size_t nested;          /* message/rfc822 within each other */
 	struct mime_entity entity;
+	size_t parent;          /* of the entity that begins */
 	size_t count;
 };
 
 /* ---- fields ---- */
 
-static const char *end_of_field(const char *p, const char *end)
+const char *mime_end_of_field(const char *p, const char *end)
 {
 	do {
 		const char *lf = memchr(p, '\n', (size_t)(end - p));
@@ -45,7 +49,7 @@ char *mime_field(const char *fields, size_t n, const char *name)
 	size_t length = strlen(name);
 
 	for (const char *p = fields; p < end;) {
-		const char *next = end_of_field(p, end);
+		const char *next = mime_end_of_field(p, end);
 
 		if ((size_t)(next - p) > length && strncasecmp(p, name, length) == 0 && p[length] == ':') {
 			char *value = xstrndup(p + length + 1, (size_t)(next - p) - length - 1), *to = value;
@@ -149,7 +153,10 @@ static enum mime_kind enter(struct mime_walker *w, const char *value)
 
 		if (boundary == NULL)
 			return MIME_LEAF;
-		w->levels[w->depth++] = (struct level){ boundary, strncasecmp(type + 10, "digest", 6) == 0 };
+		w->levels[w->depth++] = (struct level){
+			.boundary = boundary, .digest = word_is(type + 10, "digest"),
+			.is_signed = w->entity.sealed || word_is(type + 10, "signed"), .entity = w->entity.number,
+		};
 		return MIME_MULTIPART;
 	}
 	if (word_is(type, "message/rfc822") || word_is(type, "message/global") ||
@@ -160,6 +167,12 @@ static enum mime_kind enter(struct mime_walker *w, const char *value)
 	return MIME_LEAF;
 }
 
+static bool is_composite(const char *type)
+{
+	return strncasecmp(type, "multipart/", 10) == 0 || word_is(type, "message/rfc822") ||
+	       word_is(type, "message/partial") || word_is(type, "message/external-body");
+}
+
 static void take_header(struct mime_walker *w)
 {
 	const char *fields = buf_str(&w->header);
@@ -167,15 +180,25 @@ static void take_header(struct mime_walker *w)
 
 	w->entity = (struct mime_entity){
 		.number = w->count++,
+		.parent = w->parent,
+		.sealed = w->depth > 0 && w->levels[w->depth - 1].is_signed,
 		.encoding = encoding_of(fields, w->header.len),
 		.has_type = value != NULL,
 		.text = value == NULL || strncasecmp(skip_comments(value), "text/", 5) == 0,
 	};
-	w->entity.kind = enter(w, value);
+	if (w->too_long)
+		w->entity.encoding = MIME_OTHER;
+	else
+		w->entity.kind = enter(w, value);
+	w->too_long = false;
 	/* an encoded message cannot be looked into */
 	if (w->entity.kind == MIME_MESSAGE && w->entity.encoding > MIME_BINARY)
 		w->entity.kind = MIME_LEAF;
+	/* nor may what is made of others be encoded as a whole (RFC 2045 section 6.4) */
+	if (w->entity.kind == MIME_LEAF && value != NULL && is_composite(skip_comments(value)))
+		w->entity.encoding = MIME_OTHER;
 	free(value);
+	w->parent = w->entity.number;
 	w->events->header(w->context, &w->entity, fields, w->header.len);
 	buf_clear(&w->header);
 	w->state = w->entity.kind == MIME_LEAF ? IN_CONTENT : w->entity.kind == MIME_MESSAGE ? IN_HEADER : OUTSIDE;
@@ -210,6 +233,30 @@ static void leave_to(struct mime_walker *w, size_t depth)
 		free(w->levels[--w->depth].boundary);
 }
 
+static void outside(struct mime_walker *w, const char *line, size_t n, bool ended)
+{
+	const struct level *level = w->depth > 0 ? &w->levels[w->depth - 1] : NULL;
+
+	w->parent = level != NULL ? level->entity : MIME_NONE;
+	w->events->outside(w->context, w->parent, level != NULL && level->is_signed, line, n, ended);
+}
+
+static void take_header_line(struct mime_walker *w, const char *line, size_t n, bool ended)
+{
+	n -= n > 0 && line[n - 1] == '\r';
+	if (n == 0) {
+		take_header(w);
+		w->events->end_of_header(w->context);
+	} else if (w->count == 0 || w->header.len < MIME_HEADER_MAX) {
+		buf_add(&w->header, line, n);
+		buf_addc(&w->header, '\n');
+	} else {
+		w->too_long = true;
+		take_header(w);
+		w->events->line(w->context, &w->entity, line, n, ended);
+	}
+}
+
 static void take_line(struct mime_walker *w, const char *line, size_t n, bool ended)
 {
 	bool closing = false;
@@ -221,24 +268,18 @@ static void take_line(struct mime_walker *w, const char *line, size_t n, bool en
 		leave_to(w, closing ? level - 1 : level);
 		w->nested = 0;
 		w->state = closing ? OUTSIDE : IN_HEADER;
-		w->events->outside(w->context, line, n, ended);
+		outside(w, line, n, ended);
 		return;
 	}
 	switch (w->state) {
 	case IN_HEADER:
-		if (n == 0 || (n == 1 && *line == '\r')) {
-			take_header(w);
-			w->events->end_of_header(w->context);
-		} else if (w->header.len < MIME_HEADER_MAX) {
-			buf_add(&w->header, line, n);
-			buf_addc(&w->header, '\n');
-		}
+		take_header_line(w, line, n, ended);
 		break;
 	case IN_CONTENT:
 		w->events->line(w->context, &w->entity, line, n, ended);
 		break;
 	case OUTSIDE:
-		w->events->outside(w->context, line, n, ended);
+		outside(w, line, n, ended);
 		break;
 	}
 }
@@ -249,6 +290,7 @@ struct mime_walker *mime_walk_start(const struct mime_events *events, void *cont
 
 	w->events = events;
 	w->context = context;
+	w->parent = MIME_NONE;
 	return w;
 }
 

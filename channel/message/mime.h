@@ -12,8 +12,10 @@
 
 /* Entities inside entities; a message nested deeper is passed on as one plain part. */
 #define MIME_DEPTH_MAX 40
-/* A header block beyond this is not looked into. */
+/* The header of a part is not looked into beyond this; such a part is passed on as it stands. */
 #define MIME_HEADER_MAX (1024 * 1024)
+
+#define MIME_NONE ((size_t)-1)
 
 enum mime_encoding { MIME_7BIT, MIME_8BIT, MIME_BINARY, MIME_QUOTED, MIME_BASE64, MIME_OTHER };
 
@@ -25,6 +27,8 @@ enum mime_kind {
 
 struct mime_entity {
 	size_t number;              /* from 0, in the order of their headers */
+	size_t parent;              /* number of the entity that it stands in, MIME_NONE for the message itself */
+	bool sealed;                /* somewhere inside of a multipart/signed (RFC 1847) */
 	enum mime_kind kind;
 	enum mime_encoding encoding;
 	bool text;                  /* text/... or no Content-Type */
@@ -33,7 +37,7 @@ struct mime_entity {
 
 struct mime_walker;
 
-/* What a walk finds, in order; every byte of the message appears in exactly one call. */
+/* What a walk finds, in order; every byte of the message appears in exactly one call, the CR of CR LF in headers excepted. */
 struct mime_events {
 	/* The fields of an entity's header, LF line ends, without the empty line behind them. */
 	void (*header)(void *context, const struct mime_entity *entity, const char *fields, size_t n);
@@ -44,8 +48,8 @@ struct mime_events {
 	/* A line of a leaf's content, without its LF; `ended` tells whether it had one. */
 	void (*line)(void *context, const struct mime_entity *entity, const char *line, size_t n, bool ended);
 
-	/* A boundary line, or one outside all parts. */
-	void (*outside)(void *context, const char *line, size_t n, bool ended);
+	/* A boundary line, or one outside all parts; `of` is the number of its multipart, or MIME_NONE. */
+	void (*outside)(void *context, size_t of, bool sealed, const char *line, size_t n, bool ended);
 };
 
 struct mime_walker *mime_walk_start(const struct mime_events *events, void *context);
@@ -61,5 +65,8 @@ void mime_walk_end(struct mime_walker *walker);
  * if there is none.  The first one counts.
  */
 char *mime_field(const char *fields, size_t n, const char *name);
+
+/* Where the field at `p` ends, with its continuation lines and last LF. */
+const char *mime_end_of_field(const char *p, const char *end);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * Quoted-printable (RFC 2045 section 6.7) and encoded words (RFC 2047).
+ * Quoted-printable (RFC 2045 section 6.7).
  */
 #ifndef ZL_CHANNEL_MESSAGE_QUOTED_H
 #define ZL_CHANNEL_MESSAGE_QUOTED_H
@@ -21,11 +21,5 @@ void quoted_encode_line(struct buf *out, const char *line, size_t n, bool ended)
  * damaged or stands for bytes that no text line has (NUL, CR, LF); `out` is then as it was.
  */
 bool quoted_decode_line(struct buf *out, const char *line, size_t n, bool ended);
-
-/*
- * Adds header fields (LF line ends) with every word that has bytes above 127 as encoded words; quotes
- * round such words go.  `charset` names bytes that are not UTF-8.
- */
-void quoted_encode_header(struct buf *out, const char *fields, size_t n, const char *charset);
 
 #endif

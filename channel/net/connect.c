@@ -27,8 +27,8 @@ static void note_failure(struct connecting *c, const char *step, int error)
 		return;
 	}
 	buf_addf(&c->why, "%s %s [", step, c->target->text);
-	target_format_address((const struct sockaddr *)&c->target->addresses[c->next],
-	                      c->target->address_lengths[c->next], &c->why);
+	target_format_address((const struct sockaddr *)&c->addresses->list[c->next],
+	                      c->addresses->lengths[c->next], &c->why);
 	buf_addf(&c->why, "]: %s", strerror(error));
 }
 
@@ -77,7 +77,7 @@ static bool prepare(const struct connecting *c, int fd, int family)
  */
 static int attempt(struct connecting *c)
 {
-	const struct sockaddr *address = (const struct sockaddr *)&c->target->addresses[c->next];
+	const struct sockaddr *address = (const struct sockaddr *)&c->addresses->list[c->next];
 	int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0) {
@@ -87,7 +87,7 @@ static int attempt(struct connecting *c)
 	}
 	if (!prepare(c, fd, address->sa_family)) {
 		note_failure(c, "bind for", errno);
-	} else if (connect(fd, address, c->target->address_lengths[c->next]) == 0) {
+	} else if (connect(fd, address, c->addresses->lengths[c->next]) == 0) {
 		return fd;
 	} else if (errno == EINPROGRESS) {
 		c->fds[c->count] = fd;
@@ -107,7 +107,7 @@ static int attempt(struct connecting *c)
 /* Starts what is due.  A full backlog leaves c->next where it is, to be tried again. */
 static enum connect_state start_due(struct connecting *c, int *fd)
 {
-	while (c->next < c->target->address_count && c->count < CONNECT_ATTEMPTS) {
+	while (c->next < c->addresses->count && c->count < CONNECT_ATTEMPTS) {
 		size_t was = c->next, open = c->count;
 
 		*fd = attempt(c);
@@ -124,16 +124,17 @@ static enum connect_state start_due(struct connecting *c, int *fd)
 			return CONNECT_GOING_ON;
 		}
 	}
-	if (c->count > 0 || c->next < c->target->address_count)
+	if (c->count > 0 || c->next < c->addresses->count)
 		return CONNECT_GOING_ON;
 	return CONNECT_FAILED;
 }
 
-enum connect_state connect_start(struct connecting *c, const struct target *target,
+enum connect_state connect_start(struct connecting *c, const struct target *target, const struct addresses *addresses,
                                  const struct connect_options *options, int *fd)
 {
 	buf_clear(&c->why);
 	c->target = target;
+	c->addresses = addresses;
 	c->options = options;
 	c->count = 0;
 	c->next = 0;
@@ -150,7 +151,7 @@ size_t connect_poll(const struct connecting *c, struct pollfd *fds)
 
 int64_t connect_deadline(const struct connecting *c)
 {
-	if (c->next < c->target->address_count && c->count < CONNECT_ATTEMPTS && c->next_at < c->deadline)
+	if (c->next < c->addresses->count && c->count < CONNECT_ATTEMPTS && c->next_at < c->deadline)
 		return c->next_at;
 	return c->deadline;
 }
@@ -207,7 +208,7 @@ enum connect_state connect_continue(struct connecting *c, int *fd)
 		connect_stop(c);
 		return CONNECT_FAILED;
 	}
-	if (c->next < c->target->address_count && clock_ms() < c->next_at)
+	if (c->next < c->addresses->count && clock_ms() < c->next_at)
 		return CONNECT_GOING_ON;
 	return start_due(c, fd);
 }

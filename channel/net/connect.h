@@ -32,6 +32,7 @@ enum connect_state {
 
 struct connecting {
 	const struct target *target;
+	const struct addresses *addresses;
 	const struct connect_options *options;
 	int fds[CONNECT_ATTEMPTS];
 	size_t which[CONNECT_ATTEMPTS];       /* index of the address */
@@ -42,8 +43,8 @@ struct connecting {
 	struct buf why;
 };
 
-/* Begins; `target` must be resolved.  *fd is set with CONNECT_DONE. */
-enum connect_state connect_start(struct connecting *c, const struct target *target,
+/* Begins with `addresses` of `target`, which were found and outlive this.  *fd is set with CONNECT_DONE. */
+enum connect_state connect_start(struct connecting *c, const struct target *target, const struct addresses *addresses,
                                  const struct connect_options *options, int *fd);
 
 /* Adds what to wait for; returns the number of pollfds added (at most CONNECT_ATTEMPTS). */

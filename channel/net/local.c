@@ -45,6 +45,8 @@ static bool interface(const char *text, struct sockaddr_storage *address, sockle
 bool local_address(const char *text, struct sockaddr_storage *address, socklen_t *length, struct buf *why)
 {
 	struct target *literal;
+	struct addresses *addresses;
+	bool ok;
 
 	memset(address, 0, sizeof *address);
 	*length = 0;
@@ -57,12 +59,17 @@ bool local_address(const char *text, struct sockaddr_storage *address, socklen_t
 		return false;
 	}
 	literal = target_create(text, 0, why);
-	if (literal == NULL || !target_resolve(literal, why)) {
-		target_destroy(&literal);
+	if (literal == NULL)
 		return false;
+	addresses = target_addresses(literal);
+	ok = addresses->state == ADDRESSES_FOUND;
+	if (ok) {
+		*address = addresses->list[0];
+		*length = addresses->lengths[0];
+	} else {
+		buf_adds(why, buf_str(&addresses->why));
 	}
-	*address = literal->addresses[0];
-	*length = literal->address_lengths[0];
+	addresses_release(&addresses);
 	target_destroy(&literal);
-	return true;
+	return ok;
 }

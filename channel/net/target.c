@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -29,22 +28,11 @@ void target_destroy(struct target **target)
 
 	if (t == NULL)
 		return;
-	target_forget(t);
+	addresses_release(&t->addresses);
 	free(t->text);
 	free(t->name);
 	free(t);
 	*target = NULL;
-}
-
-void target_forget(struct target *t)
-{
-	free(t->canonical);
-	free(t->addresses);
-	free(t->address_lengths);
-	t->canonical = NULL;
-	t->addresses = NULL;
-	t->address_lengths = NULL;
-	t->address_count = 0;
 }
 
 static struct target *create_unix(const char *text, const char *path, struct buf *why)
@@ -110,87 +98,22 @@ struct target *target_create(const char *text, uint16_t port, struct buf *why)
 	return make(TARGET_NAME, text, xstrdup(text), port);
 }
 
-static void add_address(struct target *t, const void *address, socklen_t length)
+struct addresses *target_addresses(struct target *t)
 {
-	size_t n = t->address_count++;
-
-	t->addresses = xreallocarray(t->addresses, n + 1, sizeof *t->addresses);
-	t->address_lengths = xreallocarray(t->address_lengths, n + 1, sizeof *t->address_lengths);
-	memset(&t->addresses[n], 0, sizeof t->addresses[n]);
-	memcpy(&t->addresses[n], address, length);
-	t->address_lengths[n] = length;
-}
-
-/* The next result of the wanted family, or NULL. */
-static const struct addrinfo *next_of(const struct addrinfo *a, bool v6)
-{
-	while (a != NULL && (a->ai_family == AF_INET6) != v6)
-		a = a->ai_next;
-	return a;
-}
-
-/* Both families in turn, IPv6 first where the resolver's order (RFC 6724) begins with it (RFC 8305 section 4). */
-static void take_interleaved(struct target *t, const struct addrinfo *list)
-{
-	bool v6 = list->ai_family == AF_INET6;
-	const struct addrinfo *mine = next_of(list, v6), *other = next_of(list, !v6);
-
-	while (mine != NULL || other != NULL) {
-		if (mine != NULL) {
-			add_address(t, mine->ai_addr, mine->ai_addrlen);
-			mine = next_of(mine->ai_next, v6);
-		}
-		if (other != NULL) {
-			add_address(t, other->ai_addr, other->ai_addrlen);
-			other = next_of(other->ai_next, !v6);
+	if (t->addresses == NULL) {
+		switch (t->kind) {
+		case TARGET_UNIX: t->addresses = addresses_of_socket(t->name); break;
+		case TARGET_LITERAL: t->addresses = addresses_of_literal(t->name, t->port); break;
+		case TARGET_NAME: t->addresses = addresses_of_name(t->name, t->port); break;
 		}
 	}
+	return addresses_share(t->addresses);
 }
 
-bool target_resolve(struct target *t, struct buf *why)
+void target_forget(struct target *t, const struct addresses *addresses)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV }, *list;
-	char port[8];
-	int error;
-
-	if (t->address_count > 0)
-		return true;
-	if (t->kind == TARGET_UNIX) {
-		struct sockaddr_un un = { .sun_family = AF_UNIX };
-
-		memcpy(un.sun_path, t->name, strlen(t->name) + 1);
-		add_address(t, &un, sizeof un);
-		return true;
-	}
-	hints.ai_flags |= t->kind == TARGET_LITERAL ? AI_NUMERICHOST : AI_CANONNAME;
-	snprintf(port, sizeof port, "%u", t->port);
-	error = getaddrinfo(t->name, port, &hints, &list);
-	if (error != 0) {
-		buf_addf(why, "no address for %s: %s", t->name, gai_strerror(error));
-		return false;
-	}
-	take_interleaved(t, list);
-	if (t->kind == TARGET_NAME && list->ai_canonname != NULL)
-		t->canonical = xstrdup(list->ai_canonname);
-	freeaddrinfo(list);
-	return true;
-}
-
-static bool is_loopback(const struct sockaddr_storage *address)
-{
-	if (address->ss_family == AF_UNIX)
-		return true;
-	if (address->ss_family == AF_INET)
-		return (ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr) >> 24) == 127;
-	return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
-}
-
-bool target_is_local(const struct target *t)
-{
-	for (size_t i = 0; i < t->address_count; i++)
-		if (!is_loopback(&t->addresses[i]))
-			return false;
-	return t->kind == TARGET_UNIX || t->address_count > 0;
+	if (t->addresses == addresses)
+		addresses_release(&t->addresses);
 }
 
 void target_format_address(const struct sockaddr *address, socklen_t length, struct buf *out)

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "channel/net/addresses.h"
 #include "lib/buf.h"
 
 enum target_kind {
@@ -20,11 +21,8 @@ struct target {
 	enum target_kind kind;
 	char *text;            /* as it was given; names the target in logs */
 	char *name;            /* socket path, address without brackets, or host name */
-	char *canonical;       /* what the resolver calls that host name; NULL without */
 	uint16_t port;
-	struct sockaddr_storage *addresses;    /* in the order to try; from target_resolve() */
-	socklen_t *address_lengths;
-	size_t address_count;
+	struct addresses *addresses;    /* what target_addresses() gives; NULL before and once they were forgotten */
 };
 
 /*
@@ -35,15 +33,16 @@ struct target *target_create(const char *text, uint16_t port, struct buf *why);
 void target_destroy(struct target **target);
 
 /*
- * Finds the addresses once and keeps them; after trouble with all of them
- * target_forget() makes the next call ask again.  This may wait for the resolver.  False with one line
- * in `why`: a deferral, whatever the resolver said.
+ * Its addresses, as a use of the caller's own (addresses_release()): looked up once and kept.  Those of a name may
+ * still be wanted: addresses_look().
  */
-bool target_resolve(struct target *target, struct buf *why);
-void target_forget(struct target *target);
+struct addresses *target_addresses(struct target *target);
 
-/* True if every address of it (resolved) is loopback, or it is a socket: nothing leaves the machine. */
-bool target_is_local(const struct target *target);
+/*
+ * After trouble with all of `addresses` the next one to connect looks them up again.  Those who have begun to use
+ * them keep them.
+ */
+void target_forget(struct target *target, const struct addresses *addresses);
 
 /* "127.0.0.1|2003": numeric address and port, as in NOTARY (transport-agent.md section 5). */
 void target_format_address(const struct sockaddr *address, socklen_t length, struct buf *out);

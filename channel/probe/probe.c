@@ -244,15 +244,24 @@ static void give_up(struct prober *p)
 	free(why);
 }
 
+static void run_sessions(struct prober *p)
+{
+	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+		session_run(&p->sessions[i]);
+}
+
 static void run(struct prober *p, int64_t deadline)
 {
 	while (has_work(p)) {
 		if (clock_ms() >= deadline) {
-			give_up(p);
+			/* what has come until now counts */
+			wait_for_events(p, deadline);
+			run_sessions(p);
+			if (has_work(p))
+				give_up(p);
 			return;
 		}
-		for (size_t i = 0; i < CONNECTIONS_MAX; i++)
-			session_run(&p->sessions[i]);
+		run_sessions(p);
 		begin_waiting(p);
 		for (size_t i = 0; i < CONNECTIONS_MAX; i++)
 			session_flush(&p->sessions[i]);

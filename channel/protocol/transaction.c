@@ -35,6 +35,7 @@ void dialogue_free(struct dialogue *d)
 	buf_free(&d->out);
 	buf_free(&d->words);
 	buf_free(&d->scratch);
+	buf_free(&d->ending_why);
 	free(d->expected);
 	free(d->flight);
 	free(d->actions);
@@ -166,14 +167,27 @@ static void settle_open(struct dialogue *d, struct transaction *t, const struct 
 			settle(d, t, i, r);
 }
 
-/* Server and we are in step up to here: refusals that were held back count now. */
-static void confirm(struct dialogue *d, struct transaction *t)
+static bool is_held(const struct transaction_recipient *r)
+{
+	return r->outcome == OUTCOME_NONE && r->held.outcome != OUTCOME_NONE;
+}
+
+/* Server and we were in step up to `stage`: refusals that were held back until then count now. */
+static void confirm(struct dialogue *d, struct transaction *t, enum stage stage)
 {
 	for (size_t i = 0; i < t->count; i++)
-		if (t->recipients[i].outcome == OUTCOME_NONE && t->recipients[i].held.outcome != OUTCOME_NONE)
+		if (is_held(&t->recipients[i]) && t->recipients[i].held.stage <= stage)
 			settle(d, t, i, &t->recipients[i].held);
-	if (t->refused.outcome != OUTCOME_NONE)
+	if (t->refused.outcome != OUTCOME_NONE && !t->again)
 		settle_open(d, t, &t->refused);
+}
+
+static bool holds_any(const struct transaction *t)
+{
+	for (size_t i = 0; i < t->count; i++)
+		if (is_held(&t->recipients[i]))
+			return true;
+	return false;
 }
 
 static void leave_flight(struct dialogue *d, struct transaction *t)
@@ -192,7 +206,8 @@ static void leave_flight(struct dialogue *d, struct transaction *t)
 static void finish(struct dialogue *d, struct transaction *t)
 {
 	d->completed++;
-	confirm(d, t);
+	if (!t->again)
+		confirm(d, t, STAGE_FINAL);
 	leave_flight(d, t);
 }
 
@@ -225,14 +240,30 @@ static enum stage open_stage(const struct dialogue *d, const struct transaction 
 }
 
 enum give_up {
-	OUT_OF_STEP,     /* or silent: nothing that waits for proof is believed, everything open deferred */
-	NOT_PROVED,      /* the same, but what the server said no word about is tried once more */
-	OUT_OF_REACH,    /* what the server has said stays said; what it said no word about is tried once more */
+	OUT_OF_STEP,     /* or silent, or told to stop: everything open is deferred */
+	OUT_OF_REACH,    /* what the server said no word about is tried once more */
 };
 
+/* What the server has deferred needs no proof: only its words may be another's. */
+static void settle_deferred(struct dialogue *d, struct transaction *t)
+{
+	bool written = content_was_written(d, t);
+
+	for (size_t i = 0; i < t->count; i++) {
+		if (!is_held(&t->recipients[i]) || t->recipients[i].held.outcome != OUTCOME_DEFERRED)
+			continue;
+		t->recipients[i].held.maybe_duplicate = written;
+		settle(d, t, i, &t->recipients[i].held);
+	}
+	t->refused.maybe_duplicate = written;
+	if (t->refused.outcome == OUTCOME_DEFERRED)
+		settle_open(d, t, &t->refused);
+}
+
 /*
- * Gives up: every open recipient is deferred.  What is to be tried once more stays
- * unsettled instead: mostly the server had closed the connection before it was sent.
+ * Gives up: every open recipient is deferred, as nothing that still waits for its proof will get it.  What is to be
+ * tried once more stays unsettled instead: mostly the server had closed the connection before it was sent.  So
+ * do those who were put off to the next transaction: nobody has asked for them yet.
  */
 static void give_up(struct dialogue *d, const char *status, const char *why, enum give_up reason)
 {
@@ -246,19 +277,36 @@ static void give_up(struct dialogue *d, const char *status, const char *why, enu
 	while (d->flight_count > 0) {
 		struct transaction *t = d->flight[0];
 		struct result r = make_result(OUTCOME_DEFERRED, open_stage(d, t), 421, status, why);
+		bool offered = d->used_up && !t->answered && t->offered < MAIL_OFFERS;
+		bool again = t->again || offered || (!t->answered && !t->retried);
 
+		/* behind the one that the server has refused; so it costs no try of its own */
+		t->used_up = t->used_up || offered;
 		r.maybe_duplicate = content_was_written(d, t);
-		if (reason == OUT_OF_STEP || t->answered || t->retried) {
-			for (size_t i = 0; i < t->count; i++)
-				t->recipients[i].later = false;
+		if (reason == OUT_OF_REACH && again) {
+			t->maybe_taken = r.maybe_duplicate && !t->turned_away;
+		} else {
 			if (reason == OUT_OF_REACH)
-				confirm(d, t);
+				settle_deferred(d, t);
 			settle_open(d, t, &r);
 		}
 		leave_flight(d, t);
 	}
 	a = add_action(d, ACTION_CLOSE, NULL);
 	a->why = why;
+}
+
+/*
+ * Something that lies in the connection: nothing more is begun on it.  But what is on the wire already may be answered
+ * in its place, and what the server has taken must not be sent again.
+ */
+static void end_here(struct dialogue *d, struct transaction *t, const struct result *r, const char *why)
+{
+	t->refused = keep(r);
+	t->again = true;
+	if (!d->ending)
+		buf_addf(&d->ending_why, "%s: %d %s", why, r->code, r->words);
+	d->ending = true;
 }
 
 /* Out of step: what the server says cannot belong to what we asked. */
@@ -268,15 +316,18 @@ static void poison(struct dialogue *d, const char *what)
 	buf_clear(&d->scratch);
 	buf_addf(&d->scratch, "%s: ", what);
 	buf_add(&d->scratch, buf_str(&d->words), d->words.len);
-	give_up(d, "4.5.0", buf_str(&d->scratch), OUT_OF_STEP);
+	/* it was expected that replies may stop to fit: what was said no word about is tried once more then */
+	give_up(d, "4.5.0", buf_str(&d->scratch), d->ending ? OUT_OF_REACH : OUT_OF_STEP);
 }
 
 void dialogue_lost(struct dialogue *d, const char *why)
 {
-	/* what is tried once more at once may have arrived all the same */
-	for (size_t i = 0; i < d->flight_count; i++)
-		d->flight[i]->maybe_taken = !d->flight[i]->answered && content_was_written(d, d->flight[i]);
 	give_up(d, "4.4.2", why, OUT_OF_REACH);
+}
+
+void dialogue_abort(struct dialogue *d, const char *why)
+{
+	give_up(d, "4.4.2", why, OUT_OF_STEP);
 }
 
 void dialogue_garbage(struct dialogue *d, const char *what)
@@ -427,7 +478,7 @@ static bool send_step(struct dialogue *d, struct transaction *t)
 
 static void send_envelope(struct dialogue *d, struct transaction *t)
 {
-	while (t->next_step <= STEP_RCPT + t->count && send_step(d, t))
+	while (!d->ending && t->next_step <= STEP_RCPT + t->count && send_step(d, t))
 		;
 }
 
@@ -438,7 +489,9 @@ static void send_envelope(struct dialogue *d, struct transaction *t)
  */
 static void after_envelope(struct dialogue *d, struct transaction *t)
 {
-	if (t->probe)
+	if (d->ending)
+		t->again = true;
+	else if (t->probe)
 		end_probe(d, t);
 	else if (t->bdat && t->accepted > 0)
 		send_bdat(d, t);
@@ -453,7 +506,7 @@ static void after_envelope(struct dialogue *d, struct transaction *t)
  */
 static void end_refused(struct dialogue *d, struct transaction *t)
 {
-	if (is_last(d, t))
+	if (is_last(d, t) && !d->ending)
 		send_reset(d, t);
 }
 
@@ -569,7 +622,7 @@ bool dialogue_wants(const struct dialogue *d)
 {
 	const struct transaction *last;
 
-	if (d->closed || (d->caps->mail_max != 0 && d->mails >= d->caps->mail_max))
+	if (d->closed || d->ending || (d->caps->mail_max != 0 && d->mails >= d->caps->mail_max))
 		return false;
 	if (d->flight_count == 0)
 		return true;
@@ -634,6 +687,23 @@ static bool is_strange_to_rcpt(const struct dialogue *d, const struct transactio
 
 /* ---- replies, one function per expectation ---- */
 
+/* MAIL was refused.  True if that lies in the connection rather than in the message: it is to be tried on another. */
+static bool is_refused_by_connection(struct dialogue *d, struct transaction *t, const struct reply *reply,
+                                     const struct result *r)
+{
+	/* sent ahead, this may be our own sequence gone wrong */
+	if (t->doubtful && reply->code == 503 && !t->retried) {
+		d->trust->careful = true;
+		end_here(d, t, r, "MAIL was sent ahead");
+		return true;
+	}
+	if (d->mails_taken == 0 || t->offered >= MAIL_OFFERS || reply->code == 503)
+		return false;
+	t->used_up = d->used_up = true;
+	end_here(d, t, r, "no more mail on this connection");
+	return true;
+}
+
 static void on_mail(struct dialogue *d, struct transaction *t, const struct reply *reply)
 {
 	struct result r = result_of(d, STAGE_MAIL, reply);
@@ -644,26 +714,23 @@ static void on_mail(struct dialogue *d, struct transaction *t, const struct repl
 	}
 	if (r.outcome == OUTCOME_NONE) {
 		memcpy(t->mail_status, reply->status, sizeof t->mail_status);
+		d->mails_taken++;
 		finish_before(d, t);
 		send_envelope(d, t);
 		return;
 	}
-	/* sent ahead, this may be our own sequence gone wrong */
-	if (t->doubtful && reply->code == 503) {
-		d->trust->careful = true;
+	if (reply->code == 421 && d->completed > 0 && (!t->retried || (d->mails_taken > 0 && t->offered < MAIL_OFFERS))) {
 		t->answered = false;
-		give_up(d, "4.5.0", buf_str(&d->words), NOT_PROVED);
-		return;
-	}
-	if (reply->code == 421 && d->completed > 0 && !t->retried) {
-		t->answered = false;
+		d->used_up = d->mails_taken > 0;
 		give_up(d, "4.3.2", buf_str(&d->words), OUT_OF_REACH);
 		return;
 	}
-	t->refused = keep(&r);
-	/* with nothing but the end behind it, it was a farewell rather than an answer */
-	t->answered = r.outcome != OUTCOME_FAILED;
-	if (!pipelined(d))
+	if (!is_refused_by_connection(d, t, reply, &r)) {
+		t->refused = keep(&r);
+		/* with nothing but the end behind it, it was a farewell rather than an answer */
+		t->answered = r.outcome != OUTCOME_FAILED;
+	}
+	if (!pipelined(d) && !d->ending)
 		after_envelope(d, t);
 }
 
@@ -729,7 +796,12 @@ static void on_data(struct dialogue *d, struct transaction *t, const struct repl
 		end_refused(d, t);
 		return;
 	}
-	confirm(d, t);
+	confirm(d, t, STAGE_RCPT);
+	if (t->accepted > 0 && d->ending) {
+		t->again = true;
+		give_up(d, "4.5.0", buf_str(&d->ending_why), OUT_OF_REACH);
+		return;
+	}
 	if (t->accepted > 0) {
 		start_content(d, t);
 		return;
@@ -746,10 +818,15 @@ static size_t next_accepted(const struct transaction *t, size_t i)
 	return i;
 }
 
+/* A final refusal that can be nobody else's: only one was to come, and nothing is on its way behind it. */
+static bool is_plain_refusal(const struct dialogue *d, const struct transaction *t)
+{
+	return is_last(d, t) && t->accepted == 1 && (!t->bdat || t->count == 1);
+}
+
 static void on_final(struct dialogue *d, struct transaction *t, const struct reply *reply)
 {
 	struct result r;
-	bool unproved;
 
 	if (!content_was_written(d, t)) {
 		if (reply->code == 421)
@@ -765,6 +842,7 @@ static void on_final(struct dialogue *d, struct transaction *t, const struct rep
 			return;
 		}
 		pop(d);
+		t->turned_away = true;
 		end_refused(d, t);
 		return;
 	}
@@ -774,12 +852,11 @@ static void on_final(struct dialogue *d, struct transaction *t, const struct rep
 	}
 	r = result_of(d, STAGE_FINAL, reply);
 	t->final_at = next_accepted(t, t->final_at);
-	/* one missing before it, it would be the refusal of the next MAIL */
-	unproved = r.outcome == OUTCOME_FAILED && !is_last(d, t);
-	if (unproved) {
+	/* one missing before it or too many, it would be another recipient's, or the refusal of the next MAIL */
+	if (r.outcome == OUTCOME_FAILED && !is_plain_refusal(d, t)) {
 		t->recipients[t->final_at++].held = keep(&r);
 	} else {
-		confirm(d, t);
+		confirm(d, t, STAGE_RCPT);
 		settle(d, t, t->final_at++, &r);
 	}
 	if (r.outcome == OUTCOME_DELIVERED) {
@@ -791,7 +868,9 @@ static void on_final(struct dialogue *d, struct transaction *t, const struct rep
 		return;
 	pop(d);
 	learn(d, t);
-	if (!unproved)
+	if (holds_any(t))
+		end_refused(d, t);
+	else
 		finish(d, t);
 }
 
@@ -833,6 +912,34 @@ static void on_farewell(struct dialogue *d, struct transaction *t, const struct 
 	give_up(d, "4.3.2", "the probe is over", OUT_OF_REACH);
 }
 
+/* Is a refusal in flight that the reply to one more command would prove? */
+static bool wants_proof(const struct dialogue *d)
+{
+	for (size_t i = 0; i < d->flight_count; i++)
+		if (!d->flight[i]->again && holds_any(d->flight[i]))
+			return !d->trust->careful && !d->ending_reset;
+	return false;
+}
+
+/* Nothing more is begun: gives up as soon as nothing can be learned any more. */
+static void end_when_answered(struct dialogue *d)
+{
+	struct transaction *last = d->flight_count > 0 ? d->flight[d->flight_count - 1] : NULL;
+	bool open = front(d) != NULL;
+
+	/* nothing is behind it, and of itself no content was sent */
+	if (last != NULL && last->again && !content_was_written(d, last) && !wants_proof(d))
+		open = false;
+	if (open)
+		return;
+	if (last != NULL && wants_proof(d)) {
+		d->ending_reset = true;
+		send_reset(d, last);
+		return;
+	}
+	give_up(d, "4.5.0", buf_str(&d->ending_why), OUT_OF_REACH);
+}
+
 void dialogue_reply(struct dialogue *d, const struct reply *reply)
 {
 	struct expectation *e = front(d), was;
@@ -845,7 +952,7 @@ void dialogue_reply(struct dialogue *d, const struct reply *reply)
 	if (e == NULL || d->written < e->sent_at) {
 		/* a farewell needs no question; a refusal right before it may have been the one too many */
 		if (reply->code == 421)
-			give_up(d, "4.3.2", buf_str(&d->words), NOT_PROVED);
+			give_up(d, "4.3.2", buf_str(&d->words), OUT_OF_REACH);
 		else
 			poison(d, "a reply that nobody asked for");
 		return;
@@ -879,6 +986,8 @@ void dialogue_reply(struct dialogue *d, const struct reply *reply)
 			on_reset(d, was.transaction, reply);
 		break;
 	}
+	if (d->ending && !d->closed)
+		end_when_answered(d);
 	notice_output(d, before);
 }
 
@@ -978,7 +1087,7 @@ void dialogue_expired(struct dialogue *d)
 		break;
 	}
 	/* silence where a reply is due may be a reply left out before; and who is silent now will be so again */
-	give_up(d, "4.4.2", buf_str(&d->scratch), OUT_OF_STEP);
+	give_up(d, "4.4.2", buf_str(&d->scratch), d->ending ? OUT_OF_REACH : OUT_OF_STEP);
 }
 
 bool dialogue_in_doubt(const struct dialogue *d)

@@ -58,11 +58,15 @@ struct transaction {
 	void *owner;
 	bool probe;               /* asks for the recipients and sends no message */
 	bool retried;             /* was tried before on a connection that broke unanswered: no second silent try */
+	unsigned offered;         /* how often a used-up connection refused its MAIL: at most MAIL_OFFERS times it is no answer */
 	/* the machine's */
 	bool bdat;                /* the content goes out as one BDAT ... LAST of envelope.size bytes */
 	bool doubtful;            /* the envelope went out while earlier final replies were open */
 	bool answered;            /* some reply to this transaction came */
-	bool maybe_taken;         /* it was on the wire whole when the stream was lost, and no word had come */
+	bool used_up;             /* MAIL was refused on a connection that had carried mail: a new one is to be asked */
+	bool again;               /* refused or not sent for a reason that lies in the connection: not judged here */
+	bool turned_away;         /* ... and every reply to it, up to the one behind its content, was a refusal */
+	bool maybe_taken;         /* it is left open, to be tried once more, and was on the wire whole */
 	bool content_started;
 	uint64_t content_end;     /* stream position behind the content; 0 until it is in `out` */
 	size_t next_step;         /* what dialogue_begin() and later replies send next */
@@ -79,20 +83,25 @@ struct transaction {
 };
 
 /*
- * What is known of a peer for the whole life of the process, shared by all its
- * connections.  Envelopes are sent ahead of final replies only to a peer that was
- * seen to give one final reply per accepted recipient, and whose replies to MAIL (and
- * RCPT, with BDAT) can be told from its final ones, so that a reply too few or too
+ * What is known of the server at the other end of one connection; behind one address there may be several.  Envelopes
+ * are sent ahead of final replies only to a server that was seen to give one final reply per accepted recipient, and
+ * whose replies to MAIL (and RCPT, with BDAT) can be told from its final ones, so that a reply too few or too
  * many cannot pass for another recipient's.
  */
 struct trust {
-	bool careful;             /* it got out of step once */
+	bool careful;             /* it, or another connection to this peer, got out of step once */
 	bool proved_single;       /* right count for one recipient */
 	bool proved_multi;        /* ... and for several in one transaction */
 	char mail_status[12];
 	char rcpt_status[12];
 	char final_status[12];
 };
+
+/*
+ * Servers that take so many messages in one session say so at the next MAIL, some of them with a 5xx.  That is no
+ * judgement of the message: it is offered once more on another connection, then as the first of a new one.
+ */
+#define MAIL_OFFERS 2
 
 struct dialogue_options {
 	bool no_pipelining;       /* lock-step even if the server announces PIPELINING */
@@ -145,7 +154,12 @@ struct dialogue {
 	struct buf scratch;
 	struct transaction *content;        /* whose content the owner is writing now */
 	bool closed;
-	uint64_t mails;           /* MAIL commands sent */
+	bool ending;              /* nothing more is begun; what is on the wire may still be answered, each in its place */
+	bool used_up;             /* ... because the server takes no more mail on this connection */
+	bool ending_reset;        /* its last command, RSET, was sent */
+	struct buf ending_why;
+	uint64_t mails;           /* MAIL commands sent, */
+	uint64_t mails_taken;     /* and how many of them were accepted */
 	uint64_t completed;       /* transactions that came to their end on this connection */
 };
 
@@ -177,6 +191,9 @@ void dialogue_garbage(struct dialogue *d, const char *what);
 
 /* The stream is gone or given up; `why` is one line.  Everything open ends here. */
 void dialogue_lost(struct dialogue *d, const char *why);
+
+/* We are told to stop: everything open is deferred, nothing is tried once more. */
+void dialogue_abort(struct dialogue *d, const char *why);
 
 /* When dialogue_expired() must be called, CLOCK_NEVER if nothing is waited for. */
 int64_t dialogue_deadline(const struct dialogue *d);

@@ -1,11 +1,12 @@
 #include "channel/spool/compose.h"
 
+#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
 #include "lib/text.h"
 
-enum { LARGEST_HEADER = 16 * 1024 * 1024 };
+enum { LARGEST_HEADER = 16 * 1024 * 1024, POSTMARK_MAX = 4096 };
 
 void incoming_add(struct incoming *in, const char *bytes, size_t n)
 {
@@ -69,8 +70,64 @@ static const char *line_end(struct incoming *in)
 	return lf;
 }
 
+/* A time of day, "9:41" or "09:41:11". */
+static bool has_time(const char *line, size_t n)
+{
+	for (size_t i = 1; i + 2 < n; i++)
+		if (line[i] == ':' && isdigit((unsigned char)line[i - 1]) && isdigit((unsigned char)line[i + 1]) &&
+		    isdigit((unsigned char)line[i + 2]))
+			return true;
+	return false;
+}
+
+static bool is_postmark(const char *line, size_t n)
+{
+	size_t from = n > 0 && line[0] == '>';
+
+	return n > from + 5 && memcmp(line + from, "From ", 5) == 0 && (from == 1 || field_name(line, n) == 0);
+}
+
+/* The length of the line at `at`, as far as that matters; false if more must come to tell. */
+static bool line_length(const struct incoming *in, size_t at, size_t *n)
+{
+	size_t left = in->bytes.len - at, looked = left < POSTMARK_MAX ? left : POSTMARK_MAX;
+	const char *lf = looked > 0 ? memchr(in->bytes.data + at, '\n', looked) : NULL;
+
+	*n = lf != NULL ? (size_t)(lf - in->bytes.data) - at : looked;
+	return lf != NULL || looked == POSTMARK_MAX || in->eof;
+}
+
+/*
+ * Drops what a mailbox file has in front of each message, "From ADDRESS DATE", and the ">From " that others have made
+ * of it.  A text without a header may begin with that word, too: without a date and a field behind it is kept.  False
+ * if more must come to tell.
+ */
+static bool skip_postmarks(struct incoming *in)
+{
+	for (;;) {
+		const char *line;
+		size_t n, next, left;
+
+		if (!line_length(in, 0, &n))
+			return false;
+		if (n == 0 || n == POSTMARK_MAX || !is_postmark(in->bytes.data, n))
+			return true;
+		next = n + (n < in->bytes.len);
+		if (!line_length(in, next, &left))
+			return false;
+		line = in->bytes.data;
+		if (!has_time(line, n) && field_name(line + next, left) == 0 && !is_postmark(line + next, left))
+			return true;
+		in->crlf |= line[n - 1] == '\r';
+		buf_consume(&in->bytes, next);
+	}
+}
+
 enum incoming_result incoming_header(struct incoming *in, struct buf *why)
 {
+	if (!in->begun && !skip_postmarks(in))
+		return INCOMING_MORE;
+	in->begun = true;
 	for (;; in->line++) {
 		const char *lf = line_end(in), *line;
 		size_t n, next;
@@ -210,7 +267,10 @@ void header_complete(struct buf *out, const char *header, size_t length, const s
 {
 	bool from = false, date = false;
 
-	buf_addf(out, "Received: by %s id %s;\n\t", c->host, c->id);
+	buf_adds(out, "Received: ");
+	if (c->client != NULL)
+		buf_addf(out, "from %s\n\t", c->client);
+	buf_addf(out, "by %s%s%s id %s;\n\t", c->host, c->with != NULL ? " with " : "", c->with != NULL ? c->with : "", c->id);
 	text_add_date(out, c->now);
 	buf_addc(out, '\n');
 	for (size_t at = 0, n; at < length; at += n) {
@@ -237,4 +297,13 @@ void header_complete(struct buf *out, const char *header, size_t length, const s
 		buf_addf(message_id, "<%s@%s>", c->id, c->host);
 		buf_addf(out, "Message-ID: %s\n", buf_str(message_id));
 	}
+}
+
+size_t header_count(const char *header, size_t length, const char *name)
+{
+	size_t count = 0;
+
+	for (size_t at = 0; at < length; at += field_length(header + at, length - at))
+		count += is_named(header + at, field_name(header + at, length - at), name);
+	return count;
 }

@@ -16,6 +16,7 @@ struct incoming {
 	size_t header;          /* so many of them are the header, without the empty line; LF line ends */
 	size_t at, line;        /* where its next line begins in `bytes`, and how many are before it */
 	size_t searched;        /* up to here no end of that line was found */
+	bool begun;             /* whatever stood in front of it is gone */
 	bool blank;             /* an empty line stood between header and body */
 	bool crlf;              /* lines come with CRLF: the header's are converted, the body's are to be */
 	bool complete;          /* incoming_header() has said INCOMING_COMPLETE */
@@ -32,7 +33,8 @@ enum incoming_result {
 void incoming_add(struct incoming *in, const char *bytes, size_t n);
 
 /*
- * Finds the end of the header.  A line that cannot belong to a header begins the body.
+ * Finds the end of the header.  The "From " lines of mailbox files in front of it are dropped; a line that cannot belong
+ * to a header begins the body.
  */
 enum incoming_result incoming_header(struct incoming *in, struct buf *why);
 
@@ -46,6 +48,8 @@ void incoming_free(struct incoming *in);
 
 struct completion {
 	const char *host;       /* who we are: "by HOST" */
+	const char *client;     /* "NAME (ADDRESS)" for Received, clean text; NULL if it was a program here */
+	const char *with;       /* how it came, "ESMTP"; NULL if it was a program here */
 	const char *id;         /* spool id */
 	const char *sender;     /* for From: if there is none; "<>" counts as MAILER-DAEMON@host */
 	time_t now;
@@ -58,5 +62,8 @@ struct completion {
  */
 void header_complete(struct buf *out, const char *header, size_t length, const struct completion *completion,
                      struct buf *message_id);
+
+/* How many fields of this name a header has (LF lines). */
+size_t header_count(const char *header, size_t length, const char *name);
 
 #endif

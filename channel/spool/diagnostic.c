@@ -111,43 +111,73 @@ static bool ends_in_lf(int fd)
 	return last == '\n';
 }
 
+static void line_begin(struct buf *out, off_t recipient, off_t header, off_t dsn, int64_t now)
+{
+	buf_addf(out, "d %lld:%lld:%lld::%lld\t", (long long)recipient, (long long)header, (long long)dsn, (long long)now);
+}
+
+static void line_end(struct buf *out, const char *text)
+{
+	buf_addc(out, '\t');
+	text_add(out, text);
+	buf_addc(out, '\n');
+}
+
+void diagnostic_add(struct buf *out, off_t recipient, off_t header, off_t dsn, int64_t now, const struct notary *notary,
+                    const char *text)
+{
+	line_begin(out, recipient, header, dsn, now);
+	notary_add(out, notary);
+	line_end(out, text);
+}
+
+bool diagnostic_write(int fd, const struct buf *lines)
+{
+	struct buf first = { 0 };
+	ssize_t n;
+
+	if (!ends_in_lf(fd)) {
+		buf_addc(&first, '\n');
+		if (write_at_end(fd, &first) != 1) {
+			buf_free(&first);
+			return false;
+		}
+		buf_free(&first);
+	}
+	n = write_at_end(fd, lines);
+	if (n >= 0 && (size_t)n != lines->len)
+		errno = ENOSPC;
+	return n >= 0 && (size_t)n == lines->len;
+}
+
+static bool append(int fd, struct buf *line)
+{
+	bool ok = diagnostic_write(fd, line) && fdatasync(fd) == 0;
+	int saved = errno;
+
+	buf_free(line);
+	errno = saved;
+	return ok;
+}
+
 bool diagnostic_append_reported(int fd, off_t recipient, off_t header, off_t dsn, int64_t now, const char *notary,
                                 const char *text)
 {
 	struct buf line = { 0 };
-	ssize_t n;
-	bool ok;
-	int saved;
 
-	if (!ends_in_lf(fd))
-		buf_addc(&line, '\n');
-	buf_addf(&line, "d %lld:%lld:%lld::%lld\t%s\t", (long long)recipient, (long long)header, (long long)dsn,
-	         (long long)now, notary);
-	text_add(&line, text);
-	buf_addc(&line, '\n');
-	n = write_at_end(fd, &line);
-	if (n >= 0 && (size_t)n != line.len)
-		errno = ENOSPC;
-	ok = n >= 0 && (size_t)n == line.len && fdatasync(fd) == 0;
-	saved = errno;
-	buf_free(&line);
-	errno = saved;
-	return ok;
+	line_begin(&line, recipient, header, dsn, now);
+	buf_adds(&line, notary);
+	line_end(&line, text);
+	return append(fd, &line);
 }
 
 bool diagnostic_append(int fd, off_t recipient, off_t header, off_t dsn, int64_t now, const struct notary *notary,
                        const char *text)
 {
-	struct buf fields = { 0 };
-	bool ok;
-	int saved;
+	struct buf line = { 0 };
 
-	notary_add(&fields, notary);
-	ok = diagnostic_append_reported(fd, recipient, header, dsn, now, buf_str(&fields), text);
-	saved = errno;
-	buf_free(&fields);
-	errno = saved;
-	return ok;
+	diagnostic_add(&line, recipient, header, dsn, now, notary, text);
+	return append(fd, &line);
 }
 
 bool notary_is_whole(const char *notary)

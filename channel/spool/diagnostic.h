@@ -29,6 +29,17 @@ struct notary {
 /* Adds the six fields separated by 0x01. */
 void notary_add(struct buf *out, const struct notary *notary);
 
+/* Adds one d line to `out`. */
+void diagnostic_add(struct buf *out, off_t recipient, off_t header, off_t dsn, int64_t now, const struct notary *notary,
+                    const char *text);
+
+/*
+ * Appends d lines, however many, in one write with O_APPEND (set on `fd` for that moment only, since tags go through the
+ * same descriptor).  They are not synced: that is for fdatasync(2), once for all of them.  False with errno: nothing
+ * or a part was written and no other line was touched; the next line begins on a line of its own.
+ */
+bool diagnostic_write(int fd, const struct buf *lines);
+
 /*
  * Appends one d line in one write with O_APPEND (set on `fd` for that moment only, since tags
  * go through the same descriptor) and syncs the file.  `text` may hold CR as line break; LF

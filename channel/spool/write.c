@@ -39,6 +39,7 @@ struct spool_draft {
 	char *job;                 /* "Y/K/4711002" */
 	char *queue, *transport;   /* where the two files are to appear */
 	struct buf id, message_id;
+	size_t hops;
 	int status;                /* of the commit */
 	struct buf why;
 	bool linked;               /* the message is in queue/ */
@@ -56,15 +57,20 @@ static int trouble(struct buf *why, int status, const char *what, const char *pa
 
 /* ---- what may be written down ---- */
 
-/* Lines of both files end at LF, fields at TAB; whatever else is a control has no business in an address. */
+/*
+ * Lines of both files end at LF, fields at TAB; whatever else is a control has no business in an address.  Beyond ASCII
+ * there is UTF-8 (RFC 6531).
+ */
 static bool is_text(const char *s)
 {
-	if (*s == '\0')
-		return false;
-	for (; *s != '\0'; s++)
-		if ((unsigned char)*s < ' ' || (unsigned char)*s > 126)
+	size_t n = strlen(s), length;
+
+	for (size_t i = 0; i < n; i += length) {
+		length = text_utf8_length(s + i, n - i);
+		if (length == 0 || (length == 1 && ((unsigned char)s[i] < ' ' || s[i] == 127)))
 			return false;
-	return true;
+	}
+	return n > 0;
 }
 
 static bool is_word(const char *s)
@@ -351,7 +357,7 @@ static void control_add(struct buf *out, struct spool_draft *d)
 
 	header_complete(&fields, d->header.data, d->header.len, &(struct completion){
 		.host = d->spool->host, .id = buf_str(&d->id), .sender = is_null_sender(e) ? "<>" : e->sender,
-		.now = d->st.st_mtime,
+		.now = d->st.st_mtime, .client = e->client, .with = e->with,
 	}, &d->message_id);
 	buf_addf(out, "@ 0x%08x\ni %llu\no %lld\nl %s\n", 7, (unsigned long long)d->st.st_ino, (long long)d->body,
 	         buf_str(&d->message_id));
@@ -425,6 +431,7 @@ int spool_end(struct spool_draft *d, struct buf *why)
 	if (!make_hash(d->queue, d->spool->levels) || !make_hash(d->transport, d->spool->levels))
 		return trouble(why, EX_CANTCREAT, "cannot make the directory of", d->transport);
 	spoolid_add(&d->id, &d->st);
+	d->hops = header_count(d->header.data, d->header.len, "Received");
 	control_add(&control, d);
 	if (!publish_begin(&d->control, d->transport, 0600))
 		status = trouble(why, EX_CANTCREAT, "cannot create", d->transport);
@@ -568,6 +575,11 @@ const char *spool_message_id(const struct spool_draft *d)
 off_t spool_size(const struct spool_draft *d)
 {
 	return d->st.st_size;
+}
+
+size_t spool_hops(const struct spool_draft *d)
+{
+	return d->hops;
 }
 
 void spool_free(struct spool_draft **draft)

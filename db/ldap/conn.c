@@ -80,14 +80,11 @@ static bool is_lost(int code)
 		|| code == LDAP_UNAVAILABLE;
 }
 
-/* Ends a connection; one whose server is there and does not serve makes way for the next server. */
-static void drop(struct ldapconn *c, int code)
+/* The next one is asked, by this lookup or by the next. */
+static void leave_server(struct ldapconn *c)
 {
 	ldap_close(&c->ld);
-	if (code == LDAP_UNAVAILABLE || code == LDAP_TIMEOUT)
-		c->server++;
-	if (c->access.uris[c->server] == NULL)
-		c->server = 0;
+	c->server = (c->server + 1) % ldap_servers(&c->access);
 }
 
 static void give_up(struct ldapconn *c, int64_t started, int code)
@@ -96,7 +93,7 @@ static void give_up(struct ldapconn *c, int64_t started, int code)
 
 	buf_addf(&why, "%s: %s", c->access.uris[c->server], ldap_err2string(code));
 	back_off(c, started, buf_str(&why));
-	drop(c, code);
+	leave_server(c);
 	buf_free(&why);
 }
 
@@ -152,11 +149,11 @@ static void explain_search(struct ldapconn *c, const struct ldap_search *s, int 
 }
 
 /* Sends the search and waits; the code of its result, or of what went wrong before there was one. */
-static int ask(struct ldapconn *c, const struct ldap_search *s, LDAPMessage **all)
+static int ask(struct ldapconn *c, const struct ldap_search *s, int64_t deadline, LDAPMessage **all)
 {
-	int64_t left = s->deadline - clock_ms();
+	int64_t left = deadline - clock_ms();
 	struct timeval limit = { .tv_sec = (time_t)(left > 1000 ? left / 1000 : 1) };
-	int id, code, result;
+	int id, code;
 
 	*all = NULL;
 	ldap_set_option(c->ld, LDAP_OPT_DEREF, &s->dereference);
@@ -164,13 +161,10 @@ static int ask(struct ldapconn *c, const struct ldap_search *s, LDAPMessage **al
 	                       NULL, NULL, &limit, (int)s->size_limit, &id);
 	if (code != LDAP_SUCCESS)
 		return code;
-	code = ldap_await(c->ld, id, s->deadline, all);
+	code = ldap_await(c->ld, id, deadline, all);
 	if (code == LDAP_TIMEOUT)
 		ldap_abandon_ext(c->ld, id, NULL, NULL);
-	if (code != LDAP_SUCCESS)
-		return code;
-	code = ldap_parse_result(c->ld, *all, &result, NULL, NULL, NULL, NULL, 0);
-	return code != LDAP_SUCCESS ? code : result;
+	return code != LDAP_SUCCESS ? code : ldap_code_of(c->ld, *all, LDAP_RES_SEARCH_RESULT, NULL);
 }
 
 static enum map_answer judge(struct ldapconn *c, const struct ldap_search *s, int code, LDAPMessage *all,
@@ -192,31 +186,68 @@ static enum map_answer judge(struct ldapconn *c, const struct ldap_search *s, in
 	return entries->count > 0 ? MAP_FOUND : MAP_NOT_FOUND;
 }
 
+/* True if the server has answered, be it that there is more than was asked for. */
+static bool is_answer(const struct ldap_search *s, int code)
+{
+	return code == LDAP_SUCCESS || (code == LDAP_SIZELIMIT_EXCEEDED && s->size_limit > 0);
+}
+
+/*
+ * Asks one server after the other until one answers, each for its share of the time; a result that is no answer is a
+ * reason to ask the next one, whatever it is.  The code of the last one; `why` has the words of those before.
+ */
+static int ask_in_turn(struct ldapconn *c, const struct ldap_search *s, LDAPMessage **all, struct buf *why)
+{
+	for (size_t left = ldap_servers(&c->access);; left--) {
+		bool was_open = c->ld != NULL;
+		int code;
+
+		do {
+			const int64_t now = clock_ms();
+
+			if (!is_ready(c, s->deadline, why))
+				return LDAP_CONNECT_ERROR;
+			code = ask(c, s, now + (s->deadline - now) / (int64_t)left, all);
+			/* a connection may have died of old age; only a new one tells whether the server is there */
+			if (is_lost(code)) {
+				ldap_msgfree(*all);
+				*all = NULL;
+			}
+			if (!is_lost(code) || !was_open)
+				break;
+			ldap_close(&c->ld);
+			was_open = false;
+		} while (true);
+		if (is_answer(s, code) || left == 1)
+			return code;
+		explain_search(c, s, code, why);
+		buf_adds(why, "; ");
+		ldap_msgfree(*all);
+		*all = NULL;
+		leave_server(c);
+	}
+}
+
 enum map_answer ldapconn_search(struct ldapconn *connection, const struct ldap_search *search,
                                 struct ldap_entries *entries, struct buf *why)
 {
 	struct ldapconn *c = connection;
 	const int64_t started = clock_ms();
-	enum map_answer answer;
+	enum map_answer answer = MAP_COULD_NOT_TELL;
+	struct buf trouble = { 0 };
 	LDAPMessage *all = NULL;
-	int code = LDAP_SERVER_DOWN;
+	const int code = ask_in_turn(c, search, &all, &trouble);
 
 	*entries = (struct ldap_entries){ 0 };
-	for (int attempt = 0; attempt < 2 && is_lost(code); attempt++) {
-		ldap_msgfree(all);
-		all = NULL;
-		/* a connection may have died of old age; only a new one tells whether the server is there */
-		if (attempt > 0)
-			drop(c, code);
-		if (!is_ready(c, search->deadline, why))
-			return MAP_COULD_NOT_TELL;
-		code = ask(c, search, &all);
-	}
-	answer = judge(c, search, code, all, entries, why);
-	ldap_msgfree(all);
-	if (is_lost(code) || code == LDAP_TIMEOUT)
+	if (c->ld != NULL)
+		answer = judge(c, search, code, all, entries, &trouble);
+	if (answer == MAP_COULD_NOT_TELL)
+		buf_add(why, buf_str(&trouble), trouble.len);
+	if (c->ld != NULL && (is_lost(code) || code == LDAP_TIMEOUT))
 		give_up(c, started, code);
-	else
+	else if (c->ld != NULL)
 		c->delay = 0;
+	ldap_msgfree(all);
+	buf_free(&trouble);
 	return answer;
 }

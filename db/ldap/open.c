@@ -16,6 +16,9 @@
 #define KEEPALIVE_PROBES 3
 #define KEEPALIVE_INTERVAL 10
 
+/* Of one message of a server (RFC 4511 section 4.1.1): who says that it will send more is not listened to. */
+#define LARGEST_MESSAGE (16 << 20)
+
 static struct timeval time_left(int64_t deadline)
 {
 	int64_t ms = deadline - clock_ms();
@@ -51,19 +54,32 @@ int ldap_await(LDAP *ld, int id, int64_t deadline, LDAPMessage **message)
 	return code != LDAP_SUCCESS ? code : LDAP_SERVER_DOWN;
 }
 
-/* The result code of an operation that was sent by a call that returned `code`. */
-static int finish(LDAP *ld, int code, int id, int64_t deadline)
+int ldap_code_of(LDAP *ld, LDAPMessage *all, int type, LDAPControl ***controls)
+{
+	int result = LDAP_PROTOCOL_ERROR, code;
+	bool is_there = false;
+
+	for (LDAPMessage *m = ldap_first_message(ld, all); m != NULL; m = ldap_next_message(ld, m))
+		is_there = ldap_msgtype(m) == type;
+	if (!is_there)
+		return LDAP_PROTOCOL_ERROR;
+	code = ldap_parse_result(ld, all, &result, NULL, NULL, NULL, controls, 0);
+	return code != LDAP_SUCCESS ? code : result;
+}
+
+/* The result code of an operation that was sent by a call that returned `code`; its answer is of this type. */
+static int finish(LDAP *ld, int code, int id, int type, int64_t deadline)
 {
 	LDAPMessage *message;
-	int result;
 
 	if (code != LDAP_SUCCESS)
 		return code;
 	code = ldap_await(ld, id, deadline, &message);
 	if (code != LDAP_SUCCESS)
 		return code;
-	code = ldap_parse_result(ld, message, &result, NULL, NULL, NULL, NULL, 1);
-	return code != LDAP_SUCCESS ? code : result;
+	code = ldap_code_of(ld, message, type, NULL);
+	ldap_msgfree(message);
+	return code;
 }
 
 /* ---- the handle ----------------------------------------------------------- */
@@ -127,6 +143,15 @@ static bool uses_tls(const struct ldap_access *a, const char *uri)
 	return a->start_tls || strncmp(uri, "ldaps:", 6) == 0;
 }
 
+static bool limit_messages(LDAP *ld)
+{
+	ber_len_t largest = LARGEST_MESSAGE;
+	Sockbuf *sb = NULL;
+
+	return ldap_get_option(ld, LDAP_OPT_SOCKBUF, &sb) == LDAP_OPT_SUCCESS
+		&& ber_sockbuf_ctrl(sb, LBER_SB_OPT_SET_MAX_INCOMING, &largest) == 1;
+}
+
 static LDAP *make_handle(const struct ldap_access *a, const char *uri, int64_t deadline, struct buf *why)
 {
 	const struct timeval left = time_left(deadline);
@@ -153,9 +178,12 @@ static LDAP *make_handle(const struct ldap_access *a, const char *uri, int64_t d
 	ldap_set_option(ld, LDAP_OPT_X_KEEPALIVE_PROBES, &probes);
 	ldap_set_option(ld, LDAP_OPT_X_KEEPALIVE_INTERVAL, &interval);
 	ldap_set_option(ld, LDAP_OPT_CONNECT_CB, &callbacks);
-	if (!uses_tls(a, uri) || set_tls(ld, a))
+	if (!limit_messages(ld))
+		buf_addf(why, "%s: libldap cannot limit the size of messages", uri);
+	else if (uses_tls(a, uri) && !set_tls(ld, a))
+		buf_addf(why, "%s: TLS settings: certificates, key or ciphers cannot be used", uri);
+	else
 		return ld;
-	buf_addf(why, "%s: TLS settings: certificates, key or ciphers cannot be used", uri);
 	ldap_close(&ld);
 	return NULL;
 }
@@ -173,7 +201,7 @@ static int start_tls(LDAP *ld, int64_t deadline)
 {
 	int id = 0, code = ldap_start_tls(ld, NULL, NULL, &id);
 
-	code = finish(ld, code, id, deadline);
+	code = finish(ld, code, id, LDAP_RES_EXTENDED, deadline);
 	return code == LDAP_SUCCESS ? ldap_install_tls(ld) : code;
 }
 
@@ -185,7 +213,7 @@ static int bind_simple(LDAP *ld, const struct ldap_access *a, int64_t deadline)
 	if (a->password != NULL)
 		password = (struct berval){ strlen(a->password), a->password };
 	code = ldap_sasl_bind(ld, a->binddn, LDAP_SASL_SIMPLE, &password, NULL, NULL, &id);
-	return finish(ld, code, id, deadline);
+	return finish(ld, code, id, LDAP_RES_BIND, deadline);
 }
 
 #if HAVE_SASL
@@ -293,22 +321,30 @@ static LDAP *open_server(const struct ldap_access *a, const char *uri, int64_t d
 	return NULL;
 }
 
-LDAP *ldap_open_any(const struct ldap_access *access, size_t *server, int64_t deadline, struct buf *why)
+size_t ldap_servers(const struct ldap_access *access)
 {
 	size_t count = 0;
-	LDAP *ld = NULL;
 
 	while (access->uris[count] != NULL)
 		count++;
+	return count;
+}
+
+LDAP *ldap_open_any(const struct ldap_access *access, size_t *server, int64_t deadline, struct buf *why)
+{
+	const size_t count = ldap_servers(access);
+	LDAP *ld = NULL;
+
 	for (size_t i = 0; i < count && ld == NULL; i++) {
-		const size_t number = (*server + i) % count;
-		const int64_t patience = clock_ms() + access->network_timeout * 1000;
+		const int64_t now = clock_ms(), longest = now + access->network_timeout * 1000;
+		/* a silent one leaves the others their share */
+		const int64_t share = now + (deadline - now) / (int64_t)(count - i);
 
 		if (i > 0)
 			buf_adds(why, "; ");
-		ld = open_server(access, access->uris[number], patience < deadline ? patience : deadline, why);
-		if (ld != NULL)
-			*server = number;
+		ld = open_server(access, access->uris[*server], longest < share ? longest : share, why);
+		if (ld == NULL)
+			*server = (*server + 1) % count;
 	}
 	return ld;
 }

@@ -19,10 +19,13 @@
  */
 void ldap_ignore_surroundings(void);
 
+/* How many servers `access` names. */
+size_t ldap_servers(const struct ldap_access *access);
+
 /*
- * Tries the servers in turn, from number *server on, each for at most network_timeout and none beyond `deadline`
- * (clock_ms). *server becomes the one that answered.  NULL with `why` (not yet cleaned), which tells of each of them
- * and of the step that failed.  Close it by ldap_close().
+ * Tries the servers in turn, from number *server on, each for at most network_timeout and its share of the time until
+ * `deadline` (clock_ms).  *server becomes the one that answered.  NULL with `why` (not yet cleaned), which tells of each
+ * of them and of the step that failed.  Close it by ldap_close().
  */
 LDAP *ldap_open_any(const struct ldap_access *access, size_t *server, int64_t deadline, struct buf *why);
 
@@ -34,6 +37,12 @@ void ldap_close(LDAP **ld);
  * code of a lost connection.
  */
 int ldap_await(LDAP *ld, int id, int64_t deadline, LDAPMessage **message);
+
+/*
+ * The result code in the messages of one operation, whose last one must be of this type (LDAP_RES_...); with `controls`
+ * (NULL: none are wanted) to be freed by ldap_controls_free().  LDAP_PROTOCOL_ERROR if there is none.
+ */
+int ldap_code_of(LDAP *ld, LDAPMessage *all, int type, LDAPControl ***controls);
 
 /* Adds "Meaning (code)" and, behind a comma, what the server said to it, if anything. */
 void ldap_explain(LDAP *ld, int code, struct buf *why);

@@ -27,7 +27,6 @@ struct env_config {
 	char *tmpdir;        /* tmpdir or tempdir, or NULL */
 	mode_t mode;         /* envmode; 0 if not given: libdb then takes 0660 less the umask */
 	bool create;         /* CREATE: whoever comes first makes the regions */
-	bool read_only;      /* RO: our programs refuse to write maps of this environment */
 };
 
 /*

@@ -15,6 +15,7 @@ struct item {
 	char *dn;                    /* NULL: it is gone, which is not in the map yet */
 	struct yield yield;
 	unsigned mark;
+	unsigned round;              /* the comparison in which it was seen last */
 	bool touched;
 	struct item *next_touched;
 };
@@ -53,6 +54,7 @@ struct content {
 	size_t records;
 	size_t troubles;
 	bool new_domains;
+	bool news;
 };
 
 /* ---- trees ---------------------------------------------------------------- */
@@ -168,6 +170,11 @@ bool content_is_touched(const struct content *content)
 	return content->touched_entries != NULL || content->touched_slots != NULL;
 }
 
+bool content_has_news(const struct content *content)
+{
+	return content->news;
+}
+
 /* ---- what the directory says ----------------------------------------------- */
 
 static void add_claims(struct content *c, struct item *e)
@@ -235,7 +242,7 @@ static bool same_records(const struct yield *a, const struct yield *b)
 	return true;
 }
 
-void content_put(struct content *c, unsigned rule, const struct sync_uuid *uuid, const char *dn, struct yield *yield)
+bool content_put(struct content *c, unsigned rule, const struct sync_uuid *uuid, const char *dn, struct yield *yield)
 {
 	struct item *e = find_item(c, rule, uuid);
 
@@ -248,9 +255,14 @@ void content_put(struct content *c, unsigned rule, const struct sync_uuid *uuid,
 	if (!same_domains(e->yield.domains, yield->domains)) {
 		c->new_domains = true;
 	} else if (e->dn != NULL && strcmp(e->dn, dn) == 0 && same_records(&e->yield, yield)) {
+		if (e->yield.version != yield->version) {
+			e->yield.version = yield->version;
+			touch_item(c, e);
+		}
 		yield_free(yield);
-		return;
+		return false;
 	}
+	c->news = true;
 	remove_claims(c, e, false);
 	free(e->dn);
 	e->dn = xstrdup(dn);
@@ -258,6 +270,7 @@ void content_put(struct content *c, unsigned rule, const struct sync_uuid *uuid,
 	*yield = (struct yield){ 0 };
 	add_claims(c, e);
 	touch_item(c, e);
+	return true;
 }
 
 static void drop(struct content *c, struct item *e)
@@ -265,6 +278,7 @@ static void drop(struct content *c, struct item *e)
 	if (e->dn == NULL)
 		return;
 	c->new_domains = c->new_domains || e->yield.domains != NULL;
+	c->news = true;
 	remove_claims(c, e, true);
 	free(e->dn);
 	e->dn = NULL;
@@ -292,6 +306,60 @@ void content_mark(struct content *c, unsigned rule, const struct sync_uuid *uuid
 
 	if (e != NULL)
 		e->mark = mark;
+}
+
+bool content_version(const struct content *c, unsigned rule, const struct sync_uuid *uuid, uint64_t *version)
+{
+	const struct item *e = find_item(c, rule, uuid);
+
+	if (e == NULL || e->dn == NULL)
+		return false;
+	*version = e->yield.version;
+	return true;
+}
+
+bool content_see(struct content *c, unsigned rule, const struct sync_uuid *uuid, unsigned round, uint64_t *version)
+{
+	struct item *e = find_item(c, rule, uuid);
+
+	if (e == NULL || e->dn == NULL)
+		return false;
+	e->round = round;
+	*version = e->yield.version;
+	return true;
+}
+
+const char *content_name(const struct content *c, unsigned rule, const struct sync_uuid *uuid)
+{
+	const struct item *e = find_item(c, rule, uuid);
+
+	return e != NULL ? e->dn : NULL;
+}
+
+struct search_for_unseen {
+	unsigned rule;
+	unsigned round;
+	content_unseen *each;
+	void *context;
+};
+
+static void look_at_round(const void *node, VISIT visit, void *closure)
+{
+	const struct search_for_unseen *s = closure;
+	const struct item *e;
+
+	if (visit != postorder && visit != leaf)
+		return;
+	e = *(struct item *const *)node;
+	if (e->rule == s->rule && e->round != s->round && e->dn != NULL)
+		s->each(s->context, &e->uuid);
+}
+
+void content_each_unseen(struct content *c, unsigned rule, unsigned round, content_unseen *each, void *context)
+{
+	struct search_for_unseen search = { rule, round, each, context };
+
+	twalk_r(c->entries, look_at_round, &search);
 }
 
 struct sweep {
@@ -360,6 +428,7 @@ void content_compare(struct content *c)
 	c->touched_slots = NULL;
 	c->new_domains = false;
 	twalk_r(c->slots, compare_slot, c);
+	c->news = c->touched_slots != NULL;
 }
 
 static void settle_slot(struct content *c, struct slot *s)
@@ -386,6 +455,7 @@ static void settle_item(struct content *c, struct item *e)
 
 void content_settled(struct content *c)
 {
+	c->news = false;
 	while (c->touched_slots != NULL) {
 		struct slot *s = c->touched_slots;
 

@@ -27,9 +27,9 @@ void content_free(struct content **content);
 
 /*
  * Entry `uuid` of rule number `rule` is named `dn` and wants what stands in `yield`, which is taken over and left
- * empty, in place of all it wanted before.
+ * empty, in place of all it wanted before.  False if it wanted just that.
  */
-void content_put(struct content *content, unsigned rule, const struct sync_uuid *uuid, const char *dn, struct yield *yield);
+bool content_put(struct content *content, unsigned rule, const struct sync_uuid *uuid, const char *dn, struct yield *yield);
 
 /* The entry is gone; harmless if it is not there. */
 void content_drop(struct content *content, unsigned rule, const struct sync_uuid *uuid);
@@ -39,6 +39,20 @@ bool content_has(const struct content *content, unsigned rule, const struct sync
 /* Puts a mark (not 0) on an entry; content_drop_unmarked() drops all entries of the rule that have another one. */
 void content_mark(struct content *content, unsigned rule, const struct sync_uuid *uuid, unsigned mark);
 void content_drop_unmarked(struct content *content, unsigned rule, unsigned mark);
+
+/*
+ * A comparison of the whole is a round, with a number that is not 0.  Who sees an entry in the directory says so by
+ * content_see(); *version becomes the one that the copy has.  Both are false if the copy does not have the entry.
+ */
+bool content_version(const struct content *content, unsigned rule, const struct sync_uuid *uuid, uint64_t *version);
+bool content_see(struct content *content, unsigned rule, const struct sync_uuid *uuid, unsigned round, uint64_t *version);
+
+/* Calls `each` for all entries of the rule that were not seen in this round; it must not change the content. */
+typedef void content_unseen(void *context, const struct sync_uuid *uuid);
+void content_each_unseen(struct content *content, unsigned rule, unsigned round, content_unseen *each, void *context);
+
+/* The name of an entry; NULL if it is not there. */
+const char *content_name(const struct content *content, unsigned rule, const struct sync_uuid *uuid);
 
 /* ---- what is in the map ---- */
 
@@ -77,8 +91,12 @@ typedef void content_entry(void *context, unsigned rule, const struct sync_uuid 
                            const struct yield *yield);
 void content_entries(struct content *content, content_entry *each, void *context);
 
-/* True if anything was touched since content_settled(). */
+/*
+ * True if anything was touched since content_settled(); content_has_news() tells if that is more than the versions of
+ * entries whose records are as they were.
+ */
 bool content_is_touched(const struct content *content);
+bool content_has_news(const struct content *content);
 
 /* Calls `each` for conflicts and unclear keys that came up since the last call, in words. */
 typedef void content_report(void *context, const char *text);

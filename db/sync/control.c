@@ -78,9 +78,21 @@ static bool read_uuid(BerElement *ber, struct sync_uuid *uuid)
 	return true;
 }
 
+/* True if nothing is left; an element that is cut short is something. */
 static bool at_end(BerElement *ber)
 {
-	return next_tag(ber) == LBER_DEFAULT;
+	ber_len_t left = 0;
+
+	return ber_get_option(ber, LBER_OPT_BER_REMAINING_BYTES, &left) == LBER_OPT_SUCCESS && left == 0;
+}
+
+/* Steps into a sequence or set that must reach to the end of what is there. */
+static bool enter(BerElement *ber, ber_tag_t tag)
+{
+	ber_len_t length, left = 0;
+
+	return ber_skip_tag(ber, &length) == tag && ber_get_option(ber, LBER_OPT_BER_REMAINING_BYTES, &left) == LBER_OPT_SUCCESS
+		&& left == length;
 }
 
 /* ---- whole values --------------------------------------------------------- */
@@ -92,7 +104,7 @@ bool sync_state_decode(const struct berval *value, struct sync_state_value *stat
 	bool ok;
 
 	*state = (struct sync_state_value){ 0 };
-	ok = ber != NULL && ber_scanf(ber, "{e", &number) != LBER_ERROR && number >= SYNC_PRESENT && number <= SYNC_DELETE
+	ok = ber != NULL && enter(ber, LBER_SEQUENCE) && ber_scanf(ber, "e", &number) != LBER_ERROR && number >= SYNC_PRESENT && number <= SYNC_DELETE
 		&& read_uuid(ber, &state->uuid) && read_cookie(ber, &state->cookie) && at_end(ber);
 	if (ok)
 		state->state = (enum sync_state)number;
@@ -107,7 +119,7 @@ bool sync_done_decode(const struct berval *value, struct sync_done_value *done)
 	bool ok;
 
 	*done = (struct sync_done_value){ 0 };
-	ok = ber != NULL && ber_scanf(ber, "{") != LBER_ERROR && read_cookie(ber, &done->cookie)
+	ok = ber != NULL && enter(ber, LBER_SEQUENCE) && read_cookie(ber, &done->cookie)
 		&& read_bool(ber, &done->refresh_deletes) && at_end(ber);
 	if (ber != NULL)
 		ber_free(ber, 1);
@@ -118,7 +130,7 @@ static bool read_uuids(BerElement *ber, struct sync_info_value *info)
 {
 	size_t capacity = 0;
 
-	if (ber_scanf(ber, "[") == LBER_ERROR)
+	if (!enter(ber, LBER_SET))
 		return false;
 	while (!at_end(ber)) {
 		info->uuids = xgrow(info->uuids, info->count, &capacity, sizeof *info->uuids);
@@ -141,11 +153,11 @@ static bool read_info(BerElement *ber, struct sync_info_value *info)
 	case LDAP_TAG_SYNC_REFRESH_DELETE:
 	case LDAP_TAG_SYNC_REFRESH_PRESENT:
 		info->kind = tag == LDAP_TAG_SYNC_REFRESH_DELETE ? SYNC_INFO_REFRESH_DELETE : SYNC_INFO_REFRESH_PRESENT;
-		return ber_scanf(ber, "{") != LBER_ERROR && read_cookie(ber, &info->cookie) && read_bool(ber, &info->refresh_done)
+		return enter(ber, tag) && read_cookie(ber, &info->cookie) && read_bool(ber, &info->refresh_done)
 			&& at_end(ber);
 	case LDAP_TAG_SYNC_ID_SET:
 		info->kind = SYNC_ID_SET;
-		return ber_scanf(ber, "{") != LBER_ERROR && read_cookie(ber, &info->cookie) && read_bool(ber, &info->refresh_deletes)
+		return enter(ber, tag) && read_cookie(ber, &info->cookie) && read_bool(ber, &info->refresh_deletes)
 			&& read_uuids(ber, info);
 	default:
 		return false;

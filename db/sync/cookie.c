@@ -1,5 +1,6 @@
 #include "db/sync/cookie.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,6 +38,113 @@ bool cookie_decode(const char *note, size_t n, const struct sync_rule *rule, str
 	return ok;
 }
 
+/* The text behind "NAME=" in a cookie of OpenLDAP, "rid=000,sid=001,csn=CSN;CSN"; NULL if it has none, or is no such cookie. */
+static const char *part_of(const struct buf *cookie, const char *name, size_t *n)
+{
+	const char *p = buf_str(cookie), *found = NULL;
+	const size_t length = strlen(name);
+
+	if (strlen(p) != cookie->len)
+		return NULL;
+	for (;;) {
+		const size_t part = strcspn(p, ",");
+
+		if (strncmp(p, "rid=", 4) != 0 && strncmp(p, "sid=", 4) != 0 && strncmp(p, "csn=", 4) != 0)
+			return NULL;
+		if (strncmp(p, name, length) == 0 && p[length] == '=') {
+			found = p + length + 1;
+			*n = part - length - 1;
+		}
+		if (p[part] == '\0')
+			return found;
+		p += part + 1;
+	}
+}
+
+bool cookie_for_others(const struct buf *cookie, struct buf *out)
+{
+	size_t n;
+	const char *csn = part_of(cookie, "csn", &n);
+
+	if (csn == NULL)
+		return false;
+	buf_adds(out, "rid=000,csn=");
+	buf_add(out, csn, n);
+	return true;
+}
+
+void cookie_provider(const struct buf *cookie, struct buf *sid)
+{
+	size_t n;
+	const char *text = part_of(cookie, "sid", &n);
+
+	if (text != NULL)
+		buf_add(sid, text, n);
+}
+
+/* One of the CSNs in a list of them with ";" between, "20260101000000.123456Z#000000#001#000000". */
+struct csn {
+	const char *text;
+	size_t length;
+	const char *origin;      /* three digits: the number of the server at which the change was made */
+};
+
+#define ORIGIN 3
+
+/* Steps over the next CSN of the list; false at its end, or if it is none. */
+static bool next_csn(const char **list, size_t *n, struct csn *csn)
+{
+	const char *semicolon = memchr(*list, ';', *n), *mark = memchr(*list, '#', *n);
+	const size_t length = semicolon != NULL ? (size_t)(semicolon - *list) : *n;
+	const size_t before = sizeof "#000000#" - 1;
+
+	if (mark == NULL || (size_t)(*list + length - mark) < before + ORIGIN)
+		return false;
+	*csn = (struct csn){ *list, length, mark + before };
+	*list += length + (semicolon != NULL);
+	*n -= length + (semicolon != NULL);
+	return true;
+}
+
+/* The CSN of the same origin in a list. */
+static bool find_csn(const char *list, size_t n, const char *origin, struct csn *found)
+{
+	while (next_csn(&list, &n, found))
+		if (memcmp(found->origin, origin, ORIGIN) == 0)
+			return true;
+	return false;
+}
+
+bool cookie_went_back(const struct buf *before, const struct buf *after)
+{
+	size_t n, m;
+	const char *old = part_of(before, "csn", &n), *new = part_of(after, "csn", &m);
+	struct csn was, is;
+
+	while (old != NULL && new != NULL && next_csn(&old, &n, &was))
+		if (find_csn(new, m, was.origin, &is) && memcmp(is.text, was.text, is.length < was.length ? is.length : was.length) < 0)
+			return true;
+	return false;
+}
+
+void cookie_take(struct buf *cookie, const struct buf *newer)
+{
+	struct buf merged = { 0 };
+	size_t n, m;
+	const char *old = part_of(cookie, "csn", &n), *new = part_of(newer, "csn", &m);
+	struct csn csn, other;
+
+	buf_add(&merged, buf_str(newer), newer->len);
+	while (old != NULL && new != NULL && next_csn(&old, &n, &csn)) {
+		if (find_csn(new, m, csn.origin, &other))
+			continue;
+		buf_addc(&merged, ';');
+		buf_add(&merged, csn.text, csn.length);
+	}
+	buf_free(cookie);
+	*cookie = merged;
+}
+
 /* ---- entries ------------------------------------------------------------------ */
 
 void entry_name(struct buf *name, const struct sync_rule *rule, const struct sync_uuid *uuid)
@@ -61,6 +169,25 @@ void entry_encode(struct buf *note, const char *dn, const struct yield *yield)
 	}
 	for (size_t i = 0; yield->domains != NULL && yield->domains[i] != NULL; i++)
 		buf_addf(note, "@%s\n", yield->domains[i]);
+	if (yield->version != 0)
+		buf_addf(note, "#%016" PRIx64 "\n", yield->version);
+}
+
+static int digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static bool parse_version(const char *hex, const char *end, uint64_t *version)
+{
+	for (const char *p = hex; p < end; p++) {
+		if (digit(*p) < 0)
+			return false;
+		*version = *version << 4 | (uint64_t)digit(*p);
+	}
+	return end - hex == 16 && *version != 0;
 }
 
 static bool take_line(struct yield *yield, size_t *capacity, const char *line, const char *end)
@@ -78,6 +205,8 @@ static bool take_line(struct yield *yield, size_t *capacity, const char *line, c
 		free(domain);
 		return true;
 	}
+	if (kind == '#')
+		return yield->version == 0 && parse_version(line, end, &yield->version);
 	if ((kind != '+' || tab == NULL || tab == line) && (kind != '?' || tab != NULL))
 		return false;
 	yield->records = xgrow(yield->records, yield->count, capacity, sizeof *yield->records);
@@ -109,13 +238,6 @@ bool entry_decode(const char *note, size_t n, char **dn, struct yield *yield)
 
 /* ---- names -------------------------------------------------------------------- */
 
-static int digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool parse_uuid(const char *hex, struct sync_uuid *uuid)
 {
 	for (size_t i = 0; i < SYNC_UUID; i++) {
@@ -143,6 +265,8 @@ enum note_kind note_parse(const char *name, size_t n, const char **rule, size_t 
 {
 	if (n == strlen(SYNC_DOMAINS) && memcmp(name, SYNC_DOMAINS, n) == 0)
 		return NOTE_DOMAINS;
+	if (n == strlen(SYNC_COMPARED) && memcmp(name, SYNC_COMPARED, n) == 0)
+		return NOTE_COMPARED;
 	if (n == strlen(SYNC_SHRINKAGE) && memcmp(name, SYNC_SHRINKAGE, n) == 0)
 		return NOTE_SHRINKAGE;
 	if (begins(name, n, COOKIE, rule, rule_length))

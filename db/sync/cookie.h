@@ -5,8 +5,10 @@
  * of different times.
  *
  *   ldapsync-cookie-RULE         LENGTH " " definition of the rule "\n" cookie
- *   ldapsync-entry-RULE-UUID     name of the entry "\n" and lines: "+KEY TAB VALUE", "?KEY" (unclear), "@DOMAIN"
+ *   ldapsync-entry-RULE-UUID     name of the entry "\n" and lines: "+KEY TAB VALUE", "?KEY" (unclear), "@DOMAIN",
+ *                                "#" and 16 hexadecimal digits that stand for its entryCSN, if it is known
  *   ldapsync-domains             there while something is to be done about a change of the served domains
+ *   ldapsync-compared            when everything was compared, with which server: seconds since 1970, its sid, its URI
  *   ldapsync-shrinkage           what went lately (shrinkage.h)
  */
 #ifndef ZL_DB_SYNC_COOKIE_H
@@ -24,6 +26,7 @@
 
 #define SYNC_DOMAINS SYNC_NOTES "domains"
 #define SYNC_SHRINKAGE SYNC_NOTES "shrinkage"
+#define SYNC_COMPARED SYNC_NOTES "compared"
 
 /* Each adds to an empty or used buffer. */
 void cookie_name(struct buf *name, const struct sync_rule *rule);
@@ -31,6 +34,26 @@ void cookie_encode(struct buf *note, const struct sync_rule *rule, const struct 
 
 /* False if the note is damaged, or of another definition of the rule: there is no cookie then. */
 bool cookie_decode(const char *note, size_t n, const struct sync_rule *rule, struct buf *cookie);
+
+/*
+ * OpenLDAP's cookies name who got it ("sid", "rid") and the newest change of each server ("csn").  A server that reads its
+ * own number, or that of another one, in a request takes the asker for that server and holds back what was changed
+ * there.  Adds what any server may be asked with; false if it is no such cookie: only the server that gave it knows what it
+ * means.
+ */
+bool cookie_for_others(const struct buf *cookie, struct buf *out);
+
+/* Adds the number of the server that gave it; nothing if it does not say. */
+void cookie_provider(const struct buf *cookie, struct buf *sid);
+
+/* True if `after` has an older change of any server than `before`: the directory was put back. */
+bool cookie_went_back(const struct buf *before, const struct buf *after);
+
+/*
+ * A newer cookie takes the place of `cookie`.  With one change OpenLDAP sends the CSN of the server alone at which it was
+ * made: those of the others stay.
+ */
+void cookie_take(struct buf *cookie, const struct buf *newer);
 
 void entry_name(struct buf *name, const struct sync_rule *rule, const struct sync_uuid *uuid);
 void entry_encode(struct buf *note, const char *dn, const struct yield *yield);
@@ -44,6 +67,7 @@ enum note_kind {
 	NOTE_ENTRY,
 	NOTE_DOMAINS,
 	NOTE_SHRINKAGE,
+	NOTE_COMPARED,
 	NOTE_OTHER,
 };
 enum note_kind note_parse(const char *name, size_t n, const char **rule, size_t *rule_length, struct sync_uuid *uuid);

@@ -8,9 +8,13 @@
 #include "db/sync/cookie.h"
 #include "db/sync/shrinkage.h"
 #include "lib/alloc.h"
+#include "lib/parse.h"
 #include "lib/text.h"
 
 #define REPORT_CAP 1000
+
+/* How exactly the time of the last comparison is kept, in seconds. */
+#define COMPARED_GRAIN 3600
 
 enum step_kind { PUT, KEEP, DROP, DROP_REST };
 
@@ -32,10 +36,17 @@ struct rule_copy {
 	size_t count;
 	size_t capacity;
 	unsigned mark;           /* of the entries that the commits of this time speak of */
+	unsigned round;          /* of the comparison that runs, or of the last one */
 	struct buf cookie;
 	bool has_new_cookie;
 	bool is_noted;           /* the map has a note of a cookie */
 	bool is_inconsistent;
+};
+
+/* When everything was compared, and with which server. */
+struct compared {
+	int64_t when;            /* seconds since 1970; 0: never, or there is doubt */
+	char *server;            /* its number, if it has one, and its URI; NULL: none */
 };
 
 struct copy {
@@ -49,6 +60,8 @@ struct copy {
 	bool is_replaced;
 	size_t complaints;
 	struct shrinkage shrinkage;    /* as the map says */
+	struct compared compared;
+	bool has_new_compared;
 };
 
 /* ---- words to people ------------------------------------------------------------ */
@@ -133,11 +146,10 @@ static struct step *add_step(struct rule_copy *r, enum step_kind kind, const str
 	return &r->steps[r->count++];
 }
 
-static void put(void *context, const struct sync_uuid *uuid, void *entry)
+/* What one of which not everything could be used is to become is asked again with each comparison. */
+static void make_of_entry(struct rule_copy *r, const struct ldap_entry *e, struct step *step)
 {
-	struct rule_copy *r = context;
-	const struct ldap_entry *e = entry;
-	struct step *step = add_step(r, PUT, uuid);
+	const size_t complaints = r->copy->complaints;
 	struct buf why = { 0 };
 	bool ok = rule_apply(r->rule, e, r->copy->settings->update.folding, &step->yield, &why);
 
@@ -145,8 +157,14 @@ static void put(void *context, const struct sync_uuid *uuid, void *entry)
 		report_entry(r->copy, r->rule, e->dn, buf_str(&why));
 	check_records(r->copy, r->rule, e->dn, &step->yield);
 	step->is_void = !ok && step->yield.count == 0;
+	step->yield.version = r->copy->complaints == complaints ? rule_version(e) : 0;
 	step->dn = xstrdup(e->dn);
 	buf_free(&why);
+}
+
+static void put(void *context, const struct sync_uuid *uuid, void *entry)
+{
+	make_of_entry(context, entry, add_step(context, PUT, uuid));
 }
 
 static void keep(void *context, const struct sync_uuid *uuid)
@@ -189,26 +207,31 @@ static bool all_are_there(const struct rule_copy *r)
 	return true;
 }
 
-static void put_step(struct rule_copy *r, struct step *step)
+/* True if that makes a difference. */
+static bool put_step(struct rule_copy *r, struct step *step)
 {
 	struct content *content = r->copy->content;
 
 	/* of an entry that makes no sense now, what it said before is the best there is */
-	if (!step->is_void || !content_has(content, r->number, &step->uuid))
-		content_put(content, r->number, &step->uuid, step->dn, &step->yield);
+	if (step->is_void && content_has(content, r->number, &step->uuid))
+		return false;
+	return content_put(content, r->number, &step->uuid, step->dn, &step->yield);
 }
 
 static void take_step(struct rule_copy *r, struct step *step)
 {
 	struct content *content = r->copy->content;
+	uint64_t version;
 
 	switch (step->kind) {
 	case PUT:
 		put_step(r, step);
 		content_mark(content, r->number, &step->uuid, r->mark);
+		content_see(content, r->number, &step->uuid, r->round, &version);
 		break;
 	case KEEP:
 		content_mark(content, r->number, &step->uuid, r->mark);
+		content_see(content, r->number, &step->uuid, r->round, &version);
 		break;
 	case DROP:
 		content_drop(content, r->number, &step->uuid);
@@ -235,8 +258,130 @@ static void commit(void *context, const struct buf *cookie)
 	if (cookie->len == 0)
 		return;
 	r->has_new_cookie = r->has_new_cookie || cookie->len != r->cookie.len || memcmp(cookie->data, r->cookie.data, cookie->len) != 0;
-	buf_clear(&r->cookie);
-	buf_add(&r->cookie, cookie->data, cookie->len);
+	cookie_take(&r->cookie, cookie);
+}
+
+/* ---- comparing the whole ------------------------------------------------------------------ */
+
+void copy_begin_round(struct copy *copy, size_t rule)
+{
+	copy->rules[rule].round++;
+}
+
+bool copy_has(const struct copy *copy, size_t rule, const struct sync_uuid *uuid, uint64_t *version)
+{
+	return content_version(copy->content, (unsigned)rule, uuid, version);
+}
+
+bool copy_see(struct copy *copy, size_t rule, const struct sync_uuid *uuid, uint64_t *version)
+{
+	return content_see(copy->content, (unsigned)rule, uuid, copy->rules[rule].round, version);
+}
+
+void copy_each_unseen(struct copy *copy, size_t rule, content_unseen *each, void *context)
+{
+	content_each_unseen(copy->content, (unsigned)rule, copy->rules[rule].round, each, context);
+}
+
+bool copy_put(struct copy *copy, size_t rule, const struct sync_uuid *uuid, const struct ldap_entry *entry)
+{
+	struct rule_copy *r = &copy->rules[rule];
+	struct step step = { .kind = PUT, .uuid = *uuid };
+	uint64_t version;
+	bool is_new;
+
+	make_of_entry(r, entry, &step);
+	is_new = put_step(r, &step);
+	content_see(copy->content, r->number, uuid, r->round, &version);
+	free(step.dn);
+	yield_free(&step.yield);
+	return is_new;
+}
+
+void copy_drop(struct copy *copy, size_t rule, const struct sync_uuid *uuid)
+{
+	content_drop(copy->content, (unsigned)rule, uuid);
+}
+
+const char *copy_name(const struct copy *copy, size_t rule, const struct sync_uuid *uuid)
+{
+	return content_name(copy->content, (unsigned)rule, uuid);
+}
+
+/* How a server is known: by its URI, and by the number in its cookies, as several may stand behind one URI. */
+static char *server_of(const struct copy *copy, const char *uri)
+{
+	struct buf text = { 0 };
+	char *server;
+
+	for (size_t i = 0; i < copy->settings->rule_count && text.len == 0; i++)
+		cookie_provider(&copy->rules[i].cookie, &text);
+	buf_addf(&text, " %s", uri);
+	server = xstrdup(buf_str(&text));
+	buf_free(&text);
+	return server;
+}
+
+bool copy_comparison_is_due(const struct copy *copy, const char *uri, long interval)
+{
+	char *server = server_of(copy, uri);
+	const bool is_other = copy->compared.server == NULL || strcmp(copy->compared.server, server) != 0;
+
+	free(server);
+	return copy->compared.when == 0 || is_other || time(NULL) >= copy_comparison_time(copy, interval);
+}
+
+int64_t copy_comparison_time(const struct copy *copy, long interval)
+{
+	/* a clock that was put back must not put it off */
+	const int64_t now = time(NULL), last = copy->compared.when < now ? copy->compared.when : now;
+
+	return interval == 0 ? INT64_MAX : last + interval;
+}
+
+void copy_compared(struct copy *copy, const char *uri)
+{
+	char *server = server_of(copy, uri);
+	const int64_t now = time(NULL);
+
+	/* to write the time alone, each time, would cost more than it is good for */
+	copy->has_new_compared = copy->has_new_compared || copy->compared.server == NULL || strcmp(copy->compared.server, server) != 0
+		|| now - copy->compared.when > COMPARED_GRAIN || now < copy->compared.when;
+	free(copy->compared.server);
+	copy->compared = (struct compared){ now, server };
+}
+
+void copy_doubt(struct copy *copy)
+{
+	copy->has_new_compared = copy->has_new_compared || copy->compared.when != 0;
+	copy->compared.when = 0;
+}
+
+void copy_cookie_for(const struct copy *copy, size_t rule, const char *uri, struct buf *cookie)
+{
+	const struct buf *newest = &copy->rules[rule].cookie;
+	const char *server = copy->compared.server != NULL ? strchr(copy->compared.server, ' ') : NULL;
+
+	if (newest->len == 0 || cookie_for_others(newest, cookie))
+		return;
+	if (server != NULL && strcmp(server + 1, uri) == 0)
+		buf_add(cookie, buf_str(newest), newest->len);
+}
+
+/* "SECONDS SERVER" */
+static bool load_compared(struct copy *copy, const char *note, size_t n)
+{
+	char *text = xstrndup(note, n), *rest = text;
+	const char *when = strsep(&rest, " ");
+	uint64_t seconds;
+	const bool ok = rest != NULL && parse_number(when, INT64_MAX, &seconds);
+
+	if (ok) {
+		free(copy->compared.server);
+		copy->compared = (struct compared){ (int64_t)seconds, xstrdup(rest) };
+	}
+	free(text);
+	return ok;
 }
 
 /* ---- reading the map ----------------------------------------------------------------------- */
@@ -280,7 +425,9 @@ static bool load_note(void *context, const char *name, size_t name_length, const
 	struct rule_copy *r = kind == NOTE_COOKIE || kind == NOTE_ENTRY ? rule_named(copy, rule, length) : NULL;
 	bool good = kind == NOTE_DOMAINS;
 
-	if (kind == NOTE_SHRINKAGE)
+	if (kind == NOTE_COMPARED)
+		good = load_compared(copy, note, n);
+	else if (kind == NOTE_SHRINKAGE)
 		good = shrinkage_decode(note, n, &copy->shrinkage);
 	else if (kind == NOTE_DOMAINS)
 		copy->domains_due = copy->domains_noted = true;
@@ -365,6 +512,7 @@ void copy_close(struct copy **copy)
 		buf_free(&c->rules[i].cookie);
 	}
 	free(c->rules);
+	free(c->compared.server);
 	results_free(&c->stale);
 	content_free(&c->content);
 	update_close(&c->update);
@@ -416,8 +564,10 @@ size_t copy_complaints(const struct copy *copy)
 
 enum copy_state copy_state(const struct copy *copy)
 {
-	if (content_is_touched(copy->content) || copy->stale.count > 0)
+	if (content_has_news(copy->content) || copy->stale.count > 0)
 		return COPY_NEW_DATA;
+	if (content_is_touched(copy->content) || copy->has_new_compared)
+		return COPY_NEW_NOTES;
 	for (size_t i = 0; i < copy->settings->rule_count; i++)
 		if (copy->rules[i].has_new_cookie)
 			return COPY_NEW_NOTES;
@@ -481,6 +631,17 @@ static void write_shrinkage(struct copy *copy, const struct shrinkage *shrinkage
 	buf_free(&note);
 }
 
+static void write_compared(struct copy *copy)
+{
+	struct buf note = { 0 };
+
+	if (copy->compared.server == NULL)
+		return;
+	buf_addf(&note, "%lld %s", (long long)copy->compared.when, copy->compared.server);
+	update_note(copy->update, SYNC_COMPARED, note.data, note.len);
+	buf_free(&note);
+}
+
 static void write_notes(struct copy *copy)
 {
 	/* first, as there may be new ones of the same names */
@@ -488,6 +649,7 @@ static void write_notes(struct copy *copy)
 		update_note(copy->update, copy->stale.list[i], NULL, 0);
 	content_entries(copy->content, write_entry, copy);
 	write_cookies(copy);
+	write_compared(copy);
 	if (copy->domains_due != copy->domains_noted)
 		update_note(copy->update, SYNC_DOMAINS, copy->domains_due ? "due" : NULL, 3);
 }
@@ -497,6 +659,7 @@ static void settle(struct copy *copy)
 	content_settled(copy->content);
 	results_free(&copy->stale);
 	copy->domains_noted = copy->domains_due;
+	copy->has_new_compared = false;
 	for (size_t i = 0; i < copy->settings->rule_count; i++) {
 		copy->rules[i].has_new_cookie = false;
 		copy->rules[i].is_noted = copy->rules[i].cookie.len > 0;

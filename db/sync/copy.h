@@ -45,6 +45,44 @@ const struct buf *copy_cookie(const struct copy *copy, size_t rule);
 /* Forgets the cookie: the next request asks for everything. */
 void copy_forget_cookie(struct copy *copy, size_t rule);
 
+/* ---- comparing the whole (compare.h) ---- */
+
+/* Begins a round: what is put or kept from now on, in any way, counts as seen. */
+void copy_begin_round(struct copy *copy, size_t rule);
+
+/* False if the copy does not have the entry; else *version is that of what it has.  copy_see() also counts it as seen. */
+bool copy_has(const struct copy *copy, size_t rule, const struct sync_uuid *uuid, uint64_t *version);
+bool copy_see(struct copy *copy, size_t rule, const struct sync_uuid *uuid, uint64_t *version);
+
+/* Calls `each` for all entries that were not seen in this round. */
+void copy_each_unseen(struct copy *copy, size_t rule, content_unseen *each, void *context);
+
+/* What an ordinary search found, outside of any refresh.  True if that is something new. */
+bool copy_put(struct copy *copy, size_t rule, const struct sync_uuid *uuid, const struct ldap_entry *entry);
+void copy_drop(struct copy *copy, size_t rule, const struct sync_uuid *uuid);
+const char *copy_name(const struct copy *copy, size_t rule, const struct sync_uuid *uuid);
+
+/*
+ * True if the whole should be compared with the server at `uri`: the last time is longer ago than `interval` (seconds; 0:
+ * any time will do), or was with another server, or there is doubt.
+ */
+bool copy_comparison_is_due(const struct copy *copy, const char *uri, long interval);
+
+/* When it becomes due by time alone, in seconds since 1970. */
+int64_t copy_comparison_time(const struct copy *copy, long interval);
+
+/* The whole was compared with this server; it is kept in the map. */
+void copy_compared(struct copy *copy, const char *uri);
+
+/* What the copy has may not be all: a comparison is due, also for who comes after us. */
+void copy_doubt(struct copy *copy);
+
+/*
+ * Adds the cookie that the server at `uri` can be asked with; nothing if there is none, or only another server would
+ * understand it.
+ */
+void copy_cookie_for(const struct copy *copy, size_t rule, const char *uri, struct buf *cookie);
+
 /* True if the server spoke of an entry that is not there: the copy is not what the cookie says. */
 bool copy_is_inconsistent(const struct copy *copy, size_t rule);
 

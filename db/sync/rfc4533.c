@@ -198,18 +198,20 @@ static enum sync_verdict finish_by_result(struct rfc4533 *m, const struct sync_d
 	note_cookie(m, &done->cookie);
 	finish_refresh(m, !done->refresh_deletes);
 	m->phase = SYNC_ENDED;
-	/* who was to stay and does not is asked again, as in refreshOnly */
-	return m->mode == SYNC_REFRESH_ONLY ? SYNC_FINISHED : SYNC_AGAIN;
+	return SYNC_FINISHED;
 }
 
 /* e-syncRefreshRequired (section 3.8): with a cookie go on from there, without one from the start. */
 static enum sync_verdict refresh_required(struct rfc4533 *m, const struct sync_done_value *done, struct buf *why)
 {
-	end(m);
+	/* what has come is what the cookie stands for: both count, or neither */
 	if (done->cookie.len > 0) {
 		m->sink->commit(m->sink->context, &done->cookie);
+		m->phase = SYNC_ENDED;
+		buf_adds(why, "the server ends with e-syncRefreshRequired and a cookie to go on from");
 		return SYNC_AGAIN;
 	}
+	end(m);
 	if (m->had_cookie)
 		return SYNC_RELOAD;
 	buf_adds(why, "the server wants a refresh, and then refuses to give one");

@@ -49,7 +49,7 @@ enum sync_phase {
 
 enum sync_verdict {
 	SYNC_GO_ON,
-	SYNC_FINISHED,           /* refreshOnly: the copy is equal to the directory */
+	SYNC_FINISHED,           /* the search ended after its refresh; a server may do so although it was asked to stay */
 	SYNC_AGAIN,              /* ask again with the newest cookie */
 	SYNC_RELOAD,             /* ask again without a cookie; the whole content will come */
 	SYNC_BEHIND,             /* the server has an older state than the copy */

@@ -11,6 +11,9 @@
 /* What RFC 5890 section 2.3.1 has in labels, and "_", which some use. */
 #define DOMAIN_BYTES "abcdefghijklmnopqrstuvwxyz0123456789-._"
 
+/* What one entry may make, in bytes of keys and values: each of its keys gets a value of its own. */
+#define LARGEST_YIELD (4 << 20)
+
 static bool expand(const struct template *template, const struct ldap_entry *entry, const char *key, bool many,
                    struct results *results, struct buf *why)
 {
@@ -44,18 +47,30 @@ static char *make_value(const struct sync_rule *rule, const struct ldap_entry *e
 	return value;
 }
 
+static void free_records(struct yield *yield)
+{
+	for (size_t i = 0; i < yield->count; i++) {
+		free(yield->records[i].key);
+		free(yield->records[i].value);
+	}
+	free(yield->records);
+	yield->records = NULL;
+	yield->count = 0;
+}
+
 static bool add_records(const struct sync_rule *rule, const struct ldap_entry *entry, char folding, struct yield *yield,
                         struct buf *why)
 {
 	struct results keys = { 0 };
 	struct buf fault = { 0 };
+	size_t bytes = 0;
 	bool ok = expand(rule->key, entry, NULL, true, &keys, why);
 
 	for (size_t i = 0; i < keys.count; i++)
-		text_fold(keys.list[i], strlen(keys.list[i]), folding);
+		text_fold(keys.list[i], text_unquote(keys.list[i], strlen(keys.list[i])), folding);
 	results_settle(&keys);
 	yield->records = xcalloc(keys.count + 1, sizeof *yield->records);
-	for (; yield->count < keys.count; yield->count++) {
+	for (; yield->count < keys.count && bytes <= LARGEST_YIELD; yield->count++) {
 		struct wanted *w = &yield->records[yield->count];
 
 		w->key = xstrdup(keys.list[yield->count]);
@@ -64,6 +79,12 @@ static bool add_records(const struct sync_rule *rule, const struct ldap_entry *e
 		if (w->value == NULL && ok)
 			buf_adds(why, buf_str(&fault));
 		ok = ok && w->value != NULL;
+		bytes += strlen(w->key) + (w->value != NULL ? strlen(w->value) : 0);
+	}
+	if (bytes > LARGEST_YIELD) {
+		buf_addf(why, "%sits %zu keys and their values are more than %d MB", why->len > 0 ? "; " : "", keys.count, LARGEST_YIELD >> 20);
+		free_records(yield);
+		ok = false;
 	}
 	results_free(&keys);
 	buf_free(&fault);
@@ -128,13 +149,21 @@ bool rule_apply(const struct sync_rule *rule, const struct ldap_entry *entry, ch
 	return ok;
 }
 
+uint64_t rule_version(const struct ldap_entry *entry)
+{
+	const struct ldap_attribute *csn = ldap_entry_find(entry, "entryCSN");
+	uint64_t hash = 14695981039346656037u;   /* FNV-1a */
+
+	if (csn == NULL || csn->count != 1)
+		return 0;
+	for (size_t i = 0; i < csn->values[0].length; i++)
+		hash = (hash ^ (unsigned char)csn->values[0].bytes[i]) * 1099511628211u;
+	return hash != 0 ? hash : 1;
+}
+
 void yield_free(struct yield *yield)
 {
-	for (size_t i = 0; i < yield->count; i++) {
-		free(yield->records[i].key);
-		free(yield->records[i].value);
-	}
-	free(yield->records);
+	free_records(yield);
 	words_free(yield->domains);
 	*yield = (struct yield){ 0 };
 }

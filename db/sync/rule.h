@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "db/ldap/entry.h"
 #include "db/ldap/template.h"
@@ -36,6 +37,7 @@ struct yield {
 	struct wanted *records;
 	size_t count;
 	char **domains;                  /* lower case, NULL at the end; NULL if there are none */
+	uint64_t version;                /* stands for the entryCSN of the entry; 0: not known, or not all of it could be used */
 };
 
 /*
@@ -45,6 +47,9 @@ struct yield {
  */
 bool rule_apply(const struct sync_rule *rule, const struct ldap_entry *entry, char folding, struct yield *yield,
                 struct buf *why);
+
+/* What stands for the entryCSN of an entry; 0 if it has none that may be read. */
+uint64_t rule_version(const struct ldap_entry *entry);
 
 void yield_free(struct yield *yield);
 

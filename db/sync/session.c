@@ -8,7 +8,8 @@
 
 #include "db/ldap/entry.h"
 #include "db/ldap/open.h"
-#include "db/sync/census.h"
+#include "db/sync/compare.h"
+#include "db/sync/cookie.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 
@@ -17,52 +18,77 @@
 
 struct search {
 	struct rfc4533 machine;
-	int id;                  /* of the LDAP operation */
+	int id;                  /* of the LDAP operation; 0: it was not sent */
 	bool over;
-	struct census census;    /* what must come, if everything is asked for */
+	struct buf cookie;       /* that the copy had before */
+	struct comparison comparison;
+	bool to_compare;         /* session_compare() wants it, and it has not begun */
+	bool is_compared;        /* along with a full read */
 };
 
 struct session {
 	const struct syncconf *conf;
 	struct copy *copy;
 	LDAP *ld;
+	enum sync_mode mode;
 	size_t server;
 	struct search *searches; /* one per rule */
+	bool is_finished;        /* SESSION_FINISHED was said */
+	bool is_comparing;
+	struct compare_counts found;
+	size_t messages;
 	int64_t heard;           /* clock_ms() of the last message */
+	int64_t progress;        /* of the last one that belonged to a search that must end */
 	int probe;               /* of the question whether it lives; 0: none is open */
 	int64_t probe_deadline;
 };
 
 /* ---- open and close ---------------------------------------------------------------- */
 
-/* Referral objects come as entries: what they lead to is not ours, and no message is lost by it (RFC 3296). */
-static int send_search(struct session *s, size_t number, enum sync_mode mode)
-{
-	const struct sync_rule *rule = &s->conf->rules[number];
-	const struct buf *cookie = copy_cookie(s->copy, number);
-	LDAPControl sync = { .ldctl_oid = (char[]){ LDAP_CONTROL_SYNC }, .ldctl_iscritical = 1 };
-	LDAPControl manage = { .ldctl_oid = (char[]){ LDAP_CONTROL_MANAGEDSAIT } };
-	LDAPControl *controls[] = { &sync, &manage, NULL };
-	int code;
-
-	if (cookie->len == 0) {
-		code = census_take(s->ld, rule, s->conf->access.timeout, &s->searches[number].census);
-		if (code != LDAP_SUCCESS)
-			return code;
-	}
-	if (!sync_request_encode(mode, cookie, &sync.ldctl_value))
-		return LDAP_NO_MEMORY;
-	code = ldap_search_ext(s->ld, rule->base, rule->scope, rule->filter, rule->attributes, 0, controls, NULL, NULL,
-	                       LDAP_NO_LIMIT, &s->searches[number].id);
-	ldap_memfree(sync.ldctl_value.bv_val);
-	if (code == LDAP_SUCCESS)
-		rfc4533_start(&s->searches[number].machine, copy_sink(s->copy, number), mode, cookie->len > 0);
-	return code;
-}
-
 static const char *server_name(const struct session *s)
 {
 	return s->conf->access.uris[s->server];
+}
+
+/* Referral objects come as entries: what they lead to is not ours, and no message is lost by it (RFC 3296). */
+static int send_search(struct session *s, size_t number)
+{
+	const struct sync_rule *rule = &s->conf->rules[number];
+	struct search *search = &s->searches[number];
+	struct buf cookie = { 0 };
+	LDAPControl sync = { .ldctl_oid = (char[]){ LDAP_CONTROL_SYNC }, .ldctl_iscritical = 1 };
+	LDAPControl manage = { .ldctl_oid = (char[]){ LDAP_CONTROL_MANAGEDSAIT } };
+	LDAPControl *controls[] = { &sync, &manage, NULL };
+	int code = LDAP_NO_MEMORY;
+
+	copy_cookie_for(s->copy, number, server_name(s), &cookie);
+	if (sync_request_encode(s->mode, &cookie, &sync.ldctl_value)) {
+		code = ldap_search_ext(s->ld, rule->base, rule->scope, rule->filter, rule->attributes, 0, controls, NULL, NULL,
+		                       LDAP_NO_LIMIT, &search->id);
+		ldap_memfree(sync.ldctl_value.bv_val);
+	}
+	if (code == LDAP_SUCCESS)
+		rfc4533_start(&search->machine, copy_sink(s->copy, number), s->mode, cookie.len > 0);
+	buf_add(&search->cookie, buf_str(&cookie), cookie.len);
+	buf_free(&cookie);
+	return code;
+}
+
+/* With a cookie the search; without one the list of what that must bring, before it. */
+static int begin_search(struct session *s, size_t number)
+{
+	struct buf cookie = { 0 };
+	int code;
+
+	copy_cookie_for(s->copy, number, server_name(s), &cookie);
+	if (cookie.len > 0) {
+		code = send_search(s, number);
+	} else {
+		copy_forget_cookie(s->copy, number);
+		code = compare_start(&s->searches[number].comparison, s->ld, s->copy, &s->conf->rules[number], number, true);
+	}
+	buf_free(&cookie);
+	return code;
 }
 
 /* Adds "URI: rule NAME: meaning of the code". */
@@ -81,18 +107,21 @@ struct session *session_open(const struct syncconf *conf, struct copy *copy, enu
 	s->conf = conf;
 	s->copy = copy;
 	s->searches = xcalloc(conf->rule_count, sizeof *s->searches);
+	s->mode = mode;
 	for (size_t i = 0; i < conf->rule_count; i++)
 		s->searches[i].machine.phase = SYNC_ENDED;
 	s->ld = ldap_open_any(&conf->access, server, clock_ms() + conf->access.timeout * 1000, why);
 	s->server = *server;
-	s->heard = clock_ms();
+	s->heard = s->progress = clock_ms();
 	if (s->ld != NULL)
 		ldap_set_option(s->ld, LDAP_OPT_DEREF, &never);
 	for (size_t i = 0; s->ld != NULL && i < conf->rule_count && code == LDAP_SUCCESS; i++) {
-		code = send_search(s, i, mode);
+		code = begin_search(s, i);
 		if (code != LDAP_SUCCESS)
 			explain(s, i, code, why);
 	}
+	if (s->ld != NULL && code != LDAP_SUCCESS)
+		*server = (*server + 1) % ldap_servers(&conf->access);
 	if (s->ld == NULL || code != LDAP_SUCCESS)
 		session_close(&s);
 	return s;
@@ -108,7 +137,8 @@ void session_close(struct session **session)
 	for (size_t i = 0; i < s->conf->rule_count; i++) {
 		rfc4533_lost(&s->searches[i].machine);
 		rfc4533_free(&s->searches[i].machine);
-		census_free(&s->searches[i].census);
+		compare_free(&s->searches[i].comparison);
+		buf_free(&s->searches[i].cookie);
 	}
 	ldap_close(&s->ld);
 	free(s->searches);
@@ -117,10 +147,25 @@ void session_close(struct session **session)
 
 bool session_is_refreshing(const struct session *s)
 {
-	for (size_t i = 0; i < s->conf->rule_count; i++)
-		if (rfc4533_is_refreshing(&s->searches[i].machine))
+	for (size_t i = 0; i < s->conf->rule_count; i++) {
+		const struct search *search = &s->searches[i];
+
+		if (search->id == 0 || rfc4533_is_refreshing(&search->machine))
 			return true;
+		if (search->comparison.follows_full_read && search->comparison.stage != COMPARE_DONE)
+			return true;
+	}
 	return false;
+}
+
+bool session_is_comparing(const struct session *s)
+{
+	return s->is_comparing;
+}
+
+size_t session_progress(const struct session *s)
+{
+	return s->messages;
 }
 
 int64_t session_heard(const struct session *s)
@@ -150,7 +195,7 @@ static enum sync_verdict damaged(struct session *s, size_t number, const char *w
 {
 	buf_addf(why, "%s: rule %s: %s", server_name(s), s->conf->rules[number].name, what);
 	rfc4533_lost(&s->searches[number].machine);
-	return SYNC_AGAIN;
+	return SYNC_FAILED;
 }
 
 static enum sync_verdict take_entry(struct session *s, size_t number, LDAPMessage *m, struct buf *why)
@@ -201,19 +246,19 @@ static enum sync_verdict take_result(struct session *s, size_t number, LDAPMessa
 	LDAPControl **controls = NULL;
 	const LDAPControl *control;
 	struct sync_done_value done = { 0 };
-	int code = LDAP_DECODING_ERROR;
+	const int code = ldap_code_of(s->ld, m, LDAP_RES_SEARCH_RESULT, &controls);
 	enum sync_verdict verdict;
 
-	ldap_parse_result(s->ld, m, &code, NULL, NULL, NULL, &controls, 0);
 	control = find_control(controls, LDAP_CONTROL_SYNC_DONE);
 	if (control != NULL && !sync_done_decode(&control->ldctl_value, &done))
 		verdict = damaged(s, number, "a damaged Sync Done Control", why);
 	else if (control == NULL && code == LDAP_SUCCESS && rfc4533_is_refreshing(&s->searches[number].machine))
 		verdict = damaged(s, number, "no Sync Done Control; the server does not know RFC 4533 (syncprov)", why);
-	else
-		verdict = rfc4533_done(&s->searches[number].machine, code, &done, why);
-	if (verdict == SYNC_FAILED)
+	else if ((verdict = rfc4533_done(&s->searches[number].machine, code, &done, why)) == SYNC_FAILED)
 		explain(s, number, code, why);
+	/* what it stands for is not known well enough */
+	if (code == LDAP_SYNC_REFRESH_REQUIRED)
+		copy_doubt(s->copy);
 	sync_done_free(&done);
 	ldap_controls_free(controls);
 	return verdict;
@@ -226,7 +271,7 @@ static enum sync_verdict take_message(struct session *s, size_t number, LDAPMess
 	case LDAP_RES_INTERMEDIATE: return take_info(s, number, m, why);
 	case LDAP_RES_SEARCH_RESULT: return take_result(s, number, m, why);
 	case LDAP_RES_SEARCH_REFERENCE: return damaged(s, number, "a part of the tree is on other servers (referral)", why);
-	default: return SYNC_GO_ON;
+	default: return damaged(s, number, "a message that is no answer to a search", why);
 	}
 }
 
@@ -235,16 +280,17 @@ static bool all_are_over(const struct session *s)
 	for (size_t i = 0; i < s->conf->rule_count; i++)
 		if (!s->searches[i].over)
 			return false;
-	return true;
+	return !session_is_refreshing(s);
 }
 
 static enum session_news reload(struct session *s, size_t number, struct buf *why)
 {
 	copy_forget_cookie(s->copy, number);
+	copy_doubt(s->copy);
 	if (why->len == 0)
 		buf_addf(why, "%s: rule %s: the server cannot go on from here; everything is read anew", server_name(s),
 		         s->conf->rules[number].name);
-	return SESSION_OVER;
+	return SESSION_AGAIN;
 }
 
 /* What a verdict about one search means for the whole connection. */
@@ -260,9 +306,9 @@ static enum session_news judge(struct session *s, size_t number, enum sync_verdi
 		return SESSION_BUSY;
 	case SYNC_FINISHED:
 		s->searches[number].over = true;
-		return all_are_over(s) ? SESSION_FINISHED : SESSION_BUSY;
+		return SESSION_BUSY;
 	case SYNC_AGAIN:
-		return SESSION_OVER;
+		return why->len > 0 ? SESSION_AGAIN : SESSION_OVER;
 	case SYNC_BEHIND:
 		/* of several servers one may lag; to go back to what it has would lose what the others had already */
 		if (s->conf->access.uris[1] != NULL) {
@@ -279,6 +325,122 @@ static enum session_news judge(struct session *s, size_t number, enum sync_verdi
 	return SESSION_REFUSED;
 }
 
+/* ---- comparing ---------------------------------------------------------------------------- */
+
+static enum session_news compare_failed(struct session *s, size_t number, int code, struct buf *why)
+{
+	explain(s, number, code, why);
+	return SESSION_REFUSED;
+}
+
+/* The next rule that is to be compared; one at a time. */
+static enum session_news compare_next(struct session *s, struct buf *why)
+{
+	for (size_t i = 0; i < s->conf->rule_count; i++) {
+		struct search *search = &s->searches[i];
+		int code;
+
+		if (!search->to_compare)
+			continue;
+		search->to_compare = false;
+		s->progress = clock_ms();
+		code = compare_start(&search->comparison, s->ld, s->copy, &s->conf->rules[i], i, false);
+		return code == LDAP_SUCCESS ? SESSION_BUSY : compare_failed(s, i, code, why);
+	}
+	s->is_comparing = false;
+	copy_compared(s->copy, server_name(s));
+	return SESSION_COMPARED;
+}
+
+void session_compare(struct session *s)
+{
+	s->is_comparing = true;
+	for (size_t i = 0; i < s->conf->rule_count; i++) {
+		s->searches[i].to_compare = !s->searches[i].is_compared;
+		s->searches[i].is_compared = false;
+	}
+}
+
+static void add_found(struct session *s, struct comparison *c)
+{
+	s->found.entries += c->counts.entries;
+	s->found.missing += c->counts.missing;
+	s->found.changed += c->counts.changed;
+	s->found.surplus += c->counts.surplus;
+	s->found.unseen += c->counts.unseen;
+	compare_free(c);
+	c->stage = COMPARE_DONE;
+}
+
+struct compare_counts session_found(struct session *s)
+{
+	const struct compare_counts found = s->found;
+
+	s->found = (struct compare_counts){ 0 };
+	return found;
+}
+
+/* What the refresh of everything left out was there before it. */
+static enum session_news refuse_hidden(struct session *s, size_t number, struct buf *why)
+{
+	buf_addf(why, "%s: rule %s: the server leaves entries out that it has; if it was loaded from a backup, its contextCSN "
+	         "is too old (slapadd -w)", server_name(s), s->conf->rules[number].name);
+	/* what came is not all there is: the next time everything is asked for again */
+	copy_forget_cookie(s->copy, number);
+	return SESSION_REFUSED;
+}
+
+/* A stage of a comparison has ended, or all of it. */
+static enum session_news go_on_comparing(struct session *s, size_t number, struct buf *why)
+{
+	struct search *search = &s->searches[number];
+	struct comparison *c = &search->comparison;
+	int code;
+
+	if (c->stage == COMPARE_LISTED && search->id == 0) {
+		code = send_search(s, number);
+		return code == LDAP_SUCCESS ? SESSION_BUSY : compare_failed(s, number, code, why);
+	}
+	if (c->stage != COMPARE_DONE)
+		return SESSION_BUSY;
+	if (c->follows_full_read) {
+		if (c->counts.hidden > 0)
+			return refuse_hidden(s, number, why);
+		search->is_compared = true;
+		add_found(s, c);
+		return SESSION_BUSY;
+	}
+	add_found(s, c);
+	return compare_next(s, why);
+}
+
+/* The refresh of a rule is over: had everything been listed before, all of that must be there now. */
+static enum session_news end_refresh(struct session *s, size_t number, struct buf *why)
+{
+	struct search *search = &s->searches[number];
+	int code;
+
+	if (cookie_went_back(&search->cookie, copy_cookie(s->copy, number)))
+		copy_doubt(s->copy);
+	if (search->comparison.stage != COMPARE_LISTED)
+		return SESSION_BUSY;
+	code = compare_after_full_read(&search->comparison, s->ld);
+	return code == LDAP_SUCCESS ? go_on_comparing(s, number, why) : compare_failed(s, number, code, why);
+}
+
+/* ---- all messages -------------------------------------------------------------------------------- */
+
+static enum session_news take_for_rule(struct session *s, size_t number, LDAPMessage *m, struct buf *why)
+{
+	struct search *search = &s->searches[number];
+	const bool was_refreshing = rfc4533_is_refreshing(&search->machine);
+	enum session_news news = judge(s, number, take_message(s, number, m, why), why);
+
+	if (news == SESSION_BUSY && was_refreshing && !rfc4533_is_refreshing(&search->machine))
+		news = end_refresh(s, number, why);
+	return news;
+}
+
 static enum session_news dispatch(struct session *s, LDAPMessage *m, struct buf *why)
 {
 	const int id = ldap_msgid(m);
@@ -288,16 +450,42 @@ static enum session_news dispatch(struct session *s, LDAPMessage *m, struct buf 
 			s->probe = 0;
 		return SESSION_BUSY;
 	}
-	for (size_t i = 0; i < s->conf->rule_count; i++)
-		if (s->searches[i].id == id)
-			return judge(s, i, take_message(s, i, m, why), why);
+	s->messages++;
+	for (size_t i = 0; i < s->conf->rule_count; i++) {
+		struct comparison *c = &s->searches[i].comparison;
+		int code;
+
+		if (s->searches[i].id == id) {
+			if (session_is_refreshing(s))
+				s->progress = clock_ms();
+			return take_for_rule(s, i, m, why);
+		}
+		if (!compare_is_open(c) || c->id != id)
+			continue;
+		s->progress = clock_ms();
+		code = compare_take(c, s->ld, m);
+		return code == LDAP_SUCCESS ? go_on_comparing(s, i, why) : compare_failed(s, i, code, why);
+	}
 	/* such as a notice that the server is about to go (RFC 4511 section 4.4.1); the connection will end */
 	return SESSION_BUSY;
 }
 
+/* What has not been said yet about all rules together. */
+static enum session_news about_all(struct session *s, struct buf *why)
+{
+	if (!s->is_finished && all_are_over(s)) {
+		s->is_finished = true;
+		return SESSION_FINISHED;
+	}
+	for (size_t i = 0; s->is_comparing && i < s->conf->rule_count; i++)
+		if (compare_is_open(&s->searches[i].comparison))
+			return SESSION_BUSY;
+	return s->is_comparing ? compare_next(s, why) : SESSION_BUSY;
+}
+
 enum session_news session_read(struct session *s, struct buf *why)
 {
-	enum session_news news = SESSION_BUSY;
+	enum session_news news = about_all(s, why);
 
 	for (int i = 0; i < PORTION && news == SESSION_BUSY; i++) {
 		struct timeval now = { 0, 0 };
@@ -314,40 +502,30 @@ enum session_news session_read(struct session *s, struct buf *why)
 		s->heard = clock_ms();
 		news = dispatch(s, m, why);
 		ldap_msgfree(m);
+		if (news == SESSION_BUSY)
+			news = about_all(s, why);
 	}
 	return news;
 }
 
-/* ---- nothing hidden? ---------------------------------------------------------------------- */
+/* ---- silence ---------------------------------------------------------------------------- */
 
-bool session_check(struct session *s, struct buf *why)
+static bool must_end(const struct session *s)
 {
-	for (size_t i = 0; i < s->conf->rule_count; i++) {
-		const struct sync_rule *rule = &s->conf->rules[i];
-		size_t hidden = 0;
-		int code = census_check(s->ld, rule, s->conf->access.timeout, &s->searches[i].census, copy_content(s->copy), (unsigned)i, &hidden);
-
-		if (code == LDAP_SUCCESS && hidden == 0) {
-			census_free(&s->searches[i].census);
-			continue;
-		}
-		if (code != LDAP_SUCCESS)
-			explain(s, i, code, why);
-		else
-			buf_addf(why, "%s: rule %s: the server leaves entries out that it has; if it was loaded from a backup, its contextCSN "
-			         "is too old (slapadd -w)", server_name(s), rule->name);
-		/* what came is not all there is: the next time everything is asked for again */
-		copy_forget_cookie(s->copy, i);
-		return false;
-	}
-	return true;
+	return s->is_comparing || session_is_refreshing(s);
 }
 
-/* ---- silence ---------------------------------------------------------------------------- */
+/* A server may live and still not answer a search that must end. */
+static int64_t progress_deadline(const struct session *s)
+{
+	return must_end(s) ? s->progress + (2 * s->conf->silence + s->conf->access.timeout) * 1000 : CLOCK_NEVER;
+}
 
 int64_t session_deadline(const struct session *s)
 {
-	return s->probe != 0 ? s->probe_deadline : s->heard + s->conf->silence * 1000;
+	const int64_t life = s->probe != 0 ? s->probe_deadline : s->heard + s->conf->silence * 1000;
+
+	return life < progress_deadline(s) ? life : progress_deadline(s);
 }
 
 /* A question that every server can answer at once: is there a root DSE? */
@@ -365,10 +543,14 @@ enum session_news session_watch(struct session *s, struct buf *why)
 
 	if (now < session_deadline(s))
 		return SESSION_QUIET;
+	if (now >= progress_deadline(s)) {
+		buf_addf(why, "%s: lives, and has not gone on with a search for %lld s", server_name(s), (long long)(now - s->progress) / 1000);
+		return SESSION_REFUSED;
+	}
 	if (s->probe == 0 && send_probe(s)) {
 		s->probe_deadline = now + s->conf->access.timeout * 1000;
 		return SESSION_QUIET;
 	}
 	buf_addf(why, "%s: has said nothing for %lld s", server_name(s), (long long)(now - s->heard) / 1000);
-	return SESSION_OVER;
+	return SESSION_REFUSED;
 }

@@ -12,6 +12,8 @@
 
 #define DEFAULT_SILENCE 30
 #define LONGEST_SILENCE 3600
+#define DEFAULT_COMPARE 86400
+#define LONGEST_COMPARE (366 * 86400L)
 #define LONGEST_RULE_NAME 40
 
 /* Settings of a rule that may stand before all rules, for those that say nothing else. */
@@ -178,6 +180,12 @@ static int take_silence(struct draft *d, const struct setting *s)
 	return d->conf->silence > 0 ? EX_OK : setting_error(s, d->why, "must not be 0");
 }
 
+/* 0: only when there is reason to. */
+static int take_compare(struct draft *d, const struct setting *s)
+{
+	return setting_seconds(s, LONGEST_COMPARE, &d->conf->compare, d->why);
+}
+
 static int take_domains(struct draft *d, const struct setting *s)
 {
 	return take_path(s, &d->conf->domains, d->why);
@@ -222,6 +230,7 @@ static const struct known {
 	{ "fold", take_fold, BEFORE_RULES },
 	{ "unclear", take_unclear, BEFORE_RULES },
 	{ "silence", take_silence, BEFORE_RULES },
+	{ "compare", take_compare, BEFORE_RULES },
 	{ "domains", take_domains, BEFORE_RULES },
 	{ "domains_format", take_domains_format, BEFORE_RULES },
 	{ "domains_command", take_domains_command, BEFORE_RULES },
@@ -273,6 +282,9 @@ static int finish_rule(struct draft *d, const struct setting *head, struct sync_
 		template_attributes(rule->domain, &rule->attributes);
 	if (rule->attributes == NULL)
 		return setting_error(head, d->why, "no {ATTRIBUTE} in domain");
+	/* by these the whole is compared */
+	words_add(&rule->attributes, "entryUUID");
+	words_add(&rule->attributes, "entryCSN");
 	return EX_OK;
 }
 
@@ -379,7 +391,7 @@ static int parse_or_read(struct syncconf *conf, const char *path, const char *te
 	struct settings settings = { 0 };
 	int status;
 
-	*conf = (struct syncconf){ .folding = 'l', .silence = DEFAULT_SILENCE };
+	*conf = (struct syncconf){ .folding = 'l', .silence = DEFAULT_SILENCE, .compare = DEFAULT_COMPARE };
 	ldap_ignore_surroundings();
 	status = text != NULL ? settings_parse(&settings, path, text, n, name_of, why)
 	                      : settings_read(&settings, path, name_of, why);

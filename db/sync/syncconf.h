@@ -18,6 +18,7 @@ struct syncconf {
 	char folding;                    /* 'l', 'u', '-' */
 	struct template *unclear;        /* the value of unclear keys; NULL: they stay as they are */
 	long silence;                    /* seconds without a word of the server before it is asked whether it lives */
+	long compare;                    /* seconds between comparisons of the whole; 0: only when there is reason to */
 	struct sync_rule *rules;
 	size_t rule_count;
 	char *domains;                   /* the file of served domains; NULL: none is kept */

@@ -392,8 +392,10 @@ for my $way (@ways) {
 	ends update(['set', 'x', 'y']), 75, '', qr/does not say CREATE/, 'an environment that nobody has made';
 	ends update(['recover']), 0, qr/healthy/, '', '... is made by recover';
 	ends update(['set', 'x', 'y']), 0, '', '', '... and used';
-	spew($w->{conf}, "envhome = $w->{dir}/env\nenvflags = CDB,RO\n");
-	ends update(['set', 'x', 'y']), 78, '', qr/RO/, 'a read-only environment';
+	spew($w->{conf}, "envhome = $w->{dir}/env\nenvflags = CDB, CREATE, RO\n");
+	ends update(['set', 'x', 'z']), 0, '', '', 'with the flags of the HOWTO a map is changed all the same';
+	ends run([tool('dblookup'), '-t', $w->{type}, '-C', $w->{conf}, $w->{base}, 'x']), 0, qr/z/, '', '... and asked';
+	ends run([tool('newdb'), '-t', $w->{type}, $w->{base}, '/dev/null']), 73, '', qr/dbupdate/, '... and newdb leaves it alone';
 }
 
 # ---- generations keep what they replace ----

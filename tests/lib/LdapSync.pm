@@ -12,7 +12,7 @@ use RealSlapd;
 my %running;
 
 # Options: type (btree), environment (true: in a Berkeley DB environment), settings (lines before the rules), rules (instead of the
-# usual two), reader: as whom to ask (default: SASL EXTERNAL over ldapi).
+# usual two), options (of the command line, for one that stays), reader: as whom to ask (default: SASL EXTERNAL over ldapi).
 sub new($class, $slapd, %o) {
 	my $self = bless { slapd => $slapd, type => 'btree', settings => '', %o }, $class;
 	$self->{dir} = File::Temp->newdir('/tmp/zy-XXXXXX');
@@ -69,7 +69,7 @@ sub start($self) {
 		open STDOUT, '>>', "$self->{dir}/log";
 		open STDERR, '>&', \*STDOUT;
 		no warnings 'exec';
-		exec "$ENV{BUILD_DIR}/db/ldapsync", '-v', '-f', $self->config, '-w';
+		exec "$ENV{BUILD_DIR}/db/ldapsync", '-v', ($self->{options} // [])->@*, '-f', $self->config, '-w';
 		POSIX::_exit(127);
 	}
 	$self->{pid} = $pid;
@@ -177,8 +177,7 @@ sub difference($self, $expected = $self->expected) {
 }
 
 # Waits until map and directory are equal; returns what is different in the end.
-sub difference_after($self, $seconds = 10) {
-	my $expected = $self->expected;
+sub difference_after($self, $seconds = 10, $expected = $self->expected) {
 	my $deadline = Time::HiRes::time() + $seconds;
 	for (;;) {
 		my $difference = $self->difference($expected);

@@ -118,7 +118,7 @@ sub stop($self, $signal = 'TERM') {
 		Time::HiRes::sleep(0.01);
 	}
 	delete $running{$pid};
-	unlink "$self->{dir}/ldapi";
+	unlink "$self->{dir}/ldapi" if defined $self->{dir};
 }
 
 sub restart($self, $signal = 'TERM') {
@@ -211,10 +211,12 @@ o: $domain
 END
 }
 
-# All entries below the hosting tree, as a hash of attribute lists by entryUUID ("dn" among them).
-sub entries($self, $filter = '(mail=*)') {
-	my $tool = "ldapsearch -x -LLL -o ldif-wrap=no -H '@{[$self->uri('ldapi')]}' -D '$reader' -w $reader_password"
-		. " -b '$hosting' '$filter' '*' entryUUID";
+# All entries below the hosting tree, as a hash of attribute lists by entryUUID ("dn" among them), as the reader sees them, or
+# with as => 'root' the administrator.
+sub entries($self, $filter = '(mail=*)', %o) {
+	my ($name, $password) = ($o{as} // '') eq 'root' ? ($root, $root_password) : ($reader, $reader_password);
+	my $tool = "ldapsearch -x -LLL -o ldif-wrap=no -H '@{[$self->uri('ldapi')]}' -D '$name' -w $password"
+		. " -b '$hosting' '$filter' '*' entryUUID entryCSN";
 	my %found;
 	for my $text (split /\n\n+/, `$tool`) {
 		my %entry;

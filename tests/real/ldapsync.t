@@ -469,7 +469,7 @@ subtest 'a connection that is cut, at any point' => sub {
 		ok !-e "$sync->{map}.db", 'nothing is done by halves: there is no map that would answer "not found"';
 		$relay->stop;
 	}
-	my $relay = Relay->new(port => $slapd->{port}, cut => [map { $_ * 900 } 1 .. 20]);
+	my $relay = Relay->new(port => $slapd->{port}, cut => [map { $_ * 900 } 1 .. 60]);
 	my $sync = LdapSync->new($slapd, access => "uri ldap://127.0.0.1:" . $relay->port . "\nnetwork_timeout 1\n");
 	my @exits;
 	push @exits, ($sync->once)[0] until @exits == 20 || ($exits[-1] // 75) == 0;

@@ -514,6 +514,21 @@ subtest 'the lock of the post office' => sub {
 	is Spool::slurp($q->dir . '/victim'), "keep\n", 'which stays as it was';
 };
 
+SKIP: {
+	local $ENV{ASAN_OPTIONS} = 'detect_leaks=0';
+	my @strace = ('strace', '-D', '-o', '/dev/null', '-e', 'trace=write', '-e', 'inject=write:error=ENOSPC:when=1');
+	skip 'strace is not installed, or cannot follow processes here', 1 if system("@strace[0 .. 5] true 2>/dev/null") != 0;
+	subtest 'a full disk, on which its number cannot be written' => sub {
+		my $q = RunQueue->new(before => \@strace);
+		$q->message(['a']);
+		my ($status, undef, $err) = $q->run('-1');
+		is $status, 0, 'does not keep it from starting';
+		is $err, 'runqueue: ' . $q->office . "/.pid.runqueue: cannot write the process number: No space left on device; going on\n",
+			'one line';
+		is_deeply [$q->names], [], 'delivery makes room';
+	};
+}
+
 subtest 'root leaves a lock that the owner of the post office can take' => sub {
 	plan skip_all => 'only root can give files away' if $> != 0;
 	my $q = RunQueue->new;

@@ -110,6 +110,7 @@ struct model {
 		enum outcome outcome;
 		unsigned settled, left_open;
 		bool under_way, retried, maybe_duplicate;
+		unsigned offered;
 	} to[MODEL_MESSAGES][MODEL_RECIPIENTS];
 	const char *broken;       /* an invariant that did not hold */
 	size_t broken_message, broken_recipient;
@@ -342,6 +343,7 @@ static inline void model_connect(struct model *m)
 	m->closed = false;
 	m->content = NULL;
 	m->connections++;
+	m->trust = (struct trust){ .careful = m->trust.careful };
 	dialogue_init(&m->dialogue, &m->options, &m->caps, &m->trust);
 	m->dialogue.now = m->now;
 }
@@ -379,6 +381,11 @@ static inline void model_done(struct model *m, struct transaction *t)
 		m->to[mt->message][r].under_way = false;
 		if (t->recipients[i].outcome != OUTCOME_NONE || t->recipients[i].later)
 			continue;
+		if (t->used_up) {
+			if (++m->to[mt->message][r].offered > MAIL_OFFERS)
+				model_break(m, "offered once more than twice", mt->message, r);
+			continue;
+		}
 		m->to[mt->message][r].retried = true;
 		if (++m->to[mt->message][r].left_open > 1)
 			model_break(m, "left open twice", mt->message, r);
@@ -424,16 +431,19 @@ static inline struct transaction *model_take(struct model *m)
 
 	for (size_t message = 0; mt == NULL && message < m->count; message++) {
 		bool retried = false;
+		unsigned offered = 0;
 
 		for (size_t r = 0; r < m->messages[message].count; r++) {
 			size_t n;
 
-			if (!model_is_waiting(m, message, r) || (mt != NULL && m->to[message][r].retried != retried))
+			if (!model_is_waiting(m, message, r) || (mt != NULL && (m->to[message][r].retried != retried ||
+			                                                     m->to[message][r].offered != offered)))
 				continue;
 			if (mt == NULL) {
 				mt = xcalloc(1, sizeof *mt);
 				mt->message = message;
 				retried = m->to[message][r].retried;
+				offered = m->to[message][r].offered;
 			}
 			n = mt->t.count++;
 			mt->number[n] = r;
@@ -448,6 +458,7 @@ static inline struct transaction *model_take(struct model *m)
 			mt->t.recipients = mt->recipients;
 			mt->t.owner = mt;
 			mt->t.retried = retried;
+			mt->t.offered = offered;
 		}
 	}
 	return mt ? &mt->t : NULL;

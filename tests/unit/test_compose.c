@@ -70,8 +70,33 @@ static void header_and_body_part_wherever_the_pieces_end(void **state)
 		{ "A: 1", 0, "A: 1\n", false, "" },
 		{ "A: 1\n x", 0, "A: 1\n x\n", false, "" },
 		{ "A : 1\n: 2\n", 0, "A : 1\n", false, ": 2\n" },
-		{ "From ann Sat Nov 21 09:41:11 2026\nA: 1\n", 0, "", false, "From ann Sat Nov 21 09:41:11 2026\nA: 1\n" },
 		{ "", 0, "", false, "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		for (size_t step = 0; step < 5; step++)
+			splits(&rows[i], step);
+}
+
+static void the_from_line_of_a_mailbox_file_does_not_end_the_header(void **state)
+{
+	static const struct split rows[] = {
+		{ "From ann Sat Nov 21 09:41:11 2026\nA: 1\n\nb\n", 0, "A: 1\n", true, "b\n" },
+		{ "From ann@d.test Sat Nov 21  9:41 2026\r\nA: 1\r\n\r\nb\r\n", 0, "A: 1\n", true, "b\n" },
+		{ ">From ann Sat Nov 21 09:41:11 2026 remote from uucp\nA: 1\n", 0, "A: 1\n", false, "" },
+		{ "From - Sat Nov 21 09:41:11 2026\nX-Mozilla-Status: 0001\n\nb", 0, "X-Mozilla-Status: 0001\n", true, "b" },
+		{ "From ann\n>From bob\n>From eve\nA: 1\n\n", 0, "A: 1\n", true, "" },
+		{ "From \"a b\"@d.test date unknown\nFrom: x\n\n", 0, "From: x\n", true, "" },
+		{ "From ann Sat Nov 21 09:41:11 2026\n\nFrom b\n", 0, "", true, "From b\n" },
+		{ "From ann Sat Nov 21 09:41:11 2026\nhello\n", 0, "", false, "hello\n" },
+		{ "From ann Sat Nov 21 09:41:11 2026", 0, "", false, "" },
+		{ "From me to you.\nhello\n", 0, "", false, "From me to you.\nhello\n" },
+		{ "From me to you.\n\nhello\n", 0, "", false, "From me to you.\n\nhello\n" },
+		{ "From me to you", 0, "", false, "From me to you" },
+		{ "From : ann\nA: 1\n\n", 0, "From : ann\nA: 1\n", true, "" },
+		{ "A: 1\nFrom ann Sat Nov 21 09:41:11 2026\n", 0, "A: 1\n", false, "From ann Sat Nov 21 09:41:11 2026\n" },
+		{ "Fromage 1:23\nA: 1\n", 0, "", false, "Fromage 1:23\nA: 1\n" },
 	};
 
 	(void)state;
@@ -166,6 +191,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(header_and_body_part_wherever_the_pieces_end),
+		cmocka_unit_test(the_from_line_of_a_mailbox_file_does_not_end_the_header),
 		cmocka_unit_test(large_bodies_come_whole),
 		cmocka_unit_test(headers_that_cannot_be_written_down_are_refused),
 		cmocka_unit_test(what_is_there_stays_as_it_is),

@@ -46,9 +46,12 @@ static struct target *make_target(const char *text, uint16_t port)
 {
 	struct buf why = { 0 };
 	struct target *t = target_create(text, port, &why);
+	struct addresses *addresses;
 
 	assert_non_null(t);
-	assert_true(target_resolve(t, &why));
+	addresses = target_addresses(t);
+	assert_int_equal(addresses->state, ADDRESSES_FOUND);
+	addresses_release(&addresses);
 	return t;
 }
 
@@ -65,19 +68,20 @@ static struct target *unix_target(const char *path)
 static void also_at(struct target *t, const char *address, uint16_t port)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(port) };
-	size_t n = t->address_count++;
+	struct addresses *all = t->addresses;
+	size_t n = all->count++;
 
 	assert_int_equal(inet_pton(AF_INET, address, &a.sin_addr), 1);
-	t->addresses = xreallocarray(t->addresses, n + 1, sizeof *t->addresses);
-	t->address_lengths = xreallocarray(t->address_lengths, n + 1, sizeof *t->address_lengths);
-	memcpy(&t->addresses[n], &a, sizeof a);
-	t->address_lengths[n] = sizeof a;
+	all->list = xreallocarray(all->list, n + 1, sizeof *all->list);
+	all->lengths = xreallocarray(all->lengths, n + 1, sizeof *all->lengths);
+	memcpy(&all->list[n], &a, sizeof a);
+	all->lengths[n] = sizeof a;
 }
 
 /* Goes on as the loop does, until it is decided. */
 static enum connect_state run(struct connecting *c, const struct target *t, const struct connect_options *options, int *fd)
 {
-	enum connect_state state = connect_start(c, t, options, fd);
+	enum connect_state state = connect_start(c, t, t->addresses, options, fd);
 
 	while (state == CONNECT_GOING_ON) {
 		struct pollfd fds[CONNECT_ATTEMPTS];
@@ -291,19 +295,19 @@ static void sockets_that_are_not_there_are_named_with_the_reason(void **state)
 
 	(void)state;
 	t = unix_target(scratch("no-such-socket"));
-	assert_int_equal(connect_start(&c, t, &options, &fd), CONNECT_FAILED);
+	assert_int_equal(connect_start(&c, t, t->addresses, &options, &fd), CONNECT_FAILED);
 	assert_non_null(strstr(buf_str(&c.why), "no-such-socket"));
 	assert_non_null(strstr(buf_str(&c.why), strerror(ENOENT)));
 	target_destroy(&t);
 	/* somebody's socket whose owner is gone */
 	close(listen_unix(scratch("left-behind"), 1));
 	t = unix_target(scratch("left-behind"));
-	assert_int_equal(connect_start(&c, t, &options, &fd), CONNECT_FAILED);
+	assert_int_equal(connect_start(&c, t, t->addresses, &options, &fd), CONNECT_FAILED);
 	assert_non_null(strstr(buf_str(&c.why), strerror(ECONNREFUSED)));
 	assert_null(strstr(buf_str(&c.why), "no-such-socket"));
 	target_destroy(&t);
 	t = unix_target(scratch_text("a-file", ""));
-	assert_int_equal(connect_start(&c, t, &options, &fd), CONNECT_FAILED);
+	assert_int_equal(connect_start(&c, t, t->addresses, &options, &fd), CONNECT_FAILED);
 	target_destroy(&t);
 	buf_free(&c.why);
 }
@@ -316,7 +320,7 @@ static void a_unix_socket_is_connected_at_once(void **state)
 	struct target *t = unix_target(scratch("socket"));
 
 	(void)state;
-	assert_int_equal(connect_start(&c, t, &options, &fd), CONNECT_DONE);
+	assert_int_equal(connect_start(&c, t, t->addresses, &options, &fd), CONNECT_DONE);
 	assert_true(fd >= 0);
 	close(fd);
 	close(listener);
@@ -336,14 +340,14 @@ static void a_full_backlog_is_asked_again_for_a_while(void **state)
 	enum connect_state result;
 
 	(void)state;
-	while (n < 4 && connect_start(&c, t, &options, &fds[n]) == CONNECT_DONE)
+	while (n < 4 && connect_start(&c, t, t->addresses, &options, &fds[n]) == CONNECT_DONE)
 		n++;
 	assert_true(n < 4);
 	connect_stop(&c);
 	/* given up */
 	assert_int_equal(run(&c, t, &hasty, &fd), CONNECT_FAILED);
 	/* the server takes one after a while */
-	result = connect_start(&c, t, &options, &fd);
+	result = connect_start(&c, t, t->addresses, &options, &fd);
 	while (result == CONNECT_GOING_ON) {
 		assert_true(connect_deadline(&c) > clock_ms() - 1000);
 		assert_int_equal(connect_poll(&c, &(struct pollfd){ 0 }), 0);
@@ -372,7 +376,7 @@ static void a_full_backlog_fails_within_seconds(void **state)
 	int64_t start;
 
 	(void)state;
-	while (n < 4 && connect_start(&c, t, &options, &fds[n]) == CONNECT_DONE)
+	while (n < 4 && connect_start(&c, t, t->addresses, &options, &fds[n]) == CONNECT_DONE)
 		n++;
 	connect_stop(&c);
 	start = clock_ms();

@@ -1,5 +1,7 @@
 #include "tests/unit/unit.h"
 
+#include <stdint.h>
+
 #include "db/sync/control.h"
 
 static struct berval bytes_of(BerElement *ber)
@@ -168,6 +170,34 @@ static void damaged_bytes_do_no_harm(void **state)
 	}
 }
 
+/* An element that says it is longer than what is left was taken for one that is missing: "done, and nothing was deleted". */
+static void what_is_cut_short_is_damaged(void **state)
+{
+	static const struct { const char *bytes; size_t n; } ends[] = {
+		{ "\x30\x02\x04\x05", 4 }, { "\x30\x04\x04\x05""co", 6 }, { "\x30\x03\x01\x01\xff\x00", 6 }, { "\x30\x02\x01\x01", 4 },
+		{ "\x30\x00\x04\x01""c", 5 }, { "\x30\x01\x04", 3 }, { "\x30\x06\x04\x01""c\x01\x01", 7 }, { "\x30\x05\x04\x02""co\x99", 7 },
+		{ "\x30", 1 }, { "\x31\x00", 2 },
+	};
+	static const struct { const char *bytes; size_t n; } infos[] = {
+		{ "\xa1\x02\x04\x05", 4 }, { "\xa2\x02\x01\x01", 4 }, { "\xa2\x00\x01\x01\xff", 5 }, { "\xa3\x04\x31\x02\x04\x10", 6 },
+		{ "\xa3\x02\x31\x10", 4 }, { "\x80\x05""co", 4 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+		struct sync_done_value done;
+
+		assert_false(sync_done_decode(&(struct berval){ ends[i].n, (char *)(uintptr_t)ends[i].bytes }, &done));
+		sync_done_free(&done);
+	}
+	for (size_t i = 0; i < sizeof infos / sizeof infos[0]; i++) {
+		struct sync_info_value info;
+
+		assert_false(sync_info_decode(&(struct berval){ infos[i].n, (char *)(uintptr_t)infos[i].bytes }, &info));
+		sync_info_free(&info);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -175,6 +205,7 @@ int main(void)
 		cmocka_unit_test(states_are_read),
 		cmocka_unit_test(ends_are_read),
 		cmocka_unit_test(infos_are_read),
+		cmocka_unit_test(what_is_cut_short_is_damaged),
 		cmocka_unit_test(damaged_bytes_do_no_harm),
 	};
 

@@ -71,13 +71,13 @@ static void entries_come_back(void **state)
 {
 	struct wanted records[] = { { (char[]){ "a@b" }, (char[]){ "x\"%2 +?@" } }, { (char[]){ "c@d" }, NULL }, { (char[]){ "e" }, (char[]){ "" } } };
 	char *domains[] = { (char[]){ "b" }, (char[]){ "d" }, NULL };
-	struct yield yield = { records, 3, domains }, back;
+	struct yield yield = { records, 3, domains, 0xfedcba9876543210 }, back;
 	struct buf note = { 0 };
 	char *dn;
 
 	(void)state;
 	entry_encode(&note, "cn=x\ny,o=z", &yield);
-	assert_string_equal(buf_str(&note), "cn=x y,o=z\n+a@b\tx\"%2 +?@\n?c@d\n+e\t\n@b\n@d\n");
+	assert_string_equal(buf_str(&note), "cn=x y,o=z\n+a@b\tx\"%2 +?@\n?c@d\n+e\t\n@b\n@d\n#fedcba9876543210\n");
 	assert_true(entry_decode(note.data, note.len, &dn, &back));
 	assert_string_equal(dn, "cn=x y,o=z");
 	assert_int_equal(back.count, 3);
@@ -86,6 +86,7 @@ static void entries_come_back(void **state)
 	assert_string_equal(back.records[2].value, "");
 	assert_string_equal(back.domains[1], "d");
 	assert_null(back.domains[2]);
+	assert_true(back.version == yield.version);
 	yield_free(&back);
 	free(dn);
 	/* an entry that wants nothing is an entry, too */
@@ -93,6 +94,63 @@ static void entries_come_back(void **state)
 	assert_int_equal(back.count, 0);
 	free(dn);
 	buf_free(&note);
+}
+
+static struct buf text(const char *s)
+{
+	struct buf b = { 0 };
+
+	buf_adds(&b, s);
+	return b;
+}
+
+#define CSN(seconds, server) "202601010000" seconds ".000000Z#000000#" server "#000000"
+
+/* With sid= of the first server, the second one held back what was changed at the first. */
+static void another_server_is_not_told_whose_cookie_it_was(void **state)
+{
+	static const struct { const char *cookie, *sent, *provider; } cases[] = {
+		{ "rid=123,sid=001,csn=" CSN("01", "001"), "rid=000,csn=" CSN("01", "001"), "001" },
+		{ "rid=123,csn=" CSN("01", "000"), "rid=000,csn=" CSN("01", "000"), "" },
+		{ "sid=00a,rid=000,csn=" CSN("01", "001") ";" CSN("02", "002"), "rid=000,csn=" CSN("01", "001") ";" CSN("02", "002"), "00a" },
+		{ "rid=000", NULL, "" }, { "ldap://x:389#cn=y#17", NULL, "" }, { "", NULL, "" }, { "csn", NULL, "" }, { "rid=1,x=2,csn=3", NULL, "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct buf cookie = text(cases[i].cookie), sent = { 0 }, sid = { 0 };
+
+		assert_int_equal(cookie_for_others(&cookie, &sent), cases[i].sent != NULL);
+		assert_string_equal(buf_str(&sent), cases[i].sent != NULL ? cases[i].sent : "");
+		cookie_provider(&cookie, &sid);
+		assert_string_equal(buf_str(&sid), cases[i].provider);
+		buf_free(&cookie);
+		buf_free(&sent);
+		buf_free(&sid);
+	}
+}
+
+static void a_change_at_one_server_leaves_what_is_known_of_the_others(void **state)
+{
+	struct buf cookie = text("rid=000,sid=001,csn=" CSN("01", "001") ";" CSN("05", "002"));
+	struct buf newer = text("rid=000,sid=001,csn=" CSN("07", "001")), back = text("rid=000,sid=002,csn=" CSN("03", "002"));
+	struct buf other = text("7"), damaged = text("rid=000,csn=x#;#");
+
+	(void)state;
+	assert_false(cookie_went_back(&cookie, &newer));
+	cookie_take(&cookie, &newer);
+	assert_string_equal(buf_str(&cookie), "rid=000,sid=001,csn=" CSN("07", "001") ";" CSN("05", "002"));
+	assert_true(cookie_went_back(&cookie, &back));
+	assert_false(cookie_went_back(&cookie, &other));
+	assert_false(cookie_went_back(&cookie, &damaged));
+	assert_false(cookie_went_back(&damaged, &cookie));
+	cookie_take(&cookie, &other);
+	assert_string_equal(buf_str(&cookie), "7");
+	buf_free(&cookie);
+	buf_free(&newer);
+	buf_free(&back);
+	buf_free(&other);
+	buf_free(&damaged);
 }
 
 static void damaged_entries_are_refused(void **state)
@@ -119,6 +177,8 @@ int main(void)
 		cmocka_unit_test(names_tell_rule_and_entry),
 		cmocka_unit_test(other_names_are_neither),
 		cmocka_unit_test(entries_come_back),
+		cmocka_unit_test(another_server_is_not_told_whose_cookie_it_was),
+		cmocka_unit_test(a_change_at_one_server_leaves_what_is_known_of_the_others),
 		cmocka_unit_test(damaged_entries_are_refused),
 	};
 

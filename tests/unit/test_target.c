@@ -1,7 +1,10 @@
 #include "tests/unit/unit.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/un.h>
 
 #include "channel/net/target.h"
@@ -61,14 +64,16 @@ static void the_longest_path_of_a_socket_is_whole(void **state)
 	struct sockaddr_un un;
 	char text[5 + sizeof un.sun_path] = "UNIX:/";
 	struct buf why = { 0 };
+	struct addresses *a;
 	struct target *t;
 
 	(void)state;
 	memset(text + 6, 'x', sizeof un.sun_path - 2);
 	t = target_create(text, 0, &why);
 	assert_non_null(t);
-	assert_true(target_resolve(t, &why));
-	assert_string_equal(((struct sockaddr_un *)&t->addresses[0])->sun_path, text + 5);
+	a = target_addresses(t);
+	assert_string_equal(((struct sockaddr_un *)&a->list[0])->sun_path, text + 5);
+	addresses_release(&a);
 	target_destroy(&t);
 }
 
@@ -87,39 +92,75 @@ static void literals_and_sockets_resolve_to_one_address(void **state)
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		struct buf why = { 0 }, text = { 0 };
 		struct target *t = target_create(rows[i].text, 2003, &why);
+		struct addresses *a = target_addresses(t), *again = target_addresses(t);
 
-		assert_true(target_resolve(t, &why));
-		assert_true(target_resolve(t, &why));
-		assert_int_equal(t->address_count, 1);
-		assert_int_equal(t->addresses[0].ss_family, rows[i].family);
+		assert_ptr_equal(a, again);
+		assert_int_equal(a->state, ADDRESSES_FOUND);
+		assert_int_equal(a->count, 1);
+		assert_int_equal(a->list[0].ss_family, rows[i].family);
 		if (rows[i].address != NULL) {
-			target_format_address((struct sockaddr *)&t->addresses[0], t->address_lengths[0], &text);
+			target_format_address((struct sockaddr *)&a->list[0], a->lengths[0], &text);
 			assert_string_equal(text.data, rows[i].address);
 		}
-		assert_int_equal(target_is_local(t), rows[i].local);
-		target_forget(t);
-		assert_int_equal(t->address_count, 0);
-		assert_int_equal(target_is_local(t), t->kind == TARGET_UNIX);
-		assert_true(target_resolve(t, &why));
-		assert_int_equal(t->address_count, 1);
+		assert_int_equal(address_is_local((struct sockaddr *)&a->list[0]), rows[i].local);
+		addresses_release(&a);
+		addresses_release(&again);
 		target_destroy(&t);
 		buf_free(&text);
 		buf_free(&why);
 	}
 }
 
+/* Two sessions connect; one fails, and the next attempt looks the name up again. */
+static void addresses_that_are_forgotten_stay_with_those_who_use_them(void **state)
+{
+	struct buf why = { 0 };
+	struct target *t = target_create("[127.0.0.1]", 2003, &why);
+	struct addresses *first = target_addresses(t), *second = target_addresses(t), *third;
+
+	(void)state;
+	target_forget(t, first);
+	addresses_release(&first);
+	assert_int_equal(second->count, 1);
+	assert_int_equal(second->list[0].ss_family, AF_INET);
+	third = target_addresses(t);
+	assert_ptr_not_equal(third, second);
+	/* what was looked up since is not forgotten for the failure of those before */
+	target_forget(t, second);
+	assert_ptr_equal(t->addresses, third);
+	addresses_release(&second);
+	addresses_release(&third);
+	target_destroy(&t);
+}
+
+/* Waits as a loop does. */
+static struct addresses *resolve(struct target *t)
+{
+	struct addresses *a = target_addresses(t);
+
+	while (addresses_look(a, t->name) == ADDRESSES_WANTED) {
+		struct pollfd p = { .fd = a->fd, .events = POLLIN };
+
+		assert_int_equal(poll(&p, 1, 30000), 1);
+	}
+	return a;
+}
+
 static void names_resolve_to_all_their_addresses_in_turn(void **state)
 {
 	struct buf why = { 0 };
 	struct target *t = target_create("localhost", 2003, &why);
+	struct addresses *a = resolve(t);
 
 	(void)state;
-	assert_true(target_resolve(t, &why));
-	assert_true(t->address_count >= 1);
-	assert_true(target_is_local(t));
-	for (size_t i = 2; i < t->address_count; i++)
-		assert_true(t->addresses[i].ss_family != t->addresses[i - 1].ss_family ||
-		            t->addresses[i].ss_family == t->addresses[t->address_count - 1].ss_family);
+	assert_int_equal(a->state, ADDRESSES_FOUND);
+	assert_true(a->count >= 1);
+	for (size_t i = 0; i < a->count; i++)
+		assert_true(address_is_local((struct sockaddr *)&a->list[i]));
+	for (size_t i = 2; i < a->count; i++)
+		assert_true(a->list[i].ss_family != a->list[i - 1].ss_family ||
+		            a->list[i].ss_family == a->list[a->count - 1].ss_family);
+	addresses_release(&a);
 	target_destroy(&t);
 	buf_free(&why);
 }
@@ -129,14 +170,31 @@ static void a_name_without_address_is_told_in_words(void **state)
 {
 	struct buf why = { 0 };
 	struct target *t = target_create("a..b", 2003, &why);
+	struct addresses *a;
 
 	(void)state;
 	assert_non_null(t);
-	assert_false(target_resolve(t, &why));
-	assert_non_null(strstr(buf_str(&why), "a..b"));
-	assert_false(target_is_local(t));
+	a = resolve(t);
+	assert_int_equal(a->state, ADDRESSES_FAILED);
+	assert_non_null(strstr(buf_str(&a->why), "a..b"));
+	addresses_release(&a);
 	target_destroy(&t);
 	buf_free(&why);
+}
+
+static void a_lookup_that_nobody_waits_for_any_more_ends(void **state)
+{
+	struct buf why = { 0 };
+	struct target *t = target_create("localhost", 2003, &why);
+	struct addresses *a = target_addresses(t);
+	pid_t child = a->child;
+
+	(void)state;
+	assert_true(child > 0);
+	addresses_release(&a);
+	target_destroy(&t);
+	assert_int_equal(kill(child, 0), -1);
+	assert_int_equal(errno, ESRCH);
 }
 
 int main(void)
@@ -146,8 +204,10 @@ int main(void)
 		cmocka_unit_test(what_can_be_no_target_is_refused_in_words),
 		cmocka_unit_test(the_longest_path_of_a_socket_is_whole),
 		cmocka_unit_test(literals_and_sockets_resolve_to_one_address),
+		cmocka_unit_test(addresses_that_are_forgotten_stay_with_those_who_use_them),
 		cmocka_unit_test(names_resolve_to_all_their_addresses_in_turn),
 		cmocka_unit_test(a_name_without_address_is_told_in_words),
+		cmocka_unit_test(a_lookup_that_nobody_waits_for_any_more_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -181,7 +181,8 @@ static void lock_step_waits_for_each_reply(void **state)
 		{ "250 2.1.5 ok", "DATA\r\n", "" },
 		{ "354 go on", "x\r\n.\r\n", "" },
 		{ "250 2.0.0 yes", "", "a delivered 250 2.0.0;" },
-		{ "552 5.2.2 full", "", "b failed 552 5.2.2;done 0;" },
+		{ "552 5.2.2 full", "RSET\r\n", "" },
+		{ "250 2.0.0 ok", "", "b failed 552 5.2.2;done 0;" },
 	};
 
 	(void)state;
@@ -357,20 +358,20 @@ static void one_reply_too_many_or_too_few_makes_no_wrong_answer(void **state)
 	}
 }
 
-static void what_a_probe_heard_before_a_loss_stays(void **state)
+static void what_a_probe_heard_before_a_loss_is_no_answer(void **state)
 {
 	static const struct step in_envelope[] = {
 		{ NULL, PROBED(A_AND_B), "" },
 		{ "250 2.1.0 ok", "", "" },
 		{ "550 5.1.1 who", "", "" },
-		{ "EOF", "", "a failed 550 5.1.1;b deferred 421 4.4.2;done 0;close;" },
+		{ "EOF", "", "a deferred 421 4.4.2;b deferred 421 4.4.2;done 0;close;" },
 	};
 	static const struct step at_quit[] = {
 		{ NULL, PROBED("RCPT TO:<a@x>\r\n"), "" },
 		{ "250 2.1.0 ok", "", "" },
 		{ "250 2.1.5 ok", "", "" },
 		{ "250 2.0.0 ok", "", "" },
-		{ "EOF", "", "a accepted 250 2.1.5;done 0;close;" },
+		{ "EOF", "", "a deferred 421 4.4.2;done 0;close;" },
 	};
 	static const struct step before_all[] = {
 		{ NULL, PROBED("RCPT TO:<a@x>\r\n"), "" },
@@ -973,18 +974,18 @@ static void a_refusal_of_mail_with_the_end_behind_it_is_one_more_try(void **stat
 		read_reply(&b, "554 5.3.2 tired of waiting");
 		dialogue_lost(&b.d, "lost");
 		take_actions(&b);
-		assert_string_equal(buf_str(&b.told), retried ? "a failed 554 5.3.2;done 0;close;" : "done 0;close;");
+		assert_string_equal(buf_str(&b.told), retried ? "a deferred 421 4.4.2;done 0;close;" : "done 0;close;");
 		bench_close(&b);
 	}
 }
 
-static void refusals_before_a_loss_stay(void **state)
+static void refusals_before_a_loss_prove_nothing(void **state)
 {
 	static const struct step steps[] = {
 		{ NULL, "MAIL FROM:<s@x>\r\nRCPT TO:<a@x>\r\nRCPT TO:<b@x>\r\nDATA\r\n", "" },
 		{ "250 2.1.0 ok", "", "" },
 		{ "550 5.1.1 who", "", "" },
-		{ "EOF", "", "a failed 550 5.1.1;b deferred 421 4.4.2;done 0;close;" },
+		{ "EOF", "", "a deferred 421 4.4.2;b deferred 421 4.4.2;done 0;close;" },
 	};
 
 	(void)state;
@@ -1339,6 +1340,15 @@ static enum outcome expected(const struct model_message *message, size_t r, bool
 	return OUTCOME_DELIVERED;
 }
 
+static unsigned refused_senders(const struct model_message *messages)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < MODEL_MESSAGES; i++)
+		n += messages[i].mail >= 400;
+	return n;
+}
+
 static void undisturbed_each_recipient_ends_by_its_own_reply(void **state)
 {
 	(void)state;
@@ -1352,7 +1362,8 @@ static void undisturbed_each_recipient_ends_by_its_own_reply(void **state)
 			m.one_by_one = seed % 2;
 			m.read_size = seed % 7;
 			run_must_hold(&m, mode, seed);
-			assert_int_equal(m.connections, 1);
+			/* who refuses MAIL on a connection that has carried mail is asked on two more */
+			assert_true(m.connections <= 1 + MAIL_OFFERS * refused_senders(messages));
 			assert_int_equal(m.expiries, 0);
 			assert_false(m.trust.careful);
 			for (size_t i = 0; i < MODEL_MESSAGES; i++)
@@ -1498,7 +1509,7 @@ int main(void)
 		cmocka_unit_test(a_probe_whose_sender_is_refused_learns_nothing),
 		cmocka_unit_test(a_reply_too_many_or_too_few_is_no_answer_to_a_probe),
 		cmocka_unit_test(one_reply_too_many_or_too_few_makes_no_wrong_answer),
-		cmocka_unit_test(what_a_probe_heard_before_a_loss_stays),
+		cmocka_unit_test(what_a_probe_heard_before_a_loss_is_no_answer),
 		cmocka_unit_test(too_many_recipients_are_asked_for_later),
 		cmocka_unit_test(the_first_bdat_waits_for_the_envelope),
 		cmocka_unit_test(a_known_peer_gets_a_single_recipients_bdat_blind),
@@ -1525,7 +1536,7 @@ int main(void)
 		cmocka_unit_test(early_reply_to_the_content_defers),
 		cmocka_unit_test(lost_before_any_answer_is_one_more_try),
 		cmocka_unit_test(a_refusal_of_mail_with_the_end_behind_it_is_one_more_try),
-		cmocka_unit_test(refusals_before_a_loss_stay),
+		cmocka_unit_test(refusals_before_a_loss_prove_nothing),
 		cmocka_unit_test(refusals_before_silence_do_not),
 		cmocka_unit_test(outcomes_given_before_a_loss_stay_and_the_rest_may_be_duplicates),
 		cmocka_unit_test(too_many_recipients_wait_for_the_next_transaction),

@@ -1,0 +1,283 @@
+#include "db/sync/compare.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "db/ldap/entry.h"
+#include "db/ldap/escape.h"
+#include "db/ldap/open.h"
+#include "db/sync/content.h"
+#include "lib/alloc.h"
+#include "lib/settings.h"
+
+/* So many entries are asked for in one search. */
+#define PORTION 100
+
+/* So many surplus entries are looked for by their names, to tell whether they are there for others. */
+#define LOOK_AT 20
+
+#define UUID_TEXT 36
+
+/* ---- entryUUID ------------------------------------------------------------------------ */
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* "991be560-79fe-1041-8fdf-07869247b569" (RFC 4530) */
+static bool parse_uuid(const char *text, size_t n, struct sync_uuid *uuid)
+{
+	size_t digits = 0;
+
+	if (n != UUID_TEXT)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		const int digit = hex_digit(text[i]);
+
+		if (text[i] == '-')
+			continue;
+		if (digit < 0 || digits == 2 * SYNC_UUID)
+			return false;
+		uuid->bytes[digits / 2] = (unsigned char)(digits % 2 == 0 ? digit << 4 : uuid->bytes[digits / 2] | digit);
+		digits++;
+	}
+	return digits == 2 * SYNC_UUID;
+}
+
+static void add_uuid(struct buf *filter, const struct sync_uuid *uuid)
+{
+	for (size_t i = 0; i < SYNC_UUID; i++)
+		buf_addf(filter, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid->bytes[i]);
+}
+
+static bool uuid_of(const struct ldap_entry *entry, struct sync_uuid *uuid)
+{
+	const struct ldap_attribute *a = ldap_entry_find(entry, "entryUUID");
+
+	return a != NULL && a->count == 1 && parse_uuid(a->values[0].bytes, a->values[0].length, uuid);
+}
+
+/* ---- searches --------------------------------------------------------------------------- */
+
+/* Referral objects are entries here as in the refresh (session.c). */
+static int search(struct comparison *c, LDAP *ld, const char *base, int scope, const char *filter, char **attributes)
+{
+	LDAPControl manage = { .ldctl_oid = (char[]){ LDAP_CONTROL_MANAGEDSAIT } };
+	LDAPControl *controls[] = { &manage, NULL };
+
+	return ldap_search_ext(ld, base, scope, filter, attributes, 0, controls, NULL, NULL, LDAP_NO_LIMIT, &c->id);
+}
+
+int compare_start(struct comparison *c, LDAP *ld, struct copy *copy, const struct sync_rule *rule, size_t number, bool first)
+{
+	char *attributes[] = { (char[]){ "entryUUID" }, (char[]){ "entryCSN" }, NULL };
+
+	compare_free(c);
+	c->copy = copy;
+	c->rule = rule;
+	c->number = number;
+	c->stage = first ? COMPARE_LISTING_FIRST : COMPARE_LISTING;
+	if (!first)
+		copy_begin_round(copy, number);
+	return search(c, ld, rule->base, rule->scope, rule->filter, attributes);
+}
+
+bool compare_is_open(const struct comparison *c)
+{
+	return c->stage != COMPARE_NONE && c->stage != COMPARE_LISTED && c->stage != COMPARE_DONE;
+}
+
+/* Whether a surplus entry is there, but not with what the filter asks for, as this reader sees it. */
+static int look_for_next(struct comparison *c, LDAP *ld)
+{
+	char *nothing[] = { (char[]){ LDAP_NO_ATTRS }, NULL };
+
+	/* with a filter that is true for all (RFC 4526), as this reader may not even see the objectClass */
+	c->is_there = false;
+	c->stage = c->names != NULL && c->names[c->looked] != NULL ? COMPARE_LOOKING : COMPARE_DONE;
+	if (c->stage == COMPARE_DONE)
+		return LDAP_SUCCESS;
+	return search(c, ld, c->names[c->looked++], LDAP_SCOPE_BASE, "(&)", nothing);
+}
+
+static bool is_the_same_by_now(const struct comparison *c, const struct listed *entry)
+{
+	uint64_t version;
+
+	return entry->version != 0 && copy_has(c->copy, c->number, &entry->uuid, &version) && version == entry->version;
+}
+
+/* Asks for the next entries of the list, without those that have come in another way meanwhile. */
+static int read_portion(struct comparison *c, LDAP *ld)
+{
+	struct buf filter = { 0 };
+	int code;
+
+	while (c->asked < c->count && is_the_same_by_now(c, &c->list[c->asked]))
+		c->list[c->asked++].is_found = true;
+	c->stage = COMPARE_READING;
+	c->portion = c->count - c->asked < PORTION ? c->count - c->asked : PORTION;
+	if (c->portion == 0)
+		return look_for_next(c, ld);
+	buf_adds(&filter, "(&(|");
+	for (size_t i = c->asked; i < c->asked + c->portion; i++) {
+		buf_adds(&filter, "(entryUUID=");
+		add_uuid(&filter, &c->list[i].uuid);
+		buf_adds(&filter, ")");
+	}
+	buf_addf(&filter, ")%s)", c->rule->filter);
+	code = search(c, ld, c->rule->base, c->rule->scope, buf_str(&filter), c->rule->attributes);
+	buf_free(&filter);
+	return code;
+}
+
+/* ---- the list ------------------------------------------------------------------------------ */
+
+static void add_listed(struct comparison *c, const struct sync_uuid *uuid, uint64_t version)
+{
+	c->list = xgrow(c->list, c->count, &c->capacity, sizeof *c->list);
+	c->list[c->count++] = (struct listed){ .uuid = *uuid, .version = version };
+}
+
+static void take_listed(struct comparison *c, const struct ldap_entry *entry)
+{
+	const uint64_t version = rule_version(entry);
+	struct sync_uuid uuid;
+	uint64_t has;
+
+	/* a server without entryUUIDs has nothing to compare by */
+	if (!uuid_of(entry, &uuid))
+		return;
+	c->counts.entries++;
+	if (c->stage == COMPARE_LISTING && copy_see(c->copy, c->number, &uuid, &has) && has == version && version != 0)
+		return;
+	add_listed(c, &uuid, version);
+}
+
+static void add_unseen(void *context, const struct sync_uuid *uuid)
+{
+	add_listed(context, uuid, 0);
+}
+
+int compare_after_full_read(struct comparison *c, LDAP *ld)
+{
+	size_t kept = 0;
+	uint64_t version;
+
+	for (size_t i = 0; i < c->count; i++)
+		if (!copy_has(c->copy, c->number, &c->list[i].uuid, &version))
+			c->list[kept++] = c->list[i];
+	c->count = kept;
+	c->follows_full_read = true;
+	return read_portion(c, ld);
+}
+
+/* ---- what differs ------------------------------------------------------------------------------ */
+
+static struct listed *find_asked(struct comparison *c, const struct sync_uuid *uuid)
+{
+	for (size_t i = c->asked; i < c->asked + c->portion; i++)
+		if (memcmp(c->list[i].uuid.bytes, uuid->bytes, SYNC_UUID) == 0)
+			return &c->list[i];
+	return NULL;
+}
+
+static void take_read(struct comparison *c, const struct ldap_entry *entry)
+{
+	struct sync_uuid uuid;
+	struct listed *listed = uuid_of(entry, &uuid) ? find_asked(c, &uuid) : NULL;
+	uint64_t version;
+	bool was_there;
+
+	if (listed == NULL)
+		return;
+	listed->is_found = true;
+	/* it was there before the refresh, and the refresh left it out */
+	if (c->follows_full_read && rule_version(entry) == listed->version)
+		c->counts.hidden++;
+	was_there = copy_has(c->copy, c->number, &uuid, &version);
+	if (copy_put(c->copy, c->number, &uuid, entry))
+		*(was_there ? &c->counts.changed : &c->counts.missing) += 1;
+}
+
+/* Those that were asked for and not found are gone. */
+static void drop_the_others(struct comparison *c)
+{
+	uint64_t version;
+
+	for (size_t i = c->asked; i < c->asked + c->portion; i++) {
+		if (c->list[i].is_found || !copy_has(c->copy, c->number, &c->list[i].uuid, &version))
+			continue;
+		if (c->counts.surplus++ < LOOK_AT)
+			words_add(&c->names, copy_name(c->copy, c->number, &c->list[i].uuid));
+		copy_drop(c->copy, c->number, &c->list[i].uuid);
+	}
+	c->asked += c->portion;
+}
+
+/* One that may not be seen at all is "no such object" for most servers; some say what it is. */
+static int end_of_look(struct comparison *c, LDAP *ld, int code)
+{
+	if (code == LDAP_SERVER_DOWN || code == LDAP_PROTOCOL_ERROR)
+		return code;
+	c->counts.unseen += c->is_there || code == LDAP_INSUFFICIENT_ACCESS;
+	return look_for_next(c, ld);
+}
+
+static int end_of_search(struct comparison *c, LDAP *ld)
+{
+	switch (c->stage) {
+	case COMPARE_LISTING_FIRST:
+		c->stage = COMPARE_LISTED;
+		return LDAP_SUCCESS;
+	case COMPARE_LISTING:
+		copy_each_unseen(c->copy, c->number, add_unseen, c);
+		return read_portion(c, ld);
+	case COMPARE_READING:
+		drop_the_others(c);
+		return read_portion(c, ld);
+	default:
+		return LDAP_SUCCESS;
+	}
+}
+
+int compare_take(struct comparison *c, LDAP *ld, LDAPMessage *message)
+{
+	struct ldap_entry entry = { 0 };
+	int code = LDAP_SUCCESS;
+
+	switch (ldap_msgtype(message)) {
+	case LDAP_RES_SEARCH_ENTRY:
+		if (!ldap_entry_read(&entry, ld, message))
+			code = LDAP_DECODING_ERROR;
+		else if (c->stage == COMPARE_READING)
+			take_read(c, &entry);
+		else if (c->stage == COMPARE_LOOKING)
+			c->is_there = true;
+		else
+			take_listed(c, &entry);
+		ldap_entry_free(&entry);
+		return code;
+	case LDAP_RES_SEARCH_RESULT:
+		code = ldap_code_of(ld, message, LDAP_RES_SEARCH_RESULT, NULL);
+		if (c->stage == COMPARE_LOOKING)
+			return end_of_look(c, ld, code);
+		return code != LDAP_SUCCESS ? code : end_of_search(c, ld);
+	case LDAP_RES_SEARCH_REFERENCE:
+		return LDAP_REFERRAL;
+	default:
+		return LDAP_PROTOCOL_ERROR;
+	}
+}
+
+void compare_free(struct comparison *c)
+{
+	free(c->list);
+	words_free(c->names);
+	*c = (struct comparison){ 0 };
+}

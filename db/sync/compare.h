@@ -1,0 +1,86 @@
+/*
+ * The comparison of the whole: what no message of RFC 4533 can say.
+ *
+ * A server tells what was changed since a cookie.  It cannot tell of entries that its reader may see now or may not see any
+ * more, of subtrees that were moved, of what it forgot in a crash, or of a directory that was loaded anew; and
+ * OpenLDAP leaves out of a refresh what is newer than its own mark (contextCSN).  So now and then an ordinary search
+ * lists entryUUID and entryCSN of all entries; those that are missing here or have another version are read, and
+ * those that were not listed are asked for once more and removed if they are not found.
+ *
+ * Where everything is read anyway, the list is made first, and afterwards all of it must be there: a server that left
+ * entries out of the refresh is not believed.
+ */
+#ifndef ZL_DB_SYNC_COMPARE_H
+#define ZL_DB_SYNC_COMPARE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <ldap.h>
+
+#include "db/sync/control.h"
+#include "db/sync/copy.h"
+#include "db/sync/rule.h"
+
+/* An entry as the list has it. */
+struct listed {
+	struct sync_uuid uuid;
+	bool is_found;           /* when it was asked for */
+	uint64_t version;        /* rule_version() */
+};
+
+struct compare_counts {
+	size_t entries;          /* listed */
+	size_t missing;          /* were not in the copy */
+	size_t changed;          /* had another version, and something else in it */
+	size_t surplus;          /* are in the copy and not to be found */
+	size_t unseen;           /* of those: are there, and this reader does not see what the rule asks for */
+	size_t hidden;           /* were left out of a refresh of everything */
+};
+
+enum compare_stage {
+	COMPARE_NONE,
+	COMPARE_LISTING_FIRST,   /* before everything is read */
+	COMPARE_LISTED,          /* that has been listed */
+	COMPARE_LISTING,
+	COMPARE_READING,         /* what differs */
+	COMPARE_LOOKING,         /* whether the surplus entries are there, but not for this reader */
+	COMPARE_DONE,
+};
+
+/* The comparison of one rule.  Zeroed it has not begun. */
+struct comparison {
+	const struct sync_rule *rule;
+	struct copy *copy;
+	size_t number;           /* of the rule */
+	enum compare_stage stage;
+	int id;                  /* of the open search */
+	struct listed *list;     /* what is to be asked for */
+	size_t count;
+	size_t capacity;
+	size_t asked;            /* so many of them have been asked for */
+	size_t portion;          /* and so many in the open search */
+	bool follows_full_read;
+	char **names;            /* of surplus entries, to be looked for; NULL at the end */
+	size_t looked;           /* so many of them have been */
+	bool is_there;           /* the one that is looked for now */
+	struct compare_counts counts;
+};
+
+/* Begins: a list of everything, before a full read (`first`) or at any other time.  The code of the search. */
+int compare_start(struct comparison *comparison, LDAP *ld, struct copy *copy, const struct sync_rule *rule, size_t number,
+                  bool first);
+
+/* After a full read: asks for what was listed and did not come.  The code of the search. */
+int compare_after_full_read(struct comparison *comparison, LDAP *ld);
+
+/* True while an answer of the server is awaited. */
+bool compare_is_open(const struct comparison *comparison);
+
+/* Takes in a message of the open search, and goes on if it is the last.  The code of the search. */
+int compare_take(struct comparison *comparison, LDAP *ld, LDAPMessage *message);
+
+void compare_free(struct comparison *comparison);
+
+#endif

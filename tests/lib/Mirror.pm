@@ -1,0 +1,62 @@
+package Mirror;
+
+# Two providers in mirror mode, and replicas of both, as RealSlapd has them: all on loopback, each with the same tree.
+#
+#   my $mirror = Mirror->new(users => 20, replicas => 1);
+#   my ($a, $b) = $mirror->providers; $a->add_account('new'); $mirror->settle;
+
+use v5.36;
+use Ports;
+use RealSlapd;
+use Time::HiRes ();
+
+# Options: users, aliases, ldif (entries behind the usual ones); replicas (how many, 0); config (more lines for each database); global (more lines before it).
+sub new($class, %o) {
+	my $self = bless { %o, servers => [] }, $class;
+	my @ports = Ports::free(2 * (2 + ($o{replicas} // 0)));
+	my $ldif;
+	for my $n (0 .. 1 + ($o{replicas} // 0)) {
+		my @from = grep { $_ != $n } 0, 1;
+		my $consumes = join '', map { _consumes($_ + 1, $ports[2 * $_]) } @from;
+		my $provides = $n < 2;
+		my $slapd = RealSlapd->new(users => $o{users} // 20, aliases => $o{aliases} // 0, no_tls => 1, port => $ports[2 * $n], tls_port => $ports[2 * $n + 1],
+			global => ($provides ? 'serverID ' . ($n + 1) . "\n" : '') . ($o{global} // ''),
+			config => $consumes . ($provides ? "multiprovider on\n" : "updateref ldap://127.0.0.1:$ports[0]\n") . ($o{config} // ''), ldif => $o{ldif} // '', tree => $ldif);
+		# all have the same entries, with the same entryUUIDs
+		$ldif //= _dump($slapd);
+		$slapd->reload($ldif, '-w') if $n == 0;
+		push $self->{servers}->@*, $slapd;
+	}
+	$_->start for $self->{servers}->@*;
+	return $self;
+}
+
+sub _consumes($rid, $port) {
+	return "syncrepl rid=00$rid provider=ldap://127.0.0.1:$port searchbase=\"$RealSlapd::suffix\" type=refreshAndPersist retry=\"1 +\""
+		. " timeout=1 network-timeout=1 bindmethod=simple binddn=\"$RealSlapd::root\" credentials=$RealSlapd::root_password\n";
+}
+
+sub _dump($slapd) { scalar qx{/usr/sbin/slapcat -f @{[$slapd->dir]}/slapd.conf 2>/dev/null} }
+
+sub servers($self) { $self->{servers}->@* }
+sub providers($self) { $self->{servers}->@[0, 1] }
+sub replicas($self) { my @all = $self->{servers}->@*; @all[2 .. $#all] }
+
+# Waits until all running servers have the same entries; '' or what differs.
+sub settle($self, $seconds = 30) {
+	my $deadline = Time::HiRes::time() + $seconds;
+	for (;;) {
+		my @states = map { _state($_) } grep { $_->{pid} } $self->servers;
+		my @other = grep { $_ ne $states[0] } @states;
+		return '' if !@other;
+		return "servers differ" if Time::HiRes::time() > $deadline;
+		Time::HiRes::sleep(0.05);
+	}
+}
+
+sub _state($slapd) {
+	my $entries = $slapd->entries('(objectClass=*)', as => 'root');
+	return join "\n", map { my $e = $entries->{$_}; join ' ', $_, map { ($_, sort $e->{$_}->@*) } sort keys %$e } sort keys %$entries;
+}
+
+1;

@@ -1,0 +1,222 @@
+#!/usr/bin/perl
+# Servers that say what no real one would, or what a real one says on its worst day: nothing is lost, nothing is invented, and the next
+# server is asked.
+use v5.36;
+use lib "$ENV{SRC_DIR}/tests/lib";
+use Test::More;
+use Time::HiRes ();
+use LdapSync;
+use OddDirectory;
+
+plan skip_all => 'built without LDAP' unless -x "$ENV{BUILD_DIR}/db/ldapsync";
+$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+
+my $slow = $ENV{ZLMTP_SANITIZED} ? 4 : 1;
+my $base = 'o=x';
+my $rule = "rule accounts\nbase $base\nfilter (objectClass=*)\nkey {mail}\nvalue smtp-lmtp!node!{mailbox}%2\n";
+my $cookie = 'rid=000,csn=20260101000000.000009Z#000000#000#000000';
+
+sub ldapsync($uris, %o) {
+	return LdapSync->new(undef, access => "uri $uris\ntimeout 1\nnetwork_timeout 1\n", rules => $o{rules} // $rule,
+		settings => "silence 1\n" . ($o{settings} // ''));
+}
+
+# What a server with these accounts says to any search.
+sub healthy(@numbers) {
+	return sub ($search) {
+		my @entries = map { OddDirectory::account($search, $_) } @numbers;
+		return (@entries, $search->{sync} ? OddDirectory::sync_done($search, $cookie) : OddDirectory::done($search, 0));
+	};
+}
+
+sub records(@numbers) { return { map { ("user$_\@x.example" => "smtp-lmtp!node!box$_%2") } @numbers } }
+
+sub seconds($code) {
+	my $start = Time::HiRes::time();
+	$code->();
+	return Time::HiRes::time() - $start;
+}
+
+my $good = OddDirectory->new(healthy(1, 2));
+
+subtest 'the scripted server is one that ldapsync can copy' => sub {
+	my $sync = ldapsync($good->uri);
+	my ($exit, $said) = $sync->once;
+	is $exit, 0 or diag $said;
+	is_deeply $sync->map, records(1, 2);
+	cmp_ok $good->asked, '==', 2, 'it lists all, and refreshes';
+};
+
+subtest 'a first server that takes the bind and fails the search makes way for the second' => sub {
+	my %bad = map { my $code = $_; ("result $code" => sub ($search) { OddDirectory::done($search, $code) }) } 52, 51, 32, 50, 80, 53, 11, 3, 1;
+	$bad{silence} = sub ($search) { () };
+	$bad{'a closed connection'} = sub ($search) { undef };
+	$bad{rubbish} = sub ($search) { "\x30\x03\xff\xff\xff" };
+	for my $name (sort keys %bad) {
+		my $odd = OddDirectory->new($bad{$name});
+		my $sync = ldapsync($odd->uri . ' ' . $good->uri);
+		my ($exit, $said) = $sync->once;
+		is $exit, 0, "$name, -1" or diag $said;
+		is_deeply $sync->map, records(1, 2), '... has all';
+		my $stays = ldapsync($odd->uri . ' ' . $good->uri)->start;
+		is $stays->difference_after(20 * $slow, records(1, 2)), '', "$name, -w" or diag $stays->said;
+		is $stays->stop, 0;
+	}
+};
+
+subtest 'two silent servers leave the third its share of the time' => sub {
+	my @mute = map { OddDirectory->new(sub ($search) { () }) } 1 .. 2;
+	my @deaf = map { IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 5) } 1 .. 2;
+	my $uris = join ' ', (map { 'ldap://127.0.0.1:' . $_->sockport } @deaf), $good->uri;
+	my $sync = ldapsync($uris);
+	my ($exit, $said) = $sync->once;
+	is $exit, 0, 'two that do not answer the bind' or diag $said;
+	is_deeply $sync->map, records(1, 2);
+	$sync->_put('map.cf', "server_host = $uris\nsearch_base = $base\nquery_filter = (mail=%s)\nresult_attribute = mailbox\ntimeout = 3\n"
+		. "network_timeout = 3\n");
+	my $found = qx{$ENV{BUILD_DIR}/db/dblookup -t ldap @{[$sync->dir]}/map.cf user1\@x.example 2>&1};
+	unlike $found, qr/Timed out/, 'a lookup reaches the third, too';
+};
+
+subtest 'a server that lives and does not answer the search is given up' => sub {
+	my $odd = OddDirectory->new(sub ($search) { () });
+	my $sync = ldapsync($odd->uri);
+	my ($exit, $said);
+	cmp_ok seconds(sub { ($exit, $said) = $sync->once }), '<', 12 * $slow, 'in time';
+	is $exit, 75;
+	like $said, qr/lives, and has not gone on with a search|has said nothing for/;
+};
+
+subtest 'e-syncRefreshRequired with a cookie: what came and the cookie, or neither' => sub {
+	my $odd = OddDirectory->new(sub ($search) {
+		return healthy(1, 2)->($search) if !$search->{sync};
+		return OddDirectory::sync_done($search, $cookie, deletes => 1) if $search->{cookie};
+		return (OddDirectory::account($search, 1), OddDirectory::account($search, 2), OddDirectory::sync_done($search, $cookie, code => 4096));
+	});
+	my $sync = ldapsync($odd->uri);
+	my ($exit, $said) = $sync->once;
+	is $exit, 0 or diag $said;
+	is_deeply $sync->map, records(1, 2), 'nothing is lost';
+	my $always = OddDirectory->new(sub ($search) { $search->{sync} ? OddDirectory::sync_done($search, $cookie, code => 4096) : healthy(1)->($search) });
+	($exit, $said) = ldapsync($always->uri)->once;
+	is $exit, 75, 'one that always says so';
+	like $said, qr/e-syncRefreshRequired/, 'is told';
+	my $empty = OddDirectory->new(sub ($search) { $search->{sync} ? OddDirectory::sync_done($search, undef, code => 4096) : healthy(1)->($search) });
+	($exit, $said) = ldapsync($empty->uri)->once;
+	is $exit, 75, 'and with an empty control';
+	like $said, qr/wants a refresh/;
+	my $stays = ldapsync($always->uri . ' ' . $good->uri)->start;
+	is $stays->difference_after(20 * $slow, records(1, 2)), '', '-w goes on to the next server' or diag $stays->said;
+	is $stays->stop, 0;
+};
+
+subtest 'a persist search that ends after its refresh is written, and that is said' => sub {
+	my $odd = OddDirectory->new(healthy(1, 2));
+	my $sync = ldapsync($odd->uri)->start;
+	is $sync->difference_after(10 * $slow, records(1, 2)), '' or diag $sync->said;
+	ok $sync->hears(qr/does not tell what changes.*asked every 60 s/), 'it is said';
+	is $sync->stop, 0;
+};
+
+subtest 'a Sync Done Control that is cut short empties no map' => sub {
+	my $sync = ldapsync($good->uri);
+	is +($sync->once)[0], 0;
+	for my $value ("\x30\x02\x04\x05", "\x30\x02\x01\x01", "\x30\x05\x04\x05a", "\x30\x00\x04\x01a") {
+		my $odd = OddDirectory->new(sub ($search) { $search->{sync} ? OddDirectory::sync_done($search, undef, value => $value) : healthy(1, 2)->($search) });
+		$sync->{access} = "uri @{[$odd->uri]}\ntimeout 1\nnetwork_timeout 1\n";
+		$sync->configure;
+		my ($exit, $said) = $sync->once;
+		is $exit, 75, 'bytes ' . unpack 'H*', $value;
+		like $said, qr/a damaged Sync Done Control/;
+		is_deeply $sync->map, records(1, 2), 'the map is as it was';
+	}
+};
+
+subtest 'SIGTERM is heeded while everything is listed, however long that takes' => sub {
+	my $endless = OddDirectory->new(sub ($search) {
+		return sub ($socket) {
+			my $entries = join '', map { OddDirectory::account($search, $_ % 100) } 1 .. 100;
+			1 while syswrite $socket, $entries;
+		};
+	});
+	my $sync = ldapsync($endless->uri)->start;
+	my $deadline = Time::HiRes::time() + 10 * $slow;
+	Time::HiRes::sleep(0.01) until $endless->asked > 0 || Time::HiRes::time() > $deadline;
+	my $exit;
+	cmp_ok seconds(sub { $exit = $sync->stop }), '<', 2 * $slow, 'at once';
+	is $exit, 0;
+	$sync->start;
+	ok $sync->hears(qr/messages of the directory so far/, 10 * $slow), 'with -v it says how far it has come';
+	is $sync->stop, 0;
+};
+
+subtest 'no message of a server takes all memory' => sub {
+	my $odd = OddDirectory->new(sub ($search) {
+		return (pack('CCN', 0x30, 0x84, 900_000_000), sub ($socket) { 1 while syswrite $socket, "\0" x 1_000_000 });
+	});
+	my $sync = ldapsync($odd->uri);
+	my ($exit, $said) = (undef, qx{bash -c 'ulimit -v 600000; exec $ENV{BUILD_DIR}/db/ldapsync -f @{[$sync->config]} -1' 2>&1});
+	is $? >> 8, 75, 'it is refused';
+	unlike $said, qr/out of memory/ or diag $said;
+};
+
+subtest 'one entry takes no more than its share' => sub {
+	my @many = map { "a$_" . 'x' x 20 . '@x.example' } 1 .. 5000;
+	my @drops = map { "b$_" . 'x' x 20 . '@y.example' } 1 .. 5000;
+	my $rules = "rule aliases\nbase $base\nfilter (objectClass=*)\nkey {mail}\nvalue {maildrop}\nvalues many\n";
+	my $odd = OddDirectory->new(sub ($search) {
+		my @entries = (OddDirectory::entry($search, 1, 1, mail => ['list@x.example'], maildrop => ['a@y.example']),
+			OddDirectory::entry($search, 2, 1, mail => \@many, maildrop => \@drops));
+		return (@entries, $search->{sync} ? OddDirectory::sync_done($search, $cookie) : OddDirectory::done($search, 0));
+	});
+	my $sync = ldapsync($odd->uri, rules => $rules);
+	my $said;
+	cmp_ok seconds(sub { $said = qx{bash -c 'ulimit -v 600000; exec $ENV{BUILD_DIR}/db/ldapsync -f @{[$sync->config]} -1' 2>&1} }), '<', 20 * $slow;
+	is $? >> 8, 65, 'it is an entry that cannot be used';
+	like $said, qr/rule aliases: "cn=e2,o=x": its 5000 keys and their values are more than 4 MB/, 'and is named';
+	is_deeply $sync->map, { 'list@x.example' => 'a@y.example' }, 'all others are copied';
+};
+
+# ---- maps ----
+
+sub lookup($uris, $key = 'user1@x.example') {
+	state $sync = ldapsync($good->uri);
+	$sync->_put('lookup.cf', "server_host = $uris\nsearch_base = $base\nquery_filter = (mail=%s)\nresult_attribute = mailbox\ntimeout = 2\n"
+		. "network_timeout = 2\nbind = no\n");
+	my $said = qx{$ENV{BUILD_DIR}/db/dblookup -t ldap @{[$sync->dir]}/lookup.cf $key 2>&1};
+	return ($? >> 8, $said);
+}
+
+subtest 'maps: only a result of success without entries is "not found"' => sub {
+	my $one = OddDirectory->new(healthy(1));
+	my ($exit, $said) = lookup($one->uri);
+	is $exit, 0, 'a healthy server' or diag $said;
+	is +(lookup(OddDirectory->new(sub ($search) { OddDirectory::done($search, 0) })->uri))[0], 1, 'one that has no such entry';
+	my %odd = (
+		'an answer of another type' => sub ($search) { OddDirectory::message($search->{id}, OddDirectory::result(0x67, 0)) },
+		'an answer to a bind' => sub ($search) { OddDirectory::message($search->{id}, OddDirectory::result(0x61, 0)) },
+		'a result without a code' => sub ($search) { OddDirectory::message($search->{id}, "\x65\x00") },
+		'a result that is cut short' => sub ($search) { OddDirectory::message($search->{id}, "\x65\x03\x0a\x01\x00") },
+	);
+	for my $name (sort keys %odd) {
+		my $server = OddDirectory->new($odd{$name});
+		($exit, $said) = lookup($server->uri);
+		is $exit, 75, $name or diag $said;
+	}
+};
+
+subtest 'maps: every reason moves on to the next server' => sub {
+	my $one = OddDirectory->new(healthy(1));
+	for my $code (51, 52, 53, 80, 50, 32, 11, 1, 2, 3) {
+		my $odd = OddDirectory->new(sub ($search) { OddDirectory::done($search, $code) });
+		my ($exit, $said) = lookup($odd->uri . ' ' . $one->uri);
+		is $exit, 0, "result $code" or diag $said;
+		($exit, $said) = lookup($odd->uri);
+		is $exit, 75, '... is "could not tell" if there is no other';
+	}
+	my $mute = OddDirectory->new(sub ($search) { () });
+	my ($exit, $said) = lookup($mute->uri . ' ' . $one->uri);
+	is $exit, 0, 'silence' or diag $said;
+};
+
+done_testing;

@@ -1,0 +1,182 @@
+#!/usr/bin/perl
+# ldapsync against several slapds and against what happens to one: two providers in mirror mode, a replica, a restore, a crash, other rights of
+# the reader, subtrees that are moved.  Nothing that no server tells stays unseen.
+use v5.36;
+use lib "$ENV{SRC_DIR}/tests/lib";
+use Test::More;
+use Time::HiRes ();
+use LdapSync;
+use Mirror;
+use RealSlapd;
+
+my $missing = RealSlapd::missing();
+plan skip_all => $missing if $missing;
+plan skip_all => 'built without LDAP' unless -x "$ENV{BUILD_DIR}/db/ldapsync";
+$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+
+my $slow = $ENV{ZLMTP_SANITIZED} ? 4 : 1;
+my $domain = $RealSlapd::domain;
+my $tree = $RealSlapd::tree;
+my $hosting = $RealSlapd::hosting;
+
+sub removal($name) { "dn: mail=$name\@$domain,$tree\nchangetype: delete\n\n" }
+sub dump_of($slapd) { scalar qx{/usr/sbin/slapcat -f @{[$slapd->dir]}/slapd.conf 2>/dev/null} }
+
+sub access_to(@servers) {
+	return join(' ', 'uri', map { $_->uri('ldapi') } @servers) . "\nauthmethod sasl\nsasl_mech EXTERNAL\n";
+}
+
+subtest 'a switch between two providers in mirror mode loses no change' => sub {
+	my $mirror = Mirror->new(users => 20);
+	my ($first, $second) = $mirror->providers;
+	my $sync = LdapSync->new($first, access => access_to($first, $second), settings => "silence 1\ntimeout 2\n")->start;
+	is $sync->difference_after(20 * $slow), '', 'the first one';
+	for my $round (1 .. 2) {
+		# changed at the first, and seen at the second by replication alone
+		$first->stop;
+		$second->change(join '', map { RealSlapd::account("while_away$round-$_") } 1 .. 8);
+		ok $sync->hears(qr/in step with \Q@{[$second->uri('ldapi')]}\E/, 20 * $slow), "round $round: the second one is followed";
+		$first->start;
+		is $mirror->settle, '', '... the servers are equal again';
+		$first->change(join '', map { RealSlapd::account("at_first$round-$_") } 1 .. 8);
+		is $mirror->settle, '';
+		is $sync->difference_after(20 * $slow), '', '... changes at both are there';
+		$sync->forget;
+		$second->stop;
+		ok $sync->hears(qr/in step with \Q@{[$first->uri('ldapi')]}\E/, 20 * $slow), '... and back';
+		$first->change(join '', map { removal("at_first$round-$_") } 1 .. 4);
+		is $sync->difference_after(20 * $slow), '';
+		$second->start;
+		is $mirror->settle, '';
+		$sync->forget;
+	}
+	is $sync->stop, 0;
+	my ($exit, $said) = $sync->once;
+	is $exit, 0;
+	like $said, qr/0 added, 0 changed, 0 removed/, 'one refresh finds nothing that was missed';
+};
+
+subtest 'a switch from a provider to its replica, and back' => sub {
+	my $mirror = Mirror->new(users => 20, replicas => 1);
+	my ($provider) = $mirror->providers;
+	my ($replica) = $mirror->replicas;
+	my $sync = LdapSync->new($provider, access => access_to($provider));
+	is +($sync->once)[0], 0;
+	$provider->add_account("new$_") for 1 .. 3;
+	is $mirror->settle, '';
+	$sync->{access} = access_to($replica);
+	$sync->configure;
+	my ($exit, $said) = $sync->once;
+	is $exit, 0 or diag $said;
+	is $sync->difference, '', 'what was changed at the provider comes from the replica';
+	$sync->start;
+	ok $sync->hears(qr/in step/, 20 * $slow);
+	$provider->add_account("later$_") for 1 .. 3;
+	$provider->remove('new1');
+	is $sync->difference_after(20 * $slow), '', 'also to one that stays';
+	is $sync->stop, 0;
+};
+
+subtest 'an ACL mistake that was put right' => sub {
+	my $slapd = RealSlapd->new(users => 20, aliases => 0);
+	my $rights = "access to dn.exact=\"mail=user7\@$domain,$tree\" by dn.exact=\"$RealSlapd::reader\" none by * read\n";
+	my $restrict = sub ($text) {
+		$slapd->stop;
+		$slapd->{config} = $text;
+		$slapd->_configure;
+		$slapd->start;
+	};
+	$slapd->start;
+	my $sync = LdapSync->new($slapd, access => "uri @{[$slapd->uri('ldapi')]}\nbinddn $RealSlapd::reader\npasswd $RealSlapd::reader_password\n");
+	is +($sync->once)[0], 0;
+	$restrict->($rights);
+	my ($exit, $said) = $sync->once;
+	is $exit, 0 or diag $said;
+	like $said, qr/^compared 21 entries with .*: 0 were missing, 0 had changed, 1 were surplus/m, 'an entry that may not be seen any more is told';
+	is $sync->difference, '';
+	$restrict->('');
+	($exit, $said) = $sync->once;
+	is $exit, 0;
+	like $said, qr/^compared 22 entries with .*: 1 were missing/m, 'and so is one that may be seen again';
+	is $sync->difference, '', 'it is back';
+	# the entry may be seen, and not what the rule asks for
+	$restrict->("access to dn.exact=\"mail=user7\@$domain,$tree\" attrs=objectClass by dn.exact=\"$RealSlapd::reader\" none by * read\n");
+	($exit, $said) = $sync->once;
+	is $exit, 0;
+	like $said, qr/1 were surplus; 1 of the surplus ones are there, and this reader may no longer see what the rule asks for/, 'apart from what is gone';
+	$restrict->('');
+	$sync->{settings} = "compare 1s\n";
+	$sync->configure;
+	$sync->start;
+	is $sync->difference_after(20 * $slow), '', 'one that stays compares now and then';
+	ok $sync->hears(qr/compared 22 entries/, 10 * $slow), '... and says so';
+	is $sync->stop, 0;
+};
+
+subtest 'a removal right before the server is killed' => sub {
+	my $slapd = RealSlapd->new(users => 20, aliases => 0)->start;
+	my $sync = LdapSync->new($slapd);
+	is +($sync->once)[0], 0;
+	$slapd->remove('user3');
+	# contextCSN is written now and then only: the removal is forgotten, its effect is not
+	$slapd->restart('KILL');
+	my ($exit, $said) = $sync->once;
+	is $exit, 0 or diag $said;
+	is $sync->difference, '', 'the account is gone';
+};
+
+subtest 'a directory that was restored from an older dump and written to' => sub {
+	my $slapd = RealSlapd->new(users => 20, aliases => 0)->start;
+	my $sync = LdapSync->new($slapd);
+	is +($sync->once)[0], 0;
+	my $ldif = dump_of($slapd);
+	$slapd->change(RealSlapd::account('invented1') . RealSlapd::account('invented2') . removal('user1')
+		. "dn: mail=user2\@$domain,$tree\nchangetype: modify\nreplace: mailbox\nmailbox: stale/2\n\n");
+	is +($sync->once)[0], 0;
+	$slapd->stop;
+	$slapd->reload($ldif, '-w');
+	$slapd->start;
+	$slapd->add_account('after');
+	my ($exit, $said) = $sync->once;
+	is $exit, 0 or diag $said;
+	is $sync->difference, '', 'nothing is invented, lost or stale';
+	like $said, qr/compared .* 1 were missing, 1 had changed, 2 were surplus/, 'and it is said';
+};
+
+subtest 'subtrees that are moved into the base and out of it' => sub {
+	my $outside = "o=elsewhere,$RealSlapd::suffix";
+	my $slapd = RealSlapd->new(users => 3, aliases => 0, ldif => "dn: $outside\nobjectClass: organization\no: elsewhere\n\n")->start;
+	$slapd->change("dn: o=moved.example,$hosting\nobjectClass: organization\no: moved.example\n\n"
+		. RealSlapd::account('m1') =~ s/^dn: .*/dn: mail=m1\@$domain,o=moved.example,$hosting/r);
+	my $sync = LdapSync->new($slapd);
+	is +($sync->once)[0], 0;
+	ok defined $sync->find("m1\@$domain");
+	my $move = sub ($from, $to) { $slapd->change("dn: o=moved.example,$from\nchangetype: modrdn\nnewrdn: o=moved.example\ndeleteoldrdn: 0\nnewsuperior: $to\n\n") };
+	$move->($hosting, $outside);
+	my ($exit, $said) = $sync->once;
+	is $exit, 0 or diag $said;
+	is $sync->difference, '', 'out of it';
+	is $sync->find("m1\@$domain"), undef;
+	$move->($outside, $hosting);
+	is +($sync->once)[0], 0;
+	is $sync->difference, '', 'and into it';
+	ok defined $sync->find("m1\@$domain");
+};
+
+subtest 'a restart after a day compares everything, one after a minute does not' => sub {
+	my $slapd = RealSlapd->new(users => 3)->start;
+	my $sync = LdapSync->new($slapd);
+	is +($sync->once)[0], 0;
+	$sync->start;
+	ok $sync->hears(qr/in step/, 10 * $slow);
+	is $sync->stop, 0;
+	unlike $sync->said, qr/^compared/m, 'after a minute';
+	$sync->{settings} = "compare 1s\n";
+	$sync->configure;
+	Time::HiRes::sleep(1.1);    # the time that has to pass
+	$sync->start;
+	ok $sync->hears(qr/compared 8 entries with .*: nothing differs/, 10 * $slow), 'after the time of "compare"';
+	is $sync->stop, 0;
+};
+
+done_testing;
