@@ -226,7 +226,7 @@ struct loop {
 
 static void arrived(void *context, const char *name)
 {
-	scheduler_arrived(context, name);
+	scheduler_arrived(context, name, clock_now());
 }
 
 static void bury(struct loop *loop)
@@ -236,7 +236,7 @@ static void bury(struct loop *loop)
 
 	children = 0;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		scheduler_buried(&loop->scheduler, pid, status);
+		scheduler_buried(&loop->scheduler, pid, status, clock_now());
 }
 
 /* The first signal lets agents finish what they have; the next ones tell them to hurry. */
@@ -245,7 +245,7 @@ static void obey(struct loop *loop)
 	if (loop->stops_seen == stops)
 		return;
 	if (loop->stops_seen == 0)
-		scheduler_stop(&loop->scheduler);
+		scheduler_stop(&loop->scheduler, clock_now());
 	else
 		for (const struct worker *w = loop->scheduler.workers; w != NULL; w = w->next)
 			kill(w->pid, SIGTERM);
@@ -278,6 +278,7 @@ static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 {
 	int64_t deadline = scheduler_deadline(&loop->scheduler), outlook = outlook_deadline(&loop->outlook, &loop->scheduler);
 	size_t n = fill_fds(loop);
+	struct moment now;
 
 	if (loop->scan_at < deadline)
 		deadline = loop->scan_at;
@@ -286,12 +287,13 @@ static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 	fflush(stdout);
 	if (wait_for(loop->fds, n, deadline, while_waiting) < 0)
 		return;
+	now = clock_now();
 	/* nobody is freed in here, so that every pointer stays good */
 	for (size_t i = 1; i < n; i++) {
 		if (loop->fds[i].revents & POLLOUT)
-			worker_flush(loop->polled[i]);
+			worker_flush(loop->polled[i], now.ms);
 		if (loop->fds[i].revents & (POLLIN | POLLHUP | POLLERR))
-			scheduler_read(&loop->scheduler, loop->polled[i]);
+			scheduler_read(&loop->scheduler, loop->polled[i], now);
 	}
 	if (loop->fds[0].revents != 0 && !watch_read(loop->watch, arrived, &loop->scheduler))
 		loop->scan_at = clock_ms();
@@ -304,10 +306,10 @@ static void run(struct loop *loop, const sigset_t *while_waiting)
 	for (;;) {
 		obey(loop);
 		if (!s->once && !s->stopping && !scheduler_is_scanning(s) && loop->scan_at <= clock_ms()) {
-			scheduler_scan(s);
+			scheduler_scan(s, clock_now());
 			loop->scan_at = clock_ms() + (loop->watch >= 0 ? SCAN_PAUSE : BLIND_SCAN_PAUSE);
 		}
-		scheduler_work(s);
+		scheduler_work(s, clock_now());
 		outlook_write(&loop->outlook, s, scheduler_finished(s));
 		if (scheduler_finished(s))
 			return;
@@ -364,7 +366,7 @@ int main(int argc, char **argv)
 	loop.scheduler.once = set.once;
 	loop.scheduler.verbose = set.verbose;
 	if (set.once) {
-		scheduler_scan(&loop.scheduler);
+		scheduler_scan(&loop.scheduler, clock_now());
 	} else {
 		loop.watch = watch_open();
 		loop.scan_at = clock_ms();
