@@ -15,6 +15,8 @@
 
 #include "channel/routing.h"
 #include "channel/spool/dsn.h"
+#include "channel/spool/event.h"
+#include "channel/spool/notify.h"
 #include "channel/spool/write.h"
 #include "config.h"
 #include "lib/alloc.h"
@@ -33,6 +35,7 @@ static const struct option_help options[] = {
 	{ 'M', "FILE", "add the number of lookups to FILE, in the text form of Prometheus" },
 	{ 'N', "NOTIFY", "NEVER, or a list of SUCCESS,FAILURE,DELAY (RFC 3461)" },
 	{ 'o', "NAME=VALUE", "a setting of the router; any number" },
+	{ 'O', "log=keys|json", "form of the log line (keys)" },
 	{ 'P', "DIRECTORY", "the post office (default: POSTOFFICE of ZENV)" },
 	{ 'r', "CHANNEL,HOST,USER", "a recipient as a router would give it; once for each" },
 	{ 'R', "RET", "what a report returns: FULL or HDRS (RFC 3461)" },
@@ -43,10 +46,10 @@ static const struct option_help options[] = {
 
 static const struct program program = {
 	.name = "enqueue",
-	.synopsis = "[-HkmvV] [-e envid] [-f dbases] [-M file] [-N notify] [-o name=value] ... [-P directory] [-R ret]"
-	            " [-s sender] address ... <message\n"
-	            "[-HmvV] [-e envid] [-N notify] [-P directory] [-R ret] [-s sender] -r channel,host,user ... <message",
-	.purpose = "Puts the message on standard input into the queue and prints its spool name.",
+	.synopsis = "[-HkmvV] [-e envid] [-f dbases] [-M file] [-N notify] [-o name=value] ... [-O key=value] [-P directory]"
+	            " [-R ret] [-s sender] address ... <message\n"
+	            "[-HmvV] [-e envid] [-N notify] [-O key=value] [-P directory] [-R ret] [-s sender] -r channel,host,user ... <message",
+	.purpose = "Puts the message on standard input into the queue and prints its spool id.",
 	.options = options,
 	.notes = "Without -H the level is SCHEDULERDIRHASH of ZENV, the file that ZCONFIG names, or\n"
 	         ZCONFIG_PATH ".\n"
@@ -58,7 +61,7 @@ static const struct program program = {
 struct request {
 	const char *postoffice;
 	unsigned levels;
-	bool make, verbose;
+	bool make, verbose, json;
 	const char *sender, *notify, *ret, *envid;
 	char *own_address;           /* the sender, if none was given */
 	struct spool_recipient *recipients;
@@ -118,6 +121,13 @@ static void check_notify(const char *list)
 	}
 }
 
+static void set_log(struct request *r, const char *assignment)
+{
+	r->json = strcmp(assignment, "log=json") == 0;
+	if (!r->json && strcmp(assignment, "log=keys") != 0)
+		option_usage(&program, "-O %s: log=keys or log=json expected", assignment);
+}
+
 static unsigned zenv_levels(void)
 {
 	const char *hash = zenv("SCHEDULERDIRHASH");
@@ -142,6 +152,7 @@ static void read_options(struct request *r, int argc, char **argv)
 		case 'M': r->routing.metrics = optarg; break;
 		case 'N': r->notify = optarg; break;
 		case 'o': add_setting(r, optarg); break;
+		case 'O': set_log(r, optarg); break;
 		case 'P': r->postoffice = optarg; break;
 		case 'r': add_recipient(r, optarg); break;
 		case 'R': r->ret = optarg; break;
@@ -258,6 +269,7 @@ int main(int argc, char **argv)
 	struct spool_envelope envelope;
 	struct spool spool;
 	struct spool_draft *draft;
+	struct logline line = { 0 };
 	struct buf why = { 0 };
 	int status;
 
@@ -289,7 +301,12 @@ int main(int argc, char **argv)
 	if (r.verbose)
 		complain("%s/transport/%s: %zu recipient%s", r.postoffice, spool_job(draft), r.count, r.count == 1 ? "" : "s");
 	/* the message is in the queue whatever happens to our words about it */
-	printf("%s\n", spool_job(draft));
+	event_queued(&line, r.json, draft, "local", "-");
+	logline_open_syslog(program.name);
+	logline_send(&line);
+	logline_free(&line);
+	notify_scheduler(zenv("SCHEDULERNOTIFY"), spool_job(draft));
+	printf("%s\n", spool_id(draft));
 	fflush(stdout);
 	spool_free(&draft);
 	spool_close(&spool);

@@ -577,6 +577,11 @@ off_t spool_size(const struct spool_draft *d)
 	return d->st.st_size;
 }
 
+const struct spool_envelope *spool_envelope_of(const struct spool_draft *d)
+{
+	return d->envelope;
+}
+
 size_t spool_hops(const struct spool_draft *d)
 {
 	return d->hops;

@@ -72,8 +72,16 @@ static bool set_protocols(struct router *r, const char *value, struct buf *why)
 	return true;
 }
 
+/* Those of reports to senders, which stand in the same file (channel/report/reportconf.h). */
+static bool is_of_reports(const char *name)
+{
+	return strcmp(name, "postmaster") == 0 || strcmp(name, "report-from") == 0 || strcmp(name, "report-max") == 0;
+}
+
 static bool set_named(struct router *r, const char *name, const char *value, struct buf *why)
 {
+	if (is_of_reports(name))
+		return true;
 	if (strcmp(name, "hostname") == 0)
 		return set_domain(&r->hostname, value, why);
 	if (strcmp(name, "mydomain") == 0)

@@ -89,6 +89,20 @@ subtest 'all is well' => sub {
 	is scalar(() = check()->{out} =~ /\n/g), 1, 'one line without -v';
 };
 
+subtest 'pipes in place of files' => sub {
+	for my $name ('.pid.scheduler', '.pid.runqueue', '.state.runqueue') {
+		my $path = "$dir/po/$name";
+		my $before = -e $path ? slurp($path) : undef;
+		unlink $path;
+		POSIX::mkfifo($path, 0600) or die "$path: $!";
+		my $got = run(['timeout', 10, "$build/channel/zlmtp-check", '-o', 'queue']);
+		isnt $got->{status}, 124, "$name: nobody is waited for";
+		is $got->{status}, { '.pid.scheduler' => 1, '.pid.runqueue' => 0, '.state.runqueue' => 3 }->{$name}, "$name: exit";
+		unlink $path;
+		spew($path, $before) if defined $before;
+	}
+};
+
 subtest 'servers' => sub {
 	my @only = qw(-o agents -t 1);
 	lmtp("-F UNIX:$dir/absent");

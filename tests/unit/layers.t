@@ -11,7 +11,8 @@ my $top = $ENV{SRC_DIR} // "$FindBin::Bin/../..";
 my @rules = (
 	['lib/', 'lib/'],
 	['channel/spool/', 'lib/', 'channel/spool/'],
-	['channel/queue/', 'lib/', 'channel/spool/', 'channel/queue/'],
+	['channel/report/', 'lib/', 'channel/message/', 'channel/report/'],
+	['channel/queue/', 'lib/', 'channel/message/', 'channel/spool/', 'channel/report/', 'channel/queue/'],
 	['channel/protocol/', 'lib/', 'channel/protocol/'],
 	['channel/message/', 'lib/', 'channel/message/'],
 	['channel/net/', 'lib/', 'channel/net/'],
