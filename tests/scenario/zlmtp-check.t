@@ -219,8 +219,9 @@ subtest 'maps' => sub {
 	old(-5, "$dir/db/localnames");
 	is_found(\@only, 1, qr{WARNING - map $dir/db/localnames\.db: its text is newer; run newdb}, 'an old map');
 	old(100, "$dir/db/localnames", "$dir/db/routes");
-	spew("$dir/two.conf", "routesdb unordered - - $dir/db/routes -l\n" x 3);
-	is_deeply [check('-o', 'maps', '-d', "$dir/two.conf")->{line} =~ /'(age_\w+)'=/g],
+	spew("$dir/db/more$_", "x.example y\n") for 1 .. 3;
+	spew("$dir/more.conf", join '', map { "routesdb unordered - - $dir/db/more$_ -l\n" } 1 .. 3);
+	is_deeply [check('-o', 'maps', '-d', "$dir/more.conf")->{line} =~ /'(age_\w+)'=/g],
 		[qw(age_routesdb age_routesdb_2 age_routesdb_3)], 'each map of a relation has a performance label of its own';
 	is_found([@only, '-g', '0,1h'], 1, qr{WARNING +map $dir/db/routes: changed 1m ago}, 'limits of age');
 	chmod 0666, "$dir/db/localnames";
