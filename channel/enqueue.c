@@ -19,11 +19,15 @@
 #include "channel/spool/notify.h"
 #include "channel/spool/write.h"
 #include "config.h"
+#include "db/grammar/address.h"
+#include "lib/account.h"
 #include "lib/alloc.h"
 #include "lib/buf.h"
 #include "lib/log.h"
 #include "lib/options.h"
 #include "lib/parse.h"
+#include "lib/pool.h"
+#include "lib/text.h"
 #include "lib/zenv.h"
 
 static const struct option_help options[] = {
@@ -121,6 +125,30 @@ static void check_notify(const char *list)
 	}
 }
 
+/* A sender is one address, as it would be taken from a recipient, and it goes out as it was written. */
+static void check_sender(const char *sender)
+{
+	struct pool pool = { 0 };
+	struct address address;
+	const char *why = NULL;
+
+	if (sender[0] == '\0' || strcmp(sender, "<>") == 0)
+		return;
+	if (sender[0] == '@')
+		why = "a source route";
+	else if (address_parse(&pool, sender, strlen(sender), ADDRESS_PLAIN, &address, &why))
+		why = address.no_alias ? "a backslash stands in front"
+		      : address.written[0] != '"' && address_has_specials(address.local) ? "the local part would need quotes"
+		                                                                         : NULL;
+	if (why != NULL) {
+		struct buf shown = { 0 };
+
+		text_add_clean_string(&shown, sender, 200);
+		die(EX_DATAERR, "-s \"%s\" is no address: %s; expected user@domain, or <> for no sender", buf_str(&shown), why);
+	}
+	pool_free(&pool);
+}
+
 static void set_log(struct request *r, const char *assignment)
 {
 	r->json = strcmp(assignment, "log=json") == 0;
@@ -169,6 +197,8 @@ static void read_options(struct request *r, int argc, char **argv)
 		option_usage(&program, "-R %s: FULL or HDRS expected", r->ret);
 	if (r->notify != NULL)
 		check_notify(r->notify);
+	if (r->sender != NULL)
+		check_sender(r->sender);
 	if (r->postoffice == NULL)
 		r->postoffice = zenv("POSTOFFICE");
 	if (r->postoffice == NULL)
@@ -235,8 +265,13 @@ static void become_owner(const char *postoffice)
 	struct stat st;
 
 	if (geteuid() == 0 && stat(path, &st) == 0 && st.st_uid != 0 &&
-	    (setgroups(0, NULL) < 0 || setgid(st.st_gid) < 0 || setuid(st.st_uid) < 0))
-		die(EX_NOPERM, "cannot become user %ld, the owner of %s: %s", (long)st.st_uid, path, strerror(errno));
+	    (setgroups(0, NULL) < 0 || setgid(st.st_gid) < 0 || setuid(st.st_uid) < 0)) {
+		int code = errno;
+		struct buf name = { 0 };
+
+		account_add_user(&name, st.st_uid);
+		die(EX_NOPERM, "cannot become %s, the owner of %s: %s", buf_str(&name), path, strerror(code));
+	}
 	free(path);
 }
 
@@ -300,12 +335,12 @@ int main(int argc, char **argv)
 		die(status, "%s", buf_str(&why));
 	if (r.verbose)
 		complain("%s/transport/%s: %zu recipient%s", r.postoffice, spool_job(draft), r.count, r.count == 1 ? "" : "s");
+	notify_send(spool_job(draft));
 	/* the message is in the queue whatever happens to our words about it */
 	event_queued(&line, r.json, draft, "local", "-");
 	logline_open_syslog(program.name);
 	logline_send(&line);
 	logline_free(&line);
-	notify_scheduler(zenv("SCHEDULERNOTIFY"), spool_job(draft));
 	printf("%s\n", spool_id(draft));
 	fflush(stdout);
 	spool_free(&draft);

@@ -543,7 +543,7 @@ void client_committed(struct client *c, struct spool_draft *draft)
 
 		c->intake->figures.messages++;
 		log_queued(c, draft);
-		notify_scheduler(c->intake->notify, spool_job(draft));
+		notify_send(spool_job(draft));
 		server_answer(&c->server, 250, "2.0.0", text);
 		free(text);
 	} else {

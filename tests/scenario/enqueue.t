@@ -64,6 +64,17 @@ subtest 'hosts that would be something else in an agent\'s command' => sub {
 	refuses '-r -x,-,bob', 65, 'channel .*: it ', '-r', '-x,-,bob';
 };
 
+subtest 'a sender is judged as a recipient is' => sub {
+	refuses("sender $_", 65, 'is no address: ', '-s', "'$_'" =~ s/^'|'$//gr, @bob)
+		for 'not an address', 'Bob <bob@x.test>', 'ann@x.test ', '@x.test', 'a@b@c.test', 'a@x..test', '\\ann@x.test';
+	for my $good ('ann', 'ann@x.test', '"a b"@x.test', 'x..y@x.test', 'ann@[192.0.2.1]', '<>', '') {
+		my $office = office();
+		Spool->new($office);
+		my ($status, $out, $err) = run($message, '-P', $office, '-s', $good, @bob);
+		is $status, 0, "sender \"$good\": exit 0" or diag $err;
+	}
+};
+
 subtest 'a message with its envelope' => sub {
 	my $office = office();
 	my ($status, $out, $err) = run($message, '-m', '-HH', '-P', $office, '-s', 'ann@example.org', '-N', 'FAILURE,DELAY',
@@ -152,7 +163,7 @@ refuses 'three levels', 64, 'two levels', '-HHH', @bob;
 refuses 'an unknown RET', 64, 'FULL or HDRS', '-R', 'ALL', @bob;
 refuses 'NEVER with others', 64, 'NEVER or a list', '-N', 'NEVER,DELAY', @bob;
 refuses 'a line end in a recipient', 65, 'printable ASCII', '-r', "lmtp,-,bob\nr x";
-refuses 'a line end in the sender', 65, 'printable ASCII', '-s', "ann\nx", @bob;
+refuses 'a line end in the sender', 65, 'control bytes', '-s', "ann\nx", @bob;
 refuses 'blanks in the envelope id', 65, 'printable ASCII', '-e', 'a b', @bob;
 
 subtest 'no post office' => sub {
