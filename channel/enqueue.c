@@ -14,12 +14,19 @@
 #include <unistd.h>
 
 #include "channel/routing.h"
+#include "channel/spool/dsn.h"
+#include "channel/spool/event.h"
+#include "channel/spool/notify.h"
 #include "channel/spool/write.h"
+#include "db/grammar/address.h"
+#include "lib/account.h"
 #include "lib/alloc.h"
 #include "lib/buf.h"
 #include "lib/log.h"
 #include "lib/options.h"
 #include "lib/parse.h"
+#include "lib/pool.h"
+#include "lib/text.h"
 #include "lib/zenv.h"
 
 static const struct option_help options[] = {
@@ -31,6 +38,7 @@ static const struct option_help options[] = {
 	{ 'M', "FILE", "add the number of lookups to FILE, in the text form of Prometheus" },
 	{ 'N', "NOTIFY", "NEVER, or a list of SUCCESS,FAILURE,DELAY (RFC 3461)" },
 	{ 'o', "NAME=VALUE", "a setting of the router; any number" },
+	{ 'O', "log=keys|json", "form of the log line (keys)" },
 	{ 'P', "DIRECTORY", "the post office (default: POSTOFFICE of ZENV)" },
 	{ 'r', "CHANNEL,HOST,USER", "a recipient as a router would give it; once for each" },
 	{ 'R', "RET", "what a report returns: FULL or HDRS (RFC 3461)" },
@@ -41,10 +49,10 @@ static const struct option_help options[] = {
 
 static const struct program program = {
 	.name = "enqueue",
-	.synopsis = "[-HkmvV] [-e envid] [-f dbases] [-M file] [-N notify] [-o name=value] ... [-P directory] [-R ret]"
-	            " [-s sender] address ... <message\n"
-	            "[-HmvV] [-e envid] [-N notify] [-P directory] [-R ret] [-s sender] -r channel,host,user ... <message",
-	.purpose = "Puts the message on standard input into the queue and prints its spool name.",
+	.synopsis = "[-HkmvV] [-e envid] [-f dbases] [-M file] [-N notify] [-o name=value] ... [-O key=value] [-P directory]"
+	            " [-R ret] [-s sender] address ... <message\n"
+	            "[-HmvV] [-e envid] [-N notify] [-O key=value] [-P directory] [-R ret] [-s sender] -r channel,host,user ... <message",
+	.purpose = "Puts the message on standard input into the queue and prints its spool id.",
 	.options = options,
 	.notes = "Without -H the level is SCHEDULERDIRHASH of ZENV, the file that ZCONFIG names.\n"
 	         "Addresses are routed as dblookup -f DBASES -r shows it.  If one does not exist, nothing is queued and the\n"
@@ -55,7 +63,7 @@ static const struct program program = {
 struct request {
 	const char *postoffice;
 	unsigned levels;
-	bool make, verbose;
+	bool make, verbose, json;
 	const char *sender, *notify, *ret, *envid;
 	char *own_address;           /* the sender, if none was given */
 	struct spool_recipient *recipients;
@@ -115,6 +123,37 @@ static void check_notify(const char *list)
 	}
 }
 
+/* A sender is one address, as it would be taken from a recipient, and it goes out as it was written. */
+static void check_sender(const char *sender)
+{
+	struct pool pool = { 0 };
+	struct address address;
+	const char *why = NULL;
+
+	if (sender[0] == '\0' || strcmp(sender, "<>") == 0)
+		return;
+	if (sender[0] == '@')
+		why = "a source route";
+	else if (address_parse(&pool, sender, strlen(sender), ADDRESS_PLAIN, &address, &why))
+		why = address.no_alias ? "a backslash stands in front"
+		      : address.written[0] != '"' && address_has_specials(address.local) ? "the local part would need quotes"
+		                                                                         : NULL;
+	if (why != NULL) {
+		struct buf shown = { 0 };
+
+		text_add_clean_string(&shown, sender, 200);
+		die(EX_DATAERR, "-s \"%s\" is no address: %s; expected user@domain, or <> for no sender", buf_str(&shown), why);
+	}
+	pool_free(&pool);
+}
+
+static void set_log(struct request *r, const char *assignment)
+{
+	r->json = strcmp(assignment, "log=json") == 0;
+	if (!r->json && strcmp(assignment, "log=keys") != 0)
+		option_usage(&program, "-O %s: log=keys or log=json expected", assignment);
+}
+
 static unsigned zenv_levels(void)
 {
 	const char *hash = zenv("SCHEDULERDIRHASH");
@@ -139,6 +178,7 @@ static void read_options(struct request *r, int argc, char **argv)
 		case 'M': r->routing.metrics = optarg; break;
 		case 'N': r->notify = optarg; break;
 		case 'o': add_setting(r, optarg); break;
+		case 'O': set_log(r, optarg); break;
 		case 'P': r->postoffice = optarg; break;
 		case 'r': add_recipient(r, optarg); break;
 		case 'R': r->ret = optarg; break;
@@ -155,40 +195,12 @@ static void read_options(struct request *r, int argc, char **argv)
 		option_usage(&program, "-R %s: FULL or HDRS expected", r->ret);
 	if (r->notify != NULL)
 		check_notify(r->notify);
+	if (r->sender != NULL)
+		check_sender(r->sender);
 	if (r->postoffice == NULL)
 		r->postoffice = zenv("POSTOFFICE");
 	if (r->postoffice == NULL)
 		option_usage(&program, "where is the post office? -P, or POSTOFFICE in the file that ZCONFIG names");
-}
-
-/* xtext of RFC 3461 section 4. */
-static void xtext_add(struct buf *out, const char *s)
-{
-	for (; *s != '\0'; s++) {
-		unsigned char c = (unsigned char)*s;
-
-		if (c < '!' || c > '~' || c == '+' || c == '=')
-			buf_addf(out, "+%02X", c);
-		else
-			buf_addc(out, *s);
-	}
-}
-
-/* The text of the N line, as a router writes it for what sendmail(8) hands in. */
-static char *dsn_text(const struct request *r, const char *user, bool null_sender)
-{
-	struct buf text = { 0 };
-
-	if (r->notify != NULL)
-		buf_addf(&text, "NOTIFY=%s ", r->notify);
-	buf_adds(&text, "ORCPT=rfc822;");
-	xtext_add(&text, user);
-	buf_adds(&text, " INRCPT=rfc822;");
-	xtext_add(&text, user);
-	buf_adds(&text, " INFROM=rfc822;");
-	if (!null_sender)
-		xtext_add(&text, r->sender);
-	return text.data;
 }
 
 static const char *own_name(void)
@@ -252,8 +264,13 @@ static void become_owner(const char *postoffice)
 	struct stat st;
 
 	if (geteuid() == 0 && stat(path, &st) == 0 && st.st_uid != 0 &&
-	    (setgroups(0, NULL) < 0 || setgid(st.st_gid) < 0 || setuid(st.st_uid) < 0))
-		die(EX_NOPERM, "cannot become user %ld, the owner of %s: %s", (long)st.st_uid, path, strerror(errno));
+	    (setgroups(0, NULL) < 0 || setgid(st.st_gid) < 0 || setuid(st.st_uid) < 0)) {
+		int code = errno;
+		struct buf name = { 0 };
+
+		account_add_user(&name, st.st_uid);
+		die(EX_NOPERM, "cannot become %s, the owner of %s: %s", buf_str(&name), path, strerror(code));
+	}
 	free(path);
 }
 
@@ -264,8 +281,12 @@ static struct spool_envelope make_envelope(struct request *r)
 	if (r->sender == NULL)
 		r->sender = r->own_address = own_address();
 	null_sender = strcmp(r->sender, "<>") == 0 || r->sender[0] == '\0';
-	for (size_t i = 0; i < r->count; i++)
-		r->recipients[i].dsn = dsn_text(r, original(r, i), null_sender);
+	for (size_t i = 0; i < r->count; i++) {
+		struct buf text = { 0 };
+
+		dsn_add(&text, r->notify, NULL, original(r, i), null_sender ? NULL : r->sender);
+		r->recipients[i].dsn = text.data;
+	}
 	return (struct spool_envelope){
 		.sender_channel = null_sender ? "error" : "local",
 		.sender_host = null_sender ? "<>" : r->sender,
@@ -282,6 +303,7 @@ int main(int argc, char **argv)
 	struct spool_envelope envelope;
 	struct spool spool;
 	struct spool_draft *draft;
+	struct logline line = { 0 };
 	struct buf why = { 0 };
 	int status;
 
@@ -310,8 +332,13 @@ int main(int argc, char **argv)
 		die(status, "%s", buf_str(&why));
 	if (r.verbose)
 		complain("%s/transport/%s: %zu recipient%s", r.postoffice, spool_job(draft), r.count, r.count == 1 ? "" : "s");
+	notify_send(spool_job(draft));
 	/* the message is in the queue whatever happens to our words about it */
-	printf("%s\n", spool_job(draft));
+	event_queued(&line, r.json, draft, "local", "-");
+	logline_open_syslog(program.name);
+	logline_send(&line);
+	logline_free(&line);
+	printf("%s\n", spool_id(draft));
 	fflush(stdout);
 	spool_free(&draft);
 	spool_close(&spool);

@@ -121,7 +121,7 @@ void job_fail(struct jobs *jobs, struct job *job, const struct result *result, c
  * Refusals wait this long for others, in milliseconds, so that one fdatasync(2) is for all of them: a disk takes some
  * hundred in a second, a server refuses thousands.
  */
-#define FAILURES_WAIT 20
+#define FAILURES_WAIT 50
 
 /* When jobs_write_failures() wants to be called, CLOCK_NEVER if nothing waits for it. */
 int64_t jobs_failures_due(const struct jobs *jobs);

@@ -49,16 +49,25 @@ static void on_signal(int sig)
 /* A server that takes no more connections is asked again after this time, in milliseconds. */
 #define PAUSE 5000
 
-/* Has another session a connection to the peer, or hope of one? */
-static bool has_other_session(const struct loop *loop, const struct peer *peer, const struct session *but)
+/* Another session that has a connection to the peer, or hope of one; NULL if there is none. */
+static const struct session *other_session(const struct loop *loop, const struct peer *peer, const struct session *but)
 {
 	for (unsigned i = 0; i < loop->count; i++) {
 		const struct session *s = &loop->sessions[i];
 
 		if (s != but && s->peer == peer && s->state != SESSION_CLOSED)
-			return true;
+			return s;
 	}
-	return false;
+	return NULL;
+}
+
+/* Is it better to wait for what another session has or gets than to begin one more connection? */
+static bool must_wait(const struct loop *loop, const struct peer *peer, const struct session *s)
+{
+	const struct session *other = other_session(loop, peer, s);
+
+	/* one is enough to wait for a resolver: the others are for other peers */
+	return other != NULL && (other->state == SESSION_RESOLVING || peer->pause_until > clock_ms());
 }
 
 /*
@@ -70,7 +79,7 @@ static bool on_unreachable(void *context, const struct session *s)
 	const struct loop *loop = context;
 	struct peer *peer = s->peer;
 
-	if (has_other_session(loop, peer, s)) {
+	if (other_session(loop, peer, s) != NULL) {
 		peer->pause_until = clock_ms() + PAUSE;
 		return false;
 	}
@@ -234,7 +243,7 @@ static unsigned appetite(const struct loop *loop, const struct session *s, const
 
 	if (!session_wants(s, peer))
 		return 0;
-	if (!reused && peer->pause_until > clock_ms() && has_other_session(loop, peer, s))
+	if (!reused && must_wait(loop, peer, s))
 		return 0;
 	if (s->state == SESSION_CLOSED)
 		return job_wants_new(job) ? 3000 : 1000;

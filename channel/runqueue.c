@@ -20,6 +20,7 @@
 #include "channel/queue/schedconf.h"
 #include "channel/queue/scheduler.h"
 #include "channel/queue/watch.h"
+#include "channel/spool/notify.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/file.h"
@@ -150,7 +151,7 @@ static int open_lock(const char *postoffice, const char *path)
 	struct stat st, office;
 
 	if (fd < 0)
-		die(EX_CANTCREAT, "%s: %s", path, file_error(errno));
+		die(EX_CANTCREAT, "%s: %s%s", path, file_error(errno), errno == ENOENT ? "; there is no post office (enqueue -m makes one)" : "");
 	if (fstat(fd, &st) < 0 || stat(postoffice, &office) < 0)
 		die(EX_OSERR, "%s: %s", path, strerror(errno));
 	if (st.st_nlink != 1)
@@ -171,7 +172,7 @@ static void lock_postoffice(const char *postoffice)
 	int fd = open_lock(postoffice, path);
 
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-		die(EX_TEMPFAIL, "another runqueue runs here, by %s", path);
+		die(EX_TEMPFAIL, "another runqueue runs here, process %ld by %s", (long)process_named_in(path), path);
 	/* the lock is what counts: on a full disk, delivery is what makes room */
 	if (ftruncate(fd, 0) < 0 || dprintf(fd, "%ld\n", (long)getpid()) < 0)
 		complain("%s: cannot write the process number: %s; going on", path, strerror(errno));
@@ -213,16 +214,17 @@ struct loop {
 	struct scheduler scheduler;
 	struct outlook_writer outlook;
 	int watch;                 /* -1 if the system does not tell of new mail */
+	int notify;                /* the socket of SCHEDULERNOTIFY, -1 for none */
 	int64_t scan_at;
 	struct pollfd *fds;
-	struct worker **polled;    /* whose descriptor each of them is, from the second on */
+	struct worker **polled;    /* whose descriptor each of them is, from the third on */
 	size_t room;
 	sig_atomic_t stops_seen;
 };
 
 static void arrived(void *context, const char *name)
 {
-	scheduler_arrived(context, name);
+	scheduler_arrived(context, name, clock_now());
 }
 
 static void bury(struct loop *loop)
@@ -232,7 +234,7 @@ static void bury(struct loop *loop)
 
 	children = 0;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		scheduler_buried(&loop->scheduler, pid, status);
+		scheduler_buried(&loop->scheduler, pid, status, clock_now());
 }
 
 /* The first signal lets agents finish what they have; the next ones tell them to hurry. */
@@ -241,7 +243,7 @@ static void obey(struct loop *loop)
 	if (loop->stops_seen == stops)
 		return;
 	if (loop->stops_seen == 0)
-		scheduler_stop(&loop->scheduler);
+		scheduler_stop(&loop->scheduler, clock_now());
 	else
 		for (const struct worker *w = loop->scheduler.workers; w != NULL; w = w->next)
 			kill(w->pid, SIGTERM);
@@ -252,12 +254,13 @@ static size_t fill_fds(struct loop *loop)
 {
 	size_t n = 0;
 
-	if (loop->room < loop->scheduler.worker_count + 1) {
+	if (loop->room < loop->scheduler.worker_count + 2) {
 		loop->room = 2 * loop->scheduler.worker_count + 8;
 		loop->fds = xreallocarray(loop->fds, loop->room, sizeof *loop->fds);
 		loop->polled = xreallocarray(loop->polled, loop->room, sizeof(struct worker *));
 	}
 	loop->fds[n++] = (struct pollfd){ .fd = loop->watch, .events = POLLIN };
+	loop->fds[n++] = (struct pollfd){ .fd = loop->notify, .events = POLLIN };
 	for (struct worker *w = loop->scheduler.workers; w != NULL; w = w->next) {
 		if (w->fd < 0)
 			continue;
@@ -274,6 +277,7 @@ static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 {
 	int64_t deadline = scheduler_deadline(&loop->scheduler), outlook = outlook_deadline(&loop->outlook, &loop->scheduler);
 	size_t n = fill_fds(loop);
+	struct moment now;
 
 	if (loop->scan_at < deadline)
 		deadline = loop->scan_at;
@@ -282,15 +286,18 @@ static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 	fflush(stdout);
 	if (wait_for(loop->fds, n, deadline, while_waiting) < 0)
 		return;
+	now = clock_now();
 	/* nobody is freed in here, so that every pointer stays good */
-	for (size_t i = 1; i < n; i++) {
+	for (size_t i = 2; i < n; i++) {
 		if (loop->fds[i].revents & POLLOUT)
-			worker_flush(loop->polled[i]);
+			worker_flush(loop->polled[i], now.ms);
 		if (loop->fds[i].revents & (POLLIN | POLLHUP | POLLERR))
-			scheduler_read(&loop->scheduler, loop->polled[i]);
+			scheduler_read(&loop->scheduler, loop->polled[i], now);
 	}
 	if (loop->fds[0].revents != 0 && !watch_read(loop->watch, arrived, &loop->scheduler))
 		loop->scan_at = clock_ms();
+	if (loop->fds[1].revents != 0)
+		notify_read(loop->notify, arrived, &loop->scheduler);
 }
 
 static void run(struct loop *loop, const sigset_t *while_waiting)
@@ -300,10 +307,10 @@ static void run(struct loop *loop, const sigset_t *while_waiting)
 	for (;;) {
 		obey(loop);
 		if (!s->once && !s->stopping && !scheduler_is_scanning(s) && loop->scan_at <= clock_ms()) {
-			scheduler_scan(s);
+			scheduler_scan(s, clock_now());
 			loop->scan_at = clock_ms() + (loop->watch >= 0 ? SCAN_PAUSE : BLIND_SCAN_PAUSE);
 		}
-		scheduler_work(s);
+		scheduler_work(s, clock_now());
 		outlook_write(&loop->outlook, s, scheduler_finished(s));
 		if (scheduler_finished(s))
 			return;
@@ -338,7 +345,8 @@ static int list(const struct settings *set)
 
 int main(int argc, char **argv)
 {
-	struct loop loop = { .watch = -1, .scan_at = CLOCK_NEVER };
+	struct loop loop = { .watch = -1, .notify = -1, .scan_at = CLOCK_NEVER };
+	struct buf why = { 0 };
 	struct settings set = { 0 };
 	struct schedconf *conf;
 	sigset_t while_waiting;
@@ -360,9 +368,13 @@ int main(int argc, char **argv)
 	loop.scheduler.once = set.once;
 	loop.scheduler.verbose = set.verbose;
 	if (set.once) {
-		scheduler_scan(&loop.scheduler);
+		scheduler_scan(&loop.scheduler, clock_now());
 	} else {
 		loop.watch = watch_open();
+		loop.notify = notify_open(&why);
+		if (why.len > 0)
+			complain("%s; new mail is seen by looking for it", buf_str(&why));
+		buf_free(&why);
 		loop.scan_at = clock_ms();
 	}
 	run(&loop, &while_waiting);
@@ -373,6 +385,7 @@ int main(int argc, char **argv)
 	free(loop.polled);
 	if (loop.watch >= 0)
 		close(loop.watch);
+	notify_close(loop.notify);
 	if (fflush(stdout) != 0)
 		return EX_IOERR;
 	return trouble && set.once ? EX_UNAVAILABLE : EX_OK;

@@ -98,9 +98,10 @@ static void note_failure(struct peer *peer, enum stage stage, int code, const ch
 {
 	buf_clear(&peer->failure_words);
 	buf_adds(&peer->failure_words, words);
-	/* configuration trouble: the postmaster must see whose */
-	if (stage == STAGE_STARTTLS || stage == STAGE_AUTH)
-		buf_addf(&peer->failure_words, " (%s at %s)", stage == STAGE_AUTH ? "AUTH" : "TLS", peer->target->text);
+	/* mostly configuration trouble: the postmaster must see whose, and at which step */
+	if (stage >= STAGE_GREETING && stage <= STAGE_AUTH)
+		buf_addf(&peer->failure_words, " (%s at %s)", stage == STAGE_STARTTLS ? "TLS" : stage_name(stage),
+		         peer->target->text);
 	strncpy(peer->failure_status, status, sizeof peer->failure_status - 1);
 	peer->failure = (struct result){
 		.outcome = OUTCOME_DEFERRED,

@@ -134,7 +134,8 @@ static const char *value_fault(struct choices *choices, const char *key, size_t 
 
 static int set(struct choices *choices, char **words)
 {
-	const char *key = words[0], *value = words[1], *fault;
+	char *key = words[0];
+	const char *value = words[1], *fault;
 	struct update *update = open_map(choices);
 	struct buf why = { 0 };
 	int status = EX_DATAERR;
@@ -145,7 +146,7 @@ static int set(struct choices *choices, char **words)
 	if (fault != NULL) {
 		buf_addf(&why, "%s: %s", key, fault);
 	} else {
-		update_put(update, key, strlen(key), value, strlen(value));
+		update_put(update, key, text_unquote(key, strlen(key)), value, strlen(value));
 		status = update_commit(update, &why);
 	}
 	update_close(&update);
@@ -159,6 +160,9 @@ static int delete(struct choices *choices, char **words)
 	int status = EX_OK, found = EX_OK;
 
 	for (; status == EX_OK && *words != NULL; words++) {
+		/* a map of an earlier version may have the quotes */
+		if (update_find(update, *words, strlen(*words), &value, &why) == MAP_NOT_FOUND)
+			text_unquote(*words, strlen(*words));
 		switch (update_find(update, *words, strlen(*words), &value, &why)) {
 		case MAP_FOUND:
 			update_remove(update, *words, strlen(*words));
@@ -195,8 +199,9 @@ struct stream {
 static const char *take_change(struct stream *s, char *line, size_t n)
 {
 	char *tab = memchr(line, '\t', n);
-	const char *key = line + 1, *fault;
-	size_t length = (line[0] == '+' && tab != NULL ? (size_t)(tab - line) : n) - 1;
+	char *key = line + 1;
+	const char *fault;
+	size_t length = (line[0] == '+' && tab != NULL ? (size_t)(tab - line) : n) - 1, value_length = n - length - 2;
 
 	if ((line[0] != '+' || tab == NULL) && (line[0] != '-' || tab != NULL))
 		return "expected +KEY<TAB>VALUE or -KEY";
@@ -206,11 +211,14 @@ static const char *take_change(struct stream *s, char *line, size_t n)
 		*tab = '\0';
 	fault = update_key_fault(s->update, key, length);
 	if (fault == NULL && line[0] == '+')
-		fault = value_fault(s->choices, key, length, tab + 1, n - length - 2);
+		fault = value_fault(s->choices, key, length, tab + 1, value_length);
 	if (fault != NULL)
 		return fault;
+	if (line[0] == '-')
+		update_remove(s->update, key, length);
+	length = text_unquote(key, length);
 	if (line[0] == '+')
-		update_put(s->update, key, length, tab + 1, n - length - 2);
+		update_put(s->update, key, length, tab + 1, value_length);
 	else
 		update_remove(s->update, key, length);
 	return NULL;
@@ -317,8 +325,8 @@ static int replace_records(const struct choices *choices, const struct records *
 		update_close(&update);
 	}
 	if (status == EX_OK)
-		printf("%zu records: %" PRIu64 " added, %" PRIu64 " changed, %" PRIu64 " removed\n", records->count, counts.added,
-		       counts.changed, counts.removed);
+		printf("%zu record%s: %" PRIu64 " added, %" PRIu64 " changed, %" PRIu64 " removed\n", records->count,
+		       records->count == 1 ? "" : "s", counts.added, counts.changed, counts.removed);
 	return status;
 }
 

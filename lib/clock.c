@@ -11,6 +11,11 @@ int64_t clock_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+struct moment clock_now(void)
+{
+	return (struct moment){ .ms = clock_ms(), .wall = (int64_t)time(NULL) };
+}
+
 int clock_poll_timeout(int64_t deadline)
 {
 	int64_t left;

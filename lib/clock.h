@@ -9,6 +9,14 @@
 /* Milliseconds since some fixed moment. */
 int64_t clock_ms(void);
 
+/* What time it is: by the clock of deadlines, and by that of people. */
+struct moment {
+	int64_t ms;               /* clock_ms() */
+	int64_t wall;             /* seconds since 1970 */
+};
+
+struct moment clock_now(void);
+
 /* Means "no deadline" wherever a deadline is asked for; later than any other. */
 #define CLOCK_NEVER INT64_MAX
 

@@ -154,12 +154,23 @@ void text_add_json(struct buf *out, const char *s, size_t n)
 
 void text_add_date(struct buf *out, time_t when)
 {
-	char text[64];
 	struct tm t;
 
 	localtime_r(&when, &t);
-	strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S %z", &t);
-	buf_adds(out, text);
+	text_add_date_zone(out, when, t.tm_gmtoff);
+}
+
+void text_add_date_zone(struct buf *out, time_t when, long offset)
+{
+	static const char days[] = "SunMonTueWedThuFriSat", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+	long minutes = (offset < 0 ? -offset : offset) / 60;
+	struct tm t = { 0 };
+
+	when += offset;
+	gmtime_r(&when, &t);
+	buf_addf(out, "%.3s, %02d %.3s %04d %02d:%02d:%02d %c%02ld%02ld", days + (size_t)t.tm_wday * 3, t.tm_mday,
+	         months + (size_t)t.tm_mon * 3, t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec, offset < 0 ? '-' : '+',
+	         minutes / 60 % 100, minutes % 60);
 }
 
 bool text_is_atext(char c)

@@ -4,8 +4,8 @@
  * A resolver may take many seconds (getaddrinfo(3) cannot be told to hurry).  So names are looked up by a
  * child, beside the loop that serves all other connections.
  */
-#ifndef ZL_ADDRESSES_H
-#define ZL_ADDRESSES_H
+#ifndef ZL_CHANNEL_NET_ADDRESSES_H
+#define ZL_CHANNEL_NET_ADDRESSES_H
 
 #include <stdbool.h>
 #include <stddef.h>

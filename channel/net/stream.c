@@ -31,6 +31,13 @@ bool stream_start_tls(struct stream *s, struct tls *tls, struct tls_peer *peer, 
 	return s->tls != NULL;
 }
 
+bool stream_accept_tls(struct stream *s, struct tls *tls)
+{
+	buf_clear(&s->error);
+	s->tls = tls_accept(tls, s->fd, &s->error);
+	return s->tls != NULL;
+}
+
 enum stream_result stream_handshake(struct stream *s)
 {
 	return tls_handshake(s->tls, &s->error);

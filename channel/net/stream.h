@@ -33,11 +33,12 @@ struct stream {
 void stream_open(struct stream *s, int fd);
 
 /*
- * From here on all bytes go through TLS (tls_connect() says what `peer` and `name` are).  Nothing may be
+ * From here on all bytes go through TLS (tls_connect() says what `peer` and `name` are; stream_accept_tls() is the server's side).  Nothing may be
  * read or written before stream_handshake() has returned STREAM_OK; its STREAM_WAIT answers are those of reading.
  * False with one line in `error`.
  */
 bool stream_start_tls(struct stream *s, struct tls *tls, struct tls_peer *peer, const char *name);
+bool stream_accept_tls(struct stream *s, struct tls *tls);
 enum stream_result stream_handshake(struct stream *s);
 
 enum stream_result stream_read(struct stream *s, char *bytes, size_t size, size_t *count);

@@ -18,7 +18,7 @@ struct tls {
 
 struct tls_connection {
 	const struct tlsconf *conf;
-	struct tls_peer *peer;
+	struct tls_peer *peer;  /* NULL: we are the server */
 	SSL *ssl;
 	bool named;             /* the name is being checked */
 	bool pinned;            /* the fingerprint was compared and is right */
@@ -119,13 +119,13 @@ static bool set_up(SSL_CTX *context, const struct tlsconf *conf, struct buf *why
 	       load_pair(context, conf->dcert_file, conf->dkey_file, why);
 }
 
-struct tls *tls_create(const struct tlsconf *conf, struct buf *why)
+static struct tls *create(const struct tlsconf *conf, const SSL_METHOD *method, struct buf *why)
 {
 	struct tls *tls = xcalloc(1, sizeof *tls);
 
 	ERR_clear_error();
 	tls->conf = conf;
-	tls->context = SSL_CTX_new(TLS_client_method());
+	tls->context = SSL_CTX_new(method);
 	if (tls->context != NULL && set_up(tls->context, conf, why))
 		return tls;
 	if (why->len == 0) {
@@ -134,6 +134,38 @@ struct tls *tls_create(const struct tlsconf *conf, struct buf *why)
 	}
 	tls_destroy(&tls);
 	return NULL;
+}
+
+struct tls *tls_create(const struct tlsconf *conf, struct buf *why)
+{
+	return create(conf, TLS_client_method(), why);
+}
+
+/* Any certificate may be shown: fingerprints are compared afterwards, and nothing else counts. */
+static int accept_any(X509_STORE_CTX *store, void *context)
+{
+	(void)store;
+	(void)context;
+	return 1;
+}
+
+struct tls *tls_create_server(const struct tlsconf *conf, struct buf *why)
+{
+	struct tls *tls;
+
+	if (conf->cert_file == NULL) {
+		buf_adds(why, "a server needs a certificate: tls-cert-file");
+		return NULL;
+	}
+	tls = create(conf, TLS_server_method(), why);
+	if (tls == NULL)
+		return NULL;
+	SSL_CTX_set_session_cache_mode(tls->context, SSL_SESS_CACHE_OFF);
+	if (conf->fingerprint_count > 0) {
+		SSL_CTX_set_verify(tls->context, SSL_VERIFY_PEER, NULL);
+		SSL_CTX_set_cert_verify_callback(tls->context, accept_any, NULL);
+	}
+	return tls;
 }
 
 void tls_destroy(struct tls **tls)
@@ -209,6 +241,23 @@ struct tls_connection *tls_connect(struct tls *tls, struct tls_peer *peer, const
 	return NULL;
 }
 
+struct tls_connection *tls_accept(struct tls *tls, int fd, struct buf *why)
+{
+	struct tls_connection *c = xcalloc(1, sizeof *c);
+
+	ERR_clear_error();
+	c->conf = tls->conf;
+	c->ssl = SSL_new(tls->context);
+	if (c->ssl != NULL && SSL_set_fd(c->ssl, fd) == 1) {
+		SSL_set_accept_state(c->ssl);
+		return c;
+	}
+	buf_adds(why, "TLS cannot be started: ");
+	add_openssl_error(why);
+	tls_disconnect(&c);
+	return NULL;
+}
+
 void tls_disconnect(struct tls_connection **c)
 {
 	if (*c == NULL)
@@ -268,7 +317,9 @@ static void explain_failure(struct tls_connection *c, struct buf *error)
 	struct buf reason = { 0 };
 
 	if (result != X509_V_OK && SSL_get_verify_mode(c->ssl) == SSL_VERIFY_PEER)
-		buf_addf(&reason, "certificate not accepted: %s", X509_verify_cert_error_string(result));
+		buf_addf(&reason, "certificate not accepted: %s%s", X509_verify_cert_error_string(result),
+		         result == X509_V_ERR_IP_ADDRESS_MISMATCH || result == X509_V_ERR_HOSTNAME_MISMATCH ?
+		         "; if it is the right server, give the name in its certificate as tls-peer-name (tls.conf(5))" : "");
 	else
 		buf_add(&reason, buf_str(error), error->len);
 	buf_clear(error);
@@ -288,14 +339,15 @@ enum stream_result tls_handshake(struct tls_connection *c, struct buf *error)
 		result = why_not(c, ret, error);
 		if (result == STREAM_ERROR)
 			explain_failure(c, error);
-		if (result == STREAM_ERROR || result == STREAM_END)
+		if (c->peer != NULL && (result == STREAM_ERROR || result == STREAM_END))
 			tls_peer_forget(c->peer);
 		return result;
 	}
 	if (c->conf->fingerprint_count == 0)
 		return STREAM_OK;
 	c->pinned = has_right_fingerprint(c);
-	if (c->pinned)
+	/* of a client it is a right more if it is known, no condition */
+	if (c->pinned || c->peer == NULL)
 		return STREAM_OK;
 	tls_peer_forget(c->peer);
 	buf_clear(error);

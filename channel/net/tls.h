@@ -1,5 +1,5 @@
 /*
- * TLS as a client, by OpenSSL 3: what stream.c puts under a stream.
+ * TLS by OpenSSL 3: what stream.c puts under a stream.
  */
 #ifndef ZL_CHANNEL_NET_TLS_H
 #define ZL_CHANNEL_NET_TLS_H
@@ -18,6 +18,12 @@ struct tls;
 struct tls *tls_create(const struct tlsconf *conf, struct buf *why);
 void tls_destroy(struct tls **tls);
 
+/*
+ * The same for a server: `conf` must have a certificate.  With fingerprints in it clients are asked for certificates, and
+ * tls_verified() says whether theirs was one of them; a client without may stay.
+ */
+struct tls *tls_create_server(const struct tlsconf *conf, struct buf *why);
+
 /* A peer, for all connections to it.  A zeroed struct is one that was never met. */
 struct tls_peer {
 	struct ssl_session_st *session;    /* to be resumed: later connections need no full handshake */
@@ -35,6 +41,9 @@ struct tls_connection;
  */
 struct tls_connection *tls_connect(struct tls *tls, struct tls_peer *peer, const char *name, int fd, struct buf *why);
 void tls_disconnect(struct tls_connection **c);
+
+/* The server's side of a connection. */
+struct tls_connection *tls_accept(struct tls *tls, int fd, struct buf *why);
 
 /* Goes on with the handshake; STREAM_OK when it is over and the peer is who it should be. */
 enum stream_result tls_handshake(struct tls_connection *c, struct buf *error);

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "channel/queue/walk.h"
 #include "channel/spool/control.h"
@@ -22,7 +21,7 @@
 
 static void put_aside(struct intake *in, uint64_t id, const char *name, int64_t pause)
 {
-	queue_put_aside(in->queue, id, name, clock_ms() + pause);
+	queue_put_aside(in->queue, id, name, in->now.ms + pause);
 }
 
 /*
@@ -83,9 +82,9 @@ static struct timespec arrival(const struct control *c, const char *file)
 }
 
 /* How old a message is that is seen for the first time; one that would be too old, or from tomorrow, came just now. */
-static int64_t first_age(const struct timespec *arrived)
+static int64_t first_age(const struct timespec *arrived, int64_t now)
 {
-	int64_t age = (int64_t)(time(NULL) - arrived->tv_sec);
+	int64_t age = now - (int64_t)arrived->tv_sec;
 
 	return age < 0 || age > LONGEST_WAIT ? 0 : age;
 }
@@ -97,8 +96,8 @@ static void add(struct intake *in, const struct control *c)
 	struct message *m = queue_add(in->queue, c, file, &arrived);
 
 	free(file);
-	m->seen_at = clock_ms();
-	m->seen_age = first_age(&arrived);
+	m->seen_at = in->now.ms;
+	m->seen_age = first_age(&arrived, in->now.wall);
 	if (m->open == 0) {
 		in->finished = xgrow(in->finished, in->finished_count, &in->finished_capacity, sizeof *in->finished);
 		in->finished[in->finished_count++] = m;
@@ -148,18 +147,19 @@ static bool is_known(struct intake *in, uint64_t id, const char *name)
 		in->trouble = true;
 		return true;
 	}
-	if (m->look_again == 0 || m->look_again > clock_ms())
+	if (m->look_again == 0 || m->look_again > in->now.ms)
 		return true;
 	queue_remove(in->queue, m);
 	return false;
 }
 
-void intake_file(struct intake *in, const char *name)
+void intake_file(struct intake *in, const char *name, struct moment now)
 {
 	struct buf why = { 0 };
 	struct control *c;
 	uint64_t id;
 
+	in->now = now;
 	if (!is_sayable(name) || !control_id(name, &id) || is_known(in, id, name))
 		return;
 	switch (control_open(name, &c, &why)) {
@@ -206,15 +206,17 @@ void intake_begin(struct intake *in)
 	in->walk = walk_begin(tell_directory, in);
 }
 
-void intake_go_on(struct intake *in, int64_t deadline)
+void intake_go_on(struct intake *in, struct moment now, int64_t slice)
 {
+	/* how long it takes is what counts here */
+	int64_t end = clock_ms() + slice;
 	const char *name;
 
 	do {
 		name = walk_next(in->walk);
 		if (name != NULL)
-			intake_file(in, name);
-	} while (name != NULL && clock_ms() < deadline);
+			intake_file(in, name, now);
+	} while (name != NULL && clock_ms() < end);
 	if (name == NULL)
 		walk_end(&in->walk);
 }

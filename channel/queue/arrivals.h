@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "channel/queue/queue.h"
+#include "lib/clock.h"
 
 struct walk;
 
@@ -20,6 +21,7 @@ struct intake {
 	size_t count, capacity;
 	struct message **finished;     /* nobody in them is open: a scheduler was stopped before it removed them */
 	size_t finished_count, finished_capacity;
+	struct moment now;             /* of the last call */
 	bool trouble;                  /* a directory or file could not be read, or is damaged: the log says which */
 	struct walk *walk;             /* a look through the spool that is not at its end; NULL = there is none */
 };
@@ -28,16 +30,15 @@ struct intake {
 void intake_begin(struct intake *in);
 
 /*
- * Goes on with that until clock_ms() is `deadline`, or to the end: in->walk is NULL then.  One file at least is looked
- * at.
+ * Goes on with that for `slice` milliseconds, or to the end: in->walk is NULL then.  One file at least is looked at.
  */
-void intake_go_on(struct intake *in, int64_t deadline);
+void intake_go_on(struct intake *in, struct moment now, int64_t slice);
 
 /*
  * Takes in one message by its job name, if it is not known.  What cannot be used now, because it is damaged or somebody
  * alive holds a lock in it, is put aside with a word to the people.
  */
-void intake_file(struct intake *in, const char *name);
+void intake_file(struct intake *in, const char *name, struct moment now);
 
 /* Oldest first. */
 void intake_sort(struct intake *in);

@@ -24,9 +24,9 @@
 /* ---- writing ---- */
 
 /* A moment of clock_ms() in seconds since 1970, at least 1. */
-static int64_t wall_time(int64_t when)
+static int64_t wall_time(const struct scheduler *s, int64_t when)
 {
-	int64_t seconds = (int64_t)time(NULL) + (when - clock_ms() + 999) / 1000;
+	int64_t seconds = s->now.wall + (when - s->now.ms + 999) / 1000;
 
 	return seconds > 0 ? seconds : 1;
 }
@@ -40,9 +40,9 @@ static int64_t next_try(const struct scheduler *s, const struct group *g)
 	if (s->once || s->stopping)
 		return g->state == GROUP_FED || (g->state == GROUP_READY && !s->stopping) ? NEXT_NOW : NEXT_UNKNOWN;
 	if (g->state == GROUP_ASLEEP)
-		return wall_time(g->due);
-	if (g->state == GROUP_READY && g->thread->blocked_until > clock_ms())
-		return wall_time(g->thread->blocked_until);
+		return wall_time(s, g->due);
+	if (g->state == GROUP_READY && g->thread->blocked_until > s->now.ms)
+		return wall_time(s, g->thread->blocked_until);
 	return NEXT_NOW;
 }
 
@@ -76,7 +76,7 @@ static void compose(struct buf *out, const struct scheduler *s)
 {
 	const struct queue *q = &s->queue;
 
-	buf_addf(out, HEAD " 1\t%ld\t%jd\n", (long)getpid(), (intmax_t)time(NULL));
+	buf_addf(out, HEAD " 1\t%ld\t%jd\n", (long)getpid(), (intmax_t)s->now.wall);
 	for (size_t i = 0; i < q->message_buckets; i++)
 		for (const struct message *m = q->messages[i]; m != NULL; m = m->same_bucket)
 			for (size_t j = 0; j < m->group_count; j++)

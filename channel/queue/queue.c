@@ -317,7 +317,7 @@ void group_deferred(struct group *g, const char *notary, const char *text)
 	g->text = xstrdup(text);
 }
 
-void recipient_deferred(struct recipient *r, const char *text)
+void recipient_deferred(struct recipient *r, const char *text, int64_t now)
 {
 	const char *cr = strrchr(text, '\r');
 	struct buf clean = { 0 };
@@ -325,7 +325,7 @@ void recipient_deferred(struct recipient *r, const char *text)
 	text_add_clean_string(&clean, cr != NULL ? cr + 1 : text, ANSWER_MAX);
 	free(r->answer);
 	r->answer = xstrdup(buf_str(&clean));
-	r->answered = time(NULL);
+	r->answered = (time_t)now;
 	buf_free(&clean);
 }
 

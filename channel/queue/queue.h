@@ -174,7 +174,7 @@ struct group *queue_first_asleep(const struct queue *q);
 /* Keeps the words of a deferral for the listing and for the day the message expires. */
 void group_deferred(struct group *g, const char *notary, const char *text);
 
-/* The same for one recipient, for the listing: the answer alone, the last line of a transcript. */
-void recipient_deferred(struct recipient *r, const char *text);
+/* The same for one recipient, for the listing: the answer alone, the last line of a transcript.  `now`: since 1970. */
+void recipient_deferred(struct recipient *r, const char *text, int64_t now);
 
 #endif

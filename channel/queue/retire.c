@@ -205,26 +205,27 @@ static off_t value_of_dsn(const struct control_recipient *r)
 	return r->dsn_offset >= 0 ? r->dsn_offset + 2 : -1;
 }
 
-static bool write_down(const struct control *c, const struct control_recipient *r, const char *notary, const char *text)
+static bool write_down(const struct control *c, const struct control_recipient *r, const char *notary, const char *text,
+                       int64_t now)
 {
 	off_t header = c->headers[r->header].offset;
 	const struct notary own = {
-		.recipient = r->user, .action = "failed", .status = "5.0.0", .code = 500, .words = "no reason was reported",
+		.recipient = r->user, .action = "failed", .status = "5.0.0", .words = "no reason was reported",
 		.remote = "", .agent = "runqueue",
 	};
 	bool ok;
 
 	if (notary_is_whole(notary))
-		ok = diagnostic_append_reported(c->fd, r->offset, header, value_of_dsn(r), time(NULL), notary, text);
+		ok = diagnostic_append_reported(c->fd, r->offset, header, value_of_dsn(r), now, notary, text);
 	else
-		ok = diagnostic_append(c->fd, r->offset, header, value_of_dsn(r), time(NULL), &own, text);
+		ok = diagnostic_append(c->fd, r->offset, header, value_of_dsn(r), now, &own, text);
 	if (!ok)
 		complain("%s: the failure of the recipient at %lld cannot be written down: %s", c->name, (long long)r->offset,
 		         strerror(errno));
 	return ok;
 }
 
-bool retire_write_failure(const struct message *m, off_t recipient, const char *notary, const char *text)
+bool retire_write_failure(const struct message *m, off_t recipient, const char *notary, const char *text, int64_t now)
 {
 	const struct control_recipient *r;
 	struct control *c;
@@ -233,7 +234,7 @@ bool retire_write_failure(const struct message *m, off_t recipient, const char *
 	if (look(m, &c) != LOOK_OK)
 		return false;
 	r = line_at(c, recipient);
-	ok = r != NULL && write_down(c, r, notary, text);
+	ok = r != NULL && write_down(c, r, notary, text, now);
 	control_close(&c);
 	return ok;
 }
@@ -254,7 +255,7 @@ static char *expiry_text(const struct group *g, int64_t age)
 static char *untried_notary(void)
 {
 	const struct notary n = {
-		.recipient = "\003", .action = "failed", .status = "4.4.7", .code = 500, .words = "delivery time expired",
+		.recipient = "\003", .action = "failed", .status = "4.4.7", .words = "delivery time expired",
 		.remote = "", .agent = "runqueue",
 	};
 	struct buf out = { 0 };
@@ -263,7 +264,7 @@ static char *untried_notary(void)
 	return out.data;
 }
 
-size_t retire_expired(struct message *m, struct group *g, int64_t age)
+size_t retire_expired(struct message *m, struct group *g, int64_t age, int64_t now)
 {
 	char *text, *notary;
 	struct control *c;
@@ -279,7 +280,7 @@ size_t retire_expired(struct message *m, struct group *g, int64_t age)
 
 		if (r->state != RECIPIENT_OPEN || line == NULL || line->tag != TAG_FREE)
 			continue;
-		if (!write_down(c, line, notary, text) || tag_mark(c->fd, r->offset, TAG_FAILED) != TAG_OK)
+		if (!write_down(c, line, notary, text, now) || tag_mark(c->fd, r->offset, TAG_FAILED) != TAG_OK)
 			continue;
 		queue_settle(m, r, RECIPIENT_FAILED);
 		failed++;

@@ -1,6 +1,6 @@
 /*
  * The end of a message: recipients that have waited too long fail, failures are
- * written into a report file, and a message in which everything is settled is removed.
+ * written into a report file, and a message in which everything is settled is removed.  `now` is in seconds since 1970.
  */
 #ifndef ZL_CHANNEL_QUEUE_RETIRE_H
 #define ZL_CHANNEL_QUEUE_RETIRE_H
@@ -32,10 +32,10 @@ enum retire_result retire_message(struct message *m, const char *reports, struct
  * Fails the open recipients of a group that is with nobody now, because they waited `age` seconds: a d line
  * with the words of the last deferral, then the mark.  Returns how many; what cannot be written down stays open.
  */
-size_t retire_expired(struct message *m, struct group *g, int64_t age);
+size_t retire_expired(struct message *m, struct group *g, int64_t age, int64_t now);
 
 /* Writes down a failure that an agent has reported without doing so itself.  False with a complaint. */
-bool retire_write_failure(const struct message *m, off_t recipient, const char *notary, const char *text);
+bool retire_write_failure(const struct message *m, off_t recipient, const char *notary, const char *text, int64_t now);
 
 /*
  * Writes the marks that the agent of a group has reported but could not write (its disk said no): a scheduler that is

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 
 #include "channel/queue/launch.h"
 #include "channel/queue/retire.h"
@@ -125,14 +126,15 @@ static void forget_removed(struct scheduler *s)
 static void read_on(struct scheduler *s, int64_t slice)
 {
 	forget_removed(s);
-	intake_go_on(&s->intake, clock_ms() + slice);
+	intake_go_on(&s->intake, s->now, slice);
 	take_in(s);
 	if (!scheduler_is_scanning(s))
 		queue_sweep(&s->queue);
 }
 
-void scheduler_scan(struct scheduler *s)
+void scheduler_scan(struct scheduler *s, struct moment now)
 {
+	s->now = now;
 	/* before the new ones come: each gets its chance */
 	verdict_expire_untried(s);
 	intake_begin(&s->intake);
@@ -144,16 +146,17 @@ bool scheduler_is_scanning(const struct scheduler *s)
 	return s->intake.walk != NULL && !s->stopping;
 }
 
-void scheduler_arrived(struct scheduler *s, const char *name)
+void scheduler_arrived(struct scheduler *s, const char *name, struct moment now)
 {
+	s->now = now;
 	forget_removed(s);
-	intake_file(&s->intake, name);
+	intake_file(&s->intake, name, s->now);
 	take_in(s);
 }
 
 static void wake(struct scheduler *s)
 {
-	int64_t now = clock_ms();
+	int64_t now = s->now.ms;
 	struct group *g;
 
 	if (s->once || s->stopping)
@@ -170,7 +173,7 @@ static void wake(struct scheduler *s)
 static bool is_blocked(const struct scheduler *s, const struct thread *t)
 {
 	/* with `once` there is no second try */
-	return t->blocked_until != 0 && (s->once || t->blocked_until > clock_ms());
+	return t->blocked_until != 0 && (s->once || t->blocked_until > s->now.ms);
 }
 
 static bool has_work(const struct scheduler *s, const struct thread *t)
@@ -206,7 +209,7 @@ static void feed(struct scheduler *s, struct worker *w)
 		g->unreachable = false;
 		queue_feed(&s->queue, g, &w->fed, w);
 		g->agent_pid = w->pid;
-		worker_job(w, g->message->name, t->host);
+		worker_job(w, g->message->name, t->host, s->now.ms);
 	}
 }
 
@@ -251,14 +254,14 @@ static bool may_start(struct scheduler *s, const struct thread *t)
 	else
 		return true;
 	if (parked != NULL)
-		worker_dismiss(parked);
+		worker_dismiss(parked, s->now.ms);
 	return false;
 }
 
 static void start(struct scheduler *s, struct thread *t)
 {
 	struct buf why = { 0 };
-	struct worker *w = worker_launch(t->clause, t, &why);
+	struct worker *w = worker_launch(t->clause, t, s->now.ms, &why);
 
 	if (w == NULL) {
 		complain("channel %s, host %s: %s", t->channel, t->host, buf_str(&why));
@@ -314,9 +317,9 @@ static void park_hungry(struct scheduler *s)
 
 	for (struct worker *w = s->workers; w != NULL; w = w->next) {
 		if (ending && (w->state == WORKER_HUNGRY || w->state == WORKER_IDLE))
-			worker_dismiss(w);
+			worker_dismiss(w, s->now.ms);
 		else if (w->state == WORKER_HUNGRY)
-			worker_idle(w);
+			worker_idle(w, s->now.ms);
 	}
 }
 
@@ -328,11 +331,11 @@ static bool is_overdue(const struct worker *w, int64_t now)
 
 static void look_after_agents(struct scheduler *s)
 {
-	int64_t now = clock_ms();
+	int64_t now = s->now.ms;
 
 	for (struct worker *w = s->workers; w != NULL; w = w->next) {
 		if (w->state == WORKER_IDLE && now - w->since >= w->clause->idle_max * 1000)
-			worker_dismiss(w);
+			worker_dismiss(w, s->now.ms);
 		if (w->state == WORKER_SILENT && now - w->since >= SILENT_PAUSE)
 			kill(w->pid, SIGKILL);
 		if (is_overdue(w, now)) {
@@ -340,8 +343,8 @@ static void look_after_agents(struct scheduler *s)
 			kill(w->pid, SIGTERM);
 			w->since = now;
 		}
-		worker_tell_untold(w, false);
-		worker_flush(w);
+		worker_tell_untold(w, now, false);
+		worker_flush(w, now);
 	}
 }
 
@@ -361,7 +364,7 @@ static bool retire(struct scheduler *s, struct message *m)
 		uint64_t id = m->id;
 
 		queue_remove(&s->queue, m);
-		queue_put_aside(&s->queue, id, name, clock_ms() + ANEW_PAUSE);
+		queue_put_aside(&s->queue, id, name, s->now.ms + ANEW_PAUSE);
 		free(name);
 		s->trouble = true;
 		return true;
@@ -386,7 +389,7 @@ static int64_t retire_pause(const struct message *m)
 static void retire_all(struct scheduler *s)
 {
 	struct message *m = s->retiring, *next;
-	int64_t now = clock_ms();
+	int64_t now = s->now.ms;
 
 	s->retiring = NULL;
 	s->retiring_end = &s->retiring;
@@ -404,8 +407,9 @@ static void retire_all(struct scheduler *s)
 
 /* ---- in and out ---- */
 
-void scheduler_work(struct scheduler *s)
+void scheduler_work(struct scheduler *s, struct moment now)
 {
+	s->now = now;
 	if (scheduler_is_scanning(s))
 		read_on(s, SLICE);
 	wake(s);
@@ -427,10 +431,11 @@ static void line(void *context, struct worker *w, char *text)
 	verdict_line(context, w, text);
 }
 
-void scheduler_read(struct scheduler *s, struct worker *w)
+void scheduler_read(struct scheduler *s, struct worker *w, struct moment now)
 {
+	s->now = now;
 	/* poll tells if there is more */
-	worker_read(w, line, s);
+	worker_read(w, s->now.ms, line, s);
 }
 
 static void tell_end(struct scheduler *s, const struct worker *w, int status)
@@ -440,23 +445,25 @@ static void tell_end(struct scheduler *s, const struct worker *w, int status)
 	if (WIFSIGNALED(status))
 		complain("agent %ld (%s) was ended by signal %d", (long)w->pid, w->channel, WTERMSIG(status));
 	else
-		complain("agent %ld (%s) ended with status %d", (long)w->pid, w->channel, WEXITSTATUS(status));
+		complain("agent %ld (%s) ended with status %d%s", (long)w->pid, w->channel, WEXITSTATUS(status),
+		         WEXITSTATUS(status) == EX_USAGE ? ": it does not take the options of its command; mend that in scheduler.conf" : "");
 	s->trouble = true;
 }
 
-bool scheduler_buried(struct scheduler *s, pid_t pid, int status)
+bool scheduler_buried(struct scheduler *s, pid_t pid, int status, struct moment now)
 {
 	struct worker **at = &s->workers, *w;
 	struct thread *t;
 
+	s->now = now;
 	while (*at != NULL && (*at)->pid != pid)
 		at = &(*at)->next;
 	w = *at;
 	if (w == NULL)
 		return false;
-	while (worker_read(w, line, s))
+	while (worker_read(w, s->now.ms, line, s))
 		;
-	worker_tell_untold(w, true);
+	worker_tell_untold(w, s->now.ms, true);
 	tell_end(s, w, status);
 	t = w->thread;
 	let_go(w);
@@ -498,12 +505,13 @@ int64_t scheduler_deadline(const struct scheduler *s)
 	return deadline;
 }
 
-void scheduler_stop(struct scheduler *s)
+void scheduler_stop(struct scheduler *s, struct moment now)
 {
+	s->now = now;
 	s->stopping = true;
 	s->attention = true;
 	for (struct worker *w = s->workers; w != NULL; w = w->next)
-		worker_dismiss(w);
+		worker_dismiss(w, s->now.ms);
 }
 
 bool scheduler_finished(const struct scheduler *s)

@@ -15,6 +15,7 @@
 #include "channel/queue/remover.h"
 #include "channel/queue/schedconf.h"
 #include "channel/queue/worker.h"
+#include "lib/clock.h"
 
 struct scheduler {
 	const struct schedconf *conf;
@@ -25,6 +26,7 @@ struct scheduler {
 	bool trouble;                 /* something could not be read, run, written or removed */
 	bool attention;               /* something may have become possible since the last scheduler_work() */
 	int64_t unblock_at;           /* the first destination in trouble is tried again (clock_ms()) */
+	struct moment now;            /* of the last call; nothing here asks a clock itself */
 	struct queue queue;
 	struct intake intake;
 	struct remover *remover;
@@ -41,11 +43,11 @@ void scheduler_free(struct scheduler *s);
  * Looks for new mail in the whole spool; forgets what is not needed any more; expires what nobody ever tried.  If it
  * takes long, scheduler_work() goes on with it.
  */
-void scheduler_scan(struct scheduler *s);
+void scheduler_scan(struct scheduler *s, struct moment now);
 bool scheduler_is_scanning(const struct scheduler *s);
 
 /* One message has come, by its job name. */
-void scheduler_arrived(struct scheduler *s, const char *name);
+void scheduler_arrived(struct scheduler *s, const char *name, struct moment now);
 
 /*
  * True if mail of this destination stays in the queue as things are: no clause, no command, queueonly, or its channel or
@@ -54,22 +56,22 @@ void scheduler_arrived(struct scheduler *s, const char *name);
 bool scheduler_holds(const struct thread *t, const char **unfit);
 
 /* Does all that can be done now: wakes, feeds, starts, dismisses and removes. */
-void scheduler_work(struct scheduler *s);
+void scheduler_work(struct scheduler *s, struct moment now);
 
 /* Everybody in a message is settled: it is to be removed. */
 void scheduler_retire(struct scheduler *s, struct message *m);
 
 /* Something came from an agent. */
-void scheduler_read(struct scheduler *s, struct worker *w);
+void scheduler_read(struct scheduler *s, struct worker *w, struct moment now);
 
 /* A process has ended.  False if it is not one of our agents. */
-bool scheduler_buried(struct scheduler *s, pid_t pid, int status);
+bool scheduler_buried(struct scheduler *s, pid_t pid, int status, struct moment now);
 
 /* When scheduler_work() must be called again, whatever happens (clock_ms()). */
 int64_t scheduler_deadline(const struct scheduler *s);
 
 /* Every agent is told to go, and nothing is fed any more. */
-void scheduler_stop(struct scheduler *s);
+void scheduler_stop(struct scheduler *s, struct moment now);
 
 /* True if no agent is left and, with `once` or after a stop, nothing is to be done. */
 bool scheduler_finished(const struct scheduler *s);

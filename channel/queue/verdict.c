@@ -3,12 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "channel/queue/retire.h"
 #include "channel/spool/agent.h"
 #include "channel/spool/control.h"
-#include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/text.h"
 
@@ -76,9 +74,9 @@ static int64_t next_pause(const struct clause *c, size_t *retry)
 static bool expire(struct scheduler *s, struct group *g, int64_t limit)
 {
 	struct message *m = g->message;
-	int64_t age = message_age(m, clock_ms());
+	int64_t age = message_age(m, s->now.ms);
 
-	if (limit <= 0 || age <= limit || retire_expired(m, g, age) == 0 || g->open > 0)
+	if (limit <= 0 || age <= limit || retire_expired(m, g, age, s->now.wall) == 0 || g->open > 0)
 		return false;
 	if (s->verbose)
 		for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next)
@@ -118,7 +116,7 @@ static void round_over(struct scheduler *s, struct group *g, int64_t pause)
 {
 	const struct clause *c = g->thread->clause;
 	struct message *m = g->message;
-	int64_t now = clock_ms();
+	int64_t now = s->now.ms;
 
 	if (m->vanished) {
 		forget_vanished(s, m);
@@ -148,7 +146,7 @@ static void round_over(struct scheduler *s, struct group *g, int64_t pause)
 void verdict_block(struct scheduler *s, struct thread *t, const char *notary, const char *text)
 {
 	const struct clause *c = t->clause;
-	int64_t now = clock_ms();
+	int64_t now = s->now.ms;
 
 	if (t->blocked_until > now)
 		return;
@@ -190,7 +188,7 @@ static void settle(struct scheduler *s, struct message *m, struct recipient *r, 
 		return;
 	case VERDICT_ERROR:
 		say(s, m, r, "failed", a->text);
-		if (!a->logged && !retire_write_failure(m, r->offset, a->notary, a->text))
+		if (!a->logged && !retire_write_failure(m, r->offset, a->notary, a->text, s->now.wall))
 			s->trouble = true;
 		queue_settle(m, r, RECIPIENT_FAILED);
 		reached(s, g->thread);
@@ -206,7 +204,7 @@ static void settle(struct scheduler *s, struct message *m, struct recipient *r, 
 		break;
 	}
 	group_deferred(g, a->notary, a->text);
-	recipient_deferred(r, a->text);
+	recipient_deferred(r, a->text, s->now.wall);
 	r->awaited = false;
 	g->awaited--;
 }
@@ -218,7 +216,7 @@ static void report(struct scheduler *s, struct worker *w, const struct agent_ans
 	struct group *g = r != NULL ? &m->groups[r->group] : NULL;
 
 	if (g == NULL || g->state != GROUP_FED || g->agent != w || !r->awaited) {
-		if (!worker_may_tell(w))
+		if (!worker_may_tell(w, s->now.ms))
 			return;
 		complain("agent %ld (%s) reports on %llu/%lld, which it was not asked for", (long)w->pid, w->channel,
 		         (unsigned long long)a->id, (long long)a->offset);
@@ -259,7 +257,7 @@ static void ask_file(struct scheduler *s, struct worker *w, struct group *g, int
 		struct recipient *r = &m->recipients[i];
 
 		if (r->awaited && r->state == RECIPIENT_OPEN && pause != 0)
-			recipient_deferred(r, reason);
+			recipient_deferred(r, reason, s->now.wall);
 		r->awaited = false;
 	}
 	g->awaited = 0;
@@ -295,7 +293,7 @@ void verdict_line(struct scheduler *s, struct worker *w, char *line)
 
 	switch (a.kind) {
 	case ANSWER_HUNGRY:
-		if (!worker_hungry(w) || w->outstanding > 0)
+		if (!worker_hungry(w, s->now.ms) || w->outstanding > 0)
 			return;
 		verdict_unreported(s, w);
 		s->attention = true;
@@ -305,12 +303,12 @@ void verdict_line(struct scheduler *s, struct worker *w, char *line)
 		resync(s, w, a.name);
 		break;
 	case ANSWER_COMMENT:
-		if (a.text[0] != '\0' && worker_may_tell(w))
+		if (a.text[0] != '\0' && worker_may_tell(w, s->now.ms))
 			complain("agent %ld (%s): %s", (long)w->pid, w->channel, a.text);
 		break;
 	case ANSWER_GARBAGE:
-		if (worker_may_tell(w))
-			complain("agent %ld (%s) says what no scheduler knows: %s", (long)w->pid, w->channel, a.text);
+		if (worker_may_tell(w, s->now.ms))
+			complain("agent %ld (%s) said: %s", (long)w->pid, w->channel, a.text);
 		break;
 	case ANSWER_REPORT:
 		report(s, w, &a);

@@ -9,7 +9,6 @@
 
 #include "channel/queue/launch.h"
 #include "lib/alloc.h"
-#include "lib/clock.h"
 #include "lib/log.h"
 
 enum { CHUNK = 64 * 1024, LONGEST_LINE = 16 * 1024 * 1024 };
@@ -20,13 +19,13 @@ enum { CHUNK = 64 * 1024, LONGEST_LINE = 16 * 1024 * 1024 };
 #define TOLD_MAX 100
 #define TOLD_PERIOD (60 * 1000)
 
-static void enter(struct worker *w, enum worker_state state)
+static void enter(struct worker *w, enum worker_state state, int64_t now)
 {
 	w->state = state;
-	w->since = clock_ms();
+	w->since = now;
 }
 
-struct worker *worker_launch(const struct clause *clause, const struct thread *t, struct buf *why)
+struct worker *worker_launch(const struct clause *clause, const struct thread *t, int64_t now, struct buf *why)
 {
 	struct worker *w = NULL;
 	struct launch launch;
@@ -44,33 +43,31 @@ struct worker *worker_launch(const struct clause *clause, const struct thread *t
 		w->channel = xstrdup(t->channel);
 		w->host = clause->with_host ? xstrdup(t->host) : NULL;
 		w->outstanding = 1;
-		enter(w, WORKER_BUSY);
+		enter(w, WORKER_BUSY, now);
 	}
 	launch_free(&launch);
 	return w;
 }
 
-static void hang_up(struct worker *w)
+static void hang_up(struct worker *w, int64_t now)
 {
 	if (w->fd >= 0)
 		close(w->fd);
 	w->fd = -1;
 	w->again = 0;
-	enter(w, WORKER_SILENT);
+	enter(w, WORKER_SILENT, now);
 }
 
 /* The system was short of something, most likely: a line that is thrown away would be waited for without end. */
-static void failed(struct worker *w, int error)
+static void failed(struct worker *w, int error, int64_t now)
 {
-	int64_t now = clock_ms();
-
 	if (w->failing == 0)
 		w->failing = now;
 	w->again = now + FAILED_PAUSE;
 	if (now - w->failing < FAILED_PATIENCE)
 		return;
 	complain("agent %ld (%s) cannot be talked to: %s", (long)w->pid, w->channel, strerror(error));
-	hang_up(w);
+	hang_up(w, now);
 }
 
 void worker_free(struct worker **w)
@@ -91,14 +88,14 @@ bool worker_suits(const struct worker *w, const struct thread *t)
 	       strcmp(w->channel, t->channel) == 0 && (w->host == NULL || strcmp(w->host, t->host) == 0);
 }
 
-static void sent_line(struct worker *w)
+static void sent_line(struct worker *w, int64_t now)
 {
 	w->outstanding++;
 	if (w->state != WORKER_BUSY)
-		enter(w, WORKER_BUSY);
+		enter(w, WORKER_BUSY, now);
 }
 
-void worker_job(struct worker *w, const char *name, const char *host)
+void worker_job(struct worker *w, const char *name, const char *host, int64_t now)
 {
 	buf_adds(&w->out, name);
 	if (w->host == NULL) {
@@ -107,26 +104,26 @@ void worker_job(struct worker *w, const char *name, const char *host)
 	}
 	buf_addc(&w->out, '\n');
 	w->idling = false;
-	sent_line(w);
+	sent_line(w, now);
 }
 
-void worker_idle(struct worker *w)
+void worker_idle(struct worker *w, int64_t now)
 {
 	buf_adds(&w->out, "#idle\n");
 	w->idling = true;
-	sent_line(w);
+	sent_line(w, now);
 }
 
-void worker_dismiss(struct worker *w)
+void worker_dismiss(struct worker *w, int64_t now)
 {
 	if (w->state == WORKER_LEAVING || w->state == WORKER_SILENT)
 		return;
 	buf_addc(&w->out, '\n');
-	enter(w, WORKER_LEAVING);
-	worker_flush(w);
+	enter(w, WORKER_LEAVING, now);
+	worker_flush(w, now);
 }
 
-bool worker_hungry(struct worker *w)
+bool worker_hungry(struct worker *w, int64_t now)
 {
 	if (w->outstanding == 0) {
 		if (!w->too_hungry)
@@ -135,15 +132,15 @@ bool worker_hungry(struct worker *w)
 		return false;
 	}
 	if (--w->outstanding == 0 && w->state == WORKER_BUSY)
-		enter(w, w->idling ? WORKER_IDLE : WORKER_HUNGRY);
+		enter(w, w->idling ? WORKER_IDLE : WORKER_HUNGRY, now);
 	else if (w->state == WORKER_LEAVING)
-		enter(w, WORKER_LEAVING);
+		enter(w, WORKER_LEAVING, now);
 	return true;
 }
 
-void worker_flush(struct worker *w)
+void worker_flush(struct worker *w, int64_t now)
 {
-	if (w->fd < 0 || w->again > clock_ms())
+	if (w->fd < 0 || w->again > now)
 		return;
 	w->again = 0;
 	while (w->out.len > 0) {
@@ -154,7 +151,7 @@ void worker_flush(struct worker *w)
 		if (n < 0 && errno == EAGAIN)
 			return;
 		if (n < 0) {
-			failed(w, errno);
+			failed(w, errno, now);
 			return;
 		}
 		w->failing = 0;
@@ -164,12 +161,10 @@ void worker_flush(struct worker *w)
 		shutdown(w->fd, SHUT_WR);
 }
 
-bool worker_may_tell(struct worker *w)
+bool worker_may_tell(struct worker *w, int64_t now)
 {
-	int64_t now = clock_ms();
-
 	if (now >= w->period) {
-		worker_tell_untold(w, true);
+		worker_tell_untold(w, now, true);
 		w->period = now + TOLD_PERIOD;
 		w->told = 0;
 	}
@@ -181,9 +176,9 @@ bool worker_may_tell(struct worker *w)
 	return false;
 }
 
-void worker_tell_untold(struct worker *w, bool last)
+void worker_tell_untold(struct worker *w, int64_t now, bool last)
 {
-	if (w->untold == 0 || (!last && clock_ms() < w->period))
+	if (w->untold == 0 || (!last && now < w->period))
 		return;
 	complain("agent %ld (%s): %lu more lines are left out here", (long)w->pid, w->channel, w->untold);
 	w->untold = 0;
@@ -204,7 +199,8 @@ static void give_lines(struct worker *w, void (*line)(void *context, struct work
 	buf_consume(&w->in, used);
 }
 
-bool worker_read(struct worker *w, void (*line)(void *context, struct worker *w, char *text), void *context)
+bool worker_read(struct worker *w, int64_t now, void (*line)(void *context, struct worker *w, char *text),
+                 void *context)
 {
 	ssize_t n;
 	char *room;
@@ -218,11 +214,11 @@ bool worker_read(struct worker *w, void (*line)(void *context, struct worker *w,
 	if (n < 0 && errno == EAGAIN)
 		return false;
 	if (n < 0 && errno != ECONNRESET) {
-		failed(w, errno);
+		failed(w, errno, now);
 		return false;
 	}
 	if (n <= 0) {
-		hang_up(w);
+		hang_up(w, now);
 		return false;
 	}
 	w->failing = 0;
@@ -232,7 +228,7 @@ bool worker_read(struct worker *w, void (*line)(void *context, struct worker *w,
 	if (w->in.len > LONGEST_LINE) {
 		complain("agent %ld (%s) sends a line without an end", (long)w->pid, w->channel);
 		kill(w->pid, SIGKILL);
-		hang_up(w);
+		hang_up(w, now);
 	}
 	return true;
 }

@@ -1,6 +1,6 @@
 /*
  * One transport agent as its scheduler sees it: the process, the socket, and the
- * count of lines that it has not answered (transport-agent.md section 2).
+ * count of lines that it has not answered (transport-agent.md section 2).  `now` is clock_ms(), as the caller has it.
  */
 #ifndef ZL_CHANNEL_QUEUE_WORKER_H
 #define ZL_CHANNEL_QUEUE_WORKER_H
@@ -50,7 +50,7 @@ struct worker {
  * Starts an agent of a clause for a thread's channel, and for its host if the command asks for that.  NULL with
  * a line in `why`.
  */
-struct worker *worker_launch(const struct clause *clause, const struct thread *t, struct buf *why);
+struct worker *worker_launch(const struct clause *clause, const struct thread *t, int64_t now, struct buf *why);
 
 /* The process is gone: frees everything, clears the caller's pointer. */
 void worker_free(struct worker **w);
@@ -58,35 +58,36 @@ void worker_free(struct worker **w);
 /* True if it can work on a thread now or after its next #hungry. */
 bool worker_suits(const struct worker *w, const struct thread *t);
 
-void worker_job(struct worker *w, const char *name, const char *host);
-void worker_idle(struct worker *w);
+void worker_job(struct worker *w, const char *name, const char *host, int64_t now);
+void worker_idle(struct worker *w, int64_t now);
 
 /* An empty line and the end of the file: it ends when it has done what it has. */
-void worker_dismiss(struct worker *w);
+void worker_dismiss(struct worker *w, int64_t now);
 
 /*
  * Counts one #hungry.  False if it owed us none; that is told to the people once and changes
  * nothing.
  */
-bool worker_hungry(struct worker *w);
+bool worker_hungry(struct worker *w, int64_t now);
 
 /*
  * Writes as much as the socket takes.  If the system is short of something, nothing is lost: it is tried again at
  * w->again.  If that does not help for long, the agent is given up: WORKER_SILENT.
  */
-void worker_flush(struct worker *w);
+void worker_flush(struct worker *w, int64_t now);
 
 /* May one more line of this agent be passed on?  If not, it is counted, for worker_tell_untold(). */
-bool worker_may_tell(struct worker *w);
+bool worker_may_tell(struct worker *w, int64_t now);
 
 /* Says how many lines were left out, if any were and their period is over, or the agent (`last`). */
-void worker_tell_untold(struct worker *w, bool last);
+void worker_tell_untold(struct worker *w, int64_t now, bool last);
 
 /*
  * Reads what is there and calls `line` for every complete line (terminated, without LF; to be cut up at
  * will).  At the end of the file, or after a line that never ends, the state is WORKER_SILENT.
  * False if there was nothing: after true there may be more.
  */
-bool worker_read(struct worker *w, void (*line)(void *context, struct worker *w, char *text), void *context);
+bool worker_read(struct worker *w, int64_t now, void (*line)(void *context, struct worker *w, char *text),
+                 void *context);
 
 #endif

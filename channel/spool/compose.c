@@ -267,7 +267,10 @@ void header_complete(struct buf *out, const char *header, size_t length, const s
 {
 	bool from = false, date = false;
 
-	buf_addf(out, "Received: by %s id %s;\n\t", c->host, c->id);
+	buf_adds(out, "Received: ");
+	if (c->client != NULL)
+		buf_addf(out, "from %s\n\t", c->client);
+	buf_addf(out, "by %s%s%s id %s;\n\t", c->host, c->with != NULL ? " with " : "", c->with != NULL ? c->with : "", c->id);
 	text_add_date(out, c->now);
 	buf_addc(out, '\n');
 	for (size_t at = 0, n; at < length; at += n) {
@@ -294,4 +297,13 @@ void header_complete(struct buf *out, const char *header, size_t length, const s
 		buf_addf(message_id, "<%s@%s>", c->id, c->host);
 		buf_addf(out, "Message-ID: %s\n", buf_str(message_id));
 	}
+}
+
+size_t header_count(const char *header, size_t length, const char *name)
+{
+	size_t count = 0;
+
+	for (size_t at = 0; at < length; at += field_length(header + at, length - at))
+		count += is_named(header + at, field_name(header + at, length - at), name);
+	return count;
 }

@@ -48,6 +48,8 @@ void incoming_free(struct incoming *in);
 
 struct completion {
 	const char *host;       /* who we are: "by HOST" */
+	const char *client;     /* "NAME (ADDRESS)" for Received, clean text; NULL if it was a program here */
+	const char *with;       /* how it came, "ESMTP"; NULL if it was a program here */
 	const char *id;         /* spool id */
 	const char *sender;     /* for From: if there is none; "<>" counts as MAILER-DAEMON@host */
 	time_t now;
@@ -60,5 +62,8 @@ struct completion {
  */
 void header_complete(struct buf *out, const char *header, size_t length, const struct completion *completion,
                      struct buf *message_id);
+
+/* How many fields of this name a header has (LF lines). */
+size_t header_count(const char *header, size_t length, const char *name);
 
 #endif

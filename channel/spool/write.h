@@ -27,6 +27,8 @@ struct spool_envelope {
 	long sender_privilege;
 	const char *ret;               /* "FULL", "HDRS" or NULL */
 	const char *envid;             /* xtext or NULL */
+	const char *client;            /* for the Received field: see struct completion; NULL for a program here */
+	const char *with;
 	const struct spool_recipient *recipients;
 	size_t recipient_count;
 };
@@ -83,6 +85,11 @@ const char *spool_job(const struct spool_draft *draft);
 const char *spool_id(const struct spool_draft *draft);
 const char *spool_message_id(const struct spool_draft *draft);
 off_t spool_size(const struct spool_draft *draft);
+
+const struct spool_envelope *spool_envelope_of(const struct spool_draft *draft);
+
+/* How many Received fields it had when it came: too many are a loop (RFC 5321 section 6.3). */
+size_t spool_hops(const struct spool_draft *draft);
 
 /* Removes what was written unless it is in the queue; clears the caller's pointer. */
 void spool_free(struct spool_draft **draft);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "db/grammar/address.h"
 #include "lib/alloc.h"
 #include "lib/text.h"
 
@@ -42,6 +43,26 @@ void text_fold(char *key, size_t n, char folding)
 		else if (folding == 'u' && key[i] >= 'a' && key[i] <= 'z')
 			key[i] = (char)(key[i] - 'a' + 'A');
 	}
+}
+
+size_t text_unquote(char *key, size_t n)
+{
+	char *end = n > 0 && key[0] == '"' ? memchr(key + 1, '"', n - 1) : NULL, *content;
+	size_t length;
+	bool needed;
+
+	if (end == NULL || memchr(end, '@', (size_t)(key + n - end)) == NULL || (end[1] != '@' && end[1] != '+'))
+		return n;
+	length = (size_t)(end - key) - 1;
+	content = xstrndup(key + 1, length);
+	needed = address_needs_quotes(content);
+	free(content);
+	if (needed)
+		return n;
+	memmove(key, key + 1, length);
+	memmove(key + length, end + 1, (size_t)(key + n - end) - 1);
+	key[n - 2] = '\0';
+	return n - 2;
 }
 
 static bool is_blank(char c)
@@ -147,6 +168,7 @@ static void plain_line(struct parser *p, char *line, size_t n)
 		line[--end] = '\0';
 		tell(p, true, p->line, end + 1, "the key ends in a colon, which is taken away; use -a or leave it out");
 	}
+	end = start + text_unquote(line + start, end - start);
 	text_fold(line + start, end - start, p->reader->syntax.folding);
 	record.key = line + start;
 	record.key_length = (uint32_t)(end - start);
@@ -200,6 +222,7 @@ static void start_record(struct parser *p, char *line, size_t n)
 	for (value = colon + 1; value < n && is_blank(line[value]); value++)
 		;
 	line[end] = '\0';
+	end = text_unquote(line, end);
 	text_fold(line, end, text_folding(&p->reader->syntax));
 	p->record = (struct record){ .key = line, .key_length = (uint32_t)end, .value = line + value,
 	                             .value_length = (uint32_t)(n - value), .line = p->line };

@@ -30,6 +30,13 @@ char text_folding(const struct text_syntax *syntax);
 void text_fold(char *key, size_t n, char folding);
 
 /*
+ * Takes the quotes of a local part away that need none, in place: "user"@domain and user@domain are one mailbox (RFC
+ * 5321 section 4.1.2) and have one key.  Takes a key of n bytes; returns its new
+ * length.
+ */
+size_t text_unquote(char *key, size_t n);
+
+/*
  * Looks at one value.  False if it is wrong: *why is a constant text and *offset the byte of the value it is
  * about.  *is_warning may be set to let it pass.
  */

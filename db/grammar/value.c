@@ -68,7 +68,7 @@ static bool check_references(const struct value_check *check, const struct recor
 		return true;
 	*offset = (size_t)(p - record->value);
 	*is_warning = p[1] <= LAST_ARGUMENT;
-	*why = *is_warning ? "ZMailer's router puts nothing in for this reference in maps of this relation"
+	*why = *is_warning ? "ZMailer's own scripts put nothing in for this reference in maps of this relation; those of zlmtp do, but in routesdb"
 	                   : "nothing is ever put in for this reference";
 	return false;
 }

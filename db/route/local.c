@@ -110,6 +110,35 @@ static void visit_sender(const struct visit *v)
 	}
 }
 
+/* A command or a file as ZMailer's router marks it; what may become of it is the business of the channel's agent. */
+static bool try_special(const struct visit *v)
+{
+	const char *kind = v->whole[0] == '|' ? "pipe" : v->whole[0] == '/' ? "file" : NULL;
+
+	if (kind == NULL || v->whole[1] == '\0')
+		return false;
+	walk_send(v, "local", pool_format(v->walk->pool, "%s.%s", kind, v->origin),
+	          v->written != NULL ? v->written : visit_text(v, v->whole));
+	return true;
+}
+
+/*
+ * What a user without an account of this whole name gets delivered: the last "--" of what was written is a plus, as
+ * ZMailer has it; a tail that a list hands on comes behind that.
+ */
+static const char *delivered_user(const struct visit *v)
+{
+	char *user = pool_format(v->walk->pool, "%s", v->local), *last = NULL;
+
+	for (char *p = strstr(user + (user[0] != '\0'), "--"); p != NULL; p = strstr(p + 1, "--"))
+		last = p;
+	if (last != NULL) {
+		*last = '+';
+		memmove(last + 1, last + 2, strlen(last + 2) + 1);
+	}
+	return v->whole != v->local ? pool_format(v->walk->pool, "%s%s", user, v->tail) : user;
+}
+
 void visit_local(const struct visit *v)
 {
 	struct pool *pool = v->walk->pool;
@@ -129,9 +158,12 @@ void visit_local(const struct visit *v)
 		deliver(v, user + 5, true);
 		return;
 	}
+	if (try_special(v))
+		return;
 	if (try_alias(v, v->whole, ARGUMENTS_WHOLE, false) || try_expired(v, v->whole) ||
 	    try_account(v, v->whole, v->whole))
 		return;
+	user = delivered_user(v);
 	if (v->tail[0] != '\0' && try_without_tail(v, user))
 		return;
 	if (v->walk->router->any_local_user) {

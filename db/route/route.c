@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "db/grammar/address.h"
+#include "db/route/ownaddress.h"
 #include "lib/alloc.h"
 #include "lib/text.h"
 
@@ -68,7 +69,7 @@ struct router *router_create(void)
 	r->mydomain = xstrdup(name);
 	r->account = system_account;
 	r->use_routes = r->use_smtp = true;
-	r->max_depth = 50;
+	r->max_depth = ROUTE_DEPTH;
 	r->max_addresses = 10000;
 	r->now = -1;
 	return r;
@@ -265,6 +266,21 @@ enum locality {
 	LOCALITY_HELD,
 };
 
+/* Is it an address of this machine? */
+static enum locality literal_locality(const struct visit *v, const char *domain)
+{
+	switch (own_address(domain)) {
+	case MAP_FOUND:
+		return LOCALITY_LOCAL;
+	case MAP_NOT_FOUND:
+		return LOCALITY_ELSEWHERE;
+	case MAP_COULD_NOT_TELL:
+		break;
+	}
+	walk_hold(v, "the addresses of this machine cannot be read", visit_text(v, v->whole));
+	return LOCALITY_HELD;
+}
+
 /* Does this domain belong to us (routing.md section 6.1)? */
 static enum locality locality(const struct visit *v, const char **canonical)
 {
@@ -293,7 +309,7 @@ static enum locality locality(const struct visit *v, const char **canonical)
 			return LOCALITY_RENAMED;
 		return LOCALITY_LOCAL;
 	case MAP_NOT_FOUND:
-		return ascii_equal(domain, v->walk->router->hostname) ? LOCALITY_LOCAL : LOCALITY_ELSEWHERE;
+		return ascii_equal(domain, v->walk->router->hostname) ? LOCALITY_LOCAL : literal_locality(v, domain);
 	case MAP_COULD_NOT_TELL:
 		break;
 	}

@@ -38,6 +38,9 @@ const char *route_relation_name(enum route_relation relation);
 /* Is there a Unix account of this name? */
 typedef enum map_answer route_account(void *context, const char *name);
 
+/* Expansions one inside the other if nothing else is said: as many as the scripts for ZMailer's router bear. */
+#define ROUTE_DEPTH 9
+
 /*
  * A router.  Whoever makes it fills in everything above the line; relations that are NULL have no maps.
  * settings.h reads the rest from text.

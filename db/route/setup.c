@@ -72,8 +72,16 @@ static bool set_protocols(struct router *r, const char *value, struct buf *why)
 	return true;
 }
 
+/* Those of reports to senders, which stand in the same file (channel/report/reportconf.h). */
+static bool is_of_reports(const char *name)
+{
+	return strcmp(name, "postmaster") == 0 || strcmp(name, "report-from") == 0 || strcmp(name, "report-max") == 0;
+}
+
 static bool set_named(struct router *r, const char *name, const char *value, struct buf *why)
 {
+	if (is_of_reports(name))
+		return true;
 	if (strcmp(name, "hostname") == 0)
 		return set_domain(&r->hostname, value, why);
 	if (strcmp(name, "mydomain") == 0)
@@ -227,6 +235,9 @@ struct router *router_open(const struct dbases *dbases, char *const *options, si
 		router_destroy(&router);
 		return NULL;
 	}
+	if (router->max_depth > ROUTE_DEPTH)
+		buf_addf(notes, "max_depth=%u: ZMailer's router holds what is behind more than %u lists one inside the other, and "
+		         "with its own scripts may end itself there\n", router->max_depth, ROUTE_DEPTH);
 	note_foreign(dbases, notes);
 	return router;
 }

@@ -23,6 +23,7 @@
  *   protocols                       routes, smtp, in this order
  *   nofqlists                       must not be empty: list files are never read
  *   max_depth, max_addresses        limits; numbers
+ * postmaster, report-from and report-max are settings of reports to senders, and left alone.
  * False with one line in `why`.
  */
 bool router_set(struct router *router, const char *assignment, struct buf *why);

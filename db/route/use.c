@@ -136,7 +136,7 @@ static void send_later(const struct visit *v, const struct destination *d, const
 {
 	int64_t now = v->walk->router->now < 0 ? (int64_t)time(NULL) : v->walk->router->now;
 
-	walk_hold(v, pool_format(v->walk->pool, "%lld", (long long)(now + d->seconds)), visit_text(v, local));
+	walk_hold(v, pool_format(v->walk->pool, "timeout:%lld", (long long)(now + d->seconds)), visit_text(v, local));
 }
 
 /* A route with its references filled in. */

@@ -128,6 +128,9 @@ bool zmsh_script(const struct dbases *dbases, const char *relation, struct buf *
 	buf_addf(out, "\n%s () {\n", relation);
 	if (number > 0)
 		buf_adds(out, "\tlocal hit\n");
+	/* set by fqdnalias.cf behind a list that names itself */
+	if (strcmp(relation, "aliases") == 0)
+		buf_adds(out, "\t[ -n \"$fqdn_no_aliases\" ] && return 1\n");
 	number = 0;
 	for (size_t i = next_map(dbases, relation, 0); i < dbases->count; i = next_map(dbases, relation, i + 1))
 		add_search(out, &dbases->maps[i], ++number);

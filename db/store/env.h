@@ -27,7 +27,6 @@ struct env_config {
 	char *tmpdir;        /* tmpdir or tempdir, or NULL */
 	mode_t mode;         /* envmode; 0 if not given: libdb then takes 0660 less the umask */
 	bool create;         /* CREATE: whoever comes first makes the regions */
-	bool read_only;      /* RO: our programs refuse to write maps of this environment */
 };
 
 /*
@@ -54,6 +53,9 @@ struct env *env_open(const struct env_config *config, struct buf *why);
 void env_close(struct env **env);
 
 DB_ENV *env_handle(struct env *env);
+
+/* Adds a message of libdb without the addresses in memory that it likes to name. */
+void env_add_words(struct buf *out, const char *message);
 
 /* What libdb itself said last about this environment; "" if nothing. */
 const char *env_said(const struct env *env);

@@ -52,9 +52,7 @@ static int parse_flags(struct env_config *config, const struct place *place, con
 			*cdb = true;
 		else if (ascii_equal(flag, "CREATE"))
 			config->create = true;
-		else if (ascii_equal(flag, "RO"))
-			config->read_only = true;
-		else
+		else if (!ascii_equal(flag, "RO"))    /* a word to the builder of maps, which leaves them alone in any case */
 			known = false;
 		free(flag);
 		if (!known)

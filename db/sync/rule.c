@@ -21,7 +21,8 @@ static bool expand(const struct template *template, const struct ldap_entry *ent
 
 	switch (template_expand(template, entry, key, many, results, &culprit)) {
 	case TEMPLATE_DONE: break;
-	case TEMPLATE_NO_VALUE: what = "has no usable value"; break;
+	case TEMPLATE_NO_VALUE: what = "has no value"; break;
+	case TEMPLATE_NO_PART: what = "has no part before or behind an @ as the template asks for"; break;
 	case TEMPLATE_SEVERAL: what = "has several values, one is meant"; break;
 	case TEMPLATE_BAD_VALUE: what = "has a value that is empty or has control bytes in it"; break;
 	}
@@ -67,7 +68,7 @@ static bool add_records(const struct sync_rule *rule, const struct ldap_entry *e
 	bool ok = expand(rule->key, entry, NULL, true, &keys, why);
 
 	for (size_t i = 0; i < keys.count; i++)
-		text_fold(keys.list[i], strlen(keys.list[i]), folding);
+		text_fold(keys.list[i], text_unquote(keys.list[i], strlen(keys.list[i])), folding);
 	results_settle(&keys);
 	yield->records = xcalloc(keys.count + 1, sizeof *yield->records);
 	for (; yield->count < keys.count && bytes <= LARGEST_YIELD; yield->count++) {

@@ -121,7 +121,7 @@ for my $way (@ways) {
 	ends update(['replace', '-'], in => "# nobody yet\n"), 0, "0 records: 0 added, 0 changed, 0 removed\n", '',
 		'a map that is empty may stay so';
 	ends update(['replace', '-'], in => "one 1\ntwo 2\n"), 0, "2 records: 2 added, 0 changed, 0 removed\n", '', 'and be filled again';
-	ends update(['replace', '-'], in => "three 3\n"), 0, "1 records: 1 added, 0 changed, 2 removed\n", '', 'all may be exchanged';
+	ends update(['replace', '-'], in => "three 3\n"), 0, "1 record: 1 added, 0 changed, 2 removed\n", '', 'all may be exchanged';
 
 	my %many = map { ("k$_" => $_) } 1 .. 300;
 	text(%many);
@@ -143,7 +143,7 @@ for my $way (@ways) {
 	ends update(['check']), 3, qr/\Acould not tell: .*No such file/, '', '... cannot be checked';
 	ends update(['recover']), 66, '', qr/No such file/, '... nor healed';
 	text(new => 'map');
-	ends update(['replace']), 0, "1 records: 1 added, 0 changed, 0 removed\n", '', '... but made by replace';
+	ends update(['replace']), 0, "1 record: 1 added, 0 changed, 0 removed\n", '', '... but made by replace';
 	is content(), 'new=map', '... it holds the text';
 }
 
@@ -392,8 +392,10 @@ for my $way (@ways) {
 	ends update(['set', 'x', 'y']), 75, '', qr/does not say CREATE/, 'an environment that nobody has made';
 	ends update(['recover']), 0, qr/healthy/, '', '... is made by recover';
 	ends update(['set', 'x', 'y']), 0, '', '', '... and used';
-	spew($w->{conf}, "envhome = $w->{dir}/env\nenvflags = CDB,RO\n");
-	ends update(['set', 'x', 'y']), 78, '', qr/RO/, 'a read-only environment';
+	spew($w->{conf}, "envhome = $w->{dir}/env\nenvflags = CDB, CREATE, RO\n");
+	ends update(['set', 'x', 'z']), 0, '', '', 'with the flags of the HOWTO a map is changed all the same';
+	ends run([tool('dblookup'), '-t', $w->{type}, '-C', $w->{conf}, $w->{base}, 'x']), 0, qr/z/, '', '... and asked';
+	ends run([tool('newdb'), '-t', $w->{type}, $w->{base}, '/dev/null']), 73, '', qr/dbupdate/, '... and newdb leaves it alone';
 }
 
 # ---- generations keep what they replace ----

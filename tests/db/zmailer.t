@@ -39,7 +39,7 @@ t_route (number, address) {
 	do
 		for quad in $(elements $one)
 		do
-			echo "R|$number|$(channel $quad)|$(host $quad)|$(user $quad)"
+			echo "R~$number~$(channel $quad)~$(host $quad)~$(user $quad)"
 		done
 	done
 }
@@ -89,8 +89,8 @@ sub route_all($name, $ours, @examples) {
 
 	Routing::write_file("$dir/in", map { "t_route $_->{number} '$_->{address}'\n" } @examples);
 	for (split /\n/, qx{cd $dir && timeout 120 $zmailer/bin/router -f $dir/router.cf -i <$dir/in 2>$dir/err}) {
-		my ($number, $channel, $host, $user) = /^R\|(\d+)\|(.*?)\|(.*?)\|(.*)$/ or next;
-		$host = '*' if $channel eq 'hold' && $host !~ /^\d+$/;
+		my ($number, $channel, $host, $user) = /^R~(\d+)~(.*?)~(.*?)~(.*)$/ or next;
+		$host = '*' if $channel eq 'hold' && $host !~ /^(?:timeout:)?\d+$/;
 		push $results{$number}->@*, "($channel $host $user)";
 	}
 	return %results;
@@ -98,6 +98,7 @@ sub route_all($name, $ours, @examples) {
 
 my %groups;
 for my $x ($examples->{examples}->@*) {
+	next if $x->{number} < ($ENV{FIRST} // 1);    # FIRST=NUMBER: those from there on
 	next if $x->{modes}{'error-message'};    # a router that is asked by hand sends no reports
 	push $groups{join ' ', $x->{set}, sort keys $x->{modes}->%*}->@*, $x;
 }

@@ -48,7 +48,7 @@ static void add_message(struct queue *q, const char *name, struct worker *w, con
 	m = queue_add(q, c, "/nowhere", &(struct timespec){ 0 });
 	m->groups[0].thread->clause = clause;
 	queue_feed(q, &m->groups[0], &w->fed, w);
-	worker_job(w, m->name, "-");
+	worker_job(w, m->name, "-", 0);
 	control_close(&c);
 }
 

@@ -141,8 +141,8 @@ subtest 'what an agent finds' => sub {
 	mkdir $q->dir . '/ta';
 	symlink $agent, $q->dir . '/ta/agent';
 	Spool->put($q->dir . '/zenv', "POSTOFFICE=" . $q->office . "\nMAILSHARE=" . $q->dir . "\nLOGDIR=" . $q->dir . "/with blank\n" .
-		"PATH=/bin\nZCONFIG=/nowhere\nEMPTY=\n");
-	my $command = "A=1 B=\${channel}=\${host} \$channel=x $agent -s " . $q->dir . " -c \$channel \${LOGDIR}/x a\${EMPTY}b \$x \${channel}\$host";
+		"PATH=/bin\nZCONFIG=/nowhere\n");
+	my $command = "A=1 B=\${channel}=\${host} \$channel=x $agent -s " . $q->dir . " -c \$channel \${LOGDIR}/x ab \$x \${channel}\$host";
 	$q->conf("lmtp/*\n\tcommand=\"$command\"\n");
 	$q->message(['a@@Store']);
 	my ($status, undef, $err) = $q->run('-1');

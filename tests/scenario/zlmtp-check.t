@@ -88,6 +88,20 @@ subtest 'all is well' => sub {
 	is scalar(() = check()->{out} =~ /\n/g), 1, 'one line without -v';
 };
 
+subtest 'pipes in place of files' => sub {
+	for my $name ('.pid.scheduler', '.pid.runqueue', '.state.runqueue') {
+		my $path = "$dir/po/$name";
+		my $before = -e $path ? slurp($path) : undef;
+		unlink $path;
+		POSIX::mkfifo($path, 0600) or die "$path: $!";
+		my $got = run(['timeout', 10, "$build/channel/zlmtp-check", '-o', 'queue']);
+		isnt $got->{status}, 124, "$name: nobody is waited for";
+		is $got->{status}, { '.pid.scheduler' => 1, '.pid.runqueue' => 0, '.state.runqueue' => 3 }->{$name}, "$name: exit";
+		unlink $path;
+		spew($path, $before) if defined $before;
+	}
+};
+
 subtest 'servers' => sub {
 	my @only = qw(-o agents -t 1);
 	lmtp("-F UNIX:$dir/absent");
@@ -204,6 +218,7 @@ subtest 'maps' => sub {
 	old(-5, "$dir/db/localnames");
 	is_found(\@only, 1, qr{WARNING - map $dir/db/localnames\.db: its text is newer; run newdb}, 'an old map');
 	old(100, "$dir/db/localnames");
+	old(100, "$dir/db/routes");
 	is_found([@only, '-g', '0,1h'], 1, qr{WARNING +map $dir/db/routes: changed 1m ago}, 'limits of age');
 	chmod 0666, "$dir/db/localnames";
 	is_found(\@only, 2, qr{text $dir/db/localnames can be written by everybody}, 'a text that everybody can write');

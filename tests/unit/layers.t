@@ -11,11 +11,14 @@ my $top = $ENV{SRC_DIR} // "$FindBin::Bin/../..";
 my @rules = (
 	['lib/', 'lib/'],
 	['channel/spool/', 'lib/', 'channel/spool/'],
-	['channel/queue/', 'lib/', 'channel/spool/', 'channel/queue/'],
+	['channel/report/', 'lib/', 'channel/message/', 'channel/report/'],
+	['channel/queue/', 'lib/', 'channel/message/', 'channel/spool/', 'channel/report/', 'channel/queue/'],
 	['channel/protocol/', 'lib/', 'channel/protocol/'],
 	['channel/message/', 'lib/', 'channel/message/'],
 	['channel/net/', 'lib/', 'channel/net/'],
 	['channel/enqueue', 'lib/', 'channel/', 'db/'],
+	['channel/intake', 'lib/', 'channel/', 'db/'],
+	['channel/server/', 'lib/', 'channel/', 'db/'],
 	['channel/routing', 'lib/', 'channel/', 'db/'],    # of enqueue and lmtp-probe
 	['channel/probe/cache', 'lib/', 'channel/', 'db/'],
 	['channel/check/maps', 'lib/', 'channel/', 'db/'],
@@ -42,8 +45,8 @@ for my $file (@files) {
 	for my $include (includes("$top/$file")) {
 		next if $include eq 'config.h';
 		push @bad, "$file includes $include, which brings the maps with it"
-			if $include =~ m{^channel/(?:routing|probe/cache)\.h$} && $file !~ m{^channel/(?:enqueue|routing|lmtp-probe|probe/cache|probe/keep)\.};
-		push @bad, "$file includes $include, which is another program's" if $include =~ m{^channel/(probe|check)/} && $file !~ m{^tests/|^channel/(?:$1/|lmtp-probe\.|zlmtp-check\.)};
+			if $include =~ m{^channel/(?:routing|probe/cache)\.h$} && $file !~ m{^channel/(?:enqueue\.|routing\.|lmtp-probe\.|probe/cache\.|probe/keep\.|intake\.|server/)};
+		push @bad, "$file includes $include, which is another program's" if $include =~ m{^channel/(probe|check|server)/} && $file !~ m{^tests/|^channel/(?:$1/|lmtp-probe\.|zlmtp-check\.|intake\.)};
 		push @bad, "$file includes $include" unless grep { index($include, $_) == 0 } @may;
 		push @bad, "$file includes $include, which is not there" unless -f "$top/$include";
 	}

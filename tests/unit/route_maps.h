@@ -104,7 +104,7 @@ static inline void show_results(struct buf *out, const struct route_result *resu
 {
 	for (size_t i = 0; i < count; i++) {
 		const struct route_result *r = &results[i];
-		bool why = strcmp(r->channel, "hold") == 0 && strspn(r->host, "0123456789") != strlen(r->host);
+		bool why = strcmp(r->channel, "hold") == 0 && strncmp(r->host, "timeout:", 8) != 0;
 
 		buf_addf(out, "%s(%s %s %s)", i > 0 ? " " : "", r->channel, why ? "*" : r->host, r->user);
 	}

@@ -27,7 +27,6 @@ static void settings_are_read_in_all_their_spellings(void **state)
 		assert_int_equal(parse(&config, texts[i], &why), EX_OK);
 		assert_string_equal(config.home, "/var/db");
 		assert_true(config.create);
-		assert_false(config.read_only);
 		assert_int_equal(config.mode, 0600);
 		assert_null(config.tmpdir);
 		env_config_free(&config);
@@ -48,7 +47,6 @@ static void both_names_of_the_temporary_directory_work(void **state)
 
 		assert_int_equal(parse(&config, texts[i], &why), EX_OK);
 		assert_string_equal(config.tmpdir, "/t");
-		assert_true(config.read_only);
 		assert_false(config.create);
 		assert_int_equal(config.mode, 0);
 		env_config_free(&config);

@@ -117,7 +117,7 @@ static void growing_addresses_end_at_the_depth_limit(void **state)
 	struct router *r = with(ROUTE_FQDNALIASES, "-l%", fqdn);
 
 	(void)state;
-	held_because(r, "u@d.test", "more than 50 expansions");
+	held_because(r, "u@d.test", "more than 9 expansions");
 	router_destroy(&r);
 }
 
@@ -141,6 +141,7 @@ static void values_that_grow_are_stopped(void **state)
 	struct router *r = with(ROUTE_FQDNALIASES, "-l%", fqdn);
 
 	(void)state;
+	r->max_depth = 50;
 	held_because(r, "u@d.test", "no address");
 	router_destroy(&r);
 }

@@ -60,9 +60,9 @@ static void references_without_an_argument_are_told(void **state)
 	(void)state;
 	assert_string_equal(judge("fqdnroutes", true, "c!h!u%6"), "5 nothing is ever put in for this reference");
 	assert_string_equal(judge("fqdnaliases", true, "box%2@r.test"),
-	                    "~3 ZMailer's router puts nothing in for this reference in maps of this relation");
+	                    "~3 ZMailer's own scripts put nothing in for this reference in maps of this relation; those of zlmtp do, but in routesdb");
 	assert_string_equal(judge("routesdb", true, "c!%1!h"),
-	                    "~2 ZMailer's router puts nothing in for this reference in maps of this relation");
+	                    "~2 ZMailer's own scripts put nothing in for this reference in maps of this relation; those of zlmtp do, but in routesdb");
 	assert_string_equal(judge("fqdnroutes", true, "c!h!a%%9"), "");
 	assert_string_equal(judge("fqdnroutes", false, "c!h!u%6"), "");
 }

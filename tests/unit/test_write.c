@@ -199,7 +199,7 @@ static void envelopes_that_would_break_the_files_are_refused(void **state)
 {
 	static const struct spool_recipient broken[] = {
 		{ "lmtp", "-", "bob\nr           lmtp - eve 1", 1, NULL }, { "lm tp", "-", "bob", 1, NULL },
-		{ "lmtp", "a\tb", "bob", 1, NULL }, { "lmtp", "-", "", 1, NULL }, { "lmtp", "-", "b\303\266b", 1, NULL },
+		{ "lmtp", "a\tb", "bob", 1, NULL }, { "lmtp", "-", "", 1, NULL }, { "lmtp", "-", "b\366b", 1, NULL },
 		{ "lmtp", "-", "bob", 1, "NOTIFY=NEVER\ni 1" },
 	};
 	struct spool_envelope e = plain;

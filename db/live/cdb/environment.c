@@ -75,8 +75,6 @@ static int open_all(const struct live *live, struct buf *why)
 	struct buf ignored = { 0 };
 	int status = env_config_read(&e->config, live->config, why);
 
-	if (status == EX_OK && e->config.read_only)
-		status = live_fail(live, EX_CONFIG, why, "%s says RO: its maps are not to be changed", live->config);
 	if (status == EX_OK && !env_has_regions(&e->config))
 		status = begin_new(live, why);
 	if (status != EX_OK)

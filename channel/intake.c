@@ -1,0 +1,426 @@
+/*
+ * intake: takes mail in, by LMTP and ESMTP, and puts it into the queue.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "channel/server/client.h"
+#include "channel/server/intake.h"
+#include "channel/server/listener.h"
+#include "channel/net/tls.h"
+#include "lib/alloc.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/logline.h"
+#include "lib/options.h"
+#include "lib/wait.h"
+#include "lib/zenv.h"
+
+static const struct option_help help[] = {
+	{ 'f', "DBASES", "the maps that route recipients (default: db/dbases.conf in MAILVAR of ZENV)" },
+	{ 'H', NULL, "hash the queue in one level of directories, -HH in two" },
+	{ 'L', "PROTOCOL:ADDRESS", "listen: lmtp: or smtp:, then UNIX:/path[,mode=0660][,group=G] or [ADDRESS]:PORT" },
+	{ 'm', NULL, "make the directories of the post office that are missing" },
+	{ 'o', "NAME=VALUE", "a setting of the router; any number" },
+	{ 'O', "KEY=VALUE", "a limit, or what else is below" },
+	{ 'P', "DIRECTORY", "the post office (default: POSTOFFICE of ZENV)" },
+	{ 'S', "FILE", "offer STARTTLS, with the certificate that FILE names: tls.conf(5)" },
+	{ 'v', NULL, "log lines on stderr, too" },
+	{ 0 },
+};
+
+static struct program program = {
+	.name = "intake",
+	.synopsis = "[-HmvV] [-f dbases] [-o name=value] [-O key=value] [-P directory] [-S file] -L protocol:address ...",
+	.purpose = "Takes mail by LMTP and ESMTP; each recipient is judged by the maps while the client waits.",
+	.options = help,
+	.help = 'h',
+};
+
+struct options {
+	struct routing routing;
+	char **settings;
+	size_t setting_count, setting_capacity;
+	const char *tls_file;
+	struct listeners listeners;
+	bool make;
+};
+
+/* ---- options ---- */
+
+static void show_keys(void)
+{
+	struct buf text = { 0 };
+
+	policy_help(&text);
+	buf_adds(&text, "Sockets that systemd has opened are served, too.  ZENV is the file that ZCONFIG names.");
+	program.notes = text.data;
+}
+
+static void set_key(struct intake *in, const char *assignment)
+{
+	struct buf why = { 0 };
+
+	if (strcmp(assignment, "log=json") == 0 || strcmp(assignment, "log=keys") == 0)
+		in->json = strcmp(assignment, "log=json") == 0;
+	else if (!policy_set(&in->policy, assignment, &why))
+		option_usage(&program, "-O %s", buf_str(&why));
+	buf_free(&why);
+}
+
+static void listen_at(struct options *options, const char *text)
+{
+	struct buf why = { 0 };
+	int status = listeners_add(&options->listeners, text, &why);
+
+	if (status == EX_USAGE)
+		option_usage(&program, "-L %s", buf_str(&why));
+	if (status != EX_OK)
+		die(status, "-L %s", buf_str(&why));
+}
+
+static unsigned zenv_levels(void)
+{
+	const char *hash = zenv("SCHEDULERDIRHASH");
+
+	return hash != NULL && (strcmp(hash, "1") == 0 || strcmp(hash, "2") == 0) ? (unsigned)(hash[0] - '0') : 0;
+}
+
+static void read_options(struct intake *in, struct options *options, char **listen_texts, size_t *listen_count, int argc,
+                         char **argv)
+{
+	unsigned levels = 0;
+	int c;
+
+	while ((c = option_next(&program, argc, argv)) != -1) {
+		switch (c) {
+		case 'f': options->routing.dbases = optarg; break;
+		case 'H': levels++; break;
+		case 'L': listen_texts[(*listen_count)++] = optarg; break;
+		case 'm': options->make = true; break;
+		case 'o':
+			options->settings = xgrow(options->settings, options->setting_count, &options->setting_capacity, sizeof(char *));
+			options->settings[options->setting_count++] = optarg;
+			break;
+		case 'O': set_key(in, optarg); break;
+		case 'P': in->spool.postoffice = optarg; break;
+		case 'S': options->tls_file = optarg; break;
+		case 'v': in->verbose = true; break;
+		}
+	}
+	if (optind < argc)
+		option_usage(&program, "%s: no arguments expected", argv[optind]);
+	if (levels > 2)
+		option_usage(&program, "there are no more than two levels of directories: -HH");
+	in->spool.levels = levels > 0 ? levels : zenv_levels();
+	if (in->spool.postoffice == NULL)
+		in->spool.postoffice = zenv("POSTOFFICE");
+	if (in->spool.postoffice == NULL)
+		option_usage(&program, "where is the post office? -P, or POSTOFFICE in the file that ZCONFIG names");
+}
+
+/* ---- start ---- */
+
+static const char *own_name(void)
+{
+	static char name[256];
+
+	return gethostname(name, sizeof name - 1) == 0 && name[0] != '\0' ? name : "localhost";
+}
+
+static void open_maps(struct intake *in, struct options *options)
+{
+	const char *mailvar = zenv("MAILVAR");
+	const struct passwd *pw = getpwnam("nobody");
+	int status;
+
+	if (options->routing.dbases == NULL && mailvar != NULL)
+		options->routing.dbases = xasprintf("%s/db/dbases.conf", mailvar);
+	if (options->routing.dbases == NULL)
+		option_usage(&program, "which maps route recipients? -f, or MAILVAR in the file that ZCONFIG names");
+	options->routing.settings = options->settings;
+	options->routing.setting_count = options->setting_count;
+	options->routing.privilege = pw != NULL ? (long)pw->pw_uid : 65534;
+	in->recipients = recipients_open(&options->routing, (unsigned)in->policy.limits[LIMIT_LOOKUPS],
+	                                 (int64_t)in->policy.limits[LIMIT_LOOKUP_TIME] * 1000, &status);
+	if (in->recipients == NULL)
+		exit(status);
+}
+
+static void open_tls(struct intake *in, const char *file)
+{
+	static struct tlsconf conf;
+	struct buf why = { 0 };
+
+	if (file == NULL)
+		return;
+	if (!tlsconf_read(&conf, file, &why) || (in->tls = tls_create_server(&conf, &why)) == NULL)
+		die(EX_CONFIG, "%s: %s", file, buf_str(&why));
+	buf_free(&why);
+}
+
+static void open_spool(struct intake *in, bool make)
+{
+	struct buf why = { 0 };
+
+	in->spool.host = own_name();
+	if (make && !spool_make(in->spool.postoffice, &why))
+		die(EX_CANTCREAT, "%s", buf_str(&why));
+	if (!spool_open(&in->spool, &why))
+		die(EX_CANTCREAT, "%s", buf_str(&why));
+	buf_free(&why);
+}
+
+static void set_server_options(struct intake *in)
+{
+	for (size_t i = 0; i < 2; i++)
+		in->options[i] = (struct server_options){
+			.protocol = (enum server_protocol)i, .host = in->spool.host, .max_size = in->policy.limits[LIMIT_SIZE],
+			.max_recipients = in->policy.limits[LIMIT_RECIPIENTS], .max_commands = in->policy.limits[LIMIT_COMMANDS],
+			.max_errors = in->policy.limits[LIMIT_ERRORS],
+		};
+}
+
+/* A descriptor for each connection, and two files for each message. */
+static void raise_descriptor_limit(const struct intake *in)
+{
+	struct rlimit limit;
+	rlim_t wanted = 3 * in->policy.limits[LIMIT_CONNECTIONS] + 100;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
+		return;
+	limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* ---- the loop ---- */
+
+struct loop {
+	struct intake intake;
+	struct listeners *listeners;
+	struct client **clients;
+	size_t count, capacity;
+	struct pollfd *fds;
+	size_t room;
+	int64_t accept_again;      /* clock_ms(): descriptors had run out */
+};
+
+static volatile sig_atomic_t stop_wanted;
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	stop_wanted = 1;
+}
+
+static void catch_signals(sigset_t *unblocked)
+{
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	const struct sigaction action = { .sa_handler = on_signal };
+	sigset_t blocked;
+
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+	sigemptyset(&blocked);
+	sigprocmask(SIG_SETMASK, NULL, unblocked);
+	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+		sigaction(signals[i], &action, NULL);
+		sigaddset(&blocked, signals[i]);
+		sigdelset(unblocked, signals[i]);
+	}
+	sigprocmask(SIG_BLOCK, &blocked, NULL);
+}
+
+static bool is_same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+	return a->ss_family == b->ss_family &&
+	       (a->ss_family == AF_INET ? memcmp(&((const struct sockaddr_in *)a)->sin_addr,
+	                                         &((const struct sockaddr_in *)b)->sin_addr, sizeof(struct in_addr)) == 0 :
+	        a->ss_family == AF_INET6 && memcmp(&((const struct sockaddr_in6 *)a)->sin6_addr,
+	                                           &((const struct sockaddr_in6 *)b)->sin6_addr, sizeof(struct in6_addr)) == 0);
+}
+
+static size_t count_from(const struct loop *loop, const struct sockaddr_storage *address)
+{
+	size_t n = 0;
+
+	if (address->ss_family == AF_UNIX)
+		return 0;
+	for (size_t i = 0; i < loop->count; i++)
+		n += is_same_address(client_address(loop->clients[i]), address);
+	return n;
+}
+
+/* "421" as far as it goes without waiting, and the end. */
+static void turn_away(struct intake *in, int fd)
+{
+	static const char text[] = "421 4.3.2 too many connections; try again later\r\n";
+
+	in->figures.turned_away++;
+	(void)!send(fd, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	close(fd);
+}
+
+static void accept_clients(struct loop *loop, const struct listener *listener)
+{
+	struct intake *in = &loop->intake;
+
+	for (;;) {
+		struct sockaddr_storage address = { 0 };
+		socklen_t length = sizeof address;
+		int fd = accept4(listener->fd, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd < 0) {
+			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+				complain("%s: %s", listener->name, strerror(errno));
+				loop->accept_again = clock_ms() + 1000;
+			}
+			return;
+		}
+		if (length < sizeof(sa_family_t))
+			address.ss_family = AF_UNIX;
+		if (loop->count >= in->policy.limits[LIMIT_CONNECTIONS] ||
+		    count_from(loop, &address) >= in->policy.limits[LIMIT_PER_ADDRESS]) {
+			turn_away(in, fd);
+			continue;
+		}
+		loop->clients = xgrow(loop->clients, loop->count, &loop->capacity, sizeof(struct client *));
+		loop->clients[loop->count++] = client_create(in, listener, fd, &address);
+	}
+}
+
+static void want(struct loop *loop, size_t entries)
+{
+	if (entries <= loop->room)
+		return;
+	loop->room = 2 * entries;
+	loop->fds = xreallocarray(loop->fds, loop->room, sizeof *loop->fds);
+}
+
+/* Everything to wait for: listeners, clients, the committer, slow maps, in this order. */
+static size_t fill(struct loop *loop, int64_t *deadline)
+{
+	size_t n = 0;
+	bool accepting = loop->accept_again <= clock_ms() && !stop_wanted;
+
+	*deadline = recipients_deadline(loop->intake.recipients);
+	if (!accepting && loop->accept_again < *deadline && !stop_wanted)
+		*deadline = loop->accept_again;
+	want(loop, loop->listeners->count + loop->count + 1 + recipients_room(loop->intake.recipients));
+	for (size_t i = 0; i < loop->listeners->count; i++)
+		loop->fds[n++] = (struct pollfd){ .fd = accepting ? loop->listeners->list[i].fd : -1, .events = POLLIN };
+	for (size_t i = 0; i < loop->count; i++) {
+		short events = client_events(loop->clients[i]);
+
+		/* who is waited for is not looked at: an end would be told again and again */
+		loop->fds[n++] = (struct pollfd){ .fd = events != 0 ? client_descriptor(loop->clients[i]) : -1, .events = events };
+		if (client_deadline(loop->clients[i]) < *deadline)
+			*deadline = client_deadline(loop->clients[i]);
+	}
+	loop->fds[n++] = (struct pollfd){ .fd = committer_descriptor(loop->intake.committer), .events = POLLIN };
+	return n + recipients_fill(loop->intake.recipients, loop->fds + n);
+}
+
+static void settle(struct loop *loop)
+{
+	struct recipient_answer answer;
+	struct spool_draft *draft;
+	void *owner;
+
+	while ((owner = recipients_next(loop->intake.recipients, &answer)) != NULL)
+		client_recipient(owner, &answer);
+	while ((owner = committer_next(loop->intake.committer, &draft)) != NULL)
+		client_committed(owner, draft);
+}
+
+static void bury(struct loop *loop)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < loop->count; i++) {
+		if (client_is_over(loop->clients[i]))
+			client_destroy(&loop->clients[i]);
+		else
+			loop->clients[kept++] = loop->clients[i];
+	}
+	loop->count = kept;
+}
+
+static void run(struct loop *loop, const sigset_t *unblocked)
+{
+	while (!stop_wanted || loop->count > 0) {
+		size_t clients = loop->count, first = loop->listeners->count, n;
+		int64_t deadline, now;
+
+		committer_start(loop->intake.committer);
+		n = fill(loop, &deadline);
+		wait_for(loop->fds, n, deadline, unblocked);
+		now = clock_ms();
+		for (size_t i = 0; i < clients; i++) {
+			if (loop->fds[first + i].revents != 0)
+				client_ready(loop->clients[i]);
+			else if (client_deadline(loop->clients[i]) <= now)
+				client_late(loop->clients[i]);
+		}
+		settle(loop);
+		for (size_t i = 0; i < first; i++)
+			if (loop->fds[i].revents != 0)
+				accept_clients(loop, &loop->listeners->list[i]);
+		/* at the end every client is told, also who came in meanwhile or waited for the disk */
+		for (size_t i = 0; stop_wanted && i < loop->count; i++)
+			client_shut(loop->clients[i], "the server stops");
+		bury(loop);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct loop loop = { 0 };
+	struct options options = { 0 };
+	char **texts = xcalloc((size_t)argc, sizeof(char *));
+	size_t count = 0;
+	struct buf why = { 0 };
+	sigset_t unblocked;
+
+	log_program(program.name);
+	policy_init(&loop.intake.policy);
+	show_keys();
+	read_options(&loop.intake, &options, texts, &count, argc, argv);
+	if (!listeners_from_systemd(&options.listeners, &why))
+		die(EX_USAGE, "%s", buf_str(&why));
+	if (count == 0 && options.listeners.count == 0)
+		option_usage(&program, "where is mail taken? -L, or a socket of systemd");
+	open_maps(&loop.intake, &options);
+	open_tls(&loop.intake, options.tls_file);
+	open_spool(&loop.intake, options.make);
+	for (size_t i = 0; i < count; i++)
+		listen_at(&options, texts[i]);
+	set_server_options(&loop.intake);
+	raise_descriptor_limit(&loop.intake);
+	catch_signals(&unblocked);
+	logline_open_syslog(program.name);
+	loop.intake.committer = committer_create();
+	loop.listeners = &options.listeners;
+	run(&loop, &unblocked);
+	committer_destroy(&loop.intake.committer);
+	recipients_close(&loop.intake.recipients);
+	tls_destroy(&loop.intake.tls);
+	listeners_free(&options.listeners);
+	spool_close(&loop.intake.spool);
+	policy_free(&loop.intake.policy);
+	free(loop.clients);
+	free(loop.fds);
+	free(options.settings);
+	free(texts);
+	buf_free(&why);
+	return EX_OK;
+}

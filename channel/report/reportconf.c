@@ -1,0 +1,114 @@
+#include "channel/report/reportconf.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/alloc.h"
+#include "lib/parse.h"
+#include "lib/text.h"
+
+/* RFC 5321 section 4.5.3.1: more is no address that others take. */
+#define ADDRESS_LONGEST 320
+
+void report_settings_init(struct report_settings *s, const char *host)
+{
+	*s = (struct report_settings){ .host = xstrdup(host), .max = REPORT_MAX_DEFAULT };
+}
+
+bool report_settings_has(const char *name)
+{
+	return strcmp(name, "postmaster") == 0 || strcmp(name, "report-from") == 0 || strcmp(name, "report-max") == 0;
+}
+
+/* user@domain and nothing round it: it goes into a header, and into a command. */
+static bool is_address(const char *s)
+{
+	const char *at = strrchr(s, '@');
+
+	if (at == NULL || at == s || at[1] == '\0' || strlen(s) > ADDRESS_LONGEST || !text_is_utf8(s, strlen(s)))
+		return false;
+	for (const char *p = s; *p != '\0'; p++)
+		if ((p > at || *p != '.') && !text_is_atext(*p) && !(p >= at && strchr("@.[]:", *p) != NULL))
+			return false;
+	return true;
+}
+
+static bool set_address(char **setting, const char *value, struct buf *why)
+{
+	if (value[0] != '\0' && !is_address(value)) {
+		buf_adds(why, "expected an address like postmaster@example.org, or nothing");
+		return false;
+	}
+	free(*setting);
+	*setting = value[0] != '\0' ? xstrdup(value) : NULL;
+	return true;
+}
+
+/* Bytes, or with k or M behind the number. */
+static bool set_size(uint64_t *setting, const char *value, struct buf *why)
+{
+	size_t n = strlen(value);
+	uint64_t unit = n == 0 ? 1 : ascii_lower(value[n - 1]) == 'k' ? 1024 : ascii_lower(value[n - 1]) == 'm' ? 1024 * 1024 : 1;
+	char *digits = xstrndup(value, unit > 1 ? n - 1 : n);
+	bool ok = parse_number(digits, (uint64_t)1 << 40, setting);
+
+	free(digits);
+	if (!ok)
+		buf_adds(why, "expected a number of bytes, with k or M behind it or nothing");
+	else
+		*setting *= unit;
+	return ok;
+}
+
+static bool set(struct report_settings *s, const char *name, const char *value, struct buf *why)
+{
+	if (strcmp(name, "postmaster") == 0)
+		return set_address(&s->postmaster, value, why);
+	if (strcmp(name, "report-from") == 0)
+		return set_address(&s->from, value, why);
+	if (strcmp(name, "report-max") == 0)
+		return set_size(&s->max, value, why);
+	if (strcmp(name, "hostname") == 0 && value[0] != '\0') {
+		free(s->host);
+		s->host = xstrdup(value);
+	}
+	return true;
+}
+
+bool report_settings_parse(struct report_settings *s, const char *path, const char *text, size_t n, struct buf *why)
+{
+	const char *end = text + n;
+	bool ok = true;
+
+	for (size_t number = 1; ok && text < end; number++) {
+		const char *lf = memchr(text, '\n', (size_t)(end - text)), *stop = lf != NULL ? lf : end, *equals;
+		struct buf trouble = { 0 };
+
+		if (stop > text && stop[-1] == '\r')
+			stop--;
+		equals = memchr(text, '=', (size_t)(stop - text));
+		if (equals != NULL && *text != '#') {
+			char *name = xstrndup(text, (size_t)(equals - text)), *value = xstrndup(equals + 1, (size_t)(stop - equals) - 1);
+
+			ok = strlen(value) == (size_t)(stop - equals) - 1 || !report_settings_has(name);
+			if (!ok)
+				buf_adds(&trouble, "the line holds a NUL byte");
+			ok = ok && set(s, name, value, &trouble);
+			if (!ok)
+				buf_addf(why, "%s:%zu: %s: %s", path, number, name, buf_str(&trouble));
+			free(name);
+			free(value);
+		}
+		buf_free(&trouble);
+		text = lf != NULL ? lf + 1 : end;
+	}
+	return ok;
+}
+
+void report_settings_free(struct report_settings *s)
+{
+	free(s->host);
+	free(s->from);
+	free(s->postmaster);
+	*s = (struct report_settings){ 0 };
+}

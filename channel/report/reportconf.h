@@ -1,0 +1,38 @@
+/*
+ * Settings of reports: lines NAME=VALUE in router.conf, beside those of routing (zlmtp-forms(5)).
+ */
+#ifndef ZL_CHANNEL_REPORT_REPORTCONF_H
+#define ZL_CHANNEL_REPORT_REPORTCONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/buf.h"
+
+/* report-max where it is not set: 100 kB. */
+#define REPORT_MAX_DEFAULT ((uint64_t)100 * 1024)
+
+struct report_settings {
+	char *host;          /* hostname=: who reports (Reporting-MTA) */
+	char *from;          /* report-from=: an address; NULL: MAILER-DAEMON@host */
+	char *postmaster;    /* postmaster=: gets copies; NULL: nobody */
+	uint64_t max;        /* report-max=: messages above that many bytes come back as their header alone */
+};
+
+/* Sets the defaults; `host` is the name of the system. */
+void report_settings_init(struct report_settings *settings, const char *host);
+
+/*
+ * Takes the text of a router.conf; names of other settings are skipped.  False with "PATH:LINE: what" in `why`.  `path`
+ * is only named.
+ */
+bool report_settings_parse(struct report_settings *settings, const char *path, const char *text, size_t n,
+                           struct buf *why);
+
+/* True for a name that belongs here, so that the reader of routing's settings leaves it alone. */
+bool report_settings_has(const char *name);
+
+void report_settings_free(struct report_settings *settings);
+
+#endif

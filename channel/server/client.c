@@ -1,0 +1,567 @@
+#include "channel/server/client.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <sysexits.h>
+
+#include "channel/net/tls.h"
+#include "channel/spool/dsn.h"
+#include "channel/spool/event.h"
+#include "channel/spool/notify.h"
+#include "db/grammar/address.h"
+#include "lib/alloc.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/logline.h"
+#include "lib/text.h"
+
+#define PIECE (64 * 1024)
+/* What is sent at the end may take so long to be taken. */
+#define FAREWELL_TIME 5000
+
+/* What a client waits for, beside itself. */
+enum waiting {
+	WAITS_FOR_NOBODY,
+	WAITS_FOR_MAP,
+	WAITS_FOR_DISK,
+	WAITS_FOR_TLS,
+};
+
+/* An accepted recipient, beside the machine's. */
+struct accepted {
+	struct recipient_answer answer;
+};
+
+struct client {
+	struct intake *intake;
+	struct stream stream;
+	struct server server;
+	struct sockaddr_storage address;
+	bool is_local;             /* it is on this machine */
+	bool may_connect;          /* without a certificate */
+	char *shown;               /* address in words */
+	enum waiting waiting;
+	struct accepted *accepted;
+	size_t accepted_count, accepted_capacity;
+	struct spool_envelope envelope;
+	struct pool pool;          /* of the envelope */
+	struct spool_draft *draft;
+	int trouble;               /* EX_ code: the message cannot be taken; it is read to its end */
+	struct buf why;
+	int64_t deadline, message_deadline;
+	bool closing, over, gone;
+};
+
+/* ---- beginning and end ---- */
+
+static void show_address(struct client *c)
+{
+	char text[INET6_ADDRSTRLEN] = "";
+
+	if (c->address.ss_family == AF_INET)
+		inet_ntop(AF_INET, &((struct sockaddr_in *)&c->address)->sin_addr, text, sizeof text);
+	if (c->address.ss_family == AF_INET6)
+		inet_ntop(AF_INET6, &((struct sockaddr_in6 *)&c->address)->sin6_addr, text, sizeof text);
+	if (text[0] == '\0')
+		c->shown = xstrdup("local");
+	else
+		c->shown = xasprintf(c->address.ss_family == AF_INET6 ? "[IPv6:%s]" : "[%s]", text);
+}
+
+static void wait_for_command(struct client *c)
+{
+	c->deadline = clock_ms() + (int64_t)c->intake->policy.limits[LIMIT_COMMAND_TIME] * 1000;
+}
+
+static void flush(struct client *c);
+
+struct client *client_create(struct intake *intake, const struct listener *listener, int fd,
+                             const struct sockaddr_storage *address)
+{
+	struct client *c = xcalloc(1, sizeof *c);
+
+	c->intake = intake;
+	c->address = *address;
+	c->is_local = listener->is_local || policy_is_loopback(address);
+	c->may_connect = listener->is_local || policy_may_connect(&intake->policy, address);
+	c->message_deadline = CLOCK_NEVER;
+	stream_open(&c->stream, fd);
+	show_address(c);
+	server_init(&c->server, &intake->options[listener->protocol], intake->tls != NULL, false);
+	intake->figures.connections++;
+	if (!c->may_connect && intake->tls == NULL) {
+		intake->figures.turned_away++;
+		buf_clear(&c->server.out);
+		server_shut(&c->server, "this server is not for you");
+		c->closing = true;
+	}
+	wait_for_command(c);
+	flush(c);
+	return c;
+}
+
+static void forget_message(struct client *c)
+{
+	spool_free(&c->draft);
+	for (size_t i = 0; i < c->accepted_count; i++)
+		recipient_answer_free(&c->accepted[i].answer);
+	c->accepted_count = 0;
+	pool_reset(&c->pool);
+	c->envelope = (struct spool_envelope){ 0 };
+	c->trouble = EX_OK;
+	buf_clear(&c->why);
+	c->message_deadline = CLOCK_NEVER;
+}
+
+void client_destroy(struct client **at)
+{
+	struct client *c = *at;
+
+	if (c->waiting == WAITS_FOR_MAP)
+		recipients_forget(c->intake->recipients, c);
+	forget_message(c);
+	stream_close(&c->stream);
+	server_free(&c->server);
+	free(c->accepted);
+	pool_free(&c->pool);
+	buf_free(&c->why);
+	free(c->shown);
+	free(c);
+	*at = NULL;
+}
+
+int client_descriptor(const struct client *c)
+{
+	return c->stream.fd;
+}
+
+const struct sockaddr_storage *client_address(const struct client *c)
+{
+	return &c->address;
+}
+
+bool client_is_over(const struct client *c)
+{
+	return c->over && c->waiting != WAITS_FOR_DISK;
+}
+
+/* ---- the log ---- */
+
+static void log_queued(const struct client *c, const struct spool_draft *draft)
+{
+	struct logline line = { 0 };
+
+	if (!c->intake->verbose && !logline_is_heard())
+		return;
+	event_queued(&line, c->intake->json, draft, c->shown, server_with(&c->server));
+	logline_send(&line);
+	if (c->intake->verbose)
+		complain("%s", buf_str(&line.text));
+	logline_free(&line);
+}
+
+/* ---- MAIL and RCPT ---- */
+
+/* Is there room for a message of so many bytes?  The files of a message count beside it. */
+static bool has_room(const struct intake *in, uint64_t size)
+{
+	struct statvfs fs;
+	uint64_t wanted = in->policy.limits[LIMIT_FREE] * 1000000 + size;
+
+	if (statvfs(in->spool.postoffice, &fs) < 0)
+		return false;
+	return (uint64_t)fs.f_bavail * fs.f_frsize >= wanted &&
+	       (fs.f_files == 0 || fs.f_favail >= in->policy.limits[LIMIT_INODES]);
+}
+
+static bool is_address(const char *text)
+{
+	struct pool pool = { 0 };
+	struct address address;
+	const char *why;
+	bool ok = address_parse(&pool, text, strlen(text), ADDRESS_PLAIN, &address, &why);
+
+	pool_free(&pool);
+	return ok;
+}
+
+static void mail(struct client *c)
+{
+	struct server *s = &c->server;
+
+	forget_message(c);
+	if (!c->may_connect && (c->stream.tls == NULL || !tls_verified(c->stream.tls)))
+		server_answer(s, 530, "5.7.0", "a certificate that is known here is needed: STARTTLS first");
+	else if (*s->envelope.sender != '\0' && !is_address(s->envelope.sender))
+		server_answer(s, 501, "5.1.7", "the sender is no address");
+	else if (!has_room(c->intake, s->envelope.size))
+		server_answer(s, 452, "4.3.1", "not enough room on the disk; try again later");
+	else
+		server_answer(s, 250, "2.1.0", "sender ok");
+	if (server_in_transaction(s))
+		c->message_deadline = clock_ms() + (int64_t)c->intake->policy.limits[LIMIT_MESSAGE_TIME] * 1000;
+}
+
+static bool may_relay(const struct client *c)
+{
+	switch (c->intake->policy.relay) {
+	case RELAY_NOBODY: return false;
+	case RELAY_LOCAL: return c->is_local;
+	case RELAY_ALL: break;
+	}
+	return true;
+}
+
+static void answer_recipient(struct client *c, struct recipient_answer *answer)
+{
+	if (answer->code == 250 && answer->elsewhere && !may_relay(c)) {
+		c->intake->figures.replies[5]++;
+		server_answer(&c->server, 550, "5.7.1", "mail for elsewhere is not taken from this client");
+		recipient_answer_free(answer);
+		return;
+	}
+	c->intake->figures.replies[answer->code / 100 % 6]++;
+	server_answer(&c->server, answer->code, answer->status, answer->text);
+	if (answer->code != 250) {
+		recipient_answer_free(answer);
+		return;
+	}
+	c->accepted = xgrow(c->accepted, c->accepted_count, &c->accepted_capacity, sizeof *c->accepted);
+	c->accepted[c->accepted_count++].answer = *answer;
+}
+
+static void rcpt(struct client *c)
+{
+	struct recipient_answer answer;
+
+	if (recipients_ask(c->intake->recipients, c->server.recipient.address, c, &answer)) {
+		answer_recipient(c, &answer);
+	} else {
+		c->waiting = WAITS_FOR_MAP;
+		c->deadline = CLOCK_NEVER;
+	}
+}
+
+/* ---- the message ---- */
+
+static bool has_recipient(const struct spool_envelope *e, const struct spool_recipient *to)
+{
+	for (size_t i = 0; i < e->recipient_count; i++) {
+		const struct spool_recipient *have = &e->recipients[i];
+
+		if (strcmp(have->user, to->user) == 0 && strcmp(have->host, to->host) == 0 &&
+		    strcmp(have->channel, to->channel) == 0)
+			return true;
+	}
+	return false;
+}
+
+static long nobody(void)
+{
+	const struct passwd *pw = getpwnam("nobody");
+
+	return pw != NULL ? (long)pw->pw_uid : 65534;
+}
+
+/* All destinations of the accepted recipients, each once. */
+static void add_recipients(struct client *c, const char *sender)
+{
+	struct spool_recipient *list;
+	size_t room = 0;
+
+	for (size_t i = 0; i < c->accepted_count; i++)
+		room += c->accepted[i].answer.count;
+	list = pool_alloc(&c->pool, (room + 1) * sizeof *list);
+	c->envelope.recipients = list;
+	for (size_t i = 0; i < c->accepted_count; i++) {
+		const struct recipient_answer *answer = &c->accepted[i].answer;
+		const struct server_recipient *r = &c->server.envelope.recipients[i];
+		struct buf dsn = { 0 };
+
+		dsn_add(&dsn, r->notify, r->orcpt, r->address, sender);
+		for (size_t j = 0; j < answer->count; j++) {
+			if (has_recipient(&c->envelope, &answer->to[j]))
+				continue;
+			list[c->envelope.recipient_count] = answer->to[j];
+			list[c->envelope.recipient_count++].dsn = pool_copy(&c->pool, dsn.data, dsn.len);
+		}
+		buf_free(&dsn);
+	}
+}
+
+static void make_envelope(struct client *c)
+{
+	const struct server *s = &c->server;
+	const char *sender = s->envelope.sender;
+	bool is_null = *sender == '\0';
+
+	c->envelope = (struct spool_envelope){
+		.sender_channel = is_null ? "error" : "local", .sender_host = is_null ? "<>" : sender,
+		.sender = is_null ? "<>" : sender, .sender_privilege = nobody(),
+		.ret = s->envelope.ret, .envid = s->envelope.envid,
+		.client = pool_format(&c->pool, "%s (%s)", s->helo, c->shown), .with = server_with(s),
+	};
+	add_recipients(c, is_null ? NULL : sender);
+}
+
+static void refuse_for(struct client *c, int status)
+{
+	if (status == EX_DATAERR)
+		server_answer(&c->server, 554, "5.6.0", buf_str(&c->why));
+	else
+		server_answer(&c->server, 452, "4.3.1", "the message cannot be written to the queue now; try again later");
+}
+
+static void begin_message(struct client *c)
+{
+	int status = EX_OK;
+
+	make_envelope(c);
+	if (!has_room(c->intake, c->server.envelope.size))
+		status = EX_CANTCREAT;
+	else if (c->envelope.recipient_count > 0)
+		status = spool_begin(&c->intake->spool, &c->envelope, &c->draft, &c->why);
+	if (status == EX_OK) {
+		server_answer(&c->server, 354, "", "end with CR LF . CR LF");
+		return;
+	}
+	if (c->why.len > 0)
+		complain("%s", buf_str(&c->why));
+	refuse_for(c, status);
+}
+
+/* After trouble the rest is read and forgotten. */
+static void take_text(struct client *c)
+{
+	c->intake->figures.bytes += c->server.text.len;
+	if (c->draft == NULL)
+		return;
+	c->trouble = spool_add(c->draft, c->server.text.data, c->server.text.len, &c->why);
+	if (c->trouble == EX_OK)
+		return;
+	if (c->trouble != EX_DATAERR)
+		complain("%s", buf_str(&c->why));
+	spool_free(&c->draft);
+}
+
+static void end_message(struct client *c)
+{
+	if (c->draft != NULL) {
+		c->trouble = spool_end(c->draft, &c->why);
+		if (c->trouble != EX_OK && c->trouble != EX_DATAERR)
+			complain("%s", buf_str(&c->why));
+	}
+	if (c->trouble != EX_OK) {
+		c->intake->figures.refused++;
+		refuse_for(c, c->trouble);
+		forget_message(c);
+	} else if (c->draft == NULL) {
+		server_answer(&c->server, 250, "2.0.0", "discarded, as the maps say");
+		forget_message(c);
+	} else if (spool_hops(c->draft) > c->intake->policy.limits[LIMIT_HOPS]) {
+		c->intake->figures.refused++;
+		server_answer(&c->server, 554, "5.4.6", "too many hops: the message goes round in a circle");
+		forget_message(c);
+	} else {
+		committer_give(c->intake->committer, c->draft, c);
+		c->draft = NULL;
+		c->waiting = WAITS_FOR_DISK;
+		c->deadline = c->message_deadline = CLOCK_NEVER;
+	}
+}
+
+/* ---- the dialogue ---- */
+
+static void start_tls(struct client *c)
+{
+	server_answer(&c->server, 220, "2.0.0", "go on");
+	c->waiting = WAITS_FOR_TLS;
+}
+
+/* All that can be done with what has come. */
+static void work(struct client *c)
+{
+	while (c->waiting == WAITS_FOR_NOBODY && !c->over) {
+		switch (server_next(&c->server)) {
+		case SERVER_MORE: return;
+		case SERVER_MAIL: mail(c); break;
+		case SERVER_RCPT: rcpt(c); break;
+		case SERVER_MESSAGE: begin_message(c); break;
+		case SERVER_TEXT: take_text(c); break;
+		case SERVER_END: end_message(c); break;
+		case SERVER_ABANDON: forget_message(c); break;
+		case SERVER_STARTTLS: start_tls(c); break;
+		case SERVER_CLOSE:
+			if (!c->closing)
+				c->deadline = clock_ms() + FAREWELL_TIME;
+			c->closing = true;
+			return;
+		}
+	}
+}
+
+static void flush(struct client *c)
+{
+	struct buf *out = &c->server.out;
+	size_t n;
+
+	while (out->len > 0 && !c->gone) {
+		enum stream_result result = stream_write(&c->stream, out->data, out->len, &n);
+
+		if (result == STREAM_WAIT_READ || result == STREAM_WAIT_WRITE)
+			return;
+		if (result != STREAM_OK)
+			c->gone = true;
+		else
+			buf_consume(out, n);
+	}
+	if (c->gone || c->closing)
+		c->over = true;
+}
+
+static void handshake(struct client *c)
+{
+	if (c->server.out.len > 0)
+		return;
+	if (c->stream.tls == NULL && !stream_accept_tls(&c->stream, c->intake->tls)) {
+		complain("client %s: %s", c->shown, buf_str(&c->stream.error));
+		c->over = true;
+		return;
+	}
+	switch (stream_handshake(&c->stream)) {
+	case STREAM_OK:
+		server_encrypted(&c->server);
+		c->waiting = WAITS_FOR_NOBODY;
+		break;
+	case STREAM_WAIT_READ:
+	case STREAM_WAIT_WRITE:
+		break;
+	case STREAM_END:
+	case STREAM_ERROR:
+		complain("client %s: TLS: %s", c->shown, c->stream.error.len > 0 ? buf_str(&c->stream.error) : "the client has closed");
+		c->over = true;
+		break;
+	}
+}
+
+/* The client has gone: what it began is forgotten, unless it is on its way to the disk. */
+static void leave(struct client *c)
+{
+	c->gone = true;
+	c->over = true;
+	spool_free(&c->draft);
+}
+
+static void read_some(struct client *c)
+{
+	char bytes[PIECE];
+	size_t n;
+
+	switch (stream_read(&c->stream, bytes, sizeof bytes, &n)) {
+	case STREAM_OK:
+		server_add(&c->server, bytes, n);
+		wait_for_command(c);
+		break;
+	case STREAM_WAIT_READ:
+	case STREAM_WAIT_WRITE:
+		break;
+	case STREAM_END:
+	case STREAM_ERROR:
+		leave(c);
+		break;
+	}
+}
+
+/* Reads only what is used at once: a client that does not take its replies, or waits for one, is not read. */
+void client_ready(struct client *c)
+{
+	flush(c);
+	if (c->waiting == WAITS_FOR_TLS)
+		handshake(c);
+	do {
+		if (c->waiting != WAITS_FOR_NOBODY || c->over || c->closing || c->server.out.len > 0)
+			break;
+		read_some(c);
+		work(c);
+		flush(c);
+	} while (c->stream.more);
+	if (c->waiting == WAITS_FOR_TLS && c->stream.tls == NULL)
+		handshake(c);
+}
+
+short client_events(const struct client *c)
+{
+	if (c->server.out.len > 0)
+		return POLLOUT;
+	if (c->waiting == WAITS_FOR_TLS || (c->waiting == WAITS_FOR_NOBODY && !c->closing))
+		return POLLIN;
+	return 0;
+}
+
+int64_t client_deadline(const struct client *c)
+{
+	return c->deadline < c->message_deadline ? c->deadline : c->message_deadline;
+}
+
+static void go_on(struct client *c)
+{
+	c->waiting = WAITS_FOR_NOBODY;
+	wait_for_command(c);
+	work(c);
+	flush(c);
+}
+
+void client_late(struct client *c)
+{
+	if (c->closing || c->waiting == WAITS_FOR_TLS) {
+		c->over = true;
+		return;
+	}
+	if (c->waiting == WAITS_FOR_DISK)
+		return;
+	if (c->waiting == WAITS_FOR_MAP)
+		recipients_forget(c->intake->recipients, c);
+	server_shut(&c->server, "time is up");
+	go_on(c);
+}
+
+void client_recipient(struct client *c, struct recipient_answer *answer)
+{
+	answer_recipient(c, answer);
+	go_on(c);
+}
+
+void client_committed(struct client *c, struct spool_draft *draft)
+{
+	if (spool_status(draft) == EX_OK) {
+		char *text = xasprintf("queued as %s", spool_id(draft));
+
+		c->intake->figures.messages++;
+		log_queued(c, draft);
+		notify_send(spool_job(draft));
+		server_answer(&c->server, 250, "2.0.0", text);
+		free(text);
+	} else {
+		c->intake->figures.refused++;
+		complain("%s", spool_why(draft));
+		server_answer(&c->server, 452, "4.3.1", "the message cannot be written to the disk now; try again later");
+	}
+	spool_free(&draft);
+	forget_message(c);
+	go_on(c);
+}
+
+void client_shut(struct client *c, const char *text)
+{
+	if (c->waiting == WAITS_FOR_DISK || c->closing)
+		return;
+	if (c->waiting == WAITS_FOR_MAP)
+		recipients_forget(c->intake->recipients, c);
+	server_shut(&c->server, text);
+	go_on(c);
+}

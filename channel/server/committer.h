@@ -1,0 +1,42 @@
+/*
+ * Messages that are complete go to the disk together: while one batch is synced, the next one gathers (INTERNALS, states
+ * E3 to E6).  A thread of its own waits for the disk, so that nobody else does.
+ */
+#ifndef ZL_CHANNEL_SERVER_COMMITTER_H
+#define ZL_CHANNEL_SERVER_COMMITTER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "channel/spool/write.h"
+
+struct committer;
+
+struct committer *committer_create(void);
+
+/* Waits for the batch that is under way; drafts that were given and not committed are forgotten.  Clears the pointer. */
+void committer_destroy(struct committer **c);
+
+/* Readable when a batch is done. */
+int committer_descriptor(const struct committer *c);
+
+/* Adds a complete message to the next batch.  It and its owner belong to the committer until committer_next(). */
+void committer_give(struct committer *c, struct spool_draft *draft, void *owner);
+
+/* Starts the next batch if none is under way. */
+void committer_start(struct committer *c);
+
+/* The owner of a message whose batch is done, and *draft; NULL if there is none. */
+void *committer_next(struct committer *c, struct spool_draft **draft);
+
+/* Messages that are not done. */
+size_t committer_count(const struct committer *c);
+
+/* Figures of the batches so far: how many, messages in them, milliseconds of waiting. */
+struct committer_figures {
+	uint64_t batches, messages, ms;
+};
+
+const struct committer_figures *committer_figures(const struct committer *c);
+
+#endif

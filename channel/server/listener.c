@@ -1,0 +1,280 @@
+#include "channel/server/listener.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "lib/alloc.h"
+#include "lib/parse.h"
+#include "lib/text.h"
+
+#define BACKLOG 1024
+/* The first descriptor that systemd hands over (sd_listen_fds(3)). */
+#define SYSTEMD_FIRST 3
+
+static struct listener *append(struct listeners *l, int fd, enum server_protocol protocol, bool is_local, const char *name)
+{
+	struct buf clean = { 0 };
+
+	text_add_clean_string(&clean, name, 300);
+	l->list = xgrow(l->list, l->count, &l->capacity, sizeof *l->list);
+	l->list[l->count] = (struct listener){ .fd = fd, .protocol = protocol, .is_local = is_local, .name = clean.data };
+	return &l->list[l->count++];
+}
+
+static int refuse(int status, const char *text, const char *what, struct buf *why)
+{
+	text_add_clean_string(why, text, 300);
+	buf_addf(why, ": %s", what);
+	return status;
+}
+
+/* ---- UNIX sockets ---- */
+
+struct place {
+	char *path;
+	mode_t mode;
+	gid_t group;           /* -1: as it comes */
+};
+
+static int place_option(struct place *place, const char *option, const char *text, struct buf *why)
+{
+	char *end;
+
+	if (strncmp(option, "mode=", 5) == 0) {
+		unsigned long mode = strtoul(option + 5, &end, 8);
+
+		if (option[5] == '\0' || *end != '\0' || mode > 0777)
+			return refuse(EX_USAGE, text, "mode=: octal digits up to 0777 expected", why);
+		place->mode = (mode_t)mode;
+	} else if (strncmp(option, "group=", 6) == 0) {
+		const struct group *gr = getgrnam(option + 6);
+
+		if (gr == NULL)
+			return refuse(EX_NOUSER, text, "there is no such group", why);
+		place->group = gr->gr_gid;
+	} else {
+		return refuse(EX_USAGE, text, "UNIX:/path[,mode=0660][,group=NAME] expected", why);
+	}
+	return EX_OK;
+}
+
+static int parse_place(struct place *place, const char *at, const char *text, struct buf *why)
+{
+	char *copy = xstrdup(at), *option = strchr(copy, ',');
+	int status = EX_OK;
+
+	*place = (struct place){ .path = copy, .mode = 0660, .group = (gid_t)-1 };
+	if (option != NULL)
+		*option++ = '\0';
+	if (copy[0] != '/' || strlen(copy) >= sizeof ((struct sockaddr_un *)0)->sun_path)
+		status = refuse(EX_USAGE, text, "an absolute path of at most 107 bytes expected", why);
+	while (status == EX_OK && option != NULL) {
+		char *next = strchr(option, ',');
+
+		if (next != NULL)
+			*next++ = '\0';
+		status = place_option(place, option, text, why);
+		option = next;
+	}
+	return status;
+}
+
+/* A socket that is left over from a process that is gone makes room; anything else stays. */
+static bool is_free(const struct sockaddr_un *address)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	bool dead = fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) < 0 && errno == ECONNREFUSED;
+	struct stat st;
+
+	if (fd >= 0)
+		close(fd);
+	if (lstat(address->sun_path, &st) < 0)
+		return errno == ENOENT;
+	errno = EADDRINUSE;
+	return dead && S_ISSOCK(st.st_mode) && unlink(address->sun_path) == 0;
+}
+
+static bool set_owner(const struct place *place)
+{
+	return chmod(place->path, place->mode) == 0 &&
+	       (place->group == (gid_t)-1 || lchown(place->path, (uid_t)-1, place->group) == 0);
+}
+
+static int listen_at_path(struct listeners *l, enum server_protocol protocol, const struct place *place, const char *text,
+                          struct buf *why)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	mode_t before;
+	bool ok;
+	int fd;
+
+	memcpy(address.sun_path, place->path, strlen(place->path) + 1);
+	if (!is_free(&address))
+		return refuse(EX_UNAVAILABLE, text, strerror(errno), why);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	/* nobody gets in before its mode and group are as they should be */
+	before = umask(0177);
+	ok = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
+	umask(before);
+	if (!ok || !set_owner(place) || listen(fd, BACKLOG) < 0) {
+		refuse(EX_CANTCREAT, text, strerror(errno), why);
+		if (fd >= 0)
+			close(fd);
+		if (ok)
+			unlink(place->path);
+		return EX_CANTCREAT;
+	}
+	append(l, fd, protocol, true, text)->path = xstrdup(place->path);
+	return EX_OK;
+}
+
+static int add_unix(struct listeners *l, enum server_protocol protocol, const char *at, const char *text, struct buf *why)
+{
+	struct place place;
+	int status = parse_place(&place, at, text, why);
+
+	if (status == EX_OK)
+		status = listen_at_path(l, protocol, &place, text, why);
+	free(place.path);
+	return status;
+}
+
+/* ---- TCP ---- */
+
+/* "[ADDRESS]:PORT"; the port may be 0. */
+static bool parse_inet(const char *at, struct sockaddr_storage *address, socklen_t *length)
+{
+	const char *end = *at == '[' ? strchr(at, ']') : NULL;
+	char text[INET6_ADDRSTRLEN + 6];
+	struct sockaddr_in *v4 = (struct sockaddr_in *)address;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)address;
+	uint64_t port;
+
+	*address = (struct sockaddr_storage){ 0 };
+	if (end == NULL || end[1] != ':' || !parse_number(end + 2, 65535, &port) || (size_t)(end - at) > sizeof text)
+		return false;
+	memcpy(text, at + 1, (size_t)(end - at) - 1);
+	text[end - at - 1] = '\0';
+	if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
+		v4->sin_family = AF_INET;
+		v4->sin_port = htons((uint16_t)port);
+		*length = sizeof *v4;
+		return true;
+	}
+	v6->sin6_family = AF_INET6;
+	v6->sin6_port = htons((uint16_t)port);
+	*length = sizeof *v6;
+	return inet_pton(AF_INET6, strncasecmp(text, "IPv6:", 5) == 0 ? text + 5 : text, &v6->sin6_addr) == 1;
+}
+
+static int add_inet(struct listeners *l, enum server_protocol protocol, const char *at, const char *text, struct buf *why)
+{
+	struct sockaddr_storage address;
+	socklen_t length;
+	int fd, on = 1, status;
+
+	if (!parse_inet(at, &address, &length))
+		return refuse(EX_USAGE, text, "lmtp: or smtp:, then UNIX:/path or [ADDRESS]:PORT expected", why);
+	fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+	    (address.ss_family != AF_INET6 || setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == 0) &&
+	    bind(fd, (struct sockaddr *)&address, length) == 0 && listen(fd, BACKLOG) == 0) {
+		append(l, fd, protocol, false, text);
+		return EX_OK;
+	}
+	status = errno == EADDRINUSE ? EX_UNAVAILABLE : EX_CANTCREAT;
+	refuse(status, text, strerror(errno), why);
+	if (fd >= 0)
+		close(fd);
+	return status;
+}
+
+int listeners_add(struct listeners *l, const char *text, struct buf *why)
+{
+	bool lmtp = strncasecmp(text, "lmtp:", 5) == 0;
+
+	if (!lmtp && strncasecmp(text, "smtp:", 5) != 0)
+		return refuse(EX_USAGE, text, "lmtp: or smtp:, then UNIX:/path or [ADDRESS]:PORT expected", why);
+	if (strncasecmp(text + 5, "UNIX:", 5) == 0)
+		return add_unix(l, lmtp ? SERVER_LMTP : SERVER_SMTP, text + 10, text, why);
+	return add_inet(l, lmtp ? SERVER_LMTP : SERVER_SMTP, text + 5, text, why);
+}
+
+/* ---- systemd ---- */
+
+/* The next of the names in LISTEN_FDNAMES, "" without. */
+static char *next_name(const char **names)
+{
+	size_t n = strcspn(*names, ":");
+	char *name = xstrndup(*names, n);
+
+	*names += n + ((*names)[n] == ':');
+	return name;
+}
+
+static bool take_over(struct listeners *l, int fd, const char *name, struct buf *why)
+{
+	struct sockaddr_storage address = { 0 };
+	socklen_t length = sizeof address, size = sizeof(int);
+	int listening = 0;
+	bool is_local, lmtp;
+
+	if (getsockname(fd, (struct sockaddr *)&address, &length) < 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0 || !listening) {
+		buf_addf(why, "descriptor %d of systemd is no socket that listens", fd);
+		return false;
+	}
+	is_local = address.ss_family == AF_UNIX;
+	lmtp = strcasecmp(name, "smtp") != 0 && (is_local || strcasecmp(name, "lmtp") == 0);
+	if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0) {
+		buf_addf(why, "descriptor %d of systemd: %s", fd, strerror(errno));
+		return false;
+	}
+	append(l, fd, lmtp ? SERVER_LMTP : SERVER_SMTP, is_local, *name != '\0' ? name : "systemd");
+	return true;
+}
+
+bool listeners_from_systemd(struct listeners *l, struct buf *why)
+{
+	const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS"), *names = getenv("LISTEN_FDNAMES");
+	uint64_t number, n;
+	bool ok = true;
+
+	if (pid == NULL || count == NULL || !parse_number(pid, INT32_MAX, &number) || number != (uint64_t)getpid() ||
+	    !parse_number(count, 1000, &n))
+		return true;
+	names = names != NULL ? names : "";
+	for (int i = 0; ok && i < (int)n; i++) {
+		char *name = next_name(&names);
+
+		ok = take_over(l, SYSTEMD_FIRST + i, name, why);
+		free(name);
+	}
+	unsetenv("LISTEN_PID");
+	unsetenv("LISTEN_FDS");
+	unsetenv("LISTEN_FDNAMES");
+	return ok;
+}
+
+void listeners_free(struct listeners *l)
+{
+	for (size_t i = 0; i < l->count; i++) {
+		close(l->list[i].fd);
+		if (l->list[i].path != NULL)
+			unlink(l->list[i].path);
+		free(l->list[i].path);
+		free(l->list[i].name);
+	}
+	free(l->list);
+	*l = (struct listeners){ 0 };
+}

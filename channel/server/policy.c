@@ -1,0 +1,201 @@
+#include "channel/server/policy.h"
+
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/alloc.h"
+#include "lib/parse.h"
+#include "lib/text.h"
+
+static const struct {
+	const char *key;
+	uint64_t usual, least, most;
+	bool interval;
+	const char *help;
+} table[LIMITS] = {
+	[LIMIT_SIZE] = { "size", 52428800, 1000, UINT64_MAX / 4, false, "bytes of a message" },
+	[LIMIT_RECIPIENTS] = { "recipients", 1000, 1, 1000000, false, "recipients of a message" },
+	[LIMIT_CONNECTIONS] = { "connections", 1000, 1, 100000, false, "connections at the same time" },
+	[LIMIT_PER_ADDRESS] = { "per-address", 100, 1, 100000, false, "connections of one client address, TCP" },
+	[LIMIT_COMMANDS] = { "commands", 2000, 1, 1000000, false, "commands without a message between them" },
+	[LIMIT_ERRORS] = { "errors", 20, 1, 1000000, false, "refused commands without a message between them" },
+	[LIMIT_HOPS] = { "hops", 50, 1, 1000, false, "Received fields of a message" },
+	[LIMIT_FREE] = { "free", 20, 0, 1000000000, false, "megabytes that stay free on the disk of the post office" },
+	[LIMIT_INODES] = { "inodes", 100, 0, 1000000000, false, "files that can still be made there" },
+	[LIMIT_COMMAND_TIME] = { "command-time", 300, 1, 86400, true, "for a command, or the next piece of a message" },
+	[LIMIT_MESSAGE_TIME] = { "message-time", 3600, 1, 86400, true, "from MAIL to the end of the message" },
+	[LIMIT_LOOKUP_TIME] = { "lookup-time", 20, 1, 3600, true, "for an answer of a slow map" },
+	[LIMIT_LOOKUPS] = { "lookups", 8, 1, 1000, false, "questions to slow maps at the same time" },
+};
+
+void policy_init(struct policy *p)
+{
+	*p = (struct policy){ .relay = RELAY_LOCAL };
+	for (size_t i = 0; i < LIMITS; i++)
+		p->limits[i] = table[i].usual;
+}
+
+void policy_free(struct policy *p)
+{
+	free(p->networks);
+	p->networks = NULL;
+	p->network_count = p->network_capacity = 0;
+}
+
+/* ---- settings ---- */
+
+static bool set_limit(struct policy *p, size_t i, const char *value, struct buf *why)
+{
+	uint64_t number;
+	int64_t seconds;
+	bool ok = table[i].interval ? parse_interval(value, &seconds) : parse_number(value, UINT64_MAX, &number);
+
+	if (ok && table[i].interval)
+		number = (uint64_t)seconds;
+	if (ok && number >= table[i].least && number <= table[i].most) {
+		p->limits[i] = number;
+		return true;
+	}
+	buf_addf(why, "%s=", table[i].key);
+	text_add_clean_string(why, value, 100);
+	buf_addf(why, ": %s from %" PRIu64 " to %" PRIu64 " expected", table[i].interval ? "a time" : "a number", table[i].least,
+	         table[i].most);
+	return false;
+}
+
+static bool parse_network(const char *text, struct network *n)
+{
+	char *copy = xstrdup(text), *slash = strchr(copy, '/');
+	uint64_t bits = 0;
+	bool ok;
+
+	if (slash != NULL)
+		*slash++ = '\0';
+	*n = (struct network){ .family = strchr(copy, ':') != NULL ? AF_INET6 : AF_INET };
+	n->bits = n->family == AF_INET6 ? 128 : 32;
+	ok = inet_pton(n->family, copy, n->address) == 1 && (slash == NULL || parse_number(slash, n->bits, &bits));
+	if (slash != NULL)
+		n->bits = (unsigned)bits;
+	free(copy);
+	return ok;
+}
+
+static bool set_networks(struct policy *p, const char *value, struct buf *why)
+{
+	for (size_t n; *value != '\0'; value += n + (value[n] == ',')) {
+		struct network network;
+		char *one;
+		bool ok;
+
+		n = strcspn(value, ",");
+		one = xstrndup(value, n);
+		ok = parse_network(one, &network);
+		if (!ok) {
+			buf_adds(why, "networks=");
+			text_add_clean_string(why, one, 100);
+			buf_adds(why, ": addresses expected, such as 192.0.2.0/24,2001:db8::/32");
+		}
+		free(one);
+		if (!ok)
+			return false;
+		p->networks = xgrow(p->networks, p->network_count, &p->network_capacity, sizeof *p->networks);
+		p->networks[p->network_count++] = network;
+	}
+	return true;
+}
+
+static bool set_relay(struct policy *p, const char *value, struct buf *why)
+{
+	static const char *const words[] = { [RELAY_NOBODY] = "none", [RELAY_LOCAL] = "local", [RELAY_ALL] = "all" };
+
+	for (size_t i = 0; i < 3; i++) {
+		if (strcmp(value, words[i]) == 0) {
+			p->relay = (enum relay)i;
+			return true;
+		}
+	}
+	buf_adds(why, "relay=");
+	text_add_clean_string(why, value, 100);
+	buf_adds(why, ": none, local or all expected");
+	return false;
+}
+
+bool policy_set(struct policy *p, const char *assignment, struct buf *why)
+{
+	size_t n = strcspn(assignment, "=");
+	const char *value = assignment[n] == '=' ? assignment + n + 1 : "";
+
+	if (n == 8 && strncmp(assignment, "networks", n) == 0)
+		return set_networks(p, value, why);
+	if (n == 5 && strncmp(assignment, "relay", n) == 0)
+		return set_relay(p, value, why);
+	for (size_t i = 0; i < LIMITS; i++)
+		if (strlen(table[i].key) == n && strncmp(assignment, table[i].key, n) == 0)
+			return set_limit(p, i, value, why);
+	text_add_clean_string(why, assignment, 100);
+	buf_adds(why, ": there is no such key");
+	return false;
+}
+
+void policy_help(struct buf *out)
+{
+	for (size_t i = 0; i < LIMITS; i++) {
+		char *key = xasprintf("%s=%s", table[i].key, table[i].interval ? "TIME" : "N");
+
+		buf_addf(out, "-O %-22s%s (%" PRIu64 "%s)\n", key, table[i].help, table[i].usual, table[i].interval ? "s" : "");
+		free(key);
+	}
+	buf_addf(out, "-O %-22s%s\n", "networks=A/N,...", "who may connect by TCP beside this machine");
+	buf_addf(out, "-O %-22s%s\n", "relay=none|local|all", "whose mail may leave by channel smtp (local)");
+	buf_addf(out, "-O %-22s%s\n", "log=keys|json", "form of the log lines (keys)");
+}
+
+/* ---- clients ---- */
+
+/* IPv4 clients of an IPv6 socket are IPv4 clients. */
+static const unsigned char *bytes_of(const struct sockaddr_storage *address, int *family)
+{
+	static const unsigned char mapped[12] = { [10] = 0xff, [11] = 0xff };
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
+
+	*family = address->ss_family;
+	if (address->ss_family == AF_INET)
+		return (const unsigned char *)&((const struct sockaddr_in *)address)->sin_addr;
+	if (address->ss_family == AF_INET6 && memcmp(v6->sin6_addr.s6_addr, mapped, sizeof mapped) == 0) {
+		*family = AF_INET;
+		return v6->sin6_addr.s6_addr + sizeof mapped;
+	}
+	return address->ss_family == AF_INET6 ? v6->sin6_addr.s6_addr : NULL;
+}
+
+static bool is_in(const struct network *n, int family, const unsigned char *bytes)
+{
+	unsigned whole = n->bits / 8, rest = n->bits % 8;
+
+	if (family != n->family || memcmp(bytes, n->address, whole) != 0)
+		return false;
+	return rest == 0 || (bytes[whole] ^ n->address[whole]) >> (8 - rest) == 0;
+}
+
+bool policy_is_loopback(const struct sockaddr_storage *address)
+{
+	static const struct network v4 = { AF_INET, { 127 }, 8 }, v6 = { AF_INET6, { [15] = 1 }, 128 };
+	int family;
+	const unsigned char *bytes = bytes_of(address, &family);
+
+	return bytes == NULL || is_in(&v4, family, bytes) || is_in(&v6, family, bytes);
+}
+
+bool policy_may_connect(const struct policy *p, const struct sockaddr_storage *address)
+{
+	int family;
+	const unsigned char *bytes = bytes_of(address, &family);
+
+	for (size_t i = 0; bytes != NULL && i < p->network_count; i++)
+		if (is_in(&p->networks[i], family, bytes))
+			return true;
+	return policy_is_loopback(address);
+}
