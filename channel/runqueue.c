@@ -21,6 +21,7 @@
 #include "channel/queue/scheduler.h"
 #include "channel/queue/watch.h"
 #include "channel/spool/notify.h"
+#include "config.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/file.h"
@@ -46,7 +47,8 @@ static const struct program program = {
 	.synopsis = "[-vV] [-f file] [-P directory] -1 | -w\n[-j] [-P directory] -l",
 	.purpose = "Starts the transport agents of scheduler.conf and feeds them the mail in the queue.",
 	.options = options,
-	.notes = "ZENV is the file that ZCONFIG names.  Reports on mail that failed go to postman/ of the post office.",
+	.notes = "ZENV is the file that ZCONFIG names, or " ZCONFIG_PATH ".\n"
+	         "Reports on mail that failed go to postman/ of the post office.",
 	.help = 'h',
 };
 
@@ -91,6 +93,8 @@ static void read_options(struct settings *set, int argc, char **argv)
 		option_usage(&program, "one of -1, -w and -l expected");
 	if (set->json && !set->list)
 		option_usage(&program, "-j is for -l");
+	if (set->verbose)
+		zenv_tell();
 	if (set->postoffice == NULL)
 		set->postoffice = zenv("POSTOFFICE");
 	if (set->postoffice == NULL)

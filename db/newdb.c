@@ -377,6 +377,8 @@ static void check_type(const struct choices *choices, const char *base)
 
 static int as_newdb(struct choices *choices, int argc, char **argv)
 {
+	if (choices->verbose)
+		zenv_tell();
 	if (choices->dbases != NULL) {
 		if (choices->type != NULL || choices->syntax.aliases || choices->syntax.folding != '-' ||
 		    choices->duplicates == DUPLICATES_JOIN)
