@@ -156,7 +156,7 @@ sub _start_agent($self) {
 		($program, @arguments) = $self->{syslog}->command($program, @arguments);
 	}
 	$self->{scheduler} = Scheduler->new(loop => $self->{loop}, spool => $self->{spool}, channel => $s->{channel},
-		host => $s->{"argument-host"}, damaged => { map { $_ => 1 } split ' ', $s->{resync} // '' },
+		relay => $s->{play} eq 'smtp', host => $s->{"argument-host"}, damaged => { map { $_ => 1 } split ' ', $s->{resync} // '' },
 		program => $program, arguments => \@arguments, environment => \%environment);
 }
 
