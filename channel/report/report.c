@@ -406,7 +406,7 @@ static void add_outcome(struct buf *text, const struct report_recipient *r, cons
 		buf_adds(text, "delivered");
 		break;
 	case REPORT_RELAYED:
-		buf_adds(text, "passed on to a server that was asked to report further");
+		buf_adds(text, "passed on to the next server, which may not report any further");
 		break;
 	case REPORT_EXPANDED:
 		buf_adds(text, "passed on to the members of a list");
@@ -648,17 +648,19 @@ static uint64_t hash_report(const struct report *r)
 static bool is_plain_address(const struct composer *c, const char *s)
 {
 	const char *at = strrchr(s, '@');
-	bool quoted = s[0] == '"';
+	bool quoted = s[0] == '"', clean;
+	struct buf same = { 0 };
 
-	if (strlen(s) > ADDRESS_CAP || (text_is_eightbit(s, strlen(s)) && !(c->utf8 && text_is_utf8(s, strlen(s)))))
+	text_add_clean_string(&same, s, ADDRESS_CAP);
+	clean = strcmp(buf_str(&same), s) == 0;
+	buf_free(&same);
+	if (!clean || strlen(s) > ADDRESS_CAP || (text_is_eightbit(s, strlen(s)) && !(c->utf8 && text_is_utf8(s, strlen(s)))))
 		return false;
 	if (quoted && (at == NULL || at < s + 2 || at[-1] != '"'))
 		return false;
 	for (const char *p = s; *p != '\0'; p++) {
 		bool local = at == NULL || p < at;
 
-		if ((unsigned char)*p < ' ' || *p == 127)
-			return false;
 		if (local && quoted) {
 			bool edge = p == s || p == at - 1;
 
@@ -699,7 +701,7 @@ static void write_header(struct composer *c, const char *subject, const char *fr
 	downgrade_header(&c->out, line.data, line.len, "utf-8");
 	buf_adds(&c->out, "Date: ");
 	add_date(c, &c->out, c->report->now);
-	buf_addf(&c->out, "\nMessage-ID: <%s.%s.%016" PRIx64 "@%s>\n", c->marker.data + 2,
+	buf_addf(&c->out, "\nMessage-ID: <%.*s.%s.%016" PRIx64 "@%s>\n", (int)c->marker.len - 3, c->marker.data + 2,
 	         form_kind_name(c->report->kind), hash_report(c->report), c->host);
 	add_references(c);
 	buf_addf(&c->out,
