@@ -15,12 +15,19 @@
 
 #include "channel/routing.h"
 #include "channel/spool/dsn.h"
+#include "channel/spool/event.h"
+#include "channel/spool/notify.h"
 #include "channel/spool/write.h"
+#include "config.h"
+#include "db/grammar/address.h"
+#include "lib/account.h"
 #include "lib/alloc.h"
 #include "lib/buf.h"
 #include "lib/log.h"
 #include "lib/options.h"
 #include "lib/parse.h"
+#include "lib/pool.h"
+#include "lib/text.h"
 #include "lib/zenv.h"
 
 static const struct option_help options[] = {
@@ -32,6 +39,7 @@ static const struct option_help options[] = {
 	{ 'M', "FILE", "add the number of lookups to FILE, in the text form of Prometheus" },
 	{ 'N', "NOTIFY", "NEVER, or a list of SUCCESS,FAILURE,DELAY (RFC 3461)" },
 	{ 'o', "NAME=VALUE", "a setting of the router; any number" },
+	{ 'O', "log=keys|json", "form of the log line (keys)" },
 	{ 'P', "DIRECTORY", "the post office (default: POSTOFFICE of ZENV)" },
 	{ 'r', "CHANNEL,HOST,USER", "a recipient as a router would give it; once for each" },
 	{ 'R', "RET", "what a report returns: FULL or HDRS (RFC 3461)" },
@@ -42,12 +50,13 @@ static const struct option_help options[] = {
 
 static const struct program program = {
 	.name = "enqueue",
-	.synopsis = "[-HkmvV] [-e envid] [-f dbases] [-M file] [-N notify] [-o name=value] ... [-P directory] [-R ret]"
-	            " [-s sender] address ... <message\n"
-	            "[-HmvV] [-e envid] [-N notify] [-P directory] [-R ret] [-s sender] -r channel,host,user ... <message",
-	.purpose = "Puts the message on standard input into the queue and prints its spool name.",
+	.synopsis = "[-HkmvV] [-e envid] [-f dbases] [-M file] [-N notify] [-o name=value] ... [-O key=value] [-P directory]"
+	            " [-R ret] [-s sender] address ... <message\n"
+	            "[-HmvV] [-e envid] [-N notify] [-O key=value] [-P directory] [-R ret] [-s sender] -r channel,host,user ... <message",
+	.purpose = "Puts the message on standard input into the queue and prints its spool id.",
 	.options = options,
-	.notes = "Without -H the level is SCHEDULERDIRHASH of ZENV, the file that ZCONFIG names.\n"
+	.notes = "Without -H the level is SCHEDULERDIRHASH of ZENV, the file that ZCONFIG names, or\n"
+	         ZCONFIG_PATH ".\n"
 	         "Addresses are routed as dblookup -f DBASES -r shows it.  If one does not exist, nothing is queued and the\n"
 	         "exit status is 67; if one could not be judged, 75, and the same call may be made again later.",
 	.help = 'h',
@@ -56,7 +65,7 @@ static const struct program program = {
 struct request {
 	const char *postoffice;
 	unsigned levels;
-	bool make, verbose;
+	bool make, verbose, json;
 	const char *sender, *notify, *ret, *envid;
 	char *own_address;           /* the sender, if none was given */
 	struct spool_recipient *recipients;
@@ -116,6 +125,37 @@ static void check_notify(const char *list)
 	}
 }
 
+/* A sender is one address, as it would be taken from a recipient, and it goes out as it was written. */
+static void check_sender(const char *sender)
+{
+	struct pool pool = { 0 };
+	struct address address;
+	const char *why = NULL;
+
+	if (sender[0] == '\0' || strcmp(sender, "<>") == 0)
+		return;
+	if (sender[0] == '@')
+		why = "a source route";
+	else if (address_parse(&pool, sender, strlen(sender), ADDRESS_PLAIN, &address, &why))
+		why = address.no_alias ? "a backslash stands in front"
+		      : address.written[0] != '"' && address_has_specials(address.local) ? "the local part would need quotes"
+		                                                                         : NULL;
+	if (why != NULL) {
+		struct buf shown = { 0 };
+
+		text_add_clean_string(&shown, sender, 200);
+		die(EX_DATAERR, "-s \"%s\" is no address: %s; expected user@domain, or <> for no sender", buf_str(&shown), why);
+	}
+	pool_free(&pool);
+}
+
+static void set_log(struct request *r, const char *assignment)
+{
+	r->json = strcmp(assignment, "log=json") == 0;
+	if (!r->json && strcmp(assignment, "log=keys") != 0)
+		option_usage(&program, "-O %s: log=keys or log=json expected", assignment);
+}
+
 static unsigned zenv_levels(void)
 {
 	const char *hash = zenv("SCHEDULERDIRHASH");
@@ -140,6 +180,7 @@ static void read_options(struct request *r, int argc, char **argv)
 		case 'M': r->routing.metrics = optarg; break;
 		case 'N': r->notify = optarg; break;
 		case 'o': add_setting(r, optarg); break;
+		case 'O': set_log(r, optarg); break;
 		case 'P': r->postoffice = optarg; break;
 		case 'r': add_recipient(r, optarg); break;
 		case 'R': r->ret = optarg; break;
@@ -156,6 +197,8 @@ static void read_options(struct request *r, int argc, char **argv)
 		option_usage(&program, "-R %s: FULL or HDRS expected", r->ret);
 	if (r->notify != NULL)
 		check_notify(r->notify);
+	if (r->sender != NULL)
+		check_sender(r->sender);
 	if (r->postoffice == NULL)
 		r->postoffice = zenv("POSTOFFICE");
 	if (r->postoffice == NULL)
@@ -191,12 +234,11 @@ static const char *original(const struct request *r, size_t i)
 /* Addresses become recipients, or the program ends. */
 static void route_addresses(struct request *r, char **addresses, size_t count)
 {
-	const char *mailvar = zenv("MAILVAR");
-	char *usual = mailvar != NULL ? xasprintf("%s/db/dbases.conf", mailvar) : NULL;
+	char *usual = NULL;
 	int status;
 
 	if (r->routing.dbases == NULL)
-		r->routing.dbases = usual;
+		r->routing.dbases = usual = zenv_below("MAILVAR", "db/dbases.conf");
 	if (r->routing.dbases == NULL)
 		option_usage(&program, "which maps route addresses? -f, or MAILVAR in the file that ZCONFIG names");
 	r->routing.settings = r->settings;
@@ -223,8 +265,13 @@ static void become_owner(const char *postoffice)
 	struct stat st;
 
 	if (geteuid() == 0 && stat(path, &st) == 0 && st.st_uid != 0 &&
-	    (setgroups(0, NULL) < 0 || setgid(st.st_gid) < 0 || setuid(st.st_uid) < 0))
-		die(EX_NOPERM, "cannot become user %ld, the owner of %s: %s", (long)st.st_uid, path, strerror(errno));
+	    (setgroups(0, NULL) < 0 || setgid(st.st_gid) < 0 || setuid(st.st_uid) < 0)) {
+		int code = errno;
+		struct buf name = { 0 };
+
+		account_add_user(&name, st.st_uid);
+		die(EX_NOPERM, "cannot become %s, the owner of %s: %s", buf_str(&name), path, strerror(code));
+	}
 	free(path);
 }
 
@@ -257,6 +304,7 @@ int main(int argc, char **argv)
 	struct spool_envelope envelope;
 	struct spool spool;
 	struct spool_draft *draft;
+	struct logline line = { 0 };
 	struct buf why = { 0 };
 	int status;
 
@@ -266,6 +314,8 @@ int main(int argc, char **argv)
 	/* a file that may not grow as large as this one is told like a full disk, and no temporary is left */
 	signal(SIGXFSZ, SIG_IGN);
 	read_options(&r, argc, argv);
+	if (r.verbose)
+		zenv_tell();
 	if (optind < argc)
 		route_addresses(&r, argv + optind, (size_t)(argc - optind));
 	if (r.count == 0) {
@@ -285,8 +335,13 @@ int main(int argc, char **argv)
 		die(status, "%s", buf_str(&why));
 	if (r.verbose)
 		complain("%s/transport/%s: %zu recipient%s", r.postoffice, spool_job(draft), r.count, r.count == 1 ? "" : "s");
+	notify_send(spool_job(draft));
 	/* the message is in the queue whatever happens to our words about it */
-	printf("%s\n", spool_job(draft));
+	event_queued(&line, r.json, draft, "local", "-");
+	logline_open_syslog(program.name);
+	logline_send(&line);
+	logline_free(&line);
+	printf("%s\n", spool_id(draft));
 	fflush(stdout);
 	spool_free(&draft);
 	spool_close(&spool);

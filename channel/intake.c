@@ -408,7 +408,6 @@ int main(int argc, char **argv)
 	raise_descriptor_limit(&loop.intake);
 	catch_signals(&unblocked);
 	logline_open_syslog(program.name);
-	loop.intake.notify = zenv("SCHEDULERNOTIFY");
 	loop.intake.committer = committer_create();
 	loop.listeners = &options.listeners;
 	run(&loop, &unblocked);

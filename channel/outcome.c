@@ -12,12 +12,6 @@
 #include "lib/clock.h"
 #include "lib/text.h"
 
-/* Trouble of our own has no reply code; NOTARY wants one of three digits. */
-static int reported_code(const struct result *r)
-{
-	return r->code ? r->code : 400;
-}
-
 static void add_command(struct buf *text, const char *command, const char *address)
 {
 	struct buf sent = { 0 };
@@ -71,7 +65,7 @@ static void add_text(struct buf *text, const struct transaction *t, const struct
 	if (r->remote)
 		add_reply(text, r);
 	else
-		buf_addf(text, "%ssmtp; %d (%s)", text->len > 0 ? "\r" : "", reported_code(r), r->words);
+		buf_addf(text, "%s%s", text->len > 0 ? "\r" : "", r->words);
 	if (r->maybe_duplicate && r->outcome != OUTCOME_DELIVERED)
 		buf_adds(text, " (delivery state unknown: the whole message was sent)");
 }
@@ -123,7 +117,8 @@ static struct notary notary_of(const struct jobs *jobs, const struct settled *s)
 		/* a deferral says "failed" too: the scheduler keeps it for the day the message expires */
 		.action = s->result.outcome == OUTCOME_DELIVERED ? "delivered" : "failed",
 		.status = s->result.status,
-		.code = reported_code(&s->result),
+		/* of a server; trouble of our own has none */
+		.code = s->result.remote ? s->result.code : 0,
 		.words = s->result.words,
 		.remote = s->remote,
 		.agent = jobs->agent,

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "db/grammar/address.h"
 #include "db/route/setup.h"
 #include "lib/alloc.h"
 #include "lib/log.h"
@@ -68,10 +69,23 @@ int routing_open(const struct routing *r, struct router **router)
 	return status;
 }
 
+static void add_fault(struct buf *line, const char *text)
+{
+	struct pool pool = { 0 };
+	struct address address;
+	const char *why;
+
+	if (!address_parse(&pool, text, strlen(text), ADDRESS_PLAIN, &address, &why))
+		buf_addf(line, ": %s", why);
+	pool_free(&pool);
+}
+
 /* What is the matter with a result that is no destination. */
 static void add_trouble(struct buf *line, const char *address, const struct route_result *result)
 {
 	text_add_clean_string(line, result->host, SHOWN_MAX);
+	if (strcmp(result->host, "badaddress") == 0)
+		add_fault(line, address);
 	if (strcmp(result->user, address) != 0) {
 		buf_adds(line, ": ");
 		text_add_clean_string(line, result->user, SHOWN_MAX);

@@ -20,6 +20,8 @@
 #include "channel/queue/schedconf.h"
 #include "channel/queue/scheduler.h"
 #include "channel/queue/watch.h"
+#include "channel/spool/notify.h"
+#include "config.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/file.h"
@@ -45,7 +47,8 @@ static const struct program program = {
 	.synopsis = "[-vV] [-f file] [-P directory] -1 | -w\n[-j] [-P directory] -l",
 	.purpose = "Starts the transport agents of scheduler.conf and feeds them the mail in the queue.",
 	.options = options,
-	.notes = "ZENV is the file that ZCONFIG names.  Reports on mail that failed go to postman/ of the post office.",
+	.notes = "ZENV is the file that ZCONFIG names, or " ZCONFIG_PATH ".\n"
+	         "Reports on mail that failed go to postman/ of the post office.",
 	.help = 'h',
 };
 
@@ -90,6 +93,8 @@ static void read_options(struct settings *set, int argc, char **argv)
 		option_usage(&program, "one of -1, -w and -l expected");
 	if (set->json && !set->list)
 		option_usage(&program, "-j is for -l");
+	if (set->verbose)
+		zenv_tell();
 	if (set->postoffice == NULL)
 		set->postoffice = zenv("POSTOFFICE");
 	if (set->postoffice == NULL)
@@ -150,7 +155,7 @@ static int open_lock(const char *postoffice, const char *path)
 	struct stat st, office;
 
 	if (fd < 0)
-		die(EX_CANTCREAT, "%s: %s", path, file_error(errno));
+		die(EX_CANTCREAT, "%s: %s%s", path, file_error(errno), errno == ENOENT ? "; there is no post office (enqueue -m makes one)" : "");
 	if (fstat(fd, &st) < 0 || stat(postoffice, &office) < 0)
 		die(EX_OSERR, "%s: %s", path, strerror(errno));
 	if (st.st_nlink != 1)
@@ -171,7 +176,7 @@ static void lock_postoffice(const char *postoffice)
 	int fd = open_lock(postoffice, path);
 
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-		die(EX_TEMPFAIL, "another runqueue runs here, by %s", path);
+		die(EX_TEMPFAIL, "another runqueue runs here, process %ld by %s", (long)process_named_in(path), path);
 	/* the lock is what counts: on a full disk, delivery is what makes room */
 	if (ftruncate(fd, 0) < 0 || dprintf(fd, "%ld\n", (long)getpid()) < 0)
 		complain("%s: cannot write the process number: %s; going on", path, strerror(errno));
@@ -213,9 +218,10 @@ struct loop {
 	struct scheduler scheduler;
 	struct outlook_writer outlook;
 	int watch;                 /* -1 if the system does not tell of new mail */
+	int notify;                /* the socket of SCHEDULERNOTIFY, -1 for none */
 	int64_t scan_at;
 	struct pollfd *fds;
-	struct worker **polled;    /* whose descriptor each of them is, from the second on */
+	struct worker **polled;    /* whose descriptor each of them is, from the third on */
 	size_t room;
 	sig_atomic_t stops_seen;
 };
@@ -252,12 +258,13 @@ static size_t fill_fds(struct loop *loop)
 {
 	size_t n = 0;
 
-	if (loop->room < loop->scheduler.worker_count + 1) {
+	if (loop->room < loop->scheduler.worker_count + 2) {
 		loop->room = 2 * loop->scheduler.worker_count + 8;
 		loop->fds = xreallocarray(loop->fds, loop->room, sizeof *loop->fds);
 		loop->polled = xreallocarray(loop->polled, loop->room, sizeof(struct worker *));
 	}
 	loop->fds[n++] = (struct pollfd){ .fd = loop->watch, .events = POLLIN };
+	loop->fds[n++] = (struct pollfd){ .fd = loop->notify, .events = POLLIN };
 	for (struct worker *w = loop->scheduler.workers; w != NULL; w = w->next) {
 		if (w->fd < 0)
 			continue;
@@ -285,7 +292,7 @@ static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 		return;
 	now = clock_now();
 	/* nobody is freed in here, so that every pointer stays good */
-	for (size_t i = 1; i < n; i++) {
+	for (size_t i = 2; i < n; i++) {
 		if (loop->fds[i].revents & POLLOUT)
 			worker_flush(loop->polled[i], now.ms);
 		if (loop->fds[i].revents & (POLLIN | POLLHUP | POLLERR))
@@ -293,6 +300,8 @@ static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 	}
 	if (loop->fds[0].revents != 0 && !watch_read(loop->watch, arrived, &loop->scheduler))
 		loop->scan_at = clock_ms();
+	if (loop->fds[1].revents != 0)
+		notify_read(loop->notify, arrived, &loop->scheduler);
 }
 
 static void run(struct loop *loop, const sigset_t *while_waiting)
@@ -340,7 +349,8 @@ static int list(const struct settings *set)
 
 int main(int argc, char **argv)
 {
-	struct loop loop = { .watch = -1, .scan_at = CLOCK_NEVER };
+	struct loop loop = { .watch = -1, .notify = -1, .scan_at = CLOCK_NEVER };
+	struct buf why = { 0 };
 	struct settings set = { 0 };
 	struct schedconf *conf;
 	sigset_t while_waiting;
@@ -365,6 +375,10 @@ int main(int argc, char **argv)
 		scheduler_scan(&loop.scheduler, clock_now());
 	} else {
 		loop.watch = watch_open();
+		loop.notify = notify_open(&why);
+		if (why.len > 0)
+			complain("%s; new mail is seen by looking for it", buf_str(&why));
+		buf_free(&why);
 		loop.scan_at = clock_ms();
 	}
 	run(&loop, &while_waiting);
@@ -375,6 +389,7 @@ int main(int argc, char **argv)
 	free(loop.polled);
 	if (loop.watch >= 0)
 		close(loop.watch);
+	notify_close(loop.notify);
 	if (fflush(stdout) != 0)
 		return EX_IOERR;
 	return trouble && set.once ? EX_UNAVAILABLE : EX_OK;

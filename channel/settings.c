@@ -27,7 +27,7 @@ static const struct option_help options[] = {
 	{ 'B', NULL, "ask for each ADDRESS whether there is one; without any look at the way to the server" },
 	{ 'c', "CHANNEL", "deliver recipients of this channel (default smtp)" },
 	{ 'f', "DBASES", "with -B: the maps that route ADDRESS" },
-	{ 'F', "TARGET", "deliver everything there: UNIX:/path, [address], [address]:port or name" },
+	{ 'F', "TARGET", "deliver everything there: UNIX:/path, [address]:port or name:port" },
 	{ 'h', "NAME", "our name in LHLO (default: this host's name)" },
 	{ 'H', NULL, "leave 8-bit header fields alone, also towards a 7-bit server" },
 	{ 'l', "FILE", "append a protocol log to FILE" },
@@ -426,7 +426,6 @@ static void set_defaults(struct settings *set)
 		},
 		.transcript = { .fd = -1 },
 		.record = { .transcript = &set->transcript },
-		.port = PORT_SMTP,
 		.connections = 4,
 	};
 	security_init(&set->security);
@@ -439,7 +438,16 @@ static void set_defaults(struct settings *set)
 	set->session.opening.name = name;
 }
 
-/* Port 25 is SMTP's; without a port of its own LMTP over TCP cannot be meant. */
+/* LMTP has no port of its own, and SMTP's cannot be meant. */
+static void check_port(uint16_t port, const char *given, const char *how)
+{
+	if (port == 0)
+		option_usage(&program, "%sgive the port of the LMTP server%s", given, how);
+	if (port == PORT_SMTP)
+		option_usage(&program, "%sport 25 is SMTP's, on which there is no LMTP (RFC 2033 section 5); give the port of the LMTP server",
+		             given);
+}
+
 static void check_target(const struct settings *set)
 {
 	struct buf why = { 0 };
@@ -448,15 +456,17 @@ static void check_target(const struct settings *set)
 	if (set->target == NULL && set->probe.wanted && (set->probe.dbases == NULL || set->probe.count == 0))
 		option_usage(&program, "which server is to be asked? -F, or with addresses -f");
 	if (set->target == NULL) {
-		if (set->port == PORT_SMTP)
-			option_usage(&program, "give -F UNIX:/path, or -p with the port of the LMTP server");
+		check_port(set->port, "", " with -p, or where all mail goes: -F UNIX:/path or -F name:port");
 		return;
 	}
 	t = target_create(set->target, set->port, &why);
 	if (t == NULL)
 		option_usage(&program, "-F %s", buf_str(&why));
-	if (t->kind != TARGET_UNIX && t->port == PORT_SMTP)
-		option_usage(&program, "-F %s: give the port of the LMTP server with -p", set->target);
+	if (t->kind != TARGET_UNIX) {
+		buf_addf(&why, "-F %s: ", set->target);
+		check_port(t->port, buf_str(&why), ", behind a colon or with -p");
+		buf_free(&why);
+	}
 	target_destroy(&t);
 }
 

@@ -22,6 +22,7 @@
 #include "db/route/setup.h"
 #include "db/route/substitute.h"
 #include "db/store/stamp.h"
+#include "config.h"
 #include "lib/alloc.h"
 #include "lib/log.h"
 #include "lib/options.h"
@@ -59,12 +60,14 @@ static const struct program dblookup = {
 	.name = "dblookup",
 	.synopsis = "[-C FILE] [-t TYPE] [-l | -u] [-%jv] [-d DRIVER] MAP KEY | - [-: DEFAULT] ... [ARG ...]\n"
 	            "-f DBASES [-jv] RELATION KEY | - [-: DEFAULT] ... [ARG ...]\n"
-	            "-f DBASES -r [-jv] [-o NAME=VALUE] ... ADDRESS ... | -\n"
+	            "-r [-f DBASES] [-jv] [-o NAME=VALUE] ... ADDRESS ... | -\n"
 	            "[-C FILE] [-t TYPE] --dump MAP",
 	.purpose = "Looks up keys in maps.",
 	.options = options,
 	.longs = longs,
-	.notes = "\"-\" reads keys from standard input, one a line, and prints KEY TAB VALUE of those found.\n"
+	.notes = "With -r, DBASES is db/dbases.conf in MAILVAR of ZENV unless -f names it; ZENV is the file that ZCONFIG names,\n"
+	         "or " ZCONFIG_PATH ".\n"
+	         "\"-\" reads keys from standard input, one a line, and prints KEY TAB VALUE of those found.\n"
 	         "With -r, settings stand in router.conf beside DBASES, or behind -o: hostname, mydomain, localdoesdomain,\n"
 	         "ROUTEUSER_IN_ABNORMAL_UNIX, protocols, max_depth, max_addresses.\n"
 	         "Exit status: 0 found, 1 not found, 75 could not tell; of several addresses, the worst.",
@@ -514,8 +517,10 @@ static int route_all(const struct choices *choices, int argc, char **argv)
 {
 	struct routing r = { .choices = choices, .worst = MAP_FOUND };
 
-	if (choices->dbases == NULL || argc < 1)
-		option_usage(&dblookup, "expected -f DBASES -r ADDRESS");
+	if (argc < 1)
+		option_usage(&dblookup, "expected -r ADDRESS");
+	if (choices->dbases == NULL)
+		option_usage(&dblookup, "which maps route addresses? -f, or MAILVAR in the file that ZCONFIG names");
 	r.router = open_router(choices);
 	if (argc == 1 && strcmp(argv[0], "-") == 0) {
 		route_lines(&r);
@@ -603,6 +608,7 @@ static void take_option(struct choices *choices, int c)
 int main(int argc, char **argv)
 {
 	struct choices choices = { .dbases = NULL };
+	char *usual = NULL;
 	int c, status;
 
 	log_program(dblookup.name);
@@ -616,10 +622,15 @@ int main(int argc, char **argv)
 		option_usage(&dblookup, "with -f, the file says type and options of each map");
 	if (choices.setting_count > 0 && !choices.route)
 		option_usage(&dblookup, "-o is for -r");
+	if (choices.route && choices.dbases == NULL)
+		choices.dbases = usual = zenv_below("MAILVAR", "db/dbases.conf");
+	if (choices.verbose)
+		zenv_tell();
 	status = choices.dump    ? dump(&choices, argc - optind, argv + optind)
 	         : choices.route ? route_all(&choices, argc - optind, argv + optind)
 	                         : look_up(&choices, argc - optind, argv + optind);
 	free(choices.settings);
+	free(usual);
 	if (fflush(stdout) != 0 || ferror(stdout))
 		die(EX_IOERR, "standard output: %s", strerror(errno));
 	return status;

@@ -325,8 +325,8 @@ static int replace_records(const struct choices *choices, const struct records *
 		update_close(&update);
 	}
 	if (status == EX_OK)
-		printf("%zu records: %" PRIu64 " added, %" PRIu64 " changed, %" PRIu64 " removed\n", records->count, counts.added,
-		       counts.changed, counts.removed);
+		printf("%zu record%s: %" PRIu64 " added, %" PRIu64 " changed, %" PRIu64 " removed\n", records->count,
+		       records->count == 1 ? "" : "s", counts.added, counts.changed, counts.removed);
 	return status;
 }
 

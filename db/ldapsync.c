@@ -24,6 +24,7 @@
 #include "lib/options.h"
 #include "lib/text.h"
 #include "lib/wait.h"
+#include "lib/zenv.h"
 
 /* A change of several entries arrives in several messages: a moment of quiet makes one batch of them, but not for ever. */
 #define QUIET_MS 50
@@ -615,6 +616,8 @@ int main(int argc, char **argv)
 		option_usage(&program, "-f FILE is missing");
 	if (s.once == s.watch)
 		option_usage(&program, "expected either -1 or -w");
+	if (s.verbose)
+		zenv_tell();
 	read_config(&s, file);
 	ask_dbases(&s);
 	catch_signals();

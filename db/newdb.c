@@ -143,6 +143,26 @@ static void tell_news(void *context, int status, const char *text)
 		printf("%s\n", text);
 }
 
+/* Is there a router of ZMailer that would read scripts? */
+static bool has_router(const struct zenv *zenv)
+{
+	static const struct { const char *variable, *file; } signs[] = { { "MAILSHARE", "router.cf" }, { "MAILBIN", "router" } };
+	bool found = false;
+
+	for (size_t i = 0; i < sizeof signs / sizeof signs[0]; i++) {
+		struct buf path = { 0 }, why = { 0 };
+		bool is_set;
+
+		if (zenv_get(zenv, signs[i].variable, &path, &is_set, &why) == EX_OK && is_set) {
+			buf_addf(&path, "/%s", signs[i].file);
+			found = found || access(buf_str(&path), F_OK) == 0;
+		}
+		buf_free(&path);
+		buf_free(&why);
+	}
+	return found;
+}
+
 static int build_all(const struct choices *choices, char *const *relations)
 {
 	struct told told = { 0, 0 };
@@ -164,6 +184,7 @@ static int build_all(const struct choices *choices, char *const *relations)
 			option_usage(choices->program, "%s has no relation \"%s\"", choices->dbases, *name);
 	if (status == EX_OK) {
 		rebuild.dbases = &dbases;
+		rebuild.has_router = has_router(&zenv);
 		status = rebuild_all(&rebuild);
 		dbases_free(&dbases);
 	}
@@ -227,12 +248,25 @@ static int ask_dbases(const struct choices *choices, const char *base, struct va
 	return status;
 }
 
-static void print_figures(const struct choices *choices, const struct compile *compile, int64_t started)
+/* What the records of a map are; makedb calls all of them aliases. */
+static const char *noun(const struct choices *choices, const char *base, size_t count)
+{
+	const char *relation = choices->program == &makedb ? NULL : relation_by_name(base);
+
+	if (choices->program == &makedb)
+		return "aliases";
+	if (relation != NULL && strstr(relation, "routes") != NULL)
+		return count == 1 ? "route" : "routes";
+	return count == 1 ? "alias" : "aliases";
+}
+
+static void print_figures(const struct choices *choices, const char *base, const struct compile *compile,
+                          int64_t started)
 {
 	/* makedb has no such line for plain texts, and who reads it expects none */
 	if (choices->syntax.aliases && !choices->quiet)
-		printf("%zu aliases, longest %zu bytes, %llu bytes total\n", compile->records, compile->longest,
-		       (unsigned long long)compile->values_size);
+		printf("%zu %s, longest %zu bytes, %llu bytes total\n", compile->records,
+		       noun(choices, base, compile->records), compile->longest, (unsigned long long)compile->values_size);
 	if (choices->verbose)
 		complain("%s: built from %s in %lld ms", compile->target,
 		         strcmp(compile->input, "-") == 0 ? "standard input" : compile->input,
@@ -262,7 +296,7 @@ static int build_one(const struct choices *choices, const char *base, const char
 	tell_rest(&told);
 	if (status == EX_OK) {
 		live_sweep(target);
-		print_figures(choices, &compile, started);
+		print_figures(choices, base, &compile, started);
 	} else {
 		complain("%s%s%s", buf_str(&why), why.len > 0 ? "; " : "", access(target, F_OK) == 0 ? "the old map stays"
 		                                                                                  : "no map was built");
@@ -338,6 +372,8 @@ static void check_type(const struct choices *choices, const char *base)
 
 static int as_newdb(struct choices *choices, int argc, char **argv)
 {
+	if (choices->verbose)
+		zenv_tell();
 	if (choices->dbases != NULL) {
 		if (choices->type != NULL || choices->syntax.aliases || choices->syntax.folding != '-' ||
 		    choices->duplicates == DUPLICATES_JOIN)

@@ -15,6 +15,7 @@
 #include "channel/check/spool.h"
 #include "channel/net/tlsconf.h"
 #include "channel/queue/launch.h"
+#include "lib/account.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/metrics.h"
@@ -186,10 +187,15 @@ static _Noreturn void child(const struct agent *a, char **arguments, int fd)
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(fd, STDOUT_FILENO) < 0 || dup2(fd, STDERR_FILENO) < 0)
 		_exit(EX_OSERR);
 	closefrom(STDERR_FILENO + 1);
-	if (!launch_become(a->clause))
-		dprintf(STDERR_FILENO, "cannot become user %ld: %s\n", (long)a->clause->uid, strerror(errno));
-	else if (execve(arguments[0], arguments, a->launch.environment) < 0)
+	if (!launch_become(a->clause)) {
+		int code = errno;
+		struct buf who = { 0 };
+
+		account_add_user(&who, a->clause->uid);
+		dprintf(STDERR_FILENO, "cannot become user %s: %s\n", buf_str(&who), strerror(code));
+	} else if (execve(arguments[0], arguments, a->launch.environment) < 0) {
 		dprintf(STDERR_FILENO, "cannot run %s: %s\n", arguments[0], strerror(errno));
+	}
 	_exit(EX_UNAVAILABLE);
 }
 

@@ -10,6 +10,7 @@
 
 #include "channel/queue/listing.h"
 #include "channel/queue/mailq.h"
+#include "lib/account.h"
 #include "lib/alloc.h"
 #include "lib/metrics.h"
 #include "lib/process.h"
@@ -28,9 +29,13 @@ bool check_guarded(struct findings *f, const char *what, const char *path, bool 
 		finding_add(f, FINDING_CRITICAL, "%s %s can be written by everybody", what, path);
 	else if (secret && (st.st_mode & S_IWGRP))
 		finding_add(f, FINDING_WARNING, "%s %s can be written by its group", what, path);
-	else
-		finding_add(f, FINDING_OK, "%s %s: mode %04o, owner %ld", what, path, (unsigned)st.st_mode & 07777,
-		            (long)st.st_uid);
+	else {
+		struct buf owner = { 0 };
+
+		account_add_user(&owner, st.st_uid);
+		finding_add(f, FINDING_OK, "%s %s: mode %04o, owner %s", what, path, (unsigned)st.st_mode & 07777, buf_str(&owner));
+		buf_free(&owner);
+	}
 	return true;
 }
 

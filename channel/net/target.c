@@ -1,6 +1,7 @@
 #include "channel/net/target.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -58,31 +59,69 @@ static const char *strip_prefix(const char *s)
 	return s;
 }
 
+static bool is_address(const char *s)
+{
+	unsigned char address[sizeof(struct in6_addr)];
+
+	return inet_pton(AF_INET, s, address) == 1 || inet_pton(AF_INET6, s, address) == 1;
+}
+
+/* What stands behind an address or name: nothing, or a colon and a port. */
+static bool take_port(const char *text, const char *rest, uint16_t *port, struct buf *why)
+{
+	uint64_t given;
+
+	if (rest[0] == '\0')
+		return true;
+	if (rest[0] != ':' || !parse_number(rest + 1, 65535, &given) || given == 0) {
+		buf_addf(why, "%s: expected a port between 1 and 65535 instead of \"%s\"", text, rest[0] == ':' ? rest + 1 : rest);
+		return false;
+	}
+	*port = (uint16_t)given;
+	return true;
+}
+
 static struct target *create_literal(const char *text, uint16_t port, struct buf *why)
 {
 	const char *end = strchr(text, ']');
-	unsigned char address[sizeof(struct in6_addr)];
-	uint64_t given;
 	char *inside;
 
 	if (end == NULL) {
 		buf_addf(why, "%s: no ] after the address", text);
 		return NULL;
 	}
-	if (end[1] == ':' && parse_number(end + 2, 65535, &given) && given > 0) {
-		port = (uint16_t)given;
-	} else if (end[1] != '\0') {
-		buf_addf(why, "%s: expected a port between 1 and 65535 behind ]:", text);
+	if (!take_port(text, end + 1, &port, why))
 		return NULL;
-	}
 	inside = xstrndup(text + 1, (size_t)(end - text - 1));
 	memmove(inside, strip_prefix(inside), strlen(strip_prefix(inside)) + 1);
-	if (inet_pton(AF_INET, inside, address) != 1 && inet_pton(AF_INET6, inside, address) != 1) {
+	if (!is_address(inside)) {
 		buf_addf(why, "%s: not an IPv4 or IPv6 address", text);
 		free(inside);
 		return NULL;
 	}
 	return make(TARGET_LITERAL, text, inside, port);
+}
+
+/* A host name or an address without brackets, with ":port" or without. */
+static struct target *create_name(const char *text, uint16_t port, struct buf *why)
+{
+	const char *colon = strchr(text, ':');
+	size_t length = colon != NULL ? (size_t)(colon - text) : strlen(text);
+	char *name;
+
+	if (is_address(text))
+		return make(TARGET_LITERAL, text, xstrdup(text), port);
+	for (size_t i = 0; i < length; i++)
+		if (!isalnum((unsigned char)text[i]) && strchr("-._", text[i]) == NULL)
+			length = 0;
+	if (length == 0) {
+		buf_addf(why, "%s: expected UNIX:/path, [address], [address]:port, name or name:port", text);
+		return NULL;
+	}
+	if (!take_port(text, text + length, &port, why))
+		return NULL;
+	name = xstrndup(text, length);
+	return make(is_address(name) ? TARGET_LITERAL : TARGET_NAME, text, name, port);
 }
 
 struct target *target_create(const char *text, uint16_t port, struct buf *why)
@@ -91,11 +130,7 @@ struct target *target_create(const char *text, uint16_t port, struct buf *why)
 		return create_unix(text, text + 5, why);
 	if (text[0] == '[')
 		return create_literal(text, port, why);
-	if (text[0] == '\0' || strpbrk(text, " \t/") != NULL) {
-		buf_addf(why, "%s: neither UNIX:/path, [address] nor a host name", text);
-		return NULL;
-	}
-	return make(TARGET_NAME, text, xstrdup(text), port);
+	return create_name(text, port, why);
 }
 
 struct addresses *target_addresses(struct target *t)

@@ -13,8 +13,8 @@
 
 enum target_kind {
 	TARGET_UNIX,       /* UNIX:/path */
-	TARGET_LITERAL,    /* [1.2.3.4], [IPv6:2001:db8::1], [::1], each with an optional :port */
-	TARGET_NAME,       /* a host name: its A and AAAA records */
+	TARGET_LITERAL,    /* [1.2.3.4], [IPv6:2001:db8::1], [::1], 1.2.3.4, the first three and the last with an optional :port */
+	TARGET_NAME,       /* a host name: its A and AAAA records; with an optional :port */
 };
 
 struct target {

@@ -317,7 +317,9 @@ static void explain_failure(struct tls_connection *c, struct buf *error)
 	struct buf reason = { 0 };
 
 	if (result != X509_V_OK && SSL_get_verify_mode(c->ssl) == SSL_VERIFY_PEER)
-		buf_addf(&reason, "certificate not accepted: %s", X509_verify_cert_error_string(result));
+		buf_addf(&reason, "certificate not accepted: %s%s", X509_verify_cert_error_string(result),
+		         result == X509_V_ERR_IP_ADDRESS_MISMATCH || result == X509_V_ERR_HOSTNAME_MISMATCH ?
+		         "; if it is the right server, give the name in its certificate as tls-peer-name (tls.conf(5))" : "");
 	else
 		buf_add(&reason, buf_str(error), error->len);
 	buf_clear(error);

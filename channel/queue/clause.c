@@ -170,7 +170,7 @@ const char *clause_set(struct schedconf *conf, struct clause *c, const char *key
 	const struct key_name *k = find_key(key);
 
 	if (k == NULL)
-		return "a key that a scheduler knows";
+		return "a key that runqueue(8) lists";
 	if (value == NULL && !k->flag)
 		return "a key with = and a value";
 	switch (k->key) {

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "channel/spool/fields.h"
+#include "lib/account.h"
 #include "lib/alloc.h"
 #include "lib/log.h"
 #include "lib/zenv.h"
@@ -170,7 +171,8 @@ bool launch_prepare(struct launch *launch, const struct clause *clause, const ch
 		extra = w.count;
 		add_variable(&w, "TZ", getenv("TZ"));
 		add_variable(&w, "PATH", zenv("PATH"));
-		add_variable(&w, "ZCONFIG", zenv("ZCONFIG"));
+		/* the agent is to read the same settings, whatever its own usual place for them is */
+		add_variable(&w, "ZCONFIG", zenv("ZCONFIG") != NULL ? zenv("ZCONFIG") : zenv_path());
 		launch->text = w.text.data;
 		launch->arguments = pointers(&w, set, words - set, 0);
 		launch->arguments[0] = w.text.data + w.starts[program];
@@ -214,7 +216,13 @@ static _Noreturn void child(const struct launch *launch, const struct clause *cl
 	closefrom(STDERR_FILENO + 1);
 	log_as_comments();
 	if (!launch_become(clause)) {
-		complain("cannot become user %ld, group %ld: %s", (long)clause->uid, (long)clause->gid, strerror(errno));
+		int code = errno;
+		struct buf who = { 0 };
+
+		account_add_user(&who, clause->uid);
+		buf_adds(&who, ", group ");
+		account_add_group(&who, clause->gid);
+		complain("cannot become user %s: %s", buf_str(&who), strerror(code));
 		_exit(EX_NOPERM);
 	}
 	execve(launch->arguments[0], launch->arguments, launch->environment);

@@ -210,7 +210,7 @@ static bool write_down(const struct control *c, const struct control_recipient *
 {
 	off_t header = c->headers[r->header].offset;
 	const struct notary own = {
-		.recipient = r->user, .action = "failed", .status = "5.0.0", .code = 500, .words = "no reason was reported",
+		.recipient = r->user, .action = "failed", .status = "5.0.0", .words = "no reason was reported",
 		.remote = "", .agent = "runqueue",
 	};
 	bool ok;
@@ -255,7 +255,7 @@ static char *expiry_text(const struct group *g, int64_t age)
 static char *untried_notary(void)
 {
 	const struct notary n = {
-		.recipient = "\003", .action = "failed", .status = "4.4.7", .code = 500, .words = "delivery time expired",
+		.recipient = "\003", .action = "failed", .status = "4.4.7", .words = "delivery time expired",
 		.remote = "", .agent = "runqueue",
 	};
 	struct buf out = { 0 };

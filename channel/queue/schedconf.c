@@ -220,7 +220,13 @@ static bool take_token(struct reader *r, const struct token *t)
 		return expected(r, t->number, t->column, "a pattern in the first column");
 	r->filled = true;
 	wrong = clause_set(r->conf, &r->conf->clauses[r->conf->count - 1], t->key, t->value);
-	return wrong == NULL || expected(r, t->number, t->column, wrong);
+	if (wrong == NULL)
+		return true;
+	expected(r, t->number, t->column, wrong);
+	buf_adds(r->why, ", found \"");
+	text_add_clean_string(r->why, t->key, 100);
+	buf_adds(r->why, t->value != NULL ? "=...\"" : "\"");
+	return false;
 }
 
 static bool read_clauses(struct reader *r)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 
 #include "channel/queue/launch.h"
 #include "channel/queue/retire.h"
@@ -444,7 +445,8 @@ static void tell_end(struct scheduler *s, const struct worker *w, int status)
 	if (WIFSIGNALED(status))
 		complain("agent %ld (%s) was ended by signal %d", (long)w->pid, w->channel, WTERMSIG(status));
 	else
-		complain("agent %ld (%s) ended with status %d", (long)w->pid, w->channel, WEXITSTATUS(status));
+		complain("agent %ld (%s) ended with status %d%s", (long)w->pid, w->channel, WEXITSTATUS(status),
+		         WEXITSTATUS(status) == EX_USAGE ? ": it does not take the options of its command; mend that in scheduler.conf" : "");
 	s->trouble = true;
 }
 

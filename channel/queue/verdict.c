@@ -308,7 +308,7 @@ void verdict_line(struct scheduler *s, struct worker *w, char *line)
 		break;
 	case ANSWER_GARBAGE:
 		if (worker_may_tell(w, s->now.ms))
-			complain("agent %ld (%s) says what no scheduler knows: %s", (long)w->pid, w->channel, a.text);
+			complain("agent %ld (%s) said: %s", (long)w->pid, w->channel, a.text);
 		break;
 	case ANSWER_REPORT:
 		report(s, w, &a);

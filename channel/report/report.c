@@ -177,7 +177,7 @@ static const char *skip_blanks(const char *s)
 /* "TYPE; " in front: *s is moved behind it. */
 static void take_type(const char **s, struct buf *type)
 {
-	size_t n = strcspn(*s, "; \t(");
+	size_t n = strspn(*s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-");
 
 	if (n > 0 && n < 40 && (*s)[n] == ';') {
 		text_add_clean(type, *s, n, 40);
@@ -324,6 +324,7 @@ static void add_diagnostic(struct composer *c, const struct said *said, const ch
 {
 	struct buf text = { 0 };
 	bool reply = said->code.len > 0 && said->mta.len > 0;
+	bool other = said->type.len > 0 && strcmp(said->type.data, "smtp") != 0;
 
 	if (said->words.len == 0 && said->code.len == 0)
 		return;
@@ -333,7 +334,8 @@ static void add_diagnostic(struct composer *c, const struct said *said, const ch
 			buf_addf(&text, "%s ", status);
 	}
 	buf_add(&text, buf_str(&said->words), said->words.len);
-	add_typed(c, "Diagnostic-Code", reply ? "smtp" : "x-zlmtp", buf_str(&text), DIAGNOSTIC_CAP + 20);
+	add_typed(c, "Diagnostic-Code", reply ? "smtp" : other ? said->type.data : "x-local", buf_str(&text),
+	          DIAGNOSTIC_CAP + 20);
 	buf_free(&text);
 }
 

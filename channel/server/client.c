@@ -11,6 +11,7 @@
 
 #include "channel/net/tls.h"
 #include "channel/spool/dsn.h"
+#include "channel/spool/event.h"
 #include "channel/spool/notify.h"
 #include "db/grammar/address.h"
 #include "lib/alloc.h"
@@ -153,21 +154,11 @@ bool client_is_over(const struct client *c)
 
 static void log_queued(const struct client *c, const struct spool_draft *draft)
 {
-	const struct server *s = &c->server;
 	struct logline line = { 0 };
 
 	if (!c->intake->verbose && !logline_is_heard())
 		return;
-	logline_begin(&line, c->intake->json);
-	logline_add(&line, "event", "queued");
-	logline_add(&line, "spool", spool_id(draft));
-	logline_add(&line, "from", *s->envelope.sender != '\0' ? s->envelope.sender : "<>");
-	logline_number(&line, "size", (uint64_t)spool_size(draft));
-	logline_number(&line, "recipients", c->envelope.recipient_count);
-	logline_add(&line, "message_id", spool_message_id(draft));
-	logline_add(&line, "client", c->shown);
-	logline_add(&line, "protocol", server_with(s));
-	logline_end(&line);
+	event_queued(&line, c->intake->json, draft, c->shown, server_with(&c->server));
 	logline_send(&line);
 	if (c->intake->verbose)
 		complain("%s", buf_str(&line.text));
@@ -552,7 +543,7 @@ void client_committed(struct client *c, struct spool_draft *draft)
 
 		c->intake->figures.messages++;
 		log_queued(c, draft);
-		notify_scheduler(c->intake->notify, spool_job(draft));
+		notify_send(spool_job(draft));
 		server_answer(&c->server, 250, "2.0.0", text);
 		free(text);
 	} else {

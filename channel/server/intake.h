@@ -31,7 +31,6 @@ struct intake {
 	struct tls *tls;               /* NULL: no STARTTLS */
 	bool json;                     /* form of log lines */
 	bool verbose;                  /* log lines on stderr, too */
-	const char *notify;            /* SCHEDULERNOTIFY, or NULL */
 	struct intake_figures figures;
 };
 

@@ -50,9 +50,15 @@ void notary_add(struct buf *out, const struct notary *notary)
 	field_add(out, notary->action);
 	buf_addc(out, '\001');
 	field_add(out, notary->status);
-	buf_addf(out, "\001smtp; %d (", notary->code);
-	words_add(out, notary->words);
-	buf_adds(out, ")\001");
+	if (notary->code != 0) {
+		buf_addf(out, "\001smtp; %d (", notary->code);
+		words_add(out, notary->words);
+		buf_adds(out, ")\001");
+	} else {
+		buf_adds(out, "\001x-local; ");
+		field_add(out, notary->words);
+		buf_addc(out, '\001');
+	}
 	field_add(out, notary->remote);
 	buf_addc(out, '\001');
 	field_add(out, notary->agent);

@@ -20,7 +20,7 @@ struct notary {
 	const char *recipient;     /* field 1: the quad's user */
 	const char *action;        /* field 2: "delivered" or "failed"; "failed" for deferrals too */
 	const char *status;        /* field 3: enhanced code "x.y.z" */
-	int code;                  /* field 4: "smtp; CODE (words)" */
+	int code;                  /* field 4: "smtp; CODE (words)", or "x-local; words" with 0: no server said it */
 	const char *words;
 	const char *remote;        /* field 5: " (UNIX:/path)", "dns; NAME (ADDR|PORT|ADDR|PORT)" */
 	const char *agent;         /* field 6: "smtp[PID]" or "lmtp[PID]" */

@@ -1,26 +1,119 @@
 #include "channel/spool/notify.h"
 
-#include <stdio.h>
+#include <errno.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-void notify_scheduler(const char *path, const char *job)
-{
-	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	char text[300];
-	int fd, n;
+#include "lib/text.h"
+#include "lib/zenv.h"
 
-	if (path == NULL || strlen(path) >= sizeof to.sun_path)
+/* As ZMailer sends it: the word and the name, which may have up to 300 bytes. */
+#define WORD "NEW "
+#define MOST_NAME 300
+
+/* The address of the socket; false if there is none, or with a line in `why` (which may be NULL) if it is none. */
+static bool socket_address(struct sockaddr_un *address, struct buf *why)
+{
+	const char *path = zenv("SCHEDULERNOTIFY"), *base = NULL;
+	struct buf whole = { 0 };
+	bool fits;
+
+	if (path == NULL)
+		return false;
+	if (strncasecmp(path, "UNIX:", 5) == 0)
+		path += 5;
+	if (strncmp(path, "${POSTOFFICE}", 13) == 0)
+		base = zenv("POSTOFFICE");
+	buf_addf(&whole, "%s%s", base != NULL ? base : "", base != NULL ? path + 13 : path);
+	fits = whole.data[0] == '/' && whole.len < sizeof address->sun_path;
+	*address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	if (fits)
+		memcpy(address->sun_path, whole.data, whole.len);
+	else if (why != NULL)
+		buf_addf(why, "SCHEDULERNOTIFY of ZENV: expected the absolute path of a UNIX socket with up to %zu bytes, not \"%s\"",
+		         sizeof address->sun_path - 1, whole.data);
+	buf_free(&whole);
+	return fits;
+}
+
+void notify_send(const char *job)
+{
+	struct sockaddr_un address;
+	char text[sizeof WORD + MOST_NAME];
+	size_t n = strlen(job);
+	int fd;
+
+	if (n > MOST_NAME || !socket_address(&address, NULL))
 		return;
-	memcpy(to.sun_path, path, strlen(path) + 1);
-	n = snprintf(text, sizeof text, "NEW %s", job);
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return;
-	/* whatever comes of it: see above */
-	if (n > 0 && n < (int)sizeof text)
-		(void)!sendto(fd, text, (size_t)n, MSG_NOSIGNAL, (struct sockaddr *)&to, sizeof to);
+	memcpy(text, WORD, sizeof WORD - 1);
+	memcpy(text + sizeof WORD - 1, job, n);
+	/* a scheduler that does not hear it finds the message at its next look into the directory */
+	(void)!sendto(fd, text, sizeof WORD - 1 + n, MSG_DONTWAIT | MSG_NOSIGNAL, (const struct sockaddr *)&address,
+	              sizeof address);
 	close(fd);
+}
+
+int notify_open(struct buf *why)
+{
+	struct sockaddr_un address;
+	struct stat st;
+	mode_t mask;
+	int fd;
+
+	if (!socket_address(&address, why))
+		return -1;
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0) {
+		buf_addf(why, "SCHEDULERNOTIFY of ZENV: %s", strerror(errno));
+		return -1;
+	}
+	if (lstat(address.sun_path, &st) == 0 && S_ISSOCK(st.st_mode))
+		unlink(address.sun_path);
+	/* only who may write there can tell us, as with ZMailer's scheduler */
+	mask = umask(0177);
+	if (bind(fd, (const struct sockaddr *)&address, sizeof address) < 0) {
+		buf_addf(why, "SCHEDULERNOTIFY of ZENV: %s: %s", address.sun_path, strerror(errno));
+		close(fd);
+		fd = -1;
+	}
+	umask(mask);
+	return fd;
+}
+
+/* A job is a number, below up to two directories of one letter: nothing else may be looked for. */
+static bool is_job(const char *name)
+{
+	while (name[0] >= 'A' && name[0] <= 'Z' && name[1] == '/')
+		name += 2;
+	return name[0] != '\0' && strspn(name, "0123456789") == strlen(name);
+}
+
+void notify_read(int fd, void (*arrived)(void *context, const char *name), void *context)
+{
+	char text[sizeof WORD + MOST_NAME];
+	ssize_t n;
+
+	while ((n = recv(fd, text, sizeof text - 1, MSG_DONTWAIT)) >= 0) {
+		text[n] = '\0';
+		if (strlen(text) == (size_t)n && strncmp(text, WORD, sizeof WORD - 1) == 0 && is_job(text + sizeof WORD - 1))
+			arrived(context, text + sizeof WORD - 1);
+	}
+}
+
+void notify_close(int fd)
+{
+	struct sockaddr_un address;
+
+	if (fd < 0)
+		return;
+	close(fd);
+	if (socket_address(&address, NULL))
+		unlink(address.sun_path);
 }

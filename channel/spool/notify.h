@@ -1,14 +1,27 @@
 /*
- * A scheduler hears of new mail at once: one datagram to the UNIX socket that SCHEDULERNOTIFY of zmailer.conf names
- * (spool.md section 1).
+ * Tells a scheduler of a new message: a datagram on the UNIX socket that SCHEDULERNOTIFY of ZENV names, as ZMailer's
+ * router sends it to ZMailer's scheduler.
  */
 #ifndef ZL_CHANNEL_SPOOL_NOTIFY_H
 #define ZL_CHANNEL_SPOOL_NOTIFY_H
 
+#include <stdbool.h>
+
+#include "lib/buf.h"
+
+/* Sends "NEW JOB" ("A/W/NUMBER") if ZENV names a socket.  It never waits, and nobody listening is no fault. */
+void notify_send(const char *job);
+
 /*
- * Sends "NEW JOB" ("Y/K/4711002").  `path` may be NULL: there is none.  Nobody there, or a queue that is full, is no fault:
- * the scheduler finds the file when it looks through the spool.
+ * Listens on that socket, which takes the place of another one at its path.  The descriptor is to be polled for
+ * reading; -1 if ZENV names none, or with a line in `why` if it cannot be listened on.
  */
-void notify_scheduler(const char *path, const char *job);
+int notify_open(struct buf *why);
+
+/* Calls `arrived` with the job name of each datagram that came; what is none is left out. */
+void notify_read(int fd, void (*arrived)(void *context, const char *name), void *context);
+
+/* Closes it and removes the socket. */
+void notify_close(int fd);
 
 #endif

@@ -12,6 +12,7 @@
 #include "channel/spool/compose.h"
 #include "channel/spool/fields.h"
 #include "channel/spool/spoolid.h"
+#include "lib/account.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
 #include "lib/publish.h"
@@ -49,10 +50,31 @@ struct spool_draft {
 /* For use in `return trouble(...)`. */
 static int trouble(struct buf *why, int status, const char *what, const char *path)
 {
+	int code = errno;
+
 	buf_addf(why, "%s ", what);
 	text_add_clean_string(why, path, 500);
-	buf_addf(why, ": %s", strerror(errno));
+	buf_addf(why, ": %s", strerror(code));
 	return status;
+}
+
+/* The same for files that cannot be made, with what to do: no post office, or somebody else's, is what people run into. */
+static int cannot_make(const struct spool *spool, struct buf *why, const char *what, const char *path)
+{
+	int code = errno;
+	struct stat st;
+	bool is_there = stat(spool->postoffice, &st) == 0;
+
+	errno = code;
+	trouble(why, EX_CANTCREAT, what, path);
+	if (!is_there) {
+		buf_adds(why, "; enqueue -m makes a post office");
+	} else if ((code == EACCES || code == EPERM) && st.st_uid != geteuid()) {
+		buf_adds(why, "; the post office belongs to ");
+		account_add_user(why, st.st_uid);
+		buf_adds(why, ", be that user or name another one with -P");
+	}
+	return EX_CANTCREAT;
 }
 
 /* ---- what may be written down ---- */
@@ -180,12 +202,12 @@ static void envelope_add(struct buf *out, const struct spool_envelope *e)
 	buf_adds(out, "env-end\n");
 }
 
-/* Anything but a clear "not there" counts. */
-static bool is_taken(const char *path)
+/* 0 if a file is there, else an errno: ENOENT if it is clear that there is none. */
+static int look_for(const char *path)
 {
 	struct stat st;
 
-	return lstat(path, &st) == 0 || errno != ENOENT;
+	return lstat(path, &st) == 0 ? 0 : errno;
 }
 
 /* The hash prefix: letters of the number's last digits to the base of 26 (spool.md section 2). */
@@ -214,7 +236,7 @@ static void name_files(struct spool_draft *d)
 static int begin_temporary(struct spool_draft *d, struct publish *p, const char *path, struct buf *why)
 {
 	if (!publish_begin(p, path, 0600))
-		return trouble(why, EX_CANTCREAT, "cannot create a file in", d->spool->postoffice);
+		return cannot_make(d->spool, why, "cannot create a file in", d->spool->postoffice);
 	if (fstat(p->fd, &d->st) < 0)
 		return trouble(why, EX_IOERR, "cannot use", p->temporary);
 	name_files(d);
@@ -232,10 +254,17 @@ static int begin_message(struct spool_draft *d, struct buf *why)
 	size_t n = 0;
 	int status = begin_temporary(d, &kept[n], path, why);
 
-	while (status == EX_OK && (is_taken(d->queue) || is_taken(d->transport))) {
-		if (n + 1 == TRIES) {
-			errno = EEXIST;
-			status = trouble(why, EX_CANTCREAT, "cannot create", d->transport);
+	while (status == EX_OK) {
+		const char *name = d->queue;
+		int found = look_for(name);
+
+		if (found == ENOENT)
+			found = look_for(name = d->transport);
+		if (found == ENOENT)
+			break;
+		if (found != 0 || n + 1 == TRIES) {
+			errno = found != 0 ? found : EEXIST;
+			status = cannot_make(d->spool, why, "cannot create", name);
 			break;
 		}
 		status = begin_temporary(d, &kept[++n], path, why);
@@ -253,7 +282,7 @@ static int open_place(const struct spool *spool, const char *name, struct buf *w
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd < 0)
-		trouble(why, EX_CANTCREAT, "cannot create a file in", spool->postoffice);
+		cannot_make(spool, why, "cannot create a file in", spool->postoffice);
 	free(path);
 	return fd;
 }
@@ -429,12 +458,12 @@ int spool_end(struct spool_draft *d, struct buf *why)
 	if (fstat(d->message.fd, &d->st) < 0)
 		return trouble(why, EX_IOERR, "cannot use", d->message.temporary);
 	if (!make_hash(d->queue, d->spool->levels) || !make_hash(d->transport, d->spool->levels))
-		return trouble(why, EX_CANTCREAT, "cannot make the directory of", d->transport);
+		return cannot_make(d->spool, why, "cannot make the directory of", d->transport);
 	spoolid_add(&d->id, &d->st);
 	d->hops = header_count(d->header.data, d->header.len, "Received");
 	control_add(&control, d);
 	if (!publish_begin(&d->control, d->transport, 0600))
-		status = trouble(why, EX_CANTCREAT, "cannot create", d->transport);
+		status = cannot_make(d->spool, why, "cannot create", d->transport);
 	else if (!file_write(d->control.fd, control.data, control.len))
 		status = trouble(why, EX_IOERR, "cannot write", d->transport);
 	buf_free(&control);
@@ -575,6 +604,11 @@ const char *spool_message_id(const struct spool_draft *d)
 off_t spool_size(const struct spool_draft *d)
 {
 	return d->st.st_size;
+}
+
+const struct spool_envelope *spool_envelope_of(const struct spool_draft *d)
+{
+	return d->envelope;
 }
 
 size_t spool_hops(const struct spool_draft *d)

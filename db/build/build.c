@@ -10,6 +10,7 @@
 
 #include "config.h"
 #include "db/map/map.h"
+#include "lib/account.h"
 #include "lib/alloc.h"
 #include "lib/publish.h"
 #include "lib/text.h"
@@ -245,8 +246,13 @@ static int publish(const struct build *build, struct publish *file, struct buf *
 {
 	/* owner first: who may not give it away must not make it readable either */
 	if (!publish_owner(file, build->uid, build->gid)) {
-		buf_addf(why, "%s: cannot give it to %ld:%ld: %s", build->target, (long)build->uid, (long)build->gid,
-		         strerror(errno));
+		int code = errno;
+
+		buf_addf(why, "%s: cannot give it to ", build->target);
+		account_add_user(why, build->uid);
+		buf_addc(why, ':');
+		account_add_group(why, build->gid);
+		buf_addf(why, ": %s", strerror(code));
 		return EX_NOPERM;
 	}
 	if (fchmod(file->fd, build->mode) < 0 || !publish_commit(file)) {

@@ -99,7 +99,7 @@ enum compile_due compile_is_due(const struct compile *compile, const char **reas
 
 /* ---- building ------------------------------------------------------------------------------ */
 
-static int read_text(struct compile *compile, struct records *records)
+static int read_text(struct compile *compile, struct records *records, struct buf *why)
 {
 	struct source source = {
 		.path = compile->input, .syntax = compile->syntax, .duplicates = compile->duplicates,
@@ -111,6 +111,8 @@ static int read_text(struct compile *compile, struct records *records)
 	compile->records = source.lines_with_records;
 	compile->values_size = source.values_size;
 	compile->longest = source.longest;
+	if (status != EX_OK && source.repeated > 0)
+		buf_addf(why, "%s: -k keeps the first of several lines with one key", compile->input);
 	return status;
 }
 
@@ -138,7 +140,7 @@ int compile_map(struct compile *compile, struct buf *why)
 	int status = compile_refuse_live(compile->target, why);
 
 	if (status == EX_OK)
-		status = read_text(compile, &records);
+		status = read_text(compile, &records, why);
 	if (status == EX_OK)
 		status = build(compile, &records, begun, why);
 	records_free(&records);

@@ -62,13 +62,14 @@ static size_t report_duplicates(const struct source *source, const struct record
 	return found;
 }
 
-static int settle_duplicates(const struct source *source, struct records *records)
+static int settle_duplicates(struct source *source, struct records *records)
 {
 	if (source->duplicates == DUPLICATES_JOIN) {
 		records_join(records);
 		return EX_OK;
 	}
-	if (report_duplicates(source, records) == 0)
+	source->repeated = report_duplicates(source, records);
+	if (source->repeated == 0)
 		return EX_OK;
 	if (source->duplicates == DUPLICATES_REFUSE)
 		return EX_DATAERR;

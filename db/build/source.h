@@ -26,6 +26,7 @@ struct source {
 	size_t lines_with_records;
 	uint64_t values_size;
 	size_t longest;
+	size_t repeated;               /* keys that were there before, unless they are joined */
 };
 
 /*

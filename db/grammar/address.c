@@ -269,6 +269,14 @@ static const char *parse_domain(struct pool *pool, const char *text, size_t leng
 	return address_domain_ok(text, length) ? pool_copy(pool, text, length) : NULL;
 }
 
+/* "a@x.test,b" is what is left in front of the last '@' of two addresses with a comma or blank between. */
+static bool holds_another(const char *text, size_t length)
+{
+	const char *at = address_at(text, length);
+
+	return at != NULL && (memchr(at, ',', (size_t)(text + length - at)) != NULL || memchr(at, ' ', (size_t)(text + length - at)) != NULL);
+}
+
 static bool parse_local(struct pool *pool, const char *text, size_t length, struct address *address)
 {
 	address->written = pool_copy(pool, text, length);
@@ -312,6 +320,10 @@ bool address_parse(struct pool *pool, const char *text, size_t length, enum addr
 			return false;
 		}
 		length = (size_t)(at - text);
+		if (holds_another(text, length)) {
+			*why = "two addresses where one is expected; give each by itself";
+			return false;
+		}
 	}
 	if (length == 0 || !parse_local(pool, text, length, address)) {
 		*why = "nothing stands in front of the @";

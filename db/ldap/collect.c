@@ -15,6 +15,7 @@ struct collection {
 	int64_t deadline;
 	struct results results;
 	void *visited;           /* names of entries that were referred to */
+	const char *partless;    /* an attribute of the entry whose value lacks the part that a template asks for */
 	struct buf *why;
 };
 
@@ -168,6 +169,9 @@ static bool add_result(struct collection *c, const struct ldap_entry *entry, con
 	case TEMPLATE_DONE:
 	case TEMPLATE_NO_VALUE:
 		break;
+	case TEMPLATE_NO_PART:
+		c->partless = culprit;
+		break;
 	case TEMPLATE_SEVERAL:
 		buf_addf(c->why, "conflict: entry \"%s\" has several values of %s, one is meant; see \"values\" in ldap_map(5)",
 		         entry->dn, culprit);
@@ -206,6 +210,7 @@ static bool collect_entry(struct collection *c, const struct ldap_entry *entry, 
 	const size_t before = c->results.count;
 	const bool refers = has_references(c->conf, entry);
 
+	c->partless = NULL;
 	if (!is_expected(c, entry) || !add_results(c, entry, RESULT_TERMINAL))
 		return false;
 	if (c->results.count > before)
@@ -217,8 +222,12 @@ static bool collect_entry(struct collection *c, const struct ldap_entry *entry, 
 			return false;
 	if (refers || c->results.count > before)
 		return true;
-	buf_addf(c->why, "entry \"%s\" has no value to answer with (no right to read it?); if such entries are meant to be passed "
-	         "over, say so in the filter", entry->dn);
+	if (c->partless != NULL)
+		buf_addf(c->why, "entry \"%s\": the value of %s has no part before or behind an @ as the template asks for", entry->dn,
+		         c->partless);
+	else
+		buf_addf(c->why, "entry \"%s\" has no value to answer with (no right to read it?); if such entries are meant to be passed "
+		         "over, say so in the filter", entry->dn);
 	return false;
 }
 

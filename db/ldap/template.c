@@ -223,7 +223,7 @@ static enum template_outcome expand_one(struct expansion *x, size_t which, struc
 		if (!is_sane(v))
 			return TEMPLATE_BAD_VALUE;
 		if (!key_part(v->bytes, v->length, p->part, p->label, &bytes, &n))
-			return TEMPLATE_NO_VALUE;
+			return TEMPLATE_NO_PART;
 		add_bytes(x->template, out, bytes, n);
 	}
 	return TEMPLATE_DONE;

@@ -46,7 +46,8 @@ bool template_fits(const struct template *template, const char *key, size_t n);
 
 enum template_outcome {
 	TEMPLATE_DONE,
-	TEMPLATE_NO_VALUE,     /* an attribute has no value, or none with the part that is asked for */
+	TEMPLATE_NO_VALUE,     /* an attribute has no value */
+	TEMPLATE_NO_PART,      /* a value has no such part: no domain in "user1" */
 	TEMPLATE_SEVERAL,      /* several values where one is meant */
 	TEMPLATE_BAD_VALUE,    /* a value is empty or has control bytes */
 };

@@ -78,7 +78,7 @@ static void name_holders(const struct fence *fence, struct buf *why)
 		buf_adds(why, " by ");
 		users_name(&users, why);
 	}
-	buf_adds(why, "; if that does not end, see what \"dbupdate ... check\" says");
+	buf_adds(why, "; if that does not end, stop that process; \"dbupdate ... recover\" heals what it leaves");
 	users_free(&users);
 }
 

@@ -24,6 +24,8 @@
 
 #define SMALLEST_CACHE (1u << 20)
 #define LARGEST_CACHE (64u << 20)
+/* Who reads goes through the map once, or asks for little: a large cache would only be a second copy of the file. */
+#define READING_CACHE (4u << 20)
 #define COPY_PIECE (8u << 20)
 #define STEP 4096
 
@@ -88,7 +90,7 @@ static int ready(const struct live *live, struct buf *why)
 		return EX_OK;
 	shut(g);
 	g->file = st;
-	code = open_file(live, live->path, st.st_size, DB_RDONLY, &g->db);
+	code = open_file(live, live->path, READING_CACHE, DB_RDONLY, &g->db);
 	return code == 0 ? EX_OK : fail_bdb(live, "cannot open", code, why);
 }
 

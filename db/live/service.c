@@ -160,7 +160,7 @@ static int lose_worker(struct service *s, struct buf *why)
 
 	if (worker_end(&s->worker, clock_ms() + patience(s), &how))
 		buf_adds(&how, "has ended");
-	live_fail(&s->live, EX_TEMPFAIL, why, "the process that works on it: %s; see what \"dbupdate ... check\" says", buf_str(&how));
+	live_fail(&s->live, EX_TEMPFAIL, why, "the process that works on it: %s; run \"dbupdate ... recover\"", buf_str(&how));
 	buf_free(&how);
 	return EX_TEMPFAIL;
 }

@@ -39,7 +39,7 @@ static void note(const DB_ENV *env, const char *prefix, const char *message)
 	if (said == NULL)
 		return;
 	buf_clear(said);
-	buf_adds(said, message);
+	env_add_words(said, message);
 }
 
 static enum map_answer fail_bdb(struct map *map, struct bdb_map *b, const char *what, int code)
@@ -182,10 +182,8 @@ static bool look_at_file(struct map *map, struct bdb_map *b)
 	int fd = open(map->path, O_RDONLY | O_CLOEXEC);
 	bool ok;
 
-	if (fd < 0) {
-		map_fail(map, "%s", strerror(errno));
-		return false;
-	}
+	if (fd < 0)
+		return map_fail_open(map);
 	ok = map_provenance_of(map, fd) && can_be_trusted(map, b, fd);
 	close(fd);
 	return ok;

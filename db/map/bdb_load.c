@@ -3,6 +3,7 @@
 #include <sysexits.h>
 
 #include "db/map/bdb.h"
+#include "db/store/env.h"
 #include "db/store/stamp.h"
 
 /*
@@ -19,7 +20,7 @@ static void keep_words(const DB_ENV *env, const char *prefix, const char *messag
 
 	(void)prefix;
 	if (said->len == 0)
-		buf_adds(said, message);
+		env_add_words(said, message);
 }
 
 static uint32_t cache_for(DBTYPE type, const struct map_load *load)

@@ -128,10 +128,8 @@ static bool look_at_file(struct map *map, unsigned *flags)
 	int fd = open(map->path, O_RDONLY | O_CLOEXEC);
 	bool ok;
 
-	if (fd < 0) {
-		map_fail(map, "%s", strerror(errno));
-		return false;
-	}
+	if (fd < 0)
+		return map_fail_open(map);
 	ok = map_provenance_of(map, fd) && lmdb_check(map, fd, flags);
 	close(fd);
 	return ok;

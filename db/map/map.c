@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "config.h"
 #include "db/store/stamp.h"
@@ -223,6 +224,37 @@ enum map_answer map_fail(struct map *map, const char *format, ...)
 	text_add_clean(&map->error, buf_str(&text), text.len, ERROR_CAP);
 	buf_free(&text);
 	return MAP_COULD_NOT_TELL;
+}
+
+/* The type of a map that was built from the same text; NULL without. */
+static const char *other_type(const struct map *map)
+{
+	const char *suffix = map->operations->suffix;
+	size_t n = strlen(map->path) - strlen(suffix);
+
+	for (size_t i = 0; i < BACK_ENDS && ends_in(map->path, suffix); i++) {
+		char *path = xasprintf("%.*s%s", (int)n, map->path, back_ends[i]->suffix);
+		bool is_there = back_ends[i]->suffix[0] != '\0' && access(path, F_OK) == 0;
+
+		free(path);
+		if (is_there)
+			return back_ends[i]->type;
+	}
+	return NULL;
+}
+
+bool map_fail_open(struct map *map)
+{
+	int code = errno;
+	const char *other = code == ENOENT && map->operations->suffix[0] != '\0' ? other_type(map) : NULL;
+
+	if (other != NULL)
+		map_fail(map, "%s; there is one of type %s: name that type, or build this map (newdb, newdb -f)", strerror(code), other);
+	else if (code == ENOENT && map->operations->suffix[0] != '\0')
+		map_fail(map, "%s; the map is not built yet (newdb, newdb -f; a live one: dbupdate ... replace)", strerror(code));
+	else
+		map_fail(map, "%s", strerror(code));
+	return false;
 }
 
 int64_t map_modified(const struct stat *st)

@@ -128,6 +128,9 @@ enum map_answer map_find(struct map *map, const char *key, struct buf *value) MA
  */
 bool map_is_note(const char *key, size_t n);
 
+/* map_fail() for a file that cannot be opened (errno), with what to do about one that is missing.  False. */
+bool map_fail_open(struct map *map);
+
 /*
  * Calls `each` for all records in the store's order, but for notes.  MAP_FOUND at the end or when `each` stopped
  * it; MAP_COULD_NOT_TELL on trouble or where the type cannot be walked; never MAP_NOT_FOUND.

@@ -138,10 +138,8 @@ static bool open_text(struct map *map)
 	int fd = open(map->path, O_RDONLY | O_CLOEXEC);
 	bool ok;
 
-	if (fd < 0) {
-		map_fail(map, "%s", strerror(errno));
-		return false;
-	}
+	if (fd < 0)
+		return map_fail_open(map);
 	t = xcalloc(1, sizeof *t);
 	ok = read_text(map, fd, t);
 	close(fd);

@@ -71,7 +71,7 @@ static void build_one(struct work *work, const struct dbases_map *m)
 		if (status == EX_OK)
 			live_sweep(target);
 		if (status == EX_OK)
-			buf_addf(&why, "%s: %zu records (%s)", target, compile.records, reason);
+			buf_addf(&why, "%s: %zu record%s (%s)", target, compile.records, compile.records == 1 ? "" : "s", reason);
 		else if (why.len == 0)
 			buf_addf(&why, "%s: not built", target);
 		tell(work, status, buf_str(&why));
@@ -112,7 +112,8 @@ static void write_script(struct work *work, const char *relation)
 		buf_addf(&text, "%s/%s.zmsh: written", dbases->directory, relation);
 	else if (status == EX_OK && text.len > 0)
 		buf_adds(&text, "; no script");
-	if (text.len > 0)
+	/* who has no router has not asked for them; they are there all the same when it comes */
+	if (text.len > 0 && (status != EX_OK || work->rebuild->has_router))
 		tell(work, status, buf_str(&text));
 	buf_free(&text);
 }

@@ -12,6 +12,7 @@
 struct rebuild {
 	const struct dbases *dbases;
 	char *const *relations;        /* their names; NULL-terminated; the first NULL: all, but only what is due */
+	bool has_router;               /* scripts that were written are news */
 	bool unchecked;                /* values are not looked at */
 	enum source_duplicates duplicates;     /* for maps whose line does not say -A */
 	fault_report *report;

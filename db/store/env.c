@@ -180,13 +180,26 @@ unsigned env_patience(void)
 
 /* ---- environments ------------------------------------------------------------- */
 
+void env_add_words(struct buf *out, const char *message)
+{
+	while (*message != '\0') {
+		size_t n = strcspn(message, "0");
+		size_t digits = strncmp(message + n, "0x", 2) == 0 ? strspn(message + n + 2, "0123456789abcdef") : 0;
+
+		buf_add(out, message, digits > 0 ? n : n + (message[n] != '\0'));
+		message += digits > 0 ? n + 2 + digits : n + (message[n] != '\0');
+		if (digits > 0)
+			message += strspn(message, ", ");
+	}
+}
+
 static void note(const DB_ENV *handle, const char *prefix, const char *message)
 {
 	struct env *env = handle->app_private;
 
 	(void)prefix;
 	buf_clear(&env->said);
-	buf_adds(&env->said, message);
+	env_add_words(&env->said, message);
 }
 
 static int size_regions(DB_ENV *handle)

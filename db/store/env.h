@@ -54,6 +54,9 @@ void env_close(struct env **env);
 
 DB_ENV *env_handle(struct env *env);
 
+/* Adds a message of libdb without the addresses in memory that it likes to name. */
+void env_add_words(struct buf *out, const char *message);
+
 /* What libdb itself said last about this environment; "" if nothing. */
 const char *env_said(const struct env *env);
 

@@ -13,8 +13,9 @@ my $var = scratch('var');
 my $db = "$var/db";
 my $conf = "$db/dbases.conf";
 delete @ENV{qw(MAILVAR DBTYPE MAILBIN MAILSHARE)};
-$ENV{ZCONFIG} = spew(scratch('zmailer.conf'), "MAILVAR=$var\nDBTYPE=btree\n");
+$ENV{ZCONFIG} = spew(scratch('zmailer.conf'), "MAILVAR=$var\nMAILSHARE=$var\nDBTYPE=btree\n");
 mkdir $_ or die "$_: $!" for $var, $db;
+spew("$var/router.cf", '');
 
 sub build(@relations) { return run([$newdb, '-f', $conf, @relations]) }
 sub text($name, $content, $age = 100) {
@@ -51,21 +52,28 @@ is(run([$dblookup, '-f', $conf, 'fqdnroutes', 'U@D.test', 'u', '+t'])->{out}, "s
 
 $got = build();
 is_deeply([@$got{qw(status out err)}], [0, '', ''], 'nothing is due a second time');
+# ---- without a router ----
+
+unlink "$var/router.cf", glob "$db/*.zmsh";
+is(build()->{out}, '', 'nobody is told of scripts where there is no router');
+ok(-f "$db/aliases.zmsh", '... but they are there');
+spew("$var/router.cf", '');
+
 my $script = (stat "$db/aliases.zmsh")[1];
 text('routes', "d.test error!other\n", -100);
 $got = build();
-is($got->{out}, "$db/routes.db: 1 records (its text is newer)\n", 'what is older than its text is built');
+is($got->{out}, "$db/routes.db: 1 record (its text is newer)\n", 'what is older than its text is built');
 is((stat "$db/aliases.zmsh")[1], $script, 'a script that is right is not written again');
 text('routes', "d.test error!other\n");
 build();
-like(build('routesdb')->{out}, qr/routes.db: 1 records \(asked for\)\n\z/, 'what is asked for is built');
+like(build('routesdb')->{out}, qr/routes.db: 1 record \(asked for\)\n\z/, 'what is asked for is built');
 spew($conf, slurp($conf) =~ s/-la(  \$MAILVAR\/db\/aliases)/-a $1/r);
 is(build()->{out}, '', 'the same folding in other words changes nothing');
 spew($conf, slurp($conf) =~ s/-a (  \$MAILVAR\/db\/aliases)/-au$1/r =~ s/aliases           -lm/aliases -um/r);
-like(build()->{out}, qr/aliases.db: 1 records \(it was built with other options\)\n.*aliases.zmsh: written/s,
+like(build()->{out}, qr/aliases.db: 1 record \(it was built with other options\)\n.*aliases.zmsh: written/s,
 	'other options: map and script are made again');
 truncate "$db/routes.db", 4096;
-like(build()->{out}, qr/routes.db: 1 records \(it is damaged/, 'a damaged map is built again');
+like(build()->{out}, qr/routes.db: 1 record \(it is damaged/, 'a damaged map is built again');
 
 # ---- one failure does not hide another, or keep the rest ----
 
@@ -75,7 +83,7 @@ text('fqdnroutes', "u\@d.test: c!h\n", -100);
 $got = build();
 is($got->{status}, 65, 'exit status of the first failure');
 like($got->{err}, qr/aliases:1:7: expected ':'.*routes:2: the key "d.test" is in line 1/s, 'both failures are told');
-like($got->{out}, qr/fqdnroutes.dbh: 1 records/, 'what is right is built');
+like($got->{out}, qr/fqdnroutes.dbh: 1 record/, 'what is right is built');
 is(run([$dblookup, "$db/routes", 'd.test'])->{out}, "error!other\n", 'maps of bad texts stay');
 is(run([$newdb, '-kf', $conf, 'routesdb'])->{status}, 0, '-k keeps first lines here too');
 text('aliases', "root: joe\n", -100);

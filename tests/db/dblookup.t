@@ -30,7 +30,7 @@ $got = look("$map.db", 'empty');
 is_deeply([@$got{qw(status out err)}], [0, "\n", ''], 'an empty value is found; the suffix does not matter');
 $got = look('-t', 'btree', scratch('none'), 'x');
 is_deeply([@$got{qw(status out)}], [75, ''], 'could not tell');
-like($got->{err}, qr/^dblookup: x: could not tell: .*none\.db: No such file or directory\n\z/, '... with the reason');
+like($got->{err}, qr/^dblookup: x: could not tell: .*none\.db: No such file or directory; the map is not built yet \(newdb, .*\)\n\z/, '... with the reason');
 is(look('-t', 'fail', 'disk on fire', 'x')->{status}, 75, 'a map that fails');
 is(look($map, '')->{status}, 1, 'the empty key');
 

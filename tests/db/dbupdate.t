@@ -121,7 +121,7 @@ for my $way (@ways) {
 	ends update(['replace', '-'], in => "# nobody yet\n"), 0, "0 records: 0 added, 0 changed, 0 removed\n", '',
 		'a map that is empty may stay so';
 	ends update(['replace', '-'], in => "one 1\ntwo 2\n"), 0, "2 records: 2 added, 0 changed, 0 removed\n", '', 'and be filled again';
-	ends update(['replace', '-'], in => "three 3\n"), 0, "1 records: 1 added, 0 changed, 2 removed\n", '', 'all may be exchanged';
+	ends update(['replace', '-'], in => "three 3\n"), 0, "1 record: 1 added, 0 changed, 2 removed\n", '', 'all may be exchanged';
 
 	my %many = map { ("k$_" => $_) } 1 .. 300;
 	text(%many);
@@ -143,7 +143,7 @@ for my $way (@ways) {
 	ends update(['check']), 3, qr/\Acould not tell: .*No such file/, '', '... cannot be checked';
 	ends update(['recover']), 66, '', qr/No such file/, '... nor healed';
 	text(new => 'map');
-	ends update(['replace']), 0, "1 records: 1 added, 0 changed, 0 removed\n", '', '... but made by replace';
+	ends update(['replace']), 0, "1 record: 1 added, 0 changed, 0 removed\n", '', '... but made by replace';
 	is content(), 'new=map', '... it holds the text';
 }
 

@@ -1,26 +1,43 @@
 #!/usr/bin/perl
-# Each guide is carried out as it is printed, from the first command to the last, on a copy of this machine: every
-# command must succeed, and print what the guide says.
+# Each guide is carried out as it is printed, from the first command to the last, typed into an interactive shell on a copy
+# of this machine: every command must succeed, and print what the guide says.
+#
+# With ZLMTP_BASE, a directory that debootstrap made (--variant=minbase), each is carried out there instead, on packages that
+# nobody has touched: they are fetched before, and installed by the guide's own commands.
 
 use v5.36;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use File::Temp ();
 use Test::More;
 use Guide;
 use Machine;
 
 $ENV{SRC_DIR} //= "$FindBin::Bin/../..";
 $ENV{BUILD_DIR} //= $ENV{SRC_DIR};
+my $base = $ENV{ZLMTP_BASE};
 
-# What was there before a guide begins.
+# what is mounted is seen by this process alone and goes with it
+if ($base && !$ENV{ZLMTP_UNSHARED}) {
+	$ENV{ZLMTP_UNSHARED} = 1;
+	exec 'unshare', '--mount', '--propagation', 'private', $^X, $0, @ARGV or die "unshare: $!\n";
+}
+
+# What the installation of its packages leaves behind before a guide begins: running servers, settings.
 sub before($name) {
+	return '' if $base;
 	open my $in, '<', "$FindBin::Bin/before/$name.sh" or return '';
 	local $/;
 	return <$in>;
 }
 
 sub missing_packages(@packages) {
-	return grep { `dpkg-query -W -f '\${Status}' $_ 2>/dev/null` !~ /ok installed/ } @packages;
+	return $base ? () : grep { `dpkg-query -W -f '\${Status}' $_ 2>/dev/null` !~ /ok installed/ } @packages;
+}
+
+# A package's own files of /etc as it brings them: what was changed here would be tried instead.
+sub changed_files(@packages) {
+	return $base ? () : grep { $_ ne '/etc/dovecot/conf.d/99-zlmtp.conf' } map { `dpkg --verify $_ 2>/dev/null` =~ /^..5.* c (.*)$/mg } @packages;
 }
 
 # A guide that "goes on where X.md ends" is for a machine on which X.md was carried out; the programs are there already.
@@ -47,8 +64,44 @@ sub follow($machine, $name, @blocks) {
 	}
 }
 
+# ---- a system of its own ----
+
+my $layers;     # what is put over ZLMTP_BASE: fetched packages, built programs
+
+sub in_base($command) { return system 'chroot', $base, qw(env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -ec), $command }
+
+# Packages are fetched, not installed, as the copies have no network.
+sub fetch_packages(@packages) {
+	system "mount -t tmpfs archives '$base/var/cache/apt/archives' && mkdir '$base/var/cache/apt/archives/partial'";
+	system 'cp', '/etc/resolv.conf', "$base/etc/resolv.conf";
+	return in_base("apt-get -q update >/dev/null && apt-get -q install -y --download-only iproute2 @packages >/dev/null") == 0;
+}
+
+# Programs are built as dovecot.md begins, and installed below the guides that say so.
+sub build_programs() {
+	$layers = File::Temp->newdir('/tmp/zlm-XXXXXX');
+	system('mount', '-t', 'tmpfs', 'layers', "$layers") == 0 or return;
+	my $machine = Machine->start(lower => $base, changes => "$layers");
+	my ($build) = grep { $_->{text} =~ /make install/ } Guide::blocks("$ENV{SRC_DIR}/doc/guide/dovecot.md");
+	my ($status, $said) = $machine->run($build->{text});
+	$machine->stop;
+	return is($status, 0, 'the programs are built') || !diag $said;
+}
+
+# What a guide is carried out on; the one that builds the programs gets no built ones.
+sub machine_for(@blocks) {
+	my $builds = grep { $_->{text} =~ /make install/ } @blocks;
+	return Machine->start(programs => $builds ? undef : $ENV{BUILD_DIR}) if !$base;
+	return Machine->start(lower => $builds ? $base : "$layers/changes:$base");
+}
+
 my @guides = @ARGV ? @ARGV : sort glob "$ENV{SRC_DIR}/doc/guide/*.md";
 my $missing = Machine::missing();
+if ($base && !$missing) {
+	my @packages = map { Guide::packages(Guide::blocks($_)) } glob "$ENV{SRC_DIR}/doc/guide/*.md";
+	fetch_packages(@packages) or BAIL_OUT("no packages for $base");
+	build_programs() or BAIL_OUT('no programs');
+}
 for my $path (@guides) {
 	my ($name) = $path =~ m{([^/]+)\.md\z};
 	my @blocks = Guide::blocks($path);
@@ -57,9 +110,9 @@ for my $path (@guides) {
 		plan skip_all => $missing if $missing;
 		my @wanting = missing_packages(Guide::packages(@blocks));
 		plan skip_all => "Debian's @wanting not here" if @wanting;
-		# the guide that builds the programs gets no built ones
-		my $builds = grep { $_->{text} =~ /make install/ } @blocks;
-		my $machine = Machine->start(programs => $builds ? undef : $ENV{BUILD_DIR});
+		my @changed = changed_files(Guide::packages(@blocks));
+		plan skip_all => "@changed: not as the package brings it" if @changed;
+		my $machine = machine_for(@blocks);
 		my $ready = 1;
 		for my $commands (earlier($path), before($name)) {
 			my ($status, $said) = $machine->run($commands);
@@ -82,7 +135,18 @@ subtest 'what is not as a guide says is noticed' => sub {
 	is_deeply([$machine->run("echo said\n")], [0, "said\n"], 'a command that succeeds');
 	is_deeply([$machine->run("printf unfinished\n")], [0, 'unfinished'], 'and one that says no newline');
 	is_deeply([$machine->run("echo first\nfalse\necho last\n")], [1, "first\n"], 'one that fails, and none behind it');
+	is_deeply([$machine->run("cat <<'END'\na!b \"c!d\"\n\nEND\n")], [0, "a!b \"c!d\"\n\n"], 'a text among commands');
+	is(($machine->run("echo \"a!b\"\n"))[0], 1, 'what an interactive shell takes from its history');
+	is(($machine->run("echo a\tb\n"))[0], undef, 'what it completes');
 	$machine->stop;
+};
+
+subtest 'each wait on a page has a limit' => sub {
+	for my $path (glob "$ENV{SRC_DIR}/doc/guide/*.md") {
+		my ($name) = $path =~ m{([^/]+)\z};
+		my @lines = map { split /\n/, $_->{text} } grep { $_->{kind} eq 'sh' } Guide::blocks($path);
+		is_deeply([grep { /\b(?:until|while :|while true|tail -f)\b/ && !/\btimeout \d+ / } @lines], [], $name);
+	}
 };
 
 subtest 'each parameter of the lmtp client of Postfix has its place in from-postfix.md' => sub {

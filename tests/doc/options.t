@@ -95,7 +95,7 @@ SKIP: {
 	cmp_ok(scalar @pages, '>', 5, 'there are pages to look at');
 	for my $page (@pages) {
 		# pages of other packages need not be installed where this is tested
-		my @said = grep { !/referenced manual not found/ } qx{mandoc -T lint -W warning '$page' 2>&1};
+		my @said = grep { !/referenced manual not found|^mandoc: outdated mandoc\.db/ } qx{mandoc -T lint -W style '$page' 2>&1};
 		is(join('', @said), '', ($page =~ s{.*/}{}r) . ' is clean');
 	}
 }

@@ -1,7 +1,7 @@
 /*
- * Hostile addresses, answers and headers: fields between bytes 0x01 become a report and the message it is on.  No line is too
- * long, no CR and no NUL comes through, the boundary stands where it must and nowhere else, and no header has a field that
- * is not ours.
+ * Hostile addresses, answers and headers: fields between bytes 0x01 become a report and the message it is on.  No line
+ * is too long, no CR and no NUL comes through, the boundary stands where it must and nowhere else, and no header has a
+ * field that is not ours.
  */
 #include <stddef.h>
 #include <stdint.h>

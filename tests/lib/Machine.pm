@@ -1,7 +1,7 @@
 package Machine;
 
-# A copy of this machine, with root's shell in it, for what must be done to a whole system: /etc is changed, packaged
-# servers are started, well-known ports are used.  tests/lib/machine says what it is made of.
+# A copy of a system, with root's interactive shell at a terminal in it, for what must be done to a whole system: /etc is
+# changed, packaged servers are started, well-known ports are used.  tests/lib/machine says what it is made of.
 
 use v5.36;
 use File::Temp ();
@@ -11,13 +11,17 @@ use POSIX ();
 # Whoever interrupts a test leaves nothing running.
 $SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
 
-# Seconds for one block of commands, on a machine that has other things to do as well
-use constant PATIENCE => 400;
+# Seconds for one command, on a machine that has other things to do as well
+use constant PATIENCE => $ENV{ZLMTP_BASE} ? 1500 : 400;
+
+# What the shell says when it waits for a command (with the status of the last one), and for more of it
+use constant { READY => qr/=ready (\d+)= /, MORE => qr/=more= / };
 
 # Why there can be none here; undef if there can.
 sub missing() {
 	return 'needs root' if $> != 0;
 	return 'no unshare(1) here (Debian: util-linux)' if !has('unshare');
+	return 'no script(1) here (Debian: bsdutils)' if !has('script');
 	return 'no ip(8) here (Debian: iproute2)' if !has('ip');
 	return 'no name spaces of its own for a process here' if system 'unshare -mpnuf true 2>/dev/null';
 	return 'no overlay file system here' if !grep { /\toverlay$/ } lines('/proc/filesystems') and system 'modprobe -q overlay';
@@ -32,42 +36,51 @@ sub lines($path) {
 	return @lines;
 }
 
-# Starts one.  Option: programs => a build directory whose programs are installed in it.
+# Starts one.  Options: programs => a build directory whose programs are installed in it; lower => whose files it has
+# (this machine); changes => an empty directory for what is changed, which stays.
 sub start($class, %o) {
-	my $dir = File::Temp->newdir('/tmp/zlm-XXXXXX');
-	my $self = bless { dir => $dir, owner => $$ }, $class;
+	my $dir = $o{changes} // File::Temp->newdir('/tmp/zlm-XXXXXX');
+	mkdir "$dir/changes" or die "$dir/changes: $!\n" if $o{changes};
+	my $self = bless { dir => $dir, owner => $$, screen => '' }, $class;
 	$self->{pid} = IPC::Open2::open2($self->{from}, $self->{to}, 'unshare', '--mount', '--pid', '--net', '--uts', '--fork',
-		'--kill-child', "$ENV{SRC_DIR}/tests/lib/machine", "$dir", $o{programs} // ());
+		'--kill-child', "$ENV{SRC_DIR}/tests/lib/machine", "$dir", $o{lower} // '/', $o{programs} // ());
 	$self->{to}->autoflush(1);
+	$self->type("unset HISTFILE; PS1='=ready \$''?= ' PS2='=''more= '");
 	return $self;
 }
 
-# Runs commands in the shell, which keeps its directory and variables.  They are read like a file that is sourced under
-# set -e: the first one that fails ends the machine.  Returns the exit status (undef: no answer in time) and what was
-# said on both outputs.
+# Types commands, each line when the shell waits for it, like somebody at a terminal.  The first command that fails is the
+# last.  Returns the exit status (undef: no answer in time) and what the screen showed but what was typed.
 sub run($self, $commands) {
-	my $n = ++$self->{count};
-	local $SIG{PIPE} = 'IGNORE';
-	print {$self->{to}} "cat >/tmp/said/$n.sh <<'=end-of-commands='\n$commands=end-of-commands=\n",
-		"trap 's=\$?; echo; echo =status \$s; cat /tmp/said/$n; echo; echo =said' EXIT\n",
-		"set -e; . /tmp/said/$n.sh >/tmp/said/$n 2>&1 </dev/null; set +e\n",
-		"trap - EXIT; echo; echo =status 0; cat /tmp/said/$n; echo; echo =said\n";
-	my $text = $self->_read_until(qr/^=said\n/m);
-	my ($status, $said) = $text =~ /^=status (\d+)\n(.*)\n=said\n/ms;
-	return ($status, $said // $text);
+	my $said = '';
+	for my $line (split /\n/, $commands) {
+		return (undef, "$line\nhas a tab, which at a prompt completes names") if $line =~ /\t/;
+		my ($status, $text) = $self->type($line);
+		$said .= $text;
+		return (undef, "$said\nno answer to: $line") if !defined $status;
+		return (1, $said) if $text =~ /^bash: .*: event not found$/m;
+		return ($status, $said) if $status > 0;
+	}
+	return (0, $said);
 }
 
-sub _read_until($self, $end) {
+# One line.  Returns the status (-1: the command goes on in the next line; undef: no answer in time) and the output.
+sub type($self, $line) {
+	local $SIG{PIPE} = 'IGNORE';
+	print {$self->{to}} "$line\n";
 	my $deadline = time + PATIENCE;
-	my $text = '';
-	until ($text =~ $end) {
-		my $bits = '';
+	my $answer = qr/\Q$line\E\n(.*?)(?:${\READY}|${\MORE})/s;
+	while (1) {
+		if ($self->{screen} =~ s/\A.*?$answer//s) {
+			return ($2 // -1, $1);
+		}
+		my ($bits, $bytes) = ('');
 		vec($bits, fileno $self->{from}, 1) = 1;
 		my $left = $deadline - time;
-		last if $left <= 0 || select($bits, undef, undef, $left) <= 0;
-		sysread($self->{from}, $text, 65536, length $text) or last;
+		return (undef, $self->{screen}) if $left <= 0 || select($bits, undef, undef, $left) <= 0;
+		sysread $self->{from}, $bytes, 65536 or return (undef, $self->{screen});
+		$self->{screen} .= $bytes =~ s/\r//gr;
 	}
-	return $text;
 }
 
 # With the first process of a machine all others in it end, and its mounts go.

@@ -231,7 +231,7 @@ sub _expectations($self, $line) {
 		/^((?:"(?:\\.|[^"\\])*"|[^\s"])+)\s+(\S+)(?:\s+(\S+)(?:\s+(\S+)(?:\s+(.*))?)?)?$/ or die "malformed expectation\n";
 	my %e = (words => { map { $_ => 1 } split /\|/, $words }, line => $line);
 	$e{status} = $status =~ m{^/(.*)/$} ? qr/$1/ : qr/^\Q$status\E(?: |$)/ if defined $status && $status ne '-';
-	$e{code} = qr/^\Q$code\E$/ if defined $code && $code ne '-';
+	$e{code} = qr{^(?:\Q$code\E|none)$} if defined $code && $code ne '-';
 	$e{text} = $text =~ m{^/(.*)/$} ? qr/$1/s : qr/\Q$text\E/ if defined $text;
 	my $message = $names =~ s{^([A-Z/]*\d+)/}{} ? $1 : undef;
 	return map { { %e, user => $_, message => $message } } expand_names(unescape($names));

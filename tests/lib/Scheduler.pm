@@ -140,8 +140,9 @@ sub notary_fields($self, $where, $into, $outcome, @field) {
 	my $user = $into->{recipient}{user} =~ s/[\x00-\x1f\x7f]+/ /gr;
 	$self->problem("$where: names $recipient, not $user") if $recipient ne $user && $recipient ne "\x03";
 	$self->problem("$where: status: $shown") unless $status =~ /^[245]\.\d{1,3}\.\d{1,3}(?: \(.*\))?$/;
-	$self->problem("$where: diagnostic: $shown") unless $diagnostic =~ /^(?:smtp|local|x-local); (\d{3}) \((.*)\)$/s;
-	@$into{qw(status code words remote)} = ($status, $1, $2, $remote);
+	# a code is a server's; trouble of the agent's own has none
+	$self->problem("$where: diagnostic: $shown") unless $diagnostic =~ /^(?:smtp; (\d{3}) \((.*)\)|x-local; (.+))$/s;
+	@$into{qw(status code words remote)} = ($status, $1 // 'none', $2 // $3, $remote);
 	$self->problem("$where: remote: $shown")
 		unless $remote =~ /^(?:(?:dns; \S+|X-IP-addr; \[\S+\])?(?: \(.*\))?)$/;
 	$self->problem("$where: agent: $shown") unless $agent =~ /^[\w-]+\[\d+\]$/;

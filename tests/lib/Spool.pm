@@ -70,6 +70,13 @@ sub put($self, $path, $bytes) {
 	close $fh or die "$path: $!";
 }
 
+# The job name ("Y/K/4711002") of the message with this spool id in a post office; undef if it is not there.
+sub job($office, $id) {
+	my ($inode) = $id =~ /^S(\d+)A/ or return undef;
+	my ($path) = grep { -f && (stat)[1] == $inode } map { glob "$office/queue/$_" } $inode, "?/$inode", "?/?/$inode";
+	return defined $path ? $path =~ s{^\Q$office\E/queue/}{}r : undef;
+}
+
 sub slurp($path) {
 	open my $fh, '<:raw', $path or return undef;
 	local $/;

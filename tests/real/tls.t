@@ -83,7 +83,7 @@ sub starttls($server, $user, $stored, $secret = undef) {
 			my ($lines, $reason) = @{$wrong{$what}};
 			my $before = $stored->();
 			my ($run, $log) = delivery(@to, arguments => [conf('wrong', $lines)]);
-			is_deeply([$run->deliver([$user, 'nobody-here'])], ['retryat 400', 'retryat 400'], 'everybody is deferred');
+			is_deeply([$run->deliver([$user, 'nobody-here'])], ['retryat none', 'retryat none'], 'everybody is deferred');
 			like($log->(), $reason, 'the log says why');
 			unlike($log->(), qr/\t(?:MAIL|AUTH)/, 'nothing was sent');
 			is(scalar $stored->(), $before, 'nothing was stored');
@@ -109,7 +109,7 @@ sub wrapped($dovecot, $user) {
 	like($log->(), qr/TLS: .*, verified$/m, 'the certificate is verified');
 	is_deeply([$run->finish], [], 'nothing to complain about');
 	($run) = delivery(port => $dovecot->{port}, arguments => [conf('wrapped', 'tls-wrapped', 'tls-verify none')]);
-	is_deeply([$run->deliver([$user])], ['retryat 400'], 'at the port without TLS mail is deferred');
+	is_deeply([$run->deliver([$user])], ['retryat none'], 'at the port without TLS mail is deferred');
 	is_deeply([$run->finish], [], 'nothing to complain about');
 }
 

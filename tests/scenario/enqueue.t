@@ -64,13 +64,25 @@ subtest 'hosts that would be something else in an agent\'s command' => sub {
 	refuses '-r -x,-,bob', 65, 'channel .*: it ', '-r', '-x,-,bob';
 };
 
+subtest 'a sender is judged as a recipient is' => sub {
+	refuses("sender $_", 65, 'is no address: ', '-s', "'$_'" =~ s/^'|'$//gr, @bob)
+		for 'not an address', 'Bob <bob@x.test>', 'ann@x.test ', '@x.test', 'a@b@c.test', 'a@x..test', '\\ann@x.test';
+	for my $good ('ann', 'ann@x.test', '"a b"@x.test', 'x..y@x.test', 'ann@[192.0.2.1]', '<>', '') {
+		my $office = office();
+		Spool->new($office);
+		my ($status, $out, $err) = run($message, '-P', $office, '-s', $good, @bob);
+		is $status, 0, "sender \"$good\": exit 0" or diag $err;
+	}
+};
+
 subtest 'a message with its envelope' => sub {
 	my $office = office();
 	my ($status, $out, $err) = run($message, '-m', '-HH', '-P', $office, '-s', 'ann@example.org', '-N', 'FAILURE,DELAY',
 		'-R', 'HDRS', '-e', 'QQ314159', @bob, '-r', 'lmtp,store1,carol,x@example.net', '-r', 'local,,dan d');
 	is $status, 0, 'exit 0';
 	is $err, '', 'nothing on stderr';
-	my ($name) = $out =~ /^([A-Z]\/[A-Z]\/\d+)\n\z/ or return fail "a spool name on stdout, not $out";
+	my ($id) = $out =~ /^(S\d+A[\w=-]+)\n\z/ or return fail "a spool id on stdout, not $out";
+	my $name = Spool::job($office, $id) // return fail "no message of $id";
 	is_deeply [files($office)], ["queue/$name", "transport/$name"], 'two files and nothing else';
 
 	my $inode = (stat "$office/queue/$name")[1];
@@ -86,7 +98,7 @@ subtest 'a message with its envelope' => sub {
 	is "$c->{ret} $c->{envid}", 'HDRS QQ314159', 'RET and ENVID';
 	is_deeply $c->{recipients}[0]{sender}, ['local', 'ann@example.org', 'ann@example.org', $<], 'sender';
 	my $header = $c->{recipients}[0]{header};
-	like $header, qr/\AReceived: by \S+ id S$inode[\w=-]+;\n\t[^\n]+\nFrom: Ann/, 'Received stands first';
+	like $header, qr/\AReceived: by \S+ id \Q$id\E;\n\t[^\n]+\nFrom: Ann/, 'Received stands first';
 	like $header, qr/^Date:\t\w{3}, .*\nMessage-ID: <S$inode/m, 'Date and Message-ID are added';
 	unlike $header, qr/eve/, 'Bcc is removed';
 
@@ -100,11 +112,11 @@ subtest 'no return path' => sub {
 	my $office = office();
 	my ($status, $out) = run($message, '-m', '-P', $office, '-s', '<>', @bob);
 	is $status, 0, 'exit 0';
-	chomp $out;
-	my $control = Spool::slurp("$office/transport/$out");
+	my $name = Spool::job($office, $out) // '';
+	my $control = Spool::slurp("$office/transport/$name");
 	like $control, qr/^s error <> <> \d+\n/m, 'channel error';
 	unlike $control, qr/^e /m, 'nobody to complain to';
-	like Spool::slurp("$office/queue/$out"), qr/\Achannel error\n/, 'in the envelope as well';
+	like Spool::slurp("$office/queue/$name"), qr/\Achannel error\n/, 'in the envelope as well';
 };
 
 subtest 'odd messages' => sub {
@@ -115,10 +127,10 @@ subtest 'odd messages' => sub {
 	for my $kind (sort keys %odd) {
 		my $office = office();
 		my ($status, $out, $err) = run($odd{$kind}, '-m', '-P', $office, @bob);
-		chomp $out;
-		my $c = Spool::parse($out, Spool::slurp("$office/transport/$out") // '');
+		my $name = Spool::job($office, $out) // '';
+		my $c = Spool::parse($name, Spool::slurp("$office/transport/$name") // '');
 		is "$status $err", '0 ', "$kind: accepted";
-		is substr(Spool::slurp("$office/queue/$out"), $c->{offset}), $body{$kind}, "$kind: body";
+		is substr(Spool::slurp("$office/queue/$name"), $c->{offset}), $body{$kind}, "$kind: body";
 	}
 };
 
@@ -128,8 +140,9 @@ subtest 'settings of ZENV' => sub {
 	local $ENV{ZCONFIG} = "$dir/zenv";
 	my ($status, $out) = run($message, '-m', @bob);
 	is $status, 0, 'exit 0';
-	like $out, qr/^[A-Z]\/\d+$/, 'one level';
-	ok -f "$office/transport/" . $out =~ s/\n//r, 'in the post office of ZENV';
+	my $name = Spool::job($office, $out) // '';
+	like $name, qr/^[A-Z]\/\d+$/, 'one level';
+	ok -f "$office/transport/$name", 'in the post office of ZENV';
 };
 
 subtest 'what it says when asked' => sub {
@@ -150,7 +163,7 @@ refuses 'three levels', 64, 'two levels', '-HHH', @bob;
 refuses 'an unknown RET', 64, 'FULL or HDRS', '-R', 'ALL', @bob;
 refuses 'NEVER with others', 64, 'NEVER or a list', '-N', 'NEVER,DELAY', @bob;
 refuses 'a line end in a recipient', 65, 'printable ASCII', '-r', "lmtp,-,bob\nr x";
-refuses 'a line end in the sender', 65, 'printable ASCII', '-s', "ann\nx", @bob;
+refuses 'a line end in the sender', 65, 'control bytes', '-s', "ann\nx", @bob;
 refuses 'blanks in the envelope id', 65, 'printable ASCII', '-e', 'a b', @bob;
 
 subtest 'no post office' => sub {
@@ -173,7 +186,8 @@ subtest 'root writes as the owner of the post office' => sub {
 	is $status, 0, "exit 0" or diag $err;
 	my %owners = map { $_ => 1 } split /\n/, qx{find "$office" -printf "%U:%G\n"};
 	is_deeply [keys %owners], ["$uid:$gid"], "no file or directory belongs to anybody else";
-	my $c = Spool::parse($out =~ s/\n//r, Spool::slurp("$office/transport/" . $out =~ s/\n//r));
+	my $name = Spool::job($office, $out) // '';
+	my $c = Spool::parse($name, Spool::slurp("$office/transport/$name"));
 	is $c->{recipients}[0]{sender}[3], 0, "the sender is root all the same";
 };
 

@@ -25,9 +25,9 @@ subtest 'mail that comes while it runs' => sub {
 	ok gone($q, $q->arrive(['b'], into => 'K')), 'in a hash directory too';
 	ok gone($q, $q->arrive(['c'], into => 'Y/K')), 'and in one that was not there before';
 	cmp_ok time - $begun, '<', 10, 'without much delay';
-	my $name = qx(printf 'Subject: x\\n\\nhello\\n' | $build/channel/enqueue -HH -P @{[$q->office]} -r lmtp,-,d);
-	chomp $name;
-	ok gone($q, $name), 'from enqueue as well';
+	my $id = qx(printf 'Subject: x\\n\\nhello\\n' | $build/channel/enqueue -HH -P @{[$q->office]} -r lmtp,-,d);
+	my ($inode) = $id =~ /^S(\d+)A/;
+	ok gone($q, join '/', (map { chr(65 + $_ % 26) } int($inode / 26), $inode), $inode), 'from enqueue as well';
 	cmp_ok scalar(my @started = $q->log('start')), '<', 4, 'agents are used again';
 	is_deeply [map { $_->{rest} } $q->log('complaint')], [], 'by the rule';
 	my ($status, $out, $err) = $q->stop;

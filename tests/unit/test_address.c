@@ -52,6 +52,8 @@ static void crafted_spellings_become_the_plain_one(void **state)
 	(void)state;
 	taken_apart("<user@d.test>", "user", "d.test");
 	taken_apart("user@d.test.", "user", "d.test");
+	taken_apart("a,b@d.test", "a,b", "d.test");
+	taken_apart("\"a@b,c\"@d.test", "a@b,c", "d.test");
 	taken_apart("@a.test:user@d.test", "user", "d.test");
 	taken_apart("@a.test,@b.test:user@d.test", "user", "d.test");
 	taken_apart("@a.test:@b.test:user@d.test", "user", "d.test");
@@ -83,6 +85,10 @@ static void what_can_be_nobody_is_refused(void **state)
 	taken_apart("user\\", NULL, NULL);
 	taken_apart("\"user\\\"@d.test", NULL, NULL);
 	taken_apart("host!user", NULL, NULL);
+	/* two of them */
+	taken_apart("a@x.test,b@x.test", NULL, NULL);
+	taken_apart("a@x.test, b@x.test", NULL, NULL);
+	taken_apart("a@x.test b@x.test", NULL, NULL);
 	taken_apart("us\ner@d.test", NULL, NULL);
 	taken_apart("us\177er@d.test", NULL, NULL);
 }

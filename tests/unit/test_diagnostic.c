@@ -64,6 +64,19 @@ static void remote_bytes_cannot_leave_their_field(void **state)
 	buf_free(&out);
 }
 
+static void trouble_of_our_own_has_no_reply_code(void **state)
+{
+	struct notary own = refused;
+	struct buf out = { 0 };
+
+	(void)state;
+	own.code = 0;
+	own.words = "connect to [127.0.0.1]:24: Connection refused\001(x)";
+	notary_add(&out, &own);
+	assert_non_null(strstr(buf_str(&out), "\0015.1.1\001x-local; connect to [127.0.0.1]:24: Connection refused (x)\001X-IP-addr"));
+	buf_free(&out);
+}
+
 /* The scheduler leaves out a recipient whose field is empty. */
 static void the_first_field_is_never_empty(void **state)
 {
@@ -200,6 +213,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(six_fields_always),
+		cmocka_unit_test(trouble_of_our_own_has_no_reply_code),
 		cmocka_unit_test(remote_bytes_cannot_leave_their_field),
 		cmocka_unit_test(the_first_field_is_never_empty),
 		cmocka_unit_test(d_lines_go_to_the_end_and_tags_stay_in_place),

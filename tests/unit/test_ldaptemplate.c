@@ -79,8 +79,8 @@ static void what_cannot_be_made_names_the_culprit(void **state)
 	check("{mail}", NULL, false, TEMPLATE_SEVERAL, "mail");
 	check("{mail}{two}", NULL, true, TEMPLATE_SEVERAL, "two");
 	check("{cn}", NULL, true, TEMPLATE_NO_VALUE, "cn");
-	check("{uid:domain}", NULL, true, TEMPLATE_NO_VALUE, "uid");
-	check("{at:local}", NULL, true, TEMPLATE_NO_VALUE, "at");
+	check("{uid:domain}", NULL, true, TEMPLATE_NO_PART, "uid");
+	check("{at:local}", NULL, true, TEMPLATE_NO_PART, "at");
 	check("{bad}", NULL, true, TEMPLATE_BAD_VALUE, "bad");
 	check("{nul}", NULL, true, TEMPLATE_BAD_VALUE, "nul");
 	check("{key}", NULL, true, TEMPLATE_BAD_VALUE, "key");

@@ -143,20 +143,20 @@ static void mistakes_are_named_with_line_and_column(void **state)
 {
 	(void)state;
 	refused("\tinterval=1m\n", "scheduler.conf line 1 column 2: a pattern in the first column expected");
-	refused("a/*\n\tintervall=1m\n", "scheduler.conf line 2 column 2: a key that a scheduler knows expected");
-	refused("a/* interval\n", "scheduler.conf line 1 column 5: a key with = and a value expected");
-	refused("a/* interval=1x\n", "scheduler.conf line 1 column 5: an interval such as 1h30m expected");
-	refused("a/* retries=\"1 0\"\n", "scheduler.conf line 1 column 5: retries as numbers above 0 expected");
-	refused("a/* retries=\"\"\n", "scheduler.conf line 1 column 5: retries as numbers above 0 expected");
-	refused("a/* maxring=-1\n", "scheduler.conf line 1 column 5: a number up to 10000 expected");
-	refused("a/* user=no-such-user\n", "scheduler.conf line 1 column 5: a user of this system expected");
-	refused("a/* group=no-such-group\n", "scheduler.conf line 1 column 5: a group of this system expected");
-	refused("a/* command=\"\"\n", "scheduler.conf line 1 column 5: a command expected");
+	refused("a/*\n\tintervall=1m\n", "scheduler.conf line 2 column 2: a key that runqueue(8) lists expected, found \"intervall=...\"");
+	refused("a/* interval\n", "scheduler.conf line 1 column 5: a key with = and a value expected, found \"interval\"");
+	refused("a/* interval=1x\n", "scheduler.conf line 1 column 5: an interval such as 1h30m expected, found \"interval=...\"");
+	refused("a/* retries=\"1 0\"\n", "scheduler.conf line 1 column 5: retries as numbers above 0 expected, found \"retries=...\"");
+	refused("a/* retries=\"\"\n", "scheduler.conf line 1 column 5: retries as numbers above 0 expected, found \"retries=...\"");
+	refused("a/* maxring=-1\n", "scheduler.conf line 1 column 5: a number up to 10000 expected, found \"maxring=...\"");
+	refused("a/* user=no-such-user\n", "scheduler.conf line 1 column 5: a user of this system expected, found \"user=...\"");
+	refused("a/* group=no-such-group\n", "scheduler.conf line 1 column 5: a group of this system expected, found \"group=...\"");
+	refused("a/* command=\"\"\n", "scheduler.conf line 1 column 5: a command expected, found \"command=...\"");
 	refused("a/*\n command=\"x\n", "scheduler.conf line 2 column 10: an end of the quoted value expected");
 	refused("a/*\n command=\"x", "scheduler.conf line 2 column 10: an end of the quoted value expected");
 	refused("interval=1m\n", "scheduler.conf line 1 column 1: a pattern channel/host expected");
 	refused("/x interval=1m\n", "scheduler.conf line 1 column 1: a pattern channel/host expected");
-	refused("a/*\n retries=\"1 \\\n2 x\" \n", "scheduler.conf line 2 column 2: retries as numbers above 0 expected");
+	refused("a/*\n retries=\"1 \\\n2 x\" \n", "scheduler.conf line 2 column 2: retries as numbers above 0 expected, found \"retries=...\"");
 }
 
 static void any_bytes_are_survived(void **state)

@@ -21,6 +21,12 @@ static void targets_are_taken_apart(void **state)
 		{ "[ipv6.::1]:65535", TARGET_LITERAL, "::1", 65535 },
 		{ "[IPv6 ::1]", TARGET_LITERAL, "::1", 2003 },
 		{ "mail.example.org", TARGET_NAME, "mail.example.org", 2003 },
+		{ "mail_1.example.org.", TARGET_NAME, "mail_1.example.org.", 2003 },
+		{ "name:24", TARGET_NAME, "name", 24 },
+		{ "localhost:2424", TARGET_NAME, "localhost", 2424 },
+		{ "127.0.0.1:2424", TARGET_LITERAL, "127.0.0.1", 2424 },
+		{ "127.0.0.1", TARGET_LITERAL, "127.0.0.1", 2003 },
+		{ "2001:db8::1", TARGET_LITERAL, "2001:db8::1", 2003 },
 	};
 
 	(void)state;
@@ -44,7 +50,8 @@ static void what_can_be_no_target_is_refused_in_words(void **state)
 {
 	static const char *const rows[] = {
 		"", "UNIX:", "UNIX:relative", "[127.0.0.1", "[]", "[127.0.0]", "[1.2.3.4.5]", "[localhost]", "[127.0.0.1]x",
-		"[127.0.0.1]:", "[127.0.0.1]:0", "[127.0.0.1]:65536", "[127.0.0.1]:24x", "[::1]24", "a b", "a/b", "/run/lmtp",
+		"[127.0.0.1]:", "[127.0.0.1]:0", "[127.0.0.1]:65536", "[127.0.0.1]:24x", "[::1]24", "a b", "inet:127.0.0.1:24",
+		"inet:name", "name:", "name:0", "name:65536", "name:lmtp", ":24", "name:24:25", "lmtp:unix:/x", "a@b", "a,b", "2001:db8::1:x", "a/b", "/run/lmtp",
 		("UNIX:/0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
 		"012345678901234567890"),
 	};

@@ -1,0 +1,123 @@
+#!/usr/bin/perl
+# Messages name what is wrong, where, and what to do: those that once misled.
+
+use v5.36;
+use lib "$ENV{SRC_DIR}/tests/lib";
+use Test::More;
+use Tool;
+
+my %program = map { m{([^/]+)\z} => $_ } map { "$ENV{BUILD_DIR}/$_" }
+	qw(channel/lmtp channel/enqueue channel/runqueue db/newdb db/dblookup db/dbupdate);
+delete @ENV{qw(ZCONFIG MAILVAR DBTYPE POSTOFFICE)};
+my $dir = scratch('here');
+mkdir $dir or die "$dir: $!\n";
+chmod 0755, scratch(), $dir;
+my $message = "Subject: x\n\nHello.\n";
+
+sub says($command, $status, $words, $what, %how) {
+	my $got = run([$program{$command->[0]}, @$command[1 .. $#$command]], cd => $dir, %how);
+	is $got->{status}, $status, "$what: exit status" or diag $got->{err};
+	ref $words ? like($got->{err}, $words, $what) : is($got->{err}, $words, $what);
+	return $got;
+}
+
+sub post_office($name) {
+	mkdir "$dir/$name" or die "$dir/$name: $!\n";
+	for my $folder (qw(public queue transport postman)) { mkdir "$dir/$name/$folder" or die }
+	return $name;
+}
+
+sub records($name, $text) { return spew("$dir/$name", $text) }
+
+subtest 'where the agent delivers' => sub {
+	my %bad = (
+		'[127.0.0.1]:25' => qr/-F \[127\.0\.0\.1\]:25: port 25 is SMTP's, .*give the port of the LMTP server/,
+		'name:25' => qr/-F name:25: port 25 is SMTP's.*/,
+		'name' => qr/-F name: give the port of the LMTP server, behind a colon or with -p/,
+		'[::1]' => qr/-F \[::1\]: give the port of the LMTP server, behind a colon or with -p/,
+		'name:lmtp' => qr/-F name:lmtp: expected a port between 1 and 65535 instead of "lmtp"/,
+		'inet:127.0.0.1:24' => qr/-F inet:127\.0\.0\.1:24: expected a port between 1 and 65535 instead of "127\.0\.0\.1:24"/,
+		'[127.0.0.1]:0' => qr/-F \[127\.0\.0\.1\]:0: expected a port between 1 and 65535 instead of "0"/,
+		'a@b:24' => qr/-F a\@b:24: expected UNIX:\/path, \[address\], \[address\]:port, name or name:port/,
+	);
+	says(['lmtp', '-c', 'lmtp', '-F', $_], 64, qr/\Almtp: $bad{$_}; try --help\n\z/, "-F $_") for sort keys %bad;
+	says(['lmtp', '-c', 'lmtp', '-p', 25, '-F', 'name'], 64, qr/-F name: port 25 is SMTP's.*/, '-p 25');
+	says(['lmtp', '-c', 'lmtp'], 64, qr/give the port of the LMTP server with -p, or where all mail goes: -F UNIX/, 'neither -F nor -p');
+	says(['lmtp', '-c', 'lmtp', '-F', $_], 0, '', "-F $_ is taken") for 'name:24', 'localhost:2424', '127.0.0.1:2424', '[::1]:24';
+};
+
+subtest 'a post office that is not there, or is not ours' => sub {
+	says(['enqueue', '-P', 'none', '-s', 'a@x.test', '-r', 'lmtp,h,u'], 73,
+		"enqueue: cannot create a file in none: No such file or directory; enqueue -m makes a post office\n", 'enqueue', in => $message);
+	says(['runqueue', '-P', 'none', '-1', '-f', records('empty.conf', '')], 73, qr/^runqueue: none\/\.pid\.runqueue: No such .*; there is no post office \(enqueue -m makes one\)$/m,
+		'runqueue');
+	plan skip_all => 'needs root' if $> != 0;
+	my $office = post_office('office');
+	my $nobody = (getpwnam 'nobody')[2];
+	my $other = sub { $> = $< = $nobody };
+	says(['enqueue', '-P', $office, '-s', 'a@x.test', '-r', 'lmtp,h,u'], 73, qr/\Aenqueue: cannot create a file in office: Permission denied; the post office belongs to root, be that user or name another one with -P\n\z/,
+		'of another user', in => $message, before => $other);
+	chmod 01777, "$dir/$office/public";
+	# may be listed, but nothing in them looked at
+	chmod 0744, "$dir/$office/queue", "$dir/$office/transport";
+	says(['enqueue', '-P', $office, '-s', 'a@x.test', '-r', 'lmtp,h,u'], 73, qr/\Aenqueue: cannot create office\/queue\/\d+: Permission denied; the post office belongs to root/,
+		'of another user who lets us write messages alone', in => $message, before => $other);
+	my @left = glob "$dir/$office/public/{*,.e*} $dir/$office/{queue,transport}/*";
+	is "@left", '', 'nothing stays behind';
+};
+
+subtest 'who runs the queue' => sub {
+	my $office = post_office('busy');
+	my $conf = records('scheduler.conf', "*/*\n\tinterval=1m\n");
+	my $pid = fork // die "fork: $!\n";
+	if ($pid == 0) {
+		open STDERR, '>', '/dev/null';
+		exec $program{runqueue}, '-w', '-P', "$dir/$office", '-f', $conf or exit 127;
+	}
+	my $tries = 0;
+	select undef, undef, undef, 0.05 until -s "$dir/$office/.pid.runqueue" || $tries++ > 400;
+	says(['runqueue', '-1', '-P', $office, '-f', $conf], 75, "runqueue: another runqueue runs here, process $pid by $office/.pid.runqueue\n",
+		'its process is named');
+	kill 'TERM', $pid;
+	waitpid $pid, 0;
+};
+
+subtest 'scheduler.conf' => sub {
+	my $office = post_office('queue-of-x');
+	records('bad.conf', "*/*\n    interval=1m\n    expiri=5d\n");
+	says(['runqueue', '-1', '-P', $office, '-f', 'bad.conf'], 78,
+		"runqueue: bad.conf line 3 column 5: a key that runqueue(8) lists expected, found \"expiri=...\"\n", 'an unknown key is named');
+	mkdir "$dir/$_" for 'bin', 'bin/ta';
+	symlink $program{lmtp}, "$dir/bin/ta/lmtp";
+	records('zmailer.conf', "MAILBIN=$dir/bin\n");
+	records('agent.conf', "*/*\n    interval=1m\nlmtp/*\n    command=\"lmtp -c \$channel -Q\"\n");
+	run([$program{enqueue}, '-P', $office, '-s', 'a@x.test', '-r', 'lmtp,h,u'], cd => $dir, in => $message);
+	my $got = says(['runqueue', '-1', '-P', $office, '-f', 'agent.conf'], 69, qr/^runqueue: agent \d+ \(lmtp\) said: lmtp: unknown option -Q; try --help$/m,
+		'the usage error of an agent is its own', env => { ZCONFIG => "$dir/zmailer.conf" });
+	like $got->{err}, qr/^runqueue: agent \d+ \(lmtp\) ended with status 64: it does not take the options of its command; mend that in scheduler\.conf$/m,
+		'and what to do about it is said';
+};
+
+subtest 'addresses' => sub {
+	records('routes', "x.test lmtp!h\n");
+	records('dbases.conf', "routesdb btree - -l $dir/routes -lm%:d pathalias\n");
+	run([$program{newdb}, '-s', '-f', "$dir/dbases.conf"]);
+	my $office = post_office('office-of-a');
+	says(['enqueue', '-P', $office, '-f', 'dbases.conf', '-s', 'a@x.test', $_], 67,
+		"enqueue: $_: not found: badaddress: two addresses where one is expected; give each by itself\n", $_, in => $message)
+		for 'a@x.test,b@x.test', 'a@x.test, b@x.test', 'a@x.test b@x.test';
+	says(['enqueue', '-P', $office, '-f', 'dbases.conf', '-s', 'a@x.test', 'a@x..test'], 67,
+		"enqueue: a\@x..test: not found: badaddress: what stands behind the \@ is no domain\n", 'what is wrong with it', in => $message);
+};
+
+subtest 'maps' => sub {
+	records('users', "a lmtp!h!a\na lmtp!h!b\n");
+	says(['newdb', '-s', '-t', 'btree', 'users'], 65, "newdb: users:2: the key \"a\" is in line 1 already\n"
+		. "newdb: users: -k keeps the first of several lines with one key; no map was built\n", 'a key that is there twice');
+	says(['dblookup', '-t', 'btree', 'users', 'a'], 75, qr/\Adblookup: a: could not tell: users\.db: No such file or directory; the map is not built yet \(newdb, newdb -f; a live one: dbupdate \.\.\. replace\)\n\z/,
+		'a map that is not built');
+	run([$program{newdb}, '-s', '-k', '-t', 'btree', 'users'], cd => $dir);
+	says(['dblookup', '-t', 'bhash', 'users', 'a'], 75, qr/users\.dbh: No such file or directory; there is one of type btree: name that type, or build this map/,
+		'a map of another type');
+};
+done_testing;
