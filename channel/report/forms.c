@@ -157,7 +157,7 @@ void forms_read(struct forms *forms, const char *directory, struct buf *notes)
 		char *path = xasprintf("%s/%s", directory, kinds[i]);
 		struct buf text = { .limit = FORM_MAX + 3 }, why = { 0 };
 
-		if (!file_read_path(path, &text)) {
+		if (!file_read_text(path, &text)) {
 			if (errno != ENOENT && errno != ENOTDIR)
 				buf_addf(notes, "%s: %s; reports have the built-in words\n", path, file_error(errno));
 		} else if (!form_parse(forms, (enum form_kind)i, buf_str(&text), text.len, &why)) {
