@@ -88,7 +88,8 @@ sub answers($self, $where) {
 # Job names in the queue.
 sub queued($self) {
 	my $transport = $self->office . '/transport';
-	return sort { $a <=> $b } map { s{.*/}{}r } grep { m{/\d+\z} } glob "$transport/*";
+	my @names = sort { $a <=> $b } map { s{.*/}{}r } grep { m{/\d+\z} } glob "$transport/*";
+	return @names;
 }
 
 # Everything in the post office that is not a message in the queue.
