@@ -27,6 +27,7 @@
 #include "lib/options.h"
 #include "lib/parse.h"
 #include "lib/pool.h"
+#include "lib/process.h"
 #include "lib/text.h"
 #include "lib/zenv.h"
 
@@ -308,7 +309,7 @@ int main(int argc, char **argv)
 	struct buf why = { 0 };
 	int status;
 
-	log_program(program.name);
+	process_begin(program.name);
 	/* a directory that goes away in mid-sentence, or nobody who reads the name, is no reason to die */
 	signal(SIGPIPE, SIG_IGN);
 	/* a file that may not grow as large as this one is told like a full disk, and no temporary is left */

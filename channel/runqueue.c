@@ -122,18 +122,6 @@ static struct schedconf *read_conf(const struct settings *set)
 	return conf;
 }
 
-/* Descriptors 0 to 2 must be something, or an agent's socket becomes one of them. */
-static void open_standard_descriptors(void)
-{
-	int fd;
-
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd >= 0)
-		close(fd);
-}
-
 /* A ZMailer scheduler on the same spool would deliver everything a second time. */
 static void refuse_beside_scheduler(const char *postoffice)
 {
@@ -356,8 +344,7 @@ int main(int argc, char **argv)
 	sigset_t while_waiting;
 	bool trouble;
 
-	log_program(program.name);
-	open_standard_descriptors();
+	process_begin(program.name);
 	read_options(&set, argc, argv);
 	if (set.list)
 		return list(&set);

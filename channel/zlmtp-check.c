@@ -20,6 +20,7 @@
 #include "lib/metrics.h"
 #include "lib/options.h"
 #include "lib/parse.h"
+#include "lib/process.h"
 #include "lib/zenv.h"
 
 static const struct option_help options[] = {
@@ -238,7 +239,7 @@ int main(int argc, char **argv)
 	struct buf out = { 0 };
 	enum severity worst;
 
-	log_program(program.name);
+	process_begin(program.name);
 	read_options(&w, argc, argv);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);

@@ -24,8 +24,10 @@
 #include "db/store/stamp.h"
 #include "config.h"
 #include "lib/alloc.h"
+#include "lib/file.h"
 #include "lib/log.h"
 #include "lib/options.h"
+#include "lib/process.h"
 #include "lib/text.h"
 #include "lib/zenv.h"
 
@@ -238,13 +240,11 @@ static void ask(struct session *s, const char *key)
 static void ask_all(struct session *s)
 {
 	char *line = NULL;
-	size_t size = 0;
+	size_t size = 0, number = 0;
 	ssize_t n;
 
 	s->several = true;
-	while ((n = getline(&line, &size, stdin)) > 0) {
-		if (line[n - 1] == '\n')
-			line[--n] = '\0';
+	while ((n = file_getline(stdin, &line, &size, &number)) >= 0) {
 		if (memchr(line, '\0', (size_t)n) != NULL)
 			die(EX_DATAERR, "standard input: NUL byte in a key");
 		ask(s, line);
@@ -500,14 +500,11 @@ static void route_address(struct routing *r, const char *address, size_t length)
 static void route_lines(struct routing *r)
 {
 	char *line = NULL;
-	size_t size = 0;
+	size_t size = 0, number = 0;
 	ssize_t n;
 
-	while ((n = getline(&line, &size, stdin)) > 0 && !ferror(stdout)) {
-		if (line[n - 1] == '\n')
-			line[--n] = '\0';
+	while ((n = file_getline(stdin, &line, &size, &number)) >= 0 && !ferror(stdout))
 		route_address(r, line, (size_t)n);
-	}
 	free(line);
 	if (ferror(stdin))
 		die(EX_IOERR, "standard input: %s", strerror(errno));
@@ -611,7 +608,7 @@ int main(int argc, char **argv)
 	char *usual = NULL;
 	int c, status;
 
-	log_program(dblookup.name);
+	process_begin(dblookup.name);
 	/* a reader that goes away shows itself as an error of standard output, and maps are closed in order */
 	signal(SIGPIPE, SIG_IGN);
 	while ((c = option_next(&dblookup, argc, argv)) != -1)

@@ -24,6 +24,7 @@
 #include "lib/log.h"
 #include "lib/options.h"
 #include "lib/parse.h"
+#include "lib/process.h"
 #include "lib/zenv.h"
 
 /* A feeder that says nothing for so long waits for an answer. */
@@ -347,6 +348,7 @@ static int replace(struct choices *choices, char **words)
 	stamp.syntax = source.syntax.aliases ? 'a' : 'p';
 	status = source_read(&source, &records);
 	stamp.records = records.count;
+	stamp.text = source.text;
 	if (status == EX_OK)
 		status = say(replace_records(choices, &records, &stamp, &why), &why);
 	records_free(&records);
@@ -515,7 +517,7 @@ int main(int argc, char **argv)
 	const struct command *command;
 	int status;
 
-	log_program(program.name);
+	process_begin(program.name);
 	/* a reader of our answers that has gone, and a file beyond its limit, are errors like others */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);

@@ -20,8 +20,10 @@
 #include "db/sync/syncconf.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 #include "lib/log.h"
 #include "lib/options.h"
+#include "lib/process.h"
 #include "lib/text.h"
 #include "lib/wait.h"
 #include "lib/zenv.h"
@@ -543,10 +545,10 @@ static void lock(const struct sync *s)
 	const int64_t deadline = clock_ms() + LOCK_MS;
 	char *path = xasprintf("%s.ldapsync", s->conf.map);
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	int fd = file_open_own(path, O_RDWR | O_CREAT, 0600);
 
 	if (fd < 0)
-		die(EX_CANTCREAT, "%s: %s", path, strerror(errno));
+		die(EX_CANTCREAT, "%s: %s", path, file_error(errno));
 	while (fcntl(fd, F_SETLK, &lock) < 0) {
 		if (clock_ms() > deadline) {
 			fcntl(fd, F_GETLK, &lock);
@@ -600,7 +602,7 @@ int main(int argc, char **argv)
 	bool may_shrink = false;
 	int c, status;
 
-	log_program(program.name);
+	process_begin(program.name);
 	while ((c = option_next(&program, argc, argv)) != -1) {
 		switch (c) {
 		case '1': s.once = true; break;

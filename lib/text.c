@@ -230,3 +230,25 @@ bool ascii_equal(const char *a, const char *b)
 			return true;
 	return false;
 }
+
+size_t text_mark(const char *text, size_t n)
+{
+	return n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+}
+
+size_t text_unmark(char *text, size_t n)
+{
+	size_t skip = text_mark(text, n), to, from;
+	const char *cr = n > skip ? memchr(text + skip, '\r', n - skip) : NULL;
+
+	if (cr == NULL && skip == 0)
+		return n;
+	from = cr != NULL ? (size_t)(cr - text) : n;
+	to = from - skip;
+	memmove(text, text + skip, to);
+	for (; from < n; from++)
+		if (text[from] != '\r' || (from + 1 < n && text[from + 1] != '\n'))
+			text[to++] = text[from];
+	text[to] = '\0';
+	return to;
+}

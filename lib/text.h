@@ -54,4 +54,13 @@ bool text_is_utf8(const char *s, size_t n);
 /* The length of the valid UTF-8 sequence at s (1 to 4) within n bytes, or 0 (RFC 3629). */
 size_t text_utf8_length(const char *s, size_t n);
 
+/* The length of the byte order mark (U+FEFF in UTF-8) at the start of a text; 0 if there is none. */
+size_t text_mark(const char *text, size_t n);
+
+/*
+ * A text as its author meant it, in place: without the byte order mark at its start, and with LF where it
+ * has CR LF.  A CR at the very end goes as well.  Returns what is left of `n` bytes, with a NUL behind it if it is less.
+ */
+size_t text_unmark(char *text, size_t n);
+
 #endif

@@ -44,8 +44,8 @@ int zenv_read(struct zenv *zenv, struct buf *why)
 	*zenv = (struct zenv){ 0 };
 	if (file == NULL)
 		return EX_OK;
-	if (!file_read_path(file, &zenv->text)) {
-		buf_addf(why, "ZCONFIG: %s: %s", file, strerror(errno));
+	if (!file_read_text(file, &zenv->text)) {
+		buf_addf(why, "ZCONFIG: %s: %s", file, file_error(errno));
 		zenv_free(zenv);
 		return EX_NOINPUT;
 	}

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "channel/net/base64.h"
+#include "lib/text.h"
 
 /* Nobody has so many hosts; a larger file is some other file. */
 #define FILE_MAX ((off_t)16 * 1024 * 1024)
@@ -204,10 +205,13 @@ enum secrets_answer secrets_find(const char *path, const char *channel, const ch
 		return SECRETS_UNCLEAR;
 	}
 	if (is_private(fd, path, &size, why)) {
-		if (read_whole(fd, size, &text))
+		if (read_whole(fd, size, &text)) {
+			if (text.len > 0)
+				text.len = text_unmark(text.data, text.len);
 			answer = secrets_search(buf_str(&text), text.len, path, channel, names, secret, why);
-		else
+		} else {
 			buf_addf(why, "%s: %s", path, strerror(errno));
+		}
 	}
 	buf_wipe(&text);
 	close(fd);

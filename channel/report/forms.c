@@ -99,7 +99,8 @@ static bool has_recipients(const char *text)
 {
 	const char *p = strstr(text, "$recipients");
 
-	return p != NULL && (p == text || p[-1] == '\n') && (p[11] == '\n' || p[11] == '\0') && strstr(p + 1, "$recipients") == NULL;
+	return p != NULL && (p == text || p[-1] == '\n') && (p[11] == '\n' || p[11] == '\0') &&
+	       strstr(p + 1, "$recipients") == NULL;
 }
 
 static char *without_cr(const char *text, size_t n)
@@ -156,7 +157,7 @@ void forms_read(struct forms *forms, const char *directory, struct buf *notes)
 		char *path = xasprintf("%s/%s", directory, kinds[i]);
 		struct buf text = { .limit = FORM_MAX + 3 }, why = { 0 };
 
-		if (!file_read_path(path, &text)) {
+		if (!file_read_text(path, &text)) {
 			if (errno != ENOENT && errno != ENOTDIR)
 				buf_addf(notes, "%s: %s; reports have the built-in words\n", path, file_error(errno));
 		} else if (!form_parse(forms, (enum form_kind)i, buf_str(&text), text.len, &why)) {

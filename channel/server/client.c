@@ -16,6 +16,7 @@
 #include "db/grammar/address.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/listen.h"
 #include "lib/log.h"
 #include "lib/logline.h"
 #include "lib/text.h"
@@ -92,7 +93,7 @@ struct client *client_create(struct intake *intake, const struct listener *liste
 	c->message_deadline = CLOCK_NEVER;
 	stream_open(&c->stream, fd);
 	show_address(c);
-	server_init(&c->server, &intake->options[listener->protocol], intake->tls != NULL, false);
+	server_init(&c->server, &intake->options[listener->kind], intake->tls != NULL, false);
 	intake->figures.connections++;
 	if (!c->may_connect && intake->tls == NULL) {
 		intake->figures.turned_away++;

@@ -1,8 +1,8 @@
 /*
  * report: composes the report that standard input describes.  Lines NAME=VALUE, "%XX" in a value stands for a byte:
- * kind, to, now, offset, sender, envid, ret, id, arrival, host, from, postmaster, max, form (text of one), body-fails; "recipient"
- * begins the next one: address, orcpt, action, status, remote, diagnostic, notary, attempt, until.  Behind an empty line
- * the message.
+ * kind, to, now, offset, sender, envid, ret, id, arrival, host, from, postmaster, max, form (text of one), body-fails,
+ * room; "recipient" begins the next one: address, orcpt, action, status, remote, diagnostic, notary, attempt, until.
+ * Behind an empty line the message.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +13,9 @@
 
 static struct report_recipient recipients[100000];
 static struct report_message message = { .sender = "<>", .spool_id = "S1", .arrival = 1790000000 };
-static struct report report = { .to = "ann@example.org", .now = 1790003600, .message = &message, .recipients = recipients };
+static struct report report = {
+	.to = "ann@example.org", .now = 1790003600, .message = &message, .recipients = recipients,
+};
 static struct report_settings settings;
 static struct forms forms;
 static const char *body;

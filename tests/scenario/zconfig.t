@@ -26,11 +26,11 @@ says(<<"END", '', 'two sites');
 unset ZCONFIG
 mkdir -p $directory /tmp/ours/db /tmp/zmailer/db /tmp/other/db
 for site in ours zmailer other; do
-	printf 'MAILVAR=/tmp/%s\\nMAILSHARE=/tmp/%s\\nPOSTOFFICE=/tmp/%s/post\\nMAILBIN=/usr/local/libexec/zlmtp\\n' \\
-		\$site \$site \$site > /tmp/\$site/zmailer.conf
-	printf 'routesdb unordered - - \$MAILVAR/db/routes -l\\n' > /tmp/\$site/db/dbases.conf
-	printf 'a.test lmtp!%s!box\\n' \$site > /tmp/\$site/db/routes
-	printf '*/*\\n\\tinterval=1m\\nlmtp/*\\n\\tcommand="/tmp/agent"\\n' > /tmp/\$site/scheduler.conf
+  printf 'MAILVAR=/tmp/%s\\nMAILSHARE=/tmp/%s\\nPOSTOFFICE=/tmp/%s/post\\nMAILBIN=/usr/local/libexec/zlmtp\\n' \\
+  \$site \$site \$site > /tmp/\$site/zmailer.conf
+  printf 'routesdb unordered - - \$MAILVAR/db/routes -l\\n' > /tmp/\$site/db/dbases.conf
+  printf 'a.test lmtp!%s!box\\n' \$site > /tmp/\$site/db/routes
+  printf '*/*\\n\\tinterval=1m\\nlmtp/*\\n\\tcommand="/tmp/agent"\\n' > /tmp/\$site/scheduler.conf
 done
 END
 says("dblookup -r ann\@a.test 2>&1 || test \$? = 64\n",
