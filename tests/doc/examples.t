@@ -52,6 +52,7 @@ my %pages = (
 	'tls.conf.5' => { files => ['tls.conf', 'tls-socket.conf'], missing => \&RealDovecot::missing, before => \&dovecot_with_tls,
 		after => \&both_verified },
 	'zlmtp-check.8' => { missing => \&RealDovecot::missing, before => \&well_kept, after => sub { unlink "$post/.pid.scheduler" } },
+	'zlmtp-forms.5' => { files => ['delay', 'router.conf'], after => \&form_and_settings },
 	'zlmtp.7' => { missing => \&RealDovecot::missing, before => \&dovecot, after => sub ($dovecot) {
 		is(arrived($dovecot, 'ann', 'box'), 1, 'the message is in the folder box of ann');
 	} },
@@ -211,6 +212,22 @@ sub follow($block, $files, $servers) {
 	} else {
 		fail("$where: neither commands nor a file that tests/doc/examples.t knows");
 	}
+}
+
+# The form and the settings of zlmtp-forms.5, in a report.
+sub form_and_settings() {
+	my %in = map { my $file = $_; $file => join '', map { sprintf '%%%02X', ord } split //, slurp($file) } qw(delay router.conf);
+	put('description', "kind=delay\nform=$in{delay}\nconf=$in{'router.conf'}\nrecipient=\naddress=bob\@example.net\n\nSubject: x\n");
+	my ($status, $said) = type("$build/tests/lib/report <description 2>&1");
+	like($said, qr/^composed$/m, 'both are taken');
+	like($said, qr/^Subject: Not delivered yet: x$/m, 'the form has its subject');
+	like($said, qr/Questions: postmaster\@example\.org, please give/, 'and the postmaster of the settings');
+}
+
+sub slurp($path) {
+	open my $in, '<', $path or die "$path: $!\n";
+	local $/;
+	return scalar <$in>;
 }
 
 sub try_session($where, @steps) {
