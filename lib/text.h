@@ -56,8 +56,8 @@ bool text_is_utf8(const char *s, size_t n);
 size_t text_utf8_length(const char *s, size_t n);
 
 /*
- * Finds the first character from byte *at on that looks like a blank, or like nothing at all, and is neither blank nor tab:
- * U+00A0, U+200B and the like.  Returns its code with *at set to its place; 0 if there is none.
+ * Finds the first character from byte *at on that looks like a blank, or like nothing at all, and is neither blank nor
+ * tab: U+00A0, U+200B and the like.  Returns its code with *at set to its place; 0 if there is none.
  */
 uint32_t text_invisible(const char *s, size_t n, size_t *at);
 

@@ -38,8 +38,8 @@ void text_fold(char *key, size_t n, char folding);
 size_t text_unquote(char *key, size_t n);
 
 /*
- * Adds a warning if the `what` ("key" or "value") holds a character that cannot be seen (text_invisible()), and sets *at to
- * its place.  False if it holds none.
+ * Adds a warning if the `what` ("key" or "value") holds a character that cannot be seen (text_invisible()), and sets
+ * *at to its place.  False if it holds none.
  */
 bool text_warn_of_invisible(const char *what, const char *bytes, size_t n, size_t *at, struct buf *out);
 

@@ -12,8 +12,8 @@
 
 /*
  * Adds the other way to write a domain of n bytes: A-labels for one that holds U-labels, U-labels for one that holds
- * A-labels, ASCII letters in lower case.  A dot in front stays.  False, and nothing is added, for a domain that has one way
- * to be written, for what IDNA2008 does not permit (capitals above ASCII among it), and without libidn2.
+ * A-labels, ASCII letters in lower case.  A dot in front stays.  False, and nothing is added, for a domain that has one
+ * way to be written, for what IDNA2008 does not permit (capitals above ASCII among it), and without libidn2.
  */
 bool idn_other_form(const char *domain, size_t n, struct buf *out);
 
