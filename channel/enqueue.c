@@ -16,6 +16,7 @@
 #include "channel/spool/event.h"
 #include "channel/spool/notify.h"
 #include "channel/spool/write.h"
+#include "config.h"
 #include "db/grammar/address.h"
 #include "lib/account.h"
 #include "lib/alloc.h"
@@ -24,6 +25,7 @@
 #include "lib/options.h"
 #include "lib/parse.h"
 #include "lib/pool.h"
+#include "lib/process.h"
 #include "lib/text.h"
 #include "lib/zenv.h"
 
@@ -52,7 +54,8 @@ static const struct program program = {
 	            "[-HmvV] [-e envid] [-N notify] [-O key=value] [-P directory] [-R ret] [-s sender] -r channel,host,user ... <message",
 	.purpose = "Puts the message on standard input into the queue and prints its spool id.",
 	.options = options,
-	.notes = "Without -H the level is SCHEDULERDIRHASH of ZENV, the file that ZCONFIG names.\n"
+	.notes = "Without -H the level is SCHEDULERDIRHASH of ZENV, the file that ZCONFIG names, or\n"
+	         ZCONFIG_PATH ".\n"
 	         "Addresses are routed as dblookup -f DBASES -r shows it.  If one does not exist, nothing is queued and the\n"
 	         "exit status is 67; if one could not be judged, 75, and the same call may be made again later.",
 	.help = 'h',
@@ -222,12 +225,11 @@ static const char *original(const struct request *r, size_t i)
 /* Addresses become recipients, or the program ends. */
 static void route_addresses(struct request *r, char **addresses, size_t count)
 {
-	const char *mailvar = zenv("MAILVAR");
-	char *usual = mailvar != NULL ? xasprintf("%s/db/dbases.conf", mailvar) : NULL;
+	char *usual = NULL;
 	int status;
 
 	if (r->routing.dbases == NULL)
-		r->routing.dbases = usual;
+		r->routing.dbases = usual = zenv_below("MAILVAR", "db/dbases.conf");
 	if (r->routing.dbases == NULL)
 		option_usage(&program, "which maps route addresses? -f, or MAILVAR in the file that ZCONFIG names");
 	r->routing.settings = r->settings;
@@ -291,12 +293,14 @@ int main(int argc, char **argv)
 	struct buf why = { 0 };
 	int status;
 
-	log_program(program.name);
+	process_begin(program.name);
 	/* a directory that goes away in mid-sentence, or nobody who reads the name, is no reason to die */
 	signal(SIGPIPE, SIG_IGN);
 	/* a file that may not grow as large as this one is told like a full disk, and no temporary is left */
 	signal(SIGXFSZ, SIG_IGN);
 	read_options(&r, argc, argv);
+	if (r.verbose)
+		zenv_tell();
 	if (optind < argc)
 		route_addresses(&r, argv + optind, (size_t)(argc - optind));
 	if (r.count == 0) {

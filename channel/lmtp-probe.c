@@ -18,6 +18,7 @@
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/process.h"
 
 /* Routing is by the maps alone: nobody's rights. */
 #define NOBODY 65534
@@ -218,7 +219,7 @@ int main(int argc, char **argv)
 	struct buf out = { 0 };
 	int status = EX_TEMPFAIL;
 
-	log_program("lmtp");
+	process_begin("lmtp");
 	settings_from(&p.settings, argc, argv);
 	if (!p.settings.probe.wanted)
 		die(EX_USAGE, "-B expected: this is the part of lmtp that asks about recipients");

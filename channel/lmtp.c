@@ -22,6 +22,7 @@
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/process.h"
 #include "lib/title.h"
 #include "lib/wait.h"
 
@@ -518,7 +519,7 @@ int main(int argc, char **argv)
 	const struct session_owner owner = { &loop, on_settled, on_done, on_prepare, on_content, on_unreachable };
 	sigset_t unblocked;
 
-	log_program("lmtp");
+	process_begin("lmtp");
 	settings_from(&settings, argc, argv);
 	if (settings.probe.wanted)
 		become_probe(argv);

@@ -20,11 +20,13 @@
 #include "channel/queue/scheduler.h"
 #include "channel/queue/watch.h"
 #include "channel/spool/notify.h"
+#include "config.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/options.h"
+#include "lib/process.h"
 #include "lib/wait.h"
 #include "lib/zenv.h"
 
@@ -44,7 +46,8 @@ static const struct program program = {
 	.synopsis = "[-vV] [-f file] [-P directory] -1 | -w\n[-j] [-P directory] -l",
 	.purpose = "Starts the transport agents of scheduler.conf and feeds them the mail in the queue.",
 	.options = options,
-	.notes = "ZENV is the file that ZCONFIG names.  Reports on mail that failed go to postman/ of the post office.",
+	.notes = "ZENV is the file that ZCONFIG names, or " ZCONFIG_PATH ".\n"
+	         "Reports on mail that failed go to postman/ of the post office.",
 	.help = 'h',
 };
 
@@ -89,6 +92,8 @@ static void read_options(struct settings *set, int argc, char **argv)
 		option_usage(&program, "one of -1, -w and -l expected");
 	if (set->json && !set->list)
 		option_usage(&program, "-j is for -l");
+	if (set->verbose)
+		zenv_tell();
 	if (set->postoffice == NULL)
 		set->postoffice = zenv("POSTOFFICE");
 	if (set->postoffice == NULL)
@@ -114,18 +119,6 @@ static struct schedconf *read_conf(const struct settings *set)
 		complain("%s: without meaning here: %s", buf_str(&path), buf_str(&conf->ignored));
 	buf_free(&path);
 	return conf;
-}
-
-/* Descriptors 0 to 2 must be something, or an agent's socket becomes one of them. */
-static void open_standard_descriptors(void)
-{
-	int fd;
-
-	do
-		fd = open("/dev/null", O_RDWR);
-	while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd >= 0)
-		close(fd);
 }
 
 /* How long an operator's zlmtp-queue may have the lock when we start, in milliseconds. */
@@ -325,8 +318,7 @@ int main(int argc, char **argv)
 	sigset_t while_waiting;
 	bool trouble;
 
-	log_program(program.name);
-	open_standard_descriptors();
+	process_begin(program.name);
 	read_options(&set, argc, argv);
 	if (set.list)
 		return list(&set);

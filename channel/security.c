@@ -2,9 +2,9 @@
 #include "channel/security.h"
 
 #include <string.h>
-#include <sys/prctl.h>
 
 #include "channel/net/secrets.h"
+#include "lib/process.h"
 
 /* LOGIN first: it is what the original speaks, so every server in use knows it. */
 #if HAVE_SASL
@@ -94,7 +94,7 @@ static enum starttls decide_starttls(const struct security *sec)
 bool security_start(struct security *sec, struct buf *why)
 {
 	if (sec->secrets_path != NULL)
-		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+		process_keep_secrets();
 	if (sec->tls_path != NULL && !tlsconf_read(&sec->conf, sec->tls_path, why))
 		return false;
 	if (contradicts(sec, why))

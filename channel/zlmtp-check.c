@@ -20,6 +20,7 @@
 #include "lib/metrics.h"
 #include "lib/options.h"
 #include "lib/parse.h"
+#include "lib/process.h"
 #include "lib/zenv.h"
 
 static const struct option_help options[] = {
@@ -111,20 +112,14 @@ static unsigned take_parts(const char *argument)
 	return parts;
 }
 
-/* What ZENV says, unless an option has said it; a path below one of its directories. */
-static char *usual(char *given, const char *variable, const char *below)
-{
-	const char *directory = given == NULL ? zenv(variable) : NULL;
-
-	return directory != NULL ? xasprintf("%s/%s", directory, below) : given;
-}
-
 static void fill_in(struct wishes *w)
 {
 	if (w->postoffice == NULL)
 		w->postoffice = zenv("POSTOFFICE");
-	w->conf = usual(w->conf, "MAILSHARE", "scheduler.conf");
-	w->dbases = usual(w->dbases, "MAILVAR", "db/dbases.conf");
+	if (w->conf == NULL)
+		w->conf = zenv_below("MAILSHARE", "scheduler.conf");
+	if (w->dbases == NULL)
+		w->dbases = zenv_below("MAILVAR", "db/dbases.conf");
 	if ((w->parts & (PART_SPOOL | PART_QUEUE | PART_AGENTS)) && w->postoffice == NULL)
 		option_usage(&program, "where is the post office? -P, or POSTOFFICE in the file that ZCONFIG names");
 	if ((w->parts & PART_AGENTS) && w->conf == NULL)
@@ -244,7 +239,7 @@ int main(int argc, char **argv)
 	struct buf out = { 0 };
 	enum severity worst;
 
-	log_program(program.name);
+	process_begin(program.name);
 	read_options(&w, argc, argv);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
@@ -254,6 +249,8 @@ int main(int argc, char **argv)
 	w.metrics = whole(w.metrics);
 	if (w.metrics != NULL)
 		f.metrics = metrics_create(w.metrics);
+	if (zenv_path() != NULL)
+		finding_add(&f, FINDING_OK, "settings are those of %s", zenv_path());
 	look(&f, &w);
 	if (f.metrics != NULL)
 		write_metrics(&f);

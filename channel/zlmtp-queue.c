@@ -25,6 +25,7 @@
 #include "lib/log.h"
 #include "lib/logline.h"
 #include "lib/options.h"
+#include "lib/process.h"
 #include "lib/text.h"
 #include "lib/zenv.h"
 
@@ -446,8 +447,7 @@ static void operate_on_all(struct tally *t, const struct selection *s)
 static int reroute(struct tally *t, const struct selection *s)
 {
 	const struct settings *set = t->set;
-	const char *mailvar = zenv("MAILVAR");
-	char *usual = mailvar != NULL ? xasprintf("%s/db/dbases.conf", mailvar) : NULL;
+	char *usual = set->dbases == NULL ? zenv_below("MAILVAR", "db/dbases.conf") : NULL;
 	struct routing routing = {
 		.dbases = set->dbases != NULL ? set->dbases : usual, .settings = set->router, .setting_count = set->router_count,
 		.privilege = account_nobody(),
@@ -530,7 +530,7 @@ int main(int argc, char **argv)
 	struct settings set = { .patience = 60, .now = time(NULL) };
 	int status;
 
-	log_program(program.name);
+	process_begin(program.name);
 	/* whoever reads a list may have seen enough */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);

@@ -22,9 +22,12 @@
 #include "db/route/setup.h"
 #include "db/route/substitute.h"
 #include "db/store/stamp.h"
+#include "config.h"
 #include "lib/alloc.h"
+#include "lib/file.h"
 #include "lib/log.h"
 #include "lib/options.h"
+#include "lib/process.h"
 #include "lib/text.h"
 #include "lib/zenv.h"
 
@@ -59,12 +62,14 @@ static const struct program dblookup = {
 	.name = "dblookup",
 	.synopsis = "[-C FILE] [-t TYPE] [-l | -u] [-%jv] [-d DRIVER] MAP KEY | - [-: DEFAULT] ... [ARG ...]\n"
 	            "-f DBASES [-jv] RELATION KEY | - [-: DEFAULT] ... [ARG ...]\n"
-	            "-f DBASES -r [-jv] [-o NAME=VALUE] ... ADDRESS ... | -\n"
+	            "-r [-f DBASES] [-jv] [-o NAME=VALUE] ... ADDRESS ... | -\n"
 	            "[-C FILE] [-t TYPE] --dump MAP",
 	.purpose = "Looks up keys in maps.",
 	.options = options,
 	.longs = longs,
-	.notes = "\"-\" reads keys from standard input, one a line, and prints KEY TAB VALUE of those found.\n"
+	.notes = "With -r, DBASES is db/dbases.conf in MAILVAR of ZENV unless -f names it; ZENV is the file that ZCONFIG names,\n"
+	         "or " ZCONFIG_PATH ".\n"
+	         "\"-\" reads keys from standard input, one a line, and prints KEY TAB VALUE of those found.\n"
 	         "With -r, settings stand in router.conf beside DBASES, or behind -o: hostname, mydomain, localdoesdomain,\n"
 	         "ROUTEUSER_IN_ABNORMAL_UNIX, protocols, max_depth, max_addresses.\n"
 	         "Exit status: 0 found, 1 not found, 75 could not tell; of several addresses, the worst.",
@@ -235,13 +240,11 @@ static void ask(struct session *s, const char *key)
 static void ask_all(struct session *s)
 {
 	char *line = NULL;
-	size_t size = 0;
+	size_t size = 0, number = 0;
 	ssize_t n;
 
 	s->several = true;
-	while ((n = getline(&line, &size, stdin)) > 0) {
-		if (line[n - 1] == '\n')
-			line[--n] = '\0';
+	while ((n = file_getline(stdin, &line, &size, &number)) >= 0) {
 		if (memchr(line, '\0', (size_t)n) != NULL)
 			die(EX_DATAERR, "standard input: NUL byte in a key");
 		ask(s, line);
@@ -497,14 +500,11 @@ static void route_address(struct routing *r, const char *address, size_t length)
 static void route_lines(struct routing *r)
 {
 	char *line = NULL;
-	size_t size = 0;
+	size_t size = 0, number = 0;
 	ssize_t n;
 
-	while ((n = getline(&line, &size, stdin)) > 0 && !ferror(stdout)) {
-		if (line[n - 1] == '\n')
-			line[--n] = '\0';
+	while ((n = file_getline(stdin, &line, &size, &number)) >= 0 && !ferror(stdout))
 		route_address(r, line, (size_t)n);
-	}
 	free(line);
 	if (ferror(stdin))
 		die(EX_IOERR, "standard input: %s", strerror(errno));
@@ -514,8 +514,10 @@ static int route_all(const struct choices *choices, int argc, char **argv)
 {
 	struct routing r = { .choices = choices, .worst = MAP_FOUND };
 
-	if (choices->dbases == NULL || argc < 1)
-		option_usage(&dblookup, "expected -f DBASES -r ADDRESS");
+	if (argc < 1)
+		option_usage(&dblookup, "expected -r ADDRESS");
+	if (choices->dbases == NULL)
+		option_usage(&dblookup, "which maps route addresses? -f, or MAILVAR in the file that ZCONFIG names");
 	r.router = open_router(choices);
 	if (argc == 1 && strcmp(argv[0], "-") == 0) {
 		route_lines(&r);
@@ -603,9 +605,10 @@ static void take_option(struct choices *choices, int c)
 int main(int argc, char **argv)
 {
 	struct choices choices = { .dbases = NULL };
+	char *usual = NULL;
 	int c, status;
 
-	log_program(dblookup.name);
+	process_begin(dblookup.name);
 	/* a reader that goes away shows itself as an error of standard output, and maps are closed in order */
 	signal(SIGPIPE, SIG_IGN);
 	while ((c = option_next(&dblookup, argc, argv)) != -1)
@@ -616,10 +619,15 @@ int main(int argc, char **argv)
 		option_usage(&dblookup, "with -f, the file says type and options of each map");
 	if (choices.setting_count > 0 && !choices.route)
 		option_usage(&dblookup, "-o is for -r");
+	if (choices.route && choices.dbases == NULL)
+		choices.dbases = usual = zenv_below("MAILVAR", "db/dbases.conf");
+	if (choices.verbose)
+		zenv_tell();
 	status = choices.dump    ? dump(&choices, argc - optind, argv + optind)
 	         : choices.route ? route_all(&choices, argc - optind, argv + optind)
 	                         : look_up(&choices, argc - optind, argv + optind);
 	free(choices.settings);
+	free(usual);
 	if (fflush(stdout) != 0 || ferror(stdout))
 		die(EX_IOERR, "standard output: %s", strerror(errno));
 	return status;

@@ -20,10 +20,13 @@
 #include "db/sync/syncconf.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 #include "lib/log.h"
 #include "lib/options.h"
+#include "lib/process.h"
 #include "lib/text.h"
 #include "lib/wait.h"
+#include "lib/zenv.h"
 
 /* A change of several entries arrives in several messages: a moment of quiet makes one batch of them, but not for ever. */
 #define QUIET_MS 50
@@ -542,10 +545,10 @@ static void lock(const struct sync *s)
 	const int64_t deadline = clock_ms() + LOCK_MS;
 	char *path = xasprintf("%s.ldapsync", s->conf.map);
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	int fd = file_open_own(path, O_RDWR | O_CREAT, 0600);
 
 	if (fd < 0)
-		die(EX_CANTCREAT, "%s: %s", path, strerror(errno));
+		die(EX_CANTCREAT, "%s: %s", path, file_error(errno));
 	while (fcntl(fd, F_SETLK, &lock) < 0) {
 		if (clock_ms() > deadline) {
 			fcntl(fd, F_GETLK, &lock);
@@ -599,7 +602,7 @@ int main(int argc, char **argv)
 	bool may_shrink = false;
 	int c, status;
 
-	log_program(program.name);
+	process_begin(program.name);
 	while ((c = option_next(&program, argc, argv)) != -1) {
 		switch (c) {
 		case '1': s.once = true; break;
@@ -615,6 +618,8 @@ int main(int argc, char **argv)
 		option_usage(&program, "-f FILE is missing");
 	if (s.once == s.watch)
 		option_usage(&program, "expected either -1 or -w");
+	if (s.verbose)
+		zenv_tell();
 	read_config(&s, file);
 	ask_dbases(&s);
 	catch_signals();

@@ -21,6 +21,7 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/options.h"
+#include "lib/process.h"
 #include "lib/zenv.h"
 
 /* Faults told one by one; more of them are counted. */
@@ -297,6 +298,10 @@ static int build_one(const struct choices *choices, const char *base, const char
 	if (status == EX_OK) {
 		live_sweep(target);
 		print_figures(choices, base, &compile, started);
+	} else if (compile.said && why.len == 0) {
+		/* the line that names it is enough */
+	} else if (compile.unsure) {
+		complain("%s", buf_str(&why));
 	} else {
 		complain("%s%s%s", buf_str(&why), why.len > 0 ? "; " : "", access(target, F_OK) == 0 ? "the old map stays"
 		                                                                                  : "no map was built");
@@ -372,6 +377,8 @@ static void check_type(const struct choices *choices, const char *base)
 
 static int as_newdb(struct choices *choices, int argc, char **argv)
 {
+	if (choices->verbose)
+		zenv_tell();
 	if (choices->dbases != NULL) {
 		if (choices->type != NULL || choices->syntax.aliases || choices->syntax.folding != '-' ||
 		    choices->duplicates == DUPLICATES_JOIN)
@@ -404,7 +411,7 @@ int main(int argc, char **argv)
 	struct choices choices = { .program = is_makedb ? &makedb : &newdb, .syntax = { false, '-' } };
 	int c, status;
 
-	log_program(choices.program->name);
+	process_begin(choices.program->name);
 	/* a file that grows beyond the limit is to fail with EFBIG, not to kill */
 	signal(SIGXFSZ, SIG_IGN);
 	while ((c = option_next(choices.program, argc, argv)) != -1)

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,23 +15,36 @@
 /* What a child has to say is one line. */
 #define MOST_SAID 4000
 
-static _Noreturn void be_the_child(int (*ask)(void *context, struct buf *out), void *context, int fd)
+static const int crashes[] = { SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL };
+#define CRASHES (sizeof crashes / sizeof crashes[0])
+
+bool child_is_crash(int sig)
 {
-	static const int fatal[] = { SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL };
+	for (size_t i = 0; i < CRASHES; i++)
+		if (crashes[i] == sig)
+			return true;
+	return false;
+}
+
+static _Noreturn void be_the_child(int (*ask)(void *context, struct buf *out), void *context, int fd, pid_t parent)
+{
 	const struct rlimit none = { 0, 0 };
 	struct buf out = { .limit = MOST_SAID };
+	int status, nowhere;
 	sigset_t empty;
-	int status;
 
-	int nowhere = open("/dev/null", O_WRONLY);
-
+	/* a damaged map may keep it busy for ever, with the locks of its parent */
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	if (getppid() != parent)
+		_exit(255);
+	nowhere = open("/dev/null", O_WRONLY);
 	/* a crash is an expected answer here: no core, no handler that came along */
 	setrlimit(RLIMIT_CORE, &none);
 	/* libdb prints pages that it finds damaged */
 	dup2(nowhere, STDOUT_FILENO);
 	dup2(nowhere, STDERR_FILENO);
-	for (size_t i = 0; i < sizeof fatal / sizeof fatal[0]; i++)
-		signal(fatal[i], SIG_DFL);
+	for (size_t i = 0; i < CRASHES; i++)
+		signal(crashes[i], SIG_DFL);
 	sigemptyset(&empty);
 	sigprocmask(SIG_SETMASK, &empty, NULL);
 	status = ask(context, &out);
@@ -67,13 +81,13 @@ enum child_end child_ask(int (*ask)(void *context, struct buf *out), void *conte
 {
 	int ends[2], state = 0;
 	bool in_time;
-	pid_t pid;
+	pid_t pid, parent = getpid();
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return CHILD_FAILED;
 	pid = fork();
 	if (pid == 0)
-		be_the_child(ask, context, ends[1]);
+		be_the_child(ask, context, ends[1], parent);
 	close(ends[1]);
 	if (pid < 0) {
 		close(ends[0]);
@@ -88,5 +102,7 @@ enum child_end child_ask(int (*ask)(void *context, struct buf *out), void *conte
 	if (!in_time)
 		return CHILD_HUNG;
 	*status = WIFEXITED(state) ? WEXITSTATUS(state) : WTERMSIG(state);
-	return WIFEXITED(state) ? CHILD_SAID : CHILD_CRASHED;
+	if (WIFEXITED(state))
+		return CHILD_SAID;
+	return child_is_crash(*status) ? CHILD_CRASHED : CHILD_KILLED;
 }

@@ -5,12 +5,97 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "lib/alloc.h"
+#include "lib/text.h"
 
 #define PIECE 65536
+
+static bool is_null_device(const struct stat *st)
+{
+	return S_ISCHR(st->st_mode) && st->st_rdev == makedev(1, 3);
+}
+
+/* A regular file, or with `null` the null device.  Refuses second names where `flags` do not follow links. */
+static int open_checked(const char *path, int flags, mode_t mode, bool null)
+{
+	/* nobody is waited for at the other end of a pipe, and no terminal becomes ours */
+	int fd = open(path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, mode);
+	struct stat st;
+	int error = 0;
+
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, &st) < 0)
+		error = errno;
+	else if (S_ISDIR(st.st_mode))
+		error = EISDIR;
+	else if (!S_ISREG(st.st_mode) && !(null && is_null_device(&st)))
+		error = EINVAL;
+	else if ((flags & O_NOFOLLOW) != 0 && st.st_nlink > 1 && geteuid() == 0)
+		error = EMLINK;
+	if (error == 0)
+		return fd;
+	close(fd);
+	errno = error;
+	return -1;
+}
+
+int file_open_regular(const char *path, int flags)
+{
+	return open_checked(path, flags, 0600, false);
+}
+
+int file_open_own(const char *path, int flags, mode_t mode)
+{
+	return open_checked(path, flags | O_NOFOLLOW, mode, false);
+}
+
+/* Nobody but root can put something into it. */
+static bool is_of_root_alone(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *directory = slash == NULL ? xstrdup(".") : slash == path ? xstrdup("/") : xstrndup(path, (size_t)(slash - path));
+	struct stat st;
+	bool alone = stat(directory, &st) == 0 && st.st_uid == 0 && (st.st_mode & 022) == 0;
+
+	free(directory);
+	return alone;
+}
+
+void file_as_owner(const char *path)
+{
+	struct stat st;
+
+	if (geteuid() != 0 || is_of_root_alone(path) || stat(path, &st) < 0)
+		return;
+	setfsgid(st.st_gid);
+	setfsuid(st.st_uid);
+}
+
+void file_as_oneself(void)
+{
+	setfsuid(geteuid());
+	setfsgid(getegid());
+}
+
+const char *file_error(int error)
+{
+	switch (error) {
+	case EINVAL:
+	case ELOOP:        /* a link where none is followed */
+	case ENXIO:        /* a pipe that nobody reads, a socket */
+		return "not a regular file";
+	case EMLINK:
+		return "has more than one name";
+	default:
+		return strerror(error);
+	}
+}
 
 /* How much to read next: what there is room for, a piece more when that is used up, never beyond the limit. */
 static size_t next_room(const struct buf *out)
@@ -66,34 +151,11 @@ bool file_read(int fd, struct buf *out)
 	}
 }
 
-int file_open_regular(const char *path, int flags)
-{
-	/* nobody is waited for at the other end of a pipe, and no terminal becomes ours */
-	int fd = open(path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
-	struct stat st;
-	int error = 0;
-
-	if (fd < 0)
-		return -1;
-	if (fstat(fd, &st) < 0)
-		error = errno;
-	else if (S_ISDIR(st.st_mode))
-		error = EISDIR;
-	else if (!S_ISREG(st.st_mode))
-		error = EINVAL;
-	if (error == 0)
-		return fd;
-	close(fd);
-	errno = error;
-	return -1;
-}
-
 bool file_read_path(const char *path, struct buf *out)
 {
-	int fd = file_open_regular(path, O_RDONLY);
+	int fd = open_checked(path, O_RDONLY, 0600, true), saved;
 	size_t limit = out->limit;
 	bool ok;
-	int saved;
 
 	if (fd < 0)
 		return false;
@@ -106,9 +168,33 @@ bool file_read_path(const char *path, struct buf *out)
 	return ok;
 }
 
-const char *file_error(int error)
+bool file_read_text(const char *path, struct buf *out)
 {
-	return error == EINVAL ? "not a regular file" : strerror(error);
+	size_t before = out->len;
+
+	if (!file_read_path(path, out))
+		return false;
+	if (out->len > before) {
+		out->len = before + text_unmark(out->data + before, out->len - before);
+		out->data[out->len] = '\0';
+	}
+	return true;
+}
+
+ssize_t file_getline(FILE *f, char **line, size_t *size, size_t *number)
+{
+	ssize_t n = getline(line, size, f);
+
+	if (n < 0)
+		return -1;
+	if ((*line)[n - 1] == '\n')
+		n--;
+	if (n > 0 && (*line)[n - 1] == '\r')
+		n--;
+	if ((*number)++ == 0)
+		n = (ssize_t)text_unmark(*line, (size_t)n);
+	(*line)[n] = '\0';
+	return n;
 }
 
 bool file_write(int fd, const void *bytes, size_t n)

@@ -6,9 +6,33 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "lib/buf.h"
+
+/*
+ * Opens a file that must be a regular one, as what stands in its place may be a pipe or a device that never ends.  Never
+ * waits.  `flags` as in open(2); what O_CREAT makes has mode 0600.  -1 with errno, EINVAL if it is no regular file.
+ */
+int file_open_regular(const char *path, int flags);
+
+/*
+ * The same for a file of ours that may be made (O_CREAT), in a directory that may belong to somebody else: a symbolic link
+ * is not followed, and by root a file with a second name is refused (EMLINK), since it may be anybody's.
+ */
+int file_open_own(const char *path, int flags, mode_t mode);
+
+/*
+ * For libraries that open and make files by name, in directories where a stranger may have put a link: root takes the rights
+ * of the owner of `path` until file_as_oneself(), in this thread and for files alone, unless the directory is root's alone.
+ * Nothing happens for others than root.
+ */
+void file_as_owner(const char *path);
+void file_as_oneself(void);
+
+/* The words for an errno of the functions here. */
+const char *file_error(int error);
 
 /*
  * Adds all bytes from fd up to its end to `out`; room for a regular file is taken once.  False with errno (EFBIG
@@ -19,17 +43,17 @@ bool file_read(int fd, struct buf *out);
 /* What file_read_path() takes at most if the buffer has no limit: nothing that we read whole is that large. */
 #define FILE_LARGEST ((size_t)1024 * 1024 * 1024)
 
-/*
- * Opens a file that must be a regular one, as what stands in its place may be a pipe or a device that never ends.  Never
- * waits.  `flags` as in open(2); what O_CREAT makes has mode 0600.  -1 with errno, EINVAL if it is no regular file.
- */
-int file_open_regular(const char *path, int flags);
-
-/* Opens `path` like that and reads it.  False with errno, EFBIG beyond out->limit or FILE_LARGEST. */
+/* Opens `path` as file_open_regular() does and reads it; /dev/null is an empty file.  False with errno, EFBIG beyond out->limit or FILE_LARGEST. */
 bool file_read_path(const char *path, struct buf *out);
 
-/* The words for an errno of the two above. */
-const char *file_error(int error);
+/* The same for a file that people write: it comes without byte order mark, its lines end in LF (text_unmark()). */
+bool file_read_text(const char *path, struct buf *out);
+
+/*
+ * getline(3) for lines that people write: the line comes without its end (LF or CR LF), the first one (*number is 0) without
+ * byte order mark, and is counted in *number.  Returns its length, or -1 at the end and on errors.
+ */
+ssize_t file_getline(FILE *f, char **line, size_t *size, size_t *number);
 
 /* Writes all of n bytes.  False with errno; some may be written then. */
 bool file_write(int fd, const void *bytes, size_t n);

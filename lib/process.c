@@ -1,18 +1,39 @@
 #include "lib/process.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "lib/file.h"
+#include "lib/log.h"
 #include "lib/parse.h"
 
 /* Between two times of which one has ticks of a hundredth, and the other those of a file system. */
 #define SLACK_MS 1000
 #define STAT_MAX 4096
+
+void process_begin(const char *name)
+{
+	log_program(name);
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF)
+			continue;
+		/* the lowest number is free, so it is this one; opened the wrong way round, as an answer that nobody gets is an error */
+		if (open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+			die(EX_OSERR, "/dev/null: %s", strerror(errno));
+	}
+}
+
+void process_keep_secrets(void)
+{
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
 
 /* What stands behind the name, which may hold anything, in the system's line on a process; "" without it. */
 static const char *behind_name(pid_t pid, struct buf *text)

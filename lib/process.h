@@ -1,5 +1,5 @@
 /*
- * Other processes of this machine, by their numbers.
+ * Processes of this machine, by their numbers; and what each program of ours does about itself before anything else.
  */
 #ifndef ZL_LIB_PROCESS_H
 #define ZL_LIB_PROCESS_H
@@ -7,6 +7,16 @@
 #include <stdbool.h>
 #include <sys/types.h>
 #include <time.h>
+
+/*
+ * First thing in main: descriptors 0 to 2 that whoever started us had closed become /dev/null, so that no file of ours gets
+ * their number and is written to as if it were standard output.  To use one still fails (EBADF).  Ends the program with
+ * EX_OSERR if that cannot be done.
+ */
+void process_begin(const char *name);
+
+/* From now on this process leaves no core file, and others of its user cannot look into it: it knows a secret. */
+void process_keep_secrets(void);
 
 /* True if a process with this number is there, whoever owns it.  False for 0 and below. */
 bool process_lives(pid_t pid);

@@ -186,6 +186,7 @@ bool publish_commit(struct publish *p)
 	/* renamed: whatever happens now there is no temporary any more */
 	ok = publish_sync_directory(p->target);
 	release(p);
+	p->renamed = !ok;
 	return ok;
 }
 

@@ -14,6 +14,7 @@
 struct publish {
 	char *target;
 	char *temporary;   /* its name, for libraries that open by name */
+	bool renamed;      /* after publish_commit() failed: the target is the new file all the same */
 	int fd;            /* open for reading and writing */
 };
 
@@ -26,7 +27,8 @@ bool publish_begin(struct publish *p, const char *target, mode_t mode);
 /* Gives the temporary an owner; (uid_t)-1 and (gid_t)-1 leave theirs.  False with errno. */
 bool publish_owner(struct publish *p, uid_t uid, gid_t gid);
 
-/* fsync, rename, fsync of the directory.  False with errno; the target is then untouched and the temporary gone. */
+/* fsync, rename, fsync of the directory.  False with errno and the temporary gone; the target is
+ * untouched then, or with p->renamed the new file, which a power failure may still undo. */
 bool publish_commit(struct publish *p);
 
 /* Removes the temporary.  Harmless on a zeroed or committed struct. */

@@ -215,12 +215,12 @@ static int read_file(struct reader *outer, const char *path)
 	r.file = keep_name(r.settings, path);
 	r.line = 0;
 	r.depth++;
-	if (file_read_path(path, &text)) {
+	if (file_read_text(path, &text)) {
 		status = take_text(&r, buf_str(&text), text.len);
 	} else {
 		if (outer->file != NULL)
 			buf_addf(r.why, "%s:%zu: include: ", outer->file, outer->line);
-		buf_addf(r.why, "%s: %s", path, strerror(errno));
+		buf_addf(r.why, "%s: %s", path, file_error(errno));
 		status = EX_NOINPUT;
 	}
 	buf_free(&text);

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
+#include "config.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -13,15 +15,37 @@
 /* Bytes that a file name of ours may have; ZMailer hands it to shells without quotes. */
 static const char plain_bytes[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+@%=:,-";
 
+const char *zenv_path(void)
+{
+	static const char *const usual[] = { ZCONFIG_PATH, "/etc/zmailer.conf" };
+	const char *given = getenv("ZCONFIG");
+
+	if (given != NULL && given[0] != '\0')
+		return given;
+	/* a file that cannot be looked at is for its reader to report */
+	for (size_t i = 0; i < sizeof usual / sizeof usual[0]; i++)
+		if (access(usual[i], F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR))
+			return usual[i];
+	return NULL;
+}
+
+void zenv_tell(void)
+{
+	const char *path = zenv_path();
+
+	if (path != NULL)
+		complain("settings are those of %s", path);
+}
+
 int zenv_read(struct zenv *zenv, struct buf *why)
 {
-	const char *file = getenv("ZCONFIG");
+	const char *file = zenv_path();
 
 	*zenv = (struct zenv){ 0 };
-	if (file == NULL || file[0] == '\0')
+	if (file == NULL)
 		return EX_OK;
-	if (!file_read_path(file, &zenv->text)) {
-		buf_addf(why, "ZCONFIG: %s: %s", file, strerror(errno));
+	if (!file_read_text(file, &zenv->text)) {
+		buf_addf(why, "ZCONFIG: %s: %s", file, file_error(errno));
 		zenv_free(zenv);
 		return EX_NOINPUT;
 	}
@@ -226,4 +250,11 @@ int zenv_default_type(const char **type, struct buf *why)
 	}
 	*type = is_set ? buf_str(&value) : "btree";
 	return status;
+}
+
+char *zenv_below(const char *variable, const char *name)
+{
+	const char *directory = zenv(variable);
+
+	return directory != NULL ? xasprintf("%s/%s", directory, name) : NULL;
 }

@@ -1,6 +1,6 @@
 /*
- * ZENV, the NAME=value file that all programs of a ZMailer installation share: zmailer.conf, which the environment
- * variable ZCONFIG names (maps.md section 2, transport-agent.md section 1).
+ * ZENV, the NAME=value file that all programs of a ZMailer installation share: zmailer.conf
+ * (maps.md section 2, transport-agent.md section 1).
  *
  * A line counts if the name stands in column one, directly followed by '='; blanks behind that are skipped.  A value that
  * is empty, or empty quotes, means that the variable is not set: ZMailer's own file has such lines.
@@ -13,10 +13,22 @@
 #include "lib/buf.h"
 
 /*
+ * The path of ZENV: the environment variable ZCONFIG; where it is not set or empty, zlmtp/zmailer.conf below the
+ * sysconfdir of configure, or else ZMailer's /etc/zmailer.conf, if there is one.  NULL if there is none.
+ */
+const char *zenv_path(void);
+
+/* For -v: one line to the log that names the file, if there is one. */
+void zenv_tell(void);
+
+/*
  * The value of `name`: the first line wins, the rest of the line is the value.  NULL if it is not set; a file that
  * cannot be read is complained about.  The file is read once; the value lives as long as the program.
  */
 const char *zenv(const char *name);
+
+/* The path of the file `name` below the directory that `variable` is in ZENV, to be freed; NULL if it is not set. */
+char *zenv_below(const char *variable, const char *name);
 
 /*
  * The same for those who need all readers of ZMailer to agree, which disagree about quotes, blanks and repeated names:
@@ -27,7 +39,7 @@ struct zenv {
 	struct buf text;
 };
 
-/* Reads the file that the environment variable ZCONFIG names, if it is set.  0, or EX_NOINPUT with `why`. */
+/* Reads zenv_path(), if there is one.  0, or EX_NOINPUT with `why`. */
 int zenv_read(struct zenv *zenv, struct buf *why);
 
 /*

@@ -59,18 +59,21 @@ static void add_limit(struct buf *out, int64_t limit)
 
 void performance_add(struct findings *f, const char *label, int64_t value, const char *unit, const struct thresholds *t)
 {
-	struct buf *out = &f->performance;
-	size_t start;
+	struct buf *out = &f->performance, clean = { 0 }, name = { 0 };
 
-	if (out->len > 0)
-		buf_addc(out, ' ');
-	buf_addc(out, '\'');
-	start = out->len;
-	text_add_clean_string(out, label, LABEL_MAX);
-	for (size_t i = start; i < out->len; i++)
-		if (strchr("'=|", out->data[i]) != NULL)
-			out->data[i] = '_';
-	buf_addf(out, "'=%" PRId64 "%s", value, unit);
+	text_add_clean_string(&clean, label, LABEL_MAX);
+	for (size_t i = 0; i < clean.len; i++)
+		if (strchr("'=|", clean.data[i]) != NULL)
+			clean.data[i] = '_';
+	buf_addf(&name, "'%s'=", buf_str(&clean));
+	/* a graph belongs to a label: another value under the same one would be drawn into it */
+	for (unsigned n = 2; strstr(buf_str(out), buf_str(&name)) != NULL; n++) {
+		buf_clear(&name);
+		buf_addf(&name, "'%s_%u'=", buf_str(&clean), n);
+	}
+	buf_addf(out, "%s%s%" PRId64 "%s", out->len > 0 ? " " : "", name.data, value, unit);
+	buf_free(&clean);
+	buf_free(&name);
 	if (t != NULL) {
 		add_limit(out, t->warning);
 		add_limit(out, t->critical);

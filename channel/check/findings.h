@@ -38,7 +38,10 @@ void finding_add(struct findings *f, enum severity severity, const char *format,
 /* What a value is worth. */
 enum severity thresholds_judge(const struct thresholds *t, int64_t value);
 
-/* A number for graphs.  `unit` is "", "s" or "ms"; `t` may be NULL.  The label is cleaned. */
+/*
+ * A number for graphs.  `unit` is "", "s" or "ms"; `t` may be NULL.  The label is cleaned, and
+ * unique: the second of a kind is LABEL_2.
+ */
 void performance_add(struct findings *f, const char *label, int64_t value, const char *unit,
                      const struct thresholds *t);
 

@@ -215,7 +215,7 @@ bool tlsconf_read(struct tlsconf *conf, const char *path, struct buf *why)
 	bool ok = false;
 
 	*conf = (struct tlsconf){ 0 };
-	if (file_read_path(path, &text))
+	if (file_read_text(path, &text))
 		ok = tlsconf_parse(conf, buf_str(&text), text.len, path, why);
 	else
 		buf_addf(why, "%s: %s", path, file_error(errno));

@@ -171,7 +171,8 @@ bool launch_prepare(struct launch *launch, const struct clause *clause, const ch
 		extra = w.count;
 		add_variable(&w, "TZ", getenv("TZ"));
 		add_variable(&w, "PATH", zenv("PATH"));
-		add_variable(&w, "ZCONFIG", zenv("ZCONFIG"));
+		/* the agent is to read the same settings, whatever its own usual place for them is */
+		add_variable(&w, "ZCONFIG", zenv("ZCONFIG") != NULL ? zenv("ZCONFIG") : zenv_path());
 		launch->text = w.text.data;
 		launch->arguments = pointers(&w, set, words - set, 0);
 		launch->arguments[0] = w.text.data + w.starts[program];

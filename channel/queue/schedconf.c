@@ -271,7 +271,7 @@ struct schedconf *schedconf_read(const char *path, struct buf *why)
 	struct schedconf *conf = NULL;
 	struct buf text = { .limit = SCHEDCONF_LARGEST };
 
-	if (file_read_path(path, &text)) {
+	if (file_read_text(path, &text)) {
 		conf = schedconf_parse(path, text.data, text.len, why);
 	} else {
 		text_add_clean_string(why, path, 500);

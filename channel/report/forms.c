@@ -99,18 +99,8 @@ static bool has_recipients(const char *text)
 {
 	const char *p = strstr(text, "$recipients");
 
-	return p != NULL && (p == text || p[-1] == '\n') && (p[11] == '\n' || p[11] == '\0') && strstr(p + 1, "$recipients") == NULL;
-}
-
-static char *without_cr(const char *text, size_t n)
-{
-	char *copy = xstrndup(text, n), *to = copy;
-
-	for (const char *from = copy; *from != '\0'; from++)
-		if (*from != '\r')
-			*to++ = *from;
-	*to = '\0';
-	return copy;
+	return p != NULL && (p == text || p[-1] == '\n') && (p[11] == '\n' || p[11] == '\0') &&
+	       strstr(p + 1, "$recipients") == NULL;
 }
 
 bool form_parse(struct forms *forms, enum form_kind kind, const char *text, size_t n, struct buf *why)
@@ -119,13 +109,12 @@ bool form_parse(struct forms *forms, enum form_kind kind, const char *text, size
 	char *copy, *end, *subject;
 	bool ok = true;
 
-	if (n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
-		text += 3, n -= 3;
 	if (n > FORM_MAX)
 		return damaged(why, 1, "larger than 64 kB");
 	if (memchr(text, '\0', n) != NULL)
 		return damaged(why, 1, "holds a NUL byte");
-	copy = without_cr(text, n);
+	copy = xstrndup(text, n);
+	text_unmark(copy, n);
 	end = strchr(copy, '\n');
 	subject = copy + 8;
 	if (!check_bytes(copy, strlen(copy), why)) {
@@ -156,7 +145,7 @@ void forms_read(struct forms *forms, const char *directory, struct buf *notes)
 		char *path = xasprintf("%s/%s", directory, kinds[i]);
 		struct buf text = { .limit = FORM_MAX + 3 }, why = { 0 };
 
-		if (!file_read_path(path, &text)) {
+		if (!file_read_text(path, &text)) {
 			if (errno != ENOENT && errno != ENOTDIR)
 				buf_addf(notes, "%s: %s; reports have the built-in words\n", path, file_error(errno));
 		} else if (!form_parse(forms, (enum form_kind)i, buf_str(&text), text.len, &why)) {

@@ -242,7 +242,7 @@ static int verify(const struct build *build, const struct records *records, cons
 	return status;
 }
 
-static int publish(const struct build *build, struct publish *file, struct buf *why)
+static int publish(struct build *build, struct publish *file, struct buf *why)
 {
 	/* owner first: who may not give it away must not make it readable either */
 	if (!publish_owner(file, build->uid, build->gid)) {
@@ -256,7 +256,9 @@ static int publish(const struct build *build, struct publish *file, struct buf *
 		return EX_NOPERM;
 	}
 	if (fchmod(file->fd, build->mode) < 0 || !publish_commit(file)) {
-		buf_addf(why, "%s: %s", build->target, strerror(errno));
+		build->unsure = file->renamed;
+		buf_addf(why, "%s: %s%s", build->target, file->renamed ? "is the new map, but a power failure may bring back the old one: "
+		                                                         "cannot sync the directory: " : "", strerror(errno));
 		return EX_IOERR;
 	}
 	return EX_OK;

@@ -20,6 +20,7 @@ struct build {
 	mode_t mode;               /* 0: as the map that is replaced, else 0644 less the umask */
 	void (*progress)(void *context, const char *step, size_t done, size_t total);     /* or NULL */
 	void *progress_context;
+	bool unsure;               /* out, with EX_IOERR: the target is the new map already, but its directory could not be synced */
 };
 
 /*

@@ -11,6 +11,7 @@
 #include "db/build/build.h"
 #include "db/map/map.h"
 #include "lib/alloc.h"
+#include "lib/file.h"
 
 /* ---- live maps ----------------------------------------------------------------------- */
 
@@ -21,7 +22,7 @@ static const char *const signs_of_life[] = { ".journal", ".lock" };
 static bool lmdb_is_in_use(const char *target)
 {
 	char *path = xasprintf("%s-lock", target);
-	int fd = open(path, O_RDWR | O_CLOEXEC);
+	int fd = file_open_own(path, O_RDWR, 0);
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1 };
 	bool used = fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 
@@ -53,6 +54,13 @@ int compile_refuse_live(const char *target, struct buf *why)
 
 /* ---- is it due? ------------------------------------------------------------------------- */
 
+static bool differs(const struct stamp_text *was, const char *input)
+{
+	struct stamp_text is = source_text_of(input);
+
+	return is.known && (is.size != was->size || is.sum != was->sum);
+}
+
 static enum compile_due compare(const struct compile *compile, const struct map *map, const char **reason)
 {
 	const struct map_provenance *p = &map->provenance;
@@ -64,6 +72,10 @@ static enum compile_due compare(const struct compile *compile, const struct map 
 		return COMPILE_STALE;
 	*reason = "its text is newer";
 	if (map_modified(&text) > built)
+		return COMPILE_STALE;
+	/* an older text that was put back, one behind another link, one that was written while the clock was behind */
+	*reason = "its text is not the one it was built from";
+	if (p->stamp != NULL && p->stamp->text.known && differs(&p->stamp->text, compile->input))
 		return COMPILE_STALE;
 	*reason = "it was built with other options";
 	if (p->stamp != NULL && (p->stamp->folding != text_folding(&compile->syntax) ||
@@ -111,6 +123,8 @@ static int read_text(struct compile *compile, struct records *records, struct bu
 	compile->records = source.lines_with_records;
 	compile->values_size = source.values_size;
 	compile->longest = source.longest;
+	compile->text = source.text;
+	compile->said = status == EX_NOINPUT;
 	if (status != EX_OK && source.repeated > 0)
 		buf_addf(why, "%s: -k keeps the first of several lines with one key", compile->input);
 	return status;
@@ -123,12 +137,14 @@ static int build(struct compile *compile, const struct records *records, int64_t
 		.type = compile->type, .target = compile->target, .uid = compile->uid, .gid = compile->gid,
 		.mode = compile->mode, .progress = compile->progress, .progress_context = compile->progress_context,
 		.stamp = {
+			.text = compile->text,
 			.source = absolute != NULL ? absolute : (char *)(uintptr_t)compile->input, .built = begun,
 			.folding = text_folding(&compile->syntax), .syntax = compile->syntax.aliases ? 'a' : 'p',
 		},
 	};
 	int status = build_map(&b, records, why);
 
+	compile->unsure = b.unsure;
 	free(absolute);
 	return status;
 }

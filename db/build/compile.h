@@ -29,6 +29,9 @@ struct compile {
 	size_t records;
 	uint64_t values_size;
 	size_t longest;
+	struct stamp_text text;        /* what was read */
+	bool unsure;                   /* as in build.h */
+	bool said;                     /* why there is no map was told by `report` */
 };
 
 /*

@@ -19,6 +19,7 @@ struct survey {
 	bool alias_upper;
 	bool joined;           /* -A is needed */
 	struct buf why;        /* the first record that none of them holds, or none together with the others */
+	bool lines;            /* neither of them: as lines for "dbupdate apply" */
 };
 
 /* ---- can it be written? ---------------------------------------------------------------- */
@@ -88,6 +89,15 @@ static bool any_value(const char *value, size_t n, bool *joined)
 	}
 }
 
+/* A record that "dbupdate apply" takes. */
+static bool update_line(const char *key, size_t n, const char *value, size_t value_length)
+{
+	for (size_t i = 0; i < n; i++)
+		if ((unsigned char)key[i] < ' ' || key[i] == 127)
+			return false;
+	return n > 0 && memchr(value, '\n', value_length) == NULL && (value_length == 0 || value[value_length - 1] != '\r');
+}
+
 static bool survey_record(void *context, const char *key, size_t key_length, const char *value, size_t value_length)
 {
 	struct survey *s = context;
@@ -97,6 +107,10 @@ static bool survey_record(void *context, const char *key, size_t key_length, con
 	s->alias = s->alias && alias && !has_letters(key, key_length, 'A', 'Z');
 	s->alias_upper = s->alias_upper && alias && !has_letters(key, key_length, 'a', 'z');
 	if (any_value(value, value_length, &s->joined) && (s->plain || s->alias || s->alias_upper))
+		return true;
+	/* keys of programs, as those of a cache of probes, are no words of a text */
+	s->lines = true;
+	if (update_line(key, key_length, value, value_length))
 		return true;
 	buf_adds(&s->why, "no text can hold the record \"");
 	text_add_clean(&s->why, key, key_length, KEY_CAP);
@@ -130,16 +144,27 @@ static bool write_record(void *context, const char *key, size_t key_length, cons
 	}
 }
 
+static bool write_line(void *context, const char *key, size_t key_length, const char *value, size_t value_length)
+{
+	const struct writer *w = context;
+
+	fprintf(w->out, "+%.*s\t", (int)key_length, key);
+	fwrite(value, 1, value_length, w->out);
+	putc('\n', w->out);
+	return !ferror(w->out);
+}
+
 static int write_all(struct map *map, const struct survey *s, FILE *out, struct buf *why)
 {
 	struct writer w = { out, s->plain ? " " : ": " };
 	struct buf name = { 0 };
 
 	text_add_clean_string(&name, map->path, PATH_CAP);
-	fprintf(out, "# %s; newdb%s%s builds it again\n", buf_str(&name), s->plain ? "" : s->alias ? " -a" : " -au",
+	if (!s->lines)
+		fprintf(out, "# %s; newdb%s%s builds it again\n", buf_str(&name), s->plain ? "" : s->alias ? " -a" : " -au",
 	        s->joined ? " -A" : "");
 	buf_free(&name);
-	if (map_walk(map, write_record, &w) != MAP_FOUND) {
+	if (map_walk(map, s->lines ? write_line : write_record, &w) != MAP_FOUND) {
 		buf_adds(why, map_error(map));
 		return EX_TEMPFAIL;
 	}

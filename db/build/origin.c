@@ -1,14 +1,18 @@
 #include "db/build/origin.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "db/build/source.h"
 #include "db/build/text.h"
 #include "db/store/records.h"
 #include "db/store/stamp.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
+#include "lib/text.h"
 
 struct origin {
 	struct records records;    /* sorted */
@@ -21,11 +25,17 @@ static void ignore(void *context, const struct fault *fault)
 }
 
 /* True if it was changed after the stamp was made. */
-static bool has_changed(const char *text, int64_t built)
+static bool has_changed(const char *text, const struct stamp *stamp)
 {
+	struct stamp_text now;
 	struct stat st;
 
-	return stat(text, &st) < 0 || map_modified(&st) > built;
+	if (stat(text, &st) < 0 || map_modified(&st) > stamp->built)
+		return true;
+	if (!stamp->text.known || (st.st_size == stamp->text.size && map_modified(&st) == stamp->text.modified))
+		return false;
+	now = source_text_of(text);
+	return !now.known || now.size != stamp->text.size || now.sum != stamp->text.sum;
 }
 
 struct origin *origin_open(const struct map *map)
@@ -34,13 +44,16 @@ struct origin *origin_open(const struct map *map)
 	struct origin *origin;
 	struct text_reader reader = { .report = ignore };
 
-	if (stamp == NULL || stamp->source[0] != '/' || has_changed(stamp->source, stamp->built))
+	if (stamp == NULL || stamp->source[0] != '/' || has_changed(stamp->source, stamp))
 		return NULL;
 	origin = xcalloc(1, sizeof *origin);
+	origin->records.text.limit = SIZE_MAX / 2;
 	if (!file_read_path(stamp->source, &origin->records.text)) {
 		origin_close(&origin);
 		return NULL;
 	}
+	if (origin->records.text.len > 0)
+		buf_consume(&origin->records.text, text_mark(origin->records.text.data, origin->records.text.len));
 	reader.file = stamp->source;
 	reader.syntax = (struct text_syntax){ stamp->syntax == 'a', stamp->folding };
 	text_read(&reader, &origin->records);
@@ -89,7 +102,7 @@ bool origin_is_newer(const struct map *map, char **text)
 
 	*text = NULL;
 	if (p->stamp != NULL && p->stamp->source[0] == '/') {
-		if (file_is_newer(p->stamp->source, p->stamp->built))
+		if (access(p->stamp->source, F_OK) == 0 && has_changed(p->stamp->source, p->stamp))
 			*text = xstrdup(p->stamp->source);
 	} else if (p->stamp == NULL && suffix > 0 && n > suffix &&
 	           strcmp(map->path + n - suffix, map->operations->suffix) == 0) {

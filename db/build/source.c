@@ -7,6 +7,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "db/map/map.h"
 #include "lib/file.h"
 #include "lib/text.h"
 
@@ -19,22 +20,55 @@ static void tell(const struct source *source, size_t line, bool is_warning, cons
 	source->report(source->report_context, &fault);
 }
 
+/* What a shell calls /dev/fd/63 may be a pipe; in place of a file one would keep us waiting. */
 static int open_input(const struct source *source)
 {
-	return strcmp(source->path, "-") == 0 ? dup(STDIN_FILENO) : open(source->path, O_RDONLY | O_CLOEXEC);
+	if (strcmp(source->path, "-") == 0)
+		return dup(STDIN_FILENO);
+	if (strncmp(source->path, "/dev/", 5) == 0)
+		return open(source->path, O_RDONLY | O_CLOEXEC);
+	return file_open_regular(source->path, O_RDONLY);
 }
 
-static int read_input(const struct source *source, struct buf *text)
+static struct stamp_text describe(int fd, const struct buf *text)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return (struct stamp_text){ 0 };
+	return (struct stamp_text){ true, (int64_t)text->len, map_modified(&st), stamp_sum(buf_str(text), text->len) };
+}
+
+struct stamp_text source_text_of(const char *path)
+{
+	struct stamp_text described = { 0 };
+	int fd = file_open_regular(path, O_RDONLY);
+	struct buf text = { 0 };
+
+	if (fd >= 0 && file_read(fd, &text))
+		described = describe(fd, &text);
+	if (fd >= 0)
+		close(fd);
+	buf_free(&text);
+	return described;
+}
+
+static int read_input(struct source *source, struct buf *text)
 {
 	int fd = open_input(source);
 	bool ok = fd >= 0 && file_read(fd, text);
 	int saved = errno;
 
+	if (ok)
+		source->text = describe(fd, text);
+
 	if (fd >= 0)
 		close(fd);
+	if (ok && text->len > 0)
+		buf_consume(text, text_mark(text->data, text->len));
 	if (ok)
 		return EX_OK;
-	tell(source, 0, false, strerror(saved));
+	tell(source, 0, false, file_error(saved));
 	return EX_NOINPUT;
 }
 

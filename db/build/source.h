@@ -4,6 +4,7 @@
 #ifndef ZL_DB_BUILD_SOURCE_H
 #define ZL_DB_BUILD_SOURCE_H
 
+#include "db/store/stamp.h"
 #include "db/build/fault.h"
 #include "db/build/text.h"
 #include "db/store/records.h"
@@ -26,8 +27,12 @@ struct source {
 	size_t lines_with_records;
 	uint64_t values_size;
 	size_t longest;
+	struct stamp_text text;        /* out: what was read; unknown for what is no file */
 	size_t repeated;               /* keys that were there before, unless they are joined */
 };
+
+/* What the text in a file is now; unknown if it cannot be read. */
+struct stamp_text source_text_of(const char *path);
 
 /*
  * On success `records`, zeroed by the caller, are sorted and each key is there once.  0, or EX_NOINPUT or

@@ -95,25 +95,35 @@ const char *address_text(struct pool *pool, const char *local, const char *tail,
 	return copy;
 }
 
+/* RFC 1035 section 2.3.4, in bytes. */
+#define LONGEST_DOMAIN 255
+#define LONGEST_LABEL 63
+
 bool address_domain_ok(const char *domain, size_t length)
 {
-	bool empty_label = true;
+	size_t label = 0;
+	bool literal = length > 2 && domain[0] == '[' && domain[length - 1] == ']';
 
 	/* no option to a program that gets it as an argument */
 	if (length > 0 && domain[0] == '-')
 		return false;
-	if (length > 2 && domain[0] == '[' && domain[length - 1] == ']')
+	if (literal)
 		domain++, length -= 2;
+	else if (length > LONGEST_DOMAIN)
+		return false;
 	for (size_t i = 0; i < length; i++) {
 		unsigned char c = (unsigned char)domain[i];
 
-		if (c == '.' && empty_label)
+		if (c == '.' && label == 0)
 			return false;
-		if (c < 128 && !isalnum(c) && strchr("-_.:", c) == NULL)
+		/* a colon belongs to addresses of IPv6; elsewhere it is that of a port, which is no part of a domain */
+		if (c < 128 && !isalnum(c) && strchr(literal ? "-_.:" : "-_.", c) == NULL)
 			return false;
-		empty_label = c == '.';
+		label = c == '.' ? 0 : label + 1;
+		if (label > LONGEST_LABEL && !literal)
+			return false;
 	}
-	return !empty_label;
+	return label > 0;
 }
 
 const char *address_at(const char *text, size_t length)

@@ -315,7 +315,11 @@ static int read_password_file(struct draft *d)
 		buf_addf(d->why, "%s: %s", a->password_file, strerror(errno));
 		status = EX_NOINPUT;
 	} else {
-		size_t n = strcspn(buf_str(&text), "\r\n");
+		size_t n;
+
+		if (text.len > 0)
+			text.len = text_unmark(text.data, text.len);
+		n = strcspn(buf_str(&text), "\r\n");
 
 		if (strspn(buf_str(&text) + n, "\r\n") != text.len - n)
 			buf_addf(d->why, "%s:2: expected one line with the password", a->password_file);

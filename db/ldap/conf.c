@@ -9,6 +9,7 @@
 
 #include "db/ldap/open.h"
 #include "lib/alloc.h"
+#include "lib/process.h"
 #include "lib/text.h"
 
 #define DEFAULT_RECURSION 10
@@ -398,6 +399,8 @@ static int parse_or_read(struct ldapconf *conf, const char *path, const char *te
 
 int ldapconf_read(struct ldapconf *conf, const char *path, struct buf *why)
 {
+	/* there may be a password in it */
+	process_keep_secrets();
 	return parse_or_read(conf, path, NULL, 0, why);
 }
 

@@ -198,15 +198,23 @@ static bool is_answer(const struct ldap_search *s, int code)
  */
 static int ask_in_turn(struct ldapconn *c, const struct ldap_search *s, LDAPMessage **all, struct buf *why)
 {
-	for (size_t left = ldap_servers(&c->access);; left--) {
+	const size_t servers = ldap_servers(&c->access);
+
+	for (size_t left = servers;; left--) {
 		bool was_open = c->ld != NULL;
 		int code;
 
 		do {
-			const int64_t now = clock_ms();
+			const size_t first = c->server;
+			size_t passed;
+			int64_t now;
 
 			if (!is_ready(c, s->deadline, why))
 				return LDAP_CONNECT_ERROR;
+			/* those that could not be opened have had their turn */
+			passed = (c->server + servers - first) % servers;
+			left = passed < left ? left - passed : 1;
+			now = clock_ms();
 			code = ask(c, s, now + (s->deadline - now) / (int64_t)left, all);
 			/* a connection may have died of old age; only a new one tells whether the server is there */
 			if (is_lost(code)) {

@@ -12,6 +12,7 @@
 #include "db/live/cdb/users.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 
 #define POLL_NS 2000000
 
@@ -36,16 +37,19 @@ static void dress(int fd, const char *map)
 
 int fence_open(struct fence *fence, const char *map, struct buf *why)
 {
+	int error;
+
 	*fence = (struct fence){ .map = xstrdup(map), .path = fence_path(map), .fd = -1 };
-	fence->fd = open(fence->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	fence->fd = file_open_own(fence->path, O_RDWR | O_CREAT | O_EXCL, 0600);
 	if (fence->fd >= 0)
 		dress(fence->fd, map);
 	else if (errno == EEXIST)
-		fence->fd = open(fence->path, O_RDWR | O_CLOEXEC);
+		fence->fd = file_open_own(fence->path, O_RDWR, 0);
 	if (fence->fd >= 0)
 		return EX_OK;
-	buf_addf(why, "%s: cannot open the lock file: %s", fence->path, strerror(errno));
-	return errno == EACCES || errno == EPERM ? EX_NOPERM : errno == ENOENT || errno == EROFS ? EX_CANTCREAT : EX_IOERR;
+	error = errno;
+	buf_addf(why, "%s: cannot open the lock file: %s", fence->path, file_error(error));
+	return error == EACCES || error == EPERM ? EX_NOPERM : error == ENOENT || error == EROFS ? EX_CANTCREAT : EX_IOERR;
 }
 
 static bool try_lock(int fd, int byte, short type)

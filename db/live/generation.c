@@ -20,10 +20,13 @@
 #include "db/live/store.h"
 #include "db/store/stamp.h"
 #include "lib/alloc.h"
+#include "lib/file.h"
 #include "lib/publish.h"
 
 #define SMALLEST_CACHE (1u << 20)
 #define LARGEST_CACHE (64u << 20)
+/* Who reads goes through the map once, or asks for little: a large cache would only be a second copy of the file. */
+#define READING_CACHE (4u << 20)
 #define COPY_PIECE (8u << 20)
 #define STEP 4096
 
@@ -80,15 +83,19 @@ static int ready(const struct live *live, struct buf *why)
 {
 	struct generation *g = live->state;
 	struct stat st;
-	int code;
+	int code, status;
 
 	if (stat(live->path, &st) < 0)
 		return live_fail(live, errno == ENOENT ? EX_NOINPUT : EX_NOPERM, why, "%s", strerror(errno));
 	if (g->db != NULL && g->file.st_ino == st.st_ino && g->file.st_dev == st.st_dev)
 		return EX_OK;
 	shut(g);
+	/* what is read here decides what is changed, and a damaged map must not get a new seal */
+	status = live_prove(live, why);
+	if (status != EX_OK)
+		return status;
 	g->file = st;
-	code = open_file(live, live->path, st.st_size, DB_RDONLY, &g->db);
+	code = open_file(live, live->path, READING_CACHE, DB_RDONLY, &g->db);
 	return code == 0 ? EX_OK : fail_bdb(live, "cannot open", code, why);
 }
 
@@ -143,7 +150,7 @@ static bool copy_bytes(const struct live *live, int from, int to)
 
 static bool copy_file(const struct live *live, struct publish *file, struct stat *st)
 {
-	int from = open(live->path, O_RDONLY | O_CLOEXEC), saved;
+	int from = file_open_regular(live->path, O_RDONLY), saved;
 	bool ok = from >= 0 && fstat(from, st) == 0 &&
 	          (publish_owner(file, st->st_uid, st->st_gid) || errno == EPERM) && copy_bytes(live, from, file->fd);
 
@@ -248,19 +255,41 @@ static int change_copy(const struct live *live, const struct publish *file, off_
 	return code == 0 ? EX_OK : fail_bdb(live, "cannot change the copy", live_why_not_written(file->fd, code), why);
 }
 
+/*
+ * The old seal is broken first: changes may leave parts of it behind, which the new one must not be written into.  It was good
+ * when the map was opened, which may be long ago: a new seal over damage would make it the truth.
+ */
+static int break_seal(const struct live *live, const struct publish *file, struct buf *why)
+{
+	switch (stamp_break(file->fd)) {
+	case STAMP_GOOD:
+	case STAMP_NONE:
+		return EX_OK;
+	case STAMP_BAD:
+		return live_fail(live, EX_DATAERR, why, "damaged, or changed by another program while it was open; run \"dbupdate ... "
+		                                        "recover\"");
+	case STAMP_UNREADABLE:
+		break;
+	}
+	return live_fail(live, EX_IOERR, why, "cannot copy: %s", strerror(errno));
+}
+
 static int make_generation(const struct live *live, struct publish *file, const struct changes *changes, struct buf *why)
 {
 	struct stat st;
 	int status;
 
-	/* the old seal is broken first: changes may leave parts of it behind, which the new one must not be written into */
-	if (!copy_file(live, file, &st) || !stamp_break(file->fd))
-		return live_fail(live, EX_IOERR, why, "cannot copy: %s", strerror(errno));
+	if (!copy_file(live, file, &st))
+		return live_fail(live, EX_IOERR, why, "cannot copy: %s", file_error(errno));
+	status = break_seal(live, file, why);
+	if (status != EX_OK)
+		return status;
 	status = change_copy(live, file, st.st_size, changes, why);
 	if (status != EX_OK)
 		return status;
 	if (!stamp_seal(file->fd) || fchmod(file->fd, st.st_mode & 07777) < 0 || !publish_commit(file))
-		return live_fail(live, EX_IOERR, why, "cannot publish: %s", strerror(errno));
+		return live_fail(live, EX_IOERR, why, "%s: %s", file->renamed ? "is changed, but a power failure may undo it: cannot sync the "
+		                 "directory" : "cannot publish", strerror(errno));
 	return EX_OK;
 }
 

@@ -24,12 +24,13 @@
 #include <lmdb.h>
 
 #include "db/live/live.h"
+#include "db/map/lmdb.h"
 #include "db/store/stamp.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 #include "lib/publish.h"
 
-#define POLL_NS 2000000
 #define STEP 4096
 
 /* Address space; the file grows as it is needed. */
@@ -43,10 +44,8 @@ struct inplace {
 
 static int fail_lmdb(const struct live *live, const char *what, int code, struct buf *why)
 {
-	bool damaged = code == MDB_CORRUPTED || code == MDB_PAGE_NOTFOUND || code == MDB_INVALID || code == MDB_PANIC;
-
 	return live_fail(live, code == EIO || code == ENOSPC || code == EFBIG ? EX_IOERR : EX_TEMPFAIL, why, "%s: %s%s", what,
-	                 mdb_strerror(code), damaged ? "; run \"dbupdate ... recover\"" : "");
+	                 mdb_strerror(code), lmdb_is_damage(code) ? "; run \"dbupdate ... recover\"" : "");
 }
 
 /* ---- changing ------------------------------------------------------------------------ */
@@ -98,22 +97,6 @@ static int make_room(const struct live *live)
 	return code != 0 ? code : mdb_env_set_mapsize(l->env, info.me_mapsize * 2);
 }
 
-/* Postfix reads under a shared lock and knows nothing of LMDB's own. */
-static bool lock_file(const struct live *live, short type)
-{
-	const struct inplace *l = live->state;
-	const struct timespec pause = { 0, POLL_NS };
-	int64_t deadline = clock_ms() + (int64_t)live->wait * 1000;
-	struct flock lock = { .l_type = type, .l_whence = SEEK_SET };
-
-	while (fcntl(l->fd, F_OFD_SETLK, &lock) < 0) {
-		if ((errno != EAGAIN && errno != EACCES && errno != EINTR) || clock_ms() >= deadline)
-			return false;
-		nanosleep(&pause, NULL);
-	}
-	return true;
-}
-
 static int apply(struct live *live, const struct changes *changes, struct buf *why)
 {
 	const struct inplace *l = live->state;
@@ -123,12 +106,13 @@ static int apply(struct live *live, const struct changes *changes, struct buf *w
 		return status;
 	/* what killed readers left behind would keep old pages from being used again */
 	mdb_reader_check(l->env, &dead);
-	if (!lock_file(live, F_WRLCK))
+	/* Postfix, and readers that may not write the lock file, read under a shared lock on the map */
+	if (!lmdb_lock_map(l->fd, F_WRLCK, clock_ms() + (int64_t)live->wait * 1000))
 		return live_fail(live, EX_TEMPFAIL, why, "locked for %u s by a program that reads it, such as Postfix", live->wait);
 	while ((code = try_batch(live, changes)) == MDB_MAP_FULL)
 		if ((code = make_room(live)) != 0)
 			break;
-	lock_file(live, F_UNLCK);
+	lmdb_lock_map(l->fd, F_UNLCK, 0);
 	return code == 0 ? EX_OK : fail_lmdb(live, "cannot change it", live_why_not_written(l->fd, code), why);
 }
 
@@ -234,7 +218,18 @@ static int copy_without_seal(const struct live *live, int from, const struct sta
 		if (n <= 0)
 			return -1;
 	}
-	if (!stamp_break(file->fd) || fchmod(file->fd, st->st_mode & 07777) < 0)
+	/* of the copy: nobody may have written into the map since its seal was found good */
+	switch (stamp_break(file->fd)) {
+	case STAMP_GOOD:
+		break;
+	case STAMP_NONE:
+	case STAMP_BAD:
+		errno = EBUSY;
+		return -1;
+	case STAMP_UNREADABLE:
+		return -1;
+	}
+	if (fchmod(file->fd, st->st_mode & 07777) < 0)
 		return -1;
 	remove_lock_file(live);
 	return publish_commit(file) ? 0 : -1;
@@ -256,15 +251,32 @@ static int unseal(const struct live *live, int fd, struct buf *why)
 	return code == 0 ? EX_OK : EX_IOERR;
 }
 
-/* Readers must be able to write the lock file; who may read the map, may. */
-static void open_lock_file_up(const struct live *live, const struct stat *st)
+/*
+ * Who can lock it can stop everybody who opens the map: it is for those who may write the map.  Others read without it
+ * (lmdb_choose_lock()).
+ */
+static void close_lock_file_off(const struct live *live, const struct stat *st)
 {
 	char *path = xasprintf("%s-lock", live->path);
-	mode_t readers = st->st_mode & 0444;
 
 	if (chown(path, st->st_uid, st->st_gid) == 0)
-		chmod(path, readers | readers >> 1);
+		chmod(path, (st->st_mode & 020) != 0 ? 0660 : 0600);
 	free(path);
+}
+
+/* LMDB itself would wait for the lock without limit, and make the file wherever a link in its place leads. */
+static int check_lock_file(const struct live *live, struct buf *why)
+{
+	struct buf trouble = { 0 };
+	int status = EX_OK;
+
+	if (!lmdb_lock_file_is_plain(live->path, &trouble))
+		status = live_fail(live, EX_NOPERM, why, "%s", buf_str(&trouble));
+	else if (!lmdb_lock_file_is_free(live->path, clock_ms() + (int64_t)live->wait * 1000))
+		status = live_fail(live, EX_TEMPFAIL, why, "its lock file %s-lock is locked for %u s by another process", live->path,
+		                   live->wait);
+	buf_free(&trouble);
+	return status;
 }
 
 static int open_env(const struct live *live, struct buf *why)
@@ -277,14 +289,17 @@ static int open_env(const struct live *live, struct buf *why)
 
 	if (fstat(l->fd, &st) < 0)
 		return live_fail(live, EX_IOERR, why, "%s", strerror(errno));
+	code = check_lock_file(live, why);
+	if (code != EX_OK)
+		return code;
 	room = (size_t)st.st_size * 2 > ROOM_AT_LEAST ? (size_t)st.st_size * 2 : ROOM_AT_LEAST;
 	code = mdb_env_create(&l->env);
 	if (code == 0)
 		code = mdb_env_set_mapsize(l->env, room);
 	if (code == 0)
-		code = mdb_env_open(l->env, live->path, MDB_NOSUBDIR, st.st_mode & 0777);
+		code = mdb_env_open(l->env, live->path, MDB_NOSUBDIR, 0600);
 	if (code == 0)
-		open_lock_file_up(live, &st);
+		close_lock_file_off(live, &st);
 	if (code == 0)
 		code = begin_reading(live, &txn);
 	if (code == 0) {
@@ -301,10 +316,10 @@ static int open_file(const struct live *live, struct buf *why)
 {
 	struct inplace *l = live->state;
 
-	l->fd = open(live->path, O_RDWR | O_CLOEXEC);
+	l->fd = file_open_regular(live->path, O_RDWR);
 	if (l->fd >= 0)
 		return EX_OK;
-	return live_fail(live, errno == ENOENT ? EX_NOINPUT : EX_NOPERM, why, "%s", strerror(errno));
+	return live_fail(live, errno == ENOENT ? EX_NOINPUT : EX_NOPERM, why, "%s", file_error(errno));
 }
 
 static int open_all(const struct live *live, struct buf *why)
@@ -323,7 +338,11 @@ static int open_all(const struct live *live, struct buf *why)
 			status = open_file(live, why);
 		break;
 	case STAMP_NONE:
-		break;
+		/* a change would make a damaged page the truth */
+		if (lmdb_metas_agree(l->fd))
+			break;
+		return errno != 0 ? live_fail(live, EX_IOERR, why, "%s", strerror(errno))
+		                  : live_fail(live, EX_DATAERR, why, "damaged, or no LMDB map; run \"dbupdate ... recover\"");
 	case STAMP_BAD:
 		return live_fail(live, EX_DATAERR, why, "is not as newdb built it: damaged, or changed in place by another program");
 	case STAMP_UNREADABLE:

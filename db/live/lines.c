@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/text.h"
+
 #define PIECE (256u << 10)
 
 /* Makes room where taken lines were, and reads once.  LINES_ONE: something has come. */
@@ -40,7 +42,12 @@ static enum lines_news take(struct lines *l, char *newline, char **line, size_t 
 	*length = newline != NULL ? (size_t)(newline - *line) : l->in.len - l->at;
 	l->at += *length + (newline != NULL);
 	l->looked = 0;
-	l->number++;
+	if (l->number++ == 0) {
+		size_t mark = text_mark(*line, *length);
+
+		*line += mark;
+		*length -= mark;
+	}
 	return newline != NULL ? LINES_ONE : LINES_CUT;
 }
 

@@ -29,7 +29,7 @@ enum lines_news {
 
 #define LINES_LONGEST ((size_t)16 << 20)
 
-/* The next line, with a NUL for its newline, or LINES_PAUSE after `patience` ms; negative: no pause is told. */
+/* The next line, with a NUL for its newline, the first without byte order mark; or LINES_PAUSE after `patience` ms; negative: no pause is told. */
 enum lines_news lines_next(struct lines *lines, int patience, char **line, size_t *length);
 
 void lines_free(struct lines *lines);

@@ -8,6 +8,7 @@
 #include <sysexits.h>
 
 #include "config.h"
+#include "db/map/bdb.h"
 #include "db/store/stamp.h"
 #include "lib/text.h"
 
@@ -47,6 +48,22 @@ int live_is_current(const struct live *live, int fd, struct buf *why)
 	    named.st_ino == opened.st_ino)
 		return EX_OK;
 	return live_fail(live, EX_TEMPFAIL, why, "another file has taken its place");
+}
+
+int live_prove(const struct live *live, struct buf *why)
+{
+	struct buf said = { 0 };
+	enum bdb_proof proof = bdb_prove_file(live->path, live->config != NULL, &said);
+	int status = EX_OK;
+
+	live_progress(live);
+	/* an environment may be brought back from the journal */
+	if (proof == BDB_DAMAGED)
+		status = live_fail(live, live->config != NULL ? EX_TEMPFAIL : EX_DATAERR, why, "%s; run \"dbupdate ... recover\"", buf_str(&said));
+	else if (proof == BDB_COULD_NOT_TELL)
+		status = live_fail(live, EX_TEMPFAIL, why, "%s", buf_str(&said));
+	buf_free(&said);
+	return status;
 }
 
 bool live_is_stamp(const struct change *record)

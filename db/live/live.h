@@ -55,6 +55,7 @@ struct live {
 	const char *path;          /* with suffix */
 	const char *config;        /* the -C file, or NULL */
 	unsigned wait;             /* seconds that a lock may take */
+	bool inside;               /* it has an environment open: whoever ends this process now leaves its locks to nobody */
 	bool recovering;           /* an environment: its regions may be made; the map was verified */
 	void (*progress)(void *context);     /* to be called now and then during long work */
 	void *progress_context;
@@ -76,6 +77,12 @@ void live_progress(const struct live *live);
 
 /* True for the stamp of newdb (stamp.h). */
 bool live_is_stamp(const struct change *record);
+
+/*
+ * EX_OK if the Berkeley DB file of a map is as it should be (bdb_prove()).  EX_DATAERR, in an
+ * environment EX_TEMPFAIL: it is damaged, and a change would make the damage the truth; EX_TEMPFAIL: it cannot be told.
+ */
+int live_prove(const struct live *live, struct buf *why);
 
 /* EX_OK if the open file `fd` is what the path of the map names; else EX_TEMPFAIL: it was replaced. */
 int live_is_current(const struct live *live, int fd, struct buf *why);

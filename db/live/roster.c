@@ -64,7 +64,7 @@ static bool append(const char *home, const char *type, const char *path)
 	char *name = file_name(home);
 	/* the newline in front ends what a killed writer may have begun */
 	char *line = xasprintf("\n%s %s\n", type, path);
-	int fd = open(name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+	int fd = file_open_own(name, O_WRONLY | O_APPEND | O_CREAT, 0644);
 	bool ok = fd >= 0 && write(fd, line, strlen(line)) == (ssize_t)strlen(line) && fsync(fd) == 0;
 	int saved = errno;
 

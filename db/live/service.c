@@ -14,7 +14,17 @@
 /* Between two signs of life. */
 #define SIGN_MS 200
 
+/* So many seconds after its parent has lost patience a worker ends itself. */
+#define LIMIT_S 5
+
 enum { SAY_ALIVE = 'p', SAY_ANSWER = 'a' };
+
+static int64_t patience_for(const struct live *live)
+{
+	int64_t wait = (int64_t)live->wait * 1000, grace = (int64_t)live->operations->grace * 1000;
+
+	return wait + (grace != 0 ? grace : wait < GRACE_MS ? wait : GRACE_MS);
+}
 
 /* ---- in the worker --------------------------------------------------------------------- */
 
@@ -24,6 +34,12 @@ struct duty {
 	int64_t next_sign;
 };
 
+/* Beyond the patience of the parent, which has gone if it comes to that.  Within an environment nothing ends us. */
+static void set_limit(const struct live *live)
+{
+	worker_limit(live->inside ? 0 : (unsigned)(patience_for(live) / 1000) + LIMIT_S);
+}
+
 static void show_life(void *context)
 {
 	struct duty *duty = context;
@@ -32,6 +48,7 @@ static void show_life(void *context)
 	if (now < duty->next_sign)
 		return;
 	duty->next_sign = now + SIGN_MS;
+	set_limit(duty->live);
 	worker_send(duty->fd, SAY_ALIVE, NULL, 0, now + GRACE_MS);
 }
 
@@ -123,7 +140,9 @@ static void serve(void *context, int fd)
 		buf_clear(&out);
 		buf_clear(&why);
 		duty.next_sign = clock_ms() + SIGN_MS;
+		set_limit(live);
 		status = serve_one(live, kind, &request, &out, &why);
+		worker_limit(0);
 		ok = send_answer(fd, status, &out, &why);
 	}
 	live->operations->close(live);
@@ -136,9 +155,7 @@ static void serve(void *context, int fd)
 
 static int64_t patience(const struct service *s)
 {
-	int64_t wait = (int64_t)s->live.wait * 1000, grace = (int64_t)s->live.operations->grace * 1000;
-
-	return wait + (grace != 0 ? grace : wait < GRACE_MS ? wait : GRACE_MS);
+	return patience_for(&s->live);
 }
 
 /* It hangs, or is slow; to kill it could do harm (worker.h).  It keeps the fence. */
@@ -149,7 +166,7 @@ static int leave_worker(struct service *s, struct buf *why)
 	buf_adds(why, s->live.config != NULL ? "the environment is wedged or the disk very slow; run \"dbupdate ... recover\""
 	                                     : "the disk is very slow");
 	close(s->worker.fd);
-	s->worker = (struct worker){ 0, -1 };
+	s->worker = (struct worker){ 0, -1, false };
 	fence_leave(&s->fence);
 	return EX_TEMPFAIL;
 }

@@ -108,6 +108,11 @@ const char *update_path(const struct update *u)
 	return u->path;
 }
 
+bool update_is_missing(const struct update *u)
+{
+	return u->is_missing;
+}
+
 /* ---- a batch --------------------------------------------------------------------------------------- */
 
 const char *update_key_fault(const struct update *u, const char *key, size_t n)

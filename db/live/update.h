@@ -49,6 +49,9 @@ void update_close(struct update **update);
 /* The map file, with suffix. */
 const char *update_path(const struct update *update);
 
+/* True until the first update_commit() has made the map that was not there. */
+bool update_is_missing(const struct update *update);
+
 /* What is wrong with a key of `n` bytes, or with a value, as a constant text; NULL if nothing is. */
 const char *update_key_fault(const struct update *update, const char *key, size_t n);
 const char *update_value_fault(const char *value, size_t n);

@@ -7,10 +7,12 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/child.h"
 #include "lib/clock.h"
 
 #define POLL_NS 1000000
@@ -30,6 +32,9 @@ static void shut_out_signals(void)
 	sigdelset(&all, SIGFPE);
 	sigdelset(&all, SIGILL);
 	sigdelset(&all, SIGABRT);
+	/* the limit that a child sets itself */
+	sigdelset(&all, SIGALRM);
+	signal(SIGALRM, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	signal(SIGBUS, SIG_DFL);
 	signal(SIGSEGV, SIG_DFL);
@@ -66,7 +71,7 @@ bool worker_start(struct worker *worker, void (*serve)(void *context, int fd), v
 {
 	int pair[2];
 
-	*worker = (struct worker){ 0, -1 };
+	*worker = (struct worker){ 0, -1, false };
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return false;
 	worker->pid = fork();
@@ -82,8 +87,15 @@ bool worker_start(struct worker *worker, void (*serve)(void *context, int fd), v
 	if (worker->pid > 0)
 		return true;
 	close(pair[0]);
-	*worker = (struct worker){ 0, -1 };
+	*worker = (struct worker){ 0, -1, false };
 	return false;
+}
+
+void worker_limit(unsigned seconds)
+{
+	const struct itimerval limit = { .it_value = { .tv_sec = (time_t)seconds } };
+
+	setitimer(ITIMER_REAL, &limit, NULL);
 }
 
 bool worker_runs(const struct worker *worker)
@@ -196,11 +208,12 @@ bool worker_end(struct worker *worker, int64_t deadline, struct buf *how)
 	int status;
 
 	close(worker->fd);
-	*worker = (struct worker){ 0, -1 };
+	*worker = (struct worker){ 0, -1, false };
 	if (!reap(pid, &status, deadline)) {
 		buf_addf(how, "process %ld hangs", (long)pid);
 		return false;
 	}
+	worker->crashed = WIFSIGNALED(status) ? child_is_crash(WTERMSIG(status)) : WEXITSTATUS(status) == WORKER_CRASH;
 	if (WIFSIGNALED(status))
 		buf_addf(how, "process %ld was killed by signal %d", (long)pid, WTERMSIG(status));
 	else if (WEXITSTATUS(status) != 0)

@@ -20,7 +20,11 @@
 struct worker {
 	pid_t pid;       /* 0: there is none */
 	int fd;
+	bool crashed;    /* the last one ended by a fault of its own, as SIGSEGV: what it worked on led it astray */
 };
+
+/* Exit status of a child whose library crashed while it could not be left to the signal (db/map/env.h). */
+#define WORKER_CRASH 65
 
 enum worker_news {
 	WORKER_FRAME,    /* a frame has come */
@@ -33,6 +37,12 @@ enum worker_news {
  * /dev/null and all else but `keep` (-1: nothing) is closed, so that nobody waits for the end of something that it holds.
  */
 bool worker_start(struct worker *worker, void (*serve)(void *context, int fd), void *context, int keep);
+
+/*
+ * In the child: whoever started it may be gone by the time that it hangs.  If `seconds` pass without another call the kernel ends
+ * it; 0: no limit, as within an environment, where its end would harm the others.
+ */
+void worker_limit(unsigned seconds);
 
 /* True if there is one. */
 bool worker_runs(const struct worker *worker);

@@ -18,6 +18,7 @@
 #include "db/store/stamp.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 
 #define SMALLEST_CACHE (1u << 20)
 #define LARGEST_CACHE (64u << 20)
@@ -46,10 +47,12 @@ static enum map_answer fail_bdb(struct map *map, struct bdb_map *b, const char *
 {
 	const char *said = b->env != NULL ? env_said(b->env) : buf_str(&b->said);
 
+	map_fail(map, "%s: %s%s%s", what, db_strerror(code), said[0] != '\0' ? "; " : "", said);
+	map->is_damaged = bdb_is_damage(code);
 	/* any trouble may have condemned the handle; the next lookup starts from a new one */
 	if (b->env != NULL)
 		env_broken(b->env);
-	return map_fail(map, "%s: %s%s%s", what, db_strerror(code), said[0] != '\0' ? "; " : "", said);
+	return MAP_COULD_NOT_TELL;
 }
 
 /* The -C file that prepare() has read; NULL for a map without one. */
@@ -172,14 +175,22 @@ static bool can_be_opened(struct map *map, struct bdb_map *b, int fd)
  */
 static bool can_be_trusted(struct map *map, struct bdb_map *b, int fd)
 {
-	if (b->env == NULL)
-		return bdb_check(map, fd);
-	return (!b->is_first || bdb_verify(map, fd)) && can_be_opened(map, b, fd);
+	struct buf why = { 0 };
+	enum bdb_proof proof = BDB_SOUND;
+
+	if (b->env == NULL || b->is_first)
+		proof = bdb_prove(fd, b->env != NULL, &why);
+	if (proof == BDB_DAMAGED)
+		map_fail_damaged(map, "%s", buf_str(&why));
+	else if (proof == BDB_COULD_NOT_TELL)
+		map_fail(map, "%s", buf_str(&why));
+	buf_free(&why);
+	return proof == BDB_SOUND && (b->env == NULL || can_be_opened(map, b, fd));
 }
 
 static bool look_at_file(struct map *map, struct bdb_map *b)
 {
-	int fd = open(map->path, O_RDONLY | O_CLOEXEC);
+	int fd = file_open_regular(map->path, O_RDONLY);
 	bool ok;
 
 	if (fd < 0)

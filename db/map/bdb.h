@@ -10,15 +10,22 @@
 
 #include "db/map/map.h"
 
+enum bdb_proof { BDB_SOUND, BDB_DAMAGED, BDB_COULD_NOT_TELL };
+
 /*
  * Looks at the file that `fd` has open before libdb may trust it: a sealed map (stamp.h) is compared with its
- * checksum, any other is verified by libdb, in a child, because a damaged page can crash that too.  False with
- * map_fail().
+ * checksum, any other is verified by libdb, in a child, because a damaged page can crash that too.  With `in_environment`
+ * the map may be one that our programs have changed there: the stamp in it was broken then, and the checksum says nothing.
+ * `why` is set unless it is sound.  Damage is what is wrong with the content; all else (no memory, no right, a disk that cannot be
+ * read, a child that was killed) could not tell.
  */
-bool bdb_check(struct map *map, int fd);
+enum bdb_proof bdb_prove(int fd, bool in_environment, struct buf *why);
 
-/* Has the file verified by libdb whatever its seal says: a map of an environment is changed by programs that know of none. */
-bool bdb_verify(struct map *map, int fd);
+/* The same for a file by its name. */
+enum bdb_proof bdb_prove_file(const char *path, bool in_environment, struct buf *why);
+
+/* True if a code of libdb says that the content is to blame. */
+bool bdb_is_damage(int code);
 
 /* Calls `each` for the records behind the cursor but for notes.  0 or a code of libdb; DB_NOTFOUND is the end. */
 int bdb_walk(DBC *cursor, map_each *each, void *context);

@@ -1,19 +1,38 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "db/map/bdb.h"
 #include "db/store/stamp.h"
 #include "lib/alloc.h"
 #include "lib/child.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 
 /* 0.5 s were measured for 100 MB; a disk that must be read first is slower by far. */
 #define VERIFY_MS_AT_LEAST 60000
 #define VERIFY_MS_PER_MB 100
 
-#define LOOKS_SOUND 0
-#define LOOKS_DAMAGED 1
+/* What the child says, with the words of libdb. */
+enum { LOOKS_SOUND, LOOKS_DAMAGED, CANNOT_LOOK };
+
+bool bdb_is_damage(int code)
+{
+	switch (code) {
+	case DB_LOCK_DEADLOCK:
+	case DB_LOCK_NOTGRANTED:
+	case DB_TIMEOUT:
+		return false;
+	case EINVAL:
+		return true;
+	default:
+		/* the others of the system: no memory, no right, a disk that cannot be read */
+		return code < 0;
+	}
+}
 
 static void say_nothing(const DB_ENV *env, const char *prefix, const char *message)
 {
@@ -54,65 +73,125 @@ static int read_all(const char *path)
 	return code == DB_NOTFOUND ? 0 : code;
 }
 
+/*
+ * A program in an environment changes the map, not the seal; ours break the stamp first.  0 if it was broken, or if there is
+ * none; DB_VERIFY_BAD if the file promises by its stamp to be as it was built.
+ */
+static int ask_stamp(const char *path)
+{
+	DBT key = { .data = (void *)(uintptr_t)stamp_key, .size = STAMP_KEY_LENGTH }, value = { 0 };
+	const char *first;
+	DB *db;
+	int code = new_handle(&db);
+
+	if (code == 0)
+		code = db->open(db, NULL, path, NULL, DB_UNKNOWN, DB_RDONLY | DB_NOMMAP, 0);
+	if (code == 0)
+		code = db->get(db, NULL, &key, &value, 0);
+	if (code != 0)
+		return code == DB_NOTFOUND ? 0 : code;
+	first = value.data;
+	return value.size > 0 && *first == STAMP_BROKEN ? 0 : DB_VERIFY_BAD;
+}
+
+struct look {
+	char *path;
+	bool ask_stamp;
+};
+
 /* In a child, which leaves its handles to exit(). */
 static int verify(void *context, struct buf *out)
 {
+	const struct look *look = context;
 	DB *db;
 	int code = new_handle(&db);
 
 	/* verify() takes the handle with it, whatever it finds */
 	if (code == 0)
-		code = db->verify(db, context, NULL, NULL, 0);
+		code = db->verify(db, look->path, NULL, NULL, 0);
 	if (code == 0)
-		code = read_all(context);
+		code = read_all(look->path);
+	if (code == 0 && look->ask_stamp && (code = ask_stamp(look->path)) == DB_VERIFY_BAD) {
+		buf_adds(out, "it is not as newdb built it");
+		return LOOKS_DAMAGED;
+	}
 	if (code == 0)
 		return LOOKS_SOUND;
 	buf_adds(out, db_strerror(code));
-	return LOOKS_DAMAGED;
+	return bdb_is_damage(code) ? LOOKS_DAMAGED : CANNOT_LOOK;
 }
 
-bool bdb_verify(struct map *map, int fd)
+/* By libdb, in a child: a damaged page can crash that too. */
+static enum bdb_proof look_through(int fd, bool ask_the_stamp, struct buf *why)
 {
+	struct stat st = { 0 };
 	/* the very file that was opened, even if the name has gone to another one meanwhile */
-	char *path = xasprintf("/proc/self/fd/%d", fd);
-	int64_t patience = VERIFY_MS_AT_LEAST + map->provenance.size / 1000000 * VERIFY_MS_PER_MB;
+	struct look look = { xasprintf("/proc/self/fd/%d", fd), ask_the_stamp };
+	int64_t patience = VERIFY_MS_AT_LEAST;
 	struct buf said = { 0 };
 	int status = 0;
-	enum child_end end = child_ask(verify, path, clock_ms() + patience, &status, &said);
+	enum child_end end;
+	enum bdb_proof proof = BDB_COULD_NOT_TELL;
 
+	if (fstat(fd, &st) == 0)
+		patience += st.st_size / 1000000 * VERIFY_MS_PER_MB;
+	end = child_ask(verify, &look, clock_ms() + patience, &status, &said);
 	switch (end) {
 	case CHILD_SAID:
-		if (status != LOOKS_SOUND)
-			map_fail(map, "damaged (%s)", buf_str(&said));
+		proof = status == LOOKS_SOUND ? BDB_SOUND : status == LOOKS_DAMAGED ? BDB_DAMAGED : BDB_COULD_NOT_TELL;
+		if (status == LOOKS_DAMAGED)
+			buf_addf(why, "damaged (%s)", buf_str(&said));
+		else if (status != LOOKS_SOUND)
+			buf_addf(why, "cannot be verified: %s", said.len > 0 ? buf_str(&said) : "not enough memory");
 		break;
 	case CHILD_CRASHED:
-		map_fail(map, "damaged (looking at it ended by signal %d)", status);
+		proof = BDB_DAMAGED;
+		buf_addf(why, "damaged (looking at it ended by signal %d)", status);
+		break;
+	case CHILD_KILLED:
+		buf_addf(why, "the process that verified it was killed by signal %d", status);
 		break;
 	case CHILD_HUNG:
-		map_fail(map, "could not be verified in %lld s", (long long)patience / 1000);
+		buf_addf(why, "could not be verified in %lld s", (long long)patience / 1000);
 		break;
 	case CHILD_FAILED:
-		map_fail(map, "cannot start a process to verify it: %s", strerror(errno));
+		buf_addf(why, "cannot start a process to verify it: %s", strerror(errno));
 		break;
 	}
-	free(path);
+	free(look.path);
 	buf_free(&said);
-	return end == CHILD_SAID && status == LOOKS_SOUND;
+	return proof;
 }
 
-bool bdb_check(struct map *map, int fd)
+enum bdb_proof bdb_prove(int fd, bool in_environment, struct buf *why)
 {
 	switch (stamp_check(fd)) {
 	case STAMP_GOOD:
-		return true;
+		return BDB_SOUND;
 	case STAMP_NONE:
-		return bdb_verify(map, fd);
+		return look_through(fd, false, why);
 	case STAMP_BAD:
-		map_fail(map, "is not as newdb built it: damaged, or changed in place by another program; build it again");
-		return false;
+		if (in_environment)
+			return look_through(fd, true, why);
+		buf_adds(why, "is not as newdb built it: damaged, or changed in place by another program; build it again");
+		return BDB_DAMAGED;
 	case STAMP_UNREADABLE:
-		map_fail(map, "%s", strerror(errno));
-		return false;
+		buf_adds(why, strerror(errno));
+		break;
 	}
-	return false;
+	return BDB_COULD_NOT_TELL;
+}
+
+enum bdb_proof bdb_prove_file(const char *path, bool in_environment, struct buf *why)
+{
+	int fd = file_open_regular(path, O_RDONLY);
+	enum bdb_proof proof = BDB_COULD_NOT_TELL;
+
+	if (fd < 0) {
+		buf_adds(why, file_error(errno));
+		return proof;
+	}
+	proof = bdb_prove(fd, in_environment, why);
+	close(fd);
+	return proof;
 }

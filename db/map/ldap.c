@@ -16,6 +16,7 @@
 #include "lib/alloc.h"
 #include "lib/cache.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 #include "lib/text.h"
 
 #define MESSAGE_CAP 1000
@@ -57,7 +58,7 @@ static int prepare_ldap(struct map *map)
 
 	/* before it is read: what is written meanwhile will be seen as a change */
 	if (stat(map->path, &l->file) < 0)
-		buf_addf(&why, "%s: %s", map->path, strerror(errno));
+		buf_addf(&why, "%s: %s", map->path, file_error(errno));
 	else
 		status = ldapconf_read(&l->conf, map->path, &why);
 	if (status != EX_OK) {
@@ -92,9 +93,9 @@ static bool open_ldap(struct map *map)
 
 	if (changed_ldap(map) != MAP_SAME && prepare_ldap(map) != EX_OK)
 		return false;
-	fd = open(map->path, O_RDONLY | O_CLOEXEC);
+	fd = file_open_regular(map->path, O_RDONLY);
 	if (fd < 0) {
-		map_fail(map, "%s", strerror(errno));
+		map_fail(map, "%s", file_error(errno));
 		return false;
 	}
 	ok = map_provenance_of(map, fd);

@@ -25,6 +25,8 @@
 #include "db/store/guard.h"
 #include "db/store/stamp.h"
 #include "lib/alloc.h"
+#include "lib/clock.h"
+#include "lib/file.h"
 
 /* Bytes of records in one transaction of a load: what LMDB keeps in memory. */
 #define LOAD_BATCH (8u << 20)
@@ -34,7 +36,9 @@
 
 static enum map_answer fail_lmdb(struct map *map, const char *what, int code)
 {
-	return map_fail(map, "%s: %s", what, mdb_strerror(code));
+	map_fail(map, "%s: %s", what, mdb_strerror(code));
+	map->is_damaged = lmdb_is_damage(code);
+	return MAP_COULD_NOT_TELL;
 }
 
 /* MDB_CORRUPTED also stands for "had to be left", which mdb_strerror() would call by other names. */
@@ -56,8 +60,11 @@ static int open_env(MDB_env **env, const char *path, unsigned flags)
 {
 	int code = mdb_env_create(env), dead;
 
+	/* it makes the lock file if there is none */
+	file_as_owner(path);
 	if (code == 0)
 		code = mdb_env_open(*env, path, MDB_RDONLY | MDB_NOSUBDIR | MDB_NOTLS | flags, 0600);
+	file_as_oneself();
 	if (code == 0)
 		code = mdb_env_set_assert(*env, assertion_failed);
 	/* what killed readers have left behind would keep old pages from being used again */
@@ -102,7 +109,6 @@ int lmdb_open(struct lmdb_map *l, const char *path, unsigned flags)
 
 	guard_install();
 	ended = guard_read(open_guarded, &o);
-	l->is_sealed = (flags & MDB_NOLOCK) != 0;
 	return fail_if_left(ended, o.code);
 }
 
@@ -120,17 +126,19 @@ void lmdb_close(struct lmdb_map *l)
 {
 	/* where the lock file was cut off as well, the rest of the handle is left to the end of the process */
 	(void)guard_read(close_guarded, l);
-	*l = (struct lmdb_map){ 0 };
+	if (l->is_shared && l->fd >= 0)
+		close(l->fd);
+	*l = (struct lmdb_map){ .fd = -1 };
 }
 
-static bool look_at_file(struct map *map, unsigned *flags)
+static bool look_at_file(struct map *map, unsigned *flags, bool *sealed)
 {
-	int fd = open(map->path, O_RDONLY | O_CLOEXEC);
+	int fd = file_open_regular(map->path, O_RDONLY);
 	bool ok;
 
 	if (fd < 0)
 		return map_fail_open(map);
-	ok = map_provenance_of(map, fd) && lmdb_check(map, fd, flags);
+	ok = map_provenance_of(map, fd) && lmdb_check(map, fd, flags, sealed);
 	close(fd);
 	return ok;
 }
@@ -191,13 +199,33 @@ static bool is_whole(struct map *map, struct lmdb_map *l)
 	return false;
 }
 
+/* The lock of those who use no lock file, for as long as they read (lmdb.h). */
+static bool begin_sharing(struct map *map, const struct lmdb_map *l)
+{
+	if (!l->is_shared || lmdb_lock_map(l->fd, F_RDLCK, clock_ms() + LMDB_WAIT_MS))
+		return true;
+	map_fail(map, "locked for %d s by a program that changes it", LMDB_WAIT_MS / 1000);
+	return false;
+}
+
+static void end_sharing(const struct lmdb_map *l)
+{
+	if (l->is_shared)
+		lmdb_lock_map(l->fd, F_UNLCK, 0);
+}
+
 static enum map_answer get(struct map *map, const char *key, size_t size, struct buf *value)
 {
 	struct lmdb_map *l = map->state;
 	struct question q = { l, key, size, value, 0 };
-	bool ended = guard_read(get_guarded, &q);
-	int code = fail_if_left(ended, q.code);
+	bool ended;
+	int code;
 
+	if (!begin_sharing(map, l))
+		return MAP_COULD_NOT_TELL;
+	ended = guard_read(get_guarded, &q);
+	end_sharing(l);
+	code = fail_if_left(ended, q.code);
 	if (code != 0 && code != MDB_NOTFOUND)
 		return fail_lmdb(map, "lookup", code);
 	if (!is_whole(map, l))
@@ -276,6 +304,8 @@ static enum map_answer walk_lmdb(struct map *map, map_each *each, void *context)
 	struct piece piece = { .l = l };
 	bool more = true, ended = true;
 
+	if (!begin_sharing(map, l))
+		return MAP_COULD_NOT_TELL;
 	while (more && ended && piece.code == 0) {
 		buf_clear(&piece.bytes);
 		piece.count = 0;
@@ -286,6 +316,7 @@ static enum map_answer walk_lmdb(struct map *map, map_each *each, void *context)
 	buf_free(&piece.bytes);
 	if (ended)
 		ended = guard_read(end_walk, &piece);
+	end_sharing(l);
 	if (!ended || (piece.code != 0 && piece.code != MDB_NOTFOUND))
 		return fail_lmdb(map, "walk", fail_if_left(ended, piece.code));
 	return is_whole(map, l) ? MAP_FOUND : MAP_COULD_NOT_TELL;
@@ -322,11 +353,20 @@ static bool open_lmdb(struct map *map)
 {
 	struct lmdb_map *l;
 	unsigned flags = 0;
+	bool sealed = false;
 	int code;
 
-	if (!look_at_file(map, &flags))
+	if (!look_at_file(map, &flags, &sealed))
 		return false;
 	l = xcalloc(1, sizeof *l);
+	l->is_sealed = sealed;
+	l->is_shared = !sealed && (flags & MDB_NOLOCK) != 0;
+	l->fd = l->is_shared ? file_open_regular(map->path, O_RDONLY) : -1;
+	if (!begin_sharing(map, l)) {
+		lmdb_close(l);
+		free(l);
+		return false;
+	}
 	code = lmdb_open(l, map->path, flags);
 	if (code != 0 || file_change(map, l) == MAP_REPLACED) {
 		if (code != 0)
@@ -340,6 +380,7 @@ static bool open_lmdb(struct map *map)
 	l->seen = mdb_txn_id(l->txn);
 	l->size = (off_t)map->provenance.size;
 	mdb_txn_reset(l->txn);
+	end_sharing(l);
 	map->state = l;
 	read_stamp(map);
 	return true;

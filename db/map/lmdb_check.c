@@ -89,14 +89,15 @@ struct meta {
 
 static bool read_meta(int fd, off_t page, struct meta *meta)
 {
-	return pread(fd, meta, sizeof *meta, page + (off_t)META_START) == (ssize_t)sizeof *meta;
+	ssize_t n = pread(fd, meta, sizeof *meta, page + (off_t)META_START);
+
+	/* errno is 0 where the file ends too early */
+	if (n >= 0)
+		errno = 0;
+	return n == (ssize_t)sizeof *meta;
 }
 
-/*
- * The two pages belong to the last two transactions, and LMDB believes the one with the higher number: a damaged number
- * there brings back the past, which for a new map is an empty one.
- */
-static bool metas_agree(int fd)
+bool lmdb_metas_agree(int fd)
 {
 	struct meta first, second;
 
@@ -104,6 +105,7 @@ static bool metas_agree(int fd)
 	for (int attempt = 0; attempt < 3; attempt++) {
 		if (!read_meta(fd, 0, &first) || !read_meta(fd, first.dbs[0].page_size, &second))
 			return false;
+		errno = 0;
 		if (first.magic != second.magic || first.version != second.version ||
 		    first.dbs[0].page_size != second.dbs[0].page_size)
 			return false;
@@ -113,34 +115,72 @@ static bool metas_agree(int fd)
 	return false;
 }
 
+enum { LOOKS_SOUND, LOOKS_DAMAGED, CANNOT_LOOK };
+
+bool lmdb_is_damage(int code)
+{
+	switch (code) {
+	case MDB_MAP_FULL:
+	case MDB_DBS_FULL:
+	case MDB_READERS_FULL:
+	case MDB_TLS_FULL:
+	case MDB_TXN_FULL:
+	case MDB_MAP_RESIZED:
+	case MDB_BAD_RSLOT:
+		return false;
+	case EINVAL:
+		return true;
+	default:
+		/* the others of the system: no memory, no right, a disk that cannot be read */
+		return code < 0;
+	}
+}
+
+struct look {
+	const char *path;
+	unsigned flags;
+};
+
 /* In a child: LMDB trusts what it reads, and damage ends in SIGSEGV or SIGBUS. */
 static int look_through(void *context, struct buf *out)
 {
-	struct lmdb_map l = { 0 };
-	int code = lmdb_open(&l, context, 0);
+	const struct look *look = context;
+	struct lmdb_map l = { .fd = -1 };
+	int code;
 
+	if ((look->flags & MDB_NOLOCK) == 0 && !lmdb_lock_file_is_free(look->path, clock_ms() + LMDB_WAIT_MS)) {
+		buf_addf(out, "%s-lock: locked for %d s by another process", look->path, LMDB_WAIT_MS / 1000);
+		return CANNOT_LOOK;
+	}
+	code = lmdb_open(&l, look->path, look->flags);
 	if (code == 0)
 		code = walk_strictly(&l);
 	lmdb_close(&l);
 	if (code != 0)
 		buf_adds(out, mdb_strerror(code));
-	return code != 0;
+	return code == 0 ? LOOKS_SOUND : lmdb_is_damage(code) ? LOOKS_DAMAGED : CANNOT_LOOK;
 }
 
-static bool check_in_child(struct map *map)
+static bool check_in_child(struct map *map, unsigned flags)
 {
+	struct look look = { map->path, flags };
 	int64_t patience = CHECK_MS_AT_LEAST + map->provenance.size / 1000000 * CHECK_MS_PER_MB;
 	struct buf said = { 0 };
 	int status = 0;
-	enum child_end end = child_ask(look_through, map->path, clock_ms() + patience, &status, &said);
+	enum child_end end = child_ask(look_through, &look, clock_ms() + patience, &status, &said);
 
 	switch (end) {
 	case CHILD_SAID:
-		if (status != 0)
-			map_fail(map, "damaged or out of reach (%s)", buf_str(&said));
+		if (status == LOOKS_DAMAGED)
+			map_fail_damaged(map, "damaged (%s)", buf_str(&said));
+		else if (status != LOOKS_SOUND)
+			map_fail(map, "cannot be looked through: %s", said.len > 0 ? buf_str(&said) : "not enough memory");
 		break;
 	case CHILD_CRASHED:
-		map_fail(map, "damaged (looking at it ended by signal %d)", status);
+		map_fail_damaged(map, "damaged (looking at it ended by signal %d)", status);
+		break;
+	case CHILD_KILLED:
+		map_fail(map, "the process that looked it through was killed by signal %d", status);
 		break;
 	case CHILD_HUNG:
 		map_fail(map, "could not be looked through in %lld s", (long long)patience / 1000);
@@ -150,22 +190,26 @@ static bool check_in_child(struct map *map)
 		break;
 	}
 	buf_free(&said);
-	return end == CHILD_SAID && status == 0;
+	return end == CHILD_SAID && status == LOOKS_SOUND;
 }
 
-bool lmdb_check(struct map *map, int fd, unsigned *flags)
+bool lmdb_check(struct map *map, int fd, unsigned *flags, bool *sealed)
 {
 	switch (stamp_check(fd)) {
 	case STAMP_GOOD:
 		*flags = MDB_NOLOCK;
+		*sealed = true;
 		return true;
 	case STAMP_NONE:
-		if (metas_agree(fd))
-			return check_in_child(map);
-		map_fail(map, "damaged, or no LMDB map");
+		if (lmdb_metas_agree(fd))
+			return lmdb_choose_lock(map, fd, flags) && check_in_child(map, *flags);
+		if (errno != 0)
+			map_fail(map, "%s", strerror(errno));
+		else
+			map_fail_damaged(map, "damaged, or no LMDB map");
 		return false;
 	case STAMP_BAD:
-		map_fail(map, "is not as newdb built it: damaged, or changed in place by another program; build it again");
+		map_fail_damaged(map, "is not as newdb built it: damaged, or changed in place by another program; build it again");
 		return false;
 	case STAMP_UNREADABLE:
 		map_fail(map, "%s", strerror(errno));

@@ -12,6 +12,7 @@
 #include "db/store/stamp.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 #include "lib/text.h"
 
 #define RETRY_MS 1000
@@ -211,18 +212,36 @@ void map_close(struct map **map)
 	*map = NULL;
 }
 
-enum map_answer map_fail(struct map *map, const char *format, ...)
+static void __attribute__((format(printf, 2, 0))) set_error(struct map *map, const char *format, va_list ap)
 {
 	struct buf text = { 0 };
-	va_list ap;
 
 	buf_addf(&text, "%s: ", map->path);
-	va_start(ap, format);
 	buf_vaddf(&text, format, ap);
-	va_end(ap);
 	buf_clear(&map->error);
 	text_add_clean(&map->error, buf_str(&text), text.len, ERROR_CAP);
 	buf_free(&text);
+}
+
+enum map_answer map_fail(struct map *map, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	set_error(map, format, ap);
+	va_end(ap);
+	map->is_damaged = false;
+	return MAP_COULD_NOT_TELL;
+}
+
+enum map_answer map_fail_damaged(struct map *map, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	set_error(map, format, ap);
+	va_end(ap);
+	map->is_damaged = true;
 	return MAP_COULD_NOT_TELL;
 }
 
@@ -249,11 +268,11 @@ bool map_fail_open(struct map *map)
 	const char *other = code == ENOENT && map->operations->suffix[0] != '\0' ? other_type(map) : NULL;
 
 	if (other != NULL)
-		map_fail(map, "%s; there is one of type %s: name that type, or build this map (newdb, newdb -f)", strerror(code), other);
+		map_fail(map, "%s; there is one of type %s: name that type, or build this map (newdb, newdb -f)", file_error(code), other);
 	else if (code == ENOENT && map->operations->suffix[0] != '\0')
-		map_fail(map, "%s; the map is not built yet (newdb, newdb -f; a live one: dbupdate ... replace)", strerror(code));
+		map_fail(map, "%s; the map is not built yet (newdb, newdb -f; a live one: dbupdate ... replace)", file_error(code));
 	else
-		map_fail(map, "%s", strerror(code));
+		map_fail(map, "%s", file_error(code));
 	return false;
 }
 

@@ -96,6 +96,7 @@ struct map {
 	char *path;             /* with suffix */
 	char *config;           /* the -C file, or NULL */
 	struct buf error;       /* why the last answer was MAP_COULD_NOT_TELL */
+	bool is_damaged;        /* error is about the content of the file, and not about what we may or can do here */
 	bool is_open;
 	bool read_once;         /* may be set before it opens: it will be walked, or asked for little */
 	int64_t retry;          /* clock_ms() before which a map that could not be opened is not tried again */
@@ -162,6 +163,9 @@ const char *map_suffix(const char *type);
 
 /* Puts "SOURCE: text" into map->error, in printable form.  Returns MAP_COULD_NOT_TELL. */
 enum map_answer map_fail(struct map *map, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The same when the content of the file is to blame: it is damaged, or no map at all. */
+enum map_answer map_fail_damaged(struct map *map, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Fills in the file part of the provenance from an open file; false with map_fail(). */
 bool map_provenance_of(struct map *map, int fd);

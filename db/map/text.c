@@ -120,9 +120,11 @@ static bool read_text(struct map *map, int fd, struct text_map *t)
 	if (!map_provenance_of(map, fd))
 		return false;
 	if (!file_read(fd, &t->bytes)) {
-		map_fail(map, "%s", strerror(errno));
+		map_fail(map, "%s", file_error(errno));
 		return false;
 	}
+	if (t->bytes.len > 0)
+		t->bytes.len = text_unmark(t->bytes.data, t->bytes.len);
 	nul = t->bytes.len > 0 ? memchr(t->bytes.data, '\0', t->bytes.len) : NULL;
 	if (nul == NULL)
 		return true;
@@ -135,7 +137,7 @@ static bool read_text(struct map *map, int fd, struct text_map *t)
 static bool open_text(struct map *map)
 {
 	struct text_map *t;
-	int fd = open(map->path, O_RDONLY | O_CLOEXEC);
+	int fd = file_open_regular(map->path, O_RDONLY);
 	bool ok;
 
 	if (fd < 0)

@@ -147,7 +147,7 @@ int dbases_read(struct dbases *dbases, const char *path, const struct zenv *zenv
 	int status;
 
 	if (!file_read_path(path, &text)) {
-		struct fault fault = { path, 0, 0, false, strerror(errno) };
+		struct fault fault = { path, 0, 0, false, file_error(errno) };
 
 		report(context, &fault);
 		buf_free(&text);

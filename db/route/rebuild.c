@@ -74,7 +74,11 @@ static void build_one(struct work *work, const struct dbases_map *m)
 			buf_addf(&why, "%s: %zu record%s (%s)", target, compile.records, compile.records == 1 ? "" : "s", reason);
 		else if (why.len == 0)
 			buf_addf(&why, "%s: not built", target);
-		tell(work, status, buf_str(&why));
+		/* a text that cannot be read was named already, and a second line would say no more */
+		if (!compile.said)
+			tell(work, status, buf_str(&why));
+		else if (work->status == EX_OK)
+			work->status = status;
 	}
 	value_check_free(&check);
 	buf_free(&why);

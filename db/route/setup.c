@@ -166,8 +166,8 @@ static int from_file(struct router *router, const char *dbases_path, struct buf 
 	int status = EX_OK;
 	size_t number = 0, start = 0;
 
-	if (!file_read_path(path, &text) && errno != ENOENT) {
-		buf_addf(why, "%s: %s", path, strerror(errno));
+	if (!file_read_text(path, &text) && errno != ENOENT) {
+		buf_addf(why, "%s: %s", path, file_error(errno));
 		status = EX_NOINPUT;
 	}
 	while (status == EX_OK && start < text.len) {

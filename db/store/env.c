@@ -12,6 +12,7 @@
 
 #include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 #include "lib/log.h"
 
 /* Room for the processes of a large site; only the one that makes the regions sets these. */
@@ -58,6 +59,8 @@ static _Atomic int fault;
 static pthread_t worker;
 static struct sigaction previous[2];
 
+static int crash_status = EX_TEMPFAIL;
+
 static _Noreturn void give_up(int sig)
 {
 	atomic_store(&is_wedged, true);
@@ -68,7 +71,7 @@ static _Noreturn void give_up(int sig)
 		complain("%s: the environment does not answer: a process in it was killed or hangs; "
 		         "\"dbupdate -C FILE check\" tells more, \"dbupdate -C FILE recover\" heals it", watched_home);
 	/* temporaries are removed by atexit; the thread that hangs keeps nothing that exit() waits for */
-	exit(EX_TEMPFAIL);
+	exit(sig != 0 ? crash_status : EX_TEMPFAIL);
 }
 
 static void *watch(void *unused)
@@ -168,6 +171,11 @@ void env_leave(void)
 	pthread_sigmask(SIG_SETMASK, &mask_before, NULL);
 }
 
+void env_set_crash_status(int status)
+{
+	crash_status = status;
+}
+
 void env_set_patience(unsigned seconds)
 {
 	patience = seconds;
@@ -229,9 +237,16 @@ static int open_handle(struct env *env, const struct env_config *config)
 		code = handle->set_tmp_dir(handle, config->tmpdir);
 	if (code == 0)
 		code = size_regions(handle);
-	if (code == 0)
+	if (code == 0) {
+		/* it makes and opens files by their names, and the home may be somebody else's */
+		char *inside = xasprintf("%s/.", config->home);
+
+		file_as_owner(inside);
 		code = handle->open(handle, config->home, DB_INIT_CDB | DB_INIT_MPOOL | (config->create ? DB_CREATE : 0),
 		                    (int)config->mode);
+		file_as_oneself();
+		free(inside);
+	}
 	if (code == 0)
 		code = handle->lock_id(handle, &env->locker);
 	env->has_locker = code == 0;

@@ -73,6 +73,9 @@ bool env_lock_is_free(struct env *env, DB *db, db_lockmode_t mode, int64_t deadl
 /* The same before the map is opened, as DB->open waits for a read lock too; `fd` is its file. */
 bool env_file_is_free(struct env *env, int fd, db_lockmode_t mode, int64_t deadline);
 
+/* With what a process ends whose libdb crashed in an environment; EX_TEMPFAIL unless it is set. */
+void env_set_crash_status(int status);
+
 /*
  * Seconds any wait in an environment may take; 10 unless changed before the first env_open().
  */

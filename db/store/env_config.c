@@ -204,7 +204,7 @@ int env_config_read(struct env_config *config, const char *path, struct buf *why
 
 	*config = (struct env_config){ 0 };
 	if (!file_read_path(path, &text)) {
-		buf_addf(why, "%s: %s", path, strerror(errno));
+		buf_addf(why, "%s: %s", path, file_error(errno));
 		buf_free(&text);
 		return EX_NOINPUT;
 	}

@@ -16,11 +16,10 @@ _Static_assert(sizeof stamp_key == STAMP_KEY_LENGTH, "the key counts its NUL");
 
 /*
  * What a sealed value begins with.  The first byte occurs in no UTF-8 text, which makes it quick to search for; all
- * of it never occurs but where it was put.  A broken seal has BROKEN there.
+ * of it never occurs but where it was put.  A broken seal has STAMP_BROKEN there.
  */
 #define MAGIC "\367zlmtp stamp 1 check="
 #define MAGIC_LENGTH (sizeof MAGIC - 1)
-#define BROKEN '-'
 #define DIGITS 16
 #define SEAL_LENGTH (MAGIC_LENGTH + DIGITS)
 
@@ -42,23 +41,34 @@ int64_t stamp_now(void)
 
 void stamp_add(struct buf *out, const struct stamp *stamp)
 {
-	buf_addf(out, "%s%.*s built=%" PRId64 " records=%" PRIu64 " keys=%c syntax=%c by=%s from=%s", MAGIC, DIGITS,
-	         "0000000000000000", stamp->built, stamp->records, stamp->folding, stamp->syntax, stamp->version,
-	         stamp->source);
+	buf_addf(out, "%s%.*s built=%" PRId64 " records=%" PRIu64 " keys=%c syntax=%c", MAGIC, DIGITS, "0000000000000000",
+	         stamp->built, stamp->records, stamp->folding, stamp->syntax);
+	if (stamp->text.known)
+		buf_addf(out, " text=%" PRId64 ",%" PRId64 ",%016" PRIx64, stamp->text.size, stamp->text.modified, stamp->text.sum);
+	buf_addf(out, " by=%s from=%s", stamp->version, stamp->source);
 }
 
 bool stamp_parse(struct stamp *stamp, const char *value, size_t n)
 {
 	char *text = xstrndup(value, n);
-	int version = 0, version_end = 0, source = 0;
+	int options = 0, end = 0, version = 0, version_end = 0, source = 0;
+	const char *rest;
 
 	*stamp = (struct stamp){ 0 };
 	if (strlen(text) > SEAL_LENGTH && memcmp(text + 1, &MAGIC[1], MAGIC_LENGTH - 1) == 0)
-		sscanf(text + SEAL_LENGTH, " built=%" SCNd64 " records=%" SCNu64 " keys=%c syntax=%c by=%n%*s%n from=%n",
-		       &stamp->built, &stamp->records, &stamp->folding, &stamp->syntax, &version, &version_end, &source);
-	if (source > 0) {
-		stamp->version = xstrndup(text + SEAL_LENGTH + version, (size_t)(version_end - version));
-		stamp->source = xstrdup(text + SEAL_LENGTH + source);
+		sscanf(text + SEAL_LENGTH, " built=%" SCNd64 " records=%" SCNu64 " keys=%c syntax=%c%n", &stamp->built, &stamp->records,
+		       &stamp->folding, &stamp->syntax, &options);
+	if (options > 0) {
+		rest = text + SEAL_LENGTH + options;
+		/* maps of earlier versions do not say it */
+		sscanf(rest, " text=%" SCNd64 ",%" SCNd64 ",%" SCNx64 "%n", &stamp->text.size, &stamp->text.modified, &stamp->text.sum, &end);
+		stamp->text.known = end > 0;
+		rest += end;
+		sscanf(rest, " by=%n%*s%n from=%n", &version, &version_end, &source);
+		if (source > 0) {
+			stamp->version = xstrndup(rest + version, (size_t)(version_end - version));
+			stamp->source = xstrdup(rest + source);
+		}
 	}
 	free(text);
 	return stamp->source != NULL;
@@ -112,6 +122,15 @@ static uint64_t sum_end(struct sum *sum, const char *bytes, size_t n)
 	for (int i = 0; i < 4; i++)
 		all = mix(all, sum->lane[i]);
 	return all;
+}
+
+uint64_t stamp_sum(const char *bytes, size_t n)
+{
+	struct sum sum = { { 1, 2, 3, 4 }, 0 };
+	size_t use = n / 32 * 32;
+
+	sum_add(&sum, bytes, use);
+	return sum_end(&sum, bytes + use, n - use);
 }
 
 struct scan {
@@ -221,17 +240,24 @@ static void format_digits(char *out, uint64_t sum)
 	memcpy(out, text, DIGITS);
 }
 
+/* What the seals that were found are worth. */
+static enum stamp_state judge(const struct scan *scan)
+{
+	char digits[DIGITS];
+
+	if (scan->seals == 0)
+		return STAMP_NONE;
+	format_digits(digits, scan->sum);
+	return scan->agree && memcmp(digits, scan->digits, DIGITS) == 0 ? STAMP_GOOD : STAMP_BAD;
+}
+
 enum stamp_state stamp_check(int fd)
 {
 	struct scan scan;
-	char digits[DIGITS];
 
 	if (!scan_file(fd, &scan))
-		return STAMP_UNREADABLE;
-	if (scan.seals == 0)
-		return STAMP_NONE;
-	format_digits(digits, scan.sum);
-	return scan.agree && memcmp(digits, scan.digits, DIGITS) == 0 ? STAMP_GOOD : STAMP_BAD;
+		return errno == EFBIG ? STAMP_BAD : STAMP_UNREADABLE;
+	return judge(&scan);
 }
 
 static bool write_at(int fd, const char *bytes, size_t n, off_t offset)
@@ -261,15 +287,17 @@ bool stamp_seal(int fd)
 	return true;
 }
 
-bool stamp_break(int fd)
+enum stamp_state stamp_break(int fd)
 {
 	struct scan scan;
-	char broken = BROKEN;
+	char broken = STAMP_BROKEN;
+	enum stamp_state state;
 
 	if (!scan_file(fd, &scan))
-		return false;
-	for (size_t i = 0; i < scan.seals; i++)
+		return errno == EFBIG ? STAMP_BAD : STAMP_UNREADABLE;
+	state = judge(&scan);
+	for (size_t i = 0; state == STAMP_GOOD && i < scan.seals; i++)
 		if (!write_at(fd, &broken, 1, scan.where[i]))
-			return false;
-	return true;
+			return STAMP_UNREADABLE;
+	return state;
 }

@@ -20,7 +20,22 @@
 extern const char stamp_key[];
 #define STAMP_KEY_LENGTH 11
 
+/* The first byte of a stored value whose seal was broken. */
+#define STAMP_BROKEN '-'
+
+/* What a text was when a map was built from it: any other is a newer one, whatever its time says. */
+struct stamp_text {
+	bool known;
+	int64_t size;
+	int64_t modified;      /* nanoseconds since 1970 */
+	uint64_t sum;          /* stamp_sum() */
+};
+
+/* The checksum of a text. */
+uint64_t stamp_sum(const char *bytes, size_t n);
+
 struct stamp {
+	struct stamp_text text;
 	char *source;          /* absolute path of the text; "-" for standard input */
 	char *version;         /* of the program that built the map */
 	int64_t built;         /* stamp_now() before the text was read */
@@ -54,7 +69,10 @@ enum stamp_state stamp_check(int fd) __attribute__((warn_unused_result));
 /* Writes the checksum into a file that is complete.  False with errno; ENOMSG if there is no stamp in it. */
 bool stamp_seal(int fd);
 
-/* Makes the seal unreadable, before the file is changed in place.  False with errno. */
-bool stamp_break(int fd);
+/*
+ * Makes the seal unreadable, before the file is changed in place.  Returns what stamp_check() would have said before; a bad
+ * seal is left alone.
+ */
+enum stamp_state stamp_break(int fd) __attribute__((warn_unused_result));
 
 #endif

@@ -211,11 +211,14 @@ static void drop_the_others(struct comparison *c)
 	uint64_t version;
 
 	for (size_t i = c->asked; i < c->asked + c->portion; i++) {
+		struct buf name = { 0 };
+
 		if (c->list[i].is_found || !copy_has(c->copy, c->number, &c->list[i].uuid, &version))
 			continue;
-		if (c->counts.surplus++ < LOOK_AT)
-			words_add(&c->names, copy_name(c->copy, c->number, &c->list[i].uuid));
+		if (c->counts.surplus++ < LOOK_AT && copy_name(c->copy, c->number, &c->list[i].uuid, &name))
+			words_add(&c->names, buf_str(&name));
 		copy_drop(c->copy, c->number, &c->list[i].uuid);
+		buf_free(&name);
 	}
 	c->asked += c->portion;
 }

@@ -1,23 +1,53 @@
 #include "db/sync/content.h"
 
-#include <search.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sysexits.h>
 
+#include "db/sync/table.h"
 #include "lib/alloc.h"
-#include "lib/log.h"
+#include "lib/pool.h"
+#include "lib/settings.h"
 
-/* An entry of the directory as one rule sees it. */
+/*
+ * Hundreds of thousands of entries are kept in little room.  What an item wants is one block of parts; nearly all keys are
+ * wanted by one item and have its value in the map, so that a pointer to its part is all there is about them.
+ */
 struct item {
 	struct sync_uuid uuid;
-	unsigned rule;
-	char *dn;                    /* NULL: it is gone, which is not in the map yet */
-	struct yield yield;
-	unsigned mark;
-	unsigned round;              /* the comparison in which it was seen last */
-	bool touched;
-	struct item *next_touched;
+	uint64_t version;
+	struct part *parts;          /* NULL: none */
+	uint32_t size;               /* of the parts in bytes */
+	uint32_t mark;
+	uint32_t round;              /* the comparison in which it was seen last */
+	uint32_t touched;            /* its place in the list of those that were, from 1; 0: it was not */
+	uint16_t rule;
+	bool is_gone;                /* which is not in the map yet */
+};
+
+enum part_kind {
+	PART_RECORD,                 /* key and value, each with its NUL */
+	PART_UNCLEAR,                /* a key without a value that could be told */
+	PART_DOMAIN,
+};
+
+struct part {
+	struct item *item;
+	uint32_t size;               /* of all of it, so that the next one is aligned */
+	unsigned key_length : 30;
+	unsigned kind : 2;           /* enum part_kind */
+	char text[];
+};
+
+#define PART_ALIGN 8
+
+#define ITEMS 1024
+
+#define DOMAINS_AT_ONCE 10000
+
+/* Items are never freed alone but kept for the next one. */
+struct slab {
+	struct slab *next;
+	struct item items[ITEMS];
 };
 
 /* An entry wants a key. */
@@ -33,10 +63,11 @@ enum trouble {
 	UNCLEAR,
 };
 
+/* A key about which there is more to know. */
 struct slot {
 	char *key;
 	struct claim *claims;
-	struct item *holder;        /* whose value it has */
+	struct item *holder;         /* whose value it has */
 	char *stored;                /* what is in the map; NULL: nothing */
 	char *next;                  /* what is to be there if `changes` */
 	bool changes;
@@ -46,75 +77,246 @@ struct slot {
 	struct slot *next_touched;
 };
 
+/* What the cell of a key points to, in its lowest bits. */
+enum cell_kind {
+	CELL_SAME,                   /* the part of the only item that wants it, whose value is in the map */
+	CELL_NEW,                    /* the same, and the map does not have the key */
+	CELL_SLOT,
+	CELL_KINDS,
+};
+
+struct touched {
+	struct item *item;
+	const char *dn;              /* NULL: it was not said */
+};
+
 struct content {
-	void *entries;
-	void *slots;
-	struct item *touched_entries;
+	struct table items;
+	struct table keys;
+	struct slab *slabs;
+	size_t used;                 /* of the first slab */
+	struct item **spare;
+	size_t spare_count;
+	size_t spare_capacity;
+	struct touched *touched;
+	size_t touched_count;
+	size_t touched_capacity;
+	struct pool names;           /* of those */
 	struct slot *touched_slots;
+	size_t new_keys;             /* cells of this kind */
 	size_t records;
 	size_t troubles;
 	bool new_domains;
 	bool news;
+	content_names *names_of;
+	void *names_context;
 };
 
-/* ---- trees ---------------------------------------------------------------- */
+/* ---- parts ------------------------------------------------------------------- */
 
-static int compare_items(const void *a, const void *b)
+static const char *part_value(const struct part *p)
 {
-	const struct item *x = a, *y = b;
-
-	if (x->rule != y->rule)
-		return x->rule < y->rule ? -1 : 1;
-	return memcmp(x->uuid.bytes, y->uuid.bytes, SYNC_UUID);
+	return p->kind == PART_RECORD ? p->text + p->key_length + 1 : NULL;
 }
 
-static int compare_slots(const void *a, const void *b)
+static size_t part_size(size_t key_length, const char *value)
 {
-	return strcmp(((const struct slot *)a)->key, ((const struct slot *)b)->key);
+	const size_t n = sizeof(struct part) + key_length + 1 + (value != NULL ? strlen(value) + 1 : 0);
+
+	return (n + PART_ALIGN - 1) / PART_ALIGN * PART_ALIGN;
+}
+
+/* The part behind `p`, or the first one; NULL at the end. */
+static struct part *next_part(const struct item *e, struct part *p)
+{
+	char *at = p == NULL ? (char *)e->parts : (char *)p + p->size;
+
+	return e->parts != NULL && at < (char *)e->parts + e->size ? (struct part *)(void *)at : NULL;
+}
+
+static char *add_part(struct item *e, char *at, enum part_kind kind, const char *key, const char *value)
+{
+	struct part *p = (struct part *)(void *)at;
+	const size_t n = strlen(key);
+
+	*p = (struct part){ .item = e, .size = (uint32_t)part_size(n, value), .key_length = (unsigned)n & 0x3fffffff, .kind = kind };
+	memcpy(p->text, key, n + 1);
+	if (value != NULL)
+		memcpy(p->text + n + 1, value, strlen(value) + 1);
+	return at + p->size;
+}
+
+static void pack(struct item *e, const struct yield *yield)
+{
+	size_t size = 0;
+	char *at;
+
+	for (size_t i = 0; i < yield->count; i++)
+		size += part_size(strlen(yield->records[i].key), yield->records[i].value);
+	for (size_t i = 0; yield->domains != NULL && yield->domains[i] != NULL; i++)
+		size += part_size(strlen(yield->domains[i]), NULL);
+	e->version = yield->version;
+	e->size = (uint32_t)size;
+	e->parts = size > 0 ? xmalloc(size) : NULL;
+	at = (char *)e->parts;
+	for (size_t i = 0; i < yield->count; i++) {
+		const struct wanted *w = &yield->records[i];
+
+		at = add_part(e, at, w->value != NULL ? PART_RECORD : PART_UNCLEAR, w->key, w->value);
+	}
+	for (size_t i = 0; yield->domains != NULL && yield->domains[i] != NULL; i++)
+		at = add_part(e, at, PART_DOMAIN, yield->domains[i], NULL);
+}
+
+/* What was packed, pointing into the parts; free_unpacked() frees the lists. */
+static struct yield unpack(const struct item *e)
+{
+	struct yield yield = { .version = e->version };
+	size_t domains = 0, all = 0;
+
+	for (struct part *p = next_part(e, NULL); p != NULL; p = next_part(e, p))
+		all++;
+	yield.records = xcalloc(all + 1, sizeof *yield.records);
+	yield.domains = xcalloc(all + 1, sizeof *yield.domains);
+	for (struct part *p = next_part(e, NULL); p != NULL; p = next_part(e, p)) {
+		if (p->kind == PART_DOMAIN)
+			yield.domains[domains++] = p->text;
+		else
+			yield.records[yield.count++] = (struct wanted){ p->text, p->kind == PART_RECORD ? p->text + p->key_length + 1 : NULL };
+	}
+	return yield;
+}
+
+static void free_unpacked(struct yield *yield)
+{
+	free(yield->records);
+	free(yield->domains);
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static bool same_domains(const struct item *e, char *const *domains)
+{
+	size_t i = 0;
+
+	for (struct part *p = next_part(e, NULL); p != NULL; p = next_part(e, p)) {
+		if (p->kind != PART_DOMAIN)
+			continue;
+		if (domains == NULL || domains[i] == NULL || strcmp(domains[i], p->text) != 0)
+			return false;
+		i++;
+	}
+	return domains == NULL || domains[i] == NULL;
+}
+
+static bool same_records(const struct item *e, const struct yield *yield)
+{
+	size_t i = 0;
+
+	for (struct part *p = next_part(e, NULL); p != NULL && p->kind != PART_DOMAIN; p = next_part(e, p), i++)
+		if (i == yield->count || strcmp(p->text, yield->records[i].key) != 0 || !same_text(part_value(p), yield->records[i].value))
+			return false;
+	return i == yield->count;
+}
+
+static bool has_domains(const struct item *e)
+{
+	for (struct part *p = next_part(e, NULL); p != NULL; p = next_part(e, p))
+		if (p->kind == PART_DOMAIN)
+			return true;
+	return false;
+}
+
+/* ---- tables ---------------------------------------------------------------------- */
+
+static uint64_t hash_of_item(uintptr_t cell)
+{
+	const struct item *e = (const struct item *)cell;
+
+	return table_hash(table_hash(TABLE_HASH, e->uuid.bytes, SYNC_UUID), &e->rule, sizeof e->rule);
+}
+
+static bool is_item(uintptr_t cell, const void *wanted)
+{
+	const struct item *e = (const struct item *)cell, *w = wanted;
+
+	return e->rule == w->rule && memcmp(e->uuid.bytes, w->uuid.bytes, SYNC_UUID) == 0;
 }
 
 static struct item *find_item(const struct content *c, unsigned rule, const struct sync_uuid *uuid)
 {
-	const struct item wanted = { .rule = rule, .uuid = *uuid };
-	struct item *const *node = tfind(&wanted, &c->entries, compare_items);
+	const struct item wanted = { .rule = (uint16_t)rule, .uuid = *uuid };
+	const uintptr_t *cell = table_find(&c->items, hash_of_item((uintptr_t)&wanted), &wanted);
 
-	return node != NULL ? *node : NULL;
+	return cell != NULL ? (struct item *)*cell : NULL;
 }
 
-static void *put_into(void **tree, void *thing, int (*compare)(const void *, const void *))
+static struct item *new_item(struct content *c, unsigned rule, const struct sync_uuid *uuid)
 {
-	if (tsearch(thing, tree, compare) == NULL)
-		die(EX_OSERR, "out of memory");
-	return thing;
-}
+	struct item *e;
 
-static struct slot *slot_for(struct content *c, const char *key, size_t n)
-{
-	struct slot wanted = { .key = xstrndup(key, n) }, *slot;
-	struct slot *const *node = tfind(&wanted, &c->slots, compare_slots);
+	if (c->spare_count > 0) {
+		e = c->spare[--c->spare_count];
+	} else {
+		if (c->slabs == NULL || c->used == ITEMS) {
+			struct slab *slab = xmalloc(sizeof *slab);
 
-	if (node != NULL) {
-		free(wanted.key);
-		return *node;
+			slab->next = c->slabs;
+			c->slabs = slab;
+			c->used = 0;
+		}
+		e = &c->slabs->items[c->used++];
 	}
-	slot = xcalloc(1, sizeof *slot);
-	slot->key = wanted.key;
-	return put_into(&c->slots, slot, compare_slots);
+	*e = (struct item){ .rule = (uint16_t)rule, .uuid = *uuid };
+	table_add(&c->items, (uintptr_t)e);
+	return e;
 }
 
-static void free_item(void *thing)
+static enum cell_kind kind_of(uintptr_t cell)
 {
-	struct item *e = thing;
-
-	yield_free(&e->yield);
-	free(e->dn);
-	free(e);
+	return (enum cell_kind)(cell & 3);
 }
 
-static void free_slot(void *thing)
+static struct part *part_of(uintptr_t cell)
 {
-	struct slot *s = thing;
+	return (struct part *)(cell & ~(uintptr_t)3);
+}
 
+static struct slot *slot_of(uintptr_t cell)
+{
+	return (struct slot *)(cell & ~(uintptr_t)3);
+}
+
+static uintptr_t make_cell(void *what, enum cell_kind kind)
+{
+	return (uintptr_t)what | kind;
+}
+
+static const char *key_of(uintptr_t cell)
+{
+	return kind_of(cell) == CELL_SLOT ? slot_of(cell)->key : part_of(cell)->text;
+}
+
+static uint64_t hash_of_key(uintptr_t cell)
+{
+	return table_hash(TABLE_HASH, key_of(cell), strlen(key_of(cell)));
+}
+
+static bool is_key(uintptr_t cell, const void *wanted)
+{
+	return strcmp(key_of(cell), wanted) == 0;
+}
+
+static uintptr_t *find_key(const struct content *c, const char *key)
+{
+	return table_find(&c->keys, table_hash(TABLE_HASH, key, strlen(key)), key);
+}
+
+static void free_slot(struct slot *s)
+{
 	while (s->claims != NULL) {
 		struct claim *claim = s->claims;
 
@@ -129,7 +331,17 @@ static void free_slot(void *thing)
 
 struct content *content_create(void)
 {
-	return xcalloc(1, sizeof(struct content));
+	struct content *c = xcalloc(1, sizeof *c);
+
+	c->items = (struct table){ .hash = hash_of_item, .matches = is_item };
+	c->keys = (struct table){ .hash = hash_of_key, .matches = is_key };
+	return c;
+}
+
+void content_know_names(struct content *c, content_names *names, void *context)
+{
+	c->names_of = names;
+	c->names_context = context;
 }
 
 void content_free(struct content **content)
@@ -139,20 +351,37 @@ void content_free(struct content **content)
 	*content = NULL;
 	if (c == NULL)
 		return;
-	tdestroy(c->slots, free_slot);
-	tdestroy(c->entries, free_item);
+	for (size_t i = 0; i < c->keys.size; i++)
+		if (c->keys.cells[i] != 0 && kind_of(c->keys.cells[i]) == CELL_SLOT)
+			free_slot(slot_of(c->keys.cells[i]));
+	for (size_t i = 0; i < c->items.size; i++)
+		if (c->items.cells[i] != 0)
+			free(((struct item *)c->items.cells[i])->parts);
+	while (c->slabs != NULL) {
+		struct slab *slab = c->slabs;
+
+		c->slabs = slab->next;
+		free(slab);
+	}
+	table_free(&c->keys);
+	table_free(&c->items);
+	pool_free(&c->names);
+	free(c->spare);
+	free(c->touched);
 	free(c);
 }
 
 /* ---- what was touched ------------------------------------------------------ */
 
-static void touch_item(struct content *c, struct item *e)
+static void touch_item(struct content *c, struct item *e, const char *dn)
 {
-	if (e->touched)
-		return;
-	e->touched = true;
-	e->next_touched = c->touched_entries;
-	c->touched_entries = e;
+	if (e->touched == 0) {
+		c->touched = xgrow(c->touched, c->touched_count, &c->touched_capacity, sizeof *c->touched);
+		c->touched[c->touched_count++] = (struct touched){ .item = e };
+		e->touched = (uint32_t)c->touched_count;
+	}
+	if (dn != NULL)
+		c->touched[e->touched - 1].dn = pool_copy(&c->names, dn, strlen(dn));
 }
 
 static void touch_slot(struct content *c, struct slot *s)
@@ -165,9 +394,9 @@ static void touch_slot(struct content *c, struct slot *s)
 	c->touched_slots = s;
 }
 
-bool content_is_touched(const struct content *content)
+bool content_is_touched(const struct content *c)
 {
-	return content->touched_entries != NULL || content->touched_slots != NULL;
+	return c->touched_count > 0 || c->touched_slots != NULL || c->new_keys > 0;
 }
 
 bool content_has_news(const struct content *content)
@@ -175,17 +404,85 @@ bool content_has_news(const struct content *content)
 	return content->news;
 }
 
+/* ---- keys ------------------------------------------------------------------ */
+
+static void set_stored(struct content *c, struct slot *s, char *value)
+{
+	c->records += (value != NULL) - (s->stored != NULL);
+	free(s->stored);
+	s->stored = value;
+}
+
+static void add_claim(struct slot *s, struct item *entry, const char *value)
+{
+	struct claim *claim = xmalloc(sizeof *claim);
+
+	*claim = (struct claim){ s->claims, entry, value };
+	s->claims = claim;
+}
+
+/* The slot of a key, which is made if so far there was no need for one. */
+static struct slot *slot_for(struct content *c, const char *key)
+{
+	uintptr_t *cell = find_key(c, key);
+	struct slot *s;
+
+	if (cell != NULL && kind_of(*cell) == CELL_SLOT)
+		return slot_of(*cell);
+	s = xcalloc(1, sizeof *s);
+	s->key = xstrdup(key);
+	if (cell == NULL) {
+		table_add(&c->keys, make_cell(s, CELL_SLOT));
+		return s;
+	}
+	add_claim(s, part_of(*cell)->item, part_value(part_of(*cell)));
+	if (kind_of(*cell) == CELL_SAME) {
+		s->holder = part_of(*cell)->item;
+		s->stored = xstrdup(part_value(part_of(*cell)));
+	} else {
+		c->new_keys--;
+	}
+	*cell = make_cell(s, CELL_SLOT);
+	return s;
+}
+
+/* A slot of which there is nothing to know any more than of most keys. */
+static void forget_slot(struct content *c, struct slot *s)
+{
+	uintptr_t *cell = find_key(c, s->key);
+	struct part *p = NULL;
+
+	if (s->claims == NULL && s->stored == NULL) {
+		table_remove(&c->keys, cell);
+		free_slot(s);
+		return;
+	}
+	if (s->claims == NULL || s->claims->next != NULL || s->trouble != NO_TROUBLE || s->claims->value == NULL
+	    || !same_text(s->claims->value, s->stored))
+		return;
+	do
+		p = next_part(s->claims->entry, p);
+	while (p != NULL && part_value(p) != s->claims->value);
+	if (p == NULL)
+		return;
+	*cell = make_cell(p, CELL_SAME);
+	free_slot(s);
+}
+
 /* ---- what the directory says ----------------------------------------------- */
 
 static void add_claims(struct content *c, struct item *e)
 {
-	for (size_t i = 0; i < e->yield.count; i++) {
-		const struct wanted *w = &e->yield.records[i];
-		struct slot *s = slot_for(c, w->key, strlen(w->key));
-		struct claim *claim = xmalloc(sizeof *claim);
+	for (struct part *p = next_part(e, NULL); p != NULL && p->kind != PART_DOMAIN; p = next_part(e, p)) {
+		struct slot *s;
 
-		*claim = (struct claim){ s->claims, e, w->value };
-		s->claims = claim;
+		if (p->kind == PART_RECORD && find_key(c, p->text) == NULL) {
+			table_add(&c->keys, make_cell(p, CELL_NEW));
+			c->new_keys++;
+			continue;
+		}
+		s = slot_for(c, p->text);
+		add_claim(s, e, part_value(p));
 		touch_slot(c, s);
 	}
 }
@@ -205,84 +502,54 @@ static void remove_claim(struct slot *s, const struct item *e)
 
 static void remove_claims(struct content *c, struct item *e, bool is_gone)
 {
-	for (size_t i = 0; i < e->yield.count; i++) {
-		struct slot *s = slot_for(c, e->yield.records[i].key, strlen(e->yield.records[i].key));
+	for (struct part *p = next_part(e, NULL); p != NULL && p->kind != PART_DOMAIN; p = next_part(e, p)) {
+		struct slot *s = slot_for(c, p->text);
 
 		remove_claim(s, e);
 		if (is_gone && s->holder == e)
 			s->holder = NULL;
 		touch_slot(c, s);
 	}
-	yield_free(&e->yield);
-}
-
-static bool same_text(const char *a, const char *b)
-{
-	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
-}
-
-static bool same_domains(char *const *a, char *const *b)
-{
-	size_t i = 0;
-
-	if (a == NULL || b == NULL)
-		return a == b;
-	while (a[i] != NULL && b[i] != NULL && strcmp(a[i], b[i]) == 0)
-		i++;
-	return a[i] == b[i];
-}
-
-static bool same_records(const struct yield *a, const struct yield *b)
-{
-	if (a->count != b->count)
-		return false;
-	for (size_t i = 0; i < a->count; i++)
-		if (strcmp(a->records[i].key, b->records[i].key) != 0 || !same_text(a->records[i].value, b->records[i].value))
-			return false;
-	return true;
+	free(e->parts);
+	e->parts = NULL;
+	e->size = 0;
 }
 
 bool content_put(struct content *c, unsigned rule, const struct sync_uuid *uuid, const char *dn, struct yield *yield)
 {
 	struct item *e = find_item(c, rule, uuid);
+	bool is_new = e == NULL || e->is_gone;
 
-	if (e == NULL) {
-		e = xcalloc(1, sizeof *e);
-		e->rule = rule;
-		e->uuid = *uuid;
-		put_into(&c->entries, e, compare_items);
-	}
-	if (!same_domains(e->yield.domains, yield->domains)) {
-		c->new_domains = true;
-	} else if (e->dn != NULL && strcmp(e->dn, dn) == 0 && same_records(&e->yield, yield)) {
-		if (e->yield.version != yield->version) {
-			e->yield.version = yield->version;
-			touch_item(c, e);
-		}
+	if (e == NULL)
+		e = new_item(c, rule, uuid);
+	if (!same_domains(e, yield->domains)) {
+		c->new_domains = is_new = true;
+	} else if (!is_new && same_records(e, yield)) {
+		if (e->version != yield->version)
+			touch_item(c, e, dn);
+		e->version = yield->version;
 		yield_free(yield);
 		return false;
 	}
 	c->news = true;
 	remove_claims(c, e, false);
-	free(e->dn);
-	e->dn = xstrdup(dn);
-	e->yield = *yield;
-	*yield = (struct yield){ 0 };
+	e->is_gone = false;
+	pack(e, yield);
+	yield_free(yield);
 	add_claims(c, e);
-	touch_item(c, e);
+	touch_item(c, e, dn);
 	return true;
 }
 
 static void drop(struct content *c, struct item *e)
 {
-	if (e->dn == NULL)
+	if (e->is_gone)
 		return;
-	c->new_domains = c->new_domains || e->yield.domains != NULL;
+	c->new_domains = c->new_domains || has_domains(e);
 	c->news = true;
 	remove_claims(c, e, true);
-	free(e->dn);
-	e->dn = NULL;
-	touch_item(c, e);
+	e->is_gone = true;
+	touch_item(c, e, NULL);
 }
 
 void content_drop(struct content *c, unsigned rule, const struct sync_uuid *uuid)
@@ -297,7 +564,7 @@ bool content_has(const struct content *c, unsigned rule, const struct sync_uuid 
 {
 	const struct item *e = find_item(c, rule, uuid);
 
-	return e != NULL && e->dn != NULL;
+	return e != NULL && !e->is_gone;
 }
 
 void content_mark(struct content *c, unsigned rule, const struct sync_uuid *uuid, unsigned mark)
@@ -312,9 +579,9 @@ bool content_version(const struct content *c, unsigned rule, const struct sync_u
 {
 	const struct item *e = find_item(c, rule, uuid);
 
-	if (e == NULL || e->dn == NULL)
+	if (e == NULL || e->is_gone)
 		return false;
-	*version = e->yield.version;
+	*version = e->version;
 	return true;
 }
 
@@ -322,113 +589,100 @@ bool content_see(struct content *c, unsigned rule, const struct sync_uuid *uuid,
 {
 	struct item *e = find_item(c, rule, uuid);
 
-	if (e == NULL || e->dn == NULL)
+	if (e == NULL || e->is_gone)
 		return false;
 	e->round = round;
-	*version = e->yield.version;
+	*version = e->version;
 	return true;
 }
 
-const char *content_name(const struct content *c, unsigned rule, const struct sync_uuid *uuid)
+static bool name_of(const struct content *c, const struct item *e, struct buf *name)
+{
+	const char *dn = e->touched != 0 ? c->touched[e->touched - 1].dn : NULL;
+
+	if (dn != NULL)
+		return buf_adds(name, dn);
+	return c->names_of != NULL && c->names_of(c->names_context, e->rule, &e->uuid, name);
+}
+
+bool content_name(const struct content *c, unsigned rule, const struct sync_uuid *uuid, struct buf *name)
 {
 	const struct item *e = find_item(c, rule, uuid);
 
-	return e != NULL ? e->dn : NULL;
-}
-
-struct search_for_unseen {
-	unsigned rule;
-	unsigned round;
-	content_unseen *each;
-	void *context;
-};
-
-static void look_at_round(const void *node, VISIT visit, void *closure)
-{
-	const struct search_for_unseen *s = closure;
-	const struct item *e;
-
-	if (visit != postorder && visit != leaf)
-		return;
-	e = *(struct item *const *)node;
-	if (e->rule == s->rule && e->round != s->round && e->dn != NULL)
-		s->each(s->context, &e->uuid);
+	return e != NULL && !e->is_gone && name_of(c, e, name);
 }
 
 void content_each_unseen(struct content *c, unsigned rule, unsigned round, content_unseen *each, void *context)
 {
-	struct search_for_unseen search = { rule, round, each, context };
+	for (size_t i = 0; i < c->items.size; i++) {
+		const struct item *e = (const struct item *)c->items.cells[i];
 
-	twalk_r(c->entries, look_at_round, &search);
-}
-
-struct sweep {
-	struct content *content;
-	unsigned rule;
-	unsigned mark;
-};
-
-static void sweep_item(const void *node, VISIT visit, void *closure)
-{
-	const struct sweep *sweep = closure;
-	struct item *e;
-
-	if (visit != postorder && visit != leaf)
-		return;
-	e = *(struct item *const *)node;
-	/* what is dropped stays in the tree until it is settled */
-	if (e->rule == sweep->rule && e->mark != sweep->mark)
-		drop(sweep->content, e);
+		if (e != NULL && e->rule == rule && e->round != round && !e->is_gone)
+			each(context, &e->uuid);
+	}
 }
 
 void content_drop_unmarked(struct content *c, unsigned rule, unsigned mark)
 {
-	struct sweep sweep = { c, rule, mark };
+	/* what is dropped stays in the table until it is settled */
+	for (size_t i = 0; i < c->items.size; i++) {
+		struct item *e = (struct item *)c->items.cells[i];
 
-	twalk_r(c->entries, sweep_item, &sweep);
+		if (e != NULL && e->rule == rule && e->mark != mark)
+			drop(c, e);
+	}
 }
 
 /* ---- what is in the map ----------------------------------------------------- */
 
-static void set_stored(struct content *c, struct slot *s, char *value)
-{
-	c->records += (value != NULL) - (s->stored != NULL);
-	free(s->stored);
-	s->stored = value;
-}
-
 void content_found(struct content *c, const char *key, size_t key_length, const char *value, size_t value_length)
 {
-	set_stored(c, slot_for(c, key, key_length), xstrndup(value, value_length));
+	char *k = xstrndup(key, key_length), *v = xstrndup(value, value_length);
+	uintptr_t *cell = find_key(c, k);
+
+	if (cell != NULL && kind_of(*cell) == CELL_NEW && same_text(part_value(part_of(*cell)), v)) {
+		*cell = make_cell(part_of(*cell), CELL_SAME);
+		c->new_keys--;
+		c->records++;
+		free(v);
+	} else {
+		set_stored(c, slot_for(c, k), v);
+	}
+	free(k);
 }
 
 /* Most keys are wanted once and have what is wanted; only the others need a decision. */
-static void compare_slot(const void *node, VISIT visit, void *closure)
+static void compare_slot(struct content *c, struct slot *s)
 {
-	struct slot *s;
-
-	if (visit != postorder && visit != leaf)
-		return;
-	s = *(struct slot *const *)node;
 	/* of several that want it, the one whose value is there has it */
 	for (const struct claim *claim = s->claims; claim != NULL && s->holder == NULL; claim = claim->next)
 		if (claim->value != NULL && same_text(claim->value, s->stored))
 			s->holder = claim->entry;
 	if (s->holder == NULL || s->claims->next != NULL)
-		touch_slot(closure, s);
+		touch_slot(c, s);
+}
+
+static void forget_touched_items(struct content *c)
+{
+	for (size_t i = 0; i < c->touched_count; i++)
+		c->touched[i].item->touched = 0;
+	free(c->touched);
+	c->touched = NULL;
+	c->touched_count = c->touched_capacity = 0;
+	pool_free(&c->names);
 }
 
 void content_compare(struct content *c)
 {
-	for (struct item *e = c->touched_entries; e != NULL; e = e->next_touched)
-		e->touched = false;
+	forget_touched_items(c);
 	for (struct slot *s = c->touched_slots; s != NULL; s = s->next_touched)
 		s->touched = false;
-	c->touched_entries = NULL;
 	c->touched_slots = NULL;
 	c->new_domains = false;
-	twalk_r(c->slots, compare_slot, c);
-	c->news = c->touched_slots != NULL;
+	for (size_t i = 0; i < c->keys.size; i++)
+		if (c->keys.cells[i] != 0 && kind_of(c->keys.cells[i]) == CELL_SLOT)
+			compare_slot(c, slot_of(c->keys.cells[i]));
+	c->news = c->touched_slots != NULL || c->new_keys > 0;
 }
 
 static void settle_slot(struct content *c, struct slot *s)
@@ -438,36 +692,39 @@ static void settle_slot(struct content *c, struct slot *s)
 		set_stored(c, s, s->next);
 	s->changes = false;
 	s->next = NULL;
-	if (s->claims != NULL || s->stored != NULL)
-		return;
-	tdelete(s, &c->slots, compare_slots);
-	free_slot(s);
+	forget_slot(c, s);
 }
 
 static void settle_item(struct content *c, struct item *e)
 {
-	e->touched = false;
-	if (e->dn != NULL)
+	uintptr_t *cell = table_find(&c->items, hash_of_item((uintptr_t)e), e);
+
+	if (!e->is_gone)
 		return;
-	tdelete(e, &c->entries, compare_items);
-	free_item(e);
+	table_remove(&c->items, cell);
+	c->spare = xgrow(c->spare, c->spare_count, &c->spare_capacity, sizeof *c->spare);
+	c->spare[c->spare_count++] = e;
 }
 
 void content_settled(struct content *c)
 {
 	c->news = false;
+	for (size_t i = 0; c->new_keys > 0 && i < c->keys.size; i++) {
+		if (c->keys.cells[i] == 0 || kind_of(c->keys.cells[i]) != CELL_NEW)
+			continue;
+		c->keys.cells[i] = make_cell(part_of(c->keys.cells[i]), CELL_SAME);
+		c->new_keys--;
+		c->records++;
+	}
 	while (c->touched_slots != NULL) {
 		struct slot *s = c->touched_slots;
 
 		c->touched_slots = s->next_touched;
 		settle_slot(c, s);
 	}
-	while (c->touched_entries != NULL) {
-		struct item *e = c->touched_entries;
-
-		c->touched_entries = e->next_touched;
-		settle_item(c, e);
-	}
+	for (size_t i = 0; i < c->touched_count; i++)
+		settle_item(c, c->touched[i].item);
+	forget_touched_items(c);
 }
 
 /* ---- what differs ------------------------------------------------------------ */
@@ -547,7 +804,10 @@ static void decide(struct content *c, struct slot *s, const struct template *unc
 void content_changes(struct content *c, const struct template *unclear, content_change *each, void *context,
                      struct content_counts *counts)
 {
-	*counts = (struct content_counts){ .records = c->records };
+	*counts = (struct content_counts){ .records = c->records, .added = c->new_keys };
+	for (size_t i = 0; c->new_keys > 0 && i < c->keys.size; i++)
+		if (c->keys.cells[i] != 0 && kind_of(c->keys.cells[i]) == CELL_NEW)
+			each(context, key_of(c->keys.cells[i]), part_value(part_of(c->keys.cells[i])));
 	for (struct slot *s = c->touched_slots; s != NULL; s = s->next_touched) {
 		decide(c, s, unclear);
 		if (!s->changes)
@@ -562,20 +822,30 @@ void content_changes(struct content *c, const struct template *unclear, content_
 
 void content_entries(struct content *c, content_entry *each, void *context)
 {
-	for (const struct item *e = c->touched_entries; e != NULL; e = e->next_touched)
-		each(context, e->rule, &e->uuid, e->dn, &e->yield);
+	for (size_t i = c->touched_count; i-- > 0;) {
+		const struct item *e = c->touched[i].item;
+		struct yield yield = unpack(e);
+
+		each(context, e->rule, &e->uuid, e->is_gone ? NULL : c->touched[i].dn != NULL ? c->touched[i].dn : "", &yield);
+		free_unpacked(&yield);
+	}
 }
 
-static void describe(const struct slot *s, struct buf *text)
+static void describe(const struct content *c, const struct slot *s, struct buf *text)
 {
 	buf_addf(text, "%s: wanted by", s->key);
-	for (const struct claim *claim = s->claims; claim != NULL; claim = claim->next)
-		buf_addf(text, "%s \"%s\" (%s)", claim == s->claims ? "" : " and", claim->entry->dn,
-		         claim->value != NULL ? claim->value : "no usable value");
-	if (s->trouble == CONFLICT)
-		buf_addf(text, "; conflict, it stays with \"%s\"", s->holder->dn);
-	else
-		buf_addf(text, "%s", s->claims->next != NULL ? "; conflict" : "");
+	for (const struct claim *claim = s->claims; claim != NULL; claim = claim->next) {
+		buf_adds(text, claim == s->claims ? " \"" : " and \"");
+		name_of(c, claim->entry, text);
+		buf_addf(text, "\" (%s)", claim->value != NULL ? claim->value : "no usable value");
+	}
+	if (s->trouble == CONFLICT) {
+		buf_adds(text, "; conflict, it stays with \"");
+		name_of(c, s->holder, text);
+		buf_adds(text, "\"");
+	} else {
+		buf_adds(text, s->claims->next != NULL ? "; conflict" : "");
+	}
 	if (s->trouble == UNCLEAR)
 		buf_addf(text, "; %s", s->changes ? "it gets the value for unclear keys" : s->stored != NULL ? "left as it was" : "left out");
 }
@@ -588,24 +858,13 @@ void content_conflicts(struct content *c, content_report *each, void *context)
 		if (s->trouble == NO_TROUBLE || s->told)
 			continue;
 		s->told = true;
-		describe(s, &text);
+		describe(c, s, &text);
 		each(context, buf_str(&text));
 		buf_free(&text);
 	}
 }
 
 /* ---- domains ------------------------------------------------------------------ */
-
-static void gather_domains(const void *node, VISIT visit, void *closure)
-{
-	const struct item *e;
-
-	if (visit != postorder && visit != leaf)
-		return;
-	e = *(struct item *const *)node;
-	for (size_t i = 0; e->yield.domains != NULL && e->yield.domains[i] != NULL; i++)
-		results_add(closure, e->yield.domains[i]);
-}
 
 bool content_has_new_domains(const struct content *c)
 {
@@ -615,9 +874,21 @@ bool content_has_new_domains(const struct content *c)
 char **content_domains(struct content *c)
 {
 	struct results all = { 0 };
+	size_t limit = DOMAINS_AT_ONCE;
 	char **list;
 
-	twalk_r(c->entries, gather_domains, &all);
+	for (size_t i = 0; i < c->items.size; i++) {
+		const struct item *e = (const struct item *)c->items.cells[i];
+
+		for (struct part *p = e != NULL ? next_part(e, NULL) : NULL; p != NULL; p = next_part(e, p))
+			if (p->kind == PART_DOMAIN)
+				results_add(&all, p->text);
+		/* most of them are the same: they are thrown together before they take much room */
+		if (all.count >= limit) {
+			results_settle(&all);
+			limit = all.count + DOMAINS_AT_ONCE;
+		}
+	}
 	results_settle(&all);
 	list = xcalloc(all.count + 1, sizeof *list);
 	for (size_t i = 0; i < all.count; i++)

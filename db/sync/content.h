@@ -26,7 +26,7 @@ void content_free(struct content **content);
 /* ---- what the directory says ---- */
 
 /*
- * Entry `uuid` of rule number `rule` is named `dn` and wants what stands in `yield`, which is taken over and left
+ * Entry `uuid` of rule number `rule` is named `dn` (NULL: as its note says) and wants what stands in `yield`, which is taken over and left
  * empty, in place of all it wanted before.  False if it wanted just that.
  */
 bool content_put(struct content *content, unsigned rule, const struct sync_uuid *uuid, const char *dn, struct yield *yield);
@@ -51,8 +51,13 @@ bool content_see(struct content *content, unsigned rule, const struct sync_uuid 
 typedef void content_unseen(void *context, const struct sync_uuid *uuid);
 void content_each_unseen(struct content *content, unsigned rule, unsigned round, content_unseen *each, void *context);
 
-/* The name of an entry; NULL if it is not there. */
-const char *content_name(const struct content *content, unsigned rule, const struct sync_uuid *uuid);
+/*
+ * Adds the name of an entry; false if it is not there, or nobody knows it.  Names are kept from content_put() to
+ * content_settled(); of all other entries content_know_names() says who knows them.
+ */
+typedef bool content_names(void *context, unsigned rule, const struct sync_uuid *uuid, struct buf *name);
+void content_know_names(struct content *content, content_names *names, void *context);
+bool content_name(const struct content *content, unsigned rule, const struct sync_uuid *uuid, struct buf *name);
 
 /* ---- what is in the map ---- */
 

@@ -16,26 +16,17 @@
 /* How exactly the time of the last comparison is kept, in seconds. */
 #define COMPARED_GRAIN 3600
 
-enum step_kind { PUT, KEEP, DROP, DROP_REST };
-
-/* Something that a machine said and has not committed. */
-struct step {
-	enum step_kind kind;
-	struct sync_uuid uuid;
-	char *dn;
-	struct yield yield;
-	bool is_void;            /* nothing could be made of the entry */
-};
+/* So many notes of entries make a batch of their own. */
+#define NOTES_AT_ONCE 25000
 
 struct rule_copy {
 	struct copy *copy;
 	const struct sync_rule *rule;
 	unsigned number;
 	struct sync_sink sink;
-	struct step *steps;
-	size_t count;
-	size_t capacity;
-	unsigned mark;           /* of the entries that the commits of this time speak of */
+	bool has_said;           /* anything since the last commit */
+	bool lacks;              /* an entry that was said to be there since then */
+	unsigned mark;           /* of the entries that were spoken of since then */
 	unsigned round;          /* of the comparison that runs, or of the last one */
 	struct buf cookie;
 	bool has_new_cookie;
@@ -137,125 +128,94 @@ static void check_records(struct copy *copy, const struct sync_rule *rule, const
 
 /* ---- the sink --------------------------------------------------------------------------- */
 
-static struct step *add_step(struct rule_copy *r, enum step_kind kind, const struct sync_uuid *uuid)
+/*
+ * What a machine says counts at once, as each of it is true by itself; what must not be written before all of it has come is
+ * held back by who writes (copy_flush()), and the cookie comes last.
+ */
+
+static void speak_of(struct rule_copy *r, const struct sync_uuid *uuid)
 {
-	r->steps = xgrow(r->steps, r->count, &r->capacity, sizeof *r->steps);
-	r->steps[r->count] = (struct step){ .kind = kind };
-	if (uuid != NULL)
-		r->steps[r->count].uuid = *uuid;
-	return &r->steps[r->count++];
+	uint64_t version;
+
+	content_mark(r->copy->content, r->number, uuid, r->mark);
+	content_see(r->copy->content, r->number, uuid, r->round, &version);
+	r->has_said = true;
 }
 
-/* What one of which not everything could be used is to become is asked again with each comparison. */
-static void make_of_entry(struct rule_copy *r, const struct ldap_entry *e, struct step *step)
+/* True if the entry makes a difference.  One of which not everything could be used is asked for again with each comparison. */
+static bool put_entry(struct rule_copy *r, const struct sync_uuid *uuid, const struct ldap_entry *e)
 {
 	const size_t complaints = r->copy->complaints;
+	struct yield yield;
 	struct buf why = { 0 };
-	bool ok = rule_apply(r->rule, e, r->copy->settings->update.folding, &step->yield, &why);
+	const bool ok = rule_apply(r->rule, e, r->copy->settings->update.folding, &yield, &why);
+	bool is_new = false;
 
 	if (!ok)
 		report_entry(r->copy, r->rule, e->dn, buf_str(&why));
-	check_records(r->copy, r->rule, e->dn, &step->yield);
-	step->is_void = !ok && step->yield.count == 0;
-	step->yield.version = r->copy->complaints == complaints ? rule_version(e) : 0;
-	step->dn = xstrdup(e->dn);
+	check_records(r->copy, r->rule, e->dn, &yield);
+	yield.version = r->copy->complaints == complaints ? rule_version(e) : 0;
+	/* of an entry that makes no sense now, what it said before is the best there is */
+	if (ok || yield.count > 0 || !content_has(r->copy->content, r->number, uuid))
+		is_new = content_put(r->copy->content, r->number, uuid, e->dn, &yield);
+	speak_of(r, uuid);
+	yield_free(&yield);
 	buf_free(&why);
+	return is_new;
 }
 
 static void put(void *context, const struct sync_uuid *uuid, void *entry)
 {
-	make_of_entry(context, entry, add_step(context, PUT, uuid));
+	put_entry(context, uuid, entry);
 }
 
 static void keep(void *context, const struct sync_uuid *uuid)
 {
-	add_step(context, KEEP, uuid);
+	struct rule_copy *r = context;
+
+	r->lacks = r->lacks || !content_has(r->copy->content, r->number, uuid);
+	speak_of(r, uuid);
 }
 
 static void drop(void *context, const struct sync_uuid *uuid)
 {
-	add_step(context, DROP, uuid);
+	struct rule_copy *r = context;
+
+	content_drop(r->copy->content, r->number, uuid);
+	r->has_said = true;
 }
 
 static void drop_rest(void *context)
 {
-	add_step(context, DROP_REST, NULL);
+	struct rule_copy *r = context;
+
+	content_drop_unmarked(r->copy->content, r->number, r->mark);
+	r->has_said = true;
 }
 
-static void forget_steps(struct rule_copy *r)
+static void begin_again(struct rule_copy *r)
 {
-	for (size_t i = 0; i < r->count; i++) {
-		free(r->steps[i].dn);
-		yield_free(&r->steps[i].yield);
-	}
-	free(r->steps);
-	r->steps = NULL;
-	r->count = r->capacity = 0;
+	r->has_said = r->lacks = false;
+	r->mark++;
 }
 
+/* A part of what should have come: true, but who knows what it belongs to. */
 static void rollback(void *context)
 {
-	forget_steps(context);
-}
+	struct rule_copy *r = context;
 
-/* True if all entries that are said to be there are. */
-static bool all_are_there(const struct rule_copy *r)
-{
-	for (size_t i = 0; i < r->count; i++)
-		if (r->steps[i].kind == KEEP && !content_has(r->copy->content, r->number, &r->steps[i].uuid))
-			return false;
-	return true;
-}
-
-/* True if that makes a difference. */
-static bool put_step(struct rule_copy *r, struct step *step)
-{
-	struct content *content = r->copy->content;
-
-	/* of an entry that makes no sense now, what it said before is the best there is */
-	if (step->is_void && content_has(content, r->number, &step->uuid))
-		return false;
-	return content_put(content, r->number, &step->uuid, step->dn, &step->yield);
-}
-
-static void take_step(struct rule_copy *r, struct step *step)
-{
-	struct content *content = r->copy->content;
-	uint64_t version;
-
-	switch (step->kind) {
-	case PUT:
-		put_step(r, step);
-		content_mark(content, r->number, &step->uuid, r->mark);
-		content_see(content, r->number, &step->uuid, r->round, &version);
-		break;
-	case KEEP:
-		content_mark(content, r->number, &step->uuid, r->mark);
-		content_see(content, r->number, &step->uuid, r->round, &version);
-		break;
-	case DROP:
-		content_drop(content, r->number, &step->uuid);
-		break;
-	case DROP_REST:
-		content_drop_unmarked(content, r->number, r->mark);
-		break;
-	}
+	if (r->has_said)
+		copy_doubt(r->copy);
+	begin_again(r);
 }
 
 static void commit(void *context, const struct buf *cookie)
 {
 	struct rule_copy *r = context;
 
-	if (!all_are_there(r)) {
-		r->is_inconsistent = true;
-		forget_steps(r);
-		return;
-	}
-	r->mark++;
-	for (size_t i = 0; i < r->count; i++)
-		take_step(r, &r->steps[i]);
-	forget_steps(r);
-	if (cookie->len == 0)
+	r->is_inconsistent = r->is_inconsistent || r->lacks;
+	begin_again(r);
+	if (r->is_inconsistent || cookie->len == 0)
 		return;
 	r->has_new_cookie = r->has_new_cookie || cookie->len != r->cookie.len || memcmp(cookie->data, r->cookie.data, cookie->len) != 0;
 	cookie_take(&r->cookie, cookie);
@@ -285,17 +245,7 @@ void copy_each_unseen(struct copy *copy, size_t rule, content_unseen *each, void
 
 bool copy_put(struct copy *copy, size_t rule, const struct sync_uuid *uuid, const struct ldap_entry *entry)
 {
-	struct rule_copy *r = &copy->rules[rule];
-	struct step step = { .kind = PUT, .uuid = *uuid };
-	uint64_t version;
-	bool is_new;
-
-	make_of_entry(r, entry, &step);
-	is_new = put_step(r, &step);
-	content_see(copy->content, r->number, uuid, r->round, &version);
-	free(step.dn);
-	yield_free(&step.yield);
-	return is_new;
+	return put_entry(&copy->rules[rule], uuid, entry);
 }
 
 void copy_drop(struct copy *copy, size_t rule, const struct sync_uuid *uuid)
@@ -303,9 +253,26 @@ void copy_drop(struct copy *copy, size_t rule, const struct sync_uuid *uuid)
 	content_drop(copy->content, (unsigned)rule, uuid);
 }
 
-const char *copy_name(const struct copy *copy, size_t rule, const struct sync_uuid *uuid)
+bool copy_name(const struct copy *copy, size_t rule, const struct sync_uuid *uuid, struct buf *name)
 {
-	return content_name(copy->content, (unsigned)rule, uuid);
+	return content_name(copy->content, (unsigned)rule, uuid, name);
+}
+
+/* Of an entry that is in the map, its note knows the name. */
+static bool read_name(void *context, unsigned rule, const struct sync_uuid *uuid, struct buf *name)
+{
+	struct copy *copy = context;
+	struct buf key = { 0 }, note = { 0 }, why = { 0 };
+	size_t n = 0;
+
+	entry_name(&key, copy->rules[rule].rule, uuid);
+	if (update_read_note(copy->update, buf_str(&key), &note, &why) == MAP_FOUND)
+		n = strcspn(buf_str(&note), "\n");
+	buf_add(name, buf_str(&note), n);
+	buf_free(&key);
+	buf_free(&note);
+	buf_free(&why);
+	return n > 0;
 }
 
 /* How a server is known: by its URI, and by the number in its cookies, as several may stand behind one URI. */
@@ -401,7 +368,7 @@ static bool load_entry(struct rule_copy *r, const struct sync_uuid *uuid, const 
 	bool ok = entry_decode(note, n, &dn, &yield);
 
 	if (ok)
-		content_put(r->copy->content, r->number, uuid, dn, &yield);
+		content_put(r->copy->content, r->number, uuid, NULL, &yield);
 	yield_free(&yield);
 	free(dn);
 	return ok;
@@ -470,7 +437,7 @@ static void prepare_rule(struct copy *copy, size_t number)
 	struct rule_copy *r = &copy->rules[number];
 
 	*r = (struct rule_copy){
-		.copy = copy, .rule = &copy->settings->rules[number], .number = (unsigned)number,
+		.copy = copy, .rule = &copy->settings->rules[number], .number = (unsigned)number, .mark = 1,
 		.sink = { .put = put, .keep = keep, .drop = drop, .drop_rest = drop_rest, .commit = commit, .rollback = rollback },
 	};
 	r->sink.context = r;
@@ -491,6 +458,7 @@ struct copy *copy_open(const struct copy_settings *settings, int *status, struct
 	copy->settings = settings;
 	copy->update = update;
 	copy->content = content_create();
+	content_know_names(copy->content, read_name, copy);
 	copy->rules = xcalloc(settings->rule_count, sizeof *copy->rules);
 	for (size_t i = 0; i < settings->rule_count; i++)
 		prepare_rule(copy, i);
@@ -508,7 +476,6 @@ void copy_close(struct copy **copy)
 	if (c == NULL)
 		return;
 	for (size_t i = 0; i < c->settings->rule_count; i++) {
-		forget_steps(&c->rules[i]);
 		buf_free(&c->rules[i].cookie);
 	}
 	free(c->rules);
@@ -594,17 +561,39 @@ static void write_change(void *context, const char *key, const char *value)
 		update_remove(copy->update, key, strlen(key));
 }
 
+struct writing {
+	struct copy *copy;
+	struct records *first;   /* of a map that is to be made; NULL: it is there */
+	size_t notes;
+	int status;
+	struct buf *why;
+};
+
+static void add_first(void *context, const char *key, const char *value)
+{
+	struct writing *w = context;
+
+	records_add(w->first, &(struct record){ .key = key, .value = value, .key_length = (uint32_t)strlen(key),
+	                                        .value_length = (uint32_t)strlen(value) });
+}
+
+/* Notes of a great many entries go before the rest: what they say of a map that does not have it yet is put right by the next start. */
 static void write_entry(void *context, unsigned rule, const struct sync_uuid *uuid, const char *dn, const struct yield *yield)
 {
-	struct copy *copy = context;
+	struct writing *w = context;
+	struct copy *copy = w->copy;
 	struct buf name = { 0 }, note = { 0 };
 
+	if (w->status != EX_OK)
+		return;
 	entry_name(&name, copy->rules[rule].rule, uuid);
 	if (dn != NULL)
 		entry_encode(&note, dn, yield);
 	update_note(copy->update, buf_str(&name), dn != NULL ? buf_str(&note) : NULL, note.len);
 	buf_free(&name);
 	buf_free(&note);
+	if (w->first != NULL && ++w->notes % NOTES_AT_ONCE == 0)
+		w->status = update_commit(copy->update, w->why);
 }
 
 static void write_cookies(struct copy *copy)
@@ -642,16 +631,17 @@ static void write_compared(struct copy *copy)
 	buf_free(&note);
 }
 
-static void write_notes(struct copy *copy)
+static int write_notes(struct copy *copy, struct writing *w)
 {
 	/* first, as there may be new ones of the same names */
 	for (size_t i = 0; i < copy->stale.count; i++)
 		update_note(copy->update, copy->stale.list[i], NULL, 0);
-	content_entries(copy->content, write_entry, copy);
+	content_entries(copy->content, write_entry, w);
 	write_cookies(copy);
 	write_compared(copy);
 	if (copy->domains_due != copy->domains_noted)
 		update_note(copy->update, SYNC_DOMAINS, copy->domains_due ? "due" : NULL, 3);
+	return w->status;
 }
 
 static void settle(struct copy *copy)
@@ -711,30 +701,59 @@ static bool is_too_much(const struct copy *copy, const struct content_counts *co
 	return true;
 }
 
+/* Makes the map that is not there, with its records and no notes: without a cookie all is read again, should we be killed then. */
+static int make_map(struct copy *copy, struct records *records, struct buf *why)
+{
+	struct update_settings map = copy->settings->update;
+	struct update *update;
+	int status;
+
+	records_sort(records);
+	status = update_create(&map, records, NULL, why);
+	records_free(records);
+	if (status != EX_OK)
+		return status;
+	update = update_open(&map, &status, why);
+	if (update == NULL)
+		return status;
+	update_close(&copy->update);
+	copy->update = update;
+	return EX_OK;
+}
+
 int copy_flush(struct copy *copy, struct content_counts *counts, bool *guarded, struct buf *why)
 {
 	struct shrinkage shrinkage = copy->shrinkage;
-	int status;
+	struct records first = { 0 };
+	struct writing writing = { .copy = copy, .why = why, .first = update_is_missing(copy->update) ? &first : NULL };
+	int status = EX_OK;
 
 	*guarded = false;
 	update_forget(copy->update);
-	content_changes(copy->content, copy->settings->unclear, write_change, copy, counts);
+	if (writing.first != NULL)
+		content_changes(copy->content, copy->settings->unclear, add_first, &writing, counts);
+	else
+		content_changes(copy->content, copy->settings->unclear, write_change, copy, counts);
 	if (copy_state(copy) == COPY_CLEAN)
 		return EX_OK;
 	shrinkage_add(&shrinkage, time(NULL), counts->records, counts->removed);
 	/* what is allowed is not held against what follows */
-	if (copy->settings->may_shrink)
+	if (copy->settings->may_shrink) {
 		shrinkage = (struct shrinkage){ 0 };
-	else if (is_too_much(copy, counts, &shrinkage, why)) {
+	} else if (is_too_much(copy, counts, &shrinkage, why)) {
 		update_forget(copy->update);
 		*guarded = true;
 		return EX_TEMPFAIL;
 	}
 	copy->domains_due = copy->domains_due || content_has_new_domains(copy->content);
-	write_notes(copy);
-	if (counts->removed > 0)
+	if (writing.first != NULL)
+		status = make_map(copy, &first, why);
+	if (status == EX_OK)
+		status = write_notes(copy, &writing);
+	if (status == EX_OK && counts->removed > 0)
 		write_shrinkage(copy, &shrinkage);
-	status = check_that_it_is_ours(copy, why);
+	if (status == EX_OK)
+		status = check_that_it_is_ours(copy, why);
 	if (status == EX_OK)
 		status = update_commit(copy->update, why);
 	if (status != EX_OK)

@@ -60,7 +60,7 @@ void copy_each_unseen(struct copy *copy, size_t rule, content_unseen *each, void
 /* What an ordinary search found, outside of any refresh.  True if that is something new. */
 bool copy_put(struct copy *copy, size_t rule, const struct sync_uuid *uuid, const struct ldap_entry *entry);
 void copy_drop(struct copy *copy, size_t rule, const struct sync_uuid *uuid);
-const char *copy_name(const struct copy *copy, size_t rule, const struct sync_uuid *uuid);
+bool copy_name(const struct copy *copy, size_t rule, const struct sync_uuid *uuid, struct buf *name);
 
 /*
  * True if the whole should be compared with the server at `uri`: the last time is longer ago than `interval` (seconds; 0:

@@ -384,7 +384,7 @@ struct compare_counts session_found(struct session *s)
 static enum session_news refuse_hidden(struct session *s, size_t number, struct buf *why)
 {
 	buf_addf(why, "%s: rule %s: the server leaves entries out that it has; if it was loaded from a backup, its contextCSN "
-	         "is too old (slapadd -w)", server_name(s), s->conf->rules[number].name);
+	         "is too old (slapadd -w); a subordinate database wants a rule of its own", server_name(s), s->conf->rules[number].name);
 	/* what came is not all there is: the next time everything is asked for again */
 	copy_forget_cookie(s->copy, number);
 	return SESSION_REFUSED;

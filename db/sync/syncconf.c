@@ -9,6 +9,7 @@
 #include "db/ldap/conf.h"
 #include "db/ldap/open.h"
 #include "lib/alloc.h"
+#include "lib/process.h"
 
 #define DEFAULT_SILENCE 30
 #define LONGEST_SILENCE 3600
@@ -404,6 +405,8 @@ static int parse_or_read(struct syncconf *conf, const char *path, const char *te
 
 int syncconf_read(struct syncconf *conf, const char *path, struct buf *why)
 {
+	/* there may be a password in it */
+	process_keep_secrets();
 	return parse_or_read(conf, path, NULL, 0, why);
 }
 

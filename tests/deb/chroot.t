@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-# The Debian package in a Debian 12 of its own: installed, used as README.Debian says, removed, and nothing is left.
+# The Debian package in a Debian of its own, of the release that this machine runs: installed, used as README.Debian says, removed, and nothing is left.
 #
 # That Debian is started with its systemd, in namespaces of its own.  Where that cannot be, its programs run in a
 # chroot, and the units are only looked at.
@@ -19,6 +19,7 @@ use RealSink;
 my $source = Cwd::abs_path($ENV{SRC_DIR} // "$FindBin::Bin/../..");
 my $mirror = $ENV{ZLMTP_MIRROR} // 'http://deb.debian.org/debian';
 my $base = $ENV{ZLMTP_BASE};
+my ($release) = do { local (@ARGV, $/) = '/etc/os-release'; <> } =~ /^VERSION_CODENAME=(\w+)/m;
 
 plan skip_all => 'a Debian of its own needs root' if $> != 0;
 for my $needed (['dpkg-buildpackage', 'dpkg-dev'], ['dh', 'debhelper'], $base ? () : ['debootstrap', 'debootstrap']) {
@@ -116,10 +117,10 @@ my ($package) = glob "$dir/out/zlmtp_*.deb";
 
 # ---- a Debian that has what the package needs, and systemd ----
 
-$log = $base ? shell("cp -a '$base' '$root'") : shell("debootstrap --variant=minbase bookworm '$root' '$mirror'");
+$log = $base ? shell("cp -a '$base' '$root'") : shell("debootstrap --variant=minbase $release '$root' '$mirror'");
 is($?, 0, 'there is a Debian') or BAIL_OUT($log);
 system "cp /etc/resolv.conf '$root/etc/resolv.conf'; cp '$package' '$root/root/zlmtp.deb'";
-RealServer::write_file("$root/etc/apt/sources.list", "deb $mirror bookworm main\n") if !$base;
+RealServer::write_file("$root/etc/apt/sources.list", "deb $mirror $release main\n") if !$base;
 RealServer::write_file("$root/etc/fstab", '');
 RealServer::write_file("$root/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0755);
 my ($depends) = qx{dpkg-deb -f '$package' Depends} =~ /^(.*)$/;

@@ -5,12 +5,12 @@ package Certificates;
 use v5.36;
 use File::Temp ();
 
-# name => what is special: names for subjectAltName, issuer (default ca), days of validity
+# name => what is special: names for subjectAltName, issuer (default ca), expired
 my %kind = (
 	good => { names => 'DNS:localhost,IP:127.0.0.1,IP:::1,DNS:store.example' },
 	wildcard => { names => 'DNS:*.example.net' },
 	wrongname => { names => 'DNS:elsewhere.example,IP:192.0.2.1' },
-	expired => { names => 'DNS:localhost,IP:127.0.0.1,IP:::1', days => -1 },
+	expired => { names => 'DNS:localhost,IP:127.0.0.1,IP:::1', expired => 1 },
 	stranger => { names => 'DNS:localhost,IP:127.0.0.1,IP:::1', issuer => 'otherca' },
 	commonname => {},
 	client => {},
@@ -45,8 +45,19 @@ sub _issue($dir, $name, $kind) {
 	_put("$dir/ext", "basicConstraints=CA:FALSE\n$names");
 	my $subject = $name eq 'commonname' ? 'localhost' : "$name.test.example";
 	_openssl($dir, qw(req -new -key key.pem -out request.pem -subj), "/CN=$subject");
+	return _issue_expired($dir, $name) if $kind->{expired};
 	_openssl($dir, qw(x509 -req -in request.pem -CAkey cakey.pem -CAcreateserial -extfile ext -CA),
-		($kind->{issuer} // 'ca') . '.pem', '-days', $kind->{days} // 3650, '-out', "$name.pem");
+		($kind->{issuer} // 'ca') . '.pem', '-days', 3650, '-out', "$name.pem");
+}
+
+# A certificate of the year 2020.  x509(1) cannot: OpenSSL 3.5 refuses negative -days, 3.0 knows no -not_after.
+sub _issue_expired($dir, $name) {
+	_put("$dir/ca.conf", map { "$_\n" } '[ca]', 'default_ca = test', '[test]', 'database = ca.index', 'serial = ca.serial',
+		'new_certs_dir = .', 'default_md = sha256', 'policy = any', '[any]', 'commonName = supplied');
+	_put("$dir/ca.index");
+	_put("$dir/ca.serial", "2020\n");
+	_openssl($dir, qw(ca -batch -notext -config ca.conf -cert ca.pem -keyfile cakey.pem -in request.pem -extfile ext
+		-startdate 20200101000000Z -enddate 20200201000000Z -out), "$name.pem");
 }
 
 sub _openssl($dir, @arguments) {

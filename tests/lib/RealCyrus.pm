@@ -73,7 +73,7 @@ sub _certificate($self) {
 sub _imapd_conf($self, $permanent) {
 	my $dir = $self->{dir};
 	my $tls = $self->{tls} ? "tls_server_cert: $dir/$self->{tls}.pem\ntls_server_key: $dir/key.pem\n" .
-		"tls_client_ca_file: $dir/ca.pem" : '';
+		"tls_client_ca_file: $dir/ca.pem\nallowstarttls: on" : '';
 	return <<"CONF";
 configdirectory: $dir/conf
 proc_path: $dir/run/proc

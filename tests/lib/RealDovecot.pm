@@ -23,8 +23,14 @@ sub missing() {
 	return undef;
 }
 
-# Options: count (users, default 20), users => [further login names], check_quota => true: full mailboxes are refused at RCPT, tls => a name of Certificates: then STARTTLS is
-# offered, and {tls_port} has TLS from the first byte.
+# 2.3 (Debian 12) or 2.4 (Debian 13), whose settings have other names.
+sub release() {
+	state $release = qx{@{[program()]} --version} =~ /^(\d+\.\d+)/ ? $1 : die "what Dovecot is this?\n";
+	return $release;
+}
+
+# Options: count (users, default 20), users => [further login names], check_quota => true: full mailboxes are refused
+# at RCPT, tls => a name of Certificates: then STARTTLS is offered, and {tls_port} has TLS from the first byte.
 sub start($class, %o) {
 	my $dir = RealServer::directory();
 	my ($port, $tls_port) = Ports::free(2);
@@ -46,10 +52,10 @@ sub start($class, %o) {
 sub address($self, $user) { "$user\@" . DOMAIN }
 
 sub _users($self, $uid, $gid, $count, @more) {
-	my $quota = 'userdb_quota_rule=*:bytes=1';
+	my ($quota, $mail) = release() < 2.4 ? ('userdb_quota_rule=*:bytes=1', 'userdb_mail=maildir:')
+		: ('userdb_quota_storage_size=1B', 'userdb_mail_path=');
 	my %extra = (
-		overq => $quota, overqtmp => "$quota userdb_quota_full_tempfail=yes",
-		broken => "userdb_mail=maildir:$self->{dir}/file/x",
+		overq => $quota, overqtmp => "$quota userdb_quota_full_tempfail=yes", broken => "$mail$self->{dir}/file/x",
 	);
 	my @names = ((map { "user$_" } 1 .. $count), sort keys %extra);
 	my $text = join '', map { _user("$_\@" . DOMAIN, $uid, $gid, $extra{$_}) } @names;
@@ -65,7 +71,8 @@ sub _configuration($self, $uid, $gid) {
 	my ($name, $group) = (scalar getpwuid($>), scalar getgrgid($) + 0));
 	my %internal = $> == 0 ? (user => 'dovecot', group => 'dovecot', login => 'dovenull')
 		: (user => $name, group => $group, login => $name);
-	return <<"CONF";
+	my $listen = release() < 2.4 ? 'address' : 'listen';
+	return (release() < 2.4 ? '' : "dovecot_config_version = 2.4.0\ndovecot_storage_version = 2.4.0\n") . <<"CONF" .
 base_dir = $dir/run
 state_dir = $dir/state
 log_path = $dir/log
@@ -80,10 +87,7 @@ first_valid_uid = 1
 first_valid_gid = 1
 mail_uid = $uid
 mail_gid = $gid
-mail_location = maildir:$dir/mail/%u
-mail_home = $dir/mail/%u
 mail_fsync = never
-mail_plugins = quota
 lda_mailbox_autocreate = yes
 recipient_delimiter = +
 lmtp_save_to_detail_mailbox = yes
@@ -92,18 +96,6 @@ lmtp_rcpt_check_quota = @{[$self->{check_quota} ? 'yes' : 'no']}
 namespace inbox {
   inbox = yes
   separator = /
-}
-plugin {
-  quota = maildir:User quota
-  quota_grace = 0
-}
-passdb {
-  driver = passwd-file
-  args = username_format=%u $dir/users
-}
-userdb {
-  driver = passwd-file
-  args = username_format=%u $dir/users
 }
 service anvil {
   chroot =
@@ -116,10 +108,53 @@ service lmtp {
     mode = 0666
   }
   inet_listener lmtp {
-    address = 127.0.0.1
+    $listen = 127.0.0.1
     port = $self->{port}
   }
-  @{[$self->{tls} ? "inet_listener lmtps {\n address = 127.0.0.1\n port = $self->{tls_port}\n ssl = yes\n }" : '']}
+  @{[$self->{tls} ? "inet_listener lmtps {\n $listen = 127.0.0.1\n port = $self->{tls_port}\n ssl = yes\n }" : '']}
+}
+CONF
+		(release() < 2.4 ? _settings_2_3($dir) : _settings_2_4($dir));
+}
+
+# Mailboxes, quota and users: what has other names or another form in 2.4.
+sub _settings_2_3($dir) {
+	return <<"CONF";
+mail_location = maildir:$dir/mail/%u
+mail_home = $dir/mail/%u
+mail_plugins = quota
+plugin {
+  quota = maildir:User quota
+  quota_grace = 0
+}
+passdb {
+  driver = passwd-file
+  args = username_format=%u $dir/users
+}
+userdb {
+  driver = passwd-file
+  args = username_format=%u $dir/users
+}
+CONF
+}
+
+sub _settings_2_4($dir) {
+	return <<"CONF";
+mail_driver = maildir
+mail_path = $dir/mail/%{user}
+mail_home = $dir/mail/%{user}
+mail_plugins {
+  quota = yes
+}
+quota "User quota" {
+  quota_driver = maildir
+}
+quota_storage_grace = 0
+passdb passwd-file {
+  passwd_file_path = $dir/users
+}
+userdb passwd-file {
+  passwd_file_path = $dir/users
 }
 CONF
 }
@@ -127,7 +162,8 @@ CONF
 sub _tls($self) {
 	return 'ssl = no' unless $self->{tls};
 	my $certificates = Certificates->directory;
-	return "ssl = yes\nssl_cert = <$certificates/$self->{tls}.pem\nssl_key = <$certificates/key.pem";
+	my ($certificate, $key) = release() < 2.4 ? ('ssl_cert = <', 'ssl_key = <') : ('ssl_server_cert_file = ', 'ssl_server_key_file = ');
+	return "ssl = yes\n$certificate$certificates/$self->{tls}.pem\n$key$certificates/key.pem";
 }
 
 # The texts stored for a login name, LF line ends, in the inbox or a folder.

@@ -65,17 +65,18 @@ subtest 'a first server that takes the bind and fails the search makes way for t
 };
 
 subtest 'two silent servers leave the third its share of the time' => sub {
-	my @mute = map { OddDirectory->new(sub ($search) { () }) } 1 .. 2;
 	my @deaf = map { IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 5) } 1 .. 2;
 	my $uris = join ' ', (map { 'ldap://127.0.0.1:' . $_->sockport } @deaf), $good->uri;
 	my $sync = ldapsync($uris);
 	my ($exit, $said) = $sync->once;
 	is $exit, 0, 'two that do not answer the bind' or diag $said;
 	is_deeply $sync->map, records(1, 2);
-	$sync->_put('map.cf', "server_host = $uris\nsearch_base = $base\nquery_filter = (mail=%s)\nresult_attribute = mailbox\ntimeout = 3\n"
-		. "network_timeout = 3\n");
+	my $one = OddDirectory->new(healthy(1));
+	my $hosts = $uris =~ s/\S+$/$one->uri/er;
+	$sync->_put('map.cf', "server_host = $hosts\nsearch_base = $base\nquery_filter = (mail=%s)\nresult_attribute = mailbox\ntimeout = 6\n"
+		. "network_timeout = 6\n");
 	my $found = qx{$ENV{BUILD_DIR}/db/dblookup -t ldap @{[$sync->dir]}/map.cf user1\@x.example 2>&1};
-	unlike $found, qr/Timed out/, 'a lookup reaches the third, too';
+	is $? >> 8, 0, 'a lookup reaches the third, too' or diag $found;
 };
 
 subtest 'a server that lives and does not answer the search is given up' => sub {

@@ -70,8 +70,11 @@ mkdir $root or die;
 said('dpkg-deb', '-x', $package, $root);
 said('dpkg-deb', '-e', $package, "$root/DEBIAN");
 my $control = slurp("$root/DEBIAN/control");
-like($control, qr/^Depends: .*\b$_\b/m, "it depends on $_")
-	for qw(adduser libc6 libdb5.3 libldap-2.5-0 liblmdb0 libsasl2-2 libssl3);
+# the libraries of this release, whatever their packages are called in it
+my %renamed = (bookworm => [qw(libdb5.3 libldap-2.5-0 libssl3)], trixie => [qw(libdb5.3t64 libldap2 libssl3t64)]);
+my ($release) = slurp('/etc/os-release') =~ /^VERSION_CODENAME=(\w+)/m;
+like($control, qr/^Depends: (?:.*, )?\Q$_\E(?: \(|,|$)/m, "it depends on $_")
+	for qw(adduser libc6 libidn2-0 liblmdb0 libsasl2-2), @{$renamed{$release // ''} // []};
 is(slurp("$root/DEBIAN/conffiles"), "/etc/logrotate.d/zlmtp\n/etc/zlmtp/zmailer.conf\n", 'configuration files');
 for my $program (qw(enqueue runqueue newdb dbupdate dblookup ldapsync zlmtp-check)) {
 	ok(-x "$root/usr/libexec/zlmtp/$program", "$program is there");
@@ -86,8 +89,12 @@ ok(-s "$root/usr/share/bash-completion/completions/$_", "completion for $_") for
 ok(-s "$root/usr/share/doc/zlmtp/$_", $_) for qw(copyright README.Debian changelog.gz examples/scheduler.conf);
 ok(-s "$root/usr/share/zlmtp/router-scripts/db/dbases.conf", 'samples of maps');
 
+# where this release has them
+my ($units) = grep { -d "$root$_" } qw(/usr/lib/systemd/system /lib/systemd/system);
+ok($units, 'there are units');
+
 # README.Debian and the units name nothing of the package that is not there
-for my $text ("$root/usr/share/doc/zlmtp/README.Debian", glob "$root/lib/systemd/system/*") {
+for my $text ("$root/usr/share/doc/zlmtp/README.Debian", glob "$root$units/*") {
 	my @missing = grep { !-e "$root$_" } map { s/[.,:]+$//r } slurp($text) =~ m{(/usr/(?:libexec|share)/[\w./-]+)}g;
 	is("@missing", '', ($text =~ s{.*/}{}r) . ' names what is there');
 }
@@ -103,8 +110,8 @@ for my $script (map { "$root/DEBIAN/$_" } qw(postinst prerm postrm)) {
 
 # systemd looks at a whole system: its own units, and no manual pages of others
 mkdir "$dir/system" or die;
-system("cp -a /lib/systemd/system/. '$dir/system' && cp '$root'/lib/systemd/system/* '$dir/system' && " .
-	"rm -r '$root/lib/systemd/system' && mv '$dir/system' '$root/lib/systemd/system'") == 0 or die "cannot copy units\n";
+system("cp -a $units/. '$dir/system' && cp '$root$units'/* '$dir/system' && rm -r '$root$units' && " .
+	"mv '$dir/system' '$root$units'") == 0 or die "cannot copy units\n";
 for my $unit (qw(zlmtp-runqueue.service zlmtp-ldapsync@.service zlmtp-mapcheck.service zlmtp-mapcheck.timer)) {
 	my $words = said('systemd-analyze', 'verify', '--man=no', "--root=$root", $unit);
 	is($?, 0, "$unit is a unit") or diag $words;

@@ -85,6 +85,7 @@ subtest 'all is well' => sub {
 	like $all, qr{^OK        map $dir/db/localnames\.db is sound and as new as its text$}m, 'a built map';
 	like $all, qr{^OK        map $dir/db/routes \(unordered\): answers$}m, 'a map that is read as it stands';
 	like $all, qr{^OK        scheduler is process $$}m, 'the scheduler';
+	like $all, qr{^OK        settings are those of $dir/zenv$}m, 'where its settings are from';
 	is scalar(() = check()->{out} =~ /\n/g), 1, 'one line without -v';
 };
 
@@ -217,8 +218,11 @@ subtest 'maps' => sub {
 	my @only = qw(-o maps);
 	old(-5, "$dir/db/localnames");
 	is_found(\@only, 1, qr{WARNING - map $dir/db/localnames\.db: its text is newer; run newdb}, 'an old map');
-	old(100, "$dir/db/localnames");
-	old(100, "$dir/db/routes");
+	old(100, "$dir/db/localnames", "$dir/db/routes");
+	spew("$dir/db/more$_", "x.example y\n") for 1 .. 3;
+	spew("$dir/more.conf", join '', map { "routesdb unordered - - $dir/db/more$_ -l\n" } 1 .. 3);
+	is_deeply [check('-o', 'maps', '-d', "$dir/more.conf")->{line} =~ /'(age_\w+)'=/g],
+		[qw(age_routesdb age_routesdb_2 age_routesdb_3)], 'each map of a relation has a performance label of its own';
 	is_found([@only, '-g', '0,1h'], 1, qr{WARNING +map $dir/db/routes: changed 1m ago}, 'limits of age');
 	chmod 0666, "$dir/db/localnames";
 	is_found(\@only, 2, qr{text $dir/db/localnames can be written by everybody}, 'a text that everybody can write');

@@ -121,7 +121,7 @@ static void a_map_without_seal_never_crashes(void **state)
 		unsigned unknown = 0;
 		int fd = open(build_small(built_types[t], "m"), O_RDWR);
 
-		assert_true(stamp_break(fd));
+		assert_int_not_equal(stamp_break(fd), STAMP_UNREADABLE);
 		close(fd);
 		load(scratch(t == 0 ? "m.db" : t == 1 ? "m.dbh" : "m.lmdb"));
 		for (size_t at = 0; at < original.len; at += stride()) {
@@ -147,7 +147,7 @@ static void a_shortened_map_never_answers(void **state)
 			const char *path = build_small(built_types[t], "m");
 			int fd = open(path, O_RDWR);
 
-			assert_true(sealed || stamp_break(fd));
+			assert_true(sealed || stamp_break(fd) != STAMP_UNREADABLE);
 			close(fd);
 			load(path);
 			for (size_t n = 0; n < original.len; n += sealed ? 13 : 13 * stride()) {
@@ -181,7 +181,7 @@ static struct map *open_and_ask(const char *type, bool sealed, bool ask)
 	struct buf value = { 0 };
 	struct map *map;
 
-	assert_true(sealed || stamp_break(fd));
+	assert_true(sealed || stamp_break(fd) != STAMP_UNREADABLE);
 	close(fd);
 	map = open_built(type, path);
 	assert_true(map_ready(map));

@@ -37,7 +37,7 @@ static void make_environment(bool create)
 	free(text);
 	build_small("btree", "live");
 	fd = open(scratch("live.db"), O_RDWR);
-	assert_true(stamp_break(fd));
+	assert_int_not_equal(stamp_break(fd), STAMP_UNREADABLE);
 	close(fd);
 }
 

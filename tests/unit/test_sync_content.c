@@ -7,10 +7,18 @@
 static struct content *content;
 static struct buf changes, entries, conflicts;
 
+/* As put() names them. */
+static bool name_entry(void *context, unsigned rule, const struct sync_uuid *id, struct buf *name)
+{
+	(void)context, (void)rule;
+	return buf_addf(name, "e%u", id->bytes[0] + id->bytes[1] * 256u);
+}
+
 static int begin(void **state)
 {
 	(void)state;
 	content = content_create();
+	content_know_names(content, name_entry, NULL);
 	return 0;
 }
 

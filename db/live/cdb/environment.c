@@ -17,9 +17,9 @@
 #include <unistd.h>
 
 #include "db/live/cdb/environment.h"
-#include "db/live/cdb/examine.h"
 #include "db/live/cdb/locks.h"
 #include "db/live/store.h"
+#include "db/live/worker.h"
 #include "lib/alloc.h"
 
 /* ---- trouble -------------------------------------------------------------------------- */
@@ -58,18 +58,16 @@ static int open_db(const struct live *live, struct buf *why)
 static int begin_new(const struct live *live, struct buf *why)
 {
 	struct environment *e = live->state;
-	int code;
 
 	e->is_new = true;
 	if (live->recovering) {
 		e->config.create = true;
 		return EX_OK;
 	}
-	code = examine_file(live->path);
-	return code == 0 || code == ENOENT ? EX_OK : live_fail(live, EX_TEMPFAIL, why, "damaged (%s); run \"dbupdate ... recover\"", db_strerror(code));
+	return access(live->path, F_OK) < 0 && errno == ENOENT ? EX_OK : live_prove(live, why);
 }
 
-static int open_all(const struct live *live, struct buf *why)
+static int open_all(struct live *live, struct buf *why)
 {
 	struct environment *e = live->state;
 	struct buf ignored = { 0 };
@@ -80,6 +78,8 @@ static int open_all(const struct live *live, struct buf *why)
 	if (status != EX_OK)
 		return status;
 	env_set_patience(live->wait);
+	live->inside = true;
+	worker_limit(0);
 	e->env = env_open(&e->config, why);
 	if (e->env == NULL)
 		return EX_TEMPFAIL;
@@ -103,6 +103,7 @@ static void close_environment(struct live *live)
 	journal_close(&e->journal);
 	free(e);
 	live->state = NULL;
+	live->inside = false;
 }
 
 static int open_environment(struct live *live, struct buf *why)

@@ -13,6 +13,7 @@
 #include "db/live/cdb/journal.h"
 #include "db/live/cdb/locks.h"
 #include "db/live/store.h"
+#include "db/map/bdb.h"
 #include "db/store/env.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
@@ -62,31 +63,25 @@ static void examine_alone(struct examination *x)
 	if (map == NULL)
 		find(x, HEALTH_UNKNOWN, "%s", buf_str(&why));
 	else if (map_walk(map, count, &x->records) != MAP_FOUND)
-		find(x, HEALTH_DAMAGED, "%s", map_error(map));
+		find(x, map->is_damaged ? HEALTH_DAMAGED : HEALTH_UNKNOWN, "%s", map_error(map));
 	map_close(&map);
 	buf_free(&why);
 }
 
 /* ---- files ------------------------------------------------------------------------------------ */
 
-static void say_nothing(const DB_ENV *env, const char *prefix, const char *message)
+/* BDB_SOUND, or the finding is noted. */
+static enum bdb_proof prove(struct examination *x)
 {
-	(void)env;
-	(void)prefix;
-	(void)message;
-}
+	struct buf why = { 0 };
+	enum bdb_proof proof;
 
-int examine_file(const char *path)
-{
-	DB *db;
-	int code = db_create(&db, NULL, 0);
-
-	if (code != 0)
-		return code;
-	db->set_errcall(db, say_nothing);
-	db->set_cachesize(db, 0, 8u << 20, 1);
-	/* takes the handle with it, whatever it finds */
-	return db->verify(db, path, NULL, NULL, 0);
+	x->step(x, "verifying the map");
+	proof = bdb_prove_file(x->live->path, true, &why);
+	if (proof != BDB_SOUND)
+		find(x, proof == BDB_DAMAGED ? HEALTH_DAMAGED : HEALTH_UNKNOWN, "the map: %s", buf_str(&why));
+	buf_free(&why);
+	return proof;
 }
 
 /* ---- the journal -------------------------------------------------------------------------------- */
@@ -149,9 +144,9 @@ static bool can_access_regions(const struct env_config *config, int mode)
 
 static void find_code(struct examination *x, const char *what, int code)
 {
-	enum health_state state = code == DB_RUNRECOVERY ? HEALTH_WEDGED : HEALTH_DAMAGED;
+	enum health_state state = code == DB_RUNRECOVERY ? HEALTH_WEDGED : bdb_is_damage(code) ? HEALTH_DAMAGED : HEALTH_UNKNOWN;
 
-	find(x, code == EACCES || code == EPERM ? HEALTH_UNKNOWN : state, "%s: %s", what, db_strerror(code));
+	find(x, state, "%s: %s", what, db_strerror(code));
 }
 
 static bool open_all(struct examination *x, struct opened *o)
@@ -160,6 +155,7 @@ static bool open_all(struct examination *x, struct opened *o)
 	char *path = realpath(x->live->path, NULL);
 	int code;
 
+	x->live->inside = true;
 	x->step(x, "opening the environment");
 	env_set_patience(x->live->wait);
 	o->env = env_open(&o->config, &why);
@@ -257,21 +253,23 @@ static void read_note(struct examination *x, DB *db, struct buf *note)
 
 static void sync_and_verify(struct examination *x, struct opened *o)
 {
-	int code = 0;
+	enum health_state before = x->state;
 
 	for (int try = 0; try < TRIES; try++) {
+		int code;
+
 		x->step(x, "writing the cache");
 		code = o->db->sync(o->db, 0);
 		if (code != 0) {
 			find_code(x, "cannot write the cache", code);
 			return;
 		}
-		x->step(x, "verifying the map");
-		code = examine_file(x->live->path);
-		if (code == 0)
+		/* only what the last try finds counts */
+		if (x->state == HEALTH_DAMAGED || x->state == HEALTH_UNKNOWN)
+			x->state = before;
+		if (prove(x) != BDB_DAMAGED)
 			return;
 	}
-	find(x, HEALTH_DAMAGED, "the map does not verify: %s", db_strerror(code));
 }
 
 static void examine_opened(struct examination *x, struct opened *o)
@@ -281,7 +279,7 @@ static void examine_opened(struct examination *x, struct opened *o)
 		return;
 	/* before anything is read within the environment: damage can keep libdb there for ever, with all it holds */
 	sync_and_verify(x, o);
-	if (x->state == HEALTH_DAMAGED)
+	if (x->state == HEALTH_DAMAGED || x->state == HEALTH_UNKNOWN)
 		return;
 	count_records(x, o);
 	read_note(x, o->db, &o->note);
@@ -295,14 +293,13 @@ static void examine_unused(struct examination *x)
 	struct opened o = { 0 };
 	int code;
 
-	x->step(x, "verifying the map");
-	code = examine_file(x->live->path);
-	if (code == 0)
-		code = db_create(&o.db, NULL, 0);
+	if (prove(x) != BDB_SOUND)
+		return;
+	code = db_create(&o.db, NULL, 0);
 	if (code == 0)
 		code = o.db->open(o.db, NULL, x->live->path, NULL, store_type(x->live->type), DB_RDONLY | DB_NOMMAP, 0);
 	if (code != 0) {
-		find(x, HEALTH_DAMAGED, "the map does not verify: %s", db_strerror(code));
+		find_code(x, "cannot open the map", code);
 	} else {
 		count_records(x, &o);
 		read_note(x, o.db, &o.note);
@@ -326,6 +323,7 @@ static void examine_environment(struct examination *x)
 			examine_opened(x, &o);
 		x->step(x, "leaving the environment");
 		close_all(&o);
+		x->live->inside = false;
 	}
 	env_config_free(&o.config);
 	buf_free(&o.note);

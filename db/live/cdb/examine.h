@@ -8,7 +8,7 @@
 #include "db/live/live.h"
 
 struct examination {
-	const struct live *live;
+	struct live *live;
 	void (*step)(struct examination *x, const char *what);     /* called before each step */
 	int fd;
 	/* out */
@@ -19,8 +19,5 @@ struct examination {
 
 /* Looks at the map within its fence. */
 void examine(struct examination *examination);
-
-/* Verifies a Berkeley DB file that nobody changes: 0 or a code of libdb.  May crash. */
-int examine_file(const char *path);
 
 #endif

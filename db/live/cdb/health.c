@@ -19,6 +19,9 @@
 /* Reading and verifying go on for so long without a word, on a slow disk. */
 #define READING_MS 60000
 
+/* ... and for so long, beyond the wait for locks, the child goes on if nobody listens any more. */
+#define LIMIT_S 70
+
 #define TEXT_CAP 1000
 
 enum { SAY_STEP = 's', SAY_RESULT = 'r' };
@@ -84,6 +87,8 @@ static void find(struct health *h, enum health_state state, const char *format, 
 
 static void tell_step(struct examination *x, const char *what)
 {
+	/* the parent has gone already if it comes to that */
+	worker_limit(x->live->inside ? 0 : x->live->wait + LIMIT_S);
 	worker_send(x->fd, SAY_STEP, what, strlen(what), CLOCK_NEVER);
 }
 
@@ -92,7 +97,9 @@ static void serve(void *context, int fd)
 	struct examination x = { .live = context, .step = tell_step, .fd = fd };
 	struct buf out = { 0 };
 
+	env_set_crash_status(WORKER_CRASH);
 	examine(&x);
+	worker_limit(0);
 	buf_addf(&out, "%d %" PRIu64 " %s", (int)x.state, x.records, buf_str(&x.text));
 	worker_send(fd, SAY_RESULT, out.data, out.len, CLOCK_NEVER);
 	buf_free(&out);
@@ -148,13 +155,14 @@ static void follow(struct health *h, struct service *s)
 		find(h, s->live.config != NULL ? HEALTH_WEDGED : HEALTH_UNKNOWN, "no answer for %u s while %s", s->live.wait,
 		     buf_str(&step));
 		close(s->worker.fd);
-		s->worker = (struct worker){ 0, -1 };
+		s->worker = (struct worker){ 0, -1, false };
 		fence_leave(&s->fence);
 		break;
 	case WORKER_GONE:
+		/* damage is what led it astray; a child that was killed, or had no memory, says nothing about the map */
 		if (worker_end(&s->worker, clock_ms() + patience, &how))
 			buf_adds(&how, "the child has ended");
-		find(h, HEALTH_DAMAGED, "%s: %s", buf_str(&step), buf_str(&how));
+		find(h, s->worker.crashed ? HEALTH_DAMAGED : HEALTH_UNKNOWN, "%s: %s", buf_str(&step), buf_str(&how));
 		break;
 	}
 	buf_free(&step);

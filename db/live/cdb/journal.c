@@ -14,6 +14,7 @@
 #include <openssl/evp.h>
 
 #include "lib/alloc.h"
+#include "lib/file.h"
 #include "lib/log.h"
 
 #define MAGIC "zlmtp-journal 1"
@@ -90,7 +91,7 @@ static int damaged(const struct journal *journal, off_t at, const char *what, st
 
 static int trouble(const char *path, const char *what, struct buf *why)
 {
-	buf_addf(why, "%s: %s: %s", path, what, strerror(errno));
+	buf_addf(why, "%s: %s: %s", path, what, file_error(errno));
 	return EX_IOERR;
 }
 
@@ -215,7 +216,7 @@ static int scan_batches(struct journal *journal, off_t size, struct buf *why)
 
 static int open_file(struct journal *journal, struct stat *st, struct buf *why)
 {
-	journal->fd = open(journal->path, O_RDWR | O_CLOEXEC);
+	journal->fd = file_open_own(journal->path, O_RDWR, 0);
 	if (journal->fd < 0 && errno == ENOENT)
 		return EX_NOINPUT;
 	if (journal->fd < 0 || fstat(journal->fd, st) < 0) {

@@ -13,6 +13,7 @@
 #include "db/live/store.h"
 #include "db/store/stamp.h"
 #include "lib/alloc.h"
+#include "lib/file.h"
 
 static int sync_map(const struct live *live, struct buf *why)
 {
@@ -149,12 +150,24 @@ static int break_stamp(const struct live *live, const struct changes *records, s
 		if (!live_is_stamp(r) || r->value_length == 0)
 			continue;
 		value = xstrndup(r->value, r->value_length);
-		value[0] = '-';
+		value[0] = STAMP_BROKEN;
 		broken.value = value;
 		status = environment_change(live, &broken, 1, why);
 		free(value);
 		return status;
 	}
+	return EX_OK;
+}
+
+/*
+ * A map whose stamp is whole was changed by none of our programs: the file must be as it was built, or its damage would become
+ * the journal's.
+ */
+static int demand_seal(const struct live *live, const struct changes *records, struct buf *why)
+{
+	for (size_t i = 0; i < records->count; i++)
+		if (live_is_stamp(&records->list[i]) && records->list[i].value_length > 0 && records->list[i].value[0] != STAMP_BROKEN)
+			return live_prove(live, why);
 	return EX_OK;
 }
 
@@ -166,7 +179,7 @@ static int enlist(const struct live *live, struct buf *why)
 	bool ok = path != NULL && roster_add(e->config.home, live->type, path);
 
 	if (!ok)
-		live_fail(live, EX_CANTCREAT, why, "cannot write the list of maps in %s: %s", e->config.home, strerror(errno));
+		live_fail(live, EX_CANTCREAT, why, "cannot write the list of maps, %s/zlmtp.maps: %s", e->config.home, file_error(errno));
 	free(path);
 	return ok ? EX_OK : EX_CANTCREAT;
 }
@@ -182,6 +195,8 @@ static int adopt(const struct live *live, struct buf *why)
 
 	if (status == EX_OK)
 		status = gather_map(live, &records, why);
+	if (status == EX_OK)
+		status = demand_seal(live, &records, why);
 	if (status == EX_OK)
 		status = journal_begin(&w, path, NULL, 0, live->path, why);
 	if (status == EX_OK) {

@@ -16,6 +16,7 @@
 #include "db/live/update_private.h"
 #include "db/store/env.h"
 #include "lib/alloc.h"
+#include "lib/file.h"
 
 /* How long a question to a sick environment may take; the whole is to take less than 10 s. */
 #define WAIT 1
@@ -347,7 +348,7 @@ static int add_neighbours(struct ward *w)
 	int status = env_config_read(&w->config, w->recovery->settings.config, w->why);
 
 	if (status == EX_OK && !roster_read(&roster, w->config.home))
-		status = fail(w, EX_NOPERM, "cannot read the list of maps", strerror(errno));
+		status = fail(w, EX_NOPERM, "cannot read the list of maps", file_error(errno));
 	for (size_t i = 0; status == EX_OK && i < roster.count; i++) {
 		const struct roster_entry *e = &roster.list[i];
 		struct update_settings settings = { .type = e->type, .base = e->path, .folding = '-', .wait = WAIT,

@@ -14,15 +14,12 @@
 #include "config.h"
 #include "db/build/build.h"
 #include "db/live/cdb/environment.h"
-#include "db/live/cdb/examine.h"
 #include "db/live/store.h"
+#include "db/map/bdb.h"
 #include "db/store/stamp.h"
 #include "lib/alloc.h"
-#include "lib/child.h"
-#include "lib/clock.h"
+#include "lib/file.h"
 #include "lib/publish.h"
-
-#define VERIFY_MS 60000
 
 static int fail(const struct remake *r, int status, const char *what, const char *reason)
 {
@@ -44,22 +41,6 @@ static void tell(const struct remake *r, const char *format, ...)
 }
 
 /* ---- the map --------------------------------------------------------------------------------- */
-
-static int ask_verify(void *context, struct buf *out)
-{
-	(void)out;
-	return examine_file(context) != 0;
-}
-
-static bool verifies(const struct remake *r)
-{
-	int status = 0;
-	struct buf out = { 0 };
-	enum child_end end = child_ask(ask_verify, (void *)(uintptr_t)r->live->path, clock_ms() + VERIFY_MS, &status, &out);
-
-	buf_free(&out);
-	return end == CHILD_SAID && status == 0;
-}
 
 /* Out of the way of routers: a map that is not there defers mail, a damaged one may answer wrongly. */
 int remake_set_aside(const struct remake *r)
@@ -136,11 +117,11 @@ static int put_notes(const struct remake *r, const char *path, const struct chan
 /* The map will be changed in place: nobody is to take the seal of the new file for a promise. */
 static int break_seal(const struct remake *r, const char *path)
 {
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-	bool ok = fd >= 0 && stamp_break(fd);
+	int fd = file_open_regular(path, O_RDWR);
+	bool ok = fd >= 0 && stamp_break(fd) != STAMP_UNREADABLE;
 
 	if (!ok)
-		fail(r, EX_IOERR, path, strerror(errno));
+		fail(r, EX_IOERR, path, file_error(errno));
 	if (fd >= 0)
 		close(fd);
 	return ok ? EX_OK : EX_IOERR;
@@ -200,10 +181,20 @@ static int make_anew(struct remake *r, struct journal *journal)
 int remake_judge(struct remake *r, bool adopt)
 {
 	struct journal journal = { 0 };
-	int status = journal_open(&journal, r->journal, r->why);
-	bool sound = verifies(r);
+	struct buf said = { 0 };
+	enum bdb_proof proof = access(r->live->path, F_OK) == 0 ? bdb_prove_file(r->live->path, true, &said) : BDB_DAMAGED;
+	bool sound = proof == BDB_SOUND;
+	int status;
 
 	r->remedy = REMAKE_NOTHING;
+	/* a map that cannot be judged here may be as good as ever: it stays where it is */
+	if (proof == BDB_COULD_NOT_TELL) {
+		status = live_fail(r->live, EX_TEMPFAIL, r->why, "%s", buf_str(&said));
+		buf_free(&said);
+		return status;
+	}
+	buf_free(&said);
+	status = journal_open(&journal, r->journal, r->why);
 	if (sound && adopt && status != EX_NOINPUT)
 		r->remedy = REMAKE_ADOPT;
 	else if (status == EX_NOINPUT && !sound)

@@ -331,7 +331,7 @@ bool users_stop(const struct users *users, const struct users_of *of, int64_t pa
 
 enum users_alone users_ask_kernel(const char *path)
 {
-	int fd = open(path, O_RDWR | O_CLOEXEC);
+	int fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	enum users_alone alone;
 
 	if (fd < 0)

@@ -1,0 +1,275 @@
+#!/usr/bin/perl
+# Damaged maps, odd files in place of real ones, and faults that are none of the map's: what is damaged is never made the truth
+# by a change, what cannot be told is never called damaged, and nothing hangs.  ZLMTP_SOAK=1: hundreds of damaged files.
+use v5.36;
+use lib "$ENV{SRC_DIR}/tests/lib";
+use Fcntl;
+use POSIX qw(mkfifo);
+use Test::More;
+use Tool;
+
+my $db = "$ENV{BUILD_DIR}/db";
+my $lmdb = slurp("$ENV{BUILD_DIR}/config.h") =~ /HAVE_LMDB 1/;
+my %suffix = (btree => 'db', bhash => 'dbh', $lmdb ? (lmdb => 'lmdb') : ());
+delete @ENV{qw(ZCONFIG MAILVAR DBTYPE)};
+chmod 0755, scratch();
+my $count = 0;
+
+# A map of 40 records and what is in it.
+sub build($type, $dir = scratch('d' . ++$count)) {
+	mkdir $dir;
+	put("$dir/map", join '', map { "key$_ value$_\n" } 1 .. 40);
+	is run(["$db/newdb", '-s', '-t', $type, "$dir/map"])->{status}, 0, "$type: built";
+	return "$dir/map";
+}
+
+sub put($path, $text) {
+	open my $f, '>', $path or die "$path: $!";
+	print $f $text;
+	close $f or die;
+}
+
+sub flip($path, $at, $bit = 1) {
+	open my $f, '+<', $path or die;
+	seek $f, $at, 0;
+	read $f, my $byte, 1;
+	seek $f, $at, 0;
+	print $f chr(ord($byte) ^ $bit);
+	close $f or die;
+}
+
+sub unseal($path) {
+	my $bytes = slurp($path);
+	$bytes =~ s/\367(?=zlmtp stamp 1 check=)/-/g;
+	put($path, $bytes);
+}
+
+sub quick($command, %how) { return run(['timeout', '-k', 1, 20, @$command], %how) }
+sub look($type, $base, $key, @more) { return quick(["$db/dblookup", '-t', $type, @more, $base, $key]) }
+sub update($type, $base, @words) { return quick(["$db/dbupdate", '-w', 2, '-t', $type, $base, @words]) }
+
+# A lock on every byte of a file, until the process that is returned is killed.
+sub lock_all($path) {
+	pipe my $held, my $said or die;
+	my $pid = fork // die;
+	if ($pid == 0) {
+		open my $f, '+<', $path or POSIX::_exit(1);
+		my $lock = pack 's s x4 q q l x4', F_WRLCK, 0, 0, 0, 0;
+		fcntl($f, F_SETLK, $lock) or POSIX::_exit(2);
+		syswrite $said, 'x';
+		sleep 1 while 1;
+	}
+	close $said;
+	is sysread($held, my $byte, 1), 1, '... it is locked by another process';
+	return $pid;
+}
+
+sub environment($dir) {
+	mkdir "$dir/env";
+	put("$dir/env.conf", "envhome=$dir/env\nenvmode=600\nenvflags=CDB,CREATE\n");
+	return ('-C', "$dir/env.conf");
+}
+
+# ---- a damaged map is not sealed anew ----
+
+for my $type (sort keys %suffix) {
+	my $base = build($type);
+	my $file = "$base.$suffix{$type}";
+	my $whole = slurp($file);
+	my (@laundered, @called_healthy, @wrong);
+	my $tries = $ENV{ZLMTP_SOAK} ? 200 : 8;
+	for my $n (0 .. $tries - 1) {
+		# the first ones hit a record
+		my $at = $n < 3 ? index($whole, 'value' . (17 + $n)) + 5 : int(length($whole) * ($n * 2 + 1) / (2 * $tries));
+		put($file, $whole);
+		unlink "$file.lock", "$file-lock", "$file.damaged";
+		flip($file, $at);
+		my $damaged = slurp($file);
+		push @wrong, $at if look($type, $base, 'key17')->{status} != 75;
+		my $got = update($type, $base, 'set', 'another', 'one');
+		push @laundered, "$at: exit $got->{status}" if $got->{status} == 0 || slurp($file) ne $damaged;
+		$got = update($type, $base, 'check');
+		push @called_healthy, "$at: exit $got->{status}" if $got->{status} != 2;
+	}
+	is "@wrong", '', "$type: no lookup believes a damaged map";
+	is "@laundered", '', '... no change seals it anew';
+	is "@called_healthy", '', '... check says damaged';
+	my $got = update($type, $base, 'delete', 'nobody');
+	is $got->{status}, 65, '... not even the question whether a key is there is answered';
+	like $got->{err}, qr/\Adbupdate: [^\n]+recover[^\n]*\n\z|\Adbupdate: [^\n]+damaged[^\n]*\n\z/, '... in one line';
+	is update($type, $base, 'recover')->{status}, 65, '... recover puts it aside';
+	ok -e "$file.damaged" && !-e $file, '... under a name of its own';
+	is update($type, $base, 'replace', $base)->{status}, 0, '... and its text makes it again';
+	is look($type, $base, 'key17')->{out}, "value17\n", '... as it was';
+}
+
+for my $type (qw(btree bhash)) {
+	my $base = build($type);
+	my @env = environment($base =~ s{/map$}{}r);
+	my $file = "$base.$suffix{$type}";
+	flip($file, index(slurp($file), 'value17') + 5);
+	is look($type, $base, 'key17', @env)->{status}, 75, "$type: the first reader of an environment asks for the seal";
+	my $got = quick(["$db/dbupdate", '-w', 2, '-t', $type, @env, $base, 'set', 'another', 'one']);
+	is $got->{status}, 75, '... nobody takes the damage into a journal';
+	ok !-e "$file.journal", '... there is none';
+	is quick(["$db/dbupdate", '-w', 2, '-t', $type, @env, $base, 'check'])->{status}, 2, '... check says damaged';
+
+	$base = build($type);
+	@env = environment($base =~ s{/map$}{}r);
+	is quick(["$db/dbupdate", '-t', $type, @env, $base, 'set', 'another', 'one'])->{status}, 0, "$type: a sound map is changed";
+	unlink glob "$base =~ s{/map\$}{}r/env/__db.*";
+	is look($type, $base, 'another', @env)->{out}, "one\n", '... and read by the first one after that';
+	is quick(["$db/dbupdate", '-t', $type, @env, $base, 'check'])->{status}, 0, '... it is healthy';
+}
+
+# ---- what is no fault of the map ----
+
+for my $type (sort keys %suffix) {
+	my $base = build($type);
+	my $file = "$base.$suffix{$type}";
+	unseal($file);
+	my $got = run(['/bin/sh', '-c', 'ulimit -v 25000; exec "$@"', 'sh', "$db/dbupdate", '-w', 2, '-t', $type, $base, 'check']);
+	ok $got->{status} != 2, "$type: too little memory is no damage" or diag $got->{out}, $got->{err};
+	$got = quick(["$db/dbupdate", '-t', $type, $base, 'check'], );
+	is $got->{status}, 0, '... with enough of it the map is healthy' or diag $got->{out}, $got->{err};
+	$got = run(['/bin/sh', '-c', 'exec "$@" 0<&- 1>&- 2>&-', 'sh', "$db/dbupdate", '-t', $type, $base, 'recover']);
+	ok -e $file && !-e "$file.damaged", "$type: recover with closed descriptors leaves it where it is";
+	run(['/bin/sh', '-c', 'exec "$@" 0<&- 1>&- 2>&-', 'sh', "$db/dbupdate", '-t', $type, $base, 'delete', 'nobody']);
+	is -s "$file.lock", 0, '... and nothing is written into its lock file';
+	SKIP: {
+		skip 'not root', 2 if $> != 0;
+		chmod 0600, $file, "$file.lock";
+		$got = run(['setpriv', '--reuid=65534', '--clear-groups', "$db/dbupdate", '-t', $type, $base, 'check']);
+		is $got->{status}, 3, "$type: what may not be read is not called damaged";
+		run(['setpriv', '--reuid=65534', '--clear-groups', "$db/dbupdate", '-t', $type, $base, 'recover']);
+		ok -e $file && !-e "$file.damaged", '... nor put aside';
+	}
+}
+
+SKIP: {
+	skip 'no LMDB', 18 if !$lmdb;
+	my $base = build('lmdb');
+	my $file = "$base.lmdb";
+	is update('lmdb', $base, 'set', 'key0', 'zero')->{status}, 0, 'an LMDB map is changed in place';
+	is +(stat "$file-lock")[2] & 0777, 0600, '... its lock file is for its owner';
+	my $pid = lock_all("$file-lock");
+	my $got = look('lmdb', $base, 'key0');
+	is $got->{status}, 75, '... who holds its lock keeps a lookup for some seconds, which then could not tell';
+	like $got->{err}, qr/locked for 5 s/, '... and says why';
+	$got = update('lmdb', $base, 'set', 'key0', 'one');
+	is $got->{status}, 75, '... a change no longer than -w says';
+	kill 'KILL', $pid;
+	waitpid $pid, 0;
+	is update('lmdb', $base, 'set', 'key0', 'one')->{status}, 0, '... afterwards it goes on';
+	SKIP: {
+		skip 'not root', 1 if $> != 0;
+		$got = run(['setpriv', '--reuid=65534', '--clear-groups', "$db/dblookup", '-t', 'lmdb', $base, 'key0']);
+		is $got->{out}, "one\n", '... others read it without the lock file';
+	}
+	unlink "$file-lock";
+	mkdir "$file-lock";
+	is update('lmdb', $base, 'check')->{status}, 3, 'a directory in place of its lock file is no damage';
+	is update('lmdb', $base, 'recover')->{status}, 75, '... recover could not tell';
+	ok -e $file, '... the map stays';
+	rmdir "$file-lock";
+	my $victim = scratch('victim');
+	put($victim, 'x' x 10000);
+	symlink $victim, "$file-lock";
+	is look('lmdb', $base, 'key0')->{status}, 75, 'a link in place of its lock file is refused';
+	is update('lmdb', $base, 'check')->{status}, 3, '... by check, too';
+	is update('lmdb', $base, 'set', 'key0', 'two')->{status}, 77, '... and by changes';
+	is slurp($victim), 'x' x 10000, '... and what it leads to stays as it was';
+}
+
+# ---- odd files in place of real ones ----
+
+for my $type (sort keys %suffix) {
+	for my $odd (qw(fifo zero directory)) {
+		my $base = build($type);
+		my $file = "$base.$suffix{$type}";
+		unlink $file;
+		$odd eq 'fifo' ? mkfifo($file, 0600) : $odd eq 'zero' ? symlink('/dev/zero', $file) : mkdir $file;
+		is look($type, $base, 'key1')->{status}, 75, "$type: $odd in place of the map: a lookup could not tell";
+		my $got = update($type, $base, 'set', 'a', 'b');
+		ok $got->{status} > 0 && $got->{status} < 100, "... a change is refused" or diag $got->{status};
+		is update($type, $base, 'check')->{status}, 3, '... check could not tell';
+		update($type, $base, 'recover');
+		ok !-e "$file.damaged", '... and recover leaves it alone';
+	}
+}
+
+for my $what (qw(dbases.conf map env.conf env/zlmtp.maps router.conf)) {
+	my $base = build('btree');
+	my $dir = $base =~ s{/map$}{}r;
+	my @env = environment($dir);
+	put("$dir/dbases.conf", "test btree - - $base -l\n") if $what !~ /^env/;
+	unlink "$dir/$what";
+	mkfifo("$dir/$what", 0600);
+	my @command = $what =~ /^env/ ? ("$db/dbupdate", '-w', 2, @env, $base, 'set', 'a', 'b')
+		: $what eq 'map' ? ("$db/newdb", $base) : ("$db/dblookup", '-f', "$dir/dbases.conf", '-r', 'a@b.example');
+	my $got = quick(\@command);
+	ok $got->{status} > 0 && $got->{status} < 100, "a FIFO in place of $what is refused at once" or diag $got->{status};
+	like $got->{err}, qr/\Q$what\E: not a regular file/, '... in so many words' or diag $got->{err};
+}
+
+for my $way (['btree', 0], ['bhash', 1]) {
+	my ($type, $live) = @$way;
+	my $base = build($type);
+	my @env = $live ? environment($base =~ s{/map$}{}r) : ();
+	my $victim = scratch("victim$type");
+	put($victim, 'precious');
+	unlink "$base.$suffix{$type}.lock";
+	symlink $victim, "$base.$suffix{$type}.lock";
+	my $got = quick(["$db/dbupdate", '-t', $type, @env, $base, 'set', 'a', 'b']);
+	ok $got->{status} != 0, "$type: a link in place of the lock file is refused";
+	is slurp($victim), 'precious', '... what it leads to stays as it was';
+}
+
+# ---- the text that is there now ----
+
+my $base = build('btree');
+my $dir = $base =~ s{/map$}{}r;
+put("$dir/dbases.conf", "test btree - - $base -l\n");
+my @newdb = ("$db/newdb", '-f', "$dir/dbases.conf");
+run(\@newdb);
+is +(run(\@newdb))->{out} // '', '', 'a map whose text stays is not built again';
+my $old = slurp($base) =~ s/value17/older/r;
+put($base, $old);
+utime 1000000000, 1000000000, $base;
+like run(["$db/dblookup", '-t', 'btree', $base, 'key17'])->{err}, qr/run newdb/, 'a lookup warns of an older text that was put back';
+like +(run(\@newdb))->{out}, qr/not the one it was built from/, '... newdb -f builds the map from it';
+is look('btree', $base, 'key17')->{out}, "older\n", '... which holds what the text says now';
+rename $base, "$base.1";
+put("$base.2", $old =~ s/older/newer/r);
+utime 1000000000, 1000000000, "$base.2";
+symlink "$base.2", $base;
+run(\@newdb);
+is look('btree', $base, 'key17')->{out}, "newer\n", 'a link to another text counts, with size and time alike';
+
+# ---- byte order marks ----
+
+$base = scratch('marked');
+put($base, "\xef\xbb\xbffirst 1\nsecond 2\n");
+is run(["$db/newdb", '-s', $base])->{status}, 0, 'a text with a byte order mark is read';
+is look('btree', $base, 'first')->{out}, "1\n", '... and its first key is there';
+is run(["$db/dblookup", $base, '-'], in => "\xef\xbb\xbffirst\r\nsecond\r\n")->{out} =~ tr/12//, 2, '... asked from a list with mark and CR LF';
+is run(["$db/dbupdate", $base, 'apply'], in => "\xef\xbb\xbf+third\t3\n")->{status}, 0, 'changes with a mark are made';
+is look('btree', $base, 'third')->{out}, "3\n", '... all of them';
+put("$base.txt", "\xef\xbb\xbfone 1\r\ntwo 2\r\n");
+is look('unordered', "$base.txt", 'one')->{out}, "1\n", 'a text that is read in place has its first key, and no CR';
+
+my $marked = build('btree');
+put("$marked.dir" =~ s{/map\.dir$}{/dbases.conf}r, "\xef\xbb\xbftest btree - - $marked -l\n");
+my $refused = run(["$db/dblookup", '-f', $marked =~ s{/map$}{/dbases.conf}r, 'test', 'key1']);
+is $refused->{status}, 78, 'a dbases.conf with a mark, which ZMailer could not read either, is refused';
+like $refused->{err}, qr/dbases\.conf:1:/, '... with file and line';
+put(scratch('zmailer.conf'), "\xef\xbb\xbfDBTYPE=bhash\r\nMAILVAR=/nowhere\r\n");
+put(scratch('typed'), "key value\n");
+run(["$db/newdb", '-s', scratch('typed')], env => { ZCONFIG => scratch('zmailer.conf') });
+ok -e scratch('typed.dbh'), 'the first setting of a zmailer.conf with a mark counts, without its CR';
+
+# ---- smaller ----
+
+my $got = run(["$db/newdb", scratch('nothing')]);
+like $got->{err}, qr/\Anewdb: [^\n]*No such file or directory\n\z/, 'a text that cannot be opened gives one line';
+done_testing;
