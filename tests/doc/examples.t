@@ -51,6 +51,7 @@ my %pages = (
 		after => \&both_lines },
 	'tls.conf.5' => { files => ['tls.conf', 'tls-socket.conf'], missing => \&RealDovecot::missing, before => \&dovecot_with_tls,
 		after => \&both_verified },
+	'zlmtp-queue.8' => { before => sub { send_mail('lmtp', 'store1', 'ann') } },
 	'zlmtp-check.8' => { missing => \&RealDovecot::missing, before => \&well_kept, after => sub { unlink "$post/.pid.scheduler" } },
 	'zlmtp-forms.5' => { files => ['delay', 'router.conf'], after => \&form_and_settings },
 	'zlmtp.7' => { missing => \&RealDovecot::missing, before => \&dovecot, after => sub ($dovecot) {
@@ -74,7 +75,7 @@ my %only_shown = (
 	'ldapsync.8: domains_command' => 'a line for its file, naming a program of ZMailer',
 );
 
-my @commands = qw(newdb makedb dbupdate dblookup ldapsync enqueue runqueue intake zlmtp-check lmtp printf echo cat cd openssl);
+my @commands = qw(newdb makedb dbupdate dblookup ldapsync enqueue runqueue intake zlmtp-check zlmtp-queue lmtp printf echo cat cd openssl);
 
 enter_name_spaces();
 my $top = File::Temp->newdir('/tmp/zle-XXXXXX');
@@ -125,7 +126,7 @@ sub install_programs() {
 	my $libexec = '/usr/local/libexec/zlmtp';
 	File::Path::make_path("$libexec/ta", '/usr/local/sbin');
 	system('cp', glob("$build/channel/lmtp{,-probe}"), "$libexec/ta") == 0 or die "no channel/lmtp\n";
-	for my $program (grep { -x } glob "$build/db/{newdb,dbupdate,dblookup,dbserve,ldapsync} $build/channel/{enqueue,runqueue,intake,zlmtp-check}") {
+	for my $program (grep { -x } glob "$build/db/{newdb,dbupdate,dblookup,dbserve,ldapsync} $build/channel/{enqueue,runqueue,intake,zlmtp-check,zlmtp-queue}") {
 		my ($name) = $program =~ m{([^/]+)\z};
 		system('cp', $program, "$libexec/$name") == 0 or die "$name\n";
 		symlink "$libexec/$name", "/usr/local/sbin/$name" or die "$name: $!\n";
