@@ -4,8 +4,7 @@
 # That Debian is started with its systemd, in namespaces of its own.  Where that cannot be, its programs run in a
 # chroot, and the units are only looked at.
 #
-# Needs root, debootstrap and a mirror.  ZLMTP_MIRROR names another mirror than deb.debian.org; ZLMTP_BASE a
-# directory that debootstrap made before, of which a copy is used; ZLMTP_KEEP=1 leaves the directory for a look.
+# Needs root, debootstrap and a mirror, see tests/deb/bootstrap.  ZLMTP_KEEP=1 leaves the directory for a look.
 
 use v5.36;
 use FindBin;
@@ -17,12 +16,10 @@ use RealServer;
 use RealSink;
 
 my $source = Cwd::abs_path($ENV{SRC_DIR} // "$FindBin::Bin/../..");
-my $mirror = $ENV{ZLMTP_MIRROR} // 'http://deb.debian.org/debian';
-my $base = $ENV{ZLMTP_BASE};
 my ($release) = do { local (@ARGV, $/) = '/etc/os-release'; <> } =~ /^VERSION_CODENAME=(\w+)/m;
 
 plan skip_all => 'a Debian of its own needs root' if $> != 0;
-for my $needed (['dpkg-buildpackage', 'dpkg-dev'], ['dh', 'debhelper'], $base ? () : ['debootstrap', 'debootstrap']) {
+for my $needed (['dpkg-buildpackage', 'dpkg-dev'], ['dh', 'debhelper'], $ENV{ZLMTP_BASE} ? () : ['debootstrap', 'debootstrap']) {
 	plan skip_all => "no $needed->[0] here (Debian: $needed->[1])" if !grep { -x "$_/$needed->[0]" } split /:/, $ENV{PATH};
 }
 if (my $why = RealSink::missing()) {
@@ -117,10 +114,9 @@ my ($package) = glob "$dir/out/zlmtp_*.deb";
 
 # ---- a Debian that has what the package needs, and systemd ----
 
-$log = $base ? shell("cp -a '$base' '$root'") : shell("debootstrap --variant=minbase $release '$root' '$mirror'");
+$log = shell("'$FindBin::Bin/bootstrap' $release '$root'");
 is($?, 0, 'there is a Debian') or BAIL_OUT($log);
-system "cp /etc/resolv.conf '$root/etc/resolv.conf'; cp '$package' '$root/root/zlmtp.deb'";
-RealServer::write_file("$root/etc/apt/sources.list", "deb $mirror $release main\n") if !$base;
+system 'cp', $package, "$root/root/zlmtp.deb";
 RealServer::write_file("$root/etc/fstab", '');
 RealServer::write_file("$root/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0755);
 my ($depends) = qx{dpkg-deb -f '$package' Depends} =~ /^(.*)$/;
