@@ -149,7 +149,7 @@ static void open_maps(struct intake *in, struct options *options)
 		option_usage(&program, "which maps route recipients? -f, or MAILVAR in the file that ZCONFIG names");
 	options->routing.settings = options->settings;
 	options->routing.setting_count = options->setting_count;
-	options->routing.privilege = pw != NULL ? (long)pw->pw_uid : 65534;
+	in->privilege = options->routing.privilege = pw != NULL ? (long)pw->pw_uid : 65534;
 	in->recipients = recipients_open(&options->routing, (unsigned)in->policy.limits[LIMIT_LOOKUPS],
 	                                 (int64_t)in->policy.limits[LIMIT_LOOKUP_TIME] * 1000, &status);
 	if (in->recipients == NULL)

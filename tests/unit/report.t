@@ -81,7 +81,7 @@ class Report:
         self.read_status()
 
     def read_status(self):
-        """The groups of fields, each a list of (name, unfolded value); read here, as Python takes global ones for text."""
+        """The groups of fields, each a list of (name, value); read here, as Python takes global ones for text."""
         raw = self.text.split(b'\n--' + self.message.get_boundary().encode())[2]
         body = raw.split(b'\n\n', 1)[1].decode('utf-8')
         self.groups = []
