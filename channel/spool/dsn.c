@@ -1,6 +1,8 @@
 #include "channel/spool/dsn.h"
 
 #include <stddef.h>
+#include <string.h>
+#include <strings.h>
 
 void dsn_add_xtext(struct buf *out, const char *s)
 {
@@ -11,6 +13,28 @@ void dsn_add_xtext(struct buf *out, const char *s)
 			buf_addf(out, "+%02X", c);
 		else
 			buf_addc(out, *s);
+	}
+}
+
+static int hex(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+void dsn_add_readable(struct buf *out, const char *orcpt)
+{
+	if (strncasecmp(orcpt, "rfc822;", 7) == 0)
+		orcpt += 7;
+	for (; *orcpt != '\0'; orcpt++) {
+		int high = orcpt[0] == '+' ? hex(orcpt[1]) : -1, low = high >= 0 ? hex(orcpt[2]) : -1;
+
+		/* a NUL would end it */
+		if (low >= 0 && high + low > 0) {
+			buf_addc(out, (char)(high * 16 + low));
+			orcpt += 2;
+		} else {
+			buf_addc(out, *orcpt);
+		}
 	}
 }
 

@@ -9,6 +9,9 @@
 /* Adds `s` as xtext (RFC 3461 section 4). */
 void dsn_add_xtext(struct buf *out, const char *s);
 
+/* Adds ORCPT ("type;xtext") as an address that can be read: xtext decoded, without "rfc822;". */
+void dsn_add_readable(struct buf *out, const char *orcpt);
+
 /*
  * Adds the text of an N line behind "N ", as a router writes it.  `notify` and `orcpt` ("type;xtext") are what the client
  * gave, or NULL; `recipient` is the address it gave; `sender` is NULL for the null return path.
