@@ -15,10 +15,10 @@
 
 #include "channel/server/client.h"
 #include "channel/server/intake.h"
-#include "channel/server/listener.h"
 #include "channel/net/tls.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/listen.h"
 #include "lib/log.h"
 #include "lib/logline.h"
 #include "lib/options.h"
@@ -149,7 +149,7 @@ static void open_maps(struct intake *in, struct options *options)
 		option_usage(&program, "which maps route recipients? -f, or MAILVAR in the file that ZCONFIG names");
 	options->routing.settings = options->settings;
 	options->routing.setting_count = options->setting_count;
-	options->routing.privilege = pw != NULL ? (long)pw->pw_uid : 65534;
+	in->privilege = options->routing.privilege = pw != NULL ? (long)pw->pw_uid : 65534;
 	in->recipients = recipients_open(&options->routing, (unsigned)in->policy.limits[LIMIT_LOOKUPS],
 	                                 (int64_t)in->policy.limits[LIMIT_LOOKUP_TIME] * 1000, &status);
 	if (in->recipients == NULL)
@@ -385,7 +385,8 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 int main(int argc, char **argv)
 {
 	struct loop loop = { 0 };
-	struct options options = { 0 };
+	static const char *const kinds[] = { [SERVER_LMTP] = "lmtp", [SERVER_SMTP] = "smtp", NULL };
+	struct options options = { .listeners = { .kinds = kinds, .expected = "lmtp: or smtp:" } };
 	char **texts = xcalloc((size_t)argc, sizeof(char *));
 	size_t count = 0;
 	struct buf why = { 0 };
@@ -395,7 +396,7 @@ int main(int argc, char **argv)
 	policy_init(&loop.intake.policy);
 	show_keys();
 	read_options(&loop.intake, &options, texts, &count, argc, argv);
-	if (!listeners_from_systemd(&options.listeners, &why))
+	if (!listeners_from_systemd(&options.listeners, SERVER_LMTP, SERVER_SMTP, &why))
 		die(EX_USAGE, "%s", buf_str(&why));
 	if (count == 0 && options.listeners.count == 0)
 		option_usage(&program, "where is mail taken? -L, or a socket of systemd");

@@ -37,7 +37,7 @@ struct mime_entity {
 
 struct mime_walker;
 
-/* What a walk finds, in order; every byte of the message appears in exactly one call, the CR of CR LF in headers excepted. */
+/* What a walk finds, in order; every byte appears in exactly one call, but for the CR of CR LF in headers. */
 struct mime_events {
 	/* The fields of an entity's header, LF line ends, without the empty line behind them. */
 	void (*header)(void *context, const struct mime_entity *entity, const char *fields, size_t n);

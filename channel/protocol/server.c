@@ -38,6 +38,8 @@ static void turn_away(struct server *s, const char *status, const char *text)
 
 void server_shut(struct server *s, const char *text)
 {
+	/* nobody waits for the answer to what was asked */
+	s->pending = SERVER_MORE;
 	reply(s, 421, "4.3.2", text);
 	s->closing = true;
 }
@@ -691,6 +693,11 @@ void server_free(struct server *s)
 	buf_free(&s->out);
 	buf_free(&s->text);
 	*s = (struct server){ 0 };
+}
+
+bool server_is_within_command(const struct server *s)
+{
+	return s->mode == SERVER_COMMANDS && s->in.len > 0;
 }
 
 const char *server_with(const struct server *s)

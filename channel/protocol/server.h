@@ -123,11 +123,14 @@ void server_answer(struct server *s, int code, const char *status, const char *t
 /* The handshake of SERVER_STARTTLS is done: all that was said before is forgotten (RFC 3207 section 4.2). */
 void server_encrypted(struct server *s);
 
-/* The server wants to stop, or is tired of waiting: 421 with `text`, then SERVER_CLOSE. */
+/* The server wants to stop, or is tired of waiting: 421 with `text`, then SERVER_CLOSE.  An answer that is due is no more. */
 void server_shut(struct server *s, const char *text);
 
 /* True between MAIL and the end of the transaction. */
 bool server_in_transaction(const struct server *s);
+
+/* True while the client has sent a part of a command. */
+bool server_is_within_command(const struct server *s);
 
 /* How the message came, for a Received field: "LMTP", "ESMTPS", "UTF8SMTP", … (RFC 3848, RFC 6531 section 4.3). */
 const char *server_with(const struct server *s);

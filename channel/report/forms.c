@@ -99,7 +99,8 @@ static bool has_recipients(const char *text)
 {
 	const char *p = strstr(text, "$recipients");
 
-	return p != NULL && (p == text || p[-1] == '\n') && (p[11] == '\n' || p[11] == '\0') && strstr(p + 1, "$recipients") == NULL;
+	return p != NULL && (p == text || p[-1] == '\n') && (p[11] == '\n' || p[11] == '\0') &&
+	       strstr(p + 1, "$recipients") == NULL;
 }
 
 static char *without_cr(const char *text, size_t n)

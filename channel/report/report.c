@@ -177,7 +177,7 @@ static const char *skip_blanks(const char *s)
 /* "TYPE; " in front: *s is moved behind it. */
 static void take_type(const char **s, struct buf *type)
 {
-	size_t n = strcspn(*s, "; \t(");
+	size_t n = strspn(*s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-");
 
 	if (n > 0 && n < 40 && (*s)[n] == ';') {
 		text_add_clean(type, *s, n, 40);
@@ -324,6 +324,7 @@ static void add_diagnostic(struct composer *c, const struct said *said, const ch
 {
 	struct buf text = { 0 };
 	bool reply = said->code.len > 0 && said->mta.len > 0;
+	bool other = said->type.len > 0 && strcmp(said->type.data, "smtp") != 0;
 
 	if (said->words.len == 0 && said->code.len == 0)
 		return;
@@ -333,7 +334,8 @@ static void add_diagnostic(struct composer *c, const struct said *said, const ch
 			buf_addf(&text, "%s ", status);
 	}
 	buf_add(&text, buf_str(&said->words), said->words.len);
-	add_typed(c, "Diagnostic-Code", reply ? "smtp" : "x-zlmtp", buf_str(&text), DIAGNOSTIC_CAP + 20);
+	add_typed(c, "Diagnostic-Code", reply ? "smtp" : other ? said->type.data : "x-local", buf_str(&text),
+	          DIAGNOSTIC_CAP + 20);
 	buf_free(&text);
 }
 
@@ -406,7 +408,7 @@ static void add_outcome(struct buf *text, const struct report_recipient *r, cons
 		buf_adds(text, "delivered");
 		break;
 	case REPORT_RELAYED:
-		buf_adds(text, "passed on to a server that was asked to report further");
+		buf_adds(text, "passed on to the next server, which may not report any further");
 		break;
 	case REPORT_EXPANDED:
 		buf_adds(text, "passed on to the members of a list");
@@ -648,17 +650,19 @@ static uint64_t hash_report(const struct report *r)
 static bool is_plain_address(const struct composer *c, const char *s)
 {
 	const char *at = strrchr(s, '@');
-	bool quoted = s[0] == '"';
+	bool quoted = s[0] == '"', clean;
+	struct buf same = { 0 };
 
-	if (strlen(s) > ADDRESS_CAP || (text_is_eightbit(s, strlen(s)) && !(c->utf8 && text_is_utf8(s, strlen(s)))))
+	text_add_clean_string(&same, s, ADDRESS_CAP);
+	clean = strcmp(buf_str(&same), s) == 0;
+	buf_free(&same);
+	if (!clean || strlen(s) > ADDRESS_CAP || (text_is_eightbit(s, strlen(s)) && !(c->utf8 && text_is_utf8(s, strlen(s)))))
 		return false;
 	if (quoted && (at == NULL || at < s + 2 || at[-1] != '"'))
 		return false;
 	for (const char *p = s; *p != '\0'; p++) {
 		bool local = at == NULL || p < at;
 
-		if ((unsigned char)*p < ' ' || *p == 127)
-			return false;
 		if (local && quoted) {
 			bool edge = p == s || p == at - 1;
 
@@ -699,7 +703,7 @@ static void write_header(struct composer *c, const char *subject, const char *fr
 	downgrade_header(&c->out, line.data, line.len, "utf-8");
 	buf_adds(&c->out, "Date: ");
 	add_date(c, &c->out, c->report->now);
-	buf_addf(&c->out, "\nMessage-ID: <%s.%s.%016" PRIx64 "@%s>\n", c->marker.data + 2,
+	buf_addf(&c->out, "\nMessage-ID: <%.*s.%s.%016" PRIx64 "@%s>\n", (int)c->marker.len - 3, c->marker.data + 2,
 	         form_kind_name(c->report->kind), hash_report(c->report), c->host);
 	add_references(c);
 	buf_addf(&c->out,

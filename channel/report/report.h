@@ -1,6 +1,6 @@
 /*
- * Delivery status notifications: what is known about recipients becomes one message to the sender (RFC 3461, 3464, 6522,
- * 6533, 3834).
+ * Delivery status notifications: what is known about recipients becomes one message to the sender (RFC 3461, 3464,
+ * 6522, 6533, 3834).
  *
  * Pure: no system call, no clock, no map.  Who is to be told what and when is decided above, by channel/queue; this
  * room of its own can so be used by whoever knows a message and what became of it, and be tested with nothing else.
@@ -69,8 +69,8 @@ enum report_result {
 };
 
 /*
- * Writes a whole message.  The original comes with it as RET asks for failures; its header alone for delays, successes
- * and above settings->max bytes.  The same report has the same Message-ID, so that one that a crash has
+ * Writes a whole message.  The original comes with it as RET asks for failures; its header alone for delays,
+ * successes and above settings->max bytes.  The same report has the same Message-ID, so that one that a crash has
  * doubled can be told from a new one.  *smtputf8 tells whether its recipient's server must take SMTPUTF8 (RFC 6531).
  */
 enum report_result report_compose(const struct report *report, const struct report_settings *settings,
@@ -78,8 +78,8 @@ enum report_result report_compose(const struct report *report, const struct repo
                                   struct buf *why);
 
 /*
- * Fills in status, remote and diagnostic from NOTARY as it stands in a d line or a report of an agent, 0x01 between its six
- * fields.  Cut up in place; what it points to lives as long as `notary`.
+ * Fills in status, remote and diagnostic from NOTARY as it stands in a d line or a report of an agent, 0x01 between its
+ * six fields.  Cut up in place; what it points to lives as long as `notary`.
  */
 void report_from_notary(struct report_recipient *recipient, char *notary);
 

@@ -48,7 +48,8 @@ static bool set_address(char **setting, const char *value, struct buf *why)
 static bool set_size(uint64_t *setting, const char *value, struct buf *why)
 {
 	size_t n = strlen(value);
-	uint64_t unit = n == 0 ? 1 : ascii_lower(value[n - 1]) == 'k' ? 1024 : ascii_lower(value[n - 1]) == 'm' ? 1024 * 1024 : 1;
+	char last = n > 0 ? ascii_lower(value[n - 1]) : '\0';
+	uint64_t unit = last == 'k' ? 1024 : last == 'm' ? 1024 * 1024 : 1;
 	char *digits = xstrndup(value, unit > 1 ? n - 1 : n);
 	bool ok = parse_number(digits, (uint64_t)1 << 40, setting);
 

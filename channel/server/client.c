@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -16,6 +15,7 @@
 #include "db/grammar/address.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/listen.h"
 #include "lib/log.h"
 #include "lib/logline.h"
 #include "lib/text.h"
@@ -92,7 +92,7 @@ struct client *client_create(struct intake *intake, const struct listener *liste
 	c->message_deadline = CLOCK_NEVER;
 	stream_open(&c->stream, fd);
 	show_address(c);
-	server_init(&c->server, &intake->options[listener->protocol], intake->tls != NULL, false);
+	server_init(&c->server, &intake->options[listener->kind], intake->tls != NULL, false);
 	intake->figures.connections++;
 	if (!c->may_connect && intake->tls == NULL) {
 		intake->figures.turned_away++;
@@ -167,16 +167,20 @@ static void log_queued(const struct client *c, const struct spool_draft *draft)
 
 /* ---- MAIL and RCPT ---- */
 
-/* Is there room for a message of so many bytes?  The files of a message count beside it. */
-static bool has_room(const struct intake *in, uint64_t size)
+/* Why no message of so many bytes can be taken now; NULL if there is room. */
+static const char *find_no_room(const struct intake *in, uint64_t size)
 {
 	struct statvfs fs;
 	uint64_t wanted = in->policy.limits[LIMIT_FREE] * 1000000 + size;
 
-	if (statvfs(in->spool.postoffice, &fs) < 0)
-		return false;
-	return (uint64_t)fs.f_bavail * fs.f_frsize >= wanted &&
-	       (fs.f_files == 0 || fs.f_favail >= in->policy.limits[LIMIT_INODES]);
+	if (statvfs(in->spool.postoffice, &fs) < 0) {
+		complain("%s: %s", in->spool.postoffice, strerror(errno));
+		return "the queue cannot be reached now; try again later";
+	}
+	if ((uint64_t)fs.f_bavail * fs.f_frsize < wanted ||
+	    (fs.f_files != 0 && fs.f_favail < in->policy.limits[LIMIT_INODES]))
+		return "not enough room on the disk; try again later";
+	return NULL;
 }
 
 static bool is_address(const char *text)
@@ -193,14 +197,15 @@ static bool is_address(const char *text)
 static void mail(struct client *c)
 {
 	struct server *s = &c->server;
+	const char *no_room = find_no_room(c->intake, s->envelope.size);
 
 	forget_message(c);
 	if (!c->may_connect && (c->stream.tls == NULL || !tls_verified(c->stream.tls)))
 		server_answer(s, 530, "5.7.0", "a certificate that is known here is needed: STARTTLS first");
 	else if (*s->envelope.sender != '\0' && !is_address(s->envelope.sender))
 		server_answer(s, 501, "5.1.7", "the sender is no address");
-	else if (!has_room(c->intake, s->envelope.size))
-		server_answer(s, 452, "4.3.1", "not enough room on the disk; try again later");
+	else if (no_room != NULL)
+		server_answer(s, 452, "4.3.1", no_room);
 	else
 		server_answer(s, 250, "2.1.0", "sender ok");
 	if (server_in_transaction(s))
@@ -249,23 +254,39 @@ static void rcpt(struct client *c)
 
 /* ---- the message ---- */
 
-static bool has_recipient(const struct spool_envelope *e, const struct spool_recipient *to)
+static int compare_recipients(const void *a, const void *b)
 {
-	for (size_t i = 0; i < e->recipient_count; i++) {
-		const struct spool_recipient *have = &e->recipients[i];
+	const struct spool_recipient *x = *(const struct spool_recipient *const *)a, *y = *(const struct spool_recipient *const *)b;
+	int order = strcmp(x->user, y->user);
 
-		if (strcmp(have->user, to->user) == 0 && strcmp(have->host, to->host) == 0 &&
-		    strcmp(have->channel, to->channel) == 0)
-			return true;
-	}
-	return false;
+	if (order == 0)
+		order = strcmp(x->host, y->host);
+	if (order == 0)
+		order = strcmp(x->channel, y->channel);
+	return order != 0 ? order : (x > y) - (x < y);
 }
 
-static long nobody(void)
+/* Leaves the first of those that are the same; lists may have many thousands. */
+static void leave_each_once(struct spool_recipient *list, size_t *count)
 {
-	const struct passwd *pw = getpwnam("nobody");
+	struct spool_recipient **order = xcalloc(*count + 1, sizeof *order);
+	size_t kept = 0, first = 0;
 
-	return pw != NULL ? (long)pw->pw_uid : 65534;
+	for (size_t i = 0; i < *count; i++)
+		order[i] = &list[i];
+	qsort(order, *count, sizeof *order, compare_recipients);
+	for (size_t i = 1; i < *count; i++) {
+		if (strcmp(order[i]->user, order[first]->user) == 0 && strcmp(order[i]->host, order[first]->host) == 0 &&
+		    strcmp(order[i]->channel, order[first]->channel) == 0)
+			order[i]->user = NULL;
+		else
+			first = i;
+	}
+	for (size_t i = 0; i < *count; i++)
+		if (list[i].user != NULL)
+			list[kept++] = list[i];
+	*count = kept;
+	free(order);
 }
 
 /* All destinations of the accepted recipients, each once. */
@@ -282,16 +303,17 @@ static void add_recipients(struct client *c, const char *sender)
 		const struct recipient_answer *answer = &c->accepted[i].answer;
 		const struct server_recipient *r = &c->server.envelope.recipients[i];
 		struct buf dsn = { 0 };
+		const char *text;
 
 		dsn_add(&dsn, r->notify, r->orcpt, r->address, sender);
+		text = pool_copy(&c->pool, dsn.data, dsn.len);
 		for (size_t j = 0; j < answer->count; j++) {
-			if (has_recipient(&c->envelope, &answer->to[j]))
-				continue;
 			list[c->envelope.recipient_count] = answer->to[j];
-			list[c->envelope.recipient_count++].dsn = pool_copy(&c->pool, dsn.data, dsn.len);
+			list[c->envelope.recipient_count++].dsn = text;
 		}
 		buf_free(&dsn);
 	}
+	leave_each_once(list, &c->envelope.recipient_count);
 }
 
 static void make_envelope(struct client *c)
@@ -302,7 +324,7 @@ static void make_envelope(struct client *c)
 
 	c->envelope = (struct spool_envelope){
 		.sender_channel = is_null ? "error" : "local", .sender_host = is_null ? "<>" : sender,
-		.sender = is_null ? "<>" : sender, .sender_privilege = nobody(),
+		.sender = is_null ? "<>" : sender, .sender_privilege = c->intake->privilege,
 		.ret = s->envelope.ret, .envid = s->envelope.envid,
 		.client = pool_format(&c->pool, "%s (%s)", s->helo, c->shown), .with = server_with(s),
 	};
@@ -322,7 +344,7 @@ static void begin_message(struct client *c)
 	int status = EX_OK;
 
 	make_envelope(c);
-	if (!has_room(c->intake, c->server.envelope.size))
+	if (find_no_room(c->intake, c->server.envelope.size) != NULL)
 		status = EX_CANTCREAT;
 	else if (c->envelope.recipient_count > 0)
 		status = spool_begin(&c->intake->spool, &c->envelope, &c->draft, &c->why);
@@ -464,8 +486,10 @@ static void read_some(struct client *c)
 
 	switch (stream_read(&c->stream, bytes, sizeof bytes, &n)) {
 	case STREAM_OK:
+		/* the time of a command begins with its first byte, however slowly the others come */
+		if (!server_is_within_command(&c->server))
+			wait_for_command(c);
 		server_add(&c->server, bytes, n);
-		wait_for_command(c);
 		break;
 	case STREAM_WAIT_READ:
 	case STREAM_WAIT_WRITE:
@@ -484,10 +508,14 @@ void client_ready(struct client *c)
 	if (c->waiting == WAITS_FOR_TLS)
 		handshake(c);
 	do {
+		size_t commands = c->server.commands;
+
 		if (c->waiting != WAITS_FOR_NOBODY || c->over || c->closing || c->server.out.len > 0)
 			break;
 		read_some(c);
 		work(c);
+		if (c->server.commands != commands && c->waiting == WAITS_FOR_NOBODY && !c->closing)
+			wait_for_command(c);
 		flush(c);
 	} while (c->stream.more);
 	if (c->waiting == WAITS_FOR_TLS && c->stream.tls == NULL)
@@ -560,6 +588,11 @@ void client_shut(struct client *c, const char *text)
 {
 	if (c->waiting == WAITS_FOR_DISK || c->closing)
 		return;
+	/* no word can be said in the middle of a handshake */
+	if (c->waiting == WAITS_FOR_TLS) {
+		c->over = true;
+		return;
+	}
 	if (c->waiting == WAITS_FOR_MAP)
 		recipients_forget(c->intake->recipients, c);
 	server_shut(&c->server, text);

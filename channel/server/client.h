@@ -10,8 +10,8 @@
 #include <sys/socket.h>
 
 #include "channel/server/intake.h"
-#include "channel/server/listener.h"
 #include "channel/net/stream.h"
+#include "lib/listen.h"
 
 struct client;
 

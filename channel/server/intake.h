@@ -29,6 +29,7 @@ struct intake {
 	struct recipients *recipients;
 	struct committer *committer;
 	struct tls *tls;               /* NULL: no STARTTLS */
+	long privilege;                /* of recipients and senders: nobody's uid */
 	bool json;                     /* form of log lines */
 	bool verbose;                  /* log lines on stderr, too */
 	struct intake_figures figures;

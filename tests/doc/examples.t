@@ -17,9 +17,11 @@ use File::Path ();
 use File::Temp ();
 use Test::More;
 use Certificates;
+use Intake;
 use Manual;
 use RealCyrus;
 use RealDovecot;
+use RealPostfix;
 use RealServer;
 use RealSlapd;
 use Spool;
@@ -29,12 +31,13 @@ my $build = $ENV{BUILD_DIR} // $source;
 my $post = '/var/spool/postoffice';
 my $db = '/var/mail/db';
 
-# page => files: where its files go, in the order of the blocks, if the page does not say that; missing: why its peers cannot be had; before: what is there
-# when it begins; after: what is done with its files, and what must have come of it.
+# page => files: where its files go, in the order of the blocks, if the page does not say that; missing: why its peers cannot be had; serves: its
+# commands do not end; before: what is there when it begins; after: what is done with its files, and what must have come of it.
 my %pages = (
 	'dbases.conf.5' => { files => ["$db/dbases.conf"], before => \&sample_texts },
 	'dbupdate.8' => { before => \&sample_maps_in_place },
 	'enqueue.8' => { before => \&sample_maps, after => sub { is(queued(), 2, 'two messages are in the queue') } },
+	'intake.8' => { serves => 1, missing => sub { RealPostfix->unavailable }, before => \&maps_of_a_small_site, after => \&mail_comes_in },
 	'ldap_map.5' => { missing => \&RealSlapd::missing, before => \&directory_server },
 	'ldapsync.8' => { missing => \&RealSlapd::missing, before => \&directory_server },
 	'lmtp.8' => { missing => sub { RealCyrus::missing() // RealDovecot::missing() },
@@ -49,6 +52,7 @@ my %pages = (
 	'tls.conf.5' => { files => ['tls.conf', 'tls-socket.conf'], missing => \&RealDovecot::missing, before => \&dovecot_with_tls,
 		after => \&both_verified },
 	'zlmtp-check.8' => { missing => \&RealDovecot::missing, before => \&well_kept, after => sub { unlink "$post/.pid.scheduler" } },
+	'zlmtp-forms.5' => { files => ['delay', 'router.conf'], after => \&form_and_settings },
 	'zlmtp.7' => { missing => \&RealDovecot::missing, before => \&dovecot, after => sub ($dovecot) {
 		is(arrived($dovecot, 'ann', 'box'), 1, 'the message is in the folder box of ann');
 	} },
@@ -64,12 +68,13 @@ my %only_shown = (
 	'zlmtp-check.8: command[zlmtp]' => 'lines for a monitoring system',
 	'zlmtp-check.8: */5' => 'a line for cron',
 	'zlmtp.7: text' => 'a drawing',
+	'intake.8: event=queued' => 'what a log line looks like',
 	'ldap_map.5: fqdnaliases  ldap' => 'a line for dbases.conf; tests/real/ldap.t has such',
 	'ldap_map.5: keyword value' => 'the shape of lines',
 	'ldapsync.8: domains_command' => 'a line for its file, naming a program of ZMailer',
 );
 
-my @commands = qw(newdb makedb dbupdate dblookup ldapsync enqueue runqueue zlmtp-check lmtp printf echo cat cd openssl);
+my @commands = qw(newdb makedb dbupdate dblookup ldapsync enqueue runqueue intake zlmtp-check lmtp printf echo cat cd openssl);
 
 enter_name_spaces();
 my $top = File::Temp->newdir('/tmp/zle-XXXXXX');
@@ -120,7 +125,7 @@ sub install_programs() {
 	my $libexec = '/usr/local/libexec/zlmtp';
 	File::Path::make_path("$libexec/ta", '/usr/local/sbin');
 	system('cp', glob("$build/channel/lmtp{,-probe}"), "$libexec/ta") == 0 or die "no channel/lmtp\n";
-	for my $program (grep { -x } glob "$build/db/{newdb,dbupdate,dblookup,ldapsync} $build/channel/{enqueue,runqueue,zlmtp-check}") {
+	for my $program (grep { -x } glob "$build/db/{newdb,dbupdate,dblookup,ldapsync} $build/channel/{enqueue,runqueue,intake,zlmtp-check}") {
 		my ($name) = $program =~ m{([^/]+)\z};
 		system('cp', $program, "$libexec/$name") == 0 or die "$name\n";
 		symlink "$libexec/$name", "/usr/local/sbin/$name" or die "$name: $!\n";
@@ -172,7 +177,7 @@ sub carry_out($path) {
 		put('message', "From: ann\@example.org\nSubject: test\n\nHello.\n");
 		my @peers = $how->{before} ? $how->{before}->() : ();
 		my @files = @{$how->{files} // []};
-		follow($_, \@files) for @todo;
+		follow($_, \@files, $how->{serves} ? \@peers : undef) for @todo;
 		is("@files", '', 'all its files are shown');
 		chdir $dir or die;
 		$how->{after}->(@peers) if $how->{after};
@@ -189,11 +194,15 @@ sub is_only_shown($block) {
 	return defined $key;
 }
 
-sub follow($block, $files) {
+# With $servers, commands do not end: what they start is added there.
+sub follow($block, $files, $servers) {
 	my $where = "$block->{page}:$block->{line}";
 	my ($first) = $block->{text} =~ /([^\s(]+)/;
 	if ($block->{text} =~ /\A\$ /) {
 		try_session($where, Manual::session($block->{text}));
+	} elsif ($servers && grep { $_ eq $first } @commands) {
+		push @$servers, Intake->run_as_shown($block->{text});
+		pass("$where: a server is started");
 	} elsif (grep { $_ eq $first } @commands) {
 		my ($status, $said) = type("set -e\n$block->{text}");
 		is($status, 0, "$where: the commands succeed") or diag $said;
@@ -203,6 +212,22 @@ sub follow($block, $files) {
 	} else {
 		fail("$where: neither commands nor a file that tests/doc/examples.t knows");
 	}
+}
+
+# The form and the settings of zlmtp-forms.5, in a report.
+sub form_and_settings() {
+	my %in = map { my $file = $_; $file => join '', map { sprintf '%%%02X', ord } split //, slurp($file) } qw(delay router.conf);
+	put('description', "kind=delay\nform=$in{delay}\nconf=$in{'router.conf'}\nrecipient=\naddress=bob\@example.net\n\nSubject: x\n");
+	my ($status, $said) = type("$build/tests/lib/report <description 2>&1");
+	like($said, qr/^composed$/m, 'both are taken');
+	like($said, qr/^Subject: Not delivered yet: x$/m, 'the form has its subject');
+	like($said, qr/Questions: postmaster\@example\.org, please give/, 'and the postmaster of the settings');
+}
+
+sub slurp($path) {
+	open my $in, '<', $path or die "$path: $!\n";
+	local $/;
+	return scalar <$in>;
 }
 
 sub try_session($where, @steps) {
@@ -352,4 +377,23 @@ sub directory_server() {
 		. "cn: router\nuserPassword: routersecret\n");
 	put('/etc/zmailer/ldap.secret', "routersecret\n", 0600);
 	return $slapd;
+}
+
+sub maps_of_a_small_site() {
+	File::Path::make_path('/etc/zlmtp', '/run/zlmtp');
+	Spool->new('/var/spool/zlmtp');
+	put('/etc/zlmtp/dbases.conf', "fqdnroutes btree - -la /etc/zlmtp/fqdnroutes -lm%:\n");
+	put('/etc/zlmtp/fqdnroutes', "ann\@example.org: lmtp!store!ann\n");
+	must("newdb -sf /etc/zlmtp/dbases.conf\n");
+	return ();
+}
+
+sub mail_comes_in($server) {
+	my $socket = '/run/zlmtp/intake';
+	ok($server->answers($socket), 'the server answers') or return diag $server->said;
+	is((stat $socket)[2] & 0777, 0660, 'the socket is for owner and group');
+	is((stat _)[5], scalar getgrnam('postfix'), '... of Postfix');
+	like(join('', map { $_->[0] } IntakeDialogue->new($socket)->message('bob@example.org', ['ann@example.org'], "Subject: x\n\nx\n")),
+		qr/^250 2\.0\.0 <ann\@example\.org> queued/m, 'it takes mail');
+	is(scalar(grep { -f } glob '/var/spool/zlmtp/transport/*'), 1, 'a message is in the queue');
 }

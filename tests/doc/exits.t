@@ -68,6 +68,16 @@ my %cases = (
 		[75, 'a map that could not tell', 'enqueue -P po -f held/dbases.conf -s ann@example.org lost@example.test < message'],
 		[78, 'a damaged dbases.conf', 'enqueue -P po -f bad.conf -s ann@example.org a@b < message'],
 	],
+	intake => [
+		[0, 'ended by a signal', 'timeout --preserve-status 2 intake -f dbases.conf -P po -L lmtp:UNIX:$PWD/in'],
+		[64, 'usage', 'intake -f dbases.conf -P po'],
+		[66, 'no dbases.conf', 'intake -f nonesuch -P po -L lmtp:UNIX:$PWD/in'],
+		[67, 'no such group', 'intake -f dbases.conf -P po -L lmtp:UNIX:$PWD/in,group=nonesuch'],
+		[69, 'a server that listens there', 'intake -f dbases.conf -P po -L lmtp:UNIX:$PWD/in & until [ -S in ]; do sleep 0.1; done;'
+			. ' intake -f dbases.conf -P po -L lmtp:UNIX:$PWD/in; s=$?; kill $!; wait; exit $s'],
+		[73, 'no post office', 'intake -f dbases.conf -P nonesuch -L lmtp:UNIX:$PWD/in'],
+		[78, 'a damaged dbases.conf', 'intake -f bad.conf -P po -L lmtp:UNIX:$PWD/in'],
+	],
 	lmtp => [
 		[0, 'end of file', 'lmtp -F UNIX:/nonesuch < /dev/null'],
 		[64, 'usage', 'lmtp'],
@@ -117,6 +127,7 @@ my %elsewhere = (
 	dbupdate => { 3 => 'tests/db/dbupdate-trouble.t', 70 => 'a bug', 71 => 'no processes', 73 => 'tests/db', 74 => 'a full disk, tests/db',
 		77 => 'tests/db' },
 	enqueue => { 77 => 'tests/scenario/enqueue.t' },
+	intake => { 71 => 'no threads' },
 	lmtp => { 1 => 'needs a server: tests of probes', 71 => 'no memory' },
 	ldapsync => { 0 => 'needs a directory: tests/real/ldapsync.t', 65 => 'the same', 69 => 'the same', 73 => 'the same', 74 => 'the same',
 		75 => 'the same', 77 => 'the same' },
@@ -150,7 +161,7 @@ sub type ($script) {
 }
 
 mkdir "$dir/bin" or die;
-for my $program (glob "$build/channel/{lmtp,lmtp-probe,enqueue,runqueue} $build/db/{newdb,dbupdate,dblookup,ldapsync}") {
+for my $program (glob "$build/channel/{lmtp,lmtp-probe,enqueue,runqueue,intake} $build/db/{newdb,dbupdate,dblookup,ldapsync}") {
 	symlink $program, "$dir/bin/" . $program =~ s{.*/}{}r if -x $program;
 }
 $ENV{PATH} = "$dir/bin:$ENV{PATH}";

@@ -1,7 +1,6 @@
 /*
  * Any bytes as a message on its way to a server without 8BITMIME: its header comes out in ASCII and with no field that
- * was not there, the whole ends where it was measured, and what was made once is not made again.  The first byte chooses
- * between that and decoding.
+ * was not there, and the whole ends where it was measured.  The first byte chooses between that and decoding.
  */
 #include <stddef.h>
 #include <stdint.h>

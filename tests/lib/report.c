@@ -1,8 +1,8 @@
 /*
  * report: composes the report that standard input describes.  Lines NAME=VALUE, "%XX" in a value stands for a byte:
- * kind, to, now, offset, sender, envid, ret, id, arrival, host, from, postmaster, max, form (text of one), body-fails; "recipient"
- * begins the next one: address, orcpt, action, status, remote, diagnostic, notary, attempt, until.  Behind an empty line
- * the message.
+ * kind, to, now, offset, sender, envid, ret, id, arrival, host, from, postmaster, max, form (text of one), body-fails,
+ * room, conf; "recipient" begins the next one: address, orcpt, action, status, remote, diagnostic, notary, attempt, until.
+ * Behind an empty line the message.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +13,9 @@
 
 static struct report_recipient recipients[100000];
 static struct report_message message = { .sender = "<>", .spool_id = "S1", .arrival = 1790000000 };
-static struct report report = { .to = "ann@example.org", .now = 1790003600, .message = &message, .recipients = recipients };
+static struct report report = {
+	.to = "ann@example.org", .now = 1790003600, .message = &message, .recipients = recipients,
+};
 static struct report_settings settings;
 static struct forms forms;
 static const char *body;
@@ -96,6 +98,15 @@ static void set_form(const char *text, size_t n)
 	buf_free(&why);
 }
 
+static void set_conf(const char *text, size_t n)
+{
+	struct buf why = { 0 };
+
+	if (!report_settings_parse(&settings, "router.conf", text, n, &why))
+		fprintf(stderr, "%s\n", buf_str(&why));
+	buf_free(&why);
+}
+
 static void set(const char *name, char *value, size_t n)
 {
 	if (strcmp(name, "kind") == 0) {
@@ -128,6 +139,8 @@ static void set(const char *name, char *value, size_t n)
 		settings.max = strtoull(value, NULL, 10);
 	} else if (strcmp(name, "form") == 0) {
 		set_form(value, n);
+	} else if (strcmp(name, "conf") == 0) {
+		set_conf(value, n);
 	} else if (strcmp(name, "body-fails") == 0) {
 		body_fails = true;
 	} else if (strcmp(name, "room") == 0) {

@@ -1,4 +1,4 @@
-#include "channel/server/listener.h"
+#include "lib/listen.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -21,13 +21,13 @@
 /* The first descriptor that systemd hands over (sd_listen_fds(3)). */
 #define SYSTEMD_FIRST 3
 
-static struct listener *append(struct listeners *l, int fd, enum server_protocol protocol, bool is_local, const char *name)
+static struct listener *append(struct listeners *l, int fd, size_t kind, bool is_local, const char *name)
 {
 	struct buf clean = { 0 };
 
 	text_add_clean_string(&clean, name, 300);
 	l->list = xgrow(l->list, l->count, &l->capacity, sizeof *l->list);
-	l->list[l->count] = (struct listener){ .fd = fd, .protocol = protocol, .is_local = is_local, .name = clean.data };
+	l->list[l->count] = (struct listener){ .fd = fd, .kind = kind, .is_local = is_local, .name = clean.data };
 	return &l->list[l->count++];
 }
 
@@ -36,6 +36,22 @@ static int refuse(int status, const char *text, const char *what, struct buf *wh
 	text_add_clean_string(why, text, 300);
 	buf_addf(why, ": %s", what);
 	return status;
+}
+
+/* The index of the word that `text` begins with, up to its ':'; false if it is none. */
+static bool find_kind(const struct listeners *l, const char *text, size_t length, size_t *kind)
+{
+	for (*kind = 0; l->kinds[*kind] != NULL; ++*kind)
+		if (strlen(l->kinds[*kind]) == length && strncasecmp(l->kinds[*kind], text, length) == 0)
+			return true;
+	return false;
+}
+
+static int refuse_form(const struct listeners *l, const char *text, struct buf *why)
+{
+	text_add_clean_string(why, text, 300);
+	buf_addf(why, ": %s, then UNIX:/path or [ADDRESS]:PORT expected", l->expected);
+	return EX_USAGE;
 }
 
 /* ---- UNIX sockets ---- */
@@ -110,7 +126,7 @@ static bool set_owner(const struct place *place)
 	       (place->group == (gid_t)-1 || lchown(place->path, (uid_t)-1, place->group) == 0);
 }
 
-static int listen_at_path(struct listeners *l, enum server_protocol protocol, const struct place *place, const char *text,
+static int listen_at_path(struct listeners *l, size_t kind, const struct place *place, const char *text,
                           struct buf *why)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -134,17 +150,17 @@ static int listen_at_path(struct listeners *l, enum server_protocol protocol, co
 			unlink(place->path);
 		return EX_CANTCREAT;
 	}
-	append(l, fd, protocol, true, text)->path = xstrdup(place->path);
+	append(l, fd, kind, true, text)->path = xstrdup(place->path);
 	return EX_OK;
 }
 
-static int add_unix(struct listeners *l, enum server_protocol protocol, const char *at, const char *text, struct buf *why)
+static int add_unix(struct listeners *l, size_t kind, const char *at, const char *text, struct buf *why)
 {
 	struct place place;
 	int status = parse_place(&place, at, text, why);
 
 	if (status == EX_OK)
-		status = listen_at_path(l, protocol, &place, text, why);
+		status = listen_at_path(l, kind, &place, text, why);
 	free(place.path);
 	return status;
 }
@@ -177,19 +193,19 @@ static bool parse_inet(const char *at, struct sockaddr_storage *address, socklen
 	return inet_pton(AF_INET6, strncasecmp(text, "IPv6:", 5) == 0 ? text + 5 : text, &v6->sin6_addr) == 1;
 }
 
-static int add_inet(struct listeners *l, enum server_protocol protocol, const char *at, const char *text, struct buf *why)
+static int add_inet(struct listeners *l, size_t kind, const char *at, const char *text, struct buf *why)
 {
 	struct sockaddr_storage address;
 	socklen_t length;
 	int fd, on = 1, status;
 
 	if (!parse_inet(at, &address, &length))
-		return refuse(EX_USAGE, text, "lmtp: or smtp:, then UNIX:/path or [ADDRESS]:PORT expected", why);
+		return refuse_form(l, text, why);
 	fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
 	    (address.ss_family != AF_INET6 || setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == 0) &&
 	    bind(fd, (struct sockaddr *)&address, length) == 0 && listen(fd, BACKLOG) == 0) {
-		append(l, fd, protocol, false, text);
+		append(l, fd, kind, false, text);
 		return EX_OK;
 	}
 	status = errno == EADDRINUSE ? EX_UNAVAILABLE : EX_CANTCREAT;
@@ -201,13 +217,14 @@ static int add_inet(struct listeners *l, enum server_protocol protocol, const ch
 
 int listeners_add(struct listeners *l, const char *text, struct buf *why)
 {
-	bool lmtp = strncasecmp(text, "lmtp:", 5) == 0;
+	size_t length = strcspn(text, ":"), kind;
+	const char *at = text + length + (text[length] == ':');
 
-	if (!lmtp && strncasecmp(text, "smtp:", 5) != 0)
-		return refuse(EX_USAGE, text, "lmtp: or smtp:, then UNIX:/path or [ADDRESS]:PORT expected", why);
-	if (strncasecmp(text + 5, "UNIX:", 5) == 0)
-		return add_unix(l, lmtp ? SERVER_LMTP : SERVER_SMTP, text + 10, text, why);
-	return add_inet(l, lmtp ? SERVER_LMTP : SERVER_SMTP, text + 5, text, why);
+	if (!find_kind(l, text, length, &kind))
+		return refuse_form(l, text, why);
+	if (strncasecmp(at, "UNIX:", 5) == 0)
+		return add_unix(l, kind, at + 5, text, why);
+	return add_inet(l, kind, at, text, why);
 }
 
 /* ---- systemd ---- */
@@ -222,12 +239,13 @@ static char *next_name(const char **names)
 	return name;
 }
 
-static bool take_over(struct listeners *l, int fd, const char *name, struct buf *why)
+static bool take_over(struct listeners *l, int fd, const char *name, size_t unix_kind, size_t tcp_kind, struct buf *why)
 {
 	struct sockaddr_storage address = { 0 };
 	socklen_t length = sizeof address, size = sizeof(int);
 	int listening = 0;
-	bool is_local, lmtp;
+	size_t kind;
+	bool is_local;
 
 	if (getsockname(fd, (struct sockaddr *)&address, &length) < 0 ||
 	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0 || !listening) {
@@ -235,16 +253,17 @@ static bool take_over(struct listeners *l, int fd, const char *name, struct buf 
 		return false;
 	}
 	is_local = address.ss_family == AF_UNIX;
-	lmtp = strcasecmp(name, "smtp") != 0 && (is_local || strcasecmp(name, "lmtp") == 0);
+	if (!find_kind(l, name, strlen(name), &kind))
+		kind = is_local ? unix_kind : tcp_kind;
 	if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0) {
 		buf_addf(why, "descriptor %d of systemd: %s", fd, strerror(errno));
 		return false;
 	}
-	append(l, fd, lmtp ? SERVER_LMTP : SERVER_SMTP, is_local, *name != '\0' ? name : "systemd");
+	append(l, fd, kind, is_local, *name != '\0' ? name : "systemd");
 	return true;
 }
 
-bool listeners_from_systemd(struct listeners *l, struct buf *why)
+bool listeners_from_systemd(struct listeners *l, size_t unix_kind, size_t tcp_kind, struct buf *why)
 {
 	const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS"), *names = getenv("LISTEN_FDNAMES");
 	uint64_t number, n;
@@ -257,7 +276,7 @@ bool listeners_from_systemd(struct listeners *l, struct buf *why)
 	for (int i = 0; ok && i < (int)n; i++) {
 		char *name = next_name(&names);
 
-		ok = take_over(l, SYSTEMD_FIRST + i, name, why);
+		ok = take_over(l, SYSTEMD_FIRST + i, name, unix_kind, tcp_kind, why);
 		free(name);
 	}
 	unsetenv("LISTEN_PID");
@@ -276,5 +295,5 @@ void listeners_free(struct listeners *l)
 		free(l->list[i].name);
 	}
 	free(l->list);
-	*l = (struct listeners){ 0 };
+	*l = (struct listeners){ .kinds = l->kinds, .expected = l->expected };
 }

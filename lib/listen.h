@@ -1,0 +1,47 @@
+/*
+ * Where clients come in: sockets that an option names, or those that systemd has opened (sd_listen_fds(3)).
+ *
+ *   KIND:UNIX:/path[,mode=0660][,group=NAME]
+ *   KIND:[127.0.0.1]:2500   KIND:[::1]:2424
+ *
+ * KIND is one of the words that the program knows, for what is spoken there.
+ */
+#ifndef ZL_LIB_LISTEN_H
+#define ZL_LIB_LISTEN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "lib/buf.h"
+
+struct listener {
+	int fd;
+	size_t kind;               /* index of its word */
+	bool is_local;             /* UNIX: whoever may connect is on this machine */
+	char *path;                /* of a socket that we have made, to be removed at the end; NULL else */
+	char *name;                /* for messages */
+};
+
+struct listeners {
+	const char *const *kinds;  /* the words, in small letters; ends with NULL; to be set */
+	const char *expected;      /* what a usage error says is expected, "lmtp: or smtp:"; to be set */
+	struct listener *list;
+	size_t count, capacity;
+};
+
+/*
+ * Opens the socket that `text` describes.  0, or with a line in `why`: EX_USAGE (it is none), EX_UNAVAILABLE (somebody
+ * listens there), EX_CANTCREAT, EX_NOUSER (no such group).  A socket in the file system that nobody listens at is
+ * replaced.
+ */
+int listeners_add(struct listeners *l, const char *text, struct buf *why);
+
+/*
+ * Takes over the sockets that systemd has opened for this process: the kind is FileDescriptorName=, or else
+ * `unix_kind` or `tcp_kind`.  False with a line in `why` if one of them is no socket that listens.
+ */
+bool listeners_from_systemd(struct listeners *l, size_t unix_kind, size_t tcp_kind, struct buf *why);
+
+void listeners_free(struct listeners *l);
+
+#endif

@@ -1,0 +1,512 @@
+#!/usr/bin/perl
+# intake over real sockets: each reply, each limit, and what stands in the queue afterwards.
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Socket qw(SOL_SOCKET SO_LINGER);
+use Test::More;
+use Time::HiRes qw(sleep time);
+use Intake;
+use Ports;
+use RealServer;
+
+my $hello = "Subject: hello\nMessage-ID: <1\@client>\nDate: Sun, 29 Nov 2026 10:00:00 +0000\nFrom: x\@example.com\n\nHello.\n";
+
+# Replies without their line ends.
+sub said(@replies) { return [map { map { s/\r\n\z//r } @$_ } @replies] }
+
+sub is_empty($intake, $what) {
+	is(join(' ', $intake->queued, $intake->litter), '', "$what: nothing is in the post office");
+}
+
+# Waits until it holds; false after ten seconds.
+sub soon($holds) {
+	my $end = time + 10;
+	until ($holds->()) {
+		return 0 if time > $end;
+		sleep 0.02;
+	}
+	return 1;
+}
+
+subtest 'one message, by LMTP and by SMTP' => sub {
+	my $intake = Intake->start;
+	for my $protocol (qw(lmtp smtp)) {
+		my $client = $intake->$protocol;
+		like $client->greeting, $protocol eq 'lmtp' ? qr/^220 \S+ LMTP/ : qr/^220 \S+ ESMTP/, "$protocol: the greeting";
+		my $hi = $client->hello;
+		like $hi, qr/^250[ -]$_\r$/m, "$protocol: $_ is announced"
+			for qw(PIPELINING 8BITMIME SMTPUTF8 CHUNKING DSN ENHANCEDSTATUSCODES), 'SIZE 52428800', 'LIMITS RCPTMAX=1000';
+		unlike $hi, qr/STARTTLS/, "$protocol: no TLS without a certificate";
+		$client->{greeted} = 1;
+		my @replies = $client->message('x@example.com', ['ann@example.org', 'bob@example.org'], $hello);
+		is_deeply said(@replies[0 .. 3]), ['250 2.1.0 sender ok', '250 2.1.5 ok', '250 2.1.5 ok', '354 end with CR LF . CR LF'],
+			"$protocol: taken";
+		my ($job) = $intake->queued;
+		my ($control, $header, $body) = $intake->message($job);
+		my ($id) = join('', map { @$_ } @replies) =~ /queued as (\S+)/;
+		is_deeply said(@replies[4 .. $#replies]), $protocol eq 'smtp' ? ["250 2.0.0 queued as $id"]
+			: [map { "250 2.0.0 <$_\@example.org> queued as $id" } qw(ann bob)], "$protocol: a reply for " . ($protocol eq 'smtp' ? 'all' : 'each');
+		is Spool::job($intake->office, $id), $job, "$protocol: the id is that of the message";
+		is_deeply [map { "$_->{channel} $_->{host} $_->{user}" } @{$control->{recipients}}], ['lmtp store ann', 'lmtp store bob'], "$protocol: both";
+		like $header, qr/\AReceived: from client\.example \(local\)\n\tby \S+ with @{[uc($protocol eq 'smtp' ? 'esmtp' : 'lmtp')]} id \Q$id\E;\n\t/,
+			"$protocol: the Received line";
+		is $body, "Hello.\n", "$protocol: the body";
+		is join(' ', $intake->litter), '', "$protocol: no litter";
+		is $client->say('QUIT'), "221 2.0.0 bye\r\n", "$protocol: QUIT";
+		is $client->rest, '', "$protocol: closed";
+		$intake->forget_all;
+	}
+	is $intake->stop, 0, 'SIGTERM ends it';
+	ok !-e $intake->dir . '/lmtp', 'its socket is gone';
+};
+
+subtest 'TCP: IPv4 and IPv6' => sub {
+	my ($port) = Ports::free(1);
+	my $intake = Intake->start(listen => ["smtp:[127.0.0.1]:$port", "lmtp:[::1]:$port"]);
+	for (['127.0.0.1', 0, 'ESMTP', '[127.0.0.1]'], ['::1', 1, 'LMTP', '[IPv6:::1]']) {
+		my ($address, $lmtp, $with, $shown) = @$_;
+		my $client = IntakeDialogue->new([$address, $port], lmtp => $lmtp);
+		$client->message('x@example.com', ['ann@example.org'], $hello);
+		my ($job) = $intake->queued;
+		like +($intake->message($job))[1], qr/\AReceived: from client\.example \(\Q$shown\E\)\n\tby \S+ with $with /, "$address: Received";
+		$intake->forget_all;
+	}
+	my $helo = IntakeDialogue->new(['127.0.0.1', $port], lmtp => 0);
+	like $helo->say('HELO old.example'), qr/^250 \S+\r\n\z/, 'HELO';
+	$helo->{greeted} = 1;
+	$helo->message('', ['ann@example.org'], $hello);
+	my ($job) = $intake->queued;
+	my ($control, $header) = $intake->message($job);
+	like $header, qr/with SMTP id/, 'without EHLO it is SMTP';
+	is $control->{recipients}[0]{sender}[0] // $control->{sender}[0] // 'error', 'error', 'the null sender';
+};
+
+subtest 'the answers of the maps' => sub {
+	my $intake = Intake->start(routes => "ann\@example.org: lmtp!store!ann\nlist\@example.org: lmtp!store!a\n"
+		. "nothing\@example.org: bitbucket!-!-\naway\@example.net: smtp!example.net!away\@example.net\n");
+	my $client = $intake->lmtp;
+	$client->hello;
+	$client->say('MAIL FROM:<x@example.com>');
+	is $client->say('RCPT TO:<ann@example.org>'), "250 2.1.5 ok\r\n", 'found';
+	like $client->say('RCPT TO:<eve@example.org>'), qr/^550 5\.1\.[12] \S.*eve/, 'not found';
+	like $client->say('RCPT TO:<not an address>'), qr/^501 5\.5\.2 /, 'no path';
+	is $client->say('RCPT TO:<away@example.net>'), "250 2.1.5 ok\r\n", 'elsewhere, for a client on this machine';
+	like $client->say('RCPT TO:<>'), qr/^501 5\.1\.3 /, 'the null path';
+	$client->say('RSET');
+	# maps that come and go, followed without a restart
+	$intake->routes("eve\@example.org: lmtp!store!eve\n");
+	$client->say('MAIL FROM:<x@example.com>');
+	is $client->say('RCPT TO:<eve@example.org>'), "250 2.1.5 ok\r\n", 'a new map counts at once';
+	like $client->say('RCPT TO:<ann@example.org>'), qr/^550 5\.1\.[12] /, '... also for who is gone';
+	my $map = $intake->dir . '/routes.db';
+	rename $map, "$map.away" or die;
+	like $client->say('RCPT TO:<eve@example.org>'), qr/^(?:250|451) /, 'a map that was removed: what is open serves, or it cannot tell';
+	rename "$map.away", $map or die;
+	ok soon(sub { $client->say('RCPT TO:<eve@example.org>') eq "250 2.1.5 ok\r\n" }), 'it came back';
+	my $good = Spool::slurp($map);
+	Spool->put("$map.new", "not a database");
+	rename "$map.new", $map or die;
+	is $client->say('RCPT TO:<bob@example.org>'), "451 4.3.0 it cannot be told now whether this recipient exists; try again later\r\n", 'a damaged map';
+	Spool->put("$map.new", $good);
+	rename "$map.new", $map or die;
+	ok soon(sub { $client->say('RCPT TO:<eve@example.org>') eq "250 2.1.5 ok\r\n" }), 'a mended map';
+	is $client->say('RCPT TO:<nobody@example.org>') =~ /^(\d+)/ ? $1 : '', 550, '... says no again';
+};
+
+subtest 'mail that the maps throw away' => sub {
+	my $intake = Intake->start(arguments => ['-v']);
+	my $client = $intake->lmtp;
+	is((map { @$_ } $client->message('x@example.com', ['nothing@example.org'], $hello))[-1],
+		"250 2.0.0 <nothing\@example.org> discarded, as the maps say\r\n", 'taken');
+	is_empty $intake, 'discarded';
+	$client->message('x@example.com', ['nothing@example.org', 'ann@example.org'], $hello);
+	my ($job) = $intake->queued;
+	is scalar @{($intake->message($job))[0]{recipients}}, 1, 'with another: that one alone';
+};
+
+subtest 'a recipient twice is one recipient' => sub {
+	my $intake = Intake->start;
+	my $client = $intake->lmtp;
+	is scalar(grep { /queued/ } map { @$_ } $client->message('x@example.com', [('ann@example.org') x 3, 'bob@example.org'], $hello)), 4, 'four replies';
+	my ($job) = $intake->queued;
+	is_deeply [map { $_->{user} } @{($intake->message($job))[0]{recipients}}], ['ann', 'bob'], 'two recipients, in their order';
+};
+
+subtest 'parameters of DSN reach the control file' => sub {
+	my $intake = Intake->start;
+	my $client = $intake->lmtp;
+	$client->hello;
+	is $client->say('MAIL FROM:<x@example.com> RET=HDRS ENVID=a+2Bb SIZE=100 BODY=8BITMIME'), "250 2.1.0 sender ok\r\n", 'MAIL';
+	$client->say('RCPT TO:<ann@example.org> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;Ann@example.org');
+	$client->say('RCPT TO:<bob@example.org> NOTIFY=NEVER');
+	$client->say('DATA');
+	$client->send("Subject: x\r\n\r\nx\r\n.\r\n");
+	$client->reply for 1, 2;
+	my ($job) = $intake->queued;
+	my $text = Spool::slurp($intake->office . "/transport/$job");
+	like $text, qr/^N NOTIFY=SUCCESS,DELAY ORCPT=rfc822;Ann\@example\.org/m, 'NOTIFY and ORCPT';
+	like $text, qr/^N NOTIFY=NEVER/m, 'NEVER';
+	like $text, qr/^R HDRS$/m, 'RET';
+	like $text, qr/^n a\+2Bb$/m, 'ENVID';
+};
+
+subtest 'SMTPUTF8 and 8 bits' => sub {
+	my $intake = Intake->start(routes => "j\xc3\xbcrg\@example.org: lmtp!store!j\xc3\xbcrg\nann\@example.org: lmtp!store!ann\n");
+	my $client = $intake->smtp;
+	$client->hello;
+	like $client->say("MAIL FROM:<\xc3\xbc\@example.com>"), qr/^553 5\.6\.7 /, 'a sender beyond ASCII needs it';
+	$client->say('MAIL FROM:<x@example.com>');
+	like $client->say("RCPT TO:<j\xc3\xbcrg\@example.org>"), qr/^553 5\.6\.7 /, 'a recipient, too';
+	$client->say('RSET');
+	is $client->say("MAIL FROM:<\xc3\xbc\@example.com> SMTPUTF8"), "250 2.1.0 sender ok\r\n", 'with it';
+	is $client->say("RCPT TO:<j\xc3\xbcrg\@example.org>"), "250 2.1.5 ok\r\n", '... a recipient';
+	like $client->say("RCPT TO:<j\xfcrg\@example.org>"), qr/^501 5\.1\.3 /, 'bytes that are no UTF-8';
+	$client->say('DATA');
+	like $client->say("Subject: \xc3\xbc\r\n\r\n\xfc\xff\r\n."), qr/^250 2\.0\.0 queued as S/, 'any byte in the text';
+	my ($job) = $intake->queued;
+	my ($control, $header, $body) = $intake->message($job);
+	is $body, "\xfc\xff\n", 'the text as it was';
+	like $header, qr/with UTF8SMTP /, 'Received says so (RFC 6531)';
+};
+
+subtest 'BDAT' => sub {
+	my $intake = Intake->start;
+	my $client = $intake->lmtp;
+	$client->hello;
+	my $begin = "MAIL FROM:<x\@example.com>\r\nRCPT TO:<ann\@example.org>\r\n";
+	$client->send("${begin}BDAT 14\r\nSubject: x\r\n\r\nBDAT 5\r\n.\r\n\r\nBDAT 3 LAST\r\nend");
+	like join('', map { $client->reply } 1 .. 5), qr/^250 .*\r\n250 .*\r\n250 2\.0\.0 14 bytes so far\r\n250 2\.0\.0 19 bytes so far\r\n250 2\.0\.0 <ann\@example\.org> queued/,
+		'three chunks in one write';
+	my ($job) = $intake->queued;
+	is +($intake->message($job))[2], ".\n\nend", 'the text';
+	$intake->forget_all;
+	$client->send("${begin}BDAT 0 LAST\r\n");
+	like join('', map { $client->reply } 1 .. 3), qr/queued as/, 'an empty message';
+	$intake->forget_all;
+	$client->send("${begin}BDAT 4\r\nabcd");
+	$client->reply for 1 .. 3;
+	like $client->say('DATA'), qr/^503 5\.5\.1 /, 'DATA after BDAT';
+	like $client->say('RCPT TO:<bob@example.org>'), qr/^503 5\.5\.1 /, 'RCPT after BDAT';
+	like $client->say('RSET'), qr/^250 /, 'RSET';
+	is_empty $intake, 'LAST is missing';
+	$client->send("BDAT 4 LAST\r\nabcd");
+	like $client->reply, qr/^503 5\.5\.1 /, 'a chunk without MAIL passes by';
+	for my $wrong ('BDAT', 'BDAT x', 'BDAT -1', 'BDAT 4 LST', 'BDAT 99999999999999999999') {
+		my $other = $intake->lmtp;
+		$other->hello;
+		$other->send("$begin$wrong\r\nQUIT\r\n");
+		like $other->rest, qr/^421 5\.5\.4 .*\r\n\z/m, "$wrong ends the connection: nobody knows where the chunk ends";
+	}
+	is_empty $intake, 'wrong sizes';
+};
+
+subtest 'limits of a message' => sub {
+	my $intake = Intake->start(arguments => [map { ('-O', $_) } qw(size=2000 recipients=2 hops=3 errors=4 commands=30)]);
+	my $client = $intake->smtp;
+	like $client->hello, qr/SIZE 2000\r.*RCPTMAX=2\r/s, 'announced';
+	$client->{greeted} = 1;
+	like $client->say('MAIL FROM:<x@example.com> SIZE=2001'), qr/^552 5\.3\.4 /, 'SIZE';
+	is_deeply [map { substr $_, 0, 9 } @{said($client->message('x@example.com', ['ann@example.org', 'bob@example.org', 'ann@example.org'], $hello))}[1 .. 3]],
+		['250 2.1.5', '250 2.1.5', '452 4.5.3'], 'too many recipients';
+	is scalar($intake->queued), 1, '... the others get it';
+	$intake->forget_all;
+	like((map { @$_ } $client->message('x@example.com', ['ann@example.org'], $hello . 'x' x 2000 . "\n"))[-1], qr/^552 5\.3\.4 /, 'a text that grew too large');
+	is_empty $intake, 'too large';
+	like((map { @$_ } $client->message('x@example.com', ['ann@example.org'], "Received: from a by b; Sun, 29 Nov 2026 10:00:00 +0000\n" x 4 . $hello))[-1],
+		qr/^554 5\.4\.6 /, 'too many hops');
+	is_empty $intake, 'a loop';
+	like((map { @$_ } $client->message('x@example.com', ['ann@example.org'], "Received: from a by b; Sun, 29 Nov 2026 10:00:00 +0000\n" x 3 . $hello))[-1],
+		qr/^250 /, 'as many as may be');
+	$intake->forget_all;
+	like((map { @$_ } $client->message('x@example.com', ['ann@example.org'], "Subject: x\n\na\0b\n"))[-1], qr/^554 5\.6\.0 /, 'NUL');
+	is_empty $intake, 'NUL';
+	my $rude = $intake->smtp;
+	$rude->send("RUBBISH\r\n" x 10);
+	like $rude->rest, qr/\A(?:500 5\.5\.2 [^\n]*\n){5}421 4\.7\.0 too many errors\r\n\z/, 'errors';
+	my $idle = $intake->smtp;
+	$idle->send("NOOP\r\n" x 40);
+	like $idle->rest, qr/\A(?:250 [^\n]*\n){31}421 4\.7\.0 too many commands/, 'commands without a message';
+	my $long = $intake->smtp;
+	$long->send('x' x 5000);
+	like $long->rest, qr/^421 5\.5\.2 /, 'a line that is too long';
+};
+
+subtest 'no room on the disk' => sub {
+	for my $limit ('free=1000000000', 'inodes=1000000000') {
+		my $intake = Intake->start(arguments => ['-O', $limit]);
+		my $client = $intake->lmtp;
+		$client->hello;
+		is $client->say('MAIL FROM:<x@example.com>'), "452 4.3.1 not enough room on the disk; try again later\r\n", $limit;
+		is_empty $intake, $limit;
+	}
+};
+
+subtest 'connections' => sub {
+	my ($port) = Ports::free(1);
+	my $intake = Intake->start(listen => ["smtp:[127.0.0.1]:$port", 'smtp:UNIX:/tmp/zli-unused'], arguments => ['-O', 'connections=3', '-O', 'per-address=2']);
+	my @clients = map { IntakeDialogue->new(['127.0.0.1', $port], lmtp => 0) } 1 .. 2;
+	my $third = IntakeDialogue->new(['127.0.0.1', $port], lmtp => 0);
+	is $third->greeting, "421 4.3.2 too many connections; try again later\r\n", 'too many from one address';
+	push @clients, IntakeDialogue->new(['127.0.0.1', $port], lmtp => 0, from => '127.0.0.2');
+	like $clients[-1]->greeting, qr/^220 /, 'another address may';
+	is(IntakeDialogue->new(['127.0.0.1', $port], lmtp => 0, from => '127.0.0.3')->greeting, $third->greeting, 'too many in all');
+	shift(@clients)->say('QUIT');
+	ok soon(sub { IntakeDialogue->new(['127.0.0.1', $port], lmtp => 0)->greeting =~ /^220/ }), 'a place is free again';
+};
+
+subtest 'relay=' => sub {
+	for (['none', 550], ['local', 250], ['all', 250]) {
+		my ($who, $code) = @$_;
+		my $intake = Intake->start(arguments => ['-O', "relay=$who"]);
+		my $client = $intake->lmtp;
+		$client->hello;
+		$client->say('MAIL FROM:<x@example.com>');
+		like $client->say('RCPT TO:<away@example.net>'), qr/^$code /, "relay=$who: $code";
+		like $client->say('RCPT TO:<ann@example.org>'), qr/^250 /, "relay=$who: our own";
+	}
+};
+
+subtest 'time' => sub {
+	my $intake = Intake->start(arguments => [qw(-O command-time=1 -O message-time=2)]);
+	my $begun = time;
+	my $silent = $intake->smtp;
+	is $silent->rest, "421 4.3.2 time is up\r\n", 'a client that says nothing';
+	cmp_ok time - $begun, '<', 5, '... soon';
+	# a byte now and then does not help it
+	my $slow = $intake->smtp;
+	my $sent = 0;
+	$begun = time;
+	for (1 .. 20) {
+		last if !$slow->send('N');
+		my $in = '';
+		vec($in, fileno $slow->handle, 1) = 1;
+		last if select $in, undef, undef, 0.3;
+	}
+	is $slow->rest, "421 4.3.2 time is up\r\n", 'a command that takes too long';
+	cmp_ok time - $begun, '<', 4, '... soon';
+	my $dripping = $intake->smtp;
+	$dripping->hello;
+	$dripping->say($_) for 'MAIL FROM:<x@example.com>', 'RCPT TO:<ann@example.org>', 'DATA';
+	for (1 .. 30) {
+		last if !$dripping->send("x\r\n");
+		my $in = '';
+		vec($in, fileno $dripping->handle, 1) = 1;
+		last if select $in, undef, undef, 0.2;
+	}
+	is $dripping->rest, "421 4.3.2 time is up\r\n", 'a message that takes too long';
+	ok soon(sub { !$intake->litter }), 'its file is gone';
+	is_empty $intake, 'time is up';
+};
+
+subtest 'nothing is believed that came too early' => sub {
+	my $intake = Intake->start;
+	my $client = $intake->lmtp;
+	$client->hello;
+	$client->send("MAIL FROM:<x\@example.com>\r\nRCPT TO:<ann\@example.org>\r\nDATA\r\nSubject: x\r\n\r\n.\r\n");
+	like $client->rest, qr/^421 5\.5\.0 bytes came behind DATA/m, 'text behind DATA';
+	is_empty $intake, 'text behind DATA';
+	$client = $intake->lmtp;
+	$client->send("LHLO a\r\nMAIL FROM:<x\@example.com>\r\nRCPT TO:<ann\@example.org>\r\nRCPT TO:<eve\@example.org>\r\nDATA\r\n");
+	like join('', map { $client->reply } 1 .. 5), qr/\n250 [^-].*\n250 .*\n550 .*\n354 /s, 'pipelining as the RFC has it';
+	$client->send("Subject: x\r\n\r\nx\r\n.\r\nNOOP\r\nQUIT\r\n");
+	like $client->rest, qr/\A250 2\.0\.0 <ann.*\r\n250 2\.0\.0 ok\r\n221 /, '... and behind the end';
+};
+
+subtest 'smuggling' => sub {
+	my $intake = Intake->start;
+	my $attack = "MAIL FROM:<evil\@example.com>\r\nRCPT TO:<bob\@example.org>\r\nDATA\r\nSubject: evil\r\n\r\nevil\r\n.\r\n";
+	my %variants = (
+		'LF . LF' => "\n.\n", 'LF . CR LF' => "\n.\r\n", 'CR LF . LF' => "\r\n.\n", 'CR . CR' => "\r.\r", 'LF . CR' => "\n.\r",
+		'CR LF . CR' => "\r\n.\r", 'CR . CR LF' => "\r.\r\n", 'CR . LF' => "\r.\n", 'CR CR LF . CR LF' => "\r\n\r.\r\n", 'CR LF NUL . CR LF' => "\r\n\0.\r\n",
+		'CR LF . CR CR LF' => "\r\n.\r\r\n", 'CR LF CR . CR LF' => "\r\n\r.\r\n", 'CR LF space . CR LF' => "\r\n .\r\n", 'CR LF . space CR LF' => "\r\n. \r\n",
+	);
+	for my $name (sort keys %variants) {
+		my $client = $intake->lmtp;
+		$client->hello;
+		$client->say($_) for 'MAIL FROM:<x@example.com>', 'RCPT TO:<ann@example.org>', 'DATA';
+		$client->send("Subject: x\r\n\r\nbefore$variants{$name}$attack");
+		my $reply = $client->reply;
+		like $reply, $name =~ /NUL/ ? qr/^554 5\.6\.0/ : qr/^250 2\.0\.0 <ann/, "$name is no end";
+		is $client->say('NOOP'), "250 2.0.0 ok\r\n", "$name: one reply";
+		my @queued = $intake->queued;
+		is scalar @queued, $name =~ /NUL/ ? 0 : 1, "$name: one message";
+		like +($intake->message($queued[0]))[2], qr/before.*evil\n\z/s, "$name: all of it" if @queued;
+		$intake->forget_all;
+	}
+};
+
+subtest 'every text of CR, LF, dot and a letter is one message' => sub {
+	my $length = $ENV{ZLMTP_LONG} ? 7 : 5;
+	my $intake = Intake->start(arguments => ['-O', 'commands=1000000', '-O', 'errors=100000']);
+	my $client = $intake->smtp;
+	$client->hello;
+	my ($tried, @bad) = (0);
+	my @letters = ("\r", "\n", '.', 'a');
+	for my $n (0 .. $length) {
+		for my $code (0 .. 4 ** $n - 1) {
+			my $text = join '', map { $letters[$code >> 2 * $_ & 3] } 0 .. $n - 1;
+			# what ends a message by the book is not part of it
+			next if "\r\n$text\r\n" =~ /\r\n\.\r\n/;
+			$client->send("MAIL FROM:<x\@example.com>\r\nRCPT TO:<nothing\@example.org>\r\nDATA\r\n");
+			my $before = join '', map { $client->reply =~ s/ .*//sr } 1 .. 3;
+			$client->send("$text\r\n.\r\nNOOP\r\n");
+			my ($end, $noop) = ($client->reply, $client->reply);
+			push @bad, $text =~ s/\r/CR/gr =~ s/\n/LF/gr if $before ne '250250354' || $end !~ /^250 2\.0\.0 disc/ || $noop ne "250 2.0.0 ok\r\n";
+			$tried++;
+		}
+	}
+	is "@bad", '', "$tried texts";
+};
+
+subtest 'a client that goes at any byte leaves nothing' => sub {
+	my $intake = Intake->start;
+	my $dialogue = "LHLO a\r\nMAIL FROM:<x\@example.com>\r\nRCPT TO:<ann\@example.org>\r\nDATA\r\n";
+	my $text = "Subject: x\r\n\r\nx\r\n.\r\n";
+	for my $n (0 .. length($dialogue) - 1) {
+		my $client = $intake->lmtp;
+		$client->send(substr $dialogue, 0, $n);
+		setsockopt $client->handle, SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0 if $n % 2;
+		$client->close;
+	}
+	for my $n (0 .. length($text) - 1) {
+		my $client = $intake->lmtp;
+		$client->send($dialogue);
+		1 until $client->reply =~ /^354/;
+		$client->send(substr $text, 0, $n);
+		$client->close;
+	}
+	ok soon(sub { !$intake->litter && !$intake->queued }), 'nothing is left';
+	my $whole = $intake->lmtp;
+	$whole->send($dialogue);
+	1 until $whole->reply =~ /^354/;
+	$whole->send($text);
+	$whole->close;
+	ok soon(sub { $intake->queued == 1 }), 'who sent all of it and did not wait has it queued, once';
+};
+
+subtest 'SIGTERM' => sub {
+	my $intake = Intake->start;
+	my @clients = map { $intake->lmtp } 1 .. 4;
+	$clients[$_]->hello for 1 .. 3;
+	$clients[$_]->say('MAIL FROM:<x@example.com>') for 2, 3;
+	$clients[3]->say($_) for 'RCPT TO:<ann@example.org>', 'DATA';
+	$clients[3]->send("Subject: x\r\n\r\nhalf");
+	is $intake->stop, 0, 'it ends';
+	is $_->rest, "421 4.3.2 the server stops\r\n", 'every client is told' for @clients;
+	is_empty $intake, 'a message in the middle';
+};
+
+subtest 'the post office goes away' => sub {
+	my $intake = Intake->start;
+	my $client = $intake->lmtp;
+	$client->hello;
+	$client->{greeted} = 1;
+	rename $intake->office, $intake->office . '.away' or die;
+	is $client->say('MAIL FROM:<x@example.com>'), "452 4.3.1 the queue cannot be reached now; try again later\r\n", 'gone: later';
+	rename $intake->office . '.away', $intake->office or die;
+	like((map { @$_ } $client->message('x@example.com', ['ann@example.org'], $hello))[-1], qr/^250 /, 'it is back');
+};
+
+subtest 'sockets' => sub {
+	my $intake = Intake->start(run => 0);
+	my $path = $intake->dir . '/lmtp';
+	my $stale = IO::Socket::UNIX->new(Local => $path, Listen => 1) or die;
+	close $stale;
+	$intake->{o}{listen} = ["lmtp:UNIX:$path,mode=0666"];
+	$intake->again;
+	is sprintf('%04o', (stat $path)[2] & 07777), '0666', 'one that nobody listens at is replaced; its mode';
+	my $second = Intake->start(run => 0);
+	$second->{o}{listen} = ["lmtp:UNIX:$path"];
+	$second->{o}{wait} = 0;
+	$second->again;
+	waitpid delete $second->{pid}, 0;
+	is $? >> 8, 69, 'one that somebody listens at is not';
+	like $second->said, qr/^intake: -L lmtp:UNIX:\Q$path\E: Address already in use$/m, '... in one line';
+	ok $intake->answers($path), 'the first still answers';
+	$intake->stop;
+	Spool->put($path, "a file\n");
+	$second->again;
+	waitpid delete $second->{pid}, 0;
+	is $? >> 8, 69, 'a file stays';
+	is Spool::slurp($path), "a file\n", '... as it was';
+	SKIP: {
+		skip 'needs root', 1 if $> != 0;
+		unlink $path;
+		$intake->{o}{listen} = ["lmtp:UNIX:$path,mode=0620,group=mail"];
+		$intake->again;
+		is sprintf('%04o %s', (stat $path)[2] & 07777, scalar getgrgid((stat _)[5])), '0620 mail', 'mode and group';
+	}
+};
+
+subtest 'sockets of systemd' => sub {
+	my $starter = "exec 2>&1; use Socket; ";
+	my $intake = Intake->start(run => 0, listen => [], wait => 0);
+	my $path = $intake->dir . '/activated';
+	my $listener = IO::Socket::UNIX->new(Local => $path, Listen => 5) or die;
+	my ($port) = Ports::free(1);
+	my $tcp = IO::Socket::IP->new(LocalHost => '127.0.0.1', LocalPort => $port, Listen => 5) or die;
+	my @fds = (fileno $listener, fileno $tcp);
+	# as sd_listen_fds(3): from 3 on, for this very process
+	$intake->{o}{before} = [$^X, '-e', 'use POSIX; my ($a, $b) = splice @ARGV, 0, 2; POSIX::dup2($a, 13); POSIX::dup2($b, 14); POSIX::dup2(13, 3);'
+		. ' POSIX::dup2(14, 4); POSIX::close($_) for 13, 14; @ENV{qw(LISTEN_PID LISTEN_FDS LISTEN_FDNAMES)} = ($$, 2, "first:lmtp"); exec @ARGV', @fds];
+	use Fcntl ();
+	fcntl $_, Fcntl::F_SETFD(), 0 or die for $listener, $tcp;
+	$intake->again;
+	ok $intake->answers($path), 'it answers at both';
+	like(IntakeDialogue->new($path)->greeting, qr/ LMTP /, 'LMTP at the UNIX socket');
+	like(IntakeDialogue->new(['127.0.0.1', $port])->greeting, qr/ LMTP /, 'LMTP at TCP, as its name says');
+	$intake->stop;
+	ok -S $path, 'the socket of systemd stays';
+};
+
+subtest 'a client that goes and a slow map do not stop others' => sub {
+	my $intake = Intake->start;
+	my @idle = map { $intake->lmtp } 1 .. 200;
+	my $begun = time;
+	my $client = $intake->smtp;
+	like((map { @$_ } $client->message('x@example.com', ['ann@example.org'], $hello))[-1], qr/^250 /, 'beside 200 who say nothing');
+	cmp_ok time - $begun, '<', 5, '... soon';
+};
+
+subtest 'each row of the grammar, wrong in its way' => sub {
+	my $intake = Intake->start(arguments => ['-O', 'errors=1000']);
+	my $client = $intake->smtp;
+	my @rows = (
+		['MAIL FROM:<x@example.com>' => 503], ['EHLO' => 501], ['EHLO a b' => 501], ['LHLO a' => 500], ['EHLO a' => 250],
+		['RCPT TO:<ann@example.org>' => 503], ['DATA' => 503], ['MAIL' => 501], ['MAIL TO:<x@example.com>' => 501], ['MAIL FROM:x@example.com' => 501],
+		['MAIL FROM:<x@example.com' => 501], ['MAIL FROM:<x@example.com>SIZE=1' => 501], ['MAIL FROM:<x@example.com> SIZE=x' => 501],
+		['MAIL FROM:<x@example.com> SIZE' => 501], ['MAIL FROM:<x@example.com> BODY=9BIT' => 501], ['MAIL FROM:<x@example.com> RET=SOME' => 501],
+		['MAIL FROM:<x@example.com> ENVID=' => 501], ['MAIL FROM:<x@example.com> ENVID=a=b' => 501], ['MAIL FROM:<x@example.com> SMTPUTF8=1' => 501],
+		['MAIL FROM:<x@example.com> NONESUCH=1' => 555], ['MAIL FROM:<not an address>' => 501], ["MAIL FROM:<x\1\@example.com>" => 501],
+		['MAIL FROM:<x@example.com>' => 250], ['MAIL FROM:<x@example.com>' => 503], ['DATA' => 554], ['RCPT' => 501], ['RCPT FROM:<ann@example.org>' => 501],
+		['RCPT TO:<ann@example.org> NOTIFY=' => 501], ['RCPT TO:<ann@example.org> NOTIFY=NEVER,DELAY' => 501], ['RCPT TO:<ann@example.org> ORCPT=x' => 501],
+		['RCPT TO:<ann@example.org> SIZE=1' => 555], ['RCPT TO: <ann@example.org>' => 250], ['DATA now' => 501], ['NOOP x' => 250], ['VRFY ann' => 252],
+		['EXPN list' => 502], ['HELP' => 214], ['AUTH PLAIN' => 502], ['STARTTLS' => 503], ['STARTTLS x' => 501], ['' => 500], ["NO\0OP" => 500], ["NO\rOP" => 500],
+		['X' x 1000 => 500], ['rset' => 250], ['quit' => 221],
+	);
+	for (@rows) {
+		my ($line, $code) = @$_;
+		like $client->say($line), qr/^$code[ -]/, ($line =~ s/[^ -~]/?/gr =~ s/(.{60}).*/$1.../r) . ": $code";
+	}
+	is_empty $intake, 'rubbish';
+};
+
+subtest 'wrong options' => sub {
+	my $intake = Intake->start(run => 0, wait => 0);
+	for (['-O', 'size=1', 'a number from 1000 to'], ['-O', 'nonesuch=1', 'there is no such key'], ['-O', 'relay=some', 'none, local or all expected'],
+		['-O', 'networks=x', 'addresses expected'], ['-O', 'networks=10.0.0.0/33', 'addresses expected'], ['-O', 'command-time=x', 'a time from 1 to 86400 expected'],
+		['-L', 'smtp:127.0.0.1:25', 'expected'], ['-L', 'x', 'expected'], ['-L', 'lmtp:UNIX:relative', 'an absolute path'],
+		['-L', 'lmtp:UNIX:/x,mode=9', 'octal digits'], ['-L', 'lmtp:UNIX:/x,color=red', 'expected'], ['-H', '-HH', 'no more than two levels']) {
+		my ($option, $value, $words) = @$_;
+		unlink $intake->dir . '/err';
+		$intake->{o}{arguments} = [$option, $value];
+		$intake->again;
+		waitpid delete $intake->{pid}, 0;
+		is $? >> 8, 64, "$option $value: usage";
+		like $intake->said, qr/^intake: .*\Q$words\E/, '... says why';
+	}
+};
+
+done_testing;
