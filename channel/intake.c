@@ -22,6 +22,7 @@
 #include "lib/log.h"
 #include "lib/logline.h"
 #include "lib/options.h"
+#include "lib/process.h"
 #include "lib/wait.h"
 #include "lib/zenv.h"
 
@@ -392,7 +393,7 @@ int main(int argc, char **argv)
 	struct buf why = { 0 };
 	sigset_t unblocked;
 
-	log_program(program.name);
+	process_begin(program.name);
 	policy_init(&loop.intake.policy);
 	show_keys();
 	read_options(&loop.intake, &options, texts, &count, argc, argv);

@@ -133,6 +133,20 @@ static const char *value_fault(struct choices *choices, const char *key, size_t 
 	return why;
 }
 
+/* `where` is the key, or name and number of the line. */
+static void warn_of_invisible(const char *where, const char *key, size_t key_length, const char *value, size_t length)
+{
+	struct buf text = { 0 };
+	size_t at;
+
+	if (text_warn_of_invisible("key", key, key_length, &at, &text))
+		complain("%s: warning: %s", where, buf_str(&text));
+	buf_clear(&text);
+	if (text_warn_of_invisible("value", value, length, &at, &text))
+		complain("%s: warning: %s", where, buf_str(&text));
+	buf_free(&text);
+}
+
 static int set(struct choices *choices, char **words)
 {
 	char *key = words[0];
@@ -147,6 +161,7 @@ static int set(struct choices *choices, char **words)
 	if (fault != NULL) {
 		buf_addf(&why, "%s: %s", key, fault);
 	} else {
+		warn_of_invisible(key, key, strlen(key), value, strlen(value));
 		update_put(update, key, text_unquote(key, strlen(key)), value, strlen(value));
 		status = update_commit(update, &why);
 	}
@@ -218,10 +233,15 @@ static const char *take_change(struct stream *s, char *line, size_t n)
 	if (line[0] == '-')
 		update_remove(s->update, key, length);
 	length = text_unquote(key, length);
-	if (line[0] == '+')
+	if (line[0] == '+') {
+		char *where = xasprintf("%s:%zu", s->name, s->lines.number);
+
+		warn_of_invisible(where, key, length, tab + 1, value_length);
+		free(where);
 		update_put(s->update, key, length, tab + 1, value_length);
-	else
+	} else {
 		update_remove(s->update, key, length);
+	}
 	return NULL;
 }
 

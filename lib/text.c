@@ -3,7 +3,8 @@
 #include <stdint.h>
 #include <string.h>
 
-size_t text_utf8_length(const char *s, size_t n)
+/* The length of the valid sequence at s and what it stands for; 0 without one. */
+static size_t decode(const char *s, size_t n, uint32_t *code)
 {
 	const unsigned char *u = (const unsigned char *)s;
 	size_t want;
@@ -11,6 +12,7 @@ size_t text_utf8_length(const char *s, size_t n)
 
 	if (n == 0)
 		return 0;
+	*code = u[0];
 	if (u[0] < 0x80)
 		return 1;
 	if (u[0] >= 0xc2 && u[0] <= 0xdf) {
@@ -31,7 +33,37 @@ size_t text_utf8_length(const char *s, size_t n)
 	}
 	if (c < least || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
 		return 0;
+	*code = c;
 	return want;
+}
+
+size_t text_utf8_length(const char *s, size_t n)
+{
+	uint32_t code;
+
+	return decode(s, n, &code);
+}
+
+uint32_t text_invisible(const char *s, size_t n, size_t *at)
+{
+	/* not U+200C and U+200D, which some languages need within words */
+	static const struct { uint32_t first, last; } ranges[] = {
+		{ 0xa0, 0xa0 }, { 0xad, 0xad }, { 0x34f, 0x34f }, { 0x61c, 0x61c }, { 0x115f, 0x1160 }, { 0x1680, 0x1680 },
+		{ 0x180e, 0x180e }, { 0x2000, 0x200b }, { 0x200e, 0x200f }, { 0x2028, 0x202f }, { 0x205f, 0x206f },
+		{ 0x2800, 0x2800 }, { 0x3000, 0x3000 }, { 0x3164, 0x3164 }, { 0xfeff, 0xfeff }, { 0xffa0, 0xffa0 },
+	};
+	uint32_t code = 0;
+
+	for (size_t length; *at < n; *at += length > 0 ? length : 1) {
+		/* most of it is ASCII */
+		length = (unsigned char)s[*at] < 0x80 ? 1 : decode(s + *at, n - *at, &code);
+		if (length < 2)
+			continue;
+		for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
+			if (code >= ranges[i].first && code <= ranges[i].last)
+				return code;
+	}
+	return 0;
 }
 
 bool text_is_eightbit(const char *s, size_t n)

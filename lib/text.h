@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <time.h>
 
 #include "lib/buf.h"
@@ -53,6 +54,12 @@ bool text_is_utf8(const char *s, size_t n);
 
 /* The length of the valid UTF-8 sequence at s (1 to 4) within n bytes, or 0 (RFC 3629). */
 size_t text_utf8_length(const char *s, size_t n);
+
+/*
+ * Finds the first character from byte *at on that looks like a blank, or like nothing at all, and is neither blank nor
+ * tab: U+00A0, U+200B and the like.  Returns its code with *at set to its place; 0 if there is none.
+ */
+uint32_t text_invisible(const char *s, size_t n, size_t *at);
 
 /* The length of the byte order mark (U+FEFF in UTF-8) at the start of a text; 0 if there is none. */
 size_t text_mark(const char *text, size_t n);

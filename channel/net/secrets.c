@@ -108,6 +108,19 @@ static const char *damage(const struct word *words, size_t count)
 	return NULL;
 }
 
+/*
+ * True if it cannot be told for which channel and host a line is: it holds NULs, as text in UTF-16 does, the CR of old
+ * systems, or something that looks like a blank.  To pass over such a line would be to go on without authentication.
+ */
+static bool is_unreadable(const char *line, const struct word *words, size_t count)
+{
+	const struct word *last = &words[count > HOST ? HOST : 0];
+	size_t n = (size_t)(last->at + last->n - line), at = 0;
+
+	return memchr(line, '\0', n) != NULL || memchr(line, '\r', n) != NULL || text_invisible(line, n, &at) != 0 ||
+	       (n > 1 && (memcmp(line, "\377\376", 2) == 0 || memcmp(line, "\376\377", 2) == 0));
+}
+
 static void take_word(const struct word *word, struct buf *out)
 {
 	buf_clear(out);
@@ -127,7 +140,14 @@ enum secrets_answer secrets_search(const char *text, size_t n, const char *path,
 		size_t count = split(line, (size_t)((lf ? lf : end) - line), words);
 
 		next = lf ? lf + 1 : end;
-		if (count <= HOST || words[0].at[0] == '#')
+		if (count == 0 || words[0].at[0] == '#')
+			continue;
+		if (is_unreadable(line, words, count)) {
+			buf_addf(why, "%s:%u: expected plain text (UTF-8): a byte in front of the secrets is no letter and no blank",
+			         path, number);
+			return SECRETS_UNCLEAR;
+		}
+		if (count <= HOST)
 			continue;
 		if (!word_is(&words[CHANNEL], "*") && !word_is(&words[CHANNEL], channel))
 			continue;

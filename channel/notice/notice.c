@@ -146,7 +146,7 @@ static bool is_for(const struct notice *n, const struct told *t, const char *add
 		bool same;
 
 		if (r->orcpt != NULL)
-			dsn_add_readable(&orcpt, r->orcpt);
+			(void)dsn_original(&orcpt, r->orcpt);
 		same = strcasecmp(buf_str(&orcpt), address) == 0 || strcasecmp(r->user, address) == 0;
 		buf_free(&orcpt);
 		if (same)

@@ -103,30 +103,18 @@ static bool has_recipients(const char *text)
 	       strstr(p + 1, "$recipients") == NULL;
 }
 
-static char *without_cr(const char *text, size_t n)
-{
-	char *copy = xstrndup(text, n), *to = copy;
-
-	for (const char *from = copy; *from != '\0'; from++)
-		if (*from != '\r')
-			*to++ = *from;
-	*to = '\0';
-	return copy;
-}
-
 bool form_parse(struct forms *forms, enum form_kind kind, const char *text, size_t n, struct buf *why)
 {
 	struct form form = { 0 };
 	char *copy, *end, *subject;
 	bool ok = true;
 
-	if (n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
-		text += 3, n -= 3;
 	if (n > FORM_MAX)
 		return damaged(why, 1, "larger than 64 kB");
 	if (memchr(text, '\0', n) != NULL)
 		return damaged(why, 1, "holds a NUL byte");
-	copy = without_cr(text, n);
+	copy = xstrndup(text, n);
+	text_unmark(copy, n);
 	end = strchr(copy, '\n');
 	subject = copy + 8;
 	if (!check_bytes(copy, strlen(copy), why)) {

@@ -1,6 +1,5 @@
 #include "channel/spool/dsn.h"
 
-#include <stddef.h>
 #include <string.h>
 #include <strings.h>
 
@@ -13,28 +12,6 @@ void dsn_add_xtext(struct buf *out, const char *s)
 			buf_addf(out, "+%02X", c);
 		else
 			buf_addc(out, *s);
-	}
-}
-
-static int hex(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-void dsn_add_readable(struct buf *out, const char *orcpt)
-{
-	if (strncasecmp(orcpt, "rfc822;", 7) == 0)
-		orcpt += 7;
-	for (; *orcpt != '\0'; orcpt++) {
-		int high = orcpt[0] == '+' ? hex(orcpt[1]) : -1, low = high >= 0 ? hex(orcpt[2]) : -1;
-
-		/* a NUL would end it */
-		if (low >= 0 && high + low > 0) {
-			buf_addc(out, (char)(high * 16 + low));
-			orcpt += 2;
-		} else {
-			buf_addc(out, *orcpt);
-		}
 	}
 }
 
@@ -53,4 +30,26 @@ void dsn_add(struct buf *out, const char *notify, const char *orcpt, const char 
 	buf_adds(out, " INFROM=rfc822;");
 	if (sender != NULL)
 		dsn_add_xtext(out, sender);
+}
+
+static int hex(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+bool dsn_original(struct buf *out, const char *orcpt)
+{
+	const char *semicolon = strchr(orcpt, ';');
+
+	if (semicolon == NULL || (strncasecmp(orcpt, "rfc822;", 7) != 0 && strncasecmp(orcpt, "utf-8;", 6) != 0))
+		return false;
+	for (const char *s = semicolon + 1; *s != '\0'; s++) {
+		if (s[0] == '+' && hex(s[1]) >= 0 && hex(s[2]) >= 0) {
+			buf_addc(out, (char)(hex(s[1]) * 16 + hex(s[2])));
+			s += 2;
+		} else {
+			buf_addc(out, *s);
+		}
+	}
+	return true;
 }

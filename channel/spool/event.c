@@ -20,8 +20,7 @@ void event_add_orcpt(struct logline *line, const char *orcpt)
 
 	if (orcpt == NULL)
 		return;
-	dsn_add_readable(&text, orcpt);
-	logline_add(line, "orcpt", buf_str(&text));
+	logline_add(line, "orcpt", dsn_original(&text, orcpt) ? buf_str(&text) : orcpt);
 	buf_free(&text);
 }
 

@@ -15,7 +15,7 @@ void event_begin(struct logline *line, bool json, const char *event, const char 
 /* Adds `from`: an address, or "<>" for the null return path. */
 void event_add_sender(struct logline *line, const char *sender);
 
-/* Adds `orcpt` as people read it, xtext decoded and without "rfc822;"; nothing if it is NULL. */
+/* Adds `orcpt` as people read it, without type and xtext; nothing if it is NULL. */
 void event_add_orcpt(struct logline *line, const char *orcpt);
 
 /*

@@ -22,6 +22,7 @@ struct parser {
 	size_t errors;
 	size_t line;
 	bool has_nul;          /* somewhere in the text */
+	bool is_eightbit;      /* as well */
 	bool in_record;        /* aliases: a record has begun and may go on */
 	struct record record;
 	char *value;           /* of the record, as it grows in place */
@@ -97,19 +98,50 @@ static void add_piece(struct parser *p, size_t offset, size_t column)
 	p->pieces[p->piece_count++] = (struct piece){ offset, p->line, column };
 }
 
-static void check_value(struct parser *p, const struct record *record)
+/* Tells of something at a byte of the value of this record. */
+static void tell_of_value(struct parser *p, bool is_warning, size_t offset, const char *text)
 {
 	const struct piece *piece = &p->pieces[0];
+
+	for (size_t i = 1; i < p->piece_count && p->pieces[i].offset <= offset; i++)
+		piece = &p->pieces[i];
+	tell(p, is_warning, piece->line, piece->column + (offset - piece->offset), "%s", text);
+}
+
+static void check_value(struct parser *p, const struct record *record)
+{
 	const char *why = NULL;
 	bool is_warning = false;
 	size_t offset = 0;
 
-	if (p->reader->check == NULL ||
-	    p->reader->check(p->reader->check_context, record, &offset, &why, &is_warning))
-		return;
-	for (size_t i = 1; i < p->piece_count && p->pieces[i].offset <= offset; i++)
-		piece = &p->pieces[i];
-	tell(p, is_warning, piece->line, piece->column + (offset - piece->offset), "%s", why);
+	if (p->reader->check != NULL &&
+	    !p->reader->check(p->reader->check_context, record, &offset, &why, &is_warning))
+		tell_of_value(p, is_warning, offset, why);
+}
+
+bool text_warn_of_invisible(const char *what, const char *bytes, size_t n, size_t *at, struct buf *out)
+{
+	uint32_t code;
+
+	*at = 0;
+	code = text_invisible(bytes, n, at);
+	if (code != 0)
+		buf_addf(out, "the %s holds U+%04X, which cannot be told from a blank or from nothing; is it meant?", what,
+		         (unsigned)code);
+	return code != 0;
+}
+
+static void check_invisible(struct parser *p, const struct record *record)
+{
+	struct buf text = { 0 };
+	size_t at;
+
+	if (text_warn_of_invisible("key", record->key, record->key_length, &at, &text))
+		tell(p, true, record->line, 0, "%s", buf_str(&text));
+	buf_clear(&text);
+	if (text_warn_of_invisible("value", record->value, record->value_length, &at, &text))
+		tell_of_value(p, true, at, buf_str(&text));
+	buf_free(&text);
 }
 
 static void finish(struct parser *p, struct record *record)
@@ -118,6 +150,8 @@ static void finish(struct parser *p, struct record *record)
 	size_t size = (size_t)record->value_length + 1;
 
 	check_value(p, record);
+	if (p->is_eightbit)
+		check_invisible(p, record);
 	records_add(p->records, record);
 	reader->values_size += size;
 	if (size > reader->longest)
@@ -278,6 +312,7 @@ size_t text_read(struct text_reader *reader, struct records *records)
 	end = p + records->text.len;
 	*end = '\0';
 	parser.has_nul = memchr(p, '\0', records->text.len) != NULL;
+	parser.is_eightbit = text_is_eightbit(p, records->text.len);
 	while (p < end) {
 		char *newline = memchr(p, '\n', (size_t)(end - p));
 		size_t n = (size_t)((newline != NULL ? newline : end) - p);

@@ -17,6 +17,7 @@
 
 #include "db/build/fault.h"
 #include "db/store/records.h"
+#include "lib/buf.h"
 
 struct text_syntax {
 	bool aliases;          /* -a; keys are then in lower case unless folding is 'u' */
@@ -35,6 +36,12 @@ void text_fold(char *key, size_t n, char folding);
  * length.
  */
 size_t text_unquote(char *key, size_t n);
+
+/*
+ * Adds a warning if the `what` ("key" or "value") holds a character that cannot be seen (text_invisible()), and sets
+ * *at to its place.  False if it holds none.
+ */
+bool text_warn_of_invisible(const char *what, const char *bytes, size_t n, size_t *at, struct buf *out);
 
 /*
  * Looks at one value.  False if it is wrong: *why is a constant text and *offset the byte of the value it is

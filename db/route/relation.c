@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "db/grammar/idn.h"
 #include "lib/alloc.h"
 #include "lib/cache.h"
 #include "lib/clock.h"
@@ -61,6 +62,7 @@ void relation_destroy(struct relation **relation)
 	}
 	buf_free(&r->folded);
 	buf_free(&r->scratch);
+	buf_free(&r->other);
 	buf_free(&r->cache_key);
 	free(r->maps);
 	free(r->name);
@@ -75,11 +77,8 @@ void hit_free(struct hit *hit)
 	buf_free(&hit->part);
 }
 
-static void fold_into(struct buf *out, const char *key, enum key_fold fold)
+static void fold_from(struct buf *out, size_t start, enum key_fold fold)
 {
-	size_t start = out->len;
-
-	buf_adds(out, key);
 	for (size_t i = start; i < out->len; i++) {
 		if (fold == FOLD_LOWER)
 			out->data[i] = ascii_lower(out->data[i]);
@@ -88,10 +87,18 @@ static void fold_into(struct buf *out, const char *key, enum key_fold fold)
 	}
 }
 
+static void fold_into(struct buf *out, const char *key, enum key_fold fold)
+{
+	size_t start = out->len;
+
+	buf_adds(out, key);
+	fold_from(out, start, fold);
+}
+
 /* ---- keys ---- */
 
-/* Looks up one key; on a hit `part` of `n` bytes becomes %0. */
-static enum map_answer try_key(struct search *s, const char *key, const char *part, size_t n)
+/* Looks up a key as it stands; on a hit `part` of `n` bytes becomes %0. */
+static enum map_answer try_exactly(struct search *s, const char *key, const char *part, size_t n)
 {
 	struct hit *hit = s->hit;
 	struct map *map = s->from->map;
@@ -108,6 +115,34 @@ static enum map_answer try_key(struct search *s, const char *key, const char *pa
 		s->watch(s->context, s->from, key, answer, text, false);
 	}
 	return answer;
+}
+
+/*
+ * The key with its domain written the other way: what stands behind its last '@', or all of it, up to a ':' (":sender").
+ * NULL if there is no other way.
+ */
+static const char *other_form(struct search *s, const char *key)
+{
+	const char *at = strrchr(key, '@'), *domain = at != NULL ? at + 1 : key;
+	size_t n = strcspn(domain, ":");
+	struct buf *other = &s->relation->other;
+
+	buf_clear(other);
+	buf_add(other, key, (size_t)(domain - key));
+	if (!idn_other_form(domain, n, other))
+		return NULL;
+	fold_from(other, (size_t)(domain - key), s->from->options.fold);
+	buf_adds(other, domain + n);
+	return buf_str(other);
+}
+
+/* Looks up one key, with U-labels and with A-labels. */
+static enum map_answer try_key(struct search *s, const char *key, const char *part, size_t n)
+{
+	enum map_answer answer = try_exactly(s, key, part, n);
+	const char *other = answer == MAP_NOT_FOUND ? other_form(s, key) : NULL;
+
+	return other != NULL ? try_exactly(s, other, part, n) : answer;
 }
 
 static enum map_answer try_whole(struct search *s, const char *key)

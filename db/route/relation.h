@@ -61,6 +61,7 @@ struct relation {
 	size_t capacity;
 	struct buf folded;          /* working memory of relation_find() */
 	struct buf scratch;
+	struct buf other;           /* a key whose domain is written the other way */
 	struct buf cache_key;
 };
 

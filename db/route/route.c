@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "db/grammar/address.h"
+#include "db/grammar/idn.h"
 #include "db/route/ownaddress.h"
 #include "lib/alloc.h"
 #include "lib/text.h"
@@ -309,7 +310,7 @@ static enum locality locality(const struct visit *v, const char **canonical)
 			return LOCALITY_RENAMED;
 		return LOCALITY_LOCAL;
 	case MAP_NOT_FOUND:
-		return ascii_equal(domain, v->walk->router->hostname) ? LOCALITY_LOCAL : literal_locality(v, domain);
+		return idn_equal(domain, v->walk->router->hostname) ? LOCALITY_LOCAL : literal_locality(v, domain);
 	case MAP_COULD_NOT_TELL:
 		break;
 	}

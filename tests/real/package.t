@@ -74,7 +74,7 @@ my $control = slurp("$root/DEBIAN/control");
 my %renamed = (bookworm => [qw(libdb5.3 libldap-2.5-0 libssl3)], trixie => [qw(libdb5.3t64 libldap2 libssl3t64)]);
 my ($release) = slurp('/etc/os-release') =~ /^VERSION_CODENAME=(\w+)/m;
 like($control, qr/^Depends: (?:.*, )?\Q$_\E(?: \(|,|$)/m, "it depends on $_")
-	for qw(adduser libc6 liblmdb0 libsasl2-2), @{$renamed{$release // ''} // []};
+	for qw(adduser libc6 libidn2-0 liblmdb0 libsasl2-2), @{$renamed{$release // ''} // []};
 is(slurp("$root/DEBIAN/conffiles"), "/etc/logrotate.d/zlmtp\n/etc/zlmtp/zmailer.conf\n", 'configuration files');
 for my $program (qw(enqueue runqueue newdb dbupdate dblookup ldapsync zlmtp-check)) {
 	ok(-x "$root/usr/libexec/zlmtp/$program", "$program is there");

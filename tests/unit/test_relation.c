@@ -1,5 +1,6 @@
 #include "tests/unit/unit.h"
 
+#include "config.h"
 #include "db/route/lookup.h"
 #include "db/route/relation.h"
 #include "lib/alloc.h"
@@ -129,6 +130,30 @@ static void the_part_that_pathalias_cut_off_has_no_dot(void **state)
 	asks("-ld pathalias", ".b.c=x;", "a.b.c", 0, QUESTION_ALL, "a.b.c .a.b.c .b.c", "x", "a");
 	asks("-ld pathalias", ".c=x;", "a.b.c", 0, QUESTION_ALL, "a.b.c .a.b.c .b.c .c", "x", "a.b");
 }
+
+#if HAVE_IDN
+#define BUECHER "b\xc3\xbc" "cher"
+
+static void u_labels_and_a_labels_of_a_domain_find_each_other(void **state)
+{
+	(void)state;
+	asks("-l", "xn--bcher-kva.test=x;", BUECHER ".Test", 0, QUESTION_ALL, BUECHER ".test xn--bcher-kva.test", "x",
+	     BUECHER ".test");
+	asks("-l", BUECHER ".test=x;", "XN--Bcher-kva.test", 0, QUESTION_ALL, "xn--bcher-kva.test " BUECHER ".test", "x",
+	     "xn--bcher-kva.test");
+	asks("-l", BUECHER ".test=x;", BUECHER ".test", 0, QUESTION_ALL, BUECHER ".test", "x", BUECHER ".test");
+	asks("-u", "", BUECHER ".test", 0, QUESTION_ALL, "B\xc3\xbc" "CHER.TEST XN--BCHER-KVA.TEST", NULL, NULL);
+	asks("-l", "", "\xc3\xa4@" BUECHER ".test:sender", 0, QUESTION_ALL,
+	     "\xc3\xa4@" BUECHER ".test:sender \xc3\xa4@xn--bcher-kva.test:sender", NULL, NULL);
+	asks("-ld pathalias", ".xn--bcher-kva.test=x;", "a." BUECHER ".test", 0, QUESTION_ALL, "a." BUECHER ".test "
+	     "a.xn--bcher-kva.test .a." BUECHER ".test .a.xn--bcher-kva.test ." BUECHER ".test .xn--bcher-kva.test", "x", "a");
+	/* capitals above ASCII are other letters, as everywhere in maps; what is no A-label means itself alone */
+	asks("-l", "", "B\xc3\x9c" "CHER.test", 0, QUESTION_ALL, "b\xc3\x9c" "cher.test", NULL, NULL);
+	asks("-l", "", "xn--0.test", 0, QUESTION_ALL, "xn--0.test", NULL, NULL);
+	asks("-l", "", "\xff.test", 0, QUESTION_ALL, "\xff.test", NULL, NULL);
+	asks("-l", "", "a-b.test", 0, QUESTION_ALL, "a-b.test", NULL, NULL);
+}
+#endif
 
 static void odd_keys_are_defined(void **state)
 {
@@ -379,6 +404,9 @@ int main(void)
 		cmocka_unit_test(without_a_driver_the_folded_key_and_then_the_defaults_are_asked),
 		cmocka_unit_test(pathalias_asks_in_its_order),
 		cmocka_unit_test(the_part_that_pathalias_cut_off_has_no_dot),
+#if HAVE_IDN
+		cmocka_unit_test(u_labels_and_a_labels_of_a_domain_find_each_other),
+#endif
 		cmocka_unit_test(odd_keys_are_defined),
 		cmocka_unit_test(the_other_drivers_ask_in_their_order),
 		cmocka_unit_test(longestmatch_narrows_networks),

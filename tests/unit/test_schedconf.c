@@ -1,5 +1,7 @@
 #include "tests/unit/unit.h"
 
+#include "tests/unit/scratch.h"
+
 #include "channel/queue/schedconf.h"
 
 static struct schedconf *parsed(const char *text)
@@ -186,6 +188,22 @@ static void any_bytes_are_survived(void **state)
 	}
 }
 
+static void a_byte_order_mark_and_cr_lf_hide_no_clause(void **state)
+{
+	struct buf why = { 0 };
+	struct schedconf *conf = schedconf_read(scratch_text("scheduler.conf", "\xef\xbb\xbf*/*\tinterval=7m\r\n"
+	                                                     "lmtp/*\r\n\tcommand=\"lmtp -c $channel\"\r\n"), &why);
+	const struct clause *clause;
+
+	(void)state;
+	assert_string_equal(buf_str(&why), "");
+	assert_non_null(conf);
+	clause = schedconf_match(conf, "lmtp", "x.example");
+	assert_non_null(clause);
+	assert_int_equal(clause->interval, 7 * 60);
+	schedconf_free(&conf);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -196,7 +214,8 @@ int main(void)
 		cmocka_unit_test(without_words_there_are_sensible_values),
 		cmocka_unit_test(mistakes_are_named_with_line_and_column),
 		cmocka_unit_test(any_bytes_are_survived),
+		cmocka_unit_test(a_byte_order_mark_and_cr_lf_hide_no_clause),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, scratch_begin, scratch_end);
 }

@@ -224,6 +224,46 @@ static void what_cannot_be_read_is_unclear_and_not_absent(void **state)
 	buf_free(&why);
 }
 
+static void put_file(const char *text, size_t n)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC);
+
+	assert_int_equal(write(fd, text, n), n);
+	close(fd);
+}
+
+static void a_byte_order_mark_and_cr_lf_hide_no_line(void **state)
+{
+	static const char marked[] = "\xef\xbb\xbflmtp 127.0.0.1 dXNlcg== c2VjcmV0\r\n";
+	static const char later[] = "\xef\xbb\xbf# remark\r\n\r\n* 127.0.0.1 = =\r\n";
+	struct buf why = { 0 };
+
+	(void)state;
+	put_file(marked, sizeof marked - 1);
+	assert_int_equal(find(path, &why), SECRETS_FOUND);
+	put_file(later, sizeof later - 1);
+	assert_int_equal(find(path, &why), SECRETS_FOUND);
+	buf_free(&why);
+}
+
+static void a_line_that_cannot_be_read_is_never_passed_over(void **state)
+{
+	static const char utf16[] = "\xff\xfel\0m\0t\0p\0 \0x\0\n\0";
+	struct buf why = { 0 };
+
+	(void)state;
+#define NO_LETTER ": expected plain text (UTF-8): a byte in front of the secrets is no letter and no blank"
+	UNCLEAR("lmtp\xc2\xa0" "127.0.0.1 dXNlcg== c2VjcmV0\n", "FILE:1" NO_LETTER);
+	UNCLEAR("# \xc2\xa0\nlmtp 127.0.0.1\xe2\x80\x8b dXNlcg== c2VjcmV0\n", "FILE:2" NO_LETTER);
+	UNCLEAR("\n\xef\xbb\xbflmtp 127.0.0.1 dXNlcg== c2VjcmV0\n", "FILE:2" NO_LETTER);
+	UNCLEAR("lmtp x\rlmtp 127.0.0.1 dXNlcg== c2VjcmV0\n", "FILE:1" NO_LETTER);
+	UNCLEAR("\xff\xfex\n", "FILE:1" NO_LETTER);
+	put_file(utf16, sizeof utf16 - 1);
+	assert_int_equal(find(path, &why), SECRETS_UNCLEAR);
+	assert_non_null(strstr(buf_str(&why), ":1" NO_LETTER));
+	buf_free(&why);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -237,6 +277,8 @@ int main(void)
 		cmocka_unit_test(an_equal_sign_is_the_empty_name),
 		cmocka_unit_test(long_words_are_taken_whole_and_too_long_ones_refused),
 		cmocka_unit_test_setup_teardown(a_private_file_is_read, make_file, remove_file),
+		cmocka_unit_test_setup_teardown(a_byte_order_mark_and_cr_lf_hide_no_line, make_file, remove_file),
+		cmocka_unit_test_setup_teardown(a_line_that_cannot_be_read_is_never_passed_over, make_file, remove_file),
 		cmocka_unit_test_setup_teardown(a_file_that_others_may_read_or_write_is_refused, make_file, remove_file),
 		cmocka_unit_test_setup_teardown(a_file_of_somebody_else_is_refused, make_file, remove_file),
 		cmocka_unit_test_setup_teardown(what_cannot_be_read_is_unclear_and_not_absent, make_file, remove_file),

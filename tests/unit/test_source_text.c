@@ -149,6 +149,23 @@ static void what_is_wrong_is_told_with_its_place(void **state)
 	try_rows(ROWS(rows), true, '-');
 }
 
+static void what_cannot_be_seen_gives_a_warning(void **state)
+{
+#define MEANT ", which cannot be told from a blank or from nothing; is it meant?\n"
+	static const struct row rows[] = {
+		{ "a\xc2\xa0" "b c\n", "<a\xc2\xa0" "b|c>1", "f:1:0: warning: the key holds U+00A0" MEANT },
+		{ "a  b\xe2\x80\x8b\n", "<a|b\xe2\x80\x8b>1", "f:1:5: warning: the value holds U+200B" MEANT },
+		{ "a b\na\xe3\x80\x80 \xef\xbb\xbf" "b\n", "<a|b>1<a\xe3\x80\x80|\xef\xbb\xbf" "b>2",
+		  "f:2:0: warning: the key holds U+3000" MEANT "f:2:6: warning: the value holds U+FEFF" MEANT },
+		{ "\xc3\xa4 \xe2\x80\x8c\xe2\x82\xac\n", "<\xc3\xa4|\xe2\x80\x8c\xe2\x82\xac>1", "" },
+		/* what is no UTF-8 has no name */
+		{ "a \xa0\n", "<a|\xa0>1", "" },
+	};
+
+	(void)state;
+	try_rows(ROWS(rows), false, '-');
+}
+
 static void nul_bytes_are_errors(void **state)
 {
 	size_t errors;
@@ -209,6 +226,7 @@ int main(void)
 		cmocka_unit_test(keys_are_folded_as_asked),
 		cmocka_unit_test(aliases_follow_makedb),
 		cmocka_unit_test(what_is_wrong_is_told_with_its_place),
+		cmocka_unit_test(what_cannot_be_seen_gives_a_warning),
 		cmocka_unit_test(nul_bytes_are_errors),
 		cmocka_unit_test(faults_in_values_point_into_the_text),
 	};
