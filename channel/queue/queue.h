@@ -105,6 +105,7 @@ struct message {
 	unsigned asked;           /* requests that the reporter has not answered */
 	enum message_told told;   /* of everybody */
 	int64_t delay_at;         /* clock_ms(): somebody in it may be late enough for a report; CLOCK_NEVER */
+	bool parked;              /* an operator waits for its agents: nothing of it is fed meanwhile */
 	bool vanished;            /* its control file is gone, or another's */
 	int64_t look_again;       /* put aside until then (clock_ms()); such a message has no recipients */
 	struct message *next_retiring;
@@ -160,6 +161,17 @@ struct message *queue_put_aside(struct queue *q, uint64_t id, const char *name, 
 
 /* Forgets a message; none of its groups may be fed. */
 void queue_remove(struct queue *q, struct message *m);
+
+/* The same, but it lives on, with its groups' last state but in no list, until message_free(). */
+void queue_detach(struct queue *q, struct message *m);
+void message_free(struct message *m);
+
+/*
+ * Keeps a message from being fed, from now on or again: its groups are closed, and those that come back from an agent,
+ * until the end of it, when they are where they would be without.
+ */
+void queue_park(struct queue *q, struct message *m);
+void queue_unpark(struct queue *q, struct message *m, int64_t now);
 
 /* Forgets threads that no message needs and no agent works on. */
 void queue_sweep(struct queue *q);

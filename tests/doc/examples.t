@@ -127,7 +127,7 @@ sub install_programs() {
 	my $libexec = '/usr/local/libexec/zlmtp';
 	File::Path::make_path("$libexec/ta", '/usr/local/sbin');
 	system('cp', glob("$build/channel/lmtp{,-probe}"), "$libexec/ta") == 0 or die "no channel/lmtp\n";
-	for my $program (grep { -x } glob "$build/db/{newdb,dbupdate,dblookup,ldapsync} $build/channel/{enqueue,runqueue,intake,zlmtp-sendmail,zlmtp-check,zlmtp-queue}") {
+	for my $program (grep { -x } glob "$build/db/{newdb,dbupdate,dblookup,dbserve,ldapsync} $build/channel/{enqueue,runqueue,intake,zlmtp-sendmail,zlmtp-check,zlmtp-queue}") {
 		my ($name) = $program =~ m{([^/]+)\z};
 		system('cp', $program, "$libexec/$name") == 0 or die "$name\n";
 		symlink "$libexec/$name", "/usr/local/sbin/$name" or die "$name: $!\n";
