@@ -67,8 +67,12 @@ static bool is_deliverable(struct scheduler *s, struct thread *t)
 		text_add_clean_string(&where, t->channel, 200);
 		buf_adds(&where, ", host ");
 		text_add_clean_string(&where, t->host, 300);
-		complain("no command for %s%s%s: %zu message%s left in the queue", buf_str(&where),
-		         unfit != NULL ? ", as " : "", unfit != NULL ? unfit : "", t->groups, t->groups == 1 ? " is" : "s are");
+		if (unfit != NULL)
+			complain("no command for %s, as %s: %zu message%s left in the queue", buf_str(&where), unfit, t->groups,
+			         t->groups == 1 ? " is" : "s are");
+		else
+			complain("no clause serves %s: %zu message%s left in the queue", buf_str(&where), t->groups,
+			         t->groups == 1 ? " is" : "s are");
 		buf_free(&where);
 	}
 	t->complained = true;
@@ -109,6 +113,7 @@ static void take_in(struct scheduler *s)
 			if (t->clause == NULL)
 				t->clause = schedconf_match(s->conf, t->channel, t->host);
 			queue_ready(&s->queue, &m->groups[j]);
+			verdict_expire_unserved(s, &m->groups[j]);
 		}
 		reports_taken_in(s, m);
 	}
