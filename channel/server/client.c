@@ -1,4 +1,5 @@
 #include "channel/server/client.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
