@@ -9,7 +9,7 @@ use Spool;
 use Scheduler;
 use Secrecy;
 
-# Options: program, socket or port, or target => [arguments], channel (lmtp), arguments => [more], loop, secret => [user, password]
+# Options: program, relay (true: it is one), socket or port, or target => [arguments], channel (lmtp), arguments => [more], loop, secret => [user, password]
 # for the server: then -A and -l {dir}/log are given, and finish() complains about the password wherever it is found.
 sub new($class, %o) {
 	my $self = bless { %o, loop => $o{loop} // Loop->new, next => 1001, channel => $o{channel} // 'lmtp' }, $class;
@@ -22,7 +22,7 @@ sub new($class, %o) {
 		push @reach, '-A', "$self->{dir}/secrets", '-l', "$self->{dir}/log";
 	}
 	$self->{scheduler} = Scheduler->new(loop => $self->{loop}, spool => $self->{spool}, channel => $self->{channel},
-		program => $o{program}, arguments => ['-c', $self->{channel}, '-h', 'client.example', @reach, @{$o{arguments} // []}]);
+		relay => $o{relay}, program => $o{program}, arguments => ['-c', $self->{channel}, '-h', 'client.example', @reach, @{$o{arguments} // []}]);
 	return $self;
 }
 
