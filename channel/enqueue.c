@@ -2,14 +2,12 @@
  * enqueue: puts a message into a ZMailer queue, as its router would.
  */
 #include <errno.h>
-#include <grp.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -76,14 +74,6 @@ struct request {
 	size_t setting_count, setting_capacity;
 };
 
-/* Recipients have no rights of their own: nobody's. */
-static long nobody(void)
-{
-	const struct passwd *pw = getpwnam("nobody");
-
-	return pw != NULL ? (long)pw->pw_uid : 65534;
-}
-
 /* "CHANNEL,HOST,USER"; the user may have commas in it. */
 static void add_recipient(struct request *r, char *triple)
 {
@@ -95,7 +85,7 @@ static void add_recipient(struct request *r, char *triple)
 	*user++ = '\0';
 	r->recipients = xgrow(r->recipients, r->count, &r->capacity, sizeof *r->recipients);
 	r->recipients[r->count++] = (struct spool_recipient){
-		.channel = triple, .host = host, .user = user, .privilege = nobody(),
+		.channel = triple, .host = host, .user = user, .privilege = account_nobody(),
 	};
 }
 
@@ -244,7 +234,7 @@ static void route_addresses(struct request *r, char **addresses, size_t count)
 		option_usage(&program, "which maps route addresses? -f, or MAILVAR in the file that ZCONFIG names");
 	r->routing.settings = r->settings;
 	r->routing.setting_count = r->setting_count;
-	r->routing.privilege = nobody();
+	r->routing.privilege = account_nobody();
 	status = routing_run(&r->routing, addresses, count);
 	if (status != EX_OK)
 		exit(status);
@@ -263,16 +253,10 @@ static void route_addresses(struct request *r, char **addresses, size_t count)
 static void become_owner(const char *postoffice)
 {
 	char *path = xasprintf("%s/transport", postoffice);
-	struct stat st;
+	struct buf name = { 0 };
 
-	if (geteuid() == 0 && stat(path, &st) == 0 && st.st_uid != 0 &&
-	    (setgroups(0, NULL) < 0 || setgid(st.st_gid) < 0 || setuid(st.st_uid) < 0)) {
-		int code = errno;
-		struct buf name = { 0 };
-
-		account_add_user(&name, st.st_uid);
-		die(EX_NOPERM, "cannot become %s, the owner of %s: %s", buf_str(&name), path, strerror(code));
-	}
+	if (!account_become_owner(path, &name))
+		die(EX_NOPERM, "cannot become %s, the owner of %s: %s", buf_str(&name), path, strerror(errno));
 	free(path);
 }
 

@@ -30,6 +30,7 @@ struct jobs_options {
 	pid_t lock_pid;           /* written into locks */
 	struct record *record;    /* the log of outcomes */
 	struct tally *tally;      /* and their number */
+	bool relays;              /* the server is a relay: it has passed on, not delivered, what it took (RFC 3464) */
 	bool ignore_ezmlm;        /* no return path of its own for each EZMLM= recipient */
 	bool ignore_quota;        /* ask for delivery over quota */
 	bool seven_bit;           /* treat every server as one without 8BITMIME (-7) */

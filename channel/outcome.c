@@ -115,7 +115,7 @@ static struct notary notary_of(const struct jobs *jobs, const struct settled *s)
 	return (struct notary){
 		.recipient = s->recipient->line->user,
 		/* a deferral says "failed" too: the scheduler keeps it for the day the message expires */
-		.action = s->result.outcome == OUTCOME_DELIVERED ? "delivered" : "failed",
+		.action = s->result.outcome != OUTCOME_DELIVERED ? "failed" : jobs->options->relays ? "relayed" : "delivered",
 		.status = s->result.status,
 		/* of a server; trouble of our own has none */
 		.code = s->result.remote ? s->result.code : 0,

@@ -8,13 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "channel/queue/listing.h"
+#include "channel/queue/lock.h"
 #include "channel/queue/mailq.h"
 #include "channel/queue/outlook.h"
 #include "channel/queue/schedconf.h"
@@ -122,53 +121,28 @@ static struct schedconf *read_conf(const struct settings *set)
 	return conf;
 }
 
-/* A ZMailer scheduler on the same spool would deliver everything a second time. */
+/* How long an operator's zlmtp-queue may have the lock when we start, in milliseconds. */
+#define LOCK_PATIENCE 5000
+
 static void refuse_beside_scheduler(const char *postoffice)
 {
-	char *path = xasprintf("%s/.pid.scheduler", postoffice);
-	pid_t pid = process_named_in(path);
+	pid_t pid = lock_zmailer(postoffice);
 
 	if (pid != 0)
-		die(EX_TEMPFAIL, "a scheduler runs here: process %ld, by %s", (long)pid, path);
-	free(path);
-}
-
-/*
- * The lock is for the owner of the post office, also if root was the first to make it, and for nobody else: whoever can
- * open the file can hold its lock.
- */
-static int open_lock(const char *postoffice, const char *path)
-{
-	int fd = file_open_regular(path, O_RDWR | O_CREAT | O_NOFOLLOW);
-	struct stat st, office;
-
-	if (fd < 0)
-		die(EX_CANTCREAT, "%s: %s%s", path, file_error(errno), errno == ENOENT ? "; there is no post office (enqueue -m makes one)" : "");
-	if (fstat(fd, &st) < 0 || stat(postoffice, &office) < 0)
-		die(EX_OSERR, "%s: %s", path, strerror(errno));
-	if (st.st_nlink != 1)
-		die(EX_CANTCREAT, "%s: a file with one name expected; remove it", path);
-	if (geteuid() == 0 && (st.st_uid != office.st_uid || st.st_gid != office.st_gid) &&
-	    fchown(fd, office.st_uid, office.st_gid) < 0)
-		die(EX_OSERR, "%s: cannot give it to the owner of %s: %s", path, postoffice, strerror(errno));
-	/* earlier releases made it readable by everybody */
-	if ((st.st_mode & 07777) != 0600 && fchmod(fd, 0600) < 0)
-		complain("%s: its mode cannot become 0600: %s; whoever can read it can stop runqueue", path, strerror(errno));
-	return fd;
+		die(EX_TEMPFAIL, "a scheduler runs here: process %ld, by %s/.pid.scheduler", (long)pid, postoffice);
 }
 
 /* One of us for each post office: the lock ends with the process, whatever ends that. */
 static void lock_postoffice(const char *postoffice)
 {
-	char *path = xasprintf("%s/.pid.runqueue", postoffice);
-	int fd = open_lock(postoffice, path);
+	struct buf why = { 0 };
+	int status, fd = lock_take(postoffice, LOCK_PATIENCE, &why, &status);
 
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-		die(EX_TEMPFAIL, "another runqueue runs here, process %ld by %s", (long)process_named_in(path), path);
+	if (fd < 0)
+		die(status, "%s", buf_str(&why));
 	/* the lock is what counts: on a full disk, delivery is what makes room */
 	if (ftruncate(fd, 0) < 0 || dprintf(fd, "%ld\n", (long)getpid()) < 0)
-		complain("%s: cannot write the process number: %s; going on", path, strerror(errno));
-	free(path);
+		complain("%s/.pid.runqueue: cannot write the process number: %s; going on", postoffice, strerror(errno));
 	/* stays open as long as we live */
 }
 

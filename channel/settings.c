@@ -16,7 +16,7 @@
 #include "lib/parse.h"
 #include "lib/zenv.h"
 
-/* SMTP's own port: LMTP must never be meant by it (RFC 2033 section 5). */
+/* SMTP's own port: LMTP must never be meant by it (RFC 2033 section 5); -O protocol=smtp means it if no other is given. */
 #define PORT_SMTP 25
 
 static const struct option_help options[] = {
@@ -28,7 +28,7 @@ static const struct option_help options[] = {
 	{ 'c', "CHANNEL", "deliver recipients of this channel (default smtp)" },
 	{ 'f', "DBASES", "with -B: the maps that route ADDRESS" },
 	{ 'F', "TARGET", "deliver everything there: UNIX:/path, [address]:port or name:port" },
-	{ 'h', "NAME", "our name in LHLO (default: this host's name)" },
+	{ 'h', "NAME", "our name in LHLO or EHLO (default: this host's name)" },
 	{ 'H', NULL, "leave 8-bit header fields alone, also towards a 7-bit server" },
 	{ 'l', "FILE", "append a protocol log to FILE" },
 	{ 'L', "ADDRESS", "local address: any, any6, [address], iface:NAME, iface:v4:NAME, iface:v6:NAME" },
@@ -45,7 +45,7 @@ static const struct option_help options[] = {
 	{ 'D', NULL, "accepted, without meaning here" },
 	{ 'e', NULL, "accepted, without meaning here" },
 	{ 'E', NULL, "accepted, without meaning here" },
-	{ 'M', NULL, "accepted and implied: the protocol is LMTP" },
+	{ 'M', NULL, "accepted and implied: the protocol is LMTP, unless -O says otherwise" },
 	{ 'v', NULL, "accepted, without meaning here" },
 	{ 'W', NULL, "accepted, without meaning here" },
 	{ 'x', NULL, "accepted and implied: no MX lookup" },
@@ -57,7 +57,7 @@ static const struct option_help options[] = {
 static const struct program program = {
 	.name = "lmtp",
 	.synopsis = "[option ...] [host]\n[option ...] -B [address ...]",
-	.purpose = "Delivers the messages a ZMailer scheduler names on standard input over LMTP.",
+	.purpose = "Delivers the messages a ZMailer scheduler names on standard input over LMTP, or over SMTP to one relay.",
 	.options = options,
 	.notes = "-O auth=A,B              by which mechanisms: login, plain, scram-sha-256, external; in this order\n"
 	         "-O auth-cleartext        a password may cross a network unencrypted\n"
@@ -79,6 +79,7 @@ static const struct program program = {
 	         "-O probe-sender=ADDRESS  ... sender to ask with (<>)\n"
 	         "-O probe-time=TIME       ... all answers are there by then (default 30s)\n"
 	         "-O probe-yes=FRESH/KEPT  ... \"yes\" so long (12h/7d)\n"
+	         "-O protocol=lmtp|smtp    smtp: -F is a relay that takes everything (default lmtp)\n"
 	         "-O sync=marks            force each delivery mark to the disk\n"
 	         "-O tls=none|may|must|verify   never, if offered, always, always and with a valid certificate\n"
 	         "TIME is like 1h30m; bare digits are seconds.",
@@ -280,6 +281,14 @@ static bool set_probe_yes(struct settings *set, const char *value)
 	return probe_set_lifetime(&set->probe.yes, value);
 }
 
+static bool set_protocol(struct settings *set, const char *value)
+{
+	bool smtp = strcmp(value, "smtp") == 0;
+
+	set->session.opening.smtp = set->session.dialogue.smtp = set->jobs.relays = smtp;
+	return smtp || strcmp(value, "lmtp") == 0;
+}
+
 static bool set_metrics(struct settings *set, const char *value)
 {
 	set->tally.path = xstrdup(value);
@@ -321,6 +330,7 @@ static const struct {
 	{ "probe-sender", set_probe_sender },
 	{ "probe-time", set_probe_time },
 	{ "probe-yes", set_probe_yes },
+	{ "protocol", set_protocol },
 	{ "sync", set_sync },
 	{ "tls", set_tls },
 };
@@ -444,8 +454,20 @@ static void check_port(uint16_t port, const char *given, const char *how)
 	if (port == 0)
 		option_usage(&program, "%sgive the port of the LMTP server%s", given, how);
 	if (port == PORT_SMTP)
-		option_usage(&program, "%sport 25 is SMTP's, on which there is no LMTP (RFC 2033 section 5); give the port of the LMTP server",
+		option_usage(&program, "%sport 25 is SMTP's, on which there is no LMTP (RFC 2033 section 5); give the port of the LMTP server, or "
+		             "-O protocol=smtp for an SMTP relay",
 		             given);
+}
+
+/* SMTP goes to one relay: the hosts of jobs would have to be looked up by MX. */
+static void check_relay(struct settings *set)
+{
+	if (!set->session.opening.smtp)
+		return;
+	if (set->target == NULL)
+		option_usage(&program, "-O protocol=smtp: give the relay with -F; there is no MX lookup");
+	if (set->port == 0)
+		set->port = PORT_SMTP;
 }
 
 static void check_target(const struct settings *set)
@@ -462,7 +484,7 @@ static void check_target(const struct settings *set)
 	t = target_create(set->target, set->port, &why);
 	if (t == NULL)
 		option_usage(&program, "-F %s", buf_str(&why));
-	if (t->kind != TARGET_UNIX) {
+	if (t->kind != TARGET_UNIX && !set->session.opening.smtp) {
 		buf_addf(&why, "-F %s: ", set->target);
 		check_port(t->port, buf_str(&why), ", behind a colon or with -p");
 		buf_free(&why);
@@ -544,6 +566,7 @@ void settings_from(struct settings *set, int argc, char **argv)
 	while ((c = option_next(&program, argc, argv)) != -1)
 		take_option(set, c, optarg);
 	take_operands(set, argv + optind, (size_t)(argc - optind));
+	check_relay(set);
 	check_target(set);
 	set->security.channel = set->jobs.channel;
 	set->jobs.lock_pid = lock_pid();

@@ -126,7 +126,9 @@ static void say_clean(struct buf *why)
 
 static void print_counts(const struct content_counts *c)
 {
-	printf("%zu records: %zu added, %zu changed, %zu removed", c->records + c->added - c->removed, c->added, c->changed, c->removed);
+	size_t records = c->records + c->added - c->removed;
+
+	printf("%zu record%s: %zu added, %zu changed, %zu removed", records, records == 1 ? "" : "s", c->added, c->changed, c->removed);
 	if (c->unclear > 0)
 		printf(", %zu unclear", c->unclear);
 	puts("");

@@ -1,7 +1,10 @@
 #include "lib/account.h"
 
+#include <errno.h>
 #include <grp.h>
 #include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 void account_add_user(struct buf *out, uid_t uid)
 {
@@ -21,4 +24,26 @@ void account_add_group(struct buf *out, gid_t gid)
 		buf_adds(out, gr->gr_name);
 	else
 		buf_addu(out, gid);
+}
+
+bool account_become_owner(const char *directory, struct buf *name)
+{
+	struct stat st;
+	int code;
+
+	if (geteuid() != 0 || stat(directory, &st) < 0 || st.st_uid == 0)
+		return true;
+	if (setgroups(0, NULL) == 0 && setgid(st.st_gid) == 0 && setuid(st.st_uid) == 0)
+		return true;
+	code = errno;
+	account_add_user(name, st.st_uid);
+	errno = code;
+	return false;
+}
+
+long account_nobody(void)
+{
+	const struct passwd *pw = getpwnam("nobody");
+
+	return pw != NULL ? (long)pw->pw_uid : 65534;
 }

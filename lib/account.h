@@ -4,6 +4,7 @@
 #ifndef ZL_LIB_ACCOUNT_H
 #define ZL_LIB_ACCOUNT_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "lib/buf.h"
@@ -11,5 +12,14 @@
 /* Adds the name, or the number where there is none. */
 void account_add_user(struct buf *out, uid_t uid);
 void account_add_group(struct buf *out, gid_t gid);
+
+/*
+ * Root becomes the owner of a directory, for good, so that what it makes there is the owner's; others, and root where root
+ * is the owner, stay what they are.  False with errno and, in `name`, whom it could not become.
+ */
+bool account_become_owner(const char *directory, struct buf *name);
+
+/* The uid of those who have no rights of their own. */
+long account_nobody(void);
 
 #endif

@@ -55,6 +55,14 @@ static void print_option(const struct program *p, const struct option_help *o)
 	buf_free(&left);
 }
 
+static bool takes_argument(const struct program *p, char letter)
+{
+	for (const struct option_help *o = p->options; o->letter != '\0'; o++)
+		if (o->letter == letter)
+			return o->argument != NULL;
+	return false;
+}
+
 static _Noreturn void print_help(const struct program *p)
 {
 	print_usage(p);
@@ -62,7 +70,7 @@ static _Noreturn void print_help(const struct program *p)
 	for (const struct option_help *o = p->options; o->letter != '\0'; o++)
 		if (o->text != NULL)
 			print_option(p, o);
-	printf("  %-18s %s\n", "-V", "print name and version");
+	printf("  %-18s %s\n", takes_argument(p, 'V') ? "--version" : "-V", "print name and version");
 	if (p->help != '\0')
 		printf("  -%c%-16s %s\n", p->help, ", --help", "this text");
 	else
@@ -110,14 +118,6 @@ static const char *short_options(const struct program *p)
 	return letters;
 }
 
-static bool takes_argument(const struct program *p, char letter)
-{
-	for (const struct option_help *o = p->options; o->letter != '\0'; o++)
-		if (o->letter == letter)
-			return o->argument != NULL;
-	return false;
-}
-
 /* Reads "--name", "--name ARG" or "--name=ARG" at argv[optind]; whole names only, so that a new one breaks no script. */
 static int long_option(const struct program *p, int argc, char **argv)
 {
@@ -148,15 +148,14 @@ static bool at_long_option(int argc, char **argv)
 int option_next(const struct program *p, int argc, char **argv)
 {
 	const char *letters = short_options(p);
-	int c;
+	bool is_version = optind < argc && strcmp(argv[optind], "--version") == 0;
+	int c = 0;
 
 	if (optind < argc && strcmp(argv[optind], "--help") == 0)
 		print_help(p);
-	if (optind < argc && strcmp(argv[optind], "--version") == 0)
-		c = 'V';
-	else
+	if (!is_version)
 		c = at_long_option(argc, argv) ? long_option(p, argc, argv) : getopt(argc, argv, letters);
-	if (c == 'V') {
+	if (is_version || (c == 'V' && !takes_argument(p, 'V'))) {
 		printf("%s (zlmtp) %s\n", p->name, VERSION);
 		exit(fflush(stdout) == 0 ? EX_OK : EX_IOERR);
 	}

@@ -29,8 +29,8 @@ struct program {
 };
 
 /*
- * The next option letter as getopt(3) gives it, -1 at the end.  Answers -V and
- * help itself (exit 0) and ends with EX_USAGE on anything that is not in the table.
+ * The next option letter as getopt(3) gives it, -1 at the end.  Answers -V (unless the table has it with an argument;
+ * --version always) and help itself (exit 0) and ends with EX_USAGE on anything that is not in the table.
  * argc and argv must be main's.  Where options may follow an operand, step over it by
  * optind++ and go on asking.
  */

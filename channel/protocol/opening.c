@@ -71,12 +71,24 @@ bool opening_hides(const struct opening *o, const struct reply *reply)
 
 /* ---- commands ---- */
 
-static enum opening_next send_lhlo(struct opening *o, struct buf *out)
+/* LHLO, EHLO or HELO: the stage is called as its command is. */
+static enum opening_next send_hello(struct opening *o, enum stage stage, struct buf *out)
 {
-	o->stage = STAGE_LHLO;
-	if (command_line(out, "LHLO", o->options->name))
+	o->stage = stage;
+	if (command_line(out, stage_name(stage), o->options->name))
 		return OPENING_WAIT;
-	return give_up(o, STAGE_LHLO, "4.3.5", "our own name cannot be written in a command");
+	return give_up(o, stage, "4.3.5", "our own name cannot be written in a command");
+}
+
+static enum opening_next send_first_hello(struct opening *o, struct buf *out)
+{
+	return send_hello(o, o->options->smtp ? STAGE_EHLO : STAGE_LHLO, out);
+}
+
+/* A server older than RFC 1869; every other refusal of EHLO stands (RFC 5321 section 3.2). */
+static bool knows_no_ehlo(const struct opening *o, const struct reply *reply)
+{
+	return o->stage == STAGE_EHLO && (reply->code == 500 || reply->code == 502);
 }
 
 static enum opening_next send_starttls(struct opening *o, struct buf *out)
@@ -98,8 +110,8 @@ static enum opening_next send_auth(struct opening *o, struct buf *out)
 	return OPENING_WAIT;
 }
 
-/* What comes behind LHLO, in this order: encryption, then authentication. */
-static enum opening_next after_lhlo(struct opening *o, struct buf *out)
+/* What comes behind LHLO or EHLO, in this order: encryption, then authentication. */
+static enum opening_next after_hello(struct opening *o, struct buf *out)
 {
 	if (!o->demands.encrypted) {
 		if (o->demands.starttls != STARTTLS_NEVER && (o->caps.has & CAP_STARTTLS))
@@ -117,7 +129,7 @@ enum opening_next opening_encrypted(struct opening *o, struct buf *out)
 	o->demands.encrypted = true;
 	o->demands.guarded = true;
 	o->caps = (struct caps){ 0 };
-	return send_lhlo(o, out);
+	return send_first_hello(o, out);
 }
 
 /* ---- AUTH ---- */
@@ -169,17 +181,22 @@ enum opening_next opening_reply(struct opening *o, const struct reply *reply, st
 {
 	if (o->stage == STAGE_AUTH)
 		return auth_reply(o, reply, out);
+	if (knows_no_ehlo(o, reply))
+		return send_hello(o, STAGE_HELO, out);
 	if (reply->code >= 300)
 		return refused(o, reply);
 	switch (o->stage) {
 	case STAGE_GREETING:
-		return send_lhlo(o, out);
+		return send_first_hello(o, out);
+	case STAGE_HELO:
+		return after_hello(o, out);
 	case STAGE_LHLO:
+	case STAGE_EHLO:
 		caps_parse(&o->caps, reply, o->options->ignore_caps);
 		/* what guards the connection is no matter of taste */
 		if (o->options->ignore_all)
 			o->caps.has &= CAP_STARTTLS | CAP_AUTH;
-		return after_lhlo(o, out);
+		return after_hello(o, out);
 	default:
 		break;
 	}

@@ -1,7 +1,7 @@
 /*
  * From the greeting to a connection that is ready for mail, as a pure
- * machine: replies in, command bytes and a next step out (RFC 2033 section 4.1, RFC 3207,
- * RFC 4954).  One command is open at a time.
+ * machine: replies in, command bytes and a next step out (RFC 2033 section 4.1, RFC 5321
+ * section 3.2, RFC 3207, RFC 4954).  One command is open at a time.
  */
 #ifndef ZL_CHANNEL_PROTOCOL_OPENING_H
 #define ZL_CHANNEL_PROTOCOL_OPENING_H
@@ -37,7 +37,8 @@ struct auth {
 };
 
 struct opening_options {
-	const char *name;          /* argument of LHLO */
+	const char *name;          /* argument of LHLO, EHLO or HELO */
+	bool smtp;                 /* EHLO, and HELO where that is unknown, instead of LHLO */
 	const char *ignore_caps;   /* for caps_parse() */
 	bool ignore_all;           /* as if the server had announced nothing */
 };

@@ -12,7 +12,7 @@
 
 enum outcome {
 	OUTCOME_NONE,          /* not settled yet */
-	OUTCOME_DELIVERED,     /* only by a 2xx final reply for this very recipient */
+	OUTCOME_DELIVERED,     /* only by a 2xx final reply for this very recipient, in SMTP for its message */
 	OUTCOME_DEFERRED,
 	OUTCOME_FAILED,
 	OUTCOME_ACCEPTED,      /* a probe: 2xx at RCPT, and nothing was sent */
@@ -24,13 +24,15 @@ enum stage {
 	STAGE_CONNECT,
 	STAGE_GREETING,
 	STAGE_LHLO,
+	STAGE_EHLO,            /* the same in SMTP, */
+	STAGE_HELO,            /* ... and of servers older than RFC 1869 */
 	STAGE_STARTTLS,
 	STAGE_AUTH,
 	STAGE_MAIL,
 	STAGE_RCPT,
 	STAGE_DATA,            /* the reply to DATA, or to the envelope's end with BDAT */
 	STAGE_CONTENT,         /* while the message was on its way */
-	STAGE_FINAL,           /* after it: the reply for one recipient */
+	STAGE_FINAL,           /* after it: the reply for one recipient, in SMTP for all that were accepted */
 };
 
 const char *stage_name(enum stage stage);

@@ -818,10 +818,33 @@ static size_t next_accepted(const struct transaction *t, size_t i)
 	return i;
 }
 
+/* How many final replies a message has: LMTP gives one for each accepted recipient, SMTP one for all. */
+static size_t finals_due(const struct dialogue *d, const struct transaction *t)
+{
+	return d->options->smtp ? 1 : t->accepted;
+}
+
 /* A final refusal that can be nobody else's: only one was to come, and nothing is on its way behind it. */
 static bool is_plain_refusal(const struct dialogue *d, const struct transaction *t)
 {
-	return is_last(d, t) && t->accepted == 1 && (!t->bdat || t->count == 1);
+	return is_last(d, t) && finals_due(d, t) == 1 && (!t->bdat || t->count == 1);
+}
+
+/* A final reply concerns the next recipient that was accepted, in SMTP all of them. */
+static void take_final(struct dialogue *d, struct transaction *t, const struct result *r)
+{
+	/* one missing before it or too many, it would be another recipient's, or the refusal of the next MAIL */
+	bool hold = r->outcome == OUTCOME_FAILED && !is_plain_refusal(d, t);
+
+	if (!hold)
+		confirm(d, t, STAGE_RCPT);
+	do {
+		t->final_at = next_accepted(t, t->final_at);
+		if (hold)
+			t->recipients[t->final_at++].held = keep(r);
+		else
+			settle(d, t, t->final_at++, r);
+	} while (d->options->smtp && next_accepted(t, t->final_at) < t->count);
 }
 
 static void on_final(struct dialogue *d, struct transaction *t, const struct reply *reply)
@@ -851,20 +874,13 @@ static void on_final(struct dialogue *d, struct transaction *t, const struct rep
 		return;
 	}
 	r = result_of(d, STAGE_FINAL, reply);
-	t->final_at = next_accepted(t, t->final_at);
-	/* one missing before it or too many, it would be another recipient's, or the refusal of the next MAIL */
-	if (r.outcome == OUTCOME_FAILED && !is_plain_refusal(d, t)) {
-		t->recipients[t->final_at++].held = keep(&r);
-	} else {
-		confirm(d, t, STAGE_RCPT);
-		settle(d, t, t->final_at++, &r);
-	}
+	take_final(d, t, &r);
 	if (r.outcome == OUTCOME_DELIVERED) {
 		t->delivered = true;
 		memcpy(t->final_status, reply->status, sizeof t->final_status);
 	}
 	d->front_since = d->now;
-	if (++t->finals < t->accepted)
+	if (++t->finals < finals_due(d, t))
 		return;
 	pop(d);
 	learn(d, t);

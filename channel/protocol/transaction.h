@@ -1,5 +1,5 @@
 /*
- * The LMTP transactions of one connection as a pure machine: replies and
+ * The LMTP or SMTP transactions of one connection as a pure machine: replies and
  * other events in, command bytes and actions out, no system call (RFC 2033,
  * RFC 5321 section 3.3, RFC 2920, RFC 3030).
  *
@@ -20,6 +20,9 @@
  * A probe has RSET where DATA would stand, and QUIT behind it: recipients that the
  * server takes are settled as OUTCOME_ACCEPTED, and there is no content.  The 221 to QUIT is the
  * proof that all replies before it stood in their place; it ends the connection.
+ *
+ * SMTP (options->smtp) differs in one point: the message has one final reply, which is that of every accepted
+ * recipient.  All else, the proofs too, is the same.
  *
  * After every call into the machine the owner takes the actions out, in order.
  */
@@ -84,7 +87,7 @@ struct transaction {
 
 /*
  * What is known of the server at the other end of one connection; behind one address there may be several.  Envelopes
- * are sent ahead of final replies only to a server that was seen to give one final reply per accepted recipient, and
+ * are sent ahead of final replies only to a server that was seen to give as many final replies as are due, and
  * whose replies to MAIL (and RCPT, with BDAT) can be told from its final ones, so that a reply too few or too
  * many cannot pass for another recipient's.
  */
@@ -104,6 +107,7 @@ struct trust {
 #define MAIL_OFFERS 2
 
 struct dialogue_options {
+	bool smtp;                /* one final reply for all accepted recipients, instead of one for each */
 	bool no_pipelining;       /* lock-step even if the server announces PIPELINING */
 	bool no_chunking;         /* DATA even if it announces CHUNKING */
 	const struct reply_rules *rules;

@@ -17,25 +17,32 @@
 /* As long as the answers of outlook.c. */
 #define ANSWER_MAX 400
 
+/* Where held mail is, as seen from transport; from there everything else looks as it does from transport. */
+#define HOLD "../hold"
+#define TRANSPORT "../transport"
+
 struct reader {
 	struct listing *listing;
 	struct outlook outlook;
+	listing_tell *tell;
+	void *context;
+	bool held;                /* what is read now is on hold */
+	bool ended;               /* nobody wants to hear more */
 };
 
-static struct listed *add(struct listing *l, enum listed_state state, const char *name)
+static void tell(struct reader *r, const struct listed *e)
 {
-	l->list = xgrow(l->list, l->count, &l->capacity, sizeof *l->list);
-	l->list[l->count] = (struct listed){ .state = state, .name = xstrdup(name), .next = NEXT_UNKNOWN };
-	return &l->list[l->count++];
+	if (!r->ended)
+		r->ended = !r->tell(r->context, e);
 }
 
-static void add_trouble(struct listing *l, enum listed_state state, const char *name, int64_t arrived, const char *why)
+static void tell_trouble(struct reader *r, enum listed_state state, const char *name, ino_t inode, int64_t arrived,
+                         const char *why)
 {
-	struct listed *e = add(l, state, name);
-
-	e->why = xstrdup(why);
-	e->arrived = arrived;
-	l->trouble++;
+	r->listing->trouble++;
+	tell(r, &(struct listed){
+		.state = state, .name = name, .arrived = arrived, .held = r->held, .inode = inode, .why = why, .next = NEXT_UNKNOWN,
+	});
 }
 
 /* Is its lock that of a living process?  The file is asked again, as who holds it may say so by a lock of its own. */
@@ -54,10 +61,9 @@ static bool is_open(const struct control_recipient *r)
 	return r->tag != TAG_DONE && r->tag != TAG_FAILED;
 }
 
-/* What a d line says of somebody who still waits, and what runqueue says, whichever is newer. */
-static void set_answer(struct listed *e, const struct control_diagnostic *d, const struct outlook_line *line)
+/* What a d line says of a recipient that still waits, and what runqueue says, whichever is newer. */
+static void set_answer(struct listed *e, struct buf *room, const struct control_diagnostic *d, const struct outlook_line *line)
 {
-	struct buf clean = { 0 };
 	const char *text = NULL;
 
 	if (d != NULL) {
@@ -72,9 +78,8 @@ static void set_answer(struct listed *e, const struct control_diagnostic *d, con
 	}
 	if (text == NULL)
 		return;
-	text_add_clean_string(&clean, text, ANSWER_MAX);
-	e->answer = xstrdup(buf_str(&clean));
-	buf_free(&clean);
+	text_add_clean_string(room, text, ANSWER_MAX);
+	e->answer = buf_str(room);
 }
 
 static int64_t next_try(const struct reader *r, const struct outlook_line *line)
@@ -84,46 +89,52 @@ static int64_t next_try(const struct reader *r, const struct outlook_line *line)
 	return line != NULL ? line->next : NEXT_NOW;
 }
 
-static void add_recipient(struct reader *reader, const struct control *c, const struct control_recipient *r,
-                          const struct control_diagnostic *last, const struct stat *message)
+static void tell_recipient(struct reader *reader, const struct control *c, const struct control_recipient *r,
+                           const struct control_diagnostic *last, const struct stat *message, const char *spool)
 {
 	struct listing *l = reader->listing;
-	bool active = is_held(c, r);
-	struct listed *e = add(l, active ? LISTED_ACTIVE : LISTED_WAITING, c->name);
 	const struct control_sender *s = &c->senders[r->sender];
 	const struct outlook_line *line = outlook_find(&reader->outlook, c->name, &message->st_mtim, r->offset);
-	struct buf spool = { 0 };
+	bool active = is_held(c, r);
+	struct buf answer = { 0 };
+	struct listed e = {
+		.state = active ? LISTED_ACTIVE : reader->held ? LISTED_HELD : LISTED_WAITING,
+		.name = c->name, .spool = spool, .arrived = message->st_mtime, .held = reader->held, .inode = c->inode,
+		.offset = r->offset, .locker = active ? r->locker : 0,
+		.sender = strcmp(s->channel, "error") == 0 || strcmp(s->user, "<>") == 0 ? "" : s->user,
+		.channel = r->channel, .host = r->host, .user = r->user, .orcpt = r->orcpt,
+		.next = active ? NEXT_NOW : reader->held ? NEXT_UNKNOWN : next_try(reader, line),
+	};
 
-	spoolid_add(&spool, message);
-	e->spool = xstrdup(buf_str(&spool));
-	e->arrived = message->st_mtime;
-	e->offset = r->offset;
-	e->locker = active ? r->locker : 0;
-	e->sender = xstrdup(strcmp(s->channel, "error") == 0 || strcmp(s->user, "<>") == 0 ? "" : s->user);
-	e->channel = xstrdup(r->channel);
-	e->host = xstrdup(r->host);
-	e->user = xstrdup(r->user);
-	e->next = active ? NEXT_NOW : next_try(reader, line);
-	set_answer(e, last, line);
-	if (active && e->answer == NULL)
-		e->answer = xasprintf("locked by process %ld", (long)r->locker);
+	set_answer(&e, &answer, last, line);
+	if (active && e.answer == NULL) {
+		buf_addf(&answer, "locked by process %ld", (long)r->locker);
+		e.answer = buf_str(&answer);
+	}
+	if (e.state == LISTED_HELD && e.answer == NULL)
+		e.answer = "put aside by zlmtp-queue hold";
 	l->recipients++;
 	l->active += active;
-	buf_free(&spool);
+	l->held += e.state == LISTED_HELD;
+	tell(reader, &e);
+	buf_free(&answer);
 }
 
-static void add_recipients(struct reader *r, const struct control *c, const struct stat *message)
+static void tell_recipients(struct reader *r, const struct control *c, const struct stat *message)
 {
 	struct listing *l = r->listing;
 	const struct control_diagnostic **last = control_last_diagnostics(c);
+	struct buf spool = { 0 };
 
+	spoolid_add(&spool, message);
 	l->messages++;
-	for (size_t i = 0; i < c->recipient_count; i++)
-		if (is_open(&c->recipients[i]))
-			add_recipient(r, c, &c->recipients[i], last[i], message);
 	if (l->oldest == 0 || message->st_mtime < l->oldest)
 		l->oldest = message->st_mtime;
+	for (size_t i = 0; i < c->recipient_count; i++)
+		if (is_open(&c->recipients[i]))
+			tell_recipient(r, c, &c->recipients[i], last[i], message, buf_str(&spool));
 	free(last);
+	buf_free(&spool);
 }
 
 /* Why no agent will ever take it all, NULL if one will. */
@@ -145,9 +156,8 @@ static bool is_finished(const struct control *c)
 	return true;
 }
 
-static void add_message(struct reader *r, const struct control *c)
+static void tell_message(struct reader *r, const struct control *c)
 {
-	struct listing *l = r->listing;
 	char *path = control_message_path(c);
 	const char *why = hopeless(c);
 	struct stat message;
@@ -155,51 +165,53 @@ static void add_message(struct reader *r, const struct control *c)
 
 	free(path);
 	if (why != NULL) {
-		add_trouble(l, LISTED_DAMAGED, c->name, c->modified.tv_sec, why);
+		tell_trouble(r, LISTED_DAMAGED, c->name, c->inode, c->modified.tv_sec, why);
 	} else if (is_finished(c)) {
-		l->finished++;
+		r->listing->finished++;
 	} else if (error != 0) {
-		/* the control file goes first, so that it is not somebody who just removes it */
+		/* the control file goes first, so that it is not a message that is just being removed */
 		if (access(c->name, F_OK) < 0)
 			return;
-		add_trouble(l, error == ENOENT ? LISTED_DAMAGED : LISTED_UNREADABLE, c->name, c->modified.tv_sec,
-		            error == ENOENT ? "it has no message file" : strerror(error));
+		tell_trouble(r, error == ENOENT ? LISTED_DAMAGED : LISTED_UNREADABLE, c->name, c->inode, c->modified.tv_sec,
+		             error == ENOENT ? "it has no message file" : strerror(error));
 	} else {
-		add_recipients(r, c, &message);
+		tell_recipients(r, c, &message);
 	}
 }
 
-static void add_file(struct reader *r, const char *name)
+static void tell_file(struct reader *r, const char *name)
 {
 	struct control *c;
 	struct buf why = { 0 };
-	struct stat st;
+	struct stat st = { 0 };
 
 	switch (control_look(name, &c, &why)) {
 	case CONTROL_OK:
-		add_message(r, c);
+		tell_message(r, c);
 		break;
 	case CONTROL_GONE:
 	case CONTROL_NOT_MAIL:
 		break;
 	case CONTROL_UNREADABLE:
-		add_trouble(r->listing, LISTED_UNREADABLE, name, lstat(name, &st) == 0 ? st.st_mtime : 0, buf_str(&why));
+		tell_trouble(r, LISTED_UNREADABLE, name, 0, lstat(name, &st) == 0 ? st.st_mtime : 0, buf_str(&why));
 		break;
 	case CONTROL_DAMAGED:
-		add_trouble(r->listing, LISTED_DAMAGED, name, lstat(name, &st) == 0 ? st.st_mtime : 0, buf_str(&why));
+		if (lstat(name, &st) < 0)
+			st = (struct stat){ 0 };
+		tell_trouble(r, LISTED_DAMAGED, name, st.st_ino, st.st_mtime, buf_str(&why));
 		break;
 	}
 	control_close(&c);
 	buf_free(&why);
 }
 
-static void add_directory(void *context, const char *directory, int error)
+static void tell_directory(void *context, const char *directory, int error)
 {
 	struct reader *r = context;
 	struct buf why = { 0 };
 
 	buf_addf(&why, "directory %s: %s", directory, strerror(error));
-	add_trouble(r->listing, LISTED_UNREADABLE, directory, 0, buf_str(&why));
+	tell_trouble(r, LISTED_UNREADABLE, directory, 0, 0, buf_str(&why));
 	buf_free(&why);
 }
 
@@ -216,41 +228,105 @@ static int compare(const void *a, const void *b)
 	return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
-void listing_read(struct listing *l)
+static void read_directory(struct reader *r)
 {
-	struct reader r = { .listing = l };
-	struct buf why = { 0 };
-	struct walk *walk;
+	struct walk *walk = walk_begin(tell_directory, r);
 	const char *name;
+
+	while (!r->ended && (name = walk_next(walk)) != NULL)
+		tell_file(r, name);
+	walk_end(&walk);
+}
+
+void listing_each(struct listing *l, listing_tell *hear, void *context)
+{
+	struct reader r = { .listing = l, .tell = hear, .context = context };
+	struct buf why = { 0 };
 
 	*l = (struct listing){ 0 };
 	if (outlook_read(&r.outlook, &why) == OUTLOOK_UNREADABLE)
-		add_trouble(l, LISTED_UNREADABLE, OUTLOOK_NAME, 0, buf_str(&why));
+		tell_trouble(&r, LISTED_UNREADABLE, OUTLOOK_NAME, 0, 0, buf_str(&why));
 	l->scheduler = r.outlook.process;
-	walk = walk_begin(add_directory, &r);
-	while ((name = walk_next(walk)) != NULL)
-		add_file(&r, name);
-	walk_end(&walk);
-	if (l->count > 1)
-		qsort(l->list, l->count, sizeof *l->list, compare);
+	read_directory(&r);
+	r.held = true;
+	if (chdir(HOLD) == 0) {
+		read_directory(&r);
+		if (chdir(TRANSPORT) < 0)
+			tell_directory(&r, "transport", errno);
+	} else if (errno != ENOENT) {
+		tell_directory(&r, "hold", errno);
+	}
 	outlook_free(&r.outlook);
 	buf_free(&why);
 }
 
-void listing_free(struct listing *l)
+static const char *copy(const char *string)
+{
+	return string != NULL ? xstrdup(string) : NULL;
+}
+
+void listing_add(struct listing *l, const struct listed *e)
+{
+	struct listed *own;
+
+	l->list = xgrow(l->list, l->count, &l->capacity, sizeof *l->list);
+	own = &l->list[l->count++];
+	*own = *e;
+	own->name = copy(e->name);
+	own->spool = copy(e->spool);
+	own->why = copy(e->why);
+	own->sender = copy(e->sender);
+	own->channel = copy(e->channel);
+	own->host = copy(e->host);
+	own->user = copy(e->user);
+	own->orcpt = copy(e->orcpt);
+	own->answer = copy(e->answer);
+}
+
+void listing_sort(struct listing *l)
+{
+	if (l->count > 1)
+		qsort(l->list, l->count, sizeof *l->list, compare);
+}
+
+static bool keep(void *context, const struct listed *e)
+{
+	listing_add(context, e);
+	return true;
+}
+
+void listing_read(struct listing *l)
+{
+	struct listing list = { 0 };
+
+	listing_each(l, keep, &list);
+	l->list = list.list;
+	l->count = list.count;
+	l->capacity = list.capacity;
+	listing_sort(l);
+}
+
+void listing_clear(struct listing *l)
 {
 	for (size_t i = 0; i < l->count; i++) {
-		struct listed *e = &l->list[i];
+		const struct listed *e = &l->list[i];
 
-		free(e->name);
-		free(e->spool);
-		free(e->why);
-		free(e->sender);
-		free(e->channel);
-		free(e->host);
-		free(e->user);
-		free(e->answer);
+		free((char *)e->name);
+		free((char *)e->spool);
+		free((char *)e->why);
+		free((char *)e->sender);
+		free((char *)e->channel);
+		free((char *)e->host);
+		free((char *)e->user);
+		free((char *)e->orcpt);
+		free((char *)e->answer);
 	}
+	l->count = 0;
+}
+
+void listing_free(struct listing *l)
+{
+	listing_clear(l);
 	free(l->list);
 	*l = (struct listing){ 0 };
 }

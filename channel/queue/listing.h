@@ -15,6 +15,7 @@
 enum listed_state {
 	LISTED_WAITING,
 	LISTED_ACTIVE,            /* a process that is alive has it in work */
+	LISTED_HELD,              /* its message was put aside by zlmtp-queue hold */
 	LISTED_DAMAGED,           /* no recipient: a control file that no agent will take, or without its message file */
 	LISTED_UNREADABLE,        /* no recipient: a file or directory that cannot be read */
 };
@@ -22,16 +23,19 @@ enum listed_state {
 /* A recipient who has not got the message yet, or a file in trouble. */
 struct listed {
 	enum listed_state state;
-	char *name;               /* job name; of a directory its name */
-	char *spool;              /* spool id; NULL where there is no message file */
+	const char *name;         /* job name; of a directory its name */
+	const char *spool;        /* spool id; NULL where there is no message file */
 	int64_t arrived;          /* seconds since 1970; 0 = not known */
-	char *why;                /* of a file in trouble; of a recipient NULL, as what follows is of a file */
+	bool held;                /* the file stands in hold/ */
+	ino_t inode;              /* of the control file, 0 if it cannot be read */
+	const char *why;                /* of a file in trouble; of a recipient NULL, as what follows is of a file */
 	off_t offset;
 	pid_t locker;             /* LISTED_ACTIVE: the process that has it in work; else 0 */
-	char *sender;             /* "" is the null return path */
-	char *channel, *host, *user;
+	const char *sender;       /* "" is the null return path */
+	const char *channel, *host, *user;
+	const char *orcpt;        /* "type;xtext", NULL without */
 	int64_t next;             /* seconds since 1970, or NEXT_ */
-	char *answer;             /* why it was deferred, clean text; NULL without */
+	const char *answer;       /* why it was deferred, clean text; NULL without */
 	int64_t answered;         /* seconds since 1970, 0 without an answer */
 };
 
@@ -40,14 +44,31 @@ struct listing {
 	size_t count, capacity;
 	size_t messages;          /* with somebody still waiting */
 	size_t recipients, active;
+	size_t held;              /* recipients whose message is on hold */
 	size_t finished;          /* messages in which everybody is settled, not removed yet */
 	size_t trouble;           /* files and directories */
 	int64_t oldest;           /* seconds since 1970: arrival of the oldest message, 0 without */
 	pid_t scheduler;          /* the runqueue that publishes what it knows, 0 without */
 };
 
-/* Reads the queue of the working directory, $POSTOFFICE/transport.  Trouble stands in the list. */
+/* Is called with every entry; its strings live until it returns.  False ends the reading. */
+typedef bool listing_tell(void *context, const struct listed *e);
+
+/*
+ * Reads the queue of the working directory, $POSTOFFICE/transport, and what is on hold beside it, and tells every entry in
+ * the order in which it is found; those of one message come one after the other.  Sums are left in `l`, whose list stays
+ * empty: a queue of any length needs no more memory for it.
+ */
+void listing_each(struct listing *l, listing_tell *tell, void *context);
+
+/* The same into the list.  Trouble stands in the list. */
 void listing_read(struct listing *l);
+
+/* A copy of an entry with strings of its own, at the end of the list; oldest first after listing_sort(). */
+void listing_add(struct listing *l, const struct listed *e);
+void listing_sort(struct listing *l);
+/* The list becomes empty; sums stay. */
+void listing_clear(struct listing *l);
 
 void listing_free(struct listing *l);
 

@@ -52,6 +52,9 @@ static void add_next(struct buf *out, const struct listed *e, int64_t now)
 	case LISTED_ACTIVE:
 		buf_adds(out, "active");
 		return;
+	case LISTED_HELD:
+		buf_adds(out, "held");
+		return;
 	case LISTED_WAITING:
 		break;
 	}
@@ -151,12 +154,14 @@ static const char *plural(size_t n)
 	return n == 1 ? "" : "s";
 }
 
-static void add_summary(struct buf *out, const struct listing *l, int64_t now)
+void mailq_sums(struct buf *out, const struct listing *l, int64_t now)
 {
 	buf_addf(out, "%zu recipient%s in %zu message%s", l->recipients, plural(l->recipients), l->messages,
 	         plural(l->messages));
 	if (l->active > 0)
 		buf_addf(out, ", %zu in delivery", l->active);
+	if (l->held > 0)
+		buf_addf(out, ", %zu on hold", l->held);
 	if (l->finished > 0)
 		buf_addf(out, ", %zu message%s to be removed", l->finished, plural(l->finished));
 	if (l->oldest != 0) {
@@ -169,29 +174,34 @@ static void add_summary(struct buf *out, const struct listing *l, int64_t now)
 	buf_addc(out, '\n');
 }
 
-void mailq_text(struct buf *out, const struct listing *l, int64_t now)
+void mailq_table(struct buf *out, const struct listing *l, int64_t now)
 {
 	struct table t = { 0 };
 
-	if (l->count > 0) {
+	if (l->count == 0)
+		return;
+	for (size_t column = 0; column < COLUMNS; column++) {
+		begin_cell(&t);
+		buf_adds(&t.text, headings[column]);
+		end_cell(&t);
+	}
+	for (size_t i = 0; i < l->count; i++) {
 		for (size_t column = 0; column < COLUMNS; column++) {
 			begin_cell(&t);
-			buf_adds(&t.text, headings[column]);
+			add_cell_text(&t.text, (enum column)column, &l->list[i], now);
 			end_cell(&t);
 		}
-		for (size_t i = 0; i < l->count; i++) {
-			for (size_t column = 0; column < COLUMNS; column++) {
-				begin_cell(&t);
-				add_cell_text(&t.text, (enum column)column, &l->list[i], now);
-				end_cell(&t);
-			}
-		}
-		print_table(out, &t);
 	}
-	if (l->count > 0 || l->finished > 0)
-		add_summary(out, l, now);
+	print_table(out, &t);
 	buf_free(&t.text);
 	free(t.cells);
+}
+
+void mailq_text(struct buf *out, const struct listing *l, int64_t now)
+{
+	mailq_table(out, l, now);
+	if (l->count > 0 || l->finished > 0)
+		mailq_sums(out, l, now);
 }
 
 /* ---- JSON ---- */
@@ -214,11 +224,12 @@ static void add_number(struct buf *out, const char *key, int64_t value)
 		buf_addf(out, ",\"%s\":null", key);
 }
 
-static const char *state_name(const struct listed *e)
+const char *mailq_state(const struct listed *e)
 {
 	switch (e->state) {
 	case LISTED_WAITING: return e->next == NEXT_HELD ? "held" : e->next == NEXT_NOW ? "due" : "waiting";
 	case LISTED_ACTIVE: return "active";
+	case LISTED_HELD: return "held";
 	case LISTED_DAMAGED: return "damaged";
 	case LISTED_UNREADABLE: return "unreadable";
 	}
@@ -231,7 +242,7 @@ void mailq_json(struct buf *out, const struct listing *l)
 		const struct listed *e = &l->list[i];
 
 		buf_addc(out, '{');
-		add_string(out, "state", state_name(e));
+		add_string(out, "state", mailq_state(e));
 		add_string(out, "file", e->name);
 		add_number(out, "arrived", e->arrived);
 		if (e->why != NULL) {
@@ -244,6 +255,7 @@ void mailq_json(struct buf *out, const struct listing *l)
 			add_string(out, "host", e->host);
 			add_string(out, "recipient", e->user);
 			add_number(out, "process", e->locker);
+			buf_addf(out, ",\"on_hold\":%s", e->held ? "true" : "false");
 			add_number(out, "next_try", e->next);
 			add_string(out, "answer", e->answer);
 			add_number(out, "answered", e->answered);

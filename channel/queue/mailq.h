@@ -14,8 +14,15 @@
  */
 void mailq_text(struct buf *out, const struct listing *l, int64_t now);
 
+/* The two parts of it: the table with its headings, and the line. */
+void mailq_table(struct buf *out, const struct listing *l, int64_t now);
+void mailq_sums(struct buf *out, const struct listing *l, int64_t now);
+
 /* Adds a JSON object on a line of its own for each recipient and each file in trouble. */
 void mailq_json(struct buf *out, const struct listing *l);
+
+/* The state of an entry in one word: waiting, due, active, held, damaged, unreadable. */
+const char *mailq_state(const struct listed *e);
 
 /* Adds a time span of two units at most: 45s, 12m, 3h05m, 2d04h. */
 void mailq_add_span(struct buf *out, int64_t seconds);

@@ -1,6 +1,7 @@
 #include "channel/spool/dsn.h"
 
-#include <stddef.h>
+#include <string.h>
+#include <strings.h>
 
 void dsn_add_xtext(struct buf *out, const char *s)
 {
@@ -29,4 +30,26 @@ void dsn_add(struct buf *out, const char *notify, const char *orcpt, const char 
 	buf_adds(out, " INFROM=rfc822;");
 	if (sender != NULL)
 		dsn_add_xtext(out, sender);
+}
+
+static int hex(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+bool dsn_original(struct buf *out, const char *orcpt)
+{
+	const char *semicolon = strchr(orcpt, ';');
+
+	if (semicolon == NULL || (strncasecmp(orcpt, "rfc822;", 7) != 0 && strncasecmp(orcpt, "utf-8;", 6) != 0))
+		return false;
+	for (const char *s = semicolon + 1; *s != '\0'; s++) {
+		if (s[0] == '+' && hex(s[1]) >= 0 && hex(s[2]) >= 0) {
+			buf_addc(out, (char)(hex(s[1]) * 16 + hex(s[2])));
+			s += 2;
+		} else {
+			buf_addc(out, *s);
+		}
+	}
+	return true;
 }

@@ -4,6 +4,8 @@
 #ifndef ZL_CHANNEL_SPOOL_DSN_H
 #define ZL_CHANNEL_SPOOL_DSN_H
 
+#include <stdbool.h>
+
 #include "lib/buf.h"
 
 /* Adds `s` as xtext (RFC 3461 section 4). */
@@ -14,5 +16,8 @@ void dsn_add_xtext(struct buf *out, const char *s);
  * gave, or NULL; `recipient` is the address it gave; `sender` is NULL for the null return path.
  */
 void dsn_add(struct buf *out, const char *notify, const char *orcpt, const char *recipient, const char *sender);
+
+/* Adds the address of "rfc822;xtext" or "utf-8;xtext" as it reads (RFC 3461 section 4); false if it is of another type. */
+bool dsn_original(struct buf *out, const char *orcpt);
 
 #endif

@@ -16,6 +16,9 @@ enum {
 	READ = 1 + 16,             /* the 'r' and the 16 bytes from the tag on that ZMailer wants to see */
 };
 
+/* What fits into the columns. */
+#define MOST_PID 999999
+
 /* What stands in the file now. */
 struct mark {
 	char tag;
@@ -165,6 +168,18 @@ static bool is_claimed(int fd, pid_t pid)
 #endif
 }
 
+bool tag_any_claim(int fd)
+{
+#ifdef F_OFD_SETLK
+	struct flock claims = guard(F_WRLCK, CLAIMS, CLAIMS + MOST_PID);
+
+	return fcntl(fd, F_OFD_GETLK, &claims) == 0 && claims.l_type != F_UNLCK;
+#else
+	(void)fd;
+	return false;
+#endif
+}
+
 bool tag_holder_lives(int fd, pid_t pid, const struct timespec *modified)
 {
 	return pid > 0 && (is_claimed(fd, pid) || (process_lives(pid) && !process_began_after(pid, modified)));
@@ -190,5 +205,5 @@ enum tag_result tag_break_stale(int fd, off_t offset, const struct timespec *mod
 
 bool tag_pid_fits(pid_t pid)
 {
-	return pid > 0 && pid <= 999999;
+	return pid > 0 && pid <= MOST_PID;
 }

@@ -40,6 +40,9 @@ enum tag_result tag_lock(int fd, off_t offset, pid_t pid);
  */
 void tag_claim(int fd, pid_t pid);
 
+/* True if a process that called it still has the file open, whether or not it has locked anything in it by now. */
+bool tag_any_claim(int fd);
+
 /*
  * Does the process live that wrote a "~" with `pid`?  By tag_claim(); without that by the number, if the process of that
  * number began before `modified`, when the file was changed last.

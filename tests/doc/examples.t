@@ -51,8 +51,10 @@ my %pages = (
 		after => \&both_lines },
 	'tls.conf.5' => { files => ['tls.conf', 'tls-socket.conf'], missing => \&RealDovecot::missing, before => \&dovecot_with_tls,
 		after => \&both_verified },
+	'zlmtp-queue.8' => { before => sub { send_mail('lmtp', 'store1', 'ann') } },
 	'zlmtp-check.8' => { missing => \&RealDovecot::missing, before => \&well_kept, after => sub { unlink "$post/.pid.scheduler" } },
 	'zlmtp-forms.5' => { files => ['delay', 'router.conf'], after => \&form_and_settings },
+	'zlmtp-sendmail.8' => { missing => \&no_git, before => \&intake_and_patches, after => sub ($intake) { is(scalar $intake->queued, 2, 'two messages are in the queue') } },
 	'zlmtp.7' => { missing => \&RealDovecot::missing, before => \&dovecot, after => sub ($dovecot) {
 		is(arrived($dovecot, 'ann', 'box'), 1, 'the message is in the folder box of ann');
 	} },
@@ -74,7 +76,7 @@ my %only_shown = (
 	'ldapsync.8: domains_command' => 'a line for its file, naming a program of ZMailer',
 );
 
-my @commands = qw(newdb makedb dbupdate dblookup ldapsync enqueue runqueue intake zlmtp-check lmtp printf echo cat cd openssl);
+my @commands = qw(newdb makedb dbupdate dblookup ldapsync enqueue runqueue intake zlmtp-sendmail zlmtp-check zlmtp-queue lmtp git printf echo cat cd openssl);
 
 enter_name_spaces();
 my $top = File::Temp->newdir('/tmp/zle-XXXXXX');
@@ -125,7 +127,7 @@ sub install_programs() {
 	my $libexec = '/usr/local/libexec/zlmtp';
 	File::Path::make_path("$libexec/ta", '/usr/local/sbin');
 	system('cp', glob("$build/channel/lmtp{,-probe}"), "$libexec/ta") == 0 or die "no channel/lmtp\n";
-	for my $program (grep { -x } glob "$build/db/{newdb,dbupdate,dblookup,ldapsync} $build/channel/{enqueue,runqueue,intake,zlmtp-check}") {
+	for my $program (grep { -x } glob "$build/db/{newdb,dbupdate,dblookup,ldapsync} $build/channel/{enqueue,runqueue,intake,zlmtp-sendmail,zlmtp-check,zlmtp-queue}") {
 		my ($name) = $program =~ m{([^/]+)\z};
 		system('cp', $program, "$libexec/$name") == 0 or die "$name\n";
 		symlink "$libexec/$name", "/usr/local/sbin/$name" or die "$name: $!\n";
@@ -396,4 +398,13 @@ sub mail_comes_in($server) {
 	like(join('', map { $_->[0] } IntakeDialogue->new($socket)->message('bob@example.org', ['ann@example.org'], "Subject: x\n\nx\n")),
 		qr/^250 2\.0\.0 <ann\@example\.org> queued/m, 'it takes mail');
 	is(scalar(grep { -f } glob '/var/spool/zlmtp/transport/*'), 1, 'a message is in the queue');
+}
+
+sub no_git() { return system('git send-email --help >/dev/null 2>&1') == 0 ? undef : 'no git send-email (Debian: git-email)' }
+
+# An intake where zlmtp-sendmail looks for it, and a patch.
+sub intake_and_patches() {
+	my $intake = Intake->start(listen => ['lmtp:UNIX:/run/zlmtp/intake']);
+	put('x.patch', "From: bob\@example.org\nSubject: [PATCH] x\n\nx\n---\n");
+	return $intake;
 }

@@ -114,6 +114,17 @@ my %cases = (
 		[75, 'a scheduler that runs', 'mkdir -p other/transport && echo $$ > other/.pid.scheduler && runqueue -1 -P other -f scheduler.conf; exit $?'],
 		[78, 'a damaged configuration', 'runqueue -1 -P po -f bad.scheduler'],
 	],
+	'zlmtp-queue' => [
+		[0, 'held', 'zlmtp-queue -P po hold $(cat po.out) && zlmtp-queue -P po release all'],
+		[1, 'nothing matches', 'zlmtp-queue -P po list to=nobody'],
+		[64, 'usage', 'zlmtp-queue -P po hold'],
+		[65, 'a damaged file in a list', 'zlmtp-queue -P damaged list'],
+		[66, 'no post office', 'zlmtp-queue -P nonesuch list'],
+		[73, 'a lock that cannot be made', 'mkdir -p locked/transport locked/queue locked/.pid.runqueue && cp po/transport/[0-9]* locked/transport && cp -p po/queue/[0-9]* locked/queue && zlmtp-queue -P locked hold all'],
+		[74, 'output that cannot be written', 'zlmtp-queue -P po list > /dev/full'],
+		[75, 'a scheduler that runs', 'mkdir -p another/transport && echo $$ > another/.pid.scheduler && zlmtp-queue -P another hold all; exit $?'],
+		[78, 'damaged maps', 'zlmtp-queue -P po -f bad.conf reroute all'],
+	],
 	'zlmtp-check' => [
 		[0, 'all is well', 'mkdir -m 750 -p well/transport well/queue well/postman && zlmtp-check -P well -o spool'],
 		[1, 'a queue that nobody runs', 'zlmtp-check -P well -o queue'],
@@ -133,6 +144,7 @@ my %elsewhere = (
 		75 => 'the same', 77 => 'the same' },
 	newdb => { 70 => 'a bug', 74 => 'a full disk: tests/db/trouble.t', 77 => 'tests/db/trouble.t' },
 	runqueue => { 71 => 'no threads' },
+	'zlmtp-queue' => { 71 => 'a lock that root cannot give away', 77 => 'another account' },
 );
 
 sub slurp ($path) {
@@ -161,7 +173,7 @@ sub type ($script) {
 }
 
 mkdir "$dir/bin" or die;
-for my $program (glob "$build/channel/{lmtp,lmtp-probe,enqueue,runqueue,intake} $build/db/{newdb,dbupdate,dblookup,ldapsync}") {
+for my $program (glob "$build/channel/{lmtp,lmtp-probe,enqueue,runqueue,zlmtp-queue,intake} $build/db/{newdb,dbupdate,dblookup,ldapsync}") {
 	symlink $program, "$dir/bin/" . $program =~ s{.*/}{}r if -x $program;
 }
 $ENV{PATH} = "$dir/bin:$ENV{PATH}";

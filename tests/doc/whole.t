@@ -21,11 +21,12 @@ my ($version) = slurp('configure') =~ /^VERSION=(\S+)/m;
 ok(defined $version, 'configure has a version');
 my ($newest) = slurp('NEWS') =~ /^(\d\S+)\n=+\n/m;
 is($newest, $version, 'NEWS begins with this version');
-my @programs = map { s{^\Q$build\E/}{}r } grep { -x && -f } map { glob "$build/$_" } "channel/{lmtp,enqueue,runqueue,intake,zlmtp-check}", "db/{newdb,dbupdate,dblookup,ldapsync}";
+my @programs = map { s{^\Q$build\E/}{}r } grep { -x && -f } map { glob "$build/$_" } "channel/{lmtp,enqueue,runqueue,intake,zlmtp-sendmail,zlmtp-check,zlmtp-queue}", "db/{newdb,dbupdate,dblookup,ldapsync}";
 cmp_ok(scalar @programs, '>=', 6, 'there are programs');
 for my $program (@programs) {
 	my $name = $program =~ s{.*/}{}r;
-	is(qx{'$build/$program' -V}, "$name (zlmtp) $version\n", "$name -V");
+	my $ask = $name eq 'zlmtp-sendmail' ? '--version' : '-V';    # its -V is sendmail's
+	is(qx{'$build/$program' $ask}, "$name (zlmtp) $version\n", "$name $ask");
 }
 
 like(slurp('LICENSE'), qr/^Copyright \(c\) \d{4} The zlmtp authors$/m, 'LICENSE names who gives it');

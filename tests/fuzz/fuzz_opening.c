@@ -77,7 +77,7 @@ static void check_failure(const struct opening *o, const struct mechanism *m)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct opening_options options = { .name = "client.example", .ignore_caps = "SIZE" };
+	const struct opening_options options = { .name = "client.example", .ignore_caps = "SIZE", .smtp = size > 0 && data[0] & 16 };
 	struct mechanism mechanism = { 0 };
 	const struct auth auth = { &mechanism, choose, respond, complete, reveals };
 	struct opening_demands demands = { 0 };

@@ -1,6 +1,6 @@
 /*
  * The transaction machine with a server of any opinion and one disturbance of any kind, and with a
- * peer that says anything at any time.
+ * peer that says anything at any time; in LMTP and in SMTP.
  *
  * First byte: 0 to 127 a run with the server of lmtp_model.h, 128 and more a hostile peer.
  */
@@ -69,6 +69,7 @@ static void run_model(struct input *in)
 	m.dialect = &model_dialects[next(in, MODEL_DIALECTS)];
 	m.pipelining = flags & 1;
 	m.chunking = flags & 2;
+	m.smtp = flags & 64;
 	m.one_by_one = flags & 4;
 	m.read_size = flags & 8 ? 1 + next(in, 60) : 0;
 	for (size_t i = 0; i < m.count; i++) {
@@ -246,10 +247,11 @@ static void step(struct hostile *h, struct input *in)
 static void run_hostile(struct input *in)
 {
 	struct hostile h = { 0 };
-	unsigned flags = next(in, 64);
+	unsigned flags = next(in, 128);
 
 	h.options = (struct dialogue_options){ .command_timeout = 100, .data_timeout = 200, .final_timeout = 300,
 	                                       .write_timeout = 400, .whole_timeout = 5000 };
+	h.options.smtp = flags & 64;
 	h.caps.has = (flags & 1 ? CAP_PIPELINING : 0) | (flags & 2 ? CAP_CHUNKING : 0) | (flags & 4 ? CAP_SMTPUTF8 : 0);
 	h.caps.rcpt_max = flags & 8 ? 2 : 0;
 	if (flags & 16)

@@ -31,6 +31,8 @@ use IO::Handle;
 use LmtpManners qw(command_complaints content_complaints split_path);
 use Bytes qw(printable);
 
+my $hello = qr/(?:LHLO|EHLO|HELO)/;
+
 use constant UNREAD_OUTPUT => 0x5411;    # ioctl SIOCOUTQ of Linux
 
 sub new($class, $server, $fh, $number, $steps) {
@@ -42,6 +44,9 @@ sub new($class, $server, $fh, $number, $steps) {
 	$self->{loop}->reader($fh, sub { $self->_readable });
 	return $self;
 }
+
+sub _smtp($self) { $self->{server}{protocol} eq 'smtp' }
+sub _greeting($self) { '220 store.example ' . ($self->_smtp ? 'ESMTP' : 'LMTP') . ' ready' }
 
 sub problem($self, $text) { $self->{server}->problem("connection $self->{number}: $text") }
 
@@ -261,7 +266,7 @@ sub _command($self) {
 
 # Keeps the record of transactions.
 sub _track($self, $line, $command) {
-	if ($line =~ /^(?:MAIL|RSET|LHLO)\b/i) {
+	if ($line =~ /^(?:MAIL|RSET|$hello)\b/i) {
 		delete $self->{data};
 	}
 	if ($line =~ /^MAIL\b/i) {
@@ -276,17 +281,17 @@ sub _track($self, $line, $command) {
 		push @{$self->{transaction}{recipients}}, $command;
 	} elsif ($line =~ /^DATA$/i) {
 		$self->{data} = $command;
-	} elsif ($line =~ /^(?:RSET|LHLO)\b/i) {
+	} elsif ($line =~ /^(?:RSET|$hello)\b/i) {
 		$self->{open} = 0;
 		delete $self->{transaction};
-		$self->{caps} = {} if $line =~ /^LHLO/i;
+		$self->{caps} = {} if $line =~ /^$hello/i;
 	}
 }
 
 # A reply line goes out: to whom does it speak?
 sub _note_reply($self, $line) {
 	my ($code, $more, $words) = $line =~ /^(\d{3})(.?)(.*)/s or return;
-	if (@{$self->{unanswered}} && ($self->{unanswered}[0][0]{line} // '') =~ /^LHLO\b/i) {
+	if (@{$self->{unanswered}} && ($self->{unanswered}[0][0]{line} // '') =~ /^(?:LHLO|EHLO)\b/i) {
 		$self->{caps}{uc $1} = 1 if $words =~ /^([\w-]+)/;
 	}
 	return if $more eq '-';
@@ -307,7 +312,8 @@ sub _content($self) {
 	# the reply for the DATA or BDAT LAST line itself is not one of the final replies
 	my @accepted = grep { ($_->{code} // '') =~ /^2/ } @{$transaction->{recipients}};
 	$transaction->{accepted} = \@accepted;
-	push @{$self->{unanswered}}, @accepted ? map({ [$_, 'final'] } @accepted) : [{}, 'final'];
+	push @{$self->{unanswered}}, !@accepted ? [{}, 'final'] : $self->_smtp ? [$accepted[0], 'final']
+		: map { [$_, 'final'] } @accepted;
 	$self->{server}{on_content}->($transaction, $self) if $self->{server}{on_content};
 	return 1;
 }
@@ -371,17 +377,18 @@ sub _answer($self, $stage, $key, @good) {
 	return map { { do => 'line', text => $_ } } @good;
 }
 
-# The lines of a reply to LHLO with these keywords.
+# The lines of a reply to LHLO or EHLO with these keywords.
 sub hello_lines($self, @keywords) {
 	my @lines = ('store.example', @keywords);
 	return map { '250' . ($_ == $#lines ? ' ' : '-') . $lines[$_] } 0 .. $#lines;
 }
 
 sub _do_hello($self, $step) {
+	my $verb = $self->_smtp ? 'EHLO' : 'LHLO';
 	if (!$step->{greeted}) {
 		$step->{greeted} = 1;
-		unshift @{$self->{steps}}, { do => 'line', text => '220 store.example LMTP ready' },
-			{ expect => 'line', like => qr/^LHLO /i, text => 'LHLO' }, $step;
+		unshift @{$self->{steps}}, { do => 'line', text => $self->_greeting },
+			{ expect => 'line', like => qr/^$verb /i, text => $verb }, $step;
 		return 1;
 	}
 	my @keywords = $step->{caps} ? @{$step->{caps}} : @{$self->{server}{caps}};
@@ -391,7 +398,7 @@ sub _do_hello($self, $step) {
 
 sub _do_serve($self, $step) {
 	if (!$self->{greeted} && !$step->{greeting_given}++) {
-		unshift @{$self->{steps}}, $self->_answer('greeting', '', '220 store.example LMTP ready'), $step;
+		unshift @{$self->{steps}}, $self->_answer('greeting', '', $self->_greeting), $step;
 		return 1;
 	}
 	my @answer = $self->_serve_one;
@@ -417,7 +424,7 @@ sub _serve_one($self) {
 	return unless defined $line;
 	my ($verb, $rest) = split ' ', $line, 2;
 	$verb = uc $verb;
-	my $method = { LHLO => '_serve_lhlo', DATA => '_serve_data', QUIT => '_serve_quit' }->{$verb};
+	my $method = { $self->_smtp ? (EHLO => '_serve_ehlo', HELO => '_serve_helo') : (LHLO => '_serve_lhlo'), DATA => '_serve_data', QUIT => '_serve_quit' }->{$verb};
 	return $self->$method($rest // '') if $method;
 	if ($verb =~ /^(?:MAIL|RCPT)$/) {
 		my ($path) = split_path($line);
@@ -431,6 +438,12 @@ sub _serve_lhlo($self, $name) {
 	return $self->_answer('LHLO', $name, $self->hello_lines(@{$self->{server}{caps}}));
 }
 
+sub _serve_ehlo($self, $name) {
+	return $self->_answer('EHLO', $name, $self->hello_lines(@{$self->{server}{caps}}));
+}
+
+sub _serve_helo($self, $name) { $self->_answer('HELO', $name, '250 store.example') }
+
 sub _serve_data($self, $rest) {
 	my $any = grep { ($_->{code} // '') =~ /^2/ } @{($self->{transaction} // {})->{recipients} // []};
 	return $self->_answer('DATA', $rest, $any ? '354 go on' : '503 5.5.1 no recipients');
@@ -440,12 +453,14 @@ sub _serve_quit($self, $rest) {
 	return ($self->_answer('QUIT', $rest, '221 2.0.0 bye'), { do => 'close' });
 }
 
-# One reply for each accepted recipient, in the order of the RCPTs (RFC 2033 section 4.2).
+# One reply for each accepted recipient, in the order of the RCPTs (RFC 2033 section 4.2); in SMTP one for all, asked
+# for by the first of them.
 sub _final_answers($self, $transaction) {
 	my @accepted = @{$transaction ? $transaction->{accepted} // [] : []};
 	if (!@accepted) {
 		return $self->_answer('final', '', '503 5.5.1 no recipients');
 	}
+	splice @accepted, 1 if $self->_smtp;
 	return map { $self->_answer('final', $_->{address}, "250 2.0.0 <$_->{address}> saved") } @accepted;
 }
 

@@ -32,7 +32,7 @@ sub command_complaints($line, $caps, $state) {
 	push @bad, 'STARTTLS that was not offered' if $line =~ /^STARTTLS\b/i && !$caps->{STARTTLS};
 	push @bad, 'AUTH that was not offered' if $line =~ /^AUTH\b/i && !$caps->{AUTH};
 	if (length $state->{behind} && !$state->{replied_ahead}) {
-		my $last = $line =~ /^(?:LHLO|DATA|AUTH|STARTTLS)\b/i;
+		my $last = $line =~ /^(?:LHLO|EHLO|HELO|DATA|AUTH|STARTTLS)\b/i;
 		push @bad, 'bytes behind a command that must be the last of its group (RFC 2920)' if $last;
 		push @bad, 'pipelined though PIPELINING was not offered' if !$caps->{PIPELINING} && !$last
 			&& $line !~ /^BDAT\b/i;

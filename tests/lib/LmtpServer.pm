@@ -1,6 +1,6 @@
 package LmtpServer;
 
-# A scripted LMTP server (RFC 2033) on a loopback address.  Each connection plays its script
+# A scripted LMTP (RFC 2033) or SMTP (RFC 5321) server on a loopback address.  Each connection plays its script
 # (LmtpConnection.pm); here is what they share: the listening socket, the record of all
 # transactions, the transcript, and the list of what went wrong.
 
@@ -12,6 +12,7 @@ use LmtpConnection;
 
 # Options:
 #   loop      the Loop
+#   protocol  "lmtp" (default) or "smtp": EHLO or HELO, and one reply to a message for all its accepted recipients
 #   target    "unix" (needs path), "tcp" (127.0.0.1) or "tcp6" (::1)
 #   path      of the socket
 #   address   to listen on for "tcp"
@@ -23,7 +24,7 @@ use LmtpConnection;
 #   backlog   of listen(2)
 sub new($class, %o) {
 	my $self = bless {
-		rules => [], caps => ['PIPELINING', '8BITMIME', 'ENHANCEDSTATUSCODES'], %o,
+		protocol => 'lmtp', rules => [], caps => ['PIPELINING', '8BITMIME', 'ENHANCEDSTATUSCODES'], %o,
 		connections => [], transactions => [], commands => [], transcript => [], problems => [],
 	}, $class;
 	$self->{listener} = $self->_listen;

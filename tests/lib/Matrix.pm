@@ -1,11 +1,12 @@
 package Matrix;
 
 # Generated dialogues against one agent: each case is a message, a plan says what the server
-# answers, and a model, written from RFC 2033 and RFC 5321 alone, says what must become of each recipient.
+# answers, and a model, written from RFC 2033 and RFC 5321 alone, says what must become of each recipient.  In SMTP
+# the final reply of the first accepted recipient is that of all; words say whose it is.
 
 use v5.36;
 use Exporter 'import';
-our @EXPORT_OK = qw(model combinations);
+our @EXPORT_OK = qw(model combinations first_accepted);
 use File::Temp ();
 use Loop;
 use Spool;
@@ -16,19 +17,22 @@ use Scheduler;
 # entry for each recipient, those of refused ones do not matter.
 
 # What must become of the recipients: list of [outcome, stage], where stage names the reply that decides.
-sub model($plan) {
+sub model($plan, $protocol = 'lmtp') {
 	my %refusal = (4 => 'deferred', 5 => 'failed');
 	my $n = @{$plan->{rcpt}};
 	return map { [$refusal{$plan->{mail}}, 'mail'] } 1 .. $n if $plan->{mail} != 2;
 	my @result;
 	for my $i (0 .. $n - 1) {
-		my ($rcpt, $final) = ($plan->{rcpt}[$i], $plan->{final}[$i]);
+		my $by = $protocol eq 'smtp' ? first_accepted($plan) : $i;
+		my ($rcpt, $final) = ($plan->{rcpt}[$i], $plan->{final}[$by // $i]);
 		push @result, $rcpt != 2 ? [$refusal{$rcpt}, "rcpt $i"]
 			: $plan->{data} != 2 ? [$refusal{$plan->{data}}, 'data']
-			: $final != 2 ? [$refusal{$final}, "final $i"] : ['delivered', "final $i"];
+			: $final != 2 ? [$refusal{$final}, "final $by"] : ['delivered', "final $by"];
 	}
 	return @result;
 }
+
+sub first_accepted($plan) { (grep { $plan->{rcpt}[$_] == 2 } 0 .. $#{$plan->{rcpt}})[0] }
 
 # Every plan for $n recipients that differs in what the client gets to see.
 sub combinations($n) {
@@ -66,18 +70,19 @@ sub reply_for($case, $stage, $class) {
 	return $reply{$kind}{$class} . ($class == 2 && $kind ne 'final' ? '' : " case $case $stage");
 }
 
-# One agent with one scripted server.  Options: program, caps => [...], arguments => [...], target ("unix", "tcp").
+# One agent with one scripted server.  Options: program, protocol, caps => [...], arguments => [...], target ("unix", "tcp").
 sub new($class, %o) {
 	my $self = bless { %o, loop => Loop->new, plans => {}, next => 100001, problems => [] }, $class;
 	$self->{dir} = File::Temp->newdir('/tmp/zl-XXXXXX');
 	$self->{spool} = Spool->new("$self->{dir}/post");
-	$self->{server} = LmtpServer->new(loop => $self->{loop}, target => $o{target} // 'unix', path => "$self->{dir}/s",
+	$self->{protocol} //= 'lmtp';
+	$self->{server} = LmtpServer->new(protocol => $self->{protocol}, loop => $self->{loop}, target => $o{target} // 'unix', path => "$self->{dir}/s",
 		caps => $o{caps}, lenient => $o{lenient}, rules => [sub ($stage, $key, $c) { $self->_answer($stage, $key, $c) }],
 		script => sub ($n) { $self->{script} ? $self->{script}->($n) : [{ do => 'serve' }] });
 	my @reach = ($o{target} // 'unix') eq 'unix' ? ('-F', "UNIX:$self->{dir}/s")
 		: ('-F', '[127.0.0.1]', '-p', $self->{server}->port);
-	$self->{scheduler} = Scheduler->new(loop => $self->{loop}, spool => $self->{spool}, channel => 'lmtp',
-		program => $o{program}, arguments => [qw(-c lmtp -h client.example), @reach, @{$o{arguments} // []}]);
+	$self->{scheduler} = Scheduler->new(loop => $self->{loop}, spool => $self->{spool}, channel => 'lmtp', relay => $self->{protocol} eq 'smtp',
+		program => $o{program}, arguments => [qw(-c lmtp -h client.example -O), "protocol=$self->{protocol}", @reach, @{$o{arguments} // []}]);
 	return $self;
 }
 

@@ -8,7 +8,7 @@ use Spool;
 
 # Single lines: keyword and value.
 my %word = map { $_ => 1 } qw(
-	title todo needs target argument-host options command environment channel host caps lenient exit within lasts connections
+	title todo needs protocol target argument-host options command environment channel host caps lenient exit within lasts connections
 	transactions resync contents backlog tls handshakes secret
 );
 # Lines that may come several times.
@@ -16,10 +16,12 @@ my %list = map { $_ => 1 } qw(comment log);
 # Headings: what is indented below belongs to them.
 my %section = map { $_ => 1 } qw(message control server jobs report received content file written probe);
 
-# Dies with "FILE:LINE: what is wrong".
-sub read($class, $path) {
+# Dies with "FILE:LINE: what is wrong".  With a $protocol of "smtp" the scenario is to be played in SMTP: what it says of
+# LHLO is meant of EHLO.
+sub read($class, $path, $protocol = 'lmtp') {
 	my $text = Spool::slurp($path) // die "$path: $!\n";
-	my $self = bless { path => $path, within => 5, target => 'unix', channel => 'lmtp', host => 'store', exit => '0',
+	$text =~ s/\bLHLO\b/EHLO/gi if $protocol eq 'smtp';
+	my $self = bless { path => $path, play => $protocol, within => 5, target => 'unix', channel => 'lmtp', host => 'store', exit => '0',
 		messages => [], controls => {}, servers => {}, content => {}, files => {}, modes => {}, comment => [], log => [] }, $class;
 	my ($number, $heading) = (0);
 	for my $line (split /\n/, $text) {

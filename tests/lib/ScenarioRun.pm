@@ -86,7 +86,7 @@ sub _start_server($self) {
 	my $rest = $s->{servers}{rest} // { steps => [], rules => [] };
 	$self->{server} = LmtpServer->new(
 		loop => $self->{loop}, target => defined $s->{tls} ? 'unix' : $listen,
-		path => $self->{dir} . (defined $s->{tls} ? '/behind' : '/s'), lenient => defined $s->{lenient},
+		protocol => $s->{play}, path => $self->{dir} . (defined $s->{tls} ? '/behind' : '/s'), lenient => defined $s->{lenient},
 		defined $s->{caps} ? (caps => [split /,\s*/, $s->{caps}]) : (),
 		defined $s->{backlog} ? (backlog => $s->{backlog}, deaf => 1) : (),
 		signal => sub ($name) { $self->_signal($name) },
@@ -135,13 +135,14 @@ sub _unused_port() {
 
 sub _arguments($self) {
 	my $s = $self->{scenario};
-	return split ' ', $self->_fill_in($s->{command}) if defined $s->{command};
+	my $smtp = $s->{play} eq 'smtp' ? '-O protocol=smtp ' : '';
+	return split ' ', $self->_fill_in($smtp . $s->{command}) if defined $s->{command};
 	my %reach = (
 		unix => '-F UNIX:{socket}', absent => '-F UNIX:{socket}', tcp => '-F [127.0.0.1] -p {port}',
 		refused => '-F [127.0.0.1] -p {port}', tcp6 => '-F [IPv6:::1] -p {port}', localhost => '-F localhost -p {port}',
 	);
 	my $reach = $reach{$s->{target}} // die "unknown target $s->{target}\n";
-	my $more = defined $s->{secret} ? '-A {dir}/secrets -s ' : '';
+	my $more = $smtp . (defined $s->{secret} ? '-A {dir}/secrets -s ' : '');
 	$more .= '-l {dir}/log ' if defined $s->{secret} || @{$s->{log}};
 	return split ' ', $self->_fill_in("-c $s->{channel} -h client.example $reach $more" . ($s->{options} // ''));
 }
@@ -155,7 +156,7 @@ sub _start_agent($self) {
 		($program, @arguments) = $self->{syslog}->command($program, @arguments);
 	}
 	$self->{scheduler} = Scheduler->new(loop => $self->{loop}, spool => $self->{spool}, channel => $s->{channel},
-		host => $s->{"argument-host"}, damaged => { map { $_ => 1 } split ' ', $s->{resync} // '' },
+		relay => $s->{play} eq 'smtp', host => $s->{"argument-host"}, damaged => { map { $_ => 1 } split ' ', $s->{resync} // '' },
 		program => $program, arguments => \@arguments, environment => \%environment);
 }
 

@@ -135,7 +135,7 @@ sub notary_fields($self, $where, $into, $outcome, @field) {
 	my $shown = printable(join '|', @field);
 	$self->problem("$where: notary has " . @field . " fields: $shown") if @field != 6;
 	my ($recipient, $action, $status, $diagnostic, $remote, $agent) = map { $_ // '' } @field[0 .. 5];
-	my $wanted = $outcome eq 'delivered' ? 'delivered' : 'failed';
+	my $wanted = $outcome ne 'delivered' ? 'failed' : $self->{relay} ? 'relayed' : 'delivered';
 	$self->problem("$where: action is not $wanted: $shown") if $action ne $wanted;
 	my $user = $into->{recipient}{user} =~ s/[\x00-\x1f\x7f]+/ /gr;
 	$self->problem("$where: names $recipient, not $user") if $recipient ne $user && $recipient ne "\x03";

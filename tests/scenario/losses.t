@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 # A connection that is lost at every byte the server sends and at every byte it receives, after k of n
 # final replies, and servers with final replies too few and too many.  A 2xx for a
-# recipient that has arrived counts, a refusal when a later reply proves it; everything else is deferred.
+# recipient that has arrived counts, a refusal when a later reply proves it; everything else is deferred.  In SMTP the one
+# final reply is for all.
 
 use v5.36;
 use FindBin;
@@ -18,6 +19,7 @@ my @ways = (
 	{ name => 'PIPELINING', caps => ['PIPELINING'] },
 	{ name => 'PIPELINING and CHUNKING', caps => ['PIPELINING', 'CHUNKING'] },
 );
+@ways = map { my $p = $_; map { { %$_, protocol => $p, name => uc($p) . ", $_->{name}" } } @ways } 'lmtp', 'smtp';
 
 # delivered, refused at RCPT, refused at the end
 my %mixed = (mail => 2, rcpt => [2, 5, 2], data => 2, final => [2, 2, 5]);
@@ -30,7 +32,7 @@ for my $way (@ways) {
 }
 done_testing;
 
-sub start($way) { return Matrix->new(program => $program, caps => $way->{caps}, lenient => 1) }
+sub start($way) { return Matrix->new(program => $program, protocol => $way->{protocol}, caps => $way->{caps}, lenient => 1) }
 
 sub settle_test($matrix, $name, @bad) {
 	push @bad, $matrix->finish;
@@ -66,7 +68,9 @@ sub lost_after_sending($way) {
 			$arrived =~ /^250 2\.0\.0 .*\n/m ? 'delivered' : 'deferred',
 			# a refusal at RCPT is proved by the 354 to DATA or a final reply, the last of all by that to RSET
 			$arrived =~ /^550 .*\n(?s:.*)^(?:354|250 2\.0\.0) .*\n/m ? 'failed' : 'deferred',
-			$arrived =~ /^552 .*\n250 .*\n/m ? 'failed' : 'deferred',
+			# in SMTP it goes as the first recipient
+			$way->{protocol} eq 'smtp' ? ($arrived =~ /^250 2\.0\.0 .*\n/m ? 'delivered' : 'deferred')
+				: $arrived =~ /^552 .*\n250 .*\n/m ? 'failed' : 'deferred',
 		);
 		push @bad, "after $k bytes: expected @wanted, got @outcome" if "@wanted" ne "@outcome";
 	}
@@ -85,13 +89,13 @@ sub lost_after_receiving($way) {
 		my ($first, $second, $third) = map { $_->[0] } $matrix->outcomes($case);
 		$delivered = $first eq 'delivered';
 		push @bad, "after $k bytes received: $first $second $third"
-			if !$delivered && ($first ne 'deferred' || $second !~ /^(?:deferred|failed)$/ || $third ne 'deferred');
+			if $delivered && $way->{protocol} eq 'smtp' && $third ne 'delivered' || !$delivered && ($first ne 'deferred' || $second !~ /^(?:deferred|failed)$/ || $third ne 'deferred');
 	}
 	push @bad, 'never delivered' unless $delivered;
 	settle_test($matrix, "lost after each of $k bytes received, $way->{name}", @bad);
 }
 
-# n recipients, k final replies, then the connection is closed.
+# n recipients, k final replies, then the connection is closed; in SMTP there is one final reply, so k is 0 or it is over.
 sub lost_between_final_replies($way) {
 	my $matrix = start($way);
 	my ($k, $seen);
@@ -102,7 +106,7 @@ sub lost_between_final_replies($way) {
 	};
 	my @bad;
 	for my $n (1 .. 5) {
-		for (0 .. $n - 1) {
+		for (0 .. ($way->{protocol} eq 'smtp' ? 0 : $n - 1)) {
 			$k = $_;
 			my $case = $matrix->add({ mail => 2, rcpt => [(2) x $n], data => 2, final => [map { $_ % 2 ? 5 : 2 } 1 .. $n] });
 			$matrix->run(1, $case);
@@ -119,20 +123,21 @@ sub lost_between_final_replies($way) {
 # Surplus final replies: they leave no refusal proved, and the next job is not touched by them.
 sub too_many_final_replies($way) {
 	my $matrix = start($way);
+	my ($last, $class, $wanted) = $way->{protocol} eq 'smtp' ? (0, 2, 'delivered delivered') : (1, 5, 'delivered deferred');
 	my @bad;
 	for my $surplus ([2], [5], [4, 5], [5, 5, 2]) {
 		my $first = $matrix->add({ mail => 2, rcpt => [2, 2], data => 2, final => [2, 5] });
 		my $second = $matrix->add({ mail => 2, rcpt => [2, 2], data => 2, final => [2, 2] });
 		my $rule = sub ($stage, $key, $connection) {
-			return undef unless $stage eq 'final' && $key eq "r1.$first";
-			return [map { { do => 'line', text => $_ } } Matrix::reply_for($first, 'final 1', 5),
+			return undef unless $stage eq 'final' && $key eq "r$last.$first";
+			return [map { { do => 'line', text => $_ } } Matrix::reply_for($first, "final $last", $class),
 				map { Matrix::reply_for('surplus', 'final', $_) } @$surplus];
 		};
 		unshift @{$matrix->{server}{rules}}, $rule;
 		$matrix->run(2, $first, $second);
 		shift @{$matrix->{server}{rules}};
 		my @first = map { $_->[0] } $matrix->outcomes($first);
-		push @bad, "surplus @$surplus: first message: @first" if "@first" ne 'delivered deferred';
+		push @bad, "surplus @$surplus: first message: @first" if "@first" ne $wanted;
 		for my $got ($matrix->outcomes($second)) {
 			push @bad, "surplus @$surplus: second message: @$got" if $got->[0] eq 'failed' || "@$got" =~ /surplus/;
 		}

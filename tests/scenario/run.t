@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-# Plays every scenario of this directory (or those named as arguments) against channel/lmtp.
+# Plays every scenario of this directory (or those named as arguments) against channel/lmtp, in LMTP and in SMTP.
 # Environment: BUILD_DIR, SRC_DIR; LMTP names another agent, ZLMTP_TRACE=1 prints every transcript.
 
 use v5.36;
@@ -21,8 +21,8 @@ if (!-x $program) {
 my @files = @ARGV ? @ARGV : sort glob "$FindBin::Bin/*.lmtp";
 
 STDOUT->autoflush(1);
-say '1..', scalar @files;
-my @scenarios = map { my $s = eval { Scenario->read($_) }; $s // { path => $_, title => $_, broken => $@, within => 1 } } @files;
+my @scenarios = map { in_its_protocols($_) } @files;
+say '1..', scalar @scenarios;
 
 Certificates->directory if grep { defined $_->{tls} } @scenarios;    # once for all children
 Syslog->possible;
@@ -33,6 +33,13 @@ for my $i (0 .. $#scenarios) {
 	my $name = $scenarios[$i]{title} =~ s/#/\\#/gr;
 	say "$ok ", $i + 1, " - $name", $note // "";
 	say "# $_" for @more;
+}
+
+# The scenario of a file for each protocol that it is for.
+sub in_its_protocols($file) {
+	my @read = map { my $p = $_; eval { Scenario->read($file, $p) } // { path => $file, title => $file, broken => $@, within => 1 } } 'lmtp', 'smtp';
+	$read[1]{title} .= ', in SMTP';
+	return grep { ($_->{protocol} // '') eq '' || $_->{protocol} eq $_->{play} } @read;
 }
 
 # A function that plays a scenario and returns "ok" or "not ok", a TAP directive, and lines for people.

@@ -19,6 +19,8 @@ my @rules = (
 	['channel/enqueue', 'lib/', 'channel/', 'db/'],
 	['channel/intake', 'lib/', 'channel/', 'db/'],
 	['channel/server/', 'lib/', 'channel/', 'db/'],
+	['channel/zlmtp-queue', 'lib/', 'channel/'],
+	['channel/rerouting', 'lib/', 'channel/'],
 	['channel/routing', 'lib/', 'channel/', 'db/'],    # of enqueue and lmtp-probe
 	['channel/probe/cache', 'lib/', 'channel/', 'db/'],
 	['channel/check/maps', 'lib/', 'channel/', 'db/'],
@@ -45,8 +47,8 @@ for my $file (@files) {
 	for my $include (includes("$top/$file")) {
 		next if $include eq 'config.h';
 		push @bad, "$file includes $include, which brings the maps with it"
-			if $include =~ m{^channel/(?:routing|probe/cache)\.h$} && $file !~ m{^channel/(?:enqueue\.|routing\.|lmtp-probe\.|probe/cache\.|probe/keep\.|intake\.|server/)};
-		push @bad, "$file includes $include, which is another program's" if $include =~ m{^channel/(probe|check|server)/} && $file !~ m{^tests/|^channel/(?:$1/|lmtp-probe\.|zlmtp-check\.|intake\.)};
+			if $include =~ m{^channel/(?:routing|probe/cache)\.h$} && $file !~ m{^channel/(?:enqueue\.|routing\.|rerouting\.|zlmtp-queue\.|lmtp-probe\.|probe/cache\.|probe/keep\.|intake\.|server/)};
+		push @bad, "$file includes $include, which is another program's" if $include =~ m{^channel/(probe|check|server|submit)/} && $file !~ m{^tests/|^channel/(?:$1/|lmtp-probe\.|zlmtp-check\.|intake\.|zlmtp-sendmail\.)};
 		push @bad, "$file includes $include" unless grep { index($include, $_) == 0 } @may;
 		push @bad, "$file includes $include, which is not there" unless -f "$top/$include";
 	}

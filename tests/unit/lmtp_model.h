@@ -1,5 +1,5 @@
 /*
- * Both ends of an LMTP connection in memory, for tests and fuzzing of the
+ * Both ends of an LMTP or SMTP connection in memory, for tests and fuzzing of the
  * transaction machine: a small server that follows a script and remembers what it really
  * decided, and an owner of the machine as the session is one.
  *
@@ -62,6 +62,7 @@ struct model {
 	size_t count;
 	const struct model_dialect *dialect;
 	bool pipelining, chunking;
+	bool smtp;                /* one final reply, the one for the first recipient who was accepted, is that of all */
 	/* the disturbance; replies and bytes are counted from 1 over all connections, 0 = never */
 	enum model_surplus surplus;
 	unsigned surplus_at;      /* stands before this reply */
@@ -246,21 +247,23 @@ static inline void model_data(struct model *m)
 static inline void model_finals(struct model *m)
 {
 	const struct model_message *message = &m->messages[m->message];
+	size_t finals = m->smtp && m->accepted_count > 0 ? 1 : m->accepted_count;
 
 	m->state = MODEL_COMMANDS;
 	if (m->accepted_count == 0)
 		model_reply(m, 503, "", PLACE_FINALS, PLACE_BETWEEN);
 	for (size_t i = 0; i < m->accepted_count; i++) {
 		size_t r = m->accepted[i];
+		int code = message->final[m->smtp ? m->accepted[0] : r];
 
-		if (message->final[r] < 300)
+		if (code < 300)
 			m->stored[m->message][r]++;
-		else if (message->final[r] >= 500)
+		else if (code >= 500)
 			m->refused[m->message][r] = true;
 	}
-	for (size_t i = 0; i < m->accepted_count; i++)
+	for (size_t i = 0; i < finals; i++)
 		model_reply(m, message->final[m->accepted[i]], m->dialect->final, PLACE_FINALS,
-		            i + 1 < m->accepted_count ? PLACE_FINALS : PLACE_BETWEEN);
+		            i + 1 < finals ? PLACE_FINALS : PLACE_BETWEEN);
 	model_reset(m);
 }
 
@@ -575,6 +578,7 @@ static inline void model_run(struct model *m)
 	m->options.command_timeout = m->options.data_timeout = m->options.write_timeout = 300000;
 	m->options.final_timeout = 1200000;
 	m->options.whole_timeout = 14400000;
+	m->options.smtp = m->smtp;
 	m->caps.has |= (m->pipelining ? CAP_PIPELINING : 0) | (m->chunking ? CAP_CHUNKING : 0);
 	m->now = 1000;
 	model_connect(m);

@@ -60,6 +60,7 @@ struct step {
 
 struct dialogue {
 	const char *name;
+	bool smtp;
 	enum starttls starttls;
 	bool encrypted, guarded;
 	bool auth, refuse_choice;
@@ -74,6 +75,8 @@ struct dialogue {
 };
 
 #define GREETING { "220 hi\r\n", OPENING_WAIT, "LHLO me\r\n", false }
+#define EHLO_SENT { "220 hi\r\n", OPENING_WAIT, "EHLO me\r\n", false }
+#define HELO_SENT(reply) { reply, OPENING_WAIT, "HELO me\r\n", false }
 #define PLAIN_LHLO "250-store\r\n250-SIZE 7\r\n250 PIPELINING\r\n"
 #define TLS_LHLO "250-store\r\n250-AUTH ONE\r\n250 STARTTLS\r\n"
 #define AUTH_LHLO "250-store\r\n250 AUTH LOGIN PLAIN\r\n"
@@ -92,6 +95,29 @@ static const struct dialogue dialogues[] = {
 	  .stage = STAGE_GREETING, .code = 554, .status = "5.3.2", .why = "no" },
 	{ "LHLO refused", .steps = { GREETING, FAILED("421 later\r\n") },
 	  .stage = STAGE_LHLO, .code = 421, .status = "4.0.0", .why = "later" },
+	{ "SMTP says EHLO", .smtp = true, .steps = { EHLO_SENT, READY(PLAIN_LHLO) } },
+	{ "SMTP says EHLO again under TLS", .smtp = true, .starttls = STARTTLS_IF_OFFERED,
+	  .steps = { EHLO_SENT, STARTTLS_SENT, TLS_BEGUN, { "(encrypted)", OPENING_WAIT, "EHLO me\r\n", false },
+	             READY(PLAIN_LHLO) } },
+	{ "HELO where EHLO is unknown", .smtp = true,
+	  .steps = { EHLO_SENT, HELO_SENT("500 what?\r\n"), READY("250-hi\r\n250 PIPELINING\r\n") } },
+	{ "HELO where EHLO is not implemented", .smtp = true,
+	  .steps = { EHLO_SENT, HELO_SENT("502 5.5.1 what?\r\n"), READY("250 hi\r\n") } },
+	{ "no HELO where EHLO was refused for another reason", .smtp = true,
+	  .steps = { EHLO_SENT, FAILED("550 5.7.1 not you\r\n") },
+	  .stage = STAGE_EHLO, .code = 550, .status = "5.7.1", .why = "not you" },
+	{ "no HELO where EHLO was refused for now", .smtp = true, .steps = { EHLO_SENT, FAILED("421 later\r\n") },
+	  .stage = STAGE_EHLO, .code = 421, .status = "4.0.0", .why = "later" },
+	{ "HELO refused is not followed by another", .smtp = true,
+	  .steps = { EHLO_SENT, HELO_SENT("500 what?\r\n"), FAILED("500 what?\r\n") },
+	  .stage = STAGE_HELO, .code = 500, .status = "5.5.1", .why = "what?" },
+	{ "TLS demanded and only HELO known", .smtp = true, .starttls = STARTTLS_DEMANDED,
+	  .steps = { EHLO_SENT, HELO_SENT("500 what?\r\n"), FAILED("250 hi\r\n") },
+	  .stage = STAGE_STARTTLS, .status = "4.7.4", .why = "TLS is demanded, but the server does not offer STARTTLS" },
+	{ "a greeting of 500 is not about EHLO", .smtp = true, .steps = { FAILED("500 5.3.2 no\r\n") },
+	  .stage = STAGE_GREETING, .code = 500, .status = "5.3.2", .why = "no" },
+	{ "LHLO unknown is not followed by HELO", .steps = { GREETING, FAILED("500 5.5.1 what?\r\n") },
+	  .stage = STAGE_LHLO, .code = 500, .status = "5.5.1", .why = "what?" },
 	{ "STARTTLS offered but not wanted", .starttls = STARTTLS_NEVER, .steps = { GREETING, READY(TLS_LHLO) } },
 	{ "STARTTLS not offered and not needed", .starttls = STARTTLS_IF_OFFERED,
 	  .steps = { GREETING, READY(PLAIN_LHLO) } },
@@ -190,7 +216,7 @@ static enum opening_next take(struct opening *o, const char *reply, struct buf *
 
 static void play(const struct dialogue *d)
 {
-	const struct opening_options options = { .name = "me" };
+	const struct opening_options options = { .name = "me", .smtp = d->smtp };
 	struct fake fake = { .refuse_choice = d->refuse_choice };
 	const struct auth auth = { &fake, fake_choose, fake_respond, fake_complete, fake_reveals };
 	const struct opening_demands demands = { d->starttls, d->encrypted, d->guarded, d->auth ? &auth : NULL };

@@ -14,7 +14,8 @@ static struct reply reply_of(int code, const char *status)
 static void each_stage_has_its_meaning(void **state)
 {
 	static const struct { enum stage stage; const char *outcomes; } rows[] = {
-		{ STAGE_LOCAL, "!!dd" }, { STAGE_CONNECT, "!!dd" }, { STAGE_GREETING, "-!dd" }, { STAGE_LHLO, "-!dd" },
+		{ STAGE_LOCAL, "!!dd" }, { STAGE_CONNECT, "!!dd" }, { STAGE_GREETING, "-!dd" }, { STAGE_LHLO, "-!dd" }, { STAGE_EHLO, "-!dd" },
+		{ STAGE_HELO, "-!dd" },
 		{ STAGE_STARTTLS, "-!dd" }, { STAGE_MAIL, "-!df" }, { STAGE_RCPT, "-!df" }, { STAGE_DATA, "!-df" },
 		{ STAGE_CONTENT, "!!dd" }, { STAGE_FINAL, "D!df" },
 	};

@@ -219,6 +219,75 @@ static void the_first_bdat_waits_for_the_envelope(void **state)
 	DIALOGUE(CAP_PIPELINING | CAP_CHUNKING, 1, steps);
 }
 
+/* The same in SMTP. */
+static void smtp_is(unsigned caps, size_t count, const struct step *steps, size_t n)
+{
+	struct bench b;
+
+	bench_open(&b, caps);
+	b.options.smtp = true;
+	bench_begin(&b, bench_transaction(&b, 0, count));
+	play(&b, steps, n);
+	bench_close(&b);
+}
+
+#define SMTP(caps, count, steps) smtp_is(caps, count, steps, sizeof(steps) / sizeof(steps)[0])
+
+static void in_smtp_one_final_reply_is_for_all_accepted_recipients(void **state)
+{
+	static const struct step yes[] = {
+		{ NULL, "MAIL FROM:<s@x>\r\nRCPT TO:<a@x>\r\nRCPT TO:<b@x>\r\nRCPT TO:<c@x>\r\nDATA\r\n", "" },
+		{ "250 2.1.0 ok", "", "" },
+		{ "250 2.1.5 ok", "", "" },
+		{ "550 5.1.1 who", "", "" },
+		{ "250 2.1.5 ok", "", "" },
+		{ "354 go on", "x\r\n.\r\n", "b failed 550 5.1.1;" },
+		{ "250 2.0.0 yes", "", "a delivered 250 2.0.0;c delivered 250 2.0.0;done 0;" },
+	};
+	static const struct step no[] = {
+		{ NULL, "MAIL FROM:<s@x>\r\nRCPT TO:<a@x>\r\nRCPT TO:<b@x>\r\nDATA\r\n", "" },
+		{ "250 2.1.0 ok", "", "" },
+		{ "250 2.1.5 ok", "", "" },
+		{ "250 2.1.5 ok", "", "" },
+		{ "354 go on", "x\r\n.\r\n", "" },
+		{ "554 5.6.0 no", "", "a failed 554 5.6.0;b failed 554 5.6.0;done 0;" },
+	};
+
+	(void)state;
+	SMTP(CAP_PIPELINING, 3, yes);
+	SMTP(CAP_PIPELINING, 2, no);
+}
+
+static void in_smtp_a_loss_behind_the_message_leaves_all_accepted_recipients_in_doubt(void **state)
+{
+	static const struct step steps[] = {
+		{ NULL, "MAIL FROM:<s@x>\r\nRCPT TO:<a@x>\r\nRCPT TO:<b@x>\r\nDATA\r\n", "" },
+		{ "250 2.1.0 ok", "", "" },
+		{ "250 2.1.5 ok", "", "" },
+		{ "250 2.1.5 ok", "", "" },
+		{ "354 go on", "x\r\n.\r\n", "" },
+		{ "EOF", "", "a deferred 421 4.4.2 again?;b deferred 421 4.4.2 again?;done 0;close;" },
+	};
+
+	(void)state;
+	SMTP(CAP_PIPELINING, 2, steps);
+}
+
+static void in_smtp_a_refusal_behind_bdat_for_several_waits_for_its_proof(void **state)
+{
+	static const struct step steps[] = {
+		{ NULL, "MAIL FROM:<s@x>\r\nRCPT TO:<a@x>\r\nRCPT TO:<b@x>\r\n", "" },
+		{ "250 2.1.0 ok", "", "" },
+		{ "250 2.1.5 ok", "", "" },
+		{ "250 2.1.5 ok", "BDAT 3 LAST\r\nx\r\n", "" },
+		{ "552 5.3.4 large", "RSET\r\n", "" },
+		{ "250 2.0.0 ok", "", "a failed 552 5.3.4;b failed 552 5.3.4;done 0;" },
+	};
+
+	(void)state;
+	SMTP(CAP_PIPELINING | CAP_CHUNKING, 2, steps);
+}
+
 /* The same for a probe. */
 static void probe_is(unsigned caps, size_t count, const struct step *steps, size_t n)
 {
@@ -1266,11 +1335,22 @@ static void a_reused_connection_that_says_421_to_mail_is_one_more_try(void **sta
  * What a machine cannot know is left out by model_may_be_fooled() and nowhere else.
  */
 
-enum mode { LOCK_STEP, LOCK_STEP_CHUNKING, PIPELINED, CHUNKING, CHUNKING_LARGE, MODES };
+enum mode {
+	LOCK_STEP, LOCK_STEP_CHUNKING, PIPELINED, CHUNKING, CHUNKING_LARGE,
+	/* in the same order */
+	SMTP_LOCK_STEP, SMTP_LOCK_STEP_CHUNKING, SMTP_PIPELINED, SMTP_CHUNKING, SMTP_CHUNKING_LARGE, MODES,
+};
 
 static const char *const mode_names[MODES] = {
 	"lock-step", "lock-step with CHUNKING", "PIPELINING", "CHUNKING", "CHUNKING, large messages",
+	"SMTP in lock-step", "SMTP in lock-step with CHUNKING", "SMTP with PIPELINING", "SMTP with CHUNKING",
+	"SMTP with CHUNKING, large messages",
 };
+
+static bool is_large(enum mode mode)
+{
+	return mode == CHUNKING_LARGE || mode == SMTP_CHUNKING_LARGE;
+}
 
 static unsigned pick_state;
 
@@ -1303,13 +1383,14 @@ static void make_script(unsigned seed, struct model_message messages[MODEL_MESSA
 static struct model new_run(enum mode mode, struct model_message *messages, const struct model_dialect *dialect)
 {
 	for (size_t i = 0; i < MODEL_MESSAGES; i++)
-		messages[i].size = mode == CHUNKING_LARGE ? 64001 : 200;
+		messages[i].size = is_large(mode) ? 64001 : 200;
 	return (struct model){
 		.messages = messages,
 		.count = MODEL_MESSAGES,
 		.dialect = dialect,
-		.pipelining = mode >= PIPELINED,
-		.chunking = mode == LOCK_STEP_CHUNKING || mode >= CHUNKING,
+		.smtp = mode >= SMTP_LOCK_STEP,
+		.pipelining = mode % SMTP_LOCK_STEP >= PIPELINED,
+		.chunking = mode % SMTP_LOCK_STEP == LOCK_STEP_CHUNKING || mode % SMTP_LOCK_STEP >= CHUNKING,
 	};
 }
 
@@ -1324,15 +1405,27 @@ static void run_must_hold(struct model *m, enum mode mode, unsigned seed)
 	         m->broken_message, m->broken_recipient, m->broken);
 }
 
+static size_t first_accepted(const struct model_message *message)
+{
+	size_t i = 0;
+
+	while (i + 1 < message->count && message->rcpt[i] >= 300)
+		i++;
+	return i;
+}
+
 static enum outcome fate_of(int code)
 {
 	return code < 400 ? OUTCOME_DELIVERED : code < 500 ? OUTCOME_DEFERRED : OUTCOME_FAILED;
 }
 
 /* What must become of a recipient when nothing is disturbed: the first refusal on its way decides. */
-static enum outcome expected(const struct model_message *message, size_t r, bool by_bdat)
+static enum outcome expected(const struct model *m, size_t number, size_t r)
 {
-	const int codes[] = { message->mail, message->rcpt[r], by_bdat ? 250 : message->data, message->final[r] };
+	const struct model_message *message = &m->messages[number];
+	const size_t first = m->smtp ? first_accepted(message) : r;
+	const int data = m->sent_by_bdat[number] ? 250 : message->data;
+	const int codes[] = { message->mail, message->rcpt[r], data, message->final[first] };
 
 	for (size_t i = 0; i < 4; i++)
 		if (codes[i] >= 400)
@@ -1368,7 +1461,7 @@ static void undisturbed_each_recipient_ends_by_its_own_reply(void **state)
 			assert_false(m.trust.careful);
 			for (size_t i = 0; i < MODEL_MESSAGES; i++)
 				for (size_t r = 0; r < messages[i].count; r++)
-					assert_int_equal(m.to[i][r].outcome, expected(&messages[i], r, m.sent_by_bdat[i]));
+					assert_int_equal(m.to[i][r].outcome, expected(&m, i, r));
 		}
 	}
 }
@@ -1386,10 +1479,10 @@ static void every_mix_of_replies_is_told_apart(void **state)
 
 		for (size_t r = 0; r < count; r++)
 			mixes *= 9;
-		for (unsigned mix = 0; mix < mixes * 4; mix++) {
-			enum mode mode = mix % 4;
+		for (unsigned mix = 0; mix < mixes * 8; mix++) {
+			enum mode mode = mix % 4 + (mix % 8 < 4 ? LOCK_STEP : SMTP_LOCK_STEP);
 			struct model_message messages[MODEL_MESSAGES];
-			unsigned n = mix / 4;
+			unsigned n = mix / 8;
 			struct model m = new_run(mode, messages, &model_dialects[0]);
 
 			m.count = 1;
@@ -1401,7 +1494,7 @@ static void every_mix_of_replies_is_told_apart(void **state)
 			}
 			run_must_hold(&m, mode, mix);
 			for (size_t r = 0; r < count; r++)
-				assert_int_equal(m.to[0][r].outcome, expected(&messages[0], r, m.sent_by_bdat[0]));
+				assert_int_equal(m.to[0][r].outcome, expected(&m, 0, r));
 		}
 	}
 }
@@ -1460,9 +1553,9 @@ static void sweep(enum disturbance what, unsigned scripts)
 	if (getenv("ZLMTP_SOAK"))
 		scripts *= 20;
 	for (enum mode mode = 0; mode < MODES; mode++)
-		for (unsigned seed = 0; seed < (mode == CHUNKING_LARGE ? (scripts + 2) / 3 : scripts); seed++)
+		for (unsigned seed = 0; seed < (is_large(mode) ? (scripts + 2) / 3 : scripts); seed++)
 			for (size_t dialect = 0; dialect < MODEL_DIALECTS; dialect++) {
-				if (mode == CHUNKING_LARGE && what == CUT_BEHIND_BYTES)
+				if (is_large(mode) && what == CUT_BEHIND_BYTES)
 					continue;
 				sweep_run(what, mode, seed, &model_dialects[dialect], seed % 2);
 				if (what == SURPLUS_REPLIES || what == MISSING_FINALS)
@@ -1510,6 +1603,9 @@ int main(void)
 		cmocka_unit_test(a_reply_too_many_or_too_few_is_no_answer_to_a_probe),
 		cmocka_unit_test(one_reply_too_many_or_too_few_makes_no_wrong_answer),
 		cmocka_unit_test(what_a_probe_heard_before_a_loss_is_no_answer),
+		cmocka_unit_test(in_smtp_one_final_reply_is_for_all_accepted_recipients),
+		cmocka_unit_test(in_smtp_a_loss_behind_the_message_leaves_all_accepted_recipients_in_doubt),
+		cmocka_unit_test(in_smtp_a_refusal_behind_bdat_for_several_waits_for_its_proof),
 		cmocka_unit_test(too_many_recipients_are_asked_for_later),
 		cmocka_unit_test(the_first_bdat_waits_for_the_envelope),
 		cmocka_unit_test(a_known_peer_gets_a_single_recipients_bdat_blind),

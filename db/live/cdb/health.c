@@ -123,7 +123,7 @@ static void take_result(struct health *h, const char *result)
 	if (at == 0)
 		find(h, HEALTH_UNKNOWN, "no result");
 	else if (state == HEALTH_HEALTHY)
-		find(h, HEALTH_HEALTHY, "%" PRIu64 " records", h->records);
+		find(h, HEALTH_HEALTHY, "%" PRIu64 " record%s", h->records, h->records == 1 ? "" : "s");
 	else
 		find(h, (enum health_state)state, "%s", result + at);
 }
@@ -252,7 +252,8 @@ static void count_litter(struct health *h, const struct update *u)
 	unsigned n = live_litter(u->path);
 
 	if (n > 0 && h->state == HEALTH_HEALTHY)
-		find(h, HEALTH_STALE, "%" PRIu64 " records; %u temporary files of killed programs beside the map", h->records, n);
+		find(h, HEALTH_STALE, "%" PRIu64 " record%s; temporary files of killed programs beside the map: %u", h->records,
+		     h->records == 1 ? "" : "s", n);
 }
 
 void health_check(struct health *h, const struct update_settings *settings)

@@ -167,7 +167,7 @@ static int make_anew(struct remake *r, struct journal *journal)
 	if (status == EX_OK)
 		status = publish(r, target);
 	if (status == EX_OK)
-		tell(r, "%zu records made anew from %s", m.records.count, r->journal);
+		tell(r, "%zu record%s made anew from %s", m.records.count, m.records.count == 1 ? "" : "s", r->journal);
 	records_free(&m.records);
 	changes_free(&m.notes);
 	stamp_free(&m.stamp);

@@ -1,0 +1,584 @@
+#include "channel/queue/operate.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "channel/spool/control.h"
+#include "channel/spool/diagnostic.h"
+#include "channel/spool/dsn.h"
+#include "channel/spool/event.h"
+#include "channel/spool/spoolid.h"
+#include "channel/spool/tag.h"
+#include "channel/spool/write.h"
+#include "lib/alloc.h"
+#include "lib/file.h"
+#include "lib/logline.h"
+#include "lib/publish.h"
+#include "lib/text.h"
+
+#define HOLD "../hold/"
+/* The next control file of a reroute: one, as there is one operation at a time in a post office. */
+#define REROUTED "../.control.rerouted"
+#define USUAL_WORDS "cancelled by the administrator"
+#define USUAL_STATUS "5.7.1"
+
+const char *const operation_verbs[OPERATION_VERBS] = { "hold", "release", "retry", "fail", "remove", "reroute" };
+const char *const operation_results[OPERATION_RESULTS] = { "done", "gone", "nothing", "busy", "trouble" };
+
+/* A message as an operation finds it. */
+struct target {
+	const struct operation *o;
+	char *path;               /* of the control file */
+	char *message;            /* of the message file, NULL if the control file is damaged */
+	struct control *control;  /* NULL if it is damaged */
+	struct buf *why;
+	int64_t now;
+	size_t changed;
+};
+
+static enum operation_result trouble(struct target *t, const char *what, const char *path)
+{
+	int error = errno;
+
+	buf_addf(t->why, "cannot %s %s: %s", what, path, strerror(error));
+	return OPERATION_TROUBLE;
+}
+
+/* ---- is it still what was meant? ---- */
+
+static bool is_same_message(const struct target *t)
+{
+	struct buf id = { 0 };
+	struct stat st;
+	bool same;
+
+	if (lstat(t->message, &st) < 0)
+		return strcmp(t->o->spool, "-") == 0;
+	spoolid_add(&id, &st);
+	same = strcmp(buf_str(&id), t->o->spool) == 0;
+	buf_free(&id);
+	return same;
+}
+
+static enum operation_result gone(struct target *t)
+{
+	buf_clear(t->why);
+	buf_adds(t->why, "it has left the queue meanwhile, or was moved; list again");
+	return OPERATION_GONE;
+}
+
+/* One that no agent can take can be put aside and removed all the same. */
+static bool may_be_damaged(enum operation_verb verb)
+{
+	return verb == OPERATION_HOLD || verb == OPERATION_RELEASE || verb == OPERATION_REMOVE;
+}
+
+static enum operation_result open_target(struct target *t)
+{
+	const struct operation *o = t->o;
+	enum control_result result = control_open(t->path, &t->control, t->why);
+	struct stat st;
+
+	if (result == CONTROL_GONE)
+		return gone(t);
+	if (result == CONTROL_OK) {
+		/* the path of the message file is made of the job name */
+		free(t->control->name);
+		t->control->name = xstrdup(o->job);
+		t->message = control_message_path(t->control);
+		return t->control->inode == o->inode && is_same_message(t) ? OPERATION_DONE : gone(t);
+	}
+	if (result != CONTROL_DAMAGED || !may_be_damaged(o->verb))
+		return OPERATION_TROUBLE;
+	if (lstat(t->path, &st) < 0 || st.st_ino != o->inode)
+		return gone(t);
+	buf_clear(t->why);
+	return OPERATION_DONE;
+}
+
+static bool is_settled(const struct control_recipient *r)
+{
+	return r->tag == TAG_DONE || r->tag == TAG_FAILED;
+}
+
+/* Frees the locks of processes that are gone; an agent that lives keeps its message as it is. */
+static enum operation_result free_locks(struct target *t)
+{
+	struct control *c = t->control;
+	size_t open = 0;
+
+	for (size_t i = 0; c != NULL && i < c->recipient_count; i++) {
+		struct control_recipient *r = &c->recipients[i];
+
+		open += !is_settled(r);
+		if (r->tag != TAG_LOCKED)
+			continue;
+		switch (tag_break_stale(c->fd, r->offset, &c->modified)) {
+		case TAG_OK:
+			break;
+		case TAG_TAKEN:
+			buf_addf(t->why, "process %ld has a recipient of it in work", (long)r->locker);
+			return OPERATION_BUSY;
+		case TAG_ERROR:
+			return trouble(t, "free the lock of a recipient in", t->path);
+		}
+		r->tag = TAG_FREE;
+	}
+	/* an agent whose scheduler is gone may be about to lock one */
+	if (c != NULL && tag_any_claim(c->fd)) {
+		buf_adds(t->why, "a transport agent has it in work");
+		return OPERATION_BUSY;
+	}
+	if (c != NULL && open == 0 && c->recipient_count > 0 && t->o->verb != OPERATION_RELEASE) {
+		buf_adds(t->why, "all its recipients are settled; the scheduler removes it");
+		return OPERATION_NOTHING;
+	}
+	return OPERATION_DONE;
+}
+
+/* ---- the log ---- */
+
+static void begin_event(const struct target *t, struct logline *line, const char *event)
+{
+	const struct control *c = t->control;
+
+	event_begin(line, t->o->json, event, t->o->spool);
+	if (c == NULL || c->sender_count == 0)
+		return;
+	event_add_sender(line, strcmp(c->senders[0].channel, "error") == 0 ? "" : c->senders[0].user);
+}
+
+static void log_message(const struct target *t, const char *event)
+{
+	struct logline line = { 0 };
+
+	begin_event(t, &line, event);
+	if (t->control != NULL) {
+		logline_number(&line, "recipients", t->control->recipient_count);
+		if (t->control->log_ident != NULL)
+			logline_add(&line, "message_id", t->control->log_ident);
+	}
+	logline_add(&line, "by", t->o->by);
+	logline_end(&line);
+	logline_send(&line);
+	logline_free(&line);
+}
+
+/* `to`: where it goes now, NULL if it is still the same. */
+static void log_recipient(const struct target *t, const char *event, const struct control_recipient *r,
+                          const struct operation_recipient *to, const char *status, const char *words)
+{
+	struct logline line = { 0 };
+	struct buf orcpt = { 0 };
+
+	begin_event(t, &line, event);
+	logline_add(&line, "to", to != NULL ? to->user : r->user);
+	if (r->orcpt != NULL && dsn_original(&orcpt, r->orcpt))
+		logline_add(&line, "orcpt", buf_str(&orcpt));
+	logline_add(&line, "channel", to != NULL ? to->channel : r->channel);
+	logline_add(&line, "host", to != NULL ? to->host : r->host);
+	if (status != NULL)
+		logline_add(&line, "status", status);
+	if (words != NULL)
+		logline_add(&line, "words", words);
+	logline_add(&line, "by", t->o->by);
+	logline_end(&line);
+	logline_send(&line);
+	logline_free(&line);
+	buf_free(&orcpt);
+}
+
+/* ---- hold and release ---- */
+
+/* The directories above a file in hold/, as they are in transport/. */
+static bool make_directories(const char *path)
+{
+	struct stat st;
+
+	if (stat(".", &st) < 0)
+		return false;
+	for (const char *slash = strchr(path + 3, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+		char *directory = xasprintf("%.*s", (int)(slash - path), path);
+		bool made = mkdir(directory, 0700) == 0;
+		bool ok = made ? chmod(directory, st.st_mode & 0777) == 0 && publish_sync_directory(directory) : errno == EEXIST;
+		int error = errno;
+
+		free(directory);
+		errno = error;
+		if (!ok)
+			return false;
+	}
+	return true;
+}
+
+/* Moves the control file; both names are on the disk when it is said to be done. */
+static enum operation_result move(struct target *t, const char *from, const char *to)
+{
+	if (!make_directories(to))
+		return trouble(t, "make the directory of", to);
+	if (access(to, F_OK) == 0) {
+		buf_addf(t->why, "%s is there already; move one of the two away", to);
+		return OPERATION_TROUBLE;
+	}
+	if (rename(from, to) < 0)
+		return trouble(t, "move", from);
+	if (!publish_sync_directory(to) || !publish_sync_directory(from))
+		return trouble(t, "write down the new place of", from);
+	t->changed = t->control != NULL ? t->control->recipient_count : 0;
+	return OPERATION_DONE;
+}
+
+static enum operation_result hold_or_release(struct target *t, bool hold)
+{
+	char *held = xasprintf(HOLD "%s", t->o->job);
+	enum operation_result result;
+
+	if (t->o->held == hold) {
+		buf_adds(t->why, hold ? "it is on hold already" : "it is not on hold");
+		result = OPERATION_NOTHING;
+	} else {
+		result = hold ? move(t, t->o->job, held) : move(t, held, t->o->job);
+	}
+	if (result == OPERATION_DONE)
+		log_message(t, hold ? "held" : "released");
+	free(held);
+	return result;
+}
+
+/* ---- remove ---- */
+
+static enum operation_result remove_files(struct target *t)
+{
+	/* a message file without a control file is never looked at again */
+	if (unlink(t->path) < 0)
+		return trouble(t, "remove", t->path);
+	if (t->message != NULL && unlink(t->message) < 0 && errno != ENOENT)
+		return trouble(t, "remove", t->message);
+	if (!publish_sync_directory(t->path))
+		return trouble(t, "write down the removal of", t->path);
+	t->changed = t->control != NULL ? t->control->recipient_count : 0;
+	log_message(t, "removed");
+	return OPERATION_DONE;
+}
+
+/* ---- recipients ---- */
+
+/* The first of an operation's recipients that means this one; NULL if none does. */
+static const struct operation_recipient *find(const struct operation *o, const struct control_recipient *r)
+{
+	size_t low = 0, high = o->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (o->recipients[middle].offset < r->offset)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < o->count && o->recipients[low].offset == r->offset ? &o->recipients[low] : NULL;
+}
+
+static bool is_meant(const struct operation *o, const struct control_recipient *r)
+{
+	return r->tag == TAG_FREE && r->sender != CONTROL_NONE && (o->count == 0 || find(o, r) != NULL);
+}
+
+static enum operation_result nothing_meant(struct target *t)
+{
+	buf_adds(t->why, "its recipients are settled already");
+	return OPERATION_NOTHING;
+}
+
+/* ---- fail ---- */
+
+/* An enhanced status code in front of the words becomes the status (RFC 3463); returns where the words go on. */
+static const char *split_status(const char *text, char status[16])
+{
+	size_t n = strcspn(text, " ");
+	unsigned subject, detail;
+	int end = 0;
+
+	if (sscanf(text, "5.%3u.%3u%n", &subject, &detail, &end) == 2 && (size_t)end == n) {
+		snprintf(status, 16, "5.%u.%u", subject, detail);
+		return text + n + strspn(text + n, " ");
+	}
+	strcpy(status, USUAL_STATUS);
+	return text;
+}
+
+static enum operation_result mark_failed(struct target *t, const char *status, const char *words)
+{
+	struct control *c = t->control;
+
+	for (size_t i = 0; i < c->recipient_count; i++) {
+		struct control_recipient *r = &c->recipients[i];
+
+		if (!is_meant(t->o, r))
+			continue;
+		if (tag_mark(c->fd, r->offset, TAG_FAILED) != TAG_OK)
+			return trouble(t, "mark a recipient in", t->path);
+		r->tag = TAG_FAILED;
+		t->changed++;
+		log_recipient(t, "failed", r, NULL, status, words);
+	}
+	return OPERATION_DONE;
+}
+
+static bool all_settled(const struct control *c)
+{
+	for (size_t i = 0; i < c->recipient_count; i++)
+		if (!is_settled(&c->recipients[i]))
+			return false;
+	return true;
+}
+
+/* As an agent does it: d lines, synced, then the marks. */
+static enum operation_result fail(struct target *t)
+{
+	const struct control *c = t->control;
+	struct buf lines = { 0 }, text = { 0 };
+	char status[16];
+	const char *words = split_status(t->o->text != NULL ? t->o->text : USUAL_WORDS, status);
+	enum operation_result result;
+
+	buf_addf(&text, "\r%s %s", status, words);
+	for (size_t i = 0; i < c->recipient_count; i++) {
+		const struct control_recipient *r = &c->recipients[i];
+		const struct notary n = {
+			.recipient = r->user, .action = "failed", .status = status, .words = words, .remote = "", .agent = "zlmtp-queue",
+		};
+
+		if (is_meant(t->o, r))
+			diagnostic_add(&lines, r->offset, c->headers[r->header].offset, r->dsn_offset >= 0 ? r->dsn_offset + 2 : -1,
+			               t->now, &n, buf_str(&text));
+	}
+	if (lines.len == 0)
+		result = nothing_meant(t);
+	else if (!diagnostic_write(c->fd, &lines) || fdatasync(c->fd) < 0)
+		result = trouble(t, "write into", t->path);
+	else
+		result = mark_failed(t, status, words);
+	/* nothing in it waits any more: the scheduler reports and removes it */
+	if (result == OPERATION_DONE && t->o->held && all_settled(c)) {
+		size_t changed = t->changed;
+
+		result = move(t, t->path, t->o->job);
+		t->changed = changed;
+	}
+	buf_free(&lines);
+	buf_free(&text);
+	return result;
+}
+
+/* ---- reroute ---- */
+
+/* The bytes of a control file as they are cut up for reading, and their new form. */
+struct rewrite {
+	struct target *target;
+	struct buf old, new;
+	size_t copied;            /* so much of the old is in the new */
+	struct move { off_t from, delta; } *moves;   /* what stands at `from` or behind it has moved by `delta` */
+	size_t count, capacity;
+};
+
+static void copy_to(struct rewrite *w, off_t offset)
+{
+	buf_add(&w->new, w->old.data + w->copied, (size_t)offset - w->copied);
+	w->copied = (size_t)offset;
+}
+
+static void note_move(struct rewrite *w, off_t from)
+{
+	w->moves = xgrow(w->moves, w->count, &w->capacity, sizeof *w->moves);
+	w->moves[w->count++] = (struct move){ .from = from, .delta = (off_t)w->new.len - from };
+}
+
+/* Where something of the old file stands in the new one. */
+static off_t moved(const struct rewrite *w, off_t offset)
+{
+	size_t low = 0, high = w->count;
+
+	if (offset < 0)
+		return offset;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (w->moves[middle].from <= offset)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low > 0 ? offset + w->moves[low - 1].delta : offset;
+}
+
+static size_t line_length(const struct rewrite *w, off_t offset)
+{
+	const char *lf = memchr(w->old.data + offset, '\n', w->old.len - (size_t)offset);
+
+	return lf != NULL ? (size_t)(lf - w->old.data) - (size_t)offset + 1 : w->old.len - (size_t)offset;
+}
+
+/* One r line for each new destination, each with what the N line says; the last one keeps the history. */
+static void put_destinations(struct rewrite *w, const struct control_recipient *r, const struct operation_recipient *to)
+{
+	const struct operation *o = w->target->o;
+	/* the tag and its columns, which are blanks, and those of the delay as they were */
+	size_t columns = (size_t)(r->channel - w->target->control->bytes) - (size_t)r->offset;
+
+	copy_to(w, r->offset);
+	for (const struct operation_recipient *end = o->recipients + o->count; to < end && to->offset == r->offset; to++) {
+		bool last = to + 1 == end || to[1].offset != r->offset;
+
+		if (last)
+			note_move(w, r->offset);
+		buf_add(&w->new, w->old.data + r->offset, columns);
+		spool_quad_add(&w->new, to->channel, to->host, to->user, to->privilege);
+		buf_addc(&w->new, '\n');
+		if (!last && r->dsn_offset >= 0)
+			buf_add(&w->new, w->old.data + r->dsn_offset, line_length(w, r->dsn_offset));
+	}
+	w->copied += line_length(w, r->offset);
+	note_move(w, (off_t)w->copied);
+	w->target->changed++;
+}
+
+/* A d line names places in the file: they get their new numbers. */
+static void put_diagnostic(struct rewrite *w, off_t offset)
+{
+	size_t n = line_length(w, offset);
+	long long recipient, header, dsn;
+	int end = 0;
+
+	copy_to(w, offset);
+	if (sscanf(w->old.data + offset + 2, "%lld:%lld:%lld%n", &recipient, &header, &dsn, &end) != 3)
+		return;
+	buf_add(&w->new, w->old.data + offset, 2);
+	/* that of the N line is the place of its value, which moves with it */
+	buf_addf(&w->new, "%lld:%lld:%lld", (long long)moved(w, recipient), (long long)moved(w, header), (long long)moved(w, dsn));
+	buf_add(&w->new, w->old.data + offset + 2 + end, n - 2 - (size_t)end);
+	w->copied += n;
+}
+
+static bool write_new(const struct rewrite *w)
+{
+	struct stat st;
+	int fd;
+	bool ok;
+
+	unlink(REROUTED);
+	fd = open(REROUTED, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return false;
+	ok = fstat(w->target->control->fd, &st) == 0 && fchmod(fd, st.st_mode & 0777) == 0 &&
+	     file_write(fd, w->new.data, w->new.len) && fsync(fd) == 0;
+	if (close(fd) < 0)
+		ok = false;
+	ok = ok && rename(REROUTED, w->target->path) == 0;
+	if (!ok) {
+		int error = errno;
+
+		unlink(REROUTED);
+		errno = error;
+	}
+	return ok;
+}
+
+static bool is_rerouted(const struct target *t, const struct control_recipient *r)
+{
+	const struct control *c = t->control;
+
+	/* diagnostics are added at the end, behind all recipients */
+	return is_meant(t->o, r) && find(t->o, r) != NULL && (c->diagnostic_count == 0 || c->diagnostics[0].offset > r->offset);
+}
+
+static void log_destinations(const struct target *t)
+{
+	const struct operation *o = t->o;
+
+	for (size_t i = 0; i < t->control->recipient_count; i++) {
+		const struct control_recipient *r = &t->control->recipients[i];
+
+		if (!is_rerouted(t, r))
+			continue;
+		for (const struct operation_recipient *to = find(o, r); to < o->recipients + o->count && to->offset == r->offset; to++)
+			log_recipient(t, "rerouted", r, to, NULL, NULL);
+	}
+}
+
+static enum operation_result reroute(struct target *t)
+{
+	const struct control *c = t->control;
+	struct rewrite w = { .target = t };
+	enum operation_result result;
+
+	if (lseek(c->fd, 0, SEEK_SET) < 0 || !file_read(c->fd, &w.old) || w.old.len != c->length) {
+		buf_free(&w.old);
+		return trouble(t, "read", t->path);
+	}
+	for (size_t i = 0; i < c->recipient_count; i++) {
+		if (is_rerouted(t, &c->recipients[i]))
+			put_destinations(&w, &c->recipients[i], find(t->o, &c->recipients[i]));
+	}
+	for (size_t i = 0; i < c->diagnostic_count; i++)
+		put_diagnostic(&w, c->diagnostics[i].offset);
+	copy_to(&w, (off_t)w.old.len);
+	if (t->changed == 0)
+		result = nothing_meant(t);
+	else if (!write_new(&w))
+		result = trouble(t, "write anew", t->path);
+	else if (!publish_sync_directory(t->path))
+		result = trouble(t, "write down the new", t->path);
+	else
+		result = OPERATION_DONE;
+	if (result == OPERATION_DONE)
+		log_destinations(t);
+	else
+		t->changed = 0;
+	buf_free(&w.old);
+	buf_free(&w.new);
+	free(w.moves);
+	return result;
+}
+
+/* ---- all of them ---- */
+
+static enum operation_result perform(struct target *t)
+{
+	enum operation_result result = open_target(t);
+
+	if (result == OPERATION_DONE)
+		result = free_locks(t);
+	if (result != OPERATION_DONE)
+		return result;
+	switch (t->o->verb) {
+	case OPERATION_HOLD: return hold_or_release(t, true);
+	case OPERATION_RELEASE: return hold_or_release(t, false);
+	case OPERATION_FAIL: return fail(t);
+	case OPERATION_REMOVE: return remove_files(t);
+	case OPERATION_REROUTE: return reroute(t);
+	case OPERATION_RETRY:
+	case OPERATION_VERBS: break;
+	}
+	t->changed = t->control->recipient_count;
+	return OPERATION_DONE;
+}
+
+enum operation_result operate(const struct operation *o, int64_t now, size_t *changed, struct buf *why)
+{
+	struct target t = { .o = o, .why = why, .now = now };
+	enum operation_result result;
+
+	t.path = xasprintf("%s%s", o->held ? HOLD : "", o->job);
+	result = perform(&t);
+	*changed = t.changed;
+	control_close(&t.control);
+	free(t.path);
+	free(t.message);
+	return result;
+}

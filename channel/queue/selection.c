@@ -1,0 +1,94 @@
+#include "channel/queue/selection.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/alloc.h"
+#include "lib/text.h"
+
+static void forget(struct chosen_message *m)
+{
+	free(m->job);
+	free(m->spool);
+	free(m->sender);
+	free(m->recipients);
+}
+
+/* Where the filter names one message wholly, those whose ids only begin so are not meant. */
+static void keep_exact(struct selection *s)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < s->count; i++) {
+		if (s->messages[i].exact) {
+			s->messages[kept++] = s->messages[i];
+		} else {
+			s->recipients -= s->messages[i].count;
+			forget(&s->messages[i]);
+		}
+	}
+	s->count = kept;
+}
+
+/* The entries of a message come one after the other. */
+static struct chosen_message *message_of(struct selection *s, const struct listed *e)
+{
+	struct chosen_message *m = s->count > 0 ? &s->messages[s->count - 1] : NULL;
+
+	if (m != NULL && m->inode == e->inode && m->held == e->held && strcmp(m->job, e->name) == 0)
+		return m;
+	s->messages = xgrow(s->messages, s->count, &s->capacity, sizeof *s->messages);
+	m = &s->messages[s->count++];
+	*m = (struct chosen_message){
+		.job = xstrdup(e->name), .spool = xstrdup(e->spool != NULL ? e->spool : "-"),
+		.sender = xstrdup(e->sender == NULL || e->sender[0] == '\0' ? "<>" : e->sender),
+		.inode = e->inode, .held = e->held, .exact = mailfilter_is_exact(s->filter, e),
+	};
+	s->exact |= m->exact;
+	return m;
+}
+
+static bool choose(void *context, const struct listed *e)
+{
+	struct selection *s = context;
+	struct chosen_message *m;
+
+	/* what cannot even be looked at is no message */
+	if (e->inode == 0 || !mailfilter_matches(s->filter, e, s->now) || (s->fits != NULL && !s->fits(e)))
+		return true;
+	m = message_of(s, e);
+	if (e->channel == NULL)
+		return true;
+	m->recipients = xgrow(m->recipients, m->count, &m->capacity, sizeof *m->recipients);
+	m->recipients[m->count++] = e->offset;
+	s->recipients++;
+	return true;
+}
+
+void selection_read(struct selection *s)
+{
+	struct listing sums;
+
+	listing_each(&sums, choose, s);
+	if (s->exact)
+		keep_exact(s);
+}
+
+bool selection_is_clear(const struct selection *s, struct buf *why)
+{
+	if (s->filter->id == NULL || s->exact || s->count <= 1)
+		return true;
+	text_add_clean_string(why, s->filter->id, 200);
+	buf_addf(why, ": the ids of %zu messages begin so, %s and %s among them; give more of it", s->count,
+	         s->messages[0].spool, s->messages[1].spool);
+	return false;
+}
+
+void selection_free(struct selection *s)
+{
+	for (size_t i = 0; i < s->count; i++)
+		forget(&s->messages[i]);
+	free(s->messages);
+	s->messages = NULL;
+	s->count = s->capacity = 0;
+}

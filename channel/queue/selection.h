@@ -1,0 +1,42 @@
+/*
+ * The messages that a verb of zlmtp-queue is about, chosen by a filter from a listing.
+ */
+#ifndef ZL_CHANNEL_QUEUE_SELECTION_H
+#define ZL_CHANNEL_QUEUE_SELECTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "channel/queue/mailfilter.h"
+#include "channel/queue/listing.h"
+#include "lib/buf.h"
+
+struct chosen_message {
+	char *job, *spool, *sender;   /* spool id "-" without a message file */
+	ino_t inode;
+	bool held, exact;
+	off_t *recipients;            /* offsets of those that the filter means; none in a damaged file */
+	size_t count, capacity;
+};
+
+struct selection {
+	const struct mailfilter *filter;
+	int64_t now;
+	bool (*fits)(const struct listed *e);   /* NULL: every entry does */
+	struct chosen_message *messages;
+	size_t count, capacity;
+	size_t recipients;
+	bool exact;                   /* some message is exactly the one that was named */
+};
+
+/* Reads the queue of the working directory.  `s` has its first three fields set. */
+void selection_read(struct selection *s);
+
+/* False with a line in `why` if an id that was given is the beginning of several ids. */
+bool selection_is_clear(const struct selection *s, struct buf *why);
+
+void selection_free(struct selection *s);
+
+#endif

@@ -1,0 +1,290 @@
+#include "channel/queue/show.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "channel/queue/mailq.h"
+#include "channel/spool/control.h"
+#include "channel/spool/dsn.h"
+#include "lib/alloc.h"
+#include "lib/file.h"
+#include "lib/logline.h"
+#include "lib/text.h"
+
+#define VALUE_MAX 4000
+
+struct shown {
+	const struct listing *entries;
+	const struct control *control;
+	struct buf file;          /* the message file */
+	int64_t now;
+};
+
+/* ---- parts that both forms have ---- */
+
+static const struct listed *entry_of(const struct shown *s, const struct control_recipient *r)
+{
+	for (size_t i = 0; i < s->entries->count; i++)
+		if (s->entries->list[i].offset == r->offset)
+			return &s->entries->list[i];
+	return NULL;
+}
+
+static const char *state_of(const struct shown *s, const struct control_recipient *r)
+{
+	const struct listed *e = entry_of(s, r);
+
+	return r->tag == TAG_DONE ? "delivered" : r->tag == TAG_FAILED ? "failed" : e != NULL ? mailq_state(e) : "waiting";
+}
+
+static const char *sender_of(const struct control *c)
+{
+	if (c->sender_count == 0 || strcmp(c->senders[0].channel, "error") == 0)
+		return "<>";
+	return c->senders[0].user;
+}
+
+/* The header as it goes to the first recipient: the router has made it (spool.md section 4). */
+static const struct control_header *header_of(const struct control *c)
+{
+	return c->header_count > 0 ? &c->headers[0] : NULL;
+}
+
+static void body_of(const struct shown *s, const char **body, size_t *n)
+{
+	size_t at = (size_t)s->control->body_offset < s->file.len ? (size_t)s->control->body_offset : s->file.len;
+
+	*body = s->file.data + at;
+	*n = s->file.len - at;
+}
+
+/* ---- for people ---- */
+
+static void line_add(struct buf *out, const char *label, const char *text)
+{
+	buf_addf(out, "%-14s", label);
+	text_add_clean_string(out, text, VALUE_MAX);
+	buf_addc(out, '\n');
+}
+
+/* Lines of any text, each made printable. */
+static void lines_add(struct buf *out, const char *text, size_t n)
+{
+	while (n > 0) {
+		const char *lf = memchr(text, '\n', n);
+		size_t length = lf != NULL ? (size_t)(lf - text) : n;
+
+		text_add_clean(out, text, length, VALUE_MAX);
+		buf_addc(out, '\n');
+		text += length + (lf != NULL);
+		n -= length + (lf != NULL);
+	}
+}
+
+static void history_add(struct buf *out, const struct shown *s, const struct control_recipient *r)
+{
+	for (size_t i = 0; i < s->control->diagnostic_count; i++) {
+		const struct control_diagnostic *d = &s->control->diagnostics[i];
+
+		if (d->recipient != r->offset)
+			continue;
+		buf_adds(out, "    ");
+		text_add_date(out, d->time);
+		buf_addc(out, '\n');
+		for (const char *text = d->text; *text != '\0';) {
+			size_t n = strcspn(text, "\r");
+
+			if (n > 0) {
+				buf_adds(out, "        ");
+				text_add_clean(out, text, n, VALUE_MAX);
+				buf_addc(out, '\n');
+			}
+			text += n + (text[n] != '\0');
+		}
+	}
+}
+
+static void recipient_add(struct buf *out, const struct shown *s, const struct control_recipient *r)
+{
+	const struct listed *e = entry_of(s, r);
+
+	buf_adds(out, "\nRecipient:    ");
+	text_add_clean_string(out, r->user, VALUE_MAX);
+	buf_addc(out, '\n');
+	buf_addf(out, "%-14s", "  Destination:");
+	buf_addc(out, ' ');
+	text_add_clean_string(out, r->channel, 200);
+	buf_addc(out, '/');
+	text_add_clean_string(out, r->host, 300);
+	buf_addf(out, "\n  State:      %s", state_of(s, r));
+	if (e != NULL && e->next > s->now) {
+		buf_adds(out, ", next try in ");
+		mailq_add_span(out, e->next - s->now);
+	}
+	buf_addc(out, '\n');
+	if (r->orcpt != NULL) {
+		struct buf original = { 0 };
+
+		if (dsn_original(&original, r->orcpt))
+			line_add(out, "  Original:", buf_str(&original));
+		buf_free(&original);
+	}
+	if (e != NULL && e->answer != NULL)
+		line_add(out, "  Answer:", e->answer);
+	history_add(out, s, r);
+}
+
+static void text_form(struct buf *out, const struct shown *s, bool body)
+{
+	const struct listed *first = &s->entries->list[0];
+	const struct control *c = s->control;
+	const struct control_header *h = header_of(c);
+
+	line_add(out, "Message:", first->spool != NULL ? first->spool : "-");
+	line_add(out, "File:", first->name);
+	line_add(out, "State:", first->held ? "held" : "in the queue");
+	line_add(out, "Sender:", sender_of(c));
+	if (c->log_ident != NULL)
+		line_add(out, "Message-ID:", c->log_ident);
+	if (c->envid != NULL)
+		line_add(out, "Envelope id:", c->envid);
+	buf_addf(out, "%-14s", "Arrived:");
+	text_add_date(out, first->arrived);
+	buf_adds(out, " (");
+	mailq_add_span(out, s->now - first->arrived);
+	buf_addf(out, " ago)\n%-14s%zu bytes\n", "Size:", s->file.len);
+	for (size_t i = 0; i < c->recipient_count; i++)
+		recipient_add(out, s, &c->recipients[i]);
+	buf_addc(out, '\n');
+	if (h != NULL)
+		lines_add(out, h->text, h->length);
+	if (body) {
+		const char *text;
+		size_t n;
+
+		body_of(s, &text, &n);
+		buf_addc(out, '\n');
+		lines_add(out, text, n);
+	}
+}
+
+/* ---- for programs ---- */
+
+static void key_add(struct buf *out, const char *key, const char *value, size_t n)
+{
+	if (out->data[out->len - 1] != '{')
+		buf_addc(out, ',');
+	buf_addf(out, "\"%s\":", key);
+	if (value != NULL)
+		text_add_json(out, value, n);
+	else
+		buf_adds(out, "null");
+}
+
+static void string_add(struct buf *out, const char *key, const char *value)
+{
+	key_add(out, key, value, value != NULL ? strlen(value) : 0);
+}
+
+static void history_json(struct buf *out, const struct shown *s, const struct control_recipient *r)
+{
+	bool first = true;
+
+	buf_adds(out, ",\"history\":[");
+	for (size_t i = 0; i < s->control->diagnostic_count; i++) {
+		const struct control_diagnostic *d = &s->control->diagnostics[i];
+
+		if (d->recipient != r->offset)
+			continue;
+		buf_addf(out, "%s{\"time\":%" PRId64, first ? "" : ",", d->time);
+		string_add(out, "text", d->text);
+		buf_addc(out, '}');
+		first = false;
+	}
+	buf_addc(out, ']');
+}
+
+static void recipient_json(struct buf *out, const struct shown *s, const struct control_recipient *r)
+{
+	const struct listed *e = entry_of(s, r);
+	struct buf original = { 0 };
+
+	buf_addc(out, '{');
+	string_add(out, "recipient", r->user);
+	string_add(out, "channel", r->channel);
+	string_add(out, "host", r->host);
+	string_add(out, "state", state_of(s, r));
+	string_add(out, "orcpt", r->orcpt != NULL && dsn_original(&original, r->orcpt) ? buf_str(&original) : NULL);
+	string_add(out, "answer", e != NULL ? e->answer : NULL);
+	if (e != NULL && e->next > 0)
+		buf_addf(out, ",\"next_try\":%" PRId64, e->next);
+	else
+		buf_adds(out, ",\"next_try\":null");
+	history_json(out, s, r);
+	buf_addc(out, '}');
+	buf_free(&original);
+}
+
+static void json_form(struct buf *out, const struct shown *s, bool body)
+{
+	const struct listed *first = &s->entries->list[0];
+	const struct control *c = s->control;
+	const struct control_header *h = header_of(c);
+
+	buf_addc(out, '{');
+	string_add(out, "spool", first->spool);
+	string_add(out, "file", first->name);
+	buf_addf(out, ",\"on_hold\":%s", first->held ? "true" : "false");
+	string_add(out, "sender", strcmp(sender_of(c), "<>") == 0 ? "" : sender_of(c));
+	string_add(out, "message_id", c->log_ident);
+	string_add(out, "envid", c->envid);
+	buf_addf(out, ",\"arrived\":%" PRId64 ",\"size\":%zu,\"recipients\":[", first->arrived, s->file.len);
+	for (size_t i = 0; i < c->recipient_count; i++) {
+		if (i > 0)
+			buf_addc(out, ',');
+		recipient_json(out, s, &c->recipients[i]);
+	}
+	buf_addc(out, ']');
+	key_add(out, "header", h != NULL ? h->text : NULL, h != NULL ? h->length : 0);
+	if (body) {
+		const char *text;
+		size_t n;
+
+		body_of(s, &text, &n);
+		key_add(out, "body", text, n);
+	}
+	buf_adds(out, "}\n");
+}
+
+bool show_message(struct buf *out, const struct listing *entries, bool body, bool json, int64_t now, struct buf *why)
+{
+	const struct listed *first = &entries->list[0];
+	struct shown s = { .entries = entries, .now = now };
+	struct control *c;
+	char *path = xasprintf("%s%s", first->held ? "../hold/" : "", first->name), *message;
+	bool ok = control_look(path, &c, why) == CONTROL_OK;
+
+	free(path);
+	if (!ok)
+		return false;
+	free(c->name);
+	c->name = xstrdup(first->name);
+	s.control = c;
+	message = control_message_path(c);
+	ok = file_read_path(message, &s.file);
+	if (!ok)
+		buf_addf(why, "%s: %s", message, file_error(errno));
+	else if (json)
+		json_form(out, &s, body);
+	else
+		text_form(out, &s, body);
+	free(message);
+	buf_free(&s.file);
+	control_close(&c);
+	return ok;
+}

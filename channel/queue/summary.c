@@ -1,0 +1,232 @@
+#include "channel/queue/summary.h"
+
+#include <inttypes.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "channel/queue/mailq.h"
+#include "lib/alloc.h"
+#include "lib/logline.h"
+#include "lib/text.h"
+
+/* So old at most, in seconds; behind the last one everything older. */
+static const struct { const char *name; int64_t seconds; } ages[] = {
+	{ "5m", 300 }, { "15m", 900 }, { "1h", 3600 }, { "4h", 4 * 3600 }, { "1d", 86400 }, { "older", INT64_MAX },
+};
+
+enum { AGES = sizeof ages / sizeof ages[0] };
+#define REASON_MAX 120
+#define NAME_MAX_SHOWN 40
+
+struct destination {
+	char *channel, *host;
+	size_t total, held, active, by_age[AGES];
+	int64_t next;             /* the first next try: seconds since 1970, or NEXT_ */
+	char *reason;             /* the newest answer, NULL without */
+	int64_t answered;
+};
+
+struct summary {
+	int64_t now;
+	void *tree;
+	struct destination **list;
+	size_t count, capacity;
+};
+
+struct summary *summary_create(int64_t now)
+{
+	struct summary *s = xcalloc(1, sizeof *s);
+
+	s->now = now;
+	return s;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const struct destination *x = a, *y = b;
+	int channels = strcmp(x->channel, y->channel);
+
+	return channels != 0 ? channels : strcasecmp(x->host, y->host);
+}
+
+static struct destination *find(struct summary *s, const struct listed *e)
+{
+	struct destination key = { .channel = (char *)e->channel, .host = (char *)e->host };
+	struct destination **found = tfind(&key, &s->tree, by_name), *d;
+
+	if (found != NULL)
+		return *found;
+	d = xcalloc(1, sizeof *d);
+	d->channel = xstrdup(e->channel);
+	d->host = xstrdup(e->host);
+	d->next = NEXT_UNKNOWN;
+	if (tsearch(d, &s->tree, by_name) == NULL)
+		abort();
+	s->list = xgrow(s->list, s->count, &s->capacity, sizeof *s->list);
+	s->list[s->count++] = d;
+	return d;
+}
+
+/* The one that comes first: now, a time, held, unknown. */
+static int64_t sooner(int64_t a, int64_t b)
+{
+	if (a < 0 || b < 0)
+		return a < 0 && b < 0 ? (a == NEXT_HELD || b == NEXT_HELD ? NEXT_HELD : NEXT_UNKNOWN) : a < 0 ? b : a;
+	return a < b ? a : b;
+}
+
+void summary_count(struct summary *s, const struct listed *e)
+{
+	struct destination *d;
+	int64_t age = s->now - e->arrived;
+	size_t column = 0;
+
+	if (e->channel == NULL)
+		return;
+	d = find(s, e);
+	d->next = d->total == 0 ? e->next : sooner(d->next, e->next);
+	d->total++;
+	d->held += e->state == LISTED_HELD;
+	d->active += e->state == LISTED_ACTIVE;
+	while (age > ages[column].seconds)
+		column++;
+	d->by_age[column]++;
+	/* that a message is on hold says nothing about its destination */
+	if (e->answer == NULL || e->state == LISTED_HELD || (d->reason != NULL && e->answered <= d->answered))
+		return;
+	free(d->reason);
+	d->reason = xstrdup(e->answer);
+	d->answered = e->answered;
+}
+
+static int longest_first(const void *a, const void *b)
+{
+	const struct destination *x = *(struct destination *const *)a, *y = *(struct destination *const *)b;
+
+	if (x->total != y->total)
+		return x->total > y->total ? -1 : 1;
+	return by_name(x, y);
+}
+
+static struct destination **sorted(const struct summary *s)
+{
+	struct destination **list = xcalloc(s->count > 0 ? s->count : 1, sizeof(struct destination *));
+
+	if (s->count > 0)
+		memcpy(list, s->list, s->count * sizeof(struct destination *));
+	qsort(list, s->count, sizeof(struct destination *), longest_first);
+	return list;
+}
+
+static void add_next(struct buf *out, const struct destination *d, int64_t now)
+{
+	struct buf span = { 0 };
+
+	if (d->held == d->total || d->next == NEXT_HELD)
+		buf_adds(&span, "held");
+	else if (d->next == NEXT_UNKNOWN)
+		buf_addc(&span, '-');
+	else if (d->next <= now)
+		buf_adds(&span, "now");
+	else
+		mailq_add_span(&span, d->next - now);
+	buf_addf(out, "%7s", buf_str(&span));
+	buf_free(&span);
+}
+
+static void add_row(struct buf *out, const struct destination *d, int64_t now, int width)
+{
+	struct buf name = { 0 };
+
+	text_add_clean_string(&name, d->channel, 200);
+	if (d->host != NULL) {
+		buf_addc(&name, '/');
+		text_add_clean_string(&name, d->host, 300);
+	}
+	buf_addf(out, "%-*s%8zu", width, buf_str(&name), d->total);
+	for (size_t i = 0; i < AGES; i++)
+		buf_addf(out, "%8zu", d->by_age[i]);
+	if (d->host != NULL) {
+		add_next(out, d, now);
+		buf_adds(out, "  ");
+		text_add_clean_string(out, d->reason != NULL ? d->reason : "-", REASON_MAX);
+	}
+	buf_addc(out, '\n');
+	buf_free(&name);
+}
+
+void summary_text(struct buf *out, const struct summary *s, size_t rows)
+{
+	struct destination **list = sorted(s), all = { .channel = (char *)"TOTAL" };
+	int width = 14;
+
+	for (size_t i = 0; i < s->count; i++) {
+		size_t n = strlen(list[i]->channel) + 1 + strlen(list[i]->host);
+
+		if (n <= NAME_MAX_SHOWN && (int)n > width)
+			width = (int)n;
+		all.total += list[i]->total;
+		for (size_t k = 0; k < AGES; k++)
+			all.by_age[k] += list[i]->by_age[k];
+	}
+	if (s->count > 0) {
+		buf_addf(out, "%-*s%8s", width, "CHANNEL/HOST", "TOTAL");
+		for (size_t k = 0; k < AGES; k++)
+			buf_addf(out, "%8s", ages[k].name);
+		buf_adds(out, "   NEXT  REASON\n");
+		add_row(out, &all, s->now, width);
+	}
+	for (size_t i = 0; i < s->count && (rows == 0 || i < rows); i++)
+		add_row(out, list[i], s->now, width);
+	if (rows != 0 && s->count > rows)
+		buf_addf(out, "and %zu more\n", s->count - rows);
+	free(list);
+}
+
+void summary_json(struct buf *out, const struct summary *s)
+{
+	struct destination **list = sorted(s);
+	struct logline line = { 0 };
+
+	for (size_t i = 0; i < s->count; i++) {
+		const struct destination *d = list[i];
+
+		logline_begin(&line, true);
+		logline_add(&line, "channel", d->channel);
+		logline_add(&line, "host", d->host);
+		logline_number(&line, "total", d->total);
+		for (size_t k = 0; k < AGES; k++)
+			logline_number(&line, ages[k].name, d->by_age[k]);
+		logline_number(&line, "held", d->held);
+		logline_number(&line, "active", d->active);
+		logline_key(&line, "next_try");
+		if (d->next > 0)
+			buf_addf(&line.text, "%" PRId64, d->next);
+		else
+			buf_adds(&line.text, "null");
+		if (d->reason != NULL)
+			logline_add(&line, "reason", d->reason);
+		logline_end(&line);
+		buf_add(out, line.text.data, line.text.len);
+		buf_addc(out, '\n');
+	}
+	logline_free(&line);
+	free(list);
+}
+
+void summary_destroy(struct summary **summary)
+{
+	struct summary *s = *summary;
+
+	for (size_t i = 0; i < s->count; i++) {
+		tdelete(s->list[i], &s->tree, by_name);
+		free(s->list[i]->channel);
+		free(s->list[i]->host);
+		free(s->list[i]->reason);
+		free(s->list[i]);
+	}
+	free(s->list);
+	free(s);
+	*summary = NULL;
+}

@@ -1,0 +1,38 @@
+/*
+ * New destinations for recipients that wait, by the maps as they are now (zlmtp-queue reroute).
+ */
+#ifndef ZL_CHANNEL_REROUTING_H
+#define ZL_CHANNEL_REROUTING_H
+
+#include <stddef.h>
+
+#include "channel/queue/operate.h"
+#include "channel/queue/selection.h"
+#include "channel/routing.h"
+
+/* What the maps say of the recipients of a selection that go elsewhere now; those of one message stand together. */
+struct rerouting {
+	const struct selection *selection;
+	struct rerouted {
+		size_t message;                 /* index in the selection */
+		struct operation_recipient to;
+	} *list;
+	size_t count, capacity;
+	size_t unclear;                     /* recipients that stay because no answer came; each was named */
+	size_t unknown;                     /* ... because the maps do not know them any more */
+	/* of the asking: */
+	struct question *questions;
+	size_t question_count, question_capacity;
+	struct company *companies;
+	size_t company_count, company_capacity;
+};
+
+/*
+ * Asks.  The address is the one that the sender gave (ORCPT), or the recipient's own without that.  Where an address
+ * led to several recipients, a recipient is found again by its user.  0, or after a line about it a code of <sysexits.h>
+ * if the maps are refused.
+ */
+int rerouting_ask(struct rerouting *r, const struct routing *routing);
+void rerouting_free(struct rerouting *r);
+
+#endif

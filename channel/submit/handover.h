@@ -1,0 +1,41 @@
+/*
+ * Handing a message to the intake on this machine, by LMTP over its UNIX socket; for a program that does nothing else
+ * meanwhile, so it waits.
+ */
+#ifndef ZL_CHANNEL_SUBMIT_HANDOVER_H
+#define ZL_CHANNEL_SUBMIT_HANDOVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "channel/protocol/caps.h"
+#include "channel/protocol/command.h"
+#include "channel/protocol/reply.h"
+#include "lib/buf.h"
+
+struct handover {
+	int fd;
+	struct caps caps;
+	struct reply_parser parser;
+	struct buf in, out;
+	struct buf words;          /* of the last reply, clean; or what kept us from it */
+	char status[12];           /* its enhanced code, or "" */
+};
+
+/*
+ * Connects to the socket `path` and says LHLO.  0 if the server is ready; -1 with errno and `words` if nobody listens there or
+ * nobody lets us in; else 75 with `words`.
+ */
+int handover_open(struct handover *h, const char *path, const char *own_name);
+
+/* Each gives the code of the reply; 0 if the connection is lost.  Both with `words`. */
+int handover_mail(struct handover *h, const struct envelope *envelope, bool smtputf8);
+int handover_rcpt(struct handover *h, const struct envelope_recipient *recipient);
+int handover_reset(struct handover *h);
+
+/* The text of a message with LF lines, for so many accepted recipients: the worst of the codes. */
+int handover_text(struct handover *h, const struct buf *text, size_t recipients);
+
+void handover_close(struct handover *h);
+
+#endif

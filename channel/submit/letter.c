@@ -1,0 +1,218 @@
+#include "channel/submit/letter.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/types.h>
+
+#include "lib/alloc.h"
+
+/* ---- reading ---- */
+
+/* "name:" with printable bytes but blanks in front of the colon (RFC 5322 section 2.2). */
+static bool is_field(const char *line, size_t n)
+{
+	size_t at = 0;
+
+	while (at < n && line[at] > ' ' && line[at] < 127 && line[at] != ':')
+		at++;
+	return at > 0 && at < n && line[at] == ':';
+}
+
+bool letter_read(FILE *in, bool dot, struct buf *text)
+{
+	char *line = NULL;
+	size_t size = 0;
+	bool in_header = true, first = true;
+	ssize_t got;
+
+	errno = 0;
+	while ((got = getline(&line, &size, in)) > 0) {
+		size_t n = (size_t)got;
+		bool ended = line[n - 1] == '\n';
+
+		n -= ended;
+		n -= ended && n > 0 && line[n - 1] == '\r';
+		if (dot && ended && n == 1 && line[0] == '.')
+			break;
+		if (first && n > 5 && memcmp(line, "From ", 5) == 0)
+			continue;
+		if (in_header && n == 0)
+			in_header = false;
+		else if (in_header && !is_field(line, n) && (first || (line[0] != ' ' && line[0] != '\t'))) {
+			buf_addc(text, '\n');
+			in_header = false;
+		}
+		first = false;
+		if (text->limit != 0 && text->len + n + 2 > text->limit) {
+			errno = EFBIG;
+			break;
+		}
+		buf_add(text, line, n);
+		buf_addc(text, '\n');
+	}
+	free(line);
+	if (in_header)
+		buf_addc(text, '\n');
+	return errno == 0 && !ferror(in);
+}
+
+/* ---- the header ---- */
+
+size_t letter_header_length(const struct buf *text)
+{
+	const char *blank = text->len > 0 && text->data[0] == '\n' ? text->data : memmem(buf_str(text), text->len, "\n\n", 2);
+
+	if (blank == NULL)
+		return text->len;
+	return blank == text->data ? 0 : (size_t)(blank - text->data) + 1;
+}
+
+/* The value of the next field of that name from *at on, with its folds; NULL without. */
+static const char *next_field(const struct buf *text, const char *name, size_t *at, size_t *length)
+{
+	size_t end = letter_header_length(text), n = strlen(name);
+
+	while (*at < end) {
+		const char *line = text->data + *at, *stop = line;
+
+		do {
+			const char *lf = memchr(stop, '\n', (size_t)(text->data + end - stop));
+
+			stop = lf != NULL ? lf + 1 : text->data + end;
+		} while (stop < text->data + end && (*stop == ' ' || *stop == '\t'));
+		*at = (size_t)(stop - text->data);
+		if ((size_t)(stop - line) > n && line[n] == ':' && strncasecmp(line, name, n) == 0) {
+			*length = (size_t)(stop - line) - n - 1;
+			return line + n + 1;
+		}
+	}
+	return NULL;
+}
+
+bool letter_has_field(const struct buf *text, const char *name)
+{
+	size_t at = 0, length;
+
+	return next_field(text, name, &at, &length) != NULL;
+}
+
+void letter_recipients(const struct buf *text, struct address_list *list)
+{
+	static const char *const fields[] = { "Resent-To", "Resent-Cc", "Resent-Bcc", "To", "Cc", "Bcc" };
+	bool resent = letter_has_field(text, fields[0]) || letter_has_field(text, fields[1]) || letter_has_field(text, fields[2]);
+
+	for (size_t i = resent ? 0 : 3; i < (resent ? 3 : 6); i++) {
+		const char *value;
+		size_t at = 0, length;
+
+		while ((value = next_field(text, fields[i], &at, &length)) != NULL)
+			address_list_parse(value, length, list);
+	}
+}
+
+/* ---- lists of addresses ---- */
+
+struct mailbox {
+	struct buf plain;      /* outside of brackets and comments */
+	struct buf path;       /* within brackets */
+	bool has_path;
+};
+
+static void finish(struct mailbox *m, struct address_list *list)
+{
+	struct buf *from = m->has_path ? &m->path : &m->plain;
+	const char *start = buf_str(from), *end = start + from->len;
+
+	while (start < end && *start == ' ')
+		start++;
+	while (end > start && end[-1] == ' ')
+		end--;
+	if (end > start) {
+		list->list = xgrow(list->list, list->count, &list->capacity, sizeof(char *));
+		list->list[list->count++] = xstrndup(start, (size_t)(end - start));
+	}
+	buf_clear(&m->plain);
+	buf_clear(&m->path);
+	m->has_path = false;
+}
+
+/* Where the quoted string or the comment at s ends: behind it. */
+static const char *skip_quoted(const char *s, const char *end)
+{
+	char open = *s, close = open == '(' ? ')' : '"';
+	size_t depth = 1;
+
+	for (s++; s < end && depth > 0; s++) {
+		if (*s == '\\' && s + 1 < end)
+			s++;
+		else if (*s == close)
+			depth--;
+		else if (open == '(' && *s == '(')
+			depth++;
+	}
+	return s;
+}
+
+/* A blank beside "@" or "." is none of the address. */
+static void add_byte(struct buf *out, char c)
+{
+	bool joins = c == '@' || c == '.';
+
+	if (c == '\n' || c == '\r' || c == '\t' || c == '\0')
+		c = ' ';
+	while (joins && out->len > 0 && out->data[out->len - 1] == ' ')
+		out->len--;
+	if (c == ' ' && out->len > 0 && (out->data[out->len - 1] == '@' || out->data[out->len - 1] == '.'))
+		return;
+	if (c == ' ' && (out->len == 0 || out->data[out->len - 1] == ' '))
+		return;
+	buf_addc(out, c);
+}
+
+void address_list_parse(const char *text, size_t n, struct address_list *list)
+{
+	struct mailbox m = { 0 };
+	const char *end = text + n;
+	bool inside = false;
+
+	for (const char *s = text; s < end;) {
+		struct buf *out = inside ? &m.path : &m.plain;
+
+		if (*s == '(') {
+			s = skip_quoted(s, end);
+			continue;
+		}
+		if (*s == '"') {
+			const char *behind = skip_quoted(s, end);
+
+			buf_add(out, s, (size_t)(behind - s));
+			s = behind;
+			continue;
+		}
+		if (*s == '<' && !inside) {
+			inside = m.has_path = true;
+		} else if (*s == '>' && inside) {
+			inside = false;
+		} else if (!inside && (*s == ',' || *s == ';')) {
+			finish(&m, list);
+		} else if (!inside && *s == ':' && memchr(buf_str(&m.plain), '[', m.plain.len) == NULL) {
+			buf_clear(&m.plain);    /* the name of a group */
+		} else {
+			add_byte(out, *s);
+		}
+		s++;
+	}
+	finish(&m, list);
+	buf_free(&m.plain);
+	buf_free(&m.path);
+}
+
+void address_list_free(struct address_list *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		free(list->list[i]);
+	free(list->list);
+	*list = (struct address_list){ 0 };
+}

@@ -1,0 +1,547 @@
+/*
+ * zlmtp-queue: what an operator sees of the queue, and does to it.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "channel/queue/mailfilter.h"
+#include "channel/queue/listing.h"
+#include "channel/queue/lock.h"
+#include "channel/queue/mailq.h"
+#include "channel/queue/operate.h"
+#include "channel/queue/selection.h"
+#include "channel/queue/show.h"
+#include "channel/queue/summary.h"
+#include "channel/rerouting.h"
+#include "lib/account.h"
+#include "lib/alloc.h"
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/logline.h"
+#include "lib/options.h"
+#include "lib/process.h"
+#include "lib/text.h"
+#include "lib/zenv.h"
+
+#define LONG_YES '\001'
+
+static const struct option_help options[] = {
+	{ 'b', NULL, "show: the body too" },
+	{ 'f', "DBASES", "reroute: the maps (default: db/dbases.conf in MAILVAR of ZENV)" },
+	{ 'j', NULL, "print JSON, an object for each line" },
+	{ 'm', "TEXT", "fail: the reason for the sender; may begin with a status, 5.X.X" },
+	{ 'o', "NAME=VALUE", "reroute: a setting of the router; any number" },
+	{ 'O', "log=keys|json", "form of log lines where no runqueue runs (keys)" },
+	{ 'P', "DIRECTORY", "the post office (default: POSTOFFICE of ZENV)" },
+	{ 'w', "SECONDS", "wait so long for a transport agent that has the message (60)" },
+	{ LONG_YES, NULL, "remove: more than one message without a question" },
+	{ 0 },
+};
+
+static const struct option_long longs[] = {
+	{ "yes", LONG_YES },
+	{ 0 },
+};
+
+static const struct program program = {
+	.name = "zlmtp-queue",
+	.synopsis = "[-jV] [-P directory] list | summary [filter ...]\n"
+	            "[-bj] [-P directory] show id\n"
+	            "[-j] [-O key=value] [-P directory] [-w seconds] hold | release | retry filter ...\n"
+	            "[-j] [-m text] [-O key=value] [-P directory] [-w seconds] fail filter ...\n"
+	            "[-j] [-O key=value] [-P directory] [-w seconds] [--yes] remove filter ...\n"
+	            "[-j] [-f dbases] [-o name=value] ... [-O key=value] [-P directory] [-w seconds] reroute filter ...",
+	.purpose = "Shows the mail queue, and holds, releases, retries, fails, removes and reroutes what is in it.",
+	.options = options,
+	.notes = "A filter is an id (spool id, its beginning, or job name), from=GLOB, to=GLOB, channel=GLOB, host=GLOB,\n"
+	         "older=TIME (15m, 4h, 2d), state=WORD (waiting, due, active, held, damaged, unreadable) or all.  Several must\n"
+	         "all hold.  A filter that matches nothing exits 1.",
+	.help = 'h',
+	.longs = longs,
+};
+
+/* A list is printed in parts of so many recipients: a long queue is not kept in memory. */
+#define PART 10000
+/* Recipients of one operation: a longer list is done in several. */
+#define CHUNK 500
+#define MOST_PATIENCE 86400
+/* How long another operator may have the lock, in milliseconds. */
+#define LOCK_PATIENCE 10000
+
+struct settings {
+	const char *postoffice, *dbases, *text;
+	bool json, body, yes, log_json;
+	int64_t patience;
+	char **router;
+	size_t router_count, router_capacity;
+	const char *verb;
+	struct mailfilter filter;
+	size_t words;
+	int64_t now;
+};
+
+/* ---- command line ---- */
+
+static void set_log(struct settings *set, const char *assignment)
+{
+	set->log_json = strcmp(assignment, "log=json") == 0;
+	if (!set->log_json && strcmp(assignment, "log=keys") != 0)
+		option_usage(&program, "-O %s: log=keys or log=json expected", assignment);
+}
+
+static void add_word(struct settings *set, const char *word)
+{
+	struct buf why = { 0 };
+
+	if (set->verb == NULL) {
+		set->verb = word;
+		return;
+	}
+	set->words++;
+	if (!mailfilter_add(&set->filter, word, &why))
+		option_usage(&program, "%s", buf_str(&why));
+}
+
+static void read_words(struct settings *set, int argc, char **argv)
+{
+	int c;
+
+	for (;;) {
+		c = option_next(&program, argc, argv);
+		if (c == -1 && optind >= argc)
+			return;
+		switch (c) {
+		case -1: add_word(set, argv[optind++]); break;
+		case 'b': set->body = true; break;
+		case 'f': set->dbases = optarg; break;
+		case 'j': set->json = true; break;
+		case 'm': set->text = optarg; break;
+		case 'o':
+			set->router = xgrow(set->router, set->router_count, &set->router_capacity, sizeof *set->router);
+			set->router[set->router_count++] = optarg;
+			break;
+		case 'O': set_log(set, optarg); break;
+		case 'P': set->postoffice = optarg; break;
+		case 'w':
+			if (!mailfilter_span(optarg, &set->patience) || set->patience > MOST_PATIENCE)
+				option_usage(&program, "-w %s: a time of at most a day expected", optarg);
+			break;
+		case LONG_YES: set->yes = true; break;
+		}
+	}
+}
+
+static void check_words(struct settings *set)
+{
+	bool is_fail = set->verb != NULL && strcmp(set->verb, "fail") == 0;
+
+	if (set->verb == NULL)
+		option_usage(&program, "a verb expected: list, summary, show, hold, release, retry, fail, remove or reroute");
+	if (set->text != NULL && !is_fail)
+		option_usage(&program, "-m is for fail");
+	if (set->text != NULL && set->text[strspn(set->text, " ")] == '\0')
+		option_usage(&program, "-m: some words expected");
+	if (set->yes && strcmp(set->verb, "remove") != 0)
+		option_usage(&program, "--yes is for remove");
+	if (set->body && strcmp(set->verb, "show") != 0)
+		option_usage(&program, "-b is for show");
+	if ((set->dbases != NULL || set->router_count > 0) && strcmp(set->verb, "reroute") != 0)
+		option_usage(&program, "-f and -o are for reroute");
+	if (set->postoffice == NULL)
+		set->postoffice = zenv("POSTOFFICE");
+	if (set->postoffice == NULL)
+		option_usage(&program, "where is the post office? -P, or POSTOFFICE in the file that ZCONFIG names");
+}
+
+/* The names that were given hold from there too. */
+static void enter_transport(struct settings *set)
+{
+	char *path = xasprintf("%s/transport", set->postoffice), *whole = realpath(set->postoffice, NULL);
+	char *here = set->dbases != NULL && set->dbases[0] != '/' ? getcwd(NULL, 0) : NULL;
+
+	if (here != NULL)
+		set->dbases = xasprintf("%s/%s", here, set->dbases);
+	free(here);
+	if (whole == NULL || chdir(path) < 0)
+		die(EX_NOINPUT, "%s: %s", path, strerror(errno));
+	set->postoffice = whole;
+	free(path);
+}
+
+static void print(struct buf *out)
+{
+	if (!file_write(STDOUT_FILENO, out->data, out->len))
+		die(EX_IOERR, "standard output: %s", strerror(errno));
+	buf_clear(out);
+}
+
+/* ---- list and summary ---- */
+
+struct reading {
+	const struct settings *set;
+	struct listing part, sums;    /* what was not printed yet, and the sums of all that was meant */
+	struct summary *summary;
+	struct buf out;
+	char *last;                   /* job name of the last message */
+	size_t count;
+};
+
+static void print_part(struct reading *r)
+{
+	listing_sort(&r->part);
+	if (r->set->json)
+		mailq_json(&r->out, &r->part);
+	else
+		mailq_table(&r->out, &r->part, r->set->now);
+	print(&r->out);
+	listing_clear(&r->part);
+}
+
+static void sum_up(struct reading *r, const struct listed *e)
+{
+	struct listing *sums = &r->sums;
+
+	r->count++;
+	if (e->why != NULL) {
+		sums->trouble++;
+		return;
+	}
+	sums->recipients++;
+	sums->active += e->state == LISTED_ACTIVE;
+	sums->held += e->state == LISTED_HELD;
+	if (sums->oldest == 0 || e->arrived < sums->oldest)
+		sums->oldest = e->arrived;
+	if (r->last != NULL && strcmp(r->last, e->name) == 0)
+		return;
+	free(r->last);
+	r->last = xstrdup(e->name);
+	sums->messages++;
+}
+
+static bool read_entry(void *context, const struct listed *e)
+{
+	struct reading *r = context;
+
+	if (!mailfilter_matches(&r->set->filter, e, r->set->now))
+		return true;
+	sum_up(r, e);
+	if (r->summary != NULL) {
+		summary_count(r->summary, e);
+		return true;
+	}
+	listing_add(&r->part, e);
+	if (r->part.count >= PART)
+		print_part(r);
+	return true;
+}
+
+/* Nothing in the queue is no news; that a filter matches nothing is. */
+static int list_or_summary(const struct settings *set, bool summary)
+{
+	struct reading r = { .set = set };
+	struct listing all;
+
+	if (summary)
+		r.summary = summary_create(set->now);
+	listing_each(&all, read_entry, &r);
+	r.sums.finished = set->words == 0 ? all.finished : 0;
+	if (!summary)
+		print_part(&r);
+	else if (set->json)
+		summary_json(&r.out, r.summary);
+	else
+		summary_text(&r.out, r.summary, 0);
+	if (!set->json && (r.count > 0 || r.sums.finished > 0))
+		mailq_sums(&r.out, &r.sums, set->now);
+	print(&r.out);
+	if (summary)
+		summary_destroy(&r.summary);
+	listing_free(&r.part);
+	buf_free(&r.out);
+	free(r.last);
+	if (all.trouble > 0 && (set->words == 0 || r.sums.trouble > 0))
+		return EX_DATAERR;
+	return set->words > 0 && r.count == 0 ? 1 : EX_OK;
+}
+
+/* ---- show ---- */
+
+static bool keep_matching(void *context, const struct listed *e)
+{
+	struct reading *r = context;
+
+	if (mailfilter_matches(&r->set->filter, e, r->set->now))
+		listing_add(&r->part, e);
+	return true;
+}
+
+static int show(const struct settings *set)
+{
+	struct reading r = { .set = set };
+	struct selection chosen = { .filter = &set->filter, .now = set->now };
+	struct listing all, entries = { 0 };
+	struct buf out = { 0 }, why = { 0 };
+
+	if (set->filter.id == NULL)
+		option_usage(&program, "show: an id expected");
+	selection_read(&chosen);
+	if (!selection_is_clear(&chosen, &why))
+		die(EX_DATAERR, "%s", buf_str(&why));
+	if (chosen.count == 0) {
+		complain("%s: no such message in the queue", set->filter.id);
+		return 1;
+	}
+	listing_each(&all, keep_matching, &r);
+	for (size_t i = 0; i < r.part.count; i++)
+		if (strcmp(r.part.list[i].name, chosen.messages[0].job) == 0)
+			listing_add(&entries, &r.part.list[i]);
+	if (entries.count == 0 || entries.list[0].why != NULL)
+		die(EX_DATAERR, "%s", entries.count == 0 ? "it has just left the queue" : entries.list[0].why);
+	if (!show_message(&out, &entries, set->body, set->json, set->now, &why))
+		die(EX_DATAERR, "%s", buf_str(&why));
+	print(&out);
+	listing_free(&entries);
+	listing_free(&r.part);
+	selection_free(&chosen);
+	buf_free(&out);
+	return EX_OK;
+}
+
+/* ---- verbs that change something ---- */
+
+/* What has come of it, for the exit status. */
+struct tally {
+	const struct settings *set;
+	enum operation_verb verb;
+	size_t results[OPERATION_RESULTS];
+};
+
+static bool is_held(const struct listed *e)
+{
+	return e->held;
+}
+
+static bool is_not_held(const struct listed *e)
+{
+	return !e->held;
+}
+
+static void report(struct tally *t, const struct chosen_message *m, enum operation_result result, size_t changed,
+                   const char *why)
+{
+	static const char *const words[OPERATION_VERBS] = { "held", "released", "due now", "failed", "removed", "rerouted" };
+	struct logline line = { .json = true };
+	struct buf from = { 0 };
+
+	t->results[result]++;
+	if (t->set->json) {
+		logline_begin(&line, true);
+		logline_add(&line, "verb", operation_verbs[t->verb]);
+		logline_add(&line, "spool", m->spool);
+		logline_add(&line, "file", m->job);
+		logline_add(&line, "sender", strcmp(m->sender, "<>") == 0 ? "" : m->sender);
+		logline_add(&line, "result", operation_results[result]);
+		logline_number(&line, "recipients", changed);
+		if (result != OPERATION_DONE)
+			logline_add(&line, "why", why);
+		logline_end(&line);
+		puts(buf_str(&line.text));
+		logline_free(&line);
+		return;
+	}
+	if (result != OPERATION_DONE) {
+		complain("%s: %s", strcmp(m->spool, "-") != 0 ? m->spool : m->job, why);
+		return;
+	}
+	text_add_clean_string(&from, m->sender, 300);
+	printf("%s: %s, from %s, %zu recipient%s\n", strcmp(m->spool, "-") != 0 ? m->spool : m->job, words[t->verb], buf_str(&from),
+	       changed, changed == 1 ? "" : "s");
+	buf_free(&from);
+}
+
+static int exit_status(const struct tally *t)
+{
+	if (fflush(stdout) != 0)
+		return EX_IOERR;
+	if (t->results[OPERATION_BUSY] > 0 || t->results[OPERATION_TROUBLE] > 0)
+		return EX_TEMPFAIL;
+	return t->results[OPERATION_DONE] > 0 ? EX_OK : 1;
+}
+
+/* More than one message goes only if somebody has said so. */
+static void confirm_removal(const struct settings *set, const struct selection *s)
+{
+	char answer[16];
+
+	if (s->count <= 1 || set->yes)
+		return;
+	if (!isatty(STDIN_FILENO))
+		die(EX_USAGE, "remove: %zu messages match; to remove them all say --yes", s->count);
+	fprintf(stderr, "Remove %zu messages with %zu recipients for good? [y/N] ", s->count, s->recipients);
+	if (fgets(answer, sizeof answer, stdin) == NULL || (answer[0] != 'y' && answer[0] != 'Y'))
+		die(EX_USAGE, "nothing was removed");
+}
+
+/* Files of the queue belong to the owner of the post office, whatever root does to them. */
+static void become_owner(const char *postoffice)
+{
+	struct buf name = { 0 };
+
+	if (!account_become_owner(".", &name))
+		die(EX_NOPERM, "cannot become %s, the owner of %s/transport: %s", buf_str(&name), postoffice, strerror(errno));
+}
+
+static void refuse_beside_zmailer(const struct settings *set)
+{
+	pid_t pid = lock_zmailer(set->postoffice);
+
+	if (pid != 0)
+		die(EX_TEMPFAIL, "%s: ZMailer's scheduler runs here (process %ld); stop it first, or use its own tools", set->verb,
+		    (long)pid);
+}
+
+static const char *operator_name(void)
+{
+	static struct buf name;
+
+	if (name.len == 0)
+		account_add_user(&name, getuid());
+	return buf_str(&name);
+}
+
+/* The recipients of a message that stand in the operation, in parts of the size that one request may have. */
+static void operate_on(struct tally *t, const struct chosen_message *m, struct operation_recipient *to, size_t count)
+{
+	struct operation o = {
+		.verb = t->verb, .job = m->job, .spool = m->spool, .inode = m->inode, .held = m->held, .recipients = to, .count = count,
+		.text = t->set->text, .by = operator_name(), .json = t->set->log_json,
+	};
+	struct buf why = { 0 };
+	size_t changed;
+	enum operation_result result = operate(&o, time(NULL), &changed, &why);
+
+	report(t, m, result, changed, buf_str(&why));
+	buf_free(&why);
+}
+
+static void operate_on_all(struct tally *t, const struct selection *s)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		const struct chosen_message *m = &s->messages[i];
+		struct operation_recipient *to = xcalloc(m->count + 1, sizeof *to);
+
+		for (size_t k = 0; k < m->count; k++)
+			to[k].offset = m->recipients[k];
+		operate_on(t, m, to, t->verb == OPERATION_FAIL ? m->count : 0);
+		free(to);
+	}
+}
+
+/* The recipients that go elsewhere now, by message.  Those that stay are no failure, unless no map could tell. */
+static int reroute(struct tally *t, const struct selection *s)
+{
+	const struct settings *set = t->set;
+	char *usual = set->dbases == NULL ? zenv_below("MAILVAR", "db/dbases.conf") : NULL;
+	struct routing routing = {
+		.dbases = set->dbases != NULL ? set->dbases : usual, .settings = set->router, .setting_count = set->router_count,
+		.privilege = account_nobody(),
+	};
+	struct rerouting r = { .selection = s };
+	int status;
+
+	if (routing.dbases == NULL)
+		option_usage(&program, "which maps route addresses? -f, or MAILVAR in the file that ZCONFIG names");
+	status = rerouting_ask(&r, &routing);
+	for (size_t i = 0, end; status == EX_OK && i < r.count; i = end) {
+		struct operation_recipient *to = xcalloc(r.count - i, sizeof *to);
+
+		for (end = i; end < r.count && r.list[end].message == r.list[i].message; end++)
+			to[end - i] = r.list[end].to;
+		operate_on(t, &s->messages[r.list[i].message], to, end - i);
+		free(to);
+	}
+	if (status == EX_OK && r.count == 0 && r.unclear + r.unknown == 0)
+		complain("everything in question goes where it went before");
+	if (status == EX_OK)
+		status = r.unclear > 0 ? EX_TEMPFAIL : r.count == 0 && r.unknown == 0 ? EX_OK : exit_status(t);
+	rerouting_free(&r);
+	free(usual);
+	return status;
+}
+
+static int change(const struct settings *set, enum operation_verb verb)
+{
+	struct tally t = { .set = set, .verb = verb };
+	struct selection s = { .filter = &set->filter, .now = set->now };
+	struct buf why = { 0 };
+	int status;
+
+	if (set->words == 0)
+		option_usage(&program, "%s: a filter expected, or all", set->verb);
+	refuse_beside_zmailer(set);
+	/* one that was named gets its answer; of others those are meant that it can be done to */
+	if (set->filter.id == NULL)
+		s.fits = verb == OPERATION_RELEASE ? is_held : verb == OPERATION_HOLD || verb == OPERATION_RETRY ? is_not_held : NULL;
+	selection_read(&s);
+	if (!selection_is_clear(&s, &why))
+		die(EX_DATAERR, "%s", buf_str(&why));
+	if (s.count == 0) {
+		complain("%s: nothing in the queue matches", set->verb);
+		return 1;
+	}
+	if (verb == OPERATION_REMOVE)
+		confirm_removal(set, &s);
+	if (lock_take(set->postoffice, LOCK_PATIENCE, &why, &status) < 0)
+		die(status, "%s", buf_str(&why));
+	become_owner(set->postoffice);
+	if (verb == OPERATION_REROUTE) {
+		status = reroute(&t, &s);
+	} else {
+		operate_on_all(&t, &s);
+		status = exit_status(&t);
+	}
+	selection_free(&s);
+	return status;
+}
+
+static int run(const struct settings *set)
+{
+	if (strcmp(set->verb, "list") == 0)
+		return list_or_summary(set, false);
+	if (strcmp(set->verb, "summary") == 0)
+		return list_or_summary(set, true);
+	if (strcmp(set->verb, "show") == 0)
+		return show(set);
+	for (size_t i = 0; i < OPERATION_VERBS; i++)
+		if (strcmp(set->verb, operation_verbs[i]) == 0)
+			return change(set, (enum operation_verb)i);
+	option_usage(&program, "%s: no such verb; list, summary, show, hold, release, retry, fail, remove or reroute expected",
+	             set->verb);
+}
+
+int main(int argc, char **argv)
+{
+	struct settings set = { .patience = 60, .now = time(NULL) };
+	int status;
+
+	process_begin(program.name);
+	/* whoever reads a list may have seen enough */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+	read_words(&set, argc, argv);
+	check_words(&set);
+	logline_open_syslog(program.name);
+	enter_transport(&set);
+	status = run(&set);
+	mailfilter_free(&set.filter);
+	free(set.router);
+	if (fflush(stdout) != 0)
+		return EX_IOERR;
+	return status;
+}

@@ -1,0 +1,427 @@
+/*
+ * zlmtp-sendmail: what programs on this machine know as /usr/sbin/sendmail.  Hands a message to the intake, or where there is
+ * none to enqueue.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "channel/protocol/arguments.h"
+#include "channel/spool/dsn.h"
+#include "channel/submit/dialogue.h"
+#include "channel/submit/handover.h"
+#include "channel/submit/letter.h"
+#include "lib/alloc.h"
+#include "lib/buf.h"
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/options.h"
+#include "lib/process.h"
+#include "lib/text.h"
+#include "lib/zenv.h"
+
+#define INTAKE "/run/zlmtp/intake"
+/* The message is kept in memory; the intake has a smaller limit of its own. */
+#define LARGEST ((size_t)1 << 30)
+
+static const struct option_help help[] = {
+	{ 'b', "MODE", "m: take a message (default), s: speak SMTP on standard input and output, p: list the queue" },
+	{ 'B', "BODY", "7BIT or 8BITMIME" },
+	{ 'f', "SENDER", "return path, <> for none (default: you at this host)" },
+	{ 'F', "NAME", "your full name, for a From field if the message has none" },
+	{ 'i', NULL, "a line that is a dot does not end the message" },
+	{ 'N', "NOTIFY", "never, or a list of success,failure,delay (RFC 3461)" },
+	{ 'o', "OPTION", "i: as -i; all others are accepted" },
+	{ 'q', NULL, "try once what is in the queue" },
+	{ 'r', "SENDER", "as -f" },
+	{ 'R', "RET", "what a report returns: full or hdrs (RFC 3461)" },
+	{ 't', NULL, "add the addresses of To, Cc and Bcc to the recipients" },
+	{ 'v', NULL, "say on stderr what the intake said" },
+	{ 'V', "ENVID", "envelope id (RFC 3461)" },
+	/* of other sendmails, without effect here */
+	{ 'A', "X", NULL }, { 'C', "X", NULL }, { 'd', "X", NULL }, { 'e', "X", NULL }, { 'G', NULL, NULL }, { 'h', "X", NULL },
+	{ 'L', "X", NULL }, { 'm', NULL, NULL }, { 'n', NULL, NULL }, { 'O', "X", NULL }, { 'p', "X", NULL }, { 'U', NULL, NULL },
+	{ 'X', "X", NULL },
+	{ 0 },
+};
+
+static const struct program program = {
+	.name = "zlmtp-sendmail",
+	.synopsis = "[-itv] [-B body] [-f sender] [-F name] [-N notify] [-o option] [-R ret] [-V envid] address ... <message\n"
+	            "-bs | -bp | -q",
+	.purpose = "Takes a message as sendmail does and puts it into the queue.",
+	.options = help,
+	.notes = "The intake is asked at INTAKE of ZENV, the file that ZCONFIG names, or " INTAKE ".\n"
+	         "Without an intake the message goes into the queue as enqueue puts it there, if you may write to it.\n"
+	         "If one recipient is refused, nothing is queued.",
+};
+
+struct request {
+	char mode;                 /* of -b, or 'q' */
+	const char *sender;        /* NULL: not given */
+	const char *name;          /* full name */
+	bool dot_ends, from_header, verbose, eightbit;
+	char *notify;
+	const char *ret;
+	struct buf envid;          /* xtext */
+	struct address_list to;
+	struct buf text;
+};
+
+static const char *own_name(void)
+{
+	static char name[256];
+
+	return gethostname(name, sizeof name - 1) == 0 && name[0] != '\0' ? name : "localhost";
+}
+
+static const char *intake_path(void)
+{
+	const char *path = zenv("INTAKE");
+
+	if (path == NULL)
+		return INTAKE;
+	return strncasecmp(path, "UNIX:", 5) == 0 ? path + 5 : path;
+}
+
+/* ---- options ---- */
+
+static char *upper(const char *s)
+{
+	char *copy = xstrdup(s);
+
+	for (char *c = copy; *c != '\0'; c++)
+		if (*c >= 'a' && *c <= 'z')
+			*c = (char)(*c - 'a' + 'A');
+	return copy;
+}
+
+static void set_mode(struct request *r, const char *mode)
+{
+	if (strlen(mode) != 1 || strchr("msp", mode[0]) == NULL)
+		option_usage(&program, "-b%s: -bm, -bs or -bp expected", mode);
+	r->mode = mode[0];
+}
+
+static void set_notify(struct request *r, const char *list)
+{
+	r->notify = upper(list);
+	if (!arguments_is_notify(r->notify))
+		option_usage(&program, "-N %s: never, or a list of success,failure,delay expected", list);
+}
+
+static void set_ret(struct request *r, const char *ret)
+{
+	if (strcasecmp(ret, "full") != 0 && strcasecmp(ret, "hdrs") != 0)
+		option_usage(&program, "-R %s: full or hdrs expected", ret);
+	r->ret = strcasecmp(ret, "full") == 0 ? "FULL" : "HDRS";
+}
+
+static void set_body(struct request *r, const char *body)
+{
+	r->eightbit = strcasecmp(body, "8BITMIME") == 0;
+	if (!r->eightbit && strcasecmp(body, "7BIT") != 0)
+		option_usage(&program, "-B %s: 7BIT or 8BITMIME expected", body);
+}
+
+/* With brackets or without; "" is the null return path. */
+static void set_sender(struct request *r, const char *sender)
+{
+	size_t n = strlen(sender);
+
+	r->sender = n >= 2 && sender[0] == '<' && sender[n - 1] == '>' ? xstrndup(sender + 1, n - 2) : sender;
+}
+
+/* "-q30m" asks for a daemon in other sendmails: here that is runqueue's work. */
+static void forget_intervals(int argc, char **argv)
+{
+	for (int i = 1; i < argc && argv[i][0] == '-'; i++)
+		if (argv[i][1] == 'q')
+			argv[i][2] = '\0';
+}
+
+static void read_options(struct request *r, int argc, char **argv)
+{
+	int c;
+
+	forget_intervals(argc, argv);
+	while ((c = option_next(&program, argc, argv)) != -1) {
+		switch (c) {
+		case 'b': set_mode(r, optarg); break;
+		case 'B': set_body(r, optarg); break;
+		case 'f':
+		case 'r': set_sender(r, optarg); break;
+		case 'F': r->name = optarg; break;
+		case 'i': r->dot_ends = false; break;
+		case 'N': set_notify(r, optarg); break;
+		case 'o':
+			if (strcmp(optarg, "i") == 0)
+				r->dot_ends = false;
+			break;
+		case 'q': r->mode = 'q'; break;
+		case 'R': set_ret(r, optarg); break;
+		case 't': r->from_header = true; break;
+		case 'v': r->verbose = true; break;
+		case 'V': dsn_add_xtext(&r->envid, optarg); break;
+		}
+	}
+	if (r->envid.len > 100)
+		option_usage(&program, "-V: an envelope id of at most 100 characters expected");
+	for (int i = optind; i < argc; i++)
+		address_list_parse(argv[i], strlen(argv[i]), &r->to);
+}
+
+/* ---- the message ---- */
+
+/* The user's name as the system has it; "&" in it is the login name. */
+static const char *full_name(const struct passwd *pw)
+{
+	const char *name = getenv("NAME");
+	struct buf text = { 0 };
+
+	if (name != NULL && *name != '\0')
+		return name;
+	for (const char *s = pw->pw_gecos; *s != '\0' && *s != ','; s++) {
+		if (*s == '&')
+			buf_adds(&text, pw->pw_name);
+		else
+			buf_addc(&text, *s);
+	}
+	return buf_str(&text);
+}
+
+/* Whoever reads it sees a name; a name beyond ASCII, or none, leaves the field to the intake. */
+static void add_from(struct request *r)
+{
+	struct buf field = { 0 }, clean = { 0 };
+
+	text_add_clean_string(&clean, r->name, 200);
+	if (letter_has_field(&r->text, "From") || letter_has_field(&r->text, "Resent-From") || clean.len == 0 || *r->sender == '\0' ||
+	    text_is_eightbit(clean.data, clean.len)) {
+		buf_free(&clean);
+		return;
+	}
+	buf_adds(&field, "From: \"");
+	for (const char *s = clean.data; *s != '\0'; s++) {
+		if (*s == '"' || *s == '\\')
+			buf_addc(&field, '\\');
+		buf_addc(&field, *s);
+	}
+	buf_addf(&field, "\" <%s>\n", r->sender);
+	buf_add(&field, r->text.data, r->text.len);
+	buf_free(&r->text);
+	buf_free(&clean);
+	r->text = field;
+}
+
+static void complete(struct request *r)
+{
+	const struct passwd *pw = getpwuid(getuid());
+
+	if (r->sender == NULL && pw == NULL)
+		die(EX_NOUSER, "user %ld has no name; give the sender with -f", (long)getuid());
+	if (r->name == NULL)
+		r->name = r->sender == NULL ? full_name(pw) : "";
+	if (r->sender == NULL)
+		r->sender = xasprintf("%s@%s", pw->pw_name, own_name());
+	r->text.limit = LARGEST;
+	if (!letter_read(stdin, r->dot_ends, &r->text))
+		die(errno == EFBIG ? EX_DATAERR : EX_IOERR, "standard input: %s", strerror(errno));
+	r->text.limit = 0;
+	if (r->from_header)
+		letter_recipients(&r->text, &r->to);
+	if (r->to.count == 0)
+		option_usage(&program, r->from_header ? "no address in To, Cc or Bcc, and none given" : "an address expected, or -t");
+	add_from(r);
+	r->eightbit |= text_is_eightbit(r->text.data, r->text.len);
+}
+
+/* ---- to the intake ---- */
+
+/* What a refusal means to the caller. */
+static int exit_status(int code, const char *status)
+{
+	if (code == 0 || code < 500)
+		return EX_TEMPFAIL;
+	if (strcmp(status, "5.1.1") == 0)
+		return EX_NOUSER;
+	if (strcmp(status, "5.1.2") == 0)
+		return EX_NOHOST;
+	if (strncmp(status, "5.7.", 4) == 0)
+		return EX_NOPERM;
+	return EX_DATAERR;
+}
+
+static _Noreturn void refuse(const struct handover *h, int code, const char *whom)
+{
+	struct buf clean = { 0 };
+
+	text_add_clean_string(&clean, whom, 300);
+	die(exit_status(code, h->status), "%s%s%s; nothing queued", buf_str(&clean), clean.len > 0 ? ": " : "", buf_str(&h->words));
+}
+
+static bool needs_smtputf8(const struct request *r)
+{
+	bool needs = command_is_8bit(r->sender);
+
+	for (size_t i = 0; i < r->to.count; i++)
+		needs |= command_is_8bit(r->to.list[i]);
+	return needs;
+}
+
+static void hand_over(struct handover *h, const struct request *r)
+{
+	const struct envelope envelope = {
+		.sender = r->sender, .eightbit = r->eightbit, .size = r->text.len, .ret = r->ret,
+		.envid = r->envid.len > 0 ? r->envid.data : NULL,
+	};
+	int code = handover_mail(h, &envelope, needs_smtputf8(r));
+
+	if (code / 100 != 2)
+		refuse(h, code, r->sender);
+	for (size_t i = 0; i < r->to.count; i++) {
+		const struct envelope_recipient to = { .address = r->to.list[i], .notify = r->notify };
+
+		code = handover_rcpt(h, &to);
+		if (code / 100 != 2)
+			refuse(h, code, r->to.list[i]);
+	}
+	code = handover_text(h, &r->text, r->to.count);
+	if (code / 100 != 2)
+		refuse(h, code, "");
+	if (r->verbose)
+		complain("%s", buf_str(&h->words));
+}
+
+/* ---- without an intake ---- */
+
+/* A program that stands beside this one. */
+static char *beside(const char *name)
+{
+	char path[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+	char *slash;
+
+	path[n > 0 ? n : 0] = '\0';
+	slash = strrchr(path, '/');
+	return xasprintf("%.*s/%s", slash != NULL ? (int)(slash - path) : 0, path, name);
+}
+
+static void be_enqueue(const struct request *r, int in)
+{
+	const char **argv = xcalloc(r->to.count + 12, sizeof *argv);
+	size_t n = 0;
+	int null = open("/dev/null", O_WRONLY);
+
+	argv[n++] = "enqueue";
+	argv[n++] = "-s";
+	argv[n++] = *r->sender != '\0' ? r->sender : "<>";
+	if (r->notify != NULL) {
+		argv[n++] = "-N";
+		argv[n++] = r->notify;
+	}
+	if (r->ret != NULL) {
+		argv[n++] = "-R";
+		argv[n++] = r->ret;
+	}
+	if (r->envid.len > 0) {
+		argv[n++] = "-e";
+		argv[n++] = r->envid.data;
+	}
+	argv[n++] = "--";
+	for (size_t i = 0; i < r->to.count; i++)
+		argv[n++] = r->to.list[i];
+	if (dup2(in, STDIN_FILENO) < 0 || (!r->verbose && dup2(null, STDOUT_FILENO) < 0))
+		_exit(EX_OSERR);
+	execv(beside("enqueue"), (char **)argv);
+	_exit(127);
+}
+
+/* enqueue's exit status is ours. */
+static int run_enqueue(const struct request *r)
+{
+	int ends[2], status;
+	pid_t pid;
+	bool written;
+
+	if (pipe2(ends, O_CLOEXEC) < 0 || (pid = fork()) < 0)
+		die(EX_OSERR, "cannot start enqueue: %s", strerror(errno));
+	if (pid == 0)
+		be_enqueue(r, ends[0]);
+	close(ends[0]);
+	written = file_write(ends[1], r->text.data, r->text.len);
+	close(ends[1]);
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			die(EX_OSERR, "enqueue: %s", strerror(errno));
+	if (!WIFEXITED(status) || WEXITSTATUS(status) == 127)
+		die(EX_TEMPFAIL, "%s cannot be run", beside("enqueue"));
+	if (WEXITSTATUS(status) == EX_OK && !written)
+		die(EX_SOFTWARE, "enqueue has not read the whole message");
+	return WEXITSTATUS(status);
+}
+
+static bool may_write_queue(void)
+{
+	char *transport = zenv_below("POSTOFFICE", "transport");
+	bool may = transport != NULL && access(transport, W_OK) == 0;
+
+	free(transport);
+	return may;
+}
+
+static int take_message(struct request *r)
+{
+	struct handover intake;
+	int status;
+
+	complete(r);
+	status = handover_open(&intake, intake_path(), own_name());
+	if (status == EX_OK)
+		hand_over(&intake, r);
+	else if (status > 0 || !may_write_queue())
+		die(EX_TEMPFAIL, "no intake at %s: %s; nothing queued, try again later", intake_path(), buf_str(&intake.words));
+	else
+		status = run_enqueue(r);
+	handover_close(&intake);
+	return status;
+}
+
+static _Noreturn void be_runqueue(const char *how)
+{
+	char *path = beside("runqueue");
+
+	execl(path, "runqueue", how, (char *)NULL);
+	die(EX_UNAVAILABLE, "%s: %s", path, strerror(errno));
+}
+
+int main(int argc, char **argv)
+{
+	struct request r = { .mode = 'm', .dot_ends = true };
+	int status = EX_OK;
+
+	process_begin(program.name);
+	log_program(program.name);
+	signal(SIGPIPE, SIG_IGN);
+	read_options(&r, argc, argv);
+	switch (r.mode) {
+	case 'm': status = take_message(&r); break;
+	case 's': status = dialogue_run(intake_path(), own_name(), STDIN_FILENO, STDOUT_FILENO); break;
+	case 'p': be_runqueue("-l");
+	case 'q': be_runqueue("-1");
+	}
+	address_list_free(&r.to);
+	buf_free(&r.text);
+	buf_free(&r.envid);
+	free(r.notify);
+	return status;
+}

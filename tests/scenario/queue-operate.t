@@ -1,0 +1,166 @@
+#!/usr/bin/perl
+# zlmtp-queue where no runqueue runs: what an operator sees of a queue, and does to it.
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Test::More;
+use JSON::PP ();
+use POSIX ();
+use RunQueue;
+
+my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
+delete $ENV{ZCONFIG};
+
+# Exit status, stdout, stderr.
+sub zq($q, @arguments) {
+	my $pid = fork // die "fork: $!";
+	if ($pid == 0) {
+		open STDIN, '<', '/dev/null' or die;
+		open STDOUT, '>', $q->dir . '/zq' or die;
+		open STDERR, '>', $q->dir . '/zq-err' or die;
+		exec "$build/channel/zlmtp-queue", '-P', $q->office, @arguments or POSIX::_exit(127);
+	}
+	waitpid $pid, 0;
+	return ($? >> 8, map { Spool::slurp($q->dir . "/$_") } 'zq', 'zq-err');
+}
+
+sub rows($q, @filter) {
+	my ($status, $out) = zq($q, '-j', 'list', @filter);
+	return map { JSON::PP->new->utf8->decode($_) } split /\n/, $out;
+}
+
+sub ids($q) { my %id = map { $_->{file} => $_->{spool} } rows($q); return %id }
+
+# A file of the queue, undef if it is not there.
+sub text($q, $path) { Spool::slurp($q->office . "/$path") }
+
+subtest 'list is what runqueue -l prints' => sub {
+	my $q = RunQueue->new;
+	$q->message(['a', 'b@@store1'], age => 130);
+	$q->message(['c'], age => 7300, name => 'Y/K/4711002');
+	my (undef, $theirs) = $q->run('-l', '-P', $q->office);
+	is_deeply [zq($q, 'list')], [0, $theirs, ''], 'text';
+	(undef, $theirs) = $q->run('-lj', '-P', $q->office);
+	is_deeply [zq($q, '-j', 'list')], [0, $theirs, ''], 'JSON';
+	my $empty = RunQueue->new;
+	is_deeply [zq($empty, $_)], [0, '', ''], "$_ of an empty queue" for qw(list summary);
+};
+
+subtest 'filters' => sub {
+	my $q = RunQueue->new;
+	my $x = $q->message(['ann@one.example', 'bob@two.example@@store2'], age => 1000);
+	my $y = $q->message([{ user => 'eve@one.example', channel => 'smtp' }], age => 90_000);
+	my %id = ids($q);
+	my @cases = (
+		['all', 'ann bob eve'], ['to=*@ONE.example', 'ann eve'], ['host=store2', 'bob'], ['channel=smtp', 'eve'], ['older=1h', 'eve'],
+		['older=1d2h', ''], ['older=15m', 'ann bob eve'], ['state=waiting', 'ann bob eve'], ['state=held', ''], ['from=ann@*', 'ann bob eve'],
+		['from=<>', ''], [$x, 'ann bob'], [$id{$y}, 'eve'], [substr($id{$y}, 0, -2), 'eve'],
+		['to=*one*', 'channel=lmtp', 'ann'],
+	);
+	for my $case (@cases) {
+		my $users = pop @$case;
+		is join(' ', sort map { $_->{recipient} =~ s/@.*//r } rows($q, @$case)), $users, "@$case";
+		is +(zq($q, 'list', @$case))[0], $users eq '' ? 1 : 0, 'exit status' if $users eq '' || @$case > 1;
+	}
+	my ($status, undef, $err) = zq($q, 'hold', substr($id{$x}, 0, 2));
+	is $status, 65, 'the beginning of several ids' if substr($id{$x}, 0, 2) eq substr($id{$y}, 0, 2);
+	for my $bad (['list', 'x=y'], ['list', 'to='], ['list', 'older=soon'], ['list', 'state=odd'], ['hold'], ['nonesuch'], [], ['show'],
+		['hold', '--yes', 'all'], ['list', '-m', 'x'], ['remove', 'all'], ['list', '-w', 'x']) {
+		($status, undef, $err) = zq($q, @$bad);
+		is $status, 64, "usage: @$bad";
+		is $err =~ tr/\n//, 1, 'one line';
+	}
+};
+
+subtest 'hold and release move the control file' => sub {
+	my $q = RunQueue->new(script => "user . ok\n");
+	my $name = $q->message(['a'], name => 'Y/K/4711002');
+	my $before = text($q, "transport/$name");
+	my %id = ids($q);
+	my ($status, $out, $err) = zq($q, 'hold', $id{$name});
+	is "$status$err", '0', 'held';
+	is $out, "$id{$name}: held, from ann\@example.org, 1 recipient\n", 'said so';
+	is text($q, "transport/$name"), undef, 'not in transport';
+	is text($q, "hold/$name"), $before, 'as it was, in hold';
+	my ($row) = rows($q, 'state=held');
+	is_deeply [@$row{qw(file state spool)}, !!$row->{on_hold}], [$name, 'held', $id{$name}, !!1], 'listed';
+	is_deeply [map { +(zq($q, 'hold', $_))[0] } $name, 'all'], [1, 1], 'a second time there is nothing to hold';
+	$q->run('-1', '-P', $q->office);
+	is_deeply [$q->jobs], [], 'not tried';
+	is +(zq($q, 'release', 'all'))[0], 0, 'released';
+	is text($q, "transport/$name"), $before, 'back as it was';
+	is +(zq($q, 'release', $name))[0], 1, 'a second time there is nothing to release';
+	$q->run('-1', '-P', $q->office);
+	is_deeply [$q->jobs], [$name], 'delivered';
+};
+
+subtest 'fail' => sub {
+	my $q = RunQueue->new;
+	my $name = $q->message(['a', 'b', { user => 'c', dsn => 'NOTIFY=NEVER' }]);
+	is +(zq($q, 'fail', '-m', '5.2.1 mailbox is gone', 'to=a'))[0], 0, 'one recipient';
+	is $q->tags($name), '-  ', 'marked';
+	my ($d) = @{$q->control($name)->{diagnostics}};
+	is_deeply [@{$d->{notary}}[0 .. 2], $d->{text}], ['a', 'failed', '5.2.1', "\r5.2.1 mailbox is gone"], 'with its reason';
+	my (undef, $out) = zq($q, 'show', $name);
+	like $out, qr/^Recipient: +a\n.*\n  State: +failed\n.*\n +5\.2\.1 mailbox is gone$/m, 'shown';
+	is +(zq($q, 'hold', $name))[0], 0, 'held';
+	is +(zq($q, 'fail', $name))[0], 0, 'the others, on hold';
+	is $q->tags($name), '---', 'in transport again, for its report';
+	is +(zq($q, 'fail', 'all'))[0], 1, 'nobody left';
+	$q->run('-1', '-P', $q->office);
+	is_deeply [$q->names], [], 'gone';
+	my ($report) = values %{{ $q->reports }};
+	like $report, qr/mailbox is gone.*cancelled by the administrator/s, 'with a report';
+};
+
+subtest 'remove' => sub {
+	my $q = RunQueue->new;
+	my ($x, $y, $z) = map { $q->message(["u$_"]) } 1 .. 3;
+	is +(zq($q, 'remove', $x))[0], 0, 'one';
+	is text($q, $_), undef, "no $_" for "transport/$x", "queue/$x";
+	my ($status, undef, $err) = zq($q, 'remove', 'all');
+	is $status, 64, 'several need --yes';
+	like $err, qr/^zlmtp-queue: remove: 2 messages match; to remove them all say --yes$/, 'said so';
+	Spool->put($q->office . "/transport/900", "rubbish\n");
+	is +(zq($q, '--yes', 'remove', 'all'))[0], 0, 'with it they go, damaged ones too';
+	is_deeply [$q->names], [], 'nothing is left';
+	is_deeply {$q->reports}, {}, 'no report';
+};
+
+subtest 'a process that has it in work' => sub {
+	my $q = RunQueue->new;
+	my $name = $q->message([{ user => 'a', tag => '~', pid => $$ }, 'b']);
+	for my $verb (qw(hold fail remove)) {
+		my ($status, $out, $err) = zq($q, $verb, $name);
+		is "$status$out", 75, "$verb: 75";
+		like $err, qr/^zlmtp-queue: S\S+: process $$ has a recipient of it in work$/, 'said who';
+	}
+	is $q->tags($name), '~ ', 'as it was';
+};
+
+subtest 'beside ZMailer' => sub {
+	my $q = RunQueue->new;
+	my $name = $q->message(['a']);
+	Spool->put($q->office . '/.pid.scheduler', "$$\n");
+	is +(zq($q, $_))[0], 0, "$_ works" for qw(list summary);
+	is +(zq($q, 'show', $name))[0], 0, 'show works';
+	for my $verb (qw(hold release retry fail remove reroute)) {
+		my ($status, $out, $err) = zq($q, $verb, 'all');
+		is "$status$out", 75, "$verb refuses";
+		is $err =~ tr/\n//, 1, 'in one line';
+	}
+};
+
+subtest 'summary' => sub {
+	my $q = RunQueue->new(script => "user . retryat connect to store: refused\n");
+	$q->message(["u$_\@\@store"], age => $_ * 200) for 1 .. 4;
+	$q->message(['x'], age => 100_000);
+	my ($status, $out) = zq($q, 'summary');
+	is_deeply [map { [split] } (split /\n/, $out)[0 .. 3]], [[qw(CHANNEL/HOST TOTAL 5m 15m 1h 4h 1d older NEXT REASON)],
+		[qw(TOTAL 5 1 3 0 0 0 1)], [qw(lmtp/store 4 1 3 0 0 0 0 - -)], [qw(lmtp/- 1 0 0 0 0 0 1 - -)]], 'by age';
+	my ($first) = map { JSON::PP->new->decode($_) } split /\n/, (zq($q, '-j', 'summary'))[1];
+	is_deeply [@$first{qw(channel host total 5m 15m)}], ['lmtp', 'store', 4, 1, 3], 'JSON';
+};
+
+done_testing;

@@ -1,0 +1,187 @@
+#!/usr/bin/perl
+# zlmtp-sendmail, as programs call it: options, addresses, ends, exit codes; with an intake and without.
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use IPC::Open2;
+use Test::More;
+use Time::HiRes qw(sleep time);
+use Intake;
+
+my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
+my $sendmail = "$build/channel/zlmtp-sendmail";
+my $intake = Intake->start(routes => join '', map { "$_\@example.org: lmtp!store!$_\n" } qw(ann bob carl root));
+my $dir = $intake->dir;
+my $zenv = Spool::slurp("$dir/zenv") . "MAILVAR=$dir\n";
+Spool->put("$dir/zenv", $zenv . "INTAKE=$dir/lmtp\n");
+$ENV{ZCONFIG} = "$dir/zenv";
+delete $ENV{NAME};
+
+# Exit status and what was said.
+sub run_it($text, @arguments) {
+	Spool->put("$dir/in", $text);
+	system 'sh', '-c', 'exec "$@" <"$0" >"$0.out" 2>&1', "$dir/in", $sendmail, @arguments;
+	return ($? >> 8, Spool::slurp("$dir/in.out"));
+}
+
+# The one message in the queue: recipients, header, body, control file; then it is removed.
+sub queued() {
+	my @jobs = $intake->queued;
+	return { count => scalar @jobs } if @jobs != 1;
+	my ($control, $header, $body) = $intake->message($jobs[0]);
+	my $text = Spool::slurp($intake->office . "/transport/$jobs[0]");
+	$intake->forget_all;
+	return { count => 1, to => join(' ', map { $_->{user} } @{$control->{recipients}}), header => $header, body => $body, control => $text };
+}
+
+sub takes($what, $text, $arguments, %expect) {
+	my ($status, $said) = run_it($text, @$arguments);
+	is $status, 0, "$what: exit 0" or diag $said;
+	is $said, $expect{said} // '', "$what: nothing is said" if !defined $expect{like};
+	my $q = queued();
+	is $q->{count}, 1, "$what: one message" or return;
+	is $q->{to}, $expect{to} // 'ann', "$what: recipients";
+	is $q->{body}, $expect{body}, "$what: body" if defined $expect{body};
+	like $q->{header}, $expect{header}, "$what: header" if defined $expect{header};
+	unlike $q->{header}, $expect{no_header}, "$what: not in the header" if defined $expect{no_header};
+	like $q->{control}, $expect{control}, "$what: control file" if defined $expect{control};
+}
+
+sub refuses($what, $code, $words, $text, @arguments) {
+	my ($status, $said) = run_it($text, @arguments);
+	is $status, $code, "$what: exit $code" or diag $said;
+	like $said, $words, "$what: says why";
+	like $said, qr/\A[^\n]*\n\z/, "$what: in one line";
+	is scalar(my @none = $intake->queued), 0, "$what: nothing queued";
+}
+
+subtest 'messages and their ends' => sub {
+	my $m = "Subject: x\n\nHello.\n";
+	takes 'operands', $m, ['-f', 'x@example.com', 'ann@example.org', 'bob@example.org'], to => 'ann bob', body => "Hello.\n",
+		control => qr/^s \S+ \S+ x\@example\.com /m, header => qr/^From:\s*x\@example\.com$/m;
+	takes 'commas', $m, ['ann@example.org,bob@example.org'], to => 'ann bob';
+	takes 'a name and brackets', $m, ['Ann <ann@example.org>'];
+	takes 'a dot ends it', "Subject: x\n\na\n.\nb\n", ['ann@example.org'], body => "a\n";
+	takes '-i: it does not', "Subject: x\n\na\n.\nb\n", ['-i', 'ann@example.org'], body => "a\n.\nb\n";
+	takes '-oi: neither', "Subject: x\n\na\n.\n..\n.b\n", ['-oi', 'ann@example.org'], body => "a\n.\n..\n.b\n";
+	takes 'CR LF', "Subject: x\r\n\r\na\r\n.\r\nb\r\n", ['ann@example.org'], body => "a\n";
+	takes 'no line end', "Subject: x\n\nno end", ['ann@example.org'], body => "no end\n";
+	takes 'no header', "Hello, Ann.\nBye.\n", ['ann@example.org'], body => "Hello, Ann.\nBye.\n";
+	takes 'a body that begins with a blank line', "\nHello.\n", ['ann@example.org'], body => "Hello.\n";
+	takes 'a header alone', "Subject: x\n", ['ann@example.org'], body => '', header => qr/^Subject: x$/m;
+	takes 'nothing', '', ['ann@example.org'], body => '';
+	takes 'a line of a mailbox in front', "From ann Sun Nov 29\nSubject: x\n\na\n", ['ann@example.org'], body => "a\n", header => qr/^Subject: x$/m,
+		no_header => qr/^>?From ann/m;
+	takes 'a large one', "Subject: x\n\n" . ("0123456789\n" x 200000), ['-i', 'ann@example.org'], body => "0123456789\n" x 200000;
+	takes '8 bits', "Subject: \xc3\xbc\n\n\xfc\n", ['ann@example.org'], body => "\xfc\n";
+};
+
+subtest 'senders' => sub {
+	my $m = "Subject: x\n\nx\n";
+	my $me = getpwuid $>;
+	takes 'nobody named', $m, ['ann@example.org'], control => qr/^s \S+ \S+ $me\@\S+ /m;
+	takes "-f $_", $m, ['-f', $_, 'ann@example.org'], control => qr/^s error <> <> /m for '<>', '';
+	takes '-r', $m, ['-r', 'y@example.com', 'ann@example.org'], control => qr/ y\@example\.com /;
+	takes '-f in brackets', $m, ['-f<y@example.com>', 'ann@example.org'], control => qr/ y\@example\.com /;
+	takes '-F', $m, ['-FCron "Daemon"', '-fy@example.com', 'ann@example.org'], header => qr/^From: "Cron \\"Daemon\\"" <y\@example\.com>$/m;
+	takes '-F beside a From', "From: z\@example.com\n$m", ['-FName', 'ann@example.org'], header => qr/^From: z\@example\.com$/m, no_header => qr/Name/;
+};
+
+subtest '-t' => sub {
+	takes 'all three', "To: Ann <ann\@example.org>,\n  \"B, ob\" <bob\@example.org>\nCc: (a (b) comment) carl \@ example.org\nBcc: root\@example.org\nSubject: x\n\nx\n", ['-t'],
+		to => 'ann bob carl root', no_header => qr/^Bcc/mi;
+	takes 'a group', "To: friends: ann\@example.org, bob\@example.org;, carl\@example.org\nSubject: x\n\nx\n", ['-ti'], to => 'ann bob carl';
+	takes 'with an operand', "To: ann\@example.org\n\nx\n", ['-t', 'bob@example.org'], to => 'bob ann';
+	takes 'an empty group', "To: undisclosed-recipients:;\nBcc: ann\@example.org\n\nx\n", ['-t'];
+	takes 'resent', "Resent-To: bob\@example.org\nTo: ann\@example.org\n\nx\n", ['-t'], to => 'bob';
+	takes 'the body is no header', "To: ann\@example.org\n\nTo: bob\@example.org\n", ['-t'];
+	refuses 'nobody', 64, qr/no address/, "Subject: x\n\nx\n", '-t';
+};
+
+subtest 'DSN, bodies, other options' => sub {
+	my $m = "Subject: x\n\nx\n";
+	takes 'DSN', $m, ['-N', 'success,delay', '-R', 'hdrs', '-V', 'a=b c', 'ann@example.org'], control => qr/^N NOTIFY=SUCCESS,DELAY .*\nR HDRS\nn a\+3Db\+20c\n/ms;
+	takes 'never', $m, ['-Nnever', 'ann@example.org'], control => qr/^N NOTIFY=NEVER/m;
+	takes 'as cron', $m, ['-i', '-FCronDaemon', '-B8BITMIME', '-oem', 'root@example.org'], to => 'root', header => qr/^From: "CronDaemon"/m;
+	takes 'as others', $m, ['-bm', '-oXY', '-odb', '-O', 'DeliveryMode=b', '-em', '-m', '-n', '-U', '-G', '-h3', '-Ltag', '-X', '/dev/null', '-Am', '--', 'ann@example.org'];
+	my ($status, $said) = run_it($m, '-v', 'ann@example.org');
+	like $said, qr/^zlmtp-sendmail: <ann\@example\.org> queued as S\S+$/m, '-v';
+	queued();
+	refuses "-$_->[0]", 64, $_->[1], $m, "-$_->[0]", 'ann@example.org'
+		for ['bd', qr/-bs or -bp expected/], ['Nsome', qr/never, or a list/], ['Rall', qr/full or hdrs/], ['B9BIT', qr/7BIT or 8BITMIME/], ['V' . 'x' x 101, qr/at most 100/], ['Z', qr/unknown option -Z/];
+	like qx{$sendmail --version}, qr/^zlmtp-sendmail \(zlmtp\) \S+$/, '--version, as -V is another';
+};
+
+subtest 'refusals' => sub {
+	my $m = "Subject: x\n\nx\n";
+	refuses 'nobody there', 68, qr/^zlmtp-sendmail: eve\@example\.org: .*; nothing queued$/, $m, 'eve@example.org';
+	refuses 'one of two', 68, qr/eve/, $m, 'ann@example.org', 'eve@example.org';
+	refuses 'no recipient', 64, qr/an address expected/, $m;
+	refuses 'no address', 65, qr/nothing queued/, $m, "ann\nbob\@example.org";
+	refuses 'a loop', 65, qr/too many hops/, "Received: from a by b; Sun, 29 Nov 2026 10:00:00 +0000\n" x 60 . $m, 'ann@example.org';
+	my $map = "$dir/routes.db";
+	my $good = Spool::slurp($map);
+	Spool->put("$map.new", 'damaged');
+	rename "$map.new", $map or die;
+	sleep 1.1;
+	refuses 'a map that cannot tell', 75, qr/cannot be told now/, $m, 'ann@example.org';
+	Spool->put("$map.new", $good);
+	rename "$map.new", $map or die;
+	sleep 1.1;
+};
+
+subtest '-bs' => sub {
+	my $pid = open2(my $out, my $in, $sendmail, '-bs');
+	print $in "EHLO client\r\nMAIL FROM:<x\@example.com>\r\nRCPT TO:<eve\@example.org>\r\nRCPT TO:<ann\@example.org> NOTIFY=NEVER\r\nDATA\r\n";
+	$in->flush;
+	my $said = '';
+	while (<$out>) {
+		$said .= $_;
+		last if /^354/;
+	}
+	like $said, qr/^220 .*ESMTP.*^250 2\.1\.0.*^550 .*^250 2\.1\.5.*^354/ms, 'the intake answers through it';
+	print $in "Subject: x\r\n\r\n..dot\r\n.\r\nQUIT\r\n";
+	close $in;
+	like join('', <$out>), qr/\A250 2\.0\.0 .*queued as S\S+\r\n221 /, 'queued';
+	waitpid $pid, 0;
+	is $? >> 8, 0, 'exit 0';
+	my $q = queued();
+	is $q->{to}, 'ann', 'its recipient';
+	is $q->{body}, ".dot\n", 'its text';
+	like $q->{control}, qr/NOTIFY=NEVER/, 'its parameters';
+};
+
+subtest '-bp' => sub {
+	run_it("Subject: x\n\nx\n", 'ann@example.org');
+	my ($status, $said) = run_it('', '-bp');
+	is $status, 0, 'exit 0';
+	like $said, qr/ann/, 'the queue is listed';
+	queued();
+};
+
+subtest 'without an intake' => sub {
+	is $intake->stop, 0, 'it is gone';
+	Spool->put("$dir/db/dbases.conf", "fqdnroutes btree - -la $dir/routes -lm%:\n");
+	my ($status, $said) = run_it("To: ann\@example.org\nSubject: x\n\nx\n", '-t', '-Nnever', '-fx@example.com');
+	is $status, 0, 'who may write to the queue does it' or diag $said;
+	my $q = queued();
+	is $q->{to}, 'ann', 'the recipient';
+	like $q->{control}, qr/^s \S+ \S+ x\@example\.com .*NOTIFY=NEVER/ms, 'sender and parameters';
+	SKIP: {
+		skip 'needs root', 3 if $> != 0;
+		chmod 0750, $intake->office . '/transport', $intake->office . '/queue';
+		Spool->put("$dir/in", "x\n");
+		my $nobody = getpwnam 'nobody';
+		chmod 0755, $dir;
+		my $out = qx{setpriv --reuid=$nobody --clear-groups $sendmail ann\@example.org <$dir/in 2>&1};
+		is $? >> 8, 75, 'others are told to come again';
+		like $out, qr/^zlmtp-sendmail: no intake at \Q$dir\E\/lmtp: (?:No such file or directory|Connection refused); nothing queued, try again later$/, '... in one line';
+		is scalar(my @none = $intake->queued), 0, 'nothing queued';
+	}
+	my $out = qx{$sendmail -bs </dev/null};
+	is $? >> 8, 75, '-bs: 75';
+	like $out, qr/^421 4\.3\.2 the intake of this machine does not answer/, '... and 421';
+};
+
+done_testing;
