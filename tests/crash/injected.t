@@ -113,7 +113,7 @@ for my $type (sort keys %suffix) {
 
 	if ($part{dblookup}) {
 		for my $case (@disk, @system) {
-			each_call("dblookup, $type", $case, 5, sub ($env) {
+			each_call("dblookup, $type", $case, 3, sub ($env) {
 				my $got = run(["$build/db/dblookup", '-t', $type, "$home/map", 'key17'], env => $env);
 				return 'a wrong answer' if $got->{status} == 0 && $got->{out} ne "value17\n";
 				return ending($got, 0, @trouble), names($home) eq $names ? undef : 'files are left';
@@ -122,7 +122,7 @@ for my $type (sort keys %suffix) {
 	}
 	if ($part{newdb}) {
 		for my $case (@disk[0, 1], @writes[4 .. 7], @system) {
-			each_call("newdb, $type", $case, 5, sub ($env) {
+			each_call("newdb, $type", $case, 3, sub ($env) {
 				spew("$home/new", "other text\n");
 				my $got = run(["$build/db/newdb", '-s', '-t', $type, "$home/map", "$home/new"], env => $env);
 				my $replaced = slurp($file) ne $before;
@@ -152,7 +152,7 @@ for my $type (sort keys %suffix) {
 		$old = content($type);
 		my $round = 0;
 		for my $case (@disk[0, 1], @writes[5 .. 7], @system) {
-			each_call("dbupdate, $type", $case, 5, sub ($env) {
+			each_call("dbupdate, $type", $case, 3, sub ($env) {
 				my $value = ++$round;
 				my $got = run(["$build/db/dbupdate", '-w', 2, '-t', $type, "$home/map", 'set', 'key0', $value], env => $env);
 				my $now = content($type);
@@ -169,15 +169,15 @@ for my $type (sort keys %suffix) {
 		# without a seal it is read by a child of its own
 		build($type);
 		spew($file, slurp($file) =~ s/\367(?=zlmtp stamp 1 check=)/-/gr);
-		for my $case (@disk, @system, ['pread', -9], ['read', -9], ['malloc', -9]) {
+		for my $case (@disk, @system, ['pread', -9], ['read', -9]) {
 			my $signal = $case->[1] < 0;
-			each_call("dbupdate check, $type", $case, 3, sub ($env) {
+			each_call("dbupdate check, $type", $case, 2, sub ($env) {
 				my $got = run(["$build/db/dbupdate", '-w', 2, '-t', $type, "$home/map", 'check'], env => $env);
 				# who is killed says nothing
 				return undef if $signal && $got->{status} == -9;
 				return $got->{status} == 2 ? "a healthy map is called damaged: $got->{out}" : ending($got, 0, 3, @trouble);
 			});
-			each_call("dbupdate recover, $type", $case, 3, sub ($env) {
+			each_call("dbupdate recover, $type", $case, 2, sub ($env) {
 				run(["$build/db/dbupdate", '-w', 2, '-t', $type, "$home/map", 'recover'], env => $env);
 				return -e $file && !-e "$file.damaged" ? undef : 'a healthy map was put aside';
 			});
@@ -190,7 +190,7 @@ for my $type (sort keys %suffix) {
 if ($part{enqueue}) {
 	my $n = 0;
 	for my $case (@disk[0 .. 2], @writes, @system) {
-		each_call('enqueue', $case, 5, sub ($env) {
+		each_call('enqueue', $case, 3, sub ($env) {
 			my $office = Spool->new("$home/po" . ++$n)->dir;
 			my $got = run(["$build/channel/enqueue", '-P', $office, '-s', 'ann@x.example', '-r', 'lmtp,-,bob'], env => $env,
 				in => "Subject: x\n\n" . 'text ' x 5000 . "\n");

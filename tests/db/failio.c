@@ -1,6 +1,7 @@
 /*
  * Preloaded into a program: makes one call fail.  FAIL_CALL is NAME:N:ERRNO; the Nth call of NAME fails so: pwrite, write,
- * fsync, rename, pread, read, open, link, unlink, ftruncate, fork, malloc.  An ERRNO below 0 is a signal that ends the process.
+ * fsync, rename, pread, read, open, link, unlink, ftruncate, fork, malloc.  An ERRNO below 0 is a signal that ends the process; with 0
+ * the call never comes to an end.
  * If FAIL_COUNT names a file, it is made when that happens.
  */
 #define _GNU_SOURCE
@@ -32,6 +33,8 @@ static int fails(const char *name)
 		return 0;
 	if (getenv("FAIL_COUNT") != NULL)
 		close((int)syscall(SYS_openat, AT_FDCWD, getenv("FAIL_COUNT"), O_WRONLY | O_CREAT, 0600));
+	while (number == 0)
+		;
 	if (number < 0)
 		kill(getpid(), -number);
 	errno = number;
