@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,9 +13,11 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "channel/queue/control_socket.h"
 #include "channel/queue/listing.h"
 #include "channel/queue/lock.h"
 #include "channel/queue/mailq.h"
+#include "channel/queue/reports.h"
 #include "channel/queue/outlook.h"
 #include "channel/queue/schedconf.h"
 #include "channel/queue/scheduler.h"
@@ -25,6 +28,7 @@
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/logline.h"
 #include "lib/options.h"
 #include "lib/process.h"
 #include "lib/wait.h"
@@ -32,9 +36,11 @@
 
 static const struct option_help options[] = {
 	{ '1', NULL, "try everything in the queue once, then end" },
+	{ 'F', "DBASES", "the maps that route reports to senders (default: db/dbases.conf in MAILVAR of ZENV)" },
 	{ 'f', "FILE", "scheduler.conf (default: MAILSHARE/scheduler.conf of ZENV)" },
 	{ 'j', NULL, "with -l: a JSON object for each line" },
 	{ 'l', NULL, "list the queue; changes nothing, whoever runs it" },
+	{ 'O', "log=keys|json", "form of log lines (keys)" },
 	{ 'P', "DIRECTORY", "the post office (default: POSTOFFICE of ZENV)" },
 	{ 'v', NULL, "print a line for each outcome" },
 	{ 'w', NULL, "run and wait for new mail, until told to stop by SIGTERM" },
@@ -43,11 +49,12 @@ static const struct option_help options[] = {
 
 static const struct program program = {
 	.name = "runqueue",
-	.synopsis = "[-vV] [-f file] [-P directory] -1 | -w\n[-j] [-P directory] -l",
+	.synopsis = "[-vV] [-F dbases] [-f file] [-O key=value] [-P directory] -1 | -w\n[-j] [-P directory] -l",
 	.purpose = "Starts the transport agents of scheduler.conf and feeds them the mail in the queue.",
 	.options = options,
 	.notes = "ZENV is the file that ZCONFIG names, or " ZCONFIG_PATH ".\n"
-	         "Reports on mail that failed go to postman/ of the post office.",
+	         "Senders are told by zlmtp-report, which stands beside runqueue.  Without it or without maps, and for mail\n"
+	         "without a sender, reports on what failed go to postman/ of the post office.",
 	.help = 'h',
 };
 
@@ -58,7 +65,8 @@ static const struct program program = {
 struct settings {
 	const char *postoffice;
 	const char *conf;
-	bool once, watch, verbose, list, json;
+	const char *dbases;
+	bool once, watch, verbose, list, json, log_json;
 };
 
 static volatile sig_atomic_t children, stops;
@@ -71,6 +79,13 @@ static void on_signal(int sig)
 		stops++;
 }
 
+static void set_log(struct settings *set, const char *assignment)
+{
+	set->log_json = strcmp(assignment, "log=json") == 0;
+	if (!set->log_json && strcmp(assignment, "log=keys") != 0)
+		option_usage(&program, "-O %s: log=keys or log=json expected", assignment);
+}
+
 static void read_options(struct settings *set, int argc, char **argv)
 {
 	int c;
@@ -78,9 +93,11 @@ static void read_options(struct settings *set, int argc, char **argv)
 	while ((c = option_next(&program, argc, argv)) != -1) {
 		switch (c) {
 		case '1': set->once = true; break;
+		case 'F': set->dbases = optarg; break;
 		case 'f': set->conf = optarg; break;
 		case 'j': set->json = true; break;
 		case 'l': set->list = true; break;
+		case 'O': set_log(set, optarg); break;
 		case 'P': set->postoffice = optarg; break;
 		case 'v': set->verbose = true; break;
 		case 'w': set->watch = true; break;
@@ -155,6 +172,31 @@ static void enter_transport(const char *postoffice)
 	free(path);
 }
 
+/* The path of zlmtp-report, which stands beside us; NULL if that cannot be found out. */
+static char *reporter_program(void)
+{
+	struct buf path = { 0 };
+	ssize_t n = readlink("/proc/self/exe", buf_reserve(&path, PATH_MAX), PATH_MAX);
+
+	if (n <= 0) {
+		buf_free(&path);
+		return NULL;
+	}
+	path.len = (size_t)n;
+	while (path.len > 0 && path.data[path.len - 1] != '/')
+		path.len--;
+	buf_adds(&path, "zlmtp-report");
+	return path.data;
+}
+
+/* We are in transport/ when it is used, and so is zlmtp-report. */
+static char *from_here(const char *path)
+{
+	char *whole = path != NULL ? realpath(path, NULL) : NULL;
+
+	return whole != NULL || path == NULL ? whole : xstrdup(path);
+}
+
 /* Signals arrive while we wait and nowhere else. */
 static void catch_signals(sigset_t *while_waiting)
 {
@@ -181,9 +223,10 @@ struct loop {
 	struct outlook_writer outlook;
 	int watch;                 /* -1 if the system does not tell of new mail */
 	int notify;                /* the socket of SCHEDULERNOTIFY, -1 for none */
+	struct control_server *control;   /* NULL: operators cannot reach us */
 	int64_t scan_at;
 	struct pollfd *fds;
-	struct worker **polled;    /* whose descriptor each of them is, from the third on */
+	struct worker **polled;    /* whose descriptor each of them is, from the fourth on */
 	size_t room;
 	sig_atomic_t stops_seen;
 };
@@ -200,7 +243,8 @@ static void bury(struct loop *loop)
 
 	children = 0;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		scheduler_buried(&loop->scheduler, pid, status, clock_now());
+		if (!reporter_buried(loop->scheduler.reporter, pid, status, clock_ms()))
+			scheduler_buried(&loop->scheduler, pid, status, clock_now());
 }
 
 /* The first signal lets agents finish what they have; the next ones tell them to hurry. */
@@ -216,17 +260,21 @@ static void obey(struct loop *loop)
 	loop->stops_seen = stops;
 }
 
-static size_t fill_fds(struct loop *loop)
+/* Agents stand from the third place on, *workers is where they end; operators behind them. */
+static size_t fill_fds(struct loop *loop, size_t *workers)
 {
 	size_t n = 0;
 
-	if (loop->room < loop->scheduler.worker_count + 2) {
-		loop->room = 2 * loop->scheduler.worker_count + 8;
+	if (loop->room < loop->scheduler.worker_count + 3 + CONTROL_DESCRIPTORS) {
+		loop->room = 2 * loop->scheduler.worker_count + 8 + CONTROL_DESCRIPTORS;
 		loop->fds = xreallocarray(loop->fds, loop->room, sizeof *loop->fds);
 		loop->polled = xreallocarray(loop->polled, loop->room, sizeof(struct worker *));
 	}
 	loop->fds[n++] = (struct pollfd){ .fd = loop->watch, .events = POLLIN };
 	loop->fds[n++] = (struct pollfd){ .fd = loop->notify, .events = POLLIN };
+	loop->fds[n++] = (struct pollfd){
+		.fd = reporter_descriptor(loop->scheduler.reporter), .events = reporter_events(loop->scheduler.reporter),
+	};
 	for (struct worker *w = loop->scheduler.workers; w != NULL; w = w->next) {
 		if (w->fd < 0)
 			continue;
@@ -236,14 +284,18 @@ static size_t fill_fds(struct loop *loop)
 			.fd = w->again != 0 ? -1 : w->fd, .events = POLLIN | (w->out.len > 0 ? POLLOUT : 0),
 		};
 	}
-	return n;
+	*workers = n;
+	return loop->control != NULL ? n + control_poll(loop->control, loop->fds + n) : n;
 }
 
 static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 {
 	int64_t deadline = scheduler_deadline(&loop->scheduler), outlook = outlook_deadline(&loop->outlook, &loop->scheduler);
-	size_t n = fill_fds(loop);
+	size_t workers, n = fill_fds(loop, &workers);
 	struct moment now;
+
+	if (loop->control != NULL && control_deadline(loop->control) < deadline)
+		deadline = control_deadline(loop->control);
 
 	if (loop->scan_at < deadline)
 		deadline = loop->scan_at;
@@ -254,7 +306,7 @@ static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 		return;
 	now = clock_now();
 	/* nobody is freed in here, so that every pointer stays good */
-	for (size_t i = 2; i < n; i++) {
+	for (size_t i = 3; i < workers; i++) {
 		if (loop->fds[i].revents & POLLOUT)
 			worker_flush(loop->polled[i], now.ms);
 		if (loop->fds[i].revents & (POLLIN | POLLHUP | POLLERR))
@@ -264,6 +316,10 @@ static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 		loop->scan_at = clock_ms();
 	if (loop->fds[1].revents != 0)
 		notify_read(loop->notify, arrived, &loop->scheduler);
+	if (loop->fds[2].revents != 0) {
+		loop->scheduler.now = now;
+		reporter_serve(loop->scheduler.reporter, now.ms);
+	}
 }
 
 static void run(struct loop *loop, const sigset_t *while_waiting)
@@ -276,6 +332,8 @@ static void run(struct loop *loop, const sigset_t *while_waiting)
 			scheduler_scan(s, clock_now());
 			loop->scan_at = clock_ms() + (loop->watch >= 0 ? SCAN_PAUSE : BLIND_SCAN_PAUSE);
 		}
+		if (loop->control != NULL && !s->stopping)
+			control_work(loop->control, clock_now());
 		scheduler_work(s, clock_now());
 		outlook_write(&loop->outlook, s, scheduler_finished(s));
 		if (scheduler_finished(s))
@@ -315,6 +373,8 @@ int main(int argc, char **argv)
 	struct buf why = { 0 };
 	struct settings set = { 0 };
 	struct schedconf *conf;
+	struct reporter_options reporter = { 0 };
+	char *office, *maps, *reporter_path;
 	sigset_t while_waiting;
 	bool trouble;
 
@@ -325,11 +385,17 @@ int main(int argc, char **argv)
 	conf = read_conf(&set);
 	refuse_beside_scheduler(set.postoffice);
 	lock_postoffice(set.postoffice);
+	reporter.postoffice = office = from_here(set.postoffice);
+	reporter.dbases = maps = set.dbases != NULL ? from_here(set.dbases) : zenv_below("MAILVAR", "db/dbases.conf");
+	reporter.program = reporter_path = reporter_program();
+	reporter.json = set.log_json;
 	enter_transport(set.postoffice);
 	catch_signals(&while_waiting);
 	srandom((unsigned)getpid());
 
 	scheduler_init(&loop.scheduler, conf, "../postman");
+	loop.scheduler.reporter = reporter_create(&reporter, reports_answered, &loop.scheduler);
+	loop.scheduler.json = set.log_json;
 	loop.scheduler.once = set.once;
 	loop.scheduler.verbose = set.verbose;
 	if (set.once) {
@@ -342,8 +408,18 @@ int main(int argc, char **argv)
 		buf_free(&why);
 		loop.scan_at = clock_ms();
 	}
+	loop.control = control_listen(&loop.scheduler, set.log_json, &why);
+	if (loop.control == NULL)
+		complain("%s; zlmtp-queue changes nothing while this runqueue runs", buf_str(&why));
+	buf_free(&why);
+	logline_open_syslog(program.name);
 	run(&loop, &while_waiting);
+	control_close_server(&loop.control);
 	trouble = loop.scheduler.trouble;
+	reporter_destroy(&loop.scheduler.reporter);
+	free(reporter_path);
+	free(maps);
+	free(office);
 	scheduler_free(&loop.scheduler);
 	schedconf_free(&conf);
 	free(loop.fds);

@@ -7,8 +7,10 @@
 #include <sysexits.h>
 
 #include "channel/queue/launch.h"
+#include "channel/queue/reports.h"
 #include "channel/queue/retire.h"
 #include "channel/queue/verdict.h"
+#include "channel/spool/control.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -24,9 +26,10 @@
 #define FIRST_SLICE 1000
 #define SLICE 50
 
-void scheduler_init(struct scheduler *s, const struct schedconf *conf, const char *reports)
+void scheduler_init(struct scheduler *s, const struct schedconf *conf, const char *report_directory)
 {
-	*s = (struct scheduler){ .conf = conf, .reports = reports, .unblock_at = CLOCK_NEVER };
+	*s = (struct scheduler){ .conf = conf, .report_directory = report_directory, .unblock_at = CLOCK_NEVER };
+	s->reports.delays_at = CLOCK_NEVER;
 	queue_init(&s->queue);
 	s->intake.queue = &s->queue;
 	s->remover = remover_create();
@@ -37,6 +40,7 @@ void scheduler_free(struct scheduler *s)
 {
 	remover_destroy(&s->remover);
 	intake_free(&s->intake);
+	reports_free(s);
 	queue_free(&s->queue);
 }
 
@@ -63,8 +67,12 @@ static bool is_deliverable(struct scheduler *s, struct thread *t)
 		text_add_clean_string(&where, t->channel, 200);
 		buf_adds(&where, ", host ");
 		text_add_clean_string(&where, t->host, 300);
-		complain("no command for %s%s%s: %zu message%s left in the queue", buf_str(&where),
-		         unfit != NULL ? ", as " : "", unfit != NULL ? unfit : "", t->groups, t->groups == 1 ? " is" : "s are");
+		if (unfit != NULL)
+			complain("no command for %s, as %s: %zu message%s left in the queue", buf_str(&where), unfit, t->groups,
+			         t->groups == 1 ? " is" : "s are");
+		else
+			complain("no clause serves %s: %zu message%s left in the queue", buf_str(&where), t->groups,
+			         t->groups == 1 ? " is" : "s are");
 		buf_free(&where);
 	}
 	t->complained = true;
@@ -105,7 +113,9 @@ static void take_in(struct scheduler *s)
 			if (t->clause == NULL)
 				t->clause = schedconf_match(s->conf, t->channel, t->host);
 			queue_ready(&s->queue, &m->groups[j]);
+			verdict_expire_unserved(s, &m->groups[j]);
 		}
+		reports_taken_in(s, m);
 	}
 	for (size_t i = 0; i < in->finished_count; i++)
 		scheduler_retire(s, in->finished[i]);
@@ -152,6 +162,126 @@ void scheduler_arrived(struct scheduler *s, const char *name, struct moment now)
 	forget_removed(s);
 	intake_file(&s->intake, name, s->now);
 	take_in(s);
+}
+
+/* ---- what operators ask for ---- */
+
+static struct message *find_job(const struct scheduler *s, const char *job)
+{
+	uint64_t id;
+	struct message *m = control_id(job, &id) ? queue_find(&s->queue, id) : NULL;
+
+	return m != NULL && strcmp(m->name, job) == 0 ? m : NULL;
+}
+
+static bool is_fed(const struct message *m)
+{
+	for (size_t i = 0; i < m->group_count; i++)
+		if (m->groups[i].state == GROUP_FED)
+			return true;
+	return false;
+}
+
+void scheduler_unpark(struct scheduler *s, const char *job)
+{
+	struct message *m = find_job(s, job);
+
+	if (m == NULL || !m->parked)
+		return;
+	queue_unpark(&s->queue, m, s->now.ms);
+	s->attention = true;
+}
+
+/* What is known of the old recipients and destinations holds for those of the message as it was read once more. */
+static void inherit(struct scheduler *s, const struct message *old, struct message *m)
+{
+	for (size_t i = 0; i < m->group_count; i++) {
+		struct group *g = &m->groups[i];
+
+		for (size_t k = 0; k < old->group_count; k++) {
+			const struct group *before = &old->groups[k];
+
+			if (before->thread != g->thread)
+				continue;
+			g->retry = before->retry;
+			g->attempts = before->attempts;
+			if (before->text != NULL)
+				group_deferred(g, before->notary, before->text);
+			if (g->state == GROUP_READY && before->due > s->now.ms)
+				queue_sleep(&s->queue, g, before->due);
+		}
+	}
+	/* both in the order of the file */
+	for (size_t i = 0, k = 0; i < m->count; i++) {
+		while (k < old->count && strcmp(old->recipients[k].user, m->recipients[i].user) != 0)
+			k++;
+		if (k == old->count)
+			break;
+		if (old->recipients[k].answer != NULL)
+			recipient_deferred(&m->recipients[i], old->recipients[k].answer, old->recipients[k].answered);
+		k++;
+	}
+}
+
+/* The files have changed: the message is read once more, if it is still in the queue. */
+static void read_again(struct scheduler *s, struct message *old, const struct operation *o)
+{
+	struct message *m;
+
+	if (old != NULL)
+		queue_detach(&s->queue, old);
+	if (o->verb != OPERATION_HOLD && o->verb != OPERATION_REMOVE) {
+		scheduler_arrived(s, o->job, s->now);
+		m = find_job(s, o->job);
+		if (old != NULL && m != NULL)
+			inherit(s, old, m);
+	}
+	if (old != NULL)
+		message_free(old);
+}
+
+static enum operation_result due_now(struct scheduler *s, struct message *m, size_t *changed)
+{
+	for (size_t i = 0; i < m->group_count; i++) {
+		struct group *g = &m->groups[i];
+
+		g->retry = g->thread->retry = 0;
+		g->thread->blocked_until = 0;
+		if (g->state == GROUP_ASLEEP)
+			queue_ready(&s->queue, g);
+		*changed += g->open;
+	}
+	s->attention = true;
+	return OPERATION_DONE;
+}
+
+enum operation_result scheduler_operate(struct scheduler *s, const struct operation *o, struct moment now, size_t *changed,
+                                        struct buf *why)
+{
+	struct message *m;
+	enum operation_result result;
+
+	s->now = now;
+	*changed = 0;
+	forget_removed(s);
+	m = o->held ? NULL : find_job(s, o->job);
+	if (m != NULL && m->look_again == 0 && m->open == 0) {
+		buf_adds(why, "all its recipients are settled; it is being removed");
+		return OPERATION_NOTHING;
+	}
+	if (o->verb == OPERATION_RETRY && m != NULL && m->look_again == 0 && m->inode == o->inode)
+		return due_now(s, m, changed);
+	if (m != NULL && is_fed(m)) {
+		queue_park(&s->queue, m);
+		buf_adds(why, "a transport agent has it in work and has not answered yet");
+		return OPERATION_BUSY;
+	}
+	result = operate(o, now.wall, changed, why);
+	if (result == OPERATION_DONE)
+		read_again(s, m, o);
+	else if (result != OPERATION_BUSY)
+		scheduler_unpark(s, o->job);
+	return result;
 }
 
 static void wake(struct scheduler *s)
@@ -353,8 +483,15 @@ static void look_after_agents(struct scheduler *s)
 /* False if it is to be tried again later; with `once` there is not much of a later. */
 static bool retire(struct scheduler *s, struct message *m)
 {
-	switch (retire_message(m, s->reports, s->remover)) {
+	m->awaits_report = m->asked > 0;
+	if (m->awaits_report)
+		return true;
+	switch (retire_message(m, s->reporter, s->report_directory, s->remover)) {
 	case RETIRE_DONE:
+		return true;
+	case RETIRE_UNTOLD:
+		m->awaits_report = true;
+		reports_ask_final(s, m);
 		return true;
 	case RETIRE_GONE:
 		queue_remove(&s->queue, m);
@@ -384,6 +521,18 @@ static int64_t retire_pause(const struct message *m)
 	int64_t pause = (int64_t)FIRST_RETIRE_PAUSE << (m->retire_tries < 20 ? m->retire_tries : 20);
 
 	return pause < LONGEST_RETIRE_PAUSE ? pause : LONGEST_RETIRE_PAUSE;
+}
+
+void scheduler_retire_again(struct scheduler *s, struct message *m, bool told)
+{
+	if (!told) {
+		s->trouble = true;
+		m->retire_at = s->now.ms + retire_pause(m);
+		m->retire_tries++;
+	}
+	/* with `once` it stays for the next time */
+	if (told || !s->once)
+		scheduler_retire(s, m);
 }
 
 static void retire_all(struct scheduler *s)
@@ -422,6 +571,7 @@ void scheduler_work(struct scheduler *s, struct moment now)
 	/* agents get their work before we clear up behind them */
 	look_after_agents(s);
 	retire_all(s);
+	reports_work(s);
 	remover_run(s->remover);
 	forget_removed(s);
 }
@@ -502,6 +652,7 @@ int64_t scheduler_deadline(const struct scheduler *s)
 	}
 	for (const struct message *m = s->retiring; m != NULL; m = m->next_retiring)
 		deadline = sooner(deadline, m->retire_at);
+	deadline = sooner(deadline, reports_deadline(s));
 	return deadline;
 }
 
@@ -516,7 +667,7 @@ void scheduler_stop(struct scheduler *s, struct moment now)
 
 bool scheduler_finished(const struct scheduler *s)
 {
-	if (s->workers != NULL || s->attention || scheduler_is_scanning(s))
+	if (s->workers != NULL || s->attention || scheduler_is_scanning(s) || (s->once && reports_pending(s)))
 		return false;
 	return s->stopping || (s->once && s->retiring == NULL);
 }

@@ -11,15 +11,18 @@
 #include <sys/types.h>
 
 #include "channel/queue/arrivals.h"
+#include "channel/queue/operate.h"
 #include "channel/queue/queue.h"
 #include "channel/queue/remover.h"
+#include "channel/queue/reporter.h"
 #include "channel/queue/schedconf.h"
 #include "channel/queue/worker.h"
 #include "lib/clock.h"
 
 struct scheduler {
 	const struct schedconf *conf;
-	const char *reports;          /* directory of report files */
+	const char *report_directory; /* of report files */
+	bool json;                    /* form of log lines */
 	bool once;                    /* every message is tried once, nothing is waited for */
 	bool verbose;                 /* a line on stdout for each outcome */
 	bool stopping;                /* nothing is fed any more */
@@ -32,10 +35,17 @@ struct scheduler {
 	struct remover *remover;
 	struct worker *workers;
 	size_t worker_count;
+	struct reporter *reporter;    /* the caller's; NULL: failures are told in report files alone */
+	struct reports {
+		struct pending_report *pending;
+		size_t count, capacity;
+		int64_t delays_at;        /* clock_ms(): the next look for delays */
+		bool last_look;           /* with `once`: it was made */
+	} reports;
 	struct message *retiring, **retiring_end;  /* everybody in them is settled */
 };
 
-void scheduler_init(struct scheduler *s, const struct schedconf *conf, const char *reports);
+void scheduler_init(struct scheduler *s, const struct schedconf *conf, const char *report_directory);
 /* Waits until everything that was to be removed is. */
 void scheduler_free(struct scheduler *s);
 
@@ -50,6 +60,14 @@ bool scheduler_is_scanning(const struct scheduler *s);
 void scheduler_arrived(struct scheduler *s, const char *name, struct moment now);
 
 /*
+ * What an operator asks for (operate.h).  OPERATION_BUSY as long as an agent has the message: nothing of it is fed any
+ * more until the same is asked again and done, or scheduler_unpark() ends it.
+ */
+enum operation_result scheduler_operate(struct scheduler *s, const struct operation *o, struct moment now, size_t *changed,
+                                        struct buf *why);
+void scheduler_unpark(struct scheduler *s, const char *job);
+
+/*
  * True if mail of this destination stays in the queue as things are: no clause, no command, queueonly, or its channel or
  * host cannot stand in the command; then *unfit says why not, else it is NULL.
  */
@@ -60,6 +78,9 @@ void scheduler_work(struct scheduler *s, struct moment now);
 
 /* Everybody in a message is settled: it is to be removed. */
 void scheduler_retire(struct scheduler *s, struct message *m);
+
+/* The same after the reporter has answered: at once, or, if that was not possible (`told` false), later. */
+void scheduler_retire_again(struct scheduler *s, struct message *m, bool told);
 
 /* Something came from an agent. */
 void scheduler_read(struct scheduler *s, struct worker *w, struct moment now);

@@ -18,6 +18,8 @@ my @rules = (
 	['channel/net/', 'lib/', 'channel/net/'],
 	['channel/enqueue', 'lib/', 'channel/', 'db/'],
 	['channel/intake', 'lib/', 'channel/', 'db/'],
+	['channel/zlmtp-report', 'lib/', 'channel/', 'db/'],
+	['channel/notice/', 'lib/', 'channel/', 'db/'],
 	['channel/server/', 'lib/', 'channel/', 'db/'],
 	['channel/zlmtp-queue', 'lib/', 'channel/'],
 	['channel/rerouting', 'lib/', 'channel/'],
@@ -33,6 +35,7 @@ my @rules = (
 	['db/live/', 'lib/', 'db/store/', 'db/map/', 'db/build/', 'db/live/'],
 	['db/sync/', 'lib/', 'db/store/', 'db/ldap/', 'db/map/', 'db/build/', 'db/grammar/', 'db/live/', 'db/sync/'],
 	['db/route/', 'lib/', 'db/store/', 'db/map/', 'db/build/', 'db/grammar/', 'db/live/', 'db/route/'],
+	['db/serve/', 'lib/', 'db/store/', 'db/map/', 'db/build/', 'db/grammar/', 'db/route/', 'db/serve/'],
 	['db/', 'lib/', 'db/'],
 	['tests/', 'lib/', 'channel/', 'db/', 'tests/'],
 );
@@ -47,8 +50,8 @@ for my $file (@files) {
 	for my $include (includes("$top/$file")) {
 		next if $include eq 'config.h';
 		push @bad, "$file includes $include, which brings the maps with it"
-			if $include =~ m{^channel/(?:routing|probe/cache)\.h$} && $file !~ m{^channel/(?:enqueue\.|routing\.|rerouting\.|zlmtp-queue\.|lmtp-probe\.|probe/cache\.|probe/keep\.|intake\.|server/)};
-		push @bad, "$file includes $include, which is another program's" if $include =~ m{^channel/(probe|check|server|submit)/} && $file !~ m{^tests/|^channel/(?:$1/|lmtp-probe\.|zlmtp-check\.|intake\.|zlmtp-sendmail\.)};
+			if $include =~ m{^channel/(?:routing|probe/cache)\.h$} && $file !~ m{^channel/(?:enqueue\.|routing\.|rerouting\.|zlmtp-queue\.|lmtp-probe\.|probe/cache\.|probe/keep\.|intake\.|server/|zlmtp-report\.)};
+		push @bad, "$file includes $include, which is another program's" if $include =~ m{^channel/(probe|check|server|submit|notice)/} && $file !~ m{^tests/|^channel/(?:$1/|lmtp-probe\.|zlmtp-check\.|intake\.|zlmtp-sendmail\.|zlmtp-report\.)};
 		push @bad, "$file includes $include" unless grep { index($include, $_) == 0 } @may;
 		push @bad, "$file includes $include, which is not there" unless -f "$top/$include";
 	}
