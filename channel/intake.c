@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "channel/server/client.h"
+#include "channel/server/figures.h"
 #include "channel/server/intake.h"
 #include "channel/net/tls.h"
 #include "lib/alloc.h"
@@ -21,16 +22,22 @@
 #include "lib/listen.h"
 #include "lib/log.h"
 #include "lib/logline.h"
+#include "lib/metrics.h"
 #include "lib/options.h"
 #include "lib/process.h"
 #include "lib/wait.h"
 #include "lib/zenv.h"
+
+/* Milliseconds between two times that figures are written, and how long the last time waits for other writers. */
+#define FIGURES_EVERY 10000
+#define FIGURES_PATIENCE 2000
 
 static const struct option_help help[] = {
 	{ 'f', "DBASES", "the maps that route recipients (default: db/dbases.conf in MAILVAR of ZENV)" },
 	{ 'H', NULL, "hash the queue in one level of directories, -HH in two" },
 	{ 'L', "PROTOCOL:ADDRESS", "listen: lmtp: or smtp:, then UNIX:/path[,mode=0660][,group=G] or [ADDRESS]:PORT" },
 	{ 'm', NULL, "make the directories of the post office that are missing" },
+	{ 'M', "FILE", "add what is counted to FILE, in the text form of Prometheus" },
 	{ 'o', "NAME=VALUE", "a setting of the router; any number" },
 	{ 'O', "KEY=VALUE", "a limit, or what else is below" },
 	{ 'P', "DIRECTORY", "the post office (default: POSTOFFICE of ZENV)" },
@@ -41,7 +48,7 @@ static const struct option_help help[] = {
 
 static struct program program = {
 	.name = "intake",
-	.synopsis = "[-HmvV] [-f dbases] [-o name=value] [-O key=value] [-P directory] [-S file] -L protocol:address ...",
+	.synopsis = "[-HmvV] [-f dbases] [-M file] [-o name=value] [-O key=value] [-P directory] [-S file] -L protocol:address ...",
 	.purpose = "Takes mail by LMTP and ESMTP; each recipient is judged by the maps while the client waits.",
 	.options = help,
 	.help = 'h',
@@ -108,6 +115,7 @@ static void read_options(struct intake *in, struct options *options, char **list
 		case 'H': levels++; break;
 		case 'L': listen_texts[(*listen_count)++] = optarg; break;
 		case 'm': options->make = true; break;
+		case 'M': in->metrics = metrics_create(optarg); break;
 		case 'o':
 			options->settings = xgrow(options->settings, options->setting_count, &options->setting_capacity, sizeof(char *));
 			options->settings[options->setting_count++] = optarg;
@@ -151,8 +159,7 @@ static void open_maps(struct intake *in, struct options *options)
 	options->routing.settings = options->settings;
 	options->routing.setting_count = options->setting_count;
 	in->privilege = options->routing.privilege = pw != NULL ? (long)pw->pw_uid : 65534;
-	in->recipients = recipients_open(&options->routing, (unsigned)in->policy.limits[LIMIT_LOOKUPS],
-	                                 (int64_t)in->policy.limits[LIMIT_LOOKUP_TIME] * 1000, &status);
+	in->recipients = recipients_open(&options->routing, &in->policy, &status);
 	if (in->recipients == NULL)
 		exit(status);
 }
@@ -213,6 +220,7 @@ struct loop {
 	struct pollfd *fds;
 	size_t room;
 	int64_t accept_again;      /* clock_ms(): descriptors had run out */
+	int64_t write_figures;     /* clock_ms(): when they are written */
 };
 
 static volatile sig_atomic_t stop_wanted;
@@ -266,7 +274,7 @@ static void turn_away(struct intake *in, int fd)
 {
 	static const char text[] = "421 4.3.2 too many connections; try again later\r\n";
 
-	in->figures.turned_away++;
+	in->figures.refused[REFUSED_CONNECTIONS]++;
 	(void)!send(fd, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 	close(fd);
 }
@@ -316,6 +324,8 @@ static size_t fill(struct loop *loop, int64_t *deadline)
 	*deadline = recipients_deadline(loop->intake.recipients);
 	if (!accepting && loop->accept_again < *deadline && !stop_wanted)
 		*deadline = loop->accept_again;
+	if (loop->intake.metrics != NULL && loop->write_figures < *deadline)
+		*deadline = loop->write_figures;
 	want(loop, loop->listeners->count + loop->count + 1 + recipients_room(loop->intake.recipients));
 	for (size_t i = 0; i < loop->listeners->count; i++)
 		loop->fds[n++] = (struct pollfd){ .fd = accepting ? loop->listeners->list[i].fd : -1, .events = POLLIN };
@@ -380,6 +390,10 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 		for (size_t i = 0; stop_wanted && i < loop->count; i++)
 			client_shut(loop->clients[i], "the server stops");
 		bury(loop);
+		if (loop->intake.metrics != NULL && loop->write_figures <= now) {
+			loop->write_figures = now + FIGURES_EVERY;
+			figures_write(&loop->intake, 0);
+		}
 	}
 }
 
@@ -413,6 +427,9 @@ int main(int argc, char **argv)
 	loop.intake.committer = committer_create();
 	loop.listeners = &options.listeners;
 	run(&loop, &unblocked);
+	if (loop.intake.metrics != NULL)
+		figures_write(&loop.intake, FIGURES_PATIENCE);
+	metrics_destroy(&loop.intake.metrics);
 	committer_destroy(&loop.intake.committer);
 	recipients_close(&loop.intake.recipients);
 	tls_destroy(&loop.intake.tls);

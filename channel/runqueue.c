@@ -12,6 +12,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "channel/queue/control_socket.h"
 #include "channel/queue/listing.h"
 #include "channel/queue/lock.h"
 #include "channel/queue/mailq.h"
@@ -25,6 +26,7 @@
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/logline.h"
 #include "lib/options.h"
 #include "lib/process.h"
 #include "lib/wait.h"
@@ -35,6 +37,7 @@ static const struct option_help options[] = {
 	{ 'f', "FILE", "scheduler.conf (default: MAILSHARE/scheduler.conf of ZENV)" },
 	{ 'j', NULL, "with -l: a JSON object for each line" },
 	{ 'l', NULL, "list the queue; changes nothing, whoever runs it" },
+	{ 'O', "log=keys|json", "form of log lines (keys)" },
 	{ 'P', "DIRECTORY", "the post office (default: POSTOFFICE of ZENV)" },
 	{ 'v', NULL, "print a line for each outcome" },
 	{ 'w', NULL, "run and wait for new mail, until told to stop by SIGTERM" },
@@ -43,7 +46,7 @@ static const struct option_help options[] = {
 
 static const struct program program = {
 	.name = "runqueue",
-	.synopsis = "[-vV] [-f file] [-P directory] -1 | -w\n[-j] [-P directory] -l",
+	.synopsis = "[-vV] [-f file] [-O key=value] [-P directory] -1 | -w\n[-j] [-P directory] -l",
 	.purpose = "Starts the transport agents of scheduler.conf and feeds them the mail in the queue.",
 	.options = options,
 	.notes = "ZENV is the file that ZCONFIG names, or " ZCONFIG_PATH ".\n"
@@ -58,7 +61,7 @@ static const struct program program = {
 struct settings {
 	const char *postoffice;
 	const char *conf;
-	bool once, watch, verbose, list, json;
+	bool once, watch, verbose, list, json, log_json;
 };
 
 static volatile sig_atomic_t children, stops;
@@ -71,6 +74,13 @@ static void on_signal(int sig)
 		stops++;
 }
 
+static void set_log(struct settings *set, const char *assignment)
+{
+	set->log_json = strcmp(assignment, "log=json") == 0;
+	if (!set->log_json && strcmp(assignment, "log=keys") != 0)
+		option_usage(&program, "-O %s: log=keys or log=json expected", assignment);
+}
+
 static void read_options(struct settings *set, int argc, char **argv)
 {
 	int c;
@@ -81,6 +91,7 @@ static void read_options(struct settings *set, int argc, char **argv)
 		case 'f': set->conf = optarg; break;
 		case 'j': set->json = true; break;
 		case 'l': set->list = true; break;
+		case 'O': set_log(set, optarg); break;
 		case 'P': set->postoffice = optarg; break;
 		case 'v': set->verbose = true; break;
 		case 'w': set->watch = true; break;
@@ -181,6 +192,7 @@ struct loop {
 	struct outlook_writer outlook;
 	int watch;                 /* -1 if the system does not tell of new mail */
 	int notify;                /* the socket of SCHEDULERNOTIFY, -1 for none */
+	struct control_server *control;   /* NULL: operators cannot reach us */
 	int64_t scan_at;
 	struct pollfd *fds;
 	struct worker **polled;    /* whose descriptor each of them is, from the third on */
@@ -216,12 +228,13 @@ static void obey(struct loop *loop)
 	loop->stops_seen = stops;
 }
 
-static size_t fill_fds(struct loop *loop)
+/* Agents stand from the third place on, *workers is where they end; operators behind them. */
+static size_t fill_fds(struct loop *loop, size_t *workers)
 {
 	size_t n = 0;
 
-	if (loop->room < loop->scheduler.worker_count + 2) {
-		loop->room = 2 * loop->scheduler.worker_count + 8;
+	if (loop->room < loop->scheduler.worker_count + 2 + CONTROL_DESCRIPTORS) {
+		loop->room = 2 * loop->scheduler.worker_count + 8 + CONTROL_DESCRIPTORS;
 		loop->fds = xreallocarray(loop->fds, loop->room, sizeof *loop->fds);
 		loop->polled = xreallocarray(loop->polled, loop->room, sizeof(struct worker *));
 	}
@@ -236,14 +249,18 @@ static size_t fill_fds(struct loop *loop)
 			.fd = w->again != 0 ? -1 : w->fd, .events = POLLIN | (w->out.len > 0 ? POLLOUT : 0),
 		};
 	}
-	return n;
+	*workers = n;
+	return loop->control != NULL ? n + control_poll(loop->control, loop->fds + n) : n;
 }
 
 static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 {
 	int64_t deadline = scheduler_deadline(&loop->scheduler), outlook = outlook_deadline(&loop->outlook, &loop->scheduler);
-	size_t n = fill_fds(loop);
+	size_t workers, n = fill_fds(loop, &workers);
 	struct moment now;
+
+	if (loop->control != NULL && control_deadline(loop->control) < deadline)
+		deadline = control_deadline(loop->control);
 
 	if (loop->scan_at < deadline)
 		deadline = loop->scan_at;
@@ -254,7 +271,7 @@ static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 		return;
 	now = clock_now();
 	/* nobody is freed in here, so that every pointer stays good */
-	for (size_t i = 2; i < n; i++) {
+	for (size_t i = 2; i < workers; i++) {
 		if (loop->fds[i].revents & POLLOUT)
 			worker_flush(loop->polled[i], now.ms);
 		if (loop->fds[i].revents & (POLLIN | POLLHUP | POLLERR))
@@ -276,6 +293,8 @@ static void run(struct loop *loop, const sigset_t *while_waiting)
 			scheduler_scan(s, clock_now());
 			loop->scan_at = clock_ms() + (loop->watch >= 0 ? SCAN_PAUSE : BLIND_SCAN_PAUSE);
 		}
+		if (loop->control != NULL && !s->stopping)
+			control_work(loop->control, clock_now());
 		scheduler_work(s, clock_now());
 		outlook_write(&loop->outlook, s, scheduler_finished(s));
 		if (scheduler_finished(s))
@@ -342,7 +361,13 @@ int main(int argc, char **argv)
 		buf_free(&why);
 		loop.scan_at = clock_ms();
 	}
+	loop.control = control_listen(&loop.scheduler, set.log_json, &why);
+	if (loop.control == NULL)
+		complain("%s; zlmtp-queue changes nothing while this runqueue runs", buf_str(&why));
+	buf_free(&why);
+	logline_open_syslog(program.name);
 	run(&loop, &while_waiting);
+	control_close_server(&loop.control);
 	trouble = loop.scheduler.trouble;
 	scheduler_free(&loop.scheduler);
 	schedconf_free(&conf);

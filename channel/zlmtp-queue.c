@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "channel/queue/control_client.h"
 #include "channel/queue/mailfilter.h"
 #include "channel/queue/listing.h"
 #include "channel/queue/lock.h"
@@ -68,8 +69,8 @@ static const struct program program = {
 
 /* A list is printed in parts of so many recipients: a long queue is not kept in memory. */
 #define PART 10000
-/* Recipients of one operation: a longer list is done in several. */
-#define CHUNK 500
+/* Recipients of one fail: more are done in several. */
+#define CHUNK 5000
 #define MOST_PATIENCE 86400
 /* How long another operator may have the lock, in milliseconds. */
 #define LOCK_PATIENCE 10000
@@ -320,6 +321,9 @@ struct tally {
 	const struct settings *set;
 	enum operation_verb verb;
 	size_t results[OPERATION_RESULTS];
+	struct control_client client;         /* fd -1: no runqueue runs, the files are changed here */
+	const struct chosen_message **asked;  /* by number of the request */
+	size_t capacity;
 };
 
 static bool is_held(const struct listed *e)
@@ -365,8 +369,9 @@ static void report(struct tally *t, const struct chosen_message *m, enum operati
 	buf_free(&from);
 }
 
-static int exit_status(const struct tally *t)
+static int exit_status(struct tally *t)
 {
+	control_finish(&t->client);
 	if (fflush(stdout) != 0)
 		return EX_IOERR;
 	if (t->results[OPERATION_BUSY] > 0 || t->results[OPERATION_TROUBLE] > 0)
@@ -415,7 +420,34 @@ static const char *operator_name(void)
 	return buf_str(&name);
 }
 
-/* The recipients of a message that stand in the operation, in parts of the size that one request may have. */
+static void answered(void *context, size_t request, enum operation_result result, size_t changed, const char *words)
+{
+	struct tally *t = context;
+
+	report(t, t->asked[request], result, changed, words);
+}
+
+/* A runqueue does it, or the files are ours: nothing else runs here. */
+static void take_charge(struct tally *t)
+{
+	const char *postoffice = t->set->postoffice;
+	struct buf why = { 0 };
+	int status, error;
+
+	t->client = (struct control_client){
+		.fd = control_connect(), .patience = t->set->patience, .answered = answered, .context = t,
+	};
+	error = errno;
+	if (t->client.fd >= 0)
+		return;
+	if (error != ENOENT && error != ECONNREFUSED)
+		die(error == EACCES || error == EPERM ? EX_NOPERM : EX_OSERR, "%s/.control.runqueue: %s", postoffice, strerror(error));
+	become_owner(postoffice);
+	if (lock_take(postoffice, LOCK_PATIENCE, &why, &status) < 0)
+		die(status, "%s", buf_str(&why));
+}
+
+/* Done, or asked for: some recipients of a message, or all of it. */
 static void operate_on(struct tally *t, const struct chosen_message *m, struct operation_recipient *to, size_t count)
 {
 	struct operation o = {
@@ -424,8 +456,15 @@ static void operate_on(struct tally *t, const struct chosen_message *m, struct o
 	};
 	struct buf why = { 0 };
 	size_t changed;
-	enum operation_result result = operate(&o, time(NULL), &changed, &why);
+	enum operation_result result;
 
+	if (t->client.fd >= 0 || t->client.asked > 0) {
+		t->asked = xgrow(t->asked, t->client.asked, &t->capacity, sizeof *t->asked);
+		t->asked[t->client.asked] = m;
+		control_ask(&t->client, &o);
+		return;
+	}
+	result = operate(&o, time(NULL), &changed, &why);
 	report(t, m, result, changed, buf_str(&why));
 	buf_free(&why);
 }
@@ -438,7 +477,11 @@ static void operate_on_all(struct tally *t, const struct selection *s)
 
 		for (size_t k = 0; k < m->count; k++)
 			to[k].offset = m->recipients[k];
-		operate_on(t, m, to, t->verb == OPERATION_FAIL ? m->count : 0);
+		if (t->verb != OPERATION_FAIL)
+			operate_on(t, m, NULL, 0);
+		else
+			for (size_t at = 0; at < m->count; at += CHUNK)
+				operate_on(t, m, to + at, m->count - at < CHUNK ? m->count - at : CHUNK);
 		free(to);
 	}
 }
@@ -469,7 +512,9 @@ static int reroute(struct tally *t, const struct selection *s)
 	if (status == EX_OK && r.count == 0 && r.unclear + r.unknown == 0)
 		complain("everything in question goes where it went before");
 	if (status == EX_OK)
-		status = r.unclear > 0 ? EX_TEMPFAIL : r.count == 0 && r.unknown == 0 ? EX_OK : exit_status(t);
+		status = r.count == 0 && r.unknown == 0 ? EX_OK : exit_status(t);
+	if (r.unclear > 0 && status < EX_TEMPFAIL)
+		status = EX_TEMPFAIL;
 	rerouting_free(&r);
 	free(usual);
 	return status;
@@ -497,9 +542,7 @@ static int change(const struct settings *set, enum operation_verb verb)
 	}
 	if (verb == OPERATION_REMOVE)
 		confirm_removal(set, &s);
-	if (lock_take(set->postoffice, LOCK_PATIENCE, &why, &status) < 0)
-		die(status, "%s", buf_str(&why));
-	become_owner(set->postoffice);
+	take_charge(&t);
 	if (verb == OPERATION_REROUTE) {
 		status = reroute(&t, &s);
 	} else {
@@ -507,6 +550,7 @@ static int change(const struct settings *set, enum operation_verb verb)
 		status = exit_status(&t);
 	}
 	selection_free(&s);
+	free(t.asked);
 	return status;
 }
 

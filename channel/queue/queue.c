@@ -254,6 +254,9 @@ static void leave(struct queue *q, struct group *g)
 void queue_ready(struct queue *q, struct group *g)
 {
 	leave(q, g);
+	g->due = 0;
+	if (g->message->parked)
+		return;
 	if (g->thread->ready.count == 0)
 		become_busy(q, g->thread);
 	list_append(&g->thread->ready, g);
@@ -263,8 +266,10 @@ void queue_ready(struct queue *q, struct group *g)
 void queue_sleep(struct queue *q, struct group *g, int64_t due)
 {
 	leave(q, g);
-	q->asleep = xgrow(q->asleep, q->asleep_count, &q->asleep_room, sizeof *q->asleep);
 	g->due = due;
+	if (g->message->parked)
+		return;
+	q->asleep = xgrow(q->asleep, q->asleep_count, &q->asleep_room, sizeof *q->asleep);
 	heap_up(q, q->asleep_count++, g);
 	g->state = GROUP_ASLEEP;
 }
@@ -425,7 +430,7 @@ struct message *queue_put_aside(struct queue *q, uint64_t id, const char *name, 
 	return m;
 }
 
-static void free_message(struct message *m)
+void message_free(struct message *m)
 {
 	for (size_t i = 0; i < m->group_count; i++) {
 		free(m->groups[i].notary);
@@ -439,12 +444,15 @@ static void free_message(struct message *m)
 	free(m);
 }
 
-void queue_remove(struct queue *q, struct message *m)
+void queue_detach(struct queue *q, struct message *m)
 {
 	struct message **at = &q->messages[id_bucket(m->id, q->message_buckets)];
 
 	for (size_t i = 0; i < m->group_count; i++) {
+		enum group_state state = m->groups[i].state;
+
 		leave(q, &m->groups[i]);
+		m->groups[i].state = state;
 		m->groups[i].thread->groups--;
 	}
 	while (*at != m)
@@ -452,7 +460,40 @@ void queue_remove(struct queue *q, struct message *m)
 	*at = m->same_bucket;
 	q->message_count--;
 	q->changes++;
-	free_message(m);
+}
+
+void queue_remove(struct queue *q, struct message *m)
+{
+	queue_detach(q, m);
+	message_free(m);
+}
+
+void queue_park(struct queue *q, struct message *m)
+{
+	m->parked = true;
+	for (size_t i = 0; i < m->group_count; i++) {
+		struct group *g = &m->groups[i];
+
+		if (g->state == GROUP_READY)
+			g->due = 0;
+		if (g->state == GROUP_READY || g->state == GROUP_ASLEEP)
+			leave(q, g);
+	}
+}
+
+void queue_unpark(struct queue *q, struct message *m, int64_t now)
+{
+	m->parked = false;
+	for (size_t i = 0; i < m->group_count; i++) {
+		struct group *g = &m->groups[i];
+
+		if (g->state != GROUP_CLOSED || g->open == 0)
+			continue;
+		if (g->due > now)
+			queue_sleep(q, g, g->due);
+		else
+			queue_ready(q, g);
+	}
 }
 
 static void free_thread(struct thread *t)
@@ -511,7 +552,7 @@ void queue_free(struct queue *q)
 
 		for (struct message *m = q->messages[i]; m != NULL; m = next) {
 			next = m->same_bucket;
-			free_message(m);
+			message_free(m);
 		}
 	}
 	for (struct thread *t = q->all_threads; t != NULL; t = next_thread) {

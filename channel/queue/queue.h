@@ -88,6 +88,7 @@ struct message {
 	size_t group_count;
 	unsigned resyncs;
 	char *strings;            /* what name, file and recipients' users point into */
+	bool parked;              /* an operator waits for its agents: nothing of it is fed meanwhile */
 	bool vanished;            /* its control file is gone, or another's */
 	int64_t look_again;       /* put aside until then (clock_ms()); such a message has no recipients */
 	struct message *next_retiring;
@@ -143,6 +144,17 @@ struct message *queue_put_aside(struct queue *q, uint64_t id, const char *name, 
 
 /* Forgets a message; none of its groups may be fed. */
 void queue_remove(struct queue *q, struct message *m);
+
+/* The same, but it lives on, with its groups' last state but in no list, until message_free(). */
+void queue_detach(struct queue *q, struct message *m);
+void message_free(struct message *m);
+
+/*
+ * Keeps a message from being fed, from now on or again: its groups are closed, and those that come back from an agent,
+ * until the end of it, when they are where they would be without.
+ */
+void queue_park(struct queue *q, struct message *m);
+void queue_unpark(struct queue *q, struct message *m, int64_t now);
 
 /* Forgets threads that no message needs and no agent works on. */
 void queue_sweep(struct queue *q);

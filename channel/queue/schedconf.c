@@ -260,6 +260,8 @@ struct schedconf *schedconf_parse(const char *path, const char *text, size_t len
 
 	if (!read_clauses(&r))
 		schedconf_free(&conf);
+	if (conf != NULL)
+		conf->defaults = r.defaults;
 	for (size_t i = 0; conf != NULL && i < conf->count; i++)
 		if (conf->clauses[i].idle_max < 0)
 			conf->clauses[i].idle_max = 3 * conf->clauses[i].interval;

@@ -38,6 +38,7 @@ struct clause {
 struct schedconf {
 	struct clause *clauses;
 	size_t count;
+	struct clause defaults;   /* what the last clause of defaults says: for mail that no clause serves */
 	struct buf ignored;       /* keys of the file that mean nothing here, "a, b" */
 	struct {                  /* strings and lists that clauses share */
 		void **list;
@@ -52,6 +53,9 @@ struct schedconf *schedconf_read(const char *path, struct buf *why);
 struct schedconf *schedconf_parse(const char *path, const char *text, size_t length, struct buf *why);
 
 void schedconf_free(struct schedconf **conf);
+
+/* What a destination without a clause, or whose clause has no command, has as its reason to wait. */
+#define SCHEDCONF_UNSERVED "no clause serves it"
 
 /* The first clause that matches, NULL if none does. */
 const struct clause *schedconf_match(const struct schedconf *conf, const char *channel, const char *host);

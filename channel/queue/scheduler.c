@@ -9,6 +9,7 @@
 #include "channel/queue/launch.h"
 #include "channel/queue/retire.h"
 #include "channel/queue/verdict.h"
+#include "channel/spool/control.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -63,8 +64,12 @@ static bool is_deliverable(struct scheduler *s, struct thread *t)
 		text_add_clean_string(&where, t->channel, 200);
 		buf_adds(&where, ", host ");
 		text_add_clean_string(&where, t->host, 300);
-		complain("no command for %s%s%s: %zu message%s left in the queue", buf_str(&where),
-		         unfit != NULL ? ", as " : "", unfit != NULL ? unfit : "", t->groups, t->groups == 1 ? " is" : "s are");
+		if (unfit != NULL)
+			complain("no command for %s, as %s: %zu message%s left in the queue", buf_str(&where), unfit, t->groups,
+			         t->groups == 1 ? " is" : "s are");
+		else
+			complain("no clause serves %s: %zu message%s left in the queue", buf_str(&where), t->groups,
+			         t->groups == 1 ? " is" : "s are");
 		buf_free(&where);
 	}
 	t->complained = true;
@@ -105,6 +110,7 @@ static void take_in(struct scheduler *s)
 			if (t->clause == NULL)
 				t->clause = schedconf_match(s->conf, t->channel, t->host);
 			queue_ready(&s->queue, &m->groups[j]);
+			verdict_expire_unserved(s, &m->groups[j]);
 		}
 	}
 	for (size_t i = 0; i < in->finished_count; i++)
@@ -152,6 +158,126 @@ void scheduler_arrived(struct scheduler *s, const char *name, struct moment now)
 	forget_removed(s);
 	intake_file(&s->intake, name, s->now);
 	take_in(s);
+}
+
+/* ---- what operators ask for ---- */
+
+static struct message *find_job(const struct scheduler *s, const char *job)
+{
+	uint64_t id;
+	struct message *m = control_id(job, &id) ? queue_find(&s->queue, id) : NULL;
+
+	return m != NULL && strcmp(m->name, job) == 0 ? m : NULL;
+}
+
+static bool is_fed(const struct message *m)
+{
+	for (size_t i = 0; i < m->group_count; i++)
+		if (m->groups[i].state == GROUP_FED)
+			return true;
+	return false;
+}
+
+void scheduler_unpark(struct scheduler *s, const char *job)
+{
+	struct message *m = find_job(s, job);
+
+	if (m == NULL || !m->parked)
+		return;
+	queue_unpark(&s->queue, m, s->now.ms);
+	s->attention = true;
+}
+
+/* What is known of the old recipients and destinations holds for those of the message as it was read once more. */
+static void inherit(struct scheduler *s, const struct message *old, struct message *m)
+{
+	for (size_t i = 0; i < m->group_count; i++) {
+		struct group *g = &m->groups[i];
+
+		for (size_t k = 0; k < old->group_count; k++) {
+			const struct group *before = &old->groups[k];
+
+			if (before->thread != g->thread)
+				continue;
+			g->retry = before->retry;
+			g->attempts = before->attempts;
+			if (before->text != NULL)
+				group_deferred(g, before->notary, before->text);
+			if (g->state == GROUP_READY && before->due > s->now.ms)
+				queue_sleep(&s->queue, g, before->due);
+		}
+	}
+	/* both in the order of the file */
+	for (size_t i = 0, k = 0; i < m->count; i++) {
+		while (k < old->count && strcmp(old->recipients[k].user, m->recipients[i].user) != 0)
+			k++;
+		if (k == old->count)
+			break;
+		if (old->recipients[k].answer != NULL)
+			recipient_deferred(&m->recipients[i], old->recipients[k].answer, old->recipients[k].answered);
+		k++;
+	}
+}
+
+/* The files have changed: the message is read once more, if it is still in the queue. */
+static void read_again(struct scheduler *s, struct message *old, const struct operation *o)
+{
+	struct message *m;
+
+	if (old != NULL)
+		queue_detach(&s->queue, old);
+	if (o->verb != OPERATION_HOLD && o->verb != OPERATION_REMOVE) {
+		scheduler_arrived(s, o->job, s->now);
+		m = find_job(s, o->job);
+		if (old != NULL && m != NULL)
+			inherit(s, old, m);
+	}
+	if (old != NULL)
+		message_free(old);
+}
+
+static enum operation_result due_now(struct scheduler *s, struct message *m, size_t *changed)
+{
+	for (size_t i = 0; i < m->group_count; i++) {
+		struct group *g = &m->groups[i];
+
+		g->retry = g->thread->retry = 0;
+		g->thread->blocked_until = 0;
+		if (g->state == GROUP_ASLEEP)
+			queue_ready(&s->queue, g);
+		*changed += g->open;
+	}
+	s->attention = true;
+	return OPERATION_DONE;
+}
+
+enum operation_result scheduler_operate(struct scheduler *s, const struct operation *o, struct moment now, size_t *changed,
+                                        struct buf *why)
+{
+	struct message *m;
+	enum operation_result result;
+
+	s->now = now;
+	*changed = 0;
+	forget_removed(s);
+	m = o->held ? NULL : find_job(s, o->job);
+	if (m != NULL && m->look_again == 0 && m->open == 0) {
+		buf_adds(why, "all its recipients are settled; it is being removed");
+		return OPERATION_NOTHING;
+	}
+	if (o->verb == OPERATION_RETRY && m != NULL && m->look_again == 0 && m->inode == o->inode)
+		return due_now(s, m, changed);
+	if (m != NULL && is_fed(m)) {
+		queue_park(&s->queue, m);
+		buf_adds(why, "a transport agent has it in work and has not answered yet");
+		return OPERATION_BUSY;
+	}
+	result = operate(o, now.wall, changed, why);
+	if (result == OPERATION_DONE)
+		read_again(s, m, o);
+	else if (result != OPERATION_BUSY)
+		scheduler_unpark(s, o->job);
+	return result;
 }
 
 static void wake(struct scheduler *s)

@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "channel/queue/arrivals.h"
+#include "channel/queue/operate.h"
 #include "channel/queue/queue.h"
 #include "channel/queue/remover.h"
 #include "channel/queue/schedconf.h"
@@ -48,6 +49,14 @@ bool scheduler_is_scanning(const struct scheduler *s);
 
 /* One message has come, by its job name. */
 void scheduler_arrived(struct scheduler *s, const char *name, struct moment now);
+
+/*
+ * What an operator asks for (operate.h).  OPERATION_BUSY as long as an agent has the message: nothing of it is fed any
+ * more until the same is asked again and done, or scheduler_unpark() ends it.
+ */
+enum operation_result scheduler_operate(struct scheduler *s, const struct operation *o, struct moment now, size_t *changed,
+                                        struct buf *why);
+void scheduler_unpark(struct scheduler *s, const char *job);
 
 /*
  * True if mail of this destination stays in the queue as things are: no clause, no command, queueonly, or its channel or

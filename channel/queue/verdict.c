@@ -328,17 +328,40 @@ void verdict_ended(struct scheduler *s, struct worker *w)
 		ask_file(s, w, w->fed.first, -1, 0, "the transport agent ended");
 }
 
+/* Will mail of this destination never be tried as things are?  Then *why says what keeps it. */
+static bool is_unserved(const struct thread *t, const char **why)
+{
+	const char *unfit;
+
+	if ((t->clause != NULL && t->clause->queue_only) || !scheduler_holds(t, &unfit))
+		return false;
+	*why = unfit != NULL ? unfit : SCHEDCONF_UNSERVED;
+	return true;
+}
+
+void verdict_expire_unserved(struct scheduler *s, struct group *g)
+{
+	const struct clause *c = g->thread->clause != NULL ? g->thread->clause : &s->conf->defaults;
+	const char *why;
+
+	if (c->expiry <= 0 || message_age(g->message, s->now.ms) <= c->expiry || !is_unserved(g->thread, &why))
+		return;
+	if (g->text == NULL)
+		group_deferred(g, "", why);
+	expire(s, g, c->expiry);
+}
+
 void verdict_expire_untried(struct scheduler *s)
 {
 	for (struct thread *t = s->queue.first_busy, *next; t != NULL; t = next) {
 		const struct clause *c = t->clause;
+		int64_t limit = c != NULL && c->expiry > 0 && c->expiry2 > 0 ? c->expiry + c->expiry2 : 0;
 
 		next = t->busy_next;
-		if (c == NULL || c->expiry <= 0 || c->expiry2 <= 0)
-			continue;
 		for (struct group *g = t->ready.first, *after; g != NULL; g = after) {
 			after = g->after;
-			expire(s, g, c->expiry + c->expiry2);
+			if (limit <= 0 || !expire(s, g, limit))
+				verdict_expire_unserved(s, g);
 		}
 	}
 }

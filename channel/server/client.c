@@ -95,7 +95,7 @@ struct client *client_create(struct intake *intake, const struct listener *liste
 	server_init(&c->server, &intake->options[listener->kind], intake->tls != NULL, false);
 	intake->figures.connections++;
 	if (!c->may_connect && intake->tls == NULL) {
-		intake->figures.turned_away++;
+		intake->figures.refused[REFUSED_CLIENT]++;
 		buf_clear(&c->server.out);
 		server_shut(&c->server, "this server is not for you");
 		c->closing = true;
@@ -208,6 +208,7 @@ static void mail(struct client *c)
 		server_answer(s, 452, "4.3.1", no_room);
 	else
 		server_answer(s, 250, "2.1.0", "sender ok");
+	c->intake->figures.refused[REFUSED_ROOM] += no_room != NULL;
 	if (server_in_transaction(s))
 		c->message_deadline = clock_ms() + (int64_t)c->intake->policy.limits[LIMIT_MESSAGE_TIME] * 1000;
 }
@@ -226,6 +227,7 @@ static void answer_recipient(struct client *c, struct recipient_answer *answer)
 {
 	if (answer->code == 250 && answer->elsewhere && !may_relay(c)) {
 		c->intake->figures.replies[5]++;
+		c->intake->figures.refused[REFUSED_RELAY]++;
 		server_answer(&c->server, 550, "5.7.1", "mail for elsewhere is not taken from this client");
 		recipient_answer_free(answer);
 		return;
@@ -379,14 +381,14 @@ static void end_message(struct client *c)
 			complain("%s", buf_str(&c->why));
 	}
 	if (c->trouble != EX_OK) {
-		c->intake->figures.refused++;
+		c->intake->figures.refused[c->trouble == EX_DATAERR ? REFUSED_CONTENT : REFUSED_DISK]++;
 		refuse_for(c, c->trouble);
 		forget_message(c);
 	} else if (c->draft == NULL) {
 		server_answer(&c->server, 250, "2.0.0", "discarded, as the maps say");
 		forget_message(c);
 	} else if (spool_hops(c->draft) > c->intake->policy.limits[LIMIT_HOPS]) {
-		c->intake->figures.refused++;
+		c->intake->figures.refused[REFUSED_LOOP]++;
 		server_answer(&c->server, 554, "5.4.6", "too many hops: the message goes round in a circle");
 		forget_message(c);
 	} else {
@@ -554,6 +556,7 @@ void client_late(struct client *c)
 		return;
 	if (c->waiting == WAITS_FOR_MAP)
 		recipients_forget(c->intake->recipients, c);
+	c->intake->figures.refused[REFUSED_TIME]++;
 	server_shut(&c->server, "time is up");
 	go_on(c);
 }
@@ -575,7 +578,7 @@ void client_committed(struct client *c, struct spool_draft *draft)
 		server_answer(&c->server, 250, "2.0.0", text);
 		free(text);
 	} else {
-		c->intake->figures.refused++;
+		c->intake->figures.refused[REFUSED_DISK]++;
 		complain("%s", spool_why(draft));
 		server_answer(&c->server, 452, "4.3.1", "the message cannot be written to the disk now; try again later");
 	}

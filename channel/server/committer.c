@@ -164,7 +164,12 @@ size_t committer_count(const struct committer *c)
 	return c->gathering.count + c->batch.count - c->told;
 }
 
-const struct committer_figures *committer_figures(const struct committer *c)
+struct committer_figures committer_figures(struct committer *c)
 {
-	return &c->figures;
+	struct committer_figures figures;
+
+	pthread_mutex_lock(&c->lock);
+	figures = c->figures;
+	pthread_mutex_unlock(&c->lock);
+	return figures;
 }

@@ -37,6 +37,6 @@ struct committer_figures {
 	uint64_t batches, messages, ms;
 };
 
-const struct committer_figures *committer_figures(const struct committer *c);
+struct committer_figures committer_figures(struct committer *c);
 
 #endif

@@ -14,12 +14,27 @@
 #include "channel/protocol/server.h"
 #include "channel/spool/write.h"
 
+struct metrics;
 struct tls;
 
+enum refusal {
+	REFUSED_CONNECTIONS,   /* too many at the same time */
+	REFUSED_CLIENT,        /* it may not connect */
+	REFUSED_TIME,          /* it took too long */
+	REFUSED_RELAY,         /* a recipient elsewhere */
+	REFUSED_ROOM,          /* the disk, or its inodes */
+	REFUSED_CONTENT,       /* a message that cannot be written down */
+	REFUSED_LOOP,          /* too many hops */
+	REFUSED_DISK,          /* it could not be written */
+	REFUSALS,
+};
+
+/* Counted since the last time they were written. */
 struct intake_figures {
-	uint64_t connections, turned_away;
+	uint64_t connections;
+	uint64_t refused[REFUSALS];
 	uint64_t replies[6];           /* to RCPT, by first digit */
-	uint64_t messages, refused, bytes;
+	uint64_t messages, bytes;
 };
 
 struct intake {
@@ -32,7 +47,9 @@ struct intake {
 	long privilege;                /* of recipients and senders: nobody's uid */
 	bool json;                     /* form of log lines */
 	bool verbose;                  /* log lines on stderr, too */
+	struct metrics *metrics;       /* NULL: nobody wants figures */
 	struct intake_figures figures;
+	struct committer_figures written;      /* of the committer, the last time */
 };
 
 #endif

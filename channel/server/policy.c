@@ -33,7 +33,7 @@ static const struct {
 
 void policy_init(struct policy *p)
 {
-	*p = (struct policy){ .relay = RELAY_LOCAL };
+	*p = (struct policy){ .relay = RELAY_LOCAL, .verify_with = "" };
 	for (size_t i = 0; i < LIMITS; i++)
 		p->limits[i] = table[i].usual;
 }
@@ -132,6 +132,20 @@ bool policy_set(struct policy *p, const char *assignment, struct buf *why)
 		return set_networks(p, value, why);
 	if (n == 5 && strncmp(assignment, "relay", n) == 0)
 		return set_relay(p, value, why);
+	if (n == 6 && strncmp(assignment, "verify", n) == 0 && *value == '/') {
+		p->verify = value;
+		return true;
+	}
+	if (n == 11 && strncmp(assignment, "verify-with", n) == 0) {
+		p->verify_with = value;
+		return true;
+	}
+	if (n == 6 && strncmp(assignment, "verify", n) == 0) {
+		buf_adds(why, "verify=");
+		text_add_clean_string(why, value, 100);
+		buf_adds(why, ": the whole path of a cache expected");
+		return false;
+	}
 	for (size_t i = 0; i < LIMITS; i++)
 		if (strlen(table[i].key) == n && strncmp(assignment, table[i].key, n) == 0)
 			return set_limit(p, i, value, why);
@@ -150,6 +164,8 @@ void policy_help(struct buf *out)
 	}
 	buf_addf(out, "-O %-22s%s\n", "networks=A/N,...", "who may connect by TCP beside this machine");
 	buf_addf(out, "-O %-22s%s\n", "relay=none|local|all", "whose mail may leave by channel smtp (local)");
+	buf_addf(out, "-O %-22s%s\n", "verify=CACHE", "ask the store for recipients, as lmtp -B with this cache");
+	buf_addf(out, "-O %-22s%s\n", "verify-with=ARGUMENTS", "of lmtp -B, as the agent has them (none)");
 	buf_addf(out, "-O %-22s%s\n", "log=keys|json", "form of the log lines (keys)");
 }
 

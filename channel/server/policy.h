@@ -45,13 +45,15 @@ struct policy {
 	enum relay relay;
 	struct network *networks;      /* beside loopback */
 	size_t network_count, network_capacity;
+	const char *verify;            /* the cache of lmtp -B, which is asked about recipients; NULL: it is not */
+	const char *verify_with;       /* more arguments for it, with blanks between; "" for none */
 };
 
 /* The defaults. */
 void policy_init(struct policy *p);
 void policy_free(struct policy *p);
 
-/* Takes "KEY=VALUE" of -O.  False with a line in `why`. */
+/* Takes "KEY=VALUE" of -O, which must live as long.  False with a line in `why`. */
 bool policy_set(struct policy *p, const char *assignment, struct buf *why);
 
 /* Adds a line for each key, for the help. */

@@ -12,6 +12,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "channel/server/policy.h"
+#include "channel/server/verify.h"
 #include "db/route/route.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
@@ -166,6 +168,36 @@ static void could_not_tell(struct recipient_answer *a)
 	read_answer(a);
 }
 
+/*
+ * The store is asked about each destination.  One that takes the mail is enough, as for lists with members that are gone;
+ * else one that cannot tell decides.
+ */
+static void verify_answer(const struct policy *policy, struct buf *out)
+{
+	struct recipient_answer answer = { 0 };
+	struct verdict verdict = { .code = 250 }, worst = { 0 };
+	bool taken = false;
+
+	buf_add(&answer.bytes, out->data, out->len);
+	read_answer(&answer);
+	for (size_t i = 0; answer.code == 250 && i < answer.count && !taken; i++) {
+		verify_destination(policy, &answer.to[i], &verdict);
+		taken = verdict.code == 250;
+		if (!taken && (worst.code == 0 || verdict.code < worst.code))
+			worst = verdict;
+	}
+	if (answer.code == 250 && answer.count > 0 && !taken) {
+		char code[12];
+
+		snprintf(code, sizeof code, "%d", worst.code);
+		buf_clear(out);
+		add_string(out, code);
+		add_string(out, worst.status);
+		add_string(out, worst.text);
+	}
+	recipient_answer_free(&answer);
+}
+
 /* ---- children ---- */
 
 struct waiting {
@@ -185,6 +217,7 @@ struct child {
 
 struct recipients {
 	struct routing routing;
+	const struct policy *policy;
 	struct router *router;         /* NULL where children ask */
 	struct child *children;
 	size_t count;
@@ -193,7 +226,7 @@ struct recipients {
 };
 
 /* In the child: addresses in, each ended by NUL; answers out, each behind its length. */
-static _Noreturn void serve(struct router *router, long privilege, int fd)
+static _Noreturn void serve(struct router *router, const struct policy *policy, long privilege, int fd)
 {
 	struct buf in = { 0 }, out = { 0 };
 	ssize_t n;
@@ -211,6 +244,8 @@ static _Noreturn void serve(struct router *router, long privilege, int fd)
 		}
 		buf_clear(&out);
 		ask_router(router, in.data, privilege, &out);
+		if (policy->verify != NULL)
+			verify_answer(policy, &out);
 		buf_consume(&in, (size_t)(end - in.data) + 1);
 		length = (uint32_t)out.len;
 		if (!file_write(fd, &length, sizeof length) || !file_write(fd, out.data, out.len))
@@ -239,7 +274,7 @@ static bool start(struct recipients *r, struct child *c)
 		close_range((unsigned)ends[1] + 1, ~0u, 0);
 		if (routing_open(&r->routing, &router) != EX_OK)
 			_exit(EX_CONFIG);
-		serve(router, r->routing.privilege, ends[1]);
+		serve(router, r->policy, r->routing.privilege, ends[1]);
 	}
 	close(ends[1]);
 	if (c->pid < 0 || fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0) {
@@ -338,22 +373,23 @@ static bool has_slow_maps(const struct router *router)
 	return false;
 }
 
-struct recipients *recipients_open(const struct routing *routing, unsigned children, int64_t patience, int *status)
+struct recipients *recipients_open(const struct routing *routing, const struct policy *policy, int *status)
 {
 	struct recipients *r = xcalloc(1, sizeof *r);
 
 	r->routing = *routing;
-	r->patience = patience;
+	r->policy = policy;
+	r->patience = (int64_t)policy->limits[LIMIT_LOOKUP_TIME] * 1000;
 	r->last = &r->first;
 	*status = routing_open(&r->routing, &r->router);
 	if (*status != EX_OK) {
 		free(r);
 		return NULL;
 	}
-	if (has_slow_maps(r->router)) {
+	if (policy->verify != NULL || has_slow_maps(r->router)) {
 		router_destroy(&r->router);
-		r->count = children;
-		r->children = xcalloc(children, sizeof *r->children);
+		r->count = policy->limits[LIMIT_LOOKUPS];
+		r->children = xcalloc(r->count, sizeof *r->children);
 	}
 	return r;
 }

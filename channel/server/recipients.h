@@ -32,12 +32,13 @@ struct recipient_answer {
 void recipient_answer_free(struct recipient_answer *answer);
 
 struct recipients;
+struct policy;
 
 /*
- * Opens the maps.  `children`: how many are asked at the same time where maps may be slow; `patience`: milliseconds for
- * one answer.  NULL with *status (<sysexits.h>) after a line about it.
+ * Opens the maps.  `policy` has how many are asked at the same time where maps may be slow, how long one answer may take, and
+ * whether the store is asked as well.  It must live as long.  NULL with *status (<sysexits.h>) after a line about it.
  */
-struct recipients *recipients_open(const struct routing *routing, unsigned children, int64_t patience, int *status);
+struct recipients *recipients_open(const struct routing *routing, const struct policy *policy, int *status);
 void recipients_close(struct recipients **r);
 
 /* Asks about an address.  True with *answer, or false: it comes by recipients_next(). */

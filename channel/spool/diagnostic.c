@@ -56,7 +56,8 @@ void notary_add(struct buf *out, const struct notary *notary)
 		buf_adds(out, ")\001");
 	} else {
 		buf_adds(out, "\001x-local; ");
-		field_add(out, notary->words);
+		/* a server may have ended the connection by a code without words */
+		field_add(out, notary->words[0] != '\0' ? notary->words : "no reason was given");
 		buf_addc(out, '\001');
 	}
 	field_add(out, notary->remote);

@@ -174,7 +174,8 @@ bool visit_fqdn(const struct visit *v)
 	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
 		const struct step *step = &steps[i];
 
-		if (!has_maps(v, step->relation) || (v->no_alias && step->relation != ROUTE_FQDNROUTES) ||
+		if (!has_maps(v, step->relation) || (v->walk->query->aliases_only && step->relation == ROUTE_FQDNROUTES) ||
+		    (v->no_alias && step->relation != ROUTE_FQDNROUTES) ||
 		    (step->key == KEY_BASE && k.base_count == 0))
 			continue;
 		if (step->key != last)

@@ -160,6 +160,12 @@ void visit_local(const struct visit *v)
 	}
 	if (try_special(v))
 		return;
+	if (v->walk->query->aliases_only) {
+		if (!try_alias(v, v->whole, ARGUMENTS_WHOLE, false) &&
+		    (v->tail[0] == '\0' || !try_alias(v, v->base, ARGUMENTS_BASE, true)))
+			walk_send(v, "alias", "-", visit_text(v, v->whole));
+		return;
+	}
 	if (try_alias(v, v->whole, ARGUMENTS_WHOLE, false) || try_expired(v, v->whole) ||
 	    try_account(v, v->whole, v->whole))
 		return;

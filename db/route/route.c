@@ -375,6 +375,10 @@ static void leave(const struct visit *v)
 {
 	const struct router *router = v->walk->router;
 
+	if (v->walk->query->aliases_only) {
+		walk_send(v, "alias", "-", visit_text(v, v->whole));
+		return;
+	}
 	if (router->use_routes && try_routes(v))
 		return;
 	if (v->carried[0] != '\0')

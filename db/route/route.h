@@ -74,6 +74,7 @@ struct route_query {
 	size_t length;             /* of the address, which may hold any byte */
 	enum route_type type;
 	bool error_message;        /* a report of our own is being sent: ".:ERROR" comes first */
+	bool aliases_only;         /* where address lists lead; what no list goes on with is a result, channel "alias" */
 	uid_t privilege;           /* of results that no map was asked for */
 	struct explain *explain;   /* NULL for none */
 };

@@ -173,7 +173,7 @@ sub type ($script) {
 }
 
 mkdir "$dir/bin" or die;
-for my $program (glob "$build/channel/{lmtp,lmtp-probe,enqueue,runqueue,zlmtp-queue,intake} $build/db/{newdb,dbupdate,dblookup,ldapsync}") {
+for my $program (glob "$build/channel/{lmtp,lmtp-probe,enqueue,runqueue,zlmtp-queue,intake} $build/db/{newdb,dbupdate,dblookup,dbserve,ldapsync}") {
 	symlink $program, "$dir/bin/" . $program =~ s{.*/}{}r if -x $program;
 }
 $ENV{PATH} = "$dir/bin:$ENV{PATH}";

@@ -28,7 +28,7 @@ open my $probe, '>', "$work/probe.c" or die;
 print $probe "int LLVMFuzzerTestOneInput(const char *d, unsigned long n);\n",
 	"int LLVMFuzzerTestOneInput(const char *d, unsigned long n) { return n > 9 && d[0] == 1; }\n";
 close $probe;
-plan skip_all => 'clang has no libFuzzer (Debian: libclang-rt-14-dev)'
+plan skip_all => 'clang has no libFuzzer (Debian: libclang-rt-dev of its version)'
 	if command("clang -fsanitize=fuzzer $sanitize -o $work/probe $work/probe.c");
 
 my @targets = split ' ', $ENV{ZLMTP_FUZZ} // '';

@@ -441,7 +441,6 @@ subtest 'sockets' => sub {
 };
 
 subtest 'sockets of systemd' => sub {
-	my $starter = "exec 2>&1; use Socket; ";
 	my $intake = Intake->start(run => 0, listen => [], wait => 0);
 	my $path = $intake->dir . '/activated';
 	my $listener = IO::Socket::UNIX->new(Local => $path, Listen => 5) or die;
@@ -461,7 +460,44 @@ subtest 'sockets of systemd' => sub {
 	ok -S $path, 'the socket of systemd stays';
 };
 
-subtest 'a client that goes and a slow map do not stop others' => sub {
+subtest 'verify=: the store is asked' => sub {
+	my $store = Intake->start(routes => "known: lmtp!store!known\n", arguments => []);
+	my $cache = $store->dir . '/cache';
+	my $ask = "-c lmtp -F UNIX:" . $store->dir . '/lmtp';
+	my $intake = Intake->start(routes => "known\@example.org: lmtp!store!known\@example.org\nunknown\@example.org: lmtp!store!unknown\@example.org\n"
+		. "away\@example.net: smtp!example.net!away\@example.net\nother\@example.org: local!store!other\n", arguments => ['-O', "verify=$cache", '-O', "verify-with=$ask"]);
+	$store->routes("known\@example.org: lmtp!store!known\n");
+	my $client = $intake->lmtp;
+	$client->hello;
+	$client->say('MAIL FROM:<x@example.com>');
+	is $client->say('RCPT TO:<known@example.org>'), "250 2.1.5 ok\r\n", 'the store takes it';
+	like $client->say('RCPT TO:<unknown@example.org>'), qr/^550 5\.1\.\d 550 5\.1\.\d \S.*unknown/, 'the store does not: its words';
+	is $client->say('RCPT TO:<away@example.net>'), "250 2.1.5 ok\r\n", 'elsewhere: not asked';
+	$store->stop;
+	is $client->say('RCPT TO:<known@example.org>'), "250 2.1.5 ok\r\n", 'the store is away: the cache serves';
+	like $client->say('RCPT TO:<unknown@example.org>'), qr/^550 5\.1\.\d /, '... also for a no';
+	my $without = Intake->start(routes => "known\@example.org: lmtp!store!known\@example.org\n", arguments => ['-O', "verify=$cache.2", '-O', "verify-with=$ask"]);
+	$client = $without->lmtp;
+	$client->hello;
+	$client->say('MAIL FROM:<x@example.com>');
+	like $client->say('RCPT TO:<known@example.org>'), qr/^450 4\.\d\.\d \S/, 'nobody can tell';
+};
+
+subtest '-M: what is counted' => sub {
+	my $intake = Intake->start(run => 0);
+	my $file = $intake->dir . '/intake.prom';
+	$intake->{o}{arguments} = ['-M', $file, '-O', 'hops=1'];
+	$intake->again;
+	my $client = $intake->lmtp;
+	$client->message('x@example.com', ['ann@example.org', 'eve@example.org'], $hello);
+	$client->message('x@example.com', ['ann@example.org'], "Received: x\nReceived: x\n$hello");
+	is $intake->stop, 0, 'it ends';
+	my $text = Spool::slurp($file);
+	like $text, qr/^zlmtp_intake_$_$/m, $_ for 'connections_total 2', 'messages_total 1', 'recipients_total\{class="2"\} 2', 'recipients_total\{class="5"\} 1',
+		'refused_total\{reason="loop"\} 1', 'batches_total 1', 'batch_messages_total 1', 'commit_seconds_total \d.*';
+};
+
+subtest 'many idle clients do not stop others' => sub {
 	my $intake = Intake->start;
 	my @idle = map { $intake->lmtp } 1 .. 200;
 	my $begun = time;
@@ -495,7 +531,7 @@ subtest 'each row of the grammar, wrong in its way' => sub {
 
 subtest 'wrong options' => sub {
 	my $intake = Intake->start(run => 0, wait => 0);
-	for (['-O', 'size=1', 'a number from 1000 to'], ['-O', 'nonesuch=1', 'there is no such key'], ['-O', 'relay=some', 'none, local or all expected'],
+	for (['-O', 'size=1', 'a number from 1000 to'], ['-O', 'nonesuch=1', 'there is no such key'], ['-O', 'verify=relative', 'the whole path of a cache'], ['-O', 'relay=some', 'none, local or all expected'],
 		['-O', 'networks=x', 'addresses expected'], ['-O', 'networks=10.0.0.0/33', 'addresses expected'], ['-O', 'command-time=x', 'a time from 1 to 86400 expected'],
 		['-L', 'smtp:127.0.0.1:25', 'expected'], ['-L', 'x', 'expected'], ['-L', 'lmtp:UNIX:relative', 'an absolute path'],
 		['-L', 'lmtp:UNIX:/x,mode=9', 'octal digits'], ['-L', 'lmtp:UNIX:/x,color=red', 'expected'], ['-H', '-HH', 'no more than two levels']) {

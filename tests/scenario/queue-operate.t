@@ -6,29 +6,10 @@ use FindBin;
 use lib "$FindBin::Bin/../lib";
 use Test::More;
 use JSON::PP ();
-use POSIX ();
 use RunQueue;
+use ZlmtpQueue;
 
-my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
 delete $ENV{ZCONFIG};
-
-# Exit status, stdout, stderr.
-sub zq($q, @arguments) {
-	my $pid = fork // die "fork: $!";
-	if ($pid == 0) {
-		open STDIN, '<', '/dev/null' or die;
-		open STDOUT, '>', $q->dir . '/zq' or die;
-		open STDERR, '>', $q->dir . '/zq-err' or die;
-		exec "$build/channel/zlmtp-queue", '-P', $q->office, @arguments or POSIX::_exit(127);
-	}
-	waitpid $pid, 0;
-	return ($? >> 8, map { Spool::slurp($q->dir . "/$_") } 'zq', 'zq-err');
-}
-
-sub rows($q, @filter) {
-	my ($status, $out) = zq($q, '-j', 'list', @filter);
-	return map { JSON::PP->new->utf8->decode($_) } split /\n/, $out;
-}
 
 sub ids($q) { my %id = map { $_->{file} => $_->{spool} } rows($q); return %id }
 

@@ -1,0 +1,191 @@
+#include "channel/queue/control_line.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "channel/spool/control.h"
+#include "lib/alloc.h"
+#include "lib/parse.h"
+#include "lib/text.h"
+
+#define TAG_MAX 20
+#define WORDS_MAX 1000
+
+/* Cuts off the field up to the next TAB; NULL at the end of the line. */
+static char *next_field(char **at)
+{
+	char *field = *at, *tab;
+
+	if (field == NULL)
+		return NULL;
+	tab = strchr(field, '\t');
+	*at = tab != NULL ? tab + 1 : NULL;
+	if (tab != NULL)
+		*tab = '\0';
+	return field;
+}
+
+static bool is_tag(const char *s)
+{
+	size_t n = strspn(s, "0123456789");
+
+	return n > 0 && n <= TAG_MAX && s[n] == '\0';
+}
+
+/* A job's name: up to two directories of one letter, then a name that begins with a digit; nothing else may be touched. */
+static bool is_job(const char *name)
+{
+	uint64_t id;
+
+	for (int levels = 0; levels < 2 && name[0] >= 'A' && name[0] <= 'Z' && name[1] == '/'; levels++)
+		name += 2;
+	return strchr(name, '/') == NULL && strlen(name) < 200 && control_id(name, &id);
+}
+
+static bool expected(struct buf *why, const char *what)
+{
+	buf_addf(why, "%s expected", what);
+	return false;
+}
+
+static bool number(const char *field, uint64_t most, uint64_t *n)
+{
+	return field != NULL && parse_number(field, most, n);
+}
+
+/* Offsets, each once and in order; of a reroute with four fields behind each, and several in a row may be equal. */
+static bool recipients(char *at, struct operation *o, struct buf *why)
+{
+	bool reroute = o->verb == OPERATION_REROUTE;
+	size_t room = 0;
+	uint64_t offset, privilege;
+
+	while (at != NULL) {
+		struct operation_recipient r = { 0 };
+
+		if (!number(next_field(&at), INT64_MAX, &offset))
+			return expected(why, "the offset of a recipient");
+		r.offset = (off_t)offset;
+		if (o->count > 0 && (r.offset < o->recipients[o->count - 1].offset ||
+		                     (!reroute && r.offset == o->recipients[o->count - 1].offset)))
+			return expected(why, "offsets in rising order");
+		if (reroute) {
+			r.channel = next_field(&at);
+			r.host = next_field(&at);
+			r.user = next_field(&at);
+			if (!number(next_field(&at), INT32_MAX, &privilege) || r.channel[0] == '\0' || r.host[0] == '\0' || r.user[0] == '\0')
+				return expected(why, "channel, host, user and privilege of a destination");
+			r.privilege = (long)privilege;
+		}
+		o->recipients = xgrow(o->recipients, o->count, &room, sizeof *o->recipients);
+		o->recipients[o->count++] = r;
+	}
+	return (!reroute || o->count > 0) || expected(why, "a destination");
+}
+
+static bool find_verb(const char *word, enum operation_verb *verb)
+{
+	for (size_t i = 0; word != NULL && i < OPERATION_VERBS; i++) {
+		if (strcmp(word, operation_verbs[i]) == 0) {
+			*verb = (enum operation_verb)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool control_request_parse(char *line, struct control_request *r, struct buf *why)
+{
+	struct operation *o = &r->operation;
+	const char *place;
+	char *tag;
+	uint64_t inode, seconds;
+
+	*r = (struct control_request){ 0 };
+	for (const char *s = line; *s != '\0'; s++)
+		if (((unsigned char)*s < ' ' && *s != '\t') || *s == 127)
+			return expected(why, "a line without control characters");
+	tag = next_field(&line);
+	if (!is_tag(tag))
+		return expected(why, "a number and a verb");
+	r->tag = tag;
+	if (!find_verb(next_field(&line), &o->verb))
+		return expected(why, "hold, release, retry, fail, remove or reroute");
+	o->spool = next_field(&line);
+	o->job = next_field(&line);
+	if (o->job == NULL || o->spool[0] == '\0' || !is_job(o->job))
+		return expected(why, "a spool id and a job name");
+	if (!number(next_field(&line), UINT64_MAX, &inode))
+		return expected(why, "an inode number");
+	o->inode = (ino_t)inode;
+	place = next_field(&line);
+	if (place == NULL || (strcmp(place, "queue") != 0 && strcmp(place, "hold") != 0))
+		return expected(why, "queue or hold");
+	o->held = strcmp(place, "hold") == 0;
+	if (!number(next_field(&line), CONTROL_LONGEST_WAIT, &seconds))
+		return expected(why, "a number of seconds, at most a day,");
+	r->patience = (int64_t)seconds;
+	o->text = next_field(&line);
+	if (o->text == NULL)
+		return expected(why, "a text, which may be empty,");
+	if (o->text[0] == '\0')
+		o->text = NULL;
+	return recipients(line, o, why);
+}
+
+static bool is_clean(const char *s)
+{
+	for (; *s != '\0'; s++)
+		if ((unsigned char)*s < ' ' || *s == 127)
+			return false;
+	return true;
+}
+
+bool control_request_add(struct buf *out, uint64_t tag, const struct operation *o, int64_t patience, struct buf *why)
+{
+	size_t before = out->len;
+	bool clean = is_clean(o->job) && is_clean(o->spool);
+
+	buf_addf(out, "%llu\t%s\t%s\t%s\t%llu\t%s\t%lld\t", (unsigned long long)tag, operation_verbs[o->verb], o->spool, o->job,
+	         (unsigned long long)o->inode, o->held ? "hold" : "queue", (long long)patience);
+	if (o->text != NULL)
+		text_add_clean_string(out, o->text, WORDS_MAX);
+	for (size_t i = 0; i < o->count; i++) {
+		const struct operation_recipient *r = &o->recipients[i];
+
+		buf_addf(out, "\t%lld", (long long)r->offset);
+		if (o->verb != OPERATION_REROUTE)
+			continue;
+		clean = clean && is_clean(r->channel) && is_clean(r->host) && is_clean(r->user);
+		buf_addf(out, "\t%s\t%s\t%s\t%ld", r->channel, r->host, r->user, r->privilege);
+	}
+	buf_addc(out, '\n');
+	if (clean && out->len - before <= CONTROL_LINE_MAX)
+		return true;
+	out->len = before;
+	buf_adds(why, clean ? "its recipients are too long for one request" : "a control character stands in its names");
+	return false;
+}
+
+bool control_answer_parse(char *line, struct control_answer *a)
+{
+	char *result;
+
+	if (!number(next_field(&line), UINT64_MAX, &a->tag))
+		return false;
+	result = next_field(&line);
+	for (a->result = 0; result != NULL && a->result < OPERATION_RESULTS; a->result++)
+		if (strcmp(result, operation_results[a->result]) == 0)
+			break;
+	if (result == NULL || a->result == OPERATION_RESULTS || !number(next_field(&line), UINT64_MAX, &a->changed))
+		return false;
+	a->words = next_field(&line);
+	return a->words != NULL;
+}
+
+void control_answer_add(struct buf *out, const char *tag, enum operation_result result, size_t changed, const char *words)
+{
+	buf_addf(out, "%s\t%s\t%zu\t", tag, operation_results[result], changed);
+	text_add_clean_string(out, words, WORDS_MAX);
+	buf_addc(out, '\n');
+}

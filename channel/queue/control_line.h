@@ -1,0 +1,51 @@
+/*
+ * The lines between zlmtp-queue and runqueue (INTERNALS, control socket).  Fields are separated by TAB:
+ *
+ *   TAG VERB SPOOLID JOB INODE queue|hold SECONDS TEXT [OFFSET[!CHANNEL!HOST!USER!PRIVILEGE] ...]
+ *   TAG RESULT COUNT WORDS
+ *
+ * TEXT is empty or the reason of a fail; the five parts of a recipient of a reroute are fields of their own.
+ */
+#ifndef ZL_CHANNEL_QUEUE_CONTROL_LINE_H
+#define ZL_CHANNEL_QUEUE_CONTROL_LINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "channel/queue/operate.h"
+#include "lib/buf.h"
+
+/* As seen from $POSTOFFICE/transport. */
+#define CONTROL_SOCKET "../.control.runqueue"
+
+/* Nobody reads a longer line; nor an answer. */
+#define CONTROL_LINE_MAX ((size_t)8 * 1024 * 1024)
+#define CONTROL_LONGEST_WAIT 86400
+
+struct control_request {
+	const char *tag;          /* what the answer begins with: up to 20 digits */
+	struct operation operation;   /* `by` and `json` are the server's; recipients to be freed */
+	int64_t patience;         /* seconds */
+};
+
+/*
+ * Cuts up one line in place (terminated, without its LF).  False with what is wrong in `why`; the tag is NULL then if
+ * there is none.
+ */
+bool control_request_parse(char *line, struct control_request *r, struct buf *why);
+
+/* Adds a request.  False with a line in `why` if it cannot be written down: a TAB or a control character in it, too long. */
+bool control_request_add(struct buf *out, uint64_t tag, const struct operation *o, int64_t patience, struct buf *why);
+
+struct control_answer {
+	uint64_t tag;
+	enum operation_result result;
+	uint64_t changed;
+	const char *words;
+};
+
+/* An answer, in the same way.  False if it is none. */
+bool control_answer_parse(char *line, struct control_answer *a);
+void control_answer_add(struct buf *out, const char *tag, enum operation_result result, size_t changed, const char *words);
+
+#endif

@@ -1,0 +1,332 @@
+#include "channel/queue/control_socket.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "channel/queue/control_line.h"
+#include "lib/account.h"
+#include "lib/alloc.h"
+#include "lib/log.h"
+
+/* A client that does not read its answers is not read any more beyond so many bytes of them. */
+#define ANSWERS_MAX ((size_t)64 * 1024)
+/* Requests that wait for agents. */
+#define WAITING_MAX 1000
+#define RETRY_PAUSE 50
+/* Operations wait for the disk: mail has its turn after so many milliseconds. */
+#define SLICE 20
+
+struct client {
+	int fd;                   /* -1: this place is free */
+	struct buf in, out;
+	char *by;
+	bool ended;               /* it sends nothing more */
+	size_t waiting;           /* requests of it that wait */
+};
+
+/* A request whose message is with an agent. */
+struct waiting {
+	struct waiting *next;
+	struct client *client;
+	char *line;               /* what the request points into */
+	struct control_request request;
+	int64_t until;
+};
+
+struct control_server {
+	struct scheduler *scheduler;
+	bool json;
+	int fd;
+	struct client clients[CONTROL_CLIENTS];
+	struct waiting *waiting;
+	size_t waiting_count;
+	int64_t again;            /* clock_ms(): the waiting ones are tried again; CLOCK_NEVER without */
+};
+
+struct control_server *control_listen(struct scheduler *s, bool json, struct buf *why)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = CONTROL_SOCKET };
+	struct control_server *c;
+	struct stat office;
+	mode_t mask;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	bool ok;
+
+	/* what a runqueue left that was killed; the lock says that none lives */
+	unlink(CONTROL_SOCKET);
+	mask = umask(0177);
+	ok = fd >= 0 && bind(fd, (const struct sockaddr *)&address, sizeof address) == 0 && listen(fd, SOMAXCONN) == 0;
+	umask(mask);
+	if (ok && geteuid() == 0 && stat("..", &office) == 0 && office.st_uid != 0)
+		ok = lchown(CONTROL_SOCKET, office.st_uid, office.st_gid) == 0;
+	if (!ok) {
+		buf_addf(why, "%s: %s", CONTROL_SOCKET + 3, strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		return NULL;
+	}
+	c = xcalloc(1, sizeof *c);
+	c->scheduler = s;
+	c->json = json;
+	c->fd = fd;
+	c->again = CLOCK_NEVER;
+	for (size_t i = 0; i < CONTROL_CLIENTS; i++)
+		c->clients[i].fd = -1;
+	return c;
+}
+
+/* ---- clients ---- */
+
+static void free_waiting(struct control_server *c, struct waiting **at)
+{
+	struct waiting *w = *at;
+
+	*at = w->next;
+	w->client->waiting--;
+	c->waiting_count--;
+	free(w->request.operation.recipients);
+	free(w->line);
+	free(w);
+}
+
+/* What it asked for and waits for an agent is given up: nobody would hear of it. */
+static void forget_client(struct control_server *c, struct client *k)
+{
+	for (struct waiting **at = &c->waiting; *at != NULL;) {
+		if ((*at)->client == k) {
+			scheduler_unpark(c->scheduler, (*at)->request.operation.job);
+			free_waiting(c, at);
+		} else {
+			at = &(*at)->next;
+		}
+	}
+	close(k->fd);
+	buf_free(&k->in);
+	buf_free(&k->out);
+	free(k->by);
+	*k = (struct client){ .fd = -1 };
+}
+
+static void take_clients(struct control_server *c)
+{
+	for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
+		struct client *k = &c->clients[i];
+		struct buf name = { 0 };
+		struct ucred peer = { .uid = (uid_t)-1 };
+		socklen_t size = sizeof peer;
+
+		if (k->fd >= 0)
+			continue;
+		k->fd = accept4(c->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (k->fd < 0)
+			return;
+		if (getsockopt(k->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0)
+			account_add_user(&name, peer.uid);
+		k->by = xstrdup(buf_str(&name));
+		buf_free(&name);
+	}
+}
+
+static bool may_read(const struct control_server *c, const struct client *k)
+{
+	return k->fd >= 0 && !k->ended && k->out.len < ANSWERS_MAX && c->waiting_count < WAITING_MAX;
+}
+
+static bool has_line(const struct client *k)
+{
+	return k->in.len > 0 && (memchr(k->in.data, '\n', k->in.len) != NULL || k->in.len > CONTROL_LINE_MAX);
+}
+
+static void flush_answers(struct client *k)
+{
+	ssize_t n = send(k->fd, k->out.data, k->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (n > 0)
+		buf_consume(&k->out, (size_t)n);
+	else if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		k->ended = true;
+		buf_clear(&k->out);
+		buf_clear(&k->in);
+	}
+}
+
+static void read_requests(struct client *k)
+{
+	char bytes[16 * 1024];
+	ssize_t n = recv(k->fd, bytes, sizeof bytes, MSG_DONTWAIT);
+
+	if (n > 0)
+		buf_add(&k->in, bytes, (size_t)n);
+	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+		k->ended = true;
+}
+
+/* ---- requests ---- */
+
+static void wait_for_agent(struct control_server *c, struct client *k, char *line, const struct control_request *r, int64_t now)
+{
+	struct waiting **last = &c->waiting, *w = xcalloc(1, sizeof *w);
+
+	while (*last != NULL)
+		last = &(*last)->next;
+	w->client = k;
+	w->line = line;
+	w->request = *r;
+	w->until = now + r->patience * 1000;
+	*last = w;
+	k->waiting++;
+	c->waiting_count++;
+	if (c->again == CLOCK_NEVER)
+		c->again = now + RETRY_PAUSE;
+}
+
+/* Takes over the line. */
+static void carry_out(struct control_server *c, struct client *k, char *line, struct moment now)
+{
+	struct control_request r;
+	struct buf why = { 0 };
+	size_t changed = 0;
+	enum operation_result result;
+
+	if (!control_request_parse(line, &r, &why)) {
+		buf_addf(&k->out, "%s\tbad\t0\t%s\n", r.tag != NULL ? r.tag : "?", buf_str(&why));
+	} else {
+		r.operation.by = k->by;
+		r.operation.json = c->json;
+		result = scheduler_operate(c->scheduler, &r.operation, now, &changed, &why);
+		if (result == OPERATION_BUSY && r.patience > 0) {
+			wait_for_agent(c, k, line, &r, now.ms);
+			buf_free(&why);
+			return;
+		}
+		if (result == OPERATION_BUSY)
+			scheduler_unpark(c->scheduler, r.operation.job);
+		control_answer_add(&k->out, r.tag, result, changed, buf_str(&why));
+	}
+	free(r.operation.recipients);
+	free(line);
+	buf_free(&why);
+}
+
+/* The first line of what it sent, to be freed; NULL if there is none.  A line without end is the last of this client. */
+static char *take_line(struct client *k)
+{
+	char *lf = k->in.len > 0 ? memchr(k->in.data, '\n', k->in.len) : NULL, *line;
+
+	if (lf == NULL || (size_t)(lf - k->in.data) > CONTROL_LINE_MAX) {
+		if (k->in.len <= CONTROL_LINE_MAX)
+			return NULL;
+		buf_adds(&k->out, "?\tbad\t0\ta line of at most 8388608 bytes expected\n");
+		buf_clear(&k->in);
+		k->ended = true;
+		return NULL;
+	}
+	*lf = '\0';
+	/* a NUL inside would hide the rest */
+	for (char *s = k->in.data; s < lf; s++)
+		if (*s == '\0')
+			*s = '\1';
+	line = xstrdup(k->in.data);
+	buf_consume(&k->in, (size_t)(lf - k->in.data) + 1);
+	return line;
+}
+
+static void serve(struct control_server *c, struct client *k, struct moment now, int64_t end)
+{
+	char *line;
+
+	if (may_read(c, k))
+		read_requests(k);
+	while (k->fd >= 0 && k->out.len < ANSWERS_MAX && c->waiting_count < WAITING_MAX && clock_ms() < end &&
+	       (line = take_line(k)) != NULL)
+		carry_out(c, k, line, now);
+	if (k->out.len > 0)
+		flush_answers(k);
+	/* half a line at the end is no request */
+	if (k->ended && !has_line(k) && k->waiting == 0 && k->out.len == 0)
+		forget_client(c, k);
+}
+
+static void try_waiting(struct control_server *c, struct moment now)
+{
+	for (struct waiting **at = &c->waiting; *at != NULL;) {
+		struct waiting *w = *at;
+		struct buf why = { 0 };
+		size_t changed = 0;
+		enum operation_result result = scheduler_operate(c->scheduler, &w->request.operation, now, &changed, &why);
+
+		if (result == OPERATION_BUSY && w->until > now.ms) {
+			at = &w->next;
+		} else {
+			if (result == OPERATION_BUSY)
+				scheduler_unpark(c->scheduler, w->request.operation.job);
+			control_answer_add(&w->client->out, w->request.tag, result, changed, buf_str(&why));
+			free_waiting(c, at);
+		}
+		buf_free(&why);
+	}
+	c->again = c->waiting != NULL ? now.ms + RETRY_PAUSE : CLOCK_NEVER;
+}
+
+void control_work(struct control_server *c, struct moment now)
+{
+	int64_t end = clock_ms() + SLICE;
+
+	take_clients(c);
+	if (c->again <= now.ms)
+		try_waiting(c, now);
+	for (size_t i = 0; i < CONTROL_CLIENTS; i++)
+		if (c->clients[i].fd >= 0)
+			serve(c, &c->clients[i], now, end);
+}
+
+int64_t control_deadline(const struct control_server *c)
+{
+	for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
+		const struct client *k = &c->clients[i];
+
+		if (k->fd >= 0 && has_line(k) && k->out.len < ANSWERS_MAX && c->waiting_count < WAITING_MAX)
+			return 0;
+		if (k->fd >= 0 && k->ended && k->waiting == 0 && k->out.len == 0)
+			return 0;
+	}
+	return c->again;
+}
+
+size_t control_poll(struct control_server *c, struct pollfd *fds)
+{
+	size_t n = 0;
+	bool room = false;
+
+	for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
+		const struct client *k = &c->clients[i];
+		short events = (short)((may_read(c, k) ? POLLIN : 0) | (k->out.len > 0 ? POLLOUT : 0));
+
+		room |= k->fd < 0;
+		if (k->fd >= 0 && events != 0)
+			fds[n++] = (struct pollfd){ .fd = k->fd, .events = events };
+	}
+	if (room)
+		fds[n++] = (struct pollfd){ .fd = c->fd, .events = POLLIN };
+	return n;
+}
+
+void control_close_server(struct control_server **server)
+{
+	struct control_server *c = *server;
+
+	if (c == NULL)
+		return;
+	for (size_t i = 0; i < CONTROL_CLIENTS; i++)
+		if (c->clients[i].fd >= 0)
+			forget_client(c, &c->clients[i]);
+	close(c->fd);
+	unlink(CONTROL_SOCKET);
+	free(c);
+	*server = NULL;
+}

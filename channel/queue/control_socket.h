@@ -1,0 +1,40 @@
+/*
+ * The control socket of runqueue: operators' requests become operations on the queue (INTERNALS, control socket).
+ */
+#ifndef ZL_CHANNEL_QUEUE_CONTROL_SOCKET_H
+#define ZL_CHANNEL_QUEUE_CONTROL_SOCKET_H
+
+#include <poll.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "channel/queue/scheduler.h"
+#include "lib/buf.h"
+#include "lib/clock.h"
+
+/* Of so many clients requests are taken at a time; others wait until one has gone. */
+#define CONTROL_CLIENTS 32
+/* Descriptors that control_poll() may want. */
+#define CONTROL_DESCRIPTORS (CONTROL_CLIENTS + 1)
+
+struct control_server;
+
+/*
+ * Listens at CONTROL_SOCKET, under the lock of the post office; the working directory is $POSTOFFICE/transport.  `json`
+ * is the form of log lines.  NULL with a line in `why`.
+ */
+struct control_server *control_listen(struct scheduler *s, bool json, struct buf *why);
+
+/* Removes the socket; requests without an answer stay without.  NULL is fine. */
+void control_close_server(struct control_server **c);
+
+/* Puts the descriptors that it waits for into `fds`, which has room for CONTROL_DESCRIPTORS.  Returns how many. */
+size_t control_poll(struct control_server *c, struct pollfd *fds);
+
+/* When control_work() must be called again, whatever happens (clock_ms()). */
+int64_t control_deadline(const struct control_server *c);
+
+/* Does what can be done: takes clients and requests, carries them out, answers.  For some milliseconds, then it goes on later. */
+void control_work(struct control_server *c, struct moment now);
+
+#endif

@@ -1,0 +1,232 @@
+#include "db/serve/answer.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "db/grammar/address.h"
+#include "db/route/substitute.h"
+#include "lib/alloc.h"
+#include "lib/text.h"
+
+#define WHY_MAX 300
+
+/* No address has this user, so that what becomes of it tells about the domain. */
+#define NOBODY_HERE "zlmtp-asks-for-the-domain"
+
+static bool has_controls(const char *key, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+		if ((unsigned char)key[i] < ' ' || key[i] == 127)
+			return true;
+	return false;
+}
+
+/* ---- relations ---- */
+
+static struct relation *find_relation(const struct answers *a, const char *name)
+{
+	for (size_t i = 0; i < ROUTE_RELATIONS; i++)
+		if (a->router->relations[i] != NULL && strcmp(a->router->relations[i]->name, name) == 0)
+			return a->router->relations[i];
+	for (size_t i = 0; i < a->other_count; i++)
+		if (strcmp(a->others[i]->name, name) == 0)
+			return a->others[i];
+	return NULL;
+}
+
+/* Opens a relation that the router has no use for; NULL with `why`. */
+static struct relation *open_relation(struct answers *a, const char *name, struct buf *why)
+{
+	int status;
+	struct relation *r = dbases_relation(a->dbases, name, &status, why);
+
+	if (r == NULL)
+		return NULL;
+	for (size_t i = 0; i < r->count; i++)
+		r->maps[i].options.refresh = true;
+	a->others = xgrow(a->others, a->other_count, &a->other_capacity, sizeof(struct relation *));
+	a->others[a->other_count++] = r;
+	return r;
+}
+
+static enum map_answer ask_relation(struct answers *a, const char *name, const char *key, struct buf *value)
+{
+	struct relation *r = find_relation(a, name);
+	struct question q = { .key = key };
+	struct arguments arguments = { { 0 } };
+	enum map_answer answer;
+
+	if (r == NULL && (r = open_relation(a, name, value)) == NULL)
+		return MAP_COULD_NOT_TELL;
+	answer = relation_find(r, &q, &a->hit, NULL, NULL);
+	switch (answer) {
+	case MAP_FOUND:
+		arguments.text[0] = buf_str(&a->hit.part);
+		if (a->hit.from->options.substitute && substitute_needed(buf_str(&a->hit.value)))
+			substitute(value, buf_str(&a->hit.value), &arguments);
+		else
+			buf_add(value, buf_str(&a->hit.value), a->hit.value.len);
+		break;
+	case MAP_NOT_FOUND:
+		break;
+	case MAP_COULD_NOT_TELL:
+		text_add_clean(value, buf_str(&a->hit.value), a->hit.value.len, WHY_MAX);
+		break;
+	}
+	return answer;
+}
+
+/* ---- routing ---- */
+
+/* Routes; the answer is the worst of all results that matter: unclear, then found, then not found. */
+static enum map_answer route_address(struct answers *a, const char *address, size_t length, bool aliases_only,
+                                     const struct route_result **results, size_t *count, struct buf *why)
+{
+	struct route_query query = { .address = address, .length = length, .aliases_only = aliases_only };
+	enum map_answer answer = MAP_NOT_FOUND;
+
+	(void)!route(a->router, &query, results, count);
+	for (size_t i = 0; i < *count; i++) {
+		const struct route_result *r = &(*results)[i];
+
+		if (r->answer == MAP_COULD_NOT_TELL) {
+			text_add_clean_string(why, r->host, WHY_MAX);
+			buf_adds(why, ": ");
+			text_add_clean_string(why, r->user, WHY_MAX);
+			return MAP_COULD_NOT_TELL;
+		}
+		if (r->answer == MAP_FOUND)
+			answer = MAP_FOUND;
+	}
+	return answer;
+}
+
+static enum map_answer ask_recipient(struct answers *a, const char *key, size_t length, struct buf *value)
+{
+	const struct route_result *results;
+	size_t count;
+	enum map_answer answer = route_address(a, key, length, false, &results, &count, value);
+
+	if (answer == MAP_FOUND)
+		buf_adds(value, "OK");
+	return answer;
+}
+
+/* An address that leads to itself alone is no alias. */
+static enum map_answer ask_alias(struct answers *a, const char *key, size_t length, struct buf *value)
+{
+	const struct route_result *results;
+	size_t count;
+	enum map_answer answer = route_address(a, key, length, true, &results, &count, value);
+
+	if (answer != MAP_FOUND)
+		return answer;
+	if (count == 1 && strcasecmp(results[0].user, key) == 0)
+		return MAP_NOT_FOUND;
+	for (size_t i = 0; i < count; i++) {
+		/* commands and files are for this machine's own delivery, and no address */
+		if (results[i].answer != MAP_FOUND || strcmp(results[i].channel, "alias") != 0)
+			continue;
+		if (value->len > 0)
+			buf_addc(value, ',');
+		buf_adds(value, results[i].user);
+	}
+	return value->len > 0 ? MAP_FOUND : MAP_NOT_FOUND;
+}
+
+/* Users of a domain that is ours are found or not; those of another one go out by smtp, or cannot. */
+static enum map_answer ask_domain(struct answers *a, const char *key, struct buf *value)
+{
+	char *address = xasprintf("%s@%s", NOBODY_HERE, key);
+	struct route_query query = { .address = address, .length = strlen(address) };
+	const struct route_result *results;
+	size_t count;
+	enum map_answer answer = MAP_NOT_FOUND;
+
+	if (address_domain_ok(key, strlen(key)))
+		(void)!route(a->router, &query, &results, &count);
+	else
+		count = 0;
+	for (size_t i = 0; i < count && answer != MAP_COULD_NOT_TELL; i++) {
+		if (results[i].answer == MAP_COULD_NOT_TELL) {
+			text_add_clean_string(value, results[i].host, WHY_MAX);
+			answer = MAP_COULD_NOT_TELL;
+		} else if (strcmp(results[i].channel, "smtp") != 0 && strcmp(results[i].host, "unresolvable") != 0) {
+			answer = MAP_FOUND;
+		}
+	}
+	if (answer == MAP_FOUND)
+		buf_adds(value, "OK");
+	free(address);
+	return answer;
+}
+
+static enum map_answer ask_transport(struct answers *a, const char *key, size_t length, struct buf *value)
+{
+	const struct route_result *results;
+	size_t count;
+	enum map_answer answer;
+	char *address = address_at(key, length) != NULL ? xstrndup(key, length) : xasprintf("%s@%s", NOBODY_HERE, key);
+
+	answer = route_address(a, address, strlen(address), false, &results, &count, value);
+	free(address);
+	if (answer != MAP_FOUND)
+		return answer;
+	for (size_t i = 0; i < count; i++)
+		if (results[i].answer == MAP_FOUND)
+			return a->transports != NULL ? transports_find(a->transports, results[i].channel, results[i].host, value) :
+			                               MAP_NOT_FOUND;
+	return MAP_NOT_FOUND;
+}
+
+/* ---- all of them ---- */
+
+static const char *const own_names[] = { "recipient", "alias", "transport", "domain" };
+
+bool answers_knows(const struct answers *a, const char *map)
+{
+	for (size_t i = 0; i < sizeof own_names / sizeof own_names[0]; i++)
+		if (strcmp(map, own_names[i]) == 0)
+			return true;
+	return dbases_has(a->dbases, map);
+}
+
+enum map_answer answers_ask(struct answers *a, const char *map, const char *key, size_t length, struct buf *value,
+                            bool *unknown)
+{
+	char *text;
+	enum map_answer answer;
+
+	*unknown = !answers_knows(a, map);
+	if (*unknown) {
+		buf_adds(value, "there is no map ");
+		text_add_clean_string(value, map, 100);
+		return MAP_COULD_NOT_TELL;
+	}
+	if (length == 0 || has_controls(key, length))
+		return MAP_NOT_FOUND;
+	text = xstrndup(key, length);
+	if (strcmp(map, "recipient") == 0)
+		answer = ask_recipient(a, text, length, value);
+	else if (strcmp(map, "alias") == 0)
+		answer = ask_alias(a, text, length, value);
+	else if (strcmp(map, "transport") == 0)
+		answer = ask_transport(a, text, length, value);
+	else if (strcmp(map, "domain") == 0)
+		answer = ask_domain(a, text, value);
+	else
+		answer = ask_relation(a, map, text, value);
+	free(text);
+	return answer;
+}
+
+void answers_free(struct answers *a)
+{
+	for (size_t i = 0; i < a->other_count; i++)
+		relation_destroy(&a->others[i]);
+	free(a->others);
+	hit_free(&a->hit);
+	transports_close(&a->transports);
+	router_destroy(&a->router);
+}

@@ -1,0 +1,42 @@
+/*
+ * What dbserve(8) is asked, whatever the protocol: a map by its name, and a key (see the names in the manual).
+ *
+ *   a relation of dbases.conf   its value, as dblookup RELATION KEY has it
+ *   recipient                   "OK" if mail for the address has somewhere to go
+ *   alias                       where address lists lead it, comma separated
+ *   transport                   by the table of -T, from where it is routed to
+ *   domain                      "OK" if users of the domain are looked for here
+ */
+#ifndef ZL_DB_SERVE_ANSWER_H
+#define ZL_DB_SERVE_ANSWER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "db/route/dbases.h"
+#include "db/route/route.h"
+#include "db/serve/transports.h"
+#include "lib/buf.h"
+
+struct answers {
+	struct router *router;             /* whose maps are looked at anew when they change */
+	const struct dbases *dbases;
+	struct transports *transports;     /* NULL: none */
+	struct relation **others;          /* relations that the router has no use for, as they are asked for */
+	size_t other_count, other_capacity;
+	struct hit hit;
+};
+
+/*
+ * Asks.  MAP_FOUND with the value in `value`; otherwise `value` says why, in clean text.  *unknown is set if there is no
+ * map of this name; the answer is MAP_COULD_NOT_TELL then.  Keys with control bytes are not found before a map sees them.
+ */
+enum map_answer answers_ask(struct answers *a, const char *map, const char *key, size_t length, struct buf *value,
+                            bool *unknown) MAP_MUST_LOOK;
+
+/* Is there a map of this name? */
+bool answers_knows(const struct answers *a, const char *map);
+
+void answers_free(struct answers *a);
+
+#endif

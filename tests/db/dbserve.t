@@ -1,0 +1,187 @@
+#!/usr/bin/perl
+# dbserve: what the maps mean, by socketmap, policy and tcp; three answers in each of them.
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use File::Temp ();
+use POSIX ();
+use IO::Socket::INET;
+use IO::Socket::UNIX;
+use Test::More;
+use Time::HiRes ();
+
+my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
+my $directory = File::Temp->newdir;
+my $dir = "$directory";
+delete $ENV{ZCONFIG};
+
+sub put($name, $text) {
+	open my $out, '>', "$dir/$name" or die "$name: $!";
+	print $out $text;
+	close $out or die "$name: $!";
+}
+
+put('fqdnaliases', "team\@d.test: ann\@d.test, bob\@d.test\nall\@d.test: team\@d.test, eve\@else.test\nloop\@d.test: loop\@d.test\n");
+put('fqdnroutes', "ann\@d.test: lmtp!store1!ann%2\@d.test\nbob\@d.test: lmtp!store2!bob%2\@d.test\n");
+put('routes', "d.test error!nosuchuser\n");
+put('dbases.conf', <<'END');
+fqdnaliases btree - -la fqdnaliases -lm%
+fqdnroutes  btree - -la fqdnroutes  -lm%
+routesdb    btree - -l  routes      -lm%:d pathalias
+userdb      btree - -l  userdb      -l
+END
+put('userdb', "one two\n");
+put('router.conf', "hostname=mail.test\n");
+put('table', "# comment\n\nlmtp/store1 lmtp:unix:/run/one\r\nlmtp/*  lmtp:[127.0.0.1]:24\n");
+is(system("$build/db/newdb -f $dir/dbases.conf >/dev/null"), 0, 'the maps are built');
+
+sub free_port() {
+	return IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1')->sockport;
+}
+my ($policy, $tcp) = (free_port(), free_port());
+my $pid = fork // die;
+if ($pid == 0) {
+	open STDERR, '>', "$dir/err";
+	exec "$build/db/dbserve", '-f', "$dir/dbases.conf", '-T', "$dir/table", '-L', "socketmap:UNIX:$dir/maps,mode=0600",
+		'-L', "policy:[127.0.0.1]:$policy", '-L', "tcp:[127.0.0.1]:$tcp";
+}
+sub wait_for($what) {
+	for (1 .. 600) {
+		return 1 if $what->();
+		Time::HiRes::sleep(0.05);
+	}
+	return 0;
+}
+ok wait_for(sub { IO::Socket::INET->new(PeerAddr => "127.0.0.1:$tcp") }), 'it listens';
+is sprintf('%o', (stat "$dir/maps")[2] & 0777), '600', 'the socket has its mode';
+
+sub connection() { return IO::Socket::UNIX->new(Peer => "$dir/maps") // die "connect: $!" }
+
+# The next netstring; undef at the end.
+sub netstring($socket) {
+	my $length = '';
+	while (sysread $socket, my $byte, 1) {
+		last if $byte eq ':';
+		$length .= $byte;
+	}
+	return undef if $length eq '';
+	my $text = '';
+	while (length $text < $length + 1) {
+		sysread $socket, $text, $length + 1 - length $text, length $text or return undef;
+	}
+	return substr $text, 0, -1;
+}
+
+sub ask($question) {
+	my $socket = connection();
+	syswrite $socket, length($question) . ":$question,";
+	return netstring($socket) // 'closed';
+}
+
+my %answers = (
+	"recipient ann\@d.test" => 'OK OK', "recipient ANN+x\@D.test" => 'OK OK', "recipient no\@d.test" => 'NOTFOUND ',
+	"recipient \@d.test" => 'NOTFOUND ', "recipient a\x01b\@d.test" => 'NOTFOUND ', 'recipient ' => 'NOTFOUND ',
+	"alias team\@d.test" => "OK ann\@d.test,bob\@d.test", "alias team+x\@d.test" => "OK ann+x\@d.test,bob+x\@d.test",
+	"alias all\@d.test" => "OK ann\@d.test,bob\@d.test,eve\@else.test", "alias ann\@d.test" => 'NOTFOUND ',
+	"alias loop\@d.test" => 'NOTFOUND ', "alias x\@else.test" => 'NOTFOUND ',
+	"transport ann\@d.test" => 'OK lmtp:unix:/run/one', "transport bob\@d.test" => 'OK lmtp:[127.0.0.1]:24',
+	"transport team\@d.test" => 'OK lmtp:unix:/run/one', "transport no\@d.test" => 'NOTFOUND ', 'transport d.test' => 'NOTFOUND ',
+	"transport x\@else.test" => 'NOTFOUND ',
+	'domain d.test' => 'OK OK', 'domain D.TEST' => 'OK OK', 'domain else.test' => 'NOTFOUND ', 'domain mail.test' => 'OK OK',
+	'domain a b' => 'NOTFOUND ',
+	"fqdnroutes ann\@d.test" => "OK lmtp!store1!ann\@d.test", 'userdb one' => 'OK two', 'userdb none' => 'NOTFOUND ',
+	'nonesuch x' => 'PERM there is no map nonesuch', 'word' => 'PERM a map, a blank and a key expected',
+);
+is ask($_), $answers{$_}, $_ =~ s/[^ -~]/?/gr for sort keys %answers;
+
+subtest 'requests come in pieces and in crowds' => sub {
+	my $socket = connection();
+	for my $byte (split //, "19:recipient ann\@d.test,") { syswrite $socket, $byte }
+	is netstring($socket), undef, 'a length that is wrong ends it';
+	$socket = connection();
+	for my $byte (split //, "20:recipient ann\@d.test,") { syswrite $socket, $byte }
+	is netstring($socket), 'OK OK', 'byte by byte';
+	my $n = 10_000;
+	my $writer = fork // die;
+	if ($writer == 0) {
+		syswrite $socket, "20:recipient ann\@d.test," for 1 .. $n;
+		POSIX::_exit(0);
+	}
+	is ask('userdb one'), 'OK two', 'others are served while one does not read';
+	my $right = grep { (netstring($socket) // '') eq 'OK OK' } 1 .. $n;
+	is $right, $n, 'all of 10,000 are answered';
+	waitpid $writer, 0;
+};
+
+subtest 'what is no request' => sub {
+	for my $rubbish ('4294967296:', '100001:', 'x', ':', '01:a,', '3:abcd', '-1:,') {
+		my $socket = connection();
+		syswrite $socket, $rubbish;
+		is netstring($socket), undef, "$rubbish: the end";
+	}
+	my $half = connection();
+	syswrite $half, '20:recip';
+	is ask('userdb one'), 'OK two', 'half a request keeps nobody';
+};
+
+sub policy(@lines) {
+	my $socket = IO::Socket::INET->new(PeerAddr => "127.0.0.1:$policy") // die;
+	syswrite $socket, join '', map { "$_\n" } @lines, '';
+	local $/ = "\n\n";
+	return scalar(<$socket>) // 'closed';
+}
+my @rcpt = ('request=smtpd_access_policy', 'protocol_state=RCPT');
+is policy(@rcpt, "recipient=ann\@d.test"), "action=DUNNO\n\n", 'policy: there';
+like policy(@rcpt, "recipient=no\@d.test"), qr/^action=REJECT 5\.1\.1 /, 'policy: not there';
+is policy(@rcpt, "recipient=x\@else.test"), "action=DUNNO\n\n", 'policy: elsewhere';
+is policy('protocol_state=DATA', "recipient=no\@d.test"), "action=DUNNO\n\n", 'policy: not at RCPT';
+is policy('no attribute'), 'closed', 'policy: no request';
+
+sub tcp($line) {
+	my $socket = IO::Socket::INET->new(PeerAddr => "127.0.0.1:$tcp") // die;
+	syswrite $socket, "$line\n";
+	return scalar <$socket>;
+}
+is tcp("get ann\@d.test"), "200 OK\n", 'tcp: there';
+is tcp('get no%40d.test'), "500 not%20found\n", 'tcp: not there';
+like tcp('put x'), qr/^400 /, 'tcp: no request';
+
+subtest 'a map that cannot tell' => sub {
+	rename "$dir/fqdnroutes.db", "$dir/away" or die;
+	put('fqdnroutes.db', 'rubbish');
+	ok wait_for(sub { ask("recipient ann\@d.test") =~ /^TEMP / }), 'socketmap: TEMP';
+	like ask("recipient ann\@d.test"), qr/^TEMP .*fqdnroutes/, 'with the reason';
+	like ask("transport ann\@d.test"), qr/^TEMP /, 'transport';
+	like ask("fqdnroutes ann\@d.test"), qr/^TEMP /, 'the relation';
+	like policy(@rcpt, "recipient=ann\@d.test"), qr/^action=DEFER_IF_PERMIT 4\.3\.0 /, 'policy: deferred';
+	like tcp("get ann\@d.test"), qr/^400 /, 'tcp: 400';
+	rename "$dir/away", "$dir/fqdnroutes.db" or die;
+	ok wait_for(sub { ask("recipient ann\@d.test") eq 'OK OK' }), 'it answers again without a restart';
+};
+
+subtest 'the table changes' => sub {
+	put('table', "lmtp/store1 lmtp:unix:/run/other\n");
+	ok wait_for(sub { ask("transport ann\@d.test") eq 'OK lmtp:unix:/run/other' }), 'the new line counts';
+	put('table', "rubbish\n");
+	ok wait_for(sub { ask("transport ann\@d.test") =~ /^TEMP .*table:1: / }), 'a damaged one cannot tell';
+};
+
+SKIP: {
+	skip 'postmap is not installed', 3 unless -x '/usr/sbin/postmap';
+	chmod 0755, $dir;
+	is qx{postmap -q team\@d.test socketmap:unix:$dir/maps:alias 2>&1}, "ann\@d.test,bob\@d.test\n", 'Postfix: found';
+	is qx{postmap -q none\@d.test socketmap:unix:$dir/maps:recipient 2>&1}, '', 'Postfix: not found';
+	like qx{postmap -q one socketmap:unix:$dir/maps:nonesuch 2>&1}, qr/nonesuch/, 'Postfix: an error';
+}
+
+kill 'TERM', $pid;
+waitpid $pid, 0;
+is $?, 0, 'SIGTERM ends it well';
+ok !-e "$dir/maps", 'and the socket is gone';
+is system("$build/db/dbserve -f $dir/dbases.conf -L foo >/dev/null 2>&1") >> 8, 64, 'a wrong address';
+is system("$build/db/dbserve -f $dir/dbases.conf >/dev/null 2>&1") >> 8, 64, 'no address';
+is system("$build/db/dbserve -f $dir/none -L socketmap:UNIX:$dir/maps >/dev/null 2>&1") >> 8, 66, 'no maps';
+is system("$build/db/dbserve -f $dir/dbases.conf -T $dir/none -L socketmap:UNIX:$dir/maps >/dev/null 2>&1") >> 8, 66, 'no table';
+is system("$build/db/dbserve -f $dir/dbases.conf -T $dir/table -L socketmap:UNIX:$dir/maps >/dev/null 2>&1") >> 8, 78, 'a damaged table';
+done_testing;

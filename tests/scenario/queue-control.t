@@ -1,0 +1,154 @@
+#!/usr/bin/perl
+# zlmtp-queue beside a runqueue: changes go through its control socket.
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Test::More;
+use IO::Select ();
+use IO::Socket::UNIX ();
+use JSON::PP ();
+use RunQueue;
+use ZlmtpQueue;
+
+delete $ENV{ZCONFIG};
+
+# A runqueue whose control socket is there.
+sub running(%o) {
+	my $q = RunQueue->new(%o);
+	$q->start('-w');
+	RunQueue::wait_for(sub { -S $q->office . '/.control.runqueue' }) or die "no socket\n";
+	return $q;
+}
+
+sub dial($q) { IO::Socket::UNIX->new(Peer => $q->office . '/.control.runqueue') // die "connect: $!\n" }
+
+# So many lines, or those that came before the end.
+sub answers($socket, $count) {
+	my @lines;
+	local $SIG{ALRM} = sub { die "no answer\n" };
+	alarm 30;
+	while (@lines < $count) { push @lines, scalar(<$socket>) // last }
+	alarm 0;
+	return @lines;
+}
+
+my $busy = "user . deferred \r->> 450 not now\n";
+my $hour = "lmtp/*\n\tinterval=1h retries=1 command=\"AGENT\"\n";
+
+subtest 'the socket is for the owner' => sub {
+	my $q = running();
+	is sprintf('%o', (stat $q->office . '/.control.runqueue')[2] & 07777), '600', 'its mode';
+	$q->stop;
+	ok !-e $q->office . '/.control.runqueue', 'gone at the end';
+};
+
+subtest 'hold, release, retry, fail, remove' => sub {
+	my $q = running(conf => $hour, script => $busy);
+	my $name = $q->arrive(['a', 'b']);
+	ok RunQueue::wait_for(sub { 2 == grep { defined $_->{answer} } rows($q) }), 'both are deferred';
+	is +(zq($q, 'hold', $name))[0], 0, 'held';
+	ok -e $q->office . "/hold/$name", 'in hold/';
+	is_deeply [map { $_->{state} } rows($q)], ['held', 'held'], 'listed';
+	is +(zq($q, 'release', $name))[0], 0, 'released';
+	ok RunQueue::wait_for(sub { 2 == (() = $q->jobs) }), 'tried again';
+	ok RunQueue::wait_for(sub { 2 == grep { defined $_->{answer} && ($_->{next_try} // 0) > time } rows($q) }), 'and deferred for an hour';
+	my ($status, $out) = zq($q, 'retry', 'all');
+	is $status, 0, 'retry';
+	like $out, qr/: due now, from ann\@example\.org, 2 recipients$/, 'said so';
+	ok RunQueue::wait_for(sub { 3 == (() = $q->jobs) }), 'tried at once';
+	is +(zq($q, 'fail', '-m', '5.2.1 gone', 'to=a'))[0], 0, 'one fails';
+	like $q->tags($name), qr/^-[ ~]$/, 'marked';
+	my ($b) = rows($q);
+	is $b->{recipient}, 'b', 'the other one waits';
+	my $other = $q->arrive(['c']);
+	ok RunQueue::wait_for(sub { 2 == rows($q) }), 'another message';
+	is +(zq($q, 'remove', $other))[0], 0, 'removed';
+	is_deeply [grep { -e } map { $q->office . "/$_/$other" } qw(transport queue)], [], 'its files are gone';
+	is +(zq($q, 'fail', $name))[0], 0, 'the last one fails';
+	ok RunQueue::wait_for(sub { !grep { /^\d/ } $q->names }), 'the message goes';
+	like join('', values %{{ $q->reports }}), qr/5\.2\.1/, 'with a report';
+	my ($end) = $q->stop;
+	is $end, 0, 'runqueue ends well';
+};
+
+subtest 'what an agent has is changed when it has answered' => sub {
+	my $q = running(conf => $hour, script => "strict\npause 3\nuser . deferred \r->> 450 not now\n");
+	my $name = $q->arrive(['a']);
+	ok RunQueue::wait_for(sub { () = $q->log('burst') }), 'the agent has it';
+	my ($status, undef, $err) = zq($q, '-w', '0', 'hold', $name);
+	is $status, 75, 'without patience: 75';
+	like $err, qr/a transport agent has it in work/, 'said why';
+	my @two = map { zq_start($q, $_, $name) } qw(hold remove);
+	my @results = map { [zq_finish($_)] } @two;
+	is scalar(grep { $_->[0] == 0 } @results), 1, 'two operators at once: one does it';
+	like join('', map { $_->[2] } @results), qr/it has left the queue meanwhile|it is on hold already/, 'the other one hears so';
+	is scalar(() = $q->jobs), 1, 'it was not tried again';
+	$q->stop;
+};
+
+subtest 'bad clients' => sub {
+	my $q = running(conf => $hour, script => $busy);
+	my $name = $q->arrive(['a']);
+	ok RunQueue::wait_for(sub { defined((rows($q))[0]{answer}) }), 'a message waits';
+	my ($spool, $inode) = ((rows($q))[0]{spool}, (stat $q->office . "/transport/$name")[1]);
+	my @bad = ('', 'x', '1', "1\tbad", "1\thold", "1\thold\tS1\t../../etc/passwd\t1\tqueue\t0\t", "1\thold\tS1\tA/../1\t1\tqueue\t0\t",
+		"1\thold\t$spool\t$name\tx\tqueue\t0\t", "1\thold\t$spool\t$name\t$inode\tother\t0\t", "1\thold\t$spool\t$name\t$inode\tqueue\t-1\t",
+		"1\thold\t$spool\t$name\t$inode\tqueue\t0", "1\tfail\t$spool\t$name\t$inode\tqueue\t0\t\t9\t3", "1\treroute\t$spool\t$name\t$inode\tqueue\t0\t",
+		"1\treroute\t$spool\t$name\t$inode\tqueue\t0\t\t9\tlmtp", "1\thold\0\t$spool", "\xff\xfe\x01", "1\thold\t$spool\t$name\t$inode\tqueue\t99999999\t");
+	my $socket = dial($q);
+	print $socket map { "$_\n" } @bad;
+	$socket->flush;
+	my @answers = answers($socket, scalar @bad);
+	is scalar(@answers), scalar(@bad), 'an answer each';
+	is_deeply [grep { !/^(?:\?|1)\tbad\t0\t[^\t]+ expected\n$/ } @answers], [], 'that says what was expected';
+	print $socket "7\thold\tS1\t$name\t$inode\tqueue\t0\t\n8\thold\t$spool\t$name\t1\tqueue\t0\t\n9\thold\t$spool\t9999\t$inode\tqueue\t0\t\n";
+	$socket->flush;
+	is_deeply [map { /^(\d+\t\w+)/ } answers($socket, 3)], [map { "$_\tgone" } 7 .. 9], 'another message under that name is left alone';
+	my $half = dial($q);
+	print $half "1\thold\t$spool\t$name\t$inode\tqueue\t0\t";
+	$half->flush;
+	close $half;
+	my $long = dial($q);
+	{
+		local $SIG{PIPE} = 'IGNORE';
+		my $bytes = 'x' x 65536;
+		for (1 .. 200) { defined syswrite $long, $bytes or last }
+	}
+	like +(answers($long, 1))[0] // "?\tbad\t", qr/^\?\tbad\t/, 'a line without end';
+	my $many = dial($q);
+	$many->blocking(0);
+	my $text = join '', map { "$_\thold\tS1\t$name\t$inode\tqueue\t0\t\n" } 1 .. 10_000;
+	my ($at, $in) = (0, '');
+	# as much as it takes without being read, then the rest
+	while ($at < length $text && IO::Select->new($many)->can_write(0.3)) {
+		$at += syswrite($many, $text, 65536, $at) // last;
+	}
+	my $select = IO::Select->new($many);
+	my $until = time + 60;
+	while (($in =~ tr/\n//) < 10_000 && time < $until) {
+		$at += syswrite($many, $text, 65536, $at) // 0 if $at < length $text;
+		sysread $many, $in, 65536, length $in if $select->can_read(0.1);
+	}
+	is scalar(() = $in =~ /^\d+\tgone\t0\t/mg), 10_000, '10,000 requests at once: each has its answer';
+	ok -e $q->office . "/transport/$name", 'nothing was done';
+	is +(zq($q, 'hold', $name))[0], 0, 'and it still serves';
+	my ($status, undef, $err) = $q->stop;
+	is $status, 0, 'runqueue ends well';
+};
+
+subtest 'a runqueue that was killed' => sub {
+	my $q = running(conf => $hour, script => $busy);
+	my $name = $q->arrive(['a']);
+	ok RunQueue::wait_for(sub { 1 == rows($q) }), 'a message';
+	kill KILL => $q->{pid};
+	$q->finish;
+	ok -S $q->office . '/.control.runqueue', 'its socket is left';
+	ok RunQueue::wait_for(sub { (zq($q, 'hold', $name))[0] == 0 || -e $q->office . "/hold/$name" }), 'the files are changed without it';
+	$q->start('-w');
+	ok RunQueue::wait_for(sub { (zq($q, 'release', $name))[0] == 0 }), 'the next runqueue listens again';
+	ok RunQueue::wait_for(sub { defined((rows($q))[0]{answer}) }), 'and has the message';
+	$q->stop;
+};
+
+done_testing;
