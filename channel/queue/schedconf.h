@@ -26,6 +26,8 @@ struct clause {
 	int64_t expiry2;          /* seconds on top of that, 0 = never; for what was never tried */
 	const unsigned *retries;  /* multiples of the interval */
 	size_t retry_count;       /* at least 1 */
+	const int64_t *report_times;   /* ages of a message in seconds, rising, at which its sender hears of a delay */
+	size_t report_time_count;
 	unsigned max_agents;      /* of all clauses */
 	unsigned max_channel;     /* for this channel */
 	unsigned max_ring;        /* for this clause */
@@ -34,6 +36,9 @@ struct clause {
 	uid_t uid;                /* (uid_t)-1: ours */
 	gid_t gid;                /* (gid_t)-1: ours */
 };
+
+/* reporttimes where they are not set, also for mail that no clause serves: 4h 1d. */
+extern const int64_t schedconf_report_times[2];
 
 struct schedconf {
 	struct clause *clauses;

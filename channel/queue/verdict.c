@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "channel/queue/reports.h"
 #include "channel/queue/retire.h"
 #include "channel/spool/agent.h"
 #include "channel/spool/control.h"
@@ -76,7 +77,10 @@ static bool expire(struct scheduler *s, struct group *g, int64_t limit)
 	struct message *m = g->message;
 	int64_t age = message_age(m, s->now.ms);
 
-	if (limit <= 0 || age <= limit || retire_expired(m, g, age, s->now.wall) == 0 || g->open > 0)
+	if (limit <= 0 || age <= limit || retire_expired(m, g, age, s->now.wall, s->json) == 0)
+		return false;
+	reports_after_round(s, m);
+	if (g->open > 0)
 		return false;
 	if (s->verbose)
 		for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next)
@@ -122,6 +126,7 @@ static void round_over(struct scheduler *s, struct group *g, int64_t pause)
 		forget_vanished(s, m);
 		return;
 	}
+	reports_after_round(s, m);
 	if (g->open == 0) {
 		if (m->open == 0)
 			scheduler_retire(s, m);
@@ -183,12 +188,14 @@ static void settle(struct scheduler *s, struct message *m, struct recipient *r, 
 	switch (a->verdict) {
 	case VERDICT_OK:
 		say(s, m, r, "ok", a->text);
+		if (!a->logged && r->wants_success && !retire_write_result(m, r->offset, a->notary, a->text, s->now.wall))
+			s->trouble = true;
 		queue_settle(m, r, RECIPIENT_DONE);
 		reached(s, g->thread);
 		return;
 	case VERDICT_ERROR:
 		say(s, m, r, "failed", a->text);
-		if (!a->logged && !retire_write_failure(m, r->offset, a->notary, a->text, s->now.wall))
+		if (!a->logged && !retire_write_result(m, r->offset, a->notary, a->text, s->now.wall))
 			s->trouble = true;
 		queue_settle(m, r, RECIPIENT_FAILED);
 		reached(s, g->thread);
