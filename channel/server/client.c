@@ -1,3 +1,4 @@
+#include "channel/server/client.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
