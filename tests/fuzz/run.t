@@ -39,7 +39,7 @@ plan tests => 1 + @targets;
 # ---- everything that targets may want, built for the fuzzer ----
 
 my $features = do { open my $f, '<', "$build/config.h" or die "no config.h in $build\n"; local $/; <$f> };
-my $without = join ' ', map { $features =~ /HAVE_\U$_\E 0/ ? "--disable-$_" : () } qw(ldap lmdb sasl);
+my $without = join ' ', map { $features =~ /HAVE_\U$_\E 0/ ? "--disable-$_" : () } qw(ldap lmdb idn sasl);
 my $configured = -e "$work/Makefile" && -M "$work/Makefile" < -M "$source/configure" && -M "$work/Makefile" < -M "$source/Makefile.in";
 my $trouble;
 $trouble = command("cd $work && $source/configure $without CC=clang CFLAGS='-O1 -g -fsanitize=fuzzer-no-link,address,undefined " .
