@@ -8,6 +8,7 @@ use Cwd ();
 use File::Temp ();
 use Test::More;
 use Time::HiRes qw(sleep time);
+use Certificates;
 use Intake;
 use Ports;
 use RealPostfix;
@@ -84,6 +85,36 @@ for c in (smtplib.SMTP('127.0.0.1', $port), smtplib.LMTP('$dir/lmtp')):
 END
 	must('both protocols', 'python3', "$dir/client.py");
 	is join(' ', map { "$_->{to}:$_->{body}" } queued()), "ann:.dot\n ann:.dot\n", 'queued';
+};
+
+subtest 'STARTTLS' => sub {
+	plan skip_all => 'no python3' if !has('python3');
+	my $certificates = Certificates->directory;
+	my ($tls_port) = Ports::free(1);
+	Spool->put("$dir/tls.conf", "tls-cert-file $certificates/wildcard.pem\ntls-key-file $certificates/key.pem\n");
+	my $other = Intake->start(listen => ["smtp:[127.0.0.1]:$tls_port"], arguments => ['-S', "$dir/tls.conf"]);
+	Spool->put("$dir/tls.py", <<"END");
+import smtplib, ssl
+c = smtplib.SMTP('127.0.0.1', $tls_port)
+c.ehlo()
+assert c.has_extn('starttls')
+context = ssl.create_default_context(cafile='$certificates/ca.pem')
+context.check_hostname = False
+c.starttls(context=context)
+c.ehlo()
+assert not c.has_extn('starttls')
+c.sendmail('x\@example.com', ['ann\@example.org'], 'Subject: x\\n\\nx\\n')
+c.quit()
+c = smtplib.SMTP('127.0.0.1', $tls_port)
+c.ehlo()
+c.sock.sendall(b'STARTTLS\\r\\nMAIL FROM:<evil\@example.com>\\r\\n')
+said = c.sock.recv(1000)
+assert said.startswith(b'421 5.5.0 bytes came behind STARTTLS'), said
+END
+	must('a message under TLS', 'python3', "$dir/tls.py");
+	my ($job, @more) = $other->queued;
+	is scalar @more, 0, 'one message';
+	like +($other->message($job))[1], qr/with ESMTPS id/, 'Received says ESMTPS';
 };
 
 subtest 'mail(1)' => sub {
