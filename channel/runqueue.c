@@ -328,6 +328,16 @@ static int list(const struct settings *set)
 	return ok ? EX_OK : EX_DATAERR;
 }
 
+/* What a pass has come to. */
+static void print_sums(const struct scheduler *s, int64_t ms)
+{
+	size_t waiting, held;
+
+	scheduler_count(s, &waiting, &held);
+	printf("delivered %zu, failed %zu, deferred %zu, held %zu; %.1f messages/s\n", s->delivered, s->failed, waiting, held,
+	       (double)s->removed * 1000 / (double)(ms > 0 ? ms : 1));
+}
+
 int main(int argc, char **argv)
 {
 	struct loop loop = { .watch = -1, .notify = -1, .scan_at = CLOCK_NEVER };
@@ -336,6 +346,7 @@ int main(int argc, char **argv)
 	struct schedconf *conf;
 	sigset_t while_waiting;
 	bool trouble;
+	int64_t began;
 
 	process_begin(program.name);
 	read_options(&set, argc, argv);
@@ -351,6 +362,8 @@ int main(int argc, char **argv)
 	scheduler_init(&loop.scheduler, conf, "../postman");
 	loop.scheduler.once = set.once;
 	loop.scheduler.verbose = set.verbose;
+	loop.scheduler.json = set.log_json;
+	began = clock_ms();
 	if (set.once) {
 		scheduler_scan(&loop.scheduler, clock_now());
 	} else {
@@ -368,6 +381,8 @@ int main(int argc, char **argv)
 	logline_open_syslog(program.name);
 	run(&loop, &while_waiting);
 	control_close_server(&loop.control);
+	if (set.once)
+		print_sums(&loop.scheduler, clock_ms() - began);
 	trouble = loop.scheduler.trouble;
 	scheduler_free(&loop.scheduler);
 	schedconf_free(&conf);
