@@ -39,7 +39,7 @@ sub run($n, @arguments) {
 }
 
 # "PLACE: host/user tag, ..." of the control file; "damaged" if it is not whole.
-sub state {
+sub found {
 	my @places = grep { -e "$dir/po/$_/100" } qw(transport hold);
 	return 'gone' . (-e "$dir/po/queue/100" ? ', message file left' : '') unless @places;
 	return "two: @places" if @places > 1;
@@ -64,18 +64,18 @@ for my $verb (sort keys %verbs) {
 	my ($status, $err) = run(0, @$command);
 	my ($calls) = $err =~ /killat: (\d+) calls/;
 	plan skip_all => "processes cannot be followed here: $err" if !defined $calls && $status == 71;
-	is "$status " . state(), "0 $may[-1]", "$verb, left alone" or diag $err;
+	is "$status " . found(), "0 $may[-1]", "$verb, left alone" or diag $err;
 	my (@bad, $complete, %seen);
 	for my $n (1 .. ($calls // 0) + 50) {
 		office($held);
 		($status) = run($n, @$command);
 		if ($status == 0) { $complete = 1; last }
-		my $state = state();
+		my $state = found();
 		$seen{$state}++;
 		push @bad, "call $n, exit $status: $state" unless $status == 137 && grep { $_ eq $state } @may;
 		next if $state =~ /^gone/ || $state eq $may[-1];
 		run(0, @$command);
-		push @bad, "call $n, again: " . state() unless state() eq $may[-1];
+		push @bad, "call $n, again: " . found() unless found() eq $may[-1];
 	}
 	ok $complete, "$verb: killed at every call";
 	is join("\n", @bad), '', "$verb: the old or the new state";
