@@ -11,6 +11,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "channel/queue/unserved.h"
 #include "channel/routing.h"
 #include "channel/spool/dsn.h"
 #include "channel/spool/event.h"
@@ -321,6 +322,8 @@ int main(int argc, char **argv)
 	if (r.verbose)
 		complain("%s/transport/%s: %zu recipient%s", r.postoffice, spool_job(draft), r.count, r.count == 1 ? "" : "s");
 	notify_send(spool_job(draft));
+	for (size_t i = 0; i < r.count; i++)
+		unserved_warn(r.recipients[i].channel, r.recipients[i].host);
 	/* the message is in the queue whatever happens to our words about it */
 	event_queued(&line, r.json, draft, "local", "-");
 	logline_open_syslog(program.name);

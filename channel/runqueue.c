@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include "channel/queue/listing.h"
 #include "channel/queue/lock.h"
 #include "channel/queue/mailq.h"
+#include "channel/queue/reports.h"
 #include "channel/queue/outlook.h"
 #include "channel/queue/schedconf.h"
 #include "channel/queue/scheduler.h"
@@ -34,6 +36,7 @@
 
 static const struct option_help options[] = {
 	{ '1', NULL, "try everything in the queue once, then end" },
+	{ 'F', "DBASES", "the maps that route reports to senders (default: db/dbases.conf in MAILVAR of ZENV)" },
 	{ 'f', "FILE", "scheduler.conf (default: MAILSHARE/scheduler.conf of ZENV)" },
 	{ 'j', NULL, "with -l: a JSON object for each line" },
 	{ 'l', NULL, "list the queue; changes nothing, whoever runs it" },
@@ -46,11 +49,12 @@ static const struct option_help options[] = {
 
 static const struct program program = {
 	.name = "runqueue",
-	.synopsis = "[-vV] [-f file] [-O key=value] [-P directory] -1 | -w\n[-j] [-P directory] -l",
+	.synopsis = "[-vV] [-F dbases] [-f file] [-O key=value] [-P directory] -1 | -w\n[-j] [-P directory] -l",
 	.purpose = "Starts the transport agents of scheduler.conf and feeds them the mail in the queue.",
 	.options = options,
 	.notes = "ZENV is the file that ZCONFIG names, or " ZCONFIG_PATH ".\n"
-	         "Reports on mail that failed go to postman/ of the post office.",
+	         "Senders are told by zlmtp-report, which stands beside runqueue.  Without it or without maps, and for mail\n"
+	         "without a sender, reports on what failed go to postman/ of the post office.",
 	.help = 'h',
 };
 
@@ -61,6 +65,7 @@ static const struct program program = {
 struct settings {
 	const char *postoffice;
 	const char *conf;
+	const char *dbases;
 	bool once, watch, verbose, list, json, log_json;
 };
 
@@ -88,6 +93,7 @@ static void read_options(struct settings *set, int argc, char **argv)
 	while ((c = option_next(&program, argc, argv)) != -1) {
 		switch (c) {
 		case '1': set->once = true; break;
+		case 'F': set->dbases = optarg; break;
 		case 'f': set->conf = optarg; break;
 		case 'j': set->json = true; break;
 		case 'l': set->list = true; break;
@@ -166,6 +172,31 @@ static void enter_transport(const char *postoffice)
 	free(path);
 }
 
+/* The path of zlmtp-report, which stands beside us; NULL if that cannot be found out. */
+static char *reporter_program(void)
+{
+	struct buf path = { 0 };
+	ssize_t n = readlink("/proc/self/exe", buf_reserve(&path, PATH_MAX), PATH_MAX);
+
+	if (n <= 0) {
+		buf_free(&path);
+		return NULL;
+	}
+	path.len = (size_t)n;
+	while (path.len > 0 && path.data[path.len - 1] != '/')
+		path.len--;
+	buf_adds(&path, "zlmtp-report");
+	return path.data;
+}
+
+/* We are in transport/ when it is used, and so is zlmtp-report. */
+static char *from_here(const char *path)
+{
+	char *whole = path != NULL ? realpath(path, NULL) : NULL;
+
+	return whole != NULL || path == NULL ? whole : xstrdup(path);
+}
+
 /* Signals arrive while we wait and nowhere else. */
 static void catch_signals(sigset_t *while_waiting)
 {
@@ -195,7 +226,7 @@ struct loop {
 	struct control_server *control;   /* NULL: operators cannot reach us */
 	int64_t scan_at;
 	struct pollfd *fds;
-	struct worker **polled;    /* whose descriptor each of them is, from the third on */
+	struct worker **polled;    /* whose descriptor each of them is, from the fourth on */
 	size_t room;
 	sig_atomic_t stops_seen;
 };
@@ -212,7 +243,8 @@ static void bury(struct loop *loop)
 
 	children = 0;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		scheduler_buried(&loop->scheduler, pid, status, clock_now());
+		if (!reporter_buried(loop->scheduler.reporter, pid, status, clock_ms()))
+			scheduler_buried(&loop->scheduler, pid, status, clock_now());
 }
 
 /* The first signal lets agents finish what they have; the next ones tell them to hurry. */
@@ -233,13 +265,16 @@ static size_t fill_fds(struct loop *loop, size_t *workers)
 {
 	size_t n = 0;
 
-	if (loop->room < loop->scheduler.worker_count + 2 + CONTROL_DESCRIPTORS) {
+	if (loop->room < loop->scheduler.worker_count + 3 + CONTROL_DESCRIPTORS) {
 		loop->room = 2 * loop->scheduler.worker_count + 8 + CONTROL_DESCRIPTORS;
 		loop->fds = xreallocarray(loop->fds, loop->room, sizeof *loop->fds);
 		loop->polled = xreallocarray(loop->polled, loop->room, sizeof(struct worker *));
 	}
 	loop->fds[n++] = (struct pollfd){ .fd = loop->watch, .events = POLLIN };
 	loop->fds[n++] = (struct pollfd){ .fd = loop->notify, .events = POLLIN };
+	loop->fds[n++] = (struct pollfd){
+		.fd = reporter_descriptor(loop->scheduler.reporter), .events = reporter_events(loop->scheduler.reporter),
+	};
 	for (struct worker *w = loop->scheduler.workers; w != NULL; w = w->next) {
 		if (w->fd < 0)
 			continue;
@@ -271,7 +306,7 @@ static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 		return;
 	now = clock_now();
 	/* nobody is freed in here, so that every pointer stays good */
-	for (size_t i = 2; i < workers; i++) {
+	for (size_t i = 3; i < workers; i++) {
 		if (loop->fds[i].revents & POLLOUT)
 			worker_flush(loop->polled[i], now.ms);
 		if (loop->fds[i].revents & (POLLIN | POLLHUP | POLLERR))
@@ -281,6 +316,10 @@ static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 		loop->scan_at = clock_ms();
 	if (loop->fds[1].revents != 0)
 		notify_read(loop->notify, arrived, &loop->scheduler);
+	if (loop->fds[2].revents != 0) {
+		loop->scheduler.now = now;
+		reporter_serve(loop->scheduler.reporter, now.ms);
+	}
 }
 
 static void run(struct loop *loop, const sigset_t *while_waiting)
@@ -344,6 +383,8 @@ int main(int argc, char **argv)
 	struct buf why = { 0 };
 	struct settings set = { 0 };
 	struct schedconf *conf;
+	struct reporter_options reporter = { 0 };
+	char *office, *maps, *reporter_path;
 	sigset_t while_waiting;
 	bool trouble;
 	int64_t began;
@@ -355,14 +396,19 @@ int main(int argc, char **argv)
 	conf = read_conf(&set);
 	refuse_beside_scheduler(set.postoffice);
 	lock_postoffice(set.postoffice);
+	reporter.postoffice = office = from_here(set.postoffice);
+	reporter.dbases = maps = set.dbases != NULL ? from_here(set.dbases) : zenv_below("MAILVAR", "db/dbases.conf");
+	reporter.program = reporter_path = reporter_program();
+	reporter.json = set.log_json;
 	enter_transport(set.postoffice);
 	catch_signals(&while_waiting);
 	srandom((unsigned)getpid());
 
 	scheduler_init(&loop.scheduler, conf, "../postman");
+	loop.scheduler.reporter = reporter_create(&reporter, reports_answered, &loop.scheduler);
+	loop.scheduler.json = set.log_json;
 	loop.scheduler.once = set.once;
 	loop.scheduler.verbose = set.verbose;
-	loop.scheduler.json = set.log_json;
 	began = clock_ms();
 	if (set.once) {
 		scheduler_scan(&loop.scheduler, clock_now());
@@ -384,6 +430,10 @@ int main(int argc, char **argv)
 	if (set.once)
 		print_sums(&loop.scheduler, clock_ms() - began);
 	trouble = loop.scheduler.trouble;
+	reporter_destroy(&loop.scheduler.reporter);
+	free(reporter_path);
+	free(maps);
+	free(office);
 	scheduler_free(&loop.scheduler);
 	schedconf_free(&conf);
 	free(loop.fds);

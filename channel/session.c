@@ -42,7 +42,7 @@ static void close_connection(struct session *s)
 	addresses_release(&s->addresses);
 	s->state = SESSION_CLOSED;
 	s->readable = s->write_blocked = s->read_wants_write = s->write_wants_read = s->closing = false;
-	s->handshaking = false;
+	s->handshaking = s->unauthenticated = false;
 	s->transactions = 0;
 }
 
@@ -74,6 +74,7 @@ static void take_actions(struct session *s)
 	while (dialogue_action(&s->dialogue, &a)) {
 		switch (a.kind) {
 		case ACTION_SETTLED:
+			s->unauthenticated |= a.result.remote && policy_wants_authentication(a.result.code);
 			s->owner->settled(s->owner->context, s, a.transaction, a.recipient, &a.result);
 			break;
 		case ACTION_CONTENT:
@@ -433,7 +434,7 @@ static bool used_up(const struct session *s)
 
 	if (s->transactions == 0)
 		return false;
-	return o->one_transaction || s->transactions >= o->max_messages || s->now - s->opened_at >= o->max_age ||
+	return s->unauthenticated || o->one_transaction || s->transactions >= o->max_messages || s->now - s->opened_at >= o->max_age ||
 	       (s->opening.caps.mail_max != 0 && s->dialogue.mails >= s->opening.caps.mail_max);
 }
 

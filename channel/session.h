@@ -92,6 +92,7 @@ struct session {
 	struct sasl_run *auth_run;    /* until it is ready; NULL = no authentication */
 	struct auth auth;
 	bool handshaking;             /* TLS is being started: no byte belongs to the machines */
+	bool unauthenticated;     /* the server wants authentication that this connection has not had: no more mail on it */
 	struct buf tls_words;         /* for the log; empty = in clear */
 	bool local;                   /* the connection does not leave this machine */
 	struct trust trust;           /* in the server at the other end */

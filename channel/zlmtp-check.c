@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include "channel/check/maps.h"
 #include "channel/check/spool.h"
 #include "channel/queue/schedconf.h"
+#include "channel/submit/handover.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -30,7 +32,7 @@ static const struct option_help options[] = {
 	{ 'g', "WARN,CRIT", "age of a map since its last change (default: any)" },
 	{ 'M', "FILE", "write what was found to FILE, in the text form of Prometheus" },
 	{ 'n', "WARN,CRIT", "recipients in the queue (default: any number)" },
-	{ 'o', "PARTS", "only these, with commas between them: spool, queue, agents, maps" },
+	{ 'o', "PARTS", "only these, with commas between them: spool, queue, agents, maps, intake" },
 	{ 'P', "DIRECTORY", "the post office (default: POSTOFFICE of ZENV)" },
 	{ 't', "TIME", "for an answer of a server, or of a live map (default 10s)" },
 	{ 'v', NULL, "a line for each thing looked at" },
@@ -49,7 +51,7 @@ static const struct program program = {
 	.usage_status = FINDING_UNKNOWN,
 };
 
-enum part { PART_SPOOL = 1, PART_QUEUE = 2, PART_AGENTS = 4, PART_MAPS = 8, PART_ALL = 15 };
+enum part { PART_SPOOL = 1, PART_QUEUE = 2, PART_AGENTS = 4, PART_MAPS = 8, PART_ALL = 15, PART_INTAKE = 16 };
 
 struct wishes {
 	const char *postoffice;
@@ -94,7 +96,8 @@ static unsigned take_parts(const char *argument)
 	static const struct {
 		const char *name;
 		enum part part;
-	} names[] = { { "spool", PART_SPOOL }, { "queue", PART_QUEUE }, { "agents", PART_AGENTS }, { "maps", PART_MAPS } };
+	} names[] = { { "spool", PART_SPOOL }, { "queue", PART_QUEUE }, { "agents", PART_AGENTS }, { "maps", PART_MAPS },
+		{ "intake", PART_INTAKE } };
 	char *copy = xstrdup(argument), *rest = copy, *word;
 	unsigned parts = 0;
 
@@ -105,7 +108,7 @@ static unsigned take_parts(const char *argument)
 			if (strcmp(names[i].name, word) == 0)
 				part = names[i].part;
 		if (part == 0)
-			option_usage(&program, "-o %s: spool, queue, agents and maps expected, with commas between them", argument);
+			option_usage(&program, "-o %s: spool, queue, agents, maps and intake expected, with commas between them", argument);
 		parts |= part;
 	}
 	free(copy);
@@ -196,8 +199,32 @@ static void look_at_agents(struct findings *f, const struct wishes *w)
 	buf_free(&why);
 }
 
+/* A server that greets us and would take a message now. */
+static void look_at_intake(struct findings *f, const struct wishes *w)
+{
+	const char *path = zenv("INTAKE");
+	struct handover intake;
+	const struct envelope envelope = { .sender = "" };
+	int status, code;
+
+	if (path == NULL)
+		path = HANDOVER_INTAKE;
+	if (strncasecmp(path, "UNIX:", 5) == 0)
+		path += 5;
+	status = handover_open(&intake, path, "zlmtp-check", (unsigned)w->seconds);
+	code = status == 0 ? handover_mail(&intake, &envelope, false) : 0;
+	if (code == 250)
+		finding_add(f, FINDING_OK, "intake %s takes mail", path);
+	else
+		finding_add(f, errno == EACCES && status < 0 ? FINDING_UNKNOWN : FINDING_CRITICAL, "intake %s: %s%s", path,
+		            status == 0 && code != 0 ? "takes no mail now: " : "", buf_str(&intake.words));
+	handover_close(&intake);
+}
+
 static void look(struct findings *f, struct wishes *w)
 {
+	if ((w->parts & PART_INTAKE) || (w->parts == PART_ALL && zenv("INTAKE") != NULL))
+		look_at_intake(f, w);
 	if (w->parts & PART_SPOOL)
 		check_directories(f, w->postoffice);
 	if (w->parts & PART_MAPS)

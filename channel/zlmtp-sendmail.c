@@ -29,7 +29,6 @@
 #include "lib/text.h"
 #include "lib/zenv.h"
 
-#define INTAKE "/run/zlmtp/intake"
 /* The message is kept in memory; the intake has a smaller limit of its own. */
 #define LARGEST ((size_t)1 << 30)
 
@@ -60,7 +59,7 @@ static const struct program program = {
 	            "-bs | -bp | -q",
 	.purpose = "Takes a message as sendmail does and puts it into the queue.",
 	.options = help,
-	.notes = "The intake is asked at INTAKE of ZENV, the file that ZCONFIG names, or " INTAKE ".\n"
+	.notes = "The intake is asked at INTAKE of ZENV, the file that ZCONFIG names, or " HANDOVER_INTAKE ".\n"
 	         "Without an intake the message goes into the queue as enqueue puts it there, if you may write to it.\n"
 	         "If one recipient is refused, nothing is queued.",
 };
@@ -89,7 +88,7 @@ static const char *intake_path(void)
 	const char *path = zenv("INTAKE");
 
 	if (path == NULL)
-		return INTAKE;
+		return HANDOVER_INTAKE;
 	return strncasecmp(path, "UNIX:", 5) == 0 ? path + 5 : path;
 }
 
@@ -385,7 +384,7 @@ static int take_message(struct request *r)
 	int status;
 
 	complete(r);
-	status = handover_open(&intake, intake_path(), own_name());
+	status = handover_open(&intake, intake_path(), own_name(), HANDOVER_PATIENCE);
 	if (status == EX_OK)
 		hand_over(&intake, r);
 	else if (status > 0 || !may_write_queue())

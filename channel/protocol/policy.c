@@ -120,6 +120,11 @@ enum answer policy_answer(const struct result *r)
 	return denies(r->code, r->status) ? ANSWER_NO : ANSWER_UNCLEAR;
 }
 
+bool policy_wants_authentication(int code)
+{
+	return code == 430 || code == 530 || code == 534 || code == 538;
+}
+
 bool policy_too_many(const struct reply *reply)
 {
 	if (reply->code != 452 && reply->code != 552)

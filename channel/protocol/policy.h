@@ -91,6 +91,12 @@ enum answer {
  */
 enum answer policy_answer(const struct result *result);
 
+/*
+ * The server wants authentication that this connection has not had: 430 (Cyrus), 530, 534 or 538.  A new connection, with
+ * secrets as they are then, may do better; this one never will.
+ */
+bool policy_wants_authentication(int code);
+
 /* "Too many recipients" at RCPT: not now, but in the next transaction (RFC 5321 section 4.5.3.1.10). */
 bool policy_too_many(const struct reply *reply);
 

@@ -58,6 +58,36 @@ static const char *retries_value(struct schedconf *conf, struct clause *c, char 
 	return NULL;
 }
 
+static int shorter(const void *a, const void *b)
+{
+	const int64_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+/* Intervals with blanks or commas between them, in any order; 0 or nothing: no report of delays. */
+static const char *reporttimes_value(struct schedconf *conf, struct clause *c, char *value)
+{
+	int64_t *list = NULL, seconds;
+	size_t count = 0, capacity = 0;
+	char *rest = value, *word;
+
+	while ((word = strtok_r(rest, " ,\t\n", &rest)) != NULL) {
+		if (!parse_interval(word, &seconds)) {
+			free(list);
+			return "intervals such as 4h 1d";
+		}
+		list = xgrow(list, count, &capacity, sizeof *list);
+		if (seconds > 0)
+			list[count++] = seconds;
+	}
+	if (count > 0)
+		qsort(list, count, sizeof *list, shorter);
+	c->report_times = list != NULL ? schedconf_own(conf, list) : NULL;
+	c->report_time_count = count;
+	return NULL;
+}
+
 static const char *user_value(const char *value, uid_t *uid)
 {
 	const struct passwd *pw;
@@ -115,7 +145,7 @@ static const char *command_value(struct schedconf *conf, struct clause *c, const
 
 enum key {
 	KEY_COMMAND, KEY_INTERVAL, KEY_IDLEMAX, KEY_EXPIRY, KEY_EXPIRY2, KEY_RETRIES, KEY_MAXTA, KEY_MAXCHANNEL,
-	KEY_MAXRING, KEY_MAXTHR, KEY_OVERFEED, KEY_USER, KEY_GROUP, KEY_QUEUEONLY,
+	KEY_MAXRING, KEY_MAXTHR, KEY_OVERFEED, KEY_USER, KEY_GROUP, KEY_QUEUEONLY, KEY_REPORTTIMES,
 	KEY_IMPLIED,              /* what it asks for is done anyway */
 	KEY_IGNORED,
 };
@@ -133,7 +163,7 @@ static const struct key_name {
 	{ "maxring", KEY_MAXRING, false }, { "maxrings", KEY_MAXRING, false }, { "maxta", KEY_MAXTA, false },
 	{ "maxthr", KEY_MAXTHR, false }, { "maxtransport", KEY_MAXTA, false }, { "maxtransports", KEY_MAXTA, false },
 	{ "nice", KEY_IGNORED, false }, { "overfeed", KEY_OVERFEED, false }, { "priority", KEY_IGNORED, false },
-	{ "queueonly", KEY_QUEUEONLY, true }, { "reporttimes", KEY_IGNORED, false }, { "retries", KEY_RETRIES, false },
+	{ "queueonly", KEY_QUEUEONLY, true }, { "reporttimes", KEY_REPORTTIMES, false }, { "retries", KEY_RETRIES, false },
 	{ "skew", KEY_IGNORED, false }, { "sysnice", KEY_IGNORED, false }, { "syspriority", KEY_IGNORED, false },
 	{ "user", KEY_USER, false }, { "wakeuprestartonly", KEY_IGNORED, true },
 };
@@ -187,6 +217,7 @@ const char *clause_set(struct schedconf *conf, struct clause *c, const char *key
 	case KEY_OVERFEED: return count_value(value, &c->overfeed);
 	case KEY_USER: return user_value(value, &c->uid);
 	case KEY_GROUP: return group_value(value, &c->gid);
+	case KEY_REPORTTIMES: return reporttimes_value(conf, c, value);
 	case KEY_QUEUEONLY: c->queue_only = true; return NULL;
 	case KEY_IMPLIED: return NULL;
 	case KEY_IGNORED: clause_ignore(conf, k->name); return NULL;

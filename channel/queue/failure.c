@@ -4,15 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "channel/spool/telling.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
 #include "lib/publish.h"
 #include "lib/text.h"
-
-bool failure_is_told(const struct control_recipient *r)
-{
-	return r->tag == TAG_FAILED && (!r->notify_given || (r->notify & NOTIFY_FAILURE));
-}
 
 /* A labelled line; nothing if there is nothing to say. */
 static void line_add(struct buf *out, const char *label, const char *text, size_t n)
@@ -108,7 +104,7 @@ static void report_add_message(struct buf *out, const struct control *c, const c
 	text_add_date(out, message->st_mtime);
 	buf_addc(out, '\n');
 	for (size_t i = 0; i < c->recipient_count; i++) {
-		if (!failure_is_told(&c->recipients[i]))
+		if (!telling_wants_failure(&c->recipients[i]))
 			continue;
 		if (header == CONTROL_NONE)
 			header = c->recipients[i].header;

@@ -10,9 +10,6 @@
 #include "channel/spool/control.h"
 #include "lib/buf.h"
 
-/* True if the recipient failed and the sender did not forbid to tell (NOTIFY=NEVER, or NOTIFY without FAILURE). */
-bool failure_is_told(const struct control_recipient *r);
-
 /*
  * Writes the report on all failures of a message that are to be told as DIRECTORY/SPOOLID.failed; synced, and the
  * same file if it is done again.  `spoolid` names the message.  False with a line in `why`.

@@ -52,7 +52,7 @@ static void add_recipient(struct buf *out, const struct scheduler *s, const stru
 {
 	const struct thread *t = m->groups[r->group].thread;
 	const char *answer = r->answer != NULL ? r->answer : scheduler_reason(s, t);
-	int64_t answered = r->answer != NULL ? r->answered : answer == NULL ? 0 : answer == t->reason ? t->reason_since : s->now.wall;
+	int64_t answered = r->answer != NULL ? r->answered : answer == NULL ? 0 : answer == t->reason ? t->reason_since : 0;
 
 	buf_addf(out, "%s\t%jd.%09ld\t%jd\t", m->name, (intmax_t)m->arrived.tv_sec, m->arrived.tv_nsec, (intmax_t)r->offset);
 	if (next == NEXT_HELD)

@@ -3,7 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "channel/spool/telling.h"
 #include "lib/alloc.h"
+#include "lib/clock.h"
 #include "lib/text.h"
 
 /* Tables grow when there are as many entries as buckets. */
@@ -306,6 +308,7 @@ void queue_settle(struct message *m, struct recipient *r, enum recipient_state s
 	struct group *g = &m->groups[r->group];
 
 	r->state = state;
+	m->untold |= state == RECIPIENT_FAILED || r->wants_success;
 	g->open--;
 	m->open--;
 	if (r->awaited) {
@@ -430,11 +433,24 @@ struct message *queue_add(struct queue *q, const struct control *c, const char *
 		ascii_lower_string(host);
 		r->offset = line->offset;
 		r->user = put(&strings, line->user);
+		r->wants_success = line->notify_given && (line->notify & NOTIFY_SUCCESS);
+		r->wants_delay = !line->notify_given || (line->notify & NOTIFY_DELAY);
+		m->null_sender = strcmp(c->senders[line->sender].channel, "error") == 0;
 		add_to_group(m, group_of(q, m, find_thread(q, line->channel, host), &room), (uint32_t)m->open);
 		free(host);
 	}
 	/* most have one group, and there may be very many messages */
 	m->groups = xreallocarray(m->groups, m->group_count, sizeof *m->groups);
+	m->delay_at = CLOCK_NEVER;
+	m->untold = !m->all_open && telling_any(c);
+	for (size_t i = 0; i < c->diagnostic_count; i++) {
+		const struct control_diagnostic *d = &c->diagnostics[i];
+		struct recipient *r = message_recipient(m, d->recipient);
+		int64_t age = telling_delay_told(d);
+
+		if (r != NULL && age > m->groups[r->group].delay_told)
+			m->groups[r->group].delay_told = (int32_t)age;
+	}
 	return m;
 }
 

@@ -39,6 +39,8 @@ struct recipient {
 	uint32_t next;            /* index of the next one in its group, NO_RECIPIENT behind the last */
 	enum recipient_state state;
 	bool awaited;             /* fed, and no report yet */
+	bool wants_success;       /* NOTIFY has SUCCESS */
+	bool wants_delay;         /* NOTIFY has DELAY, or there is none */
 	char *answer;             /* why it was deferred last, clean text; NULL if it was not */
 	time_t answered;
 };
@@ -63,8 +65,16 @@ struct group {
 	size_t retry;                  /* next place in the clause's retries */
 	int64_t due;                   /* clock_ms() */
 	size_t heap;                   /* place among the sleepers */
+	int32_t delay_told;            /* age in seconds at which the sender heard of the delay last; 0 = never */
+	int32_t delay_asked;           /* the reporter is asked to tell of that age; 0 = it is not */
 	bool unreachable;              /* in this round an agent said that the destination is in trouble */
 	char *notary, *text;           /* of the last deferral, NULL without */
+};
+
+enum message_told {
+	TOLD_NOT,
+	TOLD_ALL,             /* whoever is to hear of it does */
+	TOLD_FILE,            /* nobody can hear of it: the report file is for the postmaster */
 };
 
 struct group_list {
@@ -89,6 +99,13 @@ struct message {
 	size_t group_count;
 	unsigned resyncs;
 	char *strings;            /* what name, file and recipients' users point into */
+	bool null_sender;         /* nobody hears what becomes of it */
+	bool untold;              /* somebody may have failed, or arrived, of whom the sender is to hear */
+	bool report_pending;      /* the reporter is to be asked soon */
+	bool awaits_report;       /* everybody is settled, and it goes when the reporter has answered */
+	unsigned asked;           /* requests that the reporter has not answered */
+	enum message_told told;   /* of everybody */
+	int64_t delay_at;         /* clock_ms(): somebody in it may be late enough for a report; CLOCK_NEVER */
 	bool parked;              /* an operator waits for its agents: nothing of it is fed meanwhile */
 	bool vanished;            /* its control file is gone, or another's */
 	int64_t look_again;       /* put aside until then (clock_ms()); such a message has no recipients */

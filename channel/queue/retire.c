@@ -10,8 +10,10 @@
 #include "channel/queue/failure.h"
 #include "channel/spool/control.h"
 #include "channel/spool/diagnostic.h"
+#include "channel/spool/event.h"
 #include "channel/spool/spoolid.h"
 #include "channel/spool/tag.h"
+#include "channel/spool/telling.h"
 #include "lib/alloc.h"
 #include "lib/log.h"
 
@@ -98,7 +100,7 @@ static enum retire_result settled(struct control *c, const struct message *m)
 static bool anything_to_tell(const struct control *c)
 {
 	for (size_t i = 0; i < c->recipient_count; i++)
-		if (failure_is_told(&c->recipients[i]))
+		if (telling_wants_failure(&c->recipients[i]))
 			return true;
 	return false;
 }
@@ -125,7 +127,7 @@ static bool tell(const struct control *c, const struct message *m, const char *r
 static bool all_delivered(const struct message *m)
 {
 	for (size_t i = 0; i < m->count; i++)
-		if (m->recipients[i].state != RECIPIENT_DONE)
+		if (m->recipients[i].state != RECIPIENT_DONE || m->recipients[i].wants_success)
 			return false;
 	return m->all_open && m->count > 0;
 }
@@ -144,7 +146,7 @@ static bool all_marked(const struct message *m)
 	return ok;
 }
 
-enum retire_result retire_message(struct message *m, const char *reports, struct remover *remover)
+enum retire_result retire_message(struct message *m, struct reporter *reporter, const char *reports, struct remover *remover)
 {
 	enum retire_result answer;
 	struct control *c;
@@ -161,8 +163,12 @@ enum retire_result retire_message(struct message *m, const char *reports, struct
 	case LOOK_TROUBLE: return RETIRE_TROUBLE;
 	}
 	answer = settled(c, m);
-	if (answer == RETIRE_DONE && anything_to_tell(c) && !tell(c, m, reports))
-		answer = RETIRE_TROUBLE;
+	if (answer == RETIRE_DONE && m->told != TOLD_ALL && telling_any(c)) {
+		if (m->told == TOLD_NOT && reporter != NULL && reporter_can(reporter))
+			answer = RETIRE_UNTOLD;
+		else if (anything_to_tell(c) && !tell(c, m, reports))
+			answer = RETIRE_TROUBLE;
+	}
 	if (answer == RETIRE_DONE)
 		remover_take(remover, m, m->name, m->file);
 	control_close(&c);
@@ -225,7 +231,7 @@ static bool write_down(const struct control *c, const struct control_recipient *
 	return ok;
 }
 
-bool retire_write_failure(const struct message *m, off_t recipient, const char *notary, const char *text, int64_t now)
+bool retire_write_result(const struct message *m, off_t recipient, const char *notary, const char *text, int64_t now)
 {
 	const struct control_recipient *r;
 	struct control *c;
@@ -264,7 +270,30 @@ static char *untried_notary(void)
 	return out.data;
 }
 
-size_t retire_expired(struct message *m, struct group *g, int64_t age, int64_t now)
+static void log_expired(const struct control *c, const struct message *m, const struct control_recipient *r,
+                        const struct group *g, bool json)
+{
+	const struct stat st = { .st_ino = m->id, .st_mtim = m->arrived };
+	const char *last = g->text != NULL ? strrchr(g->text, '\r') : NULL;
+	struct logline line = { 0 };
+	struct buf id = { 0 };
+
+	spoolid_add(&id, &st);
+	event_begin(&line, json, "expired", buf_str(&id));
+	if (r->sender != CONTROL_NONE)
+		event_add_sender(&line, c->senders[r->sender].user);
+	logline_add(&line, "to", r->user);
+	event_add_orcpt(&line, r->orcpt);
+	logline_add(&line, "channel", r->channel);
+	logline_add(&line, "host", r->host);
+	logline_add(&line, "words", last != NULL ? last + 1 : g->text != NULL ? g->text : "never tried");
+	logline_end(&line);
+	logline_send(&line);
+	logline_free(&line);
+	buf_free(&id);
+}
+
+size_t retire_expired(struct message *m, struct group *g, int64_t age, int64_t now, bool json)
 {
 	char *text, *notary;
 	struct control *c;
@@ -283,6 +312,7 @@ size_t retire_expired(struct message *m, struct group *g, int64_t age, int64_t n
 		if (!write_down(c, line, notary, text, now) || tag_mark(c->fd, r->offset, TAG_FAILED) != TAG_OK)
 			continue;
 		queue_settle(m, r, RECIPIENT_FAILED);
+		log_expired(c, m, line, g, json);
 		failed++;
 	}
 	free(text);

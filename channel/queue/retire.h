@@ -12,30 +12,33 @@
 
 #include "channel/queue/queue.h"
 #include "channel/queue/remover.h"
+#include "channel/queue/reporter.h"
 
 enum retire_result {
 	RETIRE_DONE,      /* it is with the remover, which names the message when it is removed */
 	RETIRE_GONE,      /* somebody else has removed it */
 	RETIRE_LATER,     /* an agent of ours has not marked it yet */
+	RETIRE_UNTOLD,    /* the sender is to hear of somebody in it first */
 	RETIRE_TROUBLE,   /* something cannot be read or written now; told to the people */
 	RETIRE_ANEW,      /* the control file is not what we knew: somebody in it is not settled */
 };
 
 /*
  * Removes a message from the spool if its control file, read once more, says that everybody in it is delivered or
- * failed.  Failures that somebody wants to know are first written into one file in `reports`, a directory;
- * it and its name are synced before anything is removed.
+ * failed.  What the sender is to hear comes first: with a reporter that can tell it is RETIRE_UNTOLD until m->told says that it
+ * was told.  Without (NULL, too), or if there is nobody to be told, failures that somebody wants to know are written into one file in `reports`, a
+ * directory; it and its name are synced before anything is removed.
  */
-enum retire_result retire_message(struct message *m, const char *reports, struct remover *remover);
+enum retire_result retire_message(struct message *m, struct reporter *reporter, const char *reports, struct remover *remover);
 
 /*
  * Fails the open recipients of a group that is with nobody now, because they waited `age` seconds: a d line
- * with the words of the last deferral, then the mark.  Returns how many; what cannot be written down stays open.
+ * with the words of the last deferral, then the mark, then a log line of the event `expired`.  Returns how many; what cannot be written down stays open.
  */
-size_t retire_expired(struct message *m, struct group *g, int64_t age, int64_t now);
+size_t retire_expired(struct message *m, struct group *g, int64_t age, int64_t now, bool json);
 
-/* Writes down a failure that an agent has reported without doing so itself.  False with a complaint. */
-bool retire_write_failure(const struct message *m, off_t recipient, const char *notary, const char *text, int64_t now);
+/* Writes down a result that an agent has reported without doing so itself.  False with a complaint. */
+bool retire_write_result(const struct message *m, off_t recipient, const char *notary, const char *text, int64_t now);
 
 /*
  * Writes the marks that the agent of a group has reported but could not write (its disk said no): a scheduler that is

@@ -245,6 +245,8 @@ static bool read_clauses(struct reader *r)
 	return ok;
 }
 
+const int64_t schedconf_report_times[2] = { 4 * 3600, 86400 };
+
 struct schedconf *schedconf_parse(const char *path, const char *text, size_t length, struct buf *why)
 {
 	static const unsigned each_interval[] = { 1 };
@@ -253,6 +255,7 @@ struct schedconf *schedconf_parse(const char *path, const char *text, size_t len
 		.conf = conf, .path = path, .line = text, .at = text, .end = text + length, .number = 1, .why = why,
 		.defaults = {
 			.interval = 3600, .idle_max = -1, .retries = each_interval, .retry_count = 1, .max_agents = 100,
+			.report_times = schedconf_report_times, .report_time_count = 2,
 			.max_channel = UNLIMITED, .max_ring = UNLIMITED, .max_thread = 1, .overfeed = 300,
 			.uid = (uid_t)-1, .gid = (gid_t)-1,
 		},
@@ -260,6 +263,8 @@ struct schedconf *schedconf_parse(const char *path, const char *text, size_t len
 
 	if (!read_clauses(&r))
 		schedconf_free(&conf);
+	if (conf != NULL)
+		conf->defaults = r.defaults;
 	for (size_t i = 0; conf != NULL && i < conf->count; i++)
 		if (conf->clauses[i].idle_max < 0)
 			conf->clauses[i].idle_max = 3 * conf->clauses[i].interval;

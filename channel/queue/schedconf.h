@@ -26,6 +26,8 @@ struct clause {
 	int64_t expiry2;          /* seconds on top of that, 0 = never; for what was never tried */
 	const unsigned *retries;  /* multiples of the interval */
 	size_t retry_count;       /* at least 1 */
+	const int64_t *report_times;   /* ages of a message in seconds, rising, at which its sender hears of a delay */
+	size_t report_time_count;
 	unsigned max_agents;      /* of all clauses */
 	unsigned max_channel;     /* for this channel */
 	unsigned max_ring;        /* for this clause */
@@ -35,9 +37,13 @@ struct clause {
 	gid_t gid;                /* (gid_t)-1: ours */
 };
 
+/* reporttimes where they are not set, also for mail that no clause serves: 4h 1d. */
+extern const int64_t schedconf_report_times[2];
+
 struct schedconf {
 	struct clause *clauses;
 	size_t count;
+	struct clause defaults;   /* what the last clause of defaults says: for mail that no clause serves */
 	struct buf ignored;       /* keys of the file that mean nothing here, "a, b" */
 	struct {                  /* strings and lists that clauses share */
 		void **list;
@@ -52,6 +58,9 @@ struct schedconf *schedconf_read(const char *path, struct buf *why);
 struct schedconf *schedconf_parse(const char *path, const char *text, size_t length, struct buf *why);
 
 void schedconf_free(struct schedconf **conf);
+
+/* What a destination without a clause, or whose clause has no command, has as its reason to wait. */
+#define SCHEDCONF_UNSERVED "no clause serves it"
 
 /* The first clause that matches, NULL if none does. */
 const struct clause *schedconf_match(const struct schedconf *conf, const char *channel, const char *host);

@@ -7,6 +7,7 @@
 #include <sysexits.h>
 
 #include "channel/queue/launch.h"
+#include "channel/queue/reports.h"
 #include "channel/queue/retire.h"
 #include "channel/queue/verdict.h"
 #include "channel/spool/control.h"
@@ -28,9 +29,10 @@
 #define FIRST_SLICE 1000
 #define SLICE 50
 
-void scheduler_init(struct scheduler *s, const struct schedconf *conf, const char *reports)
+void scheduler_init(struct scheduler *s, const struct schedconf *conf, const char *report_directory)
 {
-	*s = (struct scheduler){ .conf = conf, .reports = reports, .unblock_at = CLOCK_NEVER };
+	*s = (struct scheduler){ .conf = conf, .report_directory = report_directory, .unblock_at = CLOCK_NEVER };
+	s->reports.delays_at = CLOCK_NEVER;
 	queue_init(&s->queue);
 	s->intake.queue = &s->queue;
 	s->remover = remover_create();
@@ -41,6 +43,7 @@ void scheduler_free(struct scheduler *s)
 {
 	remover_destroy(&s->remover);
 	intake_free(&s->intake);
+	reports_free(s);
 	queue_free(&s->queue);
 }
 
@@ -67,8 +70,12 @@ static bool is_deliverable(struct scheduler *s, struct thread *t)
 		text_add_clean_string(&where, t->channel, 200);
 		buf_adds(&where, ", host ");
 		text_add_clean_string(&where, t->host, 300);
-		complain("no command for %s%s%s: %zu message%s left in the queue", buf_str(&where),
-		         unfit != NULL ? ", as " : "", unfit != NULL ? unfit : "", t->groups, t->groups == 1 ? " is" : "s are");
+		if (unfit != NULL)
+			complain("no command for %s, as %s: %zu message%s left in the queue", buf_str(&where), unfit, t->groups,
+			         t->groups == 1 ? " is" : "s are");
+		else
+			complain("no clause serves %s: %zu message%s left in the queue", buf_str(&where), t->groups,
+			         t->groups == 1 ? " is" : "s are");
 		buf_free(&where);
 	}
 	t->complained = true;
@@ -92,8 +99,7 @@ const char *scheduler_reason(const struct scheduler *s, const struct thread *t)
 	const char *unfit;
 
 	if (scheduler_holds(t, &unfit))
-		return unfit != NULL ? unfit : t->clause == NULL ? "no clause of scheduler.conf serves it" :
-		       t->clause->command == NULL ? "its clause of scheduler.conf has no command" : "its clause of scheduler.conf has queueonly";
+		return unfit != NULL ? unfit : t->clause != NULL && t->clause->command != NULL ? "queueonly" : SCHEDCONF_UNSERVED;
 	return t->blocked_until != 0 && (s->once || t->blocked_until > s->now.ms) ? t->reason : NULL;
 }
 
@@ -131,7 +137,9 @@ static void take_in(struct scheduler *s)
 			if (t->clause == NULL)
 				t->clause = schedconf_match(s->conf, t->channel, t->host);
 			queue_ready(&s->queue, &m->groups[j]);
+			verdict_expire_unserved(s, &m->groups[j]);
 		}
+		reports_taken_in(s, m);
 	}
 	for (size_t i = 0; i < in->finished_count; i++)
 		scheduler_retire(s, in->finished[i]);
@@ -518,9 +526,16 @@ static void look_after_agents(struct scheduler *s)
 /* False if it is to be tried again later; with `once` there is not much of a later. */
 static bool retire(struct scheduler *s, struct message *m)
 {
-	switch (retire_message(m, s->reports, s->remover)) {
+	m->awaits_report = m->asked > 0;
+	if (m->awaits_report)
+		return true;
+	switch (retire_message(m, s->reporter, s->report_directory, s->remover)) {
 	case RETIRE_DONE:
 		s->removed++;
+		return true;
+	case RETIRE_UNTOLD:
+		m->awaits_report = true;
+		reports_ask_final(s, m);
 		return true;
 	case RETIRE_GONE:
 		queue_remove(&s->queue, m);
@@ -550,6 +565,18 @@ static int64_t retire_pause(const struct message *m)
 	int64_t pause = (int64_t)FIRST_RETIRE_PAUSE << (m->retire_tries < 20 ? m->retire_tries : 20);
 
 	return pause < LONGEST_RETIRE_PAUSE ? pause : LONGEST_RETIRE_PAUSE;
+}
+
+void scheduler_retire_again(struct scheduler *s, struct message *m, bool told)
+{
+	if (!told) {
+		s->trouble = true;
+		m->retire_at = s->now.ms + retire_pause(m);
+		m->retire_tries++;
+	}
+	/* with `once` it stays for the next time */
+	if (told || !s->once)
+		scheduler_retire(s, m);
 }
 
 static void retire_all(struct scheduler *s)
@@ -588,6 +615,7 @@ void scheduler_work(struct scheduler *s, struct moment now)
 	/* agents get their work before we clear up behind them */
 	look_after_agents(s);
 	retire_all(s);
+	reports_work(s);
 	remover_run(s->remover);
 	forget_removed(s);
 }
@@ -668,6 +696,7 @@ int64_t scheduler_deadline(const struct scheduler *s)
 	}
 	for (const struct message *m = s->retiring; m != NULL; m = m->next_retiring)
 		deadline = sooner(deadline, m->retire_at);
+	deadline = sooner(deadline, reports_deadline(s));
 	return deadline;
 }
 
@@ -682,7 +711,7 @@ void scheduler_stop(struct scheduler *s, struct moment now)
 
 bool scheduler_finished(const struct scheduler *s)
 {
-	if (s->workers != NULL || s->attention || scheduler_is_scanning(s))
+	if (s->workers != NULL || s->attention || scheduler_is_scanning(s) || (s->once && reports_pending(s)))
 		return false;
 	return s->stopping || (s->once && s->retiring == NULL);
 }

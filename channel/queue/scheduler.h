@@ -14,16 +14,17 @@
 #include "channel/queue/operate.h"
 #include "channel/queue/queue.h"
 #include "channel/queue/remover.h"
+#include "channel/queue/reporter.h"
 #include "channel/queue/schedconf.h"
 #include "channel/queue/worker.h"
 #include "lib/clock.h"
 
 struct scheduler {
 	const struct schedconf *conf;
-	const char *reports;          /* directory of report files */
+	const char *report_directory; /* of report files */
+	bool json;                    /* form of log lines */
 	bool once;                    /* every message is tried once, nothing is waited for */
 	bool verbose;                 /* a line on stdout for each outcome */
-	bool json;                    /* form of log lines about events */
 	size_t delivered, failed;     /* recipients, since we run */
 	size_t removed;               /* messages */
 	bool stopping;                /* nothing is fed any more */
@@ -36,10 +37,17 @@ struct scheduler {
 	struct remover *remover;
 	struct worker *workers;
 	size_t worker_count;
+	struct reporter *reporter;    /* the caller's; NULL: failures are told in report files alone */
+	struct reports {
+		struct pending_report *pending;
+		size_t count, capacity;
+		int64_t delays_at;        /* clock_ms(): the next look for delays */
+		bool last_look;           /* with `once`: it was made */
+	} reports;
 	struct message *retiring, **retiring_end;  /* everybody in them is settled */
 };
 
-void scheduler_init(struct scheduler *s, const struct schedconf *conf, const char *reports);
+void scheduler_init(struct scheduler *s, const struct schedconf *conf, const char *report_directory);
 /* Waits until everything that was to be removed is. */
 void scheduler_free(struct scheduler *s);
 
@@ -78,6 +86,9 @@ void scheduler_work(struct scheduler *s, struct moment now);
 
 /* Everybody in a message is settled: it is to be removed. */
 void scheduler_retire(struct scheduler *s, struct message *m);
+
+/* The same after the reporter has answered: at once, or, if that was not possible (`told` false), later. */
+void scheduler_retire_again(struct scheduler *s, struct message *m, bool told);
 
 /* Something came from an agent. */
 void scheduler_read(struct scheduler *s, struct worker *w, struct moment now);

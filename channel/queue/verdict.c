@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "channel/queue/reports.h"
 #include "channel/queue/retire.h"
 #include "channel/spool/agent.h"
 #include "channel/spool/control.h"
@@ -77,10 +78,13 @@ static bool expire(struct scheduler *s, struct group *g, int64_t limit)
 	struct message *m = g->message;
 	int64_t age = message_age(m, s->now.ms);
 
-	size_t expired = limit > 0 && age > limit ? retire_expired(m, g, age, s->now.wall) : 0;
+	size_t expired = limit > 0 && age > limit ? retire_expired(m, g, age, s->now.wall, s->json) : 0;
 
+	if (expired == 0)
+		return false;
 	s->failed += expired;
-	if (expired == 0 || g->open > 0)
+	reports_after_round(s, m);
+	if (g->open > 0)
 		return false;
 	if (s->verbose)
 		for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next)
@@ -126,6 +130,7 @@ static void round_over(struct scheduler *s, struct group *g, int64_t pause)
 		forget_vanished(s, m);
 		return;
 	}
+	reports_after_round(s, m);
 	if (g->open == 0) {
 		if (m->open == 0)
 			scheduler_retire(s, m);
@@ -205,13 +210,15 @@ static void settle(struct scheduler *s, struct message *m, struct recipient *r, 
 	switch (a->verdict) {
 	case VERDICT_OK:
 		say(s, m, r, "ok", a->text);
+		if (!a->logged && r->wants_success && !retire_write_result(m, r->offset, a->notary, a->text, s->now.wall))
+			s->trouble = true;
 		queue_settle(m, r, RECIPIENT_DONE);
 		s->delivered++;
 		reached(s, g->thread);
 		return;
 	case VERDICT_ERROR:
 		say(s, m, r, "failed", a->text);
-		if (!a->logged && !retire_write_failure(m, r->offset, a->notary, a->text, s->now.wall))
+		if (!a->logged && !retire_write_result(m, r->offset, a->notary, a->text, s->now.wall))
 			s->trouble = true;
 		queue_settle(m, r, RECIPIENT_FAILED);
 		s->failed++;
@@ -352,17 +359,40 @@ void verdict_ended(struct scheduler *s, struct worker *w)
 		ask_file(s, w, w->fed.first, -1, 0, "the transport agent ended");
 }
 
+/* Will mail of this destination never be tried as things are?  Then *why says what keeps it. */
+static bool is_unserved(const struct thread *t, const char **why)
+{
+	const char *unfit;
+
+	if ((t->clause != NULL && t->clause->queue_only) || !scheduler_holds(t, &unfit))
+		return false;
+	*why = unfit != NULL ? unfit : SCHEDCONF_UNSERVED;
+	return true;
+}
+
+void verdict_expire_unserved(struct scheduler *s, struct group *g)
+{
+	const struct clause *c = g->thread->clause != NULL ? g->thread->clause : &s->conf->defaults;
+	const char *why;
+
+	if (c->expiry <= 0 || message_age(g->message, s->now.ms) <= c->expiry || !is_unserved(g->thread, &why))
+		return;
+	if (g->text == NULL)
+		group_deferred(g, "", why);
+	expire(s, g, c->expiry);
+}
+
 void verdict_expire_untried(struct scheduler *s)
 {
 	for (struct thread *t = s->queue.first_busy, *next; t != NULL; t = next) {
 		const struct clause *c = t->clause;
+		int64_t limit = c != NULL && c->expiry > 0 && c->expiry2 > 0 ? c->expiry + c->expiry2 : 0;
 
 		next = t->busy_next;
-		if (c == NULL || c->expiry <= 0 || c->expiry2 <= 0)
-			continue;
 		for (struct group *g = t->ready.first, *after; g != NULL; g = after) {
 			after = g->after;
-			expire(s, g, c->expiry + c->expiry2);
+			if (limit <= 0 || !expire(s, g, limit))
+				verdict_expire_unserved(s, g);
 		}
 	}
 }

@@ -24,7 +24,13 @@ void verdict_ended(struct scheduler *s, struct worker *w);
 /* The destination cannot be served now: it is left alone for its next retry interval. */
 void verdict_block(struct scheduler *s, struct thread *t, const char *notary, const char *text);
 
-/* Fails what has waited beyond expiry and expiry2 without an attempt. */
+/*
+ * Fails what a group has open if no clause serves its destination (or its command cannot take it) and the message is older
+ * than `expiry`: it would be tried in vain.  Without a clause that of the clause of defaults counts.
+ */
+void verdict_expire_unserved(struct scheduler *s, struct group *g);
+
+/* Fails what has waited beyond expiry and expiry2 without an attempt, and what verdict_expire_unserved() fails. */
 void verdict_expire_untried(struct scheduler *s);
 
 #endif

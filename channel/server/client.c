@@ -9,6 +9,7 @@
 #include <sysexits.h>
 
 #include "channel/net/tls.h"
+#include "channel/queue/unserved.h"
 #include "channel/spool/dsn.h"
 #include "channel/spool/event.h"
 #include "channel/spool/notify.h"
@@ -156,6 +157,8 @@ static void log_queued(const struct client *c, const struct spool_draft *draft)
 {
 	struct logline line = { 0 };
 
+	for (size_t i = 0; i < c->envelope.recipient_count; i++)
+		unserved_warn(c->envelope.recipients[i].channel, c->envelope.recipients[i].host);
 	if (!c->intake->verbose && !logline_is_heard())
 		return;
 	event_queued(&line, c->intake->json, draft, c->shown, server_with(&c->server));

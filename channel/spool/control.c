@@ -450,6 +450,13 @@ static int compare_offset(const void *key, const void *element)
 	return offset < r->offset ? -1 : offset > r->offset;
 }
 
+bool diagnostic_is_delay(const struct control_diagnostic *d)
+{
+	const char *action = strchr(d->notary, '\001');
+
+	return action != NULL && strncmp(action + 1, "delayed\001", 8) == 0;
+}
+
 const struct control_diagnostic **control_last_diagnostics(const struct control *c)
 {
 	const struct control_diagnostic **last = xcalloc(c->recipient_count, sizeof *last);
@@ -458,7 +465,7 @@ const struct control_diagnostic **control_last_diagnostics(const struct control 
 		const struct control_recipient *r = bsearch(&c->diagnostics[i].recipient, c->recipients, c->recipient_count,
 		                                            sizeof *c->recipients, compare_offset);
 
-		if (r != NULL)
+		if (r != NULL && !diagnostic_is_delay(&c->diagnostics[i]))
 			last[r - c->recipients] = &c->diagnostics[i];
 	}
 	return last;

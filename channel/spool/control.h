@@ -137,8 +137,11 @@ void control_close(struct control **control);
  */
 char *control_message_path(const struct control *control);
 
+/* True for a line that says what the sender was told about a delay (action "delayed"); no result of the recipient. */
+bool diagnostic_is_delay(const struct control_diagnostic *d);
+
 /*
- * The last diagnostic on each recipient, by index; NULL where there is none.  An array to be freed; it points into
+ * The last result of each recipient, by index; NULL where there is none.  An array to be freed; it points into
  * the control.
  */
 const struct control_diagnostic **control_last_diagnostics(const struct control *control);

@@ -118,9 +118,9 @@ static bool ends_in_lf(int fd)
 	return last == '\n';
 }
 
-static void line_begin(struct buf *out, off_t recipient, off_t header, off_t dsn, int64_t now)
+static void line_begin(struct buf *out, char tag, off_t recipient, off_t header, off_t dsn, int64_t now)
 {
-	buf_addf(out, "d %lld:%lld:%lld::%lld\t", (long long)recipient, (long long)header, (long long)dsn, (long long)now);
+	buf_addf(out, "d%c%lld:%lld:%lld::%lld\t", tag, (long long)recipient, (long long)header, (long long)dsn, (long long)now);
 }
 
 static void line_end(struct buf *out, const char *text)
@@ -133,9 +133,28 @@ static void line_end(struct buf *out, const char *text)
 void diagnostic_add(struct buf *out, off_t recipient, off_t header, off_t dsn, int64_t now, const struct notary *notary,
                     const char *text)
 {
-	line_begin(out, recipient, header, dsn, now);
+	line_begin(out, ' ', recipient, header, dsn, now);
 	notary_add(out, notary);
 	line_end(out, text);
+}
+
+void diagnostic_add_told(struct buf *out, off_t recipient, off_t header, off_t dsn, int64_t now, const char *notary,
+                         const char *text)
+{
+	line_begin(out, '+', recipient, header, dsn, now);
+	buf_adds(out, notary);
+	line_end(out, text);
+}
+
+bool diagnostic_mark_told(int fd, off_t offset)
+{
+	char start[2];
+
+	if (pread(fd, start, 2, offset) != 2 || start[0] != 'd' || (start[1] != ' ' && start[1] != '+')) {
+		errno = EBADMSG;
+		return false;
+	}
+	return start[1] == '+' || pwrite(fd, "+", 1, offset + 1) == 1;
 }
 
 bool diagnostic_write(int fd, const struct buf *lines)
@@ -172,7 +191,7 @@ bool diagnostic_append_reported(int fd, off_t recipient, off_t header, off_t dsn
 {
 	struct buf line = { 0 };
 
-	line_begin(&line, recipient, header, dsn, now);
+	line_begin(&line, ' ', recipient, header, dsn, now);
 	buf_adds(&line, notary);
 	line_end(&line, text);
 	return append(fd, &line);

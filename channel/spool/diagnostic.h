@@ -34,6 +34,16 @@ void diagnostic_add(struct buf *out, off_t recipient, off_t header, off_t dsn, i
                     const char *text);
 
 /*
+ * The same of something the sender was told already, which no scheduler tells again: tag '+', `notary` and `text` as
+ * they are to stand there.
+ */
+void diagnostic_add_told(struct buf *out, off_t recipient, off_t header, off_t dsn, int64_t now, const char *notary,
+                         const char *text);
+
+/* Sets the tag '+' of the d line at `offset`.  False with errno; EBADMSG if no d line stands there. */
+bool diagnostic_mark_told(int fd, off_t offset);
+
+/*
  * Appends d lines, however many, in one write with O_APPEND (set on `fd` for that moment only, since tags go through the
  * same descriptor).  They are not synced: that is for fdatasync(2), once for all of them.  False with errno: nothing
  * or a part was written and no other line was touched; the next line begins on a line of its own.

@@ -1,5 +1,7 @@
 #include "channel/spool/event.h"
 
+#include "channel/spool/dsn.h"
+
 void event_begin(struct logline *line, bool json, const char *event, const char *spool)
 {
 	logline_begin(line, json);
@@ -10,6 +12,16 @@ void event_begin(struct logline *line, bool json, const char *event, const char 
 void event_add_sender(struct logline *line, const char *sender)
 {
 	logline_add(line, "from", *sender != '\0' ? sender : "<>");
+}
+
+void event_add_orcpt(struct logline *line, const char *orcpt)
+{
+	struct buf text = { 0 };
+
+	if (orcpt == NULL)
+		return;
+	logline_add(line, "orcpt", dsn_original(&text, orcpt) ? buf_str(&text) : orcpt);
+	buf_free(&text);
 }
 
 void event_queued(struct logline *line, bool json, const struct spool_draft *draft, const char *client,

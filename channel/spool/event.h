@@ -15,6 +15,9 @@ void event_begin(struct logline *line, bool json, const char *event, const char 
 /* Adds `from`: an address, or "<>" for the null return path. */
 void event_add_sender(struct logline *line, const char *sender);
 
+/* Adds `orcpt` as people read it, without type and xtext; nothing if it is NULL. */
+void event_add_orcpt(struct logline *line, const char *orcpt);
+
 /*
  * The whole line about a message that is in the queue now.  `client` is where it came from, in words; `protocol` how;
  * "local" and "-" for a program on this machine.

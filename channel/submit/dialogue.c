@@ -76,7 +76,7 @@ static bool work(struct dialogue *d)
 int dialogue_run(const char *path, const char *own_name, int in, int out)
 {
 	struct dialogue d = { 0 };
-	int status = handover_open(&d.intake, path, own_name);
+	int status = handover_open(&d.intake, path, own_name, HANDOVER_PATIENCE);
 	struct server_options options = {
 		.protocol = SERVER_SMTP, .host = own_name, .max_size = d.intake.caps.size_max,
 		.max_recipients = d.intake.caps.rcpt_max != 0 ? d.intake.caps.rcpt_max : RECIPIENTS, .max_commands = ANY_NUMBER,

@@ -11,8 +11,6 @@
 #include "channel/message/wire.h"
 #include "lib/file.h"
 
-/* A server that says nothing for so long is gone, in seconds; RFC 5321 section 4.5.3.2 has 10 minutes for the longest. */
-#define PATIENCE 600
 #define WORDS_MAX 500
 
 static int lose(struct handover *h, const char *what)
@@ -62,9 +60,9 @@ static int say(struct handover *h)
 	return take_reply(h);
 }
 
-int handover_open(struct handover *h, const char *path, const char *own_name)
+int handover_open(struct handover *h, const char *path, const char *own_name, unsigned seconds)
 {
-	const struct timeval patience = { .tv_sec = PATIENCE };
+	const struct timeval patience = { .tv_sec = (time_t)seconds };
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 
 	*h = (struct handover){ .fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) };

@@ -13,6 +13,12 @@
 #include "channel/protocol/reply.h"
 #include "lib/buf.h"
 
+/* The longest that RFC 5321 section 4.5.3.2 has, in seconds. */
+#define HANDOVER_PATIENCE 600
+
+/* Where the intake of this machine listens, unless INTAKE of ZENV says so. */
+#define HANDOVER_INTAKE "/run/zlmtp/intake"
+
 struct handover {
 	int fd;
 	struct caps caps;
@@ -23,10 +29,10 @@ struct handover {
 };
 
 /*
- * Connects to the socket `path` and says LHLO.  0 if the server is ready; -1 with errno and `words` if nobody listens there or
+ * Connects to the socket `path` and says LHLO; a server that says nothing for so many seconds is gone.  0 if the server is ready; -1 with errno and `words` if nobody listens there or
  * nobody lets us in; else 75 with `words`.
  */
-int handover_open(struct handover *h, const char *path, const char *own_name);
+int handover_open(struct handover *h, const char *path, const char *own_name, unsigned seconds);
 
 /* Each gives the code of the reply; 0 if the connection is lost.  Both with `words`. */
 int handover_mail(struct handover *h, const struct envelope *envelope, bool smtputf8);

@@ -1,14 +1,19 @@
 /*
- * Preloaded into a program: makes one call fail.  FAIL_CALL is NAME:N:ERRNO; the Nth call of NAME (pwrite, write,
- * fsync, rename, pread, read) fails so.  If FAIL_COUNT names a file, a byte is added to it when that happens.
+ * Preloaded into a program: makes one call fail.  FAIL_CALL is NAME:N:ERRNO; the Nth call of NAME fails so: pwrite, write,
+ * fsync, rename, pread, read, open, link, unlink, ftruncate, fork, malloc.  An ERRNO below 0 is a signal that ends the process; with 0
+ * the call never comes to an end.
+ * If FAIL_COUNT names a file, it is made when that happens.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -27,7 +32,11 @@ static int fails(const char *name)
 	if (left == 0 || strcmp(wanted, name) != 0 || --left > 0)
 		return 0;
 	if (getenv("FAIL_COUNT") != NULL)
-		close(open(getenv("FAIL_COUNT"), O_WRONLY | O_CREAT, 0600));
+		close((int)syscall(SYS_openat, AT_FDCWD, getenv("FAIL_COUNT"), O_WRONLY | O_CREAT, 0600));
+	while (number == 0)
+		;
+	if (number < 0)
+		kill(getpid(), -number);
 	errno = number;
 	return 1;
 }
@@ -77,4 +86,81 @@ ssize_t pread64(int fd, void *bytes, size_t n, off64_t offset)
 ssize_t read(int fd, void *bytes, size_t n)
 {
 	return fails("read") ? -1 : REAL(read)(fd, bytes, n);
+}
+
+static mode_t mode_of(int flags, va_list ap)
+{
+	return (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(ap, mode_t) : 0;
+}
+
+#define OPEN(name) \
+	int name(const char *path, int flags, ...) \
+	{ \
+		va_list ap; \
+		mode_t mode; \
+		va_start(ap, flags); \
+		mode = mode_of(flags, ap); \
+		va_end(ap); \
+		return fails("open") ? -1 : REAL(name)(path, flags, mode); \
+	}
+
+#define OPENAT(name) \
+	int name(int directory, const char *path, int flags, ...) \
+	{ \
+		va_list ap; \
+		mode_t mode; \
+		va_start(ap, flags); \
+		mode = mode_of(flags, ap); \
+		va_end(ap); \
+		return fails("open") ? -1 : REAL(name)(directory, path, flags, mode); \
+	}
+
+OPEN(open)
+OPEN(open64)
+OPENAT(openat)
+OPENAT(openat64)
+
+int link(const char *from, const char *to)
+{
+	return fails("link") ? -1 : REAL(link)(from, to);
+}
+
+int unlink(const char *path)
+{
+	return fails("unlink") ? -1 : REAL(unlink)(path);
+}
+
+int ftruncate(int fd, off_t size)
+{
+	return fails("ftruncate") ? -1 : REAL(ftruncate)(fd, size);
+}
+
+int ftruncate64(int fd, off64_t size)
+{
+	return fails("ftruncate") ? -1 : REAL(ftruncate64)(fd, size);
+}
+
+pid_t fork(void)
+{
+	return fails("fork") ? -1 : REAL(fork)();
+}
+
+/* dlsym() itself takes memory: these have names of their own in glibc */
+extern void *__libc_malloc(size_t n);
+extern void *__libc_calloc(size_t n, size_t size);
+extern void *__libc_realloc(void *old, size_t n);
+
+void *malloc(size_t n)
+{
+	return fails("malloc") ? NULL : __libc_malloc(n);
+}
+
+void *calloc(size_t n, size_t size)
+{
+	return fails("malloc") ? NULL : __libc_calloc(n, size);
+}
+
+void *realloc(void *old, size_t n)
+{
+	return fails("malloc") ? NULL : __libc_realloc(old, n);
 }

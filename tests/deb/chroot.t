@@ -4,8 +4,7 @@
 # That Debian is started with its systemd, in namespaces of its own.  Where that cannot be, its programs run in a
 # chroot, and the units are only looked at.
 #
-# Needs root, debootstrap and a mirror.  ZLMTP_MIRROR names another mirror than deb.debian.org; ZLMTP_BASE a
-# directory that debootstrap made before, of which a copy is used; ZLMTP_KEEP=1 leaves the directory for a look.
+# Needs root, debootstrap and a mirror, see tests/deb/bootstrap.  ZLMTP_KEEP=1 leaves the directory for a look.
 
 use v5.36;
 use FindBin;
@@ -17,12 +16,10 @@ use RealServer;
 use RealSink;
 
 my $source = Cwd::abs_path($ENV{SRC_DIR} // "$FindBin::Bin/../..");
-my $mirror = $ENV{ZLMTP_MIRROR} // 'http://deb.debian.org/debian';
-my $base = $ENV{ZLMTP_BASE};
 my ($release) = do { local (@ARGV, $/) = '/etc/os-release'; <> } =~ /^VERSION_CODENAME=(\w+)/m;
 
 plan skip_all => 'a Debian of its own needs root' if $> != 0;
-for my $needed (['dpkg-buildpackage', 'dpkg-dev'], ['dh', 'debhelper'], $base ? () : ['debootstrap', 'debootstrap']) {
+for my $needed (['dpkg-buildpackage', 'dpkg-dev'], ['dh', 'debhelper'], $ENV{ZLMTP_BASE} ? () : ['debootstrap', 'debootstrap']) {
 	plan skip_all => "no $needed->[0] here (Debian: $needed->[1])" if !grep { -x "$_/$needed->[0]" } split /:/, $ENV{PATH};
 }
 if (my $why = RealSink::missing()) {
@@ -117,16 +114,16 @@ my ($package) = glob "$dir/out/zlmtp_*.deb";
 
 # ---- a Debian that has what the package needs, and systemd ----
 
-$log = $base ? shell("cp -a '$base' '$root'") : shell("debootstrap --variant=minbase $release '$root' '$mirror'");
+$log = shell("'$FindBin::Bin/bootstrap' $release '$root'");
 is($?, 0, 'there is a Debian') or BAIL_OUT($log);
-system "cp /etc/resolv.conf '$root/etc/resolv.conf'; cp '$package' '$root/root/zlmtp.deb'";
-RealServer::write_file("$root/etc/apt/sources.list", "deb $mirror $release main\n") if !$base;
+system 'cp', $package, "$root/root/zlmtp.deb";
 RealServer::write_file("$root/etc/fstab", '');
 RealServer::write_file("$root/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0755);
 my ($depends) = qx{dpkg-deb -f '$package' Depends} =~ /^(.*)$/;
 mounts('proc', "$root/proc") or BAIL_OUT('cannot mount proc');
 works("apt-get update -qq && apt-get satisfy -qq -y --no-install-recommends '$depends' >/dev/null && " .
-	'apt-get install -qq -y --no-install-recommends systemd systemd-sysv >/dev/null', 'its dependencies are installed')
+	'apt-get install -qq -y --no-install-recommends systemd systemd-sysv >/dev/null && ' .
+	'apt-get install -qq -y --no-install-recommends --download-only dovecot-lmtpd >/dev/null', 'its dependencies are installed')
 	or BAIL_OUT('no mirror');
 # nothing but the package changes anything
 inside('cd /etc/systemd/system && for t in /lib/systemd/system/*.timer; do ln -sf /dev/null ${t##*/}; done; rm /usr/sbin/policy-rc.d');
@@ -176,9 +173,9 @@ zlmtp:zlmtp 755 /var/lib/zlmtp/db
 END
 	'the directories belong to whom they should');
 like(works("/usr/libexec/zlmtp/$_ -V", "$_ runs"), qr/^\S+ \(zlmtp\) \d/, 'and says its version')
-	for 'ta/lmtp', qw(enqueue runqueue newdb dbupdate dblookup ldapsync zlmtp-check);
+	for 'ta/lmtp', qw(enqueue runqueue intake zlmtp-sendmail newdb dbupdate dblookup ldapsync zlmtp-check);
 is(inside('systemctl is-enabled zlmtp-runqueue.service zlmtp-mapcheck.timer'), "disabled\ndisabled\n", 'nothing is enabled');
-for my $unit (qw(zlmtp-runqueue.service zlmtp-ldapsync@.service zlmtp-mapcheck.service zlmtp-mapcheck.timer)) {
+for my $unit (qw(zlmtp-runqueue.service zlmtp-intake.service zlmtp-intake.socket zlmtp-ldapsync@.service zlmtp-mapcheck.service zlmtp-mapcheck.timer)) {
 	is(works("systemd-analyze verify --man=no $unit", "$unit verifies"), '', 'silently');
 	next if $unit =~ /timer$/;
 	my ($exposure) = inside("systemd-analyze security --no-pager --offline=true $unit") =~ /exposure level for .*?: ([\d.]+)/;
@@ -190,6 +187,8 @@ for my $unit (qw(zlmtp-runqueue.service zlmtp-ldapsync@.service zlmtp-mapcheck.s
 my $readme = do { local (@ARGV, $/) = "$root/usr/share/doc/zlmtp/README.Debian"; <> };
 my @setup = grep { /\S/ } map { s/^    //r } split /\n/, $readme =~ /\n(    # who delivers\n.*?)\n    # mail/s ? $1 : '';
 cmp_ok(scalar @setup, '>', 6, 'README.Debian has commands');
+my ($mail) = $readme =~ /\n    # mail\n    (.*)\n/;
+ok(defined $mail, 'and one that sends mail');
 if (!$init) {
 	s/ --now\b// for @setup;
 }
@@ -205,7 +204,7 @@ isnt($?, 0, 'a map that is not there is no good news');
 inside('mv /var/lib/zlmtp/db/aside /var/lib/zlmtp/db/fqdnroutes.db');
 
 sub enqueue ($subject, $command = "$zlmtp enqueue") {
-	like(inside("printf 'Subject: $subject\\n\\nHello.\\n' | $command -s me\@example.test user\@example.test"), qr/^\d+$/,
+	like(inside("printf 'Subject: $subject\\n\\nHello.\\n' | $command -s me\@example.test ann\@example.test"), qr/^\d+$/,
 		"message $subject is queued");
 }
 
@@ -261,12 +260,13 @@ SKIP: {
 
 inside('systemctl stop zlmtp-runqueue') if $init;
 enqueue('five');
-works('apt-get purge -qq -y zlmtp', 'the package goes while there is mail');
+my $purge = works('apt-get purge -qq -y zlmtp', 'the package goes while there is mail');
+like($purge, qr{^zlmtp: there is mail in /var/spool/zlmtp.*\nzlmtp: Install zlmtp again}m, 'and says so, and what to do');
 isnt(inside('find /var/spool/zlmtp/transport -type f'), '', 'but the mail stays');
 like(inside('id zlmtp'), qr/^uid=/, 'and its owner');
-ok(!-e "$root/$_", "$_ is gone") for qw(etc/zlmtp var/lib/zlmtp usr/libexec/zlmtp);
-works("$install && cp /usr/share/doc/zlmtp/examples/scheduler.conf /etc/zlmtp" .
-	($init ? ' && systemctl start zlmtp-runqueue' : ''), 'it comes back');
+ok(!-e "$root/usr/libexec/zlmtp", 'the programs are gone');
+ok(-e "$root/$_", "$_ stays") for qw(etc/zlmtp/scheduler.conf var/lib/zlmtp/db/fqdnroutes.db);
+works($install . ($init ? ' && systemctl start zlmtp-runqueue' : ''), 'it comes back');
 arrives('five');
 
 # ---- removed ----
@@ -280,5 +280,23 @@ ok(-e "$root/etc/zlmtp/scheduler.conf" && -d "$root/var/spool/zlmtp", 'configura
 works('apt-get purge -qq -y zlmtp', 'it is purged');
 inside('systemctl daemon-reload; systemctl reset-failed') if $init;
 is(difference($before, everything()), '', 'nothing is left');
+
+# ---- README.Debian once more, with the Dovecot of this release as it comes ----
+
+SKIP: {
+	skip 'no systemd of its own here', 7 if !$init;
+	works('umount /run/dovecot && rmdir /run/dovecot', 'the sink is gone');
+	works('apt-get install -qq -y --no-install-recommends --no-download dovecot-lmtpd && useradd --create-home ann',
+		'Dovecot is installed, and there is a user');
+	works($install, 'zlmtp is installed');
+	works(join("\n", 'set -e', @setup, $mail), 'what README.Debian says works');
+	ok(eval { RealServer::wait_for('mail', 60, sub { inside('doveadm fetch -u ann hdr.subject all') =~ /it works/ }); 1 },
+		'and ann has the mail') or diag inside('journalctl --no-pager -u zlmtp-runqueue -u dovecot | tail -20');
+	my $drop_in = join "\n", map { s/^    //r } $readme =~ /\n(    for unit in .*?daemon-reload)\n/s;
+	works(join("\n", 'set -e', $drop_in =~ s/^    //gmr, 'systemctl restart zlmtp-runqueue', 'systemctl start zlmtp-mapcheck'),
+		'and with the drop-in for containers, too');
+	is(inside('systemctl show -P PrivateUsers -P ProtectProc -P ProcSubset zlmtp-runqueue'), "no\ndefault\nall\n",
+		'which has its effect');
+}
 
 done_testing;

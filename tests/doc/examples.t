@@ -400,11 +400,14 @@ sub mail_comes_in($server) {
 	is(scalar(grep { -f } glob '/var/spool/zlmtp/transport/*'), 1, 'a message is in the queue');
 }
 
-sub no_git() { return system('git send-email --help >/dev/null 2>&1') == 0 ? undef : 'no git send-email (Debian: git-email)' }
+sub no_git() { return system('git send-email --dump-aliases </dev/null >/dev/null 2>&1') == 0 ? undef : 'no git send-email (Debian: git-email)' }
 
 # An intake where zlmtp-sendmail looks for it, and a patch.
 sub intake_and_patches() {
+	File::Path::make_path('/run/zlmtp');
 	my $intake = Intake->start(listen => ['lmtp:UNIX:/run/zlmtp/intake']);
-	put('x.patch', "From: bob\@example.org\nSubject: [PATCH] x\n\nx\n---\n");
+	$ENV{HOME} = $ENV{XDG_CONFIG_HOME} = "$top";
+	must("git config --global user.email bob\@example.org\ngit config --global user.name Bob\n");
+	put("$top/zlmtp-sendmail.8/x.patch", "From: bob\@example.org\nSubject: [PATCH] x\n\nx\n---\n");
 	return $intake;
 }

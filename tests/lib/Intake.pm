@@ -25,7 +25,7 @@ sub start($class, %o) {
 	chmod 0755, "$top", $dir;
 	my $self = bless { dir => $dir, spool => Spool->new("$dir/po"), o => \%o }, $class;
 	Spool->put("$dir/zenv", "POSTOFFICE=$dir/po\n" . ($o{zenv} // ''));
-	Spool->put("$dir/dbases.conf", $o{dbases} // "fqdnroutes btree - -la routes -lm%:\n");
+	Spool->put("$dir/dbases.conf", $o{dbases} // "fqdnroutes btree - -la $dir/routes -lm%:\n");
 	$self->routes($o{routes} // "ann\@example.org: lmtp!store!ann\nbob\@example.org: lmtp!store!bob\n"
 		. "away\@example.net: smtp!example.net!away\@example.net\nnothing\@example.org: bitbucket!-!-\n");
 	$self->again if $o{run} // 1;

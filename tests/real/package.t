@@ -37,7 +37,7 @@ for my $needed (['dh', 'debhelper'], ['dpkg-buildpackage', 'dpkg-dev'], ['fakero
 	['lintian', 'lintian'], ['systemd-analyze', 'systemd'], ['git', 'git']) {
 	plan skip_all => "no $needed->[0] here (Debian: $needed->[1])" if !is_here($needed->[0]);
 }
-plan skip_all => 'LDAP, LMDB or SASL is left out here: not what is packaged'
+plan skip_all => 'LDAP, LMDB, IDN or SASL is left out here: not what is packaged'
 	if slurp("$build/config.h") =~ /^#define HAVE_\w+ 0/m;
 
 my $dir = File::Temp->newdir('zlmtp-package-XXXXXX', TMPDIR => 1);

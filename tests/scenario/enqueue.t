@@ -225,4 +225,24 @@ subtest 'lookups are counted' => sub {
 	like $err, qr/^enqueue: metrics: .*: a file that zlmtp has written expected; left alone\n\z/, 'which is told';
 };
 
+subtest 'mail for a channel that no clause of scheduler.conf serves is queued, with a warning' => sub {
+	my $share = File::Temp->newdir;
+	for (['scheduler.conf', "lmtp/*\n\tcommand=\"lmtp\"\n"], ['zenv', "MAILSHARE=$share\n"]) {
+		open my $file, '>', "$share/$_->[0]" or die;
+		print $file $_->[1];
+	}
+	my $office = office();
+	my @mail = ("Subject: x\n\nhi\n", '-m', '-P', $office, '-s', '<>', '-r', 'lmtp,store,b');
+	local $ENV{ZCONFIG} = "$share/zenv";
+	my ($status, undef, $err) = run(@mail, map { ('-r', "smtp,example.org,$_\@example.org") } 'a', 'c');
+	is $status, 0, 'it is taken';
+	is $err, "enqueue: no clause of scheduler.conf serves channel smtp, host example.org: the mail will wait and expire\n",
+		'one line for the destination';
+	($status, undef, $err) = run(@mail);
+	is "$status $err", '0 ', 'nothing is said of a channel that is served';
+	unlink "$share/scheduler.conf";
+	($status, undef, $err) = run(@mail, '-r', 'smtp,example.org,a@example.org');
+	is "$status $err", '0 ', 'nor where there is no scheduler.conf';
+};
+
 done_testing;

@@ -497,6 +497,26 @@ subtest '-M: what is counted' => sub {
 		'refused_total\{reason="loop"\} 1', 'batches_total 1', 'batch_messages_total 1', 'commit_seconds_total \d.*';
 };
 
+subtest 'zlmtp-check -o intake' => sub {
+	my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
+	my $intake = Intake->start;
+	my $check = sub (@more) {
+		Spool->put($intake->dir . '/zenv', 'POSTOFFICE=' . $intake->office . "\nINTAKE=" . $intake->dir . "/lmtp\n");
+		local $ENV{ZCONFIG} = $intake->dir . '/zenv';
+		my $said = qx{'$build/channel/zlmtp-check' -o intake @more};
+		return ($? >> 8) . " $said";
+	};
+	like $check->('-v'), qr/^0 OK .*^\S* ?.*intake \S+\/lmtp takes mail$/ms, 'it takes mail';
+	rename $intake->office, $intake->office . '.away' or die;
+	like $check->(), qr/^2 CRITICAL.*intake \S+\/lmtp: takes no mail now: .*the queue cannot be reached/, 'it takes none';
+	rename $intake->office . '.away', $intake->office or die;
+	kill 'STOP', $intake->pid;
+	like $check->('-t', 1), qr/^2 CRITICAL.*intake \S+\/lmtp: /, 'it does not answer';
+	kill 'CONT', $intake->pid;
+	$intake->stop;
+	like $check->(), qr/^2 CRITICAL.*intake \S+\/lmtp: (?:No such file|Connection refused)/, 'it is not there';
+};
+
 subtest 'many idle clients do not stop others' => sub {
 	my $intake = Intake->start;
 	my @idle = map { $intake->lmtp } 1 .. 200;

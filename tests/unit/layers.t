@@ -18,6 +18,8 @@ my @rules = (
 	['channel/net/', 'lib/', 'channel/net/'],
 	['channel/enqueue', 'lib/', 'channel/', 'db/'],
 	['channel/intake', 'lib/', 'channel/', 'db/'],
+	['channel/zlmtp-report', 'lib/', 'channel/', 'db/'],
+	['channel/notice/', 'lib/', 'channel/', 'db/'],
 	['channel/server/', 'lib/', 'channel/', 'db/'],
 	['channel/zlmtp-queue', 'lib/', 'channel/'],
 	['channel/rerouting', 'lib/', 'channel/'],
@@ -48,8 +50,8 @@ for my $file (@files) {
 	for my $include (includes("$top/$file")) {
 		next if $include eq 'config.h';
 		push @bad, "$file includes $include, which brings the maps with it"
-			if $include =~ m{^channel/(?:routing|probe/cache)\.h$} && $file !~ m{^channel/(?:enqueue\.|routing\.|rerouting\.|zlmtp-queue\.|lmtp-probe\.|probe/cache\.|probe/keep\.|intake\.|server/)};
-		push @bad, "$file includes $include, which is another program's" if $include =~ m{^channel/(probe|check|server|submit)/} && $file !~ m{^tests/|^channel/(?:$1/|lmtp-probe\.|zlmtp-check\.|intake\.|zlmtp-sendmail\.)};
+			if $include =~ m{^channel/(?:routing|probe/cache)\.h$} && $file !~ m{^channel/(?:enqueue\.|routing\.|rerouting\.|zlmtp-queue\.|lmtp-probe\.|probe/cache\.|probe/keep\.|intake\.|server/|zlmtp-report\.)};
+		push @bad, "$file includes $include, which is another program's" if $include =~ m{^channel/(probe|check|server|submit|notice)/} && $file !~ m{^tests/|^channel/(?:$1/|lmtp-probe\.|zlmtp-check\.|intake\.|zlmtp-sendmail\.|zlmtp-report\.)};
 		push @bad, "$file includes $include" unless grep { index($include, $_) == 0 } @may;
 		push @bad, "$file includes $include, which is not there" unless -f "$top/$include";
 	}

@@ -93,6 +93,31 @@ static void what_can_be_nobody_is_refused(void **state)
 	taken_apart("us\177er@d.test", NULL, NULL);
 }
 
+static void a_domain_has_no_port_and_no_label_above_63_bytes(void **state)
+{
+	char label[65], text[300];
+
+	(void)state;
+	memset(label, 'a', 63);
+	label[63] = '\0';
+	snprintf(text, sizeof text, "u@%s.test", label);
+	taken_apart(text, "u", text + 2);
+	snprintf(text, sizeof text, "u@%sa.test", label);
+	taken_apart(text, NULL, NULL);
+	snprintf(text, sizeof text, "u@test.%sa", label);
+	taken_apart(text, NULL, NULL);
+	snprintf(text, sizeof text, "u@%s.%s.%s.%s", label, label, label, label);
+	taken_apart(text, "u", text + 2);
+	snprintf(text, sizeof text, "u@%s.%s.%s.%s.a", label, label, label, label);
+	taken_apart(text, NULL, NULL);
+	taken_apart("u@d.test:25", NULL, NULL);
+	taken_apart("u@d:25", NULL, NULL);
+	taken_apart("u@-d.test", NULL, NULL);
+	taken_apart("u@d..test", NULL, NULL);
+	taken_apart("u@.d.test", NULL, NULL);
+	taken_apart("u@[192.0.2.1]:25", NULL, NULL);
+}
+
 static void a_nul_is_refused_and_not_the_end(void **state)
 {
 	struct address a;
@@ -225,6 +250,7 @@ int main(void)
 		cmocka_unit_test(quotes_are_no_part_of_the_name),
 		cmocka_unit_test(crafted_spellings_become_the_plain_one),
 		cmocka_unit_test(what_can_be_nobody_is_refused),
+		cmocka_unit_test(a_domain_has_no_port_and_no_label_above_63_bytes),
 		cmocka_unit_test(a_nul_is_refused_and_not_the_end),
 		cmocka_unit_test(length_is_limited_openly),
 		cmocka_unit_test(a_backslash_in_front_means_no_alias),

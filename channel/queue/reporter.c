@@ -1,0 +1,284 @@
+#include "channel/queue/reporter.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <poll.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "lib/alloc.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/parse.h"
+
+enum { CHUNK = 64 * 1024 };
+
+#define IDLE_MAX (30 * 1000)               /* without a request it leaves */
+#define RESTART_PAUSE (5 * 1000)           /* after one that failed */
+
+struct reporter {
+	const struct reporter_options *options;
+	reporter_told *told;
+	void *context;
+	pid_t pid;                /* 0: it does not run */
+	int fd;                   /* -1: it does not run, or was told to go */
+	struct buf in, out;
+	struct reporter_request *requests;     /* without an answer, from `first` on */
+	size_t first, count, capacity;
+	int64_t idle_since, start_at;
+	bool complained;          /* the log says what is missing */
+};
+
+struct reporter *reporter_create(const struct reporter_options *options, reporter_told *told, void *context)
+{
+	struct reporter *r = xcalloc(1, sizeof *r);
+
+	*r = (struct reporter){ .options = options, .told = told, .context = context, .fd = -1 };
+	return r;
+}
+
+void reporter_destroy(struct reporter **reporter)
+{
+	struct reporter *r = *reporter;
+
+	if (r->fd >= 0)
+		close(r->fd);
+	/* whoever waits for a map that hangs is not waited for: what it has not told is told again */
+	if (r->pid > 0 && r->first < r->count)
+		kill(r->pid, SIGTERM);
+	if (r->pid > 0)
+		waitpid(r->pid, NULL, 0);
+	buf_free(&r->in);
+	buf_free(&r->out);
+	free(r->requests);
+	free(r);
+	*reporter = NULL;
+}
+
+bool reporter_can(struct reporter *r)
+{
+	const struct reporter_options *o = r->options;
+	const char *missing = o->program == NULL || access(o->program, X_OK) < 0 ? "the program zlmtp-report" : NULL;
+	bool maps = o->dbases != NULL && (access(o->dbases, F_OK) == 0 || errno != ENOENT);
+
+	if (missing == NULL && !maps)
+		missing = o->dbases != NULL ? o->dbases : "MAILVAR of ZENV, or option -F";
+	if (missing != NULL && !r->complained)
+		complain("no reports go to senders without %s; what fails is told in files in postman/", missing);
+	r->complained = missing != NULL;
+	return missing == NULL;
+}
+
+static _Noreturn void child(const struct reporter_options *o, int fd)
+{
+	char *arguments[] = {
+		(char *)o->program, (char *)"-f", (char *)o->dbases, (char *)"-P", (char *)o->postoffice, (char *)"-O",
+		(char *)(o->json ? "log=json" : "log=keys"), NULL,
+	};
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* a ^C is for us */
+	setpgid(0, 0);
+	if (dup2(fd, STDIN_FILENO) < 0 || dup2(fd, STDOUT_FILENO) < 0)
+		_exit(EX_OSERR);
+	closefrom(STDERR_FILENO + 1);
+	execv(o->program, arguments);
+	complain("cannot run %s: %s", o->program, strerror(errno));
+	_exit(EX_UNAVAILABLE);
+}
+
+static void start(struct reporter *r, int64_t now)
+{
+	int ends[2] = { -1, -1 };
+
+	r->start_at = now + RESTART_PAUSE;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0) {
+		fcntl(ends[0], F_SETFL, O_NONBLOCK);
+		r->pid = fork();
+		if (r->pid == 0)
+			child(r->options, ends[1]);
+		close(ends[1]);
+		if (r->pid > 0) {
+			r->fd = ends[0];
+			return;
+		}
+		close(ends[0]);
+	}
+	r->pid = 0;
+	complain("cannot start %s: %s", r->options->program, strerror(errno));
+}
+
+/* Nothing is known of what was asked: none of it is forgotten. */
+static void give_up(struct reporter *r)
+{
+	size_t count = r->count;
+
+	buf_clear(&r->out);
+	buf_clear(&r->in);
+	while (r->first < count) {
+		struct reporter_request request = r->requests[r->first++];
+
+		r->told(r->context, &request, REPORTER_LATER);
+	}
+}
+
+static void hang_up(struct reporter *r)
+{
+	close(r->fd);
+	r->fd = -1;
+	if (r->pid > 0 && reporter_waiting(r) > 0)
+		kill(r->pid, SIGTERM);
+}
+
+void reporter_ask(struct reporter *r, const struct reporter_request *request, const struct buf *text, int64_t now)
+{
+	if (r->first == r->count)
+		r->first = r->count = 0;
+	r->requests = xgrow(r->requests, r->count, &r->capacity, sizeof *r->requests);
+	r->requests[r->count++] = *request;
+	buf_add(&r->out, text->data, text->len);
+	r->idle_since = now;
+}
+
+size_t reporter_waiting(const struct reporter *r)
+{
+	return r->count - r->first;
+}
+
+int reporter_descriptor(const struct reporter *r)
+{
+	return r->fd;
+}
+
+short reporter_events(const struct reporter *r)
+{
+	return (short)(POLLIN | (r->out.len > 0 ? POLLOUT : 0));
+}
+
+static void flush(struct reporter *r)
+{
+	while (r->fd >= 0 && r->out.len > 0) {
+		ssize_t n = write(r->fd, r->out.data, r->out.len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM))
+			return;
+		if (n < 0)
+			hang_up(r);
+		else
+			buf_consume(&r->out, (size_t)n);
+	}
+}
+
+/* "ID WORD [text]".  False if it is no answer to what was asked first. */
+static bool answered(struct reporter *r, char *line)
+{
+	char *word = strchr(line, ' '), *text;
+	struct reporter_request request;
+	enum reporter_answer answer;
+	uint64_t id;
+
+	if (word == NULL || r->first == r->count)
+		return false;
+	*word++ = '\0';
+	text = word + strcspn(word, " ");
+	if (*text != '\0')
+		*text++ = '\0';
+	request = r->requests[r->first];
+	if (!parse_number(line, UINT64_MAX, &id) || id != request.id)
+		return false;
+	if (strcmp(word, "done") == 0)
+		answer = REPORTER_DONE;
+	else if (strcmp(word, "file") == 0)
+		answer = REPORTER_FILE;
+	else if (strcmp(word, "later") == 0)
+		answer = REPORTER_LATER;
+	else
+		return false;
+	if (answer == REPORTER_LATER)
+		complain("%llu: its sender cannot be told now: %s; kept until that works", (unsigned long long)id, text);
+	r->first++;
+	r->told(r->context, &request, answer);
+	return true;
+}
+
+/* False if there was nothing: after true there may be more. */
+static bool read_answers(struct reporter *r)
+{
+	char *room, *lf;
+	size_t used = 0;
+	ssize_t n;
+
+	if (r->fd < 0)
+		return false;
+	room = buf_reserve(&r->in, CHUNK);
+	do
+		n = read(r->fd, room, CHUNK);
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN)
+		return false;
+	if (n <= 0) {
+		hang_up(r);
+		return false;
+	}
+	r->in.len += (size_t)n;
+	while ((lf = memchr(r->in.data + used, '\n', r->in.len - used)) != NULL) {
+		char *line = r->in.data + used;
+
+		*lf = '\0';
+		used = (size_t)(lf - r->in.data) + 1;
+		if (!answered(r, line)) {
+			complain("zlmtp-report said what was not asked: %s", line);
+			hang_up(r);
+			return false;
+		}
+	}
+	buf_consume(&r->in, used);
+	return true;
+}
+
+void reporter_serve(struct reporter *r, int64_t now)
+{
+	read_answers(r);
+	if (r->pid == 0 && reporter_waiting(r) > 0 && now >= r->start_at)
+		start(r, now);
+	flush(r);
+	if (reporter_waiting(r) > 0)
+		r->idle_since = now;
+	else if (r->fd >= 0 && now - r->idle_since >= IDLE_MAX)
+		hang_up(r);
+}
+
+int64_t reporter_deadline(const struct reporter *r)
+{
+	if (r->pid == 0)
+		return reporter_waiting(r) > 0 ? r->start_at : CLOCK_NEVER;
+	return r->fd >= 0 && reporter_waiting(r) == 0 ? r->idle_since + IDLE_MAX : CLOCK_NEVER;
+}
+
+bool reporter_buried(struct reporter *r, pid_t pid, int status, int64_t now)
+{
+	if (pid != r->pid)
+		return false;
+	/* what it said before its end counts */
+	while (read_answers(r))
+		;
+	if (r->fd >= 0)
+		hang_up(r);
+	r->pid = 0;
+	if (WIFSIGNALED(status))
+		complain("zlmtp-report was ended by signal %d", WTERMSIG(status));
+	else if (WEXITSTATUS(status) != 0)
+		complain("zlmtp-report ended with status %d", WEXITSTATUS(status));
+	r->start_at = status != 0 ? now + RESTART_PAUSE : now;
+	give_up(r);
+	return true;
+}

@@ -1,0 +1,33 @@
+/*
+ * When the sender of a message is to hear of it (RFC 3461, queue of spool.md section 9): of failures and successes within
+ * a minute after their round, of delays at the ages that reporttimes names, and of everything before the message goes.
+ */
+#ifndef ZL_CHANNEL_QUEUE_REPORTS_H
+#define ZL_CHANNEL_QUEUE_REPORTS_H
+
+#include "channel/queue/scheduler.h"
+
+/* The message was taken in: what was not told yet is, and its delays are waited for. */
+void reports_taken_in(struct scheduler *s, struct message *m);
+
+/* A round is over after which others in the message wait on. */
+void reports_after_round(struct scheduler *s, struct message *m);
+
+/* Everybody in the message is settled, and somebody is to be told: asks for that.  scheduler_retire() follows. */
+void reports_ask_final(struct scheduler *s, struct message *m);
+
+/* The reporter has answered: a reporter_told, whose context is the scheduler. */
+void reports_answered(void *scheduler, const struct reporter_request *request, enum reporter_answer answer);
+
+/* Asks for what is due. */
+void reports_work(struct scheduler *s);
+
+/* When reports_work() must be called again (clock_ms()). */
+int64_t reports_deadline(const struct scheduler *s);
+
+/* Is something asked for, or waited for? */
+bool reports_pending(const struct scheduler *s);
+
+void reports_free(struct scheduler *s);
+
+#endif

@@ -1,0 +1,40 @@
+#include "channel/spool/telling.h"
+
+#include <stdlib.h>
+
+#include "lib/parse.h"
+
+bool telling_wants_failure(const struct control_recipient *r)
+{
+	return r->tag == TAG_FAILED && (!r->notify_given || (r->notify & NOTIFY_FAILURE));
+}
+
+enum telling telling_due(const struct control_recipient *r, const struct control_diagnostic *last)
+{
+	if (last != NULL && last->reported)
+		return TELL_NOTHING;
+	if (telling_wants_failure(r))
+		return TELL_FAILURE;
+	/* without a d line its server tells */
+	if (r->tag == TAG_DONE && r->notify_given && (r->notify & NOTIFY_SUCCESS) && last != NULL)
+		return TELL_SUCCESS;
+	return TELL_NOTHING;
+}
+
+bool telling_any(const struct control *c)
+{
+	const struct control_diagnostic **last = control_last_diagnostics(c);
+	bool any = false;
+
+	for (size_t i = 0; i < c->recipient_count && !any; i++)
+		any = telling_due(&c->recipients[i], last[i]) != TELL_NOTHING;
+	free(last);
+	return any;
+}
+
+int64_t telling_delay_told(const struct control_diagnostic *d)
+{
+	uint64_t age;
+
+	return d->reported && diagnostic_is_delay(d) && parse_number(d->text, INT32_MAX, &age) ? (int64_t)age : 0;
+}

@@ -1,0 +1,34 @@
+/*
+ * Who is to be told what became of a recipient, and who was told already (RFC 3461 section 4.1, spool.md section 9).
+ *
+ * What was told stands in the control file, where ZMailer's scheduler looks for it: the d line of a result that was told
+ * has the tag '+'; a delay that was told is a d line of its own with the tag '+', the action "delayed" and as its text
+ * the age in seconds.
+ */
+#ifndef ZL_CHANNEL_SPOOL_TELLING_H
+#define ZL_CHANNEL_SPOOL_TELLING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "channel/spool/control.h"
+
+enum telling {
+	TELL_NOTHING,
+	TELL_FAILURE,         /* failed, and NOTIFY has FAILURE or is absent */
+	TELL_SUCCESS,         /* delivered, with a d line of it, and NOTIFY has SUCCESS */
+};
+
+/* What the sender is still to be told of a recipient; `last` is its entry of control_last_diagnostics(). */
+enum telling telling_due(const struct control_recipient *r, const struct control_diagnostic *last);
+
+/* Is anybody in it to be told of? */
+bool telling_any(const struct control *control);
+
+/* True if the recipient failed and the sender did not forbid to tell (NOTIFY=NEVER, or NOTIFY without FAILURE). */
+bool telling_wants_failure(const struct control_recipient *r);
+
+/* At what age of the message, in seconds, this line says that a delay was told; 0 if it says no such thing. */
+int64_t telling_delay_told(const struct control_diagnostic *d);
+
+#endif

@@ -1,0 +1,347 @@
+/*
+ * zlmtp-report: tells senders what became of their mail.  runqueue starts it and talks to it by its standard input
+ * (channel/queue/reporter.h).
+ */
+#include <errno.h>
+#include <poll.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "channel/notice/notice.h"
+#include "channel/routing.h"
+#include "channel/spool/control.h"
+#include "db/route/route.h"
+#include "lib/alloc.h"
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/logline.h"
+#include "lib/options.h"
+#include "lib/parse.h"
+#include "lib/text.h"
+#include "lib/zenv.h"
+
+static const struct option_help options[] = {
+	{ 'f', "DBASES", "the maps that route reports; router.conf beside it has their settings" },
+	{ 'O', "log=keys|json", "form of the log lines (keys)" },
+	{ 'P', "DIRECTORY", "the post office" },
+	{ 0 },
+};
+
+static const struct program program = {
+	.name = "zlmtp-report",
+	.synopsis = "[-V] -f dbases [-O log=keys|json] -P directory",
+	.purpose = "Writes reports to senders for runqueue, which starts it.",
+	.options = options,
+	.help = 'h',
+};
+
+/* Reports that are put into the queue with the same few syncs; each keeps up to four descriptors. */
+#define BATCH 200
+#define CHUNK (64 * 1024)
+
+struct reporter {
+	struct office office;
+	const char *dbases;
+	struct buf in;
+};
+
+static void read_options(struct reporter *r, int argc, char **argv)
+{
+	int c;
+
+	while ((c = option_next(&program, argc, argv)) != -1) {
+		switch (c) {
+		case 'f': r->dbases = optarg; break;
+		case 'O':
+			r->office.json = strcmp(optarg, "log=json") == 0;
+			if (!r->office.json && strcmp(optarg, "log=keys") != 0)
+				option_usage(&program, "-O %s: log=keys or log=json expected", optarg);
+			break;
+		case 'P': r->office.spool.postoffice = optarg; break;
+		}
+	}
+	if (optind < argc || r->dbases == NULL || r->office.spool.postoffice == NULL)
+		option_usage(&program, "runqueue starts this program; -f and -P expected");
+}
+
+/* ---- what reports are made with ---- */
+
+static const char *own_name(void)
+{
+	static char name[256];
+
+	return gethostname(name, sizeof name - 1) == 0 && name[0] != '\0' ? name : "localhost";
+}
+
+/* What is damaged there has no effect on the mail: usual settings instead, and a line in the log. */
+static void read_settings(struct reporter *r)
+{
+	const char *slash = strrchr(r->dbases, '/');
+	struct buf path = { 0 }, text = { .limit = 1024 * 1024 }, why = { 0 };
+
+	buf_add(&path, r->dbases, slash != NULL ? (size_t)(slash - r->dbases) + 1 : 0);
+	buf_adds(&path, "router.conf");
+	report_settings_init(&r->office.settings, own_name());
+	if (!file_read_text(buf_str(&path), &text)) {
+		if (errno != ENOENT)
+			complain("%s: %s; reports have their usual settings", buf_str(&path), file_error(errno));
+	} else if (!report_settings_parse(&r->office.settings, buf_str(&path), text.data, text.len, &why)) {
+		complain("%s; reports have their usual settings", buf_str(&why));
+		report_settings_free(&r->office.settings);
+		report_settings_init(&r->office.settings, own_name());
+	}
+	buf_free(&path);
+	buf_free(&text);
+	buf_free(&why);
+}
+
+static void read_forms(struct reporter *r)
+{
+	char *directory = zenv_below("MAILSHARE", "forms"), *line, *rest;
+	struct buf notes = { 0 };
+
+	if (directory == NULL)
+		return;
+	forms_read(&r->office.forms, directory, &notes);
+	buf_addc(&notes, '\0');
+	for (rest = notes.data; (line = strtok_r(rest, "\n", &rest)) != NULL;)
+		complain("%s", line);
+	buf_free(&notes);
+	free(directory);
+}
+
+static void open_office(struct reporter *r)
+{
+	struct office *o = &r->office;
+	const char *levels = zenv("SCHEDULERDIRHASH");
+	const struct passwd *nobody = getpwnam("nobody");
+	struct buf why = { 0 };
+	struct stat st;
+
+	o->privilege = nobody != NULL ? (long)nobody->pw_uid : 65534;
+	o->spool.host = own_name();
+	o->spool.levels = levels != NULL && (strcmp(levels, "1") == 0 || strcmp(levels, "2") == 0) ? (unsigned)(*levels - '0') : 0;
+	if (!spool_open(&o->spool, &why))
+		die(EX_CANTCREAT, "%s", buf_str(&why));
+	if (fstat(o->spool.transport, &st) < 0 || fchdir(o->spool.transport) < 0)
+		die(EX_OSERR, "%s/transport: %s", o->spool.postoffice, strerror(errno));
+	o->uid = st.st_uid;
+	o->gid = st.st_gid;
+	read_settings(r);
+	read_forms(r);
+}
+
+/* ---- requests ---- */
+
+/* A request in the hands of this program, with what its words point into. */
+struct work {
+	struct notice_request request;
+	char *text;
+	struct late *late;
+	uint64_t id;
+	struct notice *notice;
+};
+
+static _Noreturn void not_understood(const char *line)
+{
+	struct buf shown = { 0 };
+
+	text_add_clean_string(&shown, line, 200);
+	die(EX_PROTOCOL, "no request of runqueue: %s", buf_str(&shown));
+}
+
+static char *next_line(char **rest)
+{
+	return strsep(rest, "\n");
+}
+
+/* "OFFSET TAB TIME TAB NOTARY TAB TEXT" */
+static struct late read_late(char *line)
+{
+	char *rest = line, *offset = strsep(&rest, "\t"), *when = strsep(&rest, "\t"), *notary = strsep(&rest, "\t");
+	uint64_t at, time;
+
+	if (rest == NULL || !parse_number(offset, INT64_MAX, &at) || !parse_number(when, INT64_MAX, &time))
+		not_understood(line);
+	return (struct late){ .offset = (off_t)at, .last_attempt = (int64_t)time, .notary = notary, .text = rest };
+}
+
+static int by_offset(const void *a, const void *b)
+{
+	const struct late *x = a, *y = b;
+
+	return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+static uint64_t number(char **rest, const char *line, uint64_t max)
+{
+	const char *word = strsep(rest, " ");
+	uint64_t n;
+
+	if (word == NULL || !parse_number(word, max, &n))
+		not_understood(line);
+	return n;
+}
+
+/* How many lines follow the first one of a request. */
+static size_t lines_behind(const char *first, size_t n)
+{
+	const char *last = n > 6 && memcmp(first, "delay ", 6) == 0 ? memrchr(first, ' ', n) : NULL;
+
+	return last != NULL ? (size_t)strtoul(last + 1, NULL, 10) : 0;
+}
+
+/* The length of the request at the beginning of `text`, 0 if it is not whole yet. */
+static size_t whole_request(const char *text, size_t n)
+{
+	const char *lf = memchr(text, '\n', n);
+	size_t more = lf != NULL ? lines_behind(text, (size_t)(lf - text)) : 0;
+
+	while (lf != NULL && more-- > 0)
+		lf = memchr(lf + 1, '\n', n - (size_t)(lf + 1 - text));
+	return lf != NULL ? (size_t)(lf + 1 - text) : 0;
+}
+
+static void read_request(struct work *w, const char *text, size_t n)
+{
+	char *rest = w->text = xstrndup(text, n), *line = next_line(&rest), *word = line;
+	const char *kind = strsep(&word, " ");
+
+	w->request.job = strsep(&word, " ");
+	if (w->request.job == NULL || !control_id(w->request.job, &w->id))
+		not_understood(line);
+	w->request.inode = number(&word, line, UINT64_MAX);
+	if (strcmp(kind, "settled") == 0 && word != NULL) {
+		w->request.final = strcmp(word, "final") == 0;
+		return;
+	}
+	if (strcmp(kind, "delay") != 0)
+		not_understood(line);
+	w->request.age = (int32_t)number(&word, line, INT32_MAX);
+	w->request.until = (int64_t)number(&word, line, INT64_MAX);
+	w->request.late_count = (size_t)number(&word, line, UINT32_MAX);
+	w->late = xcalloc(w->request.late_count, sizeof *w->late);
+	for (size_t i = 0; i < w->request.late_count; i++)
+		w->late[i] = read_late(next_line(&rest));
+	qsort(w->late, w->request.late_count, sizeof *w->late, by_offset);
+	w->request.late = w->late;
+}
+
+/* ---- the work ---- */
+
+/* The maps may be refused now and be mended later: nothing is told until then. */
+static bool open_router(struct reporter *r)
+{
+	const struct routing routing = { .dbases = r->dbases };
+
+	return r->office.router != NULL || routing_open(&routing, &r->office.router) == EX_OK;
+}
+
+static void answer(struct buf *out, struct work *w)
+{
+	struct buf why = { 0 };
+
+	buf_addu(out, w->id);
+	switch (w->notice != NULL ? notice_end(w->notice, &why) : NOTICE_LATER) {
+	case NOTICE_DONE: buf_adds(out, " done\n"); break;
+	case NOTICE_FILE: buf_adds(out, " file\n"); break;
+	case NOTICE_LATER:
+		buf_adds(out, " later ");
+		text_add_clean_string(out, w->notice != NULL ? buf_str(&why) : "the maps are refused", 500);
+		buf_addc(out, '\n');
+		break;
+	}
+	buf_free(&why);
+}
+
+static void work_off(struct reporter *r, struct work *works, size_t count)
+{
+	struct spool_draft **drafts = NULL;
+	size_t draft_count = 0, capacity = 0;
+	bool possible = open_router(r);
+	struct buf out = { 0 };
+
+	for (size_t i = 0; i < count && possible; i++) {
+		works[i].notice = notice_begin(&r->office, &works[i].request);
+		notice_collect(works[i].notice, &drafts, &draft_count, &capacity);
+	}
+	office_as_owner(&r->office);
+	if (draft_count > 0)
+		spool_commit(drafts, draft_count);
+	office_as_oneself(&r->office);
+	for (size_t i = 0; i < count; i++) {
+		answer(&out, &works[i]);
+		if (works[i].notice != NULL)
+			notice_free(&works[i].notice);
+		free(works[i].late);
+		free(works[i].text);
+	}
+	free(drafts);
+	/* if runqueue is gone, the next one finds in the files what was told */
+	if (!file_write(STDOUT_FILENO, out.data, out.len))
+		exit(EX_OK);
+	buf_free(&out);
+}
+
+static void work_off_all(struct reporter *r)
+{
+	struct work works[BATCH];
+	size_t used = 0, count, n;
+
+	do {
+		for (count = 0; count < BATCH; used += n) {
+			n = r->in.len > used ? whole_request(r->in.data + used, r->in.len - used) : 0;
+			if (n == 0)
+				break;
+			works[count] = (struct work){ 0 };
+			read_request(&works[count++], r->in.data + used, n);
+		}
+		if (count > 0)
+			work_off(r, works, count);
+	} while (count == BATCH);
+	buf_consume(&r->in, used);
+}
+
+/* Is there more to read at once? */
+static bool more_comes(void)
+{
+	struct pollfd fd = { .fd = STDIN_FILENO, .events = POLLIN };
+
+	return poll(&fd, 1, 0) > 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct reporter r = { 0 };
+	ssize_t n;
+
+	log_program(program.name);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+	read_options(&r, argc, argv);
+	open_office(&r);
+	logline_open_syslog("runqueue");
+	do {
+		n = read(STDIN_FILENO, buf_reserve(&r.in, CHUNK), CHUNK);
+		if (n > 0)
+			r.in.len += (size_t)n;
+		/* what comes together goes to the disk together */
+		if (n > 0 && r.in.len < 4 * CHUNK && more_comes())
+			continue;
+		if (r.in.len > 0)
+			work_off_all(&r);
+	} while (n > 0 || (n < 0 && errno == EINTR));
+	router_destroy(&r.office.router);
+	report_settings_free(&r.office.settings);
+	forms_free(&r.office.forms);
+	spool_close(&r.office.spool);
+	buf_free(&r.in);
+	return n < 0 ? EX_IOERR : EX_OK;
+}

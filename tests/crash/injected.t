@@ -1,0 +1,236 @@
+#!/usr/bin/perl
+# Calls of the system that fail, one after the other, in each program; and programs that are started without descriptors 0 to 2.
+# No program is ended by a signal, hangs, or says that all is well when it is not; none answers "not found" for what is there;
+# no mail is lost and none is half there.  ZLMTP_SOAK=1: each call; otherwise one of several.  ZLMTP_PARTS: some of the parts.
+use v5.36;
+use lib "$ENV{SRC_DIR}/tests/lib";
+use Errno qw(EIO EMFILE ENOMEM ENOSPC EAGAIN);
+use Test::More;
+use CrashStore;
+use RunQueue;
+use Spool;
+use Tool;
+
+plan skip_all => 'preloading does not go with sanitizers' if $ENV{ZLMTP_SANITIZED};
+my $build = $ENV{BUILD_DIR};
+my $library = scratch('failio.so');
+my ($compiler) = split ' ', $ENV{ZLMTP_CC} || 'cc';
+plan skip_all => 'no compiler' if system("$compiler -shared -fPIC -o $library $ENV{SRC_DIR}/tests/db/failio.c -ldl") != 0;
+my %part = map { $_ => 1 } split ' ', $ENV{ZLMTP_PARTS} // 'closed newdb dbupdate dblookup check enqueue runqueue lmtp';
+delete @ENV{qw(ZCONFIG MAILVAR DBTYPE)};
+my $have_lmdb = slurp("$build/config.h") =~ /HAVE_LMDB 1/;
+my %suffix = (btree => 'db', bhash => 'dbh', $have_lmdb ? (lmdb => 'lmdb') : ());
+my $home = scratch('home');
+mkdir $home;
+chmod 0755, scratch(), $home;
+
+my @disk = (['open', EMFILE], ['open', EIO], ['read', EIO], ['pread', EIO]);
+my @writes = (['write', ENOSPC], ['write', EIO], ['pwrite', ENOSPC], ['fsync', EIO], ['rename', EIO], ['link', EIO], ['unlink', EIO],
+	['ftruncate', EIO]);
+my @system = (['malloc', ENOMEM], ['fork', EAGAIN]);
+
+# Runs try->(environment) with the Nth call failing, for N from 1 until it does not happen any more.  It returns what is wrong, or
+# nothing.  `short` is how many of them are tried without ZLMTP_SOAK.
+sub each_call($what, $case, $short, $try) {
+	my ($call, $errno) = @$case;
+	my ($n, $tried, @bad) = (1, 0);
+	my $step = 1;
+	while ($n < 20_000) {
+		unlink scratch('happened');
+		push @bad, map { "$call $n: $_" } grep { defined } $try->({ LD_PRELOAD => $library, FAIL_CALL => "$call:$n:$errno",
+			FAIL_COUNT => scratch('happened') });
+		last if !-e scratch('happened') || @bad > 5;
+		$tried++;
+		# the first ones, then ever larger steps
+		$step = int($n / 2) + 1 if !$ENV{ZLMTP_SOAK} && $tried >= $short;
+		$n += $step;
+	}
+	local $! = $errno;
+	is join("\n", @bad), '', "$what: $call fails with \"$!\", $tried times up to number $n";
+}
+
+# What is wrong with how a program ended; undef if nothing is.
+sub ending($got, @statuses) {
+	return "ended by signal " . -$got->{status} if $got->{status} < 0;
+	return "exit $got->{status}: $got->{out}$got->{err}" if !grep { $got->{status} == $_ } @statuses;
+	return 'not a word about it' if $got->{status} != 0 && $got->{err} eq '' && $got->{out} eq '';
+	return undef;
+}
+
+my @trouble = (65, 66, 69, 70, 71, 73, 74, 75, 77);
+
+sub names($dir) { opendir my $d, $dir or die; return join ' ', sort grep { !/^\.\.?$/ } readdir $d }
+
+# ---- descriptors 0 to 2 closed ----
+
+if ($part{closed}) {
+	my $office = Spool->new("$home/closed")->dir;
+	spew("$home/text", "key value\n");
+	my %arguments = (enqueue => ['-P', $office, '-r', 'lmtp,-,ann'], newdb => ['-s', "$home/text"], runqueue => ['-l', '-P', $office]);
+	my @programs = grep { -f && -x && !/\.[a-z]+$/ } glob "$build/channel/* $build/db/*";
+	ok @programs >= 9, 'there are programs';
+	for my $program (@programs) {
+		my ($name) = $program =~ m{([^/]+)$};
+		for my $closed ('0<&-', '1>&-', '2>&-', '0<&- 1>&- 2>&-') {
+			for my $arguments (['-V'], ['--nonsense'], $arguments{$name} // ['-h']) {
+				my $got = run(['/bin/sh', '-c', "exec \"\$@\" $closed", 'sh', 'timeout', 20, $program, @$arguments], cd => $home);
+				ok $got->{status} >= 0 && $got->{status} < 124, "$name @$arguments $closed ends by itself" or diag $got->{status};
+			}
+		}
+		# a file of its own would get their number
+		my $opened = run(['/bin/sh', '-c', 'exec "$@" 0<&- 1>&- 2>&-', 'sh', 'strace', '-f', '-e', 'trace=openat,fcntl', '-o',
+			scratch('trace'), $program, '-V']);
+		my @null = slurp(scratch('trace')) =~ /openat\(AT_FDCWD, "\/dev\/null", O_(?:RD|WR)ONLY\) = ([012])\n/g;
+		SKIP: {
+			skip 'processes cannot be followed here', 1 if slurp(scratch('trace')) !~ /exited with/;
+			is "@null[0..2]", '0 1 2', "$name: they become /dev/null first";
+		}
+	}
+	spew("$home/victim", "key value\n");
+	run(["$build/db/newdb", '-s', "$home/victim"]);
+	run(['/bin/sh', '-c', 'exec "$@" 0<&- 1>&- 2>&-', 'sh', "$build/db/dbupdate", "$home/victim", 'delete', 'nobody']);
+	is -s "$home/victim.db.lock", 0, 'nothing is written into a lock file';
+	unlink glob "$home/text* $home/victim*";
+}
+
+# ---- maps ----
+
+sub build($type) {
+	unlink glob "$home/map*";
+	spew("$home/map", join '', map { "key$_ value$_\n" } 1 .. 60);
+	run(["$build/db/newdb", '-s', '-t', $type, "$home/map"])->{status} == 0 or die "cannot build a $type map";
+	run(["$build/db/dbupdate", '-t', $type, "$home/map", 'set', 'key0', 'value0'])->{status} == 0 or die "cannot change a $type map";
+}
+
+sub content($type) { return join '', sort { $a cmp $b } split /^/, run(["$build/db/dblookup", '-t', $type, '--dump', "$home/map"])->{out} }
+
+for my $type (sort keys %suffix) {
+	build($type);
+	my $file = "$home/map.$suffix{$type}";
+	my $before = slurp($file);
+	my $old = content($type);
+	my $names = names($home);
+
+	if ($part{dblookup}) {
+		for my $case (@disk, @system) {
+			each_call("dblookup, $type", $case, 3, sub ($env) {
+				my $got = run(["$build/db/dblookup", '-t', $type, "$home/map", 'key17'], env => $env);
+				return 'a wrong answer' if $got->{status} == 0 && $got->{out} ne "value17\n";
+				return ending($got, 0, @trouble), names($home) eq $names ? undef : 'files are left';
+			});
+		}
+	}
+	if ($part{newdb}) {
+		for my $case (@disk[0, 1], @writes[4 .. 7], @system) {
+			each_call("newdb, $type", $case, 3, sub ($env) {
+				spew("$home/new", "other text\n");
+				my $got = run(["$build/db/newdb", '-s', '-t', $type, "$home/map", "$home/new"], env => $env);
+				my $replaced = slurp($file) ne $before;
+				spew($file, $before) if $replaced;
+				unlink "$home/new";
+				return ending($got, 0, @trouble), ($got->{status} == 0 && !$replaced ? 'nothing was built' : undef),
+					($replaced && $got->{err} =~ /the old map stays/ ? 'says that the old map stays' : undef),
+					($case->[0] ne 'unlink' && names($home) ne $names ? 'files: ' . names($home) : undef);
+			});
+			spew($file, $before);
+			# what a failing unlink left
+			unlink grep { -f && !m{/map(?:\.(?:db|dbh|lmdb)(?:\.lock|-lock)?)?$} } glob "$home/* $home/.*";
+		}
+		# the last sync is that of the directory: the new map is in place by then
+		each_call("newdb, $type", ['fsync', EIO], 8, sub ($env) {
+			spew("$home/new", "other text\n");
+			my $got = run(["$build/db/newdb", '-s', '-t', $type, "$home/map", "$home/new"], env => $env);
+			my $replaced = slurp($file) ne $before;
+			unlink "$home/new";
+			spew($file, $before);
+			my $says_old = $got->{err} =~ /the old map stays/ ? 1 : 0;
+			return $got->{status} != 0 && $says_old == $replaced ? "says the contrary of what is: $got->{err}" : undef;
+		});
+	}
+	if ($part{dbupdate}) {
+		build($type);
+		$old = content($type);
+		my $round = 0;
+		for my $case (@disk[0, 1], @writes[5 .. 7], @system) {
+			each_call("dbupdate, $type", $case, 3, sub ($env) {
+				my $value = ++$round;
+				my $got = run(["$build/db/dbupdate", '-w', 2, '-t', $type, "$home/map", 'set', 'key0', $value], env => $env);
+				my $now = content($type);
+				my $wanted = $old =~ s/^key0 .*$/key0 $value/mr;
+				my $bad = $got->{status} == 0 ? ($now eq $wanted ? undef : 'the change is not there')
+					: $now eq $old || $now eq $wanted ? undef : "the map is another one";
+				$old = $now;
+				return $bad, ending($got, 0, @trouble);
+			});
+		}
+		is run(["$build/db/dbupdate", '-t', $type, "$home/map", 'check'])->{status}, 0, "$type: the map is healthy after all that";
+	}
+	if ($part{check}) {
+		# without a seal it is read by a child of its own
+		build($type);
+		spew($file, slurp($file) =~ s/\367(?=zlmtp stamp 1 check=)/-/gr);
+		for my $case (@disk, @system, ['pread', -9], ['read', -9]) {
+			my $signal = $case->[1] < 0;
+			each_call("dbupdate check, $type", $case, 2, sub ($env) {
+				my $got = run(["$build/db/dbupdate", '-w', 2, '-t', $type, "$home/map", 'check'], env => $env);
+				# who is killed says nothing
+				return undef if $signal && $got->{status} == -9;
+				return $got->{status} == 2 ? "a healthy map is called damaged: $got->{out}" : ending($got, 0, 3, @trouble);
+			});
+			each_call("dbupdate recover, $type", $case, 2, sub ($env) {
+				run(["$build/db/dbupdate", '-w', 2, '-t', $type, "$home/map", 'recover'], env => $env);
+				return -e $file && !-e "$file.damaged" ? undef : 'a healthy map was put aside';
+			});
+		}
+	}
+}
+
+# ---- mail ----
+
+if ($part{enqueue}) {
+	my $n = 0;
+	for my $case (@disk[0 .. 2], @writes, @system) {
+		each_call('enqueue', $case, 3, sub ($env) {
+			my $office = Spool->new("$home/po" . ++$n)->dir;
+			my $got = run(["$build/channel/enqueue", '-P', $office, '-s', 'ann@x.example', '-r', 'lmtp,-,bob'], env => $env,
+				in => "Subject: x\n\n" . 'text ' x 5000 . "\n");
+			my @jobs = grep { -f } glob "$office/transport/*";
+			my $whole = @jobs == 1 && -f "$office/queue/" . $jobs[0] =~ s{.*/}{}r;
+			my $bad = $got->{status} == 0 ? ($whole ? undef : 'accepted and not there')
+				: @jobs && !$whole ? 'half a message is there' : undef;
+			system 'rm', '-rf', $office;
+			return $bad, ending($got, 0, 75, @trouble);
+		});
+	}
+}
+
+if ($part{runqueue}) {
+	for my $case (@disk[0, 1], @writes[0, 1, 3, 4, 6], @system) {
+		each_call('runqueue -1', $case, 3, sub ($env) {
+			my @before = ('env', map { "$_=$env->{$_}" } sort keys %$env);
+			my $q = RunQueue->new(before => \@before, script => "job => ok\n",
+				conf => "lmtp/*\n\tinterval=1s retries=1 command=\"/usr/bin/env -u LD_PRELOAD AGENT\"\n");
+			$q->message(['ann', 'bob']);
+			my ($status, $out, $err) = $q->run('-1');
+			$q->{before} = [];
+			my ($again) = $q->run('-1');
+			return ($status > 255 ? "ended by signal " . ($status - 256) : undef),
+				($q->jobs ? undef : 'no agent has ever got it'), ($q->names ? 'mail is left: ' . join(' ', $q->names) . ", exit $status, then $again: $err" : undef);
+		});
+	}
+}
+
+if ($part{lmtp}) {
+	for my $case (@disk[0 .. 2], @writes[1, 3], @system) {
+		each_call('lmtp', $case, 3, sub ($env) {
+			my $store = CrashStore->new(program => "$build/channel/lmtp", arguments => [], caps => ['PIPELINING'], messages => 2,
+				recipients => 3, environment => $env);
+			$store->round("$build/channel/lmtp", []);
+			$store->{environment} = {};
+			# a control file that cannot be read is the scheduler's to look at
+			return grep { !/#resync/ } $store->finish;
+		});
+	}
+}
+
+done_testing;

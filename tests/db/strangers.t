@@ -1,0 +1,53 @@
+#!/usr/bin/perl
+# Strangers on the same machine: links in another user's directory, when root looks.
+use v5.36;
+use lib "$ENV{SRC_DIR}/tests/lib";
+use Test::More;
+use Tool;
+
+my $build = $ENV{BUILD_DIR};
+my ($newdb, $dbupdate, $dblookup) = map { tool($_) } qw(newdb dbupdate dblookup);
+my $have = slurp("$build/config.h");
+my %suffix = (btree => 'db', bhash => 'dbh', $have =~ /HAVE_LMDB 1/ ? (lmdb => 'lmdb') : ());
+delete @ENV{qw(ZCONFIG MAILVAR DBTYPE)};
+chmod 0755, scratch();
+
+# ---- root looks at the maps of another user ----
+
+SKIP: {
+	skip 'not root', 1 if $> != 0;
+	for my $type (sort keys %suffix) {
+		for my $way (qw(symbolic hard)) {
+			my $dir = scratch("$type-$way");
+			my $file = "$dir/map.$suffix{$type}";
+			mkdir $dir;
+			spew("$dir/map", "key value\n");
+			run([$newdb, '-s', '-t', $type, "$dir/map"]);
+			spew("$dir/routes", "key value\n");
+			my $victim = spew(scratch("victim-$type-$way"), 'x' x 20000);
+			chmod 0600, $victim;
+			my @locks = ("$file.lock", $type eq 'lmdb' ? "$file-lock" : ());
+			for my $lock (@locks) {
+				unlink $lock;
+				$way eq 'hard' ? link($victim, $lock) : symlink($victim, $lock);
+			}
+			system 'chown', '-R', '-h', '65534', $dir if $way eq 'symbolic';
+			chown 65534, -1, $dir, "$dir/map", $file if $way eq 'hard';
+			spew(scratch('dbases.conf'), "routesdb $type - - $dir/map -lm%:d pathalias\n");
+			my $before = join ' ', (stat $victim)[2, 3, 4, 5, 7];
+			for my $command ([$dblookup, '-t', $type, "$dir/map", 'key'], [$dblookup, '-t', $type, '--dump', "$dir/map"],
+				[$dbupdate, '-w', 1, '-t', $type, "$dir/map", 'check'], [$dbupdate, '-w', 1, '-t', $type, "$dir/map", 'set', 'key', 'x'],
+				[$dbupdate, '-w', 1, '-t', $type, "$dir/map", 'recover'], [$dblookup, '-f', scratch('dbases.conf'), '-r', 'a@b.test'],
+				["$build/channel/zlmtp-check", '-o', 'maps', '-d', scratch('dbases.conf')]) {
+				my $got = run(['timeout', 30, @$command]);
+				my $name = join ' ', map { s{.*/}{}r } @$command;
+				ok slurp($victim) eq 'x' x 20000 && join(' ', (stat $victim)[2, 3, 4, 5, 7]) eq $before,
+					"a $way link to a file of root's: $name as root leaves that alone" or diag $got->{err};
+				ok $got->{status} >= 0 && $got->{status} < 124, '... and ends by itself' or diag $got->{status};
+			}
+			ok -e $file && !-e "$file.damaged", "... the $type map stays where it is";
+		}
+	}
+}
+
+done_testing;

@@ -1,0 +1,221 @@
+#!/usr/bin/perl
+# runqueue tells senders what failed and what was delivered.  Every report is read by Python's email package.
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Test::More;
+use Reports;
+use RunQueue;
+use Spool;
+
+my $fails = "user bob error2 <<- RCPT TO:<bob>\r->> 550 5.1.1 no such user\nuser dan deferred\nuser eve error2\n";
+
+# What all reports are.
+sub sound($r, $to, $channel) {
+	is_deeply $r->{trouble}, [], 'a report as RFC 3464 and 6522 want it';
+	is $r->{envelope}{recipients}[0]{sender}[2], '<>', 'its return path is the null one';
+	is scalar @{$r->{envelope}{recipients}}, 1, 'it has one recipient';
+	is $r->{envelope}{recipients}[0]{channel}, $channel, "in channel $channel";
+	like $r->{envelope}{recipients}[0]{dsn}, qr/^NOTIFY=NEVER ORCPT=rfc822;\Q$to\E /, 'of which nobody hears';
+	is $r->{header}{to}, $to, "To: $to";
+	is $r->{header}{'auto-submitted'}, 'auto-replied', 'Auto-Submitted';
+	is $r->{message}{'reporting-mta'}, 'dns; mail.example.org', 'Reporting-MTA';
+}
+
+subtest 'a failure' => sub {
+	my $q = Reports->queue(script => $fails);
+	$q->message([{ user => 'bob', dsn => 'ORCPT=rfc822;Bob+2Bx@example.net' }], envid => 'QQ1', ret => 'FULL');
+	my ($status, $out, $err) = $q->run('-1', '-v');
+	is $status, 0, 'exit 0' or diag $err;
+	my @reports = Reports->all($q);
+	is scalar @reports, 1, 'one report';
+	my $r = $reports[0];
+	sound($r, 'ann@example.org', 'mailbox');
+	is $r->{message}{'original-envelope-id'}, 'QQ1', 'Original-Envelope-Id';
+	ok $r->{message}{'arrival-date'}, 'Arrival-Date';
+	my ($one) = @{$r->{recipients}};
+	is $one->{'final-recipient'}, 'rfc822; bob', 'Final-Recipient';
+	is $one->{'original-recipient'}, 'rfc822; Bob+x@example.net', 'Original-Recipient' or diag explain $one;
+	is $one->{action}, 'failed', 'Action';
+	is $one->{status}, '5.1.1', 'Status';
+	like $one->{'diagnostic-code'}, qr/^smtp; 450/, 'Diagnostic-Code';
+	ok $one->{'last-attempt-date'}, 'Last-Attempt-Date';
+	is $r->{original}{subject}, 'message 100', 'the message comes with it';
+	is $r->{body}, "text\n", 'with its body, by RET=FULL';
+	is_deeply { $q->reports }, {}, 'there is no file in postman/';
+	is $q->control(100), undef, 'the message has gone';
+};
+
+subtest 'several recipients are in one report, those who do not want it are not' => sub {
+	my $q = Reports->queue(script => $fails);
+	$q->message(['bob', 'eve', { user => 'eve2', dsn => 'NOTIFY=NEVER' }, { user => 'bob3', dsn => 'NOTIFY=SUCCESS,DELAY' },
+		{ user => 'bob4', dsn => 'NOTIFY=FAILURE' }, 'fred']);
+	$q->run('-1');
+	my @reports = Reports->all($q);
+	is scalar @reports, 1, 'one report';
+	is_deeply [map { $_->{'final-recipient'} } @{$reports[0]{recipients}}], ['rfc822; bob', 'rfc822; eve', 'rfc822; bob4'], 'of three';
+};
+
+subtest 'a failure is told while others wait, and once' => sub {
+	my $q = Reports->queue(script => $fails);
+	$q->message(['bob', 'dan']);
+	$q->start('-w');
+	ok RunQueue::wait_for(sub { Reports->all($q) }, 55), 'within a minute';
+	my ($status, $out, $err) = $q->stop;
+	is $status, 0, 'exit 0' or diag $err;
+	is $q->tags(100), '- ', 'bob has failed, dan waits';
+	is_deeply [map { $_->{tag} } @{$q->control(100)->{diagnostics}}], ['+'], 'the d line says that it was told';
+	$q->run('-1');
+	is scalar(Reports->all($q)), 1, 'another run does not tell it again';
+	$q->script("user dan error2\n");
+	$q->run('-1');
+	my @reports = Reports->all($q);
+	is scalar @reports, 2, 'a second report at the end';
+	is_deeply [map { $_->{'final-recipient'} } @{$reports[1]{recipients}}], ['rfc822; dan'], 'is of the other alone';
+	is $q->control(100), undef, 'the message has gone';
+};
+
+subtest 'with -1 as well' => sub {
+	my $q = Reports->queue(script => $fails);
+	$q->message(['bob', 'dan']);
+	$q->run('-1');
+	is scalar(Reports->all($q)), 1, 'a report at once';
+	is_deeply [map { $_->{tag} } @{$q->control(100)->{diagnostics}}], ['+'], 'and it is remembered';
+};
+
+subtest 'a failure that nobody told before a crash' => sub {
+	my $q = Reports->queue(script => "user . deferred\n");
+	$q->message([{ user => 'bob', tag => '-' }, 'dan']);
+	$q->run('-1');
+	my @reports = Reports->all($q);
+	is scalar @reports, 1, 'is told by the next run';
+	is $reports[0]{recipients}[0]{'final-recipient'}, 'rfc822; bob', 'of whom it is';
+	$q->run('-1');
+	is scalar(Reports->all($q)), 1, 'once, also without a d line of the agent';
+};
+
+subtest 'success where it is asked for' => sub {
+	my $q = Reports->queue(script => "user bob ok 250 2.1.5 here you are\nuser cat ok3\nuser dan ok\n");
+	$q->message([{ user => 'bob', dsn => 'NOTIFY=SUCCESS' }, { user => 'cat', dsn => 'NOTIFY=SUCCESS' }, 'dan'], ret => 'FULL');
+	$q->run('-1');
+	my @reports = Reports->all($q);
+	is scalar @reports, 1, 'one report';
+	sound($reports[0], 'ann@example.org', 'mailbox');
+	is_deeply [map { "$_->{'final-recipient'} $_->{action} $_->{status}" } @{$reports[0]{recipients}}],
+		['rfc822; bob delivered 2.0.0'], 'of one: the server of another tells of it, and one did not ask';
+	is $reports[0]{types}[2], 'text/rfc822-headers', 'the header comes back alone';
+	is $q->control(100), undef, 'the message has gone';
+};
+
+subtest 'expired mail' => sub {
+	my $q = Reports->queue(script => "user . deferred\n", conf => "lmtp/*\n\tinterval=1s expiry=1h command=\"AGENT\"\n");
+	$q->message(['bob'], age => 7200);
+	$q->run('-1');
+	my @reports = Reports->all($q);
+	is scalar @reports, 1, 'one report';
+	is_deeply [map { "$_->{action} $_->{status}" } @{$reports[0]{recipients}}], ['failed 4.2.2'], 'failed, for a reason that might have gone away';
+	is_deeply { $q->reports }, {}, 'there is no file in postman/';
+};
+
+subtest 'a sender elsewhere' => sub {
+	my $q = Reports->queue(script => $fails);
+	$q->spool->add(name => 100, body => "text\n", groups => [{ sender => ['smtp', 'x.test', 'zoe@x.test'], header => "Subject: hi\n",
+		recipients => [{ channel => 'lmtp', host => '-', user => 'bob' }] }]);
+	$q->run('-1');
+	my ($r) = Reports->all($q);
+	sound($r, 'zoe@x.test', 'smtp');
+	is $r->{envelope}{recipients}[0]{host}, 'x.test', 'for host x.test';
+};
+
+# A message of the null sender to these.
+sub from_nobody($q, @recipients) {
+	$q->spool->add(name => 100, body => "text\n", groups => [{ sender => ['error', '<>', '<>'], header => "Subject: hi\n",
+		recipients => [map { { channel => 'lmtp', host => '-', %$_ } } @recipients] }]);
+}
+
+subtest 'no report to nobody' => sub {
+	my $q = Reports->queue(script => $fails);
+	from_nobody($q, { user => 'bob' });
+	$q->run('-1');
+	is scalar(Reports->all($q)), 0, 'no report';
+	is scalar(keys %{{ $q->reports }}), 1, 'but a file in postman/';
+	is $q->control(100), undef, 'the message has gone';
+};
+
+subtest 'postmaster gets a copy of it, but not of what failed for postmaster' => sub {
+	my $q = Reports->queue(script => $fails, router => "postmaster=postmaster\@example.org\n");
+	from_nobody($q, { user => 'bob' });
+	$q->run('-1');
+	my @reports = Reports->all($q);
+	is scalar @reports, 1, 'one report';
+	sound($reports[0], 'postmaster@example.org', 'mailbox');
+	is scalar(keys %{{ $q->reports }}), 1, 'and a file in postman/';
+	$q = Reports->queue(script => $fails, router => "postmaster=postmaster\@example.org\n");
+	from_nobody($q, { user => 'bob', dsn => 'ORCPT=rfc822;postmaster@example.org' });
+	$q->run('-1');
+	is scalar(Reports->all($q)), 0, 'no loop';
+	is scalar(keys %{{ $q->reports }}), 1, 'a file in postman/';
+};
+
+subtest 'the maps cannot tell' => sub {
+	my $q = Reports->queue(script => $fails);
+	my $map = $q->dir . '/var/db/dbases.conf';
+	my $good = Spool::slurp($map);
+	Spool->put($map, "fqdnroutes btree - - /nowhere/routes -lm%:\n");
+	$q->message(['bob']);
+	my ($status, $out, $err) = $q->run('-1');
+	is $status, 69, 'exit 69';
+	is $q->tags(100), '-', 'the message stays';
+	is scalar(Reports->all($q)), 0, 'there is no report';
+	is_deeply { $q->reports }, {}, 'and no file in postman/';
+	like $err, qr/^runqueue: 100: its sender cannot be told now: .*; kept until that works$/m, 'a line says so' or diag $err;
+	Spool->put($map, $good);
+	($status, $out, $err) = $q->run('-1');
+	is $status, 0, 'exit 0 when they can' or diag $err;
+	is scalar(Reports->all($q)), 1, 'and the report is there';
+	is $q->control(100), undef, 'the message has gone';
+};
+
+subtest 'a sender that does not exist' => sub {
+	my $q = Reports->queue(script => $fails, routes => "ann\@example.org error!nobody!gone\n");
+	$q->message(['bob']);
+	my ($status) = $q->run('-1');
+	is scalar(Reports->all($q)), 0, 'no report';
+	is scalar(keys %{{ $q->reports }}), 1, 'a file in postman/';
+	is $q->control(100), undef, 'the message has gone';
+};
+
+subtest 'without maps' => sub {
+	my $q = Reports->queue(script => $fails);
+	unlink $q->dir . '/var/db/dbases.conf';
+	$q->message(['bob']);
+	$q->message(['bob']);
+	my ($status, $out, $err) = $q->run('-1');
+	is $status, 0, 'exit 0';
+	my $path = $q->dir . '/var/db/dbases.conf';
+	is $err, "runqueue: no reports go to senders without $path; what fails is told in files in postman/\n", 'one line says so';
+	is scalar(keys %{{ $q->reports }}), 2, 'files in postman/';
+	Spool->put($path, "fqdnroutes unordered - - @{[$q->dir]}/var/db/routes -lm%:\n");
+	rename $path, $q->dir . '/other.conf';
+	$q->message(['bob']);
+	$q->run('-1', '-F', $q->dir . '/other.conf');
+	is scalar(Reports->all($q)), 1, '-F names other maps';
+};
+
+subtest 'forms' => sub {
+	my $q = Reports->queue(script => $fails, forms => { failure => "Subject: Leider nicht\n\nAn \$sender:\n\$recipients\n" });
+	$q->message(['bob']);
+	$q->run('-1');
+	my ($r) = Reports->all($q);
+	is $r->{header}{subject}, 'Leider nicht', 'subject';
+	like $r->{words}, qr/^An ann\@example\.org:/, 'words';
+	$q = Reports->queue(script => $fails, forms => { failure => "\xff\xfe damaged" });
+	$q->message(['bob']);
+	my ($status, $out, $err) = $q->run('-1');
+	($r) = Reports->all($q);
+	is $r->{header}{subject}, 'Your mail could not be delivered', 'of a damaged one: built-in words';
+	like $err, qr/^zlmtp-report: [^\n]*forms\/failure[^\n]*\n\z/, 'and one line';
+};
+
+done_testing;
