@@ -24,6 +24,7 @@
 #include "lib/logline.h"
 #include "lib/options.h"
 #include "lib/parse.h"
+#include "lib/process.h"
 #include "lib/text.h"
 #include "lib/zenv.h"
 
@@ -322,7 +323,7 @@ int main(int argc, char **argv)
 	struct reporter r = { 0 };
 	ssize_t n;
 
-	log_program(program.name);
+	process_begin(program.name);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	read_options(&r, argc, argv);

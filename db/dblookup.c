@@ -40,7 +40,7 @@
 static const struct option_help options[] = {
 	{ 'f', "DBASES", "ask a relation of this file, with its maps and options" },
 	{ 'C', "FILE", "the map is in the environment that this file describes" },
-	{ 't', "TYPE", "btree, bhash, lmdb, unordered, ordered, ldap" },
+	{ 't', "TYPE", "btree, bhash, lmdb, unordered, ordered, ldap, pgsql, mysql, sqlite" },
 	{ 'l', NULL, "fold the key to lower case" },
 	{ 'u', NULL, "fold the key to upper case" },
 	{ '%', NULL, "put ARG ... in for %1 ..." },

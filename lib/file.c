@@ -55,6 +55,30 @@ int file_open_own(const char *path, int flags, mode_t mode)
 	return open_checked(path, flags | O_NOFOLLOW, mode, false);
 }
 
+bool file_is_unchanged(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size
+		&& a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+bool file_is_private(int fd, const char *path, struct buf *why)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		buf_addf(why, "%s: %s", path, strerror(errno));
+	else if (!S_ISREG(st.st_mode))
+		buf_addf(why, "%s: holds a password but is no plain file", path);
+	else if ((st.st_mode & 027) != 0)
+		buf_addf(why, "%s: holds a password, its mode %04o lets others read or write it; chmod 600", path,
+		         (unsigned)(st.st_mode & 07777));
+	else if (st.st_uid != 0 && st.st_uid != geteuid())
+		buf_addf(why, "%s: holds a password but belongs to user %ld", path, (long)st.st_uid);
+	else
+		return true;
+	return false;
+}
+
 /* Nobody but root can put something into it. */
 static bool is_of_root_alone(const char *path)
 {

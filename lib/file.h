@@ -31,6 +31,14 @@ int file_open_own(const char *path, int flags, mode_t mode);
 void file_as_owner(const char *path);
 void file_as_oneself(void);
 
+struct stat;
+
+/* True if both tell of the same file with the same content, as far as its size and its time show. */
+bool file_is_unchanged(const struct stat *before, const struct stat *now);
+
+/* False with `why` if others than owner and group may read the open file `path`, or others than the owner write it: it holds a password. */
+bool file_is_private(int fd, const char *path, struct buf *why);
+
 /* The words for an errno of the functions here. */
 const char *file_error(int error);
 

@@ -103,7 +103,7 @@ static bool continues(const struct reader *r, const char *p, const char *end)
 	const struct setting *last = s->count > 0 ? &s->list[s->count - 1] : NULL;
 	size_t n = last != NULL && last->file == r->file ? strlen(last->value) : 0;
 
-	return !begins_like_setting(p, end) || (n > 0 && last->value[n - 1] == ',');
+	return s->is_indented || !begins_like_setting(p, end) || (n > 0 && last->value[n - 1] == ',');
 }
 
 static int continue_value(const struct reader *r, const char *p, const char *end)

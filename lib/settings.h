@@ -4,7 +4,7 @@
  *   line   = *WSP ( empty / "#" anything / keyword [WSP] [ "=" ] [WSP] value )
  *
  * An indented line goes on with the value above it, after one blank, if that value ends in a comma or if the line does
- * not begin like a setting (with a word and a blank or "=").  Blanks at the end of a value do not count.
+ * not begin like a setting (with a word and a blank or "="), or always if `is_indented` says so.  Blanks at the end of a value do not count.
  * "include FILE" reads FILE in its place; what an included file says may be said otherwise outside of it.
  */
 #ifndef ZL_LIB_SETTINGS_H
@@ -30,6 +30,7 @@ struct settings {
 	char **files;
 	size_t file_count;
 	size_t file_capacity;
+	bool is_indented;         /* set before reading: every indented line goes on with the value above, as in Postfix's files */
 };
 
 /* The name of the setting that keyword `word` (lower case) stands for, NULL if it is none. */

@@ -59,8 +59,9 @@ static void check_hands(const struct look *l, const struct stat *st)
 {
 	const struct dbases_map *m = l->line;
 
-	/* the file of an LDAP map holds a password */
-	check_guarded(l->findings, "map", l->path, strcmp(m->type, "ldap") == 0);
+	/* the files of maps that ask a server hold a password */
+	check_guarded(l->findings, "map", l->path, strcmp(m->type, "ldap") == 0 || strcmp(m->type, "pgsql") == 0
+	              || strcmp(m->type, "mysql") == 0);
 	if (m->has_privilege && st->st_uid != m->uid)
 		finding_add(l->findings, FINDING_WARNING, "map %s belongs to user %ld, not to %ld as line %zu of dbases.conf says",
 		            l->path, (long)st->st_uid, (long)m->uid, m->line);

@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -281,25 +280,6 @@ static int check_uri(struct draft *d, const char *uri)
 	return fault == NULL ? EX_OK : EX_CONFIG;
 }
 
-/* False with `why` if others than owner and group may read the open file, or others than the owner write it. */
-static bool is_private(int fd, const char *path, struct buf *why)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		buf_addf(why, "%s: %s", path, strerror(errno));
-	else if (!S_ISREG(st.st_mode))
-		buf_addf(why, "%s: holds a password but is no plain file", path);
-	else if ((st.st_mode & 027) != 0)
-		buf_addf(why, "%s: holds a password, its mode %04o lets others read or write it; chmod 600", path,
-		         (unsigned)(st.st_mode & 07777));
-	else if (st.st_uid != 0 && st.st_uid != geteuid())
-		buf_addf(why, "%s: holds a password but belongs to user %ld", path, (long)st.st_uid);
-	else
-		return true;
-	return false;
-}
-
 static int read_password_file(struct draft *d)
 {
 	struct ldap_access *a = d->access;
@@ -307,7 +287,7 @@ static int read_password_file(struct draft *d)
 	int fd = open(a->password_file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	int status = EX_CONFIG;
 
-	if (fd < 0 || !is_private(fd, a->password_file, d->why)) {
+	if (fd < 0 || !file_is_private(fd, a->password_file, d->why)) {
 		if (fd < 0)
 			buf_addf(d->why, "%s: %s", a->password_file, strerror(errno));
 		status = fd < 0 ? EX_NOINPUT : EX_CONFIG;
@@ -346,7 +326,7 @@ static int check_password(struct draft *d)
 	if (a->password_file != NULL)
 		status = read_password_file(d);
 	else if (a->password != NULL && (fd = open(d->password->file, O_RDONLY | O_CLOEXEC)) >= 0) {
-		status = is_private(fd, d->password->file, d->why) ? EX_OK : EX_CONFIG;
+		status = file_is_private(fd, d->password->file, d->why) ? EX_OK : EX_CONFIG;
 		close(fd);
 	}
 	if (status != EX_OK)

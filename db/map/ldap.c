@@ -28,12 +28,6 @@ struct ldap_map {
 	struct stat file;            /* the config file as it was read */
 };
 
-static bool is_same_file(const struct stat *a, const struct stat *b)
-{
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size
-		&& a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
-
 static void free_settings(struct ldap_map *l)
 {
 	ldapconn_release(&l->connection);
@@ -82,7 +76,7 @@ static enum map_change changed_ldap(struct map *map)
 	const struct ldap_map *l = map->settings;
 	struct stat now;
 
-	return stat(map->path, &now) == 0 && is_same_file(&l->file, &now) ? MAP_SAME : MAP_REPLACED;
+	return stat(map->path, &now) == 0 && file_is_unchanged(&l->file, &now) ? MAP_SAME : MAP_REPLACED;
 }
 
 /* Opens nothing: the first lookup connects, and the connection outlives the trouble of one map. */
@@ -106,20 +100,6 @@ static bool open_ldap(struct map *map)
 static void close_ldap(struct map *map)
 {
 	(void)map;
-}
-
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t';
-}
-
-/* Control bytes are in no address; blanks at the ends a directory would pass over, and find another key. */
-static bool can_be_address(const char *key, size_t length)
-{
-	for (size_t i = 0; i < length; i++)
-		if ((unsigned char)key[i] < ' ' || key[i] == 127)
-			return false;
-	return length > 0 && !is_blank(key[0]) && !is_blank(key[length - 1]);
 }
 
 static void keep(struct ldap_map *l, const struct buf *key, enum map_answer answer, const struct buf *value)
@@ -151,7 +131,7 @@ static enum map_answer find_ldap(struct map *map, const char *key, size_t length
 	enum map_answer answer;
 	bool found = false;
 
-	if (!can_be_address(key, length) || !ldapconf_fits(&l->conf, key, length))
+	if (!map_key_is_askable(key, length) || !ldapconf_fits(&l->conf, key, length))
 		return MAP_NOT_FOUND;
 	if (l->cache == NULL)
 		return ask_directory(map, key, length, value);

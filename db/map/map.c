@@ -26,6 +26,15 @@ static const struct map_operations *const back_ends[] = {
 #if HAVE_LDAP
 	&map_ldap,
 #endif
+#if HAVE_PGSQL
+	&map_pgsql,
+#endif
+#if HAVE_MYSQL
+	&map_mysql,
+#endif
+#if HAVE_SQLITE
+	&map_sqlite,
+#endif
 	&map_unordered, &map_ordered,
 	&map_inline, &map_constant, &map_failing, &map_failing_nth, &map_slow,
 };
@@ -274,6 +283,19 @@ bool map_fail_open(struct map *map)
 	else
 		map_fail(map, "%s", file_error(code));
 	return false;
+}
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+bool map_key_is_askable(const char *key, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+		if ((unsigned char)key[i] < ' ' || key[i] == 127)
+			return false;
+	return length > 0 && !is_blank(key[0]) && !is_blank(key[length - 1]);
 }
 
 int64_t map_modified(const struct stat *st)

@@ -167,6 +167,12 @@ enum map_answer map_fail(struct map *map, const char *format, ...) __attribute__
 /* The same when the content of the file is to blame: it is damaged, or no map at all. */
 enum map_answer map_fail_damaged(struct map *map, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/*
+ * True for a key that a server may be asked for.  Control bytes are in no address; blanks at the ends a server may pass over, and
+ * find another key.
+ */
+bool map_key_is_askable(const char *key, size_t length);
+
 /* Fills in the file part of the provenance from an open file; false with map_fail(). */
 bool map_provenance_of(struct map *map, int fd);
 
@@ -179,7 +185,7 @@ enum map_change map_file_change(struct map *map);
 /* Fills in provenance.stamp from a stored value; nothing if it is none.  map_close() frees it. */
 void map_stamp_from(struct map *map, const char *value, size_t n);
 
-extern const struct map_operations map_btree, map_bhash, map_lmdb, map_ldap, map_unordered, map_ordered;
+extern const struct map_operations map_btree, map_bhash, map_lmdb, map_ldap, map_pgsql, map_mysql, map_sqlite, map_unordered, map_ordered;
 extern const struct map_operations map_inline, map_constant, map_failing, map_failing_nth, map_slow;
 
 #endif

@@ -74,7 +74,8 @@ static const struct {
 } types[] = {
 	{ "NONE", DBASES_NONE, false }, { "btree", DBASES_BUILT, false }, { "bhash", DBASES_BUILT, false },
 	{ "lmdb", DBASES_BUILT, false }, { "unordered", DBASES_READ, false }, { "ordered", DBASES_READ, false },
-	{ "ldap", DBASES_READ, false }, { "bind", DBASES_FOREIGN, true }, { "yp", DBASES_FOREIGN, true },
+	{ "ldap", DBASES_READ, false }, { "pgsql", DBASES_READ, false }, { "mysql", DBASES_READ, false },
+	{ "sqlite", DBASES_READ, false }, { "bind", DBASES_FOREIGN, true }, { "yp", DBASES_FOREIGN, true },
 };
 
 static void set_type(struct dbases_reader *r, struct dbases_map *m, const char *name)
@@ -89,8 +90,8 @@ static void set_type(struct dbases_reader *r, struct dbases_map *m, const char *
 			            name, types[i].subtype ? name : m->subtype);
 		return;
 	}
-	dbases_tell(r, false, 1, "type \"%s\" is not supported; expected btree, bhash, lmdb, unordered, ordered, ldap or "
-	            "NONE", name);
+	dbases_tell(r, false, 1, "type \"%s\" is not supported; expected btree, bhash, lmdb, unordered, ordered, ldap, "
+	            "pgsql, mysql, sqlite or NONE", name);
 }
 
 /* It goes into a script that a shell reads. */

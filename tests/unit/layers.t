@@ -29,8 +29,9 @@ my @rules = (
 	['channel/', 'lib/', 'channel/'],
 	['db/store/', 'lib/', 'db/store/'],
 	['db/ldap/', 'lib/', 'db/store/answer.h', 'db/ldap/'],
+	['db/sql/', 'lib/', 'db/store/answer.h', 'db/sql/'],
 	['db/grammar/', 'lib/', 'db/store/records.h', 'db/grammar/'],
-	['db/map/', 'lib/', 'db/store/', 'db/ldap/', 'db/map/'],
+	['db/map/', 'lib/', 'db/store/', 'db/ldap/', 'db/sql/', 'db/map/'],
 	['db/build/', 'lib/', 'db/store/', 'db/map/', 'db/grammar/', 'db/build/'],
 	['db/live/', 'lib/', 'db/store/', 'db/map/', 'db/build/', 'db/live/'],
 	['db/sync/', 'lib/', 'db/store/', 'db/ldap/', 'db/map/', 'db/build/', 'db/grammar/', 'db/live/', 'db/sync/'],
@@ -40,7 +41,7 @@ my @rules = (
 	['tests/', 'lib/', 'channel/', 'db/', 'tests/'],
 );
 
-my @files = map { s{^\Q$top\E/}{}r } map { glob "$top/$_/*.[ch]" } qw(lib channel channel/* db db/* db/live/* tests/*);
+my @files = map { s{^\Q$top\E/}{}r } map { glob "$top/$_/*.[ch]" } qw(lib channel channel/* db db/* db/live/* db/sql/* tests/*);
 cmp_ok(scalar @files, '>', 10, 'there are sources to look at');
 my (@bad, @unknown);
 for my $file (@files) {

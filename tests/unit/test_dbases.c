@@ -95,9 +95,11 @@ static void what_zmailer_would_misread_is_an_error(void **state)
 		  "options) and not 5\n" },
 		{ "aliases", "1:8: expected six fields (relation, type, privilege, build options, file, lookup options) and not 1\n" },
 		{ "aliases gdbm - -la /a -lm",
-		  "1:9: type \"gdbm\" is not supported; expected btree, bhash, lmdb, unordered, ordered, ldap or NONE\n" },
+		  "1:9: type \"gdbm\" is not supported; expected btree, bhash, lmdb, unordered, ordered, ldap, "
+		  "pgsql, mysql, sqlite or NONE\n" },
 		{ "aliases incore - - /a -lm",
-		  "1:9: type \"incore\" is not supported; expected btree, bhash, lmdb, unordered, ordered, ldap or NONE\n" },
+		  "1:9: type \"incore\" is not supported; expected btree, bhash, lmdb, unordered, ordered, ldap, "
+		  "pgsql, mysql, sqlite or NONE\n" },
 		{ "aliases bind - - - -lm", "1:9: type bind needs a subtype: bind,NAME\n" },
 		{ "aliases bind,$(id) - - - -lm",
 		  "1:9: expected letters, digits, '_', '.' and '-' in a subtype, not \"$(id)\"\n" },

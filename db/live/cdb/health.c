@@ -252,7 +252,7 @@ static void count_litter(struct health *h, const struct update *u)
 	unsigned n = live_litter(u->path);
 
 	if (n > 0 && h->state == HEALTH_HEALTHY)
-		find(h, HEALTH_STALE, "%" PRIu64 " record%s; temporary files of killed programs beside the map: %u", h->records,
+		find(h, HEALTH_STALE, "%" PRIu64 " record%s; %u temporary files of killed programs beside the map", h->records,
 		     h->records == 1 ? "" : "s", n);
 }
 

@@ -1,0 +1,184 @@
+/*
+ * Maps that ask a database: types "pgsql", "mysql" and "sqlite".  The path is that of the config file (sql_map(5)).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "db/map/map.h"
+#include "db/sql/conf.h"
+#include "db/sql/conn.h"
+#include "lib/alloc.h"
+#include "lib/clock.h"
+#include "lib/file.h"
+#include "lib/text.h"
+
+#define MESSAGE_CAP 1000
+#define LONGEST_ANSWER ((size_t)512 * 1024)    /* all results of a lookup */
+
+struct sql_map {
+	struct sqlconf conf;
+	struct sqlconn *connection;
+	struct stat file;            /* the config file as it was read */
+};
+
+static void free_settings(struct sql_map *s)
+{
+	sqlconn_release(&s->connection);
+	sqlconf_free(&s->conf);
+	free(s);
+}
+
+static void forget_sql(struct map *map)
+{
+	if (map->settings != NULL)
+		free_settings(map->settings);
+	map->settings = NULL;
+}
+
+/* What the config file says now, in place of what it said. */
+static int prepare_sql(struct map *map)
+{
+	struct sql_map *s = xcalloc(1, sizeof *s);
+	struct buf why = { 0 };
+	int status = EX_NOINPUT;
+
+	/* before it is read: what is written meanwhile will be seen as a change */
+	if (stat(map->path, &s->file) < 0)
+		buf_addf(&why, "%s: %s", map->path, file_error(errno));
+	else
+		status = sqlconf_read(&s->conf, map->operations->type, map->path, &why);
+	if (status != EX_OK) {
+		/* it names the file, and the line */
+		buf_clear(&map->error);
+		text_add_clean(&map->error, buf_str(&why), why.len, MESSAGE_CAP);
+		free_settings(s);
+	} else {
+		s->connection = sqlconn_get(map->operations->type, &s->conf.access);
+		forget_sql(map);
+		map->settings = s;
+	}
+	buf_free(&why);
+	return status;
+}
+
+static enum map_change changed_sql(struct map *map)
+{
+	const struct sql_map *s = map->settings;
+	struct stat now;
+
+	return stat(map->path, &now) == 0 && file_is_unchanged(&s->file, &now) ? MAP_SAME : MAP_REPLACED;
+}
+
+/* Opens nothing: the first lookup connects, and the connection outlives the trouble of one map. */
+static bool open_sql(struct map *map)
+{
+	int fd;
+	bool ok;
+
+	if (changed_sql(map) != MAP_SAME && prepare_sql(map) != EX_OK)
+		return false;
+	fd = file_open_regular(map->path, O_RDONLY);
+	if (fd < 0) {
+		map_fail(map, "%s", file_error(errno));
+		return false;
+	}
+	ok = map_provenance_of(map, fd);
+	close(fd);
+	return ok;
+}
+
+static void close_sql(struct map *map)
+{
+	(void)map;
+}
+
+/* ---- answers -------------------------------------------------------------- */
+
+struct rows {
+	const struct sqlconf *conf;
+	const char *key;
+	size_t key_length;
+	struct buf text;
+	unsigned long count;
+	const char *fault;     /* why the rows are no answer; NULL if they are */
+};
+
+static void restart_rows(void *context)
+{
+	struct rows *r = context;
+
+	buf_clear(&r->text);
+	r->count = 0;
+	r->fault = NULL;
+}
+
+static bool has_control_bytes(const char *value, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if ((unsigned char)value[i] < ' ' || value[i] == 127)
+			return true;
+	return false;
+}
+
+static bool take_row(void *context, unsigned columns, const char *const *values, const size_t *lengths)
+{
+	struct rows *r = context;
+
+	if (r->conf->expansion_limit > 0 && r->count == r->conf->expansion_limit)
+		r->fault = "more rows than expansion_limit";
+	else if (columns != 1)
+		r->fault = "the query gives several columns, one is meant; name one behind SELECT";
+	else if (values[0] == NULL)
+		r->fault = "the value is NULL; if such rows are meant to be passed over, say so in the query (IS NOT NULL)";
+	else if (lengths[0] == 0)
+		r->fault = "the value is empty; if such rows are meant to be passed over, say so in the query";
+	else if (lengths[0] > LONGEST_ANSWER || r->text.len > LONGEST_ANSWER - lengths[0])
+		r->fault = "the answer is longer than 512 KiB";
+	else if (has_control_bytes(values[0], lengths[0]))
+		r->fault = "the value has control bytes in it";
+	if (r->fault != NULL)
+		return false;
+	if (r->count++ > 0)
+		buf_addc(&r->text, ',');
+	if (!sql_format_value(&r->conf->result_format, r->key, r->key_length, values[0], lengths[0], &r->text))
+		r->fault = "the value has no part before or behind an @ as result_format asks for";
+	return r->fault == NULL;
+}
+
+static enum map_answer find_sql(struct map *map, const char *key, size_t length, struct buf *value)
+{
+	const struct sql_map *s = map->settings;
+	struct rows rows = { .conf = &s->conf, .key = key, .key_length = length };
+	struct sql_question question = {
+		.query = &s->conf.query, .key = key, .key_length = length, .deadline = clock_ms() + s->conf.access.timeout * 1000,
+		.row = take_row, .restart = restart_rows, .context = &rows,
+	};
+	struct buf why = { 0 };
+	enum map_answer answer;
+
+	/* the connection speaks UTF-8: what is none is in no table */
+	if (!map_key_is_askable(key, length) || !text_is_utf8(key, length) || !sqlconf_fits(&s->conf, key, length))
+		return MAP_NOT_FOUND;
+	if (sqlconn_ask(s->connection, &question, &why) && rows.fault == NULL)
+		answer = rows.count > 0 ? MAP_FOUND : MAP_NOT_FOUND;
+	else
+		answer = map_fail(map, "%s", rows.fault != NULL ? rows.fault : buf_str(&why));
+	if (answer == MAP_FOUND)
+		buf_add(value, buf_str(&rows.text), rows.text.len);
+	buf_free(&rows.text);
+	buf_free(&why);
+	return answer;
+}
+
+#define SQL_OPERATIONS(name) { \
+	.type = name, .suffix = "", .prepare = prepare_sql, .open = open_sql, .find = find_sql, \
+	.changed = changed_sql, .close = close_sql, .forget = forget_sql, \
+}
+
+const struct map_operations map_pgsql = SQL_OPERATIONS("pgsql");
+const struct map_operations map_mysql = SQL_OPERATIONS("mysql");
+const struct map_operations map_sqlite = SQL_OPERATIONS("sqlite");

@@ -1,0 +1,197 @@
+#include "db/sql/conn.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "db/sql/access.h"
+#include "lib/alloc.h"
+#include "lib/clock.h"
+
+#define SHORTEST_DELAY_MS 1000
+
+struct server {
+	const char *host;        /* NULL: the library's default */
+	int64_t not_before;      /* clock_ms() of the next attempt */
+	int64_t delay;           /* ms between the last two */
+	struct buf trouble;      /* why the last attempt failed */
+};
+
+struct sqlconn {
+	struct sqlconn *next;
+	unsigned users;
+	char *type;
+	struct sql_access access;
+	struct buf identity;
+	struct server *servers;
+	size_t count;
+	size_t current;          /* the server that is asked first: the one that answered last */
+	const struct sql_driver *driver;
+	void *session;           /* NULL while there is no connection */
+	pid_t process;           /* that has made the session: a child must not talk on its parent's */
+	int64_t used;            /* clock_ms() of its last query */
+};
+
+static struct sqlconn *connections;
+
+/* ---- who shares a connection ---------------------------------------------- */
+
+static struct sqlconn *create(const char *type, const struct sql_access *access, const struct buf *identity)
+{
+	struct sqlconn *c = xcalloc(1, sizeof *c);
+
+	c->type = xstrdup(type);
+	sql_access_copy(&c->access, access);
+	buf_reserve(&c->identity, identity->len);
+	buf_add(&c->identity, buf_str(identity), identity->len);
+	while (c->access.hosts != NULL && c->access.hosts[c->count] != NULL)
+		c->count++;
+	c->servers = xcalloc(c->count + 1, sizeof *c->servers);
+	for (size_t i = 0; i < c->count; i++)
+		c->servers[i].host = c->access.hosts[i];
+	if (c->count == 0)
+		c->count = 1;
+	c->next = connections;
+	connections = c;
+	return c;
+}
+
+struct sqlconn *sqlconn_get(const char *type, const struct sql_access *access)
+{
+	struct sqlconn *c = connections;
+	struct buf identity = { 0 };
+
+	buf_reserve(&identity, 8192);
+	sql_access_identity(access, &identity);
+	while (c != NULL && (strcmp(c->type, type) != 0 || strcmp(buf_str(&c->identity), buf_str(&identity)) != 0))
+		c = c->next;
+	if (c == NULL)
+		c = create(type, access, &identity);
+	c->users++;
+	buf_wipe(&identity);
+	return c;
+}
+
+static void close_session(struct sqlconn *c)
+{
+	if (c->session != NULL && c->process == getpid())
+		c->driver->close(c->session);
+	c->session = NULL;
+}
+
+void sqlconn_release(struct sqlconn **connection)
+{
+	struct sqlconn *c = *connection, **link = &connections;
+
+	*connection = NULL;
+	if (c == NULL || --c->users > 0)
+		return;
+	while (*link != c)
+		link = &(*link)->next;
+	*link = c->next;
+	close_session(c);
+	for (size_t i = 0; i < c->count; i++)
+		buf_free(&c->servers[i].trouble);
+	free(c->servers);
+	free(c->type);
+	buf_wipe(&c->identity);
+	sql_access_free(&c->access);
+	free(c);
+}
+
+/* ---- one server ----------------------------------------------------------- */
+
+static void back_off(struct sqlconn *c, struct server *s, int64_t started, const char *why)
+{
+	const int64_t lost = clock_ms() - started, longest = c->access.retry_interval * 1000;
+
+	s->delay = s->delay > 0 ? s->delay * 2 : lost > SHORTEST_DELAY_MS ? lost : SHORTEST_DELAY_MS;
+	if (s->delay > longest)
+		s->delay = longest;
+	s->not_before = clock_ms() + s->delay;
+	buf_clear(&s->trouble);
+	buf_adds(&s->trouble, why);
+}
+
+static bool is_connected(struct sqlconn *c, struct server *s, int64_t deadline, struct sql_error *error)
+{
+	const int64_t now = clock_ms(), patience = now + c->access.network_timeout * 1000;
+
+	if (c->session != NULL && (c->process != getpid() || now - c->used > c->access.idle_interval * 1000))
+		close_session(c);
+	if (c->session == NULL) {
+		c->session = c->driver->connect(&c->access, s->host, patience < deadline ? patience : deadline, error);
+		c->process = getpid();
+	}
+	c->used = now;
+	return c->session != NULL;
+}
+
+/* Asks one server, on a new connection if the one that is open turns out to be dead.  False with s->trouble. */
+static bool ask_server(struct sqlconn *c, struct server *s, const struct sql_question *q, int64_t deadline)
+{
+	const int64_t started = clock_ms();
+	struct sql_error error = { .text = "" };
+	struct buf text = { 0 };
+	bool done = false, again = false;
+
+	do {
+		const bool was_open = c->session != NULL;
+
+		error = (struct sql_error){ .text = "" };
+		q->restart(q->context);
+		buf_clear(&text);
+		if (!is_connected(c, s, deadline, &error)) {
+			error.is_lost = true;
+			break;
+		}
+		done = sql_query_fill(q->query, q->key, q->key_length, c->driver, c->session, &text, &error)
+			&& c->driver->query(c->session, buf_str(&text), deadline, q->row, q->context, &error);
+		again = !done && error.is_lost && was_open && clock_ms() < deadline;
+		if (error.is_lost)
+			close_session(c);
+	} while (again);
+	if (!done && error.is_lost)
+		back_off(c, s, started, error.text);
+	else
+		s->delay = 0;
+	buf_clear(&s->trouble);
+	buf_adds(&s->trouble, error.text);
+	buf_free(&text);
+	return done;
+}
+
+static void explain(const struct server *s, struct buf *why)
+{
+	if (why->len > 0)
+		buf_adds(why, "; ");
+	if (s->host != NULL)
+		buf_addf(why, "%s: ", s->host);
+	buf_adds(why, buf_str(&s->trouble));
+}
+
+bool sqlconn_ask(struct sqlconn *connection, const struct sql_question *question, struct buf *why)
+{
+	struct sqlconn *c = connection;
+	const size_t first = c->current;
+
+	if (c->driver == NULL && (c->driver = driver_load(c->type, why)) == NULL)
+		return false;
+	for (size_t i = 0; i < c->count; i++) {
+		const size_t number = (first + i) % c->count;
+		struct server *s = &c->servers[number];
+		const int64_t now = clock_ms();
+
+		if (number != c->current)
+			close_session(c);
+		if (now < s->not_before) {
+			explain(s, why);
+			continue;
+		}
+		c->current = number;
+		if (ask_server(c, s, question, now + (question->deadline - now) / (int64_t)(c->count - i)))
+			return true;
+		explain(s, why);
+	}
+	return false;
+}

@@ -1,0 +1,74 @@
+/*
+ * What a database's own part must do: one shared object per database (zlmtp-pgsql.so, zlmtp-mysql.so, zlmtp-sqlite.so), loaded
+ * when a map of that type is opened (driver_load), so that no program is linked with a library it does not need.
+ * All deadlines are in clock_ms() and hold whatever the server does.
+ */
+#ifndef ZL_DB_SQL_DRIVER_H
+#define ZL_DB_SQL_DRIVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/buf.h"
+
+/* How to reach a database.  Texts are NULL where nothing was said. */
+struct sql_access {
+	char **hosts;            /* one server each, tried in this order: HOST[:PORT], inet:HOST[:PORT], unix:PATH */
+	char *dbname;            /* or the path of the SQLite file */
+	char *user;
+	char *password;
+	char *charset;
+	char *option_file;       /* of the MySQL client library */
+	char *option_group;
+	char *tls_key_file;
+	char *tls_cert_file;
+	char *tls_ca_file;
+	char *tls_ca_path;
+	char *tls_ciphers;
+	bool tls_verify_cert;
+	char *sslmode;           /* libpq's */
+	long network_timeout;    /* seconds to connect to one server */
+	long timeout;            /* seconds for a whole lookup */
+	long retry_interval;     /* the longest time that a server which failed is left alone */
+	long idle_interval;      /* a connection that was idle for longer is made anew */
+};
+
+struct sql_error {
+	bool is_lost;            /* the session can only be closed */
+	char text[512];
+};
+
+/* One row; a value of NULL is SQL's NULL.  False: no more rows are wanted, and what follows is passed over. */
+typedef bool sql_row(void *context, unsigned columns, const char *const *values, const size_t *lengths);
+
+#define SQL_DRIVER_VERSION 1
+
+struct sql_driver {
+	unsigned version;
+
+	/* A session with one of access->hosts (NULL: the library's default), or NULL with `error`. */
+	void *(*connect)(const struct sql_access *access, const char *host, int64_t deadline, struct sql_error *error);
+
+	/*
+	 * Writes `n` bytes, escaped by the library for a string of this session, to `to`, which has room for 2n + 1; returns their
+	 * number, or -1 with `error`.
+	 */
+	long (*escape)(void *session, char *to, const char *from, size_t n, struct sql_error *error);
+
+	/*
+	 * True if the server has executed the query and given all rows, or as many as were wanted (error->is_lost then, if the session
+	 * cannot be used any more); else `error`.  A query without a result set is an error.
+	 */
+	bool (*query)(void *session, const char *text, int64_t deadline, sql_row *row, void *context, struct sql_error *error);
+
+	void (*close)(void *session);
+};
+
+/* What each shared object exports under the name "zlmtp_sql_driver". */
+extern const struct sql_driver zlmtp_sql_driver;
+
+/* The driver of "pgsql", "mysql" or "sqlite", loaded once.  NULL with `why`. */
+const struct sql_driver *driver_load(const char *type, struct buf *why);
+
+#endif

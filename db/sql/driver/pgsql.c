@@ -1,0 +1,222 @@
+/*
+ * PostgreSQL, by libpq's calls that do not wait: the deadlines are ours.
+ */
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <libpq-fe.h>
+
+#include "db/sql/driver/host.h"
+#include "lib/clock.h"
+
+extern char **environ;
+
+static bool wait_for(PGconn *c, short events, int64_t deadline)
+{
+	struct pollfd p = { .fd = PQsocket(c), .events = events };
+
+	/* a signal is no reason: the caller looks again */
+	return clock_ms() < deadline && (poll(&p, 1, clock_poll_timeout(deadline)) != 0 || clock_ms() < deadline);
+}
+
+/* libpq takes what nobody says from PGHOST and its kin; the file alone counts. */
+static void forget_environment(void)
+{
+	for (size_t i = 0; environ != NULL && environ[i] != NULL;) {
+		char name[64];
+		size_t n = strcspn(environ[i], "=");
+
+		i++;
+		if (strncmp(environ[i - 1], "PG", 2) != 0 || n >= sizeof name)
+			continue;
+		memcpy(name, environ[i - 1], n);
+		name[n] = '\0';
+		unsetenv(name);
+		i = 0;
+	}
+}
+
+/* The directory and the port of a socket that is named as a file, /run/postgresql/.s.PGSQL.5432; libpq wants them so. */
+static void split_socket(struct sql_host *h)
+{
+	static const char prefix[] = "/.s.PGSQL.";
+	char *p = h->is_socket ? strstr(h->name, prefix) : NULL;
+
+	if (p == NULL || strlen(p + sizeof prefix - 1) >= sizeof h->port)
+		return;
+	strcpy(h->port, p + sizeof prefix - 1);
+	*p = '\0';
+}
+
+static PGconn *start(const struct sql_access *a, const char *host, const struct sql_host *h)
+{
+	const bool is_uri = host != NULL && strstr(host, "://") != NULL;
+	const char *names[16], *values[16];
+	const char *const all[][2] = {
+		{ "dbname", a->dbname }, { "user", a->user }, { "password", a->password }, { "sslmode", a->sslmode },
+		{ "sslrootcert", a->tls_ca_file }, { "sslcert", a->tls_cert_file }, { "sslkey", a->tls_key_file },
+		{ "client_encoding", a->charset != NULL ? a->charset : "UTF8" }, { "application_name", "zlmtp" },
+		{ "host", is_uri || h->name[0] == '\0' ? NULL : h->name }, { "port", is_uri || h->port[0] == '\0' ? NULL : h->port },
+		{ "dbname", is_uri ? host : NULL },
+	};
+	size_t n = 0;
+
+	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+		if (all[i][1] == NULL || (is_uri && i == 0))
+			continue;
+		names[n] = all[i][0];
+		values[n++] = all[i][1];
+	}
+	names[n] = values[n] = NULL;
+	forget_environment();
+	return PQconnectStartParams(names, values, 1);
+}
+
+static bool fail(PGconn *c, int64_t deadline, struct sql_error *error)
+{
+	const char *text = PQerrorMessage(c);
+
+	if (clock_ms() >= deadline)
+		return sql_fail(error, true, "no answer in time");
+	return sql_fail(error, PQstatus(c) != CONNECTION_OK, "%s", text[0] != '\0' ? text : "the connection is lost");
+}
+
+static bool ignore_row(void *context, unsigned columns, const char *const *values, const size_t *lengths)
+{
+	(void)context;
+	(void)columns;
+	(void)values;
+	(void)lengths;
+	return true;
+}
+
+static bool query(void *session, const char *text, int64_t deadline, sql_row *row, void *context, struct sql_error *error);
+
+static void *connect_server(const struct sql_access *access, const char *host, int64_t deadline, struct sql_error *error)
+{
+	PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+	struct sql_host h = { .name = "" };
+	PGconn *c;
+
+	if ((host == NULL || strstr(host, "://") == NULL) && !sql_host_parse(&h, host, error))
+		return NULL;
+	split_socket(&h);
+	c = start(access, host, &h);
+	if (c == NULL) {
+		sql_fail(error, true, "out of memory");
+		return NULL;
+	}
+	while (PQstatus(c) != CONNECTION_BAD && (status == PGRES_POLLING_READING || status == PGRES_POLLING_WRITING)
+		&& wait_for(c, status == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline))
+		status = PQconnectPoll(c);
+	if (status != PGRES_POLLING_OK || PQstatus(c) != CONNECTION_OK) {
+		fail(c, deadline, error);
+	} else {
+		const char *conforming = PQparameterStatus(c, "standard_conforming_strings");
+
+		PQsetnonblocking(c, 1);
+		/* backslashes mean what the reader of the query takes them for (db/sql/query.c) */
+		if (conforming == NULL || strcmp(conforming, "on") == 0
+			|| query(c, "SELECT set_config('standard_conforming_strings','on',false)", deadline, ignore_row, NULL, error))
+			return c;
+	}
+	error->is_lost = true;
+	PQfinish(c);
+	return NULL;
+}
+
+static long escape(void *session, char *to, const char *from, size_t n, struct sql_error *error)
+{
+	int fault = 0;
+	const size_t length = PQescapeStringConn(session, to, from, n, &fault);
+
+	if (fault != 0)
+		sql_fail(error, false, "the key cannot be escaped: %s", PQerrorMessage(session));
+	return fault != 0 ? -1 : (long)length;
+}
+
+static bool give_row(const PGresult *result, sql_row *row, void *context)
+{
+	const int columns = PQnfields(result);
+	const char **values = calloc((size_t)columns + 1, sizeof *values);
+	size_t *lengths = calloc((size_t)columns + 1, sizeof *lengths);
+	bool wanted = false;
+
+	for (int i = 0; values != NULL && lengths != NULL && i < columns; i++) {
+		values[i] = PQgetisnull(result, 0, i) ? NULL : PQgetvalue(result, 0, i);
+		lengths[i] = (size_t)PQgetlength(result, 0, i);
+	}
+	if (values != NULL && lengths != NULL)
+		wanted = row(context, (unsigned)columns, values, lengths);
+	free(values);
+	free(lengths);
+	return wanted;
+}
+
+/* Sends all of the query and reads until a result is there; false at the deadline or if the connection is lost. */
+static bool has_result(PGconn *c, int64_t deadline)
+{
+	for (;;) {
+		const int unsent = PQflush(c);
+
+		if (unsent < 0)
+			return false;
+		if (unsent == 0 && !PQisBusy(c))
+			return true;
+		if (!wait_for(c, (short)(POLLIN | (unsent > 0 ? POLLOUT : 0)), deadline) || !PQconsumeInput(c))
+			return false;
+	}
+}
+
+static bool query(void *session, const char *text, int64_t deadline, sql_row *row, void *context, struct sql_error *error)
+{
+	PGconn *c = session;
+	bool wanted = true, done = false, failed = false;
+
+	/* with parameters, of which there are none: so it cannot be two queries */
+	if (!PQsendQueryParams(c, text, 0, NULL, NULL, NULL, NULL, 0) || !PQsetSingleRowMode(c))
+		return fail(c, deadline, error);
+	for (;;) {
+		PGresult *result;
+
+		if (!has_result(c, deadline)) {
+			failed = !fail(c, deadline, error);
+			error->is_lost = true;
+			break;
+		}
+		result = PQgetResult(c);
+		if (result == NULL)
+			break;
+		switch (PQresultStatus(result)) {
+		case PGRES_SINGLE_TUPLE:
+			wanted = wanted && give_row(result, row, context);
+			break;
+		case PGRES_TUPLES_OK:
+			done = true;
+			break;
+		case PGRES_COMMAND_OK:
+		case PGRES_EMPTY_QUERY:
+			failed = !sql_fail(error, false, "the query gives no rows; expected SELECT");
+			break;
+		default:
+			failed = !sql_fail(error, PQstatus(c) != CONNECTION_OK, "%s", PQresultErrorMessage(result));
+		}
+		PQclear(result);
+	}
+	if (!wanted)
+		return true;
+	if (!done && !failed)
+		sql_fail(error, true, "the connection is lost");
+	return done && !failed;
+}
+
+static void close_connection(void *session)
+{
+	PQfinish(session);
+}
+
+__attribute__((visibility("default"))) const struct sql_driver zlmtp_sql_driver = {
+	.version = SQL_DRIVER_VERSION, .connect = connect_server, .escape = escape, .query = query, .close = close_connection,
+};

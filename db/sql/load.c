@@ -1,0 +1,69 @@
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "db/sql/driver.h"
+#include "lib/alloc.h"
+
+/*
+ * Where a shared object may stand, seen from the directory of the program: beside it, above ta/, or in the build tree (the last two).  Nothing
+ * else counts, no environment and no search path: who can write there could replace the program itself.
+ */
+static const char *const places[] = { "", "../", "../db/", "../../db/" };
+
+/* The directory of this program, with a slash; NULL with errno. */
+static char *program_directory(void)
+{
+	char path[4096];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+
+	if (n < 0)
+		return NULL;
+	path[n] = '\0';
+	*(strrchr(path, '/') + 1) = '\0';
+	return xstrdup(path);
+}
+
+static const struct sql_driver *load(const char *path, struct buf *why)
+{
+	void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	const struct sql_driver *driver = object != NULL ? dlsym(object, "zlmtp_sql_driver") : NULL;
+
+	if (driver == NULL)
+		buf_addf(why, "cannot load the library of the database: %s", dlerror());
+	else if (driver->version != SQL_DRIVER_VERSION)
+		buf_addf(why, "%s is of another version of zlmtp; install the packages of one version", path);
+	else
+		return driver;
+	return NULL;
+}
+
+const struct sql_driver *driver_load(const char *type, struct buf *why)
+{
+	char *directory = program_directory(), *path = NULL;
+	const struct sql_driver *driver = NULL;
+	struct stat st;
+	bool is_there = false;
+
+	if (directory == NULL) {
+		buf_addf(why, "cannot tell where this program stands (/proc/self/exe): %s", strerror(errno));
+		return NULL;
+	}
+	for (size_t i = 0; i < sizeof places / sizeof places[0] && !is_there; i++) {
+		free(path);
+		path = xasprintf("%s%szlmtp-%s.so", directory, places[i], type);
+		is_there = stat(path, &st) == 0;
+	}
+	if (!is_there)
+		buf_addf(why, "no zlmtp-%s.so in %s; install the package zlmtp-%s", type, directory, type);
+	else if ((st.st_mode & S_IWOTH) != 0)
+		buf_addf(why, "%s: anybody may write it; chmod 755", path);
+	else
+		driver = load(path, why);
+	free(directory);
+	free(path);
+	return driver;
+}

@@ -1,0 +1,142 @@
+#!/usr/bin/perl
+# Maps in SQLite, PostgreSQL and MariaDB, by the files that Postfix has: found, not found and could-not-tell must come out right,
+# each within its deadline, whatever the server does.
+use v5.36;
+use lib "$ENV{SRC_DIR}/tests/lib";
+use File::Temp ();
+use IO::Socket::INET;
+use Test::More;
+use Time::HiRes ();
+use RealSql;
+use Ask;
+
+my $dir = File::Temp->newdir('/tmp/zq-XXXXXX');
+my $dblookup = "$ENV{BUILD_DIR}/db/dblookup";
+my $number = 0;
+$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+
+# What is special somewhere: one row each, with the value "is KEY's number".
+my @odd = ("o'x", 'back\\slash', "\\'", '"quoted"', '%', '_', '*', 'a;b', '--', '$$', '`', "\xc3\xa4", "' OR ''='", 'two  blanks');
+my %servers;
+
+for my $type (qw(sqlite pgsql mysql)) {
+	subtest $type => sub {
+		plan skip_all => 'built without it' unless qx{grep -c 'HAVE_\U$type\E 1' $ENV{BUILD_DIR}/config.h} > 0;
+		my $missing = $type eq 'sqlite' ? (-x '/usr/bin/sqlite3' ? undef : 'no sqlite3') : RealSql::missing($type);
+		plan skip_all => $missing if $missing;
+		$servers{$type} = RealSql->new($type) unless $type eq 'sqlite';
+		fill($type);
+		answers($type);
+		refusals($type);
+		failures($type, $servers{$type}) if $servers{$type};
+	};
+}
+unlike(qx{ldd $dblookup}, qr/libpq|libmariadb|libsqlite/, 'no program is linked with a library of a database');
+done_testing;
+
+# Found, not found, and rows that are no answer.
+sub answers($type) {
+	my $map = map_of($type);
+	is $map->find('joe@example.com'), 'found box!joe', 'a row is found';
+	is $map->find('nobody@example.com'), 'not-found', 'no row is not found';
+	is $map->find($odd[$_]), "found is $_", "a key of odd bytes finds its own row: $odd[$_]" for 0 .. $#odd;
+	is $map->find($_), 'not-found', "a key matches itself alone: $_" for "' OR '1'='1", "\\' OR 1=1 -- ", 'j%', "\xff", ' joe@example.com';
+	is map_of($type, query => 'SELECT v FROM u WHERE a = %s')->find("1' OR '1'='1"), 'not-found', 'a key without quotes gets them';
+	is map_of($type, query => 'SELECT v FROM u WHERE a = %s')->find("o'x"), 'found is 0', 'and is escaped';
+	is map_of($type, query => "SELECT v FROM u WHERE a = '%s' ORDER BY v")->find('two@example.com'), 'found 1,2', 'several rows are a list';
+	is map_of($type, query => "SELECT v FROM u WHERE a = '%u\@%d'", result_format => 'lmtp!%s%%1')->find('joe@example.com'), 'found lmtp!box!joe%1', 'result_format';
+	is map_of($type, domain => 'example.org')->find('joe@example.com'), 'not-found', 'domain keeps other keys away';
+	is map_of($type, query => "SELECT v FROM u\n  WHERE\n  a = '%s'")->find('joe@example.com'), 'found box!joe', 'indented lines go on with the query';
+	unknown(map_of($type), 'null@example.com', qr/value is NULL/, 'NULL is no answer');
+	unknown(map_of($type), 'empty@example.com', qr/value is empty/, 'nor is an empty value');
+	unknown(map_of($type, query => "SELECT a, v FROM u WHERE a = '%s'"), 'joe@example.com', qr/several columns/, 'nor are two columns');
+	unknown(map_of($type, expansion_limit => 1), 'two@example.com', qr/expansion_limit/, 'nor more rows than expansion_limit');
+	unknown(map_of($type), 'large@example.com', qr/longer than 512 KiB/, 'nor a value of 1 MB');
+	unknown(map_of($type, query => "SELECT nix FROM u WHERE a = '%s'"), 'joe@example.com', qr/nix/, 'nor is an error of the database');
+	unknown(map_of($type, query => "DELETE FROM u WHERE a = '%s'"), 'nosuch', qr/gives no rows/, 'nor what is no SELECT') if $type ne 'mysql';
+	is $map->find('joe@example.com'), 'found box!joe', 'and the map goes on';
+}
+
+# What a file must not say: status 78 and one line with file and line.
+sub refusals($type) {
+	for ([query => 'SELECT v FROM u', qr/:\d+: query: nothing of the key is in it/], [query => "SELECT v FROM u WHERE a LIKE '%s'", qr/taken for a pattern/],
+		[query => "SELECT v FROM u WHERE a = '%s", qr/no end/], [query => "SELECT v FROM u /* %s */", qr/in a comment/], [nonsense => 1, qr/unknown keyword "nonsense"/]) {
+		my ($name, $value, $words) = @$_;
+		my $file = config($type, $name => $value);
+		my $said = qx{$dblookup -t $type $file key 2>&1};
+		is $? >> 8, 78, "refused: $name = $value";
+		like $said, qr/^dblookup: \Q$file\E[^\n]*$words[^\n]*\n\z/, 'in one line';
+	}
+	return if $type eq 'sqlite';
+	my $file = config($type);
+	chmod 0644, $file;
+	my $said = qx{$dblookup -t $type $file key 2>&1};
+	is $? >> 8, 78, 'a password that all can read is refused';
+	like $said, qr/holds a password/, 'and the line says so';
+}
+
+# Servers that do not answer as they should.
+sub failures($type, $server) {
+	unknown(map_of($type, password => 'wrong'), 'joe@example.com', qr/denied|authentication/, 'a wrong password');
+	unknown(map_of($type, timeout => 1, query => $type eq 'pgsql' ? "SELECT pg_sleep(30)::text WHERE 'a' <> '%s'" : "SELECT SLEEP(30) FROM u WHERE 'a' <> '%s'"),
+		'joe@example.com', qr/no answer in time/, 'a query that takes too long', 4);
+
+	my $silent = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die "listen: $!\n";
+	my $nobody = 'inet:127.0.0.1:' . $silent->sockport;
+	my $map = map_of($type, hosts => $nobody, network_timeout => 1);
+	unknown($map, 'joe@example.com', qr/no answer in time/, 'a server that accepts and says nothing', 4);
+	unknown($map, 'ann@example.com', qr/no answer in time/, 'is not asked again at once', 0.5);
+	is map_of($type, hosts => "$nobody " . $server->host, network_timeout => 1)->find('joe@example.com'), 'found box!joe', 'the next server is asked';
+	is map_of($type, hosts => '127.0.0.1:' . $server->port)->find('joe@example.com'), 'found box!joe', 'by TCP';
+
+	$map = map_of($type, timeout => 2);
+	is $map->find('joe@example.com'), 'found box!joe', 'a connection is there';
+	$server->stop;
+	unknown($map, 'joe@example.com', qr/./, 'the server is stopped in the middle of lookups', 4);
+	$server->start;
+	my $answer = '';
+	for (my $end = time + 40; time < $end && $answer !~ /^found/; Time::HiRes::sleep(0.2)) {
+		$answer = $map->find('joe@example.com');
+		last if $answer eq 'not-found';
+	}
+	is $answer, 'found box!joe', 'and found again when it is back, never "not found"';
+	$server->stop;
+	$server->start;
+	is $map->find('joe@example.com'), 'found box!joe', 'a connection that died between two lookups is made anew';
+}
+
+sub unknown($map, $key, $reason, $name, $seconds = 6) {
+	my $start = Time::HiRes::time();
+	my $answer = $map->find($key);
+	like $answer, qr/^could-not-tell .*$reason/, $name;
+	cmp_ok Time::HiRes::time() - $start, '<', $seconds, 'in time';
+}
+
+sub map_of($type, %o) { Ask->new($type, config($type, %o)) }
+
+sub config($type, %o) {
+	my $server = $servers{$type};
+	my %all = $server ? (hosts => $server->host, user => $type eq 'pgsql' ? 'admin' : 'reader', password => $RealSql::password,
+		dbname => $type eq 'pgsql' ? 'postgres' : 'mail') : (dbpath => "$dir/users.db");
+	%all = (%all, query => "SELECT v FROM u WHERE a = '%s'", %o);
+	my $path = "$dir/map" . ++$number . '.cf';
+	open my $fh, '>', $path or die "$path: $!\n";
+	print $fh map { "$_ = $all{$_}\n" } sort keys %all;
+	close $fh;
+	chmod 0600, $path;
+	return $path;
+}
+
+sub fill($type) {
+	my %rows = ('joe@example.com' => 'box!joe', 'large@example.com' => 'x' x 1_000_000, 'empty@example.com' => '', map { $odd[$_] => "is $_" } 0 .. $#odd);
+	my $text = $type eq 'mysql' ? 'SET NAMES utf8mb4; CREATE TABLE u (a VARCHAR(200) COLLATE utf8mb4_bin, v LONGTEXT);' : 'CREATE TABLE u (a TEXT, v TEXT);';
+	my $quote = sub ($s) { $s =~ s/'/''/gr =~ s/\\/$type eq 'mysql' ? '\\\\' : '\\'/ger };
+	$text .= "INSERT INTO u VALUES ('" . $quote->($_) . "', '" . $rows{$_} . "');\n" for sort keys %rows;
+	$text .= "INSERT INTO u VALUES ('two\@example.com', '1'), ('two\@example.com', '2'), ('null\@example.com', NULL);\n";
+	my $server = $servers{$type};
+	open my $fh, '>', "$dir/$type.sql" or die "$dir/$type.sql: $!\n";
+	print $fh $text;
+	close $fh;
+	my $client = $server ? $server->client : "sqlite3 $dir/users.db";
+	system("$client < $dir/$type.sql") == 0 or die "$client: $?\n";
+}

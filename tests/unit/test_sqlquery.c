@@ -1,0 +1,146 @@
+/* What a query of an SQL map may say about the key, and what becomes of it. */
+#include "db/sql/query.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "db/sql/conf.h"
+
+/* Doubles single quotes, as the libraries do. */
+static long escape(void *session, char *to, const char *from, size_t n, struct sql_error *error)
+{
+	char *p = to;
+
+	(void)session;
+	(void)error;
+	for (size_t i = 0; i < n; i++) {
+		if (from[i] == '\'')
+			*p++ = '\'';
+		*p++ = from[i];
+	}
+	return p - to;
+}
+
+static const struct sql_driver driver = { .version = SQL_DRIVER_VERSION, .escape = escape };
+
+static void a_key_is_put_in_escaped_and_in_quotes(void **state)
+{
+	static const struct { const char *query, *key, *text; } cases[] = {
+		{ "SELECT v FROM u WHERE a='%s'", "o'x", "SELECT v FROM u WHERE a='o''x'" },
+		{ "SELECT v FROM u WHERE a=%s", "1 OR 1=1", "SELECT v FROM u WHERE a='1 OR 1=1'" },
+		{ "SELECT v FROM u WHERE a='%u' AND d='%d'", "joe@x.y", "SELECT v FROM u WHERE a='joe' AND d='x.y'" },
+		{ "SELECT '100%%' WHERE a='%2.%1'", "joe@x.y", "SELECT '100%' WHERE a='x.y'" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct sql_query q;
+		struct buf out = { 0 }, why = { 0 };
+		struct sql_error error = { .text = "" };
+
+		assert_true(sql_query_parse(&q, SQL_PGSQL, cases[i].query, &why));
+		assert_true(sql_query_fill(&q, cases[i].key, strlen(cases[i].key), &driver, NULL, &out, &error));
+		assert_string_equal(buf_str(&out), cases[i].text);
+		sql_query_free(&q);
+		buf_free(&out);
+		buf_free(&why);
+	}
+}
+
+static void a_query_in_which_a_key_is_more_than_itself_is_refused(void **state)
+{
+	static const struct { enum sql_dialect dialect; const char *query, *why; } cases[] = {
+		{ SQL_PGSQL, "SELECT 1", "nothing of the key" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE a LIKE '%s'", "LIKE" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE a like ('%s')", "LIKE" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE a ~* '%s'", "LIKE" },
+		{ SQL_MYSQL, "SELECT v FROM u WHERE a REGEXP \"%s\"", "LIKE" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE a = E'%s'", "E'...'" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE a = U&'%s'", "right before" },
+		{ SQL_MYSQL, "SELECT v FROM u WHERE a = _latin1'%s'", "right before" },
+		{ SQL_MYSQL, "SELECT v FROM u WHERE a = N%s", "right behind" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE a = \"%s\"", "quotes of a name" },
+		{ SQL_MYSQL, "SELECT `%s` FROM u", "quotes of a name" },
+		{ SQL_MYSQL, "SELECT v FROM u WHERE a = '\\%s'", "backslash" },
+		{ SQL_MYSQL, "SELECT v FROM u # '%s'", "comment" },
+		{ SQL_SQLITE, "SELECT v FROM u -- '%s'", "comment" },
+		{ SQL_SQLITE, "SELECT v /* '%s' */ FROM u", "comment" },
+		{ SQL_PGSQL, "SELECT $a$%s$a$", "$...$" },
+		{ SQL_SQLITE, "SELECT v FROM u WHERE a = '%s", "no end" },
+		{ SQL_SQLITE, "SELECT v FROM u WHERE a = '%x'", "expected %s" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct sql_query q;
+		struct buf why = { 0 };
+
+		assert_false(sql_query_parse(&q, cases[i].dialect, cases[i].query, &why));
+		assert_non_null(strstr(buf_str(&why), cases[i].why));
+		sql_query_free(&q);
+		buf_free(&why);
+	}
+}
+
+static void quotes_within_quotes_end_nothing(void **state)
+{
+	struct sql_query q;
+	struct buf why = { 0 };
+
+	(void)state;
+	assert_true(sql_query_parse(&q, SQL_MYSQL, "SELECT 'it''s LIKE', 'a\\'b', \"c'd\" FROM u WHERE a = \"%s\"", &why));
+	sql_query_free(&q);
+	assert_true(sql_query_parse(&q, SQL_SQLITE, "SELECT 'back\\' FROM u WHERE a = '%s'", &why));
+	sql_query_free(&q);
+	buf_free(&why);
+}
+
+static void a_value_is_put_into_the_format(void **state)
+{
+	struct pattern format;
+	struct buf out = { 0 }, why = { 0 };
+
+	(void)state;
+	assert_true(pattern_parse(&format, "%U!%u", &why));
+	assert_true(sql_format_value(&format, "joe@x.y", 7, "box@host", 8, &out));
+	assert_string_equal(buf_str(&out), "joe!box");
+	pattern_free(&format);
+	assert_true(pattern_parse(&format, "%d", &why));
+	assert_false(sql_format_value(&format, "joe@x.y", 7, "box", 3, &out));
+	pattern_free(&format);
+	buf_free(&out);
+	buf_free(&why);
+}
+
+static void a_file_of_older_days_describes_its_query(void **state)
+{
+	static const char text[] = "hosts = a b\nuser = u\npassword = p\ndbname = mail\ntable = users\nselect_field = box\n"
+		"where_field = address\nadditional_conditions = and active = 1\n";
+	struct sqlconf conf;
+	struct buf why = { 0 };
+
+	(void)state;
+	assert_int_equal(sqlconf_parse(&conf, "mysql", "no such file", text, sizeof text - 1, &why), 0);
+	assert_string_equal(conf.query.pattern.pieces[0].literal, "SELECT box FROM users WHERE address = '");
+	assert_string_equal(conf.access.hosts[1], "b");
+	sqlconf_free(&conf);
+	buf_free(&why);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_key_is_put_in_escaped_and_in_quotes),
+		cmocka_unit_test(a_query_in_which_a_key_is_more_than_itself_is_refused),
+		cmocka_unit_test(quotes_within_quotes_end_nothing),
+		cmocka_unit_test(a_value_is_put_into_the_format),
+		cmocka_unit_test(a_file_of_older_days_describes_its_query),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
