@@ -367,6 +367,16 @@ static int list(const struct settings *set)
 	return ok ? EX_OK : EX_DATAERR;
 }
 
+/* What a pass has come to. */
+static void print_sums(const struct scheduler *s, int64_t ms)
+{
+	size_t waiting, held;
+
+	scheduler_count(s, &waiting, &held);
+	printf("delivered %zu, failed %zu, deferred %zu, held %zu; %.1f messages/s\n", s->delivered, s->failed, waiting, held,
+	       (double)s->removed * 1000 / (double)(ms > 0 ? ms : 1));
+}
+
 int main(int argc, char **argv)
 {
 	struct loop loop = { .watch = -1, .notify = -1, .scan_at = CLOCK_NEVER };
@@ -377,6 +387,7 @@ int main(int argc, char **argv)
 	char *office, *maps, *reporter_path;
 	sigset_t while_waiting;
 	bool trouble;
+	int64_t began;
 
 	process_begin(program.name);
 	read_options(&set, argc, argv);
@@ -398,6 +409,7 @@ int main(int argc, char **argv)
 	loop.scheduler.json = set.log_json;
 	loop.scheduler.once = set.once;
 	loop.scheduler.verbose = set.verbose;
+	began = clock_ms();
 	if (set.once) {
 		scheduler_scan(&loop.scheduler, clock_now());
 	} else {
@@ -415,6 +427,8 @@ int main(int argc, char **argv)
 	logline_open_syslog(program.name);
 	run(&loop, &while_waiting);
 	control_close_server(&loop.control);
+	if (set.once)
+		print_sums(&loop.scheduler, clock_ms() - began);
 	trouble = loop.scheduler.trouble;
 	reporter_destroy(&loop.scheduler.reporter);
 	free(reporter_path);

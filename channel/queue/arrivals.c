@@ -73,14 +73,6 @@ static bool all_deliverable(const struct control *c)
 	return true;
 }
 
-/* When the message came: time of the message file, or, if that is gone, of its control file. */
-static struct timespec arrival(const struct control *c, const char *file)
-{
-	struct stat st;
-
-	return lstat(file, &st) == 0 ? st.st_mtim : c->modified;
-}
-
 /* How old a message is that is seen for the first time; one that would be too old, or from tomorrow, came just now. */
 static int64_t first_age(const struct timespec *arrived, int64_t now)
 {
@@ -92,10 +84,14 @@ static int64_t first_age(const struct timespec *arrived, int64_t now)
 static void add(struct intake *in, const struct control *c)
 {
 	char *file = control_message_path(c);
-	const struct timespec arrived = arrival(c, file);
+	struct stat st;
+	bool there = lstat(file, &st) == 0;
+	/* when it came: time of the message file, or, if that is gone, of its control file */
+	const struct timespec arrived = there ? st.st_mtim : c->modified;
 	struct message *m = queue_add(in->queue, c, file, &arrived);
 
 	free(file);
+	m->file_inode = there ? st.st_ino : 0;
 	m->seen_at = in->now.ms;
 	m->seen_age = first_age(&arrived, in->now.wall);
 	if (m->open == 0) {

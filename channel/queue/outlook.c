@@ -46,22 +46,13 @@ static int64_t next_try(const struct scheduler *s, const struct group *g)
 	return NEXT_NOW;
 }
 
-/* Why mail of this destination, which is held, is not tried. */
-static const char *hold_reason(const struct thread *t)
+/* What was said of the recipient; without that, what keeps its destination. */
+static void add_recipient(struct buf *out, const struct scheduler *s, const struct message *m, const struct recipient *r,
+                          int64_t next)
 {
-	const char *unfit;
-
-	scheduler_holds(t, &unfit);
-	if (unfit != NULL)
-		return unfit;
-	return t->clause != NULL && t->clause->command != NULL ? "queueonly" : SCHEDCONF_UNSERVED;
-}
-
-/* `hold` is why nobody tries it, NULL where that is known. */
-static void add_recipient(struct buf *out, const struct message *m, const struct recipient *r, int64_t next,
-                          const char *hold)
-{
-	const char *answer = r->answer != NULL ? r->answer : hold;
+	const struct thread *t = m->groups[r->group].thread;
+	const char *answer = r->answer != NULL ? r->answer : scheduler_reason(s, t);
+	int64_t answered = r->answer != NULL ? r->answered : answer == NULL ? 0 : answer == t->reason ? t->reason_since : 0;
 
 	buf_addf(out, "%s\t%jd.%09ld\t%jd\t", m->name, (intmax_t)m->arrived.tv_sec, m->arrived.tv_nsec, (intmax_t)r->offset);
 	if (next == NEXT_HELD)
@@ -70,21 +61,21 @@ static void add_recipient(struct buf *out, const struct message *m, const struct
 		buf_addc(out, '-');
 	else
 		buf_addf(out, "%" PRId64, next);
-	buf_addf(out, "\t%jd\t%s\n", (intmax_t)r->answered, answer != NULL ? answer : "");
+	buf_addf(out, "\t%jd\t%s\n", (intmax_t)answered, answer != NULL ? answer : "");
 }
 
 static void add_group(struct buf *out, const struct scheduler *s, const struct group *g)
 {
 	const struct message *m = g->message;
 	int64_t next = next_try(s, g);
-	const char *hold = next == NEXT_HELD ? hold_reason(g->thread) : NULL;
+	bool reason = scheduler_reason(s, g->thread) != NULL;
 
 	for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next) {
 		const struct recipient *r = &m->recipients[i];
 
 		/* most of a long queue is simply due: not a word about it */
-		if (r->state == RECIPIENT_OPEN && (next != NEXT_NOW || r->answer != NULL))
-			add_recipient(out, m, r, next, hold);
+		if (r->state == RECIPIENT_OPEN && (next != NEXT_NOW || r->answer != NULL || reason))
+			add_recipient(out, s, m, r, next);
 	}
 }
 

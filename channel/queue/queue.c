@@ -325,16 +325,32 @@ void group_deferred(struct group *g, const char *notary, const char *text)
 	g->text = xstrdup(text);
 }
 
-void recipient_deferred(struct recipient *r, const char *text, int64_t now)
+/* Of a transcript the last line, the answer, as clean text. */
+static char *answer_of(const char *text)
 {
 	const char *cr = strrchr(text, '\r');
 	struct buf clean = { 0 };
 
 	text_add_clean_string(&clean, cr != NULL ? cr + 1 : text, ANSWER_MAX);
+	return clean.data != NULL ? clean.data : xstrdup("");
+}
+
+bool thread_reason(struct thread *t, const char *text, int64_t now)
+{
+	char *reason = text != NULL ? answer_of(text) : NULL;
+	bool same = t->reason == NULL || reason == NULL ? t->reason == reason : strcmp(t->reason, reason) == 0;
+
+	free(t->reason);
+	t->reason = reason;
+	t->reason_since = now;
+	return !same;
+}
+
+void recipient_deferred(struct recipient *r, const char *text, int64_t now)
+{
 	free(r->answer);
-	r->answer = xstrdup(buf_str(&clean));
+	r->answer = answer_of(text);
 	r->answered = (time_t)now;
-	buf_free(&clean);
 }
 
 /* ---- messages ---- */
@@ -516,6 +532,7 @@ static void free_thread(struct thread *t)
 {
 	free(t->channel);
 	free(t->host);
+	free(t->reason);
 	free(t);
 }
 

@@ -90,6 +90,7 @@ struct message {
 	struct timespec arrived;  /* mtime of the message file */
 	int64_t seen_at;          /* clock_ms() when it was taken in, */
 	int64_t seen_age;         /* and how old it was then, in seconds: see message_age() */
+	ino_t file_inode;         /* of the message file, 0 if there was none: the spool id is made of it */
 	ino_t inode;              /* of the control file: another one under this name is another message */
 	struct recipient *recipients;
 	size_t count, open;
@@ -125,6 +126,8 @@ struct thread {
 	size_t agents;                 /* at work on it */
 	size_t retry;                  /* as in a group, for trouble of the destination */
 	int64_t blocked_until;         /* the destination is in trouble; 0 = it is not */
+	char *reason;                  /* what keeps it waiting, clean text; NULL if it was reached last */
+	int64_t reason_since;          /* seconds since 1970 */
 	bool complained;               /* the people know that nobody can deliver it */
 	uint64_t message_serial;       /* of the message added last that has a group here, and that group's index */
 	uint32_t message_group;
@@ -199,6 +202,9 @@ void queue_settle(struct message *m, struct recipient *r, enum recipient_state s
 
 /* The sleeper that is due first; NULL if nobody sleeps. */
 struct group *queue_first_asleep(const struct queue *q);
+
+/* Keeps what stands between a destination and its mail, NULL for nothing.  True if it is not what was known. */
+bool thread_reason(struct thread *t, const char *text, int64_t now);
 
 /* Keeps the words of a deferral for the listing and for the day the message expires. */
 void group_deferred(struct group *g, const char *notary, const char *text);

@@ -11,9 +11,12 @@
 #include "channel/queue/retire.h"
 #include "channel/queue/verdict.h"
 #include "channel/spool/control.h"
+#include "channel/spool/event.h"
+#include "channel/spool/spoolid.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/logline.h"
 #include "lib/text.h"
 
 #define SILENT_PAUSE (10 * 1000)           /* from closing its socket to its end; then it is helped */
@@ -91,6 +94,27 @@ bool scheduler_holds(const struct thread *t, const char **unfit)
 	return *unfit != NULL || c->queue_only;
 }
 
+const char *scheduler_reason(const struct scheduler *s, const struct thread *t)
+{
+	const char *unfit;
+
+	if (scheduler_holds(t, &unfit))
+		return unfit != NULL ? unfit : t->clause != NULL && t->clause->command != NULL ? "queueonly" : SCHEDCONF_UNSERVED;
+	return t->blocked_until != 0 && (s->once || t->blocked_until > s->now.ms) ? t->reason : NULL;
+}
+
+void scheduler_count(const struct scheduler *s, size_t *waiting, size_t *held)
+{
+	const struct queue *q = &s->queue;
+	const char *unfit;
+
+	*waiting = *held = 0;
+	for (size_t i = 0; i < q->message_buckets; i++)
+		for (const struct message *m = q->messages[i]; m != NULL; m = m->same_bucket)
+			for (size_t k = 0; k < m->group_count; k++)
+				*(scheduler_holds(m->groups[k].thread, &unfit) ? held : waiting) += m->groups[k].open;
+}
+
 void scheduler_retire(struct scheduler *s, struct message *m)
 {
 	m->next_retiring = NULL;
@@ -124,13 +148,32 @@ static void take_in(struct scheduler *s)
 	s->attention = true;
 }
 
+static void log_done(const struct scheduler *s, const struct message *m)
+{
+	const struct stat st = { .st_ino = m->file_inode, .st_mtim = m->arrived };
+	struct logline line = { 0 };
+	struct buf id = { 0 };
+
+	if (!logline_is_heard())
+		return;
+	spoolid_add(&id, &st);
+	event_begin(&line, s->json, "done", buf_str(&id));
+	logline_number(&line, "recipients", m->count);
+	logline_end(&line);
+	logline_send(&line);
+	logline_free(&line);
+	buf_free(&id);
+}
+
 /* What is removed is known no more, so that the next message may have its name. */
 static void forget_removed(struct scheduler *s)
 {
 	struct message *m;
 
-	while ((m = remover_removed(s->remover)) != NULL)
+	while ((m = remover_removed(s->remover)) != NULL) {
+		log_done(s, m);
 		queue_remove(&s->queue, m);
+	}
 }
 
 static void read_on(struct scheduler *s, int64_t slice)
@@ -488,6 +531,7 @@ static bool retire(struct scheduler *s, struct message *m)
 		return true;
 	switch (retire_message(m, s->reporter, s->report_directory, s->remover)) {
 	case RETIRE_DONE:
+		s->removed++;
 		return true;
 	case RETIRE_UNTOLD:
 		m->awaits_report = true;

@@ -25,6 +25,8 @@ struct scheduler {
 	bool json;                    /* form of log lines */
 	bool once;                    /* every message is tried once, nothing is waited for */
 	bool verbose;                 /* a line on stdout for each outcome */
+	size_t delivered, failed;     /* recipients, since we run */
+	size_t removed;               /* messages */
 	bool stopping;                /* nothing is fed any more */
 	bool trouble;                 /* something could not be read, run, written or removed */
 	bool attention;               /* something may have become possible since the last scheduler_work() */
@@ -72,6 +74,12 @@ void scheduler_unpark(struct scheduler *s, const char *job);
  * host cannot stand in the command; then *unfit says why not, else it is NULL.
  */
 bool scheduler_holds(const struct thread *t, const char **unfit);
+
+/* Why mail of a destination waits, clean text; NULL if nothing is known that keeps it. */
+const char *scheduler_reason(const struct scheduler *s, const struct thread *t);
+
+/* How many recipients wait, and how many are held as nothing delivers them. */
+void scheduler_count(const struct scheduler *s, size_t *waiting, size_t *held);
 
 /* Does all that can be done now: wakes, feeds, starts, dismisses and removes. */
 void scheduler_work(struct scheduler *s, struct moment now);

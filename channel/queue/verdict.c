@@ -8,6 +8,7 @@
 #include "channel/queue/retire.h"
 #include "channel/spool/agent.h"
 #include "channel/spool/control.h"
+#include "channel/spool/event.h"
 #include "lib/log.h"
 #include "lib/text.h"
 
@@ -77,8 +78,11 @@ static bool expire(struct scheduler *s, struct group *g, int64_t limit)
 	struct message *m = g->message;
 	int64_t age = message_age(m, s->now.ms);
 
-	if (limit <= 0 || age <= limit || retire_expired(m, g, age, s->now.wall, s->json) == 0)
+	size_t expired = limit > 0 && age > limit ? retire_expired(m, g, age, s->now.wall, s->json) : 0;
+
+	if (expired == 0)
 		return false;
+	s->failed += expired;
 	reports_after_round(s, m);
 	if (g->open > 0)
 		return false;
@@ -148,6 +152,21 @@ static void round_over(struct scheduler *s, struct group *g, int64_t pause)
 		queue_sleep(&s->queue, g, now + pause);
 }
 
+/* Of a destination once for each state: what its recipients hear is in the lines of their agent. */
+static void log_deferred(const struct scheduler *s, const struct thread *t)
+{
+	struct logline line = { 0 };
+
+	event_begin(&line, s->json, "deferred", "-");
+	logline_add(&line, "channel", t->channel);
+	logline_add(&line, "host", t->host);
+	logline_add(&line, "words", t->reason);
+	logline_number(&line, "next", (uint64_t)(s->now.wall + (t->blocked_until - s->now.ms) / 1000));
+	logline_end(&line);
+	logline_send(&line);
+	logline_free(&line);
+}
+
 void verdict_block(struct scheduler *s, struct thread *t, const char *notary, const char *text)
 {
 	const struct clause *c = t->clause;
@@ -156,6 +175,8 @@ void verdict_block(struct scheduler *s, struct thread *t, const char *notary, co
 	if (t->blocked_until > now)
 		return;
 	t->blocked_until = now + next_pause(c, &t->retry);
+	if (thread_reason(t, text, s->now.wall))
+		log_deferred(s, t);
 	if (t->blocked_until < s->unblock_at)
 		s->unblock_at = t->blocked_until;
 	if (c->expiry <= 0)
@@ -173,6 +194,7 @@ void verdict_block(struct scheduler *s, struct thread *t, const char *notary, co
 static void reached(struct scheduler *s, struct thread *t)
 {
 	t->retry = 0;
+	thread_reason(t, NULL, s->now.wall);
 	if (t->blocked_until != 0 && !s->once) {
 		t->blocked_until = 0;
 		s->attention = true;
@@ -191,6 +213,7 @@ static void settle(struct scheduler *s, struct message *m, struct recipient *r, 
 		if (!a->logged && r->wants_success && !retire_write_result(m, r->offset, a->notary, a->text, s->now.wall))
 			s->trouble = true;
 		queue_settle(m, r, RECIPIENT_DONE);
+		s->delivered++;
 		reached(s, g->thread);
 		return;
 	case VERDICT_ERROR:
@@ -198,6 +221,7 @@ static void settle(struct scheduler *s, struct message *m, struct recipient *r, 
 		if (!a->logged && !retire_write_result(m, r->offset, a->notary, a->text, s->now.wall))
 			s->trouble = true;
 		queue_settle(m, r, RECIPIENT_FAILED);
+		s->failed++;
 		reached(s, g->thread);
 		return;
 	case VERDICT_DEFERRED:
