@@ -141,7 +141,7 @@ sub enqueue(@arguments) {
 	my $office = "$dir/po" . ++$offices;
 	Spool->new($office);
 	my ($status, $out, $err) = run($message, $enqueue, '-P', $office, '-s', 'ann@example.org', @arguments);
-	my ($name) = $out =~ /^(\S+)\n\z/;
+	my $name = Spool::job($office, $out);
 	my $control = defined $name ? Spool::parse($name, Spool::slurp("$office/transport/$name")) : undef;
 	return ($status, $control, $err, $office);
 }

@@ -35,6 +35,7 @@ my $db = '/var/mail/db';
 # commands do not end; before: what is there when it begins; after: what is done with its files, and what must have come of it.
 my %pages = (
 	'dbases.conf.5' => { files => ["$db/dbases.conf"], before => \&sample_texts },
+	'dbserve.8' => { files => ['table'] },
 	'dbupdate.8' => { before => \&sample_maps_in_place },
 	'enqueue.8' => { before => \&sample_maps, after => sub { is(queued(), 2, 'two messages are in the queue') } },
 	'intake.8' => { serves => 1, missing => sub { RealPostfix->unavailable }, before => \&maps_of_a_small_site, after => \&mail_comes_in },
@@ -46,12 +47,13 @@ my %pages = (
 	'newdb.8' => { before => \&sample_texts },
 	'runqueue.8' => { files => ['scheduler.conf'], missing => \&RealDovecot::missing, before => \&dovecot_and_mail,
 		after => sub ($dovecot) { is(arrived($dovecot, 'user1'), 1, 'the message is delivered') } },
+	'sql_map.5' => { files => ['users.cf'] },
 	'sleepyenv.conf.5' => { files => ["$db/sleepyenv.conf", "$db/dbases.conf"], before => \&sample_texts },
 	'smtp-auth-secrets.5' => { files => ["$db/smtp-auth-secrets.txt"], missing => \&RealCyrus::missing, before => \&cyrus,
 		after => \&both_lines },
 	'tls.conf.5' => { files => ['tls.conf', 'tls-socket.conf'], missing => \&RealDovecot::missing, before => \&dovecot_with_tls,
 		after => \&both_verified },
-	'zlmtp-queue.8' => { before => sub { send_mail('lmtp', 'store1', 'ann') } },
+	'zlmtp-queue.8' => { before => sub { send_mail('lmtp', 'store1', 'ann'); () } },
 	'zlmtp-check.8' => { missing => \&RealDovecot::missing, before => \&well_kept, after => sub { unlink "$post/.pid.scheduler" } },
 	'zlmtp-forms.5' => { files => ['delay', 'router.conf'], after => \&form_and_settings },
 	'zlmtp-sendmail.8' => { missing => \&no_git, before => \&intake_and_patches, after => sub ($intake) { is(scalar $intake->queued, 2, 'two messages are in the queue') } },

@@ -73,7 +73,7 @@ sub put($self, $path, $bytes) {
 # The job name ("Y/K/4711002") of the message with this spool id in a post office; undef if it is not there.
 sub job($office, $id) {
 	my ($inode) = $id =~ /^S(\d+)A/ or return undef;
-	my ($path) = grep { -f && (stat)[1] == $inode } map { glob "$office/queue/$_" } $inode, "?/$inode", "?/?/$inode";
+	my ($path) = grep { -f && (stat _)[1] == $inode } map { glob "$office/queue/$_" } $inode, "?/$inode", "?/?/$inode";
 	return defined $path ? $path =~ s{^\Q$office\E/queue/}{}r : undef;
 }
 
