@@ -201,7 +201,7 @@ static int ask_in_turn(struct ldapconn *c, const struct ldap_search *s, LDAPMess
 	const size_t servers = ldap_servers(&c->access);
 
 	for (size_t left = servers;; left--) {
-		bool was_open = c->ld != NULL;
+		bool again = true;
 		int code;
 
 		do {
@@ -216,15 +216,15 @@ static int ask_in_turn(struct ldapconn *c, const struct ldap_search *s, LDAPMess
 			left = passed < left ? left - passed : 1;
 			now = clock_ms();
 			code = ask(c, s, now + (s->deadline - now) / (int64_t)left, all);
-			/* a connection may have died of old age; only a new one tells whether the server is there */
+			/* a connection may have died of old age, or with its server's child: a second one tells */
 			if (is_lost(code)) {
 				ldap_msgfree(*all);
 				*all = NULL;
 			}
-			if (!is_lost(code) || !was_open)
+			if (!is_lost(code) || !again)
 				break;
 			ldap_close(&c->ld);
-			was_open = false;
+			again = false;
 		} while (true);
 		if (is_answer(s, code) || left == 1)
 			return code;

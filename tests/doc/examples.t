@@ -64,6 +64,8 @@ my %pages = (
 
 # "PAGE: first words" => why there is nothing to be done with it.
 my %only_shown = (
+	'sql_map.5: fqdnaliases  mysql' => 'a line for dbases.conf; tests/real/sql-maps.t has such files',
+	'sql_map.5: keyword = value' => 'the shape of lines',
 	'dbases.conf.5: RELATION TYPE' => 'names of the fields',
 	'map_text.5: # a comment' => 'the shape of lines, "key" and "value" standing for others',
 	'runqueue.8: ID                 AGE' => 'what a list looks like',
@@ -75,9 +77,6 @@ my %only_shown = (
 	'intake.8: event=queued' => 'what a log line looks like',
 	'ldap_map.5: fqdnaliases  ldap' => 'a line for dbases.conf; tests/real/ldap.t has such',
 	'ldap_map.5: keyword value' => 'the shape of lines',
-	'sql_map.5: fqdnaliases  mysql' => 'a line for dbases.conf; tests/real/sql-maps.t has such files',
-	'sql_map.5: keyword = value' => 'the shape of lines',
-	'sql_map.5: dbpath = ' => 'a file for a database that is the reader\'s',
 	'ldapsync.8: domains_command' => 'a line for its file, naming a program of ZMailer',
 );
 

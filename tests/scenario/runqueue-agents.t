@@ -97,7 +97,7 @@ sub most_at_once($q) {
 
 subtest 'no more agents than allowed' => sub {
 	for my $limit ('maxring=2', 'maxchannel=2', 'maxta=2') {
-		my $q = RunQueue->new(script => "pause 0.05\n", conf => "lmtp/*\n\t$limit command=\"AGENT\"\n");
+		my $q = RunQueue->new(script => "pause 0.3\n", conf => "lmtp/*\n\t$limit command=\"AGENT\"\n");
 		$q->message([map { "u\@\@host$_" } 1 .. 6]);
 		my ($status) = $q->run('-1');
 		is $status, 0, "$limit: exit 0";
