@@ -63,6 +63,9 @@ zenv_is 'a command without a path has no directory', 'MAILBIN', $office, '',
 	[ "$build/channel/runqueue", '-f', "$dir/scheduler.conf", '-1' ], 0, $nothing;
 zenv_is 'the hash level is none', 'SCHEDULERDIRHASH', $office, $message, \@send, 0, $nothing;
 zenv_is 'there is no scheduler to be told', 'SCHEDULERNOTIFY', $office, $message, \@send, 0, $nothing;
+zenv_is 'the intake is where it usually is', 'INTAKE', "POSTOFFICE=$dir/nowhere\n", $message,
+	[ "$build/channel/zlmtp-sendmail", '-f', 'ann@example.org', 'bob@example.net' ], 75,
+	qr{^zlmtp-sendmail: no intake at /run/zlmtp/intake: };
 zenv_is 'no maps are named', 'MAILVAR', $office, $message,
 	[ "$build/channel/enqueue", '-s', 'ann@example.org', 'staff' ], 64, qr/^enqueue: which maps route addresses\?/;
 zenv_is 'dbases.conf has no directory', 'MAILVAR', '', '',
@@ -84,7 +87,7 @@ like $err, qr/^lmtp: BINDADDR of ZENV: nonsense: expected /, 'and the variable i
 
 # Whatever else is read from there must stand above.
 my %tested = map { $_ => 1 } qw(BINDADDR DEFCHARSET SYSLOGFLG POSTOFFICE MAILSHARE MAILBIN SCHEDULERDIRHASH
-	SCHEDULERNOTIFY MAILVAR DBTYPE ROUTEUSER_IN_ABNORMAL_UNIX);
+	SCHEDULERNOTIFY INTAKE MAILVAR DBTYPE ROUTEUSER_IN_ABNORMAL_UNIX);
 my %read;
 for my $file (split /\n/, qx{find "$source/lib" "$source/channel" "$source/db" -name '*.c'}) {
 	my $text = Spool::slurp($file);
