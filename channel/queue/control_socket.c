@@ -65,7 +65,7 @@ struct control_server *control_listen(struct scheduler *s, bool json, struct buf
 	if (ok && geteuid() == 0 && stat("..", &office) == 0 && office.st_uid != 0)
 		ok = lchown(CONTROL_SOCKET, office.st_uid, office.st_gid) == 0;
 	if (!ok) {
-		buf_addf(why, "%s: %s", CONTROL_SOCKET + 3, strerror(errno));
+		buf_addf(why, "%s: %s", &CONTROL_SOCKET[3], strerror(errno));
 		if (fd >= 0)
 			close(fd);
 		return NULL;
