@@ -17,6 +17,7 @@
 #include "db/route/beside.h"
 #include "db/route/dbases.h"
 #include "db/route/rebuild.h"
+#include "db/route/unasked.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -108,6 +109,13 @@ static void tell_fault(void *context, const struct fault *fault)
 		complain("%s:%zu:%zu: %s%s", file, fault->line, fault->column, grade, fault->text);
 }
 
+/* What dbserve or scripts of the site ask by name gets this warning too: newdb cannot know of them. */
+static void tell_unasked(void *context, const struct fault *fault, bool is_slip)
+{
+	(void)is_slip;
+	tell_fault(context, fault);
+}
+
 static void tell_rest(const struct told *told)
 {
 	if (told->count > MOST_FAULTS)
@@ -184,6 +192,7 @@ static int build_all(const struct choices *choices, char *const *relations)
 		if (!dbases_has(&dbases, *name))
 			option_usage(choices->program, "%s has no relation \"%s\"", choices->dbases, *name);
 	if (status == EX_OK) {
+		unasked_warn(&dbases, tell_unasked, &told);
 		rebuild.dbases = &dbases;
 		rebuild.has_router = has_router(&zenv);
 		status = rebuild_all(&rebuild);

@@ -133,6 +133,27 @@ SKIP: {
 	like($got->{err}, qr/cannot read maps of type lmdb, but .*fqdnroutes.zmsh is there; remove it/, '... so it says');
 }
 
+# ---- a relation that nothing asks ----
+
+sub warned($relation) {
+	spew($conf, "$relation unordered - - \$MAILVAR/db/aliases -lm\n$relation NONE - - - -\n");
+	my $got = build();
+	is($got->{status}, 0, "relation $relation is built");
+	return $got->{err};
+}
+my %slips = (fqdnroute => 'fqdnroutes', fqdnalias => 'fqdnaliases', alias => 'aliases', fqdnruotes => 'fqdnroutes',
+	routedb => 'routesdb', FqdnRoutes => 'fqdnroutes', fqdn_routes => 'fqdnroutes', localnames => 'thishost',
+	fqdnaliasldap => 'fqdnaliasesldap', userbd => 'userdb', mboxmaps => 'mboxmap', 'fqdnaliasesx' x 5 => undef);
+for my $slip (sort keys %slips) {
+	my $expect = defined $slips{$slip} ? "is $slips{$slip} meant?" : 'it asks fqdnaliases, ';
+	like(warned($slip), qr/^newdb: \Q$conf\E:1:1: warning: routing never asks a relation "$slip"; \Q$expect\E.*\n\z/,
+		'... with one warning that names the nearest one');
+}
+like(warned('customers'), qr/never asks a relation "customers"; it asks fqdnaliases, .* and userdb\n\z/,
+	'a name like none of ours may be wanted: the warning names all');
+is(warned($_), '', '... without a word') for qw(aliases fqdnaliases fqdnaliasesldap fqdnroutes routesdb thishost
+	otherservers expired userdb mboxmap iproutesdb);
+
 opendir(my $d, $db) or die;
 is_deeply([grep { /tmp/ } readdir $d], [], 'no temporary file is left');
 
