@@ -1,5 +1,7 @@
 #include "db/live/worker.h"
 
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -7,11 +9,37 @@
 
 #include "lib/child.h"
 
+/* ---- the child ------------------------------------------------------------------ */
+
+/* What the kernel sends to the child when its starter is gone. */
+#define STARTER_GONE SIGUSR1
+
+static pid_t starter;
+
+/* alarm() is the timer of worker_limit() */
+static void shorten_limit(int sig)
+{
+	(void)sig;
+	if (getppid() != starter)
+		alarm(WORKER_ORPHAN_S);
+}
+
+/* The signal stays blocked until there is a limit. */
+static void watch_starter(pid_t parent)
+{
+	const struct sigaction action = { .sa_handler = shorten_limit, .sa_flags = SA_RESTART };
+
+	starter = parent;
+	sigaction(STARTER_GONE, &action, NULL);
+	prctl(PR_SET_PDEATHSIG, STARTER_GONE, 0, 0, 0);
+}
+
 bool worker_start(struct worker *worker, void (*serve)(void *context, int fd), void *context, int keep)
 {
 	struct child_rules rules = {
 		.in = CHILD_NULL, .out = CHILD_NULL, .err = CHILD_NULL, .closes = true, .keep = { 0, keep }, .own_group = true, .shielded = true,
 	};
+	const pid_t parent = getpid();
 	int pair[2];
 
 	*worker = (struct worker){ 0, -1, false };
@@ -20,6 +48,7 @@ bool worker_start(struct worker *worker, void (*serve)(void *context, int fd), v
 	rules.keep[0] = pair[1];
 	worker->pid = child_fork(&rules);
 	if (worker->pid == 0) {
+		watch_starter(parent);
 		serve(context, pair[1]);
 		_exit(0);
 	}
@@ -34,9 +63,17 @@ bool worker_start(struct worker *worker, void (*serve)(void *context, int fd), v
 
 void worker_limit(unsigned seconds)
 {
-	const struct itimerval limit = { .it_value = { .tv_sec = (time_t)seconds } };
+	struct itimerval limit = { 0 };
+	sigset_t gone;
 
+	sigemptyset(&gone);
+	sigaddset(&gone, STARTER_GONE);
+	/* if it comes between the question and the timer, it must shorten this one */
+	sigprocmask(SIG_BLOCK, &gone, NULL);
+	limit.it_value.tv_sec = seconds > WORKER_ORPHAN_S && getppid() != starter ? WORKER_ORPHAN_S : (time_t)seconds;
 	setitimer(ITIMER_REAL, &limit, NULL);
+	if (seconds > 0)
+		sigprocmask(SIG_UNBLOCK, &gone, NULL);
 }
 
 bool worker_runs(const struct worker *worker)

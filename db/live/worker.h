@@ -21,6 +21,9 @@ struct worker {
 	bool crashed;    /* the last one ended by a fault of its own, as SIGSEGV: what it worked on led it astray */
 };
 
+/* Seconds without progress that are left to a child whose starter has gone. */
+#define WORKER_ORPHAN_S 5
+
 /* Exit status of a child whose library crashed while it could not be left to the signal (db/map/env.h). */
 #define WORKER_CRASH 65
 
@@ -32,7 +35,8 @@ bool worker_start(struct worker *worker, void (*serve)(void *context, int fd), v
 
 /*
  * In the child: whoever started it may be gone by the time that it hangs.  If `seconds` pass without another call the kernel ends
- * it; 0: no limit, as within an environment, where its end would harm the others.
+ * it; once its starter has gone, WORKER_ORPHAN_S do.  0: no limit in either case, as within an environment, where its end would
+ * harm the others.
  */
 void worker_limit(unsigned seconds);
 

@@ -1,6 +1,7 @@
 #include "tests/unit/unit.h"
 
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -153,6 +154,55 @@ static void it_outlives_a_killed_parent(void **state)
 	close(pipes[1]);
 }
 
+/* As within a library that loops: hours of patience, or none to be had because an environment is open. */
+static void hang_within_limit(void *context, int fd)
+{
+	(void)fd;
+	worker_limit(*(unsigned *)context);
+	for (;;)
+		pause();
+}
+
+/* Starts a process that starts a child and is killed; the child's number, whose end only we can see: we are its next parent. */
+static pid_t orphan_of(unsigned *limit)
+{
+	int pipes[2];
+	pid_t pid = 0, parent;
+
+	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
+	assert_int_equal(pipe(pipes), 0);
+	parent = fork();
+	if (parent == 0) {
+		struct worker w;
+
+		if (worker_start(&w, hang_within_limit, limit, -1) && write(pipes[1], &w.pid, sizeof w.pid) == sizeof w.pid)
+			raise(SIGKILL);
+		_exit(1);
+	}
+	assert_int_equal(read(pipes[0], &pid, sizeof pid), sizeof pid);
+	assert_int_equal(waitpid(parent, NULL, 0), parent);
+	close(pipes[0]);
+	close(pipes[1]);
+	return pid;
+}
+
+static void one_that_hangs_does_not_outlive_its_starter_for_long(void **state)
+{
+	unsigned hours = 36000, none = 0;
+	pid_t limited = orphan_of(&hours), within = orphan_of(&none);
+	int64_t begun = clock_ms();
+	int status;
+
+	(void)state;
+	assert_int_equal(waitpid(limited, &status, 0), limited);
+	assert_true(clock_ms() - begun <= WORKER_ORPHAN_S * 1000 + 1000);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM);
+	/* both were left at the same time; within an environment nothing ends it */
+	assert_int_equal(waitpid(within, &status, WNOHANG), 0);
+	kill(within, SIGKILL);
+	assert_int_equal(waitpid(within, &status, 0), within);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -161,6 +211,7 @@ int main(void)
 		cmocka_unit_test(a_crash_is_told_with_its_signal),
 		cmocka_unit_test(signals_of_the_parent_do_not_reach_it),
 		cmocka_unit_test(it_outlives_a_killed_parent),
+		cmocka_unit_test(one_that_hangs_does_not_outlive_its_starter_for_long),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
