@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "channel/spool/spoolid.h"
 #include "channel/spool/telling.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
@@ -552,6 +553,11 @@ void queue_sweep(struct queue *q)
 		q->thread_count--;
 		free_thread(t);
 	}
+}
+
+void message_add_id(struct buf *out, const struct message *m)
+{
+	spoolid_add(out, &(struct stat){ .st_ino = m->file_inode != 0 ? m->file_inode : m->id, .st_mtim = m->arrived });
 }
 
 int64_t message_age(const struct message *m, int64_t now)

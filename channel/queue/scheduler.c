@@ -12,7 +12,6 @@
 #include "channel/queue/verdict.h"
 #include "channel/spool/control.h"
 #include "channel/spool/event.h"
-#include "channel/spool/spoolid.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -150,13 +149,12 @@ static void take_in(struct scheduler *s)
 
 static void log_done(const struct scheduler *s, const struct message *m)
 {
-	const struct stat st = { .st_ino = m->file_inode, .st_mtim = m->arrived };
 	struct logline line = { 0 };
 	struct buf id = { 0 };
 
 	if (!logline_is_heard())
 		return;
-	spoolid_add(&id, &st);
+	message_add_id(&id, m);
 	event_begin(&line, s->json, "done", buf_str(&id));
 	logline_number(&line, "recipients", m->count);
 	logline_end(&line);
