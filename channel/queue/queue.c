@@ -436,7 +436,7 @@ struct message *queue_add(struct queue *q, const struct control *c, const char *
 		r->user = put(&strings, line->user);
 		r->wants_success = line->notify_given && (line->notify & NOTIFY_SUCCESS);
 		r->wants_delay = !line->notify_given || (line->notify & NOTIFY_DELAY);
-		m->null_sender = strcmp(c->senders[line->sender].channel, "error") == 0;
+		m->null_sender = control_return_path(&c->senders[line->sender])[0] == '\0';
 		add_to_group(m, group_of(q, m, find_thread(q, line->channel, host), &room), (uint32_t)m->open);
 		free(host);
 	}

@@ -280,7 +280,7 @@ static void log_expired(const struct control *c, const struct message *m, const 
 	message_add_id(&id, m);
 	event_begin(&line, json, "expired", buf_str(&id));
 	if (r->sender != CONTROL_NONE)
-		event_add_sender(&line, c->senders[r->sender].user);
+		event_add_sender(&line, control_return_path(&c->senders[r->sender]));
 	logline_add(&line, "to", r->user);
 	event_add_orcpt(&line, r->orcpt);
 	logline_add(&line, "channel", r->channel);

@@ -39,14 +39,6 @@ void scheduler_init(struct scheduler *s, const struct schedconf *conf, const cha
 	s->retiring_end = &s->retiring;
 }
 
-void scheduler_free(struct scheduler *s)
-{
-	remover_destroy(&s->remover);
-	intake_free(&s->intake);
-	reports_free(s);
-	queue_free(&s->queue);
-}
-
 static int64_t sooner(int64_t a, int64_t b)
 {
 	return a < b ? a : b;
@@ -173,6 +165,16 @@ static void forget_removed(struct scheduler *s)
 		log_done(s, m);
 		queue_remove(&s->queue, m);
 	}
+}
+
+void scheduler_free(struct scheduler *s)
+{
+	remover_finish(s->remover);
+	forget_removed(s);
+	remover_destroy(&s->remover);
+	intake_free(&s->intake);
+	reports_free(s);
+	queue_free(&s->queue);
 }
 
 static void read_on(struct scheduler *s, int64_t slice)

@@ -50,8 +50,8 @@ my @programs;
 for my $source (glob "$top/channel/*.c $top/db/*.c") {
 	next if slurp($source) !~ /^int main\(/m;
 	my ($name) = $source =~ m{([^/]+)\.c$};
-	# started by lmtp -B and runqueue, never by people
-	next if $name =~ /^(?:lmtp-probe|zlmtp-report)$/;
+	# started by lmtp -B, never by people
+	next if $name eq 'lmtp-probe';
 	ok(delete $known{$name}, "completion is there for $name");
 	push @programs, grep { -x } $source =~ s{^\Q$top\E/(.*)\.c$}{$build/$1}r;
 }
