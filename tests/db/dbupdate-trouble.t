@@ -5,13 +5,10 @@ use v5.36;
 use lib "$ENV{SRC_DIR}/tests/lib";
 use Errno ();
 use LiveMap;
+use Extent 'long';
 use POSIX ();
 use Test::More;
-<<<<<<< HEAD
-use Extent 'long';
-=======
 use Time::HiRes qw(time sleep);
->>>>>>> main
 use Tool;
 
 my @ways = (qw(generations environment), slurp("$ENV{BUILD_DIR}/config.h") =~ /HAVE_LMDB 1/ ? 'lmdb' : ());
@@ -191,18 +188,9 @@ SKIP: {
 
 SKIP: {
 	skip 'preloading does not go with sanitizers', 1 if $ENV{ZLMTP_SANITIZED};
-<<<<<<< HEAD
-	my $library = scratch('failio.so');
-	my $compiler = (split ' ', $ENV{ZLMTP_CC} || 'cc')[0];
-	skip 'no compiler', 1
-		if system("$compiler -shared -fPIC -o $library $ENV{SRC_DIR}/tests/db/failio.c -ldl 2>/dev/null") != 0;
+	skip 'no compiler', 1 if !defined $library;
 	# each call in turn for a batch; for what else there is some of them, all with ZLMTP_LONG=1
 	my $step = long() ? 1 : 12;
-=======
-	skip 'no compiler', 1 if !defined $library;
-	# each call in turn for a batch; for what else there is some of them, all with ZLMTP_SOAK=1
-	my $step = $ENV{ZLMTP_SOAK} ? 1 : 4;
->>>>>>> main
 	for my $way (@ways) {
 		my $m = begin($way);
 		$m->dbupdate('set', 'first', 1);
