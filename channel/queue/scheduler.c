@@ -12,8 +12,8 @@
 #include "channel/queue/verdict.h"
 #include "channel/spool/control.h"
 #include "channel/spool/event.h"
-#include "channel/spool/spoolid.h"
 #include "lib/alloc.h"
+#include "lib/child.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/logline.h"
@@ -37,14 +37,6 @@ void scheduler_init(struct scheduler *s, const struct schedconf *conf, const cha
 	s->intake.queue = &s->queue;
 	s->remover = remover_create();
 	s->retiring_end = &s->retiring;
-}
-
-void scheduler_free(struct scheduler *s)
-{
-	remover_destroy(&s->remover);
-	intake_free(&s->intake);
-	reports_free(s);
-	queue_free(&s->queue);
 }
 
 static int64_t sooner(int64_t a, int64_t b)
@@ -150,13 +142,12 @@ static void take_in(struct scheduler *s)
 
 static void log_done(const struct scheduler *s, const struct message *m)
 {
-	const struct stat st = { .st_ino = m->file_inode, .st_mtim = m->arrived };
 	struct logline line = { 0 };
 	struct buf id = { 0 };
 
 	if (!logline_is_heard())
 		return;
-	spoolid_add(&id, &st);
+	message_add_id(&id, m);
 	event_begin(&line, s->json, "done", buf_str(&id));
 	logline_number(&line, "recipients", m->count);
 	logline_end(&line);
@@ -174,6 +165,16 @@ static void forget_removed(struct scheduler *s)
 		log_done(s, m);
 		queue_remove(&s->queue, m);
 	}
+}
+
+void scheduler_free(struct scheduler *s)
+{
+	remover_finish(s->remover);
+	forget_removed(s);
+	remover_destroy(&s->remover);
+	intake_free(&s->intake);
+	reports_free(s);
+	queue_free(&s->queue);
 }
 
 static void read_on(struct scheduler *s, int64_t slice)
@@ -634,13 +635,15 @@ void scheduler_read(struct scheduler *s, struct worker *w, struct moment now)
 
 static void tell_end(struct scheduler *s, const struct worker *w, int status)
 {
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+	struct buf end = { 0 };
+
+	if (status == 0)
 		return;
-	if (WIFSIGNALED(status))
-		complain("agent %ld (%s) was ended by signal %d", (long)w->pid, w->channel, WTERMSIG(status));
-	else
-		complain("agent %ld (%s) ended with status %d%s", (long)w->pid, w->channel, WEXITSTATUS(status),
-		         WEXITSTATUS(status) == EX_USAGE ? ": it does not take the options of its command; mend that in scheduler.conf" : "");
+	child_describe_end(&end, status);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == EX_USAGE)
+		buf_adds(&end, ": it does not take the options of its command; mend that in scheduler.conf");
+	complain("agent %ld (%s) %s", (long)w->pid, w->channel, buf_str(&end));
+	buf_free(&end);
 	s->trouble = true;
 }
 

@@ -119,6 +119,13 @@ my %cases = (
 		[66, 'no configuration', 'sqlsync -f nonesuch -1'],
 		[78, 'a damaged configuration', 'sqlsync -f message -1'],
 	],
+	'zlmtp-report' => [
+		[0, 'nothing to do', 'zlmtp-report -f dbases.conf -P po < /dev/null'],
+		[64, 'usage', 'zlmtp-report'],
+		[73, 'no post office', 'zlmtp-report -f dbases.conf -P nonesuch < /dev/null'],
+		[74, 'standard input that cannot be read', 'zlmtp-report -f dbases.conf -P po < .'],
+		[76, 'no request', 'echo hello | zlmtp-report -f dbases.conf -P po'],
+	],
 	'zlmtp-queue' => [
 		[0, 'held', 'zlmtp-queue -P po hold $(cat po.out) && zlmtp-queue -P po release all'],
 		[1, 'nothing matches', 'zlmtp-queue -P po list to=nobody'],
@@ -152,6 +159,7 @@ my %elsewhere = (
 	sqlsync => { 0 => 'needs a database: tests/real/sqlsync.t', 65 => 'the same', 69 => 'the same', 73 => 'the same', 74 => 'the same',
 		75 => 'the same', 77 => 'the same' },
 	'zlmtp-queue' => { 71 => 'a lock that root cannot give away', 77 => 'another account' },
+	'zlmtp-report' => { 71 => 'no rights to enter transport/', 77 => 'a root that may not' },
 );
 
 sub slurp ($path) {
@@ -180,7 +188,7 @@ sub type ($script) {
 }
 
 mkdir "$dir/bin" or die;
-for my $program (glob "$build/channel/{lmtp,lmtp-probe,enqueue,runqueue,zlmtp-queue,intake} $build/db/{newdb,dbupdate,dblookup,dbserve,ldapsync,sqlsync}") {
+for my $program (glob "$build/channel/{lmtp,lmtp-probe,enqueue,runqueue,zlmtp-queue,zlmtp-report,intake} $build/db/{newdb,dbupdate,dblookup,dbserve,ldapsync,sqlsync}") {
 	symlink $program, "$dir/bin/" . $program =~ s{.*/}{}r if -x $program;
 }
 $ENV{PATH} = "$dir/bin:$ENV{PATH}";

@@ -128,7 +128,7 @@ subtest 'servers' => sub {
 	agents('/bin/false');
 	is_found(\@only, 0, qr{/bin/false is not looked at}, 'another agent');
 	spew("$dir/scheduler.conf", "lmtp/*\n\tcommand=\"$build/channel/lmtp -F UNIX:$dir/good\nxx\n");
-	is_found(\@only, 2, qr{scheduler\.conf line \d+ column \d+: .* expected}, 'a damaged scheduler.conf');
+	is_found(\@only, 2, qr{scheduler\.conf:\d+:\d+: expected .*}, 'a damaged scheduler.conf');
 	spew("$dir/scheduler.conf", join '', map { "c$_/*\n\tcommand=\"$build/channel/lmtp -F UNIX:$dir/silent\"\n" } 1 .. 4);
 	my $begun = time;
 	check(@only);
@@ -246,6 +246,12 @@ subtest 'maps' => sub {
 	is_found(\@only, 0, qr{OK +live map $dir/db/aliases\.db: healthy: }, 'a live map');
 	spew("$dir/db/aliases.db", 'x' x 5000);
 	is_found(\@only, 2, qr{CRITICAL - live map $dir/db/aliases\.db: damaged: }, 'a damaged one');
+	maps("aliase unordered - - \$MAILVAR/db/routes -l\n");
+	spew("$dir/db/routes", "joe ann\n");
+	is_found(\@only, 1, qr{WARNING - $dir/db/dbases\.conf:1: routing never asks a relation "aliase"; is aliases meant\?},
+		'a mistyped relation');
+	maps("customers unordered - - \$MAILVAR/db/routes -l\n");
+	is_found(\@only, 0, qr{OK +$dir/db/dbases\.conf:1: routing never asks a relation "customers"; it asks }, 'one of the site');
 	maps("aliases btree\n");
 	is_found(\@only, 2, qr{dbases\.conf:1: }, 'a damaged dbases.conf');
 	maps("x NONE - - - -\n");
