@@ -78,7 +78,7 @@ sub routes($self, $text) {
 sub answers($self, $where) {
 	my $end = time + 10;
 	while (time < $end) {
-		return 1 if eval { IntakeDialogue->new($where); 1 };warn $@;
+		return 1 if eval { IntakeDialogue->new($where); 1 };
 		return 0 if waitpid($self->{pid}, POSIX::WNOHANG()) > 0;
 		sleep 0.02;
 	}
