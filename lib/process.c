@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -32,7 +33,14 @@ void process_begin(const char *name)
 
 void process_keep_secrets(void)
 {
+	struct rlimit core;
+
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	/* the kernel takes that back when a process changes its identity, and where fs.suid_dumpable says so */
+	if (getrlimit(RLIMIT_CORE, &core) == 0) {
+		core.rlim_cur = 0;
+		setrlimit(RLIMIT_CORE, &core);
+	}
 }
 
 /* What stands behind the name, which may hold anything, in the system's line on a process; "" without it. */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "lib/alloc.h"
+#include "lib/process.h"
 #include "lib/text.h"
 
 struct tls {
@@ -58,6 +59,7 @@ static bool load_pair(SSL_CTX *context, const char *cert, const char *key, struc
 		return true;
 	if (key == NULL)
 		key = cert;
+	process_keep_secrets();
 	if (SSL_CTX_use_certificate_chain_file(context, cert) != 1)
 		buf_addf(why, "certificate %s: ", cert);
 	else if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1)

@@ -6,6 +6,7 @@
 #include <sysexits.h>
 
 #include "db/grammar/address.h"
+#include "db/route/unasked.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
 #include "lib/parse.h"
@@ -14,17 +15,6 @@
 
 #define MOST_DEPTH 1000
 #define MOST_ADDRESSES 10000000
-
-/* Relations that ZMailer's router asks and this one does not, and what that means. */
-static const struct {
-	const char *name;
-	const char *note;
-} foreign[] = {
-	{ "mboxmap", "its users are looked up as ordinary local names here" },
-	{ "iproutesdb", "the protocol iproutes is not supported here" },
-	{ "fullnamemap", "ZMailer does not use it either" },
-	{ "newsgroup", "ZMailer does not use it either" },
-};
 
 static bool set_domain(char **setting, const char *value, struct buf *why)
 {
@@ -207,19 +197,6 @@ static int open_relations(struct router *router, const struct dbases *dbases, st
 	return EX_OK;
 }
 
-/* Lines of relations that have a map and are not asked. */
-static void note_foreign(const struct dbases *dbases, struct buf *notes)
-{
-	for (size_t i = 0; i < dbases->count; i++) {
-		const struct dbases_map *m = &dbases->maps[i];
-
-		for (size_t j = 0; j < sizeof foreign / sizeof foreign[0]; j++)
-			if (m->kind != DBASES_NONE && strcmp(m->relation, foreign[j].name) == 0)
-				buf_addf(notes, "%s:%zu: relation %s is not asked: %s\n", dbases->path, m->line, m->relation,
-				         foreign[j].note);
-	}
-}
-
 struct router *router_open(const struct dbases *dbases, char *const *options, size_t count, int *status,
                            struct buf *why, struct buf *notes)
 {
@@ -238,6 +215,6 @@ struct router *router_open(const struct dbases *dbases, char *const *options, si
 	if (router->max_depth > ROUTE_DEPTH)
 		buf_addf(notes, "max_depth=%u: ZMailer's router holds what is behind more than %u lists one inside the other, and "
 		         "with its own scripts may end itself there\n", router->max_depth, ROUTE_DEPTH);
-	note_foreign(dbases, notes);
+	unasked_note_foreign(dbases, notes);
 	return router;
 }

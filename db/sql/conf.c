@@ -6,6 +6,7 @@
 
 #include "db/sql/access.h"
 #include "lib/alloc.h"
+#include "lib/process.h"
 #include "lib/text.h"
 
 enum sql_dialect sql_dialect_of(const char *type)
@@ -127,8 +128,11 @@ static int take_all(struct sqlconf *conf, const struct settings *settings, const
 int sqlconf_read(struct sqlconf *conf, const char *type, const char *path, struct buf *why)
 {
 	struct settings settings = { .is_indented = true };
-	int status = settings_read(&settings, path, name_of, why);
+	int status;
 
+	/* there may be a password in it */
+	process_keep_secrets();
+	status = settings_read(&settings, path, name_of, why);
 	*conf = (struct sqlconf){ .dialect = sql_dialect_of(type) };
 	if (status == EX_OK)
 		status = take_all(conf, &settings, path, why);

@@ -5,7 +5,9 @@ use v5.36;
 use lib "$ENV{SRC_DIR}/tests/lib";
 use Errno ();
 use LiveMap;
+use POSIX ();
 use Test::More;
+use Time::HiRes qw(time sleep);
 use Tool;
 
 my @ways = (qw(generations environment), slurp("$ENV{BUILD_DIR}/config.h") =~ /HAVE_LMDB 1/ ? 'lmdb' : ());
@@ -50,6 +52,13 @@ sub recovers($m, $what) {
 	$m->dbupdate('delete', 'afterwards');
 	($status, $said) = $m->dbupdate('check');
 	is $status, 0, '... healthy' or diag $said;
+}
+
+# The library that lets calls fail; undef where there is no compiler.
+sub preload() {
+	my $library = scratch('failio.so');
+	my $compiler = (split ' ', $ENV{ZLMTP_CC} || 'cc')[0];
+	return system("$compiler -shared -fPIC -o $library $ENV{SRC_DIR}/tests/db/failio.c -ldl 2>/dev/null") == 0 ? $library : undef;
 }
 
 # ---- file size limit ----
@@ -129,14 +138,56 @@ SKIP: {
 	}
 }
 
+# ---- dbupdate is killed while its child hangs ----
+
+my $library = preload();
+
+# A library that loops in its call number $n of $call, and no parent any more.  Returns the process that hangs.
+sub hang($m, $call, $n) {
+	my $happened = scratch('hangs' . ++$count);
+	my $pid = fork // die $!;
+	if (!$pid) {
+		open STDERR, '>', '/dev/null';
+		@ENV{qw(LD_PRELOAD FAIL_CALL FAIL_COUNT)} = ($library, "$call:$n:0", $happened);
+		exec $m->command($m->{base}, 'set', 'never', 1) or POSIX::_exit(127);
+	}
+	for (my $end = time + 20; !-e $happened && time < $end;) {
+		sleep 0.01;
+	}
+	my ($child) = $m->children($pid);
+	kill KILL => $pid;
+	waitpid $pid, 0;
+	return $child;
+}
+
+SKIP: {
+	skip 'preloading does not go with sanitizers', 1 if $ENV{ZLMTP_SANITIZED};
+	skip 'no compiler', 1 if !defined $library;
+	my @maps = map { begin($_) } @ways;
+	$_->dbupdate('set', 'first', 1) for @maps;
+	my %child = map { $_->{way} => hang($_, 'pwrite', 1) } @maps;
+	my $killed = time;
+	for my $m (grep { !$_->{config} } @maps) {
+		local $m->{wait} = 20;
+		my ($status, $said) = $m->dbupdate('set', 'first', 2);
+		is $status, 0, "$m->{way}: the child of a killed dbupdate that hangs gives up the lock" or diag $said;
+		cmp_ok time - $killed, '<=', 7, '... within 5 s, and some for a busy machine';
+		$m->{content}{first} = 2;
+		is defect($m), '', '... what it was at is not there';
+	}
+	for my $m (grep { $_->{config} } @maps) {
+		my ($status, $said) = $m->dbupdate('set', 'first', 2);
+		is $status, 75, "$m->{way}: within an environment it is left alone, with its lock";
+		like $said, qr/locked by $child{$m->{way}} /, '... and is named';
+		ok kill(KILL => $child{$m->{way}}), '... it was still there';
+	}
+}
+
 # ---- every call that can fail, once ----
 
 SKIP: {
 	skip 'preloading does not go with sanitizers', 1 if $ENV{ZLMTP_SANITIZED};
-	my $library = scratch('failio.so');
-	my $compiler = (split ' ', $ENV{ZLMTP_CC} || 'cc')[0];
-	skip 'no compiler', 1
-		if system("$compiler -shared -fPIC -o $library $ENV{SRC_DIR}/tests/db/failio.c -ldl 2>/dev/null") != 0;
+	skip 'no compiler', 1 if !defined $library;
 	# each call in turn for a batch; for what else there is some of them, all with ZLMTP_SOAK=1
 	my $step = $ENV{ZLMTP_SOAK} ? 1 : 4;
 	for my $way (@ways) {

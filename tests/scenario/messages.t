@@ -31,7 +31,7 @@ sub records($name, $text) { return spew("$dir/$name", $text) }
 
 subtest 'where the agent delivers' => sub {
 	my %bad = (
-		'[127.0.0.1]:25' => qr/-F \[127\.0\.0\.1\]:25: port 25 is SMTP's, .*give the port of the LMTP server/,
+		'[127.0.0.1]:25' => qr/-F \[127\.0\.0\.1\]:25: port 25 is SMTP's, .*give the port of the LMTP server\b.*/,
 		'name:25' => qr/-F name:25: port 25 is SMTP's.*/,
 		'name' => qr/-F name: give the port of the LMTP server, behind a colon or with -p/,
 		'[::1]' => qr/-F \[::1\]: give the port of the LMTP server, behind a colon or with -p/,

@@ -259,7 +259,7 @@ subtest 'an agent that dies' => sub {
 		my $q = RunQueue->new(script => "job 3 $how->[0]\n");
 		$q->message(['a'], age => 100 - $_) for 1 .. 6;
 		my ($status, $out, $err) = one_pass($q);
-		is scalar(() = $err =~ /^runqueue: agent \d+ \(lmtp\) was ended by signal 9$/mg), 2, "$how->[0]: two are missed";
+		is scalar(() = $err =~ /^runqueue: agent \d+ \(lmtp\) was killed by signal 9$/mg), 2, "$how->[0]: two are missed";
 		is $status, 69, "$how->[0]: exit 69";
 		is scalar(my @started = $q->log('start')), 2, "$how->[0]: another one does what it had not begun";
 		if ($how->[1] eq '+') {

@@ -246,6 +246,12 @@ subtest 'maps' => sub {
 	is_found(\@only, 0, qr{OK +live map $dir/db/aliases\.db: healthy: }, 'a live map');
 	spew("$dir/db/aliases.db", 'x' x 5000);
 	is_found(\@only, 2, qr{CRITICAL - live map $dir/db/aliases\.db: damaged: }, 'a damaged one');
+	maps("aliase unordered - - \$MAILVAR/db/routes -l\n");
+	spew("$dir/db/routes", "joe ann\n");
+	is_found(\@only, 1, qr{WARNING - $dir/db/dbases\.conf:1: routing never asks a relation "aliase"; is aliases meant\?},
+		'a mistyped relation');
+	maps("customers unordered - - \$MAILVAR/db/routes -l\n");
+	is_found(\@only, 0, qr{OK +$dir/db/dbases\.conf:1: routing never asks a relation "customers"; it asks }, 'one of the site');
 	maps("aliases btree\n");
 	is_found(\@only, 2, qr{dbases\.conf:1: }, 'a damaged dbases.conf');
 	maps("x NONE - - - -\n");

@@ -1,10 +1,12 @@
 #include "tests/unit/unit.h"
 
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "db/live/worker.h"
+#include "lib/child.h"
 #include "lib/clock.h"
 
 static int64_t soon(void)
@@ -23,8 +25,8 @@ static void echo(void *context, int fd)
 	char kind;
 
 	(void)context;
-	while (worker_receive(fd, &kind, &bytes, CLOCK_NEVER) == WORKER_FRAME)
-		worker_send(fd, (char)(kind + 1), buf_str(&bytes), bytes.len, CLOCK_NEVER);
+	while (child_receive(fd, &kind, &bytes, CLOCK_NEVER) == CHILD_FRAME)
+		child_send(fd, (char)(kind + 1), buf_str(&bytes), bytes.len, CLOCK_NEVER);
 	buf_free(&bytes);
 }
 
@@ -48,7 +50,7 @@ static void outlive(void *context, int fd)
 	struct buf bytes = { 0 };
 	char kind;
 
-	worker_receive(fd, &kind, &bytes, CLOCK_NEVER);
+	child_receive(fd, &kind, &bytes, CLOCK_NEVER);
 	if (write(*(int *)context, "x", 1) != 1)
 		_exit(1);
 }
@@ -65,8 +67,8 @@ static void frames_of_any_size_come_through(void **state)
 	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
 		memset(buf_reserve(&out, sizes[i]), 'a' + (int)i, sizes[i]);
 		out.len = sizes[i];
-		assert_true(worker_send(w.fd, 'x', out.data, out.len, later()));
-		assert_int_equal(worker_receive(w.fd, &kind, &back, later()), WORKER_FRAME);
+		assert_true(child_send(w.fd, 'x', out.data, out.len, later()));
+		assert_int_equal(child_receive(w.fd, &kind, &back, later()), CHILD_FRAME);
 		assert_int_equal(kind, 'y');
 		assert_int_equal(back.len, sizes[i]);
 		assert_memory_equal(back.data, out.data, sizes[i]);
@@ -87,7 +89,7 @@ static void silence_ends_at_the_deadline(void **state)
 	(void)state;
 	assert_true(worker_start(&w, say_nothing, NULL, -1));
 	pid = w.pid;
-	assert_int_equal(worker_receive(w.fd, &kind, &back, soon()), WORKER_SILENT);
+	assert_int_equal(child_receive(w.fd, &kind, &back, soon()), CHILD_SILENT);
 	assert_false(worker_end(&w, soon(), &back));
 	assert_non_null(strstr(buf_str(&back), "hangs"));
 	assert_true(clock_ms() - begun < 2000);
@@ -104,7 +106,7 @@ static void a_crash_is_told_with_its_signal(void **state)
 
 	(void)state;
 	assert_true(worker_start(&w, crash, NULL, -1));
-	assert_int_equal(worker_receive(w.fd, &kind, &back, later()), WORKER_GONE);
+	assert_int_equal(child_receive(w.fd, &kind, &back, later()), CHILD_GONE);
 	assert_false(worker_end(&w, later(), &back));
 	assert_non_null(strstr(buf_str(&back), "signal 9"));
 	buf_free(&back);
@@ -118,13 +120,13 @@ static void signals_of_the_parent_do_not_reach_it(void **state)
 
 	(void)state;
 	assert_true(worker_start(&w, echo, NULL, -1));
-	assert_true(worker_send(w.fd, 'x', "1", 1, later()));
-	assert_int_equal(worker_receive(w.fd, &kind, &back, later()), WORKER_FRAME);
+	assert_true(child_send(w.fd, 'x', "1", 1, later()));
+	assert_int_equal(child_receive(w.fd, &kind, &back, later()), CHILD_FRAME);
 	assert_int_equal(kill(w.pid, SIGTERM), 0);
 	assert_int_equal(kill(w.pid, SIGINT), 0);
 	assert_int_not_equal(getpgid(w.pid), getpgrp());
-	assert_true(worker_send(w.fd, 'x', "2", 1, later()));
-	assert_int_equal(worker_receive(w.fd, &kind, &back, later()), WORKER_FRAME);
+	assert_true(child_send(w.fd, 'x', "2", 1, later()));
+	assert_int_equal(child_receive(w.fd, &kind, &back, later()), CHILD_FRAME);
 	assert_string_equal(buf_str(&back), "2");
 	assert_true(worker_end(&w, later(), &back));
 	buf_free(&back);
@@ -152,6 +154,55 @@ static void it_outlives_a_killed_parent(void **state)
 	close(pipes[1]);
 }
 
+/* As within a library that loops: hours of patience, or none to be had because an environment is open. */
+static void hang_within_limit(void *context, int fd)
+{
+	(void)fd;
+	worker_limit(*(unsigned *)context);
+	for (;;)
+		pause();
+}
+
+/* Starts a process that starts a child and is killed; the child's number, whose end only we can see: we are its next parent. */
+static pid_t orphan_of(unsigned *limit)
+{
+	int pipes[2];
+	pid_t pid = 0, parent;
+
+	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
+	assert_int_equal(pipe(pipes), 0);
+	parent = fork();
+	if (parent == 0) {
+		struct worker w;
+
+		if (worker_start(&w, hang_within_limit, limit, -1) && write(pipes[1], &w.pid, sizeof w.pid) == sizeof w.pid)
+			raise(SIGKILL);
+		_exit(1);
+	}
+	assert_int_equal(read(pipes[0], &pid, sizeof pid), sizeof pid);
+	assert_int_equal(waitpid(parent, NULL, 0), parent);
+	close(pipes[0]);
+	close(pipes[1]);
+	return pid;
+}
+
+static void one_that_hangs_does_not_outlive_its_starter_for_long(void **state)
+{
+	unsigned hours = 36000, none = 0;
+	pid_t limited = orphan_of(&hours), within = orphan_of(&none);
+	int64_t begun = clock_ms();
+	int status;
+
+	(void)state;
+	assert_int_equal(waitpid(limited, &status, 0), limited);
+	assert_true(clock_ms() - begun <= WORKER_ORPHAN_S * 1000 + 1000);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM);
+	/* both were left at the same time; within an environment nothing ends it */
+	assert_int_equal(waitpid(within, &status, WNOHANG), 0);
+	kill(within, SIGKILL);
+	assert_int_equal(waitpid(within, &status, 0), within);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -160,6 +211,7 @@ int main(void)
 		cmocka_unit_test(a_crash_is_told_with_its_signal),
 		cmocka_unit_test(signals_of_the_parent_do_not_reach_it),
 		cmocka_unit_test(it_outlives_a_killed_parent),
+		cmocka_unit_test(one_that_hangs_does_not_outlive_its_starter_for_long),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
