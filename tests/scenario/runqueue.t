@@ -487,7 +487,7 @@ subtest 'configuration' => sub {
 	$q->conf("lmtp/*\n  interval=often\n");
 	($status, $out, $err) = $q->run('-1');
 	is $status, 78, 'a bad value: exit 78';
-	like $err, qr/^runqueue: \S+scheduler\.conf line 2 column 3: an interval such as 1h30m expected(?:, found "interval=...")?\n\z/, 'one line';
+	like $err, qr/^runqueue: \S+scheduler\.conf:2:3: expected an interval such as 1h30m(?:, found "interval=...")?\n\z/, 'one line';
 	$q->conf("lmtp/* skew=1 nice=2 command=\"AGENT\"\nPARAMx = 1\n");
 	($status, $out, $err) = $q->run('-1', '-v');
 	like $err, qr/scheduler\.conf: without meaning here: skew, nice, PARAMx$/m, 'what is ignored is named with -v';
