@@ -9,6 +9,7 @@ use lib "$FindBin::Bin/../lib";
 use File::Path ();
 use File::Temp ();
 use Test::More;
+use Extent qw(long some_of);
 use IntakeLife qw(life defects);
 
 plan skip_all => 'needs root' if $> != 0;
@@ -59,11 +60,9 @@ for my $clients (2, 6) {
 		is join(' ', defects($intake, $acknowledged)), '', '... and there, if the power goes behind the last reply';
 		after($intake);
 		# the second half has the ends of messages and the commits
-		my $long = $ENV{ZLMTP_LONG} || $ENV{ZLMTP_SOAK};
-		my $first = $long ? $idle - 20 : int(($idle + $calls) / 2);
-		my $step = $long ? 1 : int(($calls - $first) / 14) || 1;
+		my $first = long() ? $idle - 20 : int(($idle + $calls) / 2);
 		my (@bad, %count);
-		for (my $n = $calls; $n > $first; $n -= $step) {
+		for my $n (some_of(16, $first .. $calls)) {
 			($intake, $acknowledged, $status) = powered_life($n, $clients);
 			cut_power($intake->office);
 			push @bad, map { "call $n: $_" } defects($intake, $acknowledged);

@@ -7,6 +7,7 @@ use FindBin;
 use lib "$FindBin::Bin/../lib";
 use File::Path ();
 use Test::More;
+use Extent qw(long some_of);
 use Intake;
 use IntakeLife qw(life defects);
 
@@ -18,9 +19,9 @@ is_deeply [sort keys %$acknowledged], [0, 1], 'both are acknowledged';
 is join(' ', defects($intake, $acknowledged)), '', 'and there';
 
 # before the first client nothing can be lost
-my $first = $ENV{ZLMTP_LONG} ? 1 : $idle - 60;
+my $first = long() ? 1 : $idle - 60;
 my (@bad, %count);
-for my $n ($first .. $calls) {
+for my $n (some_of(60, $first .. $calls)) {
 	($intake, $acknowledged, $status) = life($n, 2);
 	push @bad, map { "call $n: $_" } defects($intake, $acknowledged);
 	my @there = $intake->queued;

@@ -74,6 +74,7 @@ my %only_shown = (
 	'zlmtp-check.8: command[zlmtp]' => 'lines for a monitoring system',
 	'zlmtp-check.8: */5' => 'a line for cron',
 	'zlmtp.7: text' => 'a drawing',
+	'zlmtp.7: event=queued' => 'what log lines look like',
 	'intake.8: event=queued' => 'what a log line looks like',
 	'ldap_map.5: fqdnaliases  ldap' => 'a line for dbases.conf; tests/real/ldap.t has such',
 	'ldap_map.5: keyword value' => 'the shape of lines',
