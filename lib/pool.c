@@ -48,24 +48,33 @@ static void next_block(struct pool *pool, size_t size)
 	pool->used = 0;
 }
 
-void *pool_alloc(struct pool *pool, size_t size)
+static void *take(struct pool *pool, size_t size, size_t align)
 {
-	const size_t align = _Alignof(max_align_t);
+	size_t start = (pool->used + align - 1) / align * align;
 	void *p;
 
-	if (size > SIZE_MAX - align)
-		die(EX_OSERR, "out of memory");
-	size = (size + align - 1) / align * align;
-	if (pool->current == NULL || pool->current->size - pool->used < size)
+	if (pool->current == NULL || pool->current->size < start || pool->current->size - start < size) {
 		next_block(pool, size);
-	p = pool->current->bytes + pool->used;
-	pool->used += size;
+		start = 0;
+	}
+	p = pool->current->bytes + start;
+	pool->used = start + size;
 	return memset(p, 0, size);
+}
+
+void *pool_alloc(struct pool *pool, size_t size)
+{
+	return take(pool, size, _Alignof(max_align_t));
+}
+
+char *pool_bytes(struct pool *pool, size_t size)
+{
+	return take(pool, size, 1);
 }
 
 char *pool_copy(struct pool *pool, const char *bytes, size_t n)
 {
-	char *copy = pool_alloc(pool, n + 1);
+	char *copy = pool_bytes(pool, n + 1);
 
 	if (n > 0)
 		memcpy(copy, bytes, n);

@@ -20,6 +20,9 @@ struct pool {
 /* Zeroed memory, aligned for anything. */
 void *pool_alloc(struct pool *pool, size_t size);
 
+/* The same for text, which needs no alignment. */
+char *pool_bytes(struct pool *pool, size_t size);
+
 /* A copy of n bytes with a NUL behind. */
 char *pool_copy(struct pool *pool, const char *bytes, size_t n);
 
