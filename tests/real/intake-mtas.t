@@ -108,7 +108,7 @@ hostname front.example.org 2>/dev/null
 smtpd -dv -f '$dir/smtpd.conf' &
 timeout 20 sh -c 'until test -S /var/run/smtpd.sock; do sleep 0.1; done'
 sendmail -f sender\@example.org ann\@example.org bob\@example.org eve\@example.org <'$dir/text'
-timeout 20 sh -c 'until smtpctl show queue | grep -q "LMTP server error"; do sleep 0.2; done'
+timeout 20 sh -c 'until test "\$(smtpctl show queue | grep -vc "LMTP server error")" = 0; do sleep 0.2; done'
 smtpctl show queue >'$dir/waiting'
 END
 # it hands over a message for each recipient, and takes every refusal for a temporary one
