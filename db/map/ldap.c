@@ -8,7 +8,7 @@
 #include "db/ldap/collect.h"
 #include "db/ldap/conf.h"
 #include "db/ldap/conn.h"
-#include "db/map/config.h"
+#include "db/map/conffile.h"
 #include "lib/alloc.h"
 #include "lib/cache.h"
 #include "lib/clock.h"
