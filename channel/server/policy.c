@@ -20,11 +20,13 @@ static const struct {
 	[LIMIT_RECIPIENTS] = { "recipients", 1000, 1, 1000000, false, "recipients of a message" },
 	[LIMIT_CONNECTIONS] = { "connections", 1000, 1, 100000, false, "connections at the same time" },
 	[LIMIT_PER_ADDRESS] = { "per-address", 100, 1, 100000, false, "connections of one client address, TCP" },
+	[LIMIT_PER_USER] = { "per-user", 200, 1, 100000, false, "connections of one local user beside root, UNIX" },
 	[LIMIT_COMMANDS] = { "commands", 2000, 1, 1000000, false, "commands without a message between them" },
 	[LIMIT_ERRORS] = { "errors", 20, 1, 1000000, false, "refused commands without a message between them" },
 	[LIMIT_HOPS] = { "hops", 50, 1, 1000, false, "Received fields of a message" },
 	[LIMIT_FREE] = { "free", 20, 0, 1000000000, false, "megabytes that stay free on the disk of the post office" },
 	[LIMIT_INODES] = { "inodes", 100, 0, 1000000000, false, "files that can still be made there" },
+	[LIMIT_MEMORY] = { "memory", 32, 1, 1000000, false, "megabytes of memory for all messages on their way in" },
 	[LIMIT_COMMAND_TIME] = { "command-time", 300, 1, 86400, true, "for a command, or the next piece of a message" },
 	[LIMIT_MESSAGE_TIME] = { "message-time", 3600, 1, 86400, true, "from MAIL to the end of the message" },
 	[LIMIT_LOOKUP_TIME] = { "lookup-time", 20, 1, 3600, true, "for an answer of a slow map" },
@@ -61,7 +63,7 @@ static bool set_limit(struct policy *p, size_t i, const char *value, struct buf 
 	}
 	buf_addf(why, "%s=", table[i].key);
 	text_add_clean_string(why, value, 100);
-	buf_addf(why, ": %s from %" PRIu64 " to %" PRIu64 " expected", table[i].interval ? "a time" : "a number", table[i].least,
+	buf_addf(why, ": expected %s from %" PRIu64 " to %" PRIu64, table[i].interval ? "a time" : "a number", table[i].least,
 	         table[i].most);
 	return false;
 }
@@ -96,7 +98,7 @@ static bool set_networks(struct policy *p, const char *value, struct buf *why)
 		if (!ok) {
 			buf_adds(why, "networks=");
 			text_add_clean_string(why, one, 100);
-			buf_adds(why, ": addresses expected, such as 192.0.2.0/24,2001:db8::/32");
+			buf_adds(why, ": expected addresses such as 192.0.2.0/24,2001:db8::/32");
 		}
 		free(one);
 		if (!ok)
@@ -119,7 +121,7 @@ static bool set_relay(struct policy *p, const char *value, struct buf *why)
 	}
 	buf_adds(why, "relay=");
 	text_add_clean_string(why, value, 100);
-	buf_adds(why, ": none, local or all expected");
+	buf_adds(why, ": expected none, local or all");
 	return false;
 }
 
@@ -143,7 +145,7 @@ bool policy_set(struct policy *p, const char *assignment, struct buf *why)
 	if (n == 6 && strncmp(assignment, "verify", n) == 0) {
 		buf_adds(why, "verify=");
 		text_add_clean_string(why, value, 100);
-		buf_adds(why, ": the whole path of a cache expected");
+		buf_adds(why, ": expected the whole path of a cache");
 		return false;
 	}
 	for (size_t i = 0; i < LIMITS; i++)

@@ -86,7 +86,7 @@ subtest 'scheduler.conf' => sub {
 	my $office = post_office('queue-of-x');
 	records('bad.conf', "*/*\n    interval=1m\n    expiri=5d\n");
 	says(['runqueue', '-1', '-P', $office, '-f', 'bad.conf'], 78,
-		"runqueue: bad.conf line 3 column 5: a key that runqueue(8) lists expected, found \"expiri=...\"\n", 'an unknown key is named');
+		"runqueue: bad.conf:3:5: expected a key that runqueue(8) lists, found \"expiri=...\"\n", 'an unknown key is named');
 	mkdir "$dir/$_" for 'bin', 'bin/ta';
 	symlink $program{lmtp}, "$dir/bin/ta/lmtp";
 	records('zmailer.conf', "MAILBIN=$dir/bin\n");
