@@ -22,6 +22,8 @@
 #include "channel/submit/letter.h"
 #include "lib/alloc.h"
 #include "lib/buf.h"
+#include "lib/child.h"
+#include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/options.h"
@@ -315,13 +317,13 @@ static char *beside(const char *name)
 	return xasprintf("%.*s/%s", slash != NULL ? (int)(slash - path) : 0, path, name);
 }
 
-static void be_enqueue(const struct request *r, int in)
+/* What enqueue is called with. */
+static const char **enqueue_arguments(const struct request *r)
 {
 	const char **argv = xcalloc(r->to.count + 12, sizeof *argv);
 	size_t n = 0;
-	int null = open("/dev/null", O_WRONLY);
 
-	argv[n++] = "enqueue";
+	argv[n++] = beside("enqueue");
 	argv[n++] = "-s";
 	argv[n++] = *r->sender != '\0' ? r->sender : "<>";
 	if (r->notify != NULL) {
@@ -339,31 +341,31 @@ static void be_enqueue(const struct request *r, int in)
 	argv[n++] = "--";
 	for (size_t i = 0; i < r->to.count; i++)
 		argv[n++] = r->to.list[i];
-	if (dup2(in, STDIN_FILENO) < 0 || (!r->verbose && dup2(null, STDOUT_FILENO) < 0))
-		_exit(EX_OSERR);
-	execv(beside("enqueue"), (char **)argv);
-	_exit(127);
+	return argv;
 }
 
 /* enqueue's exit status is ours. */
 static int run_enqueue(const struct request *r)
 {
+	struct child_rules rules = { .out = r->verbose ? CHILD_SAME : CHILD_NULL, .err = CHILD_SAME };
+	const char **arguments = enqueue_arguments(r);
 	int ends[2], status;
 	pid_t pid;
 	bool written;
 
-	if (pipe2(ends, O_CLOEXEC) < 0 || (pid = fork()) < 0)
+	if (pipe2(ends, O_CLOEXEC) < 0)
 		die(EX_OSERR, "cannot start enqueue: %s", strerror(errno));
-	if (pid == 0)
-		be_enqueue(r, ends[0]);
+	rules.in = ends[0];
+	pid = child_run(&rules, (char **)arguments);
+	if (pid < 0)
+		die(EX_TEMPFAIL, "%s cannot be run: %s", arguments[0], strerror(errno));
 	close(ends[0]);
 	written = file_write(ends[1], r->text.data, r->text.len);
 	close(ends[1]);
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			die(EX_OSERR, "enqueue: %s", strerror(errno));
-	if (!WIFEXITED(status) || WEXITSTATUS(status) == 127)
-		die(EX_TEMPFAIL, "%s cannot be run", beside("enqueue"));
+	child_end(pid, CHILD_LEAVE, CLOCK_NEVER, &status);
+	if (!WIFEXITED(status))
+		die(EX_TEMPFAIL, "enqueue was killed by signal %d", WTERMSIG(status));
+	free(arguments);
 	if (WEXITSTATUS(status) == EX_OK && !written)
 		die(EX_SOFTWARE, "enqueue has not read the whole message");
 	return WEXITSTATUS(status);

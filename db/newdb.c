@@ -16,6 +16,7 @@
 #include "db/map/map.h"
 #include "db/route/beside.h"
 #include "db/route/dbases.h"
+#include "db/route/nesting.h"
 #include "db/route/rebuild.h"
 #include "db/route/unasked.h"
 #include "lib/alloc.h"
@@ -44,7 +45,7 @@ static const struct option_help newdb_options[] = {
 	{ 't', "TYPE", "btree, bhash or lmdb; without it DBTYPE of zmailer.conf, or btree" },
 	BOTH_OPTIONS,
 	{ 'k', NULL, "keep the first of several lines with one key instead of refusing them" },
-	{ 'n', NULL, "do not look at values" },
+	{ 'n', NULL, "do not look at values, nor where lists lead" },
 	{ '\0', NULL, NULL },
 };
 
@@ -234,28 +235,49 @@ static void compare_options(const struct choices *choices, const struct beside *
 		complain("warning: %s:%zu builds this map with other options", beside->dbases.path, m->line);
 }
 
-/* What dbases.conf beside the map says about it.  Returns an exit code. */
-static int ask_dbases(const struct choices *choices, const char *base, struct value_check *check, struct told *told)
+/* What dbases.conf beside the map says about it.  Returns an exit code; with EX_OK the caller frees *beside. */
+static int ask_dbases(const struct choices *choices, const char *base, struct beside *beside, struct value_check *check,
+                      struct told *told)
 {
-	struct beside beside;
-	int status = beside_find(&beside, base, tell_fault, told);
+	int status = beside_find(beside, base, tell_fault, told);
 
 	if (status != EX_OK) {
 		complain("%s: cannot tell whether this map is live while dbases.conf has errors", base);
 		return status;
 	}
-	if (beside.map == NULL) {
+	if (beside->map == NULL) {
 		value_check_for(check, relation_by_name(base), true);
-	} else if (beside.map->kind == DBASES_LIVE) {
+	} else if (beside->map->kind == DBASES_LIVE) {
 		complain("%s: kept up to date by other means, %s:%zu says -r; use \"dbupdate replace\"", base,
-		         beside.dbases.path, beside.map->line);
+		         beside->dbases.path, beside->map->line);
+		beside_free(beside);
 		status = EX_CANTCREAT;
 	} else {
-		value_check_for(check, beside.map->relation, beside.map->lookup.substitute);
-		compare_options(choices, &beside);
+		value_check_for(check, beside->map->relation, beside->map->lookup.substitute);
+		compare_options(choices, beside);
 	}
-	beside_free(&beside);
 	return status;
+}
+
+/* Lists that are too deep, of all maps of dbases.conf; without a line there, in this map alone. */
+static void warn_of_nesting(const struct choices *choices, const char *base, const struct beside *beside,
+                            struct told *told)
+{
+	struct dbases_map alone = {
+		.kind = DBASES_BUILT, .type = (char *)(uintptr_t)choices->type, .file = (char *)(uintptr_t)base,
+		.relation = (char *)(uintptr_t)relation_by_name(base),
+		.lookup = { .fold = text_folding(&choices->syntax) == 'l' ? FOLD_LOWER : FOLD_NONE, .substitute = true },
+	};
+	const struct dbases dbases = { .path = (char *)(uintptr_t)base, .maps = &alone, .count = 1 };
+	struct zenv zenv;
+	struct buf why = { 0 };
+
+	if (nesting_is_list(beside->map != NULL ? beside->map->relation : alone.relation) &&
+	    zenv_read(&zenv, &why) == EX_OK) {
+		nesting_warn(beside->map != NULL ? &beside->dbases : &dbases, has_router(&zenv), tell_fault, told);
+		zenv_free(&zenv);
+	}
+	buf_free(&why);
 }
 
 /* What the records of a map are; makedb calls all of them aliases. */
@@ -296,13 +318,16 @@ static int build_one(const struct choices *choices, const char *base, const char
 	};
 	int64_t started = clock_ms();
 	char *target;
-	int status = ask_dbases(choices, base, &check, &told);
+	struct beside beside;
+	int status = ask_dbases(choices, base, &beside, &check, &told);
 
 	if (status != EX_OK)
 		return status;
 	target = xasprintf("%s%s", base, suffix);
 	compile.target = target;
 	status = compile_map(&compile, &why);
+	if (status == EX_OK && !choices->unchecked)
+		warn_of_nesting(choices, base, &beside, &told);
 	tell_rest(&told);
 	if (status == EX_OK) {
 		live_sweep(target);
@@ -316,6 +341,7 @@ static int build_one(const struct choices *choices, const char *base, const char
 		                                                                                  : "no map was built");
 	}
 	value_check_free(&check);
+	beside_free(&beside);
 	buf_free(&why);
 	free(target);
 	return status;

@@ -50,7 +50,7 @@ static bool find_kind(const struct listeners *l, const char *text, size_t length
 static int refuse_form(const struct listeners *l, const char *text, struct buf *why)
 {
 	text_add_clean_string(why, text, 300);
-	buf_addf(why, ": %s, then UNIX:/path or [ADDRESS]:PORT expected", l->expected);
+	buf_addf(why, ": expected %s, then UNIX:/path or [ADDRESS]:PORT", l->expected);
 	return EX_USAGE;
 }
 
@@ -70,7 +70,7 @@ static int place_option(struct place *place, const char *option, const char *tex
 		unsigned long mode = strtoul(option + 5, &end, 8);
 
 		if (option[5] == '\0' || *end != '\0' || mode > 0777)
-			return refuse(EX_USAGE, text, "mode=: octal digits up to 0777 expected", why);
+			return refuse(EX_USAGE, text, "mode=: expected octal digits up to 0777", why);
 		place->mode = (mode_t)mode;
 	} else if (strncmp(option, "group=", 6) == 0) {
 		const struct group *gr = getgrnam(option + 6);
@@ -79,7 +79,7 @@ static int place_option(struct place *place, const char *option, const char *tex
 			return refuse(EX_NOUSER, text, "there is no such group", why);
 		place->group = gr->gr_gid;
 	} else {
-		return refuse(EX_USAGE, text, "UNIX:/path[,mode=0660][,group=NAME] expected", why);
+		return refuse(EX_USAGE, text, "expected UNIX:/path[,mode=0660][,group=NAME]", why);
 	}
 	return EX_OK;
 }
@@ -93,7 +93,7 @@ static int parse_place(struct place *place, const char *at, const char *text, st
 	if (option != NULL)
 		*option++ = '\0';
 	if (copy[0] != '/' || strlen(copy) >= sizeof ((struct sockaddr_un *)0)->sun_path)
-		status = refuse(EX_USAGE, text, "an absolute path of at most 107 bytes expected", why);
+		status = refuse(EX_USAGE, text, "expected an absolute path of at most 107 bytes", why);
 	while (status == EX_OK && option != NULL) {
 		char *next = strchr(option, ',');
 

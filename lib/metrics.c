@@ -264,7 +264,7 @@ static bool parse_text(struct families *all, struct buf *text, const char *path,
 	if (text->len == 0)
 		return true;
 	if (strncmp(at, MARK, strlen(MARK)) != 0) {
-		buf_addf(why, "%s line 1: a file that zlmtp has written expected; left alone", path);
+		buf_addf(why, "%s:1: expected a file that zlmtp has written; left unchanged", path);
 		return false;
 	}
 	while (at < end) {
@@ -274,7 +274,7 @@ static bool parse_text(struct families *all, struct buf *text, const char *path,
 		if (ok)
 			*lf = '\0';
 		if (!ok || strlen(at) != (size_t)(lf - at) || (number > 1 && !parse_line(all, at))) {
-			buf_addf(why, "%s line %zu: a metric or what it is expected; left alone, counting begins when the file is removed",
+			buf_addf(why, "%s:%zu: neither a metric nor its HELP or TYPE line; file left unchanged; remove it to start afresh",
 			         path, number);
 			return false;
 		}

@@ -121,6 +121,19 @@ bool key_part(const char *key, size_t n, enum key_part part, unsigned label, con
 	return *length > 0;
 }
 
+bool key_is_in_domains(const char *key, size_t n, char *const *domains)
+{
+	const char *bytes;
+	size_t length;
+
+	if (!key_part(key, n, KEY_LOCAL, 0, &bytes, &length) || !key_part(key, n, KEY_DOMAIN, 0, &bytes, &length))
+		return false;
+	for (; *domains != NULL; domains++)
+		if (strlen(*domains) == length && strncasecmp(*domains, bytes, length) == 0)
+			return true;
+	return false;
+}
+
 bool pattern_fits(const struct pattern *pattern, const char *key, size_t n)
 {
 	const char *bytes;

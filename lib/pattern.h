@@ -47,6 +47,9 @@ bool pattern_uses_key(const struct pattern *pattern);
 /* Finds a part of `key` (`n` bytes); false if it has no such part, or an empty one. */
 bool key_part(const char *key, size_t n, enum key_part part, unsigned label, const char **bytes, size_t *length);
 
+/* True if `key` is an address, with a local part, in one of `domains` (NULL at the end), without case. */
+bool key_is_in_domains(const char *key, size_t n, char *const *domains);
+
 /* True if `key` has all parts that the pattern wants. */
 bool pattern_fits(const struct pattern *pattern, const char *key, size_t n);
 

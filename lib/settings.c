@@ -7,20 +7,18 @@
 #include <sysexits.h>
 
 #include "lib/alloc.h"
+#include "lib/conf.h"
 #include "lib/file.h"
 #include "lib/parse.h"
 #include "lib/text.h"
 
 #define LARGEST_FILE (1u << 20)
 #define DEEPEST_INCLUDE 8
-#define SHOWN 100    /* bytes of a bad word in a message */
 
 struct reader {
 	struct settings *settings;
-	const char *file;
-	size_t line;
+	struct conf_text text;       /* text.path lives as long as the settings */
 	settings_name *name_of;
-	struct buf *why;
 	unsigned depth;
 };
 
@@ -28,17 +26,10 @@ static int read_file(struct reader *outer, const char *path);
 
 /* ---- messages ------------------------------------------------------------- */
 
-static void add_shown(struct buf *out, const char *bytes, size_t n)
-{
-	buf_addc(out, '"');
-	text_add_clean(out, bytes, n, SHOWN);
-	buf_addc(out, '"');
-}
-
 static int line_error(const struct reader *r, const char *what, const char *bytes, size_t n)
 {
-	buf_addf(r->why, "%s:%zu: %s ", r->file, r->line, what);
-	add_shown(r->why, bytes, n);
+	conf_error(&r->text, "%s ", what);
+	conf_add_found(r->text.why, bytes, n);
 	return EX_CONFIG;
 }
 
@@ -56,7 +47,7 @@ int setting_error(const struct setting *setting, struct buf *why, const char *fo
 static int expected(const struct setting *setting, struct buf *why, const char *what)
 {
 	buf_addf(why, "%s:%zu: %s: expected %s, found ", setting->file, setting->line, setting->keyword, what);
-	add_shown(why, setting->value, strlen(setting->value));
+	conf_add_found(why, setting->value, strlen(setting->value));
 	return EX_CONFIG;
 }
 
@@ -101,7 +92,7 @@ static bool continues(const struct reader *r, const char *p, const char *end)
 {
 	const struct settings *s = r->settings;
 	const struct setting *last = s->count > 0 ? &s->list[s->count - 1] : NULL;
-	size_t n = last != NULL && last->file == r->file ? strlen(last->value) : 0;
+	size_t n = last != NULL && last->file == r->text.path ? strlen(last->value) : 0;
 
 	return s->is_indented || !begins_like_setting(p, end) || (n > 0 && last->value[n - 1] == ',');
 }
@@ -112,8 +103,8 @@ static int continue_value(const struct reader *r, const char *p, const char *end
 	struct setting *last = s->count > 0 ? &s->list[s->count - 1] : NULL;
 	char *longer;
 
-	if (last == NULL || last->file != r->file)
-		return line_error(r, "expected a keyword, found", p, (size_t)(end - p));
+	if (last == NULL || last->file != r->text.path)
+		return conf_expected(&r->text, "a keyword", p, (size_t)(end - p));
 	longer = xasprintf("%s%s%.*s", last->value, last->value[0] != '\0' ? " " : "", (int)(end - p), p);
 	free(last->value);
 	last->value = longer;
@@ -144,7 +135,7 @@ static int take_setting(struct reader *r, const char *p, const char *end)
 	const char *name;
 
 	if (!begins_like_setting(p, end))
-		return line_error(r, "expected a keyword, found", p, (size_t)(end - p));
+		return conf_expected(&r->text, "a keyword", p, (size_t)(end - p));
 	while (value < end && is_blank(*value))
 		value++;
 	if (value < end && *value == '=')
@@ -162,17 +153,17 @@ static int take_setting(struct reader *r, const char *p, const char *end)
 	}
 	s->list = xgrow(s->list, s->count, &s->capacity, sizeof *s->list);
 	s->list[s->count++] = (struct setting){
-		.name = name, .keyword = keyword, .value = xstrndup(value, (size_t)(end - value)), .file = r->file, .line = r->line,
+		.name = name, .keyword = keyword, .value = xstrndup(value, (size_t)(end - value)), .file = r->text.path, .line = r->text.number,
 	};
 	return EX_OK;
 }
 
-static int take_line(struct reader *r, const char *line, const char *end)
+static int take_line(struct reader *r)
 {
-	const char *p = line;
+	const char *line = r->text.line, *p = line, *end = line + r->text.length;
 
-	if (memchr(line, '\0', (size_t)(end - line)) != NULL)
-		return line_error(r, "NUL byte in", line, (size_t)(end - line));
+	if (conf_has_nul(&r->text))
+		return line_error(r, "NUL byte in", line, r->text.length);
 	while (p < end && is_blank(*p))
 		p++;
 	while (end > p && (is_blank(end[-1]) || end[-1] == '\r'))
@@ -190,19 +181,13 @@ static const char *keep_name(struct settings *s, const char *path)
 	return s->files[s->file_count++] = xstrdup(path);
 }
 
-static int take_text(struct reader *r, const char *text, size_t n)
+static int take_text(struct reader *r, const char *path, const char *text, size_t n)
 {
-	const char *p = text, *end = text + n;
 	int status = EX_OK;
 
-	while (p < end && status == EX_OK) {
-		const char *newline = memchr(p, '\n', (size_t)(end - p));
-		const char *line_end = newline != NULL ? newline : end;
-
-		r->line++;
-		status = take_line(r, p, line_end);
-		p = line_end + 1;
-	}
+	r->text = conf_begin(keep_name(r->settings, path), text, n, r->text.why);
+	while (status == EX_OK && conf_next(&r->text))
+		status = take_line(r);
 	return status;
 }
 
@@ -212,15 +197,13 @@ static int read_file(struct reader *outer, const char *path)
 	struct buf text = { .limit = LARGEST_FILE };
 	int status;
 
-	r.file = keep_name(r.settings, path);
-	r.line = 0;
 	r.depth++;
 	if (file_read_text(path, &text)) {
-		status = take_text(&r, buf_str(&text), text.len);
+		status = take_text(&r, path, buf_str(&text), text.len);
 	} else {
-		if (outer->file != NULL)
-			buf_addf(r.why, "%s:%zu: include: ", outer->file, outer->line);
-		buf_addf(r.why, "%s: %s", path, file_error(errno));
+		if (outer->text.path != NULL)
+			conf_error(&outer->text, "include: ");
+		buf_addf(r.text.why, "%s: %s", path, file_error(errno));
 		status = EX_NOINPUT;
 	}
 	buf_free(&text);
@@ -229,7 +212,7 @@ static int read_file(struct reader *outer, const char *path)
 
 int settings_read(struct settings *settings, const char *path, settings_name *name_of, struct buf *why)
 {
-	struct reader r = { .settings = settings, .name_of = name_of, .why = why };
+	struct reader r = { .settings = settings, .name_of = name_of, .text.why = why };
 
 	return read_file(&r, path);
 }
@@ -237,10 +220,9 @@ int settings_read(struct settings *settings, const char *path, settings_name *na
 int settings_parse(struct settings *settings, const char *path, const char *text, size_t n,
                    settings_name *name_of, struct buf *why)
 {
-	struct reader r = { .settings = settings, .name_of = name_of, .why = why };
+	struct reader r = { .settings = settings, .name_of = name_of, .text.why = why };
 
-	r.file = keep_name(settings, path);
-	return take_text(&r, text, n);
+	return take_text(&r, path, text, n);
 }
 
 int settings_repeated(const struct settings *settings, size_t from, size_t to, struct buf *why)
@@ -294,7 +276,7 @@ int setting_number(const struct setting *setting, unsigned long max, unsigned lo
 
 	if (!parse_number(setting->value, max, &number)) {
 		buf_addf(why, "%s:%zu: %s: expected a number up to %lu, found ", setting->file, setting->line, setting->keyword, max);
-		add_shown(why, setting->value, strlen(setting->value));
+		conf_add_found(why, setting->value, strlen(setting->value));
 		return EX_CONFIG;
 	}
 	*value = (unsigned long)number;
@@ -308,7 +290,7 @@ int setting_seconds(const struct setting *setting, long max, long *value, struct
 	if (!parse_interval(setting->value, &seconds) || seconds > max) {
 		buf_addf(why, "%s:%zu: %s: expected seconds, or an interval as 1m30s, up to %ld s, found ", setting->file,
 		         setting->line, setting->keyword, max);
-		add_shown(why, setting->value, strlen(setting->value));
+		conf_add_found(why, setting->value, strlen(setting->value));
 		return EX_CONFIG;
 	}
 	*value = (long)seconds;
@@ -367,6 +349,16 @@ int setting_words(const struct setting *setting, char ***list, struct buf *why)
 	words_free(*list);
 	*list = words;
 	return EX_OK;
+}
+
+int setting_domains(const struct setting *setting, char ***list, struct buf *why)
+{
+	int status = setting_words(setting, list, why);
+
+	for (size_t i = 0; status == EX_OK && (*list)[i] != NULL; i++)
+		if (strpbrk((*list)[i], "/:@") != NULL)
+			status = setting_error(setting, why, "expected names of domains, files and maps cannot be given here");
+	return status;
 }
 
 void words_add(char ***list, const char *word)

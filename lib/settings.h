@@ -72,6 +72,9 @@ int setting_text(const struct setting *setting, char **value, struct buf *why);
 /* A list separated by commas or blanks, NULL at the end, in place of *list (see words_free); empty ones are refused. */
 int setting_words(const struct setting *setting, char ***list, struct buf *why);
 
+/* Such a list of names of domains. */
+int setting_domains(const struct setting *setting, char ***list, struct buf *why);
+
 /* Adds a copy of `word` to such a list, unless it is there already but for case. */
 void words_add(char ***list, const char *word);
 

@@ -8,6 +8,7 @@
 
 #include "config.h"
 #include "lib/alloc.h"
+#include "lib/conf.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/text.h"
@@ -61,43 +62,34 @@ void zenv_free(struct zenv *zenv)
 }
 
 /* Blanks, quotes and what a shell would expand are read in three ways by three programs. */
-static int check_value(const struct zenv *zenv, size_t line, const char *name, const char *value, size_t n,
-                       struct buf *why)
+static int check_value(const struct conf_text *lines, const char *name, const char *value, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		if (strchr(plain_bytes, value[i]) != NULL && value[i] != '\0')
 			continue;
-		buf_addf(why, "%s:%zu: the value of %s holds a byte that not all programs of ZMailer read the same way: '",
-		         zenv->file, line, name);
-		text_add_clean(why, value + i, 1, 4);
-		buf_adds(why, "'");
+		conf_error(lines, "the value of %s holds a byte that not all programs of ZMailer read the same way: '", name);
+		text_add_clean(lines->why, value + i, 1, 4);
+		buf_adds(lines->why, "'");
 		return EX_CONFIG;
 	}
 	return EX_OK;
 }
 
-/* A line of the file that sets a variable. */
+/* The value of a line that sets a variable. */
 struct setting {
 	const char *value;
 	size_t length;
-	size_t line;
 };
 
-/* The next line from *p on that sets `name`; *p and s->line go on behind it.  False at the end. */
-static bool next_setting(const struct zenv *zenv, const char *name, const char **p, struct setting *s)
+/* Goes on to the next line that sets `name`.  False at the end. */
+static bool next_setting(struct conf_text *lines, const char *name, struct setting *s)
 {
-	const char *end = buf_str(&zenv->text) + zenv->text.len;
 	size_t n = strlen(name);
 
-	while (*p < end) {
-		const char *start = *p, *newline = memchr(start, '\n', (size_t)(end - start));
-		size_t length = (size_t)((newline != NULL ? newline : end) - start);
-
-		*p += length + 1;
-		s->line++;
-		if (length > n && memcmp(start, name, n) == 0 && start[n] == '=') {
-			s->value = start + n + 1;
-			s->length = length - n - 1;
+	while (conf_next(lines)) {
+		if (lines->length > n && memcmp(lines->line, name, n) == 0 && lines->line[n] == '=') {
+			s->value = lines->line + n + 1;
+			s->length = lines->length - n - 1;
 			return true;
 		}
 	}
@@ -118,19 +110,17 @@ static bool has_value(const char *value, size_t n)
 
 int zenv_get(const struct zenv *zenv, const char *name, struct buf *value, bool *is_set, struct buf *why)
 {
-	const char *p = buf_str(&zenv->text), *from_environment = getenv(name);
+	struct conf_text lines = conf_begin(zenv->file, buf_str(&zenv->text), zenv->text.len, why);
+	const char *from_environment = getenv(name);
 	struct setting s = { 0 };
 
 	*is_set = false;
-	while (next_setting(zenv, name, &p, &s)) {
+	while (next_setting(&lines, name, &s)) {
 		if (!has_value(s.value, s.length))
 			continue;
-		if (*is_set) {
-			buf_addf(why, "%s:%zu: %s is set a second time; some programs take the first, some the last", zenv->file,
-			         s.line, name);
-			return EX_CONFIG;
-		}
-		if (check_value(zenv, s.line, name, s.value, s.length, why) != EX_OK)
+		if (*is_set)
+			return conf_error(&lines, "%s is set a second time; some programs take the first, some the last", name);
+		if (check_value(&lines, name, s.value, s.length) != EX_OK)
 			return EX_CONFIG;
 		buf_add(value, s.value, s.length);
 		*is_set = true;
@@ -163,7 +153,7 @@ const char *zenv(const char *name)
 	} *known;
 	static size_t count, capacity;
 	const struct zenv *file = own_file();
-	const char *p = buf_str(&file->text);
+	struct conf_text lines = conf_begin(file->file, buf_str(&file->text), file->text.len, NULL);
 	struct setting s = { 0 };
 	size_t blanks;
 
@@ -172,7 +162,7 @@ const char *zenv(const char *name)
 			return known[i].value;
 	known = xgrow(known, count, &capacity, sizeof *known);
 	known[count] = (struct known){ .name = xstrdup(name) };
-	if (next_setting(file, name, &p, &s) && has_value(s.value, s.length)) {
+	if (next_setting(&lines, name, &s) && has_value(s.value, s.length)) {
 		for (blanks = 0; s.value[blanks] == ' ' || s.value[blanks] == '\t'; blanks++)
 			continue;
 		known[count].value = xstrndup(s.value + blanks, s.length - blanks);

@@ -17,6 +17,7 @@
 #include "channel/queue/launch.h"
 #include "lib/account.h"
 #include "lib/alloc.h"
+#include "lib/child.h"
 #include "lib/clock.h"
 #include "lib/metrics.h"
 
@@ -178,15 +179,8 @@ static char **probe_arguments(const struct agent *a, char *time)
 	return list;
 }
 
-static _Noreturn void child(const struct agent *a, char **arguments, int fd)
+static _Noreturn void run(const struct agent *a, char **arguments)
 {
-	int null = open("/dev/null", O_RDWR);
-
-	setpgid(0, 0);
-	signal(SIGPIPE, SIG_DFL);
-	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(fd, STDOUT_FILENO) < 0 || dup2(fd, STDERR_FILENO) < 0)
-		_exit(EX_OSERR);
-	closefrom(STDERR_FILENO + 1);
 	if (!launch_become(a->clause)) {
 		int code = errno;
 		struct buf who = { 0 };
@@ -202,14 +196,16 @@ static _Noreturn void child(const struct agent *a, char **arguments, int fd)
 static void start(struct agents *all, struct agent *a, unsigned seconds)
 {
 	char *time = xasprintf("probe-time=%us", seconds), **arguments = probe_arguments(a, time);
+	struct child_rules rules = { .in = CHILD_NULL, .closes = true, .own_group = true, .is_program = true };
 	int ends[2];
 
 	if (pipe2(ends, O_CLOEXEC) < 0) {
 		finding_add(all->findings, FINDING_UNKNOWN, "%s: pipe: %s", a->name, strerror(errno));
 	} else {
-		a->pid = fork();
+		rules.out = rules.err = ends[1];
+		a->pid = child_fork(&rules);
 		if (a->pid == 0)
-			child(a, arguments, ends[1]);
+			run(a, arguments);
 		close(ends[1]);
 		a->fd = ends[0];
 		if (a->pid < 0) {
@@ -266,14 +262,10 @@ static bool bury(struct agent *a, int *status)
 {
 	bool in_time = a->fd < 0;
 
-	if (!in_time) {
-		kill(-a->pid, SIGKILL);
-		kill(a->pid, SIGKILL);
+	child_end(a->pid, CHILD_KILL, in_time ? CLOCK_NEVER : 0, status);
+	if (!in_time)
 		close(a->fd);
-		a->fd = -1;
-	}
-	while (waitpid(a->pid, status, 0) < 0 && errno == EINTR)
-		;
+	a->fd = -1;
 	return in_time;
 }
 

@@ -4,16 +4,15 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/alloc.h"
+#include "lib/child.h"
+#include "lib/clock.h"
 #include "lib/file.h"
 
 /* What the child says: this, then `count` entries, then the canonical name, which may be empty. */
@@ -131,14 +130,7 @@ static _Noreturn void be_the_child(const char *name, uint16_t port, int fd)
 	struct answer answer = { 0 };
 	struct buf entries = { 0 }, said = { 0 };
 	struct addrinfo *list = NULL;
-	int out = fcntl(fd, F_DUPFD, STDERR_FILENO + 1), nowhere = open("/dev/null", O_RDWR);
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	for (int i = STDIN_FILENO; i <= STDERR_FILENO; i++)
-		dup2(nowhere, i);
-	if (out > STDERR_FILENO + 1)
-		close_range(STDERR_FILENO + 1, (unsigned)out - 1, 0);
-	close_range((unsigned)out + 1, ~0U, 0);
 	answer.error = look_up(name, port, AI_CANONNAME, &list);
 	if (answer.error == 0)
 		add_interleaved(&entries, &answer, list);
@@ -146,19 +138,23 @@ static _Noreturn void be_the_child(const char *name, uint16_t port, int fd)
 	buf_add(&said, buf_str(&entries), entries.len);
 	if (answer.error == 0 && list->ai_canonname != NULL)
 		buf_adds(&said, list->ai_canonname);
-	_exit(file_write(out, said.data, said.len) ? 0 : 1);
+	_exit(file_write(fd, said.data, said.len) ? 0 : 1);
 }
 
 struct addresses *addresses_of_name(const char *name, uint16_t port)
 {
 	struct addresses *a = make(ADDRESSES_WANTED);
+	struct child_rules rules = {
+		.in = CHILD_NULL, .out = CHILD_NULL, .err = CHILD_NULL, .closes = true, .dies_with_parent = true,
+	};
 	int ends[2];
 
 	if (pipe2(ends, O_CLOEXEC) < 0) {
 		fail(a, name, EAI_SYSTEM);
 		return a;
 	}
-	a->child = fork();
+	rules.keep[0] = ends[1];
+	a->child = child_fork(&rules);
 	if (a->child == 0)
 		be_the_child(name, port, ends[1]);
 	close(ends[1]);
@@ -178,9 +174,7 @@ static void end_child(struct addresses *a)
 	a->fd = -1;
 	if (a->child <= 0)
 		return;
-	kill(a->child, SIGKILL);
-	while (waitpid(a->child, NULL, 0) < 0 && errno == EINTR)
-		;
+	child_end(a->child, CHILD_KILL, 0, &(int){ 0 });
 	a->child = 0;
 }
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "channel/net/base64.h"
+#include "lib/conf.h"
 #include "lib/text.h"
 
 /* Nobody has so many hosts; a larger file is some other file. */
@@ -131,20 +132,17 @@ static void take_word(const struct word *word, struct buf *out)
 enum secrets_answer secrets_search(const char *text, size_t n, const char *path, const char *channel,
                                    const char *const *names, struct secret *secret, struct buf *why)
 {
-	const char *end = text + n, *next;
-	unsigned number = 1;
+	struct conf_text lines = conf_begin(path, text, n, why);
 
-	for (const char *line = text; line < end; line = next, number++) {
-		const char *lf = memchr(line, '\n', (size_t)(end - line)), *wrong;
+	while (conf_next(&lines)) {
+		const char *wrong;
 		struct word words[WORDS];
-		size_t count = split(line, (size_t)((lf ? lf : end) - line), words);
+		size_t count = split(lines.line, lines.length, words);
 
-		next = lf ? lf + 1 : end;
 		if (count == 0 || words[0].at[0] == '#')
 			continue;
-		if (is_unreadable(line, words, count)) {
-			buf_addf(why, "%s:%u: expected plain text (UTF-8): a byte in front of the secrets is no letter and no blank",
-			         path, number);
+		if (is_unreadable(lines.line, words, count)) {
+			conf_error(&lines, "expected plain text (UTF-8): a byte in front of the secrets is no letter and no blank");
 			return SECRETS_UNCLEAR;
 		}
 		if (count <= HOST)
@@ -155,7 +153,7 @@ enum secrets_answer secrets_search(const char *text, size_t n, const char *path,
 			continue;
 		wrong = damage(words, count);
 		if (wrong != NULL) {
-			buf_addf(why, "%s:%u: %s", path, number, wrong);
+			conf_error(&lines, "%s", wrong);
 			return SECRETS_UNCLEAR;
 		}
 		take_word(&words[USER], &secret->user);

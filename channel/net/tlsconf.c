@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lib/alloc.h"
+#include "lib/conf.h"
 #include "lib/file.h"
 #include "lib/text.h"
 
@@ -159,14 +160,20 @@ static const char *take_line(struct tlsconf *conf, char *line)
 	return keys[i].take((char *)conf + keys[i].field, value);
 }
 
-/* "FILE:LINE: key: what", the key as clean text. */
-static void blame(const char *path, unsigned line, const char *text, const char *what, struct buf *why)
+static bool take(struct tlsconf *conf, const struct conf_text *text)
 {
-	size_t skip = strspn(text, " \t"), n = strcspn(text + skip, " \t\r");
+	char *copy = xstrndup(text->line, text->length);
+	const char *wrong = conf_has_nul(text) ? "a NUL byte in the line" : take_line(conf, copy);
+	size_t skip = strspn(copy, " \t");
 
-	buf_addf(why, "%s:%u: ", path, line);
-	text_add_clean(why, text + skip, n, 60);
-	buf_addf(why, ": %s", what);
+	if (wrong != NULL) {
+		conf_error(text, "%s", "");
+		/* of a key that take_line() has cut off */
+		text_add_clean(text->why, copy + skip, strcspn(copy + skip, " \t\r"), 60);
+		buf_addf(text->why, ": %s", wrong);
+	}
+	free(copy);
+	return wrong == NULL;
 }
 
 /* A key without its certificate would be forgotten in silence. */
@@ -187,25 +194,12 @@ static bool is_complete(const struct tlsconf *conf, const char *path, struct buf
 
 bool tlsconf_parse(struct tlsconf *conf, const char *text, size_t n, const char *path, struct buf *why)
 {
-	const char *end = text + n, *next;
-	unsigned number = 1;
+	struct conf_text lines = conf_begin(path, text, n, why);
 
 	*conf = (struct tlsconf){ 0 };
-	for (const char *line = text; line < end; line = next, number++) {
-		const char *lf = memchr(line, '\n', (size_t)(end - line)), *wrong;
-		size_t length = (size_t)((lf ? lf : end) - line);
-		char *copy = xstrndup(line, length);
-
-		next = lf ? lf + 1 : end;
-		wrong = strlen(copy) == length ? take_line(conf, copy) : "a NUL byte in the line";
-		free(copy);
-		if (wrong != NULL) {
-			copy = xstrndup(line, length);
-			blame(path, number, copy, wrong, why);
-			free(copy);
+	while (conf_next(&lines))
+		if (!take(conf, &lines))
 			return false;
-		}
-	}
 	return is_complete(conf, path, why);
 }
 

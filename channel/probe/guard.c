@@ -10,6 +10,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "lib/child.h"
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -79,40 +80,27 @@ static bool take_answer(struct buf *said, int *status, struct buf *out)
 	return true;
 }
 
-static int end_of(pid_t pid)
-{
-	int state = 0;
-
-	while (waitpid(pid, &state, 0) < 0 && errno == EINTR)
-		;
-	return WIFEXITED(state) ? WEXITSTATUS(state) : EX_SOFTWARE;
-}
-
-/* It must not keep anybody waiting who reads our output to its end. */
-static _Noreturn void be_the_child(guard_work *work, void *context, int answer, int complaints)
-{
-	int nowhere = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	dup2(nowhere, STDIN_FILENO);
-	dup2(nowhere, STDOUT_FILENO);
-	dup2(complaints, STDERR_FILENO);
-	close(complaints);
-	signal(SIGPIPE, SIG_IGN);
-	work(context, answer);
-	exit(EX_OK);
-}
-
 enum guard_end guard_run(guard_work *work, void *context, int64_t deadline, int *status, struct buf *out)
 {
+	/* standard output is not for it to keep open: the end of that is waited for */
+	struct child_rules rules = { .in = CHILD_NULL, .out = CHILD_NULL };
 	struct buf said = { 0 };
 	bool ended, answered;
-	int ends[2], errors[2];
-	pid_t pid;
+	int ends[2], errors[2], state = 0;
+	pid_t pid = -1;
 
-	if (pipe2(ends, O_CLOEXEC) < 0 || pipe2(errors, O_CLOEXEC) < 0 || (pid = fork()) < 0)
+	if (pipe2(ends, O_CLOEXEC) == 0 && pipe2(errors, O_CLOEXEC) == 0) {
+		rules.err = errors[1];
+		pid = child_fork(&rules);
+	}
+	if (pid < 0)
 		die(EX_OSERR, "cannot start a process: %s", strerror(errno));
-	if (pid == 0)
-		be_the_child(work, context, ends[1], errors[1]);
+	if (pid == 0) {
+		close(errors[1]);
+		signal(SIGPIPE, SIG_IGN);
+		work(context, ends[1]);
+		exit(EX_OK);
+	}
 	close(ends[1]);
 	close(errors[1]);
 	ended = hear(ends[0], errors[0], deadline, &said);
@@ -124,6 +112,7 @@ enum guard_end guard_run(guard_work *work, void *context, int64_t deadline, int 
 		return GUARD_ANSWERED;
 	if (!ended)
 		return GUARD_LATE;
-	*status = end_of(pid);
+	child_end(pid, CHILD_LEAVE, CLOCK_NEVER, &state);
+	*status = WIFEXITED(state) ? WEXITSTATUS(state) : EX_SOFTWARE;
 	return GUARD_ENDED;
 }

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -13,6 +12,7 @@
 #include "channel/spool/fields.h"
 #include "lib/account.h"
 #include "lib/alloc.h"
+#include "lib/child.h"
 #include "lib/log.h"
 #include "lib/zenv.h"
 
@@ -203,17 +203,8 @@ bool launch_become(const struct clause *clause)
 	       (clause->uid == (uid_t)-1 || setuid(clause->uid) == 0);
 }
 
-static _Noreturn void child(const struct launch *launch, const struct clause *clause, int fd)
+static _Noreturn void run(const struct launch *launch, const struct clause *clause)
 {
-	sigset_t none;
-
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	/* a ^C is for us: agents end when we tell them */
-	setpgid(0, 0);
-	if (dup2(fd, STDIN_FILENO) < 0 || dup2(fd, STDOUT_FILENO) < 0 || dup2(fd, STDERR_FILENO) < 0)
-		_exit(EX_OSERR);
-	closefrom(STDERR_FILENO + 1);
 	log_as_comments();
 	if (!launch_become(clause)) {
 		int code = errno;
@@ -232,6 +223,8 @@ static _Noreturn void child(const struct launch *launch, const struct clause *cl
 
 pid_t launch_start(const struct launch *launch, const struct clause *clause, int *fd, struct buf *why)
 {
+	/* a ^C is for us: agents end when we tell them */
+	struct child_rules rules = { .closes = true, .own_group = true };
 	int ends[2];
 	pid_t pid;
 
@@ -241,9 +234,10 @@ pid_t launch_start(const struct launch *launch, const struct clause *clause, int
 	}
 	/* each end has its own flags: the agent's stays a blocking one */
 	fcntl(ends[0], F_SETFL, O_NONBLOCK);
-	pid = fork();
+	rules.in = rules.out = rules.err = ends[1];
+	pid = child_fork(&rules);
 	if (pid == 0)
-		child(launch, clause, ends[1]);
+		run(launch, clause);
 	close(ends[1]);
 	if (pid < 0) {
 		buf_addf(why, "fork: %s", strerror(errno));

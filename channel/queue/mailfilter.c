@@ -60,7 +60,7 @@ static bool is_id(const char *word)
 static bool wrong(struct buf *why, const char *word, const char *expected)
 {
 	text_add_clean_string(why, word, 200);
-	buf_addf(why, ": %s expected", expected);
+	buf_addf(why, ": expected %s", expected);
 	return false;
 }
 

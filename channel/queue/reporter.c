@@ -6,12 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <poll.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "lib/alloc.h"
+#include "lib/child.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/parse.h"
@@ -52,7 +52,7 @@ void reporter_destroy(struct reporter **reporter)
 	if (r->pid > 0 && r->first < r->count)
 		kill(r->pid, SIGTERM);
 	if (r->pid > 0)
-		waitpid(r->pid, NULL, 0);
+		child_end(r->pid, CHILD_LEAVE, CLOCK_NEVER, &(int){ 0 });
 	buf_free(&r->in);
 	buf_free(&r->out);
 	free(r->requests);
@@ -74,21 +74,13 @@ bool reporter_can(struct reporter *r)
 	return missing == NULL;
 }
 
-static _Noreturn void child(const struct reporter_options *o, int fd)
+static _Noreturn void run(const struct reporter_options *o)
 {
 	char *arguments[] = {
 		(char *)o->program, (char *)"-f", (char *)o->dbases, (char *)"-P", (char *)o->postoffice, (char *)"-O",
 		(char *)(o->json ? "log=json" : "log=keys"), NULL,
 	};
-	sigset_t none;
 
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	/* a ^C is for us */
-	setpgid(0, 0);
-	if (dup2(fd, STDIN_FILENO) < 0 || dup2(fd, STDOUT_FILENO) < 0)
-		_exit(EX_OSERR);
-	closefrom(STDERR_FILENO + 1);
 	execv(o->program, arguments);
 	complain("cannot run %s: %s", o->program, strerror(errno));
 	_exit(EX_UNAVAILABLE);
@@ -96,14 +88,17 @@ static _Noreturn void child(const struct reporter_options *o, int fd)
 
 static void start(struct reporter *r, int64_t now)
 {
+	/* a ^C is for us */
+	struct child_rules rules = { .err = CHILD_SAME, .closes = true, .own_group = true };
 	int ends[2] = { -1, -1 };
 
 	r->start_at = now + RESTART_PAUSE;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0) {
 		fcntl(ends[0], F_SETFL, O_NONBLOCK);
-		r->pid = fork();
+		rules.in = rules.out = ends[1];
+		r->pid = child_fork(&rules);
 		if (r->pid == 0)
-			child(r->options, ends[1]);
+			run(r->options);
 		close(ends[1]);
 		if (r->pid > 0) {
 			r->fd = ends[0];
@@ -266,6 +261,8 @@ int64_t reporter_deadline(const struct reporter *r)
 
 bool reporter_buried(struct reporter *r, pid_t pid, int status, int64_t now)
 {
+	struct buf end = { 0 };
+
 	if (pid != r->pid)
 		return false;
 	/* what it said before its end counts */
@@ -274,10 +271,10 @@ bool reporter_buried(struct reporter *r, pid_t pid, int status, int64_t now)
 	if (r->fd >= 0)
 		hang_up(r);
 	r->pid = 0;
-	if (WIFSIGNALED(status))
-		complain("zlmtp-report was ended by signal %d", WTERMSIG(status));
-	else if (WEXITSTATUS(status) != 0)
-		complain("zlmtp-report ended with status %d", WEXITSTATUS(status));
+	child_describe_end(&end, status);
+	if (status != 0)
+		complain("zlmtp-report %s", buf_str(&end));
+	buf_free(&end);
 	r->start_at = status != 0 ? now + RESTART_PAUSE : now;
 	give_up(r);
 	return true;

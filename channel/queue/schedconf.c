@@ -44,7 +44,7 @@ void *schedconf_own(struct schedconf *conf, void *p)
 static bool expected(struct reader *r, size_t number, size_t column, const char *what)
 {
 	text_add_clean_string(r->why, r->path, 500);
-	buf_addf(r->why, " line %zu column %zu: %s expected", number, column, what);
+	buf_addf(r->why, ":%zu:%zu: expected %s", number, column, what);
 	return false;
 }
 

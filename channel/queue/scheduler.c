@@ -14,6 +14,7 @@
 #include "channel/spool/event.h"
 #include "channel/spool/spoolid.h"
 #include "lib/alloc.h"
+#include "lib/child.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/logline.h"
@@ -634,13 +635,15 @@ void scheduler_read(struct scheduler *s, struct worker *w, struct moment now)
 
 static void tell_end(struct scheduler *s, const struct worker *w, int status)
 {
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+	struct buf end = { 0 };
+
+	if (status == 0)
 		return;
-	if (WIFSIGNALED(status))
-		complain("agent %ld (%s) was ended by signal %d", (long)w->pid, w->channel, WTERMSIG(status));
-	else
-		complain("agent %ld (%s) ended with status %d%s", (long)w->pid, w->channel, WEXITSTATUS(status),
-		         WEXITSTATUS(status) == EX_USAGE ? ": it does not take the options of its command; mend that in scheduler.conf" : "");
+	child_describe_end(&end, status);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == EX_USAGE)
+		buf_adds(&end, ": it does not take the options of its command; mend that in scheduler.conf");
+	complain("agent %ld (%s) %s", (long)w->pid, w->channel, buf_str(&end));
+	buf_free(&end);
 	s->trouble = true;
 }
 

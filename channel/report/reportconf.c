@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/alloc.h"
+#include "lib/conf.h"
 #include "lib/parse.h"
 #include "lib/text.h"
 
@@ -76,33 +77,39 @@ static bool set(struct report_settings *s, const char *name, const char *value, 
 	return true;
 }
 
+static bool take_line(struct report_settings *s, const struct conf_text *text)
+{
+	const char *equals = memchr(text->line, '=', text->length);
+	size_t length = text->length;
+	struct buf trouble = { 0 };
+	char *name, *value;
+	bool ok;
+
+	if (equals == NULL || text->line[0] == '#')
+		return true;
+	if (text->line[length - 1] == '\r')
+		length--;
+	name = xstrndup(text->line, (size_t)(equals - text->line));
+	value = xstrndup(equals + 1, length - (size_t)(equals - text->line) - 1);
+	ok = !conf_has_nul(text) || !report_settings_has(name);
+	if (!ok)
+		buf_adds(&trouble, "the line holds a NUL byte");
+	ok = ok && set(s, name, value, &trouble);
+	if (!ok)
+		conf_error(text, "%s: %s", name, buf_str(&trouble));
+	free(name);
+	free(value);
+	buf_free(&trouble);
+	return ok;
+}
+
 bool report_settings_parse(struct report_settings *s, const char *path, const char *text, size_t n, struct buf *why)
 {
-	const char *end = text + n;
+	struct conf_text lines = conf_begin(path, text, n, why);
 	bool ok = true;
 
-	for (size_t number = 1; ok && text < end; number++) {
-		const char *lf = memchr(text, '\n', (size_t)(end - text)), *stop = lf != NULL ? lf : end, *equals;
-		struct buf trouble = { 0 };
-
-		if (stop > text && stop[-1] == '\r')
-			stop--;
-		equals = memchr(text, '=', (size_t)(stop - text));
-		if (equals != NULL && *text != '#') {
-			char *name = xstrndup(text, (size_t)(equals - text)), *value = xstrndup(equals + 1, (size_t)(stop - equals) - 1);
-
-			ok = strlen(value) == (size_t)(stop - equals) - 1 || !report_settings_has(name);
-			if (!ok)
-				buf_adds(&trouble, "the line holds a NUL byte");
-			ok = ok && set(s, name, value, &trouble);
-			if (!ok)
-				buf_addf(why, "%s:%zu: %s: %s", path, number, name, buf_str(&trouble));
-			free(name);
-			free(value);
-		}
-		buf_free(&trouble);
-		text = lf != NULL ? lf + 1 : end;
-	}
+	while (ok && conf_next(&lines))
+		ok = take_line(s, &lines);
 	return ok;
 }
 

@@ -61,7 +61,7 @@ static bool set_limit(struct policy *p, size_t i, const char *value, struct buf 
 	}
 	buf_addf(why, "%s=", table[i].key);
 	text_add_clean_string(why, value, 100);
-	buf_addf(why, ": %s from %" PRIu64 " to %" PRIu64 " expected", table[i].interval ? "a time" : "a number", table[i].least,
+	buf_addf(why, ": expected %s from %" PRIu64 " to %" PRIu64, table[i].interval ? "a time" : "a number", table[i].least,
 	         table[i].most);
 	return false;
 }
@@ -96,7 +96,7 @@ static bool set_networks(struct policy *p, const char *value, struct buf *why)
 		if (!ok) {
 			buf_adds(why, "networks=");
 			text_add_clean_string(why, one, 100);
-			buf_adds(why, ": addresses expected, such as 192.0.2.0/24,2001:db8::/32");
+			buf_adds(why, ": expected addresses such as 192.0.2.0/24,2001:db8::/32");
 		}
 		free(one);
 		if (!ok)
@@ -119,7 +119,7 @@ static bool set_relay(struct policy *p, const char *value, struct buf *why)
 	}
 	buf_adds(why, "relay=");
 	text_add_clean_string(why, value, 100);
-	buf_adds(why, ": none, local or all expected");
+	buf_adds(why, ": expected none, local or all");
 	return false;
 }
 
@@ -143,7 +143,7 @@ bool policy_set(struct policy *p, const char *assignment, struct buf *why)
 	if (n == 6 && strncmp(assignment, "verify", n) == 0) {
 		buf_adds(why, "verify=");
 		text_add_clean_string(why, value, 100);
-		buf_adds(why, ": the whole path of a cache expected");
+		buf_adds(why, ": expected the whole path of a cache");
 		return false;
 	}
 	for (size_t i = 0; i < LIMITS; i++)

@@ -6,9 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -16,6 +14,7 @@
 #include "channel/server/verify.h"
 #include "db/route/route.h"
 #include "lib/alloc.h"
+#include "lib/child.h"
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -255,23 +254,19 @@ static _Noreturn void serve(struct router *router, const struct policy *policy, 
 
 static bool start(struct recipients *r, struct child *c)
 {
+	/* what clients are connected by is not for it to keep open */
+	struct child_rules rules = { .in = CHILD_SAME, .out = CHILD_SAME, .err = CHILD_SAME, .closes = true, .dies_with_parent = true };
 	int ends[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
 		return false;
-	c->pid = fork();
+	rules.keep[0] = ends[1];
+	c->pid = child_fork(&rules);
 	if (c->pid == 0) {
 		struct router *router = NULL;
-		sigset_t none;
 
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		sigemptyset(&none);
 		signal(SIGTERM, SIG_DFL);
 		signal(SIGINT, SIG_IGN);
-		sigprocmask(SIG_SETMASK, &none, NULL);
-		/* what clients are connected by is not for it to keep open */
-		close_range(STDERR_FILENO + 1, (unsigned)ends[1] - 1, 0);
-		close_range((unsigned)ends[1] + 1, ~0u, 0);
 		if (routing_open(&r->routing, &router) != EX_OK)
 			_exit(EX_CONFIG);
 		serve(router, r->policy, r->routing.privilege, ends[1]);
@@ -291,8 +286,7 @@ static void stop(struct child *c)
 {
 	if (c->pid == 0)
 		return;
-	kill(c->pid, SIGKILL);
-	waitpid(c->pid, NULL, 0);
+	child_end(c->pid, CHILD_KILL, 0, &(int){ 0 });
 	close(c->fd);
 	c->pid = 0;
 	c->busy = false;

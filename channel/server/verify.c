@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/child.h"
+#include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/pool.h"
@@ -65,24 +67,25 @@ static void add(struct arguments *a, const char *word)
 /* All that the agent says, and what it ends with; 75 if it cannot be asked. */
 static int ask(struct arguments *a, struct buf *said)
 {
+	struct child_rules rules = { .in = CHILD_SAME, .err = CHILD_SAME };
 	int ends[2], status = 0;
 	pid_t pid;
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return 75;
-	pid = fork();
-	if (pid == 0) {
-		if (dup2(ends[1], STDOUT_FILENO) >= 0)
-			execv(a->words[0], a->words);
+	rules.out = ends[1];
+	pid = child_run(&rules, a->words);
+	if (pid < 0)
 		complain("%s: %s", a->words[0], strerror(errno));
-		_exit(75);
-	}
 	close(ends[1]);
 	said->limit = 65536;
 	if (pid > 0)
 		(void)file_read(ends[0], said);
 	close(ends[0]);
-	if (pid < 0 || waitpid(pid, &status, 0) < 0 || !WIFEXITED(status))
+	if (pid < 0)
+		return 75;
+	child_end(pid, CHILD_LEAVE, CLOCK_NEVER, &status);
+	if (!WIFEXITED(status))
 		return 75;
 	return WEXITSTATUS(status);
 }

@@ -213,12 +213,7 @@ static int take_expansion(struct draft *d, const struct setting *s)
 
 static int take_domain(struct draft *d, const struct setting *s)
 {
-	int status = setting_words(s, &d->conf->domains, d->why);
-
-	for (size_t i = 0; status == EX_OK && d->conf->domains[i] != NULL; i++)
-		if (strpbrk(d->conf->domains[i], "/:@") != NULL)
-			status = setting_error(s, d->why, "expected names of domains, files and maps cannot be given here");
-	return status;
+	return setting_domains(s, &d->conf->domains, d->why);
 }
 
 static int take_cache(struct draft *d, const struct setting *s)
@@ -425,25 +420,9 @@ void ldapconf_free(struct ldapconf *conf)
 
 /* ---- keys ----------------------------------------------------------------- */
 
-static bool is_domain_served(const struct ldapconf *conf, const char *key, size_t n)
-{
-	const char *bytes;
-	size_t length;
-	char *domain;
-	bool served = false;
-
-	if (!key_part(key, n, KEY_LOCAL, 0, &bytes, &length) || !key_part(key, n, KEY_DOMAIN, 0, &bytes, &length))
-		return false;
-	domain = xstrndup(bytes, length);
-	for (size_t i = 0; conf->domains[i] != NULL && !served; i++)
-		served = ascii_equal(conf->domains[i], domain);
-	free(domain);
-	return served;
-}
-
 bool ldapconf_fits(const struct ldapconf *conf, const char *key, size_t n)
 {
-	if (conf->domains != NULL && !is_domain_served(conf, key, n))
+	if (conf->domains != NULL && !key_is_in_domains(key, n, conf->domains))
 		return false;
 	for (size_t i = 0; i < conf->result_count; i++)
 		if (!template_fits(conf->results[i].template, key, n))

@@ -6,6 +6,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "lib/child.h"
 #include "lib/clock.h"
 
 /* Beyond the wait for locks, if the way has no grace of its own: how long a worker may say nothing. */
@@ -49,7 +50,7 @@ static void show_life(void *context)
 		return;
 	duty->next_sign = now + SIGN_MS;
 	set_limit(duty->live);
-	worker_send(duty->fd, SAY_ALIVE, NULL, 0, now + GRACE_MS);
+	child_send(duty->fd, SAY_ALIVE, NULL, 0, now + GRACE_MS);
 }
 
 static int serve_apply(struct live *live, const struct buf *request, struct buf *why)
@@ -119,7 +120,7 @@ static bool send_answer(int fd, int status, const struct buf *out, const struct 
 	buf_addc(&frame, (char)status);
 	buf_add(&frame, buf_str(text), text->len);
 	/* a parent that takes nothing is stopped or gone; this process stands outside the library and may wait */
-	ok = worker_send(fd, SAY_ANSWER, frame.data, frame.len, CLOCK_NEVER);
+	ok = child_send(fd, SAY_ANSWER, frame.data, frame.len, CLOCK_NEVER);
 	buf_free(&frame);
 	return ok;
 }
@@ -136,7 +137,7 @@ static void serve(void *context, int fd)
 	live->progress = show_life;
 	live->progress_context = &duty;
 	/* after trouble a new worker begins with new handles */
-	while (ok && status == EX_OK && worker_receive(fd, &kind, &request, CLOCK_NEVER) == WORKER_FRAME) {
+	while (ok && status == EX_OK && child_receive(fd, &kind, &request, CLOCK_NEVER) == CHILD_FRAME) {
 		buf_clear(&out);
 		buf_clear(&why);
 		duty.next_sign = clock_ms() + SIGN_MS;
@@ -165,8 +166,7 @@ static int leave_worker(struct service *s, struct buf *why)
 	          (long long)patience(s) / 1000);
 	buf_adds(why, s->live.config != NULL ? "the environment is wedged or the disk very slow; run \"dbupdate ... recover\""
 	                                     : "the disk is very slow");
-	close(s->worker.fd);
-	s->worker = (struct worker){ 0, -1, false };
+	worker_leave(&s->worker);
 	fence_leave(&s->fence);
 	return EX_TEMPFAIL;
 }
@@ -193,20 +193,20 @@ static void stop_worker(struct service *s)
 
 int service_ask(struct service *s, char kind, const char *bytes, size_t n, struct buf *why)
 {
-	enum worker_news news = WORKER_GONE;
+	enum child_news news = CHILD_GONE;
 	char said = SAY_ALIVE;
 
-	if (worker_send(s->worker.fd, kind, bytes, n, clock_ms() + patience(s))) {
+	if (child_send(s->worker.fd, kind, bytes, n, clock_ms() + patience(s))) {
 		do
-			news = worker_receive(s->worker.fd, &said, &s->answer, clock_ms() + patience(s));
-		while (news == WORKER_FRAME && said == SAY_ALIVE);
+			news = child_receive(s->worker.fd, &said, &s->answer, clock_ms() + patience(s));
+		while (news == CHILD_FRAME && said == SAY_ALIVE);
 	}
 	switch (news) {
-	case WORKER_FRAME:
+	case CHILD_FRAME:
 		break;
-	case WORKER_SILENT:
+	case CHILD_SILENT:
 		return leave_worker(s, why);
-	case WORKER_GONE:
+	case CHILD_GONE:
 		return lose_worker(s, why);
 	}
 	if (s->answer.len == 0)

@@ -5,8 +5,6 @@
  * group of its own, so that neither ^C nor the death of its parent ends it within a change: it finishes what it does, sees
  * the end of the pipe, and leaves properly.  Nor does the parent kill it: who is killed inside a Berkeley DB environment may
  * block all others, and it may only be slow.  A parent that has waited long enough leaves it alone.
- *
- * What they say to each other: frames of a kind, a length and bytes.
  */
 #ifndef ZL_DB_LIVE_WORKER_H
 #define ZL_DB_LIVE_WORKER_H
@@ -29,14 +27,8 @@ struct worker {
 /* Exit status of a child whose library crashed while it could not be left to the signal (db/map/env.h). */
 #define WORKER_CRASH 65
 
-enum worker_news {
-	WORKER_FRAME,    /* a frame has come */
-	WORKER_SILENT,   /* nothing until the deadline */
-	WORKER_GONE,     /* it has ended; worker_end() says how */
-};
-
 /*
- * Starts a child that runs serve(context, fd) and exits.  False with errno.  In the child standard input, output and error are
+ * Starts a child that runs serve(context, fd) and exits; they talk by the frames of lib/child.h.  False with errno.  In the child standard input, output and error are
  * /dev/null and all else but `keep` (-1: nothing) is closed, so that nobody waits for the end of something that it holds.
  */
 bool worker_start(struct worker *worker, void (*serve)(void *context, int fd), void *context, int keep);
@@ -51,16 +43,13 @@ void worker_limit(unsigned seconds);
 /* True if there is one. */
 bool worker_runs(const struct worker *worker);
 
-/* Sends a frame; false if the other side is gone (in the parent: also if it does not read until the deadline). */
-bool worker_send(int fd, char kind, const char *bytes, size_t n, int64_t deadline);
-
-/* Waits for a frame; its bytes replace those in `bytes`. */
-enum worker_news worker_receive(int fd, char *kind, struct buf *bytes, int64_t deadline);
-
 /*
  * Ends the conversation: closes the pipe and waits until `deadline` for the child.  True if it ended well (exit
  * status 0); else `how` says what happened: "was killed by signal 9", "hangs".
  */
 bool worker_end(struct worker *worker, int64_t deadline, struct buf *how);
+
+/* Leaves it alone: it hangs, or is slow. */
+void worker_leave(struct worker *worker);
 
 #endif

@@ -130,7 +130,7 @@ static enum bdb_proof look_through(int fd, bool ask_the_stamp, struct buf *why)
 	int64_t patience = VERIFY_MS_AT_LEAST;
 	struct buf said = { 0 };
 	int status = 0;
-	enum child_end end;
+	enum child_answer end;
 	enum bdb_proof proof = BDB_COULD_NOT_TELL;
 
 	if (fstat(fd, &st) == 0)

@@ -1,25 +1,19 @@
 /*
  * LDAP maps: type "ldap".  The path is that of the config file (ldap_map(5)).
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sysexits.h>
-#include <unistd.h>
 
 #include "db/ldap/collect.h"
 #include "db/ldap/conf.h"
 #include "db/ldap/conn.h"
-#include "db/map/map.h"
+#include "db/map/config.h"
 #include "lib/alloc.h"
 #include "lib/cache.h"
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/text.h"
-
-#define MESSAGE_CAP 1000
 
 struct ldap_map {
 	struct ldapconf conf;
@@ -48,17 +42,12 @@ static int prepare_ldap(struct map *map)
 {
 	struct ldap_map *l = xcalloc(1, sizeof *l);
 	struct buf why = { 0 };
-	int status = EX_NOINPUT;
+	int status = map_config_look(map, &l->file, &why);
 
-	/* before it is read: what is written meanwhile will be seen as a change */
-	if (stat(map->path, &l->file) < 0)
-		buf_addf(&why, "%s: %s", map->path, file_error(errno));
-	else
+	if (status == EX_OK)
 		status = ldapconf_read(&l->conf, map->path, &why);
 	if (status != EX_OK) {
-		/* it names the file, and the line */
-		buf_clear(&map->error);
-		text_add_clean(&map->error, buf_str(&why), why.len, MESSAGE_CAP);
+		map_config_fail(map, &why);
 		free_settings(l);
 	} else {
 		l->connection = ldapconn_get(&l->conf.access);
@@ -74,27 +63,13 @@ static int prepare_ldap(struct map *map)
 static enum map_change changed_ldap(struct map *map)
 {
 	const struct ldap_map *l = map->settings;
-	struct stat now;
 
-	return stat(map->path, &now) == 0 && file_is_unchanged(&l->file, &now) ? MAP_SAME : MAP_REPLACED;
+	return map_config_change(map, &l->file);
 }
 
-/* Opens nothing: the first lookup connects, and the connection outlives the trouble of one map. */
 static bool open_ldap(struct map *map)
 {
-	int fd;
-	bool ok;
-
-	if (changed_ldap(map) != MAP_SAME && prepare_ldap(map) != EX_OK)
-		return false;
-	fd = file_open_regular(map->path, O_RDONLY);
-	if (fd < 0) {
-		map_fail(map, "%s", file_error(errno));
-		return false;
-	}
-	ok = map_provenance_of(map, fd);
-	close(fd);
-	return ok;
+	return (changed_ldap(map) == MAP_SAME || prepare_ldap(map) == EX_OK) && map_config_open(map);
 }
 
 static void close_ldap(struct map *map)

@@ -167,7 +167,7 @@ static bool check_in_child(struct map *map, unsigned flags)
 	int64_t patience = CHECK_MS_AT_LEAST + map->provenance.size / 1000000 * CHECK_MS_PER_MB;
 	struct buf said = { 0 };
 	int status = 0;
-	enum child_end end = child_ask(look_through, &look, clock_ms() + patience, &status, &said);
+	enum child_answer end = child_ask(look_through, &look, clock_ms() + patience, &status, &said);
 
 	switch (end) {
 	case CHILD_SAID:

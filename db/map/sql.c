@@ -1,14 +1,10 @@
 /*
  * Maps that ask a database: types "pgsql", "mysql" and "sqlite".  The path is that of the config file (sql_map(5)).
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <sysexits.h>
-#include <unistd.h>
 
-#include "db/map/map.h"
+#include "db/map/config.h"
 #include "db/sql/conf.h"
 #include "db/sql/conn.h"
 #include "lib/alloc.h"
@@ -16,7 +12,6 @@
 #include "lib/file.h"
 #include "lib/text.h"
 
-#define MESSAGE_CAP 1000
 #define LONGEST_ANSWER ((size_t)512 * 1024)    /* all results of a lookup */
 
 struct sql_map {
@@ -44,17 +39,12 @@ static int prepare_sql(struct map *map)
 {
 	struct sql_map *s = xcalloc(1, sizeof *s);
 	struct buf why = { 0 };
-	int status = EX_NOINPUT;
+	int status = map_config_look(map, &s->file, &why);
 
-	/* before it is read: what is written meanwhile will be seen as a change */
-	if (stat(map->path, &s->file) < 0)
-		buf_addf(&why, "%s: %s", map->path, file_error(errno));
-	else
+	if (status == EX_OK)
 		status = sqlconf_read(&s->conf, map->operations->type, map->path, &why);
 	if (status != EX_OK) {
-		/* it names the file, and the line */
-		buf_clear(&map->error);
-		text_add_clean(&map->error, buf_str(&why), why.len, MESSAGE_CAP);
+		map_config_fail(map, &why);
 		free_settings(s);
 	} else {
 		s->connection = sqlconn_get(map->operations->type, &s->conf.access);
@@ -68,27 +58,13 @@ static int prepare_sql(struct map *map)
 static enum map_change changed_sql(struct map *map)
 {
 	const struct sql_map *s = map->settings;
-	struct stat now;
 
-	return stat(map->path, &now) == 0 && file_is_unchanged(&s->file, &now) ? MAP_SAME : MAP_REPLACED;
+	return map_config_change(map, &s->file);
 }
 
-/* Opens nothing: the first lookup connects, and the connection outlives the trouble of one map. */
 static bool open_sql(struct map *map)
 {
-	int fd;
-	bool ok;
-
-	if (changed_sql(map) != MAP_SAME && prepare_sql(map) != EX_OK)
-		return false;
-	fd = file_open_regular(map->path, O_RDONLY);
-	if (fd < 0) {
-		map_fail(map, "%s", file_error(errno));
-		return false;
-	}
-	ok = map_provenance_of(map, fd);
-	close(fd);
-	return ok;
+	return (changed_sql(map) == MAP_SAME || prepare_sql(map) == EX_OK) && map_config_open(map);
 }
 
 static void close_sql(struct map *map)

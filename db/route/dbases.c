@@ -7,6 +7,7 @@
 
 #include "db/route/dbases_private.h"
 #include "lib/alloc.h"
+#include "lib/conf.h"
 #include "lib/file.h"
 #include "lib/text.h"
 
@@ -119,21 +120,18 @@ int dbases_parse(struct dbases *dbases, const char *path, const char *text, size
                  fault_report *report, void *context)
 {
 	struct dbases_reader r = { .dbases = dbases, .zenv = zenv, .report = report, .context = context };
-	const char *p = text, *end = text + n;
+	struct conf_text lines = conf_begin(path, text, n, NULL);
 
 	*dbases = (struct dbases){ .path = xstrdup(path) };
 	dbases->directory = working_directory(&r, path);
-	while (p < end) {
-		const char *newline = memchr(p, '\n', (size_t)(end - p));
-		size_t length = (size_t)((newline != NULL ? newline : end) - p);
-		char *line = xmalloc(length + 1);
+	while (conf_next(&lines)) {
+		char *line = xmalloc(lines.length + 1);
 
-		memcpy(line, p, length);
-		line[length] = '\0';
-		r.line++;
-		parse_line(&r, line, length);
+		memcpy(line, lines.line, lines.length);
+		line[lines.length] = '\0';
+		r.line = lines.number;
+		parse_line(&r, line, lines.length);
 		free(line);
-		p += length + 1;
 	}
 	if (r.errors == 0)
 		return EX_OK;

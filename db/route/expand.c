@@ -192,7 +192,16 @@ static bool read_list(struct expansion *e, struct member **members, size_t *coun
 		visit_hold_value(e->v, e->source, e->list, pool_format(pool, "column %zu: %s", offset + 1, why));
 	else if (*count == 0)
 		visit_hold_value(e->v, e->source, e->list, "the list is empty");
+	if (!ok || *count == 0)
+		visit_note(e->v, "ZMailer's router sends this mail to root, with the scripts of zlmtp too");
 	return ok && *count > 0;
+}
+
+/* What no script can mend, as the router itself reads the directory (routing.md section 5.2). */
+static void note_loss(const struct expansion *e, size_t count)
+{
+	if (count > 1 && strcmp(e->v->walk->router->hit.from->map->provenance.type, "ldap") == 0)
+		visit_note(e->v, "if these are %zu values of the directory, all but one are lost by ZMailer's router", count);
 }
 
 enum visit_use visit_expand(const struct visit *v, enum route_relation relation, enum argument_form form, bool carry)
@@ -216,8 +225,8 @@ enum visit_use visit_expand(const struct visit *v, enum route_relation relation,
 		visit_note(v, "the list names %s itself: on behind %s", address, name);
 		return USE_GO_ON;
 	case TURN_LOOP:
-		walk_hold(v, pool_format(v->walk->pool, "%s: the list of %s leads back to itself", name, address),
-		          visit_text(v, v->whole));
+		v->walk->router->nesting = pool_format(v->walk->kept, "%s: the list of %s leads back to itself", name, address);
+		walk_hold(v, v->walk->router->nesting, visit_text(v, v->whole));
 		return USE_DONE;
 	case TURN_NEW:
 		break;
@@ -230,6 +239,7 @@ enum visit_use visit_expand(const struct visit *v, enum route_relation relation,
 	}
 	if (!read_list(&e, &members, &count))
 		return USE_DONE;
+	note_loss(&e, count);
 	for (size_t i = 0; i < count; i++) {
 		if (members[i].kind == MEMBER_ADDRESS)
 			visit_member(&e, &members[i]);

@@ -6,6 +6,7 @@
 
 #include "db/live/live.h"
 #include "db/map/map.h"
+#include "db/route/nesting.h"
 #include "db/route/zmsh.h"
 #include "db/store/env.h"
 #include "lib/alloc.h"
@@ -13,6 +14,7 @@
 struct work {
 	const struct rebuild *rebuild;
 	int status;            /* the first that was not EX_OK */
+	bool has_new_lists;
 };
 
 static void tell(struct work *work, int status, const char *text)
@@ -70,6 +72,7 @@ static void build_one(struct work *work, const struct dbases_map *m)
 
 		if (status == EX_OK)
 			live_sweep(target);
+		work->has_new_lists = work->has_new_lists || (status == EX_OK && nesting_is_list(m->relation));
 		if (status == EX_OK)
 			buf_addf(&why, "%s: %zu record%s (%s)", target, compile.records, compile.records == 1 ? "" : "s", reason);
 		else if (why.len == 0)
@@ -134,7 +137,7 @@ static bool is_first(const struct dbases *dbases, size_t index)
 int rebuild_all(const struct rebuild *rebuild)
 {
 	const struct dbases *dbases = rebuild->dbases;
-	struct work work = { rebuild, EX_OK };
+	struct work work = { rebuild, EX_OK, false };
 
 	for (size_t i = 0; i < dbases->count; i++) {
 		const struct dbases_map *m = &dbases->maps[i];
@@ -146,6 +149,8 @@ int rebuild_all(const struct rebuild *rebuild)
 		else if (m->kind == DBASES_LIVE)
 			check_live(&work, m);
 	}
+	if (work.has_new_lists && !rebuild->unchecked)
+		nesting_warn(dbases, rebuild->has_router, rebuild->report, rebuild->report_context);
 	for (size_t i = 0; i < dbases->count; i++)
 		if (is_wanted(rebuild, dbases->maps[i].relation) && is_first(dbases, i))
 			write_script(&work, dbases->maps[i].relation);

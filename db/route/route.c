@@ -426,7 +426,7 @@ void visit_address(struct visit *v)
 	if (w->exceeded != NULL)
 		return;
 	if (v->depth > w->router->max_depth) {
-		w->exceeded = pool_format(w->kept, "more than %u expansions one inside the other", w->router->max_depth);
+		w->exceeded = pool_format(w->kept, "more than %u lists one inside the other", w->router->max_depth);
 		return;
 	}
 	if (++w->addresses > w->router->max_addresses) {
@@ -461,6 +461,7 @@ static void hold_all(struct visit *v)
 
 	w->count = w->capacity = w->size = 0;
 	w->exceeded = NULL;
+	w->router->nesting = why;
 	v->depth = 0;
 	walk_hold(v, why, visit_text(v, v->local));
 }
@@ -477,6 +478,7 @@ enum map_answer route(struct router *router, const struct route_query *query, co
 
 	pool_reset(&router->pool);
 	pool_reset(&router->kept);
+	router->nesting = NULL;
 	if (!address_parse(w.pool, query->address, query->length, ADDRESS_PLAIN, &address, &why)) {
 		refuse(&v, query, why);
 	} else {

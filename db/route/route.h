@@ -55,12 +55,13 @@ struct router {
 	bool any_local_user;       /* local names need no Unix account (ROUTEUSER_IN_ABNORMAL_UNIX) */
 	bool use_routes;           /* "protocols": ask routesdb */
 	bool use_smtp;             /* "protocols": other domains go out by smtp */
-	unsigned max_depth;        /* expansions one inside the other */
+	unsigned max_depth;        /* lists one inside the other */
 	unsigned max_addresses;    /* addresses looked at for one question */
 	int64_t now;               /* seconds since 1970 for delay!; -1: the time of day */
 
 	struct pool pool;          /* working memory of a question */
 	struct pool kept;          /* the results of the last one */
+	const char *nesting;       /* out: why lists one inside the other held the last one, NULL if they did not */
 	struct hit hit;
 };
 

@@ -8,6 +8,7 @@
 #include "db/grammar/address.h"
 #include "db/route/unasked.h"
 #include "lib/alloc.h"
+#include "lib/conf.h"
 #include "lib/file.h"
 #include "lib/parse.h"
 #include "lib/text.h"
@@ -128,21 +129,24 @@ bool router_set(struct router *router, const char *assignment, struct buf *why)
 
 /* ---- where settings come from ---- */
 
-/* One line of router.conf, which ends at `end`. */
-static bool set_line(struct router *router, const char *path, size_t number, char *line, size_t length, struct buf *why)
+/* One line of router.conf. */
+static bool set_line(struct router *router, const struct conf_text *text)
 {
-	struct buf text = { 0 };
+	size_t length = text->length;
+	struct buf trouble = { 0 };
+	char *line;
 	bool ok;
 
-	if (length > 0 && line[length - 1] == '\r')
+	if (length > 0 && text->line[length - 1] == '\r')
 		length--;
-	if (length == 0 || line[0] == '#')
+	if (length == 0 || text->line[0] == '#')
 		return true;
-	line[length] = '\0';
-	ok = strlen(line) == length && router_set(router, line, &text);
+	line = xstrndup(text->line, length);
+	ok = !conf_has_nul(text) && router_set(router, line, &trouble);
 	if (!ok)
-		buf_addf(why, "%s:%zu: %s", path, number, text.len > 0 ? text.data : "the line holds a NUL byte");
-	buf_free(&text);
+		conf_error(text, "%s", trouble.len > 0 ? trouble.data : "the line holds a NUL byte");
+	buf_free(&trouble);
+	free(line);
 	return ok;
 }
 
@@ -154,20 +158,16 @@ static int from_file(struct router *router, const char *dbases_path, struct buf 
 	                           : xstrdup("router.conf");
 	struct buf text = { 0 };
 	int status = EX_OK;
-	size_t number = 0, start = 0;
+	struct conf_text lines;
 
 	if (!file_read_text(path, &text) && errno != ENOENT) {
 		buf_addf(why, "%s: %s", path, file_error(errno));
 		status = EX_NOINPUT;
 	}
-	while (status == EX_OK && start < text.len) {
-		char *line = text.data + start, *newline = memchr(line, '\n', text.len - start);
-		size_t n = newline != NULL ? (size_t)(newline - line) : text.len - start;
-
-		if (!set_line(router, path, ++number, line, n, why))
+	lines = conf_begin(path, buf_str(&text), text.len, why);
+	while (status == EX_OK && conf_next(&lines))
+		if (!set_line(router, &lines))
 			status = EX_CONFIG;
-		start += n + 1;
-	}
 	buf_free(&text);
 	free(path);
 	return status;

@@ -95,16 +95,8 @@ static int take_format(struct sqlconf *conf, const struct setting *s, struct buf
 
 static int take_domain(struct sqlconf *conf, const struct setting *s, struct buf *why)
 {
-	int status;
-
 	/* empty, as Postfix's files often write out: no limit */
-	if (s == NULL || s->value[0] == '\0')
-		return EX_OK;
-	status = setting_words(s, &conf->domains, why);
-	for (size_t i = 0; status == EX_OK && conf->domains[i] != NULL; i++)
-		if (strpbrk(conf->domains[i], "/:@") != NULL)
-			status = setting_error(s, why, "expected names of domains, files and maps cannot be given here");
-	return status;
+	return s == NULL || s->value[0] == '\0' ? EX_OK : setting_domains(s, &conf->domains, why);
 }
 
 static int take_all(struct sqlconf *conf, const struct settings *settings, const char *path, struct buf *why)
@@ -125,14 +117,12 @@ static int take_all(struct sqlconf *conf, const struct settings *settings, const
 	return status;
 }
 
-int sqlconf_read(struct sqlconf *conf, const char *type, const char *path, struct buf *why)
+static int parse_or_read(struct sqlconf *conf, const char *type, const char *path, const char *text, size_t n, struct buf *why)
 {
 	struct settings settings = { .is_indented = true };
-	int status;
+	int status = text != NULL ? settings_parse(&settings, path, text, n, name_of, why)
+	                          : settings_read(&settings, path, name_of, why);
 
-	/* there may be a password in it */
-	process_keep_secrets();
-	status = settings_read(&settings, path, name_of, why);
 	*conf = (struct sqlconf){ .dialect = sql_dialect_of(type) };
 	if (status == EX_OK)
 		status = take_all(conf, &settings, path, why);
@@ -140,16 +130,16 @@ int sqlconf_read(struct sqlconf *conf, const char *type, const char *path, struc
 	return status;
 }
 
+int sqlconf_read(struct sqlconf *conf, const char *type, const char *path, struct buf *why)
+{
+	/* there may be a password in it */
+	process_keep_secrets();
+	return parse_or_read(conf, type, path, NULL, 0, why);
+}
+
 int sqlconf_parse(struct sqlconf *conf, const char *type, const char *path, const char *text, size_t n, struct buf *why)
 {
-	struct settings settings = { .is_indented = true };
-	int status = settings_parse(&settings, path, text, n, name_of, why);
-
-	*conf = (struct sqlconf){ .dialect = sql_dialect_of(type) };
-	if (status == EX_OK)
-		status = take_all(conf, &settings, path, why);
-	settings_free(&settings);
-	return status;
+	return parse_or_read(conf, type, path, text, n, why);
 }
 
 void sqlconf_free(struct sqlconf *conf)
@@ -161,28 +151,12 @@ void sqlconf_free(struct sqlconf *conf)
 	*conf = (struct sqlconf){ 0 };
 }
 
-static bool is_domain_served(const struct sqlconf *conf, const char *key, size_t n)
-{
-	const char *bytes;
-	size_t length;
-	bool served = false;
-	char *domain;
-
-	if (!key_part(key, n, KEY_DOMAIN, 0, &bytes, &length) || bytes - key < 2)
-		return false;
-	domain = xstrndup(bytes, length);
-	for (size_t i = 0; conf->domains[i] != NULL && !served; i++)
-		served = ascii_equal(conf->domains[i], domain);
-	free(domain);
-	return served;
-}
-
 bool sqlconf_fits(const struct sqlconf *conf, const char *key, size_t n)
 {
 	const char *bytes;
 	size_t length;
 
-	if (conf->domains != NULL && !is_domain_served(conf, key, n))
+	if (conf->domains != NULL && !key_is_in_domains(key, n, conf->domains))
 		return false;
 	for (size_t i = 0; i < conf->result_format.count; i++) {
 		const struct pattern_piece *p = &conf->result_format.pieces[i];

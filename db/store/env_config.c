@@ -5,36 +5,19 @@
 
 #include "db/store/env.h"
 #include "lib/alloc.h"
+#include "lib/conf.h"
 #include "lib/file.h"
 #include "lib/text.h"
 
 /* What is longer than this is cut in two by ZMailer (maps.md section 8). */
 #define LONGEST_LINE 248
 
-struct place {
-	const char *file;
-	size_t line;
-	struct buf *why;
-};
-
-static int complain_at(const struct place *place, const char *what, const char *word, size_t n)
-{
-	struct buf text = { 0 };
-
-	text_add_clean(&text, word, n, 100);
-	buf_addf(place->why, "%s:%zu: %s", place->file, place->line, what);
-	if (n > 0)
-		buf_addf(place->why, " (\"%s\")", buf_str(&text));
-	buf_free(&text);
-	return EX_CONFIG;
-}
-
 static bool is_separator(char c)
 {
 	return c == ' ' || c == '\t' || c == ',';
 }
 
-static int parse_flags(struct env_config *config, const struct place *place, const char *value, bool *cdb)
+static int parse_flags(struct env_config *config, const struct conf_text *text, const char *value, bool *cdb)
 {
 	while (*value != '\0') {
 		size_t n = 0;
@@ -56,31 +39,31 @@ static int parse_flags(struct env_config *config, const struct place *place, con
 			known = false;
 		free(flag);
 		if (!known)
-			return complain_at(place, "unknown flag in envflags, expected CDB, CREATE or RO", value, n);
+			return conf_expected(text, "CDB, CREATE or RO in envflags", value, n);
 		value += n;
 	}
 	return EX_OK;
 }
 
-static int parse_mode(struct env_config *config, const struct place *place, const char *value)
+static int parse_mode(struct env_config *config, const struct conf_text *text, const char *value)
 {
 	mode_t mode = 0;
 	size_t n = strspn(value, "01234567");
 
 	if (n == 0 || n > 5 || value[n] != '\0')
-		return complain_at(place, "expected an octal mode after envmode", value, strlen(value));
+		return conf_expected(text, "an octal mode after envmode", value, strlen(value));
 	for (size_t i = 0; i < n; i++)
 		mode = mode * 8 + (mode_t)(value[i] - '0');
 	if (mode == 0 || mode > 0777)
-		return complain_at(place, "envmode must lie between 1 and 777", value, strlen(value));
+		return conf_expected(text, "envmode between 1 and 777", value, strlen(value));
 	config->mode = mode;
 	return EX_OK;
 }
 
-static int parse_path(char **path, const struct place *place, const char *value)
+static int parse_path(char **path, const struct conf_text *text, const char *value)
 {
 	if (value[0] != '/')
-		return complain_at(place, "expected an absolute path", value, strlen(value));
+		return conf_expected(text, "an absolute path", value, strlen(value));
 	*path = xstrdup(value);
 	return EX_OK;
 }
@@ -89,7 +72,7 @@ struct seen {
 	bool home, tmpdir, mode, flags, cdb;
 };
 
-static int parse_setting(struct env_config *config, const struct place *place, const char *word, const char *value,
+static int parse_setting(struct env_config *config, const struct conf_text *text, const char *word, const char *value,
                          struct seen *seen)
 {
 	bool *once;
@@ -103,18 +86,17 @@ static int parse_setting(struct env_config *config, const struct place *place, c
 	else if (ascii_equal(word, "envflags"))
 		once = &seen->flags;
 	else
-		return complain_at(place, "unknown setting, expected envhome, envmode, envflags or tmpdir", word,
-		                   strlen(word));
+		return conf_expected(text, "envhome, envmode, envflags or tmpdir", word, strlen(word));
 	if (*once)
-		return complain_at(place, "given twice", word, strlen(word));
+		return conf_error(text, "%s: given twice", word);
 	*once = true;
 	if (once == &seen->home)
-		return parse_path(&config->home, place, value);
+		return parse_path(&config->home, text, value);
 	if (once == &seen->tmpdir)
-		return parse_path(&config->tmpdir, place, value);
+		return parse_path(&config->tmpdir, text, value);
 	if (once == &seen->mode)
-		return parse_mode(config, place, value);
-	return parse_flags(config, place, value, &seen->cdb);
+		return parse_mode(config, text, value);
+	return parse_flags(config, text, value, &seen->cdb);
 }
 
 static bool is_gap(char c)
@@ -130,34 +112,34 @@ static bool has_control_bytes(const char *line, size_t n)
 	return false;
 }
 
-static int parse_line(struct env_config *config, const struct place *place, const char *line, size_t length,
-                      struct seen *seen)
+static int parse_line(struct env_config *config, const struct conf_text *text, struct seen *seen)
 {
-	size_t n = 0, start;
+	const char *line = text->line;
+	size_t length = text->length, n = 0, start;
 	char *word, *value;
 	int status;
 
 	if (length == 0 || line[0] == '#')
 		return EX_OK;
-	if (memchr(line, '\0', length) != NULL)
-		return complain_at(place, "NUL byte", NULL, 0);
+	if (conf_has_nul(text))
+		return conf_error(text, "NUL byte");
 	if (length > LONGEST_LINE)
-		return complain_at(place, "line longer than 248 bytes, ZMailer would cut it", line, length);
+		return conf_expected(text, "a line of at most 248 bytes (ZMailer would cut it)", line, length);
 	if (strchr(" \t\r\f\v", line[length - 1]) != NULL)
-		return complain_at(place, "blanks at the end of the line would be part of the value", line, length);
+		return conf_expected(text, "no blanks at the end of the line (they would be part of the value)", line, length);
 	if (has_control_bytes(line, length))
-		return complain_at(place, "control bytes in the line", line, length);
+		return conf_expected(text, "no control bytes", line, length);
 	if (!((line[0] >= 'a' && line[0] <= 'z') || (line[0] >= 'A' && line[0] <= 'Z')))
-		return complain_at(place, "expected a setting in column 1, ZMailer would skip this line", line, length);
+		return conf_expected(text, "a setting in column 1 (ZMailer would skip this line)", line, length);
 	while (n < length && !is_gap(line[n]))
 		n++;
 	for (start = n; start < length && is_gap(line[start]); start++)
 		;
 	if (start == length)
-		return complain_at(place, "expected a value after the name", line, length);
+		return conf_expected(text, "a value after the name", line, length);
 	word = xstrndup(line, n);
 	value = xstrndup(line + start, length - start);
-	status = parse_setting(config, place, word, value, seen);
+	status = parse_setting(config, text, word, value, seen);
 	free(word);
 	free(value);
 	return status;
@@ -176,20 +158,13 @@ static int check_whole(const struct env_config *config, const struct seen *seen,
 
 int env_config_parse(struct env_config *config, const char *path, const char *text, size_t n, struct buf *why)
 {
-	struct place place = { path, 0, why };
+	struct conf_text lines = conf_begin(path, text, n, why);
 	struct seen seen = { false, false, false, false, false };
-	const char *p = text, *end = text + n;
 	int status = EX_OK;
 
 	*config = (struct env_config){ .file = xstrdup(path) };
-	while (status == EX_OK && p < end) {
-		const char *newline = memchr(p, '\n', (size_t)(end - p));
-		size_t length = (size_t)((newline != NULL ? newline : end) - p);
-
-		place.line++;
-		status = parse_line(config, &place, p, length, &seen);
-		p += length + 1;
-	}
+	while (status == EX_OK && conf_next(&lines))
+		status = parse_line(config, &lines, &seen);
 	if (status == EX_OK)
 		status = check_whole(config, &seen, path, why);
 	if (status != EX_OK)

@@ -1,18 +1,15 @@
 #include "db/sync/domains.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "db/live/update.h"
 #include "lib/alloc.h"
+#include "lib/child.h"
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/publish.h"
@@ -22,8 +19,6 @@
 #define POLL_MS 20
 #define RUN_MS 300000
 #define RETRY_MS 60000
-
-extern char **environ;
 
 /* ---- the file --------------------------------------------------------------------- */
 
@@ -145,33 +140,16 @@ int domains_write(struct domains *d, char *const *list, struct buf *why)
 
 static bool start(struct domains *d, struct buf *why)
 {
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
-	sigset_t none, ours;
-	int error;
-
-	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-	posix_spawnattr_init(&attributes);
-	sigemptyset(&none);
-	sigemptyset(&ours);
-	posix_spawnattr_setsigmask(&attributes, &none);
 	/* a group of its own, so that it can be ended with all its children */
-	posix_spawnattr_setpgroup(&attributes, 0);
-	/* ours ignore these; others do not expect that */
-	sigaddset(&ours, SIGPIPE);
-	sigaddset(&ours, SIGXFSZ);
-	posix_spawnattr_setsigdefault(&attributes, &ours);
-	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	error = posix_spawn(&d->pid, d->command[0], &actions, &attributes, d->command, environ);
-	posix_spawn_file_actions_destroy(&actions);
-	posix_spawnattr_destroy(&attributes);
-	if (error == 0) {
+	const struct child_rules rules = { .in = CHILD_NULL, .out = CHILD_SAME, .err = CHILD_SAME, .own_group = true };
+
+	d->pid = child_run(&rules, d->command);
+	if (d->pid > 0) {
 		d->must_run = false;
 		d->deadline = clock_ms() + RUN_MS;
 		return true;
 	}
-	buf_addf(why, "%s: %s", d->command[0], strerror(error));
+	buf_addf(why, "%s: %s", d->command[0], strerror(errno));
 	d->pid = 0;
 	d->deadline = clock_ms() + RETRY_MS;
 	return false;
@@ -186,25 +164,23 @@ static bool try_again_later(struct domains *d)
 
 static bool look_after(struct domains *d, struct buf *why)
 {
+	const bool may_go_on = clock_ms() < d->deadline;
+	bool ended;
 	int status;
-	pid_t ended = waitpid(d->pid, &status, WNOHANG);
 
-	if (ended == 0 && clock_ms() < d->deadline)
+	ended = child_end(d->pid, may_go_on ? CHILD_LEAVE : CHILD_KILL, 0, &status);
+	if (!ended && may_go_on)
 		return true;
-	if (ended == 0) {
-		kill(-d->pid, SIGKILL);
-		waitpid(d->pid, &status, 0);
-		buf_addf(why, "%s: did not end within %d s and was killed", d->command[0], RUN_MS / 1000);
-	}
 	d->pid = 0;
-	if (ended > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+	if (ended && status == 0) {
 		d->deadline = 0;
 		return true;
 	}
-	if (ended > 0 && WIFEXITED(status))
-		buf_addf(why, "%s: exit status %d", d->command[0], WEXITSTATUS(status));
-	else if (ended > 0)
-		buf_addf(why, "%s: was killed by signal %d", d->command[0], WTERMSIG(status));
+	buf_addf(why, "%s: ", d->command[0]);
+	if (ended)
+		child_describe_end(why, status);
+	else
+		buf_addf(why, "did not end within %d s and was killed", RUN_MS / 1000);
 	return try_again_later(d);
 }
 

@@ -154,6 +154,50 @@ like(warned('customers'), qr/never asks a relation "customers"; it asks fqdnalia
 is(warned($_), '', '... without a word') for qw(aliases fqdnaliases fqdnaliasesldap fqdnroutes routesdb thishost
 	otherservers expired userdb mboxmap iproutesdb);
 
+# ---- lists one inside the other ----
+
+spew($conf, <<'end');
+aliases     btree - -la $MAILVAR/db/aliases           -lm
+fqdnaliases btree - -la $MAILVAR/db/fqdnaliases-local -lm%
+end
+text('aliases', "top: c1\@d.test\nkeep: keep, user5\nround: about\nabout: round, user5\nplain: c5\@d.test\n");
+my $chain = join '', map { "c$_\@d.test: c" . ($_ + 1) . "\@d.test\n" } 1 .. 10;
+text('fqdnaliases-local', "$chain\@e.test: %1+more\@e.test\nself\@d.test: self\@d.test, c3\@d.test\nv\@e.test: w\@d.test\n");
+
+sub waits($text, $line, $who, $why) { "newdb: $db/$text:$line: warning: mail to $who will wait: $why\n" }
+my $deep = 'more than 9 lists one inside the other';
+my @waits = (
+	waits('aliases', 4, 'about', 'aliases: the list of about leads back to itself'),
+	waits('aliases', 3, 'round', 'aliases: the list of round leads back to itself'),
+	waits('aliases', 1, 'top', $deep),
+	waits('fqdnaliases-local', 11, 'anybody@e.test', $deep),
+	waits('fqdnaliases-local', 1, 'c1@d.test', $deep),
+);
+$got = build();
+is($got->{status}, 0, 'maps with lists that the router cannot follow are built');
+is($got->{err}, join('', @waits), '... each of them is told: those that lead back and those behind the ninth');
+is(build()->{err}, '', '... when they are built');
+for my $list (qw(about round top anybody@e.test c1@d.test c2@d.test keep self@d.test plain v@e.test)) {
+	my $said = run([$dblookup, '-o', 'hostname=mx.d.test', '-f', $conf, '-r', $list])->{out};
+	is($said =~ /\thold\t.*(?:$deep|leads back)/ ? 1 : 0, (grep { /mail to \Q$list\E will/ } @waits) ? 1 : 0,
+		"... and dblookup says the same of $list");
+}
+text('aliases', "one: top\@d.test\n", -100);
+is(build('aliases')->{err}, join('', @waits[3, 4]), 'what was built before is looked at with the new lists');
+is(run([$newdb, '-n', '-f', $conf, 'aliases'])->{err}, '', '-n does not look at lists');
+spew("$db/router.conf", "max_depth=10\n");
+is(build('aliases')->{err}, join('', @waits[3, 4]), 'a router of ZMailer has its own limit');
+unlink "$var/router.cf";
+is(build('aliases')->{err}, $waits[3] =~ s/than 9/than 10/r, 'without one it is that of router.conf');
+unlink "$db/router.conf";
+spew("$var/router.cf", '');
+is(run([$newdb, '-las', "$db/fqdnaliases-local"])->{err}, join('', @waits[3, 4]), 'one map by its name is looked at too');
+unlink $conf;
+is(run([$newdb, '-las', "$db/fqdnaliases-local"])->{err}, join('', @waits[3, 4]), '... also without dbases.conf');
+my $from_stdin = run([$newdb, '-las', "$db/fqdnaliases-local", '-'], in => $chain)->{err};
+is($from_stdin, "newdb: $db/fqdnaliases-local.db: warning: mail to c1\@d.test will wait: $deep\n",
+	'a text without a name has no lines to tell');
+
 opendir(my $d, $db) or die;
 is_deeply([grep { /tmp/ } readdir $d], [], 'no temporary file is left');
 

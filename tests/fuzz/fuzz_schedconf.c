@@ -78,7 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct buf why = { 0 };
 	struct schedconf *conf = schedconf_parse("FILE", (const char *)data, size, &why);
 
-	if (conf == NULL && (strncmp(buf_str(&why), "FILE line ", 10) != 0 || strchr(why.data, '\n') != NULL))
+	if (conf == NULL && (strncmp(buf_str(&why), "FILE:", 5) != 0 || strchr(why.data, '\n') != NULL))
 		abort();
 	for (size_t i = 0; conf != NULL && i < conf->count; i++) {
 		check_clause(&conf->clauses[i]);

@@ -92,7 +92,7 @@ subtest 'a domains_command that fails while ldapsync stays' => sub {
 	$sync->{settings} = "domains $d/domains\ndomains_command /bin/false\n";
 	$sync->configure;
 	$sync->start;
-	ok $sync->hears(qr{/bin/false: exit status 1}, 10 * $slow), 'is told';
+	ok $sync->hears(qr{/bin/false: ended with status 1}, 10 * $slow), 'is told';
 	is $sync->difference_after(10 * $slow), '', 'the map is written nevertheless';
 	$slapd->add_account('next');
 	is $sync->difference_after(10 * $slow), '', 'and goes on';

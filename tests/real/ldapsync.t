@@ -431,7 +431,7 @@ subtest 'served domains' => sub {
 	$slapd->change("dn: o=five.example,$RealSlapd::hosting\nobjectClass: organization\no: five.example\n\n");
 	my ($exit, $said) = $sync->once;
 	is $exit, 75, 'a command that fails';
-	like $said, qr/command: exit status 3/;
+	like $said, qr/command: ended with status 3/;
 	unlink "$d/fail";
 	is +($sync->once)[0], 0;
 	is $runs->(), 4, 'is run again the next time';

@@ -222,7 +222,7 @@ subtest 'lookups are counted' => sub {
 	Spool->put("$dir/enqueue.prom", "mine\n");
 	my ($status, undef, $err) = run($message, @options, 'user@example.test');
 	is $status, 0, 'queued, although it cannot be counted';
-	like $err, qr/^enqueue: metrics: .*: a file that zlmtp has written expected; left alone\n\z/, 'which is told';
+	like $err, qr/^enqueue: metrics: .*: expected a file that zlmtp has written; left unchanged\n\z/, 'which is told';
 };
 
 subtest 'mail for a channel that no clause of scheduler.conf serves is queued, with a warning' => sub {

@@ -31,7 +31,7 @@ sub records($name, $text) { return spew("$dir/$name", $text) }
 
 subtest 'where the agent delivers' => sub {
 	my %bad = (
-		'[127.0.0.1]:25' => qr/-F \[127\.0\.0\.1\]:25: port 25 is SMTP's, .*give the port of the LMTP server/,
+		'[127.0.0.1]:25' => qr/-F \[127\.0\.0\.1\]:25: port 25 is SMTP's, .*give the port of the LMTP server\b.*/,
 		'name:25' => qr/-F name:25: port 25 is SMTP's.*/,
 		'name' => qr/-F name: give the port of the LMTP server, behind a colon or with -p/,
 		'[::1]' => qr/-F \[::1\]: give the port of the LMTP server, behind a colon or with -p/,
@@ -86,7 +86,7 @@ subtest 'scheduler.conf' => sub {
 	my $office = post_office('queue-of-x');
 	records('bad.conf', "*/*\n    interval=1m\n    expiri=5d\n");
 	says(['runqueue', '-1', '-P', $office, '-f', 'bad.conf'], 78,
-		"runqueue: bad.conf line 3 column 5: a key that runqueue(8) lists expected, found \"expiri=...\"\n", 'an unknown key is named');
+		"runqueue: bad.conf:3:5: expected a key that runqueue(8) lists, found \"expiri=...\"\n", 'an unknown key is named');
 	mkdir "$dir/$_" for 'bin', 'bin/ta';
 	symlink $program{lmtp}, "$dir/bin/ta/lmtp";
 	records('zmailer.conf', "MAILBIN=$dir/bin\n");

@@ -91,7 +91,7 @@ subtest 'reporttimes' => sub {
 	$q = queue(conf => $conf =~ s/expiry/reporttimes=soon expiry/r);
 	my ($status, $out, $err) = $q->run('-1');
 	is $status, 78, 'a bad value: exit 78';
-	like $err, qr/^runqueue: \S+ line 2 column \d+: intervals such as 4h 1d expected[^\n]*\n\z/, 'one line';
+	like $err, qr/^runqueue: \S+:2:\d+: expected intervals such as 4h 1d[^\n]*\n\z/, 'one line';
 };
 
 subtest 'while runqueue -w runs' => sub {

@@ -259,7 +259,7 @@ subtest 'an agent that dies' => sub {
 		my $q = RunQueue->new(script => "job 3 $how->[0]\n");
 		$q->message(['a'], age => 100 - $_) for 1 .. 6;
 		my ($status, $out, $err) = one_pass($q);
-		is scalar(() = $err =~ /^runqueue: agent \d+ \(lmtp\) was ended by signal 9$/mg), 2, "$how->[0]: two are missed";
+		is scalar(() = $err =~ /^runqueue: agent \d+ \(lmtp\) was killed by signal 9$/mg), 2, "$how->[0]: two are missed";
 		is $status, 69, "$how->[0]: exit 69";
 		is scalar(my @started = $q->log('start')), 2, "$how->[0]: another one does what it had not begun";
 		if ($how->[1] eq '+') {
@@ -504,7 +504,7 @@ subtest 'configuration' => sub {
 	$q->conf("lmtp/*\n  interval=often\n");
 	($status, $out, $err) = $q->run('-1');
 	is $status, 78, 'a bad value: exit 78';
-	like $err, qr/^runqueue: \S+scheduler\.conf line 2 column 3: an interval such as 1h30m expected(?:, found "interval=...")?\n\z/, 'one line';
+	like $err, qr/^runqueue: \S+scheduler\.conf:2:3: expected an interval such as 1h30m(?:, found "interval=...")?\n\z/, 'one line';
 	$q->conf("lmtp/* skew=1 nice=2 command=\"AGENT\"\nPARAMx = 1\n");
 	($status, $out, $err) = $q->run('-1', '-v');
 	like $err, qr/scheduler\.conf: without meaning here: skew, nice, PARAMx$/m, 'what is ignored is named with -v';

@@ -128,7 +128,7 @@ subtest 'servers' => sub {
 	agents('/bin/false');
 	is_found(\@only, 0, qr{/bin/false is not looked at}, 'another agent');
 	spew("$dir/scheduler.conf", "lmtp/*\n\tcommand=\"$build/channel/lmtp -F UNIX:$dir/good\nxx\n");
-	is_found(\@only, 2, qr{scheduler\.conf line \d+ column \d+: .* expected}, 'a damaged scheduler.conf');
+	is_found(\@only, 2, qr{scheduler\.conf:\d+:\d+: expected .*}, 'a damaged scheduler.conf');
 	spew("$dir/scheduler.conf", join '', map { "c$_/*\n\tcommand=\"$build/channel/lmtp -F UNIX:$dir/silent\"\n" } 1 .. 4);
 	my $begun = time;
 	check(@only);

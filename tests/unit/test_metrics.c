@@ -132,13 +132,13 @@ static void files_of_others_and_damaged_ones_are_left_alone(void **state)
 
 		buf_addf(&text, "%s%s", mark.data, bad[i]);
 		path = scratch_write("bad", text.data, text.len);
-		refuses(path, "expected");
+		refuses(path, "neither a metric nor its HELP or TYPE line");
 		assert_true(file_read_path(path, &after));
 		assert_string_equal(after.data, text.data);
 		buf_free(&text);
 		buf_free(&after);
 	}
-	refuses(scratch_text("foreign", "root:x:0:0\n"), "line 1: a file that zlmtp has written expected");
+	refuses(scratch_text("foreign", "root:x:0:0\n"), ":1: expected a file that zlmtp has written");
 	assert_int_equal(symlink("foreign", scratch("link")), 0);
 	refuses(scratch("link"), "symbolic");
 	refuses(scratch("none/file"), "No such file");

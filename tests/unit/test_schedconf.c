@@ -144,21 +144,21 @@ static void without_words_there_are_sensible_values(void **state)
 static void mistakes_are_named_with_line_and_column(void **state)
 {
 	(void)state;
-	refused("\tinterval=1m\n", "scheduler.conf line 1 column 2: a pattern in the first column expected");
-	refused("a/*\n\tintervall=1m\n", "scheduler.conf line 2 column 2: a key that runqueue(8) lists expected, found \"intervall=...\"");
-	refused("a/* interval\n", "scheduler.conf line 1 column 5: a key with = and a value expected, found \"interval\"");
-	refused("a/* interval=1x\n", "scheduler.conf line 1 column 5: an interval such as 1h30m expected, found \"interval=...\"");
-	refused("a/* retries=\"1 0\"\n", "scheduler.conf line 1 column 5: retries as numbers above 0 expected, found \"retries=...\"");
-	refused("a/* retries=\"\"\n", "scheduler.conf line 1 column 5: retries as numbers above 0 expected, found \"retries=...\"");
-	refused("a/* maxring=-1\n", "scheduler.conf line 1 column 5: a number up to 10000 expected, found \"maxring=...\"");
-	refused("a/* user=no-such-user\n", "scheduler.conf line 1 column 5: a user of this system expected, found \"user=...\"");
-	refused("a/* group=no-such-group\n", "scheduler.conf line 1 column 5: a group of this system expected, found \"group=...\"");
-	refused("a/* command=\"\"\n", "scheduler.conf line 1 column 5: a command expected, found \"command=...\"");
-	refused("a/*\n command=\"x\n", "scheduler.conf line 2 column 10: an end of the quoted value expected");
-	refused("a/*\n command=\"x", "scheduler.conf line 2 column 10: an end of the quoted value expected");
-	refused("interval=1m\n", "scheduler.conf line 1 column 1: a pattern channel/host expected");
-	refused("/x interval=1m\n", "scheduler.conf line 1 column 1: a pattern channel/host expected");
-	refused("a/*\n retries=\"1 \\\n2 x\" \n", "scheduler.conf line 2 column 2: retries as numbers above 0 expected, found \"retries=...\"");
+	refused("\tinterval=1m\n", "scheduler.conf:1:2: expected a pattern in the first column");
+	refused("a/*\n\tintervall=1m\n", "scheduler.conf:2:2: expected a key that runqueue(8) lists, found \"intervall=...\"");
+	refused("a/* interval\n", "scheduler.conf:1:5: expected a key with = and a value, found \"interval\"");
+	refused("a/* interval=1x\n", "scheduler.conf:1:5: expected an interval such as 1h30m, found \"interval=...\"");
+	refused("a/* retries=\"1 0\"\n", "scheduler.conf:1:5: expected retries as numbers above 0, found \"retries=...\"");
+	refused("a/* retries=\"\"\n", "scheduler.conf:1:5: expected retries as numbers above 0, found \"retries=...\"");
+	refused("a/* maxring=-1\n", "scheduler.conf:1:5: expected a number up to 10000, found \"maxring=...\"");
+	refused("a/* user=no-such-user\n", "scheduler.conf:1:5: expected a user of this system, found \"user=...\"");
+	refused("a/* group=no-such-group\n", "scheduler.conf:1:5: expected a group of this system, found \"group=...\"");
+	refused("a/* command=\"\"\n", "scheduler.conf:1:5: expected a command, found \"command=...\"");
+	refused("a/*\n command=\"x\n", "scheduler.conf:2:10: expected an end of the quoted value");
+	refused("a/*\n command=\"x", "scheduler.conf:2:10: expected an end of the quoted value");
+	refused("interval=1m\n", "scheduler.conf:1:1: expected a pattern channel/host");
+	refused("/x interval=1m\n", "scheduler.conf:1:1: expected a pattern channel/host");
+	refused("a/*\n retries=\"1 \\\n2 x\" \n", "scheduler.conf:2:2: expected retries as numbers above 0, found \"retries=...\"");
 }
 
 static void any_bytes_are_survived(void **state)

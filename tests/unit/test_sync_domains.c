@@ -153,7 +153,7 @@ static void the_command_is_run_until_it_goes_well(void **state)
 	d.must_run = true;
 	d.command = bad;
 	assert_false(run(&d, &why));
-	assert_string_equal(buf_str(&why), "/bin/false: exit status 1");
+	assert_string_equal(buf_str(&why), "/bin/false: ended with status 1");
 	assert_true(d.must_run);
 	/* not at once */
 	assert_true(run(&d, &why));

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "db/live/worker.h"
+#include "lib/child.h"
 #include "lib/clock.h"
 
 static int64_t soon(void)
@@ -24,8 +25,8 @@ static void echo(void *context, int fd)
 	char kind;
 
 	(void)context;
-	while (worker_receive(fd, &kind, &bytes, CLOCK_NEVER) == WORKER_FRAME)
-		worker_send(fd, (char)(kind + 1), buf_str(&bytes), bytes.len, CLOCK_NEVER);
+	while (child_receive(fd, &kind, &bytes, CLOCK_NEVER) == CHILD_FRAME)
+		child_send(fd, (char)(kind + 1), buf_str(&bytes), bytes.len, CLOCK_NEVER);
 	buf_free(&bytes);
 }
 
@@ -49,7 +50,7 @@ static void outlive(void *context, int fd)
 	struct buf bytes = { 0 };
 	char kind;
 
-	worker_receive(fd, &kind, &bytes, CLOCK_NEVER);
+	child_receive(fd, &kind, &bytes, CLOCK_NEVER);
 	if (write(*(int *)context, "x", 1) != 1)
 		_exit(1);
 }
@@ -66,8 +67,8 @@ static void frames_of_any_size_come_through(void **state)
 	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
 		memset(buf_reserve(&out, sizes[i]), 'a' + (int)i, sizes[i]);
 		out.len = sizes[i];
-		assert_true(worker_send(w.fd, 'x', out.data, out.len, later()));
-		assert_int_equal(worker_receive(w.fd, &kind, &back, later()), WORKER_FRAME);
+		assert_true(child_send(w.fd, 'x', out.data, out.len, later()));
+		assert_int_equal(child_receive(w.fd, &kind, &back, later()), CHILD_FRAME);
 		assert_int_equal(kind, 'y');
 		assert_int_equal(back.len, sizes[i]);
 		assert_memory_equal(back.data, out.data, sizes[i]);
@@ -88,7 +89,7 @@ static void silence_ends_at_the_deadline(void **state)
 	(void)state;
 	assert_true(worker_start(&w, say_nothing, NULL, -1));
 	pid = w.pid;
-	assert_int_equal(worker_receive(w.fd, &kind, &back, soon()), WORKER_SILENT);
+	assert_int_equal(child_receive(w.fd, &kind, &back, soon()), CHILD_SILENT);
 	assert_false(worker_end(&w, soon(), &back));
 	assert_non_null(strstr(buf_str(&back), "hangs"));
 	assert_true(clock_ms() - begun < 2000);
@@ -105,7 +106,7 @@ static void a_crash_is_told_with_its_signal(void **state)
 
 	(void)state;
 	assert_true(worker_start(&w, crash, NULL, -1));
-	assert_int_equal(worker_receive(w.fd, &kind, &back, later()), WORKER_GONE);
+	assert_int_equal(child_receive(w.fd, &kind, &back, later()), CHILD_GONE);
 	assert_false(worker_end(&w, later(), &back));
 	assert_non_null(strstr(buf_str(&back), "signal 9"));
 	buf_free(&back);
@@ -119,13 +120,13 @@ static void signals_of_the_parent_do_not_reach_it(void **state)
 
 	(void)state;
 	assert_true(worker_start(&w, echo, NULL, -1));
-	assert_true(worker_send(w.fd, 'x', "1", 1, later()));
-	assert_int_equal(worker_receive(w.fd, &kind, &back, later()), WORKER_FRAME);
+	assert_true(child_send(w.fd, 'x', "1", 1, later()));
+	assert_int_equal(child_receive(w.fd, &kind, &back, later()), CHILD_FRAME);
 	assert_int_equal(kill(w.pid, SIGTERM), 0);
 	assert_int_equal(kill(w.pid, SIGINT), 0);
 	assert_int_not_equal(getpgid(w.pid), getpgrp());
-	assert_true(worker_send(w.fd, 'x', "2", 1, later()));
-	assert_int_equal(worker_receive(w.fd, &kind, &back, later()), WORKER_FRAME);
+	assert_true(child_send(w.fd, 'x', "2", 1, later()));
+	assert_int_equal(child_receive(w.fd, &kind, &back, later()), CHILD_FRAME);
 	assert_string_equal(buf_str(&back), "2");
 	assert_true(worker_end(&w, later(), &back));
 	buf_free(&back);

@@ -13,6 +13,7 @@
 #include "db/live/update_private.h"
 #include "db/store/env.h"
 #include "lib/alloc.h"
+#include "lib/child.h"
 #include "lib/clock.h"
 #include "lib/text.h"
 
@@ -89,7 +90,7 @@ static void tell_step(struct examination *x, const char *what)
 {
 	/* the parent has gone already if it comes to that */
 	worker_limit(x->live->inside ? 0 : x->live->wait + LIMIT_S);
-	worker_send(x->fd, SAY_STEP, what, strlen(what), CLOCK_NEVER);
+	child_send(x->fd, SAY_STEP, what, strlen(what), CLOCK_NEVER);
 }
 
 static void serve(void *context, int fd)
@@ -101,7 +102,7 @@ static void serve(void *context, int fd)
 	examine(&x);
 	worker_limit(0);
 	buf_addf(&out, "%d %" PRIu64 " %s", (int)x.state, x.records, buf_str(&x.text));
-	worker_send(fd, SAY_RESULT, out.data, out.len, CLOCK_NEVER);
+	child_send(fd, SAY_RESULT, out.data, out.len, CLOCK_NEVER);
 	buf_free(&out);
 	buf_free(&x.text);
 }
@@ -133,32 +134,31 @@ static void follow(struct health *h, struct service *s)
 {
 	int64_t patience = (int64_t)s->live.wait * 1000;
 	struct buf step = { 0 }, how = { 0 };
-	enum worker_news news;
+	enum child_news news;
 	char kind = SAY_STEP;
 
 	buf_adds(&step, "starting");
 	for (;;) {
 		int64_t more = takes_long(s, buf_str(&step)) ? READING_MS : 0;
 
-		news = worker_receive(s->worker.fd, &kind, &s->answer, clock_ms() + patience + more);
-		if (news != WORKER_FRAME || kind == SAY_RESULT)
+		news = child_receive(s->worker.fd, &kind, &s->answer, clock_ms() + patience + more);
+		if (news != CHILD_FRAME || kind == SAY_RESULT)
 			break;
 		buf_clear(&step);
 		buf_add(&step, s->answer.data, s->answer.len);
 	}
 	switch (news) {
-	case WORKER_FRAME:
+	case CHILD_FRAME:
 		take_result(h, s->answer.data);
 		worker_end(&s->worker, clock_ms() + patience, &how);
 		break;
-	case WORKER_SILENT:
+	case CHILD_SILENT:
 		find(h, s->live.config != NULL ? HEALTH_WEDGED : HEALTH_UNKNOWN, "no answer for %u s while %s", s->live.wait,
 		     buf_str(&step));
-		close(s->worker.fd);
-		s->worker = (struct worker){ 0, -1, false };
+		worker_leave(&s->worker);
 		fence_leave(&s->fence);
 		break;
-	case WORKER_GONE:
+	case CHILD_GONE:
 		/* damage is what led it astray; a child that was killed, or had no memory, says nothing about the map */
 		if (worker_end(&s->worker, clock_ms() + patience, &how))
 			buf_adds(&how, "the child has ended");
