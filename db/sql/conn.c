@@ -7,6 +7,7 @@
 #include "db/sql/access.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/module.h"
 
 #define SHORTEST_DELAY_MS 1000
 
@@ -175,7 +176,9 @@ bool sqlconn_ask(struct sqlconn *connection, const struct sql_question *question
 	struct sqlconn *c = connection;
 	const size_t first = c->current;
 
-	if (c->driver == NULL && (c->driver = driver_load(c->type, why)) == NULL)
+	if (c->driver == NULL)
+		c->driver = module_load(c->type, "zlmtp_sql_driver", SQL_DRIVER_VERSION, why);
+	if (c->driver == NULL)
 		return false;
 	for (size_t i = 0; i < c->count; i++) {
 		const size_t number = (first + i) % c->count;
