@@ -66,7 +66,7 @@ static int give_rows(sqlite3_stmt *statement, sql_row *row, void *context)
 	return code;
 }
 
-static bool query(void *session, const char *text, int64_t deadline, sql_row *row, void *context, struct sql_error *error)
+static bool query(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error)
 {
 	sqlite3 *db = session;
 	sqlite3_stmt *statement = NULL;
@@ -75,8 +75,8 @@ static bool query(void *session, const char *text, int64_t deadline, sql_row *ro
 
 	if (has_moved(db))
 		return sql_fail(error, true, "the file was moved or removed");
-	sqlite3_busy_timeout(db, clock_poll_timeout(deadline));
-	sqlite3_progress_handler(db, STEPS, is_late, &deadline);
+	sqlite3_busy_timeout(db, clock_poll_timeout(*deadline));
+	sqlite3_progress_handler(db, STEPS, is_late, (void *)(uintptr_t)deadline);
 	code = sqlite3_prepare_v2(db, text, -1, &statement, &rest);
 	if (code == SQLITE_OK && (statement == NULL || sqlite3_column_count(statement) == 0))
 		sql_fail(error, false, "the query gives no rows; expected SELECT");
