@@ -414,13 +414,6 @@ static bool same_group(const struct jobs *jobs, const struct job_recipient *a, c
 	       a->retried == b->retried && a->offered == b->offered && same_value(a->line->by, b->line->by);
 }
 
-static const char *return_path(const struct control_sender *sender)
-{
-	if (strcmp(sender->channel, "error") == 0 || strcmp(sender->user, "<>") == 0)
-		return "";
-	return sender->user;
-}
-
 /* A mailing list's return path that names the recipient: "list-return" + tail + "-" + spool id + "@host". */
 static char *ezmlm_path(const char *sender, const char *tail, const char *spool)
 {
@@ -447,7 +440,7 @@ static void set_envelope(struct jobs *jobs, struct job *job, struct transaction 
 	const struct control *c = job->control;
 	const struct header *header = header_of(job, first->line->header);
 	struct own_strings *own = &((struct job_transaction *)t)->own;
-	const char *sender = return_path(&c->senders[first->line->sender]);
+	const char *sender = control_return_path(&c->senders[first->line->sender]);
 
 	if (first->line->ezmlm != NULL && *sender != '\0' && !jobs->options->ignore_ezmlm)
 		sender = own->sender = ezmlm_path(sender, first->line->ezmlm, buf_str(&job->spool));

@@ -77,6 +77,7 @@ static void log_outcome(struct jobs *jobs, const struct job *job, const struct s
 		.message = job->control->id,
 		.spool = job->spool.len > 0 ? job->spool.data : NULL,
 		.recipient = r->line->user,
+		.sender = r->line->sender != CONTROL_NONE ? control_return_path(&job->control->senders[r->line->sender]) : "",
 		.orcpt = r->line->orcpt,
 		.result = &f->result,
 		.connection = f->connection.peer != NULL ? &f->connection : NULL,

@@ -1,5 +1,6 @@
 #include "channel/record.h"
 
+#include "channel/spool/event.h"
 #include "lib/buf.h"
 #include "lib/clock.h"
 
@@ -67,7 +68,11 @@ static void compose(struct logline *line, const struct record_entry *e)
 	logline_number(line, "message", e->message);
 	logline_add(line, "spool", e->spool ? e->spool : "-");
 	logline_add(line, "recipient", e->recipient);
-	logline_add(line, "orcpt", e->orcpt ? e->orcpt : "-");
+	event_add_sender(line, e->sender);
+	if (e->orcpt != NULL)
+		event_add_orcpt(line, e->orcpt);
+	else
+		logline_add(line, "orcpt", "-");
 	logline_add(line, "outcome", outcome_name(r->outcome));
 	logline_add(line, "stage", stage_name(r->stage));
 	logline_number(line, "code", r->remote ? (uint64_t)r->code : 0);
@@ -91,5 +96,5 @@ void record_add(struct record *record, const struct record_entry *entry)
 	logline_end(&record->line);
 	if (heard)
 		logline_send(&record->line);
-	transcript_add(record->transcript, '#', record->line.text.data, record->line.text.len);
+	transcript_add_record(record->transcript, &record->line.text);
 }

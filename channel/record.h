@@ -5,7 +5,8 @@
  *   message     leading number of the control file's name
  *   spool       the message's spool id, as in the logs of all ZMailer programs
  *   recipient   the user of the address quad
- *   orcpt       ORCPT= of the N line, "-" without
+ *   from        the sender, "<>" for the null return path
+ *   orcpt       ORCPT= of the N line, without its type and xtext; "-" without
  *   outcome     delivered, deferred or failed
  *   stage       where it was decided: local, connect, greeting, LHLO, STARTTLS, AUTH, MAIL, RCPT, DATA,
  *               content or final
@@ -53,7 +54,8 @@ struct record_entry {
 	uint64_t message;
 	const char *spool;               /* NULL = not known */
 	const char *recipient;
-	const char *orcpt;               /* NULL = none */
+	const char *sender;              /* "" = null return path */
+	const char *orcpt;               /* "type;xtext", NULL = none */
 	const struct result *result;
 	const struct record_connection *connection;    /* NULL = none was tried */
 	/* clock_ms(); 0 = did not happen */

@@ -229,6 +229,8 @@ struct loop {
 	struct worker **polled;    /* whose descriptor each of them is, from the fourth on */
 	size_t room;
 	sig_atomic_t stops_seen;
+	bool progress;             /* on the terminal of stderr */
+	int64_t began, progress_at;
 };
 
 static void arrived(void *context, const char *name)
@@ -301,6 +303,8 @@ static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 		deadline = loop->scan_at;
 	if (outlook < deadline)
 		deadline = outlook;
+	if (loop->progress && loop->progress_at < deadline)
+		deadline = loop->progress_at;
 	fflush(stdout);
 	if (wait_for(loop->fds, n, deadline, while_waiting) < 0)
 		return;
@@ -322,6 +326,41 @@ static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 	}
 }
 
+/* What a pass has come to. */
+static void add_sums(struct buf *out, const struct loop *loop, const char *rest)
+{
+	const struct scheduler *s = &loop->scheduler;
+	int64_t ms = clock_ms() - loop->began;
+	size_t waiting, held;
+
+	scheduler_count(s, &waiting, &held);
+	buf_addf(out, "delivered %zu, failed %zu, %s %zu, held %zu; %.1f messages/s", s->delivered, s->failed, rest, waiting, held,
+	         (double)s->removed * 1000 / (double)(ms > 0 ? ms : 1));
+}
+
+/* A line over the one before; so long a queue that counting it takes time is counted less often. */
+static void show_progress(struct loop *loop)
+{
+	int64_t now = clock_ms();
+	struct buf line = { 0 };
+	static size_t width;
+
+	if (!loop->progress || now < loop->progress_at)
+		return;
+	add_sums(&line, loop, "to go");
+	fprintf(stderr, "\r%-*s", (int)width, buf_str(&line));
+	width = line.len;
+	loop->progress_at = now + 1000 + 100 * (clock_ms() - now);
+	buf_free(&line);
+}
+
+static void end_progress(struct loop *loop)
+{
+	if (loop->progress)
+		fprintf(stderr, "\r%79s\r", "");
+	loop->progress = false;
+}
+
 static void run(struct loop *loop, const sigset_t *while_waiting)
 {
 	struct scheduler *s = &loop->scheduler;
@@ -336,6 +375,7 @@ static void run(struct loop *loop, const sigset_t *while_waiting)
 			control_work(loop->control, clock_now());
 		scheduler_work(s, clock_now());
 		outlook_write(&loop->outlook, s, scheduler_finished(s));
+		show_progress(loop);
 		if (scheduler_finished(s))
 			return;
 		wait_for_events(loop, while_waiting);
@@ -367,14 +407,14 @@ static int list(const struct settings *set)
 	return ok ? EX_OK : EX_DATAERR;
 }
 
-/* What a pass has come to. */
-static void print_sums(const struct scheduler *s, int64_t ms)
+static void print_sums(struct loop *loop)
 {
-	size_t waiting, held;
+	struct buf line = { 0 };
 
-	scheduler_count(s, &waiting, &held);
-	printf("delivered %zu, failed %zu, deferred %zu, held %zu; %.1f messages/s\n", s->delivered, s->failed, waiting, held,
-	       (double)s->removed * 1000 / (double)(ms > 0 ? ms : 1));
+	end_progress(loop);
+	add_sums(&line, loop, "deferred");
+	puts(buf_str(&line));
+	buf_free(&line);
 }
 
 int main(int argc, char **argv)
@@ -387,7 +427,6 @@ int main(int argc, char **argv)
 	char *office, *maps, *reporter_path;
 	sigset_t while_waiting;
 	bool trouble;
-	int64_t began;
 
 	process_begin(program.name);
 	read_options(&set, argc, argv);
@@ -409,8 +448,11 @@ int main(int argc, char **argv)
 	loop.scheduler.json = set.log_json;
 	loop.scheduler.once = set.once;
 	loop.scheduler.verbose = set.verbose;
-	began = clock_ms();
+	loop.began = clock_ms();
 	if (set.once) {
+		/* with -v there is progress to be seen, on what may be the same terminal */
+		loop.progress = !set.verbose && isatty(STDERR_FILENO);
+		loop.progress_at = loop.began + 1000;
 		scheduler_scan(&loop.scheduler, clock_now());
 	} else {
 		loop.watch = watch_open();
@@ -428,7 +470,7 @@ int main(int argc, char **argv)
 	run(&loop, &while_waiting);
 	control_close_server(&loop.control);
 	if (set.once)
-		print_sums(&loop.scheduler, clock_ms() - began);
+		print_sums(&loop);
 	trouble = loop.scheduler.trouble;
 	reporter_destroy(&loop.scheduler.reporter);
 	free(reporter_path);

@@ -197,8 +197,9 @@ static bool set_ignore_quota(struct settings *set, const char *value)
 
 static bool set_log(struct settings *set, const char *value)
 {
-	set->record.format = strcmp(value, "json") == 0 ? RECORD_JSON : RECORD_KEYS;
-	return strcmp(value, "json") == 0 || strcmp(value, "keys") == 0;
+	set->transcript.json = strcmp(value, "json") == 0;
+	set->record.format = set->transcript.json ? RECORD_JSON : RECORD_KEYS;
+	return set->transcript.json || strcmp(value, "keys") == 0;
 }
 
 /* CODE[/x.y.z]:temp|perm */

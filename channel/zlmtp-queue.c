@@ -15,6 +15,7 @@
 #include "channel/queue/listing.h"
 #include "channel/queue/lock.h"
 #include "channel/queue/mailq.h"
+#include "channel/queue/monitor.h"
 #include "channel/queue/operate.h"
 #include "channel/queue/selection.h"
 #include "channel/queue/show.h"
@@ -54,6 +55,7 @@ static const struct program program = {
 	.name = "zlmtp-queue",
 	.synopsis = "[-jV] [-P directory] list | summary [filter ...]\n"
 	            "[-bj] [-P directory] show id\n"
+	            "[-j] [-P directory] watch\n"
 	            "[-j] [-O key=value] [-P directory] [-w seconds] hold | release | retry filter ...\n"
 	            "[-j] [-m text] [-O key=value] [-P directory] [-w seconds] fail filter ...\n"
 	            "[-j] [-O key=value] [-P directory] [-w seconds] [--yes] remove filter ...\n"
@@ -143,7 +145,7 @@ static void check_words(struct settings *set)
 	bool is_fail = set->verb != NULL && strcmp(set->verb, "fail") == 0;
 
 	if (set->verb == NULL)
-		option_usage(&program, "a verb expected: list, summary, show, hold, release, retry, fail, remove or reroute");
+		option_usage(&program, "a verb expected: list, summary, show, watch, hold, release, retry, fail, remove or reroute");
 	if (set->text != NULL && !is_fail)
 		option_usage(&program, "-m is for fail");
 	if (set->text != NULL && set->text[strspn(set->text, " ")] == '\0')
@@ -152,6 +154,8 @@ static void check_words(struct settings *set)
 		option_usage(&program, "--yes is for remove");
 	if (set->body && strcmp(set->verb, "show") != 0)
 		option_usage(&program, "-b is for show");
+	if (set->words > 0 && strcmp(set->verb, "watch") == 0)
+		option_usage(&program, "watch takes no filter");
 	if ((set->dbases != NULL || set->router_count > 0) && strcmp(set->verb, "reroute") != 0)
 		option_usage(&program, "-f and -o are for reroute");
 	if (set->postoffice == NULL)
@@ -562,10 +566,12 @@ static int run(const struct settings *set)
 		return list_or_summary(set, true);
 	if (strcmp(set->verb, "show") == 0)
 		return show(set);
+	if (strcmp(set->verb, "watch") == 0)
+		return monitor_run(set->postoffice, set->json);
 	for (size_t i = 0; i < OPERATION_VERBS; i++)
 		if (strcmp(set->verb, operation_verbs[i]) == 0)
 			return change(set, (enum operation_verb)i);
-	option_usage(&program, "%s: no such verb; list, summary, show, hold, release, retry, fail, remove or reroute expected",
+	option_usage(&program, "%s: no such verb; list, summary, show, watch, hold, release, retry, fail, remove or reroute expected",
 	             set->verb);
 }
 

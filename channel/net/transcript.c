@@ -51,21 +51,89 @@ static void follow_name(struct transcript *t)
 	t->fd = fd;
 }
 
-void transcript_add(struct transcript *t, char kind, const char *bytes, size_t n)
+/* UTC: in local time an hour comes twice each autumn, and sort(1) mixes its lines. */
+static void add_time(struct buf *line)
+{
+	struct timespec now;
+	struct tm tm;
+	char text[32];
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &tm);
+	strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
+	buf_addf(line, "%s.%03ldZ", text, now.tv_nsec / 1000000);
+}
+
+static void add_tag(struct buf *line, struct transcript *t)
+{
+	buf_addf(line, "%05d%04X-%04u-%04u", (int)getpid(), (unsigned)t->started & 0xffff, t->lines++ % 10000,
+	         (unsigned)(time(NULL) - t->started) % 10000);
+}
+
+static void add_line(struct transcript *t, struct buf *line)
+{
+	buf_addc(line, '\n');
+	/* a full disk must not stop the mail */
+	if (write(t->fd, line->data, line->len) < 0)
+		line->len = 0;
+	buf_free(line);
+}
+
+static void add_text(struct transcript *t, char kind, const char *bytes, size_t n)
 {
 	struct buf line = { 0 };
 
+	add_time(&line);
+	buf_addc(&line, ' ');
+	add_tag(&line, t);
+	buf_addf(&line, "%c\t", kind);
+	text_add_clean(&line, bytes, n, LINE_MAX_KEPT);
+	add_line(t, &line);
+}
+
+static void add_object(struct transcript *t, char kind, const char *bytes, size_t n)
+{
+	struct buf line = { 0 }, clean = { 0 };
+
+	text_add_clean(&clean, bytes, n, LINE_MAX_KEPT);
+	buf_adds(&line, "{\"time\":\"");
+	add_time(&line);
+	buf_adds(&line, "\",\"tag\":\"");
+	add_tag(&line, t);
+	buf_addf(&line, "\",\"kind\":\"%c\",\"text\":", kind);
+	text_add_json(&line, buf_str(&clean), clean.len);
+	buf_addc(&line, '}');
+	buf_free(&clean);
+	add_line(t, &line);
+}
+
+void transcript_add(struct transcript *t, char kind, const char *bytes, size_t n)
+{
 	if (t->fd < 0)
 		return;
 	follow_name(t);
-	buf_addf(&line, "%05d%04X-%04u-%04u%c\t", (int)getpid(), (unsigned)t->started & 0xffff, t->lines++ % 10000,
-	         (unsigned)(time(NULL) - t->started) % 10000, kind);
-	text_add_clean(&line, bytes, n, LINE_MAX_KEPT);
-	buf_addc(&line, '\n');
-	/* a full disk must not stop the mail */
-	if (write(t->fd, line.data, line.len) < 0)
-		line.len = 0;
-	buf_free(&line);
+	if (t->json)
+		add_object(t, kind, bytes, n);
+	else
+		add_text(t, kind, bytes, n);
+}
+
+void transcript_add_record(struct transcript *t, const struct buf *record)
+{
+	struct buf line = { 0 };
+
+	if (t->fd < 0 || !t->json) {
+		transcript_add(t, '#', record->data, record->len);
+		return;
+	}
+	follow_name(t);
+	buf_adds(&line, "{\"time\":\"");
+	add_time(&line);
+	buf_adds(&line, "\",\"tag\":\"");
+	add_tag(&line, t);
+	/* behind its brace */
+	buf_addf(&line, "\",%s", record->data + 1);
+	add_line(t, &line);
 }
 
 void transcript_addf(struct transcript *t, const char *format, ...)

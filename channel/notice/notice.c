@@ -91,13 +91,14 @@ static void tell_of(struct notice *n, enum form_kind kind, size_t recipient)
 	const struct control *c = n->control;
 	const struct control_recipient *r = &c->recipients[recipient];
 	const struct control_sender *s = r->sender != CONTROL_NONE ? &c->senders[r->sender] : NULL;
-	bool null = s == NULL || strcmp(s->channel, "error") == 0 || strcmp(s->user, "<>") == 0;
+	const char *path = s != NULL ? control_return_path(s) : "";
+	bool null = path[0] == '\0';
 	struct told *t;
 
 	/* without a sender only failures are of interest, to the postmaster */
 	if (null && kind != FORM_FAILURE)
 		return;
-	t = told_for(n, kind, null ? "" : s->user);
+	t = told_for(n, kind, path);
 	t->recipients = xgrow(t->recipients, t->count, &t->capacity, sizeof *t->recipients);
 	t->recipients[t->count++] = recipient;
 }

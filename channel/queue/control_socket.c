@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "channel/queue/control_line.h"
+#include "channel/queue/status.h"
 #include "lib/account.h"
 #include "lib/alloc.h"
 #include "lib/log.h"
@@ -46,6 +47,8 @@ struct control_server {
 	struct waiting *waiting;
 	size_t waiting_count;
 	int64_t again;            /* clock_ms(): the waiting ones are tried again; CLOCK_NEVER without */
+	int64_t began;            /* clock_ms() */
+	struct status_sums sums;
 };
 
 struct control_server *control_listen(struct scheduler *s, bool json, struct buf *why)
@@ -75,6 +78,7 @@ struct control_server *control_listen(struct scheduler *s, bool json, struct buf
 	c->json = json;
 	c->fd = fd;
 	c->again = CLOCK_NEVER;
+	c->began = clock_ms();
 	for (size_t i = 0; i < CONTROL_CLIENTS; i++)
 		c->clients[i].fd = -1;
 	return c;
@@ -190,9 +194,15 @@ static void carry_out(struct control_server *c, struct client *k, char *line, st
 {
 	struct control_request r;
 	struct buf why = { 0 };
-	size_t changed = 0;
+	size_t changed = 0, rows;
+	const char *tag;
 	enum operation_result result;
 
+	if (status_is_request(line, &tag, &rows)) {
+		status_add(&k->out, tag, rows, c->scheduler, &c->sums, c->began);
+		free(line);
+		return;
+	}
 	if (!control_request_parse(line, &r, &why)) {
 		buf_addf(&k->out, "%s\tbad\t0\t%s\n", r.tag != NULL ? r.tag : "?", buf_str(&why));
 	} else {

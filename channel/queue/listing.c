@@ -93,7 +93,6 @@ static void tell_recipient(struct reader *reader, const struct control *c, const
                            const struct control_diagnostic *last, const struct stat *message, const char *spool)
 {
 	struct listing *l = reader->listing;
-	const struct control_sender *s = &c->senders[r->sender];
 	const struct outlook_line *line = outlook_find(&reader->outlook, c->name, &message->st_mtim, r->offset);
 	bool active = is_held(c, r);
 	struct buf answer = { 0 };
@@ -101,7 +100,7 @@ static void tell_recipient(struct reader *reader, const struct control *c, const
 		.state = active ? LISTED_ACTIVE : reader->held ? LISTED_HELD : LISTED_WAITING,
 		.name = c->name, .spool = spool, .arrived = message->st_mtime, .held = reader->held, .inode = c->inode,
 		.offset = r->offset, .locker = active ? r->locker : 0,
-		.sender = strcmp(s->channel, "error") == 0 || strcmp(s->user, "<>") == 0 ? "" : s->user,
+		.sender = control_return_path(&c->senders[r->sender]),
 		.channel = r->channel, .host = r->host, .user = r->user, .orcpt = r->orcpt,
 		.next = active ? NEXT_NOW : reader->held ? NEXT_UNKNOWN : next_try(reader, line),
 	};

@@ -150,7 +150,7 @@ static void begin_event(const struct target *t, struct logline *line, const char
 	event_begin(line, t->o->json, event, t->o->spool);
 	if (c == NULL || c->sender_count == 0)
 		return;
-	event_add_sender(line, strcmp(c->senders[0].channel, "error") == 0 ? "" : c->senders[0].user);
+	event_add_sender(line, control_return_path(&c->senders[0]));
 }
 
 static void log_message(const struct target *t, const char *event)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "channel/spool/spoolid.h"
 #include "channel/spool/telling.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
@@ -435,7 +436,7 @@ struct message *queue_add(struct queue *q, const struct control *c, const char *
 		r->user = put(&strings, line->user);
 		r->wants_success = line->notify_given && (line->notify & NOTIFY_SUCCESS);
 		r->wants_delay = !line->notify_given || (line->notify & NOTIFY_DELAY);
-		m->null_sender = strcmp(c->senders[line->sender].channel, "error") == 0;
+		m->null_sender = control_return_path(&c->senders[line->sender])[0] == '\0';
 		add_to_group(m, group_of(q, m, find_thread(q, line->channel, host), &room), (uint32_t)m->open);
 		free(host);
 	}
@@ -552,6 +553,11 @@ void queue_sweep(struct queue *q)
 		q->thread_count--;
 		free_thread(t);
 	}
+}
+
+void message_add_id(struct buf *out, const struct message *m)
+{
+	spoolid_add(out, &(struct stat){ .st_ino = m->file_inode != 0 ? m->file_inode : m->id, .st_mtim = m->arrived });
 }
 
 int64_t message_age(const struct message *m, int64_t now)

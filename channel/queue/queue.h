@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "channel/spool/control.h"
+#include "lib/buf.h"
 
 #define NO_RECIPIENT UINT32_MAX
 
@@ -184,6 +185,9 @@ void queue_sweep(struct queue *q);
  * whatever became of the system's time meanwhile.
  */
 int64_t message_age(const struct message *m, int64_t now);
+
+/* Adds the spool id.  Without a message file the number of the job stands for its inode. */
+void message_add_id(struct buf *out, const struct message *m);
 
 /* The recipient whose r line stands at `offset`, NULL if it is none that was open. */
 struct recipient *message_recipient(const struct message *m, off_t offset);

@@ -33,6 +33,8 @@ struct pairs {
 struct remover {
 	pthread_t threads[THREADS];
 	int64_t wake_at;           /* CLOCK_NEVER: they know of all that waits */
+	size_t taken, returned;    /* pairs that came and owners that went */
+	bool ended;                /* there are no threads any more */
 	pthread_mutex_t lock;      /* for all below */
 	pthread_cond_t changed;
 	struct pairs waiting, done;
@@ -112,10 +114,11 @@ struct remover *remover_create(void)
 	return r;
 }
 
+/* What they do now is to be asked for a little later. */
 static void wake(struct remover *r)
 {
 	pthread_cond_signal(&r->changed);
-	r->wake_at = CLOCK_NEVER;
+	r->wake_at = clock_ms() + PAUSE;
 }
 
 void remover_take(struct remover *r, void *owner, const char *control_file, const char *message_file)
@@ -124,6 +127,7 @@ void remover_take(struct remover *r, void *owner, const char *control_file, cons
 
 	pthread_mutex_lock(&r->lock);
 	append(&r->waiting, (struct pair){ owner, control_file, message_file });
+	r->taken++;
 	count = r->waiting.count;
 	pthread_mutex_unlock(&r->lock);
 	if (count % BATCH == 0)
@@ -139,8 +143,12 @@ int64_t remover_deadline(const struct remover *r)
 
 void remover_run(struct remover *r)
 {
-	if (r->wake_at != CLOCK_NEVER && clock_ms() >= r->wake_at)
+	if (r->wake_at == CLOCK_NEVER || clock_ms() < r->wake_at)
+		return;
+	if (r->returned < r->taken)
 		wake(r);
+	else
+		r->wake_at = CLOCK_NEVER;
 }
 
 void *remover_removed(struct remover *r)
@@ -150,20 +158,29 @@ void *remover_removed(struct remover *r)
 	pthread_mutex_lock(&r->lock);
 	if (r->done.count > 0)
 		owner = r->done.list[--r->done.count].owner;
+	r->returned += owner != NULL;
 	pthread_mutex_unlock(&r->lock);
 	return owner;
 }
 
-void remover_destroy(struct remover **remover)
+void remover_finish(struct remover *r)
 {
-	struct remover *r = *remover;
-
+	if (r->ended)
+		return;
 	pthread_mutex_lock(&r->lock);
 	r->ending = true;
 	pthread_cond_broadcast(&r->changed);
 	pthread_mutex_unlock(&r->lock);
 	for (size_t i = 0; i < THREADS; i++)
 		pthread_join(r->threads[i], NULL);
+	r->ended = true;
+}
+
+void remover_destroy(struct remover **remover)
+{
+	struct remover *r = *remover;
+
+	remover_finish(r);
 	pthread_cond_destroy(&r->changed);
 	pthread_mutex_destroy(&r->lock);
 	free(r->waiting.list);

@@ -11,7 +11,10 @@ struct remover;
 
 struct remover *remover_create(void);
 
-/* Waits until everything is removed; clears the caller's pointer. */
+/* Waits until everything is removed; nothing may be given any more, owners still come back. */
+void remover_finish(struct remover *r);
+
+/* The same, and clears the caller's pointer. */
 void remover_destroy(struct remover **r);
 
 /*
@@ -24,7 +27,7 @@ void remover_destroy(struct remover **r);
  */
 void remover_take(struct remover *r, void *owner, const char *control_file, const char *message_file);
 
-/* clock_ms(), CLOCK_NEVER if nothing waits. */
+/* clock_ms(), CLOCK_NEVER if nothing waits and every owner has come back. */
 int64_t remover_deadline(const struct remover *r);
 void remover_run(struct remover *r);
 

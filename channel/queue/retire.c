@@ -282,15 +282,14 @@ static char *untried_notary(void)
 static void log_expired(const struct control *c, const struct message *m, const struct control_recipient *r,
                         const struct group *g, bool json)
 {
-	const struct stat st = { .st_ino = m->id, .st_mtim = m->arrived };
 	const char *last = g->text != NULL ? strrchr(g->text, '\r') : NULL;
 	struct logline line = { 0 };
 	struct buf id = { 0 };
 
-	spoolid_add(&id, &st);
+	message_add_id(&id, m);
 	event_begin(&line, json, "expired", buf_str(&id));
 	if (r->sender != CONTROL_NONE)
-		event_add_sender(&line, c->senders[r->sender].user);
+		event_add_sender(&line, control_return_path(&c->senders[r->sender]));
 	logline_add(&line, "to", r->user);
 	event_add_orcpt(&line, r->orcpt);
 	logline_add(&line, "channel", r->channel);

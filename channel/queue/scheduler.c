@@ -12,7 +12,6 @@
 #include "channel/queue/verdict.h"
 #include "channel/spool/control.h"
 #include "channel/spool/event.h"
-#include "channel/spool/spoolid.h"
 #include "lib/alloc.h"
 #include "lib/child.h"
 #include "lib/clock.h"
@@ -38,14 +37,6 @@ void scheduler_init(struct scheduler *s, const struct schedconf *conf, const cha
 	s->intake.queue = &s->queue;
 	s->remover = remover_create();
 	s->retiring_end = &s->retiring;
-}
-
-void scheduler_free(struct scheduler *s)
-{
-	remover_destroy(&s->remover);
-	intake_free(&s->intake);
-	reports_free(s);
-	queue_free(&s->queue);
 }
 
 static int64_t sooner(int64_t a, int64_t b)
@@ -151,13 +142,12 @@ static void take_in(struct scheduler *s)
 
 static void log_done(const struct scheduler *s, const struct message *m)
 {
-	const struct stat st = { .st_ino = m->file_inode, .st_mtim = m->arrived };
 	struct logline line = { 0 };
 	struct buf id = { 0 };
 
 	if (!logline_is_heard())
 		return;
-	spoolid_add(&id, &st);
+	message_add_id(&id, m);
 	event_begin(&line, s->json, "done", buf_str(&id));
 	logline_number(&line, "recipients", m->count);
 	logline_end(&line);
@@ -175,6 +165,16 @@ static void forget_removed(struct scheduler *s)
 		log_done(s, m);
 		queue_remove(&s->queue, m);
 	}
+}
+
+void scheduler_free(struct scheduler *s)
+{
+	remover_finish(s->remover);
+	forget_removed(s);
+	remover_destroy(&s->remover);
+	intake_free(&s->intake);
+	reports_free(s);
+	queue_free(&s->queue);
 }
 
 static void read_on(struct scheduler *s, int64_t slice)

@@ -26,6 +26,7 @@ struct scheduler {
 	bool once;                    /* every message is tried once, nothing is waited for */
 	bool verbose;                 /* a line on stdout for each outcome */
 	size_t delivered, failed;     /* recipients, since we run */
+	size_t deferred;              /* how often a recipient was deferred */
 	size_t removed;               /* messages */
 	bool stopping;                /* nothing is fed any more */
 	bool trouble;                 /* something could not be read, run, written or removed */

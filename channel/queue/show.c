@@ -44,9 +44,9 @@ static const char *state_of(const struct shown *s, const struct control_recipien
 
 static const char *sender_of(const struct control *c)
 {
-	if (c->sender_count == 0 || strcmp(c->senders[0].channel, "error") == 0)
-		return "<>";
-	return c->senders[0].user;
+	const char *path = c->sender_count > 0 ? control_return_path(&c->senders[0]) : "";
+
+	return path[0] != '\0' ? path : "<>";
 }
 
 /* The header as it goes to the first recipient: the router has made it (spool.md section 4). */

@@ -34,8 +34,8 @@ static void say(const struct scheduler *s, const struct message *m, const struct
 
 	if (!s->verbose)
 		return;
-	text_add_clean_string(&line, m->name, 200);
-	buf_addf(&line, "/%lld ", (long long)r->offset);
+	message_add_id(&line, m);
+	buf_addc(&line, ' ');
 	text_add_clean_string(&line, r->user, 500);
 	buf_addc(&line, ' ');
 	text_add_clean_string(&line, t->channel, 100);
@@ -111,8 +111,13 @@ static void forget_vanished(struct scheduler *s, struct message *m)
 {
 	if (any_fed(m))
 		return;
-	if (s->verbose)
-		printf("%s: gone from the spool\n", m->name);
+	if (s->verbose) {
+		struct buf id = { 0 };
+
+		message_add_id(&id, m);
+		printf("%s: gone from the spool\n", buf_str(&id));
+		buf_free(&id);
+	}
 	queue_remove(&s->queue, m);
 }
 
@@ -234,6 +239,7 @@ static void settle(struct scheduler *s, struct message *m, struct recipient *r, 
 		verdict_block(s, g->thread, a->notary, a->text);
 		break;
 	}
+	s->deferred++;
 	group_deferred(g, a->notary, a->text);
 	recipient_deferred(r, a->text, s->now.wall);
 	r->awaited = false;
@@ -287,8 +293,10 @@ static void ask_file(struct scheduler *s, struct worker *w, struct group *g, int
 	for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next) {
 		struct recipient *r = &m->recipients[i];
 
-		if (r->awaited && r->state == RECIPIENT_OPEN && pause != 0)
+		if (r->awaited && r->state == RECIPIENT_OPEN && pause != 0) {
 			recipient_deferred(r, reason, s->now.wall);
+			s->deferred++;
+		}
 		r->awaited = false;
 	}
 	g->awaited = 0;

@@ -457,6 +457,11 @@ bool diagnostic_is_delay(const struct control_diagnostic *d)
 	return action != NULL && strncmp(action + 1, "delayed\001", 8) == 0;
 }
 
+const char *control_return_path(const struct control_sender *sender)
+{
+	return strcmp(sender->channel, "error") == 0 || strcmp(sender->user, "<>") == 0 ? "" : sender->user;
+}
+
 const struct control_diagnostic **control_last_diagnostics(const struct control *c)
 {
 	const struct control_diagnostic **last = xcalloc(c->recipient_count, sizeof *last);

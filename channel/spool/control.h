@@ -59,6 +59,9 @@ struct control_recipient {
 	const char *ezmlm;        /* EZMLM= tail, or NULL */
 };
 
+/* The sender as an address, "" for the null return path: channel "error", or "<>" (spool.md section 6). */
+const char *control_return_path(const struct control_sender *sender);
+
 /* A d line (spool.md section 9). */
 struct control_diagnostic {
 	off_t offset;             /* of the 'd' byte */

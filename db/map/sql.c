@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <sysexits.h>
 
-#include "db/map/config.h"
+#include "db/map/conffile.h"
 #include "db/sql/conf.h"
 #include "db/sql/conn.h"
 #include "lib/alloc.h"

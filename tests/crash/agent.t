@@ -6,6 +6,7 @@ use v5.36;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use Test::More;
+use Extent 'long';
 use Time::HiRes ();
 use CrashStore;
 use Spool;
@@ -62,7 +63,7 @@ sub calls($way) {
 sub every_call($way) {
 	my $calls = calls($way);
 	ok(defined $calls && $calls > 50, "system calls are counted, $way->{name}") or return;
-	my $step = $soak ? 1 : $ENV{ZLMTP_SANITIZED} ? 15 : 6;
+	my $step = $soak ? 1 : !long() ? 24 : $ENV{ZLMTP_SANITIZED} ? 15 : 6;
 	my ($killed, $duplicates, @problems) = (0, 0);
 	for (my $n = 20 + int rand $step; $n <= $calls; $n += $step) {
 		my $store = store($way, messages => 3, recipients => 3);
@@ -76,7 +77,7 @@ sub every_call($way) {
 
 # Many messages, a store that breaks connections, kills after some milliseconds.
 sub any_moment($way) {
-	my $kills = $soak ? 170 : 8;
+	my $kills = $soak ? 170 : long() ? 8 : 4;
 	my ($done, $duplicates, @problems) = (0, 0);
 	while ($done < $kills && !@problems) {
 		my $store = store($way, messages => 60, recipients => 5, faults => 0.004);

@@ -12,6 +12,7 @@ use v5.36;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use File::Temp ();
+use Extent 'long';
 use LiveMap;
 use Test::More;
 use Time::HiRes qw(time sleep);
@@ -112,7 +113,7 @@ sub at_every_call($way, $case) {
 	return fail("$way $case: processes cannot be followed: $said") if !defined $calls;
 	LiveMap::_apply($m->{content}, $todo->{changes});
 
-	my $step = $soak ? 1 : int($calls / ($m->{config} ? 10 : 6)) + 1;
+	my $step = $soak ? 1 : int($calls / (!long() ? 3 : $m->{config} ? 10 : 6)) + 1;
 	my (@bad, %seen);
 	my %longest = (next => 0, heal => 0);
 	my ($first, $last) = ($ENV{ZLMTP_CALLS} // '') =~ /^(\d+)-(\d+)$/;
@@ -277,7 +278,7 @@ for my $way (@ways) {
 			next if $parts !~ /calls/ || ($case =~ /unused|damaged/ && $way ne 'environment');
 			at_every_call($way, $case);
 		}
-		at_random($way, $soak || 20) if $parts =~ /random/;
+		at_random($way, $soak || (long() ? 20 : 5)) if $parts =~ /random/;
 	}
 }
 done_testing;

@@ -6,6 +6,7 @@ use v5.36;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use Test::More;
+use Extent 'long';
 use Tool;
 
 $ENV{BUILD_DIR} //= "$FindBin::Bin/../..";
@@ -44,7 +45,7 @@ for my $case (['btree', '.db'], ['bhash', '.dbh'], ['lmdb', '.lmdb']) {
 		my $names = names();
 
 		my (@bad, %seen);
-		my $step = $soak ? 1 : 7;
+		my $step = $soak ? 1 : long() ? 7 : 20;
 		for (my $n = 1 + int rand $step; $n <= $calls; $n += $step) {
 			spew($path, $bytes);
 			my $killed = run([$killat, $n, $newdb, '-t', $type, $base]);

@@ -10,6 +10,7 @@ use lib "$FindBin::Bin/../lib";
 use File::Temp ();
 use POSIX ();
 use Test::More;
+use Extent 'long';
 use Time::HiRes qw(sleep time);
 use LmtpServer;
 use Loop;
@@ -17,7 +18,7 @@ use Loop;
 my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
 my $program = "$build/channel/lmtp";
 -x $program or BAIL_OUT("no $program");
-my $seconds = $ENV{ZLMTP_SOAK} ? ($ENV{ZLMTP_SOAK} > 1 ? $ENV{ZLMTP_SOAK} : 60) : 3;
+my $seconds = $ENV{ZLMTP_SOAK} ? ($ENV{ZLMTP_SOAK} > 1 ? $ENV{ZLMTP_SOAK} : 60) : long() ? 3 : 2;
 my $dir = File::Temp->newdir('/tmp/zlp-XXXXXX');
 my $seed = $ENV{ZLMTP_SEED} // int time;
 srand $seed;
@@ -115,8 +116,10 @@ sub some_addresses() { my %chosen = map { $addresses[rand @addresses] => 1 } 1 .
 
 my $end = time + $seconds;
 my $patience = $end + 60;
-while ((time < $end || %running) && time < $patience) {
-	start_probe(some_addresses()) while keys %running < 5 && time < $end;
+# for a while, and on a slow machine until each kind was seen
+sub goes_on() { return time < $end || grep { ($count{$_->[0]} // 0) <= $_->[1] } ['killed', 5], ['ended', 5], ['from_cache', 0] }
+while ((goes_on() || %running) && time < $patience) {
+	start_probe(some_addresses()) while keys %running < 5 && goes_on();
 	for my $pid (keys %running) {
 		kill 'KILL', -$pid if defined $running{$pid}{dies_at} && time >= $running{$pid}{dies_at};
 		reap_one($pid, 0);
@@ -142,6 +145,6 @@ delete $running{$pid}{dies_at};
 waitpid $pid, 0;
 check(delete $running{$pid}, 1);
 is(join("\n", @wrong), '', 'without the server no answer is wrong');
-cmp_ok($count{from_cache} // 0, '>', 10, 'and many are there');
+cmp_ok($count{from_cache} // 0, '>', 0, 'and some are there');
 diag "seed $seed: $count{started} probes, $count{killed} killed" if $ENV{ZLMTP_SOAK};
 done_testing;

@@ -6,6 +6,7 @@ use v5.36;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use Test::More;
+use Extent 'long';
 use Reports;
 use Spool;
 
@@ -57,8 +58,8 @@ my ($calls) = $err =~ /killat: (\d+) calls/;
 plan skip_all => "processes cannot be followed here: $err" if !defined $calls && $status == 71;
 is told($q), 'bob eve', 'left alone both are told of';
 
-# each call with ZLMTP_LONG, else twenty of them, others at each run
-my $step = $ENV{ZLMTP_LONG} ? 1 : int($calls / 20) + 1;
+# each call with ZLMTP_LONG, else a dozen of them, others at each run
+my $step = long() ? 1 : int($calls / 12) + 1;
 my @bad;
 my $reached = 0;
 for (my $n = 1 + int rand $step; $n <= $calls; $n += $step) {

@@ -3,6 +3,7 @@
 
 use v5.36;
 use FindBin;
+use IPC::Open2;
 use Test::More;
 
 my $top = $ENV{SRC_DIR} // "$FindBin::Bin/../..";
@@ -15,22 +16,38 @@ sub slurp ($path) {
 	return <$file>;
 }
 
+my ($from_bash, $to_bash);
+
 # What bash offers behind these words; bash cuts a word at its "=".
 sub offered ($program, @words) {
 	my @cut = ($program, map { split /(=)/ } @words);
 	push @cut, '' if $words[-1] eq '';
-	my $ask = <<'END';
-. "$1"; shift
+	start_bash() if !$to_bash;
+	print $to_bash join(' ', map { "'$_'" } @cut), "\n";
+	my @lines;
+	while (defined(my $line = <$from_bash>)) {
+		chomp $line;
+		return [sort @lines] if $line eq '.';
+		push @lines, $line if $line ne '';
+	}
+	die "bash has ended\n";
+}
+
+# One shell answers all questions: a line of words in, what is offered and a line of a dot out.
+sub start_bash () {
+	my $answer = <<'END';
+. "$1"
 # outside of a real completion there is nothing to set
 compopt() { :; }
-COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
-_zlmtp "$1" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
-printf '%s\n' "${COMPREPLY[@]}"
+while IFS= read -r line; do
+	eval "COMP_WORDS=($line)"
+	COMP_CWORD=$((${#COMP_WORDS[@]} - 1)) COMPREPLY=()
+	_zlmtp "${COMP_WORDS[0]}" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+	printf '%s\n' "${COMPREPLY[@]}" .
+done
 END
-	open my $bash, '-|', 'bash', '--norc', '-c', $ask, 'bash', $script, @cut or die "bash: $!\n";
-	chomp(my @lines = <$bash>);
-	close $bash;
-	return [sort grep { $_ ne '' } @lines];
+	open2($from_bash, $to_bash, 'bash', '--norc', '-c', $answer, 'bash', $script);
+	$to_bash->autoflush(1);
 }
 
 # The same as tests/doc/options.t sees it: "  -x ARG ...", "  -x, --name ...", "  --name ...".
@@ -50,8 +67,8 @@ my @programs;
 for my $source (glob "$top/channel/*.c $top/db/*.c") {
 	next if slurp($source) !~ /^int main\(/m;
 	my ($name) = $source =~ m{([^/]+)\.c$};
-	# started by lmtp -B and runqueue, never by people
-	next if $name =~ /^(?:lmtp-probe|zlmtp-report)$/;
+	# started by lmtp -B, never by people
+	next if $name eq 'lmtp-probe';
 	ok(delete $known{$name}, "completion is there for $name");
 	push @programs, grep { -x } $source =~ s{^\Q$top\E/(.*)\.c$}{$build/$1}r;
 }

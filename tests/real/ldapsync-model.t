@@ -1,10 +1,11 @@
 #!/usr/bin/perl
 # What a map may hold given what servers said (doc/INTERNALS), tried at random: two providers, a replica and a reader with limited rights;
 # changes at any of them, kills, restores, other rights, switches.  After each settling the map is what an independent ldapsearch by the same
-# reader finds.  Half a minute, or an hour with ZLMTP_SOAK=1 (another number: so many seconds); ZLMTP_SEED repeats a run.
+# reader finds.  Some seconds, a minute with ZLMTP_LONG=1, or an hour with ZLMTP_SOAK=1 (another number: so many seconds); ZLMTP_SEED repeats a run.
 use v5.36;
 use lib "$ENV{SRC_DIR}/tests/lib";
 use Test::More;
+use Extent 'long';
 use Time::HiRes ();
 use LdapSync;
 use Mirror;
@@ -20,7 +21,7 @@ srand $seed;
 diag "ZLMTP_SEED=$seed";
 my $slow = $ENV{ZLMTP_SANITIZED} ? 4 : 1;
 my $soak = $ENV{ZLMTP_SOAK} // 0;
-my $until = time + ($soak > 1 ? $soak : $soak ? 3600 : 30);
+my $until = time + ($soak > 1 ? $soak : $soak ? 3600 : long() ? 60 : 8);
 my $domain = $RealSlapd::domain;
 my $tree = $RealSlapd::tree;
 my $hosting = $RealSlapd::hosting;

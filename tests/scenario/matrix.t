@@ -6,12 +6,13 @@ use v5.36;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use Test::More;
+use Extent 'long';
 use Matrix qw(model combinations first_accepted);
 
 my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
 my $program = $ENV{LMTP} // "$build/channel/lmtp";
 -x $program or BAIL_OUT("no $program");
-my $most = 4;
+my $most = long() ? 4 : 3;
 
 my @ways = (
 	{ name => 'lock-step', caps => ['ENHANCEDSTATUSCODES'], burst => 1 },

@@ -8,6 +8,7 @@ use Test::More;
 use Reports;
 use RunQueue;
 use Spool;
+use ZlmtpQueue;
 
 my $fails = "user bob error2 <<- RCPT TO:<bob>\r->> 550 5.1.1 no such user\nuser dan deferred\nuser eve error2\n";
 
@@ -55,6 +56,24 @@ subtest 'several recipients are in one report, those who do not want it are not'
 	my @reports = Reports->all($q);
 	is scalar @reports, 1, 'one report';
 	is_deeply [map { $_->{'final-recipient'} } @{$reports[0]{recipients}}], ['rfc822; bob', 'rfc822; eve', 'rfc822; bob4'], 'of three';
+};
+
+subtest 'an operator fails a recipient while runqueue runs' => sub {
+	my $q = Reports->queue(script => $fails);
+	my $name = $q->message([{ user => 'dan', dsn => 'ORCPT=rfc822;dan@example.net' }, { user => 'dan2', dsn => 'NOTIFY=NEVER' }], envid => 'QQ2');
+	$q->start('-w');
+	ok RunQueue::wait_for(sub { 2 == grep { defined $_->{answer} } rows($q, $name) }), 'both are deferred';
+	is +(zq($q, 'fail', '-m', '5.2.1 the mailbox has moved away', $name))[0], 0, 'failed';
+	ok RunQueue::wait_for(sub { Reports->all($q) }, 55), 'a report comes' or diag Spool::slurp($q->dir . '/err');
+	my ($r) = Reports->all($q);
+	sound($r, 'ann@example.org', 'mailbox');
+	is_deeply [map { [@$_{qw(final-recipient original-recipient action status)}] } @{$r->{recipients}}],
+		[['rfc822; dan', 'rfc822; dan@example.net', 'failed', '5.2.1']], 'of the one who wants it';
+	like $r->{words} // $r->{text} // Spool::slurp($q->dir . '/report'), qr/the mailbox has moved away/, 'with the words of the operator';
+	ok RunQueue::wait_for(sub { !$q->control($name) }), 'and the message goes';
+	my ($status) = $q->stop;
+	is $status, 0, 'exit 0';
+	is_deeply { $q->reports }, {}, 'there is no file in postman/';
 };
 
 subtest 'a failure is told while others wait, and once' => sub {

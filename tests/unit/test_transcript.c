@@ -22,17 +22,26 @@ static void open_log(struct transcript *t)
 	assert_true(transcript_open(t, scratch("log")));
 }
 
-/* The text behind "%05d%04X-%04d-%04d" and the kind. */
+#define TIME_WIDTH 25
+
+static void fits(const char *line, const char *form)
+{
+	for (size_t i = 0; form[i] != '\0'; i++) {
+		if (form[i] == 'X')
+			assert_true(isxdigit((unsigned char)line[i]));
+		else if (form[i] == 'd')
+			assert_true(isdigit((unsigned char)line[i]));
+		else
+			assert_int_equal(line[i], form[i]);
+	}
+}
+
+/* The text behind the time, "%05d%04X-%04d-%04d" and the kind. */
 static const char *text_of(const char *line, char kind)
 {
-	static const char form[] = "dddddXXXX-dddd-dddd";
-
-	for (size_t i = 0; i < sizeof form - 1; i++) {
-		if (form[i] == '-')
-			assert_int_equal(line[i], '-');
-		else
-			assert_true(form[i] == 'X' ? isxdigit((unsigned char)line[i]) : isdigit((unsigned char)line[i]));
-	}
+	fits(line, "dddd-dd-ddTdd:dd:dd.dddZ ");
+	line += TIME_WIDTH;
+	fits(line, "dddddXXXX-dddd-dddd");
 	assert_int_equal(line[19], kind);
 	assert_int_equal(line[20], '\t');
 	return line + 21;
@@ -40,7 +49,7 @@ static const char *text_of(const char *line, char kind)
 
 static void lines_are_numbered_and_of_three_kinds(void **state)
 {
-	struct transcript t;
+	struct transcript t = { 0 };
 	const char *log;
 
 	(void)state;
@@ -53,10 +62,10 @@ static void lines_are_numbered_and_of_three_kinds(void **state)
 	if (getpid() > 99999)
 		return;
 	assert_memory_equal(text_of(log, 'w'), "MAIL FROM:<>\n", 13);
-	assert_memory_equal(log + 9, "-0000-", 6);
+	assert_memory_equal(log + TIME_WIDTH + 9, "-0000-", 6);
 	log = strchr(log, '\n') + 1;
 	assert_memory_equal(text_of(log, 'r'), "250 ok\n", 7);
-	assert_memory_equal(log + 9, "-0001-", 6);
+	assert_memory_equal(log + TIME_WIDTH + 9, "-0001-", 6);
 	log = strchr(log, '\n') + 1;
 	assert_string_equal(text_of(log, '#'), "remark 1 x%s\n");
 	close(t.fd);
@@ -74,7 +83,7 @@ static void several_lines_at_once_become_a_line_each(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		struct transcript t;
+		struct transcript t = { 0 };
 		const char *log;
 
 		open_log(&t);
@@ -93,7 +102,7 @@ static void several_lines_at_once_become_a_line_each(void **state)
 
 static void bytes_from_outside_stay_one_clean_line(void **state)
 {
-	struct transcript t;
+	struct transcript t = { 0 };
 	struct buf big = { 0 };
 	const char *log;
 
@@ -116,7 +125,7 @@ static void bytes_from_outside_stay_one_clean_line(void **state)
 
 static void a_log_is_added_to(void **state)
 {
-	struct transcript t;
+	struct transcript t = { 0 };
 	struct stat st;
 
 	(void)state;
@@ -161,7 +170,7 @@ static void time_passes(struct transcript *t)
 static void a_file_that_was_moved_or_removed_is_made_again(void **state)
 {
 	char path[200], old[200];
-	struct transcript t;
+	struct transcript t = { 0 };
 	struct buf text = { 0 };
 
 	(void)state;
@@ -198,7 +207,7 @@ static void a_file_that_was_moved_or_removed_is_made_again(void **state)
 static void a_file_that_cannot_be_made_again_leaves_the_old_one(void **state)
 {
 	char path[200], directory[200], away[200], moved[220];
-	struct transcript t;
+	struct transcript t = { 0 };
 	struct buf text = { 0 };
 
 	(void)state;
@@ -222,7 +231,7 @@ static void a_file_that_cannot_be_made_again_leaves_the_old_one(void **state)
 
 static void a_pipe_without_a_reader_is_no_log(void **state)
 {
-	struct transcript t;
+	struct transcript t = { 0 };
 	char path[200];
 
 	(void)state;

@@ -2,8 +2,8 @@
  * Maps whose file says how a server is asked (LDAP, SQL): the file is read when the map is opened, and again when it has
  * changed.  The first lookup connects, and the connection outlives the trouble of one map.
  */
-#ifndef ZL_DB_MAP_CONFIG_H
-#define ZL_DB_MAP_CONFIG_H
+#ifndef ZL_DB_MAP_CONFFILE_H
+#define ZL_DB_MAP_CONFFILE_H
 
 #include <sys/stat.h>
 

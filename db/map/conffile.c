@@ -1,4 +1,4 @@
-#include "db/map/config.h"
+#include "db/map/conffile.h"
 
 #include <errno.h>
 #include <fcntl.h>

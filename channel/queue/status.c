@@ -1,0 +1,303 @@
+#include "channel/queue/status.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "channel/queue/outlook.h"
+#include "channel/spool/spoolid.h"
+#include "lib/alloc.h"
+#include "lib/clock.h"
+#include "lib/parse.h"
+#include "lib/text.h"
+
+/* Counting may take a hundredth of our time and no more. */
+#define PAUSE_PER_EFFORT 100
+#define NAME_BYTES_MAX 300
+#define REASON_BYTES_MAX 300
+
+static char *next_field(char **at)
+{
+	char *field = *at, *tab = field != NULL ? strchr(field, '\t') : NULL;
+
+	if (field != NULL)
+		*at = tab != NULL ? tab + 1 : NULL;
+	if (tab != NULL)
+		*tab = '\0';
+	return field;
+}
+
+/* ---- runqueue's side ---- */
+
+bool status_is_request(char *line, const char **tag, size_t *rows)
+{
+	size_t digits = strspn(line, "0123456789");
+	uint64_t n;
+
+	if (digits == 0 || digits > 20 || strncmp(line + digits, "\tstatus\t", 8) != 0 ||
+	    !parse_number(line + digits + 8, STATUS_ROWS_MAX, &n))
+		return false;
+	line[digits] = '\0';
+	*tag = line;
+	*rows = (size_t)n;
+	return true;
+}
+
+static void count_message(struct status_sums *sums, const struct message *m)
+{
+	if (m->look_again != 0 || m->open == 0)
+		return;
+	sums->messages++;
+	sums->recipients += m->open;
+	for (size_t i = 0; i < m->group_count; i++)
+		if (m->groups[i].state == GROUP_FED)
+			sums->fed += m->groups[i].open;
+	if (sums->oldest.tv_sec == 0 || m->arrived.tv_sec < sums->oldest.tv_sec ||
+	    (m->arrived.tv_sec == sums->oldest.tv_sec && m->arrived.tv_nsec < sums->oldest.tv_nsec)) {
+		sums->oldest = m->arrived;
+		sums->oldest_inode = m->file_inode;
+	}
+}
+
+static void count(struct status_sums *sums, const struct queue *q)
+{
+	int64_t began = clock_ms();
+
+	if (sums->next > began)
+		return;
+	*sums = (struct status_sums){ 0 };
+	for (size_t i = 0; i < q->message_buckets; i++)
+		for (const struct message *m = q->messages[i]; m != NULL; m = m->same_bucket)
+			count_message(sums, m);
+	sums->next = clock_ms() + (clock_ms() - began) * PAUSE_PER_EFFORT;
+}
+
+static void add_sums(struct buf *out, const char *tag, const struct scheduler *s, const struct status_sums *sums, int64_t began)
+{
+	const struct stat oldest = { .st_ino = sums->oldest_inode, .st_mtim = sums->oldest };
+	size_t unserved = 0;
+	const char *unfit;
+
+	for (const struct thread *t = s->queue.all_threads; t != NULL; t = t->next)
+		unserved += t->groups > 0 && scheduler_holds(t, &unfit) ? t->groups : 0;
+	buf_addf(out, "%s\tsums\t%ld\t%" PRId64 "\t%" PRIu64 "\t%zu\t%zu\t%zu\t%zu\t%zu\t%zu\t%zu\t%zu\t%jd\t", tag, (long)getpid(),
+	         (clock_ms() - began) / 1000, s->queue.serial, s->removed, s->delivered, s->failed, s->deferred, sums->messages,
+	         sums->recipients, sums->fed, unserved, (intmax_t)sums->oldest.tv_sec);
+	if (sums->oldest.tv_sec != 0 && sums->oldest_inode != 0)
+		spoolid_add(out, &oldest);
+	else
+		buf_addc(out, '-');
+	buf_addc(out, '\n');
+}
+
+static const char *state_of(const struct worker *w)
+{
+	switch (w->state) {
+	case WORKER_BUSY: return w->fed.count > 0 ? "delivering" : "starting";
+	case WORKER_HUNGRY: return "ready";
+	case WORKER_IDLE: return "idle";
+	case WORKER_LEAVING: return "leaving";
+	case WORKER_SILENT: return "ending";
+	}
+	return "-";
+}
+
+static int busiest_first(const void *a, const void *b)
+{
+	const struct worker *x = *(const struct worker *const *)a, *y = *(const struct worker *const *)b;
+
+	if (x->fed.count != y->fed.count)
+		return x->fed.count > y->fed.count ? -1 : 1;
+	return x->pid < y->pid ? -1 : x->pid > y->pid;
+}
+
+static void add_agents(struct buf *out, const char *tag, size_t rows, const struct scheduler *s)
+{
+	const struct worker **list = xcalloc(s->worker_count + 1, sizeof(const struct worker *));
+	size_t n = 0;
+
+	for (const struct worker *w = s->workers; w != NULL && n < s->worker_count; w = w->next)
+		list[n++] = w;
+	qsort(list, n, sizeof(const struct worker *), busiest_first);
+	for (size_t i = 0; i < n && i < rows; i++) {
+		const struct worker *w = list[i];
+
+		buf_addf(out, "%s\tagent\t%ld\t", tag, (long)w->pid);
+		text_add_clean_string(out, w->channel, NAME_BYTES_MAX);
+		buf_addc(out, '\t');
+		text_add_clean_string(out, w->thread != NULL ? w->thread->host : w->host != NULL ? w->host : "-", NAME_BYTES_MAX);
+		buf_addf(out, "\t%s\t%zu\t%" PRId64 "\n", state_of(w), w->fed.count, (s->now.ms - w->since) / 1000);
+	}
+	free(list);
+}
+
+static bool is_longer(const struct thread *a, const struct thread *b)
+{
+	if (a->groups != b->groups)
+		return a->groups > b->groups;
+	return strcmp(a->channel, b->channel) != 0 ? strcmp(a->channel, b->channel) < 0 : strcmp(a->host, b->host) < 0;
+}
+
+/* The longest ones, in order, without sorting all that there are. */
+static size_t longest(const struct thread **list, size_t rows, const struct queue *q)
+{
+	size_t n = 0;
+
+	for (const struct thread *t = q->all_threads; t != NULL; t = t->next) {
+		size_t at;
+
+		if (t->groups == 0 || (n == rows && (rows == 0 || !is_longer(t, list[n - 1]))))
+			continue;
+		n += n < rows;
+		for (at = n - 1; at > 0 && is_longer(t, list[at - 1]); at--)
+			list[at] = list[at - 1];
+		list[at] = t;
+	}
+	return n;
+}
+
+static int64_t next_try(const struct scheduler *s, const struct thread *t)
+{
+	const char *unfit;
+
+	if (scheduler_holds(t, &unfit))
+		return NEXT_HELD;
+	if (t->blocked_until > s->now.ms)
+		return s->now.wall + (t->blocked_until - s->now.ms) / 1000;
+	return t->ready.count > 0 || t->agents > 0 ? NEXT_NOW : NEXT_UNKNOWN;
+}
+
+static void add_destinations(struct buf *out, const char *tag, size_t rows, const struct scheduler *s)
+{
+	const struct thread *list[STATUS_ROWS_MAX];
+	size_t n = longest(list, rows, &s->queue);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct thread *t = list[i];
+		const char *reason = scheduler_reason(s, t);
+
+		buf_addf(out, "%s\tdestination\t", tag);
+		text_add_clean_string(out, t->channel, NAME_BYTES_MAX);
+		buf_addc(out, '\t');
+		text_add_clean_string(out, t->host, NAME_BYTES_MAX);
+		buf_addf(out, "\t%zu\t%zu\t%zu\t%" PRId64 "\t", t->groups, t->ready.count, t->agents, next_try(s, t));
+		if (reason != NULL)
+			text_add_clean_string(out, reason, REASON_BYTES_MAX);
+		buf_addc(out, '\n');
+	}
+}
+
+void status_add(struct buf *out, const char *tag, size_t rows, const struct scheduler *s, struct status_sums *sums, int64_t began)
+{
+	count(sums, &s->queue);
+	add_sums(out, tag, s, sums, began);
+	add_agents(out, tag, rows, s);
+	add_destinations(out, tag, rows, s);
+	buf_addf(out, "%s\tdone\t0\t\n", tag);
+}
+
+/* ---- the operator's side ---- */
+
+bool status_is_whole(const struct buf *answer)
+{
+	const char *last = answer->len > 1 ? memrchr(answer->data, '\n', answer->len - 1) : NULL;
+	const char *line = last != NULL ? last + 1 : buf_str(answer), *kind;
+
+	if (answer->len == 0 || answer->data[answer->len - 1] != '\n')
+		return false;
+	kind = strchr(line, '\t');
+	return kind != NULL && (strncmp(kind, "\tdone\t", 6) == 0 || strncmp(kind, "\tbad\t", 5) == 0);
+}
+
+static bool number(char **at, uint64_t *n)
+{
+	const char *field = next_field(at);
+
+	return field != NULL && parse_number(field, INT64_MAX, n);
+}
+
+static bool parse_sums(struct status *s, char *at)
+{
+	uint64_t process, oldest;
+
+	if (!number(&at, &process) || !number(&at, &s->seconds) || !number(&at, &s->arrived) || !number(&at, &s->removed) ||
+	    !number(&at, &s->delivered) || !number(&at, &s->failed) || !number(&at, &s->deferred) || !number(&at, &s->messages) ||
+	    !number(&at, &s->recipients) || !number(&at, &s->fed) || !number(&at, &s->unserved) || !number(&at, &oldest))
+		return false;
+	s->process = (pid_t)process;
+	s->oldest = (int64_t)oldest;
+	s->oldest_id = next_field(&at);
+	return s->oldest_id != NULL;
+}
+
+static bool parse_agent(struct status *s, char *at)
+{
+	struct status_agent a = { 0 };
+	uint64_t process;
+
+	if (!number(&at, &process))
+		return false;
+	a.pid = (pid_t)process;
+	a.channel = next_field(&at);
+	a.host = next_field(&at);
+	a.state = next_field(&at);
+	if (a.state == NULL || !number(&at, &a.jobs) || !number(&at, &a.seconds))
+		return false;
+	s->agents = xgrow(s->agents, s->agent_count, &s->agent_capacity, sizeof *s->agents);
+	s->agents[s->agent_count++] = a;
+	return true;
+}
+
+static bool parse_destination(struct status *s, char *at)
+{
+	struct status_destination d = { .channel = next_field(&at), .host = next_field(&at) };
+	const char *next;
+	uint64_t n = 0;
+
+	if (!number(&at, &d.messages) || !number(&at, &d.ready) || !number(&at, &d.agents))
+		return false;
+	next = next_field(&at);
+	d.reason = next_field(&at);
+	if (d.reason == NULL || (next[0] != '-' && !parse_number(next, INT64_MAX, &n)))
+		return false;
+	d.next = next[0] != '-' ? (int64_t)n : strcmp(next, "-2") == 0 ? NEXT_HELD : NEXT_UNKNOWN;
+	s->destinations = xgrow(s->destinations, s->destination_count, &s->destination_capacity, sizeof *s->destinations);
+	s->destinations[s->destination_count++] = d;
+	return true;
+}
+
+bool status_parse(struct status *s, struct buf *answer)
+{
+	char *line, *rest, *kind;
+	bool ok = true;
+
+	*s = (struct status){ .text = *answer };
+	*answer = (struct buf){ 0 };
+	for (line = strtok_r(s->text.data, "\n", &rest); ok && line != NULL; line = strtok_r(NULL, "\n", &rest)) {
+		next_field(&line);
+		kind = next_field(&line);
+		if (kind == NULL || line == NULL)
+			ok = false;
+		else if (strcmp(kind, "sums") == 0)
+			ok = parse_sums(s, line);
+		else if (strcmp(kind, "agent") == 0)
+			ok = parse_agent(s, line);
+		else if (strcmp(kind, "destination") == 0)
+			ok = parse_destination(s, line);
+		else
+			ok = strcmp(kind, "done") == 0;
+	}
+	ok = ok && s->process > 0;
+	if (!ok)
+		status_free(s);
+	return ok;
+}
+
+void status_free(struct status *s)
+{
+	free(s->agents);
+	free(s->destinations);
+	buf_free(&s->text);
+	*s = (struct status){ 0 };
+}

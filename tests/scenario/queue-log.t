@@ -1,0 +1,158 @@
+#!/usr/bin/perl
+# The log as a postmaster reads it: an id tells the whole life of a message, an address or a Message-ID finds the id.
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Test::More;
+use Cwd ();
+use IO::Socket::INET ();
+use IO::Socket::UNIX ();
+use JSON::PP ();
+use POSIX ();
+use Socket qw(SOCK_DGRAM);
+use Reports;
+use RunQueue;
+use Spool;
+use Syslog;
+use ZlmtpQueue;
+
+plan skip_all => 'a log daemon of its own needs root' if !Syslog->possible;
+
+my $build = Cwd::abs_path($ENV{BUILD_DIR} // '.');
+my @children;
+END { local $?; kill KILL => $_ and waitpid $_, 0 for @children }
+
+sub child($code) {
+	my $pid = fork // die "fork: $!";
+	if ($pid == 0) {
+		$code->();
+		POSIX::_exit(0);
+	}
+	push @children, $pid;
+}
+
+# An LMTP server that knows no "gone", has no room for "full" and takes all others.
+sub serve($listener) {
+	while (my $c = $listener->accept) {
+		my $text = 0;
+		my @accepted;
+		print $c "220 store ready\r\n";
+		while (defined(my $line = <$c>)) {
+			if ($text) {
+				$text = $line ne ".\r\n" or print $c "250 2.0.0 <$_> Saved\r\n" for @accepted;
+				$text = 0 if $line eq ".\r\n";
+			}
+			elsif ($line =~ /^LHLO/i) { print $c "250-store\r\n250-PIPELINING\r\n250 ENHANCEDSTATUSCODES\r\n" }
+			elsif ($line =~ /^MAIL/i) { @accepted = (); print $c "250 2.1.0 ok\r\n" }
+			elsif ($line =~ /^RCPT TO:<gone/i) { print $c "550 5.1.1 no such user\r\n" }
+			elsif ($line =~ /^RCPT TO:<full/i) { print $c "452 4.2.2 mailbox full\r\n" }
+			elsif ($line =~ /^RCPT TO:<([^>]*)/i) { push @accepted, $1; print $c "250 2.1.5 ok\r\n" }
+			elsif ($line =~ /^DATA/i) { print $c @accepted ? "354 go on\r\n" : "503 5.5.1 nobody\r\n"; $text = @accepted > 0 }
+			elsif ($line =~ /^QUIT/i) { print $c "221 bye\r\n"; last }
+			else { print $c "250 2.0.0 ok\r\n" }
+			$c->flush;
+		}
+		close $c;
+	}
+}
+
+# A post office with that server, maps and a log; more: for scheduler.conf's command and runqueue.
+sub office(%o) {
+	my $listener = IO::Socket::INET->new(Listen => 20, LocalAddr => '127.0.0.1') or die "listen: $!";
+	child(sub { serve($listener) });
+	my $q;
+	my $agent = "$build/channel/lmtp -c \$channel -F [127.0.0.1] -p ${\ $listener->sockport} " . ($o{agent} // '');
+	$q = Reports->queue(conf => "lmtp/*\n\tinterval=1h retries=1 command=\"$agent\"\nmailbox/*\n\tinterval=1h command=\"$agent\"\n",
+		routes => join('', map { "$_\@example.org lmtp!store!$_\n" } qw(ann bob gone full)));
+	my $path = $q->dir . '/syslog';
+	my $socket = IO::Socket::UNIX->new(Local => $path, Type => SOCK_DGRAM) // die "$path: $!";
+	child(sub {
+		open my $out, '>>', "$path.txt" or die;
+		$out->autoflush(1);
+		while (defined recv($socket, my $line, 65536, 0)) { print $out "$line\n" }
+	});
+	$q->{wrap} = ['unshare', '-m', 'sh', '-c',
+		'mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && ln -s "$0" /dev/log && exec "$@"', $path];
+	$q->{before} = $q->{wrap};
+	return $q;
+}
+
+sub logged($q) { split /\n/, Spool::slurp($q->dir . '/syslog.txt') // '' }
+sub grepped($q, $what) { grep { index($_, $what) >= 0 } logged($q) }
+
+# What a program of ours says to standard output, with the log.
+sub run($q, $input, $program, @arguments) {
+	Spool->put($q->dir . '/in', $input);
+	local $ENV{ZCONFIG} = $q->dir . '/zenv';
+	my $pid = open(my $out, '-|') // die "fork: $!";
+	if ($pid == 0) {
+		open STDIN, '<', $q->dir . '/in' or die;
+		exec @{$q->{wrap}}, "$build/channel/$program", @arguments or POSIX::_exit(127);
+	}
+	local $/;
+	my $text = <$out>;
+	close $out;
+	return $text // '';
+}
+
+my $message = "From: ann\@example.org\nMessage-ID: <one\@example.org>\nSubject: hello\n\ntext\n";
+my $time = qr/^\S*\s*\w+ +\d+ [\d:]+ \S+: /;
+
+sub event($line) { $line =~ /\bevent=(\w+)/ ? $1 : $line =~ /\boutcome=(\w+)/ ? $1 : '?' }
+
+subtest 'the life of a message' => sub {
+	my $q = office();
+	my $id = run($q, $message, 'enqueue', '-P', $q->office, '-s', 'ann@example.org', qw(bob@example.org gone@example.org full@example.org));
+	chomp $id;
+	like $id, qr/^S\S+$/, 'enqueue prints the spool id alone';
+	$q->start('-w', '-P', $q->office);
+	ok RunQueue::wait_for(sub { 3 <= grep { /outcome=/ } grepped($q, $id) }), 'three outcomes';
+	ok RunQueue::wait_for(sub { grep { /event=reported/ } grepped($q, $id) }, 40), 'the failure is told while one waits';
+	run($q, '', 'zlmtp-queue', '-P', $q->office, $_, $id) for qw(hold release);
+	run($q, '', 'zlmtp-queue', '-P', $q->office, 'fail', '-m', '5.2.1 moved away', $id);
+	ok RunQueue::wait_for(sub { 2 == grep { /event=reported/ } grepped($q, $id) }, 40), 'told';
+	my $done = time;
+	ok RunQueue::wait_for(sub { grep { /event=done/ } grepped($q, $id) }, 40), 'done';
+	$done = time - $done;
+	$q->stop;
+	my @life = grepped($q, " spool=$id ");
+	cmp_ok $done, '<', 10, 'and it does not take a minute to say so';
+	is_deeply [map { event($_) } grep { !/outcome=/ } @life], [qw(queued reported held released failed reported done)], 'all that happened, in order'
+		or diag join "\n", @life;
+	my %outcomes = map { event($_) => 1 } grep { /outcome=/ } @life;
+	is_deeply [sort keys %outcomes], [qw(deferred delivered failed)], 'and what became of each recipient';
+	my ($queued) = grep { /event=queued/ } @life;
+	like $queued, qr/event=queued spool=$id from=ann\@example\.org size=\d+ recipients=3 message_id=<one\@example\.org> client=local protocol=-$/, 'queued';
+	my ($outcome) = grep { /outcome=failed/ } @life;
+	like $outcome, qr/ message=\d+ spool=$id recipient=gone from=ann\@example\.org orcpt=gone\@example\.org outcome=failed /, 'an outcome';
+	like +(grep { /event=failed/ } @life)[0], qr/ spool=$id from=ann\@example\.org to=full orcpt=full\@example\.org .*status=5\.2\.1 words=".*moved away" by=root$/, 'failed, by whom';
+	like +(grep { /event=held/ } @life)[0], qr/ spool=$id from=ann\@example\.org recipients=3 message_id=\S*one\@example\.org\S* by=root$/, 'held, by whom';
+	my ($report) = (grep { /event=reported/ } @life)[0] =~ / kind=failure report=(S\S+)$/;
+	ok $report, 'the report has an id' or diag join "\n", @life;
+	ok scalar(grep { /event=queued spool=\Q$report\E from=<> / } logged($q)), 'which has a life of its own';
+	ok scalar(grep { / spool=$id / } grepped($q, $_)), "$_ finds the id" for '<one@example.org>', 'gone@example.org', 'ann@example.org', 'bob@example.org';
+};
+
+subtest 'JSON' => sub {
+	my $q = office(agent => "-O log=json -l /tmp/zlmtp-queue-log-$$");
+	my $id = run($q, $message, 'enqueue', '-P', $q->office, '-s', 'ann@example.org', 'bob@example.org') =~ s/\n//r;
+	$q->start('-1', '-O', 'log=json', '-P', $q->office);
+	$q->finish;
+	ok RunQueue::wait_for(sub { grep { /"done"/ } grepped($q, $id) }), 'done';
+	my %seen;
+	for (grepped($q, $id)) {
+		my ($object) = /(\{.*\})$/ or next;
+		my $e = JSON::PP->new->utf8->decode($object);
+		$seen{$e->{event} // $e->{outcome}} = $e->{spool};
+	}
+	is_deeply \%seen, { delivered => $id, done => $id }, 'each line is JSON';
+	my @lines = split /\n/, Spool::slurp("/tmp/zlmtp-queue-log-$$");
+	unlink "/tmp/zlmtp-queue-log-$$";
+	is scalar(grep { !eval { JSON::PP->new->utf8->decode($_)->{time} =~ /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/ } } @lines), 0,
+		'and each of -l, with the time';
+	cmp_ok scalar(grep { /"kind":"w"/ } @lines), '>', 3, 'also what was said';
+	is_deeply [sort @lines], \@lines, 'in an order that sort keeps' or diag join "\n", @lines;
+};
+
+done_testing;

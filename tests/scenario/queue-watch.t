@@ -1,0 +1,191 @@
+#!/usr/bin/perl
+# zlmtp-queue watch: the live screen, on a terminal, on one that knows no sequences, in a pipe.
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Test::More;
+use Cwd ();
+use IO::Socket::INET ();
+use JSON::PP ();
+use Time::HiRes qw(sleep time);
+use RunQueue;
+use Spool;
+use Tmux;
+use ZlmtpQueue;
+
+delete $ENV{ZCONFIG};
+my $build = Cwd::abs_path($ENV{BUILD_DIR} // '.');
+
+sub running(%o) {
+	my $q = RunQueue->new(%o);
+	$q->start('-w');
+	RunQueue::wait_for(sub { -S $q->office . '/.control.runqueue' }) or die "no socket\n";
+	return $q;
+}
+
+sub command($q, @words) { join ' ', "$build/channel/zlmtp-queue", '-P', $q->office, @words, 'watch' }
+
+# A store that is down, with so many messages for it.
+sub store_down($count) {
+	my $q = RunQueue->new(conf => "lmtp/*\n\tinterval=1h retries=1 command=\"AGENT\"\n",
+		script => "user . retryat connect to store: Connection refused\n");
+	$q->message(["u$_\@\@store"], age => $_ % 5000) for 1 .. $count;
+	$q->start('-w');
+	RunQueue::wait_for(sub { -S $q->office . '/.control.runqueue' }) or die "no socket\n";
+	return $q;
+}
+
+# Lines that a command prints into a pipe until there are so many; then it is told to end.
+sub lines($count, $command, %env) {
+	local @ENV{keys %env} = values %env;
+	my $pid = open my $out, '-|', "exec $command </dev/null" or die "$command: $!";
+	my @lines;
+	local $SIG{ALRM} = sub { die "$command: too few lines\n" };
+	alarm 30;
+	while (@lines < $count) { push @lines, scalar(<$out>) // last }
+	alarm 0;
+	kill TERM => $pid;
+	close $out;
+	return @lines;
+}
+
+# The clock on top of the screen, or undef.
+sub clock($terminal) { ($terminal->screen =~ /\A(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)  zlmtp-queue watch/)[0] }
+
+subtest 'a store that is down, 2000 messages' => sub {
+	my $q = store_down(2000);
+	my $t = Tmux->new(rows => 30, columns => 110);
+	$t->type('stty -g; echo seen before');
+	ok $t->shows(qr/^seen before$/m), 'a shell';
+	my ($modes) = $t->screen =~ /^([0-9a-f]+:\S+)$/m;
+	$t->type(command($q));
+	ok $t->shows(qr/Connection refused/), 'the reason is shown';
+	my $screen = $t->screen;
+	like $screen, qr/^runqueue runs, process $q->{pid}, for \d+s$/m, 'runqueue';
+	like $screen, qr/^2000 recipients in 2000 messages, \d+ in delivery; the oldest message 33m old, S\S+$/m, 'sums and the oldest message';
+	like $screen, qr/^ +arrived +delivered +failed +deferred\nnow\/s( +[\d.]+){4}\n1 minute\/s( +[\d.]+){4}\nin all +2000 +0 +0 +1$/m, 'rates';
+	like $screen, qr{^AGENT +CHANNEL/HOST +STATE +JOBS +SESSIONS +SINCE\n\d+ +lmtp/\S+ +idle +0 +0 +\d+s$}m, 'agents';
+	like $screen, qr{^lmtp/store +2000 +\d+ +0 +\d+m  connect to store: Connection refused$}m, 'destinations';
+	unlike $screen, qr/seen before/, 'on a screen of its own';
+	my $then = clock($t);
+	ok RunQueue::wait_for(sub { (clock($t) // $then) ne $then }, 5), 'it is drawn again';
+	$t->keys('q');
+	ok $t->shows(qr/seen before\n.*watch\n> $/s) || $t->shows(qr/seen before/), 'q ends it, and what was there before is there again';
+	$t->type('echo status $?; stty -g');
+	ok $t->shows(qr/^status 0$/m), 'exit status 0';
+	ok $t->shows(qr/^status 0\n\Q$modes\E$/m), 'the terminal is as it was';
+};
+
+subtest 'signals leave the terminal as it was' => sub {
+	my $q = store_down(1);
+	my $t = Tmux->new(rows => 12, columns => 80);
+	$t->type("stty -g > $t->{dir}/before; echo seen before");
+	$t->shows(qr/^seen before$/m);
+	for my $how (['C-c', 130], ['C-\\', 131], ['TERM', 143], ['HUP', 129], ['C-d', 0], ['Q', 0]) {
+		my ($what, $status) = @$how;
+		$t->type("sh -c 'echo \$\$ > $t->{dir}/pid; exec " . command($q) . "'");
+		ok $t->shows(qr/^runqueue runs/m), "$what: it draws";
+		if ($what =~ /^(TERM|HUP)$/) { kill $what, 0 + Spool::slurp("$t->{dir}/pid") }
+		else { $t->keys($what) }
+		ok $t->shows(qr/seen before/), 'what was there before is there again';
+		$t->type("echo status \$?; stty -g > $t->{dir}/after; clear; echo seen before");
+		RunQueue::wait_for(sub { -s "$t->{dir}/after" });
+		is Spool::slurp("$t->{dir}/after"), Spool::slurp("$t->{dir}/before"), 'and the modes';
+		unlink "$t->{dir}/after";
+	}
+	$t->type(command($q));
+	ok $t->shows(qr/^runqueue runs/m), 'it draws';
+	$t->keys('C-z');
+	ok $t->shows(qr/Stopped/), 'it stops';
+	like $t->screen, qr/seen before/, 'and what was there before is there';
+	$t->type("stty -g > $t->{dir}/after; echo next");
+	$t->shows(qr/^next$/m);
+	is Spool::slurp("$t->{dir}/after"), Spool::slurp("$t->{dir}/before"), 'with the modes of before';
+	$t->type('fg');
+	ok $t->shows(qr/\A\d{4}-.*\nrunqueue runs/), 'it goes on and draws at once';
+	$t->tmux('resize-window', '-x', 60, '-y', 8);
+	ok $t->shows(qr/\A\d{4}-.*\nrunqueue runs/), 'a smaller screen';
+	is scalar(grep { length > 60 } split /\n/, $t->screen), 0, 'no longer line';
+	$t->tmux('resize-window', '-x', 110, '-y', 30);
+	ok $t->shows(qr/^CHANNEL\/HOST/m), 'a larger one has more';
+	$t->keys('q');
+	ok $t->shows(qr/^next$/m), 'and it leaves what was there';
+};
+
+subtest 'an agent at work has its sessions' => sub {
+	# a server that says nothing behind its greeting
+	my $server = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die "listen: $!";
+	my $q = running(conf => "lmtp/*\n\tcommand=\"$build/channel/lmtp -c lmtp -F [127.0.0.1] -p ${\ $server->sockport}\"\n");
+	$q->arrive(['a@@store']);
+	my $client = $server->accept;
+	print $client "220 ready\r\n";
+	$client->flush;
+	my $t = Tmux->new;
+	$t->type(command($q));
+	ok $t->shows(qr{^\d+ +lmtp/store +delivering +1 +1 +\d+s$}m), 'one job, one session' or diag $t->screen;
+	close $client;
+};
+
+subtest 'text where there is no screen' => sub {
+	my $q = store_down(3);
+	my @lines = lines(40, command($q));
+	is scalar(grep { /[^\n -~]/ } @lines), 0, 'no control character';
+	my @clocks = map { /^(\S+ \S+)  zlmtp-queue watch/ ? $1 : () } @lines;
+	cmp_ok scalar(@clocks), '>', 1, 'several texts';
+	isnt $clocks[0], $clocks[1], 'a second between them';
+	my $t = Tmux->new(rows => 60, columns => 110);
+	$t->type('TERM=dumb ' . command($q));
+	ok $t->shows(qr/zlmtp-queue watch.*zlmtp-queue watch/s), 'one below the other on a terminal that knows nothing';
+	$t->keys('q', 'Enter');
+	$t->type('echo status $?');
+	ok $t->shows(qr/^status 0$/m), 'q ends it';
+	my ($status, $out, $err) = zq($q, 'watch', 'all');
+	is "$status$out", 64, 'it takes no filter';
+	is $err =~ tr/\n//, 1, 'one line';
+};
+
+subtest 'JSON' => sub {
+	my $q = store_down(3);
+	RunQueue::wait_for(sub { my ($row) = rows($q); $row && $row->{answer} });
+	my ($first, $second) = map { JSON::PP->new->utf8->decode($_) } lines(2, command($q, '-j'));
+	is_deeply [@$second{qw(runqueue messages recipients delivered failed arrived unserved)}], [$q->{pid}, 3, 3, 0, 0, 3, 0], 'sums';
+	is_deeply [map { [@$_{qw(channel host messages reason)}] } @{$second->{destinations}}],
+		[['lmtp', 'store', 3, 'connect to store: Connection refused']], 'destinations';
+	is_deeply [sort keys %{$second->{rates}}], [qw(arrived deferred delivered failed)], 'rates';
+	is_deeply [map { $_->{channel} } @{$second->{agents}}], ['lmtp'], 'agents';
+	cmp_ok $second->{time}, '>', $first->{time}, 'each second';
+};
+
+subtest 'without a runqueue, and when it comes and goes' => sub {
+	my $q = RunQueue->new;
+	$q->message(["u$_"]) for 1 .. 2;
+	my ($j) = map { JSON::PP->new->utf8->decode($_) } lines(1, command($q, '-j'));
+	is_deeply [@$j{qw(runqueue note messages recipients)}], [undef, 'no runqueue runs here', 2, 2], 'JSON';
+	like join('', lines(6, command($q))), qr{^no runqueue runs here\n2 recipients in 2 messages.*\n\nCHANNEL/HOST.*\nTOTAL +2 }m, 'text';
+	Spool->put($q->office . '/.pid.scheduler', "$$\n");
+	like join('', lines(3, command($q))), qr/^ZMailer's scheduler runs here, process ${\ $$}$/m, 'beside ZMailer';
+	unlink $q->office . '/.pid.scheduler';
+	my $t = Tmux->new;
+	$q->script("user . deferred \r->> 450 later\n");
+	$t->type(command($q));
+	ok $t->shows(qr/^no runqueue runs here$/m), 'on a terminal';
+	$q->start('-w');
+	ok $t->shows(qr/^runqueue runs, process $q->{pid}/m), 'it has come';
+	ok $t->shows(qr/^2 recipients in 2 messages/m), 'and read the queue';
+	$q->stop;
+	ok $t->shows(qr/^no runqueue runs here$/m), 'it has gone';
+	$t->keys('q');
+};
+
+subtest 'nobody reads any more' => sub {
+	my $q = RunQueue->new;
+	my $err = $q->dir . '/pipe-err';
+	my $out = `timeout 20 sh -c '${\ command($q)} 2>$err; echo \$? >$err.status' </dev/null | head -n 1`;
+	like $out, qr/zlmtp-queue watch/, 'one line is read';
+	RunQueue::wait_for(sub { -s "$err.status" });
+	is Spool::slurp("$err.status"), "0\n", 'exit status 0';
+	is Spool::slurp($err), '', 'no complaint';
+};
+
+done_testing;
