@@ -7,6 +7,7 @@
 #include "db/sql/access.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/module.h"
 
 #define SHORTEST_DELAY_MS 1000
 
@@ -197,6 +198,11 @@ static void explain(const struct server *s, struct buf *why)
 	if (s->host != NULL)
 		buf_addf(why, "%s: ", s->host);
 	buf_adds(why, buf_str(&s->trouble));
+}
+
+const struct sql_driver *driver_load(const char *type, struct buf *why)
+{
+	return module_load(type, "zlmtp_sql_driver", SQL_DRIVER_VERSION, why);
 }
 
 bool sqlconn_ask(struct sqlconn *connection, const struct sql_question *question, struct buf *why)
