@@ -18,6 +18,7 @@
 #include "channel/tally.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/hash.h"
 #include "lib/text.h"
 
 void jobs_init(struct jobs *jobs, const struct jobs_options *options)
@@ -190,13 +191,13 @@ static bool same_mailbox(const char *a, const char *b)
 }
 
 /* The same for whatever is the same_mailbox(). */
-static uint32_t address_hash(const char *address)
+static uint64_t address_hash(const char *address)
 {
-	uint32_t hash = 2166136261u;     /* FNV-1a */
+	uint64_t hash = HASH_START;
 
 	for (const char *p = address; *p != '\0'; p++)
 		if (*p != '"')
-			hash = (hash ^ (unsigned char)ascii_lower(*p)) * 16777619u;
+			hash = hash_byte(hash, (unsigned char)ascii_lower(*p));
 	return hash;
 }
 

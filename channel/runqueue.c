@@ -198,24 +198,6 @@ static char *from_here(const char *path)
 }
 
 /* Signals arrive while we wait and nowhere else. */
-static void catch_signals(sigset_t *while_waiting)
-{
-	static const int signals[] = { SIGCHLD, SIGTERM, SIGINT, SIGHUP };
-	const struct sigaction action = { .sa_handler = on_signal };
-	sigset_t blocked;
-
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN);
-	sigemptyset(&blocked);
-	sigprocmask(SIG_SETMASK, NULL, while_waiting);
-	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
-		sigaction(signals[i], &action, NULL);
-		sigaddset(&blocked, signals[i]);
-		sigdelset(while_waiting, signals[i]);
-	}
-	sigprocmask(SIG_BLOCK, &blocked, NULL);
-}
-
 /* ---- the loop ---- */
 
 struct loop {
@@ -419,6 +401,7 @@ static void print_sums(struct loop *loop)
 
 int main(int argc, char **argv)
 {
+	static const int signals[] = { SIGCHLD, SIGTERM, SIGINT, SIGHUP };
 	struct loop loop = { .watch = -1, .notify = -1, .scan_at = CLOCK_NEVER };
 	struct buf why = { 0 };
 	struct settings set = { 0 };
@@ -440,7 +423,7 @@ int main(int argc, char **argv)
 	reporter.program = reporter_path = reporter_program();
 	reporter.json = set.log_json;
 	enter_transport(set.postoffice);
-	catch_signals(&while_waiting);
+	wait_catch(signals, sizeof signals / sizeof signals[0], on_signal, &while_waiting);
 	srandom((unsigned)getpid());
 
 	scheduler_init(&loop.scheduler, conf, "../postman");

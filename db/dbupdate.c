@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "db/build/fault.h"
 #include "db/build/source.h"
 #include "db/grammar/value.h"
 #include "db/live/cdb/health.h"
@@ -81,20 +82,6 @@ struct choices {
 };
 
 /* ---- what is said ------------------------------------------------------------------------ */
-
-static void tell_fault(void *context, const struct fault *fault)
-{
-	const char *file = strcmp(fault->file, "-") == 0 ? "standard input" : fault->file;
-	const char *grade = fault->is_warning ? "warning: " : "";
-
-	(void)context;
-	if (fault->line == 0)
-		complain("%s: %s%s", file, grade, fault->text);
-	else if (fault->column == 0)
-		complain("%s:%zu: %s%s", file, fault->line, grade, fault->text);
-	else
-		complain("%s:%zu:%zu: %s%s", file, fault->line, fault->column, grade, fault->text);
-}
 
 static int say(int status, struct buf *why)
 {
@@ -355,7 +342,7 @@ static int replace(struct choices *choices, char **words)
 {
 	const char *file = words[0] != NULL ? words[0] : choices->settings.base;
 	char *real = strcmp(file, "-") == 0 ? NULL : realpath(file, NULL);
-	struct source source = { .path = file, .syntax = choices->syntax, .report = tell_fault,
+	struct source source = { .path = file, .syntax = choices->syntax, .report = fault_complain,
 	                         .check = choices->unchecked ? NULL : value_is_good, .check_context = &choices->check };
 	struct records records = { 0 };
 	struct stamp stamp = { .source = real != NULL ? real : (char *)(uintptr_t)"-", .built = stamp_now(),
@@ -519,7 +506,7 @@ static const char *type_of_zenv(void)
 
 static void ask_dbases(struct choices *choices, const struct command *command)
 {
-	int status = beside_find(&choices->beside, choices->settings.base, tell_fault, NULL);
+	int status = beside_find(&choices->beside, choices->settings.base, fault_complain, NULL);
 	bool is_care = command->run == check || command->run == recover;
 
 	/* who looks after a map must not be stopped by a mistake in another line */

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "db/build/fault.h"
 #include "db/ldap/open.h"
 #include "db/route/beside.h"
 #include "db/sync/copy.h"
@@ -19,6 +20,7 @@
 #include "db/sync/session.h"
 #include "db/sync/syncconf.h"
 #include "lib/alloc.h"
+#include "lib/backoff.h"
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -42,6 +44,7 @@
 #define PROGRESS_MS 1000
 
 /* How long another ldapsync may take to end. */
+#define LOCK_POLL_NS 20000000
 #define LOCK_MS 5000
 
 enum { ALLOW_SHRINK = 1 };
@@ -154,9 +157,7 @@ static int write_map(struct sync *s, struct content_counts *counts)
 	} else {
 		if (s->guarded)
 			buf_adds(&why, "; --allow-shrink if that is meant");
-		s->flush_delay = s->flush_delay == 0 ? FIRST_DELAY_MS : s->flush_delay * 2;
-		if (s->flush_delay > LONGEST_DELAY_MS)
-			s->flush_delay = LONGEST_DELAY_MS;
+		s->flush_delay = backoff_next(s->flush_delay, FIRST_DELAY_MS, LONGEST_DELAY_MS);
 		s->next_flush = s->flushed + s->flush_delay;
 		say_clean(&why);
 	}
@@ -237,9 +238,7 @@ static void lose_session(struct sync *s, enum session_news news)
 	s->refusals = news == SESSION_REFUSED || news == SESSION_BEHIND ? s->refusals + 1 : 0;
 	if (s->refusals > 0 || (news == SESSION_OVER && !s->complete) || s->again > s->conf.rule_count)
 		s->server = (s->server + 1) % ldap_servers(&s->conf.access);
-	s->open_delay = s->open_delay == 0 ? FIRST_DELAY_MS : s->open_delay * 2;
-	if (s->open_delay > LONGEST_DELAY_MS || s->polls)
-		s->open_delay = LONGEST_DELAY_MS;
+	s->open_delay = s->polls ? LONGEST_DELAY_MS : backoff_next(s->open_delay, FIRST_DELAY_MS, LONGEST_DELAY_MS);
 	s->next_open = clock_ms() + s->open_delay;
 	s->polls = false;
 }
@@ -496,12 +495,6 @@ static int follow(struct sync *s)
 
 /* ---- start ------------------------------------------------------------------------------------------------ */
 
-static void tell_fault(void *context, const struct fault *fault)
-{
-	(void)context;
-	complain("%s:%zu: %s%s", fault->file, fault->line, fault->is_warning ? "warning: " : "", fault->text);
-}
-
 static void read_config(struct sync *s, const char *path)
 {
 	struct buf why = { 0 };
@@ -523,7 +516,7 @@ static void ask_dbases(struct sync *s)
 	*u = (struct update_settings){
 		.type = s->conf.type, .base = s->conf.map, .config = s->conf.environment, .folding = s->conf.folding,
 	};
-	status = beside_find(&s->beside, s->conf.map, tell_fault, NULL);
+	status = beside_find(&s->beside, s->conf.map, fault_complain, NULL);
 	if (status != EX_OK)
 		die(status, "%s: cannot tell how this map is used while dbases.conf has errors", s->conf.map);
 	if (s->beside.map != NULL) {
@@ -543,7 +536,6 @@ static void ask_dbases(struct sync *s)
 /* The lock belongs to this process alone, and ends with it however it ends. */
 static void lock(const struct sync *s)
 {
-	const struct timespec pause = { 0, 20000000 };
 	const int64_t deadline = clock_ms() + LOCK_MS;
 	char *path = xasprintf("%s.ldapsync", s->conf.map);
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
@@ -556,7 +548,7 @@ static void lock(const struct sync *s)
 			fcntl(fd, F_GETLK, &lock);
 			die(EX_TEMPFAIL, "%s: process %ld keeps this map already", s->conf.map, (long)lock.l_pid);
 		}
-		nanosleep(&pause, NULL);
+		clock_pause(LOCK_POLL_NS);
 	}
 	free(path);
 }

@@ -58,6 +58,7 @@ for my $file (@files) {
 	}
 }
 my @guards = grep { m{\.h$} && (text("$top/$_") =~ /^#ifndef (\w+)\n#define \1$/m)[0] ne guard($_) } @files;
+is_deeply([grep { m{/config\.h$} } @files], [], 'no header hides the config.h of configure from its neighbours');
 is("@guards", '', 'every header is guarded by the name of its path');
 is(join("\n", @bad), '', 'every file includes its own and lower layers only');
 is("@unknown", '', 'every folder has its place');
