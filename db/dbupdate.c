@@ -21,6 +21,7 @@
 #include "db/live/lines.h"
 #include "db/live/update.h"
 #include "db/route/beside.h"
+#include "db/sync/usable.h"
 #include "lib/alloc.h"
 #include "lib/log.h"
 #include "lib/options.h"
@@ -109,15 +110,10 @@ static struct update *open_map(const struct choices *choices)
 static const char *value_fault(struct choices *choices, const char *key, size_t key_length, const char *value,
                                size_t length)
 {
-	struct record record = { .key = key, .value = value, .key_length = (uint32_t)key_length,
-	                         .value_length = (uint32_t)length };
-	const char *why = update_value_fault(value, length);
-	bool is_warning = false;
-	size_t offset = 0;
+	const struct record record = { .key = key, .value = value, .key_length = (uint32_t)key_length,
+	                               .value_length = (uint32_t)length };
 
-	if (why != NULL || choices->unchecked || value_is_good(&choices->check, &record, &offset, &why, &is_warning) || is_warning)
-		return update_value_fault(value, length);
-	return why;
+	return usable_value_fault(choices->unchecked ? NULL : &choices->check, &record);
 }
 
 /* `where` is the key, or name and number of the line. */
@@ -327,7 +323,7 @@ static int replace_records(const struct choices *choices, const struct records *
 		status = update_create(&choices->settings, records, stamp, why);
 		counts.added = records->count;
 	} else if (update != NULL) {
-		status = update_replace(update, records, stamp, !choices->allow_shrink, &counts, why);
+		status = update_replace(update, records, stamp, choices->allow_shrink ? NULL : update_guard_removal, NULL, &counts, why);
 		if (status != EX_OK && counts.removed > 0)
 			buf_adds(why, "; --allow-shrink if that is meant");
 		update_close(&update);

@@ -1,8 +1,6 @@
 /*
  * ldapsync: keeps a live map in step with an LDAP directory.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,21 +10,17 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "db/build/fault.h"
+#include "db/keeper.h"
 #include "db/ldap/open.h"
-#include "db/route/beside.h"
 #include "db/sync/copy.h"
 #include "db/sync/domains.h"
 #include "db/sync/session.h"
 #include "db/sync/syncconf.h"
-#include "lib/alloc.h"
 #include "lib/backoff.h"
 #include "lib/clock.h"
-#include "lib/file.h"
 #include "lib/log.h"
 #include "lib/options.h"
 #include "lib/process.h"
-#include "lib/text.h"
 #include "lib/wait.h"
 #include "lib/zenv.h"
 
@@ -42,10 +36,6 @@
 
 /* How often is said how far a refresh has come. */
 #define PROGRESS_MS 1000
-
-/* How long another ldapsync may take to end. */
-#define LOCK_POLL_NS 20000000
-#define LOCK_MS 5000
 
 enum { ALLOW_SHRINK = 1 };
 
@@ -76,8 +66,7 @@ static const struct program program = {
 
 struct sync {
 	struct syncconf conf;
-	struct beside beside;
-	struct value_check check;
+	struct keeper keeper;
 	struct copy_settings settings;
 	struct copy *copy;
 	struct session *session;
@@ -116,17 +105,6 @@ static void say(const char *text)
 	complain("%s", text);
 }
 
-/* Directory and libraries may have put anything into it. */
-static void say_clean(struct buf *why)
-{
-	struct buf clean = { 0 };
-
-	text_add_clean(&clean, buf_str(why), why->len, 1000);
-	complain("%s", buf_str(&clean));
-	buf_free(&clean);
-	buf_clear(why);
-}
-
 static void print_counts(const struct content_counts *c)
 {
 	size_t records = c->records + c->added - c->removed;
@@ -159,7 +137,7 @@ static int write_map(struct sync *s, struct content_counts *counts)
 			buf_adds(&why, "; --allow-shrink if that is meant");
 		s->flush_delay = backoff_next(s->flush_delay, FIRST_DELAY_MS, LONGEST_DELAY_MS);
 		s->next_flush = s->flushed + s->flush_delay;
-		say_clean(&why);
+		keeper_complain(&why);
 	}
 	buf_free(&why);
 	return status;
@@ -180,7 +158,7 @@ static int write_domains(struct sync *s)
 	if (status != EX_OK) {
 		if (status == EX_TEMPFAIL)
 			buf_adds(&why, "; --allow-shrink if that is meant");
-		say_clean(&why);
+		keeper_complain(&why);
 	} else if (s->domains.command == NULL) {
 		copy_domains_done(s->copy);
 	}
@@ -196,7 +174,7 @@ static bool run_command(struct sync *s)
 	bool ok = domains_run(&s->domains, &why);
 
 	if (!ok)
-		say_clean(&why);
+		keeper_complain(&why);
 	else if (ran && s->domains.pid == 0 && !s->domains.must_run)
 		copy_domains_done(s->copy);
 	buf_free(&why);
@@ -250,7 +228,7 @@ static void open_session(struct sync *s)
 	s->complete = false;
 	s->session = session_open(&s->conf, s->copy, s->once ? SYNC_REFRESH_ONLY : SYNC_REFRESH_AND_PERSIST, &s->server, &why);
 	if (s->session == NULL) {
-		say_clean(&why);
+		keeper_complain(&why);
 		/* it has asked all of them, and says which one is next */
 		lose_session(s, SESSION_QUIET);
 	}
@@ -324,7 +302,7 @@ static enum session_news listen_to(struct sync *s)
 		print_found(s);
 	print_progress(s);
 	if (why.len > 0)
-		say_clean(&why);
+		keeper_complain(&why);
 	buf_free(&why);
 	if (is_end(news))
 		lose_session(s, news);
@@ -502,55 +480,8 @@ static void read_config(struct sync *s, const char *path)
 
 	if (status == EX_OK)
 		return;
-	say_clean(&why);
+	keeper_complain(&why);
 	exit(status);
-}
-
-/* What dbases.conf beside the map says about it, if there is one. */
-static void ask_dbases(struct sync *s)
-{
-	struct update_settings *u = &s->settings.update;
-	struct buf why = { 0 };
-	int status;
-
-	*u = (struct update_settings){
-		.type = s->conf.type, .base = s->conf.map, .config = s->conf.environment, .folding = s->conf.folding,
-	};
-	status = beside_find(&s->beside, s->conf.map, fault_complain, NULL);
-	if (status != EX_OK)
-		die(status, "%s: cannot tell how this map is used while dbases.conf has errors", s->conf.map);
-	if (s->beside.map != NULL) {
-		status = beside_agree(&s->beside, &u->type, &u->config, &u->folding, &why);
-		if (status != EX_OK)
-			die(status, "%s", buf_str(&why));
-		if (u->folding != s->conf.folding)
-			die(EX_CONFIG, "%s:%zu: lookups fold keys; \"fold no\" makes keys that they cannot find", s->beside.dbases.path,
-			    s->beside.map->line);
-		value_check_for(&s->check, s->beside.map->relation, s->beside.map->lookup.substitute);
-		s->settings.check = &s->check;
-	}
-	if (u->type == NULL)
-		u->type = "btree";
-}
-
-/* The lock belongs to this process alone, and ends with it however it ends. */
-static void lock(const struct sync *s)
-{
-	const int64_t deadline = clock_ms() + LOCK_MS;
-	char *path = xasprintf("%s.ldapsync", s->conf.map);
-	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	int fd = file_open_own(path, O_RDWR | O_CREAT, 0600);
-
-	if (fd < 0)
-		die(EX_CANTCREAT, "%s: %s", path, file_error(errno));
-	while (fcntl(fd, F_SETLK, &lock) < 0) {
-		if (clock_ms() > deadline) {
-			fcntl(fd, F_GETLK, &lock);
-			die(EX_TEMPFAIL, "%s: process %ld keeps this map already", s->conf.map, (long)lock.l_pid);
-		}
-		clock_pause(LOCK_POLL_NS);
-	}
-	free(path);
 }
 
 static void open_copy(struct sync *s, bool may_shrink)
@@ -558,6 +489,8 @@ static void open_copy(struct sync *s, bool may_shrink)
 	struct buf why = { 0 };
 	int status = EX_OK;
 
+	s->settings.update = s->keeper.update;
+	s->settings.check = s->keeper.check;
 	s->settings.rules = s->conf.rules;
 	s->settings.rule_count = s->conf.rule_count;
 	s->settings.unclear = s->conf.unclear;
@@ -565,28 +498,13 @@ static void open_copy(struct sync *s, bool may_shrink)
 	s->settings.report = say;
 	s->copy = copy_open(&s->settings, &status, &why);
 	if (s->copy == NULL) {
-		say_clean(&why);
+		keeper_complain(&why);
 		exit(status);
 	}
 	s->domains = (struct domains){ .path = s->conf.domains, .format = s->conf.domains_format, .command = s->conf.domains_command,
 	                               .may_shrink = may_shrink };
 	/* somebody was killed between writing the list and the end of the command */
 	s->domains.must_run = s->domains.command != NULL && copy_domains_are_due(s->copy);
-}
-
-static void catch_signals(void)
-{
-	static const int stops[] = { SIGTERM, SIGINT, SIGHUP };
-	sigset_t set;
-
-	sigemptyset(&set);
-	for (size_t i = 0; i < sizeof stops / sizeof stops[0]; i++) {
-		sigaddset(&set, stops[i]);
-		sigaction(stops[i], &(struct sigaction){ .sa_handler = on_stop }, NULL);
-	}
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN);
 }
 
 int main(int argc, char **argv)
@@ -615,15 +533,17 @@ int main(int argc, char **argv)
 	if (s.verbose)
 		zenv_tell();
 	read_config(&s, file);
-	ask_dbases(&s);
-	catch_signals();
-	lock(&s);
+	s.keeper.update = (struct update_settings){
+		.type = s.conf.type, .base = s.conf.map, .config = s.conf.environment, .folding = s.conf.folding,
+	};
+	keeper_ask_dbases(&s.keeper);
+	keeper_catch_signals(on_stop);
+	keeper_lock(s.conf.map, "ldapsync");
 	open_copy(&s, may_shrink);
 	status = s.once ? run_once(&s) : follow(&s);
 	session_close(&s.session);
 	copy_close(&s.copy);
-	value_check_free(&s.check);
-	beside_free(&s.beside);
+	keeper_free(&s.keeper);
 	syncconf_free(&s.conf);
 	return status;
 }

@@ -10,6 +10,8 @@
 #include "lib/alloc.h"
 #include "lib/log.h"
 
+/* There may be many pools with next to nothing in them: the first block is small. */
+#define FIRST_BLOCK 1000
 #define BLOCK_SIZE 16000
 
 struct pool_block {
@@ -36,7 +38,8 @@ static void next_block(struct pool *pool, size_t size)
 	struct pool_block **place = pool->current != NULL ? &pool->current->next : &pool->first;
 
 	if (*place == NULL || (*place)->size < size) {
-		struct pool_block *block = new_block(size > BLOCK_SIZE ? size : BLOCK_SIZE);
+		size_t usual = pool->first == NULL ? FIRST_BLOCK : BLOCK_SIZE;
+		struct pool_block *block = new_block(size > usual ? size : usual);
 
 		block->next = *place;
 		*place = block;
@@ -45,24 +48,33 @@ static void next_block(struct pool *pool, size_t size)
 	pool->used = 0;
 }
 
-void *pool_alloc(struct pool *pool, size_t size)
+static void *take(struct pool *pool, size_t size, size_t align)
 {
-	const size_t align = _Alignof(max_align_t);
+	size_t start = (pool->used + align - 1) / align * align;
 	void *p;
 
-	if (size > SIZE_MAX - align)
-		die(EX_OSERR, "out of memory");
-	size = (size + align - 1) / align * align;
-	if (pool->current == NULL || pool->current->size - pool->used < size)
+	if (pool->current == NULL || pool->current->size < start || pool->current->size - start < size) {
 		next_block(pool, size);
-	p = pool->current->bytes + pool->used;
-	pool->used += size;
+		start = 0;
+	}
+	p = pool->current->bytes + start;
+	pool->used = start + size;
 	return memset(p, 0, size);
+}
+
+void *pool_alloc(struct pool *pool, size_t size)
+{
+	return take(pool, size, _Alignof(max_align_t));
+}
+
+char *pool_bytes(struct pool *pool, size_t size)
+{
+	return take(pool, size, 1);
 }
 
 char *pool_copy(struct pool *pool, const char *bytes, size_t n)
 {
-	char *copy = pool_alloc(pool, n + 1);
+	char *copy = pool_bytes(pool, n + 1);
 
 	if (n > 0)
 		memcpy(copy, bytes, n);
@@ -102,6 +114,15 @@ void pool_reset(struct pool *pool)
 {
 	pool->current = pool->first;
 	pool->used = 0;
+}
+
+size_t pool_size(const struct pool *pool)
+{
+	size_t size = 0;
+
+	for (const struct pool_block *b = pool->first; b != NULL; b = b->next)
+		size += sizeof *b + b->size;
+	return size;
 }
 
 void pool_free(struct pool *pool)

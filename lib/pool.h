@@ -20,6 +20,9 @@ struct pool {
 /* Zeroed memory, aligned for anything. */
 void *pool_alloc(struct pool *pool, size_t size);
 
+/* The same for text, which needs no alignment. */
+char *pool_bytes(struct pool *pool, size_t size);
+
 /* A copy of n bytes with a NUL behind. */
 char *pool_copy(struct pool *pool, const char *bytes, size_t n);
 
@@ -39,5 +42,8 @@ void pool_release(struct pool *pool, struct pool_mark mark);
 void pool_reset(struct pool *pool);
 
 void pool_free(struct pool *pool);
+
+/* Bytes of memory that it has. */
+size_t pool_size(const struct pool *pool);
 
 #endif

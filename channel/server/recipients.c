@@ -117,7 +117,7 @@ static void ask_router(struct router *router, const char *address, long privileg
 void recipient_answer_free(struct recipient_answer *a)
 {
 	buf_free(&a->bytes);
-	pool_free(&a->pool);
+	free(a->to);
 	*a = (struct recipient_answer){ 0 };
 }
 
@@ -147,7 +147,7 @@ static void read_answer(struct recipient_answer *a)
 	a->code = atoi(next_string(&at, end));
 	a->status = next_string(&at, end);
 	a->text = next_string(&at, end);
-	a->to = pool_alloc(&a->pool, (strings / 4 + 1) * sizeof *a->to);
+	a->to = xcalloc(strings / 4 + 1, sizeof *a->to);
 	while (at < end) {
 		struct spool_recipient *to = &a->to[a->count++];
 

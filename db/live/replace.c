@@ -1,51 +1,86 @@
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "db/build/build.h"
 #include "db/live/update_private.h"
+#include "lib/alloc.h"
 
 /* ---- replacing ------------------------------------------------------------------------------------------- */
 
-static bool gather(void *context, const struct change *r)
+/* The records of the map come in the order of the store, sorted or not, and are compared as they come: the map is nowhere in memory. */
+struct comparison {
+	const struct records *wanted;
+	unsigned char *seen;         /* a bit for each of them: the map has the key */
+	size_t next;                 /* where the next key of a sorted store will be */
+	struct changes *out;
+	struct update_counts *counts;
+};
+
+static const struct record *find_wanted(struct comparison *c, const struct change *there)
 {
-	if (!map_is_note(r->key, r->key_length))
-		changes_put(context, r->key, r->key_length, r->value, r->value_length);
+	size_t from = 0, to = c->wanted->count, i = c->next;
+
+	while (from < to) {
+		const struct record *r;
+		int order;
+
+		if (i < from || i >= to)
+			i = from + (to - from) / 2;
+		r = &c->wanted->list[i];
+		order = change_compare(there->key, there->key_length, r->key, r->key_length);
+		if (order == 0) {
+			c->next = i + 1;
+			c->seen[i / 8] |= (unsigned char)(1u << i % 8);
+			return r;
+		}
+		if (order < 0)
+			to = i;
+		else
+			from = i + 1;
+		i = to;
+	}
+	return NULL;
+}
+
+static bool compare_record(void *context, const struct change *there)
+{
+	struct comparison *c = context;
+	const struct record *r;
+
+	if (map_is_note(there->key, there->key_length))
+		return true;
+	c->counts->before++;
+	r = find_wanted(c, there);
+	if (r == NULL) {
+		changes_remove(c->out, there->key, there->key_length);
+		c->counts->removed++;
+	} else if (r->value != NULL && (there->value_length != r->value_length || memcmp(there->value, r->value, r->value_length) != 0)) {
+		changes_put(c->out, r->key, r->key_length, r->value, r->value_length);
+		c->counts->changed++;
+	}
 	return true;
 }
 
-static bool same_value(const struct change *a, const struct record *b)
+/* What differs goes to `out`. */
+static int compare(struct update *u, const struct records *wanted, struct changes *out, struct update_counts *counts, struct buf *why)
 {
-	return a->value_length == b->value_length && memcmp(a->value, b->value, a->value_length) == 0;
-}
+	struct comparison c = { .wanted = wanted, .seen = xcalloc(wanted->count / 8 + 1, 1), .out = out, .counts = counts };
+	int status = update_each_record(u, compare_record, &c, why);
 
-/* Both lists are sorted; the differences go to `out`. */
-static void compare(const struct changes *there, const struct records *wanted, struct changes *out,
-                    struct update_counts *counts)
-{
-	size_t i = 0, j = 0;
+	for (size_t i = 0; status == EX_OK && i < wanted->count; i++) {
+		const struct record *r = &wanted->list[i];
 
-	*counts = (struct update_counts){ .before = there->count };
-	while (i < there->count || j < wanted->count) {
-		const struct change *old = i < there->count ? &there->list[i] : NULL;
-		const struct record *new = j < wanted->count ? &wanted->list[j] : NULL;
-		int order = old == NULL ? 1 : new == NULL ? -1
-		          : change_compare(old->key, old->key_length, new->key, new->key_length);
-
-		if (order < 0) {
-			changes_remove(out, old->key, old->key_length);
-			counts->removed++;
-		} else if (order > 0 || !same_value(old, new)) {
-			changes_put(out, new->key, new->key_length, new->value, new->value_length);
-			if (order > 0)
-				counts->added++;
-			else
-				counts->changed++;
-		}
-		i += order <= 0;
-		j += order >= 0;
+		if ((c.seen[i / 8] >> i % 8 & 1) != 0 || r->value == NULL)
+			continue;
+		changes_put(out, r->key, r->key_length, r->value, r->value_length);
+		counts->added++;
 	}
+	free(c.seen);
+	changes_settle(out);
+	return status;
 }
 
 bool update_is_mass_removal(uint64_t removed, uint64_t before, uint64_t left)
@@ -93,27 +128,29 @@ static int apply_all(struct update *u, const struct changes *differences, const 
 	return status;
 }
 
-static int replace(struct update *u, const struct records *wanted, bool guard, struct update_counts *counts,
-                   struct buf *why)
+bool update_guard_removal(void *context, struct update *u, const struct update_counts *counts)
 {
-	struct changes there = { 0 }, differences = { 0 };
-	int status = update_each_record(u, gather, &there, why);
+	(void)context;
+	(void)u;
+	return !update_is_mass_removal(counts->removed, counts->before, counts->before + counts->added - counts->removed);
+}
 
-	if (status == EX_OK) {
-		changes_settle(&there);
-		compare(&there, wanted, &differences, counts);
-		if (guard && update_is_mass_removal(counts->removed, counts->before, wanted->count))
-			status = live_fail(&u->service.live, EX_TEMPFAIL, why, "%" PRIu64 " of %" PRIu64 " records would go; nothing was changed",
-			                   counts->removed, counts->before);
-	}
-	changes_free(&there);
+static int replace(struct update *u, const struct records *wanted, update_guard *guard, void *context,
+                   struct update_counts *counts, struct buf *why)
+{
+	struct changes differences = { 0 };
+	int status = compare(u, wanted, &differences, counts, why);
+
+	if (status == EX_OK && guard != NULL && !guard(context, u, counts))
+		status = live_fail(&u->service.live, EX_TEMPFAIL, why, "%" PRIu64 " of %" PRIu64 " records would go; nothing was changed",
+		                   counts->removed, counts->before);
 	if (status == EX_OK)
 		status = apply_all(u, &differences, &u->pending, why);
 	changes_free(&differences);
 	return status;
 }
 
-int update_replace(struct update *u, const struct records *wanted, const struct stamp *stamp, bool guard,
+int update_replace(struct update *u, const struct records *wanted, const struct stamp *stamp, update_guard *guard, void *context,
                    struct update_counts *counts, struct buf *why)
 {
 	int status;
@@ -125,7 +162,7 @@ int update_replace(struct update *u, const struct records *wanted, const struct 
 	status = service_enter(&u->service, why);
 	if (status != EX_OK)
 		return status;
-	status = replace(u, wanted, guard, counts, why);
+	status = replace(u, wanted, guard, context, counts, why);
 	service_leave(&u->service);
 	if (status == EX_OK)
 		update_forget(u);

@@ -101,16 +101,22 @@ struct update_counts {
 	uint64_t removed;
 };
 
+/* False: too much would go.  It may add notes (update_note) to what is written. */
+typedef bool update_guard(void *context, struct update *update, const struct update_counts *counts);
+
+/* The guard of a single replacement, by update_is_mass_removal(). */
+update_guard update_guard_removal;
+
 /*
  * Makes the map hold just `wanted` (sorted, without duplicates, folded) by writing the differences, together with
- * the notes in the batch, which must hold nothing else.  `stamp` says where the records come from; NULL if they have no
- * source.  In an environment the changes come in several batches, in the other ways in one.
+ * the notes in the batch, which must hold nothing else.  A key whose value is NULL stays as it is, there or not.  `stamp` says
+ * where the records come from; NULL if they have no source.  In an environment the changes come in several batches, in the other
+ * ways in one.
  *
- * With `guard`, EX_TEMPFAIL and nothing changed if too much would go (update_is_mass_removal()): `why` says so, and
- * counts->removed > 0.
+ * If `guard` (NULL: none) says that too much would go, EX_TEMPFAIL and nothing changed: `why` says so, and counts->removed > 0.
  */
-int update_replace(struct update *update, const struct records *wanted, const struct stamp *stamp, bool guard,
-                   struct update_counts *counts, struct buf *why);
+int update_replace(struct update *update, const struct records *wanted, const struct stamp *stamp, update_guard *guard,
+                   void *context, struct update_counts *counts, struct buf *why);
 
 /*
  * The measure of all guards against a source that has lost its content: of `before` records `removed` go, and `left` is what

@@ -8,6 +8,7 @@
 #include "lib/alloc.h"
 #include "lib/backoff.h"
 #include "lib/clock.h"
+#include "lib/module.h"
 
 #define SHORTEST_DELAY_MS 1000
 
@@ -31,6 +32,7 @@ struct sqlconn {
 	void *session;           /* NULL while there is no connection */
 	pid_t process;           /* that has made the session: a child must not talk on its parent's */
 	int64_t used;            /* clock_ms() of its last query */
+	const char *channel;     /* that each session listens to; NULL: none */
 };
 
 static struct sqlconn *connections;
@@ -115,15 +117,46 @@ static void back_off(struct sqlconn *c, struct server *s, int64_t started, const
 static bool is_connected(struct sqlconn *c, struct server *s, int64_t deadline, struct sql_error *error)
 {
 	const int64_t now = clock_ms(), patience = now + c->access.network_timeout * 1000;
+	const int64_t until = patience < deadline ? patience : deadline;
 
-	if (c->session != NULL && (c->process != getpid() || now - c->used > c->access.idle_interval * 1000))
+	if (c->session != NULL && (c->process != getpid() || (c->channel == NULL && now - c->used > c->access.idle_interval * 1000)))
 		close_session(c);
 	if (c->session == NULL) {
-		c->session = c->driver->connect(&c->access, s->host, patience < deadline ? patience : deadline, error);
+		c->session = c->driver->connect(&c->access, s->host, until, error);
 		c->process = getpid();
+		if (c->session != NULL && c->channel != NULL && !c->driver->listen(c->session, c->channel, until, error))
+			close_session(c);
 	}
 	c->used = now;
 	return c->session != NULL;
+}
+
+struct asking {
+	const struct sql_question *question;
+	int64_t deadline;
+};
+
+static bool pass_row(void *context, unsigned columns, const char *const *values, const size_t *lengths)
+{
+	struct asking *a = context;
+
+	if (a->question->silence > 0)
+		a->deadline = clock_ms() + a->question->silence;
+	return a->question->row(a->question->context, columns, values, lengths);
+}
+
+static bool ask_session(struct sqlconn *c, struct asking *a, struct sql_error *error)
+{
+	const struct sql_question *q = a->question;
+	struct buf text = { 0 };
+	bool done;
+
+	if (q->query == NULL)
+		buf_adds(&text, q->text);
+	done = (q->query == NULL || sql_query_fill(q->query, q->key, q->key_length, c->driver, c->session, &text, error))
+		&& c->driver->query(c->session, buf_str(&text), &a->deadline, pass_row, a, error);
+	buf_free(&text);
+	return done;
 }
 
 /* Asks one server, on a new connection if the one that is open turns out to be dead.  False with s->trouble. */
@@ -131,21 +164,19 @@ static bool ask_server(struct sqlconn *c, struct server *s, const struct sql_que
 {
 	const int64_t started = clock_ms();
 	struct sql_error error = { .text = "" };
-	struct buf text = { 0 };
 	bool done = false, again = false;
 
 	do {
 		const bool was_open = c->session != NULL;
+		struct asking asking = { .question = q, .deadline = deadline };
 
 		error = (struct sql_error){ .text = "" };
 		q->restart(q->context);
-		buf_clear(&text);
 		if (!is_connected(c, s, deadline, &error)) {
 			error.is_lost = true;
 			break;
 		}
-		done = sql_query_fill(q->query, q->key, q->key_length, c->driver, c->session, &text, &error)
-			&& c->driver->query(c->session, buf_str(&text), deadline, q->row, q->context, &error);
+		done = ask_session(c, &asking, &error);
 		again = !done && error.is_lost && was_open && clock_ms() < deadline;
 		if (error.is_lost)
 			close_session(c);
@@ -156,7 +187,6 @@ static bool ask_server(struct sqlconn *c, struct server *s, const struct sql_que
 		s->delay = 0;
 	buf_clear(&s->trouble);
 	buf_adds(&s->trouble, error.text);
-	buf_free(&text);
 	return done;
 }
 
@@ -169,6 +199,11 @@ static void explain(const struct server *s, struct buf *why)
 	buf_adds(why, buf_str(&s->trouble));
 }
 
+const struct sql_driver *driver_load(const char *type, struct buf *why)
+{
+	return module_load(type, "zlmtp_sql_driver", SQL_DRIVER_VERSION, why);
+}
+
 bool sqlconn_ask(struct sqlconn *connection, const struct sql_question *question, struct buf *why)
 {
 	struct sqlconn *c = connection;
@@ -176,6 +211,10 @@ bool sqlconn_ask(struct sqlconn *connection, const struct sql_question *question
 
 	if (c->driver == NULL && (c->driver = driver_load(c->type, why)) == NULL)
 		return false;
+	if (c->channel != NULL && c->driver->listen == NULL) {
+		buf_adds(why, "this database sends no notifications; remove \"listen\"");
+		return false;
+	}
 	for (size_t i = 0; i < c->count; i++) {
 		const size_t number = (first + i) % c->count;
 		struct server *s = &c->servers[number];
@@ -193,4 +232,27 @@ bool sqlconn_ask(struct sqlconn *connection, const struct sql_question *question
 		explain(s, why);
 	}
 	return false;
+}
+
+void sqlconn_listen(struct sqlconn *connection, const char *channel)
+{
+	connection->channel = channel;
+}
+
+int sqlconn_socket(const struct sqlconn *connection)
+{
+	return connection->channel != NULL && connection->session != NULL ? connection->driver->socket(connection->session) : -1;
+}
+
+bool sqlconn_has_news(struct sqlconn *connection)
+{
+	struct sql_error error;
+	bool notified = false;
+
+	if (sqlconn_socket(connection) < 0)
+		return false;
+	if (connection->driver->take_news(connection->session, &notified, &error))
+		return notified;
+	close_session(connection);
+	return true;
 }

@@ -1,6 +1,6 @@
 /*
  * What a database's own part must do: one shared object per database (zlmtp-pgsql.so, zlmtp-mysql.so, zlmtp-sqlite.so), loaded
- * when a map of that type is opened (driver_load), so that no program is linked with a library it does not need.
+ * when a map of that type is opened (lib/module).
  * All deadlines are in clock_ms() and hold whatever the server does.
  */
 #ifndef ZL_DB_SQL_DRIVER_H
@@ -42,7 +42,7 @@ struct sql_error {
 /* One row; a value of NULL is SQL's NULL.  False: no more rows are wanted, and what follows is passed over. */
 typedef bool sql_row(void *context, unsigned columns, const char *const *values, const size_t *lengths);
 
-#define SQL_DRIVER_VERSION 1
+#define SQL_DRIVER_VERSION 2
 
 struct sql_driver {
 	unsigned version;
@@ -58,9 +58,18 @@ struct sql_driver {
 
 	/*
 	 * True if the server has executed the query and given all rows, or as many as were wanted (error->is_lost then, if the session
-	 * cannot be used any more); else `error`.  A query without a result set is an error.
+	 * cannot be used any more); else `error`.  A query without a result set is an error.  `row` may put the deadline off.
 	 */
-	bool (*query)(void *session, const char *text, int64_t deadline, sql_row *row, void *context, struct sql_error *error);
+	bool (*query)(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error);
+
+	/* Has the session told of notifications on `channel`.  False with `error`.  NULL: this database has none. */
+	bool (*listen)(void *session, const char *channel, int64_t deadline, struct sql_error *error);
+
+	/* What a session that listens waits on. */
+	int (*socket)(void *session);
+
+	/* Takes in what has come and never waits; *notified: there was a notification.  False with `error` if the session is lost. */
+	bool (*take_news)(void *session, bool *notified, struct sql_error *error);
 
 	void (*close)(void *session);
 };

@@ -24,13 +24,12 @@ void records_add(struct records *records, const struct record *record)
 void records_copy(struct records *records, const char *key, size_t key_length, const char *value, size_t value_length,
                   size_t line)
 {
-	struct record record = {
-		.key = pool_copy(&records->pool, key, key_length), .key_length = (uint32_t)key_length,
-		.value = pool_copy(&records->pool, value, value_length), .value_length = (uint32_t)value_length,
-		.line = line,
-	};
+	char *text = pool_bytes(&records->pool, key_length + value_length + 2);
 
-	records_add(records, &record);
+	memcpy(text, key, key_length);
+	memcpy(text + key_length + 1, value, value_length);
+	records_add(records, &(struct record){ .key = text, .key_length = (uint32_t)key_length, .value = text + key_length + 1,
+	                                       .value_length = (uint32_t)value_length, .line = line });
 }
 
 /* ---- sorting --------------------------------------------------------------- */
@@ -153,19 +152,27 @@ static void sort_all(struct records *records)
 {
 	struct item *items = xreallocarray(NULL, records->count, sizeof *items);
 	struct item *spare = xreallocarray(NULL, records->count, sizeof *spare);
-	struct record *sorted;
 
 	for (size_t i = 0; i < records->count; i++)
 		items[i].record = &records->list[i];
 	sort_items(items, spare, records->count, 0);
 	free(spare);
-	sorted = xreallocarray(NULL, records->count, sizeof *sorted);
-	for (size_t i = 0; i < records->count; i++)
-		sorted[i] = *items[i].record;
+	/* each record goes to its place along the circle that it is in; a second list would be the largest thing in the memory */
+	for (size_t i = 0; i < records->count; i++) {
+		const struct record first = records->list[i];
+		size_t to = i, from;
+
+		if (items[i].record == NULL)
+			continue;
+		while ((from = (size_t)(items[to].record - records->list)) != i) {
+			records->list[to] = records->list[from];
+			items[to].record = NULL;
+			to = from;
+		}
+		records->list[to] = first;
+		items[to].record = NULL;
+	}
 	free(items);
-	free(records->list);
-	records->list = sorted;
-	records->capacity = records->count;
 }
 
 void records_sort(struct records *records)

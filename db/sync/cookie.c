@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "db/sync/shrinkage.h"
 #include "lib/alloc.h"
 #include "lib/settings.h"
 #include "lib/text.h"

@@ -25,7 +25,6 @@
 #define SYNC_NOTES "ldapsync-"
 
 #define SYNC_DOMAINS SYNC_NOTES "domains"
-#define SYNC_SHRINKAGE SYNC_NOTES "shrinkage"
 #define SYNC_COMPARED SYNC_NOTES "compared"
 
 /* Each adds to an empty or used buffer. */

@@ -7,6 +7,7 @@
 
 #include "db/sync/cookie.h"
 #include "db/sync/shrinkage.h"
+#include "db/sync/usable.h"
 #include "lib/alloc.h"
 #include "lib/parse.h"
 #include "lib/text.h"
@@ -80,15 +81,8 @@ static void report_entry(struct copy *copy, const struct sync_rule *rule, const 
 
 static const char *value_fault(const struct copy *copy, const struct wanted *w)
 {
-	const struct record record = { .key = w->key, .value = w->value, .key_length = (uint32_t)strlen(w->key),
-	                               .value_length = (uint32_t)strlen(w->value) };
-	const char *why = update_value_fault(record.value, record.value_length);
-	bool is_warning = false;
-	size_t offset = 0;
-
-	if (why != NULL || copy->settings->check == NULL)
-		return why;
-	return value_is_good(copy->settings->check, &record, &offset, &why, &is_warning) || is_warning ? NULL : why;
+	return usable_value_fault(copy->settings->check, &(struct record){ .key = w->key, .value = w->value,
+	                          .key_length = (uint32_t)strlen(w->key), .value_length = (uint32_t)strlen(w->value) });
 }
 
 static void complain_about_key(struct copy *copy, const struct sync_rule *rule, const char *dn, const char *key, const char *what)

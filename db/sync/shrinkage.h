@@ -13,6 +13,9 @@
 
 #include "lib/buf.h"
 
+/* The name of the note.  Whichever program keeps the map, it is the same. */
+#define SYNC_SHRINKAGE "ldapsync-shrinkage"
+
 /* Removals within so many seconds count together. */
 #define SHRINKAGE_PERIOD 600
 

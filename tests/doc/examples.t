@@ -48,6 +48,7 @@ my %pages = (
 	'runqueue.8' => { files => ['scheduler.conf'], missing => \&RealDovecot::missing, before => \&dovecot_and_mail,
 		after => sub ($dovecot) { is(arrived($dovecot, 'user1'), 1, 'the message is delivered') } },
 	'sql_map.5' => { files => ['users.cf'] },
+	'sqlsync.8' => { files => ['users.conf', 'users.sql'] },
 	'sleepyenv.conf.5' => { files => ["$db/sleepyenv.conf", "$db/dbases.conf"], before => \&sample_texts },
 	'smtp-auth-secrets.5' => { files => ["$db/smtp-auth-secrets.txt"], missing => \&RealCyrus::missing, before => \&cyrus,
 		after => \&both_lines },
@@ -132,7 +133,7 @@ sub install_programs() {
 	my $libexec = '/usr/local/libexec/zlmtp';
 	File::Path::make_path("$libexec/ta", '/usr/local/sbin');
 	system('cp', glob("$build/channel/lmtp{,-probe}"), "$libexec/ta") == 0 or die "no channel/lmtp\n";
-	for my $program (grep { -x } glob "$build/db/{newdb,dbupdate,dblookup,dbserve,ldapsync} $build/channel/{enqueue,runqueue,intake,zlmtp-sendmail,zlmtp-check,zlmtp-queue}") {
+	for my $program (grep { -x } glob "$build/db/{newdb,dbupdate,dblookup,dbserve,ldapsync,sqlsync} $build/channel/{enqueue,runqueue,intake,zlmtp-sendmail,zlmtp-check,zlmtp-queue}") {
 		my ($name) = $program =~ m{([^/]+)\z};
 		system('cp', $program, "$libexec/$name") == 0 or die "$name\n";
 		symlink "$libexec/$name", "/usr/local/sbin/$name" or die "$name: $!\n";

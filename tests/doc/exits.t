@@ -114,6 +114,11 @@ my %cases = (
 		[75, 'a scheduler that runs', 'mkdir -p other/transport && echo $$ > other/.pid.scheduler && runqueue -1 -P other -f scheduler.conf; exit $?'],
 		[78, 'a damaged configuration', 'runqueue -1 -P po -f bad.scheduler'],
 	],
+	sqlsync => [
+		[64, 'usage', 'sqlsync -f message'],
+		[66, 'no configuration', 'sqlsync -f nonesuch -1'],
+		[78, 'a damaged configuration', 'sqlsync -f message -1'],
+	],
 	'zlmtp-report' => [
 		[0, 'nothing to do', 'zlmtp-report -f dbases.conf -P po < /dev/null'],
 		[64, 'usage', 'zlmtp-report'],
@@ -151,6 +156,8 @@ my %elsewhere = (
 		75 => 'the same', 77 => 'the same' },
 	newdb => { 70 => 'a bug', 74 => 'a full disk: tests/db/trouble.t', 77 => 'tests/db/trouble.t' },
 	runqueue => { 71 => 'no threads' },
+	sqlsync => { 0 => 'needs a database: tests/real/sqlsync.t', 65 => 'the same', 69 => 'the same', 73 => 'the same', 74 => 'the same',
+		75 => 'the same', 77 => 'the same' },
 	'zlmtp-queue' => { 71 => 'a lock that root cannot give away', 77 => 'another account' },
 	'zlmtp-report' => { 71 => 'no rights to enter transport/', 77 => 'a root that may not' },
 );
@@ -181,7 +188,7 @@ sub type ($script) {
 }
 
 mkdir "$dir/bin" or die;
-for my $program (glob "$build/channel/{lmtp,lmtp-probe,enqueue,runqueue,zlmtp-queue,zlmtp-report,intake} $build/db/{newdb,dbupdate,dblookup,dbserve,ldapsync}") {
+for my $program (glob "$build/channel/{lmtp,lmtp-probe,enqueue,runqueue,zlmtp-queue,zlmtp-report,intake} $build/db/{newdb,dbupdate,dblookup,dbserve,ldapsync,sqlsync}") {
 	symlink $program, "$dir/bin/" . $program =~ s{.*/}{}r if -x $program;
 }
 $ENV{PATH} = "$dir/bin:$ENV{PATH}";

@@ -12,7 +12,7 @@ my $build = $ENV{BUILD_DIR} // $top;
 # Program => how it is asked for help.
 my %help = (
 	(map { ("channel/$_" => '-h') } qw(enqueue runqueue intake zlmtp-check zlmtp-queue zlmtp-report)), (map { ("channel/$_" => '--help') } qw(lmtp zlmtp-sendmail)),
-	(map { ("db/$_" => '-h') } qw(newdb dbupdate dblookup dbserve ldapsync)),
+	(map { ("db/$_" => '-h') } qw(newdb dbupdate dblookup dbserve ldapsync sqlsync)),
 );
 
 sub slurp ($path) {

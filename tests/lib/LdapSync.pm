@@ -40,6 +40,7 @@ END
 
 sub dir($self) { "$self->{dir}" }
 sub config($self) { "$self->{dir}/ldapsync.conf" }
+sub program($self) { "$ENV{BUILD_DIR}/db/ldapsync" }
 
 sub configure($self) {
 	my $environment = $self->{environment} ? "environment $self->{dir}/env\n" : '';
@@ -58,7 +59,7 @@ sub _put($self, $name, $text) {
 
 # One refresh; returns exit status and all it said.
 sub once($self, @options) {
-	my $said = qx{$ENV{BUILD_DIR}/db/ldapsync -f $self->{dir}/ldapsync.conf -1 @options 2>&1};
+	my $said = qx{@{[$self->program]} -f @{[$self->config]} -1 @options 2>&1};
 	return ($? >> 8, $said);
 }
 
@@ -69,7 +70,7 @@ sub start($self) {
 		open STDOUT, '>>', "$self->{dir}/log";
 		open STDERR, '>&', \*STDOUT;
 		no warnings 'exec';
-		exec "$ENV{BUILD_DIR}/db/ldapsync", '-v', ($self->{options} // [])->@*, '-f', $self->config, '-w';
+		exec $self->program, '-v', ($self->{options} // [])->@*, '-f', $self->config, '-w';
 		POSIX::_exit(127);
 	}
 	$self->{pid} = $pid;
@@ -143,11 +144,11 @@ sub _dblookup($self) {
 sub map($self) {
 	my %records;
 	open my $fh, '-|', $self->_dblookup . " --dump $self->{map} 2>$self->{dir}/dump.log" or die;
-	while (<$fh>) {
-		next if /^#/;
-		chomp;
-		s/^([^\s:]+):?\s+// or die "unexpected line in dump: $_\n";
-		$records{$1} = $_;
+	while (my $line = <$fh>) {
+		next if $line =~ /^#/;
+		chomp $line;
+		$line =~ s/^([^\s:]+):?\s+// or die "unexpected line in dump: $line\n";
+		$records{$1} = $line;
 	}
 	return close $fh ? \%records : undef;
 }

@@ -76,7 +76,7 @@ my ($release) = slurp('/etc/os-release') =~ /^VERSION_CODENAME=(\w+)/m;
 like($control, qr/^Depends: (?:.*, )?\Q$_\E(?: \(|,|$)/m, "it depends on $_")
 	for qw(adduser libc6 libidn2-0 liblmdb0 libsasl2-2), @{$renamed{$release // ''} // []};
 is(slurp("$root/DEBIAN/conffiles"), "/etc/logrotate.d/zlmtp\n/etc/zlmtp/zmailer.conf\n", 'configuration files');
-for my $program (qw(enqueue runqueue newdb dbupdate dblookup ldapsync zlmtp-check)) {
+for my $program (qw(enqueue runqueue newdb dbupdate dblookup ldapsync sqlsync zlmtp-check)) {
 	ok(-x "$root/usr/libexec/zlmtp/$program", "$program is there");
 	is(readlink "$root/usr/sbin/$program", "../libexec/zlmtp/$program", 'and in the path of administrators');
 }
@@ -112,7 +112,7 @@ for my $script (map { "$root/DEBIAN/$_" } qw(postinst prerm postrm)) {
 mkdir "$dir/system" or die;
 system("cp -a $units/. '$dir/system' && cp '$root$units'/* '$dir/system' && rm -r '$root$units' && " .
 	"mv '$dir/system' '$root$units'") == 0 or die "cannot copy units\n";
-for my $unit (qw(zlmtp-runqueue.service zlmtp-ldapsync@.service zlmtp-mapcheck.service zlmtp-mapcheck.timer)) {
+for my $unit (qw(zlmtp-runqueue.service zlmtp-ldapsync@.service zlmtp-sqlsync@.service zlmtp-mapcheck.service zlmtp-mapcheck.timer)) {
 	my $words = said('systemd-analyze', 'verify', '--man=no', "--root=$root", $unit);
 	is($?, 0, "$unit is a unit") or diag $words;
 	is(join('', grep { /zlmtp/ } split /^/m, $words), '', 'with which systemd finds no fault');

@@ -34,7 +34,7 @@ my @rules = (
 	['db/map/', 'lib/', 'db/store/', 'db/ldap/', 'db/sql/', 'db/map/'],
 	['db/build/', 'lib/', 'db/store/', 'db/map/', 'db/grammar/', 'db/build/'],
 	['db/live/', 'lib/', 'db/store/', 'db/map/', 'db/build/', 'db/live/'],
-	['db/sync/', 'lib/', 'db/store/', 'db/ldap/', 'db/map/', 'db/build/', 'db/grammar/', 'db/live/', 'db/sync/'],
+	['db/sync/', 'lib/', 'db/store/', 'db/ldap/', 'db/sql/', 'db/map/', 'db/build/', 'db/grammar/', 'db/live/', 'db/sync/'],
 	['db/route/', 'lib/', 'db/store/', 'db/map/', 'db/build/', 'db/grammar/', 'db/live/', 'db/route/'],
 	['db/serve/', 'lib/', 'db/store/', 'db/map/', 'db/build/', 'db/grammar/', 'db/route/', 'db/serve/'],
 	['db/', 'lib/', 'db/'],

@@ -220,13 +220,13 @@ static void replacing_writes_the_differences_and_keeps_notes(void **state)
 		add(&wanted, "e", "5");
 		u = open_map(&p);
 		update_note(u, "cookie", "x", 1);
-		assert_int_equal(update_replace(u, &wanted, NULL, true, &counts, &why), EX_OK);
+		assert_int_equal(update_replace(u, &wanted, NULL, update_guard_removal, NULL, &counts, &why), EX_OK);
 		assert_int_equal(counts.before, 3);
 		assert_int_equal(counts.added, 1);
 		assert_int_equal(counts.changed, 1);
 		assert_int_equal(counts.removed, 1);
 		holds(u, "a=1 c=three e=5");
-		assert_int_equal(update_replace(u, &wanted, NULL, true, &counts, &why), EX_OK);
+		assert_int_equal(update_replace(u, &wanted, NULL, update_guard_removal, NULL, &counts, &why), EX_OK);
 		assert_int_equal(counts.added + counts.changed + counts.removed, 0);
 		assert_int_equal(update_read_note(u, "cookie", &note, &why), MAP_FOUND);
 		update_close(&u);
@@ -260,10 +260,10 @@ static int shrink(unsigned before, unsigned after, bool guard, const struct way 
 	many(&new, after);
 	assert_int_equal(update_create(&p.settings, &old, NULL, &why), EX_OK);
 	u = open_map(&p);
-	status = update_replace(u, &new, NULL, guard, &counts, &why);
+	status = update_replace(u, &new, NULL, guard ? update_guard_removal : NULL, NULL, &counts, &why);
 	assert_int_equal(counts.removed, before - after);
 	/* nothing was changed, or everything */
-	assert_int_equal(update_replace(u, status == EX_OK ? &new : &old, NULL, true, &counts, &why), EX_OK);
+	assert_int_equal(update_replace(u, status == EX_OK ? &new : &old, NULL, update_guard_removal, NULL, &counts, &why), EX_OK);
 	assert_int_equal(counts.removed + counts.added, 0);
 	update_close(&u);
 	records_free(&old);

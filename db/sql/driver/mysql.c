@@ -9,6 +9,7 @@
 
 #include "db/sql/driver/host.h"
 #include "lib/clock.h"
+#include "lib/module.h"
 
 /* So often the library is told that it is late before its session is left as it is. */
 #define LATE_TURNS 10
@@ -117,7 +118,7 @@ static long escape(void *session, char *to, const char *from, size_t n, struct s
 	return length == (unsigned long)-1 ? -1 : (long)length;
 }
 
-static bool give_rows(MYSQL *m, MYSQL_RES *result, int64_t deadline, sql_row *row, void *context, struct sql_error *error)
+static bool give_rows(MYSQL *m, MYSQL_RES *result, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error)
 {
 	const unsigned columns = mysql_num_fields(result);
 	size_t *lengths = calloc(columns, sizeof *lengths);
@@ -126,11 +127,11 @@ static bool give_rows(MYSQL *m, MYSQL_RES *result, int64_t deadline, sql_row *ro
 	while (lengths != NULL && !done) {
 		MYSQL_ROW values = NULL;
 
-		FINISH(m, deadline, mysql_fetch_row_start(&values, result), mysql_fetch_row_cont(&values, result, happened));
-		if (values == NULL && mysql_errno(m) == 0 && clock_ms() < deadline) {
+		FINISH(m, *deadline, mysql_fetch_row_start(&values, result), mysql_fetch_row_cont(&values, result, happened));
+		if (values == NULL && mysql_errno(m) == 0 && clock_ms() < *deadline) {
 			done = true;
 		} else if (values == NULL) {
-			fail(m, deadline, error);
+			fail(m, *deadline, error);
 			break;
 		} else if (wanted) {
 			const unsigned long *n = mysql_fetch_lengths(result);
@@ -145,19 +146,19 @@ static bool give_rows(MYSQL *m, MYSQL_RES *result, int64_t deadline, sql_row *ro
 	return done || !wanted;
 }
 
-static bool query(void *session, const char *text, int64_t deadline, sql_row *row, void *context, struct sql_error *error)
+static bool query(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error)
 {
 	MYSQL *m = session;
 	MYSQL_RES *result;
 	int code = -1;
 	bool done;
 
-	FINISH(m, deadline, mysql_real_query_start(&code, m, text, strlen(text)), mysql_real_query_cont(&code, m, happened));
+	FINISH(m, *deadline, mysql_real_query_start(&code, m, text, strlen(text)), mysql_real_query_cont(&code, m, happened));
 	if (code != 0)
-		return fail(m, deadline, error);
+		return fail(m, *deadline, error);
 	result = mysql_use_result(m);
 	if (result == NULL)
-		return mysql_errno(m) != 0 ? fail(m, deadline, error) : sql_fail(error, false, "the query gives no rows; expected SELECT");
+		return mysql_errno(m) != 0 ? fail(m, *deadline, error) : sql_fail(error, false, "the query gives no rows; expected SELECT");
 	done = give_rows(m, result, deadline, row, context, error);
 	mysql_free_result(result);
 	/* as CALL has them: what follows would be taken for the next answer */
@@ -171,6 +172,6 @@ static void close_connection(void *session)
 	mysql_close(session);
 }
 
-__attribute__((visibility("default"))) const struct sql_driver zlmtp_sql_driver = {
+MODULE_EXPORT const struct sql_driver zlmtp_sql_driver = {
 	.version = SQL_DRIVER_VERSION, .connect = connect_server, .escape = escape, .query = query, .close = close_connection,
 };

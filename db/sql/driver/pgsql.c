@@ -10,6 +10,7 @@
 
 #include "db/sql/driver/host.h"
 #include "lib/clock.h"
+#include "lib/module.h"
 
 extern char **environ;
 
@@ -92,7 +93,7 @@ static bool ignore_row(void *context, unsigned columns, const char *const *value
 	return true;
 }
 
-static bool query(void *session, const char *text, int64_t deadline, sql_row *row, void *context, struct sql_error *error);
+static bool query(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error);
 
 static void *connect_server(const struct sql_access *access, const char *host, int64_t deadline, struct sql_error *error)
 {
@@ -119,7 +120,7 @@ static void *connect_server(const struct sql_access *access, const char *host, i
 		PQsetnonblocking(c, 1);
 		/* backslashes mean what the reader of the query takes them for (db/sql/query.c) */
 		if (conforming == NULL || strcmp(conforming, "on") == 0
-			|| query(c, "SELECT set_config('standard_conforming_strings','on',false)", deadline, ignore_row, NULL, error))
+			|| query(c, "SELECT set_config('standard_conforming_strings','on',false)", &deadline, ignore_row, NULL, error))
 			return c;
 	}
 	error->is_lost = true;
@@ -170,19 +171,19 @@ static bool has_result(PGconn *c, int64_t deadline)
 	}
 }
 
-static bool query(void *session, const char *text, int64_t deadline, sql_row *row, void *context, struct sql_error *error)
+static bool query(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error)
 {
 	PGconn *c = session;
 	bool wanted = true, done = false, failed = false;
 
 	/* with parameters, of which there are none: so it cannot be two queries */
 	if (!PQsendQueryParams(c, text, 0, NULL, NULL, NULL, NULL, 0) || !PQsetSingleRowMode(c))
-		return fail(c, deadline, error);
+		return fail(c, *deadline, error);
 	for (;;) {
 		PGresult *result;
 
-		if (!has_result(c, deadline)) {
-			failed = !fail(c, deadline, error);
+		if (!has_result(c, *deadline)) {
+			failed = !fail(c, *deadline, error);
 			error->is_lost = true;
 			break;
 		}
@@ -212,11 +213,56 @@ static bool query(void *session, const char *text, int64_t deadline, sql_row *ro
 	return done && !failed;
 }
 
+static bool listen_to(void *session, const char *channel, int64_t deadline, struct sql_error *error)
+{
+	char *name = PQescapeIdentifier(session, channel, strlen(channel));
+	char text[256];
+	PGresult *result = NULL;
+	bool done = false;
+
+	if (name == NULL || snprintf(text, sizeof text, "LISTEN %s", name) >= (int)sizeof text) {
+		sql_fail(error, false, "no name of a channel");
+	} else if (!PQsendQuery(session, text) || !has_result(session, deadline)) {
+		fail(session, deadline, error);
+		error->is_lost = true;
+	} else {
+		result = PQgetResult(session);
+		done = PQresultStatus(result) == PGRES_COMMAND_OK || !sql_fail(error, true, "LISTEN: %s", PQresultErrorMessage(result));
+		/* the end of the answer, which has come with it */
+		while (result != NULL) {
+			PQclear(result);
+			result = has_result(session, deadline) ? PQgetResult(session) : NULL;
+		}
+	}
+	PQfreemem(name);
+	return done;
+}
+
+static int socket_of(void *session)
+{
+	return PQsocket(session);
+}
+
+static bool take_news(void *session, bool *notified, struct sql_error *error)
+{
+	PGnotify *notification;
+
+	*notified = false;
+	if (!PQconsumeInput(session))
+		return sql_fail(error, true, "%s", PQerrorMessage(session));
+	while ((notification = PQnotifies(session)) != NULL) {
+		*notified = true;
+		PQfreemem(notification);
+	}
+	return true;
+}
+
 static void close_connection(void *session)
 {
 	PQfinish(session);
 }
 
-__attribute__((visibility("default"))) const struct sql_driver zlmtp_sql_driver = {
+MODULE_EXPORT const struct sql_driver zlmtp_sql_driver = {
 	.version = SQL_DRIVER_VERSION, .connect = connect_server, .escape = escape, .query = query, .close = close_connection,
+	.listen = listen_to, .socket = socket_of, .take_news = take_news,
 };

@@ -8,6 +8,7 @@
 
 #include "db/sql/driver/host.h"
 #include "lib/clock.h"
+#include "lib/module.h"
 
 /* The virtual machine looks at the clock after so many steps. */
 #define STEPS 10000
@@ -65,7 +66,7 @@ static int give_rows(sqlite3_stmt *statement, sql_row *row, void *context)
 	return code;
 }
 
-static bool query(void *session, const char *text, int64_t deadline, sql_row *row, void *context, struct sql_error *error)
+static bool query(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error)
 {
 	sqlite3 *db = session;
 	sqlite3_stmt *statement = NULL;
@@ -74,8 +75,8 @@ static bool query(void *session, const char *text, int64_t deadline, sql_row *ro
 
 	if (has_moved(db))
 		return sql_fail(error, true, "the file was moved or removed");
-	sqlite3_busy_timeout(db, clock_poll_timeout(deadline));
-	sqlite3_progress_handler(db, STEPS, is_late, &deadline);
+	sqlite3_busy_timeout(db, clock_poll_timeout(*deadline));
+	sqlite3_progress_handler(db, STEPS, is_late, (void *)(uintptr_t)deadline);
 	code = sqlite3_prepare_v2(db, text, -1, &statement, &rest);
 	if (code == SQLITE_OK && (statement == NULL || sqlite3_column_count(statement) == 0))
 		sql_fail(error, false, "the query gives no rows; expected SELECT");
@@ -99,6 +100,6 @@ static void close_file(void *session)
 	sqlite3_close(session);
 }
 
-__attribute__((visibility("default"))) const struct sql_driver zlmtp_sql_driver = {
+MODULE_EXPORT const struct sql_driver zlmtp_sql_driver = {
 	.version = SQL_DRIVER_VERSION, .connect = connect_file, .escape = escape, .query = query, .close = close_file,
 };

@@ -1,0 +1,93 @@
+#include "db/keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "db/build/fault.h"
+#include "lib/alloc.h"
+#include "lib/clock.h"
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/text.h"
+
+/* How long another process may take to end. */
+#define LOCK_MS 5000
+#define LOCK_POLL_NS 20000000
+
+void keeper_ask_dbases(struct keeper *k)
+{
+	struct update_settings *u = &k->update;
+	const char said = u->folding;
+	struct buf why = { 0 };
+	int status = beside_find(&k->beside, u->base, fault_complain, NULL);
+
+	if (status != EX_OK)
+		die(status, "%s: cannot tell how this map is used while dbases.conf has errors", u->base);
+	if (k->beside.map != NULL) {
+		status = beside_agree(&k->beside, &u->type, &u->config, &u->folding, &why);
+		if (status != EX_OK)
+			die(status, "%s", buf_str(&why));
+		if (u->folding != said)
+			die(EX_CONFIG, "%s:%zu: lookups fold keys; \"fold no\" makes keys that they cannot find", k->beside.dbases.path,
+			    k->beside.map->line);
+		value_check_for(&k->values, k->beside.map->relation, k->beside.map->lookup.substitute);
+		k->check = &k->values;
+	}
+	if (u->type == NULL)
+		u->type = "btree";
+}
+
+void keeper_free(struct keeper *k)
+{
+	value_check_free(&k->values);
+	beside_free(&k->beside);
+}
+
+void keeper_lock(const char *map, const char *suffix)
+{
+	const int64_t deadline = clock_ms() + LOCK_MS;
+	char *path = xasprintf("%s.%s", map, suffix);
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	int fd = file_open_own(path, O_RDWR | O_CREAT, 0600);
+
+	if (fd < 0)
+		die(EX_CANTCREAT, "%s: %s", path, file_error(errno));
+	while (fcntl(fd, F_SETLK, &lock) < 0) {
+		if (clock_ms() > deadline) {
+			fcntl(fd, F_GETLK, &lock);
+			die(EX_TEMPFAIL, "%s: process %ld keeps this map already", map, (long)lock.l_pid);
+		}
+		clock_pause(LOCK_POLL_NS);
+	}
+	free(path);
+}
+
+void keeper_catch_signals(void (*on_stop)(int sig))
+{
+	static const int stops[] = { SIGTERM, SIGINT, SIGHUP };
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof stops / sizeof stops[0]; i++) {
+		sigaddset(&set, stops[i]);
+		sigaction(stops[i], &(struct sigaction){ .sa_handler = on_stop }, NULL);
+	}
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+}
+
+void keeper_complain(struct buf *why)
+{
+	struct buf clean = { 0 };
+
+	text_add_clean(&clean, buf_str(why), why->len, 1000);
+	complain("%s", buf_str(&clean));
+	buf_free(&clean);
+	buf_clear(why);
+}

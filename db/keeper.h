@@ -1,0 +1,35 @@
+/*
+ * What programs that keep a map equal to a source have in common (ldapsync, sqlsync): how the map is used, one process for a map.
+ */
+#ifndef ZL_DB_KEEPER_H
+#define ZL_DB_KEEPER_H
+
+#include "db/grammar/value.h"
+#include "db/live/update.h"
+#include "db/route/beside.h"
+#include "lib/buf.h"
+
+struct keeper {
+	struct update_settings update;     /* what the configuration says; type NULL: nothing */
+	struct beside beside;
+	struct value_check values;
+	struct value_check *check;         /* of values; NULL: no relation is known */
+};
+
+/* Takes what dbases.conf beside the map says about it, if there is one; ends the program where they contradict each other. */
+void keeper_ask_dbases(struct keeper *keeper);
+void keeper_free(struct keeper *keeper);
+
+/*
+ * Takes the lock MAP.SUFFIX, waits a moment for it, and ends the program without it.  It belongs to this process alone, and ends
+ * with it however it ends.
+ */
+void keeper_lock(const char *map, const char *suffix);
+
+/* Has SIGTERM, SIGINT and SIGHUP call `on_stop`, and blocks them (lib/wait.h). */
+void keeper_catch_signals(void (*on_stop)(int sig));
+
+/* complain() of what servers and libraries may have put anything into; empties `why`. */
+void keeper_complain(struct buf *why);
+
+#endif

@@ -1,0 +1,384 @@
+/*
+ * sqlsync: keeps a live map equal to what a query of a database gives.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "db/keeper.h"
+#include "db/live/update.h"
+#include "db/sql/conn.h"
+#include "db/sync/rows.h"
+#include "db/sync/shrinkage.h"
+#include "db/sync/sqlsource.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "lib/options.h"
+#include "lib/process.h"
+#include "lib/wait.h"
+#include "lib/zenv.h"
+
+/* A change of several rows sends several notifications: a moment of quiet makes one of them, but not for ever. */
+#define QUIET_MS 50
+#define GATHER_MS 300
+
+#define FIRST_DELAY_MS 250
+#define LONGEST_DELAY_MS 60000
+
+enum { ALLOW_SHRINK = 1 };
+
+static const struct option_help options[] = {
+	{ '1', NULL, "make the map equal to the database once, then end" },
+	{ 'f', "FILE", "what to copy, sqlsync.conf" },
+	{ 'v', NULL, "print a line for each comparison that changed the map" },
+	{ 'w', NULL, "stay, and follow the database until told to stop by SIGTERM" },
+	{ ALLOW_SHRINK, NULL, "even if too many of the records go, or all" },
+	{ 0 },
+};
+
+static const struct option_long longs[] = {
+	{ "allow-shrink", ALLOW_SHRINK },
+	{ NULL, '\0' },
+};
+
+static const struct program program = {
+	.name = "sqlsync",
+	.synopsis = "[-vV] [--allow-shrink] -f file -1 | -w",
+	.purpose = "Keeps a lookup map equal to what a query of PostgreSQL, MySQL or SQLite gives.",
+	.options = options,
+	.longs = longs,
+	.notes = "Exit status: 0; 65 if rows cannot be used or are in conflict, all others are copied;\n"
+	         "75 if the database could not tell, or too much would go.",
+	.help = 'h',
+};
+
+struct sync {
+	struct sqlsource source;
+	struct keeper keeper;
+	struct sqlconn *connection;
+	bool once, watch, verbose, may_shrink;
+	struct update_counts counts;   /* of the last comparison */
+	bool guarded;                  /* too much would go */
+	bool is_equal;                 /* map and database, the last time */
+	struct rows rows;
+	char *told;                    /* the complaints that were printed last */
+	int64_t next;                  /* clock_ms() of the next comparison */
+	int64_t not_before;            /* a long comparison is not made all the time */
+	int64_t delay;                 /* after one that failed */
+	int64_t touched;               /* the first notification since the last comparison; 0: none */
+};
+
+static volatile sig_atomic_t stopped;
+static volatile sig_atomic_t is_reading;   /* nothing but the database has been touched */
+static volatile sig_atomic_t end_status;
+
+static void on_stop(int sig)
+{
+	if (is_reading)
+		_exit(end_status);
+	stopped = sig;
+}
+
+/* ---- the database --------------------------------------------------------------------------------- */
+
+static void restart_rows(void *context)
+{
+	rows_restart(context);
+}
+
+/* What a signal asks for comes at once, however long the database takes. */
+static bool ask(struct sync *s, struct buf *why)
+{
+	const int64_t silence = s->source.access.timeout * 1000;
+	const struct sql_question question = {
+		.text = s->source.query, .deadline = clock_ms() + silence, .silence = silence,
+		.row = rows_add, .restart = restart_rows, .context = &s->rows,
+	};
+	sigset_t none, before;
+	bool done;
+
+	sigemptyset(&none);
+	is_reading = 1;
+	sigprocmask(SIG_SETMASK, &none, &before);
+	done = sqlconn_ask(s->connection, &question, why);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	is_reading = 0;
+	if (done && s->rows.fault != NULL)
+		buf_adds(why, s->rows.fault);
+	return done && s->rows.fault == NULL;
+}
+
+/* ---- the map -------------------------------------------------------------------------------------- */
+
+struct guard {
+	struct shrinkage shrinkage;   /* as the map says */
+	bool may_shrink;
+};
+
+/* Removals of the last ten minutes count together, those of other runs as well: the map keeps them. */
+static bool guard_removal(void *context, struct update *update, const struct update_counts *counts)
+{
+	struct guard *g = context;
+	struct buf note = { 0 };
+
+	shrinkage_add(&g->shrinkage, time(NULL), counts->before, counts->removed);
+	if (counts->removed == 0)
+		return true;
+	if (g->may_shrink)
+		g->shrinkage = (struct shrinkage){ 0 };
+	else if (shrinkage_is_too_much(&g->shrinkage, counts->before + counts->added - counts->removed))
+		return false;
+	shrinkage_encode(&note, &g->shrinkage);
+	update_note(update, SYNC_SHRINKAGE, buf_str(&note), note.len);
+	buf_free(&note);
+	return true;
+}
+
+static int replace_map(struct sync *s, struct update *update, struct buf *why)
+{
+	struct guard guard = { .may_shrink = s->may_shrink };
+	struct buf note = { 0 };
+	enum map_answer answer = update_read_note(update, SYNC_SHRINKAGE, &note, why);
+	int status = EX_TEMPFAIL;
+
+	if (answer == MAP_FOUND)
+		shrinkage_decode(buf_str(&note), note.len, &guard.shrinkage);
+	if (answer != MAP_COULD_NOT_TELL)
+		status = update_replace(update, &s->rows.records, NULL, guard_removal, &guard, &s->counts, why);
+	s->guarded = status == EX_TEMPFAIL && answer != MAP_COULD_NOT_TELL && !s->may_shrink && s->counts.removed > 0
+		&& shrinkage_is_too_much(&guard.shrinkage, s->counts.before + s->counts.added - s->counts.removed);
+	buf_free(&note);
+	return status;
+}
+
+/* A map that is not there is made when its whole content has come; an empty one would answer "not found" to everybody. */
+static int make_map(struct sync *s, struct buf *why)
+{
+	struct records *records = &s->rows.records;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < records->count; i++)
+		if (records->list[i].value != NULL)
+			records->list[kept++] = records->list[i];
+	records->count = kept;
+	if (kept == 0 && !s->may_shrink) {
+		s->guarded = true;
+		buf_addf(why, "%s: the database gives no usable row; no map was made", s->source.map);
+		return EX_TEMPFAIL;
+	}
+	s->counts = (struct update_counts){ .added = kept };
+	return update_create(&s->keeper.update, records, NULL, why);
+}
+
+static void print_complaints(struct sync *s)
+{
+	const char *now = buf_str(&s->rows.complaints);
+	char *copy = strdup(now), *rest = copy;
+
+	/* the same rows are complained of once, not each time */
+	for (const char *line; copy != NULL && (s->told == NULL || strcmp(s->told, now) != 0) && (line = strsep(&rest, "\n")) != NULL;)
+		if (line[0] != '\0')
+			complain("%s", line);
+	free(copy);
+	free(s->told);
+	s->told = strdup(now);
+}
+
+static void print_counts(const struct sync *s)
+{
+	const struct update_counts *c = &s->counts;
+	const unsigned long long records = c->before + c->added - c->removed;
+
+	printf("%llu record%s: %llu added, %llu changed, %llu removed", records, records == 1 ? "" : "s", (unsigned long long)c->added,
+	       (unsigned long long)c->changed, (unsigned long long)c->removed);
+	if (s->rows.unusable > 0)
+		printf(", %zu unusable", s->rows.unusable);
+	puts("");
+	fflush(stdout);
+}
+
+/* All rows have come: writes what differs. */
+static int write_map(struct sync *s, struct update *update, struct buf *why)
+{
+	int status;
+
+	rows_settle(&s->rows);
+	status = update_is_missing(update) ? make_map(s, why) : replace_map(s, update, why);
+	if (s->guarded)
+		buf_adds(why, "; --allow-shrink if that is meant");
+	if (status == EX_OK)
+		print_complaints(s);
+	return status;
+}
+
+/* One comparison, from the query to the map.  What goes wrong is said. */
+static int compare(struct sync *s)
+{
+	struct update_settings settings = s->keeper.update;
+	struct buf why = { 0 };
+	struct update *update;
+	int status = EX_OK;
+
+	settings.create = true;
+	s->guarded = false;
+	s->counts = (struct update_counts){ 0 };
+	update = update_open(&settings, &status, &why);
+	if (update != NULL) {
+		s->rows.update = update;
+		if (ask(s, &why))
+			status = write_map(s, update, &why);
+		else
+			status = s->rows.fault != NULL ? EX_CONFIG : EX_TEMPFAIL;
+	}
+	if (status != EX_OK)
+		keeper_complain(&why);
+	update_close(&update);
+	records_free(&s->rows.records);
+	buf_free(&why);
+	return status;
+}
+
+/* ---- -1 and -w ------------------------------------------------------------------------------------ */
+
+static int run_once(struct sync *s)
+{
+	const int status = compare(s);
+
+	if (status == EX_OK)
+		print_counts(s);
+	return status == EX_OK && s->rows.unusable > 0 ? EX_DATAERR : status;
+}
+
+/* Compares, and says when to do it again.  Returns EX_OK, or what ends the program. */
+static int compare_and_plan(struct sync *s)
+{
+	const int64_t start = clock_ms();
+	const bool was_equal = s->is_equal;
+	const int status = compare(s);
+	const int64_t now = clock_ms();
+
+	s->touched = 0;
+	s->not_before = now + (now - start);
+	s->is_equal = status == EX_OK;
+	if (status == EX_OK) {
+		s->delay = 0;
+		s->next = start + s->source.interval * 1000;
+		if (s->verbose && s->counts.added + s->counts.changed + s->counts.removed > 0)
+			print_counts(s);
+		if (s->verbose && !was_equal)
+			puts("in step with the database");
+		fflush(stdout);
+		return EX_OK;
+	}
+	s->delay = s->delay == 0 ? FIRST_DELAY_MS : s->delay * 2;
+	if (s->delay > LONGEST_DELAY_MS)
+		s->delay = LONGEST_DELAY_MS;
+	s->next = now + s->delay;
+	return s->guarded ? EX_TEMPFAIL : EX_OK;
+}
+
+/* A notification, or a lost session, which may have lost one: the next comparison is as soon as that makes sense. */
+static void take_news(struct sync *s)
+{
+	const int64_t now = clock_ms();
+	int64_t when;
+
+	if (!sqlconn_has_news(s->connection))
+		return;
+	if (s->touched == 0)
+		s->touched = now;
+	when = now + QUIET_MS < s->touched + GATHER_MS ? now + QUIET_MS : s->touched + GATHER_MS;
+	when = when > s->not_before ? when : s->not_before;
+	/* a server that has just failed is left alone for its while */
+	s->next = s->delay > 0 ? s->next : when;
+}
+
+static int follow(struct sync *s)
+{
+	sigset_t none;
+	int status = EX_OK;
+
+	sigemptyset(&none);
+	while (stopped == 0 && status == EX_OK) {
+		struct pollfd p = { .events = POLLIN };
+
+		if (clock_ms() >= s->next)
+			status = compare_and_plan(s);
+		take_news(s);
+		p.fd = sqlconn_socket(s->connection);
+		if (status == EX_OK)
+			wait_for(&p, 1, s->next > s->not_before ? s->next : s->not_before, &none);
+	}
+	return status;
+}
+
+/* ---- start ---------------------------------------------------------------------------------------- */
+
+static void read_config(struct sync *s, const char *path)
+{
+	struct buf why = { 0 };
+	int status = sqlsource_read(&s->source, path, &why);
+
+	if (status == EX_OK && driver_load(s->source.database, &why) == NULL)
+		status = EX_UNAVAILABLE;
+	if (status == EX_OK)
+		return;
+	keeper_complain(&why);
+	exit(status);
+}
+
+static void prepare(struct sync *s)
+{
+	s->keeper.update = (struct update_settings){
+		.type = s->source.type, .base = s->source.map, .config = s->source.environment, .folding = s->source.folding,
+	};
+	keeper_ask_dbases(&s->keeper);
+	s->rows.format = &s->source.result_format;
+	s->rows.check = s->keeper.check;
+	s->rows.folding = s->keeper.update.folding;
+	s->connection = sqlconn_get(s->source.database, &s->source.access);
+	if (s->source.channel != NULL && s->watch)
+		sqlconn_listen(s->connection, s->source.channel);
+	end_status = s->once ? EX_TEMPFAIL : EX_OK;
+	keeper_catch_signals(on_stop);
+	keeper_lock(s->source.map, "sqlsync");
+}
+
+int main(int argc, char **argv)
+{
+	struct sync s = { 0 };
+	const char *file = NULL;
+	int c, status;
+
+	process_begin(program.name);
+	while ((c = option_next(&program, argc, argv)) != -1) {
+		switch (c) {
+		case '1': s.once = true; break;
+		case 'f': file = optarg; break;
+		case 'v': s.verbose = true; break;
+		case 'w': s.watch = true; break;
+		case ALLOW_SHRINK: s.may_shrink = true; break;
+		}
+	}
+	if (optind < argc)
+		option_usage(&program, "unexpected word \"%s\"", argv[optind]);
+	if (file == NULL)
+		option_usage(&program, "-f FILE is missing");
+	if (s.once == s.watch)
+		option_usage(&program, "expected either -1 or -w");
+	if (s.verbose)
+		zenv_tell();
+	read_config(&s, file);
+	prepare(&s);
+	status = s.once ? run_once(&s) : follow(&s);
+	rows_free(&s.rows);
+	free(s.told);
+	sqlconn_release(&s.connection);
+	keeper_free(&s.keeper);
+	sqlsource_free(&s.source);
+	return status;
+}

@@ -1,0 +1,124 @@
+#include "db/sync/rows.h"
+
+#include <string.h>
+
+#include "db/build/text.h"
+#include "db/sql/query.h"
+#include "db/sync/usable.h"
+#include "lib/text.h"
+
+/* So many lines about unusable rows are enough for anybody. */
+#define COMPLAINTS 20
+
+#define LONGEST_VALUE ((size_t)512 * 1024)
+
+void rows_restart(struct rows *r)
+{
+	records_free(&r->records);
+	buf_clear(&r->complaints);
+	r->unusable = 0;
+	r->fault = NULL;
+}
+
+static void complain_of(struct rows *r, const char *key, size_t n, const char *what)
+{
+	if (++r->unusable > COMPLAINTS)
+		return;
+	text_add_clean(&r->complaints, key, n, 300);
+	buf_addf(&r->complaints, ": %s\n", what);
+}
+
+static void add_record(struct rows *r, const char *key, size_t n, const char *value, size_t length)
+{
+	records_copy(&r->records, key, n, value != NULL ? value : "", value != NULL ? length : 0, 0);
+	if (value == NULL)
+		r->records.list[r->records.count - 1].value = NULL;
+}
+
+/* Why the value cannot be used; NULL with the value in r->scratch. */
+static const char *make_value(struct rows *r, const char *key, size_t n, const char *value, size_t length)
+{
+	if (value == NULL)
+		return "the value is NULL";
+	if (length == 0)
+		return "the value is empty";
+	if (length > LONGEST_VALUE)
+		return "the value is longer than 512 KiB";
+	buf_clear(&r->scratch);
+	if (!sql_format_value(r->format, key, n, value, length, &r->scratch))
+		return "the value, or the key, has no part before or behind an @ as result_format asks for";
+	return usable_value_fault(r->check, &(struct record){ .key = key, .key_length = (uint32_t)n, .value = buf_str(&r->scratch),
+	                                                      .value_length = (uint32_t)r->scratch.len });
+}
+
+bool rows_add(void *context, unsigned columns, const char *const *values, const size_t *lengths)
+{
+	struct rows *r = context;
+	char key[4096];
+	const char *fault;
+	size_t n;
+
+	if (columns != 2) {
+		r->fault = columns < 2 ? "the query gives one column; expected key and value" : "the query gives more columns than key and value";
+		return false;
+	}
+	if (values[0] == NULL || lengths[0] >= sizeof key) {
+		complain_of(r, values[0] != NULL ? values[0] : "", values[0] != NULL ? lengths[0] : 0, values[0] == NULL ? "the key is NULL" : "the key is too long");
+		return true;
+	}
+	memcpy(key, values[0], lengths[0]);
+	key[lengths[0]] = '\0';
+	n = text_unquote(key, lengths[0]);
+	key[n] = '\0';
+	text_fold(key, n, r->folding);
+	fault = update_key_fault(r->update, key, n);
+	if (fault != NULL) {
+		complain_of(r, key, n, fault);
+		return true;
+	}
+	fault = make_value(r, key, n, values[1], lengths[1]);
+	if (fault != NULL)
+		complain_of(r, key, n, fault);
+	add_record(r, key, n, fault == NULL ? buf_str(&r->scratch) : NULL, r->scratch.len);
+	return true;
+}
+
+static bool same_key(const struct record *a, const struct record *b)
+{
+	return a->key_length == b->key_length && memcmp(a->key, b->key, a->key_length) == 0;
+}
+
+static bool same_value(const struct record *a, const struct record *b)
+{
+	return a->value != NULL && b->value != NULL && a->value_length == b->value_length && memcmp(a->value, b->value, a->value_length) == 0;
+}
+
+void rows_settle(struct rows *r)
+{
+	struct records *all = &r->records;
+	size_t kept = 0;
+
+	records_sort(all);
+	for (size_t i = 0, k; i < all->count; i = k) {
+		struct record record = all->list[i];
+		bool is_conflict = false;
+
+		for (k = i + 1; k < all->count && same_key(&record, &all->list[k]); k++)
+			is_conflict = is_conflict || !same_value(&all->list[i], &all->list[k]);
+		if (is_conflict) {
+			complain_of(r, record.key, record.key_length, "several rows with different values; left as it was");
+			record.value = NULL;
+		}
+		all->list[kept++] = record;
+	}
+	all->count = kept;
+	if (r->unusable > COMPLAINTS)
+		buf_addf(&r->complaints, "and %zu more\n", r->unusable - COMPLAINTS);
+}
+
+void rows_free(struct rows *r)
+{
+	rows_restart(r);
+	buf_free(&r->scratch);
+	buf_free(&r->complaints);
+}

@@ -1,0 +1,204 @@
+#include "db/sync/sqlsource.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "db/sql/access.h"
+#include "db/sql/conf.h"
+#include "lib/process.h"
+#include "lib/settings.h"
+
+#define DEFAULT_INTERVAL 60
+#define LONGEST_INTERVAL 31536000
+
+/* The first row of a long query may take its time. */
+#define DEFAULT_TIMEOUT 60
+
+struct draft {
+	struct sqlsource *source;
+	struct buf *why;
+	bool has_timeout;
+};
+
+static int take_path(const struct setting *s, char **path, struct buf *why)
+{
+	if (s->value[0] != '/')
+		return setting_error(s, why, "expected an absolute path");
+	return setting_text(s, path, why);
+}
+
+/* Its name is also that of the lock, and of the line in dbases.conf. */
+static int take_map(struct draft *d, const struct setting *s)
+{
+	const char *dot = strrchr(s->value, '.');
+
+	if (dot != NULL && (strcmp(dot, ".db") == 0 || strcmp(dot, ".dbh") == 0 || strcmp(dot, ".lmdb") == 0))
+		return setting_error(s, d->why, "expected the name without its suffix");
+	return take_path(s, &d->source->map, d->why);
+}
+
+static int take_type(struct draft *d, const struct setting *s)
+{
+	return setting_text(s, &d->source->type, d->why);
+}
+
+static int take_environment(struct draft *d, const struct setting *s)
+{
+	return take_path(s, &d->source->environment, d->why);
+}
+
+static int take_fold(struct draft *d, const struct setting *s)
+{
+	static const char *const words[] = { "lower", "upper", "no", NULL };
+	int i = 0, status = setting_choice(s, words, &i, d->why);
+
+	d->source->folding = "lu-"[i];
+	return status;
+}
+
+static int take_database(struct draft *d, const struct setting *s)
+{
+	static const char *const words[] = { "pgsql", "mysql", "sqlite", NULL };
+	int i = 0, status = setting_choice(s, words, &i, d->why);
+
+	return status == EX_OK ? setting_text(s, &d->source->database, d->why) : status;
+}
+
+static int take_query(struct draft *d, const struct setting *s)
+{
+	if (strstr(s->value, "'%s'") != NULL && strchr(s->value, '=') != NULL)
+		return setting_error(s, d->why, "'%%s' asks for one key; expected the query that gives keys and values of everything");
+	return setting_text(s, &d->source->query, d->why);
+}
+
+static int take_format(struct draft *d, const struct setting *s)
+{
+	struct buf fault = { 0 };
+	int status = EX_OK;
+
+	pattern_free(&d->source->result_format);
+	if (!pattern_parse(&d->source->result_format, s->value, &fault))
+		status = setting_error(s, d->why, "%s", buf_str(&fault));
+	else if (!pattern_uses_key(&d->source->result_format))
+		status = setting_error(s, d->why, "nothing of the value is in it; expected %%s, %%u or %%d");
+	buf_free(&fault);
+	return status;
+}
+
+static int take_interval(struct draft *d, const struct setting *s)
+{
+	if (setting_seconds(s, LONGEST_INTERVAL, &d->source->interval, d->why) != EX_OK)
+		return EX_CONFIG;
+	return d->source->interval > 0 ? EX_OK : setting_error(s, d->why, "must not be 0");
+}
+
+static int take_listen(struct draft *d, const struct setting *s)
+{
+	return setting_text(s, &d->source->channel, d->why);
+}
+
+static const struct known {
+	const char *name;
+	int (*take)(struct draft *, const struct setting *);
+} known[] = {
+	{ "map", take_map },
+	{ "type", take_type },
+	{ "environment", take_environment },
+	{ "fold", take_fold },
+	{ "database", take_database },
+	{ "query", take_query },
+	{ "result_format", take_format },
+	{ "interval", take_interval },
+	{ "listen", take_listen },
+};
+
+static const struct known *find_known(const char *word)
+{
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+		if (strcmp(known[i].name, word) == 0)
+			return &known[i];
+	return NULL;
+}
+
+static const char *name_of(const char *word)
+{
+	const struct known *k = find_known(word);
+
+	return k != NULL ? k->name : sql_access_name(word);
+}
+
+static int missing(struct draft *d, const char *path, const char *what)
+{
+	buf_addf(d->why, "%s: %s", path, what);
+	return EX_CONFIG;
+}
+
+static int take_all(struct draft *d, const struct settings *settings, const char *path)
+{
+	struct sqlsource *source = d->source;
+	int status = settings_repeated(settings, 0, settings->count, d->why);
+
+	for (size_t i = 0; i < settings->count && status == EX_OK; i++) {
+		const struct known *k = find_known(settings->list[i].name);
+
+		d->has_timeout = d->has_timeout || strcmp(settings->list[i].name, "timeout") == 0;
+		if (k != NULL)
+			status = k->take(d, &settings->list[i]);
+	}
+	if (status != EX_OK)
+		return status;
+	if (source->map == NULL)
+		return missing(d, path, "map is missing");
+	if (source->database == NULL)
+		return missing(d, path, "database is missing; expected pgsql, mysql or sqlite");
+	if (source->query == NULL)
+		return missing(d, path, "query is missing");
+	if (source->channel != NULL && sql_dialect_of(source->database) != SQL_PGSQL)
+		return missing(d, path, "listen: PostgreSQL alone tells what changes; remove it");
+	status = sql_access_take(&source->access, sql_dialect_of(source->database), settings, path, d->why);
+	if (!d->has_timeout)
+		source->access.timeout = DEFAULT_TIMEOUT;
+	return status;
+}
+
+static int parse_or_read(struct sqlsource *source, const char *path, const char *text, size_t n, struct buf *why)
+{
+	struct draft d = { .source = source, .why = why };
+	struct settings settings = { .is_indented = true };
+	int status;
+
+	*source = (struct sqlsource){ .folding = 'l', .interval = DEFAULT_INTERVAL };
+	pattern_parse(&source->result_format, "%s", why);
+	status = text != NULL ? settings_parse(&settings, path, text, n, name_of, why)
+	                      : settings_read(&settings, path, name_of, why);
+	if (status == EX_OK)
+		status = take_all(&d, &settings, path);
+	settings_free(&settings);
+	return status;
+}
+
+int sqlsource_read(struct sqlsource *source, const char *path, struct buf *why)
+{
+	/* there may be a password in it */
+	process_keep_secrets();
+	return parse_or_read(source, path, NULL, 0, why);
+}
+
+int sqlsource_parse(struct sqlsource *source, const char *path, const char *text, size_t n, struct buf *why)
+{
+	return parse_or_read(source, path, text, n, why);
+}
+
+void sqlsource_free(struct sqlsource *source)
+{
+	sql_access_free(&source->access);
+	pattern_free(&source->result_format);
+	free(source->database);
+	free(source->query);
+	free(source->channel);
+	free(source->map);
+	free(source->type);
+	free(source->environment);
+	*source = (struct sqlsource){ 0 };
+}

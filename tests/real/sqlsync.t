@@ -1,0 +1,249 @@
+#!/usr/bin/perl
+# sqlsync against real PostgreSQL, MariaDB and SQLite: after whatever happens to the table, to the server and to itself, the map equals
+# what the database's own client prints, or is as it was.
+use v5.36;
+use lib "$ENV{SRC_DIR}/tests/lib";
+use File::Temp ();
+use Test::More;
+use Time::HiRes ();
+use SqlSync;
+
+my $dir = File::Temp->newdir('/tmp/zq-XXXXXX');
+my $slow = $ENV{ZLMTP_SANITIZED} ? 4 : 1;
+my $lmdb = qx{grep -c 'HAVE_LMDB 1' $ENV{BUILD_DIR}/config.h} > 0;
+$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+
+sub equal($sync, $name) { is $sync->difference, '', $name }
+sub becomes_equal($sync, $name, $seconds = 10) { is $sync->difference_after($seconds * $slow), '', $name }
+sub rows($from, $to, $value = 'lmtp!store!u') { join ', ', map { "('user$_\@example.com', '$value$_')" } $from .. $to }
+
+for my $kind (qw(sqlite pgsql mysql)) {
+	subtest $kind => sub {
+		plan skip_all => 'built without it' unless -e "$ENV{BUILD_DIR}/db/zlmtp-$kind.so";
+		my $missing = $kind eq 'sqlite' ? (-x '/usr/bin/sqlite3' ? undef : 'no sqlite3') : RealSql::missing($kind);
+		plan skip_all => $missing if $missing;
+		my $database = $kind eq 'sqlite' ? "$dir/users.db" : RealSql->new($kind);
+		changes($database, $kind, $_) for 'generations', $lmdb ? 'lmdb' : (), 'environment';
+		guard($database, $kind);
+		unusable($database, $kind);
+		follows($database, $kind);
+		refuses($database, $kind);
+		troubles($database, $kind) unless $kind eq 'sqlite';
+		notifications($database) if $kind eq 'pgsql';
+	};
+}
+streams() if -x '/usr/bin/sqlite3' && -e "$ENV{BUILD_DIR}/db/zlmtp-sqlite.so";
+done_testing;
+
+sub sync_of($database, $kind, %o) {
+	my $sync = SqlSync->new($database, $kind, %o);
+	$sync->sql('DROP TABLE IF EXISTS u; CREATE TABLE u (a VARCHAR(200), v VARCHAR(200)); INSERT INTO u VALUES ' . rows(1, 300));
+	return $sync;
+}
+
+# Once, in each live mode.
+sub changes($database, $kind, $mode) {
+	my $sync = sync_of($database, $kind, type => $mode eq 'lmdb' ? 'lmdb' : 'btree', environment => $mode eq 'environment');
+	my ($exit, $said) = $sync->once;
+	is "$exit $said", "0 300 records: 300 added, 0 changed, 0 removed\n", "$mode: the first copy makes the map";
+	equal $sync, 'which equals the table';
+	($exit, $said) = $sync->once;
+	is "$exit $said", "0 300 records: 0 added, 0 changed, 0 removed\n", 'the second changes nothing';
+	$sync->sql("INSERT INTO u VALUES ('New\@Example.com', 'x'); DELETE FROM u WHERE a = 'user7\@example.com'; UPDATE u SET v = 'lmtp!other!y' WHERE a LIKE 'user1_\@%'");
+	($exit, $said) = $sync->once;
+	is "$exit $said", "0 300 records: 1 added, 10 changed, 1 removed\n", 'differences are written';
+	equal $sync, 'and map and table are equal again';
+	is $sync->find('new@example.com'), 'x', 'keys are folded';
+}
+
+# What has lost its content must not empty the map.
+sub guard($database, $kind) {
+	my $sync = sync_of($database, $kind);
+	$sync->once;
+	my $before = $sync->map;
+	my $is_as_it_was = sub ($name) { is_deeply $sync->map, $before, $name };
+
+	$sync->sql('DELETE FROM u');
+	my ($exit, $said) = $sync->once;
+	is $exit, 75, 'an empty answer is refused';
+	like $said, qr/300 of 300 records would go; nothing was changed; --allow-shrink/, 'in words';
+	$is_as_it_was->('and nothing was changed');
+	$sync->sql('INSERT INTO u VALUES ' . rows(1, 230));
+	is +($sync->once)[0], 75, 'more than a fifth is refused';
+	$is_as_it_was->('and nothing was changed');
+	$sync->sql('INSERT INTO u VALUES ' . rows(231, 255));
+	is +($sync->once)[0], 0, 'less than a fifth goes';
+	$sync->sql("DELETE FROM u WHERE a LIKE 'user2_5\@%' OR a LIKE 'user1_5\@%' OR a LIKE 'user8_\@%'");
+	is +($sync->once)[0], 75, 'but what went within ten minutes counts together, over several runs';
+	is +($sync->once('--allow-shrink'))[0], 0, '--allow-shrink allows it';
+	equal $sync, 'and the map equals the table';
+	$sync->sql('DELETE FROM u');
+	is +($sync->once('--allow-shrink'))[0], 0, 'an empty answer, too';
+	equal $sync, 'and the map is empty';
+
+	$sync = sync_of($database, $kind);
+	$sync->sql("DELETE FROM u WHERE a <> 'user1\@example.com'");
+	$sync->once;
+	$sync->sql('DELETE FROM u');
+	is +($sync->once)[0], 75, 'the only record of a map does not go either';
+	$sync = SqlSync->new($database, $kind);
+	is +($sync->once)[0], 75, 'and no map is made of nothing';
+	ok !-e "$sync->{map}.db", 'which would answer "not found" to everybody';
+}
+
+# Rows that cannot be used leave their keys as they are, and the others are copied.
+sub unusable($database, $kind) {
+	my $sync = sync_of($database, $kind);
+	$sync->once;
+	$sync->sql("UPDATE u SET v = NULL WHERE a = 'user1\@example.com'; INSERT INTO u VALUES ('user2\@example.com', 'lmtp!another!one'), "
+		. "('both\@example.com', '1'), ('both\@example.com', '2'), ('good\@example.com', '3'), (NULL, '4'), ('', '5'), ('same\@example.com', '6'), ('same\@example.com', '6')");
+	my ($exit, $said) = $sync->once;
+	is $exit, 65, 'rows that cannot be used: status 65';
+	like $said, qr/$_/, "$_ is said" for qr/user1\@example\.com: the value is NULL/, qr/user2\@example\.com: several rows with different values/, qr/both\@/, qr/the key is NULL/;
+	is $sync->find('user1@example.com'), 'lmtp!store!u1', 'a key whose value is NULL keeps what it had';
+	is $sync->find('user2@example.com'), 'lmtp!store!u2', 'so does one with two values';
+	is $sync->find('both@example.com'), undef, 'one that had none is left out';
+	is $sync->find('good@example.com'), 3, 'all others are copied';
+	is $sync->find('same@example.com'), 6, 'two rows that say the same are one';
+}
+
+# -w and interval; a second one for the same map; a signal within a query.
+sub follows($database, $kind) {
+	my $sync = sync_of($database, $kind, settings => "interval = 1\n")->start;
+	becomes_equal $sync, '-w makes the map';
+	ok $sync->hears(qr/in step/), 'and says that it is in step';
+	$sync->sql("UPDATE u SET v = 'changed' WHERE a = 'user9\@example.com'; DELETE FROM u WHERE a = 'user8\@example.com'");
+	becomes_equal $sync, 'a change is there after the interval';
+	my ($exit, $said) = $sync->once;
+	is $exit, 75, 'a second process for the same map is refused';
+	like $said, qr/process \d+ keeps this map already/, 'in words';
+	is $sync->stop, 0, 'SIGTERM ends it';
+	$sync->start;
+	$sync->sql('DELETE FROM u');
+	is $sync->ended(10 * $slow), 75, 'a table that was emptied ends it, and the map stays';
+	is scalar keys $sync->map->%*, 299, 'as it was';
+}
+
+sub refuses($database, $kind) {
+	for ([query => 'SELECT a FROM u', qr/one column/], [query => 'SELECT a, v, v FROM u', qr/more columns than/], [query => "SELECT a, v FROM u WHERE a = '%s'", qr/:\d+: query: '%s' asks for one key/],
+		[settings => "nonsense = 1\n", qr/unknown keyword "nonsense"/], [settings => "interval = 0\n", qr/:\d+: interval: must not be 0/],
+		[settings => $kind eq 'pgsql' ? "interval = soon\n" : "listen = users\n", $kind eq 'pgsql' ? qr/interval/ : qr/listen/]) {
+		my ($name, $value, $words) = @$_;
+		my $sync = sync_of($database, $kind, $name => $value);
+		my ($exit, $said) = $sync->once;
+		is $exit, 78, "refused: $value";
+		like $said, qr/^sqlsync: [^\n]*$words[^\n]*\n\z/, 'in one line';
+		ok !-e "$sync->{map}.db", 'and no map was made';
+	}
+	my ($exit) = sync_of($database, $kind, query => 'SELECT nix FROM u')->once;
+	is $exit, 75, 'an error of the database is none of ours';
+}
+
+# Servers that are killed, stopped or silent in the middle of a copy.
+sub troubles($database, $kind) {
+	my $sync = sync_of($database, $kind, settings => "timeout = 2\nnetwork_timeout = 1\n");
+	$sync->once;
+	my $before = $sync->map;
+	# one row at a time, wide enough to leave the server's buffers
+	my $drip = $kind eq 'pgsql' ? "SELECT a, v || left(repeat('x', 20000), 0) || pg_sleep(0.05)::text FROM u" : "SELECT a, CONCAT(v, IF(SLEEP(0.05), '', '')) FROM u";
+	for my $what ('KILL', 'STOP') {
+		my $slow = SqlSync->new($database, $kind, settings => "timeout = 2\nnetwork_timeout = 1\n", query => $drip);
+		$slow->{map} = $sync->{map};
+		$slow->configure;
+		my $pid = open my $fh, '-|', "exec $ENV{BUILD_DIR}/db/sqlsync -f @{[$slow->config]} -1 2>&1" or die;
+		ok wait_for(sub { $sync->busy }), 'the copy has begun';
+		$what eq 'KILL' ? $database->stop : $database->signal('STOP');
+		my $start = Time::HiRes::time();
+		my $said = join '', <$fh>;
+		close $fh;
+		is $? >> 8, 75, "the server gets SIG$what in the middle of a copy: status 75";
+		cmp_ok Time::HiRes::time() - $start, '<', 12, 'in time';
+		is_deeply $sync->map, $before, 'and the map is as it was';
+		$what eq 'KILL' ? $database->start : $database->signal('CONT');
+	}
+	my $slow = SqlSync->new($database, $kind, query => $drip);
+	$slow->{map} = $sync->{map};
+	$slow->configure;
+	for my $signal ('KILL', 'TERM') {
+		$slow->start;
+		ok wait_for(sub { $sync->busy }), 'a copy has begun';
+		my $start = Time::HiRes::time();
+		is $slow->stop($signal), $signal eq 'TERM' ? 0 : -9, "SIG$signal in the middle of a copy";
+		cmp_ok Time::HiRes::time() - $start, '<', 3, 'is obeyed at once';
+		is_deeply $sync->map, $before, 'and the map is as it was';
+	}
+	$sync->sql("UPDATE u SET v = 'after' WHERE a = 'user3\@example.com'");
+	is +($sync->once)[0], 0, 'the next one copies';
+	equal $sync, 'and the map equals the table';
+
+	$sync = sync_of($database, $kind, settings => "interval = 1\nnetwork_timeout = 1\nretry_interval = 1\n")->start;
+	becomes_equal $sync, '-w follows';
+	$database->stop;
+	ok $sync->hears(qr/sqlsync: /), 'a server that has gone is told';
+	is scalar keys $sync->map->%*, 300, 'and the map stays';
+	$database->start;
+	$sync->sql("UPDATE u SET v = 'back' WHERE a = 'user5\@example.com'");
+	becomes_equal $sync, 'and follows again when the server is back', 20;
+	is $sync->stop, 0, 'until it is stopped';
+}
+
+# PostgreSQL tells: changes come at once, and those that nobody could tell of come with the next session.
+sub notifications($database) {
+	my $sync = sync_of($database, 'pgsql', settings => "interval = 1h\nlisten = \"Users changed\"\nretry_interval = 1\n");
+	$sync->{settings} =~ s/"//g;
+	$sync->configure;
+	$sync->start;
+	ok $sync->hears(qr/in step/), 'a sync that listens is in step';
+	my $start = Time::HiRes::time();
+	$sync->sql("UPDATE u SET v = 'told' WHERE a = 'user5\@example.com'; NOTIFY \"Users changed\"");
+	becomes_equal $sync, 'a notification brings a change';
+	cmp_ok Time::HiRes::time() - $start, '<', 2 * $slow, 'at once';
+	$database->stop;
+	ok $sync->hears(qr/sqlsync: /), 'the server is stopped';
+	$database->start;
+	$sync->sql("UPDATE u SET v = 'untold' WHERE a = 'user6\@example.com'");
+	becomes_equal $sync, 'a change while nobody listened is found by the next session', 20;
+	$sync->sql("UPDATE u SET v = 'told again' WHERE a = 'user7\@example.com'; NOTIFY \"Users changed\"");
+	becomes_equal $sync, 'which listens as well';
+	is $sync->stop, 0, 'and ends when told';
+}
+
+# A million rows in at most three times the memory that their bytes take.
+sub streams() {
+	my $path = "$dir/million.db";
+	my $text = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 999999) "
+		. "INSERT INTO u SELECT 'user' || (i * 7919 % 1000000) || '\@customer' || (i % 5000) || '.example.com', 'smtp-lmtp!store' || (i % 10) || '!user' || i || '%2' FROM n;";
+	open my $fh, '|-', "sqlite3 $path" or die;
+	print $fh "CREATE TABLE u (a TEXT, v TEXT); $text\n";
+	close $fh;
+	chomp(my $bytes = qx{sqlite3 $path 'SELECT sum(length(a) + length(v)) FROM u'});
+	my $sync = SqlSync->new($path, 'sqlite', type => $lmdb ? 'lmdb' : 'btree');
+	for my $name ('a first copy', 'a comparison') {
+		my $pid = open my $out, '-|', "exec $ENV{BUILD_DIR}/db/sqlsync -f @{[$sync->config]} -1 2>&1" or die;
+		# pages of the map file are the cache's, not the program's
+		my $most = 0;
+		vec(my $waits = '', fileno $out, 1) = 1;
+		until (select my $ready = $waits, undef, undef, 0.01) {
+			open my $status, '<', "/proc/$pid/status" or last;
+			my ($kb) = map { /^RssAnon:\s+(\d+)/ ? $1 : () } <$status>;
+			$most = $kb * 1024 if ($kb // 0) * 1024 > $most;
+		}
+		like join('', <$out>), qr/^1000000 records: /, "$name of a million rows";
+		close $out;
+		my $ratio = sprintf '%.2f', $most / $bytes;
+		note "$name: $bytes bytes, $ratio times as much memory";
+		SKIP: {
+			skip 'sanitizers need memory of their own', 1 if $ENV{ZLMTP_SANITIZED};
+			cmp_ok $ratio, '<=', 3, 'in three times the memory of the rows';
+		}
+	}
+}
+
+sub wait_for($condition, $seconds = 20) {
+	my $end = Time::HiRes::time() + $seconds * $slow;
+	until ($condition->()) {
+		return 0 if Time::HiRes::time() > $end;
+		Time::HiRes::sleep(0.02);
+	}
+	return 1;
+}
