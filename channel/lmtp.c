@@ -18,7 +18,7 @@
 #include "channel/peers.h"
 #include "channel/session.h"
 #include "channel/settings.h"
-#include "channel/spool/agent.h"
+#include "channel/spool/agent_protocol.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/log.h"

@@ -18,7 +18,7 @@
 #include "channel/queue/lock.h"
 #include "channel/queue/mailq.h"
 #include "channel/queue/reports.h"
-#include "channel/queue/outlook.h"
+#include "channel/queue/queue_state.h"
 #include "channel/queue/schedconf.h"
 #include "channel/queue/scheduler.h"
 #include "channel/queue/watch.h"
@@ -202,13 +202,13 @@ static char *from_here(const char *path)
 
 struct loop {
 	struct scheduler scheduler;
-	struct outlook_writer outlook;
+	struct queue_state_writer state;
 	int watch;                 /* -1 if the system does not tell of new mail */
 	int notify;                /* the socket of SCHEDULERNOTIFY, -1 for none */
 	struct control_server *control;   /* NULL: operators cannot reach us */
 	int64_t scan_at;
 	struct pollfd *fds;
-	struct worker **polled;    /* whose descriptor each of them is, from the fourth on */
+	struct agent **polled;    /* whose descriptor each of them is, from the fourth on */
 	size_t room;
 	sig_atomic_t stops_seen;
 	bool progress;             /* on the terminal of stderr */
@@ -239,27 +239,27 @@ static void obey(struct loop *loop)
 	if (loop->stops_seen == 0)
 		scheduler_stop(&loop->scheduler, clock_now());
 	else
-		for (const struct worker *w = loop->scheduler.workers; w != NULL; w = w->next)
+		for (const struct agent *w = loop->scheduler.agents; w != NULL; w = w->next)
 			kill(w->pid, SIGTERM);
 	loop->stops_seen = stops;
 }
 
-/* Agents stand from the third place on, *workers is where they end; operators behind them. */
-static size_t fill_fds(struct loop *loop, size_t *workers)
+/* Agents stand from the third place on, *agents is where they end; operators behind them. */
+static size_t fill_fds(struct loop *loop, size_t *agents)
 {
 	size_t n = 0;
 
-	if (loop->room < loop->scheduler.worker_count + 3 + CONTROL_DESCRIPTORS) {
-		loop->room = 2 * loop->scheduler.worker_count + 8 + CONTROL_DESCRIPTORS;
+	if (loop->room < loop->scheduler.agent_count + 3 + CONTROL_DESCRIPTORS) {
+		loop->room = 2 * loop->scheduler.agent_count + 8 + CONTROL_DESCRIPTORS;
 		loop->fds = xreallocarray(loop->fds, loop->room, sizeof *loop->fds);
-		loop->polled = xreallocarray(loop->polled, loop->room, sizeof(struct worker *));
+		loop->polled = xreallocarray(loop->polled, loop->room, sizeof(struct agent *));
 	}
 	loop->fds[n++] = (struct pollfd){ .fd = loop->watch, .events = POLLIN };
 	loop->fds[n++] = (struct pollfd){ .fd = loop->notify, .events = POLLIN };
 	loop->fds[n++] = (struct pollfd){
 		.fd = reporter_descriptor(loop->scheduler.reporter), .events = reporter_events(loop->scheduler.reporter),
 	};
-	for (struct worker *w = loop->scheduler.workers; w != NULL; w = w->next) {
+	for (struct agent *w = loop->scheduler.agents; w != NULL; w = w->next) {
 		if (w->fd < 0)
 			continue;
 		loop->polled[n] = w;
@@ -268,14 +268,14 @@ static size_t fill_fds(struct loop *loop, size_t *workers)
 			.fd = w->again != 0 ? -1 : w->fd, .events = POLLIN | (w->out.len > 0 ? POLLOUT : 0),
 		};
 	}
-	*workers = n;
+	*agents = n;
 	return loop->control != NULL ? n + control_poll(loop->control, loop->fds + n) : n;
 }
 
 static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 {
-	int64_t deadline = scheduler_deadline(&loop->scheduler), outlook = outlook_deadline(&loop->outlook, &loop->scheduler);
-	size_t workers, n = fill_fds(loop, &workers);
+	int64_t deadline = scheduler_deadline(&loop->scheduler), state = queue_state_deadline(&loop->state, &loop->scheduler);
+	size_t agents, n = fill_fds(loop, &agents);
 	struct moment now;
 
 	if (loop->control != NULL && control_deadline(loop->control) < deadline)
@@ -283,8 +283,8 @@ static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 
 	if (loop->scan_at < deadline)
 		deadline = loop->scan_at;
-	if (outlook < deadline)
-		deadline = outlook;
+	if (state < deadline)
+		deadline = state;
 	if (loop->progress && loop->progress_at < deadline)
 		deadline = loop->progress_at;
 	fflush(stdout);
@@ -292,9 +292,9 @@ static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 		return;
 	now = clock_now();
 	/* nobody is freed in here, so that every pointer stays good */
-	for (size_t i = 3; i < workers; i++) {
+	for (size_t i = 3; i < agents; i++) {
 		if (loop->fds[i].revents & POLLOUT)
-			worker_flush(loop->polled[i], now.ms);
+			agent_flush(loop->polled[i], now.ms);
 		if (loop->fds[i].revents & (POLLIN | POLLHUP | POLLERR))
 			scheduler_read(&loop->scheduler, loop->polled[i], now);
 	}
@@ -356,7 +356,7 @@ static void run(struct loop *loop, const sigset_t *while_waiting)
 		if (loop->control != NULL && !s->stopping)
 			control_work(loop->control, clock_now());
 		scheduler_work(s, clock_now());
-		outlook_write(&loop->outlook, s, scheduler_finished(s));
+		queue_state_write(&loop->state, s, scheduler_finished(s));
 		show_progress(loop);
 		if (scheduler_finished(s))
 			return;

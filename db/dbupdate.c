@@ -386,7 +386,7 @@ static void tell_step(void *context, const char *text)
 
 static int recover(struct choices *choices, char **words)
 {
-	struct recovery recovery = { .settings = choices->settings, .force = choices->force, .adopt = choices->adopt,
+	struct recovery_options recovery = { .settings = choices->settings, .force = choices->force, .adopt = choices->adopt,
 	                             .tell = tell_step };
 	struct buf why = { 0 };
 
@@ -484,7 +484,7 @@ static void agree(struct choices *choices)
 	const struct dbases_map *m = choices->beside.map;
 	struct buf why = { 0 };
 
-	if (beside_agree(&choices->beside, &s->type, &s->config, &s->folding, &why) != EX_OK)
+	if (mapline_check(&choices->beside, &s->type, &s->config, &s->folding, &why) != EX_OK)
 		die(EX_CONFIG, "%s", buf_str(&why));
 	value_check_for(&choices->check, m->relation, m->lookup.substitute);
 }

@@ -29,7 +29,7 @@ void keeper_ask_dbases(struct keeper *k)
 	if (status != EX_OK)
 		die(status, "%s: cannot tell how this map is used while dbases.conf has errors", u->base);
 	if (k->beside.map != NULL) {
-		status = beside_agree(&k->beside, &u->type, &u->config, &u->folding, &why);
+		status = mapline_check(&k->beside, &u->type, &u->config, &u->folding, &why);
 		if (status != EX_OK)
 			die(status, "%s", buf_str(&why));
 		if (u->folding != said)
