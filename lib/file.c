@@ -10,6 +10,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "lib/account.h"
 #include "lib/alloc.h"
 #include "lib/text.h"
 
@@ -77,10 +78,14 @@ bool file_is_private(int fd, const char *path, struct buf *why)
 	else if ((st.st_mode & 027) != 0)
 		buf_addf(why, "%s: holds a password, its mode %04o lets others read or write it; chmod 600", path,
 		         (unsigned)(st.st_mode & 07777));
-	else if (st.st_uid != 0 && st.st_uid != geteuid())
-		buf_addf(why, "%s: holds a password but belongs to user %ld", path, (long)st.st_uid);
-	else
+	else if (st.st_uid == 0 || st.st_uid == geteuid())
 		return true;
+	else {
+		buf_addf(why, "%s: holds a password but belongs to user ", path);
+		account_add_user(why, st.st_uid);
+		buf_adds(why, "; it must be root's, or belong to user ");
+		account_add_user(why, geteuid());
+	}
 	return false;
 }
 
