@@ -543,14 +543,6 @@ void jobs_content(struct transaction *t, struct source *source)
 		source_init(source, &form->header, &job->body, !t->bdat);
 }
 
-void jobs_settled(struct jobs *jobs, struct transaction *t, size_t recipient, const struct result *result,
-                  const struct settlement *how)
-{
-	struct transaction_recipient *to = &t->recipients[recipient];
-
-	outcome_conclude(jobs, t->owner, to->owner, result, t, to, how);
-}
-
 static void finish_if_settled(struct jobs *jobs, struct job *job)
 {
 	if (job->open == 0 && job->under_way == 0)
