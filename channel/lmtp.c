@@ -15,10 +15,11 @@
 #include <unistd.h>
 
 #include "channel/jobs.h"
+#include "channel/outcome.h"
 #include "channel/peers.h"
 #include "channel/session.h"
 #include "channel/settings.h"
-#include "channel/spool/agent.h"
+#include "channel/spool/agent_protocol.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -103,7 +104,7 @@ static void on_settled(void *context, struct session *s, struct transaction *t, 
 		.connection = &connection,
 	};
 
-	jobs_settled(&loop->jobs, t, recipient, result, &how);
+	outcome_conclude(&loop->jobs, t->owner, t->recipients[recipient].owner, result, t, &t->recipients[recipient], &how);
 }
 
 static void on_done(void *context, struct session *s, struct transaction *t)

@@ -41,7 +41,7 @@ my $got = run([$make, $site]);
 is_deeply([@$got{qw(status out err)}], [0, '', ''], 'the site is made') or BAIL_OUT($got->{err});
 my %page = map { s{^\Q$site\E/}{}r => slurp($_) } glob "$site/*.html";
 my @documents = map { s{^guide/(.*)\.md$}{$1.html}r =~ s{^spec/(.*)\.md$}{spec-$1.html}r }
-	map { s{^([\w.-]+\.[578]|INTERNALS)$}{$1.html}r }
+	map { s{^([\w.-]+\.[578]|INTERNALS|ARCHITECTURE|HACKING)$}{$1.html}r }
 	slurp("$source/doc/INDEX") =~ /^  (\S+) {2,}\S/mg;
 is_deeply([sort keys %page], [sort 'index.html', @documents],
 	'each document of doc/INDEX has its page, and nothing else has one');
