@@ -15,10 +15,11 @@
 #include <unistd.h>
 
 #include "channel/jobs.h"
+#include "channel/outcome.h"
 #include "channel/peers.h"
 #include "channel/session.h"
 #include "channel/settings.h"
-#include "channel/spool/agent.h"
+#include "channel/spool/agent_protocol.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -103,7 +104,7 @@ static void on_settled(void *context, struct session *s, struct transaction *t, 
 		.connection = &connection,
 	};
 
-	jobs_settled(&loop->jobs, t, recipient, result, &how);
+	outcome_conclude(&loop->jobs, t->owner, t->recipients[recipient].owner, result, t, &t->recipients[recipient], &how);
 }
 
 static void on_done(void *context, struct session *s, struct transaction *t)
@@ -142,26 +143,27 @@ static void title(const struct loop *loop, const char *peer, const char *what)
 static void flush_answers(struct loop *loop, int64_t deadline)
 {
 	struct buf *out = &loop->jobs.answers;
+	size_t done = 0;
 
-	while (out->len > 0) {
+	while (done < out->len) {
 		struct pollfd p = { .fd = STDOUT_FILENO, .events = POLLOUT };
+		size_t piece = out->len - done < PIPE_BUF ? out->len - done : PIPE_BUF;
 		ssize_t n = poll(&p, 1, clock_poll_timeout(deadline));
 
 		if (n == 0)
-			return;
+			break;
 		/* the descriptor is a blocking one, but there is room for so much */
 		if (n > 0)
-			n = write(STDOUT_FILENO, out->data, out->len < PIPE_BUF ? out->len : PIPE_BUF);
-		if (n < 0 && (errno == EINTR || errno == EAGAIN))
-			continue;
-		if (n < 0) {
+			n = write(STDOUT_FILENO, out->data + done, piece);
+		if (n > 0) {
+			done += (size_t)n;
+		} else if (n < 0 && errno != EINTR && errno != EAGAIN) {
 			/* nobody listens any more: the marks in the control files stay true */
 			loop->input_ended = true;
-			buf_clear(out);
-			return;
+			done = out->len;
 		}
-		buf_consume(out, (size_t)n);
 	}
+	buf_consume(out, done);
 }
 
 static void take_order(struct loop *loop, char *line)

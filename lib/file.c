@@ -56,9 +56,14 @@ int file_open_own(const char *path, int flags, mode_t mode)
 	return open_checked(path, flags | O_NOFOLLOW, mode, false);
 }
 
+bool file_is_same(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
 bool file_is_unchanged(const struct stat *a, const struct stat *b)
 {
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size
+	return file_is_same(a, b) && a->st_size == b->st_size
 		&& a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 

@@ -6,6 +6,7 @@
 
 #include "db/sql/access.h"
 #include "lib/alloc.h"
+#include "lib/backoff.h"
 #include "lib/clock.h"
 #include "lib/module.h"
 
@@ -107,9 +108,7 @@ static void back_off(struct sqlconn *c, struct server *s, int64_t started, const
 {
 	const int64_t lost = clock_ms() - started, longest = c->access.retry_interval * 1000;
 
-	s->delay = s->delay > 0 ? s->delay * 2 : lost > SHORTEST_DELAY_MS ? lost : SHORTEST_DELAY_MS;
-	if (s->delay > longest)
-		s->delay = longest;
+	s->delay = backoff_next(s->delay, lost > SHORTEST_DELAY_MS ? lost : SHORTEST_DELAY_MS, longest);
 	s->not_before = clock_ms() + s->delay;
 	buf_clear(&s->trouble);
 	buf_adds(&s->trouble, why);
