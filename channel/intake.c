@@ -2,6 +2,7 @@
  * intake: takes mail in, by LMTP and ESMTP, and puts it into the queue.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pwd.h>
@@ -31,6 +32,9 @@
 /* Milliseconds between two times that figures are written, and how long the last time waits for other writers. */
 #define FIGURES_EVERY 10000
 #define FIGURES_PATIENCE 2000
+
+/* So many connections are taken before the others are looked after again. */
+#define ACCEPTED_TOGETHER 64
 
 static const struct option_help help[] = {
 	{ 'f', "DBASES", "the maps that route recipients (default: db/dbases.conf in MAILVAR of ZENV)" },
@@ -231,42 +235,35 @@ static void on_signal(int sig)
 	stop_wanted = 1;
 }
 
-static void catch_signals(sigset_t *unblocked)
-{
-	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
-	const struct sigaction action = { .sa_handler = on_signal };
-	sigset_t blocked;
-
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN);
-	sigemptyset(&blocked);
-	sigprocmask(SIG_SETMASK, NULL, unblocked);
-	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
-		sigaction(signals[i], &action, NULL);
-		sigaddset(&blocked, signals[i]);
-		sigdelset(unblocked, signals[i]);
-	}
-	sigprocmask(SIG_BLOCK, &blocked, NULL);
-}
-
 static bool is_same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
 {
 	return a->ss_family == b->ss_family &&
-	       (a->ss_family == AF_INET ? memcmp(&((const struct sockaddr_in *)a)->sin_addr,
+	       (a->ss_family == AF_UNIX ? true : a->ss_family == AF_INET ? memcmp(&((const struct sockaddr_in *)a)->sin_addr,
 	                                         &((const struct sockaddr_in *)b)->sin_addr, sizeof(struct in_addr)) == 0 :
 	        a->ss_family == AF_INET6 && memcmp(&((const struct sockaddr_in6 *)a)->sin6_addr,
 	                                           &((const struct sockaddr_in6 *)b)->sin6_addr, sizeof(struct in6_addr)) == 0);
 }
 
-static size_t count_from(const struct loop *loop, const struct sockaddr_storage *address)
+/* Has this address, or this user of the machine, as many connections as one may have?  Root can do what it likes anyway. */
+static bool has_enough(const struct loop *loop, const struct sockaddr_storage *address, uid_t user)
 {
+	bool is_local = address->ss_family == AF_UNIX;
 	size_t n = 0;
 
-	if (address->ss_family == AF_UNIX)
-		return 0;
+	if (is_local && user == 0)
+		return false;
 	for (size_t i = 0; i < loop->count; i++)
-		n += is_same_address(client_address(loop->clients[i]), address);
-	return n;
+		n += is_same_address(client_address(loop->clients[i]), address) && (!is_local || client_user(loop->clients[i]) == user);
+	return n >= loop->intake.policy.limits[is_local ? LIMIT_PER_USER : LIMIT_PER_ADDRESS];
+}
+
+/* Who connected to a UNIX socket; root if nobody can tell. */
+static uid_t peer_user(int fd)
+{
+	struct ucred peer = { 0 };
+	socklen_t length = sizeof peer;
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 ? peer.uid : 0;
 }
 
 /* "421" as far as it goes without waiting, and the end. */
@@ -283,9 +280,11 @@ static void accept_clients(struct loop *loop, const struct listener *listener)
 {
 	struct intake *in = &loop->intake;
 
-	for (;;) {
+	/* a flood of connections leaves time for those that are there */
+	for (int i = 0; i < ACCEPTED_TOGETHER; i++) {
 		struct sockaddr_storage address = { 0 };
 		socklen_t length = sizeof address;
+		uid_t user = 0;
 		int fd = accept4(listener->fd, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd < 0) {
@@ -297,13 +296,14 @@ static void accept_clients(struct loop *loop, const struct listener *listener)
 		}
 		if (length < sizeof(sa_family_t))
 			address.ss_family = AF_UNIX;
-		if (loop->count >= in->policy.limits[LIMIT_CONNECTIONS] ||
-		    count_from(loop, &address) >= in->policy.limits[LIMIT_PER_ADDRESS]) {
+		if (address.ss_family == AF_UNIX)
+			user = peer_user(fd);
+		if (loop->count >= in->policy.limits[LIMIT_CONNECTIONS] || has_enough(loop, &address, user)) {
 			turn_away(in, fd);
 			continue;
 		}
 		loop->clients = xgrow(loop->clients, loop->count, &loop->capacity, sizeof(struct client *));
-		loop->clients[loop->count++] = client_create(in, listener, fd, &address);
+		loop->clients[loop->count++] = client_create(in, listener, fd, &address, user);
 	}
 }
 
@@ -366,6 +366,24 @@ static void bury(struct loop *loop)
 	loop->count = kept;
 }
 
+/* Beyond the limit those go who have most: one client with a great deal under way shall not stop many with little. */
+static void free_memory(struct loop *loop)
+{
+	while (loop->intake.held > loop->intake.policy.limits[LIMIT_MEMORY] * 1000000) {
+		struct client *largest = NULL;
+
+		for (size_t i = 0; i < loop->count; i++)
+			if (!client_is_over(loop->clients[i]) && (largest == NULL || client_held(loop->clients[i]) > client_held(largest)))
+				largest = loop->clients[i];
+		if (largest == NULL)
+			return;
+		loop->intake.figures.refused[REFUSED_MEMORY]++;
+		client_drop(largest, "not enough memory; try again later");
+		if (!client_is_over(largest))
+			return;
+	}
+}
+
 static void run(struct loop *loop, const sigset_t *unblocked)
 {
 	while (!stop_wanted || loop->count > 0) {
@@ -389,6 +407,7 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 		/* at the end every client is told, also who came in meanwhile or waited for the disk */
 		for (size_t i = 0; stop_wanted && i < loop->count; i++)
 			client_shut(loop->clients[i], "the server stops");
+		free_memory(loop);
 		bury(loop);
 		if (loop->intake.metrics != NULL && loop->write_figures <= now) {
 			loop->write_figures = now + FIGURES_EVERY;
@@ -399,6 +418,7 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 
 int main(int argc, char **argv)
 {
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
 	struct loop loop = { 0 };
 	static const char *const kinds[] = { [SERVER_LMTP] = "lmtp", [SERVER_SMTP] = "smtp", NULL };
 	struct options options = { .listeners = { .kinds = kinds, .expected = "lmtp: or smtp:" } };
@@ -408,6 +428,8 @@ int main(int argc, char **argv)
 	sigset_t unblocked;
 
 	process_begin(program.name);
+	/* what large headers took goes back to the system, and leaves no holes */
+	mallopt(M_MMAP_THRESHOLD, 64 * 1024);
 	policy_init(&loop.intake.policy);
 	show_keys();
 	read_options(&loop.intake, &options, texts, &count, argc, argv);
@@ -422,7 +444,7 @@ int main(int argc, char **argv)
 		listen_at(&options, texts[i]);
 	set_server_options(&loop.intake);
 	raise_descriptor_limit(&loop.intake);
-	catch_signals(&unblocked);
+	wait_catch(signals, sizeof signals / sizeof signals[0], on_signal, &unblocked);
 	logline_open_syslog(program.name);
 	loop.intake.committer = committer_create();
 	loop.listeners = &options.listeners;

@@ -11,6 +11,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "db/build/fault.h"
 #include "db/route/dbases.h"
 #include "db/route/setup.h"
 #include "db/serve/answer.h"
@@ -126,15 +127,6 @@ static void read_options(struct options *o, int argc, char **argv)
 		option_usage(&program, "which maps? -f, or MAILVAR in the file that ZCONFIG names");
 }
 
-static void tell_fault(void *context, const struct fault *fault)
-{
-	(void)context;
-	if (fault->line == 0)
-		complain("%s: %s", fault->file, fault->text);
-	else
-		complain("%s:%zu: %s", fault->file, fault->line, fault->text);
-}
-
 /* Lines in `lines`, each by itself. */
 static void complain_lines(struct buf *lines)
 {
@@ -150,7 +142,7 @@ static void open_maps(struct service *s)
 	int status = zenv_read(&zenv, &why);
 
 	if (status == EX_OK) {
-		status = dbases_read(&s->dbases, s->options.dbases, &zenv, tell_fault, NULL);
+		status = dbases_read(&s->dbases, s->options.dbases, &zenv, fault_complain, NULL);
 		zenv_free(&zenv);
 	}
 	if (status == EX_OK) {
@@ -205,23 +197,6 @@ static void raise_descriptor_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static void catch_signals(sigset_t *unblocked)
-{
-	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
-	const struct sigaction action = { .sa_handler = on_signal };
-	sigset_t blocked;
-
-	signal(SIGPIPE, SIG_IGN);
-	sigemptyset(&blocked);
-	sigprocmask(SIG_SETMASK, NULL, unblocked);
-	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
-		sigaction(signals[i], &action, NULL);
-		sigaddset(&blocked, signals[i]);
-		sigdelset(unblocked, signals[i]);
-	}
-	sigprocmask(SIG_BLOCK, &blocked, NULL);
-}
-
 /* ---- clients ---- */
 
 /* Between us and a child: the name of the map, NUL, the key; and back a byte for the answer, one that the map is unknown, the value. */
@@ -232,6 +207,14 @@ static void open_in_child(void *context)
 	s->answers = (struct answers){ .verify = NULL };
 	s->dbases = (struct dbases){ 0 };
 	open_maps(s);
+}
+
+/* An environment wants to be left properly. */
+static void close_in_child(void *context)
+{
+	struct service *s = context;
+
+	answers_free(&s->answers);
 }
 
 static void answer_in_child(void *context, const char *question, size_t n, struct buf *answer)
@@ -254,7 +237,7 @@ static void ask_desk(struct service *s, struct client *c)
 
 	if (s->desk == NULL)
 		s->desk = desk_create(&(struct desk_rules){ .children = CHILDREN, .patience = PATIENCE, .context = s,
-		                                            .open = open_in_child, .answer = answer_in_child });
+		                                            .open = open_in_child, .answer = answer_in_child, .close = close_in_child });
 	buf_adds(&question, buf_str(&c->talk.map));
 	buf_addc(&question, '\0');
 	buf_add(&question, buf_str(&c->talk.key), c->talk.key.len);
@@ -474,6 +457,7 @@ static void run(struct service *s, const sigset_t *unblocked)
 
 int main(int argc, char **argv)
 {
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
 	static const char *const kinds[] = {
 		[TALK_SOCKETMAP] = "socketmap", [TALK_POLICY] = "policy", [TALK_TCP] = "tcp", NULL,
 	};
@@ -485,7 +469,7 @@ int main(int argc, char **argv)
 	open_maps(&s);
 	open_sockets(&s);
 	raise_descriptor_limit();
-	catch_signals(&unblocked);
+	wait_catch(signals, sizeof signals / sizeof signals[0], on_signal, &unblocked);
 	run(&s, &unblocked);
 	for (size_t i = 0; i < s.count; i++)
 		client_free(&s, &s.clients[i]);

@@ -6,7 +6,10 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "lib/alloc.h"
@@ -41,6 +44,8 @@ struct desk {
 	struct question *done;             /* owners are told one by one */
 	struct buf answer;
 	const char *fault;
+	pid_t *left;                       /* told to end */
+	size_t left_count, left_capacity;
 };
 
 /* ---- questions ------------------------------------------------------------------ */
@@ -110,12 +115,32 @@ static bool has_frame(const struct buf *in, uint32_t *n)
 	return in->len - sizeof *n >= *n;
 }
 
+/* In the child: it looks something up. */
+static volatile sig_atomic_t is_looking;
+
+/* Told to end, by its parent or by the end of that.  Between two questions it finds the end of the socket. */
+static void end_lookup(int sig)
+{
+	(void)sig;
+	if (is_looking)
+		_exit(EX_TEMPFAIL);
+}
+
+static void take_signals(void)
+{
+	const struct sigaction end = { .sa_handler = end_lookup };
+
+	sigaction(SIGTERM, &end, NULL);
+	prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+	signal(SIGINT, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+}
+
 static _Noreturn void serve(const struct desk_rules *rules, int fd)
 {
 	struct buf in = { 0 }, out = { 0 };
 
-	signal(SIGTERM, SIG_DFL);
-	signal(SIGINT, SIG_IGN);
+	take_signals();
 	rules->open(rules->context);
 	for (;;) {
 		uint32_t length;
@@ -123,25 +148,43 @@ static _Noreturn void serve(const struct desk_rules *rules, int fd)
 		if (!has_frame(&in, &length)) {
 			ssize_t n = read(fd, buf_reserve(&in, PIECE), PIECE);
 
+			if (n < 0 && errno == EINTR)
+				continue;
 			if (n <= 0)
-				_exit(0);
+				break;
 			in.len += (size_t)n;
 			continue;
 		}
 		buf_clear(&out);
+		is_looking = 1;
 		rules->answer(rules->context, in.data + sizeof length, length, &out);
+		is_looking = 0;
 		buf_consume(&in, sizeof length + length);
 		if (!send_frame(fd, buf_str(&out), out.len))
-			_exit(0);
+			break;
 	}
+	rules->close(rules->context);
+	_exit(0);
+}
+
+/* Those that were told to end, as far as they have. */
+static void reap_left(struct desk *d)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < d->left_count; i++)
+		if (waitpid(d->left[i], NULL, WNOHANG) == 0)
+			d->left[n++] = d->left[i];
+	d->left_count = n;
 }
 
 static bool start(struct desk *d, struct worker *w)
 {
 	/* what clients are connected by is not for it to keep open */
-	struct child_rules rules = { .in = CHILD_SAME, .out = CHILD_SAME, .err = CHILD_SAME, .closes = true, .dies_with_parent = true };
+	struct child_rules rules = { .in = CHILD_SAME, .out = CHILD_SAME, .err = CHILD_SAME, .closes = true };
 	int ends[2];
 
+	reap_left(d);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
 		return false;
 	rules.keep[0] = ends[1];
@@ -159,12 +202,15 @@ static bool start(struct desk *d, struct worker *w)
 	return true;
 }
 
-static void stop(struct worker *w)
+static void stop(struct desk *d, struct worker *w)
 {
 	if (w->pid == 0)
 		return;
-	child_end(w->pid, CHILD_KILL, 0, &(int){ 0 });
 	close(w->fd);
+	if (w->question != NULL)
+		kill(w->pid, SIGTERM);
+	d->left = xgrow(d->left, d->left_count, &d->left_capacity, sizeof *d->left);
+	d->left[d->left_count++] = w->pid;
 	w->pid = 0;
 	buf_free(&w->in);
 }
@@ -209,7 +255,7 @@ static bool finish(struct desk *d, struct worker *w)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR) && clock_ms() < w->deadline)
 		return false;
 	d->fault = n < 0 && errno == EAGAIN ? "took too long" : "ended without an answer";
-	stop(w);
+	stop(d, w);
 	return true;
 }
 
@@ -234,7 +280,8 @@ void desk_free(struct desk **desk)
 	if (d == NULL)
 		return;
 	for (size_t i = 0; i < d->rules.children; i++) {
-		stop(&d->workers[i]);
+		stop(d, &d->workers[i]);
+		buf_free(&d->workers[i].in);
 		if (d->workers[i].question != NULL)
 			question_free(&d->workers[i].question);
 	}
@@ -246,6 +293,7 @@ void desk_free(struct desk **desk)
 		question_free(&d->done);
 	buf_free(&d->answer);
 	free(d->workers);
+	free(d->left);
 	free(d);
 }
 

@@ -2,7 +2,8 @@
  * Questions that may take long, answered by child processes, so that nobody waits for another's answer.
  *
  * Each child works on one question.  Who asks what is being asked already waits for that answer.  A child that has not answered in
- * time, or has ended, is replaced.
+ * time is told to end by SIGTERM and replaced, as is one that has ended.  It is never killed: a child that blocks SIGTERM for a while, as
+ * within an environment whose locks would stay, ends behind that.
  */
 #ifndef ZL_LIB_DESK_H
 #define ZL_LIB_DESK_H
@@ -21,6 +22,7 @@ struct desk_rules {
 	void *context;
 	void (*open)(void *context);                 /* in a new child, before its first question */
 	void (*answer)(void *context, const char *question, size_t n, struct buf *answer);    /* in a child */
+	void (*close)(void *context);                /* in a child that ends between two questions */
 };
 
 /* The rules are copied. */

@@ -10,6 +10,8 @@
 #include "lib/alloc.h"
 #include "lib/log.h"
 
+/* There may be many pools with next to nothing in them: the first block is small. */
+#define FIRST_BLOCK 1000
 #define BLOCK_SIZE 16000
 
 struct pool_block {
@@ -36,7 +38,8 @@ static void next_block(struct pool *pool, size_t size)
 	struct pool_block **place = pool->current != NULL ? &pool->current->next : &pool->first;
 
 	if (*place == NULL || (*place)->size < size) {
-		struct pool_block *block = new_block(size > BLOCK_SIZE ? size : BLOCK_SIZE);
+		size_t usual = pool->first == NULL ? FIRST_BLOCK : BLOCK_SIZE;
+		struct pool_block *block = new_block(size > usual ? size : usual);
 
 		block->next = *place;
 		*place = block;
@@ -111,6 +114,15 @@ void pool_reset(struct pool *pool)
 {
 	pool->current = pool->first;
 	pool->used = 0;
+}
+
+size_t pool_size(const struct pool *pool)
+{
+	size_t size = 0;
+
+	for (const struct pool_block *b = pool->first; b != NULL; b = b->next)
+		size += sizeof *b + b->size;
+	return size;
 }
 
 void pool_free(struct pool *pool)

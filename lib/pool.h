@@ -43,4 +43,7 @@ void pool_reset(struct pool *pool);
 
 void pool_free(struct pool *pool);
 
+/* Bytes of memory that it has. */
+size_t pool_size(const struct pool *pool);
+
 #endif

@@ -56,7 +56,7 @@ static void forget_transaction(struct server *s)
 	free(s->envelope.recipients);
 	s->envelope = (struct server_envelope){ 0 };
 	s->capacity = 0;
-	pool_reset(&s->pool);
+	pool_free(&s->pool);
 	s->abandon |= s->begun;
 	s->has_sender = s->chunking = s->chunk_is_over = s->begun = s->whole = false;
 	s->size = 0;
@@ -87,9 +87,8 @@ static void hello(struct server *s, char *name, bool extended)
 	}
 	forget_transaction(s);
 	text_add_clean_string(&clean, name, 255);
-	pool_reset(&s->names);
-	s->helo = pool_copy(&s->names, clean.data, clean.len);
-	buf_free(&clean);
+	free(s->helo);
+	s->helo = clean.data;
 	s->extended = extended;
 	if (!extended) {
 		reply(s, 250, "", s->options->host);
@@ -666,6 +665,7 @@ void server_encrypted(struct server *s)
 {
 	forget_transaction(s);
 	s->encrypted = true;
+	free(s->helo);
 	s->helo = NULL;
 	s->extended = false;
 	s->errors = s->commands = 0;
@@ -688,11 +688,25 @@ void server_free(struct server *s)
 {
 	free(s->envelope.recipients);
 	pool_free(&s->pool);
-	pool_free(&s->names);
+	free(s->helo);
 	buf_free(&s->in);
 	buf_free(&s->out);
 	buf_free(&s->text);
 	*s = (struct server){ 0 };
+}
+
+size_t server_trim(struct server *s)
+{
+	struct buf *const bufs[] = { &s->in, &s->out };
+	size_t held = pool_size(&s->pool) + s->capacity * sizeof *s->envelope.recipients;
+
+	buf_free(&s->text);
+	for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++) {
+		if (bufs[i]->len == 0)
+			buf_free(bufs[i]);
+		held += bufs[i]->size;
+	}
+	return held;
 }
 
 bool server_is_within_command(const struct server *s)

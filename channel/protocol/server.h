@@ -73,7 +73,7 @@ struct server {
 	const struct server_options *options;
 	bool offer_tls;            /* STARTTLS is announced */
 	bool encrypted;
-	const char *helo;          /* the name that the client gave, clean text; NULL before */
+	char *helo;                /* the name that the client gave, clean text; NULL before */
 	bool extended;             /* it said EHLO or LHLO */
 	struct server_envelope envelope;
 	struct server_recipient recipient;      /* that is asked for */
@@ -84,7 +84,6 @@ struct server {
 	/* below: the machine's own */
 	struct buf in;
 	struct pool pool;          /* of the transaction */
-	struct pool names;         /* of the connection */
 	size_t capacity;
 	size_t commands, errors;
 	enum server_event pending; /* what was asked and not answered */
@@ -128,6 +127,9 @@ void server_shut(struct server *s, const char *text);
 
 /* True between MAIL and the end of the transaction. */
 bool server_in_transaction(const struct server *s);
+
+/* Gives back memory that is not used now, to be called before waiting; returns the bytes that are. */
+size_t server_trim(struct server *s);
 
 /* True while the client has sent a part of a command. */
 bool server_is_within_command(const struct server *s);

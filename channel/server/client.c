@@ -21,7 +21,8 @@
 #include "lib/logline.h"
 #include "lib/text.h"
 
-#define PIECE (64 * 1024)
+/* Of a thousand clients each may have so much that waits.  A record of TLS fits, so that none of it is left in OpenSSL. */
+#define PIECE (16 * 1024)
 /* What is sent at the end may take so long to be taken. */
 #define FAREWELL_TIME 5000
 
@@ -46,11 +47,13 @@ struct client {
 	bool is_local;             /* it is on this machine */
 	bool may_connect;          /* without a certificate */
 	char *shown;               /* address in words */
+	uid_t user;                /* of a UNIX socket: who has connected */
 	enum waiting waiting;
 	struct accepted *accepted;
 	size_t accepted_count, accepted_capacity;
 	struct spool_envelope envelope;
 	struct pool pool;          /* of the envelope */
+	size_t answered, held;     /* bytes of memory: of accepted[], and of all that is under way */
 	struct spool_draft *draft;
 	int trouble;               /* EX_ code: the message cannot be taken; it is read to its end */
 	struct buf why;
@@ -82,13 +85,14 @@ static void wait_for_command(struct client *c)
 static void flush(struct client *c);
 
 struct client *client_create(struct intake *intake, const struct listener *listener, int fd,
-                             const struct sockaddr_storage *address)
+                             const struct sockaddr_storage *address, uid_t user)
 {
 	struct client *c = xcalloc(1, sizeof *c);
 
 	c->intake = intake;
 	c->address = *address;
 	c->is_local = listener->is_local || policy_is_loopback(address);
+	c->user = user;
 	c->may_connect = listener->is_local || policy_may_connect(&intake->policy, address);
 	c->message_deadline = CLOCK_NEVER;
 	stream_open(&c->stream, fd);
@@ -111,8 +115,10 @@ static void forget_message(struct client *c)
 	spool_free(&c->draft);
 	for (size_t i = 0; i < c->accepted_count; i++)
 		recipient_answer_free(&c->accepted[i].answer);
-	c->accepted_count = 0;
-	pool_reset(&c->pool);
+	free(c->accepted);
+	c->accepted = NULL;
+	c->accepted_count = c->accepted_capacity = c->answered = 0;
+	pool_free(&c->pool);
 	c->envelope = (struct spool_envelope){ 0 };
 	c->trouble = EX_OK;
 	buf_clear(&c->why);
@@ -128,8 +134,7 @@ void client_destroy(struct client **at)
 	forget_message(c);
 	stream_close(&c->stream);
 	server_free(&c->server);
-	free(c->accepted);
-	pool_free(&c->pool);
+	c->intake->held -= c->held;
 	buf_free(&c->why);
 	free(c->shown);
 	free(c);
@@ -144,6 +149,16 @@ int client_descriptor(const struct client *c)
 const struct sockaddr_storage *client_address(const struct client *c)
 {
 	return &c->address;
+}
+
+uid_t client_user(const struct client *c)
+{
+	return c->user;
+}
+
+size_t client_held(const struct client *c)
+{
+	return c->held;
 }
 
 bool client_is_over(const struct client *c)
@@ -243,6 +258,7 @@ static void answer_recipient(struct client *c, struct recipient_answer *answer)
 	}
 	c->accepted = xgrow(c->accepted, c->accepted_count, &c->accepted_capacity, sizeof *c->accepted);
 	c->accepted[c->accepted_count++].answer = *answer;
+	c->answered += answer->bytes.size + (answer->count + 1) * sizeof *answer->to + sizeof *c->accepted;
 }
 
 static void rcpt(struct client *c)
@@ -506,6 +522,15 @@ static void read_some(struct client *c)
 	}
 }
 
+/* Gives back what is not needed while the client is waited for, and counts the rest. */
+static void account(struct client *c)
+{
+	size_t held = server_trim(&c->server) + pool_size(&c->pool) + c->answered + (c->draft != NULL ? spool_held(c->draft) : 0);
+
+	c->intake->held += held - c->held;
+	c->held = held;
+}
+
 /* Reads only what is used at once: a client that does not take its replies, or waits for one, is not read. */
 void client_ready(struct client *c)
 {
@@ -525,6 +550,7 @@ void client_ready(struct client *c)
 	} while (c->stream.more);
 	if (c->waiting == WAITS_FOR_TLS && c->stream.tls == NULL)
 		handshake(c);
+	account(c);
 }
 
 short client_events(const struct client *c)
@@ -547,6 +573,7 @@ static void go_on(struct client *c)
 	wait_for_command(c);
 	work(c);
 	flush(c);
+	account(c);
 }
 
 void client_late(struct client *c)
@@ -603,4 +630,14 @@ void client_shut(struct client *c, const char *text)
 		recipients_forget(c->intake->recipients, c);
 	server_shut(&c->server, text);
 	go_on(c);
+}
+
+void client_drop(struct client *c, const char *text)
+{
+	client_shut(c, text);
+	if (c->waiting == WAITS_FOR_DISK)
+		return;
+	forget_message(c);
+	c->over = true;
+	account(c);
 }

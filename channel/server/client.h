@@ -15,15 +15,19 @@
 
 struct client;
 
-/* Takes over a connected descriptor. */
+/* Takes over a connected descriptor; `user` has connected, if it is a UNIX socket. */
 struct client *client_create(struct intake *intake, const struct listener *listener, int fd,
-                             const struct sockaddr_storage *address);
+                             const struct sockaddr_storage *address, uid_t user);
 
 /* Closes; a message that is being committed must be done.  Clears the caller's pointer. */
 void client_destroy(struct client **c);
 
 int client_descriptor(const struct client *c);
 const struct sockaddr_storage *client_address(const struct client *c);
+uid_t client_user(const struct client *c);
+
+/* Bytes of memory for what it has under way; none that can be given back while its message is being committed. */
+size_t client_held(const struct client *c);
 
 /* What to wait for: POLLIN, POLLOUT, 0. */
 short client_events(const struct client *c);
@@ -43,6 +47,9 @@ void client_committed(struct client *c, struct spool_draft *draft);
 
 /* The server stops: "421" as soon as no message is in the middle of being committed. */
 void client_shut(struct client *c, const char *text);
+
+/* As client_shut(), at once: nothing is kept for it any more. */
+void client_drop(struct client *c, const char *text);
 
 /* Nothing is left to be done, and it can be destroyed. */
 bool client_is_over(const struct client *c);

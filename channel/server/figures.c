@@ -15,7 +15,7 @@ static const struct metric seconds = { "zlmtp_intake_commit_seconds_total", METR
 
 static const char *const reasons[REFUSALS] = {
 	[REFUSED_CONNECTIONS] = "connections", [REFUSED_CLIENT] = "client", [REFUSED_TIME] = "time", [REFUSED_RELAY] = "relay",
-	[REFUSED_ROOM] = "room", [REFUSED_CONTENT] = "content", [REFUSED_LOOP] = "loop", [REFUSED_DISK] = "disk",
+	[REFUSED_ROOM] = "room", [REFUSED_MEMORY] = "memory", [REFUSED_CONTENT] = "content", [REFUSED_LOOP] = "loop", [REFUSED_DISK] = "disk",
 };
 
 static void add_labelled(struct metrics *m, const struct metric *metric, const char *name, const char *value, uint64_t count)

@@ -23,6 +23,7 @@ enum refusal {
 	REFUSED_TIME,          /* it took too long */
 	REFUSED_RELAY,         /* a recipient elsewhere */
 	REFUSED_ROOM,          /* the disk, or its inodes */
+	REFUSED_MEMORY,        /* all clients together have too much under way */
 	REFUSED_CONTENT,       /* a message that cannot be written down */
 	REFUSED_LOOP,          /* too many hops */
 	REFUSED_DISK,          /* it could not be written */
@@ -48,6 +49,7 @@ struct intake {
 	bool json;                     /* form of log lines */
 	bool verbose;                  /* log lines on stderr, too */
 	struct metrics *metrics;       /* NULL: nobody wants figures */
+	size_t held;                   /* bytes of memory that clients have under way */
 	struct intake_figures figures;
 	struct committer_figures written;      /* of the committer, the last time */
 };

@@ -16,11 +16,13 @@ enum limit {
 	LIMIT_RECIPIENTS,      /* of a message */
 	LIMIT_CONNECTIONS,     /* at the same time */
 	LIMIT_PER_ADDRESS,     /* of one client address (TCP) */
+	LIMIT_PER_USER,        /* of one user of this machine (UNIX) */
 	LIMIT_COMMANDS,        /* without a message between them */
 	LIMIT_ERRORS,          /* refused commands without a message between them */
 	LIMIT_HOPS,            /* Received fields */
 	LIMIT_FREE,            /* megabytes that stay free on the disk */
 	LIMIT_INODES,          /* files that can still be made */
+	LIMIT_MEMORY,          /* megabytes of all messages that are on their way in */
 	LIMIT_COMMAND_TIME,    /* seconds for a command, or for the next piece of a message */
 	LIMIT_MESSAGE_TIME,    /* seconds from MAIL to the end of the message */
 	LIMIT_LOOKUP_TIME,     /* seconds for a lookup in a slow map */

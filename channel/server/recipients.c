@@ -111,7 +111,7 @@ static void ask_router(struct router *router, const char *address, long privileg
 void recipient_answer_free(struct recipient_answer *a)
 {
 	buf_free(&a->bytes);
-	pool_free(&a->pool);
+	free(a->to);
 	*a = (struct recipient_answer){ 0 };
 }
 
@@ -141,7 +141,7 @@ static void read_answer(struct recipient_answer *a)
 	a->code = atoi(next_string(&at, end));
 	a->status = next_string(&at, end);
 	a->text = next_string(&at, end);
-	a->to = pool_alloc(&a->pool, (strings / 4 + 1) * sizeof *a->to);
+	a->to = xcalloc(strings / 4 + 1, sizeof *a->to);
 	while (at < end) {
 		struct spool_recipient *to = &a->to[a->count++];
 
@@ -210,6 +210,13 @@ static void open_in_child(void *context)
 		_exit(EX_CONFIG);
 }
 
+static void close_in_child(void *context)
+{
+	struct recipients *r = context;
+
+	router_destroy(&r->router);
+}
+
 static void answer_in_child(void *context, const char *question, size_t n, struct buf *answer)
 {
 	struct recipients *r = context;
@@ -238,7 +245,7 @@ struct recipients *recipients_open(const struct routing *routing, const struct p
 		router_destroy(&r->router);
 		r->desk = desk_create(&(struct desk_rules){
 			.children = policy->limits[LIMIT_LOOKUPS], .patience = (int64_t)policy->limits[LIMIT_LOOKUP_TIME] * 1000,
-			.context = r, .open = open_in_child, .answer = answer_in_child,
+			.context = r, .open = open_in_child, .answer = answer_in_child, .close = close_in_child,
 		});
 	}
 	return r;

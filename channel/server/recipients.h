@@ -16,7 +16,6 @@
 #include "channel/routing.h"
 #include "channel/spool/write.h"
 #include "lib/buf.h"
-#include "lib/pool.h"
 
 struct recipient_answer {
 	int code;                      /* 250, 451 or 550 */
@@ -26,7 +25,6 @@ struct recipient_answer {
 	struct spool_recipient *to;    /* without DSN parameters; none if the maps say to discard it */
 	size_t count;
 	struct buf bytes;              /* what all of them point into */
-	struct pool pool;
 };
 
 void recipient_answer_free(struct recipient_answer *answer);

@@ -68,6 +68,9 @@ int spool_begin(const struct spool *spool, const struct spool_envelope *envelope
  */
 int spool_add(struct spool_draft *draft, const char *bytes, size_t n, struct buf *why);
 
+/* Bytes of memory that a draft has: its header, and what is not yet written of its body. */
+size_t spool_held(const struct spool_draft *draft);
+
 /* The message is complete: both files are written, nothing is synced.  As spool_add(). */
 int spool_end(struct spool_draft *draft, struct buf *why);
 

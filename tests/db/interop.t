@@ -3,6 +3,7 @@
 use v5.36;
 use lib "$ENV{SRC_DIR}/tests/lib";
 use File::Copy ();
+use RealExim;
 use Test::More;
 use Tool;
 
@@ -84,33 +85,14 @@ SKIP: {
 
 # ---- Exim ----
 
-# Debian's Exim cannot be installed beside its Postfix, but unpacked it runs: as ZLMTP_EXIM says, a directory in which "dpkg -x" put
-# exim4-daemon-light and libidn12; with ZLMTP_SOAK=1 they are fetched.
-sub exim_root() {
-	return '/' if have('exim4');
-	return $ENV{ZLMTP_EXIM} if $ENV{ZLMTP_EXIM} || !$ENV{ZLMTP_SOAK};
-	my $root = scratch('exim');
-	mkdir $root;
-	return system("cd $root && apt-get -q download exim4-daemon-light libidn12 >/dev/null 2>&1 && for i in *.deb; do dpkg -x \$i . || exit; done")
-		== 0 ? $root : undef;
-}
-
-# It insists on a user of its own, which it gets in files that it alone sees.
 sub ask_exim($root, $expansion) {
-	my %user = ('/etc/passwd' => "Debian-exim:x:64999:64999::/:/bin/false\n", '/etc/group' => "Debian-exim:x:64999:\n");
-	my @mounts = map {
-		my $copy = scratch(s{.*/}{}r);
-		spew($copy, slurp($_) . $user{$_});
-		"mount --bind $copy $_ && "
-	} sort keys %user;
 	spew(scratch('exim.conf'), "keep_environment =\n");
-	my $got = run(['unshare', '-m', 'sh', '-c', "@mounts LD_LIBRARY_PATH=\$(echo $root/usr/lib/*-linux-gnu) exec $root/usr/sbin/exim4 -C " .
-		scratch('exim.conf') . ' -be "$1"', 'sh', $expansion]);
+	my $got = run([RealExim->command($root, scratch()), '-C', scratch('exim.conf'), '-be', $expansion]);
 	return $got->{out} =~ s/\n\z//r;
 }
 
 SKIP: {
-	my $exim = exim_root();
+	my $exim = RealExim->root(scratch('exim'));
 	skip 'no Exim (it cannot stand beside Postfix; ZLMTP_EXIM may name an unpacked one)', 5 if !defined $exim;
 	skip 'needs root, for a user of its own', 5 if $> != 0 || system('unshare -m true 2>/dev/null') != 0;
 	for my $case (['btree', '.db'], ['bhash', '.dbh']) {

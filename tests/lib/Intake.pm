@@ -18,11 +18,13 @@ my $top = File::Temp->newdir('/tmp/zli-XXXXXX');
 my $count = 0;
 
 # routes: text of the map; dbases: text of dbases.conf; arguments: of intake, as a list; before: what runs intake, as a list;
+# prepare: is called with the name of the post office before that is made;
 # listen: what -L says (default: an LMTP and an SMTP socket in the file system); wait => 0: do not wait until it answers.
 sub start($class, %o) {
 	my $dir = "$top/" . ++$count;
 	File::Path::make_path($dir);
 	chmod 0755, "$top", $dir;
+	$o{prepare}->("$dir/po") if $o{prepare};
 	my $self = bless { dir => $dir, spool => Spool->new("$dir/po"), o => \%o }, $class;
 	Spool->put("$dir/zenv", "POSTOFFICE=$dir/po\n" . ($o{zenv} // ''));
 	Spool->put("$dir/dbases.conf", $o{dbases} // "fqdnroutes btree - -la $dir/routes -lm%:\n");
@@ -78,7 +80,7 @@ sub routes($self, $text) {
 sub answers($self, $where) {
 	my $end = time + 10;
 	while (time < $end) {
-		return 1 if eval { IntakeDialogue->new($where); 1 };warn $@;
+		return 1 if eval { IntakeDialogue->new($where); 1 };
 		return 0 if waitpid($self->{pid}, POSIX::WNOHANG()) > 0;
 		sleep 0.02;
 	}
@@ -110,6 +112,7 @@ sub litter($self) {
 sub message($self, $job) {
 	my $control = Spool::parse($job, Spool::slurp($self->office . "/transport/$job"));
 	my $file = Spool::slurp($self->office . "/queue/$job");
+	die "$job: the message file is too short\n" if length $file < $control->{offset};
 	return ($control, $control->{recipients}[0]{header}, substr $file, $control->{offset});
 }
 

@@ -30,12 +30,12 @@ sub release() {
 }
 
 # Options: count (users, default 20), users => [further login names], check_quota => true: full mailboxes are refused
-# at RCPT, tls => a name of Certificates: then STARTTLS is offered, and {tls_port} has TLS from the first byte.
+# at RCPT, password => of all users (x), with which other servers can ask the socket {auth}; tls => a name of Certificates: then STARTTLS is offered, and {tls_port} has TLS from the first byte.
 sub start($class, %o) {
 	my $dir = RealServer::directory();
 	my ($port, $tls_port) = Ports::free(2);
 	my $self = bless { directory => $dir, dir => "$dir", socket => "$dir/s", port => $port, mail => "$dir/mail",
-		tls => $o{tls}, check_quota => $o{check_quota}, tls_port => $tls_port, owner => $$ }, $class;
+		auth => "$dir/auth", password => $o{password} // 'x', tls => $o{tls}, check_quota => $o{check_quota}, tls_port => $tls_port, owner => $$ }, $class;
 	mkdir "$dir/$_" or die "$dir/$_: $!\n" for qw(run state mail);
 	RealServer::write_file("$dir/file", '');
 	my ($uid, $gid) = $> == 0 ? (getpwnam 'nobody')[2, 3] : ($>, $) + 0);
@@ -58,12 +58,12 @@ sub _users($self, $uid, $gid, $count, @more) {
 		overq => $quota, overqtmp => "$quota userdb_quota_full_tempfail=yes", broken => "$mail$self->{dir}/file/x",
 	);
 	my @names = ((map { "user$_" } 1 .. $count), sort keys %extra);
-	my $text = join '', map { _user("$_\@" . DOMAIN, $uid, $gid, $extra{$_}) } @names;
-	return $text . join '', map { _user($_, $uid, $gid, undef) } @more;
+	my $text = join '', map { $self->_user("$_\@" . DOMAIN, $uid, $gid, $extra{$_}) } @names;
+	return $text . join '', map { $self->_user($_, $uid, $gid, undef) } @more;
 }
 
-sub _user($name, $uid, $gid, $extra) {
-	return join(":", $name, "{PLAIN}x", $uid, $gid, "", "", "", $extra // "") . "\n";
+sub _user($self, $name, $uid, $gid, $extra) {
+	return join(":", $name, "{PLAIN}$self->{password}", $uid, $gid, "", "", "", $extra // "") . "\n";
 }
 
 sub _configuration($self, $uid, $gid) {
@@ -102,6 +102,11 @@ service anvil {
 }
 service stats {
   chroot =
+}
+service auth {
+  unix_listener $dir/auth {
+    mode = 0666
+  }
 }
 service lmtp {
   unix_listener $dir/s {

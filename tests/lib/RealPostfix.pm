@@ -19,13 +19,15 @@ sub unavailable($class) {
 }
 
 # Starts one below $dir that hands all mail to the LMTP socket $socket; %settings go into main.cf.
+# services: lines of master.cf, as an array.
 sub start($class, $dir, $socket, %settings) {
+	my @services = @{delete $settings{services} // []};
 	my $self = bless { dir => $dir }, $class;
 	File::Path::make_path("$dir/etc", "$dir/queue", "$dir/data");
 	chmod 0755, $dir, "$dir/etc", "$dir/queue";
 	chown scalar getpwnam('postfix'), -1, "$dir/data";
 	$self->_write_main($socket, %settings);
-	$self->_write_master;
+	$self->_write_master(@services);
 	$self->_run('postfix', 'start');
 	my $end = Time::HiRes::time() + 20;
 	until (-S "$dir/queue/public/intake" && -S "$dir/queue/public/qmgr") {
@@ -64,8 +66,9 @@ sub _write_main($self, $socket, %settings) {
 	close $fh or die "$dir/etc/main.cf: $!";
 }
 
-sub _write_master($self) {
+sub _write_master($self, @more) {
 	my @services = (
+		@more,
 		'intake unix n - n - - smtpd',
 		'pickup unix n - n 60 1 pickup',
 		'cleanup unix n - n - 0 cleanup',
@@ -82,6 +85,8 @@ sub _write_master($self) {
 		'lmtp unix - - n - - lmtp',
 		'anvil unix - - n - 1 anvil',
 		'scache unix - - n - 1 scache',
+		# has the keys of TLS for smtpd, which says 454 without it
+		'tlsmgr unix - - n 1000? 1 tlsmgr',
 		'postlog unix-dgram n - n - 1 postlogd',
 	);
 	open my $fh, '>', "$self->{dir}/etc/master.cf" or die "master.cf: $!";

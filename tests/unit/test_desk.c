@@ -28,7 +28,8 @@ static void answer(void *context, const char *question, size_t n, struct buf *ou
 
 static struct desk *desk_of(size_t children, int64_t patience)
 {
-	return desk_create(&(struct desk_rules){ .children = children, .patience = patience, .open = open_nothing, .answer = answer });
+	return desk_create(&(struct desk_rules){ .children = children, .patience = patience, .open = open_nothing, .answer = answer,
+	                                         .close = open_nothing });
 }
 
 static void *wait_for_one(struct desk *d, struct buf *out, const char **fault)

@@ -26,18 +26,11 @@
 #define POLL_SLOW_NS 1000000
 #define QUICK_POLLS 200
 
-/* When the lock is not to be had, the dead are looked for at once and then now and then. */
+/* While the lock is held, dead holders are looked for at once and then now and then. */
 #define LOOK_AFTER_MS 100
 #define LOOK_AGAIN_MS 1000
 
 /* ---- the lock --------------------------------------------------------------------------- */
-
-static void nap(long ns)
-{
-	const struct timespec pause = { ns / 1000000000, ns % 1000000000 };
-
-	nanosleep(&pause, NULL);
-}
 
 struct wait {
 	int64_t deadline;
@@ -60,7 +53,7 @@ static bool wait_more(const struct live *live, struct wait *w)
 	struct environment *e = live->state;
 	int64_t now;
 
-	nap(++w->polls < QUICK_POLLS ? POLL_NS : POLL_SLOW_NS);
+	clock_pause(++w->polls < QUICK_POLLS ? POLL_NS : POLL_SLOW_NS);
 	now = clock_ms();
 	if (now >= w->look) {
 		buf_clear(&w->holders);
@@ -77,8 +70,8 @@ static int end_wait(const struct live *live, struct wait *w, int code, struct bu
 	int status = EX_OK;
 
 	if (code == DB_LOCK_NOTGRANTED)
-		status = live_fail(live, EX_TEMPFAIL, why, "the lock is not to be had: %s; %srun \"dbupdate ... recover\"",
-		                   w->holders.len > 0 ? w->holders.data : "others are quicker",
+		status = live_fail(live, EX_TEMPFAIL, why, "cannot get the write lock within %u s: %s; %srun \"dbupdate ... recover\"",
+		                   live->wait, w->holders.len > 0 ? w->holders.data : "others are quicker",
 		                   w->hopeless ? "" : "if that does not end, ");
 	else if (code != 0)
 		status = environment_fail(live, "lock", code, why);
@@ -181,7 +174,7 @@ static void rest(const struct slice *s)
 	int64_t ns = s->held * REST - s->waited;
 
 	if (ns > 0)
-		nap(ns > REST_AT_LEAST_NS ? (long)ns : REST_AT_LEAST_NS);
+		clock_pause(ns > REST_AT_LEAST_NS ? (long)ns : REST_AT_LEAST_NS);
 }
 
 int environment_change(const struct live *live, const struct change *list, size_t count, struct buf *why)
