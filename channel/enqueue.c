@@ -11,6 +11,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "channel/protocol/arguments.h"
 #include "channel/queue/unserved.h"
 #include "channel/routing.h"
 #include "channel/spool/dsn.h"
@@ -96,27 +97,6 @@ static void add_setting(struct request *r, char *setting)
 	r->settings[r->setting_count++] = setting;
 }
 
-/* NEVER alone, or some of the others. */
-static void check_notify(const char *list)
-{
-	static const char *const words[] = { "SUCCESS", "FAILURE", "DELAY" };
-	const char *s = list;
-
-	if (strcasecmp(list, "NEVER") == 0)
-		return;
-	for (;;) {
-		size_t n = strcspn(s, ","), i = 0;
-
-		while (i < 3 && (strlen(words[i]) != n || strncasecmp(s, words[i], n) != 0))
-			i++;
-		if (i == 3)
-			option_usage(&program, "-N %s: NEVER or a list of SUCCESS,FAILURE,DELAY expected", list);
-		if (s[n] == '\0')
-			return;
-		s += n + 1;
-	}
-}
-
 /* A sender is one address, as it would be taken from a recipient, and it goes out as it was written. */
 static void check_sender(const char *sender)
 {
@@ -187,8 +167,8 @@ static void read_options(struct request *r, int argc, char **argv)
 	r->levels = levels > 0 ? levels : zenv_levels();
 	if (r->ret != NULL && strcmp(r->ret, "FULL") != 0 && strcmp(r->ret, "HDRS") != 0)
 		option_usage(&program, "-R %s: FULL or HDRS expected", r->ret);
-	if (r->notify != NULL)
-		check_notify(r->notify);
+	if (r->notify != NULL && !arguments_is_notify(r->notify))
+		option_usage(&program, "-N %s: expected NEVER or a list of SUCCESS,FAILURE,DELAY", r->notify);
 	if (r->sender != NULL)
 		check_sender(r->sender);
 	if (r->postoffice == NULL)

@@ -235,24 +235,6 @@ static void on_signal(int sig)
 	stop_wanted = 1;
 }
 
-static void catch_signals(sigset_t *unblocked)
-{
-	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
-	const struct sigaction action = { .sa_handler = on_signal };
-	sigset_t blocked;
-
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN);
-	sigemptyset(&blocked);
-	sigprocmask(SIG_SETMASK, NULL, unblocked);
-	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
-		sigaction(signals[i], &action, NULL);
-		sigaddset(&blocked, signals[i]);
-		sigdelset(unblocked, signals[i]);
-	}
-	sigprocmask(SIG_BLOCK, &blocked, NULL);
-}
-
 static bool is_same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
 {
 	return a->ss_family == b->ss_family &&
@@ -436,6 +418,7 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 
 int main(int argc, char **argv)
 {
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
 	struct loop loop = { 0 };
 	static const char *const kinds[] = { [SERVER_LMTP] = "lmtp", [SERVER_SMTP] = "smtp", NULL };
 	struct options options = { .listeners = { .kinds = kinds, .expected = "lmtp: or smtp:" } };
@@ -461,7 +444,7 @@ int main(int argc, char **argv)
 		listen_at(&options, texts[i]);
 	set_server_options(&loop.intake);
 	raise_descriptor_limit(&loop.intake);
-	catch_signals(&unblocked);
+	wait_catch(signals, sizeof signals / sizeof signals[0], on_signal, &unblocked);
 	logline_open_syslog(program.name);
 	loop.intake.committer = committer_create();
 	loop.listeners = &options.listeners;

@@ -16,7 +16,7 @@ struct job_recipient {
 	uint64_t newer_than;      /* only connections with a higher number may have it */
 	bool maybe_taken;         /* ... and was on the wire whole */
 	unsigned session;         /* on which it is under way */
-	uint32_t hash;            /* of the address in lower case */
+	uint64_t hash;            /* of the address in lower case */
 	struct job_recipient *busy_next;
 	char notify[32];          /* value of NOTIFY= */
 };

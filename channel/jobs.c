@@ -18,6 +18,7 @@
 #include "channel/tally.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/hash.h"
 #include "lib/text.h"
 
 void jobs_init(struct jobs *jobs, const struct jobs_options *options)
@@ -190,13 +191,13 @@ static bool same_mailbox(const char *a, const char *b)
 }
 
 /* The same for whatever is the same_mailbox(). */
-static uint32_t address_hash(const char *address)
+static uint64_t address_hash(const char *address)
 {
-	uint32_t hash = 2166136261u;     /* FNV-1a */
+	uint64_t hash = HASH_START;
 
 	for (const char *p = address; *p != '\0'; p++)
 		if (*p != '"')
-			hash = (hash ^ (unsigned char)ascii_lower(*p)) * 16777619u;
+			hash = hash_byte(hash, (unsigned char)ascii_lower(*p));
 	return hash;
 }
 
@@ -499,13 +500,13 @@ static unsigned conversion_for(const struct jobs *jobs, const struct job *job, c
                                const struct control_header *fields, const struct caps *caps)
 {
 	const struct jobs_options *o = jobs->options;
-	unsigned wishes = 0;
+	unsigned conversions = 0;
 
 	if ((header->eightbit || job->body.eightbit) && (o->seven_bit || !(caps->has & CAP_8BITMIME)) && !o->eight_bit)
-		wishes = o->plain_headers ? CONVERT_TO_7BIT : CONVERT_TO_7BIT | CONVERT_HEADERS;
+		conversions = o->plain_headers ? CONVERT_TO_7BIT : CONVERT_TO_7BIT | CONVERT_HEADERS;
 	else if (o->eight_bit)
-		wishes = CONVERT_DECODE;
-	return wishes != 0 && convert_allowed(fields->text, fields->length) ? wishes : 0;
+		conversions = CONVERT_DECODE;
+	return conversions != 0 && convert_allowed(fields->text, fields->length) ? conversions : 0;
 }
 
 bool jobs_prepare(struct jobs *jobs, struct transaction *t, const struct caps *caps, struct buf *why)
@@ -514,14 +515,14 @@ bool jobs_prepare(struct jobs *jobs, struct transaction *t, const struct caps *c
 	const struct job_recipient *first = t->recipients[0].owner;
 	const struct control_header *fields = &job->control->headers[first->line->header];
 	struct form *form = &job->forms[first->line->header];
-	unsigned wishes = conversion_for(jobs, job, &form->header, fields, caps);
+	unsigned conversions = conversion_for(jobs, job, &form->header, fields, caps);
 	struct own_strings *own = &((struct job_transaction *)t)->own;
 
-	own->converted = wishes != 0;
-	if (wishes == 0)
+	own->converted = conversions != 0;
+	if (conversions == 0)
 		return true;
 	if (!form->converted)
-		form->converted = convert_message(fields->text, fields->length, &job->body, wishes, jobs->options->charset,
+		form->converted = convert_message(fields->text, fields->length, &job->body, conversions, jobs->options->charset,
 		                                  &form->converted_header, &form->converted_body, why);
 	if (!form->converted)
 		return false;
@@ -540,14 +541,6 @@ void jobs_content(struct transaction *t, struct source *source)
 		source_init(source, &form->converted_header, &form->converted_body, !t->bdat);
 	else
 		source_init(source, &form->header, &job->body, !t->bdat);
-}
-
-void jobs_settled(struct jobs *jobs, struct transaction *t, size_t recipient, const struct result *result,
-                  const struct settlement *how)
-{
-	struct transaction_recipient *to = &t->recipients[recipient];
-
-	outcome_conclude(jobs, t->owner, to->owner, result, t, to, how);
 }
 
 static void finish_if_settled(struct jobs *jobs, struct job *job)

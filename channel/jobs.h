@@ -101,16 +101,12 @@ bool jobs_prepare(struct jobs *jobs, struct transaction *t, const struct caps *c
 /* Where the content of a transaction comes from. */
 void jobs_content(struct transaction *t, struct source *source);
 
-/* What jobs_settled() must know besides the result. */
+/* What outcome_conclude() must know besides the result. */
 struct settlement {
 	const char *remote;       /* field 5 of NOTARY */
 	bool server_reports;      /* the server took over the duty of success reports (DSN) */
 	const struct record_connection *connection;    /* for the log line */
 };
-
-/* One recipient has its outcome: mark it in the control file, report it, log it. */
-void jobs_settled(struct jobs *jobs, struct transaction *t, size_t recipient, const struct result *result,
-                  const struct settlement *how);
 
 /* The transaction is over: it is freed, what it left open is for the next one. */
 void jobs_done(struct jobs *jobs, struct transaction *t);

@@ -153,10 +153,10 @@ static void answer_questions(struct probing *p, int fd)
 	else
 		place_as_given(p);
 	if (cache != NULL)
-		keep_answer_fresh(cache, &p->settings, p->questions, p->count);
+		cache_answers(cache, &p->settings, p->questions, p->count);
 	probe_ask(&p->settings, p->questions, p->count, p->deadline);
 	if (cache != NULL)
-		keep_answers(cache, &p->settings, p->questions, p->count);
+		cache_remember(cache, &p->settings, p->questions, p->count);
 	print_all(p, &out);
 	guard_answer(fd, questions_exit_status(p->questions, p->count), &out);
 	/* nobody waits for an answer any more, whatever befalls the cache */

@@ -15,10 +15,11 @@
 #include <unistd.h>
 
 #include "channel/jobs.h"
+#include "channel/outcome.h"
 #include "channel/peers.h"
 #include "channel/session.h"
 #include "channel/settings.h"
-#include "channel/spool/agent.h"
+#include "channel/spool/agent_protocol.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -49,6 +50,9 @@ static void on_signal(int sig)
 
 /* A server that takes no more connections is asked again after this time, in milliseconds. */
 #define PAUSE 5000
+
+/* So many milliseconds has the scheduler to take what we say last. */
+#define LAST_ANSWERS 10000
 
 /* Another session that has a connection to the peer, or hope of one; NULL if there is none. */
 static const struct session *other_session(const struct loop *loop, const struct peer *peer, const struct session *but)
@@ -100,7 +104,7 @@ static void on_settled(void *context, struct session *s, struct transaction *t, 
 		.connection = &connection,
 	};
 
-	jobs_settled(&loop->jobs, t, recipient, result, &how);
+	outcome_conclude(&loop->jobs, t->owner, t->recipients[recipient].owner, result, t, &t->recipients[recipient], &how);
 }
 
 static void on_done(void *context, struct session *s, struct transaction *t)
@@ -132,30 +136,34 @@ static void title(const struct loop *loop, const char *peer, const char *what)
 		title_set("lmtp >%s %s", peer, what);
 }
 
-/* Everything the scheduler must know goes out before the next event is looked at. */
-static void flush_answers(struct loop *loop)
+/*
+ * What the scheduler must know goes out before the next event is looked at.  A scheduler that does not read holds up neither the
+ * sessions nor our end: what it does not take until `deadline` waits, and with it its next jobs.
+ */
+static void flush_answers(struct loop *loop, int64_t deadline)
 {
 	struct buf *out = &loop->jobs.answers;
+	size_t done = 0;
 
-	while (out->len > 0) {
-		ssize_t n = write(STDOUT_FILENO, out->data, out->len);
+	while (done < out->len) {
+		struct pollfd p = { .fd = STDOUT_FILENO, .events = POLLOUT };
+		size_t piece = out->len - done < PIPE_BUF ? out->len - done : PIPE_BUF;
+		ssize_t n = poll(&p, 1, clock_poll_timeout(deadline));
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN) {
-			struct pollfd p = { .fd = STDOUT_FILENO, .events = POLLOUT };
-
-			poll(&p, 1, -1);
-			continue;
-		}
-		if (n < 0) {
+		if (n == 0)
+			break;
+		/* the descriptor is a blocking one, but there is room for so much */
+		if (n > 0)
+			n = write(STDOUT_FILENO, out->data + done, piece);
+		if (n > 0) {
+			done += (size_t)n;
+		} else if (n < 0 && errno != EINTR && errno != EAGAIN) {
 			/* nobody listens any more: the marks in the control files stay true */
 			loop->input_ended = true;
-			buf_clear(out);
-			return;
+			done = out->len;
 		}
-		buf_consume(out, (size_t)n);
 	}
+	buf_consume(out, done);
 }
 
 static void take_order(struct loop *loop, char *line)
@@ -360,10 +368,12 @@ static int64_t next_deadline(const struct loop *loop)
 
 static void wait_for_events(struct loop *loop, const sigset_t *unblocked)
 {
-	struct pollfd fds[1 + CONNECTIONS_MAX * CONNECT_ATTEMPTS];
-	size_t at[CONNECTIONS_MAX + 1], n = 1;
+	struct pollfd fds[2 + CONNECTIONS_MAX * CONNECT_ATTEMPTS];
+	size_t at[CONNECTIONS_MAX + 1], n = 2;
+	bool unsaid = loop->jobs.answers.len > 0;
 
-	fds[0] = (struct pollfd){ .fd = loop->input_ended ? -1 : STDIN_FILENO, .events = POLLIN };
+	fds[0] = (struct pollfd){ .fd = loop->input_ended || unsaid ? -1 : STDIN_FILENO, .events = POLLIN };
+	fds[1] = (struct pollfd){ .fd = unsaid ? STDOUT_FILENO : -1, .events = POLLOUT };
 	for (unsigned i = 0; i < loop->count; i++) {
 		at[i] = n;
 		n += session_poll(&loop->sessions[i], fds + n);
@@ -432,21 +442,21 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 			session_flush(&loop->sessions[i]);
 		if (all_idle(loop) || clock_ms() >= jobs_failures_due(&loop->jobs))
 			jobs_write_failures(&loop->jobs);
-		flush_answers(loop);
+		flush_answers(loop, 0);
 		if (stop_signal != 0 && break_off(loop)) {
 			stop(loop);
-			flush_answers(loop);
-			return;
+			break;
 		}
 		if (loop->input_ended && jobs_empty(&loop->jobs) && all_idle(loop))
-			return;
+			break;
 		tally_write(&loop->settings->tally, loop->settings->jobs.channel, false);
 		/* a write that broke may have given jobs back: then there is something to do at once */
 		more = all_idle(loop) && jobs_next_to_send(&loop->jobs, NULL) != NULL;
-		flush_answers(loop);
+		flush_answers(loop, 0);
 		if (!more)
 			wait_for_events(loop, unblocked);
 	}
+	flush_answers(loop, clock_ms() + LAST_ANSWERS);
 }
 
 static void catch_signals(sigset_t *unblocked)

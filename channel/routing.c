@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "db/build/fault.h"
 #include "db/grammar/address.h"
 #include "db/route/setup.h"
 #include "lib/alloc.h"
@@ -14,15 +15,6 @@
 #define SHOWN_MAX 300
 /* Other processes write for milliseconds, if at all. */
 #define METRICS_PATIENCE 500
-
-static void tell_fault(void *context, const struct fault *fault)
-{
-	(void)context;
-	if (fault->line == 0)
-		complain("%s: %s", fault->file, fault->text);
-	else
-		complain("%s:%zu: %s", fault->file, fault->line, fault->text);
-}
 
 static void complain_lines(const struct buf *lines)
 {
@@ -42,7 +34,7 @@ static int open_router(const struct routing *r, struct router **router)
 	int status = zenv_read(&zenv, &why);
 
 	if (status == EX_OK) {
-		status = dbases_read(&dbases, r->dbases, &zenv, tell_fault, NULL);
+		status = dbases_read(&dbases, r->dbases, &zenv, fault_complain, NULL);
 		if (status == EX_OK) {
 			*router = router_open(&dbases, r->settings, r->setting_count, &status, &why, &notes);
 			dbases_free(&dbases);

@@ -18,7 +18,7 @@
 #include "channel/queue/lock.h"
 #include "channel/queue/mailq.h"
 #include "channel/queue/reports.h"
-#include "channel/queue/outlook.h"
+#include "channel/queue/queue_state.h"
 #include "channel/queue/schedconf.h"
 #include "channel/queue/scheduler.h"
 #include "channel/queue/watch.h"
@@ -198,35 +198,17 @@ static char *from_here(const char *path)
 }
 
 /* Signals arrive while we wait and nowhere else. */
-static void catch_signals(sigset_t *while_waiting)
-{
-	static const int signals[] = { SIGCHLD, SIGTERM, SIGINT, SIGHUP };
-	const struct sigaction action = { .sa_handler = on_signal };
-	sigset_t blocked;
-
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN);
-	sigemptyset(&blocked);
-	sigprocmask(SIG_SETMASK, NULL, while_waiting);
-	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
-		sigaction(signals[i], &action, NULL);
-		sigaddset(&blocked, signals[i]);
-		sigdelset(while_waiting, signals[i]);
-	}
-	sigprocmask(SIG_BLOCK, &blocked, NULL);
-}
-
 /* ---- the loop ---- */
 
 struct loop {
 	struct scheduler scheduler;
-	struct outlook_writer outlook;
+	struct queue_state_writer state;
 	int watch;                 /* -1 if the system does not tell of new mail */
 	int notify;                /* the socket of SCHEDULERNOTIFY, -1 for none */
 	struct control_server *control;   /* NULL: operators cannot reach us */
 	int64_t scan_at;
 	struct pollfd *fds;
-	struct worker **polled;    /* whose descriptor each of them is, from the fourth on */
+	struct agent **polled;    /* whose descriptor each of them is, from the fourth on */
 	size_t room;
 	sig_atomic_t stops_seen;
 	bool progress;             /* on the terminal of stderr */
@@ -257,27 +239,27 @@ static void obey(struct loop *loop)
 	if (loop->stops_seen == 0)
 		scheduler_stop(&loop->scheduler, clock_now());
 	else
-		for (const struct worker *w = loop->scheduler.workers; w != NULL; w = w->next)
+		for (const struct agent *w = loop->scheduler.agents; w != NULL; w = w->next)
 			kill(w->pid, SIGTERM);
 	loop->stops_seen = stops;
 }
 
-/* Agents stand from the third place on, *workers is where they end; operators behind them. */
-static size_t fill_fds(struct loop *loop, size_t *workers)
+/* Agents stand from the third place on, *agents is where they end; operators behind them. */
+static size_t fill_fds(struct loop *loop, size_t *agents)
 {
 	size_t n = 0;
 
-	if (loop->room < loop->scheduler.worker_count + 3 + CONTROL_DESCRIPTORS) {
-		loop->room = 2 * loop->scheduler.worker_count + 8 + CONTROL_DESCRIPTORS;
+	if (loop->room < loop->scheduler.agent_count + 3 + CONTROL_DESCRIPTORS) {
+		loop->room = 2 * loop->scheduler.agent_count + 8 + CONTROL_DESCRIPTORS;
 		loop->fds = xreallocarray(loop->fds, loop->room, sizeof *loop->fds);
-		loop->polled = xreallocarray(loop->polled, loop->room, sizeof(struct worker *));
+		loop->polled = xreallocarray(loop->polled, loop->room, sizeof(struct agent *));
 	}
 	loop->fds[n++] = (struct pollfd){ .fd = loop->watch, .events = POLLIN };
 	loop->fds[n++] = (struct pollfd){ .fd = loop->notify, .events = POLLIN };
 	loop->fds[n++] = (struct pollfd){
 		.fd = reporter_descriptor(loop->scheduler.reporter), .events = reporter_events(loop->scheduler.reporter),
 	};
-	for (struct worker *w = loop->scheduler.workers; w != NULL; w = w->next) {
+	for (struct agent *w = loop->scheduler.agents; w != NULL; w = w->next) {
 		if (w->fd < 0)
 			continue;
 		loop->polled[n] = w;
@@ -286,14 +268,14 @@ static size_t fill_fds(struct loop *loop, size_t *workers)
 			.fd = w->again != 0 ? -1 : w->fd, .events = POLLIN | (w->out.len > 0 ? POLLOUT : 0),
 		};
 	}
-	*workers = n;
+	*agents = n;
 	return loop->control != NULL ? n + control_poll(loop->control, loop->fds + n) : n;
 }
 
 static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 {
-	int64_t deadline = scheduler_deadline(&loop->scheduler), outlook = outlook_deadline(&loop->outlook, &loop->scheduler);
-	size_t workers, n = fill_fds(loop, &workers);
+	int64_t deadline = scheduler_deadline(&loop->scheduler), state = queue_state_deadline(&loop->state, &loop->scheduler);
+	size_t agents, n = fill_fds(loop, &agents);
 	struct moment now;
 
 	if (loop->control != NULL && control_deadline(loop->control) < deadline)
@@ -301,8 +283,8 @@ static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 
 	if (loop->scan_at < deadline)
 		deadline = loop->scan_at;
-	if (outlook < deadline)
-		deadline = outlook;
+	if (state < deadline)
+		deadline = state;
 	if (loop->progress && loop->progress_at < deadline)
 		deadline = loop->progress_at;
 	fflush(stdout);
@@ -310,9 +292,9 @@ static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 		return;
 	now = clock_now();
 	/* nobody is freed in here, so that every pointer stays good */
-	for (size_t i = 3; i < workers; i++) {
+	for (size_t i = 3; i < agents; i++) {
 		if (loop->fds[i].revents & POLLOUT)
-			worker_flush(loop->polled[i], now.ms);
+			agent_flush(loop->polled[i], now.ms);
 		if (loop->fds[i].revents & (POLLIN | POLLHUP | POLLERR))
 			scheduler_read(&loop->scheduler, loop->polled[i], now);
 	}
@@ -374,7 +356,7 @@ static void run(struct loop *loop, const sigset_t *while_waiting)
 		if (loop->control != NULL && !s->stopping)
 			control_work(loop->control, clock_now());
 		scheduler_work(s, clock_now());
-		outlook_write(&loop->outlook, s, scheduler_finished(s));
+		queue_state_write(&loop->state, s, scheduler_finished(s));
 		show_progress(loop);
 		if (scheduler_finished(s))
 			return;
@@ -419,6 +401,7 @@ static void print_sums(struct loop *loop)
 
 int main(int argc, char **argv)
 {
+	static const int signals[] = { SIGCHLD, SIGTERM, SIGINT, SIGHUP };
 	struct loop loop = { .watch = -1, .notify = -1, .scan_at = CLOCK_NEVER };
 	struct buf why = { 0 };
 	struct settings set = { 0 };
@@ -440,7 +423,7 @@ int main(int argc, char **argv)
 	reporter.program = reporter_path = reporter_program();
 	reporter.json = set.log_json;
 	enter_transport(set.postoffice);
-	catch_signals(&while_waiting);
+	wait_catch(signals, sizeof signals / sizeof signals[0], on_signal, &while_waiting);
 	srandom((unsigned)getpid());
 
 	scheduler_init(&loop.scheduler, conf, "../postman");

@@ -193,7 +193,7 @@ static void tls_failed(struct session *s, const char *why)
 {
 	struct buf words = { 0 };
 
-	s->options->tally->broken++;
+	s->options->tally->tls_failed++;
 	buf_addf(&words, "TLS: %s", why);
 	fail_opening(s, STAGE_STARTTLS, 0, "4.7.5", buf_str(&words));
 	buf_free(&words);
@@ -218,9 +218,9 @@ static void handshake_done(struct session *s)
 	s->handshaking = false;
 	s->since = clock_ms();
 	if (tls_resumed(s->stream.tls))
-		s->options->tally->resumed++;
+		s->options->tally->tls_resumed++;
 	else
-		s->options->tally->full++;
+		s->options->tally->tls_full++;
 	tell_about_tls(s);
 	if (s->opening.stage == STAGE_STARTTLS && opening_encrypted(&s->opening, &s->opening_out) == OPENING_FAILED)
 		opening_failed(s);
@@ -398,9 +398,9 @@ static void begin_now(struct session *s, struct transaction *t)
 		return;
 	}
 	if (s->transactions++ == 0)
-		s->options->tally->first++;
+		s->options->tally->connections_new++;
 	else
-		s->options->tally->reused++;
+		s->options->tally->connections_reused++;
 	s->options->tally->changed = true;
 	s->dialogue.now = clock_ms();
 	dialogue_begin(&s->dialogue, t);

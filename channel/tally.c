@@ -137,13 +137,13 @@ static void add_all(struct tally *t, const char *channel)
 			add(t, TIMEOUTS, channel, "step", wait_name(i), t->timeouts[i]);
 	add(t, CONNECTIONS, channel, "result", "ready", t->ready);
 	add(t, CONNECTIONS, channel, "result", "failed", t->refused);
-	add(t, TRANSACTIONS, channel, "connection", "new", t->first);
-	add(t, TRANSACTIONS, channel, "connection", "reused", t->reused);
+	add(t, TRANSACTIONS, channel, "connection", "new", t->connections_new);
+	add(t, TRANSACTIONS, channel, "connection", "reused", t->connections_reused);
 	add(t, SENT, channel, NULL, NULL, t->sent);
 	add(t, RECEIVED, channel, NULL, NULL, t->received);
-	add(t, HANDSHAKES, channel, "result", "full", t->full);
-	add(t, HANDSHAKES, channel, "result", "resumed", t->resumed);
-	add(t, HANDSHAKES, channel, "result", "failed", t->broken);
+	add(t, HANDSHAKES, channel, "result", "full", t->tls_full);
+	add(t, HANDSHAKES, channel, "result", "resumed", t->tls_resumed);
+	add(t, HANDSHAKES, channel, "result", "failed", t->tls_failed);
 	add_steps(t, channel);
 }
 

@@ -36,9 +36,9 @@ struct tally {
 	uint64_t timeouts[WAIT_COUNT];
 	uint64_t begun;                       /* connections, of all sessions; also their numbers */
 	uint64_t ready, refused;              /* connections that could be used, and attempts that came to nothing */
-	uint64_t first, reused;               /* transactions: the first of a connection, and further ones */
+	uint64_t connections_new, connections_reused;               /* transactions: the first of a connection, and further ones */
 	uint64_t sent, received;              /* bytes */
-	uint64_t full, resumed, broken;       /* TLS handshakes */
+	uint64_t tls_full, tls_resumed, tls_failed;       /* TLS handshakes */
 	struct tally_spread steps[STEP_COUNT];
 	/* not counted but needed for it */
 	const char *path;                     /* NULL: nobody wants to know */

@@ -53,7 +53,7 @@ static const struct program program = {
 
 enum part { PART_SPOOL = 1, PART_QUEUE = 2, PART_AGENTS = 4, PART_MAPS = 8, PART_ALL = 15, PART_INTAKE = 16 };
 
-struct wishes {
+struct options {
 	const char *postoffice;
 	char *conf, *dbases, *metrics;
 	unsigned parts;
@@ -115,7 +115,7 @@ static unsigned take_parts(const char *argument)
 	return parts;
 }
 
-static void fill_in(struct wishes *w)
+static void fill_in(struct options *w)
 {
 	if (w->postoffice == NULL)
 		w->postoffice = zenv("POSTOFFICE");
@@ -132,7 +132,7 @@ static void fill_in(struct wishes *w)
 		option_usage(&program, "where is dbases.conf? -d, or MAILVAR in the file that ZCONFIG names; or -o without maps");
 }
 
-static void read_options(struct wishes *w, int argc, char **argv)
+static void read_options(struct options *w, int argc, char **argv)
 {
 	int c;
 
@@ -186,7 +186,7 @@ static bool enter_transport(struct findings *f, const char *postoffice)
 	return ok;
 }
 
-static void look_at_agents(struct findings *f, const struct wishes *w)
+static void look_at_agents(struct findings *f, const struct options *w)
 {
 	struct buf why = { 0 };
 	struct schedconf *conf = schedconf_read(w->conf, &why);
@@ -200,7 +200,7 @@ static void look_at_agents(struct findings *f, const struct wishes *w)
 }
 
 /* A server that greets us and would take a message now. */
-static void look_at_intake(struct findings *f, const struct wishes *w)
+static void look_at_intake(struct findings *f, const struct options *w)
 {
 	const char *path = zenv("INTAKE");
 	struct handover intake;
@@ -221,7 +221,7 @@ static void look_at_intake(struct findings *f, const struct wishes *w)
 	handover_close(&intake);
 }
 
-static void look(struct findings *f, struct wishes *w)
+static void look(struct findings *f, struct options *w)
 {
 	if ((w->parts & PART_INTAKE) || (w->parts == PART_ALL && zenv("INTAKE") != NULL))
 		look_at_intake(f, w);
@@ -259,7 +259,7 @@ static void write_metrics(struct findings *f)
 
 int main(int argc, char **argv)
 {
-	struct wishes w = {
+	struct options w = {
 		.parts = PART_ALL, .age = { 4 * 3600, 2 * 86400 }, .size = { -1, -1 }, .maps = { .age = { -1, -1 } }, .seconds = 10,
 	};
 	struct findings f = { 0 };

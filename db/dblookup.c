@@ -25,6 +25,7 @@
 #include "config.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
+#include "lib/json.h"
 #include "lib/log.h"
 #include "lib/options.h"
 #include "lib/process.h"
@@ -130,25 +131,6 @@ static void look_at(struct session *s, const struct relation_map *m)
 
 /* ---- answers --------------------------------------------------------------------------- */
 
-static void add_string(struct buf *out, const char *name, const char *s)
-{
-	buf_addf(out, ",\"%s\":", name);
-	text_add_json(out, s, strlen(s));
-}
-
-static const char *answer_name(enum map_answer answer)
-{
-	switch (answer) {
-	case MAP_FOUND:
-		return "found";
-	case MAP_NOT_FOUND:
-		return "not found";
-	case MAP_COULD_NOT_TELL:
-		return "could not tell";
-	}
-	return "";
-}
-
 static void print_json(struct session *s, const char *key, enum map_answer answer)
 {
 	struct buf *out = &s->line;
@@ -156,20 +138,20 @@ static void print_json(struct session *s, const char *key, enum map_answer answe
 	size_t line;
 
 	buf_clear(out);
-	buf_adds(out, "{\"key\":");
-	text_add_json(out, key, strlen(key));
-	add_string(out, "answer", answer_name(answer));
+	buf_addc(out, '{');
+	json_string(out, "key", key);
+	json_string(out, "answer", map_answer_name(answer));
 	if (answer == MAP_FOUND) {
-		add_string(out, "value", buf_str(&s->value));
-		add_string(out, "matched", buf_str(&s->hit.key));
-		add_string(out, "map", s->hit.from->map->path);
+		json_string(out, "value", buf_str(&s->value));
+		json_string(out, "matched", buf_str(&s->hit.key));
+		json_string(out, "map", s->hit.from->map->path);
 		line = explain_source(&s->explain, s->hit.from->map, buf_str(&s->hit.key), &file);
 		if (line > 0) {
-			add_string(out, "source", file);
-			buf_addf(out, ",\"line\":%zu", line);
+			json_string(out, "source", file);
+			json_number(out, "line", (int64_t)line);
 		}
 	} else if (answer == MAP_COULD_NOT_TELL) {
-		add_string(out, "reason", buf_str(&s->hit.value));
+		json_string(out, "reason", buf_str(&s->hit.value));
 	}
 	buf_adds(out, "}\n");
 	fputs(buf_str(out), stdout);
@@ -262,14 +244,8 @@ static void tell_fault(void *context, const struct fault *fault)
 {
 	const struct choices *choices = context;
 
-	if (fault->is_warning && !choices->verbose)
-		return;
-	if (fault->line == 0)
-		complain("%s: %s", fault->file, fault->text);
-	else if (fault->column == 0)
-		complain("%s:%zu: %s", fault->file, fault->line, fault->text);
-	else
-		complain("%s:%zu:%zu: %s", fault->file, fault->line, fault->column, fault->text);
+	if (!fault->is_warning || choices->verbose)
+		fault_complain(NULL, fault);
 }
 
 /* Reads dbases.conf, or ends the program. */

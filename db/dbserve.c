@@ -11,6 +11,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "db/build/fault.h"
 #include "db/route/dbases.h"
 #include "db/route/setup.h"
 #include "db/serve/answer.h"
@@ -112,15 +113,6 @@ static void read_options(struct options *o, int argc, char **argv)
 		option_usage(&program, "which maps? -f, or MAILVAR in the file that ZCONFIG names");
 }
 
-static void tell_fault(void *context, const struct fault *fault)
-{
-	(void)context;
-	if (fault->line == 0)
-		complain("%s: %s", fault->file, fault->text);
-	else
-		complain("%s:%zu: %s", fault->file, fault->line, fault->text);
-}
-
 /* Lines in `lines`, each by itself. */
 static void complain_lines(struct buf *lines)
 {
@@ -136,7 +128,7 @@ static void open_maps(struct service *s)
 	int status = zenv_read(&zenv, &why);
 
 	if (status == EX_OK) {
-		status = dbases_read(&s->dbases, s->options.dbases, &zenv, tell_fault, NULL);
+		status = dbases_read(&s->dbases, s->options.dbases, &zenv, fault_complain, NULL);
 		zenv_free(&zenv);
 	}
 	if (status == EX_OK) {
@@ -185,23 +177,6 @@ static void raise_descriptor_limit(void)
 		return;
 	limit.rlim_cur = limit.rlim_max < MOST_CLIENTS + 100 ? limit.rlim_max : MOST_CLIENTS + 100;
 	setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-static void catch_signals(sigset_t *unblocked)
-{
-	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
-	const struct sigaction action = { .sa_handler = on_signal };
-	sigset_t blocked;
-
-	signal(SIGPIPE, SIG_IGN);
-	sigemptyset(&blocked);
-	sigprocmask(SIG_SETMASK, NULL, unblocked);
-	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
-		sigaction(signals[i], &action, NULL);
-		sigaddset(&blocked, signals[i]);
-		sigdelset(unblocked, signals[i]);
-	}
-	sigprocmask(SIG_BLOCK, &blocked, NULL);
 }
 
 /* ---- clients ---- */
@@ -347,6 +322,7 @@ static void run(struct service *s, const sigset_t *unblocked)
 
 int main(int argc, char **argv)
 {
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
 	static const char *const kinds[] = {
 		[TALK_SOCKETMAP] = "socketmap", [TALK_POLICY] = "policy", [TALK_TCP] = "tcp", NULL,
 	};
@@ -358,7 +334,7 @@ int main(int argc, char **argv)
 	open_maps(&s);
 	open_sockets(&s);
 	raise_descriptor_limit();
-	catch_signals(&unblocked);
+	wait_catch(signals, sizeof signals / sizeof signals[0], on_signal, &unblocked);
 	run(&s, &unblocked);
 	for (size_t i = 0; i < s.count; i++)
 		client_free(&s.clients[i]);

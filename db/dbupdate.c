@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "db/build/fault.h"
 #include "db/build/source.h"
 #include "db/grammar/value.h"
 #include "db/live/cdb/health.h"
@@ -82,20 +83,6 @@ struct choices {
 };
 
 /* ---- what is said ------------------------------------------------------------------------ */
-
-static void tell_fault(void *context, const struct fault *fault)
-{
-	const char *file = strcmp(fault->file, "-") == 0 ? "standard input" : fault->file;
-	const char *grade = fault->is_warning ? "warning: " : "";
-
-	(void)context;
-	if (fault->line == 0)
-		complain("%s: %s%s", file, grade, fault->text);
-	else if (fault->column == 0)
-		complain("%s:%zu: %s%s", file, fault->line, grade, fault->text);
-	else
-		complain("%s:%zu:%zu: %s%s", file, fault->line, fault->column, grade, fault->text);
-}
 
 static int say(int status, struct buf *why)
 {
@@ -351,7 +338,7 @@ static int replace(struct choices *choices, char **words)
 {
 	const char *file = words[0] != NULL ? words[0] : choices->settings.base;
 	char *real = strcmp(file, "-") == 0 ? NULL : realpath(file, NULL);
-	struct source source = { .path = file, .syntax = choices->syntax, .report = tell_fault,
+	struct source source = { .path = file, .syntax = choices->syntax, .report = fault_complain,
 	                         .check = choices->unchecked ? NULL : value_is_good, .check_context = &choices->check };
 	struct records records = { 0 };
 	struct stamp stamp = { .source = real != NULL ? real : (char *)(uintptr_t)"-", .built = stamp_now(),
@@ -399,7 +386,7 @@ static void tell_step(void *context, const char *text)
 
 static int recover(struct choices *choices, char **words)
 {
-	struct recovery recovery = { .settings = choices->settings, .force = choices->force, .adopt = choices->adopt,
+	struct recovery_options recovery = { .settings = choices->settings, .force = choices->force, .adopt = choices->adopt,
 	                             .tell = tell_step };
 	struct buf why = { 0 };
 
@@ -497,7 +484,7 @@ static void agree(struct choices *choices)
 	const struct dbases_map *m = choices->beside.map;
 	struct buf why = { 0 };
 
-	if (beside_agree(&choices->beside, &s->type, &s->config, &s->folding, &why) != EX_OK)
+	if (mapline_check(&choices->beside, &s->type, &s->config, &s->folding, &why) != EX_OK)
 		die(EX_CONFIG, "%s", buf_str(&why));
 	value_check_for(&choices->check, m->relation, m->lookup.substitute);
 }
@@ -515,7 +502,7 @@ static const char *type_of_zenv(void)
 
 static void ask_dbases(struct choices *choices, const struct command *command)
 {
-	int status = beside_find(&choices->beside, choices->settings.base, tell_fault, NULL);
+	int status = beside_find(&choices->beside, choices->settings.base, fault_complain, NULL);
 	bool is_care = command->run == check || command->run == recover;
 
 	/* who looks after a map must not be stopped by a mistake in another line */

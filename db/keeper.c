@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "db/build/fault.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/file.h"
@@ -16,24 +17,19 @@
 
 /* How long another process may take to end. */
 #define LOCK_MS 5000
-
-static void tell_fault(void *context, const struct fault *fault)
-{
-	(void)context;
-	complain("%s:%zu: %s%s", fault->file, fault->line, fault->is_warning ? "warning: " : "", fault->text);
-}
+#define LOCK_POLL_NS 20000000
 
 void keeper_ask_dbases(struct keeper *k)
 {
 	struct update_settings *u = &k->update;
 	const char said = u->folding;
 	struct buf why = { 0 };
-	int status = beside_find(&k->beside, u->base, tell_fault, NULL);
+	int status = beside_find(&k->beside, u->base, fault_complain, NULL);
 
 	if (status != EX_OK)
 		die(status, "%s: cannot tell how this map is used while dbases.conf has errors", u->base);
 	if (k->beside.map != NULL) {
-		status = beside_agree(&k->beside, &u->type, &u->config, &u->folding, &why);
+		status = mapline_check(&k->beside, &u->type, &u->config, &u->folding, &why);
 		if (status != EX_OK)
 			die(status, "%s", buf_str(&why));
 		if (u->folding != said)
@@ -54,7 +50,6 @@ void keeper_free(struct keeper *k)
 
 void keeper_lock(const char *map, const char *suffix)
 {
-	const struct timespec pause = { 0, 20000000 };
 	const int64_t deadline = clock_ms() + LOCK_MS;
 	char *path = xasprintf("%s.%s", map, suffix);
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
@@ -67,7 +62,7 @@ void keeper_lock(const char *map, const char *suffix)
 			fcntl(fd, F_GETLK, &lock);
 			die(EX_TEMPFAIL, "%s: process %ld keeps this map already", map, (long)lock.l_pid);
 		}
-		nanosleep(&pause, NULL);
+		clock_pause(LOCK_POLL_NS);
 	}
 	free(path);
 }

@@ -16,6 +16,7 @@
 #include "db/sync/domains.h"
 #include "db/sync/session.h"
 #include "db/sync/syncconf.h"
+#include "lib/backoff.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/options.h"
@@ -134,9 +135,7 @@ static int write_map(struct sync *s, struct content_counts *counts)
 	} else {
 		if (s->guarded)
 			buf_adds(&why, "; --allow-shrink if that is meant");
-		s->flush_delay = s->flush_delay == 0 ? FIRST_DELAY_MS : s->flush_delay * 2;
-		if (s->flush_delay > LONGEST_DELAY_MS)
-			s->flush_delay = LONGEST_DELAY_MS;
+		s->flush_delay = backoff_next(s->flush_delay, FIRST_DELAY_MS, LONGEST_DELAY_MS);
 		s->next_flush = s->flushed + s->flush_delay;
 		keeper_complain(&why);
 	}
@@ -217,9 +216,7 @@ static void lose_session(struct sync *s, enum session_news news)
 	s->refusals = news == SESSION_REFUSED || news == SESSION_BEHIND ? s->refusals + 1 : 0;
 	if (s->refusals > 0 || (news == SESSION_OVER && !s->complete) || s->again > s->conf.rule_count)
 		s->server = (s->server + 1) % ldap_servers(&s->conf.access);
-	s->open_delay = s->open_delay == 0 ? FIRST_DELAY_MS : s->open_delay * 2;
-	if (s->open_delay > LONGEST_DELAY_MS || s->polls)
-		s->open_delay = LONGEST_DELAY_MS;
+	s->open_delay = s->polls ? LONGEST_DELAY_MS : backoff_next(s->open_delay, FIRST_DELAY_MS, LONGEST_DELAY_MS);
 	s->next_open = clock_ms() + s->open_delay;
 	s->polls = false;
 }

@@ -95,19 +95,11 @@ struct told {
 static void tell_fault(void *context, const struct fault *fault)
 {
 	struct told *told = context;
-	const char *file = strcmp(fault->file, "-") == 0 ? "standard input" : fault->file;
-	const char *grade = fault->is_warning ? "warning: " : "";
 
 	if (!fault->is_warning)
 		told->errors++;
-	if (told->count++ >= MOST_FAULTS)
-		return;
-	if (fault->line == 0)
-		complain("%s: %s%s", file, grade, fault->text);
-	else if (fault->column == 0)
-		complain("%s:%zu: %s%s", file, fault->line, grade, fault->text);
-	else
-		complain("%s:%zu:%zu: %s%s", file, fault->line, fault->column, grade, fault->text);
+	if (told->count++ < MOST_FAULTS)
+		fault_complain(NULL, fault);
 }
 
 /* What dbserve or scripts of the site ask by name gets this warning too: newdb cannot know of them. */

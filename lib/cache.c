@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/alloc.h"
+#include "lib/hash.h"
 
 #define NOWHERE ((size_t)-1)
 
@@ -29,14 +30,10 @@ struct cache {
 	size_t oldest;
 };
 
-/* FNV-1a: keys come from addresses, but a chain is never longer than the table. */
+/* Keys come from addresses, but a chain is never longer than the table. */
 static uint64_t hash_of(const struct buf *key)
 {
-	uint64_t hash = 14695981039346656037u;
-
-	for (size_t i = 0; i < key->len; i++)
-		hash = (hash ^ (unsigned char)key->data[i]) * 1099511628211u;
-	return hash;
+	return hash_bytes(HASH_START, key->data, key->len);
 }
 
 struct cache *cache_create(size_t capacity)

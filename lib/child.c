@@ -153,7 +153,6 @@ pid_t child_run(const struct child_rules *rules, char *const arguments[])
 /* Waits until it has ended.  False at the deadline. */
 static bool await(pid_t pid, int64_t deadline, int *status)
 {
-	const struct timespec pause = { 0, POLL_NS };
 	pid_t done;
 
 	while ((done = waitpid(pid, status, deadline == CLOCK_NEVER ? 0 : WNOHANG)) == 0 || (done < 0 && errno == EINTR)) {
@@ -161,7 +160,7 @@ static bool await(pid_t pid, int64_t deadline, int *status)
 			continue;
 		if (clock_ms() >= deadline)
 			return false;
-		nanosleep(&pause, NULL);
+		clock_pause(POLL_NS);
 	}
 	if (done < 0)
 		*status = 0;

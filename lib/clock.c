@@ -27,3 +27,10 @@ int clock_poll_timeout(int64_t deadline)
 		return 0;
 	return left > INT_MAX ? INT_MAX : (int)left;
 }
+
+void clock_pause(int64_t ns)
+{
+	const struct timespec pause = { .tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000) };
+
+	nanosleep(&pause, NULL);
+}

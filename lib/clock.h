@@ -20,6 +20,9 @@ struct moment clock_now(void);
 /* Means "no deadline" wherever a deadline is asked for; later than any other. */
 #define CLOCK_NEVER INT64_MAX
 
+/* Sleeps for so many nanoseconds, or until a signal comes: between two looks at what cannot be waited for. */
+void clock_pause(int64_t ns);
+
 /* The timeout for poll(2) that ends at `deadline`: -1 for CLOCK_NEVER, 0 if it is past. */
 int clock_poll_timeout(int64_t deadline);
 

@@ -10,6 +10,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "lib/account.h"
 #include "lib/alloc.h"
 #include "lib/text.h"
 
@@ -55,9 +56,14 @@ int file_open_own(const char *path, int flags, mode_t mode)
 	return open_checked(path, flags | O_NOFOLLOW, mode, false);
 }
 
+bool file_is_same(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
 bool file_is_unchanged(const struct stat *a, const struct stat *b)
 {
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size
+	return file_is_same(a, b) && a->st_size == b->st_size
 		&& a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
@@ -72,10 +78,14 @@ bool file_is_private(int fd, const char *path, struct buf *why)
 	else if ((st.st_mode & 027) != 0)
 		buf_addf(why, "%s: holds a password, its mode %04o lets others read or write it; chmod 600", path,
 		         (unsigned)(st.st_mode & 07777));
-	else if (st.st_uid != 0 && st.st_uid != geteuid())
-		buf_addf(why, "%s: holds a password but belongs to user %ld", path, (long)st.st_uid);
-	else
+	else if (st.st_uid == 0 || st.st_uid == geteuid())
 		return true;
+	else {
+		buf_addf(why, "%s: holds a password but belongs to user ", path);
+		account_add_user(why, st.st_uid);
+		buf_adds(why, "; it must be root's, or belong to user ");
+		account_add_user(why, geteuid());
+	}
 	return false;
 }
 

@@ -33,6 +33,9 @@ void file_as_oneself(void);
 
 struct stat;
 
+/* True if both tell of the same file, whatever its name and content. */
+bool file_is_same(const struct stat *a, const struct stat *b);
+
 /* True if both tell of the same file with the same content, as far as its size and its time show. */
 bool file_is_unchanged(const struct stat *before, const struct stat *now);
 

@@ -20,7 +20,7 @@
 #define MARK "# Written by zlmtp; counters of several processes add up here.\n"
 #define LARGEST ((size_t)16 * 1024 * 1024)
 #define LABEL_MAX 300
-#define LOCK_PAUSE_MS 5
+#define LOCK_PAUSE_NS 5000000
 
 struct series {
 	char *name;               /* as it stands in the file, with its labels */
@@ -342,7 +342,6 @@ static void compose(struct buf *out, const struct families *all)
 /* A descriptor that holds the lock; -1 with errno, EWOULDBLOCK if somebody else has it for longer than we wait. */
 static int lock(const char *path, int64_t patience)
 {
-	const struct timespec pause = { .tv_nsec = LOCK_PAUSE_MS * 1000000L };
 	int64_t deadline = clock_ms() + patience;
 	char *name = xasprintf("%s.lock", path);
 	int fd = open(name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -350,7 +349,7 @@ static int lock(const char *path, int64_t patience)
 	free(name);
 	while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		if (errno == EWOULDBLOCK && clock_ms() < deadline) {
-			nanosleep(&pause, NULL);
+			clock_pause(LOCK_PAUSE_NS);
 			continue;
 		}
 		if (errno != EINTR) {

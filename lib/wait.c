@@ -2,6 +2,23 @@
 
 #include "lib/clock.h"
 
+void wait_catch(const int *signals, size_t n, void (*handler)(int sig), sigset_t *unblocked)
+{
+	const struct sigaction action = { .sa_handler = handler };
+	sigset_t blocked;
+
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+	sigemptyset(&blocked);
+	sigprocmask(SIG_SETMASK, NULL, unblocked);
+	for (size_t i = 0; i < n; i++) {
+		sigaction(signals[i], &action, NULL);
+		sigaddset(&blocked, signals[i]);
+		sigdelset(unblocked, signals[i]);
+	}
+	sigprocmask(SIG_BLOCK, &blocked, NULL);
+}
+
 int wait_for(struct pollfd *fds, nfds_t n, int64_t deadline, const sigset_t *unblocked)
 {
 	int ms = clock_poll_timeout(deadline);

@@ -7,7 +7,14 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
+
+/*
+ * Has `handler` called for these signals from now on, but only within wait_for() with the mask *unblocked.  SIGPIPE and SIGXFSZ are
+ * ignored: what they would tell is an errno.
+ */
+void wait_catch(const int *signals, size_t n, void (*handler)(int sig), sigset_t *unblocked);
 
 /*
  * As poll(2), until `deadline` of lib/clock.h, with `unblocked` as the signal mask.  Signals that have come are handled

@@ -14,6 +14,7 @@
 #include "db/map/map.h"
 #include "db/route/dbases.h"
 #include "db/route/unasked.h"
+#include "lib/account.h"
 #include "lib/alloc.h"
 #include "lib/metrics.h"
 
@@ -69,9 +70,16 @@ static void check_hands(const struct look *l, const struct stat *st)
 	/* the files of maps that ask a server hold a password */
 	check_guarded(l->findings, "map", l->path, strcmp(m->type, "ldap") == 0 || strcmp(m->type, "pgsql") == 0
 	              || strcmp(m->type, "mysql") == 0);
-	if (m->has_privilege && st->st_uid != m->uid)
-		finding_add(l->findings, FINDING_WARNING, "map %s belongs to user %ld, not to %ld as line %zu of dbases.conf says",
-		            l->path, (long)st->st_uid, (long)m->uid, m->line);
+	if (m->has_privilege && st->st_uid != m->uid) {
+		struct buf owner = { 0 }, wanted = { 0 };
+
+		account_add_user(&owner, st->st_uid);
+		account_add_user(&wanted, m->uid);
+		finding_add(l->findings, FINDING_WARNING, "map %s belongs to user %s, not to %s as line %zu of dbases.conf says",
+		            l->path, buf_str(&owner), buf_str(&wanted), m->line);
+		buf_free(&owner);
+		buf_free(&wanted);
+	}
 	if (m->kind == DBASES_BUILT)
 		check_guarded(l->findings, "text", m->file, false);
 }

@@ -24,7 +24,7 @@ struct finding {
 };
 
 struct conversion {
-	unsigned wishes;
+	unsigned conversions;
 	const char *charset;
 	struct finding *findings;
 	size_t count, capacity;
@@ -109,15 +109,15 @@ static enum change change_of(const struct conversion *c, const struct mime_entit
 
 	if (e->sealed)
 		return KEEP;
-	if ((c->wishes & CONVERT_TO_7BIT) && e->encoding <= MIME_BINARY) {
+	if ((c->conversions & CONVERT_TO_7BIT) && e->encoding <= MIME_BINARY) {
 		if (e->kind == MIME_LEAF && f->eightbit)
 			return ENCODE;
 		return e->encoding == MIME_7BIT || f->stays ? KEEP : RELABEL;
 	}
-	if ((c->wishes & CONVERT_TO_7BIT) && e->kind == MIME_LEAF && e->encoding == MIME_QUOTED && f->eightbit &&
+	if ((c->conversions & CONVERT_TO_7BIT) && e->kind == MIME_LEAF && e->encoding == MIME_QUOTED && f->eightbit &&
 	    !f->undecodable)
 		return REPAIR;
-	if ((c->wishes & CONVERT_DECODE) && e->kind == MIME_LEAF && e->text && e->encoding == MIME_QUOTED &&
+	if ((c->conversions & CONVERT_DECODE) && e->kind == MIME_LEAF && e->text && e->encoding == MIME_QUOTED &&
 	    !f->undecodable)
 		return DECODE;
 	return KEEP;
@@ -195,7 +195,7 @@ static void write_header(void *context, const struct mime_entity *e, const char 
 		add_without(&changed, fields, n, "Content-Transfer-Encoding");
 		add_encoding(c, e, change, &changed);
 	}
-	if ((c->wishes & CONVERT_HEADERS) && !e->sealed && text_is_eightbit(buf_str(&changed), changed.len))
+	if ((c->conversions & CONVERT_HEADERS) && !e->sealed && text_is_eightbit(buf_str(&changed), changed.len))
 		downgrade_header(sink(c, e), changed.data, changed.len, c->charset);
 	else
 		buf_add(sink(c, e), buf_str(&changed), changed.len);
@@ -247,7 +247,7 @@ static void write_outside(void *context, size_t of, bool sealed, const char *lin
 
 	(void)of;
 	buf_add(&c->out, line, n);
-	if ((c->wishes & CONVERT_TO_7BIT) && !sealed)
+	if ((c->conversions & CONVERT_TO_7BIT) && !sealed)
 		for (size_t i = start; i < c->out.len; i++)
 			if ((unsigned char)c->out.data[i] > 127)
 				c->out.data[i] = '?';
@@ -301,10 +301,10 @@ static bool open_converted(struct conversion *c, const struct body *original, st
 	return body_adopt(converted, dup(fileno(c->file)), &original->file, why) == BODY_OK;
 }
 
-bool convert_message(const char *fields, size_t n, const struct body *body, unsigned wishes, const char *charset,
+bool convert_message(const char *fields, size_t n, const struct body *body, unsigned conversions, const char *charset,
                      struct header *header, struct body *converted, struct buf *why)
 {
-	struct conversion c = { .wishes = wishes, .charset = charset };
+	struct conversion c = { .conversions = conversions, .charset = charset };
 	bool ok = walk(&look, &c, fields, n, body, why);
 
 	find_stays(&c);

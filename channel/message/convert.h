@@ -31,7 +31,7 @@ bool convert_allowed(const char *fields, size_t n);
  * is not UTF-8.  True: *header and *converted are the caller's, to be freed by header_free() and
  * body_close().  False with one line in `why`: a deferral.
  */
-bool convert_message(const char *fields, size_t n, const struct body *body, unsigned wishes, const char *charset,
+bool convert_message(const char *fields, size_t n, const struct body *body, unsigned conversions, const char *charset,
                      struct header *header, struct body *converted, struct buf *why);
 
 #endif

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "channel/net/base64.h"
+#include "lib/account.h"
 #include "lib/conf.h"
 #include "lib/text.h"
 
@@ -179,9 +180,12 @@ static bool is_private(int fd, const char *path, off_t *size, struct buf *why)
 	else if (st.st_mode & (S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH))
 		buf_addf(why, "%s: its mode is %04o, but only its owner may read and write secrets (chmod 600)", path,
 		         (unsigned)st.st_mode & 07777);
-	else if (st.st_uid != 0 && st.st_uid != geteuid())
-		buf_addf(why, "%s: it belongs to user %ld, expected user %ld or root", path, (long)st.st_uid, (long)geteuid());
-	else if (st.st_size > FILE_MAX)
+	else if (st.st_uid != 0 && st.st_uid != geteuid()) {
+		buf_addf(why, "%s: it belongs to user ", path);
+		account_add_user(why, st.st_uid);
+		buf_adds(why, ", expected root or user ");
+		account_add_user(why, geteuid());
+	} else if (st.st_size > FILE_MAX)
 		buf_addf(why, "%s: too large for a file of secrets", path);
 	else
 		return true;

@@ -8,6 +8,7 @@
 
 #include "lib/buf.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 #include "lib/text.h"
 
 #define LINE_MAX_KEPT 8000
@@ -41,8 +42,7 @@ static void follow_name(struct transcript *t)
 	if (now < t->look_again)
 		return;
 	t->look_again = now + LOOK_PAUSE;
-	if (fstat(t->fd, &ours) < 0 ||
-	    (stat(t->path, &named) == 0 && named.st_dev == ours.st_dev && named.st_ino == ours.st_ino))
+	if (fstat(t->fd, &ours) < 0 || (stat(t->path, &named) == 0 && file_is_same(&named, &ours)))
 		return;
 	fd = open_log(t->path);
 	if (fd < 0)

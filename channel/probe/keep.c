@@ -75,7 +75,7 @@ static void look_up(struct probe_cache *cache, const struct settings *settings, 
 	free(kept.words);
 }
 
-void keep_answer_fresh(struct probe_cache *cache, const struct settings *settings, struct question *questions,
+void cache_answers(struct probe_cache *cache, const struct settings *settings, struct question *questions,
                        size_t count)
 {
 	struct buf key = { 0 };
@@ -118,7 +118,7 @@ static void put(struct probe_cache *cache, const struct settings *settings, cons
 	probe_cache_put(cache, key, &reply);
 }
 
-void keep_answers(struct probe_cache *cache, const struct settings *settings, struct question *questions, size_t count)
+void cache_remember(struct probe_cache *cache, const struct settings *settings, struct question *questions, size_t count)
 {
 	struct buf key = { 0 };
 

@@ -6,6 +6,7 @@
 #include <sysexits.h>
 
 #include "lib/alloc.h"
+#include "lib/json.h"
 #include "lib/text.h"
 
 #define SHOWN_MAX 1000
@@ -88,24 +89,19 @@ static void print_text(const struct question *q, const struct place *p, struct b
 	buf_addc(out, '\n');
 }
 
-static void add_field(struct buf *out, const char *key, const char *value)
-{
-	buf_addf(out, "%s\"%s\":", out->data[out->len - 1] == '{' ? "" : ",", key);
-	text_add_json(out, value, strlen(value));
-}
-
 static void print_json(const struct question *q, const struct place *p, struct buf *out)
 {
 	buf_addc(out, '{');
-	add_field(out, "address", q->address);
-	add_field(out, "answer", answer_name(p->answer));
-	add_field(out, "stage", stage_name(p->stage));
-	buf_addf(out, ",\"code\":%d", p->code);
-	add_field(out, "status", p->status);
-	add_field(out, "words", p->words);
-	add_field(out, "peer", p->peer != NULL ? p->peer->target->text : "-");
-	add_field(out, "user", p->user);
-	buf_addf(out, ",\"age\":%" PRId64 "}\n", p->age);
+	json_string(out, "address", q->address);
+	json_string(out, "answer", answer_name(p->answer));
+	json_string(out, "stage", stage_name(p->stage));
+	json_number(out, "code", p->code);
+	json_string(out, "status", p->status);
+	json_string(out, "words", p->words);
+	json_string(out, "peer", p->peer != NULL ? p->peer->target->text : "-");
+	json_string(out, "user", p->user);
+	json_number(out, "age", p->age);
+	buf_adds(out, "}\n");
 }
 
 void question_print(const struct question *question, bool json, struct buf *out)

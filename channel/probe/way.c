@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "channel/probe/probe.h"
+#include "lib/json.h"
 #include "lib/text.h"
 
 void way_free(struct way *way)
@@ -27,12 +28,6 @@ static void print_text(const struct way *way, const char *peer, struct buf *out)
 	buf_addc(out, '\n');
 }
 
-static void add_string(struct buf *out, const char *key, const char *value)
-{
-	buf_addf(out, ",\"%s\":", key);
-	text_add_json(out, value, strlen(value));
-}
-
 static void print_json(const struct way *way, const char *peer, struct buf *out)
 {
 	struct buf caps = { 0 };
@@ -40,18 +35,21 @@ static void print_json(const struct way *way, const char *peer, struct buf *out)
 
 	if (way->ready)
 		caps_names(&way->caps, &caps);
-	buf_addf(out, "{\"answer\":\"%s\"", way->ready ? "ready" : "could not tell");
-	add_string(out, "peer", peer);
-	add_string(out, "stage", way->ready ? "" : stage_name(way->failure.stage));
-	buf_addf(out, ",\"code\":%d", !way->ready && way->failure.remote ? way->failure.code : 0);
-	add_string(out, "status", way->ready ? "" : way->failure.status);
-	add_string(out, "words", words);
-	add_string(out, "tls", way->tls);
-	buf_addf(out, ",\"verified\":%s,\"authenticated\":%s", way->verified ? "true" : "false",
-	         way->authenticated ? "true" : "false");
-	add_string(out, "capabilities", buf_str(&caps));
-	add_string(out, "session", way->session);
-	buf_addf(out, ",\"connect_ms\":%" PRId64 ",\"opening_ms\":%" PRId64 "}\n", way->connect_ms, way->opening_ms);
+	buf_addc(out, '{');
+	json_string(out, "answer", way->ready ? "ready" : "could not tell");
+	json_string(out, "peer", peer);
+	json_string(out, "stage", way->ready ? "" : stage_name(way->failure.stage));
+	json_number(out, "code", !way->ready && way->failure.remote ? way->failure.code : 0);
+	json_string(out, "status", way->ready ? "" : way->failure.status);
+	json_string(out, "words", words);
+	json_string(out, "tls", way->tls);
+	json_bool(out, "verified", way->verified);
+	json_bool(out, "authenticated", way->authenticated);
+	json_string(out, "capabilities", buf_str(&caps));
+	json_string(out, "session", way->session);
+	json_number(out, "connect_ms", way->connect_ms);
+	json_number(out, "opening_ms", way->opening_ms);
+	buf_adds(out, "}\n");
 	buf_free(&caps);
 }
 

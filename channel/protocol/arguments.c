@@ -93,7 +93,6 @@ bool arguments_is_xtext(const char *s)
 bool arguments_is_notify(const char *s)
 {
 	static const char *const words[] = { "SUCCESS", "FAILURE", "DELAY" };
-	unsigned seen = 0;
 
 	if (strcasecmp(s, "NEVER") == 0)
 		return true;
@@ -102,9 +101,8 @@ bool arguments_is_notify(const char *s)
 
 		while (i < 3 && (strlen(words[i]) != n || strncasecmp(s, words[i], n) != 0))
 			i++;
-		if (i == 3 || seen >> i & 1)
+		if (i == 3)
 			return false;
-		seen |= 1u << i;
 		if (s[n] == '\0')
 			return true;
 		s += n + 1;

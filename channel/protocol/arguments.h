@@ -23,7 +23,7 @@ char *arguments_parameter(char **at, char **value, bool *bad);
 /* xtext, at least one byte (RFC 3461 section 4). */
 bool arguments_is_xtext(const char *s);
 
-/* NEVER, or a list of SUCCESS, FAILURE, DELAY, each once (RFC 3461 section 4.1). */
+/* NEVER alone, or a list of SUCCESS, FAILURE and DELAY; a word may come twice (RFC 3461 section 4.1). */
 bool arguments_is_notify(const char *s);
 
 /* "type;xtext" (RFC 3461 section 4.2); with `utf8` also utf-8-address of RFC 6533 section 3. */

@@ -384,7 +384,7 @@ static void send_farewell(struct dialogue *d, struct transaction *t)
 {
 	buf_adds(&d->out, "QUIT\r\n");
 	expect(d, STAGE_LOCAL, t, 0);
-	d->expected[d->expected_count - 1].farewell = true;
+	d->expected[d->expected_count - 1].quit = true;
 }
 
 static void end_probe(struct dialogue *d, struct transaction *t)
@@ -727,7 +727,7 @@ static void on_mail(struct dialogue *d, struct transaction *t, const struct repl
 	}
 	if (!is_refused_by_connection(d, t, reply, &r)) {
 		t->refused = keep(&r);
-		/* with nothing but the end behind it, it was a farewell rather than an answer */
+		/* with nothing but the end behind it, it was a quit rather than an answer */
 		t->answered = r.outcome != OUTCOME_FAILED;
 	}
 	if (!pipelined(d) && !d->ending)
@@ -966,7 +966,7 @@ void dialogue_reply(struct dialogue *d, const struct reply *reply)
 	buf_clear(&d->words);
 	reply_words(reply, &d->words, WORDS_MAX);
 	if (e == NULL || d->written < e->sent_at) {
-		/* a farewell needs no question; a refusal right before it may have been the one too many */
+		/* a quit needs no question; a refusal right before it may have been the one too many */
 		if (reply->code == 421)
 			give_up(d, "4.3.2", buf_str(&d->words), OUT_OF_REACH);
 		else
@@ -996,7 +996,7 @@ void dialogue_reply(struct dialogue *d, const struct reply *reply)
 		on_final(d, was.transaction, reply);
 		break;
 	default:
-		if (was.farewell)
+		if (was.quit)
 			on_farewell(d, was.transaction, reply);
 		else
 			on_reset(d, was.transaction, reply);
@@ -1067,7 +1067,7 @@ enum dialogue_wait dialogue_waits_for(const struct dialogue *d, enum stage *stag
 static const char *command_of(const struct expectation *e)
 {
 	switch (e->stage) {
-	case STAGE_LOCAL: return e->farewell ? "QUIT" : "RSET";
+	case STAGE_LOCAL: return e->quit ? "QUIT" : "RSET";
 	case STAGE_FINAL: return "the message";
 	default: return stage_name(e->stage);
 	}

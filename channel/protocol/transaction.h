@@ -133,7 +133,7 @@ struct expectation {
 	enum stage stage;         /* STAGE_MAIL, RCPT, DATA, FINAL; STAGE_LOCAL for replies that settle nothing */
 	struct transaction *transaction;
 	size_t recipient;
-	bool farewell;            /* STAGE_LOCAL: to QUIT, else to RSET */
+	bool quit;            /* STAGE_LOCAL: to QUIT, else to RSET */
 	uint64_t sent_at;         /* stream position behind its command: no reply can come before it was written */
 };
 

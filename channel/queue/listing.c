@@ -14,7 +14,7 @@
 #include "lib/alloc.h"
 #include "lib/text.h"
 
-/* As long as the answers of outlook.c. */
+/* As long as the answers of queue_state.c. */
 #define ANSWER_MAX 400
 
 /* Where held mail is, as seen from transport; from there everything else looks as it does from transport. */
@@ -23,7 +23,7 @@
 
 struct reader {
 	struct listing *listing;
-	struct outlook outlook;
+	struct queue_state state;
 	listing_tell *tell;
 	void *context;
 	bool held;                /* what is read now is on hold */
@@ -62,7 +62,7 @@ static bool is_open(const struct control_recipient *r)
 }
 
 /* What a d line says of a recipient that still waits, and what runqueue says, whichever is newer. */
-static void set_answer(struct listed *e, struct buf *room, const struct control_diagnostic *d, const struct outlook_line *line)
+static void set_answer(struct listed *e, struct buf *room, const struct control_diagnostic *d, const struct queue_state_line *line)
 {
 	const char *text = NULL;
 
@@ -82,9 +82,9 @@ static void set_answer(struct listed *e, struct buf *room, const struct control_
 	e->answer = buf_str(room);
 }
 
-static int64_t next_try(const struct reader *r, const struct outlook_line *line)
+static int64_t next_try(const struct reader *r, const struct queue_state_line *line)
 {
-	if (r->outlook.process == 0)
+	if (r->state.process == 0)
 		return NEXT_UNKNOWN;
 	return line != NULL ? line->next : NEXT_NOW;
 }
@@ -93,7 +93,7 @@ static void tell_recipient(struct reader *reader, const struct control *c, const
                            const struct control_diagnostic *last, const struct stat *message, const char *spool)
 {
 	struct listing *l = reader->listing;
-	const struct outlook_line *line = outlook_find(&reader->outlook, c->name, &message->st_mtim, r->offset);
+	const struct queue_state_line *line = queue_state_find(&reader->state, c->name, &message->st_mtim, r->offset);
 	bool active = is_held(c, r);
 	struct buf answer = { 0 };
 	struct listed e = {
@@ -243,9 +243,9 @@ void listing_each(struct listing *l, listing_tell *hear, void *context)
 	struct buf why = { 0 };
 
 	*l = (struct listing){ 0 };
-	if (outlook_read(&r.outlook, &why) == OUTLOOK_UNREADABLE)
-		tell_trouble(&r, LISTED_UNREADABLE, OUTLOOK_NAME, 0, 0, buf_str(&why));
-	l->scheduler = r.outlook.process;
+	if (queue_state_read(&r.state, &why) == QUEUE_STATE_UNREADABLE)
+		tell_trouble(&r, LISTED_UNREADABLE, QUEUE_STATE_NAME, 0, 0, buf_str(&why));
+	l->scheduler = r.state.process;
 	read_directory(&r);
 	r.held = true;
 	if (chdir(HOLD) == 0) {
@@ -255,7 +255,7 @@ void listing_each(struct listing *l, listing_tell *hear, void *context)
 	} else if (errno != ENOENT) {
 		tell_directory(&r, "hold", errno);
 	}
-	outlook_free(&r.outlook);
+	queue_state_free(&r.state);
 	buf_free(&why);
 }
 

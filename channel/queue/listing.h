@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "channel/queue/outlook.h"
+#include "channel/queue/queue_state.h"
 #include "lib/buf.h"
 
 enum listed_state {

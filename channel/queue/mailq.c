@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/alloc.h"
+#include "lib/json.h"
 #include "lib/text.h"
 
 enum column { ID, AGE, NEXT, SENDER, DESTINATION, RECIPIENT, ANSWER, COLUMNS };
@@ -206,24 +207,6 @@ void mailq_text(struct buf *out, const struct listing *l, int64_t now)
 
 /* ---- JSON ---- */
 
-static void add_string(struct buf *out, const char *key, const char *value)
-{
-	buf_addf(out, "%s\"%s\":", out->data[out->len - 1] == '{' ? "" : ",", key);
-	if (value == NULL)
-		buf_adds(out, "null");
-	else
-		text_add_json(out, value, strlen(value));
-}
-
-/* 0 and what is below stand for "not known". */
-static void add_number(struct buf *out, const char *key, int64_t value)
-{
-	if (value > 0)
-		buf_addf(out, ",\"%s\":%" PRId64, key, value);
-	else
-		buf_addf(out, ",\"%s\":null", key);
-}
-
 const char *mailq_state(const struct listed *e)
 {
 	switch (e->state) {
@@ -242,23 +225,23 @@ void mailq_json(struct buf *out, const struct listing *l)
 		const struct listed *e = &l->list[i];
 
 		buf_addc(out, '{');
-		add_string(out, "state", mailq_state(e));
-		add_string(out, "file", e->name);
-		add_number(out, "arrived", e->arrived);
+		json_string(out, "state", mailq_state(e));
+		json_string(out, "file", e->name);
+		json_known(out, "arrived", e->arrived);
 		if (e->why != NULL) {
-			add_string(out, "why", e->why);
+			json_string(out, "why", e->why);
 		} else {
-			add_string(out, "spool", e->spool);
-			buf_addf(out, ",\"offset\":%jd", (intmax_t)e->offset);
-			add_string(out, "sender", e->sender);
-			add_string(out, "channel", e->channel);
-			add_string(out, "host", e->host);
-			add_string(out, "recipient", e->user);
-			add_number(out, "process", e->locker);
-			buf_addf(out, ",\"on_hold\":%s", e->held ? "true" : "false");
-			add_number(out, "next_try", e->next);
-			add_string(out, "answer", e->answer);
-			add_number(out, "answered", e->answered);
+			json_string(out, "spool", e->spool);
+			json_number(out, "offset", e->offset);
+			json_string(out, "sender", e->sender);
+			json_string(out, "channel", e->channel);
+			json_string(out, "host", e->host);
+			json_string(out, "recipient", e->user);
+			json_known(out, "process", e->locker);
+			json_bool(out, "on_hold", e->held);
+			json_known(out, "next_try", e->next);
+			json_string(out, "answer", e->answer);
+			json_known(out, "answered", e->answered);
 		}
 		buf_adds(out, "}\n");
 	}

@@ -7,6 +7,7 @@
 #include "channel/spool/telling.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/hash.h"
 #include "lib/text.h"
 
 /* Tables grow when there are as many entries as buckets. */
@@ -27,19 +28,12 @@ void queue_init(struct queue *q)
 /* Inode numbers of neighbours differ in the last bits, so these are the hash. */
 static size_t id_bucket(uint64_t id, size_t buckets)
 {
-	return (size_t)(id ^ id >> 32) & (buckets - 1);
-}
-
-static uint32_t string_hash(uint32_t h, const char *s)
-{
-	for (; *s != '\0'; s++)
-		h = (h ^ (unsigned char)*s) * 16777619u;
-	return h;
+	return hash_cell(id, buckets);
 }
 
 static size_t thread_bucket(const char *channel, const char *host, size_t buckets)
 {
-	return string_hash(string_hash(2166136261u, channel) * 31, host) & (buckets - 1);
+	return hash_cell(hash_string(hash_string(HASH_START, channel), host), buckets);
 }
 
 static void grow_messages(struct queue *q)

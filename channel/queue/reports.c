@@ -65,7 +65,7 @@ static void ask_pending(struct scheduler *s)
 {
 	struct reports *r = &s->reports;
 	/* after them nothing more will happen to the messages */
-	bool last = (s->once || s->stopping) && s->workers == NULL;
+	bool last = (s->once || s->stopping) && s->agents == NULL;
 	size_t kept = 0;
 
 	for (size_t i = 0; i < r->count; i++) {
@@ -281,7 +281,7 @@ void reports_answered(void *context, const struct reporter_request *request, enu
 
 void reports_work(struct scheduler *s)
 {
-	bool last = s->once && s->workers == NULL && !s->attention && !scheduler_is_scanning(s);
+	bool last = s->once && s->agents == NULL && !s->attention && !scheduler_is_scanning(s);
 
 	if (s->reporter == NULL)
 		return;

@@ -211,36 +211,45 @@ static off_t value_of_dsn(const struct control_recipient *r)
 	return r->dsn_offset >= 0 ? r->dsn_offset + 2 : -1;
 }
 
-static bool write_down(const struct control *c, const struct control_recipient *r, const char *notary, const char *text,
-                       int64_t now)
+static void add_failure(struct buf *lines, const struct control *c, const struct control_recipient *r, const char *notary,
+                        const char *text, int64_t now)
 {
 	off_t header = c->headers[r->header].offset;
 	const struct notary own = {
 		.recipient = r->user, .action = "failed", .status = "5.0.0", .words = "no reason was reported",
 		.remote = "", .agent = "runqueue",
 	};
-	bool ok;
 
 	if (notary_is_whole(notary))
-		ok = diagnostic_append_reported(c->fd, r->offset, header, value_of_dsn(r), now, notary, text);
+		diagnostic_add_reported(lines, r->offset, header, value_of_dsn(r), now, notary, text);
 	else
-		ok = diagnostic_append(c->fd, r->offset, header, value_of_dsn(r), now, &own, text);
+		diagnostic_add(lines, r->offset, header, value_of_dsn(r), now, &own, text);
+}
+
+/* One write and one sync, however many there are. */
+static bool write_down(const struct control *c, const struct buf *lines)
+{
+	bool ok = lines->len == 0 || (diagnostic_write(c->fd, lines) && fdatasync(c->fd) == 0);
+
 	if (!ok)
-		complain("%s: the failure of the recipient at %lld cannot be written down: %s", c->name, (long long)r->offset,
-		         strerror(errno));
+		complain("%s: failures of recipients cannot be written down: %s", c->name, strerror(errno));
 	return ok;
 }
 
 bool retire_write_result(const struct message *m, off_t recipient, const char *notary, const char *text, int64_t now)
 {
 	const struct control_recipient *r;
+	struct buf lines = { 0 };
 	struct control *c;
 	bool ok;
 
 	if (look(m, &c) != LOOK_OK)
 		return false;
 	r = line_at(c, recipient);
-	ok = r != NULL && write_down(c, r, notary, text, now);
+	if (r != NULL)
+		add_failure(&lines, c, r, notary, text, now);
+	ok = r != NULL && write_down(c, &lines);
+	buf_free(&lines);
 	control_close(&c);
 	return ok;
 }
@@ -292,8 +301,34 @@ static void log_expired(const struct control *c, const struct message *m, const 
 	buf_free(&id);
 }
 
+/* The line of a recipient of the group that nobody works on; NULL if it is no such. */
+static const struct control_recipient *waiting_line(const struct control *c, const struct recipient *r)
+{
+	const struct control_recipient *line = r->state == RECIPIENT_OPEN ? line_at(c, r->offset) : NULL;
+
+	return line != NULL && line->tag == TAG_FREE ? line : NULL;
+}
+
+static size_t mark_expired(const struct control *c, struct message *m, const struct group *g, bool json)
+{
+	size_t failed = 0;
+
+	for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next) {
+		struct recipient *r = &m->recipients[i];
+		const struct control_recipient *line = waiting_line(c, r);
+
+		if (line == NULL || tag_mark(c->fd, r->offset, TAG_FAILED) != TAG_OK)
+			continue;
+		queue_settle(m, r, RECIPIENT_FAILED);
+		log_expired(c, m, line, g, json);
+		failed++;
+	}
+	return failed;
+}
+
 size_t retire_expired(struct message *m, struct group *g, int64_t age, int64_t now, bool json)
 {
+	struct buf lines = { 0 };
 	char *text, *notary;
 	struct control *c;
 	size_t failed = 0;
@@ -303,17 +338,14 @@ size_t retire_expired(struct message *m, struct group *g, int64_t age, int64_t n
 	text = expiry_text(g, age);
 	notary = g->notary != NULL ? xstrdup(g->notary) : untried_notary();
 	for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next) {
-		struct recipient *r = &m->recipients[i];
-		const struct control_recipient *line = line_at(c, r->offset);
+		const struct control_recipient *line = waiting_line(c, &m->recipients[i]);
 
-		if (r->state != RECIPIENT_OPEN || line == NULL || line->tag != TAG_FREE)
-			continue;
-		if (!write_down(c, line, notary, text, now) || tag_mark(c->fd, r->offset, TAG_FAILED) != TAG_OK)
-			continue;
-		queue_settle(m, r, RECIPIENT_FAILED);
-		log_expired(c, m, line, g, json);
-		failed++;
+		if (line != NULL)
+			add_failure(&lines, c, line, notary, text, now);
 	}
+	if (write_down(c, &lines))
+		failed = mark_expired(c, m, g, json);
+	buf_free(&lines);
 	free(text);
 	free(notary);
 	control_close(&c);

@@ -355,7 +355,7 @@ static bool has_work(const struct scheduler *s, const struct thread *t)
 	return !s->stopping && t->ready.count > 0 && !is_blocked(s, t);
 }
 
-static void let_go(struct worker *w)
+static void let_go(struct agent *w)
 {
 	if (w->thread == NULL)
 		return;
@@ -363,7 +363,7 @@ static void let_go(struct worker *w)
 	w->thread = NULL;
 }
 
-static void give(struct worker *w, struct thread *t)
+static void give(struct agent *w, struct thread *t)
 {
 	w->thread = t;
 	w->probe = true;
@@ -371,7 +371,7 @@ static void give(struct worker *w, struct thread *t)
 }
 
 /* One burst: a single job while nobody knows how the destination does, then overfeed + 1. */
-static void feed(struct scheduler *s, struct worker *w)
+static void feed(struct scheduler *s, struct agent *w)
 {
 	struct thread *t = w->thread;
 	size_t n = w->probe ? 1 : w->clause->overfeed + 1u;
@@ -383,25 +383,25 @@ static void feed(struct scheduler *s, struct worker *w)
 		g->unreachable = false;
 		queue_feed(&s->queue, g, &w->fed, w);
 		g->agent_pid = w->pid;
-		worker_job(w, g->message->name, t->host, s->now.ms);
+		agent_job(w, g->message->name, t->host, s->now.ms);
 	}
 }
 
-static struct worker *find_free(const struct scheduler *s, const struct thread *t)
+static struct agent *find_free(const struct scheduler *s, const struct thread *t)
 {
-	for (struct worker *w = s->workers; w != NULL; w = w->next)
-		if (worker_suits(w, t))
+	for (struct agent *w = s->agents; w != NULL; w = w->next)
+		if (agent_suits(w, t))
 			return w;
 	return NULL;
 }
 
 /* The one that is parked for longest, of one channel and one clause or of all (NULL). */
-static struct worker *find_parked(const struct scheduler *s, const char *channel, const struct clause *clause)
+static struct agent *find_parked(const struct scheduler *s, const char *channel, const struct clause *clause)
 {
-	struct worker *longest = NULL;
+	struct agent *longest = NULL;
 
-	for (struct worker *w = s->workers; w != NULL; w = w->next)
-		if (w->state == WORKER_IDLE && (clause == NULL || w->clause == clause) &&
+	for (struct agent *w = s->agents; w != NULL; w = w->next)
+		if (w->state == AGENT_IDLE && (clause == NULL || w->clause == clause) &&
 		    (channel == NULL || strcmp(w->channel, channel) == 0) && (longest == NULL || w->since < longest->since))
 			longest = w;
 	return longest;
@@ -412,9 +412,9 @@ static bool may_start(struct scheduler *s, const struct thread *t)
 {
 	const struct clause *c = t->clause;
 	size_t channel = 0, ring = 0;
-	struct worker *parked;
+	struct agent *parked;
 
-	for (const struct worker *w = s->workers; w != NULL; w = w->next) {
+	for (const struct agent *w = s->agents; w != NULL; w = w->next) {
 		channel += strcmp(w->channel, t->channel) == 0;
 		ring += w->clause == c;
 	}
@@ -423,28 +423,28 @@ static bool may_start(struct scheduler *s, const struct thread *t)
 		parked = find_parked(s, NULL, c);
 	else if (channel >= c->max_channel)
 		parked = find_parked(s, t->channel, NULL);
-	else if (s->worker_count >= c->max_agents)
+	else if (s->agent_count >= c->max_agents)
 		parked = find_parked(s, NULL, NULL);
 	else
 		return true;
 	if (parked != NULL)
-		worker_dismiss(parked, s->now.ms);
+		agent_dismiss(parked, s->now.ms);
 	return false;
 }
 
 static void start(struct scheduler *s, struct thread *t)
 {
 	struct buf why = { 0 };
-	struct worker *w = worker_launch(t->clause, t, s->now.ms, &why);
+	struct agent *w = agent_launch(t->clause, t, s->now.ms, &why);
 
 	if (w == NULL) {
 		complain("channel %s, host %s: %s", t->channel, t->host, buf_str(&why));
 		s->trouble = true;
 		verdict_block(s, t, "", buf_str(&why));
 	} else {
-		w->next = s->workers;
-		s->workers = w;
-		s->worker_count++;
+		w->next = s->agents;
+		s->agents = w;
+		s->agent_count++;
 		give(w, t);
 	}
 	buf_free(&why);
@@ -455,7 +455,7 @@ static void staff(struct scheduler *s)
 {
 	s->unblock_at = CLOCK_NEVER;
 	for (struct thread *t = s->queue.first_busy, *next; t != NULL; t = next) {
-		struct worker *w;
+		struct agent *w;
 
 		next = t->busy_next;
 		if (is_blocked(s, t))
@@ -475,8 +475,8 @@ static void staff(struct scheduler *s)
 
 static void feed_hungry(struct scheduler *s)
 {
-	for (struct worker *w = s->workers; w != NULL; w = w->next) {
-		if (w->state != WORKER_HUNGRY || w->thread == NULL)
+	for (struct agent *w = s->agents; w != NULL; w = w->next) {
+		if (w->state != AGENT_HUNGRY || w->thread == NULL)
 			continue;
 		if (has_work(s, w->thread))
 			feed(s, w);
@@ -489,36 +489,36 @@ static void park_hungry(struct scheduler *s)
 {
 	bool ending = s->stopping || (s->once && !scheduler_is_scanning(s));
 
-	for (struct worker *w = s->workers; w != NULL; w = w->next) {
-		if (ending && (w->state == WORKER_HUNGRY || w->state == WORKER_IDLE))
-			worker_dismiss(w, s->now.ms);
-		else if (w->state == WORKER_HUNGRY)
-			worker_idle(w, s->now.ms);
+	for (struct agent *w = s->agents; w != NULL; w = w->next) {
+		if (ending && (w->state == AGENT_HUNGRY || w->state == AGENT_IDLE))
+			agent_dismiss(w, s->now.ms);
+		else if (w->state == AGENT_HUNGRY)
+			agent_idle(w, s->now.ms);
 	}
 }
 
 /* It was told to go, and has nothing to do. */
-static bool is_overdue(const struct worker *w, int64_t now)
+static bool is_overdue(const struct agent *w, int64_t now)
 {
-	return w->state == WORKER_LEAVING && w->fed.count == 0 && now - w->since >= LEAVING_PAUSE;
+	return w->state == AGENT_LEAVING && w->fed.count == 0 && now - w->since >= LEAVING_PAUSE;
 }
 
 static void look_after_agents(struct scheduler *s)
 {
 	int64_t now = s->now.ms;
 
-	for (struct worker *w = s->workers; w != NULL; w = w->next) {
-		if (w->state == WORKER_IDLE && now - w->since >= w->clause->idle_max * 1000)
-			worker_dismiss(w, s->now.ms);
-		if (w->state == WORKER_SILENT && now - w->since >= SILENT_PAUSE)
+	for (struct agent *w = s->agents; w != NULL; w = w->next) {
+		if (w->state == AGENT_IDLE && now - w->since >= w->clause->idle_max * 1000)
+			agent_dismiss(w, s->now.ms);
+		if (w->state == AGENT_SILENT && now - w->since >= SILENT_PAUSE)
 			kill(w->pid, SIGKILL);
 		if (is_overdue(w, now)) {
 			complain("agent %ld (%s) does not go", (long)w->pid, w->channel);
 			kill(w->pid, SIGTERM);
 			w->since = now;
 		}
-		worker_tell_untold(w, now, false);
-		worker_flush(w, now);
+		agent_tell_untold(w, now, false);
+		agent_flush(w, now);
 	}
 }
 
@@ -621,19 +621,19 @@ void scheduler_work(struct scheduler *s, struct moment now)
 	forget_removed(s);
 }
 
-static void line(void *context, struct worker *w, char *text)
+static void line(void *context, struct agent *w, char *text)
 {
 	verdict_line(context, w, text);
 }
 
-void scheduler_read(struct scheduler *s, struct worker *w, struct moment now)
+void scheduler_read(struct scheduler *s, struct agent *w, struct moment now)
 {
 	s->now = now;
 	/* poll tells if there is more */
-	worker_read(w, s->now.ms, line, s);
+	agent_read(w, s->now.ms, line, s);
 }
 
-static void tell_end(struct scheduler *s, const struct worker *w, int status)
+static void tell_end(struct scheduler *s, const struct agent *w, int status)
 {
 	struct buf end = { 0 };
 
@@ -649,7 +649,7 @@ static void tell_end(struct scheduler *s, const struct worker *w, int status)
 
 bool scheduler_buried(struct scheduler *s, pid_t pid, int status, struct moment now)
 {
-	struct worker **at = &s->workers, *w;
+	struct agent **at = &s->agents, *w;
 	struct thread *t;
 
 	s->now = now;
@@ -658,9 +658,9 @@ bool scheduler_buried(struct scheduler *s, pid_t pid, int status, struct moment 
 	w = *at;
 	if (w == NULL)
 		return false;
-	while (worker_read(w, s->now.ms, line, s))
+	while (agent_read(w, s->now.ms, line, s))
 		;
-	worker_tell_untold(w, s->now.ms, true);
+	agent_tell_untold(w, s->now.ms, true);
 	tell_end(s, w, status);
 	t = w->thread;
 	let_go(w);
@@ -669,8 +669,8 @@ bool scheduler_buried(struct scheduler *s, pid_t pid, int status, struct moment 
 		verdict_block(s, t, "", "the transport agent ended before it did anything");
 	verdict_ended(s, w);
 	*at = w->next;
-	s->worker_count--;
-	worker_free(&w);
+	s->agent_count--;
+	agent_free(&w);
 	s->attention = true;
 	return true;
 }
@@ -685,16 +685,16 @@ int64_t scheduler_deadline(const struct scheduler *s)
 		if (g != NULL)
 			deadline = sooner(deadline, g->due);
 	}
-	for (const struct worker *w = s->workers; w != NULL; w = w->next) {
+	for (const struct agent *w = s->agents; w != NULL; w = w->next) {
 		if (w->again != 0)
 			deadline = sooner(deadline, w->again);
 		if (w->untold > 0)
 			deadline = sooner(deadline, w->period);
-		if (w->state == WORKER_IDLE)
+		if (w->state == AGENT_IDLE)
 			deadline = sooner(deadline, w->since + w->clause->idle_max * 1000);
-		if (w->state == WORKER_SILENT)
+		if (w->state == AGENT_SILENT)
 			deadline = sooner(deadline, w->since + SILENT_PAUSE);
-		if (w->state == WORKER_LEAVING && w->fed.count == 0)
+		if (w->state == AGENT_LEAVING && w->fed.count == 0)
 			deadline = sooner(deadline, w->since + LEAVING_PAUSE);
 	}
 	for (const struct message *m = s->retiring; m != NULL; m = m->next_retiring)
@@ -708,13 +708,13 @@ void scheduler_stop(struct scheduler *s, struct moment now)
 	s->now = now;
 	s->stopping = true;
 	s->attention = true;
-	for (struct worker *w = s->workers; w != NULL; w = w->next)
-		worker_dismiss(w, s->now.ms);
+	for (struct agent *w = s->agents; w != NULL; w = w->next)
+		agent_dismiss(w, s->now.ms);
 }
 
 bool scheduler_finished(const struct scheduler *s)
 {
-	if (s->workers != NULL || s->attention || scheduler_is_scanning(s) || (s->once && reports_pending(s)))
+	if (s->agents != NULL || s->attention || scheduler_is_scanning(s) || (s->once && reports_pending(s)))
 		return false;
 	return s->stopping || (s->once && s->retiring == NULL);
 }

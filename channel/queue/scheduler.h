@@ -16,7 +16,7 @@
 #include "channel/queue/remover.h"
 #include "channel/queue/reporter.h"
 #include "channel/queue/schedconf.h"
-#include "channel/queue/worker.h"
+#include "channel/queue/agent.h"
 #include "lib/clock.h"
 
 struct scheduler {
@@ -36,8 +36,8 @@ struct scheduler {
 	struct queue queue;
 	struct intake intake;
 	struct remover *remover;
-	struct worker *workers;
-	size_t worker_count;
+	struct agent *agents;
+	size_t agent_count;
 	struct reporter *reporter;    /* the caller's; NULL: failures are told in report files alone */
 	struct reports {
 		struct pending_report *pending;
@@ -92,7 +92,7 @@ void scheduler_retire(struct scheduler *s, struct message *m);
 void scheduler_retire_again(struct scheduler *s, struct message *m, bool told);
 
 /* Something came from an agent. */
-void scheduler_read(struct scheduler *s, struct worker *w, struct moment now);
+void scheduler_read(struct scheduler *s, struct agent *w, struct moment now);
 
 /* A process has ended.  False if it is not one of our agents. */
 bool scheduler_buried(struct scheduler *s, pid_t pid, int status, struct moment now);

@@ -13,6 +13,7 @@
 #include "channel/spool/dsn.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
+#include "lib/json.h"
 #include "lib/logline.h"
 #include "lib/text.h"
 
@@ -175,22 +176,6 @@ static void text_form(struct buf *out, const struct shown *s, bool body)
 
 /* ---- for programs ---- */
 
-static void key_add(struct buf *out, const char *key, const char *value, size_t n)
-{
-	if (out->data[out->len - 1] != '{')
-		buf_addc(out, ',');
-	buf_addf(out, "\"%s\":", key);
-	if (value != NULL)
-		text_add_json(out, value, n);
-	else
-		buf_adds(out, "null");
-}
-
-static void string_add(struct buf *out, const char *key, const char *value)
-{
-	key_add(out, key, value, value != NULL ? strlen(value) : 0);
-}
-
 static void history_json(struct buf *out, const struct shown *s, const struct control_recipient *r)
 {
 	bool first = true;
@@ -202,7 +187,7 @@ static void history_json(struct buf *out, const struct shown *s, const struct co
 		if (d->recipient != r->offset)
 			continue;
 		buf_addf(out, "%s{\"time\":%" PRId64, first ? "" : ",", d->time);
-		string_add(out, "text", d->text);
+		json_string(out, "text", d->text);
 		buf_addc(out, '}');
 		first = false;
 	}
@@ -215,16 +200,13 @@ static void recipient_json(struct buf *out, const struct shown *s, const struct 
 	struct buf original = { 0 };
 
 	buf_addc(out, '{');
-	string_add(out, "recipient", r->user);
-	string_add(out, "channel", r->channel);
-	string_add(out, "host", r->host);
-	string_add(out, "state", state_of(s, r));
-	string_add(out, "orcpt", r->orcpt != NULL && dsn_original(&original, r->orcpt) ? buf_str(&original) : NULL);
-	string_add(out, "answer", e != NULL ? e->answer : NULL);
-	if (e != NULL && e->next > 0)
-		buf_addf(out, ",\"next_try\":%" PRId64, e->next);
-	else
-		buf_adds(out, ",\"next_try\":null");
+	json_string(out, "recipient", r->user);
+	json_string(out, "channel", r->channel);
+	json_string(out, "host", r->host);
+	json_string(out, "state", state_of(s, r));
+	json_string(out, "orcpt", r->orcpt != NULL && dsn_original(&original, r->orcpt) ? buf_str(&original) : NULL);
+	json_string(out, "answer", e != NULL ? e->answer : NULL);
+	json_known(out, "next_try", e != NULL ? e->next : 0);
 	history_json(out, s, r);
 	buf_addc(out, '}');
 	buf_free(&original);
@@ -237,12 +219,12 @@ static void json_form(struct buf *out, const struct shown *s, bool body)
 	const struct control_header *h = header_of(c);
 
 	buf_addc(out, '{');
-	string_add(out, "spool", first->spool);
-	string_add(out, "file", first->name);
-	buf_addf(out, ",\"on_hold\":%s", first->held ? "true" : "false");
-	string_add(out, "sender", strcmp(sender_of(c), "<>") == 0 ? "" : sender_of(c));
-	string_add(out, "message_id", c->log_ident);
-	string_add(out, "envid", c->envid);
+	json_string(out, "spool", first->spool);
+	json_string(out, "file", first->name);
+	json_bool(out, "on_hold", first->held);
+	json_string(out, "sender", strcmp(sender_of(c), "<>") == 0 ? "" : sender_of(c));
+	json_string(out, "message_id", c->log_ident);
+	json_string(out, "envid", c->envid);
 	buf_addf(out, ",\"arrived\":%" PRId64 ",\"size\":%zu,\"recipients\":[", first->arrived, s->file.len);
 	for (size_t i = 0; i < c->recipient_count; i++) {
 		if (i > 0)
@@ -250,13 +232,13 @@ static void json_form(struct buf *out, const struct shown *s, bool body)
 		recipient_json(out, s, &c->recipients[i]);
 	}
 	buf_addc(out, ']');
-	key_add(out, "header", h != NULL ? h->text : NULL, h != NULL ? h->length : 0);
+	json_bytes(out, "header", h != NULL ? h->text : NULL, h != NULL ? h->length : 0);
 	if (body) {
 		const char *text;
 		size_t n;
 
 		body_of(s, &text, &n);
-		key_add(out, "body", text, n);
+		json_bytes(out, "body", text, n);
 	}
 	buf_adds(out, "}\n");
 }

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "channel/queue/outlook.h"
+#include "channel/queue/queue_state.h"
 #include "channel/spool/spoolid.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
@@ -91,21 +91,21 @@ static void add_sums(struct buf *out, const char *tag, const struct scheduler *s
 	buf_addc(out, '\n');
 }
 
-static const char *state_of(const struct worker *w)
+static const char *state_of(const struct agent *w)
 {
 	switch (w->state) {
-	case WORKER_BUSY: return w->fed.count > 0 ? "delivering" : "starting";
-	case WORKER_HUNGRY: return "ready";
-	case WORKER_IDLE: return "idle";
-	case WORKER_LEAVING: return "leaving";
-	case WORKER_SILENT: return "ending";
+	case AGENT_BUSY: return w->fed.count > 0 ? "delivering" : "starting";
+	case AGENT_HUNGRY: return "ready";
+	case AGENT_IDLE: return "idle";
+	case AGENT_LEAVING: return "leaving";
+	case AGENT_SILENT: return "ending";
 	}
 	return "-";
 }
 
 static int busiest_first(const void *a, const void *b)
 {
-	const struct worker *x = *(const struct worker *const *)a, *y = *(const struct worker *const *)b;
+	const struct agent *x = *(const struct agent *const *)a, *y = *(const struct agent *const *)b;
 
 	if (x->fed.count != y->fed.count)
 		return x->fed.count > y->fed.count ? -1 : 1;
@@ -114,14 +114,14 @@ static int busiest_first(const void *a, const void *b)
 
 static void add_agents(struct buf *out, const char *tag, size_t rows, const struct scheduler *s)
 {
-	const struct worker **list = xcalloc(s->worker_count + 1, sizeof(const struct worker *));
+	const struct agent **list = xcalloc(s->agent_count + 1, sizeof(const struct agent *));
 	size_t n = 0;
 
-	for (const struct worker *w = s->workers; w != NULL && n < s->worker_count; w = w->next)
+	for (const struct agent *w = s->agents; w != NULL && n < s->agent_count; w = w->next)
 		list[n++] = w;
-	qsort(list, n, sizeof(const struct worker *), busiest_first);
+	qsort(list, n, sizeof(const struct agent *), busiest_first);
 	for (size_t i = 0; i < n && i < rows; i++) {
-		const struct worker *w = list[i];
+		const struct agent *w = list[i];
 
 		buf_addf(out, "%s\tagent\t%ld\t", tag, (long)w->pid);
 		text_add_clean_string(out, w->channel, NAME_BYTES_MAX);

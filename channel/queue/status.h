@@ -52,7 +52,7 @@ struct status_agent {
 struct status_destination {
 	char *channel, *host;
 	uint64_t messages, ready, agents;
-	int64_t next;             /* seconds since 1970, or NEXT_ of outlook.h */
+	int64_t next;             /* seconds since 1970, or NEXT_ of queue_state.h */
 	char *reason;             /* "" without */
 };
 

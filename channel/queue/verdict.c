@@ -6,7 +6,7 @@
 
 #include "channel/queue/reports.h"
 #include "channel/queue/retire.h"
-#include "channel/spool/agent.h"
+#include "channel/spool/agent_protocol.h"
 #include "channel/spool/control.h"
 #include "channel/spool/event.h"
 #include "lib/log.h"
@@ -246,14 +246,14 @@ static void settle(struct scheduler *s, struct message *m, struct recipient *r, 
 	g->awaited--;
 }
 
-static void report(struct scheduler *s, struct worker *w, const struct agent_answer *a)
+static void report(struct scheduler *s, struct agent *w, const struct agent_answer *a)
 {
 	struct message *m = queue_find(&s->queue, a->id);
 	struct recipient *r = m != NULL ? message_recipient(m, a->offset) : NULL;
 	struct group *g = r != NULL ? &m->groups[r->group] : NULL;
 
 	if (g == NULL || g->state != GROUP_FED || g->agent != w || !r->awaited) {
-		if (!worker_may_tell(w, s->now.ms))
+		if (!agent_may_tell(w, s->now.ms))
 			return;
 		complain("agent %ld (%s) reports on %llu/%lld, which it was not asked for", (long)w->pid, w->channel,
 		         (unsigned long long)a->id, (long long)a->offset);
@@ -274,7 +274,7 @@ static void report(struct scheduler *s, struct worker *w, const struct agent_ans
  * Asks the control file about a fed group, and takes it back.  What is open sleeps for `pause`; what was not
  * even begun for `untouched_pause` (see round_over()).
  */
-static void ask_file(struct scheduler *s, struct worker *w, struct group *g, int64_t pause, int64_t untouched_pause,
+static void ask_file(struct scheduler *s, struct agent *w, struct group *g, int64_t pause, int64_t untouched_pause,
                      const char *reason)
 {
 	struct message *m = g->message;
@@ -304,7 +304,7 @@ static void ask_file(struct scheduler *s, struct worker *w, struct group *g, int
 	round_over(s, g, pause);
 }
 
-static void resync(struct scheduler *s, struct worker *w, const char *name)
+static void resync(struct scheduler *s, struct agent *w, const char *name)
 {
 	struct message *m;
 	uint64_t id;
@@ -326,13 +326,13 @@ static void resync(struct scheduler *s, struct worker *w, const char *name)
 	}
 }
 
-void verdict_line(struct scheduler *s, struct worker *w, char *line)
+void verdict_line(struct scheduler *s, struct agent *w, char *line)
 {
 	struct agent_answer a = agent_answer(line);
 
 	switch (a.kind) {
 	case ANSWER_HUNGRY:
-		if (!worker_hungry(w, s->now.ms) || w->outstanding > 0)
+		if (!agent_hungry(w, s->now.ms) || w->outstanding > 0)
 			return;
 		verdict_unreported(s, w);
 		s->attention = true;
@@ -342,11 +342,11 @@ void verdict_line(struct scheduler *s, struct worker *w, char *line)
 		resync(s, w, a.name);
 		break;
 	case ANSWER_COMMENT:
-		if (a.text[0] != '\0' && worker_may_tell(w, s->now.ms))
+		if (a.text[0] != '\0' && agent_may_tell(w, s->now.ms))
 			complain("agent %ld (%s): %s", (long)w->pid, w->channel, a.text);
 		break;
 	case ANSWER_GARBAGE:
-		if (worker_may_tell(w, s->now.ms))
+		if (agent_may_tell(w, s->now.ms))
 			complain("agent %ld (%s) said: %s", (long)w->pid, w->channel, a.text);
 		break;
 	case ANSWER_REPORT:
@@ -355,13 +355,13 @@ void verdict_line(struct scheduler *s, struct worker *w, char *line)
 	}
 }
 
-void verdict_unreported(struct scheduler *s, struct worker *w)
+void verdict_unreported(struct scheduler *s, struct agent *w)
 {
 	while (w->fed.first != NULL)
 		ask_file(s, w, w->fed.first, -1, -1, "the transport agent gave no report");
 }
 
-void verdict_ended(struct scheduler *s, struct worker *w)
+void verdict_ended(struct scheduler *s, struct agent *w)
 {
 	while (w->fed.first != NULL)
 		ask_file(s, w, w->fed.first, -1, 0, "the transport agent ended");

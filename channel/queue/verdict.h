@@ -10,16 +10,16 @@
 #include "channel/queue/scheduler.h"
 
 /* One line of an agent, to be cut up at will. */
-void verdict_line(struct scheduler *s, struct worker *w, char *line);
+void verdict_line(struct scheduler *s, struct agent *w, char *line);
 
 /*
  * The agent has no more to say about what it was fed, although it has not reported everything: the control
  * files are asked instead, and what is open there is tried again later.
  */
-void verdict_unreported(struct scheduler *s, struct worker *w);
+void verdict_unreported(struct scheduler *s, struct agent *w);
 
 /* The same for an agent that has ended; what it had not begun is for another one at once. */
-void verdict_ended(struct scheduler *s, struct worker *w);
+void verdict_ended(struct scheduler *s, struct agent *w);
 
 /* The destination cannot be served now: it is left alone for its next retry interval. */
 void verdict_block(struct scheduler *s, struct thread *t, const char *notary, const char *text);

@@ -10,6 +10,7 @@
 #include "channel/message/mime.h"
 #include "channel/report/lines.h"
 #include "lib/alloc.h"
+#include "lib/hash.h"
 #include "lib/text.h"
 
 /* RFC 5322 section 2.1.1 has 78 and 998. */
@@ -623,17 +624,15 @@ static void write_part(struct composer *c, const char *type, const struct buf *c
 	flush(c, FLUSH_AT);
 }
 
-/* FNV-1a: the same report has the same Message-ID. */
+/* The same report has the same Message-ID. */
 static uint64_t hash_text(uint64_t hash, const char *s)
 {
-	for (; s != NULL && *s != '\0'; s++)
-		hash = (hash ^ (unsigned char)*s) * UINT64_C(1099511628211);
-	return (hash ^ 0xff) * UINT64_C(1099511628211);
+	return hash_string(hash, s != NULL ? s : "");
 }
 
 static uint64_t hash_report(const struct report *r)
 {
-	uint64_t hash = hash_text(UINT64_C(14695981039346656037), r->to);
+	uint64_t hash = hash_text(HASH_START, r->to);
 
 	for (size_t i = 0; i < r->count; i++) {
 		char numbers[64];

@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -222,7 +224,23 @@ struct recipients {
 	size_t count;
 	int64_t patience;
 	struct waiting *first, **last;
+	pid_t *left;                   /* told to end */
+	size_t left_count, left_capacity;
 };
+
+/* In the child: it looks something up. */
+static volatile sig_atomic_t is_looking;
+
+/*
+ * Told to end, by its parent or by the end of that.  Never within an environment, where its locks would stay for good: there the
+ * signal waits (env_enter()).  Between two lookups it finds the end of the socket.
+ */
+static void end_lookup(int sig)
+{
+	(void)sig;
+	if (is_looking)
+		_exit(EX_TEMPFAIL);
+}
 
 /* In the child: addresses in, each ended by NUL; answers out, each behind its length. */
 static _Noreturn void serve(struct router *router, const struct policy *policy, long privilege, int fd)
@@ -236,28 +254,48 @@ static _Noreturn void serve(struct router *router, const struct policy *policy, 
 
 		if (end == NULL) {
 			n = read(fd, buf_reserve(&in, 4096), 4096);
+			if (n < 0 && errno == EINTR)
+				continue;
 			if (n <= 0)
-				_exit(0);
+				break;
 			in.len += (size_t)n;
 			continue;
 		}
 		buf_clear(&out);
+		is_looking = 1;
 		ask_router(router, in.data, privilege, &out);
 		if (policy->verify != NULL)
 			verify_answer(policy, &out);
+		is_looking = 0;
 		buf_consume(&in, (size_t)(end - in.data) + 1);
 		length = (uint32_t)out.len;
 		if (!file_write(fd, &length, sizeof length) || !file_write(fd, out.data, out.len))
-			_exit(0);
+			break;
 	}
+	/* an environment wants to be left properly */
+	router_destroy(&router);
+	_exit(0);
+}
+
+/* Those that were told to end, as far as they have. */
+static void reap_left(struct recipients *r)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->left_count; i++)
+		if (waitpid(r->left[i], NULL, WNOHANG) == 0)
+			r->left[n++] = r->left[i];
+	r->left_count = n;
 }
 
 static bool start(struct recipients *r, struct child *c)
 {
 	/* what clients are connected by is not for it to keep open */
-	struct child_rules rules = { .in = CHILD_SAME, .out = CHILD_SAME, .err = CHILD_SAME, .closes = true, .dies_with_parent = true };
+	struct child_rules rules = { .in = CHILD_SAME, .out = CHILD_SAME, .err = CHILD_SAME, .closes = true };
+	const struct sigaction end = { .sa_handler = end_lookup };
 	int ends[2];
 
+	reap_left(r);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
 		return false;
 	rules.keep[0] = ends[1];
@@ -265,8 +303,10 @@ static bool start(struct recipients *r, struct child *c)
 	if (c->pid == 0) {
 		struct router *router = NULL;
 
-		signal(SIGTERM, SIG_DFL);
+		sigaction(SIGTERM, &end, NULL);
+		prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
 		signal(SIGINT, SIG_IGN);
+		signal(SIGPIPE, SIG_IGN);
 		if (routing_open(&r->routing, &router) != EX_OK)
 			_exit(EX_CONFIG);
 		serve(router, r->policy, r->routing.privilege, ends[1]);
@@ -282,12 +322,15 @@ static bool start(struct recipients *r, struct child *c)
 	return true;
 }
 
-static void stop(struct child *c)
+static void stop(struct recipients *r, struct child *c)
 {
 	if (c->pid == 0)
 		return;
-	child_end(c->pid, CHILD_KILL, 0, &(int){ 0 });
 	close(c->fd);
+	if (c->busy)
+		kill(c->pid, SIGTERM);
+	r->left = xgrow(r->left, r->left_count, &r->left_capacity, sizeof *r->left);
+	r->left[r->left_count++] = c->pid;
 	c->pid = 0;
 	c->busy = false;
 	buf_free(&c->in);
@@ -317,7 +360,7 @@ static void hand_on(struct recipients *r)
 }
 
 /* True if the whole answer is there, or there will be none: then it could not tell. */
-static bool finish(struct child *c, struct recipient_answer *answer)
+static bool finish(struct recipients *r, struct child *c, struct recipient_answer *answer)
 {
 	uint32_t length;
 	ssize_t n;
@@ -340,7 +383,7 @@ static bool finish(struct child *c, struct recipient_answer *answer)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR) && clock_ms() < c->deadline)
 		return false;
 	complain("a lookup of a recipient %s", n < 0 && errno == EAGAIN ? "took too long" : "ended without an answer");
-	stop(c);
+	stop(r, c);
 	could_not_tell(answer);
 	return true;
 }
@@ -394,7 +437,7 @@ void recipients_close(struct recipients **at)
 	struct waiting *next;
 
 	for (size_t i = 0; i < r->count; i++) {
-		stop(&r->children[i]);
+		stop(r, &r->children[i]);
 		buf_free(&r->children[i].in);
 	}
 	for (struct waiting *q = r->first; q != NULL; q = next) {
@@ -404,6 +447,7 @@ void recipients_close(struct recipients **at)
 	}
 	router_destroy(&r->router);
 	free(r->children);
+	free(r->left);
 	free(r);
 	*at = NULL;
 }
@@ -477,7 +521,7 @@ void *recipients_next(struct recipients *r, struct recipient_answer *answer)
 		void *owner;
 
 		*answer = (struct recipient_answer){ 0 };
-		if (!c->busy || !finish(c, answer))
+		if (!c->busy || !finish(r, c, answer))
 			continue;
 		owner = c->owner;
 		c->owner = NULL;

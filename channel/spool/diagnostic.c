@@ -138,6 +138,14 @@ void diagnostic_add(struct buf *out, off_t recipient, off_t header, off_t dsn, i
 	line_end(out, text);
 }
 
+void diagnostic_add_reported(struct buf *out, off_t recipient, off_t header, off_t dsn, int64_t now, const char *notary,
+                             const char *text)
+{
+	line_begin(out, ' ', recipient, header, dsn, now);
+	buf_adds(out, notary);
+	line_end(out, text);
+}
+
 void diagnostic_add_told(struct buf *out, off_t recipient, off_t header, off_t dsn, int64_t now, const char *notary,
                          const char *text)
 {
@@ -176,34 +184,19 @@ bool diagnostic_write(int fd, const struct buf *lines)
 	return n >= 0 && (size_t)n == lines->len;
 }
 
-static bool append(int fd, struct buf *line)
-{
-	bool ok = diagnostic_write(fd, line) && fdatasync(fd) == 0;
-	int saved = errno;
-
-	buf_free(line);
-	errno = saved;
-	return ok;
-}
-
-bool diagnostic_append_reported(int fd, off_t recipient, off_t header, off_t dsn, int64_t now, const char *notary,
-                                const char *text)
-{
-	struct buf line = { 0 };
-
-	line_begin(&line, ' ', recipient, header, dsn, now);
-	buf_adds(&line, notary);
-	line_end(&line, text);
-	return append(fd, &line);
-}
-
 bool diagnostic_append(int fd, off_t recipient, off_t header, off_t dsn, int64_t now, const struct notary *notary,
                        const char *text)
 {
 	struct buf line = { 0 };
+	bool ok;
+	int saved;
 
 	diagnostic_add(&line, recipient, header, dsn, now, notary, text);
-	return append(fd, &line);
+	ok = diagnostic_write(fd, &line) && fdatasync(fd) == 0;
+	saved = errno;
+	buf_free(&line);
+	errno = saved;
+	return ok;
 }
 
 bool notary_is_whole(const char *notary)

@@ -33,6 +33,10 @@ void notary_add(struct buf *out, const struct notary *notary);
 void diagnostic_add(struct buf *out, off_t recipient, off_t header, off_t dsn, int64_t now, const struct notary *notary,
                     const char *text);
 
+/* The same with NOTARY as an agent has reported it, all six fields. */
+void diagnostic_add_reported(struct buf *out, off_t recipient, off_t header, off_t dsn, int64_t now, const char *notary,
+                             const char *text);
+
 /*
  * The same of something the sender was told already, which no scheduler tells again: tag '+', `notary` and `text` as
  * they are to stand there.
@@ -58,10 +62,6 @@ bool diagnostic_write(int fd, const struct buf *lines);
  */
 bool diagnostic_append(int fd, off_t recipient, off_t header, off_t dsn, int64_t now, const struct notary *notary,
                        const char *text);
-
-/* The same with NOTARY as an agent has reported it, all six fields. */
-bool diagnostic_append_reported(int fd, off_t recipient, off_t header, off_t dsn, int64_t now, const char *notary,
-                                const char *text);
 
 /* True if a reported NOTARY has its six fields, the first not empty: anything less breaks a ZMailer scheduler. */
 bool notary_is_whole(const char *notary);

@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/file.h"
+
 /* Is `path` below directory `above`, which ends in no slash? */
 static bool is_below(const char *path, const char *above)
 {
@@ -23,8 +25,7 @@ static bool is_spared(const char *path, const struct stat *st)
 {
 	char *whole = realpath(path, NULL), *office = realpath("..", NULL), *public = realpath("../public", NULL);
 	struct stat again;
-	bool ok = whole != NULL && office != NULL && lstat(whole, &again) == 0 && again.st_dev == st->st_dev &&
-	          again.st_ino == st->st_ino;
+	bool ok = whole != NULL && office != NULL && lstat(whole, &again) == 0 && file_is_same(&again, st);
 
 	if (ok && is_below(whole, office))
 		ok = public != NULL && is_below(whole, public) && strncmp(whole + strlen(public), "/v_", 3) == 0 &&

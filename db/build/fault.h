@@ -18,4 +18,7 @@ struct fault {
 /* Whoever looks at texts tells each fault as it comes, in the order of lines. */
 typedef void fault_report(void *context, const struct fault *fault);
 
+/* One that adds a line to the log, "FILE:LINE:COLUMN: text", as far as it is known where; context is not used. */
+void fault_complain(void *context, const struct fault *fault);
+
 #endif

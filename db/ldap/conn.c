@@ -7,6 +7,7 @@
 
 #include "db/ldap/open.h"
 #include "lib/alloc.h"
+#include "lib/backoff.h"
 #include "lib/clock.h"
 
 #define SHORTEST_DELAY_MS 1000
@@ -66,9 +67,7 @@ static void back_off(struct ldapconn *c, int64_t started, const char *why)
 {
 	const int64_t lost = clock_ms() - started;
 
-	c->delay = c->delay > 0 ? c->delay * 2 : lost > SHORTEST_DELAY_MS ? lost : SHORTEST_DELAY_MS;
-	if (c->delay > LONGEST_DELAY_MS)
-		c->delay = LONGEST_DELAY_MS;
+	c->delay = backoff_next(c->delay, lost > SHORTEST_DELAY_MS ? lost : SHORTEST_DELAY_MS, LONGEST_DELAY_MS);
 	c->not_before = clock_ms() + c->delay;
 	buf_clear(&c->trouble);
 	buf_adds(&c->trouble, why);

@@ -61,12 +61,10 @@ static bool try_lock(int fd, int byte, short type)
 
 static bool wait_lock(int fd, int byte, int64_t deadline)
 {
-	const struct timespec pause = { 0, POLL_NS };
-
 	while (!try_lock(fd, byte, F_WRLCK)) {
 		if ((errno != EAGAIN && errno != EACCES && errno != EINTR) || clock_ms() >= deadline)
 			return false;
-		nanosleep(&pause, NULL);
+		clock_pause(POLL_NS);
 	}
 	return true;
 }

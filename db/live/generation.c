@@ -87,7 +87,7 @@ static int ready(const struct live *live, struct buf *why)
 
 	if (stat(live->path, &st) < 0)
 		return live_fail(live, errno == ENOENT ? EX_NOINPUT : EX_NOPERM, why, "%s", strerror(errno));
-	if (g->db != NULL && g->file.st_ino == st.st_ino && g->file.st_dev == st.st_dev)
+	if (g->db != NULL && file_is_same(&g->file, &st))
 		return EX_OK;
 	shut(g);
 	/* what is read here decides what is changed, and a damaged map must not get a new seal */

@@ -12,6 +12,7 @@
 #include "db/live/cdb/journal.h"
 #include "db/live/live.h"
 #include "lib/alloc.h"
+#include "lib/process.h"
 
 /* The process number in ".NAME.PID-TRY.tmp" of the map `name`; 0 if it is none of these. */
 static pid_t temporary_of(const char *entry, const char *name)
@@ -26,23 +27,6 @@ static pid_t temporary_of(const char *entry, const char *name)
 	return end > 0 && entry[1 + n + (size_t)end] == '\0' ? (pid_t)pid : 0;
 }
 
-/* A process that was killed but not yet waited for is dead, too. */
-static bool is_alive(pid_t pid)
-{
-	char *path = xasprintf("/proc/%ld/stat", (long)pid), text[512];
-	const char *behind_name = NULL;
-	FILE *f = fopen(path, "re");
-
-	if (f != NULL && fgets(text, sizeof text, f) != NULL)
-		behind_name = strrchr(text, ')');
-	if (f != NULL)
-		fclose(f);
-	free(path);
-	if (behind_name == NULL)
-		return kill(pid, 0) == 0 || errno == EPERM;
-	return strncmp(behind_name, ") Z", 3) != 0 && strncmp(behind_name, ") X", 3) != 0;
-}
-
 /* Counts what killed programs left beside the map, and removes it. */
 static unsigned look_for_litter(const char *path, bool sweep)
 {
@@ -55,7 +39,7 @@ static unsigned look_for_litter(const char *path, bool sweep)
 	while (dir != NULL && (entry = readdir(dir)) != NULL) {
 		pid_t pid = temporary_of(entry->d_name, name);
 
-		if (pid > 0 && !is_alive(pid) && (!sweep || unlinkat(dirfd(dir), entry->d_name, 0) == 0))
+		if (pid > 0 && !process_lives(pid) && (!sweep || unlinkat(dirfd(dir), entry->d_name, 0) == 0))
 			count++;
 	}
 	if (dir != NULL)

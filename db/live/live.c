@@ -10,6 +10,7 @@
 #include "config.h"
 #include "db/map/bdb.h"
 #include "db/store/stamp.h"
+#include "lib/file.h"
 #include "lib/text.h"
 
 const struct live_operations *live_way(const char *type, const char *config)
@@ -44,8 +45,7 @@ int live_is_current(const struct live *live, int fd, struct buf *why)
 {
 	struct stat named, opened;
 
-	if (stat(live->path, &named) == 0 && fstat(fd, &opened) == 0 && named.st_dev == opened.st_dev &&
-	    named.st_ino == opened.st_ino)
+	if (stat(live->path, &named) == 0 && fstat(fd, &opened) == 0 && file_is_same(&named, &opened))
 		return EX_OK;
 	return live_fail(live, EX_TEMPFAIL, why, "another file has taken its place");
 }

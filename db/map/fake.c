@@ -15,6 +15,7 @@
 
 #include "db/map/map.h"
 #include "lib/alloc.h"
+#include "lib/clock.h"
 #include "lib/parse.h"
 
 struct numbered {
@@ -87,11 +88,10 @@ static enum map_answer find_failing_nth(struct map *map, const char *key, size_t
 static enum map_answer find_slow(struct map *map, const char *key, size_t length, struct buf *value)
 {
 	struct numbered *n = map->settings;
-	struct timespec t = { (time_t)(n->number / 1000), (long)(n->number % 1000) * 1000000 };
 
 	(void)key;
 	(void)length;
-	nanosleep(&t, NULL);
+	clock_pause((int64_t)n->number * 1000000);
 	buf_adds(value, n->value);
 	return MAP_FOUND;
 }

@@ -22,8 +22,6 @@
 
 static bool wait_lock(int fd, int command, struct flock *lock, int64_t deadline)
 {
-	const struct timespec pause = { 0, POLL_NS };
-
 	for (;;) {
 		struct flock asked = *lock;
 
@@ -33,7 +31,7 @@ static bool wait_lock(int fd, int command, struct flock *lock, int64_t deadline)
 			return false;
 		if (clock_ms() >= deadline)
 			return false;
-		nanosleep(&pause, NULL);
+		clock_pause(POLL_NS);
 	}
 }
 

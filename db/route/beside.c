@@ -88,7 +88,7 @@ static bool same_file(const char *a, const char *b)
 	return same;
 }
 
-int beside_agree(const struct beside *beside, const char **type, const char **config, char *folding, struct buf *why)
+int mapline_check(const struct beside *beside, const char **type, const char **config, char *folding, struct buf *why)
 {
 	const struct dbases_map *m = beside->map;
 	char its_folding = key_fold_letter(m->lookup.fold);

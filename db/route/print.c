@@ -3,31 +3,13 @@
 #include <string.h>
 
 #include "db/grammar/address.h"
+#include "lib/json.h"
 #include "lib/text.h"
-
-static const char *answer_name(enum map_answer answer)
-{
-	switch (answer) {
-	case MAP_FOUND:
-		return "found";
-	case MAP_NOT_FOUND:
-		return "not found";
-	case MAP_COULD_NOT_TELL:
-		break;
-	}
-	return "could not tell";
-}
 
 static void add_field(struct buf *out, const char *text, size_t n, char end)
 {
 	text_add_clean(out, text, n, 2 * ADDRESS_MAX);
 	buf_addc(out, end);
-}
-
-static void add_member(struct buf *out, const char *name, const char *value)
-{
-	buf_addf(out, "\"%s\":", name);
-	text_add_json(out, value, strlen(value));
 }
 
 static void print_text(struct buf *out, const struct route_query *q, const struct route_result *results, size_t count)
@@ -43,18 +25,15 @@ static void print_text(struct buf *out, const struct route_query *q, const struc
 static void print_json(struct buf *out, const struct route_query *q, enum map_answer answer,
                        const struct route_result *results, size_t count)
 {
-	buf_adds(out, "{\"address\":");
-	text_add_json(out, q->address, q->length);
-	buf_addc(out, ',');
-	add_member(out, "answer", answer_name(answer));
+	buf_addc(out, '{');
+	json_bytes(out, "address", q->address, q->length);
+	json_string(out, "answer", map_answer_name(answer));
 	buf_adds(out, ",\"results\":[");
 	for (size_t i = 0; i < count; i++) {
 		buf_adds(out, i > 0 ? ",{" : "{");
-		add_member(out, "channel", results[i].channel);
-		buf_addc(out, ',');
-		add_member(out, "host", results[i].host);
-		buf_addc(out, ',');
-		add_member(out, "user", results[i].user);
+		json_string(out, "channel", results[i].channel);
+		json_string(out, "host", results[i].host);
+		json_string(out, "user", results[i].user);
 		buf_addc(out, '}');
 	}
 	buf_adds(out, "]}\n");

@@ -12,6 +12,7 @@
 #include "db/grammar/idn.h"
 #include "db/route/ownaddress.h"
 #include "lib/alloc.h"
+#include "lib/hash.h"
 #include "lib/text.h"
 
 #define SHOWN_MAX 300
@@ -95,16 +96,9 @@ void router_destroy(struct router **router)
 
 /* ---- results ---- */
 
-static uint64_t add_hash(uint64_t hash, const char *s)
-{
-	for (; *s != '\0'; s++)
-		hash = (hash ^ (unsigned char)*s) * 1099511628211u;
-	return hash * 1099511628211u;
-}
-
 static uint64_t hash_of(const struct route_result *r)
 {
-	return add_hash(add_hash(add_hash(14695981039346656037u, r->channel), r->host), r->user);
+	return hash_string(hash_string(hash_string(HASH_START, r->channel), r->host), r->user);
 }
 
 static bool same(const struct route_result *a, const struct route_result *b)

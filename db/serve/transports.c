@@ -29,12 +29,6 @@ struct transports {
 	struct buf trouble;            /* the file cannot be used as it is now */
 };
 
-static bool is_same(const struct stat *a, const struct stat *b)
-{
-	return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size &&
-	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
-
 static bool fail(struct buf *why, const char *path, size_t number, const char *what)
 {
 	text_add_clean_string(why, path, 300);
@@ -129,7 +123,7 @@ static void look_again(struct transports *t)
 	if (now < t->look_again)
 		return;
 	t->look_again = now + LOOK_PAUSE;
-	if (stat(t->path, &st) == 0 && is_same(&st, &t->seen))
+	if (stat(t->path, &st) == 0 && file_is_unchanged(&st, &t->seen))
 		return;
 	buf_clear(&t->trouble);
 	read_file(t, &t->trouble);

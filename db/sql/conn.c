@@ -6,7 +6,9 @@
 
 #include "db/sql/access.h"
 #include "lib/alloc.h"
+#include "lib/backoff.h"
 #include "lib/clock.h"
+#include "lib/module.h"
 
 #define SHORTEST_DELAY_MS 1000
 
@@ -106,9 +108,7 @@ static void back_off(struct sqlconn *c, struct server *s, int64_t started, const
 {
 	const int64_t lost = clock_ms() - started, longest = c->access.retry_interval * 1000;
 
-	s->delay = s->delay > 0 ? s->delay * 2 : lost > SHORTEST_DELAY_MS ? lost : SHORTEST_DELAY_MS;
-	if (s->delay > longest)
-		s->delay = longest;
+	s->delay = backoff_next(s->delay, lost > SHORTEST_DELAY_MS ? lost : SHORTEST_DELAY_MS, longest);
 	s->not_before = clock_ms() + s->delay;
 	buf_clear(&s->trouble);
 	buf_adds(&s->trouble, why);
@@ -197,6 +197,11 @@ static void explain(const struct server *s, struct buf *why)
 	if (s->host != NULL)
 		buf_addf(why, "%s: ", s->host);
 	buf_adds(why, buf_str(&s->trouble));
+}
+
+const struct sql_driver *driver_load(const char *type, struct buf *why)
+{
+	return module_load(type, "zlmtp_sql_driver", SQL_DRIVER_VERSION, why);
 }
 
 bool sqlconn_ask(struct sqlconn *connection, const struct sql_question *question, struct buf *why)

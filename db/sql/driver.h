@@ -1,6 +1,6 @@
 /*
  * What a database's own part must do: one shared object per database (zlmtp-pgsql.so, zlmtp-mysql.so, zlmtp-sqlite.so), loaded
- * when a map of that type is opened (driver_load), so that no program is linked with a library it does not need.
+ * when a map of that type is opened (lib/module).
  * All deadlines are in clock_ms() and hold whatever the server does.
  */
 #ifndef ZL_DB_SQL_DRIVER_H

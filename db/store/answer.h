@@ -14,6 +14,9 @@ enum map_answer {
 	MAP_COULD_NOT_TELL,    /* map_error() says why, in one line */
 };
 
+/* "found", "not found", "could not tell". */
+const char *map_answer_name(enum map_answer answer);
+
 /* Makes callers look at an answer. */
 #define MAP_MUST_LOOK __attribute__((warn_unused_result))
 

@@ -76,12 +76,10 @@ static _Noreturn void give_up(int sig)
 
 static void *watch(void *unused)
 {
-	const struct timespec step = { 0, WATCHDOG_STEP_NS };
-
 	for (;;) {
 		int64_t until;
 
-		nanosleep(&step, NULL);
+		clock_pause(WATCHDOG_STEP_NS);
 		until = atomic_load(&watched_until);
 		if (atomic_load(&fault) != 0)
 			give_up(atomic_load(&fault));
@@ -388,7 +386,6 @@ void env_broken(struct env *env)
 /* The lock of a map goes by the identity that is written in its file. */
 static bool is_free(struct env *env, u_int8_t id[DB_FILE_ID_LEN], db_lockmode_t mode, int64_t deadline)
 {
-	const struct timespec pause = { 0, POLL_NS };
 	DBT object = { .data = id, .size = DB_FILE_ID_LEN };
 	DB_LOCK lock;
 
@@ -402,7 +399,7 @@ static bool is_free(struct env *env, u_int8_t id[DB_FILE_ID_LEN], db_lockmode_t 
 			return true;
 		if (clock_ms() >= deadline)
 			return false;
-		nanosleep(&pause, NULL);
+		clock_pause(POLL_NS);
 	}
 }
 

@@ -5,6 +5,7 @@
 
 #include "db/sync/table.h"
 #include "lib/alloc.h"
+#include "lib/hash.h"
 #include "lib/pool.h"
 #include "lib/settings.h"
 
@@ -236,7 +237,7 @@ static uint64_t hash_of_item(uintptr_t cell)
 {
 	const struct item *e = (const struct item *)cell;
 
-	return table_hash(table_hash(TABLE_HASH, e->uuid.bytes, SYNC_UUID), &e->rule, sizeof e->rule);
+	return hash_bytes(hash_bytes(HASH_START, e->uuid.bytes, SYNC_UUID), &e->rule, sizeof e->rule);
 }
 
 static bool is_item(uintptr_t cell, const void *wanted)
@@ -302,7 +303,7 @@ static const char *key_of(uintptr_t cell)
 
 static uint64_t hash_of_key(uintptr_t cell)
 {
-	return table_hash(TABLE_HASH, key_of(cell), strlen(key_of(cell)));
+	return hash_bytes(HASH_START, key_of(cell), strlen(key_of(cell)));
 }
 
 static bool is_key(uintptr_t cell, const void *wanted)
@@ -312,7 +313,7 @@ static bool is_key(uintptr_t cell, const void *wanted)
 
 static uintptr_t *find_key(const struct content *c, const char *key)
 {
-	return table_find(&c->keys, table_hash(TABLE_HASH, key, strlen(key)), key);
+	return table_find(&c->keys, hash_bytes(HASH_START, key, strlen(key)), key);
 }
 
 static void free_slot(struct slot *s)

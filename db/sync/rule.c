@@ -5,6 +5,7 @@
 
 #include "db/build/text.h"
 #include "lib/alloc.h"
+#include "lib/hash.h"
 #include "lib/settings.h"
 #include "lib/text.h"
 
@@ -153,12 +154,11 @@ bool rule_apply(const struct sync_rule *rule, const struct ldap_entry *entry, ch
 uint64_t rule_version(const struct ldap_entry *entry)
 {
 	const struct ldap_attribute *csn = ldap_entry_find(entry, "entryCSN");
-	uint64_t hash = 14695981039346656037u;   /* FNV-1a */
+	uint64_t hash;
 
 	if (csn == NULL || csn->count != 1)
 		return 0;
-	for (size_t i = 0; i < csn->values[0].length; i++)
-		hash = (hash ^ (unsigned char)csn->values[0].bytes[i]) * 1099511628211u;
+	hash = hash_bytes(HASH_START, csn->values[0].bytes, csn->values[0].length);
 	return hash != 0 ? hash : 1;
 }
 

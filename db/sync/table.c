@@ -3,29 +3,15 @@
 #include <stdlib.h>
 
 #include "lib/alloc.h"
+#include "lib/hash.h"
 
 #define SMALLEST 64
-
-uint64_t table_hash(uint64_t hash, const void *bytes, size_t n)
-{
-	const unsigned char *p = bytes;
-
-	for (size_t i = 0; i < n; i++)
-		hash = (hash ^ p[i]) * 1099511628211u;
-	return hash;
-}
-
-/* The lowest bits of FNV-1a are its weakest. */
-static size_t home(const struct table *t, uint64_t hash)
-{
-	return (size_t)(hash ^ hash >> 32) & (t->size - 1);
-}
 
 uintptr_t *table_find(const struct table *t, uint64_t hash, const void *wanted)
 {
 	if (t->size == 0)
 		return NULL;
-	for (size_t i = home(t, hash); t->cells[i] != 0; i = (i + 1) & (t->size - 1))
+	for (size_t i = hash_cell(hash, t->size); t->cells[i] != 0; i = (i + 1) & (t->size - 1))
 		if (t->matches(t->cells[i], wanted))
 			return &t->cells[i];
 	return NULL;
@@ -33,7 +19,7 @@ uintptr_t *table_find(const struct table *t, uint64_t hash, const void *wanted)
 
 static void place(struct table *t, uintptr_t cell)
 {
-	size_t i = home(t, t->hash(cell));
+	size_t i = hash_cell(t->hash(cell), t->size);
 
 	while (t->cells[i] != 0)
 		i = (i + 1) & (t->size - 1);
@@ -64,7 +50,7 @@ void table_remove(struct table *t, uintptr_t *cell)
 
 	/* those behind it that would not be found over the hole move up */
 	for (size_t i = (hole + 1) & (t->size - 1); t->cells[i] != 0; i = (i + 1) & (t->size - 1)) {
-		const size_t at = home(t, t->hash(t->cells[i]));
+		const size_t at = hash_cell(t->hash(t->cells[i]), t->size);
 
 		if (((i - at) & (t->size - 1)) < ((i - hole) & (t->size - 1)))
 			continue;

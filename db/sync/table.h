@@ -16,10 +16,6 @@ struct table {
 	size_t count;
 };
 
-/* FNV-1a, to be gone on with from `hash`; TABLE_HASH at the beginning. */
-#define TABLE_HASH 14695981039346656037u
-uint64_t table_hash(uint64_t hash, const void *bytes, size_t n);
-
 /* The cell of what matches `wanted`, which has this hash, until the table is changed; NULL if there is none. */
 uintptr_t *table_find(const struct table *table, uint64_t hash, const void *wanted);
 

@@ -7,7 +7,13 @@ use lib "$ENV{SRC_DIR}/tests/lib";
 use Errno qw(EIO EMFILE ENOMEM ENOSPC EAGAIN);
 use Test::More;
 use CrashStore;
-use Extent 'long';
+use Extent qw(long some_of);
+use Intake;
+use IO::Socket::UNIX;
+use LdapSync;
+use POSIX ();
+use RealSlapd;
+use Reports;
 use RunQueue;
 use Spool;
 use Tool;
@@ -17,7 +23,8 @@ my $build = $ENV{BUILD_DIR};
 my $library = scratch('failio.so');
 my ($compiler) = split ' ', $ENV{ZLMTP_CC} || 'cc';
 plan skip_all => 'no compiler' if system("$compiler -shared -fPIC -o $library $ENV{SRC_DIR}/tests/db/failio.c -ldl") != 0;
-my %part = map { $_ => 1 } split ' ', $ENV{ZLMTP_PARTS} // 'closed newdb dbupdate dblookup check enqueue runqueue lmtp';
+my %part = map { $_ => 1 } split ' ', $ENV{ZLMTP_PARTS} // 'closed newdb dbupdate dblookup check enqueue runqueue lmtp
+	intake sendmail queue report dbserve ldapsync';
 delete @ENV{qw(ZCONFIG MAILVAR DBTYPE)};
 my $have_lmdb = slurp("$build/config.h") =~ /HAVE_LMDB 1/;
 my %suffix = (btree => 'db', bhash => 'dbh', $have_lmdb ? (lmdb => 'lmdb') : ());
@@ -233,5 +240,141 @@ if ($part{lmtp}) {
 		});
 	}
 }
+
+# A message to ann by LMTP; the final reply, '' if there was none.
+sub hand_over($intake, $body) {
+	my $client = eval { $intake->lmtp } // return '';
+	my @said = eval { map { @$_ } $client->message('x@example.com', ['ann@example.org'], $body) };
+	return $said[-1] // '';
+}
+
+# What is wrong with the queue, in which one message may be; it must, if it was acknowledged.
+sub queue_defect($intake, $acknowledged, $body) {
+	my @jobs = $intake->queued;
+	my @whole = grep { my @m = eval { $intake->message($_) }; @m && $m[2] eq $body } @jobs;
+	$intake->forget_all;
+	return @whole != @jobs ? 'a message is not whole' : $acknowledged && @jobs != 1 ? 'acknowledged: ' . @jobs . ' there' : undef;
+}
+
+if ($part{intake}) {
+	my $intake = Intake->start(run => 0, wait => 0);
+	my $body = join '', map { "line $_\n" } 1 .. 3000;
+	for my $case (some_of(5, @disk[0 .. 2], @system, @writes[0, 1, 3 .. 6])) {
+		each_call('intake', $case, 3, sub ($env) {
+			$intake->{o}{before} = ['env', map { "$_=$env->{$_}" } sort keys %$env];
+			$intake->again;
+			my $answered = $intake->answers($intake->dir . '/lmtp');
+			my $reply = $answered ? hand_over($intake, "Subject: x\n\n$body") : '';
+			# one that has ended before it answered is waited for already
+			my $status = $answered || kill(0, $intake->pid) ? $intake->stop : $? & 127 ? 'signal ' . ($? & 127) : $? >> 8;
+			delete $intake->{pid};
+			return queue_defect($intake, scalar($reply =~ /^250 .*queued/), $body), $status =~ /signal|killed/ ? "ends by $status" : undef,
+				(!$answered && $intake->said !~ /\S/ ? 'ended without a word' : undef);
+		});
+	}
+}
+
+if ($part{sendmail}) {
+	my $intake = Intake->start;
+	my $body = 'text ' x 5000 . "\n";
+	spew($intake->dir . '/zenv', slurp($intake->dir . '/zenv') . 'INTAKE=' . $intake->dir . "/lmtp\n");
+	local $ENV{ZCONFIG} = $intake->dir . '/zenv';
+	# getpwuid() of glibc 2.36 does not survive a lack of memory
+	for my $case (@disk[0 .. 2], @writes[0, 1], $system[1]) {
+		each_call('zlmtp-sendmail', $case, 3, sub ($env) {
+			my $got = run(["$build/channel/zlmtp-sendmail", '-f', 'x@example.com', 'ann@example.org'], env => $env, in => "Subject: x\n\n$body");
+			return queue_defect($intake, $got->{status} == 0, $body), ending($got, 0, @trouble);
+		});
+	}
+}
+
+if ($part{queue}) {
+	for my $case (@disk[0, 1, 2], @writes[0, 1, 6], @system) {
+		each_call('zlmtp-queue remove', $case, 3, sub ($env) {
+			my $q = RunQueue->new;
+			my $job = $q->message(['bob']);
+			my $listed = run(["$build/channel/zlmtp-queue", '-P', $q->office, 'list'], env => $env);
+			my $got = run(["$build/channel/zlmtp-queue", '-P', $q->office, 'remove', $job], env => $env);
+			my $there = $q->control($job) && -f $q->spool->message_path($job);
+			my $gone = !$q->control($job);
+			return ending($listed, 0, 1, @trouble), ending($got, 0, 1, @trouble),
+				($listed->{status} == 0 && $listed->{out} !~ /bob/ ? 'the list is empty' : undef),
+				($got->{status} == 0 && !$gone ? 'it is not removed' : undef), ($there || $gone ? undef : 'half of it is there');
+		});
+	}
+}
+
+if ($part{report}) {
+	for my $case (some_of(4, @disk[0, 1], @system, @writes[0, 1, 3, 4, 6])) {
+		each_call('runqueue and zlmtp-report', $case, 3, sub ($env) {
+			my $q = Reports->queue(conf => "lmtp/*\n\tqueueonly command=/nowhere\n", before => ['env', map { "$_=$env->{$_}" } sort keys %$env]);
+			my $job = $q->message([{ user => 'bob', tag => '-' }]);
+			my ($status, undef, $err) = $q->run('-1');
+			my @first = Reports->all($q);
+			my $told = @first || keys %{{ $q->reports }};
+			my $lost = !$q->control($job) && !$told;
+			$q->{before} = [];
+			$q->run('-1');
+			my @reports = Reports->all($q);
+			return ($status > 255 ? 'ended by signal ' . ($status - 256) : undef), ($lost ? "gone and not told of, exit $status: $err" : undef),
+				((grep { @{$_->{trouble}} } @reports) ? 'a report is not whole' : undef),
+				(@reports || keys %{{ $q->reports }} ? undef : 'never told of');
+		});
+	}
+}
+
+if ($part{dbserve}) {
+	my $dir = scratch('serve');
+	mkdir $dir;
+	spew("$dir/fqdnroutes", "ann\@d.test: lmtp!store!ann\n");
+	spew("$dir/dbases.conf", "fqdnroutes btree - -la fqdnroutes -lm%:\n");
+	run(["$build/db/newdb", '-f', "$dir/dbases.conf"])->{status} == 0 or die "newdb failed\n";
+	for my $case (@disk, @system) {
+		each_call('dbserve', $case, 3, sub ($env) {
+			unlink "$dir/socket";
+			my $pid = fork // die;
+			if (!$pid) {
+				@ENV{keys %$env} = values %$env;
+				open STDERR, '>', "$dir/err";
+				exec "$build/db/dbserve", '-f', "$dir/dbases.conf", '-L', "tcp:UNIX:$dir/socket" or POSIX::_exit(127);
+			}
+			my ($client, $answer, $status);
+			until ($client || defined $status) {
+				$client = IO::Socket::UNIX->new("$dir/socket");
+				$status = $? if !$client && waitpid($pid, POSIX::WNOHANG()) == $pid;
+				select undef, undef, undef, 0.01;
+			}
+			if ($client) {
+				syswrite $client, "get ann\@d.test\n";
+				$answer = readline $client;
+				kill TERM => $pid;
+				waitpid $pid, 0;
+				$status = $?;
+			}
+			return (defined $answer && $answer =~ /^500/ ? "a wrong answer: $answer" : undef), ($status & 127 ? 'ended by signal ' . ($status & 127) : undef);
+		});
+	}
+}
+
+SKIP: {
+	last if !$part{ldapsync};
+	my $missing = RealSlapd::missing() // (-x "$build/db/ldapsync" ? undef : 'built without LDAP');
+	skip $missing, 1 if defined $missing;
+	my $slapd = RealSlapd->new(users => 20, aliases => 0);
+	$slapd->start;
+	my $sync = LdapSync->new($slapd);
+	my $all = ($sync->once)[0] == 0 ? content_of($sync) : die "ldapsync does not work here\n";
+	for my $case (some_of(3, @disk, @system, @writes[0 .. 4])) {
+		each_call('ldapsync -1', $case, 3, sub ($env) {
+			unlink glob $sync->{map} . '*' if rand() < 0.5;
+			my $got = run(["$build/db/ldapsync", '-1', '-f', $sync->config], env => $env);
+			my $now = content_of($sync);
+			return ending($got, 0, @trouble), ($got->{status} == 0 && $now ne $all ? 'not all is there' : undef),
+				($now ne '' && $now ne $all ? 'a part is there' : undef), (($sync->once)[0] != 0 || content_of($sync) ne $all ? 'never put right' : undef);
+		});
+	}
+}
+
+sub content_of($sync) { return join '', sort split /^/, run(["$build/db/dblookup", '--dump', $sync->{map}])->{out} }
 
 done_testing;

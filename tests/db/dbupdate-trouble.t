@@ -95,6 +95,7 @@ SKIP: {
 		isnt $got->{status}, 0, "$way: a full disk";
 		is $got->{out}, '', '... nothing is acknowledged';
 		like $got->{err}, qr/\Adbupdate: [^\n]*(?:No space left on device|killed by signal 7)[^\n]*\n\z/, '... one line gives the reason';
+		unlike $got->{err}, qr/0x[0-9a-f]{4}/, '... without addresses in memory';
 		unlink "$disk/filler";
 		recovers($m, $way);
 		is defect($m, @open), '', '... all or nothing';

@@ -9,7 +9,7 @@
 
 #include "channel/queue/scheduler.h"
 #include "channel/queue/verdict.h"
-#include "channel/spool/agent.h"
+#include "channel/spool/agent_protocol.h"
 #include "lib/alloc.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -37,19 +37,19 @@ static size_t count_fields(const char *p, size_t n)
 }
 
 /* Converts and writes everything; fields that MIME asks for may be added. */
-static void convert(const char *fields, size_t n, const struct body *body, unsigned wishes, struct buf *wire)
+static void convert(const char *fields, size_t n, const struct body *body, unsigned conversions, struct buf *wire)
 {
 	struct buf why = { 0 };
 	struct source source = { 0 };
 	struct header header, plain;
 	struct body converted;
 
-	if (!convert_message(fields, n, body, wishes, "iso-8859-1", &header, &converted, &why))
+	if (!convert_message(fields, n, body, conversions, "iso-8859-1", &header, &converted, &why))
 		abort();
 	header_init(&plain, fields, n);
 	if (count_fields(header.wire.data, header.wire.len) > count_fields(plain.wire.data, plain.wire.len) + 4)
 		abort();
-	if ((wishes & CONVERT_HEADERS) && header.eightbit)
+	if ((conversions & CONVERT_HEADERS) && header.eightbit)
 		abort();
 	source_init(&source, &header, &converted, false);
 	while (source_next(&source, wire, &why) == SOURCE_MORE)
@@ -65,19 +65,19 @@ static void convert(const char *fields, size_t n, const struct body *body, unsig
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *text = (const char *)data + 1, *end;
-	unsigned wishes;
+	unsigned conversions;
 	size_t n;
 	struct body body;
 	struct buf wire = { 0 };
 
 	if (size == 0)
 		return 0;
-	wishes = data[0] & 1 ? CONVERT_DECODE : data[0] & 2 ? CONVERT_TO_7BIT : CONVERT_TO_7BIT | CONVERT_HEADERS;
+	conversions = data[0] & 1 ? CONVERT_DECODE : data[0] & 2 ? CONVERT_TO_7BIT : CONVERT_TO_7BIT | CONVERT_HEADERS;
 	end = memmem(text, size - 1, "\n\n", 2);
 	n = end != NULL ? (size_t)(end - text) + 1 : size - 1;
 	make_body(&body, end != NULL ? end + 2 : text, end != NULL ? size - 2 - n : 0);
 	convert_allowed(text, n);
-	convert(text, n, &body, wishes, &wire);
+	convert(text, n, &body, conversions, &wire);
 	body_close(&body);
 	buf_free(&wire);
 	return 0;

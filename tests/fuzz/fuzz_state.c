@@ -7,14 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "channel/queue/outlook.h"
+#include "channel/queue/queue_state.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void check(const struct outlook *o)
+static void check(const struct queue_state *o)
 {
 	for (size_t i = 0; i < o->count; i++) {
-		const struct outlook_line *line = &o->lines[i], *found;
+		const struct queue_state_line *line = &o->lines[i], *found;
 		uint64_t id;
 
 		if (!control_id(line->name, &id) || id != line->id || line->offset < 0 || line->answered < 0 ||
@@ -23,7 +23,7 @@ static void check(const struct outlook *o)
 		if (i > 0 && line->id < line[-1].id)
 			abort();
 		/* of several with one number and offset any may be found, and it may be another's */
-		found = outlook_find(o, line->name, &line->arrived, line->offset);
+		found = queue_state_find(o, line->name, &line->arrived, line->offset);
 		if (found != NULL && (found->offset != line->offset || strcmp(found->name, line->name) != 0))
 			abort();
 	}
@@ -32,13 +32,13 @@ static void check(const struct outlook *o)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct buf why = { 0 };
-	struct outlook o;
+	struct queue_state o;
 
-	if (outlook_parse(&o, (const char *)data, size, &why))
+	if (queue_state_parse(&o, (const char *)data, size, &why))
 		check(&o);
 	else if (strstr(buf_str(&why), " line ") == NULL || strchr(why.data, '\n') != NULL || o.count != 0)
 		abort();
-	outlook_free(&o);
+	queue_state_free(&o);
 	buf_free(&why);
 	return 0;
 }

@@ -20,7 +20,7 @@ static void read_all(struct buf *message)
 
 int main(int argc, char **argv)
 {
-	unsigned wishes = argc > 1 && strcmp(argv[1], "-8") == 0 ? CONVERT_DECODE : CONVERT_TO_7BIT | CONVERT_HEADERS;
+	unsigned conversions = argc > 1 && strcmp(argv[1], "-8") == 0 ? CONVERT_DECODE : CONVERT_TO_7BIT | CONVERT_HEADERS;
 	struct buf message = { 0 }, why = { 0 }, wire = { 0 };
 	struct stat st = { 0 };
 	struct body body, converted;
@@ -40,7 +40,7 @@ int main(int argc, char **argv)
 	if (!convert_allowed(text, fields)) {
 		header_init(&header, text, fields);
 		converted = body;
-	} else if (!convert_message(text, fields, &body, wishes, "iso-8859-1", &header, &converted, &why)) {
+	} else if (!convert_message(text, fields, &body, conversions, "iso-8859-1", &header, &converted, &why)) {
 		return 1;
 	}
 	source_init(&source, &header, &converted, false);

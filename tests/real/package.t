@@ -87,6 +87,14 @@ for my $page (glob "$tree/doc/*.[578]") {
 }
 ok(-s "$root/usr/share/bash-completion/completions/$_", "completion for $_") for qw(lmtp runqueue dbupdate);
 ok(-s "$root/usr/share/doc/zlmtp/$_", $_) for qw(copyright README.Debian changelog.gz examples/scheduler.conf);
+SKIP: {
+	skip 'no lowdown or no mandoc here, so the package has no html', 3 if grep { my $p = $_; !grep { -x "$_/$p" } split /:/, $ENV{PATH} } qw(lowdown mandoc);
+	my ($index) = join('', map { slurp($_) } glob "$root/usr/share/doc-base/*") =~ /^Index: (.*)$/m;
+	ok(-s $root . ($index // '/none'), 'the site, where doc-base says it is') or last SKIP;
+	my @links = slurp($root . $index) =~ /href="([^"]+)"/g;
+	cmp_ok(scalar @links, '>', 30, '... with its pages');
+	is_deeply([grep { !-s "$root/usr/share/doc/zlmtp/html/$_" } @links], [], '... which are all there');
+}
 ok(-s "$root/usr/share/zlmtp/router-scripts/db/dbases.conf", 'samples of maps');
 
 # where this release has them

@@ -154,6 +154,13 @@ subtest 'what it says when asked' => sub {
 	like $out, qr/^usage: enqueue /, '-h';
 };
 
+subtest 'a word of NOTIFY may come twice, as at the intake' => sub {
+	my $office = office();
+	Spool->new($office);
+	my ($status, $out, $err) = run($message, '-P', $office, '-N', 'SUCCESS,delay,SUCCESS', @bob);
+	is $status, 0, 'it is taken' or diag $err;
+};
+
 refuses 'no recipient', 64, 'recipient expected';
 refuses 'unknown option', 64, 'unknown option -q', '-q', @bob;
 refuses 'an address without maps', 64, 'which maps route addresses', 'bob';

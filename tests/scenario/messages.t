@@ -119,5 +119,19 @@ subtest 'maps' => sub {
 	run([$program{newdb}, '-s', '-k', '-t', 'btree', 'users'], cd => $dir);
 	says(['dblookup', '-t', 'bhash', 'users', 'a'], 75, qr/users\.dbh: No such file or directory; there is one of type btree: name that type, or build this map/,
 		'a map of another type');
+	my $lmdb = run([$program{dblookup}, '-t', 'lmdb', 'users', 'a'], cd => $dir);
+	SKIP: {
+		skip 'built without LMDB', 1 if $lmdb->{status} != 75;
+		like $lmdb->{err}, qr/users\.lmdb: No such file or directory; there is one of type btree: name that type, or build this map/,
+			'... also of type lmdb';
+	}
+	SKIP: {
+		skip 'needs root', 2 if $> != 0;
+		chown +(getpwnam 'daemon')[2], -1,
+			records('ask', "uri ldap://127.0.0.1:1\nbase o=x\nfilter (mail=%s)\nattr a\nbinddn cn=x\npasswd secret\n");
+		chmod 0600, "$dir/ask";
+		says(['dblookup', '-t', 'ldap', 'ask', 'a'], 78, "dblookup: ask: holds a password but belongs to user daemon; "
+			. "it must be root's, or belong to user root\n", 'whose a file of secrets is, by name');
+	}
 };
 done_testing;

@@ -301,6 +301,23 @@ subtest 'an agent that cannot work' => sub {
 	}
 };
 
+subtest 'recipients of a message that expire together are written down by one sync' => sub {
+	plan skip_all => 'no strace here' unless -x '/usr/bin/strace';
+	my $q = RunQueue->new(script => "user . deferred 452 mailbox full\n",
+		conf => "lmtp/*\n\tinterval=1m retries=1 expiry=3d command=\"AGENT\"\n");
+	$q->{before} = ['/usr/bin/strace', '-o', $q->dir . '/trace', '-e', 'trace=fdatasync,write,pwrite64'];
+	$q->message([map { "user$_" } 1 .. 500], age => 5 * 86400);
+	my ($status, $out, $err) = one_pass($q);
+	is $status, 0, 'exit 0' or diag $err;
+	my @calls = split /\n/, Spool::slurp($q->dir . '/trace');
+	my ($sync) = grep { $calls[$_] =~ /^fdatasync\(/ } 0 .. $#calls;
+	is scalar(grep { /^fdatasync\(/ } @calls), 1, 'one sync';
+	is scalar(grep { /^write\(\d+, "d \d/ } @calls[0 .. $sync]), 1, 'behind one write of them all';
+	is scalar(grep { /^pwrite64\(\d+, "-/ } @calls[$sync .. $#calls]), 500, 'before the marks';
+	is_deeply [$q->names], [], 'the message has gone';
+	like join('', values %{{ $q->reports }}), qr/^Recipient: +user500$/m, 'and the report names them';
+};
+
 subtest 'mail that no clause serves expires like all mail, and its report says why' => sub {
 	my $q = RunQueue->new(conf => "*/*\n\texpiry=3d\nlmtp/*\n\tcommand=\"AGENT\"\n");
 	my $old = $q->message([{ user => 'a', channel => 'elsewhere', host => '-' }], age => 5 * 86400);

@@ -229,7 +229,7 @@ subtest 'maps' => sub {
 	chmod 0644, "$dir/db/localnames";
 	if ($> == 0) {
 		chown 1, 1, "$dir/db/localnames.db";
-		is_found(\@only, 1, qr{localnames\.db belongs to user 1, not to 0 as line 1 of dbases\.conf says}, 'the wrong owner');
+		is_found(\@only, 1, qr{localnames\.db belongs to user daemon, not to root as line 1 of dbases\.conf says}, 'the wrong owner');
 		chown 0, 0, "$dir/db/localnames.db";
 	}
 	my $good = slurp("$dir/db/localnames.db");

@@ -58,6 +58,7 @@ for my $file (@files) {
 	}
 }
 my @guards = grep { m{\.h$} && (text("$top/$_") =~ /^#ifndef (\w+)\n#define \1$/m)[0] ne guard($_) } @files;
+is_deeply([grep { m{/config\.h$} } @files], [], 'no header hides the config.h of configure from its neighbours');
 is("@guards", '', 'every header is guarded by the name of its path');
 is(join("\n", @bad), '', 'every file includes its own and lower layers only');
 is("@unknown", '', 'every folder has its place');
@@ -65,6 +66,19 @@ is("@unknown", '', 'every folder has its place');
 # Mail words have no business in lib/, LMTP words none in the layers that know no LMTP.
 my @mail = grep { mentions("$top/$_", qr/\b(?:MAIL FROM|RCPT TO|LHLO)\b/) } grep { m{^lib/|^channel/(?:spool|queue|net)/} } @files;
 is("@mail", '', 'no LMTP command below the protocol');
+# doc/ARCHITECTURE: every folder of sources is in the picture and no other; each function of a walk is in the file that is named.
+my $page = text("$top/doc/ARCHITECTURE");
+my %folder = map { s{[^/]+$}{}r => 1 } grep { !m{^tests/} } @files;
+is_deeply([sort $page =~ m{^  ((?:lib|channel|db)/[a-z/]*) {2,}}mg], [sort keys %folder], 'ARCHITECTURE has each folder of sources');
+my ($walks) = $page =~ /^Five walks\n-+\n(.*?)^Where/ms;
+my @steps = $walks =~ m{^  (\S+\.c) +(\S.*\(\))$}mg;
+cmp_ok(scalar @steps, '>', 30, 'there are walks');
+my @lost;
+while (my ($file, $names) = splice @steps, 0, 2) {
+	my $code = -f "$top/$file" ? text("$top/$file") : '';
+	push @lost, map { "$file: $_()" } grep { $code !~ /^\w[^;=]*\b$_\([^;]*\n\{/m } $names =~ /(\w+)\(\)/g;
+}
+is("@lost", '', 'each function of a walk is where ARCHITECTURE says');
 done_testing;
 
 sub includes($path) {

@@ -22,7 +22,7 @@ static void make_body(struct body *body, const char *text)
 }
 
 /* What goes over the wire, with LF for CR LF to be readable. */
-static void converted(const char *fields, const char *text, unsigned wishes, const char *expect)
+static void converted(const char *fields, const char *text, unsigned conversions, const char *expect)
 {
 	struct body body, result;
 	struct header header;
@@ -30,7 +30,7 @@ static void converted(const char *fields, const char *text, unsigned wishes, con
 	struct source source = { 0 };
 
 	make_body(&body, text);
-	assert_true(convert_message(fields, strlen(fields), &body, wishes, "iso-8859-1", &header, &result, &why));
+	assert_true(convert_message(fields, strlen(fields), &body, conversions, "iso-8859-1", &header, &result, &why));
 	source_init(&source, &header, &result, false);
 	while (source_next(&source, &wire, &why) == SOURCE_MORE)
 		;

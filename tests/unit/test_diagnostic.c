@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "channel/spool/agent.h"
+#include "channel/spool/agent_protocol.h"
 #include "channel/spool/control.h"
 #include "channel/spool/diagnostic.h"
 #include "channel/spool/tag.h"

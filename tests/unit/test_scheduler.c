@@ -24,11 +24,11 @@ static void begin(struct scheduler *s, const char *conf)
 static void end(struct scheduler *s)
 {
 	struct schedconf *conf = (struct schedconf *)s->conf;
-	struct worker *next;
+	struct agent *next;
 
-	for (struct worker *w = s->workers; w != NULL; w = next) {
+	for (struct agent *w = s->agents; w != NULL; w = next) {
 		next = w->next;
-		worker_free(&w);
+		agent_free(&w);
 	}
 	scheduler_free(s);
 	schedconf_free(&conf);
@@ -53,18 +53,18 @@ static struct group *add(struct scheduler *s, const char *id, const char *host)
 }
 
 /* An agent that nobody has started: what it is sent stays in its buffer. */
-static struct worker *agent(struct scheduler *s, const char *host, enum worker_state state, int64_t since)
+static struct agent *agent(struct scheduler *s, const char *host, enum agent_state state, int64_t since)
 {
-	struct worker *w = xcalloc(1, sizeof *w);
+	struct agent *w = xcalloc(1, sizeof *w);
 
 	w->fd = -1;
 	w->channel = xstrdup("lmtp");
 	w->clause = schedconf_match(s->conf, "lmtp", host);
 	w->state = state;
 	w->since = since;
-	w->next = s->workers;
-	s->workers = w;
-	s->worker_count++;
+	w->next = s->agents;
+	s->agents = w;
+	s->agent_count++;
 	return w;
 }
 
@@ -73,16 +73,16 @@ static struct worker *agent(struct scheduler *s, const char *host, enum worker_s
 static void a_parked_agent_goes_when_its_time_is_up(void **state)
 {
 	struct scheduler s;
-	struct worker *w;
+	struct agent *w;
 
 	(void)state;
 	begin(&s, "lmtp/*\n\tidlemax=2m " COMMAND);
-	w = agent(&s, "x", WORKER_IDLE, T0);
+	w = agent(&s, "x", AGENT_IDLE, T0);
 	assert_int_equal(scheduler_deadline(&s), T0 + 120000);
 	scheduler_work(&s, at(T0 + 119999));
-	assert_int_equal(w->state, WORKER_IDLE);
+	assert_int_equal(w->state, AGENT_IDLE);
 	scheduler_work(&s, at(T0 + 120000));
-	assert_int_equal(w->state, WORKER_LEAVING);
+	assert_int_equal(w->state, AGENT_LEAVING);
 	assert_string_equal(buf_str(&w->out), "\n");
 	end(&s);
 }
@@ -103,17 +103,17 @@ static void room_is_made_by_one_that_counts_for_the_limit(void **state)
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		char *conf = xasprintf("lmtp/x\n\t%s %slmtp/*\n\t%s %s", rows[i].limit, COMMAND, rows[i].limit, COMMAND);
 		struct scheduler s;
-		struct worker *parked;
+		struct agent *parked;
 
 		begin(&s, conf);
-		parked = agent(&s, rows[i].same_clause ? "z" : "x", WORKER_IDLE, T0);
+		parked = agent(&s, rows[i].same_clause ? "z" : "x", AGENT_IDLE, T0);
 		/* it serves another host only */
 		parked->host = xstrdup("other");
 		if (!rows[i].goes)
-			agent(&s, "z", WORKER_BUSY, T0);
+			agent(&s, "z", AGENT_BUSY, T0);
 		add(&s, "1", "z");
 		scheduler_work(&s, at(T0 + 1));
-		if ((parked->state == WORKER_LEAVING) != rows[i].goes)
+		if ((parked->state == AGENT_LEAVING) != rows[i].goes)
 			fail_msg("%s, %s clause: state %d", rows[i].limit, rows[i].same_clause ? "same" : "other", parked->state);
 		end(&s);
 		free(conf);
@@ -124,16 +124,16 @@ static void one_job_tells_how_the_destination_does_then_a_burst_follows(void **s
 {
 	static const char *const names[] = { "1", "2", "3", "4", "5" };
 	struct scheduler s;
-	struct worker *w;
+	struct agent *w;
 
 	(void)state;
 	begin(&s, "lmtp/*\n\toverfeed=2 " COMMAND);
-	w = agent(&s, "x", WORKER_IDLE, T0);
+	w = agent(&s, "x", AGENT_IDLE, T0);
 	for (size_t i = 0; i < 5; i++)
 		add(&s, names[i], "x");
 	scheduler_work(&s, at(T0));
 	assert_string_equal(buf_str(&w->out), "1\tx\n");
-	w->state = WORKER_HUNGRY;
+	w->state = AGENT_HUNGRY;
 	s.attention = true;
 	buf_clear(&w->out);
 	scheduler_work(&s, at(T0));
@@ -144,12 +144,12 @@ static void one_job_tells_how_the_destination_does_then_a_burst_follows(void **s
 static void a_destination_in_trouble_waits_until_its_time(void **state)
 {
 	struct scheduler s;
-	struct worker *w;
+	struct agent *w;
 	struct group *g;
 
 	(void)state;
 	begin(&s, "lmtp/*\n\t" COMMAND);
-	w = agent(&s, "x", WORKER_IDLE, T0);
+	w = agent(&s, "x", AGENT_IDLE, T0);
 	g = add(&s, "1", "x");
 	g->thread->blocked_until = T0 + 1000;
 	scheduler_work(&s, at(T0 + 999));
@@ -171,7 +171,7 @@ static void who_sleeps_wakes_when_due_and_with_once_never(void **state)
 
 		begin(&s, "lmtp/*\n\t" COMMAND);
 		s.once = once;
-		agent(&s, "x", WORKER_IDLE, T0);
+		agent(&s, "x", AGENT_IDLE, T0);
 		g = add(&s, "1", "x");
 		queue_sleep(&s.queue, g, T0 + 5000);
 		scheduler_work(&s, at(T0 + 4999));

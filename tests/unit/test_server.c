@@ -196,10 +196,10 @@ static void words_that_are_wrong_are_refused_one_by_one(void **state)
 		  "552 5.3.4 the message is larger than this server takes\n501 5.5.4 BODY: 7BIT or 8BITMIME expected\n"
 		  "555 5.5.4 a parameter that is not known here\n501 5.5.4 RET: FULL or HDRS expected\n" },
 		{ "LHLO c\r\nMAIL FROM:<a@x> size=9 body=8bitmime smtputf8 ret=hdrs envid=a+2Bb\r\nRCPT TO:<>\r\nRCPT TO:<b@y> "
-		  "NOTIFY=NEVER,DELAY\r\nRCPT TO:<b@y> ORCPT=x\r\nRCPT TO:<\xc3\xbc@y> NOTIFY=SUCCESS,delay ORCPT=rfc822;b@y\r\n",
+		  "NOTIFY=NEVER,DELAY\r\nRCPT TO:<b@y> ORCPT=x\r\nRCPT TO:<\xc3\xbc@y> NOTIFY=SUCCESS,delay,SUCCESS ORCPT=rfc822;b@y\r\n",
 		  HELLO "{MAIL a@x utf8 8bit}250 2.1.0 ok\n501 5.1.3 RCPT TO:<address> expected\n"
 		  "501 5.5.4 NOTIFY: NEVER or a list of SUCCESS,FAILURE,DELAY expected\n501 5.5.4 ORCPT: type;xtext expected\n"
-		  "{RCPT \xc3\xbc@y SUCCESS,delay rfc822;b@y}250 2.1.5 ok\n" },
+		  "{RCPT \xc3\xbc@y SUCCESS,delay,SUCCESS rfc822;b@y}250 2.1.5 ok\n" },
 		{ "LHLO c\r\nMAIL FROM:<\xc3\xbc@x>\r\nMAIL FROM:<\xc3@x> SMTPUTF8\r\nMAIL FROM:<a\tb@x>\r\n", HELLO
 		  "553 5.6.7 an address beyond ASCII needs SMTPUTF8\n501 5.1.3 an address with a byte that no address may have\n"
 		  "501 5.5.2 MAIL FROM:<address> expected\n" },

@@ -21,7 +21,7 @@ static const struct clause clause = {
 
 struct stage {
 	struct scheduler scheduler;
-	struct worker agent;
+	struct agent agent;
 	struct message *message;
 	struct group *group;
 };
@@ -60,7 +60,7 @@ static void feed(struct stage *st)
 {
 	queue_feed(&st->scheduler.queue, st->group, &st->agent.fed, &st->agent);
 	st->group->agent_pid = st->agent.pid;
-	worker_job(&st->agent, "1", "-", st->scheduler.now.ms);
+	agent_job(&st->agent, "1", "-", st->scheduler.now.ms);
 }
 
 /* What the agent does to the file: a mark for each recipient, "~" with `pid`. */

@@ -13,7 +13,7 @@
 #include "db/live/update.h"
 #include "lib/buf.h"
 
-struct recovery {
+struct recovery_options {
 	struct update_settings settings;
 	bool force;              /* stop others that use the environment; our own workers are always stopped */
 	bool adopt;              /* the map counts, not the journal */
@@ -26,6 +26,6 @@ struct recovery {
  * given, or do not go.  EX_DATAERR: the map is damaged and there is nothing to make it from.  EX_NOINPUT: no such map.  May be
  * called again after any result, and after it was killed.
  */
-int recover_map(const struct recovery *recovery, struct buf *why);
+int recover_map(const struct recovery_options *options, struct buf *why);
 
 #endif

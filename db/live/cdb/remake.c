@@ -186,7 +186,7 @@ int remake_judge(struct remake *r, bool adopt)
 	bool sound = proof == BDB_SOUND;
 	int status;
 
-	r->remedy = REMAKE_NOTHING;
+	r->action = REMAKE_NOTHING;
 	/* a map that cannot be judged here may be as good as ever: it stays where it is */
 	if (proof == BDB_COULD_NOT_TELL) {
 		status = live_fail(r->live, EX_TEMPFAIL, r->why, "%s", buf_str(&said));
@@ -196,14 +196,14 @@ int remake_judge(struct remake *r, bool adopt)
 	buf_free(&said);
 	status = journal_open(&journal, r->journal, r->why);
 	if (sound && adopt && status != EX_NOINPUT)
-		r->remedy = REMAKE_ADOPT;
+		r->action = REMAKE_ADOPT;
 	else if (status == EX_NOINPUT && !sound)
-		r->remedy = REMAKE_LOST;
+		r->action = REMAKE_LOST;
 	else if (status == EX_OK && !(sound && belongs_to(r, &journal)))
-		r->remedy = REMAKE_ANEW;
+		r->action = REMAKE_ANEW;
 	else if (status == EX_DATAERR && sound)
 		buf_adds(r->why, "; the map itself is sound, \"dbupdate --adopt ... recover\" takes it as it is");
-	if (r->remedy != REMAKE_NOTHING || status == EX_NOINPUT)
+	if (r->action != REMAKE_NOTHING || status == EX_NOINPUT)
 		status = EX_OK;
 	journal_close(&journal);
 	return status;
@@ -214,7 +214,7 @@ int remake_do(struct remake *r)
 	struct journal journal = { 0 };
 	int status = EX_OK;
 
-	switch (r->remedy) {
+	switch (r->action) {
 	case REMAKE_NOTHING:
 		break;
 	case REMAKE_ADOPT:

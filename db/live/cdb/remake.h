@@ -11,7 +11,7 @@
 #include "db/live/live.h"
 #include "lib/buf.h"
 
-enum remake_remedy {
+enum remake_action {
 	REMAKE_NOTHING,          /* the map is sound; what it lacks is in the journal and comes at the next opening */
 	REMAKE_ADOPT,            /* sound, and to be taken as it is: the journal goes */
 	REMAKE_ANEW,             /* from the journal */
@@ -24,16 +24,16 @@ struct remake {
 	void (*tell)(void *context, const char *text);
 	void *tell_context;
 	struct buf *why;
-	enum remake_remedy remedy;
+	enum remake_action action;
 };
 
-/* Finds the remedy.  EX_OK, or an exit code if a damaged journal leaves none. */
+/* Finds the action.  EX_OK, or an exit code if a damaged journal leaves none. */
 int remake_judge(struct remake *remake, bool adopt);
 
 /* Takes a damaged map out of the way of routers: to MAP.damaged. */
 int remake_set_aside(const struct remake *remake);
 
-/* Applies the remedy; a map to be made anew was set aside. */
+/* Applies the action; a map to be made anew was set aside. */
 int remake_do(struct remake *remake);
 
 #endif

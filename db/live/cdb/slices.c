@@ -32,13 +32,6 @@
 
 /* ---- the lock --------------------------------------------------------------------------- */
 
-static void nap(long ns)
-{
-	const struct timespec pause = { ns / 1000000000, ns % 1000000000 };
-
-	nanosleep(&pause, NULL);
-}
-
 struct wait {
 	int64_t deadline;
 	int64_t look;            /* when to look for the dead */
@@ -60,7 +53,7 @@ static bool wait_more(const struct live *live, struct wait *w)
 	struct environment *e = live->state;
 	int64_t now;
 
-	nap(++w->polls < QUICK_POLLS ? POLL_NS : POLL_SLOW_NS);
+	clock_pause(++w->polls < QUICK_POLLS ? POLL_NS : POLL_SLOW_NS);
 	now = clock_ms();
 	if (now >= w->look) {
 		buf_clear(&w->holders);
@@ -181,7 +174,7 @@ static void rest(const struct slice *s)
 	int64_t ns = s->held * REST - s->waited;
 
 	if (ns > 0)
-		nap(ns > REST_AT_LEAST_NS ? (long)ns : REST_AT_LEAST_NS);
+		clock_pause(ns > REST_AT_LEAST_NS ? (long)ns : REST_AT_LEAST_NS);
 }
 
 int environment_change(const struct live *live, const struct change *list, size_t count, struct buf *why)

@@ -15,6 +15,7 @@
 
 #include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/process.h"
 #include "lib/text.h"
 
 #define POLL_NS 5000000
@@ -209,7 +210,7 @@ bool users_has_attached(const struct users *users, pid_t pid)
 	for (size_t i = 0; i < users->count; i++)
 		if (users->list[i].pid == pid)
 			return (users->list[i].uses & USES_REGIONS) != 0;
-	return users->unseen > 0 && (kill(pid, 0) == 0 || errno == EPERM);
+	return users->unseen > 0 && process_lives(pid);
 }
 
 static bool is_among(const struct users *users, pid_t pid)
@@ -295,15 +296,13 @@ static bool all_gone(const struct users *users, const struct search *search, int
 
 static bool signal_and_wait(const struct users *users, const struct search *search, int *fds, int sig, int64_t deadline)
 {
-	const struct timespec pause = { 0, POLL_NS };
-
 	for (size_t i = 0; i < users->count; i++)
 		if (fds[i] >= 0)
 			pidfd_send_signal(fds[i], sig, NULL, 0);
 	while (!all_gone(users, search, fds)) {
 		if (clock_ms() >= deadline)
 			return false;
-		nanosleep(&pause, NULL);
+		clock_pause(POLL_NS);
 	}
 	return true;
 }

@@ -9,6 +9,7 @@
 
 #include "db/sql/driver/host.h"
 #include "lib/clock.h"
+#include "lib/module.h"
 
 /* So often the library is told that it is late before its session is left as it is. */
 #define LATE_TURNS 10
@@ -171,6 +172,6 @@ static void close_connection(void *session)
 	mysql_close(session);
 }
 
-__attribute__((visibility("default"))) const struct sql_driver zlmtp_sql_driver = {
+MODULE_EXPORT const struct sql_driver zlmtp_sql_driver = {
 	.version = SQL_DRIVER_VERSION, .connect = connect_server, .escape = escape, .query = query, .close = close_connection,
 };

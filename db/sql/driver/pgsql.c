@@ -10,6 +10,7 @@
 
 #include "db/sql/driver/host.h"
 #include "lib/clock.h"
+#include "lib/module.h"
 
 extern char **environ;
 
@@ -261,7 +262,7 @@ static void close_connection(void *session)
 	PQfinish(session);
 }
 
-__attribute__((visibility("default"))) const struct sql_driver zlmtp_sql_driver = {
+MODULE_EXPORT const struct sql_driver zlmtp_sql_driver = {
 	.version = SQL_DRIVER_VERSION, .connect = connect_server, .escape = escape, .query = query, .close = close_connection,
 	.listen = listen_to, .socket = socket_of, .take_news = take_news,
 };

@@ -8,6 +8,7 @@
 
 #include "db/sql/driver/host.h"
 #include "lib/clock.h"
+#include "lib/module.h"
 
 /* The virtual machine looks at the clock after so many steps. */
 #define STEPS 10000
@@ -99,6 +100,6 @@ static void close_file(void *session)
 	sqlite3_close(session);
 }
 
-__attribute__((visibility("default"))) const struct sql_driver zlmtp_sql_driver = {
+MODULE_EXPORT const struct sql_driver zlmtp_sql_driver = {
 	.version = SQL_DRIVER_VERSION, .connect = connect_file, .escape = escape, .query = query, .close = close_file,
 };

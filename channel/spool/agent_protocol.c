@@ -1,4 +1,4 @@
-#include "channel/spool/agent.h"
+#include "channel/spool/agent_protocol.h"
 
 #include <ctype.h>
 #include <string.h>

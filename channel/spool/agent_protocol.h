@@ -2,8 +2,8 @@
  * The line protocol between scheduler and transport agent, both sides
  * (transport-agent.md section 2).  Lines in, lines out; no descriptor here.
  */
-#ifndef ZL_CHANNEL_SPOOL_AGENT_H
-#define ZL_CHANNEL_SPOOL_AGENT_H
+#ifndef ZL_CHANNEL_SPOOL_AGENT_PROTOCOL_H
+#define ZL_CHANNEL_SPOOL_AGENT_PROTOCOL_H
 
 #include <stdbool.h>
 #include <stddef.h>

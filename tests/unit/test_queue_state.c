@@ -1,14 +1,14 @@
 #include "tests/unit/unit.h"
 
-#include "channel/queue/outlook.h"
+#include "channel/queue/queue_state.h"
 
 #define HEAD "zlmtp-runqueue-state 1\t42\t1795254489\n"
 
-static void reads(struct outlook *o, const char *text)
+static void reads(struct queue_state *o, const char *text)
 {
 	struct buf why = { 0 };
 
-	assert_true(outlook_parse(o, text, strlen(text), &why));
+	assert_true(queue_state_parse(o, text, strlen(text), &why));
 	assert_string_equal(buf_str(&why), "");
 	buf_free(&why);
 }
@@ -16,8 +16,8 @@ static void reads(struct outlook *o, const char *text)
 static void lines_are_found_by_name_arrival_and_offset(void **state)
 {
 	const struct timespec came = { 1795254000, 5 }, later = { 1795254000, 6 };
-	const struct outlook_line *line;
-	struct outlook o;
+	const struct queue_state_line *line;
+	struct queue_state o;
 
 	(void)state;
 	reads(&o, HEAD "Y/K/4711002\t1795254000.000000005\t277\theld\t0\t\n"
@@ -25,27 +25,27 @@ static void lines_are_found_by_name_arrival_and_offset(void **state)
 	               "99\t7.000000000\t75\t-\t8\tx\n");
 	assert_int_equal(o.written, 1795254489);
 	assert_int_equal(o.count, 3);
-	line = outlook_find(&o, "Y/K/4711002", &came, 111);
+	line = queue_state_find(&o, "Y/K/4711002", &came, 111);
 	assert_non_null(line);
 	assert_int_equal(line->next, 1795258000);
 	assert_int_equal(line->answered, 1795254400);
 	assert_string_equal(line->answer, "->> 452 a b");
-	assert_int_equal(outlook_find(&o, "Y/K/4711002", &came, 277)->next, NEXT_HELD);
-	assert_null(outlook_find(&o, "Y/K/4711002", &came, 278));
-	assert_null(outlook_find(&o, "Y/K/4711002", &later, 111));
-	assert_null(outlook_find(&o, "4711002", &came, 111));
-	outlook_free(&o);
+	assert_int_equal(queue_state_find(&o, "Y/K/4711002", &came, 277)->next, NEXT_HELD);
+	assert_null(queue_state_find(&o, "Y/K/4711002", &came, 278));
+	assert_null(queue_state_find(&o, "Y/K/4711002", &later, 111));
+	assert_null(queue_state_find(&o, "4711002", &came, 111));
+	queue_state_free(&o);
 }
 
 static void a_file_without_lines_is_fine(void **state)
 {
 	const struct timespec came = { 1, 0 };
-	struct outlook o;
+	struct queue_state o;
 
 	(void)state;
 	reads(&o, HEAD);
-	assert_null(outlook_find(&o, "1", &came, 1));
-	outlook_free(&o);
+	assert_null(queue_state_find(&o, "1", &came, 1));
+	queue_state_free(&o);
 }
 
 static void damage_is_named_with_its_line(void **state)
@@ -71,9 +71,9 @@ static void damage_is_named_with_its_line(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		struct buf why = { 0 };
-		struct outlook o;
+		struct queue_state o;
 
-		assert_false(outlook_parse(&o, bad[i].text, strlen(bad[i].text), &why));
+		assert_false(queue_state_parse(&o, bad[i].text, strlen(bad[i].text), &why));
 		assert_non_null(strstr(buf_str(&why), bad[i].where));
 		assert_non_null(strstr(buf_str(&why), "expected"));
 		assert_int_equal(o.count, 0);

@@ -1,4 +1,4 @@
-#include "channel/queue/worker.h"
+#include "channel/queue/agent.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -19,15 +19,15 @@ enum { CHUNK = 64 * 1024, LONGEST_LINE = 16 * 1024 * 1024 };
 #define TOLD_MAX 100
 #define TOLD_PERIOD (60 * 1000)
 
-static void enter(struct worker *w, enum worker_state state, int64_t now)
+static void enter(struct agent *w, enum agent_state state, int64_t now)
 {
 	w->state = state;
 	w->since = now;
 }
 
-struct worker *worker_launch(const struct clause *clause, const struct thread *t, int64_t now, struct buf *why)
+struct agent *agent_launch(const struct clause *clause, const struct thread *t, int64_t now, struct buf *why)
 {
-	struct worker *w = NULL;
+	struct agent *w = NULL;
 	struct launch launch;
 	pid_t pid;
 	int fd;
@@ -43,23 +43,23 @@ struct worker *worker_launch(const struct clause *clause, const struct thread *t
 		w->channel = xstrdup(t->channel);
 		w->host = clause->with_host ? xstrdup(t->host) : NULL;
 		w->outstanding = 1;
-		enter(w, WORKER_BUSY, now);
+		enter(w, AGENT_BUSY, now);
 	}
 	launch_free(&launch);
 	return w;
 }
 
-static void hang_up(struct worker *w, int64_t now)
+static void hang_up(struct agent *w, int64_t now)
 {
 	if (w->fd >= 0)
 		close(w->fd);
 	w->fd = -1;
 	w->again = 0;
-	enter(w, WORKER_SILENT, now);
+	enter(w, AGENT_SILENT, now);
 }
 
 /* The system was short of something, most likely: a line that is thrown away would be waited for without end. */
-static void failed(struct worker *w, int error, int64_t now)
+static void failed(struct agent *w, int error, int64_t now)
 {
 	if (w->failing == 0)
 		w->failing = now;
@@ -70,7 +70,7 @@ static void failed(struct worker *w, int error, int64_t now)
 	hang_up(w, now);
 }
 
-void worker_free(struct worker **w)
+void agent_free(struct agent **w)
 {
 	if ((*w)->fd >= 0)
 		close((*w)->fd);
@@ -82,20 +82,20 @@ void worker_free(struct worker **w)
 	*w = NULL;
 }
 
-bool worker_suits(const struct worker *w, const struct thread *t)
+bool agent_suits(const struct agent *w, const struct thread *t)
 {
-	return w->clause == t->clause && w->thread == NULL && (w->state == WORKER_HUNGRY || w->state == WORKER_IDLE) &&
+	return w->clause == t->clause && w->thread == NULL && (w->state == AGENT_HUNGRY || w->state == AGENT_IDLE) &&
 	       strcmp(w->channel, t->channel) == 0 && (w->host == NULL || strcmp(w->host, t->host) == 0);
 }
 
-static void sent_line(struct worker *w, int64_t now)
+static void sent_line(struct agent *w, int64_t now)
 {
 	w->outstanding++;
-	if (w->state != WORKER_BUSY)
-		enter(w, WORKER_BUSY, now);
+	if (w->state != AGENT_BUSY)
+		enter(w, AGENT_BUSY, now);
 }
 
-void worker_job(struct worker *w, const char *name, const char *host, int64_t now)
+void agent_job(struct agent *w, const char *name, const char *host, int64_t now)
 {
 	buf_adds(&w->out, name);
 	if (w->host == NULL) {
@@ -107,23 +107,23 @@ void worker_job(struct worker *w, const char *name, const char *host, int64_t no
 	sent_line(w, now);
 }
 
-void worker_idle(struct worker *w, int64_t now)
+void agent_idle(struct agent *w, int64_t now)
 {
 	buf_adds(&w->out, "#idle\n");
 	w->idling = true;
 	sent_line(w, now);
 }
 
-void worker_dismiss(struct worker *w, int64_t now)
+void agent_dismiss(struct agent *w, int64_t now)
 {
-	if (w->state == WORKER_LEAVING || w->state == WORKER_SILENT)
+	if (w->state == AGENT_LEAVING || w->state == AGENT_SILENT)
 		return;
 	buf_addc(&w->out, '\n');
-	enter(w, WORKER_LEAVING, now);
-	worker_flush(w, now);
+	enter(w, AGENT_LEAVING, now);
+	agent_flush(w, now);
 }
 
-bool worker_hungry(struct worker *w, int64_t now)
+bool agent_hungry(struct agent *w, int64_t now)
 {
 	if (w->outstanding == 0) {
 		if (!w->too_hungry)
@@ -131,14 +131,14 @@ bool worker_hungry(struct worker *w, int64_t now)
 		w->too_hungry = true;
 		return false;
 	}
-	if (--w->outstanding == 0 && w->state == WORKER_BUSY)
-		enter(w, w->idling ? WORKER_IDLE : WORKER_HUNGRY, now);
-	else if (w->state == WORKER_LEAVING)
-		enter(w, WORKER_LEAVING, now);
+	if (--w->outstanding == 0 && w->state == AGENT_BUSY)
+		enter(w, w->idling ? AGENT_IDLE : AGENT_HUNGRY, now);
+	else if (w->state == AGENT_LEAVING)
+		enter(w, AGENT_LEAVING, now);
 	return true;
 }
 
-void worker_flush(struct worker *w, int64_t now)
+void agent_flush(struct agent *w, int64_t now)
 {
 	if (w->fd < 0 || w->again > now)
 		return;
@@ -157,14 +157,14 @@ void worker_flush(struct worker *w, int64_t now)
 		w->failing = 0;
 		buf_consume(&w->out, (size_t)n);
 	}
-	if (w->state == WORKER_LEAVING)
+	if (w->state == AGENT_LEAVING)
 		shutdown(w->fd, SHUT_WR);
 }
 
-bool worker_may_tell(struct worker *w, int64_t now)
+bool agent_may_tell(struct agent *w, int64_t now)
 {
 	if (now >= w->period) {
-		worker_tell_untold(w, now, true);
+		agent_tell_untold(w, now, true);
 		w->period = now + TOLD_PERIOD;
 		w->told = 0;
 	}
@@ -176,7 +176,7 @@ bool worker_may_tell(struct worker *w, int64_t now)
 	return false;
 }
 
-void worker_tell_untold(struct worker *w, int64_t now, bool last)
+void agent_tell_untold(struct agent *w, int64_t now, bool last)
 {
 	if (w->untold == 0 || (!last && now < w->period))
 		return;
@@ -184,7 +184,7 @@ void worker_tell_untold(struct worker *w, int64_t now, bool last)
 	w->untold = 0;
 }
 
-static void give_lines(struct worker *w, void (*line)(void *context, struct worker *w, char *text), void *context)
+static void give_lines(struct agent *w, void (*line)(void *context, struct agent *w, char *text), void *context)
 {
 	size_t used = 0;
 	char *lf;
@@ -199,7 +199,7 @@ static void give_lines(struct worker *w, void (*line)(void *context, struct work
 	buf_consume(&w->in, used);
 }
 
-bool worker_read(struct worker *w, int64_t now, void (*line)(void *context, struct worker *w, char *text),
+bool agent_read(struct agent *w, int64_t now, void (*line)(void *context, struct agent *w, char *text),
                  void *context)
 {
 	ssize_t n;

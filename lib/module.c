@@ -5,8 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "db/sql/driver.h"
 #include "lib/alloc.h"
+#include "lib/module.h"
 
 /*
  * Where a shared object may stand, seen from the directory of the program: beside it, above ta/, or in the build tree (the last two).  Nothing
@@ -27,24 +27,24 @@ static char *program_directory(void)
 	return xstrdup(path);
 }
 
-static const struct sql_driver *load(const char *path, struct buf *why)
+static const void *load(const char *path, const char *symbol, unsigned version, struct buf *why)
 {
 	void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-	const struct sql_driver *driver = object != NULL ? dlsym(object, "zlmtp_sql_driver") : NULL;
+	const unsigned *driver = object != NULL ? dlsym(object, symbol) : NULL;
 
 	if (driver == NULL)
-		buf_addf(why, "cannot load the library of the database: %s", dlerror());
-	else if (driver->version != SQL_DRIVER_VERSION)
+		buf_addf(why, "cannot load a library that maps of this type need: %s", dlerror());
+	else if (*driver != version)
 		buf_addf(why, "%s is of another version of zlmtp; install the packages of one version", path);
 	else
 		return driver;
 	return NULL;
 }
 
-const struct sql_driver *driver_load(const char *type, struct buf *why)
+const void *module_load(const char *type, const char *symbol, unsigned version, struct buf *why)
 {
 	char *directory = program_directory(), *path = NULL;
-	const struct sql_driver *driver = NULL;
+	const void *driver = NULL;
 	struct stat st;
 	bool is_there = false;
 
@@ -58,11 +58,11 @@ const struct sql_driver *driver_load(const char *type, struct buf *why)
 		is_there = stat(path, &st) == 0;
 	}
 	if (!is_there)
-		buf_addf(why, "no zlmtp-%s.so in %s; install the package zlmtp-%s", type, directory, type);
+		buf_addf(why, "no zlmtp-%s.so in %s; install it beside the programs (Debian: what needs a database is a package zlmtp-TYPE)", type, directory);
 	else if ((st.st_mode & S_IWOTH) != 0)
 		buf_addf(why, "%s: anybody may write it; chmod 755", path);
 	else
-		driver = load(path, why);
+		driver = load(path, symbol, version, why);
 	free(directory);
 	free(path);
 	return driver;

@@ -10,8 +10,8 @@
  * by this process.  The time of the answer is 0 and the answer empty if there was none.  Recipients that are due
  * and were never deferred have no line.
  */
-#ifndef ZL_CHANNEL_QUEUE_OUTLOOK_H
-#define ZL_CHANNEL_QUEUE_OUTLOOK_H
+#ifndef ZL_CHANNEL_QUEUE_QUEUE_STATE_H
+#define ZL_CHANNEL_QUEUE_QUEUE_STATE_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -22,8 +22,8 @@
 #include "lib/buf.h"
 
 /* The file as seen from $POSTOFFICE/transport. */
-#define OUTLOOK_NAME ".state.runqueue"
-#define OUTLOOK_FILE "../" OUTLOOK_NAME
+#define QUEUE_STATE_NAME ".state.runqueue"
+#define QUEUE_STATE_FILE "../" QUEUE_STATE_NAME
 
 /* Instead of a time. */
 #define NEXT_NOW 0
@@ -32,24 +32,24 @@
 
 /* ---- the scheduler's side ---- */
 
-struct outlook_writer {
+struct queue_state_writer {
 	uint64_t changes;         /* of the queue, when the file was written */
 	int64_t next;             /* clock_ms(): not again before */
 	bool begun, failed;
 };
 
-/* When outlook_write() wants to be called (clock_ms()). */
-int64_t outlook_deadline(const struct outlook_writer *w, const struct scheduler *s);
+/* When queue_state_write() wants to be called (clock_ms()). */
+int64_t queue_state_deadline(const struct queue_state_writer *w, const struct scheduler *s);
 
 /*
  * Writes the file if something has changed and the last time is long enough ago (a hundred times what that took, at
  * least some seconds); with `last` anyhow.  Trouble is told to the people once.
  */
-void outlook_write(struct outlook_writer *w, const struct scheduler *s, bool last);
+void queue_state_write(struct queue_state_writer *w, const struct scheduler *s, bool last);
 
 /* ---- the reader's side ---- */
 
-struct outlook_line {
+struct queue_state_line {
 	uint64_t id;
 	const char *name;
 	struct timespec arrived;
@@ -59,30 +59,30 @@ struct outlook_line {
 	const char *answer;       /* "" without */
 };
 
-struct outlook {
+struct queue_state {
 	pid_t process;            /* who wrote it, if that is still there: what it says of the next try holds; else 0 */
 	int64_t written;          /* seconds since 1970 */
-	struct outlook_line *lines;
+	struct queue_state_line *lines;
 	size_t count;
 	struct buf text;
 };
 
-enum outlook_result {
-	OUTLOOK_OK,
-	OUTLOOK_NONE,             /* there is no file: no scheduler of ours has run here */
-	OUTLOOK_UNREADABLE,       /* `why` has one line */
+enum queue_state_result {
+	QUEUE_STATE_OK,
+	QUEUE_STATE_NONE,             /* there is no file: no scheduler of ours has run here */
+	QUEUE_STATE_UNREADABLE,       /* `why` has one line */
 };
 
-/* Reads OUTLOOK_FILE.  Except for OUTLOOK_OK, `o` is empty.  Always to be given to outlook_free(). */
-enum outlook_result outlook_read(struct outlook *o, struct buf *why);
+/* Reads QUEUE_STATE_FILE.  Except for QUEUE_STATE_OK, `o` is empty.  Always to be given to queue_state_free(). */
+enum queue_state_result queue_state_read(struct queue_state *o, struct buf *why);
 
 /* The same from memory, without a look at the process. */
-bool outlook_parse(struct outlook *o, const char *text, size_t length, struct buf *why);
+bool queue_state_parse(struct queue_state *o, const char *text, size_t length, struct buf *why);
 
 /* The line on a recipient of a message that came at `arrived`, NULL if there is none. */
-const struct outlook_line *outlook_find(const struct outlook *o, const char *name, const struct timespec *arrived,
+const struct queue_state_line *queue_state_find(const struct queue_state *o, const char *name, const struct timespec *arrived,
                                         off_t offset);
 
-void outlook_free(struct outlook *o);
+void queue_state_free(struct queue_state *o);
 
 #endif

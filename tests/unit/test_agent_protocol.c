@@ -1,6 +1,6 @@
 #include "tests/unit/unit.h"
 
-#include "channel/spool/agent.h"
+#include "channel/spool/agent_protocol.h"
 #include "lib/alloc.h"
 
 static void orders_are_jobs_idle_and_quit(void **state)

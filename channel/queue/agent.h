@@ -2,8 +2,8 @@
  * One transport agent as its scheduler sees it: the process, the socket, and the
  * count of lines that it has not answered (transport-agent.md section 2).  `now` is clock_ms(), as the caller has it.
  */
-#ifndef ZL_CHANNEL_QUEUE_WORKER_H
-#define ZL_CHANNEL_QUEUE_WORKER_H
+#ifndef ZL_CHANNEL_QUEUE_AGENT_H
+#define ZL_CHANNEL_QUEUE_AGENT_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,16 +14,16 @@
 #include "channel/queue/schedconf.h"
 #include "lib/buf.h"
 
-enum worker_state {
-	WORKER_BUSY,        /* has not answered everything; also from its start to its first #hungry */
-	WORKER_HUNGRY,      /* has answered everything */
-	WORKER_IDLE,        /* has answered "#idle": parked */
-	WORKER_LEAVING,     /* was told to go */
-	WORKER_SILENT,      /* its end of the socket is closed; waits to be buried */
+enum agent_state {
+	AGENT_BUSY,        /* has not answered everything; also from its start to its first #hungry */
+	AGENT_HUNGRY,      /* has answered everything */
+	AGENT_IDLE,        /* has answered "#idle": parked */
+	AGENT_LEAVING,     /* was told to go */
+	AGENT_SILENT,      /* its end of the socket is closed; waits to be buried */
 };
 
-struct worker {
-	struct worker *next;
+struct agent {
+	struct agent *next;
 	pid_t pid;
 	int fd;                       /* ours, not blocking; -1 once it is closed */
 	const struct clause *clause;
@@ -31,7 +31,7 @@ struct worker {
 	char *host;                   /* the only one it serves, NULL if it takes any */
 	struct thread *thread;        /* what it works on, NULL if nothing */
 	struct group_list fed;
-	enum worker_state state;
+	enum agent_state state;
 	unsigned outstanding;         /* lines without their #hungry; a new one owes us the first */
 	bool idling;                  /* the last line was "#idle" */
 	bool probe;                   /* the next burst is one job: nobody knows yet how the destination does */
@@ -50,44 +50,44 @@ struct worker {
  * Starts an agent of a clause for a thread's channel, and for its host if the command asks for that.  NULL with
  * a line in `why`.
  */
-struct worker *worker_launch(const struct clause *clause, const struct thread *t, int64_t now, struct buf *why);
+struct agent *agent_launch(const struct clause *clause, const struct thread *t, int64_t now, struct buf *why);
 
 /* The process is gone: frees everything, clears the caller's pointer. */
-void worker_free(struct worker **w);
+void agent_free(struct agent **w);
 
 /* True if it can work on a thread now or after its next #hungry. */
-bool worker_suits(const struct worker *w, const struct thread *t);
+bool agent_suits(const struct agent *w, const struct thread *t);
 
-void worker_job(struct worker *w, const char *name, const char *host, int64_t now);
-void worker_idle(struct worker *w, int64_t now);
+void agent_job(struct agent *w, const char *name, const char *host, int64_t now);
+void agent_idle(struct agent *w, int64_t now);
 
 /* An empty line and the end of the file: it ends when it has done what it has. */
-void worker_dismiss(struct worker *w, int64_t now);
+void agent_dismiss(struct agent *w, int64_t now);
 
 /*
  * Counts one #hungry.  False if it owed us none; that is told to the people once and changes
  * nothing.
  */
-bool worker_hungry(struct worker *w, int64_t now);
+bool agent_hungry(struct agent *w, int64_t now);
 
 /*
  * Writes as much as the socket takes.  If the system is short of something, nothing is lost: it is tried again at
- * w->again.  If that does not help for long, the agent is given up: WORKER_SILENT.
+ * w->again.  If that does not help for long, the agent is given up: AGENT_SILENT.
  */
-void worker_flush(struct worker *w, int64_t now);
+void agent_flush(struct agent *w, int64_t now);
 
-/* May one more line of this agent be passed on?  If not, it is counted, for worker_tell_untold(). */
-bool worker_may_tell(struct worker *w, int64_t now);
+/* May one more line of this agent be passed on?  If not, it is counted, for agent_tell_untold(). */
+bool agent_may_tell(struct agent *w, int64_t now);
 
 /* Says how many lines were left out, if any were and their period is over, or the agent (`last`). */
-void worker_tell_untold(struct worker *w, int64_t now, bool last);
+void agent_tell_untold(struct agent *w, int64_t now, bool last);
 
 /*
  * Reads what is there and calls `line` for every complete line (terminated, without LF; to be cut up at
- * will).  At the end of the file, or after a line that never ends, the state is WORKER_SILENT.
+ * will).  At the end of the file, or after a line that never ends, the state is AGENT_SILENT.
  * False if there was nothing: after true there may be more.
  */
-bool worker_read(struct worker *w, int64_t now, void (*line)(void *context, struct worker *w, char *text),
+bool agent_read(struct agent *w, int64_t now, void (*line)(void *context, struct agent *w, char *text),
                  void *context);
 
 #endif

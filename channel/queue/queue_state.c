@@ -1,4 +1,4 @@
-#include "channel/queue/outlook.h"
+#include "channel/queue/queue_state.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -16,7 +16,7 @@
 
 #define HEAD "zlmtp-runqueue-state"
 /* A line for each of 5 million recipients: nobody reads more. */
-#define OUTLOOK_LARGEST ((size_t)512 * 1024 * 1024)
+#define QUEUE_STATE_LARGEST ((size_t)512 * 1024 * 1024)
 #define SHORTEST_PAUSE 3000
 /* Writing may take a hundredth of our time and no more. */
 #define PAUSE_PER_EFFORT 100
@@ -91,21 +91,21 @@ static void compose(struct buf *out, const struct scheduler *s)
 					add_group(out, s, &m->groups[j]);
 }
 
-int64_t outlook_deadline(const struct outlook_writer *w, const struct scheduler *s)
+int64_t queue_state_deadline(const struct queue_state_writer *w, const struct scheduler *s)
 {
 	return w->begun && w->changes == s->queue.changes ? CLOCK_NEVER : w->next;
 }
 
-void outlook_write(struct outlook_writer *w, const struct scheduler *s, bool last)
+void queue_state_write(struct queue_state_writer *w, const struct scheduler *s, bool last)
 {
 	int64_t now = clock_ms(), pause;
 	struct buf text = { 0 };
 
-	if (!last && outlook_deadline(w, s) > now)
+	if (!last && queue_state_deadline(w, s) > now)
 		return;
 	compose(&text, s);
-	if (!file_replace(OUTLOOK_FILE, text.data, text.len, 0640) && !w->failed) {
-		complain("cannot write %s for runqueue -l: %s", OUTLOOK_NAME, strerror(errno));
+	if (!file_replace(QUEUE_STATE_FILE, text.data, text.len, 0640) && !w->failed) {
+		complain("cannot write %s for runqueue -l: %s", QUEUE_STATE_NAME, strerror(errno));
 		w->failed = true;
 	}
 	buf_free(&text);
@@ -157,7 +157,7 @@ static bool is_moment(char *word, struct timespec *moment)
 	return true;
 }
 
-static bool parse_line(char *text, struct outlook_line *line)
+static bool parse_line(char *text, struct queue_state_line *line)
 {
 	uint64_t offset, answered;
 
@@ -186,7 +186,7 @@ static bool parse_head(char *text, uint64_t *process, int64_t *written)
 
 static int compare(const void *a, const void *b)
 {
-	const struct outlook_line *x = a, *y = b;
+	const struct queue_state_line *x = a, *y = b;
 
 	if (x->id != y->id)
 		return x->id < y->id ? -1 : 1;
@@ -194,7 +194,7 @@ static int compare(const void *a, const void *b)
 }
 
 /* Cuts up o->text; returns the number of the line that is wrong, 0 if there is none. */
-static size_t parse_text(struct outlook *o, uint64_t *process)
+static size_t parse_text(struct queue_state *o, uint64_t *process)
 {
 	char *at = o->text.data, *end = at + o->text.len;
 	size_t number = 1, capacity = 0;
@@ -221,57 +221,57 @@ static size_t parse_text(struct outlook *o, uint64_t *process)
 	return 0;
 }
 
-static bool take_text(struct outlook *o, uint64_t *process, struct buf *why)
+static bool take_text(struct queue_state *o, uint64_t *process, struct buf *why)
 {
 	size_t wrong = parse_text(o, process);
 
 	if (wrong == 0)
 		return true;
-	buf_addf(why, "%s line %zu: %s expected", OUTLOOK_NAME, wrong,
+	buf_addf(why, "%s line %zu: %s expected", QUEUE_STATE_NAME, wrong,
 	         wrong == 1 ? HEAD " 1, process and time" : "name, arrival, offset, next try, time and answer");
-	outlook_free(o);
+	queue_state_free(o);
 	return false;
 }
 
-bool outlook_parse(struct outlook *o, const char *text, size_t length, struct buf *why)
+bool queue_state_parse(struct queue_state *o, const char *text, size_t length, struct buf *why)
 {
 	uint64_t process;
 
-	*o = (struct outlook){ 0 };
+	*o = (struct queue_state){ 0 };
 	buf_reserve(&o->text, length + 1);
 	buf_add(&o->text, text, length);
 	return take_text(o, &process, why);
 }
 
-enum outlook_result outlook_read(struct outlook *o, struct buf *why)
+enum queue_state_result queue_state_read(struct queue_state *o, struct buf *why)
 {
 	uint64_t process = 0;
 
-	*o = (struct outlook){ .text = { .limit = OUTLOOK_LARGEST } };
+	*o = (struct queue_state){ .text = { .limit = QUEUE_STATE_LARGEST } };
 	buf_reserve(&o->text, 1);
-	if (!file_read_path(OUTLOOK_FILE, &o->text)) {
+	if (!file_read_path(QUEUE_STATE_FILE, &o->text)) {
 		int error = errno;
 
-		outlook_free(o);
+		queue_state_free(o);
 		if (error == ENOENT)
-			return OUTLOOK_NONE;
-		buf_addf(why, "%s: %s", OUTLOOK_NAME, file_error(error));
-		return OUTLOOK_UNREADABLE;
+			return QUEUE_STATE_NONE;
+		buf_addf(why, "%s: %s", QUEUE_STATE_NAME, file_error(error));
+		return QUEUE_STATE_UNREADABLE;
 	}
 	if (!take_text(o, &process, why))
-		return OUTLOOK_UNREADABLE;
+		return QUEUE_STATE_UNREADABLE;
 	/* who has its number now must have had it then */
 	o->process = process_lives((pid_t)process) &&
 	             !process_began_after((pid_t)process, &(struct timespec){ .tv_sec = (time_t)o->written })
 	             ? (pid_t)process : 0;
-	return OUTLOOK_OK;
+	return QUEUE_STATE_OK;
 }
 
-const struct outlook_line *outlook_find(const struct outlook *o, const char *name, const struct timespec *arrived,
+const struct queue_state_line *queue_state_find(const struct queue_state *o, const char *name, const struct timespec *arrived,
                                         off_t offset)
 {
-	struct outlook_line key = { .offset = offset };
-	const struct outlook_line *found;
+	struct queue_state_line key = { .offset = offset };
+	const struct queue_state_line *found;
 
 	if (o->count == 0 || !control_id(name, &key.id))
 		return NULL;
@@ -281,9 +281,9 @@ const struct outlook_line *outlook_find(const struct outlook *o, const char *nam
 	return strcmp(found->name, name) == 0 ? found : NULL;
 }
 
-void outlook_free(struct outlook *o)
+void queue_state_free(struct queue_state *o)
 {
 	free(o->lines);
 	buf_free(&o->text);
-	*o = (struct outlook){ 0 };
+	*o = (struct queue_state){ 0 };
 }

@@ -1,0 +1,25 @@
+/*
+ * Members of a JSON object: text in a buffer that the caller begins with '{' and ends with '}'.  A comma stands in front of each
+ * but the first.
+ */
+#ifndef ZL_LIB_JSON_H
+#define ZL_LIB_JSON_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/buf.h"
+
+/* Adds "NAME": and a comma in front where one is due; the value is the caller's. */
+void json_name(struct buf *out, const char *name);
+
+/* Adds a member; NULL becomes null. */
+void json_string(struct buf *out, const char *name, const char *value);
+void json_bytes(struct buf *out, const char *name, const char *value, size_t n);
+void json_number(struct buf *out, const char *name, int64_t value);
+void json_bool(struct buf *out, const char *name, bool value);
+
+/* A number that is known if it is above 0, else null. */
+void json_known(struct buf *out, const char *name, int64_t value);
+
+#endif
