@@ -173,7 +173,7 @@ zlmtp:zlmtp 755 /var/lib/zlmtp/db
 END
 	'the directories belong to whom they should');
 like(works("/usr/libexec/zlmtp/$_ -V", "$_ runs"), qr/^\S+ \(zlmtp\) \d/, 'and says its version')
-	for 'ta/lmtp', qw(enqueue runqueue intake zlmtp-sendmail newdb dbupdate dblookup ldapsync sqlsync zlmtp-check);
+	for 'ta/lmtp', qw(enqueue runqueue intake zlmtp-sendmail zlmtp-queue zlmtp-report newdb dbupdate dblookup dbserve ldapsync sqlsync zlmtp-check);
 is(inside('systemctl is-enabled zlmtp-runqueue.service zlmtp-mapcheck.timer'), "disabled\ndisabled\n", 'nothing is enabled');
 for my $unit (qw(zlmtp-runqueue.service zlmtp-intake.service zlmtp-intake.socket zlmtp-ldapsync@.service zlmtp-sqlsync@.service zlmtp-mapcheck.service zlmtp-mapcheck.timer)) {
 	is(works("systemd-analyze verify --man=no $unit", "$unit verifies"), '', 'silently');
@@ -224,8 +224,24 @@ inside('systemctl start zlmtp-runqueue') if $init;
 arrives($_) for qw(one two);
 ok(eval { RealServer::wait_for('an empty queue', 20, sub { inside($queued) eq '' }); 1 }, 'the queue is empty');
 
+# what asks the maps for other mail systems
+is(inside("$zlmtp dbserve -f /var/lib/zlmtp/db/dbases.conf -L socketmap:unix:/tmp/maps & pid=\$!\n" .
+	"timeout 30 sh -c 'until test -S /tmp/maps; do sleep 0.1; done'\n" .
+	q{perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new("/tmp/maps") or die $!; print $s "26:recipient ann@example.test,"; } .
+	q{$s->flush; sysread $s, $reply, 100; print $reply'} . "\nkill \$pid; wait \$pid"), '5:OK OK,', 'dbserve answers from the maps');
+
 SKIP: {
-	skip 'no systemd of its own here', 16 if !$init;
+	skip 'no systemd of its own here', 24 if !$init;
+	# mail of a program of this machine, by the intake
+	works('systemctl enable --now zlmtp-intake.socket && systemctl stop zlmtp-runqueue', 'the intake is enabled');
+	works(q{printf 'To: ann@example.test\nSubject: by sendmail\n\nHello.\n' | runuser -u nobody -- zlmtp-sendmail -f me@example.test -t},
+		'anybody may send mail by zlmtp-sendmail');
+	like(works("$zlmtp zlmtp-queue list", 'zlmtp-queue runs'), qr/me\@example\.test .* ann /, 'and lists it');
+	works("$zlmtp zlmtp-queue hold from=me\@example.test", 'it is put aside');
+	works('systemctl start zlmtp-runqueue', 'the queue runs');
+	works("$zlmtp zlmtp-queue release from=me\@example.test", 'it is put back');
+	arrives('by sendmail');
+	works('systemctl disable --now zlmtp-intake.socket zlmtp-intake.service', 'the intake is disabled');
 	# a protocol log and numbers, where the sandbox lets agents write
 	works('sed -i "/^[^#]*command=/s| -s| -s -l /var/log/zlmtp/lmtp.log -O metrics=/var/lib/zlmtp/metrics/lmtp.prom|" ' .
 		'/etc/zlmtp/scheduler.conf && systemctl restart zlmtp-runqueue', 'agents are told to write a log and numbers');
@@ -284,7 +300,7 @@ is(difference($before, everything()), '', 'nothing is left');
 # ---- README.Debian once more, with the Dovecot of this release as it comes ----
 
 SKIP: {
-	skip 'no systemd of its own here', 7 if !$init;
+	skip 'no systemd of its own here', 9 if !$init;
 	works('umount /run/dovecot && rmdir /run/dovecot', 'the sink is gone');
 	works('apt-get install -qq -y --no-install-recommends --no-download dovecot-lmtpd && useradd --create-home ann',
 		'Dovecot is installed, and there is a user');
@@ -297,6 +313,10 @@ SKIP: {
 		'and with the drop-in for containers, too');
 	is(inside('systemctl show -P PrivateUsers -P ProtectProc -P ProcSubset zlmtp-runqueue'), "no\ndefault\nall\n",
 		'which has its effect');
+	works("cd /var/lib/zlmtp/db && $zlmtp dbupdate fqdnroutes set gone\@example.test 'lmtp!dovecot!gone' && " .
+		"echo 'Subject: to nobody' | $zlmtp enqueue -s ann\@example.test gone\@example.test", 'mail to somebody whom Dovecot does not know');
+	ok(eval { RealServer::wait_for('a report', 120, sub { inside('doveadm fetch -u ann hdr.auto-submitted all') =~ /auto-replied/ }); 1 },
+		'is told to its sender by a report') or diag inside('journalctl --no-pager -u zlmtp-runqueue | tail -20');
 }
 
 done_testing;

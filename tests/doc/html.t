@@ -22,8 +22,8 @@ subtest 'a program that is not here' => sub {
 	}
 	my $got = run(['/bin/sh', $make, $site], env => { PATH => scratch('bin') });
 	is($got->{status}, 69, 'exit status 69');
-	is($got->{err}, "$make: no lowdown(1) here, so no site is made; install the package lowdown, or run ./configure --install-deps\n",
-		'one line names it, and the package');
+	is($got->{err}, "$make: no lowdown(1) here, so no site is made; install the package lowdown, "
+		. "or run ./configure --install-deps\n", 'one line names it, and the package');
 	ok(!-e $site, '... and nothing is written');
 	is(run([$make])->{status}, 64, 'without a directory: usage');
 };
@@ -40,9 +40,11 @@ spew("$site/gone.8.html", 'of an older version');
 my $got = run([$make, $site]);
 is_deeply([@$got{qw(status out err)}], [0, '', ''], 'the site is made') or BAIL_OUT($got->{err});
 my %page = map { s{^\Q$site\E/}{}r => slurp($_) } glob "$site/*.html";
-my @documents = map { s{^guide/(.*)\.md$}{$1.html}r =~ s{^spec/(.*)\.md$}{spec-$1.html}r =~ s{^([\w.-]+\.[578]|INTERNALS|ARCHITECTURE|HACKING)$}{$1.html}r }
+my @documents = map { s{^guide/(.*)\.md$}{$1.html}r =~ s{^spec/(.*)\.md$}{spec-$1.html}r }
+	map { s{^([\w.-]+\.[578]|INTERNALS|ARCHITECTURE|HACKING)$}{$1.html}r }
 	slurp("$source/doc/INDEX") =~ /^  (\S+) {2,}\S/mg;
-is_deeply([sort keys %page], [sort 'index.html', @documents], 'each document of doc/INDEX has its page, and nothing else has one');
+is_deeply([sort keys %page], [sort 'index.html', @documents],
+	'each document of doc/INDEX has its page, and nothing else has one');
 is_deeply([sort $page{'index.html'} =~ /^  <a href="([^"]+)">/mg], [sort @documents], 'the index leads to each');
 
 my %ids = map { my $name = $_; $name => { map { $_ => 1 } $page{$name} =~ /\bid="([^"]*)"/g } } keys %page;
@@ -59,7 +61,8 @@ for my $name (sort keys %page) {
 	like($page{$name}, qr{\A<!DOCTYPE html>\n.*<title>[^<]+</title>.*</html>\n\z}s, '... and it is a page with a title');
 }
 my %ours = map { $_ => 1 } @documents;
-is_deeply([grep { $ours{"$_.html"} } map { m{manpages\.debian\.org/([\w.-]+)"}g } values %page], [], 'pages of ours are linked here');
+is_deeply([grep { $ours{"$_.html"} } map { m{manpages\.debian\.org/([\w.-]+)"}g } values %page], [],
+	'pages of ours are linked here');
 
 # what Markdown would make of texts that mean what they say
 like($page{'maps.html'}, qr/<title>[^<]*<.title>/, 'a guide has its title');

@@ -22,6 +22,9 @@ static size_t stride(void)
 	return getenv("ZLMTP_SOAK") != NULL ? 1 : 41;
 }
 
+/* The magic number of each type is within so many bytes. */
+#define HEAD 32
+
 static struct buf original;
 
 static void load(const char *path)
@@ -125,7 +128,8 @@ static void a_map_without_seal_never_crashes(void **state)
 		assert_int_not_equal(stamp_break(fd), STAMP_UNREADABLE);
 		close(fd);
 		load(scratch(t == 0 ? "m.db" : t == 1 ? "m.dbh" : "m.lmdb"));
-		for (size_t at = 0; at < original.len; at += stride()) {
+		/* the head of a file counts in every type, whatever the stride meets behind it */
+		for (size_t at = 0; at < original.len; at += at < HEAD ? 1 : stride()) {
 			unsigned wrong = 0;
 			char was = original.data[at];
 
