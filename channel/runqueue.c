@@ -39,7 +39,7 @@ static const struct option_help options[] = {
 	{ 'F', "DBASES", "the maps that route reports to senders (default: db/dbases.conf in MAILVAR of ZENV)" },
 	{ 'f', "FILE", "scheduler.conf (default: MAILSHARE/scheduler.conf of ZENV)" },
 	{ 'j', NULL, "with -l: a JSON object for each line" },
-	{ 'l', NULL, "list the queue; changes nothing, whoever runs it" },
+	{ 'l', NULL, "list the queue; changes nothing, whether or not a runqueue runs" },
 	{ 'O', "log=keys|json", "form of log lines (keys)" },
 	{ 'P', "DIRECTORY", "the post office (default: POSTOFFICE of ZENV)" },
 	{ 'v', NULL, "print a line for each outcome" },

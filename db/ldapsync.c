@@ -60,7 +60,7 @@ static const struct program program = {
 	.options = options,
 	.longs = longs,
 	.notes = "Exit status: 0; 65 if entries cannot be used or are in conflict, all others are copied;\n"
-	         "75 if the directory could not tell, or too much would go.",
+	         "75 if the directory could not tell, or too much would be removed.",
 	.help = 'h',
 };
 
@@ -80,7 +80,7 @@ struct sync {
 	int64_t next_progress;
 	bool progress_shown;
 	bool complete;           /* all rules have been refreshed since the last connection was made */
-	bool guarded;            /* too much would go */
+	bool guarded;            /* too much would be removed */
 	bool to_announce;        /* nobody was told yet that map and directory are equal */
 	int64_t next_open;       /* clock_ms() */
 	int64_t open_delay;
@@ -166,7 +166,7 @@ static int write_domains(struct sync *s)
 	return status;
 }
 
-/* Sees after the command; once it went well nothing is due any more. */
+/* Looks after the command; after success nothing is pending. */
 static bool run_command(struct sync *s)
 {
 	struct buf why = { 0 };

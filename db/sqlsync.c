@@ -52,7 +52,7 @@ static const struct program program = {
 	.options = options,
 	.longs = longs,
 	.notes = "Exit status: 0; 65 if rows cannot be used or are in conflict, all others are copied;\n"
-	         "75 if the database could not tell, or too much would go.",
+	         "75 if the database could not tell, or too much would be removed.",
 	.help = 'h',
 };
 
@@ -62,7 +62,7 @@ struct sync {
 	struct sqlconn *connection;
 	bool once, watch, verbose, may_shrink;
 	struct update_counts counts;   /* of the last comparison */
-	bool guarded;                  /* too much would go */
+	bool guarded;                  /* too much would be removed */
 	bool is_equal;                 /* map and database, the last time */
 	struct rows rows;
 	char *told;                    /* the complaints that were printed last */

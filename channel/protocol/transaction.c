@@ -1102,7 +1102,7 @@ void dialogue_expired(struct dialogue *d)
 			buf_addf(&d->scratch, " within %" PRId64 " s", reply_timeout(d, e) / 1000);
 		break;
 	}
-	/* silence where a reply is due may be a reply left out before; and who is silent now will be so again */
+	/* a missing reply may mean one was skipped earlier; do not retry at once */
 	give_up(d, "4.4.2", buf_str(&d->scratch), d->ending ? OUT_OF_REACH : OUT_OF_STEP);
 }
 

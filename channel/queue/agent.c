@@ -127,7 +127,7 @@ bool agent_hungry(struct agent *w, int64_t now)
 {
 	if (w->outstanding == 0) {
 		if (!w->too_hungry)
-			complain("agent %ld (%s) says #hungry once too often", (long)w->pid, w->channel);
+			complain("agent %ld (%s) sent #hungry although nothing was outstanding", (long)w->pid, w->channel);
 		w->too_hungry = true;
 		return false;
 	}

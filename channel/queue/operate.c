@@ -531,7 +531,7 @@ static enum operation_result reroute(struct target *t)
 	if (t->changed == 0)
 		result = nothing_meant(t);
 	else if (!write_new(&w))
-		result = trouble(t, "write anew", t->path);
+		result = trouble(t, "rewrite", t->path);
 	else if (!publish_sync_directory(t->path))
 		result = trouble(t, "write down the new", t->path);
 	else

@@ -266,7 +266,7 @@ static char *expiry_text(const struct group *g, int64_t age)
 	return text;
 }
 
-/* The notary for somebody whom nobody has ever tried to reach. */
+/* The notary for a recipient that was never attempted. */
 static char *untried_notary(void)
 {
 	const struct notary n = {

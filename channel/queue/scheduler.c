@@ -497,7 +497,7 @@ static void park_hungry(struct scheduler *s)
 	}
 }
 
-/* It was told to go, and has nothing to do. */
+/* It was told to exit, and has nothing to do. */
 static bool is_overdue(const struct agent *w, int64_t now)
 {
 	return w->state == AGENT_LEAVING && w->fed.count == 0 && now - w->since >= LEAVING_PAUSE;
@@ -513,7 +513,7 @@ static void look_after_agents(struct scheduler *s)
 		if (w->state == AGENT_SILENT && now - w->since >= SILENT_PAUSE)
 			kill(w->pid, SIGKILL);
 		if (is_overdue(w, now)) {
-			complain("agent %ld (%s) does not go", (long)w->pid, w->channel);
+			complain("agent %ld (%s) has not exited %d s after it was told to", (long)w->pid, w->channel, LEAVING_PAUSE / 1000);
 			kill(w->pid, SIGTERM);
 			w->since = now;
 		}

@@ -142,7 +142,7 @@ static int replace(struct update *u, const struct records *wanted, update_guard 
 	int status = compare(u, wanted, &differences, counts, why);
 
 	if (status == EX_OK && guard != NULL && !guard(context, u, counts))
-		status = live_fail(&u->service.live, EX_TEMPFAIL, why, "%" PRIu64 " of %" PRIu64 " records would go; nothing was changed",
+		status = live_fail(&u->service.live, EX_TEMPFAIL, why, "%" PRIu64 " of %" PRIu64 " records would be removed; nothing was changed",
 		                   counts->removed, counts->before);
 	if (status == EX_OK)
 		status = apply_all(u, &differences, &u->pending, why);

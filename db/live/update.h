@@ -101,7 +101,7 @@ struct update_counts {
 	uint64_t removed;
 };
 
-/* False: too much would go.  It may add notes (update_note) to what is written. */
+/* False: too much would be removed.  It may add notes (update_note) to what is written. */
 typedef bool update_guard(void *context, struct update *update, const struct update_counts *counts);
 
 /* The guard of a single replacement, by update_is_mass_removal(). */
@@ -113,7 +113,7 @@ update_guard update_guard_removal;
  * where the records come from; NULL if they have no source.  In an environment the changes come in several batches, in the other
  * ways in one.
  *
- * If `guard` (NULL: none) says that too much would go, EX_TEMPFAIL and nothing changed: `why` says so, and counts->removed > 0.
+ * If `guard` (NULL: none) says that too much would be removed, EX_TEMPFAIL and nothing changed: `why` says so, and counts->removed > 0.
  */
 int update_replace(struct update *update, const struct records *wanted, const struct stamp *stamp, update_guard *guard,
                    void *context, struct update_counts *counts, struct buf *why);

@@ -297,7 +297,7 @@ static void explain(const struct env_config *config, const struct env *env, int 
 	if (env->said.len > 0)
 		buf_addf(why, "; %s", buf_str(&env->said));
 	if (code == ENOENT && !config->create)
-		buf_addf(why, "; nobody has made it and %s does not say CREATE", config->file);
+		buf_addf(why, "; it does not exist and %s does not say CREATE", config->file);
 	if (code == DB_RUNRECOVERY)
 		buf_addf(why, "; run dbupdate -C %s recover", config->file);
 	/* as when somebody was killed while he made the regions */

@@ -672,7 +672,7 @@ static int check_that_it_is_ours(struct copy *copy, struct buf *why)
 		return EX_OK;
 	case MAP_NOT_FOUND:
 		copy->is_replaced = true;
-		buf_addf(why, "%s: somebody has put another map in its place; start again to put it right", copy_path(copy));
+		buf_addf(why, "%s: the map was replaced by another program; restart ldapsync", copy_path(copy));
 		break;
 	case MAP_COULD_NOT_TELL:
 		break;
@@ -690,7 +690,7 @@ static bool is_too_much(const struct copy *copy, const struct content_counts *co
 {
 	if (counts->removed == 0 || !shrinkage_is_too_much(shrinkage, counts->records + counts->added - counts->removed))
 		return false;
-	buf_addf(why, "%s: %zu of %zu keys would go%s; nothing was changed", copy_path(copy), counts->removed, counts->records,
+	buf_addf(why, "%s: %zu of %zu keys would be removed%s; nothing was changed", copy_path(copy), counts->removed, counts->records,
 	         shrinkage_gone(shrinkage) > counts->removed ? ", after others just before" : "");
 	return true;
 }

@@ -79,7 +79,7 @@ static bool is_too_much(const char *before, const char *after, struct buf *why, 
 	gone = count_gone(&had, &has);
 	too_much = update_is_mass_removal(gone, had.count, has.count);
 	if (too_much)
-		buf_addf(why, "%s: %zu of %zu domains would go; nothing was changed", path, gone, had.count);
+		buf_addf(why, "%s: %zu of %zu domains would be removed; nothing was changed", path, gone, had.count);
 	results_free(&had);
 	results_free(&has);
 	return too_much;

@@ -2,7 +2,7 @@
  * The rows of a query on their way to the records of a map.
  *
  * A key that two rows give with different values, or a value that cannot be used, leaves the key as it is in the map, there or not:
- * nobody shall lose mail by what is written elsewhere in the table.
+ * another row cannot take its mail away.
  */
 #ifndef ZL_DB_SYNC_ROWS_H
 #define ZL_DB_SYNC_ROWS_H

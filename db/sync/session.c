@@ -288,7 +288,7 @@ static enum session_news reload(struct session *s, size_t number, struct buf *wh
 	copy_forget_cookie(s->copy, number);
 	copy_doubt(s->copy);
 	if (why->len == 0)
-		buf_addf(why, "%s: rule %s: the server cannot go on from here; everything is read anew", server_name(s),
+		buf_addf(why, "%s: rule %s: the server cannot continue from the cookie; everything is read again", server_name(s),
 		         s->conf->rules[number].name);
 	return SESSION_AGAIN;
 }
@@ -297,7 +297,7 @@ static enum session_news reload(struct session *s, size_t number, struct buf *wh
 static enum session_news judge(struct session *s, size_t number, enum sync_verdict verdict, struct buf *why)
 {
 	if (copy_is_inconsistent(s->copy, number)) {
-		buf_addf(why, "%s: rule %s: the server speaks of entries that the copy does not have; everything is read anew", server_name(s),
+		buf_addf(why, "%s: rule %s: the server named entries that the copy does not have; everything is read again", server_name(s),
 		         s->conf->rules[number].name);
 		verdict = SYNC_RELOAD;
 	}

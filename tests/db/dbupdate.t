@@ -112,7 +112,7 @@ for my $way (@ways) {
 	is content(), 'four=a@b,c@d one=1', '... changes nothing';
 
 	for my $nothing ('', "# no users today\n", "\n\n") {
-		ends update(['replace', '-'], in => $nothing), 75, '', qr/2 of 2 records would go; nothing was changed; --allow-shrink/,
+		ends update(['replace', '-'], in => $nothing), 75, '', qr/2 of 2 records would be removed; nothing was changed; --allow-shrink/,
 			'an export without a record';
 		is content(), 'four=a@b,c@d one=1', '... leaves the map as it was, however small';
 	}
@@ -128,7 +128,7 @@ for my $way (@ways) {
 	update(['replace']);
 	delete @many{map { "k$_" } 1 .. 61};
 	text(%many);
-	ends update(['replace']), 75, '', qr/61 of 300 records would go; nothing was changed; --allow-shrink/, 'too much would go';
+	ends update(['replace']), 75, '', qr/61 of 300 records would be removed; nothing was changed; --allow-shrink/, 'too much would be removed';
 	is scalar(() = content() =~ /=/g), 300, '... nothing has';
 	ends update([['--allow-shrink'], 'replace']), 0, "239 records: 0 added, 0 changed, 61 removed\n", '', '... unless that is meant';
 

@@ -52,7 +52,7 @@ my %cases = (
 		[65, 'a line that is no change', 'echo x | dbupdate live apply'],
 		[66, 'no such map', 'dbupdate nonesuch set a b'],
 		[69, 'a type that cannot be changed', 'dbupdate -t ordered good set a b'],
-		[75, 'too much would go', 'seq 100 | sed "s/$/ x/" > many && dbupdate -t btree -n much replace many && echo a b | dbupdate -n much replace -'],
+		[75, 'too much would be removed', 'seq 100 | sed "s/$/ x/" > many && dbupdate -t btree -n much replace many && echo a b | dbupdate -n much replace -'],
 		[78, 'a damaged environment file', 'dbupdate -C $PWD/bad.env good set a b'],
 		[0, 'check: healthy', 'dbupdate live check'],
 		[2, 'check: damaged', 'dbupdate -t btree broken check'],

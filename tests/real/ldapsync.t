@@ -236,7 +236,7 @@ subtest 'mass deletion in several runs' => sub {
 	$slapd->change(join '', map { removal("user$_") } 31 .. 60);
 	my ($exit, $said) = $sync->once;
 	is $exit, 75, 'but not as many right after them, whoever is started for it';
-	like $said, qr/30 of 172 keys would go, after others just before; nothing was changed/, 'and that is said';
+	like $said, qr/30 of 172 keys would be removed, after others just before; nothing was changed/, 'and that is said';
 	is_deeply $sync->map, $before, 'the map is as it was';
 	is +($sync->once('--allow-shrink'))[0], 0, 'unless it is allowed';
 	$slapd->change(removal('user61'));
@@ -262,7 +262,7 @@ subtest 'a filter that matches nothing' => sub {
 	$sync->configure;
 	my ($exit, $said) = $sync->once;
 	is $exit, 75, 'does not empty the map, however small it is';
-	like $said, qr/5 of 5 keys would go; nothing was changed; --allow-shrink/, 'and that is said';
+	like $said, qr/5 of 5 keys would be removed; nothing was changed; --allow-shrink/, 'and that is said';
 	is_deeply $sync->map, $before, 'the map is as it was';
 	is +($sync->once('--allow-shrink'))[0], 0, 'unless it is allowed';
 	is_deeply $sync->map, {}, 'then it is empty';
@@ -276,7 +276,7 @@ subtest 'mass deletion' => sub {
 	$slapd->change(join '', map { removal("user$_") } 1 .. 60);
 	my ($exit, $said) = $sync->once;
 	is $exit, 75, 'is stopped';
-	like $said, qr/60 of 202 keys would go; nothing was changed; --allow-shrink/, 'with a word how to allow it';
+	like $said, qr/60 of 202 keys would be removed; nothing was changed; --allow-shrink/, 'with a word how to allow it';
 	is_deeply $sync->map, $before, 'the map is as it was';
 	$sync->start;
 	is $sync->ended, 75, 'by one that stays, too';
@@ -440,7 +440,7 @@ subtest 'served domains' => sub {
 	$sync->configure;
 	($exit, $said) = $sync->once;
 	is $exit, 75, 'an empty list is not written';
-	like $said, qr/5 of 5 domains would go/;
+	like $said, qr/5 of 5 domains would be removed/;
 	is scalar $domains->()->@*, 5;
 };
 

@@ -66,7 +66,7 @@ sub guard($database, $kind) {
 	$sync->sql('DELETE FROM u');
 	my ($exit, $said) = $sync->once;
 	is $exit, 75, 'an empty answer is refused';
-	like $said, qr/300 of 300 records would go; nothing was changed; --allow-shrink/, 'in words';
+	like $said, qr/300 of 300 records would be removed; nothing was changed; --allow-shrink/, 'in words';
 	$is_as_it_was->('and nothing was changed');
 	$sync->sql('INSERT INTO u VALUES ' . rows(1, 230));
 	is +($sync->once)[0], 75, 'more than a fifth is refused';

@@ -135,7 +135,7 @@ static int apply(struct live *live, const struct changes *changes, struct buf *w
 	if (status == EX_OK)
 		status = journal_refresh(&e->journal, why);
 	if (status == EX_NOINPUT)
-		return live_fail(live, EX_TEMPFAIL, why, "its journal has gone");
+		return live_fail(live, EX_TEMPFAIL, why, "its journal was removed");
 	/* others may have changed the map meanwhile, or died before they had */
 	if (status == EX_OK)
 		status = environment_match(live, why);

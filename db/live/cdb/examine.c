@@ -190,7 +190,7 @@ static void examine_locks(struct examination *x, struct opened *o)
 
 	x->step(x, "asking for the write lock");
 	if (!env_lock_is_free(o->env, o->db, DB_LOCK_WRITE, clock_ms() + (int64_t)x->live->wait * 500))
-		find(x, HEALTH_WEDGED, "the lock is not to be had");
+		find(x, HEALTH_WEDGED, "cannot get the write lock within %u s", x->live->wait / 2);
 	x->step(x, "reading the lock table");
 	switch (locks_look(env_handle(o->env), o->config.home, false, &text)) {
 	case LOCKS_DEAD_WRITER:

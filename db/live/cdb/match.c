@@ -239,8 +239,8 @@ int environment_match(const struct live *live, struct buf *why)
 	if (status != EX_OK && status != EX_NOINPUT)
 		return status;
 	if (status == EX_NOINPUT || strcmp(id, e->journal.id) != 0 || number > e->journal.last || number < e->journal.first)
-		return live_fail(live, EX_DATAERR, why, "is not the map that its journal speaks of: it was replaced; \"dbupdate ... recover\" makes "
-		                 "it anew from the journal, \"dbupdate --adopt ... recover\" takes it as it is");
+		return live_fail(live, EX_DATAERR, why, "is not the map of its journal: it was replaced; \"dbupdate ... recover\" recreates "
+		                 "it from the journal, \"dbupdate --adopt ... recover\" takes it as it is");
 	if ((e->is_new || live->recovering) && number > e->journal.first)
 		number--;
 	if (number != e->journal.last)

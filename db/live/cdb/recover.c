@@ -269,7 +269,7 @@ static int heal_alone(const struct recovery *r, enum health_state state)
 	if (state == HEALTH_DAMAGED) {
 		status = remake_set_aside(&p->remake);
 		if (status == EX_OK)
-			status = fail(r, EX_DATAERR, "damaged", "make it anew by \"dbupdate ... replace\"");
+			status = fail(r, EX_DATAERR, "damaged", "recreate it by \"dbupdate ... replace\"");
 	}
 	service_end(&p->update->service);
 	return status;

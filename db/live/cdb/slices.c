@@ -26,7 +26,7 @@
 #define POLL_SLOW_NS 1000000
 #define QUICK_POLLS 200
 
-/* When the lock is not to be had, the dead are looked for at once and then now and then. */
+/* While the lock is held, dead holders are looked for at once and then now and then. */
 #define LOOK_AFTER_MS 100
 #define LOOK_AGAIN_MS 1000
 
@@ -70,8 +70,8 @@ static int end_wait(const struct live *live, struct wait *w, int code, struct bu
 	int status = EX_OK;
 
 	if (code == DB_LOCK_NOTGRANTED)
-		status = live_fail(live, EX_TEMPFAIL, why, "the lock is not to be had: %s; %srun \"dbupdate ... recover\"",
-		                   w->holders.len > 0 ? w->holders.data : "others are quicker",
+		status = live_fail(live, EX_TEMPFAIL, why, "cannot get the write lock within %u s: %s; %srun \"dbupdate ... recover\"",
+		                   live->wait, w->holders.len > 0 ? w->holders.data : "others are quicker",
 		                   w->hopeless ? "" : "if that does not end, ");
 	else if (code != 0)
 		status = environment_fail(live, "lock", code, why);
