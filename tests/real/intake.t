@@ -12,6 +12,7 @@ use Certificates;
 use Intake;
 use Ports;
 use RealPostfix;
+use RealSlapd;
 
 my $build = Cwd::abs_path($ENV{BUILD_DIR} // "$FindBin::Bin/../..");
 my $sendmail = "$build/channel/zlmtp-sendmail";
@@ -115,6 +116,47 @@ END
 	my ($job, @more) = $other->queued;
 	is scalar @more, 0, 'one message';
 	like +($other->message($job))[1], qr/with ESMTPS id/, 'Received says ESMTPS';
+};
+
+subtest 'a directory that does not answer' => sub {
+	my $missing = RealSlapd::missing();
+	plan skip_all => $missing if $missing;
+	plan skip_all => 'built without LDAP' if !-x "$build/db/ldapsync";
+	my $domain = $RealSlapd::domain;
+	my $slapd = RealSlapd->new(users => 0, aliases => 0, no_tls => 1, ldif => RealSlapd::account('ann', mailbox => 'ann') . RealSlapd::account('eva', mailbox => 'eva'));
+	$slapd->start;
+	my $other = Intake->start(run => 0);
+	my $place = $other->dir;
+	Spool->put("$place/account.ldap", 'uri ' . $slapd->uri('ldap') . "\nbase $RealSlapd::hosting\nnetwork_timeout 20\ntimeout 20\n"
+		. "filter (&(mail=%s)(objectClass=CourierMailAccount))\nresult lmtp!store!%s\n");
+	Spool->put("$place/local", "bob\@$domain: lmtp!store!bob\n");
+	system("cd '$place' && '$build/db/newdb' -a -l local >/dev/null 2>&1") == 0 or die 'newdb failed';
+	Spool->put("$place/dbases.conf", "fqdnroutes btree - -la $place/local -lm%:\nfqdnroutes ldap - - $place/account.ldap -lm%:\n");
+	$other->{o}{arguments} = ['-O', 'lookup-time=3', '-O', 'lookups=4'];
+	$other->again;
+	my @clients = map { my $c = $other->lmtp; $c->hello; $c->say('MAIL FROM:<x@example.com>'); $c } 1 .. 3;
+	is $clients[0]->say("RCPT TO:<ann\@$domain>"), "250 2.1.5 ok\r\n", 'while it answers';
+	is $clients[0]->say("RCPT TO:<nobody\@$domain>") =~ /^(\d+)/ && $1, 550, '... also no';
+	$slapd->signal('STOP');
+	my $begun = time;
+	$clients[$_]->send("RCPT TO:<eva\@$domain>\r\n") for 0, 1;
+	is $clients[2]->say('NOOP'), "250 2.0.0 ok\r\n", 'another client is answered';
+	is $clients[2]->say("RCPT TO:<bob\@$domain>"), "250 2.1.5 ok\r\n", 'one whom a file knows is taken';
+	$clients[2]->say('DATA');
+	$clients[2]->send("Subject: x\r\n\r\nx\r\n.\r\n");
+	like $clients[2]->reply, qr/^250 .*queued/, '... and its message';
+	cmp_ok time - $begun, '<', 2.5, '... before anybody has an answer from the directory';
+	ok $clients[$_]->silent(0), 'who asked it waits' for 0, 1;
+	like $clients[$_]->reply, qr/^451 4\.3\.0 /, 'nobody can tell, in time' for 0, 1;
+	cmp_ok time - $begun, '<', 9, '... in its time';
+	$slapd->signal('CONT');
+	my $reply;
+	for (1 .. 100) {
+		$reply = $clients[0]->say("RCPT TO:<eva\@$domain>");
+		last if $reply !~ /^451/;
+		sleep 0.1;
+	}
+	is $reply, "250 2.1.5 ok\r\n", 'it answers again';
 };
 
 subtest 'mail(1)' => sub {
