@@ -23,6 +23,7 @@
 #include "lib/log.h"
 #include "lib/logline.h"
 #include "lib/terminal.h"
+#include "lib/text.h"
 
 #define PERIOD 1000
 /* To read a long queue takes a tenth of our time and no more. */
@@ -162,9 +163,11 @@ static void take_status(struct monitor *m)
 	if (!status_parse(s, &m->in)) {
 		buf_clear(&m->note);
 		buf_adds(&m->note, "runqueue gave an answer that is none; is it of another version?");
+		buf_clear(&m->from_files);
 		forget_status(m);
 		return;
 	}
+	buf_clear(&m->in);
 	if (s->process != before)
 		rates_clear(&m->rates);
 	rates_add(&m->rates, clock_ms(), (const uint64_t[RATES]){
@@ -188,7 +191,7 @@ static bool read_answer(struct monitor *m)
 		return true;
 	}
 	buf_add(&m->in, bytes, (size_t)n);
-	if (!status_is_whole(&m->in))
+	if (!status_is_whole(&m->in) && m->in.len <= STATUS_BYTES_MAX)
 		return false;
 	take_status(m);
 	return true;
@@ -345,7 +348,9 @@ static void add_text(struct buf *out, const struct monitor *m, size_t rows)
 
 	if (localtime_r(&wall, &tm) != NULL)
 		strftime(clock, sizeof clock, "%Y-%m-%d %H:%M:%S", &tm);
-	buf_addf(out, "%s  zlmtp-queue watch  %s%s\n", clock, m->postoffice, m->keys ? "  (q ends)" : "");
+	buf_addf(out, "%s  zlmtp-queue watch  ", clock);
+	text_add_clean_string(out, m->postoffice, 200);
+	buf_adds(out, m->keys ? "  (q ends)\n" : "\n");
 	if (m->status.process != 0)
 		add_status(out, m, rows - 1, now);
 	else
@@ -531,10 +536,9 @@ static bool wait_a_while(struct monitor *m)
 		if (fds[0].revents != 0 && !read_keys(m))
 			return false;
 		if (fds[1].revents != 0 && read_answer(m)) {
-			if (m->status.process != 0)
+			/* without a runqueue the files are read, but no faster than once a second */
+			if (m->status.process != 0 || m->note.len > 0)
 				show(m);
-			else
-				m->next = clock_ms();
 		}
 	}
 	if (m->screen && terminal_is_stale())

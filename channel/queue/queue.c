@@ -82,18 +82,17 @@ struct message *queue_find(const struct queue *q, uint64_t id)
 	return m;
 }
 
-/* With room for `size` bytes of strings; its name is the first. */
-static struct message *insert_message(struct queue *q, uint64_t id, const char *name, size_t size)
+/* With room for recipients and `size` bytes of strings; its name is the first. */
+static struct message *insert_message(struct queue *q, uint64_t id, const char *name, size_t recipients, size_t size)
 {
-	struct message *m = xcalloc(1, sizeof *m);
+	struct message *m = xcalloc(1, sizeof *m + recipients * sizeof m->recipients[0] + size);
 	struct message **slot;
 
 	q->changes++;
 	if (q->message_count++ >= q->message_buckets)
 		grow_messages(q);
 	m->id = id;
-	m->strings = xmalloc(size);
-	m->name = strcpy(m->strings, name);
+	m->name = strcpy((char *)&m->recipients[recipients], name);
 	slot = &q->messages[id_bucket(id, q->message_buckets)];
 	m->same_bucket = *slot;
 	*slot = m;
@@ -408,14 +407,13 @@ struct message *queue_add(struct queue *q, const struct control *c, const char *
 			size += strlen(c->recipients[i].user) + 1;
 		}
 	}
-	m = insert_message(q, c->id, c->name, size);
-	strings = m->strings + name_size;
+	m = insert_message(q, c->id, c->name, count, size);
+	strings = (char *)&m->recipients[count] + name_size;
 	m->file = put(&strings, file);
 	m->arrived = *arrived;
 	m->inode = c->inode;
-	m->count = count;
+	m->count = (uint32_t)count;
 	m->all_open = count == c->recipient_count;
-	m->recipients = xcalloc(count, sizeof *m->recipients);
 	q->serial++;
 	for (size_t i = 0; i < c->recipient_count; i++) {
 		const struct control_recipient *line = &c->recipients[i];
@@ -451,7 +449,7 @@ struct message *queue_add(struct queue *q, const struct control *c, const char *
 
 struct message *queue_put_aside(struct queue *q, uint64_t id, const char *name, int64_t look_again)
 {
-	struct message *m = insert_message(q, id, name, strlen(name) + 1);
+	struct message *m = insert_message(q, id, name, 0, strlen(name) + 1);
 
 	m->look_again = look_again;
 	return m;
@@ -466,8 +464,6 @@ void message_free(struct message *m)
 	for (size_t i = 0; i < m->count; i++)
 		free(m->recipients[i].answer);
 	free(m->groups);
-	free(m->recipients);
-	free(m->strings);
 	free(m);
 }
 
@@ -559,7 +555,7 @@ int64_t message_age(const struct message *m, int64_t now)
 	return m->seen_age + (now - m->seen_at) / 1000;
 }
 
-struct recipient *message_recipient(const struct message *m, off_t offset)
+struct recipient *message_recipient(struct message *m, off_t offset)
 {
 	size_t low = 0, high = m->count;
 

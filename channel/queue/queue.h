@@ -53,23 +53,24 @@ enum group_state {
 	GROUP_CLOSED,         /* nothing is open in it */
 };
 
+/* There may be very many of these and of messages: members stand so that no room is lost between them. */
 struct group {
 	struct message *message;
 	struct thread *thread;
-	enum group_state state;
 	struct group *prev, *after;    /* in the list it stands in: ready of its thread, or fed of its agent */
 	void *agent;                   /* who has it */
+	int64_t due;                   /* clock_ms() */
+	char *notary, *text;           /* of the last deferral, NULL without */
 	pid_t agent_pid;               /* who has or had it last, 0 = nobody yet */
 	uint32_t first, last;          /* recipients, as indexes in the message */
-	size_t open, awaited;          /* how many of them */
-	unsigned attempts;             /* since we run */
-	size_t retry;                  /* next place in the clause's retries */
-	int64_t due;                   /* clock_ms() */
-	size_t heap;                   /* place among the sleepers */
+	uint32_t open, awaited;        /* how many of them */
+	uint32_t attempts;             /* since we run */
+	uint32_t retry;                /* next place in the clause's retries */
+	uint32_t heap;                 /* place among the sleepers */
 	int32_t delay_told;            /* age in seconds at which the sender heard of the delay last; 0 = never */
 	int32_t delay_asked;           /* the reporter is asked to tell of that age; 0 = it is not */
+	enum group_state state;
 	bool unreachable;              /* in this round an agent said that the destination is in trouble */
-	char *notary, *text;           /* of the last deferral, NULL without */
 };
 
 enum message_told {
@@ -93,26 +94,25 @@ struct message {
 	int64_t seen_age;         /* and how old it was then, in seconds: see message_age() */
 	ino_t file_inode;         /* of the message file, 0 if there was none: the spool id is made of it */
 	ino_t inode;              /* of the control file: another one under this name is another message */
-	struct recipient *recipients;
-	size_t count, open;
-	bool all_open;            /* nobody in it was settled when it was read: `recipients` are all there are */
 	struct group *groups;
-	size_t group_count;
-	unsigned resyncs;
-	char *strings;            /* what name, file and recipients' users point into */
+	int64_t delay_at;         /* clock_ms(): somebody in it may be late enough for a report; CLOCK_NEVER */
+	int64_t look_again;       /* put aside until then (clock_ms()); such a message has no recipients */
+	struct message *next_retiring;
+	int64_t retire_at;        /* clock_ms() */
+	uint32_t retire_tries;
+	uint32_t count, open;     /* recipients */
+	uint32_t group_count;
+	uint32_t resyncs;
+	uint32_t asked;           /* requests that the reporter has not answered */
+	enum message_told told;   /* of everybody */
+	bool all_open;            /* nobody in it was settled when it was read: `recipients` are all there are */
 	bool null_sender;         /* nobody hears what becomes of it */
 	bool untold;              /* somebody may have failed, or arrived, of whom the sender is to hear */
 	bool report_pending;      /* the reporter is to be asked soon */
 	bool awaits_report;       /* everybody is settled, and it goes when the reporter has answered */
-	unsigned asked;           /* requests that the reporter has not answered */
-	enum message_told told;   /* of everybody */
-	int64_t delay_at;         /* clock_ms(): somebody in it may be late enough for a report; CLOCK_NEVER */
 	bool parked;              /* an operator waits for its agents: nothing of it is fed meanwhile */
 	bool vanished;            /* its control file is gone, or another's */
-	int64_t look_again;       /* put aside until then (clock_ms()); such a message has no recipients */
-	struct message *next_retiring;
-	int64_t retire_at;        /* clock_ms() */
-	unsigned retire_tries;
+	struct recipient recipients[];   /* and behind them what name, file and their users point into */
 };
 
 /* All mail for one channel and host. */
@@ -125,7 +125,7 @@ struct thread {
 	struct thread *busy_prev, *busy_next;  /* among those that have something ready */
 	size_t groups;                 /* of all messages */
 	size_t agents;                 /* at work on it */
-	size_t retry;                  /* as in a group, for trouble of the destination */
+	uint32_t retry;                /* as in a group, for trouble of the destination */
 	int64_t blocked_until;         /* the destination is in trouble; 0 = it is not */
 	char *reason;                  /* what keeps it waiting, clean text; NULL if it was reached last */
 	int64_t reason_since;          /* seconds since 1970 */
@@ -190,7 +190,7 @@ int64_t message_age(const struct message *m, int64_t now);
 void message_add_id(struct buf *out, const struct message *m);
 
 /* The recipient whose r line stands at `offset`, NULL if it is none that was open. */
-struct recipient *message_recipient(const struct message *m, off_t offset);
+struct recipient *message_recipient(struct message *m, off_t offset);
 
 /* Moves of a group.  Each takes it out of where it was. */
 void queue_ready(struct queue *q, struct group *g);

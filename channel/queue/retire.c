@@ -58,7 +58,7 @@ static enum tag_result finish(int fd, const struct message *m, const struct reci
 }
 
 /* One whose mark in the file is neither that of the delivered nor that of the failed. */
-static enum retire_result settled_later(const struct control *c, const struct message *m,
+static enum retire_result settled_later(const struct control *c, struct message *m,
                                         const struct control_recipient *line)
 {
 	const struct recipient *r = message_recipient(m, line->offset);
@@ -78,7 +78,7 @@ static enum retire_result settled_later(const struct control *c, const struct me
 }
 
 /* RETIRE_DONE if everybody is delivered or failed, by what the file says; else what is worst. */
-static enum retire_result settled(struct control *c, const struct message *m)
+static enum retire_result settled(struct control *c, struct message *m)
 {
 	enum retire_result answer = RETIRE_DONE;
 

@@ -26,7 +26,7 @@
 #define LONGEST_RETIRE_PAUSE (60 * 1000)
 #define LAST_RETIRE_TRY 6                  /* with `once` */
 /* A queue that is read in so much time is fed oldest first; a longer one goes out while it is read, in such slices. */
-#define FIRST_SLICE 1000
+#define FIRST_SLICE 400
 #define SLICE 50
 
 void scheduler_init(struct scheduler *s, const struct schedconf *conf, const char *report_directory)

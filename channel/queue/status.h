@@ -74,8 +74,11 @@ struct status {
 /* True if the bytes hold a whole answer. */
 bool status_is_whole(const struct buf *answer);
 
-/* Cuts up a whole answer, which is taken over.  False if it is none. */
-bool status_parse(struct status *s, struct buf *answer);
+/* No answer is longer. */
+#define STATUS_BYTES_MAX ((size_t)1024 * 1024)
+
+/* Cuts up a whole answer; what is in it is clean text then.  False if it is none. */
+bool status_parse(struct status *s, const struct buf *answer);
 void status_free(struct status *s);
 
 #endif

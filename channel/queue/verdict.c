@@ -62,12 +62,12 @@ static void say_all(const struct scheduler *s, const struct group *g, enum recip
 /* ---- time ---- */
 
 /* The next pause of a sequence of retries; behind its end it goes on somewhere in it, as ZMailer does. */
-static int64_t next_pause(const struct clause *c, size_t *retry)
+static int64_t next_pause(const struct clause *c, uint32_t *retry)
 {
 	int64_t seconds;
 
 	if (*retry >= c->retry_count)
-		*retry = c->retry_count > 1 ? (size_t)random() % (c->retry_count - 1) : 0;
+		*retry = c->retry_count > 1 ? (uint32_t)((size_t)random() % (c->retry_count - 1)) : 0;
 	seconds = c->interval * c->retries[(*retry)++];
 	return (seconds > 0 ? seconds : 1) * 1000;
 }

@@ -5,17 +5,23 @@
 
 #include "lib/alloc.h"
 
+void changes_refer(struct changes *changes, const struct change *change)
+{
+	changes->list = xgrow(changes->list, changes->count, &changes->capacity, sizeof *changes->list);
+	changes->list[changes->count++] = *change;
+	changes->bytes += (size_t)change->key_length + change->value_length;
+}
+
 static void add(struct changes *changes, const char *key, size_t key_length, const char *value, size_t value_length)
 {
-	struct change *c;
+	const struct change c = {
+		.key = pool_copy(&changes->pool, key, key_length),
+		.key_length = (uint32_t)key_length,
+		.value = value != NULL ? pool_copy(&changes->pool, value, value_length) : NULL,
+		.value_length = (uint32_t)value_length,
+	};
 
-	changes->list = xgrow(changes->list, changes->count, &changes->capacity, sizeof *changes->list);
-	c = &changes->list[changes->count++];
-	c->key = pool_copy(&changes->pool, key, key_length);
-	c->key_length = (uint32_t)key_length;
-	c->value = value != NULL ? pool_copy(&changes->pool, value, value_length) : NULL;
-	c->value_length = (uint32_t)value_length;
-	changes->bytes += key_length + value_length;
+	changes_refer(changes, &c);
 }
 
 void changes_put(struct changes *changes, const char *key, size_t key_length, const char *value, size_t value_length)

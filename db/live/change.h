@@ -33,6 +33,9 @@ struct changes {
 void changes_put(struct changes *changes, const char *key, size_t key_length, const char *value, size_t value_length);
 void changes_remove(struct changes *changes, const char *key, size_t key_length);
 
+/* Adds one whose bytes stay where they are, for as long as it is needed. */
+void changes_refer(struct changes *changes, const struct change *change);
+
 /* Sorts by key, bytewise, as btree and LMDB do; of several changes to one key the last one stays. */
 void changes_settle(struct changes *changes);
 

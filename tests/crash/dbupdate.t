@@ -113,7 +113,7 @@ sub at_every_call($way, $case) {
 	return fail("$way $case: processes cannot be followed: $said") if !defined $calls;
 	LiveMap::_apply($m->{content}, $todo->{changes});
 
-	my $step = $soak ? 1 : int($calls / (!long() ? 3 : $m->{config} ? 10 : 6)) + 1;
+	my $step = $soak ? 1 : int($calls / (!long() ? 4 : $m->{config} ? 10 : 6)) + 1;
 	my (@bad, %seen);
 	my %longest = (next => 0, heal => 0);
 	my ($first, $last) = ($ENV{ZLMTP_CALLS} // '') =~ /^(\d+)-(\d+)$/;
@@ -270,15 +270,17 @@ sub at_random($way, $kills) {
 }
 
 my $parts = $ENV{ZLMTP_PARTS} // 'calls random';
+# without ZLMTP_LONG=1 each case has a way, and each way some cases
+my %some = (generations => [qw(set replace)], lmdb => [qw(apply recover)], environment => [qw(apply check damaged)]);
 my @cases = split ' ', $ENV{ZLMTP_CASES} // 'set apply replace check recover unused damaged';
 for my $way (@ways) {
 	SKIP: {
 		skip 'built without LMDB', 1 if $way eq 'lmdb' && !$have_lmdb;
-		for my $case (@cases) {
+		for my $case (long() || $ENV{ZLMTP_CASES} ? @cases : $some{$way}->@*) {
 			next if $parts !~ /calls/ || ($case =~ /unused|damaged/ && $way ne 'environment');
 			at_every_call($way, $case);
 		}
-		at_random($way, $soak || (long() ? 20 : 5)) if $parts =~ /random/;
+		at_random($way, $soak || (long() ? 20 : 4)) if $parts =~ /random/;
 	}
 }
 done_testing;

@@ -62,7 +62,7 @@ for my $clients (2, 6) {
 		# the second half has the ends of messages and the commits
 		my $first = long() ? $idle - 20 : int(($idle + $calls) / 2);
 		my (@bad, %count);
-		for my $n (some_of(16, $first .. $calls)) {
+		for my $n (some_of(10, $first .. $calls)) {
 			($intake, $acknowledged, $status) = powered_life($n, $clients);
 			cut_power($intake->office);
 			push @bad, map { "call $n: $_" } defects($intake, $acknowledged);

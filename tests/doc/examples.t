@@ -138,6 +138,7 @@ sub install_programs() {
 		system('cp', $program, "$libexec/$name") == 0 or die "$name\n";
 		symlink "$libexec/$name", "/usr/local/sbin/$name" or die "$name: $!\n";
 	}
+	system('cp', glob("$build/db/*.so"), $libexec) == 0 or die "no shared objects\n";
 	symlink 'newdb', "$libexec/makedb" or die "makedb: $!\n";
 	$ENV{PATH} = "/usr/local/sbin:$libexec:$libexec/ta:/usr/sbin:/usr/bin:/sbin:/bin";
 }

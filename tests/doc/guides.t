@@ -70,9 +70,8 @@ my $layers;     # what is put over ZLMTP_BASE: fetched packages, built programs
 
 sub in_base($command) { return system 'chroot', $base, qw(env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -ec), $command }
 
-# Packages are fetched, not installed, as the copies have no network.
+# Packages are fetched, not installed, as the copies have no network: into ZLMTP_BASE itself, as a copy sees no mounts of it.
 sub fetch_packages(@packages) {
-	system "mount -t tmpfs archives '$base/var/cache/apt/archives' && mkdir '$base/var/cache/apt/archives/partial'";
 	system 'cp', '/etc/resolv.conf', "$base/etc/resolv.conf";
 	return in_base("apt-get -q update >/dev/null && apt-get -q install -y --download-only iproute2 @packages >/dev/null") == 0;
 }

@@ -56,6 +56,31 @@ subtest 'a switch between two providers in mirror mode loses no change' => sub {
 	like $said, qr/0 added, 0 changed, 0 removed/, 'one refresh finds nothing that was missed';
 };
 
+subtest 'two providers and a node as the guide shows them' => sub {
+	open my $guide, '<', "$ENV{SRC_DIR}/doc/guide/ldap.md" or die "doc/guide/ldap.md: $!\n";
+	my $text = do { local $/; readline $guide };
+	my ($servers) = $text =~ /```text\n([^`]*\nserverID[^`]*)```/ or die "the guide shows no providers\n";
+	my ($uri) = $text =~ /```text\n(uri ldaps:\/\/ldap1[^`]*)```/ or die "the guide shows no uri\n";
+	my $mirror = Mirror->new(users => 10, printed => $servers);
+	my ($first, $second) = $mirror->providers;
+	my %here = (1 => $first->uri('ldap'), 2 => $second->uri('ldap'));
+	is $uri =~ s{ldaps://ldap([12])\.example}{$here{$1}}g, 2, 'uri names both';
+	my $sync = LdapSync->new($first, settings => "silence 1\ntimeout 2\n",
+		access => "${uri}bind simple\nbinddn $RealSlapd::root\npasswd $RealSlapd::root_password\nclear_password yes\n")->start;
+	is $sync->difference_after(20 * $slow), '', 'the first is copied';
+	$second->change(RealSlapd::account('made_at_second'));
+	is $mirror->settle, '', 'a change at the second comes to the first';
+	is $sync->difference_after(20 * $slow), '', '... and into the map';
+	$sync->forget;
+	$first->stop;
+	ok $sync->hears(qr/in step with \Q@{[$here{2}]}\E/, 20 * $slow), 'without the first the second is followed';
+	$second->change(RealSlapd::account('made_while_away'));
+	$first->start;
+	is $mirror->settle, '', 'the first catches up';
+	is $sync->difference_after(20 * $slow), '', 'the map has all';
+	is $sync->stop, 0;
+};
+
 subtest 'a switch from a provider to its replica, and back' => sub {
 	my $mirror = Mirror->new(users => 20, replicas => 1);
 	my ($provider) = $mirror->providers;

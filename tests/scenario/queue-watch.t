@@ -7,7 +7,9 @@ use lib "$FindBin::Bin/../lib";
 use Test::More;
 use Cwd ();
 use IO::Socket::INET ();
+use IO::Socket::UNIX ();
 use JSON::PP ();
+use POSIX ();
 use Time::HiRes qw(sleep time);
 use RunQueue;
 use Spool;
@@ -176,6 +178,30 @@ subtest 'without a runqueue, and when it comes and goes' => sub {
 	$q->stop;
 	ok $t->shows(qr/^no runqueue runs here$/m), 'it has gone';
 	$t->keys('q');
+};
+
+subtest 'a runqueue that is none' => sub {
+	my $q = RunQueue->new;
+	my $path = $q->office . '/.control.runqueue';
+	my $sums = "1\tsums\t42\t" . join("\t", (1) x 10) . "\t1700000000\tS1\e[2Jx\n";
+	for my $case (["$sums" . "1\tdestination\tl\e]0;x\a\tho\x{9b}st\t1\t1\t1\t0\tcome \e[31mhere\n1\tdone\t0\t\n", qr/^l .*come .*here/m, 'escapes'],
+		["1\tdone\t0\t\n", qr/^runqueue gave an answer that is none/m, 'no sums'], ["1\tbad\t0\twhat?\n", qr/^runqueue gave an answer that is none/m, 'bad'],
+		["\0\xff\n1\tdone\t\n", qr/^runqueue gave an answer that is none/m, 'rubbish'], ['x' x 3_000_000, qr/^runqueue gave an answer that is none/m, 'without end']) {
+		my ($answer, $shown, $what) = @$case;
+		unlink $path;
+		my $server = IO::Socket::UNIX->new(Local => $path, Listen => 5) or die "listen: $!";
+		my $pid = fork // die "fork: $!";
+		if ($pid == 0) {
+			$SIG{PIPE} = 'IGNORE';
+			while (my $c = $server->accept) { while (<$c>) { print $c $answer; $c->flush } }
+			POSIX::_exit(0);
+		}
+		my $text = join '', lines($what eq 'escapes' ? 14 : 8, command($q));
+		like $text, $shown, "$what: said so";
+		is scalar(() = $text =~ /[^\n -~\x80-\xff]|\xc2[\x80-\x9f]/g), 0, 'no control character is shown';
+		kill KILL => $pid;
+		waitpid $pid, 0;
+	}
 };
 
 subtest 'nobody reads any more' => sub {

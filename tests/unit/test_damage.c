@@ -19,7 +19,7 @@ const char *__lsan_default_suppressions(void)
 /* With every byte of an unsealed map a process is started; the full round is for "make soak". */
 static size_t stride(void)
 {
-	return getenv("ZLMTP_SOAK") != NULL ? 1 : getenv("ZLMTP_LONG") != NULL ? 41 : 331;
+	return getenv("ZLMTP_SOAK") != NULL ? 1 : 41;
 }
 
 /* The magic number of each type is within so many bytes. */
@@ -102,10 +102,11 @@ static void a_sealed_map_gives_right_answers_or_none(void **state)
 
 	(void)state;
 	for (size_t t = 0; t < BUILT_TYPES; t++) {
+		const size_t step = getenv("ZLMTP_LONG") != NULL || getenv("ZLMTP_SOAK") != NULL ? 1 : 7;
 		unsigned wrong = 0, unknown = 0;
 
 		load(build_small(built_types[t], "m"));
-		for (size_t at = 0; at < original.len; at++) {
+		for (size_t at = 0; at < original.len; at += step) {
 			char was = original.data[at];
 
 			original.data[at] ^= (char)masks[at % 3];
@@ -113,7 +114,7 @@ static void a_sealed_map_gives_right_answers_or_none(void **state)
 			original.data[at] = was;
 		}
 		assert_int_equal(wrong, 0);
-		assert_true(unknown > original.len * BUILT_RECORDS * 9 / 10);
+		assert_true(unknown > original.len / step * BUILT_RECORDS * 9 / 10);
 	}
 }
 

@@ -102,6 +102,40 @@ static void the_state_is_base_and_batches(void **state)
 	journal_close(&j);
 }
 
+/* Records end anywhere in what is read at once, and one is longer than that. */
+static void a_base_of_many_pieces_is_whole(void **state)
+{
+	struct buf expect = { 0 }, value = { 0 };
+	struct journal_writer w;
+	struct journal j;
+
+	(void)state;
+	assert_int_equal(journal_begin(&w, path, NULL, 0, "/nowhere", &why), EX_OK);
+	for (int i = 0; i < 3000; i++) {
+		char key[16];
+
+		snprintf(key, sizeof key, "key%04d", i);
+		buf_clear(&value);
+		for (int n = i == 1500 ? 700000 : 300 + i % 7; n > 0; n--)
+			buf_addc(&value, (char)('a' + (i + n) % 26));
+		add(&w, key, value.data);
+		if (i == 2999)
+			buf_addf(&expect, "key2998x=new ");
+		if (i != 1)
+			buf_addf(&expect, "%s=%s ", key, value.data);
+	}
+	assert_int_equal(journal_commit(&w, &why), EX_OK);
+	assert_int_equal(journal_open(&j, path, &why), EX_OK);
+	append(&j, "key0001", NULL);
+	append(&j, "key2998x", "new");
+	state_is(&j, buf_str(&expect));
+	assert_int_equal(journal_compact(&j, &why), EX_OK);
+	state_is(&j, buf_str(&expect));
+	journal_close(&j);
+	buf_free(&expect);
+	buf_free(&value);
+}
+
 static void compaction_keeps_id_numbers_and_state(void **state)
 {
 	struct journal j;
@@ -262,6 +296,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(the_state_is_base_and_batches, remove_file),
+		cmocka_unit_test_setup(a_base_of_many_pieces_is_whole, remove_file),
 		cmocka_unit_test_setup(compaction_keeps_id_numbers_and_state, remove_file),
 		cmocka_unit_test_setup(another_process_is_followed, remove_file),
 		cmocka_unit_test_setup(an_unfinished_batch_at_the_end_is_as_if_never_written, remove_file),

@@ -33,6 +33,7 @@
 #define LONG_BYTES (4 << 20)
 
 #define WRITE_PIECE (256u << 10)
+#define BASE_PIECE ((size_t)256 << 10)
 
 char *journal_path(const char *map)
 {
@@ -328,21 +329,32 @@ static int each_change(const struct journal *journal, const char *p, const char 
 	return status;
 }
 
-int journal_replay(const struct journal *journal, uint64_t after, journal_each *each, void *context, struct buf *why)
+/* The same for the bytes of all batches, which the changes point into. */
+static int replay(const struct journal *journal, const struct buf *text, uint64_t after, journal_each *each, void *context,
+                  struct buf *why)
 {
-	struct buf text = { 0 };
-	int status = read_range(journal, journal->base_end, journal->end, &text, why);
-	const char *p = text.data, *end = text.data + text.len, *wrong;
+	const char *p = text->data, *end = text->data + text->len, *wrong;
 	struct batch batch;
+	int status = EX_OK;
 	bool torn;
 
 	for (uint64_t number = journal->first + 1; status == EX_OK && p < end; number++) {
 		wrong = take_batch(journal, &p, end, number, &batch, &torn);
 		if (wrong != NULL)
-			status = damaged(journal, journal->base_end + (p - text.data), wrong, why);
+			status = damaged(journal, journal->base_end + (p - text->data), wrong, why);
 		else if (number > after)
 			status = each_change(journal, batch.bytes, batch.bytes + batch.length, each, context, why);
 	}
+	return status;
+}
+
+int journal_replay(const struct journal *journal, uint64_t after, journal_each *each, void *context, struct buf *why)
+{
+	struct buf text = { 0 };
+	int status = read_range(journal, journal->base_end, journal->end, &text, why);
+
+	if (status == EX_OK)
+		status = replay(journal, &text, after, each, context, why);
 	buf_free(&text);
 	return status;
 }
@@ -359,29 +371,83 @@ int journal_gather(void *context, const struct change *c, struct buf *why)
 	return EX_OK;
 }
 
-static int check_base(const struct journal *journal, const struct buf *text, struct buf *why)
+static int refer(void *context, const struct change *c, struct buf *why)
 {
-	char sum[SUM_LENGTH + 1];
+	(void)why;
+	changes_refer(context, c);
+	return EX_OK;
+}
 
-	sum_of(journal->id, "base", journal->first, journal->base_records, buf_str(text), text->len, sum);
-	return strcmp(sum, journal->base_sum) == 0 ? EX_OK
-	                                           : damaged(journal, journal->base_start, "checksum of the base", why);
+/* The base is read in pieces: it is as large as the map. */
+struct base {
+	const struct journal *journal;
+	struct buf piece;
+	const char *p, *end;       /* what of it was not taken yet */
+	off_t at;                  /* where the next piece begins */
+};
+
+/* The next piece, of `n` bytes if there are so many, takes the place of the last one. */
+static int next_piece(struct base *base, size_t n, struct buf *why)
+{
+	off_t left = base->journal->base_end - base->at, more = (off_t)n < left ? (off_t)n : left;
+	int status = read_range(base->journal, base->at, base->at + more, &base->piece, why);
+
+	base->at += more;
+	base->p = base->piece.data;
+	base->end = base->piece.data + base->piece.len;
+	return status;
+}
+
+static int check_base(const struct journal *journal, struct buf *why)
+{
+	struct base base = { .journal = journal, .at = journal->base_start };
+	EVP_MD_CTX *digest = sum_begin();
+	char sum[SUM_LENGTH + 1];
+	int status = EX_OK;
+
+	while (status == EX_OK && base.at < journal->base_end) {
+		status = next_piece(&base, BASE_PIECE, why);
+		EVP_DigestUpdate(digest, base.p, (size_t)(base.end - base.p));
+	}
+	sum_head(digest, journal->id, "base", journal->first, journal->base_records);
+	sum_end(digest, sum);
+	buf_free(&base.piece);
+	if (status == EX_OK && strcmp(sum, journal->base_sum) != 0)
+		return damaged(journal, journal->base_start, "checksum of the base", why);
+	return status;
+}
+
+/* The next record, which holds until the one behind it is asked for; *there is false behind the last one. */
+static int next_record(struct base *base, struct change *record, bool *there, struct buf *why)
+{
+	int status = EX_OK;
+
+	while (status == EX_OK) {
+		size_t rest = (size_t)(base->end - base->p);
+
+		*there = rest > 0 || base->at < base->journal->base_end;
+		if (!*there || (rest > 0 && change_decode(&base->p, base->end, record)))
+			return EX_OK;
+		if (base->at == base->journal->base_end)
+			return damaged(base->journal, base->at - (off_t)rest, "a record", why);
+		/* it goes on in the next piece, or in one that is larger */
+		base->at -= (off_t)rest;
+		status = next_piece(base, rest * 2 > BASE_PIECE ? rest * 2 : BASE_PIECE, why);
+	}
+	return status;
 }
 
 /* The base and the settled changes, both sorted, as one. */
-static int merge(const struct journal *journal, const struct buf *base, const struct changes *changes,
-                 journal_each *each, void *context, struct buf *why)
+static int merge(struct base *base, const struct changes *changes, journal_each *each, void *context, struct buf *why)
 {
-	const char *p = base->data, *end = base->data + base->len;
-	size_t i = 0;
-	int status = EX_OK;
 	struct change record;
+	size_t i = 0;
+	bool there;
+	int status;
 
-	while (status == EX_OK && p < end) {
+	while ((status = next_record(base, &record, &there, why)) == EX_OK && there) {
 		int order = 1;
 
-		if (!change_decode(&p, end, &record))
-			return damaged(journal, journal->base_start, "a record", why);
 		while (status == EX_OK && i < changes->count &&
 		       (order = change_compare(changes->list[i].key, changes->list[i].key_length, record.key,
 		                               record.key_length)) <= 0) {
@@ -393,6 +459,8 @@ static int merge(const struct journal *journal, const struct buf *base, const st
 		}
 		if (status == EX_OK && order != 0)
 			status = each(context, &record, why);
+		if (status != EX_OK)
+			return status;
 	}
 	for (; status == EX_OK && i < changes->count; i++)
 		if (changes->list[i].value != NULL)
@@ -402,19 +470,21 @@ static int merge(const struct journal *journal, const struct buf *base, const st
 
 int journal_state(const struct journal *journal, journal_each *each, void *context, struct buf *why)
 {
-	struct buf base = { 0 };
+	struct base base = { .journal = journal, .at = journal->base_start };
 	struct changes changes = { 0 };
-	int status = read_range(journal, journal->base_start, journal->base_end, &base, why);
+	struct buf text = { 0 };
+	int status = check_base(journal, why);
 
 	if (status == EX_OK)
-		status = check_base(journal, &base, why);
+		status = read_range(journal, journal->base_end, journal->end, &text, why);
 	if (status == EX_OK)
-		status = journal_replay(journal, journal->first, journal_gather, &changes, why);
+		status = replay(journal, &text, journal->first, refer, &changes, why);
 	if (status == EX_OK) {
 		changes_settle(&changes);
-		status = merge(journal, &base, &changes, each, context, why);
+		status = merge(&base, &changes, each, context, why);
 	}
-	buf_free(&base);
+	buf_free(&base.piece);
+	buf_free(&text);
 	changes_free(&changes);
 	return status;
 }
