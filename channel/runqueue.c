@@ -132,8 +132,8 @@ static struct schedconf *read_conf(const struct settings *set)
 	conf = schedconf_read(buf_str(&path), &why);
 	if (conf == NULL)
 		die(access(buf_str(&path), R_OK) < 0 ? EX_NOINPUT : EX_CONFIG, "%s", buf_str(&why));
-	if (set->verbose && conf->ignored.len > 0)
-		complain("%s: without meaning here: %s", buf_str(&path), buf_str(&conf->ignored));
+	if (set->verbose && conf->pool.ignored.len > 0)
+		complain("%s: without meaning here: %s", buf_str(&path), buf_str(&conf->pool.ignored));
 	buf_free(&path);
 	return conf;
 }
