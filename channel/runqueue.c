@@ -213,6 +213,7 @@ struct loop {
 	sig_atomic_t stops_seen;
 	bool progress;             /* on the terminal of stderr */
 	int64_t began, progress_at;
+	size_t progress_width;     /* of what stands there, 0 for nothing */
 };
 
 static void arrived(void *context, const char *name)
@@ -325,21 +326,20 @@ static void show_progress(struct loop *loop)
 {
 	int64_t now = clock_ms();
 	struct buf line = { 0 };
-	static size_t width;
 
 	if (!loop->progress || now < loop->progress_at)
 		return;
 	add_sums(&line, loop, "to go");
-	fprintf(stderr, "\r%-*s", (int)width, buf_str(&line));
-	width = line.len;
+	fprintf(stderr, "\r%-*s", (int)loop->progress_width, buf_str(&line));
+	loop->progress_width = line.len;
 	loop->progress_at = now + 1000 + 100 * (clock_ms() - now);
 	buf_free(&line);
 }
 
 static void end_progress(struct loop *loop)
 {
-	if (loop->progress)
-		fprintf(stderr, "\r%79s\r", "");
+	if (loop->progress_width > 0)
+		fprintf(stderr, "\r%*s\r", (int)loop->progress_width, "");
 	loop->progress = false;
 }
 
