@@ -4,8 +4,16 @@
 #ifndef ZL_CHANNEL_JOB_H
 #define ZL_CHANNEL_JOB_H
 
-#include "channel/jobs.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "channel/message/source.h"
+#include "channel/protocol/policy.h"
+#include "channel/protocol/transaction.h"
+#include "channel/record.h"
 #include "channel/spool/control.h"
+#include "lib/buf.h"
 
 struct job_recipient {
 	const struct control_recipient *line;

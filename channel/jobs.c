@@ -11,7 +11,6 @@
 
 #include "channel/job.h"
 #include "channel/message/convert.h"
-#include "channel/outcome.h"
 #include "channel/spool/spoolid.h"
 #include "channel/spool/tag.h"
 #include "channel/spool/verbose.h"
@@ -24,7 +23,7 @@
 void jobs_init(struct jobs *jobs, const struct jobs_options *options)
 {
 	*jobs = (struct jobs){ .options = options };
-	snprintf(jobs->agent, sizeof jobs->agent, "lmtp[%ld]", (long)getpid());
+	outcomes_init(&jobs->outcomes, options);
 }
 
 static void free_form(struct form *form)
@@ -63,7 +62,7 @@ void jobs_free(struct jobs *jobs)
 		free_job(job);
 	}
 	jobs->last = NULL;
-	buf_free(&jobs->answers);
+	outcomes_free(&jobs->outcomes);
 }
 
 void jobs_add(struct jobs *jobs, const char *path, const char *host)
@@ -100,20 +99,6 @@ uint64_t job_number(const struct job *job)
 	return job->number;
 }
 
-void jobs_comment(struct jobs *jobs, const char *format, ...)
-{
-	struct buf text = { 0 };
-	va_list ap;
-
-	va_start(ap, format);
-	buf_vaddf(&text, format, ap);
-	va_end(ap);
-	buf_adds(&jobs->answers, "# ");
-	text_add_clean(&jobs->answers, buf_str(&text), text.len, 1000);
-	buf_addc(&jobs->answers, '\n');
-	buf_free(&text);
-}
-
 /* Takes a job out of the list and answers it: exactly one "#hungry" for each line. */
 static void finish_job(struct jobs *jobs, struct job *job)
 {
@@ -126,7 +111,7 @@ static void finish_job(struct jobs *jobs, struct job *job)
 	*link = job->next;
 	if (jobs->last == job)
 		jobs->last = before;
-	buf_adds(&jobs->answers, "#hungry\n");
+	buf_adds(&jobs->outcomes.answers, "#hungry\n");
 	free_job(job);
 }
 
@@ -237,7 +222,7 @@ static void lock_recipients(struct jobs *jobs, struct job *job)
 /* Nothing in this job is for us: the scheduler is to look at the file again. */
 static void resync(struct jobs *jobs, struct job *job)
 {
-	buf_addf(&jobs->answers, "#resync %s\n", job->name);
+	buf_addf(&jobs->outcomes.answers, "#resync %s\n", job->name);
 	finish_job(jobs, job);
 }
 
@@ -258,7 +243,7 @@ static bool open_body(struct jobs *jobs, struct job *job)
 	if (!ok) {
 		struct result r = local_trouble("4.3.0", buf_str(&why));
 
-		jobs_comment(jobs, "%s: %s", job->name, buf_str(&why));
+		outcomes_comment(&jobs->outcomes, "%s: %s", job->name, buf_str(&why));
 		job_fail(jobs, job, &r, &nowhere);
 	} else {
 		spoolid_add(&job->spool, &job->body.file);
@@ -276,13 +261,13 @@ static bool open_job(struct jobs *jobs, struct job *job)
 	enum control_result result;
 
 	if (job->host == NULL) {
-		jobs_comment(jobs, "%s: no host in the job line and none on the command line", job->name);
+		outcomes_comment(&jobs->outcomes, "%s: no host in the job line and none on the command line", job->name);
 		finish_job(jobs, job);
 		return false;
 	}
 	result = control_open(job->name, &job->control, &why);
 	if (result != CONTROL_OK && result != CONTROL_NOT_MAIL)
-		jobs_comment(jobs, "%s", buf_str(&why));
+		outcomes_comment(&jobs->outcomes, "%s", buf_str(&why));
 	buf_free(&why);
 	if (result == CONTROL_OK)
 		lock_recipients(jobs, job);
@@ -551,19 +536,19 @@ static void finish_if_settled(struct jobs *jobs, struct job *job)
 
 int64_t jobs_failures_due(const struct jobs *jobs)
 {
-	return jobs->failing != NULL ? jobs->failing_since + FAILURES_WAIT : CLOCK_NEVER;
+	return jobs->outcomes.failing != NULL ? jobs->outcomes.failing_since + FAILURES_WAIT : CLOCK_NEVER;
 }
 
 void jobs_write_failures(struct jobs *jobs)
 {
 	/* all files are written before the first is synced: file systems then sync them together */
-	for (struct job *job = jobs->failing; job != NULL; job = job->next_failing)
-		outcome_write_failures(jobs, job);
-	while (jobs->failing != NULL) {
-		struct job *job = jobs->failing;
+	for (struct job *job = jobs->outcomes.failing; job != NULL; job = job->next_failing)
+		outcome_write_failures(&jobs->outcomes, job);
+	while (jobs->outcomes.failing != NULL) {
+		struct job *job = jobs->outcomes.failing;
 
-		jobs->failing = job->next_failing;
-		outcome_conclude_failures(jobs, job);
+		jobs->outcomes.failing = job->next_failing;
+		outcome_conclude_failures(&jobs->outcomes, job);
 		finish_if_settled(jobs, job);
 	}
 }
@@ -606,6 +591,6 @@ void job_fail(struct jobs *jobs, struct job *job, const struct result *result, c
 {
 	for (size_t i = 0; i < job->count; i++)
 		if (waits(&job->recipients[i]))
-			outcome_conclude(jobs, job, &job->recipients[i], result, NULL, NULL, how);
+			outcome_conclude(&jobs->outcomes, job, &job->recipients[i], result, NULL, NULL, how);
 	finish_if_settled(jobs, job);
 }

@@ -15,30 +15,10 @@
 #include <sys/types.h>
 
 #include "channel/message/source.h"
+#include "channel/outcome.h"
 #include "channel/protocol/policy.h"
 #include "channel/protocol/transaction.h"
-#include "channel/record.h"
 #include "lib/buf.h"
-
-struct job;
-struct tally;
-
-struct jobs_options {
-	const char *channel;      /* -c: recipients of this channel only */
-	const char *host;         /* host for job lines without one, NULL if there is none */
-	size_t max_recipients;    /* in one transaction */
-	pid_t lock_pid;           /* written into locks */
-	struct record *record;    /* the log of outcomes */
-	struct tally *tally;      /* and their number */
-	bool relays;              /* the server is a relay: it has passed on, not delivered, what it took (RFC 3464) */
-	bool ignore_ezmlm;        /* no return path of its own for each EZMLM= recipient */
-	bool ignore_quota;        /* ask for delivery over quota */
-	bool seven_bit;           /* treat every server as one without 8BITMIME (-7) */
-	bool eight_bit;           /* ... as one with it, and decode quoted-printable text (-8) */
-	bool plain_headers;       /* leave 8-bit header fields alone (-H) */
-	const char *charset;      /* of 8-bit text that does not say what it is */
-	bool sync_marks;          /* a mark in the control file is on the disk before it is reported */
-};
 
 /* Recipients under way, found by address whatever its case. */
 #define BUSY_BUCKETS 1024
@@ -47,13 +27,10 @@ struct job_recipient;
 
 struct jobs {
 	const struct jobs_options *options;
+	struct outcomes outcomes; /* what becomes of recipients, and what the scheduler is told */
 	struct job_recipient *busy[BUSY_BUCKETS];
 	struct job *first, *last; /* in the order of arrival */
-	struct job *failing;      /* those with failures that are not written down yet */
-	int64_t failing_since;    /* the first of them (clock_ms()) */
 	uint64_t received;        /* how many there were so far */
-	char agent[32];           /* our name in reports, with the process id */
-	struct buf answers;       /* for the scheduler: reports, comments, "#hungry" */
 };
 
 void jobs_init(struct jobs *jobs, const struct jobs_options *options);
@@ -101,13 +78,6 @@ bool jobs_prepare(struct jobs *jobs, struct transaction *t, const struct caps *c
 /* Where the content of a transaction comes from. */
 void jobs_content(struct transaction *t, struct source *source);
 
-/* What outcome_conclude() must know besides the result. */
-struct settlement {
-	const char *remote;       /* field 5 of NOTARY */
-	bool server_reports;      /* the server took over the duty of success reports (DSN) */
-	const struct record_connection *connection;    /* for the log line */
-};
-
 /* The transaction is over: it is freed, what it left open is for the next one. */
 void jobs_done(struct jobs *jobs, struct transaction *t);
 
@@ -131,8 +101,5 @@ bool jobs_empty(const struct jobs *jobs);
 
 /* Forgets jobs that were not opened yet; the scheduler will schedule them again. */
 void jobs_drop_unopened(struct jobs *jobs);
-
-/* Adds a comment line for the scheduler's log. */
-void jobs_comment(struct jobs *jobs, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

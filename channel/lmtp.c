@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "channel/jobs.h"
-#include "channel/outcome.h"
 #include "channel/peers.h"
 #include "channel/session.h"
 #include "channel/settings.h"
@@ -104,7 +103,7 @@ static void on_settled(void *context, struct session *s, struct transaction *t, 
 		.connection = &connection,
 	};
 
-	outcome_conclude(&loop->jobs, t->owner, t->recipients[recipient].owner, result, t, &t->recipients[recipient], &how);
+	outcome_conclude(&loop->jobs.outcomes, t->owner, t->recipients[recipient].owner, result, t, &t->recipients[recipient], &how);
 }
 
 static void on_done(void *context, struct session *s, struct transaction *t)
@@ -142,7 +141,7 @@ static void title(const struct loop *loop, const char *peer, const char *what)
  */
 static void flush_answers(struct loop *loop, int64_t deadline)
 {
-	struct buf *out = &loop->jobs.answers;
+	struct buf *out = &loop->jobs.outcomes.answers;
 	size_t done = 0;
 
 	while (done < out->len) {
@@ -177,7 +176,7 @@ static void take_order(struct loop *loop, char *line)
 		break;
 	case ORDER_IDLE:
 		title(loop, "", "#idle");
-		buf_adds(&loop->jobs.answers, "#hungry\n");
+		buf_adds(&loop->jobs.outcomes.answers, "#hungry\n");
 		break;
 	case ORDER_QUIT:
 		loop->input_ended = true;
@@ -370,7 +369,7 @@ static void wait_for_events(struct loop *loop, const sigset_t *unblocked)
 {
 	struct pollfd fds[2 + CONNECTIONS_MAX * CONNECT_ATTEMPTS];
 	size_t at[CONNECTIONS_MAX + 1], n = 2;
-	bool unsaid = loop->jobs.answers.len > 0;
+	bool unsaid = loop->jobs.outcomes.answers.len > 0;
 
 	fds[0] = (struct pollfd){ .fd = loop->input_ended || unsaid ? -1 : STDIN_FILENO, .events = POLLIN };
 	fds[1] = (struct pollfd){ .fd = unsaid ? STDOUT_FILENO : -1, .events = POLLOUT };
@@ -433,7 +432,7 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 {
 	bool more;
 
-	buf_adds(&loop->jobs.answers, "#hungry\n");
+	buf_adds(&loop->jobs.outcomes.answers, "#hungry\n");
 	for (;;) {
 		for (unsigned i = 0; i < loop->count; i++)
 			session_run(&loop->sessions[i]);

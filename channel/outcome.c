@@ -1,16 +1,44 @@
 #include "channel/outcome.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "channel/job.h"
 #include "channel/spool/diagnostic.h"
 #include "channel/spool/tag.h"
 #include "channel/tally.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/text.h"
+
+void outcomes_init(struct outcomes *o, const struct jobs_options *options)
+{
+	*o = (struct outcomes){ .options = options };
+	snprintf(o->agent, sizeof o->agent, "lmtp[%ld]", (long)getpid());
+}
+
+void outcomes_free(struct outcomes *o)
+{
+	buf_free(&o->answers);
+}
+
+void outcomes_comment(struct outcomes *o, const char *format, ...)
+{
+	struct buf text = { 0 };
+	va_list ap;
+
+	va_start(ap, format);
+	buf_vaddf(&text, format, ap);
+	va_end(ap);
+	buf_adds(&o->answers, "# ");
+	text_add_clean(&o->answers, buf_str(&text), text.len, 1000);
+	buf_addc(&o->answers, '\n');
+	buf_free(&text);
+}
 
 static void add_command(struct buf *text, const char *command, const char *address)
 {
@@ -70,7 +98,7 @@ static void add_text(struct buf *text, const struct transaction *t, const struct
 		buf_adds(text, " (delivery state unknown: the whole message was sent)");
 }
 
-static void log_outcome(struct jobs *jobs, const struct job *job, const struct settled *f)
+static void log_outcome(struct outcomes *o, const struct job *job, const struct settled *f)
 {
 	const struct job_recipient *r = f->recipient;
 	struct record_entry entry = {
@@ -86,7 +114,7 @@ static void log_outcome(struct jobs *jobs, const struct job *job, const struct s
 		.sent_at = f->sent_at,
 	};
 
-	record_add(jobs->options->record, &entry);
+	record_add(o->options->record, &entry);
 }
 
 /* For the user who watches by "sendmail -v". */
@@ -111,55 +139,55 @@ static void tell_verbosely(const struct job *job, const struct job_recipient *r,
 	buf_free(&line);
 }
 
-static struct notary notary_of(const struct jobs *jobs, const struct settled *s)
+static struct notary notary_of(const struct outcomes *o, const struct settled *s)
 {
 	return (struct notary){
 		.recipient = s->recipient->line->user,
 		/* a deferral says "failed" too: the scheduler keeps it for the day the message expires */
-		.action = s->result.outcome != OUTCOME_DELIVERED ? "failed" : jobs->options->relays ? "relayed" : "delivered",
+		.action = s->result.outcome != OUTCOME_DELIVERED ? "failed" : o->options->relays ? "relayed" : "delivered",
 		.status = s->result.status,
 		/* of a server; trouble of our own has none */
 		.code = s->result.remote ? s->result.code : 0,
 		.words = s->result.words,
 		.remote = s->remote,
-		.agent = jobs->agent,
+		.agent = o->agent,
 	};
 }
 
 /* The mark first and nothing slow before it: a crash up to here costs a second copy. */
-static enum report_word mark_delivered(struct jobs *jobs, struct job *job, const struct settled *s, bool server_reports)
+static enum report_word mark_delivered(struct outcomes *o, struct job *job, const struct settled *s, bool server_reports)
 {
 	const struct control_recipient *line = s->recipient->line;
-	const struct notary notary = notary_of(jobs, s);
+	const struct notary notary = notary_of(o, s);
 	int fd = job->control->fd;
 
-	if (tag_unlock(fd, line->offset, jobs->options->lock_pid, TAG_DONE) == TAG_ERROR)
-		jobs_comment(jobs, "%s: recipient at %jd is delivered but cannot be marked: %m", job->name,
+	if (tag_unlock(fd, line->offset, o->options->lock_pid, TAG_DONE) == TAG_ERROR)
+		outcomes_comment(o, "%s: recipient at %jd is delivered but cannot be marked: %m", job->name,
 		             (intmax_t)line->offset);
-	if (jobs->options->sync_marks && fdatasync(fd) < 0)
-		jobs_comment(jobs, "%s: the mark at %jd cannot be synced: %m", job->name, (intmax_t)line->offset);
+	if (o->options->sync_marks && fdatasync(fd) < 0)
+		outcomes_comment(o, "%s: the mark at %jd cannot be synced: %m", job->name, (intmax_t)line->offset);
 	if (!(line->notify & NOTIFY_SUCCESS) || server_reports)
 		return REPORT_OK3;
 	return diagnostic_append(fd, line->offset, job->control->headers[line->header].offset, line->dsn_offset,
 	                         time(NULL), &notary, buf_str(&s->text)) ? REPORT_OK2 : REPORT_OK;
 }
 
-static enum report_word mark_deferred(struct jobs *jobs, struct job *job, struct settled *s)
+static enum report_word mark_deferred(struct outcomes *o, struct job *job, struct settled *s)
 {
 	s->result.outcome = OUTCOME_DEFERRED;
-	tag_unlock(job->control->fd, s->recipient->line->offset, jobs->options->lock_pid, TAG_FREE);
+	tag_unlock(job->control->fd, s->recipient->line->offset, o->options->lock_pid, TAG_FREE);
 	return s->result.destination ? REPORT_RETRYAT : REPORT_DEFERRED;
 }
 
 /* The recipient is marked: the report, the log, the end of our work on it. */
-static void tell(struct jobs *jobs, struct job *job, const struct settled *s, enum report_word word)
+static void tell(struct outcomes *o, struct job *job, const struct settled *s, enum report_word word)
 {
-	const struct notary notary = notary_of(jobs, s);
+	const struct notary notary = notary_of(o, s);
 
-	report_add(&jobs->answers, job->control->id, s->recipient->line->offset, &notary, word, buf_str(&s->text));
+	report_add(&o->answers, job->control->id, s->recipient->line->offset, &notary, word, buf_str(&s->text));
 	tell_verbosely(job, s->recipient, &s->text);
-	log_outcome(jobs, job, s);
-	tally_outcome(jobs->options->tally, &s->result);
+	log_outcome(o, job, s);
+	tally_outcome(o->options->tally, &s->result);
 	s->recipient->outcome = s->result.outcome;
 	job->open--;
 }
@@ -167,17 +195,17 @@ static void tell(struct jobs *jobs, struct job *job, const struct settled *s, en
 /* ---- failures: many of them for one sync ---- */
 
 /* Keeps what was settled, with strings that outlive reply and connection, until its d line is on the disk. */
-static void keep_failure(struct jobs *jobs, struct job *job, const struct settled *s)
+static void keep_failure(struct outcomes *o, struct job *job, const struct settled *s)
 {
 	const struct control_recipient *line = s->recipient->line;
-	const struct notary notary = notary_of(jobs, s);
+	const struct notary notary = notary_of(o, s);
 	struct settled *kept;
 
 	if (job->failure_count == 0) {
-		if (jobs->failing == NULL)
-			jobs->failing_since = clock_ms();
-		job->next_failing = jobs->failing;
-		jobs->failing = job;
+		if (o->failing == NULL)
+			o->failing_since = clock_ms();
+		job->next_failing = o->failing;
+		o->failing = job;
 	}
 	job->failures = xgrow(job->failures, job->failure_count, &job->failure_capacity, sizeof *job->failures);
 	kept = &job->failures[job->failure_count++];
@@ -204,30 +232,30 @@ static void free_failure(struct settled *s)
 }
 
 /* Notes in job->lines whether they are in the file: it is empty then. */
-void outcome_write_failures(struct jobs *jobs, struct job *job)
+void outcome_write_failures(struct outcomes *o, struct job *job)
 {
 	if (diagnostic_write(job->control->fd, &job->lines))
 		buf_free(&job->lines);
 	else
-		jobs_comment(jobs, "%s: failures of %zu recipients cannot be written down: %m", job->name, job->failure_count);
+		outcomes_comment(o, "%s: failures of %zu recipients cannot be written down: %m", job->name, job->failure_count);
 }
 
-void outcome_conclude_failures(struct jobs *jobs, struct job *job)
+void outcome_conclude_failures(struct outcomes *o, struct job *job)
 {
 	bool durable = job->lines.len == 0;
 
 	if (durable && fdatasync(job->control->fd) < 0) {
-		jobs_comment(jobs, "%s: failures of %zu recipients cannot be synced: %m", job->name, job->failure_count);
+		outcomes_comment(o, "%s: failures of %zu recipients cannot be synced: %m", job->name, job->failure_count);
 		durable = false;
 	}
 	for (size_t i = 0; i < job->failure_count; i++) {
 		struct settled *s = &job->failures[i];
 
 		if (durable) {
-			tag_unlock(job->control->fd, s->recipient->line->offset, jobs->options->lock_pid, TAG_FAILED);
-			tell(jobs, job, s, REPORT_ERROR2);
+			tag_unlock(job->control->fd, s->recipient->line->offset, o->options->lock_pid, TAG_FAILED);
+			tell(o, job, s, REPORT_ERROR2);
 		} else {
-			tell(jobs, job, s, mark_deferred(jobs, job, s));
+			tell(o, job, s, mark_deferred(o, job, s));
 		}
 		free_failure(s);
 	}
@@ -237,7 +265,7 @@ void outcome_conclude_failures(struct jobs *jobs, struct job *job)
 	buf_free(&job->lines);
 }
 
-void outcome_conclude(struct jobs *jobs, struct job *job, struct job_recipient *r, const struct result *given,
+void outcome_conclude(struct outcomes *o, struct job *job, struct job_recipient *r, const struct result *given,
                       const struct transaction *t, const struct transaction_recipient *to,
                       const struct settlement *how)
 {
@@ -253,16 +281,16 @@ void outcome_conclude(struct jobs *jobs, struct job *job, struct job_recipient *
 	s.result.maybe_duplicate |= r->maybe_taken;
 	add_text(&s.text, t, to, &s.result);
 	if (s.result.remote && s.result.stage == STAGE_FINAL && s.sent_at != 0)
-		tally_step(jobs->options->tally, STEP_ANSWER, clock_ms() - s.sent_at);
+		tally_step(o->options->tally, STEP_ANSWER, clock_ms() - s.sent_at);
 	switch (s.result.outcome) {
 	case OUTCOME_DELIVERED:
-		tell(jobs, job, &s, mark_delivered(jobs, job, &s, how->server_reports));
+		tell(o, job, &s, mark_delivered(o, job, &s, how->server_reports));
 		break;
 	case OUTCOME_FAILED:
-		keep_failure(jobs, job, &s);
+		keep_failure(o, job, &s);
 		return;
 	default:
-		tell(jobs, job, &s, mark_deferred(jobs, job, &s));
+		tell(o, job, &s, mark_deferred(o, job, &s));
 		break;
 	}
 	buf_free(&s.text);

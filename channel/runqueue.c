@@ -132,8 +132,8 @@ static struct schedconf *read_conf(const struct settings *set)
 	conf = schedconf_read(buf_str(&path), &why);
 	if (conf == NULL)
 		die(access(buf_str(&path), R_OK) < 0 ? EX_NOINPUT : EX_CONFIG, "%s", buf_str(&why));
-	if (set->verbose && conf->ignored.len > 0)
-		complain("%s: without meaning here: %s", buf_str(&path), buf_str(&conf->ignored));
+	if (set->verbose && conf->pool.ignored.len > 0)
+		complain("%s: without meaning here: %s", buf_str(&path), buf_str(&conf->pool.ignored));
 	buf_free(&path);
 	return conf;
 }
@@ -213,6 +213,7 @@ struct loop {
 	sig_atomic_t stops_seen;
 	bool progress;             /* on the terminal of stderr */
 	int64_t began, progress_at;
+	size_t progress_width;     /* of what stands there, 0 for nothing */
 };
 
 static void arrived(void *context, const char *name)
@@ -325,21 +326,20 @@ static void show_progress(struct loop *loop)
 {
 	int64_t now = clock_ms();
 	struct buf line = { 0 };
-	static size_t width;
 
 	if (!loop->progress || now < loop->progress_at)
 		return;
 	add_sums(&line, loop, "to go");
-	fprintf(stderr, "\r%-*s", (int)width, buf_str(&line));
-	width = line.len;
+	fprintf(stderr, "\r%-*s", (int)loop->progress_width, buf_str(&line));
+	loop->progress_width = line.len;
 	loop->progress_at = now + 1000 + 100 * (clock_ms() - now);
 	buf_free(&line);
 }
 
 static void end_progress(struct loop *loop)
 {
-	if (loop->progress)
-		fprintf(stderr, "\r%79s\r", "");
+	if (loop->progress_width > 0)
+		fprintf(stderr, "\r%*s\r", (int)loop->progress_width, "");
 	loop->progress = false;
 }
 
@@ -399,11 +399,45 @@ static void print_sums(struct loop *loop)
 	buf_free(&line);
 }
 
+/* What new mail and operators are heard by. */
+static void open_loop(struct loop *loop, const struct settings *set)
+{
+	struct buf why = { 0 };
+
+	loop->began = clock_ms();
+	if (set->once) {
+		/* with -v there is progress to be seen, on what may be the same terminal */
+		loop->progress = !set->verbose && isatty(STDERR_FILENO);
+		loop->progress_at = loop->began + 1000;
+		scheduler_scan(&loop->scheduler, clock_now());
+	} else {
+		loop->watch = watch_open();
+		loop->notify = notify_open(&why);
+		if (why.len > 0)
+			complain("%s; new mail is seen by looking for it", buf_str(&why));
+		buf_free(&why);
+		loop->scan_at = clock_ms();
+	}
+	loop->control = control_listen(&loop->scheduler, set->log_json, &why);
+	if (loop->control == NULL)
+		complain("%s; zlmtp-queue changes nothing while this runqueue runs", buf_str(&why));
+	buf_free(&why);
+}
+
+static void close_loop(struct loop *loop)
+{
+	scheduler_free(&loop->scheduler);
+	free(loop->fds);
+	free(loop->polled);
+	if (loop->watch >= 0)
+		close(loop->watch);
+	notify_close(loop->notify);
+}
+
 int main(int argc, char **argv)
 {
 	static const int signals[] = { SIGCHLD, SIGTERM, SIGINT, SIGHUP };
 	struct loop loop = { .watch = -1, .notify = -1, .scan_at = CLOCK_NEVER };
-	struct buf why = { 0 };
 	struct settings set = { 0 };
 	struct schedconf *conf;
 	struct reporter_options reporter = { 0 };
@@ -431,24 +465,7 @@ int main(int argc, char **argv)
 	loop.scheduler.json = set.log_json;
 	loop.scheduler.once = set.once;
 	loop.scheduler.verbose = set.verbose;
-	loop.began = clock_ms();
-	if (set.once) {
-		/* with -v there is progress to be seen, on what may be the same terminal */
-		loop.progress = !set.verbose && isatty(STDERR_FILENO);
-		loop.progress_at = loop.began + 1000;
-		scheduler_scan(&loop.scheduler, clock_now());
-	} else {
-		loop.watch = watch_open();
-		loop.notify = notify_open(&why);
-		if (why.len > 0)
-			complain("%s; new mail is seen by looking for it", buf_str(&why));
-		buf_free(&why);
-		loop.scan_at = clock_ms();
-	}
-	loop.control = control_listen(&loop.scheduler, set.log_json, &why);
-	if (loop.control == NULL)
-		complain("%s; zlmtp-queue changes nothing while this runqueue runs", buf_str(&why));
-	buf_free(&why);
+	open_loop(&loop, &set);
 	logline_open_syslog(program.name);
 	run(&loop, &while_waiting);
 	control_close_server(&loop.control);
@@ -459,13 +476,8 @@ int main(int argc, char **argv)
 	free(reporter_path);
 	free(maps);
 	free(office);
-	scheduler_free(&loop.scheduler);
+	close_loop(&loop);
 	schedconf_free(&conf);
-	free(loop.fds);
-	free(loop.polled);
-	if (loop.watch >= 0)
-		close(loop.watch);
-	notify_close(loop.notify);
 	if (fflush(stdout) != 0)
 		return EX_IOERR;
 	return trouble && set.once ? EX_UNAVAILABLE : EX_OK;

@@ -19,6 +19,7 @@
 #include "config.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/desk.h"
 #include "lib/listen.h"
 #include "lib/log.h"
 #include "lib/options.h"
@@ -27,6 +28,7 @@
 #include "lib/zenv.h"
 
 static const struct option_help options_help[] = {
+	{ 'B', "OPTIONS", "for policy: ask the store, too, by lmtp -B with these options" },
 	{ 'f', "DBASES", "the maps (default: db/dbases.conf in MAILVAR of ZENV)" },
 	{ 'L', "PROTOCOL:ADDRESS", "listen: socketmap, policy, or tcp; UNIX:/path[,mode=0660][,group=G] or [ADDRESS]:PORT" },
 	{ 'm', "MAP", "what tcp clients ask (recipient)" },
@@ -37,7 +39,7 @@ static const struct option_help options_help[] = {
 
 static const struct program program = {
 	.name = "dbserve",
-	.synopsis = "[-V] [-f dbases] [-m map] [-o name=value] ... [-T file] -L protocol:address ...",
+	.synopsis = "[-V] [-B options] [-f dbases] [-m map] [-o name=value] ... [-T file] -L protocol:address ...",
 	.purpose = "Answers Postfix, Exim, sendmail and Dovecot from the maps.",
 	.options = options_help,
 	.notes = "Maps that a client can name: a relation of DBASES, recipient, alias, transport, domain.\n"
@@ -50,8 +52,16 @@ static const struct program program = {
 #define MOST_CLIENTS 10000
 #define PIECE 65536
 
+/* A client that does not read its replies gets no more of them. */
+#define OUT_MAX (256 * 1024)
+
+/* Slow maps, and the store, are asked by so many children; one that has no answer by then is replaced. */
+#define CHILDREN 16
+#define PATIENCE 30000
+#define PROBE_SECONDS 20
+
 struct options {
-	const char *dbases, *map, *transports;
+	const char *dbases, *map, *transports, *probe;
 	char **settings;
 	size_t setting_count, setting_capacity;
 	char **addresses;
@@ -61,6 +71,7 @@ struct options {
 struct client {
 	int fd;
 	bool over, eof;
+	bool waits;                /* for the desk */
 	int64_t deadline;
 	struct talk talk;
 };
@@ -70,6 +81,8 @@ struct service {
 	struct listeners listeners;
 	struct dbases dbases;
 	struct answers answers;
+	struct verify_options verify;
+	struct desk *desk;
 	struct client **clients;
 	size_t count, capacity;
 	struct pollfd *fds;
@@ -95,6 +108,7 @@ static void read_options(struct options *o, int argc, char **argv)
 	o->addresses = xcalloc((size_t)argc, sizeof(char *));
 	while ((c = option_next(&program, argc, argv)) != -1) {
 		switch (c) {
+		case 'B': o->probe = optarg; break;
 		case 'f': o->dbases = optarg; break;
 		case 'L': o->addresses[o->address_count++] = optarg; break;
 		case 'm': o->map = optarg; break;
@@ -142,6 +156,10 @@ static void open_maps(struct service *s)
 	for (size_t i = 0; i < ROUTE_RELATIONS; i++)
 		for (size_t j = 0; s->answers.router->relations[i] != NULL && j < s->answers.router->relations[i]->count; j++)
 			s->answers.router->relations[i]->maps[j].options.refresh = true;
+	if (s->options.probe != NULL) {
+		s->verify = (struct verify_options){ .arguments = s->options.probe, .seconds = PROBE_SECONDS };
+		s->answers.verify = &s->verify;
+	}
 	if (!answers_knows(&s->answers, s->options.map))
 		option_usage(&program, "-m %s: there is no such map", s->options.map);
 	if (s->options.transports != NULL) {
@@ -181,8 +199,57 @@ static void raise_descriptor_limit(void)
 
 /* ---- clients ---- */
 
-static void client_free(struct client **c)
+/* Between us and a child: the name of the map, NUL, the key; and back a byte for the answer, one that the map is unknown, the value. */
+static void open_in_child(void *context)
 {
+	struct service *s = context;
+
+	s->answers = (struct answers){ .verify = NULL };
+	s->dbases = (struct dbases){ 0 };
+	open_maps(s);
+}
+
+/* An environment wants to be left properly. */
+static void close_in_child(void *context)
+{
+	struct service *s = context;
+
+	answers_free(&s->answers);
+}
+
+static void answer_in_child(void *context, const char *question, size_t n, struct buf *answer)
+{
+	struct service *s = context;
+	const size_t name = strlen(question) + 1;
+	struct buf value = { 0 };
+	bool unknown;
+	const enum map_answer said = answers_ask(&s->answers, question, question + name, n - name, &value, &unknown);
+
+	buf_addc(answer, (char)said);
+	buf_addc(answer, (char)unknown);
+	buf_add(answer, buf_str(&value), value.len);
+	buf_free(&value);
+}
+
+static void ask_desk(struct service *s, struct client *c)
+{
+	struct buf question = { 0 };
+
+	if (s->desk == NULL)
+		s->desk = desk_create(&(struct desk_rules){ .children = CHILDREN, .patience = PATIENCE, .context = s,
+		                                            .open = open_in_child, .answer = answer_in_child, .close = close_in_child });
+	buf_adds(&question, buf_str(&c->talk.map));
+	buf_addc(&question, '\0');
+	buf_add(&question, buf_str(&c->talk.key), c->talk.key.len);
+	desk_ask(s->desk, question.data, question.len, c);
+	c->waits = true;
+	buf_free(&question);
+}
+
+static void client_free(struct service *s, struct client **c)
+{
+	if (s->desk != NULL)
+		desk_forget(s->desk, *c);
 	close((*c)->fd);
 	talk_free(&(*c)->talk);
 	free(*c);
@@ -209,7 +276,7 @@ static void accept_clients(struct service *s, const struct listener *listener)
 		c = xcalloc(1, sizeof *c);
 		c->fd = fd;
 		c->talk.protocol = (enum talk_protocol)listener->kind;
-		c->talk.map = s->options.map;
+		c->talk.tcp_map = s->options.map;
 		c->deadline = clock_ms() + IDLE_PAUSE;
 		s->clients = xgrow(s->clients, s->count, &s->capacity, sizeof(struct client *));
 		s->clients[s->count++] = c;
@@ -243,30 +310,85 @@ static void read_some(struct client *c)
 	}
 }
 
-/* A client that does not take its replies is not read. */
+static void answer(struct service *s, struct client *c)
+{
+	struct buf value = { 0 };
+	bool unknown;
+	enum map_answer said;
+
+	if (answers_are_slow(&s->answers, buf_str(&c->talk.map))) {
+		ask_desk(s, c);
+		return;
+	}
+	said = answers_ask(&s->answers, buf_str(&c->talk.map), buf_str(&c->talk.key), c->talk.key.len, &value, &unknown);
+	talk_reply(&c->talk, said, unknown, &value);
+	buf_free(&value);
+}
+
+/* Answers what has come, as long as the client takes replies and none is waited for. */
+static void work(struct service *s, struct client *c)
+{
+	enum talk_news news = TALK_REPLIED;
+
+	while (!c->over && !c->waits && (news == TALK_REPLIED || news == TALK_ASKS)) {
+		if (c->talk.out.len >= OUT_MAX)
+			write_some(c);
+		if (c->talk.out.len >= OUT_MAX)
+			return;
+		news = talk_next(&c->talk);
+		if (news == TALK_ASKS)
+			answer(s, c);
+	}
+	write_some(c);
+	c->over |= news == TALK_BAD;
+}
+
+/* A client that does not take its replies is not read, nor one that waits for an answer. */
 static void serve(struct service *s, struct client *c)
 {
 	write_some(c);
-	if (!c->over && !c->eof && c->talk.out.len == 0)
+	if (!c->over && !c->eof && !c->waits && c->talk.out.len == 0)
 		read_some(c);
-	while (!c->over && c->talk.out.len == 0 && c->talk.in.len > 0) {
-		bool ok = talk_work(&c->talk, &s->answers);
-		bool answered = c->talk.out.len > 0;
-
-		write_some(c);
-		c->over |= !ok;
-		if (!answered)
-			break;
-	}
+	if (c->talk.out.len == 0)
+		work(s, c);
 	/* what an end leaves of a request is none */
-	c->over |= c->eof && c->talk.out.len == 0;
+	c->over |= c->eof && !c->waits && c->talk.out.len == 0;
+}
+
+/* Answers of the desk go to those who wait for them. */
+static void serve_answers(struct service *s)
+{
+	struct buf bytes = { 0 };
+	const char *fault;
+	struct client *c;
+
+	while (s->desk != NULL && (c = desk_next(s->desk, &bytes, &fault)) != NULL) {
+		struct buf value = { 0 };
+
+		if (fault != NULL || bytes.len < 2) {
+			complain("a lookup in %s %s", buf_str(&c->talk.map), fault != NULL ? fault : "ended without an answer");
+			buf_adds(&value, "the lookup took too long, or ended; try again later");
+			talk_reply(&c->talk, MAP_COULD_NOT_TELL, false, &value);
+		} else {
+			buf_add(&value, bytes.data + 2, bytes.len - 2);
+			talk_reply(&c->talk, (enum map_answer)bytes.data[0], bytes.data[1] != 0, &value);
+		}
+		buf_free(&value);
+		buf_clear(&bytes);
+		c->waits = false;
+		c->deadline = clock_ms() + IDLE_PAUSE;
+		work(s, c);
+		c->over |= c->eof && !c->waits && c->talk.out.len == 0;
+	}
+	buf_free(&bytes);
 }
 
 /* ---- the loop ---- */
 
+/* Entries: listeners, clients, children. */
 static size_t fill(struct service *s, int64_t *deadline)
 {
-	size_t n = 0, wanted = s->listeners.count + s->count;
+	size_t n = 0, wanted = s->listeners.count + s->count + CHILDREN;
 	bool accepting = s->accept_again <= clock_ms();
 
 	*deadline = accepting ? CLOCK_NEVER : s->accept_again;
@@ -277,9 +399,16 @@ static size_t fill(struct service *s, int64_t *deadline)
 	for (size_t i = 0; i < s->listeners.count; i++)
 		s->fds[n++] = (struct pollfd){ .fd = accepting ? s->listeners.list[i].fd : -1, .events = POLLIN };
 	for (size_t i = 0; i < s->count; i++) {
-		s->fds[n++] = (struct pollfd){ .fd = s->clients[i]->fd, .events = s->clients[i]->talk.out.len > 0 ? POLLOUT : POLLIN };
-		if (s->clients[i]->deadline < *deadline)
-			*deadline = s->clients[i]->deadline;
+		const struct client *c = s->clients[i];
+
+		s->fds[n++] = (struct pollfd){ .fd = c->fd, .events = c->talk.out.len > 0 ? POLLOUT : c->waits ? 0 : POLLIN };
+		if (c->deadline < *deadline)
+			*deadline = c->deadline;
+	}
+	if (s->desk != NULL) {
+		n += desk_fill(s->desk, s->fds + n);
+		if (desk_deadline(s->desk) < *deadline)
+			*deadline = desk_deadline(s->desk);
 	}
 	return n;
 }
@@ -290,7 +419,7 @@ static void bury(struct service *s)
 
 	for (size_t i = 0; i < s->count; i++) {
 		if (s->clients[i]->over)
-			client_free(&s->clients[i]);
+			client_free(s, &s->clients[i]);
 		else
 			s->clients[kept++] = s->clients[i];
 	}
@@ -308,7 +437,12 @@ static void run(struct service *s, const sigset_t *unblocked)
 			continue;
 		now = clock_ms();
 		for (size_t i = 0; i < clients; i++) {
-			if (s->fds[s->listeners.count + i].revents != 0)
+			const short events = s->fds[s->listeners.count + i].revents;
+
+			/* one that has gone does not wait any more */
+			if (s->clients[i]->waits && (events & (POLLHUP | POLLERR)) != 0)
+				s->clients[i]->over = true;
+			else if (events != 0)
 				serve(s, s->clients[i]);
 			else
 				s->clients[i]->over |= s->clients[i]->deadline <= now;
@@ -316,6 +450,7 @@ static void run(struct service *s, const sigset_t *unblocked)
 		for (size_t i = 0; i < s->listeners.count; i++)
 			if (s->fds[i].revents != 0)
 				accept_clients(s, &s->listeners.list[i]);
+		serve_answers(s);
 		bury(s);
 	}
 }
@@ -337,7 +472,8 @@ int main(int argc, char **argv)
 	wait_catch(signals, sizeof signals / sizeof signals[0], on_signal, &unblocked);
 	run(&s, &unblocked);
 	for (size_t i = 0; i < s.count; i++)
-		client_free(&s.clients[i]);
+		client_free(&s, &s.clients[i]);
+	desk_free(&s.desk);
 	listeners_free(&s.listeners);
 	answers_free(&s.answers);
 	dbases_free(&s.dbases);

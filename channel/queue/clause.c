@@ -9,6 +9,22 @@
 #include "lib/parse.h"
 #include "lib/text.h"
 
+void *clause_own(struct clause_pool *pool, void *p)
+{
+	pool->list = xgrow(pool->list, pool->count, &pool->capacity, sizeof *pool->list);
+	pool->list[pool->count++] = p;
+	return p;
+}
+
+void clause_pool_free(struct clause_pool *pool)
+{
+	for (size_t i = 0; i < pool->count; i++)
+		free(pool->list[i]);
+	free(pool->list);
+	buf_free(&pool->ignored);
+	*pool = (struct clause_pool){ 0 };
+}
+
 static const char *seconds_value(const char *value, int64_t *seconds)
 {
 	return parse_interval(value, seconds) ? NULL : "an interval such as 1h30m";
@@ -34,7 +50,7 @@ static const char *limit_value(const char *value, unsigned *limit)
 	return expected;
 }
 
-static const char *retries_value(struct schedconf *conf, struct clause *c, char *value)
+static const char *retries_value(struct clause_pool *pool, struct clause *c, char *value)
 {
 	static const char expected[] = "retries as numbers above 0";
 	unsigned *list = NULL;
@@ -53,7 +69,7 @@ static const char *retries_value(struct schedconf *conf, struct clause *c, char 
 	}
 	if (count == 0)
 		return expected;
-	c->retries = schedconf_own(conf, list);
+	c->retries = clause_own(pool, list);
 	c->retry_count = count;
 	return NULL;
 }
@@ -66,7 +82,7 @@ static int shorter(const void *a, const void *b)
 }
 
 /* Intervals with blanks or commas between them, in any order; 0 or nothing: no report of delays. */
-static const char *reporttimes_value(struct schedconf *conf, struct clause *c, char *value)
+static const char *reporttimes_value(struct clause_pool *pool, struct clause *c, char *value)
 {
 	int64_t *list = NULL, seconds;
 	size_t count = 0, capacity = 0;
@@ -83,7 +99,7 @@ static const char *reporttimes_value(struct schedconf *conf, struct clause *c, c
 	}
 	if (count > 0)
 		qsort(list, count, sizeof *list, shorter);
-	c->report_times = list != NULL ? schedconf_own(conf, list) : NULL;
+	c->report_times = list != NULL ? clause_own(pool, list) : NULL;
 	c->report_time_count = count;
 	return NULL;
 }
@@ -134,11 +150,11 @@ static bool has_word(const char *text, const char *wanted)
 	return false;
 }
 
-static const char *command_value(struct schedconf *conf, struct clause *c, const char *value)
+static const char *command_value(struct clause_pool *pool, struct clause *c, const char *value)
 {
 	if (value[strspn(value, " \t\n")] == '\0')
 		return "a command";
-	c->command = schedconf_own(conf, xstrdup(value));
+	c->command = clause_own(pool, xstrdup(value));
 	c->with_host = has_word(value, "$host");
 	return NULL;
 }
@@ -186,16 +202,16 @@ static bool is_listed(const char *list, const char *name)
 	return false;
 }
 
-void clause_ignore(struct schedconf *conf, const char *name)
+void clause_ignore(struct clause_pool *pool, const char *name)
 {
-	if (is_listed(buf_str(&conf->ignored), name))
+	if (is_listed(buf_str(&pool->ignored), name))
 		return;
-	if (conf->ignored.len > 0)
-		buf_adds(&conf->ignored, ", ");
-	text_add_clean_string(&conf->ignored, name, 100);
+	if (pool->ignored.len > 0)
+		buf_adds(&pool->ignored, ", ");
+	text_add_clean_string(&pool->ignored, name, 100);
 }
 
-const char *clause_set(struct schedconf *conf, struct clause *c, const char *key, char *value)
+const char *clause_set(struct clause_pool *pool, struct clause *c, const char *key, char *value)
 {
 	const struct key_name *k = find_key(key);
 
@@ -204,12 +220,12 @@ const char *clause_set(struct schedconf *conf, struct clause *c, const char *key
 	if (value == NULL && !k->flag)
 		return "a key with = and a value";
 	switch (k->key) {
-	case KEY_COMMAND: return command_value(conf, c, value);
+	case KEY_COMMAND: return command_value(pool, c, value);
 	case KEY_INTERVAL: return seconds_value(value, &c->interval);
 	case KEY_IDLEMAX: return seconds_value(value, &c->idle_max);
 	case KEY_EXPIRY: return seconds_value(value, &c->expiry);
 	case KEY_EXPIRY2: return seconds_value(value, &c->expiry2);
-	case KEY_RETRIES: return retries_value(conf, c, value);
+	case KEY_RETRIES: return retries_value(pool, c, value);
 	case KEY_MAXTA: return limit_value(value, &c->max_agents);
 	case KEY_MAXCHANNEL: return limit_value(value, &c->max_channel);
 	case KEY_MAXRING: return limit_value(value, &c->max_ring);
@@ -217,10 +233,10 @@ const char *clause_set(struct schedconf *conf, struct clause *c, const char *key
 	case KEY_OVERFEED: return count_value(value, &c->overfeed);
 	case KEY_USER: return user_value(value, &c->uid);
 	case KEY_GROUP: return group_value(value, &c->gid);
-	case KEY_REPORTTIMES: return reporttimes_value(conf, c, value);
+	case KEY_REPORTTIMES: return reporttimes_value(pool, c, value);
 	case KEY_QUEUEONLY: c->queue_only = true; return NULL;
 	case KEY_IMPLIED: return NULL;
-	case KEY_IGNORED: clause_ignore(conf, k->name); return NULL;
+	case KEY_IGNORED: clause_ignore(pool, k->name); return NULL;
 	}
 	return NULL;
 }

@@ -1,4 +1,4 @@
-#include "channel/queue/clause.h"
+#include "channel/queue/schedconf.h"
 
 #include <errno.h>
 #include <fnmatch.h>
@@ -32,13 +32,6 @@ struct token {
 	char *key;
 	char *value;                  /* NULL without '=' */
 };
-
-void *schedconf_own(struct schedconf *conf, void *p)
-{
-	conf->owned.list = xgrow(conf->owned.list, conf->owned.count, &conf->owned.capacity, sizeof *conf->owned.list);
-	conf->owned.list[conf->owned.count++] = p;
-	return p;
-}
 
 /* For use in `return expected(...)`. */
 static bool expected(struct reader *r, size_t number, size_t column, const char *what)
@@ -150,7 +143,7 @@ static char *own_lower(struct schedconf *conf, const char *s, size_t n)
 	char *copy = xstrndup(s, n);
 
 	ascii_lower_string(copy);
-	return schedconf_own(conf, copy);
+	return clause_own(&conf->pool, copy);
 }
 
 static bool is_default(const struct clause *c)
@@ -207,7 +200,7 @@ static bool take_token(struct reader *r, const struct token *t)
 
 	/* settings of ZMailer's scheduler itself: sockets of its own queue protocol and the like */
 	if (strncasecmp(t->key, "PARAM", 5) == 0) {
-		clause_ignore(r->conf, t->key);
+		clause_ignore(&r->conf->pool, t->key);
 		return true;
 	}
 	if (t->selects) {
@@ -219,7 +212,7 @@ static bool take_token(struct reader *r, const struct token *t)
 	if (r->conf->count == 0)
 		return expected(r, t->number, t->column, "a pattern in the first column");
 	r->filled = true;
-	wrong = clause_set(r->conf, &r->conf->clauses[r->conf->count - 1], t->key, t->value);
+	wrong = clause_set(&r->conf->pool, &r->conf->clauses[r->conf->count - 1], t->key, t->value);
 	if (wrong == NULL)
 		return true;
 	expected(r, t->number, t->column, wrong);
@@ -292,11 +285,8 @@ void schedconf_free(struct schedconf **conf)
 
 	if (c == NULL)
 		return;
-	for (size_t i = 0; i < c->owned.count; i++)
-		free(c->owned.list[i]);
-	free(c->owned.list);
 	free(c->clauses);
-	buf_free(&c->ignored);
+	clause_pool_free(&c->pool);
 	free(c);
 	*conf = NULL;
 }

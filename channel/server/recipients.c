@@ -1,26 +1,18 @@
 #include "channel/server/recipients.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "channel/server/policy.h"
-#include "channel/server/verify.h"
 #include "db/route/route.h"
+#include "db/serve/verify.h"
 #include "lib/alloc.h"
-#include "lib/child.h"
 #include "lib/clock.h"
-#include "lib/file.h"
+#include "lib/desk.h"
 #include "lib/log.h"
-#include "lib/parse.h"
 #include "lib/text.h"
 
 #define TEXT_MAX 300
@@ -175,6 +167,8 @@ static void could_not_tell(struct recipient_answer *a)
  */
 static void verify_answer(const struct policy *policy, struct buf *out)
 {
+	const uint64_t seconds = policy->limits[LIMIT_LOOKUP_TIME];
+	const struct verify_options options = { .cache = policy->verify, .arguments = policy->verify_with, .seconds = seconds > 2 ? seconds - 2 : 1 };
 	struct recipient_answer answer = { 0 };
 	struct verdict verdict = { .code = 250 }, worst = { 0 };
 	bool taken = false;
@@ -182,7 +176,7 @@ static void verify_answer(const struct policy *policy, struct buf *out)
 	buf_add(&answer.bytes, out->data, out->len);
 	read_answer(&answer);
 	for (size_t i = 0; answer.code == 250 && i < answer.count && !taken; i++) {
-		verify_destination(policy, &answer.to[i], &verdict);
+		verify_destination(&options, answer.to[i].channel, answer.to[i].host, answer.to[i].user, &verdict);
 		taken = verdict.code == 250;
 		if (!taken && (worst.code == 0 || verdict.code < worst.code))
 			worst = verdict;
@@ -201,214 +195,40 @@ static void verify_answer(const struct policy *policy, struct buf *out)
 
 /* ---- children ---- */
 
-struct waiting {
-	struct waiting *next;
-	void *owner;
-	char *address;
-};
-
-struct child {
-	pid_t pid;             /* 0: none runs */
-	int fd;
-	void *owner;           /* of the question it works on; NULL if that is forgotten */
-	bool busy;
-	int64_t deadline;
-	struct buf in;
-};
-
 struct recipients {
 	struct routing routing;
 	const struct policy *policy;
 	struct router *router;         /* NULL where children ask */
-	struct child *children;
-	size_t count;
-	int64_t patience;
-	struct waiting *first, **last;
-	pid_t *left;                   /* told to end */
-	size_t left_count, left_capacity;
+	struct desk *desk;             /* of those; NULL where there are none */
 };
 
-/* In the child: it looks something up. */
-static volatile sig_atomic_t is_looking;
-
-/*
- * Told to end, by its parent or by the end of that.  Never within an environment, where its locks would stay for good: there the
- * signal waits (env_enter()).  Between two lookups it finds the end of the socket.
- */
-static void end_lookup(int sig)
+static void open_in_child(void *context)
 {
-	(void)sig;
-	if (is_looking)
-		_exit(EX_TEMPFAIL);
+	struct recipients *r = context;
+
+	if (routing_open(&r->routing, &r->router) != EX_OK)
+		_exit(EX_CONFIG);
 }
 
-/* In the child: addresses in, each ended by NUL; answers out, each behind its length. */
-static _Noreturn void serve(struct router *router, const struct policy *policy, long privilege, int fd)
+static void close_in_child(void *context)
 {
-	struct buf in = { 0 }, out = { 0 };
-	ssize_t n;
+	struct recipients *r = context;
 
-	for (;;) {
-		char *end = in.len > 0 ? memchr(in.data, '\0', in.len) : NULL;
-		uint32_t length;
-
-		if (end == NULL) {
-			n = read(fd, buf_reserve(&in, 4096), 4096);
-			if (n < 0 && errno == EINTR)
-				continue;
-			if (n <= 0)
-				break;
-			in.len += (size_t)n;
-			continue;
-		}
-		buf_clear(&out);
-		is_looking = 1;
-		ask_router(router, in.data, privilege, &out);
-		if (policy->verify != NULL)
-			verify_answer(policy, &out);
-		is_looking = 0;
-		buf_consume(&in, (size_t)(end - in.data) + 1);
-		length = (uint32_t)out.len;
-		if (!file_write(fd, &length, sizeof length) || !file_write(fd, out.data, out.len))
-			break;
-	}
-	/* an environment wants to be left properly */
-	router_destroy(&router);
-	_exit(0);
+	router_destroy(&r->router);
 }
 
-/* Those that were told to end, as far as they have. */
-static void reap_left(struct recipients *r)
+static void answer_in_child(void *context, const char *question, size_t n, struct buf *answer)
 {
-	size_t n = 0;
+	struct recipients *r = context;
+	char *address = xstrndup(question, n);
 
-	for (size_t i = 0; i < r->left_count; i++)
-		if (waitpid(r->left[i], NULL, WNOHANG) == 0)
-			r->left[n++] = r->left[i];
-	r->left_count = n;
-}
-
-static bool start(struct recipients *r, struct child *c)
-{
-	/* what clients are connected by is not for it to keep open */
-	struct child_rules rules = { .in = CHILD_SAME, .out = CHILD_SAME, .err = CHILD_SAME, .closes = true };
-	const struct sigaction end = { .sa_handler = end_lookup };
-	int ends[2];
-
-	reap_left(r);
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
-		return false;
-	rules.keep[0] = ends[1];
-	c->pid = child_fork(&rules);
-	if (c->pid == 0) {
-		struct router *router = NULL;
-
-		sigaction(SIGTERM, &end, NULL);
-		prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
-		signal(SIGINT, SIG_IGN);
-		signal(SIGPIPE, SIG_IGN);
-		if (routing_open(&r->routing, &router) != EX_OK)
-			_exit(EX_CONFIG);
-		serve(router, r->policy, r->routing.privilege, ends[1]);
-	}
-	close(ends[1]);
-	if (c->pid < 0 || fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0) {
-		c->pid = 0;
-		close(ends[0]);
-		return false;
-	}
-	c->fd = ends[0];
-	buf_clear(&c->in);
-	return true;
-}
-
-static void stop(struct recipients *r, struct child *c)
-{
-	if (c->pid == 0)
-		return;
-	close(c->fd);
-	if (c->busy)
-		kill(c->pid, SIGTERM);
-	r->left = xgrow(r->left, r->left_count, &r->left_capacity, sizeof *r->left);
-	r->left[r->left_count++] = c->pid;
-	c->pid = 0;
-	c->busy = false;
-	buf_free(&c->in);
-}
-
-/* The oldest question goes to a child that has none. */
-static void hand_on(struct recipients *r)
-{
-	for (size_t i = 0; i < r->count && r->first != NULL; i++) {
-		struct child *c = &r->children[i];
-		struct waiting *q = r->first;
-
-		if (c->busy || (c->pid == 0 && !start(r, c)))
-			continue;
-		r->first = q->next;
-		if (r->first == NULL)
-			r->last = &r->first;
-		c->busy = true;
-		c->owner = q->owner;
-		c->deadline = clock_ms() + r->patience;
-		/* one address fits into any socket buffer; if the child is gone its end is seen when it is read */
-		if (send(c->fd, q->address, strlen(q->address) + 1, MSG_NOSIGNAL) < 0)
-			c->deadline = 0;
-		free(q->address);
-		free(q);
-	}
-}
-
-/* True if the whole answer is there, or there will be none: then it could not tell. */
-static bool finish(struct recipients *r, struct child *c, struct recipient_answer *answer)
-{
-	uint32_t length;
-	ssize_t n;
-
-	do {
-		n = recv(c->fd, buf_reserve(&c->in, 65536), 65536, 0);
-		if (n > 0)
-			c->in.len += (size_t)n;
-		if (c->in.len >= sizeof length) {
-			memcpy(&length, c->in.data, sizeof length);
-			if (c->in.len >= sizeof length + length) {
-				buf_add(&answer->bytes, c->in.data + sizeof length, length);
-				read_answer(answer);
-				buf_clear(&c->in);
-				c->busy = false;
-				return true;
-			}
-		}
-	} while (n > 0);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR) && clock_ms() < c->deadline)
-		return false;
-	complain("a lookup of a recipient %s", n < 0 && errno == EAGAIN ? "took too long" : "ended without an answer");
-	stop(r, c);
-	could_not_tell(answer);
-	return true;
+	ask_router(r->router, address, r->routing.privilege, answer);
+	if (r->policy->verify != NULL)
+		verify_answer(r->policy, answer);
+	free(address);
 }
 
 /* ---- both ---- */
-
-/* A map that may keep a process waiting, or hang it (dbases.conf(5)). */
-static bool is_slow(const struct map *map)
-{
-	static const char *const fast[] = { "btree", "bhash", "lmdb", "unordered", "ordered" };
-
-	for (size_t i = 0; i < sizeof fast / sizeof fast[0]; i++)
-		if (strcmp(map->operations->type, fast[i]) == 0)
-			return map->config != NULL && strcmp(map->operations->type, "lmdb") != 0;
-	return true;
-}
-
-static bool has_slow_maps(const struct router *router)
-{
-	for (size_t i = 0; i < ROUTE_RELATIONS; i++)
-		for (size_t j = 0; router->relations[i] != NULL && j < router->relations[i]->count; j++)
-			if (is_slow(router->relations[i]->maps[j].map))
-				return true;
-	return false;
-}
 
 struct recipients *recipients_open(const struct routing *routing, const struct policy *policy, int *status)
 {
@@ -416,17 +236,17 @@ struct recipients *recipients_open(const struct routing *routing, const struct p
 
 	r->routing = *routing;
 	r->policy = policy;
-	r->patience = (int64_t)policy->limits[LIMIT_LOOKUP_TIME] * 1000;
-	r->last = &r->first;
 	*status = routing_open(&r->routing, &r->router);
 	if (*status != EX_OK) {
 		free(r);
 		return NULL;
 	}
-	if (policy->verify != NULL || has_slow_maps(r->router)) {
+	if (policy->verify != NULL || router_is_slow(r->router)) {
 		router_destroy(&r->router);
-		r->count = policy->limits[LIMIT_LOOKUPS];
-		r->children = xcalloc(r->count, sizeof *r->children);
+		r->desk = desk_create(&(struct desk_rules){
+			.children = policy->limits[LIMIT_LOOKUPS], .patience = (int64_t)policy->limits[LIMIT_LOOKUP_TIME] * 1000,
+			.context = r, .open = open_in_child, .answer = answer_in_child, .close = close_in_child,
+		});
 	}
 	return r;
 }
@@ -434,101 +254,60 @@ struct recipients *recipients_open(const struct routing *routing, const struct p
 void recipients_close(struct recipients **at)
 {
 	struct recipients *r = *at;
-	struct waiting *next;
 
-	for (size_t i = 0; i < r->count; i++) {
-		stop(r, &r->children[i]);
-		buf_free(&r->children[i].in);
-	}
-	for (struct waiting *q = r->first; q != NULL; q = next) {
-		next = q->next;
-		free(q->address);
-		free(q);
-	}
+	desk_free(&r->desk);
 	router_destroy(&r->router);
-	free(r->children);
-	free(r->left);
 	free(r);
 	*at = NULL;
 }
 
 bool recipients_ask(struct recipients *r, const char *address, void *owner, struct recipient_answer *answer)
 {
-	struct waiting *q;
-
 	*answer = (struct recipient_answer){ 0 };
 	if (r->router != NULL) {
 		ask_router(r->router, address, r->routing.privilege, &answer->bytes);
 		read_answer(answer);
 		return true;
 	}
-	q = xcalloc(1, sizeof *q);
-	q->owner = owner;
-	q->address = xstrdup(address);
-	*r->last = q;
-	r->last = &q->next;
-	hand_on(r);
+	desk_ask(r->desk, address, strlen(address), owner);
 	return false;
 }
 
 void recipients_forget(struct recipients *r, const void *owner)
 {
-	for (size_t i = 0; i < r->count; i++)
-		if (r->children[i].owner == owner)
-			r->children[i].owner = NULL;
-	for (struct waiting **at = &r->first, *q; (q = *at) != NULL;) {
-		if (q->owner != owner) {
-			at = &q->next;
-			continue;
-		}
-		*at = q->next;
-		if (q->next == NULL)
-			r->last = at;
-		free(q->address);
-		free(q);
-	}
+	if (r->desk != NULL)
+		desk_forget(r->desk, owner);
 }
 
 size_t recipients_room(const struct recipients *r)
 {
-	return r->count;
+	return r->desk != NULL ? desk_room(r->desk) : 0;
 }
 
 size_t recipients_fill(const struct recipients *r, struct pollfd *fds)
 {
-	size_t n = 0;
-
-	for (size_t i = 0; i < r->count; i++)
-		if (r->children[i].busy)
-			fds[n++] = (struct pollfd){ .fd = r->children[i].fd, .events = POLLIN };
-	return n;
+	return r->desk != NULL ? desk_fill(r->desk, fds) : 0;
 }
 
 int64_t recipients_deadline(const struct recipients *r)
 {
-	int64_t deadline = CLOCK_NEVER;
-
-	for (size_t i = 0; i < r->count; i++)
-		if (r->children[i].busy && r->children[i].deadline < deadline)
-			deadline = r->children[i].deadline;
-	return deadline;
+	return r->desk != NULL ? desk_deadline(r->desk) : CLOCK_NEVER;
 }
 
 void *recipients_next(struct recipients *r, struct recipient_answer *answer)
 {
-	for (size_t i = 0; i < r->count; i++) {
-		struct child *c = &r->children[i];
-		void *owner;
+	const char *fault = NULL;
+	void *owner;
 
-		*answer = (struct recipient_answer){ 0 };
-		if (!c->busy || !finish(r, c, answer))
-			continue;
-		owner = c->owner;
-		c->owner = NULL;
-		hand_on(r);
-		if (owner != NULL)
-			return owner;
-		recipient_answer_free(answer);
+	*answer = (struct recipient_answer){ 0 };
+	owner = r->desk != NULL ? desk_next(r->desk, &answer->bytes, &fault) : NULL;
+	if (owner == NULL)
+		return NULL;
+	if (fault != NULL) {
+		complain("a lookup of a recipient %s", fault);
+		could_not_tell(answer);
+	} else {
+		read_answer(answer);
 	}
-	return NULL;
+	return owner;
 }

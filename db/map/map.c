@@ -334,3 +334,13 @@ enum map_change map_file_change(struct map *map)
 	p->size = st.st_size;
 	return same ? MAP_SAME : MAP_CHANGED;
 }
+
+bool map_is_slow(const struct map *map)
+{
+	static const char *const fast[] = { "btree", "bhash", "lmdb", "unordered", "ordered" };
+
+	for (size_t i = 0; i < sizeof fast / sizeof fast[0]; i++)
+		if (strcmp(map->operations->type, fast[i]) == 0)
+			return map->config != NULL && strcmp(map->operations->type, "lmdb") != 0;
+	return true;
+}

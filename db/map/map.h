@@ -173,6 +173,9 @@ enum map_answer map_fail_damaged(struct map *map, const char *format, ...) __att
  */
 bool map_key_is_askable(const char *key, size_t length);
 
+/* True if a lookup may keep a process waiting, or hang it: a directory, a database, a Berkeley DB environment (dbases.conf(5)). */
+bool map_is_slow(const struct map *map);
+
 /* Fills in the file part of the provenance from an open file; false with map_fail(). */
 bool map_provenance_of(struct map *map, int fd);
 

@@ -50,6 +50,14 @@ struct relation_map *relation_add(struct relation *relation, struct map *map, co
 	return m;
 }
 
+bool relation_is_slow(const struct relation *relation)
+{
+	for (size_t i = 0; i < relation->count; i++)
+		if (map_is_slow(relation->maps[i].map))
+			return true;
+	return false;
+}
+
 void relation_destroy(struct relation **relation)
 {
 	struct relation *r = *relation;

@@ -97,6 +97,9 @@ struct relation *relation_create(const char *name);
 /* Adds a map at the end of the list and takes it over. */
 struct relation_map *relation_add(struct relation *relation, struct map *map, const struct lookup_options *options);
 
+/* True if any of its maps is slow (map_is_slow). */
+bool relation_is_slow(const struct relation *relation);
+
 /* Closes the maps and frees all; clears the caller's pointer.  NULL is fine. */
 void relation_destroy(struct relation **relation);
 

@@ -77,6 +77,14 @@ struct router *router_create(void)
 	return r;
 }
 
+bool router_is_slow(const struct router *router)
+{
+	for (size_t i = 0; i < ROUTE_RELATIONS; i++)
+		if (router->relations[i] != NULL && relation_is_slow(router->relations[i]))
+			return true;
+	return false;
+}
+
 void router_destroy(struct router **router)
 {
 	struct router *r = *router;

@@ -102,4 +102,7 @@ struct router *router_create(void);
 /* Frees it with its relations; clears the caller's pointer.  NULL is fine. */
 void router_destroy(struct router **router);
 
+/* True if any of its maps is slow (map_is_slow). */
+bool router_is_slow(const struct router *router);
+
 #endif

@@ -180,16 +180,86 @@ static enum map_answer ask_transport(struct answers *a, const char *key, size_t 
 	return MAP_NOT_FOUND;
 }
 
+/* ---- policy ---- */
+
+/* One destination that takes the mail is enough; else one that cannot tell decides. */
+static enum map_answer ask_store(struct answers *a, const char *recipient, size_t length, struct buf *words)
+{
+	const struct route_result *results;
+	size_t count;
+	enum map_answer answer = route_address(a, recipient, length, false, &results, &count, words);
+	struct verdict verdict = { .code = 0 }, worst = { .code = 250 };
+
+	for (size_t i = 0; answer == MAP_FOUND && i < count && verdict.code != 250; i++) {
+		if (results[i].answer != MAP_FOUND)
+			continue;
+		verify_destination(a->verify, results[i].channel, results[i].host, results[i].user, &verdict);
+		if (worst.code == 250 || verdict.code < worst.code)
+			worst = verdict;
+	}
+	if (answer != MAP_FOUND || verdict.code == 250 || worst.code == 250)
+		return answer;
+	buf_addf(words, "%s", worst.text);
+	return worst.code == 550 ? MAP_NOT_FOUND : MAP_COULD_NOT_TELL;
+}
+
+/* What is to be done with a recipient of a domain that is ours; of all others others judge. */
+static enum map_answer ask_policy(struct answers *a, const char *recipient, size_t length, struct buf *value)
+{
+	const char *at = address_at(recipient, length);
+	struct buf words = { 0 };
+	enum map_answer domain = at != NULL ? ask_domain(a, at + 1, &words) : MAP_FOUND, answer = domain;
+
+	buf_clear(&words);
+	if (domain == MAP_FOUND)
+		answer = has_controls(recipient, length) ? MAP_NOT_FOUND : ask_recipient(a, recipient, length, &words);
+	if (domain == MAP_FOUND && answer == MAP_FOUND && a->verify != NULL) {
+		buf_clear(&words);
+		answer = ask_store(a, recipient, length, &words);
+		if (answer == MAP_NOT_FOUND)
+			buf_addf(value, "REJECT 5.1.1 %s", words.len > 0 ? buf_str(&words) : "no such recipient");
+	}
+	if (answer == MAP_COULD_NOT_TELL)
+		buf_adds(value, "DEFER_IF_PERMIT 4.3.0 it cannot be told now whether this recipient exists");
+	else if (domain == MAP_FOUND && answer == MAP_NOT_FOUND && value->len == 0)
+		buf_adds(value, "REJECT 5.1.1 no such recipient");
+	else if (value->len == 0)
+		buf_adds(value, "DUNNO");
+	buf_free(&words);
+	return MAP_FOUND;
+}
+
 /* ---- all of them ---- */
 
 static const char *const own_names[] = { "recipient", "alias", "transport", "domain" };
 
-bool answers_knows(const struct answers *a, const char *map)
+static bool is_own_name(const char *map)
 {
 	for (size_t i = 0; i < sizeof own_names / sizeof own_names[0]; i++)
 		if (strcmp(map, own_names[i]) == 0)
 			return true;
-	return dbases_has(a->dbases, map);
+	return strcmp(map, ANSWER_POLICY) == 0;
+}
+
+bool answers_are_slow(struct answers *a, const char *map)
+{
+	struct buf why = { 0 };
+	struct relation *r;
+
+	if (strcmp(map, ANSWER_POLICY) == 0 && a->verify != NULL)
+		return true;
+	if (is_own_name(map))
+		return router_is_slow(a->router);
+	r = find_relation(a, map);
+	if (r == NULL && dbases_has(a->dbases, map))
+		r = open_relation(a, map, &why);
+	buf_free(&why);
+	return r != NULL && relation_is_slow(r);
+}
+
+bool answers_knows(const struct answers *a, const char *map)
+{
+	return is_own_name(map) || dbases_has(a->dbases, map);
 }
 
 enum map_answer answers_ask(struct answers *a, const char *map, const char *key, size_t length, struct buf *value,
@@ -204,7 +274,7 @@ enum map_answer answers_ask(struct answers *a, const char *map, const char *key,
 		text_add_clean_string(value, map, 100);
 		return MAP_COULD_NOT_TELL;
 	}
-	if (length == 0 || has_controls(key, length))
+	if (strcmp(map, ANSWER_POLICY) != 0 && (length == 0 || has_controls(key, length)))
 		return MAP_NOT_FOUND;
 	text = xstrndup(key, length);
 	if (strcmp(map, "recipient") == 0)
@@ -215,6 +285,8 @@ enum map_answer answers_ask(struct answers *a, const char *map, const char *key,
 		answer = ask_transport(a, text, length, value);
 	else if (strcmp(map, "domain") == 0)
 		answer = ask_domain(a, text, value);
+	else if (strcmp(map, ANSWER_POLICY) == 0)
+		answer = ask_policy(a, text, length, value);
 	else
 		answer = ask_relation(a, map, text, value);
 	free(text);

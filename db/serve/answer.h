@@ -6,6 +6,8 @@
  *   alias                       where address lists lead it, comma separated
  *   transport                   by the table of -T, from where it is routed to
  *   domain                      "OK" if users of the domain are looked for here
+ *
+ * And, for the policy protocol, what is to be done with a recipient (ANSWER_POLICY).
  */
 #ifndef ZL_DB_SERVE_ANSWER_H
 #define ZL_DB_SERVE_ANSWER_H
@@ -16,12 +18,14 @@
 #include "db/route/dbases.h"
 #include "db/route/route.h"
 #include "db/serve/transports.h"
+#include "db/serve/verify.h"
 #include "lib/buf.h"
 
 struct answers {
 	struct router *router;             /* whose maps are looked at anew when they change */
 	const struct dbases *dbases;
 	struct transports *transports;     /* NULL: none */
+	const struct verify_options *verify;    /* the store is asked as well, for the policy protocol; NULL: it is not */
 	struct relation **others;          /* relations that the router has no use for, as they are asked for */
 	size_t other_count, other_capacity;
 	struct hit hit;
@@ -33,6 +37,12 @@ struct answers {
  */
 enum map_answer answers_ask(struct answers *a, const char *map, const char *key, size_t length, struct buf *value,
                             bool *unknown) MAP_MUST_LOOK;
+
+/* No name that a client could say: the value is an action of Postfix's access(5). */
+#define ANSWER_POLICY "a policy"
+
+/* True if that question may keep a process waiting. */
+bool answers_are_slow(struct answers *a, const char *map);
 
 /* Is there a map of this name? */
 bool answers_knows(const struct answers *a, const char *map);

@@ -4,13 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "db/grammar/address.h"
 #include "db/serve/netstring.h"
-#include "lib/alloc.h"
 #include "lib/text.h"
-
-/* A client that does not read its replies gets no more of them. */
-#define OUT_MAX (256 * 1024)
 
 /* ---- socketmap ---- */
 
@@ -39,36 +34,30 @@ static void reply_socketmap(struct buf *out, enum map_answer answer, bool unknow
 	buf_free(&reply);
 }
 
-static bool answer_socketmap(struct talk *t, struct answers *answers, bool *used)
+static enum talk_news next_socketmap(struct talk *t)
 {
 	const char *content, *blank;
 	size_t length, done;
-	struct buf value = { 0 };
-	bool unknown;
-	char *map;
+	struct buf why = { 0 };
+	enum talk_news news = TALK_ASKS;
 
-	*used = false;
 	switch (netstring_read(buf_str(&t->in), t->in.len, &content, &length, &done)) {
-	case NETSTRING_MORE: return true;
-	case NETSTRING_BAD: return false;
+	case NETSTRING_MORE: return TALK_WAITS;
+	case NETSTRING_BAD: return TALK_BAD;
 	case NETSTRING_WHOLE: break;
 	}
-	*used = true;
 	blank = memchr(content, ' ', length);
-	if (blank == NULL) {
-		buf_adds(&value, "a map, a blank and a key expected");
-		reply_socketmap(&t->out, MAP_COULD_NOT_TELL, true, &value);
+	if (blank != NULL) {
+		buf_add(&t->map, content, (size_t)(blank - content));
+		buf_add(&t->key, blank + 1, length - (size_t)(blank + 1 - content));
 	} else {
-		enum map_answer answer;
-
-		map = xstrndup(content, (size_t)(blank - content));
-		answer = answers_ask(answers, map, blank + 1, length - (size_t)(blank + 1 - content), &value, &unknown);
-		reply_socketmap(&t->out, answer, unknown, &value);
-		free(map);
+		buf_adds(&why, "a map, a blank and a key expected");
+		reply_socketmap(&t->out, MAP_COULD_NOT_TELL, true, &why);
+		buf_free(&why);
+		news = TALK_REPLIED;
 	}
-	buf_free(&value);
 	buf_consume(&t->in, done);
-	return true;
+	return news;
 }
 
 /* ---- lines ---- */
@@ -131,76 +120,53 @@ static void reply_tcp(struct talk *t, int code, const char *bytes, size_t n)
 	buf_addc(&t->out, '\n');
 }
 
-static bool answer_tcp(struct talk *t, struct answers *answers, bool *used)
+static enum talk_news next_tcp(struct talk *t)
 {
-	struct buf key = { 0 }, value = { 0 };
 	size_t next;
-	bool bad, unknown;
+	bool bad;
 	char *line = next_line(t, 0, &next, &bad);
+	enum talk_news news = TALK_ASKS;
 
-	*used = line != NULL;
 	if (line == NULL)
-		return !bad;
-	if (strncasecmp(line, "get ", 4) != 0 || !unquote(line + 4, &key)) {
+		return bad ? TALK_BAD : TALK_WAITS;
+	if (strncasecmp(line, "get ", 4) != 0 || !unquote(line + 4, &t->key)) {
 		reply_tcp(t, 400, "get and a key expected", 22);
-	} else {
-		switch (answers_ask(answers, t->map, buf_str(&key), key.len, &value, &unknown)) {
-		case MAP_FOUND:
-			reply_tcp(t, 200, buf_str(&value), value.len);
-			break;
-		case MAP_NOT_FOUND:
-			reply_tcp(t, 500, "not found", 9);
-			break;
-		case MAP_COULD_NOT_TELL:
-			reply_tcp(t, 400, buf_str(&value), value.len);
-			break;
-		}
+		news = TALK_REPLIED;
 	}
-	buf_free(&key);
-	buf_free(&value);
+	buf_adds(&t->map, t->tcp_map);
 	buf_consume(&t->in, next);
-	return true;
+	return news;
+}
+
+static void answer_tcp(struct talk *t, enum map_answer answer, const struct buf *value)
+{
+	switch (answer) {
+	case MAP_FOUND:
+		reply_tcp(t, 200, buf_str(value), value->len);
+		break;
+	case MAP_NOT_FOUND:
+		reply_tcp(t, 500, "not found", 9);
+		break;
+	case MAP_COULD_NOT_TELL:
+		reply_tcp(t, 400, buf_str(value), value->len);
+		break;
+	}
 }
 
 /* ---- policy ---- */
 
-/* What is to be done with a recipient: at RCPT, and of a domain that is ours. */
-static void add_action(struct buf *out, struct answers *answers, const char *recipient)
-{
-	struct buf value = { 0 };
-	bool unknown;
-	const char *at = address_at(recipient, strlen(recipient));
-	enum map_answer domain = at != NULL ? answers_ask(answers, "domain", at + 1, strlen(at + 1), &value, &unknown) : MAP_FOUND;
-	enum map_answer answer = domain;
-
-	if (domain == MAP_FOUND) {
-		buf_clear(&value);
-		answer = answers_ask(answers, "recipient", recipient, strlen(recipient), &value, &unknown);
-	}
-	if (answer == MAP_COULD_NOT_TELL)
-		buf_adds(out, "action=DEFER_IF_PERMIT 4.3.0 it cannot be told now whether this recipient exists\n\n");
-	else if (domain == MAP_FOUND && answer == MAP_NOT_FOUND)
-		buf_adds(out, "action=REJECT 5.1.1 no such recipient\n\n");
-	else
-		buf_adds(out, "action=DUNNO\n\n");
-	buf_free(&value);
-}
-
-/* Takes "NAME=VALUE" lines up to the empty one. */
-static bool answer_policy(struct talk *t, struct answers *answers, bool *used)
+/* Takes "NAME=VALUE" lines up to the empty one.  A recipient is judged at RCPT. */
+static enum talk_news next_policy(struct talk *t)
 {
 	const char *recipient = "", *state = "RCPT", *end;
-	size_t at = 0, next, size;
+	size_t at = 0, next, size = 1;
 	char *line;
-	bool bad;
+	bool bad, asks;
 
-	*used = false;
-	if (t->in.len > 0 && t->in.data[0] == '\n') {
-		size = 1;
-	} else {
+	if (t->in.len == 0 || t->in.data[0] != '\n') {
 		end = t->in.len > 0 ? memmem(t->in.data, t->in.len, "\n\n", 2) : NULL;
 		if (end == NULL)
-			return t->in.len < TALK_REQUEST_MAX;
+			return t->in.len < TALK_REQUEST_MAX ? TALK_WAITS : TALK_BAD;
 		size = (size_t)(end - t->in.data) + 2;
 	}
 	while (at < size && (line = next_line(t, at, &next, &bad)) != NULL) {
@@ -209,44 +175,59 @@ static bool answer_policy(struct talk *t, struct answers *answers, bool *used)
 		else if (strncmp(line, "protocol_state=", 15) == 0)
 			state = line + 15;
 		else if (*line != '\0' && strchr(line, '=') == NULL)
-			return false;
+			return TALK_BAD;
 		at = next;
 	}
 	if (at < size)
-		return false;
-	if (*recipient == '\0' || strcasecmp(state, "RCPT") != 0)
-		buf_adds(&t->out, "action=DUNNO\n\n");
+		return TALK_BAD;
+	asks = *recipient != '\0' && strcasecmp(state, "RCPT") == 0;
+	if (asks)
+		buf_adds(&t->key, recipient);
 	else
-		add_action(&t->out, answers, recipient);
+		buf_adds(&t->out, "action=DUNNO\n\n");
+	buf_adds(&t->map, ANSWER_POLICY);
 	buf_consume(&t->in, size);
-	*used = true;
-	return true;
+	return asks ? TALK_ASKS : TALK_REPLIED;
 }
 
 /* ---- all of them ---- */
 
-bool talk_work(struct talk *t, struct answers *answers)
+enum talk_news talk_next(struct talk *t)
 {
-	bool used = true, ok = true;
-
-	while (ok && used && t->out.len < OUT_MAX) {
-		switch (t->protocol) {
-		case TALK_SOCKETMAP:
-			ok = answer_socketmap(t, answers, &used);
-			break;
-		case TALK_TCP:
-			ok = answer_tcp(t, answers, &used);
-			break;
-		case TALK_POLICY:
-			ok = answer_policy(t, answers, &used);
-			break;
-		}
+	buf_clear(&t->map);
+	buf_clear(&t->key);
+	switch (t->protocol) {
+	case TALK_SOCKETMAP: return next_socketmap(t);
+	case TALK_TCP: return next_tcp(t);
+	case TALK_POLICY: return next_policy(t);
 	}
-	return ok;
+	return TALK_BAD;
+}
+
+void talk_reply(struct talk *t, enum map_answer answer, bool unknown, const struct buf *value)
+{
+	switch (t->protocol) {
+	case TALK_SOCKETMAP:
+		reply_socketmap(&t->out, answer, unknown, value);
+		break;
+	case TALK_TCP:
+		answer_tcp(t, answer, value);
+		break;
+	case TALK_POLICY:
+		buf_adds(&t->out, "action=");
+		if (answer == MAP_FOUND)
+			text_add_clean(&t->out, buf_str(value), value->len, 1000);
+		else
+			buf_adds(&t->out, "DEFER_IF_PERMIT 4.3.0 it cannot be told now whether this recipient exists");
+		buf_adds(&t->out, "\n\n");
+		break;
+	}
 }
 
 void talk_free(struct talk *t)
 {
 	buf_free(&t->in);
 	buf_free(&t->out);
+	buf_free(&t->map);
+	buf_free(&t->key);
 }

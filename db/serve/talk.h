@@ -27,16 +27,24 @@ enum talk_protocol {
 
 struct talk {
 	enum talk_protocol protocol;
-	const char *map;           /* of a tcp client, which names none */
+	const char *tcp_map;       /* of a tcp client, which names none */
 	struct buf in;             /* bytes of the client, not used yet */
 	struct buf out;            /* replies to be sent */
+	struct buf map, key;       /* what is asked (TALK_ASKS) */
 };
 
-/*
- * Answers all requests in t->in, as long as t->out is below a bound; false if the client says what is no request: it gets
- * what is in t->out, and the end.
- */
-bool talk_work(struct talk *t, struct answers *answers);
+enum talk_news {
+	TALK_WAITS,                /* no whole request is there */
+	TALK_ASKS,                 /* talk_reply() is next */
+	TALK_REPLIED,              /* without asking anybody */
+	TALK_BAD,                  /* no request: the client gets what is in t->out, and the end */
+};
+
+/* Takes the next request from t->in. */
+enum talk_news talk_next(struct talk *t);
+
+/* Adds the reply to the request that asked, as answers_ask() has it. */
+void talk_reply(struct talk *t, enum map_answer answer, bool unknown, const struct buf *value);
 
 void talk_free(struct talk *t);
 

@@ -33,9 +33,10 @@ sub child($code) {
 		POSIX::_exit(0);
 	}
 	push @children, $pid;
+	return $pid;
 }
 
-# The store: it knows bob alone.
+# The store: it knows bob, and later, whose mailbox is full.
 sub serve($listener) {
 	while (my $c = $listener->accept) {
 		my ($text, @accepted) = (0);
@@ -49,6 +50,7 @@ sub serve($listener) {
 			elsif ($line =~ /^LHLO/i) { print $c "250-store\r\n250-PIPELINING\r\n250 ENHANCEDSTATUSCODES\r\n" }
 			elsif ($line =~ /^MAIL/i) { @accepted = (); print $c "250 2.1.0 ok\r\n" }
 			elsif ($line =~ /^RCPT TO:<bob>/i) { push @accepted, 'bob'; print $c "250 2.1.5 ok\r\n" }
+			elsif ($line =~ /^RCPT TO:<later>/i) { print $c "452 4.2.2 mailbox full\r\n" }
 			elsif ($line =~ /^RCPT/i) { print $c "550 5.1.1 no such user here\r\n" }
 			elsif ($line =~ /^DATA/i) { print $c @accepted ? "354 go on\r\n" : "503 5.5.1 nobody\r\n"; $text = @accepted > 0 }
 			elsif ($line =~ /^QUIT/i) { print $c "221 bye\r\n"; last }
@@ -61,7 +63,7 @@ sub serve($listener) {
 
 my $listener = IO::Socket::INET->new(Listen => 20, LocalAddr => '127.0.0.1') or die "listen: $!";
 child(sub { serve($listener) });
-my $intake = Intake->start(routes => "bob\@store.test: lmtp!store!bob\ngone\@store.test: lmtp!store!gone\n"
+my $intake = Intake->start(routes => "bob\@store.test: lmtp!store!bob\ngone\@store.test: lmtp!store!gone\nlater\@store.test: lmtp!store!later\n"
 	. "ann\@example.org: smtp!relay!ann\@example.org\n");
 chmod 0666, $intake->dir . '/lmtp';
 mkdir "$dir/mail";
@@ -71,14 +73,17 @@ my $postfix = RealPostfix->start("$dir/postfix", "$dir/nobody", header_checks =>
 	virtual_mailbox_domains => 'example.org', virtual_mailbox_base => "$dir/mail", virtual_mailbox_maps => 'inline:{ann@example.org=ann/}',
 	virtual_uid_maps => 'static:' . getpwnam('nobody'), virtual_gid_maps => 'static:' . getgrnam('nogroup'), virtual_minimum_uid => 1,
 	transport_maps => 'inline:{store.test=lmtp:unix:' . $intake->dir . '/lmtp}', relay_domains => 'store.test');
-Spool->put("$dir/scheduler.conf", "lmtp/*\n\tcommand=\"$build/channel/lmtp -c \$channel -F [127.0.0.1] -p ${\ $listener->sockport}\"\n"
+Spool->put("$dir/scheduler.conf", "lmtp/*\n\texpiry=3d command=\"$build/channel/lmtp -c \$channel -F [127.0.0.1] -p ${\ $listener->sockport}\"\n"
 	. "smtp/*\n\tcommand=\"$build/channel/lmtp -c \$channel -O protocol=smtp -F UNIX:$dir/postfix/queue/public/intake\"\n");
-child(sub {
+
+sub runqueue() { child(sub {
 	open STDOUT, '>', "$dir/out";
 	open STDERR, '>', "$dir/err";
 	$ENV{ZCONFIG} = $intake->dir . '/zenv';
 	exec "$build/channel/runqueue", '-w', '-f', "$dir/scheduler.conf", '-F', $intake->dir . '/dbases.conf', '-P', $intake->office;
-});
+}) }
+
+my $runqueue = runqueue();
 
 # Says it all to Postfix, a line of the message after the other.
 sub submit($to, @parameters) {
@@ -101,6 +106,10 @@ sub reports() {
 
 sub report_on($what, $to, @parameters) {
 	like submit($to, @parameters), qr/^250 2\.0\.0 Ok: queued/m, "$what: Postfix takes it";
+	return next_report($what);
+}
+
+sub next_report($what) {
 	my @reports;
 	ok RunQueue::wait_for(sub { @reports = reports() }, 50), "$what: a report is in the mailbox"
 		or diag Spool::slurp("$dir/postfix/log"), Spool::slurp("$dir/err"), $intake->said;
@@ -135,6 +144,22 @@ subtest 'a delivery of which nobody is to hear' => sub {
 	is_deeply $r->{trouble}, [], 'the next failure is told';
 	ok RunQueue::wait_for(sub { !glob $intake->office . '/transport/[0-9]*' }), 'nothing is left in the queue';
 	is_deeply [reports()], [], 'and of the others nobody heard';
+};
+subtest 'a delay of five hours' => sub {
+	kill TERM => $runqueue;
+	waitpid $runqueue, 0;
+	@children = grep { $_ != $runqueue } @children;
+	like submit('later@store.test'), qr/^250 2\.0\.0 Ok: queued/m, 'Postfix takes it';
+	my @files;
+	ok RunQueue::wait_for(sub { @files = glob $intake->office . '/queue/[0-9]*' }), 'it is in the queue';
+	# a message is as old as its file
+	utime time - 5 * 3600, time - 5 * 3600, @files;
+	$runqueue = runqueue();
+	my $r = next_report('delay');
+	is_deeply $r->{trouble}, [], 'it is as RFC 3464 and 6522 want it';
+	is_deeply [map { [@$_{qw(action status)}] } @{$r->{recipients}}], [['delayed', '4.2.2']], 'delayed';
+	like $r->{recipients}[0]{'diagnostic-code'}, qr/^smtp; 452 .*mailbox full/, 'the words of the store';
+	ok $r->{recipients}[0]{'will-retry-until'}, 'and until when it is tried';
 };
 $postfix->stop;
 done_testing;

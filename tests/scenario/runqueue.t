@@ -30,6 +30,9 @@ subtest 'delivered mail is removed' => sub {
 };
 
 subtest 'progress on a terminal' => sub {
+	my $empty = RunQueue->new;
+	is qx(script -qec "$build/channel/runqueue -1 -f ${\ $empty->dir}/scheduler.conf -P ${\ $empty->office}" /dev/null </dev/null) =~ s/\r\n/\n/gr =~ s/^runqueue: [^\n]*\n//mgr,
+		"delivered 0, failed 0, deferred 0, held 0; 0.0 messages/s\n", 'none where there is nothing to be seen';
 	my $q = RunQueue->new(script => "pause 0.3\nuser ^a ok\nuser ^b deferred mailbox full\n");
 	$q->message(["a$_"]) for 1 .. 8;
 	$q->message(["b$_"]) for 1 .. 4;

@@ -66,6 +66,29 @@ is("@unknown", '', 'every folder has its place');
 # Mail words have no business in lib/, LMTP words none in the layers that know no LMTP.
 my @mail = grep { mentions("$top/$_", qr/\b(?:MAIL FROM|RCPT TO|LHLO)\b/) } grep { m{^lib/|^channel/(?:spool|queue|net)/} } @files;
 is("@mail", '', 'no LMTP command below the protocol');
+# Files that need each other, of which one cannot be understood without the other: these and no others.
+my %known = map { $_ => 1 } (
+	'channel/message/downgrade channel/message/parameter',                    # a field within a parameter within a field
+	'channel/net/stream channel/net/tls',                                     # TLS is a stream over a stream
+	'channel/queue/reports channel/queue/scheduler channel/queue/verdict',
+	'channel/spool/control channel/spool/fields',
+	'db/live/update db/live/update_private', 'db/route/dbases db/route/dbases_private', 'db/route/route db/route/walk',    # one thing in several files
+);
+my %needs;
+for my $file (grep { !m{^tests/} } @files) {
+	$needs{$file =~ s/\.[ch]$//r}{s/\.h$//r} = 1 for grep { $_ ne 'config.h' } includes("$top/$file");
+}
+my %reach;
+for my $from (keys %needs) {
+	my @next = keys %{$needs{$from}};
+	while (defined(my $to = shift @next)) {
+		push @next, keys %{$needs{$to} // {}} unless $reach{$from}{$to}++;
+	}
+}
+my %circle = map { my $from = $_; (join(' ', sort grep { $reach{$_}{$from} } keys %{$reach{$from}}) => 1) } grep { $reach{$_}{$_} } keys %reach;
+delete $circle{$_} for grep { !/ / } keys %circle;
+is_deeply([grep { !$known{$_} } sort keys %circle], [], 'no two files need each other but those that are known');
+
 # doc/ARCHITECTURE: every folder of sources is in the picture and no other; each function of a walk is in the file that is named.
 my $page = text("$top/doc/ARCHITECTURE");
 my %folder = map { s{[^/]+$}{}r => 1 } grep { !m{^tests/} } @files;

@@ -116,10 +116,10 @@ static void what_means_nothing_here_is_noted_once(void **state)
 	struct schedconf *conf = parsed(sample);
 
 	(void)state;
-	assert_string_equal(buf_str(&conf->ignored), "skew, PARAMauthfile, nice");
+	assert_string_equal(buf_str(&conf->pool.ignored), "skew, PARAMauthfile, nice");
 	schedconf_free(&conf);
 	conf = parsed("a/* skew=1\nb/* skew=2 nice=1\nc/* SKEW=3\n");
-	assert_string_equal(buf_str(&conf->ignored), "skew, nice");
+	assert_string_equal(buf_str(&conf->pool.ignored), "skew, nice");
 	schedconf_free(&conf);
 }
 

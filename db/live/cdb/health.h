@@ -6,17 +6,10 @@
 
 #include <stdint.h>
 
+#include "db/live/cdb/examine.h"
 #include "db/live/cdb/users.h"
 #include "db/live/update.h"
 #include "lib/buf.h"
-
-enum health_state {
-	HEALTH_HEALTHY,
-	HEALTH_STALE,        /* it answers, but something is left to be done: a change that is only in the journal, leavings of the dead */
-	HEALTH_DAMAGED,      /* the map or its journal */
-	HEALTH_WEDGED,       /* the environment does not answer */
-	HEALTH_UNKNOWN,      /* could not tell */
-};
 
 struct health {
 	enum health_state state;

@@ -1,4 +1,4 @@
-#include "channel/server/verify.h"
+#include "db/serve/verify.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -28,20 +28,25 @@ struct arguments {
 	bool has_target;       /* -F */
 };
 
-/* The agent, below this program or beside it. */
+/* The agent, below this program or beside it, or in the build tree. */
 static const char *agent_path(struct pool *pool)
 {
+	static const char *const places[] = { "ta/lmtp", "lmtp", "../channel/lmtp" };
 	char path[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+	const char *agent = NULL;
 	char *slash;
-	const char *below;
 
 	path[n > 0 ? n : 0] = '\0';
 	slash = strrchr(path, '/');
 	if (slash != NULL)
 		*slash = '\0';
-	below = pool_format(pool, "%s/ta/lmtp", path);
-	return access(below, X_OK) == 0 ? below : pool_format(pool, "%s/lmtp", path);
+	for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+		agent = pool_format(pool, "%s/%s", path, places[i]);
+		if (access(agent, X_OK) == 0)
+			break;
+	}
+	return agent;
 }
 
 static void add_words(struct arguments *a, const char *text)
@@ -120,7 +125,8 @@ static void judge(int status, const struct buf *said, struct verdict *verdict)
 	buf_free(&clean);
 }
 
-void verify_destination(const struct policy *policy, const struct spool_recipient *to, struct verdict *verdict)
+void verify_destination(const struct verify_options *options, const char *channel, const char *host, const char *user,
+                        struct verdict *verdict)
 {
 	struct arguments a = { 0 };
 	struct buf said = { 0 };
@@ -128,22 +134,24 @@ void verify_destination(const struct policy *policy, const struct spool_recipien
 
 	*verdict = (struct verdict){ .code = 250, .status = "2.1.5", .text = "ok" };
 	add(&a, agent_path(&a.pool));
-	add_words(&a, policy->verify_with);
-	if (strcmp(to->channel, "smtp") == 0 || (a.channel != NULL && strcmp(a.channel, to->channel) != 0)) {
+	add_words(&a, options->arguments);
+	if (strcmp(channel, "smtp") == 0 || (a.channel != NULL && strcmp(a.channel, channel) != 0)) {
 		pool_free(&a.pool);
 		return;
 	}
+	if (options->cache != NULL) {
+		add(&a, "-O");
+		add(&a, pool_format(&a.pool, "probe-cache=%s", options->cache));
+	}
 	add(&a, "-O");
-	add(&a, pool_format(&a.pool, "probe-cache=%s", policy->verify));
-	add(&a, "-O");
-	add(&a, pool_format(&a.pool, "probe-time=%" PRIu64, policy->limits[LIMIT_LOOKUP_TIME] > 2 ? policy->limits[LIMIT_LOOKUP_TIME] - 2 : 1));
+	add(&a, pool_format(&a.pool, "probe-time=%" PRIu64, options->seconds));
 	if (!a.has_target) {
 		add(&a, "-F");
-		add(&a, to->host);
+		add(&a, host);
 	}
 	add(&a, "-B");
 	add(&a, "--");
-	add(&a, to->user);
+	add(&a, user);
 	status = ask(&a, &said);
 	pool_free(&a.pool);
 	if (status != 0)

@@ -1,0 +1,51 @@
+/*
+ * Questions that may take long, answered by child processes, so that nobody waits for another's answer.
+ *
+ * Each child works on one question.  Who asks what is being asked already waits for that answer.  A child that has not answered in
+ * time is told to end by SIGTERM and replaced, as is one that has ended.  It is never killed: a child that blocks SIGTERM for a while, as
+ * within an environment whose locks would stay, ends behind that.
+ */
+#ifndef ZL_LIB_DESK_H
+#define ZL_LIB_DESK_H
+
+#include <poll.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/buf.h"
+
+struct desk;
+
+struct desk_rules {
+	size_t children;             /* at most; they are started when there is something to ask */
+	int64_t patience;            /* milliseconds for an answer, from when a child has the question */
+	void *context;
+	void (*open)(void *context);                 /* in a new child, before its first question */
+	void (*answer)(void *context, const char *question, size_t n, struct buf *answer);    /* in a child */
+	void (*close)(void *context);                /* in a child that ends between two questions */
+};
+
+/* The rules are copied. */
+struct desk *desk_create(const struct desk_rules *rules);
+
+/* Ends all children, which answer nobody any more; clears the caller's pointer. */
+void desk_free(struct desk **desk);
+
+/* Asks; the answer to `owner` comes from desk_next().  An owner has one question at a time.  At most 128 KiB. */
+void desk_ask(struct desk *desk, const char *question, size_t n, void *owner);
+
+/* The owner is gone. */
+void desk_forget(struct desk *desk, const void *owner);
+
+/*
+ * An owner whose answer is there; NULL if there is none.  *fault is NULL, or says why there is no answer: "took too long", "ended
+ * without an answer".
+ */
+void *desk_next(struct desk *desk, struct buf *answer, const char **fault);
+
+/* What to wait for: at most desk_room() entries; returns how many.  desk_deadline() is of clock_ms(). */
+size_t desk_room(const struct desk *desk);
+size_t desk_fill(const struct desk *desk, struct pollfd *fds);
+int64_t desk_deadline(const struct desk *desk);
+
+#endif
