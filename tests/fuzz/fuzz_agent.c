@@ -37,7 +37,7 @@ static void check_answer(const char *line)
 	free(copy);
 }
 
-static void add_message(struct queue *q, const char *name, struct worker *w, const struct clause *clause)
+static void add_message(struct queue *q, const char *name, struct agent *w, const struct clause *clause)
 {
 	struct buf why = { 0 };
 	struct control *c;
@@ -48,7 +48,7 @@ static void add_message(struct queue *q, const char *name, struct worker *w, con
 	m = queue_add(q, c, "/nowhere", &(struct timespec){ 0 });
 	m->groups[0].thread->clause = clause;
 	queue_feed(q, &m->groups[0], &w->fed, w);
-	worker_job(w, m->name, "-", 0);
+	agent_job(w, m->name, "-", 0);
 	control_close(&c);
 }
 
@@ -67,7 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const unsigned retries[] = { 1 };
 	const struct clause clause = { .channel = (char *)"lmtp", .host = (char *)"*", .command = "/x", .interval = 60,
 	                               .retries = retries, .retry_count = 1 };
-	struct worker w = { .fd = -1, .clause = &clause, .channel = xstrdup("lmtp"), .outstanding = 1 };
+	struct agent w = { .fd = -1, .clause = &clause, .channel = xstrdup("lmtp"), .outstanding = 1 };
 	char *text = xstrndup((const char *)data, size), *rest = text, *line;
 	struct scheduler s = { .unblock_at = INT64_MAX };
 
