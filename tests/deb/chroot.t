@@ -175,7 +175,7 @@ END
 like(works("/usr/libexec/zlmtp/$_ -V", "$_ runs"), qr/^\S+ \(zlmtp\) \d/, 'and says its version')
 	for 'ta/lmtp', qw(enqueue runqueue intake zlmtp-sendmail zlmtp-queue zlmtp-report newdb dbupdate dblookup dbserve ldapsync sqlsync zlmtp-check);
 is(inside('systemctl is-enabled zlmtp-runqueue.service zlmtp-mapcheck.timer'), "disabled\ndisabled\n", 'nothing is enabled');
-for my $unit (qw(zlmtp-runqueue.service zlmtp-intake.service zlmtp-intake.socket zlmtp-ldapsync@.service zlmtp-sqlsync@.service zlmtp-mapcheck.service zlmtp-mapcheck.timer)) {
+for my $unit (qw(zlmtp-runqueue.service zlmtp-intake.service zlmtp-intake.socket zlmtp-dbserve.service zlmtp-dbserve.socket zlmtp-ldapsync@.service zlmtp-sqlsync@.service zlmtp-mapcheck.service zlmtp-mapcheck.timer)) {
 	is(works("systemd-analyze verify --man=no $unit", "$unit verifies"), '', 'silently');
 	next if $unit =~ /timer$/;
 	my ($exposure) = inside("systemd-analyze security --no-pager --offline=true $unit") =~ /exposure level for .*?: ([\d.]+)/;
