@@ -199,7 +199,10 @@ static void raise_descriptor_limit(void)
 
 /* ---- clients ---- */
 
-/* Between us and a child: the name of the map, NUL, the key; and back a byte for the answer, one that the map is unknown, the value. */
+/*
+ * Between us and a child: the name of the map, NUL, the key; and back a byte for the answer, one that the map is unknown,
+ * the value.
+ */
 static void open_in_child(void *context)
 {
 	struct service *s = context;

@@ -1,9 +1,9 @@
 /*
  * Questions that may take long, answered by child processes, so that nobody waits for another's answer.
  *
- * Each child works on one question.  Who asks what is being asked already waits for that answer.  A child that has not answered in
- * time is told to end by SIGTERM and replaced, as is one that has ended.  It is never killed: a child that blocks SIGTERM for a while, as
- * within an environment whose locks would stay, ends behind that.
+ * Each child works on one question.  Who asks what is being asked already waits for that answer.  A child that has not
+ * answered in time is told to end by SIGTERM and replaced, as is one that has ended.  It is never killed: a child that
+ * blocks SIGTERM for a while, as within an environment whose locks would stay, ends behind that.
  */
 #ifndef ZL_LIB_DESK_H
 #define ZL_LIB_DESK_H

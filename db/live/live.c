@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "config.h"
 #include "db/map/bdb.h"
@@ -39,6 +40,17 @@ void live_progress(const struct live *live)
 {
 	if (live->progress != NULL)
 		live->progress(live->progress_context);
+}
+
+int live_check_file(const struct live *live, struct buf *why)
+{
+	int fd = file_open_regular(live->path, O_RDONLY);
+
+	if (fd < 0 && errno != ENOENT)
+		return live_fail(live, EX_NOPERM, why, "%s", file_error(errno));
+	if (fd >= 0)
+		close(fd);
+	return EX_OK;
 }
 
 int live_is_current(const struct live *live, int fd, struct buf *why)

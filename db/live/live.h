@@ -84,6 +84,9 @@ bool live_is_stamp(const struct change *record);
  */
 int live_prove(const struct live *live, struct buf *why);
 
+/* EX_OK if the map is a regular file, or is missing: who opens a pipe within an environment waits there for ever.  Else EX_NOPERM. */
+int live_check_file(const struct live *live, struct buf *why);
+
 /* EX_OK if the open file `fd` is what the path of the map names; else EX_TEMPFAIL: it was replaced. */
 int live_is_current(const struct live *live, int fd, struct buf *why);
 

@@ -10,7 +10,7 @@
 
 /* ---- replacing ------------------------------------------------------------------------------------------- */
 
-/* The records of the map come in the order of the store, sorted or not, and are compared as they come: the map is nowhere in memory. */
+/* The records of the map are compared as they come, in the order of the store, sorted or not: the map is nowhere in memory. */
 struct comparison {
 	const struct records *wanted;
 	unsigned char *seen;         /* a bit for each of them: the map has the key */

@@ -59,11 +59,16 @@ bool rows_add(void *context, unsigned columns, const char *const *values, const 
 	size_t n;
 
 	if (columns != 2) {
-		r->fault = columns < 2 ? "the query gives one column; expected key and value" : "the query gives more columns than key and value";
+		r->fault = columns < 2 ? "the query gives one column; expected key and value"
+		                       : "the query gives more columns than key and value";
 		return false;
 	}
-	if (values[0] == NULL || lengths[0] >= sizeof key) {
-		complain_of(r, values[0] != NULL ? values[0] : "", values[0] != NULL ? lengths[0] : 0, values[0] == NULL ? "the key is NULL" : "the key is too long");
+	if (values[0] == NULL) {
+		complain_of(r, "", 0, "the key is NULL");
+		return true;
+	}
+	if (lengths[0] >= sizeof key) {
+		complain_of(r, values[0], lengths[0], "the key is too long");
 		return true;
 	}
 	memcpy(key, values[0], lengths[0]);
@@ -90,7 +95,8 @@ static bool same_key(const struct record *a, const struct record *b)
 
 static bool same_value(const struct record *a, const struct record *b)
 {
-	return a->value != NULL && b->value != NULL && a->value_length == b->value_length && memcmp(a->value, b->value, a->value_length) == 0;
+	return a->value != NULL && b->value != NULL && a->value_length == b->value_length
+		&& memcmp(a->value, b->value, a->value_length) == 0;
 }
 
 void rows_settle(struct rows *r)

@@ -6,7 +6,10 @@
 
 #include "db/grammar/value.h"
 
-/* What is wrong with the value of a record, for any map or for its relation (`check`; NULL: none), as a constant text; NULL if nothing is. */
+/*
+ * What is wrong with the value of a record, for any map or for its relation (`check`; NULL: none), as a constant text;
+ * NULL if nothing is.
+ */
 const char *usable_value_fault(struct value_check *check, const struct record *record);
 
 #endif

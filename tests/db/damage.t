@@ -199,6 +199,18 @@ for my $type (sort keys %suffix) {
 	}
 }
 
+for my $odd (qw(fifo zero directory)) {
+	my $base = build('btree');
+	my @env = environment($base =~ s{/map$}{}r);
+	is update('btree', @env, $base, 'set', 'a', 'b')->{status}, 0, 'an environment in use';
+	unlink "$base.db";
+	$odd eq 'fifo' ? mkfifo("$base.db", 0600) : $odd eq 'zero' ? symlink('/dev/zero', "$base.db") : mkdir "$base.db";
+	my $got = update('btree', @env, $base, 'check');
+	is $got->{status}, 3, "... $odd in place of its map: check could not tell";
+	like $got->{out}, qr/\Acould not tell: [^\n]*(?:regular file|directory)/, '... and says why';
+	is update('btree', @env, $base, 'set', 'a', 'c')->{status}, 77, '... a change is refused, and nobody is left waiting within';
+}
+
 for my $what (qw(dbases.conf map env.conf env/zlmtp.maps router.conf)) {
 	my $base = build('btree');
 	my $dir = $base =~ s{/map$}{}r;

@@ -73,6 +73,8 @@ static int open_all(struct live *live, struct buf *why)
 	struct buf ignored = { 0 };
 	int status = env_config_read(&e->config, live->config, why);
 
+	if (status == EX_OK)
+		status = live_check_file(live, why);
 	if (status == EX_OK && !env_has_regions(&e->config))
 		status = begin_new(live, why);
 	if (status != EX_OK)

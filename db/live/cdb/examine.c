@@ -314,7 +314,7 @@ static void examine_environment(struct examination *x)
 	struct opened o = { 0 };
 	struct buf why = { 0 };
 
-	if (env_config_read(&o.config, x->live->config, &why) != EX_OK) {
+	if (env_config_read(&o.config, x->live->config, &why) != EX_OK || live_check_file(x->live, &why) != EX_OK) {
 		find(x, HEALTH_UNKNOWN, "%s", buf_str(&why));
 	} else if (!can_access_regions(&o.config, F_OK)) {
 		examine_unused(x);
