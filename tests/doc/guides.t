@@ -161,4 +161,6 @@ subtest 'each parameter of the lmtp client of Postfix has its place in from-post
 	plan skip_all => 'postconf -d says nothing' if !@parameters;
 	is_deeply([grep { $guide !~ /`$_`/ } @parameters], [], 'none is missing');
 };
+# what is mounted cannot be removed
+system 'umount', '--lazy', "$layers" if $layers;
 done_testing;
