@@ -48,7 +48,8 @@ static enum map_answer fail_bdb(struct map *map, struct bdb_map *b, const char *
 	const char *said = b->env != NULL ? env_said(b->env) : buf_str(&b->said);
 
 	map_fail(map, "%s: %s%s%s", what, db_strerror(code), said[0] != '\0' ? "; " : "", said);
-	map->is_damaged = bdb_is_damage(code);
+	/* libdb panics out of memory, too; the content was proved before */
+	map->is_damaged = code != DB_RUNRECOVERY && bdb_is_damage(code);
 	/* any trouble may have condemned the handle; the next lookup starts from a new one */
 	if (b->env != NULL)
 		env_broken(b->env);

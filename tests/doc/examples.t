@@ -45,6 +45,7 @@ my %pages = (
 		before => sub { (cyrus(), dovecot_with_ann()) }, after => \&both_ways },
 	'map_text.5' => { files => ['routes', 'fqdnaliases'] },    # the second is "of this name"
 	'newdb.8' => { before => \&sample_texts },
+	'zlmtp-report.8' => { before => \&sample_maps_in_place },
 	'runqueue.8' => { files => ['scheduler.conf'], missing => \&RealDovecot::missing, before => \&dovecot_and_mail,
 		after => sub ($dovecot) { is(arrived($dovecot, 'user1'), 1, 'the message is delivered') } },
 	'sql_map.5' => { files => ['users.cf'] },
@@ -77,12 +78,14 @@ my %only_shown = (
 	'zlmtp.7: text' => 'a drawing',
 	'zlmtp.7: event=queued' => 'what log lines look like',
 	'intake.8: event=queued' => 'what a log line looks like',
+	'intake.8: intake:' => 'a transport for Exim; tests/real/intake-mtas.t has such',
+	'intake.8: action "intake"' => 'a line for OpenSMTPD; tests/real/intake-mtas.t has such',
 	'ldap_map.5: fqdnaliases  ldap' => 'a line for dbases.conf; tests/real/ldap.t has such',
 	'ldap_map.5: keyword value' => 'the shape of lines',
 	'ldapsync.8: domains_command' => 'a line for its file, naming a program of ZMailer',
 );
 
-my @commands = qw(newdb makedb dbupdate dblookup ldapsync enqueue runqueue intake zlmtp-sendmail zlmtp-check zlmtp-queue lmtp git printf echo cat cd openssl);
+my @commands = qw(newdb makedb dbupdate dblookup ldapsync enqueue runqueue intake zlmtp-sendmail zlmtp-check zlmtp-queue zlmtp-report lmtp git printf echo cat cd openssl);
 
 enter_name_spaces();
 my $top = File::Temp->newdir('/tmp/zle-XXXXXX');
@@ -133,7 +136,7 @@ sub install_programs() {
 	my $libexec = '/usr/local/libexec/zlmtp';
 	File::Path::make_path("$libexec/ta", '/usr/local/sbin');
 	system('cp', glob("$build/channel/lmtp{,-probe}"), "$libexec/ta") == 0 or die "no channel/lmtp\n";
-	for my $program (grep { -x } glob "$build/db/{newdb,dbupdate,dblookup,dbserve,ldapsync,sqlsync} $build/channel/{enqueue,runqueue,intake,zlmtp-sendmail,zlmtp-check,zlmtp-queue}") {
+	for my $program (grep { -x } glob "$build/db/{newdb,dbupdate,dblookup,dbserve,ldapsync,sqlsync} $build/channel/{enqueue,runqueue,intake,zlmtp-sendmail,zlmtp-check,zlmtp-queue,zlmtp-report}") {
 		my ($name) = $program =~ m{([^/]+)\z};
 		system('cp', $program, "$libexec/$name") == 0 or die "$name\n";
 		symlink "$libexec/$name", "/usr/local/sbin/$name" or die "$name: $!\n";
