@@ -17,10 +17,15 @@ struct survey {
 	bool plain;            /* the syntaxes that hold all records so far */
 	bool alias;
 	bool alias_upper;
+	bool lines;            /* of "dbupdate apply", for want of all these */
 	bool joined;           /* -A is needed */
 	struct buf why;        /* the first record that none of them holds, or none together with the others */
-	bool lines;            /* neither of them: as lines for "dbupdate apply" */
 };
+
+static bool is_text(const struct survey *s)
+{
+	return s->plain || s->alias || s->alias_upper;
+}
 
 /* ---- can it be written? ---------------------------------------------------------------- */
 
@@ -101,16 +106,14 @@ static bool update_line(const char *key, size_t n, const char *value, size_t val
 static bool survey_record(void *context, const char *key, size_t key_length, const char *value, size_t value_length)
 {
 	struct survey *s = context;
-	bool alias = alias_key(key, key_length);
+	bool holds = any_value(value, value_length, &s->joined), alias = holds && alias_key(key, key_length);
 
-	s->plain = s->plain && plain_key(key, key_length);
+	s->plain = s->plain && holds && plain_key(key, key_length);
 	s->alias = s->alias && alias && !has_letters(key, key_length, 'A', 'Z');
 	s->alias_upper = s->alias_upper && alias && !has_letters(key, key_length, 'a', 'z');
-	if (any_value(value, value_length, &s->joined) && (s->plain || s->alias || s->alias_upper))
-		return true;
 	/* keys of programs, as those of a cache of probes, are no words of a text */
-	s->lines = true;
-	if (update_line(key, key_length, value, value_length))
+	s->lines = s->lines && update_line(key, key_length, value, value_length);
+	if (is_text(s) || s->lines)
 		return true;
 	buf_adds(&s->why, "no text can hold the record \"");
 	text_add_clean(&s->why, key, key_length, KEY_CAP);
@@ -160,11 +163,11 @@ static int write_all(struct map *map, const struct survey *s, FILE *out, struct 
 	struct buf name = { 0 };
 
 	text_add_clean_string(&name, map->path, PATH_CAP);
-	if (!s->lines)
+	if (is_text(s))
 		fprintf(out, "# %s; newdb%s%s builds it again\n", buf_str(&name), s->plain ? "" : s->alias ? " -a" : " -au",
-	        s->joined ? " -A" : "");
+		        s->joined ? " -A" : "");
 	buf_free(&name);
-	if (map_walk(map, s->lines ? write_line : write_record, &w) != MAP_FOUND) {
+	if (map_walk(map, is_text(s) ? write_record : write_line, &w) != MAP_FOUND) {
 		buf_adds(why, map_error(map));
 		return EX_TEMPFAIL;
 	}
@@ -176,7 +179,7 @@ static int write_all(struct map *map, const struct survey *s, FILE *out, struct 
 
 int dump_map(struct map *map, FILE *out, struct buf *why)
 {
-	struct survey s = { .plain = true, .alias = true, .alias_upper = true };
+	struct survey s = { .plain = true, .alias = true, .alias_upper = true, .lines = true };
 	int status;
 
 	if (map_walk(map, survey_record, &s) != MAP_FOUND) {

@@ -11,9 +11,10 @@
 
 /*
  * Writes all records of `map` to `out`, after a comment that says with which options of newdb to build.  Plain
- * syntax where it can hold the records, alias syntax otherwise.  0; EX_DATAERR with `why` naming a record that no
- * text can hold; EX_TEMPFAIL if the map cannot be read; EX_IOERR if `out` cannot be written.  Nothing is written
- * before all records were seen.
+ * syntax where it can hold the records, alias syntax otherwise; where neither can, lines for "dbupdate apply".  A key
+ * whose quotes are not needed (text_unquote()) comes back without them.  0; EX_DATAERR with `why` naming a record that no
+ * text can hold, or not together with those before; EX_TEMPFAIL if the map cannot be read; EX_IOERR if `out` cannot
+ * be written.  Nothing is written before all records were seen.
  */
 int dump_map(struct map *map, FILE *out, struct buf *why);
 

@@ -61,6 +61,8 @@ static void as_name(const char *bytes, size_t size)
 			abort();
 		break;
 	case NOTE_DOMAINS:
+	case NOTE_SHRINKAGE:
+	case NOTE_COMPARED:
 	case NOTE_OTHER:
 		break;
 	}

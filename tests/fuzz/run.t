@@ -48,7 +48,7 @@ $trouble = command("cd $work && $source/configure $without CC=clang CFLAGS='-O1 
 delete @ENV{grep { /^(?:MAKE|MFLAGS)/ } keys %ENV};
 $trouble //= command("make -C $work -j2 lib/lib.a db/db.a channel/channel.a");
 ok(!defined $trouble, 'the libraries build for fuzzing') or diag $trouble;
-my $libraries = `sed -n 's/^DB_LIBS = //p; s/^CHANNEL_LIBS = //p' $work/Makefile`;
+my $libraries = `sed -n 's/^DB_LIBS = //p; s/^ldap_LIBS = //p; s/^CHANNEL_LIBS = //p' $work/Makefile`;
 $libraries =~ s/\n/ /g;
 
 # ---- the targets ----

@@ -128,6 +128,37 @@ static void what_no_text_can_hold_is_told(void **state)
 	}
 }
 
+/* dblookup --dump printed "+a<TAB>x,", and "<TAB>y" in a line of its own, which no dbupdate apply takes, and said it was well. */
+static void records_that_only_different_texts_can_hold_are_told(void **state)
+{
+	static const struct { const char *keys[2], *values[2]; } rows[] = {
+		{ { "a", "two words" }, { "x,\n\ty", "z" } }, { { "a\001", "two words" }, { "x", "z" } },
+		{ { "#two words", "a" }, { "z", "x,\n\ty" } },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct records records = { 0 };
+		struct buf why = { 0 };
+		struct build build = { .type = "btree", .target = scratch("apart.db"), .uid = (uid_t)-1, .gid = (gid_t)-1,
+		                       .stamp = { .source = "-", .folding = '-', .syntax = '-' } };
+		FILE *file = fopen(scratch("dump"), "w+");
+		struct map *map;
+
+		for (size_t k = 0; k < 2; k++)
+			records_copy(&records, rows[i].keys[k], strlen(rows[i].keys[k]), rows[i].values[k], strlen(rows[i].values[k]), 1);
+		assert_int_equal(build_map(&build, &records, &why), EX_OK);
+		map = open_built("btree", scratch("apart.db"));
+		assert_int_equal(dump_map(map, file, &why), EX_DATAERR);
+		assert_non_null(strstr(buf_str(&why), rows[i].keys[1]));
+		assert_int_equal(ftell(file), 0);
+		fclose(file);
+		map_close(&map);
+		records_free(&records);
+		buf_free(&why);
+	}
+}
+
 static void what_no_text_can_hold_is_printed_as_changes(void **state)
 {
 	static const char *const rows[][2] = {
@@ -252,6 +283,7 @@ int main(void)
 		cmocka_unit_test(a_dump_builds_the_same_map),
 		cmocka_unit_test(a_dump_keeps_to_the_syntax_that_fits),
 		cmocka_unit_test(what_no_text_can_hold_is_told), cmocka_unit_test(what_no_text_can_hold_is_printed_as_changes),
+		cmocka_unit_test(records_that_only_different_texts_can_hold_are_told),
 		cmocka_unit_test(a_key_leads_back_to_its_line),
 		cmocka_unit_test(a_changed_text_is_noticed_and_not_believed),
 		cmocka_unit_test(maps_are_due_when_something_is_amiss),
