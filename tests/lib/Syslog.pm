@@ -9,7 +9,7 @@ use IO::Socket::UNIX;
 my $possible;
 
 sub possible($class) {
-	return $possible //= $> == 0 && system('unshare -m mount -t tmpfs tmpfs /dev 2>/dev/null') == 0;
+	return $possible //= $> == 0 && system('unshare -m sh -c "mount -t tmpfs tmpfs /dev && mknod /dev/null c 1 3" 2>/dev/null') == 0;
 }
 
 # Collects in $dir/syslog while $loop runs.
@@ -27,7 +27,7 @@ sub _read($self) {
 
 # The command that runs @command with this /dev/log.
 sub command($self, @command) {
-	my $script = 'mount -t tmpfs tmpfs /dev && ln -s "$0" /dev/log && exec "$@"';
+	my $script = 'mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && ln -s "$0" /dev/log && exec "$@"';
 	return ('unshare', '-m', 'sh', '-c', $script, $self->{path}, @command);
 }
 

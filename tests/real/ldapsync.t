@@ -3,7 +3,7 @@
 use v5.36;
 use lib "$ENV{SRC_DIR}/tests/lib";
 use Test::More;
-use Extent 'long';
+use Extent qw(long some_of);
 use Time::HiRes ();
 use RealSlapd;
 use LdapSync;
@@ -455,14 +455,14 @@ subtest 'silence' => sub {
 	$slapd->signal('CONT');
 	change_everything($slapd, 1);
 	becomes_equal $sync, 'when it speaks again', 20;
-	ok Time::HiRes::sleep(2.5), 'quiet, but not silent';
-	unlike substr($sync->said, -200), qr/nothing for \d+ s\n\z/, 'is no trouble';
+	$sync->forget;
+	ok !$sync->hears(qr/nothing for/, 2.5), 'quiet, but not silent, is no trouble';
 };
 
 subtest 'a connection that is cut, at any point' => sub {
 	my $slapd = RealSlapd->new(users => $users)->start;
 	require Relay;
-	for my $k (0, 1, 14, 15, 200, 1000, 3000, 5000) {
+	for my $k (some_of(3, 0, 1, 14, 15, 200, 1000, 3000, 5000)) {
 		my $relay = Relay->new(port => $slapd->{port}, cut => [($k) x 3]);
 		my $sync = LdapSync->new($slapd, access => "uri ldap://127.0.0.1:" . $relay->port . "\nnetwork_timeout 1\n");
 		my ($exit, $said) = $sync->once;
@@ -486,7 +486,7 @@ subtest 'a connection that falls silent, at any point' => sub {
 	my @started;
 	for my $way (['ldap', 'port', 0, 14, 17, 20, 100, 1000, 3001], ['ldaps', 'tls_port', 1500, 2000, 2500, 4000, 8000]) {
 		my ($scheme, $port, @k) = @$way;
-		for my $k (@k) {
+		for my $k (some_of(3, @k)) {
 			my $relay = Relay->new(port => $slapd->{$port}, stall => [($k) x 99]);
 			my $sync = LdapSync->new($slapd, access => "uri $scheme://127.0.0.1:" . $relay->port . "\nnetwork_timeout 1\ntimeout 1\n"
 				. "tls_ca_cert_file @{[$slapd->ca]}\n", settings => "silence 1\n")->start;
@@ -505,7 +505,7 @@ subtest 'killed at random' => sub {
 	my $slapd = RealSlapd->new(users => $users)->start;
 	for my $type ('btree', $lmdb ? 'lmdb' : ()) {
 		my $sync = LdapSync->new($slapd, type => $type);
-		for my $n (1 .. 10) {
+		for my $n (1 .. (long() ? 10 : 3)) {
 			$sync->start;
 			my $until = Time::HiRes::time() + rand 0.15;
 			while (Time::HiRes::time() < $until) {
