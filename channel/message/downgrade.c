@@ -33,13 +33,19 @@ static bool is_space(char c)
 	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
+/* strchr() finds the NUL at the end of the set, too, and a field may hold one. */
+static bool is_one_of(char c, const char *set)
+{
+	return c != '\0' && strchr(set, c) != NULL;
+}
+
 /* ---- encoded words ---- */
 
 /* What may stand unencoded in an encoded word wherever it is used (RFC 2047 section 5 rule 3). */
 static bool is_word_safe(unsigned char c)
 {
 	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-	       (c != '\0' && strchr("!*+-/", c) != NULL);
+	       is_one_of((char)c, "!*+-/");
 }
 
 static size_t byte_length(unsigned char c)
@@ -69,7 +75,7 @@ static void fold(struct buf *out)
 {
 	size_t blanks = 0, columns = column(out);
 
-	while (blanks < columns && strchr(" \t", out->data[out->len - 1 - blanks]) != NULL)
+	while (blanks < columns && is_one_of(out->data[out->len - 1 - blanks], " \t"))
 		blanks++;
 	if (blanks == 0 || blanks == columns)
 		return;
@@ -116,7 +122,7 @@ static size_t encoded_word(const char *p, const char *end)
 		return 0;
 	while (q < end && *q != '?' && (unsigned char)*q > ' ' && (unsigned char)*q < 127)
 		q++;
-	if (end - q < 5 || q == p + 2 || strchr("BbQq", q[1]) == NULL || q[2] != '?')
+	if (end - q < 5 || q == p + 2 || !is_one_of(q[1], "BbQq") || q[2] != '?')
 		return 0;
 	for (q += 3; q + 1 < end && (unsigned char)*q > ' ' && (unsigned char)*q < 127; q++)
 		if (q[0] == '?')
@@ -179,7 +185,7 @@ static void take_eightbit(struct encoder *e, const char *p, size_t n)
 			buf_clear(&e->space);
 			buf_addc(&e->space, ' ');
 		} else if (e->structured && e->last == LAST_PLAIN && e->space.len == 0 &&
-		           strchr("(<@.[", e->out->data[e->out->len - 1]) == NULL) {
+		           !is_one_of(e->out->data[e->out->len - 1], "(<@.[")) {
 			buf_addc(&e->space, ' ');
 		}
 		write_space(e, NULL);
@@ -206,7 +212,7 @@ static void take_plain(struct encoder *e, const char *p, size_t n)
 	bool ours = e->pending.len > 0;
 
 	write_pending(e);
-	if (e->structured && ours && e->space.len == 0 && strchr(".@)>]", *p) == NULL)
+	if (e->structured && ours && e->space.len == 0 && !is_one_of(*p, ".@)>]"))
 		buf_addc(&e->space, ' ');
 	write_space(e, p);
 	buf_add(e->out, p, n);
@@ -282,9 +288,9 @@ static const char *end_of_atom(const char *p, const char *end, bool comment)
 {
 	size_t n = encoded_word(p, end);
 
-	if (n > 0 && (p + n == end || is_space(p[n]) || strchr("()<>,;:@\"", p[n]) != NULL))
+	if (n > 0 && (p + n == end || is_space(p[n]) || is_one_of(p[n], "()<>,;:@\"")))
 		return p + n;
-	while (p < end && !is_space(*p) && strchr(comment ? "()" : "\"()<>[],;:@", *p) == NULL) {
+	while (p < end && !is_space(*p) && !is_one_of(*p, comment ? "()" : "\"()<>[],;:@")) {
 		if (comment && *p == '\\' && p + 1 < end)
 			p++;
 		p++;

@@ -210,7 +210,7 @@ static void take_header(struct mime_walker *w)
  */
 static size_t boundary_level(const struct mime_walker *w, const char *line, size_t n, bool *closing)
 {
-	while (n > 0 && strchr(" \t\r", line[n - 1]) != NULL)
+	while (n > 0 && line[n - 1] != '\0' && strchr(" \t\r", line[n - 1]) != NULL)
 		n--;
 	if (n < 3 || line[0] != '-' || line[1] != '-')
 		return 0;

@@ -72,6 +72,7 @@ static void add_map(struct router *r, enum route_relation id, int flags)
 	map->operations = &operations;
 	map->path = xstrdup("map");
 	map->provenance.source = map->path;
+	map->provenance.type = operations.type;
 	r->relations[id] = relation_create(route_relation_name(id));
 	relation_add(r->relations[id], map, &o);
 }

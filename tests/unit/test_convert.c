@@ -125,6 +125,24 @@ static void words_in_headers_become_encoded_words(void **state)
 	}
 }
 
+/* It was taken for a blank where a long line is folded, and what followed stood in column one, as a field of its own. */
+static void a_nul_in_a_long_field_begins_no_field(void **state)
+{
+	static const char tail[] = "\0\xfcX-Evil: yes\n";
+	struct buf in = { 0 }, out = { 0 };
+
+	(void)state;
+	buf_adds(&in, "From: ");
+	for (int i = 0; i < 60; i++)
+		buf_addc(&in, 'x');
+	buf_add(&in, tail, sizeof tail - 1);
+	downgrade_header(&out, in.data, in.len, "iso-8859-1");
+	for (size_t i = 0; i + 1 < out.len; i++)
+		assert_true(out.data[i] != '\n' || out.data[i + 1] == ' ');
+	buf_free(&in);
+	buf_free(&out);
+}
+
 static void no_encoded_word_and_no_line_is_too_long(void **state)
 {
 	struct buf in = { 0 }, out = { 0 };
@@ -161,6 +179,7 @@ int main(void)
 		cmocka_unit_test(ascii_content_called_8bit_is_called_7bit),
 		cmocka_unit_test(quoted_printable_text_is_decoded_when_it_is_asked_for),
 		cmocka_unit_test(words_in_headers_become_encoded_words),
+		cmocka_unit_test(a_nul_in_a_long_field_begins_no_field),
 		cmocka_unit_test(no_encoded_word_and_no_line_is_too_long),
 		cmocka_unit_test(signed_mail_is_never_changed),
 	};
