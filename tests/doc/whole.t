@@ -32,6 +32,12 @@ for my $program (@programs) {
 like(slurp('LICENSE'), qr/^Copyright \(c\) \d{4} The zlmtp authors$/m, 'LICENSE names who gives it');
 like(slurp('README'), qr/ISC license, see LICENSE/, 'README says which license it is');
 
+my %targets = map { $_ => 1 } split ' ', (slurp('Makefile.in') =~ /^\.PHONY: (.*)/m)[0];
+my %named = map { $_ => 1 } map { slurp($_) =~ /\bmake\s([a-z]+(?:-[a-z]+)*)\b(?!\/)/g } qw(README doc/HACKING);
+is(join(' ', grep { !$targets{$_} } sort keys %named), '', 'README and HACKING name targets that Makefile has');
+is(join(' ', grep { !$named{$_} && !/^(?:all|.*clean|uninstall|dist)$/ } sort keys %targets), '',
+	'and leave out none but those of every Makefile');
+
 my $overview = slurp('doc/zlmtp.7');
 my @pages = grep { $_ ne 'zlmtp.7' } names('doc/*.[578]');
 is(join(' ', grep { my ($name, $section) = /(.*)\.(\d)\z/; $overview !~ /^\.It Xr \Q$name $section\E$/m } @pages), '',
