@@ -115,10 +115,14 @@ static void read_words(struct settings *set, int argc, char **argv)
 {
 	int c;
 
-	for (;;) {
-		c = option_next(&program, argc, argv);
-		if (c == -1 && optind >= argc)
+	while (optind < argc) {
+		/* behind "--" there are words alone */
+		if (strcmp(argv[optind], "--") == 0) {
+			while (++optind < argc)
+				add_word(set, argv[optind]);
 			return;
+		}
+		c = option_next(&program, argc, argv);
 		switch (c) {
 		case -1: add_word(set, argv[optind++]); break;
 		case 'b': set->body = true; break;

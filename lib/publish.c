@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -110,9 +111,17 @@ static void release(struct publish *p)
 	errno = saved;
 }
 
-bool publish_begin(struct publish *p, const char *target, mode_t mode)
+/* In a directory of everybody's, whoever knew the next names could take them all. */
+static unsigned unguessable(void)
 {
 	static unsigned serial;
+	unsigned number;
+
+	return getrandom(&number, sizeof number, GRND_NONBLOCK) == (ssize_t)sizeof number ? number : serial++;
+}
+
+bool publish_begin(struct publish *p, const char *target, mode_t mode)
+{
 	const char *slash = strrchr(target, '/');
 	int before = slash ? (int)(slash - target) + 1 : 0;
 
@@ -120,7 +129,7 @@ bool publish_begin(struct publish *p, const char *target, mode_t mode)
 	*p = (struct publish){ .target = xstrdup(target), .fd = -1 };
 	for (unsigned try = 0; p->fd < 0 && try < 100; try++) {
 		free(p->temporary);
-		p->temporary = xasprintf("%.*s.%s.%ld-%u.tmp", before, target, target + before, (long)getpid(), serial++);
+		p->temporary = xasprintf("%.*s.%s.%ld-%u.tmp", before, target, target + before, (long)getpid(), unguessable());
 		remember(p->temporary);
 		p->fd = open(p->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 		if (p->fd < 0) {

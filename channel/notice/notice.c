@@ -106,7 +106,7 @@ static void tell_of(struct notice *n, enum form_kind kind, size_t recipient)
 static void find_results(struct notice *n)
 {
 	for (size_t i = 0; i < n->control->recipient_count; i++) {
-		switch (telling_due(&n->control->recipients[i], n->last[i])) {
+		switch (telling_due(n->control, &n->control->recipients[i], n->last[i])) {
 		case TELL_FAILURE: tell_of(n, FORM_FAILURE, i); break;
 		case TELL_SUCCESS: tell_of(n, FORM_SUCCESS, i); break;
 		case TELL_NOTHING: break;

@@ -104,7 +104,7 @@ static void report_add_message(struct buf *out, const struct control *c, const c
 	text_add_date(out, message->st_mtime);
 	buf_addc(out, '\n');
 	for (size_t i = 0; i < c->recipient_count; i++) {
-		if (!telling_wants_failure(&c->recipients[i]))
+		if (!telling_wants_failure(c, &c->recipients[i]))
 			continue;
 		if (header == CONTROL_NONE)
 			header = c->recipients[i].header;

@@ -100,7 +100,7 @@ static enum retire_result settled(struct control *c, struct message *m)
 static bool anything_to_tell(const struct control *c)
 {
 	for (size_t i = 0; i < c->recipient_count; i++)
-		if (telling_wants_failure(&c->recipients[i]))
+		if (telling_wants_failure(c, &c->recipients[i]))
 			return true;
 	return false;
 }

@@ -222,9 +222,22 @@ static bool take_token(struct reader *r, const struct token *t)
 	return false;
 }
 
+/* What stands behind a NUL byte in a value would be forgotten. */
+static bool is_text(struct reader *r)
+{
+	const char *nul = memchr(r->at, '\0', (size_t)(r->end - r->at)), *line = r->at;
+	size_t number = 1;
+
+	if (nul == NULL)
+		return true;
+	for (const char *end; (end = memchr(line, '\n', (size_t)(nul - line))) != NULL; number++)
+		line = end + 1;
+	return expected(r, number, (size_t)(nul - line) + 1, "text, found a NUL byte");
+}
+
 static bool read_clauses(struct reader *r)
 {
-	bool ok = true;
+	bool ok = is_text(r);
 
 	while (ok && find_token(r)) {
 		struct token t;

@@ -4,16 +4,21 @@
 
 #include "lib/parse.h"
 
-bool telling_wants_failure(const struct control_recipient *r)
+static bool has_sender(const struct control *c, const struct control_recipient *r)
 {
-	return r->tag == TAG_FAILED && (!r->notify_given || (r->notify & NOTIFY_FAILURE));
+	return r->sender != CONTROL_NONE && control_return_path(&c->senders[r->sender])[0] != '\0';
 }
 
-enum telling telling_due(const struct control_recipient *r, const struct control_diagnostic *last)
+bool telling_wants_failure(const struct control *c, const struct control_recipient *r)
+{
+	return r->tag == TAG_FAILED && (!r->notify_given || (r->notify & NOTIFY_FAILURE) || !has_sender(c, r));
+}
+
+enum telling telling_due(const struct control *c, const struct control_recipient *r, const struct control_diagnostic *last)
 {
 	if (last != NULL && last->reported)
 		return TELL_NOTHING;
-	if (telling_wants_failure(r))
+	if (telling_wants_failure(c, r))
 		return TELL_FAILURE;
 	/* without a d line its server tells */
 	if (r->tag == TAG_DONE && r->notify_given && (r->notify & NOTIFY_SUCCESS) && last != NULL)
@@ -27,7 +32,7 @@ bool telling_any(const struct control *c)
 	bool any = false;
 
 	for (size_t i = 0; i < c->recipient_count && !any; i++)
-		any = telling_due(&c->recipients[i], last[i]) != TELL_NOTHING;
+		any = telling_due(c, &c->recipients[i], last[i]) != TELL_NOTHING;
 	free(last);
 	return any;
 }

@@ -20,13 +20,16 @@ enum telling {
 };
 
 /* What the sender is still to be told of a recipient; `last` is its entry of control_last_diagnostics(). */
-enum telling telling_due(const struct control_recipient *r, const struct control_diagnostic *last);
+enum telling telling_due(const struct control *control, const struct control_recipient *r, const struct control_diagnostic *last);
 
 /* Is anybody in it to be told of? */
 bool telling_any(const struct control *control);
 
-/* True if the recipient failed and the sender did not forbid to tell (NOTIFY=NEVER, or NOTIFY without FAILURE). */
-bool telling_wants_failure(const struct control_recipient *r);
+/*
+ * True if the recipient failed and the sender did not forbid to tell (NOTIFY=NEVER, or NOTIFY without FAILURE).  Of mail without a
+ * sender, as reports are, the administrator is told, whatever it says.
+ */
+bool telling_wants_failure(const struct control *control, const struct control_recipient *r);
 
 /* At what age of the message, in seconds, this line says that a delay was told; 0 if it says no such thing. */
 int64_t telling_delay_told(const struct control_diagnostic *d);

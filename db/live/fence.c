@@ -23,7 +23,7 @@ char *fence_path(const char *map)
 	return xasprintf("%s.lock", map);
 }
 
-/* Owner and mode of the map: whoever may write it may lock it. */
+/* Owner and mode of the map: whoever may write it may lock it, and nobody else, who would keep the others from it. */
 static void dress(int fd, const char *map)
 {
 	struct stat st;
@@ -32,7 +32,7 @@ static void dress(int fd, const char *map)
 		return;
 	/* only root can give files away; where it cannot be done the creator is the one who updates */
 	if (fchown(fd, st.st_uid, st.st_gid) == 0)
-		fchmod(fd, (st.st_mode & 0666) | 0600);
+		fchmod(fd, (st.st_mode & 0222) | (st.st_mode & 0222) << 1 | 0600);
 }
 
 int fence_open(struct fence *fence, const char *map, struct buf *why)

@@ -50,4 +50,20 @@ SKIP: {
 	}
 }
 
+# ---- whoever may only read a map ----
+
+for my $type (sort keys %suffix) {
+	my $dir = scratch("readable-$type");
+	mkdir $dir;
+	spew("$dir/map", "key value\n");
+	run([$newdb, '-s', '-t', $type, "$dir/map"]);
+	for my $mode (0644, 0664, 0640) {
+		unlink "$dir/map.$suffix{$type}.lock";
+		chmod $mode, "$dir/map.$suffix{$type}";
+		run([$dbupdate, '-t', $type, "$dir/map", 'set', 'key', sprintf '%o', $mode]);
+		is sprintf('%o', (stat "$dir/map.$suffix{$type}.lock")[2] & 07777), $mode == 0664 ? '660' : '600',
+			sprintf '%s of mode %o: nobody locks it who may not write it', $type, $mode;
+	}
+}
+
 done_testing;

@@ -154,7 +154,7 @@ sub settle() {
 
 $_->{own_config} = $_->{config} for @servers;
 my $rounds = 0;
-while (time < $until) {
+while ($rounds == 0 || time < $until) {
 	for (1 .. 1 + rand 6) {
 		my $what = pick(sort keys %operations);
 		$operations{$what}->(writable());

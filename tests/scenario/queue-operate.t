@@ -28,6 +28,14 @@ subtest 'list is what runqueue -l prints' => sub {
 	is_deeply [zq($empty, $_)], [0, '', ''], "$_ of an empty queue" for qw(list summary);
 };
 
+subtest 'behind "--" there are words alone, and the program ends' => sub {
+	my $q = RunQueue->new;
+	$q->message(['a'], age => 10);
+	is_deeply [zq($q, 'list', '--', 'all')], [zq($q, 'list', 'all')], 'a filter';
+	is_deeply [zq($q, '--', 'list', 'all')], [zq($q, 'list', 'all')], 'a verb';
+	is +(zq($q, 'list', '--', '-j'))[0], 64, 'no option';
+};
+
 subtest 'filters' => sub {
 	my $q = RunQueue->new;
 	my $x = $q->message(['ann@one.example', 'bob@two.example@@store2'], age => 1000);

@@ -46,6 +46,11 @@ subtest 'a failure' => sub {
 	is $r->{body}, "text\n", 'with its body, by RET=FULL';
 	is_deeply { $q->reports }, {}, 'there is no file in postman/';
 	is $q->control(100), undef, 'the message has gone';
+	$q = Reports->queue(script => $fails);
+	from_nobody($q, { user => 'bob', dsn => 'NOTIFY=NEVER' });
+	$q->run('-1');
+	is scalar(keys %{{ $q->reports }}), 1, 'also of one that nobody wants to hear of, as a report is';
+	is scalar(Reports->all($q)), 0, '... and no report';
 };
 
 subtest 'several recipients are in one report, those who do not want it are not' => sub {

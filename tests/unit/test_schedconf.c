@@ -15,13 +15,18 @@ static struct schedconf *parsed(const char *text)
 	return conf;
 }
 
-static void refused(const char *text, const char *expect)
+static void refused_bytes(const char *text, size_t n, const char *expect)
 {
 	struct buf why = { 0 };
 
-	assert_null(schedconf_parse("scheduler.conf", text, strlen(text), &why));
+	assert_null(schedconf_parse("scheduler.conf", text, n, &why));
 	assert_string_equal(buf_str(&why), expect);
 	buf_free(&why);
+}
+
+static void refused(const char *text, const char *expect)
+{
+	refused_bytes(text, strlen(text), expect);
 }
 
 /* As the file that ZMailer comes with is laid out. */
@@ -152,6 +157,7 @@ static void mistakes_are_named_with_line_and_column(void **state)
 	refused("a/* retries=\"\"\n", "scheduler.conf:1:5: expected retries as numbers above 0, found \"retries=...\"");
 	refused("a/* maxring=-1\n", "scheduler.conf:1:5: expected a number up to 10000, found \"maxring=...\"");
 	refused("a/* user=no-such-user\n", "scheduler.conf:1:5: expected a user of this system, found \"user=...\"");
+	refused_bytes("a/*\n\tcommand=\"lmtp\0 -F x\"\n", 26, "scheduler.conf:2:15: expected text, found a NUL byte");
 	refused("a/* group=no-such-group\n", "scheduler.conf:1:5: expected a group of this system, found \"group=...\"");
 	refused("a/* command=\"\"\n", "scheduler.conf:1:5: expected a command, found \"command=...\"");
 	refused("a/*\n command=\"x\n", "scheduler.conf:2:10: expected an end of the quoted value");
