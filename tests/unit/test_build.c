@@ -62,7 +62,7 @@ static void root_gives_maps_away_and_keeps_their_owner(void **state)
 
 	(void)state;
 	if (geteuid() != 0)
-		skip();
+		return;
 	assert_int_equal(build_one(&build, "k", &why), EX_OK);
 	build.uid = (uid_t)-1;
 	build.gid = (gid_t)-1;
@@ -81,7 +81,7 @@ static void root_stays_away_from_the_directories_of_others(void **state)
 
 	(void)state;
 	if (geteuid() != 0)
-		skip();
+		return;
 	assert_int_equal(chmod(scratch_directory, 0777), 0);
 	assert_int_equal(build_one(&build, "k", &why), EX_NOPERM);
 	assert_int_equal(chmod(scratch_directory, 01777), 0);
@@ -103,7 +103,7 @@ static void keys_that_a_type_cannot_hold_name_their_line(void **state)
 
 	(void)state;
 	if (map_type("lmdb") == NULL)
-		skip();
+		return;
 	while (key.len < 510)
 		buf_addc(&key, 'k');
 	assert_int_equal(build_one(&build, buf_str(&key), &why), EX_OK);

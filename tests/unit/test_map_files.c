@@ -183,7 +183,7 @@ static void lmdb_has_no_environment_file(void **state)
 
 	(void)state;
 	if (map_type("lmdb") == NULL)
-		skip();
+		return;
 	assert_null(map_open("lmdb", "x", "/some/file", &status, &why));
 	assert_int_equal(status, EX_CONFIG);
 	buf_free(&why);
