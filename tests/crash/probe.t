@@ -117,7 +117,7 @@ sub some_addresses() { my %chosen = map { $addresses[rand @addresses] => 1 } 1 .
 my $end = time + $seconds;
 my $patience = $end + 60;
 # for a while, and on a slow machine until each kind was seen
-sub goes_on() { return time < $end || grep { ($count{$_->[0]} // 0) <= $_->[1] } ['killed', 5], ['ended', 5], ['from_cache', 0] }
+sub goes_on() { return time < $end || grep { ($count{$_->[0]} // 0) <= $_->[1] } ['killed', 5], ['ended', 20], ['from_cache', 0] }
 while ((goes_on() || %running) && time < $patience) {
 	start_probe(some_addresses()) while keys %running < 5 && goes_on();
 	for my $pid (keys %running) {
@@ -145,6 +145,6 @@ delete $running{$pid}{dies_at};
 waitpid $pid, 0;
 check(delete $running{$pid}, 1);
 is(join("\n", @wrong), '', 'without the server no answer is wrong');
-cmp_ok($count{from_cache} // 0, '>', 0, 'and some are there');
+cmp_ok($count{from_cache} // 0, '>', 10, 'and many are there');
 diag "seed $seed: $count{started} probes, $count{killed} killed" if $ENV{ZLMTP_SOAK};
 done_testing;
