@@ -74,6 +74,15 @@ void logline_number(struct logline *line, const char *key, uint64_t number)
 	buf_addu(&line->text, number);
 }
 
+void logline_known(struct logline *line, const char *key, int64_t number)
+{
+	logline_key(line, key);
+	if (number > 0)
+		buf_addu(&line->text, (uint64_t)number);
+	else
+		buf_adds(&line->text, "null");
+}
+
 void logline_bool(struct logline *line, const char *key, bool value)
 {
 	logline_key(line, key);

@@ -25,6 +25,9 @@ void logline_begin(struct logline *line, bool json);
 /* A string: bare if it is a plain word, else cleaned, in double quotes, with \ before " and \. */
 void logline_add(struct logline *line, const char *key, const char *value);
 void logline_number(struct logline *line, const char *key, uint64_t number);
+
+/* The same where 0 says that it is not known: null then, which JSON alone has. */
+void logline_known(struct logline *line, const char *key, int64_t number);
 /* yes or no; true or false. */
 void logline_bool(struct logline *line, const char *key, bool value);
 /* Only the key, for values that are made by hand behind it. */

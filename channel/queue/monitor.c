@@ -369,11 +369,7 @@ static void add_json_status(struct logline *line, const struct monitor *m)
 	logline_number(line, "recipients", s->recipients);
 	logline_number(line, "in_delivery", s->fed);
 	logline_number(line, "unserved", s->unserved);
-	logline_key(line, "oldest");
-	if (s->oldest > 0)
-		buf_addf(out, "%" PRId64, s->oldest);
-	else
-		buf_adds(out, "null");
+	logline_known(line, "oldest", s->oldest);
 	logline_add(line, "oldest_id", s->oldest_id);
 	for (size_t i = 0; i < RATES; i++)
 		logline_number(line, rate_words[i], sum_of(s, (enum rate)i));
@@ -427,11 +423,7 @@ static void add_json_lists(struct logline *line, const struct monitor *m)
 		logline_number(&e, "messages", d->messages);
 		logline_number(&e, "ready", d->ready);
 		logline_number(&e, "agents", d->agents);
-		logline_key(&e, "next_try");
-		if (d->next > 0)
-			buf_addf(&e.text, "%" PRId64, d->next);
-		else
-			buf_adds(&e.text, "null");
+		logline_known(&e, "next_try", d->next);
 		if (d->reason[0] != '\0')
 			logline_add(&e, "reason", d->reason);
 		add_element(&line->text, &e, i == 0);

@@ -1,6 +1,5 @@
 #include "channel/queue/summary.h"
 
-#include <inttypes.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,11 +199,7 @@ void summary_json(struct buf *out, const struct summary *s)
 			logline_number(&line, ages[k].name, d->by_age[k]);
 		logline_number(&line, "held", d->held);
 		logline_number(&line, "active", d->active);
-		logline_key(&line, "next_try");
-		if (d->next > 0)
-			buf_addf(&line.text, "%" PRId64, d->next);
-		else
-			buf_adds(&line.text, "null");
+		logline_known(&line, "next_try", d->next);
 		if (d->reason != NULL)
 			logline_add(&line, "reason", d->reason);
 		logline_end(&line);
