@@ -311,14 +311,18 @@ static enum session_news listen_to(struct sync *s)
 
 /* ---- -1 ---------------------------------------------------------------------------------------------- */
 
-/* Waits for the server, or until something is due. */
-static void wait_for_news(const struct sync *s, int64_t deadline)
+/* Waits for the server, or until something is due; while there is more to read it does not wait, but signals are heeded. */
+static void wait_for_news(const struct sync *s, enum session_news news, int64_t deadline)
 {
 	struct pollfd p = { .fd = s->session != NULL ? session_socket(s->session) : -1, .events = POLLIN };
 	sigset_t none;
 
 	sigemptyset(&none);
-	wait_for(&p, 1, deadline == CLOCK_NEVER ? clock_ms() + LONGEST_DELAY_MS : deadline, &none);
+	if (news != SESSION_QUIET)
+		deadline = clock_ms();
+	else if (deadline == CLOCK_NEVER)
+		deadline = clock_ms() + LONGEST_DELAY_MS;
+	wait_for(&p, 1, deadline, &none);
 }
 
 /* One connection, to its end: true if the copy is what the server has, compared as a whole. */
@@ -327,8 +331,7 @@ static bool refresh_and_compare(struct sync *s)
 	enum session_news news = SESSION_QUIET;
 
 	while (s->session != NULL && stopped == 0) {
-		if (news == SESSION_QUIET)
-			wait_for_news(s, session_deadline(s->session));
+		wait_for_news(s, news, session_deadline(s->session));
 		news = listen_to(s);
 		if (news == SESSION_FINISHED)
 			session_compare(s->session);
@@ -375,7 +378,7 @@ static int run_once(struct sync *s)
 		if (!run_command(s))
 			status = EX_TEMPFAIL;
 		else if (s->domains.pid != 0)
-			wait_for_news(s, domains_deadline(&s->domains));
+			wait_for_news(s, SESSION_QUIET, domains_deadline(&s->domains));
 	}
 	if (status == EX_OK && copy_state(s->copy) != COPY_CLEAN)
 		status = write_map(s, &(struct content_counts){ 0 });
@@ -452,8 +455,7 @@ static int follow(struct sync *s)
 	while (stopped == 0 && status == EX_OK) {
 		if (s->session == NULL && clock_ms() >= s->next_open)
 			open_session(s);
-		if (news == SESSION_QUIET)
-			wait_for_news(s, next_deadline(s));
+		wait_for_news(s, news, next_deadline(s));
 		news = s->session != NULL ? listen_to(s) : SESSION_QUIET;
 		if (is_end(news))
 			news = SESSION_QUIET;
