@@ -78,6 +78,7 @@ static void add_question(struct rerouting *r, size_t message, const struct contr
 	};
 
 	if (line->orcpt == NULL || !dsn_original(&address, line->orcpt) || address.len == 0) {
+		q.left = r->unasked;
 		buf_clear(&address);
 		buf_adds(&address, line->user);
 	}
@@ -112,12 +113,13 @@ static void add_questions(struct rerouting *r, size_t message)
 	free(path);
 }
 
-static void leave(struct question *q, const char *why)
+static void leave(const struct rerouting *r, struct question *q, const char *why)
 {
 	struct buf shown = { 0 };
 
 	text_add_clean_string(&shown, q->address, 300);
-	complain("%s: %s; left as it is", buf_str(&shown), why);
+	if (!r->unasked)
+		complain("%s: %s; left as it is", buf_str(&shown), why);
 	q->left = true;
 	buf_free(&shown);
 }
@@ -131,7 +133,7 @@ static void hear(void *context, size_t number, enum routing_answer answer, const
 		r->unclear += answer == ROUTING_UNCLEAR && !q->left;
 		r->unknown += answer == ROUTING_NOBODY && !q->left;
 		if (!q->left)
-			leave(q, why);
+			leave(r, q, why);
 		return;
 	}
 	q->answers = xgrow(q->answers, q->count, &q->capacity, sizeof *q->answers);
@@ -155,12 +157,26 @@ static bool is_other(const struct rerouting *r, const struct question *q, const 
 static void take(struct rerouting *r, const struct question *q, const struct operation_recipient *to)
 {
 	r->list = xgrow(r->list, r->count, &r->capacity, sizeof *r->list);
-	r->list[r->count++] = (struct rerouted){ .message = q->message, .to = *to };
+	r->list[r->count++] = (struct rerouted){
+		.message = q->message, .channel = q->channel, .host = q->host, .user = q->user, .to = *to,
+	};
 }
 
 static bool is_same(const struct question *q, const struct operation_recipient *to)
 {
 	return strcmp(to->channel, q->channel) == 0 && strcasecmp(to->host, q->host) == 0 && strcmp(to->user, q->user) == 0;
+}
+
+/*
+ * Did we deliver it, and does it leave now for no other reason than that its domain is a stranger's?  A map that somebody
+ * lost must not send the mail of our users through the relay, which would send it back to us, or refuse it.
+ */
+static bool has_lost_domain(const struct question *q, const struct operation_recipient *to)
+{
+	const char *at = strrchr(q->address, '@');
+
+	return strcmp(q->channel, "smtp") != 0 && strcmp(to->channel, "smtp") == 0 && at != NULL &&
+	       strcasecmp(to->host, at + 1) == 0 && strcasecmp(to->user, q->address) == 0;
 }
 
 /* Which of the answers are for this recipient: a second copy for others must not come of it. */
@@ -174,8 +190,15 @@ static void judge(struct rerouting *r, struct question *q)
 	for (size_t i = 0; i < q->count; i++) {
 		if (is_same(q, &q->answers[i]))
 			return;
+		if (r->unasked && strcmp(q->answers[i].channel, "smtp") == 0 && strcmp(q->channel, "smtp") != 0)
+			return;
 		if (strcmp(q->answers[i].channel, "bitbucket") == 0) {
-			leave(q, "the maps say to discard it (zlmtp-queue remove does)");
+			leave(r, q, "the maps say to discard it (zlmtp-queue remove does)");
+			return;
+		}
+		if (!r->leaves && has_lost_domain(q, &q->answers[i])) {
+			leave(r, q, "the maps do not know its domain any more, and it would leave by the relay (--yes lets it)");
+			r->unknown++;
 			return;
 		}
 		if (own == NULL && strcmp(q->answers[i].user, q->user) == 0)
@@ -185,14 +208,14 @@ static void judge(struct rerouting *r, struct question *q)
 		if (own != NULL && !is_other(r, q, own))
 			take(r, q, own);
 		else
-			leave(q, "it led to several recipients, and the maps do not say which of them this one is");
+			leave(r, q, "it led to several recipients, and the maps do not say which of them this one is");
 		return;
 	}
 	for (size_t i = 0; i < q->count; i++)
 		if (!is_other(r, q, &q->answers[i]))
 			take(r, q, &q->answers[i]);
 	if (r->count == before)
-		leave(q, "it leads to other recipients of the message now (zlmtp-queue remove or fail)");
+		leave(r, q, "it leads to other recipients of the message now (zlmtp-queue remove or fail)");
 }
 
 int rerouting_ask(struct rerouting *r, const struct routing *routing)
@@ -210,6 +233,21 @@ int rerouting_ask(struct rerouting *r, const struct routing *routing)
 	for (size_t i = 0; status == EX_OK && i < r->question_count; i++)
 		judge(r, &r->questions[i]);
 	return status;
+}
+
+size_t rerouting_first(const struct rerouting *r, size_t message)
+{
+	size_t low = 0, high = r->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (r->list[middle].message < message)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
 }
 
 static void free_strings(char **list, size_t count)

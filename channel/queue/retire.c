@@ -146,6 +146,12 @@ static bool all_marked(const struct message *m)
 	return ok;
 }
 
+/* Only what somebody would hear of is worth a complaint. */
+static bool can_answer(struct reporter *reporter, const struct control *c)
+{
+	return telling_any(c) ? reporter_can(reporter) : reporter_is_there(reporter);
+}
+
 enum retire_result retire_message(struct message *m, struct reporter *reporter, const char *reports, struct remover *remover)
 {
 	enum retire_result answer;
@@ -163,8 +169,8 @@ enum retire_result retire_message(struct message *m, struct reporter *reporter, 
 	case LOOK_TROUBLE: return RETIRE_TROUBLE;
 	}
 	answer = settled(c, m);
-	if (answer == RETIRE_DONE && m->told != TOLD_ALL && telling_any(c)) {
-		if (m->told == TOLD_NOT && reporter != NULL && reporter_can(reporter))
+	if (answer == RETIRE_DONE && m->told != TOLD_ALL && (telling_any(c) || telling_any_may_have_moved(c))) {
+		if (m->told == TOLD_NOT && reporter != NULL && can_answer(reporter, c))
 			answer = RETIRE_UNTOLD;
 		else if (anything_to_tell(c) && !tell(c, m, reports))
 			answer = RETIRE_TROUBLE;
@@ -236,21 +242,44 @@ static bool write_down(const struct control *c, const struct buf *lines)
 	return ok;
 }
 
-bool retire_write_result(const struct message *m, off_t recipient, const char *notary, const char *text, int64_t now)
-{
-	const struct control_recipient *r;
-	struct buf lines = { 0 };
-	struct control *c;
-	bool ok;
+struct retire_result_line {
+	off_t recipient;
+	int64_t time;
+	char *notary, *text;
+};
 
-	if (look(m, &c) != LOOK_OK)
-		return false;
-	r = line_at(c, recipient);
-	if (r != NULL)
-		add_failure(&lines, c, r, notary, text, now);
-	ok = r != NULL && write_down(c, &lines);
+void retire_add_result(struct retire_results *r, const struct message *m, off_t recipient, const char *notary, const char *text,
+                       int64_t now)
+{
+	r->message = m;
+	r->list = xgrow(r->list, r->count, &r->capacity, sizeof *r->list);
+	r->list[r->count++] = (struct retire_result_line){
+		.recipient = recipient, .time = now, .notary = xstrdup(notary), .text = xstrdup(text),
+	};
+}
+
+bool retire_write_results(struct retire_results *r)
+{
+	struct buf lines = { 0 };
+	struct control *c = NULL;
+	bool ok = r->message == NULL || look(r->message, &c) == LOOK_OK;
+
+	for (size_t i = 0; i < r->count; i++) {
+		const struct retire_result_line *one = &r->list[i];
+		const struct control_recipient *line = c != NULL ? line_at(c, one->recipient) : NULL;
+
+		if (line != NULL)
+			add_failure(&lines, c, line, one->notary, one->text, one->time);
+		ok = ok && line != NULL;
+		free(one->notary);
+		free(one->text);
+	}
+	if (c != NULL)
+		ok = write_down(c, &lines) && ok;
 	buf_free(&lines);
 	control_close(&c);
+	free(r->list);
+	*r = (struct retire_results){ 0 };
 	return ok;
 }
 

@@ -15,9 +15,13 @@
 #include "channel/queue/queue.h"
 #include "channel/queue/remover.h"
 #include "channel/queue/reporter.h"
+#include "channel/queue/retire.h"
 #include "channel/queue/schedconf.h"
 #include "channel/queue/agent.h"
 #include "lib/clock.h"
+
+/* In ms; lmtp itself gives up a transaction after 4 h (its -O max-time). */
+#define SCHEDULER_SILENCE (5 * 3600 * 1000)
 
 struct scheduler {
 	const struct schedconf *conf;
@@ -25,6 +29,7 @@ struct scheduler {
 	bool json;                    /* form of log lines */
 	bool once;                    /* every message is tried once, nothing is waited for */
 	bool verbose;                 /* a line on stdout for each outcome */
+	int64_t silence;              /* ms: an agent that has mail and says nothing for so long is ended */
 	size_t delivered, failed;     /* recipients, since we run */
 	size_t deferred;              /* how often a recipient was deferred */
 	size_t removed;               /* messages */
@@ -36,6 +41,7 @@ struct scheduler {
 	struct queue queue;
 	struct intake intake;
 	struct remover *remover;
+	struct retire_results results; /* that are to be written down before scheduler_read() or scheduler_buried() returns */
 	struct agent *agents;
 	size_t agent_count;
 	struct reporter *reporter;    /* the caller's; NULL: failures are told in report files alone */
@@ -69,6 +75,12 @@ void scheduler_arrived(struct scheduler *s, const char *name, struct moment now)
 enum operation_result scheduler_operate(struct scheduler *s, const struct operation *o, struct moment now, size_t *changed,
                                         struct buf *why);
 void scheduler_unpark(struct scheduler *s, const char *job);
+
+/*
+ * A reroute that nobody asked for (reports.h): recipients have another place in the maps.  True if it was done; the message
+ * is gone then, and another one in its place.
+ */
+bool scheduler_move(struct scheduler *s, struct message *m, const struct operation *o);
 
 /*
  * True if mail of this destination stays in the queue as things are: no clause, no command, queueonly, or its channel or
