@@ -71,9 +71,17 @@ my $layers;     # what is put over ZLMTP_BASE: fetched packages, built programs
 sub in_base($command) { return system 'chroot', $base, qw(env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin sh -ec), $command }
 
 # Packages are fetched, not installed, as the copies have no network: into ZLMTP_BASE itself, as a copy sees no mounts of it.
-sub fetch_packages(@packages) {
+# For each guide by itself: what else is there decides which others they bring.
+sub fetch_packages() {
 	system 'cp', '/etc/resolv.conf', "$base/etc/resolv.conf";
-	return in_base("apt-get -q update >/dev/null && apt-get -q install -y --download-only iproute2 @packages >/dev/null") == 0;
+	in_base('apt-get -q update >/dev/null') == 0 or return 0;
+	for my $path (glob "$ENV{SRC_DIR}/doc/guide/*.md") {
+		my $other = Guide::goes_on($path);
+		my @packages = map { Guide::packages(Guide::blocks($_)) } $path, $other ? "$ENV{SRC_DIR}/doc/guide/$other.md" : ();
+		next if !@packages;
+		in_base("apt-get -q install -y --download-only @packages >/dev/null") == 0 or return 0;
+	}
+	return 1;
 }
 
 # Programs are built as dovecot.md begins, and installed below the guides that say so.
@@ -97,8 +105,7 @@ sub machine_for(@blocks) {
 my @guides = @ARGV ? @ARGV : sort glob "$ENV{SRC_DIR}/doc/guide/*.md";
 my $missing = Machine::missing();
 if ($base && !$missing) {
-	my @packages = map { Guide::packages(Guide::blocks($_)) } glob "$ENV{SRC_DIR}/doc/guide/*.md";
-	fetch_packages(@packages) or BAIL_OUT("no packages for $base");
+	fetch_packages() or BAIL_OUT("no packages for $base");
 	build_programs() or BAIL_OUT('no programs');
 }
 for my $path (@guides) {

@@ -60,7 +60,7 @@ like($package, qr{/zlmtp_\Q$version\E_}, 'with the version of configure');
 ok(!-e "$tree/debian/zlmtp" && ($tree eq $source || !-e "$tree/Makefile"), 'the source is as it was');
 
 my $complaints = said('lintian', ($> == 0 ? '--allow-root' : ()), '--tag-display-limit', 0, glob "$dir/out/*.changes");
-unlike($complaints, qr/^E:/m, 'lintian finds no errors') or diag $complaints;
+unlike($complaints, qr/^[EW]:/m, 'lintian finds no errors and warns of nothing') or diag $complaints;
 diag $complaints if $complaints =~ /^W:/m;
 
 # ---- contents ----
