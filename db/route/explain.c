@@ -1,6 +1,7 @@
 #include "db/route/explain.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "db/build/origin.h"
 #include "db/store/stamp.h"
@@ -9,8 +10,10 @@
 
 #define SHOWN_MAX 2000
 
+/* What a map was built from.  The map itself may be closed, and another one be at its address. */
 struct explain_origin {
-	const struct map *map;
+	char *source;
+	int64_t built;
 	struct origin *origin;     /* NULL if its text is not known */
 };
 
@@ -37,14 +40,17 @@ void explain_line(struct explain *e, const char *format, ...)
 
 static const struct origin *origin_of(struct explain *e, const struct map *map)
 {
+	const struct stamp *stamp = map->provenance.stamp;
 	struct explain_origin *o;
 
+	if (stamp == NULL)
+		return NULL;
 	for (size_t i = 0; i < e->origin_count; i++)
-		if (e->origins[i].map == map)
+		if (e->origins[i].built == stamp->built && strcmp(e->origins[i].source, stamp->source) == 0)
 			return e->origins[i].origin;
 	e->origins = xgrow(e->origins, e->origin_count, &e->origin_capacity, sizeof *e->origins);
 	o = &e->origins[e->origin_count++];
-	*o = (struct explain_origin){ map, map->provenance.stamp != NULL ? origin_open(map) : NULL };
+	*o = (struct explain_origin){ xstrdup(stamp->source), stamp->built, origin_open(map) };
 	return o->origin;
 }
 
@@ -52,7 +58,7 @@ size_t explain_source(struct explain *e, const struct map *map, const char *key,
 {
 	const struct origin *origin = origin_of(e, map);
 
-	if (origin == NULL || map->provenance.stamp == NULL)
+	if (origin == NULL)
 		return 0;
 	*file = map->provenance.stamp->source;
 	return origin_line(origin, key);
@@ -93,8 +99,10 @@ void explain_lookup(void *context, const struct relation_map *from, const char *
 
 void explain_free(struct explain *e)
 {
-	for (size_t i = 0; i < e->origin_count; i++)
+	for (size_t i = 0; i < e->origin_count; i++) {
 		origin_close(&e->origins[i].origin);
+		free(e->origins[i].source);
+	}
 	free(e->origins);
 	buf_free(&e->out);
 	*e = (struct explain){ 0 };
