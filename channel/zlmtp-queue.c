@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
@@ -279,6 +280,18 @@ static int list_or_summary(const struct settings *set, bool summary)
 	return set->words > 0 && r.count == 0 ? 1 : EX_OK;
 }
 
+/* Who may not read the files would hear that nothing matches. */
+static void refuse_strangers(const struct settings *set)
+{
+	struct buf owner = { 0 };
+	struct stat st;
+
+	if (geteuid() == 0 || stat(".", &st) < 0 || st.st_uid == geteuid())
+		return;
+	account_add_user(&owner, st.st_uid);
+	die(EX_NOPERM, "%s: for root and %s alone, the owner of %s/transport", set->verb, buf_str(&owner), set->postoffice);
+}
+
 /* ---- show ---- */
 
 static bool keep_matching(void *context, const struct listed *e)
@@ -302,6 +315,8 @@ static int show(const struct settings *set)
 	selection_read(&chosen);
 	if (!selection_is_clear(&chosen, &why))
 		die(EX_DATAERR, "%s", buf_str(&why));
+	if (chosen.count == 0)
+		refuse_strangers(set);
 	if (chosen.count == 0) {
 		complain("%s: no such message in the queue", set->filter.id);
 		return 1;
@@ -613,6 +628,7 @@ static int change(const struct settings *set, enum operation_verb verb)
 
 	if (set->words == 0)
 		option_usage(&program, "%s: a filter expected, or all", set->verb);
+	refuse_strangers(set);
 	refuse_beside_zmailer(set);
 	/* one that was named gets its answer; of others those are meant that it can be done to */
 	if (set->filter.id == NULL)
