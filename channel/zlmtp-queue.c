@@ -18,6 +18,7 @@
 #include "channel/queue/mailq.h"
 #include "channel/queue/monitor.h"
 #include "channel/queue/operate.h"
+#include "channel/queue/overview.h"
 #include "channel/queue/selection.h"
 #include "channel/queue/show.h"
 #include "channel/queue/summary.h"
@@ -251,15 +252,32 @@ static bool read_entry(void *context, const struct listed *e)
 	return true;
 }
 
+/* A runqueue that runs has the sums of a long queue at once, and its newest reasons. */
+static void read_queue(struct reading *r, bool summary, struct listing *all)
+{
+	size_t finished;
+
+	if (summary && r->set->words == 0)
+		r->summary = overview_ask(r->set->now, &r->sums);
+	if (r->summary != NULL) {
+		finished = r->sums.finished;
+		r->count = r->sums.recipients;
+		listing_each_held(all, read_entry, r);
+		all->finished += finished;
+		return;
+	}
+	if (summary)
+		r->summary = summary_create(r->set->now);
+	listing_each(all, read_entry, r);
+}
+
 /* Nothing in the queue is no news; that a filter matches nothing is. */
 static int list_or_summary(const struct settings *set, bool summary)
 {
 	struct reading r = { .set = set };
 	struct listing all;
 
-	if (summary)
-		r.summary = summary_create(set->now);
-	listing_each(&all, read_entry, &r);
+	read_queue(&r, summary, &all);
 	r.sums.finished = set->words == 0 ? all.finished : 0;
 	if (!summary)
 		print_part(&r);
