@@ -161,11 +161,13 @@ static void log_done(const struct scheduler *s, const struct message *m)
 static void forget_removed(struct scheduler *s)
 {
 	struct message *m;
+	bool gone;
 
-	while ((m = remover_removed(s->remover)) != NULL) {
+	while ((m = remover_removed(s->remover, &gone)) != NULL) {
 		char *again = m->came_again && !s->stopping ? xstrdup(m->name) : NULL;
 
-		log_done(s, m);
+		if (gone)
+			log_done(s, m);
 		queue_remove(&s->queue, m);
 		if (again != NULL)
 			intake_file(&s->intake, again, s->now);
