@@ -4,6 +4,8 @@
 #ifndef ZL_DB_KEEPER_H
 #define ZL_DB_KEEPER_H
 
+#include <signal.h>
+
 #include "db/grammar/value.h"
 #include "db/live/update.h"
 #include "db/route/beside.h"
@@ -26,8 +28,8 @@ void keeper_free(struct keeper *keeper);
  */
 void keeper_lock(const char *map, const char *suffix);
 
-/* Has SIGTERM, SIGINT and SIGHUP call `on_stop`, and blocks them (lib/wait.h). */
-void keeper_catch_signals(void (*on_stop)(int sig));
+/* wait_catch() for SIGTERM, SIGINT and SIGHUP. */
+void keeper_catch_signals(void (*on_stop)(int sig), sigset_t *unblocked);
 
 /* complain() of what servers and libraries may have put anything into; empties `why`. */
 void keeper_complain(struct buf *why);

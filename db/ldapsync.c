@@ -89,6 +89,7 @@ struct sync {
 	int64_t next_flush;
 	int64_t flush_delay;     /* after a batch that failed */
 	int64_t flushed;
+	sigset_t unblocked;      /* while waiting */
 };
 
 static volatile sig_atomic_t stopped;
@@ -315,14 +316,12 @@ static enum session_news listen_to(struct sync *s)
 static void wait_for_news(const struct sync *s, enum session_news news, int64_t deadline)
 {
 	struct pollfd p = { .fd = s->session != NULL ? session_socket(s->session) : -1, .events = POLLIN };
-	sigset_t none;
 
-	sigemptyset(&none);
 	if (news != SESSION_QUIET)
 		deadline = clock_ms();
 	else if (deadline == CLOCK_NEVER)
 		deadline = clock_ms() + LONGEST_DELAY_MS;
-	wait_for(&p, 1, deadline, &none);
+	wait_for(&p, 1, deadline, &s->unblocked);
 }
 
 /* One connection, to its end: true if the copy is what the server has, compared as a whole. */
@@ -539,7 +538,7 @@ int main(int argc, char **argv)
 		.type = s.conf.type, .base = s.conf.map, .config = s.conf.environment, .folding = s.conf.folding,
 	};
 	keeper_ask_dbases(&s.keeper);
-	keeper_catch_signals(on_stop);
+	keeper_catch_signals(on_stop, &s.unblocked);
 	keeper_lock(s.conf.map, "ldapsync");
 	open_copy(&s, may_shrink);
 	status = s.once ? run_once(&s) : follow(&s);

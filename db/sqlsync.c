@@ -15,6 +15,7 @@
 #include "db/sync/rows.h"
 #include "db/sync/shrinkage.h"
 #include "db/sync/sqlsource.h"
+#include "lib/backoff.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/options.h"
@@ -70,6 +71,7 @@ struct sync {
 	int64_t not_before;            /* a long comparison is not made all the time */
 	int64_t delay;                 /* after one that failed */
 	int64_t touched;               /* the first notification since the last comparison; 0: none */
+	sigset_t unblocked;            /* while waiting and asking */
 };
 
 static volatile sig_atomic_t stopped;
@@ -98,12 +100,11 @@ static bool ask(struct sync *s, struct buf *why)
 		.text = s->source.query, .deadline = clock_ms() + silence, .silence = silence,
 		.row = rows_add, .restart = restart_rows, .context = &s->rows,
 	};
-	sigset_t none, before;
+	sigset_t before;
 	bool done;
 
-	sigemptyset(&none);
 	is_reading = 1;
-	sigprocmask(SIG_SETMASK, &none, &before);
+	sigprocmask(SIG_SETMASK, &s->unblocked, &before);
 	done = sqlconn_ask(s->connection, &question, why);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	is_reading = 0;
@@ -274,9 +275,7 @@ static int compare_and_plan(struct sync *s)
 		fflush(stdout);
 		return EX_OK;
 	}
-	s->delay = s->delay == 0 ? FIRST_DELAY_MS : s->delay * 2;
-	if (s->delay > LONGEST_DELAY_MS)
-		s->delay = LONGEST_DELAY_MS;
+	s->delay = backoff_next(s->delay, FIRST_DELAY_MS, LONGEST_DELAY_MS);
 	s->next = now + s->delay;
 	return s->guarded ? EX_TEMPFAIL : EX_OK;
 }
@@ -299,10 +298,8 @@ static void take_news(struct sync *s)
 
 static int follow(struct sync *s)
 {
-	sigset_t none;
 	int status = EX_OK;
 
-	sigemptyset(&none);
 	while (stopped == 0 && status == EX_OK) {
 		struct pollfd p = { .events = POLLIN };
 
@@ -311,7 +308,7 @@ static int follow(struct sync *s)
 		take_news(s);
 		p.fd = sqlconn_socket(s->connection);
 		if (status == EX_OK)
-			wait_for(&p, 1, s->next > s->not_before ? s->next : s->not_before, &none);
+			wait_for(&p, 1, s->next > s->not_before ? s->next : s->not_before, &s->unblocked);
 	}
 	return status;
 }
@@ -344,7 +341,7 @@ static void prepare(struct sync *s)
 	if (s->source.channel != NULL && s->watch)
 		sqlconn_listen(s->connection, s->source.channel);
 	end_status = s->once ? EX_TEMPFAIL : EX_OK;
-	keeper_catch_signals(on_stop);
+	keeper_catch_signals(on_stop, &s->unblocked);
 	keeper_lock(s->source.map, "sqlsync");
 }
 

@@ -9,8 +9,11 @@
 #ifndef ZL_LIB_LISTEN_H
 #define ZL_LIB_LISTEN_H
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
 
 #include "lib/buf.h"
 
@@ -27,6 +30,7 @@ struct listeners {
 	const char *expected;      /* what a usage error says is expected, "lmtp: or smtp:"; to be set */
 	struct listener *list;
 	size_t count, capacity;
+	int64_t accept_again;      /* clock_ms(): descriptors or memory had run out */
 };
 
 /*
@@ -41,6 +45,18 @@ int listeners_add(struct listeners *l, const char *text, struct buf *why);
  * `unix_kind` or `tcp_kind`.  False with a line in `why` if one of them is no socket that listens.
  */
 bool listeners_from_systemd(struct listeners *l, size_t unix_kind, size_t tcp_kind, struct buf *why);
+
+/*
+ * What to wait for to take connections: an entry for each listener, in their order.  While descriptors or memory have run out none
+ * is looked at; *deadline is then not later than when they are again.
+ */
+size_t listeners_fill(const struct listeners *l, struct pollfd *fds, int64_t *deadline);
+
+/*
+ * Takes a connection, not blocking and closed on exec, with the address that it comes from.  -1 if there is none to be taken now;
+ * what the system is short of is complained of, and no listener is looked at for a second.
+ */
+int listeners_accept(struct listeners *l, const struct listener *from, struct sockaddr_storage *address);
 
 void listeners_free(struct listeners *l);
 

@@ -18,6 +18,12 @@ void process_begin(const char *name);
 /* From now on this process leaves no core file, and others of its user cannot look into it: it knows a secret. */
 void process_keep_secrets(void);
 
+/*
+ * Has this process open up to `wanted` descriptors, or as many as its hard limit lets it; more than that if it may already.  False
+ * with errno if the system refuses.
+ */
+bool process_raise_descriptors(unsigned long wanted);
+
 /* True if a process with this number is there, whoever owns it.  False for 0 and below. */
 bool process_lives(pid_t pid);
 

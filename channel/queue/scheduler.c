@@ -13,6 +13,7 @@
 #include "channel/spool/control.h"
 #include "channel/spool/event.h"
 #include "lib/alloc.h"
+#include "lib/backoff.h"
 #include "lib/child.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -34,7 +35,7 @@ void scheduler_init(struct scheduler *s, const struct schedconf *conf, const cha
 	*s = (struct scheduler){ .conf = conf, .report_directory = report_directory, .unblock_at = CLOCK_NEVER };
 	s->reports.delays_at = CLOCK_NEVER;
 	queue_init(&s->queue);
-	s->intake.queue = &s->queue;
+	s->arrivals.queue = &s->queue;
 	s->remover = remover_create();
 	s->retiring_end = &s->retiring;
 }
@@ -117,9 +118,9 @@ void scheduler_retire(struct scheduler *s, struct message *m)
 /* Puts what was read into its threads, oldest first. */
 static void take_in(struct scheduler *s)
 {
-	struct intake *in = &s->intake;
+	struct arrivals *in = &s->arrivals;
 
-	intake_sort(in);
+	arrivals_sort(in);
 	for (size_t i = 0; i < in->count; i++) {
 		struct message *m = in->taken[i];
 
@@ -136,7 +137,7 @@ static void take_in(struct scheduler *s)
 	for (size_t i = 0; i < in->finished_count; i++)
 		scheduler_retire(s, in->finished[i]);
 	s->trouble |= in->trouble;
-	intake_clear(in);
+	arrivals_clear(in);
 	s->attention = true;
 }
 
@@ -172,7 +173,7 @@ void scheduler_free(struct scheduler *s)
 	remover_finish(s->remover);
 	forget_removed(s);
 	remover_destroy(&s->remover);
-	intake_free(&s->intake);
+	arrivals_free(&s->arrivals);
 	reports_free(s);
 	queue_free(&s->queue);
 }
@@ -180,7 +181,7 @@ void scheduler_free(struct scheduler *s)
 static void read_on(struct scheduler *s, int64_t slice)
 {
 	forget_removed(s);
-	intake_go_on(&s->intake, s->now, slice);
+	arrivals_go_on(&s->arrivals, s->now, slice);
 	take_in(s);
 	if (!scheduler_is_scanning(s))
 		queue_sweep(&s->queue);
@@ -191,20 +192,20 @@ void scheduler_scan(struct scheduler *s, struct moment now)
 	s->now = now;
 	/* before the new ones come: each gets its chance */
 	verdict_expire_untried(s);
-	intake_begin(&s->intake);
+	arrivals_begin(&s->arrivals);
 	read_on(s, FIRST_SLICE);
 }
 
 bool scheduler_is_scanning(const struct scheduler *s)
 {
-	return s->intake.walk != NULL && !s->stopping;
+	return s->arrivals.walk != NULL && !s->stopping;
 }
 
 void scheduler_arrived(struct scheduler *s, const char *name, struct moment now)
 {
 	s->now = now;
 	forget_removed(s);
-	intake_file(&s->intake, name, s->now);
+	arrivals_file(&s->arrivals, name, s->now);
 	take_in(s);
 }
 
@@ -561,18 +562,11 @@ static bool retire(struct scheduler *s, struct message *m)
 	return s->once && m->retire_tries >= LAST_RETIRE_TRY;
 }
 
-static int64_t retire_pause(const struct message *m)
-{
-	int64_t pause = (int64_t)FIRST_RETIRE_PAUSE << (m->retire_tries < 20 ? m->retire_tries : 20);
-
-	return pause < LONGEST_RETIRE_PAUSE ? pause : LONGEST_RETIRE_PAUSE;
-}
-
 void scheduler_retire_again(struct scheduler *s, struct message *m, bool told)
 {
 	if (!told) {
 		s->trouble = true;
-		m->retire_at = s->now.ms + retire_pause(m);
+		m->retire_at = s->now.ms + backoff_after(m->retire_tries, FIRST_RETIRE_PAUSE, LONGEST_RETIRE_PAUSE);
 		m->retire_tries++;
 	}
 	/* with `once` it stays for the next time */
@@ -592,7 +586,7 @@ static void retire_all(struct scheduler *s)
 		if (m->retire_at > now) {
 			scheduler_retire(s, m);
 		} else if (!retire(s, m)) {
-			m->retire_at = now + retire_pause(m);
+			m->retire_at = now + backoff_after(m->retire_tries, FIRST_RETIRE_PAUSE, LONGEST_RETIRE_PAUSE);
 			m->retire_tries++;
 			scheduler_retire(s, m);
 		}

@@ -34,7 +34,7 @@ struct scheduler {
 	int64_t unblock_at;           /* the first destination in trouble is tried again (clock_ms()) */
 	struct moment now;            /* of the last call; nothing here asks a clock itself */
 	struct queue queue;
-	struct intake intake;
+	struct arrivals arrivals;
 	struct remover *remover;
 	struct agent *agents;
 	size_t agent_count;
