@@ -395,7 +395,7 @@ static void check_type(const struct choices *choices, const char *base)
 	const struct map_operations *type = map_type(choices->type);
 	size_t n = strlen(base), m;
 
-	if (type == NULL || type->load == NULL)
+	if (type == NULL || type->store == NULL)
 		die(EX_UNAVAILABLE, "maps of type \"%s\" cannot be built; expected btree, bhash or lmdb", choices->type);
 	m = strlen(type->suffix);
 	if (n > m && strcmp(base + n - m, type->suffix) == 0)

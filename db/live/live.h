@@ -13,13 +13,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "db/live/change.h"
+#include "db/store/change.h"
 #include "db/map/map.h"
 #include "lib/buf.h"
 
 /*
  * A note is a record that belongs to a program and to no address: a cookie, the number of the last batch.  Its key
- * begins with NUL, which no lookup can form (map_is_note()).
+ * begins with NUL, which no lookup can form (record_is_note()).
  */
 #define NOTE_KEY_START "\0zlmtp-"
 
@@ -79,7 +79,7 @@ void live_progress(const struct live *live);
 bool live_is_stamp(const struct change *record);
 
 /*
- * EX_OK if the Berkeley DB file of a map is as it should be (bdb_prove()).  EX_DATAERR, in an
+ * EX_OK if the Berkeley DB file of a map is as it should be (bdb_verify()).  EX_DATAERR, in an
  * environment EX_TEMPFAIL: it is damaged, and a change would make the damage the truth; EX_TEMPFAIL: it cannot be told.
  */
 int live_prove(const struct live *live, struct buf *why);
@@ -101,8 +101,5 @@ unsigned live_litter(const char *path);
 
 /* Behind the name of a map: what recovery builds before it becomes the map. */
 #define LIVE_ANEW ".anew"
-
-/* Bytes after which a walk hands over what it has. */
-#define LIVE_CHUNK (256u << 10)
 
 #endif

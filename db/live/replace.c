@@ -50,7 +50,7 @@ static bool compare_record(void *context, const struct change *there)
 	struct comparison *c = context;
 	const struct record *r;
 
-	if (map_is_note(there->key, there->key_length))
+	if (record_is_note(there->key, there->key_length))
 		return true;
 	c->counts->before++;
 	r = find_wanted(c, there);
@@ -192,7 +192,7 @@ int update_make(struct update *u, struct buf *why)
 	for (size_t i = 0; i < u->pending.count; i++) {
 		const struct change *c = &u->pending.list[i];
 
-		if (c->value != NULL && !map_is_note(c->key, c->key_length))
+		if (c->value != NULL && !record_is_note(c->key, c->key_length))
 			records_add(&records, &(struct record){ .key = c->key, .value = c->value, .key_length = c->key_length,
 			                                        .value_length = c->value_length });
 	}

@@ -117,7 +117,7 @@ bool update_is_missing(const struct update *u)
 
 const char *update_key_fault(const struct update *u, const char *key, size_t n)
 {
-	size_t longest = map_type(u->type)->longest_key;
+	size_t longest = map_type(u->type)->store->longest_key;
 
 	if (n == 0)
 		return "the key is empty";
@@ -282,7 +282,7 @@ int update_each_record(struct update *u, update_each *each, void *context, struc
 }
 
 struct walker {
-	map_each *each;
+	record_each *each;
 	void *context;
 	struct buf start;        /* of the keys of notes */
 };
@@ -291,7 +291,7 @@ static bool each_record(void *context, const struct change *r)
 {
 	const struct walker *w = context;
 
-	return map_is_note(r->key, r->key_length) || w->each(w->context, r->key, r->key_length, r->value, r->value_length);
+	return record_is_note(r->key, r->key_length) || w->each(w->context, r->key, r->key_length, r->value, r->value_length);
 }
 
 static bool each_note(void *context, const struct change *r)
@@ -318,14 +318,14 @@ static int walk(struct update *u, update_each *each, struct walker *w, struct bu
 	return status;
 }
 
-int update_walk(struct update *u, map_each *each, void *context, struct buf *why)
+int update_walk(struct update *u, record_each *each, void *context, struct buf *why)
 {
 	struct walker w = { .each = each, .context = context };
 
 	return walk(u, each_record, &w, why);
 }
 
-int update_walk_notes(struct update *u, const char *start, map_each *each, void *context, struct buf *why)
+int update_walk_notes(struct update *u, const char *start, record_each *each, void *context, struct buf *why)
 {
 	struct walker w = { .each = each, .context = context };
 	int status;

@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "db/live/change.h"
+#include "db/store/change.h"
 #include "db/map/map.h"
 #include "db/store/records.h"
 #include "db/store/stamp.h"
@@ -87,10 +87,10 @@ enum map_answer update_find(struct update *update, const char *key, size_t n, st
 enum map_answer update_read_note(struct update *update, const char *name, struct buf *bytes, struct buf *why) MAP_MUST_LOOK;
 
 /* Calls `each` for all records but notes, in the order of the store.  EX_OK or as update_commit(). */
-int update_walk(struct update *update, map_each *each, void *context, struct buf *why);
+int update_walk(struct update *update, record_each *each, void *context, struct buf *why);
 
 /* The same for the notes whose name begins with `start`; what `each` gets as the key is the name. */
-int update_walk_notes(struct update *update, const char *start, map_each *each, void *context, struct buf *why);
+int update_walk_notes(struct update *update, const char *start, record_each *each, void *context, struct buf *why);
 
 /* ---- making a map equal to a list ---- */
 

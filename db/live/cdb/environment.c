@@ -18,7 +18,7 @@
 
 #include "db/live/cdb/environment.h"
 #include "db/live/cdb/locks.h"
-#include "db/live/store.h"
+#include "db/store/bdb.h"
 #include "db/live/worker.h"
 #include "lib/alloc.h"
 
@@ -46,7 +46,7 @@ static int open_db(const struct live *live, struct buf *why)
 		return live_fail(live, errno == ENOENT ? EX_NOINPUT : EX_NOPERM, why, "%s", strerror(errno));
 	code = db_create(&e->db, env_handle(e->env), 0);
 	if (code == 0)
-		code = e->db->open(e->db, NULL, path, NULL, store_type(live->type), DB_NOMMAP, 0);
+		code = e->db->open(e->db, NULL, path, NULL, bdb_type(live->type), DB_NOMMAP, 0);
 	free(path);
 	return code == 0 ? EX_OK : environment_fail(live, "cannot open", code, why);
 }
@@ -166,7 +166,7 @@ static enum map_answer find(struct live *live, const char *key, size_t length, s
 
 	if (environment_ask_lock(live, DB_LOCK_READ, why) != EX_OK)
 		return MAP_COULD_NOT_TELL;
-	answer = store_find(e->db, key, length, value, &code);
+	answer = bdb_find(e->db, key, length, value, &code);
 	if (answer == MAP_COULD_NOT_TELL)
 		environment_fail(live, "cannot read", code, why);
 	return answer;

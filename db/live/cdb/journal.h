@@ -21,7 +21,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "db/live/change.h"
+#include "db/store/change.h"
 #include "lib/buf.h"
 #include "lib/publish.h"
 
