@@ -293,7 +293,7 @@ static int make_generation(const struct live *live, struct publish *file, const 
 	return EX_OK;
 }
 
-static int apply(struct live *live, const struct changes *changes, struct buf *why)
+static int apply(struct live *live, const struct live_batch *batch, struct buf *why)
 {
 	struct publish file = { 0 };
 	int status;
@@ -301,7 +301,7 @@ static int apply(struct live *live, const struct changes *changes, struct buf *w
 	live_sweep(live->path);
 	if (!publish_begin(&file, live->path, 0600))
 		return live_fail(live, EX_CANTCREAT, why, "cannot write beside it: %s", strerror(errno));
-	status = make_generation(live, &file, changes, why);
+	status = make_generation(live, &file, &batch->changes, why);
 	if (status != EX_OK)
 		publish_abort(&file);
 	return status;

@@ -91,7 +91,7 @@ static int make_room(const struct live *live)
 	return code != 0 ? code : mdb_env_set_mapsize(l->env, info.me_mapsize * 2);
 }
 
-static int apply(struct live *live, const struct changes *changes, struct buf *why)
+static int apply(struct live *live, const struct live_batch *batch, struct buf *why)
 {
 	const struct inplace *l = live->state;
 	int code, dead, status = live_is_current(live, l->fd, why);
@@ -103,7 +103,7 @@ static int apply(struct live *live, const struct changes *changes, struct buf *w
 	/* Postfix, and readers that may not write the lock file, read under a shared lock on the map */
 	if (!lmdb_lock_map(l->fd, F_WRLCK, clock_ms() + (int64_t)live->wait * 1000))
 		return live_fail(live, EX_TEMPFAIL, why, "locked for %u s by a program that reads it, such as Postfix", live->wait);
-	while ((code = try_batch(live, changes)) == MDB_MAP_FULL)
+	while ((code = try_batch(live, &batch->changes)) == MDB_MAP_FULL)
 		if ((code = make_room(live)) != 0)
 			break;
 	lmdb_lock_map(l->fd, F_UNLCK, 0);

@@ -25,6 +25,12 @@
 
 struct live;
 
+/* Settled changes, and the same as change.h encodes them: how they came, and how a journal keeps them. */
+struct live_batch {
+	struct changes changes;
+	const struct buf *bytes;
+};
+
 struct live_operations {
 	const char *name;
 	size_t batch;              /* changes that make a good batch */
@@ -33,8 +39,8 @@ struct live_operations {
 	/* EX_OK; EX_NOINPUT: no such map; EX_CONFIG, EX_NOPERM, EX_DATAERR (damaged), EX_TEMPFAIL (could not tell). */
 	int (*open)(struct live *live, struct buf *why);
 
-	/* Makes settled changes, all or none but for the environment; on EX_OK they survive a crash. */
-	int (*apply)(struct live *live, const struct changes *changes, struct buf *why);
+	/* Makes a batch, all or none but for the environment; on EX_OK it survives a crash. */
+	int (*apply)(struct live *live, const struct live_batch *batch, struct buf *why);
 
 	/* `key` without its NUL; adds the value without its NUL. */
 	enum map_answer (*find)(struct live *live, const char *key, size_t length, struct buf *value,

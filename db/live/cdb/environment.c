@@ -129,7 +129,7 @@ static int is_current(const struct live *live, struct buf *why)
 	return code == 0 ? live_is_current(live, fd, why) : environment_fail(live, "file", code, why);
 }
 
-static int apply(struct live *live, const struct changes *changes, struct buf *why)
+static int apply(struct live *live, const struct live_batch *batch, struct buf *why)
 {
 	struct environment *e = live->state;
 	int status = is_current(live, why);
@@ -145,9 +145,9 @@ static int apply(struct live *live, const struct changes *changes, struct buf *w
 	if (status == EX_OK)
 		status = environment_ask_lock(live, DB_LOCK_WRITE, why);
 	if (status == EX_OK)
-		status = journal_append(&e->journal, changes, why);
+		status = journal_append(&e->journal, batch->changes.count, batch->bytes, why);
 	if (status == EX_OK)
-		status = environment_make(live, changes, why);
+		status = environment_make(live, &batch->changes, why);
 	/* the batch is safe: a new base that cannot be made now is made later */
 	if (status == EX_OK && journal_is_long(&e->journal)) {
 		struct buf ignored = { 0 };
