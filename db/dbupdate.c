@@ -19,7 +19,7 @@
 #include "db/live/cdb/health.h"
 #include "db/live/cdb/recover.h"
 #include "db/live/lines.h"
-#include "db/live/update.h"
+#include "db/live/livemap.h"
 #include "db/route/beside.h"
 #include "db/sync/usable.h"
 #include "lib/alloc.h"
@@ -74,7 +74,7 @@ static const struct program program = {
 };
 
 struct choices {
-	struct update_settings settings;
+	struct livemap_settings settings;
 	struct text_syntax syntax;
 	uint64_t batch;
 	bool unchecked, allow_shrink, force, adopt;
@@ -92,16 +92,16 @@ static int say(int status, struct buf *why)
 	return status;
 }
 
-static struct update *open_map(const struct choices *choices)
+static struct livemap *open_map(const struct choices *choices)
 {
 	struct buf why = { 0 };
 	int status = EX_OK;
-	struct update *update = update_open(&choices->settings, &status, &why);
+	struct livemap *livemap = livemap_open(&choices->settings, &status, &why);
 
-	if (update == NULL)
+	if (livemap == NULL)
 		exit(say(status, &why));
 	buf_free(&why);
-	return update;
+	return livemap;
 }
 
 /* ---- one change ----------------------------------------------------------------------------- */
@@ -134,40 +134,40 @@ static int set(struct choices *choices, char **words)
 {
 	char *key = words[0];
 	const char *value = words[1], *fault;
-	struct update *update = open_map(choices);
+	struct livemap *livemap = open_map(choices);
 	struct buf why = { 0 };
 	int status = EX_DATAERR;
 
-	fault = update_key_fault(update, key, strlen(key));
+	fault = livemap_key_fault(livemap, key, strlen(key));
 	if (fault == NULL)
 		fault = value_fault(choices, key, strlen(key), value, strlen(value));
 	if (fault != NULL) {
 		buf_addf(&why, "%s: %s", key, fault);
 	} else {
 		warn_of_invisible(key, key, strlen(key), value, strlen(value));
-		update_put(update, key, text_unquote(key, strlen(key)), value, strlen(value));
-		status = update_commit(update, &why);
+		livemap_put(livemap, key, text_unquote(key, strlen(key)), value, strlen(value));
+		status = livemap_commit(livemap, &why);
 	}
-	update_close(&update);
+	livemap_close(&livemap);
 	return say(status, &why);
 }
 
 static int delete(struct choices *choices, char **words)
 {
-	struct update *update = open_map(choices);
+	struct livemap *livemap = open_map(choices);
 	struct buf value = { 0 }, why = { 0 };
 	int status = EX_OK, found = EX_OK;
 
 	for (; status == EX_OK && *words != NULL; words++) {
 		/* a map of an earlier version may have the quotes */
-		if (update_find(update, *words, strlen(*words), &value, &why) == MAP_NOT_FOUND)
+		if (livemap_find(livemap, *words, strlen(*words), &value, &why) == MAP_NOT_FOUND)
 			text_unquote(*words, strlen(*words));
-		switch (update_find(update, *words, strlen(*words), &value, &why)) {
+		switch (livemap_find(livemap, *words, strlen(*words), &value, &why)) {
 		case MAP_FOUND:
-			update_remove(update, *words, strlen(*words));
+			livemap_remove(livemap, *words, strlen(*words));
 			break;
 		case MAP_NOT_FOUND:
-			complain("%s: is not in %s", *words, update_path(update));
+			complain("%s: is not in %s", *words, livemap_path(livemap));
 			found = NOT_FOUND;
 			break;
 		case MAP_COULD_NOT_TELL:
@@ -176,8 +176,8 @@ static int delete(struct choices *choices, char **words)
 		}
 	}
 	if (status == EX_OK)
-		status = update_commit(update, &why);
-	update_close(&update);
+		status = livemap_commit(livemap, &why);
+	livemap_close(&livemap);
 	buf_free(&value);
 	return status == EX_OK ? found : say(status, &why);
 }
@@ -186,7 +186,7 @@ static int delete(struct choices *choices, char **words)
 
 struct stream {
 	struct choices *choices;
-	struct update *update;
+	struct livemap *livemap;
 	const char *name;
 	struct lines lines;
 	size_t most;             /* lines in a batch */
@@ -208,22 +208,22 @@ static const char *take_change(struct stream *s, char *line, size_t n)
 		return "the line ends in CR";
 	if (tab != NULL)
 		*tab = '\0';
-	fault = update_key_fault(s->update, key, length);
+	fault = livemap_key_fault(s->livemap, key, length);
 	if (fault == NULL && line[0] == '+')
 		fault = value_fault(s->choices, key, length, tab + 1, value_length);
 	if (fault != NULL)
 		return fault;
 	if (line[0] == '-')
-		update_remove(s->update, key, length);
+		livemap_remove(s->livemap, key, length);
 	length = text_unquote(key, length);
 	if (line[0] == '+') {
 		char *where = xasprintf("%s:%zu", s->name, s->lines.number);
 
 		warn_of_invisible(where, key, length, tab + 1, value_length);
 		free(where);
-		update_put(s->update, key, length, tab + 1, value_length);
+		livemap_put(s->livemap, key, length, tab + 1, value_length);
 	} else {
-		update_remove(s->update, key, length);
+		livemap_remove(s->livemap, key, length);
 	}
 	return NULL;
 }
@@ -244,7 +244,7 @@ static void take_line(struct stream *s, char *line, size_t n, bool is_cut)
 static int end_batch(struct stream *s)
 {
 	struct buf why = { 0 };
-	int status = s->taken > 0 ? update_commit(s->update, &why) : EX_OK;
+	int status = s->taken > 0 ? livemap_commit(s->livemap, &why) : EX_OK;
 
 	if (status == EX_OK && s->taken > 0)
 		printf("ok %zu\n", s->lines.number);
@@ -299,10 +299,10 @@ static int apply(struct choices *choices, char **words)
 	s.lines.fd = is_input ? STDIN_FILENO : open(file, O_RDONLY | O_CLOEXEC);
 	if (s.lines.fd < 0)
 		die(EX_NOINPUT, "%s: %s", file, strerror(errno));
-	s.update = open_map(choices);
-	s.most = choices->batch != 0 ? (size_t)choices->batch : update_batch(s.update);
+	s.livemap = open_map(choices);
+	s.most = choices->batch != 0 ? (size_t)choices->batch : livemap_batch(s.livemap);
 	status = read_stream(&s);
-	update_close(&s.update);
+	livemap_close(&s.livemap);
 	lines_free(&s.lines);
 	if (!is_input)
 		close(s.lines.fd);
@@ -314,19 +314,19 @@ static int apply(struct choices *choices, char **words)
 static int replace_records(const struct choices *choices, const struct records *records, const struct stamp *stamp,
                            struct buf *why)
 {
-	struct update_counts counts = { 0 };
+	struct livemap_counts counts = { 0 };
 	int status = EX_OK;
-	struct update *update = update_open(&choices->settings, &status, why);
+	struct livemap *livemap = livemap_open(&choices->settings, &status, why);
 
-	if (update == NULL && status == EX_NOINPUT) {
+	if (livemap == NULL && status == EX_NOINPUT) {
 		buf_clear(why);
-		status = update_create(&choices->settings, records, stamp, why);
+		status = livemap_create(&choices->settings, records, stamp, why);
 		counts.added = records->count;
-	} else if (update != NULL) {
-		status = update_replace(update, records, stamp, choices->allow_shrink ? NULL : update_guard_removal, NULL, &counts, why);
+	} else if (livemap != NULL) {
+		status = livemap_replace(livemap, records, stamp, choices->allow_shrink ? NULL : livemap_guard_removal, NULL, &counts, why);
 		if (status != EX_OK && counts.removed > 0)
 			buf_adds(why, "; --allow-shrink if that is meant");
-		update_close(&update);
+		livemap_close(&livemap);
 	}
 	if (status == EX_OK)
 		printf("%zu record%s: %" PRIu64 " added, %" PRIu64 " changed, %" PRIu64 " removed\n", records->count,
@@ -480,7 +480,7 @@ static void take_options(struct choices *choices, int argc, char **argv)
 /* What was left open is taken from the line of the map; what contradicts it would make a map that nobody can read. */
 static void agree(struct choices *choices)
 {
-	struct update_settings *s = &choices->settings;
+	struct livemap_settings *s = &choices->settings;
 	const struct dbases_map *m = choices->beside.map;
 	struct buf why = { 0 };
 

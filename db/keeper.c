@@ -22,7 +22,7 @@
 
 void keeper_ask_dbases(struct keeper *k)
 {
-	struct update_settings *u = &k->update;
+	struct livemap_settings *u = &k->livemap;
 	const char said = u->folding;
 	struct buf why = { 0 };
 	int status = beside_find(&k->beside, u->base, fault_complain, NULL);

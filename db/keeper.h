@@ -7,12 +7,12 @@
 #include <signal.h>
 
 #include "db/grammar/value.h"
-#include "db/live/update.h"
+#include "db/live/livemap.h"
 #include "db/route/beside.h"
 #include "lib/buf.h"
 
 struct keeper {
-	struct update_settings update;     /* what the configuration says; type NULL: nothing */
+	struct livemap_settings livemap;     /* what the configuration says; type NULL: nothing */
 	struct beside beside;
 	struct value_check values;
 	struct value_check *check;         /* of values; NULL: no relation is known */

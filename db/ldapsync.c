@@ -490,7 +490,7 @@ static void open_copy(struct sync *s, bool may_shrink)
 	struct buf why = { 0 };
 	int status = EX_OK;
 
-	s->settings.update = s->keeper.update;
+	s->settings.livemap = s->keeper.livemap;
 	s->settings.check = s->keeper.check;
 	s->settings.rules = s->conf.rules;
 	s->settings.rule_count = s->conf.rule_count;
@@ -534,7 +534,7 @@ int main(int argc, char **argv)
 	if (s.verbose)
 		zenv_tell();
 	read_config(&s, file);
-	s.keeper.update = (struct update_settings){
+	s.keeper.livemap = (struct livemap_settings){
 		.type = s.conf.type, .base = s.conf.map, .config = s.conf.environment, .folding = s.conf.folding,
 	};
 	keeper_ask_dbases(&s.keeper);

@@ -10,11 +10,11 @@
 
 #include <stdbool.h>
 
-#include "db/live/update.h"
+#include "db/live/livemap.h"
 #include "lib/buf.h"
 
 struct recovery_options {
-	struct update_settings settings;
+	struct livemap_settings settings;
 	bool force;              /* stop others that use the environment; our own workers are always stopped */
 	bool adopt;              /* the map counts, not the journal */
 	void (*tell)(void *context, const char *text);     /* what is done, a line each */
