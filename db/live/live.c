@@ -15,7 +15,7 @@
 #include "lib/file.h"
 #include "lib/text.h"
 
-const struct live_operations *live_way(const char *type, const char *config)
+const struct live_operations *live_mode(const char *type, const char *config)
 {
 	if (ascii_equal(type, "btree") || ascii_equal(type, "bhash"))
 		return config != NULL ? &live_environment : &live_generations;

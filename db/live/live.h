@@ -70,8 +70,8 @@ struct live {
 
 extern const struct live_operations live_generations, live_environment, live_lmdb;
 
-/* The way in which maps of `type` with or without a -C file are changed; NULL for types that cannot be. */
-const struct live_operations *live_way(const char *type, const char *config);
+/* The mode in which maps of `type` with or without a -C file are changed; NULL for types that cannot be. */
+const struct live_operations *live_mode(const char *type, const char *config);
 
 /* ---- for the three ---- */
 

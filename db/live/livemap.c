@@ -19,12 +19,12 @@
 
 struct livemap *livemap_new(const struct livemap_settings *s, int *status, struct buf *why)
 {
-	const struct live_operations *way = live_way(s->type, s->config);
+	const struct live_operations *mode = live_mode(s->type, s->config);
 	const struct map_operations *type = map_type(s->type);
 	struct livemap *u;
 	struct map *map;
 
-	if (way == NULL || type == NULL) {
+	if (mode == NULL || type == NULL) {
 		buf_addf(why, "%s: maps of type \"%s\" cannot be changed", s->base, s->type);
 		*status = EX_UNAVAILABLE;
 		return NULL;
@@ -39,7 +39,7 @@ struct livemap *livemap_new(const struct livemap_settings *s, int *status, struc
 	u->type = xstrdup(type->type);
 	u->config = s->config != NULL ? xstrdup(s->config) : NULL;
 	u->folding = s->folding;
-	u->service = SERVICE(((struct live){ .operations = way, .type = u->type, .path = u->path, .config = u->config,
+	u->service = SERVICE(((struct live){ .operations = mode, .type = u->type, .path = u->path, .config = u->config,
 	                                     .wait = s->wait != 0 ? s->wait : LIVEMAP_WAIT }));
 	return u;
 }

@@ -1,7 +1,7 @@
 /*
  * Changing a map while others read it: the one way in for programs (dbupdate, ldapsync).
  *
- * Changes are gathered into a batch; livemap_commit() makes it, in the way that fits the map (live.h).  The work is
+ * Changes are gathered into a batch; livemap_commit() makes it, in the mode that fits the map (live.h).  The work is
  * done in a child (worker.h) behind the fence of the map, so that no call takes for ever and no damaged file ends the
  * caller.  After EX_TEMPFAIL the same call may be made again: a new child is started.
  *

@@ -9,7 +9,7 @@
 #include "lib/child.h"
 #include "lib/clock.h"
 
-/* Beyond the wait for locks, if the way has no grace of its own: how long a worker may say nothing. */
+/* Beyond the wait for locks, if the mode has no grace of its own: how long a worker may say nothing. */
 #define GRACE_MS 5000
 
 /* Between two signs of life. */

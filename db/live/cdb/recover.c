@@ -28,7 +28,7 @@
 #define ATTACHED (USES_REGIONS | USES_OLD_REGIONS)
 
 struct target {
-	struct livemap *livemap;       /* for its path, way and fence */
+	struct livemap *livemap;       /* for its path, mode and fence */
 	char *fence;
 	char *journal;
 	struct remake remake;
