@@ -29,7 +29,7 @@ struct agent {
 	const struct clause *clause;
 	char *channel;
 	char *host;                   /* the only one it serves, NULL if it takes any */
-	struct thread *thread;        /* what it works on, NULL if nothing */
+	struct destination *destination; /* what it works on, NULL if nothing */
 	struct group_list fed;
 	enum agent_state state;
 	unsigned outstanding;         /* lines without their #hungry; a new one owes us the first */
@@ -47,16 +47,16 @@ struct agent {
 };
 
 /*
- * Starts an agent of a clause for a thread's channel, and for its host if the command asks for that.  NULL with
+ * Starts an agent of a clause for a destination's channel, and for its host if the command asks for that.  NULL with
  * a line in `why`.
  */
-struct agent *agent_launch(const struct clause *clause, const struct thread *t, int64_t now, struct buf *why);
+struct agent *agent_launch(const struct clause *clause, const struct destination *d, int64_t now, struct buf *why);
 
 /* The process is gone: frees everything, clears the caller's pointer. */
 void agent_free(struct agent **w);
 
-/* True if it can work on a thread now or after its next #hungry. */
-bool agent_suits(const struct agent *w, const struct thread *t);
+/* True if it can work on a destination now or after its next #hungry. */
+bool agent_suits(const struct agent *w, const struct destination *d);
 
 void agent_job(struct agent *w, const char *name, const char *host, int64_t now);
 void agent_idle(struct agent *w, int64_t now);

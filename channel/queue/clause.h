@@ -25,12 +25,12 @@ struct clause {
 	int64_t expiry2;          /* seconds on top of that, 0 = never; for what was never tried */
 	const unsigned *retries;  /* multiples of the interval */
 	size_t retry_count;       /* at least 1 */
-	const int64_t *report_times;   /* ages of a message in seconds, rising, at which its sender hears of a delay */
+	const int64_t *report_times;  /* ages of a message in seconds, rising, at which its sender hears of a delay */
 	size_t report_time_count;
 	unsigned max_agents;      /* of all clauses */
 	unsigned max_channel;     /* for this channel */
 	unsigned max_ring;        /* for this clause */
-	unsigned max_thread;      /* for one channel and host */
+	unsigned max_destination; /* for one channel and host */
 	unsigned overfeed;        /* jobs in one burst, less one */
 	uid_t uid;                /* (uid_t)-1: ours */
 	gid_t gid;                /* (gid_t)-1: ours */

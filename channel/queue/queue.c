@@ -18,9 +18,9 @@
 
 void queue_init(struct queue *q)
 {
-	*q = (struct queue){ .message_buckets = FIRST_BUCKETS, .thread_buckets = FIRST_BUCKETS };
+	*q = (struct queue){ .message_buckets = FIRST_BUCKETS, .destination_buckets = FIRST_BUCKETS };
 	q->messages = xcalloc(FIRST_BUCKETS, sizeof(struct message *));
-	q->threads = xcalloc(FIRST_BUCKETS, sizeof(struct thread *));
+	q->destinations = xcalloc(FIRST_BUCKETS, sizeof(struct destination *));
 }
 
 /* ---- hash tables ---- */
@@ -31,7 +31,7 @@ static size_t id_bucket(uint64_t id, size_t buckets)
 	return hash_cell(id, buckets);
 }
 
-static size_t thread_bucket(const char *channel, const char *host, size_t buckets)
+static size_t destination_bucket(const char *channel, const char *host, size_t buckets)
 {
 	return hash_cell(hash_string(hash_string(HASH_START, channel), host), buckets);
 }
@@ -57,20 +57,20 @@ static void grow_messages(struct queue *q)
 	q->message_buckets = buckets;
 }
 
-static void grow_threads(struct queue *q)
+static void grow_destinations(struct queue *q)
 {
-	size_t buckets = q->thread_buckets * 2;
-	struct thread **table = xcalloc(buckets, sizeof(struct thread *));
+	size_t buckets = q->destination_buckets * 2;
+	struct destination **table = xcalloc(buckets, sizeof(struct destination *));
 
-	for (struct thread *t = q->all_threads; t != NULL; t = t->next) {
-		struct thread **slot = &table[thread_bucket(t->channel, t->host, buckets)];
+	for (struct destination *d = q->all_destinations; d != NULL; d = d->next) {
+		struct destination **slot = &table[destination_bucket(d->channel, d->host, buckets)];
 
-		t->same_bucket = *slot;
-		*slot = t;
+		d->same_bucket = *slot;
+		*slot = d;
 	}
-	free(q->threads);
-	q->threads = table;
-	q->thread_buckets = buckets;
+	free(q->destinations);
+	q->destinations = table;
+	q->destination_buckets = buckets;
 }
 
 struct message *queue_find(const struct queue *q, uint64_t id)
@@ -100,26 +100,26 @@ static struct message *insert_message(struct queue *q, uint64_t id, const char *
 }
 
 /* `host` in lower case. */
-static struct thread *find_thread(struct queue *q, const char *channel, const char *host)
+static struct destination *find_destination(struct queue *q, const char *channel, const char *host)
 {
-	struct thread *t = q->threads[thread_bucket(channel, host, q->thread_buckets)];
-	struct thread **slot;
+	struct destination *d = q->destinations[destination_bucket(channel, host, q->destination_buckets)];
+	struct destination **slot;
 
-	while (t != NULL && (strcmp(t->channel, channel) != 0 || strcmp(t->host, host) != 0))
-		t = t->same_bucket;
-	if (t != NULL)
-		return t;
-	if (q->thread_count++ >= q->thread_buckets)
-		grow_threads(q);
-	t = xcalloc(1, sizeof *t);
-	t->channel = xstrdup(channel);
-	t->host = xstrdup(host);
-	t->next = q->all_threads;
-	q->all_threads = t;
-	slot = &q->threads[thread_bucket(channel, host, q->thread_buckets)];
-	t->same_bucket = *slot;
-	*slot = t;
-	return t;
+	while (d != NULL && (strcmp(d->channel, channel) != 0 || strcmp(d->host, host) != 0))
+		d = d->same_bucket;
+	if (d != NULL)
+		return d;
+	if (q->destination_count++ >= q->destination_buckets)
+		grow_destinations(q);
+	d = xcalloc(1, sizeof *d);
+	d->channel = xstrdup(channel);
+	d->host = xstrdup(host);
+	d->next = q->all_destinations;
+	q->all_destinations = d;
+	slot = &q->destinations[destination_bucket(channel, host, q->destination_buckets)];
+	d->same_bucket = *slot;
+	*slot = d;
+	return d;
 }
 
 /* ---- lists ---- */
@@ -150,27 +150,27 @@ static void list_remove(struct group_list *list, struct group *g)
 	list->count--;
 }
 
-static void become_busy(struct queue *q, struct thread *t)
+static void become_busy(struct queue *q, struct destination *d)
 {
-	t->busy_prev = q->last_busy;
-	t->busy_next = NULL;
+	d->busy_prev = q->last_busy;
+	d->busy_next = NULL;
 	if (q->last_busy != NULL)
-		q->last_busy->busy_next = t;
+		q->last_busy->busy_next = d;
 	else
-		q->first_busy = t;
-	q->last_busy = t;
+		q->first_busy = d;
+	q->last_busy = d;
 }
 
-static void become_quiet(struct queue *q, struct thread *t)
+static void become_quiet(struct queue *q, struct destination *d)
 {
-	if (t->busy_prev != NULL)
-		t->busy_prev->busy_next = t->busy_next;
+	if (d->busy_prev != NULL)
+		d->busy_prev->busy_next = d->busy_next;
 	else
-		q->first_busy = t->busy_next;
-	if (t->busy_next != NULL)
-		t->busy_next->busy_prev = t->busy_prev;
+		q->first_busy = d->busy_next;
+	if (d->busy_next != NULL)
+		d->busy_next->busy_prev = d->busy_prev;
 	else
-		q->last_busy = t->busy_prev;
+		q->last_busy = d->busy_prev;
 }
 
 /* ---- sleepers: a binary heap, the first to wake at 0 ---- */
@@ -234,13 +234,13 @@ struct group *queue_first_asleep(const struct queue *q)
 
 static void leave(struct queue *q, struct group *g)
 {
-	struct thread *t = g->thread;
+	struct destination *d = g->destination;
 
 	q->changes++;
 	if (g->state == GROUP_READY) {
-		list_remove(&t->ready, g);
-		if (t->ready.count == 0)
-			become_quiet(q, t);
+		list_remove(&d->ready, g);
+		if (d->ready.count == 0)
+			become_quiet(q, d);
 	} else if (g->state == GROUP_ASLEEP) {
 		heap_remove(q, g);
 	}
@@ -253,9 +253,9 @@ void queue_ready(struct queue *q, struct group *g)
 	g->due = 0;
 	if (g->message->parked)
 		return;
-	if (g->thread->ready.count == 0)
-		become_busy(q, g->thread);
-	list_append(&g->thread->ready, g);
+	if (g->destination->ready.count == 0)
+		become_busy(q, g->destination);
+	list_append(&g->destination->ready, g);
 	g->state = GROUP_READY;
 }
 
@@ -329,14 +329,14 @@ static char *answer_of(const char *text)
 	return clean.data != NULL ? clean.data : xstrdup("");
 }
 
-bool thread_reason(struct thread *t, const char *text, int64_t now)
+bool destination_reason(struct destination *d, const char *text, int64_t now)
 {
 	char *reason = text != NULL ? answer_of(text) : NULL;
-	bool same = t->reason == NULL || reason == NULL ? t->reason == reason : strcmp(t->reason, reason) == 0;
+	bool same = d->reason == NULL || reason == NULL ? d->reason == reason : strcmp(d->reason, reason) == 0;
 
-	free(t->reason);
-	t->reason = reason;
-	t->reason_since = now;
+	free(d->reason);
+	d->reason = reason;
+	d->reason_since = now;
 	return !same;
 }
 
@@ -355,19 +355,19 @@ static bool is_open(const struct control_recipient *r)
 	return r->tag != TAG_DONE && r->tag != TAG_FAILED && r->sender != CONTROL_NONE;
 }
 
-/* The group of a thread in the message that is just added. */
-static struct group *group_of(const struct queue *q, struct message *m, struct thread *t, size_t *room)
+/* The group of a destination in the message that is just added. */
+static struct group *group_of(const struct queue *q, struct message *m, struct destination *d, size_t *room)
 {
-	if (t->message_serial != q->serial) {
+	if (d->message_serial != q->serial) {
 		m->groups = xgrow(m->groups, m->group_count, room, sizeof *m->groups);
 		m->groups[m->group_count] = (struct group){
-			.message = m, .thread = t, .state = GROUP_CLOSED, .first = NO_RECIPIENT, .last = NO_RECIPIENT,
+			.message = m, .destination = d, .state = GROUP_CLOSED, .first = NO_RECIPIENT, .last = NO_RECIPIENT,
 		};
-		t->message_serial = q->serial;
-		t->message_group = (uint32_t)m->group_count++;
-		t->groups++;
+		d->message_serial = q->serial;
+		d->message_group = (uint32_t)m->group_count++;
+		d->groups++;
 	}
-	return &m->groups[t->message_group];
+	return &m->groups[d->message_group];
 }
 
 static void add_to_group(struct message *m, struct group *g, uint32_t index)
@@ -429,7 +429,7 @@ struct message *queue_add(struct queue *q, const struct control *c, const char *
 		r->wants_success = line->notify_given && (line->notify & NOTIFY_SUCCESS);
 		r->wants_delay = !line->notify_given || (line->notify & NOTIFY_DELAY);
 		m->null_sender = control_return_path(&c->senders[line->sender])[0] == '\0';
-		add_to_group(m, group_of(q, m, find_thread(q, line->channel, host), &room), (uint32_t)m->open);
+		add_to_group(m, group_of(q, m, find_destination(q, line->channel, host), &room), (uint32_t)m->open);
 		free(host);
 	}
 	/* most have one group, and there may be very many messages */
@@ -476,7 +476,7 @@ void queue_detach(struct queue *q, struct message *m)
 
 		leave(q, &m->groups[i]);
 		m->groups[i].state = state;
-		m->groups[i].thread->groups--;
+		m->groups[i].destination->groups--;
 	}
 	while (*at != m)
 		at = &(*at)->same_bucket;
@@ -519,18 +519,18 @@ void queue_unpark(struct queue *q, struct message *m, int64_t now)
 	}
 }
 
-static void free_thread(struct thread *t)
+static void free_destination(struct destination *d)
 {
-	free(t->channel);
-	free(t->host);
-	free(t->reason);
-	free(t);
+	free(d->channel);
+	free(d->host);
+	free(d->reason);
+	free(d);
 }
 
 void queue_sweep(struct queue *q)
 {
-	for (struct thread **at = &q->all_threads, *t; (t = *at) != NULL;) {
-		struct thread **slot = &q->threads[thread_bucket(t->channel, t->host, q->thread_buckets)];
+	for (struct destination **at = &q->all_destinations, *t; (t = *at) != NULL;) {
+		struct destination **slot = &q->destinations[destination_bucket(t->channel, t->host, q->destination_buckets)];
 
 		if (t->groups > 0 || t->agents > 0) {
 			at = &t->next;
@@ -540,8 +540,8 @@ void queue_sweep(struct queue *q)
 			slot = &(*slot)->same_bucket;
 		*slot = t->same_bucket;
 		*at = t->next;
-		q->thread_count--;
-		free_thread(t);
+		q->destination_count--;
+		free_destination(t);
 	}
 }
 
@@ -574,7 +574,7 @@ struct recipient *message_recipient(struct message *m, off_t offset)
 
 void queue_free(struct queue *q)
 {
-	struct thread *next_thread;
+	struct destination *next_destination;
 
 	for (size_t i = 0; i < q->message_buckets; i++) {
 		struct message *next;
@@ -584,11 +584,11 @@ void queue_free(struct queue *q)
 			message_free(m);
 		}
 	}
-	for (struct thread *t = q->all_threads; t != NULL; t = next_thread) {
-		next_thread = t->next;
-		free_thread(t);
+	for (struct destination *d = q->all_destinations; d != NULL; d = next_destination) {
+		next_destination = d->next;
+		free_destination(d);
 	}
 	free(q->messages);
-	free(q->threads);
+	free(q->destinations);
 	free(q->asleep);
 }
