@@ -77,4 +77,8 @@ bool file_write(int fd, const void *bytes, size_t n);
  */
 bool file_replace(const char *path, const void *bytes, size_t n, mode_t mode);
 
+/* The same for what need not be in memory as a whole: `write` writes it to fd, or returns false with errno. */
+typedef bool file_writer(void *context, int fd);
+bool file_replace_by(const char *path, mode_t mode, file_writer *write, void *context);
+
 #endif

@@ -162,9 +162,11 @@ static void log_done(const struct scheduler *s, const struct message *m)
 static void forget_removed(struct scheduler *s)
 {
 	struct message *m;
+	bool gone;
 
-	while ((m = remover_removed(s->remover)) != NULL) {
-		log_done(s, m);
+	while ((m = remover_removed(s->remover, &gone)) != NULL) {
+		if (gone)
+			log_done(s, m);
 		queue_remove(&s->queue, m);
 	}
 }
