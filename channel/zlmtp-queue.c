@@ -178,7 +178,7 @@ static void enter_transport(struct settings *set)
 		set->dbases = xasprintf("%s/%s", here, set->dbases);
 	free(here);
 	if (whole == NULL || chdir(path) < 0)
-		die(EX_NOINPUT, "%s: %s", path, strerror(errno));
+		die(errno == EACCES ? EX_NOPERM : EX_NOINPUT, "%s: %s", path, strerror(errno));
 	set->postoffice = whole;
 	free(path);
 }

@@ -153,6 +153,18 @@ static bool at_end(int fd)
 	return n == 0;
 }
 
+bool file_ends(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return false;
+	if (!S_ISBLK(st.st_mode) && (!S_ISCHR(st.st_mode) || is_null_device(&st) || isatty(fd)))
+		return true;
+	errno = EINVAL;
+	return false;
+}
+
 bool file_read(int fd, struct buf *out)
 {
 	struct stat st;

@@ -51,6 +51,9 @@ const char *file_error(int error);
  */
 bool file_read(int fd, struct buf *out);
 
+/* False, with errno, for a device that gives bytes for ever, as /dev/zero and /dev/full do (EINVAL). */
+bool file_ends(int fd);
+
 /* What file_read_path() takes at most if the buffer has no limit: nothing that we read whole is that large. */
 #define FILE_LARGEST ((size_t)1024 * 1024 * 1024)
 
