@@ -78,6 +78,7 @@ static void add_question(struct rerouting *r, size_t message, const struct contr
 	};
 
 	if (line->orcpt == NULL || !dsn_original(&address, line->orcpt) || address.len == 0) {
+		q.left = r->unasked;
 		buf_clear(&address);
 		buf_adds(&address, line->user);
 	}
@@ -112,12 +113,13 @@ static void add_questions(struct rerouting *r, size_t message)
 	free(path);
 }
 
-static void leave(struct question *q, const char *why)
+static void leave(const struct rerouting *r, struct question *q, const char *why)
 {
 	struct buf shown = { 0 };
 
 	text_add_clean_string(&shown, q->address, 300);
-	complain("%s: %s; left as it is", buf_str(&shown), why);
+	if (!r->unasked)
+		complain("%s: %s; left as it is", buf_str(&shown), why);
 	q->left = true;
 	buf_free(&shown);
 }
@@ -131,7 +133,7 @@ static void hear(void *context, size_t number, enum routing_answer answer, const
 		r->unclear += answer == ROUTING_UNCLEAR && !q->left;
 		r->unknown += answer == ROUTING_NOBODY && !q->left;
 		if (!q->left)
-			leave(q, why);
+			leave(r, q, why);
 		return;
 	}
 	q->answers = xgrow(q->answers, q->count, &q->capacity, sizeof *q->answers);
@@ -174,8 +176,10 @@ static void judge(struct rerouting *r, struct question *q)
 	for (size_t i = 0; i < q->count; i++) {
 		if (is_same(q, &q->answers[i]))
 			return;
+		if (r->unasked && strcmp(q->answers[i].channel, "smtp") == 0 && strcmp(q->channel, "smtp") != 0)
+			return;
 		if (strcmp(q->answers[i].channel, "bitbucket") == 0) {
-			leave(q, "the maps say to discard it (zlmtp-queue remove does)");
+			leave(r, q, "the maps say to discard it (zlmtp-queue remove does)");
 			return;
 		}
 		if (own == NULL && strcmp(q->answers[i].user, q->user) == 0)
@@ -185,14 +189,14 @@ static void judge(struct rerouting *r, struct question *q)
 		if (own != NULL && !is_other(r, q, own))
 			take(r, q, own);
 		else
-			leave(q, "it led to several recipients, and the maps do not say which of them this one is");
+			leave(r, q, "it led to several recipients, and the maps do not say which of them this one is");
 		return;
 	}
 	for (size_t i = 0; i < q->count; i++)
 		if (!is_other(r, q, &q->answers[i]))
 			take(r, q, &q->answers[i]);
 	if (r->count == before)
-		leave(q, "it leads to other recipients of the message now (zlmtp-queue remove or fail)");
+		leave(r, q, "it leads to other recipients of the message now (zlmtp-queue remove or fail)");
 }
 
 int rerouting_ask(struct rerouting *r, const struct routing *routing)

@@ -1,5 +1,5 @@
 /*
- * New destinations for recipients that wait, by the maps as they are now (zlmtp-queue reroute).
+ * New destinations for recipients that wait, by the maps as they are now (zlmtp-queue reroute, and runqueue by itself).
  */
 #ifndef ZL_CHANNEL_REROUTING_H
 #define ZL_CHANNEL_REROUTING_H
@@ -13,6 +13,7 @@
 /* What the maps say of the recipients of a selection that go elsewhere now; those of one message stand together. */
 struct rerouting {
 	const struct selection *selection;
+	bool unasked;                       /* no operator has asked for it, see below */
 	struct rerouted {
 		size_t message;                 /* index in the selection */
 		struct operation_recipient to;
@@ -31,6 +32,9 @@ struct rerouting {
  * Asks.  The address is the one that the sender gave (ORCPT), or the recipient's own without that.  Where an address
  * led to several recipients, a recipient is found again by its user.  0, or after a line about it a code of <sysexits.h>
  * if the maps are refused.
+ *
+ * Unasked, nothing is said of recipients that stay, those without ORCPT stay, as nobody can say of which address they came,
+ * and so do those who would leave this site by SMTP now: no mail goes to strangers because a domain was taken out of the maps.
  */
 int rerouting_ask(struct rerouting *r, const struct routing *routing);
 void rerouting_free(struct rerouting *r);

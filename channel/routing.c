@@ -260,8 +260,8 @@ static void tell_result(const char *address, size_t number, const struct route_r
 
 int routing_each(const struct routing *r, char *const *addresses, size_t count, routing_tell *tell, void *context)
 {
-	struct router *router = NULL;
-	int status = open_router(r, &router);
+	struct router *router = r->router;
+	int status = router == NULL ? open_router(r, &router) : EX_OK;
 
 	for (size_t i = 0; status == EX_OK && i < count; i++) {
 		const struct route_result *results;
@@ -272,6 +272,7 @@ int routing_each(const struct routing *r, char *const *addresses, size_t count, 
 		for (size_t k = 0; k < n; k++)
 			tell_result(addresses[i], i, &results[k], tell, context);
 	}
-	router_destroy(&router);
+	if (r->router == NULL)
+		router_destroy(&router);
 	return status;
 }

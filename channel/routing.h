@@ -9,6 +9,8 @@
 
 #include "lib/buf.h"
 
+struct router;
+
 struct routed {
 	char *channel;
 	char *host;
@@ -19,6 +21,7 @@ struct routed {
 
 struct routing {
 	const char *dbases;        /* path of dbases.conf */
+	struct router *router;     /* for routing_each(): one that is open; NULL: it opens its own */
 	char *const *settings;     /* NAME=VALUE, see db/route/setup.h */
 	size_t setting_count;
 	bool keep_good;            /* go on without the addresses that do not exist */
@@ -37,8 +40,6 @@ struct routing {
 int routing_run(struct routing *routing, char *const *addresses, size_t count);
 
 void routing_free(struct routing *routing);
-
-struct router;
 
 /*
  * The router for somebody who stays: changes of the maps are seen at the next question.  0 with *router, or after a line

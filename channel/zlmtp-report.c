@@ -219,6 +219,10 @@ static void read_request(struct work *w, const char *text, size_t n)
 	if (w->request.job == NULL || !control_id(w->request.job, &w->id))
 		not_understood(line);
 	w->request.inode = number(&word, line, UINT64_MAX);
+	if (strcmp(kind, "waiting") == 0 && word == NULL) {
+		w->request.waiting = true;
+		return;
+	}
 	if (strcmp(kind, "settled") == 0 && word != NULL) {
 		w->request.final = strcmp(word, "final") == 0;
 		return;
@@ -250,9 +254,10 @@ static void answer(struct buf *out, struct work *w)
 	struct buf why = { 0 };
 
 	buf_addu(out, w->id);
-	switch (w->notice != NULL ? notice_end(w->notice, &why) : NOTICE_LATER) {
+	switch (w->notice != NULL ? notice_end(w->notice, &why) : w->request.waiting ? NOTICE_DONE : NOTICE_LATER) {
 	case NOTICE_DONE: buf_adds(out, " done\n"); break;
 	case NOTICE_FILE: buf_adds(out, " file\n"); break;
+	case NOTICE_MOVED: buf_addf(out, " moved %s\n", buf_str(&why)); break;
 	case NOTICE_LATER:
 		buf_adds(out, " later ");
 		text_add_clean_string(out, w->notice != NULL ? buf_str(&why) : "the maps are refused", 500);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "channel/message/source.h"
+#include "channel/notice/moved.h"
 #include "channel/report/report.h"
 #include "channel/spool/control.h"
 #include "channel/spool/diagnostic.h"
@@ -43,7 +44,7 @@ struct notice {
 	const struct control_diagnostic **last;
 	struct body body;
 	bool has_body;
-	struct buf spool_id, why;
+	struct buf spool_id, why, moved;
 	int64_t arrival;
 	struct told *told;
 	size_t count, capacity;
@@ -362,6 +363,26 @@ static void open_message(struct notice *n)
 	free(path);
 }
 
+/* True if nobody is told anything now, as somebody has moved, or may have. */
+static bool look_for_moved(struct notice *n)
+{
+	switch (moved_ask(n->office->router, n->control, n->last, !n->request->waiting, &n->moved)) {
+	case MOVED_NOBODY:
+		return n->request->waiting;
+	case MOVED_SOMEBODY:
+		n->answer = NOTICE_MOVED;
+		return true;
+	case MOVED_UNCLEAR:
+		/* who waits is asked for again after the next try */
+		if (n->request->waiting)
+			return true;
+		buf_adds(&n->why, "the maps could not tell whether a recipient that its server does not know has moved");
+		n->answer = NOTICE_LATER;
+		return true;
+	}
+	return false;
+}
+
 struct notice *notice_begin(const struct office *office, const struct notice_request *request)
 {
 	struct notice *n = xcalloc(1, sizeof *n);
@@ -377,6 +398,8 @@ struct notice *notice_begin(const struct office *office, const struct notice_req
 	if (n->control == NULL)
 		return n;
 	n->last = control_last_diagnostics(n->control);
+	if (request->age == 0 && look_for_moved(n))
+		return n;
 	if (request->age > 0)
 		find_late(n);
 	else
@@ -464,7 +487,7 @@ static void remember(const struct notice *n, const struct told *t)
 	buf_free(&age);
 }
 
-enum notice_answer notice_end(struct notice *n, struct buf *why)
+enum notice_answer notice_end(struct notice *n, struct buf *words)
 {
 	for (size_t i = 0; i < n->count && n->answer != NOTICE_LATER; i++) {
 		struct told *t = &n->told[i];
@@ -482,7 +505,9 @@ enum notice_answer notice_end(struct notice *n, struct buf *why)
 			log_report(n, t);
 	}
 	if (n->answer == NOTICE_LATER)
-		buf_add(why, n->why.data, n->why.len);
+		buf_add(words, n->why.data, n->why.len);
+	if (n->answer == NOTICE_MOVED)
+		buf_add(words, n->moved.data, n->moved.len);
 	return n->answer;
 }
 
@@ -510,6 +535,7 @@ void notice_free(struct notice **notice)
 	control_close(&n->control);
 	buf_free(&n->spool_id);
 	buf_free(&n->why);
+	buf_free(&n->moved);
 	free(n);
 	*notice = NULL;
 }

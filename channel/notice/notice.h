@@ -40,6 +40,7 @@ struct notice_request {
 	const char *job;
 	uint64_t inode;            /* of the control file; another's tells nothing */
 	bool final;                /* everybody is settled, and the message goes */
+	bool waiting;              /* nobody is told: have those moved who wait? */
 	int32_t age;               /* of a delay, in seconds; 0: results are told */
 	int64_t until;             /* of a delay: when it expires, 0 if never */
 	const struct late *late;
@@ -50,6 +51,7 @@ enum notice_answer {
 	NOTICE_DONE,
 	NOTICE_FILE,               /* nobody can be told: the postmaster's file is to be written */
 	NOTICE_LATER,
+	NOTICE_MOVED,              /* nobody was told: somebody has another place by now, and is to be tried there */
 };
 
 struct notice;
@@ -60,8 +62,11 @@ struct notice *notice_begin(const struct office *office, const struct notice_req
 /* Adds its complete drafts to the list, which grows. */
 void notice_collect(const struct notice *notice, struct spool_draft ***drafts, size_t *count, size_t *capacity);
 
-/* After their commit: remembers what was told, logs it, and says what became of it; `why` for NOTICE_LATER. */
-enum notice_answer notice_end(struct notice *notice, struct buf *why);
+/*
+ * After their commit: remembers what was told, logs it, and says what became of it.  `words`: with NOTICE_LATER why, with
+ * NOTICE_MOVED the reroute that is to be done (control_line.h).
+ */
+enum notice_answer notice_end(struct notice *notice, struct buf *words);
 
 void notice_free(struct notice **notice);
 

@@ -14,6 +14,7 @@
 #include "channel/spool/event.h"
 #include "channel/spool/spoolid.h"
 #include "channel/spool/tag.h"
+#include "channel/spool/telling.h"
 #include "channel/spool/write.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
@@ -36,6 +37,7 @@ struct target {
 	char *path;               /* of the control file */
 	char *message;            /* of the message file, NULL if the control file is damaged */
 	struct control *control;  /* NULL if it is damaged */
+	const struct control_diagnostic **last;   /* of a reroute: control_last_diagnostics() */
 	struct buf *why;
 	int64_t now;
 	size_t changed;
@@ -134,7 +136,7 @@ static enum operation_result free_locks(struct target *t)
 		buf_adds(t->why, "a transport agent has it in work");
 		return OPERATION_BUSY;
 	}
-	if (c != NULL && open == 0 && c->recipient_count > 0 && t->o->verb != OPERATION_RELEASE) {
+	if (c != NULL && open == 0 && c->recipient_count > 0 && t->o->verb != OPERATION_RELEASE && !t->o->refused) {
 		buf_adds(t->why, "all its recipients are settled; the scheduler removes it");
 		return OPERATION_NOTHING;
 	}
@@ -428,7 +430,7 @@ static size_t line_length(const struct rewrite *w, off_t offset)
 static void put_destinations(struct rewrite *w, const struct control_recipient *r, const struct operation_recipient *to)
 {
 	const struct operation *o = w->target->o;
-	/* the tag and its columns, which are blanks, and those of the delay as they were */
+	/* the tag and its columns, and those of the delay as they were */
 	size_t columns = (size_t)(r->channel - w->target->control->bytes) - (size_t)r->offset;
 
 	copy_to(w, r->offset);
@@ -438,6 +440,7 @@ static void put_destinations(struct rewrite *w, const struct control_recipient *
 		if (last)
 			note_move(w, r->offset);
 		buf_add(&w->new, w->old.data + r->offset, columns);
+		w->new.data[w->new.len - columns + 1] = TAG_FREE;
 		spool_quad_add(&w->new, to->channel, to->host, to->user, to->privilege);
 		buf_addc(&w->new, '\n');
 		if (!last && r->dsn_offset >= 0)
@@ -446,23 +449,6 @@ static void put_destinations(struct rewrite *w, const struct control_recipient *
 	w->copied += line_length(w, r->offset);
 	note_move(w, (off_t)w->copied);
 	w->target->changed++;
-}
-
-/* A d line names places in the file: they get their new numbers. */
-static void put_diagnostic(struct rewrite *w, off_t offset)
-{
-	size_t n = line_length(w, offset);
-	long long recipient, header, dsn;
-	int end = 0;
-
-	copy_to(w, offset);
-	if (sscanf(w->old.data + offset + 2, "%lld:%lld:%lld%n", &recipient, &header, &dsn, &end) != 3)
-		return;
-	buf_add(&w->new, w->old.data + offset, 2);
-	/* that of the N line is the place of its value, which moves with it */
-	buf_addf(&w->new, "%lld:%lld:%lld", (long long)moved(w, recipient), (long long)moved(w, header), (long long)moved(w, dsn));
-	buf_add(&w->new, w->old.data + offset + 2 + end, n - 2 - (size_t)end);
-	w->copied += n;
 }
 
 static bool write_new(const struct rewrite *w)
@@ -492,9 +478,33 @@ static bool write_new(const struct rewrite *w)
 static bool is_rerouted(const struct target *t, const struct control_recipient *r)
 {
 	const struct control *c = t->control;
+	bool refused = t->o->refused && r->sender != CONTROL_NONE && telling_may_have_moved(r, t->last[r - c->recipients]);
 
 	/* diagnostics are added at the end, behind all recipients */
-	return is_meant(t->o, r) && find(t->o, r) != NULL && (c->diagnostic_count == 0 || c->diagnostics[0].offset > r->offset);
+	return (refused || is_meant(t->o, r)) && find(t->o, r) != NULL &&
+	       (c->diagnostic_count == 0 || c->diagnostics[0].offset > r->offset);
+}
+
+/*
+ * A d line names places in the file: they get their new numbers.  The last word on a recipient that gets another chance is
+ * marked as told: nobody is to hear it.
+ */
+static void put_diagnostic(struct rewrite *w, off_t offset, bool taken_back)
+{
+	size_t n = line_length(w, offset);
+	long long recipient, header, dsn;
+	int end = 0;
+
+	copy_to(w, offset);
+	if (sscanf(w->old.data + offset + 2, "%lld:%lld:%lld%n", &recipient, &header, &dsn, &end) != 3)
+		return;
+	buf_add(&w->new, w->old.data + offset, 2);
+	if (taken_back)
+		w->new.data[w->new.len - 1] = TAG_DONE;
+	/* that of the N line is the place of its value, which moves with it */
+	buf_addf(&w->new, "%lld:%lld:%lld", (long long)moved(w, recipient), (long long)moved(w, header), (long long)moved(w, dsn));
+	buf_add(&w->new, w->old.data + offset + 2 + end, n - 2 - (size_t)end);
+	w->copied += n;
 }
 
 static void log_destinations(const struct target *t)
@@ -516,17 +526,25 @@ static enum operation_result reroute(struct target *t)
 	const struct control *c = t->control;
 	struct rewrite w = { .target = t };
 	enum operation_result result;
+	bool *taken_back;
 
 	if (lseek(c->fd, 0, SEEK_SET) < 0 || !file_read(c->fd, &w.old) || w.old.len != c->length) {
 		buf_free(&w.old);
 		return trouble(t, "read", t->path);
 	}
+	t->last = control_last_diagnostics(c);
+	taken_back = xcalloc(c->diagnostic_count + 1, sizeof *taken_back);
 	for (size_t i = 0; i < c->recipient_count; i++) {
-		if (is_rerouted(t, &c->recipients[i]))
-			put_destinations(&w, &c->recipients[i], find(t->o, &c->recipients[i]));
+		const struct control_recipient *r = &c->recipients[i];
+
+		if (!is_rerouted(t, r))
+			continue;
+		put_destinations(&w, r, find(t->o, r));
+		if (r->tag == TAG_FAILED)
+			taken_back[t->last[i] - c->diagnostics] = true;
 	}
 	for (size_t i = 0; i < c->diagnostic_count; i++)
-		put_diagnostic(&w, c->diagnostics[i].offset);
+		put_diagnostic(&w, c->diagnostics[i].offset, taken_back[i]);
 	copy_to(&w, (off_t)w.old.len);
 	if (t->changed == 0)
 		result = nothing_meant(t);
@@ -543,6 +561,7 @@ static enum operation_result reroute(struct target *t)
 	buf_free(&w.old);
 	buf_free(&w.new);
 	free(w.moves);
+	free(taken_back);
 	return result;
 }
 
@@ -577,6 +596,7 @@ enum operation_result operate(const struct operation *o, int64_t now, size_t *ch
 	t.path = xasprintf("%s%s", o->held ? HOLD : "", o->job);
 	result = perform(&t);
 	*changed = t.changed;
+	free(t.last);
 	control_close(&t.control);
 	free(t.path);
 	free(t.message);

@@ -60,14 +60,25 @@ void reporter_destroy(struct reporter **reporter)
 	*reporter = NULL;
 }
 
+/* What it lacks; NULL: nothing. */
+static const char *lacks(const struct reporter_options *o)
+{
+	if (o->program == NULL || access(o->program, X_OK) < 0)
+		return "the program zlmtp-report";
+	if (o->dbases == NULL)
+		return "MAILVAR of ZENV, or option -F";
+	return access(o->dbases, F_OK) < 0 && errno == ENOENT ? o->dbases : NULL;
+}
+
+bool reporter_is_there(const struct reporter *r)
+{
+	return lacks(r->options) == NULL;
+}
+
 bool reporter_can(struct reporter *r)
 {
-	const struct reporter_options *o = r->options;
-	const char *missing = o->program == NULL || access(o->program, X_OK) < 0 ? "the program zlmtp-report" : NULL;
-	bool maps = o->dbases != NULL && (access(o->dbases, F_OK) == 0 || errno != ENOENT);
+	const char *missing = lacks(r->options);
 
-	if (missing == NULL && !maps)
-		missing = o->dbases != NULL ? o->dbases : "MAILVAR of ZENV, or option -F";
 	if (missing != NULL && !r->complained)
 		complain("no reports go to senders without %s; what fails is told in files in postman/", missing);
 	r->complained = missing != NULL;
@@ -120,7 +131,7 @@ static void give_up(struct reporter *r)
 	while (r->first < count) {
 		struct reporter_request request = r->requests[r->first++];
 
-		r->told(r->context, &request, REPORTER_LATER);
+		r->told(r->context, &request, REPORTER_LATER, NULL);
 	}
 }
 
@@ -196,12 +207,14 @@ static bool answered(struct reporter *r, char *line)
 		answer = REPORTER_FILE;
 	else if (strcmp(word, "later") == 0)
 		answer = REPORTER_LATER;
+	else if (strcmp(word, "moved") == 0)
+		answer = REPORTER_MOVED;
 	else
 		return false;
 	if (answer == REPORTER_LATER)
 		complain("%llu: its sender cannot be told now: %s; kept until that works", (unsigned long long)id, text);
 	r->first++;
-	r->told(r->context, &request, answer);
+	r->told(r->context, &request, answer, text);
 	return true;
 }
 

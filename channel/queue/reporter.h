@@ -1,16 +1,18 @@
 /*
- * The program zlmtp-report as runqueue sees it: a child that writes reports to senders and puts them into the queue.
- * It carries the maps, which runqueue does not.  It is started when the first report is due and leaves when there was
+ * The program zlmtp-report as runqueue sees it: a child that writes reports to senders and puts them into the queue, and
+ * says which recipients have moved.  It carries the maps, which runqueue does not.  It is started when the first report is due and leaves when there was
  * nothing to do for a while, so that the next one reads all settings anew.
  *
  * A line for each request, lines in return in the same order (INTERNALS, "Reports"):
  *
  *   settled JOB INODE early|final
  *   delay JOB INODE AGE UNTIL COUNT, then COUNT lines OFFSET TAB TIME TAB NOTARY TAB TEXT
+ * *   waiting JOB INODE
  *
  *   ID done        it is in the queue and on the disk, or there is nobody to be told; remembered in the control file
  *   ID file        there is no sender, or none that can be reached
  *   ID later WHY   it cannot be told now
+ *   ID moved LINE  nobody was told, as a recipient has another place by now: LINE is the reroute (control_line.h)
  */
 #ifndef ZL_CHANNEL_QUEUE_REPORTER_H
 #define ZL_CHANNEL_QUEUE_REPORTER_H
@@ -22,7 +24,7 @@
 
 #include "lib/buf.h"
 
-enum reporter_answer { REPORTER_DONE, REPORTER_FILE, REPORTER_LATER };
+enum reporter_answer { REPORTER_DONE, REPORTER_FILE, REPORTER_LATER, REPORTER_MOVED };
 
 /* What a request was about, for who asked it. */
 struct reporter_request {
@@ -30,6 +32,7 @@ struct reporter_request {
 	ino_t inode;              /* of its control file */
 	int32_t age;              /* of a delay; 0: of results */
 	bool final;               /* everybody in the message is settled */
+	bool waiting;             /* nobody is to be told: have those moved who wait? */
 };
 
 struct reporter_options {
@@ -39,7 +42,8 @@ struct reporter_options {
 	bool json;                /* form of its log lines */
 };
 
-typedef void reporter_told(void *context, const struct reporter_request *request, enum reporter_answer answer);
+/* `words` stand behind the answer, and may be cut up. */
+typedef void reporter_told(void *context, const struct reporter_request *request, enum reporter_answer answer, char *words);
 
 struct reporter;
 
@@ -49,8 +53,9 @@ struct reporter *reporter_create(const struct reporter_options *options, reporte
 /* Hangs up: it ends when it has done what it was asked. */
 void reporter_destroy(struct reporter **r);
 
-/* False if the program or the maps are missing; the log says so once. */
+/* False if the program or the maps are missing; reporter_can() says so in the log, once. */
 bool reporter_can(struct reporter *r);
+bool reporter_is_there(const struct reporter *r);
 
 /* Sends a request, whose `text` is one of those above, and counts on an answer. */
 void reporter_ask(struct reporter *r, const struct reporter_request *request, const struct buf *text, int64_t now);

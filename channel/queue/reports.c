@@ -2,7 +2,9 @@
 
 #include <stdlib.h>
 
+#include "channel/queue/control_line.h"
 #include "lib/alloc.h"
+#include "lib/log.h"
 #include "lib/text.h"
 
 /* After a round, so that what fails with another destination of the same message comes into the same report. */
@@ -11,6 +13,8 @@
 #define LATER_PAUSE (20 * 1000)
 /* Between two looks for delays at all messages, of which there may be very many. */
 #define DELAY_PAUSE (2 * 1000)
+/* So many questions at a time; who was not asked for is so after the next try. */
+#define QUESTIONS_MAX 1000
 /* A message that has just come is tried before its delay is told. */
 #define FIRST_TRY_PAUSE (60 * 1000)
 
@@ -83,6 +87,44 @@ static void ask_pending(struct scheduler *s)
 			ask_results(s, m, false);
 	}
 	r->count = kept;
+}
+
+/* ---- who has moved ---- */
+
+bool reports_ask_moved(struct scheduler *s, struct message *m)
+{
+	const struct reporter_request request = { .id = m->id, .inode = m->inode, .waiting = true };
+	struct buf text = { 0 };
+
+	if (s->reporter == NULL || s->stopping || reporter_waiting(s->reporter) >= QUESTIONS_MAX ||
+	    !reporter_is_there(s->reporter))
+		return false;
+	/* one answer at a time may change the file */
+	if (m->asked > 0)
+		return true;
+	buf_addf(&text, "waiting %s %llu\n", m->name, (unsigned long long)m->inode);
+	m->asked++;
+	reporter_ask(s->reporter, &request, &text, s->now.ms);
+	buf_free(&text);
+	return true;
+}
+
+/* The message goes to other places, and is another one by then.  False if that is not possible now. */
+static bool move(struct scheduler *s, struct message *m, char *line)
+{
+	struct control_request r;
+	struct buf why = { 0 };
+	bool ok = control_request_parse(line, &r, &why) && r.operation.verb == OPERATION_REROUTE;
+
+	if (!ok)
+		complain("zlmtp-report said what is no reroute: %s", buf_str(&why));
+	r.operation.refused = true;
+	r.operation.by = "runqueue";
+	r.operation.json = s->json;
+	ok = ok && scheduler_move(s, m, &r.operation);
+	free(r.operation.recipients);
+	buf_free(&why);
+	return ok;
 }
 
 /* ---- delays ---- */
@@ -253,7 +295,7 @@ static void delay_answered(struct scheduler *s, struct message *m, enum reporter
 	s->trouble |= s->once && answer == REPORTER_LATER;
 }
 
-void reports_answered(void *context, const struct reporter_request *request, enum reporter_answer answer)
+void reports_answered(void *context, const struct reporter_request *request, enum reporter_answer answer, char *words)
 {
 	struct scheduler *s = context;
 	struct message *m = queue_find(&s->queue, request->id);
@@ -261,8 +303,15 @@ void reports_answered(void *context, const struct reporter_request *request, enu
 	if (m == NULL || m->inode != request->inode || m->asked == 0)
 		return;
 	m->asked--;
+	if (answer == REPORTER_MOVED) {
+		if (m->asked == 0 && move(s, m, words))
+			return;
+		answer = REPORTER_LATER;
+	}
 	if (request->age > 0) {
 		delay_answered(s, m, answer);
+	} else if (request->waiting) {
+		answer = REPORTER_DONE;
 	} else if (request->final) {
 		m->told = answer == REPORTER_DONE ? TOLD_ALL : answer == REPORTER_FILE ? TOLD_FILE : TOLD_NOT;
 	} else if (answer == REPORTER_LATER) {

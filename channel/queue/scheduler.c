@@ -1,6 +1,7 @@
 #include "channel/queue/scheduler.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -326,6 +327,38 @@ enum operation_result scheduler_operate(struct scheduler *s, const struct operat
 	else if (result != OPERATION_BUSY)
 		scheduler_unpark(s, o->job);
 	return result;
+}
+
+bool scheduler_move(struct scheduler *s, struct message *m, const struct operation *o)
+{
+	struct buf why = { 0 };
+	enum operation_result result;
+	size_t changed, failed = 0;
+
+	/* one that is about to be removed, or that an agent or an operator has, is asked about again */
+	if (is_fed(m) || m->parked || (m->open == 0 && !m->awaits_report))
+		return false;
+	for (size_t i = 0; i < o->count; i++) {
+		const struct recipient *r = message_recipient(m, o->recipients[i].offset);
+
+		failed += r != NULL && r->state == RECIPIENT_FAILED && (i == 0 || o->recipients[i - 1].offset != r->offset);
+	}
+	result = operate(o, s->now.wall, &changed, &why);
+	if (result == OPERATION_TROUBLE)
+		complain("%s: recipients that have moved cannot be given their new places: %s", m->name, buf_str(&why));
+	if (result == OPERATION_DONE) {
+		s->failed -= failed;
+		if (s->verbose) {
+			struct buf id = { 0 };
+
+			message_add_id(&id, m);
+			printf("%s: %zu recipient%s rerouted, as the maps have another place now\n", buf_str(&id), changed, changed == 1 ? "" : "s");
+			buf_free(&id);
+		}
+		read_again(s, m, o);
+	}
+	buf_free(&why);
+	return result == OPERATION_DONE;
 }
 
 static void wake(struct scheduler *s)

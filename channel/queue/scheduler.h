@@ -71,6 +71,12 @@ enum operation_result scheduler_operate(struct scheduler *s, const struct operat
 void scheduler_unpark(struct scheduler *s, const char *job);
 
 /*
+ * A reroute that nobody asked for (reports.h): recipients have another place in the maps.  True if it was done; the message
+ * is gone then, and another one in its place.
+ */
+bool scheduler_move(struct scheduler *s, struct message *m, const struct operation *o);
+
+/*
  * True if mail of this destination stays in the queue as things are: no clause, no command, queueonly, or its channel or
  * host cannot stand in the command; then *unfit says why not, else it is NULL.
  */

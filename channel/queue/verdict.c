@@ -145,6 +145,7 @@ static void round_over(struct scheduler *s, struct group *g, int64_t pause)
 		g->attempts++;
 		if (expire(s, g, c->expiry))
 			return;
+		reports_ask_moved(s, m);
 		/* if it is the destination's fault, the message waits no longer than that */
 		if (g->unreachable && g->thread->blocked_until > now)
 			pause = g->thread->blocked_until - now;
@@ -184,6 +185,8 @@ void verdict_block(struct scheduler *s, struct thread *t, const char *notary, co
 		log_deferred(s, t);
 	if (t->blocked_until < s->unblock_at)
 		s->unblock_at = t->blocked_until;
+	for (const struct group *g = t->ready.first; g != NULL && reports_ask_moved(s, g->message);)
+		g = g->after;
 	if (c->expiry <= 0)
 		return;
 	/* what waits here counts as tried: it would fare no better */

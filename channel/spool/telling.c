@@ -1,6 +1,7 @@
 #include "channel/spool/telling.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/parse.h"
 
@@ -33,6 +34,29 @@ bool telling_any(const struct control *c)
 
 	for (size_t i = 0; i < c->recipient_count && !any; i++)
 		any = telling_due(c, &c->recipients[i], last[i]) != TELL_NOTHING;
+	free(last);
+	return any;
+}
+
+bool telling_may_have_moved(const struct control_recipient *r, const struct control_diagnostic *last)
+{
+	const char *action, *status;
+
+	if (r->tag != TAG_FAILED || r->orcpt == NULL || last == NULL || last->reported)
+		return false;
+	action = strchr(last->notary, '\001');
+	status = action != NULL ? strchr(action + 1, '\001') : NULL;
+	/* "x-local;" is what this system says itself, as when an operator fails it */
+	return status != NULL && strncmp(status, "\0015.1.1\001smtp;", 12) == 0;
+}
+
+bool telling_any_may_have_moved(const struct control *c)
+{
+	const struct control_diagnostic **last = control_last_diagnostics(c);
+	bool any = false;
+
+	for (size_t i = 0; i < c->recipient_count && !any; i++)
+		any = telling_may_have_moved(&c->recipients[i], last[i]);
 	free(last);
 	return any;
 }

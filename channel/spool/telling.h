@@ -26,6 +26,15 @@ enum telling telling_due(const struct control *control, const struct control_rec
 bool telling_any(const struct control *control);
 
 /*
+ * Has a server said that it does not know the recipient (5.1.1), of which the sender was not told?  Then the maps may know
+ * by now where it has moved to.  `last` as above.
+ */
+bool telling_may_have_moved(const struct control_recipient *r, const struct control_diagnostic *last);
+
+/* The same of anybody in it. */
+bool telling_any_may_have_moved(const struct control *control);
+
+/*
  * True if the recipient failed and the sender did not forbid to tell (NOTIFY=NEVER, or NOTIFY without FAILURE).  Of mail without a
  * sender, as reports are, the administrator is told, whatever it says.
  */

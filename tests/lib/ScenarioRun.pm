@@ -42,6 +42,11 @@ sub problems($self) { @{$self->{problems}} }
 
 sub patience($self) { $self->{scenario}{within} * ($ENV{ZLMTP_SANITIZED} ? 4 : 1) }
 
+# What its parts know of each other keeps them alive: whoever plays many ends each, and has its directory and descriptors back.
+sub end($self) {
+	%$_ = () for grep { defined } @$self{qw(server scheduler loop)}, $self;
+}
+
 # ---- the parts ----
 
 sub _make_spool($self) {

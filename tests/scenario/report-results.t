@@ -175,7 +175,7 @@ subtest 'postmaster gets a copy of it, but not of what failed for postmaster' =>
 	is scalar @reports, 1, 'one report';
 	sound($reports[0], 'postmaster@example.org', 'mailbox');
 	is scalar(keys %{{ $q->reports }}), 1, 'and a file in postman/';
-	$q = Reports->queue(script => $fails, router => "postmaster=postmaster\@example.org\n");
+	$q = Reports->queue(script => "user bob error2 ->> 550 5.2.1 disabled\n", router => "postmaster=postmaster\@example.org\n");
 	from_nobody($q, { user => 'bob', dsn => 'ORCPT=rfc822;postmaster@example.org' });
 	$q->run('-1');
 	is scalar(Reports->all($q)), 0, 'no loop';

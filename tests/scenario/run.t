@@ -40,7 +40,7 @@ for my $i (0 .. $#scenarios) {
 }
 
 # What there is to know about the scenario of a file before it is played, for each protocol that it is for.  A child reads it
-# once more: with all of them in memory each fork would take longer than what is played.
+# once more: with all of them in memory each fork of an agent would take longer than what is played.
 sub in_its_protocols($file) {
 	my @read = map { my $p = $_; eval { Scenario->read($file, $p) } // { path => $file, title => $file, broken => $@, within => 1 } } 'lmtp', 'smtp';
 	$read[1]{title} .= ', in SMTP';
@@ -60,6 +60,7 @@ sub play_one($known) {
 		my @said = map { s/\n/ /gr } @problems;
 		push @said, $run->transcript if @problems || $ENV{ZLMTP_TRACE};
 		unshift @said, "$s->{path}:" if @said;
+		$run->end;
 		return join "\n", @problems ? 'not ok' : 'ok', defined $s->{todo} ? " # TODO $s->{todo}" : '', @said;
 	};
 }

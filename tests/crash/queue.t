@@ -1,0 +1,191 @@
+#!/usr/bin/perl
+# A queue in which everybody is killed at any moment: runqueue, its agents, what writes reports, and zlmtp-queue, while mail comes,
+# the store breaks connections and an operator holds, releases, retries, fails, reroutes and removes.  Afterwards each recipient was
+# taken by the store, or the sender was told in a report that the store took, or the operator removed the message; nothing else is
+# there, and nothing is left in the queue.
+#
+# Some seconds; a minute with ZLMTP_LONG=1, an hour with ZLMTP_SOAK=1 (another number: so many seconds).  ZLMTP_SEED repeats a run.
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use POSIX ();
+use Test::More;
+use Time::HiRes qw(sleep time);
+use Extent 'long';
+use LmtpServer;
+use Loop;
+use Reports;
+use Spool;
+use ZlmtpQueue;
+
+my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
+my $soak = $ENV{ZLMTP_SOAK} // 0;
+my $seconds = $soak > 1 ? $soak : $soak ? 3600 : long() ? 60 : 6;
+my $seed = $ENV{ZLMTP_SEED} // int time;
+note "ZLMTP_SEED=$seed";
+srand $seed;
+
+# who is rerouted goes to another host
+my $q = Reports->queue(routes => "ann\@example.org mailbox!-!ann\npostmaster\@example.org mailbox!-!ann\n\@example.org lmtp!r!%1\n");
+my $dir = $q->dir;
+my $agent = "$build/channel/lmtp -c \$channel -h client.example -F UNIX:$dir/store";
+$q->conf(join '', map { "$_/*\n\tinterval=1s retries=\"1 1\" maxchannel=4 command=\"$agent\"\n" } qw(lmtp mailbox));
+my $store = start_store();
+my %message_of;                      # user => name of its message
+my (%is_removed, %is_given_up);      # names: by the operator
+my (%kills, %verbs);                 # who was killed how often, which command was given how often
+
+sub pick(@list) { return $list[rand @list] }
+
+# ---- the store ----
+
+# Writes each recipient that it takes, and each report, into files of its own before it answers.  Faults last while "faults" is there.
+sub start_store() {
+	my $pid = fork // die "fork: $!\n";
+	return $pid if $pid;
+	$SIG{$_} = 'DEFAULT' for qw(TERM INT);
+	open my $taken, '>>', "$dir/taken" or POSIX::_exit(1);
+	my $reports = 0;
+	my $loop = Loop->new;
+	my $server;
+	$server = LmtpServer->new(loop => $loop, target => 'unix', path => "$dir/store", lenient => 1, script => sub ($n) { [{ do => 'serve' }] },
+		caps => ['ENHANCEDSTATUSCODES', 'PIPELINING', 'CHUNKING'], rules => [sub { answer(@_) }], on_content => sub ($transaction, $connection) {
+			my @users = map { $_->{address} } $transaction->{accepted}->@*;
+			if (grep { $_ eq 'ann' } @users) {
+				Spool->put("$dir/reports/.new", $transaction->{content});
+				rename "$dir/reports/.new", "$dir/reports/" . ++$reports;
+			}
+			syswrite $taken, join '', map { "$_\n" } grep { !/^full/ } @users;
+			# what it remembers for tests that look at it would grow for an hour
+			$server->{$_}->@* = () for qw(transactions transcript commands problems);
+		});
+	$loop->run(1, sub { 0 }) while getppid != 1;
+	POSIX::_exit(0);
+}
+
+sub answer($stage, $key, $connection) {
+	if (-e "$dir/faults") {
+		return [{ do => 'close' }] if rand() < 0.02;
+		return [{ do => 'line', text => '450 4.2.0 later' }] if $stage =~ /RCPT|final/ && rand() < 0.1;
+	}
+	return [{ do => 'line', text => '550 5.1.1 no such user' }] if $stage eq 'RCPT' && $key =~ /^unknown/;
+	return [{ do => 'line', text => '552 5.2.2 full' }] if $stage eq 'final' && $key =~ /^full/;
+	return undef;
+}
+
+# ---- what happens ----
+
+my $serial = 0;
+
+sub arrive() {
+	my @users = map { pick(qw(user user user unknown full)) . ++$serial } 1 .. 1 + rand 4;
+	my $name = $q->arrive([map { { host => pick(qw(a b c)), user => $_, dsn => "ORCPT=rfc822;$_\@example.org" } } @users]);
+	$message_of{$_} = $name for @users;
+}
+
+sub waiting() { map { s{.*/}{}r } grep { !m{/\.} && -f } map { glob $q->office . "/$_/*" } qw(transport hold) }
+
+# An operator, who may be killed, too.
+sub operate() {
+	my $verb = pick(qw(hold release retry fail reroute remove));
+	# a report that is removed or given up would take its word with it
+	my @names = grep { $verb !~ /^(?:remove|fail)$/ || /^\d{3,6}$/ } waiting() or return;
+	my $name = pick(@names);
+	my $run = zq_start($q, $verb eq 'reroute' ? ('-f', "$dir/var/db/dbases.conf", '-o', 'protocols=routes') : (), $verb, $name);
+	if (rand() < 0.3) {
+		sleep rand 0.02;
+		$kills{'zlmtp-queue'} += kill 'KILL', $run->{pid};
+	}
+	my ($status) = zq_finish($run);
+	$verbs{"$verb $status"}++;
+	# 1: nothing was done; one that was killed may have done it
+	$is_removed{$name} = 1 if $verb eq 'remove' && $status != 1;
+	$is_given_up{$name} = 1 if $verb eq 'fail' && $status != 1;
+}
+
+sub children_of($pid) {
+	my @found = split ' ', Spool::slurp("/proc/$pid/task/$pid/children") // '';
+	return map { ($_, children_of($_)) } @found;
+}
+
+sub kill_somebody() {
+	my @children = children_of($q->{pid});
+	if (!@children || rand() < 0.3) {
+		kill 'KILL', $q->{pid};
+		$q->finish;
+		$kills{runqueue}++;
+		return start();
+	}
+	my $pid = pick(@children);
+	my $name = (Spool::slurp("/proc/$pid/comm") // 'gone') =~ s/\n//r;
+	$kills{$name} += kill 'KILL', $pid;
+}
+
+sub start() { $q->start('-w') }
+
+sub taken() {
+	my %times;
+	$times{$_}++ for split /\n/, Spool::slurp("$dir/taken") // '';
+	return \%times;
+}
+
+# How often the sender was told of each user that it is lost.
+sub told() {
+	my %times;
+	for my $path (glob "$dir/reports/*") {
+		my $text = Spool::slurp($path);
+		fail "$path is damaged" if $text !~ /^Content-Type: multipart\/report/mi;
+		$times{$1}++ while $text =~ /^Final-Recipient: rfc822; *([^@\s]+).*?\r\nAction: failed/msg;
+	}
+	return \%times;
+}
+
+# ---- the run ----
+
+Spool->put("$dir/faults", '');
+RunQueue::wait_for(sub { -S "$dir/store" }) or BAIL_OUT('the store does not start');
+start();
+my $end = time + $seconds;
+while (time < $end) {
+	my $dice = rand;
+	if ($dice < 0.5) { arrive() if waiting() < 40 }
+	elsif ($dice < 0.7) { operate() }
+	elsif ($dice < 0.9) { kill_somebody() }
+	sleep rand 0.05;
+}
+
+# in peace everything comes to its end
+unlink "$dir/faults";
+sub settle() {
+	zq($q, 'release', 'all') if glob $q->office . '/hold/*';
+	zq($q, 'retry', 'all');
+	return !waiting();
+}
+ok RunQueue::wait_for(sub { settle() || do { sleep 0.3; 0 } }, 60), 'the queue comes to its end' or diag join ' ', waiting();
+my ($status, $out, $err) = $q->stop;
+is "$status $out" . $err =~ s/^runqueue: (?:agent \d+ \(\w+\)|zlmtp-report) was killed by signal 9\n//mgr, '0 ', 'runqueue ends, and complained of nothing else';
+my ($taken, $told) = (taken(), told());
+my (@lost, @invented);
+for my $user (sort keys %message_of) {
+	my $message = $message_of{$user};
+	push @lost, $user unless $taken->{$user} || $told->{$user} || $is_removed{$message};
+	my $is_refused = $user =~ /^(?:unknown|full)/;
+	push @invented, "$user was delivered" if $is_refused && $taken->{$user};
+	push @invented, "$user failed" if !$is_refused && $told->{$user} && !$is_given_up{$message};
+}
+is "@lost", '', scalar(keys %message_of) . ' recipients: each was delivered, told of, or removed';
+is "@invented", '', 'nobody failed who was not refused or given up, nobody was delivered who was refused';
+is join(' ', grep { !$message_of{$_} && $_ ne 'ann' } keys %$taken, keys %$told), '', 'nobody else got mail';
+my $deaths = 0;
+$deaths += $_ for values %kills;
+my @litter = grep { -f } map { glob $q->office . "/$_" } qw(queue/* public/.??* transport/.??*);
+cmp_ok scalar @litter, '<=', 10 * $deaths, 'what was killed leaves some files that are no mail';
+my $twice = grep { $_ ne 'ann' && $taken->{$_} > 1 } keys %$taken;
+note "killed: ", join(', ', map { "$_ $kills{$_}" } sort keys %kills), "; commands: ", join(', ', map { "$_ ($verbs{$_})" } sort keys %verbs),
+	"; delivered twice: $twice";
+cmp_ok $deaths, '>', $seconds, "$deaths were killed";
+cmp_ok $_, '>', 0, 'there were some' for scalar keys %$taken, scalar keys %$told;
+kill 'KILL', $store;
+waitpid $store, 0;
+done_testing;
