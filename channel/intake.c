@@ -18,6 +18,7 @@
 #include "channel/server/figures.h"
 #include "channel/server/intake.h"
 #include "channel/net/tls.h"
+#include "channel/spool/notify.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/listen.h"
@@ -104,12 +105,13 @@ static unsigned zenv_levels(void)
 {
 	const char *hash = zenv("SCHEDULERDIRHASH");
 
-	return hash != NULL && (strcmp(hash, "1") == 0 || strcmp(hash, "2") == 0) ? (unsigned)(hash[0] - '0') : 0;
+	return hash != NULL ? (unsigned)(hash[0] - '0') : 0;
 }
 
 static void read_options(struct intake *in, struct options *options, char **listen_texts, size_t *listen_count, int argc,
                          char **argv)
 {
+	struct buf why = { 0 };
 	unsigned levels = 0;
 	int c;
 
@@ -139,6 +141,11 @@ static void read_options(struct intake *in, struct options *options, char **list
 		in->spool.postoffice = zenv("POSTOFFICE");
 	if (in->spool.postoffice == NULL)
 		option_usage(&program, "where is the post office? -P, or POSTOFFICE in the file that ZCONFIG names");
+	/* what is wrong there must show before a message is taken */
+	zenv("MAILSHARE");
+	if (!notify_fits(&why))
+		complain("%s; the scheduler is not told of new mail", buf_str(&why));
+	buf_free(&why);
 }
 
 /* ---- start ---- */
@@ -175,7 +182,10 @@ static void open_tls(struct intake *in, const char *file)
 
 	if (file == NULL)
 		return;
-	if (!tlsconf_read(&conf, file, &why) || (in->tls = tls_create_server(&conf, &why)) == NULL)
+	if (!tlsconf_read(&conf, file, &why))
+		die(EX_CONFIG, "%s", buf_str(&why));
+	in->tls = tls_create_server(&conf, &why);
+	if (in->tls == NULL)
 		die(EX_CONFIG, "%s: %s", file, buf_str(&why));
 	buf_free(&why);
 }

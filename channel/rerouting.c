@@ -157,12 +157,26 @@ static bool is_other(const struct rerouting *r, const struct question *q, const 
 static void take(struct rerouting *r, const struct question *q, const struct operation_recipient *to)
 {
 	r->list = xgrow(r->list, r->count, &r->capacity, sizeof *r->list);
-	r->list[r->count++] = (struct rerouted){ .message = q->message, .to = *to };
+	r->list[r->count++] = (struct rerouted){
+		.message = q->message, .channel = q->channel, .host = q->host, .user = q->user, .to = *to,
+	};
 }
 
 static bool is_same(const struct question *q, const struct operation_recipient *to)
 {
 	return strcmp(to->channel, q->channel) == 0 && strcasecmp(to->host, q->host) == 0 && strcmp(to->user, q->user) == 0;
+}
+
+/*
+ * Did we deliver it, and does it leave now for no other reason than that its domain is a stranger's?  A map that somebody
+ * lost must not send the mail of our users through the relay, which would send it back to us, or refuse it.
+ */
+static bool has_lost_domain(const struct question *q, const struct operation_recipient *to)
+{
+	const char *at = strrchr(q->address, '@');
+
+	return strcmp(q->channel, "smtp") != 0 && strcmp(to->channel, "smtp") == 0 && at != NULL &&
+	       strcasecmp(to->host, at + 1) == 0 && strcasecmp(to->user, q->address) == 0;
 }
 
 /* Which of the answers are for this recipient: a second copy for others must not come of it. */
@@ -180,6 +194,11 @@ static void judge(struct rerouting *r, struct question *q)
 			return;
 		if (strcmp(q->answers[i].channel, "bitbucket") == 0) {
 			leave(r, q, "the maps say to discard it (zlmtp-queue remove does)");
+			return;
+		}
+		if (!r->leaves && has_lost_domain(q, &q->answers[i])) {
+			leave(r, q, "the maps do not know its domain any more, and it would leave by the relay (--yes lets it)");
+			r->unknown++;
 			return;
 		}
 		if (own == NULL && strcmp(q->answers[i].user, q->user) == 0)
@@ -214,6 +233,21 @@ int rerouting_ask(struct rerouting *r, const struct routing *routing)
 	for (size_t i = 0; status == EX_OK && i < r->question_count; i++)
 		judge(r, &r->questions[i]);
 	return status;
+}
+
+size_t rerouting_first(const struct rerouting *r, size_t message)
+{
+	size_t low = 0, high = r->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (r->list[middle].message < message)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
 }
 
 static void free_strings(char **list, size_t count)

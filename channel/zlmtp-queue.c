@@ -42,7 +42,7 @@ static const struct option_help options[] = {
 	{ 'O', "log=keys|json", "form of log lines where no runqueue runs (keys)" },
 	{ 'P', "DIRECTORY", "the post office (default: POSTOFFICE of ZENV)" },
 	{ 'w', "SECONDS", "wait so long for a transport agent that has the message (60)" },
-	{ LONG_YES, NULL, "remove: more than one message without a question" },
+	{ LONG_YES, NULL, "remove: more than one message without a question; reroute: also by the relay, if a domain was ours" },
 	{ 0 },
 };
 
@@ -59,10 +59,19 @@ static const struct program program = {
 	            "[-j] [-O key=value] [-P directory] [-w seconds] hold | release | retry filter ...\n"
 	            "[-j] [-m text] [-O key=value] [-P directory] [-w seconds] fail filter ...\n"
 	            "[-j] [-O key=value] [-P directory] [-w seconds] [--yes] remove filter ...\n"
-	            "[-j] [-f dbases] [-o name=value] ... [-O key=value] [-P directory] [-w seconds] reroute filter ...",
+	            "[-j] [-f dbases] [-o name=value] ... [-O key=value] [-P directory] [-w seconds] [--yes] reroute filter ...",
 	.purpose = "Shows the mail queue, and holds, releases, retries, fails, removes and reroutes what is in it.",
 	.options = options,
-	.notes = "A filter is an id (spool id, its beginning, or job name), from=GLOB, to=GLOB, channel=GLOB, host=GLOB,\n"
+	.notes = "list       a line for each recipient\n"
+	         "summary    a line for each destination\n"
+	         "show       one message: envelope, recipients with their history, header\n"
+	         "watch      the queue, agents and destinations, each second\n"
+	         "hold       put messages aside; release puts them back\n"
+	         "retry      try now\n"
+	         "fail       give up now and tell the sender\n"
+	         "remove     take messages away and tell nobody\n"
+	         "reroute    ask the maps again\n\n"
+	         "A filter is an id (spool id, its beginning, or job name), from=GLOB, to=GLOB, channel=GLOB, host=GLOB,\n"
 	         "older=TIME (15m, 4h, 2d), state=WORD (waiting, due, active, held, damaged, unreadable) or all.  Several must\n"
 	         "all hold.  A filter that matches nothing exits 1.",
 	.help = 'h',
@@ -154,8 +163,8 @@ static void check_words(struct settings *set)
 		option_usage(&program, "-m is for fail");
 	if (set->text != NULL && set->text[strspn(set->text, " ")] == '\0')
 		option_usage(&program, "-m: some words expected");
-	if (set->yes && strcmp(set->verb, "remove") != 0)
-		option_usage(&program, "--yes is for remove");
+	if (set->yes && strcmp(set->verb, "remove") != 0 && strcmp(set->verb, "reroute") != 0)
+		option_usage(&program, "--yes is for remove and reroute");
 	if (set->body && strcmp(set->verb, "show") != 0)
 		option_usage(&program, "-b is for show");
 	if (set->words > 0 && strcmp(set->verb, "watch") == 0)
@@ -178,7 +187,7 @@ static void enter_transport(struct settings *set)
 		set->dbases = xasprintf("%s/%s", here, set->dbases);
 	free(here);
 	if (whole == NULL || chdir(path) < 0)
-		die(EX_NOINPUT, "%s: %s", path, strerror(errno));
+		die(errno == EACCES ? EX_NOPERM : EX_NOINPUT, "%s: %s", path, strerror(errno));
 	set->postoffice = whole;
 	free(path);
 }
@@ -332,6 +341,7 @@ struct tally {
 	struct control_client client;         /* fd -1: no runqueue runs, the files are changed here */
 	const struct chosen_message **asked;  /* by number of the request */
 	size_t capacity;
+	const struct rerouting *rerouting;    /* of a reroute */
 };
 
 static bool is_held(const struct listed *e)
@@ -342,6 +352,76 @@ static bool is_held(const struct listed *e)
 static bool is_not_held(const struct listed *e)
 {
 	return !e->held;
+}
+
+/* Recipients of a message that go elsewhere now; one may go to several places. */
+struct moves {
+	const struct rerouted *first, *end;
+};
+
+/* None if not all of them were moved: some were settled meanwhile, and nobody says which. */
+static struct moves moves_of(const struct tally *t, const struct chosen_message *m, size_t changed)
+{
+	const struct rerouting *r = t->rerouting;
+	size_t message = (size_t)(m - r->selection->messages), recipients = 0;
+	struct moves moves = { r->list + rerouting_first(r, message), r->list + rerouting_first(r, message + 1) };
+
+	for (const struct rerouted *x = moves.first; x < moves.end; x++)
+		recipients += x == moves.first || x[-1].to.offset != x->to.offset;
+	if (recipients != changed)
+		moves.end = moves.first;
+	return moves;
+}
+
+static void add_moves_json(struct logline *line, struct moves moves)
+{
+	logline_key(line, "moves");
+	buf_addc(&line->text, '[');
+	for (const struct rerouted *x = moves.first; x < moves.end; x++) {
+		struct logline from = { 0 }, to = { 0 };
+
+		logline_begin(&to, true);
+		logline_add(&to, "recipient", x->to.user);
+		logline_add(&to, "channel", x->to.channel);
+		logline_add(&to, "host", x->to.host);
+		logline_end(&to);
+		logline_begin(&from, true);
+		logline_add(&from, "recipient", x->user);
+		logline_add(&from, "channel", x->channel);
+		logline_add(&from, "host", x->host);
+		logline_key(&from, "to");
+		buf_adds(&from.text, buf_str(&to.text));
+		logline_end(&from);
+		buf_adds(&line->text, x > moves.first ? "," : "");
+		buf_adds(&line->text, buf_str(&from.text));
+		logline_free(&from);
+		logline_free(&to);
+	}
+	buf_addc(&line->text, ']');
+}
+
+static void print_moves(struct moves moves)
+{
+	for (const struct rerouted *x = moves.first; x < moves.end; x++) {
+		struct buf line = { 0 };
+
+		buf_adds(&line, "  ");
+		text_add_clean_string(&line, x->user, 300);
+		buf_adds(&line, ": ");
+		text_add_clean_string(&line, x->channel, 100);
+		buf_addc(&line, '/');
+		text_add_clean_string(&line, x->host, 300);
+		buf_adds(&line, " -> ");
+		text_add_clean_string(&line, x->to.channel, 100);
+		buf_addc(&line, '/');
+		text_add_clean_string(&line, x->to.host, 300);
+		if (strcmp(x->to.user, x->user) != 0) {
+			buf_adds(&line, ", as ");
+			text_add_clean_string(&line, x->to.user, 300);
+		}
+		puts(buf_str(&line));
+		buf_free(&line);
+	}
 }
 
 static void report(struct tally *t, const struct chosen_message *m, enum operation_result result, size_t changed,
@@ -362,6 +442,8 @@ static void report(struct tally *t, const struct chosen_message *m, enum operati
 		logline_number(&line, "recipients", changed);
 		if (result != OPERATION_DONE)
 			logline_add(&line, "why", why);
+		else if (t->rerouting != NULL)
+			add_moves_json(&line, moves_of(t, m, changed));
 		logline_end(&line);
 		puts(buf_str(&line.text));
 		logline_free(&line);
@@ -374,6 +456,8 @@ static void report(struct tally *t, const struct chosen_message *m, enum operati
 	text_add_clean_string(&from, m->sender, 300);
 	printf("%s: %s, from %s, %zu recipient%s\n", strcmp(m->spool, "-") != 0 ? m->spool : m->job, words[t->verb], buf_str(&from),
 	       changed, changed == 1 ? "" : "s");
+	if (t->rerouting != NULL)
+		print_moves(moves_of(t, m, changed));
 	buf_free(&from);
 }
 
@@ -503,11 +587,12 @@ static int reroute(struct tally *t, const struct selection *s)
 		.dbases = set->dbases != NULL ? set->dbases : usual, .settings = set->router, .setting_count = set->router_count,
 		.privilege = account_nobody(),
 	};
-	struct rerouting r = { .selection = s };
+	struct rerouting r = { .selection = s, .leaves = set->yes };
 	int status;
 
 	if (routing.dbases == NULL)
 		option_usage(&program, "which maps route addresses? -f, or MAILVAR in the file that ZCONFIG names");
+	t->rerouting = &r;
 	status = rerouting_ask(&r, &routing);
 	for (size_t i = 0, end; status == EX_OK && i < r.count; i = end) {
 		struct operation_recipient *to = xcalloc(r.count - i, sizeof *to);

@@ -219,12 +219,20 @@ static void ask(struct session *s, const char *key)
 		print_plain(s, key, answer);
 }
 
+/* The lines of /dev/zero would fill the memory. */
+static void check_input(void)
+{
+	if (!file_ends(STDIN_FILENO))
+		die(EX_NOINPUT, "standard input: %s", file_error(errno));
+}
+
 static void ask_all(struct session *s)
 {
 	char *line = NULL;
 	size_t size = 0, number = 0;
 	ssize_t n;
 
+	check_input();
 	s->several = true;
 	while ((n = file_getline(stdin, &line, &size, &number)) >= 0) {
 		if (memchr(line, '\0', (size_t)n) != NULL)
@@ -479,6 +487,7 @@ static void route_lines(struct routing *r)
 	size_t size = 0, number = 0;
 	ssize_t n;
 
+	check_input();
 	while ((n = file_getline(stdin, &line, &size, &number)) >= 0 && !ferror(stdout))
 		route_address(r, line, (size_t)n);
 	free(line);

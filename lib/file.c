@@ -153,6 +153,18 @@ static bool at_end(int fd)
 	return n == 0;
 }
 
+bool file_ends(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return false;
+	if (!S_ISBLK(st.st_mode) && (!S_ISCHR(st.st_mode) || is_null_device(&st) || isatty(fd)))
+		return true;
+	errno = EINVAL;
+	return false;
+}
+
 bool file_read(int fd, struct buf *out)
 {
 	struct stat st;
@@ -248,7 +260,7 @@ bool file_write(int fd, const void *bytes, size_t n)
 	return true;
 }
 
-bool file_replace(const char *path, const void *bytes, size_t n, mode_t mode)
+bool file_replace_by(const char *path, mode_t mode, file_writer *write, void *context)
 {
 	char *next = xasprintf("%s.new", path);
 	int fd = -1;
@@ -257,7 +269,7 @@ bool file_replace(const char *path, const void *bytes, size_t n, mode_t mode)
 	/* not what somebody may have put there for us to follow or to fill */
 	if (unlink(next) == 0 || errno == ENOENT)
 		fd = open(next, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	ok = fd >= 0 && file_write(fd, bytes, n) && fchmod(fd, mode) == 0;
+	ok = fd >= 0 && write(context, fd) && fchmod(fd, mode) == 0;
 	if (fd >= 0 && close(fd) < 0)
 		ok = false;
 	ok = ok && rename(next, path) == 0;
@@ -269,4 +281,21 @@ bool file_replace(const char *path, const void *bytes, size_t n, mode_t mode)
 	}
 	free(next);
 	return ok;
+}
+
+struct bytes {
+	const void *bytes;
+	size_t n;
+};
+
+static bool write_bytes(void *context, int fd)
+{
+	const struct bytes *b = context;
+
+	return file_write(fd, b->bytes, b->n);
+}
+
+bool file_replace(const char *path, const void *bytes, size_t n, mode_t mode)
+{
+	return file_replace_by(path, mode, write_bytes, &(struct bytes){ bytes, n });
 }

@@ -51,6 +51,9 @@ const char *file_error(int error);
  */
 bool file_read(int fd, struct buf *out);
 
+/* False, with errno, for a device that gives bytes for ever, as /dev/zero and /dev/full do (EINVAL). */
+bool file_ends(int fd);
+
 /* What file_read_path() takes at most if the buffer has no limit: nothing that we read whole is that large. */
 #define FILE_LARGEST ((size_t)1024 * 1024 * 1024)
 
@@ -76,5 +79,9 @@ bool file_write(int fd, const void *bytes, size_t n);
  * False with errno; `path` is untouched then.
  */
 bool file_replace(const char *path, const void *bytes, size_t n, mode_t mode);
+
+/* The same for what need not be in memory as a whole: `write` writes it to fd, or returns false with errno. */
+typedef bool file_writer(void *context, int fd);
+bool file_replace_by(const char *path, mode_t mode, file_writer *write, void *context);
 
 #endif

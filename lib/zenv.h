@@ -23,7 +23,8 @@ void zenv_tell(void);
 
 /*
  * The value of `name`: the first line wins, the rest of the line is the value.  NULL if it is not set; a file that
- * cannot be read is complained about.  The file is read once; the value lives as long as the program.
+ * cannot be read is complained about, a value that means nothing (a directory that is no absolute path, say) ends the
+ * program with EX_CONFIG: ask before anything is done.  The file is read once; the value lives as long as the program.
  */
 const char *zenv(const char *name);
 

@@ -16,10 +16,10 @@
 /* Between looks for a file of that name, in milliseconds. */
 #define LOOK_PAUSE 500
 
-/* A pipe that nobody reads must not stop the mail. */
+/* A pipe that nobody reads must not stop the mail.  Who writes to whom is not for everybody. */
 static int open_log(const char *path)
 {
-	return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644);
+	return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
 }
 
 bool transcript_open(struct transcript *t, const char *path)

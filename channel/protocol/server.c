@@ -601,7 +601,7 @@ static void answer_message(struct server *s, int code, const char *status, const
 		if (s->chunking) {
 			s->received = (struct received){ 0 };
 			s->mode = SERVER_CHUNK;
-		} else if (s->in.len > 0) {
+		} else if (s->in.len > 0 && !s->options->pipe) {
 			turn_away(s, "5.5.0", "bytes came behind DATA before its answer");
 		} else {
 			reply(s, code, "", text);

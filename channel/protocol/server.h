@@ -35,6 +35,7 @@ struct server_options {
 	size_t max_recipients;     /* of a message */
 	size_t max_commands;       /* without a message between them; then the connection is closed */
 	size_t max_errors;         /* refused commands; then the connection is closed */
+	bool pipe;                 /* the client may be a file: what stands behind DATA is the message, read ahead */
 };
 
 /* The longest line of a command, with its line end (RFC 5321 section 4.5.3.1.4; parameters of RFC 3461 and 6531). */

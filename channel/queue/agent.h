@@ -38,6 +38,8 @@ struct agent {
 	bool too_hungry;              /* it was, and the people know */
 	bool useful;                  /* it has reported something */
 	int64_t since;                /* clock_ms() of its state */
+	int64_t heard;                /* clock_ms() of its last words */
+	bool hurried;                 /* was told to end, as it said nothing for too long */
 	struct buf in, out;
 	int64_t again;                /* clock_ms(): reading or writing failed, not again before then; 0 = it did not */
 	int64_t failing;              /* clock_ms(): it fails since then; 0 = it does not */
@@ -51,6 +53,15 @@ struct agent {
  * a line in `why`.
  */
 struct agent *agent_launch(const struct clause *clause, const struct thread *t, int64_t now, struct buf *why);
+
+/*
+ * When an agent that is at work and says nothing is to be told to end, or, if that has happened, to be killed (clock_ms());
+ * CLOCK_NEVER if it is not at work.  `silence` in ms.
+ */
+int64_t agent_too_silent_at(const struct agent *w, int64_t silence);
+
+/* Does that. */
+void agent_hurry(struct agent *w, int64_t silence, int64_t now);
 
 /* The process is gone: frees everything, clears the caller's pointer. */
 void agent_free(struct agent **w);

@@ -74,11 +74,11 @@ static bool all_deliverable(const struct control *c)
 }
 
 /* How old a message is that is seen for the first time; one that would be too old, or from tomorrow, came just now. */
-static int64_t first_age(const struct timespec *arrived, int64_t now)
+static int32_t first_age(const struct timespec *arrived, int64_t now)
 {
 	int64_t age = now - (int64_t)arrived->tv_sec;
 
-	return age < 0 || age > LONGEST_WAIT ? 0 : age;
+	return age < 0 || age > LONGEST_WAIT ? 0 : (int32_t)age;
 }
 
 static void add(struct intake *in, const struct control *c)

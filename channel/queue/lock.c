@@ -38,6 +38,8 @@ static int open_lock(const char *postoffice, const char *path, struct buf *why, 
 
 	*status = EX_CANTCREAT;
 	if (fd < 0) {
+		if (errno == EACCES)
+			*status = EX_NOPERM;
 		buf_addf(why, "%s: %s%s", path, file_error(errno), errno == ENOENT ? "; there is no post office (enqueue -m makes one)" : "");
 		return -1;
 	}

@@ -259,12 +259,12 @@ static enum operation_result remove_files(struct target *t)
 	/* a message file without a control file is never looked at again */
 	if (unlink(t->path) < 0)
 		return trouble(t, "remove", t->path);
+	t->changed = t->control != NULL ? t->control->recipient_count : 0;
+	log_message(t, "removed");
 	if (t->message != NULL && unlink(t->message) < 0 && errno != ENOENT)
 		return trouble(t, "remove", t->message);
 	if (!publish_sync_directory(t->path))
 		return trouble(t, "write down the removal of", t->path);
-	t->changed = t->control != NULL ? t->control->recipient_count : 0;
-	log_message(t, "removed");
 	return OPERATION_DONE;
 }
 

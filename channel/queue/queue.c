@@ -82,17 +82,16 @@ struct message *queue_find(const struct queue *q, uint64_t id)
 	return m;
 }
 
-/* With room for recipients and `size` bytes of strings; its name is the first. */
-static struct message *insert_message(struct queue *q, uint64_t id, const char *name, size_t recipients, size_t size)
+/* With `room` bytes behind it. */
+static struct message *insert_message(struct queue *q, uint64_t id, size_t room)
 {
-	struct message *m = xcalloc(1, sizeof *m + recipients * sizeof m->recipients[0] + size);
+	struct message *m = xcalloc(1, sizeof *m + room);
 	struct message **slot;
 
 	q->changes++;
 	if (q->message_count++ >= q->message_buckets)
 		grow_messages(q);
 	m->id = id;
-	m->name = strcpy((char *)&m->recipients[recipients], name);
 	slot = &q->messages[id_bucket(id, q->message_buckets)];
 	m->same_bucket = *slot;
 	*slot = m;
@@ -355,21 +354,6 @@ static bool is_open(const struct control_recipient *r)
 	return r->tag != TAG_DONE && r->tag != TAG_FAILED && r->sender != CONTROL_NONE;
 }
 
-/* The group of a thread in the message that is just added. */
-static struct group *group_of(const struct queue *q, struct message *m, struct thread *t, size_t *room)
-{
-	if (t->message_serial != q->serial) {
-		m->groups = xgrow(m->groups, m->group_count, room, sizeof *m->groups);
-		m->groups[m->group_count] = (struct group){
-			.message = m, .thread = t, .state = GROUP_CLOSED, .first = NO_RECIPIENT, .last = NO_RECIPIENT,
-		};
-		t->message_serial = q->serial;
-		t->message_group = (uint32_t)m->group_count++;
-		t->groups++;
-	}
-	return &m->groups[t->message_group];
-}
-
 static void add_to_group(struct message *m, struct group *g, uint32_t index)
 {
 	struct recipient *r = &m->recipients[index];
@@ -395,47 +379,61 @@ static const char *put(char **room, const char *string)
 	return at;
 }
 
-struct message *queue_add(struct queue *q, const struct control *c, const char *file, const struct timespec *arrived)
-{
-	size_t count = 0, name_size = strlen(c->name) + 1, size = name_size + strlen(file) + 1, room = 0;
-	struct message *m;
-	char *strings;
+/* What a message is made of, counted before there is one. */
+struct arrival {
+	struct thread **threads;  /* of its recipients, NULL for those that are settled; by their place in the control file */
+	size_t recipients, groups;
+	size_t strings;           /* bytes */
+};
 
-	for (size_t i = 0; i < c->recipient_count; i++) {
-		if (is_open(&c->recipients[i])) {
-			count++;
-			size += strlen(c->recipients[i].user) + 1;
-		}
-	}
-	m = insert_message(q, c->id, c->name, count, size);
-	strings = (char *)&m->recipients[count] + name_size;
-	m->file = put(&strings, file);
-	m->arrived = *arrived;
-	m->inode = c->inode;
-	m->count = (uint32_t)count;
-	m->all_open = count == c->recipient_count;
+/* Numbers the groups: that of a recipient is message_group of its thread, until the next message is added. */
+static struct arrival count_arrival(struct queue *q, const struct control *c)
+{
+	struct arrival a = { .threads = xcalloc(c->recipient_count, sizeof(struct thread *)) };
+
 	q->serial++;
 	for (size_t i = 0; i < c->recipient_count; i++) {
-		const struct control_recipient *line = &c->recipients[i];
-		struct recipient *r = &m->recipients[m->open];
+		struct thread *t;
 		char *host;
 
-		if (!is_open(line))
+		if (!is_open(&c->recipients[i]))
 			continue;
-		host = xstrdup(line->host);
+		host = xstrdup(c->recipients[i].host);
 		ascii_lower_string(host);
-		r->offset = line->offset;
-		r->user = put(&strings, line->user);
-		r->wants_success = line->notify_given && (line->notify & NOTIFY_SUCCESS);
-		r->wants_delay = !line->notify_given || (line->notify & NOTIFY_DELAY);
-		m->null_sender = control_return_path(&c->senders[line->sender])[0] == '\0';
-		add_to_group(m, group_of(q, m, find_thread(q, line->channel, host), &room), (uint32_t)m->open);
+		t = a.threads[i] = find_thread(q, c->recipients[i].channel, host);
 		free(host);
+		a.recipients++;
+		a.strings += strlen(c->recipients[i].user) + 1;
+		if (t->message_serial != q->serial) {
+			t->message_serial = q->serial;
+			t->message_group = (uint32_t)a.groups++;
+			t->groups++;
+		}
 	}
-	/* most have one group, and there may be very many messages */
-	m->groups = xreallocarray(m->groups, m->group_count, sizeof *m->groups);
-	m->delay_at = CLOCK_NEVER;
-	m->untold = !m->all_open && telling_any(c);
+	return a;
+}
+
+static void add_recipient(struct message *m, const struct control *c, const struct control_recipient *line, struct thread *t,
+                          char **strings)
+{
+	struct recipient *r = &m->recipients[m->open];
+	struct group *g = &m->groups[t->message_group];
+
+	if (g->thread == NULL)
+		*g = (struct group){
+			.message = m, .thread = t, .state = GROUP_CLOSED, .first = NO_RECIPIENT, .last = NO_RECIPIENT,
+		};
+	r->offset = line->offset;
+	r->user = put(strings, line->user);
+	r->wants_success = line->notify_given && (line->notify & NOTIFY_SUCCESS);
+	r->wants_delay = !line->notify_given || (line->notify & NOTIFY_DELAY);
+	m->null_sender = control_return_path(&c->senders[line->sender])[0] == '\0';
+	add_to_group(m, g, m->open);
+}
+
+/* What the sender heard of delays before. */
+static void add_delays_told(struct message *m, const struct control *c)
+{
 	for (size_t i = 0; i < c->diagnostic_count; i++) {
 		const struct control_diagnostic *d = &c->diagnostics[i];
 		struct recipient *r = message_recipient(m, d->recipient);
@@ -444,13 +442,41 @@ struct message *queue_add(struct queue *q, const struct control *c, const char *
 		if (r != NULL && age > m->groups[r->group].delay_told)
 			m->groups[r->group].delay_told = (int32_t)age;
 	}
+}
+
+struct message *queue_add(struct queue *q, const struct control *c, const char *file, const struct timespec *arrived)
+{
+	struct arrival a = count_arrival(q, c);
+	size_t recipients = a.recipients * sizeof(struct recipient), groups = a.groups * sizeof(struct group);
+	size_t file_length = strlen(file), name_length = strlen(c->name);
+	bool ends_so = file_length >= name_length && strcmp(file + file_length - name_length, c->name) == 0;
+	struct message *m = insert_message(q, c->id, recipients + groups + a.strings + file_length + 1 + (ends_so ? 0 : name_length + 1));
+	char *strings = (char *)&m->recipients[a.recipients] + groups;
+
+	m->groups = (struct group *)&m->recipients[a.recipients];
+	m->group_count = (uint32_t)a.groups;
+	m->count = (uint32_t)a.recipients;
+	m->file = put(&strings, file);
+	/* both files have one name as a rule: ZMailer's and ours */
+	m->name = ends_so ? m->file + file_length - name_length : put(&strings, c->name);
+	m->arrived = *arrived;
+	m->inode = c->inode;
+	m->all_open = a.recipients == c->recipient_count;
+	for (size_t i = 0; i < c->recipient_count; i++)
+		if (a.threads[i] != NULL)
+			add_recipient(m, c, &c->recipients[i], a.threads[i], &strings);
+	m->delay_at = CLOCK_NEVER;
+	m->untold = !m->all_open && telling_any(c);
+	add_delays_told(m, c);
+	free(a.threads);
 	return m;
 }
 
 struct message *queue_put_aside(struct queue *q, uint64_t id, const char *name, int64_t look_again)
 {
-	struct message *m = insert_message(q, id, name, 0, strlen(name) + 1);
+	struct message *m = insert_message(q, id, strlen(name) + 1);
 
+	m->name = strcpy((char *)m->recipients, name);
 	m->look_again = look_again;
 	return m;
 }
@@ -463,7 +489,6 @@ void message_free(struct message *m)
 	}
 	for (size_t i = 0; i < m->count; i++)
 		free(m->recipients[i].answer);
-	free(m->groups);
 	free(m);
 }
 

@@ -90,8 +90,7 @@ struct message {
 	const char *name;         /* job name */
 	const char *file;         /* path of the message file, as seen from transport; NULL if it was put aside */
 	struct timespec arrived;  /* mtime of the message file */
-	int64_t seen_at;          /* clock_ms() when it was taken in, */
-	int64_t seen_age;         /* and how old it was then, in seconds: see message_age() */
+	int64_t seen_at;          /* clock_ms() when it was taken in */
 	ino_t file_inode;         /* of the message file, 0 if there was none: the spool id is made of it */
 	ino_t inode;              /* of the control file: another one under this name is another message */
 	struct group *groups;
@@ -99,6 +98,7 @@ struct message {
 	int64_t look_again;       /* put aside until then (clock_ms()); such a message has no recipients */
 	struct message *next_retiring;
 	int64_t retire_at;        /* clock_ms() */
+	int32_t seen_age;         /* how old it was when it was taken in, in seconds: see message_age() */
 	uint32_t retire_tries;
 	uint32_t count, open;     /* recipients */
 	uint32_t group_count;
@@ -112,7 +112,7 @@ struct message {
 	bool awaits_report;       /* everybody is settled, and it goes when the reporter has answered */
 	bool parked;              /* an operator waits for its agents: nothing of it is fed meanwhile */
 	bool vanished;            /* its control file is gone, or another's */
-	struct recipient recipients[];   /* and behind them what name, file and their users point into */
+	struct recipient recipients[];   /* and behind them the groups, and what name, file and users point into */
 };
 
 /* All mail for one channel and host. */

@@ -18,6 +18,8 @@
 /* A line for each of 5 million recipients: nobody reads more. */
 #define QUEUE_STATE_LARGEST ((size_t)512 * 1024 * 1024)
 #define SHORTEST_PAUSE 3000
+/* Written in parts of that size: a long queue, each with its reason, is not kept in memory a second time. */
+#define PART ((size_t)256 * 1024)
 /* Writing may take a hundredth of our time and no more. */
 #define PAUSE_PER_EFFORT 100
 
@@ -79,16 +81,31 @@ static void add_group(struct buf *out, const struct scheduler *s, const struct g
 	}
 }
 
-static void compose(struct buf *out, const struct scheduler *s)
+static void add_message(struct buf *out, const struct scheduler *s, const struct message *m)
 {
-	const struct queue *q = &s->queue;
+	for (size_t j = 0; j < m->group_count; j++)
+		if (m->groups[j].open > 0)
+			add_group(out, s, &m->groups[j]);
+}
 
-	buf_addf(out, HEAD " 1\t%ld\t%jd\n", (long)getpid(), (intmax_t)s->now.wall);
-	for (size_t i = 0; i < q->message_buckets; i++)
+static bool compose(void *scheduler, int fd)
+{
+	const struct scheduler *s = scheduler;
+	const struct queue *q = &s->queue;
+	struct buf part = { 0 };
+	bool ok = true;
+
+	buf_addf(&part, HEAD " 1\t%ld\t%jd\n", (long)getpid(), (intmax_t)s->now.wall);
+	for (size_t i = 0; ok && i < q->message_buckets; i++) {
 		for (const struct message *m = q->messages[i]; m != NULL; m = m->same_bucket)
-			for (size_t j = 0; j < m->group_count; j++)
-				if (m->groups[j].open > 0)
-					add_group(out, s, &m->groups[j]);
+			add_message(&part, s, m);
+		if (part.len >= PART || i + 1 == q->message_buckets) {
+			ok = file_write(fd, part.data, part.len);
+			buf_clear(&part);
+		}
+	}
+	buf_free(&part);
+	return ok;
 }
 
 int64_t queue_state_deadline(const struct queue_state_writer *w, const struct scheduler *s)
@@ -96,19 +113,16 @@ int64_t queue_state_deadline(const struct queue_state_writer *w, const struct sc
 	return w->begun && w->changes == s->queue.changes ? CLOCK_NEVER : w->next;
 }
 
-void queue_state_write(struct queue_state_writer *w, const struct scheduler *s, bool last)
+void queue_state_write(struct queue_state_writer *w, struct scheduler *s, bool last)
 {
 	int64_t now = clock_ms(), pause;
-	struct buf text = { 0 };
 
 	if (!last && queue_state_deadline(w, s) > now)
 		return;
-	compose(&text, s);
-	if (!file_replace(QUEUE_STATE_FILE, text.data, text.len, 0640) && !w->failed) {
+	if (!file_replace_by(QUEUE_STATE_FILE, 0640, compose, s) && !w->failed) {
 		complain("cannot write %s for runqueue -l: %s", QUEUE_STATE_NAME, strerror(errno));
 		w->failed = true;
 	}
-	buf_free(&text);
 	pause = (clock_ms() - now) * PAUSE_PER_EFFORT;
 	w->next = clock_ms() + (pause > SHORTEST_PAUSE ? pause : SHORTEST_PAUSE);
 	w->changes = s->queue.changes;

@@ -23,6 +23,7 @@
 struct pair {
 	void *owner;
 	const char *control, *message;
+	bool gone;
 };
 
 struct pairs {
@@ -49,9 +50,10 @@ static bool is_removed(const char *path)
 	return false;
 }
 
-static void remove_pair(const struct pair *p)
+static void remove_pair(struct pair *p)
 {
-	if (is_removed(p->control))
+	p->gone = is_removed(p->control);
+	if (p->gone)
 		is_removed(p->message);
 }
 
@@ -126,7 +128,7 @@ void remover_take(struct remover *r, void *owner, const char *control_file, cons
 	size_t count;
 
 	pthread_mutex_lock(&r->lock);
-	append(&r->waiting, (struct pair){ owner, control_file, message_file });
+	append(&r->waiting, (struct pair){ .owner = owner, .control = control_file, .message = message_file });
 	r->taken++;
 	count = r->waiting.count;
 	pthread_mutex_unlock(&r->lock);
@@ -151,14 +153,18 @@ void remover_run(struct remover *r)
 		r->wake_at = CLOCK_NEVER;
 }
 
-void *remover_removed(struct remover *r)
+void *remover_removed(struct remover *r, bool *gone)
 {
 	void *owner = NULL;
 
 	pthread_mutex_lock(&r->lock);
-	if (r->done.count > 0)
-		owner = r->done.list[--r->done.count].owner;
-	r->returned += owner != NULL;
+	if (r->done.count > 0) {
+		const struct pair *p = &r->done.list[--r->done.count];
+
+		owner = p->owner;
+		*gone = p->gone;
+		r->returned++;
+	}
 	pthread_mutex_unlock(&r->lock);
 	return owner;
 }

@@ -5,6 +5,7 @@
 #ifndef ZL_CHANNEL_QUEUE_REMOVER_H
 #define ZL_CHANNEL_QUEUE_REMOVER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct remover;
@@ -31,7 +32,7 @@ void remover_take(struct remover *r, void *owner, const char *control_file, cons
 int64_t remover_deadline(const struct remover *r);
 void remover_run(struct remover *r);
 
-/* The owner of some pair of files that was worked off since, NULL if there is none. */
-void *remover_removed(struct remover *r);
+/* The owner of some pair of files that was worked off since, NULL if there is none; *gone: its control file is. */
+void *remover_removed(struct remover *r, bool *gone);
 
 #endif

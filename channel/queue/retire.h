@@ -37,8 +37,22 @@ enum retire_result retire_message(struct message *m, struct reporter *reporter, 
  */
 size_t retire_expired(struct message *m, struct group *g, int64_t age, int64_t now, bool json);
 
-/* Writes down a result that an agent has reported without doing so itself.  False with a complaint. */
-bool retire_write_result(const struct message *m, off_t recipient, const char *notary, const char *text, int64_t now);
+/*
+ * Results of one message that agents have reported without writing them down themselves: they are gathered, so that many
+ * need one sync.
+ */
+struct retire_results {
+	const struct message *message;      /* NULL: there are none */
+	struct retire_result_line *list;
+	size_t count, capacity;
+};
+
+/* Adds one of m; those of another message must have been written. */
+void retire_add_result(struct retire_results *r, const struct message *m, off_t recipient, const char *notary, const char *text,
+                       int64_t now);
+
+/* Writes down what was gathered, by one write and one sync, and empties it.  False with a complaint. */
+bool retire_write_results(struct retire_results *r);
 
 /*
  * Writes the marks that the agent of a group has reported but could not write (its disk said no): a scheduler that is

@@ -32,7 +32,9 @@
 
 void scheduler_init(struct scheduler *s, const struct schedconf *conf, const char *report_directory)
 {
-	*s = (struct scheduler){ .conf = conf, .report_directory = report_directory, .unblock_at = CLOCK_NEVER };
+	*s = (struct scheduler){
+		.conf = conf, .report_directory = report_directory, .unblock_at = CLOCK_NEVER, .silence = SCHEDULER_SILENCE,
+	};
 	s->reports.delays_at = CLOCK_NEVER;
 	queue_init(&s->queue);
 	s->intake.queue = &s->queue;
@@ -161,9 +163,11 @@ static void log_done(const struct scheduler *s, const struct message *m)
 static void forget_removed(struct scheduler *s)
 {
 	struct message *m;
+	bool gone;
 
-	while ((m = remover_removed(s->remover)) != NULL) {
-		log_done(s, m);
+	while ((m = remover_removed(s->remover, &gone)) != NULL) {
+		if (gone)
+			log_done(s, m);
 		queue_remove(&s->queue, m);
 	}
 }
@@ -550,6 +554,8 @@ static void look_after_agents(struct scheduler *s)
 			kill(w->pid, SIGTERM);
 			w->since = now;
 		}
+		if (now >= agent_too_silent_at(w, s->silence))
+			agent_hurry(w, s->silence, now);
 		agent_tell_untold(w, now, false);
 		agent_flush(w, now);
 	}
@@ -664,15 +670,20 @@ void scheduler_read(struct scheduler *s, struct agent *w, struct moment now)
 	s->now = now;
 	/* poll tells if there is more */
 	agent_read(w, s->now.ms, line, s);
+	verdict_write_results(s);
 }
 
-static void tell_end(struct scheduler *s, const struct agent *w, int status)
+/* `missing`: messages that it gave no report on; `idle`: it was started, and did nothing. */
+static void tell_end(struct scheduler *s, const struct agent *w, int status, size_t missing, bool idle)
 {
 	struct buf end = { 0 };
 
-	if (status == 0)
+	if (status == 0 && missing == 0 && !idle)
 		return;
 	child_describe_end(&end, status);
+	if (status == 0)
+		buf_adds(&end, idle ? "ended before it did anything: is the command of its clause a transport agent?"
+		                    : "ended without a report on all that it had");
 	if (WIFEXITED(status) && WEXITSTATUS(status) == EX_USAGE)
 		buf_adds(&end, ": it does not take the options of its command; mend that in scheduler.conf");
 	complain("agent %ld (%s) %s", (long)w->pid, w->channel, buf_str(&end));
@@ -684,6 +695,7 @@ bool scheduler_buried(struct scheduler *s, pid_t pid, int status, struct moment 
 {
 	struct agent **at = &s->agents, *w;
 	struct thread *t;
+	bool idle;
 
 	s->now = now;
 	while (*at != NULL && (*at)->pid != pid)
@@ -693,14 +705,15 @@ bool scheduler_buried(struct scheduler *s, pid_t pid, int status, struct moment 
 		return false;
 	while (agent_read(w, s->now.ms, line, s))
 		;
+	verdict_write_results(s);
 	agent_tell_untold(w, s->now.ms, true);
-	tell_end(s, w, status);
 	t = w->thread;
 	let_go(w);
 	/* one that ends without having done anything would only do so again */
-	if (t != NULL && !w->useful && !s->stopping)
+	idle = t != NULL && !w->useful && !s->stopping;
+	if (idle)
 		verdict_block(s, t, "", "the transport agent ended before it did anything");
-	verdict_ended(s, w);
+	tell_end(s, w, status, verdict_ended(s, w), idle);
 	*at = w->next;
 	s->agent_count--;
 	agent_free(&w);
@@ -721,6 +734,7 @@ int64_t scheduler_deadline(const struct scheduler *s)
 	for (const struct agent *w = s->agents; w != NULL; w = w->next) {
 		if (w->again != 0)
 			deadline = sooner(deadline, w->again);
+		deadline = sooner(deadline, agent_too_silent_at(w, s->silence));
 		if (w->untold > 0)
 			deadline = sooner(deadline, w->period);
 		if (w->state == AGENT_IDLE)

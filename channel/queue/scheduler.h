@@ -15,9 +15,13 @@
 #include "channel/queue/queue.h"
 #include "channel/queue/remover.h"
 #include "channel/queue/reporter.h"
+#include "channel/queue/retire.h"
 #include "channel/queue/schedconf.h"
 #include "channel/queue/agent.h"
 #include "lib/clock.h"
+
+/* In ms; lmtp itself gives up a transaction after 4 h (its -O max-time). */
+#define SCHEDULER_SILENCE (5 * 3600 * 1000)
 
 struct scheduler {
 	const struct schedconf *conf;
@@ -25,6 +29,7 @@ struct scheduler {
 	bool json;                    /* form of log lines */
 	bool once;                    /* every message is tried once, nothing is waited for */
 	bool verbose;                 /* a line on stdout for each outcome */
+	int64_t silence;              /* ms: an agent that has mail and says nothing for so long is ended */
 	size_t delivered, failed;     /* recipients, since we run */
 	size_t deferred;              /* how often a recipient was deferred */
 	size_t removed;               /* messages */
@@ -36,6 +41,7 @@ struct scheduler {
 	struct queue queue;
 	struct intake intake;
 	struct remover *remover;
+	struct retire_results results; /* that are to be written down before scheduler_read() or scheduler_buried() returns */
 	struct agent *agents;
 	size_t agent_count;
 	struct reporter *reporter;    /* the caller's; NULL: failures are told in report files alone */

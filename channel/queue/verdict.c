@@ -131,6 +131,7 @@ static void round_over(struct scheduler *s, struct group *g, int64_t pause)
 	struct message *m = g->message;
 	int64_t now = s->now.ms;
 
+	verdict_write_results(s);
 	if (m->vanished) {
 		forget_vanished(s, m);
 		return;
@@ -211,6 +212,20 @@ static void reached(struct scheduler *s, struct thread *t)
 
 /* ---- what an agent says ---- */
 
+void verdict_write_results(struct scheduler *s)
+{
+	if (s->results.count > 0 && !retire_write_results(&s->results))
+		s->trouble = true;
+}
+
+/* The agent has not written it down itself. */
+static void write_down(struct scheduler *s, const struct message *m, const struct recipient *r, const struct agent_answer *a)
+{
+	if (s->results.message != m)
+		verdict_write_results(s);
+	retire_add_result(&s->results, m, r->offset, a->notary, a->text, s->now.wall);
+}
+
 static void settle(struct scheduler *s, struct message *m, struct recipient *r, const struct agent_answer *a)
 {
 	struct group *g = &m->groups[r->group];
@@ -218,16 +233,16 @@ static void settle(struct scheduler *s, struct message *m, struct recipient *r, 
 	switch (a->verdict) {
 	case VERDICT_OK:
 		say(s, m, r, "ok", a->text);
-		if (!a->logged && r->wants_success && !retire_write_result(m, r->offset, a->notary, a->text, s->now.wall))
-			s->trouble = true;
+		if (!a->logged && r->wants_success)
+			write_down(s, m, r, a);
 		queue_settle(m, r, RECIPIENT_DONE);
 		s->delivered++;
 		reached(s, g->thread);
 		return;
 	case VERDICT_ERROR:
 		say(s, m, r, "failed", a->text);
-		if (!a->logged && !retire_write_result(m, r->offset, a->notary, a->text, s->now.wall))
-			s->trouble = true;
+		if (!a->logged)
+			write_down(s, m, r, a);
 		queue_settle(m, r, RECIPIENT_FAILED);
 		s->failed++;
 		reached(s, g->thread);
@@ -275,13 +290,14 @@ static void report(struct scheduler *s, struct agent *w, const struct agent_answ
 
 /*
  * Asks the control file about a fed group, and takes it back.  What is open sleeps for `pause`; what was not
- * even begun for `untouched_pause` (see round_over()).
+ * even begun for `untouched_pause` (see round_over()).  True if something is open.
  */
-static void ask_file(struct scheduler *s, struct agent *w, struct group *g, int64_t pause, int64_t untouched_pause,
+static bool ask_file(struct scheduler *s, struct agent *w, struct group *g, int64_t pause, int64_t untouched_pause,
                      const char *reason)
 {
 	struct message *m = g->message;
 	enum retire_found found = retire_look_again(m, g);
+	bool is_open = found != FOUND_GONE && g->open > 0;
 
 	m->vanished |= found == FOUND_GONE;
 	if (found == FOUND_UNTOUCHED)
@@ -305,6 +321,7 @@ static void ask_file(struct scheduler *s, struct agent *w, struct group *g, int6
 	g->awaited = 0;
 	queue_take_back(g, &w->fed);
 	round_over(s, g, pause);
+	return is_open;
 }
 
 static void resync(struct scheduler *s, struct agent *w, const char *name)
@@ -358,16 +375,33 @@ void verdict_line(struct scheduler *s, struct agent *w, char *line)
 	}
 }
 
-void verdict_unreported(struct scheduler *s, struct agent *w)
+/* A transport agent reports on whatever it is given, or says #resync. */
+static void tell_missing(struct scheduler *s, struct agent *w, size_t missing, const char *how)
 {
-	while (w->fed.first != NULL)
-		ask_file(s, w, w->fed.first, -1, -1, "the transport agent gave no report");
+	if (missing == 0)
+		return;
+	s->trouble = true;
+	if (agent_may_tell(w, s->now.ms))
+		complain("agent %ld (%s) %s without a report on %zu message%s", (long)w->pid, w->channel, how, missing,
+		         missing == 1 ? "" : "s");
 }
 
-void verdict_ended(struct scheduler *s, struct agent *w)
+void verdict_unreported(struct scheduler *s, struct agent *w)
 {
+	size_t missing = 0;
+
 	while (w->fed.first != NULL)
-		ask_file(s, w, w->fed.first, -1, 0, "the transport agent ended");
+		missing += ask_file(s, w, w->fed.first, -1, -1, "the transport agent gave no report");
+	tell_missing(s, w, missing, "said #hungry");
+}
+
+size_t verdict_ended(struct scheduler *s, struct agent *w)
+{
+	size_t missing = 0;
+
+	while (w->fed.first != NULL)
+		missing += ask_file(s, w, w->fed.first, -1, 0, "the transport agent ended");
+	return missing;
 }
 
 /* Will mail of this destination never be tried as things are?  Then *why says what keeps it. */

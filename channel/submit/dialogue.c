@@ -7,6 +7,7 @@
 #include "channel/protocol/server.h"
 #include "channel/submit/handover.h"
 #include "lib/file.h"
+#include "lib/log.h"
 
 /* What stands for "no limit": the intake has its own. */
 #define ANY_NUMBER 1000000
@@ -80,7 +81,7 @@ int dialogue_run(const char *path, const char *own_name, int in, int out)
 	struct server_options options = {
 		.protocol = SERVER_SMTP, .host = own_name, .max_size = d.intake.caps.size_max,
 		.max_recipients = d.intake.caps.rcpt_max != 0 ? d.intake.caps.rcpt_max : RECIPIENTS, .max_commands = ANY_NUMBER,
-		.max_errors = ANY_NUMBER,
+		.max_errors = ANY_NUMBER, .pipe = true,
 	};
 	bool open = status == EX_OK;
 	char bytes[4096];
@@ -101,6 +102,10 @@ int dialogue_run(const char *path, const char *own_name, int in, int out)
 			break;
 		server_add(&d.server, bytes, (size_t)n);
 		open = work(&d);
+	}
+	if (status == EX_OK && open && d.server.begun) {
+		complain("the input ended within a message, which was not taken; its end is CR LF . CR LF");
+		status = EX_DATAERR;
 	}
 	server_free(&d.server);
 	handover_close(&d.intake);

@@ -212,7 +212,7 @@ static void commit(void *context, const struct buf *cookie)
 	begin_again(r);
 	if (r->is_inconsistent || cookie->len == 0)
 		return;
-	r->has_new_cookie = r->has_new_cookie || cookie->len != r->cookie.len || memcmp(cookie->data, r->cookie.data, cookie->len) != 0;
+	r->has_new_cookie = r->has_new_cookie || !buf_equal(cookie, &r->cookie);
 	cookie_take(&r->cookie, cookie);
 }
 

@@ -134,6 +134,23 @@ subtest 'the life of a message' => sub {
 	ok scalar(grep { / spool=$id / } grepped($q, $_)), "$_ finds the id" for '<one@example.org>', 'gone@example.org', 'ann@example.org', 'bob@example.org';
 };
 
+subtest 'a message whose files cannot be removed is not done' => sub {
+	my $q = office();
+	my $id = run($q, $message, 'enqueue', '-P', $q->office, '-s', 'ann@example.org', 'bob@example.org') =~ s/\n//r;
+	my ($name) = $q->names;
+	# a mount point cannot be unlinked
+	$q->{before} = [@{$q->{wrap}}, 'sh', '-c', 'mount --bind "$0" "$0" && exec "$@"', $q->office . "/transport/$name"];
+	$q->start('-1', '-P', $q->office);
+	my (undef, undef, $err) = $q->finish;
+	like $err, qr{cannot remove \Q$name\E: Device or resource busy}, 'said so';
+	ok scalar(grep { /outcome=delivered/ } grepped($q, $id)), 'it was delivered';
+	is_deeply [grep { /event=done/ } grepped($q, $id)], [], 'no "done" while it is there';
+	$q->{before} = $q->{wrap};
+	$q->start('-1', '-P', $q->office);
+	$q->finish;
+	is scalar(grep { /event=done/ } grepped($q, $id)), 1, 'but when it is gone';
+};
+
 subtest 'JSON' => sub {
 	my $q = office(agent => "-O log=json -l /tmp/zlmtp-queue-log-$$");
 	my $id = run($q, $message, 'enqueue', '-P', $q->office, '-s', 'ann@example.org', 'bob@example.org') =~ s/\n//r;

@@ -152,6 +152,29 @@ subtest '-bs' => sub {
 	like $q->{control}, qr/NOTIFY=NEVER/, 'its parameters';
 };
 
+subtest '-bs from a file: nobody waits for answers there' => sub {
+	Spool->put("$dir/session", join "\r\n", 'EHLO client', 'MAIL FROM:<x@example.com>', 'RCPT TO:<ann@example.org>', 'DATA', 'Subject: one', '',
+		'..dot', '.', 'MAIL FROM:<y@example.com>', 'RCPT TO:<ann@example.org>', 'BDAT 16 LAST', "Subject: two\r\n", 'QUIT', '');
+	my $said = qx{$sendmail -bs <$dir/session};
+	is $? >> 8, 0, 'exit 0';
+	my @ids = $said =~ /^250 2\.0\.0 .*queued as (S\S+)\r$/mg;
+	is scalar(@ids), 2, 'both are queued' or diag $said;
+	like $said, qr/^354 .*^221 /ms, 'each command has its answer';
+	is_deeply [sort map { ($intake->message($_))[2] } $intake->queued], ['', ".dot\n"], 'whole';
+	Spool->put("$dir/session", join "\n", 'EHLO client', 'MAIL FROM:<x@example.com>', 'RCPT TO:<ann@example.org>', 'DATA', 'Subject: x', '', 'x', '.', 'QUIT', '');
+	$intake->forget_all;
+	$said = qx{$sendmail -bs <$dir/session 2>&1 >/dev/null};
+	is $? >> 8, 65, 'a message that does not end is not taken, and the exit code says so';
+	is $said, "zlmtp-sendmail: the input ended within a message, which was not taken; its end is CR LF . CR LF\n", 'with a reason';
+	is_deeply [$intake->queued], [], 'nothing is queued';
+};
+
+subtest 'NUL bytes are left out' => sub {
+	my ($status) = run_it("Subject: x\n\na\0b\n", 'ann@example.org');
+	is $status, 0, 'exit 0';
+	is queued()->{body}, "ab\n", 'as RFC 5322 has none';
+};
+
 subtest '-bp' => sub {
 	run_it("Subject: x\n\nx\n", 'ann@example.org');
 	my ($status, $said) = run_it('', '-bp');
