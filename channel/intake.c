@@ -181,7 +181,10 @@ static void open_tls(struct intake *in, const char *file)
 
 	if (file == NULL)
 		return;
-	if (!tlsconf_read(&conf, file, &why) || (in->tls = tls_create_server(&conf, &why)) == NULL)
+	if (!tlsconf_read(&conf, file, &why))
+		die(EX_CONFIG, "%s", buf_str(&why));
+	in->tls = tls_create_server(&conf, &why);
+	if (in->tls == NULL)
 		die(EX_CONFIG, "%s: %s", file, buf_str(&why));
 	buf_free(&why);
 }

@@ -62,7 +62,16 @@ static const struct program program = {
 	            "[-j] [-f dbases] [-o name=value] ... [-O key=value] [-P directory] [-w seconds] [--yes] reroute filter ...",
 	.purpose = "Shows the mail queue, and holds, releases, retries, fails, removes and reroutes what is in it.",
 	.options = options,
-	.notes = "A filter is an id (spool id, its beginning, or job name), from=GLOB, to=GLOB, channel=GLOB, host=GLOB,\n"
+	.notes = "list       a line for each recipient\n"
+	         "summary    a line for each destination\n"
+	         "show       one message: envelope, recipients with their history, header\n"
+	         "watch      the queue, agents and destinations, each second\n"
+	         "hold       put messages aside; release puts them back\n"
+	         "retry      try now\n"
+	         "fail       give up now and tell the sender\n"
+	         "remove     take messages away and tell nobody\n"
+	         "reroute    ask the maps again\n\n"
+	         "A filter is an id (spool id, its beginning, or job name), from=GLOB, to=GLOB, channel=GLOB, host=GLOB,\n"
 	         "older=TIME (15m, 4h, 2d), state=WORD (waiting, due, active, held, damaged, unreadable) or all.  Several must\n"
 	         "all hold.  A filter that matches nothing exits 1.",
 	.help = 'h',

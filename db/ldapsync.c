@@ -1,6 +1,7 @@
 /*
  * ldapsync: keeps a live map in step with an LDAP directory.
  */
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -516,6 +517,8 @@ int main(int argc, char **argv)
 	int c, status;
 
 	process_begin(program.name);
+	/* large lists go back to the system, so that the process which works on the map does not begin with what they took */
+	mallopt(M_MMAP_THRESHOLD, 64 * 1024);
 	while ((c = option_next(&program, argc, argv)) != -1) {
 		switch (c) {
 		case '1': s.once = true; break;

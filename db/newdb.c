@@ -165,6 +165,20 @@ static bool has_router(const struct zenv *zenv)
 	return found;
 }
 
+static bool router_is_here(void)
+{
+	struct zenv zenv;
+	struct buf why = { 0 };
+	bool found = zenv_read(&zenv, &why) == EX_OK;
+
+	if (found) {
+		found = has_router(&zenv);
+		zenv_free(&zenv);
+	}
+	buf_free(&why);
+	return found;
+}
+
 static int build_all(const struct choices *choices, char *const *relations)
 {
 	struct told told = { 0, 0 };
@@ -248,6 +262,7 @@ static int ask_dbases(const struct choices *choices, const char *base, struct be
 		value_check_for(check, beside->map->relation, beside->map->lookup.substitute);
 		compare_options(choices, beside);
 	}
+	check->router = router_is_here();
 	return status;
 }
 
@@ -261,15 +276,9 @@ static void warn_of_nesting(const struct choices *choices, const char *base, con
 		.lookup = { .fold = text_folding(&choices->syntax) == 'l' ? FOLD_LOWER : FOLD_NONE, .substitute = true },
 	};
 	const struct dbases dbases = { .path = (char *)(uintptr_t)base, .maps = &alone, .count = 1 };
-	struct zenv zenv;
-	struct buf why = { 0 };
 
-	if (nesting_is_list(beside->map != NULL ? beside->map->relation : alone.relation) &&
-	    zenv_read(&zenv, &why) == EX_OK) {
-		nesting_warn(beside->map != NULL ? &beside->dbases : &dbases, has_router(&zenv), tell_fault, told);
-		zenv_free(&zenv);
-	}
-	buf_free(&why);
+	if (nesting_is_list(beside->map != NULL ? beside->map->relation : alone.relation))
+		nesting_warn(beside->map != NULL ? &beside->dbases : &dbases, router_is_here(), tell_fault, told);
 }
 
 /* What the records of a map are; makedb calls all of them aliases. */

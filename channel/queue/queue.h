@@ -111,6 +111,7 @@ struct message {
 	bool report_pending;      /* the reporter is to be asked soon */
 	bool awaits_report;       /* everybody is settled, and it goes when the reporter has answered */
 	bool parked;              /* an operator waits for its agents: nothing of it is fed meanwhile */
+	bool came_again;          /* a file of its name came while it was being removed: it is another message's */
 	bool vanished;            /* its control file is gone, or another's */
 	struct recipient recipients[];  /* and behind them the groups, and what name, file and users point into */
 };

@@ -160,21 +160,29 @@ static void log_done(const struct scheduler *s, const struct message *m)
 	buf_free(&id);
 }
 
-/* What is removed is known no more, so that the next message may have its name. */
+/* What is removed is known no more, so that the next message may have its name; it may have come already. */
 static void forget_removed(struct scheduler *s)
 {
 	struct message *m;
 	bool gone;
 
 	while ((m = remover_removed(s->remover, &gone)) != NULL) {
+		char *again = m->came_again && !s->stopping ? xstrdup(m->name) : NULL;
+
 		if (gone)
 			log_done(s, m);
 		queue_remove(&s->queue, m);
+		if (again != NULL)
+			arrivals_file(&s->arrivals, again, s->now);
+		free(again);
 	}
+	if (s->arrivals.count + s->arrivals.finished_count > 0)
+		take_in(s);
 }
 
 void scheduler_free(struct scheduler *s)
 {
+	s->stopping = true;
 	remover_finish(s->remover);
 	forget_removed(s);
 	remover_destroy(&s->remover);

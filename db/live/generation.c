@@ -24,7 +24,8 @@
 #include "lib/publish.h"
 
 #define SMALLEST_CACHE (1u << 20)
-#define LARGEST_CACHE (64u << 20)
+/* Changes come in the order of the keys, so that a btree needs little of it at a time; the system keeps the file anyway. */
+#define LARGEST_CACHE (16u << 20)
 /* Who reads goes through the map once, or asks for little: a large cache would only be a second copy of the file. */
 #define READING_CACHE (4u << 20)
 #define COPY_PIECE (8u << 20)

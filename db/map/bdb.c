@@ -16,6 +16,7 @@
 #include "db/map/map.h"
 #include "db/store/bdb.h"
 #include "db/store/env.h"
+#include "db/store/guard.h"
 #include "db/store/stamp.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
@@ -125,18 +126,38 @@ static int open_in_env(struct map *map, struct bdb_map *b, DBTYPE type)
 	return code;
 }
 
-static int open_alone(struct map *map, struct bdb_map *b, DBTYPE type)
-{
-	int code = db_create(&b->db, NULL, 0);
+struct opening {
+	struct map *map;
+	struct bdb_map *b;
+	DBTYPE type;
+	int code;
+};
 
-	if (code != 0)
-		return code;
+static void open_guarded(void *context)
+{
+	struct opening *o = context;
+	struct bdb_map *b = o->b;
+
+	o->code = db_create(&b->db, NULL, 0);
+	if (o->code != 0)
+		return;
 	b->db->get_env(b->db)->app_private = &b->said;
 	b->db->set_errcall(b->db, note);
-	code = b->db->set_cachesize(b->db, 0, cache_for(map), 1);
-	if (code == 0)
-		code = b->db->open(b->db, NULL, map->path, NULL, type, DB_RDONLY | DB_NOMMAP, 0);
-	return code;
+	o->code = b->db->set_cachesize(b->db, 0, cache_for(o->map), 1);
+	if (o->code == 0)
+		o->code = b->db->open(b->db, NULL, o->map->path, NULL, o->type, DB_RDONLY | DB_NOMMAP, 0);
+}
+
+/* libdb itself follows pointers that it has not got when memory runs out on the way. */
+static int open_alone(struct map *map, struct bdb_map *b, DBTYPE type)
+{
+	struct opening o = { .map = map, .b = b, .type = type };
+
+	guard_install();
+	if (guard_read(open_guarded, &o))
+		return o.code;
+	b->db = NULL;
+	return ENOMEM;
 }
 
 /* True if libdb opened the file that was checked, and not one that took its place meanwhile. */

@@ -17,8 +17,9 @@
 /* How exactly the time of the last comparison is kept, in seconds. */
 #define COMPARED_GRAIN 3600
 
-/* So many notes of entries make a batch of their own. */
-#define NOTES_AT_ONCE 25000
+/* So many notes of entries make a batch of their own: where each batch costs copying the map, and in the other ways. */
+#define NOTES_PER_COPY 25000
+#define NOTES_IN_PLACE 5000
 
 struct rule_copy {
 	struct copy *copy;
@@ -558,7 +559,8 @@ static void write_change(void *context, const char *key, const char *value)
 struct writing {
 	struct copy *copy;
 	struct records *first;   /* of a map that is to be made; NULL: it is there */
-	size_t notes;
+	size_t notes;            /* of entries in the batch that is being gathered */
+	size_t at_once;
 	int status;
 	struct buf *why;
 };
@@ -586,8 +588,10 @@ static void write_entry(void *context, unsigned rule, const struct sync_uuid *uu
 	livemap_note(copy->livemap, buf_str(&name), dn != NULL ? buf_str(&note) : NULL, note.len);
 	buf_free(&name);
 	buf_free(&note);
-	if (w->first != NULL && ++w->notes % NOTES_AT_ONCE == 0)
-		w->status = livemap_commit(copy->livemap, w->why);
+	if (w->first == NULL || ++w->notes < w->at_once)
+		return;
+	w->notes = 0;
+	w->status = livemap_commit(copy->livemap, w->why);
 }
 
 static void write_cookies(struct copy *copy)
@@ -627,6 +631,7 @@ static void write_compared(struct copy *copy)
 
 static int write_notes(struct copy *copy, struct writing *w)
 {
+	w->at_once = livemap_batch(copy->livemap) > NOTES_PER_COPY ? NOTES_PER_COPY : NOTES_IN_PLACE;
 	/* first, as there may be new ones of the same names */
 	for (size_t i = 0; i < copy->stale.count; i++)
 		livemap_note(copy->livemap, copy->stale.list[i], NULL, 0);
