@@ -505,7 +505,7 @@ static void open_copy(struct sync *s, bool may_shrink)
 	}
 	s->domains = (struct domains){ .path = s->conf.domains, .format = s->conf.domains_format, .command = s->conf.domains_command,
 	                               .may_shrink = may_shrink };
-	/* somebody was killed between writing the list and the end of the command */
+	/* a process was killed between writing the list and the end of the command */
 	s->domains.must_run = s->domains.command != NULL && copy_domains_are_due(s->copy);
 }
 

@@ -216,7 +216,7 @@ static int write_map(struct sync *s, struct livemap *livemap, struct buf *why)
 	return status;
 }
 
-/* One comparison, from the query to the map.  What goes wrong is said. */
+/* One comparison, from the query to the map.  Failures are reported. */
 static int compare(struct sync *s)
 {
 	struct livemap_settings settings = s->keeper.livemap;

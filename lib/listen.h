@@ -20,7 +20,7 @@
 struct listener {
 	int fd;
 	size_t kind;               /* index of its word */
-	bool is_local;             /* UNIX: whoever may connect is on this machine */
+	bool is_local;             /* UNIX: its clients are on this machine */
 	char *path;                /* of a socket that we have made, to be removed at the end; NULL else */
 	char *name;                /* for messages */
 };
@@ -34,7 +34,7 @@ struct listeners {
 };
 
 /*
- * Opens the socket that `text` describes.  0, or with a line in `why`: EX_USAGE (it is none), EX_UNAVAILABLE (somebody
+ * Opens the socket that `text` describes.  0, or with a line in `why`: EX_USAGE (it is none), EX_UNAVAILABLE (a process
  * listens there), EX_CANTCREAT, EX_NOUSER (no such group).  A socket in the file system that nobody listens at is
  * replaced.
  */

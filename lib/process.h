@@ -9,7 +9,7 @@
 #include <time.h>
 
 /*
- * First thing in main: descriptors 0 to 2 that whoever started us had closed become /dev/null, so that no file of ours gets
+ * First thing in main: descriptors 0 to 2 that our parent had closed become /dev/null, so that no file of ours gets
  * their number and is written to as if it were standard output.  To use one still fails (EBADF).  Ends the program with
  * EX_OSERR if that cannot be done.
  */
@@ -24,7 +24,7 @@ void process_keep_secrets(void);
  */
 bool process_raise_descriptors(unsigned long wanted);
 
-/* True if a process with this number is there, whoever owns it.  False for 0 and below. */
+/* True if a process with this number is there, of any user.  False for 0 and below. */
 bool process_lives(pid_t pid);
 
 /*

@@ -16,7 +16,7 @@
 #include "lib/log.h"
 #include "lib/parse.h"
 
-/* Probes run while somebody waits: rather none than a slow one. */
+/* Probes run while a client waits: rather none than a slow one. */
 #define WAIT_SECONDS 2
 /* How often records that are too old are looked for, in seconds; the note that says when it was done last. */
 #define SWEEP_EVERY 3600

@@ -35,7 +35,7 @@ struct agent {
 	unsigned outstanding;         /* lines without their #hungry; a new one owes us the first */
 	bool idling;                  /* the last line was "#idle" */
 	bool probe;                   /* the next burst is one job: nobody knows yet how the destination does */
-	bool too_hungry;              /* it was, and the people know */
+	bool too_hungry;              /* it was, and that was logged */
 	bool useful;                  /* it has reported something */
 	int64_t since;                /* clock_ms() of its state */
 	int64_t heard;                /* clock_ms() of its last words */
@@ -76,7 +76,7 @@ void agent_idle(struct agent *w, int64_t now);
 void agent_dismiss(struct agent *w, int64_t now);
 
 /*
- * Counts one #hungry.  False if it owed us none; that is told to the people once and changes
+ * Counts one #hungry.  False if it owed us none; that is logged once and changes
  * nothing.
  */
 bool agent_hungry(struct agent *w, int64_t now);

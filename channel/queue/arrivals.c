@@ -15,9 +15,9 @@
 #include "lib/log.h"
 
 /* How long until a file is looked at again, in milliseconds. */
-#define LOCKED_PAUSE (32 * 1000)           /* as ZMailer: an agent of somebody else holds a lock in it */
+#define LOCKED_PAUSE (32 * 1000)           /* as ZMailer: an agent of another scheduler holds a lock in it */
 #define UNREADABLE_PAUSE (60 * 1000)       /* the system was short of something */
-#define DAMAGED_PAUSE (10 * 60 * 1000)     /* nothing will change until somebody looks at it */
+#define DAMAGED_PAUSE (10 * 60 * 1000)     /* nothing will change until the administrator looks at it */
 
 static void put_aside(struct arrivals *in, uint64_t id, const char *name, int64_t pause)
 {
@@ -56,7 +56,7 @@ static enum tag_result free_locks(struct arrivals *in, struct control *c)
 	return TAG_OK;
 }
 
-/* A recipient that nobody will ever take keeps its message for ever: somebody should know. */
+/* A recipient that no agent will ever take keeps its message for ever: the administrator should know. */
 static bool all_deliverable(const struct control *c)
 {
 	if (c->recipient_count == 0) {
@@ -103,7 +103,7 @@ static void add(struct arrivals *in, const struct control *c)
 	}
 }
 
-/* It was named in the log: nothing will change before somebody looks at it. */
+/* It was named in the log: nothing will change before the administrator looks at it. */
 static void damaged(struct arrivals *in, uint64_t id, const char *name)
 {
 	in->trouble = true;

@@ -35,8 +35,8 @@ void arrivals_begin(struct arrivals *in);
 void arrivals_go_on(struct arrivals *in, struct moment now, int64_t slice);
 
 /*
- * Takes in one message by its job name, if it is not known.  What cannot be used now, because it is damaged or somebody
- * alive holds a lock in it, is put aside with a word to the people.
+ * Takes in one message by its job name, if it is not known.  What cannot be used now, because it is damaged or a living
+ * process holds a lock in it, is put aside and logged.
  */
 void arrivals_file(struct arrivals *in, const char *name, struct moment now);
 

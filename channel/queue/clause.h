@@ -18,7 +18,7 @@ struct clause {
 	size_t line;              /* where it begins */
 	const char *command;      /* NULL if nothing delivers it */
 	bool with_host;           /* an argument of the command is "$host": one agent serves one host only */
-	bool queue_only;          /* stays in the queue until somebody asks for it */
+	bool queue_only;          /* stays in the queue until an operator or ETRN asks for it */
 	int64_t interval;         /* seconds */
 	int64_t idle_max;         /* seconds */
 	int64_t expiry;           /* seconds since the message came, 0 = never; for what was tried at least once */

@@ -75,7 +75,7 @@ struct group {
 
 enum message_told {
 	TOLD_NOT,
-	TOLD_ALL,             /* whoever is to hear of it does */
+	TOLD_ALL,             /* the report is queued */
 	TOLD_FILE,            /* nobody can hear of it: the report file is for the postmaster */
 };
 
@@ -94,7 +94,7 @@ struct message {
 	ino_t file_inode;         /* of the message file, 0 if there was none: the spool id is made of it */
 	ino_t inode;              /* of the control file: another one under this name is another message */
 	struct group *groups;
-	int64_t delay_at;         /* clock_ms(): somebody in it may be late enough for a report; CLOCK_NEVER */
+	int64_t delay_at;         /* clock_ms(): a recipient may be late enough for a report; CLOCK_NEVER */
 	int64_t look_again;       /* put aside until then (clock_ms()); such a message has no recipients */
 	struct message *next_retiring;
 	int64_t retire_at;        /* clock_ms() */
@@ -107,7 +107,7 @@ struct message {
 	enum message_told told;   /* of everybody */
 	bool all_open;            /* nobody in it was settled when it was read: `recipients` are all there are */
 	bool null_sender;         /* nobody hears what becomes of it */
-	bool untold;              /* somebody may have failed, or arrived, of whom the sender is to hear */
+	bool untold;              /* a recipient may have failed, or got it, and the sender wants a report */
 	bool report_pending;      /* the reporter is to be asked soon */
 	bool awaits_report;       /* everybody is settled, and it goes when the reporter has answered */
 	bool parked;              /* an operator waits for its agents: nothing of it is fed meanwhile */
@@ -130,7 +130,7 @@ struct destination {
 	int64_t blocked_until;         /* the destination is in trouble; 0 = it is not */
 	char *reason;                  /* what keeps it waiting, clean text; NULL if it was reached last */
 	int64_t reason_since;          /* seconds since 1970 */
-	bool complained;               /* the people know that nobody can deliver it */
+	bool complained;               /* it was logged that no clause delivers it */
 	uint64_t message_serial;       /* of the message added last that has a group here, and that group's index */
 	uint32_t message_group;
 };

@@ -152,7 +152,7 @@ static bool wants_delay(const struct group *g)
 	return false;
 }
 
-/* When somebody in it is old enough for the next report. */
+/* When a recipient is old enough for the next report. */
 static void set_delay(struct scheduler *s, struct message *m)
 {
 	m->delay_at = CLOCK_NEVER;

@@ -267,7 +267,7 @@ static bool parse_destination(struct status *s, char *at)
 	return true;
 }
 
-/* Whoever owns the post office says what is shown, perhaps on root's terminal. */
+/* The owner of the post office says what is shown, perhaps on root's terminal. */
 static void add_clean(struct buf *out, const struct buf *answer)
 {
 	for (size_t at = 0; at < answer->len; at++) {

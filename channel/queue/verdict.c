@@ -12,11 +12,11 @@
 #include "lib/log.h"
 #include "lib/text.h"
 
-#define HELD_PAUSE (32 * 1000)             /* somebody alive holds a lock: ZMailer waits as long */
+#define HELD_PAUSE (32 * 1000)             /* a living process holds a lock: ZMailer waits as long */
 #define MAX_RESYNCS 30                     /* then an agent and we will never agree */
 #define DISAGREEMENT_PAUSE (10 * 60 * 1000)
 
-/* ---- words for the people ---- */
+/* ---- log lines ---- */
 
 /* Of a transcript the last line, which is the server's answer. */
 static const char *last_line(const char *text)

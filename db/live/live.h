@@ -61,7 +61,7 @@ struct live {
 	const char *path;          /* with suffix */
 	const char *config;        /* the -C file, or NULL */
 	unsigned wait;             /* seconds that a lock may take */
-	bool inside;               /* it has an environment open: whoever ends this process now leaves its locks to nobody */
+	bool inside;               /* it has an environment open: to kill this process now leaves its locks behind */
 	bool recovering;           /* an environment: its regions may be made; the map was verified */
 	void (*progress)(void *context);     /* to be called now and then during long work */
 	void *progress_context;

@@ -265,7 +265,7 @@ static bool open_with(struct map *map, struct bdb_map *b, DBTYPE type)
 {
 	if (!join_env(map, b))
 		return false;
-	/* whoever publishes generations may do so just now */
+	/* a program may publish a generation just now */
 	for (int attempt = 0; attempt < OPEN_ATTEMPTS; attempt++) {
 		int code;
 
@@ -412,8 +412,8 @@ static enum map_answer walk_bdb(struct map *map, record_each *each, void *contex
 }
 
 /*
- * In an environment the file changes all the time and is read through the shared cache: only a new file is opened
- * anew.
+ * In an environment the file changes all the time and is read through the shared cache: only a new file is
+ * opened again.
  */
 static enum map_change changed_bdb(struct map *map)
 {

@@ -245,7 +245,7 @@ static void read_stamp(struct map *map)
 	buf_free(&value);
 }
 
-/* Whoever writes into a sealed file breaks the seal. */
+/* A program that writes into a sealed file breaks the seal. */
 static enum map_change file_change(struct map *map, const struct lmdb_map *l)
 {
 	enum map_change change = map_file_change(map);

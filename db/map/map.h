@@ -41,7 +41,7 @@ struct map_provenance {
 enum map_change {
 	MAP_SAME,
 	MAP_CHANGED,     /* it may answer otherwise; what is open sees that */
-	MAP_REPLACED,    /* it must be opened anew */
+	MAP_REPLACED,    /* it must be opened again */
 };
 
 /*
@@ -118,7 +118,7 @@ enum map_answer map_walk(struct map *map, record_each *each, void *context) MAP_
 
 /*
  * The -m check: true if answers given so far may be out of date (caches are to be emptied).  A file that was
- * replaced is opened anew by the next lookup.
+ * replaced is opened again by the next lookup.
  */
 bool map_refresh(struct map *map);
 

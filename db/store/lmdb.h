@@ -70,7 +70,7 @@ bool lmdb_lock_file_is_free(const char *map, int64_t deadline);
 /* EX_OK if LMDB's lock file is a plain file of one name, or not there; else its trouble stands in `why`. */
 bool lmdb_lock_file_is_plain(const char *map, struct buf *why);
 
-/* A lock of `type` on the whole map, as Postfix takes it; false if it cannot be had until `deadline`. */
+/* A lock of `type` on the whole map, as Postfix takes it; false if it cannot be taken until `deadline`. */
 bool lmdb_lock_map(int fd, short type, int64_t deadline);
 
 /* Reading waits so long for any lock. */

@@ -112,7 +112,7 @@ struct content *copy_content(struct copy *copy);
 
 const char *copy_path(const struct copy *copy);
 
-/* True if copy_flush() failed as the map is another one now: only who opens it anew knows what it holds. */
+/* True if copy_flush() failed as the map is another one now: only a new copy_open() knows what it holds. */
 bool copy_is_replaced(const struct copy *copy);
 
 /* How often something was wrong with an entry since copy_open(). */

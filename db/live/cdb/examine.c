@@ -17,7 +17,7 @@
 #include "lib/alloc.h"
 #include "lib/clock.h"
 
-/* Somebody else may have written while the file was verified. */
+/* Another process may have written while the file was verified. */
 #define TRIES 2
 
 static void find(struct examination *x, enum health_state state, const char *format, ...)

@@ -203,7 +203,7 @@ static uint64_t switches_of_changers(const struct users *users)
 	return sum;
 }
 
-/* Takes the fence; if that cannot be had: does who holds it still do anything? */
+/* Takes the fence; if that is not possible: is the process that holds it still working? */
 static bool take_fence(struct health *h, struct service *s)
 {
 	struct buf why = { 0 };
@@ -246,7 +246,7 @@ static bool is_there(struct health *h, const struct livemap *u)
 	return there && h->state == HEALTH_HEALTHY;
 }
 
-/* Leavings of killed programs are no danger, but somebody should know. */
+/* Leavings of killed programs are no danger, but the administrator should know. */
 static void count_litter(struct health *h, const struct livemap *u)
 {
 	unsigned n = live_litter(u->path);

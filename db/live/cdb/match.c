@@ -171,7 +171,7 @@ static int demand_seal(const struct live *live, const struct changes *records, s
 	return EX_OK;
 }
 
-/* Whoever recovers the environment for another map must know of this one. */
+/* A recovery of the environment for another map must know of this one. */
 static int enlist(const struct live *live, struct buf *why)
 {
 	const struct environment *e = live->state;

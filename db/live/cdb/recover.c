@@ -22,7 +22,7 @@
 #define WAIT 1
 #define STOP_MS 1000
 
-/* Somebody may start a router again while we are at it. */
+/* The administrator may start a router again meanwhile. */
 #define TRIES 5
 
 #define ATTACHED (USES_REGIONS | USES_OLD_REGIONS)
@@ -120,7 +120,7 @@ static int clear_environment(const struct recovery *r)
 	return status;
 }
 
-/* Takes the fence of a map; with force from whoever holds it. */
+/* Takes the fence of a map; with force from the process that holds it. */
 static int take_fence(const struct recovery *r, struct target *p)
 {
 	const struct users_of of = { .fence = p->fence };
@@ -160,7 +160,7 @@ static int remove_region(const char *path)
 	return unlink(path) == 0 || errno == ENOENT ? 0 : errno;
 }
 
-/* 0 or an errno; EAGAIN: somebody has them. */
+/* 0 or an errno; EAGAIN: another process has them. */
 static int remove_regions(const struct recovery *r)
 {
 	char *pattern = xasprintf("%s/__db.*", r->config.home);
@@ -218,7 +218,7 @@ static int heal_maps(const struct recovery *r)
 			aside = true;
 		}
 	}
-	/* whoever came meanwhile has the old files open */
+	/* processes that came meanwhile have the old files open */
 	if (aside)
 		keep_first(&status, empty_environment(r));
 	for (size_t i = 0; i < r->count; i++)

@@ -75,7 +75,7 @@ static bool belongs_to(const struct remake *r, const struct journal *journal)
 	return ok;
 }
 
-/* ---- made anew from the journal ------------------------------------------------------------------ */
+/* ---- rebuilt from the journal ------------------------------------------------------------------ */
 
 struct content {
 	struct records records;
