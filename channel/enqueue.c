@@ -23,6 +23,7 @@
 #include "lib/account.h"
 #include "lib/alloc.h"
 #include "lib/buf.h"
+#include "lib/file.h"
 #include "lib/log.h"
 #include "lib/options.h"
 #include "lib/parse.h"
@@ -44,7 +45,7 @@ static const struct option_help options[] = {
 	{ 'P', "DIRECTORY", "the post office (default: POSTOFFICE of ZENV)" },
 	{ 'r', "CHANNEL,HOST,USER", "a recipient as a router would give it; once for each" },
 	{ 'R', "RET", "what a report returns: FULL or HDRS (RFC 3461)" },
-	{ 's', "SENDER", "return path, <> for none (default: you at this host)" },
+	{ 's', "SENDER", "return path, <> or '' for none (default: you at this host)" },
 	{ 'v', NULL, "say on stderr what was written" },
 	{ 0 },
 };
@@ -132,13 +133,12 @@ static unsigned zenv_levels(void)
 {
 	const char *hash = zenv("SCHEDULERDIRHASH");
 
-	if (hash == NULL || (strcmp(hash, "1") != 0 && strcmp(hash, "2") != 0))
-		return 0;
-	return (unsigned)(hash[0] - '0');
+	return hash != NULL ? (unsigned)(hash[0] - '0') : 0;
 }
 
 static void read_options(struct request *r, int argc, char **argv)
 {
+	struct buf why = { 0 };
 	unsigned levels = 0;
 	int c;
 
@@ -175,6 +175,11 @@ static void read_options(struct request *r, int argc, char **argv)
 		r->postoffice = zenv("POSTOFFICE");
 	if (r->postoffice == NULL)
 		option_usage(&program, "where is the post office? -P, or POSTOFFICE in the file that ZCONFIG names");
+	/* what is wrong there must show before the message is in the queue */
+	zenv("MAILSHARE");
+	if (!notify_fits(&why))
+		complain("%s; the scheduler is not told of new mail", buf_str(&why));
+	buf_free(&why);
 }
 
 static const char *own_name(void)
@@ -289,6 +294,8 @@ int main(int argc, char **argv)
 			complain("the maps say to discard it: nothing queued");
 		return EX_OK;
 	}
+	if (!file_ends(STDIN_FILENO))
+		die(EX_NOINPUT, "standard input: %s", file_error(errno));
 	if (r.make && !spool_make(r.postoffice, &why))
 		die(EX_CANTCREAT, "%s", buf_str(&why));
 	envelope = make_envelope(&r);

@@ -15,6 +15,7 @@
 
 #include "channel/queue/control_socket.h"
 #include "channel/queue/listing.h"
+#include "channel/queue/litter.h"
 #include "channel/queue/lock.h"
 #include "channel/queue/mailq.h"
 #include "channel/queue/reports.h"
@@ -30,6 +31,7 @@
 #include "lib/log.h"
 #include "lib/logline.h"
 #include "lib/options.h"
+#include "lib/parse.h"
 #include "lib/process.h"
 #include "lib/wait.h"
 #include "lib/zenv.h"
@@ -40,7 +42,7 @@ static const struct option_help options[] = {
 	{ 'f', "FILE", "scheduler.conf (default: MAILSHARE/scheduler.conf of ZENV)" },
 	{ 'j', NULL, "with -l: a JSON object for each line" },
 	{ 'l', NULL, "list the queue; changes nothing, whether or not a runqueue runs" },
-	{ 'O', "log=keys|json", "form of log lines (keys)" },
+	{ 'O', "KEY=VALUE", "see below" },
 	{ 'P', "DIRECTORY", "the post office (default: POSTOFFICE of ZENV)" },
 	{ 'v', NULL, "print a line for each outcome" },
 	{ 'w', NULL, "run and wait for new mail, until told to stop by SIGTERM" },
@@ -52,7 +54,9 @@ static const struct program program = {
 	.synopsis = "[-vV] [-F dbases] [-f file] [-O key=value] [-P directory] -1 | -w\n[-j] [-P directory] -l",
 	.purpose = "Starts the transport agents of scheduler.conf and feeds them the mail in the queue.",
 	.options = options,
-	.notes = "ZENV is the file that ZCONFIG names, or " ZCONFIG_PATH ".\n"
+	.notes = "-O log=keys|json    form of log lines (keys)\n"
+	         "-O silence=TIME     an agent that has mail and says nothing for so long is ended (5h)\n"
+	         "ZENV is the file that ZCONFIG names, or " ZCONFIG_PATH ".\n"
 	         "Senders are told by zlmtp-report, which stands beside runqueue.  Without it or without maps, and for mail\n"
 	         "without a sender, reports on what failed go to postman/ of the post office.",
 	.help = 'h',
@@ -67,6 +71,7 @@ struct settings {
 	const char *conf;
 	const char *dbases;
 	bool once, watch, verbose, list, json, log_json;
+	int64_t silence;           /* seconds, 0: as usual */
 };
 
 static volatile sig_atomic_t children, stops;
@@ -79,11 +84,16 @@ static void on_signal(int sig)
 		stops++;
 }
 
-static void set_log(struct settings *set, const char *assignment)
+static void set_extra(struct settings *set, const char *assignment)
 {
+	if (strncmp(assignment, "silence=", 8) == 0) {
+		if (!parse_interval(assignment + 8, &set->silence) || set->silence < 1)
+			option_usage(&program, "-O %s: a time like 5h or 90m expected", assignment);
+		return;
+	}
 	set->log_json = strcmp(assignment, "log=json") == 0;
 	if (!set->log_json && strcmp(assignment, "log=keys") != 0)
-		option_usage(&program, "-O %s: log=keys or log=json expected", assignment);
+		option_usage(&program, "-O %s: log=keys, log=json or silence=TIME expected", assignment);
 }
 
 static void read_options(struct settings *set, int argc, char **argv)
@@ -97,7 +107,7 @@ static void read_options(struct settings *set, int argc, char **argv)
 		case 'f': set->conf = optarg; break;
 		case 'j': set->json = true; break;
 		case 'l': set->list = true; break;
-		case 'O': set_log(set, optarg); break;
+		case 'O': set_extra(set, optarg); break;
 		case 'P': set->postoffice = optarg; break;
 		case 'v': set->verbose = true; break;
 		case 'w': set->watch = true; break;
@@ -123,6 +133,10 @@ static struct schedconf *read_conf(const struct settings *set)
 	struct buf path = { 0 }, why = { 0 };
 	struct schedconf *conf;
 
+	/* what is wrong there must show before an agent or zlmtp-report is started */
+	zenv("MAILBIN");
+	zenv("MAILVAR");
+	zenv("SCHEDULERDIRHASH");
 	if (set->conf == NULL && share == NULL)
 		option_usage(&program, "where is scheduler.conf? -f, or MAILSHARE in the file that ZCONFIG names");
 	if (set->conf != NULL)
@@ -168,7 +182,7 @@ static void enter_transport(const char *postoffice)
 	char *path = xasprintf("%s/transport", postoffice);
 
 	if (chdir(path) < 0)
-		die(EX_NOINPUT, "%s: %s", path, strerror(errno));
+		die(errno == EACCES ? EX_NOPERM : EX_NOINPUT, "%s: %s", path, strerror(errno));
 	free(path);
 }
 
@@ -206,7 +220,7 @@ struct loop {
 	int watch;                 /* -1 if the system does not tell of new mail */
 	int notify;                /* the socket of SCHEDULERNOTIFY, -1 for none */
 	struct control_server *control;   /* NULL: operators cannot reach us */
-	int64_t scan_at;
+	int64_t scan_at, clean_at;
 	struct pollfd *fds;
 	struct agent **polled;    /* whose descriptor each of them is, from the fourth on */
 	size_t room;
@@ -343,12 +357,26 @@ static void end_progress(struct loop *loop)
 	loop->progress = false;
 }
 
+/* At the start, and once a day. */
+static void clean(struct loop *loop)
+{
+	size_t removed;
+
+	if (clock_ms() < loop->clean_at)
+		return;
+	loop->clean_at = clock_ms() + LITTER_AGE * 1000;
+	removed = litter_remove(time(NULL));
+	if (removed > 0)
+		complain("%zu temporar%s that killed programs have left in the post office removed", removed, removed == 1 ? "y" : "ies");
+}
+
 static void run(struct loop *loop, const sigset_t *while_waiting)
 {
 	struct scheduler *s = &loop->scheduler;
 
 	for (;;) {
 		obey(loop);
+		clean(loop);
 		if (!s->once && !s->stopping && !scheduler_is_scanning(s) && loop->scan_at <= clock_ms()) {
 			scheduler_scan(s, clock_now());
 			loop->scan_at = clock_ms() + (loop->watch >= 0 ? SCAN_PAUSE : BLIND_SCAN_PAUSE);
@@ -464,6 +492,8 @@ int main(int argc, char **argv)
 	loop.scheduler.reporter = reporter_create(&reporter, reports_answered, &loop.scheduler);
 	loop.scheduler.json = set.log_json;
 	loop.scheduler.once = set.once;
+	if (set.silence > 0)
+		loop.scheduler.silence = set.silence * 1000;
 	loop.scheduler.verbose = set.verbose;
 	open_loop(&loop, &set);
 	logline_open_syslog(program.name);

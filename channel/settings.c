@@ -202,6 +202,11 @@ static bool set_log(struct settings *set, const char *value)
 	return set->transcript.json || strcmp(value, "keys") == 0;
 }
 
+static bool is_status_of(const char *status, char class)
+{
+	return *status != '\0' && reply_enhanced_length(status, class) == strlen(status);
+}
+
 /* CODE[/x.y.z]:temp|perm */
 static bool set_map_reply(struct settings *set, const char *value)
 {
@@ -217,7 +222,8 @@ static bool set_map_reply(struct settings *set, const char *value)
 	status = strchr(copy, '/');
 	if (status != NULL)
 		*status++ = '\0';
-	if (!parse_number(copy, 599, &code) || code < 400 || (status != NULL && strspn(status, "0123456789.") != strlen(status)))
+	/* one that no server could give would be a rule that never counts */
+	if (!parse_number(copy, 599, &code) || code < 400 || (status != NULL && !is_status_of(status, *copy)))
 		return false;
 	if (strcmp(means, "perm") == 0)
 		rule.outcome = OUTCOME_FAILED;

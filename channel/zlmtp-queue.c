@@ -64,7 +64,16 @@ static const struct program program = {
 	            "[-j] [-f dbases] [-o name=value] ... [-O key=value] [-P directory] [-w seconds] [--yes] reroute filter ...",
 	.purpose = "Shows the mail queue, and holds, releases, retries, fails, removes and reroutes what is in it.",
 	.options = options,
-	.notes = "A filter is an id (spool id, its beginning, or job name), from=GLOB, to=GLOB, channel=GLOB, host=GLOB,\n"
+	.notes = "list       a line for each recipient\n"
+	         "summary    a line for each destination\n"
+	         "show       one message: envelope, recipients with their history, header\n"
+	         "watch      the queue, agents and destinations, each second\n"
+	         "hold       put messages aside; release puts them back\n"
+	         "retry      try now\n"
+	         "fail       give up now and tell the sender\n"
+	         "remove     take messages away and tell nobody\n"
+	         "reroute    ask the maps again\n\n"
+	         "A filter is an id (spool id, its beginning, or job name), from=GLOB, to=GLOB, channel=GLOB, host=GLOB,\n"
 	         "older=TIME (15m, 4h, 2d), state=WORD (waiting, due, active, held, damaged, unreadable) or all.  Several must\n"
 	         "all hold.  A filter that matches nothing exits 1.",
 	.help = 'h',
@@ -180,7 +189,7 @@ static void enter_transport(struct settings *set)
 		set->dbases = xasprintf("%s/%s", here, set->dbases);
 	free(here);
 	if (whole == NULL || chdir(path) < 0)
-		die(EX_NOINPUT, "%s: %s", path, strerror(errno));
+		die(errno == EACCES ? EX_NOPERM : EX_NOINPUT, "%s: %s", path, strerror(errno));
 	set->postoffice = whole;
 	free(path);
 }
@@ -495,7 +504,7 @@ static int exit_status(struct tally *t)
 	return t->results[OPERATION_DONE] > 0 ? EX_OK : 1;
 }
 
-/* More than one message goes only if somebody has said so. */
+/* More than one message goes only if the operator has said so. */
 static void confirm_removal(const struct settings *set, const struct selection *s)
 {
 	char answer[16];
@@ -695,7 +704,7 @@ int main(int argc, char **argv)
 	int status;
 
 	process_begin(program.name);
-	/* whoever reads a list may have seen enough */
+	/* the reader of a list may have seen enough */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	read_words(&set, argc, argv);

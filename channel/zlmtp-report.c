@@ -128,7 +128,7 @@ static void open_office(struct reporter *r)
 
 	o->privilege = nobody != NULL ? (long)nobody->pw_uid : 65534;
 	o->spool.host = own_name();
-	o->spool.levels = levels != NULL && (strcmp(levels, "1") == 0 || strcmp(levels, "2") == 0) ? (unsigned)(*levels - '0') : 0;
+	o->spool.levels = levels != NULL ? (unsigned)(*levels - '0') : 0;
 	if (!spool_open(&o->spool, &why))
 		die(EX_CANTCREAT, "%s", buf_str(&why));
 	if (fstat(o->spool.transport, &st) < 0 || fchdir(o->spool.transport) < 0)

@@ -113,6 +113,12 @@ bool buf_addf(struct buf *b, const char *format, ...)
 	return ok;
 }
 
+bool buf_equal(const struct buf *a, const struct buf *b)
+{
+	/* an empty one may have no bytes to point to */
+	return a->len == b->len && (a->len == 0 || memcmp(a->data, b->data, a->len) == 0);
+}
+
 void buf_consume(struct buf *b, size_t n)
 {
 	if (n == 0)

@@ -39,6 +39,9 @@ bool buf_addu(struct buf *b, uint64_t number);    /* decimal */
 bool buf_addf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool buf_vaddf(struct buf *b, const char *format, va_list ap) __attribute__((format(printf, 2, 0)));
 
+/* Do both hold the same bytes? */
+bool buf_equal(const struct buf *a, const struct buf *b);
+
 /* Removes the first n bytes (n <= len). */
 void buf_consume(struct buf *b, size_t n);
 

@@ -82,7 +82,7 @@ static size_t lookup(struct cache *cache, const struct buf *key, uint64_t hash)
 	while (i != NOWHERE) {
 		const struct entry *e = &cache->entries[i];
 
-		if (e->hash == hash && e->key.len == key->len && memcmp(e->key.data, key->data, key->len) == 0)
+		if (e->hash == hash && buf_equal(&e->key, key))
 			break;
 		i = e->next_in_bucket;
 	}

@@ -153,6 +153,18 @@ static bool at_end(int fd)
 	return n == 0;
 }
 
+bool file_ends(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return false;
+	if (!S_ISBLK(st.st_mode) && (!S_ISCHR(st.st_mode) || is_null_device(&st) || isatty(fd)))
+		return true;
+	errno = EINVAL;
+	return false;
+}
+
 bool file_read(int fd, struct buf *out)
 {
 	struct stat st;
@@ -254,7 +266,7 @@ bool file_replace_by(const char *path, mode_t mode, file_writer *write, void *co
 	int fd = -1;
 	bool ok;
 
-	/* not what somebody may have put there for us to follow or to fill */
+	/* not what another user may have put there for us to follow or to fill */
 	if (unlink(next) == 0 || errno == ENOENT)
 		fd = open(next, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	ok = fd >= 0 && write(context, fd) && fchmod(fd, mode) == 0;

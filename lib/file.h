@@ -18,7 +18,7 @@
 int file_open_regular(const char *path, int flags);
 
 /*
- * The same for a file of ours that may be made (O_CREAT), in a directory that may belong to somebody else: a symbolic link
+ * The same for a file of ours that may be made (O_CREAT), in a directory that may belong to another user: a symbolic link
  * is not followed, and by root a file with a second name is refused (EMLINK), since it may be anybody's.
  */
 int file_open_own(const char *path, int flags, mode_t mode);
@@ -50,6 +50,9 @@ const char *file_error(int error);
  * at out->limit).
  */
 bool file_read(int fd, struct buf *out);
+
+/* False, with errno, for a device that gives bytes for ever, as /dev/zero and /dev/full do (EINVAL). */
+bool file_ends(int fd);
 
 /* What file_read_path() takes at most if the buffer has no limit: nothing that we read whole is that large. */
 #define FILE_LARGEST ((size_t)1024 * 1024 * 1024)

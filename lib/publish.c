@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,7 +112,7 @@ static void release(struct publish *p)
 	errno = saved;
 }
 
-/* In a directory of everybody's, whoever knew the next names could take them all. */
+/* In a directory that all users write to, one who knew the next names could take them all. */
 static unsigned unguessable(void)
 {
 	static unsigned serial;
@@ -204,4 +205,37 @@ void publish_abort(struct publish *p)
 	if (p->temporary != NULL)
 		unlink(p->temporary);
 	release(p);
+}
+
+/* The number at s, all of it digits up to `end`; -1 if it is none. */
+static long number_up_to(const char *s, const char *end)
+{
+	long n = 0;
+
+	if (s >= end)
+		return -1;
+	for (; s < end; s++) {
+		if (*s < '0' || *s > '9' || n > (INT_MAX - 9) / 10)
+			return -1;
+		n = n * 10 + (*s - '0');
+	}
+	return n;
+}
+
+pid_t publish_maker(const char *entry, const char *name)
+{
+	size_t n = strlen(entry);
+	const char *end = entry + n - (n > 4 ? 4 : n), *dash, *dot;
+	long pid;
+
+	if (entry[0] != '.' || strcmp(end, ".tmp") != 0)
+		return 0;
+	dash = memrchr(entry, '-', (size_t)(end - entry));
+	dot = dash != NULL ? memrchr(entry, '.', (size_t)(dash - entry)) : NULL;
+	if (dot == NULL || dot <= entry + 1 || strspn(dash + 1, "0123456789") != (size_t)(end - dash - 1) || end == dash + 1)
+		return 0;
+	if (name != NULL && (strlen(name) != (size_t)(dot - entry - 1) || memcmp(name, entry + 1, (size_t)(dot - entry - 1)) != 0))
+		return 0;
+	pid = number_up_to(dot + 1, dash);
+	return pid > 0 ? (pid_t)pid : 0;
 }

@@ -37,4 +37,10 @@ void publish_abort(struct publish *p);
 /* fsync of the directory that holds `path`.  False with errno. */
 bool publish_sync_directory(const char *path);
 
+/*
+ * The process that has made the temporary `entry`, a file name without a directory: of the target `name`, or of any if that
+ * is NULL.  0 if it is the name of no such temporary.
+ */
+pid_t publish_maker(const char *entry, const char *name);
+
 #endif

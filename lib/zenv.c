@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -75,6 +76,58 @@ static int check_value(const struct conf_text *lines, const char *name, const ch
 	return EX_OK;
 }
 
+static bool is_absolute(const char *value, size_t n)
+{
+	return n > 0 && value[0] == '/';
+}
+
+static bool is_socket(const char *value, size_t n)
+{
+	size_t prefix = n >= 5 && strncasecmp(value, "UNIX:", 5) == 0 ? 5 : 0;
+
+	return is_absolute(value + prefix, n - prefix);
+}
+
+static bool is_level(const char *value, size_t n)
+{
+	return n == 1 && value[0] >= '0' && value[0] <= '2';
+}
+
+/* A path that depends on where a program was started would be another one for each of them. */
+static const struct {
+	const char *name;
+	bool (*fits)(const char *value, size_t n);
+	const char *expected;
+} meanings[] = {
+	{ "POSTOFFICE", is_absolute, "the absolute path of a directory" },
+	{ "MAILVAR", is_absolute, "the absolute path of a directory" },
+	{ "MAILSHARE", is_absolute, "the absolute path of a directory" },
+	{ "MAILBIN", is_absolute, "the absolute path of a directory" },
+	{ "INTAKE", is_socket, "the absolute path of a UNIX socket" },
+	{ "SCHEDULERDIRHASH", is_level, "0, 1 or 2" },
+};
+
+/* What the variable should be if this value of n bytes means nothing; NULL if it may mean something. */
+static const char *expected_instead(const char *name, const char *value, size_t n)
+{
+	for (size_t i = 0; i < sizeof meanings / sizeof meanings[0]; i++)
+		if (strcmp(meanings[i].name, name) == 0)
+			return meanings[i].fits(value, n) ? NULL : meanings[i].expected;
+	return NULL;
+}
+
+/* One that means nothing is an error where it stands. */
+static int check_meaning(const struct conf_text *lines, const char *name, const char *value, size_t n)
+{
+	const char *expected = expected_instead(name, value, n);
+
+	if (expected == NULL)
+		return EX_OK;
+	conf_error(lines, "%s: expected %s, found ", name, expected);
+	conf_add_found(lines->why, value, n);
+	return EX_CONFIG;
+}
+
 /* The value of a line that sets a variable. */
 struct setting {
 	const char *value;
@@ -120,12 +173,20 @@ int zenv_get(const struct zenv *zenv, const char *name, struct buf *value, bool 
 			continue;
 		if (*is_set)
 			return conf_error(&lines, "%s is set a second time; some programs take the first, some the last", name);
-		if (check_value(&lines, name, s.value, s.length) != EX_OK)
+		if (check_value(&lines, name, s.value, s.length) != EX_OK ||
+		    check_meaning(&lines, name, s.value, s.length) != EX_OK)
 			return EX_CONFIG;
 		buf_add(value, s.value, s.length);
 		*is_set = true;
 	}
 	if (!*is_set && from_environment != NULL && from_environment[0] != '\0') {
+		const char *expected = expected_instead(name, from_environment, strlen(from_environment));
+
+		if (expected != NULL) {
+			buf_addf(why, "%s of the environment: expected %s, found ", name, expected);
+			conf_add_found(why, from_environment, strlen(from_environment));
+			return EX_CONFIG;
+		}
 		buf_adds(value, from_environment);
 		*is_set = true;
 	}
@@ -153,7 +214,8 @@ const char *zenv(const char *name)
 	} *known;
 	static size_t count, capacity;
 	const struct zenv *file = own_file();
-	struct conf_text lines = conf_begin(file->file, buf_str(&file->text), file->text.len, NULL);
+	struct buf why = { 0 };
+	struct conf_text lines = conf_begin(file->file, buf_str(&file->text), file->text.len, &why);
 	struct setting s = { 0 };
 	size_t blanks;
 
@@ -165,6 +227,8 @@ const char *zenv(const char *name)
 	if (next_setting(&lines, name, &s) && has_value(s.value, s.length)) {
 		for (blanks = 0; s.value[blanks] == ' ' || s.value[blanks] == '\t'; blanks++)
 			continue;
+		if (check_meaning(&lines, name, s.value + blanks, s.length - blanks) != EX_OK)
+			die(EX_CONFIG, "%s", buf_str(&why));
 		known[count].value = xstrndup(s.value + blanks, s.length - blanks);
 	}
 	return known[count++].value;

@@ -23,7 +23,8 @@ void zenv_tell(void);
 
 /*
  * The value of `name`: the first line wins, the rest of the line is the value.  NULL if it is not set; a file that
- * cannot be read is complained about.  The file is read once; the value lives as long as the program.
+ * cannot be read is complained about, a value that means nothing (a directory that is no absolute path, say) ends the
+ * program with EX_CONFIG: ask before anything is done.  The file is read once; the value lives as long as the program.
  */
 const char *zenv(const char *name);
 
@@ -32,7 +33,7 @@ char *zenv_below(const char *variable, const char *name);
 
 /*
  * The same for those who need all readers of ZMailer to agree, which disagree about quotes, blanks and repeated names:
- * a value that they would read differently is an error, but only when somebody asks for it.
+ * a value that they would read differently is an error, but only when it is asked for.
  */
 struct zenv {
 	char *file;            /* NULL: there is none, the environment alone counts */

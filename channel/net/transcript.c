@@ -16,10 +16,10 @@
 /* Between looks for a file of that name, in milliseconds. */
 #define LOOK_PAUSE 500
 
-/* A pipe that nobody reads must not stop the mail. */
+/* A pipe that nobody reads must not stop the mail.  Who writes to whom is not for everybody. */
 static int open_log(const char *path)
 {
-	return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644);
+	return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
 }
 
 bool transcript_open(struct transcript *t, const char *path)
@@ -32,7 +32,7 @@ bool transcript_open(struct transcript *t, const char *path)
 	return t->fd >= 0;
 }
 
-/* Whoever turns logs over moves ours away and tells nobody. */
+/* A program that rotates logs moves ours away and tells no process. */
 static void follow_name(struct transcript *t)
 {
 	struct stat named, ours;

@@ -9,11 +9,7 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-/*
- * The length of an enhanced code "c.ddd.ddd" of class `class` at s, which must
- * end there or be followed by a blank (RFC 2034 section 4); 0 if there is none.
- */
-static size_t enhanced_length(const char *s, char class)
+size_t reply_enhanced_length(const char *s, char class)
 {
 	size_t n = 1;
 
@@ -34,7 +30,7 @@ static size_t enhanced_length(const char *s, char class)
 
 static void keep_text(struct reply *reply, const char *text)
 {
-	size_t n = enhanced_length(text, (char)('0' + reply->code / 100)), length;
+	size_t n = reply_enhanced_length(text, (char)('0' + reply->code / 100)), length;
 
 	if (n > 0) {
 		memcpy(reply->status, text, n);

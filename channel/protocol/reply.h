@@ -45,6 +45,12 @@ enum reply_result {
  */
 enum reply_result reply_parse(struct reply_parser *parser, const char *bytes, size_t n, size_t *used);
 
+/*
+ * The length of an enhanced code "c.ddd.ddd" of class `class` at s, which must end there or be followed by a blank
+ * (RFC 2034 section 4); 0 if there is none.
+ */
+size_t reply_enhanced_length(const char *s, char class);
+
 void reply_parser_free(struct reply_parser *parser);
 
 /* The words of a reply as clean text in one line, at most `cap` bytes (lib/text.h). */

@@ -9,6 +9,7 @@
 
 #include "channel/queue/launch.h"
 #include "lib/alloc.h"
+#include "lib/clock.h"
 #include "lib/log.h"
 
 enum { CHUNK = 64 * 1024, LONGEST_LINE = 16 * 1024 * 1024 };
@@ -18,6 +19,7 @@ enum { CHUNK = 64 * 1024, LONGEST_LINE = 16 * 1024 * 1024 };
 /* An agent that never stops talking must not fill the log: so many of its lines, in so much time. */
 #define TOLD_MAX 100
 #define TOLD_PERIOD (60 * 1000)
+#define HURRY_PAUSE (10 * 1000)            /* from SIGTERM to SIGKILL */
 
 static void enter(struct agent *w, enum agent_state state, int64_t now)
 {
@@ -25,14 +27,14 @@ static void enter(struct agent *w, enum agent_state state, int64_t now)
 	w->since = now;
 }
 
-struct agent *agent_launch(const struct clause *clause, const struct thread *t, int64_t now, struct buf *why)
+struct agent *agent_launch(const struct clause *clause, const struct destination *d, int64_t now, struct buf *why)
 {
 	struct agent *w = NULL;
 	struct launch launch;
 	pid_t pid;
 	int fd;
 
-	if (!launch_prepare(&launch, clause, t->channel, t->host, why))
+	if (!launch_prepare(&launch, clause, d->channel, d->host, why))
 		return NULL;
 	pid = launch_start(&launch, clause, &fd, why);
 	if (pid > 0) {
@@ -40,8 +42,8 @@ struct agent *agent_launch(const struct clause *clause, const struct thread *t, 
 		w->pid = pid;
 		w->fd = fd;
 		w->clause = clause;
-		w->channel = xstrdup(t->channel);
-		w->host = clause->with_host ? xstrdup(t->host) : NULL;
+		w->channel = xstrdup(d->channel);
+		w->host = clause->with_host ? xstrdup(d->host) : NULL;
 		w->outstanding = 1;
 		enter(w, AGENT_BUSY, now);
 	}
@@ -82,10 +84,31 @@ void agent_free(struct agent **w)
 	*w = NULL;
 }
 
-bool agent_suits(const struct agent *w, const struct thread *t)
+int64_t agent_too_silent_at(const struct agent *w, int64_t silence)
 {
-	return w->clause == t->clause && w->thread == NULL && (w->state == AGENT_HUNGRY || w->state == AGENT_IDLE) &&
-	       strcmp(w->channel, t->channel) == 0 && (w->host == NULL || strcmp(w->host, t->host) == 0);
+	bool works = w->state == AGENT_BUSY || (w->state == AGENT_LEAVING && w->fed.count > 0);
+	int64_t quiet_since = w->heard > w->since ? w->heard : w->since;
+
+	return works ? quiet_since + silence + (w->hurried ? HURRY_PAUSE : 0) : CLOCK_NEVER;
+}
+
+void agent_hurry(struct agent *w, int64_t silence, int64_t now)
+{
+	if (w->hurried) {
+		kill(w->pid, SIGKILL);
+		w->heard = now;
+		return;
+	}
+	complain("agent %ld (%s) has mail and has said nothing for %lld s; it is ended", (long)w->pid, w->channel,
+	         (long long)silence / 1000);
+	w->hurried = true;
+	kill(w->pid, SIGTERM);
+}
+
+bool agent_suits(const struct agent *w, const struct destination *d)
+{
+	return w->clause == d->clause && w->destination == NULL && (w->state == AGENT_HUNGRY || w->state == AGENT_IDLE) &&
+	       strcmp(w->channel, d->channel) == 0 && (w->host == NULL || strcmp(w->host, d->host) == 0);
 }
 
 static void sent_line(struct agent *w, int64_t now)
@@ -222,6 +245,7 @@ bool agent_read(struct agent *w, int64_t now, void (*line)(void *context, struct
 		return false;
 	}
 	w->failing = 0;
+	w->heard = now;
 	w->in.len += (size_t)n;
 	w->in.data[w->in.len] = '\0';
 	give_lines(w, line, context);

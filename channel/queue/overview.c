@@ -40,10 +40,10 @@ static void count_message(struct summary *summary, struct listing *sums, const s
 		sums->oldest = m->arrived.tv_sec;
 	for (uint32_t i = 0; i < m->count; i++) {
 		const struct recipient *r = &m->recipients[i];
-		const struct thread *t = m->groups[r->group].thread;
+		const struct destination *d = m->groups[r->group].destination;
 		struct listed e = {
 			.state = r->awaited ? LISTED_ACTIVE : LISTED_WAITING, .arrived = m->arrived.tv_sec,
-			.channel = t->channel, .host = t->host,
+			.channel = d->channel, .host = d->host,
 		};
 
 		if (r->state != RECIPIENT_OPEN)
@@ -61,7 +61,7 @@ static bool count(struct summary *summary, struct listing *sums, const struct sc
 {
 	const struct queue *q = &s->queue;
 
-	if (!s->read_whole || s->intake.trouble)
+	if (!s->read_whole || s->arrivals.trouble)
 		return false;
 	for (size_t i = 0; i < q->message_buckets; i++) {
 		for (const struct message *m = q->messages[i]; m != NULL; m = m->same_bucket) {

@@ -37,24 +37,24 @@ int64_t queue_state_next(const struct scheduler *s, const struct group *g)
 {
 	const char *unfit;
 
-	if (scheduler_holds(g->thread, &unfit))
+	if (scheduler_holds(g->destination, &unfit))
 		return NEXT_HELD;
 	if (s->once || s->stopping)
 		return g->state == GROUP_FED || (g->state == GROUP_READY && !s->stopping) ? NEXT_NOW : NEXT_UNKNOWN;
 	if (g->state == GROUP_ASLEEP)
 		return wall_time(s, g->due);
-	if (g->state == GROUP_READY && g->thread->blocked_until > s->now.ms)
-		return wall_time(s, g->thread->blocked_until);
+	if (g->state == GROUP_READY && g->destination->blocked_until > s->now.ms)
+		return wall_time(s, g->destination->blocked_until);
 	return NEXT_NOW;
 }
 
 /* What was said of the recipient; without that, what keeps its destination. */
 const char *queue_state_answer(const struct scheduler *s, const struct message *m, const struct recipient *r, int64_t *answered)
 {
-	const struct thread *t = m->groups[r->group].thread;
-	const char *answer = r->answer != NULL ? r->answer : scheduler_reason(s, t);
+	const struct destination *d = m->groups[r->group].destination;
+	const char *answer = r->answer != NULL ? r->answer : scheduler_reason(s, d);
 
-	*answered = r->answer != NULL ? r->answered : answer != NULL && answer == t->reason ? t->reason_since : 0;
+	*answered = r->answer != NULL ? r->answered : answer != NULL && answer == d->reason ? d->reason_since : 0;
 	return answer;
 }
 
@@ -78,7 +78,7 @@ static void add_group(struct buf *out, const struct scheduler *s, const struct g
 {
 	const struct message *m = g->message;
 	int64_t next = queue_state_next(s, g);
-	bool reason = scheduler_reason(s, g->thread) != NULL;
+	bool reason = scheduler_reason(s, g->destination) != NULL;
 
 	for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next) {
 		const struct recipient *r = &m->recipients[i];

@@ -146,7 +146,7 @@ static bool all_marked(const struct message *m)
 	return ok;
 }
 
-/* Only what somebody would hear of is worth a complaint. */
+/* Only what a sender would be told is worth a complaint. */
 static bool can_answer(struct reporter *reporter, const struct control *c)
 {
 	return telling_any(c) ? reporter_can(reporter) : reporter_is_there(reporter);
@@ -242,21 +242,44 @@ static bool write_down(const struct control *c, const struct buf *lines)
 	return ok;
 }
 
-bool retire_write_result(const struct message *m, off_t recipient, const char *notary, const char *text, int64_t now)
-{
-	const struct control_recipient *r;
-	struct buf lines = { 0 };
-	struct control *c;
-	bool ok;
+struct retire_result_line {
+	off_t recipient;
+	int64_t time;
+	char *notary, *text;
+};
 
-	if (look(m, &c) != LOOK_OK)
-		return false;
-	r = line_at(c, recipient);
-	if (r != NULL)
-		add_failure(&lines, c, r, notary, text, now);
-	ok = r != NULL && write_down(c, &lines);
+void retire_add_result(struct retire_results *r, const struct message *m, off_t recipient, const char *notary, const char *text,
+                       int64_t now)
+{
+	r->message = m;
+	r->list = xgrow(r->list, r->count, &r->capacity, sizeof *r->list);
+	r->list[r->count++] = (struct retire_result_line){
+		.recipient = recipient, .time = now, .notary = xstrdup(notary), .text = xstrdup(text),
+	};
+}
+
+bool retire_write_results(struct retire_results *r)
+{
+	struct buf lines = { 0 };
+	struct control *c = NULL;
+	bool ok = r->message == NULL || look(r->message, &c) == LOOK_OK;
+
+	for (size_t i = 0; i < r->count; i++) {
+		const struct retire_result_line *one = &r->list[i];
+		const struct control_recipient *line = c != NULL ? line_at(c, one->recipient) : NULL;
+
+		if (line != NULL)
+			add_failure(&lines, c, line, one->notary, one->text, one->time);
+		ok = ok && line != NULL;
+		free(one->notary);
+		free(one->text);
+	}
+	if (c != NULL)
+		ok = write_down(c, &lines) && ok;
 	buf_free(&lines);
 	control_close(&c);
+	free(r->list);
+	*r = (struct retire_results){ 0 };
 	return ok;
 }
 

@@ -16,17 +16,17 @@
 
 enum retire_result {
 	RETIRE_DONE,      /* it is with the remover, which names the message when it is removed */
-	RETIRE_GONE,      /* somebody else has removed it */
+	RETIRE_GONE,      /* another program has removed it */
 	RETIRE_LATER,     /* an agent of ours has not marked it yet */
-	RETIRE_UNTOLD,    /* the sender is to hear of somebody in it first */
-	RETIRE_TROUBLE,   /* something cannot be read or written now; told to the people */
-	RETIRE_ANEW,      /* the control file is not what we knew: somebody in it is not settled */
+	RETIRE_UNTOLD,    /* the sender is to get a report first */
+	RETIRE_TROUBLE,   /* something cannot be read or written now; logged */
+	RETIRE_ANEW,      /* the control file is not what we knew: a recipient is not settled */
 };
 
 /*
  * Removes a message from the spool if its control file, read once more, says that everybody in it is delivered or
  * failed.  What the sender is to hear comes first: with a reporter that can tell it is RETIRE_UNTOLD until m->told says that it
- * was told.  Without (NULL, too), or if there is nobody to be told, failures that somebody wants to know are written into one file in `reports`, a
+ * was told.  Without (NULL, too), or if the sender is null, failures that are to be reported are written into one file in `reports`, a
  * directory; it and its name are synced before anything is removed.
  */
 enum retire_result retire_message(struct message *m, struct reporter *reporter, const char *reports, struct remover *remover);
@@ -37,8 +37,22 @@ enum retire_result retire_message(struct message *m, struct reporter *reporter, 
  */
 size_t retire_expired(struct message *m, struct group *g, int64_t age, int64_t now, bool json);
 
-/* Writes down a result that an agent has reported without doing so itself.  False with a complaint. */
-bool retire_write_result(const struct message *m, off_t recipient, const char *notary, const char *text, int64_t now);
+/*
+ * Results of one message that agents have reported without writing them down themselves: they are gathered, so that many
+ * need one sync.
+ */
+struct retire_results {
+	const struct message *message;      /* NULL: there are none */
+	struct retire_result_line *list;
+	size_t count, capacity;
+};
+
+/* Adds one of m; those of another message must have been written. */
+void retire_add_result(struct retire_results *r, const struct message *m, off_t recipient, const char *notary, const char *text,
+                       int64_t now);
+
+/* Writes down what was gathered, by one write and one sync, and empties it.  False with a complaint. */
+bool retire_write_results(struct retire_results *r);
 
 /*
  * Writes the marks that the agent of a group has reported but could not write (its disk said no): a scheduler that is
@@ -49,7 +63,7 @@ void retire_mend_marks(const struct message *m, const struct group *g);
 enum retire_found {
 	FOUND_UNTOUCHED,  /* what is open was not begun */
 	FOUND_BEGUN,      /* a process that is gone had a lock; it is freed */
-	FOUND_HELD,       /* somebody alive holds a lock */
+	FOUND_HELD,       /* a living process holds a lock */
 	FOUND_GONE,       /* the control file is gone, or it is another message's */
 };
 

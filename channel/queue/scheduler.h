@@ -15,9 +15,13 @@
 #include "channel/queue/queue.h"
 #include "channel/queue/remover.h"
 #include "channel/queue/reporter.h"
+#include "channel/queue/retire.h"
 #include "channel/queue/schedconf.h"
 #include "channel/queue/agent.h"
 #include "lib/clock.h"
+
+/* In ms; lmtp itself gives up a transaction after 4 h (its -O max-time). */
+#define SCHEDULER_SILENCE (5 * 3600 * 1000)
 
 struct scheduler {
 	const struct schedconf *conf;
@@ -25,6 +29,7 @@ struct scheduler {
 	bool json;                    /* form of log lines */
 	bool once;                    /* every message is tried once, nothing is waited for */
 	bool verbose;                 /* a line on stdout for each outcome */
+	int64_t silence;              /* ms: an agent that has mail and says nothing for so long is ended */
 	size_t delivered, failed;     /* recipients, since we run */
 	size_t deferred;              /* how often a recipient was deferred */
 	size_t removed;               /* messages */
@@ -35,8 +40,9 @@ struct scheduler {
 	int64_t unblock_at;           /* the first destination in trouble is tried again (clock_ms()) */
 	struct moment now;            /* of the last call; nothing here asks a clock itself */
 	struct queue queue;
-	struct intake intake;
+	struct arrivals arrivals;
 	struct remover *remover;
+	struct retire_results results; /* that are to be written down before scheduler_read() or scheduler_buried() returns */
 	struct agent *agents;
 	size_t agent_count;
 	struct reporter *reporter;    /* the caller's; NULL: failures are told in report files alone */
@@ -81,10 +87,10 @@ bool scheduler_move(struct scheduler *s, struct message *m, const struct operati
  * True if mail of this destination stays in the queue as things are: no clause, no command, queueonly, or its channel or
  * host cannot stand in the command; then *unfit says why not, else it is NULL.
  */
-bool scheduler_holds(const struct thread *t, const char **unfit);
+bool scheduler_holds(const struct destination *d, const char **unfit);
 
 /* Why mail of a destination waits, clean text; NULL if nothing is known that keeps it. */
-const char *scheduler_reason(const struct scheduler *s, const struct thread *t);
+const char *scheduler_reason(const struct scheduler *s, const struct destination *d);
 
 /* How many recipients wait, and how many are held as nothing delivers them. */
 void scheduler_count(const struct scheduler *s, size_t *waiting, size_t *held);

@@ -9,8 +9,9 @@
 
 #include "channel/queue/scheduler.h"
 
-/* One line of an agent, to be cut up at will. */
+/* One line of an agent, to be cut up at will.  Some results are gathered, for verdict_write_results(). */
 void verdict_line(struct scheduler *s, struct agent *w, char *line);
+void verdict_write_results(struct scheduler *s);
 
 /*
  * The agent has no more to say about what it was fed, although it has not reported everything: the control
@@ -18,11 +19,14 @@ void verdict_line(struct scheduler *s, struct agent *w, char *line);
  */
 void verdict_unreported(struct scheduler *s, struct agent *w);
 
-/* The same for an agent that has ended; what it had not begun is for another one at once. */
-void verdict_ended(struct scheduler *s, struct agent *w);
+/*
+ * The same for an agent that has ended; what it had not begun is for another one at once.  Returns how many messages are
+ * open of which it gave no report.
+ */
+size_t verdict_ended(struct scheduler *s, struct agent *w);
 
 /* The destination cannot be served now: it is left alone for its next retry interval. */
-void verdict_block(struct scheduler *s, struct thread *t, const char *notary, const char *text);
+void verdict_block(struct scheduler *s, struct destination *d, const char *notary, const char *text);
 
 /*
  * Fails what a group has open if no clause serves its destination (or its command cannot take it) and the message is older

@@ -40,6 +40,13 @@ static bool socket_address(struct sockaddr_un *address, struct buf *why)
 	return fits;
 }
 
+bool notify_fits(struct buf *why)
+{
+	struct sockaddr_un address;
+
+	return socket_address(&address, why) || why->len == 0;
+}
+
 void notify_send(const char *job)
 {
 	struct sockaddr_un address;

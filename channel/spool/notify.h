@@ -9,6 +9,9 @@
 
 #include "lib/buf.h"
 
+/* False, with a line in `why`, if SCHEDULERNOTIFY of ZENV cannot be the path of a socket. */
+bool notify_fits(struct buf *why);
+
 /* Sends "NEW JOB" ("A/W/NUMBER") if ZENV names a socket.  It never waits, and nobody listening is no fault. */
 void notify_send(const char *job);
 

@@ -23,11 +23,22 @@ static void tell(const struct source *source, size_t line, bool is_warning, cons
 /* What a shell calls /dev/fd/63 may be a pipe; in place of a file one would keep us waiting. */
 static int open_input(const struct source *source)
 {
+	int fd;
+
 	if (strcmp(source->path, "-") == 0)
-		return dup(STDIN_FILENO);
-	if (strncmp(source->path, "/dev/", 5) == 0)
-		return open(source->path, O_RDONLY | O_CLOEXEC);
-	return file_open_regular(source->path, O_RDONLY);
+		fd = dup(STDIN_FILENO);
+	else if (strncmp(source->path, "/dev/", 5) == 0)
+		fd = open(source->path, O_RDONLY | O_CLOEXEC);
+	else
+		return file_open_regular(source->path, O_RDONLY);
+	if (fd >= 0 && !file_ends(fd)) {
+		int saved = errno;
+
+		close(fd);
+		errno = saved;
+		return -1;
+	}
+	return fd;
 }
 
 static struct stamp_text describe(int fd, const struct buf *text)

@@ -5,6 +5,7 @@
 #include "db/grammar/address.h"
 #include "db/grammar/destination.h"
 #include "db/grammar/members.h"
+#include "db/grammar/router_list.h"
 
 /* References that ZMailer puts something in for (routing.md section 3); our router knows %0 to %5 everywhere. */
 #define LAST_ARGUMENT '5'
@@ -136,6 +137,11 @@ bool value_is_good(void *context, const struct record *record, size_t *offset, c
 	case VALUE_MAILBOX:
 		ok = check_mailbox(record, offset, why);
 		break;
+	}
+	if (ok && check->router && check->kind == VALUE_ADDRESSES) {
+		*why = router_list_refused(record->value, record->value_length, check->references, offset);
+		*is_warning = *why != NULL;
+		ok = *why == NULL;
 	}
 	return ok && (!check->references || check_references(check, record, offset, why, is_warning));
 }

@@ -4,6 +4,7 @@
 
 #include "db/grammar/address.h"
 #include "db/grammar/members.h"
+#include "db/grammar/router_list.h"
 #include "db/route/walk.h"
 
 /* Who owns what nobody else does: the uid of "nobody" everywhere that matters. */
@@ -99,6 +100,7 @@ static void deliver_special(const struct expansion *e, const struct member *m)
 	struct visit next = *e->v;
 	struct pool *pool = next.walk->pool;
 	const char *text = content(e, m->text), *kind = m->kind == MEMBER_PIPE ? "pipe" : "file";
+	const char *list = next.domain != NULL ? visit_text(&next, next.whole) : next.origin;
 	struct buf quoted = { 0 };
 
 	if (e->substitute && substitute_needed(e->value) && !all_harmless(&e->arguments)) {
@@ -117,7 +119,7 @@ static void deliver_special(const struct expansion *e, const struct member *m)
 		text = pool_copy(pool, quoted.data, quoted.len);
 		buf_free(&quoted);
 	}
-	walk_send(&next, "local", pool_format(pool, "%s.%s", kind, next.origin), text);
+	walk_send(&next, "local", pool_format(pool, "%s.%s", kind, list), text);
 }
 
 static bool takes_tail(const struct member *m)
@@ -194,6 +196,8 @@ static bool read_list(struct expansion *e, struct member **members, size_t *coun
 		visit_hold_value(e->v, e->source, e->list, "the list is empty");
 	if (!ok || *count == 0)
 		visit_note(e->v, "ZMailer's router sends this mail to root, with the scripts of zlmtp too");
+	else if ((why = router_list_refused(e->value, strlen(e->value), e->substitute, &offset)) != NULL)
+		visit_note(e->v, "%s", why);
 	return ok && *count > 0;
 }
 

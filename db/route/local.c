@@ -150,7 +150,7 @@ void visit_local(const struct visit *v)
 	}
 	if (v->no_alias) {
 		visit_note(v, "a backslash in front: delivered as it is");
-		deliver(v, user, false);
+		deliver(v, v->whole, false);
 		return;
 	}
 	if (strncmp(v->whole, "real-", 5) == 0 && v->whole[5] != '\0') {

@@ -17,7 +17,7 @@
 
 #define SHOWN_MAX 300
 
-/* Of results of one question; somebody may send to a long list with a long tail. */
+/* Of results of one question; a sender may write to a long list with a long tail. */
 #define MOST_BYTES ((size_t)64 << 20)
 
 static const char *const relation_names[ROUTE_RELATIONS] = {

@@ -42,7 +42,7 @@ typedef enum map_answer route_account(void *context, const char *name);
 #define ROUTE_DEPTH 9
 
 /*
- * A router.  Whoever makes it fills in everything above the line; relations that are NULL have no maps.
+ * A router.  The caller fills in everything above the line; relations that are NULL have no maps.
  * settings.h reads the rest from text.
  */
 struct router {

@@ -199,7 +199,7 @@ static enum map_answer ask_store(struct answers *a, const char *recipient, size_
 	}
 	if (answer != MAP_FOUND || verdict.code == 250 || worst.code == 250)
 		return answer;
-	buf_addf(words, "%s", worst.text);
+	buf_addf(words, "%s %s", worst.status, worst.text);
 	return worst.code == 550 ? MAP_NOT_FOUND : MAP_COULD_NOT_TELL;
 }
 
@@ -217,7 +217,7 @@ static enum map_answer ask_policy(struct answers *a, const char *recipient, size
 		buf_clear(&words);
 		answer = ask_store(a, recipient, length, &words);
 		if (answer == MAP_NOT_FOUND)
-			buf_addf(value, "REJECT 5.1.1 %s", words.len > 0 ? buf_str(&words) : "no such recipient");
+			buf_addf(value, "REJECT %s", words.len > 0 ? buf_str(&words) : "5.1.1 no such recipient");
 	}
 	if (answer == MAP_COULD_NOT_TELL)
 		buf_adds(value, "DEFER_IF_PERMIT 4.3.0 it cannot be told now whether this recipient exists");

@@ -110,6 +110,18 @@ static void find_status(const char *words, char class, char status[12])
 	}
 }
 
+/* The words behind the code, and the status if it is the one that was found: who answers with them says both itself. */
+static const char *text_of(const char *words, const char *status)
+{
+	size_t n = strlen(status);
+
+	if (strspn(words, "0123456789") == 3 && (words[3] == ' ' || words[3] == '-'))
+		words += 4;
+	if (strncmp(words, status, n) == 0 && words[n] == ' ')
+		words += n + 1;
+	return words;
+}
+
 /* What the agent says of one address is ADDRESS, answer and words, with TABs between. */
 static void judge(int status, const struct buf *said, struct verdict *verdict)
 {
@@ -121,7 +133,7 @@ static void judge(int status, const struct buf *said, struct verdict *verdict)
 	verdict->code = status == 1 ? 550 : 450;
 	snprintf(verdict->status, sizeof verdict->status, "%s", status == 1 ? "5.1.1" : "4.3.0");
 	find_status(buf_str(&clean), status == 1 ? '5' : '4', verdict->status);
-	snprintf(verdict->text, sizeof verdict->text, "%s", buf_str(&clean));
+	snprintf(verdict->text, sizeof verdict->text, "%s", text_of(buf_str(&clean), verdict->status));
 	buf_free(&clean);
 }
 

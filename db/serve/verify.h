@@ -16,7 +16,7 @@ struct verify_options {
 struct verdict {
 	int code;              /* 250, 450 or 550 */
 	char status[12];       /* enhanced code */
-	char text[400];        /* clean */
+	char text[400];        /* clean, without code and status */
 };
 
 /* Destinations elsewhere (channel smtp), and those of a channel that -c of the arguments does not name, are taken as they are. */

@@ -23,6 +23,23 @@ sub value($key, $map = $base) {
 
 sub litter { opendir(my $d, scratch()) or die; return grep { /^\..*tmp/ } readdir $d }
 
+# ---- what never ends ----
+
+spew($base, "a x\n");
+run([$newdb, $base]);
+for my $device ('/dev/zero', '/dev/full', '/dev/urandom') {
+	my $before = join ' ', (stat "$base.db")[1, 9];
+	for my $case ([$newdb, $base, $device], [$newdb, $base, '-'], [tool('dbupdate'), $base, 'replace', $device], [tool('dbupdate'), $base, 'replace', '-'],
+	              [$dblookup, $base, '-']) {
+		my $got = run(['sh', '-c', 'device=$1; shift; exec timeout 20 "$@" <"$device"', 'sh', $device, @$case]);
+		my $name = join ' ', map { s{.*/}{}r } @$case;
+		is($got->{status}, 66, "$name, $device: 66");
+		like($got->{err}, qr{^\w+: (?:\Q$device\E|standard input|-): not a regular file\n\z}, "$name, $device: one line");
+	}
+	is(join(' ', (stat "$base.db")[1, 9]), $before, "$device: the map stays");
+}
+is(value('a'), 'x', 'and answers');
+
 # ---- what is built ----
 
 my $got = newdb("Key  one two\n#comment\nother\n");

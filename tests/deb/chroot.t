@@ -28,7 +28,7 @@ if (my $why = RealSink::missing()) {
 # what is mounted is seen by this process alone and goes with it
 if (!$ENV{ZLMTP_UNSHARED}) {
 	$ENV{ZLMTP_UNSHARED} = 1;
-	exec 'unshare', '--mount', '--propagation', 'private', $^X, $0 or die "unshare: $!\n";
+	exec 'unshare', '--mount', '--uts', '--propagation', 'private', $^X, $0 or die "unshare: $!\n";
 }
 
 my $dir = File::Temp::tempdir('zlmtp-chroot-XXXXXX', TMPDIR => 1);

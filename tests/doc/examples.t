@@ -70,7 +70,7 @@ my %only_shown = (
 	'sql_map.5: keyword = value' => 'the shape of lines',
 	'dbases.conf.5: RELATION TYPE' => 'names of the fields',
 	'map_text.5: # a comment' => 'the shape of lines, "key" and "value" standing for others',
-	'runqueue.8: ID                 AGE' => 'what a list looks like',
+	'runqueue.8: ID                AGE' => 'what a list looks like',
 	'smtp-auth-secrets.5: channel  host' => 'names of the fields',
 	'tls.conf.5: TLSv1.3, TLS_AES' => 'part of a log line, whose certificate is the reader\'s',
 	'zlmtp-check.8: command[zlmtp]' => 'lines for a monitoring system',

@@ -155,10 +155,10 @@ my %elsewhere = (
 	ldapsync => { 0 => 'needs a directory: tests/real/ldapsync.t', 65 => 'the same', 69 => 'the same', 73 => 'the same', 74 => 'the same',
 		75 => 'the same', 77 => 'the same' },
 	newdb => { 70 => 'a bug', 74 => 'a full disk: tests/db/trouble.t', 77 => 'tests/db/trouble.t' },
-	runqueue => { 71 => 'no threads' },
+	runqueue => { 71 => 'no threads', 77 => 'tests/scenario/queue-operate.t' },
 	sqlsync => { 0 => 'needs a database: tests/real/sqlsync.t', 65 => 'the same', 69 => 'the same', 73 => 'the same', 74 => 'the same',
 		75 => 'the same', 77 => 'the same' },
-	'zlmtp-queue' => { 71 => 'a lock that root cannot give away', 77 => 'another account' },
+	'zlmtp-queue' => { 71 => 'a lock that root cannot give away', 77 => 'tests/scenario/queue-operate.t' },
 	'zlmtp-report' => { 71 => 'no rights to enter transport/', 77 => 'a root that may not' },
 );
 

@@ -8,7 +8,8 @@ use File::Path ();
 use File::Temp ();
 use Test::More;
 
-my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
+my $top = $ENV{SRC_DIR} // "$FindBin::Bin/../..";
+my $build = $ENV{BUILD_DIR} // $top;
 my $dir = File::Temp->newdir('zlmtp-install-XXXXXX', TMPDIR => 1);
 
 sub make (@arguments) {
@@ -35,4 +36,9 @@ for my $docdir (qw(/usr/share/doc /usr/share/doc/zlmtp)) {
 	is(qx{find '$dir/root' -depth -type d -name zlmtp}, '', 'directories of its own, too');
 	File::Path::remove_tree("$dir/root");
 }
+# ---- install-deps ----
+
+my $said = qx{exec 2>&1; env PATH=/nonexistent /bin/sh '$top/install-deps'};
+is($? >> 8, 69, 'install-deps where there is no apt-get: exit status');
+like($said, qr/\A.* no Debian .*\nto build: gcc make .*\nto test: .*\bperl\b.*\n\z/, 'it says what to install by hand');
 done_testing;

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 # The tables of the manual pages stand in columns: each width that is given is as wide as its widest cell, and the whole
-# fits into 80 columns.
+# fits into 80 columns; so does each example.  zlmtp(7) refers to all other pages.
 
 use v5.36;
 use FindBin;
@@ -50,4 +50,26 @@ for my $path (sort glob "$top/doc/*.[578]") {
 	}
 }
 cmp_ok($count, '>=', 5, 'there are tables');
+
+# ---- examples ----
+
+# this line of dbases.conf names two files and cannot be broken
+my $longest = 'fqdnroutes btree - -r $MAILVAR/db/fqdnroutes -lm%C $MAILVAR/db/sleepyenv.conf';
+
+SKIP: {
+	skip 'there is no mandoc', 1 if !grep { -x "$_/mandoc" } split /:/, $ENV{PATH};
+	for my $path (sort glob "$top/doc/*.[578]") {
+		my @wide = grep { length > 80 && s/^ +//r ne $longest } map { s/.\x08//gr } split /\n/, qx{mandoc -T ascii -O width=78 '$path'};
+		is(join("\n", @wide), '', $path =~ s{.*/}{}r . ': no line is wider than 80 columns');
+		my $text = do { local (@ARGV, $/) = $path; <> };
+		unlike($text, qr/\\$/m, 'and none ends in a backslash that the reader would not see');
+	}
+}
+
+# ---- what the page of all refers to ----
+
+my $all = do { local (@ARGV, $/) = "$top/doc/zlmtp.7"; <> };
+my ($see) = $all =~ /^\.Sh SEE ALSO\n(.*)/ms;
+is_deeply([sort $see =~ /^\.Xr (\S+ \d)/mg], [sort grep { $_ ne 'zlmtp 7' } map { m{([^/]+)\.(\d)\z} ? "$1 $2" : () } glob "$top/doc/*.[578]"],
+	'SEE ALSO of zlmtp(7) has every other page');
 done_testing;

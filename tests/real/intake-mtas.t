@@ -40,7 +40,7 @@ Spool->put("$dir/text", $text);
 sub with_packages($script) {
 	mkdir "$place/copy";
 	Spool->put("$dir/script", "exec >'$dir/said' 2>&1\n$script");
-	return system 'unshare', '--mount', '--net', '--pid', '--fork', '--kill-child', "$FindBin::Bin/../lib/unpacked-mta", "$place/copy", $packages, 'sh', "$dir/script";
+	return system 'unshare', '--mount', '--net', '--uts', '--pid', '--fork', '--kill-child', "$FindBin::Bin/../lib/unpacked-mta", "$place/copy", $packages, 'sh', "$dir/script";
 }
 
 # All that is queued, as "users: body".

@@ -45,6 +45,27 @@ sub refuses($name, $status, $words, @arguments) {
 	is_deeply [files($office)], [], "$name: the spool is as it was";
 }
 
+subtest 'an empty sender is none, as with sendmail, and an empty host is "-"' => sub {
+	my $office = office();
+	Spool->new($office);
+	my ($status, undef, $err) = run($message, '-P', $office, '-s', '', '-r', 'lmtp,,bob');
+	is "$status $err", '0 ', 'taken';
+	my ($job) = map { s{.*/}{}r } glob "$office/transport/*";
+	like Spool::slurp("$office/transport/$job"), qr/^s error <> <> \d+$/m, 'nobody hears of a failure';
+	like Spool::slurp("$office/transport/$job"), qr/^r.{7,11}lmtp - bob \d+$/m, 'the host';
+};
+
+subtest 'a device that never ends is no message' => sub {
+	for my $device ('/dev/zero', '/dev/full', '/dev/urandom') {
+		my $office = office();
+		Spool->new($office);
+		my $said = qx(timeout 20 $enqueue -P $office @bob <$device 2>&1);
+		is $? >> 8, 66, "$device: 66";
+		is $said, "enqueue: standard input: not a regular file\n", "$device: one line";
+		is_deeply [files($office)], [], "$device: nothing is left";
+	}
+};
+
 subtest 'a file that may not grow is told like a full disk' => sub {
 	# in blocks of 512 or 1024 bytes
 	for my $limit (0, 1) {

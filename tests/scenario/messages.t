@@ -7,7 +7,7 @@ use Test::More;
 use Tool;
 
 my %program = map { m{([^/]+)\z} => $_ } map { "$ENV{BUILD_DIR}/$_" }
-	qw(channel/lmtp channel/enqueue channel/runqueue db/newdb db/dblookup db/dbupdate);
+	qw(channel/lmtp channel/enqueue channel/intake channel/runqueue db/newdb db/dblookup db/dbupdate);
 delete @ENV{qw(ZCONFIG MAILVAR DBTYPE POSTOFFICE)};
 my $dir = scratch('here');
 mkdir $dir or die "$dir: $!\n";
@@ -48,7 +48,10 @@ subtest 'where the agent delivers' => sub {
 
 subtest 'a post office that is not there, or is not ours' => sub {
 	says(['enqueue', '-P', 'none', '-s', 'a@x.test', '-r', 'lmtp,h,u'], 73,
-		"enqueue: cannot create a file in none: No such file or directory; enqueue -m makes a post office\n", 'enqueue', in => $message);
+		"enqueue: cannot create a file in none: No such file or directory; -m of enqueue and intake makes a post office\n", 'enqueue', in => $message);
+	says(['intake', '-f', records('none.conf', ''), '-P', $_, '-L', "lmtp:UNIX:$dir/lmtp"], 73, "intake: cannot create a file in $_: No such file or directory; -m of enqueue and intake makes a post office\n",
+		"intake, $_") for 'none', '.';
+	says(['intake', '-f', "$dir/none.conf", '-P', 'none', '-S', 'none.tls', '-L', "lmtp:UNIX:$dir/lmtp"], 78, "intake: none.tls: No such file or directory\n", 'a file is named once');
 	says(['runqueue', '-P', 'none', '-1', '-f', records('empty.conf', '')], 73, qr/^runqueue: none\/\.pid\.runqueue: No such .*; there is no post office \(enqueue -m makes one\)$/m,
 		'runqueue');
 	plan skip_all => 'needs root' if $> != 0;

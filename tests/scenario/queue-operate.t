@@ -10,6 +10,7 @@ use RunQueue;
 use ZlmtpQueue;
 
 delete $ENV{ZCONFIG};
+my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
 
 sub ids($q) { my %id = map { $_->{file} => $_->{spool} } rows($q); return %id }
 
@@ -30,11 +31,37 @@ subtest 'list is what runqueue -l prints' => sub {
 
 subtest 'behind "--" there are words alone, and the program ends' => sub {
 	my $q = RunQueue->new;
-	$q->message(['a'], age => 10);
+	$q->message(['a'], age => 7300);
 	is_deeply [zq($q, 'list', '--', 'all')], [zq($q, 'list', 'all')], 'a filter';
 	is_deeply [zq($q, '--', 'list', 'all')], [zq($q, 'list', 'all')], 'a verb';
 	is +(zq($q, 'list', '--', '-j'))[0], 64, 'no option';
 };
+
+SKIP: {
+	skip 'needs root, to be another user', 1 if $> != 0;
+	subtest 'another user may not, and that is said' => sub {
+		my $q = RunQueue->new;
+		my $job = $q->message(['a'], age => 10);
+		my @queue = ("$build/channel/zlmtp-queue", '-P', $q->office);
+		chmod 0755, $q->dir, $q->dir =~ s{/[^/]*$}{}r;
+		chmod 0700, $q->office;
+		for my $verb (['list'], ['summary'], ['show', $job], ['hold', $job], ['remove', $job], ['retry', 'all'], ['fail', 'all'], ['watch']) {
+			my $said = qx(setpriv --reuid=nobody --regid=nogroup --clear-groups @queue @$verb 2>&1 </dev/null);
+			is $? >> 8, 77, "@$verb, no right: 77";
+			is $said, 'zlmtp-queue: ' . $q->office . "/transport: Permission denied\n", "@$verb: one line";
+		}
+		my $said = qx(setpriv --reuid=nobody --regid=nogroup --clear-groups $build/channel/runqueue -l -P @{[$q->office]} 2>&1);
+		is $? >> 8, 77, 'runqueue -l: 77';
+		chmod 0755, $q->office;
+		chmod 0755, $q->office . "/$_" for 'transport', 'queue';
+		for my $verb (['hold', $job], ['remove', $job], ['retry', 'all'], ['fail', 'all']) {
+			$said = qx(setpriv --reuid=nobody --regid=nogroup --clear-groups @queue @$verb 2>&1 </dev/null);
+			is $? >> 8, 77, "@$verb of a queue that can be read: 77" or diag $said;
+			like $said, qr/\A[^\n]+\n\z/, 'one line';
+		}
+		is $q->tags($job), ' ', 'the mail waits';
+	};
+}
 
 subtest 'filters' => sub {
 	my $q = RunQueue->new;

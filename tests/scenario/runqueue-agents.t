@@ -42,6 +42,80 @@ SKIP: {
 	};
 }
 
+subtest 'an agent that does nothing with its mail is no success' => sub {
+	my $ended = qr/^runqueue: agent \d+ \(lmtp\) ended before it did anything: is the command of its clause a transport agent\?\n\z/;
+	for my $case (['true', '#!/bin/true', $ended], ['closes its socket first', "#!/bin/sh\nexec <&- >&- 2>&-\nexit 0", $ended],
+	              ['is hungry, and ends', "#!/bin/sh\necho '#hungry'", $ended],
+	              ['is hungry, reads, and ends', "#!/bin/sh\necho '#hungry'\nread x", $ended],
+	              ['is only hungry', "#!/bin/sh\necho '#hungry'\nwhile read x && [ \"\$x\" ]; do echo '#hungry'; done",
+	               qr/^runqueue: agent \d+ \(lmtp\) said #hungry without a report on 1 message\n\z/],
+	              ['fails', '#!/bin/false', qr/^runqueue: agent \d+ \(lmtp\) ended with status 1\n\z/]) {
+		my ($name, $script, $words) = @$case;
+		my $q = RunQueue->new;
+		Spool->put($q->dir . '/odd', "$script\n");
+		chmod 0755, $q->dir . '/odd';
+		$q->conf("lmtp/*\n\tinterval=1h command=\"" . $q->dir . "/odd\"\n");
+		my $job = $q->message(['a']);
+		my ($status, $out, $err) = $q->run('-1');
+		is $status, 69, "$name: 69";
+		like $err, $words, "$name: one line";
+		like $out, qr/deferred 1,/, "$name: nothing is delivered";
+		is $q->tags($job), ' ', "$name: the mail waits";
+	}
+	my $q = RunQueue->new(script => "job 2 exit 0\n", conf => "lmtp/*\n\toverfeed=0 command=\"AGENT\"\n");
+	$q->message(['a']) for 1 .. 3;
+	my ($status, $out, $err) = $q->run('-1');
+	is $status, 69, 'one that ends in the middle: 69';
+	like $err, qr/^runqueue: agent \d+ \(lmtp\) ended without a report on all that it had\n/, 'and it is said';
+	is_deeply [$q->names], [], 'another one delivers the rest';
+};
+
+subtest 'an agent that never answers is ended' => sub {
+	for my $case (['that takes its job', 'trap "" TERM; echo "#hungry"; read x; read y'], ['that says nothing at all', 'read x'],
+	              ['that ends when told to', 'echo "#hungry"; read x; exec sleep 1000'],
+	              ['that was told to go', 'echo "#hungry"; read x; touch DIR/fed; read y; sleep 1000']) {
+		my ($name, $script) = @$case;
+		my $q = RunQueue->new;
+		Spool->put($q->dir . '/odd', "#!/bin/sh\n" . $script =~ s/DIR/$q->dir/er . "\n");
+		chmod 0755, $q->dir . '/odd';
+		$q->conf("lmtp/*\n\tinterval=1h command=\"" . $q->dir . "/odd\"\n");
+		my $job = $q->message(['a']);
+		$q->start('-1', '-O', 'silence=1s');
+		kill TERM => $q->{pid} if $name =~ /told to go/ && RunQueue::wait_for(sub { -e $q->dir . '/fed' });
+		my ($status, $out, $err) = $q->finish(40);
+		is $status, 69, "one $name: 69";
+		like $err, qr/^runqueue: agent \d+ \(lmtp\) has mail and has said nothing for 1 s; it is ended\nrunqueue: agent \d+ \(lmtp\) was killed by signal (?:15|9)\n\z/,
+			"one $name: said";
+		is $q->tags($job), ' ', "one $name: the mail waits";
+	}
+	my $q = RunQueue->new;
+	for my $wrong ('silence=', 'silence=0', 'silence=x', 'silence=-1', 'silence', 'quiet=1') {
+		my ($status, undef, $err) = $q->run('-1', '-O', $wrong);
+		is $status, 64, "-O $wrong: usage";
+		like $err, qr/^runqueue: -O \Q$wrong\E: [^\n]+ expected; try -h\n\z/, "-O $wrong: one line and a pointer";
+	}
+};
+
+SKIP: {
+	local $ENV{ASAN_OPTIONS} = 'detect_leaks=0';
+	skip 'strace is not installed, or cannot follow processes here', 1 if system('strace -D -o /dev/null true 2>/dev/null') != 0;
+	subtest 'failures that agents report without writing them down share their syncs' => sub {
+		my $q = RunQueue->new(script => "user .* error\n", conf => "lmtp/*\n\tinterval=1s retries=1 command=\"AGENT\"\n");
+		$q = RunQueue->new(script => "user .* error\n", before => ['strace', '-D', '-o', $q->dir . '/trace', '-e', 'trace=fdatasync']);
+		my ($trace) = $q->{before}[3];
+		my $job = $q->message([map { "u$_" } 1 .. 500]);
+		my ($status, $out, $err) = $q->run('-1');
+		is "$status $err", '0 ', 'exit 0';
+		like $out, qr/failed 500,/, 'all have failed';
+		my %reports = $q->reports;
+		is scalar(() = join('', values %reports) =~ /^d /mg) || scalar(() = join('', values %reports) =~ /5\.1\.1/g), 500,
+			'each with its reason';
+		my $syncs = () = Spool::slurp($trace) =~ /^fdatasync/mg;
+		cmp_ok $syncs, '<', 100, "500 failures, $syncs syncs";
+		cmp_ok $syncs, '>', 0, 'at least one';
+	};
+}
+
 subtest 'without overfeed' => sub {
 	my $q = RunQueue->new(script => "strict\n", conf => "lmtp/*\n\toverfeed=0 command=\"AGENT\"\n");
 	$q->message(['a']) for 1 .. 3;

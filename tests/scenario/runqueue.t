@@ -436,8 +436,9 @@ subtest 'agents that say nothing' => sub {
 	my $q = RunQueue->new(script => "user a none\nuser b held\n");
 	my $none = $q->message(['a'], age => 10);
 	my $held = $q->message(['b', 'c']);
-	my ($status) = one_pass($q);
-	is $status, 0, 'exit 0';
+	my ($status, undef, $err) = one_pass($q);
+	is $status, 69, 'exit 69';
+	like $err, qr/^runqueue: agent \d+ \(lmtp\) said #hungry without a report on 1 message\n/, 'and it is said';
 	is $q->tags($none), ' ', 'without a report nothing is done';
 	is $q->tags($held), '~+', 'nor with a lock';
 	$q->script('');

@@ -85,6 +85,48 @@ my ($status, undef, $err) = run("BINDADDR=nonsense\n", '', "$build/channel/lmtp"
 is $status, 64, 'a BINDADDR that is no address: exit 64';
 like $err, qr/^lmtp: BINDADDR of ZENV: nonsense: expected /, 'and the variable is named';
 
+# A value that means nothing is one line, before anything is done.
+sub zenv_refuses($variable, $value, $rest, $expected, $input, @command) {
+	my $name = "$variable=$value, " . $command[0] =~ s{.*/}{}r;
+	my ($got, $out, $said) = run("# here\n$rest$variable=$value\n", $input, @command);
+	my $line = 2 + ($rest =~ tr/\n//);
+	is $got, 78, "$name: exit 78";
+	is $out, '', "$name: nothing is printed";
+	like $said, qr{^[\w-]+: (?:\S+: )?\Q$dir\E/zmailer.conf:$line: $variable: expected $expected, found "\Q$value\E"\n\z}, "$name: file and line";
+}
+
+my ($directory, $socket) = ('the absolute path of a directory', 'the absolute path of a UNIX socket');
+my @sendmail = ("$build/channel/zlmtp-sendmail", '-f', 'ann@example.org', 'bob@example.net');
+for my $value ('x', '3', '-1', '01', '1 2', 'yes', '1.') {
+	zenv_refuses('SCHEDULERDIRHASH', $value, $office, '0, 1 or 2', $message, @send);
+}
+zenv_refuses('SCHEDULERDIRHASH', 'x', $office, '0, 1 or 2', '', "$build/channel/runqueue", '-f', "$dir/scheduler.conf", '-1');
+zenv_refuses('SCHEDULERDIRHASH', 'x', "${office}MAILVAR=$dir/var\n", '0, 1 or 2', '', "$build/channel/intake", '-L', "lmtp:UNIX:$dir/in");
+for my $value ('po', './po', '../po', '"/po"', '$HOME/po', 'UNIX:/po') {
+	zenv_refuses('POSTOFFICE', $value, '', $directory, $message, @send);
+}
+zenv_refuses('POSTOFFICE', 'po', '', $directory, '', "$build/channel/runqueue", '-l');
+zenv_refuses('POSTOFFICE', 'po', '', $directory, '', "$build/channel/zlmtp-queue", 'list');
+zenv_refuses('POSTOFFICE', 'po', "INTAKE=$dir/none\n", $directory, $message, @sendmail);
+zenv_refuses('POSTOFFICE', 'po', '', $directory, '', "$build/channel/zlmtp-check", '-o', 'spool');
+zenv_refuses('MAILSHARE', 'share', $office, $directory, '', "$build/channel/runqueue", '-1');
+zenv_refuses('MAILSHARE', 'share', $office, $directory, $message, @send);
+zenv_refuses('MAILBIN', 'bin', $office, $directory, '', "$build/channel/runqueue", '-f', "$dir/scheduler.conf", '-1');
+zenv_refuses('MAILVAR', 'var', $office, $directory, '', "$build/channel/runqueue", '-f', "$dir/scheduler.conf", '-1');
+zenv_refuses('MAILVAR', 'var', $office, $directory, $message, "$build/channel/enqueue", '-s', 'ann@example.org', 'staff');
+zenv_refuses('MAILVAR', 'var', '', $directory, '', "$build/db/dblookup", '-r', 'staff');
+zenv_refuses('MAILVAR', 'var', '', $directory, '', "$build/db/dbserve", '-L', "socketmap:UNIX:$dir/sm");
+zenv_refuses('INTAKE', $_, $office, $socket, $message, @sendmail) for 'intake', 'UNIX:intake', '[127.0.0.1]:25';
+is_deeply [ glob("$dir/po/{queue,transport,public}/*") ], [ glob("$dir/po/{queue,transport,public}/[0-9]*") ], 'no temporary is left';
+
+# SCHEDULERNOTIFY only makes mail faster: one line, and mail is taken.
+for my $value ('notify', './notify', 'UNIX:notify', '/' . 'x' x 200) {
+	($status, my $out, $err) = run("${office}SCHEDULERNOTIFY=$value\n", $message, @send);
+	is $status, 0, "SCHEDULERNOTIFY=$value: taken";
+	like $err, qr/^enqueue: SCHEDULERNOTIFY of ZENV: expected the absolute path of a UNIX socket [^\n]*; the scheduler is not told of new mail\n\z/,
+		'with one line';
+}
+
 # Whatever else is read from there must stand above.
 my %tested = map { $_ => 1 } qw(BINDADDR DEFCHARSET SYSLOGFLG POSTOFFICE MAILSHARE MAILBIN SCHEDULERDIRHASH
 	SCHEDULERNOTIFY INTAKE MAILVAR DBTYPE ROUTEUSER_IN_ABNORMAL_UNIX);

@@ -129,7 +129,7 @@ static void a_log_is_added_to(void **state)
 	struct stat st;
 
 	(void)state;
-	umask(022);
+	umask(0);
 	open_log(&t);
 	transcript_add(&t, '#', "first", 5);
 	close(t.fd);
@@ -139,7 +139,7 @@ static void a_log_is_added_to(void **state)
 	assert_non_null(strstr(read_back(), "first\n"));
 	assert_non_null(strstr(read_back(), "second\n"));
 	assert_int_equal(stat(scratch("log"), &st), 0);
-	assert_int_equal(st.st_mode & 07777, 0644);
+	assert_int_equal(st.st_mode & 07777, 0600);
 }
 
 static void without_a_log_nothing_happens(void **state)

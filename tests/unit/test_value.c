@@ -3,7 +3,7 @@
 #include "db/grammar/value.h"
 
 /* "" if the value is good, else "COLUMN why", with '~' in front for a warning. */
-static const char *judge(const char *relation, bool references, const char *value)
+static const char *judge_for(bool router, const char *relation, bool references, const char *value)
 {
 	static char text[300];
 	struct value_check check;
@@ -13,12 +13,18 @@ static const char *judge(const char *relation, bool references, const char *valu
 	bool is_warning = false;
 
 	value_check_for(&check, relation, references);
+	check.router = router;
 	if (value_is_good(&check, &record, &offset, &why, &is_warning))
 		text[0] = '\0';
 	else
 		snprintf(text, sizeof text, "%s%zu %s", is_warning ? "~" : "", offset, why);
 	value_check_free(&check);
 	return text;
+}
+
+static const char *judge(const char *relation, bool references, const char *value)
+{
+	return judge_for(false, relation, references, value);
 }
 
 static void good_values_pass(void **state)
@@ -55,6 +61,38 @@ static void mistakes_are_found_where_they_are(void **state)
 	}
 }
 
+static void lists_that_zmailers_router_sends_to_root_are_told_where_one_is(void **state)
+{
+	/* as a router of 3.0.1 took them: -1, or the column of what it did not take */
+	static const struct { const char *value; int column; } rows[] = {
+		{ "ann@far.test, bob", -1 }, { "\xc3\xa9mile@far.test", 0 }, { "u@\xc3\xbc.test", 2 }, { "\xc3\xa9mile <u@far.test>", 0 },
+		{ "\"\xc3\xa9\" <u@far.test>", -1 }, { "u@far.test (\xc3\xa9)", -1 }, { "\"\xc3\xa9\"@far.test", -1 },
+		{ "bob (\xc3\xa9)", -1 }, { "x..y@far.test", 2 }, { ".x@far.test", 0 }, { "x.@far.test", 2 }, { "x.", 2 }, { "a, x., b", 5 },
+		{ "\"dot.\"@far.test", -1 }, { "u@far.test.", 11 }, { "<u@far.test.>", 12 }, { "u@far. test", -1 }, { "a. b@far.test", -1 },
+		{ "Full.Name <u@far.test>", 4 }, { "\"F. N.\" <u@far.test>", -1 }, { "A. B. <u@far.test>", 1 }, { "x@b.c <u@far.test>", 1 },
+		{ "Full Name <u@far.test>", -1 }, { "a.b: u@far.test;", 1 }, { "grp: u@far.test, v@far.test;", -1 }, { "%x@far.test", 0 },
+		{ "ok, %x", 4 }, { "a%b%c@far.test", -1 }, { "<@a.test,@b.test:u@c.test>", -1 }, { "u@far.test (a.b)", -1 }, { "\"|/bin/cat -u\"", -1 },
+		{ "/var/tmp/x.y", -1 }, { "u@[192.0.2.7]", -1 }, { "u@[IPv6:2001:db8::1]", -1 }, { "\\root", -1 }, { "a\\.b@far.test", -1 },
+		{ "a\"b c\"@far.test", 1 }, { "\"b c\"a@far.test", 0 }, { "a.\"b c\"@far.test", -1 }, { "x, \"dot.\"x", 3 },
+		{ "Bob\"x\" <u@far.test>", -1 }, { "\"a b\" <\"c d\"@far.test>", -1 }, { "# \xc3\xa9\nann", -1 }, { "ann\nx.\nbob", 6 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		char start[16] = "";
+		const char *said = judge_for(true, "fqdnaliases", true, rows[i].value);
+
+		if (rows[i].column >= 0)
+			snprintf(start, sizeof start, "~%d ZM", rows[i].column);
+		if (strncmp(said, start, strlen(start)) != 0 || (start[0] == '\0' && said[0] != '\0'))
+			fail_msg("%s: %s instead of %s", rows[i].value, said, start);
+		assert_string_equal(judge("fqdnaliases", true, rows[i].value), "");
+	}
+	assert_string_equal(judge_for(true, "fqdnaliases", true, "%1@far.test"), "");
+	assert_int_equal(strncmp(judge_for(true, "aliases", false, "%1@far.test"), "~0 ZM", 5), 0);
+	assert_string_equal(judge_for(true, "thishost", true, "\xc3\xbc.test"), "");
+}
+
 static void references_without_an_argument_are_told(void **state)
 {
 	(void)state;
@@ -72,6 +110,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(good_values_pass),
 		cmocka_unit_test(mistakes_are_found_where_they_are),
+		cmocka_unit_test(lists_that_zmailers_router_sends_to_root_are_told_where_one_is),
 		cmocka_unit_test(references_without_an_argument_are_told),
 	};
 
