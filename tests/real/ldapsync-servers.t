@@ -197,6 +197,25 @@ subtest 'a directory that was restored from an older dump and written to' => sub
 	like $said, qr/compared .* 1 were missing, 1 had changed, 2 were surplus/, 'and it is said';
 };
 
+subtest 'the same under one that stays, which finds the server there again' => sub {
+	my $slapd = RealSlapd->new(users => 20, aliases => 0)->start;
+	my $sync = LdapSync->new($slapd, settings => "silence 1\ntimeout 2\n")->start;
+	is $sync->difference_after(10 * $slow), '';
+	my $ldif = dump_of($slapd);
+	$slapd->change(RealSlapd::account('invented') . removal('user1')
+		. "dn: mail=user2\@$domain,$tree\nchangetype: modify\nreplace: mailbox\nmailbox: stale/2\n\n");
+	is $sync->difference_after(10 * $slow), '';
+	# it comes to nothing before the server was written to
+	kill 'STOP', $sync->{pid};
+	$slapd->stop;
+	$slapd->reload($ldif, '-w');
+	$slapd->start;
+	$slapd->add_account('after');
+	kill 'CONT', $sync->{pid};
+	is $sync->difference_after(20 * $slow), '', 'nothing is invented, lost or stale';
+	is $sync->stop, 0;
+};
+
 subtest 'subtrees that are moved into the base and out of it' => sub {
 	my $outside = "o=elsewhere,$RealSlapd::suffix";
 	my $slapd = RealSlapd->new(users => 3, aliases => 0, ldif => "dn: $outside\nobjectClass: organization\no: elsewhere\n\n")->start;
