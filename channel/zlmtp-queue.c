@@ -471,7 +471,7 @@ static int exit_status(struct tally *t)
 	return t->results[OPERATION_DONE] > 0 ? EX_OK : 1;
 }
 
-/* More than one message goes only if somebody has said so. */
+/* More than one message goes only if the operator has said so. */
 static void confirm_removal(const struct settings *set, const struct selection *s)
 {
 	char answer[16];
@@ -670,7 +670,7 @@ int main(int argc, char **argv)
 	int status;
 
 	process_begin(program.name);
-	/* whoever reads a list may have seen enough */
+	/* the reader of a list may have seen enough */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	read_words(&set, argc, argv);

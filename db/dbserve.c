@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -87,7 +86,6 @@ struct service {
 	size_t count, capacity;
 	struct pollfd *fds;
 	size_t room;
-	int64_t accept_again;      /* clock_ms(): descriptors had run out */
 };
 
 static volatile sig_atomic_t stop_wanted;
@@ -187,16 +185,6 @@ static void open_sockets(struct service *s)
 	}
 }
 
-static void raise_descriptor_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= MOST_CLIENTS + 100)
-		return;
-	limit.rlim_cur = limit.rlim_max < MOST_CLIENTS + 100 ? limit.rlim_max : MOST_CLIENTS + 100;
-	setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 /* ---- clients ---- */
 
 /*
@@ -262,16 +250,12 @@ static void client_free(struct service *s, struct client **c)
 static void accept_clients(struct service *s, const struct listener *listener)
 {
 	for (;;) {
-		int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		struct sockaddr_storage address;
+		int fd = listeners_accept(&s->listeners, listener, &address);
 		struct client *c;
 
-		if (fd < 0) {
-			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-				complain("%s: %s", listener->name, strerror(errno));
-				s->accept_again = clock_ms() + 1000;
-			}
+		if (fd < 0)
 			return;
-		}
 		if (s->count >= MOST_CLIENTS) {
 			close(fd);
 			continue;
@@ -391,16 +375,14 @@ static void serve_answers(struct service *s)
 /* Entries: listeners, clients, children. */
 static size_t fill(struct service *s, int64_t *deadline)
 {
-	size_t n = 0, wanted = s->listeners.count + s->count + CHILDREN;
-	bool accepting = s->accept_again <= clock_ms();
+	size_t n, wanted = s->listeners.count + s->count + CHILDREN;
 
-	*deadline = accepting ? CLOCK_NEVER : s->accept_again;
+	*deadline = CLOCK_NEVER;
 	if (wanted > s->room) {
 		s->room = 2 * wanted;
 		s->fds = xreallocarray(s->fds, s->room, sizeof *s->fds);
 	}
-	for (size_t i = 0; i < s->listeners.count; i++)
-		s->fds[n++] = (struct pollfd){ .fd = accepting ? s->listeners.list[i].fd : -1, .events = POLLIN };
+	n = listeners_fill(&s->listeners, s->fds, deadline);
 	for (size_t i = 0; i < s->count; i++) {
 		const struct client *c = s->clients[i];
 
@@ -471,7 +453,7 @@ int main(int argc, char **argv)
 	read_options(&s.options, argc, argv);
 	open_maps(&s);
 	open_sockets(&s);
-	raise_descriptor_limit();
+	process_raise_descriptors(MOST_CLIENTS + 100);
 	wait_catch(signals, sizeof signals / sizeof signals[0], on_signal, &unblocked);
 	run(&s, &unblocked);
 	for (size_t i = 0; i < s.count; i++)

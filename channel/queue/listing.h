@@ -42,7 +42,7 @@ struct listed {
 struct listing {
 	struct listed *list;      /* oldest first */
 	size_t count, capacity;
-	size_t messages;          /* with somebody still waiting */
+	size_t messages;          /* with a recipient still waiting */
 	size_t recipients, active;
 	size_t held;              /* recipients whose message is on hold */
 	size_t finished;          /* messages in which everybody is settled, not removed yet */

@@ -37,14 +37,14 @@ static int64_t next_try(const struct scheduler *s, const struct group *g)
 {
 	const char *unfit;
 
-	if (scheduler_holds(g->thread, &unfit))
+	if (scheduler_holds(g->destination, &unfit))
 		return NEXT_HELD;
 	if (s->once || s->stopping)
 		return g->state == GROUP_FED || (g->state == GROUP_READY && !s->stopping) ? NEXT_NOW : NEXT_UNKNOWN;
 	if (g->state == GROUP_ASLEEP)
 		return wall_time(s, g->due);
-	if (g->state == GROUP_READY && g->thread->blocked_until > s->now.ms)
-		return wall_time(s, g->thread->blocked_until);
+	if (g->state == GROUP_READY && g->destination->blocked_until > s->now.ms)
+		return wall_time(s, g->destination->blocked_until);
 	return NEXT_NOW;
 }
 
@@ -52,9 +52,9 @@ static int64_t next_try(const struct scheduler *s, const struct group *g)
 static void add_recipient(struct buf *out, const struct scheduler *s, const struct message *m, const struct recipient *r,
                           int64_t next)
 {
-	const struct thread *t = m->groups[r->group].thread;
-	const char *answer = r->answer != NULL ? r->answer : scheduler_reason(s, t);
-	int64_t answered = r->answer != NULL ? r->answered : answer == NULL ? 0 : answer == t->reason ? t->reason_since : 0;
+	const struct destination *d = m->groups[r->group].destination;
+	const char *answer = r->answer != NULL ? r->answer : scheduler_reason(s, d);
+	int64_t answered = r->answer != NULL ? r->answered : answer == NULL ? 0 : answer == d->reason ? d->reason_since : 0;
 
 	buf_addf(out, "%s\t%jd.%09ld\t%jd\t", m->name, (intmax_t)m->arrived.tv_sec, m->arrived.tv_nsec, (intmax_t)r->offset);
 	if (next == NEXT_HELD)
@@ -70,7 +70,7 @@ static void add_group(struct buf *out, const struct scheduler *s, const struct g
 {
 	const struct message *m = g->message;
 	int64_t next = next_try(s, g);
-	bool reason = scheduler_reason(s, g->thread) != NULL;
+	bool reason = scheduler_reason(s, g->destination) != NULL;
 
 	for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next) {
 		const struct recipient *r = &m->recipients[i];

@@ -43,7 +43,7 @@ int64_t queue_state_deadline(const struct queue_state_writer *w, const struct sc
 
 /*
  * Writes the file if something has changed and the last time is long enough ago (a hundred times what that took, at
- * least some seconds); with `last` anyhow.  Trouble is told to the people once.
+ * least some seconds); with `last` anyhow.  Trouble is logged once.
  */
 void queue_state_write(struct queue_state_writer *w, struct scheduler *s, bool last);
 

@@ -18,7 +18,7 @@ enum { AGES = sizeof ages / sizeof ages[0] };
 #define REASON_MAX 120
 #define NAME_MAX_SHOWN 40
 
-struct destination {
+struct destination_sum {
 	char *channel, *host;
 	size_t total, held, active, by_age[AGES];
 	int64_t next;             /* the first next try: seconds since 1970, or NEXT_ */
@@ -29,7 +29,7 @@ struct destination {
 struct summary {
 	int64_t now;
 	void *tree;
-	struct destination **list;
+	struct destination_sum **list;
 	size_t count, capacity;
 };
 
@@ -43,16 +43,16 @@ struct summary *summary_create(int64_t now)
 
 static int by_name(const void *a, const void *b)
 {
-	const struct destination *x = a, *y = b;
+	const struct destination_sum *x = a, *y = b;
 	int channels = strcmp(x->channel, y->channel);
 
 	return channels != 0 ? channels : strcasecmp(x->host, y->host);
 }
 
-static struct destination *find(struct summary *s, const struct listed *e)
+static struct destination_sum *find(struct summary *s, const struct listed *e)
 {
-	struct destination key = { .channel = (char *)e->channel, .host = (char *)e->host };
-	struct destination **found = tfind(&key, &s->tree, by_name), *d;
+	struct destination_sum key = { .channel = (char *)e->channel, .host = (char *)e->host };
+	struct destination_sum **found = tfind(&key, &s->tree, by_name), *d;
 
 	if (found != NULL)
 		return *found;
@@ -77,7 +77,7 @@ static int64_t sooner(int64_t a, int64_t b)
 
 void summary_count(struct summary *s, const struct listed *e)
 {
-	struct destination *d;
+	struct destination_sum *d;
 	int64_t age = s->now - e->arrived;
 	size_t column = 0;
 
@@ -101,24 +101,24 @@ void summary_count(struct summary *s, const struct listed *e)
 
 static int longest_first(const void *a, const void *b)
 {
-	const struct destination *x = *(struct destination *const *)a, *y = *(struct destination *const *)b;
+	const struct destination_sum *x = *(struct destination_sum *const *)a, *y = *(struct destination_sum *const *)b;
 
 	if (x->total != y->total)
 		return x->total > y->total ? -1 : 1;
 	return by_name(x, y);
 }
 
-static struct destination **sorted(const struct summary *s)
+static struct destination_sum **sorted(const struct summary *s)
 {
-	struct destination **list = xcalloc(s->count > 0 ? s->count : 1, sizeof(struct destination *));
+	struct destination_sum **list = xcalloc(s->count > 0 ? s->count : 1, sizeof(struct destination_sum *));
 
 	if (s->count > 0)
-		memcpy(list, s->list, s->count * sizeof(struct destination *));
-	qsort(list, s->count, sizeof(struct destination *), longest_first);
+		memcpy(list, s->list, s->count * sizeof(struct destination_sum *));
+	qsort(list, s->count, sizeof(struct destination_sum *), longest_first);
 	return list;
 }
 
-static void add_next(struct buf *out, const struct destination *d, int64_t now)
+static void add_next(struct buf *out, const struct destination_sum *d, int64_t now)
 {
 	struct buf span = { 0 };
 
@@ -134,7 +134,7 @@ static void add_next(struct buf *out, const struct destination *d, int64_t now)
 	buf_free(&span);
 }
 
-static void add_row(struct buf *out, const struct destination *d, int64_t now, int width)
+static void add_row(struct buf *out, const struct destination_sum *d, int64_t now, int width)
 {
 	struct buf name = { 0 };
 
@@ -157,7 +157,7 @@ static void add_row(struct buf *out, const struct destination *d, int64_t now, i
 
 void summary_text(struct buf *out, const struct summary *s, size_t rows)
 {
-	struct destination **list = sorted(s), all = { .channel = (char *)"TOTAL" };
+	struct destination_sum **list = sorted(s), all = { .channel = (char *)"TOTAL" };
 	int width = 14;
 
 	for (size_t i = 0; i < s->count; i++) {
@@ -185,11 +185,11 @@ void summary_text(struct buf *out, const struct summary *s, size_t rows)
 
 void summary_json(struct buf *out, const struct summary *s)
 {
-	struct destination **list = sorted(s);
+	struct destination_sum **list = sorted(s);
 	struct logline line = { 0 };
 
 	for (size_t i = 0; i < s->count; i++) {
-		const struct destination *d = list[i];
+		const struct destination_sum *d = list[i];
 
 		logline_begin(&line, true);
 		logline_add(&line, "channel", d->channel);

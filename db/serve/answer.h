@@ -22,7 +22,7 @@
 #include "lib/buf.h"
 
 struct answers {
-	struct router *router;             /* whose maps are looked at anew when they change */
+	struct router *router;             /* whose maps are opened again when they change */
 	const struct dbases *dbases;
 	struct transports *transports;     /* NULL: none */
 	const struct verify_options *verify;    /* the store is asked as well, for the policy protocol; NULL: it is not */

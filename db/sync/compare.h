@@ -2,7 +2,7 @@
  * The comparison of the whole: what no message of RFC 4533 can say.
  *
  * A server tells what was changed since a cookie.  It cannot tell of entries that its reader may see now or may not see any
- * more, of subtrees that were moved, of what it forgot in a crash, or of a directory that was loaded anew; and
+ * more, of subtrees that were moved, of what it forgot in a crash, or of a directory that was loaded again; and
  * OpenLDAP leaves out of a refresh what is newer than its own mark (contextCSN).  So now and then an ordinary search
  * lists entryUUID and entryCSN of all entries; those that are missing here or have another version are read, and
  * those that were not listed are asked for once more and removed if they are not found.
