@@ -186,7 +186,7 @@ static uint64_t address_hash(const char *address)
 	return hash;
 }
 
-/* Marks our recipients with the lock.  Whoever cannot be locked is somebody else's, or for the next round. */
+/* Marks our recipients with the lock.  A recipient that cannot be locked is another process's, or for the next round. */
 static void lock_recipients(struct jobs *jobs, struct job *job)
 {
 	struct control *c = job->control;

@@ -166,7 +166,7 @@ void tally_write(struct tally *t, const char *channel, bool last)
 	add_all(t, channel);
 	begin_anew(t);
 	result = metrics_write(t->metrics, last ? LAST_PATIENCE : 0, &why);
-	/* somebody else is writing: soon again */
+	/* another process is writing: soon again */
 	t->changed = result == METRICS_BUSY;
 	if (result == METRICS_REFUSED && !t->complained) {
 		complain("metrics: %s", buf_str(&why));

@@ -200,7 +200,7 @@ static const char *full_name(const struct passwd *pw)
 	return buf_str(&text);
 }
 
-/* Whoever reads it sees a name; a name beyond ASCII, or none, leaves the field to the intake. */
+/* Readers see a name; a name beyond ASCII, or none, leaves the field to the intake. */
 static void add_from(struct request *r)
 {
 	struct buf field = { 0 }, clean = { 0 };

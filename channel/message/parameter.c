@@ -270,7 +270,7 @@ static bool has_extended_twin(const struct parameters *list, const struct parame
 	return false;
 }
 
-/* Does it need to be written anew, or one of its sections? */
+/* Does it need to be rewritten, or one of its sections? */
 static bool is_changed(const struct parameters *list, const struct parameter *a)
 {
 	bool changed = a->eightbit;

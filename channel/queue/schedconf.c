@@ -262,7 +262,7 @@ struct schedconf *schedconf_parse(const char *path, const char *text, size_t len
 		.defaults = {
 			.interval = 3600, .idle_max = -1, .retries = each_interval, .retry_count = 1, .max_agents = 100,
 			.report_times = schedconf_report_times, .report_time_count = 2,
-			.max_channel = UNLIMITED, .max_ring = UNLIMITED, .max_thread = 1, .overfeed = 300,
+			.max_channel = UNLIMITED, .max_ring = UNLIMITED, .max_destination = 1, .overfeed = 300,
 			.uid = (uid_t)-1, .gid = (gid_t)-1,
 		},
 	};

@@ -59,7 +59,7 @@ static int trouble(struct buf *why, int status, const char *what, const char *pa
 	return status;
 }
 
-/* The same for files that cannot be made, with what to do: no post office, or somebody else's, is what people run into. */
+/* The same for files that cannot be made, with what to do: no post office, or another user's, is the usual cause. */
 static int cannot_make(const struct spool *spool, struct buf *why, const char *what, const char *path)
 {
 	int code = errno;

@@ -86,9 +86,11 @@ enum cell_kind {
 	CELL_KINDS,
 };
 
+/* Its name is cut in two, as that of what it stands below is mostly that of the one before it. */
 struct touched {
 	struct item *item;
-	const char *dn;              /* NULL: it was not said */
+	const char *rdn;             /* with the comma; NULL: the name was not said */
+	const char *parent;
 };
 
 struct content {
@@ -103,6 +105,7 @@ struct content {
 	size_t touched_count;
 	size_t touched_capacity;
 	struct pool names;           /* of those */
+	const char *last_parent;     /* among them */
 	struct slot *touched_slots;
 	size_t new_keys;             /* cells of this kind */
 	size_t records;
@@ -374,6 +377,22 @@ void content_free(struct content **content)
 
 /* ---- what was touched ------------------------------------------------------ */
 
+static void keep_name(struct content *c, struct touched *t, const char *dn)
+{
+	const char *comma = strchr(dn, ',');
+	const char *parent = comma != NULL ? comma + 1 : dn + strlen(dn);
+
+	if (c->last_parent == NULL || strcmp(c->last_parent, parent) != 0)
+		c->last_parent = pool_copy(&c->names, parent, strlen(parent));
+	t->rdn = pool_copy(&c->names, dn, (size_t)(parent - dn));
+	t->parent = c->last_parent;
+}
+
+static bool add_kept_name(const struct touched *t, struct buf *name)
+{
+	return t->rdn != NULL && buf_adds(name, t->rdn) && buf_adds(name, t->parent);
+}
+
 static void touch_item(struct content *c, struct item *e, const char *dn)
 {
 	if (e->touched == 0) {
@@ -382,7 +401,7 @@ static void touch_item(struct content *c, struct item *e, const char *dn)
 		e->touched = (uint32_t)c->touched_count;
 	}
 	if (dn != NULL)
-		c->touched[e->touched - 1].dn = pool_copy(&c->names, dn, strlen(dn));
+		keep_name(c, &c->touched[e->touched - 1], dn);
 }
 
 static void touch_slot(struct content *c, struct slot *s)
@@ -599,10 +618,8 @@ bool content_see(struct content *c, unsigned rule, const struct sync_uuid *uuid,
 
 static bool name_of(const struct content *c, const struct item *e, struct buf *name)
 {
-	const char *dn = e->touched != 0 ? c->touched[e->touched - 1].dn : NULL;
-
-	if (dn != NULL)
-		return buf_adds(name, dn);
+	if (e->touched != 0 && add_kept_name(&c->touched[e->touched - 1], name))
+		return true;
 	return c->names_of != NULL && c->names_of(c->names_context, e->rule, &e->uuid, name);
 }
 
@@ -671,6 +688,7 @@ static void forget_touched_items(struct content *c)
 	c->touched = NULL;
 	c->touched_count = c->touched_capacity = 0;
 	pool_free(&c->names);
+	c->last_parent = NULL;
 }
 
 void content_compare(struct content *c)
@@ -823,13 +841,18 @@ void content_changes(struct content *c, const struct template *unclear, content_
 
 void content_entries(struct content *c, content_entry *each, void *context)
 {
+	struct buf name = { 0 };
+
 	for (size_t i = c->touched_count; i-- > 0;) {
 		const struct item *e = c->touched[i].item;
 		struct yield yield = unpack(e);
 
-		each(context, e->rule, &e->uuid, e->is_gone ? NULL : c->touched[i].dn != NULL ? c->touched[i].dn : "", &yield);
+		buf_clear(&name);
+		add_kept_name(&c->touched[i], &name);
+		each(context, e->rule, &e->uuid, e->is_gone ? NULL : buf_str(&name), &yield);
 		free_unpacked(&yield);
 	}
+	buf_free(&name);
 }
 
 static void describe(const struct content *c, const struct slot *s, struct buf *text)

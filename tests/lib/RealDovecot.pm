@@ -42,11 +42,25 @@ sub start($class, %o) {
 	chown $uid, $gid, "$dir/mail";
 	RealServer::write_file("$dir/users", $self->_users($uid, $gid, $o{count} // 20, @{$o{users} // []}));
 	RealServer::write_file("$dir/dovecot.conf", $self->_configuration($uid, $gid));
+	return $self->again;
+}
+
+# Starts it, or starts it again after stop().
+sub again($self) {
+	my $dir = $self->{dir};
+	$self->{stopped} = 0;
 	RealServer::run("$dir/start", program(), '-c', "$dir/dovecot.conf");
 	RealServer::wait_for('its pid file', 20, sub { $self->{pid} = RealServer::read_pid("$dir/run/master.pid") });
 	RealServer::wait_for('Dovecot', 20, sub { (RealServer::greeting($self->{socket}) // '') =~ /^220/ });
-	RealServer::wait_for('Dovecot on TCP', 20, sub { (RealServer::greeting($port) // '') =~ /^220/ });
+	RealServer::wait_for('Dovecot on TCP', 20, sub { (RealServer::greeting($self->{port}) // '') =~ /^220/ });
 	return $self;
+}
+
+# Its further users are these from now on.
+sub users($self, @names) {
+	my ($uid, $gid) = (stat $self->{mail})[4, 5];
+	RealServer::write_file("$self->{dir}/users.new", join '', map { $self->_user($_, $uid, $gid, undef) } @names);
+	rename "$self->{dir}/users.new", "$self->{dir}/users" or die "$self->{dir}/users: $!\n";
 }
 
 sub address($self, $user) { "$user\@" . DOMAIN }

@@ -43,7 +43,7 @@ sub new($class, %o) {
 	$self->{dir} = File::Temp->newdir('/tmp/zs-XXXXXX');    # short: socket paths are limited to 107 bytes
 	($self->{$_}) = Ports::free(1) for grep { !defined $self->{$_} } qw(port tls_port);
 	mkdir "$self->{dir}/db" or die "$self->{dir}/db: $!\n";
-	$self->_make_certificates;
+	$self->_make_certificates if !$self->{no_tls};
 	_put("$self->{dir}/mail.schema", $self->{schema} // _schema());
 	$self->_configure;
 	$self->load($self->{tree} // $self->_tree);

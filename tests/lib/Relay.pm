@@ -4,12 +4,14 @@ package Relay;
 
 use v5.36;
 use IO::Socket::INET;
+use IO::Socket::UNIX;
 use POSIX ();
 use Time::HiRes ();
 
-# Options: port (of the server on 127.0.0.1); cut => [bytes of the server's that the first, second ... connection
+# Options: port (of the server on 127.0.0.1) or path (of its socket); cut => [bytes of the server's that the first, second ... connection
 # passes on before it is closed; undef: all of them]; stall => the same, but then nothing more happens; delay => seconds
-# that everything of the server's is late.  Without port it accepts and says nothing.
+# that everything of the server's is late; pause => [bytes behind which the first ... connection rests once, for two seconds, while the
+# server cannot go on].  Without port and path it accepts and says nothing.
 sub new($class, %o) {
 	my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 20) or die "relay: $!\n";
 	my $self = bless { port => $listener->sockport }, $class;
@@ -52,8 +54,9 @@ sub _serve($listener, $o) {
 }
 
 sub _pair($client, $o, $number) {
-	my $server = $o->{port} ? IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $o->{port}) : undef;
-	return { client => $client, server => $server, passed => 0, cut => $o->{cut}[$number], stall => $o->{stall}[$number] };
+	my $server = $o->{port} ? IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $o->{port})
+		: $o->{path} ? IO::Socket::UNIX->new(Peer => $o->{path}) : undef;
+	return { client => $client, server => $server, passed => 0, map { $_ => $o->{$_}[$number] } qw(cut stall pause) };
 }
 
 # False when the pair is done with.
@@ -77,6 +80,10 @@ sub _pass($pair, $bytes) {
 	my $piece = substr $bytes, 0, $left < 0 ? 0 : $left;
 	syswrite $pair->{client}, $piece if length $piece;
 	$pair->{passed} += length $piece;
+	if (defined $pair->{pause} && $pair->{passed} >= $pair->{pause}) {
+		delete $pair->{pause};
+		Time::HiRes::sleep(2.1);
+	}
 	return !(defined $pair->{cut} && $pair->{passed} >= $pair->{cut});
 }
 

@@ -3,10 +3,12 @@
 # password; and enqueue with a map that ldapsync keeps, whatever happens to the directory.
 use v5.36;
 use lib "$ENV{SRC_DIR}/tests/lib";
+use POSIX ();
 use Test::More;
 use Time::HiRes ();
 use LdapSync;
 use RealSlapd;
+use Relay;
 
 my $missing = RealSlapd::missing();
 plan skip_all => $missing if $missing;
@@ -17,6 +19,10 @@ my $slow = $ENV{ZLMTP_SANITIZED} ? 4 : 1;
 my $domain = $RealSlapd::domain;
 my $tree = $RealSlapd::tree;
 my $hosting = $RealSlapd::hosting;
+my $lmdb = qx{grep -c 'HAVE_LMDB 1' $ENV{BUILD_DIR}/config.h} > 0;
+
+my @disks;
+END { system("umount -l $_ 2>/dev/null") for @disks }
 
 sub removal($name) { "dn: mail=$name\@$domain,$tree\nchangetype: delete\n\n" }
 
@@ -85,6 +91,81 @@ subtest 'limits of the server are told, and nothing is written' => sub {
 	ok !-e "$sync->{map}.db";
 };
 
+subtest 'the time limit of the server, while it lists or refreshes, is told, and nothing is written' => sub {
+	my $slapd = RealSlapd->new(users => 5000, aliases => 0, config => "limits dn.exact=\"cn=short,$RealSlapd::suffix\" size=unlimited time=1\n",
+		ldif => "dn: cn=short,$RealSlapd::suffix\nobjectClass: organizationalRole\nobjectClass: simpleSecurityObject\ncn: short\nuserPassword: short\n\n")->start;
+	# the server is told to wait where it has sent a part of the list (1.1 MB), and of the refresh behind that
+	for my $bytes (100_000, 1_500_000) {
+		my $relay = Relay->new(path => $slapd->dir . "/ldapi", pause => [$bytes]);
+		my $sync = LdapSync->new($slapd, access => "uri ldap://127.0.0.1:@{[$relay->port]}\nbinddn cn=short,$RealSlapd::suffix\npasswd short\n"
+			. "clear_password yes\n");
+		my ($exit, $said) = $sync->once;
+		is $exit, 75, "behind $bytes bytes" or diag $said;
+		like $said, qr/Time limit exceeded \(3\)/;
+		ok !-e "$sync->{map}.db";
+		$relay->stop;
+	}
+};
+
+subtest 'SASL with a password' => sub {
+	my $slapd = RealSlapd->new(users => 20, aliases => 0,
+		global => "authz-regexp \"uid=([^,]+),(cn=[^,]+,)?cn=[^,]+,cn=auth\" \"cn=\$1,$RealSlapd::suffix\"\nsasl-host localhost\npassword-hash {CLEARTEXT}\n")->start;
+	my $sync_by = sub ($mechanism, $password) {
+		return LdapSync->new($slapd, access => "uri @{[$slapd->uri('ldap')]}\nbind sasl\nsasl_mech $mechanism\nsasl_authc_id reader\npasswd $password\n",
+			settings => "silence 1\ntimeout 2\n");
+	};
+	for my $mechanism ('DIGEST-MD5', 'SCRAM-SHA-1', 'SCRAM-SHA-256') {
+		my $sync = $sync_by->($mechanism, $RealSlapd::reader_password)->start;
+		is $sync->difference_after(10 * $slow), '', "$mechanism copies";
+		$slapd->add_account(lc $mechanism);
+		is $sync->difference_after(10 * $slow), '', '... and follows';
+		$slapd->restart('KILL');
+		$slapd->remove(lc $mechanism);
+		is $sync->difference_after(20 * $slow), '', '... also behind a crash of the server';
+		is $sync->stop, 0;
+		my ($exit, $said) = $sync_by->($mechanism, 'wrong')->once;
+		is $exit, 75, '... a wrong password is refused';
+		like $said, qr/bind: Invalid credentials/;
+	}
+};
+
+subtest 'a disk that is full: the map stays as it was, and follows when there is room' => sub {
+	plan skip_all => 'no right to mount a small disk' if $> != 0;
+	for my $way ({}, { environment => 1 }, $lmdb ? { type => 'lmdb' } : ()) {
+		my $slapd = RealSlapd->new(users => 200, aliases => 0)->start;
+		my $sync = LdapSync->new($slapd, %$way, options => ['--allow-shrink']);
+		my $disk = "$sync->{dir}/disk";
+		mkdir $disk or die "$disk: $!\n";
+		plan skip_all => 'no right to mount a small disk' if system("mount -t tmpfs -o size=2m none $disk 2>/dev/null") != 0;
+		push @disks, $disk;
+		$sync->{map} = "$disk/users";
+		$sync->configure;
+		my $fill = sub ($left) { system("dd if=/dev/zero of=$disk/ballast bs=1k count=9999 2>/dev/null; truncate -s -${left}k $disk/ballast") };
+		my $name = join(' ', %$way) || 'generations';
+		$fill->(8);
+		my ($exit, $said) = $sync->once;
+		cmp_ok $exit, '>=', 73, "$name: a first copy has no room" or diag $said;
+		like $said, qr/No space left/, '... and says so';
+		is $sync->find("user1\@$domain"), undef, '... and answers nothing';
+		unlink "$disk/ballast";
+		($exit, $said) = $sync->once;
+		is $exit, 0, '... with room it is made' or diag $said;
+		$sync->start;
+		ok $sync->hears(qr/in step/, 10 * $slow);
+		my $before = $sync->map;
+		$fill->(0);
+		$slapd->change(join '', map { RealSlapd::account("full$_") . removal("user$_") } 1 .. 100);
+		ok $sync->hears(qr/No space left|cannot/, 20 * $slow), '... one that stays says that there is no room' or diag $sync->said;
+		my $now = $sync->map;
+		# in an environment a batch may come yet that was not acknowledged
+		is_deeply $now, $before, '... and the map is as it was' unless $way->{environment};
+		unlink "$disk/ballast";
+		is $sync->difference_after(60 * $slow), '', '... and follows when there is room' or diag $sync->said;
+		is $sync->stop, 0;
+		system("umount -l $disk");
+	}
+};
+
 subtest 'a domains_command that fails while ldapsync stays' => sub {
 	my $slapd = RealSlapd->new(users => 3, aliases => 0, ldif => "dn: o=d.example,$hosting\nobjectClass: organization\no: d.example\n\n")->start;
 	my $sync = LdapSync->new($slapd);
@@ -126,6 +207,58 @@ subtest 'enqueue answers from the map whatever happens to the directory' => sub 
 	is $enqueue->("late\@$domain"), 0, 'a new one is known' or diag `cat $d/enqueue.log`;
 	is $route->("user3\@$domain"), 'smtp', 'one that was removed is not';
 	is $route->("late\@$domain"), 'smtp-lmtp';
+	is $sync->stop, 0;
+};
+
+# Exit statuses of enqueue for this address, in a process that goes on until it is told to stop.
+sub keep_asking($dir, $conf, $to) {
+	my $pid = fork // die "fork: $!\n";
+	return $pid if $pid;
+	open my $out, '>>', "$dir/$conf-$to.log" or POSIX::_exit(1);
+	$out->autoflush;
+	for (;;) {
+		system("echo 'Subject: x' | $ENV{BUILD_DIR}/channel/enqueue -P $dir/po -f $dir/$conf -s a\@x.example $to >/dev/null 2>&1");
+		print $out $? >> 8, "\n";
+	}
+}
+
+subtest 'enqueue with LDAP maps, and with one that is copied, refuses nobody who is known and takes nobody who is not, whatever happens' => sub {
+	my $slapd = RealSlapd->new(users => 30, aliases => 0)->start;
+	my $sync = LdapSync->new($slapd, settings => "silence 1\ntimeout 2\n", options => ['--allow-shrink']);
+	is +($sync->once)[0], 0;
+	my $d = $sync->dir;
+	mkdir "$d/po" or die;
+	mkdir "$d/po/$_" or die for qw(transport queue router deferred postman public freezer);
+	$sync->_put('routes', "$domain error!nosuchuser\n");
+	system("$ENV{BUILD_DIR}/db/newdb -s -l $d/routes >/dev/null") == 0 or die;
+	$sync->_put('account.ldap', "uri @{[$slapd->uri('ldapi')]}\nbase $hosting\nnetwork_timeout 1\ntimeout 1\n"
+		. "filter (&(mail=%s)(objectClass=CourierMailAccount))\nresult smtp-lmtp!node!{mailbox}%2\n");
+	my $routes = "routesdb btree - -l $d/routes -lm%:d pathalias\n";
+	$sync->_put('asked', "fqdnroutes ldap - - $d/account.ldap -lm%:\n$routes");
+	$sync->_put('copied', "fqdnroutes btree - -r $sync->{map} -lm%:\n$routes");
+	$sync->start;
+	my $dump = qx{/usr/sbin/slapcat -f @{[$slapd->dir]}/slapd.conf 2>/dev/null};
+	my @asking = map { my $conf = $_; map { keep_asking($d, $conf, "$_\@$domain") } 'user1', 'nobody' } 'asked', 'copied';
+	my %events = (
+		'killed' => sub { $slapd->stop('KILL'); Time::HiRes::sleep(0.5); $slapd->start },
+		'silent' => sub { $slapd->signal('STOP'); Time::HiRes::sleep(1.5); $slapd->signal('CONT') },
+		'changed' => sub { $slapd->change(join '', map { removal("user$_") } 2 .. 20) },
+		'restored' => sub { $slapd->stop; $slapd->reload($dump, '-w'); $slapd->start },
+		'limited' => sub { $slapd->{config} = "limits dn.exact=\"$RealSlapd::reader\" size=1\n"; $slapd->_configure; $slapd->restart },
+		'itself killed' => sub { $sync->stop('KILL'); $sync->start },
+	);
+	$events{$_}->() for 'killed', 'changed', 'silent', 'itself killed', 'restored', 'killed', 'limited', 'silent';
+	kill 'KILL', @asking;
+	waitpid $_, 0 for @asking;
+	my $statuses = sub ($file) { open my $fh, '<', "$d/$file.log" or return {}; my %n; chomp, $n{$_}++ for <$fh>; return \%n };
+	for my $case (['asked', 'user1', 0, 75], ['asked', 'nobody', 67, 75], ['copied', 'user1', 0], ['copied', 'nobody', 67]) {
+		my ($conf, $who, @may) = @$case;
+		my $n = $statuses->("$conf-$who\@$domain");
+		ok $n->{$may[0]}, "$conf: $who has its answer " . ($n->{$may[0]} // 0) . ' times';
+		my %odd = %$n;
+		delete @odd{@may};
+		is_deeply \%odd, {}, '... and never another one';
+	}
 	is $sync->stop, 0;
 };
 

@@ -72,7 +72,7 @@ my %known = map { $_ => 1 } (
 	'channel/net/stream channel/net/tls',                                     # TLS is a stream over a stream
 	'channel/queue/reports channel/queue/scheduler channel/queue/verdict',
 	'channel/spool/control channel/spool/fields',
-	'db/live/update db/live/update_private', 'db/route/dbases db/route/dbases_private', 'db/route/route db/route/walk',    # one thing in several files
+	'db/live/livemap db/live/livemap_private', 'db/route/dbases db/route/dbases_private', 'db/route/route db/route/walk',    # one thing in several files
 );
 my %needs;
 for my $file (grep { !m{^tests/} } @files) {

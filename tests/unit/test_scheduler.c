@@ -1,7 +1,10 @@
 #include "tests/unit/unit.h"
 
+#include <poll.h>
+
 #include "channel/queue/scheduler.h"
 #include "lib/alloc.h"
+#include "tests/unit/scratch.h"
 
 #define T0 5000000
 
@@ -45,7 +48,7 @@ static struct group *add(struct scheduler *s, const char *id, const char *host)
 	if (control_parse(id, text, strlen(text), &c, &why) != CONTROL_OK)
 		fail_msg("%s", buf_str(&why));
 	m = queue_add(&s->queue, c, "/nonesuch", &(struct timespec){ 0 });
-	m->groups[0].thread->clause = schedconf_match(s->conf, "lmtp", host);
+	m->groups[0].destination->clause = schedconf_match(s->conf, "lmtp", host);
 	queue_ready(&s->queue, &m->groups[0]);
 	s->attention = true;
 	control_close(&c);
@@ -151,7 +154,7 @@ static void a_destination_in_trouble_waits_until_its_time(void **state)
 	begin(&s, "lmtp/*\n\t" COMMAND);
 	w = agent(&s, "x", AGENT_IDLE, T0);
 	g = add(&s, "1", "x");
-	g->thread->blocked_until = T0 + 1000;
+	g->destination->blocked_until = T0 + 1000;
 	scheduler_work(&s, at(T0 + 999));
 	assert_int_equal(g->state, GROUP_READY);
 	assert_int_equal(s.unblock_at, T0 + 1000);
@@ -182,6 +185,34 @@ static void who_sleeps_wakes_when_due_and_with_once_never(void **state)
 	}
 }
 
+/* Names are inode numbers, which come back as soon as a file is removed. */
+static void a_message_that_comes_under_the_name_of_one_that_goes_is_seen_when_that_has_gone(void **state)
+{
+	static const char text[] = "@ 0x7\ni 1\no 1\ns local - a 1\nr           lmtp x u 1\nm\n\n";
+	struct scheduler s;
+	struct message *old, *m;
+	struct group *g;
+
+	(void)state;
+	begin(&s, "lmtp/*\n\t" COMMAND);
+	assert_int_equal(chdir(scratch_directory), 0);
+	g = add(&s, "1", "x");
+	old = g->message;
+	queue_close(&s.queue, g);
+	queue_settle(old, &old->recipients[0], RECIPIENT_DONE);
+	remover_take(s.remover, old, "nonesuch", "nonesuch");
+	scratch_write("1", text, sizeof text - 1);
+	scheduler_arrived(&s, "1", at(T0));
+	assert_ptr_equal(queue_find(&s.queue, 1), old);
+	for (int i = 0; i < 1000 && (m = queue_find(&s.queue, 1)) != NULL && m->open == 0; i++) {
+		poll(NULL, 0, 10);
+		scheduler_work(&s, at(T0));
+	}
+	assert_non_null(m);
+	assert_int_equal(m->open, 1);
+	end(&s);
+}
+
 static void mail_that_no_command_may_take_is_held(void **state)
 {
 	static const struct {
@@ -203,7 +234,7 @@ static void mail_that_no_command_may_take_is_held(void **state)
 
 		begin(&s, rows[i].conf);
 		g = add(&s, "1", rows[i].host);
-		if (scheduler_holds(g->thread, &unfit) != rows[i].held)
+		if (scheduler_holds(g->destination, &unfit) != rows[i].held)
 			fail_msg("%s for %s", rows[i].conf, rows[i].host);
 		end(&s);
 	}
@@ -217,8 +248,9 @@ int main(void)
 		cmocka_unit_test(one_job_tells_how_the_destination_does_then_a_burst_follows),
 		cmocka_unit_test(a_destination_in_trouble_waits_until_its_time),
 		cmocka_unit_test(who_sleeps_wakes_when_due_and_with_once_never),
+		cmocka_unit_test(a_message_that_comes_under_the_name_of_one_that_goes_is_seen_when_that_has_gone),
 		cmocka_unit_test(mail_that_no_command_may_take_is_held),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, scratch_begin, scratch_end);
 }

@@ -10,7 +10,7 @@
 
 #include "db/live/cdb/examine.h"
 #include "db/live/cdb/journal.h"
-#include "db/live/update_private.h"
+#include "db/live/livemap_private.h"
 #include "db/store/env.h"
 #include "lib/alloc.h"
 #include "lib/child.h"
@@ -203,7 +203,7 @@ static uint64_t switches_of_changers(const struct users *users)
 	return sum;
 }
 
-/* Takes the fence; if that cannot be had: does who holds it still do anything? */
+/* Takes the fence; if that is not possible: is the process that holds it still working? */
 static bool take_fence(struct health *h, struct service *s)
 {
 	struct buf why = { 0 };
@@ -232,7 +232,7 @@ static char *home_of(const char *config)
 	return home;
 }
 
-static bool is_there(struct health *h, const struct update *u)
+static bool is_there(struct health *h, const struct livemap *u)
 {
 	char *journal = journal_path(u->path);
 	bool has_journal = access(journal, F_OK) == 0, there = access(u->path, F_OK) == 0;
@@ -246,8 +246,8 @@ static bool is_there(struct health *h, const struct update *u)
 	return there && h->state == HEALTH_HEALTHY;
 }
 
-/* Leavings of killed programs are no danger, but somebody should know. */
-static void count_litter(struct health *h, const struct update *u)
+/* Leavings of killed programs are no danger, but the administrator should know. */
+static void count_litter(struct health *h, const struct livemap *u)
 {
 	unsigned n = live_litter(u->path);
 
@@ -256,11 +256,11 @@ static void count_litter(struct health *h, const struct update *u)
 		     h->records == 1 ? "" : "s", n);
 }
 
-void health_check(struct health *h, const struct update_settings *settings)
+void health_check(struct health *h, const struct livemap_settings *settings)
 {
 	struct buf why = { 0 };
 	int status = EX_OK;
-	struct update *u = update_new(settings, &status, &why);
+	struct livemap *u = livemap_new(settings, &status, &why);
 	char *home = home_of(settings->config), *fence;
 	struct users_of of;
 
@@ -277,7 +277,7 @@ void health_check(struct health *h, const struct update_settings *settings)
 		}
 		free(fence);
 	}
-	update_close(&u);
+	livemap_close(&u);
 	free(home);
 	buf_free(&why);
 }

@@ -1,0 +1,1 @@
+. /root/zlmtp/tests/doc/before/from-postfix.sh
