@@ -129,13 +129,6 @@ static bool is_attribute_char(unsigned char c)
 	       (c != '\0' && strchr("!#$&+-.^_`{|}~", c) != NULL);
 }
 
-/* The name with 8-bit bytes as '_', as there is no way to write them. */
-static void add_name(struct buf *out, const char *name, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		buf_addc(out, (unsigned char)name[i] > ' ' && (unsigned char)name[i] < 127 ? name[i] : '_');
-}
-
 /* Adds name*=charset'language'value, in lines of their own; in sections where one is not enough. */
 static void add_extended(struct buf *out, const char *name, size_t n, const char *charset, const char *language,
                          const struct buf *value)
@@ -157,7 +150,9 @@ static void add_extended(struct buf *out, const char *name, size_t n, const char
 
 		buf_clear(&line);
 		buf_adds(&line, "\n ");
-		add_name(&line, name, n);
+		/* the name with 8-bit bytes as '_', as there is no way to write them */
+		for (size_t i = 0; i < n; i++)
+			buf_addc(&line, (unsigned char)name[i] > ' ' && (unsigned char)name[i] < 127 ? name[i] : '_');
 		if (!whole)
 			buf_addf(&line, "*%zu", section);
 		buf_adds(&line, "*=");

@@ -48,27 +48,17 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t' || c == '\r';
 }
 
-static void skip_line(struct reader *r)
-{
-	while (r->at < r->end && *r->at != '\n')
-		r->at++;
-}
-
-static void next_line(struct reader *r)
-{
-	r->line = ++r->at;
-	r->number++;
-}
-
 /* Moves to the next token; false at the end of the file. */
 static bool find_token(struct reader *r)
 {
 	while (r->at < r->end) {
-		if (*r->at == '\n')
-			next_line(r);
-		else if (*r->at == '#')
-			skip_line(r);
-		else if (is_blank(*r->at))
+		if (*r->at == '\n') {
+			r->line = ++r->at;
+			r->number++;
+		} else if (*r->at == '#') {
+			while (r->at < r->end && *r->at != '\n')
+				r->at++;
+		} else if (is_blank(*r->at))
 			r->at++;
 		else
 			return true;

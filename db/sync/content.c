@@ -191,12 +191,6 @@ static struct yield unpack(const struct item *e)
 	return yield;
 }
 
-static void free_unpacked(struct yield *yield)
-{
-	free(yield->records);
-	free(yield->domains);
-}
-
 static bool same_text(const char *a, const char *b)
 {
 	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
@@ -850,7 +844,8 @@ void content_entries(struct content *c, content_entry *each, void *context)
 		buf_clear(&name);
 		add_kept_name(&c->touched[i], &name);
 		each(context, e->rule, &e->uuid, e->is_gone ? NULL : buf_str(&name), &yield);
-		free_unpacked(&yield);
+		free(yield.records);
+		free(yield.domains);
 	}
 	buf_free(&name);
 }
