@@ -136,11 +136,6 @@ static char *own_lower(struct schedconf *conf, const char *s, size_t n)
 	return clause_own(&conf->pool, copy);
 }
 
-static bool is_default(const struct clause *c)
-{
-	return strcmp(c->channel, "*") == 0 && strcmp(c->host, "*") == 0;
-}
-
 /* The last clause is complete: the empty ones before it, which share what it says, get it now. */
 static void close_clause(struct reader *r, bool end)
 {
@@ -163,7 +158,7 @@ static void close_clause(struct reader *r, bool end)
 		c->line = pattern.line;
 	}
 	r->pending = 0;
-	if (is_default(last))
+	if (strcmp(last->channel, "*") == 0 && strcmp(last->host, "*") == 0)
 		r->defaults = *last;
 }
 
