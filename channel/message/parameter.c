@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "channel/message/downgrade.h"
+#include "channel/message/words.h"
 #include "lib/alloc.h"
 #include "lib/text.h"
 
@@ -291,7 +291,7 @@ static void add_parameter(struct parameters *list, struct parameter *a, struct b
 	if (!is_changed(list, a))
 		buf_add(out, a->raw, a->length);
 	else if (is_other(a))
-		downgrade_structured(out, a->raw, a->length, charset);
+		words_structured(out, a->raw, a->length, charset);
 	else if (a->base_length == 8 && strncasecmp(a->name, "boundary", 8) == 0)
 		add_boundary(out, a);
 	else
@@ -303,7 +303,7 @@ void parameter_downgrade(struct buf *out, const char *value, size_t n, const cha
 	const char *end = value + n, *p = end_of_parameter(value, end);
 	struct parameters list = { 0 };
 
-	downgrade_structured(out, value, (size_t)(p - value), charset);
+	words_structured(out, value, (size_t)(p - value), charset);
 	while (p < end) {
 		const char *next = end_of_parameter(p + 1, end);
 
