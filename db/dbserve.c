@@ -54,6 +54,9 @@ static const struct program program = {
 /* A client that does not read its replies gets no more of them. */
 #define OUT_MAX (256 * 1024)
 
+/* Between two lines of the log about such clients. */
+#define TELL_PAUSE (10 * 1000)
+
 /* Slow maps, and the store, are asked by so many children; one that has no answer by then is replaced. */
 #define CHILDREN 16
 #define PATIENCE 30000
@@ -86,6 +89,7 @@ struct service {
 	size_t count, capacity;
 	struct pollfd *fds;
 	size_t room;
+	int64_t tell_again;        /* clock_ms(): the log hears of bad requests again */
 };
 
 static volatile sig_atomic_t stop_wanted;
@@ -312,6 +316,22 @@ static void answer(struct service *s, struct client *c)
 	buf_free(&value);
 }
 
+/* A client that sends rubbish can do so all day: the log hears of it once in a while. */
+static void tell_bad(struct service *s, const struct client *c)
+{
+	static const char *const expected[] = {
+		[TALK_SOCKETMAP] = "socketmap: a netstring of at most 100000 bytes",
+		[TALK_POLICY] = "policy: lines NAME=VALUE, an empty one behind them, at most 65536 bytes,",
+		[TALK_TCP] = "tcp: a line of at most 4096 bytes",
+	};
+	int64_t now = clock_ms();
+
+	if (now < s->tell_again)
+		return;
+	s->tell_again = now + TELL_PAUSE;
+	complain("%s expected of a client, which sent something else; its connection is closed", expected[c->talk.protocol]);
+}
+
 /* Answers what has come, as long as the client takes replies and none is waited for. */
 static void work(struct service *s, struct client *c)
 {
@@ -327,6 +347,8 @@ static void work(struct service *s, struct client *c)
 			answer(s, c);
 	}
 	write_some(c);
+	if (news == TALK_BAD)
+		tell_bad(s, c);
 	c->over |= news == TALK_BAD;
 }
 

@@ -69,6 +69,17 @@ static bool count_entry(void *context, const struct listed *e)
 	return true;
 }
 
+static void add_json_sums(struct buf *out, const struct listing *l)
+{
+	buf_addf(out, ",\"messages\":%zu,\"recipients\":%zu,\"in_delivery\":%zu,\"on_hold\":%zu,\"oldest\":", l->messages,
+	         l->recipients, l->active, l->held);
+	if (l->oldest != 0)
+		buf_addf(out, "%" PRId64, l->oldest);
+	else
+		buf_adds(out, "null");
+	buf_addf(out, ",\"damaged_or_unreadable\":%zu", l->trouble);
+}
+
 /* The lines of a summary as the elements of an array. */
 static void add_json_rows(struct buf *out, const struct summary *s)
 {
@@ -95,12 +106,7 @@ static void read_files(struct monitor *m)
 	listing_each(&sums, count_entry, summary);
 	buf_clear(&m->from_files);
 	if (m->json) {
-		buf_addf(&m->from_files, ",\"messages\":%zu,\"recipients\":%zu,\"in_delivery\":%zu,\"on_hold\":%zu,\"oldest\":", sums.messages,
-		         sums.recipients, sums.active, sums.held);
-		if (sums.oldest != 0)
-			buf_addf(&m->from_files, "%" PRId64, sums.oldest);
-		else
-			buf_adds(&m->from_files, "null");
+		add_json_sums(&m->from_files, &sums);
 		add_json_rows(&m->from_files, summary);
 	} else {
 		mailq_sums(&m->from_files, &sums, now);

@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "db/route/dbases.h"
 #include "db/route/route.h"
@@ -29,6 +30,7 @@ struct answers {
 	struct relation **others;          /* relations that the router has no use for, as they are asked for */
 	size_t other_count, other_capacity;
 	struct hit hit;
+	int64_t tell_again;                /* clock_ms(): the log hears of maps that could not tell once in a while */
 };
 
 /*
