@@ -214,6 +214,9 @@ static const char *server_name(const struct sync *s)
 static void lose_session(struct sync *s, enum session_news news)
 {
 	session_close(&s->session);
+	/* a server that was away may have been put back to an older state, or have forgotten in a crash what it said */
+	if (!s->polls && news != SESSION_AGAIN)
+		copy_doubt(s->copy);
 	s->again = news == SESSION_AGAIN ? s->again + 1 : 0;
 	s->refusals = news == SESSION_REFUSED || news == SESSION_BEHIND ? s->refusals + 1 : 0;
 	if (s->refusals > 0 || (news == SESSION_OVER && !s->complete) || s->again > s->conf.rule_count)

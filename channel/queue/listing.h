@@ -61,6 +61,9 @@ typedef bool listing_tell(void *context, const struct listed *e);
  */
 void listing_each(struct listing *l, listing_tell *tell, void *context);
 
+/* The same for what is on hold alone. */
+void listing_each_held(struct listing *l, listing_tell *tell, void *context);
+
 /* The same into the list.  Trouble stands in the list. */
 void listing_read(struct listing *l);
 

@@ -198,6 +198,7 @@ static void read_on(struct scheduler *s, int64_t slice)
 	take_in(s);
 	if (!scheduler_is_scanning(s))
 		queue_sweep(&s->queue);
+	s->read_whole |= s->arrivals.walk == NULL;
 }
 
 void scheduler_scan(struct scheduler *s, struct moment now)

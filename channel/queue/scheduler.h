@@ -34,6 +34,7 @@ struct scheduler {
 	size_t deferred;              /* how often a recipient was deferred */
 	size_t removed;               /* messages */
 	bool stopping;                /* nothing is fed any more */
+	bool read_whole;              /* the whole spool was read since we run */
 	bool trouble;                 /* something could not be read, run, written or removed */
 	bool attention;               /* something may have become possible since the last scheduler_work() */
 	int64_t unblock_at;           /* the first destination in trouble is tried again (clock_ms()) */

@@ -59,6 +59,7 @@ struct comparison {
 	struct listed *list;     /* what is to be asked for */
 	size_t count;
 	size_t capacity;
+	bool lacks_uuid;         /* this reader may not see the entryUUID of each entry: nothing was compared */
 	size_t asked;            /* so many of them have been asked for */
 	size_t portion;          /* and so many in the open search */
 	bool follows_full_read;
