@@ -381,12 +381,6 @@ static const struct header *header_of(struct job *job, size_t index)
 	return h;
 }
 
-/* Same string, or both absent. */
-static bool same_value(const char *a, const char *b)
-{
-	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
-}
-
 /* Has it a return path of its own? */
 static bool goes_alone(const struct jobs *jobs, const struct job_recipient *r)
 {
@@ -397,7 +391,7 @@ static bool goes_alone(const struct jobs *jobs, const struct job_recipient *r)
 static bool same_group(const struct jobs *jobs, const struct job_recipient *a, const struct job_recipient *b)
 {
 	return a->line->sender == b->line->sender && a->line->header == b->line->header && !goes_alone(jobs, a) &&
-	       a->retried == b->retried && a->offered == b->offered && same_value(a->line->by, b->line->by);
+	       a->retried == b->retried && a->offered == b->offered && text_same(a->line->by, b->line->by);
 }
 
 /* A mailing list's return path that names the recipient: "list-return" + tail + "-" + spool id + "@host". */

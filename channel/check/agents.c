@@ -153,14 +153,6 @@ static void check_tls_file(struct findings *f, const struct agent *a)
 	buf_free(&why);
 }
 
-static void check_files(struct findings *f, const struct agent *a)
-{
-	if (a->secrets != NULL)
-		check_guarded(f, "secrets file", a->secrets, true);
-	if (a->tls != NULL)
-		check_tls_file(f, a);
-}
-
 /* ---- probes ---- */
 
 /* Its command line with -B; what is no option goes, as it would be an address. */
@@ -398,7 +390,10 @@ void check_agents(struct findings *f, const struct schedconf *conf, unsigned sec
 	for (size_t i = 0; i < all.count; i++) {
 		struct agent *a = &all.list[i];
 
-		check_files(f, a);
+		if (a->secrets != NULL)
+			check_guarded(f, "secrets file", a->secrets, true);
+		if (a->tls != NULL)
+			check_tls_file(f, a);
 		if (a->target != NULL)
 			start(&all, a, seconds);
 		else

@@ -113,16 +113,6 @@ static bool has_recipient(const struct transaction *t, const struct place *place
 	return false;
 }
 
-static void add_recipient(const struct prober *p, struct transaction *t, struct place *place)
-{
-	t->recipients[t->count++] = (struct transaction_recipient){
-		.to = { .address = place->user, .ignore_quota = p->settings->jobs.ignore_quota },
-		.owner = place,
-	};
-	t->retried = t->retried || place->retried;
-	place->under_way = true;
-}
-
 /* All that waits for `peer`, as much of it as one transaction may hold. */
 static struct transaction *take(struct prober *p, const struct peer *peer)
 {
@@ -133,8 +123,14 @@ static struct transaction *take(struct prober *p, const struct peer *peer)
 		for (size_t k = 0; k < p->questions[i].count && t->count < most; k++) {
 			struct place *place = &p->questions[i].places[k];
 
-			if (place->peer == peer && is_waiting(place) && !has_recipient(t, place))
-				add_recipient(p, t, place);
+			if (place->peer == peer && is_waiting(place) && !has_recipient(t, place)) {
+				t->recipients[t->count++] = (struct transaction_recipient){
+					.to = { .address = place->user, .ignore_quota = p->settings->jobs.ignore_quota },
+					.owner = place,
+				};
+				t->retried = t->retried || place->retried;
+				place->under_way = true;
+			}
 		}
 	}
 	return t;

@@ -89,13 +89,6 @@ static void add_group(struct buf *out, const struct scheduler *s, const struct g
 	}
 }
 
-static void add_message(struct buf *out, const struct scheduler *s, const struct message *m)
-{
-	for (size_t j = 0; j < m->group_count; j++)
-		if (m->groups[j].open > 0)
-			add_group(out, s, &m->groups[j]);
-}
-
 static bool compose(void *scheduler, int fd)
 {
 	const struct scheduler *s = scheduler;
@@ -105,8 +98,11 @@ static bool compose(void *scheduler, int fd)
 
 	buf_addf(&part, HEAD " 1\t%ld\t%jd\n", (long)getpid(), (intmax_t)s->now.wall);
 	for (size_t i = 0; ok && i < q->message_buckets; i++) {
-		for (const struct message *m = q->messages[i]; m != NULL; m = m->same_bucket)
-			add_message(&part, s, m);
+		for (const struct message *m = q->messages[i]; m != NULL; m = m->same_bucket) {
+			for (size_t j = 0; j < m->group_count; j++)
+				if (m->groups[j].open > 0)
+					add_group(&part, s, &m->groups[j]);
+		}
 		if (part.len >= PART || i + 1 == q->message_buckets) {
 			ok = file_write(fd, part.data, part.len);
 			buf_clear(&part);

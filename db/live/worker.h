@@ -24,7 +24,7 @@ struct worker {
 /* Seconds without progress that are left to a child whose starter has gone. */
 #define WORKER_ORPHAN_S 5
 
-/* Exit status of a child whose library crashed while it could not be left to the signal (db/map/env.h). */
+/* Exit status of a child whose library crashed while it could not be left to the signal (db/store/env.h). */
 #define WORKER_CRASH 65
 
 /*

@@ -12,12 +12,6 @@
 /* Bytes of records in one transaction of a load: what LMDB keeps in memory. */
 #define LOAD_BATCH (8u << 20)
 
-/* Room is address space only; pages of large values can be half empty. */
-static size_t room_for(const struct store_load *load)
-{
-	return ((size_t)load->bytes * 4 + (size_t)load->records * 64 + (16u << 20)) / 65536 * 65536;
-}
-
 /* Puts records until the batch is full.  MDB_NOTFOUND when there are no more. */
 static int put_batch(MDB_txn *txn, MDB_dbi dbi, const struct store_load *load)
 {
@@ -85,7 +79,8 @@ static int load_lmdb(const char *path, const struct store_load *load, struct buf
 	int code = mdb_env_create(&env);
 
 	if (code == 0) {
-		code = mdb_env_set_mapsize(env, room_for(load));
+		/* room is address space only; pages of large values can be half empty */
+		code = mdb_env_set_mapsize(env, ((size_t)load->bytes * 4 + (size_t)load->records * 64 + (16u << 20)) / 65536 * 65536);
 		if (code == 0)
 			code = mdb_env_open(env, path, MDB_NOSUBDIR | MDB_NOLOCK | MDB_NOSYNC, 0600);
 		if (code == 0)

@@ -522,15 +522,12 @@ enum session_news session_read(struct session *s, struct buf *why)
 
 /* ---- silence ---------------------------------------------------------------------------- */
 
-static bool must_end(const struct session *s)
-{
-	return s->is_comparing || session_is_refreshing(s);
-}
-
 /* A server may live and still not answer a search that must end. */
 static int64_t progress_deadline(const struct session *s)
 {
-	return must_end(s) ? s->progress + (2 * s->conf->silence + s->conf->access.timeout) * 1000 : CLOCK_NEVER;
+	if (!s->is_comparing && !session_is_refreshing(s))
+		return CLOCK_NEVER;
+	return s->progress + (2 * s->conf->silence + s->conf->access.timeout) * 1000;
 }
 
 int64_t session_deadline(const struct session *s)

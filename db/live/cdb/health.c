@@ -169,14 +169,6 @@ static void follow(struct health *h, struct service *s)
 	buf_free(&how);
 }
 
-static void look_inside(struct health *h, struct service *s)
-{
-	if (worker_start(&s->worker, serve, &s->live, s->fence.fd))
-		follow(h, s);
-	else
-		find(h, HEALTH_UNKNOWN, "cannot start a process: %s", strerror(errno));
-}
-
 /* How often a process gave up the processor: one that hangs never does again. */
 static uint64_t switches_of(pid_t pid)
 {
@@ -272,7 +264,10 @@ void health_check(struct health *h, const struct livemap_settings *settings)
 		of = (struct users_of){ .home = home, .map = u->path, .fence = fence };
 		users_find(&h->users, &of);
 		if (is_there(h, u) && take_fence(h, &u->service)) {
-			look_inside(h, &u->service);
+			if (worker_start(&u->service.worker, serve, &u->service.live, u->service.fence.fd))
+				follow(h, &u->service);
+			else
+				find(h, HEALTH_UNKNOWN, "cannot start a process: %s", strerror(errno));
 			count_litter(h, u);
 		}
 		free(fence);

@@ -499,13 +499,6 @@ static void make_id(char id[JOURNAL_ID + 1])
 		sprintf(id + 2 * i, "%02x", bytes[i]);
 }
 
-/* Room for the heads, which are written last. */
-static void reserve_heads(struct journal_writer *w)
-{
-	memset(buf_reserve(&w->out, HEAD_LENGTH + BASE_LENGTH), ' ', HEAD_LENGTH + BASE_LENGTH);
-	w->out.len = HEAD_LENGTH + BASE_LENGTH;
-}
-
 int journal_begin(struct journal_writer *w, const char *path, const char *id, uint64_t first, const char *like,
                   struct buf *why)
 {
@@ -524,7 +517,9 @@ int journal_begin(struct journal_writer *w, const char *path, const char *id, ui
 	else
 		make_id(w->id);
 	w->digest = sum_begin();
-	reserve_heads(w);
+	/* room for the heads, which are written last */
+	memset(buf_reserve(&w->out, HEAD_LENGTH + BASE_LENGTH), ' ', HEAD_LENGTH + BASE_LENGTH);
+	w->out.len = HEAD_LENGTH + BASE_LENGTH;
 	return EX_OK;
 }
 
