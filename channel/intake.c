@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -212,18 +211,6 @@ static void set_server_options(struct intake *in)
 		};
 }
 
-/* A descriptor for each connection, and two files for each message. */
-static void raise_descriptor_limit(const struct intake *in)
-{
-	struct rlimit limit;
-	rlim_t wanted = 3 * in->policy.limits[LIMIT_CONNECTIONS] + 100;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
-		return;
-	limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
-	setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 /* ---- the loop ---- */
 
 struct loop {
@@ -233,7 +220,6 @@ struct loop {
 	size_t count, capacity;
 	struct pollfd *fds;
 	size_t room;
-	int64_t accept_again;      /* clock_ms(): descriptors had run out */
 	int64_t write_figures;     /* clock_ms(): when they are written */
 };
 
@@ -292,20 +278,12 @@ static void accept_clients(struct loop *loop, const struct listener *listener)
 
 	/* a flood of connections leaves time for those that are there */
 	for (int i = 0; i < ACCEPTED_TOGETHER; i++) {
-		struct sockaddr_storage address = { 0 };
-		socklen_t length = sizeof address;
+		struct sockaddr_storage address;
 		uid_t user = 0;
-		int fd = accept4(listener->fd, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd = listeners_accept(loop->listeners, listener, &address);
 
-		if (fd < 0) {
-			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-				complain("%s: %s", listener->name, strerror(errno));
-				loop->accept_again = clock_ms() + 1000;
-			}
+		if (fd < 0)
 			return;
-		}
-		if (length < sizeof(sa_family_t))
-			address.ss_family = AF_UNIX;
 		if (address.ss_family == AF_UNIX)
 			user = peer_user(fd);
 		if (loop->count >= in->policy.limits[LIMIT_CONNECTIONS] || has_enough(loop, &address, user)) {
@@ -328,17 +306,15 @@ static void want(struct loop *loop, size_t entries)
 /* Everything to wait for: listeners, clients, the committer, slow maps, in this order. */
 static size_t fill(struct loop *loop, int64_t *deadline)
 {
-	size_t n = 0;
-	bool accepting = loop->accept_again <= clock_ms() && !stop_wanted;
+	size_t n;
 
 	*deadline = recipients_deadline(loop->intake.recipients);
-	if (!accepting && loop->accept_again < *deadline && !stop_wanted)
-		*deadline = loop->accept_again;
 	if (loop->intake.metrics != NULL && loop->write_figures < *deadline)
 		*deadline = loop->write_figures;
 	want(loop, loop->listeners->count + loop->count + 1 + recipients_room(loop->intake.recipients));
-	for (size_t i = 0; i < loop->listeners->count; i++)
-		loop->fds[n++] = (struct pollfd){ .fd = accepting ? loop->listeners->list[i].fd : -1, .events = POLLIN };
+	n = listeners_fill(loop->listeners, loop->fds, deadline);
+	for (size_t i = 0; stop_wanted && i < n; i++)
+		loop->fds[i].fd = -1;
 	for (size_t i = 0; i < loop->count; i++) {
 		short events = client_events(loop->clients[i]);
 
@@ -453,7 +429,8 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < count; i++)
 		listen_at(&options, texts[i]);
 	set_server_options(&loop.intake);
-	raise_descriptor_limit(&loop.intake);
+	/* a descriptor for each connection, and two files for each message */
+	process_raise_descriptors(3 * loop.intake.policy.limits[LIMIT_CONNECTIONS] + 100);
 	wait_catch(signals, sizeof signals / sizeof signals[0], on_signal, &unblocked);
 	logline_open_syslog(program.name);
 	loop.intake.committer = committer_create();

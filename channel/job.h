@@ -62,7 +62,7 @@ struct job {
 	struct body body;
 	struct form {             /* by index of the control file's header blocks; made when first used */
 		struct header header;
-		bool converted;           /* made anew for a server that cannot take the original */
+		bool converted;           /* converted again for a server that cannot take the original */
 		struct header converted_header;
 		struct body converted_body;
 	} *forms;

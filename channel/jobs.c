@@ -186,7 +186,7 @@ static uint64_t address_hash(const char *address)
 	return hash;
 }
 
-/* Marks our recipients with the lock.  Whoever cannot be locked is somebody else's, or for the next round. */
+/* Marks our recipients with the lock.  A recipient that cannot be locked is another process's, or for the next round. */
 static void lock_recipients(struct jobs *jobs, struct job *job)
 {
 	struct control *c = job->control;
@@ -381,12 +381,6 @@ static const struct header *header_of(struct job *job, size_t index)
 	return h;
 }
 
-/* Same string, or both absent. */
-static bool same_value(const char *a, const char *b)
-{
-	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
-}
-
 /* Has it a return path of its own? */
 static bool goes_alone(const struct jobs *jobs, const struct job_recipient *r)
 {
@@ -397,7 +391,7 @@ static bool goes_alone(const struct jobs *jobs, const struct job_recipient *r)
 static bool same_group(const struct jobs *jobs, const struct job_recipient *a, const struct job_recipient *b)
 {
 	return a->line->sender == b->line->sender && a->line->header == b->line->header && !goes_alone(jobs, a) &&
-	       a->retried == b->retried && a->offered == b->offered && same_value(a->line->by, b->line->by);
+	       a->retried == b->retried && a->offered == b->offered && text_same(a->line->by, b->line->by);
 }
 
 /* A mailing list's return path that names the recipient: "list-return" + tail + "-" + spool id + "@host". */

@@ -31,7 +31,7 @@ struct probing {
 	struct peers peers;
 	struct question *questions;
 	size_t count;
-	struct way way;              /* without questions */
+	struct server_check check;   /* without questions */
 };
 
 static bool wants_json(const struct probing *p)
@@ -171,10 +171,10 @@ static void look_at_way(struct probing *p, int fd)
 	struct peer *peer = given_peer(p);
 	struct buf out = { 0 };
 
-	probe_way(&p->settings, peer, p->deadline, &p->way);
-	way_print(&p->way, peer, wants_json(p), &out);
-	guard_answer(fd, p->way.ready ? EX_OK : EX_TEMPFAIL, &out);
-	way_free(&p->way);
+	probe_server(&p->settings, peer, p->deadline, &p->check);
+	server_check_print(&p->check, peer, wants_json(p), &out);
+	guard_answer(fd, p->check.ready ? EX_OK : EX_TEMPFAIL, &out);
+	server_check_free(&p->check);
 	buf_free(&out);
 }
 
@@ -199,15 +199,15 @@ static int say_late(struct probing *p, struct buf *out)
 {
 	char *why = xasprintf("not finished within %" PRId64 " s", p->settings.probe.time / 1000);
 
-	p->way.failure = (struct result){ .stage = STAGE_LOCAL, .status = "4.4.7", .words = why };
+	p->check.failure = (struct result){ .stage = STAGE_LOCAL, .status = "4.4.7", .words = why };
 	for (size_t i = 0; i < p->count; i++)
 		place_say(question_add(&p->questions[i], NULL, p->questions[i].address), ANSWER_UNCLEAR, "4.4.7", why);
 	print_all(p, out);
 	if (p->count == 0) {
-		p->way.tls = xstrdup("");
-		p->way.session = xstrdup("");
-		way_print(&p->way, given_peer(p), wants_json(p), out);
-		way_free(&p->way);
+		p->check.tls = xstrdup("");
+		p->check.session = xstrdup("");
+		server_check_print(&p->check, given_peer(p), wants_json(p), out);
+		server_check_free(&p->check);
 	}
 	free(why);
 	return EX_TEMPFAIL;

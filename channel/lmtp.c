@@ -10,7 +10,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -460,25 +459,17 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 
 static void catch_signals(sigset_t *unblocked)
 {
-	static const int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP };
-	sigset_t blocked;
+	int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP };
+	size_t n = 0;
 
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN);
-	sigemptyset(&blocked);
-	sigprocmask(SIG_SETMASK, NULL, unblocked);
+	/* what our starter has us ignore stays ignored */
 	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
-		struct sigaction old, new = { .sa_handler = on_signal };
+		struct sigaction now;
 
-		sigaction(signals[i], NULL, &old);
-		if (old.sa_handler == SIG_IGN)
-			continue;
-		sigaction(signals[i], &new, NULL);
-		sigaddset(&blocked, signals[i]);
-		sigdelset(unblocked, signals[i]);
+		if (sigaction(signals[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+			signals[n++] = signals[i];
 	}
-	/* they arrive while we wait and nowhere else */
-	sigprocmask(SIG_BLOCK, &blocked, NULL);
+	wait_catch(signals, n, on_signal, unblocked);
 }
 
 /* With damaged settings nothing is delivered: what they should protect would go unprotected. */
@@ -488,18 +479,6 @@ static void start_security(struct security *security)
 
 	if (!security_start(security, &why))
 		die(EX_CONFIG, "%s", buf_str(&why));
-}
-
-/* ZMailer's scheduler leaves us 32 descriptors; jobs under way on several sessions need more. */
-static void raise_descriptor_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= DESCRIPTORS_WANTED)
-		return;
-	limit.rlim_cur = limit.rlim_max < DESCRIPTORS_WANTED ? limit.rlim_max : DESCRIPTORS_WANTED;
-	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-		complain("cannot raise the limit of descriptors: %s", strerror(errno));
 }
 
 /*
@@ -537,7 +516,9 @@ int main(int argc, char **argv)
 	record_open(&settings.record);
 	if (settings.log != NULL && !transcript_open(&settings.transcript, settings.log))
 		complain("protocol log %s: %s; going on without", settings.log, strerror(errno));
-	raise_descriptor_limit();
+	/* ZMailer's scheduler leaves us 32 descriptors; jobs under way on several sessions need more */
+	if (!process_raise_descriptors(DESCRIPTORS_WANTED))
+		complain("cannot raise the limit of descriptors: %s", strerror(errno));
 	catch_signals(&unblocked);
 	if (settings.titles)
 		title_init(argc, argv);

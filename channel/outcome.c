@@ -72,16 +72,6 @@ static void add_said(struct buf *text, const struct transaction *t, const struct
 		buf_adds(text, "\r<<- DATA");
 }
 
-static void add_reply(struct buf *text, const struct result *r)
-{
-	buf_adds(text, "\r->> ");
-	buf_addu(text, (uint64_t)r->code);
-	buf_addc(text, ' ');
-	buf_adds(text, r->status);
-	buf_addc(text, ' ');
-	buf_adds(text, r->words);
-}
-
 /* What people read about one recipient: what was said for it, and what decided. */
 static void add_text(struct buf *text, const struct transaction *t, const struct transaction_recipient *to,
                      const struct result *r)
@@ -90,9 +80,14 @@ static void add_text(struct buf *text, const struct transaction *t, const struct
 		buf_addf(text, "\r<<- %s", stage_name(r->stage));
 	if (to != NULL)
 		add_said(text, t, to, r);
-	if (r->remote)
-		add_reply(text, r);
-	else
+	if (r->remote) {
+		buf_adds(text, "\r->> ");
+		buf_addu(text, (uint64_t)r->code);
+		buf_addc(text, ' ');
+		buf_adds(text, r->status);
+		buf_addc(text, ' ');
+		buf_adds(text, r->words);
+	} else
 		buf_addf(text, "%s%s", text->len > 0 ? "\r" : "", r->words);
 	if (r->maybe_duplicate && r->outcome != OUTCOME_DELIVERED)
 		buf_adds(text, " (delivery state unknown: the whole message was sent)");
@@ -221,16 +216,6 @@ static void keep_failure(struct outcomes *o, struct job *job, const struct settl
 	               &notary, buf_str(&s->text));
 }
 
-static void free_failure(struct settled *s)
-{
-	free((char *)s->result.status);
-	free((char *)s->result.words);
-	free((char *)s->remote);
-	free((char *)s->connection.session);
-	free((char *)s->connection.tls);
-	buf_free(&s->text);
-}
-
 /* Notes in job->lines whether they are in the file: it is empty then. */
 void outcome_write_failures(struct outcomes *o, struct job *job)
 {
@@ -257,7 +242,12 @@ void outcome_conclude_failures(struct outcomes *o, struct job *job)
 		} else {
 			tell(o, job, s, mark_deferred(o, job, s));
 		}
-		free_failure(s);
+		free((char *)s->result.status);
+		free((char *)s->result.words);
+		free((char *)s->remote);
+		free((char *)s->connection.session);
+		free((char *)s->connection.tls);
+		buf_free(&s->text);
 	}
 	free(job->failures);
 	job->failures = NULL;

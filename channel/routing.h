@@ -42,7 +42,7 @@ int routing_run(struct routing *routing, char *const *addresses, size_t count);
 void routing_free(struct routing *routing);
 
 /*
- * The router for somebody who stays: changes of the maps are seen at the next question.  0 with *router, or after a line
+ * The router for a program that stays: changes of the maps are seen at the next question.  0 with *router, or after a line
  * about it a code of <sysexits.h> if the maps or settings are refused.
  */
 int routing_open(const struct routing *routing, struct router **router);

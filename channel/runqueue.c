@@ -350,13 +350,6 @@ static void show_progress(struct loop *loop)
 	buf_free(&line);
 }
 
-static void end_progress(struct loop *loop)
-{
-	if (loop->progress_width > 0)
-		fprintf(stderr, "\r%*s\r", (int)loop->progress_width, "");
-	loop->progress = false;
-}
-
 /* At the start, and once a day. */
 static void clean(struct loop *loop)
 {
@@ -421,7 +414,9 @@ static void print_sums(struct loop *loop)
 {
 	struct buf line = { 0 };
 
-	end_progress(loop);
+	if (loop->progress_width > 0)
+		fprintf(stderr, "\r%*s\r", (int)loop->progress_width, "");
+	loop->progress = false;
 	add_sums(&line, loop, "deferred");
 	puts(buf_str(&line));
 	buf_free(&line);
@@ -450,16 +445,6 @@ static void open_loop(struct loop *loop, const struct settings *set)
 	if (loop->control == NULL)
 		complain("%s; zlmtp-queue changes nothing while this runqueue runs", buf_str(&why));
 	buf_free(&why);
-}
-
-static void close_loop(struct loop *loop)
-{
-	scheduler_free(&loop->scheduler);
-	free(loop->fds);
-	free(loop->polled);
-	if (loop->watch >= 0)
-		close(loop->watch);
-	notify_close(loop->notify);
 }
 
 int main(int argc, char **argv)
@@ -506,7 +491,12 @@ int main(int argc, char **argv)
 	free(reporter_path);
 	free(maps);
 	free(office);
-	close_loop(&loop);
+	scheduler_free(&loop.scheduler);
+	free(loop.fds);
+	free(loop.polled);
+	if (loop.watch >= 0)
+		close(loop.watch);
+	notify_close(loop.notify);
 	schedconf_free(&conf);
 	if (fflush(stdout) != 0)
 		return EX_IOERR;

@@ -199,7 +199,7 @@ static void tls_failed(struct session *s, const char *why)
 	buf_free(&words);
 }
 
-/* Who the peer is goes on record, and to the postmaster where a password is trusted to somebody unknown. */
+/* Who the peer is goes on record, and to the postmaster where a password goes to a server that is not verified. */
 static void tell_about_tls(struct session *s)
 {
 	struct peer *peer = s->peer;
@@ -659,7 +659,7 @@ void session_polled(struct session *s, const struct pollfd *fds, size_t n)
 		s->write_blocked = false;
 }
 
-/* Whoever is waited for has had all the time there is. */
+/* The server has had all the time there is. */
 static void count_timeout(struct session *s)
 {
 	struct tally *tally = s->options->tally;
@@ -677,7 +677,7 @@ static void count_timeout(struct session *s)
 	}
 }
 
-/* When somebody's patience ends. */
+/* When the next deadline passes. */
 static int64_t expiry(const struct session *s)
 {
 	switch (s->state) {

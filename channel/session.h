@@ -22,7 +22,7 @@
 #include "channel/security.h"
 #include "channel/tally.h"
 
-/* Somebody to connect to, and what this process knows of it. */
+/* A server to connect to, and what this process knows of it. */
 struct peer {
 	struct target *target;
 	bool careful;             /* one of its connections got out of step, which was logged */
@@ -120,7 +120,7 @@ void session_free(struct session *s);
 
 /*
  * May a transaction for `peer` be begun?  True on a closed session, on a ready one to the same peer that
- * has room, and on an idle one to somebody else (which is closed first).
+ * has room, and on an idle one to another server (which is closed first).
  */
 bool session_wants(const struct session *s, const struct peer *peer);
 

@@ -147,13 +147,6 @@ static void add_all(struct tally *t, const char *channel)
 	add_steps(t, channel);
 }
 
-/* What was handed over to the metrics is not counted twice. */
-static void begin_anew(struct tally *t)
-{
-	*t = (struct tally){ .path = t->path, .metrics = t->metrics, .complained = t->complained };
-	t->next = clock_ms() + PAUSE;
-}
-
 void tally_write(struct tally *t, const char *channel, bool last)
 {
 	struct buf why = { 0 };
@@ -164,9 +157,11 @@ void tally_write(struct tally *t, const char *channel, bool last)
 	if (t->metrics == NULL)
 		t->metrics = metrics_create(t->path);
 	add_all(t, channel);
-	begin_anew(t);
+	/* what was handed over to the metrics is not counted twice */
+	*t = (struct tally){ .path = t->path, .metrics = t->metrics, .complained = t->complained };
+	t->next = clock_ms() + PAUSE;
 	result = metrics_write(t->metrics, last ? LAST_PATIENCE : 0, &why);
-	/* somebody else is writing: soon again */
+	/* another process is writing: soon again */
 	t->changed = result == METRICS_BUSY;
 	if (result == METRICS_REFUSED && !t->complained) {
 		complain("metrics: %s", buf_str(&why));

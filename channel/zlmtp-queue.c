@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@
 #include "channel/queue/mailq.h"
 #include "channel/queue/monitor.h"
 #include "channel/queue/operate.h"
+#include "channel/queue/overview.h"
 #include "channel/queue/selection.h"
 #include "channel/queue/show.h"
 #include "channel/queue/summary.h"
@@ -259,15 +261,32 @@ static bool read_entry(void *context, const struct listed *e)
 	return true;
 }
 
+/* A runqueue that runs has the sums of a long queue at once, and its newest reasons. */
+static void read_queue(struct reading *r, bool summary, struct listing *all)
+{
+	size_t finished;
+
+	if (summary && r->set->words == 0)
+		r->summary = overview_ask(r->set->now, &r->sums);
+	if (r->summary != NULL) {
+		finished = r->sums.finished;
+		r->count = r->sums.recipients;
+		listing_each_held(all, read_entry, r);
+		all->finished += finished;
+		return;
+	}
+	if (summary)
+		r->summary = summary_create(r->set->now);
+	listing_each(all, read_entry, r);
+}
+
 /* Nothing in the queue is no news; that a filter matches nothing is. */
 static int list_or_summary(const struct settings *set, bool summary)
 {
 	struct reading r = { .set = set };
 	struct listing all;
 
-	if (summary)
-		r.summary = summary_create(set->now);
-	listing_each(&all, read_entry, &r);
+	read_queue(&r, summary, &all);
 	r.sums.finished = set->words == 0 ? all.finished : 0;
 	if (!summary)
 		print_part(&r);
@@ -286,6 +305,18 @@ static int list_or_summary(const struct settings *set, bool summary)
 	if (all.trouble > 0 && (set->words == 0 || r.sums.trouble > 0))
 		return EX_DATAERR;
 	return set->words > 0 && r.count == 0 ? 1 : EX_OK;
+}
+
+/* Who may not read the files would hear that nothing matches. */
+static void refuse_strangers(const struct settings *set)
+{
+	struct buf owner = { 0 };
+	struct stat st;
+
+	if (geteuid() == 0 || stat(".", &st) < 0 || st.st_uid == geteuid())
+		return;
+	account_add_user(&owner, st.st_uid);
+	die(EX_NOPERM, "%s: for root and %s alone, the owner of %s/transport", set->verb, buf_str(&owner), set->postoffice);
 }
 
 /* ---- show ---- */
@@ -311,6 +342,8 @@ static int show(const struct settings *set)
 	selection_read(&chosen);
 	if (!selection_is_clear(&chosen, &why))
 		die(EX_DATAERR, "%s", buf_str(&why));
+	if (chosen.count == 0)
+		refuse_strangers(set);
 	if (chosen.count == 0) {
 		complain("%s: no such message in the queue", set->filter.id);
 		return 1;
@@ -471,7 +504,7 @@ static int exit_status(struct tally *t)
 	return t->results[OPERATION_DONE] > 0 ? EX_OK : 1;
 }
 
-/* More than one message goes only if somebody has said so. */
+/* More than one message goes only if the operator has said so. */
 static void confirm_removal(const struct settings *set, const struct selection *s)
 {
 	char answer[16];
@@ -622,6 +655,7 @@ static int change(const struct settings *set, enum operation_verb verb)
 
 	if (set->words == 0)
 		option_usage(&program, "%s: a filter expected, or all", set->verb);
+	refuse_strangers(set);
 	refuse_beside_zmailer(set);
 	/* one that was named gets its answer; of others those are meant that it can be done to */
 	if (set->filter.id == NULL)
@@ -670,7 +704,7 @@ int main(int argc, char **argv)
 	int status;
 
 	process_begin(program.name);
-	/* whoever reads a list may have seen enough */
+	/* the reader of a list may have seen enough */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	read_words(&set, argc, argv);

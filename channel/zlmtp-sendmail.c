@@ -142,19 +142,14 @@ static void set_sender(struct request *r, const char *sender)
 	r->sender = n >= 2 && sender[0] == '<' && sender[n - 1] == '>' ? xstrndup(sender + 1, n - 2) : sender;
 }
 
-/* "-q30m" asks for a daemon in other sendmails: here that is runqueue's work. */
-static void forget_intervals(int argc, char **argv)
-{
-	for (int i = 1; i < argc && argv[i][0] == '-'; i++)
-		if (argv[i][1] == 'q')
-			argv[i][2] = '\0';
-}
-
 static void read_options(struct request *r, int argc, char **argv)
 {
 	int c;
 
-	forget_intervals(argc, argv);
+	/* "-q30m" asks for a daemon in other sendmails: here that is runqueue's work */
+	for (int i = 1; i < argc && argv[i][0] == '-'; i++)
+		if (argv[i][1] == 'q')
+			argv[i][2] = '\0';
 	while ((c = option_next(&program, argc, argv)) != -1) {
 		switch (c) {
 		case 'b': set_mode(r, optarg); break;
@@ -200,7 +195,7 @@ static const char *full_name(const struct passwd *pw)
 	return buf_str(&text);
 }
 
-/* Whoever reads it sees a name; a name beyond ASCII, or none, leaves the field to the intake. */
+/* Readers see a name; a name beyond ASCII, or none, leaves the field to the intake. */
 static void add_from(struct request *r)
 {
 	struct buf field = { 0 }, clean = { 0 };

@@ -38,7 +38,7 @@
 
 #define LONG_DUMP '\1'
 
-static const struct option_help options[] = {
+static const struct option_help help_lines[] = {
 	{ 'f', "DBASES", "ask a relation of this file, with its maps and options" },
 	{ 'C', "FILE", "the map is in the environment that this file describes" },
 	{ 't', "TYPE", "btree, bhash, lmdb, unordered, ordered, ldap, pgsql, mysql, sqlite" },
@@ -66,7 +66,7 @@ static const struct program dblookup = {
 	            "-r [-f DBASES] [-jv] [-o NAME=VALUE] ... ADDRESS ... | -\n"
 	            "[-C FILE] [-t TYPE] --dump MAP",
 	.purpose = "Looks up keys in maps.",
-	.options = options,
+	.options = help_lines,
 	.longs = longs,
 	.notes = "With -r, DBASES is db/dbases.conf in MAILVAR of ZENV unless -f names it; ZENV is the file that ZCONFIG names,\n"
 	         "or " ZCONFIG_PATH ".\n"
@@ -77,7 +77,7 @@ static const struct program dblookup = {
 	.help = 'h',
 };
 
-struct choices {
+struct options {
 	const char *dbases;
 	const char *config;
 	const char *type;
@@ -92,7 +92,7 @@ struct choices {
 };
 
 struct session {
-	const struct choices *choices;
+	const struct options *options;
 	struct relation *relation;
 	bool *looked_at;           /* per map of the relation: what it says about itself was judged */
 	struct question question;
@@ -198,7 +198,7 @@ static void ask(struct session *s, const char *key)
 	enum map_answer answer;
 
 	s->question.key = key;
-	answer = relation_find(s->relation, &s->question, &s->hit, s->choices->verbose ? explain_lookup : NULL, &s->explain);
+	answer = relation_find(s->relation, &s->question, &s->hit, s->options->verbose ? explain_lookup : NULL, &s->explain);
 	for (size_t i = 0; i < s->relation->count; i++)
 		look_at(s, &s->relation->maps[i]);
 	if (answer == MAP_FOUND) {
@@ -207,13 +207,13 @@ static void ask(struct session *s, const char *key)
 	} else if (answer == MAP_COULD_NOT_TELL) {
 		s->could_not_tell_any = true;
 	}
-	if (s->choices->verbose) {
+	if (s->options->verbose) {
 		if (answer == MAP_FOUND)
 			explain_hit(s);
 		fputs(buf_str(&s->explain.out), stderr);
 		buf_clear(&s->explain.out);
 	}
-	if (s->choices->json)
+	if (s->options->json)
 		print_json(s, key, answer);
 	else
 		print_plain(s, key, answer);
@@ -250,26 +250,26 @@ static void ask_all(struct session *s)
 
 static void tell_fault(void *context, const struct fault *fault)
 {
-	const struct choices *choices = context;
+	const struct options *options = context;
 
-	if (!fault->is_warning || choices->verbose)
+	if (!fault->is_warning || options->verbose)
 		fault_complain(NULL, fault);
 }
 
 /* Reads dbases.conf, or ends the program. */
-static void read_dbases(const struct choices *choices, struct dbases *dbases, struct zenv *zenv)
+static void read_dbases(const struct options *options, struct dbases *dbases, struct zenv *zenv)
 {
 	struct buf why = { 0 };
 	int status = zenv_read(zenv, &why);
 
 	if (status != EX_OK)
 		die(status, "%s", buf_str(&why));
-	status = dbases_read(dbases, choices->dbases, zenv, tell_fault, (void *)(uintptr_t)choices);
+	status = dbases_read(dbases, options->dbases, zenv, tell_fault, (void *)(uintptr_t)options);
 	if (status != EX_OK)
 		exit(status);
 }
 
-static struct relation *open_relation(const struct choices *choices, const char *name)
+static struct relation *open_relation(const struct options *options, const char *name)
 {
 	struct relation *relation;
 	struct dbases dbases;
@@ -277,7 +277,7 @@ static struct relation *open_relation(const struct choices *choices, const char 
 	struct buf why = { 0 };
 	int status;
 
-	read_dbases(choices, &dbases, &zenv);
+	read_dbases(options, &dbases, &zenv);
 	relation = dbases_relation(&dbases, name, &status, &why);
 	if (relation == NULL)
 		die(status, "%s", buf_str(&why));
@@ -318,13 +318,13 @@ static const char *type_on_disk(const char *name)
  * A map by its name: what the command line does not say comes from dbases.conf beside the map, as it would be wrong to
  * read a live map without its environment; the type at last from the file that is there.
  */
-static struct map *open_map(const struct choices *choices, const char *name)
+static struct map *open_map(const struct options *options, const char *name)
 {
-	const char *type = choices->type, *config = choices->config;
+	const char *type = options->type, *config = options->config;
 	struct beside beside = { .map = NULL };
 	struct buf why = { 0 };
 	struct map *map;
-	int status = beside_find(&beside, name, tell_fault, (void *)(uintptr_t)choices);
+	int status = beside_find(&beside, name, tell_fault, (void *)(uintptr_t)options);
 
 	if (status != EX_OK)
 		die(status, "%s: cannot tell whether this map is live while dbases.conf has errors", name);
@@ -337,31 +337,31 @@ static struct map *open_map(const struct choices *choices, const char *name)
 	map = map_open(type, name, config, &status, &why);
 	if (map == NULL)
 		die(status, "%s", buf_str(&why));
-	if (choices->verbose && config != NULL && choices->config == NULL)
+	if (options->verbose && config != NULL && options->config == NULL)
 		complain("%s: in the environment of %s", map->path, config);
 	beside_free(&beside);
 	buf_free(&why);
 	return map;
 }
 
-static struct relation *relation_of_map(const struct choices *choices, const char *name)
+static struct relation *relation_of_map(const struct options *options, const char *name)
 {
 	const char *slash = strrchr(name, '/');
 	struct relation *relation = relation_create(slash != NULL ? slash + 1 : name);
 
-	relation_add(relation, open_map(choices, name), &choices->lookup);
+	relation_add(relation, open_map(options, name), &options->lookup);
 	return relation;
 }
 
-static int dump(const struct choices *choices, int argc, char **argv)
+static int dump(const struct options *options, int argc, char **argv)
 {
 	struct map *map;
 	struct buf why = { 0 };
 	int status;
 
-	if (argc != 1 || choices->dbases != NULL)
+	if (argc != 1 || options->dbases != NULL)
 		option_usage(&dblookup, "expected --dump MAP");
-	map = open_map(choices, argv[0]);
+	map = open_map(options, argv[0]);
 	status = dump_map(map, stdout, &why);
 	if (status != EX_OK)
 		complain("%s", buf_str(&why));
@@ -405,14 +405,14 @@ static int session_end(struct session *s)
 	return status;
 }
 
-static int look_up(const struct choices *choices, int argc, char **argv)
+static int look_up(const struct options *options, int argc, char **argv)
 {
-	struct session s = { .choices = choices };
+	struct session s = { .options = options };
 
 	if (argc < 2)
-		option_usage(&dblookup, "expected %s KEY", choices->dbases != NULL ? "RELATION" : "MAP");
+		option_usage(&dblookup, "expected %s KEY", options->dbases != NULL ? "RELATION" : "MAP");
 	take_arguments(&s, argc - 2, argv + 2);
-	s.relation = choices->dbases != NULL ? open_relation(choices, argv[0]) : relation_of_map(choices, argv[0]);
+	s.relation = options->dbases != NULL ? open_relation(options, argv[0]) : relation_of_map(options, argv[0]);
 	s.looked_at = xcalloc(s.relation->count + 1, sizeof *s.looked_at);
 	s.explain.relation = s.relation->name;
 	if (strcmp(argv[1], "-") == 0)
@@ -426,7 +426,7 @@ static int look_up(const struct choices *choices, int argc, char **argv)
 
 /* What -r keeps between two addresses. */
 struct routing {
-	const struct choices *choices;
+	const struct options *options;
 	struct router *router;
 	struct explain explain;
 	struct buf out;
@@ -443,7 +443,7 @@ static void complain_lines(const struct buf *lines)
 	}
 }
 
-static struct router *open_router(const struct choices *choices)
+static struct router *open_router(const struct options *options)
 {
 	struct dbases dbases;
 	struct zenv zenv;
@@ -451,8 +451,8 @@ static struct router *open_router(const struct choices *choices)
 	struct router *router;
 	int status;
 
-	read_dbases(choices, &dbases, &zenv);
-	router = router_open(&dbases, choices->settings, choices->setting_count, &status, &why, &notes);
+	read_dbases(options, &dbases, &zenv);
+	router = router_open(&dbases, options->settings, options->setting_count, &status, &why, &notes);
 	if (router == NULL)
 		die(status, "%s", buf_str(&why));
 	complain_lines(&notes);
@@ -468,16 +468,16 @@ static void route_address(struct routing *r, const char *address, size_t length)
 	enum map_answer answer;
 
 	buf_clear(&r->out);
-	answer = route_print(r->router, address, length, r->choices->verbose ? &r->explain : NULL, r->choices->json, &r->out);
+	answer = route_print(r->router, address, length, r->options->verbose ? &r->explain : NULL, r->options->json, &r->out);
 	/* answers are worse from found to not found to could not tell */
 	if (answer > r->worst)
 		r->worst = answer;
-	if (r->choices->verbose) {
+	if (r->options->verbose) {
 		fputs(buf_str(&r->explain.out), stderr);
 		buf_clear(&r->explain.out);
 	}
 	fwrite(buf_str(&r->out), 1, r->out.len, stdout);
-	if (r->choices->verbose)
+	if (r->options->verbose)
 		fflush(stdout);
 }
 
@@ -495,15 +495,15 @@ static void route_lines(struct routing *r)
 		die(EX_IOERR, "standard input: %s", strerror(errno));
 }
 
-static int route_all(const struct choices *choices, int argc, char **argv)
+static int route_all(const struct options *options, int argc, char **argv)
 {
-	struct routing r = { .choices = choices, .worst = MAP_FOUND };
+	struct routing r = { .options = options, .worst = MAP_FOUND };
 
 	if (argc < 1)
 		option_usage(&dblookup, "expected -r ADDRESS");
-	if (choices->dbases == NULL)
+	if (options->dbases == NULL)
 		option_usage(&dblookup, "which maps route addresses? -f, or MAILVAR in the file that ZCONFIG names");
-	r.router = open_router(choices);
+	r.router = open_router(options);
 	if (argc == 1 && strcmp(argv[0], "-") == 0) {
 		route_lines(&r);
 	} else {
@@ -529,7 +529,7 @@ static int route_all(const struct choices *choices, int argc, char **argv)
 
 /* ---- the command line ------------------------------------------------------------------------ */
 
-static void take_driver(struct choices *choices, const char *name)
+static void take_driver(struct options *options, const char *name)
 {
 	struct lookup_options lookup;
 	struct buf why = { 0 };
@@ -537,59 +537,59 @@ static void take_driver(struct choices *choices, const char *name)
 
 	if (!lookup_options_parse(text, &lookup, &config, &why))
 		option_usage(&dblookup, "%s", buf_str(&why));
-	choices->lookup.driver = lookup.driver;
+	options->lookup.driver = lookup.driver;
 	free(text);
 	free(config);
 	buf_free(&why);
 }
 
-static void take_option(struct choices *choices, int c)
+static void take_option(struct options *options, int c)
 {
 	switch (c) {
 	case 'f':
-		choices->dbases = optarg;
+		options->dbases = optarg;
 		break;
 	case 'C':
-		choices->config = optarg;
+		options->config = optarg;
 		break;
 	case 't':
-		choices->type = optarg;
+		options->type = optarg;
 		break;
 	case 'l':
 	case 'u':
-		if (choices->lookup.fold != FOLD_NONE && (choices->lookup.fold == FOLD_LOWER) != (c == 'l'))
+		if (options->lookup.fold != FOLD_NONE && (options->lookup.fold == FOLD_LOWER) != (c == 'l'))
 			option_usage(&dblookup, "-l and -u exclude each other");
-		choices->lookup.fold = c == 'l' ? FOLD_LOWER : FOLD_UPPER;
+		options->lookup.fold = c == 'l' ? FOLD_LOWER : FOLD_UPPER;
 		break;
 	case '%':
-		choices->lookup.substitute = true;
+		options->lookup.substitute = true;
 		break;
 	case 'd':
-		take_driver(choices, optarg);
+		take_driver(options, optarg);
 		break;
 	case 'v':
-		choices->verbose = true;
+		options->verbose = true;
 		break;
 	case 'j':
-		choices->json = true;
+		options->json = true;
 		break;
 	case 'r':
-		choices->route = true;
+		options->route = true;
 		break;
 	case 'o':
-		choices->settings = xgrow(choices->settings, choices->setting_count, &choices->setting_capacity,
-		                          sizeof *choices->settings);
-		choices->settings[choices->setting_count++] = optarg;
+		options->settings = xgrow(options->settings, options->setting_count, &options->setting_capacity,
+		                          sizeof *options->settings);
+		options->settings[options->setting_count++] = optarg;
 		break;
 	case LONG_DUMP:
-		choices->dump = true;
+		options->dump = true;
 		break;
 	}
 }
 
 int main(int argc, char **argv)
 {
-	struct choices choices = { .dbases = NULL };
+	struct options options = { .dbases = NULL };
 	char *usual = NULL;
 	int c, status;
 
@@ -597,21 +597,21 @@ int main(int argc, char **argv)
 	/* a reader that goes away shows itself as an error of standard output, and maps are closed in order */
 	signal(SIGPIPE, SIG_IGN);
 	while ((c = option_next(&dblookup, argc, argv)) != -1)
-		take_option(&choices, c);
-	if (choices.dbases != NULL && (choices.config != NULL || choices.type != NULL ||
-	                               choices.lookup.fold != FOLD_NONE || choices.lookup.substitute ||
-	                               choices.lookup.driver != DRIVER_NONE))
+		take_option(&options, c);
+	if (options.dbases != NULL && (options.config != NULL || options.type != NULL ||
+	                               options.lookup.fold != FOLD_NONE || options.lookup.substitute ||
+	                               options.lookup.driver != DRIVER_NONE))
 		option_usage(&dblookup, "with -f, the file says type and options of each map");
-	if (choices.setting_count > 0 && !choices.route)
+	if (options.setting_count > 0 && !options.route)
 		option_usage(&dblookup, "-o is for -r");
-	if (choices.route && choices.dbases == NULL)
-		choices.dbases = usual = zenv_below("MAILVAR", "db/dbases.conf");
-	if (choices.verbose)
+	if (options.route && options.dbases == NULL)
+		options.dbases = usual = zenv_below("MAILVAR", "db/dbases.conf");
+	if (options.verbose)
 		zenv_tell();
-	status = choices.dump    ? dump(&choices, argc - optind, argv + optind)
-	         : choices.route ? route_all(&choices, argc - optind, argv + optind)
-	                         : look_up(&choices, argc - optind, argv + optind);
-	free(choices.settings);
+	status = options.dump    ? dump(&options, argc - optind, argv + optind)
+	         : options.route ? route_all(&options, argc - optind, argv + optind)
+	                         : look_up(&options, argc - optind, argv + optind);
+	free(options.settings);
 	free(usual);
 	if (fflush(stdout) != 0 || ferror(stdout))
 		die(EX_IOERR, "standard output: %s", strerror(errno));

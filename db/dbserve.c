@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -55,6 +54,9 @@ static const struct program program = {
 /* A client that does not read its replies gets no more of them. */
 #define OUT_MAX (256 * 1024)
 
+/* Between two lines of the log about such clients. */
+#define TELL_PAUSE (10 * 1000)
+
 /* Slow maps, and the store, are asked by so many children; one that has no answer by then is replaced. */
 #define CHILDREN 16
 #define PATIENCE 30000
@@ -87,7 +89,7 @@ struct service {
 	size_t count, capacity;
 	struct pollfd *fds;
 	size_t room;
-	int64_t accept_again;      /* clock_ms(): descriptors had run out */
+	int64_t tell_again;        /* clock_ms(): the log hears of bad requests again */
 };
 
 static volatile sig_atomic_t stop_wanted;
@@ -187,16 +189,6 @@ static void open_sockets(struct service *s)
 	}
 }
 
-static void raise_descriptor_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= MOST_CLIENTS + 100)
-		return;
-	limit.rlim_cur = limit.rlim_max < MOST_CLIENTS + 100 ? limit.rlim_max : MOST_CLIENTS + 100;
-	setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 /* ---- clients ---- */
 
 /*
@@ -262,16 +254,12 @@ static void client_free(struct service *s, struct client **c)
 static void accept_clients(struct service *s, const struct listener *listener)
 {
 	for (;;) {
-		int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		struct sockaddr_storage address;
+		int fd = listeners_accept(&s->listeners, listener, &address);
 		struct client *c;
 
-		if (fd < 0) {
-			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-				complain("%s: %s", listener->name, strerror(errno));
-				s->accept_again = clock_ms() + 1000;
-			}
+		if (fd < 0)
 			return;
-		}
 		if (s->count >= MOST_CLIENTS) {
 			close(fd);
 			continue;
@@ -328,6 +316,22 @@ static void answer(struct service *s, struct client *c)
 	buf_free(&value);
 }
 
+/* A client that sends rubbish can do so all day: the log hears of it once in a while. */
+static void tell_bad(struct service *s, const struct client *c)
+{
+	static const char *const expected[] = {
+		[TALK_SOCKETMAP] = "socketmap: a netstring of at most 100000 bytes",
+		[TALK_POLICY] = "policy: lines NAME=VALUE, an empty one behind them, at most 65536 bytes,",
+		[TALK_TCP] = "tcp: a line of at most 4096 bytes",
+	};
+	int64_t now = clock_ms();
+
+	if (now < s->tell_again)
+		return;
+	s->tell_again = now + TELL_PAUSE;
+	complain("%s expected of a client, which sent something else; its connection is closed", expected[c->talk.protocol]);
+}
+
 /* Answers what has come, as long as the client takes replies and none is waited for. */
 static void work(struct service *s, struct client *c)
 {
@@ -343,6 +347,8 @@ static void work(struct service *s, struct client *c)
 			answer(s, c);
 	}
 	write_some(c);
+	if (news == TALK_BAD)
+		tell_bad(s, c);
 	c->over |= news == TALK_BAD;
 }
 
@@ -391,16 +397,14 @@ static void serve_answers(struct service *s)
 /* Entries: listeners, clients, children. */
 static size_t fill(struct service *s, int64_t *deadline)
 {
-	size_t n = 0, wanted = s->listeners.count + s->count + CHILDREN;
-	bool accepting = s->accept_again <= clock_ms();
+	size_t n, wanted = s->listeners.count + s->count + CHILDREN;
 
-	*deadline = accepting ? CLOCK_NEVER : s->accept_again;
+	*deadline = CLOCK_NEVER;
 	if (wanted > s->room) {
 		s->room = 2 * wanted;
 		s->fds = xreallocarray(s->fds, s->room, sizeof *s->fds);
 	}
-	for (size_t i = 0; i < s->listeners.count; i++)
-		s->fds[n++] = (struct pollfd){ .fd = accepting ? s->listeners.list[i].fd : -1, .events = POLLIN };
+	n = listeners_fill(&s->listeners, s->fds, deadline);
 	for (size_t i = 0; i < s->count; i++) {
 		const struct client *c = s->clients[i];
 
@@ -471,7 +475,7 @@ int main(int argc, char **argv)
 	read_options(&s.options, argc, argv);
 	open_maps(&s);
 	open_sockets(&s);
-	raise_descriptor_limit();
+	process_raise_descriptors(MOST_CLIENTS + 100);
 	wait_catch(signals, sizeof signals / sizeof signals[0], on_signal, &unblocked);
 	run(&s, &unblocked);
 	for (size_t i = 0; i < s.count; i++)

@@ -19,7 +19,7 @@
 #include "db/live/cdb/health.h"
 #include "db/live/cdb/recover.h"
 #include "db/live/lines.h"
-#include "db/live/update.h"
+#include "db/live/livemap.h"
 #include "db/route/beside.h"
 #include "db/sync/usable.h"
 #include "lib/alloc.h"
@@ -37,7 +37,7 @@
 
 enum { ALLOW_SHRINK = 1, FORCE, ADOPT };
 
-static const struct option_help options[] = {
+static const struct option_help help_lines[] = {
 	{ 'C', "FILE", "the environment of the map (sleepyenv.conf)" },
 	{ 't', "TYPE", "btree, bhash or lmdb" },
 	{ 'l', NULL, "keys in lower case, as lookups with -l ask for them" },
@@ -64,7 +64,7 @@ static const struct program program = {
 	.synopsis = "[option ...] BASE set KEY VALUE\n[option ...] BASE delete KEY ...\n[option ...] BASE apply [FILE]\n"
 	            "[option ...] BASE replace [-a] [FILE]\n[option ...] BASE check\n[option ...] BASE recover",
 	.purpose = "Changes a lookup map while others read it.",
-	.options = options,
+	.options = help_lines,
 	.longs = longs,
 	.notes = "Type, environment and folding are those of dbases.conf beside BASE if it names the map.\n"
 	         "apply reads \"+KEY<TAB>VALUE\" and \"-KEY\" lines and answers \"ok N\" when everything up to line N would\n"
@@ -73,8 +73,8 @@ static const struct program program = {
 	.help = 'h',
 };
 
-struct choices {
-	struct update_settings settings;
+struct options {
+	struct livemap_settings settings;
 	struct text_syntax syntax;
 	uint64_t batch;
 	bool unchecked, allow_shrink, force, adopt;
@@ -92,28 +92,28 @@ static int say(int status, struct buf *why)
 	return status;
 }
 
-static struct update *open_map(const struct choices *choices)
+static struct livemap *open_map(const struct options *options)
 {
 	struct buf why = { 0 };
 	int status = EX_OK;
-	struct update *update = update_open(&choices->settings, &status, &why);
+	struct livemap *livemap = livemap_open(&options->settings, &status, &why);
 
-	if (update == NULL)
+	if (livemap == NULL)
 		exit(say(status, &why));
 	buf_free(&why);
-	return update;
+	return livemap;
 }
 
 /* ---- one change ----------------------------------------------------------------------------- */
 
 /* What is wrong with a value, as a constant text; NULL if nothing is. */
-static const char *value_fault(struct choices *choices, const char *key, size_t key_length, const char *value,
+static const char *value_fault(struct options *options, const char *key, size_t key_length, const char *value,
                                size_t length)
 {
 	const struct record record = { .key = key, .value = value, .key_length = (uint32_t)key_length,
 	                               .value_length = (uint32_t)length };
 
-	return usable_value_fault(choices->unchecked ? NULL : &choices->check, &record);
+	return usable_value_fault(options->unchecked ? NULL : &options->check, &record);
 }
 
 /* `where` is the key, or name and number of the line. */
@@ -130,44 +130,44 @@ static void warn_of_invisible(const char *where, const char *key, size_t key_len
 	buf_free(&text);
 }
 
-static int set(struct choices *choices, char **words)
+static int set(struct options *options, char **words)
 {
 	char *key = words[0];
 	const char *value = words[1], *fault;
-	struct update *update = open_map(choices);
+	struct livemap *livemap = open_map(options);
 	struct buf why = { 0 };
 	int status = EX_DATAERR;
 
-	fault = update_key_fault(update, key, strlen(key));
+	fault = livemap_key_fault(livemap, key, strlen(key));
 	if (fault == NULL)
-		fault = value_fault(choices, key, strlen(key), value, strlen(value));
+		fault = value_fault(options, key, strlen(key), value, strlen(value));
 	if (fault != NULL) {
 		buf_addf(&why, "%s: %s", key, fault);
 	} else {
 		warn_of_invisible(key, key, strlen(key), value, strlen(value));
-		update_put(update, key, text_unquote(key, strlen(key)), value, strlen(value));
-		status = update_commit(update, &why);
+		livemap_put(livemap, key, text_unquote(key, strlen(key)), value, strlen(value));
+		status = livemap_commit(livemap, &why);
 	}
-	update_close(&update);
+	livemap_close(&livemap);
 	return say(status, &why);
 }
 
-static int delete(struct choices *choices, char **words)
+static int delete(struct options *options, char **words)
 {
-	struct update *update = open_map(choices);
+	struct livemap *livemap = open_map(options);
 	struct buf value = { 0 }, why = { 0 };
 	int status = EX_OK, found = EX_OK;
 
 	for (; status == EX_OK && *words != NULL; words++) {
 		/* a map of an earlier version may have the quotes */
-		if (update_find(update, *words, strlen(*words), &value, &why) == MAP_NOT_FOUND)
+		if (livemap_find(livemap, *words, strlen(*words), &value, &why) == MAP_NOT_FOUND)
 			text_unquote(*words, strlen(*words));
-		switch (update_find(update, *words, strlen(*words), &value, &why)) {
+		switch (livemap_find(livemap, *words, strlen(*words), &value, &why)) {
 		case MAP_FOUND:
-			update_remove(update, *words, strlen(*words));
+			livemap_remove(livemap, *words, strlen(*words));
 			break;
 		case MAP_NOT_FOUND:
-			complain("%s: is not in %s", *words, update_path(update));
+			complain("%s: is not in %s", *words, livemap_path(livemap));
 			found = NOT_FOUND;
 			break;
 		case MAP_COULD_NOT_TELL:
@@ -176,8 +176,8 @@ static int delete(struct choices *choices, char **words)
 		}
 	}
 	if (status == EX_OK)
-		status = update_commit(update, &why);
-	update_close(&update);
+		status = livemap_commit(livemap, &why);
+	livemap_close(&livemap);
 	buf_free(&value);
 	return status == EX_OK ? found : say(status, &why);
 }
@@ -185,8 +185,8 @@ static int delete(struct choices *choices, char **words)
 /* ---- a stream of changes ------------------------------------------------------------------------ */
 
 struct stream {
-	struct choices *choices;
-	struct update *update;
+	struct options *options;
+	struct livemap *livemap;
 	const char *name;
 	struct lines lines;
 	size_t most;             /* lines in a batch */
@@ -208,22 +208,22 @@ static const char *take_change(struct stream *s, char *line, size_t n)
 		return "the line ends in CR";
 	if (tab != NULL)
 		*tab = '\0';
-	fault = update_key_fault(s->update, key, length);
+	fault = livemap_key_fault(s->livemap, key, length);
 	if (fault == NULL && line[0] == '+')
-		fault = value_fault(s->choices, key, length, tab + 1, value_length);
+		fault = value_fault(s->options, key, length, tab + 1, value_length);
 	if (fault != NULL)
 		return fault;
 	if (line[0] == '-')
-		update_remove(s->update, key, length);
+		livemap_remove(s->livemap, key, length);
 	length = text_unquote(key, length);
 	if (line[0] == '+') {
 		char *where = xasprintf("%s:%zu", s->name, s->lines.number);
 
 		warn_of_invisible(where, key, length, tab + 1, value_length);
 		free(where);
-		update_put(s->update, key, length, tab + 1, value_length);
+		livemap_put(s->livemap, key, length, tab + 1, value_length);
 	} else {
-		update_remove(s->update, key, length);
+		livemap_remove(s->livemap, key, length);
 	}
 	return NULL;
 }
@@ -244,7 +244,7 @@ static void take_line(struct stream *s, char *line, size_t n, bool is_cut)
 static int end_batch(struct stream *s)
 {
 	struct buf why = { 0 };
-	int status = s->taken > 0 ? update_commit(s->update, &why) : EX_OK;
+	int status = s->taken > 0 ? livemap_commit(s->livemap, &why) : EX_OK;
 
 	if (status == EX_OK && s->taken > 0)
 		printf("ok %zu\n", s->lines.number);
@@ -289,20 +289,20 @@ static int read_stream(struct stream *s)
 	return status;
 }
 
-static int apply(struct choices *choices, char **words)
+static int apply(struct options *options, char **words)
 {
 	const char *file = words[0] != NULL ? words[0] : "-";
 	bool is_input = strcmp(file, "-") == 0;
-	struct stream s = { .choices = choices, .name = is_input ? "standard input" : file };
+	struct stream s = { .options = options, .name = is_input ? "standard input" : file };
 	int status;
 
 	s.lines.fd = is_input ? STDIN_FILENO : open(file, O_RDONLY | O_CLOEXEC);
 	if (s.lines.fd < 0)
 		die(EX_NOINPUT, "%s: %s", file, strerror(errno));
-	s.update = open_map(choices);
-	s.most = choices->batch != 0 ? (size_t)choices->batch : update_batch(s.update);
+	s.livemap = open_map(options);
+	s.most = options->batch != 0 ? (size_t)options->batch : livemap_batch(s.livemap);
 	status = read_stream(&s);
-	update_close(&s.update);
+	livemap_close(&s.livemap);
 	lines_free(&s.lines);
 	if (!is_input)
 		close(s.lines.fd);
@@ -311,22 +311,22 @@ static int apply(struct choices *choices, char **words)
 
 /* ---- replace ------------------------------------------------------------------------------------ */
 
-static int replace_records(const struct choices *choices, const struct records *records, const struct stamp *stamp,
+static int replace_records(const struct options *options, const struct records *records, const struct stamp *stamp,
                            struct buf *why)
 {
-	struct update_counts counts = { 0 };
+	struct livemap_counts counts = { 0 };
 	int status = EX_OK;
-	struct update *update = update_open(&choices->settings, &status, why);
+	struct livemap *livemap = livemap_open(&options->settings, &status, why);
 
-	if (update == NULL && status == EX_NOINPUT) {
+	if (livemap == NULL && status == EX_NOINPUT) {
 		buf_clear(why);
-		status = update_create(&choices->settings, records, stamp, why);
+		status = livemap_create(&options->settings, records, stamp, why);
 		counts.added = records->count;
-	} else if (update != NULL) {
-		status = update_replace(update, records, stamp, choices->allow_shrink ? NULL : update_guard_removal, NULL, &counts, why);
+	} else if (livemap != NULL) {
+		status = livemap_replace(livemap, records, stamp, options->allow_shrink ? NULL : livemap_guard_removal, NULL, &counts, why);
 		if (status != EX_OK && counts.removed > 0)
 			buf_adds(why, "; --allow-shrink if that is meant");
-		update_close(&update);
+		livemap_close(&livemap);
 	}
 	if (status == EX_OK)
 		printf("%zu record%s: %" PRIu64 " added, %" PRIu64 " changed, %" PRIu64 " removed\n", records->count,
@@ -334,26 +334,26 @@ static int replace_records(const struct choices *choices, const struct records *
 	return status;
 }
 
-static int replace(struct choices *choices, char **words)
+static int replace(struct options *options, char **words)
 {
-	const char *file = words[0] != NULL ? words[0] : choices->settings.base;
+	const char *file = words[0] != NULL ? words[0] : options->settings.base;
 	char *real = strcmp(file, "-") == 0 ? NULL : realpath(file, NULL);
-	struct source source = { .path = file, .syntax = choices->syntax, .report = fault_complain,
-	                         .check = choices->unchecked ? NULL : value_is_good, .check_context = &choices->check };
+	struct source source = { .path = file, .syntax = options->syntax, .report = fault_complain,
+	                         .check = options->unchecked ? NULL : value_is_good, .check_context = &options->check };
 	struct records records = { 0 };
 	struct stamp stamp = { .source = real != NULL ? real : (char *)(uintptr_t)"-", .built = stamp_now(),
 	                       .version = (char *)(uintptr_t)VERSION };
 	struct buf why = { 0 };
 	int status;
 
-	source.syntax.folding = choices->settings.folding;
+	source.syntax.folding = options->settings.folding;
 	stamp.folding = text_folding(&source.syntax);
 	stamp.syntax = source.syntax.aliases ? 'a' : 'p';
 	status = source_read(&source, &records);
 	stamp.records = records.count;
 	stamp.text = source.text;
 	if (status == EX_OK)
-		status = say(replace_records(choices, &records, &stamp, &why), &why);
+		status = say(replace_records(options, &records, &stamp, &why), &why);
 	records_free(&records);
 	free(real);
 	return status;
@@ -361,14 +361,14 @@ static int replace(struct choices *choices, char **words)
 
 /* ---- check and recover ----------------------------------------------------------------------------- */
 
-static int check(struct choices *choices, char **words)
+static int check(struct options *options, char **words)
 {
 	struct buf users = { 0 };
 	struct health health;
 	int code;
 
 	(void)words;
-	health_check(&health, &choices->settings);
+	health_check(&health, &options->settings);
 	health_name_users(&health.users, &users);
 	printf("%s: %s\n%s", health_name(health.state), buf_str(&health.text), buf_str(&users));
 	code = health_exit_code(health.state);
@@ -384,9 +384,9 @@ static void tell_step(void *context, const char *text)
 	fflush(stdout);
 }
 
-static int recover(struct choices *choices, char **words)
+static int recover(struct options *options, char **words)
 {
-	struct recovery_options recovery = { .settings = choices->settings, .force = choices->force, .adopt = choices->adopt,
+	struct recovery_options recovery = { .settings = options->settings, .force = options->force, .adopt = options->adopt,
 	                             .tell = tell_step };
 	struct buf why = { 0 };
 
@@ -398,7 +398,7 @@ static int recover(struct choices *choices, char **words)
 
 static const struct command {
 	const char *name;
-	int (*run)(struct choices *choices, char **words);
+	int (*run)(struct options *options, char **words);
 	int least, most;         /* words behind it */
 	bool has_options;        /* options may follow it; in others a word may begin with '-' */
 } commands[] = {
@@ -418,75 +418,75 @@ static const struct command *find_command(const char *name)
 	option_usage(&program, "unknown command \"%s\"", name);
 }
 
-static void take_fold(struct choices *choices, char c)
+static void take_fold(struct options *options, char c)
 {
-	if (choices->settings.folding != '-' && choices->settings.folding != c)
+	if (options->settings.folding != '-' && options->settings.folding != c)
 		option_usage(&program, "-l and -u exclude each other");
-	choices->settings.folding = c;
+	options->settings.folding = c;
 }
 
-static void take_option(struct choices *choices, int c)
+static void take_option(struct options *options, int c)
 {
 	uint64_t number;
 
 	switch (c) {
 	case 'C':
-		choices->settings.config = optarg;
+		options->settings.config = optarg;
 		break;
 	case 't':
-		choices->settings.type = optarg;
+		options->settings.type = optarg;
 		break;
 	case 'l':
 	case 'u':
-		take_fold(choices, (char)c);
+		take_fold(options, (char)c);
 		break;
 	case 'a':
-		choices->syntax.aliases = true;
+		options->syntax.aliases = true;
 		break;
 	case 'n':
-		choices->unchecked = true;
+		options->unchecked = true;
 		break;
 	case 'b':
-		if (!parse_number(optarg, 10000000, &choices->batch) || choices->batch == 0)
+		if (!parse_number(optarg, 10000000, &options->batch) || options->batch == 0)
 			option_usage(&program, "-b: expected a number of lines, not \"%s\"", optarg);
 		break;
 	case 'w':
 		if (!parse_number(optarg, 3600, &number) || number == 0)
 			option_usage(&program, "-w: expected seconds from 1 to 3600, not \"%s\"", optarg);
-		choices->settings.wait = (unsigned)number;
+		options->settings.wait = (unsigned)number;
 		break;
 	case ALLOW_SHRINK:
-		choices->allow_shrink = true;
+		options->allow_shrink = true;
 		break;
 	case FORCE:
-		choices->force = true;
+		options->force = true;
 		break;
 	case ADOPT:
-		choices->adopt = true;
+		options->adopt = true;
 		break;
 	}
 }
 
-static void take_options(struct choices *choices, int argc, char **argv)
+static void take_options(struct options *options, int argc, char **argv)
 {
 	int c;
 
 	while ((c = option_next(&program, argc, argv)) != -1)
-		take_option(choices, c);
+		take_option(options, c);
 }
 
 /* ---- what dbases.conf says ------------------------------------------------------------------------------ */
 
 /* What was left open is taken from the line of the map; what contradicts it would make a map that nobody can read. */
-static void agree(struct choices *choices)
+static void agree(struct options *options)
 {
-	struct update_settings *s = &choices->settings;
-	const struct dbases_map *m = choices->beside.map;
+	struct livemap_settings *s = &options->settings;
+	const struct dbases_map *m = options->beside.map;
 	struct buf why = { 0 };
 
-	if (mapline_check(&choices->beside, &s->type, &s->config, &s->folding, &why) != EX_OK)
+	if (mapline_check(&options->beside, &s->type, &s->config, &s->folding, &why) != EX_OK)
 		die(EX_CONFIG, "%s", buf_str(&why));
-	value_check_for(&choices->check, m->relation, m->lookup.substitute);
+	value_check_for(&options->check, m->relation, m->lookup.substitute);
 }
 
 static const char *type_of_zenv(void)
@@ -500,23 +500,23 @@ static const char *type_of_zenv(void)
 	return type;
 }
 
-static void ask_dbases(struct choices *choices, const struct command *command)
+static void ask_dbases(struct options *options, const struct command *command)
 {
-	int status = beside_find(&choices->beside, choices->settings.base, fault_complain, NULL);
+	int status = beside_find(&options->beside, options->settings.base, fault_complain, NULL);
 	bool is_care = command->run == check || command->run == recover;
 
 	/* who looks after a map must not be stopped by a mistake in another line */
 	if (status != EX_OK && !is_care)
-		die(status, "%s: cannot tell how this map is used while dbases.conf has errors", choices->settings.base);
-	if (status == EX_OK && choices->beside.map != NULL)
-		agree(choices);
-	if (choices->settings.type == NULL)
-		choices->settings.type = type_of_zenv();
+		die(status, "%s: cannot tell how this map is used while dbases.conf has errors", options->settings.base);
+	if (status == EX_OK && options->beside.map != NULL)
+		agree(options);
+	if (options->settings.type == NULL)
+		options->settings.type = type_of_zenv();
 }
 
 int main(int argc, char **argv)
 {
-	struct choices choices = { .settings = { .folding = '-' } };
+	struct options options = { .settings = { .folding = '-' } };
 	const struct command *command;
 	int status;
 
@@ -524,22 +524,22 @@ int main(int argc, char **argv)
 	/* a reader of our answers that has gone, and a file beyond its limit, are errors like others */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
-	take_options(&choices, argc, argv);
+	take_options(&options, argc, argv);
 	if (argc - optind < 2)
 		option_usage(&program, "expected BASE and a command");
-	choices.settings.base = argv[optind++];
-	take_options(&choices, argc, argv);
+	options.settings.base = argv[optind++];
+	take_options(&options, argc, argv);
 	if (optind == argc)
 		option_usage(&program, "expected a command");
 	command = find_command(argv[optind++]);
 	if (command->has_options)
-		take_options(&choices, argc, argv);
+		take_options(&options, argc, argv);
 	if (argc - optind < command->least || argc - optind > command->most)
 		option_usage(&program, "wrong number of words after \"%s\"", command->name);
-	ask_dbases(&choices, command);
-	status = command->run(&choices, argv + optind);
-	value_check_free(&choices.check);
-	beside_free(&choices.beside);
+	ask_dbases(&options, command);
+	status = command->run(&options, argv + optind);
+	value_check_free(&options.check);
+	beside_free(&options.beside);
 	if (fflush(stdout) != 0 && status == EX_OK)
 		die(EX_IOERR, "standard output: %s", strerror(errno));
 	return status;

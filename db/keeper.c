@@ -14,6 +14,7 @@
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/text.h"
+#include "lib/wait.h"
 
 /* How long another process may take to end. */
 #define LOCK_MS 5000
@@ -21,7 +22,7 @@
 
 void keeper_ask_dbases(struct keeper *k)
 {
-	struct update_settings *u = &k->update;
+	struct livemap_settings *u = &k->livemap;
 	const char said = u->folding;
 	struct buf why = { 0 };
 	int status = beside_find(&k->beside, u->base, fault_complain, NULL);
@@ -67,19 +68,11 @@ void keeper_lock(const char *map, const char *suffix)
 	free(path);
 }
 
-void keeper_catch_signals(void (*on_stop)(int sig))
+void keeper_catch_signals(void (*on_stop)(int sig), sigset_t *unblocked)
 {
 	static const int stops[] = { SIGTERM, SIGINT, SIGHUP };
-	sigset_t set;
 
-	sigemptyset(&set);
-	for (size_t i = 0; i < sizeof stops / sizeof stops[0]; i++) {
-		sigaddset(&set, stops[i]);
-		sigaction(stops[i], &(struct sigaction){ .sa_handler = on_stop }, NULL);
-	}
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN);
+	wait_catch(stops, sizeof stops / sizeof stops[0], on_stop, unblocked);
 }
 
 void keeper_complain(struct buf *why)

@@ -4,13 +4,15 @@
 #ifndef ZL_DB_KEEPER_H
 #define ZL_DB_KEEPER_H
 
+#include <signal.h>
+
 #include "db/grammar/value.h"
-#include "db/live/update.h"
+#include "db/live/livemap.h"
 #include "db/route/beside.h"
 #include "lib/buf.h"
 
 struct keeper {
-	struct update_settings update;     /* what the configuration says; type NULL: nothing */
+	struct livemap_settings livemap;     /* what the configuration says; type NULL: nothing */
 	struct beside beside;
 	struct value_check values;
 	struct value_check *check;         /* of values; NULL: no relation is known */
@@ -26,8 +28,8 @@ void keeper_free(struct keeper *keeper);
  */
 void keeper_lock(const char *map, const char *suffix);
 
-/* Has SIGTERM, SIGINT and SIGHUP call `on_stop`, and blocks them (lib/wait.h). */
-void keeper_catch_signals(void (*on_stop)(int sig));
+/* wait_catch() for SIGTERM, SIGINT and SIGHUP. */
+void keeper_catch_signals(void (*on_stop)(int sig), sigset_t *unblocked);
 
 /* complain() of what servers and libraries may have put anything into; empties `why`. */
 void keeper_complain(struct buf *why);

@@ -90,6 +90,7 @@ struct sync {
 	int64_t next_flush;
 	int64_t flush_delay;     /* after a batch that failed */
 	int64_t flushed;
+	sigset_t unblocked;      /* while waiting */
 };
 
 static volatile sig_atomic_t stopped;
@@ -213,6 +214,9 @@ static const char *server_name(const struct sync *s)
 static void lose_session(struct sync *s, enum session_news news)
 {
 	session_close(&s->session);
+	/* a server that was away may have been put back to an older state, or have forgotten in a crash what it said */
+	if (!s->polls && news != SESSION_AGAIN)
+		copy_doubt(s->copy);
 	s->again = news == SESSION_AGAIN ? s->again + 1 : 0;
 	s->refusals = news == SESSION_REFUSED || news == SESSION_BEHIND ? s->refusals + 1 : 0;
 	if (s->refusals > 0 || (news == SESSION_OVER && !s->complete) || s->again > s->conf.rule_count)
@@ -316,14 +320,12 @@ static enum session_news listen_to(struct sync *s)
 static void wait_for_news(const struct sync *s, enum session_news news, int64_t deadline)
 {
 	struct pollfd p = { .fd = s->session != NULL ? session_socket(s->session) : -1, .events = POLLIN };
-	sigset_t none;
 
-	sigemptyset(&none);
 	if (news != SESSION_QUIET)
 		deadline = clock_ms();
 	else if (deadline == CLOCK_NEVER)
 		deadline = clock_ms() + LONGEST_DELAY_MS;
-	wait_for(&p, 1, deadline, &none);
+	wait_for(&p, 1, deadline, &s->unblocked);
 }
 
 /* One connection, to its end: true if the copy is what the server has, compared as a whole. */
@@ -492,7 +494,7 @@ static void open_copy(struct sync *s, bool may_shrink)
 	struct buf why = { 0 };
 	int status = EX_OK;
 
-	s->settings.update = s->keeper.update;
+	s->settings.livemap = s->keeper.livemap;
 	s->settings.check = s->keeper.check;
 	s->settings.rules = s->conf.rules;
 	s->settings.rule_count = s->conf.rule_count;
@@ -506,7 +508,7 @@ static void open_copy(struct sync *s, bool may_shrink)
 	}
 	s->domains = (struct domains){ .path = s->conf.domains, .format = s->conf.domains_format, .command = s->conf.domains_command,
 	                               .may_shrink = may_shrink };
-	/* somebody was killed between writing the list and the end of the command */
+	/* a process was killed between writing the list and the end of the command */
 	s->domains.must_run = s->domains.command != NULL && copy_domains_are_due(s->copy);
 }
 
@@ -538,11 +540,11 @@ int main(int argc, char **argv)
 	if (s.verbose)
 		zenv_tell();
 	read_config(&s, file);
-	s.keeper.update = (struct update_settings){
+	s.keeper.livemap = (struct livemap_settings){
 		.type = s.conf.type, .base = s.conf.map, .config = s.conf.environment, .folding = s.conf.folding,
 	};
 	keeper_ask_dbases(&s.keeper);
-	keeper_catch_signals(on_stop);
+	keeper_catch_signals(on_stop, &s.unblocked);
 	keeper_lock(s.conf.map, "ldapsync");
 	open_copy(&s, may_shrink);
 	status = s.once ? run_once(&s) : follow(&s);

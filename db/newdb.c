@@ -74,7 +74,7 @@ static const struct program makedb = {
 	.help = 'h',
 };
 
-struct choices {
+struct options {
 	const struct program *program;
 	const char *dbases;
 	const char *type;
@@ -128,20 +128,20 @@ static void show_progress(void *context, const char *step, size_t done, size_t t
 
 typedef void progress_shower(void *context, const char *step, size_t done, size_t total);
 
-static progress_shower *progress_for(const struct choices *choices)
+static progress_shower *progress_for(const struct options *options)
 {
-	return !choices->quiet && isatty(STDERR_FILENO) ? show_progress : NULL;
+	return !options->quiet && isatty(STDERR_FILENO) ? show_progress : NULL;
 }
 
 /* ---- all maps of a dbases.conf ------------------------------------------------------------- */
 
 static void tell_news(void *context, int status, const char *text)
 {
-	const struct choices *choices = context;
+	const struct options *options = context;
 
 	if (status != EX_OK)
 		complain("%s", text);
-	else if (!choices->quiet)
+	else if (!options->quiet)
 		printf("%s\n", text);
 }
 
@@ -179,13 +179,13 @@ static bool router_is_here(void)
 	return found;
 }
 
-static int build_all(const struct choices *choices, char *const *relations)
+static int build_all(const struct options *options, char *const *relations)
 {
 	struct told told = { 0, 0 };
 	struct rebuild rebuild = {
-		.relations = relations, .unchecked = choices->unchecked, .duplicates = choices->duplicates,
-		.report = tell_fault, .report_context = &told, .progress = progress_for(choices), .tell = tell_news,
-		.tell_context = (void *)(uintptr_t)choices,
+		.relations = relations, .unchecked = options->unchecked, .duplicates = options->duplicates,
+		.report = tell_fault, .report_context = &told, .progress = progress_for(options), .tell = tell_news,
+		.tell_context = (void *)(uintptr_t)options,
 	};
 	struct dbases dbases;
 	struct zenv zenv;
@@ -194,10 +194,10 @@ static int build_all(const struct choices *choices, char *const *relations)
 
 	if (status != EX_OK)
 		die(status, "%s", buf_str(&why));
-	status = dbases_read(&dbases, choices->dbases, &zenv, tell_fault, &told);
+	status = dbases_read(&dbases, options->dbases, &zenv, tell_fault, &told);
 	for (char *const *name = relations; status == EX_OK && *name != NULL; name++)
 		if (!dbases_has(&dbases, *name))
-			option_usage(choices->program, "%s has no relation \"%s\"", choices->dbases, *name);
+			option_usage(options->program, "%s has no relation \"%s\"", options->dbases, *name);
 	if (status == EX_OK) {
 		unasked_warn(&dbases, tell_unasked, &told);
 		rebuild.dbases = &dbases;
@@ -231,18 +231,18 @@ static const char *relation_by_name(const char *base)
 	return "";
 }
 
-static void compare_options(const struct choices *choices, const struct beside *beside)
+static void compare_options(const struct options *options, const struct beside *beside)
 {
 	const struct dbases_map *m = beside->map;
-	bool join = choices->duplicates == DUPLICATES_JOIN;
+	bool join = options->duplicates == DUPLICATES_JOIN;
 
-	if (m->syntax.aliases != choices->syntax.aliases || m->join != join ||
-	    text_folding(&m->syntax) != text_folding(&choices->syntax))
+	if (m->syntax.aliases != options->syntax.aliases || m->join != join ||
+	    text_folding(&m->syntax) != text_folding(&options->syntax))
 		complain("warning: %s:%zu builds this map with other options", beside->dbases.path, m->line);
 }
 
 /* What dbases.conf beside the map says about it.  Returns an exit code; with EX_OK the caller frees *beside. */
-static int ask_dbases(const struct choices *choices, const char *base, struct beside *beside, struct value_check *check,
+static int ask_dbases(const struct options *options, const char *base, struct beside *beside, struct value_check *check,
                       struct told *told)
 {
 	int status = beside_find(beside, base, tell_fault, told);
@@ -260,20 +260,20 @@ static int ask_dbases(const struct choices *choices, const char *base, struct be
 		status = EX_CANTCREAT;
 	} else {
 		value_check_for(check, beside->map->relation, beside->map->lookup.substitute);
-		compare_options(choices, beside);
+		compare_options(options, beside);
 	}
 	check->router = router_is_here();
 	return status;
 }
 
 /* Lists that are too deep, of all maps of dbases.conf; without a line there, in this map alone. */
-static void warn_of_nesting(const struct choices *choices, const char *base, const struct beside *beside,
+static void warn_of_nesting(const struct options *options, const char *base, const struct beside *beside,
                             struct told *told)
 {
 	struct dbases_map alone = {
-		.kind = DBASES_BUILT, .type = (char *)(uintptr_t)choices->type, .file = (char *)(uintptr_t)base,
+		.kind = DBASES_BUILT, .type = (char *)(uintptr_t)options->type, .file = (char *)(uintptr_t)base,
 		.relation = (char *)(uintptr_t)relation_by_name(base),
-		.lookup = { .fold = text_folding(&choices->syntax) == 'l' ? FOLD_LOWER : FOLD_NONE, .substitute = true },
+		.lookup = { .fold = text_folding(&options->syntax) == 'l' ? FOLD_LOWER : FOLD_NONE, .substitute = true },
 	};
 	const struct dbases dbases = { .path = (char *)(uintptr_t)base, .maps = &alone, .count = 1 };
 
@@ -282,57 +282,57 @@ static void warn_of_nesting(const struct choices *choices, const char *base, con
 }
 
 /* What the records of a map are; makedb calls all of them aliases. */
-static const char *noun(const struct choices *choices, const char *base, size_t count)
+static const char *noun(const struct options *options, const char *base, size_t count)
 {
-	const char *relation = choices->program == &makedb ? NULL : relation_by_name(base);
+	const char *relation = options->program == &makedb ? NULL : relation_by_name(base);
 
-	if (choices->program == &makedb)
+	if (options->program == &makedb)
 		return "aliases";
 	if (relation != NULL && strstr(relation, "routes") != NULL)
 		return count == 1 ? "route" : "routes";
 	return count == 1 ? "alias" : "aliases";
 }
 
-static void print_figures(const struct choices *choices, const char *base, const struct compile *compile,
+static void print_figures(const struct options *options, const char *base, const struct compile *compile,
                           int64_t started)
 {
 	/* makedb has no such line for plain texts, and who reads it expects none */
-	if (choices->syntax.aliases && !choices->quiet)
+	if (options->syntax.aliases && !options->quiet)
 		printf("%zu %s, longest %zu bytes, %llu bytes total\n", compile->records,
-		       noun(choices, base, compile->records), compile->longest, (unsigned long long)compile->values_size);
-	if (choices->verbose)
+		       noun(options, base, compile->records), compile->longest, (unsigned long long)compile->values_size);
+	if (options->verbose)
 		complain("%s: built from %s in %lld ms", compile->target,
 		         strcmp(compile->input, "-") == 0 ? "standard input" : compile->input,
 		         (long long)(clock_ms() - started));
 }
 
-static int build_one(const struct choices *choices, const char *base, const char *input)
+static int build_one(const struct options *options, const char *base, const char *input)
 {
-	const char *suffix = map_suffix(choices->type);
+	const char *suffix = map_suffix(options->type);
 	struct told told = { 0, 0 };
 	struct value_check check = { 0 };
 	struct buf why = { 0 };
 	struct compile compile = {
-		.type = choices->type, .input = input, .syntax = choices->syntax, .duplicates = choices->duplicates,
-		.check = choices->unchecked ? NULL : &check, .uid = (uid_t)-1, .gid = (gid_t)-1, .report = tell_fault,
-		.report_context = &told, .progress = progress_for(choices),
+		.type = options->type, .input = input, .syntax = options->syntax, .duplicates = options->duplicates,
+		.check = options->unchecked ? NULL : &check, .uid = (uid_t)-1, .gid = (gid_t)-1, .report = tell_fault,
+		.report_context = &told, .progress = progress_for(options),
 	};
 	int64_t started = clock_ms();
 	char *target;
 	struct beside beside;
-	int status = ask_dbases(choices, base, &beside, &check, &told);
+	int status = ask_dbases(options, base, &beside, &check, &told);
 
 	if (status != EX_OK)
 		return status;
 	target = xasprintf("%s%s", base, suffix);
 	compile.target = target;
 	status = compile_map(&compile, &why);
-	if (status == EX_OK && !choices->unchecked)
-		warn_of_nesting(choices, base, &beside, &told);
+	if (status == EX_OK && !options->unchecked)
+		warn_of_nesting(options, base, &beside, &told);
 	tell_rest(&told);
 	if (status == EX_OK) {
 		live_sweep(target);
-		print_figures(choices, base, &compile, started);
+		print_figures(options, base, &compile, started);
 	} else if (compile.said && why.len == 0) {
 		/* the line that names it is enough */
 	} else if (compile.unsure) {
@@ -350,38 +350,38 @@ static int build_one(const struct choices *choices, const char *base, const char
 
 /* ---- the command line ---------------------------------------------------------------------------- */
 
-static void take_option(struct choices *choices, int c)
+static void take_option(struct options *options, int c)
 {
 	switch (c) {
 	case 'f':
-		choices->dbases = optarg;
+		options->dbases = optarg;
 		break;
 	case 't':
-		choices->type = optarg;
+		options->type = optarg;
 		break;
 	case 'l':
 	case 'u':
-		if (choices->syntax.folding != '-' && choices->syntax.folding != c)
-			option_usage(choices->program, "-l and -u exclude each other");
-		choices->syntax.folding = (char)c;
+		if (options->syntax.folding != '-' && options->syntax.folding != c)
+			option_usage(options->program, "-l and -u exclude each other");
+		options->syntax.folding = (char)c;
 		break;
 	case 'a':
-		choices->syntax.aliases = true;
+		options->syntax.aliases = true;
 		break;
 	case 'A':
-		choices->duplicates = DUPLICATES_JOIN;
+		options->duplicates = DUPLICATES_JOIN;
 		break;
 	case 'k':
-		choices->duplicates = DUPLICATES_KEEP_FIRST;
+		options->duplicates = DUPLICATES_KEEP_FIRST;
 		break;
 	case 'n':
-		choices->unchecked = true;
+		options->unchecked = true;
 		break;
 	case 's':
-		choices->quiet = true;
+		options->quiet = true;
 		break;
 	case 'v':
-		choices->verbose = true;
+		options->verbose = true;
 		break;
 	case 'p':
 		die(EX_UNAVAILABLE, "policy databases belong to ZMailer's SMTP server; use its own makedb");
@@ -399,61 +399,61 @@ static const char *type_of_zenv(void)
 	return type;
 }
 
-static void check_type(const struct choices *choices, const char *base)
+static void check_type(const struct options *options, const char *base)
 {
-	const struct map_operations *type = map_type(choices->type);
+	const struct map_operations *type = map_type(options->type);
 	size_t n = strlen(base), m;
 
-	if (type == NULL || type->load == NULL)
-		die(EX_UNAVAILABLE, "maps of type \"%s\" cannot be built; expected btree, bhash or lmdb", choices->type);
+	if (type == NULL || type->store == NULL)
+		die(EX_UNAVAILABLE, "maps of type \"%s\" cannot be built; expected btree, bhash or lmdb", options->type);
 	m = strlen(type->suffix);
 	if (n > m && strcmp(base + n - m, type->suffix) == 0)
-		option_usage(choices->program, "give the name of the map without \"%s\"", type->suffix);
+		option_usage(options->program, "give the name of the map without \"%s\"", type->suffix);
 }
 
-static int as_newdb(struct choices *choices, int argc, char **argv)
+static int as_newdb(struct options *options, int argc, char **argv)
 {
-	if (choices->verbose)
+	if (options->verbose)
 		zenv_tell();
-	if (choices->dbases != NULL) {
-		if (choices->type != NULL || choices->syntax.aliases || choices->syntax.folding != '-' ||
-		    choices->duplicates == DUPLICATES_JOIN)
-			option_usage(choices->program, "with -f, the file says type and options of each map");
-		return build_all(choices, argv);
+	if (options->dbases != NULL) {
+		if (options->type != NULL || options->syntax.aliases || options->syntax.folding != '-' ||
+		    options->duplicates == DUPLICATES_JOIN)
+			option_usage(options->program, "with -f, the file says type and options of each map");
+		return build_all(options, argv);
 	}
 	if (argc < 1 || argc > 2)
-		option_usage(choices->program, "expected BASE [INPUT]");
-	if (choices->type == NULL)
-		choices->type = type_of_zenv();
-	check_type(choices, argv[0]);
-	return build_one(choices, argv[0], argc > 1 ? argv[1] : argv[0]);
+		option_usage(options->program, "expected BASE [INPUT]");
+	if (options->type == NULL)
+		options->type = type_of_zenv();
+	check_type(options, argv[0]);
+	return build_one(options, argv[0], argc > 1 ? argv[1] : argv[0]);
 }
 
-static int as_makedb(struct choices *choices, int argc, char **argv)
+static int as_makedb(struct options *options, int argc, char **argv)
 {
 	if (argc < 2 || argc > 3)
-		option_usage(choices->program, "expected TYPE BASE [INPUT]");
-	if (choices->duplicates == DUPLICATES_REFUSE)
-		choices->duplicates = DUPLICATES_KEEP_FIRST;
-	choices->type = argv[0];
-	check_type(choices, argv[1]);
-	return build_one(choices, argv[1], argc > 2 ? argv[2] : "-");
+		option_usage(options->program, "expected TYPE BASE [INPUT]");
+	if (options->duplicates == DUPLICATES_REFUSE)
+		options->duplicates = DUPLICATES_KEEP_FIRST;
+	options->type = argv[0];
+	check_type(options, argv[1]);
+	return build_one(options, argv[1], argc > 2 ? argv[2] : "-");
 }
 
 int main(int argc, char **argv)
 {
 	const char *slash = strrchr(argv[0], '/'), *name = slash != NULL ? slash + 1 : argv[0];
 	bool is_makedb = strcmp(name, "makedb") == 0;
-	struct choices choices = { .program = is_makedb ? &makedb : &newdb, .syntax = { false, '-' } };
+	struct options options = { .program = is_makedb ? &makedb : &newdb, .syntax = { false, '-' } };
 	int c, status;
 
-	process_begin(choices.program->name);
+	process_begin(options.program->name);
 	/* a file that grows beyond the limit is to fail with EFBIG, not to kill */
 	signal(SIGXFSZ, SIG_IGN);
-	while ((c = option_next(choices.program, argc, argv)) != -1)
-		take_option(&choices, c);
-	status = is_makedb ? as_makedb(&choices, argc - optind, argv + optind)
-	                   : as_newdb(&choices, argc - optind, argv + optind);
+	while ((c = option_next(options.program, argc, argv)) != -1)
+		take_option(&options, c);
+	status = is_makedb ? as_makedb(&options, argc - optind, argv + optind)
+	                   : as_newdb(&options, argc - optind, argv + optind);
 	if (fflush(stdout) != 0 && status == EX_OK)
 		die(EX_IOERR, "standard output: %s", strerror(errno));
 	return status;

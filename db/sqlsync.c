@@ -10,11 +10,12 @@
 #include <unistd.h>
 
 #include "db/keeper.h"
-#include "db/live/update.h"
+#include "db/live/livemap.h"
 #include "db/sql/conn.h"
 #include "db/sync/rows.h"
 #include "db/sync/shrinkage.h"
 #include "db/sync/sqlsource.h"
+#include "lib/backoff.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/options.h"
@@ -61,7 +62,7 @@ struct sync {
 	struct keeper keeper;
 	struct sqlconn *connection;
 	bool once, watch, verbose, may_shrink;
-	struct update_counts counts;   /* of the last comparison */
+	struct livemap_counts counts;   /* of the last comparison */
 	bool guarded;                  /* too much would be removed */
 	bool is_equal;                 /* map and database, the last time */
 	struct rows rows;
@@ -70,6 +71,7 @@ struct sync {
 	int64_t not_before;            /* a long comparison is not made all the time */
 	int64_t delay;                 /* after one that failed */
 	int64_t touched;               /* the first notification since the last comparison; 0: none */
+	sigset_t unblocked;            /* while waiting and asking */
 };
 
 static volatile sig_atomic_t stopped;
@@ -98,12 +100,11 @@ static bool ask(struct sync *s, struct buf *why)
 		.text = s->source.query, .deadline = clock_ms() + silence, .silence = silence,
 		.row = rows_add, .restart = restart_rows, .context = &s->rows,
 	};
-	sigset_t none, before;
+	sigset_t before;
 	bool done;
 
-	sigemptyset(&none);
 	is_reading = 1;
-	sigprocmask(SIG_SETMASK, &none, &before);
+	sigprocmask(SIG_SETMASK, &s->unblocked, &before);
 	done = sqlconn_ask(s->connection, &question, why);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	is_reading = 0;
@@ -120,7 +121,7 @@ struct guard {
 };
 
 /* Removals of the last ten minutes count together, those of other runs as well: the map keeps them. */
-static bool guard_removal(void *context, struct update *update, const struct update_counts *counts)
+static bool guard_removal(void *context, struct livemap *livemap, const struct livemap_counts *counts)
 {
 	struct guard *g = context;
 	struct buf note = { 0 };
@@ -133,22 +134,22 @@ static bool guard_removal(void *context, struct update *update, const struct upd
 	else if (shrinkage_is_too_much(&g->shrinkage, counts->before + counts->added - counts->removed))
 		return false;
 	shrinkage_encode(&note, &g->shrinkage);
-	update_note(update, SYNC_SHRINKAGE, buf_str(&note), note.len);
+	livemap_note(livemap, SYNC_SHRINKAGE, buf_str(&note), note.len);
 	buf_free(&note);
 	return true;
 }
 
-static int replace_map(struct sync *s, struct update *update, struct buf *why)
+static int replace_map(struct sync *s, struct livemap *livemap, struct buf *why)
 {
 	struct guard guard = { .may_shrink = s->may_shrink };
 	struct buf note = { 0 };
-	enum map_answer answer = update_read_note(update, SYNC_SHRINKAGE, &note, why);
+	enum map_answer answer = livemap_read_note(livemap, SYNC_SHRINKAGE, &note, why);
 	int status = EX_TEMPFAIL;
 
 	if (answer == MAP_FOUND)
 		shrinkage_decode(buf_str(&note), note.len, &guard.shrinkage);
 	if (answer != MAP_COULD_NOT_TELL)
-		status = update_replace(update, &s->rows.records, NULL, guard_removal, &guard, &s->counts, why);
+		status = livemap_replace(livemap, &s->rows.records, NULL, guard_removal, &guard, &s->counts, why);
 	s->guarded = status == EX_TEMPFAIL && answer != MAP_COULD_NOT_TELL && !s->may_shrink && s->counts.removed > 0
 		&& shrinkage_is_too_much(&guard.shrinkage, s->counts.before + s->counts.added - s->counts.removed);
 	buf_free(&note);
@@ -170,8 +171,8 @@ static int make_map(struct sync *s, struct buf *why)
 		buf_addf(why, "%s: the database gives no usable row; no map was made", s->source.map);
 		return EX_TEMPFAIL;
 	}
-	s->counts = (struct update_counts){ .added = kept };
-	return update_create(&s->keeper.update, records, NULL, why);
+	s->counts = (struct livemap_counts){ .added = kept };
+	return livemap_create(&s->keeper.livemap, records, NULL, why);
 }
 
 static void print_complaints(struct sync *s)
@@ -190,7 +191,7 @@ static void print_complaints(struct sync *s)
 
 static void print_counts(const struct sync *s)
 {
-	const struct update_counts *c = &s->counts;
+	const struct livemap_counts *c = &s->counts;
 	const unsigned long long records = c->before + c->added - c->removed;
 
 	printf("%llu record%s: %llu added, %llu changed, %llu removed", records, records == 1 ? "" : "s", (unsigned long long)c->added,
@@ -202,12 +203,12 @@ static void print_counts(const struct sync *s)
 }
 
 /* All rows have come: writes what differs. */
-static int write_map(struct sync *s, struct update *update, struct buf *why)
+static int write_map(struct sync *s, struct livemap *livemap, struct buf *why)
 {
 	int status;
 
 	rows_settle(&s->rows);
-	status = update_is_missing(update) ? make_map(s, why) : replace_map(s, update, why);
+	status = livemap_is_missing(livemap) ? make_map(s, why) : replace_map(s, livemap, why);
 	if (s->guarded)
 		buf_adds(why, "; --allow-shrink if that is meant");
 	if (status == EX_OK)
@@ -215,28 +216,28 @@ static int write_map(struct sync *s, struct update *update, struct buf *why)
 	return status;
 }
 
-/* One comparison, from the query to the map.  What goes wrong is said. */
+/* One comparison, from the query to the map.  Failures are reported. */
 static int compare(struct sync *s)
 {
-	struct update_settings settings = s->keeper.update;
+	struct livemap_settings settings = s->keeper.livemap;
 	struct buf why = { 0 };
-	struct update *update;
+	struct livemap *livemap;
 	int status = EX_OK;
 
 	settings.create = true;
 	s->guarded = false;
-	s->counts = (struct update_counts){ 0 };
-	update = update_open(&settings, &status, &why);
-	if (update != NULL) {
-		s->rows.update = update;
+	s->counts = (struct livemap_counts){ 0 };
+	livemap = livemap_open(&settings, &status, &why);
+	if (livemap != NULL) {
+		s->rows.livemap = livemap;
 		if (ask(s, &why))
-			status = write_map(s, update, &why);
+			status = write_map(s, livemap, &why);
 		else
 			status = s->rows.fault != NULL ? EX_CONFIG : EX_TEMPFAIL;
 	}
 	if (status != EX_OK)
 		keeper_complain(&why);
-	update_close(&update);
+	livemap_close(&livemap);
 	records_free(&s->rows.records);
 	buf_free(&why);
 	return status;
@@ -274,9 +275,7 @@ static int compare_and_plan(struct sync *s)
 		fflush(stdout);
 		return EX_OK;
 	}
-	s->delay = s->delay == 0 ? FIRST_DELAY_MS : s->delay * 2;
-	if (s->delay > LONGEST_DELAY_MS)
-		s->delay = LONGEST_DELAY_MS;
+	s->delay = backoff_next(s->delay, FIRST_DELAY_MS, LONGEST_DELAY_MS);
 	s->next = now + s->delay;
 	return s->guarded ? EX_TEMPFAIL : EX_OK;
 }
@@ -299,10 +298,8 @@ static void take_news(struct sync *s)
 
 static int follow(struct sync *s)
 {
-	sigset_t none;
 	int status = EX_OK;
 
-	sigemptyset(&none);
 	while (stopped == 0 && status == EX_OK) {
 		struct pollfd p = { .events = POLLIN };
 
@@ -311,7 +308,7 @@ static int follow(struct sync *s)
 		take_news(s);
 		p.fd = sqlconn_socket(s->connection);
 		if (status == EX_OK)
-			wait_for(&p, 1, s->next > s->not_before ? s->next : s->not_before, &none);
+			wait_for(&p, 1, s->next > s->not_before ? s->next : s->not_before, &s->unblocked);
 	}
 	return status;
 }
@@ -333,18 +330,18 @@ static void read_config(struct sync *s, const char *path)
 
 static void prepare(struct sync *s)
 {
-	s->keeper.update = (struct update_settings){
+	s->keeper.livemap = (struct livemap_settings){
 		.type = s->source.type, .base = s->source.map, .config = s->source.environment, .folding = s->source.folding,
 	};
 	keeper_ask_dbases(&s->keeper);
 	s->rows.format = &s->source.result_format;
 	s->rows.check = s->keeper.check;
-	s->rows.folding = s->keeper.update.folding;
+	s->rows.folding = s->keeper.livemap.folding;
 	s->connection = sqlconn_get(s->source.database, &s->source.access);
 	if (s->source.channel != NULL && s->watch)
 		sqlconn_listen(s->connection, s->source.channel);
 	end_status = s->once ? EX_TEMPFAIL : EX_OK;
-	keeper_catch_signals(on_stop);
+	keeper_catch_signals(on_stop, &s->unblocked);
 	keeper_lock(s->source.map, "sqlsync");
 }
 

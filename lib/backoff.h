@@ -14,4 +14,14 @@ static inline int64_t backoff_next(int64_t last, int64_t first, int64_t longest)
 	return next < longest ? next : longest;
 }
 
+/* The same by a count: `first` after no failure before this one, twice as much after each more, at most `longest`. */
+static inline int64_t backoff_after(unsigned long failures, int64_t first, int64_t longest)
+{
+	int64_t delay = first < longest ? first : longest;
+
+	for (; failures > 0 && delay < longest; failures--)
+		delay = backoff_next(delay, first, longest);
+	return delay;
+}
+
 #endif

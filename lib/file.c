@@ -266,7 +266,7 @@ bool file_replace_by(const char *path, mode_t mode, file_writer *write, void *co
 	int fd = -1;
 	bool ok;
 
-	/* not what somebody may have put there for us to follow or to fill */
+	/* not what another user may have put there for us to follow or to fill */
 	if (unlink(next) == 0 || errno == ENOENT)
 		fd = open(next, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	ok = fd >= 0 && write(context, fd) && fchmod(fd, mode) == 0;

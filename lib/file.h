@@ -18,7 +18,7 @@
 int file_open_regular(const char *path, int flags);
 
 /*
- * The same for a file of ours that may be made (O_CREAT), in a directory that may belong to somebody else: a symbolic link
+ * The same for a file of ours that may be made (O_CREAT), in a directory that may belong to another user: a symbolic link
  * is not followed, and by root a file with a second name is refused (EMLINK), since it may be anybody's.
  */
 int file_open_own(const char *path, int flags, mode_t mode);

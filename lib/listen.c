@@ -14,10 +14,14 @@
 #include <unistd.h>
 
 #include "lib/alloc.h"
+#include "lib/clock.h"
+#include "lib/log.h"
 #include "lib/parse.h"
 #include "lib/text.h"
 
 #define BACKLOG 1024
+/* Until connections are taken again that the system had no descriptor or memory for. */
+#define SHORT_PAUSE 1000
 /* The first descriptor that systemd hands over (sd_listen_fds(3)). */
 #define SYSTEMD_FIRST 3
 
@@ -283,6 +287,33 @@ bool listeners_from_systemd(struct listeners *l, size_t unix_kind, size_t tcp_ki
 	unsetenv("LISTEN_FDS");
 	unsetenv("LISTEN_FDNAMES");
 	return ok;
+}
+
+size_t listeners_fill(const struct listeners *l, struct pollfd *fds, int64_t *deadline)
+{
+	const bool accepting = l->accept_again <= clock_ms();
+
+	if (!accepting && l->accept_again < *deadline)
+		*deadline = l->accept_again;
+	for (size_t i = 0; i < l->count; i++)
+		fds[i] = (struct pollfd){ .fd = accepting ? l->list[i].fd : -1, .events = POLLIN };
+	return l->count;
+}
+
+int listeners_accept(struct listeners *l, const struct listener *from, struct sockaddr_storage *address)
+{
+	socklen_t length = sizeof *address;
+	int fd;
+
+	*address = (struct sockaddr_storage){ 0 };
+	fd = accept4(from->fd, (struct sockaddr *)address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
+		complain("%s: %s", from->name, strerror(errno));
+		l->accept_again = clock_ms() + SHORT_PAUSE;
+	}
+	if (length < sizeof(sa_family_t))
+		address->ss_family = AF_UNIX;
+	return fd;
 }
 
 void listeners_free(struct listeners *l)

@@ -9,15 +9,18 @@
 #ifndef ZL_LIB_LISTEN_H
 #define ZL_LIB_LISTEN_H
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
 
 #include "lib/buf.h"
 
 struct listener {
 	int fd;
 	size_t kind;               /* index of its word */
-	bool is_local;             /* UNIX: whoever may connect is on this machine */
+	bool is_local;             /* UNIX: its clients are on this machine */
 	char *path;                /* of a socket that we have made, to be removed at the end; NULL else */
 	char *name;                /* for messages */
 };
@@ -27,10 +30,11 @@ struct listeners {
 	const char *expected;      /* what a usage error says is expected, "lmtp: or smtp:"; to be set */
 	struct listener *list;
 	size_t count, capacity;
+	int64_t accept_again;      /* clock_ms(): descriptors or memory had run out */
 };
 
 /*
- * Opens the socket that `text` describes.  0, or with a line in `why`: EX_USAGE (it is none), EX_UNAVAILABLE (somebody
+ * Opens the socket that `text` describes.  0, or with a line in `why`: EX_USAGE (it is none), EX_UNAVAILABLE (a process
  * listens there), EX_CANTCREAT, EX_NOUSER (no such group).  A socket in the file system that nobody listens at is
  * replaced.
  */
@@ -41,6 +45,18 @@ int listeners_add(struct listeners *l, const char *text, struct buf *why);
  * `unix_kind` or `tcp_kind`.  False with a line in `why` if one of them is no socket that listens.
  */
 bool listeners_from_systemd(struct listeners *l, size_t unix_kind, size_t tcp_kind, struct buf *why);
+
+/*
+ * What to wait for to take connections: an entry for each listener, in their order.  While descriptors or memory have run out none
+ * is looked at; *deadline is then not later than when they are again.
+ */
+size_t listeners_fill(const struct listeners *l, struct pollfd *fds, int64_t *deadline);
+
+/*
+ * Takes a connection, not blocking and closed on exec, with the address that it comes from.  -1 if there is none to be taken now;
+ * what the system is short of is complained of, and no listener is looked at for a second.
+ */
+int listeners_accept(struct listeners *l, const struct listener *from, struct sockaddr_storage *address);
 
 void listeners_free(struct listeners *l);
 

@@ -1,5 +1,5 @@
 /*
- * What a program says to the people who run it: one line each, on stderr.
+ * What a program says to the administrator who runs it: one line each, on stderr.
  */
 #ifndef ZL_LIB_LOG_H
 #define ZL_LIB_LOG_H

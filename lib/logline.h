@@ -43,7 +43,7 @@ void logline_open_syslog(const char *program);
 /* Is there a log daemon?  Where none runs, syslog(3) makes a socket for each line to find that out: asked once a second. */
 bool logline_is_heard(void);
 
-/* The line goes to syslog, if somebody hears it. */
+/* The line goes to syslog, if a syslog daemon runs. */
 void logline_send(const struct logline *line);
 
 #endif

@@ -16,7 +16,7 @@
 #include "lib/parse.h"
 #include "lib/text.h"
 
-/* The first line of each of our files; what begins otherwise belongs to somebody else. */
+/* The first line of each of our files; what begins otherwise is not ours. */
 #define MARK "# Written by zlmtp; counters of several processes add up here.\n"
 #define LARGEST ((size_t)16 * 1024 * 1024)
 #define LABEL_MAX 300
@@ -339,7 +339,7 @@ static void compose(struct buf *out, const struct families *all)
 	}
 }
 
-/* A descriptor that holds the lock; -1 with errno, EWOULDBLOCK if somebody else has it for longer than we wait. */
+/* A descriptor that holds the lock; -1 with errno, EWOULDBLOCK if another process has it for longer than we wait. */
 static int lock(const char *path, int64_t patience)
 {
 	int64_t deadline = clock_ms() + patience;

@@ -3,7 +3,7 @@
  *
  * The file is the memory: each process counts for itself and now and then adds to the file what it has counted
  * since, under a lock (FILE.lock) and by rename.  So counters of all processes add up and go on when a process ends
- * or the system starts anew; a process that is killed loses what it had not added yet and damages nothing.
+ * or the system is started again; a process that is killed loses what it had not added yet and damages nothing.
  *
  * Numbers are kept in thousandths, as seconds have fractions.
  */
@@ -47,7 +47,7 @@ void metrics_spread(struct metrics *m, const struct metric *metric, const char *
                     const uint64_t *counts, size_t n, uint64_t sum);
 
 enum metrics_result {
-	METRICS_WRITTEN,          /* and begun anew from 0 */
+	METRICS_WRITTEN,          /* and begun again from 0 */
 	METRICS_BUSY,             /* another process writes; everything is kept for the next time */
 	METRICS_REFUSED,          /* `why` has one line; everything is kept */
 };

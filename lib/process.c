@@ -56,6 +56,16 @@ static const char *behind_name(pid_t pid, struct buf *text)
 	return at != NULL && at[1] == ' ' ? at + 2 : "";
 }
 
+bool process_raise_descriptors(unsigned long wanted)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
+		return true;
+	limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+	return setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
 bool process_lives(pid_t pid)
 {
 	struct buf text = { .limit = STAT_MAX };

@@ -9,7 +9,7 @@
 #include <time.h>
 
 /*
- * First thing in main: descriptors 0 to 2 that whoever started us had closed become /dev/null, so that no file of ours gets
+ * First thing in main: descriptors 0 to 2 that our parent had closed become /dev/null, so that no file of ours gets
  * their number and is written to as if it were standard output.  To use one still fails (EBADF).  Ends the program with
  * EX_OSERR if that cannot be done.
  */
@@ -18,7 +18,13 @@ void process_begin(const char *name);
 /* From now on this process leaves no core file, and others of its user cannot look into it: it knows a secret. */
 void process_keep_secrets(void);
 
-/* True if a process with this number is there, whoever owns it.  False for 0 and below. */
+/*
+ * Has this process open up to `wanted` descriptors, or as many as its hard limit lets it; more than that if it may already.  False
+ * with errno if the system refuses.
+ */
+bool process_raise_descriptors(unsigned long wanted);
+
+/* True if a process with this number is there, of any user.  False for 0 and below. */
 bool process_lives(pid_t pid);
 
 /*

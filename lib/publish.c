@@ -112,7 +112,7 @@ static void release(struct publish *p)
 	errno = saved;
 }
 
-/* In a directory of everybody's, whoever knew the next names could take them all. */
+/* In a directory that all users write to, one who knew the next names could take them all. */
 static unsigned unguessable(void)
 {
 	static unsigned serial;

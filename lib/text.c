@@ -255,6 +255,11 @@ void ascii_lower_string(char *s)
 		*s = ascii_lower(*s);
 }
 
+bool text_same(const char *a, const char *b)
+{
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
 bool ascii_equal(const char *a, const char *b)
 {
 	for (; ascii_lower(*a) == ascii_lower(*b); a++, b++)

@@ -34,6 +34,9 @@ void text_add_date_zone(struct buf *out, time_t when, long offset);
 char ascii_lower(char c);
 void ascii_lower_string(char *s);
 
+/* True if both are the same text, or both NULL. */
+bool text_same(const char *a, const char *b);
+
 /* True if both are the same but for the case of ASCII letters. */
 bool ascii_equal(const char *a, const char *b);
 

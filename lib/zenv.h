@@ -33,7 +33,7 @@ char *zenv_below(const char *variable, const char *name);
 
 /*
  * The same for those who need all readers of ZMailer to agree, which disagree about quotes, blanks and repeated names:
- * a value that they would read differently is an error, but only when somebody asks for it.
+ * a value that they would read differently is an error, but only when it is asked for.
  */
 struct zenv {
 	char *file;            /* NULL: there is none, the environment alone counts */

@@ -19,6 +19,7 @@
 #include "lib/alloc.h"
 #include "lib/child.h"
 #include "lib/clock.h"
+#include "lib/json.h"
 #include "lib/metrics.h"
 
 /* Options of lmtp as getopt(3) wants them; a test compares them with its help. */
@@ -152,20 +153,12 @@ static void check_tls_file(struct findings *f, const struct agent *a)
 	buf_free(&why);
 }
 
-static void check_files(struct findings *f, const struct agent *a)
-{
-	if (a->secrets != NULL)
-		check_guarded(f, "secrets file", a->secrets, true);
-	if (a->tls != NULL)
-		check_tls_file(f, a);
-}
-
 /* ---- probes ---- */
 
 /* Its command line with -B; what is no option goes, as it would be an address. */
 static char **probe_arguments(const struct agent *a, char *time)
 {
-	static char probe[] = "-B", option[] = "-O", text[] = "log=keys";
+	static char probe[] = "-B", option[] = "-O", text[] = "log=json";
 	char **list = xcalloc((size_t)a->operands + 6, sizeof *list);
 	int n = 0;
 
@@ -304,41 +297,67 @@ static void count(const struct agents *all, const struct agent *a, const char *p
 	buf_free(&labels);
 }
 
-static void judge_ready(struct agents *all, const struct agent *a, const char *peer, const char *tls)
+static void judge_ready(struct agents *all, const struct agent *a, const char *peer, const char *line)
 {
-	bool proved = strstr(tls, ", verified") != NULL;
+	struct buf said = { 0 }, verified = { 0 };
+	const char *tls;
+	bool proved;
 
-	if (strcmp(tls, "no TLS") == 0 && !is_near(peer))
+	json_member(line, "tls", &said);
+	json_member(line, "verified", &verified);
+	proved = strcmp(buf_str(&verified), "true") == 0;
+	tls = said.len > 0 ? said.data : "no TLS";
+	if (said.len == 0 && !is_near(peer))
 		finding_add(all->findings, FINDING_WARNING, "%s: %s is ready, but mail goes there in clear", a->name, peer);
 	else if (a->secrets != NULL && !proved && !is_near(peer))
 		finding_add(all->findings, FINDING_WARNING, "%s: %s gets our password without having proved who it is: %s", a->name,
 		            peer, tls);
 	else
 		finding_add(all->findings, FINDING_OK, "%s: %s is ready, %s", a->name, peer, tls);
+	buf_free(&said);
+	buf_free(&verified);
 }
 
-/* "PEER TAB ready TAB TLS TAB capabilities" or "PEER TAB could not tell TAB words". */
+static void judge_failed(struct agents *all, const struct agent *a, const char *peer, const char *line)
+{
+	struct buf why = { 0 }, code = { 0 };
+
+	json_member(line, "stage", &why);
+	buf_adds(&why, ": ");
+	json_member(line, "code", &code);
+	if (strcmp(buf_str(&code), "0") != 0) {
+		buf_addf(&why, "%s ", buf_str(&code));
+		json_member(line, "status", &why);
+		buf_addc(&why, ' ');
+	}
+	json_member(line, "words", &why);
+	finding_add(all->findings, FINDING_CRITICAL, "%s: %s cannot be used: %s", a->name, peer, buf_str(&why));
+	buf_free(&why);
+	buf_free(&code);
+}
+
+/* Its last line is what lmtp(8) says of the server in JSON, or why lmtp could not look. */
 static void judge(struct agents *all, struct agent *a, int status)
 {
-	char *peer = last_line(&a->output), *state = strchr(peer, '\t');
-	char *words = state != NULL ? strchr(state + 1, '\t') : NULL;
+	const char *line = last_line(&a->output);
+	struct buf answer = { 0 }, peer = { 0 };
 	bool ready;
 
-	if (words == NULL || !WIFEXITED(status) || (WEXITSTATUS(status) != EX_OK && WEXITSTATUS(status) != EX_TEMPFAIL)) {
+	if (!WIFEXITED(status) || (WEXITSTATUS(status) != EX_OK && WEXITSTATUS(status) != EX_TEMPFAIL) ||
+	    !json_member(line, "answer", &answer) || !json_member(line, "peer", &peer)) {
 		finding_add(all->findings, FINDING_CRITICAL, "%s: lmtp cannot be asked: %s", a->name,
-		            peer[0] != '\0' ? peer : "it ended without a word");
+		            line[0] != '\0' ? line : "it ended without a word");
 		count(all, a, a->target, false);
-		return;
+	} else {
+		ready = strcmp(buf_str(&answer), "ready") == 0 && WEXITSTATUS(status) == EX_OK;
+		if (ready)
+			judge_ready(all, a, buf_str(&peer), line);
+		else
+			judge_failed(all, a, buf_str(&peer), line);
+		count(all, a, buf_str(&peer), ready);
 	}
-	*state++ = '\0';
-	*words++ = '\0';
-	words[strcspn(words, "\t")] = '\0';
-	ready = strcmp(state, "ready") == 0 && WEXITSTATUS(status) == EX_OK;
-	if (ready)
-		judge_ready(all, a, peer, words);
-	else
-		finding_add(all->findings, FINDING_CRITICAL, "%s: %s cannot be used: %s", a->name, peer, words);
-	count(all, a, peer, ready);
+	buf_free(&answer);
+	buf_free(&peer);
 }
 
 /* Waits for them in their order; the numbers for graphs are of all together. */
@@ -371,7 +390,10 @@ void check_agents(struct findings *f, const struct schedconf *conf, unsigned sec
 	for (size_t i = 0; i < all.count; i++) {
 		struct agent *a = &all.list[i];
 
-		check_files(f, a);
+		if (a->secrets != NULL)
+			check_guarded(f, "secrets file", a->secrets, true);
+		if (a->tls != NULL)
+			check_tls_file(f, a);
 		if (a->target != NULL)
 			start(&all, a, seconds);
 		else

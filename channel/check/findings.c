@@ -10,7 +10,7 @@
 
 #define TEXT_MAX 500
 #define LABEL_MAX 60
-/* Of findings in the first line: it goes into a message to somebody's telephone. */
+/* Of findings in the first line: it goes into a message to a telephone. */
 #define SHOWN 3
 
 const char *severity_name(enum severity severity)

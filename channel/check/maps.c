@@ -122,7 +122,7 @@ static enum severity check_built(const struct look *l)
 static enum severity check_live(const struct look *l)
 {
 	const struct dbases_map *m = l->line;
-	const struct update_settings settings = {
+	const struct livemap_settings settings = {
 		.type = m->type, .base = m->file, .config = m->config, .wait = l->limits->wait,
 		.folding = key_fold_letter(m->lookup.fold),
 	};

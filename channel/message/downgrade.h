@@ -15,10 +15,4 @@
  */
 void downgrade_header(struct buf *out, const char *fields, size_t n, const char *charset);
 
-/*
- * The value of a field that consists of words, comments, quoted strings and specials (RFC 5322 section 3.2), without
- * the LF at its end.
- */
-void downgrade_structured(struct buf *out, const char *value, size_t n, const char *charset);
-
 #endif

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "channel/message/downgrade.h"
+#include "channel/message/words.h"
 #include "lib/alloc.h"
 #include "lib/text.h"
 
@@ -129,13 +129,6 @@ static bool is_attribute_char(unsigned char c)
 	       (c != '\0' && strchr("!#$&+-.^_`{|}~", c) != NULL);
 }
 
-/* The name with 8-bit bytes as '_', as there is no way to write them. */
-static void add_name(struct buf *out, const char *name, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		buf_addc(out, (unsigned char)name[i] > ' ' && (unsigned char)name[i] < 127 ? name[i] : '_');
-}
-
 /* Adds name*=charset'language'value, in lines of their own; in sections where one is not enough. */
 static void add_extended(struct buf *out, const char *name, size_t n, const char *charset, const char *language,
                          const struct buf *value)
@@ -157,7 +150,9 @@ static void add_extended(struct buf *out, const char *name, size_t n, const char
 
 		buf_clear(&line);
 		buf_adds(&line, "\n ");
-		add_name(&line, name, n);
+		/* the name with 8-bit bytes as '_', as there is no way to write them */
+		for (size_t i = 0; i < n; i++)
+			buf_addc(&line, (unsigned char)name[i] > ' ' && (unsigned char)name[i] < 127 ? name[i] : '_');
 		if (!whole)
 			buf_addf(&line, "*%zu", section);
 		buf_adds(&line, "*=");
@@ -270,7 +265,7 @@ static bool has_extended_twin(const struct parameters *list, const struct parame
 	return false;
 }
 
-/* Does it need to be written anew, or one of its sections? */
+/* Does it need to be rewritten, or one of its sections? */
 static bool is_changed(const struct parameters *list, const struct parameter *a)
 {
 	bool changed = a->eightbit;
@@ -296,7 +291,7 @@ static void add_parameter(struct parameters *list, struct parameter *a, struct b
 	if (!is_changed(list, a))
 		buf_add(out, a->raw, a->length);
 	else if (is_other(a))
-		downgrade_structured(out, a->raw, a->length, charset);
+		words_structured(out, a->raw, a->length, charset);
 	else if (a->base_length == 8 && strncasecmp(a->name, "boundary", 8) == 0)
 		add_boundary(out, a);
 	else
@@ -308,7 +303,7 @@ void parameter_downgrade(struct buf *out, const char *value, size_t n, const cha
 	const char *end = value + n, *p = end_of_parameter(value, end);
 	struct parameters list = { 0 };
 
-	downgrade_structured(out, value, (size_t)(p - value), charset);
+	words_structured(out, value, (size_t)(p - value), charset);
 	while (p < end) {
 		const char *next = end_of_parameter(p + 1, end);
 

@@ -131,17 +131,6 @@ void body_close(struct body *body)
 	*body = (struct body){ .fd = -1 };
 }
 
-/*
- * A CR of its own would become a line end, and what stands behind it a field that nobody has looked at:
- * in a header it is a blank.
- */
-static void blank_lone_cr(struct buf *fields)
-{
-	for (char *p = fields->data; (p = memchr(p, '\r', (size_t)(fields->data + fields->len - p))) != NULL; p++)
-		if (p[1] != '\n')
-			*p = ' ';
-}
-
 void header_init(struct header *header, const char *fields, size_t n)
 {
 	struct wire wire = { 0 };
@@ -149,7 +138,13 @@ void header_init(struct header *header, const char *fields, size_t n)
 
 	*header = (struct header){ 0 };
 	buf_add(&copy, fields, n);
-	blank_lone_cr(&copy);
+	/*
+	 * A CR of its own would become a line end, and what stands behind it a field that nobody has looked at:
+	 * in a header it is a blank.
+	 */
+	for (char *p = copy.data; (p = memchr(p, '\r', (size_t)(copy.data + copy.len - p))) != NULL; p++)
+		if (p[1] != '\n')
+			*p = ' ';
 	wire_add(&wire, &header->wire, copy.data, n);
 	buf_free(&copy);
 	wire_end(&wire, &header->wire);

@@ -25,7 +25,7 @@ struct sasl_run {
 struct mechanism {
 	const char *name;             /* in AUTH and, in small letters, in -O auth */
 	const char *command;          /* what follows "AUTH " */
-	bool aloud;                   /* says the password to whoever can listen */
+	bool aloud;                   /* sends the password in clear */
 	bool needs_secret;
 	bool (*respond)(struct sasl_run *run, const char *challenge, struct buf *out, struct buf *why);
 	bool (*complete)(const struct sasl_run *run);

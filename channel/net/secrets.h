@@ -2,7 +2,7 @@
  * The file of -A, smtp-auth-secrets(5): as whom we authenticate to which host
  * (transport-agent.md section 10).
  *
- * It is read anew for each connection and nothing of it is kept, so a change counts from the next
+ * It is read again for each connection and nothing of it is kept, so a change counts from the next
  * connection on.
  */
 #ifndef ZL_CHANNEL_NET_SECRETS_H

@@ -8,19 +8,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "channel/net/result.h"
 #include "lib/buf.h"
 
 struct tls;
 struct tls_peer;
 struct tls_connection;
-
-enum stream_result {
-	STREAM_OK,            /* *count bytes were moved, at least one */
-	STREAM_WAIT_READ,     /* nothing now: wait until the descriptor is readable */
-	STREAM_WAIT_WRITE,    /* ... writable */
-	STREAM_END,           /* the peer has closed */
-	STREAM_ERROR,         /* `error` says why */
-};
 
 struct stream {
 	int fd;               /* -1 = closed */

@@ -97,7 +97,7 @@ static int keep_session(SSL *ssl, SSL_SESSION *session)
 	return 1;
 }
 
-static void set_modes(SSL_CTX *context, const struct tlsconf *conf)
+static bool set_up(SSL_CTX *context, const struct tlsconf *conf, struct buf *why)
 {
 	SSL_CTX_set_min_proto_version(context, conf->min_protocol == TLS_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION);
 	SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
@@ -107,11 +107,6 @@ static void set_modes(SSL_CTX *context, const struct tlsconf *conf)
 	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 	SSL_CTX_sess_set_new_cb(context, keep_session);
 	SSL_CTX_set_default_passwd_cb(context, no_passphrase);
-}
-
-static bool set_up(SSL_CTX *context, const struct tlsconf *conf, struct buf *why)
-{
-	set_modes(context, conf);
 	if (conf->cipher_list != NULL && SSL_CTX_set_cipher_list(context, conf->cipher_list) != 1) {
 		buf_addf(why, "tls-cipher-list %s: ", conf->cipher_list);
 		add_openssl_error(why);

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "channel/net/stream.h"
+#include "channel/net/result.h"
 #include "channel/net/tlsconf.h"
 #include "lib/buf.h"
 

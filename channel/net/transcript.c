@@ -32,7 +32,7 @@ bool transcript_open(struct transcript *t, const char *path)
 	return t->fd >= 0;
 }
 
-/* Whoever turns logs over moves ours away and tells nobody. */
+/* A program that rotates logs moves ours away and tells no process. */
 static void follow_name(struct transcript *t)
 {
 	struct stat named, ours;

@@ -14,7 +14,7 @@ struct router;
 enum moved_answer {
 	MOVED_NOBODY,
 	MOVED_SOMEBODY,           /* `line` is the reroute to be done (control_line.h), without its LF */
-	MOVED_UNCLEAR,            /* the maps could not tell of somebody, and nobody else has moved */
+	MOVED_UNCLEAR,            /* the maps could not tell of a recipient, and no other has moved */
 };
 
 /*

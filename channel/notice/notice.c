@@ -363,7 +363,7 @@ static void open_message(struct notice *n)
 	free(path);
 }
 
-/* True if nobody is told anything now, as somebody has moved, or may have. */
+/* True if no report is made now, as a recipient has moved, or may have. */
 static bool look_for_moved(struct notice *n)
 {
 	switch (moved_ask(n->office->router, n->control, n->last, !n->request->waiting, &n->moved)) {

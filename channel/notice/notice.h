@@ -51,7 +51,7 @@ enum notice_answer {
 	NOTICE_DONE,
 	NOTICE_FILE,               /* nobody can be told: the postmaster's file is to be written */
 	NOTICE_LATER,
-	NOTICE_MOVED,              /* nobody was told: somebody has another place by now, and is to be tried there */
+	NOTICE_MOVED,              /* no report: a recipient has another place by now, and is to be tried there */
 };
 
 struct notice;

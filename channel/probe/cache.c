@@ -11,12 +11,12 @@
 #include <time.h>
 
 #include "db/live/cdb/health.h"
-#include "db/live/update.h"
+#include "db/live/livemap.h"
 #include "lib/alloc.h"
 #include "lib/log.h"
 #include "lib/parse.h"
 
-/* Probes run while somebody waits: rather none than a slow one. */
+/* Probes run while a client waits: rather none than a slow one. */
 #define WAIT_SECONDS 2
 /* How often records that are too old are looked for, in seconds; the note that says when it was done last. */
 #define SWEEP_EVERY 3600
@@ -26,8 +26,8 @@
 #define DIGEST_BYTES 8
 
 struct probe_cache {
-	struct update_settings settings;
-	struct update *update;       /* NULL: there is no map yet, or it is not used */
+	struct livemap_settings settings;
+	struct livemap *livemap;       /* NULL: there is no map yet, or it is not used */
 	bool unused;                 /* there was trouble, which was told */
 	int64_t longest;
 	struct put { struct buf key, value; } *puts;
@@ -79,7 +79,7 @@ static void set_aside_damaged(const struct probe_cache *cache)
 static void give_up(struct probe_cache *cache, struct buf *why)
 {
 	complain("cache not used: %s", buf_str(why));
-	update_close(&cache->update);
+	livemap_close(&cache->livemap);
 	cache->unused = true;
 	buf_free(why);
 }
@@ -92,13 +92,13 @@ static bool open_map(struct probe_cache *cache)
 	struct buf why = { 0 };
 	int status = EX_OK;
 
-	if (cache->unused || cache->update != NULL)
+	if (cache->unused || cache->livemap != NULL)
 		return !cache->unused;
-	cache->update = update_open(&cache->settings, &status, &why);
-	if (cache->update == NULL && status != EX_NOINPUT)
+	cache->livemap = livemap_open(&cache->settings, &status, &why);
+	if (cache->livemap == NULL && status != EX_NOINPUT)
 		give_up(cache, &why);
 	buf_free(&why);
-	return cache->update != NULL;
+	return cache->livemap != NULL;
 }
 
 /* The first answer makes the map; if another probe was faster, its map will do. */
@@ -113,18 +113,18 @@ static bool make_map(struct probe_cache *cache)
 		return true;
 	if (cache->unused)
 		return false;
-	made = update_create(&cache->settings, &none, no_stamp, &why) == EX_OK;
+	made = livemap_create(&cache->settings, &none, no_stamp, &why) == EX_OK;
 	if (!open_map(cache) && !made && !cache->unused)
 		give_up(cache, &why);
 	buf_free(&why);
-	return cache->update != NULL;
+	return cache->livemap != NULL;
 }
 
 struct probe_cache *probe_cache_open(const char *file, int64_t longest)
 {
 	struct probe_cache *cache = xcalloc(1, sizeof *cache);
 
-	cache->settings = (struct update_settings){
+	cache->settings = (struct livemap_settings){
 		.type = HAVE_LMDB ? "lmdb" : "btree", .base = file, .folding = '-', .wait = WAIT_SECONDS,
 	};
 	cache->longest = longest;
@@ -144,7 +144,7 @@ void probe_cache_close(struct probe_cache **cache)
 {
 	if (*cache == NULL)
 		return;
-	update_close(&(*cache)->update);
+	livemap_close(&(*cache)->livemap);
 	forget_puts(*cache);
 	free((*cache)->puts);
 	free(*cache);
@@ -163,13 +163,6 @@ static void add_digest(struct buf *out, const struct buf *key, const struct kept
 	for (size_t i = 0; i < DIGEST_BYTES; i++)
 		buf_addf(out, "%02x", digest[i]);
 	buf_free(&text);
-}
-
-static void add_record(struct buf *out, const struct buf *key, const struct kept_reply *reply)
-{
-	buf_addf(out, FORM " %" PRId64 " %d %s ", reply->said, reply->code, reply->status);
-	add_digest(out, key, reply);
-	buf_addf(out, " %s", reply->words);
 }
 
 /* Cuts the next word off; NULL if there is none. */
@@ -222,13 +215,13 @@ bool probe_cache_find(struct probe_cache *cache, const struct buf *key, struct k
 	struct buf value = { 0 }, why = { 0 };
 	bool found = false;
 
-	if (!open_map(cache) || update_key_fault(cache->update, key->data, key->len) != NULL)
+	if (!open_map(cache) || livemap_key_fault(cache->livemap, key->data, key->len) != NULL)
 		return false;
-	switch (update_find(cache->update, key->data, key->len, &value, &why)) {
+	switch (livemap_find(cache->livemap, key->data, key->len, &value, &why)) {
 	case MAP_FOUND:
 		found = value.len > 0 && read_record(key, &value, reply);
 		if (!found)
-			complain("%s: a record is damaged or of another version and not used", update_path(cache->update));
+			complain("%s: a record is damaged or of another version and not used", livemap_path(cache->livemap));
 		break;
 	case MAP_NOT_FOUND:
 		break;
@@ -249,7 +242,9 @@ void probe_cache_put(struct probe_cache *cache, const struct buf *key, const str
 	put = &cache->puts[cache->count++];
 	*put = (struct put){ 0 };
 	buf_add(&put->key, key->data, key->len);
-	add_record(&put->value, key, reply);
+	buf_addf(&put->value, FORM " %" PRId64 " %d %s ", reply->said, reply->code, reply->status);
+	add_digest(&put->value, key, reply);
+	buf_addf(&put->value, " %s", reply->words);
 }
 
 /* ---- never for ever ---- */
@@ -284,7 +279,7 @@ static bool remove_old(void *context, const char *key, size_t key_length, const 
 
 	(void)value_length;
 	if (said < s->keep_from || said > s->now)
-		update_remove(s->cache->update, key, key_length);
+		livemap_remove(s->cache->livemap, key, key_length);
 	return true;
 }
 
@@ -310,7 +305,7 @@ static bool is_due(struct probe_cache *cache, int64_t now)
 	uint64_t swept = 0;
 	bool due;
 
-	if (update_read_note(cache->update, SWEPT, &when, &why) != MAP_FOUND ||
+	if (livemap_read_note(cache->livemap, SWEPT, &when, &why) != MAP_FOUND ||
 	    !parse_number(buf_str(&when), INT64_MAX, &swept))
 		swept = 0;
 	due = now - (int64_t)swept >= SWEEP_EVERY || (int64_t)swept > now;
@@ -328,14 +323,14 @@ static int sweep(struct probe_cache *cache, struct buf *why)
 
 	if (!is_due(cache, now))
 		return EX_OK;
-	status = update_walk(cache->update, look_at_age, &s, why);
+	status = livemap_walk(cache->livemap, look_at_age, &s, why);
 	shorten(&s);
 	if (status == EX_OK)
-		status = update_walk(cache->update, remove_old, &s, why);
+		status = livemap_walk(cache->livemap, remove_old, &s, why);
 	snprintf(when, sizeof when, "%" PRId64, now);
-	update_note(cache->update, SWEPT, when, strlen(when));
+	livemap_note(cache->livemap, SWEPT, when, strlen(when));
 	free(s.ages);
-	return status == EX_OK ? update_commit(cache->update, why) : status;
+	return status == EX_OK ? livemap_commit(cache->livemap, why) : status;
 }
 
 static void write_puts(struct probe_cache *cache)
@@ -348,11 +343,11 @@ static void write_puts(struct probe_cache *cache)
 	for (size_t i = 0; i < cache->count; i++) {
 		const struct put *p = &cache->puts[i];
 
-		if (update_key_fault(cache->update, p->key.data, p->key.len) == NULL)
-			update_put(cache->update, p->key.data, p->key.len, p->value.data, p->value.len);
+		if (livemap_key_fault(cache->livemap, p->key.data, p->key.len) == NULL)
+			livemap_put(cache->livemap, p->key.data, p->key.len, p->value.data, p->value.len);
 	}
 	forget_puts(cache);
-	status = update_commit(cache->update, &why);
+	status = livemap_commit(cache->livemap, &why);
 	if (status == EX_OK)
 		status = sweep(cache, &why);
 	if (status != EX_OK)

@@ -1,5 +1,5 @@
 /*
- * What servers said about recipients, kept in a live map (db/live/update.h) that any number of probes share.
+ * What servers said about recipients, kept in a live map (db/live/livemap.h) that any number of probes share.
  *
  * A record is what the server said and when, never a verdict; with a digest over all of it, so that damage is no
  * answer.  Trouble with the map is told in one line each, and then it is as if it were empty.

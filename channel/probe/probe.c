@@ -12,7 +12,7 @@ struct prober {
 	const struct settings *settings;
 	struct question *questions;
 	size_t count;
-	struct way *way;             /* what a transaction for nobody finds out; NULL when asking */
+	struct server_check *check;    /* what a transaction for nobody finds out; NULL when asking */
 	struct session sessions[CONNECTIONS_MAX];
 };
 
@@ -41,19 +41,19 @@ static void on_settled(void *context, struct session *s, struct transaction *t, 
 	}
 }
 
-static void describe_way(struct way *way, struct session *s)
+static void describe_server(struct server_check *check, struct session *s)
 {
 	const struct record_connection connection = session_record(s);
 
-	way->ready = s->state == SESSION_READY;
-	way->failure = s->peer->failure;
-	way->tls = xstrdup(connection.tls);
-	way->verified = way->ready && s->stream.tls != NULL && tls_verified(s->stream.tls);
-	way->authenticated = way->ready && s->opening.demands.auth != NULL;
-	way->session = xstrdup(connection.session);
-	way->caps = s->opening.caps;
-	way->connect_ms = connection.connect_ms;
-	way->opening_ms = connection.opening_ms;
+	check->ready = s->state == SESSION_READY;
+	check->failure = s->peer->failure;
+	check->tls = xstrdup(connection.tls);
+	check->verified = check->ready && s->stream.tls != NULL && tls_verified(s->stream.tls);
+	check->authenticated = check->ready && s->opening.demands.auth != NULL;
+	check->session = xstrdup(connection.session);
+	check->caps = s->opening.caps;
+	check->connect_ms = connection.connect_ms;
+	check->opening_ms = connection.opening_ms;
 }
 
 static void on_done(void *context, struct session *s, struct transaction *t)
@@ -66,8 +66,8 @@ static void on_done(void *context, struct session *s, struct transaction *t)
 		place->under_way = false;
 		place->retried = place->retried || !t->recipients[i].later;
 	}
-	if (p->way != NULL)
-		describe_way(p->way, s);
+	if (p->check != NULL)
+		describe_server(p->check, s);
 	free(t->recipients);
 	free(t);
 }
@@ -113,16 +113,6 @@ static bool has_recipient(const struct transaction *t, const struct place *place
 	return false;
 }
 
-static void add_recipient(const struct prober *p, struct transaction *t, struct place *place)
-{
-	t->recipients[t->count++] = (struct transaction_recipient){
-		.to = { .address = place->user, .ignore_quota = p->settings->jobs.ignore_quota },
-		.owner = place,
-	};
-	t->retried = t->retried || place->retried;
-	place->under_way = true;
-}
-
 /* All that waits for `peer`, as much of it as one transaction may hold. */
 static struct transaction *take(struct prober *p, const struct peer *peer)
 {
@@ -133,8 +123,14 @@ static struct transaction *take(struct prober *p, const struct peer *peer)
 		for (size_t k = 0; k < p->questions[i].count && t->count < most; k++) {
 			struct place *place = &p->questions[i].places[k];
 
-			if (place->peer == peer && is_waiting(place) && !has_recipient(t, place))
-				add_recipient(p, t, place);
+			if (place->peer == peer && is_waiting(place) && !has_recipient(t, place)) {
+				t->recipients[t->count++] = (struct transaction_recipient){
+					.to = { .address = place->user, .ignore_quota = p->settings->jobs.ignore_quota },
+					.owner = place,
+				};
+				t->retried = t->retried || place->retried;
+				place->under_way = true;
+			}
 		}
 	}
 	return t;
@@ -297,13 +293,13 @@ void probe_ask(const struct settings *settings, struct question *questions, size
 	free(p);
 }
 
-void probe_way(const struct settings *settings, struct peer *peer, int64_t deadline, struct way *way)
+void probe_server(const struct settings *settings, struct peer *peer, int64_t deadline, struct server_check *check)
 {
 	struct prober *p = xcalloc(1, sizeof *p);
 	const struct session_owner owner = { p, on_settled, on_done, on_prepare, on_content, NULL };
 
-	*way = (struct way){ 0 };
-	*p = (struct prober){ .settings = settings, .way = way };
+	*check = (struct server_check){ 0 };
+	*p = (struct prober){ .settings = settings, .check = check };
 	start(p, &owner);
 	/* a transaction for nobody needs a ready connection and says nothing on it */
 	session_begin(&p->sessions[0], peer, new_transaction(p, 0));

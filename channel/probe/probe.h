@@ -15,8 +15,8 @@
 /* Settles every place of the questions that is not settled and has a peer, until `deadline` (clock_ms()). */
 void probe_ask(const struct settings *settings, struct question *questions, size_t count, int64_t deadline);
 
-/* What was found on the way to a server. */
-struct way {
+/* What was found about a server, without a message. */
+struct server_check {
 	bool ready;                /* mail could be sent */
 	struct result failure;     /* if not; its strings belong to the peer */
 	char *tls;                 /* as tls_describe(); "" in clear */
@@ -27,11 +27,11 @@ struct way {
 	int64_t connect_ms, opening_ms;
 };
 
-/* Connects, LHLO, TLS, AUTH, QUIT.  The caller frees `way`. */
-void probe_way(const struct settings *settings, struct peer *peer, int64_t deadline, struct way *way);
-void way_free(struct way *way);
+/* Connects, LHLO, TLS, AUTH, QUIT.  The caller frees `check`. */
+void probe_server(const struct settings *settings, struct peer *peer, int64_t deadline, struct server_check *check);
+void server_check_free(struct server_check *check);
 
 /* Adds one line about it: PEER, "ready" or "could not tell", TLS or the words, the capabilities; or JSON. */
-void way_print(const struct way *way, const struct peer *peer, bool json, struct buf *out);
+void server_check_print(const struct server_check *check, const struct peer *peer, bool json, struct buf *out);
 
 #endif

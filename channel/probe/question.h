@@ -1,7 +1,7 @@
 /*
  * Questions of a probe and their answers, and how they are told.
  *
- * An address may lead to several places.  Mail for it reaches somebody if one of them says yes; nobody if all say
+ * An address may lead to several places.  Mail for it is accepted if one of them says yes; refused if all say
  * no; otherwise it could not be told.
  */
 #ifndef ZL_CHANNEL_PROBE_QUESTION_H
@@ -29,7 +29,7 @@ struct place {
 	char *words;               /* clean text */
 	int64_t age;               /* seconds since the server said it; 0: now */
 	struct kept_reply *kept;   /* what it said some time ago, in case it cannot tell now; or NULL */
-	/* of whoever asks */
+	/* of the caller */
 	bool under_way;
 	bool retried;              /* its connection broke before the server had said a word about it */
 };

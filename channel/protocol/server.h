@@ -1,6 +1,6 @@
 /*
  * The server's side of LMTP and ESMTP as a pure machine (RFC 5321, 2033, 1870, 2034, 2920, 3030, 3461, 6531, 9422): bytes
- * of a client in, replies and what is to be done out.  No system call, no clock, no map: whoever runs it answers for
+ * of a client in, replies and what is to be done out.  No system call, no clock, no map: its caller answers for
  * senders, recipients and messages.
  *
  *   server_add(s, bytes, n);

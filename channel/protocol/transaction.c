@@ -734,12 +734,6 @@ static void on_mail(struct dialogue *d, struct transaction *t, const struct repl
 		after_envelope(d, t);
 }
 
-static void note_rcpt_reply(struct transaction_recipient *to, const struct dialogue *d, const struct reply *reply)
-{
-	to->rcpt_reply = xasprintf("%d %s%s%s", reply->code, reply->status, reply->status[0] ? " " : "",
-	                           buf_str(&d->words));
-}
-
 /* To a probe the yes is all there will ever be. */
 static void hold_yes(struct dialogue *d, struct transaction_recipient *to, const struct reply *reply)
 {
@@ -764,8 +758,10 @@ static void on_rcpt(struct dialogue *d, struct transaction *t, size_t i, const s
 		poison(d, "a final reply too many");
 		return;
 	}
-	if (!refused_sender)
-		note_rcpt_reply(to, d, reply);
+	if (!refused_sender) {
+		to->rcpt_reply = xasprintf("%d %s%s%s", reply->code, reply->status, reply->status[0] ? " " : "",
+		                           buf_str(&d->words));
+	}
 	if (refused_sender) {
 		/* only bookkeeping: the sender was refused, not this recipient */
 	} else if (r.outcome == OUTCOME_NONE) {

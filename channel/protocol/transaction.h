@@ -82,7 +82,7 @@ struct transaction {
 	char mail_status[12];     /* enhanced codes of positive replies, to recognise a shift */
 	char rcpt_status[12];
 	char final_status[12];
-	bool delivered;           /* to somebody: final_status is valid */
+	bool delivered;           /* to a recipient: final_status is valid */
 };
 
 /*

@@ -27,14 +27,14 @@ static void enter(struct agent *w, enum agent_state state, int64_t now)
 	w->since = now;
 }
 
-struct agent *agent_launch(const struct clause *clause, const struct thread *t, int64_t now, struct buf *why)
+struct agent *agent_launch(const struct clause *clause, const struct destination *d, int64_t now, struct buf *why)
 {
 	struct agent *w = NULL;
 	struct launch launch;
 	pid_t pid;
 	int fd;
 
-	if (!launch_prepare(&launch, clause, t->channel, t->host, why))
+	if (!launch_prepare(&launch, clause, d->channel, d->host, why))
 		return NULL;
 	pid = launch_start(&launch, clause, &fd, why);
 	if (pid > 0) {
@@ -42,8 +42,8 @@ struct agent *agent_launch(const struct clause *clause, const struct thread *t, 
 		w->pid = pid;
 		w->fd = fd;
 		w->clause = clause;
-		w->channel = xstrdup(t->channel);
-		w->host = clause->with_host ? xstrdup(t->host) : NULL;
+		w->channel = xstrdup(d->channel);
+		w->host = clause->with_host ? xstrdup(d->host) : NULL;
 		w->outstanding = 1;
 		enter(w, AGENT_BUSY, now);
 	}
@@ -105,10 +105,10 @@ void agent_hurry(struct agent *w, int64_t silence, int64_t now)
 	kill(w->pid, SIGTERM);
 }
 
-bool agent_suits(const struct agent *w, const struct thread *t)
+bool agent_suits(const struct agent *w, const struct destination *d)
 {
-	return w->clause == t->clause && w->thread == NULL && (w->state == AGENT_HUNGRY || w->state == AGENT_IDLE) &&
-	       strcmp(w->channel, t->channel) == 0 && (w->host == NULL || strcmp(w->host, t->host) == 0);
+	return w->clause == d->clause && w->destination == NULL && (w->state == AGENT_HUNGRY || w->state == AGENT_IDLE) &&
+	       strcmp(w->channel, d->channel) == 0 && (w->host == NULL || strcmp(w->host, d->host) == 0);
 }
 
 static void sent_line(struct agent *w, int64_t now)

@@ -29,13 +29,13 @@ struct agent {
 	const struct clause *clause;
 	char *channel;
 	char *host;                   /* the only one it serves, NULL if it takes any */
-	struct thread *thread;        /* what it works on, NULL if nothing */
+	struct destination *destination; /* what it works on, NULL if nothing */
 	struct group_list fed;
 	enum agent_state state;
 	unsigned outstanding;         /* lines without their #hungry; a new one owes us the first */
 	bool idling;                  /* the last line was "#idle" */
 	bool probe;                   /* the next burst is one job: nobody knows yet how the destination does */
-	bool too_hungry;              /* it was, and the people know */
+	bool too_hungry;              /* it was, and that was logged */
 	bool useful;                  /* it has reported something */
 	int64_t since;                /* clock_ms() of its state */
 	int64_t heard;                /* clock_ms() of its last words */
@@ -49,10 +49,10 @@ struct agent {
 };
 
 /*
- * Starts an agent of a clause for a thread's channel, and for its host if the command asks for that.  NULL with
+ * Starts an agent of a clause for a destination's channel, and for its host if the command asks for that.  NULL with
  * a line in `why`.
  */
-struct agent *agent_launch(const struct clause *clause, const struct thread *t, int64_t now, struct buf *why);
+struct agent *agent_launch(const struct clause *clause, const struct destination *d, int64_t now, struct buf *why);
 
 /*
  * When an agent that is at work and says nothing is to be told to end, or, if that has happened, to be killed (clock_ms());
@@ -66,8 +66,8 @@ void agent_hurry(struct agent *w, int64_t silence, int64_t now);
 /* The process is gone: frees everything, clears the caller's pointer. */
 void agent_free(struct agent **w);
 
-/* True if it can work on a thread now or after its next #hungry. */
-bool agent_suits(const struct agent *w, const struct thread *t);
+/* True if it can work on a destination now or after its next #hungry. */
+bool agent_suits(const struct agent *w, const struct destination *d);
 
 void agent_job(struct agent *w, const char *name, const char *host, int64_t now);
 void agent_idle(struct agent *w, int64_t now);
@@ -76,7 +76,7 @@ void agent_idle(struct agent *w, int64_t now);
 void agent_dismiss(struct agent *w, int64_t now);
 
 /*
- * Counts one #hungry.  False if it owed us none; that is told to the people once and changes
+ * Counts one #hungry.  False if it owed us none; that is logged once and changes
  * nothing.
  */
 bool agent_hungry(struct agent *w, int64_t now);

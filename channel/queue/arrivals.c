@@ -15,11 +15,11 @@
 #include "lib/log.h"
 
 /* How long until a file is looked at again, in milliseconds. */
-#define LOCKED_PAUSE (32 * 1000)           /* as ZMailer: an agent of somebody else holds a lock in it */
+#define LOCKED_PAUSE (32 * 1000)           /* as ZMailer: an agent of another scheduler holds a lock in it */
 #define UNREADABLE_PAUSE (60 * 1000)       /* the system was short of something */
-#define DAMAGED_PAUSE (10 * 60 * 1000)     /* nothing will change until somebody looks at it */
+#define DAMAGED_PAUSE (10 * 60 * 1000)     /* nothing will change until the administrator looks at it */
 
-static void put_aside(struct intake *in, uint64_t id, const char *name, int64_t pause)
+static void put_aside(struct arrivals *in, uint64_t id, const char *name, int64_t pause)
 {
 	queue_put_aside(in->queue, id, name, in->now.ms + pause);
 }
@@ -34,7 +34,7 @@ static void put_aside(struct intake *in, uint64_t id, const char *name, int64_t 
  * Frees locks whose holders are gone.  TAG_TAKEN if a holder lives, TAG_ERROR with a complaint
  * if a lock cannot be looked at.
  */
-static enum tag_result free_locks(struct intake *in, struct control *c)
+static enum tag_result free_locks(struct arrivals *in, struct control *c)
 {
 	for (size_t i = 0; i < c->recipient_count; i++) {
 		struct control_recipient *r = &c->recipients[i];
@@ -56,7 +56,7 @@ static enum tag_result free_locks(struct intake *in, struct control *c)
 	return TAG_OK;
 }
 
-/* A recipient that nobody will ever take keeps its message for ever: somebody should know. */
+/* A recipient that no agent will ever take keeps its message for ever: the administrator should know. */
 static bool all_deliverable(const struct control *c)
 {
 	if (c->recipient_count == 0) {
@@ -81,7 +81,7 @@ static int32_t first_age(const struct timespec *arrived, int64_t now)
 	return age < 0 || age > LONGEST_WAIT ? 0 : (int32_t)age;
 }
 
-static void add(struct intake *in, const struct control *c)
+static void add(struct arrivals *in, const struct control *c)
 {
 	char *file = control_message_path(c);
 	struct stat st;
@@ -103,14 +103,14 @@ static void add(struct intake *in, const struct control *c)
 	}
 }
 
-/* It was named in the log: nothing will change before somebody looks at it. */
-static void damaged(struct intake *in, uint64_t id, const char *name)
+/* It was named in the log: nothing will change before the administrator looks at it. */
+static void damaged(struct arrivals *in, uint64_t id, const char *name)
 {
 	in->trouble = true;
 	put_aside(in, id, name, DAMAGED_PAUSE);
 }
 
-static void take(struct intake *in, struct control *c)
+static void take(struct arrivals *in, struct control *c)
 {
 	enum tag_result locks = free_locks(in, c);
 
@@ -132,7 +132,7 @@ static bool is_sayable(const char *name)
 }
 
 /* True if there is nothing to do: it is in the queue already, or was put aside for longer. */
-static bool is_known(struct intake *in, uint64_t id, const char *name)
+static bool is_known(struct arrivals *in, uint64_t id, const char *name)
 {
 	struct message *m = queue_find(in->queue, id);
 
@@ -152,7 +152,7 @@ static bool is_known(struct intake *in, uint64_t id, const char *name)
 	return false;
 }
 
-void intake_file(struct intake *in, const char *name, struct moment now)
+void arrivals_file(struct arrivals *in, const char *name, struct moment now)
 {
 	struct buf why = { 0 };
 	struct control *c;
@@ -184,7 +184,7 @@ void intake_file(struct intake *in, const char *name, struct moment now)
 	buf_free(&why);
 }
 
-bool intake_is_job(const char *name)
+bool arrivals_is_job(const char *name)
 {
 	for (int levels = 0; levels < 2 && name[0] >= 'A' && name[0] <= 'Z' && name[1] == '/'; levels++)
 		name += 2;
@@ -193,19 +193,19 @@ bool intake_is_job(const char *name)
 
 static void tell_directory(void *context, const char *directory, int error)
 {
-	struct intake *in = context;
+	struct arrivals *in = context;
 
 	complain("%s: %s", directory, strerror(error));
 	in->trouble = true;
 }
 
-void intake_begin(struct intake *in)
+void arrivals_begin(struct arrivals *in)
 {
 	walk_end(&in->walk);
 	in->walk = walk_begin(tell_directory, in);
 }
 
-void intake_go_on(struct intake *in, struct moment now, int64_t slice)
+void arrivals_go_on(struct arrivals *in, struct moment now, int64_t slice)
 {
 	/* how long it takes is what counts here */
 	int64_t end = clock_ms() + slice;
@@ -214,7 +214,7 @@ void intake_go_on(struct intake *in, struct moment now, int64_t slice)
 	do {
 		name = walk_next(in->walk);
 		if (name != NULL)
-			intake_file(in, name, now);
+			arrivals_file(in, name, now);
 	} while (name != NULL && clock_ms() < end);
 	if (name == NULL)
 		walk_end(&in->walk);
@@ -231,22 +231,22 @@ static int older(const void *a, const void *b)
 	return x->id < y->id ? -1 : x->id > y->id;
 }
 
-void intake_sort(struct intake *in)
+void arrivals_sort(struct arrivals *in)
 {
 	if (in->count > 1)
 		qsort(in->taken, in->count, sizeof *in->taken, older);
 }
 
-void intake_clear(struct intake *in)
+void arrivals_clear(struct arrivals *in)
 {
 	in->count = 0;
 	in->finished_count = 0;
 }
 
-void intake_free(struct intake *in)
+void arrivals_free(struct arrivals *in)
 {
 	walk_end(&in->walk);
 	free(in->taken);
 	free(in->finished);
-	*in = (struct intake){ .queue = in->queue };
+	*in = (struct arrivals){ .queue = in->queue };
 }

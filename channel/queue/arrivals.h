@@ -14,8 +14,8 @@
 
 struct walk;
 
-/* Messages taken in, in the order of their arrival once intake_sort() was called. */
-struct intake {
+/* Messages taken in, in the order of their arrival once arrivals_sort() was called. */
+struct arrivals {
 	struct queue *queue;
 	struct message **taken;
 	size_t count, capacity;
@@ -27,27 +27,27 @@ struct intake {
 };
 
 /* Begins to look through the working directory, $POSTOFFICE/transport, for messages that are not known yet. */
-void intake_begin(struct intake *in);
+void arrivals_begin(struct arrivals *in);
 
 /*
  * Goes on with that for `slice` milliseconds, or to the end: in->walk is NULL then.  One file at least is looked at.
  */
-void intake_go_on(struct intake *in, struct moment now, int64_t slice);
+void arrivals_go_on(struct arrivals *in, struct moment now, int64_t slice);
 
 /*
- * Takes in one message by its job name, if it is not known.  What cannot be used now, because it is damaged or somebody
- * alive holds a lock in it, is put aside with a word to the people.
+ * Takes in one message by its job name, if it is not known.  What cannot be used now, because it is damaged or a living
+ * process holds a lock in it, is put aside and logged.
  */
-void intake_file(struct intake *in, const char *name, struct moment now);
+void arrivals_file(struct arrivals *in, const char *name, struct moment now);
 
 /* Oldest first. */
-void intake_sort(struct intake *in);
+void arrivals_sort(struct arrivals *in);
 
 /* Ready for the next messages. */
-void intake_clear(struct intake *in);
-void intake_free(struct intake *in);
+void arrivals_clear(struct arrivals *in);
+void arrivals_free(struct arrivals *in);
 
 /* True if `name` is a job name: up to two directories of one letter, then a name that begins with a digit. */
-bool intake_is_job(const char *name);
+bool arrivals_is_job(const char *name);
 
 #endif

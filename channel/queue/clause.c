@@ -229,7 +229,7 @@ const char *clause_set(struct clause_pool *pool, struct clause *c, const char *k
 	case KEY_MAXTA: return limit_value(value, &c->max_agents);
 	case KEY_MAXCHANNEL: return limit_value(value, &c->max_channel);
 	case KEY_MAXRING: return limit_value(value, &c->max_ring);
-	case KEY_MAXTHR: return limit_value(value, &c->max_thread);
+	case KEY_MAXTHR: return limit_value(value, &c->max_destination);
 	case KEY_OVERFEED: return count_value(value, &c->overfeed);
 	case KEY_USER: return user_value(value, &c->uid);
 	case KEY_GROUP: return group_value(value, &c->gid);

@@ -18,19 +18,19 @@ struct clause {
 	size_t line;              /* where it begins */
 	const char *command;      /* NULL if nothing delivers it */
 	bool with_host;           /* an argument of the command is "$host": one agent serves one host only */
-	bool queue_only;          /* stays in the queue until somebody asks for it */
+	bool queue_only;          /* stays in the queue until an operator or ETRN asks for it */
 	int64_t interval;         /* seconds */
 	int64_t idle_max;         /* seconds */
 	int64_t expiry;           /* seconds since the message came, 0 = never; for what was tried at least once */
 	int64_t expiry2;          /* seconds on top of that, 0 = never; for what was never tried */
 	const unsigned *retries;  /* multiples of the interval */
 	size_t retry_count;       /* at least 1 */
-	const int64_t *report_times;   /* ages of a message in seconds, rising, at which its sender hears of a delay */
+	const int64_t *report_times;  /* ages of a message in seconds, rising, at which its sender hears of a delay */
 	size_t report_time_count;
 	unsigned max_agents;      /* of all clauses */
 	unsigned max_channel;     /* for this channel */
 	unsigned max_ring;        /* for this clause */
-	unsigned max_thread;      /* for one channel and host */
+	unsigned max_destination; /* for one channel and host */
 	unsigned overfeed;        /* jobs in one burst, less one */
 	uid_t uid;                /* (uid_t)-1: ours */
 	gid_t gid;                /* (gid_t)-1: ours */

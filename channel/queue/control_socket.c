@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "channel/queue/control_line.h"
+#include "channel/queue/overview.h"
 #include "channel/queue/status.h"
 #include "lib/account.h"
 #include "lib/alloc.h"
@@ -200,6 +201,11 @@ static void carry_out(struct control_server *c, struct client *k, char *line, st
 
 	if (status_is_request(line, &tag, &rows)) {
 		status_add(&k->out, tag, rows, c->scheduler, &c->sums, c->began);
+		free(line);
+		return;
+	}
+	if (overview_is_request(line, &tag)) {
+		overview_add(&k->out, tag, c->scheduler);
 		free(line);
 		return;
 	}

@@ -194,7 +194,7 @@ void launch_free(struct launch *launch)
 	*launch = (struct launch){ 0 };
 }
 
-/* Only root can become somebody else; what fails then must not run as root. */
+/* Only root can become another user; what fails then must not run as root. */
 bool launch_become(const struct clause *clause)
 {
 	if (geteuid() != 0)

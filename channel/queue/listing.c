@@ -237,6 +237,26 @@ static void read_directory(struct reader *r)
 	walk_end(&walk);
 }
 
+static void read_held(struct reader *r)
+{
+	r->held = true;
+	if (chdir(HOLD) == 0) {
+		read_directory(r);
+		if (chdir(TRANSPORT) < 0)
+			tell_directory(r, "transport", errno);
+	} else if (errno != ENOENT) {
+		tell_directory(r, "hold", errno);
+	}
+}
+
+void listing_each_held(struct listing *l, listing_tell *hear, void *context)
+{
+	struct reader r = { .listing = l, .tell = hear, .context = context };
+
+	*l = (struct listing){ 0 };
+	read_held(&r);
+}
+
 void listing_each(struct listing *l, listing_tell *hear, void *context)
 {
 	struct reader r = { .listing = l, .tell = hear, .context = context };
@@ -247,14 +267,7 @@ void listing_each(struct listing *l, listing_tell *hear, void *context)
 		tell_trouble(&r, LISTED_UNREADABLE, QUEUE_STATE_NAME, 0, 0, buf_str(&why));
 	l->scheduler = r.state.process;
 	read_directory(&r);
-	r.held = true;
-	if (chdir(HOLD) == 0) {
-		read_directory(&r);
-		if (chdir(TRANSPORT) < 0)
-			tell_directory(&r, "transport", errno);
-	} else if (errno != ENOENT) {
-		tell_directory(&r, "hold", errno);
-	}
+	read_held(&r);
 	queue_state_free(&r.state);
 	buf_free(&why);
 }

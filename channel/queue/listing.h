@@ -42,7 +42,7 @@ struct listed {
 struct listing {
 	struct listed *list;      /* oldest first */
 	size_t count, capacity;
-	size_t messages;          /* with somebody still waiting */
+	size_t messages;          /* with a recipient still waiting */
 	size_t recipients, active;
 	size_t held;              /* recipients whose message is on hold */
 	size_t finished;          /* messages in which everybody is settled, not removed yet */
@@ -60,6 +60,9 @@ typedef bool listing_tell(void *context, const struct listed *e);
  * empty: a queue of any length needs no more memory for it.
  */
 void listing_each(struct listing *l, listing_tell *tell, void *context);
+
+/* The same for what is on hold alone. */
+void listing_each_held(struct listing *l, listing_tell *tell, void *context);
 
 /* The same into the list.  Trouble stands in the list. */
 void listing_read(struct listing *l);

@@ -77,6 +77,7 @@ static void add_json_sums(struct buf *out, const struct listing *l)
 		buf_addf(out, "%" PRId64, l->oldest);
 	else
 		buf_adds(out, "null");
+	buf_addf(out, ",\"damaged_or_unreadable\":%zu", l->trouble);
 }
 
 /* The lines of a summary as the elements of an array. */

@@ -1,5 +1,5 @@
 /*
- * zlmtp-queue watch: the queue, once a second, until somebody has seen enough.  What runqueue is doing it tells itself
+ * zlmtp-queue watch: the queue, once a second, until the operator has seen enough.  What runqueue is doing it tells itself
  * (status.h); where none runs, or will not answer us, the files of the queue are read.
  */
 #ifndef ZL_CHANNEL_QUEUE_MONITOR_H

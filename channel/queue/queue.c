@@ -18,9 +18,9 @@
 
 void queue_init(struct queue *q)
 {
-	*q = (struct queue){ .message_buckets = FIRST_BUCKETS, .thread_buckets = FIRST_BUCKETS };
+	*q = (struct queue){ .message_buckets = FIRST_BUCKETS, .destination_buckets = FIRST_BUCKETS };
 	q->messages = xcalloc(FIRST_BUCKETS, sizeof(struct message *));
-	q->threads = xcalloc(FIRST_BUCKETS, sizeof(struct thread *));
+	q->destinations = xcalloc(FIRST_BUCKETS, sizeof(struct destination *));
 }
 
 /* ---- hash tables ---- */
@@ -31,7 +31,7 @@ static size_t id_bucket(uint64_t id, size_t buckets)
 	return hash_cell(id, buckets);
 }
 
-static size_t thread_bucket(const char *channel, const char *host, size_t buckets)
+static size_t destination_bucket(const char *channel, const char *host, size_t buckets)
 {
 	return hash_cell(hash_string(hash_string(HASH_START, channel), host), buckets);
 }
@@ -57,20 +57,20 @@ static void grow_messages(struct queue *q)
 	q->message_buckets = buckets;
 }
 
-static void grow_threads(struct queue *q)
+static void grow_destinations(struct queue *q)
 {
-	size_t buckets = q->thread_buckets * 2;
-	struct thread **table = xcalloc(buckets, sizeof(struct thread *));
+	size_t buckets = q->destination_buckets * 2;
+	struct destination **table = xcalloc(buckets, sizeof(struct destination *));
 
-	for (struct thread *t = q->all_threads; t != NULL; t = t->next) {
-		struct thread **slot = &table[thread_bucket(t->channel, t->host, buckets)];
+	for (struct destination *d = q->all_destinations; d != NULL; d = d->next) {
+		struct destination **slot = &table[destination_bucket(d->channel, d->host, buckets)];
 
-		t->same_bucket = *slot;
-		*slot = t;
+		d->same_bucket = *slot;
+		*slot = d;
 	}
-	free(q->threads);
-	q->threads = table;
-	q->thread_buckets = buckets;
+	free(q->destinations);
+	q->destinations = table;
+	q->destination_buckets = buckets;
 }
 
 struct message *queue_find(const struct queue *q, uint64_t id)
@@ -99,26 +99,26 @@ static struct message *insert_message(struct queue *q, uint64_t id, size_t room)
 }
 
 /* `host` in lower case. */
-static struct thread *find_thread(struct queue *q, const char *channel, const char *host)
+static struct destination *find_destination(struct queue *q, const char *channel, const char *host)
 {
-	struct thread *t = q->threads[thread_bucket(channel, host, q->thread_buckets)];
-	struct thread **slot;
+	struct destination *d = q->destinations[destination_bucket(channel, host, q->destination_buckets)];
+	struct destination **slot;
 
-	while (t != NULL && (strcmp(t->channel, channel) != 0 || strcmp(t->host, host) != 0))
-		t = t->same_bucket;
-	if (t != NULL)
-		return t;
-	if (q->thread_count++ >= q->thread_buckets)
-		grow_threads(q);
-	t = xcalloc(1, sizeof *t);
-	t->channel = xstrdup(channel);
-	t->host = xstrdup(host);
-	t->next = q->all_threads;
-	q->all_threads = t;
-	slot = &q->threads[thread_bucket(channel, host, q->thread_buckets)];
-	t->same_bucket = *slot;
-	*slot = t;
-	return t;
+	while (d != NULL && (strcmp(d->channel, channel) != 0 || strcmp(d->host, host) != 0))
+		d = d->same_bucket;
+	if (d != NULL)
+		return d;
+	if (q->destination_count++ >= q->destination_buckets)
+		grow_destinations(q);
+	d = xcalloc(1, sizeof *d);
+	d->channel = xstrdup(channel);
+	d->host = xstrdup(host);
+	d->next = q->all_destinations;
+	q->all_destinations = d;
+	slot = &q->destinations[destination_bucket(channel, host, q->destination_buckets)];
+	d->same_bucket = *slot;
+	*slot = d;
+	return d;
 }
 
 /* ---- lists ---- */
@@ -149,27 +149,27 @@ static void list_remove(struct group_list *list, struct group *g)
 	list->count--;
 }
 
-static void become_busy(struct queue *q, struct thread *t)
+static void become_busy(struct queue *q, struct destination *d)
 {
-	t->busy_prev = q->last_busy;
-	t->busy_next = NULL;
+	d->busy_prev = q->last_busy;
+	d->busy_next = NULL;
 	if (q->last_busy != NULL)
-		q->last_busy->busy_next = t;
+		q->last_busy->busy_next = d;
 	else
-		q->first_busy = t;
-	q->last_busy = t;
+		q->first_busy = d;
+	q->last_busy = d;
 }
 
-static void become_quiet(struct queue *q, struct thread *t)
+static void become_quiet(struct queue *q, struct destination *d)
 {
-	if (t->busy_prev != NULL)
-		t->busy_prev->busy_next = t->busy_next;
+	if (d->busy_prev != NULL)
+		d->busy_prev->busy_next = d->busy_next;
 	else
-		q->first_busy = t->busy_next;
-	if (t->busy_next != NULL)
-		t->busy_next->busy_prev = t->busy_prev;
+		q->first_busy = d->busy_next;
+	if (d->busy_next != NULL)
+		d->busy_next->busy_prev = d->busy_prev;
 	else
-		q->last_busy = t->busy_prev;
+		q->last_busy = d->busy_prev;
 }
 
 /* ---- sleepers: a binary heap, the first to wake at 0 ---- */
@@ -233,13 +233,13 @@ struct group *queue_first_asleep(const struct queue *q)
 
 static void leave(struct queue *q, struct group *g)
 {
-	struct thread *t = g->thread;
+	struct destination *d = g->destination;
 
 	q->changes++;
 	if (g->state == GROUP_READY) {
-		list_remove(&t->ready, g);
-		if (t->ready.count == 0)
-			become_quiet(q, t);
+		list_remove(&d->ready, g);
+		if (d->ready.count == 0)
+			become_quiet(q, d);
 	} else if (g->state == GROUP_ASLEEP) {
 		heap_remove(q, g);
 	}
@@ -252,9 +252,9 @@ void queue_ready(struct queue *q, struct group *g)
 	g->due = 0;
 	if (g->message->parked)
 		return;
-	if (g->thread->ready.count == 0)
-		become_busy(q, g->thread);
-	list_append(&g->thread->ready, g);
+	if (g->destination->ready.count == 0)
+		become_busy(q, g->destination);
+	list_append(&g->destination->ready, g);
 	g->state = GROUP_READY;
 }
 
@@ -328,14 +328,14 @@ static char *answer_of(const char *text)
 	return clean.data != NULL ? clean.data : xstrdup("");
 }
 
-bool thread_reason(struct thread *t, const char *text, int64_t now)
+bool destination_reason(struct destination *d, const char *text, int64_t now)
 {
 	char *reason = text != NULL ? answer_of(text) : NULL;
-	bool same = t->reason == NULL || reason == NULL ? t->reason == reason : strcmp(t->reason, reason) == 0;
+	bool same = d->reason == NULL || reason == NULL ? d->reason == reason : strcmp(d->reason, reason) == 0;
 
-	free(t->reason);
-	t->reason = reason;
-	t->reason_since = now;
+	free(d->reason);
+	d->reason = reason;
+	d->reason_since = now;
 	return !same;
 }
 
@@ -381,47 +381,47 @@ static const char *put(char **room, const char *string)
 
 /* What a message is made of, counted before there is one. */
 struct arrival {
-	struct thread **threads;  /* of its recipients, NULL for those that are settled; by their place in the control file */
+	struct destination **destinations;  /* of its recipients, NULL for those that are settled; by their place in the control file */
 	size_t recipients, groups;
 	size_t strings;           /* bytes */
 };
 
-/* Numbers the groups: that of a recipient is message_group of its thread, until the next message is added. */
+/* Numbers the groups: that of a recipient is message_group of its destination, until the next message is added. */
 static struct arrival count_arrival(struct queue *q, const struct control *c)
 {
-	struct arrival a = { .threads = xcalloc(c->recipient_count, sizeof(struct thread *)) };
+	struct arrival a = { .destinations = xcalloc(c->recipient_count, sizeof(struct destination *)) };
 
 	q->serial++;
 	for (size_t i = 0; i < c->recipient_count; i++) {
-		struct thread *t;
+		struct destination *d;
 		char *host;
 
 		if (!is_open(&c->recipients[i]))
 			continue;
 		host = xstrdup(c->recipients[i].host);
 		ascii_lower_string(host);
-		t = a.threads[i] = find_thread(q, c->recipients[i].channel, host);
+		d = a.destinations[i] = find_destination(q, c->recipients[i].channel, host);
 		free(host);
 		a.recipients++;
 		a.strings += strlen(c->recipients[i].user) + 1;
-		if (t->message_serial != q->serial) {
-			t->message_serial = q->serial;
-			t->message_group = (uint32_t)a.groups++;
-			t->groups++;
+		if (d->message_serial != q->serial) {
+			d->message_serial = q->serial;
+			d->message_group = (uint32_t)a.groups++;
+			d->groups++;
 		}
 	}
 	return a;
 }
 
-static void add_recipient(struct message *m, const struct control *c, const struct control_recipient *line, struct thread *t,
+static void add_recipient(struct message *m, const struct control *c, const struct control_recipient *line, struct destination *d,
                           char **strings)
 {
 	struct recipient *r = &m->recipients[m->open];
-	struct group *g = &m->groups[t->message_group];
+	struct group *g = &m->groups[d->message_group];
 
-	if (g->thread == NULL)
+	if (g->destination == NULL)
 		*g = (struct group){
-			.message = m, .thread = t, .state = GROUP_CLOSED, .first = NO_RECIPIENT, .last = NO_RECIPIENT,
+			.message = m, .destination = d, .state = GROUP_CLOSED, .first = NO_RECIPIENT, .last = NO_RECIPIENT,
 		};
 	r->offset = line->offset;
 	r->user = put(strings, line->user);
@@ -463,12 +463,12 @@ struct message *queue_add(struct queue *q, const struct control *c, const char *
 	m->inode = c->inode;
 	m->all_open = a.recipients == c->recipient_count;
 	for (size_t i = 0; i < c->recipient_count; i++)
-		if (a.threads[i] != NULL)
-			add_recipient(m, c, &c->recipients[i], a.threads[i], &strings);
+		if (a.destinations[i] != NULL)
+			add_recipient(m, c, &c->recipients[i], a.destinations[i], &strings);
 	m->delay_at = CLOCK_NEVER;
 	m->untold = !m->all_open && telling_any(c);
 	add_delays_told(m, c);
-	free(a.threads);
+	free(a.destinations);
 	return m;
 }
 
@@ -501,7 +501,7 @@ void queue_detach(struct queue *q, struct message *m)
 
 		leave(q, &m->groups[i]);
 		m->groups[i].state = state;
-		m->groups[i].thread->groups--;
+		m->groups[i].destination->groups--;
 	}
 	while (*at != m)
 		at = &(*at)->same_bucket;
@@ -544,18 +544,18 @@ void queue_unpark(struct queue *q, struct message *m, int64_t now)
 	}
 }
 
-static void free_thread(struct thread *t)
+static void free_destination(struct destination *d)
 {
-	free(t->channel);
-	free(t->host);
-	free(t->reason);
-	free(t);
+	free(d->channel);
+	free(d->host);
+	free(d->reason);
+	free(d);
 }
 
 void queue_sweep(struct queue *q)
 {
-	for (struct thread **at = &q->all_threads, *t; (t = *at) != NULL;) {
-		struct thread **slot = &q->threads[thread_bucket(t->channel, t->host, q->thread_buckets)];
+	for (struct destination **at = &q->all_destinations, *t; (t = *at) != NULL;) {
+		struct destination **slot = &q->destinations[destination_bucket(t->channel, t->host, q->destination_buckets)];
 
 		if (t->groups > 0 || t->agents > 0) {
 			at = &t->next;
@@ -565,8 +565,8 @@ void queue_sweep(struct queue *q)
 			slot = &(*slot)->same_bucket;
 		*slot = t->same_bucket;
 		*at = t->next;
-		q->thread_count--;
-		free_thread(t);
+		q->destination_count--;
+		free_destination(t);
 	}
 }
 
@@ -599,7 +599,7 @@ struct recipient *message_recipient(struct message *m, off_t offset)
 
 void queue_free(struct queue *q)
 {
-	struct thread *next_thread;
+	struct destination *next_destination;
 
 	for (size_t i = 0; i < q->message_buckets; i++) {
 		struct message *next;
@@ -609,11 +609,11 @@ void queue_free(struct queue *q)
 			message_free(m);
 		}
 	}
-	for (struct thread *t = q->all_threads; t != NULL; t = next_thread) {
-		next_thread = t->next;
-		free_thread(t);
+	for (struct destination *d = q->all_destinations; d != NULL; d = next_destination) {
+		next_destination = d->next;
+		free_destination(d);
 	}
 	free(q->messages);
-	free(q->threads);
+	free(q->destinations);
 	free(q->asleep);
 }

@@ -3,9 +3,9 @@
  * the groups of recipients that go to one destination together.  Memory only; no file, no process.
  *
  *   message --< recipient          every r line that was not settled when it was read
- *   message --< group >-- thread   one group for each channel and host of the message
+ *   message --< group >-- destination   one group for each channel and host of the message
  *
- * A group is in one place at a time: ready in its thread, asleep until it is due, fed to an agent, or
+ * A group is in one place at a time: ready in its destination, asleep until it is due, fed to an agent, or
  * closed.
  */
 #ifndef ZL_CHANNEL_QUEUE_QUEUE_H
@@ -25,7 +25,7 @@
 struct clause;
 struct group;
 struct message;
-struct thread;
+struct destination;
 
 enum recipient_state {
 	RECIPIENT_OPEN,
@@ -47,7 +47,7 @@ struct recipient {
 };
 
 enum group_state {
-	GROUP_READY,          /* waits in its thread */
+	GROUP_READY,          /* waits in its destination */
 	GROUP_ASLEEP,         /* until `due` */
 	GROUP_FED,            /* an agent has it */
 	GROUP_CLOSED,         /* nothing is open in it */
@@ -56,8 +56,8 @@ enum group_state {
 /* There may be very many of these and of messages: members stand so that no room is lost between them. */
 struct group {
 	struct message *message;
-	struct thread *thread;
-	struct group *prev, *after;    /* in the list it stands in: ready of its thread, or fed of its agent */
+	struct destination *destination;
+	struct group *prev, *after;    /* in the list it stands in: ready of its destination, or fed of its agent */
 	void *agent;                   /* who has it */
 	int64_t due;                   /* clock_ms() */
 	char *notary, *text;           /* of the last deferral, NULL without */
@@ -75,7 +75,7 @@ struct group {
 
 enum message_told {
 	TOLD_NOT,
-	TOLD_ALL,             /* whoever is to hear of it does */
+	TOLD_ALL,             /* the report is queued */
 	TOLD_FILE,            /* nobody can hear of it: the report file is for the postmaster */
 };
 
@@ -94,7 +94,7 @@ struct message {
 	ino_t file_inode;         /* of the message file, 0 if there was none: the spool id is made of it */
 	ino_t inode;              /* of the control file: another one under this name is another message */
 	struct group *groups;
-	int64_t delay_at;         /* clock_ms(): somebody in it may be late enough for a report; CLOCK_NEVER */
+	int64_t delay_at;         /* clock_ms(): a recipient may be late enough for a report; CLOCK_NEVER */
 	int64_t look_again;       /* put aside until then (clock_ms()); such a message has no recipients */
 	struct message *next_retiring;
 	int64_t retire_at;        /* clock_ms() */
@@ -107,30 +107,30 @@ struct message {
 	enum message_told told;   /* of everybody */
 	bool all_open;            /* nobody in it was settled when it was read: `recipients` are all there are */
 	bool null_sender;         /* nobody hears what becomes of it */
-	bool untold;              /* somebody may have failed, or arrived, of whom the sender is to hear */
+	bool untold;              /* a recipient may have failed, or got it, and the sender wants a report */
 	bool report_pending;      /* the reporter is to be asked soon */
 	bool awaits_report;       /* everybody is settled, and it goes when the reporter has answered */
 	bool parked;              /* an operator waits for its agents: nothing of it is fed meanwhile */
 	bool came_again;          /* a file of its name came while it was being removed: it is another message's */
 	bool vanished;            /* its control file is gone, or another's */
-	struct recipient recipients[];   /* and behind them the groups, and what name, file and users point into */
+	struct recipient recipients[];  /* and behind them the groups, and what name, file and users point into */
 };
 
 /* All mail for one channel and host. */
-struct thread {
-	struct thread *same_bucket;
-	struct thread *next;           /* of all threads */
+struct destination {
+	struct destination *same_bucket;
+	struct destination *next;      /* of all destinations */
 	char *channel, *host;          /* host in lower case */
 	const struct clause *clause;   /* NULL: nobody delivers it */
 	struct group_list ready;
-	struct thread *busy_prev, *busy_next;  /* among those that have something ready */
+	struct destination *busy_prev, *busy_next;  /* among those that have something ready */
 	size_t groups;                 /* of all messages */
 	size_t agents;                 /* at work on it */
 	uint32_t retry;                /* as in a group, for trouble of the destination */
 	int64_t blocked_until;         /* the destination is in trouble; 0 = it is not */
 	char *reason;                  /* what keeps it waiting, clean text; NULL if it was reached last */
 	int64_t reason_since;          /* seconds since 1970 */
-	bool complained;               /* the people know that nobody can deliver it */
+	bool complained;               /* it was logged that no clause delivers it */
 	uint64_t message_serial;       /* of the message added last that has a group here, and that group's index */
 	uint32_t message_group;
 };
@@ -138,10 +138,10 @@ struct thread {
 struct queue {
 	struct message **messages;     /* hash table by id */
 	size_t message_count, message_buckets;
-	struct thread **threads;       /* hash table by channel and host */
-	size_t thread_count, thread_buckets;
-	struct thread *all_threads;    /* newest first */
-	struct thread *first_busy, *last_busy;  /* have something ready, longest first */
+	struct destination **destinations;       /* hash table by channel and host */
+	size_t destination_count, destination_buckets;
+	struct destination *all_destinations;    /* newest first */
+	struct destination *first_busy, *last_busy;  /* have something ready, longest first */
 	uint64_t serial;               /* messages added so far */
 	uint64_t changes;              /* counts whatever others might like to know */
 	struct group **asleep;         /* heap by due, then by arrival */
@@ -155,7 +155,7 @@ struct message *queue_find(const struct queue *q, uint64_t id);
 
 /*
  * Takes in a message whose control file was read.  Every recipient that is not done or failed becomes
- * open; its group is not in any list yet (GROUP_CLOSED with open > 0): see queue_ready().  New threads have no
+ * open; its group is not in any list yet (GROUP_CLOSED with open > 0): see queue_ready().  New destinations have no
  * clause yet.  `file` is the path of the message file.  The id must not be in the queue.
  */
 struct message *queue_add(struct queue *q, const struct control *control, const char *file,
@@ -178,7 +178,7 @@ void message_free(struct message *m);
 void queue_park(struct queue *q, struct message *m);
 void queue_unpark(struct queue *q, struct message *m, int64_t now);
 
-/* Forgets threads that no message needs and no agent works on. */
+/* Forgets destinations that no message needs and no agent works on. */
 void queue_sweep(struct queue *q);
 
 /*
@@ -209,7 +209,7 @@ void queue_settle(struct message *m, struct recipient *r, enum recipient_state s
 struct group *queue_first_asleep(const struct queue *q);
 
 /* Keeps what stands between a destination and its mail, NULL for nothing.  True if it is not what was known. */
-bool thread_reason(struct thread *t, const char *text, int64_t now);
+bool destination_reason(struct destination *d, const char *text, int64_t now);
 
 /* Keeps the words of a deferral for the listing and for the day the message expires. */
 void group_deferred(struct group *g, const char *notary, const char *text);

@@ -33,28 +33,36 @@ static int64_t wall_time(const struct scheduler *s, int64_t when)
 	return seconds > 0 ? seconds : 1;
 }
 
-static int64_t next_try(const struct scheduler *s, const struct group *g)
+int64_t queue_state_next(const struct scheduler *s, const struct group *g)
 {
 	const char *unfit;
 
-	if (scheduler_holds(g->thread, &unfit))
+	if (scheduler_holds(g->destination, &unfit))
 		return NEXT_HELD;
 	if (s->once || s->stopping)
 		return g->state == GROUP_FED || (g->state == GROUP_READY && !s->stopping) ? NEXT_NOW : NEXT_UNKNOWN;
 	if (g->state == GROUP_ASLEEP)
 		return wall_time(s, g->due);
-	if (g->state == GROUP_READY && g->thread->blocked_until > s->now.ms)
-		return wall_time(s, g->thread->blocked_until);
+	if (g->state == GROUP_READY && g->destination->blocked_until > s->now.ms)
+		return wall_time(s, g->destination->blocked_until);
 	return NEXT_NOW;
 }
 
 /* What was said of the recipient; without that, what keeps its destination. */
+const char *queue_state_answer(const struct scheduler *s, const struct message *m, const struct recipient *r, int64_t *answered)
+{
+	const struct destination *d = m->groups[r->group].destination;
+	const char *answer = r->answer != NULL ? r->answer : scheduler_reason(s, d);
+
+	*answered = r->answer != NULL ? r->answered : answer != NULL && answer == d->reason ? d->reason_since : 0;
+	return answer;
+}
+
 static void add_recipient(struct buf *out, const struct scheduler *s, const struct message *m, const struct recipient *r,
                           int64_t next)
 {
-	const struct thread *t = m->groups[r->group].thread;
-	const char *answer = r->answer != NULL ? r->answer : scheduler_reason(s, t);
-	int64_t answered = r->answer != NULL ? r->answered : answer == NULL ? 0 : answer == t->reason ? t->reason_since : 0;
+	int64_t answered;
+	const char *answer = queue_state_answer(s, m, r, &answered);
 
 	buf_addf(out, "%s\t%jd.%09ld\t%jd\t", m->name, (intmax_t)m->arrived.tv_sec, m->arrived.tv_nsec, (intmax_t)r->offset);
 	if (next == NEXT_HELD)
@@ -69,8 +77,8 @@ static void add_recipient(struct buf *out, const struct scheduler *s, const stru
 static void add_group(struct buf *out, const struct scheduler *s, const struct group *g)
 {
 	const struct message *m = g->message;
-	int64_t next = next_try(s, g);
-	bool reason = scheduler_reason(s, g->thread) != NULL;
+	int64_t next = queue_state_next(s, g);
+	bool reason = scheduler_reason(s, g->destination) != NULL;
 
 	for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next) {
 		const struct recipient *r = &m->recipients[i];
@@ -79,13 +87,6 @@ static void add_group(struct buf *out, const struct scheduler *s, const struct g
 		if (r->state == RECIPIENT_OPEN && (next != NEXT_NOW || r->answer != NULL || reason))
 			add_recipient(out, s, m, r, next);
 	}
-}
-
-static void add_message(struct buf *out, const struct scheduler *s, const struct message *m)
-{
-	for (size_t j = 0; j < m->group_count; j++)
-		if (m->groups[j].open > 0)
-			add_group(out, s, &m->groups[j]);
 }
 
 static bool compose(void *scheduler, int fd)
@@ -97,8 +98,11 @@ static bool compose(void *scheduler, int fd)
 
 	buf_addf(&part, HEAD " 1\t%ld\t%jd\n", (long)getpid(), (intmax_t)s->now.wall);
 	for (size_t i = 0; ok && i < q->message_buckets; i++) {
-		for (const struct message *m = q->messages[i]; m != NULL; m = m->same_bucket)
-			add_message(&part, s, m);
+		for (const struct message *m = q->messages[i]; m != NULL; m = m->same_bucket) {
+			for (size_t j = 0; j < m->group_count; j++)
+				if (m->groups[j].open > 0)
+					add_group(&part, s, &m->groups[j]);
+		}
 		if (part.len >= PART || i + 1 == q->message_buckets) {
 			ok = file_write(fd, part.data, part.len);
 			buf_clear(&part);

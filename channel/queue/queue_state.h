@@ -38,12 +38,16 @@ struct queue_state_writer {
 	bool begun, failed;
 };
 
+/* When a group is tried next: seconds since 1970, or NEXT_.  Why a recipient in it waits, NULL if nobody knows, and since when. */
+int64_t queue_state_next(const struct scheduler *s, const struct group *g);
+const char *queue_state_answer(const struct scheduler *s, const struct message *m, const struct recipient *r, int64_t *answered);
+
 /* When queue_state_write() wants to be called (clock_ms()). */
 int64_t queue_state_deadline(const struct queue_state_writer *w, const struct scheduler *s);
 
 /*
  * Writes the file if something has changed and the last time is long enough ago (a hundred times what that took, at
- * least some seconds); with `last` anyhow.  Trouble is told to the people once.
+ * least some seconds); with `last` anyhow.  Trouble is logged once.
  */
 void queue_state_write(struct queue_state_writer *w, struct scheduler *s, bool last);
 

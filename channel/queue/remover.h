@@ -22,7 +22,7 @@ void remover_destroy(struct remover **r);
  * `owner` comes back from remover_removed() afterwards.  Until then both strings must live, and the names must not be
  * given again, as the next message may well get the same ones.  The control file goes first: a message file
  * without one is never looked at again, whatever happens in between.  A file that is not there is none to
- * remove; other trouble is told to the people, and the next look through the spool finds the message again.
+ * remove; other trouble is logged, and the next look through the spool finds the message again.
  *
  * Pairs are removed some at a time, the last of them by the first remover_run() behind remover_deadline().
  */

@@ -48,7 +48,7 @@ void reporter_destroy(struct reporter **reporter)
 
 	if (r->fd >= 0)
 		close(r->fd);
-	/* whoever waits for a map that hangs is not waited for: what it has not told is told again */
+	/* a reporter that waits for a map that hangs is not waited for: what it has not told is told again */
 	if (r->pid > 0 && r->first < r->count)
 		kill(r->pid, SIGTERM);
 	if (r->pid > 0)

@@ -1,7 +1,7 @@
 /*
  * The program zlmtp-report as runqueue sees it: a child that writes reports to senders and puts them into the queue, and
  * says which recipients have moved.  It carries the maps, which runqueue does not.  It is started when the first report is due and leaves when there was
- * nothing to do for a while, so that the next one reads all settings anew.
+ * nothing to do for a while, so that the next one reads all settings again.
  *
  * A line for each request, lines in return in the same order (INTERNALS, "Reports"):
  *

@@ -132,7 +132,7 @@ static bool move(struct scheduler *s, struct message *m, char *line)
 /* The next age at which a delay of the group is told; 0 if there is none. */
 static int64_t next_age(const struct group *g)
 {
-	const struct clause *c = g->thread->clause;
+	const struct clause *c = g->destination->clause;
 	const int64_t *times = c != NULL ? c->report_times : schedconf_report_times;
 	size_t count = c != NULL ? c->report_time_count : sizeof schedconf_report_times / sizeof *schedconf_report_times;
 
@@ -152,7 +152,7 @@ static bool wants_delay(const struct group *g)
 	return false;
 }
 
-/* When somebody in it is old enough for the next report. */
+/* When a recipient is old enough for the next report. */
 static void set_delay(struct scheduler *s, struct message *m)
 {
 	m->delay_at = CLOCK_NEVER;
@@ -219,7 +219,7 @@ static size_t add_late(struct buf *lines, const struct group *g, int64_t now)
 
 static int64_t expires(const struct scheduler *s, const struct group *g)
 {
-	const struct clause *c = g->thread->clause;
+	const struct clause *c = g->destination->clause;
 
 	return c == NULL || c->expiry <= 0 ? 0 : s->now.wall - message_age(g->message, s->now.ms) + c->expiry;
 }

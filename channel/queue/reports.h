@@ -14,12 +14,12 @@ void reports_taken_in(struct scheduler *s, struct message *m);
 void reports_after_round(struct scheduler *s, struct message *m);
 
 /*
- * The destination of somebody in the message did not take it now: have those who wait another place in the maps by now?
+ * A destination of the message did not take it now: have those who wait another place in the maps by now?
  * False if nothing can be asked now, of no message.
  */
 bool reports_ask_moved(struct scheduler *s, struct message *m);
 
-/* Everybody in the message is settled, and somebody is to be told: asks for that.  scheduler_retire() follows. */
+/* All recipients are settled, and the sender wants a report: asks for it.  scheduler_retire() follows. */
 void reports_ask_final(struct scheduler *s, struct message *m);
 
 /* The reporter has answered: a reporter_told, whose context is the scheduler. */

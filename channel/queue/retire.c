@@ -146,7 +146,7 @@ static bool all_marked(const struct message *m)
 	return ok;
 }
 
-/* Only what somebody would hear of is worth a complaint. */
+/* Only what a sender would be told is worth a complaint. */
 static bool can_answer(struct reporter *reporter, const struct control *c)
 {
 	return telling_any(c) ? reporter_can(reporter) : reporter_is_there(reporter);

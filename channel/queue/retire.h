@@ -16,17 +16,17 @@
 
 enum retire_result {
 	RETIRE_DONE,      /* it is with the remover, which names the message when it is removed */
-	RETIRE_GONE,      /* somebody else has removed it */
+	RETIRE_GONE,      /* another program has removed it */
 	RETIRE_LATER,     /* an agent of ours has not marked it yet */
-	RETIRE_UNTOLD,    /* the sender is to hear of somebody in it first */
-	RETIRE_TROUBLE,   /* something cannot be read or written now; told to the people */
-	RETIRE_ANEW,      /* the control file is not what we knew: somebody in it is not settled */
+	RETIRE_UNTOLD,    /* the sender is to get a report first */
+	RETIRE_TROUBLE,   /* something cannot be read or written now; logged */
+	RETIRE_ANEW,      /* the control file is not what we knew: a recipient is not settled */
 };
 
 /*
  * Removes a message from the spool if its control file, read once more, says that everybody in it is delivered or
  * failed.  What the sender is to hear comes first: with a reporter that can tell it is RETIRE_UNTOLD until m->told says that it
- * was told.  Without (NULL, too), or if there is nobody to be told, failures that somebody wants to know are written into one file in `reports`, a
+ * was told.  Without (NULL, too), or if the sender is null, failures that are to be reported are written into one file in `reports`, a
  * directory; it and its name are synced before anything is removed.
  */
 enum retire_result retire_message(struct message *m, struct reporter *reporter, const char *reports, struct remover *remover);
@@ -63,7 +63,7 @@ void retire_mend_marks(const struct message *m, const struct group *g);
 enum retire_found {
 	FOUND_UNTOUCHED,  /* what is open was not begun */
 	FOUND_BEGUN,      /* a process that is gone had a lock; it is freed */
-	FOUND_HELD,       /* somebody alive holds a lock */
+	FOUND_HELD,       /* a living process holds a lock */
 	FOUND_GONE,       /* the control file is gone, or it is another message's */
 };
 

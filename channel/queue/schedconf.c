@@ -48,27 +48,17 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t' || c == '\r';
 }
 
-static void skip_line(struct reader *r)
-{
-	while (r->at < r->end && *r->at != '\n')
-		r->at++;
-}
-
-static void next_line(struct reader *r)
-{
-	r->line = ++r->at;
-	r->number++;
-}
-
 /* Moves to the next token; false at the end of the file. */
 static bool find_token(struct reader *r)
 {
 	while (r->at < r->end) {
-		if (*r->at == '\n')
-			next_line(r);
-		else if (*r->at == '#')
-			skip_line(r);
-		else if (is_blank(*r->at))
+		if (*r->at == '\n') {
+			r->line = ++r->at;
+			r->number++;
+		} else if (*r->at == '#') {
+			while (r->at < r->end && *r->at != '\n')
+				r->at++;
+		} else if (is_blank(*r->at))
 			r->at++;
 		else
 			return true;
@@ -146,11 +136,6 @@ static char *own_lower(struct schedconf *conf, const char *s, size_t n)
 	return clause_own(&conf->pool, copy);
 }
 
-static bool is_default(const struct clause *c)
-{
-	return strcmp(c->channel, "*") == 0 && strcmp(c->host, "*") == 0;
-}
-
 /* The last clause is complete: the empty ones before it, which share what it says, get it now. */
 static void close_clause(struct reader *r, bool end)
 {
@@ -173,7 +158,7 @@ static void close_clause(struct reader *r, bool end)
 		c->line = pattern.line;
 	}
 	r->pending = 0;
-	if (is_default(last))
+	if (strcmp(last->channel, "*") == 0 && strcmp(last->host, "*") == 0)
 		r->defaults = *last;
 }
 
@@ -262,7 +247,7 @@ struct schedconf *schedconf_parse(const char *path, const char *text, size_t len
 		.defaults = {
 			.interval = 3600, .idle_max = -1, .retries = each_interval, .retry_count = 1, .max_agents = 100,
 			.report_times = schedconf_report_times, .report_time_count = 2,
-			.max_channel = UNLIMITED, .max_ring = UNLIMITED, .max_thread = 1, .overfeed = 300,
+			.max_channel = UNLIMITED, .max_ring = UNLIMITED, .max_destination = 1, .overfeed = 300,
 			.uid = (uid_t)-1, .gid = (gid_t)-1,
 		},
 	};

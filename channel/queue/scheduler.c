@@ -14,6 +14,7 @@
 #include "channel/spool/control.h"
 #include "channel/spool/event.h"
 #include "lib/alloc.h"
+#include "lib/backoff.h"
 #include "lib/child.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -37,7 +38,7 @@ void scheduler_init(struct scheduler *s, const struct schedconf *conf, const cha
 	};
 	s->reports.delays_at = CLOCK_NEVER;
 	queue_init(&s->queue);
-	s->intake.queue = &s->queue;
+	s->arrivals.queue = &s->queue;
 	s->remover = remover_create();
 	s->retiring_end = &s->retiring;
 }
@@ -50,52 +51,52 @@ static int64_t sooner(int64_t a, int64_t b)
 /* ---- mail that comes ---- */
 
 /* What nobody delivers stays; the log says so once. */
-static bool is_deliverable(struct scheduler *s, struct thread *t)
+static bool is_deliverable(struct scheduler *s, struct destination *d)
 {
 	const char *unfit = NULL;
 
-	if (t->clause != NULL && t->clause->queue_only)
+	if (d->clause != NULL && d->clause->queue_only)
 		return false;
-	if (!scheduler_holds(t, &unfit))
+	if (!scheduler_holds(d, &unfit))
 		return true;
-	if (!t->complained) {
+	if (!d->complained) {
 		struct buf where = { 0 };
 
 		buf_adds(&where, "channel ");
-		text_add_clean_string(&where, t->channel, 200);
+		text_add_clean_string(&where, d->channel, 200);
 		buf_adds(&where, ", host ");
-		text_add_clean_string(&where, t->host, 300);
+		text_add_clean_string(&where, d->host, 300);
 		if (unfit != NULL)
-			complain("no command for %s, as %s: %zu message%s left in the queue", buf_str(&where), unfit, t->groups,
-			         t->groups == 1 ? " is" : "s are");
+			complain("no command for %s, as %s: %zu message%s left in the queue", buf_str(&where), unfit, d->groups,
+			         d->groups == 1 ? " is" : "s are");
 		else
-			complain("no clause serves %s: %zu message%s left in the queue", buf_str(&where), t->groups,
-			         t->groups == 1 ? " is" : "s are");
+			complain("no clause serves %s: %zu message%s left in the queue", buf_str(&where), d->groups,
+			         d->groups == 1 ? " is" : "s are");
 		buf_free(&where);
 	}
-	t->complained = true;
+	d->complained = true;
 	s->trouble = true;
 	return false;
 }
 
-bool scheduler_holds(const struct thread *t, const char **unfit)
+bool scheduler_holds(const struct destination *d, const char **unfit)
 {
-	const struct clause *c = t->clause;
+	const struct clause *c = d->clause;
 
 	*unfit = NULL;
 	if (c == NULL || c->command == NULL)
 		return true;
-	*unfit = launch_unfit(c, t->channel, t->host);
+	*unfit = launch_unfit(c, d->channel, d->host);
 	return *unfit != NULL || c->queue_only;
 }
 
-const char *scheduler_reason(const struct scheduler *s, const struct thread *t)
+const char *scheduler_reason(const struct scheduler *s, const struct destination *d)
 {
 	const char *unfit;
 
-	if (scheduler_holds(t, &unfit))
-		return unfit != NULL ? unfit : t->clause != NULL && t->clause->command != NULL ? "queueonly" : SCHEDCONF_UNSERVED;
-	return t->blocked_until != 0 && (s->once || t->blocked_until > s->now.ms) ? t->reason : NULL;
+	if (scheduler_holds(d, &unfit))
+		return unfit != NULL ? unfit : d->clause != NULL && d->clause->command != NULL ? "queueonly" : SCHEDCONF_UNSERVED;
+	return d->blocked_until != 0 && (s->once || d->blocked_until > s->now.ms) ? d->reason : NULL;
 }
 
 void scheduler_count(const struct scheduler *s, size_t *waiting, size_t *held)
@@ -107,7 +108,7 @@ void scheduler_count(const struct scheduler *s, size_t *waiting, size_t *held)
 	for (size_t i = 0; i < q->message_buckets; i++)
 		for (const struct message *m = q->messages[i]; m != NULL; m = m->same_bucket)
 			for (size_t k = 0; k < m->group_count; k++)
-				*(scheduler_holds(m->groups[k].thread, &unfit) ? held : waiting) += m->groups[k].open;
+				*(scheduler_holds(m->groups[k].destination, &unfit) ? held : waiting) += m->groups[k].open;
 }
 
 void scheduler_retire(struct scheduler *s, struct message *m)
@@ -117,20 +118,20 @@ void scheduler_retire(struct scheduler *s, struct message *m)
 	s->retiring_end = &m->next_retiring;
 }
 
-/* Puts what was read into its threads, oldest first. */
+/* Puts what was read into its destinations, oldest first. */
 static void take_in(struct scheduler *s)
 {
-	struct intake *in = &s->intake;
+	struct arrivals *in = &s->arrivals;
 
-	intake_sort(in);
+	arrivals_sort(in);
 	for (size_t i = 0; i < in->count; i++) {
 		struct message *m = in->taken[i];
 
 		for (size_t j = 0; j < m->group_count; j++) {
-			struct thread *t = m->groups[j].thread;
+			struct destination *d = m->groups[j].destination;
 
-			if (t->clause == NULL)
-				t->clause = schedconf_match(s->conf, t->channel, t->host);
+			if (d->clause == NULL)
+				d->clause = schedconf_match(s->conf, d->channel, d->host);
 			queue_ready(&s->queue, &m->groups[j]);
 			verdict_expire_unserved(s, &m->groups[j]);
 		}
@@ -139,7 +140,7 @@ static void take_in(struct scheduler *s)
 	for (size_t i = 0; i < in->finished_count; i++)
 		scheduler_retire(s, in->finished[i]);
 	s->trouble |= in->trouble;
-	intake_clear(in);
+	arrivals_clear(in);
 	s->attention = true;
 }
 
@@ -172,10 +173,10 @@ static void forget_removed(struct scheduler *s)
 			log_done(s, m);
 		queue_remove(&s->queue, m);
 		if (again != NULL)
-			intake_file(&s->intake, again, s->now);
+			arrivals_file(&s->arrivals, again, s->now);
 		free(again);
 	}
-	if (s->intake.count + s->intake.finished_count > 0)
+	if (s->arrivals.count + s->arrivals.finished_count > 0)
 		take_in(s);
 }
 
@@ -185,7 +186,7 @@ void scheduler_free(struct scheduler *s)
 	remover_finish(s->remover);
 	forget_removed(s);
 	remover_destroy(&s->remover);
-	intake_free(&s->intake);
+	arrivals_free(&s->arrivals);
 	reports_free(s);
 	queue_free(&s->queue);
 }
@@ -193,10 +194,11 @@ void scheduler_free(struct scheduler *s)
 static void read_on(struct scheduler *s, int64_t slice)
 {
 	forget_removed(s);
-	intake_go_on(&s->intake, s->now, slice);
+	arrivals_go_on(&s->arrivals, s->now, slice);
 	take_in(s);
 	if (!scheduler_is_scanning(s))
 		queue_sweep(&s->queue);
+	s->read_whole |= s->arrivals.walk == NULL;
 }
 
 void scheduler_scan(struct scheduler *s, struct moment now)
@@ -204,20 +206,20 @@ void scheduler_scan(struct scheduler *s, struct moment now)
 	s->now = now;
 	/* before the new ones come: each gets its chance */
 	verdict_expire_untried(s);
-	intake_begin(&s->intake);
+	arrivals_begin(&s->arrivals);
 	read_on(s, FIRST_SLICE);
 }
 
 bool scheduler_is_scanning(const struct scheduler *s)
 {
-	return s->intake.walk != NULL && !s->stopping;
+	return s->arrivals.walk != NULL && !s->stopping;
 }
 
 void scheduler_arrived(struct scheduler *s, const char *name, struct moment now)
 {
 	s->now = now;
 	forget_removed(s);
-	intake_file(&s->intake, name, s->now);
+	arrivals_file(&s->arrivals, name, s->now);
 	take_in(s);
 }
 
@@ -258,7 +260,7 @@ static void inherit(struct scheduler *s, const struct message *old, struct messa
 		for (size_t k = 0; k < old->group_count; k++) {
 			const struct group *before = &old->groups[k];
 
-			if (before->thread != g->thread)
+			if (before->destination != g->destination)
 				continue;
 			g->retry = before->retry;
 			g->attempts = before->attempts;
@@ -302,8 +304,8 @@ static enum operation_result due_now(struct scheduler *s, struct message *m, siz
 	for (size_t i = 0; i < m->group_count; i++) {
 		struct group *g = &m->groups[i];
 
-		g->retry = g->thread->retry = 0;
-		g->thread->blocked_until = 0;
+		g->retry = g->destination->retry = 0;
+		g->destination->blocked_until = 0;
 		if (g->state == GROUP_ASLEEP)
 			queue_ready(&s->queue, g);
 		*changed += g->open;
@@ -389,53 +391,53 @@ static void wake(struct scheduler *s)
 
 /* ---- agents and what they get ---- */
 
-static bool is_blocked(const struct scheduler *s, const struct thread *t)
+static bool is_blocked(const struct scheduler *s, const struct destination *d)
 {
 	/* with `once` there is no second try */
-	return t->blocked_until != 0 && (s->once || t->blocked_until > s->now.ms);
+	return d->blocked_until != 0 && (s->once || d->blocked_until > s->now.ms);
 }
 
-static bool has_work(const struct scheduler *s, const struct thread *t)
+static bool has_work(const struct scheduler *s, const struct destination *d)
 {
-	return !s->stopping && t->ready.count > 0 && !is_blocked(s, t);
+	return !s->stopping && d->ready.count > 0 && !is_blocked(s, d);
 }
 
 static void let_go(struct agent *w)
 {
-	if (w->thread == NULL)
+	if (w->destination == NULL)
 		return;
-	w->thread->agents--;
-	w->thread = NULL;
+	w->destination->agents--;
+	w->destination = NULL;
 }
 
-static void give(struct agent *w, struct thread *t)
+static void give(struct agent *w, struct destination *d)
 {
-	w->thread = t;
+	w->destination = d;
 	w->probe = true;
-	t->agents++;
+	d->agents++;
 }
 
 /* One burst: a single job while nobody knows how the destination does, then overfeed + 1. */
 static void feed(struct scheduler *s, struct agent *w)
 {
-	struct thread *t = w->thread;
+	struct destination *d = w->destination;
 	size_t n = w->probe ? 1 : w->clause->overfeed + 1u;
 
 	w->probe = false;
-	for (; n > 0 && t->ready.count > 0; n--) {
-		struct group *g = t->ready.first;
+	for (; n > 0 && d->ready.count > 0; n--) {
+		struct group *g = d->ready.first;
 
 		g->unreachable = false;
 		queue_feed(&s->queue, g, &w->fed, w);
 		g->agent_pid = w->pid;
-		agent_job(w, g->message->name, t->host, s->now.ms);
+		agent_job(w, g->message->name, d->host, s->now.ms);
 	}
 }
 
-static struct agent *find_free(const struct scheduler *s, const struct thread *t)
+static struct agent *find_free(const struct scheduler *s, const struct destination *d)
 {
 	for (struct agent *w = s->agents; w != NULL; w = w->next)
-		if (agent_suits(w, t))
+		if (agent_suits(w, d))
 			return w;
 	return NULL;
 }
@@ -453,21 +455,21 @@ static struct agent *find_parked(const struct scheduler *s, const char *channel,
 }
 
 /* False if there are as many agents as there may be; then one that is parked makes room, for when it has gone. */
-static bool may_start(struct scheduler *s, const struct thread *t)
+static bool may_start(struct scheduler *s, const struct destination *d)
 {
-	const struct clause *c = t->clause;
+	const struct clause *c = d->clause;
 	size_t channel = 0, ring = 0;
 	struct agent *parked;
 
 	for (const struct agent *w = s->agents; w != NULL; w = w->next) {
-		channel += strcmp(w->channel, t->channel) == 0;
+		channel += strcmp(w->channel, d->channel) == 0;
 		ring += w->clause == c;
 	}
 	/* only one that counts for the limit makes room below it */
 	if (ring >= c->max_ring)
 		parked = find_parked(s, NULL, c);
 	else if (channel >= c->max_channel)
-		parked = find_parked(s, t->channel, NULL);
+		parked = find_parked(s, d->channel, NULL);
 	else if (s->agent_count >= c->max_agents)
 		parked = find_parked(s, NULL, NULL);
 	else
@@ -477,20 +479,20 @@ static bool may_start(struct scheduler *s, const struct thread *t)
 	return false;
 }
 
-static void start(struct scheduler *s, struct thread *t)
+static void start(struct scheduler *s, struct destination *d)
 {
 	struct buf why = { 0 };
-	struct agent *w = agent_launch(t->clause, t, s->now.ms, &why);
+	struct agent *w = agent_launch(d->clause, d, s->now.ms, &why);
 
 	if (w == NULL) {
-		complain("channel %s, host %s: %s", t->channel, t->host, buf_str(&why));
+		complain("channel %s, host %s: %s", d->channel, d->host, buf_str(&why));
 		s->trouble = true;
-		verdict_block(s, t, "", buf_str(&why));
+		verdict_block(s, d, "", buf_str(&why));
 	} else {
 		w->next = s->agents;
 		s->agents = w;
 		s->agent_count++;
-		give(w, t);
+		give(w, d);
 	}
 	buf_free(&why);
 }
@@ -499,21 +501,21 @@ static void start(struct scheduler *s, struct thread *t)
 static void staff(struct scheduler *s)
 {
 	s->unblock_at = CLOCK_NEVER;
-	for (struct thread *t = s->queue.first_busy, *next; t != NULL; t = next) {
+	for (struct destination *d = s->queue.first_busy, *next; d != NULL; d = next) {
 		struct agent *w;
 
-		next = t->busy_next;
-		if (is_blocked(s, t))
-			s->unblock_at = sooner(s->unblock_at, t->blocked_until);
-		if (!has_work(s, t) || !is_deliverable(s, t) || t->agents >= t->clause->max_thread)
+		next = d->busy_next;
+		if (is_blocked(s, d))
+			s->unblock_at = sooner(s->unblock_at, d->blocked_until);
+		if (!has_work(s, d) || !is_deliverable(s, d) || d->agents >= d->clause->max_destination)
 			continue;
-		t->blocked_until = 0;
-		w = find_free(s, t);
+		d->blocked_until = 0;
+		w = find_free(s, d);
 		if (w != NULL) {
-			give(w, t);
+			give(w, d);
 			feed(s, w);
-		} else if (may_start(s, t)) {
-			start(s, t);
+		} else if (may_start(s, d)) {
+			start(s, d);
 		}
 	}
 }
@@ -521,9 +523,9 @@ static void staff(struct scheduler *s)
 static void feed_hungry(struct scheduler *s)
 {
 	for (struct agent *w = s->agents; w != NULL; w = w->next) {
-		if (w->state != AGENT_HUNGRY || w->thread == NULL)
+		if (w->state != AGENT_HUNGRY || w->destination == NULL)
 			continue;
-		if (has_work(s, w->thread))
+		if (has_work(s, w->destination))
 			feed(s, w);
 		else
 			let_go(w);
@@ -608,18 +610,11 @@ static bool retire(struct scheduler *s, struct message *m)
 	return s->once && m->retire_tries >= LAST_RETIRE_TRY;
 }
 
-static int64_t retire_pause(const struct message *m)
-{
-	int64_t pause = (int64_t)FIRST_RETIRE_PAUSE << (m->retire_tries < 20 ? m->retire_tries : 20);
-
-	return pause < LONGEST_RETIRE_PAUSE ? pause : LONGEST_RETIRE_PAUSE;
-}
-
 void scheduler_retire_again(struct scheduler *s, struct message *m, bool told)
 {
 	if (!told) {
 		s->trouble = true;
-		m->retire_at = s->now.ms + retire_pause(m);
+		m->retire_at = s->now.ms + backoff_after(m->retire_tries, FIRST_RETIRE_PAUSE, LONGEST_RETIRE_PAUSE);
 		m->retire_tries++;
 	}
 	/* with `once` it stays for the next time */
@@ -639,7 +634,7 @@ static void retire_all(struct scheduler *s)
 		if (m->retire_at > now) {
 			scheduler_retire(s, m);
 		} else if (!retire(s, m)) {
-			m->retire_at = now + retire_pause(m);
+			m->retire_at = now + backoff_after(m->retire_tries, FIRST_RETIRE_PAUSE, LONGEST_RETIRE_PAUSE);
 			m->retire_tries++;
 			scheduler_retire(s, m);
 		}
@@ -702,7 +697,7 @@ static void tell_end(struct scheduler *s, const struct agent *w, int status, siz
 bool scheduler_buried(struct scheduler *s, pid_t pid, int status, struct moment now)
 {
 	struct agent **at = &s->agents, *w;
-	struct thread *t;
+	struct destination *d;
 	bool idle;
 
 	s->now = now;
@@ -715,12 +710,12 @@ bool scheduler_buried(struct scheduler *s, pid_t pid, int status, struct moment 
 		;
 	verdict_write_results(s);
 	agent_tell_untold(w, s->now.ms, true);
-	t = w->thread;
+	d = w->destination;
 	let_go(w);
 	/* one that ends without having done anything would only do so again */
-	idle = t != NULL && !w->useful && !s->stopping;
+	idle = d != NULL && !w->useful && !s->stopping;
 	if (idle)
-		verdict_block(s, t, "", "the transport agent ended before it did anything");
+		verdict_block(s, d, "", "the transport agent ended before it did anything");
 	tell_end(s, w, status, verdict_ended(s, w), idle);
 	*at = w->next;
 	s->agent_count--;

@@ -34,12 +34,13 @@ struct scheduler {
 	size_t deferred;              /* how often a recipient was deferred */
 	size_t removed;               /* messages */
 	bool stopping;                /* nothing is fed any more */
+	bool read_whole;              /* the whole spool was read since we run */
 	bool trouble;                 /* something could not be read, run, written or removed */
 	bool attention;               /* something may have become possible since the last scheduler_work() */
 	int64_t unblock_at;           /* the first destination in trouble is tried again (clock_ms()) */
 	struct moment now;            /* of the last call; nothing here asks a clock itself */
 	struct queue queue;
-	struct intake intake;
+	struct arrivals arrivals;
 	struct remover *remover;
 	struct retire_results results; /* that are to be written down before scheduler_read() or scheduler_buried() returns */
 	struct agent *agents;
@@ -86,10 +87,10 @@ bool scheduler_move(struct scheduler *s, struct message *m, const struct operati
  * True if mail of this destination stays in the queue as things are: no clause, no command, queueonly, or its channel or
  * host cannot stand in the command; then *unfit says why not, else it is NULL.
  */
-bool scheduler_holds(const struct thread *t, const char **unfit);
+bool scheduler_holds(const struct destination *d, const char **unfit);
 
 /* Why mail of a destination waits, clean text; NULL if nothing is known that keeps it. */
-const char *scheduler_reason(const struct scheduler *s, const struct thread *t);
+const char *scheduler_reason(const struct scheduler *s, const struct destination *d);
 
 /* How many recipients wait, and how many are held as nothing delivers them. */
 void scheduler_count(const struct scheduler *s, size_t *waiting, size_t *held);

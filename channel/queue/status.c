@@ -79,8 +79,8 @@ static void add_sums(struct buf *out, const char *tag, const struct scheduler *s
 	size_t unserved = 0;
 	const char *unfit;
 
-	for (const struct thread *t = s->queue.all_threads; t != NULL; t = t->next)
-		unserved += t->groups > 0 && scheduler_holds(t, &unfit) ? t->groups : 0;
+	for (const struct destination *d = s->queue.all_destinations; d != NULL; d = d->next)
+		unserved += d->groups > 0 && scheduler_holds(d, &unfit) ? d->groups : 0;
 	buf_addf(out, "%s\tsums\t%ld\t%" PRId64 "\t%" PRIu64 "\t%zu\t%zu\t%zu\t%zu\t%zu\t%zu\t%zu\t%zu\t%jd\t", tag, (long)getpid(),
 	         (clock_ms() - began) / 1000, s->queue.serial, s->removed, s->delivered, s->failed, s->deferred, sums->messages,
 	         sums->recipients, sums->fed, unserved, (intmax_t)sums->oldest.tv_sec);
@@ -126,13 +126,13 @@ static void add_agents(struct buf *out, const char *tag, size_t rows, const stru
 		buf_addf(out, "%s\tagent\t%ld\t", tag, (long)w->pid);
 		text_add_clean_string(out, w->channel, NAME_BYTES_MAX);
 		buf_addc(out, '\t');
-		text_add_clean_string(out, w->thread != NULL ? w->thread->host : w->host != NULL ? w->host : "-", NAME_BYTES_MAX);
+		text_add_clean_string(out, w->destination != NULL ? w->destination->host : w->host != NULL ? w->host : "-", NAME_BYTES_MAX);
 		buf_addf(out, "\t%s\t%zu\t%" PRId64 "\n", state_of(w), w->fed.count, (s->now.ms - w->since) / 1000);
 	}
 	free(list);
 }
 
-static bool is_longer(const struct thread *a, const struct thread *b)
+static bool is_longer(const struct destination *a, const struct destination *b)
 {
 	if (a->groups != b->groups)
 		return a->groups > b->groups;
@@ -140,48 +140,48 @@ static bool is_longer(const struct thread *a, const struct thread *b)
 }
 
 /* The longest ones, in order, without sorting all that there are. */
-static size_t longest(const struct thread **list, size_t rows, const struct queue *q)
+static size_t longest(const struct destination **list, size_t rows, const struct queue *q)
 {
 	size_t n = 0;
 
-	for (const struct thread *t = q->all_threads; t != NULL; t = t->next) {
+	for (const struct destination *d = q->all_destinations; d != NULL; d = d->next) {
 		size_t at;
 
-		if (t->groups == 0 || (n == rows && (rows == 0 || !is_longer(t, list[n - 1]))))
+		if (d->groups == 0 || (n == rows && (rows == 0 || !is_longer(d, list[n - 1]))))
 			continue;
 		n += n < rows;
-		for (at = n - 1; at > 0 && is_longer(t, list[at - 1]); at--)
+		for (at = n - 1; at > 0 && is_longer(d, list[at - 1]); at--)
 			list[at] = list[at - 1];
-		list[at] = t;
+		list[at] = d;
 	}
 	return n;
 }
 
-static int64_t next_try(const struct scheduler *s, const struct thread *t)
+static int64_t next_try(const struct scheduler *s, const struct destination *d)
 {
 	const char *unfit;
 
-	if (scheduler_holds(t, &unfit))
+	if (scheduler_holds(d, &unfit))
 		return NEXT_HELD;
-	if (t->blocked_until > s->now.ms)
-		return s->now.wall + (t->blocked_until - s->now.ms) / 1000;
-	return t->ready.count > 0 || t->agents > 0 ? NEXT_NOW : NEXT_UNKNOWN;
+	if (d->blocked_until > s->now.ms)
+		return s->now.wall + (d->blocked_until - s->now.ms) / 1000;
+	return d->ready.count > 0 || d->agents > 0 ? NEXT_NOW : NEXT_UNKNOWN;
 }
 
 static void add_destinations(struct buf *out, const char *tag, size_t rows, const struct scheduler *s)
 {
-	const struct thread *list[STATUS_ROWS_MAX];
+	const struct destination *list[STATUS_ROWS_MAX];
 	size_t n = longest(list, rows, &s->queue);
 
 	for (size_t i = 0; i < n; i++) {
-		const struct thread *t = list[i];
-		const char *reason = scheduler_reason(s, t);
+		const struct destination *d = list[i];
+		const char *reason = scheduler_reason(s, d);
 
 		buf_addf(out, "%s\tdestination\t", tag);
-		text_add_clean_string(out, t->channel, NAME_BYTES_MAX);
+		text_add_clean_string(out, d->channel, NAME_BYTES_MAX);
 		buf_addc(out, '\t');
-		text_add_clean_string(out, t->host, NAME_BYTES_MAX);
-		buf_addf(out, "\t%zu\t%zu\t%zu\t%" PRId64 "\t", t->groups, t->ready.count, t->agents, next_try(s, t));
+		text_add_clean_string(out, d->host, NAME_BYTES_MAX);
+		buf_addf(out, "\t%zu\t%zu\t%zu\t%" PRId64 "\t", d->groups, d->ready.count, d->agents, next_try(s, d));
 		if (reason != NULL)
 			text_add_clean_string(out, reason, REASON_BYTES_MAX);
 		buf_addc(out, '\n');
@@ -267,7 +267,7 @@ static bool parse_destination(struct status *s, char *at)
 	return true;
 }
 
-/* Whoever owns the post office says what is shown, perhaps on root's terminal. */
+/* The owner of the post office says what is shown, perhaps on root's terminal. */
 static void add_clean(struct buf *out, const struct buf *answer)
 {
 	for (size_t at = 0; at < answer->len; at++) {

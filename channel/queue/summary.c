@@ -1,5 +1,6 @@
 #include "channel/queue/summary.h"
 
+#include <inttypes.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include "channel/queue/mailq.h"
 #include "lib/alloc.h"
 #include "lib/logline.h"
+#include "lib/parse.h"
 #include "lib/text.h"
 
 /* So old at most, in seconds; behind the last one everything older. */
@@ -17,8 +19,9 @@ static const struct { const char *name; int64_t seconds; } ages[] = {
 enum { AGES = sizeof ages / sizeof ages[0] };
 #define REASON_MAX 120
 #define NAME_MAX_SHOWN 40
+#define NAME_BYTES_MAX 400
 
-struct destination {
+struct destination_sum {
 	char *channel, *host;
 	size_t total, held, active, by_age[AGES];
 	int64_t next;             /* the first next try: seconds since 1970, or NEXT_ */
@@ -29,7 +32,7 @@ struct destination {
 struct summary {
 	int64_t now;
 	void *tree;
-	struct destination **list;
+	struct destination_sum **list;
 	size_t count, capacity;
 };
 
@@ -43,22 +46,22 @@ struct summary *summary_create(int64_t now)
 
 static int by_name(const void *a, const void *b)
 {
-	const struct destination *x = a, *y = b;
+	const struct destination_sum *x = a, *y = b;
 	int channels = strcmp(x->channel, y->channel);
 
 	return channels != 0 ? channels : strcasecmp(x->host, y->host);
 }
 
-static struct destination *find(struct summary *s, const struct listed *e)
+static struct destination_sum *find(struct summary *s, const char *channel, const char *host)
 {
-	struct destination key = { .channel = (char *)e->channel, .host = (char *)e->host };
-	struct destination **found = tfind(&key, &s->tree, by_name), *d;
+	struct destination_sum key = { .channel = (char *)channel, .host = (char *)host };
+	struct destination_sum **found = tfind(&key, &s->tree, by_name), *d;
 
 	if (found != NULL)
 		return *found;
 	d = xcalloc(1, sizeof *d);
-	d->channel = xstrdup(e->channel);
-	d->host = xstrdup(e->host);
+	d->channel = xstrdup(channel);
+	d->host = xstrdup(host);
 	d->next = NEXT_UNKNOWN;
 	if (tsearch(d, &s->tree, by_name) == NULL)
 		abort();
@@ -77,13 +80,13 @@ static int64_t sooner(int64_t a, int64_t b)
 
 void summary_count(struct summary *s, const struct listed *e)
 {
-	struct destination *d;
+	struct destination_sum *d;
 	int64_t age = s->now - e->arrived;
 	size_t column = 0;
 
 	if (e->channel == NULL)
 		return;
-	d = find(s, e);
+	d = find(s, e->channel, e->host);
 	d->next = d->total == 0 ? e->next : sooner(d->next, e->next);
 	d->total++;
 	d->held += e->state == LISTED_HELD;
@@ -99,26 +102,81 @@ void summary_count(struct summary *s, const struct listed *e)
 	d->answered = e->answered;
 }
 
+void summary_rows(struct buf *out, const struct summary *s, const char *tag)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		const struct destination_sum *d = s->list[i];
+
+		buf_addf(out, "%s\trow\t", tag);
+		text_add_clean_string(out, d->channel, NAME_BYTES_MAX);
+		buf_addc(out, '\t');
+		text_add_clean_string(out, d->host, NAME_BYTES_MAX);
+		buf_addf(out, "\t%zu\t%zu\t%zu", d->total, d->held, d->active);
+		for (size_t k = 0; k < AGES; k++)
+			buf_addf(out, "\t%zu", d->by_age[k]);
+		buf_addf(out, "\t%" PRId64 "\t%" PRId64 "\t", d->next, d->answered);
+		if (d->reason != NULL)
+			text_add_clean_string(out, d->reason, NAME_BYTES_MAX);
+		buf_addc(out, '\n');
+	}
+}
+
+static bool take_number(char **at, int64_t *n)
+{
+	const char *word = strsep(at, "\t");
+	bool negative = word != NULL && word[0] == '-';
+	uint64_t value;
+
+	if (word == NULL || !parse_number(word + negative, INT64_MAX, &value))
+		return false;
+	*n = negative ? -(int64_t)value : (int64_t)value;
+	return true;
+}
+
+bool summary_take_row(struct summary *s, char *row)
+{
+	const char *channel = strsep(&row, "\t"), *host = strsep(&row, "\t");
+	int64_t n[5 + AGES];
+	struct destination_sum *d;
+
+	for (size_t i = 0; i < 5 + AGES; i++)
+		if (!take_number(&row, &n[i]))
+			return false;
+	if (row == NULL)
+		return false;
+	d = find(s, channel, host);
+	d->total = (size_t)n[0];
+	d->held = (size_t)n[1];
+	d->active = (size_t)n[2];
+	for (size_t i = 0; i < AGES; i++)
+		d->by_age[i] = (size_t)n[3 + i];
+	d->next = n[3 + AGES];
+	d->answered = n[4 + AGES];
+	if (*row != '\0')
+		d->reason = xstrdup(row);
+	return true;
+}
+
 static int longest_first(const void *a, const void *b)
 {
-	const struct destination *x = *(struct destination *const *)a, *y = *(struct destination *const *)b;
+	const struct destination_sum *x = *(struct destination_sum *const *)a, *y = *(struct destination_sum *const *)b;
 
 	if (x->total != y->total)
 		return x->total > y->total ? -1 : 1;
 	return by_name(x, y);
 }
 
-static struct destination **sorted(const struct summary *s)
+static struct destination_sum **sorted(const struct summary *s)
 {
-	struct destination **list = xcalloc(s->count > 0 ? s->count : 1, sizeof(struct destination *));
+	struct destination_sum **list = xcalloc(s->count > 0 ? s->count : 1, sizeof(struct destination_sum *));
 
 	if (s->count > 0)
-		memcpy(list, s->list, s->count * sizeof(struct destination *));
-	qsort(list, s->count, sizeof(struct destination *), longest_first);
+		memcpy(list, s->list, s->count * sizeof(struct destination_sum *));
+	qsort(list, s->count, sizeof(struct destination_sum *), longest_first);
 	return list;
 }
 
-static void add_next(struct buf *out, const struct destination *d, int64_t now)
+static void add_next(struct buf *out, const struct destination_sum *d, int64_t now)
 {
 	struct buf span = { 0 };
 
@@ -134,7 +192,7 @@ static void add_next(struct buf *out, const struct destination *d, int64_t now)
 	buf_free(&span);
 }
 
-static void add_row(struct buf *out, const struct destination *d, int64_t now, int width)
+static void add_row(struct buf *out, const struct destination_sum *d, int64_t now, int width)
 {
 	struct buf name = { 0 };
 
@@ -157,7 +215,7 @@ static void add_row(struct buf *out, const struct destination *d, int64_t now, i
 
 void summary_text(struct buf *out, const struct summary *s, size_t rows)
 {
-	struct destination **list = sorted(s), all = { .channel = (char *)"TOTAL" };
+	struct destination_sum **list = sorted(s), all = { .channel = (char *)"TOTAL" };
 	int width = 14;
 
 	for (size_t i = 0; i < s->count; i++) {
@@ -185,11 +243,11 @@ void summary_text(struct buf *out, const struct summary *s, size_t rows)
 
 void summary_json(struct buf *out, const struct summary *s)
 {
-	struct destination **list = sorted(s);
+	struct destination_sum **list = sorted(s);
 	struct logline line = { 0 };
 
 	for (size_t i = 0; i < s->count; i++) {
-		const struct destination *d = list[i];
+		const struct destination_sum *d = list[i];
 
 		logline_begin(&line, true);
 		logline_add(&line, "channel", d->channel);

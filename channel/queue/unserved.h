@@ -1,5 +1,5 @@
 /*
- * A word to whoever puts mail into the queue for a destination that no clause of scheduler.conf serves.
+ * A warning to programs that put mail into the queue for a destination that no clause of scheduler.conf serves.
  */
 #ifndef ZL_CHANNEL_QUEUE_UNSERVED_H
 #define ZL_CHANNEL_QUEUE_UNSERVED_H

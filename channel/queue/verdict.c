@@ -12,11 +12,11 @@
 #include "lib/log.h"
 #include "lib/text.h"
 
-#define HELD_PAUSE (32 * 1000)             /* somebody alive holds a lock: ZMailer waits as long */
+#define HELD_PAUSE (32 * 1000)             /* a living process holds a lock: ZMailer waits as long */
 #define MAX_RESYNCS 30                     /* then an agent and we will never agree */
 #define DISAGREEMENT_PAUSE (10 * 60 * 1000)
 
-/* ---- words for the people ---- */
+/* ---- log lines ---- */
 
 /* Of a transcript the last line, which is the server's answer. */
 static const char *last_line(const char *text)
@@ -29,7 +29,7 @@ static const char *last_line(const char *text)
 static void say(const struct scheduler *s, const struct message *m, const struct recipient *r, const char *outcome,
                 const char *text)
 {
-	const struct thread *t = m->groups[r->group].thread;
+	const struct destination *d = m->groups[r->group].destination;
 	struct buf line = { 0 };
 
 	if (!s->verbose)
@@ -38,9 +38,9 @@ static void say(const struct scheduler *s, const struct message *m, const struct
 	buf_addc(&line, ' ');
 	text_add_clean_string(&line, r->user, 500);
 	buf_addc(&line, ' ');
-	text_add_clean_string(&line, t->channel, 100);
+	text_add_clean_string(&line, d->channel, 100);
 	buf_addc(&line, '/');
-	text_add_clean_string(&line, t->host, 300);
+	text_add_clean_string(&line, d->host, 300);
 	buf_addf(&line, " %s: ", outcome);
 	text_add_clean_string(&line, last_line(text), 1000);
 	puts(buf_str(&line));
@@ -127,7 +127,7 @@ static void forget_vanished(struct scheduler *s, struct message *m)
  */
 static void round_over(struct scheduler *s, struct group *g, int64_t pause)
 {
-	const struct clause *c = g->thread->clause;
+	const struct clause *c = g->destination->clause;
 	struct message *m = g->message;
 	int64_t now = s->now.ms;
 
@@ -148,8 +148,8 @@ static void round_over(struct scheduler *s, struct group *g, int64_t pause)
 			return;
 		reports_ask_moved(s, m);
 		/* if it is the destination's fault, the message waits no longer than that */
-		if (g->unreachable && g->thread->blocked_until > now)
-			pause = g->thread->blocked_until - now;
+		if (g->unreachable && g->destination->blocked_until > now)
+			pause = g->destination->blocked_until - now;
 		else
 			pause = next_pause(c, &g->retry);
 	}
@@ -160,38 +160,38 @@ static void round_over(struct scheduler *s, struct group *g, int64_t pause)
 }
 
 /* Of a destination once for each state: what its recipients hear is in the lines of their agent. */
-static void log_deferred(const struct scheduler *s, const struct thread *t)
+static void log_deferred(const struct scheduler *s, const struct destination *d)
 {
 	struct logline line = { 0 };
 
 	event_begin(&line, s->json, "deferred", "-");
-	logline_add(&line, "channel", t->channel);
-	logline_add(&line, "host", t->host);
-	logline_add(&line, "words", t->reason);
-	logline_number(&line, "next", (uint64_t)(s->now.wall + (t->blocked_until - s->now.ms) / 1000));
+	logline_add(&line, "channel", d->channel);
+	logline_add(&line, "host", d->host);
+	logline_add(&line, "words", d->reason);
+	logline_number(&line, "next", (uint64_t)(s->now.wall + (d->blocked_until - s->now.ms) / 1000));
 	logline_end(&line);
 	logline_send(&line);
 	logline_free(&line);
 }
 
-void verdict_block(struct scheduler *s, struct thread *t, const char *notary, const char *text)
+void verdict_block(struct scheduler *s, struct destination *d, const char *notary, const char *text)
 {
-	const struct clause *c = t->clause;
+	const struct clause *c = d->clause;
 	int64_t now = s->now.ms;
 
-	if (t->blocked_until > now)
+	if (d->blocked_until > now)
 		return;
-	t->blocked_until = now + next_pause(c, &t->retry);
-	if (thread_reason(t, text, s->now.wall))
-		log_deferred(s, t);
-	if (t->blocked_until < s->unblock_at)
-		s->unblock_at = t->blocked_until;
-	for (const struct group *g = t->ready.first; g != NULL && reports_ask_moved(s, g->message);)
+	d->blocked_until = now + next_pause(c, &d->retry);
+	if (destination_reason(d, text, s->now.wall))
+		log_deferred(s, d);
+	if (d->blocked_until < s->unblock_at)
+		s->unblock_at = d->blocked_until;
+	for (const struct group *g = d->ready.first; g != NULL && reports_ask_moved(s, g->message);)
 		g = g->after;
 	if (c->expiry <= 0)
 		return;
 	/* what waits here counts as tried: it would fare no better */
-	for (struct group *g = t->ready.first, *after; g != NULL; g = after) {
+	for (struct group *g = d->ready.first, *after; g != NULL; g = after) {
 		after = g->after;
 		if (message_age(g->message, now) > c->expiry) {
 			group_deferred(g, notary, text);
@@ -200,12 +200,12 @@ void verdict_block(struct scheduler *s, struct thread *t, const char *notary, co
 	}
 }
 
-static void reached(struct scheduler *s, struct thread *t)
+static void reached(struct scheduler *s, struct destination *d)
 {
-	t->retry = 0;
-	thread_reason(t, NULL, s->now.wall);
-	if (t->blocked_until != 0 && !s->once) {
-		t->blocked_until = 0;
+	d->retry = 0;
+	destination_reason(d, NULL, s->now.wall);
+	if (d->blocked_until != 0 && !s->once) {
+		d->blocked_until = 0;
 		s->attention = true;
 	}
 }
@@ -237,7 +237,7 @@ static void settle(struct scheduler *s, struct message *m, struct recipient *r, 
 			write_down(s, m, r, a);
 		queue_settle(m, r, RECIPIENT_DONE);
 		s->delivered++;
-		reached(s, g->thread);
+		reached(s, g->destination);
 		return;
 	case VERDICT_ERROR:
 		say(s, m, r, "failed", a->text);
@@ -245,16 +245,16 @@ static void settle(struct scheduler *s, struct message *m, struct recipient *r, 
 			write_down(s, m, r, a);
 		queue_settle(m, r, RECIPIENT_FAILED);
 		s->failed++;
-		reached(s, g->thread);
+		reached(s, g->destination);
 		return;
 	case VERDICT_DEFERRED:
 		say(s, m, r, "deferred", a->text);
-		reached(s, g->thread);
+		reached(s, g->destination);
 		break;
 	case VERDICT_RETRY_ALL:
 		say(s, m, r, "deferred", a->text);
 		g->unreachable = true;
-		verdict_block(s, g->thread, a->notary, a->text);
+		verdict_block(s, g->destination, a->notary, a->text);
 		break;
 	}
 	s->deferred++;
@@ -405,11 +405,11 @@ size_t verdict_ended(struct scheduler *s, struct agent *w)
 }
 
 /* Will mail of this destination never be tried as things are?  Then *why says what keeps it. */
-static bool is_unserved(const struct thread *t, const char **why)
+static bool is_unserved(const struct destination *d, const char **why)
 {
 	const char *unfit;
 
-	if ((t->clause != NULL && t->clause->queue_only) || !scheduler_holds(t, &unfit))
+	if ((d->clause != NULL && d->clause->queue_only) || !scheduler_holds(d, &unfit))
 		return false;
 	*why = unfit != NULL ? unfit : SCHEDCONF_UNSERVED;
 	return true;
@@ -417,10 +417,10 @@ static bool is_unserved(const struct thread *t, const char **why)
 
 void verdict_expire_unserved(struct scheduler *s, struct group *g)
 {
-	const struct clause *c = g->thread->clause != NULL ? g->thread->clause : &s->conf->defaults;
+	const struct clause *c = g->destination->clause != NULL ? g->destination->clause : &s->conf->defaults;
 	const char *why;
 
-	if (c->expiry <= 0 || message_age(g->message, s->now.ms) <= c->expiry || !is_unserved(g->thread, &why))
+	if (c->expiry <= 0 || message_age(g->message, s->now.ms) <= c->expiry || !is_unserved(g->destination, &why))
 		return;
 	if (g->text == NULL)
 		group_deferred(g, "", why);
@@ -429,12 +429,12 @@ void verdict_expire_unserved(struct scheduler *s, struct group *g)
 
 void verdict_expire_untried(struct scheduler *s)
 {
-	for (struct thread *t = s->queue.first_busy, *next; t != NULL; t = next) {
-		const struct clause *c = t->clause;
+	for (struct destination *d = s->queue.first_busy, *next; d != NULL; d = next) {
+		const struct clause *c = d->clause;
 		int64_t limit = c != NULL && c->expiry > 0 && c->expiry2 > 0 ? c->expiry + c->expiry2 : 0;
 
-		next = t->busy_next;
-		for (struct group *g = t->ready.first, *after; g != NULL; g = after) {
+		next = d->busy_next;
+		for (struct group *g = d->ready.first, *after; g != NULL; g = after) {
 			after = g->after;
 			if (limit <= 0 || !expire(s, g, limit))
 				verdict_expire_unserved(s, g);

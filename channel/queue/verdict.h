@@ -26,7 +26,7 @@ void verdict_unreported(struct scheduler *s, struct agent *w);
 size_t verdict_ended(struct scheduler *s, struct agent *w);
 
 /* The destination cannot be served now: it is left alone for its next retry interval. */
-void verdict_block(struct scheduler *s, struct thread *t, const char *notary, const char *text);
+void verdict_block(struct scheduler *s, struct destination *d, const char *notary, const char *text);
 
 /*
  * Fails what a group has open if no clause serves its destination (or its command cannot take it) and the message is older

@@ -83,7 +83,7 @@ static bool event(int fd, const struct inotify_event *e, void (*arrived)(void *c
 		return false;
 	}
 	/* a file that is created under its own name is still being written: the next scan finds it */
-	if ((e->mask & IN_MOVED_TO) && intake_is_job(name))
+	if ((e->mask & IN_MOVED_TO) && arrivals_is_job(name))
 		arrived(context, name);
 	return true;
 }

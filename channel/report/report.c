@@ -520,17 +520,6 @@ static void make_values(const struct composer *c, struct values *v)
 	from_of(c, &v->from);
 }
 
-static void free_values(struct values *v)
-{
-	buf_free(&v->sender);
-	buf_free(&v->id);
-	buf_free(&v->arrival);
-	buf_free(&v->until);
-	buf_free(&v->from);
-	buf_free(&v->recipients);
-	free(v->subject);
-}
-
 /* ---- what comes back of the original ---- */
 
 static void compose_header(struct composer *c)
@@ -840,7 +829,13 @@ enum report_result report_compose(const struct report *report, const struct repo
 	compose_header(&c);
 	result = write_all(&c, buf_str(&clean), buf_str(&values.from));
 	*smtputf8 = c.utf8;
-	free_values(&values);
+	buf_free(&values.sender);
+	buf_free(&values.id);
+	buf_free(&values.arrival);
+	buf_free(&values.until);
+	buf_free(&values.from);
+	buf_free(&values.recipients);
+	free(values.subject);
 	buf_free(&subject);
 	buf_free(&words);
 	buf_free(&clean);

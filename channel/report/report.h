@@ -3,7 +3,7 @@
  * 6522, 6533, 3834).
  *
  * Pure: no system call, no clock, no map.  Who is to be told what and when is decided above, by channel/queue; this
- * room of its own can so be used by whoever knows a message and what became of it, and be tested with nothing else.
+ * room of its own can so be used by any program that knows a message and what became of it, and be tested with nothing else.
  *
  * A report travels with the null return path and NOTIFY=NEVER, and there is none for a message that had the null return
  * path itself: the caller sees to both.

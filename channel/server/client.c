@@ -492,14 +492,6 @@ static void handshake(struct client *c)
 	}
 }
 
-/* The client has gone: what it began is forgotten, unless it is on its way to the disk. */
-static void leave(struct client *c)
-{
-	c->gone = true;
-	c->over = true;
-	spool_free(&c->draft);
-}
-
 static void read_some(struct client *c)
 {
 	char bytes[PIECE];
@@ -517,7 +509,10 @@ static void read_some(struct client *c)
 		break;
 	case STREAM_END:
 	case STREAM_ERROR:
-		leave(c);
+		/* the client has gone: what it began is forgotten, unless it is on its way to the disk */
+		c->gone = true;
+		c->over = true;
+		spool_free(&c->draft);
 		break;
 	}
 }

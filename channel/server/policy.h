@@ -33,7 +33,7 @@ enum limit {
 enum relay {
 	RELAY_NOBODY,
 	RELAY_LOCAL,           /* UNIX sockets and loopback */
-	RELAY_ALL,             /* whoever may connect */
+	RELAY_ALL,             /* every client that may connect */
 };
 
 struct network {

@@ -269,7 +269,7 @@ static bool lines(struct parser *p)
 		}
 		lf = memchr(at, '\n', (size_t)(end - at));
 		if (lf == NULL && *at == 'd')
-			break;     /* somebody's disk was full; the mail above it is whole */
+			break;     /* a disk was full; the mail above it is whole */
 		if (lf == NULL)
 			return damaged(p, "an end of the line");
 		*lf = '\0';

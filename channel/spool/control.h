@@ -13,21 +13,8 @@
 #include <sys/types.h>
 #include <time.h>
 
+#include "channel/spool/recipient.h"
 #include "lib/buf.h"
-
-/* NOTIFY= of an N line (RFC 3461 section 4.1; TRACE is ZMailer's own). */
-enum {
-	NOTIFY_NEVER = 1,
-	NOTIFY_SUCCESS = 2,
-	NOTIFY_FAILURE = 4,
-	NOTIFY_DELAY = 8,
-	NOTIFY_TRACE = 16,
-};
-
-/* The tag byte of r and d lines (spool.md section 4.3). */
-enum { TAG_FREE = ' ', TAG_LOCKED = '~', TAG_DONE = '+', TAG_FAILED = '-' };
-
-#define CONTROL_NONE ((size_t)-1)
 
 struct control_sender {
 	const char *channel;      /* "error" means the null return path */
@@ -41,36 +28,8 @@ struct control_header {
 	size_t length;
 };
 
-struct control_recipient {
-	off_t offset;             /* of the 'r' byte: OFFSET of reports */
-	char tag;                 /* as read; look again when locking */
-	pid_t locker;             /* of a '~' line: the pid in it; else 0 */
-	const char *channel;
-	const char *host;
-	const char *user;
-	const char *privilege;
-	size_t sender;            /* index into senders; CONTROL_NONE if no s line stands above */
-	size_t header;            /* index into headers; always there, a file without is damaged */
-	off_t dsn_offset;         /* of the 'N' letter of its line, -1 without */
-	unsigned notify;          /* NOTIFY_ bits; NOTIFY_FAILURE without an N line or NOTIFY= */
-	bool notify_given;        /* NOTIFY= was there and named at least one known word */
-	const char *orcpt;        /* "type;xtext" as it stands, or NULL */
-	const char *by;           /* RFC 2852 "[-]digits;letters", or NULL */
-	const char *ezmlm;        /* EZMLM= tail, or NULL */
-};
-
 /* The sender as an address, "" for the null return path: channel "error", or "<>" (spool.md section 6). */
 const char *control_return_path(const struct control_sender *sender);
-
-/* A d line (spool.md section 9). */
-struct control_diagnostic {
-	off_t offset;             /* of the 'd' byte */
-	bool reported;            /* its tag is '+' */
-	off_t recipient;          /* offset of the 'r' byte it speaks of */
-	int64_t time;
-	const char *notary;       /* up to the next TAB, with its 0x01 bytes */
-	const char *text;
-};
 
 struct control {
 	char *name;               /* as it was asked for */

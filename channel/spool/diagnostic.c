@@ -107,7 +107,7 @@ static ssize_t write_at_end(int fd, const struct buf *line)
 	return n;
 }
 
-/* False if a line of somebody whose disk was full has no end. */
+/* False if a line of an agent whose disk was full has no end. */
 static bool ends_in_lf(int fd)
 {
 	struct stat st;

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "channel/spool/control.h"
+#include "channel/spool/recipient.h"
 
 struct quad {
 	const char *channel;

@@ -63,7 +63,7 @@ enum tag_result tag_break_stale(int fd, off_t offset, const struct timespec *mod
 
 /*
  * For the scheduler's side only: writes the mark that agent `pid` has reported and could not write itself, so that its
- * lock still stands there, or that of somebody who is gone.  TAG_OK also if there is no lock; TAG_TAKEN if it is that of
+ * lock still stands there, or that of a process that is gone.  TAG_OK also if there is no lock; TAG_TAKEN if it is that of
  * another living process.
  */
 enum tag_result tag_finish(int fd, off_t offset, pid_t pid, char mark, const struct timespec *modified);

@@ -59,7 +59,7 @@ static int trouble(struct buf *why, int status, const char *what, const char *pa
 	return status;
 }
 
-/* The same for files that cannot be made, with what to do: no post office, or somebody else's, is what people run into. */
+/* The same for files that cannot be made, with what to do: no post office, or another user's, is the usual cause. */
 static int cannot_make(const struct spool *spool, struct buf *why, const char *what, const char *path)
 {
 	int code = errno;
@@ -209,15 +209,6 @@ static int look_for(const char *path)
 	return lstat(path, &st) == 0 ? 0 : errno;
 }
 
-/* The hash prefix: letters of the number's last digits to the base of 26 (spool.md section 2). */
-static void hash_add(struct buf *out, uint64_t inode, unsigned levels)
-{
-	if (levels >= 2)
-		buf_addf(out, "%c/", (int)('A' + inode / 26 % 26));
-	if (levels >= 1)
-		buf_addf(out, "%c/", (int)('A' + inode % 26));
-}
-
 static void name_files(struct spool_draft *d)
 {
 	struct buf job = { 0 };
@@ -225,7 +216,11 @@ static void name_files(struct spool_draft *d)
 	free(d->job);
 	free(d->queue);
 	free(d->transport);
-	hash_add(&job, d->st.st_ino, d->spool->levels);
+	/* the hash prefix: letters of the number's last digits to the base of 26 (spool.md section 2) */
+	if (d->spool->levels >= 2)
+		buf_addf(&job, "%c/", (int)('A' + d->st.st_ino / 26 % 26));
+	if (d->spool->levels >= 1)
+		buf_addf(&job, "%c/", (int)('A' + d->st.st_ino % 26));
 	buf_addu(&job, d->st.st_ino);
 	d->job = job.data;
 	d->queue = xasprintf("%s/queue/%s", d->spool->postoffice, d->job);

@@ -34,7 +34,7 @@ void letter_recipients(const struct buf *text, struct address_list *list);
 
 /*
  * Adds the addresses of a list as a header has it: names, comments and groups are dropped.  What is no address is added as it
- * stands, for whoever judges it.
+ * stands, for the code that judges it.
  */
 void address_list_parse(const char *text, size_t n, struct address_list *list);
 void address_list_free(struct address_list *list);

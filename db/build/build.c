@@ -129,13 +129,13 @@ static bool next_record(void *context, const char **key, size_t *key_length, con
 static int check_keys(const struct build *build, const struct map_operations *type, const struct records *records,
                       struct buf *why)
 {
-	for (size_t i = 0; type->longest_key != 0 && i < records->count; i++) {
+	for (size_t i = 0; type->store->longest_key != 0 && i < records->count; i++) {
 		const struct record *r = &records->list[i];
 
-		if ((size_t)r->key_length + 1 <= type->longest_key)
+		if ((size_t)r->key_length + 1 <= type->store->longest_key)
 			continue;
 		buf_addf(why, "%s:%zu: key of %lu bytes; maps of type %s take at most %zu", build->stamp.source, r->line,
-		         (unsigned long)r->key_length, type->type, type->longest_key - 1);
+		         (unsigned long)r->key_length, type->type, type->store->longest_key - 1);
 		return EX_DATAERR;
 	}
 	return EX_OK;
@@ -155,7 +155,7 @@ static int load_and_seal(struct build *build, const struct map_operations *type,
 {
 	struct buf stamp = { 0 }, said = { 0 };
 	struct feed feed = { build, records, &stamp, 0 };
-	struct map_load load = { records->count + 1, size_of(records), next_record, &feed };
+	struct store_load load = { records->count + 1, size_of(records), next_record, &feed };
 	int status;
 
 	if (build->stamp.built == 0)
@@ -163,7 +163,7 @@ static int load_and_seal(struct build *build, const struct map_operations *type,
 	build->stamp.records = records->count;
 	build->stamp.version = (char *)(uintptr_t)VERSION;
 	stamp_add(&stamp, &build->stamp);
-	status = type->load(file->temporary, &load, &said);
+	status = type->store->load(file->temporary, &load, &said);
 	if (status == EX_OK && !stamp_seal(file->fd)) {
 		buf_adds(&said, strerror(errno));
 		status = EX_IOERR;
@@ -270,7 +270,7 @@ int build_map(struct build *build, const struct records *records, struct buf *wh
 	struct publish file = { 0 };
 	int status;
 
-	if (type == NULL || type->load == NULL) {
+	if (type == NULL || type->store == NULL) {
 		buf_addf(why, "%s: maps of type \"%s\" cannot be built", build->target, build->type);
 		return EX_UNAVAILABLE;
 	}

@@ -15,7 +15,7 @@ struct build {
 	const char *type;          /* one that can be made: btree, bhash, lmdb */
 	const char *target;        /* with suffix */
 	struct stamp stamp;        /* `records` and `version` are filled in here, `built` if it is 0 */
-	uid_t uid;                 /* (uid_t)-1: as the map that is replaced, else whoever builds */
+	uid_t uid;                 /* (uid_t)-1: as the map that is replaced, else the user who builds */
 	gid_t gid;
 	mode_t mode;               /* 0: as the map that is replaced, else 0644 less the umask */
 	void (*progress)(void *context, const char *step, size_t done, size_t total);     /* or NULL */

@@ -15,7 +15,7 @@ struct fault {
 	const char *text;      /* printable, one line */
 };
 
-/* Whoever looks at texts tells each fault as it comes, in the order of lines. */
+/* Readers of texts report each fault as it comes, in the order of lines. */
 typedef void fault_report(void *context, const struct fault *fault);
 
 /* One that adds a line to the log, "FILE:LINE:COLUMN: text", as far as it is known where; context is not used. */

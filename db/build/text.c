@@ -176,7 +176,7 @@ static bool check_line(struct parser *p, const char *line, size_t n)
 
 /* ---- plain lines ------------------------------------------------------------------ */
 
-/* Somebody wrote a line in alias syntax: no address or domain ends in a colon. */
+/* A line in alias syntax: no address or domain ends in a colon. */
 static bool has_stray_colon(const char *key, size_t n)
 {
 	return n > 2 && key[n - 1] == ':' && (memchr(key, '@', n) != NULL || memchr(key + 1, '.', n - 2) != NULL ||

@@ -426,17 +426,12 @@ static const size_t texts[] = {
 
 #define TEXTS (sizeof texts / sizeof texts[0])
 
-static bool same(const char *a, const char *b)
-{
-	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
-}
-
 bool ldap_access_equal(const struct ldap_access *a, const struct ldap_access *b)
 {
 	size_t i = 0;
 
 	for (size_t k = 0; k < TEXTS; k++)
-		if (!same(text_at(a, texts[k]), text_at(b, texts[k])))
+		if (!text_same(text_at(a, texts[k]), text_at(b, texts[k])))
 			return false;
 	while (a->uris[i] != NULL && b->uris[i] != NULL && strcmp(a->uris[i], b->uris[i]) == 0)
 		i++;

@@ -231,20 +231,15 @@ static bool collect_entry(struct collection *c, const struct ldap_entry *entry, 
 	return false;
 }
 
-static void explain_conflict(const struct ldap_entries *entries, struct buf *why)
-{
-	buf_clear(why);
-	buf_addf(why, "conflict: \"%s\" and \"%s\" both match, one entry is meant; see \"entries\" in ldap_map(5)",
-	         entries->list[0].dn, entries->list[1].dn);
-}
-
 static enum map_answer collect_all(struct collection *c, const struct ldap_search *search)
 {
 	struct ldap_entries entries;
 	enum map_answer answer = ldapconn_search(c->connection, search, &entries, c->why);
 
 	if (entries.count > 1 && !c->conf->many_entries) {
-		explain_conflict(&entries, c->why);
+		buf_clear(c->why);
+		buf_addf(c->why, "conflict: \"%s\" and \"%s\" both match, one entry is meant; see \"entries\" in ldap_map(5)",
+		         entries.list[0].dn, entries.list[1].dn);
 		answer = MAP_COULD_NOT_TELL;
 	}
 	for (size_t i = 0; answer == MAP_FOUND && i < entries.count; i++)

@@ -2,7 +2,7 @@
  * Lookups in directories.
  *
  * All maps of a process that want the same access (ldapaccess.h) share one connection.  One that is lost is
- * made anew once; if that fails too, all lookups are refused for a while without asking the server (as
+ * replaced once; if that fails too, all lookups are refused for a while without asking the server (as
  * long as the attempt took, at least 1 s; then twice as long each time, up to 30 s), so that a dead server costs one
  * timeout per while and not one per address.
  */

@@ -23,7 +23,7 @@ char *fence_path(const char *map)
 	return xasprintf("%s.lock", map);
 }
 
-/* Owner and mode of the map: whoever may write it may lock it, and nobody else, who would keep the others from it. */
+/* Owner and mode of the map: users who may write it may lock it, and no others, who could block them. */
 static void dress(int fd, const char *map)
 {
 	struct stat st;

@@ -1,7 +1,7 @@
 /*
  * The fence around a map: who changes or heals a map does so alone.
  *
- * A lock file beside the map, MAP.lock, never removed.  Two bytes of it are locked: a turnstile for whoever is next,
+ * A lock file beside the map, MAP.lock, never removed.  Two bytes of it are locked: a turnstile for the next process,
  * and the map itself.  Who waits stands in the turnstile, so that a program that writes batch after batch cannot shut out
  * all others.  The locks belong to the open file: a child that works for a killed parent still holds them.
  */

@@ -17,7 +17,7 @@
 #include "config.h"
 #include "db/live/cdb/journal.h"
 #include "db/live/live.h"
-#include "db/live/store.h"
+#include "db/store/bdb.h"
 #include "db/store/stamp.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
@@ -62,7 +62,7 @@ static int open_file(const struct live *live, const char *path, off_t size, u_in
 	(*db)->set_errcall(*db, say_nothing);
 	code = (*db)->set_cachesize(*db, 0, (u_int32_t)cache, 1);
 	if (code == 0)
-		code = (*db)->open(*db, NULL, path, NULL, store_type(live->type), DB_NOMMAP | flags, 0);
+		code = (*db)->open(*db, NULL, path, NULL, bdb_type(live->type), DB_NOMMAP | flags, 0);
 	if (code != 0) {
 		(*db)->close(*db, 0);
 		*db = NULL;
@@ -108,7 +108,7 @@ static enum map_answer find(struct live *live, const char *key, size_t length, s
 
 	if (ready(live, why) != EX_OK)
 		return MAP_COULD_NOT_TELL;
-	answer = store_find(g->db, key, length, value, &code);
+	answer = bdb_find(g->db, key, length, value, &code);
 	if (answer == MAP_COULD_NOT_TELL)
 		fail_bdb(live, "cannot read", code, why);
 	return answer;
@@ -121,7 +121,7 @@ static int walk(struct live *live, const struct buf *after, struct buf *out, str
 
 	if (status != EX_OK)
 		return status;
-	code = store_walk(g->db, after, out);
+	code = bdb_walk_from(g->db, after, out);
 	return code == 0 ? EX_OK : fail_bdb(live, "cannot read", code, why);
 }
 
@@ -172,9 +172,9 @@ static int change_all(const struct live *live, DB *db, const struct changes *cha
 
 		if (code != 0 && code != DB_NOTFOUND)
 			return code;
-		if (!map_is_note(c->key, c->key_length))
+		if (!record_is_note(c->key, c->key_length))
 			*more += (c->value != NULL) - (code == 0);
-		code = store_change(db, NULL, c);
+		code = bdb_change(db, NULL, c);
 		if (code != 0)
 			return code;
 		if (i % STEP == 0)
@@ -207,7 +207,7 @@ static int stamp_again(DB *db, int64_t more)
 	struct buf text = { 0 };
 	struct change c = { .key = stamp_key, .key_length = STAMP_KEY_LENGTH - 1 };
 	int code = 0;
-	enum map_answer answer = store_find(db, c.key, c.key_length, &text, &code);
+	enum map_answer answer = bdb_find(db, c.key, c.key_length, &text, &code);
 
 	if (answer == MAP_COULD_NOT_TELL)
 		return code;
@@ -223,7 +223,7 @@ static int stamp_again(DB *db, int64_t more)
 	c.value = text.data;
 	c.value_length = (uint32_t)text.len;
 	if (code == 0 || code == DB_NOTFOUND)
-		code = store_change(db, NULL, &c);
+		code = bdb_change(db, NULL, &c);
 	stamp_free(&stamp);
 	buf_free(&text);
 	return code;
@@ -294,7 +294,7 @@ static int make_generation(const struct live *live, struct publish *file, const 
 	return EX_OK;
 }
 
-static int apply(struct live *live, const struct changes *changes, struct buf *why)
+static int apply(struct live *live, const struct live_batch *batch, struct buf *why)
 {
 	struct publish file = { 0 };
 	int status;
@@ -302,7 +302,7 @@ static int apply(struct live *live, const struct changes *changes, struct buf *w
 	live_sweep(live->path);
 	if (!publish_begin(&file, live->path, 0600))
 		return live_fail(live, EX_CANTCREAT, why, "cannot write beside it: %s", strerror(errno));
-	status = make_generation(live, &file, changes, why);
+	status = make_generation(live, &file, &batch->changes, why);
 	if (status != EX_OK)
 		publish_abort(&file);
 	return status;

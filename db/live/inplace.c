@@ -24,7 +24,7 @@
 #include <lmdb.h>
 
 #include "db/live/live.h"
-#include "db/map/lmdb.h"
+#include "db/store/lmdb.h"
 #include "db/store/stamp.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
@@ -55,12 +55,9 @@ static int put_all(const struct live *live, MDB_txn *txn, const struct changes *
 	const struct inplace *l = live->state;
 
 	for (size_t i = 0; i < changes->count; i++) {
-		const struct change *c = &changes->list[i];
-		MDB_val key = { c->key_length + (size_t)1, (void *)(uintptr_t)c->key };
-		MDB_val value = { c->value_length + (size_t)1, (void *)(uintptr_t)c->value };
-		int code = c->value != NULL ? mdb_put(txn, l->dbi, &key, &value, 0) : mdb_del(txn, l->dbi, &key, NULL);
+		int code = lmdb_change(txn, l->dbi, &changes->list[i]);
 
-		if (code != 0 && (code != MDB_NOTFOUND || c->value != NULL))
+		if (code != 0)
 			return code;
 		if (i % STEP == 0)
 			live_progress(live);
@@ -72,11 +69,8 @@ static int try_batch(const struct live *live, const struct changes *changes)
 {
 	const struct inplace *l = live->state;
 	MDB_txn *txn;
-	int code = mdb_txn_begin(l->env, NULL, 0, &txn);
+	int code = lmdb_begin(l->env, 0, &txn);
 
-	/* somebody else has made it larger */
-	if (code == MDB_MAP_RESIZED && (code = mdb_env_set_mapsize(l->env, 0)) == 0)
-		code = mdb_txn_begin(l->env, NULL, 0, &txn);
 	if (code != 0)
 		return code;
 	live_progress(live);
@@ -97,7 +91,7 @@ static int make_room(const struct live *live)
 	return code != 0 ? code : mdb_env_set_mapsize(l->env, info.me_mapsize * 2);
 }
 
-static int apply(struct live *live, const struct changes *changes, struct buf *why)
+static int apply(struct live *live, const struct live_batch *batch, struct buf *why)
 {
 	const struct inplace *l = live->state;
 	int code, dead, status = live_is_current(live, l->fd, why);
@@ -109,7 +103,7 @@ static int apply(struct live *live, const struct changes *changes, struct buf *w
 	/* Postfix, and readers that may not write the lock file, read under a shared lock on the map */
 	if (!lmdb_lock_map(l->fd, F_WRLCK, clock_ms() + (int64_t)live->wait * 1000))
 		return live_fail(live, EX_TEMPFAIL, why, "locked for %u s by a program that reads it, such as Postfix", live->wait);
-	while ((code = try_batch(live, changes)) == MDB_MAP_FULL)
+	while ((code = try_batch(live, &batch->changes)) == MDB_MAP_FULL)
 		if ((code = make_room(live)) != 0)
 			break;
 	lmdb_lock_map(l->fd, F_UNLCK, 0);
@@ -118,34 +112,17 @@ static int apply(struct live *live, const struct changes *changes, struct buf *w
 
 /* ---- reading ---------------------------------------------------------------------------- */
 
-static int begin_reading(const struct live *live, MDB_txn **txn)
-{
-	const struct inplace *l = live->state;
-	int code = mdb_txn_begin(l->env, NULL, MDB_RDONLY, txn);
-
-	if (code == MDB_MAP_RESIZED && (code = mdb_env_set_mapsize(l->env, 0)) == 0)
-		code = mdb_txn_begin(l->env, NULL, MDB_RDONLY, txn);
-	return code;
-}
-
-static size_t length_of(const MDB_val *v)
-{
-	const char *bytes = v->mv_data;
-
-	return v->mv_size > 0 && bytes[v->mv_size - 1] == '\0' ? v->mv_size - 1 : v->mv_size;
-}
-
 static enum map_answer find(struct live *live, const char *key, size_t length, struct buf *value, struct buf *why)
 {
 	const struct inplace *l = live->state;
 	MDB_val k = { length + 1, (void *)(uintptr_t)key }, v;
 	MDB_txn *txn;
-	int code = begin_reading(live, &txn);
+	int code = lmdb_begin(l->env, MDB_RDONLY, &txn);
 
 	if (code == 0) {
 		code = mdb_get(txn, l->dbi, &k, &v);
 		if (code == 0)
-			buf_add(value, v.mv_data, length_of(&v));
+			buf_add(value, v.mv_data, record_length(v.mv_data, v.mv_size));
 		mdb_txn_abort(txn);
 	}
 	if (code == MDB_NOTFOUND)
@@ -155,39 +132,17 @@ static enum map_answer find(struct live *live, const char *key, size_t length, s
 	return code == 0 ? MAP_FOUND : MAP_COULD_NOT_TELL;
 }
 
-static int walk_from(MDB_cursor *cursor, const struct buf *after, struct buf *out)
-{
-	MDB_val key = { 0, NULL }, value;
-	size_t before = out->len;
-	int code;
-
-	if (after != NULL)
-		key = (MDB_val){ after->len + 1, after->data };
-	code = mdb_cursor_get(cursor, &key, &value, after != NULL ? MDB_SET_RANGE : MDB_FIRST);
-	if (code == 0 && after != NULL && length_of(&key) == after->len && memcmp(key.mv_data, after->data, after->len) == 0)
-		code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
-	while (code == 0) {
-		struct change record = { key.mv_data, value.mv_data, (uint32_t)length_of(&key), (uint32_t)length_of(&value) };
-
-		change_encode(out, &record);
-		if (out->len - before >= LIVE_CHUNK)
-			break;
-		code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
-	}
-	return code == MDB_NOTFOUND ? 0 : code;
-}
-
 static int walk(struct live *live, const struct buf *after, struct buf *out, struct buf *why)
 {
 	const struct inplace *l = live->state;
 	MDB_cursor *cursor;
 	MDB_txn *txn;
-	int code = begin_reading(live, &txn);
+	int code = lmdb_begin(l->env, MDB_RDONLY, &txn);
 
 	if (code == 0) {
 		code = mdb_cursor_open(txn, l->dbi, &cursor);
 		if (code == 0) {
-			code = walk_from(cursor, after, out);
+			code = lmdb_walk_from(cursor, after, out);
 			mdb_cursor_close(cursor);
 		}
 		mdb_txn_abort(txn);
@@ -301,7 +256,7 @@ static int open_env(const struct live *live, struct buf *why)
 	if (code == 0)
 		close_lock_file_off(live, &st);
 	if (code == 0)
-		code = begin_reading(live, &txn);
+		code = lmdb_begin(l->env, MDB_RDONLY, &txn);
 	if (code == 0) {
 		code = mdb_dbi_open(txn, NULL, 0, &l->dbi);
 		if (code == 0)

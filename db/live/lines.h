@@ -1,5 +1,5 @@
 /*
- * Lines as they come, from a file or from somebody who writes now and then.
+ * Lines as they come, from a file or from a program that writes now and then.
  */
 #ifndef ZL_DB_LIVE_LINES_H
 #define ZL_DB_LIVE_LINES_H

@@ -9,12 +9,13 @@
 #include <unistd.h>
 
 #include "config.h"
-#include "db/map/bdb.h"
+#include "db/map/map.h"
+#include "db/store/bdb.h"
 #include "db/store/stamp.h"
 #include "lib/file.h"
 #include "lib/text.h"
 
-const struct live_operations *live_way(const char *type, const char *config)
+const struct live_operations *live_mode(const char *type, const char *config)
 {
 	if (ascii_equal(type, "btree") || ascii_equal(type, "bhash"))
 		return config != NULL ? &live_environment : &live_generations;
@@ -65,14 +66,14 @@ int live_is_current(const struct live *live, int fd, struct buf *why)
 int live_prove(const struct live *live, struct buf *why)
 {
 	struct buf said = { 0 };
-	enum bdb_proof proof = bdb_prove_file(live->path, live->config != NULL, &said);
+	enum store_proof proof = bdb_verify_file(live->path, live->config != NULL, &said);
 	int status = EX_OK;
 
 	live_progress(live);
 	/* an environment may be brought back from the journal */
-	if (proof == BDB_DAMAGED)
+	if (proof == STORE_DAMAGED)
 		status = live_fail(live, live->config != NULL ? EX_TEMPFAIL : EX_DATAERR, why, "%s; run \"dbupdate ... recover\"", buf_str(&said));
-	else if (proof == BDB_COULD_NOT_TELL)
+	else if (proof == STORE_COULD_NOT_TELL)
 		status = live_fail(live, EX_TEMPFAIL, why, "%s", buf_str(&said));
 	buf_free(&said);
 	return status;

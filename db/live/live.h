@@ -13,17 +13,23 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "db/live/change.h"
+#include "db/store/change.h"
 #include "db/map/map.h"
 #include "lib/buf.h"
 
 /*
  * A note is a record that belongs to a program and to no address: a cookie, the number of the last batch.  Its key
- * begins with NUL, which no lookup can form (map_is_note()).
+ * begins with NUL, which no lookup can form (record_is_note()).
  */
 #define NOTE_KEY_START "\0zlmtp-"
 
 struct live;
+
+/* Settled changes, and the same as change.h encodes them: how they came, and how a journal keeps them. */
+struct live_batch {
+	struct changes changes;
+	const struct buf *bytes;
+};
 
 struct live_operations {
 	const char *name;
@@ -33,8 +39,8 @@ struct live_operations {
 	/* EX_OK; EX_NOINPUT: no such map; EX_CONFIG, EX_NOPERM, EX_DATAERR (damaged), EX_TEMPFAIL (could not tell). */
 	int (*open)(struct live *live, struct buf *why);
 
-	/* Makes settled changes, all or none but for the environment; on EX_OK they survive a crash. */
-	int (*apply)(struct live *live, const struct changes *changes, struct buf *why);
+	/* Makes a batch, all or none but for the environment; on EX_OK it survives a crash. */
+	int (*apply)(struct live *live, const struct live_batch *batch, struct buf *why);
 
 	/* `key` without its NUL; adds the value without its NUL. */
 	enum map_answer (*find)(struct live *live, const char *key, size_t length, struct buf *value,
@@ -55,7 +61,7 @@ struct live {
 	const char *path;          /* with suffix */
 	const char *config;        /* the -C file, or NULL */
 	unsigned wait;             /* seconds that a lock may take */
-	bool inside;               /* it has an environment open: whoever ends this process now leaves its locks to nobody */
+	bool inside;               /* it has an environment open: to kill this process now leaves its locks behind */
 	bool recovering;           /* an environment: its regions may be made; the map was verified */
 	void (*progress)(void *context);     /* to be called now and then during long work */
 	void *progress_context;
@@ -64,8 +70,8 @@ struct live {
 
 extern const struct live_operations live_generations, live_environment, live_lmdb;
 
-/* The way in which maps of `type` with or without a -C file are changed; NULL for types that cannot be. */
-const struct live_operations *live_way(const char *type, const char *config);
+/* The mode in which maps of `type` with or without a -C file are changed; NULL for types that cannot be. */
+const struct live_operations *live_mode(const char *type, const char *config);
 
 /* ---- for the three ---- */
 
@@ -79,7 +85,7 @@ void live_progress(const struct live *live);
 bool live_is_stamp(const struct change *record);
 
 /*
- * EX_OK if the Berkeley DB file of a map is as it should be (bdb_prove()).  EX_DATAERR, in an
+ * EX_OK if the Berkeley DB file of a map is as it should be (bdb_verify()).  EX_DATAERR, in an
  * environment EX_TEMPFAIL: it is damaged, and a change would make the damage the truth; EX_TEMPFAIL: it cannot be told.
  */
 int live_prove(const struct live *live, struct buf *why);
@@ -101,8 +107,5 @@ unsigned live_litter(const char *path);
 
 /* Behind the name of a map: what recovery builds before it becomes the map. */
 #define LIVE_ANEW ".anew"
-
-/* Bytes after which a walk hands over what it has. */
-#define LIVE_CHUNK (256u << 10)
 
 #endif

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "db/build/build.h"
-#include "db/live/update_private.h"
+#include "db/live/livemap_private.h"
 #include "lib/alloc.h"
 
 /* ---- replacing ------------------------------------------------------------------------------------------- */
@@ -16,7 +16,7 @@ struct comparison {
 	unsigned char *seen;         /* a bit for each of them: the map has the key */
 	size_t next;                 /* where the next key of a sorted store will be */
 	struct changes *out;
-	struct update_counts *counts;
+	struct livemap_counts *counts;
 };
 
 static const struct record *find_wanted(struct comparison *c, const struct change *there)
@@ -50,7 +50,7 @@ static bool compare_record(void *context, const struct change *there)
 	struct comparison *c = context;
 	const struct record *r;
 
-	if (map_is_note(there->key, there->key_length))
+	if (record_is_note(there->key, there->key_length))
 		return true;
 	c->counts->before++;
 	r = find_wanted(c, there);
@@ -65,10 +65,10 @@ static bool compare_record(void *context, const struct change *there)
 }
 
 /* What differs goes to `out`. */
-static int compare(struct update *u, const struct records *wanted, struct changes *out, struct update_counts *counts, struct buf *why)
+static int compare(struct livemap *u, const struct records *wanted, struct changes *out, struct livemap_counts *counts, struct buf *why)
 {
 	struct comparison c = { .wanted = wanted, .seen = xcalloc(wanted->count / 8 + 1, 1), .out = out, .counts = counts };
-	int status = update_each_record(u, compare_record, &c, why);
+	int status = livemap_each_record(u, compare_record, &c, why);
 
 	for (size_t i = 0; status == EX_OK && i < wanted->count; i++) {
 		const struct record *r = &wanted->list[i];
@@ -83,7 +83,7 @@ static int compare(struct update *u, const struct records *wanted, struct change
 	return status;
 }
 
-bool update_is_mass_removal(uint64_t removed, uint64_t before, uint64_t left)
+bool livemap_is_mass_removal(uint64_t removed, uint64_t before, uint64_t left)
 {
 	return removed > 0 && (left == 0 || (removed > 50 && removed > before / 5));
 }
@@ -108,7 +108,7 @@ static void add_stamp(struct changes *to, const struct stamp *stamp)
 }
 
 /* All in one batch, or in an environment in many, the notes with the last. */
-static int apply_all(struct update *u, const struct changes *differences, const struct changes *notes, struct buf *why)
+static int apply_all(struct livemap *u, const struct changes *differences, const struct changes *notes, struct buf *why)
 {
 	struct changes batch = { 0 };
 	size_t most = u->service.live.operations == &live_environment ? u->service.live.operations->batch : SIZE_MAX;
@@ -122,21 +122,21 @@ static int apply_all(struct update *u, const struct changes *differences, const 
 			add_copy(&batch, &notes->list[n]);
 		changes_settle(&batch);
 		if (batch.count > 0)
-			status = update_apply(u, &batch, why);
+			status = livemap_apply(u, &batch, why);
 	} while (status == EX_OK && i < differences->count);
 	changes_free(&batch);
 	return status;
 }
 
-bool update_guard_removal(void *context, struct update *u, const struct update_counts *counts)
+bool livemap_guard_removal(void *context, struct livemap *u, const struct livemap_counts *counts)
 {
 	(void)context;
 	(void)u;
-	return !update_is_mass_removal(counts->removed, counts->before, counts->before + counts->added - counts->removed);
+	return !livemap_is_mass_removal(counts->removed, counts->before, counts->before + counts->added - counts->removed);
 }
 
-static int replace(struct update *u, const struct records *wanted, update_guard *guard, void *context,
-                   struct update_counts *counts, struct buf *why)
+static int replace(struct livemap *u, const struct records *wanted, livemap_guard *guard, void *context,
+                   struct livemap_counts *counts, struct buf *why)
 {
 	struct changes differences = { 0 };
 	int status = compare(u, wanted, &differences, counts, why);
@@ -150,12 +150,12 @@ static int replace(struct update *u, const struct records *wanted, update_guard 
 	return status;
 }
 
-int update_replace(struct update *u, const struct records *wanted, const struct stamp *stamp, update_guard *guard, void *context,
-                   struct update_counts *counts, struct buf *why)
+int livemap_replace(struct livemap *u, const struct records *wanted, const struct stamp *stamp, livemap_guard *guard, void *context,
+                   struct livemap_counts *counts, struct buf *why)
 {
 	int status;
 
-	*counts = (struct update_counts){ 0 };
+	*counts = (struct livemap_counts){ 0 };
 	if (stamp != NULL)
 		add_stamp(&u->pending, stamp);
 	changes_settle(&u->pending);
@@ -165,13 +165,13 @@ int update_replace(struct update *u, const struct records *wanted, const struct 
 	status = replace(u, wanted, guard, context, counts, why);
 	service_leave(&u->service);
 	if (status == EX_OK)
-		update_forget(u);
+		livemap_forget(u);
 	return status;
 }
 
 /* ---- making ----------------------------------------------------------------------------------------------- */
 
-static int create(const struct update *u, const struct records *wanted, const struct stamp *stamp, struct buf *why)
+static int create(const struct livemap *u, const struct records *wanted, const struct stamp *stamp, struct buf *why)
 {
 	struct build build = { .type = u->type, .target = u->path, .uid = (uid_t)-1, .gid = (gid_t)-1 };
 
@@ -184,7 +184,7 @@ static int create(const struct update *u, const struct records *wanted, const st
 	return build_map(&build, wanted, why);
 }
 
-int update_make(struct update *u, struct buf *why)
+int livemap_make(struct livemap *u, struct buf *why)
 {
 	struct records records = { 0 };
 	int status;
@@ -192,7 +192,7 @@ int update_make(struct update *u, struct buf *why)
 	for (size_t i = 0; i < u->pending.count; i++) {
 		const struct change *c = &u->pending.list[i];
 
-		if (c->value != NULL && !map_is_note(c->key, c->key_length))
+		if (c->value != NULL && !record_is_note(c->key, c->key_length))
 			records_add(&records, &(struct record){ .key = c->key, .value = c->value, .key_length = c->key_length,
 			                                        .value_length = c->value_length });
 	}
@@ -206,17 +206,17 @@ int update_make(struct update *u, struct buf *why)
 	return status;
 }
 
-int update_create(const struct update_settings *settings, const struct records *wanted, const struct stamp *stamp,
+int livemap_create(const struct livemap_settings *settings, const struct records *wanted, const struct stamp *stamp,
                   struct buf *why)
 {
 	int status = EX_OK;
-	struct update *u = update_new(settings, &status, why);
+	struct livemap *u = livemap_new(settings, &status, why);
 
 	if (u == NULL)
 		return status;
 	status = service_fence(&u->service, why);
 	if (status == EX_OK)
 		status = create(u, wanted, stamp, why);
-	update_close(&u);
+	livemap_close(&u);
 	return status;
 }

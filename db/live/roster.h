@@ -1,5 +1,5 @@
 /*
- * Which maps of an environment have journals: whoever removes its regions must look after all of them.
+ * Which maps of an environment have journals: a program that removes its regions must recover all of them.
  *
  * A text file in the environment, one line "TYPE PATH" for each; it only grows.
  */

@@ -9,7 +9,7 @@
 #include "lib/child.h"
 #include "lib/clock.h"
 
-/* Beyond the wait for locks, if the way has no grace of its own: how long a worker may say nothing. */
+/* Beyond the wait for locks, if the mode has no grace of its own: how long a worker may say nothing. */
 #define GRACE_MS 5000
 
 /* Between two signs of life. */
@@ -55,14 +55,14 @@ static void show_life(void *context)
 
 static int serve_apply(struct live *live, const struct buf *request, struct buf *why)
 {
-	struct changes changes = { 0 };
+	struct live_batch batch = { .bytes = request };
 	int status;
 
-	if (!changes_decode(&changes, buf_str(request), request->len))
+	if (!changes_decode(&batch.changes, buf_str(request), request->len))
 		status = live_fail(live, EX_SOFTWARE, why, "a batch arrived damaged");
 	else
-		status = live->operations->apply(live, &changes, why);
-	changes_free(&changes);
+		status = live->operations->apply(live, &batch, why);
+	changes_free(&batch.changes);
 	return status;
 }
 

@@ -24,7 +24,7 @@ struct worker {
 /* Seconds without progress that are left to a child whose starter has gone. */
 #define WORKER_ORPHAN_S 5
 
-/* Exit status of a child whose library crashed while it could not be left to the signal (db/map/env.h). */
+/* Exit status of a child whose library crashed while it could not be left to the signal (db/store/env.h). */
 #define WORKER_CRASH 65
 
 /*
@@ -34,7 +34,7 @@ struct worker {
 bool worker_start(struct worker *worker, void (*serve)(void *context, int fd), void *context, int keep);
 
 /*
- * In the child: whoever started it may be gone by the time that it hangs.  If `seconds` pass without another call the kernel ends
+ * In the child: its parent may be gone by the time that it hangs.  If `seconds` pass without another call the kernel ends
  * it; once its starter has gone, WORKER_ORPHAN_S do.  0: no limit in either case, as within an environment, where its end would
  * harm the others.
  */

@@ -13,7 +13,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "db/map/bdb.h"
+#include "db/map/map.h"
+#include "db/store/bdb.h"
 #include "db/store/env.h"
 #include "db/store/guard.h"
 #include "db/store/stamp.h"
@@ -198,16 +199,13 @@ static bool can_be_opened(struct map *map, struct bdb_map *b, int fd)
 static bool can_be_trusted(struct map *map, struct bdb_map *b, int fd)
 {
 	struct buf why = { 0 };
-	enum bdb_proof proof = BDB_SOUND;
+	enum store_proof proof = STORE_SOUND;
 
 	if (b->env == NULL || b->is_first)
-		proof = bdb_prove(fd, b->env != NULL, &why);
-	if (proof == BDB_DAMAGED)
-		map_fail_damaged(map, "%s", buf_str(&why));
-	else if (proof == BDB_COULD_NOT_TELL)
-		map_fail(map, "%s", buf_str(&why));
+		proof = bdb_verify(fd, b->env != NULL, &why);
+	map_fail_unless_sound(map, proof, &why);
 	buf_free(&why);
-	return proof == BDB_SOUND && (b->env == NULL || can_be_opened(map, b, fd));
+	return proof == STORE_SOUND && (b->env == NULL || can_be_opened(map, b, fd));
 }
 
 static bool look_at_file(struct map *map, struct bdb_map *b)
@@ -267,7 +265,7 @@ static bool open_with(struct map *map, struct bdb_map *b, DBTYPE type)
 {
 	if (!join_env(map, b))
 		return false;
-	/* whoever publishes generations may do so just now */
+	/* a program may publish a generation just now */
 	for (int attempt = 0; attempt < OPEN_ATTEMPTS; attempt++) {
 		int code;
 
@@ -371,7 +369,7 @@ static enum map_answer find_bdb(struct map *map, const char *key, size_t length,
 	return get(map, key, length + 1, value);
 }
 
-static enum map_answer walk_in_env(struct map *map, struct bdb_map *b, map_each *each, void *context)
+static enum map_answer walk_in_env(struct map *map, struct bdb_map *b, record_each *each, void *context)
 {
 	struct bdb_bulk *all = NULL;
 	DBC *cursor;
@@ -395,7 +393,7 @@ static enum map_answer walk_in_env(struct map *map, struct bdb_map *b, map_each 
 	return code == DB_NOTFOUND ? MAP_FOUND : fail_bdb(map, b, "walk", code);
 }
 
-static enum map_answer walk_bdb(struct map *map, map_each *each, void *context)
+static enum map_answer walk_bdb(struct map *map, record_each *each, void *context)
 {
 	struct bdb_map *b = map->state;
 	DBC *cursor;
@@ -414,8 +412,8 @@ static enum map_answer walk_bdb(struct map *map, map_each *each, void *context)
 }
 
 /*
- * In an environment the file changes all the time and is read through the shared cache: only a new file is opened
- * anew.
+ * In an environment the file changes all the time and is read through the shared cache: only a new file is
+ * opened again.
  */
 static enum map_change changed_bdb(struct map *map)
 {
@@ -433,11 +431,11 @@ static void close_bdb(struct map *map)
 const struct map_operations map_btree = {
 	.type = "btree", .suffix = ".db", .prepare = prepare_bdb, .open = open_btree, .find = find_bdb,
 	.walk = walk_bdb, .changed = changed_bdb, .close = close_bdb, .forget = forget_bdb,
-	.load = bdb_load_btree,
+	.store = &store_btree,
 };
 
 const struct map_operations map_bhash = {
 	.type = "bhash", .suffix = ".dbh", .prepare = prepare_bdb, .open = open_bhash, .find = find_bdb,
 	.walk = walk_bdb, .changed = changed_bdb, .close = close_bdb, .forget = forget_bdb,
-	.load = bdb_load_hash,
+	.store = &store_bhash,
 };

@@ -2,34 +2,76 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "lib/alloc.h"
 #include "lib/file.h"
 #include "lib/text.h"
 
 #define MESSAGE_CAP 1000
 
-int map_config_look(const struct map *map, struct stat *file, struct buf *why)
+/* The settings of such a map. */
+struct conffile {
+	const struct conffile_type *type;
+	void *source;
+	struct stat file;            /* as it was before it was read: what is written meanwhile is seen as a change */
+};
+
+static int read_file(const struct map *map, struct conffile *c, struct buf *why)
 {
-	if (stat(map->path, file) == 0)
-		return EX_OK;
+	if (stat(map->path, &c->file) == 0)
+		return c->type->read(map, &c->source, why);
 	buf_addf(why, "%s: %s", map->path, file_error(errno));
 	return EX_NOINPUT;
 }
 
-enum map_change map_config_change(const struct map *map, const struct stat *file)
+int conffile_prepare(struct map *map, const struct conffile_type *type)
 {
-	struct stat now;
+	struct conffile *c = xcalloc(1, sizeof *c);
+	struct buf why = { 0 };
+	int status;
 
-	return stat(map->path, &now) == 0 && file_is_unchanged(file, &now) ? MAP_SAME : MAP_REPLACED;
+	c->type = type;
+	status = read_file(map, c, &why);
+	if (status != EX_OK) {
+		buf_clear(&map->error);
+		text_add_clean(&map->error, buf_str(&why), why.len, MESSAGE_CAP);
+		free(c);
+	} else {
+		conffile_forget(map);
+		map->settings = c;
+	}
+	buf_free(&why);
+	return status;
 }
 
-bool map_config_open(struct map *map)
+void *conffile_source(const struct map *map)
 {
-	int fd = file_open_regular(map->path, O_RDONLY);
+	const struct conffile *c = map->settings;
+
+	return c->source;
+}
+
+enum map_change conffile_changed(struct map *map)
+{
+	const struct conffile *c = map->settings;
+	struct stat now;
+
+	return stat(map->path, &now) == 0 && file_is_unchanged(&c->file, &now) ? MAP_SAME : MAP_REPLACED;
+}
+
+/* Opens nothing but the file, for its provenance. */
+bool conffile_open(struct map *map)
+{
+	int fd;
 	bool ok;
 
+	if (conffile_changed(map) != MAP_SAME && map->operations->prepare(map) != EX_OK)
+		return false;
+	fd = file_open_regular(map->path, O_RDONLY);
 	if (fd < 0) {
 		map_fail(map, "%s", file_error(errno));
 		return false;
@@ -39,8 +81,17 @@ bool map_config_open(struct map *map)
 	return ok;
 }
 
-void map_config_fail(struct map *map, const struct buf *why)
+void conffile_close(struct map *map)
 {
-	buf_clear(&map->error);
-	text_add_clean(&map->error, buf_str(why), why->len, MESSAGE_CAP);
+	(void)map;
+}
+
+void conffile_forget(struct map *map)
+{
+	struct conffile *c = map->settings;
+
+	if (c != NULL)
+		c->type->free(c->source);
+	free(c);
+	map->settings = NULL;
 }

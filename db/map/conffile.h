@@ -5,20 +5,25 @@
 #ifndef ZL_DB_MAP_CONFFILE_H
 #define ZL_DB_MAP_CONFFILE_H
 
-#include <sys/stat.h>
-
 #include "db/map/map.h"
 
-/* Notes the file as it is before it is read: what is written meanwhile will be seen as a change.  EX_OK or EX_NOINPUT with `why`. */
-int map_config_look(const struct map *map, struct stat *file, struct buf *why);
+/* What a type knows of such files. */
+struct conffile_type {
+	/* Reads the file of the map.  EX_OK with *source; EX_CONFIG, EX_NOINPUT or EX_UNAVAILABLE with `why`, which names file and line. */
+	int (*read)(const struct map *map, void **source, struct buf *why);
+	void (*free)(void *source);
+};
 
-/* Whether the file is still as it was when it was read. */
-enum map_change map_config_change(const struct map *map, const struct stat *file);
+/* For a back end's prepare(): what the file says now, in place of what it said. */
+int conffile_prepare(struct map *map, const struct conffile_type *type);
 
-/* Opens the map, which opens nothing but the file, for its provenance.  False with map_fail(). */
-bool map_config_open(struct map *map);
+/* What was read last. */
+void *conffile_source(const struct map *map);
 
-/* Makes `why`, which names the file and the line, the trouble of the map. */
-void map_config_fail(struct map *map, const struct buf *why);
+/* These of struct map_operations are the same for all of them. */
+bool conffile_open(struct map *map);
+enum map_change conffile_changed(struct map *map);
+void conffile_close(struct map *map);
+void conffile_forget(struct map *map);
 
 #endif

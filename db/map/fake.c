@@ -96,7 +96,7 @@ static enum map_answer find_slow(struct map *map, const char *key, size_t length
 	return MAP_FOUND;
 }
 
-static enum map_answer walk_inline(struct map *map, map_each *each, void *context)
+static enum map_answer walk_inline(struct map *map, record_each *each, void *context)
 {
 	const char *p = map->path;
 

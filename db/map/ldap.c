@@ -12,65 +12,41 @@
 struct ldap_map {
 	const struct ldap_driver *driver;
 	struct ldap_source *source;
-	struct stat file;            /* the config file as it was read */
 };
 
-static void free_settings(struct ldap_map *l)
+static void free_ldap(void *source)
 {
+	struct ldap_map *l = source;
+
 	if (l->source != NULL)
 		l->driver->close(l->source);
 	free(l);
 }
 
-static void forget_ldap(struct map *map)
-{
-	if (map->settings != NULL)
-		free_settings(map->settings);
-	map->settings = NULL;
-}
-
-/* What the config file says now, in place of what it said. */
-static int prepare_ldap(struct map *map)
+static int read_ldap(const struct map *map, void **source, struct buf *why)
 {
 	struct ldap_map *l = xcalloc(1, sizeof *l);
-	struct buf why = { 0 };
-	int status = map_config_look(map, &l->file, &why);
+	int status;
 
-	if (status == EX_OK) {
-		l->driver = module_load("ldap", "zlmtp_ldap_driver", LDAP_DRIVER_VERSION, &why);
-		status = l->driver == NULL ? EX_UNAVAILABLE : l->driver->open(&l->source, map->path, &why);
-	}
-	if (status != EX_OK) {
-		map_config_fail(map, &why);
-		free_settings(l);
-	} else {
-		forget_ldap(map);
-		map->settings = l;
-	}
-	buf_free(&why);
+	l->driver = module_load("ldap", "zlmtp_ldap_driver", LDAP_DRIVER_VERSION, why);
+	status = l->driver == NULL ? EX_UNAVAILABLE : l->driver->open(&l->source, map->path, why);
+	if (status == EX_OK)
+		*source = l;
+	else
+		free_ldap(l);
 	return status;
 }
 
-static enum map_change changed_ldap(struct map *map)
+static int prepare_ldap(struct map *map)
 {
-	const struct ldap_map *l = map->settings;
+	static const struct conffile_type type = { .read = read_ldap, .free = free_ldap };
 
-	return map_config_change(map, &l->file);
-}
-
-static bool open_ldap(struct map *map)
-{
-	return (changed_ldap(map) == MAP_SAME || prepare_ldap(map) == EX_OK) && map_config_open(map);
-}
-
-static void close_ldap(struct map *map)
-{
-	(void)map;
+	return conffile_prepare(map, &type);
 }
 
 static enum map_answer find_ldap(struct map *map, const char *key, size_t length, struct buf *value)
 {
-	struct ldap_map *l = map->settings;
+	const struct ldap_map *l = conffile_source(map);
 	struct buf why = { 0 };
 	enum map_answer answer;
 
@@ -84,6 +60,6 @@ static enum map_answer find_ldap(struct map *map, const char *key, size_t length
 }
 
 const struct map_operations map_ldap = {
-	.type = "ldap", .suffix = "", .prepare = prepare_ldap, .open = open_ldap, .find = find_ldap,
-	.changed = changed_ldap, .close = close_ldap, .forget = forget_ldap,
+	.type = "ldap", .suffix = "", .prepare = prepare_ldap, .open = conffile_open, .find = find_ldap,
+	.changed = conffile_changed, .close = conffile_close, .forget = conffile_forget,
 };

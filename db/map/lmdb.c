@@ -21,15 +21,13 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "db/map/lmdb.h"
+#include "db/map/map.h"
 #include "db/store/guard.h"
+#include "db/store/lmdb.h"
 #include "db/store/stamp.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/file.h"
-
-/* Bytes of records in one transaction of a load: what LMDB keeps in memory. */
-#define LOAD_BATCH (8u << 20)
 
 /* Records of a walk that are read at once. */
 #define PIECE 256
@@ -41,105 +39,19 @@ static enum map_answer fail_lmdb(struct map *map, const char *what, int code)
 	return MAP_COULD_NOT_TELL;
 }
 
-/* MDB_CORRUPTED also stands for "had to be left", which mdb_strerror() would call by other names. */
-static int fail_if_left(bool ended, int code)
-{
-	return ended ? code : MDB_CORRUPTED;
-}
-
 /* ---- opening -------------------------------------------------------------------- */
-
-static void assertion_failed(MDB_env *env, const char *what)
-{
-	(void)env;
-	(void)what;
-	guard_leave();
-}
-
-static int open_env(MDB_env **env, const char *path, unsigned flags)
-{
-	int code = mdb_env_create(env), dead;
-
-	/* it makes the lock file if there is none */
-	file_as_owner(path);
-	if (code == 0)
-		code = mdb_env_open(*env, path, MDB_RDONLY | MDB_NOSUBDIR | MDB_NOTLS | flags, 0600);
-	file_as_oneself();
-	if (code == 0)
-		code = mdb_env_set_assert(*env, assertion_failed);
-	/* what killed readers have left behind would keep old pages from being used again */
-	if (code == 0 && (flags & MDB_NOLOCK) == 0)
-		mdb_reader_check(*env, &dead);
-	return code;
-}
-
-static int begin(MDB_env *env, MDB_txn **txn)
-{
-	int code = mdb_txn_begin(env, NULL, MDB_RDONLY, txn);
-
-	/* a writer has made the map larger than it was when we opened it */
-	if (code == MDB_MAP_RESIZED && (code = mdb_env_set_mapsize(env, 0)) == 0)
-		code = mdb_txn_begin(env, NULL, MDB_RDONLY, txn);
-	return code;
-}
-
-struct opening {
-	struct lmdb_map *l;
-	const char *path;
-	unsigned flags;
-	int code;
-};
-
-static void open_guarded(void *context)
-{
-	struct opening *o = context;
-	struct lmdb_map *l = o->l;
-
-	o->code = open_env(&l->env, o->path, o->flags);
-	if (o->code == 0)
-		o->code = begin(l->env, &l->txn);
-	if (o->code == 0)
-		o->code = mdb_dbi_open(l->txn, NULL, 0, &l->dbi);
-}
-
-int lmdb_open(struct lmdb_map *l, const char *path, unsigned flags)
-{
-	struct opening o = { l, path, flags, 0 };
-	bool ended;
-
-	guard_install();
-	ended = guard_read(open_guarded, &o);
-	return fail_if_left(ended, o.code);
-}
-
-static void close_guarded(void *context)
-{
-	struct lmdb_map *l = context;
-
-	if (l->txn != NULL)
-		mdb_txn_abort(l->txn);
-	if (l->env != NULL)
-		mdb_env_close(l->env);
-}
-
-void lmdb_close(struct lmdb_map *l)
-{
-	/* where the lock file was cut off as well, the rest of the handle is left to the end of the process */
-	(void)guard_read(close_guarded, l);
-	if (l->is_shared && l->fd >= 0)
-		close(l->fd);
-	*l = (struct lmdb_map){ .fd = -1 };
-}
 
 static bool look_at_file(struct map *map, unsigned *flags, bool *sealed)
 {
 	int fd = file_open_regular(map->path, O_RDONLY);
+	struct buf why = { 0 };
 	bool ok;
 
 	if (fd < 0)
 		return map_fail_open(map);
-	ok = map_provenance_of(map, fd) && lmdb_check(map, fd, flags, sealed);
+	ok = map_provenance_of(map, fd) && map_fail_unless_sound(map, lmdb_verify(map->path, fd, flags, sealed, &why), &why);
 	close(fd);
+	buf_free(&why);
 	return ok;
 }
 
@@ -225,7 +137,7 @@ static enum map_answer get(struct map *map, const char *key, size_t size, struct
 		return MAP_COULD_NOT_TELL;
 	ended = guard_read(get_guarded, &q);
 	end_sharing(l);
-	code = fail_if_left(ended, q.code);
+	code = lmdb_code(ended, q.code);
 	if (code != 0 && code != MDB_NOTFOUND)
 		return fail_lmdb(map, "lookup", code);
 	if (!is_whole(map, l))
@@ -264,7 +176,7 @@ static void read_piece(void *context)
 			p->code = mdb_cursor_open(p->l->txn, p->l->dbi, &p->cursor);
 	}
 	while (p->code == 0 && p->count < PIECE && (p->code = mdb_cursor_get(p->cursor, &k, &v, MDB_NEXT)) == 0) {
-		if (map_is_note(k.mv_data, k.mv_size))
+		if (record_is_note(k.mv_data, k.mv_size))
 			continue;
 		p->list[p->count].key = strnlen(k.mv_data, k.mv_size);
 		p->list[p->count].value = strnlen(v.mv_data, v.mv_size);
@@ -276,7 +188,7 @@ static void read_piece(void *context)
 	}
 }
 
-static bool each_of(const struct piece *p, map_each *each, void *context)
+static bool each_of(const struct piece *p, record_each *each, void *context)
 {
 	const char *key = buf_str(&p->bytes), *value;
 
@@ -298,7 +210,7 @@ static void end_walk(void *context)
 	mdb_txn_reset(p->l->txn);
 }
 
-static enum map_answer walk_lmdb(struct map *map, map_each *each, void *context)
+static enum map_answer walk_lmdb(struct map *map, record_each *each, void *context)
 {
 	struct lmdb_map *l = map->state;
 	struct piece piece = { .l = l };
@@ -318,7 +230,7 @@ static enum map_answer walk_lmdb(struct map *map, map_each *each, void *context)
 		ended = guard_read(end_walk, &piece);
 	end_sharing(l);
 	if (!ended || (piece.code != 0 && piece.code != MDB_NOTFOUND))
-		return fail_lmdb(map, "walk", fail_if_left(ended, piece.code));
+		return fail_lmdb(map, "walk", lmdb_code(ended, piece.code));
 	return is_whole(map, l) ? MAP_FOUND : MAP_COULD_NOT_TELL;
 }
 
@@ -333,7 +245,7 @@ static void read_stamp(struct map *map)
 	buf_free(&value);
 }
 
-/* Whoever writes into a sealed file breaks the seal. */
+/* A program that writes into a sealed file breaks the seal. */
 static enum map_change file_change(struct map *map, const struct lmdb_map *l)
 {
 	enum map_change change = map_file_change(map);
@@ -424,96 +336,9 @@ static void close_lmdb(struct map *map)
 	map->state = NULL;
 }
 
-/* ---- making ----------------------------------------------------------------------- */
-
-/* Room is address space only; pages of large values can be half empty. */
-static size_t room_for(const struct map_load *load)
-{
-	return ((size_t)load->bytes * 4 + (size_t)load->records * 64 + (16u << 20)) / 65536 * 65536;
-}
-
-/* Puts records until the batch is full.  MDB_NOTFOUND when there are no more. */
-static int put_batch(MDB_txn *txn, MDB_dbi dbi, const struct map_load *load)
-{
-	const char *key, *value;
-	size_t key_length, value_length, bytes = 0;
-	int code = 0;
-
-	while (code == 0 && bytes < LOAD_BATCH) {
-		MDB_val k, v;
-
-		if (!load->next(load->context, &key, &key_length, &value, &value_length))
-			return MDB_NOTFOUND;
-		k = (MDB_val){ key_length + 1, (void *)(uintptr_t)key };
-		v = (MDB_val){ value_length + 1, (void *)(uintptr_t)value };
-		code = mdb_put(txn, dbi, &k, &v, MDB_APPEND);
-		bytes += k.mv_size + v.mv_size;
-	}
-	return code;
-}
-
-static int put_all(MDB_env *env, const struct map_load *load)
-{
-	int code = 0;
-
-	while (code == 0) {
-		MDB_txn *txn;
-		MDB_dbi dbi;
-		bool last;
-
-		code = mdb_txn_begin(env, NULL, 0, &txn);
-		if (code != 0)
-			return code;
-		code = mdb_dbi_open(txn, NULL, 0, &dbi);
-		if (code == 0)
-			code = put_batch(txn, dbi, load);
-		last = code == MDB_NOTFOUND;
-		if (code != 0 && !last) {
-			mdb_txn_abort(txn);
-			return code;
-		}
-		code = mdb_txn_commit(txn);
-		if (last)
-			return code;
-	}
-	return code;
-}
-
-/* LMDB says EIO when only a part of a page could be written; what stood in the way shows when more is written. */
-static int why_not_written(const char *path, int code)
-{
-	static const char page[65536];
-	int fd = code == EIO ? open(path, O_WRONLY | O_APPEND | O_CLOEXEC) : -1;
-
-	if (fd < 0)
-		return code;
-	if (write(fd, page, sizeof page) < 0)
-		code = errno;
-	close(fd);
-	return code;
-}
-
-static int load_lmdb(const char *path, const struct map_load *load, struct buf *why)
-{
-	MDB_env *env;
-	int code = mdb_env_create(&env);
-
-	if (code == 0) {
-		code = mdb_env_set_mapsize(env, room_for(load));
-		if (code == 0)
-			code = mdb_env_open(env, path, MDB_NOSUBDIR | MDB_NOLOCK | MDB_NOSYNC, 0600);
-		if (code == 0)
-			code = put_all(env, load);
-		mdb_env_close(env);
-	}
-	if (code != 0)
-		buf_adds(why, mdb_strerror(why_not_written(path, code)));
-	return code == 0 ? EX_OK : EX_IOERR;
-}
-
 const struct map_operations map_lmdb = {
 	.type = "lmdb", .suffix = ".lmdb", .prepare = prepare_lmdb, .open = open_lmdb, .find = find_lmdb, .walk = walk_lmdb,
-	.changed = changed_lmdb, .close = close_lmdb, .load = load_lmdb, .longest_key = 511,
+	.changed = changed_lmdb, .close = close_lmdb, .store = &store_lmdb,
 };
 
 #else

@@ -167,12 +167,7 @@ enum map_answer map_find(struct map *map, const char *key, struct buf *value)
 	return answer;
 }
 
-bool map_is_note(const char *key, size_t n)
-{
-	return n > 1 && key[0] == '\0';
-}
-
-enum map_answer map_walk(struct map *map, map_each *each, void *context)
+enum map_answer map_walk(struct map *map, record_each *each, void *context)
 {
 	enum map_answer answer;
 
@@ -252,6 +247,15 @@ enum map_answer map_fail_damaged(struct map *map, const char *format, ...)
 	va_end(ap);
 	map->is_damaged = true;
 	return MAP_COULD_NOT_TELL;
+}
+
+bool map_fail_unless_sound(struct map *map, enum store_proof proof, const struct buf *why)
+{
+	if (proof == STORE_DAMAGED)
+		map_fail_damaged(map, "%s", buf_str(why));
+	else if (proof == STORE_COULD_NOT_TELL)
+		map_fail(map, "%s", buf_str(why));
+	return proof == STORE_SOUND;
 }
 
 /* The type of a map that was built from the same text; NULL without. */

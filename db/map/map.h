@@ -14,14 +14,12 @@
 #include <sys/types.h>
 
 #include "db/store/answer.h"
+#include "db/store/store.h"
 #include "lib/buf.h"
 
 struct map;
 struct stamp;
 struct stat;
-
-/* What map_walk() calls for each record; neither key nor value counts its NUL.  False stops the walk. */
-typedef bool map_each(void *context, const char *key, size_t key_length, const char *value, size_t value_length);
 
 /*
  * Where a map comes from.  `source` and `type` are known from map_open() on; the rest describes the file that
@@ -43,15 +41,7 @@ struct map_provenance {
 enum map_change {
 	MAP_SAME,
 	MAP_CHANGED,     /* it may answer otherwise; what is open sees that */
-	MAP_REPLACED,    /* it must be opened anew */
-};
-
-/* The records of a map that is to be made, in ascending order of keys; lengths without NUL. */
-struct map_load {
-	uint64_t records;
-	uint64_t bytes;         /* of keys and values with their NULs */
-	bool (*next)(void *context, const char **key, size_t *key_length, const char **value, size_t *value_length);
-	void *context;
+	MAP_REPLACED,    /* it must be opened again */
 };
 
 /*
@@ -61,6 +51,7 @@ struct map_load {
 struct map_operations {
 	const char *type;
 	const char *suffix;     /* of files of this type: ".db", ".lmdb"; "" where the path is taken as it stands */
+	const struct store *store;      /* the files of this type; NULL where none are made here */
 
 	/* Looks at the config file, once; opens no map.  0, or an exit code of <sysexits.h> with map_fail(). */
 	int (*prepare)(struct map *map);
@@ -72,7 +63,7 @@ struct map_operations {
 	enum map_answer (*find)(struct map *map, const char *key, size_t length, struct buf *value) MAP_MUST_LOOK;
 
 	/* NULL where a type cannot be walked (ldap). */
-	enum map_answer (*walk)(struct map *map, map_each *each, void *context) MAP_MUST_LOOK;
+	enum map_answer (*walk)(struct map *map, record_each *each, void *context) MAP_MUST_LOOK;
 
 	/* NULL: it never changes. */
 	enum map_change (*changed)(struct map *map);
@@ -81,13 +72,6 @@ struct map_operations {
 
 	/* Frees what prepare() made, after close(). */
 	void (*forget)(struct map *map);
-
-	/*
-	 * Fills the empty file `path`; NULL where files of this type are not made here.  0, or an exit code of
-	 * <sysexits.h> with `why` set.  Nothing is synced, the caller has the file open anyway.
-	 */
-	int (*load)(const char *path, const struct map_load *load, struct buf *why);
-	size_t longest_key;     /* with its NUL; 0 for no limit */
 };
 
 struct map {
@@ -123,12 +107,6 @@ struct map *map_open_file(const char *type, const char *path, int *status, struc
  */
 enum map_answer map_find(struct map *map, const char *key, struct buf *value) MAP_MUST_LOOK;
 
-/*
- * True for keys that begin with NUL, counted with their last NUL or without: records of our programs about the map (its
- * stamp, the state of an updater), which no lookup can ask for.  An empty key is none.
- */
-bool map_is_note(const char *key, size_t n);
-
 /* map_fail() for a file that cannot be opened (errno), with what to do about one that is missing.  False. */
 bool map_fail_open(struct map *map);
 
@@ -136,11 +114,11 @@ bool map_fail_open(struct map *map);
  * Calls `each` for all records in the store's order, but for notes.  MAP_FOUND at the end or when `each` stopped
  * it; MAP_COULD_NOT_TELL on trouble or where the type cannot be walked; never MAP_NOT_FOUND.
  */
-enum map_answer map_walk(struct map *map, map_each *each, void *context) MAP_MUST_LOOK;
+enum map_answer map_walk(struct map *map, record_each *each, void *context) MAP_MUST_LOOK;
 
 /*
  * The -m check: true if answers given so far may be out of date (caches are to be emptied).  A file that was
- * replaced is opened anew by the next lookup.
+ * replaced is opened again by the next lookup.
  */
 bool map_refresh(struct map *map);
 
@@ -166,6 +144,9 @@ enum map_answer map_fail(struct map *map, const char *format, ...) __attribute__
 
 /* The same when the content of the file is to blame: it is damaged, or no map at all. */
 enum map_answer map_fail_damaged(struct map *map, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* True if the file was found sound; else one of the two above, with `why`. */
+bool map_fail_unless_sound(struct map *map, enum store_proof proof, const struct buf *why);
 
 /*
  * True for a key that a server may be asked for.  Control bytes are in no address; blanks at the ends a server may pass over, and

@@ -9,7 +9,6 @@
 #include "db/sql/conn.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
-#include "lib/file.h"
 #include "lib/text.h"
 
 #define LONGEST_ANSWER ((size_t)512 * 1024)    /* all results of a lookup */
@@ -17,59 +16,36 @@
 struct sql_map {
 	struct sqlconf conf;
 	struct sqlconn *connection;
-	struct stat file;            /* the config file as it was read */
 };
 
-static void free_settings(struct sql_map *s)
+static void free_sql(void *source)
 {
+	struct sql_map *s = source;
+
 	sqlconn_release(&s->connection);
 	sqlconf_free(&s->conf);
 	free(s);
 }
 
-static void forget_sql(struct map *map)
-{
-	if (map->settings != NULL)
-		free_settings(map->settings);
-	map->settings = NULL;
-}
-
-/* What the config file says now, in place of what it said. */
-static int prepare_sql(struct map *map)
+static int read_sql(const struct map *map, void **source, struct buf *why)
 {
 	struct sql_map *s = xcalloc(1, sizeof *s);
-	struct buf why = { 0 };
-	int status = map_config_look(map, &s->file, &why);
+	int status = sqlconf_read(&s->conf, map->operations->type, map->path, why);
 
-	if (status == EX_OK)
-		status = sqlconf_read(&s->conf, map->operations->type, map->path, &why);
-	if (status != EX_OK) {
-		map_config_fail(map, &why);
-		free_settings(s);
-	} else {
+	if (status == EX_OK) {
 		s->connection = sqlconn_get(map->operations->type, &s->conf.access);
-		forget_sql(map);
-		map->settings = s;
+		*source = s;
+	} else {
+		free_sql(s);
 	}
-	buf_free(&why);
 	return status;
 }
 
-static enum map_change changed_sql(struct map *map)
+static int prepare_sql(struct map *map)
 {
-	const struct sql_map *s = map->settings;
+	static const struct conffile_type type = { .read = read_sql, .free = free_sql };
 
-	return map_config_change(map, &s->file);
-}
-
-static bool open_sql(struct map *map)
-{
-	return (changed_sql(map) == MAP_SAME || prepare_sql(map) == EX_OK) && map_config_open(map);
-}
-
-static void close_sql(struct map *map)
-{
-	(void)map;
+	return conffile_prepare(map, &type);
 }
 
 /* ---- answers -------------------------------------------------------------- */
@@ -127,7 +103,7 @@ static bool take_row(void *context, unsigned columns, const char *const *values,
 
 static enum map_answer find_sql(struct map *map, const char *key, size_t length, struct buf *value)
 {
-	const struct sql_map *s = map->settings;
+	const struct sql_map *s = conffile_source(map);
 	struct rows rows = { .conf = &s->conf, .key = key, .key_length = length };
 	struct sql_question question = {
 		.query = &s->conf.query, .key = key, .key_length = length, .deadline = clock_ms() + s->conf.access.timeout * 1000,
@@ -151,8 +127,8 @@ static enum map_answer find_sql(struct map *map, const char *key, size_t length,
 }
 
 #define SQL_OPERATIONS(name) { \
-	.type = name, .suffix = "", .prepare = prepare_sql, .open = open_sql, .find = find_sql, \
-	.changed = changed_sql, .close = close_sql, .forget = forget_sql, \
+	.type = name, .suffix = "", .prepare = prepare_sql, .open = conffile_open, .find = find_sql, \
+	.changed = conffile_changed, .close = conffile_close, .forget = conffile_forget, \
 }
 
 const struct map_operations map_pgsql = SQL_OPERATIONS("pgsql");

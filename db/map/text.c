@@ -175,7 +175,7 @@ static enum map_answer find_text(struct map *map, const char *key, size_t length
 	return MAP_FOUND;
 }
 
-static enum map_answer walk_text(struct map *map, map_each *each, void *context)
+static enum map_answer walk_text(struct map *map, record_each *each, void *context)
 {
 	const struct text_map *t = map->state;
 

@@ -21,7 +21,7 @@
 enum dbases_kind {
 	DBASES_NONE,           /* NONE: no map, but a script */
 	DBASES_BUILT,          /* built from its text: btree, bhash, lmdb */
-	DBASES_LIVE,           /* the same types with -r: somebody else keeps it up to date */
+	DBASES_LIVE,           /* the same types with -r: another program keeps it up to date */
 	DBASES_READ,           /* read in place: unordered, ordered, ldap */
 	DBASES_FOREIGN,        /* bind, yp: for ZMailer's router only */
 };

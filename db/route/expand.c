@@ -46,9 +46,8 @@ static enum turn turn_of(const struct visit *v, const char *address, enum route_
  * As whom commands and files of a map run (maps.md section 3.5): the owner of its file, or nobody if others could
  * have put it there, or if it is no file.
  */
-static uid_t privilege_of(const struct visit *v)
+static uid_t privilege_of(const struct visit *v, const struct relation_map *from)
 {
-	const struct relation_map *from = v->walk->router->hit.from;
 	const struct map_provenance *p = &from->map->provenance;
 	const char *slash = strrchr(p->source, '/');
 	struct stat st;
@@ -201,29 +200,21 @@ static bool read_list(struct expansion *e, struct member **members, size_t *coun
 	return ok && *count > 0;
 }
 
-/* What no script can mend, as the router itself reads the directory (routing.md section 5.2). */
-static void note_loss(const struct expansion *e, size_t count)
+enum visit_use visit_expand(const struct visit *v, const struct found *found, enum route_relation relation,
+                            enum argument_form form, bool carry)
 {
-	if (count > 1 && strcmp(e->v->walk->router->hit.from->map->provenance.type, "ldap") == 0)
-		visit_note(e->v, "if these are %zu values of the directory, all but one are lost by ZMailer's router", count);
-}
-
-enum visit_use visit_expand(const struct visit *v, enum route_relation relation, enum argument_form form, bool carry)
-{
-	const struct hit *hit = &v->walk->router->hit;
 	const char *name = route_relation_name(relation);
 	const char *address = visit_lower(v, v->domain != NULL ? visit_text(v, v->whole) : v->whole);
 	struct expansion e = {
-		.v = v, .source = hit->from->map->provenance.source,
-		.value = pool_copy(v->walk->pool, buf_str(&hit->value), hit->value.len),
-		.substitute = hit->from->options.substitute, .tail = "",
-		.path = { .up = v->path, .address = address, .relation = relation }, .privilege = privilege_of(v),
+		.v = v, .source = found->from->map->provenance.source, .value = found->value,
+		.substitute = found->from->options.substitute, .tail = "",
+		.path = { .up = v->path, .address = address, .relation = relation }, .privilege = privilege_of(v, found->from),
 	};
 	struct member *members;
 	size_t count;
 
 	if (carry && form == ARGUMENTS_BASE)
-		e.tail = hit->from->options.fold_tail ? visit_lower(v, v->tail) : v->tail;
+		e.tail = found->from->options.fold_tail ? visit_lower(v, v->tail) : v->tail;
 	switch (turn_of(v, address, relation)) {
 	case TURN_SELF:
 		visit_note(v, "the list names %s itself: on behind %s", address, name);
@@ -236,14 +227,14 @@ enum visit_use visit_expand(const struct visit *v, enum route_relation relation,
 		break;
 	}
 	if (e.substitute) {
-		e.arguments = visit_arguments(v, form);
-		/* the buffer of %0 is used again by the members' lookups */
-		e.arguments.text[0] = pool_copy(v->walk->pool, e.arguments.text[0], strlen(e.arguments.text[0]));
+		e.arguments = visit_arguments(v, found, form);
 		visit_explain(v, e.value, &e.arguments);
 	}
 	if (!read_list(&e, &members, &count))
 		return USE_DONE;
-	note_loss(&e, count);
+	/* what no script can mend, as the router itself reads the directory (routing.md section 5.2) */
+	if (count > 1 && strcmp(found->from->map->provenance.type, "ldap") == 0)
+		visit_note(v, "if these are %zu values of the directory, all but one are lost by ZMailer's router", count);
 	for (size_t i = 0; i < count; i++) {
 		if (members[i].kind == MEMBER_ADDRESS)
 			visit_member(&e, &members[i]);

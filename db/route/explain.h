@@ -20,7 +20,7 @@ struct explain_origin;
 
 /* Zero it before use. */
 struct explain {
-	struct buf out;            /* grows; whoever made it prints and clears it */
+	struct buf out;            /* grows; its owner prints and clears it */
 	unsigned depth;
 	const char *relation;      /* being asked */
 	struct explain_origin *origins;    /* texts of maps, read when first needed */

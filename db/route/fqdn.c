@@ -49,12 +49,13 @@ static bool has_maps(const struct visit *v, enum route_relation relation)
 static bool try_question(const struct visit *v, const struct step *step, const struct question *q)
 {
 	enum argument_form form = step->key == KEY_BASE ? ARGUMENTS_BASE : ARGUMENTS_WHOLE;
+	struct found found;
 
-	switch (visit_lookup(v, step->relation, q)) {
+	switch (visit_lookup(v, step->relation, q, &found)) {
 	case MAP_FOUND:
 		if (step->relation == ROUTE_FQDNROUTES)
-			return visit_route(v, form) == USE_DONE;
-		return visit_expand(v, step->relation, form, true) == USE_DONE;
+			return visit_route(v, &found, form) == USE_DONE;
+		return visit_expand(v, &found, step->relation, form, true) == USE_DONE;
 	case MAP_NOT_FOUND:
 		return false;
 	case MAP_COULD_NOT_TELL:
@@ -150,10 +151,11 @@ static bool visit_sender(const struct visit *v)
 
 	for (size_t i = 0; i < count; i++) {
 		struct question q = { .key = pool_format(v->walk->pool, "%s:mailname", users[i]) };
+		struct found found;
 
-		switch (visit_lookup(v, ROUTE_USERDB, &q)) {
+		switch (visit_lookup(v, ROUTE_USERDB, &q, &found)) {
 		case MAP_FOUND:
-			return visit_expand(v, ROUTE_USERDB, ARGUMENTS_BASE, false) == USE_DONE;
+			return visit_expand(v, &found, ROUTE_USERDB, ARGUMENTS_BASE, false) == USE_DONE;
 		case MAP_NOT_FOUND:
 			break;
 		case MAP_COULD_NOT_TELL:

@@ -18,10 +18,11 @@ static bool try_alias(const struct visit *v, const char *name, enum argument_for
 
 	for (size_t i = 0; i < count; i++) {
 		struct question q = { .key = names[i] };
+		struct found found;
 
-		switch (visit_lookup(v, ROUTE_ALIASES, &q)) {
+		switch (visit_lookup(v, ROUTE_ALIASES, &q, &found)) {
 		case MAP_FOUND:
-			return visit_expand(v, ROUTE_ALIASES, form, carry) == USE_DONE;
+			return visit_expand(v, &found, ROUTE_ALIASES, form, carry) == USE_DONE;
 		case MAP_NOT_FOUND:
 			break;
 		case MAP_COULD_NOT_TELL:
@@ -34,8 +35,9 @@ static bool try_alias(const struct visit *v, const char *name, enum argument_for
 static bool try_expired(const struct visit *v, const char *name)
 {
 	struct question q = { .key = name };
+	struct found found;
 
-	switch (visit_lookup(v, ROUTE_EXPIRED, &q)) {
+	switch (visit_lookup(v, ROUTE_EXPIRED, &q, &found)) {
 	case MAP_FOUND:
 		walk_send(v, "error", "acctexpired", address_text(v->walk->pool, name, NULL, v->home));
 		return true;
@@ -89,14 +91,14 @@ static void visit_sender(const struct visit *v)
 {
 	struct pool *pool = v->walk->pool;
 	struct question q = { .key = pool_format(pool, "%s:mailname", v->base) };
-	const struct hit *hit = &v->walk->router->hit;
+	struct found found;
 	struct address proper;
 	const char *name, *why;
 
-	switch (visit_lookup(v, ROUTE_USERDB, &q)) {
+	switch (visit_lookup(v, ROUTE_USERDB, &q, &found)) {
 	case MAP_FOUND:
-		if (!address_parse(pool, buf_str(&hit->value), hit->value.len, ADDRESS_PLAIN, &proper, &why)) {
-			visit_hold_value(v, hit->from->map->provenance.source, buf_str(&hit->value), why);
+		if (!address_parse(pool, found.value, strlen(found.value), ADDRESS_PLAIN, &proper, &why)) {
+			visit_hold_value(v, found.from->map->provenance.source, found.value, why);
 			return;
 		}
 		name = address_text(pool, proper.local, NULL, proper.domain);

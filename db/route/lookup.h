@@ -16,7 +16,7 @@
  */
 bool lookup_options_parse(const char *text, struct lookup_options *options, char **config, struct buf *why);
 
-/* The options that only we know, for whoever hands a line on to ZMailer. */
+/* The options that only we know, for code that hands a line on to ZMailer. */
 #define LOOKUP_OWN_LETTERS "L"
 
 #endif

@@ -35,7 +35,7 @@ bool nesting_is_list(const char *relation)
 	return false;
 }
 
-/* A map_each: where does mail for this key lead? */
+/* A record_each: where does mail for this key lead? */
 static bool follow(void *context, const char *key, size_t key_length, const char *value, size_t value_length)
 {
 	struct survey *s = context;

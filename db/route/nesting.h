@@ -10,7 +10,7 @@
  * Routes every key of the alias maps that are built from text, by those maps and local texts alone, and reports a warning
  * for each whose mail would wait because of how lists are nested; a catch-all key stands for one of its users.  The limit
  * is max_depth of router.conf beside `dbases`, with `has_router` never more than ROUTE_DEPTH.  Maps that cannot be read
- * are left to whoever builds them.
+ * are left to the program that builds them.
  */
 void nesting_warn(const struct dbases *dbases, bool has_router, fault_report *report, void *context);
 

@@ -25,7 +25,7 @@ struct rebuild {
 };
 
 /*
- * Builds maps, then writes scripts.  What goes wrong with one does not keep the others; 0, or the first exit
+ * Builds maps, then writes scripts.  A failure of one does not stop the others; 0, or the first exit
  * code that was not.
  */
 int rebuild_all(const struct rebuild *rebuild);

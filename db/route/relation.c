@@ -11,7 +11,7 @@
 #include "lib/clock.h"
 #include "lib/text.h"
 
-/* "Not found" is kept (-N) for at most this long, so that somebody who was just added exists soon. */
+/* "Not found" is kept (-N) for at most this long, so that a user who was just added exists soon. */
 #define ABSENT_SECONDS 30
 
 char key_fold_letter(enum key_fold fold)

@@ -17,7 +17,7 @@
 
 #define SHOWN_MAX 300
 
-/* Of results of one question; somebody may send to a long list with a long tail. */
+/* Of results of one question; a sender may write to a long list with a long tail. */
 #define MOST_BYTES ((size_t)64 << 20)
 
 static const char *const relation_names[ROUTE_RELATIONS] = {
@@ -104,11 +104,6 @@ void router_destroy(struct router **router)
 
 /* ---- results ---- */
 
-static uint64_t hash_of(const struct route_result *r)
-{
-	return hash_string(hash_string(hash_string(HASH_START, r->channel), r->host), r->user);
-}
-
 static bool same(const struct route_result *a, const struct route_result *b)
 {
 	return strcmp(a->user, b->user) == 0 && strcmp(a->host, b->host) == 0 && strcmp(a->channel, b->channel) == 0;
@@ -117,7 +112,7 @@ static bool same(const struct route_result *a, const struct route_result *b)
 /* The place of a result in the index: its own, or the empty one where it belongs. */
 static size_t *place_of(struct walk *w, const struct route_result *r)
 {
-	size_t i = hash_of(r) & (w->index_size - 1);
+	size_t i = hash_string(hash_string(hash_string(HASH_START, r->channel), r->host), r->user) & (w->index_size - 1);
 
 	while (w->index[i] != 0 && !same(&w->results[w->index[i] - 1], r))
 		i = (i + 1) & (w->index_size - 1);
@@ -236,10 +231,12 @@ void visit_parts(struct visit *v)
 	}
 }
 
-enum map_answer visit_lookup(const struct visit *v, enum route_relation relation, const struct question *question)
+enum map_answer visit_lookup(const struct visit *v, enum route_relation relation, const struct question *question,
+                             struct found *found)
 {
 	struct walk *w = v->walk;
 	struct relation *r = w->router->relations[relation];
+	struct hit *hit = &w->router->hit;
 	enum map_answer answer;
 
 	if (r == NULL || r->count == 0)
@@ -248,15 +245,20 @@ enum map_answer visit_lookup(const struct visit *v, enum route_relation relation
 		w->explain->depth = v->depth;
 		w->explain->relation = relation_names[relation];
 	}
-	answer = relation_find(r, question, &w->router->hit, w->explain != NULL ? explain_lookup : NULL, w->explain);
-	if (answer == MAP_FOUND && memchr(buf_str(&w->router->hit.value), '\0', w->router->hit.value.len) != NULL) {
-		buf_clear(&w->router->hit.value);
-		buf_adds(&w->router->hit.value, "the value holds a NUL byte");
+	answer = relation_find(r, question, hit, w->explain != NULL ? explain_lookup : NULL, w->explain);
+	if (answer == MAP_FOUND && memchr(buf_str(&hit->value), '\0', hit->value.len) != NULL) {
+		buf_clear(&hit->value);
+		buf_adds(&hit->value, "the value holds a NUL byte");
 		answer = MAP_COULD_NOT_TELL;
 	}
 	if (answer == MAP_COULD_NOT_TELL)
-		walk_hold(v, pool_format(w->pool, "%s: %s", relation_names[relation], buf_str(&w->router->hit.value)),
+		walk_hold(v, pool_format(w->pool, "%s: %s", relation_names[relation], buf_str(&hit->value)),
 		          visit_text(v, v->whole));
+	if (answer == MAP_FOUND)
+		*found = (struct found){
+			.value = pool_copy(w->pool, buf_str(&hit->value), hit->value.len),
+			.part = pool_copy(w->pool, buf_str(&hit->part), hit->part.len), .from = hit->from,
+		};
 	return answer;
 }
 
@@ -289,13 +291,12 @@ static enum locality locality(const struct visit *v, const char **canonical)
 {
 	const char *domain = visit_lower(v, v->domain);
 	struct question q = { .key = domain };
-	enum map_answer listed = visit_lookup(v, ROUTE_THISHOST, &q);
+	struct found found, ignored;
+	enum map_answer listed = visit_lookup(v, ROUTE_THISHOST, &q, &found);
 
 	if (listed == MAP_FOUND) {
-		const struct buf *value = &v->walk->router->hit.value;
-
-		*canonical = pool_copy(v->walk->pool, buf_str(value), value->len);
-		switch (visit_lookup(v, ROUTE_OTHERSERVERS, &q)) {
+		*canonical = found.value;
+		switch (visit_lookup(v, ROUTE_OTHERSERVERS, &q, &ignored)) {
 		case MAP_FOUND:
 			visit_note(v, "%s belongs to another server", domain);
 			listed = MAP_NOT_FOUND;
@@ -357,10 +358,12 @@ static bool try_routes(const struct visit *v)
 	if (sender)
 		domain = pool_format(v->walk->pool, "%s:sender", domain);
 	for (size_t i = v->walk->query->error_message ? 0 : 1; i < 2; i++) {
+		struct found found;
+
 		questions[i].key = domain;
-		switch (visit_lookup(v, ROUTE_ROUTESDB, &questions[i])) {
+		switch (visit_lookup(v, ROUTE_ROUTESDB, &questions[i], &found)) {
 		case MAP_FOUND:
-			if (visit_route(v, ARGUMENTS_LEAVING) == USE_DONE)
+			if (visit_route(v, &found, ARGUMENTS_LEAVING) == USE_DONE)
 				return true;
 			break;
 		case MAP_NOT_FOUND:

@@ -42,7 +42,7 @@ typedef enum map_answer route_account(void *context, const char *name);
 #define ROUTE_DEPTH 9
 
 /*
- * A router.  Whoever makes it fills in everything above the line; relations that are NULL have no maps.
+ * A router.  The caller fills in everything above the line; relations that are NULL have no maps.
  * settings.h reads the rest from text.
  */
 struct router {
@@ -62,7 +62,7 @@ struct router {
 	struct pool pool;          /* working memory of a question */
 	struct pool kept;          /* the results of the last one */
 	const char *nesting;       /* out: why lists one inside the other held the last one, NULL if they did not */
-	struct hit hit;
+	struct hit hit;            /* what the last lookup found; its buffers serve again */
 };
 
 enum route_type {

@@ -18,14 +18,14 @@ static const char *user_with_tail(const struct visit *v, const char *local, size
 	return user;
 }
 
-struct arguments visit_arguments(const struct visit *v, enum argument_form form)
+struct arguments visit_arguments(const struct visit *v, const struct found *found, enum argument_form form)
 {
-	const struct lookup_options *o = &v->walk->router->hit.from->options;
+	const struct lookup_options *o = &found->from->options;
 	const char *domain = visit_lower(v, v->domain != NULL ? v->domain : v->home);
 	const char *local = form == ARGUMENTS_LEAVING ? v->local : v->whole;
 	struct arguments a = { { 0 } };
 
-	a.text[0] = buf_str(&v->walk->router->hit.part);
+	a.text[0] = found->part;
 	if (form == ARGUMENTS_BASE) {
 		a.text[1] = visit_lower(v, v->base);
 		a.text[2] = o->fold_tail ? visit_lower(v, v->tail) : v->tail;
@@ -140,40 +140,38 @@ static void send_later(const struct visit *v, const struct destination *d, const
 }
 
 /* A route with its references filled in. */
-static const char *fill_and_send(const struct visit *v, enum argument_form form, const struct destination *d,
-                                 const char *local, const char *value)
+static const char *fill_and_send(const struct visit *v, const struct found *found, enum argument_form form,
+                                 const struct destination *d, const char *local)
 {
 	struct arguments arguments;
 
-	if (!v->walk->router->hit.from->options.substitute)
+	if (!found->from->options.substitute)
 		return send(v, d, local, NULL);
-	arguments = visit_arguments(v, form);
-	visit_explain(v, value, &arguments);
+	arguments = visit_arguments(v, found, form);
+	visit_explain(v, found->value, &arguments);
 	return send(v, d, local, &arguments);
 }
 
-enum visit_use visit_route(const struct visit *v, enum argument_form form)
+enum visit_use visit_route(const struct visit *v, const struct found *found, enum argument_form form)
 {
-	const struct hit *hit = &v->walk->router->hit;
-	const char *value = pool_copy(v->walk->pool, buf_str(&hit->value), hit->value.len);
 	const char *local = form == ARGUMENTS_LEAVING ? v->local : v->whole;
 	struct destination d;
 	const char *why;
 
-	if (destination_parse(v->walk->pool, value, &d, &why)) {
+	if (destination_parse(v->walk->pool, found->value, &d, &why)) {
 		switch (d.kind) {
 		case DESTINATION_ABSENT:
-			visit_note(v, "%s: as if the key were not there", value);
+			visit_note(v, "%s: as if the key were not there", found->value);
 			return USE_GO_ON;
 		case DESTINATION_LATER:
 			send_later(v, &d, local);
 			return USE_DONE;
 		case DESTINATION_SEND:
-			why = fill_and_send(v, form, &d, local, value);
+			why = fill_and_send(v, found, form, &d, local);
 			break;
 		}
 	}
 	if (why != NULL)
-		visit_hold_value(v, hit->from->map->provenance.source, value, why);
+		visit_hold_value(v, found->from->map->provenance.source, found->value, why);
 	return USE_DONE;
 }

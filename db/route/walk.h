@@ -60,6 +60,13 @@ struct visit {
 	const char *tail;          /* with its '+', "" for none */
 };
 
+/* What a lookup found.  The texts are in the working memory: lookups behind it, for the members of a list, leave them alone. */
+struct found {
+	const char *value;         /* as it stands in the map, references and all */
+	const char *part;          /* for %0 */
+	const struct relation_map *from;
+};
+
 /* ---- route.c ---- */
 
 /* Routes one address through all stages. */
@@ -68,11 +75,9 @@ void visit_address(struct visit *v);
 /* Fills in whole, base and tail. */
 void visit_parts(struct visit *v);
 
-/*
- * Looks up a question; the hit is router->hit.  With MAP_COULD_NOT_TELL the address is held already.
- */
-enum map_answer visit_lookup(const struct visit *v, enum route_relation relation, const struct question *question)
-	MAP_MUST_LOOK;
+/* Looks up a question; on MAP_FOUND fills in *found.  With MAP_COULD_NOT_TELL the address is held already. */
+enum map_answer visit_lookup(const struct visit *v, enum route_relation relation, const struct question *question,
+                             struct found *found) MAP_MUST_LOOK;
 
 /* Results; equal ones are merged.  walk_hold() cleans `why`. */
 void walk_send(const struct visit *v, const char *channel, const char *host, const char *user);
@@ -115,8 +120,8 @@ enum argument_form {
 	ARGUMENTS_LEAVING,     /* as ARGUMENTS_WHOLE, without a tail carried along */
 };
 
-/* The arguments of the value just found (routing.md section 3, with the differences of its section 10). */
-struct arguments visit_arguments(const struct visit *v, enum argument_form form);
+/* The arguments of a value (routing.md section 3, with the differences of its section 10). */
+struct arguments visit_arguments(const struct visit *v, const struct found *found, enum argument_form form);
 
 /* Explains what will be put in for the references of `value`. */
 void visit_explain(const struct visit *v, const char *value, const struct arguments *arguments);
@@ -127,12 +132,13 @@ void visit_explain(const struct visit *v, const char *value, const struct argume
 void visit_hold_value(const struct visit *v, const char *source, const char *value, const char *why);
 
 /*
- * The value just found is an address list.  Its members get v->tail if `form` is ARGUMENTS_BASE and `carry` is set
+ * The value is an address list.  Its members get v->tail if `form` is ARGUMENTS_BASE and `carry` is set
  * and they do not take it by "%2".
  */
-enum visit_use visit_expand(const struct visit *v, enum route_relation relation, enum argument_form form, bool carry);
+enum visit_use visit_expand(const struct visit *v, const struct found *found, enum route_relation relation,
+                            enum argument_form form, bool carry);
 
-/* The value just found is a route. */
-enum visit_use visit_route(const struct visit *v, enum argument_form form);
+/* The value is a route. */
+enum visit_use visit_route(const struct visit *v, const struct found *found, enum argument_form form);
 
 #endif

@@ -7,9 +7,14 @@
 #include "db/grammar/address.h"
 #include "db/route/substitute.h"
 #include "lib/alloc.h"
+#include "lib/clock.h"
+#include "lib/log.h"
 #include "lib/text.h"
 
 #define WHY_MAX 300
+
+/* Between two lines of the log about maps that could not tell: each client asks again and again. */
+#define TELL_PAUSE (10 * 1000)
 
 /* No address has this user, so that what becomes of it tells about the domain. */
 #define NOBODY_HERE "zlmtp-asks-for-the-domain"
@@ -20,6 +25,17 @@ static bool has_controls(const char *key, size_t length)
 		if ((unsigned char)key[i] < ' ' || key[i] == 127)
 			return true;
 	return false;
+}
+
+/* What keeps mail waiting is for the administrator, too, not for the client alone. */
+static void tell_trouble(struct answers *a, const char *map, const struct buf *why)
+{
+	int64_t now = clock_ms();
+
+	if (now < a->tell_again)
+		return;
+	a->tell_again = now + TELL_PAUSE;
+	complain("%s: could not tell: %s", map, buf_str(why));
 }
 
 /* ---- relations ---- */
@@ -210,21 +226,24 @@ static enum map_answer ask_policy(struct answers *a, const char *recipient, size
 	struct buf words = { 0 };
 	enum map_answer domain = at != NULL ? ask_domain(a, at + 1, &words) : MAP_FOUND, answer = domain;
 
-	buf_clear(&words);
-	if (domain == MAP_FOUND)
+	if (domain == MAP_FOUND) {
+		buf_clear(&words);
 		answer = has_controls(recipient, length) ? MAP_NOT_FOUND : ask_recipient(a, recipient, length, &words);
+	}
 	if (domain == MAP_FOUND && answer == MAP_FOUND && a->verify != NULL) {
 		buf_clear(&words);
 		answer = ask_store(a, recipient, length, &words);
 		if (answer == MAP_NOT_FOUND)
 			buf_addf(value, "REJECT %s", words.len > 0 ? buf_str(&words) : "5.1.1 no such recipient");
 	}
-	if (answer == MAP_COULD_NOT_TELL)
+	if (answer == MAP_COULD_NOT_TELL) {
+		tell_trouble(a, "policy", &words);
 		buf_adds(value, "DEFER_IF_PERMIT 4.3.0 it cannot be told now whether this recipient exists");
-	else if (domain == MAP_FOUND && answer == MAP_NOT_FOUND && value->len == 0)
+	} else if (domain == MAP_FOUND && answer == MAP_NOT_FOUND && value->len == 0) {
 		buf_adds(value, "REJECT 5.1.1 no such recipient");
-	else if (value->len == 0)
+	} else if (value->len == 0) {
 		buf_adds(value, "DUNNO");
+	}
 	buf_free(&words);
 	return MAP_FOUND;
 }
@@ -289,6 +308,8 @@ enum map_answer answers_ask(struct answers *a, const char *map, const char *key,
 		answer = ask_policy(a, text, length, value);
 	else
 		answer = ask_relation(a, map, text, value);
+	if (answer == MAP_COULD_NOT_TELL)
+		tell_trouble(a, map, value);
 	free(text);
 	return answer;
 }

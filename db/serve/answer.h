@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "db/route/dbases.h"
 #include "db/route/route.h"
@@ -22,13 +23,14 @@
 #include "lib/buf.h"
 
 struct answers {
-	struct router *router;             /* whose maps are looked at anew when they change */
+	struct router *router;             /* whose maps are opened again when they change */
 	const struct dbases *dbases;
 	struct transports *transports;     /* NULL: none */
 	const struct verify_options *verify;    /* the store is asked as well, for the policy protocol; NULL: it is not */
 	struct relation **others;          /* relations that the router has no use for, as they are asked for */
 	size_t other_count, other_capacity;
 	struct hit hit;
+	int64_t tell_again;                /* clock_ms(): the log hears of maps that could not tell once in a while */
 };
 
 /*

@@ -31,7 +31,7 @@ struct sql_access {
 	long network_timeout;    /* seconds to connect to one server */
 	long timeout;            /* seconds for a whole lookup */
 	long retry_interval;     /* the longest time that a server which failed is left alone */
-	long idle_interval;      /* a connection that was idle for longer is made anew */
+	long idle_interval;      /* a connection that was idle for longer is replaced */
 };
 
 struct sql_error {

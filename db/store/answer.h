@@ -5,7 +5,7 @@
 #define ZL_DB_STORE_ANSWER_H
 
 /*
- * The answer to a lookup.  Whoever switches over it has no default, so that the
+ * The answer to a lookup.  A switch over it has no default, so that the
  * compiler names every place that forgets the third one.
  */
 enum map_answer {

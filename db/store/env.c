@@ -236,7 +236,7 @@ static int open_handle(struct env *env, const struct env_config *config)
 	if (code == 0)
 		code = size_regions(handle);
 	if (code == 0) {
-		/* it makes and opens files by their names, and the home may be somebody else's */
+		/* it makes and opens files by their names, and the home may be another user's */
 		char *inside = xasprintf("%s/.", config->home);
 
 		file_as_owner(inside);
@@ -300,7 +300,7 @@ static void explain(const struct env_config *config, const struct env *env, int 
 		buf_addf(why, "; it does not exist and %s does not say CREATE", config->file);
 	if (code == DB_RUNRECOVERY)
 		buf_addf(why, "; run dbupdate -C %s recover", config->file);
-	/* as when somebody was killed while he made the regions */
+	/* as when a process was killed while it made the regions */
 	else if (code == EINVAL || code == EIO || code == EAGAIN)
 		buf_addf(why, "; dbupdate -C %s check tells more, recover heals it", config->file);
 }

@@ -26,7 +26,7 @@ struct env_config {
 	char *home;          /* envhome, absolute */
 	char *tmpdir;        /* tmpdir or tempdir, or NULL */
 	mode_t mode;         /* envmode; 0 if not given: libdb then takes 0660 less the umask */
-	bool create;         /* CREATE: whoever comes first makes the regions */
+	bool create;         /* CREATE: the first process makes the regions */
 };
 
 /*
@@ -40,7 +40,7 @@ int env_config_parse(struct env_config *config, const char *path, const char *te
 
 void env_config_free(struct env_config *config);
 
-/* True if somebody has made the regions.  Without them no process is in the environment, and files are all there is. */
+/* True if the regions have been made.  Without them no process is in the environment, and files are all there is. */
 bool env_has_regions(const struct env_config *config);
 
 struct env;
@@ -66,7 +66,7 @@ void env_broken(struct env *env);
 /*
  * True if a reader (DB_LOCK_READ) or a writer (DB_LOCK_WRITE) of `db` would get its lock at once.  Polls until
  * `deadline` (clock_ms) without ever standing in the lock manager's queue, where it would block all others if it
- * were killed.  False: the lock is still held; somebody is very slow or was killed.
+ * were killed.  False: the lock is still held: its process is very slow or was killed.
  */
 bool env_lock_is_free(struct env *env, DB *db, db_lockmode_t mode, int64_t deadline);
 

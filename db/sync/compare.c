@@ -150,9 +150,11 @@ static void take_listed(struct comparison *c, const struct ldap_entry *entry)
 	struct sync_uuid uuid;
 	uint64_t has;
 
-	/* a server without entryUUIDs has nothing to compare by */
-	if (!uuid_of(entry, &uuid))
+	/* without it there is nothing to compare by, and all that the copy has would seem to be surplus */
+	if (!uuid_of(entry, &uuid)) {
+		c->lacks_uuid = true;
 		return;
+	}
 	c->counts.entries++;
 	if (c->stage == COMPARE_LISTING && copy_see(c->copy, c->number, &uuid, &has) && has == version && version != 0)
 		return;
@@ -239,6 +241,10 @@ static int end_of_search(struct comparison *c, LDAP *ld)
 		c->stage = COMPARE_LISTED;
 		return LDAP_SUCCESS;
 	case COMPARE_LISTING:
+		if (c->lacks_uuid) {
+			c->stage = COMPARE_DONE;
+			return LDAP_SUCCESS;
+		}
 		copy_each_unseen(c->copy, c->number, add_unseen, c);
 		return read_portion(c, ld);
 	case COMPARE_READING:

@@ -2,7 +2,7 @@
  * The comparison of the whole: what no message of RFC 4533 can say.
  *
  * A server tells what was changed since a cookie.  It cannot tell of entries that its reader may see now or may not see any
- * more, of subtrees that were moved, of what it forgot in a crash, or of a directory that was loaded anew; and
+ * more, of subtrees that were moved, of what it forgot in a crash, or of a directory that was loaded again; and
  * OpenLDAP leaves out of a refresh what is newer than its own mark (contextCSN).  So now and then an ordinary search
  * lists entryUUID and entryCSN of all entries; those that are missing here or have another version are read, and
  * those that were not listed are asked for once more and removed if they are not found.
@@ -59,6 +59,7 @@ struct comparison {
 	struct listed *list;     /* what is to be asked for */
 	size_t count;
 	size_t capacity;
+	bool lacks_uuid;         /* this reader may not see the entryUUID of each entry: nothing was compared */
 	size_t asked;            /* so many of them have been asked for */
 	size_t portion;          /* and so many in the open search */
 	bool follows_full_read;

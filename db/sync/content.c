@@ -8,6 +8,7 @@
 #include "lib/hash.h"
 #include "lib/pool.h"
 #include "lib/settings.h"
+#include "lib/text.h"
 
 /*
  * Hundreds of thousands of entries are kept in little room.  What an item wants is one block of parts; nearly all keys are
@@ -191,17 +192,6 @@ static struct yield unpack(const struct item *e)
 	return yield;
 }
 
-static void free_unpacked(struct yield *yield)
-{
-	free(yield->records);
-	free(yield->domains);
-}
-
-static bool same_text(const char *a, const char *b)
-{
-	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
-}
-
 static bool same_domains(const struct item *e, char *const *domains)
 {
 	size_t i = 0;
@@ -221,7 +211,7 @@ static bool same_records(const struct item *e, const struct yield *yield)
 	size_t i = 0;
 
 	for (struct part *p = next_part(e, NULL); p != NULL && p->kind != PART_DOMAIN; p = next_part(e, p), i++)
-		if (i == yield->count || strcmp(p->text, yield->records[i].key) != 0 || !same_text(part_value(p), yield->records[i].value))
+		if (i == yield->count || strcmp(p->text, yield->records[i].key) != 0 || !text_same(part_value(p), yield->records[i].value))
 			return false;
 	return i == yield->count;
 }
@@ -478,7 +468,7 @@ static void forget_slot(struct content *c, struct slot *s)
 		return;
 	}
 	if (s->claims == NULL || s->claims->next != NULL || s->trouble != NO_TROUBLE || s->claims->value == NULL
-	    || !same_text(s->claims->value, s->stored))
+	    || !text_same(s->claims->value, s->stored))
 		return;
 	do
 		p = next_part(s->claims->entry, p);
@@ -658,7 +648,7 @@ void content_found(struct content *c, const char *key, size_t key_length, const 
 	char *k = xstrndup(key, key_length), *v = xstrndup(value, value_length);
 	uintptr_t *cell = find_key(c, k);
 
-	if (cell != NULL && kind_of(*cell) == CELL_NEW && same_text(part_value(part_of(*cell)), v)) {
+	if (cell != NULL && kind_of(*cell) == CELL_NEW && text_same(part_value(part_of(*cell)), v)) {
 		*cell = make_cell(part_of(*cell), CELL_SAME);
 		c->new_keys--;
 		c->records++;
@@ -674,7 +664,7 @@ static void compare_slot(struct content *c, struct slot *s)
 {
 	/* of several that want it, the one whose value is there has it */
 	for (const struct claim *claim = s->claims; claim != NULL && s->holder == NULL; claim = claim->next)
-		if (claim->value != NULL && same_text(claim->value, s->stored))
+		if (claim->value != NULL && text_same(claim->value, s->stored))
 			s->holder = claim->entry;
 	if (s->holder == NULL || s->claims->next != NULL)
 		touch_slot(c, s);
@@ -775,7 +765,7 @@ static const struct claim *choose(const struct slot *s)
 	if (s->claims != NULL && all_agree(s))
 		return s->claims;
 	for (claim = s->claims; claim != NULL; claim = claim->next)
-		if (claim->value != NULL && same_text(claim->value, s->stored))
+		if (claim->value != NULL && text_same(claim->value, s->stored))
 			return claim;
 	return NULL;
 }
@@ -812,7 +802,7 @@ static void decide(struct content *c, struct slot *s, const struct template *unc
 	/* an entry whose own value is unclear for a while does not lose the key */
 	if (s->holder != NULL && claim_of(s, s->holder) == NULL)
 		s->holder = NULL;
-	s->changes = !same_text(s->next, s->stored);
+	s->changes = !text_same(s->next, s->stored);
 	if (!s->changes) {
 		free(s->next);
 		s->next = NULL;
@@ -850,7 +840,8 @@ void content_entries(struct content *c, content_entry *each, void *context)
 		buf_clear(&name);
 		add_kept_name(&c->touched[i], &name);
 		each(context, e->rule, &e->uuid, e->is_gone ? NULL : buf_str(&name), &yield);
-		free_unpacked(&yield);
+		free(yield.records);
+		free(yield.domains);
 	}
 	buf_free(&name);
 }

@@ -1,7 +1,7 @@
 /*
  * What is kept in the map beside its records: per rule the cookie of RFC 4533, and what each entry wants.
  *
- * They are notes of the map (update.h) and change in the same batch as the records, so that cookie and data are never
+ * They are notes of the map (livemap.h) and change in the same batch as the records, so that cookie and data are never
  * of different times.
  *
  *   ldapsync-cookie-RULE         LENGTH " " definition of the rule "\n" cookie

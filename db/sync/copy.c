@@ -44,7 +44,7 @@ struct compared {
 
 struct copy {
 	const struct copy_settings *settings;
-	struct update *update;
+	struct livemap *livemap;
 	struct content *content;
 	struct rule_copy *rules;
 	struct results stale;    /* names of notes that nobody needs */
@@ -102,7 +102,7 @@ static void check_records(struct copy *copy, const struct sync_rule *rule, const
 
 	for (size_t i = 0; i < yield->count; i++) {
 		struct wanted w = yield->records[i];
-		const char *fault = update_key_fault(copy->update, w.key, strlen(w.key));
+		const char *fault = livemap_key_fault(copy->livemap, w.key, strlen(w.key));
 
 		if (fault != NULL) {
 			complain_about_key(copy, rule, dn, w.key, fault);
@@ -143,7 +143,7 @@ static bool put_entry(struct rule_copy *r, const struct sync_uuid *uuid, const s
 	const size_t complaints = r->copy->complaints;
 	struct yield yield;
 	struct buf why = { 0 };
-	const bool ok = rule_apply(r->rule, e, r->copy->settings->update.folding, &yield, &why);
+	const bool ok = rule_apply(r->rule, e, r->copy->settings->livemap.folding, &yield, &why);
 	bool is_new = false;
 
 	if (!ok)
@@ -261,7 +261,7 @@ static bool read_name(void *context, unsigned rule, const struct sync_uuid *uuid
 	size_t n = 0;
 
 	entry_name(&key, copy->rules[rule].rule, uuid);
-	if (update_read_note(copy->update, buf_str(&key), &note, &why) == MAP_FOUND)
+	if (livemap_read_note(copy->livemap, buf_str(&key), &note, &why) == MAP_FOUND)
 		n = strcspn(buf_str(&note), "\n");
 	buf_add(name, buf_str(&note), n);
 	buf_free(&key);
@@ -414,10 +414,10 @@ static bool load_record(void *context, const char *key, size_t key_length, const
 
 static int load(struct copy *copy, struct buf *why)
 {
-	int status = update_walk_notes(copy->update, SYNC_NOTES, load_note, copy, why);
+	int status = livemap_walk_notes(copy->livemap, SYNC_NOTES, load_note, copy, why);
 
 	if (status == EX_OK)
-		status = update_walk(copy->update, load_record, copy->content, why);
+		status = livemap_walk(copy->livemap, load_record, copy->content, why);
 	for (size_t i = 0; i < copy->settings->rule_count; i++)
 		if (copy->rules[i].is_inconsistent)
 			copy_forget_cookie(copy, i);
@@ -440,18 +440,18 @@ static void prepare_rule(struct copy *copy, size_t number)
 
 struct copy *copy_open(const struct copy_settings *settings, int *status, struct buf *why)
 {
-	struct update_settings map = settings->update;
-	struct update *update;
+	struct livemap_settings map = settings->livemap;
+	struct livemap *livemap;
 	struct copy *copy;
 
 	/* one that is not there is not made before its content has come: an empty one would answer "not found" */
 	map.create = true;
-	update = update_open(&map, status, why);
-	if (update == NULL)
+	livemap = livemap_open(&map, status, why);
+	if (livemap == NULL)
 		return NULL;
 	copy = xcalloc(1, sizeof *copy);
 	copy->settings = settings;
-	copy->update = update;
+	copy->livemap = livemap;
 	copy->content = content_create();
 	content_know_names(copy->content, read_name, copy);
 	copy->rules = xcalloc(settings->rule_count, sizeof *copy->rules);
@@ -477,7 +477,7 @@ void copy_close(struct copy **copy)
 	free(c->compared.server);
 	results_free(&c->stale);
 	content_free(&c->content);
-	update_close(&c->update);
+	livemap_close(&c->livemap);
 	free(c);
 }
 
@@ -509,7 +509,7 @@ struct content *copy_content(struct copy *copy)
 
 const char *copy_path(const struct copy *copy)
 {
-	return update_path(copy->update);
+	return livemap_path(copy->livemap);
 }
 
 bool copy_is_replaced(const struct copy *copy)
@@ -551,9 +551,9 @@ static void write_change(void *context, const char *key, const char *value)
 	struct copy *copy = context;
 
 	if (value != NULL)
-		update_put(copy->update, key, strlen(key), value, strlen(value));
+		livemap_put(copy->livemap, key, strlen(key), value, strlen(value));
 	else
-		update_remove(copy->update, key, strlen(key));
+		livemap_remove(copy->livemap, key, strlen(key));
 }
 
 struct writing {
@@ -585,13 +585,13 @@ static void write_entry(void *context, unsigned rule, const struct sync_uuid *uu
 	entry_name(&name, copy->rules[rule].rule, uuid);
 	if (dn != NULL)
 		entry_encode(&note, dn, yield);
-	update_note(copy->update, buf_str(&name), dn != NULL ? buf_str(&note) : NULL, note.len);
+	livemap_note(copy->livemap, buf_str(&name), dn != NULL ? buf_str(&note) : NULL, note.len);
 	buf_free(&name);
 	buf_free(&note);
 	if (w->first == NULL || ++w->notes < w->at_once)
 		return;
 	w->notes = 0;
-	w->status = update_commit(copy->update, w->why);
+	w->status = livemap_commit(copy->livemap, w->why);
 }
 
 static void write_cookies(struct copy *copy)
@@ -603,7 +603,7 @@ static void write_cookies(struct copy *copy)
 		cookie_name(&name, r->rule);
 		cookie_encode(&note, r->rule, &r->cookie);
 		/* without one, what there was must not be taken for the cookie of what is there now */
-		update_note(copy->update, buf_str(&name), r->cookie.len > 0 ? note.data : NULL, note.len);
+		livemap_note(copy->livemap, buf_str(&name), r->cookie.len > 0 ? note.data : NULL, note.len);
 		buf_free(&name);
 		buf_free(&note);
 	}
@@ -614,7 +614,7 @@ static void write_shrinkage(struct copy *copy, const struct shrinkage *shrinkage
 	struct buf note = { 0 };
 
 	shrinkage_encode(&note, shrinkage);
-	update_note(copy->update, SYNC_SHRINKAGE, note.data, note.len);
+	livemap_note(copy->livemap, SYNC_SHRINKAGE, note.data, note.len);
 	buf_free(&note);
 }
 
@@ -625,21 +625,21 @@ static void write_compared(struct copy *copy)
 	if (copy->compared.server == NULL)
 		return;
 	buf_addf(&note, "%lld %s", (long long)copy->compared.when, copy->compared.server);
-	update_note(copy->update, SYNC_COMPARED, note.data, note.len);
+	livemap_note(copy->livemap, SYNC_COMPARED, note.data, note.len);
 	buf_free(&note);
 }
 
 static int write_notes(struct copy *copy, struct writing *w)
 {
-	w->at_once = update_batch(copy->update) > NOTES_PER_COPY ? NOTES_PER_COPY : NOTES_IN_PLACE;
+	w->at_once = livemap_batch(copy->livemap) > NOTES_PER_COPY ? NOTES_PER_COPY : NOTES_IN_PLACE;
 	/* first, as there may be new ones of the same names */
 	for (size_t i = 0; i < copy->stale.count; i++)
-		update_note(copy->update, copy->stale.list[i], NULL, 0);
+		livemap_note(copy->livemap, copy->stale.list[i], NULL, 0);
 	content_entries(copy->content, write_entry, w);
 	write_cookies(copy);
 	write_compared(copy);
 	if (copy->domains_due != copy->domains_noted)
-		update_note(copy->update, SYNC_DOMAINS, copy->domains_due ? "due" : NULL, 3);
+		livemap_note(copy->livemap, SYNC_DOMAINS, copy->domains_due ? "due" : NULL, 3);
 	return w->status;
 }
 
@@ -668,7 +668,7 @@ static int check_that_it_is_ours(struct copy *copy, struct buf *why)
 
 		cookie_name(&name, copy->rules[i].rule);
 		if (copy->rules[i].is_noted)
-			answer = update_read_note(copy->update, buf_str(&name), &note, why);
+			answer = livemap_read_note(copy->livemap, buf_str(&name), &note, why);
 		buf_free(&name);
 		buf_free(&note);
 	}
@@ -703,20 +703,20 @@ static bool is_too_much(const struct copy *copy, const struct content_counts *co
 /* Makes the map that is not there, with its records and no notes: without a cookie all is read again, should we be killed then. */
 static int make_map(struct copy *copy, struct records *records, struct buf *why)
 {
-	struct update_settings map = copy->settings->update;
-	struct update *update;
+	struct livemap_settings map = copy->settings->livemap;
+	struct livemap *livemap;
 	int status;
 
 	records_sort(records);
-	status = update_create(&map, records, NULL, why);
+	status = livemap_create(&map, records, NULL, why);
 	records_free(records);
 	if (status != EX_OK)
 		return status;
-	update = update_open(&map, &status, why);
-	if (update == NULL)
+	livemap = livemap_open(&map, &status, why);
+	if (livemap == NULL)
 		return status;
-	update_close(&copy->update);
-	copy->update = update;
+	livemap_close(&copy->livemap);
+	copy->livemap = livemap;
 	return EX_OK;
 }
 
@@ -724,11 +724,11 @@ int copy_flush(struct copy *copy, struct content_counts *counts, bool *guarded, 
 {
 	struct shrinkage shrinkage = copy->shrinkage;
 	struct records first = { 0 };
-	struct writing writing = { .copy = copy, .why = why, .first = update_is_missing(copy->update) ? &first : NULL };
+	struct writing writing = { .copy = copy, .why = why, .first = livemap_is_missing(copy->livemap) ? &first : NULL };
 	int status = EX_OK;
 
 	*guarded = false;
-	update_forget(copy->update);
+	livemap_forget(copy->livemap);
 	if (writing.first != NULL)
 		content_changes(copy->content, copy->settings->unclear, add_first, &writing, counts);
 	else
@@ -740,7 +740,7 @@ int copy_flush(struct copy *copy, struct content_counts *counts, bool *guarded, 
 	if (copy->settings->may_shrink) {
 		shrinkage = (struct shrinkage){ 0 };
 	} else if (is_too_much(copy, counts, &shrinkage, why)) {
-		update_forget(copy->update);
+		livemap_forget(copy->livemap);
 		*guarded = true;
 		return EX_TEMPFAIL;
 	}
@@ -754,7 +754,7 @@ int copy_flush(struct copy *copy, struct content_counts *counts, bool *guarded, 
 	if (status == EX_OK)
 		status = check_that_it_is_ours(copy, why);
 	if (status == EX_OK)
-		status = update_commit(copy->update, why);
+		status = livemap_commit(copy->livemap, why);
 	if (status != EX_OK)
 		return status;
 	content_conflicts(copy->content, report_conflict, copy);

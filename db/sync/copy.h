@@ -8,7 +8,7 @@
 #include <stddef.h>
 
 #include "db/grammar/value.h"
-#include "db/live/update.h"
+#include "db/live/livemap.h"
 #include "db/sync/content.h"
 #include "db/sync/rfc4533.h"
 #include "db/sync/rule.h"
@@ -20,7 +20,7 @@ struct copy;
 typedef void copy_report(const char *text);
 
 struct copy_settings {
-	struct update_settings update;
+	struct livemap_settings livemap;
 	const struct sync_rule *rules;
 	size_t rule_count;
 	const struct template *unclear;    /* the value of unclear keys, or NULL */
@@ -31,7 +31,7 @@ struct copy_settings {
 
 /*
  * Opens the map and reads what it holds; one that is not there is made by the first copy_flush().  NULL with `why` and
- * *status as update_open().  The settings must live as long as the copy.
+ * *status as livemap_open().  The settings must live as long as the copy.
  */
 struct copy *copy_open(const struct copy_settings *settings, int *status, struct buf *why);
 void copy_close(struct copy **copy);
@@ -95,7 +95,7 @@ enum copy_state copy_state(const struct copy *copy);
 
 /*
  * Writes what has changed, all in one batch with the cookies.  EX_OK with *counts.  Otherwise `why` is set and the map
- * is as it was: as update_commit(), or EX_TEMPFAIL with *guarded if more than 50 keys and more than a fifth of the map
+ * is as it was: as livemap_commit(), or EX_TEMPFAIL with *guarded if more than 50 keys and more than a fifth of the map
  * would have gone in ten minutes.
  */
 int copy_flush(struct copy *copy, struct content_counts *counts, bool *guarded, struct buf *why);
@@ -112,7 +112,7 @@ struct content *copy_content(struct copy *copy);
 
 const char *copy_path(const struct copy *copy);
 
-/* True if copy_flush() failed as the map is another one now: only who opens it anew knows what it holds. */
+/* True if copy_flush() failed as the map is another one now: only a new copy_open() knows what it holds. */
 bool copy_is_replaced(const struct copy *copy);
 
 /* How often something was wrong with an entry since copy_open(). */

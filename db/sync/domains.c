@@ -7,7 +7,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "db/live/update.h"
+#include "db/live/livemap.h"
 #include "lib/alloc.h"
 #include "lib/child.h"
 #include "lib/clock.h"
@@ -77,7 +77,7 @@ static bool is_too_much(const char *before, const char *after, struct buf *why, 
 	split_lines(before, &had);
 	split_lines(after, &has);
 	gone = count_gone(&had, &has);
-	too_much = update_is_mass_removal(gone, had.count, has.count);
+	too_much = livemap_is_mass_removal(gone, had.count, has.count);
 	if (too_much)
 		buf_addf(why, "%s: %zu of %zu domains would be removed; nothing was changed", path, gone, had.count);
 	results_free(&had);

@@ -76,7 +76,7 @@ bool rows_add(void *context, unsigned columns, const char *const *values, const 
 	n = text_unquote(key, lengths[0]);
 	key[n] = '\0';
 	text_fold(key, n, r->folding);
-	fault = update_key_fault(r->update, key, n);
+	fault = livemap_key_fault(r->livemap, key, n);
 	if (fault != NULL) {
 		complain_of(r, key, n, fault);
 		return true;

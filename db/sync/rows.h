@@ -11,7 +11,7 @@
 #include <stddef.h>
 
 #include "db/grammar/value.h"
-#include "db/live/update.h"
+#include "db/live/livemap.h"
 #include "db/store/records.h"
 #include "lib/buf.h"
 #include "lib/pattern.h"
@@ -19,7 +19,7 @@
 struct rows {
 	const struct pattern *format;   /* of values */
 	struct value_check *check;      /* NULL: none */
-	const struct update *update;    /* whose keys they are to be */
+	const struct livemap *livemap;    /* whose keys they are to be */
 	char folding;
 	struct records records;
 	struct buf scratch;
@@ -34,7 +34,7 @@ void rows_restart(struct rows *rows);
 /* A sql_row whose context is a struct rows. */
 bool rows_add(void *context, unsigned columns, const char *const *values, const size_t *lengths);
 
-/* All rows have come: rows->records are as update_replace() wants them. */
+/* All rows have come: rows->records are as livemap_replace() wants them. */
 void rows_settle(struct rows *rows);
 
 void rows_free(struct rows *rows);

@@ -390,6 +390,16 @@ static enum session_news refuse_hidden(struct session *s, size_t number, struct 
 	return SESSION_REFUSED;
 }
 
+/* What cannot be compared is read as a whole, all rules in one session, as it is that which counts as compared. */
+static enum session_news read_instead(struct session *s, size_t number, struct buf *why)
+{
+	buf_addf(why, "%s: rule %s: entryUUID may not be seen by this reader; instead of comparing, everything is read", server_name(s),
+	         s->conf->rules[number].name);
+	for (size_t i = 0; i < s->conf->rule_count; i++)
+		copy_forget_cookie(s->copy, i);
+	return SESSION_AGAIN;
+}
+
 /* A stage of a comparison has ended, or all of it. */
 static enum session_news go_on_comparing(struct session *s, size_t number, struct buf *why)
 {
@@ -403,6 +413,8 @@ static enum session_news go_on_comparing(struct session *s, size_t number, struc
 	}
 	if (c->stage != COMPARE_DONE)
 		return SESSION_BUSY;
+	if (c->lacks_uuid && !c->follows_full_read)
+		return read_instead(s, number, why);
 	if (c->follows_full_read) {
 		if (c->counts.hidden > 0)
 			return refuse_hidden(s, number, why);
@@ -510,15 +522,12 @@ enum session_news session_read(struct session *s, struct buf *why)
 
 /* ---- silence ---------------------------------------------------------------------------- */
 
-static bool must_end(const struct session *s)
-{
-	return s->is_comparing || session_is_refreshing(s);
-}
-
 /* A server may live and still not answer a search that must end. */
 static int64_t progress_deadline(const struct session *s)
 {
-	return must_end(s) ? s->progress + (2 * s->conf->silence + s->conf->access.timeout) * 1000 : CLOCK_NEVER;
+	if (!s->is_comparing && !session_is_refreshing(s))
+		return CLOCK_NEVER;
+	return s->progress + (2 * s->conf->silence + s->conf->access.timeout) * 1000;
 }
 
 int64_t session_deadline(const struct session *s)

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "db/live/update.h"
+#include "db/live/livemap.h"
 #include "lib/alloc.h"
 #include "lib/parse.h"
 
@@ -45,7 +45,7 @@ size_t shrinkage_gone(const struct shrinkage *s)
 
 bool shrinkage_is_too_much(const struct shrinkage *s, size_t left)
 {
-	return s->count > 0 && update_is_mass_removal(shrinkage_gone(s), s->list[0].keys, left);
+	return s->count > 0 && livemap_is_mass_removal(shrinkage_gone(s), s->list[0].keys, left);
 }
 
 void shrinkage_encode(struct buf *note, const struct shrinkage *s)

@@ -43,7 +43,7 @@ void shrinkage_add(struct shrinkage *s, int64_t now, size_t keys, size_t removed
 size_t shrinkage_gone(const struct shrinkage *s);
 
 /*
- * True if that is a mass removal (update_is_mass_removal()), measured by what the map held before the first of these
+ * True if that is a mass removal (livemap_is_mass_removal()), measured by what the map held before the first of these
  * removals; `left` is what it will hold.
  */
 bool shrinkage_is_too_much(const struct shrinkage *s, size_t left);

@@ -1,10 +1,10 @@
 #include "db/sync/usable.h"
 
-#include "db/live/update.h"
+#include "db/live/livemap.h"
 
 const char *usable_value_fault(struct value_check *check, const struct record *record)
 {
-	const char *why = update_value_fault(record->value, record->value_length);
+	const char *why = livemap_value_fault(record->value, record->value_length);
 	bool is_warning = false;
 	size_t offset = 0;
 

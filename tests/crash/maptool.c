@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 #include "db/live/fence.h"
-#include "db/live/update.h"
+#include "db/live/livemap.h"
 #include "db/map/map.h"
 #include "lib/log.h"
 #include "tests/lib/as_router.h"
@@ -136,14 +136,14 @@ static bool print_record(void *context, const char *key, size_t key_length, cons
 
 static int dump(const char *type, const char *base, const char *config)
 {
-	struct update_settings settings = { .type = type, .base = base, .config = config, .folding = '-', .wait = 2 };
+	struct livemap_settings settings = { .type = type, .base = base, .config = config, .folding = '-', .wait = 2 };
 	struct buf why = { 0 };
 	int status = EX_OK;
-	struct update *u = update_open(&settings, &status, &why);
+	struct livemap *u = livemap_open(&settings, &status, &why);
 
 	if (u != NULL)
-		status = update_walk(u, print_record, NULL, &why);
-	update_close(&u);
+		status = livemap_walk(u, print_record, NULL, &why);
+	livemap_close(&u);
 	if (status != EX_OK)
 		complain("%s", buf_str(&why));
 	return status;

@@ -186,6 +186,12 @@ subtest 'a map that cannot tell' => sub {
 	ok wait_for(sub { ask("recipient ann\@d.test") eq 'OK OK' }), 'it answers again without a restart';
 };
 
+subtest 'the log says what keeps mail waiting, and who sent rubbish, in a line each' => sub {
+	my @lines = do { local @ARGV = "$dir/err"; <> };
+	is scalar(grep { /could not tell: .*fqdnroutes/ } @lines), 1, 'the map that could not tell';
+	is scalar(grep { /expected of a client, which sent something else; its connection is closed$/ } @lines), 1, 'the rubbish, once for all of it';
+};
+
 subtest 'the table changes' => sub {
 	put('table', "lmtp/store1 lmtp:unix:/run/other\n");
 	ok wait_for(sub { ask("transport ann\@d.test") eq 'OK lmtp:unix:/run/other' }), 'the new line counts';

@@ -46,7 +46,7 @@ static void add_message(struct queue *q, const char *name, struct agent *w, cons
 	if (control_parse(name, xstrdup(control), sizeof control - 1, &c, &why) != CONTROL_OK)
 		abort();
 	m = queue_add(q, c, "/nowhere", &(struct timespec){ 0 });
-	m->groups[0].thread->clause = clause;
+	m->groups[0].destination->clause = clause;
 	queue_feed(q, &m->groups[0], &w->fed, w);
 	agent_job(w, m->name, "-", 0);
 	control_close(&c);
@@ -78,7 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	s.retiring_end = &s.retiring;
 	add_message(&s.queue, "1", &w, &clause);
 	add_message(&s.queue, "A/2", &w, &clause);
-	w.thread = s.queue.all_threads;
+	w.destination = s.queue.all_destinations;
 	while ((line = strsep(&rest, "\n")) != NULL) {
 		check_answer(line);
 		verdict_line(&s, &w, line);

@@ -14,7 +14,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static enum map_answer walk(struct map *map, map_each *each, void *context)
+static enum map_answer walk(struct map *map, record_each *each, void *context)
 {
 	const struct records *records = map->state;
 
@@ -36,7 +36,7 @@ static void take_records(struct records *records, const uint8_t *data, size_t si
 		size_t n = data[0], value_length = data[1];
 
 		/* a walk gives no notes, and neither key nor value beyond a NUL */
-		if (!map_is_note(key, n))
+		if (!record_is_note(key, n))
 			records_copy(records, key, strnlen(key, n), key + n, strnlen(key + n, value_length), 0);
 		data += 2 + n + value_length;
 		size -= 2 + n + value_length;

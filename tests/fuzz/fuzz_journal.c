@@ -59,15 +59,17 @@ static bool read_state(struct journal *journal, struct buf *state)
 static void append(struct journal *journal, const char *key, const char *value)
 {
 	struct changes changes = { 0 };
-	struct buf why = { 0 };
+	struct buf bytes = { 0 }, why = { 0 };
 
 	if (value != NULL)
 		changes_put(&changes, key, strlen(key), value, strlen(value));
 	else
 		changes_remove(&changes, key, strlen(key));
-	if (journal_append(journal, &changes, &why) != EX_OK)
+	changes_encode(&changes, &bytes);
+	if (journal_append(journal, changes.count, &bytes, &why) != EX_OK)
 		abort();
 	changes_free(&changes);
+	buf_free(&bytes);
 	buf_free(&why);
 }
 

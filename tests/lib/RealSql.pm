@@ -8,7 +8,9 @@ package RealSql;
 # It ends with the object, or with the test.
 
 use v5.36;
+use File::Copy ();
 use File::Temp ();
+use Certificates;
 use POSIX ();
 use Ports;
 use Time::HiRes ();
@@ -94,6 +96,7 @@ sub start($self) {
 		? ("$bin/postgres", '-D', "$dir/data", '-k', $dir, '-h', '127.0.0.1', '-p', $self->{port}, '-c', 'fsync=off')
 		: ('/usr/sbin/mariadbd', '--no-defaults', "--datadir=$dir/data", "--socket=$dir/sock", "--port=$self->{port}",
 			'--bind-address=127.0.0.1', "--init-file=$dir/init.sql", "--pid-file=$dir/pid", '--skip-name-resolve');
+	push @command, $self->_tls if $self->{tls};
 	my $pid = fork // die "fork: $!\n";
 	if ($pid == 0) {
 		chdir $dir;
@@ -109,6 +112,21 @@ sub start($self) {
 		die "$self->{type} does not start:\n" . $self->log if time > $end || waitpid($pid, POSIX::WNOHANG) == $pid;
 		Time::HiRes::sleep(0.1);
 	}
+}
+
+# With a certificate of Certificates from the next start on.
+sub use_tls($self, $name) { $self->{tls} = $name }
+
+sub _tls($self) {
+	my ($dir, $certificates) = ($self->dir, Certificates->directory);
+	for (["$self->{tls}.pem", 'cert.pem'], ['key.pem', 'key.pem']) {
+		my ($from, $to) = ("$certificates/$_->[0]", "$dir/$_->[1]");
+		File::Copy::copy($from, $to) or die "$to: $!\n";
+		chmod 0600, $to;
+		chown +(getpwnam 'nobody')[2, 3], $to if $> == 0;
+	}
+	return $self->{type} eq 'pgsql' ? ('-c', 'ssl=on', '-c', "ssl_cert_file=$dir/cert.pem", '-c', "ssl_key_file=$dir/key.pem")
+		: ("--ssl-cert=$dir/cert.pem", "--ssl-key=$dir/key.pem");
 }
 
 sub _answers($self) { system('echo "SELECT 1;" | ' . $self->client . ' >/dev/null 2>&1') == 0 }

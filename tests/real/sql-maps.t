@@ -7,6 +7,8 @@ use File::Temp ();
 use IO::Socket::INET;
 use Test::More;
 use Time::HiRes ();
+use IO::Handle;
+use Certificates;
 use RealSql;
 use Ask;
 
@@ -81,6 +83,9 @@ sub failures($type, $server) {
 	unknown(map_of($type, timeout => 1, query => $type eq 'pgsql' ? "SELECT pg_sleep(30)::text WHERE 'a' <> '%s'" : "SELECT SLEEP(30) FROM u WHERE 'a' <> '%s'"),
 		'joe@example.com', qr/no answer in time/, 'a query that takes too long', 4);
 
+	locked($type, $server);
+	tls($type, $server);
+
 	my $silent = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die "listen: $!\n";
 	my $nobody = 'inet:127.0.0.1:' . $silent->sockport;
 	my $map = map_of($type, hosts => $nobody, network_timeout => 1);
@@ -103,6 +108,42 @@ sub failures($type, $server) {
 	$server->stop;
 	$server->start;
 	is $map->find('joe@example.com'), 'found box!joe', 'a connection that died between two lookups is made anew';
+}
+
+# Another session has the table for itself.
+sub locked($type, $server) {
+	open my $client, '|-', $server->client . ' >/dev/null' or die "client: $!\n";
+	$client->autoflush(1);
+	say $client $type eq 'pgsql' ? 'BEGIN; LOCK TABLE u IN ACCESS EXCLUSIVE MODE;' : 'LOCK TABLES u WRITE;';
+	my $map = map_of($type, timeout => 1);
+	my $answer = '';
+	for (my $end = time + 20; time < $end && $answer !~ /^could-not-tell/; Time::HiRes::sleep(0.1)) {
+		$answer = $map->find('joe@example.com');
+	}
+	like $answer, qr/^could-not-tell .*no answer in time/, 'a locked table';
+	say $client $type eq 'pgsql' ? 'COMMIT;' : 'UNLOCK TABLES;';
+	close $client;
+	for (my $end = time + 40; time < $end && $answer !~ /^found/; Time::HiRes::sleep(0.1)) {
+		$answer = $map->find('joe@example.com');
+		last if $answer eq 'not-found';
+	}
+	is $answer, 'found box!joe', 'is asked again when it is free';
+}
+
+# Settings of TLS mean TLS, and one that is verified if they say so.
+sub tls($type, $server) {
+	my $tcp = '127.0.0.1:' . $server->port;
+	my $ca = Certificates->directory;
+	my ($file, $verify) = $type eq 'pgsql' ? ('sslrootcert', { sslmode => 'verify-full' }) : ('tls_CAfile', { tls_verify_cert => 'yes' });
+	unknown(map_of($type, hosts => $tcp, $file => "$ca/ca.pem", %$verify), 'joe@example.com', qr/SSL|TLS/, 'a server without TLS, which is to be verified');
+	unknown(map_of($type, hosts => $tcp, $type eq 'pgsql' ? (sslmode => 'require') : ($file => "$ca/ca.pem")), 'joe@example.com', qr/SSL|TLS/,
+		'a server without TLS, and a file that wants it');
+	$server->stop;
+	$server->use_tls('good');
+	$server->start;
+	is map_of($type, hosts => $tcp, $file => "$ca/ca.pem", %$verify)->find('joe@example.com'), 'found box!joe', 'a certificate that fits';
+	is map_of($type, hosts => $tcp, $type eq 'pgsql' ? (sslmode => 'require') : ($file => "$ca/ca.pem"))->find('joe@example.com'), 'found box!joe', 'one that is not looked at';
+	unknown(map_of($type, hosts => $tcp, $file => "$ca/selfsigned.pem", %$verify), 'joe@example.com', qr/certificate/i, 'a certificate of another authority');
 }
 
 sub unknown($map, $key, $reason, $name, $seconds = 6) {

@@ -43,6 +43,12 @@ sub relay($client) {
 	return join ' ', map { substr $_, 0, 9 } $mail, $rcpt;
 }
 
+subtest 'the unit tells the users of this machine apart' => sub {
+	my $unit = Spool::slurp(($ENV{SRC_DIR} // "$FindBin::Bin/../..") . '/debian/zlmtp.zlmtp-intake.service');
+	# in a user namespace of its own it would see one uid for all of them: 200 connections of one would be those of all
+	unlike $unit, qr/^PrivateUsers=(?!no)/m, 'it has no users of its own';
+};
+
 subtest 'without networks= only this machine is served' => sub {
 	my ($intake, $port) = start();
 	like from('127.0.0.1', $port, '127.0.0.1')->greeting, qr/^220 /, 'loopback';

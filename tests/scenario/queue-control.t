@@ -72,6 +72,35 @@ subtest 'hold, release, retry, fail, remove' => sub {
 	is $end, 0, 'runqueue ends well';
 };
 
+# What the summary says of the queue; with a filter it is read from the files.  Times of tries are rounded in both.
+sub summary($q, @filter) { join '', map { (zq($q, @$_))[1] =~ s/"next_try":\d+/"next_try":N/gr } ['summary', @filter], ['-j', 'summary', @filter] }
+
+subtest 'the summary that runqueue gives is that of the files' => sub {
+	my $q = RunQueue->new(conf => $hour, script => $busy);
+	$q->message(["u$_\@\@store"], age => $_ * 200) for 1 .. 4;
+	$q->message(['x', 'y', { user => 'z', tag => '+' }, { user => 'w', host => 'else', channel => 'smtp' }], age => 100_000);
+	my $held = $q->message(['held'], age => 5000);
+	zq($q, 'hold', $held);
+	$q->start('-w');
+	ok RunQueue::wait_for(sub { 6 == grep { defined $_->{answer} } rows($q, 'channel=lmtp', 'state=waiting') }, 30), 'all are tried';
+	my $said;
+	ok RunQueue::wait_for(sub { $said = summary($q); $said eq summary($q, 'all') }, 20), 'the same'
+		or diag "$said\n" . summary($q, 'all');
+	like $said, qr/^lmtp\/store +4 +1 +3 +0 .*450 not now$/m, 'with ages and reason';
+	like $said, qr/^smtp\/else +1 .*no clause serves it$/m, 'and who is not served';
+	like $said, qr/^8 recipients in 6 messages, 1 on hold, /m, 'and who is on hold';
+	# what runqueue knows does not come from the files
+	rename $q->office . '/transport/101', $q->office . '/transport/.101' or die;
+	is summary($q), $said, 'no file is read for it';
+	like summary($q, 'all'), qr/^7 recipients in 5 messages, /m, 'but for one with a filter';
+	rename $q->office . '/transport/.101', $q->office . '/transport/101' or die;
+	Spool->put($q->office . '/rubbish', "rubbish\n");
+	rename $q->office . '/rubbish', $q->office . '/transport/900' or die;
+	ok RunQueue::wait_for(sub { summary($q) =~ /^8 recipients in 6 messages, .*; 1 file damaged or unreadable$/m }), 'of files in trouble the files tell';
+	$q->stop;
+	like summary($q), qr/^8 recipients in 6 messages, .*; 1 file damaged or unreadable$/m, 'as they do where no runqueue runs';
+};
+
 subtest 'what an agent has is changed when it has answered' => sub {
 	my $q = running(conf => $hour, script => "strict\npause 3\nuser . deferred \r->> 450 not now\n");
 	my $name = $q->arrive(['a']);

@@ -155,6 +155,22 @@ subtest 'a process that has it in work' => sub {
 	is $q->tags($name), '~ ', 'as it was';
 };
 
+subtest 'another user is refused, and not told that nothing matches' => sub {
+	plan skip_all => 'needs root' if $> != 0;
+	my $q = RunQueue->new;
+	my $name = $q->message(['a']);
+	chmod 0711, File::Basename::dirname($q->dir), $q->dir, $q->office;
+	chmod 0755, $q->office . '/transport';
+	chmod 0600, $q->office . "/transport/$name";
+	my @nobody = ('setpriv', '--reuid=nobody', '--regid=nogroup', '--clear-groups', "$ENV{BUILD_DIR}/channel/zlmtp-queue", '-P', $q->office);
+	plan skip_all => 'programs cannot be run by others here' if system("@nobody -V >/dev/null 2>&1") != 0;
+	for my $words (['hold', $name], ['hold', 'all'], ['fail', 'to=a'], ['--yes', 'remove', 'all'], ['show', $name]) {
+		my $said = qx{@nobody @$words 2>&1};
+		is $? >> 8, 77, "@$words: 77";
+		like $said, qr{\Azlmtp-queue: \w+: for root and root alone, the owner of \S+/transport\n\z}, 'in one line';
+	}
+};
+
 subtest 'beside ZMailer' => sub {
 	my $q = RunQueue->new;
 	my $name = $q->message(['a']);

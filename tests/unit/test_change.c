@@ -1,6 +1,6 @@
 #include "tests/unit/unit.h"
 
-#include "db/live/change.h"
+#include "db/store/change.h"
 
 static void put(struct changes *c, const char *key, const char *value)
 {

@@ -41,10 +41,13 @@ static void make(void)
 static void append(struct journal *j, const char *key, const char *value)
 {
 	struct changes c = { 0 };
+	struct buf bytes = { 0 };
 
 	put(&c, key, value);
-	assert_int_equal(journal_append(j, &c, &why), EX_OK);
+	changes_encode(&c, &bytes);
+	assert_int_equal(journal_append(j, c.count, &bytes, &why), EX_OK);
 	changes_free(&c);
+	buf_free(&bytes);
 }
 
 static int collect(void *context, const struct change *c, struct buf *text)

@@ -44,9 +44,9 @@ static void recipients_of_one_destination_are_one_group(void **state)
 	assert_int_equal(m->open, 5);
 	assert_int_equal(m->group_count, 3);
 	assert_int_equal(m->groups[0].open, 3);
-	assert_string_equal(m->groups[0].thread->host, "store1");
-	assert_string_equal(m->groups[1].thread->host, "store2");
-	assert_string_equal(m->groups[2].thread->channel, "smtp");
+	assert_string_equal(m->groups[0].destination->host, "store1");
+	assert_string_equal(m->groups[1].destination->host, "store2");
+	assert_string_equal(m->groups[2].destination->channel, "smtp");
 	assert_ptr_equal(message_recipient(m, 447), &m->recipients[3]);
 	assert_string_equal(message_recipient(m, 447)->user, "eve@example.net");
 	assert_int_equal(message_recipient(m, 447)->group, 0);
@@ -71,7 +71,7 @@ static void who_is_settled_already_is_not_taken_in(void **state)
 	assert_int_equal(m->open, 3);
 	assert_int_equal(m->count, 3);
 	assert_null(message_recipient(m, 111));
-	assert_int_equal(m->groups[0].thread == m->groups[1].thread, 0);
+	assert_int_equal(m->groups[0].destination == m->groups[1].destination, 0);
 	queue_free(&q);
 }
 
@@ -81,9 +81,9 @@ static void hosts_are_one_whatever_their_case(void **state)
 
 	(void)state;
 	queue_init(&q);
-	assert_ptr_equal(add_simple(&q, 1, "Store", 1)->groups[0].thread, add_simple(&q, 2, "sTORE", 1)->groups[0].thread);
-	assert_string_equal(q.all_threads->host, "store");
-	assert_int_equal(q.all_threads->groups, 2);
+	assert_ptr_equal(add_simple(&q, 1, "Store", 1)->groups[0].destination, add_simple(&q, 2, "sTORE", 1)->groups[0].destination);
+	assert_string_equal(q.all_destinations->host, "store");
+	assert_int_equal(q.all_destinations->groups, 2);
 	queue_free(&q);
 }
 
@@ -116,8 +116,8 @@ static void a_message_of_thousands_of_groups_is_found_in_time(void **state)
 	assert_int_equal(m->open, 0);
 	queue_remove(&q, m);
 	queue_sweep(&q);
-	assert_int_equal(q.thread_count, 0);
-	assert_null(q.all_threads);
+	assert_int_equal(q.destination_count, 0);
+	assert_null(q.all_destinations);
 	assert_true(clock() - begun < CLOCKS_PER_SEC);
 	buf_free(&text);
 	queue_free(&q);
@@ -147,7 +147,7 @@ static void sleepers_wake_by_due_then_by_age(void **state)
 		assert_int_equal(g->state, GROUP_READY);
 	}
 	assert_null(queue_first_asleep(&q));
-	assert_int_equal(q.all_threads->ready.count, 6);
+	assert_int_equal(q.all_destinations->ready.count, 6);
 	queue_free(&q);
 }
 
@@ -188,15 +188,15 @@ static void threads_with_something_ready_are_listed(void **state)
 	assert_null(q.first_busy);
 	queue_ready(&q, &a->groups[0]);
 	queue_ready(&q, &b->groups[0]);
-	assert_ptr_equal(q.first_busy, a->groups[0].thread);
-	assert_ptr_equal(q.last_busy, b->groups[0].thread);
+	assert_ptr_equal(q.first_busy, a->groups[0].destination);
+	assert_ptr_equal(q.last_busy, b->groups[0].destination);
 	queue_sleep(&q, &a->groups[0], 5);
-	assert_ptr_equal(q.first_busy, b->groups[0].thread);
+	assert_ptr_equal(q.first_busy, b->groups[0].destination);
 	queue_remove(&q, b);
 	assert_null(q.first_busy);
 	assert_null(q.last_busy);
 	queue_sweep(&q);
-	assert_int_equal(q.thread_count, 1);
+	assert_int_equal(q.destination_count, 1);
 	queue_free(&q);
 }
 

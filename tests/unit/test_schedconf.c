@@ -68,7 +68,7 @@ static void defaults_are_inherited_and_overridden(void **state)
 	assert_int_equal(lmtp->max_channel, UNLIMITED);
 	assert_int_equal(lmtp->max_agents, 250);
 	assert_int_equal(lmtp->max_ring, 5);
-	assert_int_equal(lmtp->max_thread, 1);
+	assert_int_equal(lmtp->max_destination, 1);
 	assert_int_equal(lmtp->overfeed, 150);
 	assert_int_equal(lmtp->uid, 0);
 	assert_string_equal(lmtp->command, "lmtp -c $channel   -F UNIX:/x");

@@ -48,7 +48,7 @@ static struct group *add(struct scheduler *s, const char *id, const char *host)
 	if (control_parse(id, text, strlen(text), &c, &why) != CONTROL_OK)
 		fail_msg("%s", buf_str(&why));
 	m = queue_add(&s->queue, c, "/nonesuch", &(struct timespec){ 0 });
-	m->groups[0].thread->clause = schedconf_match(s->conf, "lmtp", host);
+	m->groups[0].destination->clause = schedconf_match(s->conf, "lmtp", host);
 	queue_ready(&s->queue, &m->groups[0]);
 	s->attention = true;
 	control_close(&c);
@@ -154,7 +154,7 @@ static void a_destination_in_trouble_waits_until_its_time(void **state)
 	begin(&s, "lmtp/*\n\t" COMMAND);
 	w = agent(&s, "x", AGENT_IDLE, T0);
 	g = add(&s, "1", "x");
-	g->thread->blocked_until = T0 + 1000;
+	g->destination->blocked_until = T0 + 1000;
 	scheduler_work(&s, at(T0 + 999));
 	assert_int_equal(g->state, GROUP_READY);
 	assert_int_equal(s.unblock_at, T0 + 1000);
@@ -234,7 +234,7 @@ static void mail_that_no_command_may_take_is_held(void **state)
 
 		begin(&s, rows[i].conf);
 		g = add(&s, "1", rows[i].host);
-		if (scheduler_holds(g->thread, &unfit) != rows[i].held)
+		if (scheduler_holds(g->destination, &unfit) != rows[i].held)
 			fail_msg("%s for %s", rows[i].conf, rows[i].host);
 		end(&s);
 	}

@@ -44,8 +44,8 @@ static void open_stage(struct stage *st, int64_t age, pid_t agent)
 	st->message->seen_at = NOW_MS;
 	st->message->seen_age = age;
 	st->group = &st->message->groups[0];
-	st->group->thread->clause = &clause;
-	st->agent.thread = st->group->thread;
+	st->group->destination->clause = &clause;
+	st->agent.destination = st->group->destination;
 	control_close(&c);
 }
 
@@ -143,8 +143,8 @@ static void one_round_of_an_agent(void **state)
 			fail_msg("%s: group in state %d, expected %d", r->name, st.group->state, r->group);
 		if (r->group == GROUP_ASLEEP && st.group->due - NOW_MS != r->sleeps)
 			fail_msg("%s: asleep for %lld ms", r->name, (long long)(st.group->due - NOW_MS));
-		if (st.group->thread->blocked_until != (r->blocked != 0 ? NOW_MS + r->blocked : 0))
-			fail_msg("%s: blocked until %lld", r->name, (long long)st.group->thread->blocked_until);
+		if (st.group->destination->blocked_until != (r->blocked != 0 ? NOW_MS + r->blocked : 0))
+			fail_msg("%s: blocked until %lld", r->name, (long long)st.group->destination->blocked_until);
 		assert_int_equal(st.scheduler.retiring != NULL, r->group == GROUP_CLOSED);
 		marks_are(r->name, r->after);
 		assert_int_equal(st.agent.fed.count, 0);

@@ -18,7 +18,7 @@
 
 #include "db/live/cdb/environment.h"
 #include "db/live/cdb/locks.h"
-#include "db/live/store.h"
+#include "db/store/bdb.h"
 #include "db/live/worker.h"
 #include "lib/alloc.h"
 
@@ -46,7 +46,7 @@ static int open_db(const struct live *live, struct buf *why)
 		return live_fail(live, errno == ENOENT ? EX_NOINPUT : EX_NOPERM, why, "%s", strerror(errno));
 	code = db_create(&e->db, env_handle(e->env), 0);
 	if (code == 0)
-		code = e->db->open(e->db, NULL, path, NULL, store_type(live->type), DB_NOMMAP, 0);
+		code = e->db->open(e->db, NULL, path, NULL, bdb_type(live->type), DB_NOMMAP, 0);
 	free(path);
 	return code == 0 ? EX_OK : environment_fail(live, "cannot open", code, why);
 }
@@ -129,7 +129,7 @@ static int is_current(const struct live *live, struct buf *why)
 	return code == 0 ? live_is_current(live, fd, why) : environment_fail(live, "file", code, why);
 }
 
-static int apply(struct live *live, const struct changes *changes, struct buf *why)
+static int apply(struct live *live, const struct live_batch *batch, struct buf *why)
 {
 	struct environment *e = live->state;
 	int status = is_current(live, why);
@@ -145,9 +145,9 @@ static int apply(struct live *live, const struct changes *changes, struct buf *w
 	if (status == EX_OK)
 		status = environment_ask_lock(live, DB_LOCK_WRITE, why);
 	if (status == EX_OK)
-		status = journal_append(&e->journal, changes, why);
+		status = journal_append(&e->journal, batch->changes.count, batch->bytes, why);
 	if (status == EX_OK)
-		status = environment_make(live, changes, why);
+		status = environment_make(live, &batch->changes, why);
 	/* the batch is safe: a new base that cannot be made now is made later */
 	if (status == EX_OK && journal_is_long(&e->journal)) {
 		struct buf ignored = { 0 };
@@ -166,7 +166,7 @@ static enum map_answer find(struct live *live, const char *key, size_t length, s
 
 	if (environment_ask_lock(live, DB_LOCK_READ, why) != EX_OK)
 		return MAP_COULD_NOT_TELL;
-	answer = store_find(e->db, key, length, value, &code);
+	answer = bdb_find(e->db, key, length, value, &code);
 	if (answer == MAP_COULD_NOT_TELL)
 		environment_fail(live, "cannot read", code, why);
 	return answer;

@@ -10,7 +10,7 @@
 #include <db.h>
 
 #include "db/live/cdb/journal.h"
-#include "db/live/change.h"
+#include "db/store/change.h"
 #include "db/live/live.h"
 #include "db/store/env.h"
 

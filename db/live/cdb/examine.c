@@ -12,13 +12,12 @@
 #include "db/live/cdb/environment.h"
 #include "db/live/cdb/journal.h"
 #include "db/live/cdb/locks.h"
-#include "db/live/store.h"
-#include "db/map/bdb.h"
+#include "db/store/bdb.h"
 #include "db/store/env.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 
-/* Somebody else may have written while the file was verified. */
+/* Another process may have written while the file was verified. */
 #define TRIES 2
 
 static void find(struct examination *x, enum health_state state, const char *format, ...)
@@ -70,16 +69,16 @@ static void examine_alone(struct examination *x)
 
 /* ---- files ------------------------------------------------------------------------------------ */
 
-/* BDB_SOUND, or the finding is noted. */
-static enum bdb_proof prove(struct examination *x)
+/* STORE_SOUND, or the finding is noted. */
+static enum store_proof prove(struct examination *x)
 {
 	struct buf why = { 0 };
-	enum bdb_proof proof;
+	enum store_proof proof;
 
 	x->step(x, "verifying the map");
-	proof = bdb_prove_file(x->live->path, true, &why);
-	if (proof != BDB_SOUND)
-		find(x, proof == BDB_DAMAGED ? HEALTH_DAMAGED : HEALTH_UNKNOWN, "the map: %s", buf_str(&why));
+	proof = bdb_verify_file(x->live->path, true, &why);
+	if (proof != STORE_SOUND)
+		find(x, proof == STORE_DAMAGED ? HEALTH_DAMAGED : HEALTH_UNKNOWN, "the map: %s", buf_str(&why));
 	buf_free(&why);
 	return proof;
 }
@@ -91,7 +90,7 @@ static int count_state(void *context, const struct change *record, struct buf *w
 	uint64_t *records = context;
 
 	(void)why;
-	*records += !map_is_note(record->key, record->key_length);
+	*records += !record_is_note(record->key, record->key_length);
 	return EX_OK;
 }
 
@@ -167,7 +166,7 @@ static bool open_all(struct examination *x, struct opened *o)
 		x->step(x, "opening the map");
 		code = db_create(&o->db, env_handle(o->env), 0);
 		if (code == 0)
-			code = o->db->open(o->db, NULL, path, NULL, store_type(x->live->type), DB_NOMMAP, 0);
+			code = o->db->open(o->db, NULL, path, NULL, bdb_type(x->live->type), DB_NOMMAP, 0);
 		if (code != 0)
 			find_code(x, "cannot open the map", code);
 	}
@@ -223,11 +222,11 @@ static void count_records(struct examination *x, struct opened *o)
 	for (bool more = false;; more = true) {
 		buf_clear(&piece);
 		x->step(x, "reading the map");
-		code = store_walk(o->db, more ? &after : NULL, &piece);
+		code = bdb_walk_from(o->db, more ? &after : NULL, &piece);
 		if (code != 0 || piece.len == 0)
 			break;
 		for (p = piece.data, end = p + piece.len; p < end && change_decode(&p, end, &r);)
-			x->records += !map_is_note(r.key, r.key_length);
+			x->records += !record_is_note(r.key, r.key_length);
 		buf_clear(&after);
 		buf_add(&after, r.key, r.key_length);
 	}
@@ -241,7 +240,7 @@ static void read_note(struct examination *x, DB *db, struct buf *note)
 {
 	int code = 0;
 
-	switch (store_find(db, environment_note, ENVIRONMENT_NOTE_LENGTH, note, &code)) {
+	switch (bdb_find(db, environment_note, ENVIRONMENT_NOTE_LENGTH, note, &code)) {
 	case MAP_FOUND:
 	case MAP_NOT_FOUND:
 		break;
@@ -267,7 +266,7 @@ static void sync_and_verify(struct examination *x, struct opened *o)
 		/* only what the last try finds counts */
 		if (x->state == HEALTH_DAMAGED || x->state == HEALTH_UNKNOWN)
 			x->state = before;
-		if (prove(x) != BDB_DAMAGED)
+		if (prove(x) != STORE_DAMAGED)
 			return;
 	}
 }
@@ -293,11 +292,11 @@ static void examine_unused(struct examination *x)
 	struct opened o = { 0 };
 	int code;
 
-	if (prove(x) != BDB_SOUND)
+	if (prove(x) != STORE_SOUND)
 		return;
 	code = db_create(&o.db, NULL, 0);
 	if (code == 0)
-		code = o.db->open(o.db, NULL, x->live->path, NULL, store_type(x->live->type), DB_RDONLY | DB_NOMMAP, 0);
+		code = o.db->open(o.db, NULL, x->live->path, NULL, bdb_type(x->live->type), DB_RDONLY | DB_NOMMAP, 0);
 	if (code != 0) {
 		find_code(x, "cannot open the map", code);
 	} else {

@@ -10,7 +10,7 @@
 
 #include "db/live/cdb/examine.h"
 #include "db/live/cdb/journal.h"
-#include "db/live/update_private.h"
+#include "db/live/livemap_private.h"
 #include "db/store/env.h"
 #include "lib/alloc.h"
 #include "lib/child.h"
@@ -169,14 +169,6 @@ static void follow(struct health *h, struct service *s)
 	buf_free(&how);
 }
 
-static void look_inside(struct health *h, struct service *s)
-{
-	if (worker_start(&s->worker, serve, &s->live, s->fence.fd))
-		follow(h, s);
-	else
-		find(h, HEALTH_UNKNOWN, "cannot start a process: %s", strerror(errno));
-}
-
 /* How often a process gave up the processor: one that hangs never does again. */
 static uint64_t switches_of(pid_t pid)
 {
@@ -203,7 +195,7 @@ static uint64_t switches_of_changers(const struct users *users)
 	return sum;
 }
 
-/* Takes the fence; if that cannot be had: does who holds it still do anything? */
+/* Takes the fence; if that is not possible: is the process that holds it still working? */
 static bool take_fence(struct health *h, struct service *s)
 {
 	struct buf why = { 0 };
@@ -232,7 +224,7 @@ static char *home_of(const char *config)
 	return home;
 }
 
-static bool is_there(struct health *h, const struct update *u)
+static bool is_there(struct health *h, const struct livemap *u)
 {
 	char *journal = journal_path(u->path);
 	bool has_journal = access(journal, F_OK) == 0, there = access(u->path, F_OK) == 0;
@@ -246,8 +238,8 @@ static bool is_there(struct health *h, const struct update *u)
 	return there && h->state == HEALTH_HEALTHY;
 }
 
-/* Leavings of killed programs are no danger, but somebody should know. */
-static void count_litter(struct health *h, const struct update *u)
+/* Leavings of killed programs are no danger, but the administrator should know. */
+static void count_litter(struct health *h, const struct livemap *u)
 {
 	unsigned n = live_litter(u->path);
 
@@ -256,11 +248,11 @@ static void count_litter(struct health *h, const struct update *u)
 		     h->records == 1 ? "" : "s", n);
 }
 
-void health_check(struct health *h, const struct update_settings *settings)
+void health_check(struct health *h, const struct livemap_settings *settings)
 {
 	struct buf why = { 0 };
 	int status = EX_OK;
-	struct update *u = update_new(settings, &status, &why);
+	struct livemap *u = livemap_new(settings, &status, &why);
 	char *home = home_of(settings->config), *fence;
 	struct users_of of;
 
@@ -272,12 +264,15 @@ void health_check(struct health *h, const struct update_settings *settings)
 		of = (struct users_of){ .home = home, .map = u->path, .fence = fence };
 		users_find(&h->users, &of);
 		if (is_there(h, u) && take_fence(h, &u->service)) {
-			look_inside(h, &u->service);
+			if (worker_start(&u->service.worker, serve, &u->service.live, u->service.fence.fd))
+				follow(h, &u->service);
+			else
+				find(h, HEALTH_UNKNOWN, "cannot start a process: %s", strerror(errno));
 			count_litter(h, u);
 		}
 		free(fence);
 	}
-	update_close(&u);
+	livemap_close(&u);
 	free(home);
 	buf_free(&why);
 }

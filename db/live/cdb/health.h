@@ -8,7 +8,7 @@
 
 #include "db/live/cdb/examine.h"
 #include "db/live/cdb/users.h"
-#include "db/live/update.h"
+#include "db/live/livemap.h"
 #include "lib/buf.h"
 
 struct health {
@@ -22,7 +22,7 @@ struct health {
  * Looks at a map; takes at most three times settings->wait and what reading the map takes.  Changes nothing.  If the
  * environment hangs, a child hangs with it and keeps the fence: recovery ends it.
  */
-void health_check(struct health *health, const struct update_settings *settings);
+void health_check(struct health *health, const struct livemap_settings *settings);
 
 void health_free(struct health *health);
 

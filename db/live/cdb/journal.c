@@ -287,16 +287,15 @@ static bool write_at(int fd, const char *bytes, size_t n, off_t at)
 	return true;
 }
 
-int journal_append(struct journal *journal, const struct changes *changes, struct buf *why)
+int journal_append(struct journal *journal, size_t count, const struct buf *bytes, struct buf *why)
 {
-	struct buf bytes = { 0 }, out = { 0 };
+	struct buf out = { 0 };
 	char sum[SUM_LENGTH + 1];
 	bool ok;
 
-	changes_encode(changes, &bytes);
-	sum_of(journal->id, "batch", journal->last + 1, changes->count, buf_str(&bytes), bytes.len, sum);
-	buf_addf(&out, "batch %" PRIu64 " %zu %zu %s\n", journal->last + 1, changes->count, bytes.len, sum);
-	buf_add(&out, buf_str(&bytes), bytes.len);
+	sum_of(journal->id, "batch", journal->last + 1, count, buf_str(bytes), bytes->len, sum);
+	buf_addf(&out, "batch %" PRIu64 " %zu %zu %s\n", journal->last + 1, count, bytes->len, sum);
+	buf_add(&out, buf_str(bytes), bytes->len);
 	/* what an earlier writer left unfinished may be longer than this batch */
 	ok = ftruncate(journal->fd, journal->end) == 0 && write_at(journal->fd, out.data, out.len, journal->end) &&
 	     fdatasync(journal->fd) == 0;
@@ -308,7 +307,6 @@ int journal_append(struct journal *journal, const struct changes *changes, struc
 		if (ftruncate(journal->fd, journal->end) < 0)
 			trouble(journal->path, "cannot cut off what was written", why);
 	}
-	buf_free(&bytes);
 	buf_free(&out);
 	return ok ? EX_OK : EX_IOERR;
 }
@@ -501,13 +499,6 @@ static void make_id(char id[JOURNAL_ID + 1])
 		sprintf(id + 2 * i, "%02x", bytes[i]);
 }
 
-/* Room for the heads, which are written last. */
-static void reserve_heads(struct journal_writer *w)
-{
-	memset(buf_reserve(&w->out, HEAD_LENGTH + BASE_LENGTH), ' ', HEAD_LENGTH + BASE_LENGTH);
-	w->out.len = HEAD_LENGTH + BASE_LENGTH;
-}
-
 int journal_begin(struct journal_writer *w, const char *path, const char *id, uint64_t first, const char *like,
                   struct buf *why)
 {
@@ -526,7 +517,9 @@ int journal_begin(struct journal_writer *w, const char *path, const char *id, ui
 	else
 		make_id(w->id);
 	w->digest = sum_begin();
-	reserve_heads(w);
+	/* room for the heads, which are written last */
+	memset(buf_reserve(&w->out, HEAD_LENGTH + BASE_LENGTH), ' ', HEAD_LENGTH + BASE_LENGTH);
+	w->out.len = HEAD_LENGTH + BASE_LENGTH;
 	return EX_OK;
 }
 

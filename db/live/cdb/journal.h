@@ -21,7 +21,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "db/live/change.h"
+#include "db/store/change.h"
 #include "lib/buf.h"
 #include "lib/publish.h"
 
@@ -56,8 +56,11 @@ void journal_close(struct journal *journal);
 /* Takes notice of what other processes did while the fence was theirs.  Results as journal_open(). */
 int journal_refresh(struct journal *journal, struct buf *why);
 
-/* Adds a batch; on EX_OK it is on disk and has the number journal->last.  Otherwise EX_IOERR, and nothing was added. */
-int journal_append(struct journal *journal, const struct changes *changes, struct buf *why);
+/*
+ * Adds a batch of `count` changes, which `bytes` holds as change.h encodes them; on EX_OK it is on disk and has the number
+ * journal->last.  Otherwise EX_IOERR, and nothing was added.
+ */
+int journal_append(struct journal *journal, size_t count, const struct buf *bytes, struct buf *why);
 
 /* Takes one change of a record of the base (always a value) or of a batch; EX_OK to go on. */
 typedef int journal_each(void *context, const struct change *change, struct buf *why);

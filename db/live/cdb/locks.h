@@ -4,7 +4,7 @@
  * Processes that are killed leave their locks behind.  A reader has changed nothing, nor has a writer that was
  * still waiting: their locks can be given back, and all goes on.  A writer that was killed while it held the lock
  * may have left half a change, and only recovery helps.  (DB_ENV->failchk does less: it needs a thread table which
- * an environment made by ZMailer does not have, gives up on whoever died inside libdb, and was measured to hang.)
+ * an environment made by ZMailer does not have, gives up on processes that died inside libdb, and was measured to hang.)
  */
 #ifndef ZL_DB_LIVE_CDB_LOCKS_H
 #define ZL_DB_LIVE_CDB_LOCKS_H

@@ -10,7 +10,7 @@
 
 #include "db/live/cdb/environment.h"
 #include "db/live/roster.h"
-#include "db/live/store.h"
+#include "db/store/bdb.h"
 #include "db/store/stamp.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
@@ -73,7 +73,7 @@ static int read_number(const struct live *live, char id[JOURNAL_ID + 1], uint64_
 
 	if (status != EX_OK)
 		return status;
-	switch (store_find(e->db, environment_note, ENVIRONMENT_NOTE_LENGTH, &value, &code)) {
+	switch (bdb_find(e->db, environment_note, ENVIRONMENT_NOTE_LENGTH, &value, &code)) {
 	case MAP_FOUND:
 		if (!environment_parse_note(value.data, id, number))
 			status = live_fail(live, EX_DATAERR, why, "the number of the last batch is damaged; run \"dbupdate ... recover\"");
@@ -111,7 +111,7 @@ int environment_walk(const struct live *live, const struct buf *after, struct bu
 
 	if (status != EX_OK)
 		return status;
-	code = store_walk(e->db, after, out);
+	code = bdb_walk_from(e->db, after, out);
 	return code == 0 ? EX_OK : environment_fail(live, "cannot read", code, why);
 }
 
@@ -171,7 +171,7 @@ static int demand_seal(const struct live *live, const struct changes *records, s
 	return EX_OK;
 }
 
-/* Whoever recovers the environment for another map must know of this one. */
+/* A recovery of the environment for another map must know of this one. */
 static int enlist(const struct live *live, struct buf *why)
 {
 	const struct environment *e = live->state;

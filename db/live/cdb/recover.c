@@ -13,7 +13,7 @@
 #include "db/live/cdb/journal.h"
 #include "db/live/cdb/remake.h"
 #include "db/live/roster.h"
-#include "db/live/update_private.h"
+#include "db/live/livemap_private.h"
 #include "db/store/env.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
@@ -22,13 +22,13 @@
 #define WAIT 1
 #define STOP_MS 1000
 
-/* Somebody may start a router again while we are at it. */
+/* The administrator may start a router again meanwhile. */
 #define TRIES 5
 
 #define ATTACHED (USES_REGIONS | USES_OLD_REGIONS)
 
 struct target {
-	struct update *update;       /* for its path, way and fence */
+	struct livemap *livemap;       /* for its path, mode and fence */
 	char *fence;
 	char *journal;
 	struct remake remake;
@@ -60,7 +60,7 @@ static void tell(const struct recovery *r, const char *format, ...)
 
 static int fail(const struct recovery *r, int status, const char *what, const char *reason)
 {
-	return live_fail(&r->targets[0].update->service.live, status, r->why, "%s: %s", what, reason);
+	return live_fail(&r->targets[0].livemap->service.live, status, r->why, "%s: %s", what, reason);
 }
 
 /* ---- who must go ------------------------------------------------------------------------ */
@@ -107,7 +107,7 @@ static int clear_environment(const struct recovery *r)
 	find_attached(r, &ours, &strangers);
 	if (strangers.count > 0 && !r->options->force) {
 		users_name(&strangers, &names);
-		status = live_fail(&r->targets[0].update->service.live, EX_TEMPFAIL, r->why,
+		status = live_fail(&r->targets[0].livemap->service.live, EX_TEMPFAIL, r->why,
 		                   "the environment is used by %s: stop %s, or give --force", buf_str(&names),
 		                   strangers.count > 1 ? "them" : "it");
 	} else {
@@ -120,13 +120,13 @@ static int clear_environment(const struct recovery *r)
 	return status;
 }
 
-/* Takes the fence of a map; with force from whoever holds it. */
+/* Takes the fence of a map; with force from the process that holds it. */
 static int take_fence(const struct recovery *r, struct target *p)
 {
 	const struct users_of of = { .fence = p->fence };
 	struct buf why = { 0 };
 	struct users users = { 0 };
-	int status = service_fence(&p->update->service, &why);
+	int status = service_fence(&p->livemap->service, &why);
 
 	if (status == EX_TEMPFAIL && r->options->force) {
 		users_find(&users, &of);
@@ -134,7 +134,7 @@ static int take_fence(const struct recovery *r, struct target *p)
 		users_free(&users);
 		buf_clear(&why);
 		if (status == EX_OK)
-			status = service_fence(&p->update->service, &why);
+			status = service_fence(&p->livemap->service, &why);
 	}
 	buf_add(r->why, buf_str(&why), why.len);
 	buf_free(&why);
@@ -160,7 +160,7 @@ static int remove_region(const char *path)
 	return unlink(path) == 0 || errno == ENOENT ? 0 : errno;
 }
 
-/* 0 or an errno; EAGAIN: somebody has them. */
+/* 0 or an errno; EAGAIN: another process has them. */
 static int remove_regions(const struct recovery *r)
 {
 	char *pattern = xasprintf("%s/__db.*", r->config.home);
@@ -211,14 +211,14 @@ static int heal_maps(const struct recovery *r)
 	for (size_t i = 0; i < r->count; i++) {
 		struct target *p = &r->targets[i];
 
-		live_sweep(p->update->path);
+		live_sweep(p->livemap->path);
 		keep_first(&status, remake_judge(&p->remake, r->options->adopt && i == 0));
 		if (p->remake.action == REMAKE_ANEW || p->remake.action == REMAKE_LOST) {
 			keep_first(&status, remake_set_aside(&p->remake));
 			aside = true;
 		}
 	}
-	/* whoever came meanwhile has the old files open */
+	/* processes that came meanwhile have the old files open */
 	if (aside)
 		keep_first(&status, empty_environment(r));
 	for (size_t i = 0; i < r->count; i++)
@@ -229,10 +229,10 @@ static int heal_maps(const struct recovery *r)
 /* Opens the map as every change does: makes the environment again, and what only the journal has. */
 static int open_again(const struct recovery *r, struct target *p)
 {
-	struct service *s = &p->update->service;
+	struct service *s = &p->livemap->service;
 	int status;
 
-	if (access(p->update->path, F_OK) < 0)
+	if (access(p->livemap->path, F_OK) < 0)
 		return EX_OK;
 	s->live.recovering = true;
 	status = service_enter(s, r->why);
@@ -265,13 +265,13 @@ static int heal_alone(const struct recovery *r, enum health_state state)
 
 	if (status != EX_OK)
 		return status;
-	live_sweep(p->update->path);
+	live_sweep(p->livemap->path);
 	if (state == HEALTH_DAMAGED) {
 		status = remake_set_aside(&p->remake);
 		if (status == EX_OK)
 			status = fail(r, EX_DATAERR, "damaged", "recreate it by \"dbupdate ... replace\"");
 	}
-	service_end(&p->update->service);
+	service_end(&p->livemap->service);
 	return status;
 }
 
@@ -280,7 +280,7 @@ static int heal_alone(const struct recovery *r, enum health_state state)
 /* Returns how many processes have the environment in memory. */
 static enum health_state check(const struct recovery *r, size_t *attached, struct buf *text)
 {
-	struct update_settings settings = r->options->settings;
+	struct livemap_settings settings = r->options->settings;
 	struct health health;
 	enum health_state state;
 
@@ -324,17 +324,17 @@ static int heal(const struct recovery *r)
 	return status;
 }
 
-static int add_target(struct recovery *r, const struct update_settings *settings)
+static int add_target(struct recovery *r, const struct livemap_settings *settings)
 {
 	int status = EX_OK;
-	struct update *u = update_new(settings, &status, r->why);
+	struct livemap *u = livemap_new(settings, &status, r->why);
 	struct target *p;
 
 	if (u == NULL)
 		return status;
 	r->targets = xgrow(r->targets, r->count, &r->capacity, sizeof *r->targets);
 	p = &r->targets[r->count++];
-	*p = (struct target){ .update = u, .fence = fence_path(u->path), .journal = journal_path(u->path) };
+	*p = (struct target){ .livemap = u, .fence = fence_path(u->path), .journal = journal_path(u->path) };
 	p->remake = (struct remake){ .live = &u->service.live, .journal = p->journal, .tell = r->options->tell,
 	                             .tell_context = r->options->tell_context, .why = r->why };
 	return EX_OK;
@@ -344,18 +344,18 @@ static int add_target(struct recovery *r, const struct update_settings *settings
 static int add_neighbours(struct recovery *r)
 {
 	struct roster roster = { 0 };
-	char *own = realpath(r->targets[0].update->path, NULL);
+	char *own = realpath(r->targets[0].livemap->path, NULL);
 	int status = env_config_read(&r->config, r->options->settings.config, r->why);
 
 	if (status == EX_OK && !roster_read(&roster, r->config.home))
 		status = fail(r, EX_NOPERM, "cannot read the list of maps", file_error(errno));
 	for (size_t i = 0; status == EX_OK && i < roster.count; i++) {
 		const struct roster_entry *e = &roster.list[i];
-		struct update_settings settings = { .type = e->type, .base = e->path, .folding = '-', .wait = WAIT,
+		struct livemap_settings settings = { .type = e->type, .base = e->path, .folding = '-', .wait = WAIT,
 		                                    .config = r->options->settings.config };
 		char *journal = journal_path(e->path);
 
-		if ((own == NULL || strcmp(own, e->path) != 0) && strcmp(r->targets[0].update->path, e->path) != 0 &&
+		if ((own == NULL || strcmp(own, e->path) != 0) && strcmp(r->targets[0].livemap->path, e->path) != 0 &&
 		    access(journal, F_OK) == 0)
 			status = add_target(r, &settings);
 		free(journal);
@@ -368,7 +368,7 @@ static int add_neighbours(struct recovery *r)
 static void dismiss(struct recovery *r)
 {
 	for (size_t i = 0; i < r->count; i++) {
-		update_close(&r->targets[i].update);
+		livemap_close(&r->targets[i].livemap);
 		free(r->targets[i].fence);
 		free(r->targets[i].journal);
 	}
@@ -379,17 +379,17 @@ static void dismiss(struct recovery *r)
 int recover_map(const struct recovery_options *options, struct buf *why)
 {
 	struct recovery r = { .options = options, .why = why };
-	struct update_settings settings = options->settings;
+	struct livemap_settings settings = options->settings;
 	int status;
 
 	settings.wait = WAIT;
 	status = add_target(&r, &settings);
-	if (status == EX_OK && access(r.targets[0].update->path, F_OK) < 0 && access(r.targets[0].journal, F_OK) < 0)
+	if (status == EX_OK && access(r.targets[0].livemap->path, F_OK) < 0 && access(r.targets[0].journal, F_OK) < 0)
 		status = fail(&r, EX_NOINPUT, "cannot be healed", strerror(errno));
 	if (status == EX_OK && settings.config != NULL)
 		status = add_neighbours(&r);
 	for (size_t i = 0; status == EX_OK && i < r.count; i++)
-		status = build_check_directory(r.targets[i].update->path, why);
+		status = build_check_directory(r.targets[i].livemap->path, why);
 	if (status == EX_OK)
 		status = heal(&r);
 	dismiss(&r);

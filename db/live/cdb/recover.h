@@ -2,7 +2,7 @@
  * Healing a map and its environment.
  *
  * A wedged environment: everybody who uses it must go, then its regions are removed, and the map is verified; a
- * damaged one is made anew from its journal.  Then the environment is made again and what only the journal has is put
+ * damaged one is rebuilt from its journal.  Then the environment is made again and what only the journal has is put
  * into the map.  At no moment does a damaged map stand where a router would open it once this has begun.
  */
 #ifndef ZL_DB_LIVE_CDB_RECOVER_H
@@ -10,11 +10,11 @@
 
 #include <stdbool.h>
 
-#include "db/live/update.h"
+#include "db/live/livemap.h"
 #include "lib/buf.h"
 
 struct recovery_options {
-	struct update_settings settings;
+	struct livemap_settings settings;
 	bool force;              /* stop others that use the environment; our own workers are always stopped */
 	bool adopt;              /* the map counts, not the journal */
 	void (*tell)(void *context, const char *text);     /* what is done, a line each */

@@ -14,8 +14,7 @@
 #include "config.h"
 #include "db/build/build.h"
 #include "db/live/cdb/environment.h"
-#include "db/live/store.h"
-#include "db/map/bdb.h"
+#include "db/store/bdb.h"
 #include "db/store/stamp.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
@@ -67,8 +66,8 @@ static bool belongs_to(const struct remake *r, const struct journal *journal)
 	bool ok;
 
 	if (code == 0)
-		code = db->open(db, NULL, r->live->path, NULL, store_type(r->live->type), DB_RDONLY | DB_NOMMAP, 0);
-	ok = code == 0 && store_find(db, environment_note, ENVIRONMENT_NOTE_LENGTH, &note, &code) == MAP_FOUND &&
+		code = db->open(db, NULL, r->live->path, NULL, bdb_type(r->live->type), DB_RDONLY | DB_NOMMAP, 0);
+	ok = code == 0 && bdb_find(db, environment_note, ENVIRONMENT_NOTE_LENGTH, &note, &code) == MAP_FOUND &&
 	     environment_parse_note(note.data, id, &number) && strcmp(id, journal->id) == 0 && number >= journal->first &&
 	     number <= journal->last;
 	db->close(db, 0);
@@ -76,7 +75,7 @@ static bool belongs_to(const struct remake *r, const struct journal *journal)
 	return ok;
 }
 
-/* ---- made anew from the journal ------------------------------------------------------------------ */
+/* ---- rebuilt from the journal ------------------------------------------------------------------ */
 
 struct content {
 	struct records records;
@@ -91,7 +90,7 @@ static int take_record(void *context, const struct change *c, struct buf *why)
 	(void)why;
 	if (live_is_stamp(c))
 		stamp_parse(&m->stamp, c->value, c->value_length);
-	else if (map_is_note(c->key, c->key_length))
+	else if (record_is_note(c->key, c->key_length))
 		changes_put(&m->notes, c->key, c->key_length, c->value, c->value_length);
 	else
 		records_copy(&m->records, c->key, c->key_length, c->value, c->value_length, 0);
@@ -105,9 +104,9 @@ static int put_notes(const struct remake *r, const char *path, const struct chan
 	int code = db_create(&db, NULL, 0), closed;
 
 	if (code == 0)
-		code = db->open(db, NULL, path, NULL, store_type(r->live->type), 0, 0);
+		code = db->open(db, NULL, path, NULL, bdb_type(r->live->type), 0, 0);
 	for (size_t i = 0; code == 0 && i < notes->count; i++)
-		code = store_change(db, NULL, &notes->list[i]);
+		code = bdb_change(db, NULL, &notes->list[i]);
 	closed = db->close(db, 0);
 	if (code == 0)
 		code = closed;
@@ -182,13 +181,13 @@ int remake_judge(struct remake *r, bool adopt)
 {
 	struct journal journal = { 0 };
 	struct buf said = { 0 };
-	enum bdb_proof proof = access(r->live->path, F_OK) == 0 ? bdb_prove_file(r->live->path, true, &said) : BDB_DAMAGED;
-	bool sound = proof == BDB_SOUND;
+	enum store_proof proof = access(r->live->path, F_OK) == 0 ? bdb_verify_file(r->live->path, true, &said) : STORE_DAMAGED;
+	bool sound = proof == STORE_SOUND;
 	int status;
 
 	r->action = REMAKE_NOTHING;
 	/* a map that cannot be judged here may be as good as ever: it stays where it is */
-	if (proof == BDB_COULD_NOT_TELL) {
+	if (proof == STORE_COULD_NOT_TELL) {
 		status = live_fail(r->live, EX_TEMPFAIL, r->why, "%s", buf_str(&said));
 		buf_free(&said);
 		return status;

@@ -33,7 +33,7 @@ int remake_judge(struct remake *remake, bool adopt);
 /* Takes a damaged map out of the way of routers: to MAP.damaged. */
 int remake_set_aside(const struct remake *remake);
 
-/* Applies the action; a map to be made anew was set aside. */
+/* Applies the action; a map to be rebuilt was set aside. */
 int remake_do(struct remake *remake);
 
 #endif

@@ -7,7 +7,7 @@
 
 #include "db/live/cdb/environment.h"
 #include "db/live/cdb/locks.h"
-#include "db/live/store.h"
+#include "db/store/bdb.h"
 #include "lib/clock.h"
 
 /*
@@ -138,7 +138,7 @@ static int fill_slice(struct environment *e, DB_TXN *group, struct slice *s)
 	int code = 0;
 
 	while (code == 0 && s->made < s->count && s->held < most) {
-		code = store_change(e->db, group, &s->list[s->made++]);
+		code = bdb_change(e->db, group, &s->list[s->made++]);
 		if (s->made % STEP == 0)
 			s->held = nanoseconds() - began;
 	}

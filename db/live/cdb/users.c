@@ -269,11 +269,6 @@ static int hold(const struct search *search, const struct user *user)
 	return fd;
 }
 
-static bool is_gone(int fd)
-{
-	return fd < 0 || (pidfd_send_signal(fd, 0, NULL, 0) < 0 && errno == ESRCH);
-}
-
 /* A process that has ended and waits for its parent still takes signals, but uses nothing any more. */
 static bool all_gone(const struct users *users, const struct search *search, int *fds)
 {
@@ -282,7 +277,7 @@ static bool all_gone(const struct users *users, const struct search *search, int
 	for (size_t i = 0; i < users->count; i++) {
 		bool seen = true;
 
-		if (is_gone(fds[i]))
+		if (fds[i] < 0 || (pidfd_send_signal(fds[i], 0, NULL, 0) < 0 && errno == ESRCH))
 			continue;
 		if (uses_of(search, users->list[i].pid, &seen) == 0 && seen) {
 			close(fds[i]);

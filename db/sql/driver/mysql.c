@@ -59,6 +59,12 @@ static bool fail(MYSQL *m, int64_t deadline, struct sql_error *error)
 	return sql_fail(error, code == 0 || (code >= 2000 && code < 3000) || code == 1053 || code == 1927 || code == 3169, "%s", mysql_error(m));
 }
 
+static bool wants_tls(const struct sql_access *a)
+{
+	return a->tls_key_file != NULL || a->tls_cert_file != NULL || a->tls_ca_file != NULL || a->tls_ca_path != NULL ||
+	       a->tls_ciphers != NULL || a->tls_verify_cert;
+}
+
 static void set_options(MYSQL *m, const struct sql_access *a)
 {
 	const unsigned seconds = (unsigned)a->network_timeout, none = 0;
@@ -74,8 +80,7 @@ static void set_options(MYSQL *m, const struct sql_access *a)
 		mysql_options(m, MYSQL_READ_DEFAULT_FILE, a->option_file);
 	if (a->option_group != NULL)
 		mysql_options(m, MYSQL_READ_DEFAULT_GROUP, a->option_group);
-	if (a->tls_key_file != NULL || a->tls_cert_file != NULL || a->tls_ca_file != NULL || a->tls_ca_path != NULL
-		|| a->tls_ciphers != NULL || a->tls_verify_cert) {
+	if (wants_tls(a)) {
 		mysql_ssl_set(m, a->tls_key_file, a->tls_cert_file, a->tls_ca_file, a->tls_ca_path, a->tls_ciphers);
 		mysql_options(m, MYSQL_OPT_SSL_ENFORCE, &yes);
 		mysql_options(m, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &verify);
@@ -101,9 +106,13 @@ static void *connect_server(const struct sql_access *access, const char *host, i
 	       mysql_real_connect_start(&connected, m, name, access->user, access->password, access->dbname,
 	                                (unsigned)atoi(h.port), h.is_socket ? h.name : NULL, 0),
 	       mysql_real_connect_cont(&connected, m, happened));
-	if (connected != NULL)
+	/* without a certificate to be verified, libmariadb goes on in clear where the server has no TLS, "enforced" or not */
+	if (connected != NULL && (h.is_socket || !wants_tls(access) || mysql_get_ssl_cipher(m) != NULL))
 		return m;
-	fail(m, deadline, error);
+	if (connected != NULL)
+		sql_fail(error, true, "the server offers no TLS, which the file wants by its settings of TLS");
+	else
+		fail(m, deadline, error);
 	error->is_lost = true;
 	mysql_close(m);
 	return NULL;

@@ -1,5 +1,5 @@
 /*
- * SQLite: the file is opened for reading alone; a file that was replaced is opened anew.
+ * SQLite: the file is opened for reading alone; a file that was replaced is opened again.
  */
 #include <stdlib.h>
 #include <string.h>

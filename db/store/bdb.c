@@ -1,11 +1,10 @@
-#include "db/live/store.h"
+#include "db/store/bdb.h"
 
 #include <string.h>
 
-#include "db/live/live.h"
 #include "lib/text.h"
 
-DBTYPE store_type(const char *type)
+DBTYPE bdb_type(const char *type)
 {
 	return ascii_equal(type, "bhash") ? DB_HASH : DB_BTREE;
 }
@@ -16,7 +15,7 @@ static DBT stored(const char *bytes, size_t length)
 	return (DBT){ .data = (void *)(uintptr_t)bytes, .size = (uint32_t)length + 1 };
 }
 
-int store_change(DB *db, DB_TXN *txn, const struct change *change)
+int bdb_change(DB *db, DB_TXN *txn, const struct change *change)
 {
 	DBT key = stored(change->key, change->key_length), value = stored(change->value, change->value_length);
 	int code;
@@ -27,21 +26,13 @@ int store_change(DB *db, DB_TXN *txn, const struct change *change)
 	return code == DB_NOTFOUND ? 0 : code;
 }
 
-/* The length of a stored value without the NUL at its end; ZMailer accepts values without. */
-static size_t length_of(const DBT *data)
-{
-	const char *bytes = data->data;
-
-	return data->size > 0 && bytes[data->size - 1] == '\0' ? data->size - 1 : data->size;
-}
-
-enum map_answer store_find(DB *db, const char *key, size_t length, struct buf *value, int *code)
+enum map_answer bdb_find(DB *db, const char *key, size_t length, struct buf *value, int *code)
 {
 	DBT k = stored(key, length), v = { 0 };
 
 	*code = db->get(db, NULL, &k, &v, 0);
 	if (*code == 0)
-		buf_add(value, v.data, length_of(&v));
+		buf_add(value, v.data, record_length(v.data, v.size));
 	else if (*code == DB_NOTFOUND)
 		return MAP_NOT_FOUND;
 	return *code == 0 ? MAP_FOUND : MAP_COULD_NOT_TELL;
@@ -59,12 +50,12 @@ static int start(DBC *cursor, DBTYPE type, const struct buf *after, DBT *key, DB
 	/* in a hash nobody knows what followed a key that has gone */
 	if (code == DB_NOTFOUND && type == DB_HASH)
 		return DB_KEYEMPTY;
-	if (code == 0 && length_of(key) == after->len && memcmp(key->data, after->data, after->len) == 0)
+	if (code == 0 && record_length(key->data, key->size) == after->len && memcmp(key->data, after->data, after->len) == 0)
 		code = cursor->get(cursor, key, value, DB_NEXT);
 	return code;
 }
 
-int store_walk(DB *db, const struct buf *after, struct buf *out)
+int bdb_walk_from(DB *db, const struct buf *after, struct buf *out)
 {
 	DBT key = { 0 }, value = { 0 };
 	size_t before = out->len;
@@ -78,10 +69,11 @@ int store_walk(DB *db, const struct buf *after, struct buf *out)
 		return code;
 	code = start(cursor, type, after, &key, &value);
 	while (code == 0) {
-		struct change record = { key.data, value.data, (uint32_t)length_of(&key), (uint32_t)length_of(&value) };
+		struct change record = { key.data, value.data, (uint32_t)record_length(key.data, key.size),
+		                         (uint32_t)record_length(value.data, value.size) };
 
 		change_encode(out, &record);
-		if (out->len - before >= LIVE_CHUNK)
+		if (out->len - before >= STORE_PIECE)
 			break;
 		code = cursor->get(cursor, &key, &value, DB_NEXT);
 	}

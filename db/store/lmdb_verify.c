@@ -4,15 +4,12 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include "db/map/lmdb.h"
+#include "db/store/lmdb.h"
 #include "db/store/stamp.h"
-#include "lib/child.h"
 #include "lib/clock.h"
-
-#define CHECK_MS_AT_LEAST 60000
-#define CHECK_MS_PER_MB 100
 
 /* True if a lookup of the key comes to the very place where the walk found it. */
 static bool leads_to(const struct lmdb_map *l, MDB_val *key, const MDB_val *value)
@@ -33,7 +30,7 @@ static bool is_string(const MDB_val *v, bool bare)
 /* What makes a record: a damaged length shows itself as a NUL in the middle or none at the end. */
 static bool is_record(const MDB_val *key, const MDB_val *value)
 {
-	return (is_string(key, false) || map_is_note(key->mv_data, key->mv_size)) && is_string(value, true);
+	return (is_string(key, false) || record_is_note(key->mv_data, key->mv_size)) && is_string(value, true);
 }
 
 /*
@@ -115,8 +112,6 @@ bool lmdb_metas_agree(int fd)
 	return false;
 }
 
-enum { LOOKS_SOUND, LOOKS_DAMAGED, CANNOT_LOOK };
-
 bool lmdb_is_damage(int code)
 {
 	switch (code) {
@@ -150,7 +145,7 @@ static int look_through(void *context, struct buf *out)
 
 	if ((look->flags & MDB_NOLOCK) == 0 && !lmdb_lock_file_is_free(look->path, clock_ms() + LMDB_WAIT_MS)) {
 		buf_addf(out, "%s-lock: locked for %d s by another process", look->path, LMDB_WAIT_MS / 1000);
-		return CANNOT_LOOK;
+		return STORE_CANNOT_LOOK;
 	}
 	code = lmdb_open(&l, look->path, look->flags);
 	if (code == 0)
@@ -158,64 +153,39 @@ static int look_through(void *context, struct buf *out)
 	lmdb_close(&l);
 	if (code != 0)
 		buf_adds(out, mdb_strerror(code));
-	return code == 0 ? LOOKS_SOUND : lmdb_is_damage(code) ? LOOKS_DAMAGED : CANNOT_LOOK;
+	return code == 0 ? STORE_LOOKS_SOUND : lmdb_is_damage(code) ? STORE_LOOKS_DAMAGED : STORE_CANNOT_LOOK;
 }
 
-static bool check_in_child(struct map *map, unsigned flags)
+enum store_proof lmdb_verify(const char *map, int fd, unsigned *flags, bool *sealed, struct buf *why)
 {
-	struct look look = { map->path, flags };
-	int64_t patience = CHECK_MS_AT_LEAST + map->provenance.size / 1000000 * CHECK_MS_PER_MB;
-	struct buf said = { 0 };
-	int status = 0;
-	enum child_answer end = child_ask(look_through, &look, clock_ms() + patience, &status, &said);
+	struct look look = { .path = map };
+	struct stat st = { 0 };
 
-	switch (end) {
-	case CHILD_SAID:
-		if (status == LOOKS_DAMAGED)
-			map_fail_damaged(map, "damaged (%s)", buf_str(&said));
-		else if (status != LOOKS_SOUND)
-			map_fail(map, "cannot be looked through: %s", said.len > 0 ? buf_str(&said) : "not enough memory");
-		break;
-	case CHILD_CRASHED:
-		map_fail_damaged(map, "damaged (looking at it ended by signal %d)", status);
-		break;
-	case CHILD_KILLED:
-		map_fail(map, "the process that looked it through was killed by signal %d", status);
-		break;
-	case CHILD_HUNG:
-		map_fail(map, "could not be looked through in %lld s", (long long)patience / 1000);
-		break;
-	case CHILD_FAILED:
-		map_fail(map, "cannot start a process to look it through: %s", strerror(errno));
-		break;
-	}
-	buf_free(&said);
-	return end == CHILD_SAID && status == LOOKS_SOUND;
-}
-
-bool lmdb_check(struct map *map, int fd, unsigned *flags, bool *sealed)
-{
 	switch (stamp_check(fd)) {
 	case STAMP_GOOD:
 		*flags = MDB_NOLOCK;
 		*sealed = true;
-		return true;
+		return STORE_SOUND;
 	case STAMP_NONE:
-		if (lmdb_metas_agree(fd))
-			return lmdb_choose_lock(map, fd, flags) && check_in_child(map, *flags);
-		if (errno != 0)
-			map_fail(map, "%s", strerror(errno));
-		else
-			map_fail_damaged(map, "damaged, or no LMDB map");
-		return false;
+		if (!lmdb_metas_agree(fd)) {
+			const int code = errno;
+
+			buf_adds(why, code != 0 ? strerror(code) : "damaged, or no LMDB map");
+			return code != 0 ? STORE_COULD_NOT_TELL : STORE_DAMAGED;
+		}
+		if (!lmdb_choose_lock(map, fd, flags, why))
+			return STORE_COULD_NOT_TELL;
+		look.flags = *flags;
+		fstat(fd, &st);
+		return store_look(look_through, &look, st.st_size, why);
 	case STAMP_BAD:
-		map_fail_damaged(map, "is not as newdb built it: damaged, or changed in place by another program; build it again");
-		return false;
+		buf_adds(why, "is not as newdb built it: damaged, or changed in place by another program; build it again");
+		return STORE_DAMAGED;
 	case STAMP_UNREADABLE:
-		map_fail(map, "%s", strerror(errno));
-		return false;
+		buf_adds(why, strerror(errno));
+		return STORE_COULD_NOT_TELL;
 	}
-	return false;
+	return STORE_COULD_NOT_TELL;
 }
 
 #else

@@ -1,4 +1,4 @@
-#include "db/live/change.h"
+#include "db/store/change.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "db/live/update.h"
+#include "db/live/livemap.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "db/build/build.h"
 #include "db/build/text.h"
 #include "db/live/cdb/journal.h"
-#include "db/live/update_private.h"
+#include "db/live/livemap_private.h"
 #include "lib/alloc.h"
 
 /* ZMailer cuts keys at this length before it looks them up (maps.md section 10). */
@@ -17,14 +17,14 @@
 
 /* ---- open and close ---------------------------------------------------------------------------- */
 
-struct update *update_new(const struct update_settings *s, int *status, struct buf *why)
+struct livemap *livemap_new(const struct livemap_settings *s, int *status, struct buf *why)
 {
-	const struct live_operations *way = live_way(s->type, s->config);
+	const struct live_operations *mode = live_mode(s->type, s->config);
 	const struct map_operations *type = map_type(s->type);
-	struct update *u;
+	struct livemap *u;
 	struct map *map;
 
-	if (way == NULL || type == NULL) {
+	if (mode == NULL || type == NULL) {
 		buf_addf(why, "%s: maps of type \"%s\" cannot be changed", s->base, s->type);
 		*status = EX_UNAVAILABLE;
 		return NULL;
@@ -39,13 +39,13 @@ struct update *update_new(const struct update_settings *s, int *status, struct b
 	u->type = xstrdup(type->type);
 	u->config = s->config != NULL ? xstrdup(s->config) : NULL;
 	u->folding = s->folding;
-	u->service = SERVICE(((struct live){ .operations = way, .type = u->type, .path = u->path, .config = u->config,
-	                                     .wait = s->wait != 0 ? s->wait : UPDATE_WAIT }));
+	u->service = SERVICE(((struct live){ .operations = mode, .type = u->type, .path = u->path, .config = u->config,
+	                                     .wait = s->wait != 0 ? s->wait : LIVEMAP_WAIT }));
 	return u;
 }
 
 /* A map that is not there is trouble, unless it may be made: no lock file is made beside it. */
-static int check_presence(struct update *u, bool create, struct buf *why)
+static int check_presence(struct livemap *u, bool create, struct buf *why)
 {
 	char *journal;
 	int error;
@@ -68,9 +68,9 @@ static int check_presence(struct update *u, bool create, struct buf *why)
 	return error == ENOENT || error == ENOTDIR ? EX_NOINPUT : EX_NOPERM;
 }
 
-struct update *update_open(const struct update_settings *settings, int *status, struct buf *why)
+struct livemap *livemap_open(const struct livemap_settings *settings, int *status, struct buf *why)
 {
-	struct update *u = update_new(settings, status, why);
+	struct livemap *u = livemap_new(settings, status, why);
 
 	if (u == NULL)
 		return NULL;
@@ -81,17 +81,17 @@ struct update *update_open(const struct update_settings *settings, int *status, 
 			*status = service_enter(&u->service, why);
 	}
 	if (*status != EX_OK)
-		update_close(&u);
+		livemap_close(&u);
 	else if (!u->is_missing)
 		service_leave(&u->service);
 	return u;
 }
 
-void update_close(struct update **update)
+void livemap_close(struct livemap **livemap)
 {
-	struct update *u = *update;
+	struct livemap *u = *livemap;
 
-	*update = NULL;
+	*livemap = NULL;
 	if (u == NULL)
 		return;
 	service_end(&u->service);
@@ -103,21 +103,21 @@ void update_close(struct update **update)
 	free(u);
 }
 
-const char *update_path(const struct update *u)
+const char *livemap_path(const struct livemap *u)
 {
 	return u->path;
 }
 
-bool update_is_missing(const struct update *u)
+bool livemap_is_missing(const struct livemap *u)
 {
 	return u->is_missing;
 }
 
 /* ---- a batch --------------------------------------------------------------------------------------- */
 
-const char *update_key_fault(const struct update *u, const char *key, size_t n)
+const char *livemap_key_fault(const struct livemap *u, const char *key, size_t n)
 {
-	size_t longest = map_type(u->type)->longest_key;
+	size_t longest = map_type(u->type)->store->longest_key;
 
 	if (n == 0)
 		return "the key is empty";
@@ -129,7 +129,7 @@ const char *update_key_fault(const struct update *u, const char *key, size_t n)
 	return NULL;
 }
 
-const char *update_value_fault(const char *value, size_t n)
+const char *livemap_value_fault(const char *value, size_t n)
 {
 	if (memchr(value, '\0', n) != NULL)
 		return "a NUL in the value";
@@ -138,7 +138,7 @@ const char *update_value_fault(const char *value, size_t n)
 	return NULL;
 }
 
-static const char *fold(struct update *u, const char *key, size_t n)
+static const char *fold(struct livemap *u, const char *key, size_t n)
 {
 	buf_clear(&u->key);
 	buf_add(&u->key, key, n);
@@ -146,12 +146,12 @@ static const char *fold(struct update *u, const char *key, size_t n)
 	return u->key.data;
 }
 
-void update_put(struct update *u, const char *key, size_t key_length, const char *value, size_t value_length)
+void livemap_put(struct livemap *u, const char *key, size_t key_length, const char *value, size_t value_length)
 {
 	changes_put(&u->pending, fold(u, key, key_length), key_length, value, value_length);
 }
 
-void update_remove(struct update *u, const char *key, size_t key_length)
+void livemap_remove(struct livemap *u, const char *key, size_t key_length)
 {
 	changes_remove(&u->pending, fold(u, key, key_length), key_length);
 }
@@ -164,7 +164,7 @@ static void note_key(struct buf *key, const char *name)
 	buf_adds(key, name);
 }
 
-void update_note(struct update *u, const char *name, const char *bytes, size_t n)
+void livemap_note(struct livemap *u, const char *name, const char *bytes, size_t n)
 {
 	note_key(&u->key, name);
 	if (bytes != NULL)
@@ -173,12 +173,12 @@ void update_note(struct update *u, const char *name, const char *bytes, size_t n
 		changes_remove(&u->pending, u->key.data, u->key.len);
 }
 
-size_t update_batch(const struct update *u)
+size_t livemap_batch(const struct livemap *u)
 {
 	return u->service.live.operations->batch;
 }
 
-int update_apply(struct update *u, const struct changes *changes, struct buf *why)
+int livemap_apply(struct livemap *u, const struct changes *changes, struct buf *why)
 {
 	struct buf bytes = { 0 };
 	int status;
@@ -189,7 +189,7 @@ int update_apply(struct update *u, const struct changes *changes, struct buf *wh
 	return status;
 }
 
-int update_commit(struct update *u, struct buf *why)
+int livemap_commit(struct livemap *u, struct buf *why)
 {
 	int status = EX_OK;
 
@@ -197,26 +197,26 @@ int update_commit(struct update *u, struct buf *why)
 		return EX_OK;
 	changes_settle(&u->pending);
 	if (u->is_missing)
-		status = update_make(u, why);
+		status = livemap_make(u, why);
 	if (status == EX_OK)
 		status = service_enter(&u->service, why);
 	if (status != EX_OK)
 		return status;
-	status = update_apply(u, &u->pending, why);
+	status = livemap_apply(u, &u->pending, why);
 	service_leave(&u->service);
 	if (status == EX_OK)
-		update_forget(u);
+		livemap_forget(u);
 	return status;
 }
 
-void update_forget(struct update *u)
+void livemap_forget(struct livemap *u)
 {
 	changes_clear(&u->pending);
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------ */
 
-static enum map_answer find(struct update *u, const char *key, size_t n, struct buf *value, struct buf *why)
+static enum map_answer find(struct livemap *u, const char *key, size_t n, struct buf *value, struct buf *why)
 {
 	const struct buf *answer = &u->service.answer;
 	int status;
@@ -236,19 +236,19 @@ static enum map_answer find(struct update *u, const char *key, size_t n, struct 
 	return MAP_FOUND;
 }
 
-enum map_answer update_find(struct update *u, const char *key, size_t n, struct buf *value, struct buf *why)
+enum map_answer livemap_find(struct livemap *u, const char *key, size_t n, struct buf *value, struct buf *why)
 {
 	return find(u, fold(u, key, n), n, value, why);
 }
 
-enum map_answer update_read_note(struct update *u, const char *name, struct buf *bytes, struct buf *why)
+enum map_answer livemap_read_note(struct livemap *u, const char *name, struct buf *bytes, struct buf *why)
 {
 	note_key(&u->key, name);
 	return find(u, u->key.data, u->key.len, bytes, why);
 }
 
 /* Calls `each` for the records of one piece; *last becomes the key of the last of them. */
-static int each_of(struct update *u, const struct buf *piece, update_each *each, void *context, bool *more, struct buf *last,
+static int each_of(struct livemap *u, const struct buf *piece, livemap_each *each, void *context, bool *more, struct buf *last,
                    struct buf *why)
 {
 	const char *p = piece->data, *end = piece->data + piece->len;
@@ -265,7 +265,7 @@ static int each_of(struct update *u, const struct buf *piece, update_each *each,
 	return EX_OK;
 }
 
-int update_each_record(struct update *u, update_each *each, void *context, struct buf *why)
+int livemap_each_record(struct livemap *u, livemap_each *each, void *context, struct buf *why)
 {
 	struct buf place = { 0 };
 	bool more = true;
@@ -282,7 +282,7 @@ int update_each_record(struct update *u, update_each *each, void *context, struc
 }
 
 struct walker {
-	map_each *each;
+	record_each *each;
 	void *context;
 	struct buf start;        /* of the keys of notes */
 };
@@ -291,7 +291,7 @@ static bool each_record(void *context, const struct change *r)
 {
 	const struct walker *w = context;
 
-	return map_is_note(r->key, r->key_length) || w->each(w->context, r->key, r->key_length, r->value, r->value_length);
+	return record_is_note(r->key, r->key_length) || w->each(w->context, r->key, r->key_length, r->value, r->value_length);
 }
 
 static bool each_note(void *context, const struct change *r)
@@ -304,7 +304,7 @@ static bool each_note(void *context, const struct change *r)
 	return w->each(w->context, r->key + prefix, r->key_length - prefix, r->value, r->value_length);
 }
 
-static int walk(struct update *u, update_each *each, struct walker *w, struct buf *why)
+static int walk(struct livemap *u, livemap_each *each, struct walker *w, struct buf *why)
 {
 	int status;
 
@@ -313,19 +313,19 @@ static int walk(struct update *u, update_each *each, struct walker *w, struct bu
 	status = service_enter(&u->service, why);
 	if (status != EX_OK)
 		return status;
-	status = update_each_record(u, each, w, why);
+	status = livemap_each_record(u, each, w, why);
 	service_leave(&u->service);
 	return status;
 }
 
-int update_walk(struct update *u, map_each *each, void *context, struct buf *why)
+int livemap_walk(struct livemap *u, record_each *each, void *context, struct buf *why)
 {
 	struct walker w = { .each = each, .context = context };
 
 	return walk(u, each_record, &w, why);
 }
 
-int update_walk_notes(struct update *u, const char *start, map_each *each, void *context, struct buf *why)
+int livemap_walk_notes(struct livemap *u, const char *start, record_each *each, void *context, struct buf *why)
 {
 	struct walker w = { .each = each, .context = context };
 	int status;

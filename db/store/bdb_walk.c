@@ -1,7 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "db/map/bdb.h"
+#include "db/store/bdb.h"
 #include "lib/alloc.h"
 
 #define BULK (256 * 1024)
@@ -14,7 +14,7 @@ struct bdb_bulk {
 };
 
 /* Calls `each` for the records of one bulk; *more becomes false if it wants no more. */
-static void each_of(const struct bdb_bulk *bulk, map_each *each, void *context, bool *more)
+static void each_of(const struct bdb_bulk *bulk, record_each *each, void *context, bool *more)
 {
 	DBT data = { .data = bulk->bytes, .ulen = (uint32_t)bulk->size };
 	void *place, *key, *value;
@@ -25,7 +25,7 @@ static void each_of(const struct bdb_bulk *bulk, map_each *each, void *context, 
 		DB_MULTIPLE_KEY_NEXT(place, &data, key, key_size, value, value_size);
 		if (place == NULL)
 			break;
-		if (!map_is_note(key, key_size))
+		if (!record_is_note(key, key_size))
 			*more = each(context, key, strnlen(key, key_size), value, strnlen(value, value_size));
 	}
 }
@@ -67,7 +67,7 @@ static struct bdb_bulk *new_bulk(void)
 	return bulk;
 }
 
-int bdb_walk(DBC *cursor, map_each *each, void *context)
+int bdb_walk(DBC *cursor, record_each *each, void *context)
 {
 	struct bdb_bulk *bulk = new_bulk();
 	bool more = true;
@@ -95,7 +95,7 @@ int bdb_fetch_all(DBC *cursor, struct bdb_bulk **all)
 	return code;
 }
 
-void bdb_each_of(const struct bdb_bulk *all, map_each *each, void *context)
+void bdb_each_of(const struct bdb_bulk *all, record_each *each, void *context)
 {
 	bool more = true;
 

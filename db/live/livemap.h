@@ -1,7 +1,7 @@
 /*
  * Changing a map while others read it: the one way in for programs (dbupdate, ldapsync).
  *
- * Changes are gathered into a batch; update_commit() makes it, in the way that fits the map (live.h).  The work is
+ * Changes are gathered into a batch; livemap_commit() makes it, in the mode that fits the map (live.h).  The work is
  * done in a child (worker.h) behind the fence of the map, so that no call takes for ever and no damaged file ends the
  * caller.  After EX_TEMPFAIL the same call may be made again: a new child is started.
  *
@@ -11,101 +11,101 @@
  *   lmdb                is not there          all or nothing     two fsync
  *   environment (CDB)   may come yet, whole   change by change   three fsync
  */
-#ifndef ZL_DB_LIVE_UPDATE_H
-#define ZL_DB_LIVE_UPDATE_H
+#ifndef ZL_DB_LIVE_LIVEMAP_H
+#define ZL_DB_LIVE_LIVEMAP_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "db/live/change.h"
+#include "db/store/change.h"
 #include "db/map/map.h"
 #include "db/store/records.h"
 #include "db/store/stamp.h"
 #include "lib/buf.h"
 
-struct update;
+struct livemap;
 
-struct update_settings {
+struct livemap_settings {
 	const char *type;        /* "btree", "bhash", "lmdb" */
 	const char *base;        /* without suffix */
 	const char *config;      /* the -C file, or NULL */
 	char folding;            /* of keys: 'l', 'u', or '-' */
 	unsigned wait;           /* seconds to wait for locks; 0: 5 */
-	bool create;             /* a map that is not there is an empty one, which update_commit() makes */
+	bool create;             /* a map that is not there is an empty one, which livemap_commit() makes */
 };
 
-#define UPDATE_WAIT 5
+#define LIVEMAP_WAIT 5
 
 /*
  * Opens a map.  NULL with `why` and *status (<sysexits.h>): EX_NOINPUT: there is no such map, nor a journal of it;
  * EX_UNAVAILABLE: maps of that type cannot be changed; EX_CONFIG, EX_NOPERM; EX_DATAERR: damaged; EX_TEMPFAIL: it could
  * not be told, try again or do what `why` says.
  */
-struct update *update_open(const struct update_settings *settings, int *status, struct buf *why);
+struct livemap *livemap_open(const struct livemap_settings *settings, int *status, struct buf *why);
 
 /* Throws away what is not committed; clears the caller's pointer.  Harmless on NULL. */
-void update_close(struct update **update);
+void livemap_close(struct livemap **livemap);
 
 /* The map file, with suffix. */
-const char *update_path(const struct update *update);
+const char *livemap_path(const struct livemap *livemap);
 
-/* True until the first update_commit() has made the map that was not there. */
-bool update_is_missing(const struct update *update);
+/* True until the first livemap_commit() has made the map that was not there. */
+bool livemap_is_missing(const struct livemap *livemap);
 
 /* What is wrong with a key of `n` bytes, or with a value, as a constant text; NULL if nothing is. */
-const char *update_key_fault(const struct update *update, const char *key, size_t n);
-const char *update_value_fault(const char *value, size_t n);
+const char *livemap_key_fault(const struct livemap *livemap, const char *key, size_t n);
+const char *livemap_value_fault(const char *value, size_t n);
 
 /* ---- a batch ---- */
 
 /* Each adds to the batch; keys are folded.  A later change to a key takes the place of an earlier one. */
-void update_put(struct update *update, const char *key, size_t key_length, const char *value, size_t value_length);
-void update_remove(struct update *update, const char *key, size_t key_length);
+void livemap_put(struct livemap *livemap, const char *key, size_t key_length, const char *value, size_t value_length);
+void livemap_remove(struct livemap *livemap, const char *key, size_t key_length);
 
 /*
  * Sets a note: bytes that belong to the caller and change together with the map, such as a cookie.  `name` is a word;
  * `n` bytes may be anything; NULL removes it.
  */
-void update_note(struct update *update, const char *name, const char *bytes, size_t n);
+void livemap_note(struct livemap *livemap, const char *name, const char *bytes, size_t n);
 
 /* How many changes make a good batch for this map. */
-size_t update_batch(const struct update *update);
+size_t livemap_batch(const struct livemap *livemap);
 
 /*
  * Makes the changes.  EX_OK: they survive a crash, and the batch is empty.  Otherwise `why` is set and the batch stays
  * as it was: EX_TEMPFAIL, EX_IOERR (disk), EX_DATAERR, EX_NOPERM.
  */
-int update_commit(struct update *update, struct buf *why);
+int livemap_commit(struct livemap *livemap, struct buf *why);
 
 /* Throws the batch away. */
-void update_forget(struct update *update);
+void livemap_forget(struct livemap *livemap);
 
 /* ---- reading what is there, the batch aside ---- */
 
 /* MAP_FOUND adds the value; MAP_COULD_NOT_TELL sets `why`.  The key is folded. */
-enum map_answer update_find(struct update *update, const char *key, size_t n, struct buf *value, struct buf *why) MAP_MUST_LOOK;
-enum map_answer update_read_note(struct update *update, const char *name, struct buf *bytes, struct buf *why) MAP_MUST_LOOK;
+enum map_answer livemap_find(struct livemap *livemap, const char *key, size_t n, struct buf *value, struct buf *why) MAP_MUST_LOOK;
+enum map_answer livemap_read_note(struct livemap *livemap, const char *name, struct buf *bytes, struct buf *why) MAP_MUST_LOOK;
 
-/* Calls `each` for all records but notes, in the order of the store.  EX_OK or as update_commit(). */
-int update_walk(struct update *update, map_each *each, void *context, struct buf *why);
+/* Calls `each` for all records but notes, in the order of the store.  EX_OK or as livemap_commit(). */
+int livemap_walk(struct livemap *livemap, record_each *each, void *context, struct buf *why);
 
 /* The same for the notes whose name begins with `start`; what `each` gets as the key is the name. */
-int update_walk_notes(struct update *update, const char *start, map_each *each, void *context, struct buf *why);
+int livemap_walk_notes(struct livemap *livemap, const char *start, record_each *each, void *context, struct buf *why);
 
 /* ---- making a map equal to a list ---- */
 
-struct update_counts {
+struct livemap_counts {
 	uint64_t before;         /* records that were there */
 	uint64_t added;
 	uint64_t changed;
 	uint64_t removed;
 };
 
-/* False: too much would be removed.  It may add notes (update_note) to what is written. */
-typedef bool update_guard(void *context, struct update *update, const struct update_counts *counts);
+/* False: too much would be removed.  It may add notes (livemap_note) to what is written. */
+typedef bool livemap_guard(void *context, struct livemap *livemap, const struct livemap_counts *counts);
 
-/* The guard of a single replacement, by update_is_mass_removal(). */
-update_guard update_guard_removal;
+/* The guard of a single replacement, by livemap_is_mass_removal(). */
+livemap_guard livemap_guard_removal;
 
 /*
  * Makes the map hold just `wanted` (sorted, without duplicates, folded) by writing the differences, together with
@@ -115,17 +115,17 @@ update_guard update_guard_removal;
  *
  * If `guard` (NULL: none) says that too much would be removed, EX_TEMPFAIL and nothing changed: `why` says so, and counts->removed > 0.
  */
-int update_replace(struct update *update, const struct records *wanted, const struct stamp *stamp, update_guard *guard,
-                   void *context, struct update_counts *counts, struct buf *why);
+int livemap_replace(struct livemap *livemap, const struct records *wanted, const struct stamp *stamp, livemap_guard *guard,
+                   void *context, struct livemap_counts *counts, struct buf *why);
 
 /*
  * The measure of all guards against a source that has lost its content: of `before` records `removed` go, and `left` is what
  * there will be.  True if more than 50 go and more than a fifth, or if any go and nothing is left.
  */
-bool update_is_mass_removal(uint64_t removed, uint64_t before, uint64_t left);
+bool livemap_is_mass_removal(uint64_t removed, uint64_t before, uint64_t left);
 
 /* Makes a map that is not there yet, of the same kind of list.  EX_OK, or as build_map(), or EX_CANTCREAT if it is there. */
-int update_create(const struct update_settings *settings, const struct records *wanted, const struct stamp *stamp,
+int livemap_create(const struct livemap_settings *settings, const struct records *wanted, const struct stamp *stamp,
                   struct buf *why);
 
 #endif

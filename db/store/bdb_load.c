@@ -2,7 +2,7 @@
 #include <string.h>
 #include <sysexits.h>
 
-#include "db/map/bdb.h"
+#include "db/store/bdb.h"
 #include "db/store/env.h"
 #include "db/store/guard.h"
 #include "db/store/stamp.h"
@@ -24,7 +24,7 @@ static void keep_words(const DB_ENV *env, const char *prefix, const char *messag
 		env_add_words(said, message);
 }
 
-static uint32_t cache_for(DBTYPE type, const struct map_load *load)
+static uint32_t cache_for(DBTYPE type, const struct store_load *load)
 {
 	if (type == DB_BTREE)
 		return BTREE_CACHE;
@@ -33,7 +33,7 @@ static uint32_t cache_for(DBTYPE type, const struct map_load *load)
 	return load->bytes > LARGEST_HASH_CACHE ? LARGEST_HASH_CACHE : (uint32_t)load->bytes;
 }
 
-static int prepare(DB *db, DBTYPE type, const struct map_load *load, struct buf *said)
+static int prepare(DB *db, DBTYPE type, const struct store_load *load, struct buf *said)
 {
 	int code;
 
@@ -67,7 +67,7 @@ static bool is_stamp(struct bytes key)
  * The stamp comes first and is put last.  When a page is split libdb leaves the old bytes of moved records where they were, and
  * writes others over a part of them; the seal (stamp.h) must not be written into such a ruin.  What is put last was never moved.
  */
-static int put_all(DB *db, const struct map_load *load)
+static int put_all(DB *db, const struct store_load *load)
 {
 	struct bytes key, value, stamp_value = { NULL, 0 };
 	int code = 0;
@@ -86,7 +86,7 @@ static int put_all(DB *db, const struct map_load *load)
 struct loading {
 	const char *path;
 	DBTYPE type;
-	const struct map_load *load;
+	const struct store_load *load;
 	struct buf said;
 	int code;
 };
@@ -111,7 +111,7 @@ static void load_guarded(void *context)
 		l->code = closed;
 }
 
-static int load_file(const char *path, DBTYPE type, const struct map_load *load, struct buf *why)
+static int load_file(const char *path, DBTYPE type, const struct store_load *load, struct buf *why)
 {
 	struct loading l = { .path = path, .type = type, .load = load };
 
@@ -127,12 +127,15 @@ static int load_file(const char *path, DBTYPE type, const struct map_load *load,
 	return l.code == 0 ? EX_OK : EX_IOERR;
 }
 
-int bdb_load_btree(const char *path, const struct map_load *load, struct buf *why)
+static int load_btree(const char *path, const struct store_load *load, struct buf *why)
 {
 	return load_file(path, DB_BTREE, load, why);
 }
 
-int bdb_load_hash(const char *path, const struct map_load *load, struct buf *why)
+static int load_hash(const char *path, const struct store_load *load, struct buf *why)
 {
 	return load_file(path, DB_HASH, load, why);
 }
+
+const struct store store_btree = { .type = "btree", .suffix = ".db", .load = load_btree };
+const struct store store_bhash = { .type = "bhash", .suffix = ".dbh", .load = load_hash };

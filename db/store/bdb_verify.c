@@ -5,19 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "db/map/bdb.h"
+#include "db/store/bdb.h"
 #include "db/store/stamp.h"
 #include "lib/alloc.h"
-#include "lib/child.h"
-#include "lib/clock.h"
 #include "lib/file.h"
-
-/* 0.5 s were measured for 100 MB; a disk that must be read first is slower by far. */
-#define VERIFY_MS_AT_LEAST 60000
-#define VERIFY_MS_PER_MB 100
-
-/* What the child says, with the words of libdb. */
-enum { LOOKS_SOUND, LOOKS_DAMAGED, CANNOT_LOOK };
 
 bool bdb_is_damage(int code)
 {
@@ -105,7 +96,7 @@ static void *get_memory(size_t n)
 	void *memory = malloc(n);
 
 	if (memory == NULL && n > 0)
-		_exit(CANNOT_LOOK);
+		_exit(STORE_CANNOT_LOOK);
 	return memory;
 }
 
@@ -114,7 +105,7 @@ static void *get_more_memory(void *old, size_t n)
 	void *memory = realloc(old, n);
 
 	if (memory == NULL && n > 0)
-		_exit(CANNOT_LOOK);
+		_exit(STORE_CANNOT_LOOK);
 	return memory;
 }
 
@@ -135,85 +126,56 @@ static int verify(void *context, struct buf *out)
 		code = read_all(look->path);
 	if (code == 0 && look->ask_stamp && (code = ask_stamp(look->path)) == DB_VERIFY_BAD) {
 		buf_adds(out, "it is not as newdb built it");
-		return LOOKS_DAMAGED;
+		return STORE_LOOKS_DAMAGED;
 	}
 	if (code == 0)
-		return LOOKS_SOUND;
+		return STORE_LOOKS_SOUND;
 	buf_adds(out, db_strerror(code));
-	return bdb_is_damage(code) ? LOOKS_DAMAGED : CANNOT_LOOK;
+	return bdb_is_damage(code) ? STORE_LOOKS_DAMAGED : STORE_CANNOT_LOOK;
 }
 
-/* By libdb, in a child: a damaged page can crash that too. */
-static enum bdb_proof look_through(int fd, bool ask_the_stamp, struct buf *why)
+/* The very file that was opened, even if the name has gone to another one meanwhile. */
+static enum store_proof look_through(int fd, bool ask_the_stamp, struct buf *why)
 {
-	struct stat st = { 0 };
-	/* the very file that was opened, even if the name has gone to another one meanwhile */
 	struct look look = { xasprintf("/proc/self/fd/%d", fd), ask_the_stamp };
-	int64_t patience = VERIFY_MS_AT_LEAST;
-	struct buf said = { 0 };
-	int status = 0;
-	enum child_answer end;
-	enum bdb_proof proof = BDB_COULD_NOT_TELL;
+	struct stat st = { 0 };
+	enum store_proof proof;
 
-	if (fstat(fd, &st) == 0)
-		patience += st.st_size / 1000000 * VERIFY_MS_PER_MB;
-	end = child_ask(verify, &look, clock_ms() + patience, &status, &said);
-	switch (end) {
-	case CHILD_SAID:
-		proof = status == LOOKS_SOUND ? BDB_SOUND : status == LOOKS_DAMAGED ? BDB_DAMAGED : BDB_COULD_NOT_TELL;
-		if (status == LOOKS_DAMAGED)
-			buf_addf(why, "damaged (%s)", buf_str(&said));
-		else if (status != LOOKS_SOUND)
-			buf_addf(why, "cannot be verified: %s", said.len > 0 ? buf_str(&said) : "not enough memory");
-		break;
-	case CHILD_CRASHED:
-		proof = BDB_DAMAGED;
-		buf_addf(why, "damaged (looking at it ended by signal %d)", status);
-		break;
-	case CHILD_KILLED:
-		buf_addf(why, "the process that verified it was killed by signal %d", status);
-		break;
-	case CHILD_HUNG:
-		buf_addf(why, "could not be verified in %lld s", (long long)patience / 1000);
-		break;
-	case CHILD_FAILED:
-		buf_addf(why, "cannot start a process to verify it: %s", strerror(errno));
-		break;
-	}
+	fstat(fd, &st);
+	proof = store_look(verify, &look, st.st_size, why);
 	free(look.path);
-	buf_free(&said);
 	return proof;
 }
 
-enum bdb_proof bdb_prove(int fd, bool in_environment, struct buf *why)
+enum store_proof bdb_verify(int fd, bool in_environment, struct buf *why)
 {
 	switch (stamp_check(fd)) {
 	case STAMP_GOOD:
-		return BDB_SOUND;
+		return STORE_SOUND;
 	case STAMP_NONE:
 		return look_through(fd, false, why);
 	case STAMP_BAD:
 		if (in_environment)
 			return look_through(fd, true, why);
 		buf_adds(why, "is not as newdb built it: damaged, or changed in place by another program; build it again");
-		return BDB_DAMAGED;
+		return STORE_DAMAGED;
 	case STAMP_UNREADABLE:
 		buf_adds(why, strerror(errno));
 		break;
 	}
-	return BDB_COULD_NOT_TELL;
+	return STORE_COULD_NOT_TELL;
 }
 
-enum bdb_proof bdb_prove_file(const char *path, bool in_environment, struct buf *why)
+enum store_proof bdb_verify_file(const char *path, bool in_environment, struct buf *why)
 {
 	int fd = file_open_regular(path, O_RDONLY);
-	enum bdb_proof proof = BDB_COULD_NOT_TELL;
+	enum store_proof proof = STORE_COULD_NOT_TELL;
 
 	if (fd < 0) {
 		buf_adds(why, file_error(errno));
 		return proof;
 	}
-	proof = bdb_prove(fd, in_environment, why);
+	proof = bdb_verify(fd, in_environment, why);
 	close(fd);
 	return proof;
 }

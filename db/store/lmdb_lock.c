@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "db/map/lmdb.h"
+#include "db/store/lmdb.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/file.h"
@@ -90,20 +90,14 @@ static bool may_use_lock_file(const char *map)
 	return may;
 }
 
-bool lmdb_choose_lock(struct map *map, int fd, unsigned *flags)
+bool lmdb_choose_lock(const char *map, int fd, unsigned *flags, struct buf *why)
 {
-	struct buf why = { 0 };
-	bool ok = lmdb_lock_file_is_plain(map->path, &why);
-
-	if (!ok)
-		map_fail(map, "%s", buf_str(&why));
-	buf_free(&why);
-	if (!ok)
+	if (!lmdb_lock_file_is_plain(map, why))
 		return false;
-	*flags = may_use_lock_file(map->path) ? 0 : MDB_NOLOCK;
+	*flags = may_use_lock_file(map) ? 0 : MDB_NOLOCK;
 	if (*flags == 0 || lmdb_lock_map(fd, F_RDLCK, clock_ms() + LMDB_WAIT_MS))
 		return true;
-	map_fail(map, "locked for %d s by a program that changes it", LMDB_WAIT_MS / 1000);
+	buf_addf(why, "locked for %d s by a program that changes it", LMDB_WAIT_MS / 1000);
 	return false;
 }
 

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "config.h"
-#include "db/live/update.h"
+#include "db/live/livemap.h"
 #include "lib/alloc.h"
 
 /* The same must hold in all ways of being live. */
@@ -27,7 +27,7 @@ static struct buf why;
 struct place {
 	char directory[32];
 	char *base, *config;
-	struct update_settings settings;
+	struct livemap_settings settings;
 };
 
 static void write_text(const char *path, const char *text)
@@ -50,7 +50,7 @@ static void enter(struct place *p, const struct way *way)
 	text = xasprintf("envhome=%s\nenvflags=CDB,CREATE\n", p->directory);
 	write_text(p->config, text);
 	free(text);
-	p->settings = (struct update_settings){ .type = way->type, .base = p->base, .folding = 'l',
+	p->settings = (struct livemap_settings){ .type = way->type, .base = p->base, .folding = 'l',
 	                                        .config = way->in_environment ? p->config : NULL };
 	buf_clear(&why);
 }
@@ -79,28 +79,28 @@ static void make(struct place *p)
 	add(&r, "a", "1");
 	add(&r, "b", "2");
 	add(&r, "c", "3");
-	assert_int_equal(update_create(&p->settings, &r, NULL, &why), EX_OK);
+	assert_int_equal(livemap_create(&p->settings, &r, NULL, &why), EX_OK);
 	records_free(&r);
 }
 
-static struct update *open_map(const struct place *p)
+static struct livemap *open_map(const struct place *p)
 {
 	int status = EX_OK;
-	struct update *u = update_open(&p->settings, &status, &why);
+	struct livemap *u = livemap_open(&p->settings, &status, &why);
 
 	if (u == NULL)
 		fail_msg("%s: %d, %s", p->settings.type, status, buf_str(&why));
 	return u;
 }
 
-static void put(struct update *u, const char *key, const char *value)
+static void put(struct livemap *u, const char *key, const char *value)
 {
-	update_put(u, key, strlen(key), value, strlen(value));
+	livemap_put(u, key, strlen(key), value, strlen(value));
 }
 
-static void commit(struct update *u)
+static void commit(struct livemap *u)
 {
-	if (update_commit(u, &why) != EX_OK)
+	if (livemap_commit(u, &why) != EX_OK)
 		fail_msg("%s", buf_str(&why));
 }
 
@@ -123,12 +123,12 @@ static bool take(void *context, const char *key, size_t key_length, const char *
 }
 
 /* All records, sorted, since a hash has an order of its own. */
-static void holds(struct update *u, const char *expect)
+static void holds(struct livemap *u, const char *expect)
 {
 	struct list l = { .count = 0 };
 	struct buf all = { 0 };
 
-	assert_int_equal(update_walk(u, take, &l, &why), EX_OK);
+	assert_int_equal(livemap_walk(u, take, &l, &why), EX_OK);
 	qsort(l.words, l.count, sizeof l.words[0], compare_words);
 	for (size_t i = 0; i < l.count; i++) {
 		buf_addf(&all, "%s%s", i > 0 ? " " : "", l.words[i]);
@@ -143,7 +143,7 @@ static void changes_are_there_and_stay_there(void **state)
 	(void)state;
 	for (size_t i = 0; i < WAYS; i++) {
 		struct place p;
-		struct update *u;
+		struct livemap *u;
 		struct buf value = { 0 };
 
 		enter(&p, &ways[i]);
@@ -151,20 +151,20 @@ static void changes_are_there_and_stay_there(void **state)
 		u = open_map(&p);
 		put(u, "D@X", "4");
 		put(u, "a", "one");
-		update_remove(u, "B", 1);
-		update_remove(u, "never there", 11);
-		assert_int_equal(update_find(u, "d@x", 3, &value, &why), MAP_NOT_FOUND);
+		livemap_remove(u, "B", 1);
+		livemap_remove(u, "never there", 11);
+		assert_int_equal(livemap_find(u, "d@x", 3, &value, &why), MAP_NOT_FOUND);
 		commit(u);
-		assert_int_equal(update_find(u, "d@X", 3, &value, &why), MAP_FOUND);
+		assert_int_equal(livemap_find(u, "d@X", 3, &value, &why), MAP_FOUND);
 		assert_string_equal(buf_str(&value), "4");
 		holds(u, "a=one c=3 d@x=4");
-		update_close(&u);
+		livemap_close(&u);
 		u = open_map(&p);
 		holds(u, "a=one c=3 d@x=4");
 		put(u, "e", "");
 		commit(u);
 		holds(u, "a=one c=3 d@x=4 e=");
-		update_close(&u);
+		livemap_close(&u);
 		assert_null(u);
 		buf_free(&value);
 		leave(&p);
@@ -178,26 +178,26 @@ static void notes_change_with_their_batch_and_are_no_records(void **state)
 	(void)state;
 	for (size_t i = 0; i < WAYS; i++) {
 		struct place p;
-		struct update *u;
+		struct livemap *u;
 		struct buf note = { 0 };
 
 		enter(&p, &ways[i]);
 		make(&p);
 		u = open_map(&p);
-		assert_int_equal(update_read_note(u, "cookie", &note, &why), MAP_NOT_FOUND);
+		assert_int_equal(livemap_read_note(u, "cookie", &note, &why), MAP_NOT_FOUND);
 		put(u, "d", "4");
-		update_note(u, "cookie", cookie, sizeof cookie);
+		livemap_note(u, "cookie", cookie, sizeof cookie);
 		commit(u);
-		update_close(&u);
+		livemap_close(&u);
 		u = open_map(&p);
-		assert_int_equal(update_read_note(u, "cookie", &note, &why), MAP_FOUND);
+		assert_int_equal(livemap_read_note(u, "cookie", &note, &why), MAP_FOUND);
 		assert_int_equal(note.len, sizeof cookie);
 		assert_memory_equal(note.data, cookie, sizeof cookie);
 		holds(u, "a=1 b=2 c=3 d=4");
-		update_note(u, "cookie", NULL, 0);
+		livemap_note(u, "cookie", NULL, 0);
 		commit(u);
-		assert_int_equal(update_read_note(u, "cookie", &note, &why), MAP_NOT_FOUND);
-		update_close(&u);
+		assert_int_equal(livemap_read_note(u, "cookie", &note, &why), MAP_NOT_FOUND);
+		livemap_close(&u);
 		buf_free(&note);
 		leave(&p);
 	}
@@ -208,9 +208,9 @@ static void replacing_writes_the_differences_and_keeps_notes(void **state)
 	(void)state;
 	for (size_t i = 0; i < WAYS; i++) {
 		struct place p;
-		struct update *u;
+		struct livemap *u;
 		struct records wanted = { 0 };
-		struct update_counts counts;
+		struct livemap_counts counts;
 		struct buf note = { 0 };
 
 		enter(&p, &ways[i]);
@@ -219,17 +219,17 @@ static void replacing_writes_the_differences_and_keeps_notes(void **state)
 		add(&wanted, "c", "three");
 		add(&wanted, "e", "5");
 		u = open_map(&p);
-		update_note(u, "cookie", "x", 1);
-		assert_int_equal(update_replace(u, &wanted, NULL, update_guard_removal, NULL, &counts, &why), EX_OK);
+		livemap_note(u, "cookie", "x", 1);
+		assert_int_equal(livemap_replace(u, &wanted, NULL, livemap_guard_removal, NULL, &counts, &why), EX_OK);
 		assert_int_equal(counts.before, 3);
 		assert_int_equal(counts.added, 1);
 		assert_int_equal(counts.changed, 1);
 		assert_int_equal(counts.removed, 1);
 		holds(u, "a=1 c=three e=5");
-		assert_int_equal(update_replace(u, &wanted, NULL, update_guard_removal, NULL, &counts, &why), EX_OK);
+		assert_int_equal(livemap_replace(u, &wanted, NULL, livemap_guard_removal, NULL, &counts, &why), EX_OK);
 		assert_int_equal(counts.added + counts.changed + counts.removed, 0);
-		assert_int_equal(update_read_note(u, "cookie", &note, &why), MAP_FOUND);
-		update_close(&u);
+		assert_int_equal(livemap_read_note(u, "cookie", &note, &why), MAP_FOUND);
+		livemap_close(&u);
 		records_free(&wanted);
 		buf_free(&note);
 		leave(&p);
@@ -251,21 +251,21 @@ static int shrink(unsigned before, unsigned after, bool guard, const struct way 
 {
 	struct place p;
 	struct records old = { 0 }, new = { 0 };
-	struct update_counts counts;
-	struct update *u;
+	struct livemap_counts counts;
+	struct livemap *u;
 	int status;
 
 	enter(&p, way);
 	many(&old, before);
 	many(&new, after);
-	assert_int_equal(update_create(&p.settings, &old, NULL, &why), EX_OK);
+	assert_int_equal(livemap_create(&p.settings, &old, NULL, &why), EX_OK);
 	u = open_map(&p);
-	status = update_replace(u, &new, NULL, guard ? update_guard_removal : NULL, NULL, &counts, &why);
+	status = livemap_replace(u, &new, NULL, guard ? livemap_guard_removal : NULL, NULL, &counts, &why);
 	assert_int_equal(counts.removed, before - after);
 	/* nothing was changed, or everything */
-	assert_int_equal(update_replace(u, status == EX_OK ? &new : &old, NULL, update_guard_removal, NULL, &counts, &why), EX_OK);
+	assert_int_equal(livemap_replace(u, status == EX_OK ? &new : &old, NULL, livemap_guard_removal, NULL, &counts, &why), EX_OK);
 	assert_int_equal(counts.removed + counts.added, 0);
-	update_close(&u);
+	livemap_close(&u);
 	records_free(&old);
 	records_free(&new);
 	leave(&p);
@@ -304,7 +304,7 @@ static void two_programs_change_one_map(void **state)
 	(void)state;
 	for (size_t i = 0; i < WAYS; i++) {
 		struct place p;
-		struct update *one, *two;
+		struct livemap *one, *two;
 
 		enter(&p, &ways[i]);
 		make(&p);
@@ -313,32 +313,32 @@ static void two_programs_change_one_map(void **state)
 		put(one, "d", "4");
 		commit(one);
 		put(two, "e", "5");
-		update_remove(two, "d", 1);
+		livemap_remove(two, "d", 1);
 		commit(two);
 		put(one, "f", "6");
 		commit(one);
 		holds(one, "a=1 b=2 c=3 e=5 f=6");
 		holds(two, "a=1 b=2 c=3 e=5 f=6");
-		update_close(&one);
-		update_close(&two);
+		livemap_close(&one);
+		livemap_close(&two);
 		leave(&p);
 	}
 }
 
-static int open_status(const struct update_settings *s)
+static int open_status(const struct livemap_settings *s)
 {
 	int status = EX_OK;
-	struct update *u = update_open(s, &status, &why);
+	struct livemap *u = livemap_open(s, &status, &why);
 
 	assert_true((u == NULL) == (status != EX_OK));
-	update_close(&u);
+	livemap_close(&u);
 	return status;
 }
 
 static void what_cannot_be_opened_is_told_and_leaves_nothing(void **state)
 {
 	struct place p;
-	struct update_settings s;
+	struct livemap_settings s;
 
 	(void)state;
 	enter(&p, &ways[0]);
@@ -366,14 +366,14 @@ static void what_cannot_be_opened_is_told_and_leaves_nothing(void **state)
 static void a_map_in_an_environment_is_not_taken_for_one_without(void **state)
 {
 	struct place p;
-	struct update *u;
-	struct update_settings s;
+	struct livemap *u;
+	struct livemap_settings s;
 
 	(void)state;
 	enter(&p, &ways[2]);
 	make(&p);
 	u = open_map(&p);
-	update_close(&u);
+	livemap_close(&u);
 	s = p.settings;
 	s.config = NULL;
 	assert_int_equal(open_status(&s), EX_CONFIG);
@@ -386,7 +386,7 @@ static void a_map_that_was_replaced_is_not_written_to(void **state)
 	(void)state;
 	for (size_t i = 0; i < WAYS; i++) {
 		struct place p;
-		struct update *u;
+		struct livemap *u;
 		struct records r = { 0 };
 		char *path, *aside;
 
@@ -395,22 +395,22 @@ static void a_map_that_was_replaced_is_not_written_to(void **state)
 		u = open_map(&p);
 		put(u, "acknowledged", "1");
 		commit(u);
-		path = xstrdup(update_path(u));
+		path = xstrdup(livemap_path(u));
 		aside = xasprintf("%s.aside", path);
 		assert_int_equal(rename(path, aside), 0);
 		add(&r, "z", "26");
-		assert_int_equal(update_create(&p.settings, &r, NULL, &why), EX_OK);
+		assert_int_equal(livemap_create(&p.settings, &r, NULL, &why), EX_OK);
 		put(u, "d", "4");
 		if (ways[i].in_environment) {
 			/* the journal speaks of the other one */
-			assert_int_equal(update_commit(u, &why), EX_TEMPFAIL);
-			assert_int_equal(update_commit(u, &why), EX_DATAERR);
+			assert_int_equal(livemap_commit(u, &why), EX_TEMPFAIL);
+			assert_int_equal(livemap_commit(u, &why), EX_DATAERR);
 		} else {
-			if (update_commit(u, &why) != EX_OK)
+			if (livemap_commit(u, &why) != EX_OK)
 				commit(u);
 			holds(u, "d=4 z=26");
 		}
-		update_close(&u);
+		livemap_close(&u);
 		records_free(&r);
 		free(path);
 		free(aside);
@@ -424,32 +424,32 @@ static void a_map_that_is_missing_is_made_by_its_first_batch(void **state)
 	for (size_t i = 0; i < WAYS; i++) {
 		struct buf bytes = { 0 };
 		struct place p;
-		struct update *u;
+		struct livemap *u;
 
 		enter(&p, &ways[i]);
 		assert_int_equal(open_status(&p.settings), EX_NOINPUT);
 		p.settings.create = true;
 		u = open_map(&p);
 		holds(u, "");
-		assert_int_equal(access(update_path(u), F_OK), -1);
-		assert_int_equal(update_find(u, "a", 1, &bytes, &why), MAP_NOT_FOUND);
-		assert_int_equal(update_read_note(u, "n", &bytes, &why), MAP_NOT_FOUND);
+		assert_int_equal(access(livemap_path(u), F_OK), -1);
+		assert_int_equal(livemap_find(u, "a", 1, &bytes, &why), MAP_NOT_FOUND);
+		assert_int_equal(livemap_read_note(u, "n", &bytes, &why), MAP_NOT_FOUND);
 		commit(u);
-		assert_int_equal(access(update_path(u), F_OK), -1);
+		assert_int_equal(access(livemap_path(u), F_OK), -1);
 		put(u, "b", "2");
 		put(u, "a", "1");
-		update_remove(u, "c", 1);
-		update_note(u, "n", "note", 4);
+		livemap_remove(u, "c", 1);
+		livemap_note(u, "n", "note", 4);
 		commit(u);
 		holds(u, "a=1 b=2");
-		assert_int_equal(update_read_note(u, "n", &bytes, &why), MAP_FOUND);
+		assert_int_equal(livemap_read_note(u, "n", &bytes, &why), MAP_FOUND);
 		put(u, "d", "4");
 		commit(u);
-		update_close(&u);
+		livemap_close(&u);
 		p.settings.create = false;
 		u = open_map(&p);
 		holds(u, "a=1 b=2 d=4");
-		update_close(&u);
+		livemap_close(&u);
 		buf_free(&bytes);
 		leave(&p);
 	}
@@ -459,23 +459,23 @@ static void keys_that_no_lookup_forms_are_refused(void **state)
 {
 	char long_key[9000];
 	struct place p;
-	struct update *u;
+	struct livemap *u;
 
 	(void)state;
 	memset(long_key, 'k', sizeof long_key);
 	enter(&p, &ways[0]);
 	make(&p);
 	u = open_map(&p);
-	assert_non_null(update_key_fault(u, "", 0));
-	assert_non_null(update_key_fault(u, "\0x", 2));
-	assert_non_null(update_key_fault(u, "a\tb", 3));
-	assert_non_null(update_key_fault(u, "a\x7f", 2));
-	assert_non_null(update_key_fault(u, long_key, 8192));
-	assert_null(update_key_fault(u, long_key, 8191));
-	assert_null(update_key_fault(u, "\"post office\"", 13));
-	assert_null(update_value_fault("", 0));
-	assert_non_null(update_value_fault("a\0b", 3));
-	update_close(&u);
+	assert_non_null(livemap_key_fault(u, "", 0));
+	assert_non_null(livemap_key_fault(u, "\0x", 2));
+	assert_non_null(livemap_key_fault(u, "a\tb", 3));
+	assert_non_null(livemap_key_fault(u, "a\x7f", 2));
+	assert_non_null(livemap_key_fault(u, long_key, 8192));
+	assert_null(livemap_key_fault(u, long_key, 8191));
+	assert_null(livemap_key_fault(u, "\"post office\"", 13));
+	assert_null(livemap_value_fault("", 0));
+	assert_non_null(livemap_value_fault("a\0b", 3));
+	livemap_close(&u);
 	leave(&p);
 }
 

@@ -3,8 +3,8 @@
  *
  * Lengths never count the NUL that keys and values have in a map; the stores add it.
  */
-#ifndef ZL_DB_LIVE_CHANGE_H
-#define ZL_DB_LIVE_CHANGE_H
+#ifndef ZL_DB_STORE_CHANGE_H
+#define ZL_DB_STORE_CHANGE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,8 +1,8 @@
 /*
- * What the parts of the LMDB back end share; only where LMDB was found.
+ * LMDB files of records: opening, walking, changing and verifying them, and their locks; only where LMDB was found.
  */
-#ifndef ZL_DB_MAP_LMDB_H
-#define ZL_DB_MAP_LMDB_H
+#ifndef ZL_DB_STORE_LMDB_H
+#define ZL_DB_STORE_LMDB_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,7 +10,9 @@
 
 #include <lmdb.h>
 
-#include "db/map/map.h"
+#include "db/store/change.h"
+#include "db/store/store.h"
+#include "lib/buf.h"
 
 struct lmdb_map {
 	MDB_env *env;
@@ -29,23 +31,38 @@ struct lmdb_map {
  */
 int lmdb_open(struct lmdb_map *l, const char *path, unsigned flags);
 
+/*
+ * What `code` is worth behind guard.h: where the guard had to leave LMDB, MDB_CORRUPTED, which mdb_strerror() would call by other
+ * names.
+ */
+int lmdb_code(bool ended, int code);
+
+/* A transaction, MDB_RDONLY or 0; also where another process has made the map larger than it was when we opened it. */
+int lmdb_begin(MDB_env *env, unsigned flags, MDB_txn **txn);
+
+/* Puts or removes; a key to be removed that is not there is no error.  0 or a code of LMDB. */
+int lmdb_change(MDB_txn *txn, MDB_dbi dbi, const struct change *change);
+
+/* As bdb_walk_from(), with a cursor. */
+int lmdb_walk_from(MDB_cursor *cursor, const struct buf *after, struct buf *out);
+
 /* Harmless on a zeroed struct, which it leaves. */
 void lmdb_close(struct lmdb_map *l);
 
 /*
  * Looks at the file that `fd` has open before LMDB may trust it: a sealed map (stamp.h) is compared with its
- * checksum, any other is read through by a child.  False with map_fail().  *flags are those for lmdb_open():
+ * checksum, any other is read through by a child.  `why` is set unless it is sound.  *flags are those for lmdb_open():
  * MDB_NOLOCK for a sealed map, for any other as lmdb_choose_lock() says.
  */
-bool lmdb_check(struct map *map, int fd, unsigned *flags, bool *sealed);
+enum store_proof lmdb_verify(const char *map, int fd, unsigned *flags, bool *sealed, struct buf *why);
 
 /*
  * How a map without seal is read.  Who may write LMDB's lock file, as the owner of the map, uses it: *flags becomes 0.  It is for
  * nobody else, since who can lock it can stop everybody.  All others read as Postfix does: without it (MDB_NOLOCK), under a
  * shared lock on the map itself, which writers of both kinds hold exclusively; here it is taken on `fd`, until that is closed.
- * False with map_fail(): no lock file of ours is there, or the lock cannot be had in time.
+ * False with `why`: the lock file is not a plain one, or the lock cannot be taken in time.
  */
-bool lmdb_choose_lock(struct map *map, int fd, unsigned *flags);
+bool lmdb_choose_lock(const char *map, int fd, unsigned *flags, struct buf *why);
 
 /* Waits until nobody keeps others from opening the map by a lock on its lock file.  In a process that has it not open. */
 bool lmdb_lock_file_is_free(const char *map, int64_t deadline);
@@ -53,7 +70,7 @@ bool lmdb_lock_file_is_free(const char *map, int64_t deadline);
 /* EX_OK if LMDB's lock file is a plain file of one name, or not there; else its trouble stands in `why`. */
 bool lmdb_lock_file_is_plain(const char *map, struct buf *why);
 
-/* A lock of `type` on the whole map, as Postfix takes it; false if it cannot be had until `deadline`. */
+/* A lock of `type` on the whole map, as Postfix takes it; false if it cannot be taken until `deadline`. */
 bool lmdb_lock_map(int fd, short type, int64_t deadline);
 
 /* Reading waits so long for any lock. */

@@ -1,0 +1,34 @@
+/*
+ * What livemap.c and replace.c share.
+ */
+#ifndef ZL_DB_LIVE_LIVEMAP_PRIVATE_H
+#define ZL_DB_LIVE_LIVEMAP_PRIVATE_H
+
+#include "db/live/service.h"
+#include "db/live/livemap.h"
+
+struct livemap {
+	struct service service;
+	char *type;
+	char *path;
+	char *config;
+	char folding;
+	bool is_missing;         /* the map, until the first commit makes it */
+	struct changes pending;
+	struct buf key;          /* the folded one */
+};
+
+/* Everything but opening it; `status` and `why` as livemap_open(). */
+struct livemap *livemap_new(const struct livemap_settings *settings, int *status, struct buf *why);
+
+/* Makes the map that is missing, with the records of the settled batch and without its notes. */
+int livemap_make(struct livemap *livemap, struct buf *why);
+
+/* Makes settled changes within the fence. */
+int livemap_apply(struct livemap *livemap, const struct changes *changes, struct buf *why);
+
+/* Calls `each` for all records, notes included, within the fence; false stops. */
+typedef bool livemap_each(void *context, const struct change *record);
+int livemap_each_record(struct livemap *livemap, livemap_each *each, void *context, struct buf *why);
+
+#endif
