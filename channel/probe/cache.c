@@ -165,6 +165,13 @@ static void add_digest(struct buf *out, const struct buf *key, const struct kept
 	buf_free(&text);
 }
 
+static void add_record(struct buf *out, const struct buf *key, const struct kept_reply *reply)
+{
+	buf_addf(out, FORM " %" PRId64 " %d %s ", reply->said, reply->code, reply->status);
+	add_digest(out, key, reply);
+	buf_addf(out, " %s", reply->words);
+}
+
 /* Cuts the next word off; NULL if there is none. */
 static char *next_word(char **rest)
 {
@@ -242,9 +249,7 @@ void probe_cache_put(struct probe_cache *cache, const struct buf *key, const str
 	put = &cache->puts[cache->count++];
 	*put = (struct put){ 0 };
 	buf_add(&put->key, key->data, key->len);
-	buf_addf(&put->value, FORM " %" PRId64 " %d %s ", reply->said, reply->code, reply->status);
-	add_digest(&put->value, key, reply);
-	buf_addf(&put->value, " %s", reply->words);
+	add_record(&put->value, key, reply);
 }
 
 /* ---- never for ever ---- */

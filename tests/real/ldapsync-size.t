@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 # What many accounts cost ldapsync, in each way to be live: memory of it and of the process that works on the map, and the time of a whole
-# comparison when nothing differs.  10,000 accounts, or 200,000 with ZLMTP_SOAK=1; then the limits are those that doc/INTERNALS names.
+# comparison when nothing differs.  10,000 accounts, or 200,000 with ZLMTP_SOAK=1; then the limits are 100 MB
+# for the first copy and 50 MB for the next one.
 use v5.36;
 use lib "$ENV{SRC_DIR}/tests/lib";
 use Test::More;

@@ -95,8 +95,8 @@ static void put_text(struct probe_cache *cache, const char *key, const char *val
 {
 	struct buf why = { 0 };
 
-	livemap_put(cache->update, key, strlen(key), value, strlen(value));
-	assert_int_equal(livemap_commit(cache->update, &why), EX_OK);
+	livemap_put(cache->livemap, key, strlen(key), value, strlen(value));
+	assert_int_equal(livemap_commit(cache->livemap, &why), EX_OK);
 }
 
 static bool is_record(const struct buf *key, const char *text, size_t n)
