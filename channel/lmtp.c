@@ -388,8 +388,8 @@ static void wait_for_events(struct loop *loop, const sigset_t *unblocked)
 static const char told_to_stop[] = "the transport agent was told to stop";
 
 /*
- * Told to stop: between final dot and reply we wait, whoever wants us gone, since that is what prevents
- * duplicates.  All other sessions are broken off at once.  True when nobody waits any more.
+ * Told to stop: a session between final dot and reply goes on, since that is what prevents
+ * duplicates.  All other sessions are broken off at once.  True when no session waits any more.
  */
 static bool break_off(struct loop *loop)
 {

@@ -168,7 +168,7 @@ static bool is_same(const struct question *q, const struct operation_recipient *
 }
 
 /*
- * Did we deliver it, and does it leave now for no other reason than that its domain is a stranger's?  A map that somebody
+ * Did we deliver it, and does it leave now for no other reason than that its domain is a stranger's?  A map that was
  * lost must not send the mail of our users through the relay, which would send it back to us, or refuse it.
  */
 static bool has_lost_domain(const struct question *q, const struct operation_recipient *to)

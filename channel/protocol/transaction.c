@@ -1027,7 +1027,7 @@ static int64_t step_deadline(const struct dialogue *d)
 
 	if (d->out.len > 0)
 		return d->progress + d->options->write_timeout;
-	/* its own content is the owner's to write; whoever is in front of it still has to be answered */
+	/* its own content is the owner's to write; the transaction in front of it still has to be answered */
 	if (e == NULL || e->transaction == d->content)
 		return CLOCK_NEVER;
 	since = d->front_since > d->progress ? d->front_since : d->progress;

@@ -2,7 +2,7 @@
  * Maps in no environment: every batch makes a new file that takes the place of the old one.
  *
  * The file is copied, changed in private, sealed (stamp.h) and published.  A copy costs a tenth of loading all records
- * anew, and readers that have the old file open are never in the way.  What a batch costs is the size of the map, so many
+ * again, and readers that have the old file open are never in the way.  What a batch costs is the size of the map, so many
  * changes should go into one.
  */
 #include <errno.h>

@@ -103,7 +103,8 @@ sub be_good($number) {
 			my $c = $intake->lmtp;
 			my @replies = map { @$_ } $c->message('good@example.com', ['bob@example.org'], "Subject: good $number-$n-\n\n" . 'line of the text' x 3 . "\n" x rand 2000);
 			print $notes "$number-$n-\n" if $replies[-1] =~ /^250 .*queued/;
-			$bad = join ' ', @replies if $replies[-1] !~ /^(?:250|421)/;
+			# 421 may come in the middle, for want of memory, and nothing behind it
+			$bad = join ' ', @replies if $replies[-1] !~ /^250/ && !grep { /^421/m } @replies;
 			$replies[-1] =~ /^250/;
 		};
 		# there are no more connections than 150: that is said, and tried again
@@ -140,7 +141,7 @@ my $notes = join '', map { Spool::slurp("$dir/good.$_") // '' } 7, 8;
 my %acknowledged = map { $_ => 1 } $notes =~ /^(\d+-\d+-)$/mg;
 my ($slowest) = sort { $b <=> $a } $notes =~ /^slowest (\S+)/mg;
 cmp_ok scalar keys %acknowledged, '>', 5, 'mail was taken all the time';
-unlike $notes, qr/^bad/m, 'no other answer than yes, or too many';
+unlike $notes, qr/^bad/m, 'no other answer than yes, or too many, or not enough memory';
 cmp_ok $slowest // 99, '<', 5, 'nobody waited long';
 note sprintf '%d messages acknowledged, the slowest after %.2f s; at most %.1f MB', scalar keys %acknowledged, $slowest // 0, $largest;
 cmp_ok $largest, '<', 40, 'memory' if !$ENV{ZLMTP_SANITIZED};
