@@ -4,6 +4,7 @@
 
 #include "db/store/bdb.h"
 #include "db/store/env.h"
+#include "db/store/guard.h"
 #include "db/store/stamp.h"
 
 /*
@@ -82,27 +83,48 @@ static int put_all(DB *db, const struct store_load *load)
 	return code;
 }
 
+struct loading {
+	const char *path;
+	DBTYPE type;
+	const struct store_load *load;
+	struct buf said;
+	int code;
+};
+
+static void load_guarded(void *context)
+{
+	struct loading *l = context;
+	DB *db;
+	int closed;
+
+	l->code = db_create(&db, NULL, 0);
+	if (l->code != 0)
+		return;
+	l->code = prepare(db, l->type, l->load, &l->said);
+	if (l->code == 0)
+		l->code = db->open(db, NULL, l->path, NULL, l->type, DB_CREATE | DB_TRUNCATE, 0600);
+	if (l->code == 0)
+		l->code = put_all(db, l->load);
+	/* what was put is written here; there is no need to sync it twice */
+	closed = db->close(db, 0);
+	if (l->code == 0)
+		l->code = closed;
+}
+
 static int load_file(const char *path, DBTYPE type, const struct store_load *load, struct buf *why)
 {
-	struct buf said = { 0 };
-	DB *db;
-	int code = db_create(&db, NULL, 0), closed;
+	struct loading l = { .path = path, .type = type, .load = load };
 
-	if (code == 0) {
-		code = prepare(db, type, load, &said);
-		if (code == 0)
-			code = db->open(db, NULL, path, NULL, type, DB_CREATE | DB_TRUNCATE, 0600);
-		if (code == 0)
-			code = put_all(db, load);
-		/* what was put is written here; there is no need to sync it twice */
-		closed = db->close(db, 0);
-		if (code == 0)
-			code = closed;
+	/* libdb itself follows pointers that it has not got when memory runs out on the way */
+	guard_install();
+	if (!guard_read(load_guarded, &l)) {
+		l.code = ENOMEM;
+		buf_adds(&l.said, "Berkeley DB was led astray");
 	}
-	if (code != 0)
-		buf_addf(why, "%s%s%s", db_strerror(code), said.len > 0 ? "; " : "", buf_str(&said));
-	buf_free(&said);
-	return code == 0 ? EX_OK : EX_IOERR;
+	if (l.code != 0)
+		buf_addf(why, "%s%s%s", db_strerror(l.code), l.said.len > 0 ? "; " : "", buf_str(&l.said));
+	buf_free(&l.said);
+	return l.code == 0 ? EX_OK : EX_IOERR;
 }
 
 static int load_btree(const char *path, const struct store_load *load, struct buf *why)
