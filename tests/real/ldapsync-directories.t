@@ -22,7 +22,10 @@ my $hosting = $RealSlapd::hosting;
 my $lmdb = qx{grep -c 'HAVE_LMDB 1' $ENV{BUILD_DIR}/config.h} > 0;
 
 my @disks;
-END { system("umount -l $_ 2>/dev/null") for @disks }
+END {
+	local $?;
+	system("umount -l $_ 2>/dev/null") for @disks;
+}
 
 sub removal($name) { "dn: mail=$name\@$domain,$tree\nchangetype: delete\n\n" }
 
