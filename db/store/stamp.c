@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,9 @@ _Static_assert(sizeof stamp_key == STAMP_KEY_LENGTH, "the key counts its NUL");
 #define MAGIC_LENGTH (sizeof MAGIC - 1)
 #define DIGITS 16
 #define SEAL_LENGTH (MAGIC_LENGTH + DIGITS)
+#define HALF 10                /* of the words, behind the first byte */
+
+_Static_assert(1 + 2 * HALF == MAGIC_LENGTH, "two halves are the whole");
 
 /* Read at a time; any multiple of 32. */
 #define PIECE (512 * 1024)
@@ -141,11 +145,16 @@ struct scan {
 	off_t where[MOST_SEALS];
 };
 
+static bool is_digit(char c)
+{
+	return memchr("0123456789abcdef", c, 16) != NULL;
+}
+
 /* Digits that are none: the ruin of a seal that other bytes were written over. */
 static bool has_digits(const char *p)
 {
 	for (int i = 0; i < DIGITS; i++)
-		if (memchr("0123456789abcdef", p[i], 16) == NULL)
+		if (!is_digit(p[i]))
 			return false;
 	return true;
 }
@@ -240,13 +249,65 @@ static void format_digits(char *out, uint64_t sum)
 	memcpy(out, text, DIGITS);
 }
 
+/*
+ * One byte of a seal is not what it was.  Other bytes that were written over one, as libdb does when it moves records, change
+ * more.  The first one may be any that no UTF-8 text has in front of a letter: no value of a map may look like this.
+ */
+static bool is_damaged_seal(const char *p)
+{
+	size_t wrong = 0;
+
+	for (size_t i = 0; i < MAGIC_LENGTH; i++)
+		wrong += p[i] != MAGIC[i];
+	for (size_t i = MAGIC_LENGTH; i < SEAL_LENGTH; i++)
+		wrong += !is_digit(p[i]);
+	return wrong == 1 && (unsigned char)p[0] >= 0xc0;
+}
+
+/* Half of the words of a seal is left whatever byte of it was damaged. */
+static bool holds_damaged_seal(const char *bytes, size_t n)
+{
+	for (size_t at = 1; at < MAGIC_LENGTH; at += HALF) {
+		const char *end = bytes + n, *p = bytes;
+
+		while ((p = memmem(p, (size_t)(end - p), &MAGIC[at], HALF)) != NULL) {
+			if (p - bytes >= (ptrdiff_t)at && end - p >= (ptrdiff_t)(SEAL_LENGTH - at) && is_damaged_seal(p - at))
+				return true;
+			p++;
+		}
+	}
+	return false;
+}
+
+/* Is there one in a file that has no other?  STAMP_BAD or STAMP_NONE if it can be read. */
+static enum stamp_state find_damaged_seal(int fd)
+{
+	char *bytes = xmalloc(PIECE + SEAL_LENGTH);
+	enum stamp_state state = STAMP_NONE;
+	size_t kept = 0;
+	off_t offset = 0;
+	ssize_t got = 0;
+
+	while (state == STAMP_NONE && (got = read_at(fd, bytes + kept, PIECE, offset)) > 0) {
+		size_t n = kept + (size_t)got;
+
+		if (holds_damaged_seal(bytes, n))
+			state = STAMP_BAD;
+		offset += got;
+		kept = n < SEAL_LENGTH ? n : SEAL_LENGTH;
+		memmove(bytes, bytes + n - kept, kept);
+	}
+	free(bytes);
+	return got < 0 ? STAMP_UNREADABLE : state;
+}
+
 /* What the seals that were found are worth. */
-static enum stamp_state judge(const struct scan *scan)
+static enum stamp_state judge(int fd, const struct scan *scan)
 {
 	char digits[DIGITS];
 
 	if (scan->seals == 0)
-		return STAMP_NONE;
+		return find_damaged_seal(fd);
 	format_digits(digits, scan->sum);
 	return scan->agree && memcmp(digits, scan->digits, DIGITS) == 0 ? STAMP_GOOD : STAMP_BAD;
 }
@@ -257,7 +318,7 @@ enum stamp_state stamp_check(int fd)
 
 	if (!scan_file(fd, &scan))
 		return errno == EFBIG ? STAMP_BAD : STAMP_UNREADABLE;
-	return judge(&scan);
+	return judge(fd, &scan);
 }
 
 static bool write_at(int fd, const char *bytes, size_t n, off_t offset)
@@ -295,7 +356,7 @@ enum stamp_state stamp_break(int fd)
 
 	if (!scan_file(fd, &scan))
 		return errno == EFBIG ? STAMP_BAD : STAMP_UNREADABLE;
-	state = judge(&scan);
+	state = judge(fd, &scan);
 	for (size_t i = 0; state == STAMP_GOOD && i < scan.seals; i++)
 		if (!write_at(fd, &broken, 1, scan.where[i]))
 			return STAMP_UNREADABLE;

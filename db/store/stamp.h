@@ -59,7 +59,7 @@ void stamp_free(struct stamp *stamp);
 enum stamp_state {
 	STAMP_GOOD,          /* the file is as it was built */
 	STAMP_NONE,          /* no seal in the file */
-	STAMP_BAD,           /* the file has changed since */
+	STAMP_BAD,           /* the file has changed since, or the seal itself is damaged */
 	STAMP_UNREADABLE,    /* errno says why */
 };
 

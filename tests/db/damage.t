@@ -6,7 +6,7 @@ use lib "$ENV{SRC_DIR}/tests/lib";
 use Fcntl;
 use POSIX qw(mkfifo);
 use Test::More;
-use Extent 'long';
+use Extent qw(long some_of);
 use Tool;
 
 my $db = "$ENV{BUILD_DIR}/db";
@@ -102,6 +102,28 @@ for my $type (sort keys %suffix) {
 	ok -e "$file.damaged" && !-e $file, '... under a name of its own';
 	is update($type, $base, 'replace', $base)->{status}, 0, '... and its text makes it again';
 	is look($type, $base, 'key17')->{out}, "value17\n", '... as it was';
+}
+
+# A byte of the seal itself: there is still one, and it proves that the map is not as it was built.
+for my $type (sort keys %suffix) {
+	my $base = build($type);
+	my $file = "$base.$suffix{$type}";
+	my $whole = slurp($file);
+	my $seal = index $whole, "\367zlmtp stamp 1 check=";
+	my @believed;
+	# of the first byte the two highest bits stay: text of a map could look like a seal without them
+	for my $at (some_of(12, map { [$_, $_ % 7] } 0 .. 36), [0, 5], [1, 7], [36, 6]) {
+		next if $at->[0] == 0 && $at->[1] > 5;
+		put($file, $whole);
+		flip($file, $seal + $at->[0], 1 << $at->[1]);
+		my $got = look($type, $base, 'key17');
+		push @believed, "$at->[0]: $got->{status}" if $got->{status} != 75;
+	}
+	is "@believed", '', "$type: a map with a damaged seal is not one without";
+	put("$base.2", "key\xc2\xb7zlmtp value\xc2\xb7zlmtp stamp 1 check=0123456789abcdef\n");
+	is quick(["$db/newdb", '-s', '-t', $type, "$base.2"])->{status}, 0, '... text may look like one';
+	unseal("$base.2.$suffix{$type}");
+	is look($type, "$base.2", "key\xc2\xb7zlmtp")->{status}, 0, '... also where no seal is';
 }
 
 for my $type (qw(btree bhash)) {
