@@ -3,6 +3,14 @@
 #include <stdint.h>
 #include <string.h>
 
+bool text_has_controls(const char *bytes, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if ((unsigned char)bytes[i] < ' ' || bytes[i] == 127)
+			return true;
+	return false;
+}
+
 /* The length of the valid sequence at s and what it stands for; 0 without one. */
 static size_t decode(const char *s, size_t n, uint32_t *code)
 {

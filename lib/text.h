@@ -11,6 +11,9 @@
 
 #include "lib/buf.h"
 
+/* Is a control byte (TAB, CR, LF, NUL, DEL ...) in them? */
+bool text_has_controls(const char *bytes, size_t n);
+
 /*
  * Adds `n` bytes as printable text: every control byte (TAB, CR, LF, NUL, DEL
  * and C1 included) and every character that changes the direction of text becomes one blank, runs of them one blank; bytes that are not

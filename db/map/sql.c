@@ -68,14 +68,6 @@ static void restart_rows(void *context)
 	r->fault = NULL;
 }
 
-static bool has_control_bytes(const char *value, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if ((unsigned char)value[i] < ' ' || value[i] == 127)
-			return true;
-	return false;
-}
-
 static bool take_row(void *context, unsigned columns, const char *const *values, const size_t *lengths)
 {
 	struct rows *r = context;
@@ -90,7 +82,7 @@ static bool take_row(void *context, unsigned columns, const char *const *values,
 		r->fault = "the value is empty; if such rows are meant to be passed over, say so in the query";
 	else if (lengths[0] > LONGEST_ANSWER || r->text.len > LONGEST_ANSWER - lengths[0])
 		r->fault = "the answer is longer than 512 KiB";
-	else if (has_control_bytes(values[0], lengths[0]))
+	else if (text_has_controls(values[0], lengths[0]))
 		r->fault = "the value has control bytes in it";
 	if (r->fault != NULL)
 		return false;

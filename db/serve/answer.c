@@ -19,14 +19,6 @@
 /* No address has this user, so that what becomes of it tells about the domain. */
 #define NOBODY_HERE "zlmtp-asks-for-the-domain"
 
-static bool has_controls(const char *key, size_t length)
-{
-	for (size_t i = 0; i < length; i++)
-		if ((unsigned char)key[i] < ' ' || key[i] == 127)
-			return true;
-	return false;
-}
-
 /* What keeps mail waiting is for the administrator, too, not for the client alone. */
 static void tell_trouble(struct answers *a, const char *map, const struct buf *why)
 {
@@ -228,7 +220,7 @@ static enum map_answer ask_policy(struct answers *a, const char *recipient, size
 
 	if (domain == MAP_FOUND) {
 		buf_clear(&words);
-		answer = has_controls(recipient, length) ? MAP_NOT_FOUND : ask_recipient(a, recipient, length, &words);
+		answer = text_has_controls(recipient, length) ? MAP_NOT_FOUND : ask_recipient(a, recipient, length, &words);
 	}
 	if (domain == MAP_FOUND && answer == MAP_FOUND && a->verify != NULL) {
 		buf_clear(&words);
@@ -293,7 +285,7 @@ enum map_answer answers_ask(struct answers *a, const char *map, const char *key,
 		text_add_clean_string(value, map, 100);
 		return MAP_COULD_NOT_TELL;
 	}
-	if (strcmp(map, ANSWER_POLICY) != 0 && (length == 0 || has_controls(key, length)))
+	if (strcmp(map, ANSWER_POLICY) != 0 && (length == 0 || text_has_controls(key, length)))
 		return MAP_NOT_FOUND;
 	text = xstrndup(key, length);
 	if (strcmp(map, "recipient") == 0)

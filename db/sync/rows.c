@@ -44,6 +44,8 @@ static const char *make_value(struct rows *r, const char *key, size_t n, const c
 		return "the value is empty";
 	if (length > LONGEST_VALUE)
 		return "the value is longer than 512 KiB";
+	if (text_has_controls(value, length))
+		return "a control byte in the value";
 	buf_clear(&r->scratch);
 	if (!sql_format_value(r->format, key, n, value, length, &r->scratch))
 		return "the value, or the key, has no part before or behind an @ as result_format asks for";

@@ -96,10 +96,10 @@ sub unusable($database, $kind) {
 	my $sync = sync_of($database, $kind);
 	$sync->once;
 	$sync->sql("UPDATE u SET v = NULL WHERE a = 'user1\@example.com'; INSERT INTO u VALUES ('user2\@example.com', 'lmtp!another!one'), "
-		. "('both\@example.com', '1'), ('both\@example.com', '2'), ('good\@example.com', '3'), (NULL, '4'), ('', '5'), ('same\@example.com', '6'), ('same\@example.com', '6')");
+		. "('both\@example.com', '1'), ('both\@example.com', '2'), ('good\@example.com', '3'), (NULL, '4'), ('', '5'), ('line\@example.com', 'a\nb'), ('same\@example.com', '6'), ('same\@example.com', '6')");
 	my ($exit, $said) = $sync->once;
 	is $exit, 65, 'rows that cannot be used: status 65';
-	like $said, qr/$_/, "$_ is said" for qr/user1\@example\.com: the value is NULL/, qr/user2\@example\.com: several rows with different values/, qr/both\@/, qr/the key is NULL/;
+	like $said, qr/$_/, "$_ is said" for qr/user1\@example\.com: the value is NULL/, qr/user2\@example\.com: several rows with different values/, qr/both\@/, qr/the key is NULL/, qr/line\@example\.com: a control byte in the value/;
 	is $sync->find('user1@example.com'), 'lmtp!store!u1', 'a key whose value is NULL keeps what it had';
 	is $sync->find('user2@example.com'), 'lmtp!store!u2', 'so does one with two values';
 	is $sync->find('both@example.com'), undef, 'one that had none is left out';
