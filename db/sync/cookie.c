@@ -95,8 +95,9 @@ struct csn {
 /* Steps over the next CSN of the list; false at its end, or if it is none. */
 static bool next_csn(const char **list, size_t *n, struct csn *csn)
 {
-	const char *semicolon = memchr(*list, ';', *n), *mark = memchr(*list, '#', *n);
+	const char *semicolon = memchr(*list, ';', *n);
 	const size_t length = semicolon != NULL ? (size_t)(semicolon - *list) : *n;
+	const char *mark = memchr(*list, '#', length);
 	const size_t before = sizeof "#000000#" - 1;
 
 	if (mark == NULL || (size_t)(*list + length - mark) < before + ORIGIN)
