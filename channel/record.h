@@ -18,7 +18,8 @@
  *   tls         protocol, cipher, certificate, and whether it was verified or why not; "-" in clear
  *   delays      seconds: from the job to the transaction / connect / greeting to ready / envelope and
  *               content / final reply; a step that did not happen is 0
- *   maybe_duplicate  yes if the whole message was sent and no answer came, be it before a second try at once
+ *   maybe_duplicate  yes if the whole message was sent and no answer came, or 421 4.3.2, be it before a second try
+ *               at once
  *
  * In JSON message and code are numbers, delays an array of numbers, maybe_duplicate true or false; all others are
  * strings.

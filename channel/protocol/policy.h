@@ -46,7 +46,7 @@ struct result {
 	const char *words;         /* clean text */
 	bool remote;               /* the server said it; else we did */
 	bool destination;          /* concerns the destination, not this recipient: others need not be tried now */
-	bool maybe_duplicate;      /* the message was sent whole and the answer never came */
+	bool maybe_duplicate;      /* the message was sent whole and no answer came that says what became of it */
 };
 
 /* The postmaster's own rules, first match wins (-O map-reply). */

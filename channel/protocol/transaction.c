@@ -870,6 +870,8 @@ static void on_final(struct dialogue *d, struct transaction *t, const struct rep
 		return;
 	}
 	r = result_of(d, STAGE_FINAL, reply);
+	/* a server that goes says so (RFC 3463 X.3.2) whatever it was doing: Dovecot may have the message already */
+	r.maybe_duplicate = reply->code == 421 && strcmp(r.status, "4.3.2") == 0;
 	take_final(d, t, &r);
 	if (r.outcome == OUTCOME_DELIVERED) {
 		t->delivered = true;

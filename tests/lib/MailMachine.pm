@@ -107,6 +107,9 @@ sub records($self) {
 	return \%records;
 }
 
+# The file of its map.
+sub bytes($self) { Spool::slurp($self->map . '.db') // '' }
+
 sub said($self, $program) { Spool::slurp("$self->{dir}/$program.log") // '' }
 
 sub DESTROY($self) {

@@ -94,7 +94,8 @@ sub client($n, @ids) {
 	$log->autoflush(1);
 	my $line;
 	for my $id (@ids) {
-		my $user = $in_order[$id % @in_order];
+		# each for another user, in no order
+		my $user = $in_order[$id * 7919 % @in_order];
 		for my $try (1 .. 600) {
 			my @replies = eval {
 				$line //= IntakeDialogue->new($where, lmtp => $lmtp);
@@ -144,20 +145,27 @@ sub accepted() {
 
 my @lag;
 
-# Changes the directory, and waits until each map has it; how long that took, by machine.
+# Changes the directory, and waits until the file of each map has it, which a reader opens then; how long that took, by machine.
 sub change($ldif, $holds) {
 	$provider->change($ldif);
 	my $changed = time;
 	my @open = grep { $_->{pids}{ldapsync} } @machines;
 	my %lag;
 	while (@open && time - $changed < 60) {
-		@open = grep { !($holds->($_->records) && ($lag{$_->name} = time - $changed)) } @open;
+		@open = grep { !($holds->($_->bytes) && ($lag{$_->name} = time - $changed)) } @open;
+		sleep 0.005;
 	}
 	push @lag, \%lag;
 	return !@open;
 }
 
 sub describe($lag) { join ', ', map { sprintf '%s %.2f s', $_, $lag->{$_} } sort keys %$lag }
+
+sub knows($store, $user) {
+	my $session = IntakeDialogue->new($socket{$store}, lmtp => 1);
+	$session->say($_) for 'LHLO test', 'MAIL FROM:<>';
+	return $session->say("RCPT TO:<$user>") =~ /^250 /;
+}
 
 # Users go to the other store: their mailboxes are there first, then the directory says so, and in the end the old ones go.
 sub move(@who) {
@@ -169,8 +177,10 @@ sub move(@who) {
 	@old{@who} = @old;
 	push @{$both{$old{$_}}}, $_ for @who;
 	$store{$_}->users(@{$both{$_}}) for keys %store;
+	# Dovecot looks at its list once a second at most
+	RealServer::wait_for('mailboxes at the new store', 20, sub { !grep { !knows($home{$_}, $_) } @who });
 	my $ldif = join '', map { "dn: uid=$_,$RealSlapd::tree\nchangetype: modify\nreplace: host\nhost: $home{$_}\n\n" } @who;
-	ok change($ldif, sub ($map) { !grep { ($map->{"$_\@$domain"} // '') !~ /!$home{$_}!/ } @who }), 'all maps have the new places';
+	ok change($ldif, sub ($map) { !grep { index($map, "!$home{$_}!$_%") < 0 } @who }), 'all maps have the new places';
 	$store{$_}->users(@{$there{$_}}) for keys %store;
 	happened(@who . " users moved from store1 to store2; lag of the maps: " . describe($lag[-1]));
 }
@@ -187,7 +197,7 @@ subtest 'a replica is killed' => sub {
 		$replicas[0]->stop('KILL');
 		happened('replica 1 killed, which m1 and m3 followed');
 		ok change("dn: uid=u2,$RealSlapd::tree\nchangetype: modify\nadd: mail\nmail: second\@$domain\n\n",
-			sub ($map) { $map->{"second\@$domain"} }), 'a change reaches all maps by the other one';
+			sub ($map) { $map =~ /second\@\Q$domain\E/ }), 'a change reaches all maps by the other one';
 		happened('a change reaches the maps by replica 2; lag: ' . describe($lag[-1]));
 	});
 };
@@ -198,7 +208,10 @@ subtest 'a store is away, and users move' => sub {
 	$store{store1}->stop;
 	happened('store1 stopped');
 	my $before = $next;
-	traffic($part, sub { move(@first) });
+	traffic($part, sub {
+		RealServer::wait_for('mail that waits in all machines', 60, sub { !grep { $_->waiting < $part / 12 } @machines });
+		move(@first);
+	});
 	$moved_at{$_} = $before for @first;
 	$store{store1}->again;
 	happened('store1 is back, without the users who moved');
@@ -211,11 +224,11 @@ subtest 'a store is away, and users move' => sub {
 subtest 'a mail machine is killed' => sub {
 	traffic($part, sub {
 		# in the middle of its work
-		RealServer::wait_for('mail in m2', 30, sub { $machines[1]->waiting || (() = ($machines[1]->said('runqueue') =~ /ok:/g)) > 2 });
+		RealServer::wait_for('mail in m2', 30, sub { $machines[1]->waiting > 0 });
 		$machines[1]->crash;
 		happened('m2 killed, all of it, with ' . $machines[1]->waiting . ' messages in its queue');
 		my $before = $next;
-		ok change("dn: uid=u4,$RealSlapd::tree\nchangetype: modify\nadd: mail\nmail: third\@$domain\n\n", sub ($map) { $map->{"third\@$domain"} }),
+		ok change("dn: uid=u4,$RealSlapd::tree\nchangetype: modify\nadd: mail\nmail: third\@$domain\n\n", sub ($map) { $map =~ /third\@\Q$domain\E/ }),
 			'the others go on';
 		happened('a change meanwhile; lag: ' . describe($lag[-1]));
 		$machines[1]->start;
@@ -269,6 +282,12 @@ happened("everything is delivered: $messages messages");
 
 is join(' ', grep { !$found{$_} } sort { $a <=> $b } keys %$accepted), '', 'nothing is lost';
 is scalar(@strange), 0, 'nobody got a report' or diag $strange[0];
+# What its machine has said of the recipient of a message that came twice.
+sub what_was_said($complaint) {
+	my $a = $accepted->{$complaint =~ s/:.*//r};
+	return "machine $a->{machine}:\n", map { my $p = $_; map { "$p: $_\n" } grep { /\b$a->{user}\b/ } split /\n/, $machines[$a->{machine}]->said($p) } qw(intake runqueue lmtp);
+}
+
 my (@wrong, @twice, @unexplained);
 for my $id (sort { $a <=> $b } keys %found) {
 	my $a = $accepted->{$id} // next;
@@ -285,13 +304,13 @@ for my $id (sort { $a <=> $b } keys %found) {
 		$machines[$a->{machine}]->said('lmtp') !~ /recipient=$user .*maybe_duplicate=yes/;
 }
 is join("\n", @wrong), '', 'every message is in the right store';
-is join("\n", @unexplained), '', 'and once, but for what was on the wire when a machine or a store was stopped';
+is join("\n", @unexplained), '', 'and once, but for what was on the wire when a machine or a store was stopped' or diag map { what_was_said($_) } @unexplained;
 happened(@twice . ' second copies: on the wire when a machine or a store was stopped');
 
 my $rerouted = 0;
 $rerouted += () = $_->said('runqueue') =~ /recipients? rerouted/g for @machines;
 cmp_ok $rerouted, '>', 0, 'mail that waited for the old store was routed again';
-like $machines[2]->said('runqueue'), qr/failed: .*5\.1\.1.*\n(?:.*\n)*?.*rerouted/, 'also what the old store refused';
+ok scalar(grep { $_->said('runqueue') =~ /failed: .*5\.1\.1.*\n(?:.*\n)*?.*rerouted/ } @machines), 'also what the old store refused';
 happened("$rerouted messages were routed again by themselves");
 my ($longest) = sort { $b <=> $a } map { values %$_ } @lag;
 cmp_ok $longest, '<', long() ? 1 : 10, sprintf 'the longest lag of a map: %.2f s', $longest;
