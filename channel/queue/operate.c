@@ -218,8 +218,11 @@ static bool make_directories(const char *path)
 	return true;
 }
 
-/* Moves the control file; both names are on the disk when it is said to be done. */
-static enum operation_result move(struct target *t, const char *from, const char *to)
+/*
+ * Moves the control file; both names are on the disk when it is said to be done.  From the rename on it is in its new place
+ * for everybody who looks, so that the log says so even if a directory cannot be synced.
+ */
+static enum operation_result move(struct target *t, const char *from, const char *to, const char *event)
 {
 	if (!make_directories(to))
 		return trouble(t, "make the directory of", to);
@@ -229,6 +232,7 @@ static enum operation_result move(struct target *t, const char *from, const char
 	}
 	if (rename(from, to) < 0)
 		return trouble(t, "move", from);
+	log_message(t, event);
 	if (!publish_sync_directory(to) || !publish_sync_directory(from))
 		return trouble(t, "write down the new place of", from);
 	t->changed = t->control != NULL ? t->control->recipient_count : 0;
@@ -244,10 +248,8 @@ static enum operation_result hold_or_release(struct target *t, bool hold)
 		buf_adds(t->why, hold ? "it is on hold already" : "it is not on hold");
 		result = OPERATION_NOTHING;
 	} else {
-		result = hold ? move(t, t->o->job, held) : move(t, held, t->o->job);
+		result = hold ? move(t, t->o->job, held, "held") : move(t, held, t->o->job, "released");
 	}
-	if (result == OPERATION_DONE)
-		log_message(t, hold ? "held" : "released");
 	free(held);
 	return result;
 }
@@ -370,7 +372,7 @@ static enum operation_result fail(struct target *t)
 	if (result == OPERATION_DONE && t->o->held && all_settled(c)) {
 		size_t changed = t->changed;
 
-		result = move(t, t->path, t->o->job);
+		result = move(t, t->path, t->o->job, "released");
 		t->changed = changed;
 	}
 	buf_free(&lines);

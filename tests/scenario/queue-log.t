@@ -134,6 +134,23 @@ subtest 'the life of a message' => sub {
 	ok scalar(grep { / spool=$id / } grepped($q, $_)), "$_ finds the id" for '<one@example.org>', 'gone@example.org', 'ann@example.org', 'bob@example.org';
 };
 
+subtest 'a message that was moved is logged, although the directory cannot be synced' => sub {
+	plan skip_all => 'processes cannot be followed here' if system('strace -o /dev/null true 2>/dev/null') != 0;
+	my $q = office();
+	my $plain = $q->{wrap};
+	mkdir $q->office . '/hold', 0700;
+	chomp(my $id = run($q, $message, 'enqueue', '-P', $q->office, '-s', 'ann@example.org', 'bob@example.org'));
+	for my $verb (qw(hold release)) {
+		$q->{wrap} = [@$plain, 'strace', '-f', '-o', '/dev/null', '-e', 'trace=fsync', '-e', 'inject=fsync:error=EIO'];
+		run($q, '', 'zlmtp-queue', '-P', $q->office, $verb, $id);
+		isnt $? >> 8, 0, "$verb: trouble";
+		my $event = { hold => 'held', release => 'released' }->{$verb};
+		my $moved = (glob $q->office . '/hold/*') ? 'held' : 'released';
+		is $moved, $event, 'it is there all the same';
+		ok RunQueue::wait_for(sub { grep { /event=$event/ } grepped($q, $id) }), 'and the log says so';
+	}
+};
+
 subtest 'a message whose files cannot be removed is not done' => sub {
 	my $q = office();
 	my $id = run($q, $message, 'enqueue', '-P', $q->office, '-s', 'ann@example.org', 'bob@example.org') =~ s/\n//r;
