@@ -17,6 +17,7 @@
 #include "channel/server/figures.h"
 #include "channel/server/intake.h"
 #include "channel/net/tls.h"
+#include "channel/report/reportconf.h"
 #include "channel/spool/notify.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
@@ -60,6 +61,7 @@ static struct program program = {
 
 struct options {
 	struct routing routing;
+	struct report_settings reports;
 	char **settings;
 	size_t setting_count, setting_capacity;
 	const char *tls_file;
@@ -166,6 +168,8 @@ static void open_maps(struct intake *in, struct options *options)
 		options->routing.dbases = xasprintf("%s/db/dbases.conf", mailvar);
 	if (options->routing.dbases == NULL)
 		option_usage(&program, "which maps route recipients? -f, or MAILVAR in the file that ZCONFIG names");
+	report_settings_read(&options->reports, options->routing.dbases, own_name());
+	in->policy.postmaster = options->reports.postmaster;
 	options->routing.settings = options->settings;
 	options->routing.setting_count = options->setting_count;
 	in->privilege = options->routing.privilege = pw != NULL ? (long)pw->pw_uid : 65534;
@@ -447,6 +451,7 @@ int main(int argc, char **argv)
 	policy_free(&loop.intake.policy);
 	free(loop.clients);
 	free(loop.fds);
+	report_settings_free(&options.reports);
 	free(options.settings);
 	free(texts);
 	buf_free(&why);

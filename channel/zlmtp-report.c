@@ -81,28 +81,6 @@ static const char *own_name(void)
 	return gethostname(name, sizeof name - 1) == 0 && name[0] != '\0' ? name : "localhost";
 }
 
-/* What is damaged there has no effect on the mail: usual settings instead, and a line in the log. */
-static void read_settings(struct reporter *r)
-{
-	const char *slash = strrchr(r->dbases, '/');
-	struct buf path = { 0 }, text = { .limit = 1024 * 1024 }, why = { 0 };
-
-	buf_add(&path, r->dbases, slash != NULL ? (size_t)(slash - r->dbases) + 1 : 0);
-	buf_adds(&path, "router.conf");
-	report_settings_init(&r->office.settings, own_name());
-	if (!file_read_text(buf_str(&path), &text)) {
-		if (errno != ENOENT)
-			complain("%s: %s; reports have their usual settings", buf_str(&path), file_error(errno));
-	} else if (!report_settings_parse(&r->office.settings, buf_str(&path), text.data, text.len, &why)) {
-		complain("%s; reports have their usual settings", buf_str(&why));
-		report_settings_free(&r->office.settings);
-		report_settings_init(&r->office.settings, own_name());
-	}
-	buf_free(&path);
-	buf_free(&text);
-	buf_free(&why);
-}
-
 static void read_forms(struct reporter *r)
 {
 	char *directory = zenv_below("MAILSHARE", "forms"), *line, *rest;
@@ -135,7 +113,7 @@ static void open_office(struct reporter *r)
 		die(EX_OSERR, "%s/transport: %s", o->spool.postoffice, strerror(errno));
 	o->uid = st.st_uid;
 	o->gid = st.st_gid;
-	read_settings(r);
+	report_settings_read(&o->settings, r->dbases, own_name());
 	read_forms(r);
 }
 

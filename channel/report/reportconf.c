@@ -1,10 +1,13 @@
 #include "channel/report/reportconf.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/alloc.h"
 #include "lib/conf.h"
+#include "lib/file.h"
+#include "lib/log.h"
 #include "lib/parse.h"
 #include "lib/text.h"
 
@@ -111,6 +114,27 @@ bool report_settings_parse(struct report_settings *s, const char *path, const ch
 	while (ok && conf_next(&lines))
 		ok = take_line(s, &lines);
 	return ok;
+}
+
+void report_settings_read(struct report_settings *s, const char *dbases, const char *host)
+{
+	const char *slash = strrchr(dbases, '/');
+	struct buf path = { 0 }, text = { .limit = 1024 * 1024 }, why = { 0 };
+
+	buf_add(&path, dbases, slash != NULL ? (size_t)(slash - dbases) + 1 : 0);
+	buf_adds(&path, "router.conf");
+	report_settings_init(s, host);
+	if (!file_read_text(buf_str(&path), &text)) {
+		if (errno != ENOENT)
+			complain("%s: %s; reports have their usual settings", buf_str(&path), file_error(errno));
+	} else if (!report_settings_parse(s, buf_str(&path), text.data, text.len, &why)) {
+		complain("%s; reports have their usual settings", buf_str(&why));
+		report_settings_free(s);
+		report_settings_init(s, host);
+	}
+	buf_free(&path);
+	buf_free(&text);
+	buf_free(&why);
 }
 
 void report_settings_free(struct report_settings *s)

@@ -16,7 +16,7 @@
 struct report_settings {
 	char *host;          /* hostname=: who reports (Reporting-MTA) */
 	char *from;          /* report-from=: an address; NULL: MAILER-DAEMON@host */
-	char *postmaster;    /* postmaster=: gets copies; NULL: nobody */
+	char *postmaster;    /* postmaster=: gets copies, and mail to <postmaster>; NULL: it is not set */
 	uint64_t max;        /* report-max=: messages above that many bytes come back as their header alone */
 };
 
@@ -29,6 +29,12 @@ void report_settings_init(struct report_settings *settings, const char *host);
  */
 bool report_settings_parse(struct report_settings *settings, const char *path, const char *text, size_t n,
                            struct buf *why);
+
+/*
+ * Reads router.conf beside `dbases`.  What is damaged there has no effect on the mail: the defaults instead, and a line in the
+ * log.
+ */
+void report_settings_read(struct report_settings *settings, const char *dbases, const char *host);
 
 /* True for a name that belongs here, so that the reader of routing's settings leaves it alone. */
 bool report_settings_has(const char *name);

@@ -47,6 +47,7 @@ struct policy {
 	enum relay relay;
 	struct network *networks;      /* beside loopback */
 	size_t network_count, network_capacity;
+	const char *postmaster;        /* who gets mail to <postmaster> where the maps do not know that name; NULL: it is refused */
 	const char *verify;            /* the cache of lmtp -B, which is asked about recipients; NULL: it is not */
 	const char *verify_with;       /* more arguments for it, with blanks between; "" for none */
 };

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -72,16 +73,26 @@ static void add_destinations(struct buf *out, const struct route_result *results
 	}
 }
 
-/*
- * A list with a member that nobody can judge is asked about again; one with some members that are gone goes to the others.
- */
-static void ask_router(struct router *router, const char *address, long privilege, struct buf *out)
+static enum map_answer ask_router(struct router *router, const char *address, long privilege, const struct route_result **results,
+                                  size_t *count)
 {
 	struct route_query query = { .address = address, .length = strlen(address), .privilege = (uid_t)privilege };
+
+	return route(router, &query, results, count);
+}
+
+/*
+ * A list with a member that nobody can judge is asked about again; one with some members that are gone goes to the others.
+ * Mail to <postmaster> must be taken (RFC 5321 section 4.5.1): where the maps do not know him, router.conf may.
+ */
+static void judge(const struct policy *policy, struct router *router, const char *address, long privilege, struct buf *out)
+{
 	const struct route_result *results, *unclear, *nobody;
 	size_t count;
 
-	(void)!route(router, &query, &results, &count);
+	if (ask_router(router, address, privilege, &results, &count) == MAP_NOT_FOUND && policy->postmaster != NULL &&
+	    strcasecmp(address, "postmaster") == 0)
+		(void)!ask_router(router, policy->postmaster, privilege, &results, &count);
 	unclear = first_with(results, count, MAP_COULD_NOT_TELL);
 	nobody = first_with(results, count, MAP_NOT_FOUND);
 	if (unclear != NULL) {
@@ -222,7 +233,7 @@ static void answer_in_child(void *context, const char *question, size_t n, struc
 	struct recipients *r = context;
 	char *address = xstrndup(question, n);
 
-	ask_router(r->router, address, r->routing.privilege, answer);
+	judge(r->policy, r->router, address, r->routing.privilege, answer);
 	if (r->policy->verify != NULL)
 		verify_answer(r->policy, answer);
 	free(address);
@@ -265,7 +276,7 @@ bool recipients_ask(struct recipients *r, const char *address, void *owner, stru
 {
 	*answer = (struct recipient_answer){ 0 };
 	if (r->router != NULL) {
-		ask_router(r->router, address, r->routing.privilege, &answer->bytes);
+		judge(r->policy, r->router, address, r->routing.privilege, &answer->bytes);
 		read_answer(answer);
 		return true;
 	}

@@ -115,6 +115,22 @@ subtest 'the answers of the maps' => sub {
 	is $client->say('RCPT TO:<nobody@example.org>') =~ /^(\d+)/ ? $1 : '', 550, '... says no again';
 };
 
+subtest 'postmaster without a domain' => sub {
+	for my $case ([undef, qr/^550 5\.1\.[12] /], ['ann@example.org', qr/^250 2\.1\.5 /], ['gone@example.org', qr/^550 5\.1\.[12] /]) {
+		my ($postmaster, $reply) = @$case;
+		my $i = Intake->start(run => 0);
+		Spool->put($i->dir . '/router.conf', "postmaster=$postmaster\n") if defined $postmaster;
+		$i->again;
+		my $c = $i->lmtp;
+		$c->hello;
+		$c->say('MAIL FROM:<x@example.com>');
+		for my $name ('postmaster', 'PostMaster') {
+			my ($said) = $c->say("RCPT TO:<$name>");
+			like $said, $reply, "$name, " . ($postmaster // 'whom nobody names');
+		}
+	}
+};
+
 subtest 'mail that the maps throw away' => sub {
 	my $intake = Intake->start(arguments => ['-v']);
 	my $client = $intake->lmtp;
