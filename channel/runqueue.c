@@ -18,7 +18,6 @@
 #include "channel/queue/litter.h"
 #include "channel/queue/lock.h"
 #include "channel/queue/mailq.h"
-#include "channel/queue/reports.h"
 #include "channel/queue/queue_state.h"
 #include "channel/queue/schedconf.h"
 #include "channel/queue/scheduler.h"
@@ -474,7 +473,7 @@ int main(int argc, char **argv)
 	srandom((unsigned)getpid());
 
 	scheduler_init(&loop.scheduler, conf, "../postman");
-	loop.scheduler.reporter = reporter_create(&reporter, reports_answered, &loop.scheduler);
+	loop.scheduler.reporter = reporter_create(&reporter, scheduler_answered, &loop.scheduler);
 	loop.scheduler.json = set.log_json;
 	loop.scheduler.once = set.once;
 	if (set.silence > 0)

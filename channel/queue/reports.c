@@ -2,9 +2,7 @@
 
 #include <stdlib.h>
 
-#include "channel/queue/control_line.h"
 #include "lib/alloc.h"
-#include "lib/log.h"
 #include "lib/text.h"
 
 /* After a round, so that what fails with another destination of the same message comes into the same report. */
@@ -107,24 +105,6 @@ bool reports_ask_moved(struct scheduler *s, struct message *m)
 	reporter_ask(s->reporter, &request, &text, s->now.ms);
 	buf_free(&text);
 	return true;
-}
-
-/* The message goes to other places, and is another one by then.  False if that is not possible now. */
-static bool move(struct scheduler *s, struct message *m, char *line)
-{
-	struct control_request r;
-	struct buf why = { 0 };
-	bool ok = control_request_parse(line, &r, &why) && r.operation.verb == OPERATION_REROUTE;
-
-	if (!ok)
-		complain("zlmtp-report said what is no reroute: %s", buf_str(&why));
-	r.operation.refused = true;
-	r.operation.by = "runqueue";
-	r.operation.json = s->json;
-	ok = ok && scheduler_move(s, m, &r.operation);
-	free(r.operation.recipients);
-	buf_free(&why);
-	return ok;
 }
 
 /* ---- delays ---- */
@@ -295,19 +275,8 @@ static void delay_answered(struct scheduler *s, struct message *m, enum reporter
 	s->trouble |= s->once && answer == REPORTER_LATER;
 }
 
-void reports_answered(void *context, const struct reporter_request *request, enum reporter_answer answer, char *words)
+void reports_answered(struct scheduler *s, struct message *m, const struct reporter_request *request, enum reporter_answer answer)
 {
-	struct scheduler *s = context;
-	struct message *m = queue_find(&s->queue, request->id);
-
-	if (m == NULL || m->inode != request->inode || m->asked == 0)
-		return;
-	m->asked--;
-	if (answer == REPORTER_MOVED) {
-		if (m->asked == 0 && move(s, m, words))
-			return;
-		answer = REPORTER_LATER;
-	}
 	if (request->age > 0) {
 		delay_answered(s, m, answer);
 	} else if (request->waiting) {

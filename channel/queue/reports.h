@@ -5,7 +5,7 @@
 #ifndef ZL_CHANNEL_QUEUE_REPORTS_H
 #define ZL_CHANNEL_QUEUE_REPORTS_H
 
-#include "channel/queue/scheduler.h"
+#include "channel/queue/scheduler_state.h"
 
 /* The message was taken in: what was not told yet is, and its delays are waited for. */
 void reports_taken_in(struct scheduler *s, struct message *m);
@@ -22,8 +22,8 @@ bool reports_ask_moved(struct scheduler *s, struct message *m);
 /* All recipients are settled, and the sender wants a report: asks for it.  scheduler_retire() follows. */
 void reports_ask_final(struct scheduler *s, struct message *m);
 
-/* The reporter has answered: a reporter_told, whose context is the scheduler. */
-void reports_answered(void *scheduler, const struct reporter_request *request, enum reporter_answer answer, char *words);
+/* The reporter has answered a request about the message, anything but REPORTER_MOVED. */
+void reports_answered(struct scheduler *s, struct message *m, const struct reporter_request *request, enum reporter_answer answer);
 
 /* Asks for what is due. */
 void reports_work(struct scheduler *s);

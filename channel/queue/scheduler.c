@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <sysexits.h>
 
+#include "channel/queue/control_line.h"
 #include "channel/queue/launch.h"
 #include "channel/queue/reports.h"
 #include "channel/queue/retire.h"
@@ -14,7 +15,6 @@
 #include "channel/spool/control.h"
 #include "channel/spool/event.h"
 #include "lib/alloc.h"
-#include "lib/backoff.h"
 #include "lib/child.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -24,8 +24,6 @@
 #define SILENT_PAUSE (10 * 1000)           /* from closing its socket to its end; then it is helped */
 #define LEAVING_PAUSE (30 * 1000)          /* from its last job to its end, if it was told to go; then it is told again */
 #define ANEW_PAUSE (5 * 60 * 1000)         /* for a message whose agent reports what is not so */
-#define FIRST_RETIRE_PAUSE 100
-#define LONGEST_RETIRE_PAUSE (60 * 1000)
 #define LAST_RETIRE_TRY 6                  /* with `once` */
 /* A queue that is read in so much time is fed oldest first; a longer one goes out while it is read, in such slices. */
 #define FIRST_SLICE 400
@@ -79,17 +77,6 @@ static bool is_deliverable(struct scheduler *s, struct destination *d)
 	return false;
 }
 
-bool scheduler_holds(const struct destination *d, const char **unfit)
-{
-	const struct clause *c = d->clause;
-
-	*unfit = NULL;
-	if (c == NULL || c->command == NULL)
-		return true;
-	*unfit = launch_unfit(c, d->channel, d->host);
-	return *unfit != NULL || c->queue_only;
-}
-
 const char *scheduler_reason(const struct scheduler *s, const struct destination *d)
 {
 	const char *unfit;
@@ -109,13 +96,6 @@ void scheduler_count(const struct scheduler *s, size_t *waiting, size_t *held)
 		for (const struct message *m = q->messages[i]; m != NULL; m = m->same_bucket)
 			for (size_t k = 0; k < m->group_count; k++)
 				*(scheduler_holds(m->groups[k].destination, &unfit) ? held : waiting) += m->groups[k].open;
-}
-
-void scheduler_retire(struct scheduler *s, struct message *m)
-{
-	m->next_retiring = NULL;
-	*s->retiring_end = m;
-	s->retiring_end = &m->next_retiring;
 }
 
 /* Puts what was read into its destinations, oldest first. */
@@ -208,11 +188,6 @@ void scheduler_scan(struct scheduler *s, struct moment now)
 	verdict_expire_untried(s);
 	arrivals_begin(&s->arrivals);
 	read_on(s, FIRST_SLICE);
-}
-
-bool scheduler_is_scanning(const struct scheduler *s)
-{
-	return s->arrivals.walk != NULL && !s->stopping;
 }
 
 void scheduler_arrived(struct scheduler *s, const char *name, struct moment now)
@@ -343,21 +318,32 @@ enum operation_result scheduler_operate(struct scheduler *s, const struct operat
 	return result;
 }
 
-bool scheduler_move(struct scheduler *s, struct message *m, const struct operation *o)
+/*
+ * Recipients have another place in the maps by now: the message goes there, and is another one by then.  `words` has the request,
+ * to be cut up at will.  False if that is not possible now.
+ */
+static bool move(struct scheduler *s, struct message *m, char *words)
 {
+	struct control_request r;
 	struct buf why = { 0 };
-	enum operation_result result;
+	enum operation_result result = OPERATION_BUSY;
 	size_t changed, failed = 0;
+	bool understood = control_request_parse(words, &r, &why) && r.operation.verb == OPERATION_REROUTE;
 
-	/* one that is about to be removed, or that an agent or an operator has, is asked about again */
-	if (is_fed(m) || m->parked || (m->open == 0 && !m->awaits_report))
-		return false;
-	for (size_t i = 0; i < o->count; i++) {
-		const struct recipient *r = message_recipient(m, o->recipients[i].offset);
+	r.operation.refused = true;
+	r.operation.by = "runqueue";
+	r.operation.json = s->json;
+	for (size_t i = 0; understood && i < r.operation.count; i++) {
+		int64_t offset = r.operation.recipients[i].offset;
+		const struct recipient *to = message_recipient(m, offset);
 
-		failed += r != NULL && r->state == RECIPIENT_FAILED && (i == 0 || o->recipients[i - 1].offset != r->offset);
+		failed += to != NULL && to->state == RECIPIENT_FAILED && (i == 0 || r.operation.recipients[i - 1].offset != offset);
 	}
-	result = operate(o, s->now.wall, &changed, &why);
+	if (!understood)
+		complain("zlmtp-report said what is no reroute: %s", buf_str(&why));
+	/* one that is about to be removed, or that an agent or an operator has, is asked about again */
+	else if (!is_fed(m) && !m->parked && (m->open > 0 || m->awaits_report))
+		result = operate(&r.operation, s->now.wall, &changed, &why);
 	if (result == OPERATION_TROUBLE)
 		complain("%s: recipients that have moved cannot be given their new places: %s", m->name, buf_str(&why));
 	if (result == OPERATION_DONE) {
@@ -369,10 +355,25 @@ bool scheduler_move(struct scheduler *s, struct message *m, const struct operati
 			printf("%s: %zu recipient%s rerouted, as the maps have another place now\n", buf_str(&id), changed, changed == 1 ? "" : "s");
 			buf_free(&id);
 		}
-		read_again(s, m, o);
+		read_again(s, m, &r.operation);
 	}
+	free(r.operation.recipients);
 	buf_free(&why);
 	return result == OPERATION_DONE;
+}
+
+void scheduler_answered(void *context, const struct reporter_request *request, enum reporter_answer answer, char *words)
+{
+	struct scheduler *s = context;
+	struct message *m = queue_find(&s->queue, request->id);
+
+	if (m == NULL || m->inode != request->inode || m->asked == 0)
+		return;
+	m->asked--;
+	if (answer != REPORTER_MOVED)
+		reports_answered(s, m, request, answer);
+	else if (m->asked > 0 || !move(s, m, words))
+		reports_answered(s, m, request, REPORTER_LATER);
 }
 
 static void wake(struct scheduler *s)
@@ -610,18 +611,6 @@ static bool retire(struct scheduler *s, struct message *m)
 	return s->once && m->retire_tries >= LAST_RETIRE_TRY;
 }
 
-void scheduler_retire_again(struct scheduler *s, struct message *m, bool told)
-{
-	if (!told) {
-		s->trouble = true;
-		m->retire_at = s->now.ms + backoff_after(m->retire_tries, FIRST_RETIRE_PAUSE, LONGEST_RETIRE_PAUSE);
-		m->retire_tries++;
-	}
-	/* with `once` it stays for the next time */
-	if (told || !s->once)
-		scheduler_retire(s, m);
-}
-
 static void retire_all(struct scheduler *s)
 {
 	struct message *m = s->retiring, *next;
@@ -634,9 +623,7 @@ static void retire_all(struct scheduler *s)
 		if (m->retire_at > now) {
 			scheduler_retire(s, m);
 		} else if (!retire(s, m)) {
-			m->retire_at = now + backoff_after(m->retire_tries, FIRST_RETIRE_PAUSE, LONGEST_RETIRE_PAUSE);
-			m->retire_tries++;
-			scheduler_retire(s, m);
+			scheduler_retire_later(s, m);
 		}
 	}
 }

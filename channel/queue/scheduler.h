@@ -10,50 +10,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "channel/queue/arrivals.h"
 #include "channel/queue/operate.h"
-#include "channel/queue/queue.h"
-#include "channel/queue/remover.h"
-#include "channel/queue/reporter.h"
-#include "channel/queue/retire.h"
-#include "channel/queue/schedconf.h"
-#include "channel/queue/agent.h"
+#include "channel/queue/scheduler_state.h"
 #include "lib/clock.h"
-
-/* In ms; lmtp itself gives up a transaction after 4 h (its -O max-time). */
-#define SCHEDULER_SILENCE (5 * 3600 * 1000)
-
-struct scheduler {
-	const struct schedconf *conf;
-	const char *report_directory; /* of report files */
-	bool json;                    /* form of log lines */
-	bool once;                    /* every message is tried once, nothing is waited for */
-	bool verbose;                 /* a line on stdout for each outcome */
-	int64_t silence;              /* ms: an agent that has mail and says nothing for so long is ended */
-	size_t delivered, failed;     /* recipients, since we run */
-	size_t deferred;              /* how often a recipient was deferred */
-	size_t removed;               /* messages */
-	bool stopping;                /* nothing is fed any more */
-	bool read_whole;              /* the whole spool was read since we run */
-	bool trouble;                 /* something could not be read, run, written or removed */
-	bool attention;               /* something may have become possible since the last scheduler_work() */
-	int64_t unblock_at;           /* the first destination in trouble is tried again (clock_ms()) */
-	struct moment now;            /* of the last call; nothing here asks a clock itself */
-	struct queue queue;
-	struct arrivals arrivals;
-	struct remover *remover;
-	struct retire_results results; /* that are to be written down before scheduler_read() or scheduler_buried() returns */
-	struct agent *agents;
-	size_t agent_count;
-	struct reporter *reporter;    /* the caller's; NULL: failures are told in report files alone */
-	struct reports {
-		struct pending_report *pending;
-		size_t count, capacity;
-		int64_t delays_at;        /* clock_ms(): the next look for delays */
-		bool last_look;           /* with `once`: it was made */
-	} reports;
-	struct message *retiring, **retiring_end;  /* everybody in them is settled */
-};
 
 void scheduler_init(struct scheduler *s, const struct schedconf *conf, const char *report_directory);
 /* Waits until everything that was to be removed is. */
@@ -64,7 +23,6 @@ void scheduler_free(struct scheduler *s);
  * takes long, scheduler_work() goes on with it.
  */
 void scheduler_scan(struct scheduler *s, struct moment now);
-bool scheduler_is_scanning(const struct scheduler *s);
 
 /* One message has come, by its job name. */
 void scheduler_arrived(struct scheduler *s, const char *name, struct moment now);
@@ -78,16 +36,10 @@ enum operation_result scheduler_operate(struct scheduler *s, const struct operat
 void scheduler_unpark(struct scheduler *s, const char *job);
 
 /*
- * A reroute that nobody asked for (reports.h): recipients have another place in the maps.  True if it was done; the message
- * is gone then, and another one in its place.
+ * The reporter has answered: a reporter_told, whose context is the scheduler.  Where recipients have another place in the maps
+ * by now, a new message takes the place of theirs.
  */
-bool scheduler_move(struct scheduler *s, struct message *m, const struct operation *o);
-
-/*
- * True if mail of this destination stays in the queue as things are: no clause, no command, queueonly, or its channel or
- * host cannot stand in the command; then *unfit says why not, else it is NULL.
- */
-bool scheduler_holds(const struct destination *d, const char **unfit);
+void scheduler_answered(void *scheduler, const struct reporter_request *request, enum reporter_answer answer, char *words);
 
 /* Why mail of a destination waits, clean text; NULL if nothing is known that keeps it. */
 const char *scheduler_reason(const struct scheduler *s, const struct destination *d);
@@ -97,12 +49,6 @@ void scheduler_count(const struct scheduler *s, size_t *waiting, size_t *held);
 
 /* Does all that can be done now: wakes, feeds, starts, dismisses and removes. */
 void scheduler_work(struct scheduler *s, struct moment now);
-
-/* Everybody in a message is settled: it is to be removed. */
-void scheduler_retire(struct scheduler *s, struct message *m);
-
-/* The same after the reporter has answered: at once, or, if that was not possible (`told` false), later. */
-void scheduler_retire_again(struct scheduler *s, struct message *m, bool told);
 
 /* Something came from an agent. */
 void scheduler_read(struct scheduler *s, struct agent *w, struct moment now);

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#include "channel/queue/scheduler.h"
+#include "channel/queue/scheduler_state.h"
 
 /* One line of an agent, to be cut up at will.  Some results are gathered, for verdict_write_results(). */
 void verdict_line(struct scheduler *s, struct agent *w, char *line);

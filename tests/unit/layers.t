@@ -68,7 +68,6 @@ my @mail = grep { mentions("$top/$_", qr/\b(?:MAIL FROM|RCPT TO|LHLO)\b/) } grep
 is("@mail", '', 'no LMTP command below the protocol');
 # Files that need each other, of which one cannot be understood without the other: these and no others.
 my %known = map { $_ => 1 } (
-	'channel/queue/reports channel/queue/scheduler channel/queue/verdict',
 	'db/live/livemap db/live/livemap_private', 'db/route/dbases db/route/dbases_private', 'db/route/route db/route/walk',    # one thing in several files
 );
 my %needs;

@@ -1,0 +1,49 @@
+#include "channel/queue/scheduler_state.h"
+
+#include "channel/queue/launch.h"
+#include "lib/backoff.h"
+
+#define FIRST_RETIRE_PAUSE 100
+#define LONGEST_RETIRE_PAUSE (60 * 1000)
+
+bool scheduler_is_scanning(const struct scheduler *s)
+{
+	return s->arrivals.walk != NULL && !s->stopping;
+}
+
+bool scheduler_holds(const struct destination *d, const char **unfit)
+{
+	const struct clause *c = d->clause;
+
+	*unfit = NULL;
+	if (c == NULL || c->command == NULL)
+		return true;
+	*unfit = launch_unfit(c, d->channel, d->host);
+	return *unfit != NULL || c->queue_only;
+}
+
+void scheduler_retire(struct scheduler *s, struct message *m)
+{
+	m->next_retiring = NULL;
+	*s->retiring_end = m;
+	s->retiring_end = &m->next_retiring;
+}
+
+void scheduler_retire_later(struct scheduler *s, struct message *m)
+{
+	m->retire_at = s->now.ms + backoff_after(m->retire_tries, FIRST_RETIRE_PAUSE, LONGEST_RETIRE_PAUSE);
+	m->retire_tries++;
+	scheduler_retire(s, m);
+}
+
+void scheduler_retire_again(struct scheduler *s, struct message *m, bool told)
+{
+	if (told) {
+		scheduler_retire(s, m);
+		return;
+	}
+	s->trouble = true;
+	/* with `once` it stays for the next time */
+	if (!s->once)
+		scheduler_retire_later(s, m);
+}
