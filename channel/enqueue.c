@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pwd.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,6 +78,33 @@ struct request {
 	size_t setting_count, setting_capacity;
 };
 
+/* What was pasted and does not look like what it is; *code is the character. */
+static bool has_invisible(const char *s, uint32_t *code)
+{
+	size_t at = 0;
+
+	*code = text_invisible(s, strlen(s), &at);
+	return *code != 0;
+}
+
+static void refuse_invisible(const char *what, const char *s)
+{
+	struct buf shown = { 0 };
+	uint32_t code;
+
+	if (!has_invisible(s, &code))
+		return;
+	text_add_clean_string(&shown, s, 200);
+	die(EX_DATAERR, "%s\"%s\": U+%04X in it cannot be told from a blank or from nothing", what, buf_str(&shown), (unsigned)code);
+}
+
+static bool is_in_brackets(const char *s)
+{
+	size_t n = strlen(s);
+
+	return n > 1 && s[0] == '<' && s[n - 1] == '>';
+}
+
 /* "CHANNEL,HOST,USER"; the user may have commas in it. */
 static void add_recipient(struct request *r, char *triple)
 {
@@ -84,6 +112,9 @@ static void add_recipient(struct request *r, char *triple)
 
 	if (user == NULL || host == triple || user[1] == '\0')
 		option_usage(&program, "-r %s: channel,host,user expected", triple);
+	refuse_invisible("-r ", triple);
+	if (is_in_brackets(user + 1))
+		die(EX_DATAERR, "-r %s: the user stands in angle brackets; expected user or user@domain without them", triple);
 	*host++ = '\0';
 	*user++ = '\0';
 	r->recipients = xgrow(r->recipients, r->count, &r->capacity, sizeof *r->recipients);
@@ -107,8 +138,11 @@ static void check_sender(const char *sender)
 
 	if (sender[0] == '\0' || strcmp(sender, "<>") == 0)
 		return;
+	refuse_invisible("-s ", sender);
 	if (sender[0] == '@')
 		why = "a source route";
+	else if (is_in_brackets(sender))
+		why = "it stands in angle brackets";
 	else if (address_parse(&pool, sender, strlen(sender), ADDRESS_PLAIN, &address, &why))
 		why = address.no_alias ? "a backslash stands in front"
 		      : address.written[0] != '"' && address_has_specials(address.local) ? "the local part would need quotes"
@@ -169,6 +203,8 @@ static void read_options(struct request *r, int argc, char **argv)
 		option_usage(&program, "-R %s: FULL or HDRS expected", r->ret);
 	if (r->notify != NULL && !arguments_is_notify(r->notify))
 		option_usage(&program, "-N %s: expected NEVER or a list of SUCCESS,FAILURE,DELAY", r->notify);
+	if (r->envid != NULL && !arguments_is_xtext(r->envid))
+		die(EX_DATAERR, "-e %s: xtext expected: printable ASCII without blank and \"=\", \"+\" only before two hex digits", r->envid);
 	if (r->sender != NULL)
 		check_sender(r->sender);
 	if (r->postoffice == NULL)
@@ -214,6 +250,8 @@ static void route_addresses(struct request *r, char **addresses, size_t count)
 	char *usual = NULL;
 	int status;
 
+	for (size_t i = 0; i < count; i++)
+		refuse_invisible("", addresses[i]);
 	if (r->routing.dbases == NULL)
 		r->routing.dbases = usual = zenv_below("MAILVAR", "db/dbases.conf");
 	if (r->routing.dbases == NULL)

@@ -411,14 +411,6 @@ static void take_seven_bit(struct settings *set)
 	set->jobs.eight_bit = false;
 }
 
-/* SYSLOGFLG of ZENV: one line per recipient if there is a T in it, or no such variable (transport-agent.md section 1). */
-static bool syslog_wanted(void)
-{
-	const char *flags = zenv("SYSLOGFLG");
-
-	return flags == NULL || strpbrk(flags, "tT") != NULL;
-}
-
 static void set_defaults(struct settings *set)
 {
 	static char name[256];
@@ -447,9 +439,6 @@ static void set_defaults(struct settings *set)
 	};
 	security_init(&set->security);
 	probe_defaults(&set->probe);
-	set->record.syslog = syslog_wanted();
-	if (zenv("DEFCHARSET") != NULL)
-		set->jobs.charset = zenv("DEFCHARSET");
 	if (gethostname(name, sizeof name - 1) != 0 || name[0] == '\0')
 		strcpy(name, "localhost");
 	set->session.opening.name = name;
@@ -563,16 +552,31 @@ static void take_operands(struct settings *set, char *const *operands, size_t co
 		option_usage(&program, "unexpected argument %s", operands[1]);
 }
 
+/* Behind the options: help is to be had whatever is wrong with ZENV. */
+static void take_zenv(struct settings *set, bool has_address)
+{
+	/* one line per recipient if there is a T in it, or no such variable (transport-agent.md section 1) */
+	const char *flags = zenv("SYSLOGFLG");
+
+	set->record.syslog = flags == NULL || strpbrk(flags, "tT") != NULL;
+	if (zenv("DEFCHARSET") != NULL)
+		set->jobs.charset = zenv("DEFCHARSET");
+	if (!has_address && zenv("BINDADDR") != NULL)
+		take_local_address(set, "BINDADDR of ZENV:", zenv("BINDADDR"));
+}
+
 void settings_from(struct settings *set, int argc, char **argv)
 {
+	bool has_address = false;
 	int c;
 
 	set_defaults(set);
-	if (zenv("BINDADDR") != NULL)
-		take_local_address(set, "BINDADDR of ZENV:", zenv("BINDADDR"));
-	while ((c = option_next(&program, argc, argv)) != -1)
+	while ((c = option_next(&program, argc, argv)) != -1) {
 		take_option(set, c, optarg);
+		has_address |= c == 'L';
+	}
 	take_operands(set, argv + optind, (size_t)(argc - optind));
+	take_zenv(set, has_address);
 	check_relay(set);
 	check_target(set);
 	set->security.channel = set->jobs.channel;

@@ -117,18 +117,26 @@ static unsigned take_parts(const char *argument)
 
 static void fill_in(struct options *w)
 {
-	if (w->postoffice == NULL)
+	const bool spool = (w->parts & (PART_SPOOL | PART_QUEUE | PART_AGENTS)) && w->postoffice == NULL;
+	const bool agents = (w->parts & PART_AGENTS) && w->conf == NULL, maps = (w->parts & PART_MAPS) && w->dbases == NULL;
+	struct zenv file = { 0 };
+	struct buf why = { 0 };
+
+	if ((spool || agents || maps || (w->parts & PART_INTAKE) || w->parts == PART_ALL) && zenv_read(&file, &why) != 0)
+		die(FINDING_UNKNOWN, "%s", buf_str(&why));
+	zenv_free(&file);
+	if (spool)
 		w->postoffice = zenv("POSTOFFICE");
-	if (w->conf == NULL)
+	if (agents)
 		w->conf = zenv_below("MAILSHARE", "scheduler.conf");
-	if (w->dbases == NULL)
+	if (maps)
 		w->dbases = zenv_below("MAILVAR", "db/dbases.conf");
-	if ((w->parts & (PART_SPOOL | PART_QUEUE | PART_AGENTS)) && w->postoffice == NULL)
+	if (spool && w->postoffice == NULL)
 		option_usage(&program, "where is the post office? -P, or POSTOFFICE in the file that ZCONFIG names");
-	if ((w->parts & PART_AGENTS) && w->conf == NULL)
+	if (agents && w->conf == NULL)
 		option_usage(&program, "where is scheduler.conf? -f, or MAILSHARE in the file that ZCONFIG names; "
 		             "or -o without agents");
-	if ((w->parts & PART_MAPS) && w->dbases == NULL)
+	if (maps && w->dbases == NULL)
 		option_usage(&program, "where is dbases.conf? -d, or MAILVAR in the file that ZCONFIG names; or -o without maps");
 }
 

@@ -9,10 +9,25 @@
 
 #include "lib/log.h"
 
+/* What to say behind "out of memory": room that is there when it is needed. */
+static char in_place[1100];
+
+void alloc_in_place(const char *path)
+{
+	in_place[0] = '\0';
+	if (path != NULL)
+		snprintf(in_place, sizeof in_place, ", but %.1024s was replaced: what is there is new and whole", path);
+}
+
+void alloc_die(void)
+{
+	die(EX_OSERR, "out of memory%s", in_place);
+}
+
 static void *or_die(void *p)
 {
 	if (p == NULL)
-		die(EX_OSERR, "out of memory");
+		alloc_die();
 	return p;
 }
 
@@ -34,7 +49,7 @@ void *xrealloc(void *p, size_t size)
 void *xreallocarray(void *p, size_t count, size_t size)
 {
 	if (size != 0 && count > SIZE_MAX / size)
-		die(EX_OSERR, "out of memory");
+		alloc_die();
 	return xrealloc(p, count * size);
 }
 

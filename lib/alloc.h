@@ -27,4 +27,13 @@ char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
  */
 void *xgrow(void *array, size_t used, size_t *capacity, size_t size);
 
+/*
+ * For a step that cannot be taken back: from now on "out of memory" says that `path` is in place, as what memory is missing for
+ * comes behind that.  NULL: no longer.
+ */
+void alloc_in_place(const char *path);
+
+/* What all of these end with. */
+_Noreturn void alloc_die(void);
+
 #endif

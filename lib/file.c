@@ -29,8 +29,12 @@ static int open_checked(const char *path, int flags, mode_t mode, bool null)
 	struct stat st;
 	int error = 0;
 
-	if (fd < 0)
+	if (fd < 0) {
+		/* a link where none is followed is told from links that lead round in a circle */
+		if (errno == ELOOP && (flags & O_NOFOLLOW) != 0)
+			errno = lstat(path, &st) == 0 && S_ISLNK(st.st_mode) ? EINVAL : ELOOP;
 		return -1;
+	}
 	if (fstat(fd, &st) < 0)
 		error = errno;
 	else if (S_ISDIR(st.st_mode))
@@ -121,7 +125,6 @@ const char *file_error(int error)
 {
 	switch (error) {
 	case EINVAL:
-	case ELOOP:        /* a link where none is followed */
 	case ENXIO:        /* a pipe that nobody reads, a socket */
 		return "not a regular file";
 	case EMLINK:

@@ -25,7 +25,7 @@ static struct pool_block *new_block(size_t size)
 	struct pool_block *block;
 
 	if (size > SIZE_MAX - sizeof *block)
-		die(EX_OSERR, "out of memory");
+		alloc_die();
 	block = xmalloc(sizeof *block + size);
 	block->next = NULL;
 	block->size = size;

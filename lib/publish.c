@@ -127,6 +127,7 @@ bool publish_begin(struct publish *p, const char *target, mode_t mode)
 	int before = slash ? (int)(slash - target) + 1 : 0;
 
 	watch_exits();
+	alloc_in_place(NULL);
 	*p = (struct publish){ .target = xstrdup(target), .fd = -1 };
 	for (unsigned try = 0; p->fd < 0 && try < 100; try++) {
 		free(p->temporary);
@@ -194,6 +195,7 @@ bool publish_commit(struct publish *p)
 		return false;
 	}
 	/* renamed: whatever happens now there is no temporary any more */
+	alloc_in_place(p->target);
 	ok = publish_sync_directory(p->target);
 	release(p);
 	p->renamed = !ok;

@@ -1,6 +1,7 @@
 #include "lib/zenv.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -132,15 +133,60 @@ static int check_meaning(const struct conf_text *lines, const char *name, const 
 struct setting {
 	const char *value;
 	size_t length;
+	int status;          /* EX_CONFIG: what is wrong with the line was told */
 };
 
-/* Goes on to the next line that sets `name`.  False at the end. */
+/* The next byte from *at on that nobody sees: a NUL (*code is 0), or a character that looks like a blank or like nothing. */
+static bool find_unseen(const struct conf_text *lines, size_t *at, uint32_t *code)
+{
+	const char *nul = memchr(lines->line + *at, '\0', lines->length - *at);
+	size_t end = nul != NULL ? (size_t)(nul - lines->line) : lines->length;
+
+	*code = text_invisible(lines->line, end, at);
+	if (*code == 0)
+		*at = end;
+	return *at < lines->length;
+}
+
+static bool sets(const char *line, size_t length, const char *name)
+{
+	size_t n = strlen(name);
+
+	return length > n && memcmp(line, name, n) == 0 && line[n] == '=';
+}
+
+/* With such bytes in the name the line would be skipped, and in the value it would mean something else than is seen. */
+static int check_unseen(const struct conf_text *lines, const char *name)
+{
+	struct buf seen = { 0 };
+	uint32_t code, first = 0;
+	size_t at = 0, from = 0;
+	int status = EX_OK;
+
+	while (find_unseen(lines, &at, &code)) {
+		first = from == 0 ? code : first;
+		buf_add(&seen, lines->line + from, at - from);
+		from = at += code != 0 ? text_utf8_length(lines->line + at, lines->length - at) : 1;
+	}
+	buf_add(&seen, lines->line + from, lines->length - from);
+	if (from > 0 && sets(buf_str(&seen), seen.len, name))
+		status = first != 0 ? conf_error(lines, "the line of %s holds U+%04X, which cannot be told from a blank or from nothing; "
+		                                        "remove it", name, (unsigned)first)
+		                    : conf_error(lines, "the line of %s holds a NUL byte; remove it", name);
+	buf_free(&seen);
+	return status;
+}
+
+/* Goes on to the next line that sets `name`, or is meant to.  False at the end. */
 static bool next_setting(struct conf_text *lines, const char *name, struct setting *s)
 {
 	size_t n = strlen(name);
 
 	while (conf_next(lines)) {
-		if (lines->length > n && memcmp(lines->line, name, n) == 0 && lines->line[n] == '=') {
+		s->status = check_unseen(lines, name);
+		if (s->status != EX_OK)
+			return true;
+		if (sets(lines->line, lines->length, name)) {
 			s->value = lines->line + n + 1;
 			s->length = lines->length - n - 1;
 			return true;
@@ -169,6 +215,8 @@ int zenv_get(const struct zenv *zenv, const char *name, struct buf *value, bool 
 
 	*is_set = false;
 	while (next_setting(&lines, name, &s)) {
+		if (s.status != EX_OK)
+			return s.status;
 		if (!has_value(s.value, s.length))
 			continue;
 		if (*is_set)
@@ -200,8 +248,9 @@ static const struct zenv *own_file(void)
 	static bool done;
 	struct buf why = { 0 };
 
+	/* what it would say is not known, which is not the same as that it says nothing */
 	if (!done && zenv_read(&zenv, &why) != EX_OK)
-		complain("%s; going on without its settings", buf_str(&why));
+		die(EX_NOINPUT, "%s", buf_str(&why));
 	done = true;
 	buf_free(&why);
 	return &zenv;
@@ -224,7 +273,9 @@ const char *zenv(const char *name)
 			return known[i].value;
 	known = xgrow(known, count, &capacity, sizeof *known);
 	known[count] = (struct known){ .name = xstrdup(name) };
-	if (next_setting(&lines, name, &s) && has_value(s.value, s.length)) {
+	if (next_setting(&lines, name, &s) && s.status != EX_OK)
+		die(EX_CONFIG, "%s", buf_str(&why));
+	if (s.value != NULL && has_value(s.value, s.length)) {
 		for (blanks = 0; s.value[blanks] == ' ' || s.value[blanks] == '\t'; blanks++)
 			continue;
 		if (check_meaning(&lines, name, s.value + blanks, s.length - blanks) != EX_OK)

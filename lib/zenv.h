@@ -22,9 +22,9 @@ const char *zenv_path(void);
 void zenv_tell(void);
 
 /*
- * The value of `name`: the first line wins, the rest of the line is the value.  NULL if it is not set; a file that
- * cannot be read is complained about, a value that means nothing (a directory that is no absolute path, say) ends the
- * program with EX_CONFIG: ask before anything is done.  The file is read once; the value lives as long as the program.
+ * The value of `name`: the first line wins, the rest of the line is the value.  NULL if it is not set.  A file that
+ * cannot be read ends the program with EX_NOINPUT, a value that means nothing (a directory that is no absolute path, say),
+ * and a line with a NUL byte or a character that nobody sees, with EX_CONFIG: ask before anything is done.  The file is read once; the value lives as long as the program.
  */
 const char *zenv(const char *name);
 

@@ -71,14 +71,15 @@ static enum reply_result take_line(struct reply_parser *p)
 {
 	const char *s;
 	int code;
-	bool last;
+	bool coded, last;
 
 	if (p->line.len > 0 && p->line.data[p->line.len - 1] == '\r')
 		p->line.data[--p->line.len] = '\0';
+	coded = begins_with_code(&p->line);
 	/* text for people: a NUL must not hide what stands behind it */
 	for (char *nul; (nul = memchr(buf_str(&p->line), '\0', p->line.len)) != NULL;)
 		*nul = ' ';
-	if (!begins_with_code(&p->line))
+	if (!coded)
 		return garbage(p);
 	s = p->line.data;
 	code = (s[0] - '0') * 100 + (s[1] - '0') * 10 + (s[2] - '0');

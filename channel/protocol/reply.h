@@ -4,7 +4,8 @@
  *
  * A reply is one or more lines that begin with the same three digits, 200 to
  * 599, a '-' on all but the last.  Anything else is garbage, after which the
- * stream can no longer be trusted.
+ * stream can no longer be trusted.  A NUL in the text is text, as other control bytes; in place of the blank behind the code
+ * it makes garbage of it.
  */
 #ifndef ZL_CHANNEL_PROTOCOL_REPLY_H
 #define ZL_CHANNEL_PROTOCOL_REPLY_H

@@ -126,7 +126,8 @@ SKIP: {
 				# the very last thing is to sync the directory: the new map is in place by then
 				$right = 1 if $call eq 'fsync' && $happened && $replaced && $got->{status} == 74;
 				# and what comes behind that may end for want of memory
-				$right = 1 if $call eq 'malloc' && $happened && $replaced && $got->{status} == 71;
+				$right = 1 if $call eq 'malloc' && $happened && $replaced && $got->{status} == 71 &&
+					$got->{err} =~ /^newdb: out of memory, but \Q$base$suffix{$type}\E was replaced: /m;
 				$right = 0 if "@{[names()]}" ne "@names";
 				if (!$right) {
 					$bad++;

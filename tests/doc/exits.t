@@ -123,6 +123,7 @@ my %cases = (
 		[0, 'nothing to do', 'zlmtp-report -f dbases.conf -P po < /dev/null'],
 		[64, 'usage', 'zlmtp-report'],
 		[73, 'no post office', 'zlmtp-report -f dbases.conf -P nonesuch < /dev/null'],
+		[66, 'no zmailer.conf', 'ZCONFIG=/nonesuch zlmtp-report -f dbases.conf -P po < /dev/null'],
 		[74, 'standard input that cannot be read', 'zlmtp-report -f dbases.conf -P po < .'],
 		[76, 'no request', 'echo hello | zlmtp-report -f dbases.conf -P po'],
 	],
@@ -214,6 +215,6 @@ for my $program (sort keys %cases) {
 	}
 }
 my (undef, $words) = type('ZCONFIG=/nonesuch lmtp -F UNIX:/nonesuch < /dev/null');
-like($words, qr{^lmtp: ZCONFIG: /nonesuch: No such file or directory}m, 'settings that cannot be read are missed');
+like($words, qr{^lmtp: ZCONFIG: /nonesuch: No such file or directory}m, 'settings that cannot be read: the file is named');
 chdir '/';
 done_testing;

@@ -85,6 +85,24 @@ subtest 'hosts that would be something else in an agent\'s command' => sub {
 	refuses '-r -x,-,bob', 65, 'channel .*: it ', '-r', '-x,-,bob';
 };
 
+subtest 'what was pasted with a blank that is none, or with its brackets' => sub {
+	for my $odd ("\xc2\xa0", "\xe2\x80\x8b", "\xef\xbb\xbf", "\xe3\x80\x80") {
+		my $bytes = join '', map { sprintf '%02x', ord } split //, $odd;
+		refuses "$bytes in a sender", 65, 'U\+[0-9A-F]{4} in it', '-s', "ann${odd}\@x.test", @bob;
+		refuses "$bytes behind a sender", 65, 'U\+[0-9A-F]{4} in it', '-s', "ann\@x.test$odd", @bob;
+		refuses "$bytes in -r $_", 65, 'U\+[0-9A-F]{4} in it', '-r', $_ =~ s/_/$odd/r for 'lmtp,-,bob_', 'lmtp,s_,bob', 'lm_tp,-,bob';
+		refuses "$bytes in an address", 65, 'U\+[0-9A-F]{4} in it', '-s', 'ann@x.test', "bob${odd}\@example.net";
+	}
+	refuses "a user $_", 65, 'angle brackets', '-r', "lmtp,-,$_" for '<bob>', '<bob@example.net>', '<>';
+	refuses "a sender $_", 65, 'is no address: it stands in angle brackets', '-s', $_, @bob for '<ann>', '<ann@x.test>', '< >';
+	for my $user ('"<bob>"@example.net', '|"filter <x >y"', "b\xc3\xbcb\@example.net") {
+		my $office = office();
+		Spool->new($office);
+		my ($status, undef, $err) = run($message, '-P', $office, '-s', 'ann@x.test', '-r', "lmtp,-,$user");
+		is $status, 0, "a user $user: taken" or diag $err;
+	}
+};
+
 subtest 'a sender is judged as a recipient is' => sub {
 	refuses("sender $_", 65, 'is no address: ', '-s', "'$_'" =~ s/^'|'$//gr, @bob)
 		for 'not an address', 'Bob <bob@x.test>', 'ann@x.test ', '@x.test', 'a@b@c.test', 'a@x..test', '\\ann@x.test';
@@ -192,7 +210,7 @@ refuses 'an unknown RET', 64, 'FULL or HDRS', '-R', 'ALL', @bob;
 refuses 'NEVER with others', 64, 'NEVER or a list', '-N', 'NEVER,DELAY', @bob;
 refuses 'a line end in a recipient', 65, 'printable ASCII', '-r', "lmtp,-,bob\nr x";
 refuses 'a line end in the sender', 65, 'control bytes', '-s', "ann\nx", @bob;
-refuses 'blanks in the envelope id', 65, 'printable ASCII', '-e', 'a b', @bob;
+refuses "$_ as envelope id", 65, 'printable ASCII', '-e', $_, @bob for 'a b', "\xc3\xbc", 'a=b', 'a+b', '';
 
 subtest 'no post office' => sub {
 	my ($status, $out, $err) = run($message, @bob);

@@ -127,6 +127,47 @@ for my $value ('notify', './notify', 'UNIX:notify', '/' . 'x' x 200) {
 		'with one line';
 }
 
+# A line that is not what it seems is one line, with its number, whoever reads it.
+for my $odd ("\0", "\xc2\xa0", "\xe2\x80\x8b") {
+	my $holds = $odd eq "\0" ? 'a NUL byte' : sprintf 'U\+%04X, which cannot be told from a blank or from nothing',
+		$odd eq "\xc2\xa0" ? 0xa0 : 0x200b;
+	for my $line ("POSTOFFICE$odd=$dir/po", "${odd}POSTOFFICE=$dir/po", "POSTOFFICE=$dir/po$odd") {
+		for my $command (\@send, [ "$build/channel/runqueue", '-l' ], [ "$build/channel/zlmtp-queue", 'list' ]) {
+			my ($got, $out, $said) = run("# here\n$line\n", $message, @$command);
+			like $said, qr{^[\w-]+: \Q$dir\E/zmailer.conf:2: the line of POSTOFFICE holds $holds; remove it\n\z}, 'a line with ' .
+				unpack('H*', $odd) . ': ' . $command->[0] =~ s{.*/}{}r;
+			is "$got $out", '78 ', 'exit 78';
+		}
+	}
+}
+
+# A file that cannot be read is not one without settings: one line, and nothing is done.
+my %not = (directory => [ 'Is a directory', sub ($path) { mkdir $path or die } ],
+	pipe => [ 'not a regular file', sub ($path) { require POSIX; POSIX::mkfifo($path, 0600) or die } ],
+	device => [ 'not a regular file', sub ($path) { symlink '/dev/zero', $path or die } ],
+	circle => [ 'Too many levels of symbolic links', sub ($path) { symlink $path, $path or die } ],
+	nothing => [ 'No such file or directory', sub ($path) { } ]);
+my @readers = (\@send, [ @send, '-P', "$dir/po" ], [ "$build/channel/runqueue", '-1' ],
+	[ "$build/channel/runqueue", '-1', '-P', "$dir/po", '-f', "$dir/scheduler.conf" ], [ "$build/channel/zlmtp-queue", 'list' ],
+	[ "$build/channel/zlmtp-check" ], [ "$build/channel/intake", '-L', "lmtp:UNIX:$dir/in" ],
+	[ "$build/channel/zlmtp-sendmail", 'bob@example.net' ], [ "$build/channel/lmtp", '-c', 'lmtp', '-F', 'UNIX:/nowhere' ],
+	[ "$build/channel/lmtp", '-B', '-F', 'UNIX:/nowhere', 'bob@example.net' ], [ "$build/db/newdb", "$dir/map" ],
+	[ "$build/db/newdb", '-f', "$dir/var/db/dbases.conf" ], [ "$build/db/dbupdate", "$dir/map", 'set', 'a', 'b' ],
+	[ "$build/db/dblookup", '-r', 'bob' ], [ "$build/db/dbserve", '-L', "socketmap:UNIX:$dir/sm" ]);
+for my $what (sort keys %not) {
+	my ($words, $make) = $not{$what}->@*;
+	my $path = "$dir/odd-$what";
+	$make->($path);
+	local $ENV{ZCONFIG} = $path;
+	for my $reader (@readers) {
+		my ($got, $out, $said) = run('', $message, @$reader);
+		my $name = $reader->[0] =~ s{.*/}{}r . " @$reader[1 .. $#$reader], $what as zmailer.conf";
+		is $got, $reader->[0] =~ /zlmtp-check$/ ? 3 : 66, "$name: exit";
+		is $out, '', "$name: nothing is printed";
+		like $said, qr{^[\w-]+: ZCONFIG: \Q$path\E: \Q$words\E\n\z}, "$name: one line";
+	}
+}
+
 # Whatever else is read from there must stand above.
 my %tested = map { $_ => 1 } qw(BINDADDR DEFCHARSET SYSLOGFLG POSTOFFICE MAILSHARE MAILBIN SCHEDULERDIRHASH
 	SCHEDULERNOTIFY INTAKE MAILVAR DBTYPE ROUTEUSER_IN_ABNORMAL_UNIX);

@@ -223,6 +223,7 @@ static void settings_that_programs_read_differently_are_errors(void **state)
 {
 	static const struct { const char *text; int status; const char *value; } rows[] = {
 		{ "MAILVAR=/v\n", EX_OK, "/v" },
+		{ "# MAILVAR\xc2\xa0=/v\nX\xc2\xa0=1\nMAILVAR=/v", EX_OK, "/v" },
 		{ "X=1\nMAILVAR=/v", EX_OK, "/v" },
 		{ "MAILVARX=/v\n MAILVAR=/w\n", EX_OK, NULL },
 		{ "MAILVAR=\n", EX_OK, NULL },
@@ -249,6 +250,40 @@ static void settings_that_programs_read_differently_are_errors(void **state)
 		} else {
 			assert_int_equal(strncmp(buf_str(&why), "z:", 2), 0);
 		}
+		buf_free(&value);
+		buf_free(&why);
+		zenv_free(&zenv);
+	}
+}
+
+/* Skipped or cut they would be another site's settings. */
+static void a_setting_with_bytes_that_nobody_sees_is_an_error(void **state)
+{
+	static const struct { const char *text; size_t n; const char *why; } rows[] = {
+#define ROW(text, why) { text, sizeof text - 1, why }
+		ROW("MAILVAR\0=/v\n", "z:1: the line of MAILVAR holds a NUL byte; remove it"),
+		ROW("\0MAILVAR=/v\n", "z:1: the line of MAILVAR holds a NUL byte; remove it"),
+		ROW("MAIL\0VAR=/v\n", "z:1: the line of MAILVAR holds a NUL byte; remove it"),
+		ROW("MAILVAR=/v\0w\n", "z:1: the line of MAILVAR holds a NUL byte; remove it"),
+		ROW("MAILVAR=\0/v", "z:1: the line of MAILVAR holds a NUL byte; remove it"),
+		ROW("#\nMAILVAR\xc2\xa0=/v\n", "z:2: the line of MAILVAR holds U+00A0, which cannot be told from a blank or from nothing; remove it"),
+		ROW("\xe2\x80\x8bMAILVAR=/v\n", "z:1: the line of MAILVAR holds U+200B, which cannot be told from a blank or from nothing; remove it"),
+		ROW("MAILVAR=/v\xe2\x80\x8b\n", "z:1: the line of MAILVAR holds U+200B, which cannot be told from a blank or from nothing; remove it"),
+		ROW("MAIL\xef\xbb\xbfVAR\0\xc2\xa0=/v\n", "z:1: the line of MAILVAR holds U+FEFF, which cannot be told from a blank or from nothing; remove it"),
+		ROW("MAILVAR=/v\nMAILVAR\xc2\xa0=/w\n", "z:2: the line of MAILVAR holds U+00A0, which cannot be told from a blank or from nothing; remove it"),
+#undef ROW
+	};
+
+	(void)state;
+	unsetenv("MAILVAR");
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct zenv zenv = { .file = xstrdup("z") };
+		struct buf value = { 0 }, why = { 0 };
+		bool is_set;
+
+		buf_add(&zenv.text, rows[i].text, rows[i].n);
+		assert_int_equal(zenv_get(&zenv, "MAILVAR", &value, &is_set, &why), EX_CONFIG);
+		assert_string_equal(buf_str(&why), rows[i].why);
 		buf_free(&value);
 		buf_free(&why);
 		zenv_free(&zenv);
@@ -300,6 +335,7 @@ int main(void)
 		cmocka_unit_test(relations_open_with_their_maps_in_order),
 		cmocka_unit_test(an_unreadable_file_is_told),
 		cmocka_unit_test(settings_that_programs_read_differently_are_errors),
+		cmocka_unit_test(a_setting_with_bytes_that_nobody_sees_is_an_error),
 		cmocka_unit_test(zconfig_names_the_file_and_the_environment_fills_gaps),
 	};
 

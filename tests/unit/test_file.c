@@ -63,12 +63,34 @@ static void trouble_has_its_errno(void **state)
 	buf_free(&out);
 }
 
+static void what_is_no_file_is_called_what_it_is(void **state)
+{
+	struct buf out = { 0 };
+
+	(void)state;
+	unlink(scratch("round"));
+	assert_int_equal(symlink(scratch("round"), scratch("round")), 0);
+	assert_false(file_read_path(scratch("round"), &out));
+	assert_string_equal(file_error(errno), strerror(ELOOP));
+	/* where no link is followed, that is what is wrong with it */
+	assert_int_equal(file_open_own(scratch("round"), O_RDONLY, 0600), -1);
+	assert_string_equal(file_error(errno), "not a regular file");
+	assert_int_equal(file_open_own(scratch("round/below"), O_RDONLY, 0600), -1);
+	assert_string_equal(file_error(errno), strerror(ELOOP));
+	unlink(scratch("pipe"));
+	assert_int_equal(mkfifo(scratch("pipe"), 0600), 0);
+	assert_false(file_read_path(scratch("pipe"), &out));
+	assert_string_equal(file_error(errno), "not a regular file");
+	buf_free(&out);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(whole_files_are_read_behind_what_is_there),
 		cmocka_unit_test(pipes_are_read_to_their_end),
 		cmocka_unit_test(trouble_has_its_errno),
+		cmocka_unit_test(what_is_no_file_is_called_what_it_is),
 	};
 
 	return cmocka_run_group_tests(tests, scratch_begin, scratch_end);

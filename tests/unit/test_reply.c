@@ -129,6 +129,25 @@ static void a_nul_hides_nothing(void **state)
 	reply_parser_free(&p);
 }
 
+/* The code must be followed by a blank, "-" or the end: nobody knows what else was meant. */
+static void a_nul_within_or_behind_the_code_is_garbage(void **state)
+{
+	static const char bytes[][12] = { "250\0 ok\r\n", "250\0\r\n", "25\0" "0 ok\r\n", "250\0-ok\r\n", "250\0ok\r\n" };
+	static const size_t lengths[] = { 9, 6, 9, 9, 8 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+		struct reply_parser p = { 0 };
+		size_t used;
+
+		assert_int_equal(reply_parse(&p, bytes[i], lengths[i], &used), REPLY_GARBAGE);
+		assert_int_equal(used, lengths[i]);
+		/* and what is told of it has none */
+		assert_int_equal(strlen(buf_str(&p.reply.lines)), p.reply.lines.len);
+		reply_parser_free(&p);
+	}
+}
+
 /* The text that is kept has an end; the reply itself is read to its own. */
 static void long_replies_are_read_whole_and_kept_in_part(void **state)
 {
@@ -241,6 +260,7 @@ int main(void)
 		cmocka_unit_test(any_split_gives_the_same_reply),
 		cmocka_unit_test(one_reply_follows_another),
 		cmocka_unit_test(a_nul_hides_nothing),
+		cmocka_unit_test(a_nul_within_or_behind_the_code_is_garbage),
 		cmocka_unit_test(long_replies_are_read_whole_and_kept_in_part),
 		cmocka_unit_test(many_lines_are_kept_in_part_and_each_whole),
 		cmocka_unit_test(what_is_kept_has_no_gaps),
