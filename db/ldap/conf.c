@@ -57,7 +57,7 @@ int ldap_check_dn(const struct setting *setting, const char *text, struct buf *w
 	return code == LDAP_SUCCESS ? EX_OK : setting_error(setting, why, "is no distinguished name");
 }
 
-int ldap_check_filter(const struct setting *setting, const char *text, struct buf *why)
+int ldap_check_filter(const struct setting *setting, const char *text, const char *example, struct buf *why)
 {
 	struct berval encoded = { 0, NULL };
 	LDAP *ld = NULL;
@@ -72,7 +72,7 @@ int ldap_check_filter(const struct setting *setting, const char *text, struct bu
 	free(copy);
 	ldap_memfree(encoded.bv_val);
 	ldap_unbind_ext(ld, NULL, NULL);
-	return good ? EX_OK : setting_error(setting, why, "is no filter; expected one as (mail=%%s) or (&(mail=%%s)(objectClass=x))");
+	return good ? EX_OK : setting_error(setting, why, "is no filter; expected one as %s", example);
 }
 
 static int take_base(struct draft *d, const struct setting *s)
@@ -103,7 +103,7 @@ static int take_filter(struct draft *d, const struct setting *s)
 	status = take_pattern(d, &whole, &d->conf->filter);
 	if (status == EX_OK) {
 		pattern_add_filter(&d->conf->filter, SAMPLE_KEY, strlen(SAMPLE_KEY), &filter);
-		status = ldap_check_filter(s, filter_str(&filter), d->why);
+		status = ldap_check_filter(s, filter_str(&filter), "(mail=%s) or (&(mail=%s)(objectClass=x))", d->why);
 	}
 	filter_free(&filter);
 	free(with_brackets);

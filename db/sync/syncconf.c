@@ -34,11 +34,19 @@ struct draft {
 
 /* ---- settings of a rule ---------------------------------------------------- */
 
+/* In maps that ask for one key, %s and the like stand for it. */
+static int check_percent(struct draft *d, const struct setting *s)
+{
+	if (strchr(s->value, '%') == NULL)
+		return EX_OK;
+	return setting_error(s, d->why, "\"%%\" stands for nothing here, as no key is asked for; \"%%\" itself is \\25");
+}
+
 static int take_base(struct draft *d, const struct setting *s)
 {
 	char **base = d->rule != NULL ? &d->rule->base : &d->common.base;
 
-	if (ldap_check_dn(s, s->value, d->why) != EX_OK)
+	if (check_percent(d, s) != EX_OK || ldap_check_dn(s, s->value, d->why) != EX_OK)
 		return EX_CONFIG;
 	free(*base);
 	*base = xstrdup(s->value);
@@ -57,9 +65,11 @@ static int take_scope(struct draft *d, const struct setting *s)
 
 static int take_filter(struct draft *d, const struct setting *s)
 {
+	if (check_percent(d, s) != EX_OK)
+		return EX_CONFIG;
 	free(d->rule->filter);
 	d->rule->filter = s->value[0] == '(' ? xstrdup(s->value) : xasprintf("(%s)", s->value);
-	return ldap_check_filter(s, d->rule->filter, d->why);
+	return ldap_check_filter(s, d->rule->filter, "(objectClass=x) or (&(mail=*)(objectClass=x))", d->why);
 }
 
 static int take_template(struct draft *d, const struct setting *s, struct template **template)

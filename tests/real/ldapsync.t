@@ -573,6 +573,8 @@ subtest 'refused' => sub {
 		rules => "rule accounts\nbase cn=Subschema\nscope base\nfilter (objectClass=*)\nkey {cn}\nvalue x\n");
 	$refused->('no rules', 78, qr/ldapsync\.conf: there is no rule/, rules => '');
 	$refused->('a damaged template', 78, qr/ldapsync\.conf:\d+: value: column 1: "\{" without/, rules => "rule a\nfilter (a=b)\nkey {mail}\nvalue {mail\n");
+	$refused->('the filter of a map', 78, qr/^ldapsync: \S+ldapsync\.conf:\d+: filter: "%" stands for nothing here, as no key is asked for; "%" itself is \\25\n\z/,
+		rules => "rule a\nfilter (mail=%s)\nkey {mail}\nvalue x\n");
 	$refused->('an unknown word', 78, qr/ldapsync\.conf:7: unknown keyword "colour"/, settings => "colour red\n");
 	is system("$ENV{BUILD_DIR}/db/ldapsync -1 2>/dev/null") >> 8, 64, 'no file';
 	is system("$ENV{BUILD_DIR}/db/ldapsync -f /nonexistent -1 2>/dev/null") >> 8, 66, 'a file that is not there';
