@@ -200,8 +200,11 @@ sub notifications($database) {
 	cmp_ok Time::HiRes::time() - $start, '<', 2 * $slow, 'at once';
 	$database->stop;
 	ok $sync->hears(qr/sqlsync: /), 'the server is stopped';
+	# it must not be back before the change: then it would have been there, and nobody would have told it
+	kill 'STOP', $sync->{pid};
 	$database->start;
 	$sync->sql("UPDATE u SET v = 'untold' WHERE a = 'user6\@example.com'");
+	kill 'CONT', $sync->{pid};
 	becomes_equal $sync, 'a change while nobody listened is found by the next session', 20;
 	$sync->sql("UPDATE u SET v = 'told again' WHERE a = 'user7\@example.com'; NOTIFY \"Users changed\"");
 	becomes_equal $sync, 'which listens as well';
