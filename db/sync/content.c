@@ -859,7 +859,7 @@ static void describe(const struct content *c, const struct slot *s, struct buf *
 		name_of(c, s->holder, text);
 		buf_adds(text, "\"");
 	} else {
-		buf_adds(text, s->claims->next != NULL ? "; conflict" : "");
+		buf_adds(text, "; conflict");
 	}
 	if (s->trouble == UNCLEAR)
 		buf_addf(text, "; %s", s->changes ? "it gets the value for unclear keys" : s->stored != NULL ? "left as it was" : "left out");
@@ -870,7 +870,8 @@ void content_conflicts(struct content *c, content_report *each, void *context)
 	for (struct slot *s = c->touched_slots; s != NULL; s = s->next_touched) {
 		struct buf text = { 0 };
 
-		if (s->trouble == NO_TROUBLE || s->told)
+		/* one entry alone whose value cannot be used has been named when it came */
+		if (s->trouble == NO_TROUBLE || s->told || s->claims->next == NULL)
 			continue;
 		s->told = true;
 		describe(c, s, &text);

@@ -103,7 +103,7 @@ void content_entries(struct content *content, content_entry *each, void *context
 bool content_is_touched(const struct content *content);
 bool content_has_news(const struct content *content);
 
-/* Calls `each` for conflicts and unclear keys that came up since the last call, in words. */
+/* Calls `each` for keys that several entries want, and that came up since the last call, in words. */
 typedef void content_report(void *context, const char *text);
 void content_conflicts(struct content *content, content_report *each, void *context);
 

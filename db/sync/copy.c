@@ -7,8 +7,10 @@
 
 #include "db/sync/cookie.h"
 #include "db/sync/shrinkage.h"
+#include "db/sync/table.h"
 #include "db/sync/usable.h"
 #include "lib/alloc.h"
+#include "lib/hash.h"
 #include "lib/parse.h"
 #include "lib/text.h"
 
@@ -52,6 +54,7 @@ struct copy {
 	bool domains_noted;      /* the map says so */
 	bool is_replaced;
 	size_t complaints;
+	struct table told;       /* hashes of lines about entries: a refresh and a comparison both come upon what cannot be used */
 	struct shrinkage shrinkage;    /* as the map says */
 	struct compared compared;
 	bool has_new_compared;
@@ -63,18 +66,35 @@ static void report(struct copy *copy, const char *text)
 {
 	struct buf clean = { 0 };
 
-	copy->complaints++;
 	text_add_clean_string(&clean, text, REPORT_CAP);
 	copy->settings->report(buf_str(&clean));
 	buf_free(&clean);
 }
 
-static void report_entry(struct copy *copy, const struct sync_rule *rule, const char *dn, const char *what)
+static uint64_t told_hash(uintptr_t cell)
 {
-	struct buf text = { 0 };
+	return cell;
+}
 
-	buf_addf(&text, "rule %s: \"%s\": %s", rule->name, dn, what);
-	report(copy, buf_str(&text));
+static bool is_told(uintptr_t cell, const void *wanted)
+{
+	return cell == *(const uintptr_t *)wanted;
+}
+
+/* Each state of an entry is spoken of once until everything has been compared. */
+static void report_entry(struct copy *copy, const struct sync_rule *rule, const struct ldap_entry *e, const char *what)
+{
+	const uint64_t version = rule_version(e);
+	struct buf text = { 0 };
+	uintptr_t cell;
+
+	buf_addf(&text, "rule %s: \"%s\": %s", rule->name, e->dn, what);
+	cell = (uintptr_t)hash_bytes(hash_string(HASH_START, buf_str(&text)), &version, sizeof version) | 1;
+	copy->complaints++;
+	if (table_find(&copy->told, cell, &cell) == NULL) {
+		table_add(&copy->told, cell);
+		report(copy, buf_str(&text));
+	}
 	buf_free(&text);
 }
 
@@ -86,17 +106,18 @@ static const char *value_fault(const struct copy *copy, const struct wanted *w)
 	                          .key_length = (uint32_t)strlen(w->key), .value_length = (uint32_t)strlen(w->value) });
 }
 
-static void complain_about_key(struct copy *copy, const struct sync_rule *rule, const char *dn, const char *key, const char *what)
+static void complain_about_key(struct copy *copy, const struct sync_rule *rule, const struct ldap_entry *e, const char *key,
+                               const char *what)
 {
 	struct buf text = { 0 };
 
 	buf_addf(&text, "%s: %s", key, what);
-	report_entry(copy, rule, dn, buf_str(&text));
+	report_entry(copy, rule, e, buf_str(&text));
 	buf_free(&text);
 }
 
 /* Takes out keys that no map can have, and values that no router could use. */
-static void check_records(struct copy *copy, const struct sync_rule *rule, const char *dn, struct yield *yield)
+static void check_records(struct copy *copy, const struct sync_rule *rule, const struct ldap_entry *e, struct yield *yield)
 {
 	size_t kept = 0;
 
@@ -105,14 +126,14 @@ static void check_records(struct copy *copy, const struct sync_rule *rule, const
 		const char *fault = livemap_key_fault(copy->livemap, w.key, strlen(w.key));
 
 		if (fault != NULL) {
-			complain_about_key(copy, rule, dn, w.key, fault);
+			complain_about_key(copy, rule, e, w.key, fault);
 			free(w.key);
 			free(w.value);
 			continue;
 		}
 		fault = w.value != NULL ? value_fault(copy, &w) : NULL;
 		if (fault != NULL) {
-			complain_about_key(copy, rule, dn, w.key, fault);
+			complain_about_key(copy, rule, e, w.key, fault);
 			free(w.value);
 			w.value = NULL;
 		}
@@ -147,8 +168,8 @@ static bool put_entry(struct rule_copy *r, const struct sync_uuid *uuid, const s
 	bool is_new = false;
 
 	if (!ok)
-		report_entry(r->copy, r->rule, e->dn, buf_str(&why));
-	check_records(r->copy, r->rule, e->dn, &yield);
+		report_entry(r->copy, r->rule, e, buf_str(&why));
+	check_records(r->copy, r->rule, e, &yield);
 	yield.version = r->copy->complaints == complaints ? rule_version(e) : 0;
 	/* of an entry that makes no sense now, what it said before is the best there is */
 	if (ok || yield.count > 0 || !content_has(r->copy->content, r->number, uuid))
@@ -311,6 +332,7 @@ void copy_compared(struct copy *copy, const char *uri)
 		|| now - copy->compared.when > COMPARED_GRAIN || now < copy->compared.when;
 	free(copy->compared.server);
 	copy->compared = (struct compared){ now, server };
+	table_free(&copy->told);
 }
 
 void copy_doubt(struct copy *copy)
@@ -451,6 +473,7 @@ struct copy *copy_open(const struct copy_settings *settings, int *status, struct
 		return NULL;
 	copy = xcalloc(1, sizeof *copy);
 	copy->settings = settings;
+	copy->told = (struct table){ .hash = told_hash, .matches = is_told };
 	copy->livemap = livemap;
 	copy->content = content_create();
 	content_know_names(copy->content, read_name, copy);
@@ -475,6 +498,7 @@ void copy_close(struct copy **copy)
 	}
 	free(c->rules);
 	free(c->compared.server);
+	table_free(&c->told);
 	results_free(&c->stale);
 	content_free(&c->content);
 	livemap_close(&c->livemap);
@@ -687,7 +711,10 @@ static int check_that_it_is_ours(struct copy *copy, struct buf *why)
 
 static void report_conflict(void *context, const char *text)
 {
-	report(context, text);
+	struct copy *copy = context;
+
+	copy->complaints++;
+	report(copy, text);
 }
 
 static bool is_too_much(const struct copy *copy, const struct content_counts *counts, const struct shrinkage *shrinkage,

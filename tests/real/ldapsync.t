@@ -353,8 +353,13 @@ subtest 'entries that cannot be used' => sub {
 	like $said, qr/^ldapsync: rule aliases: "mail=staff\@.*": maildrop has several values, one is meant$/m, 'with their name';
 	is $sync->find("staff\@$domain"), undef, 'left out';
 	is $sync->find("alias1\@$domain"), "user1\@$domain", 'all others are copied';
+	my $named = sub ($text, $name) { scalar(() = $text =~ /"mail=$name\@/g) };
+	is $named->($said, 'staff'), 1, 'it is named once' or diag $said;
+	is $named->(($sync->once)[1], 'staff'), 1, 'the next time as well';
 	$slapd->change(modify_entry('alias1', 'add: maildrop', 'maildrop: second@x.example'));
-	is +($sync->once)[0], 65;
+	($exit, $said) = $sync->once;
+	is $exit, 65;
+	is $named->($said, 'staff') . $named->($said, 'alias1'), 11, 'each once, be it told as a change and found when all is compared';
 	is $sync->find("alias1\@$domain"), "user1\@$domain", 'one that was good stays as it was';
 	$slapd->change(modify_entry('alias1', 'replace: maildrop', 'maildrop: third@x.example') . removal('staff'));
 	is +($sync->once)[0], 0;
