@@ -311,14 +311,19 @@ static int apply(struct options *options, char **words)
 
 /* ---- replace ------------------------------------------------------------------------------------ */
 
-static int replace_records(const struct options *options, const struct records *records, const struct stamp *stamp,
+/* The map's own text may have nothing in it yet; an export without a record is one that failed. */
+static int replace_records(const struct options *options, bool is_export, const struct records *records, const struct stamp *stamp,
                            struct buf *why)
 {
 	struct livemap_counts counts = { 0 };
 	int status = EX_OK;
 	struct livemap *livemap = livemap_open(&options->settings, &status, why);
 
-	if (livemap == NULL && status == EX_NOINPUT) {
+	if (livemap == NULL && status == EX_NOINPUT && is_export && records->count == 0 && !options->allow_shrink) {
+		buf_clear(why);
+		buf_addf(why, "%s: the text has no record; no map was made; --allow-shrink if that is meant", options->settings.base);
+		status = EX_TEMPFAIL;
+	} else if (livemap == NULL && status == EX_NOINPUT) {
 		buf_clear(why);
 		status = livemap_create(&options->settings, records, stamp, why);
 		counts.added = records->count;
@@ -353,7 +358,7 @@ static int replace(struct options *options, char **words)
 	stamp.records = records.count;
 	stamp.text = source.text;
 	if (status == EX_OK)
-		status = say(replace_records(options, &records, &stamp, &why), &why);
+		status = say(replace_records(options, words[0] != NULL, &records, &stamp, &why), &why);
 	records_free(&records);
 	free(real);
 	return status;

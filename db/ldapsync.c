@@ -81,7 +81,7 @@ struct sync {
 	int64_t next_progress;
 	bool progress_shown;
 	bool complete;           /* all rules have been refreshed since the last connection was made */
-	bool guarded;            /* too much would be removed */
+	enum shrinkage_verdict verdict;   /* about the last batch */
 	bool to_announce;        /* nobody was told yet that map and directory are equal */
 	int64_t next_open;       /* clock_ms() */
 	int64_t open_delay;
@@ -124,7 +124,8 @@ static int write_map(struct sync *s, struct content_counts *counts)
 {
 	struct buf why = { 0 };
 	const int64_t start = clock_ms();
-	int status = copy_flush(s->copy, counts, &s->guarded, &why);
+	const bool is_told = s->verdict == SHRINKAGE_NO_KEYS;
+	int status = copy_flush(s->copy, counts, &s->verdict, &why);
 
 	s->flushed = clock_ms();
 	if (status == EX_OK) {
@@ -135,11 +136,14 @@ static int write_map(struct sync *s, struct content_counts *counts)
 		if (s->verbose)
 			print_counts(counts);
 	} else {
-		if (s->guarded)
+		if (s->verdict == SHRINKAGE_NO_KEYS && s->watch)
+			buf_addf(&why, "; asked again in %d s", LONGEST_DELAY_MS / 1000);
+		if (s->verdict != SHRINKAGE_FINE)
 			buf_adds(&why, "; --allow-shrink if that is meant");
 		s->flush_delay = backoff_next(s->flush_delay, FIRST_DELAY_MS, LONGEST_DELAY_MS);
 		s->next_flush = s->flushed + s->flush_delay;
-		keeper_complain(&why);
+		if (!is_told || s->verdict != SHRINKAGE_NO_KEYS)
+			keeper_complain(&why);
 	}
 	buf_free(&why);
 	return status;
@@ -188,7 +192,8 @@ static int64_t flush_time(const struct sync *s)
 {
 	int64_t when = CLOCK_NEVER;
 
-	if (!s->complete)
+	/* that nothing is there is known when all has been compared */
+	if (!s->complete || (s->verdict == SHRINKAGE_NO_KEYS && s->session != NULL && session_is_comparing(s->session)))
 		return CLOCK_NEVER;
 	switch (copy_state(s->copy)) {
 	case COPY_CLEAN:
@@ -428,14 +433,27 @@ static void end_poll(struct sync *s)
 	lose_session(s, SESSION_OVER);
 }
 
+/* Nothing is at stake while there is no map: whoever fills the directory, or mends the rights of the reader, needs not start us. */
+static void ask_again_later(struct sync *s)
+{
+	if (s->session == NULL)
+		return;
+	lose_session(s, SESSION_OVER);
+	s->open_delay = LONGEST_DELAY_MS;
+	s->next_open = clock_ms() + s->open_delay;
+}
+
 static int flush_what_is_due(struct sync *s)
 {
 	struct content_counts counts;
 
 	if (flush_time(s) > clock_ms())
 		return EX_OK;
-	if (write_map(s, &counts) != EX_OK)
-		return s->guarded ? EX_TEMPFAIL : copy_is_replaced(s->copy) ? EX_DATAERR : EX_OK;
+	if (write_map(s, &counts) != EX_OK) {
+		if (s->verdict == SHRINKAGE_NO_KEYS)
+			ask_again_later(s);
+		return s->verdict == SHRINKAGE_TOO_MUCH ? EX_TEMPFAIL : copy_is_replaced(s->copy) ? EX_DATAERR : EX_OK;
+	}
 	return write_domains(s) == EX_TEMPFAIL ? EX_TEMPFAIL : EX_OK;
 }
 

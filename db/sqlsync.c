@@ -63,7 +63,7 @@ struct sync {
 	struct sqlconn *connection;
 	bool once, watch, verbose, may_shrink;
 	struct livemap_counts counts;   /* of the last comparison */
-	bool guarded;                  /* too much would be removed */
+	enum shrinkage_verdict verdict;   /* about it */
 	bool is_equal;                 /* map and database, the last time */
 	struct rows rows;
 	char *told;                    /* the complaints that were printed last */
@@ -118,25 +118,33 @@ static bool ask(struct sync *s, struct buf *why)
 struct guard {
 	struct shrinkage shrinkage;   /* as the map says */
 	bool may_shrink;
+	enum shrinkage_verdict verdict;
 };
 
 /* Removals of the last ten minutes count together, those of other runs as well: the map keeps them. */
 static bool guard_removal(void *context, struct livemap *livemap, const struct livemap_counts *counts)
 {
 	struct guard *g = context;
+	const bool was_empty = g->shrinkage.may_be_empty;
+	const struct shrinking change = {
+		.now = time(NULL), .keys = counts->before, .removed = counts->removed,
+		.left = counts->before + counts->added - counts->removed, .may_shrink = g->may_shrink,
+	};
 	struct buf note = { 0 };
 
-	shrinkage_add(&g->shrinkage, time(NULL), counts->before, counts->removed);
-	if (counts->removed == 0)
-		return true;
-	if (g->may_shrink)
-		g->shrinkage = (struct shrinkage){ 0 };
-	else if (shrinkage_is_too_much(&g->shrinkage, counts->before + counts->added - counts->removed))
-		return false;
-	shrinkage_encode(&note, &g->shrinkage);
-	livemap_note(livemap, SYNC_SHRINKAGE, buf_str(&note), note.len);
+	g->verdict = shrinkage_judge(&g->shrinkage, &change);
+	if (g->verdict == SHRINKAGE_FINE && (counts->removed > 0 || g->shrinkage.may_be_empty != was_empty)) {
+		shrinkage_encode(&note, &g->shrinkage);
+		livemap_note(livemap, SYNC_SHRINKAGE, buf_str(&note), note.len);
+	}
 	buf_free(&note);
-	return true;
+	return g->verdict == SHRINKAGE_FINE;
+}
+
+static void explain_nothing(const struct sync *s, const char *what, struct buf *why)
+{
+	buf_clear(why);
+	buf_addf(why, "%s: the database gives no usable row%s", s->source.map, what);
 }
 
 static int replace_map(struct sync *s, struct livemap *livemap, struct buf *why)
@@ -150,28 +158,33 @@ static int replace_map(struct sync *s, struct livemap *livemap, struct buf *why)
 		shrinkage_decode(buf_str(&note), note.len, &guard.shrinkage);
 	if (answer != MAP_COULD_NOT_TELL)
 		status = livemap_replace(livemap, &s->rows.records, NULL, guard_removal, &guard, &s->counts, why);
-	s->guarded = status == EX_TEMPFAIL && answer != MAP_COULD_NOT_TELL && !s->may_shrink && s->counts.removed > 0
-		&& shrinkage_is_too_much(&guard.shrinkage, s->counts.before + s->counts.added - s->counts.removed);
+	s->verdict = guard.verdict;
+	if (s->verdict == SHRINKAGE_NO_KEYS)
+		explain_nothing(s, ", and the map has none", why);
 	buf_free(&note);
 	return status;
 }
 
 /* A map that is not there is made when its whole content has come; an empty one would answer "not found" to everybody. */
-static int make_map(struct sync *s, struct buf *why)
+static int make_map(struct sync *s, struct livemap *livemap, struct buf *why)
 {
 	struct records *records = &s->rows.records;
+	struct guard guard = { .may_shrink = s->may_shrink };
 	size_t kept = 0;
 
 	for (size_t i = 0; i < records->count; i++)
 		if (records->list[i].value != NULL)
 			records->list[kept++] = records->list[i];
 	records->count = kept;
-	if (kept == 0 && !s->may_shrink) {
-		s->guarded = true;
-		buf_addf(why, "%s: the database gives no usable row; no map was made", s->source.map);
+	s->counts = (struct livemap_counts){ .added = kept };
+	if (!guard_removal(&guard, livemap, &s->counts)) {
+		s->verdict = guard.verdict;
+		explain_nothing(s, "; no map was made", why);
 		return EX_TEMPFAIL;
 	}
-	s->counts = (struct livemap_counts){ .added = kept };
+	/* that it may be empty is in the note, which makes it */
+	if (kept == 0)
+		return livemap_commit(livemap, why);
 	return livemap_create(&s->keeper.livemap, records, NULL, why);
 }
 
@@ -208,8 +221,8 @@ static int write_map(struct sync *s, struct livemap *livemap, struct buf *why)
 	int status;
 
 	rows_settle(&s->rows);
-	status = livemap_is_missing(livemap) ? make_map(s, why) : replace_map(s, livemap, why);
-	if (s->guarded)
+	status = livemap_is_missing(livemap) ? make_map(s, livemap, why) : replace_map(s, livemap, why);
+	if (s->verdict != SHRINKAGE_FINE)
 		buf_adds(why, "; --allow-shrink if that is meant");
 	if (status == EX_OK)
 		print_complaints(s);
@@ -221,11 +234,12 @@ static int compare(struct sync *s)
 {
 	struct livemap_settings settings = s->keeper.livemap;
 	struct buf why = { 0 };
+	const bool is_told = s->verdict == SHRINKAGE_NO_KEYS;
 	struct livemap *livemap;
 	int status = EX_OK;
 
 	settings.create = true;
-	s->guarded = false;
+	s->verdict = SHRINKAGE_FINE;
 	s->counts = (struct livemap_counts){ 0 };
 	livemap = livemap_open(&settings, &status, &why);
 	if (livemap != NULL) {
@@ -235,7 +249,7 @@ static int compare(struct sync *s)
 		else
 			status = s->rows.fault != NULL ? EX_CONFIG : EX_TEMPFAIL;
 	}
-	if (status != EX_OK)
+	if (status != EX_OK && !(is_told && s->verdict == SHRINKAGE_NO_KEYS))
 		keeper_complain(&why);
 	livemap_close(&livemap);
 	records_free(&s->rows.records);
@@ -275,9 +289,15 @@ static int compare_and_plan(struct sync *s)
 		fflush(stdout);
 		return EX_OK;
 	}
+	/* nothing is at stake while the map has no key: whoever fills the table needs not start us */
+	if (s->verdict == SHRINKAGE_NO_KEYS) {
+		s->delay = 0;
+		s->next = start + s->source.interval * 1000;
+		return EX_OK;
+	}
 	s->delay = backoff_next(s->delay, FIRST_DELAY_MS, LONGEST_DELAY_MS);
 	s->next = now + s->delay;
-	return s->guarded ? EX_TEMPFAIL : EX_OK;
+	return s->verdict == SHRINKAGE_TOO_MUCH ? EX_TEMPFAIL : EX_OK;
 }
 
 /* A notification, or a lost session, which may have lost one: the next comparison is as soon as that makes sense. */

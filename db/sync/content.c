@@ -577,6 +577,11 @@ bool content_has(const struct content *c, unsigned rule, const struct sync_uuid 
 	return e != NULL && !e->is_gone;
 }
 
+bool content_has_entries(const struct content *c)
+{
+	return c->items.count > 0;
+}
+
 void content_mark(struct content *c, unsigned rule, const struct sync_uuid *uuid, unsigned mark)
 {
 	struct item *e = find_item(c, rule, uuid);

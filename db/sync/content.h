@@ -36,6 +36,9 @@ void content_drop(struct content *content, unsigned rule, const struct sync_uuid
 
 bool content_has(const struct content *content, unsigned rule, const struct sync_uuid *uuid);
 
+/* True if there is any entry, be it one that was dropped since content_settled(). */
+bool content_has_entries(const struct content *content);
+
 /* Puts a mark (not 0) on an entry; content_drop_unmarked() drops all entries of the rule that have another one. */
 void content_mark(struct content *content, unsigned rule, const struct sync_uuid *uuid, unsigned mark);
 void content_drop_unmarked(struct content *content, unsigned rule, unsigned mark);

@@ -717,14 +717,39 @@ static void report_conflict(void *context, const char *text)
 	report(copy, text);
 }
 
-static bool is_too_much(const struct copy *copy, const struct content_counts *counts, const struct shrinkage *shrinkage,
-                        struct buf *why)
+/* Rules for domains alone make no records. */
+static bool makes_keys(const struct copy *copy)
 {
-	if (counts->removed == 0 || !shrinkage_is_too_much(shrinkage, counts->records + counts->added - counts->removed))
-		return false;
-	buf_addf(why, "%s: %zu of %zu keys would be removed%s; nothing was changed", copy_path(copy), counts->removed, counts->records,
-	         shrinkage_gone(shrinkage) > counts->removed ? ", after others just before" : "");
-	return true;
+	for (size_t i = 0; i < copy->settings->rule_count; i++)
+		if (copy->settings->rules[i].key != NULL)
+			return true;
+	return false;
+}
+
+static enum shrinkage_verdict judge(const struct copy *copy, const struct content_counts *counts, struct shrinkage *shrinkage,
+                                    struct buf *why)
+{
+	const struct shrinking change = {
+		.now = time(NULL), .keys = counts->records, .removed = counts->removed,
+		.left = counts->records + counts->added - counts->removed, .may_shrink = copy->settings->may_shrink,
+	};
+	const enum shrinkage_verdict verdict = shrinkage_judge(shrinkage, &change);
+
+	switch (verdict) {
+	case SHRINKAGE_FINE:
+		break;
+	case SHRINKAGE_TOO_MUCH:
+		buf_addf(why, "%s: %zu of %zu keys would be removed%s; nothing was changed", copy_path(copy), counts->removed,
+		         counts->records, shrinkage_gone(shrinkage) > counts->removed ? ", after others just before" : "");
+		break;
+	case SHRINKAGE_NO_KEYS:
+		if (!makes_keys(copy) && content_has_entries(copy->content))
+			return SHRINKAGE_FINE;
+		buf_addf(why, "%s: the directory gives no usable entry%s", copy_path(copy),
+		         livemap_is_missing(copy->livemap) ? "; no map was made" : ", and the map has none");
+		break;
+	}
+	return verdict;
 }
 
 /* Makes the map that is not there, with its records and no notes: without a cookie all is read again, should we be killed then. */
@@ -747,36 +772,34 @@ static int make_map(struct copy *copy, struct records *records, struct buf *why)
 	return EX_OK;
 }
 
-int copy_flush(struct copy *copy, struct content_counts *counts, bool *guarded, struct buf *why)
+int copy_flush(struct copy *copy, struct content_counts *counts, enum shrinkage_verdict *verdict, struct buf *why)
 {
 	struct shrinkage shrinkage = copy->shrinkage;
 	struct records first = { 0 };
 	struct writing writing = { .copy = copy, .why = why, .first = livemap_is_missing(copy->livemap) ? &first : NULL };
 	int status = EX_OK;
+	bool is_other_note;
 
-	*guarded = false;
 	livemap_forget(copy->livemap);
 	if (writing.first != NULL)
 		content_changes(copy->content, copy->settings->unclear, add_first, &writing, counts);
 	else
 		content_changes(copy->content, copy->settings->unclear, write_change, copy, counts);
-	if (copy_state(copy) == COPY_CLEAN)
-		return EX_OK;
-	shrinkage_add(&shrinkage, time(NULL), counts->records, counts->removed);
-	/* what is allowed is not held against what follows */
-	if (copy->settings->may_shrink) {
-		shrinkage = (struct shrinkage){ 0 };
-	} else if (is_too_much(copy, counts, &shrinkage, why)) {
+	*verdict = judge(copy, counts, &shrinkage, why);
+	if (*verdict != SHRINKAGE_FINE) {
 		livemap_forget(copy->livemap);
-		*guarded = true;
+		records_free(&first);
 		return EX_TEMPFAIL;
 	}
+	is_other_note = counts->removed > 0 || shrinkage.may_be_empty != copy->shrinkage.may_be_empty;
+	if (copy_state(copy) == COPY_CLEAN && !is_other_note)
+		return EX_OK;
 	copy->domains_due = copy->domains_due || content_has_new_domains(copy->content);
 	if (writing.first != NULL)
 		status = make_map(copy, &first, why);
 	if (status == EX_OK)
 		status = write_notes(copy, &writing);
-	if (status == EX_OK && counts->removed > 0)
+	if (status == EX_OK && is_other_note)
 		write_shrinkage(copy, &shrinkage);
 	if (status == EX_OK)
 		status = check_that_it_is_ours(copy, why);

@@ -12,6 +12,7 @@
 #include "db/sync/content.h"
 #include "db/sync/rfc4533.h"
 #include "db/sync/rule.h"
+#include "db/sync/shrinkage.h"
 #include "lib/buf.h"
 
 struct copy;
@@ -95,10 +96,9 @@ enum copy_state copy_state(const struct copy *copy);
 
 /*
  * Writes what has changed, all in one batch with the cookies.  EX_OK with *counts.  Otherwise `why` is set and the map
- * is as it was: as livemap_commit(), or EX_TEMPFAIL with *guarded if more than 50 keys and more than a fifth of the map
- * would have gone in ten minutes.
+ * is as it was: as livemap_commit(), or EX_TEMPFAIL with a *verdict that is not SHRINKAGE_FINE.
  */
-int copy_flush(struct copy *copy, struct content_counts *counts, bool *guarded, struct buf *why);
+int copy_flush(struct copy *copy, struct content_counts *counts, enum shrinkage_verdict *verdict, struct buf *why);
 
 /*
  * True if the served domains may have changed and copy_domains_done() was not called since; it is kept in the map, so

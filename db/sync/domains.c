@@ -77,8 +77,10 @@ static bool is_too_much(const char *before, const char *after, struct buf *why, 
 	split_lines(before, &had);
 	split_lines(after, &has);
 	gone = count_gone(&had, &has);
-	too_much = livemap_is_mass_removal(gone, had.count, has.count);
-	if (too_much)
+	too_much = has.count == 0 || livemap_is_mass_removal(gone, had.count, has.count);
+	if (had.count == 0 && has.count == 0)
+		buf_addf(why, "%s: no rule gives a domain; no list was written", path);
+	else if (too_much)
 		buf_addf(why, "%s: %zu of %zu domains would be removed; nothing was changed", path, gone, had.count);
 	results_free(&had);
 	results_free(&has);

@@ -23,7 +23,7 @@ struct domains {
 
 /*
  * Puts `list` (NULL at the end) into the file if that says something else; its owner and mode stay, a new one has mode
- * 644. EX_OK; EX_TEMPFAIL with `why` if the list would become empty, or more than 50 domains and a fifth of all would
+ * 644. EX_OK; EX_TEMPFAIL with `why` if the list would be empty, or more than 50 domains and a fifth of all would
  * go; EX_IOERR, EX_CANTCREAT.
  */
 int domains_write(struct domains *domains, char *const *list, struct buf *why);

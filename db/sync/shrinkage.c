@@ -7,6 +7,9 @@
 #include "lib/alloc.h"
 #include "lib/parse.h"
 
+/* The note of a map that may have no key. */
+#define EMPTY "empty"
+
 static void forget_old(struct shrinkage *s, int64_t now)
 {
 	size_t old = 0;
@@ -48,8 +51,26 @@ bool shrinkage_is_too_much(const struct shrinkage *s, size_t left)
 	return s->count > 0 && livemap_is_mass_removal(shrinkage_gone(s), s->list[0].keys, left);
 }
 
+enum shrinkage_verdict shrinkage_judge(struct shrinkage *s, const struct shrinking *change)
+{
+	const bool no_keys = change->keys == 0 && change->left == 0;
+
+	shrinkage_add(s, change->now, change->keys, change->removed);
+	/* what is allowed is not held against what follows */
+	if (change->may_shrink) {
+		*s = (struct shrinkage){ .may_be_empty = change->left == 0 };
+		return SHRINKAGE_FINE;
+	}
+	if (no_keys)
+		return s->may_be_empty ? SHRINKAGE_FINE : SHRINKAGE_NO_KEYS;
+	s->may_be_empty = false;
+	return change->removed > 0 && shrinkage_is_too_much(s, change->left) ? SHRINKAGE_TOO_MUCH : SHRINKAGE_FINE;
+}
+
 void shrinkage_encode(struct buf *note, const struct shrinkage *s)
 {
+	if (s->may_be_empty)
+		buf_adds(note, EMPTY);
 	for (size_t i = 0; i < s->count; i++)
 		buf_addf(note, "%s%lld %zu %zu", i > 0 ? "\n" : "", (long long)s->list[i].since, s->list[i].keys, s->list[i].gone);
 }
@@ -73,7 +94,9 @@ bool shrinkage_decode(const char *note, size_t n, struct shrinkage *s)
 	char *text = xstrndup(note, n), *rest = text;
 	bool ok = strlen(text) == n;
 
-	*s = (struct shrinkage){ 0 };
+	*s = (struct shrinkage){ .may_be_empty = ok && strcmp(text, EMPTY) == 0 };
+	if (s->may_be_empty)
+		rest = NULL;
 	while (ok && rest != NULL && s->count < SHRINKAGE_STEPS)
 		ok = take_line(strsep(&rest, "\n"), &s->list[s->count++]);
 	ok = ok && rest == NULL;

@@ -34,7 +34,29 @@ struct removal {
 struct shrinkage {
 	struct removal list[SHRINKAGE_STEPS];
 	size_t count;
+	bool may_be_empty;       /* the map has no key, and the administrator has said that this is meant */
 };
+
+/* A change of a map. */
+struct shrinking {
+	int64_t now;
+	size_t keys;             /* before it */
+	size_t removed;
+	size_t left;             /* behind it */
+	bool may_shrink;         /* the administrator allows everything */
+};
+
+enum shrinkage_verdict {
+	SHRINKAGE_FINE,
+	SHRINKAGE_TOO_MUCH,      /* would be removed */
+	SHRINKAGE_NO_KEYS,       /* there are none, and there would be none: "not found" for everybody */
+};
+
+/*
+ * Whether the change may be made.  *s becomes what the note has to say then: it must be written if something is removed, or
+ * may_be_empty has changed.
+ */
+enum shrinkage_verdict shrinkage_judge(struct shrinkage *s, const struct shrinking *change);
 
 /* At `now`, `removed` of the map's `keys` are removed.  Forgets what is older than ten minutes. */
 void shrinkage_add(struct shrinkage *s, int64_t now, size_t keys, size_t removed);
@@ -48,7 +70,7 @@ size_t shrinkage_gone(const struct shrinkage *s);
  */
 bool shrinkage_is_too_much(const struct shrinkage *s, size_t left);
 
-/* Adds it to an empty buffer, as text: lines of three numbers. */
+/* Adds it to an empty buffer, as text: lines of three numbers, or "empty" for a map that may be that. */
 void shrinkage_encode(struct buf *note, const struct shrinkage *s);
 
 /* False if the note is damaged; *s is zeroed then.  A single line is what older versions wrote. */

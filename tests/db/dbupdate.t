@@ -134,6 +134,18 @@ for my $way (@ways) {
 	ends update([['--allow-shrink'], 'replace']), 0, "239 records: 0 added, 0 changed, 61 removed\n", '', '... unless that is meant';
 
 	ends update(['check']), 0, qr/\Ahealthy: 239 records\n\z/, '', 'check';
+	{
+		# an export that failed is no reason to answer "not found" to everybody
+		local $w->{base} = "$w->{dir}/first";
+		my $no_record = qr/\Adbupdate: \Q$w->{base}\E: the text has no record; no map was made; --allow-shrink if that is meant\n\z/;
+		ends update(['replace', '-'], in => ''), 75, '', $no_record, 'a first map is not made of an empty export';
+		ends update(['replace', spew(scratch('export'), "# none\n")]), 75, '', $no_record, '... nor of a file that is not its own text';
+		ok !-e "$w->{base}$w->{suffix}", '... there is none';
+		ends update([['--allow-shrink'], 'replace', '-'], in => ''), 0, "0 records: 0 added, 0 changed, 0 removed\n", '', '... unless that is meant';
+		unlink "$w->{base}$w->{suffix}";
+		text();
+		ends update(['replace']), 0, "0 records: 0 added, 0 changed, 0 removed\n", '', '... but of its own text, which may be empty yet';
+	}
 	ends update(['recover']), 0, qr/healthy: 239 records\n/, '', 'recover of a healthy map';
 	ends update(['recover']), 0, qr/healthy: 239 records\n/, '', '... and once more';
 	is scalar(() = content() =~ /=/g), 239, '... leaves it as it is';

@@ -268,6 +268,96 @@ subtest 'a filter that matches nothing' => sub {
 	is_deeply $sync->map, {}, 'then it is empty';
 };
 
+sub filters($filter, $other = $filter) { LdapSync::usual_rules() =~ s/\(objectClass=CourierMailAccount\)/$filter/r =~ s/\(objectClass=CourierMailAlias\)/$other/r }
+
+subtest 'a first copy of nothing makes no map' => sub {
+	my $slapd = RealSlapd->new(users => 3, aliases => 0, ldif => "dn: ou=empty,$RealSlapd::hosting\nobjectClass: organizationalUnit\nou: empty\n\n",
+		config => "access to dn.subtree=\"$tree\" by dn.exact=\"cn=blind,$RealSlapd::suffix\" none by * read\n")->start;
+	$slapd->change("dn: cn=blind,$RealSlapd::suffix\nobjectClass: organizationalRole\nobjectClass: simpleSecurityObject\ncn: blind\nuserPassword: blind\n\n");
+	my $blind = "uri @{[$slapd->uri('ldapi')]}\nbinddn cn=blind,$RealSlapd::suffix\npasswd blind\n";
+	my @nothing = (['a filter that is false for all', rules => filters('(|)')], ['no such class', rules => filters('(objectClass=noSuchClass)')],
+		['a reader who may see nothing', access => $blind], ['a base without entries', rules => LdapSync::usual_rules() =~ s/^(rule .*)/$1\nbase ou=empty,$RealSlapd::hosting/gmr],
+		['entries that cannot be used', rules => "rule all\nfilter (objectClass=CourierMailAccount)\nkey {noSuchAttribute}\nvalue x\n"]);
+	for my $way ('generations', $lmdb ? 'lmdb' : (), 'environment') {
+		for my $case ($way eq 'generations' ? @nothing : @nothing[0, 4]) {
+			my ($name, %o) = @$case;
+			my $sync = LdapSync->new($slapd, type => $way eq 'lmdb' ? 'lmdb' : 'btree', environment => $way eq 'environment', %o);
+			for my $run ('first', 'second') {
+				my ($exit, $said) = $sync->once;
+				is $exit, 75, "$way, $name: refused, $run run";
+				like $said, qr/^ldapsync: \Q$sync->{map}\E\.\w+: the directory gives no usable entry; no map was made; --allow-shrink if that is meant$/m, '... in words';
+			}
+			qx{@{[$sync->_dblookup]} $sync->{map} user1\@$domain 2>/dev/null};
+			is $? >> 8, 75, '... and a lookup could not tell';
+			my ($exit, $said) = $sync->once('--allow-shrink');
+			cmp_ok $exit, '==', $name =~ /cannot be used/ ? 65 : 0, '... unless that is meant' or diag $said;
+			is_deeply $sync->map, {}, '... then there is an empty map';
+			isnt +($sync->once)[0], 75, '... and what was allowed once may stay so';
+			$sync->{rules} = LdapSync::usual_rules();
+			delete $sync->{access};
+			$sync->{access} = LdapSync->new($slapd)->{access};
+			$sync->configure;
+			is +($sync->once)[0], 0;
+			equal $sync, '... until there is something';
+			$sync->{rules} = filters('(|)');
+			$sync->configure;
+			is +($sync->once)[0], 75, '... which does not go again';
+		}
+	}
+	my $one = LdapSync->new($slapd, rules => filters('(objectClass=CourierMailAccount)', '(|)'));
+	my ($exit, $said) = $one->once;
+	is $exit, 0, 'one of several searches may find nothing' or diag $said;
+	is scalar keys $one->map->%*, 3;
+
+	# a map that is empty, whoever made it, is no better
+	my $sync = LdapSync->new($slapd, rules => filters('(|)'));
+	$sync->_put('users', '');
+	system("$ENV{BUILD_DIR}/db/newdb -s -l $sync->{map} >/dev/null 2>&1") == 0 or die;
+	for my $run ('first', 'second') {
+		($exit, $said) = $sync->once;
+		is $exit, 75, "an empty map stays no copy of nothing, $run run";
+		like $said, qr/the directory gives no usable entry, and the map has none; --allow-shrink if that is meant$/m;
+	}
+	is +($sync->once('--allow-shrink'))[0], 0;
+	is +($sync->once)[0], 0, 'unless that was allowed';
+
+	# rules that have no keys make no records
+	$sync = LdapSync->new($slapd, rules => "rule domains\nfilter (o=*.*)\ndomain {o}\n");
+	$sync->{settings} = "domains @{[$sync->dir]}/domains\n";
+	$sync->configure;
+	is +($sync->once)[0], 0, 'domains alone are something, too';
+	is_deeply $sync->map, {};
+	unlink "$sync->{dir}/domains", "$sync->{map}.db";
+	$sync->{rules} =~ s/\Q(o=*.*)/(|)/;
+	$sync->configure;
+	($exit, $said) = $sync->once;
+	is $exit, 75, 'and nothing is made of none';
+	like $said, qr/the directory gives no usable entry; no map was made; --allow-shrink if that is meant/;
+	ok !-e "$sync->{dir}/domains";
+};
+
+subtest 'a first copy of nothing by one that stays: it says so, goes on, and makes the map when there is something' => sub {
+	my $slapd = RealSlapd->new(users => 0, aliases => 0, tree => RealSlapd::suffix_entries() =~ s/^dn: mail=.*//msr)->start;
+	for my $way ('generations', $lmdb ? 'lmdb' : (), 'environment') {
+		my $sync = LdapSync->new($slapd, type => $way eq 'lmdb' ? 'lmdb' : 'btree', environment => $way eq 'environment')->start;
+		ok $sync->hears(qr/the directory gives no usable entry; no map was made; asked again in 60 s; --allow-shrink if that is meant/, 10 * $slow), "$way: it says so";
+		is $sync->find("user1\@$domain"), undef;
+		ok !(grep { -e } glob "$sync->{map}.{db,lmdb}"), '... makes no map';
+		is $sync->stop, 0, '... and ends when told to';
+		is $sync->said =~ s/no usable entry//gr, $sync->said =~ s/no usable entry//r, '... it was said once';
+	}
+	my $sync = LdapSync->new($slapd)->start;
+	ok $sync->hears(qr/no map was made/, 10 * $slow);
+	$slapd->add_account('first');
+	SKIP: {
+		skip 'a minute, with ZLMTP_LONG', 1 if !long();
+		becomes_equal $sync, 'a minute later there is something', 90;
+		$slapd->add_account('second');
+		becomes_equal $sync, 'and it is followed';
+	}
+	is $sync->stop, 0;
+};
+
 subtest 'mass deletion' => sub {
 	my $slapd = RealSlapd->new(users => 200, aliases => 0)->start;
 	my $sync = LdapSync->new($slapd);

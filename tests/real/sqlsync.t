@@ -86,9 +86,30 @@ sub guard($database, $kind) {
 	$sync->once;
 	$sync->sql('DELETE FROM u');
 	is +($sync->once)[0], 75, 'the only record of a map does not go either';
+	for my $mode ('generations', $lmdb ? 'lmdb' : (), 'environment') {
+		$sync = SqlSync->new($database, $kind, type => $mode eq 'lmdb' ? 'lmdb' : 'btree', environment => $mode eq 'environment');
+		($exit, $said) = $sync->once;
+		is $exit, 75, "$mode: no map is made of nothing";
+		like $said, qr/the database gives no usable row; no map was made; --allow-shrink if that is meant/, '... which is said';
+		is $sync->map, undef, '... and would answer "not found" to everybody';
+		is +($sync->once('--allow-shrink'))[0], 0, '... unless that is meant';
+		is_deeply $sync->map, {};
+		is +($sync->once)[0], 0, '... and what was allowed once may stay so';
+	}
 	$sync = SqlSync->new($database, $kind);
-	is +($sync->once)[0], 75, 'and no map is made of nothing';
-	ok !-e "$sync->{map}.db", 'which would answer "not found" to everybody';
+	$sync->_put('users', '');
+	system("$ENV{BUILD_DIR}/db/newdb -s -l $sync->{map} >/dev/null 2>&1") == 0 or die;
+	($exit, $said) = $sync->once;
+	is $exit, 75, 'nor is an empty map a copy of nothing';
+	like $said, qr/the database gives no usable row, and the map has none; --allow-shrink if that is meant/;
+	is +($sync->once('--allow-shrink'))[0], 0;
+	is +($sync->once)[0], 0, 'unless that was allowed';
+	$sync = SqlSync->new($database, $kind, settings => "interval = 1\n")->start;
+	ok $sync->hears(qr/no map was made/), 'one that stays says so';
+	$sync->sql('INSERT INTO u VALUES ' . rows(1, 3));
+	becomes_equal $sync, 'goes on, and makes the map when there is something';
+	is $sync->stop, 0;
+	is scalar(() = $sync->said =~ /no map was made/g), 1, 'it was said once';
 }
 
 # Rows that cannot be used leave their keys as they are, and the others are copied.

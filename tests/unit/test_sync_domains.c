@@ -112,6 +112,26 @@ static void many_domains_do_not_go_at_once(void **state)
 	unlink(path);
 }
 
+static void no_list_is_made_of_nothing(void **state)
+{
+	struct domains d = { .path = path };
+	char *nothing[] = { NULL };
+	struct buf why = { 0 };
+
+	(void)state;
+	/* it would tell the SMTP server to take no mail at all */
+	assert_int_equal(domains_write(&d, nothing, &why), EX_TEMPFAIL);
+	assert_non_null(strstr(buf_str(&why), "/list: no rule gives a domain; no list was written"));
+	assert_int_equal(access(path, F_OK), -1);
+	d.may_shrink = true;
+	assert_int_equal(domains_write(&d, nothing, &why), EX_OK);
+	check_file("");
+	d.may_shrink = false;
+	assert_int_equal(domains_write(&d, nothing, &why), EX_OK);
+	buf_free(&why);
+	unlink(path);
+}
+
 static void an_unwritable_place_is_told(void **state)
 {
 	struct domains d = { .path = "/nonexistent/list" };
@@ -182,6 +202,7 @@ int main(void)
 		cmocka_unit_test(the_file_is_written_when_it_says_something_else),
 		cmocka_unit_test(lines_have_the_form_that_was_asked_for),
 		cmocka_unit_test(many_domains_do_not_go_at_once),
+		cmocka_unit_test(no_list_is_made_of_nothing),
 		cmocka_unit_test(an_unwritable_place_is_told),
 		cmocka_unit_test(the_command_is_run_until_it_goes_well),
 	};

@@ -94,11 +94,41 @@ static void a_clock_that_is_put_back_does_not_stop_it(void **state)
 	assert_false(shrinkage_is_too_much(&s, 800));
 }
 
+static enum shrinkage_verdict judge(struct shrinkage *s, size_t keys, size_t removed, size_t left, bool may_shrink)
+{
+	return shrinkage_judge(s, &(struct shrinking){ NOW, keys, removed, left, may_shrink });
+}
+
+static void a_map_without_keys_is_what_somebody_has_allowed(void **state)
+{
+	struct shrinkage s = { 0 }, back;
+	struct buf note = { 0 };
+
+	(void)state;
+	assert_int_equal(judge(&s, 0, 0, 0, false), SHRINKAGE_NO_KEYS);
+	assert_int_equal(judge(&s, 0, 0, 1, false), SHRINKAGE_FINE);
+	assert_int_equal(judge(&s, 1, 1, 0, false), SHRINKAGE_TOO_MUCH);
+	s = (struct shrinkage){ 0 };
+	/* allowed once, for a map that is made and for one that loses its keys */
+	assert_int_equal(judge(&s, 0, 0, 0, true), SHRINKAGE_FINE);
+	shrinkage_encode(&note, &s);
+	assert_string_equal(buf_str(&note), "empty");
+	assert_true(shrinkage_decode(note.data, note.len, &back));
+	assert_memory_equal(&back, &s, sizeof s);
+	assert_int_equal(judge(&back, 0, 0, 0, false), SHRINKAGE_FINE);
+	/* until it has some */
+	assert_int_equal(judge(&back, 0, 0, 3, false), SHRINKAGE_FINE);
+	assert_int_equal(judge(&back, 3, 3, 0, false), SHRINKAGE_TOO_MUCH);
+	assert_int_equal(judge(&back, 3, 3, 0, true), SHRINKAGE_FINE);
+	assert_int_equal(judge(&back, 0, 0, 0, false), SHRINKAGE_FINE);
+	buf_free(&note);
+}
+
 static void it_comes_back_from_its_note(void **state)
 {
 	static const char *const damaged[] = {
 		"", " ", "1", "1 2", "1 2 ", "1 2 3 ", "1 2 3 4", "1  2 3", "-1 2 3", "1 2 x", "1 2 99999999999999999999",
-		"1 2 3\n", "1 2 3\n4", "\n1 2 3", "1 2 3\n\n1 2 3",
+		"empt", "empty\n", "1 2 3\nempty", "1 2 3\n", "1 2 3\n4", "\n1 2 3", "1 2 3\n\n1 2 3",
 	};
 	struct shrinkage s = { .list = { { NOW, 1000, 17 }, { NOW + 40, 983, 1 } }, .count = 2 }, back;
 	struct buf note = { 0 };
@@ -132,6 +162,7 @@ int main(void)
 		cmocka_unit_test(a_first_copy_is_not_what_removals_are_measured_by),
 		cmocka_unit_test(many_small_removals_take_no_more_room),
 		cmocka_unit_test(a_clock_that_is_put_back_does_not_stop_it),
+		cmocka_unit_test(a_map_without_keys_is_what_somebody_has_allowed),
 		cmocka_unit_test(it_comes_back_from_its_note),
 	};
 
