@@ -3,11 +3,13 @@
  *
  * A program of its own because it needs what the agent that delivers must not carry: maps and their libraries.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "channel/peers.h"
 #include "channel/probe/guard.h"
@@ -25,12 +27,18 @@
 /* What comes in time is told; for what hangs there is this much more, in milliseconds. */
 #define GRACE_MS 1000
 
+/* Lines of standard input that are asked for together, and the longest of them. */
+#define LINES_MAX 100
+#define LINE_MAX_BYTES 65536
+
 struct probing {
 	struct settings settings;
 	int64_t deadline;
 	struct peers peers;
 	struct question *questions;
+	const char **servers;        /* of each question, in the place of -F; NULL: none */
 	size_t count;
+	struct probe_cache *cache;
 	struct server_check check;   /* without questions */
 };
 
@@ -60,31 +68,41 @@ static struct peer *given_peer(struct probing *p)
 	return peer;
 }
 
+/* Adds a place at this server, which may be none. */
+static void place_at(struct probing *p, struct question *q, const char *server, const char *user)
+{
+	const struct settings *s = &p->settings;
+	struct buf why = { 0 };
+	struct peer *peer = server != NULL ? peers_find(&p->peers, server, s->port, &why) : NULL;
+
+	if (server == NULL)
+		buf_adds(&why, "no server is named, and there is no -F");
+	else if (peer != NULL && peer->target->kind != TARGET_UNIX && peer->target->port == 0)
+		buf_addf(&why, "%s: the port of the LMTP server is not known: behind a colon or with -p", server);
+	if (why.len > 0)
+		place_say(question_add(q, NULL, user), ANSWER_UNCLEAR, "4.3.5", buf_str(&why));
+	else
+		question_add(q, peer, user);
+	buf_free(&why);
+}
+
+static const char *server_of(const struct probing *p, const struct question *q)
+{
+	const char *server = p->servers[q - p->questions];
+
+	return server != NULL ? server : p->settings.target;
+}
+
 /* Every address is asked for as it stands. */
 static void place_as_given(struct probing *p)
 {
-	struct peer *peer = given_peer(p);
-
 	for (size_t i = 0; i < p->count; i++)
-		question_add(&p->questions[i], peer, p->questions[i].address);
+		place_at(p, &p->questions[i], server_of(p, &p->questions[i]), p->questions[i].address);
 }
 
 static bool is_channel(const struct routed *to, const char *channel)
 {
 	return strcmp(to->channel, channel) == 0;
-}
-
-/* A destination of our channel: it is asked for at -F, or at its host. */
-static void place_at_host(struct probing *p, struct question *q, const struct routed *to)
-{
-	const struct settings *s = &p->settings;
-	struct buf why = { 0 };
-	struct peer *peer = peers_find(&p->peers, s->target != NULL ? s->target : to->host, s->port, &why);
-	struct place *place = question_add(q, peer, to->user);
-
-	if (peer == NULL)
-		place_say(place, ANSWER_UNCLEAR, "4.3.5", buf_str(&why));
-	buf_free(&why);
 }
 
 static void place_elsewhere(struct question *q, const struct routed *to)
@@ -111,7 +129,7 @@ static void on_routed(void *context, size_t number, enum routing_answer answer, 
 	switch (answer) {
 	case ROUTING_THERE:
 		if (is_channel(to, p->settings.jobs.channel))
-			place_at_host(p, q, to);
+			place_at(p, q, server_of(p, q) != NULL ? server_of(p, q) : to->host, to->user);
 		else
 			place_elsewhere(q, to);
 		break;
@@ -141,28 +159,42 @@ static void print_all(struct probing *p, struct buf *out)
 		question_print(&p->questions[i], wants_json(p), out);
 }
 
-static void answer_questions(struct probing *p, int fd)
+/* Adds the lines of the answers; the cache, if there is one, is to be written behind that. */
+static void settle_questions(struct probing *p, struct prober *prober, struct buf *out)
 {
 	const struct probe_settings *s = &p->settings.probe;
 	int64_t longest = s->yes.kept > s->no.kept ? s->yes.kept : s->no.kept;
-	struct probe_cache *cache = s->cache != NULL ? probe_cache_open(s->cache, longest) : NULL;
-	struct buf out = { 0 };
 
+	p->cache = s->cache != NULL ? probe_cache_open(s->cache, longest) : NULL;
 	if (s->dbases != NULL)
 		place_by_maps(p);
 	else
 		place_as_given(p);
-	if (cache != NULL)
-		cache_answers(cache, &p->settings, p->questions, p->count);
-	probe_ask(&p->settings, p->questions, p->count, p->deadline);
-	if (cache != NULL)
-		cache_remember(cache, &p->settings, p->questions, p->count);
-	print_all(p, &out);
+	if (p->cache != NULL)
+		cache_answers(p->cache, &p->settings, p->questions, p->count);
+	prober_ask(prober, p->questions, p->count, p->deadline);
+	if (p->cache != NULL)
+		cache_remember(p->cache, &p->settings, p->questions, p->count);
+	print_all(p, out);
+}
+
+/* Nobody waits for an answer any more, whatever befalls the cache. */
+static void write_cache(struct probing *p)
+{
+	if (p->cache != NULL)
+		probe_cache_write(p->cache);
+	probe_cache_close(&p->cache);
+}
+
+static void answer_questions(struct probing *p, int fd)
+{
+	struct prober *prober = prober_create(&p->settings, false);
+	struct buf out = { 0 };
+
+	settle_questions(p, prober, &out);
+	prober_destroy(&prober);
 	guard_answer(fd, questions_exit_status(p->questions, p->count), &out);
-	/* nobody waits for an answer any more, whatever befalls the cache */
-	if (cache != NULL)
-		probe_cache_write(cache);
-	probe_cache_close(&cache);
+	write_cache(p);
 	buf_free(&out);
 }
 
@@ -178,19 +210,125 @@ static void look_at_way(struct probing *p, int fd)
 	buf_free(&out);
 }
 
+static void start_connections(struct probing *p)
+{
+	start_security(&p->settings.security);
+	if (p->settings.log != NULL && !transcript_open(&p->settings.transcript, p->settings.log))
+		complain("protocol log %s: %m; going on without", p->settings.log);
+}
+
 static void work(void *context, int fd)
 {
 	struct probing *p = context;
 
-	start_security(&p->settings.security);
-	if (p->settings.log != NULL && !transcript_open(&p->settings.transcript, p->settings.log))
-		complain("protocol log %s: %m; going on without", p->settings.log);
+	start_connections(p);
 	if (p->count > 0)
 		answer_questions(p, fd);
 	else
 		look_at_way(p, fd);
 	peers_free(&p->peers);
 	security_free(&p->settings.security);
+}
+
+/* ---- questions that come on standard input ---- */
+
+/*
+ * Cuts a line off: ADDRESS, or ADDRESS TAB SERVER.  A NUL byte, which no command can hold, must not hide what is behind it.
+ */
+static void take_line(struct probing *p, char *line, size_t n)
+{
+	char *tab;
+
+	line[n] = '\0';
+	for (char *nul = line; (nul = memchr(nul, '\0', n - (size_t)(nul - line))) != NULL;)
+		*nul = '\x01';
+	tab = strchr(line, '\t');
+	if (tab != NULL)
+		*tab = '\0';
+	p->servers[p->count] = tab != NULL ? tab + 1 : NULL;
+	p->questions[p->count++] = (struct question){ .address = line };
+}
+
+/* Takes whole lines; at the end what is left is one, too.  Returns how many bytes they are. */
+static size_t take_lines(struct probing *p, struct buf *in, bool end)
+{
+	size_t at = 0;
+
+	/* the last line's end has room, and no line moves any more */
+	buf_reserve(in, 1);
+	while (p->count < LINES_MAX && at < in->len) {
+		char *lf = memchr(in->data + at, '\n', in->len - at);
+		size_t n = lf != NULL ? (size_t)(lf - in->data) - at : in->len - at;
+
+		if (n > LINE_MAX_BYTES)
+			die(EX_DATAERR, "standard input: a line is longer than %d bytes", LINE_MAX_BYTES);
+		if (lf == NULL && !end)
+			break;
+		take_line(p, in->data + at, n);
+		at += n + (lf != NULL);
+	}
+	return at;
+}
+
+static void say(const struct buf *out)
+{
+	if (fwrite(buf_str(out), 1, out->len, stdout) != out->len || fflush(stdout) != 0)
+		die(EX_TEMPFAIL, "cannot write answers: %m");
+}
+
+/* The worst of two exit statuses of questions. */
+static int worse(int a, int b)
+{
+	return a > b ? a : b;
+}
+
+/* Answers the lines that are there; the next ones find the sessions that these have opened. */
+static int answer_lines(struct probing *p, struct prober *prober)
+{
+	struct buf out = { 0 };
+	int status;
+
+	p->deadline = clock_ms() + p->settings.probe.time;
+	settle_questions(p, prober, &out);
+	say(&out);
+	status = questions_exit_status(p->questions, p->count);
+	write_cache(p);
+	for (size_t i = 0; i < p->count; i++)
+		question_free(&p->questions[i]);
+	p->count = 0;
+	buf_free(&out);
+	return status;
+}
+
+static int answer_stream(struct probing *p)
+{
+	struct prober *prober = prober_create(&p->settings, true);
+	struct buf in = { 0 };
+	ssize_t n = 1;
+	int status = EX_OK;
+
+	start_connections(p);
+	for (;;) {
+		size_t used = take_lines(p, &in, n == 0);
+
+		if (p->count > 0) {
+			status = worse(status, answer_lines(p, prober));
+			buf_consume(&in, used);
+			continue;
+		}
+		if (n == 0)
+			break;
+		prober_wait(prober, STDIN_FILENO);
+		n = read(STDIN_FILENO, buf_reserve(&in, LINE_MAX_BYTES), LINE_MAX_BYTES);
+		if (n < 0 && errno != EINTR && errno != EAGAIN)
+			die(EX_IOERR, "standard input: %m");
+		in.len += n > 0 ? (size_t)n : 0;
+	}
+	prober_destroy(&prober);
+	peers_free(&p->peers);
+	security_free(&p->settings.security);
+	buf_free(&in);
+	return status;
 }
 
 /* ---- without an answer ---- */
@@ -223,9 +361,12 @@ int main(int argc, char **argv)
 	settings_from(&p.settings, argc, argv);
 	if (!p.settings.probe.wanted)
 		die(EX_USAGE, "-B expected: this is the part of lmtp that asks about recipients");
+	p.questions = xcalloc(p.settings.probe.count + LINES_MAX, sizeof *p.questions);
+	p.servers = xcalloc(p.settings.probe.count + LINES_MAX, sizeof *p.servers);
+	if (p.settings.probe.stream)
+		return answer_stream(&p);
 	p.deadline = clock_ms() + p.settings.probe.time;
 	p.count = p.settings.probe.count;
-	p.questions = xcalloc(p.count + 1, sizeof *p.questions);
 	for (size_t i = 0; i < p.count; i++)
 		p.questions[i].address = p.settings.probe.addresses[i];
 	switch (guard_run(work, &p, p.deadline + GRACE_MS, &status, &out)) {
@@ -242,6 +383,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < p.count; i++)
 		question_free(&p.questions[i]);
 	free(p.questions);
+	free(p.servers);
 	buf_free(&out);
 	peers_free(&p.peers);
 	return status;

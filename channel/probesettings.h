@@ -18,6 +18,7 @@ struct probe_settings {
 	bool wanted;                 /* -B */
 	char *const *addresses;
 	size_t count;                /* 0: only the way to the server is looked at */
+	bool stream;                 /* addresses come on standard input */
 	const char *dbases;          /* -f: the maps that route addresses; NULL: they are asked for as they stand */
 	const char *sender;          /* of MAIL FROM; "" is the null return path */
 	int64_t time;                /* milliseconds for everything together */

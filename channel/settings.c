@@ -56,7 +56,7 @@ static const struct option_help options[] = {
 
 static const struct program program = {
 	.name = "lmtp",
-	.synopsis = "[option ...] [host]\n[option ...] -B [address ...]",
+	.synopsis = "[option ...] [host]\n[option ...] -B [address ... | -]",
 	.purpose = "Delivers the messages a ZMailer scheduler names on standard input over LMTP, or over SMTP to one relay.",
 	.options = options,
 	.notes = "-O auth=A,B              by which mechanisms: login, plain, scram-sha-256, external; in this order\n"
@@ -471,8 +471,10 @@ static void check_target(const struct settings *set)
 	struct buf why = { 0 };
 	struct target *t;
 
-	if (set->target == NULL && set->probe.wanted && (set->probe.dbases == NULL || set->probe.count == 0))
+	if (set->target == NULL && set->probe.wanted && !set->probe.stream && (set->probe.dbases == NULL || set->probe.count == 0))
 		option_usage(&program, "which server is to be asked? -F, or with addresses -f");
+	if (set->target == NULL && set->probe.stream)
+		return;
 	if (set->target == NULL) {
 		check_port(set->port, "", " with -p, or where all mail goes: -F UNIX:/path or -F name:port");
 		return;
@@ -542,6 +544,7 @@ static void take_operands(struct settings *set, char *const *operands, size_t co
 	if (set->probe.wanted) {
 		set->probe.addresses = operands;
 		set->probe.count = count;
+		set->probe.stream = count == 1 && strcmp(operands[0], "-") == 0;
 		return;
 	}
 	if (set->probe.dbases != NULL)

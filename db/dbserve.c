@@ -83,7 +83,6 @@ struct service {
 	struct listeners listeners;
 	struct dbases dbases;
 	struct answers answers;
-	struct verify_options verify;
 	struct desk *desk;
 	struct client **clients;
 	size_t count, capacity;
@@ -158,10 +157,7 @@ static void open_maps(struct service *s)
 	for (size_t i = 0; i < ROUTE_RELATIONS; i++)
 		for (size_t j = 0; s->answers.router->relations[i] != NULL && j < s->answers.router->relations[i]->count; j++)
 			s->answers.router->relations[i]->maps[j].options.refresh = true;
-	if (s->options.probe != NULL) {
-		s->verify = (struct verify_options){ .arguments = s->options.probe, .seconds = PROBE_SECONDS };
-		s->answers.verify = &s->verify;
-	}
+	s->answers.verifies = s->options.probe != NULL;
 	if (!answers_knows(&s->answers, s->options.map))
 		option_usage(&program, "-m %s: there is no such map", s->options.map);
 	if (s->options.transports != NULL) {
@@ -199,9 +195,11 @@ static void open_in_child(void *context)
 {
 	struct service *s = context;
 
-	s->answers = (struct answers){ .verify = NULL };
+	s->answers = (struct answers){ .router = NULL };
 	s->dbases = (struct dbases){ 0 };
 	open_maps(s);
+	if (s->options.probe != NULL)
+		s->answers.verifier = verifier_create(&(struct verify_options){ .arguments = s->options.probe, .seconds = PROBE_SECONDS });
 }
 
 /* An environment wants to be left properly. */

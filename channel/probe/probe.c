@@ -10,9 +10,11 @@
 
 struct prober {
 	const struct settings *settings;
+	bool keeps;                    /* sessions, from one prober_ask() to the next */
 	struct question *questions;
 	size_t count;
 	struct server_check *check;    /* what a transaction for nobody finds out; NULL when asking */
+	struct session_owner owner;
 	struct session sessions[CONNECTIONS_MAX];
 };
 
@@ -100,6 +102,7 @@ static struct transaction *new_transaction(const struct prober *p, size_t capaci
 	struct transaction *t = xcalloc(1, sizeof *t);
 
 	t->probe = true;
+	t->hello = p->keeps ? p->settings->session.opening.name : NULL;
 	t->envelope.sender = p->settings->probe.sender;
 	t->recipients = xcalloc(capacity + 1, sizeof *t->recipients);
 	return t;
@@ -144,17 +147,17 @@ static struct session *session_of(struct prober *p, const struct peer *peer)
 	return NULL;
 }
 
-/* The one session for a peer, or one that has nothing to do; NULL if it has to wait. */
+/* The one session for a peer, or one that has nothing to do, rather one without a connection; NULL if it has to wait. */
 static struct session *session_for(struct prober *p, const struct peer *peer)
 {
-	struct session *s = session_of(p, peer);
+	struct session *s = session_of(p, peer), *found = NULL;
 
 	if (s != NULL)
 		return session_idle(s) ? s : NULL;
 	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
-		if (session_idle(&p->sessions[i]))
-			return &p->sessions[i];
-	return NULL;
+		if (session_idle(&p->sessions[i]) && (found == NULL || found->state != SESSION_CLOSED))
+			found = &p->sessions[i];
+	return found;
 }
 
 /* A peer that failed once is not tried again for those it was not asked about. */
@@ -196,9 +199,10 @@ static bool has_work(const struct prober *p)
 	return false;
 }
 
-static void wait_for_events(struct prober *p, int64_t deadline)
+/* True if `fd`, unless it is -1, can be read. */
+static bool wait_for_events(struct prober *p, int fd, int64_t deadline)
 {
-	struct pollfd fds[CONNECTIONS_MAX * CONNECT_ATTEMPTS];
+	struct pollfd fds[CONNECTIONS_MAX * CONNECT_ATTEMPTS + 1];
 	size_t at[CONNECTIONS_MAX + 1], n = 0;
 
 	for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
@@ -209,10 +213,12 @@ static void wait_for_events(struct prober *p, int64_t deadline)
 		n += session_poll(&p->sessions[i], fds + n);
 	}
 	at[CONNECTIONS_MAX] = n;
-	if (poll(fds, n, clock_poll_timeout(deadline)) < 0)
-		return;
+	fds[n] = (struct pollfd){ .fd = fd, .events = POLLIN };
+	if (poll(fds, n + 1, clock_poll_timeout(deadline)) < 0)
+		return false;
 	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
 		session_polled(&p->sessions[i], fds + at[i], at[i + 1] - at[i]);
+	return fds[n].revents != 0;
 }
 
 /* Ends a session, and says what was waited for. */
@@ -233,7 +239,8 @@ static void give_up(struct prober *p)
 	char *why = xasprintf("not finished within %" PRId64 " s", p->settings->probe.time / 1000);
 
 	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
-		break_off(&p->sessions[i], why);
+		if (!session_idle(&p->sessions[i]))
+			break_off(&p->sessions[i], why);
 	for (size_t i = 0; i < p->count; i++)
 		for (size_t k = 0; k < p->questions[i].count; k++)
 			place_say(&p->questions[i].places[k], ANSWER_UNCLEAR, "4.4.7", why);
@@ -251,7 +258,7 @@ static void run(struct prober *p, int64_t deadline)
 	while (has_work(p)) {
 		if (clock_ms() >= deadline) {
 			/* what has come until now counts */
-			wait_for_events(p, deadline);
+			wait_for_events(p, -1, deadline);
 			run_sessions(p);
 			if (has_work(p))
 				give_up(p);
@@ -263,47 +270,62 @@ static void run(struct prober *p, int64_t deadline)
 			session_flush(&p->sessions[i]);
 		/* what was written may have ended a session */
 		if (has_work(p))
-			wait_for_events(p, deadline);
+			wait_for_events(p, -1, deadline);
 	}
 }
 
-static void end_sessions(struct prober *p)
-{
-	for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
-		session_quit(&p->sessions[i]);
-		session_free(&p->sessions[i]);
-	}
-}
-
-static void start(struct prober *p, const struct session_owner *owner)
-{
-	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
-		session_init(&p->sessions[i], &p->settings->session, owner);
-}
-
-void probe_ask(const struct settings *settings, struct question *questions, size_t count, int64_t deadline)
+struct prober *prober_create(const struct settings *settings, bool keeps)
 {
 	struct prober *p = xcalloc(1, sizeof *p);
-	const struct session_owner owner = { p, on_settled, on_done, on_prepare, on_content, NULL };
 
-	*p = (struct prober){ .settings = settings, .questions = questions, .count = count };
-	start(p, &owner);
+	*p = (struct prober){ .settings = settings, .keeps = keeps, .owner = { p, on_settled, on_done, on_prepare, on_content, NULL } };
+	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+		session_init(&p->sessions[i], &settings->session, &p->owner);
+	return p;
+}
+
+void prober_ask(struct prober *p, struct question *questions, size_t count, int64_t deadline)
+{
+	p->questions = questions;
+	p->count = count;
+	/* that a server was away when others were asked for is some time ago */
+	for (size_t i = 0; i < count; i++)
+		for (size_t k = 0; k < questions[i].count; k++)
+			if (questions[i].places[k].peer != NULL)
+				questions[i].places[k].peer->failed = false;
 	run(p, deadline);
-	end_sessions(p);
-	free(p);
+	p->questions = NULL;
+	p->count = 0;
+}
+
+void prober_wait(struct prober *p, int fd)
+{
+	bool readable;
+
+	do {
+		readable = wait_for_events(p, fd, CLOCK_NEVER);
+		run_sessions(p);
+	} while (!readable);
+}
+
+void prober_destroy(struct prober **p)
+{
+	for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
+		session_quit(&(*p)->sessions[i]);
+		session_free(&(*p)->sessions[i]);
+	}
+	free(*p);
+	*p = NULL;
 }
 
 void probe_server(const struct settings *settings, struct peer *peer, int64_t deadline, struct server_check *check)
 {
-	struct prober *p = xcalloc(1, sizeof *p);
-	const struct session_owner owner = { p, on_settled, on_done, on_prepare, on_content, NULL };
+	struct prober *p = prober_create(settings, false);
 
 	*check = (struct server_check){ 0 };
-	*p = (struct prober){ .settings = settings, .check = check };
-	start(p, &owner);
+	p->check = check;
 	/* a transaction for nobody needs a ready connection and says nothing on it */
 	session_begin(&p->sessions[0], peer, new_transaction(p, 0));
 	run(p, deadline);
-	end_sessions(p);
-	free(p);
+	prober_destroy(&p);
 }

@@ -12,8 +12,19 @@
 #include "channel/probe/question.h"
 #include "channel/settings.h"
 
+struct prober;
+
+/* `keeps`: sessions stay open from one prober_ask() to the next, as long as -O idle says. */
+struct prober *prober_create(const struct settings *settings, bool keeps);
+
 /* Settles every place of the questions that is not settled and has a peer, until `deadline` (clock_ms()). */
-void probe_ask(const struct settings *settings, struct question *questions, size_t count, int64_t deadline);
+void prober_ask(struct prober *p, struct question *questions, size_t count, int64_t deadline);
+
+/* Waits until `fd` can be read; meanwhile sessions end when they are idle for too long, or when their servers say so. */
+void prober_wait(struct prober *p, int fd);
+
+/* Says QUIT in each session; clears the caller's pointer. */
+void prober_destroy(struct prober **p);
 
 /* What was found about a server, without a message. */
 struct server_check {

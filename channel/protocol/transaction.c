@@ -260,6 +260,12 @@ static void settle_deferred(struct dialogue *d, struct transaction *t)
 		settle_open(d, t, &t->refused);
 }
 
+/* A probe on a connection that was kept: what befell that in the meantime says nothing about the recipient, and to ask twice is free. */
+static bool is_kept(const struct dialogue *d, const struct transaction *t)
+{
+	return t->probe && d->completed > 0;
+}
+
 /*
  * Gives up: every open recipient is deferred, as nothing that still waits for its proof will get it.  What is to be
  * tried once more stays unsettled instead: mostly the server had closed the connection before it was sent.  So
@@ -278,7 +284,7 @@ static void give_up(struct dialogue *d, const char *status, const char *why, enu
 		struct transaction *t = d->flight[0];
 		struct result r = make_result(OUTCOME_DEFERRED, open_stage(d, t), 421, status, why);
 		bool offered = d->used_up && !t->answered && t->offered < MAIL_OFFERS;
-		bool again = t->again || offered || (!t->answered && !t->retried);
+		bool again = t->again || offered || (!t->retried && (!t->answered || is_kept(d, t)));
 
 		/* behind the one that the server has refused; so it costs no try of its own */
 		t->used_up = t->used_up || offered;
@@ -317,7 +323,7 @@ static void poison(struct dialogue *d, const char *what)
 	buf_addf(&d->scratch, "%s: ", what);
 	buf_add(&d->scratch, buf_str(&d->words), d->words.len);
 	/* it was expected that replies may stop to fit: what was said no word about is tried once more then */
-	give_up(d, "4.5.0", buf_str(&d->scratch), d->ending ? OUT_OF_REACH : OUT_OF_STEP);
+	give_up(d, "4.5.0", buf_str(&d->scratch), d->ending || (d->flight_count > 0 && is_kept(d, d->flight[0])) ? OUT_OF_REACH : OUT_OF_STEP);
 }
 
 void dialogue_lost(struct dialogue *d, const char *why)
@@ -379,19 +385,29 @@ static void send_reset(struct dialogue *d, struct transaction *t)
 	expect(d, STAGE_LOCAL, t, 0);
 }
 
-/* No other command is answered like this one. */
-static void send_farewell(struct dialogue *d, struct transaction *t)
+static void send_quit(struct dialogue *d, struct transaction *t)
 {
 	buf_adds(&d->out, "QUIT\r\n");
 	expect(d, STAGE_LOCAL, t, 0);
-	d->expected[d->expected_count - 1].quit = true;
+	d->expected[d->expected_count - 1].command = TO_QUIT;
+}
+
+/* No other command is answered like these. */
+static void send_proof(struct dialogue *d, struct transaction *t)
+{
+	if (t->hello == NULL || !command_line(&d->out, d->options->smtp ? "EHLO" : "LHLO", t->hello)) {
+		send_quit(d, t);
+		return;
+	}
+	expect(d, STAGE_LOCAL, t, 0);
+	d->expected[d->expected_count - 1].command = TO_HELLO;
 }
 
 static void end_probe(struct dialogue *d, struct transaction *t)
 {
 	send_reset(d, t);
 	if (pipelined(d))
-		send_farewell(d, t);
+		send_proof(d, t);
 }
 
 static void start_content(struct dialogue *d, struct transaction *t)
@@ -888,6 +904,14 @@ static void on_final(struct dialogue *d, struct transaction *t, const struct rep
 		finish(d, t);
 }
 
+/* Capabilities have a line each behind the server's name, and no enhanced code (RFC 2034 section 4). */
+static bool is_capabilities(const struct reply *reply)
+{
+	const char *end = strchr(buf_str(&reply->lines), '\n');
+
+	return reply->code == 250 && reply->status[0] == '\0' && end != NULL && end[1] != '\0';
+}
+
 /* The reply to RSET, behind a transaction that was refused: the proof that we are in step, and a clean table. */
 static void on_reset(struct dialogue *d, struct transaction *t, const struct reply *reply)
 {
@@ -902,10 +926,10 @@ static void on_reset(struct dialogue *d, struct transaction *t, const struct rep
 		return;
 	}
 	if (t->probe) {
-		if (reply->code == 221)
+		if (reply->code == 221 || is_capabilities(reply))
 			poison(d, "a reply is missing");
 		else if (!pipelined(d))
-			send_farewell(d, t);
+			send_proof(d, t);
 		return;
 	}
 	finish_before(d, t);
@@ -915,8 +939,19 @@ static void on_reset(struct dialogue *d, struct transaction *t, const struct rep
 		give_up(d, "4.5.0", "the server has no RSET", OUT_OF_STEP);
 }
 
+/* The reply to another LHLO, behind a probe.  From a server that takes one only, the 221 to QUIT has to be the proof. */
+static void on_hello(struct dialogue *d, struct transaction *t, const struct reply *reply)
+{
+	if (reply->code == 421)
+		give_up(d, "4.3.2", buf_str(&d->words), OUT_OF_REACH);
+	else if (is_capabilities(reply))
+		finish(d, t);
+	else
+		send_quit(d, t);
+}
+
 /* The reply to QUIT, behind a probe. */
-static void on_farewell(struct dialogue *d, struct transaction *t, const struct reply *reply)
+static void on_quit(struct dialogue *d, struct transaction *t, const struct reply *reply)
 {
 	if (reply->code != 221) {
 		poison(d, "a reply that does not fit");
@@ -994,10 +1029,11 @@ void dialogue_reply(struct dialogue *d, const struct reply *reply)
 		on_final(d, was.transaction, reply);
 		break;
 	default:
-		if (was.quit)
-			on_farewell(d, was.transaction, reply);
-		else
-			on_reset(d, was.transaction, reply);
+		switch (was.command) {
+		case TO_RSET: on_reset(d, was.transaction, reply); break;
+		case TO_HELLO: on_hello(d, was.transaction, reply); break;
+		case TO_QUIT: on_quit(d, was.transaction, reply); break;
+		}
 		break;
 	}
 	if (d->ending && !d->closed)
@@ -1065,7 +1101,7 @@ enum dialogue_wait dialogue_waits_for(const struct dialogue *d, enum stage *stag
 static const char *command_of(const struct expectation *e)
 {
 	switch (e->stage) {
-	case STAGE_LOCAL: return e->quit ? "QUIT" : "RSET";
+	case STAGE_LOCAL: return e->command == TO_RSET ? "RSET" : e->command == TO_QUIT ? "QUIT" : "LHLO";
 	case STAGE_FINAL: return "the message";
 	default: return stage_name(e->stage);
 	}

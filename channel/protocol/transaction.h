@@ -19,7 +19,9 @@
  *
  * A probe has RSET where DATA would stand, and QUIT behind it: recipients that the
  * server takes are settled as OUTCOME_ACCEPTED, and there is no content.  The 221 to QUIT is the
- * proof that all replies before it stood in their place; it ends the connection.
+ * proof that all replies before it stood in their place; it ends the connection.  Where that is to be
+ * kept for the next probe (t->hello), LHLO stands in the place of QUIT (RFC 5321 section 4.1.4): its
+ * reply of several lines can be taken for no other's.
  *
  * SMTP (options->smtp) differs in one point: the message has one final reply, which is that of every accepted
  * recipient.  All else, the proofs too, is the same.
@@ -60,6 +62,7 @@ struct transaction {
 	size_t count;
 	void *owner;
 	bool probe;               /* asks for the recipients and sends no message */
+	const char *hello;        /* a probe that keeps the connection: our name; NULL: it ends with QUIT */
 	bool retried;             /* was tried before on a connection that broke unanswered: no second silent try */
 	unsigned offered;         /* how often a used-up connection refused its MAIL: at most MAIL_OFFERS times it is no answer */
 	/* the machine's */
@@ -133,7 +136,7 @@ struct expectation {
 	enum stage stage;         /* STAGE_MAIL, RCPT, DATA, FINAL; STAGE_LOCAL for replies that settle nothing */
 	struct transaction *transaction;
 	size_t recipient;
-	bool quit;            /* STAGE_LOCAL: to QUIT, else to RSET */
+	enum { TO_RSET, TO_HELLO, TO_QUIT } command;    /* STAGE_LOCAL */
 	uint64_t sent_at;         /* stream position behind its command: no reply can come before it was written */
 };
 

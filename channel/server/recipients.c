@@ -176,10 +176,8 @@ static void could_not_tell(struct recipient_answer *a)
  * The store is asked about each destination.  One that takes the mail is enough, as for lists with members that are gone;
  * else one that cannot tell decides.
  */
-static void verify_answer(const struct policy *policy, struct buf *out)
+static void verify_answer(struct verifier *verifier, struct buf *out)
 {
-	const uint64_t seconds = policy->limits[LIMIT_LOOKUP_TIME];
-	const struct verify_options options = { .cache = policy->verify, .arguments = policy->verify_with, .seconds = seconds > 2 ? seconds - 2 : 1 };
 	struct recipient_answer answer = { 0 };
 	struct verdict verdict = { .code = 250 }, worst = { 0 };
 	bool taken = false;
@@ -187,7 +185,7 @@ static void verify_answer(const struct policy *policy, struct buf *out)
 	buf_add(&answer.bytes, out->data, out->len);
 	read_answer(&answer);
 	for (size_t i = 0; answer.code == 250 && i < answer.count && !taken; i++) {
-		verify_destination(&options, answer.to[i].channel, answer.to[i].host, answer.to[i].user, &verdict);
+		verifier_ask(verifier, answer.to[i].channel, answer.to[i].host, answer.to[i].user, &verdict);
 		taken = verdict.code == 250;
 		if (!taken && (worst.code == 0 || verdict.code < worst.code))
 			worst = verdict;
@@ -211,20 +209,26 @@ struct recipients {
 	const struct policy *policy;
 	struct router *router;         /* NULL where children ask */
 	struct desk *desk;             /* of those; NULL where there are none */
+	struct verifier *verifier;     /* of a child, if the store is asked as well */
 };
 
 static void open_in_child(void *context)
 {
 	struct recipients *r = context;
+	const uint64_t seconds = r->policy->limits[LIMIT_LOOKUP_TIME];
 
 	if (routing_open(&r->routing, &r->router) != EX_OK)
 		_exit(EX_CONFIG);
+	if (r->policy->verify != NULL)
+		r->verifier = verifier_create(&(struct verify_options){ .cache = r->policy->verify, .arguments = r->policy->verify_with,
+		                                                        .seconds = seconds > 2 ? seconds - 2 : 1 });
 }
 
 static void close_in_child(void *context)
 {
 	struct recipients *r = context;
 
+	verifier_destroy(&r->verifier);
 	router_destroy(&r->router);
 }
 
@@ -234,8 +238,8 @@ static void answer_in_child(void *context, const char *question, size_t n, struc
 	char *address = xstrndup(question, n);
 
 	judge(r->policy, r->router, address, r->routing.privilege, answer);
-	if (r->policy->verify != NULL)
-		verify_answer(r->policy, answer);
+	if (r->verifier != NULL)
+		verify_answer(r->verifier, answer);
 	free(address);
 }
 

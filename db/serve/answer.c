@@ -201,7 +201,7 @@ static enum map_answer ask_store(struct answers *a, const char *recipient, size_
 	for (size_t i = 0; answer == MAP_FOUND && i < count && verdict.code != 250; i++) {
 		if (results[i].answer != MAP_FOUND)
 			continue;
-		verify_destination(a->verify, results[i].channel, results[i].host, results[i].user, &verdict);
+		verifier_ask(a->verifier, results[i].channel, results[i].host, results[i].user, &verdict);
 		if (worst.code == 250 || verdict.code < worst.code)
 			worst = verdict;
 	}
@@ -222,7 +222,7 @@ static enum map_answer ask_policy(struct answers *a, const char *recipient, size
 		buf_clear(&words);
 		answer = text_has_controls(recipient, length) ? MAP_NOT_FOUND : ask_recipient(a, recipient, length, &words);
 	}
-	if (domain == MAP_FOUND && answer == MAP_FOUND && a->verify != NULL) {
+	if (domain == MAP_FOUND && answer == MAP_FOUND && a->verifies) {
 		buf_clear(&words);
 		answer = ask_store(a, recipient, length, &words);
 		if (answer == MAP_NOT_FOUND)
@@ -257,7 +257,7 @@ bool answers_are_slow(struct answers *a, const char *map)
 	struct buf why = { 0 };
 	struct relation *r;
 
-	if (strcmp(map, ANSWER_POLICY) == 0 && a->verify != NULL)
+	if (strcmp(map, ANSWER_POLICY) == 0 && a->verifies)
 		return true;
 	if (is_own_name(map))
 		return router_is_slow(a->router);
@@ -312,6 +312,7 @@ void answers_free(struct answers *a)
 		relation_destroy(&a->others[i]);
 	free(a->others);
 	hit_free(&a->hit);
+	verifier_destroy(&a->verifier);
 	transports_close(&a->transports);
 	router_destroy(&a->router);
 }

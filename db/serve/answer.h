@@ -26,7 +26,8 @@ struct answers {
 	struct router *router;             /* whose maps are opened again when they change */
 	const struct dbases *dbases;
 	struct transports *transports;     /* NULL: none */
-	const struct verify_options *verify;    /* the store is asked as well, for the policy protocol; NULL: it is not */
+	bool verifies;                     /* the store is asked as well, for the policy protocol */
+	struct verifier *verifier;         /* ... by this one, which is there where questions are answered */
 	struct relation **others;          /* relations that the router has no use for, as they are asked for */
 	size_t other_count, other_capacity;
 	struct hit hit;

@@ -2,30 +2,42 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/alloc.h"
+#include "lib/buf.h"
 #include "lib/child.h"
 #include "lib/clock.h"
-#include "lib/file.h"
 #include "lib/log.h"
 #include "lib/pool.h"
 #include "lib/text.h"
 
 #define ARGUMENTS_MAX 64
 
-struct arguments {
-	char *words[ARGUMENTS_MAX + 12];
+/* The agent has its own limit; it gets so much more to say that it was reached, in milliseconds. */
+#define GRACE 1000
+
+/* How long one that is told to end is waited for, in milliseconds. */
+#define END_PAUSE 1000
+
+struct verifier {
+	char *words[ARGUMENTS_MAX + 12];    /* how the agent is called */
 	size_t count;
 	struct pool pool;
 	const char *channel;   /* of -c; NULL without */
 	bool has_target;       /* -F */
+	int64_t patience;      /* milliseconds */
+	pid_t pid;             /* of the agent; 0: none runs */
+	int fd;                /* its standard input and output */
+	struct buf said;
 };
 
 /* The agent, below this program or beside it, or in the build tree. */
@@ -49,51 +61,144 @@ static const char *agent_path(struct pool *pool)
 	return agent;
 }
 
-static void add_words(struct arguments *a, const char *text)
+static void add_words(struct verifier *v, const char *text)
 {
-	char *copy = pool_copy(&a->pool, text, strlen(text)), *rest = NULL;
+	char *copy = pool_copy(&v->pool, text, strlen(text)), *rest = NULL;
 
-	for (char *word = strtok_r(copy, " \t", &rest); word != NULL && a->count < ARGUMENTS_MAX; word = strtok_r(NULL, " \t", &rest)) {
-		const char *before = a->count > 0 ? a->words[a->count - 1] : "";
+	for (char *word = strtok_r(copy, " \t", &rest); word != NULL && v->count < ARGUMENTS_MAX; word = strtok_r(NULL, " \t", &rest)) {
+		const char *before = v->count > 0 ? v->words[v->count - 1] : "";
 
 		if (strcmp(before, "-c") == 0)
-			a->channel = word;
-		a->has_target |= strncmp(word, "-F", 2) == 0;
-		a->words[a->count++] = word;
+			v->channel = word;
+		v->has_target |= strncmp(word, "-F", 2) == 0;
+		v->words[v->count++] = word;
 	}
 }
 
 /* execv() changes none of them. */
-static void add(struct arguments *a, const char *word)
+static void add(struct verifier *v, const char *word)
 {
-	a->words[a->count++] = (char *)word;
+	v->words[v->count++] = (char *)word;
 }
 
-/* All that the agent says, and what it ends with; 75 if it cannot be asked. */
-static int ask(struct arguments *a, struct buf *said)
+struct verifier *verifier_create(const struct verify_options *options)
 {
-	struct child_rules rules = { .in = CHILD_SAME, .err = CHILD_SAME };
-	int ends[2], status = 0;
-	pid_t pid;
+	struct verifier *v = xcalloc(1, sizeof *v);
 
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return 75;
-	rules.out = ends[1];
-	pid = child_run(&rules, a->words);
-	if (pid < 0)
-		complain("%s: %s", a->words[0], strerror(errno));
+	v->patience = (int64_t)options->seconds * 1000 + GRACE;
+	add(v, agent_path(&v->pool));
+	add_words(v, options->arguments);
+	if (options->cache != NULL) {
+		add(v, "-O");
+		add(v, pool_format(&v->pool, "probe-cache=%s", options->cache));
+	}
+	add(v, "-O");
+	add(v, pool_format(&v->pool, "probe-time=%" PRIu64, options->seconds));
+	add(v, "-O");
+	add(v, "log=keys");
+	add(v, "-B");
+	add(v, "--");
+	add(v, "-");
+	return v;
+}
+
+/* ---- the agent ---- */
+
+static bool start(struct verifier *v)
+{
+	struct child_rules rules = { .err = CHILD_SAME };
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+		return false;
+	rules.in = rules.out = ends[1];
+	v->pid = child_run(&rules, v->words);
+	if (v->pid < 0)
+		complain("%s: %s", v->words[0], strerror(errno));
 	close(ends[1]);
-	said->limit = 65536;
-	if (pid > 0)
-		(void)file_read(ends[0], said);
-	close(ends[0]);
-	if (pid < 0)
-		return 75;
-	child_end(pid, CHILD_LEAVE, CLOCK_NEVER, &status);
-	if (!WIFEXITED(status))
-		return 75;
-	return WEXITSTATUS(status);
+	if (v->pid < 0) {
+		v->pid = 0;
+		close(ends[0]);
+		return false;
+	}
+	v->fd = ends[0];
+	return true;
 }
+
+/* At the end of its input it takes leave of the stores; one that does not answer is told to end, and left alone if it cannot. */
+static void stop(struct verifier *v, bool late)
+{
+	if (v->pid == 0)
+		return;
+	close(v->fd);
+	if (late)
+		kill(v->pid, SIGTERM);
+	child_end(v->pid, CHILD_LEAVE, clock_ms() + END_PAUSE, &(int){ 0 });
+	v->pid = 0;
+	buf_clear(&v->said);
+}
+
+void verifier_destroy(struct verifier **at)
+{
+	struct verifier *v = *at;
+
+	if (v == NULL)
+		return;
+	stop(v, false);
+	buf_free(&v->said);
+	pool_free(&v->pool);
+	free(v);
+	*at = NULL;
+}
+
+enum heard { HEARD, HEARD_NOTHING, HEARD_END };
+
+/* Waits for a line, which is cut off at its end. */
+static enum heard hear(struct verifier *v, int64_t deadline)
+{
+	struct pollfd p = { .fd = v->fd, .events = POLLIN };
+
+	for (;;) {
+		char *lf = v->said.len > 0 ? memchr(v->said.data, '\n', v->said.len) : NULL;
+		ssize_t n;
+
+		if (lf != NULL) {
+			*lf = '\0';
+			return HEARD;
+		}
+		n = poll(&p, 1, clock_poll_timeout(deadline));
+		if (n == 0)
+			return HEARD_NOTHING;
+		n = n > 0 ? recv(v->fd, buf_reserve(&v->said, 4096), 4096, MSG_DONTWAIT) : -1;
+		if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN) || v->said.len > 65536)
+			return HEARD_END;
+		v->said.len += n > 0 ? (size_t)n : 0;
+	}
+}
+
+/* The line that the agent says about one address, in v->said; false if it cannot be asked.  One that has ended is started again, once. */
+static bool ask(struct verifier *v, const struct buf *question)
+{
+	const int64_t deadline = clock_ms() + v->patience;
+
+	for (int tries = 0; tries < 2; tries++) {
+		enum heard heard = HEARD_END;
+
+		if (v->pid == 0 && !start(v))
+			return false;
+		buf_clear(&v->said);
+		if (send(v->fd, question->data, question->len, MSG_NOSIGNAL) == (ssize_t)question->len)
+			heard = hear(v, deadline);
+		if (heard == HEARD)
+			return true;
+		stop(v, heard == HEARD_NOTHING);
+		if (heard == HEARD_NOTHING)
+			return false;
+	}
+	return false;
+}
+
+/* ---- what it says ---- */
 
 /* "5.1.1" and the like, if the words have one of this class. */
 static void find_status(const char *words, char class, char status[12])
@@ -123,50 +228,37 @@ static const char *text_of(const char *words, const char *status)
 }
 
 /* What the agent says of one address is ADDRESS, answer and words, with TABs between. */
-static void judge(int status, const struct buf *said, struct verdict *verdict)
+static void judge(const char *line, struct verdict *verdict)
 {
-	const char *words = strchr(buf_str(said), '\t');
+	const char *answer = strchr(line, '\t'), *words = answer != NULL ? strchr(answer + 1, '\t') : NULL;
 	struct buf clean = { 0 };
+	bool refused = words != NULL && strncmp(answer, "\tno\t", 4) == 0;
 
-	words = words != NULL ? strchr(words + 1, '\t') : NULL;
+	if (words != NULL && strncmp(answer, "\tyes\t", 5) == 0)
+		return;
 	text_add_clean_string(&clean, words != NULL ? words + 1 : "the store cannot be asked now; try again later", 300);
-	verdict->code = status == 1 ? 550 : 450;
-	snprintf(verdict->status, sizeof verdict->status, "%s", status == 1 ? "5.1.1" : "4.3.0");
-	find_status(buf_str(&clean), status == 1 ? '5' : '4', verdict->status);
+	verdict->code = refused ? 550 : 450;
+	snprintf(verdict->status, sizeof verdict->status, "%s", refused ? "5.1.1" : "4.3.0");
+	find_status(buf_str(&clean), refused ? '5' : '4', verdict->status);
 	snprintf(verdict->text, sizeof verdict->text, "%s", text_of(buf_str(&clean), verdict->status));
 	buf_free(&clean);
 }
 
-void verify_destination(const struct verify_options *options, const char *channel, const char *host, const char *user,
-                        struct verdict *verdict)
+void verifier_ask(struct verifier *v, const char *channel, const char *host, const char *user, struct verdict *verdict)
 {
-	struct arguments a = { 0 };
-	struct buf said = { 0 };
-	int status;
+	struct buf question = { 0 };
 
 	*verdict = (struct verdict){ .code = 250, .status = "2.1.5", .text = "ok" };
-	add(&a, agent_path(&a.pool));
-	add_words(&a, options->arguments);
-	if (strcmp(channel, "smtp") == 0 || (a.channel != NULL && strcmp(a.channel, channel) != 0)) {
-		pool_free(&a.pool);
+	if (strcmp(channel, "smtp") == 0 || (v->channel != NULL && strcmp(v->channel, channel) != 0))
+		return;
+	if (text_has_controls(user, strlen(user))) {
+		*verdict = (struct verdict){ .code = 550, .status = "5.1.3", .text = "the address cannot be written in a command" };
 		return;
 	}
-	if (options->cache != NULL) {
-		add(&a, "-O");
-		add(&a, pool_format(&a.pool, "probe-cache=%s", options->cache));
-	}
-	add(&a, "-O");
-	add(&a, pool_format(&a.pool, "probe-time=%" PRIu64, options->seconds));
-	if (!a.has_target) {
-		add(&a, "-F");
-		add(&a, host);
-	}
-	add(&a, "-B");
-	add(&a, "--");
-	add(&a, user);
-	status = ask(&a, &said);
-	pool_free(&a.pool);
-	if (status != 0)
-		judge(status, &said, verdict);
-	buf_free(&said);
+	buf_adds(&question, user);
+	if (!v->has_target && !text_has_controls(host, strlen(host)))
+		buf_addf(&question, "\t%s", host);
+	buf_addc(&question, '\n');
+	judge(ask(v, &question) ? buf_str(&v->said) : "", verdict);
+	buf_free(&question);
 }

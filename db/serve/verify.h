@@ -1,6 +1,6 @@
 /*
- * Asking the store for a recipient while the client waits: by lmtp -B, which stands beside the program and keeps what it heard.
- * In a child process of intake or dbserve, as it waits for the answer.
+ * Asking the store for a recipient while the client waits: by lmtp -B, which stands beside the program, keeps what it heard, and
+ * its sessions to the stores from one question to the next.  In a child process of intake or dbserve, as it waits for the answer.
  */
 #ifndef ZL_DB_SERVE_VERIFY_H
 #define ZL_DB_SERVE_VERIFY_H
@@ -19,8 +19,18 @@ struct verdict {
 	char text[400];        /* clean, without code and status */
 };
 
-/* Destinations elsewhere (channel smtp), and those of a channel that -c of the arguments does not name, are taken as they are. */
-void verify_destination(const struct verify_options *options, const char *channel, const char *host, const char *user,
-                        struct verdict *verdict);
+struct verifier;
+
+/* The agent is started by the first question.  The cache's name and the arguments are copied. */
+struct verifier *verifier_create(const struct verify_options *options);
+
+/*
+ * Destinations elsewhere (channel smtp), and those of a channel that -c of the arguments does not name, are taken as they are.  An
+ * agent that has ended is started again, once; one that does not answer in time is replaced, and the answer is 450.
+ */
+void verifier_ask(struct verifier *v, const char *channel, const char *host, const char *user, struct verdict *verdict);
+
+/* Clears the caller's pointer; NULL is nothing. */
+void verifier_destroy(struct verifier **v);
 
 #endif

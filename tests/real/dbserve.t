@@ -29,10 +29,12 @@ maps();
 serve();
 
 subtest 'the policy asks the store' => sub {
+	my $first = connects($stores[0]);
 	is policy('user1'), "action=DUNNO\n\n", 'a user of maps and store';
 	like policy('nobody'), qr/^action=REJECT 5\.1\.1 no such recipient/, 'one that the maps do not know';
 	like policy('ghost'), qr/^action=REJECT 5\.1\.1 (?!550)(?!5\.1\.1).*(?:ghost|User doesn't exist)/, 'one that the maps know and the store does not: its words';
 	is policy('user1', 'elsewhere.test'), "action=DUNNO\n\n", 'one of another domain';
+	is connects($stores[0]) - $first, 1, 'one session has carried all these questions';
 	my $before = connects($stores[1]);
 	my @clients = map { ask_policy("recipient=user2\@$domain") } 1 .. 20;
 	is scalar(grep { (answer($_) // '') eq "action=DUNNO\n\n" } @clients), 20, 'twenty ask for the same at once and are answered';
@@ -111,11 +113,12 @@ END
 }
 
 sub exim_says($exim, @recipients) {
-	# Debian's Exim wants its user, whose package does not stand beside Postfix's
-	system("grep -v ^Debian-exim /etc/passwd > $dir/passwd; echo Debian-exim:x:65530:65534::/:/bin/false >> $dir/passwd; chmod 644 $dir/passwd");
+	# Debian's Exim wants its user and group, whose package does not stand beside Postfix's
+	system("grep -v ^Debian-exim /etc/passwd > $dir/passwd; echo Debian-exim:x:65530:65530::/:/bin/false >> $dir/passwd; "
+		. "grep -v ^Debian-exim /etc/group > $dir/group; echo Debian-exim:x:65530: >> $dir/group; chmod 644 $dir/passwd $dir/group");
 	my $session = join '', map { "$_\n" } 'EHLO client.test', 'MAIL FROM:<a@client.test>', (map { "RCPT TO:<$_>" } @recipients), 'QUIT';
 	RealServer::write_file("$dir/session", $session);
-	return scalar qx{unshare -m sh -c 'mount --bind $dir/passwd /etc/passwd && exec $exim -C $dir/exim.conf -bh 192.0.2.1' < $dir/session 2>&1};
+	return scalar qx{unshare -m sh -c 'mount --bind $dir/passwd /etc/passwd && mount --bind $dir/group /etc/group && exec $exim -C $dir/exim.conf -bh 192.0.2.1' < $dir/session 2>&1};
 }
 
 sub tcp() { $policy + 1 }

@@ -6,6 +6,8 @@ use v5.36;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use File::Temp ();
+use IO::Handle;
+use IPC::Open2 ();
 use Test::More;
 use Time::HiRes qw(sleep time);
 use RealCyrus;
@@ -45,6 +47,19 @@ sub way_is($options, $name, $answer, $words) {
 		or diag join "\n", "exit $status", map { join ' | ', @$_ } @lines;
 }
 
+# One by one through standard input: the answers, and how many sessions the server has had.
+sub stream_is($options, $name, @wanted) {
+	my $log = File::Temp->new;
+	my $pid = IPC::Open2::open2(my $out, my $in, $program, '-c', 'lmtp', '-l', "$log", @$options, '-B', '-');
+	$in->autoflush;
+	my @bad = grep { print $in "$_->[0]\n"; my ($address, $answer, $words) = split /\t/, readline($out) // '', 3; ($answer // '') ne $_->[1] || $words !~ $_->[2] } @wanted;
+	close $in;
+	waitpid $pid, 0;
+	my $said = do { local (@ARGV, $/) = "$log"; <> };
+	my $greetings = () = $said =~ /r\t220/g;
+	ok(!@bad && $greetings == 1 && $said =~ /QUIT/, $name) or diag "$greetings sessions, wrong: ", join(', ', map { $_->[0] } @bad), "\n$said";
+}
+
 sub write_file($path, $text) { RealServer::write_file($path, $text); return $path }
 
 # The cache must be below a directory that root trusts.
@@ -71,6 +86,8 @@ subtest 'Dovecot' => sub {
 		way_is($way, "@$way: the way", 'ready', qr/\bCHUNKING\b/);
 	}
 	probe_is(\@socket, 'an unknown one alone', [$unknown, 'no', qr/^550/]);
+	stream_is($_, "@$_: one session for all that is asked", [$known, 'yes', qr/^250/], [$unknown, 'no', qr/^550 5\.1\.1 /], [$overqtmp, 'could not tell', qr/^452/],
+		[$known, 'yes', qr/^250/], [$unknown, 'no', qr/^550/]) for \@socket, ['-P', @socket];
 	is_deeply([$dovecot->messages($known)], [], 'nothing was stored');
 	by_maps($dovecot, $dir);
 
@@ -153,6 +170,8 @@ subtest 'Cyrus' => sub {
 	probe_is([@tcp, '-A', "$dir/wrong"], 'a wrong password', ['user1', 'could not tell', qr/AUTH/],
 		['nobody-here', 'could not tell', qr/AUTH/]);
 	way_is([@tcp, '-A', "$dir/wrong"], 'the way with a wrong password', 'could not tell', qr/^AUTH: /);
+	stream_is([@tcp, '-A', "$dir/right"], 'one session with AUTH for all that is asked', @all, @all);
+	stream_is(\@socket, 'one session for all that is asked', @all, @all);
 	is_deeply([$cyrus->messages('user1')], [], 'nothing was stored');
 
 	my @fresh = cache_options($dir);

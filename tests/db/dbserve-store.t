@@ -1,0 +1,148 @@
+#!/usr/bin/perl
+# dbserve -B: the store is asked by sessions that are kept.  Whatever it does between two questions, no answer is taken for another's.
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use File::Temp ();
+use IO::Socket::UNIX;
+use POSIX ();
+use Test::More;
+use Time::HiRes ();
+use OddStore;
+
+my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
+my $directory = File::Temp->newdir('/tmp/zds-XXXXXX');
+my $dir = "$directory";
+delete $ENV{ZCONFIG};
+$SIG{PIPE} = 'IGNORE';
+$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+my ($store, $other, $pid);
+END { local $?; stop() }
+
+sub put($name, $text) {
+	open my $out, '>', "$dir/$name" or die "$name: $!";
+	print $out $text;
+	close $out or die "$name: $!";
+}
+
+sub wait_for($what) {
+	for (1 .. 600) {
+		return 1 if $what->();
+		Time::HiRes::sleep(0.05);
+	}
+	return 0;
+}
+
+# ann, bob and ghost are of the maps; ghost is unknown to the store, tom is at another one, out is none of a store's.
+sub start(%o) {
+	stop();
+	state $number = 0;
+	$number++;
+	$store = OddStore->start("$dir/store$number", %o);
+	$other = OddStore->start("$dir/other$number");
+	put('fqdnroutes', join '', map({ "$_\@d.test: lmtp!UNIX:$store->{socket}!$_\@d.test\n" } qw(ann bob ghost)), "tom\@d.test: lmtp!UNIX:$other->{socket}!bob\@d.test\n",
+		"both\@d.test: lmtp!UNIX:$dir/nobody!both\@d.test\n");
+	put('routes', "d.test error!nosuchuser\n");
+	put('dbases.conf', "fqdnroutes btree - -la fqdnroutes -lm%\nroutesdb btree - -l routes -lm%:d pathalias\n");
+	system("$build/db/newdb -sf $dir/dbases.conf >/dev/null 2>&1") == 0 or die "newdb\n";
+	$pid = fork // die;
+	if ($pid == 0) {
+		open STDERR, '>', "$dir/err";
+		{ exec "$build/db/dbserve", '-f', "$dir/dbases.conf", '-L', "policy:UNIX:$dir/policy", '-B', "-c lmtp $o{options}" }
+		POSIX::_exit(127);
+	}
+	wait_for(sub { IO::Socket::UNIX->new(Peer => "$dir/policy") }) or die "dbserve does not listen\n";
+}
+
+sub stop() {
+	return unless $pid;
+	kill 'TERM', $pid;
+	waitpid $pid, 0;
+	undef $pid;
+}
+
+sub asked($user) {
+	my $socket = IO::Socket::UNIX->new(Peer => "$dir/policy") // die "policy: $!\n";
+	syswrite $socket, "request=smtpd_access_policy\nprotocol_state=RCPT\nrecipient=$user\@d.test\n\n";
+	return $socket;
+}
+
+sub answer($socket) { local $/ = "\n\n"; my $said = <$socket> // 'closed'; chomp $said; return $said }
+sub policy($user) { answer(asked($user)) }
+
+sub children($parent) {
+	return map { m{^/proc/(\d+)/} && do { local (@ARGV, $/) = $_; (<> // '') =~ /^\d+ \(.*\) \S (\d+)/ && $1 == $parent } ? m{^/proc/(\d+)/} : () } glob '/proc/[0-9]*/stat';
+}
+
+my $refused = 'action=REJECT 5.1.1 no such user here';
+
+subtest 'one session to each store' => sub {
+	start(options => '');
+	is policy('ann'), 'action=DUNNO', 'a user of the store';
+	is policy('ghost'), $refused, 'one that it does not know: its words';
+	is policy('tom'), 'action=DUNNO', 'one of another store';
+	is policy('nobody'), 'action=REJECT 5.1.1 no such recipient', 'one that the maps do not know';
+	is policy('bob'), 'action=DUNNO', 'another one';
+	is policy('both'), 'action=DEFER_IF_PERMIT 4.3.0 it cannot be told now whether this recipient exists', 'one whose store is away';
+	is policy('ghost'), $refused, 'and the first store again';
+	is $store->connections, 1, 'it has had one session';
+	is $other->connections, 1, 'and the other one as well';
+	my @all = map { asked($_ % 2 ? 'ann' : 'ghost') } 1 .. 40;
+	is_deeply [map { answer($_) } @all], [map { $_ % 2 ? 'action=DUNNO' : $refused } 1 .. 40], 'many at once: each has its own answer';
+	cmp_ok $store->connections, '<=', 3, 'by few sessions, as nobody is asked for twice at a time';
+	stop();
+	ok wait_for(sub { my @open = grep { / \(closed\)$/ } $store->said; @open == $store->connections }), 'they end with it';
+};
+
+for my $case (
+	['it closes between two questions', { 'LHLO 2' => { after => ['close'] } }],
+	['it says goodbye between two questions', { 'LHLO 2' => { after => ['421 4.3.2 going', 'close'] } }],
+	['it closes instead of an answer', { 'RCPT 2' => { instead => ['close'] } }],
+	['a refusal too many between two questions', { 'LHLO 2' => { after => ['550 5.1.1 no such user'] } }],
+	['a yes too many within a question', { 'MAIL 2' => { before => ['250 2.1.0 ok'] } }],
+	['a reply too few within a question', { 'MAIL 2' => { instead => [] } }],
+	) {
+	my ($name, $odd) = @$case;
+	subtest $name => sub {
+		start(options => '', odd => $odd);
+		is_deeply [map { policy($_) } qw(ann ghost bob ghost)], ['action=DUNNO', $refused, 'action=DUNNO', $refused], 'answers';
+		cmp_ok $store->connections, '>', 1, 'a session that broke is opened again';
+	};
+}
+
+subtest 'an answer that comes late is nobody\'s' => sub {
+	start(options => '-P -T cmd=5', odd => { 'RCPT 2' => { instead => [] } });
+	is policy('ann'), 'action=DUNNO', 'in time';
+	my $late = asked('ghost');
+	ok wait_for(sub { grep { / RCPT TO:<ghost/ } $store->said }), 'the store has been asked, and is silent';
+	is policy('tom'), 'action=DUNNO', 'others are answered meanwhile';
+	like answer($late), qr/^action=DEFER_IF_PERMIT 4\.3\.0 /, 'no answer is a deferral';
+	is policy('bob'), 'action=DUNNO', 'and what comes next is right';
+};
+
+subtest 'sessions that nobody needs are closed' => sub {
+	start(options => '-O idle=1');
+	is policy('ann'), 'action=DUNNO', 'a question';
+	ok wait_for(sub { grep { /^1 QUIT$/ } $store->said }), 'QUIT';
+	is policy('ghost'), $refused, 'another one';
+	is $store->connections, 2, 'by a new session';
+};
+
+subtest 'who asks the store is killed' => sub {
+	start(options => '');
+	is policy('ann'), 'action=DUNNO', 'a question';
+	my ($child) = children($pid);
+	my ($agent) = children($child);
+	ok $agent, 'it runs';
+	kill 'KILL', $agent;
+	is policy('ghost'), $refused, 'the next one is answered';
+	cmp_ok((children($child))[0] // 0, '!=', $agent, 'by a new one');
+};
+
+subtest 'options that the agent does not take' => sub {
+	start(options => '-O nonesuch=1');
+	like policy('ann'), qr/^action=DEFER_IF_PERMIT 4\.3\.0 /, 'nobody is refused';
+	ok wait_for(sub { do { local (@ARGV, $/) = "$dir/err"; <> // '' } =~ /nonesuch/ }), 'and the log says why';
+};
+done_testing;

@@ -1,0 +1,147 @@
+#!/usr/bin/perl
+# lmtp -B -: addresses come on standard input, and sessions are kept from one to the next.  Whatever a server does between two
+# questions, no answer is taken for another's.
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use File::Temp ();
+use IO::Handle;
+use IPC::Open3;
+use POSIX ();
+use Test::More;
+use Time::HiRes ();
+use OddStore;
+
+my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
+my $dir = File::Temp->newdir('/tmp/zps-XXXXXX');
+delete $ENV{ZCONFIG};
+$SIG{PIPE} = 'IGNORE';
+$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+my $number = 0;
+
+sub store(%o) { return OddStore->start("$dir/store" . ++$number, %o) }
+
+# An agent that is asked one by one.
+package Asked {
+	sub start($class, @arguments) {
+		my $self = bless {}, $class;
+		open my $err, '>', "$dir/err" or die;
+		$self->{pid} = IPC::Open3::open3($self->{in}, $self->{out}, '>&' . fileno $err, "$build/channel/lmtp", '-h', 'client.test', @arguments, '-B', '-');
+		$self->{in}->autoflush;
+		return $self;
+	}
+	sub ask($self, $line) {
+		print { $self->{in} } "$line\n";
+		my $answer = readline $self->{out};
+		return defined $answer ? (split /\t/, $answer)[1] : 'ended';
+	}
+	sub end($self) {
+		close $self->{in};
+		my @more = readline $self->{out};
+		waitpid delete $self->{pid}, 0;
+		return $? >> 8;
+	}
+	sub complaints { local (@ARGV, $/) = "$dir/err"; <> // '' }
+	sub DESTROY($self) { local $?; if ($self->{pid}) { kill 'KILL', $self->{pid}; waitpid $self->{pid}, 0 } }
+}
+
+sub wait_for($what) {
+	for (1 .. 600) {
+		return 1 if $what->();
+		Time::HiRes::sleep(0.05);
+	}
+	return 0;
+}
+
+# ann, nobody, bob, nobody one after the other: each has the right answer, or none.
+sub right_answers($name, $store, %o) {
+	subtest $name => sub {
+		my $agent = Asked->start('-F', "UNIX:$store->{socket}", @{$o{options} // []});
+		my $expected = $o{answers} // ['yes', 'no', 'yes', 'no'];
+		my @answers = map { $agent->ask($_) } ("ann\@d.test", "nobody\@d.test", "bob\@d.test", "no\@d.test")[0 .. $#$expected];
+		is_deeply \@answers, $expected, 'answers';
+		is $agent->end, $o{exit} // 1, 'exit status';
+		is $store->connections, $o{connections}, 'connections';
+		like Asked->complaints, $o{complaint} // qr/\A\z/, 'complaints';
+	};
+}
+
+{
+	my $store = store();
+	right_answers('one session for all', $store, connections => 1);
+	is_deeply [grep { !/LHLO/ } $store->said], ['1 MAIL FROM:<>', "1 RCPT TO:<ann\@d.test>", '1 RSET', '1 MAIL FROM:<>', "1 RCPT TO:<nobody\@d.test>", '1 RSET',
+		'1 MAIL FROM:<>', "1 RCPT TO:<bob\@d.test>", '1 RSET', '1 MAIL FROM:<>', "1 RCPT TO:<no\@d.test>", '1 RSET', '1 QUIT', '1 (closed)'],
+		'RSET behind each question, QUIT at the end';
+}
+right_answers('replies that all look alike', store(alike => 1), connections => 1);
+right_answers('a server that is not asked ahead of its replies', store(), connections => 1, options => ['-P']);
+right_answers('a server that takes one LHLO: the 221 to QUIT is the proof', store(odd => { 'LHLO 2' => { instead => ['503 5.5.1 said before'] } }), connections => 4);
+right_answers('it closes between two questions', store(odd => { 'LHLO 2' => { after => ['close'] } }), connections => 4);
+right_answers('it says goodbye between two questions', store(odd => { 'LHLO 2' => { after => ['421 4.3.2 going', 'close'] } }), connections => 4);
+right_answers('it closes instead of an answer to MAIL', store(odd => { 'MAIL 2' => { instead => ['close'] } }), connections => 4);
+right_answers('it closes instead of an answer to RCPT', store(odd => { 'RCPT 2' => { instead => ['close'] } }), connections => 4);
+right_answers('it takes no more mail on a connection', store(odd => { 'MAIL 2' => { instead => ['550 5.7.1 enough for now'] } }), connections => 4);
+right_answers('a reply too many between two questions', store(odd => { 'LHLO 2' => { after => ['550 5.1.1 no such user'] } }), connections => 4,
+	complaint => qr/out of step/);
+for my $alike (0, 1) {
+	for my $extra (['250 ok'], ['250 ok', '250 ok'], ['250 2.1.0 ok', '550 5.1.1 no such user']) {
+		right_answers("@$extra too many at MAIL" . ($alike ? ', where all look alike' : ''),
+			store(alike => $alike, odd => { 'MAIL 2' => { before => $extra } }), connections => 4, complaint => qr/out of step/);
+	}
+	right_answers('a refusal too many at MAIL' . ($alike ? ', where all look alike' : ''),
+		store(alike => $alike, odd => { 'MAIL 2' => { before => ['550 5.1.1 no such user'] } }), connections => 4);
+	right_answers('no reply to MAIL: the rest must not move up' . ($alike ? ', where all look alike' : ''),
+		store(alike => $alike, odd => { 'MAIL 2' => { instead => [] } }), connections => 4, complaint => qr/out of step/);
+}
+right_answers('no reply at all to RCPT: that one could not be told, and an answer that comes late is nobody\'s',
+	store(odd => { 'RCPT 2' => { instead => [] } }), connections => 2, options => ['-P', '-T', 'cmd=5'], answers => ['yes', 'could not tell', 'yes'], exit => 75);
+
+subtest 'a session that nobody needs is closed' => sub {
+	my $store = store();
+	my $agent = Asked->start('-F', "UNIX:$store->{socket}", '-O', 'idle=1');
+	is $agent->ask("ann\@d.test"), 'yes', 'a question';
+	ok wait_for(sub { grep { $_ eq '1 QUIT' } $store->said }), 'QUIT, while nothing is asked';
+	is $agent->ask("nobody\@d.test"), 'no', 'another one';
+	is $store->connections, 2, 'in a new session';
+	$agent->end;
+};
+
+subtest 'each line may name its server' => sub {
+	my @stores = (store(), store());
+	my $agent = Asked->start;
+	is $agent->ask("ann\@d.test\tUNIX:$stores[$_ % 2]{socket}"), 'yes', "question $_" for 1 .. 6;
+	is $agent->ask("ann\@d.test"), 'could not tell', 'none is named';
+	is $agent->ask("ann\@d.test\tUNIX:$dir/nobody"), 'could not tell', 'one that is away';
+	is $agent->ask("ann\@d.test\t[127.0.0.1]"), 'could not tell', 'one without a port';
+	is $agent->ask("ann\@d.test\t"), 'could not tell', 'an empty name';
+	is $agent->end, 75, 'exit status';
+	is_deeply [map { $_->connections } @stores], [1, 1], 'one session each';
+};
+
+subtest 'many lines at once' => sub {
+	my $store = store();
+	open my $out, '>', "$dir/many" or die;
+	print $out map { ($_ % 2 ? "ann" : "no$_") . "\@d.test\n" } 1 .. 1000;
+	print $out "bob\@d.test";
+	close $out;
+	my @lines = qx{$build/channel/lmtp -F UNIX:$store->{socket} -B - <$dir/many};
+	is $? >> 8, 1, 'exit status';
+	is_deeply [map { (split /\t/)[0, 1] } @lines], [(map { $_ % 2 ? ("ann\@d.test", 'yes') : ("no$_\@d.test", 'no') } 1 .. 1000), "bob\@d.test", 'yes'], 'answers in their order';
+	is $store->connections, 1, 'one session';
+};
+
+subtest 'lines that are no addresses' => sub {
+	my $store = store();
+	my $agent = Asked->start('-F', "UNIX:$store->{socket}");
+	is $agent->ask($_), 'no', $_ =~ s/[^ -~]/?/gr for "a\x00b\@d.test", "a\rRCPT TO:<bob\@d.test>", '', "x>\@d.test";
+	is $agent->ask("ann\@d.test"), 'yes', 'and one that is';
+	is $agent->end, 1, 'exit status';
+	ok !grep({ /RCPT TO:<bob/ } $store->said), 'nothing was slipped in';
+	open my $long, '|-', "$build/channel/lmtp -F UNIX:$store->{socket} -B - >/dev/null 2>$dir/long" or die;
+	print $long 'x' x 100_000, "\n";
+	close $long;
+	is $? >> 8, 65, 'a line without an end: exit status';
+	is do { local (@ARGV, $/) = "$dir/long"; <> }, "lmtp: standard input: a line is longer than 65536 bytes\n", 'and one line';
+};
+done_testing;
