@@ -248,12 +248,12 @@ sub hand_over($intake, $body) {
 	return $said[-1] // '';
 }
 
-# What is wrong with the queue, in which one message may be; it must, if it was acknowledged.
-sub queue_defect($intake, $acknowledged, $body) {
-	my @jobs = $intake->queued;
-	my @whole = grep { my @m = eval { $intake->message($_) }; @m && $m[2] eq $body } @jobs;
+# What is wrong with the queue, in which one message may be, and others of that form; it must, if it was acknowledged.
+sub queue_defect($intake, $acknowledged, $body, $others = qr/^\Q$body\E\z/) {
+	my @bodies = map { my @m = eval { $intake->message($_) }; $m[2] // '' } $intake->queued;
+	my $there = grep { $_ eq $body } @bodies;
 	$intake->forget_all;
-	return @whole != @jobs ? 'a message is not whole' : $acknowledged && @jobs != 1 ? 'acknowledged: ' . @jobs . ' there' : undef;
+	return (grep { $_ !~ $others } @bodies) ? 'a message is not whole' : $there > 1 || ($acknowledged && !$there) ? "$there there" : undef;
 }
 
 if ($part{intake}) {
@@ -279,11 +279,13 @@ if ($part{sendmail}) {
 	my $body = 'text ' x 5000 . "\n";
 	spew($intake->dir . '/zenv', slurp($intake->dir . '/zenv') . 'INTAKE=' . $intake->dir . "/lmtp\n");
 	local $ENV{ZCONFIG} = $intake->dir . '/zenv';
-	# getpwuid() of glibc 2.36 does not survive a lack of memory
-	for my $case (@disk[0 .. 2], @writes[0, 1], $system[1]) {
+	my $n = 0;
+	for my $case (@disk[0 .. 2], @writes[0, 1], @system) {
 		each_call('zlmtp-sendmail', $case, 3, sub ($env) {
-			my $got = run(["$build/channel/zlmtp-sendmail", '-f', 'x@example.com', 'ann@example.org'], env => $env, in => "Subject: x\n\n$body");
-			return queue_defect($intake, $got->{status} == 0, $body), ending($got, 0, @trouble);
+			# each has a text of its own: one whose answer was not read may come into the queue later
+			my $own = ++$n . " $body";
+			my $got = run(["$build/channel/zlmtp-sendmail", '-f', 'x@example.com', 'ann@example.org'], env => $env, in => "Subject: x\n\n$own");
+			return queue_defect($intake, $got->{status} == 0, $own, qr/^\d+ \Q$body\E\z/), ending($got, 0, @trouble);
 		});
 	}
 }
