@@ -7,6 +7,7 @@
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "lib/alloc.h"
 #include "lib/process.h"
@@ -21,6 +22,9 @@ struct tls_connection {
 	const struct tlsconf *conf;
 	struct tls_peer *peer;  /* NULL: we are the server */
 	SSL *ssl;
+	int fd;
+	size_t budget;          /* bytes that OpenSSL may still read in this call */
+	bool ended;             /* the peer has closed */
 	bool named;             /* the name is being checked */
 	bool pinned;            /* the fingerprint was compared and is right */
 };
@@ -180,6 +184,86 @@ void tls_peer_forget(struct tls_peer *peer)
 	peer->session = NULL;
 }
 
+/* ---- the socket ---- */
+
+/*
+ * There are bytes that OpenSSL takes and then reads on, for as long as more of them come: tickets, new keys, requests for a
+ * handshake while one is going on.  A peer that sends nothing else must not keep it, and so all others, for ever.
+ */
+#define READ_AT_ONCE (256 * 1024)
+
+static void begin_call(struct tls_connection *c)
+{
+	ERR_clear_error();
+	errno = 0;
+	c->budget = READ_AT_ONCE;
+}
+
+static bool may_be_repeated(void)
+{
+	return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+}
+
+static int socket_read(BIO *bio, char *bytes, int size)
+{
+	struct tls_connection *c = BIO_get_data(bio);
+	ssize_t n = -1;
+
+	BIO_clear_retry_flags(bio);
+	/* poll(2) finds the rest at once */
+	errno = EAGAIN;
+	if (c->budget > 0)
+		n = recv(c->fd, bytes, (size_t)size < c->budget ? (size_t)size : c->budget, 0);
+	if (n > 0)
+		c->budget -= (size_t)n;
+	else if (n == 0)
+		c->ended = true;
+	else if (may_be_repeated())
+		BIO_set_retry_read(bio);
+	return (int)n;
+}
+
+static int socket_write(BIO *bio, const char *bytes, int n)
+{
+	struct tls_connection *c = BIO_get_data(bio);
+	ssize_t done = send(c->fd, bytes, (size_t)n, MSG_NOSIGNAL);
+
+	BIO_clear_retry_flags(bio);
+	if (done < 0 && may_be_repeated())
+		BIO_set_retry_write(bio);
+	return (int)done;
+}
+
+static long socket_control(BIO *bio, int command, long number, void *pointer)
+{
+	struct tls_connection *c = BIO_get_data(bio);
+
+	(void)number;
+	(void)pointer;
+	if (command == BIO_CTRL_EOF)
+		return c->ended;
+	return command == BIO_CTRL_FLUSH;
+}
+
+static bool take_socket(struct tls_connection *c, int fd)
+{
+	static BIO_METHOD *method;
+	BIO *bio;
+
+	if (method == NULL && ((method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "socket")) == NULL ||
+	                       BIO_meth_set_read(method, socket_read) != 1 || BIO_meth_set_write(method, socket_write) != 1 ||
+	                       BIO_meth_set_ctrl(method, socket_control) != 1))
+		return false;
+	bio = BIO_new(method);
+	if (bio == NULL)
+		return false;
+	c->fd = fd;
+	BIO_set_data(bio, c);
+	BIO_set_init(bio, 1);
+	SSL_set_bio(c->ssl, bio, bio);
+	return true;
+}
+
 /* ---- a connection ---- */
 
 static bool is_address(const char *name)
@@ -212,7 +296,7 @@ static bool prepare(struct tls_connection *c, const char *name, int fd)
 	SSL_set_verify(c->ssl, demanded ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
 	if (c->peer->session != NULL)
 		SSL_set_session(c->ssl, c->peer->session);
-	return expect_name(c, name) && SSL_set_fd(c->ssl, fd) == 1;
+	return expect_name(c, name) && take_socket(c, fd);
 }
 
 struct tls_connection *tls_connect(struct tls *tls, struct tls_peer *peer, const char *name, int fd, struct buf *why)
@@ -245,7 +329,7 @@ struct tls_connection *tls_accept(struct tls *tls, int fd, struct buf *why)
 	ERR_clear_error();
 	c->conf = tls->conf;
 	c->ssl = SSL_new(tls->context);
-	if (c->ssl != NULL && SSL_set_fd(c->ssl, fd) == 1) {
+	if (c->ssl != NULL && take_socket(c, fd)) {
 		SSL_set_accept_state(c->ssl);
 		return c;
 	}
@@ -329,8 +413,7 @@ enum stream_result tls_handshake(struct tls_connection *c, struct buf *error)
 	enum stream_result result;
 	int ret;
 
-	ERR_clear_error();
-	errno = 0;
+	begin_call(c);
 	ret = SSL_do_handshake(c->ssl);
 	if (ret != 1) {
 		result = why_not(c, ret, error);
@@ -361,6 +444,7 @@ enum stream_result tls_read(struct tls_connection *c, char *bytes, size_t size, 
 	int ret;
 
 	*count = 0;
+	begin_call(c);
 	do {
 		ERR_clear_error();
 		errno = 0;
@@ -383,8 +467,7 @@ enum stream_result tls_write(struct tls_connection *c, const char *bytes, size_t
 {
 	int ret;
 
-	ERR_clear_error();
-	errno = 0;
+	begin_call(c);
 	*count = 0;
 	ret = SSL_write_ex(c->ssl, bytes, n, count);
 	if (ret == 1)

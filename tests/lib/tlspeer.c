@@ -11,7 +11,13 @@
  *   -A FILE     demand a certificate issued by the CA in FILE
  *   -n, -m V    lowest and highest protocol: 1.0, 1.1, 1.2, 1.3
  *   -i TEXT     send TEXT in clear in the same write as the 220
- *   -x HOW      instead of the handshake: close, garbage, or silent (until the client goes)
+ *   -x HOW      instead of the handshake: close, garbage, silent (until the client goes), drip (a byte of it each 100 ms),
+ *               half (a record that ends in the middle), huge (a record larger than any may be), hello
+ *               (requests for a handshake, as fast as it goes)
+ *   -C N        the certificate is sent N times more, as its chain
+ *   -f WHAT     behind the handshake, nothing but tickets, keys (new ones) or hello (asks for another handshake), until the
+ *               client goes
+ *   -q          at the end, close without saying so in TLS; -t: in the middle of a record
  *   -r          renew nothing: refuse to resume sessions
  *   -B N        under TLS, records carry N bytes at most
  */
@@ -36,10 +42,10 @@
 struct settings {
 	const char *listen, *backend;
 	const char *cert, *key, *ca;
-	const char *inject, *broken;
+	const char *inject, *broken, *flood;
 	int min, max;
-	bool wrapped, no_resumption;
-	size_t record;
+	bool wrapped, no_resumption, quiet, truncated;
+	size_t record, chain;
 };
 
 struct relay {
@@ -75,18 +81,22 @@ static void parse(struct settings *set, int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "A:b:B:c:i:k:l:m:n:rwx:")) != -1) {
+	while ((c = getopt(argc, argv, "A:b:B:c:C:f:i:k:l:m:n:qrtwx:")) != -1) {
 		switch (c) {
 		case 'A': set->ca = optarg; break;
 		case 'b': set->backend = optarg; break;
 		case 'B': set->record = strtoul(optarg, NULL, 10); break;
 		case 'c': set->cert = optarg; break;
+		case 'C': set->chain = strtoul(optarg, NULL, 10); break;
+		case 'f': set->flood = optarg; break;
 		case 'i': set->inject = optarg; break;
 		case 'k': set->key = optarg; break;
 		case 'l': set->listen = optarg; break;
 		case 'm': set->max = version(optarg); break;
 		case 'n': set->min = version(optarg); break;
 		case 'r': set->no_resumption = true; break;
+		case 'q': set->quiet = true; break;
+		case 't': set->truncated = true; break;
 		case 'w': set->wrapped = true; break;
 		case 'x': set->broken = optarg; break;
 		default: exit(EX_USAGE);
@@ -116,6 +126,9 @@ static SSL_CTX *make_context(const struct settings *set)
 		SSL_CTX_set_num_tickets(context, 0);
 		SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
 	}
+	for (size_t i = 0; i < set->chain; i++)
+		if (SSL_CTX_add1_chain_cert(context, SSL_CTX_get0_certificate(context)) != 1)
+			give_up("chain");
 	if (set->record > 0)
 		SSL_CTX_set_max_send_fragment(context, set->record);
 	if (set->ca != NULL) {
@@ -167,17 +180,65 @@ static void wait_for_end(int fd)
 		;
 }
 
+/* All that a good server says, but slowly. */
+static void drip(struct relay *r)
+{
+	BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
+	char bytes[4096];
+	ssize_t n;
+
+	r->ssl = SSL_new(r->context);
+	SSL_set_bio(r->ssl, in, out);
+	while ((n = recv(r->client, bytes, sizeof bytes, 0)) > 0) {
+		BIO_write(in, bytes, (int)n);
+		SSL_accept(r->ssl);
+		while (BIO_read(out, bytes, 1) == 1) {
+			send_all(r->client, bytes, 1);
+			usleep(100000);
+		}
+	}
+}
+
 static _Noreturn void break_handshake(struct relay *r)
 {
 	char hello[1];
 
+	if (strcmp(r->set->broken, "drip") == 0)
+		drip(r);
 	recv(r->client, hello, sizeof hello, 0);
+	if (strcmp(r->set->broken, "half") == 0) {
+		send_all(r->client, "\x16\x03\x03\x02\x00\x02\x00", 7);
+		shutdown(r->client, SHUT_RDWR);
+	}
+	if (strcmp(r->set->broken, "hello") == 0) {
+		static char record[5 + 16384] = "\x16\x03\x03\x40";
+
+		for (;;)
+			send_all(r->client, record, sizeof record);
+	}
+	if (strcmp(r->set->broken, "huge") == 0)
+		send_all(r->client, "\x16\x03\x03\xff\xff\x02\x00", 7);
 	if (strcmp(r->set->broken, "garbage") == 0)
 		send_all(r->client, "250 2.0.0 this is no TLS\r\n", 26);
 	if (strcmp(r->set->broken, "close") == 0)
 		shutdown(r->client, SHUT_RDWR);
 	wait_for_end(r->client);
 	exit(0);
+}
+
+/* What no client asks for, as fast as it goes. */
+static _Noreturn void flood(struct relay *r)
+{
+	for (;;) {
+		if (strcmp(r->set->flood, "tickets") == 0)
+			SSL_new_session_ticket(r->ssl);
+		else if (strcmp(r->set->flood, "keys") == 0)
+			SSL_key_update(r->ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
+		else
+			SSL_renegotiate(r->ssl);
+		if (SSL_do_handshake(r->ssl) <= 0 && SSL_get_error(r->ssl, -1) != SSL_ERROR_WANT_READ)
+			exit(0);
+	}
 }
 
 static void handshake(struct relay *r)
@@ -190,6 +251,8 @@ static void handshake(struct relay *r)
 	if (SSL_accept(r->ssl) == 1) {
 		printf("handshake %s %s\n", SSL_session_reused(r->ssl) ? "resumed" : "full", SSL_get_version(r->ssl));
 		fflush(stdout);
+		if (r->set->flood != NULL)
+			flood(r);
 		return;
 	}
 	printf("handshake failed: %s\n", ERR_reason_error_string(ERR_peek_error()));
@@ -226,7 +289,9 @@ static void from_backend(struct relay *r)
 	bool begin;
 
 	if (n <= 0) {
-		if (r->ssl != NULL)
+		if (r->ssl != NULL && r->set->truncated)
+			send_all(r->client, "\x17\x03\x03\x00\x40" "abcde", 10);
+		else if (r->ssl != NULL && !r->set->quiet)
 			SSL_shutdown(r->ssl);
 		exit(0);
 	}

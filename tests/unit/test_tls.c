@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -222,10 +223,68 @@ static void settings_that_cannot_be_used_are_named(void **state)
 	}
 }
 
+static struct pair *waiting_pair(void **state)
+{
+	struct pair *p = *state;
+
+	/* a peer that keeps us would keep us for ever: then this test ends by a signal */
+	alarm(60);
+	fcntl(p->fds[1], F_SETFL, 0);
+	return p;
+}
+
+/* The server does nothing but this from now on, faster than we can read. */
+static pid_t flood(struct pair *p, const char *bytes, size_t n)
+{
+	pid_t child = fork();
+
+	if (child != 0)
+		return child;
+	while (n == 0 ? SSL_key_update(p->server, SSL_KEY_UPDATE_NOT_REQUESTED) == 1 && SSL_do_handshake(p->server) == 1
+	              : send(p->fds[1], bytes, n, MSG_NOSIGNAL) > 0)
+		;
+	_exit(0);
+}
+
+static void new_keys_without_end_keep_nobody(void **state)
+{
+	struct pair *p = waiting_pair(state);
+	pid_t child = flood(p, NULL, 0);
+	char bytes[100];
+	size_t n = 0;
+
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(stream_read(&p->stream, bytes, sizeof bytes, &n), STREAM_WAIT_READ);
+	kill(child, SIGKILL);
+	alarm(0);
+}
+
+/* They are not even counted while a handshake goes on. */
+static void requests_for_a_handshake_keep_nobody(void **state)
+{
+	static char record[5 + 16384] = "\x16\x03\x03\x40";
+	struct pair *p = waiting_pair(state);
+	pid_t child;
+
+	stream_close(&p->stream);
+	close(p->fds[1]);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, p->fds), 0);
+	fcntl(p->fds[0], F_SETFL, O_NONBLOCK);
+	stream_open(&p->stream, p->fds[0]);
+	assert_true(stream_start_tls(&p->stream, p->tls, &p->peer, "store.example"));
+	child = flood(p, record, sizeof record);
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(stream_handshake(&p->stream), STREAM_WAIT_READ);
+	kill(child, SIGKILL);
+	alarm(0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(several_records_are_read_at_once, connect_pair, close_pair),
+		cmocka_unit_test_setup_teardown(new_keys_without_end_keep_nobody, connect_pair, close_pair),
+		cmocka_unit_test_setup_teardown(requests_for_a_handshake_keep_nobody, connect_pair, close_pair),
 		cmocka_unit_test_setup_teardown(what_has_no_room_is_announced, connect_pair, close_pair),
 		cmocka_unit_test_setup_teardown(an_end_behind_the_last_words_is_seen_without_poll, connect_pair, close_pair),
 		cmocka_unit_test_setup_teardown(an_end_without_goodbye_is_an_end, connect_pair, close_pair),
