@@ -212,7 +212,9 @@ static void add_from(struct request *r)
 			buf_addc(&field, '\\');
 		buf_addc(&field, *s);
 	}
-	buf_addf(&field, "\" <%s>\n", r->sender);
+	buf_adds(&field, "\" <");
+	text_add_address(&field, r->sender);
+	buf_adds(&field, ">\n");
 	buf_add(&field, r->text.data, r->text.len);
 	buf_free(&r->text);
 	buf_free(&clean);

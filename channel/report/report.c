@@ -306,8 +306,11 @@ static void add_typed(struct composer *c, const char *name, const char *type, co
 static void add_address_field(struct composer *c, const char *name, const char *type, const char *address)
 {
 	bool utf8 = is_utf8_address(address, strlen(address));
+	struct buf text = { 0 };
 
-	add_typed(c, name, utf8 ? "utf-8" : strcmp(type, "utf-8") == 0 ? "rfc822" : type, address, ADDRESS_CAP);
+	text_add_address(&text, address);
+	add_typed(c, name, utf8 ? "utf-8" : strcmp(type, "utf-8") == 0 ? "rfc822" : type, buf_str(&text), ADDRESS_CAP);
+	buf_free(&text);
 }
 
 static void add_original_recipient(struct composer *c, const struct report_recipient *r)

@@ -1,6 +1,7 @@
 #include "channel/spool/compose.h"
 
 #include <ctype.h>
+#include <stdint.h>
 #include <string.h>
 #include <strings.h>
 
@@ -98,36 +99,53 @@ static bool line_length(const struct incoming *in, size_t at, size_t *n)
 }
 
 /*
- * Drops what a mailbox file has in front of each message, "From ADDRESS DATE", and the ">From " that others have made
- * of it.  A text without a header may begin with that word, too: without a date and a field behind it is kept.  False
- * if more must come to tell.
+ * The length of what may stand in front of a message: a byte order mark, and what a mailbox file has there, "From ADDRESS
+ * DATE", and the ">From " that others have made of it.  A text without a header may begin with either, too: it is kept where
+ * neither a date nor a field says that it is not the text.  False if more must come to tell.
  */
-static bool skip_postmarks(struct incoming *in)
+static bool find_front(struct incoming *in, size_t *front)
 {
-	for (;;) {
-		const char *line;
-		size_t n, next, left;
+	const char *text = in->bytes.data;
+	size_t at, n, next, left;
+	bool crlf = false;
 
-		if (!line_length(in, 0, &n))
-			return false;
-		if (n == 0 || n == POSTMARK_MAX || !is_postmark(in->bytes.data, n))
-			return true;
-		next = n + (n < in->bytes.len);
+	*front = 0;
+	if (!line_length(in, 0, &n))
+		return false;
+	at = text_mark(buf_str(&in->bytes), n);
+	for (n -= at; n > 0 && n < POSTMARK_MAX - 3 && is_postmark(text + at, n); at = next, n = left) {
+		next = at + n + (at + n < in->bytes.len);
 		if (!line_length(in, next, &left))
 			return false;
-		line = in->bytes.data;
-		if (!has_time(line, n) && field_name(line + next, left) == 0 && !is_postmark(line + next, left))
-			return true;
-		in->crlf |= line[n - 1] == '\r';
-		buf_consume(&in->bytes, next);
+		if (!has_time(text + at, n) && field_name(text + next, left) == 0 && !is_postmark(text + next, left))
+			break;
+		crlf |= text[at + n - 1] == '\r';
+		*front = next;
 	}
+	if (*front == 0 && at > 0 && field_name(text + at, n) > 0)
+		*front = at;
+	in->crlf |= crlf;
+	return true;
+}
+
+size_t incoming_front(const char *text, size_t n)
+{
+	struct incoming in = { .bytes = { .data = (char *)(uintptr_t)text, .len = n }, .eof = true };
+	size_t front;
+
+	return find_front(&in, &front) ? front : 0;
 }
 
 enum incoming_result incoming_header(struct incoming *in, struct buf *why)
 {
-	if (!in->begun && !skip_postmarks(in))
-		return INCOMING_MORE;
-	in->begun = true;
+	if (!in->begun) {
+		size_t front;
+
+		if (!find_front(in, &front))
+			return INCOMING_MORE;
+		buf_consume(&in->bytes, front);
+		in->begun = true;
+	}
 	for (;; in->line++) {
 		const char *lf = line_end(in), *line;
 		size_t n, next;

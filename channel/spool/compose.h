@@ -32,8 +32,11 @@ enum incoming_result {
 /* What came, in pieces of any size. */
 void incoming_add(struct incoming *in, const char *bytes, size_t n);
 
+/* How many bytes of a text that is all there stand in front of the message: the "From " lines of mailbox files, a byte order mark. */
+size_t incoming_front(const char *text, size_t n);
+
 /*
- * Finds the end of the header.  The "From " lines of mailbox files in front of it are dropped; a line that cannot belong
+ * Finds the end of the header.  What stands in front of it is dropped (incoming_front()); a line that cannot belong
  * to a header begins the body.
  */
 enum incoming_result incoming_header(struct incoming *in, struct buf *why);

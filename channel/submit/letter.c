@@ -6,6 +6,7 @@
 #include <strings.h>
 #include <sys/types.h>
 
+#include "channel/spool/compose.h"
 #include "lib/alloc.h"
 
 /* ---- reading ---- */
@@ -20,11 +21,10 @@ static bool is_field(const char *line, size_t n)
 	return at > 0 && at < n && line[at] == ':';
 }
 
-bool letter_read(FILE *in, bool dot, struct buf *text)
+static bool read_lines(FILE *in, bool dot, struct buf *text)
 {
 	char *line = NULL;
 	size_t size = 0;
-	bool in_header = true, first = true;
 	ssize_t got;
 
 	errno = 0;
@@ -36,15 +36,6 @@ bool letter_read(FILE *in, bool dot, struct buf *text)
 		n -= ended && n > 0 && line[n - 1] == '\r';
 		if (dot && ended && n == 1 && line[0] == '.')
 			break;
-		if (first && n > 5 && memcmp(line, "From ", 5) == 0)
-			continue;
-		if (in_header && n == 0)
-			in_header = false;
-		else if (in_header && !is_field(line, n) && (first || (line[0] != ' ' && line[0] != '\t'))) {
-			buf_addc(text, '\n');
-			in_header = false;
-		}
-		first = false;
 		if (text->limit != 0 && text->len + n + 2 > text->limit) {
 			errno = EFBIG;
 			break;
@@ -53,9 +44,45 @@ bool letter_read(FILE *in, bool dot, struct buf *text)
 		buf_addc(text, '\n');
 	}
 	free(line);
-	if (in_header)
-		buf_addc(text, '\n');
 	return errno == 0 && !ferror(in);
+}
+
+/* Where the header ends, and whether a blank line stands there. */
+static size_t header_end(const struct buf *text, bool *blank)
+{
+	size_t at = 0;
+
+	*blank = false;
+	while (at < text->len) {
+		const char *line = text->data + at;
+		size_t n = (size_t)((const char *)memchr(line, '\n', text->len - at) - line);
+
+		*blank = n == 0;
+		if (!is_field(line, n) && (at == 0 || (line[0] != ' ' && line[0] != '\t')))
+			break;
+		at += n + 1;
+	}
+	return at;
+}
+
+bool letter_read(FILE *in, bool dot, struct buf *text)
+{
+	struct buf body = { 0 };
+	size_t end;
+	bool blank;
+
+	if (!read_lines(in, dot, text))
+		return false;
+	buf_consume(text, incoming_front(buf_str(text), text->len));
+	end = header_end(text, &blank);
+	if (blank)
+		return true;
+	buf_add(&body, buf_str(text) + end, text->len - end);
+	text->len = end;
+	buf_addc(text, '\n');
+	buf_add(text, buf_str(&body), body.len);
+	buf_free(&body);
+	return true;
 }
 
 /* ---- the header ---- */

@@ -73,6 +73,14 @@ subtest 'messages and their ends' => sub {
 	takes 'nothing', '', ['ann@example.org'], body => '';
 	takes 'a line of a mailbox in front', "From ann Sun Nov 29\nSubject: x\n\na\n", ['ann@example.org'], body => "a\n", header => qr/^Subject: x$/m,
 		no_header => qr/^>?From ann/m;
+	for my $front ('>From ann', 'From - Sun Nov 29 10:00:00 2026', "From ann\n>From bob\n>From carl", "\xef\xbb\xbf", "\xef\xbb\xbf>From ann") {
+		my $line = $front . ($front =~ /m/ ? "\n" : '');
+		takes unpack('H*', $line) . ' in front', "${line}Subject: x\n\na\n", ['ann@example.org'], body => "a\n", header => qr/^Subject: x$/m,
+			no_header => qr/^>?From /m;
+	}
+	takes 'a text that begins like a mailbox', "From now on we meet at noon.\nBye.\n", ['ann@example.org'],
+		body => "From now on we meet at noon.\nBye.\n";
+	takes 'a text with a byte order mark', "\xef\xbb\xbfHello.\n", ['ann@example.org'], body => "\xef\xbb\xbfHello.\n";
 	takes 'a large one', "Subject: x\n\n" . ("0123456789\n" x 200000), ['-i', 'ann@example.org'], body => "0123456789\n" x 200000;
 	takes '8 bits', "Subject: \xc3\xbc\n\n\xfc\n", ['ann@example.org'], body => "\xfc\n";
 };
@@ -85,6 +93,7 @@ subtest 'senders' => sub {
 	takes '-r', $m, ['-r', 'y@example.com', 'ann@example.org'], control => qr/ y\@example\.com /;
 	takes '-f in brackets', $m, ['-f<y@example.com>', 'ann@example.org'], control => qr/ y\@example\.com /;
 	takes '-F', $m, ['-FCron "Daemon"', '-fy@example.com', 'ann@example.org'], header => qr/^From: "Cron \\"Daemon\\"" <y\@example\.com>$/m;
+	takes '-F and a sender with loose dots', $m, ['-FName', '-fx..y@example.com', 'ann@example.org'], header => qr/^From: "Name" <"x\.\.y"\@example\.com>$/m;
 	takes '-F beside a From', "From: z\@example.com\n$m", ['-FName', 'ann@example.org'], header => qr/^From: z\@example\.com$/m, no_header => qr/Name/;
 };
 

@@ -236,6 +236,9 @@ text, said = compose([dict(BOB, address=b'b\xff@x')], b'Subject: \xff\n\n\xff\n'
 r = Report(text)
 equal((r.trouble, said, dict(r.groups[1])['Final-Recipient']), ([], 'composed', 'rfc822; b?@x'),
     'bytes that are no UTF-8')
+r = Report(compose([dict(BOB, address='x..y@example.net', orcpt='rfc822;.x@example.net')], **KNOWN)[0])
+equal((r.trouble, dict(r.groups[1])['Original-Recipient'], dict(r.groups[1])['Final-Recipient']),
+      ([], 'rfc822; ".x"@example.net', 'rfc822; "x..y"@example.net'), 'local parts with loose dots have their quotes')
 
 # ---- forms ----
 

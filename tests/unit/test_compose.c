@@ -91,6 +91,13 @@ static void the_from_line_of_a_mailbox_file_does_not_end_the_header(void **state
 		{ "From ann Sat Nov 21 09:41:11 2026\n\nFrom b\n", 0, "", true, "From b\n" },
 		{ "From ann Sat Nov 21 09:41:11 2026\nhello\n", 0, "", false, "hello\n" },
 		{ "From ann Sat Nov 21 09:41:11 2026", 0, "", false, "" },
+		/* a byte order mark belongs to no header, but may belong to a text */
+		{ "\xef\xbb\xbfSubject: t\nA: 1\n\nb\n", 0, "Subject: t\nA: 1\n", true, "b\n" },
+		{ "\xef\xbb\xbf" "From ann Sat Nov 21 09:41:11 2026\r\nA: 1\r\n\r\nb\r\n", 0, "A: 1\n", true, "b\n" },
+		{ "\xef\xbb\xbf>From ann\nA: 1\n\n", 0, "A: 1\n", true, "" },
+		{ "\xef\xbb\xbfhello\n", 0, "", false, "\xef\xbb\xbfhello\n" },
+		{ "\xef\xbb\xbf", 0, "", false, "\xef\xbb\xbf" },
+		{ "\xef\xbb\xbf" "From me to you.\nhello\n", 0, "", false, "\xef\xbb\xbf" "From me to you.\nhello\n" },
 		{ "From me to you.\nhello\n", 0, "", false, "From me to you.\nhello\n" },
 		{ "From me to you.\n\nhello\n", 0, "", false, "From me to you.\n\nhello\n" },
 		{ "From me to you", 0, "", false, "From me to you" },
