@@ -102,10 +102,24 @@ subtest 'e-syncRefreshRequired with a cookie: what came and the cookie, or neith
 	($exit, $said) = ldapsync($always->uri)->once;
 	is $exit, 75, 'one that always says so';
 	like $said, qr/e-syncRefreshRequired/, 'is told';
-	my $empty = OddDirectory->new(sub ($search) { $search->{sync} ? OddDirectory::sync_done($search, undef, code => 4096) : healthy(1)->($search) });
-	($exit, $said) = ldapsync($empty->uri)->once;
-	is $exit, 75, 'and with an empty control';
-	like $said, qr/wants a refresh/;
+	for my $case (['with a control that says nothing', sub ($search) { OddDirectory::sync_done($search, undef, code => 4096) }],
+		['with a control without a value', sub ($search) { OddDirectory::sync_done($search, undef, code => 4096, value => '') }],
+		['without a control', sub ($search) { OddDirectory::done($search, 4096) }]) {
+		my ($name, $end) = @$case;
+		# the first time, and when a map is there
+		my $empty = OddDirectory->new(sub ($search) { $search->{sync} ? $end->($search) : healthy(1, 2)->($search) });
+		my $first = ldapsync($empty->uri);
+		($exit, $said) = $first->once;
+		is $exit, 75, $name or diag $said;
+		like $said, qr/wants a refresh|e-syncRefreshRequired|damaged Sync Done/, '... is told';
+		ok !-e "$first->{map}.db", '... and no map is made';
+		my $later = ldapsync($good->uri);
+		is +($later->once)[0], 0;
+		$later->{access} = "uri @{[$empty->uri]}\ntimeout 1\nnetwork_timeout 1\n";
+		$later->configure;
+		is +($later->once)[0], 75, '... also later';
+		is_deeply $later->map, records(1, 2), '... and the map is as it was';
+	}
 	my $stays = ldapsync($always->uri . ' ' . $good->uri)->start;
 	is $stays->difference_after(20 * $slow, records(1, 2)), '', '-w goes on to the next server' or diag $stays->said;
 	is $stays->stop, 0;
@@ -151,6 +165,13 @@ subtest 'SIGTERM is heeded while everything is listed, however long that takes' 
 	ok $_->hears(qr/messages of the directory so far/, 10 * $slow), 'with -v it says how far it has come' for @copies;
 	kill 'TERM', $_->{pid} for @copies;
 	is $_->ended(10 * $slow), 0, 'each ends' for @copies;
+	my $shown = ldapsync($endless->uri);
+	my $pid = open my $terminal, '-|', "exec script -qefc 'exec @{[$shown->program]} -f @{[$shown->config]} -1' /dev/null 2>/dev/null" or die;
+	my $text = '';
+	sysread $terminal, $text, 1000, length $text or last until $text =~ /\r\Q@{[$endless->uri]}\E: [1-9]\d*/;
+	ok $text =~ /\r/, 'on a terminal as well';
+	kill 'TERM', $pid;
+	close $terminal;
 };
 
 subtest 'no message of a server takes all memory' => sub {
