@@ -223,7 +223,8 @@ if ($part{runqueue}) {
 			$q->{before} = [];
 			my ($again) = $q->run('-1');
 			return ($status > 255 ? "ended by signal " . ($status - 256) : undef),
-				($q->jobs ? undef : 'no agent has ever got it'), ($q->names ? 'mail is left: ' . join(' ', $q->names) . ", exit $status, then $again: $err" : undef);
+				# a message file alone is no mail any more
+				($q->jobs ? undef : 'no agent has ever got it'), ($q->names && !($err =~ m{cannot remove \.\./queue/} && !grep { -f } glob $q->office . "/transport/*") ? 'mail is left: ' . join(' ', $q->names) . ", exit $status, then $again: $err" : undef);
 		});
 	}
 }
