@@ -95,21 +95,36 @@ const char *address_text(struct pool *pool, const char *local, const char *tail,
 	return copy;
 }
 
-/* RFC 1035 section 2.3.4, in bytes. */
+/* RFC 1035 section 2.3.4, in bytes.  A U-label has at most 59 characters, of up to 4 bytes (RFC 5890 section 4.2). */
 #define LONGEST_DOMAIN 255
 #define LONGEST_LABEL 63
+#define LONGEST_U_LABEL 59
+
+static bool is_within_character(char c)
+{
+	return ((unsigned char)c & 0xc0) == 0x80;
+}
+
+static size_t characters(const char *domain, size_t length)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < length; i++)
+		n += !is_within_character(domain[i]);
+	return n;
+}
 
 bool address_domain_ok(const char *domain, size_t length)
 {
 	size_t label = 0;
-	bool literal = length > 2 && domain[0] == '[' && domain[length - 1] == ']';
+	bool eightbit = false, literal = length > 2 && domain[0] == '[' && domain[length - 1] == ']';
 
 	/* no option to a program that gets it as an argument */
 	if (length > 0 && domain[0] == '-')
 		return false;
 	if (literal)
 		domain++, length -= 2;
-	else if (length > LONGEST_DOMAIN)
+	else if (characters(domain, length) > LONGEST_DOMAIN)
 		return false;
 	for (size_t i = 0; i < length; i++) {
 		unsigned char c = (unsigned char)domain[i];
@@ -119,8 +134,9 @@ bool address_domain_ok(const char *domain, size_t length)
 		/* a colon belongs to addresses of IPv6; elsewhere it is that of a port, which is no part of a domain */
 		if (c < 128 && !isalnum(c) && strchr(literal ? "-_.:" : "-_.", c) == NULL)
 			return false;
-		label = c == '.' ? 0 : label + 1;
-		if (label > LONGEST_LABEL && !literal)
+		eightbit = c != '.' && (eightbit || c >= 128);
+		label = c == '.' ? 0 : label + !is_within_character((char)c);
+		if (label > (eightbit ? LONGEST_U_LABEL : LONGEST_LABEL) && !literal)
 			return false;
 	}
 	return label > 0;

@@ -56,7 +56,7 @@ void address_add(struct buf *out, const char *local, const char *tail, const cha
 /* The same in the pool. */
 const char *address_text(struct pool *pool, const char *local, const char *tail, const char *domain);
 
-/* True if `domain` can be one: labels of 1 to 63 bytes between dots, or a literal in brackets; no port. */
+/* True if `domain` can be one: labels of 1 to 63 bytes, or 59 characters of UTF-8, between dots, or a literal in brackets; no port. */
 bool address_domain_ok(const char *domain, size_t length);
 
 /* The last '@' outside quotes within `length` bytes, NULL if there is none or the quotes are not closed. */

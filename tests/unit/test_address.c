@@ -118,6 +118,25 @@ static void a_domain_has_no_port_and_no_label_above_63_bytes(void **state)
 	taken_apart("u@[192.0.2.1]:25", NULL, NULL);
 }
 
+/* In UTF-8 it has more bytes than on its way through DNS (RFC 5890 section 4.2): real names of 25 letters have 75. */
+static void an_internationalized_label_is_measured_in_characters(void **state)
+{
+	char label[4 * 60 + 1] = "", text[1100];
+
+	(void)state;
+	for (size_t i = 0; i < 59; i++)
+		strcat(label, i % 2 ? "\xe0\xb8\x81" : "\xf0\xa0\x80\x80");
+	snprintf(text, sizeof text, "u@%s.test", label);
+	taken_apart(text, "u", text + 2);
+	snprintf(text, sizeof text, "u@%s.%s.%s.test", label, label, label);
+	taken_apart(text, "u", text + 2);
+	snprintf(text, sizeof text, "u@%s\xe0\xb8\x81.test", label);
+	taken_apart(text, NULL, NULL);
+	snprintf(text, sizeof text, "u@%s.%s.%s.%s.%s.test", label, label, label, label, label);
+	taken_apart(text, NULL, NULL);
+	taken_apart("u@\x80\x81.test", NULL, NULL);
+}
+
 static void a_nul_is_refused_and_not_the_end(void **state)
 {
 	struct address a;
@@ -251,6 +270,7 @@ int main(void)
 		cmocka_unit_test(crafted_spellings_become_the_plain_one),
 		cmocka_unit_test(what_can_be_nobody_is_refused),
 		cmocka_unit_test(a_domain_has_no_port_and_no_label_above_63_bytes),
+		cmocka_unit_test(an_internationalized_label_is_measured_in_characters),
 		cmocka_unit_test(a_nul_is_refused_and_not_the_end),
 		cmocka_unit_test(length_is_limited_openly),
 		cmocka_unit_test(a_backslash_in_front_means_no_alias),
