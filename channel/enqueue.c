@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <pwd.h>
 #include <signal.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,24 +77,15 @@ struct request {
 	size_t setting_count, setting_capacity;
 };
 
-/* What was pasted and does not look like what it is; *code is the character. */
-static bool has_invisible(const char *s, uint32_t *code)
-{
-	size_t at = 0;
-
-	*code = text_invisible(s, strlen(s), &at);
-	return *code != 0;
-}
-
+/* What was pasted and does not look like what it is. */
 static void refuse_invisible(const char *what, const char *s)
 {
-	struct buf shown = { 0 };
-	uint32_t code;
+	struct buf shown = { 0 }, invisible = { 0 };
 
-	if (!has_invisible(s, &code))
+	if (!text_add_invisible(&invisible, s, strlen(s)))
 		return;
 	text_add_clean_string(&shown, s, 200);
-	die(EX_DATAERR, "%s\"%s\": U+%04X in it cannot be told from a blank or from nothing", what, buf_str(&shown), (unsigned)code);
+	die(EX_DATAERR, "%s\"%s\": holds %s", what, buf_str(&shown), buf_str(&invisible));
 }
 
 static bool is_in_brackets(const char *s)

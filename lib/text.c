@@ -74,6 +74,16 @@ uint32_t text_invisible(const char *s, size_t n, size_t *at)
 	return 0;
 }
 
+bool text_add_invisible(struct buf *out, const char *s, size_t n)
+{
+	size_t at = 0;
+	uint32_t code = text_invisible(s, n, &at);
+
+	if (code != 0)
+		buf_addf(out, "U+%04X, which cannot be told from a blank or from nothing", (unsigned)code);
+	return code != 0;
+}
+
 bool text_is_eightbit(const char *s, size_t n)
 {
 	for (size_t i = 0; i < n; i++)

@@ -67,6 +67,9 @@ size_t text_utf8_length(const char *s, size_t n);
  */
 uint32_t text_invisible(const char *s, size_t n, size_t *at);
 
+/* Adds what to say of a text of a configuration that holds one; false, and nothing is added, if it holds none. */
+bool text_add_invisible(struct buf *out, const char *s, size_t n);
+
 /* The length of the byte order mark (U+FEFF in UTF-8) at the start of a text; 0 if there is none. */
 size_t text_mark(const char *text, size_t n);
 

@@ -220,14 +220,28 @@ static bool is_text(struct reader *r)
 	return expected(r, number, (size_t)(nul - line) + 1, "text, found a NUL byte");
 }
 
+/* A pattern that ends in a blank that is none would be for nobody. */
+static bool is_visible(struct reader *r, const struct token *t, const char *begin)
+{
+	struct buf what = { 0 };
+	bool ok = !text_add_invisible(&what, begin, (size_t)(r->at - begin));
+
+	if (!ok)
+		buf_addf(r->why, "%s:%zu:%zu: found %s", r->path, t->number, t->column, buf_str(&what));
+	buf_free(&what);
+	return ok;
+}
+
 static bool read_clauses(struct reader *r)
 {
 	bool ok = is_text(r);
 
 	while (ok && find_token(r)) {
+		const char *begin;
 		struct token t;
 
-		ok = read_token(r, &t) && take_token(r, &t);
+		begin = r->at;
+		ok = read_token(r, &t) && is_visible(r, &t, begin) && take_token(r, &t);
 		free(t.key);
 		free(t.value);
 	}

@@ -116,7 +116,13 @@ bool router_set(struct router *router, const char *assignment, struct buf *why)
 		return false;
 	}
 	name = xstrndup(assignment, (size_t)(equals - assignment));
-	ok = set_named(router, name, equals + 1, &text);
+	/* a value that is not what it seems would be another one, a name would be unknown */
+	buf_adds(&text, "found ");
+	ok = !text_add_invisible(&text, assignment, strlen(assignment));
+	if (ok) {
+		buf_clear(&text);
+		ok = set_named(router, name, equals + 1, &text);
+	}
 	if (!ok) {
 		text_add_clean_string(why, name, 100);
 		buf_addf(why, ": ");

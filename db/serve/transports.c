@@ -43,10 +43,10 @@ static bool parse(struct transports *t, struct buf *why)
 {
 	char *line = t->text.len > 0 ? t->text.data : NULL, *next;
 
-	if (line != NULL && strncmp(line, "\xef\xbb\xbf", 3) == 0)
-		line += 3;
+	if (line != NULL)
+		line += text_mark(line, t->text.len);
 	for (size_t number = 1; line != NULL && *line != '\0'; number++, line = next) {
-		size_t n = strcspn(line, "\n"), first;
+		size_t n = strcspn(line, "\n"), first, at;
 
 		next = line[n] == '\n' ? line + n + 1 : NULL;
 		line[n] = '\0';
@@ -58,6 +58,12 @@ static bool parse(struct transports *t, struct buf *why)
 		first = strcspn(line, " \t");
 		if (line[first] == '\0' || memchr(line, '/', first) == NULL)
 			return fail(why, t->path, number, "expected CHANNEL/HOST and a transport");
+		at = 0;
+		if (text_invisible(line, strlen(line), &at) != 0) {
+			fail(why, t->path, number, "found ");
+			text_add_invisible(why, line, strlen(line));
+			return false;
+		}
 		line[first] = '\0';
 		t->lines = xgrow(t->lines, t->count, &t->capacity, sizeof *t->lines);
 		t->lines[t->count].pattern = line;
@@ -76,7 +82,7 @@ static int read_file(struct transports *t, struct buf *why)
 	buf_clear(&t->text);
 	t->count = 0;
 	if (stat(t->path, &t->seen) < 0 || !file_read_path(t->path, &t->text)) {
-		fail(why, t->path, 0, strerror(errno));
+		fail(why, t->path, 0, file_error(errno));
 		t->seen = (struct stat){ 0 };
 		return EX_NOINPUT;
 	}

@@ -116,6 +116,12 @@ subtest 'settings' => sub {
 	($status, $out, my $err) = run('', @command, $address);
 	is $status, 78, 'an unknown setting: exit 78';
 	like $err, qr{^dblookup: \S+/router\.conf:3: protokols: unknown setting[^\n]*\n\z}, 'with file and line';
+	for my $line ("hostname=x.test\xc2\xa0", "postmaster=ann\@d.test\xe2\x80\x8b", "localdoesdomain=\xc2\xa0", "\xc2\xa0max_depth=3") {
+		Routing::write_file($conf, "$line\n");
+		($status, $out, $err) = run('', @command, $address);
+		is $status, 78, 'a setting with what nobody sees, ' . unpack('H*', $line) . ': exit 78';
+		like $err, qr{^dblookup: \S+/router\.conf:1: [^\n]+: found U\+(?:00A0|200B),[^\n]*\n\z}, 'with file and line';
+	}
 	unlink $conf;
 	for my $bad ('hostname=a b', 'max_depth=0', 'max_addresses=many', 'protocols=uucp', 'nofqlists=', 'nonsense') {
 		($status, $out, $err) = run('', @command, '-o', $bad, $address);

@@ -88,10 +88,10 @@ subtest 'hosts that would be something else in an agent\'s command' => sub {
 subtest 'what was pasted with a blank that is none, or with its brackets' => sub {
 	for my $odd ("\xc2\xa0", "\xe2\x80\x8b", "\xef\xbb\xbf", "\xe3\x80\x80") {
 		my $bytes = join '', map { sprintf '%02x', ord } split //, $odd;
-		refuses "$bytes in a sender", 65, 'U\+[0-9A-F]{4} in it', '-s', "ann${odd}\@x.test", @bob;
-		refuses "$bytes behind a sender", 65, 'U\+[0-9A-F]{4} in it', '-s', "ann\@x.test$odd", @bob;
-		refuses "$bytes in -r $_", 65, 'U\+[0-9A-F]{4} in it', '-r', $_ =~ s/_/$odd/r for 'lmtp,-,bob_', 'lmtp,s_,bob', 'lm_tp,-,bob';
-		refuses "$bytes in an address", 65, 'U\+[0-9A-F]{4} in it', '-s', 'ann@x.test', "bob${odd}\@example.net";
+		refuses "$bytes in a sender", 65, 'holds U\+[0-9A-F]{4}', '-s', "ann${odd}\@x.test", @bob;
+		refuses "$bytes behind a sender", 65, 'holds U\+[0-9A-F]{4}', '-s', "ann\@x.test$odd", @bob;
+		refuses "$bytes in -r $_", 65, 'holds U\+[0-9A-F]{4}', '-r', $_ =~ s/_/$odd/r for 'lmtp,-,bob_', 'lmtp,s_,bob', 'lm_tp,-,bob';
+		refuses "$bytes in an address", 65, 'holds U\+[0-9A-F]{4}', '-s', 'ann@x.test', "bob${odd}\@example.net";
 	}
 	refuses "a user $_", 65, 'angle brackets', '-r', "lmtp,-,$_" for '<bob>', '<bob@example.net>', '<>';
 	refuses "a sender $_", 65, 'is no address: it stands in angle brackets', '-s', $_, @bob for '<ann>', '<ann@x.test>', '< >';

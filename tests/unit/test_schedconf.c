@@ -157,6 +157,12 @@ static void mistakes_are_named_with_line_and_column(void **state)
 	refused("a/* retries=\"\"\n", "scheduler.conf:1:5: expected retries as numbers above 0, found \"retries=...\"");
 	refused("a/* maxring=-1\n", "scheduler.conf:1:5: expected a number up to 10000, found \"maxring=...\"");
 	refused("a/* user=no-such-user\n", "scheduler.conf:1:5: expected a user of this system, found \"user=...\"");
+#define INVISIBLE ", which cannot be told from a blank or from nothing"
+	refused("lmtp/*\xc2\xa0\n\tcommand=x\n", "scheduler.conf:1:1: found U+00A0" INVISIBLE);
+	refused("\xe2\x80\x8blmtp/*\n\tcommand=x\n", "scheduler.conf:1:1: found U+200B" INVISIBLE);
+	refused("# \xc2\xa0\n\xef\xbb\xbflmtp/*\n\tcommand=x\n", "scheduler.conf:2:1: found U+FEFF" INVISIBLE);
+	refused("a/*\n\tcommand=\"x\xc2\xa0-y\"\n", "scheduler.conf:2:2: found U+00A0" INVISIBLE);
+	refused("a/*\n\tinterval\xc2\xa0=1m\n", "scheduler.conf:2:2: found U+00A0" INVISIBLE);
 	refused_bytes("a/*\n\tcommand=\"lmtp\0 -F x\"\n", 26, "scheduler.conf:2:15: expected text, found a NUL byte");
 	refused("a/* group=no-such-group\n", "scheduler.conf:1:5: expected a group of this system, found \"group=...\"");
 	refused("a/* command=\"\"\n", "scheduler.conf:1:5: expected a command, found \"command=...\"");
