@@ -126,21 +126,15 @@ static void end_lookup(int sig)
 		_exit(EX_TEMPFAIL);
 }
 
-static void take_signals(void)
+static _Noreturn void serve(const struct desk_rules *rules, int fd)
 {
 	const struct sigaction end = { .sa_handler = end_lookup };
+	struct buf in = { 0 }, out = { 0 };
 
 	sigaction(SIGTERM, &end, NULL);
 	prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
-}
-
-static _Noreturn void serve(const struct desk_rules *rules, int fd)
-{
-	struct buf in = { 0 }, out = { 0 };
-
-	take_signals();
 	rules->open(rules->context);
 	for (;;) {
 		uint32_t length;
@@ -167,24 +161,18 @@ static _Noreturn void serve(const struct desk_rules *rules, int fd)
 	_exit(0);
 }
 
-/* Those that were told to end, as far as they have. */
-static void reap_left(struct desk *d)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < d->left_count; i++)
-		if (waitpid(d->left[i], NULL, WNOHANG) == 0)
-			d->left[n++] = d->left[i];
-	d->left_count = n;
-}
-
 static bool start(struct desk *d, struct worker *w)
 {
 	/* what clients are connected by is not for it to keep open */
 	struct child_rules rules = { .in = CHILD_SAME, .out = CHILD_SAME, .err = CHILD_SAME, .closes = true };
+	size_t left = 0;
 	int ends[2];
 
-	reap_left(d);
+	/* those that were told to end may have done so by now */
+	for (size_t i = 0; i < d->left_count; i++)
+		if (waitpid(d->left[i], NULL, WNOHANG) == 0)
+			d->left[left++] = d->left[i];
+	d->left_count = left;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
 		return false;
 	rules.keep[0] = ends[1];

@@ -124,12 +124,6 @@ static bool is_free(const struct sockaddr_un *address)
 	return dead && S_ISSOCK(st.st_mode) && unlink(address->sun_path) == 0;
 }
 
-static bool set_owner(const struct place *place)
-{
-	return chmod(place->path, place->mode) == 0 &&
-	       (place->group == (gid_t)-1 || lchown(place->path, (uid_t)-1, place->group) == 0);
-}
-
 static int listen_at_path(struct listeners *l, size_t kind, const struct place *place, const char *text,
                           struct buf *why)
 {
@@ -146,7 +140,8 @@ static int listen_at_path(struct listeners *l, size_t kind, const struct place *
 	before = umask(0177);
 	ok = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
 	umask(before);
-	if (!ok || !set_owner(place) || listen(fd, BACKLOG) < 0) {
+	if (!ok || chmod(place->path, place->mode) < 0 ||
+	    (place->group != (gid_t)-1 && lchown(place->path, (uid_t)-1, place->group) < 0) || listen(fd, BACKLOG) < 0) {
 		refuse(EX_CANTCREAT, text, strerror(errno), why);
 		if (fd >= 0)
 			close(fd);
@@ -156,17 +151,6 @@ static int listen_at_path(struct listeners *l, size_t kind, const struct place *
 	}
 	append(l, fd, kind, true, text)->path = xstrdup(place->path);
 	return EX_OK;
-}
-
-static int add_unix(struct listeners *l, size_t kind, const char *at, const char *text, struct buf *why)
-{
-	struct place place;
-	int status = parse_place(&place, at, text, why);
-
-	if (status == EX_OK)
-		status = listen_at_path(l, kind, &place, text, why);
-	free(place.path);
-	return status;
 }
 
 /* ---- TCP ---- */
@@ -223,25 +207,21 @@ int listeners_add(struct listeners *l, const char *text, struct buf *why)
 {
 	size_t length = strcspn(text, ":"), kind;
 	const char *at = text + length + (text[length] == ':');
+	struct place place;
+	int status;
 
 	if (!find_kind(l, text, length, &kind))
 		return refuse_form(l, text, why);
-	if (strncasecmp(at, "UNIX:", 5) == 0)
-		return add_unix(l, kind, at + 5, text, why);
-	return add_inet(l, kind, at, text, why);
+	if (strncasecmp(at, "UNIX:", 5) != 0)
+		return add_inet(l, kind, at, text, why);
+	status = parse_place(&place, at + 5, text, why);
+	if (status == EX_OK)
+		status = listen_at_path(l, kind, &place, text, why);
+	free(place.path);
+	return status;
 }
 
 /* ---- systemd ---- */
-
-/* The next of the names in LISTEN_FDNAMES, "" without. */
-static char *next_name(const char **names)
-{
-	size_t n = strcspn(*names, ":");
-	char *name = xstrndup(*names, n);
-
-	*names += n + ((*names)[n] == ':');
-	return name;
-}
 
 static bool take_over(struct listeners *l, int fd, const char *name, size_t unix_kind, size_t tcp_kind, struct buf *why)
 {
@@ -278,8 +258,10 @@ bool listeners_from_systemd(struct listeners *l, size_t unix_kind, size_t tcp_ki
 		return true;
 	names = names != NULL ? names : "";
 	for (int i = 0; ok && i < (int)n; i++) {
-		char *name = next_name(&names);
+		size_t length = strcspn(names, ":");
+		char *name = xstrndup(names, length);
 
+		names += length + (names[length] == ':');
 		ok = take_over(l, SYSTEMD_FIRST + i, name, unix_kind, tcp_kind, why);
 		free(name);
 	}

@@ -40,32 +40,27 @@ static bool is_plain(const char *value, size_t *length)
 	return *p == '\0' && *length > 0 && *length <= LOGLINE_VALUE_MAX;
 }
 
-static void add_quoted(struct buf *text, const char *value)
-{
-	struct buf clean = { 0 };
-
-	text_add_clean_string(&clean, value, LOGLINE_VALUE_MAX);
-	buf_addc(text, '"');
-	for (const char *p = buf_str(&clean); *p != '\0'; p++) {
-		if (*p == '"' || *p == '\\')
-			buf_addc(text, '\\');
-		buf_addc(text, *p);
-	}
-	buf_addc(text, '"');
-	buf_free(&clean);
-}
-
 void logline_add(struct logline *line, const char *key, const char *value)
 {
+	struct buf *text = &line->text, clean = { 0 };
 	size_t n;
 
 	logline_key(line, key);
-	if (line->json)
-		text_add_json(&line->text, value, strlen(value));
-	else if (is_plain(value, &n))
-		buf_add(&line->text, value, n);
-	else
-		add_quoted(&line->text, value);
+	if (line->json) {
+		text_add_json(text, value, strlen(value));
+	} else if (is_plain(value, &n)) {
+		buf_add(text, value, n);
+	} else {
+		text_add_clean_string(&clean, value, LOGLINE_VALUE_MAX);
+		buf_addc(text, '"');
+		for (const char *p = buf_str(&clean); *p != '\0'; p++) {
+			if (*p == '"' || *p == '\\')
+				buf_addc(text, '\\');
+			buf_addc(text, *p);
+		}
+		buf_addc(text, '"');
+		buf_free(&clean);
+	}
 }
 
 void logline_number(struct logline *line, const char *key, uint64_t number)

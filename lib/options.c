@@ -12,28 +12,6 @@
 #include "lib/buf.h"
 #include "lib/log.h"
 
-static void print_usage(const struct program *p)
-{
-	const char *line = p->synopsis;
-	const char *lead = "usage:";
-
-	while (*line != '\0') {
-		size_t n = strcspn(line, "\n");
-
-		printf("%s %s %.*s\n", lead, p->name, (int)n, line);
-		line += n + (line[n] == '\n');
-		lead = "      ";
-	}
-}
-
-static const char *long_name(const struct program *p, char letter)
-{
-	for (const struct option_long *l = p->longs; l != NULL && l->name != NULL; l++)
-		if (l->letter == letter)
-			return l->name;
-	return NULL;
-}
-
 static bool is_long_only(char letter)
 {
 	return letter < ' ';
@@ -42,9 +20,13 @@ static bool is_long_only(char letter)
 /* "-x ARG", "-x, --name ARG" or "--name ARG" */
 static void print_option(const struct program *p, const struct option_help *o)
 {
-	const char *name = long_name(p, o->letter);
+	const struct option_long *l = p->longs;
+	const char *name;
 	struct buf left = { 0 };
 
+	while (l != NULL && l->name != NULL && l->letter != o->letter)
+		l++;
+	name = l != NULL ? l->name : NULL;
 	if (!is_long_only(o->letter))
 		buf_addf(&left, "-%c%s", o->letter, name != NULL ? ", " : "");
 	if (name != NULL)
@@ -65,7 +47,15 @@ static bool takes_argument(const struct program *p, char letter)
 
 static _Noreturn void print_help(const struct program *p)
 {
-	print_usage(p);
+	const char *line = p->synopsis, *lead = "usage:";
+
+	while (*line != '\0') {
+		size_t n = strcspn(line, "\n");
+
+		printf("%s %s %.*s\n", lead, p->name, (int)n, line);
+		line += n + (line[n] == '\n');
+		lead = "      ";
+	}
 	printf("%s\n\n", p->purpose);
 	for (const struct option_help *o = p->options; o->letter != '\0'; o++)
 		if (o->text != NULL)
@@ -140,21 +130,17 @@ static int long_option(const struct program *p, int argc, char **argv)
 	option_usage(p, "unknown option %.*s", (int)n, word);
 }
 
-static bool at_long_option(int argc, char **argv)
-{
-	return optind < argc && strncmp(argv[optind], "--", 2) == 0 && argv[optind][2] != '\0';
-}
-
 int option_next(const struct program *p, int argc, char **argv)
 {
 	const char *letters = short_options(p);
-	bool is_version = optind < argc && strcmp(argv[optind], "--version") == 0;
+	const char *word = optind < argc ? argv[optind] : "";
+	bool is_version = strcmp(word, "--version") == 0;
 	int c = 0;
 
-	if (optind < argc && strcmp(argv[optind], "--help") == 0)
+	if (strcmp(word, "--help") == 0)
 		print_help(p);
 	if (!is_version)
-		c = at_long_option(argc, argv) ? long_option(p, argc, argv) : getopt(argc, argv, letters);
+		c = strncmp(word, "--", 2) == 0 && word[2] != '\0' ? long_option(p, argc, argv) : getopt(argc, argv, letters);
 	if (is_version || (c == 'V' && !takes_argument(p, 'V'))) {
 		printf("%s (zlmtp) %s\n", p->name, VERSION);
 		exit(fflush(stdout) == 0 ? EX_OK : EX_IOERR);

@@ -20,18 +20,6 @@ struct pool_block {
 	_Alignas(max_align_t) char bytes[];
 };
 
-static struct pool_block *new_block(size_t size)
-{
-	struct pool_block *block;
-
-	if (size > SIZE_MAX - sizeof *block)
-		alloc_die();
-	block = xmalloc(sizeof *block + size);
-	block->next = NULL;
-	block->size = size;
-	return block;
-}
-
 /* The next block that holds `size` bytes: one kept from before a reset, or a new one. */
 static void next_block(struct pool *pool, size_t size)
 {
@@ -39,8 +27,14 @@ static void next_block(struct pool *pool, size_t size)
 
 	if (*place == NULL || (*place)->size < size) {
 		size_t usual = pool->first == NULL ? FIRST_BLOCK : BLOCK_SIZE;
-		struct pool_block *block = new_block(size > usual ? size : usual);
+		struct pool_block *block;
 
+		if (size < usual)
+			size = usual;
+		if (size > SIZE_MAX - sizeof *block)
+			alloc_die();
+		block = xmalloc(sizeof *block + size);
+		block->size = size;
 		block->next = *place;
 		*place = block;
 	}

@@ -72,14 +72,6 @@ static size_t word_length(const char *p, const char *end)
 	return n;
 }
 
-static char *lower_copy(const char *s, size_t n)
-{
-	char *copy = xstrndup(s, n);
-
-	ascii_lower_string(copy);
-	return copy;
-}
-
 /* A word, and behind it a blank, "=" or nothing. */
 static bool begins_like_setting(const char *p, const char *end)
 {
@@ -141,7 +133,8 @@ static int take_setting(struct reader *r, const char *p, const char *end)
 	if (value < end && *value == '=')
 		for (value++; value < end && is_blank(*value); value++)
 			;
-	keyword = lower_copy(p, n);
+	keyword = xstrndup(p, n);
+	ascii_lower_string(keyword);
 	if (strcmp(keyword, "include") == 0) {
 		free(keyword);
 		return include(r, value, end);
@@ -175,17 +168,15 @@ static int take_line(struct reader *r)
 	return take_setting(r, p, end);
 }
 
-static const char *keep_name(struct settings *s, const char *path)
-{
-	s->files = xgrow(s->files, s->file_count, &s->file_capacity, sizeof *s->files);
-	return s->files[s->file_count++] = xstrdup(path);
-}
-
 static int take_text(struct reader *r, const char *path, const char *text, size_t n)
 {
+	struct settings *s = r->settings;
+	char *name = xstrdup(path);
 	int status = EX_OK;
 
-	r->text = conf_begin(keep_name(r->settings, path), text, n, r->text.why);
+	s->files = xgrow(s->files, s->file_count, &s->file_capacity, sizeof *s->files);
+	s->files[s->file_count++] = name;
+	r->text = conf_begin(name, text, n, r->text.why);
 	while (status == EX_OK && conf_next(&r->text))
 		status = take_line(r);
 	return status;

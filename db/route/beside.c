@@ -19,40 +19,33 @@ static char *directory_of(const char *base)
 	return absolute;
 }
 
-/* The usual place of dbases.conf is $MAILVAR/db, so MAILVAR is where `directory` is. */
-static void assume_mailvar(const struct zenv *zenv, const char *directory)
-{
-	struct buf value = { 0 }, why = { 0 };
-	const char *slash = strrchr(directory, '/');
-	bool is_set = false;
-
-	if (zenv_get(zenv, "MAILVAR", &value, &is_set, &why) == EX_OK && !is_set && slash != NULL &&
-	    strcmp(slash, "/db") == 0) {
-		char *mailvar = xstrndup(directory, (size_t)(slash - directory));
-
-		setenv("MAILVAR", mailvar, 0);
-		free(mailvar);
-	}
-	buf_free(&value);
-	buf_free(&why);
-}
-
 static int read_dbases(struct beside *beside, const char *directory, const char *path, fault_report *report,
                        void *context)
 {
 	struct zenv zenv;
-	struct buf why = { 0 };
+	struct buf why = { 0 }, value = { 0 };
+	const char *slash = strrchr(directory, '/');
+	bool is_set = false;
 	int status = zenv_read(&zenv, &why);
 
 	if (status != EX_OK) {
 		struct fault fault = { path, 0, 0, false, buf_str(&why) };
 
 		report(context, &fault);
-	} else {
-		assume_mailvar(&zenv, directory);
-		status = dbases_read(&beside->dbases, path, &zenv, report, context);
-		zenv_free(&zenv);
+		buf_free(&why);
+		return status;
 	}
+	/* the usual place of dbases.conf is $MAILVAR/db, so MAILVAR is where `directory` is */
+	if (zenv_get(&zenv, "MAILVAR", &value, &is_set, &why) == EX_OK && !is_set && slash != NULL &&
+	    strcmp(slash, "/db") == 0) {
+		char *mailvar = xstrndup(directory, (size_t)(slash - directory));
+
+		setenv("MAILVAR", mailvar, 0);
+		free(mailvar);
+	}
+	status = dbases_read(&beside->dbases, path, &zenv, report, context);
+	zenv_free(&zenv);
+	buf_free(&value);
 	buf_free(&why);
 	return status;
 }

@@ -188,13 +188,6 @@ const struct dbases_map *dbases_find_file(const struct dbases *dbases, const cha
 	return NULL;
 }
 
-static struct map *open_map(const struct dbases_map *m, int *status, struct buf *why)
-{
-	if (m->kind == DBASES_FOREIGN)
-		return map_open("fail", "only ZMailer's router can read this type of map", NULL, status, why);
-	return map_open(m->type, m->file, m->config, status, why);
-}
-
 struct relation *dbases_relation(const struct dbases *dbases, const char *name, int *status, struct buf *why)
 {
 	struct relation *relation;
@@ -212,7 +205,9 @@ struct relation *dbases_relation(const struct dbases *dbases, const char *name, 
 
 		if (m->kind == DBASES_NONE || strcmp(m->relation, name) != 0)
 			continue;
-		map = open_map(m, status, why);
+		map = m->kind == DBASES_FOREIGN
+			? map_open("fail", "only ZMailer's router can read this type of map", NULL, status, why)
+			: map_open(m->type, m->file, m->config, status, why);
 		if (map != NULL)
 			relation_add(relation, map, &m->lookup)->own_privilege = m->has_privilege;
 	}

@@ -94,17 +94,9 @@ static void set_type(struct dbases_reader *r, struct dbases_map *m, const char *
 	            "pgsql, mysql, sqlite or NONE", name);
 }
 
-/* It goes into a script that a shell reads. */
-static void check_subtype(struct dbases_reader *r, const char *subtype)
-{
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
-
-	if (subtype[strspn(subtype, plain)] != '\0')
-		dbases_tell(r, false, 1, "expected letters, digits, '_', '.' and '-' in a subtype, not \"%s\"", subtype);
-}
-
 static void parse_type(struct dbases_reader *r, struct dbases_map *m)
 {
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
 	const char *field = r->fields[1];
 	size_t n = strcspn(field, ",/");
 
@@ -112,8 +104,9 @@ static void parse_type(struct dbases_reader *r, struct dbases_map *m)
 	m->type = m->default_type ? default_type(r) : xstrndup(field, n);
 	if (!m->default_type && field[n] != '\0')
 		m->subtype = xstrdup(field + n + 1);
-	if (m->subtype != NULL)
-		check_subtype(r, m->subtype);
+	/* it goes into a script that a shell reads */
+	if (m->subtype != NULL && m->subtype[strspn(m->subtype, plain)] != '\0')
+		dbases_tell(r, false, 1, "expected letters, digits, '_', '.' and '-' in a subtype, not \"%s\"", m->subtype);
 	if (m->type != NULL)
 		set_type(r, m, m->type);
 }

@@ -63,23 +63,6 @@ static uid_t privilege_of(const struct visit *v, const struct relation_map *from
 	return st.st_uid == 0 || st.st_uid == p->owner ? p->owner : NOBODY;
 }
 
-/* Bytes that mean nothing to a shell or in a path. */
-static bool harmless(const char *text)
-{
-	for (; text != NULL && *text != '\0'; text++)
-		if (!isalnum((unsigned char)*text) && strchr("._+=@-", *text) == NULL)
-			return false;
-	return true;
-}
-
-static bool all_harmless(const struct arguments *a)
-{
-	for (size_t i = 0; i < sizeof a->text / sizeof a->text[0]; i++)
-		if (!harmless(a->text[i]))
-			return false;
-	return true;
-}
-
 static const char *content(const struct expansion *e, const char *text)
 {
 	struct buf out = { 0 };
@@ -91,6 +74,16 @@ static const char *content(const struct expansion *e, const char *text)
 	copy = pool_copy(e->v->walk->pool, buf_str(&out), out.len);
 	buf_free(&out);
 	return copy;
+}
+
+/* No argument has bytes that mean something to a shell or in a path. */
+static bool all_harmless(const struct arguments *a)
+{
+	for (size_t i = 0; i < sizeof a->text / sizeof a->text[0]; i++)
+		for (const char *p = a->text[i]; p != NULL && *p != '\0'; p++)
+			if (!isalnum((unsigned char)*p) && strchr("._+=@-", *p) == NULL)
+				return false;
+	return true;
 }
 
 /* A command or file: local delivery under the name of the address it comes from. */
@@ -127,14 +120,6 @@ static bool takes_tail(const struct member *m)
 	       (m->address.domain != NULL && strstr(m->address.domain, "%2") != NULL);
 }
 
-/* False for what references have made too long or otherwise impossible. */
-static bool member_ok(const char *local, const char *domain)
-{
-	if (local[0] == '\0' || strlen(local) > ADDRESS_MAX)
-		return false;
-	return domain == NULL || (strlen(domain) <= ADDRESS_MAX && address_domain_ok(domain, strlen(domain)));
-}
-
 /* One member goes through all stages. */
 static void visit_member(const struct expansion *e, const struct member *m)
 {
@@ -149,7 +134,9 @@ static void visit_member(const struct expansion *e, const struct member *m)
 
 	if (local == m->address.local)
 		next.written = m->address.written;
-	if (!member_ok(local, domain)) {
+	/* references may have made it too long, or otherwise impossible */
+	if (local[0] == '\0' || strlen(local) > ADDRESS_MAX ||
+	    (domain != NULL && (strlen(domain) > ADDRESS_MAX || !address_domain_ok(domain, strlen(domain))))) {
 		visit_hold_value(v, e->source, e->value, "a member is no address when its references are filled in");
 		return;
 	}

@@ -71,17 +71,6 @@ static bool try_key(const struct visit *v, const struct step *step, const char *
 	return try_question(v, step, &q);
 }
 
-static bool try_defaults(const struct visit *v, const struct step *step, const char *key)
-{
-	struct question q = { .key = key, .defaults = error_keys, .default_count = 1, .keys = QUESTION_DEFAULTS };
-
-	if (v->walk->query->error_message && try_question(v, step, &q))
-		return true;
-	q.defaults = default_keys;
-	q.default_count = 2;
-	return try_question(v, step, &q);
-}
-
 /* The keys of an address, in lower case. */
 struct keys {
 	const char *whole[SPELLINGS];
@@ -128,6 +117,8 @@ static bool try_keys(const struct visit *v, const struct step *step, const char 
 
 static bool try_step(const struct visit *v, const struct step *step, const struct keys *k)
 {
+	struct question q = { .key = k->whole[0], .defaults = error_keys, .default_count = 1, .keys = QUESTION_DEFAULTS };
+
 	switch (step->key) {
 	case KEY_WHOLE:
 		if (k->as_written != NULL && try_key(v, step, k->as_written))
@@ -140,7 +131,11 @@ static bool try_step(const struct visit *v, const struct step *step, const struc
 	case KEY_DEFAULT:
 		break;
 	}
-	return try_defaults(v, step, k->whole[0]);
+	if (v->walk->query->error_message && try_question(v, step, &q))
+		return true;
+	q.defaults = default_keys;
+	q.default_count = 2;
+	return try_question(v, step, &q);
 }
 
 /* A sender has one relation only (routing.md section 8). */

@@ -27,16 +27,6 @@ static const char *skip_blanks(const char *p)
 	return p;
 }
 
-/* The rest of this word, or the next one; *p ends behind it.  NULL if there is none. */
-static char *take_argument(const char **p)
-{
-	const char *start = skip_blanks(*p);
-	size_t n = strcspn(start, " \t");
-
-	*p = start + n;
-	return n > 0 ? xstrndup(start, n) : NULL;
-}
-
 static bool set_driver(const char *name, struct lookup_options *o, struct buf *why)
 {
 	for (size_t i = 0; i < sizeof drivers / sizeof drivers[0]; i++) {
@@ -66,9 +56,13 @@ static bool set_number(const char *text, char letter, struct lookup_options *o, 
 
 static bool with_argument(char letter, const char **p, struct lookup_options *o, char **config, struct buf *why)
 {
-	char *argument = take_argument(p);
+	/* the rest of this word, or the next one */
+	const char *start = skip_blanks(*p);
+	size_t n = strcspn(start, " \t");
+	char *argument = n > 0 ? xstrndup(start, n) : NULL;
 	bool ok = true;
 
+	*p = start + n;
 	if (argument == NULL) {
 		buf_addf(why, "option -%c needs an argument", letter);
 		return false;

@@ -253,33 +253,28 @@ static bool ipv4(const char *key, uint32_t *address)
 	return true;
 }
 
-/* From the address itself to the whole net, "1.2.3.4/32" to "0.0.0.0/0". */
-static enum map_answer try_networks(struct search *s, uint32_t address)
-{
-	for (int prefix = 32; prefix >= 0; prefix--) {
-		uint32_t n = prefix == 0 ? 0 : address & (0xffffffffu << (32 - prefix));
-		char key[32];
-		enum map_answer answer;
-
-		snprintf(key, sizeof key, "%u.%u.%u.%u/%d", n >> 24, n >> 16 & 255, n >> 8 & 255, n & 255, prefix);
-		answer = try_whole(s, key);
-		if (answer != MAP_NOT_FOUND)
-			return answer;
-	}
-	return MAP_NOT_FOUND;
-}
-
 static enum map_answer longestmatch(struct search *s, const char *key)
 {
 	enum map_answer answer;
 	uint32_t address;
 
-	if (ipv4(key, &address))
-		return try_networks(s, address);
-	answer = try_whole(s, key);
-	if (answer == MAP_NOT_FOUND)
-		answer = try_suffixes(s, key, true);
-	return answer == MAP_NOT_FOUND ? try_rest(s, key) : answer;
+	if (!ipv4(key, &address)) {
+		answer = try_whole(s, key);
+		if (answer == MAP_NOT_FOUND)
+			answer = try_suffixes(s, key, true);
+		return answer == MAP_NOT_FOUND ? try_rest(s, key) : answer;
+	}
+	/* from the address itself to the whole net, "1.2.3.4/32" to "0.0.0.0/0" */
+	for (int prefix = 32; prefix >= 0; prefix--) {
+		uint32_t n = prefix == 0 ? 0 : address & (0xffffffffu << (32 - prefix));
+		char network[32];
+
+		snprintf(network, sizeof network, "%u.%u.%u.%u/%d", n >> 24, n >> 16 & 255, n >> 8 & 255, n & 255, prefix);
+		answer = try_whole(s, network);
+		if (answer != MAP_NOT_FOUND)
+			return answer;
+	}
+	return MAP_NOT_FOUND;
 }
 
 static enum map_answer try_keys(struct search *s)
@@ -337,20 +332,6 @@ static enum map_answer key_instead(struct search *s, enum map_answer answer)
 	return MAP_FOUND;
 }
 
-/* Everything the answer depends on: the keys asked for, default keys included. */
-static void make_cache_key(struct search *s)
-{
-	struct buf *key = &s->relation->cache_key;
-
-	buf_clear(key);
-	buf_addc(key, (char)('0' + (int)s->question->keys));
-	buf_adds(key, s->key);
-	for (size_t i = 0; i < s->question->default_count; i++) {
-		buf_addc(key, '\0');
-		buf_adds(key, s->question->defaults[i]);
-	}
-}
-
 static void keep_answer(struct search *s, enum map_answer answer)
 {
 	const struct lookup_options *o = &s->from->options;
@@ -376,10 +357,18 @@ static void keep_answer(struct search *s, enum map_answer answer)
 
 static bool answer_from_cache(struct search *s, enum map_answer *answer)
 {
+	struct buf *key = &s->relation->cache_key;
 	bool found;
 
-	make_cache_key(s);
-	if (!cache_find(s->from->cache, &s->relation->cache_key, clock_ms(), &found, &s->hit->value, &s->hit->part))
+	/* everything that the answer depends on: the keys asked for, default keys included */
+	buf_clear(key);
+	buf_addc(key, (char)('0' + (int)s->question->keys));
+	buf_adds(key, s->key);
+	for (size_t i = 0; i < s->question->default_count; i++) {
+		buf_addc(key, '\0');
+		buf_adds(key, s->question->defaults[i]);
+	}
+	if (!cache_find(s->from->cache, key, clock_ms(), &found, &s->hit->value, &s->hit->part))
 		return false;
 	*answer = found ? MAP_FOUND : MAP_NOT_FOUND;
 	s->hit->cached = true;

@@ -119,27 +119,23 @@ static size_t *place_of(struct walk *w, const struct route_result *r)
 	return &w->index[i];
 }
 
-static void grow_results(struct walk *w)
-{
-	struct route_result *results = pool_alloc(w->kept, (w->capacity ? w->capacity * 2 : 4) * sizeof *results);
-
-	if (w->count > 0)
-		memcpy(results, w->results, w->count * sizeof *results);
-	w->results = results;
-	w->capacity = w->capacity ? w->capacity * 2 : 4;
-	w->index_size = w->capacity * 2;
-	w->index = pool_alloc(w->kept, w->index_size * sizeof *w->index);
-	for (size_t i = 0; i < w->count; i++)
-		*place_of(w, &w->results[i]) = i + 1;
-}
-
 static void add_result(const struct visit *v, const struct route_result *r)
 {
 	struct walk *w = v->walk;
 	size_t *place;
 
-	if (w->count == w->capacity)
-		grow_results(w);
+	if (w->count == w->capacity) {
+		struct route_result *results = pool_alloc(w->kept, (w->capacity ? w->capacity * 2 : 4) * sizeof *results);
+
+		if (w->count > 0)
+			memcpy(results, w->results, w->count * sizeof *results);
+		w->results = results;
+		w->capacity = w->capacity ? w->capacity * 2 : 4;
+		w->index_size = w->capacity * 2;
+		w->index = pool_alloc(w->kept, w->index_size * sizeof *w->index);
+		for (size_t i = 0; i < w->count; i++)
+			*place_of(w, &w->results[i]) = i + 1;
+	}
 	place = place_of(w, r);
 	if (*place != 0) {
 		visit_note(v, "= %s %s %s, as before: one copy", r->channel, r->host, r->user);

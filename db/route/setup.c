@@ -63,15 +63,10 @@ static bool set_protocols(struct router *r, const char *value, struct buf *why)
 	return true;
 }
 
-/* Those of reports to senders, which stand in the same file (channel/report/reportconf.h). */
-static bool is_of_reports(const char *name)
-{
-	return strcmp(name, "postmaster") == 0 || strcmp(name, "report-from") == 0 || strcmp(name, "report-max") == 0;
-}
-
 static bool set_named(struct router *r, const char *name, const char *value, struct buf *why)
 {
-	if (is_of_reports(name))
+	/* these of reports to senders stand in the same file (channel/report/reportconf.h) */
+	if (strcmp(name, "postmaster") == 0 || strcmp(name, "report-from") == 0 || strcmp(name, "report-max") == 0)
 		return true;
 	if (strcmp(name, "hostname") == 0)
 		return set_domain(&r->hostname, value, why);
@@ -179,30 +174,6 @@ static int from_file(struct router *router, const char *dbases_path, struct buf 
 	return status;
 }
 
-static int from_options(struct router *router, char *const *options, size_t count, struct buf *why)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (!router_set(router, options[i], why))
-			return EX_USAGE;
-	}
-	return EX_OK;
-}
-
-static int open_relations(struct router *router, const struct dbases *dbases, struct buf *why)
-{
-	for (int i = 0; i < ROUTE_RELATIONS; i++) {
-		const char *name = route_relation_name((enum route_relation)i);
-		int status;
-
-		if (!dbases_has(dbases, name))
-			continue;
-		router->relations[i] = dbases_relation(dbases, name, &status, why);
-		if (router->relations[i] == NULL)
-			return status;
-	}
-	return EX_OK;
-}
-
 struct router *router_open(const struct dbases *dbases, char *const *options, size_t count, int *status,
                            struct buf *why, struct buf *notes)
 {
@@ -210,10 +181,15 @@ struct router *router_open(const struct dbases *dbases, char *const *options, si
 
 	router->any_local_user = zenv("ROUTEUSER_IN_ABNORMAL_UNIX") != NULL;
 	*status = from_file(router, dbases->path, why);
-	if (*status == EX_OK)
-		*status = from_options(router, options, count, why);
-	if (*status == EX_OK)
-		*status = open_relations(router, dbases, why);
+	for (size_t i = 0; i < count && *status == EX_OK; i++)
+		if (!router_set(router, options[i], why))
+			*status = EX_USAGE;
+	for (int i = 0; i < ROUTE_RELATIONS && *status == EX_OK; i++) {
+		const char *name = route_relation_name((enum route_relation)i);
+
+		if (dbases_has(dbases, name))
+			router->relations[i] = dbases_relation(dbases, name, status, why);
+	}
 	if (*status != EX_OK) {
 		router_destroy(&router);
 		return NULL;

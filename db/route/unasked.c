@@ -87,14 +87,6 @@ static bool is_known(const char *name)
 	return false;
 }
 
-static void add_known(struct buf *text)
-{
-	const char *known;
-
-	for (size_t i = 0; (known = known_relation(i)) != NULL && i < ROUTE_RELATIONS; i++)
-		buf_addf(text, "%s%s", i == 0 ? "" : i == ROUTE_RELATIONS - 1 ? " and " : ", ", known);
-}
-
 void unasked_warn(const struct dbases *dbases, unasked_report *report, void *context)
 {
 	struct buf text = { 0 };
@@ -102,7 +94,7 @@ void unasked_warn(const struct dbases *dbases, unasked_report *report, void *con
 	for (size_t i = 0; i < dbases->count; i++) {
 		const struct dbases_map *m = &dbases->maps[i];
 		struct fault fault = { dbases->path, m->line, 1, true, NULL };
-		const char *near;
+		const char *near, *known;
 
 		if (m->kind == DBASES_NONE || is_known(m->relation))
 			continue;
@@ -113,7 +105,8 @@ void unasked_warn(const struct dbases *dbases, unasked_report *report, void *con
 			buf_addf(&text, "is %s meant?", near);
 		} else {
 			buf_adds(&text, "it asks ");
-			add_known(&text);
+			for (size_t k = 0; k < ROUTE_RELATIONS && (known = known_relation(k)) != NULL; k++)
+				buf_addf(&text, "%s%s", k == 0 ? "" : k == ROUTE_RELATIONS - 1 ? " and " : ", ", known);
 		}
 		fault.text = buf_str(&text);
 		report(context, &fault, near != NULL);

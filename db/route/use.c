@@ -8,16 +8,6 @@
 
 /* ---- references ---- */
 
-/* The user for %1: lower case up to its tail. */
-static const char *user_with_tail(const struct visit *v, const char *local, size_t base_length)
-{
-	char *user = pool_copy(v->walk->pool, local, strlen(local));
-
-	for (size_t i = 0; i < base_length; i++)
-		user[i] = ascii_lower(user[i]);
-	return user;
-}
-
 struct arguments visit_arguments(const struct visit *v, const struct found *found, enum argument_form form)
 {
 	const struct lookup_options *o = &found->from->options;
@@ -30,7 +20,12 @@ struct arguments visit_arguments(const struct visit *v, const struct found *foun
 		a.text[1] = visit_lower(v, v->base);
 		a.text[2] = o->fold_tail ? visit_lower(v, v->tail) : v->tail;
 	} else {
-		a.text[1] = o->fold_tail ? visit_lower(v, local) : user_with_tail(v, local, strlen(v->base));
+		char *user = pool_copy(v->walk->pool, local, strlen(local));
+
+		/* lower case, its tail only where that is folded */
+		for (size_t i = 0, n = strlen(o->fold_tail ? local : v->base); i < n; i++)
+			user[i] = ascii_lower(user[i]);
+		a.text[1] = user;
 		a.text[2] = "";
 	}
 	a.text[3] = pool_format(v->walk->pool, "@%s", domain);
@@ -89,17 +84,6 @@ static const char *filled_user(const struct visit *v, const char *text, const st
 	return copy;
 }
 
-/* Neither may look like an option to a program that gets it as an argument. */
-static bool channel_ok(const char *channel)
-{
-	return channel[0] != '\0' && channel[0] != '-' && strpbrk(channel, "! \t") == NULL;
-}
-
-static bool host_ok(const char *host)
-{
-	return host[0] != '\0' && (host[0] != '-' || host[1] == '\0');
-}
-
 /* Where a route that is cut apart leads.  NULL, or what is wrong. */
 static const char *send(const struct visit *v, const struct destination *d, const char *local,
                         const struct arguments *a)
@@ -126,37 +110,22 @@ static const char *send(const struct visit *v, const struct destination *d, cons
 		user = filled_user(v, d->user, a);
 	if (user == NULL)
 		return "%1 or %2 would bring special bytes behind the @";
-	if (!channel_ok(channel) || !host_ok(host) || user[0] == '\0')
+	/* neither channel nor host may look like an option to a program that gets it as an argument */
+	if (channel[0] == '\0' || channel[0] == '-' || strpbrk(channel, "! \t") != NULL || host[0] == '\0' ||
+	    (host[0] == '-' && host[1] != '\0') || user[0] == '\0')
 		return "what comes of it is no channel, host or user";
 	walk_send(v, channel, host, user);
 	return NULL;
 }
 
-static void send_later(const struct visit *v, const struct destination *d, const char *local)
-{
-	int64_t now = v->walk->router->now < 0 ? (int64_t)time(NULL) : v->walk->router->now;
-
-	walk_hold(v, pool_format(v->walk->pool, "timeout:%lld", (long long)(now + d->seconds)), visit_text(v, local));
-}
-
-/* A route with its references filled in. */
-static const char *fill_and_send(const struct visit *v, const struct found *found, enum argument_form form,
-                                 const struct destination *d, const char *local)
-{
-	struct arguments arguments;
-
-	if (!found->from->options.substitute)
-		return send(v, d, local, NULL);
-	arguments = visit_arguments(v, found, form);
-	visit_explain(v, found->value, &arguments);
-	return send(v, d, local, &arguments);
-}
-
 enum visit_use visit_route(const struct visit *v, const struct found *found, enum argument_form form)
 {
 	const char *local = form == ARGUMENTS_LEAVING ? v->local : v->whole;
+	bool substitute = found->from->options.substitute;
+	struct arguments arguments;
 	struct destination d;
 	const char *why;
+	int64_t now;
 
 	if (destination_parse(v->walk->pool, found->value, &d, &why)) {
 		switch (d.kind) {
@@ -164,10 +133,16 @@ enum visit_use visit_route(const struct visit *v, const struct found *found, enu
 			visit_note(v, "%s: as if the key were not there", found->value);
 			return USE_GO_ON;
 		case DESTINATION_LATER:
-			send_later(v, &d, local);
+			now = v->walk->router->now < 0 ? (int64_t)time(NULL) : v->walk->router->now;
+			why = pool_format(v->walk->pool, "timeout:%lld", (long long)(now + d.seconds));
+			walk_hold(v, why, visit_text(v, local));
 			return USE_DONE;
 		case DESTINATION_SEND:
-			why = fill_and_send(v, found, form, &d, local);
+			if (substitute) {
+				arguments = visit_arguments(v, found, form);
+				visit_explain(v, found->value, &arguments);
+			}
+			why = send(v, &d, local, substitute ? &arguments : NULL);
 			break;
 		}
 	}

@@ -150,19 +150,6 @@ static bool has_content(const char *path, const struct buf *content)
 	return same;
 }
 
-static bool write_all(int fd, const struct buf *content)
-{
-	for (size_t done = 0; done < content->len;) {
-		ssize_t n = write(fd, content->data + done, content->len - done);
-
-		if (n < 0 && errno != EINTR)
-			return false;
-		if (n > 0)
-			done += (size_t)n;
-	}
-	return true;
-}
-
 static int replace(const char *path, const struct buf *content, struct buf *why)
 {
 	struct publish file = { .fd = -1 };
@@ -171,7 +158,7 @@ static int replace(const char *path, const struct buf *content, struct buf *why)
 		buf_addf(why, "%s: cannot write beside it: %s", path, strerror(errno));
 		return EX_CANTCREAT;
 	}
-	if (!write_all(file.fd, content)) {
+	if (!file_write(file.fd, content->data, content->len)) {
 		buf_addf(why, "%s: %s", path, strerror(errno));
 		publish_abort(&file);
 		return EX_IOERR;
