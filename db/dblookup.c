@@ -119,16 +119,6 @@ static void warn_if_old(const struct map *map)
 	}
 }
 
-static void look_at(struct session *s, const struct relation_map *m)
-{
-	bool *looked_at = &s->looked_at[m - s->relation->maps];
-
-	if (*looked_at || !m->map->is_open)
-		return;
-	*looked_at = true;
-	warn_if_old(m->map);
-}
-
 /* ---- answers --------------------------------------------------------------------------- */
 
 static void print_json(struct session *s, const char *key, enum map_answer answer)
@@ -176,40 +166,37 @@ static void print_plain(struct session *s, const char *key, enum map_answer answ
 	}
 }
 
-static void explain_hit(struct session *s)
-{
-	if (s->hit.from->options.substitute && substitute_needed(buf_str(&s->hit.value)))
-		explain_line(&s->explain, "  with %%0 = \"%s\": %s", buf_str(&s->hit.part), buf_str(&s->value));
-}
-
-static void fill_in(struct session *s)
-{
-	buf_clear(&s->value);
-	if (s->hit.from->options.substitute && substitute_needed(buf_str(&s->hit.value))) {
-		s->arguments.text[0] = buf_str(&s->hit.part);
-		substitute(&s->value, buf_str(&s->hit.value), &s->arguments);
-	} else {
-		buf_add(&s->value, buf_str(&s->hit.value), s->hit.value.len);
-	}
-}
-
 static void ask(struct session *s, const char *key)
 {
+	const char *value;
 	enum map_answer answer;
+	bool substitutes = false;
 
 	s->question.key = key;
 	answer = relation_find(s->relation, &s->question, &s->hit, s->options->verbose ? explain_lookup : NULL, &s->explain);
-	for (size_t i = 0; i < s->relation->count; i++)
-		look_at(s, &s->relation->maps[i]);
+	for (size_t i = 0; i < s->relation->count; i++) {
+		if (s->looked_at[i] || !s->relation->maps[i].map->is_open)
+			continue;
+		s->looked_at[i] = true;
+		warn_if_old(s->relation->maps[i].map);
+	}
 	if (answer == MAP_FOUND) {
 		s->found_any = true;
-		fill_in(s);
+		value = buf_str(&s->hit.value);
+		substitutes = s->hit.from->options.substitute && substitute_needed(value);
+		buf_clear(&s->value);
+		if (substitutes) {
+			s->arguments.text[0] = buf_str(&s->hit.part);
+			substitute(&s->value, value, &s->arguments);
+		} else {
+			buf_add(&s->value, value, s->hit.value.len);
+		}
 	} else if (answer == MAP_COULD_NOT_TELL) {
 		s->could_not_tell_any = true;
 	}
 	if (s->options->verbose) {
-		if (answer == MAP_FOUND)
-			explain_hit(s);
+		if (substitutes)
+			explain_line(&s->explain, "  with %%0 = \"%s\": %s", buf_str(&s->hit.part), buf_str(&s->value));
 		fputs(buf_str(&s->explain.out), stderr);
 		buf_clear(&s->explain.out);
 	}
@@ -391,23 +378,10 @@ static void take_arguments(struct session *s, int argc, char **argv)
 	}
 }
 
-static int session_end(struct session *s)
-{
-	int status = s->could_not_tell_any ? EX_TEMPFAIL : s->found_any ? EXIT_FOUND : EXIT_NOT_FOUND;
-
-	relation_destroy(&s->relation);
-	hit_free(&s->hit);
-	explain_free(&s->explain);
-	buf_free(&s->value);
-	buf_free(&s->line);
-	free(s->looked_at);
-	free(s->defaults);
-	return status;
-}
-
 static int look_up(const struct options *options, int argc, char **argv)
 {
 	struct session s = { .options = options };
+	int status;
 
 	if (argc < 2)
 		option_usage(&dblookup, "expected %s KEY", options->dbases != NULL ? "RELATION" : "MAP");
@@ -419,7 +393,15 @@ static int look_up(const struct options *options, int argc, char **argv)
 		ask_all(&s);
 	else
 		ask(&s, argv[1]);
-	return session_end(&s);
+	status = s.could_not_tell_any ? EX_TEMPFAIL : s.found_any ? EXIT_FOUND : EXIT_NOT_FOUND;
+	relation_destroy(&s.relation);
+	hit_free(&s.hit);
+	explain_free(&s.explain);
+	buf_free(&s.value);
+	buf_free(&s.line);
+	free(s.looked_at);
+	free(s.defaults);
+	return status;
 }
 
 /* ---- addresses ----------------------------------------------------------------------------- */
@@ -433,29 +415,23 @@ struct routing {
 	enum map_answer worst;
 };
 
-static void complain_lines(const struct buf *lines)
-{
-	const char *p = buf_str(lines);
-
-	for (size_t n; *p != '\0'; p += n + 1) {
-		n = strcspn(p, "\n");
-		complain("%.*s", (int)n, p);
-	}
-}
-
 static struct router *open_router(const struct options *options)
 {
 	struct dbases dbases;
 	struct zenv zenv;
 	struct buf why = { 0 }, notes = { 0 };
 	struct router *router;
+	size_t n;
 	int status;
 
 	read_dbases(options, &dbases, &zenv);
 	router = router_open(&dbases, options->settings, options->setting_count, &status, &why, &notes);
 	if (router == NULL)
 		die(status, "%s", buf_str(&why));
-	complain_lines(&notes);
+	for (const char *p = buf_str(&notes); *p != '\0'; p += n + 1) {
+		n = strcspn(p, "\n");
+		complain("%.*s", (int)n, p);
+	}
 	dbases_free(&dbases);
 	zenv_free(&zenv);
 	buf_free(&why);

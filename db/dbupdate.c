@@ -423,13 +423,6 @@ static const struct command *find_command(const char *name)
 	option_usage(&program, "unknown command \"%s\"", name);
 }
 
-static void take_fold(struct options *options, char c)
-{
-	if (options->settings.folding != '-' && options->settings.folding != c)
-		option_usage(&program, "-l and -u exclude each other");
-	options->settings.folding = c;
-}
-
 static void take_option(struct options *options, int c)
 {
 	uint64_t number;
@@ -443,7 +436,9 @@ static void take_option(struct options *options, int c)
 		break;
 	case 'l':
 	case 'u':
-		take_fold(options, (char)c);
+		if (options->settings.folding != '-' && options->settings.folding != c)
+			option_usage(&program, "-l and -u exclude each other");
+		options->settings.folding = (char)c;
 		break;
 	case 'a':
 		options->syntax.aliases = true;
@@ -482,41 +477,25 @@ static void take_options(struct options *options, int argc, char **argv)
 
 /* ---- what dbases.conf says ------------------------------------------------------------------------------ */
 
-/* What was left open is taken from the line of the map; what contradicts it would make a map that nobody can read. */
-static void agree(struct options *options)
-{
-	struct livemap_settings *s = &options->settings;
-	const struct dbases_map *m = options->beside.map;
-	struct buf why = { 0 };
-
-	if (mapline_check(&options->beside, &s->type, &s->config, &s->folding, &why) != EX_OK)
-		die(EX_CONFIG, "%s", buf_str(&why));
-	value_check_for(&options->check, m->relation, m->lookup.substitute);
-}
-
-static const char *type_of_zenv(void)
-{
-	struct buf why = { 0 };
-	const char *type;
-	int status = zenv_default_type(&type, &why);
-
-	if (status != EX_OK)
-		die(status, "%s", buf_str(&why));
-	return type;
-}
-
 static void ask_dbases(struct options *options, const struct command *command)
 {
 	int status = beside_find(&options->beside, options->settings.base, fault_complain, NULL);
 	bool is_care = command->run == check || command->run == recover;
+	struct livemap_settings *s = &options->settings;
+	const struct dbases_map *m = options->beside.map;
+	struct buf why = { 0 };
 
 	/* who looks after a map must not be stopped by a mistake in another line */
 	if (status != EX_OK && !is_care)
 		die(status, "%s: cannot tell how this map is used while dbases.conf has errors", options->settings.base);
-	if (status == EX_OK && options->beside.map != NULL)
-		agree(options);
-	if (options->settings.type == NULL)
-		options->settings.type = type_of_zenv();
+	if (status == EX_OK && m != NULL) {
+		/* the map's line fills in what was left open; what contradicts it would make a map that nobody can read */
+		if (mapline_check(&options->beside, &s->type, &s->config, &s->folding, &why) != EX_OK)
+			die(EX_CONFIG, "%s", buf_str(&why));
+		value_check_for(&options->check, m->relation, m->lookup.substitute);
+	}
+	if (s->type == NULL)
+		s->type = zenv_default_type();
 }
 
 int main(int argc, char **argv)

@@ -496,17 +496,6 @@ static int follow(struct sync *s)
 
 /* ---- start ------------------------------------------------------------------------------------------------ */
 
-static void read_config(struct sync *s, const char *path)
-{
-	struct buf why = { 0 };
-	int status = syncconf_read(&s->conf, path, &why);
-
-	if (status == EX_OK)
-		return;
-	keeper_complain(&why);
-	exit(status);
-}
-
 static void open_copy(struct sync *s, bool may_shrink)
 {
 	struct buf why = { 0 };
@@ -533,6 +522,7 @@ static void open_copy(struct sync *s, bool may_shrink)
 int main(int argc, char **argv)
 {
 	struct sync s = { 0 };
+	struct buf why = { 0 };
 	const char *file = NULL;
 	bool may_shrink = false;
 	int c, status;
@@ -557,7 +547,11 @@ int main(int argc, char **argv)
 		option_usage(&program, "expected either -1 or -w");
 	if (s.verbose)
 		zenv_tell();
-	read_config(&s, file);
+	status = syncconf_read(&s.conf, file, &why);
+	if (status != EX_OK) {
+		keeper_complain(&why);
+		exit(status);
+	}
 	s.keeper.livemap = (struct livemap_settings){
 		.type = s.conf.type, .base = s.conf.map, .config = s.conf.environment, .folding = s.conf.folding,
 	};

@@ -231,36 +231,30 @@ static const char *relation_by_name(const char *base)
 	return "";
 }
 
-static void compare_options(const struct options *options, const struct beside *beside)
-{
-	const struct dbases_map *m = beside->map;
-	bool join = options->duplicates == DUPLICATES_JOIN;
-
-	if (m->syntax.aliases != options->syntax.aliases || m->join != join ||
-	    text_folding(&m->syntax) != text_folding(&options->syntax))
-		complain("warning: %s:%zu builds this map with other options", beside->dbases.path, m->line);
-}
-
 /* What dbases.conf beside the map says about it.  Returns an exit code; with EX_OK the caller frees *beside. */
 static int ask_dbases(const struct options *options, const char *base, struct beside *beside, struct value_check *check,
                       struct told *told)
 {
+	const struct dbases_map *m;
 	int status = beside_find(beside, base, tell_fault, told);
 
 	if (status != EX_OK) {
 		complain("%s: cannot tell whether this map is live while dbases.conf has errors", base);
 		return status;
 	}
-	if (beside->map == NULL) {
+	m = beside->map;
+	if (m == NULL) {
 		value_check_for(check, relation_by_name(base), true);
-	} else if (beside->map->kind == DBASES_LIVE) {
+	} else if (m->kind == DBASES_LIVE) {
 		complain("%s: kept up to date by other means, %s:%zu says -r; use \"dbupdate replace\"", base,
-		         beside->dbases.path, beside->map->line);
+		         beside->dbases.path, m->line);
 		beside_free(beside);
 		status = EX_CANTCREAT;
 	} else {
-		value_check_for(check, beside->map->relation, beside->map->lookup.substitute);
-		compare_options(options, beside);
+		value_check_for(check, m->relation, m->lookup.substitute);
+		if (m->syntax.aliases != options->syntax.aliases || m->join != (options->duplicates == DUPLICATES_JOIN) ||
+		    text_folding(&m->syntax) != text_folding(&options->syntax))
+			complain("warning: %s:%zu builds this map with other options", beside->dbases.path, m->line);
 	}
 	check->router = router_is_here();
 	return status;
@@ -388,17 +382,6 @@ static void take_option(struct options *options, int c)
 	}
 }
 
-static const char *type_of_zenv(void)
-{
-	struct buf why = { 0 };
-	const char *type;
-	int status = zenv_default_type(&type, &why);
-
-	if (status != EX_OK)
-		die(status, "%s", buf_str(&why));
-	return type;
-}
-
 static void check_type(const struct options *options, const char *base)
 {
 	const struct map_operations *type = map_type(options->type);
@@ -424,7 +407,7 @@ static int as_newdb(struct options *options, int argc, char **argv)
 	if (argc < 1 || argc > 2)
 		option_usage(options->program, "expected BASE [INPUT]");
 	if (options->type == NULL)
-		options->type = type_of_zenv();
+		options->type = zenv_default_type();
 	check_type(options, argv[0]);
 	return build_one(options, argv[0], argc > 1 ? argv[1] : argv[0]);
 }

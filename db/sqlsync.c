@@ -335,19 +335,6 @@ static int follow(struct sync *s)
 
 /* ---- start ---------------------------------------------------------------------------------------- */
 
-static void read_config(struct sync *s, const char *path)
-{
-	struct buf why = { 0 };
-	int status = sqlsource_read(&s->source, path, &why);
-
-	if (status == EX_OK && driver_load(s->source.database, &why) == NULL)
-		status = EX_UNAVAILABLE;
-	if (status == EX_OK)
-		return;
-	keeper_complain(&why);
-	exit(status);
-}
-
 static void prepare(struct sync *s)
 {
 	s->keeper.livemap = (struct livemap_settings){
@@ -368,6 +355,7 @@ static void prepare(struct sync *s)
 int main(int argc, char **argv)
 {
 	struct sync s = { 0 };
+	struct buf why = { 0 };
 	const char *file = NULL;
 	int c, status;
 
@@ -389,7 +377,13 @@ int main(int argc, char **argv)
 		option_usage(&program, "expected either -1 or -w");
 	if (s.verbose)
 		zenv_tell();
-	read_config(&s, file);
+	status = sqlsource_read(&s.source, file, &why);
+	if (status == EX_OK && driver_load(s.source.database, &why) == NULL)
+		status = EX_UNAVAILABLE;
+	if (status != EX_OK) {
+		keeper_complain(&why);
+		exit(status);
+	}
 	prepare(&s);
 	status = s.once ? run_once(&s) : follow(&s);
 	rows_free(&s.rows);

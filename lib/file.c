@@ -93,11 +93,17 @@ bool file_is_private(int fd, const char *path, struct buf *why)
 	return false;
 }
 
+char *file_directory(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash == NULL ? xstrdup(".") : xstrndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
 /* Nobody but root can put something into it. */
 static bool is_of_root_alone(const char *path)
 {
-	const char *slash = strrchr(path, '/');
-	char *directory = slash == NULL ? xstrdup(".") : slash == path ? xstrdup("/") : xstrndup(path, (size_t)(slash - path));
+	char *directory = file_directory(path);
 	struct stat st;
 	bool alone = stat(directory, &st) == 0 && st.st_uid == 0 && (st.st_mode & 022) == 0;
 

@@ -31,6 +31,9 @@ int file_open_own(const char *path, int flags, mode_t mode);
 void file_as_owner(const char *path);
 void file_as_oneself(void);
 
+/* The directory of `path`, allocated: "." without a slash. */
+char *file_directory(const char *path);
+
 struct stat;
 
 /* True if both tell of the same file, whatever its name and content. */

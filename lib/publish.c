@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "lib/alloc.h"
+#include "lib/file.h"
 
 /*
  * Temporaries that exist now.  A slot is written before its file is made and
@@ -170,8 +171,7 @@ bool publish_owner(struct publish *p, uid_t uid, gid_t gid)
 
 bool publish_sync_directory(const char *path)
 {
-	const char *slash = strrchr(path, '/');
-	char *name = slash == NULL ? xstrdup(".") : slash == path ? xstrdup("/") : xstrndup(path, (size_t)(slash - path));
+	char *name = file_directory(path);
 	int fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	bool ok = fd >= 0 && fsync(fd) == 0;
 	int saved = errno;

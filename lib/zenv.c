@@ -342,19 +342,21 @@ int zenv_expand(const struct zenv *zenv, const char *text, struct buf *out, stru
 	return EX_OK;
 }
 
-int zenv_default_type(const char **type, struct buf *why)
+const char *zenv_default_type(void)
 {
 	static struct buf value;
+	struct buf why = { 0 };
 	struct zenv zenv;
 	bool is_set = false;
-	int status = zenv_read(&zenv, why);
+	int status = zenv_read(&zenv, &why);
 
 	if (status == EX_OK) {
-		status = zenv_get(&zenv, "DBTYPE", &value, &is_set, why);
+		status = zenv_get(&zenv, "DBTYPE", &value, &is_set, &why);
 		zenv_free(&zenv);
 	}
-	*type = is_set ? buf_str(&value) : "btree";
-	return status;
+	if (status != EX_OK)
+		die(status, "%s", buf_str(&why));
+	return is_set ? buf_str(&value) : "btree";
 }
 
 char *zenv_below(const char *variable, const char *name)

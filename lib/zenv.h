@@ -59,9 +59,9 @@ int zenv_expand(const struct zenv *zenv, const char *text, struct buf *out, stru
 void zenv_free(struct zenv *zenv);
 
 /*
- * The type of maps whose makers do not say one: DBTYPE, or "btree".  0 with *type, which lives as long as the program;
- * else as zenv_read() and zenv_get().
+ * The type of maps whose makers do not say one: DBTYPE, or "btree".  It lives as long as the program, which ends with a line as
+ * zenv_read() and zenv_get() give it if the file is of no use.
  */
-int zenv_default_type(const char **type, struct buf *why);
+const char *zenv_default_type(void);
 
 #endif

@@ -4,14 +4,6 @@
 
 #include "lib/text.h"
 
-static bool has_control(const char *s)
-{
-	for (; *s != '\0'; s++)
-		if ((unsigned char)*s < ' ' || *s == 127)
-			return true;
-	return false;
-}
-
 bool command_is_8bit(const char *address)
 {
 	for (; *address != '\0'; address++)
@@ -28,7 +20,7 @@ static bool is_path(const char *address)
 {
 	bool quoted = false;
 
-	if (has_control(address))
+	if (text_has_controls(address, strlen(address)))
 		return false;
 	for (; *address != '\0'; address++) {
 		if (*address == '\\') {
@@ -160,7 +152,7 @@ bool command_line(struct buf *out, const char *verb, const char *argument)
 {
 	size_t start = out->len;
 
-	if (has_control(verb) || (argument != NULL && has_control(argument)))
+	if (text_has_controls(verb, strlen(verb)) || (argument != NULL && text_has_controls(argument, strlen(argument))))
 		return false;
 	buf_addf(out, "%s%s%s", verb, argument ? " " : "", argument ? argument : "");
 	return end_line(out, start) == COMMAND_OK;

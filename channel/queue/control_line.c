@@ -135,10 +135,7 @@ bool control_request_parse(char *line, struct control_request *r, struct buf *wh
 
 static bool is_clean(const char *s)
 {
-	for (; *s != '\0'; s++)
-		if ((unsigned char)*s < ' ' || *s == 127)
-			return false;
-	return true;
+	return !text_has_controls(s, strlen(s));
 }
 
 bool control_request_add(struct buf *out, uint64_t tag, const struct operation *o, int64_t patience, struct buf *why)

@@ -12,6 +12,7 @@
 #include "db/map/map.h"
 #include "lib/account.h"
 #include "lib/alloc.h"
+#include "lib/file.h"
 #include "lib/publish.h"
 #include "lib/text.h"
 
@@ -22,19 +23,9 @@
 
 /* ---- where it goes ------------------------------------------------------------------ */
 
-/* The directory of `path`, allocated. */
-static char *directory_of(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	if (slash == NULL)
-		return xstrdup(".");
-	return slash == path ? xstrdup("/") : xstrndup(path, (size_t)(slash - path));
-}
-
 int build_check_directory(const char *target, struct buf *why)
 {
-	char *directory = directory_of(target);
+	char *directory = file_directory(target);
 	struct stat st;
 	int status = EX_OK;
 
@@ -54,14 +45,6 @@ int build_check_directory(const char *target, struct buf *why)
 	return status;
 }
 
-static mode_t default_mode(void)
-{
-	mode_t mask = umask(0);
-
-	umask(mask);
-	return 0644 & ~mask;
-}
-
 /* Fills in what was left to the map that is replaced. */
 static int inherit(struct build *build, struct buf *why)
 {
@@ -72,8 +55,14 @@ static int inherit(struct build *build, struct buf *why)
 		buf_addf(why, "%s: is there and is no regular file", build->target);
 		return EX_CANTCREAT;
 	}
-	if (build->mode == 0)
-		build->mode = is_there ? st.st_mode & 0777 : default_mode();
+	if (build->mode == 0 && is_there) {
+		build->mode = st.st_mode & 0777;
+	} else if (build->mode == 0) {
+		mode_t mask = umask(0);
+
+		umask(mask);
+		build->mode = 0644 & ~mask;
+	}
 	/* only root can give files away; others get the map as they would get any file */
 	if (is_there && geteuid() == 0) {
 		if (build->uid == (uid_t)-1)
@@ -141,23 +130,16 @@ static int check_keys(const struct build *build, const struct map_operations *ty
 	return EX_OK;
 }
 
-static uint64_t size_of(const struct records *records)
-{
-	uint64_t bytes = 0;
-
-	for (size_t i = 0; i < records->count; i++)
-		bytes += (uint64_t)records->list[i].key_length + records->list[i].value_length + 2;
-	return bytes;
-}
-
 static int load_and_seal(struct build *build, const struct map_operations *type, const struct records *records,
                          struct publish *file, struct buf *why)
 {
 	struct buf stamp = { 0 }, said = { 0 };
 	struct feed feed = { build, records, &stamp, 0 };
-	struct store_load load = { records->count + 1, size_of(records), next_record, &feed };
+	struct store_load load = { records->count + 1, 0, next_record, &feed };
 	int status;
 
+	for (size_t i = 0; i < records->count; i++)
+		load.bytes += (uint64_t)records->list[i].key_length + records->list[i].value_length + 2;
 	if (build->stamp.built == 0)
 		build->stamp.built = stamp_now();
 	build->stamp.records = records->count;

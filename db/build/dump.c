@@ -65,12 +65,6 @@ static bool has_letters(const char *key, size_t n, char first, char last)
 	return false;
 }
 
-/* One line of a value: neither cut at its start nor taken for a line with CR. */
-static bool value_line(const char *value, size_t n)
-{
-	return n == 0 || (value[0] != ' ' && value[0] != '\t' && value[n - 1] != '\r');
-}
-
 /* The length of the part of a joined value that begins here. */
 static size_t part_length(const char *value, size_t n)
 {
@@ -84,7 +78,9 @@ static bool any_value(const char *value, size_t n, bool *joined)
 	for (;;) {
 		size_t part = part_length(value, n);
 
-		if (memchr(value, '\n', part) != NULL || !value_line(value, part))
+		/* a line is neither cut at its start nor taken for one with CR */
+		if (memchr(value, '\n', part) != NULL ||
+		    (part > 0 && (value[0] == ' ' || value[0] == '\t' || value[part - 1] == '\r')))
 			return false;
 		if (part == n)
 			return true;
@@ -97,10 +93,8 @@ static bool any_value(const char *value, size_t n, bool *joined)
 /* A record that "dbupdate apply" takes. */
 static bool update_line(const char *key, size_t n, const char *value, size_t value_length)
 {
-	for (size_t i = 0; i < n; i++)
-		if ((unsigned char)key[i] < ' ' || key[i] == 127)
-			return false;
-	return n > 0 && memchr(value, '\n', value_length) == NULL && (value_length == 0 || value[value_length - 1] != '\r');
+	return n > 0 && !text_has_controls(key, n) && memchr(value, '\n', value_length) == NULL &&
+	       (value_length == 0 || value[value_length - 1] != '\r');
 }
 
 static bool survey_record(void *context, const char *key, size_t key_length, const char *value, size_t value_length)

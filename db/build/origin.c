@@ -87,18 +87,11 @@ void origin_close(struct origin **origin)
 	*origin = NULL;
 }
 
-static bool file_is_newer(const char *text, int64_t than_ns)
-{
-	struct stat st;
-
-	return stat(text, &st) == 0 && S_ISREG(st.st_mode) &&
-	       map_modified(&st) > than_ns;
-}
-
 bool origin_is_newer(const struct map *map, char **text)
 {
 	const struct map_provenance *p = &map->provenance;
 	size_t n = strlen(map->path), suffix = strlen(map->operations->suffix);
+	struct stat st;
 
 	*text = NULL;
 	if (p->stamp != NULL && p->stamp->source[0] == '/') {
@@ -108,7 +101,7 @@ bool origin_is_newer(const struct map *map, char **text)
 	           strcmp(map->path + n - suffix, map->operations->suffix) == 0) {
 		char *base = xstrndup(map->path, n - suffix);
 
-		if (map->config == NULL && file_is_newer(base, p->modified))
+		if (map->config == NULL && stat(base, &st) == 0 && S_ISREG(st.st_mode) && map_modified(&st) > p->modified)
 			*text = base;
 		else
 			free(base);

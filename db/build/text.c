@@ -108,17 +108,6 @@ static void tell_of_value(struct parser *p, bool is_warning, size_t offset, cons
 	tell(p, is_warning, piece->line, piece->column + (offset - piece->offset), "%s", text);
 }
 
-static void check_value(struct parser *p, const struct record *record)
-{
-	const char *why = NULL;
-	bool is_warning = false;
-	size_t offset = 0;
-
-	if (p->reader->check != NULL &&
-	    !p->reader->check(p->reader->check_context, record, &offset, &why, &is_warning))
-		tell_of_value(p, is_warning, offset, why);
-}
-
 bool text_warn_of_invisible(const char *what, const char *bytes, size_t n, size_t *at, struct buf *out)
 {
 	uint32_t code;
@@ -147,9 +136,12 @@ static void check_invisible(struct parser *p, const struct record *record)
 static void finish(struct parser *p, struct record *record)
 {
 	struct text_reader *reader = p->reader;
-	size_t size = (size_t)record->value_length + 1;
+	size_t size = (size_t)record->value_length + 1, offset = 0;
+	const char *why = NULL;
+	bool is_warning = false;
 
-	check_value(p, record);
+	if (reader->check != NULL && !reader->check(reader->check_context, record, &offset, &why, &is_warning))
+		tell_of_value(p, is_warning, offset, why);
 	if (p->is_eightbit)
 		check_invisible(p, record);
 	records_add(p->records, record);

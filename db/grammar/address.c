@@ -264,14 +264,6 @@ static void turn_percent(struct pool *pool, const char **text, size_t *length, e
 	*text = turned;
 }
 
-static bool has_control_bytes(const char *text, size_t length)
-{
-	for (size_t i = 0; i < length; i++)
-		if ((unsigned char)text[i] < ' ' || text[i] == 127)
-			return true;
-	return false;
-}
-
 static bool quotes_closed(const char *text, size_t length)
 {
 	bool quoted = false;
@@ -323,7 +315,7 @@ bool address_parse(struct pool *pool, const char *text, size_t length, enum addr
 		*why = "the address is empty";
 	else if (length > ADDRESS_MAX)
 		*why = "the address is longer than 16384 bytes";
-	else if (has_control_bytes(text, length))
+	else if (text_has_controls(text, length))
 		*why = "the address holds control bytes";
 	else if (!quotes_closed(text, length))
 		*why = "the quotes are not closed";

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "lib/parse.h"
+#include "lib/text.h"
 
 /* A hundred years: later than that is a mistake. */
 #define LATEST 3153600000
@@ -10,24 +11,6 @@
 static bool starts(const char *s, const char *start)
 {
 	return strncmp(s, start, strlen(start)) == 0;
-}
-
-static bool channel_ok(const char *channel)
-{
-	if (channel[0] == '\0' || channel[0] == '-')
-		return false;
-	for (; *channel != '\0'; channel++)
-		if ((unsigned char)*channel <= ' ' || *channel == 127)
-			return false;
-	return true;
-}
-
-static bool has_control_bytes(const char *s)
-{
-	for (; *s != '\0'; s++)
-		if ((unsigned char)*s < ' ' || *s == 127)
-			return true;
-	return false;
 }
 
 /* "CHANNEL!" with nothing behind. */
@@ -45,19 +28,6 @@ static bool without_host(struct destination *d, const char **why)
 		d->channel = "smtp";
 		d->host_is = HOST_DOMAIN;
 	}
-	return true;
-}
-
-static bool later(struct destination *d, const char *seconds, const char **why)
-{
-	uint64_t n;
-
-	if (!parse_number(seconds, LATEST, &n)) {
-		*why = "delay! needs a number of seconds";
-		return false;
-	}
-	d->kind = DESTINATION_LATER;
-	d->seconds = (int64_t)n;
 	return true;
 }
 
@@ -87,6 +57,7 @@ static bool host_and_user(struct pool *pool, struct destination *d, const char *
 bool destination_parse(struct pool *pool, const char *value, struct destination *d, const char **why)
 {
 	const char *mark = strchr(value, '!');
+	uint64_t seconds;
 
 	*why = NULL;
 	*d = (struct destination){ .kind = DESTINATION_SEND, .host_is = HOST_NONE };
@@ -94,20 +65,26 @@ bool destination_parse(struct pool *pool, const char *value, struct destination 
 		d->kind = DESTINATION_ABSENT;
 		return true;
 	}
-	if (mark == NULL || has_control_bytes(value)) {
+	if (mark == NULL || text_has_controls(value, strlen(value))) {
 		*why = mark == NULL ? "a route needs a ! behind its channel" : "the route holds control bytes";
 		return false;
 	}
 	value = pool_copy(pool, value, strlen(value));
 	mark = strchr(value, '!');
 	d->channel = pool_copy(pool, value, (size_t)(mark - value));
-	if (!channel_ok(d->channel)) {
+	if (d->channel[0] == '\0' || d->channel[0] == '-' || strchr(d->channel, ' ') != NULL) {
 		*why = "this is no name of a channel";
 		return false;
 	}
 	if (mark[1] == '\0')
 		return without_host(d, why);
-	if (strcmp(d->channel, "delay") == 0)
-		return later(d, mark + 1, why);
-	return host_and_user(pool, d, mark + 1, why);
+	if (strcmp(d->channel, "delay") != 0)
+		return host_and_user(pool, d, mark + 1, why);
+	if (!parse_number(mark + 1, LATEST, &seconds)) {
+		*why = "delay! needs a number of seconds";
+		return false;
+	}
+	d->kind = DESTINATION_LATER;
+	d->seconds = (int64_t)seconds;
+	return true;
 }

@@ -47,24 +47,14 @@ void value_check_free(struct value_check *check)
 
 /* ---- references ------------------------------------------------------------------- */
 
-/* The first "%n" that ZMailer puts nothing in for; NULL if there is none. */
-static const char *unknown_reference(const struct value_check *check, const char *value)
-{
-	for (const char *p = strchr(value, '%'); p != NULL; p = strchr(p, '%')) {
-		if (p[1] == '%')
-			p++;
-		else if (p[1] >= '0' && p[1] <= '9' && (check->known & 1 << (p[1] - '0')) == 0)
-			return p;
-		p++;
-	}
-	return NULL;
-}
-
 static bool check_references(const struct value_check *check, const struct record *record, size_t *offset,
                              const char **why, bool *is_warning)
 {
-	const char *p = unknown_reference(check, record->value);
+	const char *p = strchr(record->value, '%');
 
+	/* the first "%n" that ZMailer puts nothing in for */
+	while (p != NULL && !(p[1] >= '0' && p[1] <= '9' && (check->known & 1 << (p[1] - '0')) == 0))
+		p = strchr(p + (p[1] == '%' ? 2 : 1), '%');
 	if (p == NULL)
 		return true;
 	*offset = (size_t)(p - record->value);
@@ -89,38 +79,15 @@ static bool check_addresses(struct value_check *check, const struct record *reco
 	return count > 0;
 }
 
-static bool check_route(struct value_check *check, const struct record *record, size_t *offset, const char **why)
-{
-	struct destination d;
-
-	*offset = 0;
-	return destination_parse(&check->pool, record->value, &d, why);
-}
-
-/* References may stand anywhere; what is put in is not known here. */
-static bool check_domain(const struct record *record, size_t *offset, const char **why)
-{
-	*offset = 0;
-	*why = "expected a domain, or nothing";
-	return record->value_length == 0 || strchr(record->value, '%') != NULL ||
-	       address_domain_ok(record->value, record->value_length);
-}
-
-static bool check_mailbox(const struct record *record, size_t *offset, const char **why)
-{
-	const char *first = strchr(record->value, ':'), *second = first != NULL ? strchr(first + 1, ':') : NULL;
-
-	*offset = 0;
-	*why = "expected host:directory:user";
-	return second != NULL && second[1] != '\0';
-}
-
 bool value_is_good(void *context, const struct record *record, size_t *offset, const char **why, bool *is_warning)
 {
 	struct value_check *check = context;
+	struct destination destination;
+	const char *colon;
 	bool ok = true;
 
 	*is_warning = false;
+	*offset = 0;
 	pool_reset(&check->pool);
 	switch (check->kind) {
 	case VALUE_ANY:
@@ -129,13 +96,19 @@ bool value_is_good(void *context, const struct record *record, size_t *offset, c
 		ok = check_addresses(check, record, offset, why);
 		break;
 	case VALUE_ROUTE:
-		ok = check_route(check, record, offset, why);
+		ok = destination_parse(&check->pool, record->value, &destination, why);
 		break;
 	case VALUE_DOMAIN:
-		ok = check_domain(record, offset, why);
+		/* references may stand anywhere; what is put in is not known here */
+		*why = "expected a domain, or nothing";
+		ok = record->value_length == 0 || strchr(record->value, '%') != NULL ||
+		     address_domain_ok(record->value, record->value_length);
 		break;
 	case VALUE_MAILBOX:
-		ok = check_mailbox(record, offset, why);
+		*why = "expected host:directory:user";
+		colon = strchr(record->value, ':');
+		colon = colon != NULL ? strchr(colon + 1, ':') : NULL;
+		ok = colon != NULL && colon[1] != '\0';
 		break;
 	}
 	if (ok && check->router && check->kind == VALUE_ADDRESSES) {

@@ -177,23 +177,6 @@ bool template_fits(const struct template *template, const char *key, size_t n)
 
 /* ---- expansion ------------------------------------------------------------ */
 
-static bool is_sane(const struct ldap_value *v)
-{
-	for (size_t i = 0; i < v->length; i++)
-		if ((unsigned char)v->bytes[i] < ' ' || v->bytes[i] == 127)
-			return false;
-	return v->length > 0;
-}
-
-static void add_bytes(const struct template *t, struct buf *out, const char *bytes, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		buf_addc(out, bytes[i]);
-		if (bytes[i] == '%' && t->has_references)
-			buf_addc(out, '%');
-	}
-}
-
 struct expansion {
 	const struct template *template;
 	const struct ldap_entry *entry;
@@ -220,11 +203,15 @@ static enum template_outcome expand_one(struct expansion *x, size_t which, struc
 			a = ldap_entry_find(x->entry, p->attribute);
 			v = &a->values[a->count > 1 ? which : 0];
 		}
-		if (!is_sane(v))
+		if (v->length == 0 || text_has_controls(v->bytes, v->length))
 			return TEMPLATE_BAD_VALUE;
 		if (!key_part(v->bytes, v->length, p->part, p->label, &bytes, &n))
 			return TEMPLATE_NO_PART;
-		add_bytes(x->template, out, bytes, n);
+		for (size_t k = 0; k < n; k++) {
+			buf_addc(out, bytes[k]);
+			if (bytes[k] == '%' && x->template->has_references)
+				buf_addc(out, '%');
+		}
 	}
 	return TEMPLATE_DONE;
 }

@@ -50,21 +50,6 @@ static int fail_lmdb(const struct live *live, const char *what, int code, struct
 
 /* ---- changing ------------------------------------------------------------------------ */
 
-static int put_all(const struct live *live, MDB_txn *txn, const struct changes *changes)
-{
-	const struct inplace *l = live->state;
-
-	for (size_t i = 0; i < changes->count; i++) {
-		int code = lmdb_change(txn, l->dbi, &changes->list[i]);
-
-		if (code != 0)
-			return code;
-		if (i % STEP == 0)
-			live_progress(live);
-	}
-	return 0;
-}
-
 static int try_batch(const struct live *live, const struct changes *changes)
 {
 	const struct inplace *l = live->state;
@@ -74,7 +59,11 @@ static int try_batch(const struct live *live, const struct changes *changes)
 	if (code != 0)
 		return code;
 	live_progress(live);
-	code = put_all(live, txn, changes);
+	for (size_t i = 0; code == 0 && i < changes->count; i++) {
+		code = lmdb_change(txn, l->dbi, &changes->list[i]);
+		if (code == 0 && i % STEP == 0)
+			live_progress(live);
+	}
 	if (code != 0) {
 		mdb_txn_abort(txn);
 		return code;
@@ -152,18 +141,10 @@ static int walk(struct live *live, const struct buf *after, struct buf *out, str
 
 /* ---- opening ------------------------------------------------------------------------------- */
 
-/* The lock file belongs to the name; what stands in it must not be taken for the new file's. */
-static void remove_lock_file(const struct live *live)
-{
-	char *path = xasprintf("%s-lock", live->path);
-
-	unlink(path);
-	free(path);
-}
-
 static int copy_without_seal(const struct live *live, int from, const struct stat *st, struct publish *file)
 {
 	off_t done = 0;
+	char *lock_file;
 
 	if (!publish_owner(file, st->st_uid, st->st_gid) && errno != EPERM)
 		return -1;
@@ -186,7 +167,10 @@ static int copy_without_seal(const struct live *live, int from, const struct sta
 	}
 	if (fchmod(file->fd, st->st_mode & 07777) < 0)
 		return -1;
-	remove_lock_file(live);
+	/* the lock file belongs to the name; what stands in it must not be taken for the new file's */
+	lock_file = xasprintf("%s-lock", live->path);
+	unlink(lock_file);
+	free(lock_file);
 	return publish_commit(file) ? 0 : -1;
 }
 

@@ -11,6 +11,7 @@
 #include "db/live/cdb/journal.h"
 #include "db/live/livemap_private.h"
 #include "lib/alloc.h"
+#include "lib/text.h"
 
 /* ZMailer cuts keys at this length before it looks them up (maps.md section 10). */
 #define LONGEST_KEY 8191
@@ -121,9 +122,8 @@ const char *livemap_key_fault(const struct livemap *u, const char *key, size_t n
 
 	if (n == 0)
 		return "the key is empty";
-	for (size_t i = 0; i < n; i++)
-		if ((unsigned char)key[i] < ' ' || key[i] == 127)
-			return "a control byte in the key";
+	if (text_has_controls(key, n))
+		return "a control byte in the key";
 	if (n > LONGEST_KEY || (longest != 0 && n + 1 > longest))
 		return "the key is too long";
 	return NULL;

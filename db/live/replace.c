@@ -135,24 +135,10 @@ bool livemap_guard_removal(void *context, struct livemap *u, const struct livema
 	return !livemap_is_mass_removal(counts->removed, counts->before, counts->before + counts->added - counts->removed);
 }
 
-static int replace(struct livemap *u, const struct records *wanted, livemap_guard *guard, void *context,
-                   struct livemap_counts *counts, struct buf *why)
-{
-	struct changes differences = { 0 };
-	int status = compare(u, wanted, &differences, counts, why);
-
-	if (status == EX_OK && guard != NULL && !guard(context, u, counts))
-		status = live_fail(&u->service.live, EX_TEMPFAIL, why, "%" PRIu64 " of %" PRIu64 " records would be removed; nothing was changed",
-		                   counts->removed, counts->before);
-	if (status == EX_OK)
-		status = apply_all(u, &differences, &u->pending, why);
-	changes_free(&differences);
-	return status;
-}
-
 int livemap_replace(struct livemap *u, const struct records *wanted, const struct stamp *stamp, livemap_guard *guard, void *context,
                    struct livemap_counts *counts, struct buf *why)
 {
+	struct changes differences = { 0 };
 	int status;
 
 	*counts = (struct livemap_counts){ 0 };
@@ -162,7 +148,13 @@ int livemap_replace(struct livemap *u, const struct records *wanted, const struc
 	status = service_enter(&u->service, why);
 	if (status != EX_OK)
 		return status;
-	status = replace(u, wanted, guard, context, counts, why);
+	status = compare(u, wanted, &differences, counts, why);
+	if (status == EX_OK && guard != NULL && !guard(context, u, counts))
+		status = live_fail(&u->service.live, EX_TEMPFAIL, why, "%" PRIu64 " of %" PRIu64 " records would be removed; nothing was changed",
+		                   counts->removed, counts->before);
+	if (status == EX_OK)
+		status = apply_all(u, &differences, &u->pending, why);
+	changes_free(&differences);
 	service_leave(&u->service);
 	if (status == EX_OK)
 		livemap_forget(u);

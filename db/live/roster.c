@@ -15,17 +15,6 @@ static char *file_name(const char *home)
 	return xasprintf("%s/zlmtp.maps", home);
 }
 
-static void take_line(struct roster *roster, const char *line, size_t n)
-{
-	const char *blank = memchr(line, ' ', n);
-
-	if (blank == NULL || blank == line)
-		return;
-	roster->list = xgrow(roster->list, roster->count, &roster->capacity, sizeof *roster->list);
-	roster->list[roster->count++] = (struct roster_entry){ xstrndup(line, (size_t)(blank - line)),
-	                                                       xstrndup(blank + 1, n - (size_t)(blank - line) - 1) };
-}
-
 bool roster_read(struct roster *roster, const char *home)
 {
 	struct buf text = { 0 };
@@ -34,8 +23,15 @@ bool roster_read(struct roster *roster, const char *home)
 	const char *p = buf_str(&text), *newline;
 
 	/* a last line without its newline was not written whole */
-	for (; (newline = strchr(p, '\n')) != NULL; p = newline + 1)
-		take_line(roster, p, (size_t)(newline - p));
+	for (; (newline = strchr(p, '\n')) != NULL; p = newline + 1) {
+		const char *blank = memchr(p, ' ', (size_t)(newline - p));
+
+		if (blank == NULL || blank == p)
+			continue;
+		roster->list = xgrow(roster->list, roster->count, &roster->capacity, sizeof *roster->list);
+		roster->list[roster->count++] = (struct roster_entry){ xstrndup(p, (size_t)(blank - p)),
+		                                                       xstrndup(blank + 1, (size_t)(newline - blank) - 1) };
+	}
 	buf_free(&text);
 	free(path);
 	return ok;

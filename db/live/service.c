@@ -83,20 +83,10 @@ static int serve_find(struct live *live, const struct buf *request, struct buf *
 	return EX_TEMPFAIL;
 }
 
-/* The request is empty, for the start, or '>' and a key. */
-static int serve_walk(struct live *live, const struct buf *request, struct buf *out, struct buf *why)
+static int serve_one(struct live *live, char kind, const struct buf *request, struct buf *out, struct buf *why)
 {
 	struct buf after = { 0 };
 
-	if (request->len == 0)
-		return live->operations->walk(live, NULL, out, why);
-	after.data = request->data + 1;
-	after.len = request->len - 1;
-	return live->operations->walk(live, &after, out, why);
-}
-
-static int serve_one(struct live *live, char kind, const struct buf *request, struct buf *out, struct buf *why)
-{
 	switch (kind) {
 	case ASK_OPEN:
 		return live->operations->open(live, why);
@@ -105,7 +95,12 @@ static int serve_one(struct live *live, char kind, const struct buf *request, st
 	case ASK_FIND:
 		return serve_find(live, request, out, why);
 	case ASK_WALK:
-		return serve_walk(live, request, out, why);
+		/* the request is empty, for the start, or '>' and a key */
+		if (request->len == 0)
+			return live->operations->walk(live, NULL, out, why);
+		after.data = request->data + 1;
+		after.len = request->len - 1;
+		return live->operations->walk(live, &after, out, why);
 	default:
 		return EX_SOFTWARE;
 	}

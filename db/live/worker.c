@@ -24,21 +24,12 @@ static void shorten_limit(int sig)
 		alarm(WORKER_ORPHAN_S);
 }
 
-/* The signal stays blocked until there is a limit. */
-static void watch_starter(pid_t parent)
-{
-	const struct sigaction action = { .sa_handler = shorten_limit, .sa_flags = SA_RESTART };
-
-	starter = parent;
-	sigaction(STARTER_GONE, &action, NULL);
-	prctl(PR_SET_PDEATHSIG, STARTER_GONE, 0, 0, 0);
-}
-
 bool worker_start(struct worker *worker, void (*serve)(void *context, int fd), void *context, int keep)
 {
 	struct child_rules rules = {
 		.in = CHILD_NULL, .out = CHILD_NULL, .err = CHILD_NULL, .closes = true, .keep = { 0, keep }, .own_group = true, .shielded = true,
 	};
+	const struct sigaction action = { .sa_handler = shorten_limit, .sa_flags = SA_RESTART };
 	const pid_t parent = getpid();
 	int pair[2];
 
@@ -48,7 +39,10 @@ bool worker_start(struct worker *worker, void (*serve)(void *context, int fd), v
 	rules.keep[0] = pair[1];
 	worker->pid = child_fork(&rules);
 	if (worker->pid == 0) {
-		watch_starter(parent);
+		/* the signal stays blocked until there is a limit */
+		starter = parent;
+		sigaction(STARTER_GONE, &action, NULL);
+		prctl(PR_SET_PDEATHSIG, STARTER_GONE, 0, 0, 0);
 		serve(context, pair[1]);
 		_exit(0);
 	}

@@ -331,15 +331,6 @@ static enum map_answer get(struct map *map, const char *key, size_t size, struct
 	return MAP_FOUND;
 }
 
-static void read_stamp(struct map *map)
-{
-	struct buf value = { 0 };
-
-	if (get(map, stamp_key, STAMP_KEY_LENGTH, &value) == MAP_FOUND)
-		map_stamp_from(map, value.data, value.len);
-	buf_free(&value);
-}
-
 static bool open_bdb(struct map *map, DBTYPE type)
 {
 	struct bdb_map *b = xcalloc(1, sizeof *b);
@@ -350,7 +341,7 @@ static bool open_bdb(struct map *map, DBTYPE type)
 	}
 	map->state = b;
 	if (b->env == NULL)
-		read_stamp(map);
+		map_read_stamp(map);
 	return true;
 }
 

@@ -20,22 +20,17 @@ struct conffile {
 	struct stat file;            /* as it was before it was read: what is written meanwhile is seen as a change */
 };
 
-static int read_file(const struct map *map, struct conffile *c, struct buf *why)
-{
-	if (stat(map->path, &c->file) == 0)
-		return c->type->read(map, &c->source, why);
-	buf_addf(why, "%s: %s", map->path, file_error(errno));
-	return EX_NOINPUT;
-}
-
 int conffile_prepare(struct map *map, const struct conffile_type *type)
 {
 	struct conffile *c = xcalloc(1, sizeof *c);
 	struct buf why = { 0 };
-	int status;
+	int status = EX_NOINPUT;
 
 	c->type = type;
-	status = read_file(map, c, &why);
+	if (stat(map->path, &c->file) == 0)
+		status = type->read(map, &c->source, &why);
+	else
+		buf_addf(&why, "%s: %s", map->path, file_error(errno));
 	if (status != EX_OK) {
 		buf_clear(&map->error);
 		text_add_clean(&map->error, buf_str(&why), why.len, MESSAGE_CAP);

@@ -236,15 +236,6 @@ static enum map_answer walk_lmdb(struct map *map, record_each *each, void *conte
 
 /* ---- open and close --------------------------------------------------------------- */
 
-static void read_stamp(struct map *map)
-{
-	struct buf value = { 0 };
-
-	if (get(map, stamp_key, STAMP_KEY_LENGTH, &value) == MAP_FOUND)
-		map_stamp_from(map, buf_str(&value), value.len);
-	buf_free(&value);
-}
-
 /* A program that writes into a sealed file breaks the seal. */
 static enum map_change file_change(struct map *map, const struct lmdb_map *l)
 {
@@ -294,7 +285,7 @@ static bool open_lmdb(struct map *map)
 	mdb_txn_reset(l->txn);
 	end_sharing(l);
 	map->state = l;
-	read_stamp(map);
+	map_read_stamp(map);
 	return true;
 }
 

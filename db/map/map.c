@@ -120,12 +120,17 @@ static void forget_stamp(struct map *map)
 	map->stamp = NULL;
 }
 
-void map_stamp_from(struct map *map, const char *value, size_t n)
+void map_read_stamp(struct map *map)
 {
-	forget_stamp(map);
-	map->stamp = xcalloc(1, sizeof *map->stamp);
-	if (stamp_parse(map->stamp, value, n))
-		map->provenance.stamp = map->stamp;
+	struct buf value = { 0 };
+
+	if (map->operations->find(map, stamp_key, STAMP_KEY_LENGTH - 1, &value) == MAP_FOUND) {
+		forget_stamp(map);
+		map->stamp = xcalloc(1, sizeof *map->stamp);
+		if (stamp_parse(map->stamp, buf_str(&value), value.len))
+			map->provenance.stamp = map->stamp;
+	}
+	buf_free(&value);
 }
 
 static void shut(struct map *map)
@@ -289,17 +294,9 @@ bool map_fail_open(struct map *map)
 	return false;
 }
 
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t';
-}
-
 bool map_key_is_askable(const char *key, size_t length)
 {
-	for (size_t i = 0; i < length; i++)
-		if ((unsigned char)key[i] < ' ' || key[i] == 127)
-			return false;
-	return length > 0 && !is_blank(key[0]) && !is_blank(key[length - 1]);
+	return length > 0 && !text_has_controls(key, length) && key[0] != ' ' && key[length - 1] != ' ';
 }
 
 int64_t map_modified(const struct stat *st)

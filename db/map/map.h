@@ -166,8 +166,8 @@ int64_t map_modified(const struct stat *st);
 /* Compares the provenance with what the path names now, and brings the times in it up to date. */
 enum map_change map_file_change(struct map *map);
 
-/* Fills in provenance.stamp from a stored value; nothing if it is none.  map_close() frees it. */
-void map_stamp_from(struct map *map, const char *value, size_t n);
+/* Looks up the stamp of a map that is open, for provenance.stamp; none is no trouble.  map_close() frees it. */
+void map_read_stamp(struct map *map);
 
 extern const struct map_operations map_btree, map_bhash, map_lmdb, map_ldap, map_pgsql, map_mysql, map_sqlite, map_unordered, map_ordered;
 extern const struct map_operations map_inline, map_constant, map_failing, map_failing_nth, map_slow;

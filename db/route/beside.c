@@ -7,17 +7,7 @@
 #include <unistd.h>
 
 #include "lib/alloc.h"
-
-/* The absolute directory of `base`, allocated; NULL if there is none. */
-static char *directory_of(const char *base)
-{
-	const char *slash = strrchr(base, '/');
-	char *name = slash == NULL ? xstrdup(".") : xstrndup(base, slash == base ? 1 : (size_t)(slash - base));
-	char *absolute = realpath(name, NULL);
-
-	free(name);
-	return absolute;
-}
+#include "lib/file.h"
 
 static int read_dbases(struct beside *beside, const char *directory, const char *path, fault_report *report,
                        void *context)
@@ -53,9 +43,10 @@ static int read_dbases(struct beside *beside, const char *directory, const char 
 int beside_find(struct beside *beside, const char *base, fault_report *report, void *context)
 {
 	const char *slash = strrchr(base, '/');
-	char *directory = directory_of(base), *path, *absolute;
+	char *parent = file_directory(base), *directory = realpath(parent, NULL), *path, *absolute;
 	int status = EX_OK;
 
+	free(parent);
 	*beside = (struct beside){ .map = NULL };
 	if (directory == NULL)
 		return EX_OK;

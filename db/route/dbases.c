@@ -96,16 +96,12 @@ static void parse_line(struct dbases_reader *r, char *line, size_t n)
 static char *working_directory(struct dbases_reader *r, const char *path)
 {
 	struct buf out = { 0 }, why = { 0 };
-	const char *slash = strrchr(path, '/');
 	bool is_set = false;
 	char *directory, *absolute;
 
 	if (zenv_get(r->zenv, "MAILVAR", &out, &is_set, &why) != EX_OK)
 		dbases_tell(r, false, FIELDS, "%s", buf_str(&why));
-	if (is_set)
-		directory = xasprintf("%s/db", buf_str(&out));
-	else
-		directory = slash == NULL ? xstrdup(".") : xstrndup(path, slash == path ? 1 : (size_t)(slash - path));
+	directory = is_set ? xasprintf("%s/db", buf_str(&out)) : file_directory(path);
 	absolute = realpath(directory, NULL);
 	if (absolute != NULL) {
 		free(directory);

@@ -101,22 +101,17 @@ static bool unquote(const char *text, struct buf *out)
 	return true;
 }
 
-static void quote(struct buf *out, const char *bytes, size_t n)
+static void reply_tcp(struct talk *t, int code, const char *bytes, size_t n)
 {
+	buf_addf(&t->out, "%d ", code);
 	for (size_t i = 0; i < n; i++) {
 		unsigned char c = (unsigned char)bytes[i];
 
 		if (c <= ' ' || c >= 127 || c == '%')
-			buf_addf(out, "%%%02X", c);
+			buf_addf(&t->out, "%%%02X", c);
 		else
-			buf_addc(out, bytes[i]);
+			buf_addc(&t->out, bytes[i]);
 	}
-}
-
-static void reply_tcp(struct talk *t, int code, const char *bytes, size_t n)
-{
-	buf_addf(&t->out, "%d ", code);
-	quote(&t->out, bytes, n);
 	buf_addc(&t->out, '\n');
 }
 

@@ -93,15 +93,9 @@ static int take_format(struct sqlconf *conf, const struct setting *s, struct buf
 	return status;
 }
 
-static int take_domain(struct sqlconf *conf, const struct setting *s, struct buf *why)
-{
-	/* empty, as Postfix's files often write out: no limit */
-	return s == NULL || s->value[0] == '\0' ? EX_OK : setting_domains(s, &conf->domains, why);
-}
-
 static int take_all(struct sqlconf *conf, const struct settings *settings, const char *path, struct buf *why)
 {
-	const struct setting *limit = find(settings, "expansion_limit");
+	const struct setting *limit = find(settings, "expansion_limit"), *domain = find(settings, "domain");
 	int status = settings_repeated(settings, 0, settings->count, why);
 
 	if (status == EX_OK)
@@ -110,8 +104,9 @@ static int take_all(struct sqlconf *conf, const struct settings *settings, const
 		status = take_query(conf, settings, path, why);
 	if (status == EX_OK)
 		status = take_format(conf, find(settings, "result_format"), why);
-	if (status == EX_OK)
-		status = take_domain(conf, find(settings, "domain"), why);
+	/* empty, as Postfix's files often write out: no limit */
+	if (status == EX_OK && domain != NULL && domain->value[0] != '\0')
+		status = setting_domains(domain, &conf->domains, why);
 	if (status == EX_OK && limit != NULL)
 		status = setting_number(limit, 1000000, &conf->expansion_limit, why);
 	return status;

@@ -24,22 +24,17 @@ static void keep_words(const DB_ENV *env, const char *prefix, const char *messag
 		env_add_words(said, message);
 }
 
-static uint32_t cache_for(DBTYPE type, const struct store_load *load)
-{
-	if (type == DB_BTREE)
-		return BTREE_CACHE;
-	if (load->bytes < SMALLEST_HASH_CACHE)
-		return SMALLEST_HASH_CACHE;
-	return load->bytes > LARGEST_HASH_CACHE ? LARGEST_HASH_CACHE : (uint32_t)load->bytes;
-}
-
 static int prepare(DB *db, DBTYPE type, const struct store_load *load, struct buf *said)
 {
+	uint32_t cache = BTREE_CACHE;
 	int code;
 
+	if (type != DB_BTREE)
+		cache = load->bytes < SMALLEST_HASH_CACHE ? SMALLEST_HASH_CACHE
+		        : load->bytes > LARGEST_HASH_CACHE ? LARGEST_HASH_CACHE : (uint32_t)load->bytes;
 	db->get_env(db)->app_private = said;
 	db->set_errcall(db, keep_words);
-	code = db->set_cachesize(db, 0, cache_for(type, load), 1);
+	code = db->set_cachesize(db, 0, cache, 1);
 	if (code == 0 && type == DB_HASH)
 		code = db->set_h_nelem(db, load->records < UINT32_MAX ? (uint32_t)load->records : UINT32_MAX);
 	return code;
@@ -58,11 +53,6 @@ static int put_one(DB *db, struct bytes key, struct bytes value)
 	return db->put(db, NULL, &k, &v, 0);
 }
 
-static bool is_stamp(struct bytes key)
-{
-	return key.length == STAMP_KEY_LENGTH - 1 && memcmp(key.start, stamp_key, key.length) == 0;
-}
-
 /*
  * The stamp comes first and is put last.  When a page is split libdb leaves the old bytes of moved records where they were, and
  * writes others over a part of them; the seal (stamp.h) must not be written into such a ruin.  What is put last was never moved.
@@ -73,7 +63,7 @@ static int put_all(DB *db, const struct store_load *load)
 	int code = 0;
 
 	while (code == 0 && load->next(load->context, &key.start, &key.length, &value.start, &value.length)) {
-		if (is_stamp(key))
+		if (key.length == STAMP_KEY_LENGTH - 1 && memcmp(key.start, stamp_key, key.length) == 0)
 			stamp_value = value;
 		else
 			code = put_one(db, key, value);

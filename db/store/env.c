@@ -283,14 +283,6 @@ static void free_env(struct env *env)
 	free(env);
 }
 
-static struct env *known_env(const char *home)
-{
-	for (struct env *e = environments; e != NULL; e = e->next)
-		if (strcmp(e->home, home) == 0)
-			return e;
-	return NULL;
-}
-
 static void explain(const struct env_config *config, const struct env *env, int code, struct buf *why)
 {
 	buf_addf(why, "environment %s: %s", config->home, db_strerror(code));
@@ -318,27 +310,23 @@ static void close_all(void)
 	}
 }
 
-static void forget_parents(void)
-{
-	if (owner == getpid())
-		return;
-	if (owner == 0)
-		atexit(close_all);
-	/* handles inherited by fork() belong to the parent: neither used nor closed here */
-	environments = NULL;
-	owner = getpid();
-}
-
 struct env *env_open(const struct env_config *config, struct buf *why)
 {
 	struct env *env;
 	int code;
 
-	forget_parents();
-	env = known_env(config->home);
-	if (env != NULL) {
-		env->users++;
-		return env;
+	if (owner != getpid()) {
+		if (owner == 0)
+			atexit(close_all);
+		/* handles inherited by fork() belong to the parent: neither used nor closed here */
+		environments = NULL;
+		owner = getpid();
+	}
+	for (env = environments; env != NULL; env = env->next) {
+		if (strcmp(env->home, config->home) == 0) {
+			env->users++;
+			return env;
+		}
 	}
 	env = xcalloc(1, sizeof *env);
 	env->home = xstrdup(config->home);

@@ -21,23 +21,6 @@ static void assertion_failed(MDB_env *env, const char *what)
 	guard_leave();
 }
 
-static int open_env(MDB_env **env, const char *path, unsigned flags)
-{
-	int code = mdb_env_create(env), dead;
-
-	/* it makes the lock file if there is none */
-	file_as_owner(path);
-	if (code == 0)
-		code = mdb_env_open(*env, path, MDB_RDONLY | MDB_NOSUBDIR | MDB_NOTLS | flags, 0600);
-	file_as_oneself();
-	if (code == 0)
-		code = mdb_env_set_assert(*env, assertion_failed);
-	/* what killed readers have left behind would keep old pages from being used again */
-	if (code == 0 && (flags & MDB_NOLOCK) == 0)
-		mdb_reader_check(*env, &dead);
-	return code;
-}
-
 int lmdb_begin(MDB_env *env, unsigned flags, MDB_txn **txn)
 {
 	int code = mdb_txn_begin(env, NULL, flags, txn);
@@ -59,8 +42,19 @@ static void open_guarded(void *context)
 {
 	struct opening *o = context;
 	struct lmdb_map *l = o->l;
+	int dead;
 
-	o->code = open_env(&l->env, o->path, o->flags);
+	o->code = mdb_env_create(&l->env);
+	/* it makes the lock file if there is none */
+	file_as_owner(o->path);
+	if (o->code == 0)
+		o->code = mdb_env_open(l->env, o->path, MDB_RDONLY | MDB_NOSUBDIR | MDB_NOTLS | o->flags, 0600);
+	file_as_oneself();
+	if (o->code == 0)
+		o->code = mdb_env_set_assert(l->env, assertion_failed);
+	/* what killed readers have left behind would keep old pages from being used again */
+	if (o->code == 0 && (o->flags & MDB_NOLOCK) == 0)
+		mdb_reader_check(l->env, &dead);
 	if (o->code == 0)
 		o->code = lmdb_begin(l->env, MDB_RDONLY, &l->txn);
 	if (o->code == 0)

@@ -141,24 +141,7 @@ static int take_fence(const struct recovery *r, struct target *p)
 	return status;
 }
 
-static int take_fences(const struct recovery *r)
-{
-	int status = EX_OK;
-
-	for (size_t i = 0; status == EX_OK && i < r->count; i++)
-		status = take_fence(r, &r->targets[i]);
-	return status;
-}
-
 /* ---- the regions --------------------------------------------------------------------------- */
-
-static int remove_region(const char *path)
-{
-	/* there may be processes that /proc does not show us, or in another container */
-	if (users_ask_kernel(path) == USERS_SOME)
-		return EAGAIN;
-	return unlink(path) == 0 || errno == ENOENT ? 0 : errno;
-}
 
 /* 0 or an errno; EAGAIN: another process has them. */
 static int remove_regions(const struct recovery *r)
@@ -167,9 +150,15 @@ static int remove_regions(const struct recovery *r)
 	glob_t found = { 0 };
 	int code = 0;
 
-	if (glob(pattern, GLOB_NOSORT, NULL, &found) == 0)
-		for (size_t i = 0; code == 0 && i < found.gl_pathc; i++)
-			code = remove_region(found.gl_pathv[i]);
+	if (glob(pattern, GLOB_NOSORT, NULL, &found) == 0) {
+		for (size_t i = 0; code == 0 && i < found.gl_pathc; i++) {
+			/* there may be processes that /proc does not show us, or in another container */
+			if (users_ask_kernel(found.gl_pathv[i]) == USERS_SOME)
+				code = EAGAIN;
+			else if (unlink(found.gl_pathv[i]) < 0 && errno != ENOENT)
+				code = errno;
+		}
+	}
 	globfree(&found);
 	free(pattern);
 	return code;
@@ -246,8 +235,8 @@ static int heal_environment(const struct recovery *r)
 {
 	int status = clear_environment(r);
 
-	if (status == EX_OK)
-		status = take_fences(r);
+	for (size_t i = 0; status == EX_OK && i < r->count; i++)
+		status = take_fence(r, &r->targets[i]);
 	if (status == EX_OK)
 		status = empty_environment(r);
 	if (status != EX_OK)
@@ -365,17 +354,6 @@ static int add_neighbours(struct recovery *r)
 	return status;
 }
 
-static void dismiss(struct recovery *r)
-{
-	for (size_t i = 0; i < r->count; i++) {
-		livemap_close(&r->targets[i].livemap);
-		free(r->targets[i].fence);
-		free(r->targets[i].journal);
-	}
-	free(r->targets);
-	env_config_free(&r->config);
-}
-
 int recover_map(const struct recovery_options *options, struct buf *why)
 {
 	struct recovery r = { .options = options, .why = why };
@@ -392,6 +370,12 @@ int recover_map(const struct recovery_options *options, struct buf *why)
 		status = build_check_directory(r.targets[i].livemap->path, why);
 	if (status == EX_OK)
 		status = heal(&r);
-	dismiss(&r);
+	for (size_t i = 0; i < r.count; i++) {
+		livemap_close(&r.targets[i].livemap);
+		free(r.targets[i].fence);
+		free(r.targets[i].journal);
+	}
+	free(r.targets);
+	env_config_free(&r.config);
 	return status;
 }

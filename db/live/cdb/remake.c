@@ -141,13 +141,6 @@ static int build(const struct remake *r, const char *target, const struct conten
 	return build_map(&build, &m->records, r->why);
 }
 
-static int publish(const struct remake *r, const char *from)
-{
-	if (rename(from, r->live->path) == 0 && publish_sync_directory(r->live->path))
-		return EX_OK;
-	return fail(r, EX_IOERR, "cannot put it in its place", strerror(errno));
-}
-
 static int make_anew(struct remake *r, struct journal *journal)
 {
 	struct content m = { 0 };
@@ -164,7 +157,8 @@ static int make_anew(struct remake *r, struct journal *journal)
 	if (status == EX_OK)
 		status = put_notes(r, target, &m.notes);
 	if (status == EX_OK)
-		status = publish(r, target);
+		status = rename(target, r->live->path) == 0 && publish_sync_directory(r->live->path)
+			? EX_OK : fail(r, EX_IOERR, "cannot put it in its place", strerror(errno));
 	if (status == EX_OK)
 		tell(r, "%zu record%s made anew from %s", m.records.count, m.records.count == 1 ? "" : "s", r->journal);
 	records_free(&m.records);

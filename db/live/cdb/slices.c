@@ -124,19 +124,13 @@ struct slice {
 	int64_t held;            /* ns */
 };
 
-static int64_t may_hold(const struct slice *s)
-{
-	int64_t ns = s->waited / REST;
-
-	return ns < HOLD_NS ? HOLD_NS : ns > HOLD_AT_MOST_NS ? HOLD_AT_MOST_NS : ns;
-}
-
 /* Makes changes while the time is not over; 0 or a code of libdb. */
 static int fill_slice(struct environment *e, DB_TXN *group, struct slice *s)
 {
-	int64_t began = nanoseconds(), most = may_hold(s);
+	int64_t began = nanoseconds(), most = s->waited / REST;
 	int code = 0;
 
+	most = most < HOLD_NS ? HOLD_NS : most > HOLD_AT_MOST_NS ? HOLD_AT_MOST_NS : most;
 	while (code == 0 && s->made < s->count && s->held < most) {
 		code = bdb_change(e->db, group, &s->list[s->made++]);
 		if (s->made % STEP == 0)

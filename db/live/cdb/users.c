@@ -73,16 +73,6 @@ static unsigned meaning(const struct search *search, const char *name)
 	return 0;
 }
 
-/* The path in a line "from-to rwxp offset device inode   /path" of /proc/PID/maps; NULL if it has none. */
-static char *mapped_path(char *line)
-{
-	char *slash = strchr(line, '/');
-
-	if (slash != NULL)
-		slash[strcspn(slash, "\n")] = '\0';
-	return slash;
-}
-
 static unsigned mapped_uses(const struct search *search, const char *proc, bool *seen)
 {
 	char *path = xasprintf("%s/maps", proc);
@@ -97,10 +87,13 @@ static unsigned mapped_uses(const struct search *search, const char *proc, bool 
 		return 0;
 	}
 	while (getline(&line, &size, f) > 0) {
-		const char *name = mapped_path(line);
+		/* "from-to rwxp offset device inode   /path" */
+		char *name = strchr(line, '/');
 
-		if (name != NULL)
-			uses |= meaning(search, name);
+		if (name == NULL)
+			continue;
+		name[strcspn(name, "\n")] = '\0';
+		uses |= meaning(search, name);
 	}
 	free(line);
 	fclose(f);
