@@ -16,6 +16,9 @@
 
 #define REPORT_CAP 1000
 
+/* An entry that cannot be used is named again by a comparison after so many seconds. */
+#define NAME_AGAIN 3600
+
 /* How exactly the time of the last comparison is kept, in seconds. */
 #define COMPARED_GRAIN 3600
 
@@ -54,7 +57,8 @@ struct copy {
 	bool domains_noted;      /* the map says so */
 	bool is_replaced;
 	size_t complaints;
-	struct table told;       /* hashes of lines about entries: a refresh and a comparison both come upon what cannot be used */
+	struct table told;       /* hashes of lines about entries: refreshes and comparisons come upon what cannot be used again and again */
+	int64_t told_since;      /* seconds since 1970 */
 	struct shrinkage shrinkage;    /* as the map says */
 	struct compared compared;
 	bool has_new_compared;
@@ -81,7 +85,7 @@ static bool is_told(uintptr_t cell, const void *wanted)
 	return cell == *(const uintptr_t *)wanted;
 }
 
-/* Each state of an entry is spoken of once until everything has been compared. */
+/* Each state of an entry is spoken of once until it is time for that again. */
 static void report_entry(struct copy *copy, const struct sync_rule *rule, const struct ldap_entry *e, const char *what)
 {
 	const uint64_t version = rule_version(e);
@@ -241,7 +245,13 @@ static void commit(void *context, const struct buf *cookie)
 
 void copy_begin_round(struct copy *copy, size_t rule)
 {
+	const int64_t now = time(NULL);
+
 	copy->rules[rule].round++;
+	if (now - copy->told_since < NAME_AGAIN && now >= copy->told_since)
+		return;
+	table_free(&copy->told);
+	copy->told_since = now;
 }
 
 bool copy_has(const struct copy *copy, size_t rule, const struct sync_uuid *uuid, uint64_t *version)
@@ -332,7 +342,6 @@ void copy_compared(struct copy *copy, const char *uri)
 		|| now - copy->compared.when > COMPARED_GRAIN || now < copy->compared.when;
 	free(copy->compared.server);
 	copy->compared = (struct compared){ now, server };
-	table_free(&copy->told);
 }
 
 void copy_doubt(struct copy *copy)
@@ -474,6 +483,7 @@ struct copy *copy_open(const struct copy_settings *settings, int *status, struct
 	copy = xcalloc(1, sizeof *copy);
 	copy->settings = settings;
 	copy->told = (struct table){ .hash = told_hash, .matches = is_told };
+	copy->told_since = time(NULL);
 	copy->livemap = livemap;
 	copy->content = content_create();
 	content_know_names(copy->content, read_name, copy);
