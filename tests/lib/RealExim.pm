@@ -8,28 +8,33 @@ use Time::HiRes ();
 use Ports;
 use Spool;
 
-# Where it is: Debian's Exim cannot be installed beside its Postfix, but unpacked it runs: as ZLMTP_EXIM says, a directory in
-# which "dpkg -x" put exim4-daemon-light and libidn12; with ZLMTP_SOAK=1 they are fetched into $scratch.  undef: nowhere.
-sub root($class, $scratch) {
-	return '/' if grep { -x "$_/exim4" } split(/:/, $ENV{PATH}), '/usr/sbin';
-	return $ENV{ZLMTP_EXIM} if $ENV{ZLMTP_EXIM} || !$ENV{ZLMTP_SOAK};
-	File::Path::make_path($scratch);
-	return system("cd $scratch && apt-get -q download exim4-daemon-light libidn12 >/dev/null 2>&1 && for i in *.deb; do dpkg -x \$i . || exit; done")
-		== 0 ? $scratch : undef;
+# Debian's Exim cannot be installed beside its Postfix, but unpacked it runs: install-deps does that here
+use constant UNPACKED => '/usr/local/lib/zlmtp-tests';
+
+# Below which directory it is: installed, unpacked, or as ZLMTP_EXIM says.
+sub root($class) { return (grep { -x "$_/usr/sbin/exim4" } $ENV{ZLMTP_EXIM} // (), '', UNPACKED)[0] }
+
+# Why it cannot be started here; undef if it can.
+sub missing($class) {
+	return 'no Exim here (install-deps unpacks it)' if !defined $class->root;
+	return 'Exim needs root, for a user of its own' if $> != 0 || system('unshare -m true 2>/dev/null') != 0;
+	return undef;
 }
 
 # The words that run it, with files in $dir.  It insists on a user of its own, which it gets in files that it alone sees.
-sub command($class, $root, $dir) {
+sub command($class, $dir) {
+	my $root = $class->root;
 	my %user = ('/etc/passwd' => "Debian-exim:x:64999:64999::/:/bin/false\n", '/etc/group' => "Debian-exim:x:64999:\n");
 	my $mounts = join '', map {
 		my $copy = "$dir/" . s{.*/}{}r;
 		Spool->put($copy, Spool::slurp($_) . $user{$_});
+		chmod 0644, $copy;
 		"mount --bind $copy $_ && "
 	} sort keys %user;
 	return ('unshare', '-m', 'sh', '-c', "$mounts LD_LIBRARY_PATH=\$(echo $root/usr/lib/*-linux-gnu) exec $root/usr/sbin/exim4 \"\$@\"", 'sh');
 }
 
-# Options: root, dir; certificate, key; user, password: who may send, under TLS alone.  There is no "gone@" anywhere.
+# Options: dir; certificate, key; user, password: who may send, under TLS alone.  There is no "gone@" anywhere.
 sub start($class, %o) {
 	my $self = bless { %o, port => (Ports::free(1))[0] }, $class;
 	File::Path::make_path("$o{dir}/spool");
@@ -75,7 +80,7 @@ END
 	if ($self->{pid} == 0) {
 		open STDOUT, '>', "$o{dir}/out";
 		open STDERR, '>&', \*STDOUT;
-		exec $class->command($o{root}, $o{dir}), '-C', "$o{dir}/exim.conf", '-bdf', '-oX', "<; [127.0.0.1]:$self->{port}",
+		exec $class->command($o{dir}), '-C', "$o{dir}/exim.conf", '-bdf', '-oX', "<; [127.0.0.1]:$self->{port}",
 			'-oP', "$o{dir}/spool/pid" or exit 127;
 	}
 	my $end = Time::HiRes::time() + 20;

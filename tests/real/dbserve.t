@@ -10,6 +10,7 @@ use Test::More;
 use Time::HiRes ();
 use Ports;
 use RealDovecot;
+use RealExim;
 use RealPostfix;
 use RealServer;
 
@@ -53,10 +54,9 @@ SKIP: {
 	subtest Postfix => \&postfix;
 }
 SKIP: {
-	my ($exim) = grep { -x } '/usr/sbin/exim4', '/usr/local/lib/zlmtp-tests/usr/sbin/exim4';
-	skip 'no Exim here (install-deps unpacks it)', 1 unless $exim;
-	skip 'Exim needs root', 1 if $> != 0;
-	subtest Exim => sub { exim($exim) };
+	my $why = RealExim->missing;
+	skip $why, 1 if $why;
+	subtest Exim => \&exim;
 }
 done_testing;
 
@@ -89,7 +89,7 @@ sub postfix() {
 }
 
 # The session that Exim would have with a client at 192.0.2.1: nothing is queued.
-sub exim($exim) {
+sub exim() {
 	RealServer::write_file("$dir/exim.conf", <<"END", 0644);
 primary_hostname = exim.test
 acl_smtp_rcpt = check
@@ -104,21 +104,25 @@ check:
        message = try again later
   accept
 END
-	my $said = exim_says($exim, "nobody\@$domain", "user1\@$domain");
+	my $said = exim_says("nobody\@$domain", "user1\@$domain");
 	like $said, qr/^550 no such recipient/m, 'an unknown user is refused';
 	like $said, qr/^250 Accepted/m, 'a known one is not';
 	damage();
-	ok wait_for(sub { exim_says($exim, "user1\@$domain") =~ /^451 /m }), 'while a map cannot tell it is deferred';
+	ok wait_for(sub { exim_says("user1\@$domain") =~ /^451 /m }), 'while a map cannot tell it is deferred';
 	maps();
 }
 
-sub exim_says($exim, @recipients) {
-	# Debian's Exim wants its user and group, whose package does not stand beside Postfix's
-	system("grep -v ^Debian-exim /etc/passwd > $dir/passwd; echo Debian-exim:x:65530:65530::/:/bin/false >> $dir/passwd; "
-		. "grep -v ^Debian-exim /etc/group > $dir/group; echo Debian-exim:x:65530: >> $dir/group; chmod 644 $dir/passwd $dir/group");
+sub exim_says(@recipients) {
 	my $session = join '', map { "$_\n" } 'EHLO client.test', 'MAIL FROM:<a@client.test>', (map { "RCPT TO:<$_>" } @recipients), 'QUIT';
 	RealServer::write_file("$dir/session", $session);
-	return scalar qx{unshare -m sh -c 'mount --bind $dir/passwd /etc/passwd && mount --bind $dir/group /etc/group && exec $exim -C $dir/exim.conf -bh 192.0.2.1' < $dir/session 2>&1};
+	my $pid = open my $out, '-|' // die;
+	if ($pid == 0) {
+		open STDIN, '<', "$dir/session";
+		open STDERR, '>&', \*STDOUT;
+		exec RealExim->command($dir), '-C', "$dir/exim.conf", '-bh', '192.0.2.1' or POSIX::_exit(127);
+	}
+	local $/;
+	return scalar <$out>;
 }
 
 sub tcp() { $policy + 1 }
@@ -145,8 +149,8 @@ sub serve() {
 	if ($pid == 0) {
 		open STDERR, '>', "$dir/err";
 		exec "$build/db/dbserve", '-f', "$dir/dbases.conf", '-T', "$dir/table", '-L', "socketmap:UNIX:$dir/maps,mode=0666",
-			'-L', "policy:[127.0.0.1]:$policy", '-L', "tcp:[127.0.0.1]:@{[tcp()]}", '-B', "-O probe-cache=$dir/probes";
-		POSIX::_exit(127);
+			'-L', "policy:[127.0.0.1]:$policy", '-L', "tcp:[127.0.0.1]:@{[tcp()]}", '-B', "-O probe-cache=$dir/probes"
+			or POSIX::_exit(127);
 	}
 	RealServer::wait_for('dbserve', 20, sub { -S "$dir/maps" && IO::Socket::INET->new("127.0.0.1:$policy") });
 }

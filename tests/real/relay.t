@@ -108,10 +108,10 @@ SKIP: {
 }
 
 SKIP: {
-	my $root = RealExim->root("$dir/exim-unpacked");
-	skip 'no Exim (it cannot stand beside Postfix; ZLMTP_EXIM may name an unpacked one)', 1 if !defined $root;
+	my $why = RealExim->missing;
+	skip $why, 1 if $why;
 	subtest 'Exim with STARTTLS and AUTH PLAIN' => sub {
-		my $exim = RealExim->start(root => $root, dir => "$dir/exim", certificate => "$certificates/good.pem", key => "$certificates/key.pem",
+		my $exim = RealExim->start(dir => "$dir/exim", certificate => "$certificates/good.pem", key => "$certificates/key.pem",
 			user => $user[0], password => $user[1]);
 		secured($exim->port, sub { $exim->count }, ['-O', 'auth=plain']);
 		$exim->stop;
