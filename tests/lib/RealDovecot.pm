@@ -138,7 +138,9 @@ CONF
 
 # Mailboxes, quota and users: what has other names or another form in 2.4.
 sub _settings_2_3($dir) {
+	# without statistics: who has not yet shaken hands with that service when it is stopped waits for it for 5 s
 	return <<"CONF";
+stats_writer_socket_path =
 mail_location = maildir:$dir/mail/%u
 mail_home = $dir/mail/%u
 mail_plugins = quota

@@ -165,6 +165,8 @@ sub release($self, $limit = 120) {
 	return ($seconds, $sum);
 }
 
+sub restart($self) { $self->_run('postfix', $_) for 'stop', 'start' }
+
 sub stop($self) {
 	return if $self->{stopped}++;
 	eval { $self->_run('postfix', 'stop') };

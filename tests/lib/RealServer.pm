@@ -66,11 +66,18 @@ sub wait_for($what, $seconds, $done) {
 	}
 }
 
+# Does this process run?  One that has ended and is not waited for yet, as init may do late, does not.
+sub lives($pid) {
+	return 0 if !kill 0, $pid;
+	open my $stat, '<', "/proc/$pid/stat" or return 0;
+	return (<$stat> // '') !~ /^\d+ \(.*\) [ZX]/s;
+}
+
 # Ends the process: first with $signal, then by force.  True if it ended by itself.
 sub end_process($pid, $signal = 'TERM', $patience = 10) {
 	return 1 unless defined $pid && kill 0, $pid;
 	kill $signal, $pid;
-	my $gone = eval { wait_for('the end', $patience, sub { waitpid($pid, 1); !kill 0, $pid }); 1 };
+	my $gone = eval { wait_for('the end', $patience, sub { waitpid($pid, 1); !lives($pid) }); 1 };
 	kill 'KILL', $pid unless $gone;
 	waitpid $pid, 0 unless $gone;
 	return $gone;

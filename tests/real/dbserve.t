@@ -74,6 +74,8 @@ sub postfix() {
 	ok wait_for(sub { rcpt($postfix, "user3\@$domain") =~ /^4\d\d / }), 'while a map cannot tell it is deferred';
 	unlike rcpt($postfix, "nobody\@$domain"), qr/^5/, 'and nobody is refused';
 	maps();
+	# its trivial-rewrite believes for 30 s that the table of transports cannot tell
+	$postfix->restart;
 	ok wait_for(sub { rcpt($postfix, "user3\@$domain") =~ /^250 / }), 'until it can tell again';
 	$postfix->stop;
 

@@ -3,6 +3,7 @@
 # what the database's own client prints, or is as it was.
 use v5.36;
 use lib "$ENV{SRC_DIR}/tests/lib";
+use Extent 'long';
 use File::Temp ();
 use Test::More;
 use Time::HiRes ();
@@ -135,9 +136,12 @@ sub follows($database, $kind) {
 	ok $sync->hears(qr/in step/), 'and says that it is in step';
 	$sync->sql("UPDATE u SET v = 'changed' WHERE a = 'user9\@example.com'; DELETE FROM u WHERE a = 'user8\@example.com'");
 	becomes_equal $sync, 'a change is there after the interval';
-	my ($exit, $said) = $sync->once;
-	is $exit, 75, 'a second process for the same map is refused';
-	like $said, qr/process \d+ keeps this map already/, 'in words';
+	if ($kind eq 'sqlite') {
+		# it waits five seconds for the first one, whatever the database
+		my ($exit, $said) = $sync->once;
+		is $exit, 75, 'a second process for the same map is refused';
+		like $said, qr/process \d+ keeps this map already/, 'in words';
+	}
 	is $sync->stop, 0, 'SIGTERM ends it';
 	$sync->start;
 	$sync->sql('DELETE FROM u');
@@ -165,8 +169,10 @@ sub troubles($database, $kind) {
 	my $sync = sync_of($database, $kind, settings => "timeout = 2\nnetwork_timeout = 1\n");
 	$sync->once;
 	my $before = $sync->map;
-	# one row at a time, wide enough to leave the server's buffers
-	my $drip = $kind eq 'pgsql' ? "SELECT a, v || left(repeat('x', 20000), 0) || pg_sleep(0.05)::text FROM u" : "SELECT a, CONCAT(v, IF(SLEEP(0.05), '', '')) FROM u";
+	# one row at a time, wide enough to leave the server's buffers; a query goes on behind a client that was killed, and has its table
+	$sync->sql('CREATE TABLE slow AS SELECT a, v FROM u');
+	my $drip = $kind eq 'pgsql' ? "SELECT a, v || left(repeat('x', 20000), 0) || pg_sleep(0.05)::text FROM slow"
+		: "SELECT a, CONCAT(v, IF(SLEEP(0.05), '', '')) FROM slow";
 	for my $what ('KILL', 'STOP') {
 		my $slow = SqlSync->new($database, $kind, settings => "timeout = 2\nnetwork_timeout = 1\n", query => $drip);
 		$slow->{map} = $sync->{map};
@@ -232,11 +238,12 @@ sub notifications($database) {
 	is $sync->stop, 0, 'and ends when told';
 }
 
-# A million rows in at most three times the memory that their bytes take.
+# A million rows, or 200,000 without ZLMTP_LONG=1, in at most three times the memory that their bytes take.
 sub streams() {
-	my $path = "$dir/million.db";
-	my $text = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 999999) "
-		. "INSERT INTO u SELECT 'user' || (i * 7919 % 1000000) || '\@customer' || (i % 5000) || '.example.com', 'smtp-lmtp!store' || (i % 10) || '!user' || i || '%2' FROM n;";
+	my $path = "$dir/many.db";
+	my $rows = long() ? 1_000_000 : 200_000;
+	my $text = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < $rows - 1) "
+		. "INSERT INTO u SELECT 'user' || (i * 7919 % $rows) || '\@customer' || (i % 5000) || '.example.com', 'smtp-lmtp!store' || (i % 10) || '!user' || i || '%2' FROM n;";
 	open my $fh, '|-', "sqlite3 $path" or die;
 	print $fh "CREATE TABLE u (a TEXT, v TEXT); $text\n";
 	close $fh;
@@ -252,7 +259,7 @@ sub streams() {
 			my ($kb) = map { /^RssAnon:\s+(\d+)/ ? $1 : () } <$status>;
 			$most = $kb * 1024 if ($kb // 0) * 1024 > $most;
 		}
-		like join('', <$out>), qr/^1000000 records: /, "$name of a million rows";
+		like join('', <$out>), qr/^$rows records: /, "$name of $rows rows";
 		close $out;
 		my $ratio = sprintf '%.2f', $most / $bytes;
 		note "$name: $bytes bytes, $ratio times as much memory";
