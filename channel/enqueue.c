@@ -113,12 +113,6 @@ static void add_recipient(struct request *r, char *triple)
 	};
 }
 
-static void add_setting(struct request *r, char *setting)
-{
-	r->settings = xgrow(r->settings, r->setting_count, &r->setting_capacity, sizeof *r->settings);
-	r->settings[r->setting_count++] = setting;
-}
-
 /* A sender is one address, as it would be taken from a recipient, and it goes out as it was written. */
 static void check_sender(const char *sender)
 {
@@ -146,20 +140,6 @@ static void check_sender(const char *sender)
 	pool_free(&pool);
 }
 
-static void set_log(struct request *r, const char *assignment)
-{
-	r->json = strcmp(assignment, "log=json") == 0;
-	if (!r->json && strcmp(assignment, "log=keys") != 0)
-		option_usage(&program, "-O %s: log=keys or log=json expected", assignment);
-}
-
-static unsigned zenv_levels(void)
-{
-	const char *hash = zenv("SCHEDULERDIRHASH");
-
-	return hash != NULL ? (unsigned)(hash[0] - '0') : 0;
-}
-
 static void read_options(struct request *r, int argc, char **argv)
 {
 	struct buf why = { 0 };
@@ -175,8 +155,14 @@ static void read_options(struct request *r, int argc, char **argv)
 		case 'm': r->make = true; break;
 		case 'M': r->routing.metrics = optarg; break;
 		case 'N': r->notify = optarg; break;
-		case 'o': add_setting(r, optarg); break;
-		case 'O': set_log(r, optarg); break;
+		case 'o':
+			r->settings = xgrow(r->settings, r->setting_count, &r->setting_capacity, sizeof *r->settings);
+			r->settings[r->setting_count++] = optarg;
+			break;
+		case 'O':
+			if (!logline_form(optarg, &r->json))
+				option_usage(&program, "-O %s: log=keys or log=json expected", optarg);
+			break;
 		case 'P': r->postoffice = optarg; break;
 		case 'r': add_recipient(r, optarg); break;
 		case 'R': r->ret = optarg; break;
@@ -208,22 +194,13 @@ static void read_options(struct request *r, int argc, char **argv)
 	buf_free(&why);
 }
 
-static const char *own_name(void)
-{
-	static char name[256];
-
-	if (gethostname(name, sizeof name - 1) != 0 || name[0] == '\0')
-		return "localhost";
-	return name;
-}
-
 static char *own_address(void)
 {
 	const struct passwd *pw = getpwuid(getuid());
 
 	if (pw == NULL)
 		die(EX_NOUSER, "user %ld has no name; give the sender with -s", (long)getuid());
-	return xasprintf("%s@%s", pw->pw_name, own_name());
+	return xasprintf("%s@%s", pw->pw_name, process_host());
 }
 
 /* What the sender wrote for recipient i: those from addresses stand behind those from -r. */
@@ -328,7 +305,7 @@ int main(int argc, char **argv)
 		die(EX_CANTCREAT, "%s", buf_str(&why));
 	envelope = make_envelope(&r);
 	become_owner(r.postoffice);
-	spool = (struct spool){ .postoffice = r.postoffice, .levels = r.levels, .host = own_name() };
+	spool = (struct spool){ .postoffice = r.postoffice, .levels = r.levels, .host = process_host() };
 	if (!spool_open(&spool, &why))
 		die(EX_CANTCREAT, "%s", buf_str(&why));
 	status = spool_submit(&spool, &envelope, STDIN_FILENO, &draft, &why);

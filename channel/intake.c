@@ -19,6 +19,7 @@
 #include "channel/net/tls.h"
 #include "channel/report/reportconf.h"
 #include "channel/spool/notify.h"
+#include "lib/account.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/listen.h"
@@ -84,8 +85,10 @@ static void set_key(struct intake *in, const char *assignment)
 {
 	struct buf why = { 0 };
 
-	if (strcmp(assignment, "log=json") == 0 || strcmp(assignment, "log=keys") == 0)
-		in->json = strcmp(assignment, "log=json") == 0;
+	bool json;
+
+	if (logline_form(assignment, &json))
+		in->json = json;
 	else if (!policy_set(&in->policy, assignment, &why))
 		option_usage(&program, "-O %s", buf_str(&why));
 	buf_free(&why);
@@ -100,13 +103,6 @@ static void listen_at(struct options *options, const char *text)
 		option_usage(&program, "-L %s", buf_str(&why));
 	if (status != EX_OK)
 		die(status, "-L %s", buf_str(&why));
-}
-
-static unsigned zenv_levels(void)
-{
-	const char *hash = zenv("SCHEDULERDIRHASH");
-
-	return hash != NULL ? (unsigned)(hash[0] - '0') : 0;
 }
 
 static void read_options(struct intake *in, struct options *options, char **listen_texts, size_t *listen_count, int argc,
@@ -151,28 +147,20 @@ static void read_options(struct intake *in, struct options *options, char **list
 
 /* ---- start ---- */
 
-static const char *own_name(void)
-{
-	static char name[256];
-
-	return gethostname(name, sizeof name - 1) == 0 && name[0] != '\0' ? name : "localhost";
-}
-
 static void open_maps(struct intake *in, struct options *options)
 {
 	const char *mailvar = zenv("MAILVAR");
-	const struct passwd *pw = getpwnam("nobody");
 	int status;
 
 	if (options->routing.dbases == NULL && mailvar != NULL)
 		options->routing.dbases = xasprintf("%s/db/dbases.conf", mailvar);
 	if (options->routing.dbases == NULL)
 		option_usage(&program, "which maps route recipients? -f, or MAILVAR in the file that ZCONFIG names");
-	report_settings_read(&options->reports, options->routing.dbases, own_name());
+	report_settings_read(&options->reports, options->routing.dbases, process_host());
 	in->policy.postmaster = options->reports.postmaster;
 	options->routing.settings = options->settings;
 	options->routing.setting_count = options->setting_count;
-	in->privilege = options->routing.privilege = pw != NULL ? (long)pw->pw_uid : 65534;
+	in->privilege = options->routing.privilege = account_nobody();
 	in->recipients = recipients_open(&options->routing, &in->policy, &status);
 	if (in->recipients == NULL)
 		exit(status);
@@ -197,7 +185,7 @@ static void open_spool(struct intake *in, bool make)
 {
 	struct buf why = { 0 };
 
-	in->spool.host = own_name();
+	in->spool.host = process_host();
 	if (make && !spool_make(in->spool.postoffice, &why))
 		die(EX_CANTCREAT, "%s", buf_str(&why));
 	if (!spool_open(&in->spool, &why))
@@ -299,14 +287,6 @@ static void accept_clients(struct loop *loop, const struct listener *listener)
 	}
 }
 
-static void want(struct loop *loop, size_t entries)
-{
-	if (entries <= loop->room)
-		return;
-	loop->room = 2 * entries;
-	loop->fds = xreallocarray(loop->fds, loop->room, sizeof *loop->fds);
-}
-
 /* Everything to wait for: listeners, clients, the committer, slow maps, in this order. */
 static size_t fill(struct loop *loop, int64_t *deadline)
 {
@@ -315,7 +295,11 @@ static size_t fill(struct loop *loop, int64_t *deadline)
 	*deadline = recipients_deadline(loop->intake.recipients);
 	if (loop->intake.metrics != NULL && loop->write_figures < *deadline)
 		*deadline = loop->write_figures;
-	want(loop, loop->listeners->count + loop->count + 1 + recipients_room(loop->intake.recipients));
+	n = loop->listeners->count + loop->count + 1 + recipients_room(loop->intake.recipients);
+	if (n > loop->room) {
+		loop->room = 2 * n;
+		loop->fds = xreallocarray(loop->fds, loop->room, sizeof *loop->fds);
+	}
 	n = listeners_fill(loop->listeners, loop->fds, deadline);
 	for (size_t i = 0; stop_wanted && i < n; i++)
 		loop->fds[i].fd = -1;

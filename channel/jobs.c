@@ -26,20 +26,18 @@ void jobs_init(struct jobs *jobs, const struct jobs_options *options)
 	outcomes_init(&jobs->outcomes, options);
 }
 
-static void free_form(struct form *form)
-{
-	header_free(&form->header);
-	if (form->converted) {
-		header_free(&form->converted_header);
-		body_close(&form->converted_body);
-	}
-}
-
 static void free_job(struct job *job)
 {
 	if (job->opened) {
-		for (size_t i = 0; i < job->control->header_count; i++)
-			free_form(&job->forms[i]);
+		for (size_t i = 0; i < job->control->header_count; i++) {
+			struct form *form = &job->forms[i];
+
+			header_free(&form->header);
+			if (form->converted) {
+				header_free(&form->converted_header);
+				body_close(&form->converted_body);
+			}
+		}
 		free(job->forms);
 		body_close(&job->body);
 	}
@@ -219,18 +217,6 @@ static void lock_recipients(struct jobs *jobs, struct job *job)
 	job->open = job->count;
 }
 
-/* Nothing in this job is for us: the scheduler is to look at the file again. */
-static void resync(struct jobs *jobs, struct job *job)
-{
-	buf_addf(&jobs->outcomes.answers, "#resync %s\n", job->name);
-	finish_job(jobs, job);
-}
-
-static struct result local_trouble(const char *status, const char *words)
-{
-	return (struct result){ .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = status, .words = words };
-}
-
 static const struct settlement nowhere = { .remote = "" };
 
 /* The message file that belongs to a locked job.  Whatever is wrong with it, nobody's mail bounces. */
@@ -241,7 +227,8 @@ static bool open_body(struct jobs *jobs, struct job *job)
 	bool ok = body_open(&job->body, path, job->control->body_offset, &why) == BODY_OK;
 
 	if (!ok) {
-		struct result r = local_trouble("4.3.0", buf_str(&why));
+		const struct result r = { .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = "4.3.0",
+		                          .words = buf_str(&why) };
 
 		outcomes_comment(&jobs->outcomes, "%s: %s", job->name, buf_str(&why));
 		job_fail(jobs, job, &r, &nowhere);
@@ -272,7 +259,9 @@ static bool open_job(struct jobs *jobs, struct job *job)
 	if (result == CONTROL_OK)
 		lock_recipients(jobs, job);
 	if (job->count == 0) {
-		resync(jobs, job);
+		/* nothing in this job is for us: the scheduler is to look at the file again */
+		buf_addf(&jobs->outcomes.answers, "#resync %s\n", job->name);
+		finish_job(jobs, job);
 		return false;
 	}
 	job->opened = true;

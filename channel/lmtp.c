@@ -472,31 +472,16 @@ static void catch_signals(sigset_t *unblocked)
 	wait_catch(signals, n, on_signal, unblocked);
 }
 
-/* With damaged settings nothing is delivered: what they should protect would go unprotected. */
-static void start_security(struct security *security)
-{
-	struct buf why = { 0 };
-
-	if (!security_start(security, &why))
-		die(EX_CONFIG, "%s", buf_str(&why));
-}
-
 /*
  * -B is the work of lmtp-probe, which stands beside us: it carries libraries for maps that nobody needs to deliver.
  */
 static _Noreturn void become_probe(char **argv)
 {
-	struct buf path = { 0 };
-	ssize_t n = readlink("/proc/self/exe", buf_reserve(&path, PATH_MAX), PATH_MAX);
+	const char *path = process_beside("lmtp-probe");
 
-	if (n > 0) {
-		path.len = (size_t)n;
-		while (path.len > 0 && path.data[path.len - 1] != '/')
-			path.len--;
-		buf_adds(&path, "lmtp-probe");
-		execv(path.data, argv);
-	}
-	die(EX_TEMPFAIL, "-B needs the program lmtp-probe beside lmtp: %s: %s", n > 0 ? path.data : "/proc/self/exe",
+	if (path != NULL)
+		execv(path, argv);
+	die(EX_TEMPFAIL, "-B needs the program lmtp-probe beside lmtp: %s: %s", path != NULL ? path : "/proc/self/exe",
 	    strerror(errno));
 }
 
@@ -505,6 +490,7 @@ int main(int argc, char **argv)
 	static struct settings settings;
 	struct loop loop = { .settings = &settings };
 	const struct session_owner owner = { &loop, on_settled, on_done, on_prepare, on_content, on_unreachable };
+	struct buf why = { 0 };
 	sigset_t unblocked;
 
 	process_begin("lmtp");
@@ -512,7 +498,9 @@ int main(int argc, char **argv)
 	if (settings.probe.wanted)
 		become_probe(argv);
 	log_as_comments();
-	start_security(&settings.security);
+	/* with damaged settings nothing is delivered: what they should protect would go unprotected */
+	if (!security_start(&settings.security, &why))
+		die(EX_CONFIG, "%s", buf_str(&why));
 	record_open(&settings.record);
 	if (settings.log != NULL && !transcript_open(&settings.transcript, settings.log))
 		complain("protocol log %s: %s; going on without", settings.log, strerror(errno));

@@ -28,20 +28,7 @@ static char digit(uint64_t number)
 	return (char)('0' + number % 10);
 }
 
-/* "0.012/0.000/...", in JSON "[0.012,0.000,...]" */
-static void add_seconds(struct buf *out, const int64_t *ms, size_t n, bool json)
-{
-	for (size_t i = 0; i < n; i++) {
-		uint64_t t = ms[i] < 0 ? 0 : (uint64_t)ms[i];
-		const char fraction[] = { '.', digit(t / 100), digit(t / 10), digit(t) };
-
-		if (i > 0)
-			buf_addc(out, json ? ',' : '/');
-		buf_addu(out, t / 1000);
-		buf_add(out, fraction, sizeof fraction);
-	}
-}
-
+/* "0.012/0.000/...", in JSON [0.012,0.000,...] */
 static void add_delays(struct logline *line, const struct record_entry *e)
 {
 	int64_t now = clock_ms();
@@ -56,7 +43,15 @@ static void add_delays(struct logline *line, const struct record_entry *e)
 	logline_key(line, "delays");
 	if (line->json)
 		buf_addc(&line->text, '[');
-	add_seconds(&line->text, delays, sizeof delays / sizeof delays[0], line->json);
+	for (size_t i = 0; i < sizeof delays / sizeof delays[0]; i++) {
+		uint64_t t = delays[i] < 0 ? 0 : (uint64_t)delays[i];
+		const char fraction[] = { '.', digit(t / 100), digit(t / 10), digit(t) };
+
+		if (i > 0)
+			buf_addc(&line->text, line->json ? ',' : '/');
+		buf_addu(&line->text, t / 1000);
+		buf_add(&line->text, fraction, sizeof fraction);
+	}
 	if (line->json)
 		buf_addc(&line->text, ']');
 }

@@ -61,23 +61,18 @@ int routing_open(const struct routing *r, struct router **router)
 	return status;
 }
 
-static void add_fault(struct buf *line, const char *text)
-{
-	struct pool pool = { 0 };
-	struct address address;
-	const char *why;
-
-	if (!address_parse(&pool, text, strlen(text), ADDRESS_PLAIN, &address, &why))
-		buf_addf(line, ": %s", why);
-	pool_free(&pool);
-}
-
 /* What is the matter with a result that is no destination. */
 static void add_trouble(struct buf *line, const char *address, const struct route_result *result)
 {
+	struct pool pool = { 0 };
+	struct address parsed;
+	const char *why;
+
 	text_add_clean_string(line, result->host, SHOWN_MAX);
-	if (strcmp(result->host, "badaddress") == 0)
-		add_fault(line, address);
+	if (strcmp(result->host, "badaddress") == 0 &&
+	    !address_parse(&pool, address, strlen(address), ADDRESS_PLAIN, &parsed, &why))
+		buf_addf(line, ": %s", why);
+	pool_free(&pool);
 	if (strcmp(result->user, address) != 0) {
 		buf_adds(line, ": ");
 		text_add_clean_string(line, result->user, SHOWN_MAX);

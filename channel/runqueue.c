@@ -90,8 +90,7 @@ static void set_extra(struct settings *set, const char *assignment)
 			option_usage(&program, "-O %s: a time like 5h or 90m expected", assignment);
 		return;
 	}
-	set->log_json = strcmp(assignment, "log=json") == 0;
-	if (!set->log_json && strcmp(assignment, "log=keys") != 0)
+	if (!logline_form(assignment, &set->log_json))
 		option_usage(&program, "-O %s: log=keys, log=json or silence=TIME expected", assignment);
 }
 
@@ -154,20 +153,16 @@ static struct schedconf *read_conf(const struct settings *set)
 /* How long an operator's zlmtp-queue may have the lock when we start, in milliseconds. */
 #define LOCK_PATIENCE 5000
 
-static void refuse_beside_scheduler(const char *postoffice)
-{
-	pid_t pid = lock_zmailer(postoffice);
-
-	if (pid != 0)
-		die(EX_TEMPFAIL, "a scheduler runs here: process %ld, by %s/.pid.scheduler", (long)pid, postoffice);
-}
-
-/* One of us for each post office: the lock ends with the process, whatever ends that. */
+/* One of us for each post office, and no scheduler of ZMailer: the lock ends with the process, whatever ends that. */
 static void lock_postoffice(const char *postoffice)
 {
+	pid_t zmailer = lock_zmailer(postoffice);
 	struct buf why = { 0 };
-	int status, fd = lock_take(postoffice, LOCK_PATIENCE, &why, &status);
+	int status, fd;
 
+	if (zmailer != 0)
+		die(EX_TEMPFAIL, "a scheduler runs here: process %ld, by %s/.pid.scheduler", (long)zmailer, postoffice);
+	fd = lock_take(postoffice, LOCK_PATIENCE, &why, &status);
 	if (fd < 0)
 		die(status, "%s", buf_str(&why));
 	/* the lock is what counts: on a full disk, delivery is what makes room */
@@ -183,23 +178,6 @@ static void enter_transport(const char *postoffice)
 	if (chdir(path) < 0)
 		die(errno == EACCES ? EX_NOPERM : EX_NOINPUT, "%s: %s", path, strerror(errno));
 	free(path);
-}
-
-/* The path of zlmtp-report, which stands beside us; NULL if that cannot be found out. */
-static char *reporter_program(void)
-{
-	struct buf path = { 0 };
-	ssize_t n = readlink("/proc/self/exe", buf_reserve(&path, PATH_MAX), PATH_MAX);
-
-	if (n <= 0) {
-		buf_free(&path);
-		return NULL;
-	}
-	path.len = (size_t)n;
-	while (path.len > 0 && path.data[path.len - 1] != '/')
-		path.len--;
-	buf_adds(&path, "zlmtp-report");
-	return path.data;
 }
 
 /* We are in transport/ when it is used, and so is zlmtp-report. */
@@ -462,11 +440,10 @@ int main(int argc, char **argv)
 	if (set.list)
 		return list(&set);
 	conf = read_conf(&set);
-	refuse_beside_scheduler(set.postoffice);
 	lock_postoffice(set.postoffice);
 	reporter.postoffice = office = from_here(set.postoffice);
 	reporter.dbases = maps = set.dbases != NULL ? from_here(set.dbases) : zenv_below("MAILVAR", "db/dbases.conf");
-	reporter.program = reporter_path = reporter_program();
+	reporter.program = reporter_path = process_beside("zlmtp-report");
 	reporter.json = set.log_json;
 	enter_transport(set.postoffice);
 	wait_catch(signals, sizeof signals / sizeof signals[0], on_signal, &while_waiting);

@@ -68,15 +68,10 @@ static enum tls_verify default_verify(const struct security *sec)
 	return sec->tls_path != NULL ? TLS_VERIFY_NAME : TLS_VERIFY_NONE;
 }
 
-/* A check that was asked for is worth nothing if a server passes it by not offering TLS. */
-static bool check_is_asked_for(const struct tlsconf *conf)
-{
-	return conf->verify == TLS_VERIFY_CHAIN || conf->verify == TLS_VERIFY_NAME || conf->peer_name != NULL ||
-	       conf->fingerprint_count > 0;
-}
-
 static enum starttls decide_starttls(const struct security *sec)
 {
+	const struct tlsconf *conf = &sec->conf;
+
 	switch (sec->wish) {
 	case TLS_WISH_NONE:
 		return STARTTLS_NEVER;
@@ -88,7 +83,11 @@ static enum starttls decide_starttls(const struct security *sec)
 	case TLS_WISH_UNSAID:
 		break;
 	}
-	return sec->conf.demanded || check_is_asked_for(&sec->conf) ? STARTTLS_DEMANDED : STARTTLS_IF_OFFERED;
+	/* a check that was asked for is worth nothing if a server passes it by not offering TLS */
+	if (conf->demanded || conf->verify == TLS_VERIFY_CHAIN || conf->verify == TLS_VERIFY_NAME || conf->peer_name != NULL ||
+	    conf->fingerprint_count > 0)
+		return STARTTLS_DEMANDED;
+	return STARTTLS_IF_OFFERED;
 }
 
 bool security_start(struct security *sec, struct buf *why)

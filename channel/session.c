@@ -200,28 +200,23 @@ static void tls_failed(struct session *s, const char *why)
 }
 
 /* Who the peer is goes on record, and to the postmaster where a password goes to a server that is not verified. */
-static void tell_about_tls(struct session *s)
+static void handshake_done(struct session *s)
 {
 	struct peer *peer = s->peer;
 
-	tls_describe(s->stream.tls, &s->tls_words);
-	transcript_addf(s->options->transcript, "TLS: %s", buf_str(&s->tls_words));
-	if (s->auth_run == NULL || peer->unverified_said || tls_verified(s->stream.tls) || s->local)
-		return;
-	complain("%s gets our password, although its certificate does not prove who it is: %s", peer->target->text,
-	         buf_str(&s->tls_words));
-	peer->unverified_said = true;
-}
-
-static void handshake_done(struct session *s)
-{
 	s->handshaking = false;
 	s->since = clock_ms();
 	if (tls_resumed(s->stream.tls))
 		s->options->tally->tls_resumed++;
 	else
 		s->options->tally->tls_full++;
-	tell_about_tls(s);
+	tls_describe(s->stream.tls, &s->tls_words);
+	transcript_addf(s->options->transcript, "TLS: %s", buf_str(&s->tls_words));
+	if (s->auth_run != NULL && !peer->unverified_said && !tls_verified(s->stream.tls) && !s->local) {
+		complain("%s gets our password, although its certificate does not prove who it is: %s", peer->target->text,
+		         buf_str(&s->tls_words));
+		peer->unverified_said = true;
+	}
 	if (s->opening.stage == STAGE_STARTTLS && opening_encrypted(&s->opening, &s->opening_out) == OPENING_FAILED)
 		opening_failed(s);
 }

@@ -14,6 +14,7 @@
 #include "lib/log.h"
 #include "lib/options.h"
 #include "lib/parse.h"
+#include "lib/process.h"
 #include "lib/zenv.h"
 
 /* SMTP's own port: LMTP must never be meant by it (RFC 2033 section 5); -O protocol=smtp means it if no other is given. */
@@ -202,11 +203,6 @@ static bool set_log(struct settings *set, const char *value)
 	return set->transcript.json || strcmp(value, "keys") == 0;
 }
 
-static bool is_status_of(const char *status, char class)
-{
-	return *status != '\0' && reply_enhanced_length(status, class) == strlen(status);
-}
-
 /* CODE[/x.y.z]:temp|perm */
 static bool set_map_reply(struct settings *set, const char *value)
 {
@@ -223,7 +219,8 @@ static bool set_map_reply(struct settings *set, const char *value)
 	if (status != NULL)
 		*status++ = '\0';
 	/* one that no server could give would be a rule that never counts */
-	if (!parse_number(copy, 599, &code) || code < 400 || (status != NULL && !is_status_of(status, *copy)))
+	if (!parse_number(copy, 599, &code) || code < 400 || 
+	    (status != NULL && (*status == '\0' || reply_enhanced_length(status, *copy) != strlen(status))))
 		return false;
 	if (strcmp(means, "perm") == 0)
 		rule.outcome = OUTCOME_FAILED;
@@ -413,8 +410,6 @@ static void take_seven_bit(struct settings *set)
 
 static void set_defaults(struct settings *set)
 {
-	static char name[256];
-
 	*set = (struct settings){
 		.jobs = { .channel = "smtp", .max_recipients = 1000, .record = &set->record, .tally = &set->tally, .charset = "iso-8859-1" },
 		.session = {
@@ -439,9 +434,7 @@ static void set_defaults(struct settings *set)
 	};
 	security_init(&set->security);
 	probe_defaults(&set->probe);
-	if (gethostname(name, sizeof name - 1) != 0 || name[0] == '\0')
-		strcpy(name, "localhost");
-	set->session.opening.name = name;
+	set->session.opening.name = process_host();
 }
 
 /* LMTP has no port of its own, and SMTP's cannot be meant. */

@@ -102,13 +102,6 @@ struct settings {
 
 /* ---- command line ---- */
 
-static void set_log(struct settings *set, const char *assignment)
-{
-	set->log_json = strcmp(assignment, "log=json") == 0;
-	if (!set->log_json && strcmp(assignment, "log=keys") != 0)
-		option_usage(&program, "-O %s: log=keys or log=json expected", assignment);
-}
-
 static void add_word(struct settings *set, const char *word)
 {
 	struct buf why = { 0 };
@@ -144,7 +137,10 @@ static void read_words(struct settings *set, int argc, char **argv)
 			set->router = xgrow(set->router, set->router_count, &set->router_capacity, sizeof *set->router);
 			set->router[set->router_count++] = optarg;
 			break;
-		case 'O': set_log(set, optarg); break;
+		case 'O':
+			if (!logline_form(optarg, &set->log_json))
+				option_usage(&program, "-O %s: log=keys or log=json expected", optarg);
+			break;
 		case 'P': set->postoffice = optarg; break;
 		case 'w':
 			if (!mailfilter_span(optarg, &set->patience) || set->patience > MOST_PATIENCE)
@@ -518,24 +514,6 @@ static void confirm_removal(const struct settings *set, const struct selection *
 		die(EX_USAGE, "nothing was removed");
 }
 
-/* Files of the queue belong to the owner of the post office, whatever root does to them. */
-static void become_owner(const char *postoffice)
-{
-	struct buf name = { 0 };
-
-	if (!account_become_owner(".", &name))
-		die(EX_NOPERM, "cannot become %s, the owner of %s/transport: %s", buf_str(&name), postoffice, strerror(errno));
-}
-
-static void refuse_beside_zmailer(const struct settings *set)
-{
-	pid_t pid = lock_zmailer(set->postoffice);
-
-	if (pid != 0)
-		die(EX_TEMPFAIL, "%s: ZMailer's scheduler runs here (process %ld); stop it first, or use its own tools", set->verb,
-		    (long)pid);
-}
-
 static const char *operator_name(void)
 {
 	static struct buf name;
@@ -556,7 +534,7 @@ static void answered(void *context, size_t request, enum operation_result result
 static void take_charge(struct tally *t)
 {
 	const char *postoffice = t->set->postoffice;
-	struct buf why = { 0 };
+	struct buf why = { 0 }, name = { 0 };
 	int status, error;
 
 	t->client = (struct control_client){
@@ -567,7 +545,9 @@ static void take_charge(struct tally *t)
 		return;
 	if (error != ENOENT && error != ECONNREFUSED)
 		die(error == EACCES || error == EPERM ? EX_NOPERM : EX_OSERR, "%s/.control.runqueue: %s", postoffice, strerror(error));
-	become_owner(postoffice);
+	/* files of the queue belong to the owner of the post office, whatever root does to them */
+	if (!account_become_owner(".", &name))
+		die(EX_NOPERM, "cannot become %s, the owner of %s/transport: %s", buf_str(&name), postoffice, strerror(errno));
 	if (lock_take(postoffice, LOCK_PATIENCE, &why, &status) < 0)
 		die(status, "%s", buf_str(&why));
 }
@@ -651,12 +631,16 @@ static int change(const struct settings *set, enum operation_verb verb)
 	struct tally t = { .set = set, .verb = verb };
 	struct selection s = { .filter = &set->filter, .now = set->now };
 	struct buf why = { 0 };
+	pid_t zmailer;
 	int status;
 
 	if (set->words == 0)
 		option_usage(&program, "%s: a filter expected, or all", set->verb);
 	refuse_strangers(set);
-	refuse_beside_zmailer(set);
+	zmailer = lock_zmailer(set->postoffice);
+	if (zmailer != 0)
+		die(EX_TEMPFAIL, "%s: ZMailer's scheduler runs here (process %ld); stop it first, or use its own tools", set->verb,
+		    (long)zmailer);
 	/* one that was named gets its answer; of others those are meant that it can be done to */
 	if (set->filter.id == NULL)
 		s.fits = verb == OPERATION_RELEASE ? is_held : verb == OPERATION_HOLD || verb == OPERATION_RETRY ? is_not_held : NULL;

@@ -18,6 +18,7 @@
 #include "channel/routing.h"
 #include "channel/spool/control.h"
 #include "db/route/route.h"
+#include "lib/account.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -61,8 +62,7 @@ static void read_options(struct reporter *r, int argc, char **argv)
 		switch (c) {
 		case 'f': r->dbases = optarg; break;
 		case 'O':
-			r->office.json = strcmp(optarg, "log=json") == 0;
-			if (!r->office.json && strcmp(optarg, "log=keys") != 0)
+			if (!logline_form(optarg, &r->office.json))
 				option_usage(&program, "-O %s: log=keys or log=json expected", optarg);
 			break;
 		case 'P': r->office.spool.postoffice = optarg; break;
@@ -73,13 +73,6 @@ static void read_options(struct reporter *r, int argc, char **argv)
 }
 
 /* ---- what reports are made with ---- */
-
-static const char *own_name(void)
-{
-	static char name[256];
-
-	return gethostname(name, sizeof name - 1) == 0 && name[0] != '\0' ? name : "localhost";
-}
 
 static void read_forms(struct reporter *r)
 {
@@ -99,21 +92,19 @@ static void read_forms(struct reporter *r)
 static void open_office(struct reporter *r)
 {
 	struct office *o = &r->office;
-	const char *levels = zenv("SCHEDULERDIRHASH");
-	const struct passwd *nobody = getpwnam("nobody");
 	struct buf why = { 0 };
 	struct stat st;
 
-	o->privilege = nobody != NULL ? (long)nobody->pw_uid : 65534;
-	o->spool.host = own_name();
-	o->spool.levels = levels != NULL ? (unsigned)(*levels - '0') : 0;
+	o->privilege = account_nobody();
+	o->spool.host = process_host();
+	o->spool.levels = zenv_levels();
 	if (!spool_open(&o->spool, &why))
 		die(EX_CANTCREAT, "%s", buf_str(&why));
 	if (fstat(o->spool.transport, &st) < 0 || fchdir(o->spool.transport) < 0)
 		die(EX_OSERR, "%s/transport: %s", o->spool.postoffice, strerror(errno));
 	o->uid = st.st_uid;
 	o->gid = st.st_gid;
-	report_settings_read(&o->settings, r->dbases, own_name());
+	report_settings_read(&o->settings, r->dbases, process_host());
 	read_forms(r);
 }
 
@@ -169,20 +160,17 @@ static uint64_t number(char **rest, const char *line, uint64_t max)
 	return n;
 }
 
-/* How many lines follow the first one of a request. */
-static size_t lines_behind(const char *first, size_t n)
-{
-	const char *last = n > 6 && memcmp(first, "delay ", 6) == 0 ? memrchr(first, ' ', n) : NULL;
-
-	return last != NULL ? (size_t)strtoul(last + 1, NULL, 10) : 0;
-}
-
 /* The length of the request at the beginning of `text`, 0 if it is not whole yet. */
 static size_t whole_request(const char *text, size_t n)
 {
-	const char *lf = memchr(text, '\n', n);
-	size_t more = lf != NULL ? lines_behind(text, (size_t)(lf - text)) : 0;
+	const char *lf = memchr(text, '\n', n), *last = NULL;
+	size_t first = lf != NULL ? (size_t)(lf - text) : 0, more = 0;
 
+	/* the first line of a request about delays ends in the number of those that follow */
+	if (first > 6 && memcmp(text, "delay ", 6) == 0)
+		last = memrchr(text, ' ', first);
+	if (last != NULL)
+		more = (size_t)strtoul(last + 1, NULL, 10);
 	while (lf != NULL && more-- > 0)
 		lf = memchr(lf + 1, '\n', n - (size_t)(lf + 1 - text));
 	return lf != NULL ? (size_t)(lf + 1 - text) : 0;
@@ -219,14 +207,6 @@ static void read_request(struct work *w, const char *text, size_t n)
 
 /* ---- the work ---- */
 
-/* The maps may be refused now and be mended later: nothing is told until then. */
-static bool open_router(struct reporter *r)
-{
-	const struct routing routing = { .dbases = r->dbases };
-
-	return r->office.router != NULL || routing_open(&routing, &r->office.router) == EX_OK;
-}
-
 static void answer(struct buf *out, struct work *w)
 {
 	struct buf why = { 0 };
@@ -249,7 +229,9 @@ static void work_off(struct reporter *r, struct work *works, size_t count)
 {
 	struct spool_draft **drafts = NULL;
 	size_t draft_count = 0, capacity = 0;
-	bool possible = open_router(r);
+	const struct routing routing = { .dbases = r->dbases };
+	/* the maps may be refused now and be mended later: nothing is told until then */
+	bool possible = r->office.router != NULL || routing_open(&routing, &r->office.router) == EX_OK;
 	struct buf out = { 0 };
 
 	for (size_t i = 0; i < count && possible; i++) {

@@ -78,13 +78,6 @@ struct request {
 	struct buf text;
 };
 
-static const char *own_name(void)
-{
-	static char name[256];
-
-	return gethostname(name, sizeof name - 1) == 0 && name[0] != '\0' ? name : "localhost";
-}
-
 static const char *intake_path(void)
 {
 	const char *path = zenv("INTAKE");
@@ -96,16 +89,6 @@ static const char *intake_path(void)
 
 /* ---- options ---- */
 
-static char *upper(const char *s)
-{
-	char *copy = xstrdup(s);
-
-	for (char *c = copy; *c != '\0'; c++)
-		if (*c >= 'a' && *c <= 'z')
-			*c = (char)(*c - 'a' + 'A');
-	return copy;
-}
-
 static void set_mode(struct request *r, const char *mode)
 {
 	if (strlen(mode) != 1 || strchr("msp", mode[0]) == NULL)
@@ -115,7 +98,10 @@ static void set_mode(struct request *r, const char *mode)
 
 static void set_notify(struct request *r, const char *list)
 {
-	r->notify = upper(list);
+	r->notify = xstrdup(list);
+	for (char *c = r->notify; *c != '\0'; c++)
+		if (*c >= 'a' && *c <= 'z')
+			*c = (char)(*c - 'a' + 'A');
 	if (!arguments_is_notify(r->notify))
 		option_usage(&program, "-N %s: never, or a list of success,failure,delay expected", list);
 }
@@ -230,7 +216,7 @@ static void complete(struct request *r)
 	if (r->name == NULL)
 		r->name = r->sender == NULL ? full_name(pw) : "";
 	if (r->sender == NULL)
-		r->sender = xasprintf("%s@%s", pw->pw_name, own_name());
+		r->sender = xasprintf("%s@%s", pw->pw_name, process_host());
 	r->text.limit = LARGEST;
 	if (!letter_read(stdin, r->dot_ends, &r->text))
 		die(errno == EFBIG ? EX_DATAERR : EX_IOERR, "standard input: %s", strerror(errno));
@@ -267,23 +253,18 @@ static _Noreturn void refuse(const struct handover *h, int code, const char *who
 	die(exit_status(code, h->status), "%s%s%s; nothing queued", buf_str(&clean), clean.len > 0 ? ": " : "", buf_str(&h->words));
 }
 
-static bool needs_smtputf8(const struct request *r)
-{
-	bool needs = command_is_8bit(r->sender);
-
-	for (size_t i = 0; i < r->to.count; i++)
-		needs |= command_is_8bit(r->to.list[i]);
-	return needs;
-}
-
 static void hand_over(struct handover *h, const struct request *r)
 {
 	const struct envelope envelope = {
 		.sender = r->sender, .eightbit = r->eightbit, .size = r->text.len, .ret = r->ret,
 		.envid = r->envid.len > 0 ? r->envid.data : NULL,
 	};
-	int code = handover_mail(h, &envelope, needs_smtputf8(r));
+	bool smtputf8 = command_is_8bit(r->sender);
+	int code;
 
+	for (size_t i = 0; i < r->to.count; i++)
+		smtputf8 |= command_is_8bit(r->to.list[i]);
+	code = handover_mail(h, &envelope, smtputf8);
 	if (code / 100 != 2)
 		refuse(h, code, r->sender);
 	for (size_t i = 0; i < r->to.count; i++) {
@@ -302,25 +283,13 @@ static void hand_over(struct handover *h, const struct request *r)
 
 /* ---- without an intake ---- */
 
-/* A program that stands beside this one. */
-static char *beside(const char *name)
-{
-	char path[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
-	char *slash;
-
-	path[n > 0 ? n : 0] = '\0';
-	slash = strrchr(path, '/');
-	return xasprintf("%.*s/%s", slash != NULL ? (int)(slash - path) : 0, path, name);
-}
-
 /* What enqueue is called with. */
 static const char **enqueue_arguments(const struct request *r)
 {
 	const char **argv = xcalloc(r->to.count + 12, sizeof *argv);
 	size_t n = 0;
 
-	argv[n++] = beside("enqueue");
+	argv[n++] = process_beside("enqueue");
 	argv[n++] = "-s";
 	argv[n++] = *r->sender != '\0' ? r->sender : "<>";
 	if (r->notify != NULL) {
@@ -383,7 +352,7 @@ static int take_message(struct request *r)
 	int status;
 
 	complete(r);
-	status = handover_open(&intake, intake_path(), own_name(), HANDOVER_PATIENCE);
+	status = handover_open(&intake, intake_path(), process_host(), HANDOVER_PATIENCE);
 	if (status == EX_OK)
 		hand_over(&intake, r);
 	else if (status > 0 || !may_write_queue())
@@ -396,7 +365,7 @@ static int take_message(struct request *r)
 
 static _Noreturn void be_runqueue(const char *how)
 {
-	char *path = beside("runqueue");
+	char *path = process_beside("runqueue");
 
 	execl(path, "runqueue", how, (char *)NULL);
 	die(EX_UNAVAILABLE, "%s: %s", path, strerror(errno));
@@ -413,7 +382,7 @@ int main(int argc, char **argv)
 	read_options(&r, argc, argv);
 	switch (r.mode) {
 	case 'm': status = take_message(&r); break;
-	case 's': status = dialogue_run(intake_path(), own_name(), STDIN_FILENO, STDOUT_FILENO); break;
+	case 's': status = dialogue_run(intake_path(), process_host(), STDIN_FILENO, STDOUT_FILENO); break;
 	case 'p': be_runqueue("-l");
 	case 'q': be_runqueue("-1");
 	}

@@ -10,6 +10,12 @@
 /* Between looks for a log daemon, in milliseconds. */
 #define LOOK_PAUSE 1000
 
+bool logline_form(const char *assignment, bool *json)
+{
+	*json = strcmp(assignment, "log=json") == 0;
+	return *json || strcmp(assignment, "log=keys") == 0;
+}
+
 void logline_begin(struct logline *line, bool json)
 {
 	buf_clear(&line->text);

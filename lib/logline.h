@@ -19,6 +19,9 @@ struct logline {
 	bool json;
 };
 
+/* Takes "log=keys" or "log=json", as options of programs have it; false for anything else. */
+bool logline_form(const char *assignment, bool *json);
+
 /* Begins a line, with the memory of the last one.  A zeroed struct is a fit beginning. */
 void logline_begin(struct logline *line, bool json);
 

@@ -7,25 +7,13 @@
 
 #include "lib/alloc.h"
 #include "lib/module.h"
+#include "lib/process.h"
 
 /*
  * Where a shared object may stand, seen from the directory of the program: beside it, above ta/, or in the build tree (the last two).  Nothing
  * else counts, no environment and no search path: who can write there could replace the program itself.
  */
 static const char *const places[] = { "", "../", "../db/", "../../db/" };
-
-/* The directory of this program, with a slash; NULL with errno. */
-static char *program_directory(void)
-{
-	char path[4096];
-	ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
-
-	if (n < 0)
-		return NULL;
-	path[n] = '\0';
-	*(strrchr(path, '/') + 1) = '\0';
-	return xstrdup(path);
-}
 
 static const void *load(const char *path, const char *symbol, unsigned version, struct buf *why)
 {
@@ -43,7 +31,7 @@ static const void *load(const char *path, const char *symbol, unsigned version, 
 
 const void *module_load(const char *type, const char *symbol, unsigned version, struct buf *why)
 {
-	char *directory = program_directory(), *path = NULL;
+	char *directory = process_beside(""), *path = NULL;
 	const void *driver = NULL;
 	struct stat st;
 	bool is_there = false;

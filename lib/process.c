@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "lib/alloc.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/parse.h"
@@ -29,6 +31,25 @@ void process_begin(const char *name)
 		if (open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
 			die(EX_OSERR, "/dev/null: %s", strerror(errno));
 	}
+}
+
+const char *process_host(void)
+{
+	static char name[256];
+
+	return gethostname(name, sizeof name - 1) == 0 && name[0] != '\0' ? name : "localhost";
+}
+
+char *process_beside(const char *name)
+{
+	char path[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+
+	if (n < 0)
+		return NULL;
+	path[n] = '\0';
+	*(strrchr(path, '/') + 1) = '\0';
+	return xasprintf("%s%s", path, name);
 }
 
 void process_keep_secrets(void)

@@ -15,6 +15,12 @@
  */
 void process_begin(const char *name);
 
+/* The name of this machine, "localhost" without one; it lives as long as the program. */
+const char *process_host(void);
+
+/* The path, allocated, of what is called `name` in the directory of this program.  NULL with errno if that cannot be told. */
+char *process_beside(const char *name);
+
 /* From now on this process leaves no core file, and others of its user cannot look into it: it knows a secret. */
 void process_keep_secrets(void);
 

@@ -37,6 +37,9 @@ void text_add_date_zone(struct buf *out, time_t when, long offset);
 char ascii_lower(char c);
 void ascii_lower_string(char *s);
 
+/* The value of a hexadecimal digit; -1 if it is none. */
+int ascii_hex(char c);
+
 /* True if both are the same text, or both NULL. */
 bool text_same(const char *a, const char *b);
 

@@ -342,6 +342,13 @@ int zenv_expand(const struct zenv *zenv, const char *text, struct buf *out, stru
 	return EX_OK;
 }
 
+unsigned zenv_levels(void)
+{
+	const char *hash = zenv("SCHEDULERDIRHASH");
+
+	return hash != NULL ? (unsigned)(hash[0] - '0') : 0;
+}
+
 const char *zenv_default_type(void)
 {
 	static struct buf value;

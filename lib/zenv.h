@@ -58,6 +58,9 @@ int zenv_expand(const struct zenv *zenv, const char *text, struct buf *out, stru
 
 void zenv_free(struct zenv *zenv);
 
+/* The levels of directories in the queue that SCHEDULERDIRHASH names; 0 without. */
+unsigned zenv_levels(void);
+
 /*
  * The type of maps whose makers do not say one: DBTYPE, or "btree".  It lives as long as the program, which ends with a line as
  * zenv_read() and zenv_get() give it if the file is of no use.

@@ -50,17 +50,6 @@ void quoted_encode_line(struct buf *out, const char *p, size_t n, bool ended)
 	buf_adds(out, ended ? "\n" : "=\n");
 }
 
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return -1;
-}
-
 bool quoted_decode_line(struct buf *out, const char *p, size_t n, bool ended)
 {
 	const char *end = p + n;
@@ -75,8 +64,8 @@ bool quoted_decode_line(struct buf *out, const char *p, size_t n, bool ended)
 		int high, low, c = (unsigned char)*p;
 
 		if (c == '=') {
-			high = end - p > 2 ? hex_value(p[1]) : -1;
-			low = end - p > 2 ? hex_value(p[2]) : -1;
+			high = end - p > 2 ? ascii_hex(p[1]) : -1;
+			low = end - p > 2 ? ascii_hex(p[2]) : -1;
 			c = high < 0 || low < 0 ? -1 : high * 16 + low;
 			p += 2;
 		}

@@ -80,11 +80,6 @@ static char *next_line(struct talk *t, size_t at, size_t *next, bool *bad)
 
 /* ---- tcp ---- */
 
-static int hex(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* %XX becomes a byte.  False if a '%' stands alone. */
 static bool unquote(const char *text, struct buf *out)
 {
@@ -93,9 +88,9 @@ static bool unquote(const char *text, struct buf *out)
 			buf_addc(out, *text);
 			continue;
 		}
-		if (hex(text[1]) < 0 || hex(text[2]) < 0)
+		if (ascii_hex(text[1]) < 0 || ascii_hex(text[2]) < 0)
 			return false;
-		buf_addc(out, (char)(hex(text[1]) * 16 + hex(text[2])));
+		buf_addc(out, (char)(ascii_hex(text[1]) * 16 + ascii_hex(text[2])));
 		text += 2;
 	}
 	return true;

@@ -18,6 +18,7 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/pool.h"
+#include "lib/process.h"
 #include "lib/text.h"
 
 #define ARGUMENTS_MAX 64
@@ -44,20 +45,15 @@ struct verifier {
 static const char *agent_path(struct pool *pool)
 {
 	static const char *const places[] = { "ta/lmtp", "lmtp", "../channel/lmtp" };
-	char path[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+	char *directory = process_beside("");
 	const char *agent = NULL;
-	char *slash;
 
-	path[n > 0 ? n : 0] = '\0';
-	slash = strrchr(path, '/');
-	if (slash != NULL)
-		*slash = '\0';
 	for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-		agent = pool_format(pool, "%s/%s", path, places[i]);
+		agent = pool_format(pool, "%s%s", directory != NULL ? directory : "/", places[i]);
 		if (access(agent, X_OK) == 0)
 			break;
 	}
+	free(directory);
 	return agent;
 }
 

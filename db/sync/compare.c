@@ -9,6 +9,7 @@
 #include "db/sync/content.h"
 #include "lib/alloc.h"
 #include "lib/settings.h"
+#include "lib/text.h"
 
 /* So many entries are asked for in one search. */
 #define PORTION 100
@@ -20,15 +21,6 @@
 
 /* ---- entryUUID ------------------------------------------------------------------------ */
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* "991be560-79fe-1041-8fdf-07869247b569" (RFC 4530) */
 static bool parse_uuid(const char *text, size_t n, struct sync_uuid *uuid)
 {
@@ -37,7 +29,7 @@ static bool parse_uuid(const char *text, size_t n, struct sync_uuid *uuid)
 	if (n != UUID_TEXT)
 		return false;
 	for (size_t i = 0; i < n; i++) {
-		const int digit = hex_digit(text[i]);
+		const int digit = ascii_hex(text[i]);
 
 		if (text[i] == '-')
 			continue;
@@ -47,12 +39,6 @@ static bool parse_uuid(const char *text, size_t n, struct sync_uuid *uuid)
 		digits++;
 	}
 	return digits == 2 * SYNC_UUID;
-}
-
-static void add_uuid(struct buf *filter, const struct sync_uuid *uuid)
-{
-	for (size_t i = 0; i < SYNC_UUID; i++)
-		buf_addf(filter, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid->bytes[i]);
 }
 
 static bool uuid_of(const struct ldap_entry *entry, struct sync_uuid *uuid)
@@ -127,7 +113,8 @@ static int read_portion(struct comparison *c, LDAP *ld)
 	buf_adds(&filter, "(&(|");
 	for (size_t i = c->asked; i < c->asked + c->portion; i++) {
 		buf_adds(&filter, "(entryUUID=");
-		add_uuid(&filter, &c->list[i].uuid);
+		for (size_t k = 0; k < SYNC_UUID; k++)
+			buf_addf(&filter, "%s%02x", k == 4 || k == 6 || k == 8 || k == 10 ? "-" : "", c->list[i].uuid.bytes[k]);
 		buf_adds(&filter, ")");
 	}
 	buf_addf(&filter, ")%s)", c->rule->filter);

@@ -367,17 +367,6 @@ void content_free(struct content **content)
 
 /* ---- what was touched ------------------------------------------------------ */
 
-static void keep_name(struct content *c, struct touched *t, const char *dn)
-{
-	const char *comma = strchr(dn, ',');
-	const char *parent = comma != NULL ? comma + 1 : dn + strlen(dn);
-
-	if (c->last_parent == NULL || strcmp(c->last_parent, parent) != 0)
-		c->last_parent = pool_copy(&c->names, parent, strlen(parent));
-	t->rdn = pool_copy(&c->names, dn, (size_t)(parent - dn));
-	t->parent = c->last_parent;
-}
-
 static bool add_kept_name(const struct touched *t, struct buf *name)
 {
 	return t->rdn != NULL && buf_adds(name, t->rdn) && buf_adds(name, t->parent);
@@ -385,13 +374,23 @@ static bool add_kept_name(const struct touched *t, struct buf *name)
 
 static void touch_item(struct content *c, struct item *e, const char *dn)
 {
+	struct touched *t;
+	const char *parent;
+
 	if (e->touched == 0) {
 		c->touched = xgrow(c->touched, c->touched_count, &c->touched_capacity, sizeof *c->touched);
 		c->touched[c->touched_count++] = (struct touched){ .item = e };
 		e->touched = (uint32_t)c->touched_count;
 	}
-	if (dn != NULL)
-		keep_name(c, &c->touched[e->touched - 1], dn);
+	if (dn == NULL)
+		return;
+	t = &c->touched[e->touched - 1];
+	parent = strchr(dn, ',');
+	parent = parent != NULL ? parent + 1 : dn + strlen(dn);
+	if (c->last_parent == NULL || strcmp(c->last_parent, parent) != 0)
+		c->last_parent = pool_copy(&c->names, parent, strlen(parent));
+	t->rdn = pool_copy(&c->names, dn, (size_t)(parent - dn));
+	t->parent = c->last_parent;
 }
 
 static void touch_slot(struct content *c, struct slot *s)

@@ -400,19 +400,12 @@ static bool load_entry(struct rule_copy *r, const struct sync_uuid *uuid, const 
 	return ok;
 }
 
-static void add_stale(struct copy *copy, const char *name, size_t n)
-{
-	char *text = xstrndup(name, n);
-
-	results_add(&copy->stale, text);
-	free(text);
-}
-
 static bool load_note(void *context, const char *name, size_t name_length, const char *note, size_t n)
 {
 	struct copy *copy = context;
 	struct sync_uuid uuid;
 	const char *rule;
+	char *text;
 	size_t length;
 	enum note_kind kind = note_parse(name, name_length, &rule, &length, &uuid);
 	struct rule_copy *r = kind == NOTE_COOKIE || kind == NOTE_ENTRY ? rule_named(copy, rule, length) : NULL;
@@ -430,7 +423,9 @@ static bool load_note(void *context, const char *name, size_t name_length, const
 		good = load_entry(r, &uuid, note, n);
 	if (good)
 		return true;
-	add_stale(copy, name, name_length);
+	text = xstrndup(name, name_length);
+	results_add(&copy->stale, text);
+	free(text);
 	/* an entry that cannot be read any more is missing in what the cookie stands for */
 	if (r != NULL && kind == NOTE_ENTRY)
 		r->is_inconsistent = true;
@@ -458,17 +453,6 @@ static int load(struct copy *copy, struct buf *why)
 
 /* ---- open and close -------------------------------------------------------------------------- */
 
-static void prepare_rule(struct copy *copy, size_t number)
-{
-	struct rule_copy *r = &copy->rules[number];
-
-	*r = (struct rule_copy){
-		.copy = copy, .rule = &copy->settings->rules[number], .number = (unsigned)number, .mark = 1,
-		.sink = { .put = put, .keep = keep, .drop = drop, .drop_rest = drop_rest, .commit = commit, .rollback = rollback },
-	};
-	r->sink.context = r;
-}
-
 struct copy *copy_open(const struct copy_settings *settings, int *status, struct buf *why)
 {
 	struct livemap_settings map = settings->livemap;
@@ -488,8 +472,15 @@ struct copy *copy_open(const struct copy_settings *settings, int *status, struct
 	copy->content = content_create();
 	content_know_names(copy->content, read_name, copy);
 	copy->rules = xcalloc(settings->rule_count, sizeof *copy->rules);
-	for (size_t i = 0; i < settings->rule_count; i++)
-		prepare_rule(copy, i);
+	for (size_t i = 0; i < settings->rule_count; i++) {
+		struct rule_copy *r = &copy->rules[i];
+
+		*r = (struct rule_copy){
+			.copy = copy, .rule = &settings->rules[i], .number = (unsigned)i, .mark = 1,
+			.sink = { .context = r, .put = put, .keep = keep, .drop = drop, .drop_rest = drop_rest, .commit = commit,
+			          .rollback = rollback },
+		};
+	}
 	*status = load(copy, why);
 	if (*status != EX_OK)
 		copy_close(&copy);

@@ -157,13 +157,6 @@ static bool start(struct domains *d, struct buf *why)
 	return false;
 }
 
-static bool try_again_later(struct domains *d)
-{
-	d->must_run = true;
-	d->deadline = clock_ms() + RETRY_MS;
-	return false;
-}
-
 static bool look_after(struct domains *d, struct buf *why)
 {
 	const bool may_go_on = clock_ms() < d->deadline;
@@ -183,7 +176,9 @@ static bool look_after(struct domains *d, struct buf *why)
 		child_describe_end(why, status);
 	else
 		buf_addf(why, "did not end within %d s and was killed", RUN_MS / 1000);
-	return try_again_later(d);
+	d->must_run = true;
+	d->deadline = clock_ms() + RETRY_MS;
+	return false;
 }
 
 bool domains_run(struct domains *d, struct buf *why)

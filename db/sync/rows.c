@@ -28,13 +28,6 @@ static void complain_of(struct rows *r, const char *key, size_t n, const char *w
 	buf_addf(&r->complaints, ": %s\n", what);
 }
 
-static void add_record(struct rows *r, const char *key, size_t n, const char *value, size_t length)
-{
-	records_copy(&r->records, key, n, value != NULL ? value : "", value != NULL ? length : 0, 0);
-	if (value == NULL)
-		r->records.list[r->records.count - 1].value = NULL;
-}
-
 /* Why the value cannot be used; NULL with the value in r->scratch. */
 static const char *make_value(struct rows *r, const char *key, size_t n, const char *value, size_t length)
 {
@@ -86,7 +79,9 @@ bool rows_add(void *context, unsigned columns, const char *const *values, const 
 	fault = make_value(r, key, n, values[1], lengths[1]);
 	if (fault != NULL)
 		complain_of(r, key, n, fault);
-	add_record(r, key, n, fault == NULL ? buf_str(&r->scratch) : NULL, r->scratch.len);
+	records_copy(&r->records, key, n, fault == NULL ? buf_str(&r->scratch) : "", fault == NULL ? r->scratch.len : 0, 0);
+	if (fault != NULL)
+		r->records.list[r->records.count - 1].value = NULL;
 	return true;
 }
 

@@ -351,16 +351,6 @@ static int take_one(struct draft *d, const struct setting *s)
 	return k->take(d, s);
 }
 
-static size_t end_of_section(const struct settings *settings, size_t from)
-{
-	size_t to = from;
-
-	do
-		to++;
-	while (to < settings->count && strcmp(settings->list[to].name, "rule") != 0);
-	return to;
-}
-
 static int take_section(struct draft *d, const struct settings *settings, size_t from, size_t to)
 {
 	int status = settings_repeated(settings, from, to, d->why);
@@ -379,7 +369,8 @@ static int take_all(struct draft *d, const struct settings *settings)
 	int status = EX_OK;
 
 	for (size_t from = 0, to; from < settings->count && status == EX_OK; from = to) {
-		to = end_of_section(settings, from);
+		for (to = from + 1; to < settings->count && strcmp(settings->list[to].name, "rule") != 0; to++)
+			continue;
 		status = take_section(d, settings, from, to);
 	}
 	if (status != EX_OK)
