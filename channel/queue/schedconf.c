@@ -12,6 +12,10 @@
 
 #define SCHEDCONF_LARGEST ((size_t)16 * 1024 * 1024)
 
+/* Each {a,b} doubles what is compared with each destination. */
+#define LONGEST_PATTERN 1000
+#define MOST_PATTERNS 1000
+
 struct reader {
 	struct schedconf *conf;
 	const char *path;
@@ -126,6 +130,61 @@ static bool read_token(struct reader *r, struct token *t)
 	return true;
 }
 
+/* ---- patterns ---- */
+
+/* The first {a,b}, which fnmatch(3) does not know; NULL if there is none. */
+static const char *alternatives(const char *pattern, const char **close)
+{
+	const char *open = strchr(pattern, '{');
+
+	*close = open != NULL ? strchr(open, '}') : NULL;
+	return *close != NULL ? open : NULL;
+}
+
+/* The pattern with the alternative at `from`, of n bytes, in place of them all. */
+static char *one_of(const char *pattern, const char *open, const char *close, const char *from, size_t n)
+{
+	return xasprintf("%.*s%.*s%s", (int)(open - pattern), pattern, (int)n, from, close + 1);
+}
+
+/* How many patterns without alternatives it stands for; counted up to `most`. */
+static unsigned count_patterns(const char *pattern, unsigned most)
+{
+	const char *close, *open = alternatives(pattern, &close);
+	unsigned count = 0;
+
+	if (open == NULL)
+		return 1;
+	for (const char *from = open + 1; from <= close && count < most;) {
+		size_t n = strcspn(from, ",}");
+		char *one = one_of(pattern, open, close, from, n);
+
+		count += count_patterns(one, most - count);
+		free(one);
+		from += n + 1;
+	}
+	return count;
+}
+
+static bool matches(const char *pattern, const char *s)
+{
+	const char *close, *open = alternatives(pattern, &close);
+
+	if (open == NULL)
+		return fnmatch(pattern, s, 0) == 0;
+	for (const char *from = open + 1; from <= close;) {
+		size_t n = strcspn(from, ",}");
+		char *one = one_of(pattern, open, close, from, n);
+		bool found = matches(one, s);
+
+		free(one);
+		if (found)
+			return true;
+		from += n + 1;
+	}
+	return false;
+}
+
 /* ---- clauses ---- */
 
 static char *own_lower(struct schedconf *conf, const char *s, size_t n)
@@ -191,6 +250,8 @@ static bool take_token(struct reader *r, const struct token *t)
 	if (t->selects) {
 		if (t->value != NULL || t->key[0] == '\0' || t->key[0] == '/')
 			return expected(r, t->number, t->column, "a pattern channel/host");
+		if (strlen(t->key) > LONGEST_PATTERN || count_patterns(t->key, MOST_PATTERNS + 1) > MOST_PATTERNS)
+			return expected(r, t->number, t->column, "a pattern of at most 1000 bytes and alternatives; make several of it");
 		open_clause(r, t);
 		return true;
 	}
@@ -304,26 +365,6 @@ void schedconf_free(struct schedconf **conf)
 }
 
 /* ---- which clause ---- */
-
-/* fnmatch(3) with {a,b}, which it does not know. */
-static bool matches(const char *pattern, const char *s)
-{
-	const char *open = strchr(pattern, '{'), *close = open ? strchr(open, '}') : NULL;
-
-	if (close == NULL)
-		return fnmatch(pattern, s, 0) == 0;
-	for (const char *from = open + 1; from <= close;) {
-		size_t n = strcspn(from, ",}");
-		char *one = xasprintf("%.*s%.*s%s", (int)(open - pattern), pattern, (int)n, from, close + 1);
-		bool found = matches(one, s);
-
-		free(one);
-		if (found)
-			return true;
-		from += n + 1;
-	}
-	return false;
-}
 
 const struct clause *schedconf_match(const struct schedconf *conf, const char *channel, const char *host)
 {
