@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <netdb.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -163,6 +164,16 @@ NAMES(passwd, getpwnam, const char *)
 NAMES(passwd, getpwuid, uid_t)
 NAMES(group, getgrnam, const char *)
 NAMES(group, getgrgid, gid_t)
+
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **list)
+{
+	int result;
+
+	within++;
+	result = REAL(getaddrinfo)(node, service, hints, list);
+	within--;
+	return result;
+}
 
 /* dlsym() itself takes memory: these have names of their own in glibc */
 extern void *__libc_malloc(size_t n);
