@@ -32,6 +32,8 @@ for my $program (@programs) {
 like(slurp('LICENSE'), qr/^Copyright \(c\) \d{4} The zlmtp authors$/m, 'LICENSE names who gives it');
 like(slurp('README'), qr/ISC license, see LICENSE/, 'README says which license it is');
 
+is(join(' ', map { s{^\Q$top\E/}{}r } grep { !-x } glob "$top/tests/*/*.t"), '', 'each test can be executed, as make check does it');
+
 my %targets = map { $_ => 1 } split ' ', (slurp('Makefile.in') =~ /^\.PHONY: (.*)/m)[0];
 my %named = map { $_ => 1 } map { slurp($_) =~ /\bmake\s([a-z]+(?:-[a-z]+)*)\b(?!\/)/g } qw(README doc/HACKING);
 is(join(' ', grep { !$targets{$_} } sort keys %named), '', 'README and HACKING name targets that Makefile has');
