@@ -88,6 +88,7 @@ struct service {
 	size_t count, capacity;
 	struct pollfd *fds;
 	size_t room;
+	struct buf value;          /* of the answer in hand */
 	int64_t tell_again;        /* clock_ms(): the log hears of bad requests again */
 };
 
@@ -157,6 +158,7 @@ static void open_maps(struct service *s)
 	for (size_t i = 0; i < ROUTE_RELATIONS; i++)
 		for (size_t j = 0; s->answers.router->relations[i] != NULL && j < s->answers.router->relations[i]->count; j++)
 			s->answers.router->relations[i]->maps[j].options.refresh = true;
+	s->answers.looks_each_time = true;
 	s->answers.verifies = s->options.probe != NULL;
 	if (!answers_knows(&s->answers, s->options.map))
 		option_usage(&program, "-m %s: there is no such map", s->options.map);
@@ -214,14 +216,16 @@ static void answer_in_child(void *context, const char *question, size_t n, struc
 {
 	struct service *s = context;
 	const size_t name = strlen(question) + 1;
+	char *key = xstrndup(question + name, n - name);
 	struct buf value = { 0 };
 	bool unknown;
-	const enum map_answer said = answers_ask(&s->answers, question, question + name, n - name, &value, &unknown);
+	const enum map_answer said = answers_ask(&s->answers, question, key, n - name, &value, &unknown);
 
 	buf_addc(answer, (char)said);
 	buf_addc(answer, (char)unknown);
 	buf_add(answer, buf_str(&value), value.len);
 	buf_free(&value);
+	free(key);
 }
 
 static void ask_desk(struct service *s, struct client *c)
@@ -301,17 +305,17 @@ static void read_some(struct client *c)
 
 static void answer(struct service *s, struct client *c)
 {
-	struct buf value = { 0 };
+	const char *map = buf_str(&c->talk.map), *key = buf_str(&c->talk.key);
 	bool unknown;
 	enum map_answer said;
 
-	if (answers_are_slow(&s->answers, buf_str(&c->talk.map))) {
+	if (answers_are_slow(&s->answers, map)) {
 		ask_desk(s, c);
 		return;
 	}
-	said = answers_ask(&s->answers, buf_str(&c->talk.map), buf_str(&c->talk.key), c->talk.key.len, &value, &unknown);
-	talk_reply(&c->talk, said, unknown, &value);
-	buf_free(&value);
+	buf_clear(&s->value);
+	said = answers_ask(&s->answers, map, key, c->talk.key.len, &s->value, &unknown);
+	talk_reply(&c->talk, said, unknown, &s->value);
 }
 
 /* A client that sends rubbish can do so all day: the log hears of it once in a while. */
@@ -438,9 +442,10 @@ static void run(struct service *s, const sigset_t *unblocked)
 		int64_t deadline, now;
 		size_t n = fill(s, &deadline);
 
-		if (wait_for(s->fds, n, deadline, unblocked) < 0)
+		if (wait_busily(s->fds, n, deadline, unblocked) < 0)
 			continue;
 		now = clock_ms();
+		answers_refresh(&s->answers);
 		for (size_t i = 0; i < clients; i++) {
 			const short events = s->fds[s->listeners.count + i].revents;
 
@@ -472,6 +477,7 @@ int main(int argc, char **argv)
 	process_begin(program.name);
 	read_options(&s.options, argc, argv);
 	open_maps(&s);
+	answers_remember(&s.answers);
 	open_sockets(&s);
 	process_raise_descriptors(MOST_CLIENTS + 100);
 	wait_catch(signals, sizeof signals / sizeof signals[0], on_signal, &unblocked);
@@ -482,6 +488,7 @@ int main(int argc, char **argv)
 	listeners_free(&s.listeners);
 	answers_free(&s.answers);
 	dbases_free(&s.dbases);
+	buf_free(&s.value);
 	free(s.clients);
 	free(s.fds);
 	free(s.options.settings);

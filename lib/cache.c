@@ -43,6 +43,7 @@ struct cache *cache_create(size_t capacity)
 	cache->capacity = capacity;
 	cache->entries = xcalloc(capacity, sizeof *cache->entries);
 	cache->buckets = xreallocarray(NULL, capacity, sizeof *cache->buckets);
+	cache->newest = 0;
 	cache_clear(cache);
 	return cache;
 }
@@ -64,6 +65,9 @@ void cache_destroy(struct cache **cache)
 
 void cache_clear(struct cache *cache)
 {
+	/* nothing is in it since it was cleared last */
+	if (cache->count == 0 && cache->newest == NOWHERE)
+		return;
 	for (size_t i = 0; i < cache->capacity; i++)
 		cache->buckets[i] = NOWHERE;
 	cache->count = 0;

@@ -19,14 +19,42 @@ void wait_catch(const int *signals, size_t n, void (*handler)(int sig), sigset_t
 	sigprocmask(SIG_BLOCK, &blocked, NULL);
 }
 
-int wait_for(struct pollfd *fds, nfds_t n, int64_t deadline, const sigset_t *unblocked)
+/* Between two looks for signals while there is always something to do, in milliseconds. */
+#define BUSY_PAUSE 50
+
+static int wait_once(struct pollfd *fds, nfds_t n, int64_t deadline, const sigset_t *unblocked)
 {
 	int ms = clock_poll_timeout(deadline);
-	const struct timespec none = { 0 }, timeout = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
-	int ready = ppoll(fds, n, ms < 0 ? NULL : &timeout, unblocked);
+	const struct timespec timeout = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
 
-	/* ppoll(2) looks at signals only if no descriptor is ready */
+	return ppoll(fds, n, ms < 0 ? NULL : &timeout, unblocked);
+}
+
+/* ppoll(2) looks at signals only if no descriptor is ready. */
+static void look_for_signals(const sigset_t *unblocked)
+{
+	const struct timespec none = { 0 };
+
+	ppoll(NULL, 0, &none, unblocked);
+}
+
+int wait_for(struct pollfd *fds, nfds_t n, int64_t deadline, const sigset_t *unblocked)
+{
+	int ready = wait_once(fds, n, deadline, unblocked);
+
 	if (ready > 0)
-		ppoll(NULL, 0, &none, unblocked);
+		look_for_signals(unblocked);
+	return ready;
+}
+
+int wait_busily(struct pollfd *fds, nfds_t n, int64_t deadline, const sigset_t *unblocked)
+{
+	static int64_t look_again;
+	int ready = wait_once(fds, n, deadline, unblocked);
+
+	if (ready > 0 && clock_ms() >= look_again) {
+		look_for_signals(unblocked);
+		look_again = clock_ms() + BUSY_PAUSE;
+	}
 	return ready;
 }

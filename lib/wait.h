@@ -22,4 +22,10 @@ void wait_catch(const int *signals, size_t n, void (*handler)(int sig), sigset_t
  */
 int wait_for(struct pollfd *fds, nfds_t n, int64_t deadline, const sigset_t *unblocked);
 
+/*
+ * The same for who answers many small questions, each of which would cost one system call more: where descriptors are ready at
+ * once each time, signals that have come are handled within 50 ms.
+ */
+int wait_busily(struct pollfd *fds, nfds_t n, int64_t deadline, const sigset_t *unblocked);
+
 #endif

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "db/grammar/address.h"
 #include "db/route/substitute.h"
@@ -24,10 +25,137 @@ static void tell_trouble(struct answers *a, const char *map, const struct buf *w
 {
 	int64_t now = clock_ms();
 
+	/* the map is opened again, and may be another one then */
+	if (a->memory != NULL)
+		cache_clear(a->memory);
 	if (now < a->tell_again)
 		return;
 	a->tell_again = now + TELL_PAUSE;
 	complain("%s: could not tell: %s", map, buf_str(why));
+}
+
+/* ---- what was answered before ---- */
+
+/* The answers of about 40 MB; longer ones are not worth it. */
+#define REMEMBERED 131072
+#define REMEMBERED_BYTES 255
+
+/* A file that was written just now may be written again without a later time. */
+#define SETTLED_NS 100000000
+
+static bool is_own_name(const char *map)
+{
+	static const char *const names[] = { "recipient", "alias", "transport", "domain", ANSWER_POLICY };
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		if (strcmp(map, names[i]) == 0)
+			return true;
+	return false;
+}
+
+/* An account of this system: what becomes of that, no map tells. */
+static enum map_answer other_account(void *context, const char *name)
+{
+	struct answers *a = context;
+
+	a->by_maps_alone = false;
+	return a->account(a->account_context, name);
+}
+
+void answers_remember(struct answers *a)
+{
+	for (size_t i = 0; i < ROUTE_RELATIONS; i++)
+		for (size_t j = 0; a->router->relations[i] != NULL && j < a->router->relations[i]->count; j++)
+			a->router->relations[i]->maps[j].options.refresh = false;
+	a->looks_each_time = false;
+	a->account = a->router->account;
+	a->account_context = a->router->account_context;
+	a->router->account = other_account;
+	a->router->account_context = a;
+	a->is_slow = router_is_slow(a->router);
+	if (!a->is_slow)
+		a->memory = cache_create(REMEMBERED);
+}
+
+struct look {
+	int64_t latest;      /* when a map was written, at most */
+	size_t open;
+	bool changed;
+};
+
+static void look_at(struct relation *r, bool refresh, struct look *look)
+{
+	for (size_t i = 0; r != NULL && i < r->count; i++) {
+		struct map *map = r->maps[i].map;
+
+		if (refresh && map_refresh(map)) {
+			look->changed = true;
+			if (r->maps[i].cache != NULL)
+				cache_clear(r->maps[i].cache);
+		}
+		look->open += map->is_open;
+		if (map->provenance.modified > look->latest)
+			look->latest = map->provenance.modified;
+	}
+}
+
+static struct look look_at_maps(struct answers *a, bool refresh)
+{
+	struct look look = { 0 };
+
+	for (size_t i = 0; i < ROUTE_RELATIONS; i++)
+		look_at(a->router->relations[i], refresh, &look);
+	for (size_t i = 0; refresh && i < a->other_count; i++)
+		look_at(a->others[i], true, &look);
+	return look;
+}
+
+void answers_refresh(struct answers *a)
+{
+	struct look look;
+	struct timespec now;
+
+	if (a->looks_each_time)
+		return;
+	look = look_at_maps(a, true);
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (look.changed && a->memory != NULL)
+		cache_clear(a->memory);
+	a->is_settled = look.latest + SETTLED_NS < (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	a->open_maps = look_at_maps(a, false).open;
+}
+
+static void make_memory_key(struct answers *a, const char *map, const char *key, size_t length)
+{
+	buf_clear(&a->remembered);
+	buf_add(&a->remembered, map, strlen(map) + 1);
+	buf_add(&a->remembered, key, length);
+}
+
+static bool recall(struct answers *a, const char *map, const char *key, size_t length, enum map_answer *answer, struct buf *value)
+{
+	static struct buf none;
+	bool found;
+
+	if (a->memory == NULL || length > REMEMBERED_BYTES)
+		return false;
+	make_memory_key(a, map, key, length);
+	if (!cache_find(a->memory, &a->remembered, 0, &found, value, &none))
+		return false;
+	*answer = found ? MAP_FOUND : MAP_NOT_FOUND;
+	return true;
+}
+
+/* The answer in hand, if it will be the same as long as no map changes. */
+static void remember(struct answers *a, const char *map, const char *key, size_t length, enum map_answer answer, const struct buf *value)
+{
+	static const struct buf none;
+
+	if (a->memory == NULL || answer == MAP_COULD_NOT_TELL || !a->by_maps_alone || !a->is_settled || length > REMEMBERED_BYTES ||
+	    value->len > REMEMBERED_BYTES || look_at_maps(a, false).open != a->open_maps)
+		return;
+	make_memory_key(a, map, key, length);
+	cache_add(a->memory, &a->remembered, answer == MAP_FOUND ? value : NULL, &none, CLOCK_NEVER);
 }
 
 /* ---- relations ---- */
@@ -52,7 +180,7 @@ static struct relation *open_relation(struct answers *a, const char *name, struc
 	if (r == NULL)
 		return NULL;
 	for (size_t i = 0; i < r->count; i++)
-		r->maps[i].options.refresh = true;
+		r->maps[i].options.refresh = a->looks_each_time;
 	a->others = xgrow(a->others, a->other_count, &a->other_capacity, sizeof(struct relation *));
 	a->others[a->other_count++] = r;
 	return r;
@@ -211,16 +339,18 @@ static enum map_answer ask_store(struct answers *a, const char *recipient, size_
 	return worst.code == 550 ? MAP_NOT_FOUND : MAP_COULD_NOT_TELL;
 }
 
+static enum map_answer ask_own(struct answers *a, const char *map, const char *key, size_t length, struct buf *value);
+
 /* What is to be done with a recipient of a domain that is ours; of all others others judge. */
 static enum map_answer ask_policy(struct answers *a, const char *recipient, size_t length, struct buf *value)
 {
 	const char *at = address_at(recipient, length);
 	struct buf words = { 0 };
-	enum map_answer domain = at != NULL ? ask_domain(a, at + 1, &words) : MAP_FOUND, answer = domain;
+	enum map_answer domain = at != NULL ? ask_own(a, "domain", at + 1, strlen(at + 1), &words) : MAP_FOUND, answer = domain;
 
 	if (domain == MAP_FOUND) {
 		buf_clear(&words);
-		answer = text_has_controls(recipient, length) ? MAP_NOT_FOUND : ask_recipient(a, recipient, length, &words);
+		answer = text_has_controls(recipient, length) ? MAP_NOT_FOUND : ask_own(a, "recipient", recipient, length, &words);
 	}
 	if (domain == MAP_FOUND && answer == MAP_FOUND && a->verifies) {
 		buf_clear(&words);
@@ -242,14 +372,26 @@ static enum map_answer ask_policy(struct answers *a, const char *recipient, size
 
 /* ---- all of them ---- */
 
-static const char *const own_names[] = { "recipient", "alias", "transport", "domain" };
-
-static bool is_own_name(const char *map)
+/* One of the maps that are none of dbases.conf; the table for transports is looked at on its own, and nothing of it is remembered. */
+static enum map_answer ask_own(struct answers *a, const char *map, const char *key, size_t length, struct buf *value)
 {
-	for (size_t i = 0; i < sizeof own_names / sizeof own_names[0]; i++)
-		if (strcmp(map, own_names[i]) == 0)
-			return true;
-	return strcmp(map, ANSWER_POLICY) == 0;
+	enum map_answer answer;
+
+	if (strcmp(map, ANSWER_POLICY) == 0)
+		return ask_policy(a, key, length, value);
+	if (strcmp(map, "transport") == 0)
+		return ask_transport(a, key, length, value);
+	if (recall(a, map, key, length, &answer, value))
+		return answer;
+	a->by_maps_alone = true;
+	if (strcmp(map, "recipient") == 0)
+		answer = ask_recipient(a, key, length, value);
+	else if (strcmp(map, "alias") == 0)
+		answer = ask_alias(a, key, length, value);
+	else
+		answer = ask_domain(a, key, value);
+	remember(a, map, key, length, answer, value);
+	return answer;
 }
 
 bool answers_are_slow(struct answers *a, const char *map)
@@ -260,7 +402,7 @@ bool answers_are_slow(struct answers *a, const char *map)
 	if (strcmp(map, ANSWER_POLICY) == 0 && a->verifies)
 		return true;
 	if (is_own_name(map))
-		return router_is_slow(a->router);
+		return a->is_slow;
 	r = find_relation(a, map);
 	if (r == NULL && dbases_has(a->dbases, map))
 		r = open_relation(a, map, &why);
@@ -276,7 +418,6 @@ bool answers_knows(const struct answers *a, const char *map)
 enum map_answer answers_ask(struct answers *a, const char *map, const char *key, size_t length, struct buf *value,
                             bool *unknown)
 {
-	char *text;
 	enum map_answer answer;
 
 	*unknown = !answers_knows(a, map);
@@ -287,22 +428,13 @@ enum map_answer answers_ask(struct answers *a, const char *map, const char *key,
 	}
 	if (strcmp(map, ANSWER_POLICY) != 0 && (length == 0 || text_has_controls(key, length)))
 		return MAP_NOT_FOUND;
-	text = xstrndup(key, length);
-	if (strcmp(map, "recipient") == 0)
-		answer = ask_recipient(a, text, length, value);
-	else if (strcmp(map, "alias") == 0)
-		answer = ask_alias(a, text, length, value);
-	else if (strcmp(map, "transport") == 0)
-		answer = ask_transport(a, text, length, value);
-	else if (strcmp(map, "domain") == 0)
-		answer = ask_domain(a, text, value);
-	else if (strcmp(map, ANSWER_POLICY) == 0)
-		answer = ask_policy(a, text, length, value);
+	/* no NUL is in it, but for a policy, where it ends there */
+	if (is_own_name(map))
+		answer = ask_own(a, map, key, length, value);
 	else
-		answer = ask_relation(a, map, text, value);
+		answer = ask_relation(a, map, key, value);
 	if (answer == MAP_COULD_NOT_TELL)
 		tell_trouble(a, map, value);
-	free(text);
 	return answer;
 }
 
@@ -312,6 +444,9 @@ void answers_free(struct answers *a)
 		relation_destroy(&a->others[i]);
 	free(a->others);
 	hit_free(&a->hit);
+	buf_free(&a->remembered);
+	if (a->memory != NULL)
+		cache_destroy(&a->memory);
 	verifier_destroy(&a->verifier);
 	transports_close(&a->transports);
 	router_destroy(&a->router);

@@ -21,6 +21,7 @@
 #include "db/serve/transports.h"
 #include "db/serve/verify.h"
 #include "lib/buf.h"
+#include "lib/cache.h"
 
 struct answers {
 	struct router *router;             /* whose maps are opened again when they change */
@@ -30,21 +31,39 @@ struct answers {
 	struct verifier *verifier;         /* ... by this one, which is there where questions are answered */
 	struct relation **others;          /* relations that the router has no use for, as they are asked for */
 	size_t other_count, other_capacity;
+	struct cache *memory;              /* what was answered since a map changed; NULL: nothing is remembered */
+	struct buf remembered;             /* its key in hand */
+	bool is_slow;                      /* what the router is asked may keep a process waiting */
+	bool looks_each_time;              /* maps are looked at before each lookup, else by answers_refresh() */
+	route_account *account;            /* the router's own */
+	void *account_context;
+	bool by_maps_alone;                /* nothing but maps was asked for the answer in hand */
+	bool is_settled;                   /* at the last look no map had just been written */
+	size_t open_maps;                  /* ... and so many were open */
 	struct hit hit;
 	int64_t tell_again;                /* clock_ms(): the log hears of maps that could not tell once in a while */
 };
 
 /*
- * Asks.  MAP_FOUND with the value in `value`; otherwise `value` says why, in clean text.  *unknown is set if there is no
+ * Asks; behind the `length` bytes of the key is a NUL.  MAP_FOUND with the value in `value`; otherwise `value` says why, in clean text.  *unknown is set if there is no
  * map of this name; the answer is MAP_COULD_NOT_TELL then.  Keys with control bytes are not found before a map sees them.
  */
 enum map_answer answers_ask(struct answers *a, const char *map, const char *key, size_t length, struct buf *value,
                             bool *unknown) MAP_MUST_LOOK;
 
+/*
+ * From now on maps are looked at by answers_refresh() alone, and what only they decide is remembered until one of them has
+ * changed.  For fast maps (answers_are_slow()): what is answered elsewhere is not remembered here.
+ */
+void answers_remember(struct answers *a);
+
+/* Has a map changed?  To be called when questions have come, once for all of them. */
+void answers_refresh(struct answers *a);
+
 /* No name that a client could say: the value is an action of Postfix's access(5). */
 #define ANSWER_POLICY "a policy"
 
-/* True if that question may keep a process waiting. */
+/* True if that question may keep a process waiting; behind answers_remember(). */
 bool answers_are_slow(struct answers *a, const char *map);
 
 /* Is there a map of this name? */

@@ -9,29 +9,29 @@
 
 /* ---- socketmap ---- */
 
-static void reply_socketmap(struct buf *out, enum map_answer answer, bool unknown, const struct buf *value)
+static void reply_socketmap(struct talk *t, enum map_answer answer, bool unknown, const struct buf *value)
 {
-	struct buf reply = { 0 };
+	struct buf *reply = &t->reply;
 
+	buf_clear(reply);
 	switch (answer) {
 	case MAP_FOUND:
-		buf_adds(&reply, "OK ");
-		buf_add(&reply, buf_str(value), value->len);
+		buf_adds(reply, "OK ");
+		buf_add(reply, buf_str(value), value->len);
 		break;
 	case MAP_NOT_FOUND:
-		buf_adds(&reply, "NOTFOUND ");
+		buf_adds(reply, "NOTFOUND ");
 		break;
 	case MAP_COULD_NOT_TELL:
-		buf_adds(&reply, unknown ? "PERM " : "TEMP ");
-		text_add_clean(&reply, buf_str(value), value->len, 1000);
+		buf_adds(reply, unknown ? "PERM " : "TEMP ");
+		text_add_clean(reply, buf_str(value), value->len, 1000);
 		break;
 	}
-	if (reply.len > NETSTRING_MAX) {
-		buf_clear(&reply);
-		buf_adds(&reply, "TEMP the value is longer than 100000 bytes");
+	if (reply->len > NETSTRING_MAX) {
+		buf_clear(reply);
+		buf_adds(reply, "TEMP the value is longer than 100000 bytes");
 	}
-	netstring_add(out, reply.data, reply.len);
-	buf_free(&reply);
+	netstring_add(&t->out, reply->data, reply->len);
 }
 
 static enum talk_news next_socketmap(struct talk *t)
@@ -52,7 +52,7 @@ static enum talk_news next_socketmap(struct talk *t)
 		buf_add(&t->key, blank + 1, length - (size_t)(blank + 1 - content));
 	} else {
 		buf_adds(&why, "a map, a blank and a key expected");
-		reply_socketmap(&t->out, MAP_COULD_NOT_TELL, true, &why);
+		reply_socketmap(t, MAP_COULD_NOT_TELL, true, &why);
 		buf_free(&why);
 		news = TALK_REPLIED;
 	}
@@ -198,7 +198,7 @@ void talk_reply(struct talk *t, enum map_answer answer, bool unknown, const stru
 {
 	switch (t->protocol) {
 	case TALK_SOCKETMAP:
-		reply_socketmap(&t->out, answer, unknown, value);
+		reply_socketmap(t, answer, unknown, value);
 		break;
 	case TALK_TCP:
 		answer_tcp(t, answer, value);
@@ -220,4 +220,5 @@ void talk_free(struct talk *t)
 	buf_free(&t->out);
 	buf_free(&t->map);
 	buf_free(&t->key);
+	buf_free(&t->reply);
 }

@@ -31,6 +31,7 @@ struct talk {
 	struct buf in;             /* bytes of the client, not used yet */
 	struct buf out;            /* replies to be sent */
 	struct buf map, key;       /* what is asked (TALK_ASKS) */
+	struct buf reply;          /* the one in hand */
 };
 
 enum talk_news {

@@ -173,6 +173,50 @@ is tcp("get ann\@d.test"), "200 OK\n", 'tcp: there';
 is tcp('get no%40d.test'), "500 not%20found\n", 'tcp: not there';
 like tcp('put x'), qr/^400 /, 'tcp: no request';
 
+# Whatever kind it is and however it is changed: the question behind the change has the new answer, also one that was asked before.
+subtest 'nothing outlives a change of a map' => sub {
+	my $lmdb = do { local (@ARGV, $/) = "$build/config.h"; <> =~ /HAVE_LMDB 1/ };
+	for my $type ('btree', $lmdb ? 'lmdb' : (), 'unordered') {
+		mkdir "$dir/$type" or die;
+		put("$type/changing", "ann\@d.test lmtp!store1!ann\nbob\@d.test lmtp!store1!bob\n");
+		put("$type/routes", "d.test error!nosuchuser\n");
+		put("$type/map.conf", "fqdnroutes $type - " . ($type eq 'unordered' ? '-' : '-l') . " changing -lm%\nroutesdb btree - -l routes -lm%:d pathalias\n");
+		is system("cd $dir/$type && $build/db/newdb -sf map.conf >said 2>&1"), 0, "$type: built" or diag do { local (@ARGV, $/) = "$dir/$type/said"; <> };
+		my $serving = fork // die;
+		if ($serving == 0) {
+			open STDERR, '>', "$dir/$type/err";
+			{ exec "$build/db/dbserve", '-f', "$dir/$type/map.conf", '-L', "socketmap:UNIX:$dir/$type/socket" }
+			POSIX::_exit(127);
+		}
+		my $socket;
+		wait_for(sub { $socket = IO::Socket::UNIX->new(Peer => "$dir/$type/socket") }) or die "$type: dbserve does not listen\n";
+		my $ask = sub ($question) { syswrite $socket, length($question) . ":$question,"; netstring($socket) };
+		my @wrong;
+		for my $round (1 .. 16) {
+			my ($there, $away) = $round % 2 ? ('eve', 'bob') : ('bob', 'eve');
+			if ($type eq 'unordered') {
+				# the same file, the same size
+				open my $out, '+<', "$dir/$type/changing" or die;
+				print $out "ann\@d.test lmtp!store1!ann\n$there\@d.test lmtp!store1!bob\n";
+				close $out;
+			} else {
+				open my $in, '|-', "$build/db/dbupdate -t $type $dir/$type/changing apply >/dev/null" or die;
+				print $in "+$there\@d.test\tlmtp!store1!bob\n-$away\@d.test\n";
+				close $in or die "$type: dbupdate\n";
+			}
+			# the second time long enough after the change for answers to be remembered
+			for my $time (1 .. 3) {
+				push @wrong, "round $round, $time" if $ask->("recipient $there\@d.test") ne 'OK OK' || $ask->("recipient $away\@d.test") ne 'NOTFOUND '
+					|| $ask->("fqdnroutes $away\@d.test") ne 'NOTFOUND ' || $ask->('domain d.test') ne 'OK OK';
+				Time::HiRes::sleep(0.12) if $time == 1;
+			}
+		}
+		is_deeply \@wrong, [], "$type: all answers are of the map as it is";
+		kill 'TERM', $serving;
+		waitpid $serving, 0;
+	}
+};
+
 subtest 'a map that cannot tell' => sub {
 	rename "$dir/fqdnroutes.db", "$dir/away" or die;
 	put('fqdnroutes.db', 'rubbish');

@@ -59,6 +59,30 @@ static void signals_come_though_a_descriptor_is_always_ready(void **state)
 	close(fds[1]);
 }
 
+static void a_busy_one_hears_of_signals_soon(void **state)
+{
+	const sigset_t unblocked = block();
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	for (int i = 1; i <= 3; i++) {
+		struct pollfd p = { .fd = fds[0], .events = POLLIN };
+		int64_t end = clock_ms() + 10000;
+
+		raise(SIGUSR1);
+		while (seen < i && clock_ms() < end)
+			assert_int_equal(wait_busily(&p, 1, CLOCK_NEVER, &unblocked), 1);
+		assert_int_equal(seen, i);
+	}
+	raise(SIGUSR1);
+	assert_int_equal(wait_busily(NULL, 0, CLOCK_NEVER, &unblocked), -1);
+	assert_int_equal(seen, 4);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 static void it_ends_in_time(void **state)
 {
 	const sigset_t unblocked = block();
@@ -75,6 +99,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(signals_come_while_we_wait_and_nowhere_else),
 		cmocka_unit_test(signals_come_though_a_descriptor_is_always_ready),
+		cmocka_unit_test(a_busy_one_hears_of_signals_soon),
 		cmocka_unit_test(it_ends_in_time),
 	};
 
