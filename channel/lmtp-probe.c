@@ -19,6 +19,7 @@
 #include "channel/settings.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 #include "lib/log.h"
 #include "lib/process.h"
 
@@ -214,7 +215,7 @@ static void start_connections(struct probing *p)
 {
 	start_security(&p->settings.security);
 	if (p->settings.log != NULL && !transcript_open(&p->settings.transcript, p->settings.log))
-		complain("protocol log %s: %m; going on without", p->settings.log);
+		complain("protocol log %s: %s; going on without", p->settings.log, file_error(errno));
 }
 
 static void work(void *context, int fd)

@@ -20,6 +20,7 @@
 #include "channel/spool/agent_protocol.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 #include "lib/log.h"
 #include "lib/process.h"
 #include "lib/title.h"
@@ -503,7 +504,7 @@ int main(int argc, char **argv)
 		die(EX_CONFIG, "%s", buf_str(&why));
 	record_open(&settings.record);
 	if (settings.log != NULL && !transcript_open(&settings.transcript, settings.log))
-		complain("protocol log %s: %s; going on without", settings.log, strerror(errno));
+		complain("protocol log %s: %s; going on without", settings.log, file_error(errno));
 	/* ZMailer's scheduler leaves us 32 descriptors; jobs under way on several sessions need more */
 	if (!process_raise_descriptors(DESCRIPTORS_WANTED))
 		complain("cannot raise the limit of descriptors: %s", strerror(errno));

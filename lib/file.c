@@ -100,8 +100,7 @@ char *file_directory(const char *path)
 	return slash == NULL ? xstrdup(".") : xstrndup(path, slash == path ? 1 : (size_t)(slash - path));
 }
 
-/* Nobody but root can put something into it. */
-static bool is_of_root_alone(const char *path)
+bool file_is_of_root_alone(const char *path)
 {
 	char *directory = file_directory(path);
 	struct stat st;
@@ -115,7 +114,7 @@ void file_as_owner(const char *path)
 {
 	struct stat st;
 
-	if (geteuid() != 0 || is_of_root_alone(path) || stat(path, &st) < 0)
+	if (geteuid() != 0 || file_is_of_root_alone(path) || stat(path, &st) < 0)
 		return;
 	setfsgid(st.st_gid);
 	setfsuid(st.st_uid);

@@ -23,6 +23,9 @@ int file_open_regular(const char *path, int flags);
  */
 int file_open_own(const char *path, int flags, mode_t mode);
 
+/* True if nobody but root can put something into the directory of `path`. */
+bool file_is_of_root_alone(const char *path);
+
 /*
  * For libraries that open and make files by name, in directories where a stranger may have put a link: root takes the rights
  * of the owner of `path` until file_as_oneself(), in this thread and for files alone, unless the directory is root's alone.

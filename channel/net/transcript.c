@@ -1,5 +1,6 @@
 #include "channel/net/transcript.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
@@ -19,7 +20,16 @@
 /* A pipe that nobody reads must not stop the mail.  Who writes to whom is not for everybody. */
 static int open_log(const char *path)
 {
-	return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+	/* where another user could lead root to any file */
+	const bool follow = geteuid() != 0 || file_is_of_root_alone(path);
+	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (follow ? 0 : O_NOFOLLOW), 0600);
+	struct stat st;
+
+	if (fd < 0 || follow || (fstat(fd, &st) == 0 && st.st_nlink == 1))
+		return fd;
+	close(fd);
+	errno = EMLINK;
+	return -1;
 }
 
 bool transcript_open(struct transcript *t, const char *path)

@@ -50,6 +50,36 @@ SKIP: {
 	}
 }
 
+# ---- root writes a protocol log ----
+
+SKIP: {
+	skip 'not root', 1 if $> != 0;
+	my $dir = scratch('logs');
+	mkdir $dir;
+	my @agent = ("$build/channel/lmtp", '-c', 'lmtp', '-F', 'UNIX:/nowhere', '-l', "$dir/log");
+	my $log = sub ($owner) {
+		chown $owner, -1, $dir;
+		return run([@agent], in => "101\tstore\n");
+	};
+	for my $way (qw(symbolic hard)) {
+		unlink "$dir/log";
+		my $victim = spew(scratch("log-$way"), "precious\n");
+		$way eq 'hard' ? link($victim, "$dir/log") : symlink($victim, "$dir/log");
+		my $got = $log->(65534);
+		is slurp($victim), "precious\n", "a $way link in another user's directory: nothing is logged there";
+		like $got->{err}, qr/protocol log \S+: (?:Too many|has more|not a regular).*going on without/, '... and it is said';
+	}
+	unlink "$dir/log";
+	my $elsewhere = spew(scratch('elsewhere'), '');
+	symlink $elsewhere, "$dir/log";
+	chmod 0755, $dir;
+	$log->(0);
+	isnt -s $elsewhere, 0, 'a link in a directory of root alone is followed';
+	unlink "$dir/log";
+	$log->(65534);
+	isnt -s "$dir/log", 0, 'and a file of another user gets its log';
+}
+
 # ---- whoever may only read a map ----
 
 for my $type (sort keys %suffix) {
