@@ -1,0 +1,276 @@
+#!/usr/bin/perl
+# dbserve among odd clients and odd maps: each gets what the manual says or nothing, one line says so, and all others are served
+# meanwhile.  And in odd places: as another user, without descriptors 0 to 2, by a socket of systemd, with 1,000 clients.
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Fcntl ();
+use File::Temp ();
+use IO::Select;
+use IO::Socket::UNIX;
+use POSIX ();
+use Test::More;
+use Time::HiRes ();
+
+my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
+my $directory = File::Temp->newdir('/tmp/zdo-XXXXXX');
+my $dir = "$directory";
+chmod 0755, $dir;
+delete $ENV{ZCONFIG};
+$SIG{PIPE} = 'IGNORE';
+$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+my $pid;
+END { local $?; stop() }
+
+sub put($name, $text) {
+	open my $out, '>', "$dir/$name" or die "$name: $!";
+	print $out $text;
+	close $out or die "$name: $!";
+}
+
+sub wait_for($what) {
+	for (1 .. 600) {
+		return 1 if $what->();
+		Time::HiRes::sleep(0.05);
+	}
+	return 0;
+}
+
+sub newdb() { system("cd $dir && $build/db/newdb -f dbases.conf >said 2>&1") == 0 or die "newdb\n" }
+
+# `before` is done in the process that becomes dbserve.
+sub start(%o) {
+	stop();
+	unlink glob "$dir/*.socket" unless $o{addresses};
+	$pid = fork // die "fork: $!\n";
+	if ($pid == 0) {
+		open STDERR, '>', "$dir/err";
+		$o{before}->() if $o{before};
+		{ exec "$build/db/dbserve", '-f', "$dir/dbases.conf", $o{addresses} ? $o{addresses}->@* : map { ('-L', "$_:UNIX:$dir/$_.socket,mode=0666") } qw(socketmap policy tcp) }
+		POSIX::_exit(127);
+	}
+	return if $o{addresses};
+	wait_for(sub { IO::Socket::UNIX->new(Peer => "$dir/tcp.socket") }) or die "dbserve does not listen: ", said();
+}
+
+sub stop() {
+	return unless $pid;
+	kill 'TERM', $pid;
+	waitpid $pid, 0;
+	undef $pid;
+	return $?;
+}
+
+sub said() { local (@ARGV, $/) = "$dir/err"; <> // '' }
+
+sub connection($protocol = 'socketmap') { return IO::Socket::UNIX->new(Peer => "$dir/$protocol.socket") // die "$protocol: $!\n" }
+sub netstring($text) { return length($text) . ":$text," }
+
+# The next netstring; undef at the end.
+sub answer($socket) {
+	my $bytes = '';
+	while ($bytes !~ /^(\d+):/ || length $bytes < length($1) + 2 + $1) {
+		sysread $socket, $bytes, 1, length $bytes or return undef;
+	}
+	return $bytes =~ s/^\d+://r =~ s/,$//r;
+}
+sub ask($question) { my $socket = connection(); syswrite $socket, netstring($question); return answer($socket) // 'closed' }
+sub policy($recipient) {
+	my $socket = connection('policy');
+	syswrite $socket, "request=smtpd_access_policy\nprotocol_state=RCPT\nrecipient=$recipient\n\n";
+	local $/ = "\n\n";
+	return (scalar(<$socket>) // 'closed') =~ s/\n+$//r;
+}
+sub others_are_served($name) { is ask("recipient ann\@d.test") . policy("no\@d.test"), 'OK OKaction=REJECT 5.1.1 no such recipient', "$name: others are served" }
+
+# All that comes until the end, or nothing when nothing more comes.
+sub rest($socket) {
+	my $bytes = '';
+	while (IO::Select->new($socket)->can_read(20)) {
+		return $bytes if !sysread $socket, $bytes, 65536, length $bytes;
+	}
+	return 'no end';
+}
+
+# How much of it the server takes.
+sub pour($socket, $bytes) {
+	my $n = 0;
+	$socket->blocking(0);
+	while ($n < length $bytes && IO::Select->new($socket)->can_write(0.5)) {
+		my $written = syswrite $socket, $bytes, 65536, $n;
+		last if !defined $written && !$!{EAGAIN};
+		$n += $written // 0;
+	}
+	$socket->blocking(1);
+	return $n;
+}
+
+put('fqdnroutes', "ann\@d.test: lmtp!store1!ann\n");
+put('domains', "d.test error!nosuchuser\n");
+put('dbases.conf', "fqdnroutes btree - -la fqdnroutes -lm%\nroutesdb btree - -l domains -lm%:d pathalias\n");
+newdb();
+start();
+
+subtest 'clients' => sub {
+	my @silent = map { connection($_) } qw(socketmap policy tcp);
+	others_are_served('three that say nothing');
+	my @half = map { my $socket = connection($_->[0]); syswrite $socket, $_->[1]; $socket } [socketmap => '20:recip'], [socketmap => '2'], [policy => "recipient=x\@d.test\n"], [tcp => 'get ann'];
+	others_are_served('four that send half a request');
+	shutdown $_, 1 for @half;
+	is rest($_), '', 'half a request that ends is none' for @half;
+	for (['4 GB announced', 'socketmap', '4294967296:'], ['more digits than a number has', 'socketmap', '9' x 100_000], ['a length below zero', 'socketmap', '-1:,'],
+		['bytes at random', 'socketmap', pack('C*', map { ($_ * 7919) % 256 } 1 .. 5000)], ['zeros', 'socketmap', "\0" x 1_000_000],
+		['a policy request of 1 MB in one line', 'policy', 'recipient=' . 'x' x 1_000_000 . "\n\n"],
+		['a policy request of 1 MB in many lines', 'policy', "a=b\n" x 250_000 . "\n"], ['a policy request without an end', 'policy', "recipient=ann\@d.test\n" . "a=b\n" x 250_000],
+		['HTTP', 'policy', "GET / HTTP/1.0\r\nHost: x\r\n\r\n\n\n"], ['a tcp line of 1 MB', 'tcp', 'get ' . 'x' x 1_000_000 . "\n"]) {
+		my ($name, $protocol, $bytes) = @$_;
+		my $socket = connection($protocol);
+		pour($socket, $bytes);
+		shutdown $socket, 1;
+		is rest($socket), '', "$name: the end, and no answer";
+		others_are_served($name);
+	}
+	for my $protocol (qw(socketmap policy tcp)) {
+		my $request = { socketmap => netstring("recipient ann\@d.test"), policy => "protocol_state=RCPT\nrecipient=ann\@d.test\n\n", tcp => "get ann\@d.test\n" }->{$protocol};
+		my $greedy = connection($protocol);
+		my $poured = pour($greedy, $request x 100_000);
+		cmp_ok $poured, '<', 100_000 * length $request, "$protocol: requests without end, and no reply is read: they are not taken any more";
+		others_are_served("$protocol: who does not read");
+		close $greedy;
+	}
+	open my $status, '<', "/proc/$pid/status" or die;
+	my ($kb) = map { /^VmRSS:\s+(\d+)/ } <$status>;
+	cmp_ok $kb, '<', 100_000, 'and the server has not grown by all that';
+	my $lines = () = said() =~ /^dbserve: .*expected of a client, which sent something else; its connection is closed$/mg;
+	cmp_ok $lines, '>=', 1, 'a line says that a client was odd';
+	cmp_ok $lines, '<=', 5, 'not one for each';
+	is scalar(grep { !/expected of a client/ } split /\n/, said()), 0, 'and nothing else';
+};
+
+subtest 'maps' => sub {
+	is ask("recipient ann\@d.test"), 'OK OK', 'a map is there';
+	rename "$dir/fqdnroutes.db", "$dir/away" or die;
+	ok wait_for(sub { ask("recipient ann\@d.test") =~ /^TEMP .*fqdnroutes/ }), 'it disappears: could not tell';
+	is policy("ann\@d.test"), 'action=DEFER_IF_PERMIT 4.3.0 it cannot be told now whether this recipient exists', '... by policy, too';
+	is ask('routesdb d.test'), 'OK error!nosuchuser', '... and another map answers';
+	rename "$dir/away", "$dir/fqdnroutes.db" or die;
+	ok wait_for(sub { ask("recipient ann\@d.test") eq 'OK OK' }), 'until it is back';
+
+	is ask("recipient no\@d.test"), 'NOTFOUND ', 'one that is not there';
+	system("cp $dir/fqdnroutes.db $dir/cut && truncate -s 4096 $dir/cut") == 0 or die;
+	rename "$dir/fqdnroutes.db", "$dir/away" or die;
+	rename "$dir/cut", "$dir/fqdnroutes.db" or die;
+	ok wait_for(sub { ask("recipient no\@d.test") =~ /^TEMP / }), 'a map that is cut off: could not tell, never "not found"';
+	rename "$dir/away", "$dir/fqdnroutes.db" or die;
+	ok wait_for(sub { ask("recipient ann\@d.test") eq 'OK OK' }), 'until it is whole';
+	truncate "$dir/fqdnroutes.db", 4096 or die;
+	isnt ask("recipient no\@d.test"), 'NOTFOUND ', 'cut off while it is open: not "not found" either';
+	newdb();
+	ok wait_for(sub { ask("recipient ann\@d.test") eq 'OK OK' }), 'and built again';
+
+	# written anew again and again: what stays in it is always there
+	my $writer = fork // die;
+	if ($writer == 0) {
+		$SIG{TERM} = 'DEFAULT';
+		for my $n (1 .. 10_000) {
+			put('fqdnroutes', "ann\@d.test: lmtp!store1!ann\nuser$n\@d.test: lmtp!store1!user\n");
+			newdb();
+		}
+		POSIX::_exit(0);
+	}
+	my %seen;
+	my $inode = (stat "$dir/fqdnroutes.db")[1];
+	my $changes = 0;
+	my $socket = connection();
+	for (my $end = time + 60; $changes < 20 && time < $end;) {
+		syswrite $socket, netstring("recipient ann\@d.test") . netstring("recipient no\@d.test");
+		$seen{join ', ', map { answer($socket) // 'closed' } 1, 2}++;
+		my $now = (stat "$dir/fqdnroutes.db")[1] // $inode;
+		$changes++ if $now != $inode;
+		$inode = $now;
+	}
+	kill 'KILL', $writer;
+	waitpid $writer, 0;
+	is_deeply [keys %seen], ['OK OK, NOTFOUND '], 'a map that is made anew all the time: right answers only';
+	put('fqdnroutes', "ann\@d.test: lmtp!store1!ann\n");
+	newdb();
+};
+is stop(), 0, 'SIGTERM ends it well';
+
+SKIP: {
+	skip 'needs root', 1 if $> != 0;
+	subtest 'as another user' => sub {
+		mkdir "$dir/run" or die;
+		chown 65534, 65534, "$dir/run";
+		start(before => sub { $( = $) = '65534 65534'; $< = $> = 65534 }, addresses => ['-L', "socketmap:UNIX:$dir/run/socketmap.socket"]);
+		my $socket;
+		ok wait_for(sub { $socket = IO::Socket::UNIX->new(Peer => "$dir/run/socketmap.socket") }), 'it listens';
+		syswrite $socket, netstring("recipient ann\@d.test");
+		is answer($socket), 'OK OK', 'and answers from maps that it may read';
+		chmod 0600, "$dir/fqdnroutes.db";
+		utime undef, undef, "$dir/fqdnroutes.db";
+		is stop(), 0, 'it ends';
+		start(before => sub { $( = $) = '65534 65534'; $< = $> = 65534 }, addresses => ['-L', "socketmap:UNIX:$dir/run/socketmap.socket"]);
+		ok wait_for(sub { $socket = IO::Socket::UNIX->new(Peer => "$dir/run/socketmap.socket") }), 'started again';
+		syswrite $socket, netstring("recipient ann\@d.test");
+		like answer($socket), qr/^TEMP .*fqdnroutes.*Permission denied/, 'a map that it may not read: could not tell, and why';
+		chmod 0644, "$dir/fqdnroutes.db";
+		ok wait_for(sub { syswrite $socket, netstring("recipient ann\@d.test"); answer($socket) eq 'OK OK' }), 'until it may';
+	};
+}
+
+subtest 'descriptors 0 to 2 are closed' => sub {
+	start(before => sub { POSIX::close($_) for 0 .. 2 });
+	others_are_served('it listens');
+	my $socket = connection();
+	syswrite $socket, 'x';
+	is rest($socket), '', 'a line for the log harms nobody';
+	others_are_served('behind that');
+	is stop(), 0, 'SIGTERM ends it well';
+};
+
+subtest 'sockets that systemd has opened' => sub {
+	my @sockets = map { IO::Socket::UNIX->new(Local => "$dir/$_.socket", Listen => 10) // die "$_: $!" } qw(socketmap policy tcp);
+	for my $names ('socketmap:policy:tcp', 'zlmtp-dbserve.socket:policy:tcp') {
+		start(addresses => [], before => sub {
+			for my $i (0 .. 2) { POSIX::dup2(fileno $sockets[$i], 20 + $i) }
+			for my $i (0 .. 2) { POSIX::dup2(20 + $i, 3 + $i); POSIX::close(20 + $i) }
+			@ENV{qw(LISTEN_PID LISTEN_FDS LISTEN_FDNAMES)} = ($$, 3, $names);
+		});
+		others_are_served($names);
+		my $socket = connection('tcp');
+		syswrite $socket, "get ann\@d.test\n";
+		is scalar(<$socket>), "200 OK\n", 'the third is tcp';
+		is stop(), 0, 'SIGTERM ends it well';
+		ok -S "$dir/$_.socket", "$_: the socket is systemd's, and stays" for qw(socketmap policy tcp);
+	}
+};
+unlink glob "$dir/*.socket";
+
+subtest '1,000 clients' => sub {
+	start();
+	my @clients;
+	while (@clients < 1000) {
+		my $socket = IO::Socket::UNIX->new(Peer => "$dir/" . (@clients % 2 ? 'socketmap' : 'policy') . '.socket') or last;
+		push @clients, $socket;
+	}
+	plan skip_all => 'only ' . @clients . ' descriptors here' if @clients < 1000;
+	for my $round (1 .. 3) {
+		my $right = 0;
+		for my $i (0 .. $#clients) {
+			my $user = ($i + $round) % 3 ? 'ann' : "no$i";
+			syswrite $clients[$i], $i % 2 ? netstring("recipient $user\@d.test") : "protocol_state=RCPT\nrecipient=$user\@d.test\n\n";
+		}
+		for my $i (0 .. $#clients) {
+			my $there = ($i + $round) % 3;
+			my $said = $i % 2 ? answer($clients[$i]) : do { local $/ = "\n\n"; readline $clients[$i] };
+			$right++ if $said eq ($i % 2 ? ($there ? 'OK OK' : 'NOTFOUND ') : $there ? "action=DUNNO\n\n" : "action=REJECT 5.1.1 no such recipient\n\n");
+		}
+		is $right, 1000, "round $round: each has its own answer";
+	}
+	close $_ for @clients[0 .. 499];
+	others_are_served('half of them have gone');
+	is stop(), 0, 'SIGTERM ends it well';
+};
+done_testing;
