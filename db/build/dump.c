@@ -9,7 +9,7 @@
 #define KEY_CAP 100
 #define PATH_CAP 4096
 
-/* What repeated keys are joined with by -A; one value becomes several lines again. */
+/* What makedb -A, and newdb -A before 0.2, join the values of repeated keys with; one value becomes several lines again. */
 #define JOINT ",\n\t"
 #define JOINT_LENGTH 3
 

@@ -12,7 +12,7 @@
 enum source_duplicates {
 	DUPLICATES_REFUSE,
 	DUPLICATES_KEEP_FIRST,     /* what makedb did without a word; each gives a warning here */
-	DUPLICATES_JOIN,           /* -A: values joined by comma, newline, tab */
+	DUPLICATES_JOIN,           /* -A: values joined by a comma and a blank */
 };
 
 struct source {

@@ -223,7 +223,9 @@ void records_join(struct records *records)
 		buf_clear(&value);
 		buf_add(&value, r->value, r->value_length);
 		for (k = i + 1; k < records->count && same_key(r, &records->list[k]); k++) {
-			buf_adds(&value, ",\n\t");
+			/* not by makedb's comma, newline and tab: ZMailer's router reads nothing of a line that ends in a comma */
+			if (value.len > 0 && records->list[k].value_length > 0)
+				buf_adds(&value, ", ");
 			buf_add(&value, records->list[k].value, records->list[k].value_length);
 		}
 		if (k - i > 1) {

@@ -49,7 +49,7 @@ size_t records_duplicate(const struct records *records, size_t from);
 /* Of sorted records: keeps the first of those with one key. */
 void records_keep_first(struct records *records);
 
-/* Of sorted records: joins the values of those with one key by comma, newline and tab (maps.md section 6.4). */
+/* Of sorted records: joins the values of those with one key by a comma and a blank (maps.md section 6.4). */
 void records_join(struct records *records);
 
 void records_free(struct records *records);

@@ -67,8 +67,8 @@ static void a_dump_builds_the_same_map(void **state)
 		{ "b  2 x \na\n", { false, '-' }, "; newdb builds", "a\nb 2 x \n" },
 		{ "\"q w\": 1\nb: 2\nc:\n", { true, 'l' }, "; newdb -a builds", "\"q w\": 1\nb: 2\nc:\n" },
 		{ "\"q w\": 1\nb: 2\n", { true, 'u' }, "; newdb -au builds", "\"Q W\": 1\nB: 2\n" },
-		{ "a: x\nb: y\na: z\n", { true, 'l' }, "; newdb -A builds", "a x\na z\nb y\n" },
-		{ "\"q w\": x\n\"q w\":\n", { true, 'l' }, "; newdb -a -A builds", "\"q w\": x\n\"q w\":\n" },
+		{ "a: x\nb: y\na: z\n", { true, 'l' }, "; newdb builds", "a x, z\nb y\n" },
+		{ "\"q w\": x\n\"q w\":\n", { true, 'l' }, "; newdb -a builds", "\"q w\": x\n" },
 	};
 
 	(void)state;
@@ -84,6 +84,33 @@ static void a_dump_builds_the_same_map(void **state)
 		free(dump);
 		free(again);
 	}
+}
+
+/* makedb -A joins by comma, newline and tab. */
+static void what_makedb_joined_becomes_lines_again(void **state)
+{
+	struct records records = { 0 };
+	struct buf why = { 0 };
+	struct build build = { .type = "btree", .target = scratch("joined.db"), .uid = (uid_t)-1, .gid = (gid_t)-1,
+	                       .stamp = { .source = "-", .folding = '-', .syntax = '-' } };
+	FILE *file = fopen(scratch("dump"), "w+");
+	char text[200];
+	struct map *map;
+
+	(void)state;
+	records_copy(&records, "a", 1, "x,\n\ty", 5, 1);
+	assert_int_equal(build_map(&build, &records, &why), EX_OK);
+	map = open_built("btree", scratch("joined.db"));
+	assert_int_equal(dump_map(map, file, &why), EX_OK);
+	rewind(file);
+	assert_non_null(fgets(text, sizeof text, file));
+	assert_non_null(strstr(text, "; newdb -A builds"));
+	text[fread(text, 1, sizeof text - 1, file)] = '\0';
+	assert_string_equal(text, "a x\na y\n");
+	fclose(file);
+	map_close(&map);
+	records_free(&records);
+	buf_free(&why);
 }
 
 static void a_dump_keeps_to_the_syntax_that_fits(void **state)
@@ -281,6 +308,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_dump_builds_the_same_map),
+		cmocka_unit_test(what_makedb_joined_becomes_lines_again),
 		cmocka_unit_test(a_dump_keeps_to_the_syntax_that_fits),
 		cmocka_unit_test(what_no_text_can_hold_is_told), cmocka_unit_test(what_no_text_can_hold_is_printed_as_changes),
 		cmocka_unit_test(records_that_only_different_texts_can_hold_are_told),
