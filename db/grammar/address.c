@@ -227,6 +227,12 @@ static void strip_wrapping(const char **text, size_t *length)
 	}
 }
 
+/* A domain, or one with a dot behind it. */
+static bool is_domain(const char *text, size_t length)
+{
+	return address_domain_ok(text, length > 1 && text[length - 1] == '.' ? length - 1 : length);
+}
+
 /* "host!rest" to rest@host.  False if it is no such path; *why is set if it is one that leads nowhere. */
 static bool turn_path(struct pool *pool, const char **text, size_t *length, const char **why)
 {
@@ -236,7 +242,7 @@ static bool turn_path(struct pool *pool, const char **text, size_t *length, cons
 
 	if (host == 0 || memchr(*text, '"', *length) != NULL)
 		return false;
-	if (memchr(*text, '.', host) == NULL || !address_domain_ok(*text, host) || rest == 0) {
+	if (memchr(*text, '.', host - 1) == NULL || !is_domain(*text, host) || rest == 0) {
 		*why = "a path of hosts without a domain is no address";
 		return false;
 	}
@@ -255,7 +261,7 @@ static void turn_percent(struct pool *pool, const char **text, size_t *length, e
 	size_t user = mark != NULL ? (size_t)(mark - *text) : 0, host = *length - user - 1;
 	char *turned;
 
-	if (user == 0 || host == 0 || memchr(*text, '"', *length) != NULL || !address_domain_ok(mark + 1, host))
+	if (user == 0 || host == 0 || memchr(*text, '"', *length) != NULL || !is_domain(mark + 1, host))
 		return;
 	if (syntax == ADDRESS_TEMPLATE && (isdigit((unsigned char)mark[1]) || mark[-1] == '%'))
 		return;

@@ -143,8 +143,7 @@ static const char *delivered_user(const struct visit *v)
 
 void visit_local(const struct visit *v)
 {
-	struct pool *pool = v->walk->pool;
-	const char *user = v->tail[0] != '\0' ? pool_format(pool, "%s%s", v->base, v->tail) : v->whole;
+	const char *user;
 
 	if (v->walk->query->type == ROUTE_SENDER) {
 		visit_sender(v);
@@ -157,7 +156,7 @@ void visit_local(const struct visit *v)
 	}
 	if (strncmp(v->whole, "real-", 5) == 0 && v->whole[5] != '\0') {
 		visit_note(v, "real- in front: delivered as it is");
-		deliver(v, user + 5, true);
+		deliver(v, v->whole + 5, true);
 		return;
 	}
 	if (try_special(v))

@@ -125,7 +125,9 @@ for my $group (sort keys %groups) {
 		}
 	SKIP: {
 			skip "$what: $x->{set} cannot be made for ZMailer here", 1 if $stands_for{$x->{set}};
-			is join(' ', ($scripts{$number} // [])->@*), $expect, "$what: with our scripts";
+			my $got = join ' ', ($scripts{$number} // [])->@*;
+			$expect =~ /^an error text about 8-bit/ ? like($got, qr/illegal 8-bit/, "$what: with our scripts")
+				: is($got, $expect, "$what: with our scripts");
 		}
 	}
 }
