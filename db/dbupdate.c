@@ -106,14 +106,18 @@ static struct livemap *open_map(const struct options *options)
 
 /* ---- one change ----------------------------------------------------------------------------- */
 
-/* What is wrong with a value, as a constant text; NULL if nothing is. */
-static const char *value_fault(struct options *options, const char *key, size_t key_length, const char *value,
+/* What is wrong with a value, as a constant text; NULL if nothing is.  A warning is told; `where` as below. */
+static const char *value_fault(struct options *options, const char *where, const char *key, size_t key_length, const char *value,
                                size_t length)
 {
 	const struct record record = { .key = key, .value = value, .key_length = (uint32_t)key_length,
 	                               .value_length = (uint32_t)length };
 
-	return usable_value_fault(options->unchecked ? NULL : &options->check, &record);
+	const char *warning, *fault = usable_value_fault(options->unchecked ? NULL : &options->check, &record, &warning);
+
+	if (warning != NULL)
+		complain("%s: warning: %s", where, warning);
+	return fault;
 }
 
 /* `where` is the key, or name and number of the line. */
@@ -140,7 +144,7 @@ static int set(struct options *options, char **words)
 
 	fault = livemap_key_fault(livemap, key, strlen(key));
 	if (fault == NULL)
-		fault = value_fault(options, key, strlen(key), value, strlen(value));
+		fault = value_fault(options, key, key, strlen(key), value, strlen(value));
 	if (fault != NULL) {
 		buf_addf(&why, "%s: %s", key, fault);
 	} else {
@@ -198,7 +202,7 @@ struct stream {
 static const char *take_change(struct stream *s, char *line, size_t n)
 {
 	char *tab = memchr(line, '\t', n);
-	char *key = line + 1;
+	char *key = line + 1, where[1100];
 	const char *fault;
 	size_t length = (line[0] == '+' && tab != NULL ? (size_t)(tab - line) : n) - 1, value_length = n - length - 2;
 
@@ -208,19 +212,17 @@ static const char *take_change(struct stream *s, char *line, size_t n)
 		return "the line ends in CR";
 	if (tab != NULL)
 		*tab = '\0';
+	snprintf(where, sizeof where, "%.1000s:%zu", s->name, s->lines.number);
 	fault = livemap_key_fault(s->livemap, key, length);
 	if (fault == NULL && line[0] == '+')
-		fault = value_fault(s->options, key, length, tab + 1, value_length);
+		fault = value_fault(s->options, where, key, length, tab + 1, value_length);
 	if (fault != NULL)
 		return fault;
 	if (line[0] == '-')
 		livemap_remove(s->livemap, key, length);
 	length = text_unquote(key, length);
 	if (line[0] == '+') {
-		char *where = xasprintf("%s:%zu", s->name, s->lines.number);
-
 		warn_of_invisible(where, key, length, tab + 1, value_length);
-		free(where);
 		livemap_put(s->livemap, key, length, tab + 1, value_length);
 	} else {
 		livemap_remove(s->livemap, key, length);
@@ -492,7 +494,7 @@ static void ask_dbases(struct options *options, const struct command *command)
 		/* the map's line fills in what was left open; what contradicts it would make a map that nobody can read */
 		if (mapline_check(&options->beside, &s->type, &s->config, &s->folding, &why) != EX_OK)
 			die(EX_CONFIG, "%s", buf_str(&why));
-		value_check_for(&options->check, m->relation, m->lookup.substitute);
+		value_check_for(&options->check, m->relation, m->lookup.substitute, zenv_router_is_here());
 	}
 	if (s->type == NULL)
 		s->type = zenv_default_type();

@@ -15,6 +15,7 @@
 #include "lib/log.h"
 #include "lib/text.h"
 #include "lib/wait.h"
+#include "lib/zenv.h"
 
 /* How long another process may take to end. */
 #define LOCK_MS 5000
@@ -36,7 +37,8 @@ void keeper_ask_dbases(struct keeper *k)
 		if (u->folding != said)
 			die(EX_CONFIG, "%s:%zu: lookups fold keys; \"fold no\" makes keys that they cannot find", k->beside.dbases.path,
 			    k->beside.map->line);
-		value_check_for(&k->values, k->beside.map->relation, k->beside.map->lookup.substitute);
+		value_check_for(&k->values, k->beside.map->relation, k->beside.map->lookup.substitute,
+		                zenv_router_is_here());
 		k->check = &k->values;
 	}
 	if (u->type == NULL)

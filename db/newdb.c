@@ -145,40 +145,6 @@ static void tell_news(void *context, int status, const char *text)
 		printf("%s\n", text);
 }
 
-/* Is there a router of ZMailer that would read scripts? */
-static bool has_router(const struct zenv *zenv)
-{
-	static const struct { const char *variable, *file; } signs[] = { { "MAILSHARE", "router.cf" }, { "MAILBIN", "router" } };
-	bool found = false;
-
-	for (size_t i = 0; i < sizeof signs / sizeof signs[0]; i++) {
-		struct buf path = { 0 }, why = { 0 };
-		bool is_set;
-
-		if (zenv_get(zenv, signs[i].variable, &path, &is_set, &why) == EX_OK && is_set) {
-			buf_addf(&path, "/%s", signs[i].file);
-			found = found || access(buf_str(&path), F_OK) == 0;
-		}
-		buf_free(&path);
-		buf_free(&why);
-	}
-	return found;
-}
-
-static bool router_is_here(void)
-{
-	struct zenv zenv;
-	struct buf why = { 0 };
-	bool found = zenv_read(&zenv, &why) == EX_OK;
-
-	if (found) {
-		found = has_router(&zenv);
-		zenv_free(&zenv);
-	}
-	buf_free(&why);
-	return found;
-}
-
 static int build_all(const struct options *options, char *const *relations)
 {
 	struct told told = { 0, 0 };
@@ -201,7 +167,7 @@ static int build_all(const struct options *options, char *const *relations)
 	if (status == EX_OK) {
 		unasked_warn(&dbases, tell_unasked, &told);
 		rebuild.dbases = &dbases;
-		rebuild.has_router = has_router(&zenv);
+		rebuild.has_router = zenv_has_router(&zenv);
 		status = rebuild_all(&rebuild);
 		dbases_free(&dbases);
 	}
@@ -244,19 +210,18 @@ static int ask_dbases(const struct options *options, const char *base, struct be
 	}
 	m = beside->map;
 	if (m == NULL) {
-		value_check_for(check, relation_by_name(base), true);
+		value_check_for(check, relation_by_name(base), true, zenv_router_is_here());
 	} else if (m->kind == DBASES_LIVE) {
 		complain("%s: kept up to date by other means, %s:%zu says -r; use \"dbupdate replace\"", base,
 		         beside->dbases.path, m->line);
 		beside_free(beside);
 		status = EX_CANTCREAT;
 	} else {
-		value_check_for(check, m->relation, m->lookup.substitute);
+		value_check_for(check, m->relation, m->lookup.substitute, zenv_router_is_here());
 		if (m->syntax.aliases != options->syntax.aliases || m->join != (options->duplicates == DUPLICATES_JOIN) ||
 		    text_folding(&m->syntax) != text_folding(&options->syntax))
 			complain("warning: %s:%zu builds this map with other options", beside->dbases.path, m->line);
 	}
-	check->router = router_is_here();
 	return status;
 }
 
@@ -272,7 +237,7 @@ static void warn_of_nesting(const struct options *options, const char *base, con
 	const struct dbases dbases = { .path = (char *)(uintptr_t)base, .maps = &alone, .count = 1 };
 
 	if (nesting_is_list(beside->map != NULL ? beside->map->relation : alone.relation))
-		nesting_warn(beside->map != NULL ? &beside->dbases : &dbases, router_is_here(), tell_fault, told);
+		nesting_warn(beside->map != NULL ? &beside->dbases : &dbases, zenv_router_is_here(), tell_fault, told);
 }
 
 /* What the records of a map are; makedb calls all of them aliases. */

@@ -349,6 +349,39 @@ unsigned zenv_levels(void)
 	return hash != NULL ? (unsigned)(hash[0] - '0') : 0;
 }
 
+bool zenv_has_router(const struct zenv *zenv)
+{
+	static const struct { const char *variable, *file; } signs[] = { { "MAILSHARE", "router.cf" }, { "MAILBIN", "router" } };
+	bool found = false;
+
+	for (size_t i = 0; i < sizeof signs / sizeof signs[0]; i++) {
+		struct buf path = { 0 }, why = { 0 };
+		bool is_set;
+
+		if (zenv_get(zenv, signs[i].variable, &path, &is_set, &why) == EX_OK && is_set) {
+			buf_addf(&path, "/%s", signs[i].file);
+			found = found || access(buf_str(&path), F_OK) == 0;
+		}
+		buf_free(&path);
+		buf_free(&why);
+	}
+	return found;
+}
+
+bool zenv_router_is_here(void)
+{
+	struct zenv zenv;
+	struct buf why = { 0 };
+	bool found = zenv_read(&zenv, &why) == EX_OK;
+
+	if (found) {
+		found = zenv_has_router(&zenv);
+		zenv_free(&zenv);
+	}
+	buf_free(&why);
+	return found;
+}
+
 const char *zenv_default_type(void)
 {
 	static struct buf value;

@@ -61,6 +61,10 @@ void zenv_free(struct zenv *zenv);
 /* The levels of directories in the queue that SCHEDULERDIRHASH names; 0 without. */
 unsigned zenv_levels(void);
 
+/* Is there a router of ZMailer, or its configuration?  The second reads ZENV itself, and says no if it cannot. */
+bool zenv_has_router(const struct zenv *zenv);
+bool zenv_router_is_here(void);
+
 /*
  * The type of maps whose makers do not say one: DBTYPE, or "btree".  It lives as long as the program, which ends with a line as
  * zenv_read() and zenv_get() give it if the file is of no use.

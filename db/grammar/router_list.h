@@ -1,6 +1,6 @@
 /*
- * Address lists that are good (db/grammar/members.h) and that ZMailer's router cannot read: it voids the list and sends the
- * mail to root (routing.md section 5.1).
+ * Address lists that are good (db/grammar/members.h) and that ZMailer's router cannot read: it sends the mail to root, or,
+ * where the list has several lines, leaves out the members of one (routing.md section 5.1).
  */
 #ifndef ZL_DB_GRAMMAR_ROUTER_LIST_H
 #define ZL_DB_GRAMMAR_ROUTER_LIST_H

@@ -12,6 +12,7 @@
 #define ALIAS_ARGUMENTS 0x3       /* %0 %1 */
 #define ROUTE_ARGUMENTS 0x3f      /* %0 to %5 */
 #define DOMAIN_ARGUMENTS 0x1      /* %0 */
+#define OUR_ARGUMENTS 0x3f        /* %0 to %5 */
 
 static const struct {
 	const char *relation;
@@ -29,9 +30,9 @@ static const struct {
 	{ "userdb", VALUE_ADDRESSES, 0 },
 };
 
-void value_check_for(struct value_check *check, const char *relation, bool references)
+void value_check_for(struct value_check *check, const char *relation, bool references, bool router)
 {
-	*check = (struct value_check){ .kind = VALUE_ANY, .references = references };
+	*check = (struct value_check){ .kind = VALUE_ANY, .references = references, .router = router };
 	for (size_t i = 0; i < sizeof relations / sizeof relations[0]; i++) {
 		if (strcmp(relations[i].relation, relation) != 0)
 			continue;
@@ -51,9 +52,10 @@ static bool check_references(const struct value_check *check, const struct recor
                              const char **why, bool *is_warning)
 {
 	const char *p = strchr(record->value, '%');
+	int known = check->router ? check->known : OUR_ARGUMENTS;
 
-	/* the first "%n" that ZMailer puts nothing in for */
-	while (p != NULL && !(p[1] >= '0' && p[1] <= '9' && (check->known & 1 << (p[1] - '0')) == 0))
+	/* the first "%n" that nothing is put in for */
+	while (p != NULL && !(p[1] >= '0' && p[1] <= '9' && (known & 1 << (p[1] - '0')) == 0))
 		p = strchr(p + (p[1] == '%' ? 2 : 1), '%');
 	if (p == NULL)
 		return true;

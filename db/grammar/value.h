@@ -23,13 +23,13 @@ enum value_kind {
 struct value_check {
 	enum value_kind kind;
 	bool references;       /* -%: "%0" to "%9" are put in */
-	bool router;           /* ZMailer's router reads the map: what it cannot read is a warning; false unless set afterwards */
+	bool router;           /* ZMailer's router reads the map: what it cannot read is a warning */
 	int known;             /* bit n: ZMailer has an argument for "%n" in this relation */
 	struct pool pool;
 };
 
-/* What a relation of this name needs; VALUE_ANY for all others, and no router.  `references`: its lookup options have -%. */
-void value_check_for(struct value_check *check, const char *relation, bool references);
+/* What a relation of this name needs; VALUE_ANY for all others.  `references`: its lookup options have -%. */
+void value_check_for(struct value_check *check, const char *relation, bool references, bool router);
 
 /* A text_check; the context is a struct value_check. */
 bool value_is_good(void *context, const struct record *record, size_t *offset, const char **why, bool *is_warning);

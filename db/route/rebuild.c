@@ -66,8 +66,7 @@ static void build_one(struct work *work, const struct dbases_map *m)
 	};
 	const char *reason = "asked for";
 
-	value_check_for(&check, m->relation, m->lookup.substitute);
-	check.router = rebuild->has_router;
+	value_check_for(&check, m->relation, m->lookup.substitute, rebuild->has_router);
 	if (rebuild->relations[0] != NULL || compile_is_due(&compile, &reason) != COMPILE_NOT_DUE) {
 		int status = compile_map(&compile, &why);
 

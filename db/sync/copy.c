@@ -94,7 +94,6 @@ static void report_entry(struct copy *copy, const struct sync_rule *rule, const 
 
 	buf_addf(&text, "rule %s: \"%s\": %s", rule->name, e->dn, what);
 	cell = (uintptr_t)hash_bytes(hash_string(HASH_START, buf_str(&text)), &version, sizeof version) | 1;
-	copy->complaints++;
 	if (table_find(&copy->told, cell, &cell) == NULL) {
 		table_add(&copy->told, cell);
 		report(copy, buf_str(&text));
@@ -104,18 +103,20 @@ static void report_entry(struct copy *copy, const struct sync_rule *rule, const 
 
 /* ---- what an entry yields ---------------------------------------------------------- */
 
-static const char *value_fault(const struct copy *copy, const struct wanted *w)
+static const char *value_fault(const struct copy *copy, const struct wanted *w, const char **warning)
 {
-	return usable_value_fault(copy->settings->check, &(struct record){ .key = w->key, .value = w->value,
-	                          .key_length = (uint32_t)strlen(w->key), .value_length = (uint32_t)strlen(w->value) });
+	const struct record record = { .key = w->key, .value = w->value, .key_length = (uint32_t)strlen(w->key),
+	                               .value_length = (uint32_t)strlen(w->value) };
+
+	return usable_value_fault(copy->settings->check, &record, warning);
 }
 
-static void complain_about_key(struct copy *copy, const struct sync_rule *rule, const struct ldap_entry *e, const char *key,
-                               const char *what)
+static void report_key(struct copy *copy, const struct sync_rule *rule, const struct ldap_entry *e, const char *key,
+                       const char *kind, const char *what)
 {
 	struct buf text = { 0 };
 
-	buf_addf(&text, "%s: %s", key, what);
+	buf_addf(&text, "%s: %s%s", key, kind, what);
 	report_entry(copy, rule, e, buf_str(&text));
 	buf_free(&text);
 }
@@ -127,17 +128,21 @@ static void check_records(struct copy *copy, const struct sync_rule *rule, const
 
 	for (size_t i = 0; i < yield->count; i++) {
 		struct wanted w = yield->records[i];
-		const char *fault = livemap_key_fault(copy->livemap, w.key, strlen(w.key));
+		const char *fault = livemap_key_fault(copy->livemap, w.key, strlen(w.key)), *warning = NULL;
 
 		if (fault != NULL) {
-			complain_about_key(copy, rule, e, w.key, fault);
+			copy->complaints++;
+			report_key(copy, rule, e, w.key, "", fault);
 			free(w.key);
 			free(w.value);
 			continue;
 		}
-		fault = w.value != NULL ? value_fault(copy, &w) : NULL;
+		fault = w.value != NULL ? value_fault(copy, &w, &warning) : NULL;
+		if (warning != NULL)
+			report_key(copy, rule, e, w.key, "warning: ", warning);
 		if (fault != NULL) {
-			complain_about_key(copy, rule, e, w.key, fault);
+			copy->complaints++;
+			report_key(copy, rule, e, w.key, "", fault);
 			free(w.value);
 			w.value = NULL;
 		}
@@ -171,8 +176,10 @@ static bool put_entry(struct rule_copy *r, const struct sync_uuid *uuid, const s
 	const bool ok = rule_apply(r->rule, e, r->copy->settings->livemap.folding, &yield, &why);
 	bool is_new = false;
 
-	if (!ok)
+	if (!ok) {
+		r->copy->complaints++;
 		report_entry(r->copy, r->rule, e, buf_str(&why));
+	}
 	check_records(r->copy, r->rule, e, &yield);
 	yield.version = r->copy->complaints == complaints ? rule_version(e) : 0;
 	/* of an entry that makes no sense now, what it said before is the best there is */

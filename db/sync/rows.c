@@ -16,7 +16,7 @@ void rows_restart(struct rows *r)
 {
 	records_free(&r->records);
 	buf_clear(&r->complaints);
-	r->unusable = 0;
+	r->unusable = r->warned = 0;
 	r->fault = NULL;
 }
 
@@ -29,7 +29,7 @@ static void complain_of(struct rows *r, const char *key, size_t n, const char *w
 }
 
 /* Why the value cannot be used; NULL with the value in r->scratch. */
-static const char *make_value(struct rows *r, const char *key, size_t n, const char *value, size_t length)
+static const char *make_value(struct rows *r, const char *key, size_t n, const char *value, size_t length, const char **warning)
 {
 	if (value == NULL)
 		return "the value is NULL";
@@ -43,14 +43,14 @@ static const char *make_value(struct rows *r, const char *key, size_t n, const c
 	if (!sql_format_value(r->format, key, n, value, length, &r->scratch))
 		return "the value, or the key, has no part before or behind an @ as result_format asks for";
 	return usable_value_fault(r->check, &(struct record){ .key = key, .key_length = (uint32_t)n, .value = buf_str(&r->scratch),
-	                                                      .value_length = (uint32_t)r->scratch.len });
+	                                                      .value_length = (uint32_t)r->scratch.len }, warning);
 }
 
 bool rows_add(void *context, unsigned columns, const char *const *values, const size_t *lengths)
 {
 	struct rows *r = context;
 	char key[4096];
-	const char *fault;
+	const char *fault, *warning = NULL;
 	size_t n;
 
 	if (columns != 2) {
@@ -76,12 +76,16 @@ bool rows_add(void *context, unsigned columns, const char *const *values, const 
 		complain_of(r, key, n, fault);
 		return true;
 	}
-	fault = make_value(r, key, n, values[1], lengths[1]);
+	fault = make_value(r, key, n, values[1], lengths[1], &warning);
 	if (fault != NULL)
 		complain_of(r, key, n, fault);
 	records_copy(&r->records, key, n, fault == NULL ? buf_str(&r->scratch) : "", fault == NULL ? r->scratch.len : 0, 0);
 	if (fault != NULL)
 		r->records.list[r->records.count - 1].value = NULL;
+	if (warning != NULL && ++r->warned <= COMPLAINTS) {
+		text_add_clean(&r->complaints, key, n, 300);
+		buf_addf(&r->complaints, ": warning: %s\n", warning);
+	}
 	return true;
 }
 
@@ -117,6 +121,8 @@ void rows_settle(struct rows *r)
 	all->count = kept;
 	if (r->unusable > COMPLAINTS)
 		buf_addf(&r->complaints, "and %zu more\n", r->unusable - COMPLAINTS);
+	if (r->warned > COMPLAINTS)
+		buf_addf(&r->complaints, "and %zu more warnings\n", r->warned - COMPLAINTS);
 }
 
 void rows_free(struct rows *r)

@@ -23,8 +23,8 @@ struct rows {
 	char folding;
 	struct records records;
 	struct buf scratch;
-	struct buf complaints;          /* lines: rows that cannot be used */
-	size_t unusable;                /* their number */
+	struct buf complaints;          /* lines: rows that cannot be used, and warnings */
+	size_t unusable, warned;        /* their numbers */
 	const char *fault;              /* why the answer as a whole cannot be used; NULL if it can */
 };
 

@@ -58,7 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	reader.syntax.aliases = data[0] & 1;
 	reader.syntax.folding = "lu--"[data[0] >> 1 & 3];
-	value_check_for(&check, relations[data[0] >> 4 & 7], (data[0] & 8) != 0);
+	value_check_for(&check, relations[data[0] >> 4 & 7], (data[0] & 8) != 0, true);
 	for (size_t i = 1; i < size; i++)
 		bounds.lines += data[i] == '\n';
 	buf_add(&records.text, data + 1, size - 1);

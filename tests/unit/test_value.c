@@ -12,8 +12,7 @@ static const char *judge_for(bool router, const char *relation, bool references,
 	size_t offset = 0;
 	bool is_warning = false;
 
-	value_check_for(&check, relation, references);
-	check.router = router;
+	value_check_for(&check, relation, references, router);
 	if (value_is_good(&check, &record, &offset, &why, &is_warning))
 		text[0] = '\0';
 	else
@@ -75,6 +74,15 @@ static void lists_that_zmailers_router_sends_to_root_are_told_where_one_is(void 
 		{ "/var/tmp/x.y", -1 }, { "u@[192.0.2.7]", -1 }, { "u@[IPv6:2001:db8::1]", -1 }, { "\\root", -1 }, { "a\\.b@far.test", -1 },
 		{ "a\"b c\"@far.test", 1 }, { "\"b c\"a@far.test", 0 }, { "a.\"b c\"@far.test", -1 }, { "x, \"dot.\"x", 3 },
 		{ "Bob\"x\" <u@far.test>", -1 }, { "\"a b\" <\"c d\"@far.test>", -1 }, { "# \xc3\xa9\nann", -1 }, { "ann\nx.\nbob", 6 },
+		/* a backslash at the start and directly behind a comma becomes a blank, in quotes too; another begins no word */
+		{ "root@b.test, \\lead", 13 }, { "root@b.test,\\lead", -1 }, { "\\lead, x", -1 }, { "x, \"\\lead\"", -1 },
+		{ "team: root, \\lead;", 12 }, { "team: root,\\lead;", -1 }, { "x@far.test, \\lead@far.test", 12 }, { "<\\lead>", 1 },
+		{ "A <\\lead@far.test>", 3 }, { "<@a.test:\\x@b.test>", 9 }, { "(c) \\lead", 4 }, { "a\\b@far.test", -1 },
+		{ "x, a\\ b", -1 }, { "x, a\\@b", -1 }, { "x, \\@b", 3 }, { "x, a.\\b", 5 }, { "\\\"x", 0 }, { "\"|c a,\\\"b\\\"\", x", 6 },
+		{ "a@far.test,\n\\lead", 11 }, { "a@far.test\n\\lead", -1 },
+		{ "a,,b", -1 }, { ", a", -1 }, { "a,", 2 }, { "a, (c)", 6 }, { "g: a, b,;", 8 }, { "g: a; b", 6 }, { "g: a;, b", -1 },
+		{ "j\xc3\xbcrgen@far.test", -1 }, { "x.\xc3\xa9@far.test", 2 }, { "<@a.test:u>", 10 }, { "<a:b@far.test>", 2 }, { "<a::b@far.test>", -1 },
+		{ "!x@far.test", 0 }, { "x%", 2 }, { "a%%b@far.test", 2 }, { "u@far.test\r", 10 }, { "[[u]@far.test", 1 }, { "[u]@far.test", -1 },
 	};
 
 	(void)state;
@@ -97,10 +105,13 @@ static void references_without_an_argument_are_told(void **state)
 {
 	(void)state;
 	assert_string_equal(judge("fqdnroutes", true, "c!h!u%6"), "5 nothing is ever put in for this reference");
-	assert_string_equal(judge("fqdnaliases", true, "box%2@r.test"),
+	assert_string_equal(judge_for(true, "fqdnaliases", true, "box%2@r.test"),
 	                    "~3 ZMailer's own scripts put nothing in for this reference in maps of this relation; those of zlmtp do, but in routesdb");
-	assert_string_equal(judge("routesdb", true, "c!%1!h"),
+	assert_string_equal(judge_for(true, "routesdb", true, "c!%1!h"),
 	                    "~2 ZMailer's own scripts put nothing in for this reference in maps of this relation; those of zlmtp do, but in routesdb");
+	/* ours puts something in */
+	assert_string_equal(judge("fqdnaliases", true, "box%2@r.test"), "");
+	assert_string_equal(judge("routesdb", true, "c!%1!h"), "");
 	assert_string_equal(judge("fqdnroutes", true, "c!h!a%%9"), "");
 	assert_string_equal(judge("fqdnroutes", false, "c!h!u%6"), "");
 }
