@@ -174,12 +174,6 @@ void source_free(struct source *s)
 	buf_free(&s->scratch);
 }
 
-static enum source_result changed(struct buf *why)
-{
-	buf_adds(why, "message file has changed while it was sent");
-	return SOURCE_FAILED;
-}
-
 /*
  * What was announced with SIZE= and BDAT must be what is sent: never more, as the
  * server would take it for commands, and at the `end` not less.
@@ -188,8 +182,10 @@ static enum source_result give(struct source *s, struct buf *out, const struct b
 {
 	uint64_t left = source_size(s->header, s->body) - s->given;
 
-	if (wired->len > left || (end && wired->len < left))
-		return changed(why);
+	if (wired->len > left || (end && wired->len < left)) {
+		buf_adds(why, "message file has changed while it was sent");
+		return SOURCE_FAILED;
+	}
 	s->given += wired->len;
 	if (s->stuffed)
 		wire_stuff(&s->line_start, out, buf_str(wired), wired->len);

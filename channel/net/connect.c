@@ -32,15 +32,6 @@ static void note_failure(struct connecting *c, const char *step, int error)
 	buf_addf(&c->why, "]: %s", strerror(error));
 }
 
-static bool bind_source(const struct connecting *c, int fd, int family)
-{
-	const struct connect_options *o = c->options;
-
-	if (o->source != NULL && o->source->ss_family == family)
-		return bind(fd, (const struct sockaddr *)o->source, o->source_length) == 0;
-	return true;
-}
-
 /* rresvport(3) is for IPv4 only; this tries the ports that it would. */
 static bool bind_reserved(int fd, int family)
 {
@@ -60,6 +51,7 @@ static bool bind_reserved(int fd, int family)
 
 static bool prepare(const struct connecting *c, int fd, int family)
 {
+	const struct sockaddr_storage *source = c->options->source;
 	int on = 1, size = c->options->send_buffer;
 
 	if (size > 0)
@@ -68,7 +60,10 @@ static bool prepare(const struct connecting *c, int fd, int family)
 		return true;
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	return c->options->reserved_port ? bind_reserved(fd, family) : bind_source(c, fd, family);
+	if (c->options->reserved_port)
+		return bind_reserved(fd, family);
+	return source == NULL || source->ss_family != family ||
+	       bind(fd, (const struct sockaddr *)source, c->options->source_length) == 0;
 }
 
 /*

@@ -63,23 +63,17 @@ static bool start_library(void)
 	return started;
 }
 
-static void set_callbacks(struct scram *s)
+struct scram *scram_create(const struct buf *user, const struct buf *password, struct buf *why)
 {
-	const sasl_callback_t list[] = {
+	struct scram *s = xcalloc(1, sizeof *s);
+	const sasl_callback_t callbacks[] = {
 		{ SASL_CB_USER, (callback)(void (*)(void))give_user, s },
 		{ SASL_CB_AUTHNAME, (callback)(void (*)(void))give_user, s },
 		{ SASL_CB_PASS, (callback)(void (*)(void))give_password, s },
 		{ SASL_CB_LIST_END, NULL, NULL },
 	};
 
-	memcpy(s->callbacks, list, sizeof list);
-}
-
-struct scram *scram_create(const struct buf *user, const struct buf *password, struct buf *why)
-{
-	struct scram *s = xcalloc(1, sizeof *s);
-
-	set_callbacks(s);
+	memcpy(s->callbacks, callbacks, sizeof callbacks);
 	buf_add(&s->user, buf_str(user), user->len);
 	s->password_size = sizeof *s->password + password->len + 1;
 	s->password = xcalloc(1, s->password_size);

@@ -491,18 +491,6 @@ bool tls_verified(const struct tls_connection *c)
 	                     SSL_get0_peer_certificate(c->ssl) != NULL);
 }
 
-static void add_subject(const struct tls_connection *c, struct buf *out)
-{
-	const X509 *certificate = SSL_get0_peer_certificate(c->ssl);
-	char *name = certificate ? X509_NAME_oneline(X509_get_subject_name(certificate), NULL, 0) : NULL;
-
-	if (name == NULL)
-		return;
-	buf_adds(out, ", certificate of ");
-	text_add_clean_string(out, name, 200);
-	OPENSSL_free(name);
-}
-
 bool tls_resumed(const struct tls_connection *c)
 {
 	return SSL_session_reused(c->ssl) == 1;
@@ -510,11 +498,17 @@ bool tls_resumed(const struct tls_connection *c)
 
 void tls_describe(const struct tls_connection *c, struct buf *out)
 {
+	const X509 *certificate = SSL_get0_peer_certificate(c->ssl);
+	char *name = certificate ? X509_NAME_oneline(X509_get_subject_name(certificate), NULL, 0) : NULL;
 	long result = SSL_get_verify_result(c->ssl);
 
 	buf_addf(out, "%s, %s (%d bits), %s handshake", SSL_get_version(c->ssl), SSL_get_cipher_name(c->ssl),
 	         SSL_get_cipher_bits(c->ssl, NULL), tls_resumed(c) ? "resumed" : "full");
-	add_subject(c, out);
+	if (name != NULL) {
+		buf_adds(out, ", certificate of ");
+		text_add_clean_string(out, name, 200);
+		OPENSSL_free(name);
+	}
 	if (c->pinned)
 		buf_adds(out, ", verified by fingerprint");
 	else if (result != X509_V_OK)

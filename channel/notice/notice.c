@@ -220,14 +220,6 @@ static enum report_action action_of(enum form_kind kind, const struct control_di
 	return action != NULL && strncmp(action, "\001expanded", 9) == 0 ? REPORT_EXPANDED : REPORT_DELIVERED;
 }
 
-/* The last line of a transcript is the answer. */
-static const char *answer_in(const char *text)
-{
-	const char *cr = strrchr(text, '\r');
-
-	return cr != NULL ? cr + 1 : text;
-}
-
 /* `notary` receives a copy that is cut up, to be freed behind the report. */
 static struct report_recipient describe(const struct notice *n, const struct told *t, size_t index, char **notary)
 {
@@ -244,7 +236,7 @@ static struct report_recipient describe(const struct notice *n, const struct tol
 	*notary = xstrdup(late != NULL ? late->notary : d != NULL ? d->notary : "");
 	report_from_notary(&said, *notary);
 	if (said.diagnostic == NULL || *said.diagnostic == '\0')
-		said.diagnostic = answer_in(text);
+		said.diagnostic = diagnostic_answer(text);
 	return said;
 }
 

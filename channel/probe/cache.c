@@ -36,17 +36,6 @@ struct probe_cache {
 
 /* ---- trouble ---- */
 
-static bool is_damaged(const struct probe_cache *cache)
-{
-	struct health health;
-	bool damaged;
-
-	health_check(&health, &cache->settings);
-	damaged = health.state == HEALTH_DAMAGED;
-	health_free(&health);
-	return damaged;
-}
-
 /* The file of the map, which may have been given with its suffix; the caller frees it. */
 static char *map_path(const struct probe_cache *cache)
 {
@@ -61,9 +50,14 @@ static char *map_path(const struct probe_cache *cache)
 /* A map that is damaged would be so for every probe to come: it makes room for a new one. */
 static void set_aside_damaged(const struct probe_cache *cache)
 {
+	struct health health;
 	char *path, *name;
+	bool damaged;
 
-	if (!is_damaged(cache))
+	health_check(&health, &cache->settings);
+	damaged = health.state == HEALTH_DAMAGED;
+	health_free(&health);
+	if (!damaged)
 		return;
 	path = map_path(cache);
 	name = xasprintf("%s.damaged", path);
@@ -165,13 +159,6 @@ static void add_digest(struct buf *out, const struct buf *key, const struct kept
 	buf_free(&text);
 }
 
-static void add_record(struct buf *out, const struct buf *key, const struct kept_reply *reply)
-{
-	buf_addf(out, FORM " %" PRId64 " %d %s ", reply->said, reply->code, reply->status);
-	add_digest(out, key, reply);
-	buf_addf(out, " %s", reply->words);
-}
-
 /* Cuts the next word off; NULL if there is none. */
 static char *next_word(char **rest)
 {
@@ -241,6 +228,13 @@ bool probe_cache_find(struct probe_cache *cache, const struct buf *key, struct k
 	return found;
 }
 
+static void add_record(struct buf *out, const struct buf *key, const struct kept_reply *reply)
+{
+	buf_addf(out, FORM " %" PRId64 " %d %s ", reply->said, reply->code, reply->status);
+	add_digest(out, key, reply);
+	buf_addf(out, " %s", reply->words);
+}
+
 void probe_cache_put(struct probe_cache *cache, const struct buf *key, const struct kept_reply *reply)
 {
 	struct put *put;
@@ -295,15 +289,6 @@ static int older_first(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
-/* Too many are left: the oldest have to go before their time. */
-static void shorten(struct sweep *s)
-{
-	if (s->count <= PROBE_CACHE_MAX)
-		return;
-	qsort(s->ages, s->count, sizeof *s->ages, older_first);
-	s->keep_from = s->ages[s->count - PROBE_CACHE_MAX];
-}
-
 static bool is_due(struct probe_cache *cache, int64_t now)
 {
 	struct buf when = { 0 }, why = { 0 };
@@ -329,7 +314,11 @@ static int sweep(struct probe_cache *cache, struct buf *why)
 	if (!is_due(cache, now))
 		return EX_OK;
 	status = livemap_walk(cache->livemap, look_at_age, &s, why);
-	shorten(&s);
+	/* too many are left: the oldest have to go before their time */
+	if (s.count > PROBE_CACHE_MAX) {
+		qsort(s.ages, s.count, sizeof *s.ages, older_first);
+		s.keep_from = s.ages[s.count - PROBE_CACHE_MAX];
+	}
 	if (status == EX_OK)
 		status = livemap_walk(cache->livemap, remove_old, &s, why);
 	snprintf(when, sizeof when, "%" PRId64, now);

@@ -139,34 +139,18 @@ static struct transaction *take(struct prober *p, const struct peer *peer)
 	return t;
 }
 
-static struct session *session_of(struct prober *p, const struct peer *peer)
-{
-	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
-		if (p->sessions[i].peer == peer)
-			return &p->sessions[i];
-	return NULL;
-}
-
 /* The one session for a peer, or one that has nothing to do, rather one without a connection; NULL if it has to wait. */
 static struct session *session_for(struct prober *p, const struct peer *peer)
 {
-	struct session *s = session_of(p, peer), *found = NULL;
+	struct session *found = NULL;
 
-	if (s != NULL)
-		return session_idle(s) ? s : NULL;
+	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+		if (p->sessions[i].peer == peer)
+			return session_idle(&p->sessions[i]) ? &p->sessions[i] : NULL;
 	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
 		if (session_idle(&p->sessions[i]) && (found == NULL || found->state != SESSION_CLOSED))
 			found = &p->sessions[i];
 	return found;
-}
-
-/* A peer that failed once is not tried again for those it was not asked about. */
-static bool is_known_to_fail(struct place *place)
-{
-	if (!place->peer->failed)
-		return false;
-	place_settle(place, &place->peer->failure);
-	return true;
 }
 
 static void begin_waiting(struct prober *p)
@@ -176,8 +160,13 @@ static void begin_waiting(struct prober *p)
 			struct place *place = &p->questions[i].places[k];
 			struct session *s;
 
-			if (!is_waiting(place) || is_known_to_fail(place))
+			if (!is_waiting(place))
 				continue;
+			/* a peer that failed once is not tried again for those it was not asked about */
+			if (place->peer->failed) {
+				place_settle(place, &place->peer->failure);
+				continue;
+			}
 			s = session_for(p, place->peer);
 			if (s != NULL && session_wants(s, place->peer))
 				session_begin(s, place->peer, take(p, place->peer));

@@ -80,16 +80,6 @@ static void add_mechanism(struct caps *caps, const char *word)
 			*p = (char)(*p - 32);
 }
 
-/* "AUTH=LOGIN PLAIN" is the form of servers older than RFC 2554. */
-static char *split_keyword(char *line, char **rest)
-{
-	char *keyword = strtok_r(line, " \t", rest);
-
-	if (keyword != NULL && strncasecmp(keyword, "AUTH=", 5) == 0)
-		keyword[4] = '\0';
-	return keyword;
-}
-
 static void take_line(struct caps *caps, char *line, const char *ignore)
 {
 	char *rest, *keyword, *word;
@@ -98,7 +88,10 @@ static void take_line(struct caps *caps, char *line, const char *ignore)
 
 	line += strspn(line, " \t");
 	first_mechanism = strncasecmp(line, "AUTH=", 5) == 0 ? line + 5 : NULL;
-	keyword = split_keyword(line, &rest);
+	keyword = strtok_r(line, " \t", &rest);
+	/* "AUTH=LOGIN PLAIN" is the form of servers older than RFC 2554 */
+	if (first_mechanism != NULL)
+		keyword[4] = '\0';
 	if (keyword == NULL || is_ignored(ignore, keyword))
 		return;
 	bit = caps_bit(keyword);

@@ -91,13 +91,6 @@ static bool knows_no_ehlo(const struct opening *o, const struct reply *reply)
 	return o->stage == STAGE_EHLO && (reply->code == 500 || reply->code == 502);
 }
 
-static enum opening_next send_starttls(struct opening *o, struct buf *out)
-{
-	o->stage = STAGE_STARTTLS;
-	buf_adds(out, "STARTTLS\r\n");
-	return OPENING_WAIT;
-}
-
 static enum opening_next send_auth(struct opening *o, struct buf *out)
 {
 	const struct auth *auth = o->demands.auth;
@@ -114,8 +107,11 @@ static enum opening_next send_auth(struct opening *o, struct buf *out)
 static enum opening_next after_hello(struct opening *o, struct buf *out)
 {
 	if (!o->demands.encrypted) {
-		if (o->demands.starttls != STARTTLS_NEVER && (o->caps.has & CAP_STARTTLS))
-			return send_starttls(o, out);
+		if (o->demands.starttls != STARTTLS_NEVER && (o->caps.has & CAP_STARTTLS)) {
+			o->stage = STAGE_STARTTLS;
+			buf_adds(out, "STARTTLS\r\n");
+			return OPENING_WAIT;
+		}
 		if (o->demands.starttls == STARTTLS_DEMANDED)
 			return give_up(o, STAGE_STARTTLS, "4.7.4", "TLS is demanded, but the server does not offer STARTTLS");
 	}

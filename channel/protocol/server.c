@@ -190,17 +190,10 @@ static const char *path_and_parameters(struct server *s, char *at, const char *w
 	return kept;
 }
 
-static bool is_8bit(const char *s)
-{
-	while (*s != '\0' && (unsigned char)*s < 128)
-		s++;
-	return *s != '\0';
-}
-
 /* May the address stand in this envelope?  False after a reply. */
 static bool may_stand(struct server *s, const char *address)
 {
-	if (is_8bit(address) && !s->envelope.smtputf8) {
+	if (text_is_eightbit(address, strlen(address)) && !s->envelope.smtputf8) {
 		refuse(s, 553, "5.6.7", "an address beyond ASCII needs SMTPUTF8");
 		return false;
 	}
@@ -585,14 +578,6 @@ enum server_event server_next(struct server *s)
 
 /* ---- answers ---- */
 
-static void add_recipient(struct server *s)
-{
-	struct server_envelope *e = &s->envelope;
-
-	e->recipients = xgrow(e->recipients, e->count, &s->capacity, sizeof *e->recipients);
-	e->recipients[e->count++] = s->recipient;
-}
-
 /* May the message begin?  What came before this answer cannot be part of it. */
 static void answer_message(struct server *s, int code, const char *status, const char *text)
 {
@@ -628,6 +613,7 @@ static void answer_end(struct server *s, int code, const char *status, const cha
 
 void server_answer(struct server *s, int code, const char *status, const char *text)
 {
+	struct server_envelope *e = &s->envelope;
 	enum server_event asked = s->pending;
 
 	s->pending = SERVER_MORE;
@@ -640,8 +626,10 @@ void server_answer(struct server *s, int code, const char *status, const char *t
 		break;
 	case SERVER_RCPT:
 		reply(s, code, status, text);
-		if (code <= 299)
-			add_recipient(s);
+		if (code > 299)
+			break;
+		e->recipients = xgrow(e->recipients, e->count, &s->capacity, sizeof *e->recipients);
+		e->recipients[e->count++] = s->recipient;
 		break;
 	case SERVER_MESSAGE:
 		answer_message(s, code, status, text);

@@ -13,6 +13,7 @@
 #include "lib/buf.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/text.h"
 
 /* How long until a file is looked at again, in milliseconds. */
 #define LOCKED_PAUSE (32 * 1000)           /* as ZMailer: an agent of another scheduler holds a lock in it */
@@ -73,14 +74,6 @@ static bool all_deliverable(const struct control *c)
 	return true;
 }
 
-/* How old a message is that is seen for the first time; one that would be too old, or from tomorrow, came just now. */
-static int32_t first_age(const struct timespec *arrived, int64_t now)
-{
-	int64_t age = now - (int64_t)arrived->tv_sec;
-
-	return age < 0 || age > LONGEST_WAIT ? 0 : (int32_t)age;
-}
-
 static void add(struct arrivals *in, const struct control *c)
 {
 	char *file = control_message_path(c);
@@ -89,11 +82,13 @@ static void add(struct arrivals *in, const struct control *c)
 	/* when it came: time of the message file, or, if that is gone, of its control file */
 	const struct timespec arrived = there ? st.st_mtim : c->modified;
 	struct message *m = queue_add(in->queue, c, file, &arrived);
+	int64_t age = in->now.wall - (int64_t)arrived.tv_sec;
 
 	free(file);
 	m->file_inode = there ? st.st_ino : 0;
 	m->seen_at = in->now.ms;
-	m->seen_age = first_age(&arrived, in->now.wall);
+	/* one that would be too old, or from tomorrow, came just now */
+	m->seen_age = age < 0 || age > LONGEST_WAIT ? 0 : (int32_t)age;
 	if (m->open == 0) {
 		in->finished = xgrow(in->finished, in->finished_count, &in->finished_capacity, sizeof *in->finished);
 		in->finished[in->finished_count++] = m;
@@ -120,15 +115,6 @@ static void take(struct arrivals *in, struct control *c)
 		add(in, c);
 	else
 		damaged(in, c->id, c->name);
-}
-
-/* A name with controls or blanks in it cannot stand in a job line. */
-static bool is_sayable(const char *name)
-{
-	for (; *name != '\0'; name++)
-		if ((unsigned char)*name <= ' ' || *name == 127)
-			return false;
-	return true;
 }
 
 /* True if there is nothing to do: it is in the queue already, or was put aside for longer. */
@@ -159,7 +145,10 @@ void arrivals_file(struct arrivals *in, const char *name, struct moment now)
 	uint64_t id;
 
 	in->now = now;
-	if (!is_sayable(name) || !control_id(name, &id) || is_known(in, id, name))
+	/* a name with controls or blanks in it cannot stand in a job line */
+	if (text_has_controls(name, strlen(name)) || strchr(name, ' ') != NULL)
+		return;
+	if (!control_id(name, &id) || is_known(in, id, name))
 		return;
 	switch (control_open(name, &c, &why)) {
 	case CONTROL_OK:

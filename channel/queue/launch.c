@@ -34,15 +34,6 @@ static void end_word(struct words *w)
 	buf_addc(&w->text, '\0');
 }
 
-static const char *variable(const char *name, const char *channel, const char *host)
-{
-	if (strcmp(name, "channel") == 0)
-		return channel;
-	if (strcmp(name, "host") == 0)
-		return host;
-	return zenv(name);
-}
-
 /* Adds one word of n bytes with its ${NAME} replaced; a '$' without a brace stands for itself. */
 static bool expand(struct words *w, const char *s, size_t n, const char *channel, const char *host, struct buf *why)
 {
@@ -57,7 +48,8 @@ static bool expand(struct words *w, const char *s, size_t n, const char *channel
 
 		if (brace != NULL) {
 			char *name = xstrndup(s + 2, (size_t)(brace - s) - 2);
-			const char *value = variable(name, channel, host);
+			const char *value = strcmp(name, "channel") == 0 ? channel
+			                    : strcmp(name, "host") == 0 ? host : zenv(name);
 
 			if (value == NULL)
 				buf_addf(why, "the command needs ${%s}, which ZENV does not have", name);
@@ -97,16 +89,6 @@ static void add_variable(struct words *w, const char *name, const char *value)
 	begin_word(w);
 	buf_addf(&w->text, "%s=%s", name, value);
 	end_word(w);
-}
-
-/* How many words in front set the environment. */
-static size_t assignments(const struct words *w)
-{
-	size_t n = 0;
-
-	while (n < w->count && strchr(w->text.data + w->starts[n], '=') != NULL)
-		n++;
-	return n;
 }
 
 /* The program is meant to be below MAILBIN unless its path is whole. */
@@ -155,11 +137,13 @@ bool launch_prepare(struct launch *launch, const struct clause *clause, const ch
                     struct buf *why)
 {
 	struct words w = { 0 };
-	size_t set, words, program, extra;
+	size_t set = 0, words, program, extra;
 	bool ok = add_words(&w, clause->command, channel, host, why);
 
 	*launch = (struct launch){ 0 };
-	set = ok ? assignments(&w) : 0;
+	/* words in front may set the environment */
+	while (ok && set < w.count && strchr(w.text.data + w.starts[set], '=') != NULL)
+		set++;
 	words = w.count;
 	program = set;
 	if (ok && set == words) {

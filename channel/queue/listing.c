@@ -9,6 +9,7 @@
 
 #include "channel/queue/walk.h"
 #include "channel/spool/control.h"
+#include "channel/spool/diagnostic.h"
 #include "channel/spool/spoolid.h"
 #include "channel/spool/tag.h"
 #include "lib/alloc.h"
@@ -67,9 +68,7 @@ static void set_answer(struct listed *e, struct buf *room, const struct control_
 	const char *text = NULL;
 
 	if (d != NULL) {
-		const char *cr = strrchr(d->text, '\r');
-
-		text = cr != NULL ? cr + 1 : d->text;
+		text = diagnostic_answer(d->text);
 		e->answered = d->time;
 	}
 	if (line != NULL && line->answer[0] != '\0' && line->answered >= e->answered) {
@@ -80,13 +79,6 @@ static void set_answer(struct listed *e, struct buf *room, const struct control_
 		return;
 	text_add_clean_string(room, text, ANSWER_MAX);
 	e->answer = buf_str(room);
-}
-
-static int64_t next_try(const struct reader *r, const struct queue_state_line *line)
-{
-	if (r->state.process == 0)
-		return NEXT_UNKNOWN;
-	return line != NULL ? line->next : NEXT_NOW;
 }
 
 static void tell_recipient(struct reader *reader, const struct control *c, const struct control_recipient *r,
@@ -102,7 +94,8 @@ static void tell_recipient(struct reader *reader, const struct control *c, const
 		.offset = r->offset, .locker = active ? r->locker : 0,
 		.sender = control_return_path(&c->senders[r->sender]),
 		.channel = r->channel, .host = r->host, .user = r->user, .orcpt = r->orcpt,
-		.next = active ? NEXT_NOW : reader->held ? NEXT_UNKNOWN : next_try(reader, line),
+		.next = active ? NEXT_NOW : reader->held || reader->state.process == 0 ? NEXT_UNKNOWN
+		        : line != NULL ? line->next : NEXT_NOW,
 	};
 
 	set_answer(&e, &answer, last, line);

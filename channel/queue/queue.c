@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "channel/spool/diagnostic.h"
 #include "channel/spool/spoolid.h"
 #include "channel/spool/telling.h"
 #include "lib/alloc.h"
@@ -318,13 +319,12 @@ void group_deferred(struct group *g, const char *notary, const char *text)
 	g->text = xstrdup(text);
 }
 
-/* Of a transcript the last line, the answer, as clean text. */
+/* The answer in a transcript, as clean text. */
 static char *answer_of(const char *text)
 {
-	const char *cr = strrchr(text, '\r');
 	struct buf clean = { 0 };
 
-	text_add_clean_string(&clean, cr != NULL ? cr + 1 : text, ANSWER_MAX);
+	text_add_clean_string(&clean, diagnostic_answer(text), ANSWER_MAX);
 	return clean.data != NULL ? clean.data : xstrdup("");
 }
 
@@ -352,21 +352,6 @@ static bool is_open(const struct control_recipient *r)
 {
 	/* without a sender nobody can deliver it: as ZMailer, we do not see it */
 	return r->tag != TAG_DONE && r->tag != TAG_FAILED && r->sender != CONTROL_NONE;
-}
-
-static void add_to_group(struct message *m, struct group *g, uint32_t index)
-{
-	struct recipient *r = &m->recipients[index];
-
-	r->group = (uint32_t)(g - m->groups);
-	r->next = NO_RECIPIENT;
-	if (g->last == NO_RECIPIENT)
-		g->first = index;
-	else
-		m->recipients[g->last].next = index;
-	g->last = index;
-	g->open++;
-	m->open++;
 }
 
 /* Puts a string at *room, and *room behind it. */
@@ -416,7 +401,8 @@ static struct arrival count_arrival(struct queue *q, const struct control *c)
 static void add_recipient(struct message *m, const struct control *c, const struct control_recipient *line, struct destination *d,
                           char **strings)
 {
-	struct recipient *r = &m->recipients[m->open];
+	uint32_t index = m->open++;
+	struct recipient *r = &m->recipients[index];
 	struct group *g = &m->groups[d->message_group];
 
 	if (g->destination == NULL)
@@ -428,7 +414,14 @@ static void add_recipient(struct message *m, const struct control *c, const stru
 	r->wants_success = line->notify_given && (line->notify & NOTIFY_SUCCESS);
 	r->wants_delay = !line->notify_given || (line->notify & NOTIFY_DELAY);
 	m->null_sender = control_return_path(&c->senders[line->sender])[0] == '\0';
-	add_to_group(m, g, m->open);
+	r->group = d->message_group;
+	r->next = NO_RECIPIENT;
+	if (g->last == NO_RECIPIENT)
+		g->first = index;
+	else
+		m->recipients[g->last].next = index;
+	g->last = index;
+	g->open++;
 }
 
 /* What the sender heard of delays before. */
@@ -578,6 +571,14 @@ void message_add_id(struct buf *out, const struct message *m)
 int64_t message_age(const struct message *m, int64_t now)
 {
 	return m->seen_age + (now - m->seen_at) / 1000;
+}
+
+bool message_is_fed(const struct message *m)
+{
+	for (size_t i = 0; i < m->group_count; i++)
+		if (m->groups[i].state == GROUP_FED)
+			return true;
+	return false;
 }
 
 struct recipient *message_recipient(struct message *m, off_t offset)

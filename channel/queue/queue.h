@@ -193,6 +193,9 @@ void message_add_id(struct buf *out, const struct message *m);
 /* The recipient whose r line stands at `offset`, NULL if it is none that was open. */
 struct recipient *message_recipient(struct message *m, off_t offset);
 
+/* Does an agent have some of it? */
+bool message_is_fed(const struct message *m);
+
 /* Moves of a group.  Each takes it out of where it was. */
 void queue_ready(struct queue *q, struct group *g);
 void queue_sleep(struct queue *q, struct group *g, int64_t due);

@@ -50,13 +50,6 @@ static bool is_removed(const char *path)
 	return false;
 }
 
-static void remove_pair(struct pair *p)
-{
-	p->gone = is_removed(p->control);
-	if (p->gone)
-		is_removed(p->message);
-}
-
 static void append(struct pairs *to, struct pair pair)
 {
 	to->list = xgrow(to->list, to->count, &to->capacity, sizeof *to->list);
@@ -86,8 +79,11 @@ static void *work(void *context)
 	pthread_mutex_lock(&r->lock);
 	while ((n = take_batch(r, batch)) > 0) {
 		pthread_mutex_unlock(&r->lock);
-		for (size_t i = 0; i < n; i++)
-			remove_pair(&batch[i]);
+		for (size_t i = 0; i < n; i++) {
+			batch[i].gone = is_removed(batch[i].control);
+			if (batch[i].gone)
+				is_removed(batch[i].message);
+		}
 		pthread_mutex_lock(&r->lock);
 		for (size_t i = 0; i < n; i++)
 			append(&r->done, batch[i]);

@@ -146,12 +146,6 @@ static bool all_marked(const struct message *m)
 	return ok;
 }
 
-/* Only what a sender would be told is worth a complaint. */
-static bool can_answer(struct reporter *reporter, const struct control *c)
-{
-	return telling_any(c) ? reporter_can(reporter) : reporter_is_there(reporter);
-}
-
 enum retire_result retire_message(struct message *m, struct reporter *reporter, const char *reports, struct remover *remover)
 {
 	enum retire_result answer;
@@ -170,7 +164,9 @@ enum retire_result retire_message(struct message *m, struct reporter *reporter, 
 	}
 	answer = settled(c, m);
 	if (answer == RETIRE_DONE && m->told != TOLD_ALL && (telling_any(c) || telling_any_may_have_moved(c))) {
-		if (m->told == TOLD_NOT && reporter != NULL && can_answer(reporter, c))
+		/* only what a sender would be told is worth a complaint */
+		if (m->told == TOLD_NOT && reporter != NULL &&
+		    (telling_any(c) ? reporter_can(reporter) : reporter_is_there(reporter)))
 			answer = RETIRE_UNTOLD;
 		else if (anything_to_tell(c) && !tell(c, m, reports))
 			answer = RETIRE_TROUBLE;

@@ -208,14 +208,6 @@ static struct message *find_job(const struct scheduler *s, const char *job)
 	return m != NULL && strcmp(m->name, job) == 0 ? m : NULL;
 }
 
-static bool is_fed(const struct message *m)
-{
-	for (size_t i = 0; i < m->group_count; i++)
-		if (m->groups[i].state == GROUP_FED)
-			return true;
-	return false;
-}
-
 void scheduler_unpark(struct scheduler *s, const char *job)
 {
 	struct message *m = find_job(s, job);
@@ -305,7 +297,7 @@ enum operation_result scheduler_operate(struct scheduler *s, const struct operat
 	}
 	if (o->verb == OPERATION_RETRY && m != NULL && m->look_again == 0 && m->inode == o->inode)
 		return due_now(s, m, changed);
-	if (m != NULL && is_fed(m)) {
+	if (m != NULL && message_is_fed(m)) {
 		queue_park(&s->queue, m);
 		buf_adds(why, "a transport agent has it in work and has not answered yet");
 		return OPERATION_BUSY;
@@ -342,7 +334,7 @@ static bool move(struct scheduler *s, struct message *m, char *words)
 	if (!understood)
 		complain("zlmtp-report said what is no reroute: %s", buf_str(&why));
 	/* one that is about to be removed, or that an agent or an operator has, is asked about again */
-	else if (!is_fed(m) && !m->parked && (m->open > 0 || m->awaits_report))
+	else if (!message_is_fed(m) && !m->parked && (m->open > 0 || m->awaits_report))
 		result = operate(&r.operation, s->now.wall, &changed, &why);
 	if (result == OPERATION_TROUBLE)
 		complain("%s: recipients that have moved cannot be given their new places: %s", m->name, buf_str(&why));
@@ -435,14 +427,6 @@ static void feed(struct scheduler *s, struct agent *w)
 	}
 }
 
-static struct agent *find_free(const struct scheduler *s, const struct destination *d)
-{
-	for (struct agent *w = s->agents; w != NULL; w = w->next)
-		if (agent_suits(w, d))
-			return w;
-	return NULL;
-}
-
 /* The one that is parked for longest, of one channel and one clause or of all (NULL). */
 static struct agent *find_parked(const struct scheduler *s, const char *channel, const struct clause *clause)
 {
@@ -511,7 +495,8 @@ static void staff(struct scheduler *s)
 		if (!has_work(s, d) || !is_deliverable(s, d) || d->agents >= d->clause->max_destination)
 			continue;
 		d->blocked_until = 0;
-		w = find_free(s, d);
+		for (w = s->agents; w != NULL && !agent_suits(w, d);)
+			w = w->next;
 		if (w != NULL) {
 			give(w, d);
 			feed(s, w);
@@ -545,12 +530,6 @@ static void park_hungry(struct scheduler *s)
 	}
 }
 
-/* It was told to exit, and has nothing to do. */
-static bool is_overdue(const struct agent *w, int64_t now)
-{
-	return w->state == AGENT_LEAVING && w->fed.count == 0 && now - w->since >= LEAVING_PAUSE;
-}
-
 static void look_after_agents(struct scheduler *s)
 {
 	int64_t now = s->now.ms;
@@ -560,7 +539,8 @@ static void look_after_agents(struct scheduler *s)
 			agent_dismiss(w, s->now.ms);
 		if (w->state == AGENT_SILENT && now - w->since >= SILENT_PAUSE)
 			kill(w->pid, SIGKILL);
-		if (is_overdue(w, now)) {
+		/* it was told to exit, and has nothing to do */
+		if (w->state == AGENT_LEAVING && w->fed.count == 0 && now - w->since >= LEAVING_PAUSE) {
 			complain("agent %ld (%s) has not exited %d s after it was told to", (long)w->pid, w->channel, LEAVING_PAUSE / 1000);
 			kill(w->pid, SIGTERM);
 			w->since = now;

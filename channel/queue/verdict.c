@@ -8,6 +8,7 @@
 #include "channel/queue/retire.h"
 #include "channel/spool/agent_protocol.h"
 #include "channel/spool/control.h"
+#include "channel/spool/diagnostic.h"
 #include "channel/spool/event.h"
 #include "lib/log.h"
 #include "lib/text.h"
@@ -17,14 +18,6 @@
 #define DISAGREEMENT_PAUSE (10 * 60 * 1000)
 
 /* ---- log lines ---- */
-
-/* Of a transcript the last line, which is the server's answer. */
-static const char *last_line(const char *text)
-{
-	const char *cr = strrchr(text, '\r');
-
-	return cr != NULL ? cr + 1 : text;
-}
 
 static void say(const struct scheduler *s, const struct message *m, const struct recipient *r, const char *outcome,
                 const char *text)
@@ -42,7 +35,7 @@ static void say(const struct scheduler *s, const struct message *m, const struct
 	buf_addc(&line, '/');
 	text_add_clean_string(&line, d->host, 300);
 	buf_addf(&line, " %s: ", outcome);
-	text_add_clean_string(&line, last_line(text), 1000);
+	text_add_clean_string(&line, diagnostic_answer(text), 1000);
 	puts(buf_str(&line));
 	buf_free(&line);
 }
@@ -98,18 +91,10 @@ static bool expire(struct scheduler *s, struct group *g, int64_t limit)
 
 /* ---- the end of a round ---- */
 
-static bool any_fed(const struct message *m)
-{
-	for (size_t i = 0; i < m->group_count; i++)
-		if (m->groups[i].state == GROUP_FED)
-			return true;
-	return false;
-}
-
 /* The control file is not there any more: so is the message, as soon as nobody works on it. */
 static void forget_vanished(struct scheduler *s, struct message *m)
 {
-	if (any_fed(m))
+	if (message_is_fed(m))
 		return;
 	if (s->verbose) {
 		struct buf id = { 0 };
@@ -375,24 +360,19 @@ void verdict_line(struct scheduler *s, struct agent *w, char *line)
 	}
 }
 
-/* A transport agent reports on whatever it is given, or says #resync. */
-static void tell_missing(struct scheduler *s, struct agent *w, size_t missing, const char *how)
-{
-	if (missing == 0)
-		return;
-	s->trouble = true;
-	if (agent_may_tell(w, s->now.ms))
-		complain("agent %ld (%s) %s without a report on %zu message%s", (long)w->pid, w->channel, how, missing,
-		         missing == 1 ? "" : "s");
-}
-
 void verdict_unreported(struct scheduler *s, struct agent *w)
 {
 	size_t missing = 0;
 
 	while (w->fed.first != NULL)
 		missing += ask_file(s, w, w->fed.first, -1, -1, "the transport agent gave no report");
-	tell_missing(s, w, missing, "said #hungry");
+	if (missing == 0)
+		return;
+	/* a transport agent reports on whatever it is given, or says #resync */
+	s->trouble = true;
+	if (agent_may_tell(w, s->now.ms))
+		complain("agent %ld (%s) said #hungry without a report on %zu message%s", (long)w->pid, w->channel, missing,
+		         missing == 1 ? "" : "s");
 }
 
 size_t verdict_ended(struct scheduler *s, struct agent *w)
@@ -404,26 +384,19 @@ size_t verdict_ended(struct scheduler *s, struct agent *w)
 	return missing;
 }
 
-/* Will mail of this destination never be tried as things are?  Then *why says what keeps it. */
-static bool is_unserved(const struct destination *d, const char **why)
-{
-	const char *unfit;
-
-	if ((d->clause != NULL && d->clause->queue_only) || !scheduler_holds(d, &unfit))
-		return false;
-	*why = unfit != NULL ? unfit : SCHEDCONF_UNSERVED;
-	return true;
-}
-
 void verdict_expire_unserved(struct scheduler *s, struct group *g)
 {
-	const struct clause *c = g->destination->clause != NULL ? g->destination->clause : &s->conf->defaults;
-	const char *why;
+	const struct destination *d = g->destination;
+	const struct clause *c = d->clause != NULL ? d->clause : &s->conf->defaults;
+	const char *unfit;
 
-	if (c->expiry <= 0 || message_age(g->message, s->now.ms) <= c->expiry || !is_unserved(g->destination, &why))
+	if (c->expiry <= 0 || message_age(g->message, s->now.ms) <= c->expiry)
+		return;
+	/* will mail of this destination be tried as things are, or is it meant to wait? */
+	if ((d->clause != NULL && d->clause->queue_only) || !scheduler_holds(d, &unfit))
 		return;
 	if (g->text == NULL)
-		group_deferred(g, "", why);
+		group_deferred(g, "", unfit != NULL ? unfit : SCHEDCONF_UNSERVED);
 	expire(s, g, c->expiry);
 }
 

@@ -313,16 +313,6 @@ static void add_address_field(struct composer *c, const char *name, const char *
 	buf_free(&text);
 }
 
-static void add_original_recipient(struct composer *c, const struct report_recipient *r)
-{
-	struct buf type = { 0 }, address = { 0 };
-
-	if (decode_orcpt(r->orcpt, &type, &address))
-		add_address_field(c, "Original-Recipient", buf_str(&type), buf_str(&address));
-	buf_free(&type);
-	buf_free(&address);
-}
-
 /* The reply with its codes, as RFC 3464 section 2.3.6 has it for smtp; anything else is no reply. */
 static void add_diagnostic(struct composer *c, const struct said *said, const char *status)
 {
@@ -350,11 +340,12 @@ static void add_recipient_fields(struct composer *c, const struct report_recipie
 		[REPORT_RELAYED] = "relayed", [REPORT_EXPANDED] = "expanded",
 	};
 	struct said said = said_about(r);
-	struct buf status = { 0 };
+	struct buf status = { 0 }, type = { 0 }, original = { 0 };
 
 	add_status(&status, r);
 	buf_addc(&c->status, '\n');
-	add_original_recipient(c, r);
+	if (decode_orcpt(r->orcpt, &type, &original))
+		add_address_field(c, "Original-Recipient", buf_str(&type), buf_str(&original));
 	add_address_field(c, "Final-Recipient", "rfc822", r->address);
 	buf_addf(&c->status, "Action: %s\nStatus: %s\n", actions[r->action], buf_str(&status));
 	if (said.mta.len > 0)
@@ -364,6 +355,8 @@ static void add_recipient_fields(struct composer *c, const struct report_recipie
 	if (r->action == REPORT_DELAYED)
 		add_dated(c, "Will-Retry-Until", r->retry_until);
 	buf_free(&status);
+	buf_free(&type);
+	buf_free(&original);
 	said_free(&said);
 }
 

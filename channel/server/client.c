@@ -420,12 +420,6 @@ static void end_message(struct client *c)
 
 /* ---- the dialogue ---- */
 
-static void start_tls(struct client *c)
-{
-	server_answer(&c->server, 220, "2.0.0", "go on");
-	c->waiting = WAITS_FOR_TLS;
-}
-
 /* All that can be done with what has come. */
 static void work(struct client *c)
 {
@@ -438,7 +432,10 @@ static void work(struct client *c)
 		case SERVER_TEXT: take_text(c); break;
 		case SERVER_END: end_message(c); break;
 		case SERVER_ABANDON: forget_message(c); break;
-		case SERVER_STARTTLS: start_tls(c); break;
+		case SERVER_STARTTLS:
+			server_answer(&c->server, 220, "2.0.0", "go on");
+			c->waiting = WAITS_FOR_TLS;
+			break;
 		case SERVER_CLOSE:
 			if (!c->closing)
 				c->deadline = clock_ms() + FAREWELL_TIME;

@@ -81,6 +81,13 @@ static enum map_answer ask_router(struct router *router, const char *address, lo
 	return route(router, &query, results, count);
 }
 
+static void add_unclear(struct buf *out)
+{
+	add_string(out, "451");
+	add_string(out, "4.3.0");
+	add_string(out, "it cannot be told now whether this recipient exists; try again later");
+}
+
 /*
  * A list with a member that nobody can judge is asked about again; one with some members that are gone goes to the others.
  * Mail to <postmaster> must be taken (RFC 5321 section 4.5.1): where the maps do not know him, router.conf may.
@@ -97,9 +104,7 @@ static void judge(const struct policy *policy, struct router *router, const char
 	nobody = first_with(results, count, MAP_NOT_FOUND);
 	if (unclear != NULL) {
 		complain("%s: could not tell: %s: %s", address, unclear->host, unclear->user);
-		add_string(out, "451");
-		add_string(out, "4.3.0");
-		add_string(out, "it cannot be told now whether this recipient exists; try again later");
+		add_unclear(out);
 	} else if (first_with(results, count, MAP_FOUND) == NULL) {
 		add_string(out, "550");
 		add_string(out, nobody != NULL ? refusal_status(nobody) : "5.1.1");
@@ -134,21 +139,14 @@ static const char *next_string(const char **at, const char *end)
 	return s < end ? s : "";
 }
 
-static size_t count_strings(const struct buf *bytes)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < bytes->len; i++)
-		n += bytes->data[i] == '\0';
-	return n;
-}
-
 /* Takes a->bytes apart. */
 static void read_answer(struct recipient_answer *a)
 {
 	const char *at = buf_str(&a->bytes), *end = at + a->bytes.len;
-	size_t strings = count_strings(&a->bytes);
+	size_t strings = 0;
 
+	for (const char *p = at; p < end; p++)
+		strings += *p == '\0';
 	a->code = atoi(next_string(&at, end));
 	a->status = next_string(&at, end);
 	a->text = next_string(&at, end);
@@ -162,14 +160,6 @@ static void read_answer(struct recipient_answer *a)
 		to->privilege = atol(next_string(&at, end));
 		a->elsewhere |= strcmp(to->channel, "smtp") == 0;
 	}
-}
-
-static void could_not_tell(struct recipient_answer *a)
-{
-	add_string(&a->bytes, "451");
-	add_string(&a->bytes, "4.3.0");
-	add_string(&a->bytes, "it cannot be told now whether this recipient exists; try again later");
-	read_answer(a);
 }
 
 /*
@@ -320,9 +310,8 @@ void *recipients_next(struct recipients *r, struct recipient_answer *answer)
 		return NULL;
 	if (fault != NULL) {
 		complain("a lookup of a recipient %s", fault);
-		could_not_tell(answer);
-	} else {
-		read_answer(answer);
+		add_unclear(&answer->bytes);
 	}
+	read_answer(answer);
 	return owner;
 }

@@ -32,11 +32,6 @@ static bool is_continuation(const char *line, size_t n)
 	return n > 0 && (line[0] == ' ' || line[0] == '\t');
 }
 
-static bool in_header(const char *line, size_t n, bool first)
-{
-	return field_name(line, n) > 0 || (!first && is_continuation(line, n));
-}
-
 /* Moves a header line to where the header ends; false if it has bytes no header may have. */
 static bool keep_line(struct incoming *in, const char *line, size_t n)
 {
@@ -164,7 +159,7 @@ enum incoming_result incoming_header(struct incoming *in, struct buf *why)
 			in->crlf |= in->line == 0;
 		}
 		in->blank = lf != NULL && n == 0;
-		if (in->blank || !in_header(line, n, in->line == 0)) {
+		if (in->blank || (field_name(line, n) == 0 && (in->line == 0 || !is_continuation(line, n)))) {
 			join(in, in->blank ? next : in->at);
 			in->complete = true;
 			return INCOMING_COMPLETE;

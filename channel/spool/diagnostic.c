@@ -43,6 +43,13 @@ static void words_add(struct buf *out, const char *words)
 	}
 }
 
+const char *diagnostic_answer(const char *transcript)
+{
+	const char *cr = strrchr(transcript, '\r');
+
+	return cr != NULL ? cr + 1 : transcript;
+}
+
 void notary_add(struct buf *out, const struct notary *notary)
 {
 	recipient_add(out, notary->recipient);

@@ -26,6 +26,9 @@ struct notary {
 	const char *agent;         /* field 6: "smtp[PID]" or "lmtp[PID]" */
 };
 
+/* Of a transcript, whose lines begin with CR, the last one: the server's answer. */
+const char *diagnostic_answer(const char *transcript);
+
 /* Adds the six fields separated by 0x01. */
 void notary_add(struct buf *out, const struct notary *notary);
 

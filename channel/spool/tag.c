@@ -47,33 +47,22 @@ static bool mark_read(int fd, off_t offset, struct mark *mark)
 	return true;
 }
 
-/* Blanks for 0, else as %6ld prints it: a process id fits (tag_pid_fits()). */
-static void put_pid(char *columns, pid_t pid)
-{
-	memset(columns, ' ', PID_COLUMNS);
-	for (size_t i = PID_COLUMNS; pid > 0 && i > 0; pid /= 10)
-		columns[--i] = (char)('0' + pid % 10);
-}
-
-/* Writes the tag with `pid` in its columns, blanks for 0. */
-static bool mark_write(int fd, off_t offset, const struct mark *old, char tag, pid_t pid)
+static enum tag_result change(int fd, off_t offset, const struct mark *old, char tag, pid_t pid)
 {
 	char bytes[MARK] = { tag };
 	size_t length = old->columns ? MARK : 1;
 	ssize_t n;
 
-	put_pid(bytes + 1, pid);
+	/* as %6ld prints it: a process id fits (tag_pid_fits()) */
+	memset(bytes + 1, ' ', PID_COLUMNS);
+	for (size_t i = PID_COLUMNS; pid > 0 && i > 0; pid /= 10)
+		bytes[i--] = (char)('0' + pid % 10);
 	do
 		n = pwrite(fd, bytes, length, offset + 1);
 	while (n < 0 && errno == EINTR);
 	if (n >= 0 && (size_t)n != length)
 		errno = EIO;
-	return n >= 0 && (size_t)n == length;
-}
-
-static enum tag_result change(int fd, off_t offset, const struct mark *old, char tag, pid_t pid)
-{
-	return mark_write(fd, offset, old, tag, pid) ? TAG_OK : TAG_ERROR;
+	return n >= 0 && (size_t)n == length ? TAG_OK : TAG_ERROR;
 }
 
 static struct flock guard(short type, off_t first, off_t last)

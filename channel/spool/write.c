@@ -358,23 +358,6 @@ int spool_add(struct spool_draft *d, const char *bytes, size_t n, struct buf *wh
 
 /* ---- the control file ---- */
 
-static void recipients_add(struct buf *out, const struct spool_envelope *e)
-{
-	for (size_t i = 0; i < e->recipient_count; i++) {
-		const struct spool_recipient *r = &e->recipients[i];
-
-		buf_addf(out, "r %6s%4s", "", "");
-		spool_quad_add(out, r->channel, r->host, r->user, r->privilege);
-		buf_addc(out, '\n');
-		if (r->dsn != NULL)
-			buf_addf(out, "N %s\n", r->dsn);
-		if (e->ret != NULL)
-			buf_addf(out, "R %s\n", e->ret);
-		if (e->envid != NULL)
-			buf_addf(out, "n %s\n", e->envid);
-	}
-}
-
 static void control_add(struct buf *out, struct spool_draft *d)
 {
 	const struct spool_envelope *e = d->envelope;
@@ -391,7 +374,19 @@ static void control_add(struct buf *out, struct spool_draft *d)
 	buf_adds(out, "s ");
 	spool_quad_add(out, e->sender_channel, e->sender_host, e->sender, e->sender_privilege);
 	buf_addc(out, '\n');
-	recipients_add(out, e);
+	for (size_t i = 0; i < e->recipient_count; i++) {
+		const struct spool_recipient *r = &e->recipients[i];
+
+		buf_addf(out, "r %6s%4s", "", "");
+		spool_quad_add(out, r->channel, r->host, r->user, r->privilege);
+		buf_addc(out, '\n');
+		if (r->dsn != NULL)
+			buf_addf(out, "N %s\n", r->dsn);
+		if (e->ret != NULL)
+			buf_addf(out, "R %s\n", e->ret);
+		if (e->envid != NULL)
+			buf_addf(out, "n %s\n", e->envid);
+	}
 	buf_adds(out, "m\n");
 	buf_add(out, fields.data, fields.len);
 	buf_addc(out, '\n');
