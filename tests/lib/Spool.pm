@@ -5,12 +5,17 @@ package Spool;
 # program's own: it is what the tests believe.
 
 use v5.36;
-use File::Path ();
 
 # A POSTOFFICE below $dir.
 sub new($class, $dir) {
-	File::Path::make_path(map { "$dir/$_" } qw(public router queue transport deferred freezer postman));
+	make_path(map { "$dir/$_" } qw(public router queue transport deferred freezer postman));
 	return bless { dir => $dir, messages => {} }, $class;
+}
+
+# Loaded by those that need it: agents only read.
+sub make_path(@paths) {
+	require File::Path;
+	File::Path::make_path(@paths);
 }
 
 sub dir($self) { $self->{dir} }
@@ -64,7 +69,8 @@ sub adopt($self, $name) {
 
 # Writes a file, with its directories.
 sub put($self, $path, $bytes) {
-	File::Path::make_path($path =~ s/\/[^\/]*$//r);
+	my $directory = $path =~ s/\/[^\/]*$//r;
+	make_path($directory) if $directory ne '' && !-d $directory;
 	open my $fh, '>:raw', $path or die "$path: $!";
 	print $fh $bytes;
 	close $fh or die "$path: $!";
