@@ -8,6 +8,7 @@ package RealSlapd;
 # It ends with the object, or with the test.
 
 use v5.36;
+use File::Copy ();
 use File::Temp ();
 use IO::Socket::INET;
 use POSIX ();
@@ -294,9 +295,17 @@ objectclass ( $courier.2.99 NAME 'testMailEntry' SUP top STRUCTURAL MUST mail MA
 END
 }
 
+# Copies of what is made once for all servers of a test that have these names.
 sub _make_certificates($self) {
-	my $d = $self->{dir};
-	_put("$d/ext", "subjectAltName=" . ($self->{names} // "DNS:localhost,IP:127.0.0.1") . "\nextendedKeyUsage=serverAuth\n");
+	my $names = $self->{names} // 'DNS:localhost,IP:127.0.0.1';
+	state %made;
+	$made{$names} //= _certificates_for($names);
+	File::Copy::copy("$made{$names}/$_", "$self->{dir}/$_") or die "$_: $!\n" for qw(ca.pem server.pem server.key other.pem);
+}
+
+sub _certificates_for($names) {
+	my $d = File::Temp->newdir('/tmp/zs-XXXXXX');
+	_put("$d/ext", "subjectAltName=$names\nextendedKeyUsage=serverAuth\n");
 	my $key = '-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes';
 	for my $command (
 		"req -x509 $key -days 30 -keyout ca.key -out ca.pem -subj '/CN=Test CA' -addext basicConstraints=critical,CA:TRUE",
@@ -306,6 +315,7 @@ sub _make_certificates($self) {
 	) {
 		system("cd $d && openssl $command >>tls.log 2>&1") == 0 or die "openssl: " . _slurp("$d/tls.log");
 	}
+	return $d;
 }
 
 sub _put($path, $text) {
