@@ -50,7 +50,7 @@ sub each_call($what, $case, $short, $try) {
 		last if !-e scratch('happened') || @bad > 5;
 		$tried++;
 		# the first ones, then ever larger steps
-		$step = int($n / 2) + 1 if !$ENV{ZLMTP_SOAK} && $tried >= (long() ? $short : 1);
+		$step = long() ? int($n / 2) + 1 : $n if !$ENV{ZLMTP_SOAK} && $tried >= (long() ? $short : 1);
 		$n += $step;
 	}
 	local $! = $errno;

@@ -191,13 +191,13 @@ SKIP: {
 	skip 'preloading does not go with sanitizers', 1 if $ENV{ZLMTP_SANITIZED};
 	skip 'no compiler', 1 if !defined $library;
 	# each call in turn for a batch; for what else there is some of them, all with ZLMTP_LONG=1
-	my $step = long() ? 1 : 12;
+	my $step = long() ? 1 : 19;
 	for my $way (@ways) {
 		my $m = begin($way);
 		$m->dbupdate('set', 'first', 1);
 		$m->{content}{first} = 1;
 		for my $case (['pwrite', 'ENOSPC'], ['pwrite', 'EIO'], ['write', 'EIO'], ['fsync', 'EIO'], ['rename', 'EIO'], ['pread', 'EIO'], ['read', 'EIO']) {
-			fail_each($m, $library, 'apply', long() ? 1 : 4, @$case);
+			fail_each($m, $library, 'apply', long() ? 1 : 6, @$case);
 			fail_each($m, $library, 'replace', $step, @$case);
 			fail_each($m, $library, 'recover', $step, @$case) if $m->{config};
 		}

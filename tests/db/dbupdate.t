@@ -18,6 +18,8 @@ my @ways = (
 	{ name => 'hash in an environment', type => 'bhash', suffix => '.dbh', config => 1 },
 	$have_lmdb ? { name => 'lmdb', type => 'lmdb', suffix => '.lmdb' } : (),
 );
+# hash files go the same ways as trees
+my @tried = long() ? @ways : grep { $_->{type} ne 'bhash' } @ways;
 delete @ENV{qw(ZCONFIG MAILVAR DBTYPE)};
 chmod 0755, scratch();
 
@@ -72,7 +74,7 @@ sub stop($sig, @pids) {
 
 # ---- the commands, in each way ----
 
-for my $way (@ways) {
+for my $way (@tried) {
 	begin($way, a => 1, b => 2, c => 3);
 	note $way->{name};
 
@@ -181,7 +183,9 @@ for my $way (@ways) {
 	cmp_ok time - $begun, '<', 2, '... soon';
 	is content(), 'a=1 b=2', '... and the change is there';
 	print $feed "+c\t3";
-	sleep 0.3;
+	# until it has read that: FIONREAD
+	my $unread = pack 'i', 1;
+	for (my $end = time + 20; unpack('i', $unread) && time < $end;) { ioctl $feed, 0x541b, $unread or die "FIONREAD: $!" }
 	print $feed "3\n";
 	is scalar(<$said>), "ok 2\n", 'a line may come in pieces';
 	is content(), 'a=1 b=2 c=33', '... and counts when it is whole';
@@ -211,7 +215,7 @@ for my $way (@ways) {
 
 # ---- several at once ----
 
-for my $way (@ways) {
+for my $way (@tried) {
 	begin($way, a => 1);
 	my @pids;
 	for my $n (1 .. 3) {
@@ -264,7 +268,7 @@ like run([$dbupdate, '--help'])->{out}, qr/--allow-shrink/, 'long options are in
 
 # ---- what check sees, and what recover does ----
 
-for my $way (@ways) {
+for my $way (@tried) {
 	begin($way, map { ("k$_" => "value $_") } 1 .. 500);
 	update(['set', 'acknowledged', 'yes']);
 

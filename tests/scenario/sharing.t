@@ -1,11 +1,12 @@
 #!/usr/bin/perl
 # What several sessions to one server share: a failure of one of them must not judge, reset or free anything of the
-# others.  Over UNIX, IPv4 and IPv6, with one and with four sessions, all jobs fed at once.
+# others.  Over UNIX, IPv4 and IPv6, with one and with four sessions, each with each with ZLMTP_LONG=1, all jobs fed at once.
 
 use v5.36;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use Test::More;
+use Extent 'long';
 use IO::Socket::IP;
 use File::Temp ();
 use Loop;
@@ -21,7 +22,7 @@ my $patience = 60;
 my @targets = qw(unix tcp);
 push @targets, 'tcp6' if IO::Socket::IP->new(LocalHost => '::1', LocalPort => 0, Listen => 1);
 for my $target (@targets) {
-	for my $sessions (1, 4) {
+	for my $sessions (long() || $target eq 'unix' ? (1, 4) : $target eq 'tcp' ? 4 : 1) {
 		my $where = "$target, $sessions session" . ($sessions > 1 ? 's' : '');
 		nobody_listens($target, $sessions, $where);
 		used_up($target, $sessions, $where, $_) for '452 4.3.2', '550 5.7.0';

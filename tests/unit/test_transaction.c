@@ -1552,6 +1552,8 @@ static void sweep(enum disturbance what, unsigned scripts)
 {
 	if (getenv("ZLMTP_SOAK"))
 		scripts *= 20;
+	else if (!getenv("ZLMTP_LONG"))
+		scripts = (scripts + 1) / 2;
 	for (enum mode mode = 0; mode < MODES; mode++)
 		for (unsigned seed = 0; seed < (is_large(mode) ? (scripts + 2) / 3 : scripts); seed++)
 			for (size_t dialect = 0; dialect < MODEL_DIALECTS; dialect++) {
