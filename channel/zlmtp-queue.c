@@ -23,6 +23,7 @@
 #include "channel/queue/show.h"
 #include "channel/queue/summary.h"
 #include "channel/rerouting.h"
+#include "channel/spool/write.h"
 #include "lib/account.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
@@ -184,8 +185,13 @@ static void enter_transport(struct settings *set)
 	if (here != NULL)
 		set->dbases = xasprintf("%s/%s", here, set->dbases);
 	free(here);
-	if (whole == NULL || chdir(path) < 0)
-		die(errno == EACCES ? EX_NOPERM : EX_NOINPUT, "%s: %s", path, strerror(errno));
+	if (whole == NULL || chdir(path) < 0) {
+		int code = errno;
+		struct buf remedy = { 0 };
+
+		spool_add_remedy(&remedy, set->postoffice, code);
+		die(code == EACCES ? EX_NOPERM : EX_NOINPUT, "%s: %s%s", path, strerror(code), buf_str(&remedy));
+	}
 	set->postoffice = whole;
 	free(path);
 }

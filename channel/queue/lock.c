@@ -10,6 +10,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "channel/spool/write.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -38,9 +39,12 @@ static int open_lock(const char *postoffice, const char *path, struct buf *why, 
 
 	*status = EX_CANTCREAT;
 	if (fd < 0) {
-		if (errno == EACCES)
+		int code = errno;
+
+		if (code == EACCES)
 			*status = EX_NOPERM;
-		buf_addf(why, "%s: %s%s", path, file_error(errno), errno == ENOENT ? "; there is no post office (enqueue -m makes one)" : "");
+		buf_addf(why, "%s: %s", path, file_error(code));
+		spool_add_remedy(why, postoffice, code);
 		return -1;
 	}
 	if (fstat(fd, &st) < 0 || stat(postoffice, &office) < 0) {

@@ -59,20 +59,26 @@ static int trouble(struct buf *why, int status, const char *what, const char *pa
 	return status;
 }
 
-/* The same for files that cannot be made, with what to do: no post office, or another user's, is the usual cause. */
-static int cannot_make(const struct spool *spool, struct buf *why, const char *what, const char *path)
+void spool_add_remedy(struct buf *why, const char *postoffice, int code)
 {
-	int code = errno;
 	struct stat st;
 
-	trouble(why, EX_CANTCREAT, what, path);
 	if (code == ENOENT) {
 		buf_adds(why, "; -m of enqueue and intake makes a post office");
-	} else if ((code == EACCES || code == EPERM) && stat(spool->postoffice, &st) == 0 && st.st_uid != geteuid()) {
+	} else if ((code == EACCES || code == EPERM) && stat(postoffice, &st) == 0 && st.st_uid != geteuid()) {
 		buf_adds(why, "; the post office belongs to ");
 		account_add_user(why, st.st_uid);
 		buf_adds(why, ", be that user or name another one with -P");
 	}
+}
+
+/* The same for files that cannot be made, with what to do. */
+static int cannot_make(const struct spool *spool, struct buf *why, const char *what, const char *path)
+{
+	int code = errno;
+
+	trouble(why, EX_CANTCREAT, what, path);
+	spool_add_remedy(why, spool->postoffice, code);
 	return EX_CANTCREAT;
 }
 

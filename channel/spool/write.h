@@ -107,6 +107,9 @@ int spool_submit(const struct spool *spool, const struct spool_envelope *envelop
 /* Makes the directories of a POSTOFFICE that are missing (spool.md section 1).  False with a line in `why`. */
 bool spool_make(const char *postoffice, struct buf *why);
 
+/* What to do where a file of a post office cannot be made or opened: none there, or another user's, is the usual cause. */
+void spool_add_remedy(struct buf *why, const char *postoffice, int code);
+
 /* Adds the quad "CHANNEL HOST USER PRIVILEGE"; fields are quoted where the scan of spool.md section 5 needs it. */
 void spool_quad_add(struct buf *out, const char *channel, const char *host, const char *user, long privilege);
 

@@ -293,12 +293,15 @@ static const char *parse_domain(struct pool *pool, const char *text, size_t leng
 	return address_domain_ok(text, length) ? pool_copy(pool, text, length) : NULL;
 }
 
-/* "a@x.test,b" is what is left in front of the last '@' of two addresses with a comma or blank between. */
+/* "a@x.test,b" is what is left in front of the last '@' of two addresses with a comma, semicolon or blank between. */
 static bool holds_another(const char *text, size_t length)
 {
 	const char *at = address_at(text, length);
 
-	return at != NULL && (memchr(at, ',', (size_t)(text + length - at)) != NULL || memchr(at, ' ', (size_t)(text + length - at)) != NULL);
+	for (const char *p = at; at != NULL && p < text + length; p++)
+		if (*p == ',' || *p == ';' || *p == ' ')
+			return true;
+	return false;
 }
 
 static bool parse_local(struct pool *pool, const char *text, size_t length, struct address *address)

@@ -7,7 +7,7 @@ use Test::More;
 use Tool;
 
 my %program = map { m{([^/]+)\z} => $_ } map { "$ENV{BUILD_DIR}/$_" }
-	qw(channel/lmtp channel/enqueue channel/intake channel/runqueue db/newdb db/dblookup db/dbupdate);
+	qw(channel/lmtp channel/enqueue channel/intake channel/runqueue channel/zlmtp-queue db/newdb db/dblookup db/dbupdate);
 delete @ENV{qw(ZCONFIG MAILVAR DBTYPE POSTOFFICE)};
 my $dir = scratch('here');
 mkdir $dir or die "$dir: $!\n";
@@ -52,14 +52,20 @@ subtest 'a post office that is not there, or is not ours' => sub {
 	says(['intake', '-f', records('none.conf', ''), '-P', $_, '-L', "lmtp:UNIX:$dir/lmtp"], 73, "intake: cannot create a file in $_: No such file or directory; -m of enqueue and intake makes a post office\n",
 		"intake, $_") for 'none', '.';
 	says(['intake', '-f', "$dir/none.conf", '-P', 'none', '-S', 'none.tls', '-L', "lmtp:UNIX:$dir/lmtp"], 78, "intake: none.tls: No such file or directory\n", 'a file is named once');
-	says(['runqueue', '-P', 'none', '-1', '-f', records('empty.conf', '')], 73, qr/^runqueue: none\/\.pid\.runqueue: No such .*; there is no post office \(enqueue -m makes one\)$/m,
+	says(['runqueue', '-P', 'none', '-1', '-f', records('empty.conf', '')], 73, qr/^runqueue: none\/\.pid\.runqueue: No such file or directory; -m of enqueue and intake makes a post office$/m,
 		'runqueue');
+	says(['zlmtp-queue', 'list', '-P', 'none'], 66, "zlmtp-queue: none/transport: No such file or directory; -m of enqueue and intake makes a post office\n",
+		'zlmtp-queue');
 	plan skip_all => 'needs root' if $> != 0;
 	my $office = post_office('office');
 	my $nobody = (getpwnam 'nobody')[2];
 	my $other = sub { $> = $< = $nobody };
 	says(['enqueue', '-P', $office, '-s', 'a@x.test', '-r', 'lmtp,h,u'], 73, qr/\Aenqueue: cannot create a file in office: Permission denied; the post office belongs to root, be that user or name another one with -P\n\z/,
 		'of another user', in => $message, before => $other);
+	my $owner = "Permission denied; the post office belongs to root, be that user or name another one with -P";
+	says(['runqueue', '-P', $office, '-1', '-f', 'empty.conf'], 77, "runqueue: $office/.pid.runqueue: $owner\n", 'runqueue of another user', before => $other);
+	chmod 0700, "$dir/$office/transport";
+	says(['zlmtp-queue', 'list', '-P', $office], 77, "zlmtp-queue: $office/transport: $owner\n", 'zlmtp-queue of another user', before => $other);
 	chmod 01777, "$dir/$office/public";
 	# may be listed, but nothing in them looked at
 	chmod 0744, "$dir/$office/queue", "$dir/$office/transport";
@@ -101,6 +107,16 @@ subtest 'scheduler.conf' => sub {
 		'and what to do about it is said';
 };
 
+# it was given a reply code of its own, 400, and the type of a server's words
+subtest 'what no server said is no reply' => sub {
+	my $office = post_office('own-trouble');
+	run([$program{enqueue}, '-P', $office, '-s', 'a@x.test', '-r', 'lmtp,h,u'], cd => $dir, in => $message);
+	my ($job) = map { m{([^/]+)\z} } glob "$dir/$office/transport/*";
+	my $got = run([$program{lmtp}, '-c', 'lmtp', '-F', "UNIX:$dir/nowhere"], cd => "$dir/$office/transport", in => "$job\th\n");
+	like $got->{out}, qr/\001failed\0014\.4\.1\001x-local; connect to \S+: No such file or directory\001/, 'a socket that is not there';
+	unlike $got->{out}, qr/smtp;|400/, '... without a code';
+};
+
 subtest 'addresses' => sub {
 	records('routes', "x.test lmtp!h\n");
 	records('dbases.conf', "routesdb btree - -l $dir/routes -lm%:d pathalias\n");
@@ -108,7 +124,7 @@ subtest 'addresses' => sub {
 	my $office = post_office('office-of-a');
 	says(['enqueue', '-P', $office, '-f', 'dbases.conf', '-s', 'a@x.test', $_], 67,
 		"enqueue: $_: not found: badaddress: two addresses where one is expected; give each by itself\n", $_, in => $message)
-		for 'a@x.test,b@x.test', 'a@x.test, b@x.test', 'a@x.test b@x.test';
+		for 'a@x.test,b@x.test', 'a@x.test, b@x.test', 'a@x.test b@x.test', 'a@x.test;b@x.test';
 	says(['enqueue', '-P', $office, '-f', 'dbases.conf', '-s', 'a@x.test', 'a@x..test'], 67,
 		"enqueue: a\@x..test: not found: badaddress: what stands behind the \@ is no domain\n", 'what is wrong with it', in => $message);
 };

@@ -481,6 +481,23 @@ static void a_crash_in_an_environment_is_told_as_what_to_run(void **state)
 	buf_free(&said);
 }
 
+static void addresses_in_memory_are_left_out_of_libdbs_words(void **state)
+{
+	static const struct { const char *said, *told; } rows[] = {
+		{ "write: 0x561900c885e0, 4096: No space left on device", "write: 4096: No space left on device" },
+		{ "0x7f, 0x80 end", "end" }, { "page 10 of 0xyz, 0", "page 10 of 0xyz, 0" }, { "", "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct buf out = { 0 };
+
+		env_add_words(&out, rows[i].said);
+		assert_string_equal(buf_str(&out), rows[i].told);
+		buf_free(&out);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -496,6 +513,7 @@ int main(void)
 		cmocka_unit_test(regions_that_were_not_made_to_the_end_end_no_process_by_a_signal),
 		cmocka_unit_test(a_crash_in_an_environment_is_told_as_what_to_run),
 		cmocka_unit_test(a_damaged_map_that_nobody_has_open_is_known_at_once),
+		cmocka_unit_test(addresses_in_memory_are_left_out_of_libdbs_words),
 		cmocka_unit_test(damage_in_a_live_environment_ends_no_process_by_a_signal),
 	};
 
