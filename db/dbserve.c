@@ -289,20 +289,6 @@ static void write_some(struct client *c)
 	}
 }
 
-static void read_some(struct client *c)
-{
-	ssize_t n = recv(c->fd, buf_reserve(&c->talk.in, PIECE), PIECE, 0);
-
-	if (n > 0) {
-		c->talk.in.len += (size_t)n;
-		c->deadline = clock_ms() + IDLE_PAUSE;
-	} else if (n == 0) {
-		c->eof = true;
-	} else {
-		c->over |= errno != EAGAIN && errno != EINTR;
-	}
-}
-
 static void answer(struct service *s, struct client *c)
 {
 	const char *map = buf_str(&c->talk.map), *key = buf_str(&c->talk.key);
@@ -357,9 +343,18 @@ static void work(struct service *s, struct client *c)
 /* A client that does not take its replies is not read, nor one that waits for an answer. */
 static void serve(struct service *s, struct client *c)
 {
+	ssize_t n;
+
 	write_some(c);
-	if (!c->over && !c->eof && !c->waits && c->talk.out.len == 0)
-		read_some(c);
+	if (!c->over && !c->eof && !c->waits && c->talk.out.len == 0) {
+		n = recv(c->fd, buf_reserve(&c->talk.in, PIECE), PIECE, 0);
+		if (n > 0) {
+			c->talk.in.len += (size_t)n;
+			c->deadline = clock_ms() + IDLE_PAUSE;
+		}
+		c->eof |= n == 0;
+		c->over |= n < 0 && errno != EAGAIN && errno != EINTR;
+	}
 	if (c->talk.out.len == 0)
 		work(s, c);
 	/* what an end leaves of a request is none */

@@ -91,30 +91,22 @@ enum severity findings_worst(const struct findings *f)
 	return worst;
 }
 
-/* The worst ones, as many as one line bears. */
-static void add_summary(const struct findings *f, enum severity worst, struct buf *out)
+void findings_print(const struct findings *f, bool verbose, struct buf *out)
 {
+	enum severity worst = findings_worst(f);
 	size_t bad = 0, shown = 0;
 
 	for (size_t i = 0; i < f->count; i++)
 		bad += f->list[i].severity != FINDING_OK;
-	if (bad == 0) {
+	buf_addf(out, "%s - ", severity_name(worst));
+	if (bad == 0)
 		buf_addf(out, "%zu things are as they should be", f->count);
-		return;
-	}
-	for (size_t i = 0; i < f->count && shown < SHOWN; i++)
+	/* the worst ones, as many as one line bears */
+	for (size_t i = 0; bad > 0 && i < f->count && shown < SHOWN; i++)
 		if (f->list[i].severity == worst)
 			buf_addf(out, "%s%s", shown++ > 0 ? "; " : "", f->list[i].text);
 	if (bad > shown)
 		buf_addf(out, "; and %zu more", bad - shown);
-}
-
-void findings_print(const struct findings *f, bool verbose, struct buf *out)
-{
-	enum severity worst = findings_worst(f);
-
-	buf_addf(out, "%s - ", severity_name(worst));
-	add_summary(f, worst, out);
 	if (f->performance.len > 0)
 		buf_addf(out, " | %s", f->performance.data);
 	buf_addc(out, '\n');

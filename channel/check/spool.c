@@ -39,19 +39,6 @@ bool check_guarded(struct findings *f, const char *what, const char *path, bool 
 	return true;
 }
 
-/* Where everybody leaves mail: nobody may remove another's. */
-static void check_shared(struct findings *f, const char *path)
-{
-	struct stat st;
-
-	if (stat(path, &st) < 0)
-		finding_add(f, errno == ENOENT ? FINDING_OK : FINDING_UNKNOWN, "directory %s: %s", path, strerror(errno));
-	else if ((st.st_mode & S_IWOTH) && !(st.st_mode & S_ISVTX))
-		finding_add(f, FINDING_CRITICAL, "directory %s: everybody can remove what others put there (no sticky bit)", path);
-	else
-		finding_add(f, FINDING_OK, "directory %s: mode %04o", path, (unsigned)st.st_mode & 07777);
-}
-
 void check_directories(struct findings *f, const char *postoffice)
 {
 	static const char *const guarded[] = { "transport", "queue", "postman" }, *const shared[] = { "public", "router" };
@@ -66,8 +53,17 @@ void check_directories(struct findings *f, const char *postoffice)
 	}
 	for (size_t i = 0; i < sizeof shared / sizeof shared[0]; i++) {
 		char *path = xasprintf("%s/%s", postoffice, shared[i]);
+		struct stat st;
 
-		check_shared(f, path);
+		/* where everybody leaves mail: nobody may remove another's */
+		if (stat(path, &st) < 0)
+			finding_add(f, errno == ENOENT ? FINDING_OK : FINDING_UNKNOWN, "directory %s: %s", path,
+			            strerror(errno));
+		else if ((st.st_mode & S_IWOTH) && !(st.st_mode & S_ISVTX))
+			finding_add(f, FINDING_CRITICAL, "directory %s: everybody can remove what others put there (no sticky bit)",
+			            path);
+		else
+			finding_add(f, FINDING_OK, "directory %s: mode %04o", path, (unsigned)st.st_mode & 07777);
 		free(path);
 	}
 }

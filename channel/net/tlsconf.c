@@ -176,9 +176,15 @@ static bool take(struct tlsconf *conf, const struct conf_text *text)
 	return wrong == NULL;
 }
 
-/* A key without its certificate would be forgotten in silence. */
-static bool is_complete(const struct tlsconf *conf, const char *path, struct buf *why)
+bool tlsconf_parse(struct tlsconf *conf, const char *text, size_t n, const char *path, struct buf *why)
 {
+	struct conf_text lines = conf_begin(path, text, n, why);
+
+	*conf = (struct tlsconf){ 0 };
+	while (conf_next(&lines))
+		if (!take(conf, &lines))
+			return false;
+	/* a key without its certificate would be forgotten in silence */
 	if (conf->key_file != NULL && conf->cert_file == NULL)
 		buf_addf(why, "%s: tls-key-file without tls-cert-file", path);
 	else if (conf->dkey_file != NULL && conf->dcert_file == NULL)
@@ -190,17 +196,6 @@ static bool is_complete(const struct tlsconf *conf, const char *path, struct buf
 	else
 		return true;
 	return false;
-}
-
-bool tlsconf_parse(struct tlsconf *conf, const char *text, size_t n, const char *path, struct buf *why)
-{
-	struct conf_text lines = conf_begin(path, text, n, why);
-
-	*conf = (struct tlsconf){ 0 };
-	while (conf_next(&lines))
-		if (!take(conf, &lines))
-			return false;
-	return is_complete(conf, path, why);
 }
 
 bool tlsconf_read(struct tlsconf *conf, const char *path, struct buf *why)

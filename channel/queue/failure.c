@@ -20,21 +20,6 @@ static void line_add(struct buf *out, const char *label, const char *text, size_
 	buf_addc(out, '\n');
 }
 
-/* Lines divided by CR, indented. */
-static void details_add(struct buf *out, const char *text)
-{
-	while (*text != '\0') {
-		size_t n = strcspn(text, "\r\n");
-
-		if (n > 0) {
-			buf_adds(out, "    ");
-			text_add_clean(out, text, n, 4000);
-			buf_addc(out, '\n');
-		}
-		text += n + (text[n] != '\0');
-	}
-}
-
 /* NOTARY: recipient, action, status, diagnostic, remote, agent. */
 static void diagnostic_add(struct buf *out, const struct control_diagnostic *d)
 {
@@ -51,7 +36,17 @@ static void diagnostic_add(struct buf *out, const struct control_diagnostic *d)
 	buf_addf(out, "%-12s", "Time:");
 	text_add_date(out, d->time);
 	buf_addc(out, '\n');
-	details_add(out, d->text);
+	/* lines divided by CR, indented */
+	for (const char *text = d->text; *text != '\0';) {
+		size_t n = strcspn(text, "\r\n");
+
+		if (n > 0) {
+			buf_adds(out, "    ");
+			text_add_clean(out, text, n, 4000);
+			buf_addc(out, '\n');
+		}
+		text += n + (text[n] != '\0');
+	}
 }
 
 static void recipient_add(struct buf *out, const struct control_recipient *r, const struct control_diagnostic *d)

@@ -424,19 +424,6 @@ static void add_recipient(struct message *m, const struct control *c, const stru
 	g->open++;
 }
 
-/* What the sender heard of delays before. */
-static void add_delays_told(struct message *m, const struct control *c)
-{
-	for (size_t i = 0; i < c->diagnostic_count; i++) {
-		const struct control_diagnostic *d = &c->diagnostics[i];
-		struct recipient *r = message_recipient(m, d->recipient);
-		int64_t age = telling_delay_told(d);
-
-		if (r != NULL && age > m->groups[r->group].delay_told)
-			m->groups[r->group].delay_told = (int32_t)age;
-	}
-}
-
 struct message *queue_add(struct queue *q, const struct control *c, const char *file, const struct timespec *arrived)
 {
 	struct arrival a = count_arrival(q, c);
@@ -460,7 +447,14 @@ struct message *queue_add(struct queue *q, const struct control *c, const char *
 			add_recipient(m, c, &c->recipients[i], a.destinations[i], &strings);
 	m->delay_at = CLOCK_NEVER;
 	m->untold = !m->all_open && telling_any(c);
-	add_delays_told(m, c);
+	/* what the sender heard of delays before */
+	for (size_t i = 0; i < c->diagnostic_count; i++) {
+		const struct recipient *r = message_recipient(m, c->diagnostics[i].recipient);
+		int64_t age = telling_delay_told(&c->diagnostics[i]);
+
+		if (r != NULL && age > m->groups[r->group].delay_told)
+			m->groups[r->group].delay_told = (int32_t)age;
+	}
 	free(a.destinations);
 	return m;
 }

@@ -14,22 +14,6 @@ static void forget(struct chosen_message *m)
 	free(m->recipients);
 }
 
-/* Where the filter names one message wholly, those whose ids only begin so are not meant. */
-static void keep_exact(struct selection *s)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < s->count; i++) {
-		if (s->messages[i].exact) {
-			s->messages[kept++] = s->messages[i];
-		} else {
-			s->recipients -= s->messages[i].count;
-			forget(&s->messages[i]);
-		}
-	}
-	s->count = kept;
-}
-
 /* The entries of a message come one after the other. */
 static struct chosen_message *message_of(struct selection *s, const struct listed *e)
 {
@@ -68,10 +52,21 @@ static bool choose(void *context, const struct listed *e)
 void selection_read(struct selection *s)
 {
 	struct listing sums;
+	size_t kept = 0;
 
 	listing_each(&sums, choose, s);
-	if (s->exact)
-		keep_exact(s);
+	if (!s->exact)
+		return;
+	/* the filter names one message wholly: those whose ids only begin so are not meant */
+	for (size_t i = 0; i < s->count; i++) {
+		if (s->messages[i].exact) {
+			s->messages[kept++] = s->messages[i];
+		} else {
+			s->recipients -= s->messages[i].count;
+			forget(&s->messages[i]);
+		}
+	}
+	s->count = kept;
 }
 
 bool selection_is_clear(const struct selection *s, struct buf *why)

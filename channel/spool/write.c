@@ -526,16 +526,6 @@ static void sync_transport(struct spool_draft *d)
 	must(d, publish_sync_directory(d->transport), EX_IOERR, "cannot sync the directory of", d->transport);
 }
 
-/* Takes back what is in the queue: the control file first. */
-static void take_back(struct spool_draft *d)
-{
-	if (d->visible)
-		unlink(d->transport);
-	if (d->linked)
-		unlink(d->queue);
-	d->visible = d->linked = false;
-}
-
 /* `step` for all that have not failed yet. */
 static void each(struct spool_draft *const *drafts, size_t count, void (*step)(struct spool_draft *d))
 {
@@ -579,9 +569,18 @@ void spool_commit(struct spool_draft *const *drafts, size_t count)
 		each(drafts, count, show_control);
 		each(drafts, count, sync_transport);
 	}
-	for (size_t i = 0; i < count; i++)
-		if (drafts[i]->status != EX_OK)
-			take_back(drafts[i]);
+	/* what has failed is taken back from the queue: the control file first */
+	for (size_t i = 0; i < count; i++) {
+		struct spool_draft *d = drafts[i];
+
+		if (d->status == EX_OK)
+			continue;
+		if (d->visible)
+			unlink(d->transport);
+		if (d->linked)
+			unlink(d->queue);
+		d->visible = d->linked = false;
+	}
 }
 
 int spool_status(const struct spool_draft *d)

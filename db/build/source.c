@@ -107,21 +107,6 @@ static size_t report_duplicates(const struct source *source, const struct record
 	return found;
 }
 
-static int settle_duplicates(struct source *source, struct records *records)
-{
-	if (source->duplicates == DUPLICATES_JOIN) {
-		records_join(records);
-		return EX_OK;
-	}
-	source->repeated = report_duplicates(source, records);
-	if (source->repeated == 0)
-		return EX_OK;
-	if (source->duplicates == DUPLICATES_REFUSE)
-		return EX_DATAERR;
-	records_keep_first(records);
-	return EX_OK;
-}
-
 int source_read(struct source *source, struct records *records)
 {
 	struct text_reader reader = {
@@ -138,6 +123,13 @@ int source_read(struct source *source, struct records *records)
 	source->values_size = reader.values_size;
 	source->longest = reader.longest;
 	records_sort(records);
-	status = settle_duplicates(source, records);
+	if (source->duplicates == DUPLICATES_JOIN)
+		records_join(records);
+	else
+		source->repeated = report_duplicates(source, records);
+	if (source->repeated > 0 && source->duplicates == DUPLICATES_REFUSE)
+		status = EX_DATAERR;
+	else if (source->repeated > 0)
+		records_keep_first(records);
 	return errors > 0 ? EX_DATAERR : status;
 }

@@ -41,15 +41,6 @@ static int open_source(struct ldap_source **source, const char *path, struct buf
 	return EX_OK;
 }
 
-static void keep(struct ldap_source *s, const struct buf *key, enum map_answer answer, const struct buf *value)
-{
-	const struct buf no_part = { 0 };
-	const long lifetime = answer == MAP_FOUND ? s->conf.cache_expiry : s->conf.cache_negative_expiry;
-
-	if (answer != MAP_COULD_NOT_TELL && lifetime > 0)
-		cache_add(s->cache, key, answer == MAP_FOUND ? value : NULL, &no_part, clock_ms() + lifetime * 1000);
-}
-
 static enum map_answer ask_directory(struct ldap_source *s, const char *key, size_t n, struct buf *value, struct buf *why)
 {
 	const int64_t deadline = clock_ms() + s->conf.access.timeout * 1000;
@@ -60,7 +51,9 @@ static enum map_answer ask_directory(struct ldap_source *s, const char *key, siz
 static enum map_answer find(struct ldap_source *s, const char *key, size_t n, struct buf *value, struct buf *why)
 {
 	struct buf k = { 0 }, part = { 0 }, answered = { 0 };
+	const struct buf no_part = { 0 };
 	enum map_answer answer;
+	long lifetime;
 	bool found = false;
 
 	if (!ldapconf_fits(&s->conf, key, n))
@@ -72,7 +65,9 @@ static enum map_answer find(struct ldap_source *s, const char *key, size_t n, st
 		answer = found ? MAP_FOUND : MAP_NOT_FOUND;
 	} else {
 		answer = ask_directory(s, key, n, &answered, why);
-		keep(s, &k, answer, &answered);
+		lifetime = answer == MAP_FOUND ? s->conf.cache_expiry : s->conf.cache_negative_expiry;
+		if (answer != MAP_COULD_NOT_TELL && lifetime > 0)
+			cache_add(s->cache, &k, answer == MAP_FOUND ? &answered : NULL, &no_part, clock_ms() + lifetime * 1000);
 		buf_add(value, buf_str(&answered), answered.len);
 	}
 	buf_free(&k);

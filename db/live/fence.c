@@ -23,28 +23,22 @@ char *fence_path(const char *map)
 	return xasprintf("%s.lock", map);
 }
 
-/* Owner and mode of the map: users who may write it may lock it, and no others, who could block them. */
-static void dress(int fd, const char *map)
-{
-	struct stat st;
-
-	if (stat(map, &st) < 0)
-		return;
-	/* only root can give files away; where it cannot be done the creator is the one who updates */
-	if (fchown(fd, st.st_uid, st.st_gid) == 0)
-		fchmod(fd, (st.st_mode & 0222) | (st.st_mode & 0222) << 1 | 0600);
-}
-
 int fence_open(struct fence *fence, const char *map, struct buf *why)
 {
+	struct stat st;
 	int error;
 
 	*fence = (struct fence){ .map = xstrdup(map), .path = fence_path(map), .fd = -1 };
 	fence->fd = file_open_own(fence->path, O_RDWR | O_CREAT | O_EXCL, 0600);
-	if (fence->fd >= 0)
-		dress(fence->fd, map);
-	else if (errno == EEXIST)
+	if (fence->fd < 0 && errno == EEXIST) {
 		fence->fd = file_open_own(fence->path, O_RDWR, 0);
+	} else if (fence->fd >= 0 && stat(map, &st) == 0 && fchown(fence->fd, st.st_uid, st.st_gid) == 0) {
+		/*
+		 * A new one gets owner and mode of the map: users who may write it may lock it, and no others, who could block
+		 * them.  Only root can give files away; where it cannot be done the creator is the one who updates.
+		 */
+		fchmod(fence->fd, (st.st_mode & 0222) | (st.st_mode & 0222) << 1 | 0600);
+	}
 	if (fence->fd >= 0)
 		return EX_OK;
 	error = errno;
@@ -69,23 +63,11 @@ static bool wait_lock(int fd, int byte, int64_t deadline)
 	return true;
 }
 
-static void name_holders(const struct fence *fence, struct buf *why)
+int fence_take(struct fence *fence, int64_t deadline, struct buf *why)
 {
 	const struct users_of of = { .fence = fence->path };
 	struct users users = { 0 };
 
-	users_find(&users, &of);
-	buf_addf(why, "%s: locked", fence->map);
-	if (users.count > 0) {
-		buf_adds(why, " by ");
-		users_name(&users, why);
-	}
-	buf_adds(why, "; if that does not end, stop that process; \"dbupdate ... recover\" heals what it leaves");
-	users_free(&users);
-}
-
-int fence_take(struct fence *fence, int64_t deadline, struct buf *why)
-{
 	if (fence->held)
 		return EX_OK;
 	if (wait_lock(fence->fd, TURNSTILE, deadline)) {
@@ -94,7 +76,14 @@ int fence_take(struct fence *fence, int64_t deadline, struct buf *why)
 	}
 	if (fence->held)
 		return EX_OK;
-	name_holders(fence, why);
+	users_find(&users, &of);
+	buf_addf(why, "%s: locked", fence->map);
+	if (users.count > 0) {
+		buf_adds(why, " by ");
+		users_name(&users, why);
+	}
+	buf_adds(why, "; if that does not end, stop that process; \"dbupdate ... recover\" heals what it leaves");
+	users_free(&users);
 	return EX_TEMPFAIL;
 }
 

@@ -318,24 +318,18 @@ static void close_generations(struct live *live)
 	live->state = NULL;
 }
 
-/* To replace a map under an environment would leave its readers with a file that nobody changes any more. */
-static int refuse_environment(const struct live *live, struct buf *why)
-{
-	char *journal = journal_path(live->path);
-	bool there = access(journal, F_OK) == 0;
-
-	if (there)
-		live_fail(live, EX_CONFIG, why, "has a journal, %s: it is in an environment; name its file by -C", journal);
-	free(journal);
-	return there ? EX_CONFIG : EX_OK;
-}
-
 static int open_generations(struct live *live, struct buf *why)
 {
-	int status = refuse_environment(live, why);
+	char *journal = journal_path(live->path);
+	bool has_journal = access(journal, F_OK) == 0;
+	int status;
 
-	if (status != EX_OK)
-		return status;
+	/* to replace a map under an environment would leave its readers with a file that nobody changes any more */
+	if (has_journal)
+		live_fail(live, EX_CONFIG, why, "has a journal, %s: it is in an environment; name its file by -C", journal);
+	free(journal);
+	if (has_journal)
+		return EX_CONFIG;
 	live->state = xcalloc(1, sizeof(struct generation));
 	live_sweep(live->path);
 	status = ready(live, why);

@@ -13,21 +13,6 @@
 
 /* ---- lines ---------------------------------------------------------------------------- */
 
-/* Two lines may share a map, but not build it in two ways. */
-static void check_shared(struct dbases_reader *r, const struct dbases_map *m)
-{
-	for (size_t i = 0; m->file != NULL && i < r->dbases->count; i++) {
-		const struct dbases_map *other = &r->dbases->maps[i];
-
-		if (other->file == NULL || strcmp(other->file, m->file) != 0 || strcmp(other->type, m->type) != 0)
-			continue;
-		if (other->kind != m->kind || other->join != m->join || other->syntax.aliases != m->syntax.aliases ||
-		    text_folding(&other->syntax) != text_folding(&m->syntax) || other->uid != m->uid ||
-		    other->gid != m->gid || other->mode != m->mode)
-			dbases_tell(r, false, 4, "line %zu makes the same map otherwise", other->line);
-	}
-}
-
 static void parse_fields(struct dbases_reader *r)
 {
 	struct dbases *d = r->dbases;
@@ -35,8 +20,17 @@ static void parse_fields(struct dbases_reader *r)
 	size_t errors = r->errors;
 
 	dbases_fields(r, &m);
-	if (r->errors == errors)
-		check_shared(r, &m);
+	/* two lines may share a map, but not build it in two ways */
+	for (size_t i = 0; r->errors == errors && m.file != NULL && i < d->count; i++) {
+		const struct dbases_map *other = &d->maps[i];
+
+		if (other->file == NULL || strcmp(other->file, m.file) != 0 || strcmp(other->type, m.type) != 0)
+			continue;
+		if (other->kind != m.kind || other->join != m.join || other->syntax.aliases != m.syntax.aliases ||
+		    text_folding(&other->syntax) != text_folding(&m.syntax) || other->uid != m.uid || other->gid != m.gid ||
+		    other->mode != m.mode)
+			dbases_tell(r, false, 4, "line %zu makes the same map otherwise", other->line);
+	}
 	if (r->errors > errors) {
 		dbases_free_map(&m);
 		return;

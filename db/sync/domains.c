@@ -140,23 +140,6 @@ int domains_write(struct domains *d, char *const *list, struct buf *why)
 
 /* ---- the command -------------------------------------------------------------------- */
 
-static bool start(struct domains *d, struct buf *why)
-{
-	/* a group of its own, so that it can be ended with all its children */
-	const struct child_rules rules = { .in = CHILD_NULL, .out = CHILD_SAME, .err = CHILD_SAME, .own_group = true };
-
-	d->pid = child_run(&rules, d->command);
-	if (d->pid > 0) {
-		d->must_run = false;
-		d->deadline = clock_ms() + RUN_MS;
-		return true;
-	}
-	buf_addf(why, "%s: %s", d->command[0], strerror(errno));
-	d->pid = 0;
-	d->deadline = clock_ms() + RETRY_MS;
-	return false;
-}
-
 static bool look_after(struct domains *d, struct buf *why)
 {
 	const bool may_go_on = clock_ms() < d->deadline;
@@ -183,11 +166,23 @@ static bool look_after(struct domains *d, struct buf *why)
 
 bool domains_run(struct domains *d, struct buf *why)
 {
+	/* a group of its own, so that it can be ended with all its children */
+	const struct child_rules rules = { .in = CHILD_NULL, .out = CHILD_SAME, .err = CHILD_SAME, .own_group = true };
+
 	if (d->pid != 0)
 		return look_after(d, why);
 	if (!d->must_run || clock_ms() < d->deadline)
 		return true;
-	return start(d, why);
+	d->pid = child_run(&rules, d->command);
+	if (d->pid > 0) {
+		d->must_run = false;
+		d->deadline = clock_ms() + RUN_MS;
+		return true;
+	}
+	buf_addf(why, "%s: %s", d->command[0], strerror(errno));
+	d->pid = 0;
+	d->deadline = clock_ms() + RETRY_MS;
+	return false;
 }
 
 int64_t domains_deadline(const struct domains *d)

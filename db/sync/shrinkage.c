@@ -10,7 +10,7 @@
 /* The note of a map that may have no key. */
 #define EMPTY "empty"
 
-static void forget_old(struct shrinkage *s, int64_t now)
+void shrinkage_add(struct shrinkage *s, int64_t now, size_t keys, size_t removed)
 {
 	size_t old = 0;
 
@@ -22,11 +22,6 @@ static void forget_old(struct shrinkage *s, int64_t now)
 		old++;
 	memmove(s->list, s->list + old, (s->count - old) * sizeof s->list[0]);
 	s->count -= old;
-}
-
-void shrinkage_add(struct shrinkage *s, int64_t now, size_t keys, size_t removed)
-{
-	forget_old(s, now);
 	if (removed == 0)
 		return;
 	if (s->count > 0 && (now / SHRINKAGE_STEP == s->list[s->count - 1].since / SHRINKAGE_STEP || s->count == SHRINKAGE_STEPS)) {

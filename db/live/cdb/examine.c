@@ -51,22 +51,6 @@ static bool count(void *context, const char *key, size_t key_length, const char 
 
 /* ---- maps in no environment -------------------------------------------------------------- */
 
-static void examine_alone(struct examination *x)
-{
-	struct buf why = { 0 };
-	int status = EX_OK;
-	struct map *map;
-
-	x->step(x, "reading the map");
-	map = map_open(x->live->type, x->live->path, NULL, &status, &why);
-	if (map == NULL)
-		find(x, HEALTH_UNKNOWN, "%s", buf_str(&why));
-	else if (map_walk(map, count, &x->records) != MAP_FOUND)
-		find(x, map->is_damaged ? HEALTH_DAMAGED : HEALTH_UNKNOWN, "%s", map_error(map));
-	map_close(&map);
-	buf_free(&why);
-}
-
 /* ---- files ------------------------------------------------------------------------------------ */
 
 /* STORE_SOUND, or the finding is noted. */
@@ -331,9 +315,21 @@ static void examine_environment(struct examination *x)
 
 void examine(struct examination *x)
 {
+	struct buf why = { 0 };
+	int status = EX_OK;
+	struct map *map;
+
 	x->state = HEALTH_HEALTHY;
-	if (x->live->operations == &live_environment)
+	if (x->live->operations == &live_environment) {
 		examine_environment(x);
-	else
-		examine_alone(x);
+		return;
+	}
+	x->step(x, "reading the map");
+	map = map_open(x->live->type, x->live->path, NULL, &status, &why);
+	if (map == NULL)
+		find(x, HEALTH_UNKNOWN, "%s", buf_str(&why));
+	else if (map_walk(map, count, &x->records) != MAP_FOUND)
+		find(x, map->is_damaged ? HEALTH_DAMAGED : HEALTH_UNKNOWN, "%s", map_error(map));
+	map_close(&map);
+	buf_free(&why);
 }

@@ -547,11 +547,13 @@ void journal_add(struct journal_writer *w, const struct change *record)
 		flush(w);
 }
 
-static void write_heads(struct journal_writer *w)
+int journal_commit(struct journal_writer *w, struct buf *why)
 {
-	char sum[SUM_LENGTH + 1];
+	char *path = xstrdup(w->file.target), sum[SUM_LENGTH + 1];
 	struct buf heads = { 0 };
+	int status = EX_OK;
 
+	flush(w);
 	sum_head(w->digest, w->id, "base", w->first, w->records);
 	sum_end(w->digest, sum);
 	w->digest = NULL;
@@ -559,22 +561,13 @@ static void write_heads(struct journal_writer *w)
 	buf_addf(&heads, BASE_FORMAT, w->records, w->bytes, sum);
 	if (w->error == 0 && !write_at(w->file.fd, heads.data, heads.len, 0))
 		w->error = errno;
-	buf_free(&heads);
-}
-
-int journal_commit(struct journal_writer *w, struct buf *why)
-{
-	char *path = xstrdup(w->file.target);
-	int status = EX_OK;
-
-	flush(w);
-	write_heads(w);
 	if (w->error == 0 && !publish_commit(&w->file))
 		w->error = errno;
 	if (w->error != 0) {
 		errno = w->error;
 		status = trouble(path, "cannot write", why);
 	}
+	buf_free(&heads);
 	free(path);
 	journal_abort(w);
 	return status;

@@ -57,18 +57,6 @@ static void read_line(const DB_ENV *env, const char *line)
 	}
 }
 
-static bool read_table(DB_ENV *env, struct table *table)
-{
-	int code;
-
-	reading = table;
-	env->set_msgcall(env, read_line);
-	code = env->lock_stat_print(env, DB_STAT_LOCK_LOCKERS);
-	env->set_msgcall(env, NULL);
-	reading = NULL;
-	return code == 0;
-}
-
 static bool give_back(DB_ENV *env, const struct locker *locker)
 {
 	DB_LOCKREQ all = { .op = DB_LOCK_PUT_ALL };
@@ -133,8 +121,14 @@ enum locks_state locks_look(DB_ENV *env, const char *home, bool give, struct buf
 	struct attached attached = { .home = home };
 	struct table table = { 0 };
 	enum locks_state state = LOCKS_UNKNOWN;
+	int code;
 
-	if (read_table(env, &table))
+	reading = &table;
+	env->set_msgcall(env, read_line);
+	code = env->lock_stat_print(env, DB_STAT_LOCK_LOCKERS);
+	env->set_msgcall(env, NULL);
+	reading = NULL;
+	if (code == 0)
 		state = judge(env, &table, &attached, give, text);
 	users_free(&attached.users);
 	free(table.list);

@@ -162,27 +162,21 @@ static int make_slice(const struct live *live, struct slice *s, struct buf *why)
 	return status;
 }
 
-/* The time in which we waited was the readers'. */
-static void rest(const struct slice *s)
-{
-	int64_t ns = s->held * REST - s->waited;
-
-	if (ns > 0)
-		clock_pause(ns > REST_AT_LEAST_NS ? (long)ns : REST_AT_LEAST_NS);
-}
-
 int environment_change(const struct live *live, const struct change *list, size_t count, struct buf *why)
 {
 	int status = EX_OK;
 
 	for (size_t done = 0; status == EX_OK && done < count;) {
 		struct slice s = { .list = list + done, .count = count - done };
+		int64_t rest;
 
 		status = make_slice(live, &s, why);
 		done += s.made;
 		live_progress(live);
-		if (done < count)
-			rest(&s);
+		/* the time in which we waited was the readers' */
+		rest = s.held * REST - s.waited;
+		if (done < count && rest > 0)
+			clock_pause(rest > REST_AT_LEAST_NS ? (long)rest : REST_AT_LEAST_NS);
 	}
 	return status;
 }

@@ -249,19 +249,6 @@ void users_subtract(struct users *users, const struct users *others)
 
 /* ---- stopping ----------------------------------------------------------------- */
 
-/* A handle on the process, if it still is the one that was found; -1 if it is gone. */
-static int hold(const struct search *search, const struct user *user)
-{
-	int fd = pidfd_open(user->pid, 0);
-	bool seen;
-
-	if (fd >= 0 && uses_of(search, user->pid, &seen) == 0) {
-		close(fd);
-		fd = -1;
-	}
-	return fd;
-}
-
 /* A process that has ended and waits for its parent still takes signals, but uses nothing any more. */
 static bool all_gone(const struct users *users, const struct search *search, int *fds)
 {
@@ -299,11 +286,17 @@ bool users_stop(const struct users *users, const struct users_of *of, int64_t pa
 {
 	struct search search;
 	int *fds = xreallocarray(NULL, users->count, sizeof *fds);
-	bool gone;
+	bool gone, seen;
 
 	search_begin(&search, of);
-	for (size_t i = 0; i < users->count; i++)
-		fds[i] = hold(&search, &users->list[i]);
+	for (size_t i = 0; i < users->count; i++) {
+		fds[i] = pidfd_open(users->list[i].pid, 0);
+		/* the number may be another process's by now */
+		if (fds[i] >= 0 && uses_of(&search, users->list[i].pid, &seen) == 0) {
+			close(fds[i]);
+			fds[i] = -1;
+		}
+	}
 	gone = signal_and_wait(users, &search, fds, SIGTERM, clock_ms() + patience) ||
 	       signal_and_wait(users, &search, fds, SIGKILL, clock_ms() + patience);
 	for (size_t i = 0; i < users->count; i++)
