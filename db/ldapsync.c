@@ -15,6 +15,7 @@
 #include "db/ldap/open.h"
 #include "db/sync/copy.h"
 #include "db/sync/domains.h"
+#include "db/sync/dump.h"
 #include "db/sync/session.h"
 #include "db/sync/syncconf.h"
 #include "lib/backoff.h"
@@ -42,7 +43,9 @@ enum { ALLOW_SHRINK = 1 };
 
 static const struct option_help options[] = {
 	{ '1', NULL, "make the map equal to the directory once, then end" },
+	{ 'D', NULL, "print what the map holds and how far it has come, for -I of another machine" },
 	{ 'f', "FILE", "what to copy, ldapsync.conf" },
+	{ 'I', "DUMP", "make the map of what -D printed, \"-\" from standard input" },
 	{ 'v', NULL, "print a line for each batch of changes" },
 	{ 'w', NULL, "stay, and follow the directory until told to stop by SIGTERM" },
 	{ ALLOW_SHRINK, NULL, "even if too many of the records go, or all" },
@@ -56,7 +59,7 @@ static const struct option_long longs[] = {
 
 static const struct program program = {
 	.name = "ldapsync",
-	.synopsis = "[-vV] [--allow-shrink] -f file -1 | -w",
+	.synopsis = "[-vV] [--allow-shrink] -f file -1 | -w | -D | -I dump",
 	.purpose = "Keeps a lookup map in step with an LDAP directory (RFC 4533).",
 	.options = options,
 	.longs = longs,
@@ -72,7 +75,8 @@ struct sync {
 	struct copy *copy;
 	struct session *session;
 	struct domains domains;
-	bool once, watch, verbose;
+	bool once, watch, dump, verbose;
+	const char *first_copy;  /* -I */
 	size_t server;
 	size_t refusals;         /* of servers in a row, whatever their reasons */
 	size_t again;            /* how often in a row the server wanted to be asked once more */
@@ -519,6 +523,32 @@ static void open_copy(struct sync *s, bool may_shrink)
 	s->domains.must_run = s->domains.command != NULL && copy_domains_are_due(s->copy);
 }
 
+/* ---- from one machine to another ------------------------------------------------------------------ */
+
+/* Beside a process that keeps the map, which waits for a moment. */
+static int dump_map(const struct sync *s)
+{
+	struct buf why = { 0 };
+	int status = sync_dump(&s->keeper.livemap, stdout, &why);
+
+	if (status != EX_OK)
+		keeper_complain(&why);
+	return status;
+}
+
+static int make_first_copy(const struct sync *s, bool may_be_empty)
+{
+	struct loading loading = { .path = s->first_copy, .check = s->keeper.check, .may_be_empty = may_be_empty, .domains = s->conf.domains != NULL };
+	struct buf why = { 0 };
+	int status = sync_load(&s->keeper.livemap, &loading, &why);
+
+	if (status == EX_OK)
+		printf("%zu record%s\n", loading.records, loading.records == 1 ? "" : "s");
+	else
+		keeper_complain(&why);
+	return status;
+}
+
 int main(int argc, char **argv)
 {
 	struct sync s = { 0 };
@@ -533,6 +563,8 @@ int main(int argc, char **argv)
 	while ((c = option_next(&program, argc, argv)) != -1) {
 		switch (c) {
 		case '1': s.once = true; break;
+		case 'D': s.dump = true; break;
+		case 'I': s.first_copy = optarg; break;
 		case 'f': file = optarg; break;
 		case 'v': s.verbose = true; break;
 		case 'w': s.watch = true; break;
@@ -543,8 +575,8 @@ int main(int argc, char **argv)
 		option_usage(&program, "unexpected word \"%s\"", argv[optind]);
 	if (file == NULL)
 		option_usage(&program, "-f FILE is missing");
-	if (s.once == s.watch)
-		option_usage(&program, "expected either -1 or -w");
+	if (s.once + s.watch + s.dump + (s.first_copy != NULL) != 1)
+		option_usage(&program, "expected one of -1, -w, -D and -I");
 	if (s.verbose)
 		zenv_tell();
 	status = syncconf_read(&s.conf, file, &why);
@@ -556,8 +588,12 @@ int main(int argc, char **argv)
 		.type = s.conf.type, .base = s.conf.map, .config = s.conf.environment, .folding = s.conf.folding,
 	};
 	keeper_ask_dbases(&s.keeper);
+	if (s.dump)
+		return dump_map(&s);
 	keeper_catch_signals(on_stop, &s.unblocked);
 	keeper_lock(s.conf.map, "ldapsync");
+	if (s.first_copy != NULL)
+		return make_first_copy(&s, may_shrink);
 	open_copy(&s, may_shrink);
 	status = s.once ? run_once(&s) : follow(&s);
 	session_close(&s.session);

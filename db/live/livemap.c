@@ -283,6 +283,7 @@ int livemap_each_record(struct livemap *u, livemap_each *each, void *context, st
 
 struct walker {
 	record_each *each;
+	livemap_all *all;        /* in its place: notes, too */
 	void *context;
 	struct buf start;        /* of the keys of notes */
 };
@@ -304,6 +305,18 @@ static bool each_note(void *context, const struct change *r)
 	return w->each(w->context, r->key + prefix, r->key_length - prefix, r->value, r->value_length);
 }
 
+static bool each_of_all(void *context, const struct change *r)
+{
+	const struct walker *w = context;
+	const size_t prefix = sizeof NOTE_KEY_START - 1;
+
+	if (!record_is_note(r->key, r->key_length))
+		return w->all(w->context, false, r->key, r->key_length, r->value, r->value_length);
+	if (r->key_length < prefix || memcmp(r->key, NOTE_KEY_START, prefix) != 0)
+		return true;
+	return w->all(w->context, true, r->key + prefix, r->key_length - prefix, r->value, r->value_length);
+}
+
 static int walk(struct livemap *u, livemap_each *each, struct walker *w, struct buf *why)
 {
 	int status;
@@ -323,6 +336,13 @@ int livemap_walk(struct livemap *u, record_each *each, void *context, struct buf
 	struct walker w = { .each = each, .context = context };
 
 	return walk(u, each_record, &w, why);
+}
+
+int livemap_walk_all(struct livemap *u, livemap_all *each, void *context, struct buf *why)
+{
+	struct walker w = { .all = each, .context = context };
+
+	return walk(u, each_of_all, &w, why);
 }
 
 int livemap_walk_notes(struct livemap *u, const char *start, record_each *each, void *context, struct buf *why)

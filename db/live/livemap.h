@@ -92,6 +92,10 @@ int livemap_walk(struct livemap *livemap, record_each *each, void *context, stru
 /* The same for the notes whose name begins with `start`; what `each` gets as the key is the name. */
 int livemap_walk_notes(struct livemap *livemap, const char *start, record_each *each, void *context, struct buf *why);
 
+/* Both, of one moment: nobody changes the map meanwhile.  `key` of a note is its name. */
+typedef bool livemap_all(void *context, bool is_note, const char *key, size_t key_length, const char *value, size_t value_length);
+int livemap_walk_all(struct livemap *livemap, livemap_all *each, void *context, struct buf *why);
+
 /* ---- making a map equal to a list ---- */
 
 struct livemap_counts {

@@ -82,6 +82,7 @@ my %only_shown = (
 	'intake.8: action "intake"' => 'a line for OpenSMTPD; tests/real/intake-mtas.t has such',
 	'ldap_map.5: fqdnaliases  ldap' => 'a line for dbases.conf; tests/real/ldap.t has such',
 	'ldap_map.5: keyword value' => 'the shape of lines',
+	'ldapsync.8: ssh neighbour' => 'another machine; tests/real/ldapsync-copy.t has such',
 	'ldapsync.8: domains_command' => 'a line for its file, naming a program of ZMailer',
 );
 
