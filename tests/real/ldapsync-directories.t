@@ -213,28 +213,32 @@ subtest 'enqueue answers from the map whatever happens to the directory' => sub 
 	is $sync->stop, 0;
 };
 
-# Exit statuses of enqueue for this address, in a process that goes on until it is told to stop.
+# Exit statuses of enqueue for this address, in a process that goes on until it is told to stop, or this one has ended.
 sub keep_asking($dir, $conf, $to) {
+	my $parent = $$;
 	my $pid = fork // die "fork: $!\n";
 	return $pid if $pid;
 	open my $out, '>>', "$dir/$conf-$to.log" or POSIX::_exit(1);
 	$out->autoflush;
-	for (;;) {
+	while (getppid == $parent) {
 		system("echo 'Subject: x' | $ENV{BUILD_DIR}/channel/enqueue -P $dir/po -f $dir/$conf -s a\@x.example $to >/dev/null 2>&1");
 		print $out $? >> 8, "\n";
 	}
+	POSIX::_exit(0);
 }
 
 subtest 'enqueue with LDAP maps, and with one that is copied, refuses nobody who is known and takes nobody who is not, whatever happens' => sub {
 	my $slapd = RealSlapd->new(users => 30, aliases => 0)->start;
 	my $sync = LdapSync->new($slapd, settings => "silence 1\ntimeout 2\n", options => ['--allow-shrink']);
-	is +($sync->once)[0], 0;
 	my $d = $sync->dir;
+	is +($sync->once)[0], 0;
+	$sync->{settings} .= "domains $d/domains\ndomains_command /bin/false\n";
+	$sync->configure;
 	mkdir "$d/po" or die;
 	mkdir "$d/po/$_" or die for qw(transport queue router deferred postman public freezer);
 	$sync->_put('routes', "$domain error!nosuchuser\n");
 	system("$ENV{BUILD_DIR}/db/newdb -s -l $d/routes >/dev/null") == 0 or die;
-	$sync->_put('account.ldap', "uri @{[$slapd->uri('ldapi')]}\nbase $hosting\nnetwork_timeout 1\ntimeout 1\n"
+	$sync->_put('account.ldap', "uri @{[$slapd->uri('ldapi')]}\nbind sasl\nsasl_mech EXTERNAL\nbase $hosting\nnetwork_timeout 1\ntimeout 1\n"
 		. "filter (&(mail=%s)(objectClass=CourierMailAccount))\nresult smtp-lmtp!node!{mailbox}%2\n");
 	my $routes = "routesdb btree - -l $d/routes -lm%:d pathalias\n";
 	$sync->_put('asked', "fqdnroutes ldap - - $d/account.ldap -lm%:\n$routes");
@@ -242,6 +246,7 @@ subtest 'enqueue with LDAP maps, and with one that is copied, refuses nobody who
 	$sync->start;
 	my $dump = qx{/usr/sbin/slapcat -f @{[$slapd->dir]}/slapd.conf 2>/dev/null};
 	my @asking = map { my $conf = $_; map { keep_asking($d, $conf, "$_\@$domain") } 'user1', 'nobody' } 'asked', 'copied';
+	my $room = sub ($bytes) { system("prlimit --fsize=$bytes: --pid $_ >/dev/null") == 0 or die for $sync->{pid}, split ' ', qx{cat /proc/$sync->{pid}/task/*/children} };
 	my %events = (
 		'killed' => sub { $slapd->stop('KILL'); Time::HiRes::sleep(0.5); $slapd->start },
 		'silent' => sub { $slapd->signal('STOP'); Time::HiRes::sleep(1.5); $slapd->signal('CONT') },
@@ -249,8 +254,17 @@ subtest 'enqueue with LDAP maps, and with one that is copied, refuses nobody who
 		'restored' => sub { $slapd->stop; $slapd->reload($dump, '-w'); $slapd->start },
 		'limited' => sub { $slapd->{config} = "limits dn.exact=\"$RealSlapd::reader\" size=1\n"; $slapd->_configure; $slapd->restart },
 		'itself killed' => sub { $sync->stop('KILL'); $sync->start },
+		'an alias' => sub { $slapd->change("dn: cn=pointer,$tree\nobjectClass: alias\nobjectClass: extensibleObject\ncn: pointer\naliasedObjectName: mail=user1\@$domain,$tree\n\n") },
+		# files beyond this size cannot be written, as on a full disk; its log is smaller, and the map is larger
+		'no room' => sub {
+			$room->(8192);
+			$sync->forget;
+			$slapd->change(removal('user21') . RealSlapd::account('user31'));
+			ok $sync->hears(qr/File too large/, 20 * $slow), 'there is no room for the map' or diag $sync->said;
+			$room->('unlimited');
+		},
 	);
-	$events{$_}->() for 'killed', 'changed', 'silent', 'itself killed', 'restored', 'killed', 'limited', 'silent';
+	$events{$_}->() for 'killed', 'changed', 'silent', 'no room', 'itself killed', 'an alias', 'restored', 'killed', 'limited', 'silent';
 	kill 'KILL', @asking;
 	waitpid $_, 0 for @asking;
 	my $statuses = sub ($file) { open my $fh, '<', "$d/$file.log" or return {}; my %n; chomp, $n{$_}++ for <$fh>; return \%n };
