@@ -20,6 +20,7 @@
 #include "db/live/cdb/recover.h"
 #include "db/live/lines.h"
 #include "db/live/livemap.h"
+#include "db/map/map.h"
 #include "db/route/beside.h"
 #include "db/sync/usable.h"
 #include "lib/alloc.h"
@@ -27,6 +28,7 @@
 #include "lib/options.h"
 #include "lib/parse.h"
 #include "lib/process.h"
+#include "lib/text.h"
 #include "lib/zenv.h"
 
 /* A feeder that says nothing for so long waits for an answer. */
@@ -368,17 +370,51 @@ static int replace(struct options *options, char **words)
 
 /* ---- check and recover ----------------------------------------------------------------------------- */
 
+/* So many lines about lists are enough for anybody. */
+#define MOST_WARNINGS 20
+
+struct lists {
+	struct value_check *check;
+	size_t warned;
+};
+
+static bool look_at_list(void *context, const char *key, size_t key_length, const char *value, size_t length)
+{
+	struct lists *l = context;
+	const struct record record = { .key = key, .value = value, .key_length = (uint32_t)key_length, .value_length = (uint32_t)length };
+	const char *warning = NULL;
+	struct buf clean = { 0 };
+
+	if (usable_value_fault(l->check, &record, &warning) != NULL || warning == NULL || ++l->warned > MOST_WARNINGS)
+		return true;
+	text_add_clean(&clean, key, key_length, 300);
+	complain("%s: warning: %s", buf_str(&clean), warning);
+	buf_free(&clean);
+	return true;
+}
+
 static int check(struct options *options, char **words)
 {
-	struct buf users = { 0 };
+	const struct livemap_settings *settings = &options->settings;
+	struct buf users = { 0 }, why = { 0 };
+	struct lists lists = { .check = &options->check };
 	struct health health;
-	int code;
+	struct map *map;
+	int code, status;
 
 	(void)words;
 	health_check(&health, &options->settings);
 	health_name_users(&health.users, &users);
 	printf("%s: %s\n%s", health_name(health.state), buf_str(&health.text), buf_str(&users));
 	code = health_exit_code(health.state);
+	/* what "set" would warn of may be in the map from before there was a router */
+	if (code == 0 && options->check.router && options->check.kind == VALUE_ADDRESSES && !options->unchecked) {
+		map = map_open(settings->type, settings->base, settings->config, &status, &why);
+		if (map != NULL && map_walk(map, look_at_list, &lists) == MAP_FOUND && lists.warned > MOST_WARNINGS)
+			complain("%zu more warnings of this kind", lists.warned - MOST_WARNINGS);
+		map_close(&map);
+		buf_free(&why);
+	}
 	health_free(&health);
 	buf_free(&users);
 	return code;

@@ -363,7 +363,9 @@ for my $way (@tried) {
 	<$reads>;
 	ends update(['set', 'x', 'z']), 75, '', qr/process $pid has ended with a write lock; run "dbupdate \.\.\. recover"/,
 		'a writer that was killed';
-	ends update(['check']), 2, qr/\Awedged: process $pid has ended with a write lock/, '', '... leaves it wedged';
+	my $wedged = update(['check']);
+	ends $wedged, 2, qr/\Awedged: process $pid has ended with a write lock/, '', '... leaves it wedged';
+	unlike $wedged->{out}, qr/dbupdate \S* ?check/, '... and refers to no other check';
 	ends update(['recover']), 75, qr/./, qr/used by $reader \(maptool\)/, '... and the others must go';
 	ends update([['--force'], 'recover']), 0, qr/stopping $reader \(maptool\).*regions of \S+ removed.*healthy: 52 records/s, '',
 		'... by force';

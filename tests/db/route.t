@@ -229,6 +229,8 @@ subtest 'samples of router-scripts' => sub {
 		[ 'example.user+Box@example.test', '(local example.user+Box@example.test fg56778+Box)' ],
 		[ 'root', '(local example.user@example.test fg56778)' ],
 		[ 'abuse@example.test', '(local example.user@example.test fg56778)' ],
+		# names that ZMailer itself writes to
+		(map { [ $_, '(local example.user@example.test fg56778)' ] } qw(postoffice MAILER-DAEMON mailer postmast)),
 		[ 'nobody.here@example.test', '(error nosuchuser nobody.here@example.test)' ],
 		[ 'nobody.here@virtual.example.test', '(error nosuchuser Ask the help desk of Example for the new address.)' ],
 		[ 'postmaster@mx.example.test', '(local example.user@example.test fg56778)' ],

@@ -33,6 +33,8 @@ told(live('set', 'crew', $list), "dbupdate: crew: warning: $why\n", 'dbupdate se
 told(run([$dbupdate, "$dir/live", 'apply'], in => "+crew\t$list\n+good\tx\@far.test\n"),
 	"dbupdate: standard input:1: warning: $why\n", 'dbupdate apply');
 told(run([$dbupdate, '-n', "$dir/live", 'set', 'crew', $list]), '', 'dbupdate -n');
+told(live('check'), join('', map { "dbupdate: $_: warning: $why\n" } qw(crew team)), 'dbupdate check');
+told(run([$dbupdate, '-n', "$dir/live", 'check']), '', 'dbupdate -n check');
 
 SKIP: {
 	skip 'built without SQLite', 2 if !-e "$ENV{BUILD_DIR}/db/zlmtp-sqlite.so" || system 'sqlite3 -version >/dev/null 2>&1';

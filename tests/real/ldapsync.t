@@ -668,6 +668,22 @@ subtest 'trouble with the map' => sub {
 	like $said, qr/"mail=bad\@.*": bad\@$domain: /, 'with the name of the entry';
 };
 
+subtest 'lists that ZMailer\'s router cannot read' => sub {
+	my $slapd = RealSlapd->new(users => 1, aliases => 0)->start;
+	my $sync = LdapSync->new($slapd, rules => "rule lists\nfilter (mail=team\@*)\nkey {mail}\nvalue {maildrop}\n");
+	local $ENV{ZCONFIG} = $sync->dir . '/zmailer.conf';
+	$sync->_put('zmailer.conf', 'MAILSHARE=' . $sync->dir . "\n");
+	$sync->_put('router.cf', '');
+	$sync->_put('dbases.conf', "fqdnaliases btree - -r $sync->{map} -lm%\n");
+	$slapd->change(RealSlapd::alias_entry('team', 'root@b.example, \lead'));
+	my ($exit, $said) = $sync->once;
+	is $exit, 0, 'are copied';
+	like $said, qr/^ldapsync: rule lists: "mail=team\@.*": team\@$domain: warning: ZMailer's router sends mail for this list to root/m, '... with a warning';
+	is $sync->map->{"team\@$domain"}, 'root@b.example, \lead', '... as they are';
+	($exit, $said) = $sync->once;
+	is $exit, 0, '... and are no trouble';
+};
+
 subtest 'refused' => sub {
 	my $slapd = RealSlapd->new(users => 2)->start;
 	my $refused = sub ($name, $status, $pattern, %o) {
