@@ -43,7 +43,7 @@ static enum tag_result free_locks(struct arrivals *in, struct control *c)
 
 		if (r->tag != TAG_LOCKED)
 			continue;
-		result = tag_break_stale(c->fd, r->offset, &c->modified);
+		result = tag_break_stale(c->fd, r->offset, &c->marked);
 		if (result == TAG_TAKEN)
 			complain("%s: recipient at %lld is locked by process %ld; looking again later", c->name,
 			         (long long)r->offset, (long)r->locker);

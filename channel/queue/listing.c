@@ -50,7 +50,7 @@ static void tell_trouble(struct reader *r, enum listed_state state, const char *
 static bool is_held(const struct control *c, const struct control_recipient *r)
 {
 	int fd = r->tag == TAG_LOCKED ? control_descriptor(c->name, O_RDONLY) : -1;
-	bool held = fd >= 0 && tag_holder_lives(fd, r->locker, &c->modified);
+	bool held = fd >= 0 && tag_holder_lives(fd, r->locker, &c->marked);
 
 	if (fd >= 0)
 		close(fd);

@@ -120,7 +120,7 @@ static enum operation_result free_locks(struct target *t)
 		open += !is_settled(r);
 		if (r->tag != TAG_LOCKED)
 			continue;
-		switch (tag_break_stale(c->fd, r->offset, &c->modified)) {
+		switch (tag_break_stale(c->fd, r->offset, &c->marked)) {
 		case TAG_OK:
 			break;
 		case TAG_TAKEN:

@@ -64,13 +64,13 @@ static enum retire_result settled_later(const struct control *c, struct message 
 	const struct recipient *r = message_recipient(m, line->offset);
 
 	if (line->tag == TAG_LOCKED && r != NULL && r->state != RECIPIENT_OPEN) {
-		switch (finish(c->fd, m, r, &c->modified)) {
+		switch (finish(c->fd, m, r, &c->marked)) {
 		case TAG_OK: return RETIRE_DONE;
 		case TAG_TAKEN: return RETIRE_LATER;
 		case TAG_ERROR: return RETIRE_TROUBLE;
 		}
 	}
-	if (line->tag == TAG_LOCKED && tag_break_stale(c->fd, line->offset, &c->modified) == TAG_TAKEN)
+	if (line->tag == TAG_LOCKED && tag_break_stale(c->fd, line->offset, &c->marked) == TAG_TAKEN)
 		return RETIRE_LATER;
 	complain("%s: the recipient at %lld was reported settled, but is not marked so; it goes again", c->name,
 	         (long long)line->offset);
@@ -180,12 +180,15 @@ enum retire_result retire_message(struct message *m, struct reporter *reporter, 
 void retire_mend_marks(const struct message *m, const struct group *g)
 {
 	int fd = control_descriptor(m->name, O_RDWR);
+	struct timespec moment;
 	struct stat st;
 
 	/* a file that is gone, or another's by now, tells so when it is looked at for itself */
-	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == m->inode)
+	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == m->inode) {
+		moment = tag_moment(&st.st_mtim);
 		for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next)
-			finish(fd, m, &m->recipients[i], &st.st_mtim);
+			finish(fd, m, &m->recipients[i], &moment);
+	}
 	if (fd >= 0)
 		close(fd);
 }
@@ -390,7 +393,7 @@ static enum retire_found look_at(struct message *m, struct recipient *r, const s
 	else if (line->tag == TAG_FAILED)
 		queue_settle(m, r, RECIPIENT_FAILED);
 	else if (line->tag == TAG_LOCKED)
-		return tag_break_stale(c->fd, r->offset, &c->modified) == TAG_TAKEN ? FOUND_HELD : FOUND_BEGUN;
+		return tag_break_stale(c->fd, r->offset, &c->marked) == TAG_TAKEN ? FOUND_HELD : FOUND_BEGUN;
 	return FOUND_UNTOUCHED;
 }
 
@@ -411,7 +414,7 @@ enum retire_found retire_look_again(struct message *m, struct group *g)
 
 			worst = found > worst ? found : worst;
 		} else {
-			finish(c->fd, m, &m->recipients[i], &c->modified);
+			finish(c->fd, m, &m->recipients[i], &c->marked);
 		}
 	}
 	control_close(&c);

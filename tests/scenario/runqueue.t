@@ -170,9 +170,11 @@ subtest 'the number in a lock is another process by now' => sub {
 	my $q = RunQueue->new;
 	my $daemon = fork // die;
 	if ($daemon == 0) { sleep 60; POSIX::_exit(0) }
-	my @names = map { $q->message([{ user => "u$_", tag => '~', pid => $daemon }, { user => "v$_" }]) } 1 .. 2;
+	my @names = map { $q->message([{ user => "u$_", tag => '~', pid => $daemon }, { user => "v$_" }]) } 1 .. 4;
 	# before the crash
-	utime time - 3600, time - 3600, $q->office . "/transport/$_" for @names;
+	utime time - 3600, time - 3600, $q->office . "/transport/$_" for @names[0, 1];
+	# and while the clock was ahead of its time
+	utime time + 400 * 86400, time + 400 * 86400, $q->office . "/transport/$_" for @names[2, 3];
 	my ($listed, $list) = $q->run('-l');
 	is "$listed", 0, 'listed';
 	unlike $list, qr/active|locked/, 'as mail that waits';
