@@ -437,16 +437,6 @@ static void end_poll(struct sync *s)
 	lose_session(s, SESSION_OVER);
 }
 
-/* Nothing is at stake while there is no map: whoever fills the directory, or mends the rights of the reader, needs not start us. */
-static void ask_again_later(struct sync *s)
-{
-	if (s->session == NULL)
-		return;
-	lose_session(s, SESSION_OVER);
-	s->open_delay = LONGEST_DELAY_MS;
-	s->next_open = clock_ms() + s->open_delay;
-}
-
 static int flush_what_is_due(struct sync *s)
 {
 	struct content_counts counts;
@@ -454,8 +444,12 @@ static int flush_what_is_due(struct sync *s)
 	if (flush_time(s) > clock_ms())
 		return EX_OK;
 	if (write_map(s, &counts) != EX_OK) {
-		if (s->verdict == SHRINKAGE_NO_KEYS)
-			ask_again_later(s);
+		/* nothing is at stake while there is no map: who fills the directory, or mends the reader's rights, need not start us */
+		if (s->verdict == SHRINKAGE_NO_KEYS && s->session != NULL) {
+			lose_session(s, SESSION_OVER);
+			s->open_delay = LONGEST_DELAY_MS;
+			s->next_open = clock_ms() + s->open_delay;
+		}
 		return s->verdict == SHRINKAGE_TOO_MUCH ? EX_TEMPFAIL : copy_is_replaced(s->copy) ? EX_DATAERR : EX_OK;
 	}
 	return write_domains(s) == EX_TEMPFAIL ? EX_TEMPFAIL : EX_OK;
