@@ -5,6 +5,7 @@ use v5.36;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use Test::More;
+use Extent 'long';
 use Cwd ();
 use IO::Socket::INET ();
 use IO::Socket::UNIX ();
@@ -32,7 +33,7 @@ sub command($q, @words) { join ' ', "$build/channel/zlmtp-queue", '-P', $q->offi
 sub store_down($count) {
 	my $q = RunQueue->new(conf => "lmtp/*\n\tinterval=1h retries=1 command=\"AGENT\"\n",
 		script => "user . retryat connect to store: Connection refused\n");
-	$q->message(["u$_\@\@store"], age => $_ * 10) for 1 .. $count;
+	$q->message(["u$_\@\@store"], age => $_ * 2000 / $count) for 1 .. $count;
 	$q->start('-w');
 	RunQueue::wait_for(sub { -S $q->office . '/.control.runqueue' }) or die "no socket\n";
 	return $q;
@@ -61,8 +62,9 @@ sub lines($count, $command) { take(start($command), $count) }
 # The clock on top of the screen, or undef.
 sub clock($terminal) { ($terminal->screen =~ /\A(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)  zlmtp-queue watch/)[0] }
 
-subtest 'a store that is down, 200 messages' => sub {
-	my $q = store_down(200);
+my $many = long() ? 2000 : 200;
+subtest "a store that is down, $many messages" => sub {
+	my $q = store_down($many);
 	my $t = Tmux->new(rows => 30, columns => 110);
 	$t->type('stty -g; echo seen before');
 	ok $t->shows(qr/^seen before$/m), 'a shell';
@@ -71,10 +73,10 @@ subtest 'a store that is down, 200 messages' => sub {
 	ok $t->shows(qr/Connection refused/), 'the reason is shown';
 	my $screen = $t->screen;
 	like $screen, qr/^runqueue runs, process $q->{pid}, for \d+s$/m, 'runqueue';
-	like $screen, qr/^200 recipients in 200 messages, \d+ in delivery; the oldest message 33m old, S\S+$/m, 'sums and the oldest message';
-	like $screen, qr/^ +arrived +delivered +failed +deferred\nnow\/s( +[\d.]+){4}\n1 minute\/s( +[\d.]+){4}\nin all +200 +0 +0 +1$/m, 'rates';
+	like $screen, qr/^$many recipients in $many messages, \d+ in delivery; the oldest message 33m old, S\S+$/m, 'sums and the oldest message';
+	like $screen, qr/^ +arrived +delivered +failed +deferred\nnow\/s( +[\d.]+){4}\n1 minute\/s( +[\d.]+){4}\nin all +$many +0 +0 +1$/m, 'rates';
 	like $screen, qr{^AGENT +CHANNEL/HOST +STATE +JOBS +SESSIONS +SINCE\n\d+ +lmtp/\S+ +idle +0 +0 +\d+s$}m, 'agents';
-	like $screen, qr{^lmtp/store +200 +\d+ +0 +(?:1h00|\d+)m  connect to store: Connection refused$}m, 'destinations';
+	like $screen, qr{^lmtp/store +$many +\d+ +0 +(?:1h00|\d+)m  connect to store: Connection refused$}m, 'destinations';
 	unlike $screen, qr/seen before/, 'on a screen of its own';
 	my $then = clock($t);
 	ok RunQueue::wait_for(sub { (clock($t) // $then) ne $then }, 5), 'it is drawn again';
