@@ -42,24 +42,16 @@ static int fail_bdb(const struct live *live, const char *what, int code, struct 
 	                 db_strerror(code));
 }
 
-static void say_nothing(const DB_ENV *env, const char *prefix, const char *message)
-{
-	(void)env;
-	(void)prefix;
-	(void)message;
-}
-
 /* Opens the file at `path` in no environment. */
 static int open_file(const struct live *live, const char *path, off_t size, u_int32_t flags, DB **db)
 {
 	uint64_t cache = size < SMALLEST_CACHE ? SMALLEST_CACHE : size > LARGEST_CACHE ? LARGEST_CACHE : (uint64_t)size;
-	int code = db_create(db, NULL, 0);
+	int code = bdb_create(db);
 
 	if (code != 0) {
 		*db = NULL;
 		return code;
 	}
-	(*db)->set_errcall(*db, say_nothing);
 	code = (*db)->set_cachesize(*db, 0, (u_int32_t)cache, 1);
 	if (code == 0)
 		code = (*db)->open(*db, NULL, path, NULL, bdb_type(live->type), DB_NOMMAP | flags, 0);

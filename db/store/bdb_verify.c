@@ -32,14 +32,20 @@ static void say_nothing(const DB_ENV *env, const char *prefix, const char *messa
 	(void)message;
 }
 
-static int new_handle(DB **db)
+int bdb_create(DB **db)
 {
 	int code = db_create(db, NULL, 0);
 
-	if (code != 0)
-		return code;
-	(*db)->set_errcall(*db, say_nothing);
-	return (*db)->set_cachesize(*db, 0, 4u << 20, 1);
+	if (code == 0)
+		(*db)->set_errcall(*db, say_nothing);
+	return code;
+}
+
+static int new_handle(DB **db)
+{
+	int code = bdb_create(db);
+
+	return code == 0 ? (*db)->set_cachesize(*db, 0, 4u << 20, 1) : code;
 }
 
 static bool go_on(void *context, const char *key, size_t key_length, const char *value, size_t value_length)

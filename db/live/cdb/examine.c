@@ -278,7 +278,7 @@ static void examine_unused(struct examination *x)
 
 	if (prove(x) != STORE_SOUND)
 		return;
-	code = db_create(&o.db, NULL, 0);
+	code = bdb_create(&o.db);
 	if (code == 0)
 		code = o.db->open(o.db, NULL, x->live->path, NULL, bdb_type(x->live->type), DB_RDONLY | DB_NOMMAP, 0);
 	if (code != 0) {

@@ -62,7 +62,7 @@ static bool belongs_to(const struct remake *r, const struct journal *journal)
 	char id[JOURNAL_ID + 1];
 	uint64_t number;
 	DB *db;
-	int code = db_create(&db, NULL, 0);
+	int code = bdb_create(&db);
 	bool ok;
 
 	if (code == 0)
@@ -101,7 +101,7 @@ static int take_record(void *context, const struct change *c, struct buf *why)
 static int put_notes(const struct remake *r, const char *path, const struct changes *notes)
 {
 	DB *db;
-	int code = db_create(&db, NULL, 0), closed;
+	int code = bdb_create(&db), closed;
 
 	if (code == 0)
 		code = db->open(db, NULL, path, NULL, bdb_type(r->live->type), 0, 0);
