@@ -285,7 +285,7 @@ int main(int argc, char **argv)
 	int status;
 
 	process_begin(program.name);
-	/* a directory that goes away in mid-sentence, or nobody who reads the name, is no reason to die */
+	/* a directory that goes away in mid-sentence, or no reader of the name, is no reason to die */
 	signal(SIGPIPE, SIG_IGN);
 	/* a file that may not grow as large as this one is told like a full disk, and no temporary is left */
 	signal(SIGXFSZ, SIG_IGN);

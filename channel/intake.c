@@ -245,7 +245,7 @@ static bool has_enough(const struct loop *loop, const struct sockaddr_storage *a
 	return n >= loop->intake.policy.limits[is_local ? LIMIT_PER_USER : LIMIT_PER_ADDRESS];
 }
 
-/* Who connected to a UNIX socket; root if nobody can tell. */
+/* The user that connected to a UNIX socket; root if that cannot be told. */
 static uid_t peer_user(int fd)
 {
 	struct ucred peer = { 0 };

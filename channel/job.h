@@ -1,5 +1,5 @@
 /*
- * What jobs.c and outcome.c know of a job.  Nobody else includes this.
+ * What jobs.c and outcome.c know of a job.  No other file includes this.
  */
 #ifndef ZL_CHANNEL_JOB_H
 #define ZL_CHANNEL_JOB_H

@@ -219,7 +219,7 @@ static void lock_recipients(struct jobs *jobs, struct job *job)
 
 static const struct settlement nowhere = { .remote = "" };
 
-/* The message file that belongs to a locked job.  Whatever is wrong with it, nobody's mail bounces. */
+/* The message file that belongs to a locked job.  Whatever is wrong with it, no mail bounces. */
 static bool open_body(struct jobs *jobs, struct job *job)
 {
 	struct buf why = { 0 };

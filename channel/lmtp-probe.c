@@ -23,7 +23,7 @@
 #include "lib/log.h"
 #include "lib/process.h"
 
-/* Routing is by the maps alone: nobody's rights. */
+/* Routing is by the maps alone: without rights of a user. */
 #define NOBODY 65534
 /* What comes in time is told; for what hangs there is this much more, in milliseconds. */
 #define GRACE_MS 1000
@@ -48,7 +48,7 @@ static bool wants_json(const struct probing *p)
 	return p->settings.record.format == RECORD_JSON;
 }
 
-/* With damaged settings nobody is asked: what they should protect would go unprotected. */
+/* With damaged settings no server is asked: what they should protect would go unprotected. */
 static void start_security(struct security *security)
 {
 	struct buf why = { 0 };
@@ -179,7 +179,7 @@ static void settle_questions(struct probing *p, struct prober *prober, struct bu
 	print_all(p, out);
 }
 
-/* Nobody waits for an answer any more, whatever befalls the cache. */
+/* The answers are out: whatever befalls the cache does not matter to them. */
 static void write_cache(struct probing *p)
 {
 	if (p->cache != NULL)

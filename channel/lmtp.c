@@ -75,7 +75,7 @@ static bool must_wait(const struct loop *loop, const struct peer *peer, const st
 }
 
 /*
- * From a session.  A peer is judged when nobody has a connection to it any more: jobs that are here already are not
+ * From a session.  A peer is judged when no session has a connection to it any more: jobs that are here already are not
  * tried on their own then; those that come later are.
  */
 static bool on_unreachable(void *context, const struct session *s)
@@ -157,7 +157,7 @@ static void flush_answers(struct loop *loop, int64_t deadline)
 		if (n > 0) {
 			done += (size_t)n;
 		} else if (n < 0 && errno != EINTR && errno != EAGAIN) {
-			/* nobody listens any more: the marks in the control files stay true */
+			/* the scheduler has gone: the marks in the control files stay true */
 			loop->input_ended = true;
 			done = out->len;
 		}
@@ -219,7 +219,7 @@ static void fail_untried(struct loop *loop, struct job *job, const struct peer *
 	job_fail(&loop->jobs, job, result, &how);
 }
 
-/* The peer of a job; NULL if the job ended here, because nobody can be reached for it. */
+/* The peer of a job; NULL if the job ended here, because no server can be reached for it. */
 static struct peer *peer_of(struct loop *loop, struct job *job)
 {
 	const char *text = loop->settings->target ? loop->settings->target : job_host(job);
@@ -474,7 +474,7 @@ static void catch_signals(sigset_t *unblocked)
 }
 
 /*
- * -B is the work of lmtp-probe, which stands beside us: it carries libraries for maps that nobody needs to deliver.
+ * -B is the work of lmtp-probe, which stands beside us: it carries libraries for maps, which delivery does not need.
  */
 static _Noreturn void become_probe(char **argv)
 {

@@ -210,7 +210,7 @@ static void keep_failure(struct outcomes *o, struct job *job, const struct settl
 	kept->remote = xstrdup(s->remote);
 	kept->connection.session = xstrdup(s->connection.session);
 	kept->connection.tls = xstrdup(s->connection.tls);
-	/* it is settled, though nobody may be told yet */
+	/* it is settled, though it may not be reported yet */
 	s->recipient->outcome = OUTCOME_FAILED;
 	diagnostic_add(&job->lines, line->offset, job->control->headers[line->header].offset, line->dsn_offset, time(NULL),
 	               &notary, buf_str(&s->text));

@@ -36,7 +36,7 @@ struct rerouting {
  * without that.  Where an address led to several recipients, a recipient is found again by its user.  0, or after a line
  * about it a code of <sysexits.h> if the maps are refused.
  *
- * Unasked, nothing is said of recipients that stay, those without ORCPT stay, as nobody can say of which address they came,
+ * Unasked, nothing is said of recipients that stay, those without ORCPT stay, as it is unknown of which address they came,
  * and so do those who would leave this site by SMTP now: no mail goes to strangers because a domain was taken out of the maps.
  */
 int rerouting_ask(struct rerouting *r, const struct routing *routing);

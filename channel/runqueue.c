@@ -283,7 +283,7 @@ static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 	if (wait_for(loop->fds, n, deadline, while_waiting) < 0)
 		return;
 	now = clock_now();
-	/* nobody is freed in here, so that every pointer stays good */
+	/* no agent is freed in here, so that every pointer stays good */
 	for (size_t i = 3; i < agents; i++) {
 		if (loop->fds[i].revents & POLLOUT)
 			agent_flush(loop->polled[i], now.ms);

@@ -174,7 +174,7 @@ struct opening_demands security_demands(const struct security *sec, const struct
 		.guarded = sec->conf.wrapped || sec->cleartext || local,
 	};
 
-	/* on a socket nobody listens: encryption is for those who insist */
+	/* on a socket no one can listen in: encryption is for those who insist */
 	if (target->kind == TARGET_UNIX && sec->starttls == STARTTLS_IF_OFFERED)
 		demands.starttls = STARTTLS_NEVER;
 	if (run != NULL) {

@@ -199,7 +199,7 @@ static void tls_failed(struct session *s, const char *why)
 	buf_free(&words);
 }
 
-/* Who the peer is goes on record, and to the postmaster where a password goes to a server that is not verified. */
+/* The identity of the peer is recorded; the postmaster hears of a password for a server that is not verified. */
 static void handshake_done(struct session *s)
 {
 	struct peer *peer = s->peer;
@@ -898,7 +898,7 @@ void session_quit(struct session *s)
 
 	if (s->state == SESSION_READY && dialogue_idle(&s->dialogue)) {
 		transcript_add(s->options->transcript, 'w', "QUIT", 4);
-		/* courtesy: whether it arrives matters to nobody */
+		/* courtesy: it need not arrive */
 		stream_write(&s->stream, "QUIT\r\n", 6, &n);
 	}
 	close_connection(s);

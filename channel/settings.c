@@ -484,7 +484,7 @@ static void check_target(const struct settings *set)
 }
 
 /*
- * The pid for locks has six columns.  With a larger one we write a number that belongs to nobody: the lock
+ * The pid for locks has six columns.  With a larger one we write a number that no process has: the lock
  * then protects against our own kind, and counts as stale when the
  * scheduler asks, which at worst costs a duplicate after its restart (spool.md section 11).
  */

@@ -8,7 +8,7 @@
 #include "lib/metrics.h"
 
 #define PAUSE 2000
-/* At the end of the process, when nobody waits for us any more. */
+/* At the end of the process, when the scheduler does not wait for us any more. */
 #define LAST_PATIENCE 2000
 
 enum {

@@ -72,7 +72,7 @@ static const struct program program = {
 	         "hold       put messages aside; release puts them back\n"
 	         "retry      try now\n"
 	         "fail       give up now and tell the sender\n"
-	         "remove     take messages away and tell nobody\n"
+	         "remove     remove messages without a report\n"
 	         "reroute    ask the maps again\n\n"
 	         "A filter is an id (spool id, its beginning, or job name), from=GLOB, to=GLOB, channel=GLOB, host=GLOB,\n"
 	         "older=TIME (15m, 4h, 2d), state=WORD (waiting, due, active, held, damaged, unreadable) or all.  Several must\n"
@@ -309,7 +309,7 @@ static int list_or_summary(const struct settings *set, bool summary)
 	return set->words > 0 && r.count == 0 ? 1 : EX_OK;
 }
 
-/* Who may not read the files would hear that nothing matches. */
+/* To a user that may not read the files it would seem that nothing matches. */
 static void refuse_strangers(const struct settings *set)
 {
 	struct buf owner = { 0 };
@@ -394,7 +394,7 @@ struct moves {
 	const struct rerouted *first, *end;
 };
 
-/* None if not all of them were moved: some were settled meanwhile, and nobody says which. */
+/* None if not all of them were moved: some were settled meanwhile, and it is unknown which. */
 static struct moves moves_of(const struct tally *t, const struct chosen_message *m, size_t changed)
 {
 	const struct rerouting *r = t->rerouting;

@@ -527,7 +527,7 @@ static void ask_dbases(struct options *options, const struct command *command)
 	if (status != EX_OK && !is_care)
 		die(status, "%s: cannot tell how this map is used while dbases.conf has errors", options->settings.base);
 	if (status == EX_OK && m != NULL) {
-		/* the map's line fills in what was left open; what contradicts it would make a map that nobody can read */
+		/* the map's line fills in what was left open; what contradicts it would make a map that no program can read */
 		if (mapline_check(&options->beside, &s->type, &s->config, &s->folding, &why) != EX_OK)
 			die(EX_CONFIG, "%s", buf_str(&why));
 		value_check_for(&options->check, m->relation, m->lookup.substitute, zenv_router_is_here());

@@ -29,7 +29,7 @@
 /* Faults told one by one; more of them are counted. */
 #define MOST_FAULTS 50
 
-/* A load with fewer records is over before anybody could read how far it is. */
+/* A load with fewer records is over before its progress could be read. */
 #define MANY 300000
 
 #define BOTH_OPTIONS \

@@ -165,7 +165,7 @@ static int replace_map(struct sync *s, struct livemap *livemap, struct buf *why)
 	return status;
 }
 
-/* A map that is not there is made when its whole content has come; an empty one would answer "not found" to everybody. */
+/* A map that is not there is made when its whole content has come; an empty one would answer "not found" for every key. */
 static int make_map(struct sync *s, struct livemap *livemap, struct buf *why)
 {
 	struct records *records = &s->rows.records;

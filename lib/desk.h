@@ -1,5 +1,5 @@
 /*
- * Questions that may take long, answered by child processes, so that nobody waits for another's answer.
+ * Questions that may take long, answered by child processes, so that no client waits for another's answer.
  *
  * Each child works on one question.  Who asks what is being asked already waits for that answer.  A child that has not
  * answered in time is told to end by SIGTERM and replaced, as is one that has ended.  It is never killed: a child that
@@ -28,7 +28,7 @@ struct desk_rules {
 /* The rules are copied. */
 struct desk *desk_create(const struct desk_rules *rules);
 
-/* Ends all children, which answer nobody any more; clears the caller's pointer. */
+/* Ends all children; what they were asked stays without an answer; clears the caller's pointer. */
 void desk_free(struct desk **desk);
 
 /* Asks; the answer to `owner` comes from desk_next().  An owner has one question at a time.  At most 128 KiB. */

@@ -24,7 +24,7 @@ static bool is_null_device(const struct stat *st)
 /* A regular file, or with `null` the null device.  Refuses second names where `flags` do not follow links. */
 static int open_checked(const char *path, int flags, mode_t mode, bool null)
 {
-	/* nobody is waited for at the other end of a pipe, and no terminal becomes ours */
+	/* no wait for the other end of a pipe, and no controlling terminal */
 	int fd = open(path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, mode);
 	struct stat st;
 	int error = 0;

@@ -19,11 +19,11 @@ int file_open_regular(const char *path, int flags);
 
 /*
  * The same for a file of ours that may be made (O_CREAT), in a directory that may belong to another user: a symbolic link
- * is not followed, and by root a file with a second name is refused (EMLINK), since it may be anybody's.
+ * is not followed, and by root a file with a second name is refused (EMLINK), since it may be another user's.
  */
 int file_open_own(const char *path, int flags, mode_t mode);
 
-/* True if nobody but root can put something into the directory of `path`. */
+/* True if root alone can put something into the directory of `path`. */
 bool file_is_of_root_alone(const char *path);
 
 /*
@@ -81,7 +81,7 @@ bool file_write(int fd, const void *bytes, size_t n);
 /*
  * Replaces `path` by n bytes, so that readers see the old file or the new one; with `mode`, whatever the umask.  For
  * what may be lost when the power fails: nothing is synced (lib/publish.h does that).  The next file is made as
- * PATH.new, so nobody else may replace the same file at the same time; what a killed process left is overwritten.
+ * PATH.new, so only one process may replace the same file at a time; what a killed process left is overwritten.
  * False with errno; `path` is untouched then.
  */
 bool file_replace(const char *path, const void *bytes, size_t n, mode_t mode);

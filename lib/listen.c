@@ -136,7 +136,7 @@ static int listen_at_path(struct listeners *l, size_t kind, const struct place *
 	if (!is_free(&address))
 		return refuse(EX_UNAVAILABLE, text, strerror(errno), why);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	/* nobody gets in before its mode and group are as they should be */
+	/* no client gets in before its mode and group are set */
 	before = umask(0177);
 	ok = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
 	umask(before);

@@ -35,7 +35,7 @@ struct listeners {
 
 /*
  * Opens the socket that `text` describes.  0, or with a line in `why`: EX_USAGE (it is none), EX_UNAVAILABLE (a process
- * listens there), EX_CANTCREAT, EX_NOUSER (no such group).  A socket in the file system that nobody listens at is
+ * listens there), EX_CANTCREAT, EX_NOUSER (no such group).  A socket in the file system without a listener is
  * replaced.
  */
 int listeners_add(struct listeners *l, const char *text, struct buf *why);

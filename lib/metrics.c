@@ -260,7 +260,7 @@ static bool parse_text(struct families *all, struct buf *text, const char *path,
 	char *at = text->data, *end = at + text->len;
 	size_t number = 1;
 
-	/* an empty one is what the system may leave when the power fails: nobody's numbers are lost by writing it */
+	/* an empty one is what the system may leave when the power fails: no numbers are lost by writing it */
 	if (text->len == 0)
 		return true;
 	if (strncmp(at, MARK, strlen(MARK)) != 0) {

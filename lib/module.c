@@ -48,7 +48,7 @@ const void *module_load(const char *type, const char *symbol, unsigned version, 
 	if (!is_there)
 		buf_addf(why, "no zlmtp-%s.so in %s; install it beside the programs (Debian: what needs a database is a package zlmtp-TYPE)", type, directory);
 	else if ((st.st_mode & S_IWOTH) != 0)
-		buf_addf(why, "%s: anybody may write it; chmod 755", path);
+		buf_addf(why, "%s: all users may write it; chmod 755", path);
 	else
 		driver = load(path, symbol, version, why);
 	free(directory);

@@ -27,7 +27,10 @@ void process_begin(const char *name)
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
 		if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF)
 			continue;
-		/* the lowest number is free, so it is this one; opened the wrong way round, as an answer that nobody gets is an error */
+		/*
+		 * The lowest number is free, so it is this one; opened the wrong way round, as an answer that goes nowhere is an
+		 * error.
+		 */
 		if (open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
 			die(EX_OSERR, "/dev/null: %s", strerror(errno));
 	}

@@ -122,7 +122,7 @@ static void on_stop(int sig)
 	errno = error;
 }
 
-/* After SIGSTOP, which nobody can see coming, the shell has its own settings. */
+/* After SIGSTOP, which no process can catch, the shell has its own settings. */
 static void on_continue(int sig)
 {
 	int error = errno;

@@ -30,7 +30,7 @@ void text_add_json(struct buf *out, const char *s, size_t n);
 /* Adds a moment of local time as RFC 5322 writes it. */
 void text_add_date(struct buf *out, time_t when);
 
-/* The same in a zone so many seconds east of UTC; asks nobody for the zone. */
+/* The same in a zone so many seconds east of UTC; the zone of the system does not matter. */
 void text_add_date_zone(struct buf *out, time_t when, long offset);
 
 /* ASCII only, whatever the locale. */

@@ -136,7 +136,7 @@ struct setting {
 	int status;          /* EX_CONFIG: what is wrong with the line was told */
 };
 
-/* The next byte from *at on that nobody sees: a NUL (*code is 0), or a character that looks like a blank or like nothing. */
+/* The next invisible byte from *at on: a NUL (*code is 0), or a character that looks like a blank or like nothing. */
 static bool find_unseen(const struct conf_text *lines, size_t *at, uint32_t *code)
 {
 	const char *nul = memchr(lines->line + *at, '\0', lines->length - *at);

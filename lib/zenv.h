@@ -24,7 +24,7 @@ void zenv_tell(void);
 /*
  * The value of `name`: the first line wins, the rest of the line is the value.  NULL if it is not set.  A file that
  * cannot be read ends the program with EX_NOINPUT, a value that means nothing (a directory that is no absolute path, say),
- * and a line with a NUL byte or a character that nobody sees, with EX_CONFIG: ask before anything is done.  The file is read once; the value lives as long as the program.
+ * and a line with a NUL byte or an invisible character, with EX_CONFIG: ask before anything is done.  The file is read once; the value lives as long as the program.
  */
 const char *zenv(const char *name);
 

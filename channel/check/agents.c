@@ -250,7 +250,7 @@ static void listen_to(struct agents *all, int64_t deadline)
 	free(fds);
 }
 
-/* True if its end was one in time.  Nobody is left behind. */
+/* True if its end was one in time.  No process is left behind. */
 static bool bury(struct agent *a, int *status)
 {
 	bool in_time = a->fd < 0;
@@ -275,7 +275,7 @@ static char *last_line(struct buf *output)
 	return lf != NULL ? lf + 1 : output->data;
 }
 
-/* Nobody listens on the way there. */
+/* No one can listen on the way there. */
 static bool is_near(const char *peer)
 {
 	return strncasecmp(peer, "UNIX:", 5) == 0 || strncmp(peer, "[127.", 5) == 0 || strcasecmp(peer, "localhost") == 0 ||

@@ -62,7 +62,7 @@ static void count(const struct look *l, int64_t modified, enum severity state)
 
 /* ---- a file ---- */
 
-/* Who may change the map may send anybody's mail anywhere; who owns it may be the one its programs run as. */
+/* A user that may change the map may send any mail anywhere; its owner may be the user that its programs run as. */
 static void check_hands(const struct look *l, const struct stat *st)
 {
 	const struct dbases_map *m = l->line;

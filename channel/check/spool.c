@@ -24,9 +24,9 @@ bool check_guarded(struct findings *f, const char *what, const char *path, bool 
 		return false;
 	}
 	if (secret && (st.st_mode & S_IROTH))
-		finding_add(f, FINDING_CRITICAL, "%s %s can be read by everybody", what, path);
+		finding_add(f, FINDING_CRITICAL, "%s %s can be read by all users", what, path);
 	else if (st.st_mode & S_IWOTH)
-		finding_add(f, FINDING_CRITICAL, "%s %s can be written by everybody", what, path);
+		finding_add(f, FINDING_CRITICAL, "%s %s can be written by all users", what, path);
 	else if (secret && (st.st_mode & S_IWGRP))
 		finding_add(f, FINDING_WARNING, "%s %s can be written by its group", what, path);
 	else {
@@ -48,19 +48,19 @@ void check_directories(struct findings *f, const char *postoffice)
 		struct stat st;
 
 		if (check_guarded(f, "directory", path, false) && stat(path, &st) == 0 && (st.st_mode & (S_IROTH | S_IXOTH)))
-			finding_add(f, FINDING_WARNING, "directory %s is open to everybody: mail may be read there", path);
+			finding_add(f, FINDING_WARNING, "directory %s is open to all users: they may read mail there", path);
 		free(path);
 	}
 	for (size_t i = 0; i < sizeof shared / sizeof shared[0]; i++) {
 		char *path = xasprintf("%s/%s", postoffice, shared[i]);
 		struct stat st;
 
-		/* where everybody leaves mail: nobody may remove another's */
+		/* all users leave mail here: none may remove another's */
 		if (stat(path, &st) < 0)
 			finding_add(f, errno == ENOENT ? FINDING_OK : FINDING_UNKNOWN, "directory %s: %s", path,
 			            strerror(errno));
 		else if ((st.st_mode & S_IWOTH) && !(st.st_mode & S_ISVTX))
-			finding_add(f, FINDING_CRITICAL, "directory %s: everybody can remove what others put there (no sticky bit)",
+			finding_add(f, FINDING_CRITICAL, "directory %s: all users can remove what others put there (chmod +t)",
 			            path);
 		else
 			finding_add(f, FINDING_OK, "directory %s: mode %04o", path, (unsigned)st.st_mode & 07777);
@@ -80,7 +80,7 @@ static void check_scheduler(struct findings *f, const struct listing *l)
 	else if (runqueue != 0)
 		finding_add(f, FINDING_OK, "runqueue is process %ld", (long)runqueue);
 	else
-		finding_add(f, FINDING_WARNING, "nobody runs the queue: neither scheduler nor runqueue is there");
+		finding_add(f, FINDING_WARNING, "no scheduler runs: start runqueue -w, or ZMailer's scheduler");
 }
 
 static void check_age(struct findings *f, const struct listing *l, int64_t age, const struct thresholds *limits)

@@ -239,7 +239,7 @@ static void write_line(void *context, const struct mime_entity *e, const char *l
 	flush(c, WRITE_AT);
 }
 
-/* What stands outside all parts is read by nobody; it only has to be 7-bit. */
+/* What stands outside all parts is not shown; it only has to be 7-bit. */
 static void write_outside(void *context, size_t of, bool sealed, const char *line, size_t n, bool ended)
 {
 	struct conversion *c = context;

@@ -139,7 +139,7 @@ void header_init(struct header *header, const char *fields, size_t n)
 	*header = (struct header){ 0 };
 	buf_add(&copy, fields, n);
 	/*
-	 * A CR of its own would become a line end, and what stands behind it a field that nobody has looked at:
+	 * A CR of its own would become a line end, and what stands behind it a field that was never looked at:
 	 * in a header it is a blank.
 	 */
 	for (char *p = copy.data; (p = memchr(p, '\r', (size_t)(copy.data + copy.len - p))) != NULL; p++)

@@ -32,7 +32,7 @@ static int give_user(void *context, int id, const char **result, unsigned *lengt
 {
 	struct scram *s = context;
 
-	/* SASL_CB_USER is whom to act for: nobody else */
+	/* SASL_CB_USER is the user to act for: the same one */
 	*result = id == SASL_CB_AUTHNAME ? buf_str(&s->user) : "";
 	if (length != NULL)
 		*length = (unsigned)strlen(*result);

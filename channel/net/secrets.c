@@ -14,7 +14,7 @@
 #include "lib/conf.h"
 #include "lib/text.h"
 
-/* Nobody has so many hosts; a larger file is some other file. */
+/* No site has so many hosts; a larger file is some other file. */
 #define FILE_MAX ((off_t)16 * 1024 * 1024)
 
 void secret_wipe(struct secret *secret)
@@ -96,7 +96,7 @@ static bool host_is(struct word word, const char *const *names)
 	return false;
 }
 
-/* What is wrong with a line that is meant for us, NULL if nothing is.  Its content is not for anybody's eyes. */
+/* What is wrong with a line that is meant for us, NULL if nothing is.  Its content must not be shown. */
 static const char *damage(const struct word *words, size_t count)
 {
 	if (count < WORDS)

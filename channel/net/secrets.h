@@ -29,7 +29,7 @@ enum secrets_answer {
 /*
  * The first line for `channel` and one of the names that the host is known by (a list that ends with NULL):
  * its host name, its address without brackets, or "UNIX:/path".
- * The file must belong to root or us, and nobody else may read or write it.
+ * The file must belong to root or us, and no other user may read or write it.
  */
 enum secrets_answer secrets_find(const char *path, const char *channel, const char *const *names,
                                  struct secret *secret, struct buf *why);

@@ -17,7 +17,7 @@
 /* Between looks for a file of that name, in milliseconds. */
 #define LOOK_PAUSE 500
 
-/* A pipe that nobody reads must not stop the mail.  Who writes to whom is not for everybody. */
+/* A pipe without a reader must not stop the mail.  Senders and recipients are not for all users to read. */
 static int open_log(const char *path)
 {
 	/* where another user could lead root to any file */

@@ -139,7 +139,7 @@ static void find_late(struct notice *n)
 	}
 }
 
-/* Is the mail that failed for the postmaster?  Nobody else would hear of a copy that fails. */
+/* Is the mail that failed for the postmaster?  A copy that fails would have no other reader. */
 static bool is_for(const struct notice *n, const struct told *t, const char *address)
 {
 	for (size_t i = 0; i < t->count; i++) {
@@ -474,7 +474,7 @@ static void remember(const struct notice *n, const struct told *t)
 	}
 	ok = (lines.len == 0 || diagnostic_write(c->fd, &lines)) && ok;
 	if (!ok)
-		complain("%s: what its sender was told cannot be written down: %s; it may be told again", c->name, strerror(errno));
+		complain("%s: the report to its sender cannot be recorded: %s; it may be sent again", c->name, strerror(errno));
 	buf_free(&lines);
 	buf_free(&age);
 }

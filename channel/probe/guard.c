@@ -25,7 +25,7 @@ void guard_answer(int fd, int status, const struct buf *out)
 {
 	const struct head head = { status, out->len };
 
-	/* nobody listens any more: then it was late */
+	/* the parent does not listen any more: it was late */
 	if (file_write(fd, &head, sizeof head) && out->len > 0)
 		(void)!file_write(fd, out->data, out->len);
 }

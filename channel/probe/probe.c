@@ -313,7 +313,7 @@ void probe_server(const struct settings *settings, struct peer *peer, int64_t de
 
 	*check = (struct server_check){ 0 };
 	p->check = check;
-	/* a transaction for nobody needs a ready connection and says nothing on it */
+	/* a transaction without recipients needs a ready connection and says nothing on it */
 	session_begin(&p->sessions[0], peer, new_transaction(p, 0));
 	run(p, deadline);
 	prober_destroy(&p);

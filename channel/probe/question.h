@@ -40,7 +40,7 @@ struct question {
 	size_t count, capacity;
 };
 
-/* Adds a place nobody has an answer for yet; `user` is copied. */
+/* Adds a place without an answer yet; `user` is copied. */
 struct place *question_add(struct question *question, struct peer *peer, const char *user);
 
 /* Settles a place by what a server or we said; one that is settled stays as it is. */

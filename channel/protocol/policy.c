@@ -114,7 +114,7 @@ enum answer policy_answer(const struct result *r)
 {
 	if (r->outcome == OUTCOME_ACCEPTED)
 		return ANSWER_YES;
-	/* STAGE_LOCAL: an address that can be written in no command is nobody's */
+	/* STAGE_LOCAL: an address that can be written in no command has no recipient */
 	if (r->outcome != OUTCOME_FAILED || (r->stage != STAGE_RCPT && r->stage != STAGE_LOCAL))
 		return ANSWER_UNCLEAR;
 	return denies(r->code, r->status) ? ANSWER_NO : ANSWER_UNCLEAR;

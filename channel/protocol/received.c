@@ -8,7 +8,7 @@ void received_begin(struct received *r)
 }
 
 /*
- * The dot at the beginning of a line: 3 if the message ends here, 1 if the dot is to be dropped, 0 if nobody can tell
+ * The dot at the beginning of a line: 3 if the message ends here, 1 if the dot is to be dropped, 0 if that cannot be told
  * yet.
  */
 static size_t dot(const char *bytes, size_t n)

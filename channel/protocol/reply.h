@@ -17,7 +17,7 @@
 
 /* What is kept of one reply's text; the rest is read and thrown away. */
 #define REPLY_TEXT_MAX 8000
-/* A reply longer than this is garbage: nobody waits for its end. */
+/* A reply longer than this is garbage: its end is not waited for. */
 #define REPLY_BYTES_MAX (4 * 1024 * 1024)
 
 struct reply {

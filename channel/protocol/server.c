@@ -38,7 +38,7 @@ static void turn_away(struct server *s, const char *status, const char *text)
 
 void server_shut(struct server *s, const char *text)
 {
-	/* nobody waits for the answer to what was asked */
+	/* the answer to what was asked is not waited for */
 	s->pending = SERVER_MORE;
 	reply(s, 421, "4.3.2", text);
 	s->closing = true;
@@ -309,7 +309,7 @@ static void skip_chunk(struct server *s, int code, const char *status, const cha
 static enum server_event bdat(struct server *s, char *at)
 {
 	if (!chunk_arguments(at, &s->chunk, &s->chunk_is_last)) {
-		/* nobody knows where the chunk ends */
+		/* it is unknown where the chunk ends */
 		forget_transaction(s);
 		turn_away(s, "5.5.4", "BDAT SIZE [LAST] expected");
 		return SERVER_MORE;

@@ -71,7 +71,7 @@ bool dialogue_action(struct dialogue *d, struct action *action)
 	if (d->action_first == d->action_count)
 		return false;
 	*action = d->actions[d->action_first++];
-	/* nobody needs the words of a transaction any more: its settlements were taken before */
+	/* the words of a transaction are not needed any more: its settlements were taken before */
 	if (action->kind == ACTION_DONE)
 		forget_words(action->transaction);
 	return true;
@@ -269,7 +269,7 @@ static bool is_kept(const struct dialogue *d, const struct transaction *t)
 /*
  * Gives up: every open recipient is deferred, as nothing that still waits for its proof will get it.  What is to be
  * tried once more stays unsettled instead: mostly the server had closed the connection before it was sent.  So
- * do those who were put off to the next transaction: nobody has asked for them yet.
+ * do those who were put off to the next transaction: no RCPT was sent for them yet.
  */
 static void give_up(struct dialogue *d, const char *status, const char *why, enum give_up reason)
 {
@@ -451,7 +451,7 @@ static bool uses_bdat(const struct dialogue *d, const struct transaction *t)
 }
 
 /*
- * BDAT right behind RCPT, before anybody knows whether it is wanted.  Only for one recipient: should a reply
+ * BDAT right behind RCPT, before it is known whether it is wanted.  Only for one recipient: should a reply
  * be missing or one be too many, it cannot pass for another recipient's.
  */
 static bool sends_blind(const struct dialogue *d, const struct transaction *t)
@@ -516,8 +516,8 @@ static void after_envelope(struct dialogue *d, struct transaction *t)
 }
 
 /*
- * All replies are in, and nobody gets the message.  Refusals make bounces, so they have to wait for a proof
- * that none of them was a reply that nobody asked for: the answer to RSET, or where something is on
+ * All replies are in, and no recipient gets the message.  Refusals make bounces, so they have to wait for a proof
+ * that none of them was a reply that no command asked for: the answer to RSET, or where something is on
  * its way behind this, to its MAIL.
  */
 static void end_refused(struct dialogue *d, struct transaction *t)
@@ -802,7 +802,7 @@ static void on_data(struct dialogue *d, struct transaction *t, const struct repl
 	struct result r = result_of(d, STAGE_DATA, reply);
 
 	if (r.outcome != OUTCOME_NONE) {
-		/* of those accepted; without any, DATA is only the proof and its reply settles nobody */
+		/* of those accepted; without any, DATA is only the proof and its reply settles no recipient */
 		if (t->accepted > 0)
 			t->refused = keep(&r);
 		end_refused(d, t);
@@ -818,7 +818,7 @@ static void on_data(struct dialogue *d, struct transaction *t, const struct repl
 		start_content(d, t);
 		return;
 	}
-	/* ready to take a message for nobody: how many replies would follow is anybody's guess */
+	/* ready to take a message without recipients: how many replies would follow is unknown */
 	finish(d, t);
 	give_up(d, "4.5.0", "DATA accepted without recipients", OUT_OF_STEP);
 }
@@ -836,7 +836,7 @@ static size_t finals_due(const struct dialogue *d, const struct transaction *t)
 	return d->options->smtp ? 1 : t->accepted;
 }
 
-/* A final refusal that can be nobody else's: only one was to come, and nothing is on its way behind it. */
+/* A final refusal that can be no other recipient's: only one was to come, and nothing is on its way behind it. */
 static bool is_plain_refusal(const struct dialogue *d, const struct transaction *t)
 {
 	return is_last(d, t) && finals_due(d, t) == 1 && (!t->bdat || t->count == 1);
@@ -871,9 +871,9 @@ static void on_final(struct dialogue *d, struct transaction *t, const struct rep
 		return;
 	}
 	if (t->accepted == 0) {
-		/* BDAT behind a refused recipient: one reply, which settles nobody */
+		/* BDAT behind a refused recipient: one reply, which settles no recipient */
 		if (reply->code < 400) {
-			poison(d, "content accepted for nobody");
+			poison(d, "content accepted without a recipient");
 			return;
 		}
 		pop(d);
@@ -934,7 +934,7 @@ static void on_reset(struct dialogue *d, struct transaction *t, const struct rep
 	}
 	finish_before(d, t);
 	finish(d, t);
-	/* no other command is unknown; but what is left of the transaction nobody knows */
+	/* no other command is unknown; but what is left of the transaction is unknown */
 	if (unknown)
 		give_up(d, "4.5.0", "the server has no RSET", OUT_OF_STEP);
 }
@@ -1003,7 +1003,7 @@ void dialogue_reply(struct dialogue *d, const struct reply *reply)
 		if (reply->code == 421)
 			give_up(d, "4.3.2", buf_str(&d->words), OUT_OF_REACH);
 		else
-			poison(d, "a reply that nobody asked for");
+			poison(d, "a reply that no command asked for");
 		return;
 	}
 	if (!policy_fits(e->stage, reply->code) && e->stage != STAGE_LOCAL) {

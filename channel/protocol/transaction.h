@@ -187,7 +187,7 @@ void dialogue_reply(struct dialogue *d, const struct reply *reply);
 /* The content asked for by ACTION_CONTENT is in `out`, whole. */
 void dialogue_content_done(struct dialogue *d);
 
-/* It cannot be completed (message unreadable): nobody gets it, the connection must go. */
+/* It cannot be completed (message unreadable): no recipient gets it, the connection must be closed. */
 void dialogue_content_failed(struct dialogue *d, const char *why);
 
 /* `n` bytes from the head of `out` were taken by the system. */

@@ -129,7 +129,7 @@ static bool is_known(struct arrivals *in, uint64_t id, const char *name)
 		in->trouble = true;
 		return true;
 	}
-	/* with nobody open its files go, and then its name is free for the next one */
+	/* without open recipients its files are removed, and then its name is free for the next one */
 	if (m->look_again == 0)
 		m->came_again |= m->open == 0;
 	if (m->look_again == 0 || m->look_again > in->now.ms)

@@ -18,7 +18,7 @@
 /* As seen from $POSTOFFICE/transport. */
 #define CONTROL_SOCKET "../.control.runqueue"
 
-/* Nobody reads a longer line; nor an answer. */
+/* Longer lines and answers are not read. */
 #define CONTROL_LINE_MAX ((size_t)8 * 1024 * 1024)
 #define CONTROL_LONGEST_WAIT 86400
 

@@ -99,7 +99,7 @@ static void free_waiting(struct control_server *c, struct waiting **at)
 	free(w);
 }
 
-/* What it asked for and waits for an agent is given up: nobody would hear of it. */
+/* What it asked for and waits for an agent is given up: it would have no reader. */
 static void forget_client(struct control_server *c, struct client *k)
 {
 	for (struct waiting **at = &c->waiting; *at != NULL;) {

@@ -1,5 +1,5 @@
 /*
- * Who may change a post office: one runqueue, or one zlmtp-queue while none runs, and none of them beside ZMailer's
+ * Programs that may change a post office: one runqueue, or one zlmtp-queue while none runs, and none of them beside ZMailer's
  * scheduler.
  */
 #ifndef ZL_CHANNEL_QUEUE_LOCK_H

@@ -9,7 +9,7 @@
 
 /*
  * Draws on a terminal, prints a text a second elsewhere, or with `json` an object on a line of its own.  The working
- * directory is transport/ of the post office.  Returns an exit status at "q" or when nobody reads any more.
+ * directory is transport/ of the post office.  Returns an exit status at "q" or when its reader has gone.
  */
 int monitor_run(const char *postoffice, bool json);
 

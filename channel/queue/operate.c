@@ -220,7 +220,7 @@ static bool make_directories(const char *path)
 
 /*
  * Moves the control file; both names are on the disk when it is said to be done.  From the rename on it is in its new place
- * for everybody who looks, so that the log says so even if a directory cannot be synced.
+ * for every reader, so that the log says so even if a directory cannot be synced.
  */
 static enum operation_result move(struct target *t, const char *from, const char *to, const char *event)
 {
@@ -489,7 +489,7 @@ static bool is_rerouted(const struct target *t, const struct control_recipient *
 
 /*
  * A d line names places in the file: they get their new numbers.  The last word on a recipient that gets another chance is
- * marked as told: nobody is to hear it.
+ * marked as told: no report is sent of it.
  */
 static void put_diagnostic(struct rewrite *w, off_t offset, bool taken_back)
 {

@@ -350,7 +350,7 @@ void recipient_deferred(struct recipient *r, const char *text, int64_t now)
 
 static bool is_open(const struct control_recipient *r)
 {
-	/* without a sender nobody can deliver it: as ZMailer, we do not see it */
+	/* without a sender no agent can deliver it: as ZMailer, we do not see it */
 	return r->tag != TAG_DONE && r->tag != TAG_FAILED && r->sender != CONTROL_NONE;
 }
 

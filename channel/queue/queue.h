@@ -208,7 +208,7 @@ void queue_take_back(struct group *g, struct group_list *fed);
 /* A recipient has its result for good.  Counts down in group and message. */
 void queue_settle(struct message *m, struct recipient *r, enum recipient_state state);
 
-/* The sleeper that is due first; NULL if nobody sleeps. */
+/* The sleeper that is due first; NULL if none sleeps. */
 struct group *queue_first_asleep(const struct queue *q);
 
 /* Keeps what stands between a destination and its mail, NULL for nothing.  True if it is not what was known. */

@@ -15,7 +15,7 @@
 #include "lib/process.h"
 
 #define HEAD "zlmtp-runqueue-state"
-/* A line for each of 5 million recipients: nobody reads more. */
+/* A line for each of 5 million recipients: more is not read. */
 #define QUEUE_STATE_LARGEST ((size_t)512 * 1024 * 1024)
 #define SHORTEST_PAUSE 3000
 /* Written in parts of that size: a long queue, each with its reason, is not kept in memory a second time. */

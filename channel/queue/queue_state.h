@@ -6,7 +6,7 @@
  *   job name TAB arrival TAB offset of recipient TAB next try TAB time of the answer TAB answer
  *
  * Times are seconds since 1970; the arrival has nanoseconds behind a dot, as names are used again.  Next try is 0 for
- * "as soon as it can be", "held" for mail that nobody delivers as things are, "-" if there will be none
+ * "as soon as it can be", "held" for mail that no clause delivers, "-" if there will be none
  * by this process.  The time of the answer is 0 and the answer empty if there was none.  Recipients that are due
  * and were never deferred have no line.
  */
@@ -38,7 +38,7 @@ struct queue_state_writer {
 	bool begun, failed;
 };
 
-/* When a group is tried next: seconds since 1970, or NEXT_.  Why a recipient in it waits, NULL if nobody knows, and since when. */
+/* When a group is tried next: seconds since 1970, or NEXT_.  Why a recipient in it waits, NULL if unknown, and since when. */
 int64_t queue_state_next(const struct scheduler *s, const struct group *g);
 const char *queue_state_answer(const struct scheduler *s, const struct message *m, const struct recipient *r, int64_t *answered);
 

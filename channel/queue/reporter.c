@@ -80,7 +80,7 @@ bool reporter_can(struct reporter *r)
 	const char *missing = lacks(r->options);
 
 	if (missing != NULL && !r->complained)
-		complain("no reports go to senders without %s; what fails is told in files in postman/", missing);
+		complain("no reports go to senders without %s; failures are reported in files in postman/", missing);
 	r->complained = missing != NULL;
 	return missing == NULL;
 }

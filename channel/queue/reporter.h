@@ -9,10 +9,10 @@
  *   delay JOB INODE AGE UNTIL COUNT, then COUNT lines OFFSET TAB TIME TAB NOTARY TAB TEXT
  * *   waiting JOB INODE
  *
- *   ID done        it is in the queue and on the disk, or there is nobody to be told; remembered in the control file
+ *   ID done        it is in the queue and on the disk, or there is no one to report to; remembered in the control file
  *   ID file        there is no sender, or none that can be reached
  *   ID later WHY   it cannot be told now
- *   ID moved LINE  nobody was told, as a recipient has another place by now: LINE is the reroute (control_line.h)
+ *   ID moved LINE  no report was made, as a recipient has another place by now: LINE is the reroute (control_line.h)
  */
 #ifndef ZL_CHANNEL_QUEUE_REPORTER_H
 #define ZL_CHANNEL_QUEUE_REPORTER_H

@@ -75,7 +75,7 @@ static void ask_pending(struct scheduler *s)
 
 		if (m == NULL || !m->report_pending)
 			continue;
-		/* with nobody open it is to go, and all is told then */
+		/* without open recipients it will be removed, and all is reported then */
 		if (m->open > 0 && !last && r->pending[i].due > s->now.ms) {
 			r->pending[kept++] = r->pending[i];
 			continue;
@@ -155,7 +155,7 @@ void reports_taken_in(struct scheduler *s, struct message *m)
 	reports_after_round(s, m);
 }
 
-/* Who waits, and was tried or will not be tried soon. */
+/* Does the group wait, and was it tried, or will it not be tried soon? */
 static bool is_late(const struct scheduler *s, const struct group *g, int64_t age)
 {
 	int64_t told = next_age(g);
@@ -264,7 +264,7 @@ static void delay_answered(struct scheduler *s, struct message *m, enum reporter
 	for (size_t i = 0; i < m->group_count; i++) {
 		struct group *g = &m->groups[i];
 
-		/* without a sender nobody hears of it, ever */
+		/* without a sender there is never a report */
 		if (g->delay_asked != 0 && answer != REPORTER_LATER)
 			g->delay_told = g->delay_asked;
 		g->delay_asked = 0;

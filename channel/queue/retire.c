@@ -77,7 +77,7 @@ static enum retire_result settled_later(const struct control *c, struct message 
 	return RETIRE_ANEW;
 }
 
-/* RETIRE_DONE if everybody is delivered or failed, by what the file says; else what is worst. */
+/* RETIRE_DONE if all are delivered or failed, by what the file says; else what is worst. */
 static enum retire_result settled(struct control *c, struct message *m)
 {
 	enum retire_result answer = RETIRE_DONE;
@@ -123,7 +123,7 @@ static bool tell(const struct control *c, const struct message *m, const char *r
 	return ok;
 }
 
-/* Was everybody in it open when it was read, and is reported delivered? */
+/* Were all in it open when it was read, and are all reported delivered? */
 static bool all_delivered(const struct message *m)
 {
 	for (size_t i = 0; i < m->count; i++)
@@ -151,7 +151,7 @@ enum retire_result retire_message(struct message *m, struct reporter *reporter, 
 	enum retire_result answer;
 	struct control *c;
 
-	/* the fate of most, and nothing in the file to tell anybody */
+	/* the fate of most, and nothing in the file to report */
 	if (all_delivered(m) && all_marked(m)) {
 		remover_take(remover, m, m->name, m->file);
 		return RETIRE_DONE;
@@ -329,7 +329,7 @@ static void log_expired(const struct control *c, const struct message *m, const 
 	buf_free(&id);
 }
 
-/* The line of a recipient of the group that nobody works on; NULL if it is no such. */
+/* The line of a recipient of the group that no agent works on; NULL if it is no such. */
 static const struct control_recipient *waiting_line(const struct control *c, const struct recipient *r)
 {
 	const struct control_recipient *line = r->state == RECIPIENT_OPEN ? line_at(c, r->offset) : NULL;

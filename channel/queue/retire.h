@@ -24,7 +24,7 @@ enum retire_result {
 };
 
 /*
- * Removes a message from the spool if its control file, read once more, says that everybody in it is delivered or
+ * Removes a message from the spool if its control file, read once more, says that all its recipients are delivered or
  * failed.  What the sender is to hear comes first: with a reporter that can tell it is RETIRE_UNTOLD until m->told says that it
  * was told.  Without (NULL, too), or if the sender is null, failures that are to be reported are written into one file in `reports`, a
  * directory; it and its name are synced before anything is removed.
@@ -32,7 +32,7 @@ enum retire_result {
 enum retire_result retire_message(struct message *m, struct reporter *reporter, const char *reports, struct remover *remover);
 
 /*
- * Fails the open recipients of a group that is with nobody now, because they waited `age` seconds: a d line
+ * Fails the open recipients of a group that no agent has now, because they waited `age` seconds: a d line
  * with the words of the last deferral, then the mark, then a log line of the event `expired`.  Returns how many; what cannot be written down stays open.
  */
 size_t retire_expired(struct message *m, struct group *g, int64_t age, int64_t now, bool json);

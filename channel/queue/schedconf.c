@@ -281,7 +281,7 @@ static bool is_text(struct reader *r)
 	return expected(r, number, (size_t)(nul - line) + 1, "text, found a NUL byte");
 }
 
-/* A pattern that ends in a blank that is none would be for nobody. */
+/* A pattern that ends in an invisible blank would match nothing. */
 static bool is_visible(struct reader *r, const struct token *t, const char *begin)
 {
 	struct buf what = { 0 };
@@ -376,7 +376,7 @@ const struct clause *schedconf_match(const struct schedconf *conf, const char *c
 	for (size_t i = 0; i < conf->count && found == NULL; i++) {
 		const struct clause *c = &conf->clauses[i];
 
-		/* as in ZMailer: the clause of defaults is for nobody, nor is one for all channels */
+		/* as in ZMailer: the clause of defaults matches nothing, nor does one for all channels */
 		if (strcmp(c->channel, "*") != 0 && matches(c->channel, small_channel) && matches(c->host, small_host))
 			found = c;
 	}

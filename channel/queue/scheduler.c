@@ -48,7 +48,7 @@ static int64_t sooner(int64_t a, int64_t b)
 
 /* ---- mail that comes ---- */
 
-/* What nobody delivers stays; the log says so once. */
+/* Mail that no clause delivers stays; the log says so once. */
 static bool is_deliverable(struct scheduler *s, struct destination *d)
 {
 	const char *unfit = NULL;
@@ -410,7 +410,7 @@ static void give(struct agent *w, struct destination *d)
 	d->agents++;
 }
 
-/* One burst: a single job while nobody knows how the destination does, then overfeed + 1. */
+/* One burst: a single job while it is unknown how the destination does, then overfeed + 1. */
 static void feed(struct scheduler *s, struct agent *w)
 {
 	struct destination *d = w->destination;

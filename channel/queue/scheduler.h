@@ -19,7 +19,7 @@ void scheduler_init(struct scheduler *s, const struct schedconf *conf, const cha
 void scheduler_free(struct scheduler *s);
 
 /*
- * Looks for new mail in the whole spool; forgets what is not needed any more; expires what nobody ever tried.  If it
+ * Looks for new mail in the whole spool; forgets what is not needed any more; expires what was never tried.  If it
  * takes long, scheduler_work() goes on with it.
  */
 void scheduler_scan(struct scheduler *s, struct moment now);

@@ -10,7 +10,7 @@
 #include "lib/text.h"
 #include "lib/zenv.h"
 
-/* More destinations than this nobody reads about. */
+/* More destinations than this are not reported. */
 #define WARNINGS_MAX 100
 
 static const struct schedconf *usual_conf(void)

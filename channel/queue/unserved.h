@@ -5,7 +5,7 @@
 #define ZL_CHANNEL_QUEUE_UNSERVED_H
 
 /*
- * Says on standard error that nobody will deliver mail for this channel and host, once for each destination of a process.
+ * Says on standard error that no clause delivers mail for this channel and host, once for each destination of a process.
  * Silent if scheduler.conf, MAILSHARE/scheduler.conf of ZENV as it was at the first call, cannot be read: whether there is
  * one is the scheduler's business.
  */

@@ -65,7 +65,7 @@ static int64_t next_pause(const struct clause *c, uint32_t *retry)
 	return (seconds > 0 ? seconds : 1) * 1000;
 }
 
-/* Fails what is open in a group that is with nobody if it waited more than `limit` seconds.  True if that closed it. */
+/* Fails what is open in a group that no agent has if it waited more than `limit` seconds.  True if that closed it. */
 static bool expire(struct scheduler *s, struct group *g, int64_t limit)
 {
 	struct message *m = g->message;
@@ -91,7 +91,7 @@ static bool expire(struct scheduler *s, struct group *g, int64_t limit)
 
 /* ---- the end of a round ---- */
 
-/* The control file is not there any more: so is the message, as soon as nobody works on it. */
+/* The control file is not there any more: so is the message, as soon as no agent works on it. */
 static void forget_vanished(struct scheduler *s, struct message *m)
 {
 	if (message_is_fed(m))
@@ -267,7 +267,7 @@ static void report(struct scheduler *s, struct agent *w, const struct agent_answ
 	if (g->awaited > 0)
 		return;
 	queue_take_back(g, &w->fed);
-	/* with nobody open the message is removed now, by what the file says */
+	/* without open recipients the message is removed now, by what the file says */
 	if (m->open > 0)
 		retire_mend_marks(m, g);
 	round_over(s, g, -1);

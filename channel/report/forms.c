@@ -68,7 +68,7 @@ static bool damaged(struct buf *why, size_t line, const char *what)
 	return false;
 }
 
-/* Bytes that no text has, and names that nobody knows. */
+/* Bytes that no text has, and unknown names. */
 static bool check_bytes(const char *text, size_t n, struct buf *why)
 {
 	size_t line = 1, length, name;

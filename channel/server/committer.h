@@ -1,6 +1,6 @@
 /*
  * Messages that are complete go to the disk together: while one batch is synced, the next one gathers (INTERNALS, states
- * E3 to E6).  A thread of its own waits for the disk, so that nobody else does.
+ * E3 to E6).  A thread of its own waits for the disk, so that no other does.
  */
 #ifndef ZL_CHANNEL_SERVER_COMMITTER_H
 #define ZL_CHANNEL_SERVER_COMMITTER_H

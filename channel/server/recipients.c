@@ -30,7 +30,7 @@ static void add_string(struct buf *out, const char *s)
 	buf_add(out, s, strlen(s) + 1);
 }
 
-/* Why nobody is there, for the client (RFC 3463). */
+/* Why there is no such recipient, for the client (RFC 3463). */
 static const char *refusal_status(const struct route_result *result)
 {
 	if (strcmp(result->host, "unresolvable") == 0)
@@ -89,7 +89,7 @@ static void add_unclear(struct buf *out)
 }
 
 /*
- * A list with a member that nobody can judge is asked about again; one with some members that are gone goes to the others.
+ * A list with a member that could not be told is asked about again; one with some members that are gone goes to the others.
  * Mail to <postmaster> must be taken (RFC 5321 section 4.5.1): where the maps do not know him, router.conf may.
  */
 static void judge(const struct policy *policy, struct router *router, const char *address, long privilege, struct buf *out)

@@ -95,7 +95,7 @@ static unsigned notify_word(const char *word, size_t n)
 	return 0;
 }
 
-/* Reading stops at the first word that nobody knows, as ZMailer's does. */
+/* Reading stops at the first unknown word, as ZMailer's does. */
 static unsigned notify_parse(const char *list)
 {
 	unsigned bits = 0;

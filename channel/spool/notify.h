@@ -12,7 +12,7 @@
 /* False, with a line in `why`, if SCHEDULERNOTIFY of ZENV cannot be the path of a socket. */
 bool notify_fits(struct buf *why);
 
-/* Sends "NEW JOB" ("A/W/NUMBER") if ZENV names a socket.  It never waits, and nobody listening is no fault. */
+/* Sends "NEW JOB" ("A/W/NUMBER") if ZENV names a socket.  It never waits, and a missing listener is no error. */
 void notify_send(const char *job);
 
 /*

@@ -1,5 +1,6 @@
 /*
- * Who is to be told what became of a recipient, and who was told already (RFC 3461 section 4.1, spool.md section 9).
+ * Which results of a recipient its sender gets a report of, and which reports were sent already (RFC 3461 section 4.1,
+ * spool.md section 9).
  *
  * What was told stands in the control file, where ZMailer's scheduler looks for it: the d line of a result that was told
  * has the tag '+'; a delay that was told is a d line of its own with the tag '+', the action "delayed" and as its text
@@ -22,7 +23,7 @@ enum telling {
 /* What the sender is still to be told of a recipient; `last` is its entry of control_last_diagnostics(). */
 enum telling telling_due(const struct control *control, const struct control_recipient *r, const struct control_diagnostic *last);
 
-/* Is anybody in it to be told of? */
+/* Is there a recipient in it to report? */
 bool telling_any(const struct control *control);
 
 /*
@@ -31,7 +32,7 @@ bool telling_any(const struct control *control);
  */
 bool telling_may_have_moved(const struct control_recipient *r, const struct control_diagnostic *last);
 
-/* The same of anybody in it. */
+/* The same of any recipient in it. */
 bool telling_any_may_have_moved(const struct control *control);
 
 /*

@@ -10,7 +10,7 @@
 /*
  * Opens `path` (relative to $POSTOFFICE/transport) for appending, with the rights of `owner` where
  * we are root.  It must exist, be a regular file of that owner with one name, and be no symbolic link:
- * the directory is writable by everybody.  -1 otherwise; that is nothing to complain about.
+ * the directory is writable by all users.  -1 otherwise; that is nothing to complain about.
  */
 int verbose_open(const char *path, uid_t owner);
 

@@ -18,7 +18,7 @@
 /* What dbupdate keeps beside a map. */
 static const char *const signs_of_life[] = { ".journal", ".lock" };
 
-/* LMDB's own lock file stays; the lock in it tells whether anybody has the map open. */
+/* LMDB's own lock file stays; the lock in it tells whether a process has the map open. */
 static bool lmdb_is_in_use(const char *target)
 {
 	char *path = xasprintf("%s-lock", target);

@@ -247,7 +247,7 @@ static enum map_answer collect_all(struct collection *c, const struct ldap_searc
 			answer = MAP_COULD_NOT_TELL;
 	ldap_entries_free(&entries);
 	results_settle(&c->results);
-	/* a group whose members all are gone is not an address that nobody knows */
+	/* a group whose members all are gone is not an unknown address */
 	if (answer == MAP_FOUND && c->results.count == 0) {
 		buf_adds(c->why, "the references of the entry lead to no result");
 		answer = MAP_COULD_NOT_TELL;

@@ -26,7 +26,7 @@
 #define SMALLEST_CACHE (1u << 20)
 /* Changes come in the order of the keys, so that a btree needs little of it at a time; the system keeps the file anyway. */
 #define LARGEST_CACHE (16u << 20)
-/* Who reads goes through the map once, or asks for little: a large cache would only be a second copy of the file. */
+/* A reader goes through the map once, or asks for little: a large cache would only be a second copy of the file. */
 #define READING_CACHE (4u << 20)
 #define COPY_PIECE (8u << 20)
 #define STEP 4096
@@ -191,7 +191,7 @@ static int count_records(DB *db, uint64_t *count)
 
 /*
  * The stamp tells how many records there are, and carries the seal.  A map that had none gets one: those without are
- * looked through by everybody who opens them.
+ * looked through by every program that opens them.
  */
 static int stamp_again(DB *db, int64_t more)
 {
@@ -316,7 +316,7 @@ static int open_generations(struct live *live, struct buf *why)
 	bool has_journal = access(journal, F_OK) == 0;
 	int status;
 
-	/* to replace a map under an environment would leave its readers with a file that nobody changes any more */
+	/* to replace a map under an environment would leave its readers with a file that is never changed again */
 	if (has_journal)
 		live_fail(live, EX_CONFIG, why, "has a journal, %s: it is in an environment; name its file by -C", journal);
 	free(journal);

@@ -1,10 +1,10 @@
 /*
  * LMDB maps, changed in place: copy on write, so readers never wait and never see half a batch, and a process that
- * is killed disturbs nobody.
+ * is killed disturbs no other.
  *
  * A map as newdb leaves it is sealed and read without LMDB's lock file (db/map/lmdb.c); such readers would not be seen by a
  * writer.  So the first change makes a copy without seal, which takes the place of the map: who has the sealed file open
- * keeps it, everybody else uses the lock file.
+ * keeps it, all others use the lock file.
  *
  * Readers of Postfix use no lock file either, but a lock on the map itself; it is held, exclusively, during each transaction.
  */
@@ -154,7 +154,7 @@ static int copy_without_seal(const struct live *live, int from, const struct sta
 		if (n <= 0)
 			return -1;
 	}
-	/* of the copy: nobody may have written into the map since its seal was found good */
+	/* of the copy: the map may have been written to since its seal was found good */
 	switch (stamp_break(file->fd)) {
 	case STAMP_GOOD:
 		break;
@@ -191,7 +191,7 @@ static int unseal(const struct live *live, int fd, struct buf *why)
 }
 
 /*
- * Who can lock it can stop everybody who opens the map: it is for those who may write the map.  Others read without it
+ * A user that can lock it can block all that open the map: it is for those who may write the map.  Others read without it
  * (lmdb_choose_lock()).
  */
 static void close_lock_file_off(const struct live *live, const struct stat *st)

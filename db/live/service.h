@@ -1,7 +1,7 @@
 /*
  * A live map behind its fence, served by a worker.
  *
- * Who wants something enters: takes the fence and, if there is none yet, starts a worker that opens the map.  The worker stays when
+ * A caller enters: it takes the fence and, if there is none yet, starts a worker that opens the map.  The worker stays when
  * the fence is given back.  Should it hang it is left alone and keeps the fence; the next to enter starts another.
  */
 #ifndef ZL_DB_LIVE_SERVICE_H

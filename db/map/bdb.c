@@ -291,7 +291,7 @@ static bool is_readable(struct map *map, struct bdb_map *b)
 }
 
 /*
- * "Not found" counts only if nobody has written to the file since it was checked: where a file was cut off, a hash sees
+ * "Not found" counts only if the file was not written to since it was checked: where a file was cut off, a hash sees
  * empty buckets.  Beside a writer in an environment the locks see to it.
  */
 static enum map_answer not_found(struct map *map, struct bdb_map *b)

@@ -20,7 +20,7 @@ int beside_find(struct beside *beside, const char *base, fault_report *report, v
 
 /*
  * Takes what was left open about a live map (type and config NULL, folding '-') from its line.  0, or EX_CONFIG with `why` if the line contradicts
- * what was said, or tells that the map is built from its text: a map made in another way is one that nobody can read.
+ * what was said, or tells that the map is built from its text: a map made in another way is one that no program can read.
  */
 int mapline_check(const struct beside *beside, const char **type, const char **config, char *folding, struct buf *why);
 

@@ -7,7 +7,7 @@
 #include "db/grammar/router_list.h"
 #include "db/route/walk.h"
 
-/* Who owns what nobody else does: the uid of "nobody" everywhere that matters. */
+/* The owner of what has no other: the uid of "nobody" everywhere that matters. */
 #define NOBODY 65534
 
 /* A value that is being expanded. */

@@ -10,7 +10,7 @@
 #include "lib/alloc.h"
 #include "lib/text.h"
 
-/* Who is asked about a list for a whole domain. */
+/* The user part that stands for a whole domain. */
 #define ANYBODY "anybody"
 
 #define SHOWN_MAX 300

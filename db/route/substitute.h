@@ -4,7 +4,7 @@
  * One pass from left to right; what was put in is not looked at again.  A reference without an argument
  * becomes nothing; '%' in front of any other byte, or at the end, stays.
  *
- * Arguments come from addresses, so from anybody.  In the user of a route, and in an address list, they must not be
+ * Arguments come from addresses, so from strangers.  In the user of a route, and in an address list, they must not be
  * able to become syntax: a local part is filled in as content and gets quotes as a whole if it needs them.
  */
 #ifndef ZL_DB_ROUTE_SUBSTITUTE_H

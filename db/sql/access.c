@@ -74,7 +74,7 @@ static int take_secret(char **value, const struct setting *s, struct buf *why)
 
 	if (s->value[0] == '\0')
 		return EX_OK;
-	/* what was read from no file, a test's, has nobody to hide from */
+	/* what was read from no file, a test's, needs no protection */
 	fd = open(s->file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd >= 0) {
 		status = file_is_private(fd, s->file, why) ? EX_OK : EX_CONFIG;

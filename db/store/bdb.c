@@ -47,7 +47,7 @@ static int start(DBC *cursor, DBTYPE type, const struct buf *after, DBT *key, DB
 		return cursor->get(cursor, key, value, DB_FIRST);
 	*key = stored(after->data, after->len);
 	code = cursor->get(cursor, key, value, type == DB_HASH ? DB_SET : DB_SET_RANGE);
-	/* in a hash nobody knows what followed a key that has gone */
+	/* in a hash it is unknown what followed a key that has gone */
 	if (code == DB_NOTFOUND && type == DB_HASH)
 		return DB_KEYEMPTY;
 	if (code == 0 && record_length(key->data, key->size) == after->len && memcmp(key->data, after->data, after->len) == 0)

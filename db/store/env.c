@@ -140,7 +140,7 @@ static void start_watchdog(void)
 	catch_crashes();
 }
 
-/* A signal that ended the process inside libdb would leave its locks to nobody. */
+/* A signal that ended the process inside libdb would leave its locks behind. */
 static void hold_signals(void)
 {
 	sigset_t set;

@@ -64,7 +64,7 @@ enum store_proof lmdb_verify(const char *map, int fd, unsigned *flags, bool *sea
  */
 bool lmdb_choose_lock(const char *map, int fd, unsigned *flags, struct buf *why);
 
-/* Waits until nobody keeps others from opening the map by a lock on its lock file.  In a process that has it not open. */
+/* Waits until no process keeps others from opening the map by a lock on its lock file.  In a process that has it not open. */
 bool lmdb_lock_file_is_free(const char *map, int64_t deadline);
 
 /* EX_OK if LMDB's lock file is a plain file of one name, or not there; else its trouble stands in `why`. */

@@ -5,7 +5,7 @@
  * checksum over every byte of the file (its own digits count as '0'), so that a damaged map is known before libdb or
  * LMDB trusts a byte of it.  Nothing else in the file differs from what ZMailer's makedb writes.
  *
- * Who changes such a file in place must break the seal first; a broken seal is no damage, only no proof.
+ * A program that changes such a file in place must break the seal first; a broken seal is no damage, only no proof.
  */
 #ifndef ZL_DB_STORE_STAMP_H
 #define ZL_DB_STORE_STAMP_H

@@ -77,7 +77,7 @@ enum sync_verdict rfc4533_info(struct rfc4533 *machine, const struct sync_info_v
 /* `code` is the LDAP result code; `done` is zeroed if there was no Sync Done Control. */
 enum sync_verdict rfc4533_done(struct rfc4533 *machine, int code, const struct sync_done_value *done, struct buf *why);
 
-/* The connection is gone, or nobody wants to hear more. */
+/* The connection is gone, or no more is wanted of it. */
 void rfc4533_lost(struct rfc4533 *machine);
 
 /* True while the refresh stage lasts. */

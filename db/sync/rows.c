@@ -7,7 +7,7 @@
 #include "db/sync/usable.h"
 #include "lib/text.h"
 
-/* So many lines about unusable rows are enough for anybody. */
+/* So many lines about unusable rows are enough. */
 #define COMPLAINTS 20
 
 #define LONGEST_VALUE ((size_t)512 * 1024)

@@ -221,7 +221,7 @@ sub at_random($way, $kills) {
 			$longest{heal} = $time if $time > $longest{heal};
 			push @bad, "round $round ($victim): recover: exit $healed: $how" if $healed;
 			$seen{recovered}++;
-			$seen{'made anew'}++ if $how =~ /made anew/;
+			$seen{'recreated'}++ if $how =~ /recreated/;
 			if ($how =~ /stopping/) {
 				waitpid $_->{pid}, 0 for @readers;
 				delete @started{map { $_->{pid} } @readers};

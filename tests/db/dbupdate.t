@@ -296,7 +296,7 @@ for my $way (@tried) {
 	ends update(['check']), 2, qr/\Adamaged: /, '', 'a damaged map';
 	my $got = update(['recover']);
 	if ($w->{config}) {
-		ends $got, 0, qr/501 records made anew/, '', '... is made anew from its journal';
+		ends $got, 0, qr/501 records recreated/, '', '... is recreated from its journal';
 	} else {
 		ends $got, 65, qr/\.damaged/, qr/replace/, '... is put aside';
 		text((map { ("k$_" => "value $_") } 1 .. 500), acknowledged => 'yes');
@@ -310,7 +310,7 @@ for my $way (@tried) {
 	next if !$w->{config};
 	unlink $w->{file};
 	ends update(['check']), 2, qr/\Adamaged: .*journal is there/, '', 'a map that has gone';
-	ends update(['recover']), 0, qr/502 records made anew/, '', '... is made from the journal, too';
+	ends update(['recover']), 0, qr/502 records recreated/, '', '... is made from the journal, too';
 
 	# another map in its place
 	rename $w->{file}, "$w->{file}.mine";
@@ -382,7 +382,7 @@ for my $way (@tried) {
 	<$out>;
 	stop(KILL => $pid);
 	spew("$other.db", 'damaged');
-	ends update(['recover']), 0, qr/2 records made anew from \S+other\.db\.journal/, '', 'recovery looks after it, too';
+	ends update(['recover']), 0, qr/2 records recreated from \S+other\.db\.journal/, '', 'recovery looks after it, too';
 	is run([$dbupdate, options(), $other, 'check'])->{out}, "healthy: 2 records\n", '... so it is healthy again';
 
 	# regions that somebody removed by hand, with a damaged file
@@ -390,7 +390,7 @@ for my $way (@tried) {
 	unlink glob "$w->{dir}/env/__db.*";
 	spew($w->{file}, substr($bytes, 0, 4096) . "\x5a" x (length($bytes) - 4096));
 	ends update(['set', 'x', 'y']), 75, '', qr/damaged.*recover/, 'a damaged file is not taken into a new environment';
-	ends update(['recover']), 0, qr/made anew/, '', '... and healed';
+	ends update(['recover']), 0, qr/recreated/, '', '... and healed';
 	like content(), qr/acknowledged=yes.*x=z/, '... completely';
 
 	# damage that leads libdb in circles, in an environment that somebody has made meanwhile
@@ -402,7 +402,7 @@ for my $way (@tried) {
 		spew($w->{file}, $bytes);
 		is run([tool('dblookup'), '-t', $w->{type}, '-C', $w->{conf}, $w->{base}, 'k7'])->{status}, 75, "random bytes $seed: could not tell";
 		ends update(['check']), 2, qr/\Adamaged: /, '', '... for they are known as such';
-		ends update(['recover']), 0, qr/made anew/, '', '... and healed';
+		ends update(['recover']), 0, qr/recreated/, '', '... and healed';
 	}
 
 	# no CREATE, and RO

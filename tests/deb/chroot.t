@@ -208,7 +208,7 @@ sub enqueue ($subject, $command = "$zlmtp enqueue") {
 		"message $subject is queued");
 }
 
-# In a chroot nobody runs the queue.
+# In a chroot no scheduler runs.
 sub arrives ($subject) {
 	inside("$zlmtp runqueue -1") if !$init;
 	ok(eval { RealServer::wait_for($subject, 20, sub { grep { /^Subject: $subject\b/m } $sink->messages }); 1 },

@@ -218,7 +218,7 @@ subtest 'without maps' => sub {
 	my ($status, $out, $err) = $q->run('-1');
 	is $status, 0, 'exit 0';
 	my $path = $q->dir . '/var/db/dbases.conf';
-	is $err, "runqueue: no reports go to senders without $path; what fails is told in files in postman/\n", 'one line says so';
+	is $err, "runqueue: no reports go to senders without $path; failures are reported in files in postman/\n", 'one line says so';
 	is scalar(keys %{{ $q->reports }}), 2, 'files in postman/';
 	Spool->put($path, "fqdnroutes unordered - - @{[$q->dir]}/var/db/routes -lm%:\n");
 	rename $path, $q->dir . '/other.conf';

@@ -3,7 +3,7 @@
  *
  * What makes that safe (each point was measured):
  *  - The write lock is asked for without queueing.  A writer that is killed while it waits in the lock manager's queue blocks
- *    everybody else for ever; one that only asks again leaves no trace.
+ *    all others for ever; one that only asks again leaves no trace.
  *  - The lock is held for a few changes at a time, by a group (DB_ENV->cdsgroup_begin) that has the lock before its first
  *    change; then it rests.  That is what keeps the readers going, too.
  *  - A batch is in the journal, synced, before the map is touched, and acknowledged when the map is synced as well.

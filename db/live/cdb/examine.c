@@ -270,7 +270,7 @@ static void examine_opened(struct examination *x, struct opened *o)
 		examine_journal(x, buf_str(&o->note));
 }
 
-/* Nobody is in the environment: the file is all there is. */
+/* No process is in the environment: the file is all there is. */
 static void examine_unused(struct examination *x)
 {
 	struct opened o = { 0 };

@@ -20,7 +20,7 @@
 /* Reading and verifying go on for so long without a word, on a slow disk. */
 #define READING_MS 60000
 
-/* ... and for so long, beyond the wait for locks, the child goes on if nobody listens any more. */
+/* ... and for so long, beyond the wait for locks, the child goes on if its parent does not listen any more. */
 #define LIMIT_S 70
 
 #define TEXT_CAP 1000

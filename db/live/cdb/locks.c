@@ -32,7 +32,7 @@ static struct table *reading;
  *   "       3 dd= 0 locks held 1    write locks 0    pid/thread 4711/140...  flags 0    priority 100"
  *   "       3 READ          1 HELD    0x12d58 len:  20 data: ..."
  *   "       4 READ          1 HELD    (a7c013 fe00 60274af0 2761 0) handle        0"
- * The last is what every process has for each map that is open; it is in nobody's way.
+ * The last is what every process has for each map that is open; it is in no other's way.
  */
 static void read_line(const DB_ENV *env, const char *line)
 {
@@ -67,7 +67,7 @@ static bool give_back(DB_ENV *env, const struct locker *locker)
 	return true;
 }
 
-/* Who uses the environment; looked for when it first matters. */
+/* The processes that use the environment; looked for when it first matters. */
 struct attached {
 	const char *home;
 	struct users users;

@@ -25,7 +25,7 @@ enum locks_state {
 
 /*
  * Looks through the lock table of the environment at `home`; with `give` gives back the locks of dead readers and waiters.
- * `text` says who is meant, or, if nobody is dead, who holds locks now.  May hang in a wedged environment.
+ * `text` says who is meant, or, if none is dead, which processes hold locks now.  May hang in a wedged environment.
  */
 enum locks_state locks_look(DB_ENV *env, const char *home, bool give, struct buf *text);
 

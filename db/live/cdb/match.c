@@ -138,7 +138,7 @@ static int gather_map(const struct live *live, struct changes *records, struct b
 	return status;
 }
 
-/* A map as newdb left it says that nobody has changed it since; that is no longer true. */
+/* A map as newdb left it says that it was not changed since; that is no longer true. */
 static int break_stamp(const struct live *live, const struct changes *records, struct buf *why)
 {
 	for (size_t i = 0; i < records->count; i++) {

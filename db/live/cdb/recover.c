@@ -96,7 +96,7 @@ static int stop(const struct recovery *r, const struct users *users, const struc
 	return status;
 }
 
-/* Ends those who have the environment in memory: our own workers, and with force everybody. */
+/* Ends those who have the environment in memory: our own workers, and with --force all. */
 static int clear_environment(const struct recovery *r)
 {
 	const struct users_of of = { .home = r->config.home };
@@ -292,7 +292,7 @@ static int treat(const struct recovery *r, enum health_state state, size_t attac
 	}
 	if (r->options->settings.config == NULL)
 		return state == HEALTH_HEALTHY ? EX_OK : heal_alone(r, state);
-	/* one that nobody uses is made again even if it is healthy: a machine that has just started wants that */
+	/* one that no process uses is recreated even if healthy, as is needed after each start of the machine */
 	if (attached == 0 || state > HEALTH_STALE || r->options->adopt)
 		return heal_environment(r);
 	/* what any next change would put right */

@@ -1,7 +1,7 @@
 /*
  * Healing a map and its environment.
  *
- * A wedged environment: everybody who uses it must go, then its regions are removed, and the map is verified; a
+ * A wedged environment: every process that uses it must end, then its regions are removed, and the map is verified; a
  * damaged one is rebuilt from its journal.  Then the environment is made again and what only the journal has is put
  * into the map.  At no moment does a damaged map stand where a router would open it once this has begun.
  */

@@ -97,7 +97,7 @@ static int take_record(void *context, const struct change *c, struct buf *why)
 	return EX_OK;
 }
 
-/* Notes, and the number of the last batch, in a file that nobody uses yet. */
+/* Notes, and the number of the last batch, in a file that no program uses yet. */
 static int put_notes(const struct remake *r, const char *path, const struct changes *notes)
 {
 	DB *db;
@@ -113,7 +113,7 @@ static int put_notes(const struct remake *r, const char *path, const struct chan
 	return code == 0 ? EX_OK : fail(r, EX_IOERR, path, db_strerror(code));
 }
 
-/* The map will be changed in place: nobody is to take the seal of the new file for a promise. */
+/* The map will be changed in place: no reader may take the seal of the new file for a promise. */
 static int break_seal(const struct remake *r, const char *path)
 {
 	int fd = file_open_regular(path, O_RDWR);
@@ -160,7 +160,7 @@ static int make_anew(struct remake *r, struct journal *journal)
 		status = rename(target, r->live->path) == 0 && publish_sync_directory(r->live->path)
 			? EX_OK : fail(r, EX_IOERR, "cannot put it in its place", strerror(errno));
 	if (status == EX_OK)
-		tell(r, "%zu record%s made anew from %s", m.records.count, m.records.count == 1 ? "" : "s", r->journal);
+		tell(r, "%zu record%s recreated from %s", m.records.count, m.records.count == 1 ? "" : "s", r->journal);
 	records_free(&m.records);
 	changes_free(&m.notes);
 	stamp_free(&m.stamp);

@@ -1,7 +1,7 @@
 /*
  * One map of an environment in recovery: is it sound, and if not, how does it become so?
  *
- * Nobody uses the environment now, and the fence of the map is held.
+ * No process uses the environment now, and the fence of the map is held.
  */
 #ifndef ZL_DB_LIVE_CDB_REMAKE_H
 #define ZL_DB_LIVE_CDB_REMAKE_H

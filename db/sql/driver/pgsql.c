@@ -22,7 +22,7 @@ static bool wait_for(PGconn *c, short events, int64_t deadline)
 	return clock_ms() < deadline && (poll(&p, 1, clock_poll_timeout(deadline)) != 0 || clock_ms() < deadline);
 }
 
-/* libpq takes what nobody says from PGHOST and its kin; the file alone counts. */
+/* libpq takes what is not given from PGHOST and its kin; the file alone counts. */
 static void forget_environment(void)
 {
 	for (size_t i = 0; environ != NULL && environ[i] != NULL;) {
