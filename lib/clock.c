@@ -3,6 +3,14 @@
 #include <limits.h>
 #include <time.h>
 
+/* Seconds that the clocks of two machines may differ by. */
+#define FUTURE 3600
+
+struct timespec clock_past(const struct timespec *moment)
+{
+	return moment->tv_sec - time(NULL) > FUTURE ? (struct timespec){ 0 } : *moment;
+}
+
 int64_t clock_ms(void)
 {
 	struct timespec t;

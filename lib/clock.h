@@ -5,6 +5,7 @@
 #define ZL_LIB_CLOCK_H
 
 #include <stdint.h>
+#include <time.h>
 
 /* Milliseconds since some fixed moment. */
 int64_t clock_ms(void);
@@ -16,6 +17,12 @@ struct moment {
 };
 
 struct moment clock_now(void);
+
+/*
+ * A moment of CLOCK_REALTIME that a file tells; long ago if it is more than an hour in the future: the clock was wrong then, and
+ * every process of today would have begun before it.
+ */
+struct timespec clock_past(const struct timespec *moment);
 
 /* Means "no deadline" wherever a deadline is asked for; later than any other. */
 #define CLOCK_NEVER INT64_MAX

@@ -15,6 +15,7 @@
 #include "channel/spool/tag.h"
 #include "channel/spool/telling.h"
 #include "lib/alloc.h"
+#include "lib/clock.h"
 #include "lib/log.h"
 
 /* The control file of a message, if it is still the one that was read. */
@@ -185,7 +186,7 @@ void retire_mend_marks(const struct message *m, const struct group *g)
 
 	/* a file that is gone, or another's by now, tells so when it is looked at for itself */
 	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == m->inode) {
-		moment = tag_moment(&st.st_mtim);
+		moment = clock_past(&st.st_mtim);
 		for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next)
 			finish(fd, m, &m->recipients[i], &moment);
 	}

@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "channel/spool/fields.h"
-#include "channel/spool/tag.h"
 #include "lib/alloc.h"
+#include "lib/clock.h"
 #include "lib/parse.h"
 #include "lib/text.h"
 
@@ -403,7 +403,7 @@ static enum control_result open_as(const char *name, int mode, struct control **
 		(*control)->fd = fd;
 		(*control)->inode = st.st_ino;
 		(*control)->modified = st.st_mtim;
-		(*control)->marked = tag_moment(&st.st_mtim);
+		(*control)->marked = clock_past(&st.st_mtim);
 	} else {
 		close(fd);
 	}

@@ -37,7 +37,7 @@ struct control {
 	int fd;                   /* open for reading and writing, not O_APPEND; -1 when parsed from memory */
 	ino_t inode;              /* of the control file, and when it was changed last; 0 when parsed from memory */
 	struct timespec modified;
-	struct timespec marked;   /* tag_moment() of that */
+	struct timespec marked;   /* clock_past() of that, to compare holders of locks with */
 	const char *message;      /* value of the i line: begins with a digit, no slash */
 	off_t body_offset;        /* value of the o line */
 	const char *log_ident;    /* l line, NULL without */

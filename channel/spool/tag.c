@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "channel/spool/control.h"
@@ -168,14 +167,6 @@ bool tag_any_claim(int fd)
 	(void)fd;
 	return false;
 #endif
-}
-
-/* Seconds that clocks of two machines may differ by. */
-#define FUTURE 3600
-
-struct timespec tag_moment(const struct timespec *modified)
-{
-	return modified->tv_sec - time(NULL) > FUTURE ? (struct timespec){ 0 } : *modified;
 }
 
 bool tag_holder_lives(int fd, pid_t pid, const struct timespec *modified)

@@ -44,14 +44,8 @@ void tag_claim(int fd, pid_t pid);
 bool tag_any_claim(int fd);
 
 /*
- * The moment to compare with, for a file that was changed last at `modified`: long ago for one of the future (by more than an
- * hour), as every process of today would have begun before it.
- */
-struct timespec tag_moment(const struct timespec *modified);
-
-/*
  * Does the process live that wrote a "~" with `pid`?  By tag_claim(); without that by the number, if the process of that
- * number began before `modified`, the tag_moment() of the file.
+ * number began before `modified`, the clock_past() of the file.
  */
 bool tag_holder_lives(int fd, pid_t pid, const struct timespec *modified);
 
