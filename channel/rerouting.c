@@ -11,7 +11,7 @@
 #include "lib/log.h"
 #include "lib/text.h"
 
-/* All recipients of a message, settled or not: "channel TAB host TAB user", and what the sender called them; sorted. */
+/* All recipients of a message, settled or not: "channel TAB host TAB user", and whom the client named for them; sorted. */
 struct company {
 	char **keys, **originals;
 	size_t key_count, original_count;
@@ -50,8 +50,8 @@ static struct company company_of(const struct control *c)
 		const struct control_recipient *r = &c->recipients[i];
 
 		all.keys[all.key_count++] = key_of(r->channel, r->host, r->user);
-		if (r->orcpt != NULL)
-			all.originals[all.original_count++] = xstrdup(r->orcpt);
+		if (r->given != NULL)
+			all.originals[all.original_count++] = xstrdup(r->given);
 	}
 	qsort(all.keys, all.key_count, sizeof(char *), compare);
 	qsort(all.originals, all.original_count, sizeof(char *), compare);
@@ -59,13 +59,13 @@ static struct company company_of(const struct control *c)
 }
 
 /* Is it the only recipient of its message that came of its address? */
-static bool is_alone(const struct company *all, const char *orcpt)
+static bool is_alone(const struct company *all, const char *given)
 {
-	char **found = orcpt != NULL ? bsearch(&orcpt, all->originals, all->original_count, sizeof(char *), compare) : NULL;
+	char **found = given != NULL ? bsearch(&given, all->originals, all->original_count, sizeof(char *), compare) : NULL;
 	size_t at = found != NULL ? (size_t)(found - all->originals) : 0;
 
-	return found == NULL || ((at == 0 || strcmp(found[-1], orcpt) != 0) &&
-	                         (at + 1 == all->original_count || strcmp(found[1], orcpt) != 0));
+	return found == NULL || ((at == 0 || strcmp(found[-1], given) != 0) &&
+	                         (at + 1 == all->original_count || strcmp(found[1], given) != 0));
 }
 
 static void add_question(struct rerouting *r, size_t message, const struct control_recipient *line)
@@ -73,11 +73,11 @@ static void add_question(struct rerouting *r, size_t message, const struct contr
 	struct buf address = { 0 };
 	struct question q = {
 		.message = message, .offset = line->offset, .company = r->company_count - 1,
-		.alone = is_alone(&r->companies[r->company_count - 1], line->orcpt),
+		.alone = is_alone(&r->companies[r->company_count - 1], line->given),
 		.channel = xstrdup(line->channel), .host = xstrdup(line->host), .user = xstrdup(line->user),
 	};
 
-	if (line->orcpt == NULL || !dsn_original(&address, line->orcpt) || address.len == 0) {
+	if (line->given == NULL || !dsn_original(&address, line->given) || address.len == 0) {
 		q.left = r->unasked;
 		buf_clear(&address);
 		buf_adds(&address, line->user);

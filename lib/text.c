@@ -1,6 +1,7 @@
 #include "lib/text.h"
 
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 bool text_has_controls(const char *bytes, size_t n)
@@ -179,25 +180,85 @@ void text_add_clean_string(struct buf *out, const char *s, size_t cap)
 	text_add_clean(out, s, strlen(s), cap);
 }
 
+void text_add_xtext_decoded(struct buf *out, const char *s)
+{
+	while (*s != '\0') {
+		int high = *s == '+' ? ascii_hex(s[1]) : -1, low = high >= 0 ? ascii_hex(s[2]) : -1;
+
+		if (low >= 0)
+			buf_addc(out, high + low == 0 ? '?' : (char)(high * 16 + low));
+		else
+			buf_addc(out, *s);
+		s += low >= 0 ? 3 : 1;
+	}
+}
+
+/* "\x{FC}": the length of it and its character; 0 if it is none. */
+static size_t escaped_char(const char *s, uint32_t *c)
+{
+	char *rest;
+	unsigned long value;
+
+	if (strncmp(s, "\\x{", 3) != 0 || strspn(s + 3, "0123456789abcdefABCDEF") == 0)
+		return 0;
+	value = strtoul(s + 3, &rest, 16);
+	if (*rest != '}' || rest - s > 9 || value < 0x20 || value > 0x10ffff || (value >= 0xd800 && value <= 0xdfff))
+		return 0;
+	*c = (uint32_t)value;
+	return (size_t)(rest + 1 - s);
+}
+
+static void add_char(struct buf *out, uint32_t c)
+{
+	if (c < 0x80) {
+		buf_addc(out, (char)c);
+		return;
+	}
+	if (c < 0x800) {
+		buf_addc(out, (char)(0xc0 | c >> 6));
+	} else {
+		if (c < 0x10000) {
+			buf_addc(out, (char)(0xe0 | c >> 12));
+		} else {
+			buf_addc(out, (char)(0xf0 | c >> 18));
+			buf_addc(out, (char)(0x80 | (c >> 12 & 0x3f)));
+		}
+		buf_addc(out, (char)(0x80 | (c >> 6 & 0x3f)));
+	}
+	buf_addc(out, (char)(0x80 | (c & 0x3f)));
+}
+
+void text_add_utf8_xtext_decoded(struct buf *out, const char *s)
+{
+	while (*s != '\0') {
+		uint32_t c;
+		size_t n = escaped_char(s, &c);
+
+		if (n > 0)
+			add_char(out, c);
+		else
+			buf_addc(out, *s);
+		s += n > 0 ? n : 1;
+	}
+}
+
 void text_add_json(struct buf *out, const char *s, size_t n)
 {
 	buf_addc(out, '"');
 	for (size_t i = 0; i < n;) {
-		size_t length = text_utf8_length(s + i, n - i);
-		unsigned char c = (unsigned char)s[i];
+		uint32_t code;
+		size_t length = decode(s + i, n - i, &code);
 
-		if (length == 0) {
+		if (length == 0)
 			buf_adds(out, "\\ufffd");
-			i++;
-			continue;
-		}
-		if (c == '"' || c == '\\')
-			buf_addf(out, "\\%c", c);
-		else if (c < ' ' || c == 127)
-			buf_addf(out, "\\u%04x", c);
+		else if (code == '"' || code == '\\')
+			buf_addf(out, "\\%c", (char)code);
+		/* also what a terminal would obey when somebody looks at such a line */
+		else if (is_control(s + i, length))
+			buf_addf(out, "\\u%04x", (unsigned)code);
 		else
 			buf_add(out, s + i, length);
-		i += length;
+		i += length > 0 ? length : 1;
 	}
 	buf_addc(out, '"');
 }

@@ -24,8 +24,17 @@ void text_add_clean(struct buf *out, const char *bytes, size_t n, size_t cap);
 /* Same for a C string. */
 void text_add_clean_string(struct buf *out, const char *s, size_t cap);
 
-/* Adds `s` as a JSON string with its quotes (RFC 8259); bytes that are not UTF-8 become U+FFFD. */
+/*
+ * Adds `s` as a JSON string with its quotes (RFC 8259); bytes that are not UTF-8 become U+FFFD, and all control characters
+ * are escaped, as are those that turn the direction of text.
+ */
 void text_add_json(struct buf *out, const char *s, size_t n);
+
+/* Adds the bytes that xtext stands for (RFC 3461 section 4): "+2B" is "+"; a NUL becomes '?'. */
+void text_add_xtext_decoded(struct buf *out, const char *s);
+
+/* Adds what utf-8-addr-xtext stands for (RFC 6533 section 3): "\x{FC}" is a character. */
+void text_add_utf8_xtext_decoded(struct buf *out, const char *s);
 
 /* Adds a moment of local time as RFC 5322 writes it. */
 void text_add_date(struct buf *out, time_t when);

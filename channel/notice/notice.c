@@ -144,13 +144,13 @@ static bool is_for(const struct notice *n, const struct told *t, const char *add
 {
 	for (size_t i = 0; i < t->count; i++) {
 		const struct control_recipient *r = &n->control->recipients[t->recipients[i]];
-		struct buf orcpt = { 0 };
+		struct buf given = { 0 };
 		bool same;
 
-		if (r->orcpt != NULL)
-			(void)dsn_original(&orcpt, r->orcpt);
-		same = strcasecmp(buf_str(&orcpt), address) == 0 || strcasecmp(r->user, address) == 0;
-		buf_free(&orcpt);
+		if (r->given != NULL)
+			(void)dsn_original(&given, r->given);
+		same = strcasecmp(buf_str(&given), address) == 0 || strcasecmp(r->user, address) == 0;
+		buf_free(&given);
 		if (same)
 			return true;
 	}

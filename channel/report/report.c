@@ -47,75 +47,6 @@ static void add_date(const struct composer *c, struct buf *out, int64_t when)
 	text_add_date_zone(out, (time_t)when, c->report->utc_offset);
 }
 
-/* The bytes that "+XX" stands for (RFC 3461 section 4). */
-static void add_xtext_decoded(struct buf *out, const char *s)
-{
-	for (; *s != '\0'; s++) {
-		char digits[3] = { 0 }, *rest;
-		unsigned long byte;
-
-		if (*s == '+' && s[1] != '\0' && s[2] != '\0' && s[1] != '+' && s[1] != '-' && s[1] != ' ') {
-			memcpy(digits, s + 1, 2);
-			byte = strtoul(digits, &rest, 16);
-			if (rest == digits + 2) {
-				buf_addc(out, byte == 0 ? '?' : (char)byte);
-				s += 2;
-				continue;
-			}
-		}
-		buf_addc(out, *s);
-	}
-}
-
-/* "\x{FC}" of a utf-8-addr-xtext (RFC 6533 section 3): the length of it and its character; 0 if it is none. */
-static size_t escaped_char(const char *s, uint32_t *c)
-{
-	char *rest;
-	unsigned long value;
-
-	if (strncmp(s, "\\x{", 3) != 0 || strspn(s + 3, "0123456789abcdefABCDEF") == 0)
-		return 0;
-	value = strtoul(s + 3, &rest, 16);
-	if (*rest != '}' || rest - s > 9 || value < 0x20 || value > 0x10ffff || (value >= 0xd800 && value <= 0xdfff))
-		return 0;
-	*c = (uint32_t)value;
-	return (size_t)(rest + 1 - s);
-}
-
-static void add_char(struct buf *out, uint32_t c)
-{
-	if (c < 0x80) {
-		buf_addc(out, (char)c);
-		return;
-	}
-	if (c < 0x800) {
-		buf_addc(out, (char)(0xc0 | c >> 6));
-	} else {
-		if (c < 0x10000) {
-			buf_addc(out, (char)(0xe0 | c >> 12));
-		} else {
-			buf_addc(out, (char)(0xf0 | c >> 18));
-			buf_addc(out, (char)(0x80 | (c >> 12 & 0x3f)));
-		}
-		buf_addc(out, (char)(0x80 | (c >> 6 & 0x3f)));
-	}
-	buf_addc(out, (char)(0x80 | (c & 0x3f)));
-}
-
-static void add_utf8_decoded(struct buf *out, const char *s)
-{
-	while (*s != '\0') {
-		uint32_t c;
-		size_t n = escaped_char(s, &c);
-
-		if (n > 0)
-			add_char(out, c);
-		else
-			buf_addc(out, *s);
-		s += n > 0 ? n : 1;
-	}
-}
-
 /* The address of "type;xtext", readable; false if it is none. */
 static bool decode_orcpt(const char *orcpt, struct buf *type, struct buf *address)
 {
@@ -129,9 +60,9 @@ static bool decode_orcpt(const char *orcpt, struct buf *type, struct buf *addres
 		buf_addc(type, ascii_lower(*p));
 	}
 	if (strcmp(buf_str(type), "utf-8") == 0)
-		add_utf8_decoded(address, semicolon + 1);
+		text_add_utf8_xtext_decoded(address, semicolon + 1);
 	else
-		add_xtext_decoded(address, semicolon + 1);
+		text_add_xtext_decoded(address, semicolon + 1);
 	return true;
 }
 
@@ -368,7 +299,7 @@ static void compose_status(struct composer *c)
 	if (c->message->envid != NULL && c->message->envid[0] != '\0') {
 		struct buf clean = { 0 };
 
-		add_xtext_decoded(&envid, c->message->envid);
+		text_add_xtext_decoded(&envid, c->message->envid);
 		add_clean(c, &clean, buf_str(&envid), ADDRESS_CAP);
 		lines_add_field(&c->status, "Original-Envelope-Id", buf_str(&clean), clean.len);
 		buf_free(&clean);

@@ -3,6 +3,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "lib/text.h"
+
 void dsn_add_xtext(struct buf *out, const char *s)
 {
 	for (; *s != '\0'; s++) {
@@ -32,24 +34,15 @@ void dsn_add(struct buf *out, const char *notify, const char *orcpt, const char 
 		dsn_add_xtext(out, sender);
 }
 
-static int hex(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 bool dsn_original(struct buf *out, const char *orcpt)
 {
 	const char *semicolon = strchr(orcpt, ';');
 
 	if (semicolon == NULL || (strncasecmp(orcpt, "rfc822;", 7) != 0 && strncasecmp(orcpt, "utf-8;", 6) != 0))
 		return false;
-	for (const char *s = semicolon + 1; *s != '\0'; s++) {
-		if (s[0] == '+' && hex(s[1]) >= 0 && hex(s[2]) >= 0) {
-			buf_addc(out, (char)(hex(s[1]) * 16 + hex(s[2])));
-			s += 2;
-		} else {
-			buf_addc(out, *s);
-		}
-	}
+	if (ascii_lower(orcpt[0]) == 'u')
+		text_add_utf8_xtext_decoded(out, semicolon + 1);
+	else
+		text_add_xtext_decoded(out, semicolon + 1);
 	return true;
 }

@@ -122,12 +122,16 @@ void dsn_parse(char *text, struct control_recipient *recipient)
 			recipient->notify_given = recipient->notify != 0;
 		} else if (strncasecmp(word, "ORCPT=", 6) == 0) {
 			recipient->orcpt = word + 6;
+		} else if (strncasecmp(word, "INRCPT=", 7) == 0) {
+			recipient->given = word + 7;
 		} else if (strncasecmp(word, "BY=", 3) == 0) {
 			recipient->by = word + 3;
 		} else if (strncasecmp(word, "EZMLM=", 6) == 0) {
 			recipient->ezmlm = word + 6;
 		}
 	}
+	if (recipient->given == NULL)
+		recipient->given = recipient->orcpt;
 }
 
 /* Takes what stands before `stop` off *text and ends it there; NULL if there is no `stop`. */

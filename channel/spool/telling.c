@@ -42,7 +42,7 @@ bool telling_may_have_moved(const struct control_recipient *r, const struct cont
 {
 	const char *action, *status;
 
-	if (r->tag != TAG_FAILED || r->orcpt == NULL || last == NULL || last->reported)
+	if (r->tag != TAG_FAILED || r->given == NULL || last == NULL || last->reported)
 		return false;
 	action = strchr(last->notary, '\001');
 	status = action != NULL ? strchr(action + 1, '\001') : NULL;

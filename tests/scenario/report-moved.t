@@ -39,6 +39,21 @@ subtest 'who wanted to hear of no failure is not lost either' => sub {
 	like +($q->run('-1'))[1], qr/^delivered 1, failed 0/, 'delivered';
 };
 
+# ORCPT is what the sender's side says about earlier times; were it asked, anybody could send mail past the answer to RCPT
+subtest 'what the client named in RCPT is asked for, not its ORCPT' => sub {
+	for my $orcpt ('rfc822;eve@example.org', 'utf-8;e\\x{76}e@example.org') {
+		my @dsn = (dsn => "NOTIFY=FAILURE ORCPT=$orcpt INRCPT=rfc822;bob\@example.org");
+		my $q = queue_with("lmtp!store2!bob2\neve\@example.org lmtp!store3!eve");
+		$q->message([{ user => 'bob', host => 'store1', @dsn }]);
+		my ($status, $out) = $q->run('-1', '-v');
+		like $out, qr/^S\w+ bob2 lmtp\/store2 ok/m, "$orcpt: delivered to who was meant";
+		unlike $out, qr/store3/, 'and to nobody else';
+		$q = queue_with("lmtp!store1!bob\neve\@example.org lmtp!store3!eve");
+		$q->message([{ user => 'bob', host => 'store1', @dsn }]);
+		like +($q->run('-1'))[1], qr/^delivered 0, failed 1/, 'who is where he was fails';
+	}
+};
+
 subtest 'others in the message fail nevertheless, and are told of' => sub {
 	my $q = queue_with('lmtp!store2!bob2', script => "${gone}${new}user eve error2 ->> 550 5.1.1 unknown\n");
 	$q->message([{ user => 'bob', host => 'store1', @at }, { user => 'eve', host => 'store1', dsn => 'ORCPT=rfc822;eve@example.org' }]);

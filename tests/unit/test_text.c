@@ -72,6 +72,30 @@ static void json_strings_are_escaped(void **state)
 	buf_free(&out);
 }
 
+/* U+0085, U+009B (CSI) and U+202E: a terminal obeys them. */
+static void json_strings_have_no_controls_of_the_upper_half(void **state)
+{
+	struct buf out = { 0 };
+
+	(void)state;
+	text_add_json(&out, "a\xc2\x85\xc2\x9b" "31m\xe2\x80\xae\xe2\x81\xa6\xc2\xa0", 16);
+	assert_string_equal(buf_str(&out), "\"a\\u0085\\u009b31m\\u202e\\u2066\xc2\xa0\"");
+	buf_free(&out);
+}
+
+static void original_recipients_are_decoded(void **state)
+{
+	struct buf out = { 0 };
+
+	(void)state;
+	text_add_xtext_decoded(&out, "a+2Bb+3dc+zz+0+00+");
+	assert_string_equal(buf_str(&out), "a+b=c+zz+0?+");
+	buf_clear(&out);
+	text_add_utf8_xtext_decoded(&out, "bad\\x{FC}\\x{1F600}\\x{d800}\\x{0}+2B");
+	assert_string_equal(buf_str(&out), "bad\xc3\xbc\xf0\x9f\x98\x80\\x{d800}\\x{0}+2B");
+	buf_free(&out);
+}
+
 static void case_is_folded_for_ascii_only(void **state)
 {
 	(void)state;
@@ -88,6 +112,8 @@ int main(void)
 		cmocka_unit_test(a_cut_is_marked_and_never_splits_a_character),
 		cmocka_unit_test(text_is_added_behind_what_there_is),
 		cmocka_unit_test(json_strings_are_escaped),
+		cmocka_unit_test(json_strings_have_no_controls_of_the_upper_half),
+		cmocka_unit_test(original_recipients_are_decoded),
 		cmocka_unit_test(case_is_folded_for_ascii_only),
 	};
 
