@@ -82,7 +82,7 @@ sub follow($sync, $way) {
 	sleep 0.02 until defined $sync->find("$name\@$RealSlapd::domain") || time > $start + 120;
 	my $wall = time - $start;
 	my ($own) = sizes($sync->{pid});
-	my ($child) = sort { $b <=> $a } map { (sizes($_))[0] // 0 } children($sync->{pid});
+	my ($child) = sort { $b <=> $a } map { my ($size, $file) = sizes($_); ($size // 0) - ($sync->{type} eq 'lmdb' ? $file // 0 : 0) } children($sync->{pid});
 	push @table, sprintf '%-12s %-8s %6.1f %6s %6s %6.0f %6.0f %6s', $way, '-w', $wall, '', '', $own, $child // 0, load();
 	cmp_ok $own, '<=', $limit{first}, '... its memory';
 	$sync->{slapd}->remove($name);
