@@ -370,7 +370,7 @@ static int replace(struct options *options, char **words)
 
 /* ---- check and recover ----------------------------------------------------------------------------- */
 
-/* So many lines about lists are enough for anybody. */
+/* So many lines about lists are enough. */
 #define MOST_WARNINGS 20
 
 struct lists {

@@ -18,22 +18,24 @@
 /* What dbupdate keeps beside a map. */
 static const char *const signs_of_life[] = { ".journal", ".lock" };
 
-/* LMDB's own lock file stays; the lock in it tells whether a process has the map open. */
-static bool lmdb_is_in_use(const char *target)
+/* LMDB's own lock file stays; the lock in it tells which process has the map open; 0: none. */
+static pid_t lmdb_user(const char *target)
 {
 	char *path = xasprintf("%s-lock", target);
 	int fd = file_open_own(path, O_RDWR, 0);
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1 };
-	bool used = fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+	pid_t user = fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK ? lock.l_pid : 0;
 
 	if (fd >= 0)
 		close(fd);
 	free(path);
-	return used;
+	return user;
 }
 
 int compile_refuse_live(const char *target, struct buf *why)
 {
+	pid_t user;
+
 	for (size_t i = 0; i < sizeof signs_of_life / sizeof signs_of_life[0]; i++) {
 		char *path = xasprintf("%s%s", target, signs_of_life[i]);
 		bool is_there = access(path, F_OK) == 0;
@@ -45,8 +47,10 @@ int compile_refuse_live(const char *target, struct buf *why)
 		         signs_of_life[i]);
 		return EX_CANTCREAT;
 	}
-	if (lmdb_is_in_use(target)) {
-		buf_addf(why, "%s: another process has this map open to change it or to see changes", target);
+	user = lmdb_user(target);
+	if (user != 0) {
+		buf_addf(why, "%s: process %ld has this map open to change it or to see changes; stop it first, or use \"dbupdate replace\"",
+		         target, (long)user);
 		return EX_CANTCREAT;
 	}
 	return EX_OK;

@@ -84,18 +84,20 @@ static int apply(struct live *live, const struct live_batch *batch, struct buf *
 {
 	const struct inplace *l = live->state;
 	int code, dead, status = live_is_current(live, l->fd, why);
+	pid_t holder;
 
 	if (status != EX_OK)
 		return status;
 	/* what killed readers left behind would keep old pages from being used again */
 	mdb_reader_check(l->env, &dead);
 	/* Postfix, and readers that may not write the lock file, read under a shared lock on the map */
-	if (!lmdb_lock_map(l->fd, F_WRLCK, clock_ms() + (int64_t)live->wait * 1000))
-		return live_fail(live, EX_TEMPFAIL, why, "locked for %u s by a program that reads it, such as Postfix", live->wait);
+	if (!lmdb_lock_map(l->fd, F_WRLCK, clock_ms() + (int64_t)live->wait * 1000, &holder))
+		return live_fail(live, EX_TEMPFAIL, why, "locked for %u s by %s", live->wait,
+		                 lmdb_locker(holder, "a program that reads it, such as Postfix"));
 	while ((code = try_batch(live, &batch->changes)) == MDB_MAP_FULL)
 		if ((code = make_room(live)) != 0)
 			break;
-	lmdb_lock_map(l->fd, F_UNLCK, 0);
+	lmdb_lock_map(l->fd, F_UNLCK, 0, &holder);
 	return code == 0 ? EX_OK : fail_lmdb(live, "cannot change it", live_why_not_written(l->fd, code), why);
 }
 
@@ -208,12 +210,13 @@ static int check_lock_file(const struct live *live, struct buf *why)
 {
 	struct buf trouble = { 0 };
 	int status = EX_OK;
+	pid_t holder;
 
 	if (!lmdb_lock_file_is_plain(live->path, &trouble))
 		status = live_fail(live, EX_NOPERM, why, "%s", buf_str(&trouble));
-	else if (!lmdb_lock_file_is_free(live->path, clock_ms() + (int64_t)live->wait * 1000))
-		status = live_fail(live, EX_TEMPFAIL, why, "its lock file %s-lock is locked for %u s by another process", live->path,
-		                   live->wait);
+	else if (!lmdb_lock_file_is_free(live->path, clock_ms() + (int64_t)live->wait * 1000, &holder))
+		status = live_fail(live, EX_TEMPFAIL, why, "its lock file %s-lock is locked for %u s by %s", live->path, live->wait,
+		                   lmdb_locker(holder, "another process"));
 	buf_free(&trouble);
 	return status;
 }

@@ -114,16 +114,20 @@ static bool is_whole(struct map *map, struct lmdb_map *l)
 /* The lock of those who use no lock file, for as long as they read (lmdb.h). */
 static bool begin_sharing(struct map *map, const struct lmdb_map *l)
 {
-	if (!l->is_shared || lmdb_lock_map(l->fd, F_RDLCK, clock_ms() + LMDB_WAIT_MS))
+	pid_t holder;
+
+	if (!l->is_shared || lmdb_lock_map(l->fd, F_RDLCK, clock_ms() + LMDB_WAIT_MS, &holder))
 		return true;
-	map_fail(map, "locked for %d s by a program that changes it", LMDB_WAIT_MS / 1000);
+	map_fail(map, "locked for %d s by %s", LMDB_WAIT_MS / 1000, lmdb_locker(holder, "a program that changes it"));
 	return false;
 }
 
 static void end_sharing(const struct lmdb_map *l)
 {
+	pid_t holder;
+
 	if (l->is_shared)
-		lmdb_lock_map(l->fd, F_UNLCK, 0);
+		lmdb_lock_map(l->fd, F_UNLCK, 0, &holder);
 }
 
 static enum map_answer get(struct map *map, const char *key, size_t size, struct buf *value)

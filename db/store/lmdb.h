@@ -64,14 +64,20 @@ enum store_proof lmdb_verify(const char *map, int fd, unsigned *flags, bool *sea
  */
 bool lmdb_choose_lock(const char *map, int fd, unsigned *flags, struct buf *why);
 
-/* Waits until no process keeps others from opening the map by a lock on its lock file.  In a process that has it not open. */
-bool lmdb_lock_file_is_free(const char *map, int64_t deadline);
+/*
+ * Waits until no process keeps others from opening the map by a lock on its lock file.  In a process that has it not open.
+ * With false, *holder is the process that does, 0 or less if the kernel names none.
+ */
+bool lmdb_lock_file_is_free(const char *map, int64_t deadline, pid_t *holder);
 
 /* EX_OK if LMDB's lock file is a plain file of one name, or not there; else its trouble stands in `why`. */
 bool lmdb_lock_file_is_plain(const char *map, struct buf *why);
 
-/* A lock of `type` on the whole map, as Postfix takes it; false if it cannot be taken until `deadline`. */
-bool lmdb_lock_map(int fd, short type, int64_t deadline);
+/* A lock of `type` on the whole map, as Postfix takes it; false with *holder, as above, if it cannot be taken until `deadline`. */
+bool lmdb_lock_map(int fd, short type, int64_t deadline, pid_t *holder);
+
+/* "process 4711", until the next call; `otherwise` if the kernel names none: a lock of an open file, as ours, is no process's. */
+const char *lmdb_locker(pid_t holder, const char *otherwise);
 
 /* Reading waits so long for any lock. */
 #define LMDB_WAIT_MS 5000

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,8 +21,9 @@
 
 #define POLL_NS 2000000
 
-static bool wait_lock(int fd, int command, struct flock *lock, int64_t deadline)
+static bool wait_lock(int fd, int command, struct flock *lock, int64_t deadline, pid_t *holder)
 {
+	*holder = 0;
 	for (;;) {
 		struct flock asked = *lock;
 
@@ -29,24 +31,38 @@ static bool wait_lock(int fd, int command, struct flock *lock, int64_t deadline)
 			return true;
 		if (command != F_GETLK && errno != EAGAIN && errno != EACCES && errno != EINTR)
 			return false;
-		if (clock_ms() >= deadline)
+		if (clock_ms() >= deadline) {
+			asked = *lock;
+			if (fcntl(fd, command == F_GETLK ? F_GETLK : F_OFD_GETLK, &asked) == 0 && asked.l_type != F_UNLCK)
+				*holder = asked.l_pid;
 			return false;
+		}
 		clock_pause(POLL_NS);
 	}
 }
 
-bool lmdb_lock_map(int fd, short type, int64_t deadline)
+const char *lmdb_locker(pid_t holder, const char *otherwise)
 {
-	return wait_lock(fd, F_OFD_SETLK, &(struct flock){ .l_type = type, .l_whence = SEEK_SET }, deadline);
+	static char text[40];
+
+	if (holder <= 0)
+		return otherwise;
+	snprintf(text, sizeof text, "process %ld", (long)holder);
+	return text;
 }
 
-bool lmdb_lock_file_is_free(const char *map, int64_t deadline)
+bool lmdb_lock_map(int fd, short type, int64_t deadline, pid_t *holder)
+{
+	return wait_lock(fd, F_OFD_SETLK, &(struct flock){ .l_type = type, .l_whence = SEEK_SET }, deadline, holder);
+}
+
+bool lmdb_lock_file_is_free(const char *map, int64_t deadline, pid_t *holder)
 {
 	char *path = xasprintf("%s-lock", map);
 	int fd = file_open_own(path, O_RDWR, 0);
 	/* the byte that LMDB locks when it opens, and waits for without any limit */
 	struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_len = 1 };
-	bool is_free = fd < 0 || wait_lock(fd, F_GETLK, &lock, deadline);
+	bool is_free = fd < 0 || wait_lock(fd, F_GETLK, &lock, deadline, holder);
 
 	if (fd >= 0)
 		close(fd);
@@ -92,12 +108,14 @@ static bool may_use_lock_file(const char *map)
 
 bool lmdb_choose_lock(const char *map, int fd, unsigned *flags, struct buf *why)
 {
+	pid_t holder;
+
 	if (!lmdb_lock_file_is_plain(map, why))
 		return false;
 	*flags = may_use_lock_file(map) ? 0 : MDB_NOLOCK;
-	if (*flags == 0 || lmdb_lock_map(fd, F_RDLCK, clock_ms() + LMDB_WAIT_MS))
+	if (*flags == 0 || lmdb_lock_map(fd, F_RDLCK, clock_ms() + LMDB_WAIT_MS, &holder))
 		return true;
-	buf_addf(why, "locked for %d s by a program that changes it", LMDB_WAIT_MS / 1000);
+	buf_addf(why, "locked for %d s by %s", LMDB_WAIT_MS / 1000, lmdb_locker(holder, "a program that changes it"));
 	return false;
 }
 

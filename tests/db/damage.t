@@ -170,7 +170,7 @@ for my $type (sort keys %suffix) {
 }
 
 SKIP: {
-	skip 'no LMDB', 18 if !$lmdb;
+	skip 'no LMDB', 20 if !$lmdb;
 	my $base = build('lmdb');
 	my $file = "$base.lmdb";
 	is update('lmdb', $base, 'set', 'key0', 'zero')->{status}, 0, 'an LMDB map is changed in place';
@@ -178,9 +178,15 @@ SKIP: {
 	my $pid = lock_all("$file-lock");
 	my $got = look('lmdb', $base, 'key0');
 	is $got->{status}, 75, '... who holds its lock keeps a lookup for some seconds, which then could not tell';
-	like $got->{err}, qr/locked for 5 s/, '... and says why';
+	like $got->{err}, qr/locked for 5 s by process $pid\b/, '... and says why';
 	$got = update('lmdb', $base, 'set', 'key0', 'one');
 	is $got->{status}, 75, '... a change no longer than -w says';
+	like $got->{err}, qr/its lock file \S+ is locked for \d+ s by process $pid\b/, '... and who has it';
+	# what dbupdate keeps beside a map would be the reason
+	rename "$file.lock", "$file.aside";
+	like run(["$db/newdb", '-t', 'lmdb', $base])->{err}, qr/: process $pid has this map open [^\n]*; stop it first, or use "dbupdate replace"(?:;|\n)/,
+		'... so does newdb';
+	rename "$file.aside", "$file.lock";
 	kill 'KILL', $pid;
 	waitpid $pid, 0;
 	is update('lmdb', $base, 'set', 'key0', 'one')->{status}, 0, '... afterwards it goes on';
