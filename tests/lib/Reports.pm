@@ -7,6 +7,7 @@ use v5.36;
 use Cwd ();
 use File::Basename ();
 use JSON::PP ();
+use Time::HiRes ();
 use RunQueue;
 use Spool;
 
@@ -29,7 +30,7 @@ sub queue($class, %o) {
 # the oldest first.
 sub all($class, $q) {
 	my @found;
-	for my $path (sort { (stat $a)[9] <=> (stat $b)[9] || $a cmp $b } grep { -f } map { glob $q->office . "/transport/$_" } '*', '?/*', '?/?/*') {
+	for my $path (sort { (Time::HiRes::stat $a)[9] <=> (Time::HiRes::stat $b)[9] || $a cmp $b } grep { -f } map { glob $q->office . "/transport/$_" } '*', '?/*', '?/?/*') {
 		my $name = $path =~ s{.*/transport/}{}r;
 		my $control = $q->control($name) // next;
 		next unless $control->{recipients}[0]{sender}[0] eq 'error' && $name !~ /^1\d\d$/;
