@@ -2,8 +2,8 @@
 # Servers that say anything, delay and cut what they say, or vanish and come back.  Whatever they do: the agent ends well,
 # everybody has one outcome, nobody is delivered without a 2xx for this recipient, nobody fails without a refusal.
 #
-# With ZLMTP_SOAK=1: for a minute in each manner instead of four seconds (another number: so many seconds).  ZLMTP_SEED
-# repeats a run.
+# With ZLMTP_SOAK=1: for a minute in each manner instead of a second, or four with ZLMTP_LONG=1 (another number: so many seconds).
+# ZLMTP_SEED repeats a run.
 
 use v5.36;
 use FindBin;
@@ -21,7 +21,7 @@ use Scheduler;
 my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
 my $program = $ENV{LMTP} // "$build/channel/lmtp";
 -x $program or BAIL_OUT("no $program");
-my $seconds = $ENV{ZLMTP_SOAK} ? ($ENV{ZLMTP_SOAK} > 1 ? $ENV{ZLMTP_SOAK} : 60) : long() ? 4 : 2;
+my $seconds = $ENV{ZLMTP_SOAK} ? ($ENV{ZLMTP_SOAK} > 1 ? $ENV{ZLMTP_SOAK} : 60) : long() ? 4 : 1;
 my $seed = $ENV{ZLMTP_SEED} // int time;
 srand $seed;
 note "ZLMTP_SEED=$seed";
