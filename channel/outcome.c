@@ -83,10 +83,9 @@ static void add_text(struct buf *text, const struct transaction *t, const struct
 	if (r->remote) {
 		buf_adds(text, "\r->> ");
 		buf_addu(text, (uint64_t)r->code);
-		buf_addc(text, ' ');
-		buf_adds(text, r->status);
-		buf_addc(text, ' ');
-		buf_adds(text, r->words);
+		if (!r->uncoded)
+			buf_addf(text, " %s", r->status);
+		buf_addf(text, " %s", r->words);
 	} else
 		buf_addf(text, "%s%s", text->len > 0 ? "\r" : "", r->words);
 	if (r->maybe_duplicate && r->outcome != OUTCOME_DELIVERED)

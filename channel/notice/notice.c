@@ -220,6 +220,16 @@ static enum report_action action_of(enum form_kind kind, const struct control_di
 	return action != NULL && strncmp(action, "\001expanded", 9) == 0 ? REPORT_EXPANDED : REPORT_DELIVERED;
 }
 
+/* Is the last line a server's reply, "->> 550 words", without that status? */
+static bool answer_is_uncoded(const char *text, const char *status)
+{
+	const char *reply = diagnostic_answer(text);
+	size_t n = status != NULL ? strlen(status) : 0;
+
+	return n > 0 && strncmp(reply, "->> ", 4) == 0 && strspn(reply + 4, "0123456789") == 3 &&
+	       (reply[7] != ' ' || strncmp(reply + 8, status, n) != 0);
+}
+
 /* `notary` receives a copy that is cut up, to be freed behind the report. */
 static struct report_recipient describe(const struct notice *n, const struct told *t, size_t index, char **notary)
 {
@@ -235,6 +245,7 @@ static struct report_recipient describe(const struct notice *n, const struct tol
 
 	*notary = xstrdup(late != NULL ? late->notary : d != NULL ? d->notary : "");
 	report_from_notary(&said, *notary);
+	said.uncoded = answer_is_uncoded(text, said.status);
 	if (said.diagnostic == NULL || *said.diagnostic == '\0')
 		said.diagnostic = diagnostic_answer(text);
 	return said;

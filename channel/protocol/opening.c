@@ -36,7 +36,7 @@ static enum opening_next give_up(struct opening *o, enum stage stage, const char
 static enum opening_next refused(struct opening *o, const struct reply *reply)
 {
 	o->code = reply->code;
-	snprintf(o->status, sizeof o->status, "%s", policy_status(reply, OUTCOME_DEFERRED));
+	snprintf(o->status, sizeof o->status, "%s", policy_status(o->stage, reply, OUTCOME_DEFERRED));
 	buf_clear(&o->why);
 	if (opening_hides(o, reply))
 		buf_adds(&o->why, "(the server's words are withheld: they repeat what must stay secret)");

@@ -65,10 +65,12 @@ bool policy_fits(enum stage stage, int code)
 	return stages[stage].positive == 3 && code == 354;
 }
 
-const char *policy_status(const struct reply *reply, enum outcome outcome)
+const char *policy_status(enum stage stage, const struct reply *reply, enum outcome outcome)
 {
 	if (reply->status[0] != '\0')
 		return reply->status;
+	if (stage != STAGE_RCPT && (reply->code == 550 || reply->code == 551 || reply->code == 553))
+		return "5.0.0";
 	switch (reply->code) {
 	case 500: case 502: return "5.5.1";
 	case 501: return "5.5.2";

@@ -43,6 +43,7 @@ struct result {
 	enum stage stage;
 	int code;                  /* the server's, or one of our own for local trouble */
 	const char *status;        /* "x.y.z", never empty */
+	bool uncoded;              /* the server's reply had no such status: it is made of its code */
 	const char *words;         /* clean text */
 	bool remote;               /* the server said it; else we did */
 	bool destination;          /* concerns the destination, not this recipient: others need not be tried now */
@@ -74,8 +75,11 @@ enum outcome policy_outcome(enum stage stage, const struct reply *reply, const s
  */
 bool policy_fits(enum stage stage, int code);
 
-/* The enhanced code to report: the server's own, or the generic one for its code (transport-agent.md section 7). */
-const char *policy_status(const struct reply *reply, enum outcome outcome);
+/*
+ * The enhanced code to report: the server's own, or the generic one for its code (transport-agent.md section 7).  A code that
+ * speaks of an address does so only in a reply to RCPT: behind the dot, 550 is as well what a filter of content says.
+ */
+const char *policy_status(enum stage stage, const struct reply *reply, enum outcome outcome);
 
 /* What a probe learns about an address. */
 enum answer {

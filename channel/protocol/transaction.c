@@ -126,8 +126,9 @@ static struct result result_of(struct dialogue *d, enum stage stage, const struc
 {
 	struct result r = make_result(policy_outcome(stage, reply, d->options->rules), stage, reply->code, NULL, NULL);
 
-	strcpy(d->status, policy_status(reply, r.outcome));
+	strcpy(d->status, policy_status(stage, reply, r.outcome));
 	r.status = d->status;
+	r.uncoded = reply->status[0] == '\0';
 	r.words = buf_str(&d->words);
 	r.remote = true;
 	return r;
@@ -753,10 +754,11 @@ static void on_mail(struct dialogue *d, struct transaction *t, const struct repl
 /* To a probe the yes is all there will ever be. */
 static void hold_yes(struct dialogue *d, struct transaction_recipient *to, const struct reply *reply)
 {
-	struct result r = make_result(OUTCOME_ACCEPTED, STAGE_RCPT, reply->code, policy_status(reply, OUTCOME_ACCEPTED),
+	struct result r = make_result(OUTCOME_ACCEPTED, STAGE_RCPT, reply->code, policy_status(STAGE_RCPT, reply, OUTCOME_ACCEPTED),
 	                              buf_str(&d->words));
 
 	r.remote = true;
+	r.uncoded = reply->status[0] == '\0';
 	to->held = keep(&r);
 }
 

@@ -245,7 +245,7 @@ static void add_address_field(struct composer *c, const char *name, const char *
 }
 
 /* The reply with its codes, as RFC 3464 section 2.3.6 has it for smtp; anything else is no reply. */
-static void add_diagnostic(struct composer *c, const struct said *said, const char *status)
+static void add_diagnostic(struct composer *c, const struct said *said, const char *status, bool uncoded)
 {
 	struct buf text = { 0 };
 	bool reply = said->code.len > 0 && said->mta.len > 0;
@@ -255,7 +255,7 @@ static void add_diagnostic(struct composer *c, const struct said *said, const ch
 		return;
 	if (reply) {
 		buf_addf(&text, "%s ", said->code.data);
-		if (status[0] == said->code.data[0])
+		if (status[0] == said->code.data[0] && !uncoded)
 			buf_addf(&text, "%s ", status);
 	}
 	buf_add(&text, buf_str(&said->words), said->words.len);
@@ -281,7 +281,7 @@ static void add_recipient_fields(struct composer *c, const struct report_recipie
 	buf_addf(&c->status, "Action: %s\nStatus: %s\n", actions[r->action], buf_str(&status));
 	if (said.mta.len > 0)
 		add_typed(c, "Remote-MTA", buf_str(&said.mta_type), buf_str(&said.mta), ADDRESS_CAP);
-	add_diagnostic(c, &said, buf_str(&status));
+	add_diagnostic(c, &said, buf_str(&status), r->uncoded);
 	add_dated(c, "Last-Attempt-Date", r->last_attempt);
 	if (r->action == REPORT_DELAYED)
 		add_dated(c, "Will-Retry-Until", r->retry_until);

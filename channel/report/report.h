@@ -28,6 +28,7 @@ struct report_recipient {
 	const char *orcpt;         /* "type;xtext" as in an N line, or NULL */
 	enum report_action action;
 	const char *status;        /* "5.1.1" (RFC 3463); one of another class or none at all: X.0.0 of the action */
+	bool uncoded;              /* the server's reply has no such code: it was made of the reply's digits */
 	const char *remote;        /* the fifth field of NOTARY: "dns; NAME (...)", " (UNIX:/path)"; a name; NULL or "" */
 	const char *diagnostic;    /* the fourth: "smtp; 550 (words)"; other words; NULL or "" */
 	int64_t last_attempt;      /* time, 0 if there was none */

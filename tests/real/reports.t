@@ -44,12 +44,12 @@ sub serve($listener) {
 		while (defined(my $line = <$c>)) {
 			if ($text) {
 				next if $line ne ".\r\n";
-				print $c "250 2.0.0 <$_> Saved\r\n" for @accepted;
+				print $c $_ eq 'spam' ? "550 message rejected as spam\r\n" : "250 2.0.0 <$_> Saved\r\n" for @accepted;
 				$text = 0;
 			}
 			elsif ($line =~ /^LHLO/i) { print $c "250-store\r\n250-PIPELINING\r\n250 ENHANCEDSTATUSCODES\r\n" }
 			elsif ($line =~ /^MAIL/i) { @accepted = (); print $c "250 2.1.0 ok\r\n" }
-			elsif ($line =~ /^RCPT TO:<bob>/i) { push @accepted, 'bob'; print $c "250 2.1.5 ok\r\n" }
+			elsif ($line =~ /^RCPT TO:<(bob|spam)>/i) { push @accepted, $1; print $c "250 2.1.5 ok\r\n" }
 			elsif ($line =~ /^RCPT TO:<later>/i) { print $c "452 4.2.2 mailbox full\r\n" }
 			elsif ($line =~ /^RCPT/i) { print $c "550 5.1.1 no such user here\r\n" }
 			elsif ($line =~ /^DATA/i) { print $c @accepted ? "354 go on\r\n" : "503 5.5.1 nobody\r\n"; $text = @accepted > 0 }
@@ -63,7 +63,7 @@ sub serve($listener) {
 
 my $listener = IO::Socket::INET->new(Listen => 20, LocalAddr => '127.0.0.1') or die "listen: $!";
 child(sub { serve($listener) });
-my $intake = Intake->start(routes => "bob\@store.test: lmtp!store!bob\ngone\@store.test: lmtp!store!gone\nlater\@store.test: lmtp!store!later\n"
+my $intake = Intake->start(routes => "bob\@store.test: lmtp!store!bob\ngone\@store.test: lmtp!store!gone\nspam\@store.test: lmtp!store!spam\nlater\@store.test: lmtp!store!later\n"
 	. "ann\@example.org: smtp!relay!ann\@example.org\n");
 chmod 0666, $intake->dir . '/lmtp';
 mkdir "$dir/mail";
@@ -115,6 +115,12 @@ sub next_report($what) {
 		or diag Spool::slurp("$dir/postfix/log"), Spool::slurp("$dir/err"), $intake->said;
 	return $reports[0] // {};
 }
+
+subtest 'a message whose content the store refuses' => sub {
+	my $one = report_on('spam', 'spam@store.test')->{recipients}[0];
+	is_deeply [@$one{qw(action status diagnostic-code)}], ['failed', '5.0.0', 'smtp; 550 message rejected as spam'],
+		'nothing that the server did not say: no 5.1.1, by which lists drop a subscriber';
+};
 
 subtest 'a user whom the store does not know' => sub {
 	my $r = report_on('unknown', 'gone@store.test', 'ORCPT=rfc822;gone+2Bx@store.test');

@@ -121,8 +121,8 @@ static void the_servers_own_status_is_kept(void **state)
 	struct reply r = reply_of(552, "5.2.2");
 
 	(void)state;
-	assert_string_equal(policy_status(&r, OUTCOME_FAILED), "5.2.2");
-	assert_string_equal(policy_status(&r, OUTCOME_DEFERRED), "5.2.2");
+	assert_string_equal(policy_status(STAGE_RCPT, &r, OUTCOME_FAILED), "5.2.2");
+	assert_string_equal(policy_status(STAGE_RCPT, &r, OUTCOME_DEFERRED), "5.2.2");
 }
 
 static void a_missing_status_is_made_from_the_code(void **state)
@@ -137,12 +137,30 @@ static void a_missing_status_is_made_from_the_code(void **state)
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		struct reply r = reply_of(rows[i].code, "");
 
-		assert_string_equal(policy_status(&r, OUTCOME_FAILED), rows[i].status);
+		assert_string_equal(policy_status(STAGE_RCPT, &r, OUTCOME_FAILED), rows[i].status);
 	}
 	for (int code = 200; code < 300; code++) {
 		struct reply r = reply_of(code, "");
 
-		assert_string_equal(policy_status(&r, OUTCOME_DELIVERED), "2.0.0");
+		assert_string_equal(policy_status(STAGE_RCPT, &r, OUTCOME_DELIVERED), "2.0.0");
+	}
+}
+
+/* "550 message rejected as spam" behind the dot is not "no such mailbox". */
+static void a_status_speaks_of_an_address_in_replies_to_rcpt_alone(void **state)
+{
+	static const enum stage stages[] = { STAGE_MAIL, STAGE_DATA, STAGE_FINAL };
+	static const int codes[] = { 550, 551, 553 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof stages / sizeof stages[0]; i++) {
+		for (size_t k = 0; k < sizeof codes / sizeof codes[0]; k++) {
+			struct reply r = reply_of(codes[k], "");
+
+			assert_string_equal(policy_status(stages[i], &r, OUTCOME_FAILED), "5.0.0");
+			r = reply_of(codes[k], "5.1.1");
+			assert_string_equal(policy_status(stages[i], &r, OUTCOME_FAILED), "5.1.1");
+		}
 	}
 }
 
@@ -205,7 +223,7 @@ static void bare_codes_answer_as_rfc_5321_has_them(void **state)
 	for (int code = 400; code < 600; code++) {
 		struct reply reply = reply_of(code, "");
 		enum outcome outcome = policy_outcome(STAGE_RCPT, &reply, NULL);
-		struct result r = { .outcome = outcome, .stage = STAGE_RCPT, .code = code, .status = policy_status(&reply, outcome) };
+		struct result r = { .outcome = outcome, .stage = STAGE_RCPT, .code = code, .status = policy_status(STAGE_RCPT, &reply, outcome) };
 
 		assert_int_equal(policy_answer(&r) == ANSWER_NO, code == 550 || code == 551 || code == 553);
 	}
@@ -222,6 +240,7 @@ int main(void)
 		cmocka_unit_test(the_postmasters_rules_come_first),
 		cmocka_unit_test(the_servers_own_status_is_kept),
 		cmocka_unit_test(a_missing_status_is_made_from_the_code),
+		cmocka_unit_test(a_status_speaks_of_an_address_in_replies_to_rcpt_alone),
 		cmocka_unit_test(too_many_recipients_has_two_codes),
 		cmocka_unit_test(stages_have_names_of_their_own),
 		cmocka_unit_test(a_no_is_about_the_recipient),
