@@ -132,7 +132,7 @@ static void a_nul_hides_nothing(void **state)
 /* The code must be followed by a blank, "-" or the end: nobody knows what else was meant. */
 static void a_nul_within_or_behind_the_code_is_garbage(void **state)
 {
-	static const char bytes[][12] = { "250\0 ok\r\n", "250\0\r\n", "25\0" "0 ok\r\n", "250\0-ok\r\n", "250\0ok\r\n" };
+	static const char bytes[][12] = { "250\0 ok\r\n", "250\0\r\n", "25\0000 ok\r\n", "250\0-ok\r\n", "250\0ok\r\n" };
 	static const size_t lengths[] = { 9, 6, 9, 9, 8 };
 
 	(void)state;
