@@ -94,13 +94,6 @@ static const char *server_of(const struct probing *p, const struct question *q)
 	return server != NULL ? server : p->settings.target;
 }
 
-/* Every address is asked for as it stands. */
-static void place_as_given(struct probing *p)
-{
-	for (size_t i = 0; i < p->count; i++)
-		place_at(p, &p->questions[i], server_of(p, &p->questions[i]), p->questions[i].address);
-}
-
 static bool is_channel(const struct routed *to, const char *channel)
 {
 	return strcmp(to->channel, channel) == 0;
@@ -143,15 +136,6 @@ static void on_routed(void *context, size_t number, enum routing_answer answer, 
 	}
 }
 
-static void place_by_maps(struct probing *p)
-{
-	const struct routing routing = { .dbases = p->settings.probe.dbases, .privilege = NOBODY };
-	int status = routing_each(&routing, p->settings.probe.addresses, p->count, on_routed, p);
-
-	if (status != EX_OK)
-		exit(status);
-}
-
 /* ---- asking ---- */
 
 static void print_all(struct probing *p, struct buf *out)
@@ -164,13 +148,19 @@ static void print_all(struct probing *p, struct buf *out)
 static void settle_questions(struct probing *p, struct prober *prober, struct buf *out)
 {
 	const struct probe_settings *s = &p->settings.probe;
+	const struct routing routing = { .dbases = s->dbases, .privilege = NOBODY };
 	int64_t longest = s->yes.kept > s->no.kept ? s->yes.kept : s->no.kept;
+	int status = EX_OK;
 
 	p->cache = s->cache != NULL ? probe_cache_open(s->cache, longest) : NULL;
+	/* without maps every address is asked for as it stands */
 	if (s->dbases != NULL)
-		place_by_maps(p);
+		status = routing_each(&routing, s->addresses, p->count, on_routed, p);
 	else
-		place_as_given(p);
+		for (size_t i = 0; i < p->count; i++)
+			place_at(p, &p->questions[i], server_of(p, &p->questions[i]), p->questions[i].address);
+	if (status != EX_OK)
+		exit(status);
 	if (p->cache != NULL)
 		cache_answers(p->cache, &p->settings, p->questions, p->count);
 	prober_ask(prober, p->questions, p->count, p->deadline);
@@ -271,18 +261,6 @@ static size_t take_lines(struct probing *p, struct buf *in, bool end)
 	return at;
 }
 
-static void say(const struct buf *out)
-{
-	if (fwrite(buf_str(out), 1, out->len, stdout) != out->len || fflush(stdout) != 0)
-		die(EX_TEMPFAIL, "cannot write answers: %m");
-}
-
-/* The worst of two exit statuses of questions. */
-static int worse(int a, int b)
-{
-	return a > b ? a : b;
-}
-
 /* Answers the lines that are there; the next ones find the sessions that these have opened. */
 static int answer_lines(struct probing *p, struct prober *prober)
 {
@@ -291,7 +269,8 @@ static int answer_lines(struct probing *p, struct prober *prober)
 
 	p->deadline = clock_ms() + p->settings.probe.time;
 	settle_questions(p, prober, &out);
-	say(&out);
+	if (fwrite(buf_str(&out), 1, out.len, stdout) != out.len || fflush(stdout) != 0)
+		die(EX_TEMPFAIL, "cannot write answers: %m");
 	status = questions_exit_status(p->questions, p->count);
 	write_cache(p);
 	for (size_t i = 0; i < p->count; i++)
@@ -306,14 +285,16 @@ static int answer_stream(struct probing *p)
 	struct prober *prober = prober_create(&p->settings, true);
 	struct buf in = { 0 };
 	ssize_t n = 1;
-	int status = EX_OK;
+	int worst = EX_OK;
 
 	start_connections(p);
 	for (;;) {
 		size_t used = take_lines(p, &in, n == 0);
 
 		if (p->count > 0) {
-			status = worse(status, answer_lines(p, prober));
+			int status = answer_lines(p, prober);
+
+			worst = status > worst ? status : worst;
 			buf_consume(&in, used);
 			continue;
 		}
@@ -329,7 +310,7 @@ static int answer_stream(struct probing *p)
 	peers_free(&p->peers);
 	security_free(&p->settings.security);
 	buf_free(&in);
-	return status;
+	return worst;
 }
 
 /* ---- without an answer ---- */

@@ -448,17 +448,6 @@ static void check_port(uint16_t port, const char *given, const char *how)
 		             given);
 }
 
-/* SMTP goes to one relay: the hosts of jobs would have to be looked up by MX. */
-static void check_relay(struct settings *set)
-{
-	if (!set->session.opening.smtp)
-		return;
-	if (set->target == NULL)
-		option_usage(&program, "-O protocol=smtp: give the relay with -F; there is no MX lookup");
-	if (set->port == 0)
-		set->port = PORT_SMTP;
-}
-
 static void check_target(const struct settings *set)
 {
 	struct buf why = { 0 };
@@ -573,7 +562,11 @@ void settings_from(struct settings *set, int argc, char **argv)
 	}
 	take_operands(set, argv + optind, (size_t)(argc - optind));
 	take_zenv(set, has_address);
-	check_relay(set);
+	/* SMTP goes to one relay: the hosts of jobs would have to be looked up by MX */
+	if (set->session.opening.smtp && set->target == NULL)
+		option_usage(&program, "-O protocol=smtp: give the relay with -F; there is no MX lookup");
+	if (set->session.opening.smtp && set->port == 0)
+		set->port = PORT_SMTP;
 	check_target(set);
 	set->security.channel = set->jobs.channel;
 	set->jobs.lock_pid = lock_pid();

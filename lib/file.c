@@ -139,14 +139,6 @@ const char *file_error(int error)
 	}
 }
 
-/* How much to read next: what there is room for, a piece more when that is used up, never beyond the limit. */
-static size_t next_room(const struct buf *out)
-{
-	size_t room = out->size > out->len + 1 ? out->size - out->len - 1 : PIECE;
-
-	return out->limit != 0 && room > out->limit - out->len ? out->limit - out->len : room;
-}
-
 /* True if there is nothing behind what was read. */
 static bool at_end(int fd)
 {
@@ -187,10 +179,14 @@ bool file_read(int fd, struct buf *out)
 	if (S_ISREG(st.st_mode) && st.st_size > 0)
 		buf_reserve(out, (size_t)st.st_size + 1);
 	for (;;) {
-		size_t room = next_room(out);
-		char *p = buf_reserve(out, room);
+		size_t room = out->size > out->len + 1 ? out->size - out->len - 1 : PIECE;
 		ssize_t n;
+		char *p;
 
+		/* what there is room for, a piece more when that is used up, never beyond the limit */
+		if (out->limit != 0 && room > out->limit - out->len)
+			room = out->limit - out->len;
+		p = buf_reserve(out, room);
 		if (room == 0)
 			return at_end(fd);
 		n = read(fd, p, room);

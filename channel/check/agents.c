@@ -84,15 +84,6 @@ static const char *literal(const char *pattern, const char *otherwise)
 	return strpbrk(pattern, "*?[{\\") == NULL ? pattern : otherwise;
 }
 
-static bool same_command(const struct agent *a, const struct agent *b)
-{
-	char **x = a->launch.arguments, **y = b->launch.arguments;
-
-	for (; *x != NULL && *y != NULL && strcmp(*x, *y) == 0; x++, y++)
-		;
-	return *x == NULL && *y == NULL && a->clause->uid == b->clause->uid && a->clause->gid == b->clause->gid;
-}
-
 static void free_agent(struct agent *a)
 {
 	launch_free(&a->launch);
@@ -103,9 +94,15 @@ static void free_agent(struct agent *a)
 /* Another clause has the same command. */
 static bool is_known(const struct agents *all, const struct agent *a)
 {
-	for (size_t i = 0; i < all->count; i++)
-		if (same_command(&all->list[i], a))
+	for (size_t i = 0; i < all->count; i++) {
+		const struct clause *c = all->list[i].clause;
+		char **x = all->list[i].launch.arguments, **y = a->launch.arguments;
+
+		for (; *x != NULL && *y != NULL && strcmp(*x, *y) == 0; x++, y++)
+			continue;
+		if (*x == NULL && *y == NULL && c->uid == a->clause->uid && c->gid == a->clause->gid)
 			return true;
+	}
 	return false;
 }
 

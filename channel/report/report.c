@@ -404,15 +404,6 @@ static char *field_value(const struct composer *c, const char *name, size_t cap)
 	return clean.data != NULL ? clean.data : xstrdup("");
 }
 
-static const char *from_of(const struct composer *c, struct buf *out)
-{
-	if (c->settings->from != NULL)
-		buf_adds(out, c->settings->from);
-	else
-		buf_addf(out, "MAILER-DAEMON@%s", c->host);
-	return buf_str(out);
-}
-
 /* The values of forms: the texts live in `made`. */
 struct values {
 	const char *of[FORM_NAMES];
@@ -444,7 +435,10 @@ static void make_values(const struct composer *c, struct values *v)
 	v->of[FORM_UNTIL] = buf_str(&v->until);
 	v->of[FORM_POSTMASTER] = c->settings->postmaster != NULL ? c->settings->postmaster : "your postmaster";
 	v->of[FORM_RECIPIENTS] = buf_str(&v->recipients);
-	from_of(c, &v->from);
+	if (c->settings->from != NULL)
+		buf_adds(&v->from, c->settings->from);
+	else
+		buf_addf(&v->from, "MAILER-DAEMON@%s", c->host);
 }
 
 /* ---- what comes back of the original ---- */

@@ -45,22 +45,20 @@ static void mail(struct dialogue *d)
 	pass_on(d, handover_mail(&d->intake, &envelope, e->smtputf8));
 }
 
-static void rcpt(struct dialogue *d)
-{
-	const struct server_recipient *r = &d->server.recipient;
-	const struct envelope_recipient to = { .address = r->address, .notify = r->notify, .orcpt = r->orcpt };
-
-	pass_on(d, handover_rcpt(&d->intake, &to));
-}
-
 /* All that can be done with what has come.  False at the end. */
 static bool work(struct dialogue *d)
 {
+	const struct server_recipient *r = &d->server.recipient;
+	struct envelope_recipient to;
+
 	for (;;) {
 		switch (server_next(&d->server)) {
 		case SERVER_MORE: return true;
 		case SERVER_MAIL: mail(d); break;
-		case SERVER_RCPT: rcpt(d); break;
+		case SERVER_RCPT:
+			to = (struct envelope_recipient){ .address = r->address, .notify = r->notify, .orcpt = r->orcpt };
+			pass_on(d, handover_rcpt(&d->intake, &to));
+			break;
 		case SERVER_MESSAGE:
 			buf_clear(&d->text);
 			server_answer(&d->server, 354, "", "end with CR LF . CR LF");

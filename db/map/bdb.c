@@ -182,16 +182,6 @@ static int64_t deadline(void)
 	return clock_ms() + env_patience() * 1000;
 }
 
-static bool can_be_opened(struct map *map, struct bdb_map *b, int fd)
-{
-	bool is_free;
-
-	enter(map);
-	is_free = env_file_is_free(b->env, fd, DB_LOCK_READ, deadline());
-	leave(map);
-	return is_free || fail_locked(map);
-}
-
 /*
  * In an environment the file may lag behind the shared cache, and nothing can be said from its bytes, unless nobody was
  * there before us.
@@ -200,12 +190,18 @@ static bool can_be_trusted(struct map *map, struct bdb_map *b, int fd)
 {
 	struct buf why = { 0 };
 	enum store_proof proof = STORE_SOUND;
+	bool is_free;
 
 	if (b->env == NULL || b->is_first)
 		proof = bdb_verify(fd, b->env != NULL, &why);
 	map_fail_unless_sound(map, proof, &why);
 	buf_free(&why);
-	return proof == STORE_SOUND && (b->env == NULL || can_be_opened(map, b, fd));
+	if (proof != STORE_SOUND || b->env == NULL)
+		return proof == STORE_SOUND;
+	enter(map);
+	is_free = env_file_is_free(b->env, fd, DB_LOCK_READ, deadline());
+	leave(map);
+	return is_free || fail_locked(map);
 }
 
 static bool look_at_file(struct map *map, struct bdb_map *b)
@@ -232,16 +228,6 @@ static bool join_env(struct map *map, struct bdb_map *b)
 		map_fail(map, "%s", buf_str(&why));
 	buf_free(&why);
 	return b->env != NULL;
-}
-
-static int open_db(struct map *map, struct bdb_map *b, DBTYPE type)
-{
-	int code;
-
-	enter(map);
-	code = b->env != NULL ? open_in_env(map, b, type) : open_alone(map, b, type);
-	leave(map);
-	return code;
 }
 
 static void close_db(struct map *map, struct bdb_map *b)
@@ -271,7 +257,9 @@ static bool open_with(struct map *map, struct bdb_map *b, DBTYPE type)
 
 		if (!look_at_file(map, b))
 			return false;
-		code = open_db(map, b, type);
+		enter(map);
+		code = b->env != NULL ? open_in_env(map, b, type) : open_alone(map, b, type);
+		leave(map);
 		if (code != 0) {
 			fail_bdb(map, b, "cannot open", code);
 			return false;

@@ -698,27 +698,6 @@ void content_compare(struct content *c)
 	c->news = c->touched_slots != NULL || c->new_keys > 0;
 }
 
-static void settle_slot(struct content *c, struct slot *s)
-{
-	s->touched = false;
-	if (s->changes)
-		set_stored(c, s, s->next);
-	s->changes = false;
-	s->next = NULL;
-	forget_slot(c, s);
-}
-
-static void settle_item(struct content *c, struct item *e)
-{
-	uintptr_t *cell = table_find(&c->items, hash_of_item((uintptr_t)e), e);
-
-	if (!e->is_gone)
-		return;
-	table_remove(&c->items, cell);
-	c->spare = xgrow(c->spare, c->spare_count, &c->spare_capacity, sizeof *c->spare);
-	c->spare[c->spare_count++] = e;
-}
-
 void content_settled(struct content *c)
 {
 	c->news = false;
@@ -733,10 +712,22 @@ void content_settled(struct content *c)
 		struct slot *s = c->touched_slots;
 
 		c->touched_slots = s->next_touched;
-		settle_slot(c, s);
+		s->touched = false;
+		if (s->changes)
+			set_stored(c, s, s->next);
+		s->changes = false;
+		s->next = NULL;
+		forget_slot(c, s);
 	}
-	for (size_t i = 0; i < c->touched_count; i++)
-		settle_item(c, c->touched[i].item);
+	for (size_t i = 0; i < c->touched_count; i++) {
+		struct item *e = c->touched[i].item;
+
+		if (!e->is_gone)
+			continue;
+		table_remove(&c->items, table_find(&c->items, hash_of_item((uintptr_t)e), e));
+		c->spare = xgrow(c->spare, c->spare_count, &c->spare_capacity, sizeof *c->spare);
+		c->spare[c->spare_count++] = e;
+	}
 	forget_touched_items(c);
 }
 

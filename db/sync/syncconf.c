@@ -299,18 +299,6 @@ static int finish_rule(struct draft *d, const struct setting *head, struct sync_
 	return EX_OK;
 }
 
-/* The lines of a rule, with those that it has from above, as one text. */
-static void define_rule(const struct settings *settings, size_t from, size_t to, struct sync_rule *rule)
-{
-	struct buf text = { 0 };
-
-	buf_addf(&text, "base=%s;scope=%d", rule->base, rule->scope);
-	for (size_t i = from + 1; i < to; i++)
-		buf_addf(&text, ";%s=%s", settings->list[i].name, settings->list[i].value);
-	rule->definition = xstrdup(buf_str(&text));
-	buf_free(&text);
-}
-
 static bool names_domains(const struct syncconf *conf)
 {
 	for (size_t i = 0; i < conf->rule_count; i++)
@@ -354,13 +342,20 @@ static int take_one(struct draft *d, const struct setting *s)
 static int take_section(struct draft *d, const struct settings *settings, size_t from, size_t to)
 {
 	int status = settings_repeated(settings, from, to, d->why);
+	struct buf text = { 0 };
 
 	for (size_t i = from; i < to && status == EX_OK; i++)
 		status = take_one(d, &settings->list[i]);
 	if (status == EX_OK && d->rule != NULL)
 		status = finish_rule(d, &settings->list[from], d->rule);
-	if (status == EX_OK && d->rule != NULL)
-		define_rule(settings, from, to, d->rule);
+	if (status == EX_OK && d->rule != NULL) {
+		/* the lines of a rule, with those that it has from above, as one text */
+		buf_addf(&text, "base=%s;scope=%d", d->rule->base, d->rule->scope);
+		for (size_t i = from + 1; i < to; i++)
+			buf_addf(&text, ";%s=%s", settings->list[i].name, settings->list[i].value);
+		d->rule->definition = xstrdup(buf_str(&text));
+		buf_free(&text);
+	}
 	return status;
 }
 
