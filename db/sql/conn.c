@@ -1,8 +1,8 @@
 #include "db/sql/conn.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "db/sql/access.h"
 #include "lib/alloc.h"
@@ -30,19 +30,31 @@ struct sqlconn {
 	size_t current;          /* the server that is asked first: the one that answered last */
 	const struct sql_driver *driver;
 	void *session;           /* NULL while there is no connection */
-	pid_t process;           /* that has made the session: a child must not talk on its parent's */
+	unsigned process;        /* that has made the session, as `forks` counts: a child must not talk on its parent's */
 	int64_t used;            /* clock_ms() of its last query */
 	const char *channel;     /* that each session listens to; NULL: none */
 };
 
 static struct sqlconn *connections;
 
+/* How many times from the first process to this one; to ask the system at each lookup costs a call. */
+static unsigned forks;
+
+static void count_fork(void)
+{
+	forks++;
+}
+
 /* ---- who shares a connection ---------------------------------------------- */
 
 static struct sqlconn *create(const char *type, const struct sql_access *access, const struct buf *identity)
 {
+	static bool counts;
 	struct sqlconn *c = xcalloc(1, sizeof *c);
 
+	if (!counts)
+		pthread_atfork(NULL, NULL, count_fork);
+	counts = true;
 	c->type = xstrdup(type);
 	sql_access_copy(&c->access, access);
 	buf_reserve(&c->identity, identity->len);
@@ -77,7 +89,7 @@ struct sqlconn *sqlconn_get(const char *type, const struct sql_access *access)
 
 static void close_session(struct sqlconn *c)
 {
-	if (c->session != NULL && c->process == getpid())
+	if (c->session != NULL && c->process == forks)
 		c->driver->close(c->session);
 	c->session = NULL;
 }
@@ -119,11 +131,11 @@ static bool is_connected(struct sqlconn *c, struct server *s, int64_t deadline, 
 	const int64_t now = clock_ms(), patience = now + c->access.network_timeout * 1000;
 	const int64_t until = patience < deadline ? patience : deadline;
 
-	if (c->session != NULL && (c->process != getpid() || (c->channel == NULL && now - c->used > c->access.idle_interval * 1000)))
+	if (c->session != NULL && (c->process != forks || (c->channel == NULL && now - c->used > c->access.idle_interval * 1000)))
 		close_session(c);
 	if (c->session == NULL) {
 		c->session = c->driver->connect(&c->access, s->host, until, error);
-		c->process = getpid();
+		c->process = forks;
 		if (c->session != NULL && c->channel != NULL && !c->driver->listen(c->session, c->channel, until, error))
 			close_session(c);
 	}
@@ -151,6 +163,13 @@ static bool ask_session(struct sqlconn *c, struct asking *a, struct sql_error *e
 	struct buf text = { 0 };
 	bool done;
 
+	if (q->query != NULL && q->query->bound != NULL && c->driver->prepare != NULL && c->driver->prepare(c->session, q->query->bound)) {
+		const char *strings[SQL_BOUND_MAX];
+		size_t lengths[SQL_BOUND_MAX];
+		const unsigned count = sql_query_strings(q->query, q->key, q->key_length, strings, lengths);
+
+		return c->driver->ask(c->session, strings, lengths, count, &a->deadline, pass_row, a, error);
+	}
 	if (q->query == NULL)
 		buf_adds(&text, q->text);
 	done = (q->query == NULL || sql_query_fill(q->query, q->key, q->key_length, c->driver, c->session, &text, error))

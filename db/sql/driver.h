@@ -42,7 +42,7 @@ struct sql_error {
 /* One row; a value of NULL is SQL's NULL.  False: no more rows are wanted, and what follows is passed over. */
 typedef bool sql_row(void *context, unsigned columns, const char *const *values, const size_t *lengths);
 
-#define SQL_DRIVER_VERSION 2
+#define SQL_DRIVER_VERSION 3
 
 struct sql_driver {
 	unsigned version;
@@ -61,6 +61,16 @@ struct sql_driver {
 	 * cannot be used any more); else `error`.  A query without a result set is an error.  `row` may put the deadline off.
 	 */
 	bool (*query)(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error);
+
+	/*
+	 * Prepares a query with ?1, ?2 ... in the places of strings; false if that cannot be done, which query() may explain.  It is kept
+	 * for ask() until another one comes.  Both NULL: this database asks by query() alone.
+	 */
+	bool (*prepare)(void *session, const char *text);
+
+	/* As query(), for what was prepared. */
+	bool (*ask)(void *session, const char *const *strings, const size_t *lengths, unsigned count, const int64_t *deadline, sql_row *row,
+	            void *context, struct sql_error *error);
 
 	/* Has the session told of notifications on `channel`.  False with `error`.  NULL: this database has none. */
 	bool (*listen)(void *session, const char *channel, int64_t deadline, struct sql_error *error);

@@ -167,6 +167,50 @@ static const char *fault_of_key(const struct lexer *l)
 	return NULL;
 }
 
+/* The literal at i without the quotes of the strings beside it that are keys and nothing else; false if one of these is more. */
+static bool add_unquoted(const struct sql_query *query, size_t i, struct buf *out)
+{
+	const struct pattern *p = &query->pattern;
+	const char *from = p->pieces[i].literal;
+	size_t n = strlen(from);
+
+	if (i > 0 && p->pieces[i - 1].part != KEY_LITERAL && !query->bare[i - 1]) {
+		if (from[0] != '\'' || from[1] == '\'')
+			return false;
+		from++;
+		n--;
+	}
+	if (i + 1 < p->count && p->pieces[i + 1].part != KEY_LITERAL && !query->bare[i + 1]) {
+		if (n == 0 || from[n - 1] != '\'' || (n > 1 && from[n - 2] == '\''))
+			return false;
+		n--;
+	}
+	buf_add(out, from, n);
+	return memchr(from, '?', n) == NULL;
+}
+
+/* Makes query->bound. */
+static void bind(struct sql_query *query)
+{
+	const struct pattern *p = &query->pattern;
+	struct buf text = { 0 };
+	unsigned keys = 0;
+	bool good = true;
+
+	for (size_t i = 0; i < p->count && good; i++) {
+		if (p->pieces[i].part == KEY_LITERAL) {
+			good = add_unquoted(query, i, &text);
+			continue;
+		}
+		/* beside another key it is half a string */
+		good = ++keys <= SQL_BOUND_MAX && (i == 0 || p->pieces[i - 1].part == KEY_LITERAL)
+			&& (query->bare[i] || (i > 0 && i + 1 < p->count && p->pieces[i + 1].part == KEY_LITERAL));
+		buf_addf(&text, "?%u", keys);
+	}
+	query->bound = good ? xstrdup(buf_str(&text)) : NULL;
+	buf_free(&text);
+}
+
 bool sql_query_parse(struct sql_query *query, enum sql_dialect dialect, const char *text, struct buf *why)
 {
 	struct lexer l = { .dialect = dialect };
@@ -192,14 +236,36 @@ bool sql_query_parse(struct sql_query *query, enum sql_dialect dialect, const ch
 		fault = "a quote or a comment has no end";
 	if (fault != NULL)
 		buf_adds(why, fault);
+	else if (dialect == SQL_SQLITE)
+		bind(query);
 	return fault == NULL;
+}
+
+unsigned sql_query_strings(const struct sql_query *query, const char *key, size_t n, const char *strings[SQL_BOUND_MAX],
+                           size_t lengths[SQL_BOUND_MAX])
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < query->pattern.count; i++) {
+		const struct pattern_piece *p = &query->pattern.pieces[i];
+
+		if (p->part == KEY_LITERAL)
+			continue;
+		strings[count] = "";
+		lengths[count] = 0;
+		(void)!key_part(key, n, p->part, p->label, &strings[count], &lengths[count]);
+		count++;
+	}
+	return count;
 }
 
 void sql_query_free(struct sql_query *query)
 {
 	pattern_free(&query->pattern);
 	free(query->bare);
+	free(query->bound);
 	query->bare = NULL;
+	query->bound = NULL;
 }
 
 bool sql_query_fill(const struct sql_query *query, const char *key, size_t n, const struct sql_driver *driver, void *session,

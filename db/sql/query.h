@@ -24,7 +24,11 @@ enum sql_dialect {
 struct sql_query {
 	struct pattern pattern;
 	bool *bare;              /* per piece: a key that stands outside of quotes */
+	char *bound;             /* the query with ?1, ?2 ... for the keys, where each of them is a string of its own; else NULL */
 };
+
+/* Keys of a query that can be bound. */
+#define SQL_BOUND_MAX 16
 
 /* False with `why` (what was expected).  Free by sql_query_free() in either case. */
 bool sql_query_parse(struct sql_query *query, enum sql_dialect dialect, const char *text, struct buf *why);
@@ -33,6 +37,10 @@ void sql_query_free(struct sql_query *query);
 /* Adds the query for `key`, which must fit (pattern_fits).  False with `error`. */
 bool sql_query_fill(const struct sql_query *query, const char *key, size_t n, const struct sql_driver *driver, void *session,
                     struct buf *out, struct sql_error *error);
+
+/* The strings for query->bound; returns how many. */
+unsigned sql_query_strings(const struct sql_query *query, const char *key, size_t n, const char *strings[SQL_BOUND_MAX],
+                           size_t lengths[SQL_BOUND_MAX]);
 
 /*
  * Adds what result_format makes of a value: %s %u %d are parts of the value, capitals and digits parts of the key.  If it has a

@@ -52,6 +52,47 @@ static void a_key_is_put_in_escaped_and_in_quotes(void **state)
 	}
 }
 
+static void a_key_that_is_a_string_of_its_own_can_be_bound(void **state)
+{
+	static const struct { const char *query, *bound; } cases[] = {
+		{ "SELECT v FROM u WHERE a='%s'", "SELECT v FROM u WHERE a=?1" },
+		{ "SELECT v FROM u WHERE a=%s AND b = 'x'", "SELECT v FROM u WHERE a=?1 AND b = 'x'" },
+		{ "SELECT v FROM u WHERE a='%u' AND d='%d'", "SELECT v FROM u WHERE a=?1 AND d=?2" },
+		{ "SELECT v FROM u WHERE a='%u@%d'", NULL },
+		{ "SELECT v FROM u WHERE a='x%s'", NULL },
+		{ "SELECT v FROM u WHERE a='%sx'", NULL },
+		{ "SELECT v FROM u WHERE a='%s'''", NULL },
+		{ "SELECT v FROM u WHERE a='''%s'", NULL },
+		{ "SELECT v FROM u WHERE a='%%%s'", NULL },
+		{ "SELECT v FROM u WHERE a='%u%d'", NULL },
+		{ "SELECT v FROM u WHERE a='%s' AND b=?", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		static const char key[] = "o'x@y";
+		const char *strings[SQL_BOUND_MAX];
+		size_t lengths[SQL_BOUND_MAX];
+		struct sql_query q;
+		struct buf why = { 0 };
+
+		assert_true(sql_query_parse(&q, SQL_SQLITE, cases[i].query, &why));
+		if (cases[i].bound == NULL) {
+			assert_null(q.bound);
+		} else {
+			assert_string_equal(q.bound, cases[i].bound);
+			assert_int_equal(sql_query_strings(&q, key, strlen(key), strings, lengths), strstr(q.bound, "?2") != NULL ? 2 : 1);
+			assert_int_equal(lengths[0], strstr(cases[i].query, "%u") != NULL ? 3 : 5);
+			assert_memory_equal(strings[0], key, lengths[0]);
+		}
+		sql_query_free(&q);
+		assert_true(sql_query_parse(&q, SQL_PGSQL, cases[i].query, &why));
+		assert_null(q.bound);
+		sql_query_free(&q);
+		buf_free(&why);
+	}
+}
+
 static void a_query_in_which_a_key_is_more_than_itself_is_refused(void **state)
 {
 	static const struct { enum sql_dialect dialect; const char *query, *why; } cases[] = {
@@ -136,6 +177,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_key_is_put_in_escaped_and_in_quotes),
+		cmocka_unit_test(a_key_that_is_a_string_of_its_own_can_be_bound),
 		cmocka_unit_test(a_query_in_which_a_key_is_more_than_itself_is_refused),
 		cmocka_unit_test(quotes_within_quotes_end_nothing),
 		cmocka_unit_test(a_value_is_put_into_the_format),

@@ -13,16 +13,24 @@
 /* The virtual machine looks at the clock after so many steps. */
 #define STEPS 10000
 
+struct session {
+	sqlite3 *db;
+	sqlite3_stmt *kept;      /* what was prepared last, */
+	char *text;              /* of this text */
+};
+
 static void *connect_file(const struct sql_access *access, const char *host, int64_t deadline, struct sql_error *error)
 {
-	sqlite3 *db = NULL;
+	struct session *s = calloc(1, sizeof *s);
 
 	(void)host;
 	(void)deadline;
-	if (sqlite3_open_v2(access->dbname, &db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK)
-		return db;
-	sql_fail(error, true, "%s: %s", access->dbname, db != NULL ? sqlite3_errmsg(db) : "out of memory");
-	sqlite3_close(db);
+	if (s != NULL && sqlite3_open_v2(access->dbname, &s->db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK)
+		return s;
+	sql_fail(error, true, "%s: %s", access->dbname, s != NULL && s->db != NULL ? sqlite3_errmsg(s->db) : "out of memory");
+	if (s != NULL)
+		sqlite3_close(s->db);
+	free(s);
 	return NULL;
 }
 
@@ -66,23 +74,14 @@ static int give_rows(sqlite3_stmt *statement, sql_row *row, void *context)
 	return code;
 }
 
-static bool query(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error)
+/* Runs a statement; `code` is what its preparation came to.  False with `error`. */
+static bool run(struct session *s, sqlite3_stmt *statement, int code, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error)
 {
-	sqlite3 *db = session;
-	sqlite3_stmt *statement = NULL;
-	const char *rest = "";
-	int code;
+	sqlite3 *db = s->db;
 
-	if (has_moved(db))
-		return sql_fail(error, true, "the file was moved or removed");
 	sqlite3_busy_timeout(db, clock_poll_timeout(*deadline));
 	sqlite3_progress_handler(db, STEPS, is_late, (void *)(uintptr_t)deadline);
-	code = sqlite3_prepare_v2(db, text, -1, &statement, &rest);
-	if (code == SQLITE_OK && (statement == NULL || sqlite3_column_count(statement) == 0))
-		sql_fail(error, false, "the query gives no rows; expected SELECT");
-	else if (code == SQLITE_OK && rest[strspn(rest, " \t;")] != '\0')
-		sql_fail(error, false, "the query is more than one; expected one SELECT");
-	else if (code == SQLITE_OK)
+	if (code == SQLITE_OK)
 		code = give_rows(statement, row, context);
 	if (code == SQLITE_INTERRUPT)
 		sql_fail(error, true, "no answer in time");
@@ -90,16 +89,87 @@ static bool query(void *session, const char *text, const int64_t *deadline, sql_
 		sql_fail(error, true, "%s", sqlite3_errmsg(db));
 	else if (code != SQLITE_OK && code != SQLITE_DONE && code != SQLITE_ROW)
 		sql_fail(error, false, "%s", sqlite3_errmsg(db));
-	sqlite3_finalize(statement);
 	sqlite3_progress_handler(db, 0, NULL, NULL);
 	return code == SQLITE_DONE || code == SQLITE_ROW;
 }
 
+static bool query(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error)
+{
+	struct session *s = session;
+	sqlite3_stmt *statement = NULL;
+	const char *rest = "";
+	bool done = false;
+	int code;
+
+	if (has_moved(s->db))
+		return sql_fail(error, true, "the file was moved or removed");
+	sqlite3_busy_timeout(s->db, clock_poll_timeout(*deadline));
+	code = sqlite3_prepare_v2(s->db, text, -1, &statement, &rest);
+	if (code == SQLITE_OK && (statement == NULL || sqlite3_column_count(statement) == 0))
+		sql_fail(error, false, "the query gives no rows; expected SELECT");
+	else if (code == SQLITE_OK && rest[strspn(rest, " \t;")] != '\0')
+		sql_fail(error, false, "the query is more than one; expected one SELECT");
+	else
+		done = run(s, statement, code, deadline, row, context, error);
+	sqlite3_finalize(statement);
+	return done;
+}
+
+static void forget_prepared(struct session *s)
+{
+	sqlite3_finalize(s->kept);
+	free(s->text);
+	s->kept = NULL;
+	s->text = NULL;
+}
+
+static bool prepare(void *session, const char *text)
+{
+	struct session *s = session;
+	const char *rest = "";
+
+	if (s->text != NULL && strcmp(s->text, text) == 0)
+		return s->kept != NULL;
+	forget_prepared(s);
+	/* a text that cannot be prepared is not tried each time */
+	s->text = strdup(text);
+	if (sqlite3_prepare_v3(s->db, text, -1, SQLITE_PREPARE_PERSISTENT, &s->kept, &rest) != SQLITE_OK || s->kept == NULL ||
+	    sqlite3_column_count(s->kept) == 0 || rest[strspn(rest, " \t;")] != '\0') {
+		sqlite3_finalize(s->kept);
+		s->kept = NULL;
+	}
+	return s->kept != NULL;
+}
+
+static bool ask(void *session, const char *const *strings, const size_t *lengths, unsigned count, const int64_t *deadline, sql_row *row,
+                void *context, struct sql_error *error)
+{
+	struct session *s = session;
+	int code = SQLITE_OK;
+	bool done;
+
+	if (has_moved(s->db))
+		return sql_fail(error, true, "the file was moved or removed");
+	for (unsigned i = 0; i < count && code == SQLITE_OK; i++)
+		code = sqlite3_bind_text(s->kept, (int)i + 1, strings[i], (int)lengths[i], SQLITE_STATIC);
+	done = run(s, s->kept, code, deadline, row, context, error);
+	sqlite3_reset(s->kept);
+	sqlite3_clear_bindings(s->kept);
+	if (!done)
+		forget_prepared(s);
+	return done;
+}
+
 static void close_file(void *session)
 {
-	sqlite3_close(session);
+	struct session *s = session;
+
+	forget_prepared(s);
+	sqlite3_close(s->db);
+	free(s);
 }
 
 MODULE_EXPORT const struct sql_driver zlmtp_sql_driver = {
-	.version = SQL_DRIVER_VERSION, .connect = connect_file, .escape = escape, .query = query, .close = close_file,
+	.version = SQL_DRIVER_VERSION, .connect = connect_file, .escape = escape, .query = query,
+	.prepare = prepare, .ask = ask, .close = close_file,
 };
