@@ -5,6 +5,8 @@ use v5.36;
 use lib "$ENV{SRC_DIR}/tests/lib";
 use Extent 'long';
 use File::Temp ();
+use IO::Handle;
+use IO::Socket::INET;
 use Test::More;
 use Time::HiRes ();
 use SqlSync;
@@ -187,6 +189,36 @@ sub troubles($database, $kind) {
 		cmp_ok Time::HiRes::time() - $start, '<', 12, 'in time';
 		is_deeply $sync->map, $before, 'and the map is as it was';
 		$what eq 'KILL' ? $database->start : $database->signal('CONT');
+	}
+	# a server that accepts and says nothing, a wrong password, a table that another session has for itself
+	my $silent = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die "listen: $!\n";
+	my $port = $silent->sockport;
+	for (['a silent server', sub ($text) { $text =~ s/^hosts = .*$/hosts = inet:127.0.0.1:$port/mr }, qr/no answer in time/],
+		['a wrong password', sub ($text) { $text =~ s/^password = .*$/password = wrong/mr }, qr/denied|authentication/],
+		['a locked table', sub ($text) { $text }, qr/no answer in time/]) {
+		my ($name, $change, $words) = @$_;
+		my $odd = SqlSync->new($database, $kind, settings => "timeout = 2\nnetwork_timeout = 1\n");
+		$odd->{map} = $sync->{map};
+		$odd->{access} = $change->($odd->{access});
+		$odd->configure;
+		my $client;
+		if ($name =~ /locked/) {
+			open $client, '|-', $database->client . ' >/dev/null' or die "client: $!\n";
+			$client->autoflush(1);
+			say $client $kind eq 'pgsql' ? 'BEGIN; LOCK TABLE u IN ACCESS EXCLUSIVE MODE;' : 'LOCK TABLES u WRITE;';
+			ok wait_for(sub { ($odd->once)[0] == 75 }), "$name: it is locked";
+		}
+		my $start = Time::HiRes::time();
+		my ($exit, $said) = $odd->once;
+		is $exit, 75, "$name: status 75";
+		like $said, qr/^sqlsync: [^\n]*$words[^\n]*\n\z/, '... in one line';
+		cmp_ok Time::HiRes::time() - $start, '<', 10, '... in time';
+		is_deeply $sync->map, $before, '... and the map is as it was';
+		if ($client) {
+			say $client $kind eq 'pgsql' ? 'COMMIT;' : 'UNLOCK TABLES;';
+			close $client;
+			ok wait_for(sub { ($odd->once)[0] == 0 }), '... until the table is free';
+		}
 	}
 	my $slow = SqlSync->new($database, $kind, query => $drip);
 	$slow->{map} = $sync->{map};
