@@ -87,7 +87,7 @@ void agent_free(struct agent **w)
 int64_t agent_too_silent_at(const struct agent *w, int64_t silence)
 {
 	bool works = w->state == AGENT_BUSY || (w->state == AGENT_LEAVING && w->fed.count > 0);
-	int64_t quiet_since = w->heard > w->since ? w->heard : w->since;
+	int64_t quiet_since = w->answered > w->since ? w->answered : w->since;
 
 	return works ? quiet_since + silence + (w->hurried ? HURRY_PAUSE : 0) : CLOCK_NEVER;
 }
@@ -96,11 +96,11 @@ void agent_hurry(struct agent *w, int64_t silence, int64_t now)
 {
 	if (w->hurried) {
 		kill(w->pid, SIGKILL);
-		w->heard = now;
+		w->answered = now;
 		return;
 	}
-	complain("agent %ld (%s) has mail and has said nothing for %lld s; it is ended", (long)w->pid, w->channel,
-	         (long long)silence / 1000);
+	complain("agent %ld (%s) has mail and has %s for %lld s; it is ended", (long)w->pid, w->channel,
+	         now - w->heard < silence ? "reported nothing" : "said nothing", (long long)silence / 1000);
 	w->hurried = true;
 	kill(w->pid, SIGTERM);
 }
@@ -154,6 +154,7 @@ bool agent_hungry(struct agent *w, int64_t now)
 		w->too_hungry = true;
 		return false;
 	}
+	w->answered = now;
 	if (--w->outstanding == 0 && w->state == AGENT_BUSY)
 		enter(w, w->idling ? AGENT_IDLE : AGENT_HUNGRY, now);
 	else if (w->state == AGENT_LEAVING)

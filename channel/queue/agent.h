@@ -38,8 +38,9 @@ struct agent {
 	bool too_hungry;              /* it was, and that was logged */
 	bool useful;                  /* it has reported something */
 	int64_t since;                /* clock_ms() of its state */
-	int64_t heard;                /* clock_ms() of its last words */
-	bool hurried;                 /* was told to end, as it said nothing for too long */
+	int64_t heard;                /* clock_ms() of its last words, */
+	int64_t answered;             /* ... and of the last that answered something: no comments, nothing unasked */
+	bool hurried;                 /* was told to end, as it answered nothing for too long, or did not go */
 	struct buf in, out;
 	int64_t again;                /* clock_ms(): reading or writing failed, not again before then; 0 = it did not */
 	int64_t failing;              /* clock_ms(): it fails since then; 0 = it does not */
@@ -55,7 +56,7 @@ struct agent {
 struct agent *agent_launch(const struct clause *clause, const struct destination *d, int64_t now, struct buf *why);
 
 /*
- * When an agent that is at work and says nothing is to be told to end, or, if that has happened, to be killed (clock_ms());
+ * When an agent that is at work and answers nothing, whatever else it says, is to be told to end, or, if that has happened, to be killed (clock_ms());
  * CLOCK_NEVER if it is not at work.  `silence` in ms.
  */
 int64_t agent_too_silent_at(const struct agent *w, int64_t silence);

@@ -23,6 +23,7 @@
 
 #define SILENT_PAUSE (10 * 1000)           /* from closing its socket to its end; then it is helped */
 #define LEAVING_PAUSE (30 * 1000)          /* from its last job to its end, if it was told to go; then it is told again */
+#define HURRY_PAUSE (10 * 1000)            /* from that to its being killed */
 #define ANEW_PAUSE (5 * 60 * 1000)         /* for a message whose agent reports what is not so */
 #define LAST_RETIRE_TRY 6                  /* with `once` */
 /* A queue that is read in so much time is fed oldest first; a longer one goes out while it is read, in such slices. */
@@ -542,8 +543,9 @@ static void look_after_agents(struct scheduler *s)
 		/* it was told to exit, and has nothing to do */
 		if (w->state == AGENT_LEAVING && w->fed.count == 0 && now - w->since >= LEAVING_PAUSE) {
 			complain("agent %ld (%s) has not exited %d s after it was told to", (long)w->pid, w->channel, LEAVING_PAUSE / 1000);
-			kill(w->pid, SIGTERM);
-			w->since = now;
+			kill(w->pid, w->hurried ? SIGKILL : SIGTERM);
+			w->hurried = true;
+			w->since = now - LEAVING_PAUSE + HURRY_PAUSE;
 		}
 		if (now >= agent_too_silent_at(w, s->silence))
 			agent_hurry(w, s->silence, now);

@@ -263,6 +263,7 @@ static void report(struct scheduler *s, struct agent *w, const struct agent_answ
 		return;
 	}
 	w->useful = true;
+	w->answered = s->now.ms;
 	settle(s, m, r, a);
 	if (g->awaited > 0)
 		return;

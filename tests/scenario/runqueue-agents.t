@@ -88,6 +88,23 @@ subtest 'an agent that never answers is ended' => sub {
 			"one $name: said";
 		is $q->tags($job), ' ', "one $name: the mail waits";
 	}
+	for my $case (['comments', '# I am at work'], ['what is no line of an agent', 'rubbish'],
+	              ['reports on what it does not have', '999/12\\tx\\tok\\tdone']) {
+		my ($name, $line) = @$case;
+		my $q = RunQueue->new;
+		# 60 lines at a time, and time for others
+		Spool->put($q->dir . '/odd', "#!/bin/sh\ntrap '' TERM\necho '#hungry'\nread x\nwhile :; do\n" .
+			"printf '" . "$line\\n" x 60 . "'\nsleep 0.2\ndone\n");
+		chmod 0755, $q->dir . '/odd';
+		$q->conf("lmtp/*\n\tinterval=1h retries=1 command=\"" . $q->dir . "/odd\"\n");
+		my $job = $q->message(['a']);
+		$q->start('-1', '-O', 'silence=1s');
+		my ($status, $out, $err) = $q->finish(60);
+		is $status, 69, "one that says nothing but $name: 69" or diag substr $err, 0, 2000;
+		like $err, qr/^runqueue: agent \d+ \(lmtp\) has mail and has reported nothing for 1 s; it is ended$/m, '... it is ended';
+		like $err, qr/^runqueue: agent \d+ \(lmtp\): \d+ more lines are left out here$/m, '... and does not fill the log';
+		is $q->tags($job), ' ', '... the mail waits';
+	}
 	my $q = RunQueue->new;
 	for my $wrong ('silence=', 'silence=0', 'silence=x', 'silence=-1', 'silence', 'quiet=1') {
 		my ($status, undef, $err) = $q->run('-1', '-O', $wrong);
