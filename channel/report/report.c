@@ -142,7 +142,7 @@ static void take_remote(const char *s, struct said *said)
 	s = skip_blanks(s);
 	if (path != NULL && (path == s || path[-1] == '(')) {
 		buf_adds(&said->mta_type, "x-unix");
-		text_add_clean(&said->mta, path + 5, strcspn(path + 5, ")"), ADDRESS_CAP);
+		text_add_clean(&said->mta, path + 5, strcspn(path + 5, "|)"), ADDRESS_CAP);
 		return;
 	}
 	take_type(&s, &said->mta_type);

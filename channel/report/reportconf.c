@@ -98,6 +98,8 @@ static bool take_line(struct report_settings *s, const struct conf_text *text)
 	if (!ok)
 		buf_adds(&trouble, "the line holds a NUL byte");
 	ok = ok && set(s, name, value, &trouble);
+	if (!ok && text->why->len > 0)
+		buf_addc(text->why, '\n');
 	if (!ok)
 		conf_error(text, "%s: %s", name, buf_str(&trouble));
 	free(name);
@@ -111,8 +113,8 @@ bool report_settings_parse(struct report_settings *s, const char *path, const ch
 	struct conf_text lines = conf_begin(path, text, n, why);
 	bool ok = true;
 
-	while (ok && conf_next(&lines))
-		ok = take_line(s, &lines);
+	while (conf_next(&lines))
+		ok &= take_line(s, &lines);
 	return ok;
 }
 
@@ -128,9 +130,10 @@ void report_settings_read(struct report_settings *s, const char *dbases, const c
 		if (errno != ENOENT)
 			complain("%s: %s; reports have their usual settings", buf_str(&path), file_error(errno));
 	} else if (!report_settings_parse(s, buf_str(&path), text.data, text.len, &why)) {
-		complain("%s; reports have their usual settings", buf_str(&why));
-		report_settings_free(s);
-		report_settings_init(s, host);
+		char *line, *rest = why.data;
+
+		while ((line = strtok_r(rest, "\n", &rest)) != NULL)
+			complain("%s; that line is left out", line);
 	}
 	buf_free(&path);
 	buf_free(&text);

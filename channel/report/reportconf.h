@@ -24,15 +24,15 @@ struct report_settings {
 void report_settings_init(struct report_settings *settings, const char *host);
 
 /*
- * Takes the text of a router.conf; names of other settings are skipped.  False with "PATH:LINE: what" in `why`.  `path`
- * is only named.
+ * Takes the text of a router.conf; names of other settings are skipped.  False with a line "PATH:LINE: what" in `why` for each
+ * setting that was left out, as it is wrong.  `path` is only named.
  */
 bool report_settings_parse(struct report_settings *settings, const char *path, const char *text, size_t n,
                            struct buf *why);
 
 /*
- * Reads router.conf beside `dbases`.  What is damaged there has no effect on the mail: the defaults instead, and a line in the
- * log.
+ * Reads router.conf beside `dbases`.  What is damaged there has no effect on the mail: a line that is wrong is left out and
+ * complained of.
  */
 void report_settings_read(struct report_settings *settings, const char *dbases, const char *host);
 

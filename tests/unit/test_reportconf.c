@@ -67,6 +67,23 @@ static void what_cannot_be_meant_names_its_line(void **state)
 	report_settings_free(&settings);
 }
 
+static void a_wrong_line_leaves_the_others_alone(void **state)
+{
+	static const char text[] = "hostname=mx.example.org\nreport-from=no address\nreport-max=x\npostmaster=pm@example.org\n";
+	struct buf why = { 0 };
+
+	(void)state;
+	report_settings_init(&settings, "vm");
+	assert_false(report_settings_parse(&settings, "f", text, sizeof text - 1, &why));
+	assert_string_equal(settings.host, "mx.example.org");
+	assert_string_equal(settings.postmaster, "pm@example.org");
+	assert_null(settings.from);
+	assert_non_null(strstr(buf_str(&why), "f:2: report-from: "));
+	assert_non_null(strstr(buf_str(&why), "\nf:3: report-max: "));
+	report_settings_free(&settings);
+	buf_free(&why);
+}
+
 static void a_nul_does_not_hide_the_rest_of_a_value(void **state)
 {
 	static const char text[] = "postmaster=a@b\0c\n";
@@ -86,6 +103,7 @@ int main(void)
 		cmocka_unit_test(settings_stand_among_those_of_routing),
 		cmocka_unit_test(defaults_hold_where_nothing_is_said),
 		cmocka_unit_test(what_cannot_be_meant_names_its_line),
+		cmocka_unit_test(a_wrong_line_leaves_the_others_alone),
 		cmocka_unit_test(a_nul_does_not_hide_the_rest_of_a_value),
 	};
 
