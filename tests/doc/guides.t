@@ -161,6 +161,15 @@ subtest 'each wait on a page has a limit' => sub {
 	}
 };
 
+# as a real daemon behaved, which is not here to be asked
+subtest 'dspam.md keeps the daemon to the loopback, and takes its replies for what they are' => sub {
+	my $guide = do { local (@ARGV, $/) = "$ENV{SRC_DIR}/doc/guide/dspam.md"; <> };
+	my ($conf) = $guide =~ /^In `dspam\.conf`:\n\n```text\n(.*?)^```/ms;
+	like($conf, qr/^$_$/m, "dspam.conf: $_") for 'ServerHost +127\.0\.0\.1', 'ServerParameters +"--deliver=innocent -d %u"', 'EnablePlusedDetail on';
+	like($guide, qr/command="[^"]*$_\b/, "the agent: $_") for '-O max-rcpts=1', '-O map-reply=530/5\.3\.0:perm', '-O map-reply=503/5\.1\.2:perm', '-O map-reply=554/5\.1\.0:temp';
+	unlike($guide, qr/map-reply=530:perm/, 'not each 530: a daemon that is stopped says one, too');
+};
+
 subtest 'each parameter of the lmtp client of Postfix has its place in from-postfix.md' => sub {
 	plan skip_all => 'no postconf here (Debian: postfix)' if !Machine::has('postconf');
 	my $guide = do { local (@ARGV, $/) = "$ENV{SRC_DIR}/doc/guide/from-postfix.md"; <> };
