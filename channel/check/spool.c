@@ -114,6 +114,7 @@ static void count(struct findings *f, const struct listing *l)
 
 void check_queue(struct findings *f, const struct thresholds *age, const struct thresholds *size)
 {
+	const int64_t now = (int64_t)time(NULL);
 	struct listing l;
 
 	listing_read(&l);
@@ -129,7 +130,8 @@ void check_queue(struct findings *f, const struct thresholds *age, const struct 
 	finding_add(f, thresholds_judge(size, (int64_t)l.recipients), "queue: %zu recipient%s", l.recipients,
 	            l.recipients == 1 ? "" : "s");
 	performance_add(f, "queue_recipients", (int64_t)l.recipients, "", size);
-	check_age(f, &l, l.oldest != 0 ? (int64_t)time(NULL) - l.oldest : 0, age);
+	/* what came while the clock was ahead is as new as can be */
+	check_age(f, &l, l.oldest != 0 && l.oldest < now ? now - l.oldest : 0, age);
 	count(f, &l);
 	listing_free(&l);
 }

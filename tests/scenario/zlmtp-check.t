@@ -193,6 +193,8 @@ subtest 'the queue' => sub {
 		old($age, $spool->message_path($name));
 	};
 	is_found(\@only, 0, qr{OK +queue: 0 recipients}, 'empty');
+	$add->(100, -400 * 86400, 'a', 'b', 'c');
+	is_found(\@only, 0, qr{'queue_age'=0s;}, 'what came while the clock was ahead has no age below 0');
 	$add->(100, 10, 'a', 'b', 'c');
 	is_found(\@only, 0, qr{OK +queue: 3 recipients}, 'a few');
 	is_found([@only, qw(-n 2)], 1, qr{WARNING - queue: 3 recipients \| 'queue_recipients'=3;2; }, 'more than so many');
