@@ -36,7 +36,7 @@ static void tell_trouble(struct answers *a, const char *map, const struct buf *w
 
 /* ---- what was answered before ---- */
 
-/* The answers of about 40 MB; longer ones are not worth it. */
+/* About 50 MB; longer ones are not worth it. */
 #define REMEMBERED 131072
 #define REMEMBERED_BYTES 255
 
