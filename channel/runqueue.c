@@ -327,7 +327,7 @@ static void show_progress(struct loop *loop)
 	buf_free(&line);
 }
 
-/* At the start, and once a day. */
+/* At the start, before the queue is read, and once a day. */
 static void clean(struct loop *loop)
 {
 	size_t removed;
@@ -335,6 +335,7 @@ static void clean(struct loop *loop)
 	if (clock_ms() < loop->clean_at)
 		return;
 	loop->clean_at = clock_ms() + LITTER_AGE * 1000;
+	operate_bring_back(loop->scheduler.json, time(NULL));
 	removed = litter_remove(time(NULL));
 	if (removed > 0)
 		complain("%zu temporar%s that killed programs have left in the post office removed", removed, removed == 1 ? "y" : "ies");
@@ -405,6 +406,7 @@ static void open_loop(struct loop *loop, const struct settings *set)
 	struct buf why = { 0 };
 
 	loop->began = clock_ms();
+	clean(loop);
 	if (set->once) {
 		/* with -v there is progress to be seen, on what may be the same terminal */
 		loop->progress = !set->verbose && isatty(STDERR_FILENO);
@@ -456,8 +458,8 @@ int main(int argc, char **argv)
 	if (set.silence > 0)
 		loop.scheduler.silence = set.silence * 1000;
 	loop.scheduler.verbose = set.verbose;
-	open_loop(&loop, &set);
 	logline_open_syslog(program.name);
+	open_loop(&loop, &set);
 	run(&loop, &while_waiting);
 	control_close_server(&loop.control);
 	if (set.once)

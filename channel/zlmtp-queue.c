@@ -75,8 +75,8 @@ static const struct program program = {
 	         "remove     remove messages without a report\n"
 	         "reroute    ask the maps again\n\n"
 	         "A filter is an id (spool id, its beginning, or job name), from=GLOB, to=GLOB, channel=GLOB, host=GLOB,\n"
-	         "older=TIME (15m, 4h, 2d), state=WORD (waiting, due, active, held, damaged, unreadable) or all.  Several must\n"
-	         "all hold.  A filter that matches nothing exits 1.",
+	         "older=TIME (15m, 4h, 2d), state=WORD (waiting, due, active, held, report, damaged, unreadable) or all.\n"
+	         "Several must all hold.  A filter that matches nothing exits 1.",
 	.help = 'h',
 	.longs = longs,
 };
@@ -234,7 +234,7 @@ static void sum_up(struct reading *r, const struct listed *e)
 		sums->trouble++;
 		return;
 	}
-	sums->recipients++;
+	sums->recipients += e->state != LISTED_REPORT;
 	sums->active += e->state == LISTED_ACTIVE;
 	sums->held += e->state == LISTED_HELD;
 	if (sums->oldest == 0 || e->arrived < sums->oldest)
@@ -243,7 +243,7 @@ static void sum_up(struct reading *r, const struct listed *e)
 		return;
 	free(r->last);
 	r->last = xstrdup(e->name);
-	sums->messages++;
+	*(e->state == LISTED_REPORT ? &sums->reports : &sums->messages) += 1;
 }
 
 static bool read_entry(void *context, const struct listed *e)
@@ -296,7 +296,7 @@ static int list_or_summary(const struct settings *set, bool summary)
 		summary_json(&r.out, r.summary);
 	else
 		summary_text(&r.out, r.summary, 0);
-	if (!set->json && (r.count > 0 || r.sums.finished > 0))
+	if (!set->json && (r.count > 0 || r.sums.reports > 0 || r.sums.finished > 0))
 		mailq_sums(&r.out, &r.sums, set->now);
 	print(&r.out);
 	if (summary)
@@ -384,9 +384,25 @@ static bool is_held(const struct listed *e)
 	return e->held;
 }
 
-static bool is_not_held(const struct listed *e)
+/* With everybody settled there is only the report to be tried again, or to be given up with the message. */
+static bool may_be_tried(const struct listed *e)
 {
 	return !e->held;
+}
+
+static bool may_be_held(const struct listed *e)
+{
+	return !e->held && e->state != LISTED_REPORT;
+}
+
+static bool may_fail(const struct listed *e)
+{
+	return e->state != LISTED_REPORT || e->held;
+}
+
+static bool is_open(const struct listed *e)
+{
+	return e->state != LISTED_REPORT;
 }
 
 /* Recipients of a message that go elsewhere now; one may go to several places. */
@@ -636,6 +652,10 @@ static int change(const struct settings *set, enum operation_verb verb)
 {
 	struct tally t = { .set = set, .verb = verb };
 	struct selection s = { .filter = &set->filter, .now = set->now };
+	static bool (*const fits[OPERATION_VERBS])(const struct listed *e) = {
+		[OPERATION_HOLD] = may_be_held, [OPERATION_RELEASE] = is_held, [OPERATION_RETRY] = may_be_tried,
+		[OPERATION_FAIL] = may_fail, [OPERATION_REROUTE] = is_open,
+	};
 	struct buf why = { 0 };
 	pid_t zmailer;
 	int status;
@@ -649,7 +669,7 @@ static int change(const struct settings *set, enum operation_verb verb)
 		    (long)zmailer);
 	/* one that was named gets its answer; of others those are meant that it can be done to */
 	if (set->filter.id == NULL)
-		s.fits = verb == OPERATION_RELEASE ? is_held : verb == OPERATION_HOLD || verb == OPERATION_RETRY ? is_not_held : NULL;
+		s.fits = fits[verb];
 	selection_read(&s);
 	if (!selection_is_clear(&s, &why))
 		die(EX_DATAERR, "%s", buf_str(&why));

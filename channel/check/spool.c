@@ -88,9 +88,10 @@ static void check_age(struct findings *f, const struct listing *l, int64_t age, 
 	struct buf span = { 0 };
 
 	mailq_add_span(&span, age);
-	if (l->messages > 0)
-		finding_add(f, thresholds_judge(limits, age), "queue: the oldest of %zu message%s is %s old", l->messages,
-		            l->messages == 1 ? "" : "s", buf_str(&span));
+	/* one that waits for its report alone may be the oldest, too */
+	if (l->messages + l->reports > 0)
+		finding_add(f, thresholds_judge(limits, age), "queue: the oldest of %zu message%s is %s old", l->messages + l->reports,
+		            l->messages + l->reports == 1 ? "" : "s", buf_str(&span));
 	performance_add(f, "queue_age", age, "s", limits);
 	buf_free(&span);
 }

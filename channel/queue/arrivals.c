@@ -191,7 +191,7 @@ static void tell_directory(void *context, const char *directory, int error)
 void arrivals_begin(struct arrivals *in)
 {
 	walk_end(&in->walk);
-	in->walk = walk_begin(tell_directory, in);
+	in->walk = walk_begin(false, tell_directory, in);
 }
 
 void arrivals_go_on(struct arrivals *in, struct moment now, int64_t slice)

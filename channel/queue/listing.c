@@ -12,15 +12,12 @@
 #include "channel/spool/diagnostic.h"
 #include "channel/spool/spoolid.h"
 #include "channel/spool/tag.h"
+#include "channel/spool/telling.h"
 #include "lib/alloc.h"
 #include "lib/text.h"
 
 /* As long as the answers of queue_state.c. */
 #define ANSWER_MAX 400
-
-/* Where held mail is, as seen from transport; from there everything else looks as it does from transport. */
-#define HOLD "../hold"
-#define TRANSPORT "../transport"
 
 struct reader {
 	struct listing *listing;
@@ -28,6 +25,7 @@ struct reader {
 	listing_tell *tell;
 	void *context;
 	bool held;                /* what is read now is on hold */
+	char *path;               /* of the control file that is read now */
 	bool ended;               /* nobody wants to hear more */
 };
 
@@ -47,9 +45,9 @@ static void tell_trouble(struct reader *r, enum listed_state state, const char *
 }
 
 /* Is its lock that of a living process?  The file is asked again, as who holds it may say so by a lock of its own. */
-static bool is_held(const struct control *c, const struct control_recipient *r)
+static bool is_held(const struct reader *reader, const struct control *c, const struct control_recipient *r)
 {
-	int fd = r->tag == TAG_LOCKED ? control_descriptor(c->name, O_RDONLY) : -1;
+	int fd = r->tag == TAG_LOCKED ? control_descriptor(reader->path, O_RDONLY) : -1;
 	bool held = fd >= 0 && tag_holder_lives(fd, r->locker, &c->marked);
 
 	if (fd >= 0)
@@ -81,15 +79,21 @@ static void set_answer(struct listed *e, struct buf *room, const struct control_
 	e->answer = buf_str(room);
 }
 
+static const char *reason_for_report(const struct reader *reader)
+{
+	return reader->held ? "settled, on hold: release takes it to its report" : "settled, its sender is not told yet";
+}
+
 static void tell_recipient(struct reader *reader, const struct control *c, const struct control_recipient *r,
-                           const struct control_diagnostic *last, const struct stat *message, const char *spool)
+                           const struct control_diagnostic *last, const struct stat *message, const char *spool, bool report)
 {
 	struct listing *l = reader->listing;
-	const struct queue_state_line *line = queue_state_find(&reader->state, c->name, &message->st_mtim, r->offset);
-	bool active = is_held(c, r);
+	const struct queue_state_line *line =
+		queue_state_find(&reader->state, c->name, &message->st_mtim, report ? QUEUE_STATE_REPORT : r->offset);
+	bool active = is_held(reader, c, r);
 	struct buf answer = { 0 };
 	struct listed e = {
-		.state = active ? LISTED_ACTIVE : reader->held ? LISTED_HELD : LISTED_WAITING,
+		.state = report ? LISTED_REPORT : active ? LISTED_ACTIVE : reader->held ? LISTED_HELD : LISTED_WAITING,
 		.name = c->name, .spool = spool, .arrived = message->st_mtime, .held = reader->held, .inode = c->inode,
 		.offset = r->offset, .locker = active ? r->locker : 0,
 		.sender = control_return_path(&c->senders[r->sender]),
@@ -98,14 +102,16 @@ static void tell_recipient(struct reader *reader, const struct control *c, const
 		        : line != NULL ? line->next : NEXT_NOW,
 	};
 
-	set_answer(&e, &answer, last, line);
+	set_answer(&e, &answer, report ? NULL : last, line);
+	if (report && e.answer == NULL)
+		e.answer = reason_for_report(reader);
 	if (active && e.answer == NULL) {
 		buf_addf(&answer, "locked by process %ld", (long)r->locker);
 		e.answer = buf_str(&answer);
 	}
 	if (e.state == LISTED_HELD && e.answer == NULL)
 		e.answer = "put aside by zlmtp-queue hold";
-	l->recipients++;
+	l->recipients += !report;
 	l->active += active;
 	l->held += e.state == LISTED_HELD;
 	tell(reader, &e);
@@ -124,7 +130,29 @@ static void tell_recipients(struct reader *r, const struct control *c, const str
 		l->oldest = message->st_mtime;
 	for (size_t i = 0; i < c->recipient_count; i++)
 		if (is_open(&c->recipients[i]))
-			tell_recipient(r, c, &c->recipients[i], last[i], message, buf_str(&spool));
+			tell_recipient(r, c, &c->recipients[i], last[i], message, buf_str(&spool), false);
+	free(last);
+	buf_free(&spool);
+}
+
+/* Everybody is settled.  In hold/, where no scheduler looks, it is told of whatever is to be told: somebody must release it. */
+static void tell_settled(struct reader *r, const struct control *c, const struct stat *message)
+{
+	const struct stat known = { .st_mtim = c->modified };
+	const struct control_diagnostic **last = control_last_diagnostics(c);
+	bool any = telling_any(c);
+	struct buf spool = { 0 };
+
+	if (message != NULL)
+		spoolid_add(&spool, message);
+	r->listing->reports += any || r->held;
+	r->listing->finished += !any && !r->held;
+	if ((any || r->held) && message != NULL && (r->listing->oldest == 0 || message->st_mtime < r->listing->oldest))
+		r->listing->oldest = message->st_mtime;
+	for (size_t i = 0; i < c->recipient_count; i++)
+		if (any ? telling_due(c, &c->recipients[i], last[i]) != TELL_NOTHING : r->held)
+			tell_recipient(r, c, &c->recipients[i], last[i], message != NULL ? message : &known,
+			               message != NULL ? buf_str(&spool) : NULL, true);
 	free(last);
 	buf_free(&spool);
 }
@@ -159,10 +187,10 @@ static void tell_message(struct reader *r, const struct control *c)
 	if (why != NULL) {
 		tell_trouble(r, LISTED_DAMAGED, c->name, c->inode, c->modified.tv_sec, why);
 	} else if (is_finished(c)) {
-		r->listing->finished++;
+		tell_settled(r, c, error == 0 ? &message : NULL);
 	} else if (error != 0) {
 		/* the control file goes first, so that it is not a message that is just being removed */
-		if (access(c->name, F_OK) < 0)
+		if (access(r->path, F_OK) < 0)
 			return;
 		tell_trouble(r, error == ENOENT ? LISTED_DAMAGED : LISTED_UNREADABLE, c->name, c->inode, c->modified.tv_sec,
 		             error == ENOENT ? "it has no message file" : strerror(error));
@@ -177,18 +205,23 @@ static void tell_file(struct reader *r, const char *name)
 	struct buf why = { 0 };
 	struct stat st = { 0 };
 
-	switch (control_look(name, &c, &why)) {
+	free(r->path);
+	r->path = xasprintf("%s%s", r->held ? WALK_HOLD : "", name);
+	switch (control_look(r->path, &c, &why)) {
 	case CONTROL_OK:
+		/* the path of the message file is made of the job name */
+		free(c->name);
+		c->name = xstrdup(name);
 		tell_message(r, c);
 		break;
 	case CONTROL_GONE:
 	case CONTROL_NOT_MAIL:
 		break;
 	case CONTROL_UNREADABLE:
-		tell_trouble(r, LISTED_UNREADABLE, name, 0, lstat(name, &st) == 0 ? st.st_mtime : 0, buf_str(&why));
+		tell_trouble(r, LISTED_UNREADABLE, name, 0, lstat(r->path, &st) == 0 ? st.st_mtime : 0, buf_str(&why));
 		break;
 	case CONTROL_DAMAGED:
-		if (lstat(name, &st) < 0)
+		if (lstat(r->path, &st) < 0)
 			st = (struct stat){ 0 };
 		tell_trouble(r, LISTED_DAMAGED, name, st.st_ino, st.st_mtime, buf_str(&why));
 		break;
@@ -220,26 +253,18 @@ static int compare(const void *a, const void *b)
 	return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
-static void read_directory(struct reader *r)
+static void read_directory(struct reader *r, bool held)
 {
-	struct walk *walk = walk_begin(tell_directory, r);
+	struct walk *walk;
 	const char *name;
 
+	r->held = held;
+	walk = walk_begin(held, tell_directory, r);
 	while (!r->ended && (name = walk_next(walk)) != NULL)
 		tell_file(r, name);
 	walk_end(&walk);
-}
-
-static void read_held(struct reader *r)
-{
-	r->held = true;
-	if (chdir(HOLD) == 0) {
-		read_directory(r);
-		if (chdir(TRANSPORT) < 0)
-			tell_directory(r, "transport", errno);
-	} else if (errno != ENOENT) {
-		tell_directory(r, "hold", errno);
-	}
+	free(r->path);
+	r->path = NULL;
 }
 
 void listing_each_held(struct listing *l, listing_tell *hear, void *context)
@@ -247,7 +272,7 @@ void listing_each_held(struct listing *l, listing_tell *hear, void *context)
 	struct reader r = { .listing = l, .tell = hear, .context = context };
 
 	*l = (struct listing){ 0 };
-	read_held(&r);
+	read_directory(&r, true);
 }
 
 void listing_each(struct listing *l, listing_tell *hear, void *context)
@@ -259,8 +284,8 @@ void listing_each(struct listing *l, listing_tell *hear, void *context)
 	if (queue_state_read(&r.state, &why) == QUEUE_STATE_UNREADABLE)
 		tell_trouble(&r, LISTED_UNREADABLE, QUEUE_STATE_NAME, 0, 0, buf_str(&why));
 	l->scheduler = r.state.process;
-	read_directory(&r);
-	read_held(&r);
+	read_directory(&r, false);
+	read_directory(&r, true);
 	queue_state_free(&r.state);
 	buf_free(&why);
 }

@@ -16,11 +16,12 @@ enum listed_state {
 	LISTED_WAITING,
 	LISTED_ACTIVE,            /* a process that is alive has it in work */
 	LISTED_HELD,              /* its message was put aside by zlmtp-queue hold */
+	LISTED_REPORT,            /* the recipient is settled, and its sender is still to be told */
 	LISTED_DAMAGED,           /* no recipient: a control file that no agent will take, or without its message file */
 	LISTED_UNREADABLE,        /* no recipient: a file or directory that cannot be read */
 };
 
-/* A recipient who has not got the message yet, or a file in trouble. */
+/* A recipient who has not got the message yet, one of whom the sender was not told yet when all are settled, or a file in trouble. */
 struct listed {
 	enum listed_state state;
 	const char *name;         /* job name; of a directory its name */
@@ -45,9 +46,10 @@ struct listing {
 	size_t messages;          /* with a recipient still waiting */
 	size_t recipients, active;
 	size_t held;              /* recipients whose message is on hold */
-	size_t finished;          /* messages in which everybody is settled, not removed yet */
+	size_t reports;           /* messages in which everybody is settled that wait for their report */
+	size_t finished;          /* others in which everybody is settled, not removed yet */
 	size_t trouble;           /* files and directories */
-	int64_t oldest;           /* seconds since 1970: arrival of the oldest message, 0 without */
+	int64_t oldest;           /* seconds since 1970: arrival of the oldest message that waits for anything, 0 without */
 	pid_t scheduler;          /* the runqueue that publishes what it knows, 0 without */
 };
 

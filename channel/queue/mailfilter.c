@@ -41,7 +41,7 @@ bool mailfilter_span(const char *text, int64_t *seconds)
 
 static bool is_state(const char *word)
 {
-	static const char *const states[] = { "waiting", "due", "active", "held", "damaged", "unreadable" };
+	static const char *const states[] = { "waiting", "due", "active", "held", "report", "damaged", "unreadable" };
 
 	for (size_t i = 0; i < sizeof states / sizeof states[0]; i++)
 		if (strcmp(word, states[i]) == 0)
@@ -84,7 +84,7 @@ bool mailfilter_add(struct mailfilter *f, const char *word, struct buf *why)
 	if (c.kind == FILTER_OLDER && !mailfilter_span(c.value, &c.seconds))
 		return wrong(why, word, "a time like 90s, 15m, 4h, 2d or 1d12h");
 	if (c.kind == FILTER_STATE && !is_state(c.value))
-		return wrong(why, word, "a state of waiting, due, active, held, damaged, unreadable");
+		return wrong(why, word, "a state of waiting, due, active, held, report, damaged, unreadable");
 	f->conditions = xgrow(f->conditions, f->count, &f->capacity, sizeof *f->conditions);
 	f->conditions[f->count++] = c;
 	return true;

@@ -56,6 +56,9 @@ static void add_next(struct buf *out, const struct listed *e, int64_t now)
 	case LISTED_HELD:
 		buf_adds(out, "held");
 		return;
+	case LISTED_REPORT:
+		buf_adds(out, "report");
+		return;
 	case LISTED_WAITING:
 		break;
 	}
@@ -163,6 +166,8 @@ void mailq_sums(struct buf *out, const struct listing *l, int64_t now)
 		buf_addf(out, ", %zu in delivery", l->active);
 	if (l->held > 0)
 		buf_addf(out, ", %zu on hold", l->held);
+	if (l->reports > 0)
+		buf_addf(out, ", %zu message%s to be reported", l->reports, plural(l->reports));
 	if (l->finished > 0)
 		buf_addf(out, ", %zu message%s to be removed", l->finished, plural(l->finished));
 	if (l->oldest != 0) {
@@ -213,6 +218,7 @@ const char *mailq_state(const struct listed *e)
 	case LISTED_WAITING: return e->next == NEXT_HELD ? "held" : e->next == NEXT_NOW ? "due" : "waiting";
 	case LISTED_ACTIVE: return "active";
 	case LISTED_HELD: return "held";
+	case LISTED_REPORT: return "report";
 	case LISTED_DAMAGED: return "damaged";
 	case LISTED_UNREADABLE: return "unreadable";
 	}

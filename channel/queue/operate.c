@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "channel/queue/walk.h"
 #include "channel/spool/control.h"
 #include "channel/spool/diagnostic.h"
 #include "channel/spool/dsn.h"
@@ -18,11 +19,11 @@
 #include "channel/spool/write.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
+#include "lib/log.h"
 #include "lib/logline.h"
 #include "lib/publish.h"
 #include "lib/text.h"
 
-#define HOLD "../hold/"
 /* The next control file of a reroute: one, as there is one operation at a time in a post office. */
 #define REROUTED "../.control.rerouted"
 #define USUAL_WORDS "cancelled by the administrator"
@@ -108,6 +109,13 @@ static bool is_settled(const struct control_recipient *r)
 	return r->tag == TAG_DONE || r->tag == TAG_FAILED;
 }
 
+/* What is done to a message in which everybody is settled; in hold/, where no scheduler looks, a fail was broken off. */
+static bool is_for_settled(const struct operation *o)
+{
+	return o->verb == OPERATION_RELEASE || o->verb == OPERATION_RETRY || o->verb == OPERATION_REMOVE || o->refused ||
+	       (o->held && o->verb == OPERATION_FAIL);
+}
+
 /* Frees the locks of processes that are gone; an agent that lives keeps its message as it is. */
 static enum operation_result free_locks(struct target *t)
 {
@@ -136,8 +144,8 @@ static enum operation_result free_locks(struct target *t)
 		buf_adds(t->why, "a transport agent has it in work");
 		return OPERATION_BUSY;
 	}
-	if (c != NULL && open == 0 && c->recipient_count > 0 && t->o->verb != OPERATION_RELEASE && !t->o->refused) {
-		buf_adds(t->why, "all its recipients are settled; the scheduler removes it");
+	if (c != NULL && open == 0 && c->recipient_count > 0 && !is_for_settled(t->o)) {
+		buf_adds(t->why, "all its recipients are settled; it waits for its report, or goes soon");
 		return OPERATION_NOTHING;
 	}
 	return OPERATION_DONE;
@@ -209,6 +217,13 @@ static bool make_directories(const char *path)
 		bool made = mkdir(directory, 0700) == 0;
 		bool ok = made ? chmod(directory, st.st_mode & 0777) == 0 && publish_sync_directory(directory) : errno == EEXIST;
 		int error = errno;
+		struct stat there;
+
+		/* nobody looks for mail behind a link */
+		if (ok && lstat(directory, &there) == 0 && !S_ISDIR(there.st_mode)) {
+			ok = false;
+			error = ENOTDIR;
+		}
 
 		free(directory);
 		errno = error;
@@ -241,7 +256,7 @@ static enum operation_result move(struct target *t, const char *from, const char
 
 static enum operation_result hold_or_release(struct target *t, bool hold)
 {
-	char *held = xasprintf(HOLD "%s", t->o->job);
+	char *held = xasprintf(WALK_HOLD "%s", t->o->job);
 	enum operation_result result;
 
 	if (t->o->held == hold) {
@@ -363,7 +378,7 @@ static enum operation_result fail(struct target *t)
 			               t->now, &n, buf_str(&text));
 	}
 	if (lines.len == 0)
-		result = nothing_meant(t);
+		result = t->o->held && all_settled(c) ? OPERATION_DONE : nothing_meant(t);
 	else if (!diagnostic_write(c->fd, &lines) || fdatasync(c->fd) < 0)
 		result = trouble(t, "write into", t->path);
 	else
@@ -374,6 +389,8 @@ static enum operation_result fail(struct target *t)
 
 		result = move(t, t->path, t->o->job, "released");
 		t->changed = changed;
+		if (result != OPERATION_DONE)
+			buf_adds(t->why, "; its recipients have failed, and release takes it to its report");
 	}
 	buf_free(&lines);
 	buf_free(&text);
@@ -463,7 +480,8 @@ static bool write_new(const struct rewrite *w)
 	fd = open(REROUTED, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return false;
-	ok = fstat(w->target->control->fd, &st) == 0 && fchmod(fd, st.st_mode & 0777) == 0 &&
+	ok = fstat(w->target->control->fd, &st) == 0 && (geteuid() != 0 || fchown(fd, st.st_uid, st.st_gid) == 0) &&
+	     fchmod(fd, st.st_mode & 0777) == 0 &&
 	     file_write(fd, w->new.data, w->new.len) && fsync(fd) == 0;
 	if (close(fd) < 0)
 		ok = false;
@@ -595,7 +613,7 @@ enum operation_result operate(const struct operation *o, int64_t now, size_t *ch
 	struct target t = { .o = o, .why = why, .now = now };
 	enum operation_result result;
 
-	t.path = xasprintf("%s%s", o->held ? HOLD : "", o->job);
+	t.path = xasprintf("%s%s", o->held ? WALK_HOLD : "", o->job);
 	result = perform(&t);
 	*changed = t.changed;
 	free(t.last);
@@ -603,4 +621,49 @@ enum operation_result operate(const struct operation *o, int64_t now, size_t *ch
 	free(t.path);
 	free(t.message);
 	return result;
+}
+
+/* ---- what was broken off ---- */
+
+static void tell_directory(void *context, const char *directory, int error)
+{
+	(void)context;
+	complain("%s: %s", directory, strerror(error));
+}
+
+void operate_bring_back(bool json, int64_t now)
+{
+	struct walk *walk = walk_begin(true, tell_directory, NULL);
+	const char *job;
+
+	while ((job = walk_next(walk)) != NULL) {
+		struct buf why = { 0 }, id = { 0 };
+		char *path = xasprintf(WALK_HOLD "%s", job), *message;
+		struct control *c;
+		struct stat st;
+		size_t changed;
+
+		/* what is damaged is told where somebody wants to release it */
+		if (control_look(path, &c, &why) == CONTROL_OK && c->recipient_count > 0 && all_settled(c)) {
+			free(c->name);
+			c->name = xstrdup(job);
+			message = control_message_path(c);
+			if (lstat(message, &st) == 0)
+				spoolid_add(&id, &st);
+			else
+				buf_addc(&id, '-');
+			free(message);
+			operate(&(struct operation){
+				.verb = OPERATION_RELEASE, .job = job, .spool = buf_str(&id), .inode = c->inode, .held = true,
+				.by = "runqueue", .json = json,
+			}, now, &changed, &why);
+			if (why.len > 0)
+				complain("%s: everybody in it is settled, and it must leave hold/ for its report: %s", path, buf_str(&why));
+		}
+		control_close(&c);
+		free(path);
+		buf_free(&id);
+		buf_free(&why);
+	}
+	walk_end(&walk);
 }

@@ -63,4 +63,10 @@ extern const char *const operation_results[OPERATION_RESULTS];
  */
 enum operation_result operate(const struct operation *o, int64_t now, size_t *changed, struct buf *why);
 
+/*
+ * For a scheduler that starts: messages on hold in which everybody is settled, as one of which a fail was broken off, go
+ * back to transport/, for their report.  What cannot be moved is complained of.
+ */
+void operate_bring_back(bool json, int64_t now);
+
 #endif

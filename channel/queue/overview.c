@@ -32,10 +32,11 @@ bool overview_is_request(char *line, const char **tag)
 
 static void count_message(struct summary *summary, struct listing *sums, const struct scheduler *s, const struct message *m)
 {
-	sums->finished += m->open == 0;
-	if (m->open == 0)
+	sums->reports += m->open == 0 && m->untold_why != NULL;
+	sums->finished += m->open == 0 && m->untold_why == NULL;
+	if (m->open == 0 && m->untold_why == NULL)
 		return;
-	sums->messages++;
+	sums->messages += m->open > 0;
 	if (sums->oldest == 0 || m->arrived.tv_sec < sums->oldest)
 		sums->oldest = m->arrived.tv_sec;
 	for (uint32_t i = 0; i < m->count; i++) {
@@ -80,8 +81,8 @@ void overview_add(struct buf *out, const char *tag, const struct scheduler *s)
 
 	if (count(summary, &sums, s)) {
 		summary_rows(out, summary, tag);
-		buf_addf(out, "%s\twaiting\t%zu\t%zu\t%zu\t%" PRId64 "\t%zu\n%s\tdone\t0\t\n", tag, sums.messages, sums.recipients,
-		         sums.active, sums.oldest, sums.finished, tag);
+		buf_addf(out, "%s\twaiting\t%zu\t%zu\t%zu\t%" PRId64 "\t%zu\t%zu\n%s\tdone\t0\t\n", tag, sums.messages, sums.recipients,
+		         sums.active, sums.oldest, sums.finished, sums.reports, tag);
 	} else {
 		buf_addf(out, "%s\tbad\t0\tthe files tell more\n", tag);
 	}
@@ -121,16 +122,17 @@ static bool number(char **at, uint64_t *n)
 
 static bool take_waiting(struct listing *sums, char *at)
 {
-	uint64_t messages, recipients, active, oldest, finished;
+	uint64_t messages, recipients, active, oldest, finished, reports = 0;
 
 	if (!number(&at, &messages) || !number(&at, &recipients) || !number(&at, &active) || !number(&at, &oldest) ||
-	    !number(&at, &finished))
+	    !number(&at, &finished) || (at != NULL && !number(&at, &reports)))
 		return false;
 	sums->messages = messages;
 	sums->recipients = recipients;
 	sums->active = active;
 	sums->oldest = (int64_t)oldest;
 	sums->finished = finished;
+	sums->reports = reports;
 	return true;
 }
 

@@ -5,7 +5,7 @@
  *   TAG summary
  *
  *   TAG row CHANNEL HOST TOTAL ACTIVE AGE... NEXT ANSWERED REASON      for each destination, see summary.h
- *   TAG waiting MESSAGES RECIPIENTS ACTIVE OLDEST FINISHED
+ *   TAG waiting MESSAGES RECIPIENTS ACTIVE OLDEST FINISHED REPORTS
  *   TAG done 0
  *
  * or TAG bad 0 WORDS, while it has not read the whole queue, or where there are files that it cannot use: then the files tell.
@@ -32,7 +32,7 @@ void overview_add(struct buf *out, const char *tag, const struct scheduler *s);
 
 /*
  * Asks the runqueue of the working directory: a summary as of `now` (seconds since 1970), and messages, recipients, active,
- * oldest and finished of `sums`.  What is on hold is not in it.  NULL, and zeros, if there is none that tells.
+ * oldest, finished and reports of `sums`.  What is on hold is not in it.  NULL, and zeros, if there is none that tells.
  */
 struct summary *overview_ask(int64_t now, struct listing *sums);
 

@@ -339,6 +339,17 @@ bool destination_reason(struct destination *d, const char *text, int64_t now)
 	return !same;
 }
 
+void message_untold(struct queue *q, struct message *m, const char *why, int64_t now)
+{
+	struct buf clean = { 0 };
+
+	text_add_clean_string(&clean, why, ANSWER_MAX);
+	free(m->untold_why);
+	m->untold_why = clean.data != NULL ? clean.data : xstrdup("");
+	m->untold_at = now;
+	q->changes++;
+}
+
 void recipient_deferred(struct recipient *r, const char *text, int64_t now)
 {
 	free(r->answer);
@@ -476,6 +487,7 @@ void message_free(struct message *m)
 	}
 	for (size_t i = 0; i < m->count; i++)
 		free(m->recipients[i].answer);
+	free(m->untold_why);
 	free(m);
 }
 

@@ -105,6 +105,8 @@ struct message {
 	uint32_t resyncs;
 	uint32_t asked;           /* requests that the reporter has not answered */
 	enum message_told told;   /* of everybody */
+	char *untold_why;         /* why the sender could not be told when all were settled, clean text; NULL if nobody tried */
+	int64_t untold_at;        /* seconds since 1970 */
 	bool all_open;            /* nobody in it was settled when it was read: `recipients` are all there are */
 	bool null_sender;         /* nobody hears what becomes of it */
 	bool untold;              /* a recipient may have failed, or got it, and the sender wants a report */
@@ -112,6 +114,7 @@ struct message {
 	bool awaits_report;       /* everybody is settled, and it goes when the reporter has answered */
 	bool parked;              /* an operator waits for its agents: nothing of it is fed meanwhile */
 	bool came_again;          /* a file of its name came while it was being removed: it is another message's */
+	bool leaving;             /* its files are being removed */
 	bool vanished;            /* its control file is gone, or another's */
 	struct recipient recipients[];  /* and behind them the groups, and what name, file and users point into */
 };
@@ -219,5 +222,8 @@ void group_deferred(struct group *g, const char *notary, const char *text);
 
 /* The same for one recipient, for the listing: the answer alone, the last line of a transcript.  `now`: since 1970. */
 void recipient_deferred(struct recipient *r, const char *text, int64_t now);
+
+/* Keeps why the sender of a message could not be told, for the listing.  `now`: since 1970. */
+void message_untold(struct queue *q, struct message *m, const char *why, int64_t now);
 
 #endif

@@ -89,6 +89,16 @@ static void add_group(struct buf *out, const struct scheduler *s, const struct g
 	}
 }
 
+static void add_report(struct buf *out, const struct scheduler *s, const struct message *m)
+{
+	buf_addf(out, "%s\t%jd.%09ld\t%d\t", m->name, (intmax_t)m->arrived.tv_sec, m->arrived.tv_nsec, QUEUE_STATE_REPORT);
+	if (s->once || s->stopping)
+		buf_addc(out, '-');
+	else
+		buf_addf(out, "%" PRId64, m->retire_at > s->now.ms ? wall_time(s, m->retire_at) : NEXT_NOW);
+	buf_addf(out, "\t%jd\t%s\n", (intmax_t)m->untold_at, m->untold_why);
+}
+
 static bool compose(void *scheduler, int fd)
 {
 	const struct scheduler *s = scheduler;
@@ -102,6 +112,8 @@ static bool compose(void *scheduler, int fd)
 			for (size_t j = 0; j < m->group_count; j++)
 				if (m->groups[j].open > 0)
 					add_group(&part, s, &m->groups[j]);
+			if (m->open == 0 && m->untold_why != NULL)
+				add_report(&part, s, m);
 		}
 		if (part.len >= PART || i + 1 == q->message_buckets) {
 			ok = file_write(fd, part.data, part.len);

@@ -275,7 +275,8 @@ static void delay_answered(struct scheduler *s, struct message *m, enum reporter
 	s->trouble |= s->once && answer == REPORTER_LATER;
 }
 
-void reports_answered(struct scheduler *s, struct message *m, const struct reporter_request *request, enum reporter_answer answer)
+void reports_answered(struct scheduler *s, struct message *m, const struct reporter_request *request, enum reporter_answer answer,
+                      const char *why)
 {
 	if (request->age > 0) {
 		delay_answered(s, m, answer);
@@ -283,6 +284,8 @@ void reports_answered(struct scheduler *s, struct message *m, const struct repor
 		answer = REPORTER_DONE;
 	} else if (request->final) {
 		m->told = answer == REPORTER_DONE ? TOLD_ALL : answer == REPORTER_FILE ? TOLD_FILE : TOLD_NOT;
+		if (answer == REPORTER_LATER)
+			message_untold(&s->queue, m, why != NULL ? why : "zlmtp-report gave no answer", s->now.wall);
 	} else if (answer == REPORTER_LATER) {
 		m->untold = true;
 		s->trouble |= s->once;

@@ -22,8 +22,9 @@ bool reports_ask_moved(struct scheduler *s, struct message *m);
 /* All recipients are settled, and the sender wants a report: asks for it.  scheduler_retire() follows. */
 void reports_ask_final(struct scheduler *s, struct message *m);
 
-/* The reporter has answered a request about the message, anything but REPORTER_MOVED. */
-void reports_answered(struct scheduler *s, struct message *m, const struct reporter_request *request, enum reporter_answer answer);
+/* The reporter has answered a request about the message, anything but REPORTER_MOVED; `why` with REPORTER_LATER, may be NULL. */
+void reports_answered(struct scheduler *s, struct message *m, const struct reporter_request *request, enum reporter_answer answer,
+                      const char *why);
 
 /* Asks for what is due. */
 void reports_work(struct scheduler *s);

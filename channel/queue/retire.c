@@ -17,6 +17,7 @@
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/text.h"
 
 /* The control file of a message, if it is still the one that was read. */
 enum look { LOOK_OK, LOOK_GONE, LOOK_OTHER, LOOK_TROUBLE };
@@ -147,7 +148,34 @@ static bool all_marked(const struct message *m)
 	return ok;
 }
 
-enum retire_result retire_message(struct message *m, struct reporter *reporter, const char *reports, struct remover *remover)
+/* Has the report been due for as long as mail is tried?  A file for the administrator takes its place then. */
+static bool is_too_late(const struct message *m, const struct control *c, const struct schedconf *conf, int64_t now)
+{
+	const struct control_diagnostic **last = control_last_diagnostics(c);
+	bool late = true;
+
+	for (size_t i = 0; i < c->recipient_count && late; i++) {
+		const struct control_recipient *r = &c->recipients[i];
+		char *host = xstrdup(r->host);
+		const struct clause *clause;
+		int64_t expiry;
+
+		ascii_lower_string(host);
+		clause = schedconf_match(conf, r->channel, host);
+		expiry = clause != NULL ? clause->expiry : conf->defaults.expiry;
+		free(host);
+		if (telling_due(c, r, last[i]) != TELL_NOTHING)
+			late = expiry > 0 && now - (last[i] != NULL ? last[i]->time : (int64_t)c->modified.tv_sec) > expiry;
+	}
+	free(last);
+	if (late)
+		complain("%s: its sender could not be told until its report has expired, too: %s; a file in postman/ tells what failed", m->name,
+		         m->untold_why);
+	return late;
+}
+
+enum retire_result retire_message(struct message *m, struct reporter *reporter, const char *reports, struct remover *remover,
+                                  const struct schedconf *conf, int64_t now)
 {
 	enum retire_result answer;
 	struct control *c;
@@ -166,7 +194,7 @@ enum retire_result retire_message(struct message *m, struct reporter *reporter, 
 	answer = settled(c, m);
 	if (answer == RETIRE_DONE && m->told != TOLD_ALL && (telling_any(c) || telling_any_may_have_moved(c))) {
 		/* only what a sender would be told is worth a complaint */
-		if (m->told == TOLD_NOT && reporter != NULL &&
+		if (m->told == TOLD_NOT && reporter != NULL && !(m->untold_why != NULL && is_too_late(m, c, conf, now)) &&
 		    (telling_any(c) ? reporter_can(reporter) : reporter_is_there(reporter)))
 			answer = RETIRE_UNTOLD;
 		else if (anything_to_tell(c) && !tell(c, m, reports))

@@ -13,6 +13,7 @@
 #include "channel/queue/queue.h"
 #include "channel/queue/remover.h"
 #include "channel/queue/reporter.h"
+#include "channel/queue/schedconf.h"
 
 enum retire_result {
 	RETIRE_DONE,      /* it is with the remover, which names the message when it is removed */
@@ -27,9 +28,11 @@ enum retire_result {
  * Removes a message from the spool if its control file, read once more, says that all its recipients are delivered or
  * failed.  What the sender is to hear comes first: with a reporter that can tell it is RETIRE_UNTOLD until m->told says that it
  * was told.  Without (NULL, too), or if the sender is null, failures that are to be reported are written into one file in `reports`, a
- * directory; it and its name are synced before anything is removed.
+ * directory; it and its name are synced before anything is removed.  So are those of whom the reporter could not tell until
+ * their report is as old as mail gets by `conf`.
  */
-enum retire_result retire_message(struct message *m, struct reporter *reporter, const char *reports, struct remover *remover);
+enum retire_result retire_message(struct message *m, struct reporter *reporter, const char *reports, struct remover *remover,
+                                  const struct schedconf *conf, int64_t now);
 
 /*
  * Fails the open recipients of a group that no agent has now, because they waited `age` seconds: a d line

@@ -282,6 +282,37 @@ static enum operation_result due_now(struct scheduler *s, struct message *m, siz
 	return OPERATION_DONE;
 }
 
+/* Everybody is settled: there is the report that may be tried again, or given up with the message. */
+static enum operation_result operate_on_settled(struct scheduler *s, struct message *m, const struct operation *o, size_t *changed,
+                                                struct buf *why)
+{
+	enum operation_result result;
+	bool retiring;
+
+	if (m->leaving || (o->verb != OPERATION_RETRY && o->verb != OPERATION_REMOVE)) {
+		buf_adds(why, m->leaving ? "all its recipients are settled; it is being removed" :
+		         "all its recipients are settled; it waits for its report");
+		return OPERATION_NOTHING;
+	}
+	if (o->verb == OPERATION_REMOVE && m->asked > 0) {
+		buf_adds(why, "zlmtp-report has it in work and has not answered yet");
+		return OPERATION_BUSY;
+	}
+	if (o->verb == OPERATION_RETRY) {
+		m->retire_at = 0;
+		m->retire_tries = 0;
+		s->queue.changes++;
+		return operate(o, s->now.wall, changed, why);
+	}
+	retiring = scheduler_retire_not(s, m);
+	result = operate(o, s->now.wall, changed, why);
+	if (result == OPERATION_DONE)
+		read_again(s, m, o);
+	else if (retiring)
+		scheduler_retire(s, m);
+	return result;
+}
+
 enum operation_result scheduler_operate(struct scheduler *s, const struct operation *o, struct moment now, size_t *changed,
                                         struct buf *why)
 {
@@ -292,10 +323,8 @@ enum operation_result scheduler_operate(struct scheduler *s, const struct operat
 	*changed = 0;
 	forget_removed(s);
 	m = o->held ? NULL : find_job(s, o->job);
-	if (m != NULL && m->look_again == 0 && m->open == 0) {
-		buf_adds(why, "all its recipients are settled; it is being removed");
-		return OPERATION_NOTHING;
-	}
+	if (m != NULL && m->look_again == 0 && m->open == 0)
+		return operate_on_settled(s, m, o, changed, why);
 	if (o->verb == OPERATION_RETRY && m != NULL && m->look_again == 0 && m->inode == o->inode)
 		return due_now(s, m, changed);
 	if (m != NULL && message_is_fed(m)) {
@@ -364,9 +393,9 @@ void scheduler_answered(void *context, const struct reporter_request *request, e
 		return;
 	m->asked--;
 	if (answer != REPORTER_MOVED)
-		reports_answered(s, m, request, answer);
+		reports_answered(s, m, request, answer, words);
 	else if (m->asked > 0 || !move(s, m, words))
-		reports_answered(s, m, request, REPORTER_LATER);
+		reports_answered(s, m, request, REPORTER_LATER, "a recipient has moved, and cannot go there now");
 }
 
 static void wake(struct scheduler *s)
@@ -562,8 +591,9 @@ static bool retire(struct scheduler *s, struct message *m)
 	m->awaits_report = m->asked > 0;
 	if (m->awaits_report)
 		return true;
-	switch (retire_message(m, s->reporter, s->report_directory, s->remover)) {
+	switch (retire_message(m, s->reporter, s->report_directory, s->remover, s->conf, s->now.wall)) {
 	case RETIRE_DONE:
+		m->leaving = true;
 		s->removed++;
 		return true;
 	case RETIRE_UNTOLD:
@@ -584,6 +614,8 @@ static bool retire(struct scheduler *s, struct message *m)
 		return true;
 	}
 	case RETIRE_TROUBLE:
+		if (m->untold_why == NULL)
+			message_untold(&s->queue, m, "its files, or one in postman/, cannot be read or written: see the log", s->now.wall);
 		s->trouble = true;
 		return s->once;
 	case RETIRE_LATER:

@@ -29,6 +29,20 @@ void scheduler_retire(struct scheduler *s, struct message *m)
 	s->retiring_end = &m->next_retiring;
 }
 
+bool scheduler_retire_not(struct scheduler *s, struct message *m)
+{
+	struct message **at = &s->retiring;
+
+	while (*at != NULL && *at != m)
+		at = &(*at)->next_retiring;
+	if (*at == NULL)
+		return false;
+	*at = m->next_retiring;
+	if (s->retiring_end == &m->next_retiring)
+		s->retiring_end = at;
+	return true;
+}
+
 void scheduler_retire_later(struct scheduler *s, struct message *m)
 {
 	m->retire_at = s->now.ms + backoff_after(m->retire_tries, FIRST_RETIRE_PAUSE, LONGEST_RETIRE_PAUSE);

@@ -70,4 +70,7 @@ void scheduler_retire_again(struct scheduler *s, struct message *m, bool told);
 /* scheduler_retire() again after the next pause of a sequence that doubles. */
 void scheduler_retire_later(struct scheduler *s, struct message *m);
 
+/* It will not, for the time being.  False if it was not about to be. */
+bool scheduler_retire_not(struct scheduler *s, struct message *m);
+
 #endif

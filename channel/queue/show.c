@@ -124,7 +124,7 @@ static void recipient_add(struct buf *out, const struct shown *s, const struct c
 	text_add_clean_string(out, r->host, 300);
 	buf_addf(out, "\n  State:      %s", state_of(s, r));
 	if (e != NULL && e->next > s->now) {
-		buf_adds(out, ", next try in ");
+		buf_adds(out, e->state == LISTED_REPORT ? ", its report is tried again in " : ", next try in ");
 		mailq_add_span(out, e->next - s->now);
 	}
 	buf_addc(out, '\n');

@@ -84,7 +84,8 @@ void summary_count(struct summary *s, const struct listed *e)
 	int64_t age = s->now - e->arrived;
 	size_t column = 0;
 
-	if (e->channel == NULL)
+	/* one that is settled does not wait for its destination */
+	if (e->channel == NULL || e->state == LISTED_REPORT)
 		return;
 	d = find(s, e->channel, e->host);
 	d->next = d->total == 0 ? e->next : sooner(d->next, e->next);

@@ -3,8 +3,10 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
-#include <stdbool.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "lib/alloc.h"
 #include "lib/buf.h"
@@ -14,6 +16,7 @@
 struct walk {
 	walk_unreadable *unreadable;
 	void *context;
+	bool held;
 	struct {
 		DIR *directory;
 		size_t prefix;       /* length of its name, "" or with a slash at its end */
@@ -29,18 +32,33 @@ static bool is_hash_letter(const char *name)
 
 static void tell(struct walk *w, int error)
 {
-	w->unreadable(w->context, w->name.len > 0 ? w->name.data : "transport", error);
+	w->unreadable(w->context, w->name.len > 0 ? w->name.data : w->held ? "hold" : "transport", error);
 }
 
 /* Goes into the directory that w->name is the prefix of. */
 static void enter(struct walk *w)
 {
-	DIR *d = opendir(w->name.len > 0 ? w->name.data : ".");
+	char *path = xasprintf("%s%s", w->held ? WALK_HOLD : "./", buf_str(&w->name));
+	/* where the slash at the end would follow a link, O_NOFOLLOW comes too late */
+	size_t end = strlen(path) - 1;
+	DIR *d = NULL;
+	int fd;
 
+	path[end] = '\0';
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd >= 0)
+		d = fdopendir(fd);
 	if (d == NULL) {
-		tell(w, errno);
+		int error = errno;
+
+		if (fd >= 0)
+			close(fd);
+		free(path);
+		if (!w->held || w->depth > 0 || error != ENOENT)
+			tell(w, error);
 		return;
 	}
+	free(path);
 	w->levels[w->depth].directory = d;
 	w->levels[w->depth].prefix = w->name.len;
 	w->depth++;
@@ -58,12 +76,13 @@ static void set_name(struct walk *w, const char *name)
 	buf_adds(&w->name, name);
 }
 
-struct walk *walk_begin(walk_unreadable *unreadable, void *context)
+struct walk *walk_begin(bool held, walk_unreadable *unreadable, void *context)
 {
 	struct walk *w = xcalloc(1, sizeof *w);
 
 	w->unreadable = unreadable;
 	w->context = context;
+	w->held = held;
 	enter(w);
 	return w;
 }

@@ -56,6 +56,11 @@ my %verbs = (
 	release => [1, ['release', '100'], "hold: $old", "transport: $old"],
 	fail => [0, ['fail', '100'], "transport: $old", 'transport: old/one-, old/two , old/three+', 'transport: old/one-, old/two-, old/three+'],
 	remove => [0, ['remove', '100'], "transport: $old", 'gone, message file left', 'gone'],
+	'fail of one on hold' => [1, ['fail', '100'], "hold: $old", 'hold: old/one-, old/two , old/three+', 'hold: old/one-, old/two-, old/three+',
+		'transport: old/one-, old/two-, old/three+'],
+	'remove of one on hold' => [1, ['remove', '100'], "hold: $old", 'gone, message file left', 'gone'],
+	'reroute of one on hold' => [1, ['-f', "$dir/dbases.conf", '-o', 'protocols=routes', 'reroute', '100'], "hold: $old",
+		'hold: new/one , new/two , old/three+'],
 	reroute => [0, ['-f', "$dir/dbases.conf", '-o', 'protocols=routes', 'reroute', '100'], "transport: $old",
 		'transport: new/one , new/two , old/three+'],
 );

@@ -50,7 +50,8 @@ SKIP: {
 		for my $verb (['list'], ['summary'], ['show', $job], ['hold', $job], ['remove', $job], ['retry', 'all'], ['fail', 'all'], ['watch']) {
 			my $said = qx(setpriv --reuid=nobody --regid=nogroup --clear-groups @queue @$verb 2>&1 </dev/null);
 			is $? >> 8, 77, "@$verb, no right: 77";
-			is $said, 'zlmtp-queue: ' . $q->office . "/transport: Permission denied\n", "@$verb: one line";
+			is $said, 'zlmtp-queue: ' . $q->office . "/transport: Permission denied; the post office belongs to root, be that user or name another one with -P\n",
+				"@$verb: one line";
 		}
 		my $said = qx(setpriv --reuid=nobody --regid=nogroup --clear-groups $build/channel/runqueue -l -P @{[$q->office]} 2>&1);
 		is $? >> 8, 77, 'runqueue -l: 77';
@@ -130,6 +131,49 @@ subtest 'fail' => sub {
 	is_deeply [$q->names], [], 'gone';
 	my ($report) = values %{{ $q->reports }};
 	like $report, qr/mailbox is gone.*cancelled by the administrator/s, 'with a report';
+};
+
+# As it is when a fail was killed in front of its last step.
+sub held_and_settled($q) {
+	my $name = $q->message([{ user => 'a', tag => '-' }, { user => 'b', tag => '+' }]);
+	mkdir $q->office . '/hold';
+	rename $q->office . "/transport/$name", $q->office . "/hold/$name" or die;
+	return $name;
+}
+
+subtest 'a message on hold in which everybody is settled goes to its report' => sub {
+	for my $verb ('release', 'fail') {
+		my $q = RunQueue->new;
+		my $name = held_and_settled($q);
+		my ($status, undef, $err) = zq($q, $verb, $name);
+		is "$status$err", '0', $verb;
+		is $q->tags($name), '-+', 'it is back';
+	}
+	my $q = RunQueue->new;
+	my $name = held_and_settled($q);
+	is +(zq($q, 'release', 'all'))[0], 0, 'release all';
+	$q = RunQueue->new;
+	$name = held_and_settled($q);
+	my ($status, undef, $err) = $q->run('-1', '-P', $q->office);
+	is "$status$err", '0', 'runqueue';
+	is_deeply [$q->names], [], 'finds it';
+	is scalar(keys %{{ $q->reports }}), 1, 'and tells of it';
+	is text($q, "hold/$name"), undef, 'nothing is left';
+};
+
+subtest 'hold/ that is a link' => sub {
+	my $q = RunQueue->new;
+	my $name = $q->message(['a']);
+	mkdir $q->dir . '/elsewhere';
+	symlink $q->dir . '/elsewhere', $q->office . '/hold' or die;
+	my ($status, $out, $err) = zq($q, 'hold', $name);
+	is "$status$out", '75', 'nothing goes there';
+	like $err, qr{^zlmtp-queue: S\S+: cannot make the directory of \.\./hold/\d+: Not a directory\n\z}, 'said so';
+	is $q->tags($name), ' ', 'as it was';
+	($status, $out) = zq($q, 'list');
+	is $status, 65, 'list';
+	like $out, qr{^hold +- +unreadable .* directory hold: Not a directory$}m, 'says it';
+	like $out, qr{^S\S+ .* a +}m, 'and goes on from where it was';
 };
 
 subtest 'remove' => sub {

@@ -201,6 +201,102 @@ subtest 'the maps cannot tell' => sub {
 	is $q->control(100), undef, 'the message has gone';
 };
 
+# Mail of that sender, in which everybody has failed; `ago` is the time of the failure.
+sub failed_from($q, $sender, $ago = 0) {
+	$q->spool->add(name => 100, body => "text\n", groups => [{ sender => ['local', $sender, $sender], header => "Subject: hi\n",
+		recipients => [{ channel => 'lmtp', host => '-', user => 'bob', tag => '-' }] }]);
+	my $path = $q->office . '/transport/100';
+	my $c = $q->control(100);
+	my $r = $c->{recipients}[0];
+	Spool->put($path, $c->{bytes} . "d $r->{offset}:$r->{header_offset}:-1::" . (time - $ago) .
+		"\tbob\x01failed\x015.1.1\x01smtp; 550 5.1.1 no\x01\x01lmtp\t\r->> 550 5.1.1 no\n");
+}
+
+for my $sender ('/etc/passwd', '"|/bin/true"', '|true') {
+	subtest "a sender that is no mailbox: $sender" => sub {
+		my $q = Reports->queue;
+		failed_from($q, $sender);
+		my ($status, $out, $err) = $q->run('-1');
+		is "$status$err", '0', 'is nobody';
+		is scalar(keys %{{ $q->reports }}), 1, 'a file in postman/';
+		is $q->control(100), undef, 'the message has gone';
+		is scalar(Reports->all($q)), 0, 'no report';
+	};
+}
+
+# The maps cannot tell, until they are mended.
+sub blind($q) { rename $q->dir . '/var/db/routes', $q->dir . '/var/db/away' or die }
+sub mend($q) { rename $q->dir . '/var/db/away', $q->dir . '/var/db/routes' or die }
+
+subtest 'a message that waits for its report is seen, tried again and removed' => sub {
+	my $q = Reports->queue;
+	blind($q);
+	failed_from($q, 'ann@example.org', 3600);
+	my $seen = sub ($why) {
+		my ($status, $out, $err) = zq($q, 'list');
+		is "$status$err", '0', 'list';
+		like $out, qr{^S\S+ +\S+ +report +ann\@example\.org +lmtp/- +bob +$why}m, 'with id, state and reason' or diag $out;
+		like $out, qr{^0 recipients in 0 messages, 1 message to be reported, the oldest }m, 'counted';
+		my ($row) = rows($q, 'state=report');
+		is_deeply [@$row{qw(file state recipient)}], [100, 'report', 'bob'], 'JSON';
+		($status, $out) = zq($q, 'summary');
+		like $out, qr{1 message to be reported}, 'summary';
+		($status, $out) = zq($q, 'show', $row->{spool});
+		like $out, qr{^  State: +failed(?:, its report is tried again in \w+)?\n  Answer: +$why}m, 'show';
+		return $row->{spool};
+	};
+	my $id = $seen->('settled, its sender is not told yet$');
+	is +(zq($q, $_, 'all'))[0], 1, "$_ is not for it" for 'hold', 'fail', 'release';
+	my ($status, $out, $err) = $q->run('-1');
+	is $status, 69, 'one pass';
+	like $err, qr/: its sender cannot be told now: .*; kept until that works$/m, 'says so';
+	$seen->('the maps ');
+	$q->start('-w');
+	ok RunQueue::wait_for(sub { my ($row) = rows($q, 'state=report'); ($row->{next_try} // 0) > time }), 'with the next try' or diag explain rows($q);
+	$seen->('the maps ');
+	($status, $out, $err) = zq($q, 'hold', $id);
+	is $status, 1, 'hold says no';
+	like $err, qr/: all its recipients are settled; it waits for its report$/, 'and why';
+	mend($q);
+	($status, $out, $err) = zq($q, 'retry', $id);
+	is "$status$err", '0', 'retry';
+	like $out, qr/^\Q$id\E: due now, from ann\@example.org, 1 recipient$/, 'says so';
+	ok RunQueue::wait_for(sub { Reports->all($q) }), 'the report comes';
+	ok RunQueue::wait_for(sub { !$q->control(100) }), 'and the message goes';
+	$q->stop;
+
+	for my $runs (0, 1) {
+		$q = Reports->queue;
+		blind($q);
+		failed_from($q, 'ann@example.org');
+		if ($runs) {
+			$q->start('-w');
+			ok RunQueue::wait_for(sub { my ($row) = rows($q, 'state=report'); $row && $row->{answer} =~ /maps/ }), 'it is seen';
+		}
+		($status, $out, $err) = zq($q, 'remove', 'state=report');
+		is "$status$err", '0', 'removed' . ($runs ? ' by runqueue' : '');
+		is $q->control(100), undef, 'the message has gone';
+		is_deeply [$q->names], [], 'with its files';
+		$q->stop if $runs;
+	}
+};
+
+subtest 'a report that cannot be made until it is as old as mail gets' => sub {
+	for my $case ([7200, 1], [1800, 0]) {
+		my ($ago, $told) = @$case;
+		my $q = Reports->queue(conf => "lmtp/*\n\tinterval=1s expiry=1h command=\"AGENT\"\n");
+		blind($q);
+		failed_from($q, 'ann@example.org', $ago);
+		$q->start('-w');
+		ok RunQueue::wait_for(sub { my ($row) = rows($q, 'state=report'); !$row || ($row->{answer} // '') =~ /maps/ }), 'tried';
+		ok RunQueue::wait_for(sub { keys %{{ $q->reports }} }), 'a file for the administrator' if $told;
+		ok RunQueue::wait_for(sub { !$q->control(100) }), 'the message has gone' if $told;
+		my ($status, $out, $err) = $q->stop;
+		like $err, qr/: its sender could not be told until its report has expired, too: .*; a file in postman\/ tells what failed$/m, 'said so' if $told;
+		is scalar(keys %{{ $q->reports }}), $told, "failed $ago s ago";
+	}
+};
+
 subtest 'a sender that does not exist' => sub {
 	my $q = Reports->queue(script => $fails, routes => "ann\@example.org error!nobody!gone\n");
 	$q->message(['bob']);
