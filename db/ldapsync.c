@@ -582,16 +582,22 @@ int main(int argc, char **argv)
 		.type = s.conf.type, .base = s.conf.map, .config = s.conf.environment, .folding = s.conf.folding,
 	};
 	keeper_ask_dbases(&s.keeper);
-	if (s.dump)
-		return dump_map(&s);
+	if (s.dump) {
+		status = dump_map(&s);
+		keeper_free(&s.keeper);
+		syncconf_free(&s.conf);
+		return status;
+	}
 	keeper_catch_signals(on_stop, &s.unblocked);
 	keeper_lock(s.conf.map, "ldapsync");
-	if (s.first_copy != NULL)
-		return make_first_copy(&s, may_shrink);
-	open_copy(&s, may_shrink);
-	status = s.once ? run_once(&s) : follow(&s);
-	session_close(&s.session);
-	copy_close(&s.copy);
+	if (s.first_copy != NULL) {
+		status = make_first_copy(&s, may_shrink);
+	} else {
+		open_copy(&s, may_shrink);
+		status = s.once ? run_once(&s) : follow(&s);
+		session_close(&s.session);
+		copy_close(&s.copy);
+	}
 	keeper_free(&s.keeper);
 	syncconf_free(&s.conf);
 	return status;
