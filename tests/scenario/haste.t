@@ -13,17 +13,17 @@ my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
 my $program = $ENV{LMTP} // "$build/channel/lmtp";
 -x $program or BAIL_OUT("no $program");
 my $messages = 200;
-my $allowed = $ENV{ZLMTP_SANITIZED} ? 8 : 4;    # with delayed acknowledgements it would be 8 s, with sleeps 200 s
+# On a busy machine any message may take long, but a wait that is built in is one of each: the quickest tenth has none.
+my $allowed = 0.03;
 
 for my $target ('unix', 'tcp') {
 	for my $caps ([], ['PIPELINING'], ['PIPELINING', 'CHUNKING']) {
 		my $matrix = Matrix->new(program => $program, caps => $caps, target => $target);
 		my @cases = map { $matrix->add({ mail => 2, rcpt => [2], data => 2, final => [2] }) } 1 .. $messages;
-		my $start = time;
-		$matrix->run(1, @cases);
-		my $took = time - $start;
+		my @took = sort { $a <=> $b } map { my $start = time; $matrix->run(1, $_); time - $start } @cases;
+		my $quick = $took[$messages / 10];
 		my $name = @$caps ? "@$caps" : 'lock-step';
-		ok($took < $allowed, "$messages jobs one at a time, $target, $name") or diag "took $took s";
+		ok($quick < $allowed, "$messages jobs one at a time, $target, $name") or diag "took $quick s or more, each but the tenth part";
 		my $open = () = glob "/proc/$matrix->{scheduler}{agent}{pid}/fd/*";
 		cmp_ok($open, '<', 12, "descriptors stay few, $target, $name");
 		my @problems = $matrix->finish;
