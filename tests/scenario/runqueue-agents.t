@@ -5,6 +5,7 @@ use v5.36;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use Test::More;
+use Extent qw(long);
 use RunQueue;
 
 sub complaints($q) { return map { $_->{rest} } $q->log('complaint') }
@@ -130,6 +131,23 @@ SKIP: {
 		my $syncs = () = Spool::slurp($trace) =~ /^fdatasync/mg;
 		cmp_ok $syncs, '<', 100, "500 failures, $syncs syncs";
 		cmp_ok $syncs, '>', 0, 'at least one';
+	};
+}
+
+SKIP: {
+	skip 'it takes 40 seconds: ZLMTP_LONG=1', 1 if !long();
+	subtest 'an agent that has nothing to do and does not go is killed' => sub {
+		my $q = RunQueue->new;
+		Spool->put($q->dir . '/odd', "#!/bin/sh\ntrap '' TERM\necho '#hungry'\nread x\necho '#hungry'\nwhile :; do sleep 1; done\n");
+		chmod 0755, $q->dir . '/odd';
+		$q->conf("lmtp/*\n\tinterval=1h retries=1 command=\"" . $q->dir . "/odd\"\n");
+		my $job = $q->message(['a']);
+		$q->start('-1');
+		my ($status, $out, $err) = $q->finish(90);
+		is $status, 69, 'runqueue ends';
+		like $err, qr/^runqueue: agent \d+ \(lmtp\) has not exited 30 s after it was told to\n(?:.*\n)*runqueue: agent \d+ \(lmtp\) was killed by signal 9$/m,
+			'by SIGKILL, 10 s after SIGTERM';
+		is $q->tags($job), ' ', 'the mail waits';
 	};
 }
 
