@@ -160,12 +160,12 @@ subtest 'a message whose files cannot be removed is not done' => sub {
 	$q->start('-1', '-P', $q->office);
 	my (undef, undef, $err) = $q->finish;
 	like $err, qr{cannot remove \Q$name\E: Device or resource busy}, 'said so';
-	ok scalar(grep { /outcome=delivered/ } grepped($q, $id)), 'it was delivered';
+	ok RunQueue::wait_for(sub { grep { /outcome=delivered/ } grepped($q, $id) }), 'it was delivered';
 	is_deeply [grep { /event=done/ } grepped($q, $id)], [], 'no "done" while it is there';
 	$q->{before} = $q->{wrap};
 	$q->start('-1', '-P', $q->office);
 	$q->finish;
-	is scalar(grep { /event=done/ } grepped($q, $id)), 1, 'but when it is gone';
+	ok RunQueue::wait_for(sub { 1 == grep { /event=done/ } grepped($q, $id) }), 'but when it is gone';
 };
 
 subtest 'JSON' => sub {
