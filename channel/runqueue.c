@@ -54,12 +54,16 @@ static const struct program program = {
 	.purpose = "Starts the transport agents of scheduler.conf and feeds them the mail in the queue.",
 	.options = options,
 	.notes = "-O log=keys|json    form of log lines (keys)\n"
-	         "-O silence=TIME     an agent that has mail and says nothing for so long is ended (5h)\n"
+	         "-O silence=TIME     an agent that has mail and says nothing for so long is ended (5h), zlmtp-report after half\n"
+	         "                    an hour at the latest\n"
 	         "ZENV is the file that ZCONFIG names, or " ZCONFIG_PATH ".\n"
 	         "Senders are told by zlmtp-report, which stands beside runqueue.  Without it or without maps, and for mail\n"
 	         "without a sender, reports on what failed go to postman/ of the post office.",
 	.help = 'h',
 };
+
+/* zlmtp-report answers for two hundred messages at a time, each of which may have to wait for a map; in seconds. */
+#define REPORTER_SILENCE (30 * 60)
 
 /* Between looks through the whole spool, in milliseconds: with and without a system that tells of new files. */
 #define SCAN_PAUSE (60 * 1000)
@@ -447,6 +451,7 @@ int main(int argc, char **argv)
 	reporter.dbases = maps = set.dbases != NULL ? from_here(set.dbases) : zenv_below("MAILVAR", "db/dbases.conf");
 	reporter.program = reporter_path = process_beside("zlmtp-report");
 	reporter.json = set.log_json;
+	reporter.silence = set.silence > 0 && set.silence < REPORTER_SILENCE ? set.silence * 1000 : REPORTER_SILENCE * 1000;
 	enter_transport(set.postoffice);
 	wait_catch(signals, sizeof signals / sizeof signals[0], on_signal, &while_waiting);
 	srandom((unsigned)getpid());

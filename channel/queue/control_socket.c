@@ -20,6 +20,8 @@
 /* Requests that wait for agents. */
 #define WAITING_MAX 1000
 #define RETRY_PAUSE 50
+/* Before the next look at clients for whom there was no descriptor: they are there all the time. */
+#define ACCEPT_PAUSE 1000
 /* Operations wait for the disk: mail has its turn after so many milliseconds. */
 #define SLICE 20
 
@@ -48,6 +50,7 @@ struct control_server {
 	struct waiting *waiting;
 	size_t waiting_count;
 	int64_t again;            /* clock_ms(): the waiting ones are tried again; CLOCK_NEVER without */
+	int64_t accept_at;        /* clock_ms(): nobody is accepted before; 0 if there was no trouble */
 	int64_t began;            /* clock_ms() */
 	struct status_sums sums;
 };
@@ -117,8 +120,11 @@ static void forget_client(struct control_server *c, struct client *k)
 	*k = (struct client){ .fd = -1 };
 }
 
-static void take_clients(struct control_server *c)
+static void take_clients(struct control_server *c, int64_t now)
 {
+	if (now < c->accept_at)
+		return;
+	c->accept_at = 0;
 	for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
 		struct client *k = &c->clients[i];
 		struct buf name = { 0 };
@@ -128,8 +134,11 @@ static void take_clients(struct control_server *c)
 		if (k->fd >= 0)
 			continue;
 		k->fd = accept4(c->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (k->fd < 0)
+		if (k->fd < 0) {
+			if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+				c->accept_at = now + ACCEPT_PAUSE;
 			return;
+		}
 		if (getsockopt(k->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0)
 			account_add_user(&name, peer.uid);
 		k->by = xstrdup(buf_str(&name));
@@ -293,7 +302,7 @@ void control_work(struct control_server *c, struct moment now)
 {
 	int64_t end = clock_ms() + SLICE;
 
-	take_clients(c);
+	take_clients(c, now.ms);
 	if (c->again <= now.ms)
 		try_waiting(c, now);
 	for (size_t i = 0; i < CONTROL_CLIENTS; i++)
@@ -311,7 +320,7 @@ int64_t control_deadline(const struct control_server *c)
 		if (k->fd >= 0 && k->ended && k->waiting == 0 && k->out.len == 0)
 			return 0;
 	}
-	return c->again;
+	return c->accept_at != 0 && c->accept_at < c->again ? c->accept_at : c->again;
 }
 
 size_t control_poll(struct control_server *c, struct pollfd *fds)
@@ -327,7 +336,7 @@ size_t control_poll(struct control_server *c, struct pollfd *fds)
 		if (k->fd >= 0 && events != 0)
 			fds[n++] = (struct pollfd){ .fd = k->fd, .events = events };
 	}
-	if (room)
+	if (room && c->accept_at == 0)
 		fds[n++] = (struct pollfd){ .fd = c->fd, .events = POLLIN };
 	return n;
 }

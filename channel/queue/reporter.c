@@ -20,6 +20,8 @@ enum { CHUNK = 64 * 1024 };
 
 #define IDLE_MAX (30 * 1000)               /* without a request it leaves */
 #define RESTART_PAUSE (5 * 1000)           /* after one that failed */
+#define SILENT_PAUSE (10 * 1000)           /* from being told to end to being ended */
+#define LAST_PAUSE (2 * 1000)              /* the same when we end ourselves */
 
 struct reporter {
 	const struct reporter_options *options;
@@ -31,6 +33,8 @@ struct reporter {
 	struct reporter_request *requests;     /* without an answer, from `first` on */
 	size_t first, count, capacity;
 	int64_t idle_since, start_at;
+	int64_t silent_since;     /* its last word, or the first request after it */
+	int64_t kill_at;          /* it was told to end; CLOCK_NEVER: it was not */
 	bool complained;          /* the log says what is missing */
 };
 
@@ -38,7 +42,7 @@ struct reporter *reporter_create(const struct reporter_options *options, reporte
 {
 	struct reporter *r = xcalloc(1, sizeof *r);
 
-	*r = (struct reporter){ .options = options, .told = told, .context = context, .fd = -1 };
+	*r = (struct reporter){ .options = options, .told = told, .context = context, .fd = -1, .kill_at = CLOCK_NEVER };
 	return r;
 }
 
@@ -48,11 +52,11 @@ void reporter_destroy(struct reporter **reporter)
 
 	if (r->fd >= 0)
 		close(r->fd);
-	/* a reporter that waits for a map that hangs is not waited for: what it has not told is told again */
+	/* a reporter that waits for a map that hangs, or was stopped, is not waited for: what it has not told is told again */
 	if (r->pid > 0 && r->first < r->count)
 		kill(r->pid, SIGTERM);
 	if (r->pid > 0)
-		child_end(r->pid, CHILD_LEAVE, CLOCK_NEVER, &(int){ 0 });
+		child_end(r->pid, CHILD_KILL, clock_ms() + LAST_PAUSE, &(int){ 0 });
 	buf_free(&r->in);
 	buf_free(&r->out);
 	free(r->requests);
@@ -97,13 +101,32 @@ static _Noreturn void run(const struct reporter_options *o)
 	_exit(EX_UNAVAILABLE);
 }
 
+/* Nothing is known of what was asked: none of it is forgotten. */
+static void give_up(struct reporter *r, const char *why)
+{
+	size_t count = r->count;
+
+	buf_clear(&r->out);
+	buf_clear(&r->in);
+	while (r->first < count) {
+		struct reporter_request request = r->requests[r->first++];
+		char *words = xstrdup(why);
+
+		r->told(r->context, &request, REPORTER_LATER, words);
+		free(words);
+	}
+}
+
 static void start(struct reporter *r, int64_t now)
 {
 	/* a ^C is for us */
 	struct child_rules rules = { .err = CHILD_SAME, .closes = true, .own_group = true };
 	int ends[2] = { -1, -1 };
+	struct buf why = { 0 };
 
 	r->start_at = now + RESTART_PAUSE;
+	r->silent_since = now;
+	r->kill_at = CLOCK_NEVER;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0) {
 		fcntl(ends[0], F_SETFL, O_NONBLOCK);
 		rules.in = rules.out = ends[1];
@@ -118,21 +141,10 @@ static void start(struct reporter *r, int64_t now)
 		close(ends[0]);
 	}
 	r->pid = 0;
-	complain("cannot start %s: %s", r->options->program, strerror(errno));
-}
-
-/* Nothing is known of what was asked: none of it is forgotten. */
-static void give_up(struct reporter *r)
-{
-	size_t count = r->count;
-
-	buf_clear(&r->out);
-	buf_clear(&r->in);
-	while (r->first < count) {
-		struct reporter_request request = r->requests[r->first++];
-
-		r->told(r->context, &request, REPORTER_LATER, NULL);
-	}
+	buf_addf(&why, "cannot start %s: %s", r->options->program, strerror(errno));
+	complain("%s", buf_str(&why));
+	give_up(r, buf_str(&why));
+	buf_free(&why);
 }
 
 static void hang_up(struct reporter *r)
@@ -145,8 +157,10 @@ static void hang_up(struct reporter *r)
 
 void reporter_ask(struct reporter *r, const struct reporter_request *request, const struct buf *text, int64_t now)
 {
-	if (r->first == r->count)
+	if (r->first == r->count) {
 		r->first = r->count = 0;
+		r->silent_since = now;
+	}
 	r->requests = xgrow(r->requests, r->count, &r->capacity, sizeof *r->requests);
 	r->requests[r->count++] = *request;
 	buf_add(&r->out, text->data, text->len);
@@ -219,7 +233,7 @@ static bool answered(struct reporter *r, char *line)
 }
 
 /* False if there was nothing: after true there may be more. */
-static bool read_answers(struct reporter *r)
+static bool read_answers(struct reporter *r, int64_t now)
 {
 	char *room, *lf;
 	size_t used = 0;
@@ -238,6 +252,7 @@ static bool read_answers(struct reporter *r)
 		return false;
 	}
 	r->in.len += (size_t)n;
+	r->silent_since = now;
 	while ((lf = memchr(r->in.data + used, '\n', r->in.len - used)) != NULL) {
 		char *line = r->in.data + used;
 
@@ -253,9 +268,26 @@ static bool read_answers(struct reporter *r)
 	return true;
 }
 
+/* As an agent that says nothing: it is told to end, then it is ended.  What becomes of it is seen in reporter_buried(). */
+static void end_silent(struct reporter *r, int64_t now)
+{
+	if (r->pid == 0)
+		return;
+	if (now >= r->kill_at) {
+		kill(r->pid, SIGKILL);
+		r->kill_at = now + SILENT_PAUSE;
+	} else if (r->kill_at == CLOCK_NEVER && reporter_waiting(r) > 0 && now - r->silent_since >= r->options->silence) {
+		complain("zlmtp-report %ld has said nothing for %lld s, with %zu request%s; it is ended", (long)r->pid,
+		         (long long)(now - r->silent_since) / 1000, reporter_waiting(r), reporter_waiting(r) == 1 ? "" : "s");
+		kill(r->pid, SIGTERM);
+		r->kill_at = now + SILENT_PAUSE;
+	}
+}
+
 void reporter_serve(struct reporter *r, int64_t now)
 {
-	read_answers(r);
+	read_answers(r, now);
+	end_silent(r, now);
 	if (r->pid == 0 && reporter_waiting(r) > 0 && now >= r->start_at)
 		start(r, now);
 	flush(r);
@@ -269,6 +301,10 @@ int64_t reporter_deadline(const struct reporter *r)
 {
 	if (r->pid == 0)
 		return reporter_waiting(r) > 0 ? r->start_at : CLOCK_NEVER;
+	if (r->kill_at != CLOCK_NEVER)
+		return r->kill_at;
+	if (reporter_waiting(r) > 0)
+		return r->silent_since + r->options->silence;
 	return r->fd >= 0 && reporter_waiting(r) == 0 ? r->idle_since + IDLE_MAX : CLOCK_NEVER;
 }
 
@@ -279,16 +315,19 @@ bool reporter_buried(struct reporter *r, pid_t pid, int status, int64_t now)
 	if (pid != r->pid)
 		return false;
 	/* what it said before its end counts */
-	while (read_answers(r))
+	while (read_answers(r, now))
 		;
 	if (r->fd >= 0)
 		hang_up(r);
 	r->pid = 0;
+	buf_adds(&end, "zlmtp-report ");
 	child_describe_end(&end, status);
 	if (status != 0)
-		complain("zlmtp-report %s", buf_str(&end));
-	buf_free(&end);
+		complain("%s", buf_str(&end));
+	else
+		buf_adds(&end, "has ended");
 	r->start_at = status != 0 ? now + RESTART_PAUSE : now;
-	give_up(r);
+	give_up(r, buf_str(&end));
+	buf_free(&end);
 	return true;
 }

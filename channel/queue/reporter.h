@@ -39,6 +39,7 @@ struct reporter_options {
 	const char *program;      /* path of zlmtp-report; NULL: nobody knows where it is */
 	const char *dbases;       /* path of dbases.conf; NULL: nobody knows */
 	const char *postoffice;
+	int64_t silence;          /* ms: when it has requests and says nothing for so long it is ended */
 	bool json;                /* form of its log lines */
 };
 
@@ -50,7 +51,7 @@ struct reporter;
 /* `options` must live as long.  `told` is called from reporter_serve() and reporter_buried(), and asks nothing. */
 struct reporter *reporter_create(const struct reporter_options *options, reporter_told *told, void *context);
 
-/* Hangs up: it ends when it has done what it was asked. */
+/* Hangs up, and ends it if it has not ended by itself soon: what it has not told is told again. */
 void reporter_destroy(struct reporter **r);
 
 /* False if the program or the maps are missing; reporter_can() says so in the log, once. */
@@ -67,7 +68,10 @@ size_t reporter_waiting(const struct reporter *r);
 int reporter_descriptor(const struct reporter *r);
 short reporter_events(const struct reporter *r);
 
-/* Reads and writes what there is; starts the program if requests wait for it. */
+/*
+ * Reads and writes what there is; starts the program if requests wait for it, and ends one that is silent.  If it cannot be
+ * started, what was asked is REPORTER_LATER.
+ */
 void reporter_serve(struct reporter *r, int64_t now);
 
 /* When reporter_serve() must be called, whatever happens (clock_ms()). */

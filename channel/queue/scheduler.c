@@ -765,7 +765,7 @@ void scheduler_stop(struct scheduler *s, struct moment now)
 
 bool scheduler_finished(const struct scheduler *s)
 {
-	if (s->agents != NULL || s->attention || scheduler_is_scanning(s) || (s->once && reports_pending(s)))
+	if (s->agents != NULL || s->attention || scheduler_is_scanning(s) || (s->once && !s->stopping && reports_pending(s)))
 		return false;
 	return s->stopping || (s->once && s->retiring == NULL);
 }

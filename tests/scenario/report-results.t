@@ -297,6 +297,36 @@ subtest 'a report that cannot be made until it is as old as mail gets' => sub {
 	}
 };
 
+subtest 'a zlmtp-report that says nothing' => sub {
+	my $q = Reports->queue;
+	my $bin = $q->dir . '/bin';
+	my $build = $ENV{BUILD_DIR} // '.';
+	mkdir $bin;
+	system('cp', "$build/channel/runqueue", $bin) == 0 or die;
+	Spool->put("$bin/zlmtp-report", "#!/bin/sh\ntrap '' TERM\nexec sleep 600\n");
+	chmod 0755, "$bin/zlmtp-report";
+	$q->{before} = ['sh', '-c', "shift; exec '$bin/runqueue' \"\$@\"", 'x'];
+	failed_from($q, 'ann@example.org');
+	$q->start('-w', '-O', 'silence=1s');
+	my $said = sub ($what) { RunQueue::wait_for(sub { (Spool::slurp($q->dir . '/err') // '') =~ $what }, 40) };
+	ok $said->(qr/^runqueue: zlmtp-report \d+ has said nothing for \d+ s, with 1 request; it is ended$/m), 'is told of';
+	ok $said->(qr/^runqueue: zlmtp-report was killed by signal 9$/m), 'and ended';
+	ok RunQueue::wait_for(sub { my ($row) = rows($q, 'state=report'); ($row->{answer} // '') =~ /^zlmtp-report was killed/ }), 'the message waits';
+	ok $said->(qr/has said nothing.*has said nothing/s), 'it is tried again';
+	kill TERM => $q->{pid};
+	my ($status) = $q->finish(15);
+	is $status, 0, 'runqueue ends all the same';
+};
+
+subtest 'a zlmtp-report that cannot be started' => sub {
+	my $q = Reports->queue(before => ['sh', '-c', 'ulimit -n 8; exec "$@"', 'x'], script => $fails);
+	failed_from($q, 'ann@example.org');
+	my ($status, $out, $err) = $q->run('-1');
+	is $status, 69, 'one pass ends, with trouble';
+	like $err, qr/^runqueue: cannot start \S+zlmtp-report: Too many open files$/m, 'and says so';
+	is $q->tags(100), '-', 'the message waits';
+};
+
 subtest 'a sender that does not exist' => sub {
 	my $q = Reports->queue(script => $fails, routes => "ann\@example.org error!nobody!gone\n");
 	$q->message(['bob']);
