@@ -60,6 +60,78 @@ int file_open_own(const char *path, int flags, mode_t mode)
 	return open_checked(path, flags | O_NOFOLLOW, mode, false);
 }
 
+/*
+ * The directory of a path, opened for root without following a link; -1 with errno: ENOTDIR for a link.  AT_FDCWD for
+ * others, who see nothing behind a link but what they may see anyhow.  *name: the last part, or all of it.
+ */
+static int open_directory_of(const char *path, const char **name)
+{
+	const char *slash;
+	int at = AT_FDCWD;
+
+	*name = path;
+	if (geteuid() != 0)
+		return at;
+	while ((slash = strchr(*name, '/')) != NULL) {
+		char *part = xstrndup(*name, slash == path ? 1 : (size_t)(slash - *name));
+		int next = openat(at, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), error = errno;
+
+		free(part);
+		if (at != AT_FDCWD)
+			close(at);
+		errno = error;
+		at = next;
+		if (at < 0)
+			return -1;
+		*name = slash + strspn(slash, "/");
+	}
+	return at;
+}
+
+static bool is_found(const struct stat *st)
+{
+	errno = !S_ISREG(st->st_mode) ? EINVAL : st->st_nlink > 1 && geteuid() == 0 ? EMLINK : 0;
+	return errno == 0;
+}
+
+int file_open_found(const char *path)
+{
+	const char *name;
+	int at = open_directory_of(path, &name), fd, error;
+	struct stat st;
+
+	if (at == -1)
+		return -1;
+	fd = openat(at, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	error = errno == ELOOP ? EINVAL : errno;
+	if (at != AT_FDCWD)
+		close(at);
+	if (fd >= 0 && fstat(fd, &st) == 0 && is_found(&st))
+		return fd;
+	if (fd >= 0) {
+		error = errno;
+		close(fd);
+	}
+	errno = error;
+	return -1;
+}
+
+bool file_look_found(const char *path, struct stat *st)
+{
+	const char *name;
+	int at = open_directory_of(path, &name), error;
+	bool ok;
+
+	if (at == -1)
+		return false;
+	ok = fstatat(at, name, st, AT_SYMLINK_NOFOLLOW) == 0 && is_found(st);
+	error = errno;
+	if (at != AT_FDCWD)
+		close(at);
+	errno = error;
+	return ok;
+}
+
 bool file_is_same(const struct stat *a, const struct stat *b)
 {
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
@@ -132,6 +204,8 @@ const char *file_error(int error)
 	case EINVAL:
 	case ENXIO:        /* a pipe that nobody reads, a socket */
 		return "not a regular file";
+	case ENOTDIR:
+		return "below what is no directory, or a symbolic link";
 	case EMLINK:
 		return "has more than one name";
 	default:

@@ -11,6 +11,8 @@
 
 #include "lib/buf.h"
 
+struct stat;
+
 /*
  * Opens a file that must be a regular one, as what stands in its place may be a pipe or a device that never ends.  Never
  * waits.  `flags` as in open(2); what O_CREAT makes has mode 0600.  -1 with errno, EINVAL if it is no regular file.
@@ -22,6 +24,15 @@ int file_open_regular(const char *path, int flags);
  * is not followed, and by root a file with a second name is refused (EMLINK), since it may be another user's.
  */
 int file_open_own(const char *path, int flags, mode_t mode);
+
+/*
+ * Opens a regular file to read it that another user may have put there: a symbolic link is not followed, by root in no part
+ * of the path, and by root a file with a second name is refused (EMLINK): it may be anybody's.  Never waits.
+ */
+int file_open_found(const char *path);
+
+/* lstat(2) of such a file.  False with the errno that file_open_found() would have. */
+bool file_look_found(const char *path, struct stat *st);
 
 /* True if root alone can put something into the directory of `path`. */
 bool file_is_of_root_alone(const char *path);
@@ -36,8 +47,6 @@ void file_as_oneself(void);
 
 /* The directory of `path`, allocated: "." without a slash. */
 char *file_directory(const char *path);
-
-struct stat;
 
 /* True if both tell of the same file, whatever its name and content. */
 bool file_is_same(const struct stat *a, const struct stat *b);

@@ -202,6 +202,14 @@ bool publish_commit(struct publish *p)
 	return ok;
 }
 
+void publish_drop(struct publish *p)
+{
+	unlink(p->temporary);
+	forget(p->temporary);
+	free(p->temporary);
+	p->temporary = NULL;
+}
+
 void publish_abort(struct publish *p)
 {
 	if (p->temporary != NULL)

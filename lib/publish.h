@@ -34,6 +34,9 @@ bool publish_commit(struct publish *p);
 /* Removes the temporary.  Harmless on a zeroed or committed struct. */
 void publish_abort(struct publish *p);
 
+/* The file has another name by now: the temporary one goes, its descriptor stays open until publish_abort(). */
+void publish_drop(struct publish *p);
+
 /* fsync of the directory that holds `path`.  False with errno. */
 bool publish_sync_directory(const char *path);
 

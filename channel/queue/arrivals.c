@@ -12,6 +12,7 @@
 #include "lib/alloc.h"
 #include "lib/buf.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 #include "lib/log.h"
 #include "lib/text.h"
 
@@ -74,6 +75,19 @@ static bool all_deliverable(const struct control *c)
 	return true;
 }
 
+/* A message file that is a link, or has another name somewhere, may be anybody's: the administrator should know. */
+static bool has_message(const struct control *c)
+{
+	char *file = control_message_path(c);
+	struct stat st;
+	bool ok = file_look_found(file, &st) || (errno != EINVAL && errno != EMLINK && errno != ENOTDIR);
+
+	if (!ok)
+		complain("%s: its message file %s: %s; left alone", c->name, file, file_error(errno));
+	free(file);
+	return ok;
+}
+
 static void add(struct arrivals *in, const struct control *c)
 {
 	char *file = control_message_path(c);
@@ -111,7 +125,7 @@ static void take(struct arrivals *in, struct control *c)
 
 	if (locks != TAG_OK)
 		put_aside(in, c->id, c->name, locks == TAG_TAKEN ? LOCKED_PAUSE : UNREADABLE_PAUSE);
-	else if (all_deliverable(c))
+	else if (all_deliverable(c) && has_message(c))
 		add(in, c);
 	else
 		damaged(in, c->id, c->name);

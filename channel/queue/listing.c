@@ -14,6 +14,7 @@
 #include "channel/spool/tag.h"
 #include "channel/spool/telling.h"
 #include "lib/alloc.h"
+#include "lib/file.h"
 #include "lib/text.h"
 
 /* As long as the answers of queue_state.c. */
@@ -181,19 +182,26 @@ static void tell_message(struct reader *r, const struct control *c)
 	char *path = control_message_path(c);
 	const char *why = hopeless(c);
 	struct stat message;
-	int error = lstat(path, &message) < 0 ? errno : 0;
+	struct buf text = { 0 };
+	int error = file_look_found(path, &message) ? 0 : errno;
+	bool refused = error == EINVAL || error == EMLINK || error == ENOTDIR;
 
 	free(path);
 	if (why != NULL) {
 		tell_trouble(r, LISTED_DAMAGED, c->name, c->inode, c->modified.tv_sec, why);
-	} else if (is_finished(c)) {
+	} else if (!refused && is_finished(c)) {
 		tell_settled(r, c, error == 0 ? &message : NULL);
 	} else if (error != 0) {
 		/* the control file goes first, so that it is not a message that is just being removed */
 		if (access(r->path, F_OK) < 0)
 			return;
-		tell_trouble(r, error == ENOENT ? LISTED_DAMAGED : LISTED_UNREADABLE, c->name, c->inode, c->modified.tv_sec,
-		             error == ENOENT ? "it has no message file" : strerror(error));
+		if (error == ENOENT)
+			buf_adds(&text, "it has no message file");
+		else
+			buf_addf(&text, "its message file: %s", file_error(error));
+		tell_trouble(r, error == ENOENT || refused ? LISTED_DAMAGED : LISTED_UNREADABLE, c->name, c->inode, c->modified.tv_sec,
+		             buf_str(&text));
+		buf_free(&text);
 	} else {
 		tell_recipients(r, c, &message);
 	}

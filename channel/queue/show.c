@@ -246,10 +246,11 @@ static void json_form(struct buf *out, const struct shown *s, bool body)
 bool show_message(struct buf *out, const struct listing *entries, bool body, bool json, int64_t now, struct buf *why)
 {
 	const struct listed *first = &entries->list[0];
-	struct shown s = { .entries = entries, .now = now };
+	struct shown s = { .entries = entries, .file = { .limit = FILE_LARGEST }, .now = now };
 	struct control *c;
 	char *path = xasprintf("%s%s", first->held ? "../hold/" : "", first->name), *message;
 	bool ok = control_look(path, &c, why) == CONTROL_OK;
+	int fd;
 
 	free(path);
 	if (!ok)
@@ -258,13 +259,16 @@ bool show_message(struct buf *out, const struct listing *entries, bool body, boo
 	c->name = xstrdup(first->name);
 	s.control = c;
 	message = control_message_path(c);
-	ok = file_read_path(message, &s.file);
+	fd = file_open_found(message);
+	ok = fd >= 0 && file_read(fd, &s.file);
 	if (!ok)
 		buf_addf(why, "%s: %s", message, file_error(errno));
 	else if (json)
 		json_form(out, &s, body);
 	else
 		text_form(out, &s, body);
+	if (fd >= 0)
+		close(fd);
 	free(message);
 	buf_free(&s.file);
 	control_close(&c);

@@ -503,6 +503,9 @@ static void link_message(struct spool_draft *d)
 {
 	d->linked = link(d->message.temporary, d->queue) == 0;
 	must(d, d->linked, EX_CANTCREAT, "cannot create", d->queue);
+	/* before the control file is seen: root takes no message file with a second name */
+	if (d->linked)
+		publish_drop(&d->message);
 }
 
 static void sync_queue(struct spool_draft *d)

@@ -176,6 +176,35 @@ subtest 'hold/ that is a link' => sub {
 	like $out, qr{^S\S+ .* a +}m, 'and goes on from where it was';
 };
 
+# The message file is another one than the program that queued it has made.
+subtest 'a message file that may be of anybody' => sub {
+	my @cases = (
+		['a link', 'not a regular file', sub ($q, $file) { rename $file, "$file.away"; symlink $q->dir . '/secret', $file }],
+		['a pipe', 'not a regular file', sub ($q, $file) { unlink $file; POSIX::mkfifo($file, 0600) }],
+	);
+	push @cases, ['a second name', 'has more than one name', sub ($q, $file) { unlink $file; link $q->dir . '/secret', $file }],
+		['a link above it', 'below what is no directory, or a symbolic link', sub ($q, $file) {
+			rename $q->office . '/queue/Y', $q->dir . '/elsewhere'; symlink $q->dir . '/elsewhere', $q->office . '/queue/Y' }] if $> == 0;
+	for my $case (@cases) {
+		my ($what, $why, $make) = @$case;
+		my $q = RunQueue->new(script => "user . ok\n");
+		my $name = $q->message(['a'], name => 'Y/4711002');
+		Spool->put($q->dir . '/secret', 'x' x 200);
+		$make->($q, $q->office . "/queue/$name");
+		my ($status, $out, $err) = $q->run('-1');
+		like $err, qr{^runqueue: \Q$name: its message file ../queue/$name: $why\E; left alone$}m, "$what: said";
+		is_deeply [$q->jobs], [], 'not given to an agent';
+		is $q->tags($name), ' ', 'it stays';
+		($status, $out) = zq($q, 'list');
+		like $out, qr{^\Q$name\E .* damaged .* its message file: \Q$why\E$}m, 'listed as damaged';
+		($status, $out, $err) = zq($q, 'show', '-b', $name);
+		is "$status$out", '65', 'show -b prints nothing of it';
+		unlike $err, qr/xxx/, 'and no word';
+		my $job = qx(cd '@{[$q->office]}/transport' && echo '$name	-' | timeout 20 $build/channel/lmtp -c lmtp -F UNIX:/nonesuch 2>&1);
+		like $job, qr/\Q$why\E/, 'lmtp does not open it';
+	}
+};
+
 subtest 'remove' => sub {
 	my $q = RunQueue->new;
 	my ($x, $y, $z) = map { $q->message(["u$_"]) } 1 .. 3;

@@ -242,10 +242,10 @@ subtest 'files that are no files' => sub {
 			mkdir $path if $kind eq 'directory';
 			$q->start('-1');
 			my ($status, undef, $err) = $q->finish(10);
-			my %expect = ('.pid.runqueue' => 73, 'transport/555' => 69);
+			my %expect = ('.pid.runqueue' => 73, 'transport/555' => 69, 'queue/100' => 69);
 			is $status, $expect{$name} // 0, "$kind as $name: exit";
 			$q->start('-l');
-			is +($q->finish(10))[0], $name eq 'transport/555' ? 65 : 0, "$kind as $name: list" if $name ne '.state.runqueue';
+			is +($q->finish(10))[0], $name =~ m{/} ? 65 : 0, "$kind as $name: list" if $name ne '.state.runqueue';
 		}
 	}
 	my $q = RunQueue->new;

@@ -225,7 +225,14 @@ static void what_is_no_message_file_is_refused_in_words(void **state)
 	buf_clear(&why);
 	assert_int_equal(symlink("loop", scratch("loop")), 0);
 	assert_int_equal(body_open(&body, scratch("loop"), 0, &why), BODY_UNREADABLE);
-	assert_non_null(strstr(buf_str(&why), strerror(ELOOP)));
+	assert_non_null(strstr(buf_str(&why), "not a regular file"));
+	if (geteuid() == 0) {
+		buf_clear(&why);
+		assert_int_equal(link(scratch_text("message", "12345"), scratch("second")), 0);
+		assert_int_equal(body_open(&body, scratch("second"), 0, &why), BODY_UNREADABLE);
+		assert_non_null(strstr(buf_str(&why), "has more than one name"));
+		assert_int_equal(unlink(scratch("second")), 0);
+	}
 	/* at its very end there is an empty body */
 	assert_int_equal(body_open(&body, scratch_text("message", "12345"), 5, &why), BODY_OK);
 	body_close(&body);
