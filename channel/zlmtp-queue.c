@@ -203,6 +203,13 @@ static void print(struct buf *out)
 	buf_clear(out);
 }
 
+/* Where something cannot be read it may be what is meant: that is not "nothing matches". */
+static int cannot_tell(const char *what, const char *why)
+{
+	complain("%s: could not tell: %s", what, why);
+	return EX_TEMPFAIL;
+}
+
 /* ---- list and summary ---- */
 
 struct reading {
@@ -211,6 +218,7 @@ struct reading {
 	struct summary *summary;
 	struct buf out;
 	char *last;                   /* job name of the last message */
+	char *unclear;                /* as of a selection */
 	size_t count;
 };
 
@@ -250,8 +258,11 @@ static bool read_entry(void *context, const struct listed *e)
 {
 	struct reading *r = context;
 
-	if (!mailfilter_matches(&r->set->filter, e, r->set->now))
+	if (!mailfilter_matches(&r->set->filter, e, r->set->now)) {
+		if (r->unclear == NULL && mailfilter_may_match(&r->set->filter, e))
+			r->unclear = xstrdup(e->why);
 		return true;
+	}
 	sum_up(r, e);
 	if (r->summary != NULL) {
 		summary_count(r->summary, e);
@@ -306,6 +317,8 @@ static int list_or_summary(const struct settings *set, bool summary)
 	free(r.last);
 	if (all.trouble > 0 && (set->words == 0 || r.sums.trouble > 0))
 		return EX_DATAERR;
+	if (set->words > 0 && r.count == 0 && r.unclear != NULL)
+		return cannot_tell(set->verb, r.unclear);
 	return set->words > 0 && r.count == 0 ? 1 : EX_OK;
 }
 
@@ -346,6 +359,8 @@ static int show(const struct settings *set)
 		die(EX_DATAERR, "%s", buf_str(&why));
 	if (chosen.count == 0)
 		refuse_strangers(set);
+	if (chosen.count == 0 && chosen.unclear != NULL)
+		return cannot_tell(set->filter.id, chosen.unclear);
 	if (chosen.count == 0) {
 		complain("%s: no such message in the queue", set->filter.id);
 		return 1;
@@ -557,7 +572,7 @@ static void take_charge(struct tally *t)
 {
 	const char *postoffice = t->set->postoffice;
 	struct buf why = { 0 }, name = { 0 };
-	int status, error;
+	int status, error, fd;
 
 	t->client = (struct control_client){
 		.fd = control_connect(), .patience = t->set->patience, .answered = answered, .context = t,
@@ -570,8 +585,11 @@ static void take_charge(struct tally *t)
 	/* files of the queue belong to the owner of the post office, whatever root does to them */
 	if (!account_become_owner(".", &name))
 		die(EX_NOPERM, "cannot become %s, the owner of %s/transport: %s", buf_str(&name), postoffice, strerror(errno));
-	if (lock_take(postoffice, LOCK_PATIENCE, &why, &status) < 0)
+	fd = lock_take(postoffice, LOCK_PATIENCE, &why, &status);
+	if (fd < 0)
 		die(status, "%s", buf_str(&why));
+	/* whoever waits for the lock is to see that no runqueue has it; on a full disk that can be left */
+	(void)!ftruncate(fd, 0);
 }
 
 /* Done, or asked for: some recipients of a message, or all of it. */
@@ -673,6 +691,8 @@ static int change(const struct settings *set, enum operation_verb verb)
 	selection_read(&s);
 	if (!selection_is_clear(&s, &why))
 		die(EX_DATAERR, "%s", buf_str(&why));
+	if (s.count == 0 && s.unclear != NULL)
+		return cannot_tell(set->verb, s.unclear);
 	if (s.count == 0) {
 		complain("%s: nothing in the queue matches", set->verb);
 		return 1;

@@ -136,6 +136,25 @@ bool mailfilter_matches(const struct mailfilter *f, const struct listed *e, int6
 	return true;
 }
 
+bool mailfilter_may_match(const struct mailfilter *f, const struct listed *e)
+{
+	const char *slash = strrchr(e->name, '/'), *base = slash != NULL && slash[1] != '\0' ? slash + 1 : e->name;
+
+	/* the file with the answers of runqueue is no mail; in a directory there may be any */
+	if (e->inode != 0 || base[0] == '.')
+		return false;
+	for (size_t i = 0; i < f->count && isdigit((unsigned char)base[0]); i++) {
+		const char *value = f->conditions[i].value;
+		size_t digits = value[0] == 'S' ? strspn(value + 1, "0123456789") : 0;
+
+		/* the number in a spool id is the name of the message */
+		if (f->conditions[i].kind == FILTER_ID && !is_name(value, e->name) &&
+		    !(digits > 0 && strncmp(value + 1, base, digits) == 0 && (value[1 + digits] == '\0' || !isdigit((unsigned char)base[digits]))))
+			return false;
+	}
+	return true;
+}
+
 void mailfilter_free(struct mailfilter *f)
 {
 	free(f->conditions);

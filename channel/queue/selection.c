@@ -37,6 +37,8 @@ static bool choose(void *context, const struct listed *e)
 	struct selection *s = context;
 	struct chosen_message *m;
 
+	if (s->unclear == NULL && mailfilter_may_match(s->filter, e))
+		s->unclear = xstrdup(e->why);
 	/* what cannot even be looked at is no message */
 	if (e->inode == 0 || !mailfilter_matches(s->filter, e, s->now) || (s->fits != NULL && !s->fits(e)))
 		return true;
@@ -84,6 +86,8 @@ void selection_free(struct selection *s)
 	for (size_t i = 0; i < s->count; i++)
 		forget(&s->messages[i]);
 	free(s->messages);
+	free(s->unclear);
+	s->unclear = NULL;
 	s->messages = NULL;
 	s->count = s->capacity = 0;
 }

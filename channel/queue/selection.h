@@ -28,6 +28,7 @@ struct selection {
 	struct chosen_message *messages;
 	size_t count, capacity;
 	size_t recipients;
+	char *unclear;                /* why one that may be meant cannot be read, NULL if all can be */
 	bool exact;                   /* some message is exactly the one that was named */
 };
 

@@ -205,6 +205,28 @@ subtest 'a message file that may be of anybody' => sub {
 	}
 };
 
+subtest 'what cannot be read may be what is meant' => sub {
+	for my $make (sub { POSIX::mkfifo($_[0], 0600) }, sub { mkdir $_[0] }) {
+		my $q = RunQueue->new;
+		$make->($q->office . '/transport/900') or die;
+		for my $words (['show', '900'], ['hold', '900'], ['remove', '900'], ['fail', 'to=a'], ['list', 'to=a'], ['list', 'S900AbmK2HzM'], ['retry', 'all']) {
+			my ($status, $out, $err) = zq($q, @$words);
+			is "$status$out", '75', "@$words: could not tell";
+			like $err, qr{^zlmtp-queue: (?:\w+|900): could not tell: 900: [^\n]+\n\z}, 'and why';
+		}
+		is +(zq($q, @$_))[0], 1, "@$_: no such message" for ['show', '901'], ['hold', 'S90AbmK2HzM'], ['list', 'S9001A'];
+	}
+};
+
+subtest 'who waits for the lock sees whose it is' => sub {
+	my $q = RunQueue->new;
+	my $name = $q->message(['a']);
+	# of a runqueue that was killed, and whose number another process has
+	Spool->put($q->office . '/.pid.runqueue', "$$\n");
+	is +(zq($q, 'hold', $name))[0], 0, 'an operator has it';
+	is text($q, '.pid.runqueue'), '', 'and no runqueue';
+};
+
 subtest 'remove' => sub {
 	my $q = RunQueue->new;
 	my ($x, $y, $z) = map { $q->message(["u$_"]) } 1 .. 3;
