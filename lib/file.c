@@ -132,6 +132,22 @@ bool file_look_found(const char *path, struct stat *st)
 	return ok;
 }
 
+bool file_remove_found(const char *path)
+{
+	const char *name;
+	int at = open_directory_of(path, &name), error;
+	bool ok;
+
+	if (at == -1)
+		return errno == ENOENT || errno == ENOTDIR;
+	ok = unlinkat(at, name, 0) == 0 || errno == ENOENT;
+	error = errno;
+	if (at != AT_FDCWD)
+		close(at);
+	errno = error;
+	return ok;
+}
+
 bool file_is_same(const struct stat *a, const struct stat *b)
 {
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;

@@ -31,6 +31,9 @@ int file_open_own(const char *path, int flags, mode_t mode);
  */
 int file_open_found(const char *path);
 
+/* Removes such a file; also true if there is none, or, for root, if it is below a link and so none of ours.  False with errno. */
+bool file_remove_found(const char *path);
+
 /* lstat(2) of such a file.  False with the errno that file_open_found() would have. */
 bool file_look_found(const char *path, struct stat *st);
 

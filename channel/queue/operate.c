@@ -60,7 +60,7 @@ static bool is_same_message(const struct target *t)
 	struct stat st;
 	bool same;
 
-	if (lstat(t->message, &st) < 0)
+	if (!file_look_found(t->message, &st))
 		return strcmp(t->o->spool, "-") == 0;
 	spoolid_add(&id, &st);
 	same = strcmp(buf_str(&id), t->o->spool) == 0;
@@ -278,7 +278,7 @@ static enum operation_result remove_files(struct target *t)
 		return trouble(t, "remove", t->path);
 	t->changed = t->control != NULL ? t->control->recipient_count : 0;
 	log_message(t, "removed");
-	if (t->message != NULL && unlink(t->message) < 0 && errno != ENOENT)
+	if (t->message != NULL && !file_remove_found(t->message))
 		return trouble(t, "remove", t->message);
 	if (!publish_sync_directory(t->path))
 		return trouble(t, "write down the removal of", t->path);
@@ -648,7 +648,7 @@ void operate_bring_back(bool json, int64_t now)
 			free(c->name);
 			c->name = xstrdup(job);
 			message = control_message_path(c);
-			if (lstat(message, &st) == 0)
+			if (file_look_found(message, &st))
 				spoolid_add(&id, &st);
 			else
 				buf_addc(&id, '-');

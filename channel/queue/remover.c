@@ -11,6 +11,7 @@
 
 #include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 #include "lib/log.h"
 
 /* Where unlink(2) waits for the disk, this many wait at once. */
@@ -44,7 +45,7 @@ struct remover {
 
 static bool is_removed(const char *path)
 {
-	if (unlink(path) == 0 || errno == ENOENT)
+	if (file_remove_found(path))
 		return true;
 	complain("cannot remove %s: %s", path, strerror(errno));
 	return false;

@@ -202,6 +202,10 @@ subtest 'a message file that may be of anybody' => sub {
 		unlike $err, qr/xxx/, 'and no word';
 		my $job = qx(cd '@{[$q->office]}/transport' && echo '$name	-' | timeout 20 $build/channel/lmtp -c lmtp -F UNIX:/nonesuch 2>&1);
 		like $job, qr/\Q$why\E/, 'lmtp does not open it';
+		is +(zq($q, 'remove', $name))[0], 0, 'removed';
+		is text($q, "transport/$name"), undef, 'it has gone';
+		is Spool::slurp($q->dir . '/secret'), 'x' x 200, 'what it led to has not';
+		ok -e $q->dir . '/elsewhere/4711002', 'nor what is behind a link' if -d $q->dir . '/elsewhere';
 	}
 };
 
