@@ -73,15 +73,15 @@ static void what_is_settled_stays(void **state)
 static void lines_say_who_spoke_where(void **state)
 {
 	static const struct { struct result result; int64_t age; const char *line; } rows[] = {
-		{ { OUTCOME_FAILED, STAGE_RCPT, 550, "5.1.1", "no\tsuch user", true, false, false }, 0,
+		{ { OUTCOME_FAILED, STAGE_RCPT, 550, "5.1.1", false, "no\tsuch user", true, false, false }, 0,
 		  "a x\tno\t550 5.1.1 no such user\n" },
-		{ { OUTCOME_FAILED, STAGE_RCPT, 550, "5.1.1", "no", true, false, false }, 7,
+		{ { OUTCOME_FAILED, STAGE_RCPT, 550, "5.1.1", false, "no", true, false, false }, 7,
 		  "a x\tno\t550 5.1.1 no (said 7 s ago)\n" },
-		{ { OUTCOME_FAILED, STAGE_MAIL, 550, "5.1.1", "no", true, false, false }, 0,
+		{ { OUTCOME_FAILED, STAGE_MAIL, 550, "5.1.1", false, "no", true, false, false }, 0,
 		  "a x\tcould not tell\tMAIL: 550 5.1.1 no\n" },
-		{ { OUTCOME_DEFERRED, STAGE_CONNECT, 421, "4.4.1", "refused", false, false, false }, 0,
+		{ { OUTCOME_DEFERRED, STAGE_CONNECT, 421, "4.4.1", false, "refused", false, false, false }, 0,
 		  "a x\tcould not tell\trefused\n" },
-		{ { OUTCOME_ACCEPTED, STAGE_RCPT, 250, "2.1.5", "ok", true, false, false }, 0,
+		{ { OUTCOME_ACCEPTED, STAGE_RCPT, 250, "2.1.5", false, "ok", true, false, false }, 0,
 		  "a x\tyes\t250 2.1.5 ok\n" },
 	};
 
@@ -101,7 +101,7 @@ static void lines_say_who_spoke_where(void **state)
 
 static void json_holds_what_the_line_says(void **state)
 {
-	const struct result no = { OUTCOME_FAILED, STAGE_RCPT, 550, "5.1.1", "\"no\"", true, false, false };
+	const struct result no = { OUTCOME_FAILED, STAGE_RCPT, 550, "5.1.1", false, "\"no\"", true, false, false };
 	struct question q = { .address = "a\"x\xff" };
 	struct buf out = { 0 };
 
