@@ -70,6 +70,7 @@ sub right_answers($name, $store, %o) {
 {
 	my $store = store();
 	right_answers('one session for all', $store, connections => 1);
+	wait_for(sub { grep { $_ eq '1 (closed)' } $store->said });
 	is_deeply [grep { !/LHLO/ } $store->said], ['1 MAIL FROM:<>', "1 RCPT TO:<ann\@d.test>", '1 RSET', '1 MAIL FROM:<>', "1 RCPT TO:<nobody\@d.test>", '1 RSET',
 		'1 MAIL FROM:<>', "1 RCPT TO:<bob\@d.test>", '1 RSET', '1 MAIL FROM:<>', "1 RCPT TO:<no\@d.test>", '1 RSET', '1 QUIT', '1 (closed)'],
 		'RSET behind each question, QUIT at the end';
