@@ -43,7 +43,8 @@ sub shell ($command) { return qx{exec 2>&1; $command} }
 # Runs a command in there; what it says comes back, its status is in $?.
 sub inside ($command) {
 	RealServer::write_file("$root/root/command", "$command\n");
-	my $enter = $init ? "nsenter -t $init --all" : "chroot '$root'";
+	# --root, as that of its mount name space is another one where this runs in a chroot
+	my $enter = $init ? "nsenter -t $init --all --root" : "chroot '$root'";
 	return shell("env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C " .
 		"DEBIAN_FRONTEND=noninteractive $enter sh /root/command </dev/null");
 }
@@ -79,9 +80,10 @@ sub boot ($sockets) {
 		1;
 	};
 	return if $up;
+	my $why = $@;
 	shut_down();
 	local (@ARGV, $/) = "$dir/boot.log";
-	diag "no systemd of its own here, so the units are only looked at: $@", <>;
+	diag "no systemd of its own here, so the units are only looked at: $why", <>;
 }
 
 sub shut_down () {
