@@ -66,6 +66,21 @@ static bool check_references(const struct value_check *check, const struct recor
 	return false;
 }
 
+/* Without -% in the lookup options "%2" goes out as it stands, to a user whom no store has. */
+static bool check_no_references(const struct record *record, size_t *offset, const char **why, bool *is_warning)
+{
+	const char *p = strchr(record->value, '%');
+
+	while (p != NULL && !(p[1] >= '0' && p[1] <= LAST_ARGUMENT))
+		p = strchr(p + 1, '%');
+	if (p == NULL)
+		return true;
+	*offset = (size_t)(p - record->value);
+	*why = "nothing is put in for this reference, as the lookup options of this map have no \"%\": -lm%: is usual";
+	*is_warning = true;
+	return false;
+}
+
 /* ---- values ------------------------------------------------------------------------- */
 
 static bool check_addresses(struct value_check *check, const struct record *record, size_t *offset, const char **why)
@@ -118,5 +133,8 @@ bool value_is_good(void *context, const struct record *record, size_t *offset, c
 		*is_warning = *why != NULL;
 		ok = *why == NULL;
 	}
-	return ok && (!check->references || check_references(check, record, offset, why, is_warning));
+	if (!ok)
+		return false;
+	return check->references ? check_references(check, record, offset, why, is_warning)
+	                         : check_no_references(record, offset, why, is_warning);
 }

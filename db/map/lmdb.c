@@ -295,18 +295,23 @@ static bool open_lmdb(struct map *map)
 
 struct news {
 	const struct lmdb_map *l;
-	size_t last;             /* transaction */
+	size_t last;             /* transaction that a lookup would see now */
 	int code;
 };
 
-static void read_info(void *context)
+/*
+ * By a transaction of our own, as lookups have them: mdb_env_info() tells of the next one as soon as its page is written, and
+ * lookups do not see it before the writer has also said so in the lock file.
+ */
+static void read_last(void *context)
 {
 	struct news *news = context;
-	MDB_envinfo info;
 
-	news->code = mdb_env_info(news->l->env, &info);
-	if (news->code == 0)
-		news->last = info.me_last_txnid;
+	news->code = renew(news->l);
+	if (news->code != 0)
+		return;
+	news->last = mdb_txn_id(news->l->txn);
+	mdb_txn_reset(news->l->txn);
 }
 
 static enum map_change changed_lmdb(struct map *map)
@@ -314,8 +319,16 @@ static enum map_change changed_lmdb(struct map *map)
 	struct lmdb_map *l = map->state;
 	enum map_change change = file_change(map, l);
 	struct news news = { .l = l };
+	bool ended;
 
-	if (change == MAP_REPLACED || !guard_read(read_info, &news) || news.code != 0)
+	if (change == MAP_REPLACED)
+		return change;
+	/* what cannot be told now is told by the lookup */
+	if (!begin_sharing(map, l))
+		return MAP_CHANGED;
+	ended = guard_read(read_last, &news);
+	end_sharing(l);
+	if (!ended || news.code != 0)
 		return MAP_REPLACED;
 	/* the time of the file lags behind: LMDB writes some of its pages through the memory map */
 	if (news.last != l->seen)

@@ -240,12 +240,23 @@ static void judge(const char *line, struct verdict *verdict)
 	buf_free(&clean);
 }
 
+/* What these take no LMTP server knows, whichever -F names. */
+static bool is_no_store(const char *channel)
+{
+	static const char *const channels[] = { "smtp", "local", "bitbucket", "hold" };
+
+	for (size_t i = 0; i < sizeof channels / sizeof channels[0]; i++)
+		if (strcmp(channel, channels[i]) == 0)
+			return true;
+	return false;
+}
+
 void verifier_ask(struct verifier *v, const char *channel, const char *host, const char *user, struct verdict *verdict)
 {
 	struct buf question = { 0 };
 
 	*verdict = (struct verdict){ .code = 250, .status = "2.1.5", .text = "ok" };
-	if (strcmp(channel, "smtp") == 0 || (v->channel != NULL && strcmp(v->channel, channel) != 0))
+	if (is_no_store(channel) || (v->channel != NULL && strcmp(v->channel, channel) != 0))
 		return;
 	if (text_has_controls(user, strlen(user))) {
 		*verdict = (struct verdict){ .code = 550, .status = "5.1.3", .text = "the address cannot be written in a command" };

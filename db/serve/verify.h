@@ -25,7 +25,7 @@ struct verifier;
 struct verifier *verifier_create(const struct verify_options *options);
 
 /*
- * Destinations elsewhere (channel smtp), and those of a channel that -c of the arguments does not name, are taken as they are.  An
+ * Destinations elsewhere (channel smtp) and on this system (local, bitbucket, hold), and those of a channel that -c of the arguments does not name, are taken as they are.  An
  * agent that has ended is started again, once; one that does not answer in time is replaced, and the answer is 450.
  */
 void verifier_ask(struct verifier *v, const char *channel, const char *host, const char *user, struct verdict *verdict);

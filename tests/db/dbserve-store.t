@@ -42,14 +42,14 @@ sub start(%o) {
 	$store = OddStore->start("$dir/store$number", %o);
 	$other = OddStore->start("$dir/other$number");
 	put('fqdnroutes', join '', map({ "$_\@d.test: lmtp!UNIX:$store->{socket}!$_\@d.test\n" } qw(ann bob ghost)), "tom\@d.test: lmtp!UNIX:$other->{socket}!bob\@d.test\n",
-		"both\@d.test: lmtp!UNIX:$dir/nobody!both\@d.test\n");
+		"both\@d.test: lmtp!UNIX:$dir/nobody!both\@d.test\n", "here\@d.test: local!-!root\n", "gone\@d.test: bitbucket!-!-\n");
 	put('routes', "d.test error!nosuchuser\n");
 	put('dbases.conf', "fqdnroutes btree - -la fqdnroutes -lm%\nroutesdb btree - -l routes -lm%:d pathalias\n");
 	system("$build/db/newdb -sf $dir/dbases.conf >/dev/null 2>&1") == 0 or die "newdb\n";
 	$pid = fork // die;
 	if ($pid == 0) {
 		open STDERR, '>', "$dir/err";
-		{ exec "$build/db/dbserve", '-f', "$dir/dbases.conf", '-L', "policy:UNIX:$dir/policy", '-B', "-c lmtp $o{options}" }
+		{ exec "$build/db/dbserve", '-f', "$dir/dbases.conf", '-L', "policy:UNIX:$dir/policy", '-B', ($o{channel} // '-c lmtp') . " $o{options}" }
 		POSIX::_exit(127);
 	}
 	wait_for(sub { IO::Socket::UNIX->new(Peer => "$dir/policy") }) or die "dbserve does not listen\n";
@@ -93,6 +93,13 @@ subtest 'one session to each store' => sub {
 	cmp_ok $store->connections, '<=', 3, 'by few sessions, as nobody is asked for twice at a time';
 	stop();
 	ok wait_for(sub { my @open = grep { / \(closed\)$/ } $store->said; @open == $store->connections }), 'they end with it';
+};
+
+subtest 'what goes to no store is no question for one' => sub {
+	start(options => "-F UNIX:$dir/store2", channel => '');
+	is policy('ann'), 'action=DUNNO', 'a user of the store';
+	is policy('here'), 'action=DUNNO', 'channel local';
+	is policy('gone'), 'action=DUNNO', 'channel bitbucket';
 };
 
 for my $case (

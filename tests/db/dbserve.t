@@ -217,6 +217,42 @@ subtest 'nothing outlives a change of a map' => sub {
 	}
 };
 
+# LMDB's own words on its newest transaction are ahead of what a lookup sees
+subtest 'no answer from before a change is remembered while somebody asks all the time' => sub {
+	plan skip_all => 'no LMDB' if do { local (@ARGV, $/) = "$build/config.h"; <> !~ /HAVE_LMDB 1/ };
+	mkdir "$dir/busy" or die;
+	my $base = "$dir/busy/m";
+	put('busy/map.conf', "fqdnroutes lmdb - -r $base -lms 100\n");
+	put('busy/text', "u\@d.test lmtp!h0!u\n");
+	is system("$build/db/dbupdate -t lmdb -l $base replace $dir/busy/text >/dev/null"), 0, 'made';
+	my $serving = fork // die;
+	if ($serving == 0) {
+		open STDERR, '>', "$dir/busy/err";
+		{ exec "$build/db/dbserve", '-f', "$dir/busy/map.conf", '-L', "socketmap:UNIX:$dir/busy/socket" }
+		POSIX::_exit(127);
+	}
+	my $socket;
+	wait_for(sub { $socket = IO::Socket::UNIX->new(Peer => "$dir/busy/socket") }) or die "dbserve does not listen\n";
+	my $question = "fqdnroutes u\@d.test";
+	my $ask = sub { syswrite $socket, length($question) . ":$question,"; netstring($socket) };
+	my $asking = fork // die;
+	if ($asking == 0) {
+		$SIG{$_} = 'DEFAULT' for qw(INT TERM);
+		$socket = IO::Socket::UNIX->new(Peer => "$dir/busy/socket") // die;
+		1 while defined $ask->();
+		POSIX::_exit(0);
+	}
+	my @stale;
+	for my $round (1 .. 20) {
+		system("$build/db/dbupdate -t lmdb -l $base set 'u\@d.test' 'lmtp!h$round!u' >/dev/null") == 0 or die "dbupdate\n";
+		my $said = $ask->();
+		push @stale, "$round: $said" if $said ne "OK lmtp!h$round!u";
+	}
+	is_deeply \@stale, [], 'each change counts from the next question on';
+	kill 'TERM', $asking, $serving;
+	waitpid $_, 0 for $asking, $serving;
+};
+
 subtest 'a map that cannot tell' => sub {
 	rename "$dir/fqdnroutes.db", "$dir/away" or die;
 	put('fqdnroutes.db', 'rubbish');

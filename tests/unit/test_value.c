@@ -116,6 +116,18 @@ static void references_without_an_argument_are_told(void **state)
 	assert_string_equal(judge("fqdnroutes", false, "c!h!u%6"), "");
 }
 
+/* "-lm" where "-lm%:" was meant: "ann%2" is a user whom no store has. */
+static void references_in_a_map_without_them_are_told(void **state)
+{
+	(void)state;
+	assert_string_equal(judge("fqdnroutes", false, "lmtp!store!ann%2"),
+	                    "~14 nothing is put in for this reference, as the lookup options of this map have no \"%\": -lm%: is usual");
+	assert_int_equal(strncmp(judge("fqdnaliases", false, "box%1@r.test"), "~3 nothing is put in", 20), 0);
+	assert_string_equal(judge("fqdnroutes", false, "lmtp!store!100%"), "");
+	assert_string_equal(judge("fqdnaliases", false, "user%far.test@relay.test"), "");
+	assert_string_equal(judge("thatsdb", false, "a%2"), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -123,6 +135,7 @@ int main(void)
 		cmocka_unit_test(mistakes_are_found_where_they_are),
 		cmocka_unit_test(lists_that_zmailers_router_sends_to_root_are_told_where_one_is),
 		cmocka_unit_test(references_without_an_argument_are_told),
+		cmocka_unit_test(references_in_a_map_without_them_are_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -95,6 +95,13 @@ static bool ignore_row(void *context, unsigned columns, const char *const *value
 
 static bool query(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error);
 
+/* RAISE NOTICE and the like: libpq's own way is to print them to standard error as they come. */
+static void ignore_notice(void *context, const PGresult *result)
+{
+	(void)context;
+	(void)result;
+}
+
 static void *connect_server(const struct sql_access *access, const char *host, int64_t deadline, struct sql_error *error)
 {
 	PostgresPollingStatusType status = PGRES_POLLING_WRITING;
@@ -109,6 +116,7 @@ static void *connect_server(const struct sql_access *access, const char *host, i
 		sql_fail(error, true, "out of memory");
 		return NULL;
 	}
+	PQsetNoticeReceiver(c, ignore_notice, NULL);
 	while (PQstatus(c) != CONNECTION_BAD && (status == PGRES_POLLING_READING || status == PGRES_POLLING_WRITING)
 		&& wait_for(c, status == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline))
 		status = PQconnectPoll(c);
