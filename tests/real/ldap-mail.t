@@ -57,6 +57,8 @@ RealServer::write_file("$top/account.ldap", "${server}filter (&(mail=%s)(objectC
 
 # Exit status of enqueue for a message to this address; its text is "message N", N the number that $message has then.
 sub enqueue($dir, $to) {
+	# an address may be refused before the text is read
+	local $SIG{PIPE} = 'IGNORE';
 	$message++;
 	open my $in, '|-', "cd $dir && exec $build/channel/enqueue -P post -f dbases.conf -s ann\@example.org '$to' >out 2>&1"
 		or die "enqueue: $!\n";
