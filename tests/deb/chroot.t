@@ -43,8 +43,8 @@ sub shell ($command) { return qx{exec 2>&1; $command} }
 # Runs a command in there; what it says comes back, its status is in $?.
 sub inside ($command) {
 	RealServer::write_file("$root/root/command", "$command\n");
-	# --root, as that of its mount name space is another one where this runs in a chroot
-	my $enter = $init ? "nsenter -t $init --all --root" : "chroot '$root'";
+	# --root, as that of its mount name space is another one where this runs in a chroot; --wd, as the directory is not in there
+	my $enter = $init ? "nsenter -t $init --all --root --wd" : "chroot '$root'";
 	return shell("env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C " .
 		"DEBIAN_FRONTEND=noninteractive $enter sh /root/command </dev/null");
 }
