@@ -155,10 +155,9 @@ sub reload($self, $ldif, $options = "") {
 
 # ldapmodify with the LDIF of $ldif: change records, or entries to be added.
 sub change($self, $ldif) {
-	my $tool = "ldapmodify -a -x -H '@{[$self->uri('ldapi')]}' -D '$root' -w $root_password";
-	open my $fh, '|-', "$tool >$self->{dir}/change.log 2>&1" or die "ldapmodify: $!\n";
-	print $fh $ldif;
-	close $fh or die "ldapmodify: " . _slurp("$self->{dir}/change.log") . "\nfor\n" . substr($ldif, 0, 2000);
+	_put("$self->{dir}/change.ldif", $ldif);
+	my $tool = "ldapmodify -a -x -H '@{[$self->uri('ldapi')]}' -D '$root' -w $root_password -f $self->{dir}/change.ldif";
+	system("$tool >$self->{dir}/change.log 2>&1") == 0 or die "ldapmodify: " . _slurp("$self->{dir}/change.log") . "\nfor\n" . substr($ldif, 0, 2000);
 }
 
 sub add_account($self, $name, %o) { $self->change(account($name, %o)) }
