@@ -268,10 +268,11 @@ SKIP: {
 	like(works("$zlmtp dblookup -f /var/lib/zlmtp/db/dbases.conf fqdnroutes new\@example.test", 'and has the new key'), qr/lmtp!-!new/,
 		'with its value');
 	inside('rm -r /run/systemd/system/zlmtp-ldapsync@.service.d; systemctl daemon-reload');
-	# an upgrade
+	# an upgrade; systemd is not to count it with the starts of the last ten seconds, of which five are the most
+	inside('systemctl reset-failed zlmtp-runqueue');
 	my $pid = inside('systemctl show -P MainPID zlmtp-runqueue');
 	works("$install --reinstall", 'it is installed over itself');
-	isnt(inside('systemctl show -P MainPID zlmtp-runqueue'), $pid, 'and the queue is run by the new program');
+	like(inside('systemctl show -P MainPID zlmtp-runqueue'), qr/^(?!$pid)[1-9]/, 'and the queue is run by the new program');
 	enqueue('four');
 	arrives('four');
 }
