@@ -112,20 +112,12 @@ static void add_recipient(struct routing *r, const struct route_result *result, 
 	new->address = address;
 }
 
-static enum map_answer ask_router(const struct routing *r, struct router *router, const char *address,
-                                  const struct route_result **results, size_t *count)
-{
-	struct route_query query = { .address = address, .length = strlen(address), .privilege = (uid_t)r->privilege };
-
-	return route(router, &query, results, count);
-}
-
 /* Routes one address and keeps its good results. */
 static enum map_answer route_one(struct routing *r, struct router *router, const char *address)
 {
 	const struct route_result *results;
 	size_t count;
-	enum map_answer answer = ask_router(r, router, address, &results, &count);
+	enum map_answer answer = route_recipient(router, address, (uid_t)r->privilege, &results, &count);
 
 	for (size_t i = 0; i < count; i++) {
 		switch (results[i].answer) {
@@ -263,7 +255,7 @@ int routing_each(const struct routing *r, char *const *addresses, size_t count, 
 		size_t n;
 
 		/* each result has its own answer; theirs is told, not the worst of all */
-		(void)!ask_router(r, router, addresses[i], &results, &n);
+		(void)!route_recipient(router, addresses[i], (uid_t)r->privilege, &results, &n);
 		for (size_t k = 0; k < n; k++)
 			tell_result(addresses[i], i, &results[k], tell, context);
 	}

@@ -73,14 +73,6 @@ static void add_destinations(struct buf *out, const struct route_result *results
 	}
 }
 
-static enum map_answer ask_router(struct router *router, const char *address, long privilege, const struct route_result **results,
-                                  size_t *count)
-{
-	struct route_query query = { .address = address, .length = strlen(address), .privilege = (uid_t)privilege };
-
-	return route(router, &query, results, count);
-}
-
 static void add_unclear(struct buf *out)
 {
 	add_string(out, "451");
@@ -97,9 +89,9 @@ static void judge(const struct policy *policy, struct router *router, const char
 	const struct route_result *results, *unclear, *nobody;
 	size_t count;
 
-	if (ask_router(router, address, privilege, &results, &count) == MAP_NOT_FOUND && policy->postmaster != NULL &&
+	if (route_recipient(router, address, (uid_t)privilege, &results, &count) == MAP_NOT_FOUND && policy->postmaster != NULL &&
 	    strcasecmp(address, "postmaster") == 0)
-		(void)!ask_router(router, policy->postmaster, privilege, &results, &count);
+		(void)!route_recipient(router, policy->postmaster, (uid_t)privilege, &results, &count);
 	unclear = first_with(results, count, MAP_COULD_NOT_TELL);
 	nobody = first_with(results, count, MAP_NOT_FOUND);
 	if (unclear != NULL) {

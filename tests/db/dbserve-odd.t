@@ -10,8 +10,9 @@ use File::Temp ();
 use IO::Select;
 use IO::Socket::UNIX;
 use POSIX ();
+use RunQueue ();
+use Spool ();
 use Test::More;
-use Time::HiRes ();
 
 my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
 my $directory = File::Temp->newdir('/tmp/zdo-XXXXXX');
@@ -23,19 +24,8 @@ $SIG{$_} = sub { exit 1 } for qw(INT TERM);
 my $pid;
 END { local $?; stop() }
 
-sub put($name, $text) {
-	open my $out, '>', "$dir/$name" or die "$name: $!";
-	print $out $text;
-	close $out or die "$name: $!";
-}
-
-sub wait_for($what) {
-	for (1 .. 600) {
-		return 1 if $what->();
-		Time::HiRes::sleep(0.05);
-	}
-	return 0;
-}
+sub put($name, $text) { Spool->put("$dir/$name", $text) }
+sub wait_for($what) { RunQueue::wait_for($what, 30) }
 
 sub newdb() { system("cd $dir && $build/db/newdb -f dbases.conf >said 2>&1") == 0 or die "newdb\n" }
 

@@ -8,8 +8,9 @@ use File::Temp ();
 use IO::Socket::UNIX;
 use POSIX ();
 use Test::More;
-use Time::HiRes ();
 use OddStore;
+use RunQueue ();
+use Spool ();
 
 my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
 my $directory = File::Temp->newdir('/tmp/zds-XXXXXX');
@@ -20,19 +21,8 @@ $SIG{$_} = sub { exit 1 } for qw(INT TERM);
 my ($store, $other, $pid);
 END { local $?; stop() }
 
-sub put($name, $text) {
-	open my $out, '>', "$dir/$name" or die "$name: $!";
-	print $out $text;
-	close $out or die "$name: $!";
-}
-
-sub wait_for($what) {
-	for (1 .. 600) {
-		return 1 if $what->();
-		Time::HiRes::sleep(0.05);
-	}
-	return 0;
-}
+sub put($name, $text) { Spool->put("$dir/$name", $text) }
+sub wait_for($what) { RunQueue::wait_for($what, 30) }
 
 # ann, bob and ghost are of the maps; ghost is unknown to the store, tom is at another one, out is none of a store's.
 sub start(%o) {

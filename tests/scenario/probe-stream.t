@@ -10,8 +10,8 @@ use IO::Handle;
 use IPC::Open3;
 use POSIX ();
 use Test::More;
-use Time::HiRes ();
 use OddStore;
+use RunQueue ();
 
 my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
 my $dir = File::Temp->newdir('/tmp/zps-XXXXXX');
@@ -46,13 +46,7 @@ package Asked {
 	sub DESTROY($self) { local $?; if ($self->{pid}) { kill 'KILL', $self->{pid}; waitpid $self->{pid}, 0 } }
 }
 
-sub wait_for($what) {
-	for (1 .. 600) {
-		return 1 if $what->();
-		Time::HiRes::sleep(0.05);
-	}
-	return 0;
-}
+sub wait_for($what) { RunQueue::wait_for($what, 30) }
 
 # ann, nobody, bob, nobody one after the other: each has the right answer, or none.
 sub right_answers($name, $store, %o) {
