@@ -304,16 +304,39 @@ static void give_up(struct dialogue *d, const char *status, const char *why, enu
 }
 
 /*
+ * Not judged here but on another connection.  Each way to be tried once more has its bound; false if there is none left.
+ */
+static bool leave_to_another(struct dialogue *d, struct transaction *t)
+{
+	bool offered = d->used_up && t->offered < MAIL_OFFERS;
+
+	if (!offered && t->retried)
+		return false;
+	t->used_up = t->used_up || offered;
+	t->again = true;
+	return true;
+}
+
+/*
  * Something that lies in the connection: nothing more is begun on it.  But what is on the wire already may be answered
  * in its place, and what the server has taken must not be sent again.
  */
 static void end_here(struct dialogue *d, struct transaction *t, const struct result *r, const char *why)
 {
 	t->refused = keep(r);
-	t->again = true;
+	leave_to_another(d, t);
 	if (!d->ending)
 		buf_addf(&d->ending_why, "%s: %d %s", why, r->code, r->words);
 	d->ending = true;
+}
+
+/* Its envelope was answered, but its content does not follow any more. */
+static void stop_here(struct dialogue *d, struct transaction *t)
+{
+	struct result r = make_result(OUTCOME_DEFERRED, open_stage(d, t), 421, "4.5.0", buf_str(&d->ending_why));
+
+	if (!leave_to_another(d, t))
+		t->refused = keep(&r);
 }
 
 /* Out of step: what the server says cannot belong to what we asked. */
@@ -507,7 +530,7 @@ static void send_envelope(struct dialogue *d, struct transaction *t)
 static void after_envelope(struct dialogue *d, struct transaction *t)
 {
 	if (d->ending)
-		t->again = true;
+		stop_here(d, t);
 	else if (t->probe)
 		end_probe(d, t);
 	else if (t->bdat && t->accepted > 0)
@@ -716,7 +739,7 @@ static bool is_refused_by_connection(struct dialogue *d, struct transaction *t, 
 	}
 	if (d->mails_taken == 0 || t->offered >= MAIL_OFFERS || reply->code == 503)
 		return false;
-	t->used_up = d->used_up = true;
+	d->used_up = true;
 	end_here(d, t, r, "no more mail on this connection");
 	return true;
 }
@@ -812,7 +835,7 @@ static void on_data(struct dialogue *d, struct transaction *t, const struct repl
 	}
 	confirm(d, t, STAGE_RCPT);
 	if (t->accepted > 0 && d->ending) {
-		t->again = true;
+		stop_here(d, t);
 		give_up(d, "4.5.0", buf_str(&d->ending_why), OUT_OF_REACH);
 		return;
 	}

@@ -1330,6 +1330,58 @@ static void a_reused_connection_that_says_421_to_mail_is_one_more_try(void **sta
 }
 
 /*
+ * Behind a MAIL that a used-up connection refused, an envelope is answered and its content not sent any more.  That is one
+ * of the offers that such a connection may turn down; without one left, the one more try; without that, it is deferred.
+ */
+static void an_envelope_that_was_answered_behind_a_used_up_connection_has_no_try_for_nothing(void **state)
+{
+	static const struct step steps[] = {
+		{ NULL, "MAIL FROM:<s@x>\r\nRCPT TO:<a@x>\r\nBDAT 3 LAST\r\nx\r\n"
+		        "MAIL FROM:<s@x>\r\nRCPT TO:<d@x>\r\nBDAT 3 LAST\r\nx\r\n"
+		        "MAIL FROM:<s@x>\r\nRCPT TO:<g@x>\r\nRCPT TO:<h@x>\r\n", "" },
+		{ "250 2.1.0 ok", "", "" },
+		{ "250 2.1.5 ok", "", "" },
+		{ "250 2.0.0 yes", "", "a delivered 250 2.0.0;done 0;" },
+		{ "450 4.3.2 no more", "", "" },
+		{ "503 5.5.1 no MAIL", "", "" },
+		{ "503 5.5.1 no RCPT", "", "" },
+		{ "250 2.1.0 ok", "", "done 1;" },
+		{ "250 2.1.5 ok", "", "" },
+	};
+	static const struct {
+		bool retried;
+		unsigned offered;
+		bool used_up;
+		const char *tells;
+	} rows[] = {
+		{ false, 0, true, "done 2;close;" },
+		{ true, MAIL_OFFERS - 1, true, "done 2;close;" },
+		{ false, MAIL_OFFERS, false, "done 2;close;" },
+		{ true, MAIL_OFFERS, false, "g deferred 421 4.5.0;h deferred 421 4.5.0;done 2;close;" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const struct step last = { "250 2.1.5 ok", "", rows[i].tells };
+		struct bench b;
+		struct transaction *t;
+
+		bench_open(&b, CAP_PIPELINING | CAP_CHUNKING);
+		prove(&b, "2.1.0", "2.1.5", "2.0.0");
+		bench_begin(&b, bench_transaction(&b, 0, 1));
+		bench_begin(&b, bench_transaction(&b, 1, 1));
+		t = bench_transaction(&b, 2, 2);
+		t->retried = rows[i].retried;
+		t->offered = rows[i].offered;
+		bench_begin(&b, t);
+		PLAY(&b, steps);
+		bench_step(&b, &last);
+		assert_int_equal(t->used_up, rows[i].used_up);
+		bench_close(&b);
+	}
+}
+
+/*
  * Part two: runs of four messages to the server of lmtp_model.h.
  *
  * What a machine cannot know is left out by model_may_be_fooled() and nowhere else.
@@ -1646,6 +1698,7 @@ int main(void)
 		cmocka_unit_test(a_dripping_server_meets_the_ceiling),
 		cmocka_unit_test(one_recipients_421_leaves_the_others_alone),
 		cmocka_unit_test(a_reused_connection_that_says_421_to_mail_is_one_more_try),
+		cmocka_unit_test(an_envelope_that_was_answered_behind_a_used_up_connection_has_no_try_for_nothing),
 		cmocka_unit_test(undisturbed_each_recipient_ends_by_its_own_reply),
 		cmocka_unit_test(every_mix_of_replies_is_told_apart),
 		cmocka_unit_test(no_outcome_is_wrong_after_a_surplus_reply),
