@@ -1,7 +1,9 @@
 #include "db/grammar/address.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <string.h>
+#include <strings.h>
 
 #include "lib/text.h"
 
@@ -114,29 +116,62 @@ static size_t characters(const char *domain, size_t length)
 	return n;
 }
 
+/* Four decimal numbers of up to three digits; inet_pton(3) knows none with zeros in front, which RFC 5321 permits. */
+static bool parse_ipv4(const char *text, unsigned char bytes[4])
+{
+	for (size_t i = 0; i < 4; i++) {
+		unsigned value = 0;
+		size_t digits = strspn(text, "0123456789");
+
+		if (digits == 0 || digits > 3)
+			return false;
+		for (; digits > 0; digits--)
+			value = value * 10 + (unsigned)(*text++ - '0');
+		if (value > 255 || *text != (i < 3 ? '.' : '\0'))
+			return false;
+		bytes[i] = (unsigned char)value;
+		text++;
+	}
+	return true;
+}
+
+int address_literal(const char *domain, size_t length, unsigned char bytes[16])
+{
+	static const char tag[] = "IPv6:";
+	const size_t before = sizeof tag - 1;
+	char text[sizeof tag + INET6_ADDRSTRLEN];
+
+	if (length < 2 || length - 2 >= sizeof text || domain[0] != '[' || domain[length - 1] != ']')
+		return AF_UNSPEC;
+	memcpy(text, domain + 1, length - 2);
+	text[length - 2] = '\0';
+	if (strncasecmp(text, tag, before) == 0)
+		return inet_pton(AF_INET6, text + before, bytes) == 1 ? AF_INET6 : AF_UNSPEC;
+	return parse_ipv4(text, bytes) ? AF_INET : AF_UNSPEC;
+}
+
 bool address_domain_ok(const char *domain, size_t length)
 {
+	unsigned char bytes[16];
 	size_t label = 0;
-	bool eightbit = false, literal = length > 2 && domain[0] == '[' && domain[length - 1] == ']';
+	bool eightbit = false;
 
+	if (length > 0 && domain[0] == '[')
+		return address_literal(domain, length, bytes) != AF_UNSPEC;
 	/* no option to a program that gets it as an argument */
-	if (length > 0 && domain[0] == '-')
-		return false;
-	if (literal)
-		domain++, length -= 2;
-	else if (characters(domain, length) > LONGEST_DOMAIN)
+	if ((length > 0 && domain[0] == '-') || characters(domain, length) > LONGEST_DOMAIN)
 		return false;
 	for (size_t i = 0; i < length; i++) {
 		unsigned char c = (unsigned char)domain[i];
 
 		if (c == '.' && label == 0)
 			return false;
-		/* a colon belongs to addresses of IPv6; elsewhere it is that of a port, which is no part of a domain */
-		if (c < 128 && !isalnum(c) && strchr(literal ? "-_.:" : "-_.", c) == NULL)
+		/* a colon would be that of a port, which is no part of a domain */
+		if (c < 128 && !isalnum(c) && strchr("-_.", c) == NULL)
 			return false;
 		eightbit = c != '.' && (eightbit || c >= 128);
 		label = c == '.' ? 0 : label + !is_within_character((char)c);
-		if (label > (eightbit ? LONGEST_U_LABEL : LONGEST_LABEL) && !literal)
+		if (label > (eightbit ? LONGEST_U_LABEL : LONGEST_LABEL))
 			return false;
 	}
 	return label > 0;
@@ -343,7 +378,8 @@ bool address_parse(struct pool *pool, const char *text, size_t length, enum addr
 	if (at != NULL) {
 		address->domain = parse_domain(pool, at + 1, length - (size_t)(at + 1 - text), syntax);
 		if (address->domain == NULL) {
-			*why = "what stands behind the @ is no domain";
+			*why = at[1] == '[' ? "what stands behind the @ is no address like [192.0.2.1] or [IPv6:2001:db8::1]"
+			                    : "what stands behind the @ is no domain";
 			return false;
 		}
 		length = (size_t)(at - text);

@@ -56,8 +56,14 @@ void address_add(struct buf *out, const char *local, const char *tail, const cha
 /* The same in the pool. */
 const char *address_text(struct pool *pool, const char *local, const char *tail, const char *domain);
 
-/* True if `domain` can be one: labels of 1 to 63 bytes, or 59 characters of UTF-8, between dots, or a literal in brackets; no port. */
+/* True if `domain` can be one: labels of 1 to 63 bytes, or 59 characters of UTF-8, between dots, or an address literal; no port. */
 bool address_domain_ok(const char *domain, size_t length);
+
+/*
+ * The family of an address literal (RFC 5321 section 4.1.3), "[192.0.2.1]" or "[IPv6:2001:db8::1]", whose address goes to
+ * `bytes`; AF_UNSPEC if it is none.  No other tag than IPv6 was ever registered.
+ */
+int address_literal(const char *domain, size_t length, unsigned char bytes[16]);
 
 /* The last '@' outside quotes within `length` bytes, NULL if there is none or the quotes are not closed. */
 const char *address_at(const char *text, size_t length);

@@ -127,6 +127,13 @@ subtest 'addresses' => sub {
 		for 'a@x.test,b@x.test', 'a@x.test, b@x.test', 'a@x.test b@x.test', 'a@x.test;b@x.test';
 	says(['enqueue', '-P', $office, '-f', 'dbases.conf', '-s', 'a@x.test', 'a@x..test'], 67,
 		"enqueue: a\@x..test: not found: badaddress: what stands behind the \@ is no domain\n", 'what is wrong with it', in => $message);
+	for my $literal ('[]', '[x]', '[1.2.3]', '[300.1.1.1]', '[IPv6:]', '[IPv6:zz]', '[2001:db8::1]', '[IPv4:192.0.2.1]') {
+		my $why = 'what stands behind the @ is no address like [192.0.2.1] or [IPv6:2001:db8::1]';
+		says(['enqueue', '-P', $office, '-f', 'dbases.conf', '-s', 'a@x.test', "a\@$literal"], 67,
+			"enqueue: a\@$literal: not found: badaddress: $why\n", "a recipient at $literal", in => $message);
+		says(['enqueue', '-P', $office, '-r', 'lmtp,-,a', '-s', "a\@$literal"], 65,
+			"enqueue: -s \"a\@$literal\" is no address: $why; expected user\@domain, or <> for no sender\n", '... a sender', in => $message);
+	}
 };
 
 subtest 'maps' => sub {

@@ -118,6 +118,33 @@ static void a_domain_has_no_port_and_no_label_above_63_bytes(void **state)
 	taken_apart("u@[192.0.2.1]:25", NULL, NULL);
 }
 
+/* RFC 5321 section 4.1.3: four numbers, or an IPv6 address behind its tag.  No other tag was ever registered. */
+static void a_literal_is_an_address_of_ipv4_or_ipv6(void **state)
+{
+	static const char *const literals[] = {
+		"[192.0.2.1]", "[0.0.0.0]", "[255.255.255.255]", "[192.000.02.1]", "[IPv6:2001:db8::1]", "[ipv6:2001:DB8::1]", "[IPv6:::]",
+		"[IPv6:1:2:3:4:5:6:7:8]", "[IPv6:::ffff:192.0.2.1]", "[IPv6:1111:2222:3333:4444:5555:6666:255.255.255.255]",
+	};
+	static const char *const others[] = {
+		"[]", "[x]", "[", "]", "[[192.0.2.1]]", "[300.1.1.1]", "[256.0.0.1]", "[1.2.3]", "[1.2.3.4.5]", "[1.2.3.]", "[.1.2.3]", "[1..2.3]",
+		"[1.2.3.4 ]", "[ 1.2.3.4]", "[1.2.3.0004]", "[-1.2.3.4]", "[+1.2.3.4]", "[0x1.2.3.4]", "[1.2.3.4:25]", "[2001:db8::1]", "[::1]", "[IPv6]",
+		"[IPv6:]", "[IPv6:zz]", "[IPv6:1.2.3.4]", "[IPv6: ::1]", "[IPv6:::1%lo]", "[IPv6:1::2::3]", "[IPv6:1:2:3:4:5:6:7]",
+		"[IPv6:1:2:3:4:5:6:7:8:9]", "[IPv6:12345::1]", "[IPv4:192.0.2.1]", "[IPv7:x]", "[X400:c=US]", "[example.org]", "[192.0.2.1].example",
+		"[IPv6:1111:2222:3333:4444:5555:6666:7777:8888:1111:2222:3333:4444:5555:6666:7777:8888]",
+	};
+	char text[200];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof literals / sizeof literals[0]; i++) {
+		snprintf(text, sizeof text, "u@%s", literals[i]);
+		taken_apart(text, "u", literals[i]);
+	}
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+		snprintf(text, sizeof text, "u@%s", others[i]);
+		taken_apart(text, NULL, NULL);
+	}
+}
+
 /* In UTF-8 it has more bytes than on its way through DNS (RFC 5890 section 4.2): real names of 25 letters have 75. */
 static void an_internationalized_label_is_measured_in_characters(void **state)
 {
@@ -270,6 +297,7 @@ int main(void)
 		cmocka_unit_test(crafted_spellings_become_the_plain_one),
 		cmocka_unit_test(what_can_be_nobody_is_refused),
 		cmocka_unit_test(a_domain_has_no_port_and_no_label_above_63_bytes),
+		cmocka_unit_test(a_literal_is_an_address_of_ipv4_or_ipv6),
 		cmocka_unit_test(an_internationalized_label_is_measured_in_characters),
 		cmocka_unit_test(a_nul_is_refused_and_not_the_end),
 		cmocka_unit_test(length_is_limited_openly),
