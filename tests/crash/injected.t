@@ -20,9 +20,7 @@ use Tool;
 
 plan skip_all => 'preloading does not go with sanitizers' if $ENV{ZLMTP_SANITIZED};
 my $build = $ENV{BUILD_DIR};
-my $library = scratch('failio.so');
-my ($compiler) = split ' ', $ENV{ZLMTP_CC} || 'cc';
-plan skip_all => 'no compiler' if system("$compiler -shared -fPIC -o $library $ENV{SRC_DIR}/tests/db/failio.c -ldl") != 0;
+my $library = preload("$ENV{SRC_DIR}/tests/db/failio.c") // plan skip_all => 'no compiler';
 my %part = map { $_ => 1 } split ' ', $ENV{ZLMTP_PARTS} // 'closed newdb dbupdate dblookup check enqueue runqueue lmtp
 	intake sendmail queue report dbserve ldapsync';
 delete @ENV{qw(ZCONFIG MAILVAR DBTYPE)};

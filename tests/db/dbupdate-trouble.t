@@ -55,13 +55,6 @@ sub recovers($m, $what) {
 	is $status, 0, '... healthy' or diag $said;
 }
 
-# The library that lets calls fail; undef where there is no compiler.
-sub preload() {
-	my $library = scratch('failio.so');
-	my $compiler = (split ' ', $ENV{ZLMTP_CC} || 'cc')[0];
-	return system("$compiler -shared -fPIC -o $library $ENV{SRC_DIR}/tests/db/failio.c -ldl 2>/dev/null") == 0 ? $library : undef;
-}
-
 # ---- file size limit ----
 
 for my $way (@ways) {
@@ -142,7 +135,7 @@ SKIP: {
 
 # ---- dbupdate is killed while its child hangs ----
 
-my $library = preload();
+my $library = preload("$ENV{SRC_DIR}/tests/db/failio.c");
 
 # A library that loops in its call number $n of $call, and no parent any more.  Returns the process that hangs.
 sub hang($m, $call, $n) {

@@ -104,10 +104,8 @@ SKIP: {
 
 SKIP: {
 	skip 'preloading does not go with sanitizers', 1 if $ENV{ZLMTP_SANITIZED};
-	my $library = scratch('failio.so');
-	my $compiler = (split ' ', $ENV{ZLMTP_CC} || 'cc')[0];
-	skip 'no compiler', 1
-		if system("$compiler -shared -fPIC -o $library $ENV{SRC_DIR}/tests/db/failio.c -ldl 2>/dev/null") != 0;
+	my $library = preload("$ENV{SRC_DIR}/tests/db/failio.c");
+	skip 'no compiler', 1 if !defined $library;
 	my $few = "new value\n";
 	for my $type (@types) {
 		for my $case (['pwrite', 'ENOSPC'], ['pwrite', 'EIO'], ['write', 'EIO'], ['fsync', 'EIO'], ['rename', 'EIO'], ['pread', 'EIO'],

@@ -8,7 +8,7 @@ use File::Temp ();
 use IPC::Open3 ();
 use Symbol ();
 
-our @EXPORT = qw(scratch run spew slurp tool);
+our @EXPORT = qw(preload scratch run spew slurp tool);
 
 my $directory;
 
@@ -31,6 +31,13 @@ sub slurp($path) {
 	open my $file, '<:raw', $path or die "$path: $!\n";
 	local $/;
 	return scalar <$file> // '';
+}
+
+# A library for LD_PRELOAD, made of one source by what compiled the programs ("ccache gcc"); undef where nothing can.
+sub preload($source) {
+	my $library = scratch($source =~ s{.*/}{}r =~ s/\.c$/.so/r);
+	my $compiler = $ENV{ZLMTP_CC} || 'cc';
+	return system("$compiler -shared -fPIC -o $library $source -ldl") == 0 ? $library : undef;
 }
 
 # run([program, arguments...], in => text, env => {...}, before => sub in the child).  Output, errors, exit

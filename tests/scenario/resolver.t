@@ -11,6 +11,7 @@ use Loop;
 use Spool;
 use LmtpServer;
 use Scheduler;
+use Tool qw(preload);
 
 my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
 my $program = $ENV{LMTP} // "$build/channel/lmtp";
@@ -19,6 +20,7 @@ plan skip_all => 'a library cannot be put in front of a sanitizer' if $ENV{ZLMTP
 
 my $dir = File::Temp->newdir('/tmp/zl-XXXXXX');
 Spool::put(undef, "$dir/slow.c", <<'C');
+#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <netdb.h>
 #include <string.h>
@@ -36,8 +38,7 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
 	return real(name != NULL && strcmp(name, "slow.test") == 0 ? "localhost" : name, service, hints, list);
 }
 C
-my $cc = $ENV{ZLMTP_CC} // 'cc';
-system("$cc -D_GNU_SOURCE -shared -fPIC -o $dir/slow.so $dir/slow.c -ldl") == 0 or BAIL_OUT("$cc cannot make a library");
+my $library = preload("$dir/slow.c") // plan skip_all => 'no compiler';
 
 for my $sessions (1, 4) {
 	delivers_meanwhile($sessions) if $sessions > 1;
@@ -51,7 +52,7 @@ sub start($sessions, @hosts) {
 	$self->{spool} = Spool->new("$self->{dir}/post");
 	$self->{server} = LmtpServer->new(loop => $self->{loop}, target => 'tcp', lenient => 1);
 	$self->{scheduler} = Scheduler->new(loop => $self->{loop}, spool => $self->{spool}, channel => 'lmtp', program => $program,
-		environment => { LD_PRELOAD => "$dir/slow.so" }, arguments => [qw(-c lmtp -h client.example -T conn=10s),
+		environment => { LD_PRELOAD => $library }, arguments => [qw(-c lmtp -h client.example -T conn=10s),
 			'-O', "connections=$sessions", '-p', $self->{server}->port]);
 	my $name = 101;
 	for my $host (@hosts) {
