@@ -237,7 +237,8 @@ static int make_uris(struct draft *d)
 	for (size_t i = 0; a->uris[i] != NULL; i++) {
 		char *host = a->uris[i];
 
-		if (strstr(host, "://") != NULL)
+		/* with a slash it is no name of a host, but was meant to be more */
+		if (strchr(host, '/') != NULL)
 			continue;
 		a->uris[i] = xasprintf("ldap://%s%s%s", host, d->port != NULL ? ":" : "", d->port != NULL ? d->port : "");
 		free(host);
@@ -260,7 +261,9 @@ static int check_uri(struct draft *d, const char *uri)
 	struct buf text = { 0 };
 
 	if (ldap_url_parse(uri, &u) != LDAP_URL_SUCCESS)
-		fault = "is no LDAP URI; expected ldap://HOST, ldaps://HOST or ldapi://PATH";
+		fault = "is no LDAP URI; expected ldap://HOST, ldaps://HOST, ldapi:/// or ldapi://PATH with %2F for each / of it";
+	else if (strcmp(u->lud_scheme, "ldapi") == 0 && u->lud_dn != NULL && u->lud_dn[0] != '\0')
+		fault = "needs %2F for each / of the path, as in ldapi://%2Frun%2Fslapd%2Fldapi";
 	else if ((u->lud_dn != NULL && u->lud_dn[0] != '\0') || u->lud_attrs != NULL || u->lud_filter != NULL)
 		fault = "must end behind the server; base and filter have their own settings";
 	else if (u->lud_port < 0 || u->lud_port > 65535)

@@ -143,8 +143,6 @@ static void explain_search(struct ldapconn *c, const struct ldap_search *s, int 
 {
 	buf_addf(why, "%s: search in \"%s\" for %s: ", c->access.uris[c->server], dn_str(s->base), filter_str(s->filter));
 	ldap_explain(c->ld, code, why);
-	if (code == LDAP_NO_SUCH_OBJECT)
-		buf_adds(why, "; the base does not exist, or may not be seen");
 }
 
 /* Sends the search and waits; the code of its result, or of what went wrong before there was one. */

@@ -28,14 +28,61 @@ static struct timeval time_left(int64_t deadline)
 	return (struct timeval){ .tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000) * 1000 };
 }
 
+/* What the administrator can do about a code; libldap's words do not say. */
+static const struct {
+	int code;
+	const char *text;
+} hints[] = {
+	{ LDAP_SERVER_DOWN, "does the server run, and is uri where it listens?" },
+	{ LDAP_CONNECT_ERROR, "does the server run, and is uri where it listens?" },
+	{ LDAP_TIMEOUT, "the server gives no answer: is it stopped, overloaded, or behind a firewall?" },
+	{ LDAP_AUTH_UNKNOWN, "sasl_mech is misspelt, not installed (libsasl2-modules), or not for this connection: EXTERNAL is for ldapi:// and "
+	  "for a client's certificate" },
+	{ LDAP_TIMELIMIT_EXCEEDED, "a limit of the server: raise it for this bind name (olcLimits), and see that the filter's attributes "
+	  "have an index" },
+	{ LDAP_SIZELIMIT_EXCEEDED, "more entries than the server gives to this bind name (olcLimits), or than size_limit here" },
+	{ LDAP_ADMINLIMIT_EXCEEDED, "a limit of the server: raise it for this bind name (olcLimits), and see that the filter's attributes "
+	  "have an index" },
+	{ LDAP_AUTH_METHOD_NOT_SUPPORTED, "the server does not offer this kind of bind; see bind and sasl_mech" },
+	{ LDAP_STRONG_AUTH_REQUIRED, "add start_tls, or use ldaps:// or ldapi://" },
+	{ LDAP_CONFIDENTIALITY_REQUIRED, "add start_tls, or use ldaps:// or ldapi://" },
+	{ LDAP_REFERRAL, "base is on another server: name that one in uri" },
+	{ LDAP_UNAVAILABLE_CRITICAL_EXTENSION, "this database cannot be followed: give it the overlay syncprov (slapo-syncprov(5))" },
+	{ LDAP_NO_SUCH_OBJECT, "base does not exist, or this bind name may not see it (olcAccess)" },
+	{ LDAP_INVALID_DN_SYNTAX, "expected a whole name in binddn, such as cn=reader,dc=example" },
+	{ LDAP_INAPPROPRIATE_AUTH, "the entry of binddn has no password, or the server wants a bind name (binddn, passwdfile)" },
+	{ LDAP_INVALID_CREDENTIALS, "bind name or password is wrong (binddn, passwdfile)" },
+	{ LDAP_INSUFFICIENT_ACCESS, "this bind name may not do that (olcAccess)" },
+	{ LDAP_OPERATIONS_ERROR, "it may want a bind name (binddn, passwdfile)" },
+	{ LDAP_UNWILLING_TO_PERFORM, "it may want a bind name (binddn, passwdfile)" },
+};
+
+/* libldap has no code for trouble with TLS, but words for it, which may be "(unknown error code)". */
+static bool is_tls_trouble(int code, const char *said)
+{
+	return (code == LDAP_SERVER_DOWN || code == LDAP_CONNECT_ERROR) && said != NULL && said[0] != '\0';
+}
+
 void ldap_explain(LDAP *ld, int code, struct buf *why)
 {
 	char *said = NULL;
+	size_t n;
 
 	buf_addf(why, "%s (%d)", ldap_err2string(code), code);
 	ldap_get_option(ld, LDAP_OPT_DIAGNOSTIC_MESSAGE, &said);
-	if (said != NULL && said[0] != '\0')
-		buf_addf(why, ", %s", said);
+	n = said != NULL ? strlen(said) : 0;
+	/* where libsasl has no details */
+	while (n > 0 && strchr(": ", said[n - 1]) != NULL)
+		n--;
+	if (n > 0)
+		buf_addf(why, ", %.*s", (int)n, said);
+	if (is_tls_trouble(code, said)) {
+		buf_adds(why, "; TLS: is the certificate for the host in uri, its issuer in tls_ca_cert_file, and is TLS spoken at this port?");
+	} else {
+		for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++)
+			if (hints[i].code == code)
+				buf_addf(why, "; %s", hints[i].text);
+	}
 	ldap_memfree(said);
 }
 

@@ -44,7 +44,7 @@ int ldap_await(LDAP *ld, int id, int64_t deadline, LDAPMessage **message);
  */
 int ldap_code_of(LDAP *ld, LDAPMessage *all, int type, LDAPControl ***controls);
 
-/* Adds "Meaning (code)" and, behind a comma, what the server said to it, if anything. */
+/* Adds "Meaning (code)", behind a comma what the server said to it, and behind a semicolon what can be done, if anything. */
 void ldap_explain(LDAP *ld, int code, struct buf *why);
 
 #endif
