@@ -6,6 +6,7 @@
 
 #include "db/sync/shrinkage.h"
 #include "lib/alloc.h"
+#include "lib/parse.h"
 #include "lib/settings.h"
 #include "lib/text.h"
 
@@ -37,6 +38,21 @@ bool cookie_decode(const char *note, size_t n, const struct sync_rule *rule, str
 		buf_add(cookie, note + head.len, n - head.len);
 	buf_free(&head);
 	return ok;
+}
+
+bool cookie_decode_any(const char *note, size_t n, struct buf *cookie)
+{
+	const char *blank = memchr(note, ' ', n);
+	char *digits = blank != NULL ? xstrndup(note, (size_t)(blank - note)) : NULL;
+	uint64_t length;
+	size_t head = blank != NULL ? (size_t)(blank + 1 - note) : n;
+	const bool ok = digits != NULL && parse_number(digits, n, &length) && length < n - head && note[head + length] == '\n';
+
+	free(digits);
+	if (!ok)
+		return false;
+	head += length + 1;
+	return head < n && buf_add(cookie, note + head, n - head);
 }
 
 /* The text behind "NAME=" in a cookie of OpenLDAP, "rid=000,sid=001,csn=CSN;CSN"; NULL if it has none, or is no such cookie. */
@@ -117,6 +133,25 @@ static bool find_csn(const char *list, size_t n, const char *origin, struct csn 
 	return false;
 }
 
+static bool is_older(const struct csn *a, const struct csn *b)
+{
+	return memcmp(a->text, b->text, a->length < b->length ? a->length : b->length) < 0;
+}
+
+enum cookie_state cookie_state(const struct buf *map, const struct buf *server)
+{
+	size_t n, m;
+	const char *has = part_of(map, "csn", &n), *new = part_of(server, "csn", &m);
+	struct csn ours, theirs;
+
+	if (has == NULL || new == NULL)
+		return COOKIE_UNKNOWN;
+	while (next_csn(&has, &n, &ours))
+		if (!find_csn(new, m, ours.origin, &theirs) || is_older(&theirs, &ours))
+			return COOKIE_LAGS;
+	return COOKIE_CURRENT;
+}
+
 bool cookie_went_back(const struct buf *before, const struct buf *after)
 {
 	size_t n, m;
@@ -124,7 +159,7 @@ bool cookie_went_back(const struct buf *before, const struct buf *after)
 	struct csn was, is;
 
 	while (old != NULL && new != NULL && next_csn(&old, &n, &was))
-		if (find_csn(new, m, was.origin, &is) && memcmp(is.text, was.text, is.length < was.length ? is.length : was.length) < 0)
+		if (find_csn(new, m, was.origin, &is) && is_older(&is, &was))
 			return true;
 	return false;
 }

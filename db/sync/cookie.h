@@ -34,6 +34,9 @@ void cookie_encode(struct buf *note, const struct sync_rule *rule, const struct 
 /* False if the note is damaged, or of another definition of the rule: there is no cookie then. */
 bool cookie_decode(const char *note, size_t n, const struct sync_rule *rule, struct buf *cookie);
 
+/* The cookie of whatever definition: how far the map has come, and nothing to go on from.  False if the note is damaged. */
+bool cookie_decode_any(const char *note, size_t n, struct buf *cookie);
+
 /*
  * OpenLDAP's cookies name who got it ("sid", "rid") and the newest change of each server ("csn").  A server that reads its
  * own number, or that of another one, in a request takes the asker for that server and holds back what was changed
@@ -44,6 +47,17 @@ bool cookie_for_others(const struct buf *cookie, struct buf *out);
 
 /* Adds the number of the server that gave it; nothing if it does not say. */
 void cookie_provider(const struct buf *cookie, struct buf *sid);
+
+/*
+ * Whether a server whose newest cookie is `server` has all that the cookie `map` stands for: of each server of the tree the newest
+ * change must be as new.  One that lacks a server's changes altogether lags, too.  COOKIE_UNKNOWN if `server` is no such cookie.
+ */
+enum cookie_state {
+	COOKIE_CURRENT,
+	COOKIE_LAGS,
+	COOKIE_UNKNOWN,
+};
+enum cookie_state cookie_state(const struct buf *map, const struct buf *server);
 
 /* True if `after` has an older change of any server than `before`: the directory was put back. */
 bool cookie_went_back(const struct buf *before, const struct buf *after);

@@ -36,6 +36,7 @@ struct rule_copy {
 	unsigned mark;           /* of the entries that were spoken of since then */
 	unsigned round;          /* of the comparison that runs, or of the last one */
 	struct buf cookie;
+	bool is_void;            /* there is nothing to go on from, but the cookie says how far the map has come */
 	bool has_new_cookie;
 	bool is_noted;           /* the map has a note of a cookie */
 	bool is_inconsistent;
@@ -244,7 +245,11 @@ static void commit(void *context, const struct buf *cookie)
 	begin_again(r);
 	if (r->is_inconsistent || cookie->len == 0)
 		return;
-	r->has_new_cookie = r->has_new_cookie || !buf_equal(cookie, &r->cookie);
+	r->has_new_cookie = r->has_new_cookie || r->is_void || !buf_equal(cookie, &r->cookie);
+	/* behind a full read it stands for all that there is */
+	if (r->is_void)
+		buf_clear(&r->cookie);
+	r->is_void = false;
 	cookie_take(&r->cookie, cookie);
 }
 
@@ -360,12 +365,30 @@ void copy_doubt(struct copy *copy)
 void copy_cookie_for(const struct copy *copy, size_t rule, const char *uri, struct buf *cookie)
 {
 	const struct buf *newest = &copy->rules[rule].cookie;
+
+	if (newest->len == 0 || copy->rules[rule].is_void || cookie_for_others(newest, cookie))
+		return;
+	if (copy_is_of(copy, uri))
+		buf_add(cookie, buf_str(newest), newest->len);
+}
+
+bool copy_is_of(const struct copy *copy, const char *uri)
+{
 	const char *server = copy->compared.server != NULL ? strchr(copy->compared.server, ' ') : NULL;
 
-	if (newest->len == 0 || cookie_for_others(newest, cookie))
-		return;
-	if (server != NULL && strcmp(server + 1, uri) == 0)
-		buf_add(cookie, buf_str(newest), newest->len);
+	return server != NULL && strcmp(server + 1, uri) == 0;
+}
+
+enum cookie_state copy_state_of(const struct copy *copy, size_t rule, const struct buf *cookie)
+{
+	return copy_knows_state(copy, rule) ? cookie_state(&copy->rules[rule].cookie, cookie) : COOKIE_CURRENT;
+}
+
+bool copy_knows_state(const struct copy *copy, size_t rule)
+{
+	const struct buf *cookie = &copy->rules[rule].cookie;
+
+	return cookie_state(cookie, cookie) != COOKIE_UNKNOWN;
 }
 
 /* "SECONDS SERVER" */
@@ -407,6 +430,14 @@ static bool load_entry(struct rule_copy *r, const struct sync_uuid *uuid, const 
 	return ok;
 }
 
+/* Of another definition of the rule there is nothing to go on from. */
+static bool load_cookie(struct rule_copy *r, const char *note, size_t n)
+{
+	r->is_noted = cookie_decode(note, n, r->rule, &r->cookie);
+	r->is_void = !r->is_noted && cookie_decode_any(note, n, &r->cookie);
+	return r->is_noted;
+}
+
 static bool load_note(void *context, const char *name, size_t name_length, const char *note, size_t n)
 {
 	struct copy *copy = context;
@@ -425,7 +456,7 @@ static bool load_note(void *context, const char *name, size_t name_length, const
 	else if (kind == NOTE_DOMAINS)
 		copy->domains_due = copy->domains_noted = true;
 	else if (r != NULL && kind == NOTE_COOKIE)
-		good = r->is_noted = cookie_decode(note, n, r->rule, &r->cookie);
+		good = load_cookie(r, note, n);
 	else if (r != NULL)
 		good = load_entry(r, &uuid, note, n);
 	if (good)
@@ -525,7 +556,7 @@ const struct buf *copy_cookie(const struct copy *copy, size_t rule)
 
 void copy_forget_cookie(struct copy *copy, size_t rule)
 {
-	buf_clear(&copy->rules[rule].cookie);
+	copy->rules[rule].is_void = true;
 	copy->rules[rule].is_inconsistent = false;
 }
 
@@ -626,6 +657,11 @@ static void write_entry(void *context, unsigned rule, const struct sync_uuid *uu
 	w->status = livemap_commit(copy->livemap, w->why);
 }
 
+static bool has_cookie(const struct rule_copy *r)
+{
+	return r->cookie.len > 0 && !r->is_void;
+}
+
 static void write_cookies(struct copy *copy)
 {
 	for (size_t i = 0; i < copy->settings->rule_count; i++) {
@@ -635,7 +671,7 @@ static void write_cookies(struct copy *copy)
 		cookie_name(&name, r->rule);
 		cookie_encode(&note, r->rule, &r->cookie);
 		/* without one, what there was must not be taken for the cookie of what is there now */
-		livemap_note(copy->livemap, buf_str(&name), r->cookie.len > 0 ? note.data : NULL, note.len);
+		livemap_note(copy->livemap, buf_str(&name), has_cookie(r) ? note.data : NULL, note.len);
 		buf_free(&name);
 		buf_free(&note);
 	}
@@ -683,7 +719,7 @@ static void settle(struct copy *copy)
 	copy->has_new_compared = false;
 	for (size_t i = 0; i < copy->settings->rule_count; i++) {
 		copy->rules[i].has_new_cookie = false;
-		copy->rules[i].is_noted = copy->rules[i].cookie.len > 0;
+		copy->rules[i].is_noted = has_cookie(&copy->rules[i]);
 	}
 }
 

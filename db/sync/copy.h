@@ -10,6 +10,7 @@
 #include "db/grammar/value.h"
 #include "db/live/livemap.h"
 #include "db/sync/content.h"
+#include "db/sync/cookie.h"
 #include "db/sync/rfc4533.h"
 #include "db/sync/rule.h"
 #include "db/sync/shrinkage.h"
@@ -43,8 +44,17 @@ const struct sync_sink *copy_sink(struct copy *copy, size_t rule);
 /* The newest cookie of the rule; empty if there is none. */
 const struct buf *copy_cookie(const struct copy *copy, size_t rule);
 
-/* Forgets the cookie: the next request asks for everything. */
+/* Forgets the cookie: the next request asks for everything.  How far the map has come is not forgotten (copy_state_of()). */
 void copy_forget_cookie(struct copy *copy, size_t rule);
+
+/* Whether a server with this cookie has all that the rule's part of the map was made from; COOKIE_CURRENT if nobody ever told. */
+enum cookie_state copy_state_of(const struct copy *copy, size_t rule, const struct buf *cookie);
+
+/* True if that can be asked for: what the map has come to is known by an OpenLDAP's cookie. */
+bool copy_knows_state(const struct copy *copy, size_t rule);
+
+/* True if the server at `uri` is the one that was compared last. */
+bool copy_is_of(const struct copy *copy, const char *uri);
 
 /* ---- comparing the whole (compare.h) ---- */
 

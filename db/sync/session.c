@@ -18,7 +18,8 @@
 
 struct search {
 	struct rfc4533 machine;
-	int id;                  /* of the LDAP operation; 0: it was not sent */
+	int question;            /* of the LDAP operation that asks how far the server is; 0: none is open */
+	int id;                  /* of the one that follows; 0: it was not sent */
 	bool over;
 	struct buf cookie;       /* that the copy had before */
 	struct comparison comparison;
@@ -74,8 +75,28 @@ static int send_search(struct session *s, size_t number)
 	return code;
 }
 
+/*
+ * Asks how far the server is: a refresh of nothing ends with its cookie.  Asked with the cookie of the map, slapd says nothing of
+ * the kind where it knows nothing newer, and complains of what it lacks only where neither side has a serverID.
+ */
+static int send_question(struct session *s, size_t number)
+{
+	char *nothing[] = { (char[]){ LDAP_NO_ATTRS }, NULL };
+	LDAPControl sync = { .ldctl_oid = (char[]){ LDAP_CONTROL_SYNC }, .ldctl_iscritical = 1 };
+	LDAPControl *controls[] = { &sync, NULL };
+	int code = LDAP_NO_MEMORY;
+
+	if (sync_request_encode(SYNC_REFRESH_ONLY, &(struct buf){ 0 }, &sync.ldctl_value)) {
+		/* a filter that is true for none (RFC 4526) */
+		code = ldap_search_ext(s->ld, s->conf->rules[number].base, LDAP_SCOPE_BASE, "(|)", nothing, 0, controls, NULL, NULL,
+		                       LDAP_NO_LIMIT, &s->searches[number].question);
+		ldap_memfree(sync.ldctl_value.bv_val);
+	}
+	return code;
+}
+
 /* With a cookie the search; without one the list of what that must bring, before it. */
-static int begin_search(struct session *s, size_t number)
+static int send_first(struct session *s, size_t number)
 {
 	struct buf cookie = { 0 };
 	int code;
@@ -89,6 +110,23 @@ static int begin_search(struct session *s, size_t number)
 	}
 	buf_free(&cookie);
 	return code;
+}
+
+static bool is_one_of_several(const struct session *s)
+{
+	return s->conf->access.uris[1] != NULL;
+}
+
+/* What the map has is not given up for what a server has that lags.  One that has no other is believed when it is read as a whole. */
+static int begin_search(struct session *s, size_t number)
+{
+	struct buf cookie = { 0 };
+	bool must_ask;
+
+	copy_cookie_for(s->copy, number, server_name(s), &cookie);
+	must_ask = copy_knows_state(s->copy, number) && (cookie.len > 0 || is_one_of_several(s));
+	buf_free(&cookie);
+	return must_ask ? send_question(s, number) : send_first(s, number);
 }
 
 /* Adds "URI: rule NAME: meaning of the code". */
@@ -293,6 +331,16 @@ static enum session_news reload(struct session *s, size_t number, struct buf *wh
 	return SESSION_AGAIN;
 }
 
+/* Of several servers one may lag; to go back to what it has would lose what the others had already. */
+static enum session_news refuse_old_state(struct session *s, size_t number, struct buf *why)
+{
+	if (!is_one_of_several(s))
+		return reload(s, number, why);
+	buf_addf(why, "%s: rule %s: the server lags behind the map; if all of them were put back to an older state, name one alone",
+	         server_name(s), s->conf->rules[number].name);
+	return SESSION_BEHIND;
+}
+
 /* What a verdict about one search means for the whole connection. */
 static enum session_news judge(struct session *s, size_t number, enum sync_verdict verdict, struct buf *why)
 {
@@ -310,13 +358,7 @@ static enum session_news judge(struct session *s, size_t number, enum sync_verdi
 	case SYNC_AGAIN:
 		return why->len > 0 ? SESSION_AGAIN : SESSION_OVER;
 	case SYNC_BEHIND:
-		/* of several servers one may lag; to go back to what it has would lose what the others had already */
-		if (s->conf->access.uris[1] != NULL) {
-			buf_addf(why, "%s: rule %s: the map is newer than this server; if all of them were put back to an older "
-			         "state, name one alone", server_name(s), s->conf->rules[number].name);
-			return SESSION_BEHIND;
-		}
-		return reload(s, number, why);
+		return refuse_old_state(s, number, why);
 	case SYNC_RELOAD:
 		return reload(s, number, why);
 	case SYNC_FAILED:
@@ -440,6 +482,61 @@ static enum session_news end_refresh(struct session *s, size_t number, struct bu
 	return code == LDAP_SUCCESS ? go_on_comparing(s, number, why) : compare_failed(s, number, code, why);
 }
 
+/* ---- how far the server is -------------------------------------------------------------------- */
+
+/* Adds the cookie of the answer, if it has one. */
+static int take_state(struct session *s, LDAPMessage *m, struct buf *cookie)
+{
+	LDAPControl **controls = NULL;
+	const LDAPControl *control;
+	struct sync_done_value done = { 0 };
+	const int code = ldap_code_of(s->ld, m, LDAP_RES_SEARCH_RESULT, &controls);
+
+	control = find_control(controls, LDAP_CONTROL_SYNC_DONE);
+	if (code == LDAP_SUCCESS && control != NULL && sync_done_decode(&control->ldctl_value, &done))
+		buf_add(cookie, buf_str(&done.cookie), done.cookie.len);
+	sync_done_free(&done);
+	ldap_controls_free(controls);
+	return code;
+}
+
+static enum session_news refuse_unknown_state(struct session *s, size_t number, int code, struct buf *why)
+{
+	if (code != LDAP_SUCCESS)
+		explain(s, number, code, why);
+	else
+		buf_addf(why, "%s: rule %s: the server does not say how far it is (contextCSN), and may lag behind the map", server_name(s),
+		         s->conf->rules[number].name);
+	return SESSION_REFUSED;
+}
+
+static enum session_news take_answer(struct session *s, size_t number, LDAPMessage *m, struct buf *why)
+{
+	struct buf cookie = { 0 };
+	enum cookie_state state;
+	int code;
+
+	if (ldap_msgtype(m) != LDAP_RES_SEARCH_RESULT)
+		return SESSION_BUSY;
+	s->searches[number].question = 0;
+	code = take_state(s, m, &cookie);
+	state = copy_state_of(s->copy, number, &cookie);
+	buf_free(&cookie);
+	switch (state) {
+	case COOKIE_LAGS:
+		return refuse_old_state(s, number, why);
+	case COOKIE_UNKNOWN:
+		/* not a permission to remove what another server had; the one that the map is of is asked as if it were alone */
+		if (is_one_of_several(s) && !copy_is_of(s->copy, server_name(s)))
+			return refuse_unknown_state(s, number, code, why);
+		break;
+	case COOKIE_CURRENT:
+		break;
+	}
+	code = send_first(s, number);
+	return code == LDAP_SUCCESS ? SESSION_BUSY : compare_failed(s, number, code, why);
+}
+
 /* ---- all messages -------------------------------------------------------------------------------- */
 
 static enum session_news take_for_rule(struct session *s, size_t number, LDAPMessage *m, struct buf *why)
@@ -467,6 +564,10 @@ static enum session_news dispatch(struct session *s, LDAPMessage *m, struct buf 
 		struct comparison *c = &s->searches[i].comparison;
 		int code;
 
+		if (s->searches[i].question != 0 && s->searches[i].question == id) {
+			s->progress = clock_ms();
+			return take_answer(s, i, m, why);
+		}
 		if (s->searches[i].id == id) {
 			if (session_is_refreshing(s))
 				s->progress = clock_ms();

@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 # What a map may hold given what servers said (doc/INTERNALS), tried at random: two providers, a replica and a reader with limited rights;
-# changes at any of them, kills, restores, other rights, switches.  After each settling the map is what an independent ldapsearch by the same
+# each provider with a serverID; changes at any of them, kills, restores, other rights, switches, servers that lag.  A map never goes back to what
+# a server has that lags.  After each settling the map is what an independent ldapsearch by the same
 # reader finds.  Some seconds, a minute with ZLMTP_LONG=1, or an hour with ZLMTP_SOAK=1 (another number: so many seconds); ZLMTP_SEED repeats a run.
 use v5.36;
 use lib "$ENV{SRC_DIR}/tests/lib";
@@ -105,9 +106,32 @@ my %events = (
 			$s->restart if $s->{pid};
 		}
 	},
+	'a server that lags' => sub () { follow_none_that_lags() },
 	dump => sub () { $dump = qx{/usr/sbin/slapcat -f @{[$first->dir]}/slapd.conf 2>/dev/null} if $mirror->settle(10) eq '' },
 	restore => sub () { restore($dump) if defined $dump },
 );
+
+# One server does not come to know what the others have, and so the map; then it is there alone.
+sub follow_none_that_lags() {
+	my $lags = pick(@servers);
+	$_->{pid} or $_->start for @servers;
+	return if $mirror->settle(10) ne '';
+	$lags->stop;
+	my $knows = $lags == $first ? $second : $first;
+	$operations{add}->($knows) for 0 .. rand 3;
+	my $expected = expected($knows);
+	my ($exit, $said) = $once->once('--allow-shrink');
+	return note_down("a refresh from $knows->{port}: $exit, $said") if $exit !~ /^(0|65)$/;
+	return if $stays->difference_after(40 * $slow, $expected) ne '';
+	$_->stop for running();
+	$lags->start;
+	# what it has of its own makes it no better
+	$operations{add}->($lags) if $lags == $second && rand() < 0.5;
+	($exit, $said) = $once->once('--allow-shrink');
+	is $exit, 75, "$lags->{port} lags, and is refused" or diag $said, "\n", join "\n", @history;
+	is $_->difference($expected), '', 'no map goes back' or diag join "\n", @history for $once, $stays;
+	$_->{pid} or $_->start for @servers;
+}
 
 # All servers get the same older state; a map that is newer than all of them is put back as the guide says.
 sub restore($ldif) {
@@ -154,6 +178,7 @@ sub settle() {
 
 $_->{own_config} = $_->{config} for @servers;
 my $rounds = 0;
+follow_none_that_lags();
 while ($rounds == 0 || time < $until) {
 	for (1 .. 1 + rand 6) {
 		my $what = pick(sort keys %operations);

@@ -102,6 +102,106 @@ subtest 'a switch from a provider to its replica, and back' => sub {
 	is $sync->stop, 0;
 };
 
+# Replicas and providers have a serverID here: slapd says nothing of its state then to who is ahead of it, and sends no cookie.
+subtest 'a server that lags behind the map is not followed' => sub {
+	# that the reader may not see contextCSN, nor the suffix, keeps nobody from telling
+	my $mirror = Mirror->new(users => 20, replicas => 1,
+		config => "access to attrs=contextCSN by * none\naccess to dn.base=\"$RealSlapd::suffix\" by * none\n");
+	my ($first, $second) = $mirror->providers;
+	my ($replica) = $mirror->replicas;
+	my $sync = LdapSync->new($first, access => access_to($first, $replica), settings => "silence 1\ntimeout 2\n");
+	$second->add_account('by_second');
+	is $mirror->settle, '';
+	is +($sync->once)[0], 0;
+	$replica->stop;
+	$first->add_account("new$_") for 1 .. 3;
+	is +($sync->once)[0], 0, 'accounts are made while the replica is down';
+	my $expected = $sync->expected;
+	$_->stop for $first, $second;
+	$replica->start;
+	my ($exit, $said) = $sync->once;
+	is $exit, 75, 'the replica alone, before it knows of them' or diag $said;
+	like $said, qr/\Q@{[$replica->uri('ldapi')]}\E: .*the server lags behind the map; if all/, '... it is said';
+	is $sync->difference($expected), '', '... and nothing goes back';
+	$sync->start;
+	ok $sync->hears(qr/lags behind the map/, 20 * $slow), 'one that stays says so, too';
+	is $sync->difference($expected), '';
+	# other rules want everything read, which is no reason to go back
+	is $sync->stop, 0;
+	$sync->{rules} =~ s/^value smtp-lmtp!node!/value smtp-lmtp!other!/m;
+	$sync->configure;
+	($exit, $said) = $sync->once;
+	is $exit, 75, 'with other rules' or diag $said;
+	like $said, qr/lags behind the map/;
+	is $sync->difference($expected), '';
+	$sync->{rules} = LdapSync::usual_rules();
+	$sync->configure;
+	$sync->start;
+	$_->start for $first, $second;
+	is $mirror->settle, '', 'the replica catches up';
+	$first->stop;
+	$second->add_account('later');
+	is $mirror->settle, '';
+	$sync->{slapd} = $replica;
+	is $sync->difference_after(20 * $slow), '', '... and is followed';
+	is $sync->stop, 0;
+};
+
+subtest 'the same between two providers, of which the other one has changes of its own' => sub {
+	my $mirror = Mirror->new(users => 20);
+	my ($first, $second) = $mirror->providers;
+	my $sync = LdapSync->new($first, access => access_to($first, $second), settings => "silence 1\ntimeout 2\n");
+	is +($sync->once)[0], 0;
+	$second->stop;
+	$first->add_account("new$_") for 1 .. 3;
+	is +($sync->once)[0], 0;
+	my $expected = $sync->expected;
+	$first->stop;
+	$second->start;
+	$second->add_account('at_second');
+	my ($exit, $said) = $sync->once;
+	is $exit, 75, 'it has what is newer, and lacks what the map has' or diag $said;
+	like $said, qr/lags behind the map/;
+	is $sync->difference($expected), '';
+	$first->start;
+	is $mirror->settle, '', 'they are equal again';
+	$first->stop;
+	$sync->{slapd} = $second;
+	($exit, $said) = $sync->once;
+	is $exit, 0, 'the second one is followed' or diag $said;
+	is $sync->difference, '';
+};
+
+subtest 'servers that were all put back to an older state are followed again as the guide says' => sub {
+	my $mirror = Mirror->new(users => 20);
+	my ($first, $second) = $mirror->providers;
+	$second->add_account('by_second');
+	is $mirror->settle, '';
+	my $old = dump_of($first);
+	my $sync = LdapSync->new($first, access => access_to($first, $second), settings => "silence 1\ntimeout 2\n");
+	$_->add_account('made_at_' . $_->{port}) for $first, $second;
+	is $mirror->settle, '';
+	is +($sync->once)[0], 0;
+	$_->stop for $first, $second;
+	for ($first, $second) {
+		$_->reload($old, '-w');
+		$_->start;
+	}
+	is +($sync->once)[0], 75, 'all lag';
+	$sync->{access} = access_to($first);
+	$sync->configure;
+	is +($sync->once)[0], 0, 'one alone is believed';
+	is $sync->difference, '';
+	$sync->{access} = access_to($first, $second);
+	$sync->configure;
+	my ($exit, $said) = $sync->once;
+	is $exit, 0, 'and then all of them' or diag $said;
+	$second->add_account('after');
+	is $mirror->settle, '';
+	is +($sync->once)[0], 0;
+	is $sync->difference, '';
+};
+
 subtest 'an ACL mistake that was put right' => sub {
 	my $slapd = RealSlapd->new(users => 20, aliases => 0);
 	my $rights = "access to dn.exact=\"mail=user7\@$domain,$tree\" by dn.exact=\"$RealSlapd::reader\" none by * read\n";

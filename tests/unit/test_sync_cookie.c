@@ -20,10 +20,17 @@ static void cookies_come_back_for_the_same_rule_only(void **state)
 	assert_memory_equal(back.data, cookie.data, 5);
 	assert_false(cookie_decode(note.data, note.len, &other, &back));
 	assert_false(cookie_decode(note.data, note.len, &longer, &back));
-	for (size_t n = 0; n < note.len - 5; n++)
+	for (size_t n = 0; n < note.len - 5; n++) {
 		assert_false(cookie_decode(note.data, n, &rule, &back));
+		assert_false(cookie_decode_any(note.data, n, &back));
+	}
+	/* how far the map has come, it says in any case */
+	buf_clear(&back);
+	assert_true(cookie_decode_any(note.data, note.len, &back));
+	assert_true(buf_equal(&back, &cookie));
 	/* a note without a cookie in it */
 	assert_false(cookie_decode(note.data, note.len - 5, &rule, &back));
+	assert_false(cookie_decode_any(note.data, note.len - 5, &back));
 	buf_free(&note);
 	buf_free(&cookie);
 	buf_free(&back);
@@ -153,6 +160,31 @@ static void a_change_at_one_server_leaves_what_is_known_of_the_others(void **sta
 	buf_free(&damaged);
 }
 
+/* slapd complains of a newer cookie only where neither side has a serverID. */
+static void a_server_lags_that_lacks_what_the_map_has_of_any_other(void **state)
+{
+	static const struct { const char *map, *server; enum cookie_state state; } cases[] = {
+		{ "rid=000,sid=001,csn=" CSN("05", "001"), "rid=000,sid=002,csn=" CSN("05", "001"), COOKIE_CURRENT },
+		{ "rid=000,sid=001,csn=" CSN("05", "001"), "rid=000,sid=002,csn=" CSN("05", "001") ";" CSN("07", "002"), COOKIE_CURRENT },
+		{ "rid=000,sid=001,csn=" CSN("05", "001"), "rid=000,csn=" CSN("04", "001") ";" CSN("07", "002"), COOKIE_LAGS },
+		{ "rid=000,sid=001,csn=" CSN("05", "001") ";" CSN("01", "002"), "rid=000,csn=" CSN("09", "001"), COOKIE_LAGS },
+		{ "rid=000,csn=" CSN("05", "000"), "rid=000,csn=" CSN("05", "000"), COOKIE_CURRENT },
+		{ "rid=000,csn=" CSN("05", "000"), "rid=000,csn=" CSN("09", "001"), COOKIE_LAGS },
+		{ "rid=000,csn=" CSN("05", "000"), "", COOKIE_UNKNOWN }, { "rid=000,csn=" CSN("05", "000"), "rid=000", COOKIE_UNKNOWN },
+		{ "rid=000,csn=" CSN("05", "000"), "ldap://x:389#cn=y#17", COOKIE_UNKNOWN }, { "17", "17", COOKIE_UNKNOWN },
+		{ "", "rid=000,csn=" CSN("05", "000"), COOKIE_UNKNOWN },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct buf map = text(cases[i].map), server = text(cases[i].server);
+
+		assert_int_equal(cookie_state(&map, &server), cases[i].state);
+		buf_free(&map);
+		buf_free(&server);
+	}
+}
+
 static void damaged_entries_are_refused(void **state)
 {
 	static const char *const notes[] = {
@@ -179,6 +211,7 @@ int main(void)
 		cmocka_unit_test(entries_come_back),
 		cmocka_unit_test(another_server_is_not_told_whose_cookie_it_was),
 		cmocka_unit_test(a_change_at_one_server_leaves_what_is_known_of_the_others),
+		cmocka_unit_test(a_server_lags_that_lacks_what_the_map_has_of_any_other),
 		cmocka_unit_test(damaged_entries_are_refused),
 	};
 
