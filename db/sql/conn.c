@@ -146,12 +146,14 @@ static bool is_connected(struct sqlconn *c, struct server *s, int64_t deadline, 
 struct asking {
 	const struct sql_question *question;
 	int64_t deadline;
+	bool has_rows;
 };
 
 static bool pass_row(void *context, unsigned columns, const char *const *values, const size_t *lengths)
 {
 	struct asking *a = context;
 
+	a->has_rows = true;
 	if (a->question->silence > 0)
 		a->deadline = clock_ms() + a->question->silence;
 	return a->question->row(a->question->context, columns, values, lengths);
@@ -174,6 +176,8 @@ static bool ask_session(struct sqlconn *c, struct asking *a, struct sql_error *e
 		buf_adds(&text, q->text);
 	done = (q->query == NULL || sql_query_fill(q->query, q->key, q->key_length, c->driver, c->session, &text, error))
 		&& c->driver->query(c->session, buf_str(&text), &a->deadline, pass_row, a, error);
+	if (done && a->has_rows && q->query != NULL && !error->is_lost && c->driver->is_certain != NULL)
+		done = c->driver->is_certain(c->session, q->key, q->key_length, a->deadline, error);
 	buf_free(&text);
 	return done;
 }

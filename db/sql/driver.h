@@ -42,7 +42,7 @@ struct sql_error {
 /* One row; a value of NULL is SQL's NULL.  False: no more rows are wanted, and what follows is passed over. */
 typedef bool sql_row(void *context, unsigned columns, const char *const *values, const size_t *lengths);
 
-#define SQL_DRIVER_VERSION 3
+#define SQL_DRIVER_VERSION 4
 
 struct sql_driver {
 	unsigned version;
@@ -61,6 +61,12 @@ struct sql_driver {
 	 * cannot be used any more); else `error`.  A query without a result set is an error.  `row` may put the deadline off.
 	 */
 	bool (*query)(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error);
+
+	/*
+	 * True unless the rows that query() has just given may be another key's, as this database compares text with a number by those of
+	 * its bytes that are one; else `error`.  NULL: this database does not.
+	 */
+	bool (*is_certain)(void *session, const char *key, size_t n, int64_t deadline, struct sql_error *error);
 
 	/*
 	 * Prepares a query with ?1, ?2 ... in the places of strings; false if that cannot be done, which query() may explain.  It is kept

@@ -138,6 +138,13 @@ sub client($self) {
 	return "mariadb --no-defaults -S $dir/sock -u reader -p$password mail";
 }
 
+# Says it to MariaDB as one who may change what holds for all.
+sub administer($self, $sql) {
+	open my $fh, '|-', "mariadb --no-defaults -S $self->{dir}/sock -u root" or die "mariadb: $!\n";
+	print $fh $sql;
+	close $fh or die "$sql: $?\n";
+}
+
 sub signal($self, $signal) { kill $signal, $self->{pid} }
 
 sub stop($self) {

@@ -30,6 +30,8 @@ for my $type (qw(sqlite pgsql mysql)) {
 		fill($type);
 		answers($type);
 		refusals($type);
+		numbers($type);
+		modes($servers{$type}) if $type eq 'mysql';
 		failures($type, $servers{$type}) if $servers{$type};
 	};
 }
@@ -57,6 +59,45 @@ sub answers($type) {
 	unknown(map_of($type, query => "SELECT nix FROM u WHERE a = '%s'"), 'joe@example.com', qr/nix/, 'nor is an error of the database');
 	unknown(map_of($type, query => "DELETE FROM u WHERE a = '%s'"), 'nosuch', qr/gives no rows/, 'nor what is no SELECT') if $type ne 'mysql';
 	is $map->find('joe@example.com'), 'found box!joe', 'and the map goes on';
+}
+
+# A column of numbers: no row answers to a key that merely begins like it.
+sub numbers($type) {
+	my $map = map_of($type, query => "SELECT v FROM n WHERE i = '%s'");
+	is $map->find('1'), 'found one', 'a number is found';
+	is $map->find('7'), 'not-found', 'one that is not there is not';
+	unlike $map->find($_), qr/^found/, "and a key that is no number finds none: $_" for '1abc', 'abc', '0x', "0'x", '1@example.com', "1\xc3\xa4", '1' . 'x' x 200;
+	return if $type ne 'mysql';
+	unknown($map, '1abc', qr/compared with a number \(.*'1abc'\); in the query, write CAST\(COLUMN AS CHAR\) = '%s'/, 'MySQL cannot tell');
+	is $map->find('7abc'), 'not-found', 'except where there is no row anyway';
+	is map_of($type, query => "SELECT v FROM n WHERE CAST(i AS CHAR) = '%s'")->find('1abc'), 'not-found', 'compared as text';
+	is map_of($type, query => "SELECT v FROM u WHERE a = '%s' AND v + 0 = 0")->find('joe@example.com'), 'found box!joe', 'text in the table that is taken for a number is the administrator\'s';
+	is $map->find('2'), 'found two', 'and the map goes on';
+}
+
+# What MySQL's server and option file may set for new sessions.
+sub modes($server) {
+	my $option_file = "$dir/my.cnf";
+	my $ask = sub ($name, %o) {
+		my $map = map_of('mysql', %o);
+		is $map->find($odd[$_]), "found is $_", "$name: $odd[$_]" for 0 .. $#odd;
+		is $map->find($_), 'not-found', "$name: a key matches itself alone" for "' OR '1'='1", "\\' OR 1=1 -- ", "\xe7\xb8\x97' OR 1=1 -- x";
+		is map_of('mysql', %o, query => 'SELECT v FROM u WHERE a = "%s"')->find('joe@example.com'), 'found box!joe', "$name: double quotes are quotes of text";
+	};
+	for my $mode (qw(ANSI ORACLE POSTGRESQL DB2 MSSQL MAXDB ANSI_QUOTES NO_BACKSLASH_ESCAPES), 'ANSI,NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES,EMPTY_STRING_IS_NULL') {
+		$server->administer("SET GLOBAL sql_mode = '$mode'");
+		$ask->($mode);
+	}
+	is map_of('mysql', query => "SELECT \@\@sql_mode FROM u WHERE a = '%s'")->find('joe@example.com'), 'found REAL_AS_FLOAT,PIPES_AS_CONCAT,IGNORE_SPACE,STRICT_ALL_TABLES,EMPTY_STRING_IS_NULL',
+		'other modes stay';
+	$server->administer("SET GLOBAL sql_mode = DEFAULT; SET GLOBAL init_connect = 'SET NAMES gbk', GLOBAL max_error_count = 0");
+	$ask->('init_connect');
+	unlike map_of('mysql', query => "SELECT v FROM n WHERE i = '%s'")->find('1abc'), qr/^found/, 'a server that forgets its warnings';
+	$server->administer("SET GLOBAL init_connect = '', GLOBAL max_error_count = DEFAULT");
+	open my $fh, '>', $option_file or die "$option_file: $!\n";
+	print $fh "[client]\ninit-command=SET sql_mode='ANSI,NO_BACKSLASH_ESCAPES'\ndefault-character-set=gbk\nreconnect\n";
+	close $fh;
+	$ask->('an option file', option_file => $option_file);
 }
 
 # What a file must not say: status 78 and one line with file and line.
@@ -175,6 +216,7 @@ sub fill($type) {
 	my $quote = sub ($s) { $s =~ s/'/''/gr =~ s/\\/$type eq 'mysql' ? '\\\\' : '\\'/ger };
 	$text .= "INSERT INTO u VALUES ('" . $quote->($_) . "', '" . $rows{$_} . "');\n" for sort keys %rows;
 	$text .= "INSERT INTO u VALUES ('two\@example.com', '1'), ('two\@example.com', '2'), ('null\@example.com', NULL);\n";
+	$text .= "CREATE TABLE n (i INTEGER PRIMARY KEY, v VARCHAR(20)); INSERT INTO n VALUES (0, 'zero'), (1, 'one'), (2, 'two');\n";
 	my $server = $servers{$type};
 	open my $fh, '>', "$dir/$type.sql" or die "$dir/$type.sql: $!\n";
 	print $fh $text;

@@ -2,6 +2,7 @@
  * MySQL and MariaDB, by libmariadb's calls that do not wait: the deadlines are ours.
  */
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,9 +14,6 @@
 
 /* So often the library is told that it is late before its session is left as it is. */
 #define LATE_TURNS 10
-
-/* Quotes and backslashes mean in every session what the reader of the query takes them for (db/sql/query.c). */
-#define INIT_COMMAND "SET SESSION sql_mode=REPLACE(REPLACE(@@SESSION.sql_mode,'NO_BACKSLASH_ESCAPES',''),'ANSI_QUOTES','')"
 
 /* Waits for what the library wants; what has happened, MYSQL_WAIT_TIMEOUT at the deadline. */
 static int wait_for(MYSQL *m, int wanted, int64_t deadline)
@@ -65,6 +63,11 @@ static bool wants_tls(const struct sql_access *a)
 	       a->tls_ciphers != NULL || a->tls_verify_cert;
 }
 
+static const char *charset_of(const struct sql_access *a)
+{
+	return a->charset != NULL ? a->charset : "utf8mb4";
+}
+
 static void set_options(MYSQL *m, const struct sql_access *a)
 {
 	const unsigned seconds = (unsigned)a->network_timeout, none = 0;
@@ -74,8 +77,7 @@ static void set_options(MYSQL *m, const struct sql_access *a)
 	mysql_options(m, MYSQL_OPT_CONNECT_TIMEOUT, &seconds);
 	mysql_options(m, MYSQL_OPT_WRITE_TIMEOUT, &seconds);
 	mysql_options(m, MYSQL_OPT_LOCAL_INFILE, &none);
-	mysql_options(m, MYSQL_SET_CHARSET_NAME, a->charset != NULL ? a->charset : "utf8mb4");
-	mysql_options(m, MYSQL_INIT_COMMAND, INIT_COMMAND);
+	mysql_options(m, MYSQL_SET_CHARSET_NAME, charset_of(a));
 	if (a->option_file != NULL)
 		mysql_options(m, MYSQL_READ_DEFAULT_FILE, a->option_file);
 	if (a->option_group != NULL)
@@ -85,6 +87,90 @@ static void set_options(MYSQL *m, const struct sql_access *a)
 		mysql_options(m, MYSQL_OPT_SSL_ENFORCE, &yes);
 		mysql_options(m, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &verify);
 	}
+}
+
+/* Sends a query and waits until the server has begun to answer. */
+static bool send_query(MYSQL *m, const char *text, int64_t deadline, struct sql_error *error)
+{
+	int code = -1;
+
+	FINISH(m, deadline, mysql_real_query_start(&code, m, text, strlen(text)), mysql_real_query_cont(&code, m, happened));
+	return code == 0 || fail(m, deadline, error);
+}
+
+static bool query(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error);
+
+/* Modes by which quotes or backslashes mean something else, and those that stand for several, with one of these among them. */
+static bool is_unwanted(const char *mode, size_t n)
+{
+	static const char *const modes[] = { "ANSI_QUOTES", "NO_BACKSLASH_ESCAPES", "ANSI", "ORACLE", "MSSQL", "DB2", "MAXDB", "POSTGRESQL" };
+
+	for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++)
+		if (strlen(modes[i]) == n && strncmp(modes[i], mode, n) == 0)
+			return true;
+	return false;
+}
+
+struct modes {
+	char wanted[1024];      /* those of the session, without the unwanted */
+	bool are_wanted;        /* there were no others, and the server remembers warnings */
+};
+
+static bool take_modes(void *context, unsigned columns, const char *const *values, const size_t *lengths)
+{
+	struct modes *modes = context;
+	const char *mode = columns == 2 && values[0] != NULL ? values[0] : "";
+	size_t at = 0;
+
+	(void)lengths;
+	modes->are_wanted = columns == 2 && values[0] != NULL && values[1] != NULL && strcmp(values[1], "0") != 0;
+	for (size_t n; *mode != '\0'; mode += n + (mode[n] == ',')) {
+		n = strcspn(mode, ",");
+		if (is_unwanted(mode, n)) {
+			modes->are_wanted = false;
+		} else if (at + n + 2 < sizeof modes->wanted) {
+			if (at > 0)
+				modes->wanted[at++] = ',';
+			memcpy(modes->wanted + at, mode, n);
+			at += n;
+		}
+	}
+	modes->wanted[at] = '\0';
+	return true;
+}
+
+static bool has_wanted_modes(MYSQL *m, struct modes *modes, int64_t deadline, struct sql_error *error)
+{
+	modes->are_wanted = false;
+	return query(m, "SELECT @@SESSION.sql_mode, @@SESSION.max_error_count", &deadline, take_modes, modes, error) && modes->are_wanted;
+}
+
+/*
+ * Has quotes and backslashes mean what the reader of the query takes them for (db/sql/query.c), and the bytes of a key what the
+ * library takes them for when it escapes them, whatever server and option file have set for new sessions.
+ */
+static bool settle_session(MYSQL *m, const struct sql_access *a, int64_t deadline, struct sql_error *error)
+{
+	const my_bool no = 0;
+	struct modes modes;
+	char text[sizeof modes.wanted + 80];
+	int code = -1;
+
+	/* an option file may want it; what is settled here would be lost in silence */
+	mysql_options(m, MYSQL_OPT_RECONNECT, &no);
+	FINISH(m, deadline, mysql_set_character_set_start(&code, m, charset_of(a)), mysql_set_character_set_cont(&code, m, happened));
+	if (code != 0)
+		return fail(m, deadline, error);
+	if (has_wanted_modes(m, &modes, deadline, error))
+		return true;
+	if (error->text[0] != '\0')
+		return false;
+	snprintf(text, sizeof text, "SET SESSION sql_mode='%s', SESSION max_error_count=64", modes.wanted);
+	if (!send_query(m, text, deadline, error))
+		return false;
+	if (has_wanted_modes(m, &modes, deadline, error))
+		return true;
+	return error->text[0] == '\0' && sql_fail(error, true, "the server keeps its sql_mode, in which quotes mean something else");
 }
 
 static void *connect_server(const struct sql_access *access, const char *host, int64_t deadline, struct sql_error *error)
@@ -106,13 +192,13 @@ static void *connect_server(const struct sql_access *access, const char *host, i
 	       mysql_real_connect_start(&connected, m, name, access->user, access->password, access->dbname,
 	                                (unsigned)atoi(h.port), h.is_socket ? h.name : NULL, 0),
 	       mysql_real_connect_cont(&connected, m, happened));
-	/* without a certificate to be verified, libmariadb goes on in clear where the server has no TLS, "enforced" or not */
-	if (connected != NULL && (h.is_socket || !wants_tls(access) || mysql_get_ssl_cipher(m) != NULL))
-		return m;
-	if (connected != NULL)
-		sql_fail(error, true, "the server offers no TLS, which the file wants by its settings of TLS");
-	else
+	if (connected == NULL)
 		fail(m, deadline, error);
+	/* without a certificate to be verified, libmariadb goes on in clear where the server has no TLS, "enforced" or not */
+	else if (!h.is_socket && wants_tls(access) && mysql_get_ssl_cipher(m) == NULL)
+		sql_fail(error, true, "the server offers no TLS, which the file wants by its settings of TLS");
+	else if (settle_session(m, access, deadline, error))
+		return m;
 	error->is_lost = true;
 	mysql_close(m);
 	return NULL;
@@ -159,12 +245,10 @@ static bool query(void *session, const char *text, const int64_t *deadline, sql_
 {
 	MYSQL *m = session;
 	MYSQL_RES *result;
-	int code = -1;
 	bool done;
 
-	FINISH(m, *deadline, mysql_real_query_start(&code, m, text, strlen(text)), mysql_real_query_cont(&code, m, happened));
-	if (code != 0)
-		return fail(m, *deadline, error);
+	if (!send_query(m, text, *deadline, error))
+		return false;
 	result = mysql_use_result(m);
 	if (result == NULL)
 		return mysql_errno(m) != 0 ? fail(m, *deadline, error) : sql_fail(error, false, "the query gives no rows; expected SELECT");
@@ -176,11 +260,43 @@ static bool query(void *session, const char *text, const int64_t *deadline, sql_
 	return done;
 }
 
+struct doubt {
+	const char *key;
+	size_t length;
+	struct sql_error *error;
+};
+
+/* A row of SHOW WARNINGS: level, code, message.  The message may be translated, but not the types. */
+static bool take_warning(void *context, unsigned columns, const char *const *values, const size_t *lengths)
+{
+	struct doubt *d = context;
+	const char *text = columns == 3 && values[1] != NULL && strcmp(values[1], "1292") == 0 && values[2] != NULL ? values[2] : "";
+	const char *value = strchr(text, '\''), *end = strrchr(text, '\'');
+	const size_t n = value != end ? (size_t)(end - value) - 1 : 0;
+
+	(void)lengths;
+	if (strstr(text, "DECIMAL") == NULL && strstr(text, "DOUBLE") == NULL && strstr(text, "INTEGER") == NULL)
+		return true;
+	/* of a value in the table; what is long is cut, and what is no ASCII written otherwise */
+	if (d->length < 100 && n > 0 && memmem(d->key, d->length, value + 1, n) == NULL && strchr(text, '\\') == NULL)
+		return true;
+	return sql_fail(d->error, false, "a key was compared with a number (%s); in the query, write CAST(COLUMN AS CHAR) = '%%s'", text);
+}
+
+static bool is_certain(void *session, const char *key, size_t n, int64_t deadline, struct sql_error *error)
+{
+	struct doubt doubt = { .key = key, .length = n, .error = error };
+
+	return mysql_warning_count(session) == 0
+		|| (query(session, "SHOW WARNINGS", &deadline, take_warning, &doubt, error) && error->text[0] == '\0');
+}
+
 static void close_connection(void *session)
 {
 	mysql_close(session);
 }
 
 MODULE_EXPORT const struct sql_driver zlmtp_sql_driver = {
-	.version = SQL_DRIVER_VERSION, .connect = connect_server, .escape = escape, .query = query, .close = close_connection,
+	.version = SQL_DRIVER_VERSION, .connect = connect_server, .escape = escape, .query = query, .is_certain = is_certain,
+	.close = close_connection,
 };
