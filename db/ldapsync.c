@@ -87,6 +87,7 @@ struct sync {
 	bool complete;           /* all rules have been refreshed since the last connection was made */
 	enum shrinkage_verdict verdict;   /* about the last batch */
 	bool to_announce;        /* nobody was told yet that map and directory are equal */
+	bool trouble_told;       /* and not yet that it is over */
 	int64_t next_open;       /* clock_ms() */
 	int64_t open_delay;
 	int64_t heard;           /* the last message */
@@ -98,9 +99,13 @@ struct sync {
 };
 
 static volatile sig_atomic_t stopped;
+static volatile sig_atomic_t is_opening;   /* a connection, and the map has not been touched since the last one */
+static volatile sig_atomic_t end_status;
 
 static void on_stop(int sig)
 {
+	if (is_opening)
+		_exit(end_status);
 	stopped = sig;
 }
 
@@ -235,14 +240,21 @@ static void lose_session(struct sync *s, enum session_news news)
 	s->polls = false;
 }
 
+/* libldap knows no signals; what one asks for comes at once, however long a server takes. */
 static void open_session(struct sync *s)
 {
 	struct buf why = { 0 };
+	sigset_t before;
 
 	s->complete = false;
+	is_opening = 1;
+	sigprocmask(SIG_SETMASK, &s->unblocked, &before);
 	s->session = session_open(&s->conf, s->copy, s->once ? SYNC_REFRESH_ONLY : SYNC_REFRESH_AND_PERSIST, &s->server, &why);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	is_opening = 0;
 	if (s->session == NULL) {
 		keeper_complain(&why);
+		s->trouble_told = true;
 		/* it has asked all of them, and says which one is next */
 		lose_session(s, SESSION_QUIET);
 	}
@@ -255,19 +267,21 @@ static bool is_end(enum session_news news)
 	return news == SESSION_OVER || news == SESSION_AGAIN || news == SESSION_BEHIND || news == SESSION_REFUSED;
 }
 
-/* What the comparison has found; that nothing differs is worth a line only with -v. */
+/* What the comparison has found; that nothing differs is worth a line only with -v.  What was just read does not differ from itself. */
 static void print_found(struct sync *s)
 {
 	const struct compare_counts found = session_found(s->session);
-
-	const bool differs = found.missing + found.changed + found.surplus > 0;
+	const bool differs = found.missing + found.changed + found.surplus > 0, was_read = found.compared == 0 && !differs;
 
 	if (!differs && !s->verbose)
 		return;
-	printf("compared %zu entries with %s: ", found.entries, server_name(s));
+	printf("%s %zu entr%s %s %s", was_read ? "read" : "compared", found.entries, found.entries == 1 ? "y" : "ies",
+	       was_read ? "from" : "with", server_name(s));
+	if (!was_read)
+		printf(": ");
 	if (differs)
 		printf("%zu were missing, %zu had changed, %zu were surplus", found.missing, found.changed, found.surplus);
-	else
+	else if (!was_read)
 		printf("nothing differs");
 	if (found.unseen > 0)
 		printf("; %zu of the surplus ones are there, and this reader may no longer see what the rule asks for", found.unseen);
@@ -315,6 +329,7 @@ static enum session_news listen_to(struct sync *s)
 	if (news == SESSION_COMPARED)
 		print_found(s);
 	print_progress(s);
+	s->trouble_told = s->trouble_told || (why.len > 0 && is_end(news) && news != SESSION_AGAIN);
 	if (why.len > 0)
 		keeper_complain(&why);
 	buf_free(&why);
@@ -455,14 +470,17 @@ static int flush_what_is_due(struct sync *s)
 	return write_domains(s) == EX_TEMPFAIL ? EX_TEMPFAIL : EX_OK;
 }
 
-/* For people; once for each connection. */
+/* Once for each connection; who was told of trouble is told that it is over. */
 static void announce(struct sync *s)
 {
-	if (!s->to_announce || !s->complete || copy_state(s->copy) == COPY_NEW_DATA)
+	if (!s->to_announce || !s->complete || copy_state(s->copy) == COPY_NEW_DATA || s->verdict != SHRINKAGE_FINE)
 		return;
 	s->to_announce = false;
+	if (s->trouble_told)
+		complain("%s: answers again, and the map is in step with it", server_name(s));
+	s->trouble_told = false;
 	if (s->verbose)
-		printf("in step with %s\n", s->conf.access.uris[s->server]);
+		printf("in step with %s\n", server_name(s));
 	fflush(stdout);
 }
 
@@ -588,6 +606,7 @@ int main(int argc, char **argv)
 		syncconf_free(&s.conf);
 		return status;
 	}
+	end_status = s.watch ? EX_OK : EX_TEMPFAIL;
 	keeper_catch_signals(on_stop, &s.unblocked);
 	keeper_lock(s.conf.map, "ldapsync");
 	if (s.first_copy != NULL) {

@@ -37,6 +37,7 @@ struct compare_counts {
 	size_t surplus;          /* are in the copy and not to be found */
 	size_t unseen;           /* of those: are there, and this reader does not see what the rule asks for */
 	size_t hidden;           /* were left out of a refresh of everything */
+	size_t compared;         /* rules that were, and not read as a whole */
 };
 
 enum compare_stage {

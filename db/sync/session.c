@@ -410,6 +410,7 @@ static void add_found(struct session *s, struct comparison *c)
 	s->found.changed += c->counts.changed;
 	s->found.surplus += c->counts.surplus;
 	s->found.unseen += c->counts.unseen;
+	s->found.compared += !c->follows_full_read;
 	compare_free(c);
 	c->stage = COMPARE_DONE;
 }
