@@ -179,7 +179,7 @@ static void enter_transport(const char *postoffice)
 {
 	char *path = xasprintf("%s/transport", postoffice);
 
-	if (chdir(path) < 0)
+	if (!file_enter_directory(path))
 		die(errno == EACCES ? EX_NOPERM : EX_NOINPUT, "%s: %s", path, strerror(errno));
 	free(path);
 }

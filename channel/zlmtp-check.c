@@ -186,7 +186,7 @@ static char *whole(char *path)
 static bool enter_transport(struct findings *f, const char *postoffice)
 {
 	char *path = xasprintf("%s/transport", postoffice);
-	bool ok = chdir(path) == 0;
+	bool ok = file_enter_directory(path);
 
 	if (!ok)
 		finding_add(f, errno == EACCES ? FINDING_UNKNOWN : FINDING_CRITICAL, "%s: %s", path, strerror(errno));

@@ -185,7 +185,7 @@ static void enter_transport(struct settings *set)
 	if (here != NULL)
 		set->dbases = xasprintf("%s/%s", here, set->dbases);
 	free(here);
-	if (whole == NULL || chdir(path) < 0) {
+	if (whole == NULL || !file_enter_directory(path)) {
 		int code = errno;
 		struct buf remedy = { 0 };
 

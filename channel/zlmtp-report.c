@@ -17,6 +17,7 @@
 #include "channel/notice/notice.h"
 #include "channel/routing.h"
 #include "channel/spool/control.h"
+#include "channel/spool/event.h"
 #include "db/route/route.h"
 #include "lib/account.h"
 #include "lib/alloc.h"
@@ -74,6 +75,22 @@ static void read_options(struct reporter *r, int argc, char **argv)
 
 /* ---- what reports are made with ---- */
 
+/* The log has it; without a log daemon it is said like all else. */
+static void tell_of_form(const struct reporter *r, const char *what)
+{
+	struct logline line = { 0 };
+
+	if (!logline_is_heard()) {
+		complain("%s", what);
+		return;
+	}
+	event_begin(&line, r->office.json, "form", "-");
+	logline_add(&line, "words", what);
+	logline_end(&line);
+	logline_send(&line);
+	logline_free(&line);
+}
+
 static void read_forms(struct reporter *r)
 {
 	char *directory = zenv_below("MAILSHARE", "forms"), *line, *rest;
@@ -84,7 +101,7 @@ static void read_forms(struct reporter *r)
 	forms_read(&r->office.forms, directory, &notes);
 	buf_addc(&notes, '\0');
 	for (rest = notes.data; (line = strtok_r(rest, "\n", &rest)) != NULL;)
-		complain("%s", line);
+		tell_of_form(r, line);
 	buf_free(&notes);
 	free(directory);
 }
@@ -93,17 +110,14 @@ static void open_office(struct reporter *r)
 {
 	struct office *o = &r->office;
 	struct buf why = { 0 };
-	struct stat st;
 
 	o->privilege = account_nobody();
 	o->spool.host = process_host();
 	o->spool.levels = zenv_levels();
 	if (!spool_open(&o->spool, &why))
 		die(EX_CANTCREAT, "%s", buf_str(&why));
-	if (fstat(o->spool.transport, &st) < 0 || fchdir(o->spool.transport) < 0)
+	if (fchdir(o->spool.transport) < 0)
 		die(EX_OSERR, "%s/transport: %s", o->spool.postoffice, strerror(errno));
-	o->uid = st.st_uid;
-	o->gid = st.st_gid;
 	report_settings_read(&o->settings, r->dbases, process_host());
 	read_forms(r);
 }
@@ -238,10 +252,7 @@ static void work_off(struct reporter *r, struct work *works, size_t count)
 		works[i].notice = notice_begin(&r->office, &works[i].request);
 		notice_collect(works[i].notice, &drafts, &draft_count, &capacity);
 	}
-	office_as_owner(&r->office);
-	if (draft_count > 0)
-		spool_commit(drafts, draft_count);
-	office_as_oneself(&r->office);
+	spool_commit(drafts, draft_count);
 	for (size_t i = 0; i < count; i++) {
 		answer(&out, &works[i]);
 		if (works[i].notice != NULL)
@@ -292,8 +303,8 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	read_options(&r, argc, argv);
-	open_office(&r);
 	logline_open_syslog("runqueue");
+	open_office(&r);
 	do {
 		n = read(STDIN_FILENO, buf_reserve(&r.in, CHUNK), CHUNK);
 		if (n > 0)

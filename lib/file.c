@@ -60,11 +60,7 @@ int file_open_own(const char *path, int flags, mode_t mode)
 	return open_checked(path, flags | O_NOFOLLOW, mode, false);
 }
 
-/*
- * The directory of a path, opened for root without following a link; -1 with errno: ENOTDIR for a link.  AT_FDCWD for
- * others, who see nothing behind a link but what they may see anyhow.  *name: the last part, or all of it.
- */
-static int open_directory_of(const char *path, const char **name)
+int file_directory_found(const char *path, const char **name)
 {
 	const char *slash;
 	int at = AT_FDCWD;
@@ -88,6 +84,15 @@ static int open_directory_of(const char *path, const char **name)
 	return at;
 }
 
+void file_directory_close(int at)
+{
+	int saved = errno;
+
+	if (at >= 0)
+		close(at);
+	errno = saved;
+}
+
 static bool is_found(const struct stat *st)
 {
 	errno = !S_ISREG(st->st_mode) ? EINVAL : st->st_nlink > 1 && geteuid() == 0 ? EMLINK : 0;
@@ -97,15 +102,14 @@ static bool is_found(const struct stat *st)
 int file_open_found(const char *path)
 {
 	const char *name;
-	int at = open_directory_of(path, &name), fd, error;
+	int at = file_directory_found(path, &name), fd, error;
 	struct stat st;
 
 	if (at == -1)
 		return -1;
 	fd = openat(at, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	error = errno == ELOOP ? EINVAL : errno;
-	if (at != AT_FDCWD)
-		close(at);
+	file_directory_close(at);
 	if (fd >= 0 && fstat(fd, &st) == 0 && is_found(&st))
 		return fd;
 	if (fd >= 0) {
@@ -119,32 +123,37 @@ int file_open_found(const char *path)
 bool file_look_found(const char *path, struct stat *st)
 {
 	const char *name;
-	int at = open_directory_of(path, &name), error;
+	int at = file_directory_found(path, &name);
 	bool ok;
 
 	if (at == -1)
 		return false;
 	ok = fstatat(at, name, st, AT_SYMLINK_NOFOLLOW) == 0 && is_found(st);
-	error = errno;
-	if (at != AT_FDCWD)
-		close(at);
-	errno = error;
+	file_directory_close(at);
+	return ok;
+}
+
+bool file_sync_directory(int at, const char *name)
+{
+	char *directory = file_directory(name);
+	int fd = openat(at, directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool ok = fd >= 0 && fsync(fd) == 0;
+
+	file_directory_close(fd);
+	free(directory);
 	return ok;
 }
 
 bool file_remove_found(const char *path)
 {
 	const char *name;
-	int at = open_directory_of(path, &name), error;
+	int at = file_directory_found(path, &name);
 	bool ok;
 
 	if (at == -1)
 		return errno == ENOENT || errno == ENOTDIR;
 	ok = unlinkat(at, name, 0) == 0 || errno == ENOENT;
-	error = errno;
-	if (at != AT_FDCWD)
-		close(at);
-	errno = error;
+	file_directory_close(at);
 	return ok;
 }
 
@@ -198,14 +207,36 @@ bool file_is_of_root_alone(const char *path)
 	return alone;
 }
 
+int file_open_directory(const char *path, int flags)
+{
+	bool follow = geteuid() != 0 || file_is_of_root_alone(path);
+
+	return open(path, flags | O_DIRECTORY | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW));
+}
+
+bool file_enter_directory(const char *path)
+{
+	int fd = file_open_directory(path, O_PATH);
+	bool ok = fd >= 0 && fchdir(fd) == 0;
+
+	file_directory_close(fd);
+	return ok;
+}
+
 void file_as_owner(const char *path)
 {
 	struct stat st;
 
-	if (geteuid() != 0 || file_is_of_root_alone(path) || stat(path, &st) < 0)
+	if (geteuid() == 0 && !file_is_of_root_alone(path) && stat(path, &st) == 0)
+		file_as_user(st.st_uid, st.st_gid);
+}
+
+void file_as_user(uid_t uid, gid_t gid)
+{
+	if (geteuid() != 0 || uid == 0)
 		return;
-	setfsgid(st.st_gid);
-	setfsuid(st.st_uid);
+	setfsgid(gid);
+	setfsuid(uid);
 }
 
 void file_as_oneself(void)

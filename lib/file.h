@@ -26,6 +26,18 @@ int file_open_regular(const char *path, int flags);
 int file_open_own(const char *path, int flags, mode_t mode);
 
 /*
+ * For the calls that take a directory and a name (openat(2), renameat(2)), in directories where another user may put a link in
+ * the place of one at any moment: the directory of `path`, in which *name is its last part.  Root follows no link on the way to it:
+ * -1 with errno then, ENOTDIR for a link.  For others it is AT_FDCWD, and *name all of `path`, as they reach nothing by a link that
+ * they do not reach without.  What comes is taken back by file_directory_close(), which leaves errno alone.
+ */
+int file_directory_found(const char *path, const char **name);
+void file_directory_close(int at);
+
+/* fsync(2) of the directory that holds `name`, below directory `at`.  False with errno. */
+bool file_sync_directory(int at, const char *name);
+
+/*
  * Opens a regular file to read it that another user may have put there: a symbolic link is not followed, by root in no part
  * of the path, and by root a file with a second name is refused (EMLINK): it may be anybody's.  Never waits.
  */
@@ -41,11 +53,19 @@ bool file_look_found(const char *path, struct stat *st);
 bool file_is_of_root_alone(const char *path);
 
 /*
+ * open(2) and chdir(2) for a directory that may have been put there by another user: root follows a link in its place (ENOTDIR)
+ * only if nobody but root can have put it there.
+ */
+int file_open_directory(const char *path, int flags);
+bool file_enter_directory(const char *path);
+
+/*
  * For libraries that open and make files by name, in directories where a stranger may have put a link: root takes the rights
  * of the owner of `path` until file_as_oneself(), in this thread and for files alone, unless the directory is root's alone.
  * Nothing happens for others than root.
  */
 void file_as_owner(const char *path);
+void file_as_user(uid_t uid, gid_t gid);
 void file_as_oneself(void);
 
 /* The directory of `path`, allocated: "." without a slash. */

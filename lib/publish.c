@@ -20,7 +20,10 @@
  */
 struct slots {
 	struct slots *shorter;         /* what this one took the place of */
-	const char *volatile *names;
+	struct slot {
+		const char *volatile name;
+		volatile int at;
+	} *list;
 	size_t count;
 };
 static struct slots *volatile slots;
@@ -31,8 +34,8 @@ static void remove_temporaries(void)
 	if (getpid() != owner)
 		return;
 	for (size_t i = 0; slots != NULL && i < slots->count; i++)
-		if (slots->names[i] != NULL)
-			unlink(slots->names[i]);
+		if (slots->list[i].name != NULL)
+			unlinkat(slots->list[i].at, slots->list[i].name, 0);
 }
 
 static void on_signal(int sig)
@@ -73,29 +76,30 @@ static void more_slots(void)
 
 	longer->shorter = slots;
 	longer->count = before > 0 ? 2 * before : 16;
-	longer->names = xcalloc(longer->count, sizeof *longer->names);
+	longer->list = xcalloc(longer->count, sizeof *longer->list);
 	for (size_t i = 0; i < before; i++)
-		longer->names[i] = slots->names[i];
+		longer->list[i] = slots->list[i];
 	slots = longer;
 }
 
-static void remember(const char *name)
+static void remember(int at, const char *name)
 {
 	size_t i = 0;
 
 	if (slots == NULL)
 		more_slots();
-	while (slots->names[i] != NULL)
+	while (slots->list[i].name != NULL)
 		if (++i == slots->count)
 			more_slots();
-	slots->names[i] = name;
+	slots->list[i].at = at;
+	slots->list[i].name = name;
 }
 
 static void forget(const char *name)
 {
 	for (size_t i = 0; i < slots->count; i++)
-		if (slots->names[i] == name)
-			slots->names[i] = NULL;
+		if (slots->list[i].name == name)
+			slots->list[i].name = NULL;
 }
 
 static void release(struct publish *p)
@@ -107,6 +111,8 @@ static void release(struct publish *p)
 	/* of a zeroed struct the descriptor means nothing */
 	if (p->target != NULL && p->fd >= 0)
 		close(p->fd);
+	if (p->target != NULL)
+		file_directory_close(p->at);
 	free(p->temporary);
 	free(p->target);
 	*p = (struct publish){ .fd = -1 };
@@ -122,19 +128,19 @@ static unsigned unguessable(void)
 	return getrandom(&number, sizeof number, GRND_NONBLOCK) == (ssize_t)sizeof number ? number : serial++;
 }
 
-bool publish_begin(struct publish *p, const char *target, mode_t mode)
+static bool begin(struct publish *p, int at, const char *target, mode_t mode)
 {
 	const char *slash = strrchr(target, '/');
 	int before = slash ? (int)(slash - target) + 1 : 0;
 
 	watch_exits();
 	alloc_in_place(NULL);
-	*p = (struct publish){ .target = xstrdup(target), .fd = -1 };
+	*p = (struct publish){ .target = xstrdup(target), .at = at, .fd = -1 };
 	for (unsigned try = 0; p->fd < 0 && try < 100; try++) {
 		free(p->temporary);
 		p->temporary = xasprintf("%.*s.%s.%ld-%u.tmp", before, target, target + before, (long)getpid(), unguessable());
-		remember(p->temporary);
-		p->fd = open(p->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		remember(at, p->temporary);
+		p->fd = openat(at, p->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 		if (p->fd < 0) {
 			int saved = errno;
 
@@ -157,6 +163,20 @@ bool publish_begin(struct publish *p, const char *target, mode_t mode)
 	return false;
 }
 
+bool publish_begin_found(struct publish *p, const char *target, mode_t mode)
+{
+	const char *name;
+	int at = file_directory_found(target, &name);
+
+	*p = (struct publish){ .fd = -1 };
+	return at != -1 && begin(p, at, name, mode);
+}
+
+bool publish_begin(struct publish *p, const char *target, mode_t mode)
+{
+	return begin(p, AT_FDCWD, target, mode);
+}
+
 bool publish_owner(struct publish *p, uid_t uid, gid_t gid)
 {
 	struct stat st;
@@ -171,21 +191,12 @@ bool publish_owner(struct publish *p, uid_t uid, gid_t gid)
 
 bool publish_sync_directory(const char *path)
 {
-	char *name = file_directory(path);
-	int fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	bool ok = fd >= 0 && fsync(fd) == 0;
-	int saved = errno;
-
-	if (fd >= 0)
-		close(fd);
-	free(name);
-	errno = saved;
-	return ok;
+	return file_sync_directory(AT_FDCWD, path);
 }
 
 bool publish_commit(struct publish *p)
 {
-	bool ok = fsync(p->fd) == 0 && rename(p->temporary, p->target) == 0;
+	bool ok = fsync(p->fd) == 0 && renameat(p->at, p->temporary, p->at, p->target) == 0;
 
 	if (!ok) {
 		int saved = errno;
@@ -196,7 +207,7 @@ bool publish_commit(struct publish *p)
 	}
 	/* renamed: whatever happens now there is no temporary any more */
 	alloc_in_place(p->target);
-	ok = publish_sync_directory(p->target);
+	ok = file_sync_directory(p->at, p->target);
 	release(p);
 	p->renamed = !ok;
 	return ok;
@@ -204,7 +215,7 @@ bool publish_commit(struct publish *p)
 
 void publish_drop(struct publish *p)
 {
-	unlink(p->temporary);
+	unlinkat(p->at, p->temporary, 0);
 	forget(p->temporary);
 	free(p->temporary);
 	p->temporary = NULL;
@@ -213,7 +224,7 @@ void publish_drop(struct publish *p)
 void publish_abort(struct publish *p)
 {
 	if (p->temporary != NULL)
-		unlink(p->temporary);
+		unlinkat(p->at, p->temporary, 0);
 	release(p);
 }
 

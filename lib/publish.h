@@ -13,6 +13,7 @@
 
 struct publish {
 	char *target;
+	int at;            /* the directory in which both names are, AT_FDCWD if they are paths */
 	char *temporary;   /* its name, for libraries that open by name */
 	bool renamed;      /* after publish_commit() failed: the target is the new file all the same */
 	int fd;            /* open for reading and writing */
@@ -23,6 +24,12 @@ struct publish {
  * (whatever the umask is) beside it.  Returns false with errno set.
  */
 bool publish_begin(struct publish *p, const char *target, mode_t mode);
+
+/*
+ * The same in a directory that may belong to another user, who may put a link in its place: root follows none
+ * (file_directory_found()).
+ */
+bool publish_begin_found(struct publish *p, const char *target, mode_t mode);
 
 /* Gives the temporary an owner; (uid_t)-1 and (gid_t)-1 leave theirs.  False with errno. */
 bool publish_owner(struct publish *p, uid_t uid, gid_t gid);

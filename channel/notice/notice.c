@@ -6,7 +6,6 @@
 #include <strings.h>
 #include <sysexits.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "channel/message/source.h"
 #include "channel/notice/moved.h"
@@ -50,27 +49,6 @@ struct notice {
 	size_t count, capacity;
 	enum notice_answer answer;
 };
-
-/* ---- whose files ---- */
-
-static void become(uid_t uid, gid_t gid)
-{
-	/* the group first while that is allowed, and last on the way back */
-	if ((uid != 0 && setegid(gid) < 0) || seteuid(uid) < 0 || (uid == 0 && setegid(gid) < 0))
-		die(EX_NOPERM, "cannot become user %ld: %s", (long)uid, strerror(errno));
-}
-
-void office_as_owner(const struct office *o)
-{
-	if (getuid() == 0 && o->uid != 0)
-		become(o->uid, o->gid);
-}
-
-void office_as_oneself(const struct office *o)
-{
-	if (getuid() == 0 && o->uid != 0)
-		become(0, getgid());
-}
 
 /* ---- who is told ---- */
 
@@ -316,12 +294,10 @@ static bool make_report(struct notice *n, struct told *t)
 	localtime_r(&now, &local);
 	for (size_t i = 0; i < t->count; i++)
 		recipients[i] = describe(n, t, t->recipients[i], &notaries[i]);
-	office_as_owner(n->office);
 	ok = write_report(n, t, &(struct report){
 		.kind = t->kind, .to = t->to, .now = (int64_t)now, .utc_offset = local.tm_gmtoff, .message = &message,
 		.recipients = recipients, .count = t->count,
 	});
-	office_as_oneself(n->office);
 	for (size_t i = 0; i < t->count; i++)
 		free(notaries[i]);
 	free(notaries);

@@ -25,8 +25,6 @@ struct office {
 	struct forms forms;
 	long privilege;            /* of recipients that do not come from a map */
 	bool json;                 /* form of the log lines */
-	uid_t uid;                 /* whose files of the spool are */
-	gid_t gid;
 };
 
 /* A recipient who waits, as runqueue knows it. */
@@ -69,9 +67,5 @@ void notice_collect(const struct notice *notice, struct spool_draft ***drafts, s
 enum notice_answer notice_end(struct notice *notice, struct buf *words);
 
 void notice_free(struct notice **notice);
-
-/* The spool's files are made as its owner; what is reported on is read as ourselves. */
-void office_as_owner(const struct office *office);
-void office_as_oneself(const struct office *office);
 
 #endif

@@ -13,6 +13,7 @@
 #include "channel/queue/status.h"
 #include "lib/account.h"
 #include "lib/alloc.h"
+#include "lib/file.h"
 #include "lib/log.h"
 
 /* A client that does not read its answers is not read any more beyond so many bytes of them. */
@@ -59,7 +60,6 @@ struct control_server *control_listen(struct scheduler *s, bool json, struct buf
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = CONTROL_SOCKET };
 	struct control_server *c;
-	struct stat office;
 	mode_t mask;
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	bool ok;
@@ -67,10 +67,11 @@ struct control_server *control_listen(struct scheduler *s, bool json, struct buf
 	/* what a runqueue left that was killed; the lock says that none lives */
 	unlink(CONTROL_SOCKET);
 	mask = umask(0177);
+	/* given away by name it could be another file by then */
+	file_as_owner("../.");
 	ok = fd >= 0 && bind(fd, (const struct sockaddr *)&address, sizeof address) == 0 && listen(fd, SOMAXCONN) == 0;
+	file_as_oneself();
 	umask(mask);
-	if (ok && geteuid() == 0 && stat("..", &office) == 0 && office.st_uid != 0)
-		ok = lchown(CONTROL_SOCKET, office.st_uid, office.st_gid) == 0;
 	if (!ok) {
 		buf_addf(why, "%s: %s", &CONTROL_SOCKET[3], strerror(errno));
 		if (fd >= 0)

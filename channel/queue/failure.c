@@ -115,13 +115,13 @@ bool failure_write(const char *directory, const struct control *control, const c
 {
 	char *path = xasprintf("%s/%s.failed", directory, spoolid);
 	struct buf text = { 0 };
-	struct publish p = { 0 };
-	bool begun = publish_begin(&p, path, 0640), ok;
+	struct publish p;
+	bool ok;
 
 	report_add_message(&text, control, spoolid, message);
-	ok = begun && file_write(p.fd, text.data, text.len) && publish_commit(&p);
+	ok = publish_begin_found(&p, path, 0640) && file_write(p.fd, text.data, text.len) && publish_commit(&p);
 	if (!ok)
-		buf_addf(why, "cannot write %s: %s", path, strerror(errno));
+		buf_addf(why, "cannot write %s: %s", path, file_error(errno));
 	publish_abort(&p);
 	buf_free(&text);
 	free(path);

@@ -21,7 +21,6 @@
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/logline.h"
-#include "lib/publish.h"
 #include "lib/text.h"
 
 /* The next control file of a reroute: one, as there is one operation at a time in a post office. */
@@ -205,32 +204,46 @@ static void log_recipient(const struct target *t, const char *event, const struc
 
 /* ---- hold and release ---- */
 
-/* The directories above a file in hold/, as they are in transport/. */
+/* A directory as transport/ is, and its owner's; EACCES: of root alone is the one above it. */
+static bool make_directory(const char *path, const struct stat *like)
+{
+	const char *name;
+	int at = file_directory_found(path, &name), fd = -1;
+	bool made, ok;
+
+	if (at == -1)
+		return false;
+	file_as_owner("./.");
+	made = mkdirat(at, name, 0700) == 0;
+	file_as_oneself();
+	if (!made && errno == EACCES && geteuid() == 0)
+		made = mkdirat(at, name, 0700) == 0 && fchownat(at, name, like->st_uid, like->st_gid, AT_SYMLINK_NOFOLLOW) == 0;
+	ok = made || errno == EEXIST;
+	/* nobody looks for mail behind a link */
+	if (ok)
+		fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	ok = ok && fd >= 0 && (!made || (fchmod(fd, like->st_mode & 0777) == 0 && file_sync_directory(at, name)));
+	file_directory_close(fd);
+	file_directory_close(at);
+	return ok;
+}
+
+/* The directories above a file in hold/. */
 static bool make_directories(const char *path)
 {
 	struct stat st;
+	bool ok = stat(".", &st) == 0;
 
-	if (stat(".", &st) < 0)
-		return false;
-	for (const char *slash = strchr(path + 3, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+	for (const char *slash = strchr(path + 3, '/'); ok && slash != NULL; slash = strchr(slash + 1, '/')) {
 		char *directory = xasprintf("%.*s", (int)(slash - path), path);
-		bool made = mkdir(directory, 0700) == 0;
-		bool ok = made ? chmod(directory, st.st_mode & 0777) == 0 && publish_sync_directory(directory) : errno == EEXIST;
-		int error = errno;
-		struct stat there;
+		int error;
 
-		/* nobody looks for mail behind a link */
-		if (ok && lstat(directory, &there) == 0 && !S_ISDIR(there.st_mode)) {
-			ok = false;
-			error = ENOTDIR;
-		}
-
+		ok = make_directory(directory, &st);
+		error = errno;
 		free(directory);
 		errno = error;
-		if (!ok)
-			return false;
 	}
-	return true;
+	return ok;
 }
 
 /*
@@ -239,19 +252,33 @@ static bool make_directories(const char *path)
  */
 static enum operation_result move(struct target *t, const char *from, const char *to, const char *event)
 {
+	const char *old, *new;
+	int here, there = -1;
+	struct stat st;
+	enum operation_result result = OPERATION_DONE;
+
 	if (!make_directories(to))
 		return trouble(t, "make the directory of", to);
-	if (access(to, F_OK) == 0) {
+	here = file_directory_found(from, &old);
+	if (here != -1)
+		there = file_directory_found(to, &new);
+	if (here == -1 || there == -1) {
+		result = trouble(t, "move", from);
+	} else if (fstatat(there, new, &st, AT_SYMLINK_NOFOLLOW) == 0) {
 		buf_addf(t->why, "%s is there already; move one of the two away", to);
-		return OPERATION_TROUBLE;
+		result = OPERATION_TROUBLE;
+	} else if (renameat(here, old, there, new) < 0) {
+		result = trouble(t, "move", from);
+	} else {
+		log_message(t, event);
+		if (!file_sync_directory(there, new) || !file_sync_directory(here, old))
+			result = trouble(t, "write down the new place of", from);
+		else
+			t->changed = t->control != NULL ? t->control->recipient_count : 0;
 	}
-	if (rename(from, to) < 0)
-		return trouble(t, "move", from);
-	log_message(t, event);
-	if (!publish_sync_directory(to) || !publish_sync_directory(from))
-		return trouble(t, "write down the new place of", from);
-	t->changed = t->control != NULL ? t->control->recipient_count : 0;
-	return OPERATION_DONE;
+	file_directory_close(there);
+	file_directory_close(here);
+	return result;
 }
 
 static enum operation_result hold_or_release(struct target *t, bool hold)
@@ -273,16 +300,23 @@ static enum operation_result hold_or_release(struct target *t, bool hold)
 
 static enum operation_result remove_files(struct target *t)
 {
+	const char *name;
+	int at = file_directory_found(t->path, &name);
+	enum operation_result result = OPERATION_DONE;
+
 	/* a message file without a control file is never looked at again */
-	if (unlink(t->path) < 0)
-		return trouble(t, "remove", t->path);
-	t->changed = t->control != NULL ? t->control->recipient_count : 0;
-	log_message(t, "removed");
-	if (t->message != NULL && !file_remove_found(t->message))
-		return trouble(t, "remove", t->message);
-	if (!publish_sync_directory(t->path))
-		return trouble(t, "write down the removal of", t->path);
-	return OPERATION_DONE;
+	if (at == -1 || unlinkat(at, name, 0) < 0) {
+		result = trouble(t, "remove", t->path);
+	} else {
+		t->changed = t->control != NULL ? t->control->recipient_count : 0;
+		log_message(t, "removed");
+		if (t->message != NULL && !file_remove_found(t->message))
+			result = trouble(t, "remove", t->message);
+		else if (!file_sync_directory(at, name))
+			result = trouble(t, "write down the removal of", t->path);
+	}
+	file_directory_close(at);
+	return result;
 }
 
 /* ---- recipients ---- */
@@ -470,29 +504,40 @@ static void put_destinations(struct rewrite *w, const struct control_recipient *
 	w->target->changed++;
 }
 
-static bool write_new(const struct rewrite *w)
+static bool fill_new(const struct rewrite *w, int fd)
 {
 	struct stat st;
-	int fd;
+
+	return fstat(w->target->control->fd, &st) == 0 && (geteuid() != 0 || fchown(fd, st.st_uid, st.st_gid) == 0) &&
+	       fchmod(fd, st.st_mode & 0777) == 0 && file_write(fd, w->new.data, w->new.len) && fsync(fd) == 0;
+}
+
+/* The new file takes the place of the old one, and is on the disk there. */
+static enum operation_result write_new(const struct rewrite *w)
+{
+	struct target *t = w->target;
+	const char *name;
+	int at = file_directory_found(t->path, &name), fd = -1;
+	enum operation_result result = OPERATION_DONE;
 	bool ok;
 
+	if (at == -1)
+		return trouble(t, "rewrite", t->path);
 	unlink(REROUTED);
 	fd = open(REROUTED, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return false;
-	ok = fstat(w->target->control->fd, &st) == 0 && (geteuid() != 0 || fchown(fd, st.st_uid, st.st_gid) == 0) &&
-	     fchmod(fd, st.st_mode & 0777) == 0 &&
-	     file_write(fd, w->new.data, w->new.len) && fsync(fd) == 0;
-	if (close(fd) < 0)
+	ok = fd >= 0 && fill_new(w, fd);
+	if (fd >= 0 && close(fd) < 0)
 		ok = false;
-	ok = ok && rename(REROUTED, w->target->path) == 0;
+	ok = ok && renameat(AT_FDCWD, REROUTED, at, name) == 0;
 	if (!ok) {
-		int error = errno;
-
-		unlink(REROUTED);
-		errno = error;
+		result = trouble(t, "rewrite", t->path);
+		if (fd >= 0)
+			unlink(REROUTED);
+	} else if (!file_sync_directory(at, name)) {
+		result = trouble(t, "write down the new", t->path);
 	}
-	return ok;
+	file_directory_close(at);
+	return result;
 }
 
 static bool is_rerouted(const struct target *t, const struct control_recipient *r)
@@ -568,12 +613,8 @@ static enum operation_result reroute(struct target *t)
 	copy_to(&w, (off_t)w.old.len);
 	if (t->changed == 0)
 		result = nothing_meant(t);
-	else if (!write_new(&w))
-		result = trouble(t, "rewrite", t->path);
-	else if (!publish_sync_directory(t->path))
-		result = trouble(t, "write down the new", t->path);
 	else
-		result = OPERATION_DONE;
+		result = write_new(&w);
 	if (result == OPERATION_DONE)
 		log_destinations(t);
 	else

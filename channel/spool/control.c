@@ -12,6 +12,7 @@
 #include "channel/spool/fields.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 #include "lib/parse.h"
 #include "lib/text.h"
 
@@ -371,8 +372,15 @@ static enum control_result unreadable(const char *name, const char *reason, stru
 
 int control_descriptor(const char *name, int mode)
 {
+	const char *last;
+	int at = file_directory_found(name, &last), fd;
+
+	if (at == -1)
+		return -1;
 	/* not O_APPEND, which would make pwrite(2) of a tag append it; not blocking, should it be a pipe */
-	return open(name, mode | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC);
+	fd = openat(at, last, mode | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC);
+	file_directory_close(at);
+	return fd;
 }
 
 static enum control_result open_as(const char *name, int mode, struct control **control, struct buf *why)

@@ -279,7 +279,7 @@ static int begin_message(struct spool_draft *d, struct buf *why)
 static int open_place(const struct spool *spool, const char *name, struct buf *why)
 {
 	char *path = xasprintf("%s/%s", spool->postoffice, name);
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = file_open_directory(path, O_RDONLY);
 
 	if (fd < 0)
 		cannot_make(spool, why, "cannot create a file in", spool->postoffice);
@@ -289,10 +289,15 @@ static int open_place(const struct spool *spool, const char *name, struct buf *w
 
 bool spool_open(struct spool *spool, struct buf *why)
 {
+	struct stat st;
+
 	spool->queue = open_place(spool, "queue", why);
 	spool->transport = spool->queue >= 0 ? open_place(spool, "transport", why) : -1;
-	if (spool->transport >= 0)
+	if (spool->transport >= 0 && fstat(spool->transport, &st) == 0) {
+		spool->uid = st.st_uid;
+		spool->gid = st.st_gid;
 		return true;
+	}
 	spool_close(spool);
 	return false;
 }
@@ -318,7 +323,9 @@ int spool_begin(const struct spool *spool, const struct spool_envelope *envelope
 	d = xcalloc(1, sizeof *d);
 	d->spool = spool;
 	d->envelope = envelope;
+	file_as_user(spool->uid, spool->gid);
 	status = begin_message(d, why);
+	file_as_oneself();
 	if (status == EX_OK)
 		*draft = d;
 	else
@@ -416,34 +423,60 @@ static bool make_hash(char *path, unsigned levels)
 	return ok;
 }
 
+static bool make_place(const char *path, mode_t mode, struct buf *why)
+{
+	bool made = mkdir(path, mode) == 0;
+	/* whatever the umask took away; an existing one keeps what its owner gave it */
+	bool ok = made ? chmod(path, mode) == 0 && publish_sync_directory(path) : errno == EEXIST;
+
+	if (!ok) {
+		buf_adds(why, "cannot make ");
+		text_add_clean_string(why, path, 500);
+		buf_addf(why, ": %s", strerror(errno));
+	}
+	return ok;
+}
+
 bool spool_make(const char *postoffice, struct buf *why)
 {
 	static const struct { const char *name; mode_t mode; } directories[] = {
-		{ "", 0755 }, { "/public", 01777 }, { "/router", 01777 }, { "/queue", 0750 }, { "/transport", 0750 },
-		{ "/deferred", 0750 }, { "/freezer", 0750 }, { "/postman", 0750 },
+		{ "public", 01777 }, { "router", 01777 }, { "queue", 0750 }, { "transport", 0750 },
+		{ "deferred", 0750 }, { "freezer", 0750 }, { "postman", 0750 },
 	};
+	char *inside = xasprintf("%s/.", postoffice);
+	bool ok = make_place(postoffice, 0755, why);
 
-	for (size_t i = 0; i < sizeof directories / sizeof directories[0]; i++) {
-		char *path = xasprintf("%s%s", postoffice, directories[i].name);
-		bool made = mkdir(path, directories[i].mode) == 0;
-		/* whatever the umask took away; an existing one keeps what its owner gave it */
-		bool ok = made ? chmod(path, directories[i].mode) == 0 && publish_sync_directory(path) : errno == EEXIST;
+	/* the office of another user: so are its directories, and what that user puts in their place is not root's to change */
+	file_as_owner(inside);
+	for (size_t i = 0; ok && i < sizeof directories / sizeof directories[0]; i++) {
+		char *path = xasprintf("%s/%s", postoffice, directories[i].name);
 
-		if (!ok) {
-			buf_adds(why, "cannot make ");
-			text_add_clean_string(why, path, 500);
-			buf_addf(why, ": %s", strerror(errno));
-		}
+		ok = make_place(path, directories[i].mode, why);
 		free(path);
-		if (!ok)
-			return false;
 	}
-	return true;
+	file_as_oneself();
+	free(inside);
+	return ok;
+}
+
+static int write_control(struct spool_draft *d, struct buf *why)
+{
+	struct buf control = { 0 };
+	int status = EX_OK;
+
+	if (!make_hash(d->queue, d->spool->levels) || !make_hash(d->transport, d->spool->levels))
+		return cannot_make(d->spool, why, "cannot make the directory of", d->transport);
+	control_add(&control, d);
+	if (!publish_begin(&d->control, d->transport, 0600))
+		status = cannot_make(d->spool, why, "cannot create", d->transport);
+	else if (!file_write(d->control.fd, control.data, control.len))
+		status = trouble(why, EX_IOERR, "cannot write", d->transport);
+	buf_free(&control);
+	return status;
 }
 
 int spool_end(struct spool_draft *d, struct buf *why)
 {
-	struct buf control = { 0 };
 	int status;
 
 	d->in.eof = true;
@@ -454,16 +487,11 @@ int spool_end(struct spool_draft *d, struct buf *why)
 		return status;
 	if (fstat(d->message.fd, &d->st) < 0)
 		return trouble(why, EX_IOERR, "cannot use", d->message.temporary);
-	if (!make_hash(d->queue, d->spool->levels) || !make_hash(d->transport, d->spool->levels))
-		return cannot_make(d->spool, why, "cannot make the directory of", d->transport);
 	spoolid_add(&d->id, &d->st);
 	d->hops = header_count(d->header.data, d->header.len, "Received");
-	control_add(&control, d);
-	if (!publish_begin(&d->control, d->transport, 0600))
-		status = cannot_make(d->spool, why, "cannot create", d->transport);
-	else if (!file_write(d->control.fd, control.data, control.len))
-		status = trouble(why, EX_IOERR, "cannot write", d->transport);
-	buf_free(&control);
+	file_as_user(d->spool->uid, d->spool->gid);
+	status = write_control(d, why);
+	file_as_oneself();
 	buf_free(&d->header);
 	incoming_free(&d->in);
 	return status;
@@ -558,6 +586,9 @@ static void sync_systems(struct spool_draft *const *drafts, size_t count)
  */
 void spool_commit(struct spool_draft *const *drafts, size_t count)
 {
+	if (count == 0)
+		return;
+	file_as_user(drafts[0]->spool->uid, drafts[0]->spool->gid);
 	if (count >= SYNCFS_FROM) {
 		each(drafts, count, link_message);
 		sync_systems(drafts, count);
@@ -584,6 +615,7 @@ void spool_commit(struct spool_draft *const *drafts, size_t count)
 			unlink(d->queue);
 		d->visible = d->linked = false;
 	}
+	file_as_oneself();
 }
 
 int spool_status(const struct spool_draft *d)
@@ -637,8 +669,10 @@ void spool_free(struct spool_draft **draft)
 
 	if (d == NULL)
 		return;
+	file_as_user(d->spool->uid, d->spool->gid);
 	publish_abort(&d->message);
 	publish_abort(&d->control);
+	file_as_oneself();
 	incoming_free(&d->in);
 	buf_free(&d->header);
 	buf_free(&d->out);

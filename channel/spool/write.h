@@ -39,6 +39,8 @@ struct spool {
 	unsigned levels;          /* hash levels, 0 to 2; directories of the hash are made when they are missing */
 	const char *host;         /* who we are */
 	int queue, transport;     /* both directories, open: see spool_open() */
+	uid_t uid;                /* whose transport/ is: the files are made with the rights of that user, also by root */
+	gid_t gid;
 };
 
 /*

@@ -235,6 +235,17 @@ subtest 'root writes as the owner of the post office' => sub {
 	my $name = Spool::job($office, $out) // '';
 	my $c = Spool::parse($name, Spool::slurp("$office/transport/$name"));
 	is $c->{recipients}[0]{sender}[3], 0, "the sender is root all the same";
+	$office = office();
+	mkdir $office;
+	chown $uid, $gid, $office;
+	symlink $dir, "$office/public" or die;
+	my $mode = (stat $dir)[2];
+	is +(run($message, '-m', '-P', $office, @bob))[0], 73, '-m, with a link in the place of a directory';
+	is ''.(stat $dir)[2], $mode, 'where that leads nothing is changed';
+	unlink "$office/public";
+	is +(run($message, '-m', '-P', $office, @bob))[0], 0, '-m';
+	%owners = map { $_ => 1 } split /\n/, qx{find "$office" -printf "%U:%G\n"};
+	is_deeply [keys %owners], ["$uid:$gid"], 'directories that it makes are the owner\'s, too';
 };
 
 subtest 'disk full' => sub {

@@ -62,6 +62,20 @@ subtest 'one message, by LMTP and by SMTP' => sub {
 	ok !-e $intake->dir . '/lmtp', 'its socket is gone';
 };
 
+subtest 'root writes as the owner of the post office' => sub {
+	plan skip_all => 'only root can become somebody else' if $> != 0;
+	my ($uid, $gid) = (getpwnam 'nobody')[2, 3];
+	my $intake = Intake->start(run => 0, arguments => ['-HH']);
+	system 'chown', '-R', "$uid:$gid", $intake->office;
+	$intake->again;
+	my $client = $intake->lmtp;
+	$client->say($_) for 'LHLO c', 'MAIL FROM:<me@x.example>', 'RCPT TO:<ann@example.org>', 'DATA';
+	like $client->say("text\r\n."), qr/^250 /, 'queued';
+	my %owners = map { $_ => 1 } split /\n/, qx{find "@{[$intake->office]}" -printf "%U:%G\n"};
+	is_deeply [keys %owners], ["$uid:$gid"], 'no file or directory belongs to anybody else';
+	$intake->stop;
+};
+
 subtest 'TCP: IPv4 and IPv6' => sub {
 	my ($port) = Ports::free(1);
 	my $intake = Intake->start(listen => ["smtp:[127.0.0.1]:$port", "lmtp:[::1]:$port"]);

@@ -5,6 +5,7 @@ use v5.36;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use Test::More;
+use IO::Socket::UNIX;
 use JSON::PP ();
 use RunQueue;
 use ZlmtpQueue;
@@ -206,6 +207,77 @@ subtest 'a message file that may be of anybody' => sub {
 		is text($q, "transport/$name"), undef, 'it has gone';
 		is Spool::slurp($q->dir . '/secret'), 'x' x 200, 'what it led to has not';
 		ok -e $q->dir . '/elsewhere/4711002', 'nor what is behind a link' if -d $q->dir . '/elsewhere';
+	}
+};
+
+# Who owns the post office may put a link in the place of a directory at any moment; here runqueue has read the message before.
+subtest 'root does not write where the owner of the post office has put a link to another directory' => sub {
+	plan skip_all => 'needs root' if $> != 0;
+	my ($uid, $gid) = (getpwnam 'nobody')[2, 3];
+	my $linked = sub ($q, $place, $name = undef) {
+		my $elsewhere = $q->dir . '/elsewhere';
+		rename $q->office . "/$place", "$elsewhere" or die "$place: $!";
+		chown 0, 0, $elsewhere;
+		symlink $elsewhere, $q->office . "/$place" or die;
+		return sub { opendir my $d, $elsewhere or die; join ' ', map { "$_:" . (-f "$elsewhere/$_" ? Spool::slurp("$elsewhere/$_") : '') } sort grep { !/^\.\.?$/ } readdir $d };
+	};
+	my $office = sub (%o) {
+		my $q = RunQueue->new(%o);
+		my $name = $q->message(['a', 'b'], name => 'Y/4711002');
+		system 'chown', '-R', "$uid:$gid", $q->office;
+		return ($q, $name);
+	};
+	for my $verb (qw(hold fail remove reroute)) {
+		my ($q, $name) = $office->(script => "user . deferred later\n", conf => "lmtp/*\n\tinterval=1h command=\"AGENT\"\n");
+		$q->start('-w');
+		RunQueue::wait_for(sub { (grep { ($_->{answer} // '') =~ /later/ } rows($q)) == 2 }) or diag 'it was not tried';
+		my ($row) = rows($q);
+		my $inode = (stat $q->office . "/transport/$name")[1];
+		my $look = $linked->($q, 'transport/Y');
+		my $before = $look->();
+		my $socket = IO::Socket::UNIX->new(Peer => $q->office . '/.control.runqueue') or die "socket: $!";
+		my @more = $verb eq 'reroute' ? ($q->control($name)->{recipients}[0]{offset}, 'lmtp', '-', 'other', 65534) : ();
+		print $socket join("\t", 7, $verb, $row->{spool}, $name, $inode, 'queue', 1, '', @more), "\n";
+		like readline $socket, qr/^7\t(?:gone|trouble)\t/, "$verb: not done";
+		is $look->(), $before, 'what is behind the link is as it was';
+		$q->stop;
+	}
+	{
+		my ($q) = $office->(script => "user . error2 5.0.0 no\n");
+		my $look = $linked->($q, 'postman');
+		my ($status, undef, $err) = $q->run('-1');
+		is $look->(), '', 'no file for the postmaster is written behind a link';
+		like $err, qr{^runqueue: \S+: cannot write \.\./postman/\S+\.failed: below what is no directory, or a symbolic link; kept}m, 'said';
+		is $q->tags('Y/4711002'), '--', 'the message stays';
+	}
+	{
+		my ($q, $name) = $office->();
+		my $look = $linked->($q, 'hold') if mkdir $q->office . '/hold';
+		$q->start('-w');
+		RunQueue::wait_for(sub { -S $q->office . '/.control.runqueue' });
+		is join(':', (lstat $q->office . '/.control.runqueue')[4, 5]), "$uid:$gid", 'the socket is the owner\'s';
+		my ($status) = zq($q, 'hold', $name);
+		is $look->(), '', 'nothing goes into hold/ that is a link';
+		$q->stop;
+	}
+	{
+		my ($q, $name) = $office->();
+		my $look = $linked->($q, 'transport');
+		my $before = $look->();
+		my ($status, undef, $err) = $q->run('-1');
+		is $status, 66, 'transport/ that is a link: exit 66';
+		like $err, qr{/transport: Not a directory$}m, 'said';
+		is +(zq($q, 'remove', '--yes', 'all'))[0], 66, 'and by zlmtp-queue';
+		is $look->(), $before, 'left alone';
+	}
+	{
+		my ($q, $name) = $office->();
+		zq($q, 'hold', $name);
+		$q->start('-w');
+		RunQueue::wait_for(sub { -S $q->office . '/.control.runqueue' });
+		my $other = $q->arrive(['a'], into => 'K');
+		is join(':', (stat $q->office . "/$_")[4, 5]), "$uid:$gid", "$_ made by root is the owner's" for 'hold', 'hold/Y';
+		$q->stop;
 	}
 };
 
