@@ -107,7 +107,28 @@ static bool anything_to_tell(const struct control *c)
 	return false;
 }
 
-static bool tell(const struct control *c, const struct message *m, const char *reports)
+static void log_file(const struct control *c, const char *id, bool json)
+{
+	struct logline line = { 0 };
+	struct buf file = { 0 };
+	size_t told = 0;
+
+	for (size_t i = 0; i < c->recipient_count; i++)
+		told += telling_wants_failure(c, &c->recipients[i]);
+	buf_addf(&file, "postman/%s.failed", id);
+	event_begin(&line, json, "reported", id);
+	event_add_sender(&line, c->sender_count > 0 ? control_return_path(&c->senders[0]) : "");
+	logline_add(&line, "to", "-");
+	logline_number(&line, "recipients", told);
+	logline_add(&line, "kind", "failure");
+	logline_add(&line, "report", buf_str(&file));
+	logline_end(&line);
+	logline_send(&line);
+	logline_free(&line);
+	buf_free(&file);
+}
+
+static bool tell(const struct control *c, const struct message *m, const char *reports, bool json)
 {
 	struct buf id = { 0 }, why = { 0 };
 	struct stat st;
@@ -118,7 +139,9 @@ static bool tell(const struct control *c, const struct message *m, const char *r
 		st = (struct stat){ .st_ino = m->id, .st_mtim = m->arrived };
 	spoolid_add(&id, &st);
 	ok = failure_write(reports, c, id.data, &st, &why);
-	if (!ok)
+	if (ok)
+		log_file(c, buf_str(&id), json);
+	else
 		complain("%s: %s; kept until that works", m->name, buf_str(&why));
 	buf_free(&id);
 	buf_free(&why);
@@ -175,7 +198,7 @@ static bool is_too_late(const struct message *m, const struct control *c, const 
 }
 
 enum retire_result retire_message(struct message *m, struct reporter *reporter, const char *reports, struct remover *remover,
-                                  const struct schedconf *conf, int64_t now)
+                                  const struct schedconf *conf, int64_t now, bool json)
 {
 	enum retire_result answer;
 	struct control *c;
@@ -197,7 +220,7 @@ enum retire_result retire_message(struct message *m, struct reporter *reporter, 
 		if (m->told == TOLD_NOT && reporter != NULL && !(m->untold_why != NULL && is_too_late(m, c, conf, now)) &&
 		    (telling_any(c) ? reporter_can(reporter) : reporter_is_there(reporter)))
 			answer = RETIRE_UNTOLD;
-		else if (anything_to_tell(c) && !tell(c, m, reports))
+		else if (anything_to_tell(c) && !tell(c, m, reports, json))
 			answer = RETIRE_TROUBLE;
 	}
 	if (answer == RETIRE_DONE)

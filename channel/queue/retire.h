@@ -27,12 +27,12 @@ enum retire_result {
 /*
  * Removes a message from the spool if its control file, read once more, says that all its recipients are delivered or
  * failed.  What the sender is to hear comes first: with a reporter that can tell it is RETIRE_UNTOLD until m->told says that it
- * was told.  Without (NULL, too), or if the sender is null, failures that are to be reported are written into one file in `reports`, a
- * directory; it and its name are synced before anything is removed.  So are those of whom the reporter could not tell until
- * their report is as old as mail gets by `conf`.
+ * was told.  Without (NULL, too), or if the sender is null, failures that are to be reported are written into one file in
+ * `reports`, a directory; it and its name are synced before anything is removed, and a log line names it.  So are those of whom
+ * the reporter could not tell until their report is as old as mail gets by `conf`.
  */
 enum retire_result retire_message(struct message *m, struct reporter *reporter, const char *reports, struct remover *remover,
-                                  const struct schedconf *conf, int64_t now);
+                                  const struct schedconf *conf, int64_t now, bool json);
 
 /*
  * Fails the open recipients of a group that no agent has now, because they waited `age` seconds: a d line

@@ -591,7 +591,7 @@ static bool retire(struct scheduler *s, struct message *m)
 	m->awaits_report = m->asked > 0;
 	if (m->awaits_report)
 		return true;
-	switch (retire_message(m, s->reporter, s->report_directory, s->remover, s->conf, s->now.wall)) {
+	switch (retire_message(m, s->reporter, s->report_directory, s->remover, s->conf, s->now.wall, s->json)) {
 	case RETIRE_DONE:
 		m->leaving = true;
 		s->removed++;

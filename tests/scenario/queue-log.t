@@ -168,6 +168,29 @@ subtest 'a message whose files cannot be removed is not done' => sub {
 	ok RunQueue::wait_for(sub { 1 == grep { /event=done/ } grepped($q, $id) }), 'but when it is gone';
 };
 
+subtest 'a failure that nobody can be told of but the administrator, by a file in postman/' => sub {
+	my $q = office();
+	my $id = run($q, $message, 'enqueue', '-P', $q->office, '-s', '', qw(gone@example.org)) =~ s/\n//r;
+	$q->start('-1', '-P', $q->office);
+	$q->finish;
+	ok RunQueue::wait_for(sub { grep { /event=done/ } grepped($q, $id) }), 'done';
+	ok -e $q->office . "/postman/$id.failed", 'the file';
+	is_deeply [map { /(event=.*)/ ? $1 : () } grep { /event=reported/ } grepped($q, $id)],
+		["event=reported spool=$id from=<> to=- recipients=1 kind=failure report=postman/$id.failed"], 'is in the log, once';
+};
+
+subtest 'a damaged form is a line in the log' => sub {
+	my $q = office();
+	Spool->put($q->dir . '/forms/failure', "Subject: N\xe9\n\n\$recipients\n");
+	my $id = run($q, $message, 'enqueue', '-P', $q->office, '-s', 'ann@example.org', qw(gone@example.org)) =~ s/\n//r;
+	$q->start('-1', '-P', $q->office);
+	my (undef, undef, $err) = $q->finish;
+	ok RunQueue::wait_for(sub { grep { /event=done/ } grepped($q, $id) }), 'done';
+	is_deeply [map { /(event=.*)/ ? $1 : () } grep { /event=form/ } logged($q)],
+		['event=form spool=- words="' . $q->dir . '/forms/failure:1: not UTF-8; reports have the built-in words"'], 'once';
+	unlike $err, qr/forms/, 'and nowhere else';
+};
+
 subtest 'JSON' => sub {
 	my $q = office(agent => "-O log=json -l /tmp/zlmtp-queue-log-$$");
 	my $id = run($q, $message, 'enqueue', '-P', $q->office, '-s', 'ann@example.org', 'bob@example.org') =~ s/\n//r;
