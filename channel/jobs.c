@@ -278,13 +278,6 @@ static bool waits(const struct job_recipient *r)
 	return r->outcome == OUTCOME_NONE && !r->under_way;
 }
 
-static bool has_waiting(struct job *job)
-{
-	while (job->next_waiting < job->count && !waits(&job->recipients[job->next_waiting]))
-		job->next_waiting++;
-	return job->next_waiting < job->count;
-}
-
 struct job *jobs_next_to_send(struct jobs *jobs, struct job *after)
 {
 	struct job *job = after ? after->next : jobs->first, *next;
@@ -293,7 +286,9 @@ struct job *jobs_next_to_send(struct jobs *jobs, struct job *after)
 		next = job->next;
 		if (!job->opened && !open_job(jobs, job))
 			continue;
-		if (has_waiting(job))
+		while (job->next_waiting < job->count && !waits(&job->recipients[job->next_waiting]))
+			job->next_waiting++;
+		if (job->next_waiting < job->count)
 			return job;
 	}
 	return NULL;

@@ -48,15 +48,6 @@ static bool wants_json(const struct probing *p)
 	return p->settings.record.format == RECORD_JSON;
 }
 
-/* With damaged settings no server is asked: what they should protect would go unprotected. */
-static void start_security(struct security *security)
-{
-	struct buf why = { 0 };
-
-	if (!security_start(security, &why))
-		die(EX_CONFIG, "%s", buf_str(&why));
-}
-
 /* ---- who is to be asked ---- */
 
 static struct peer *given_peer(struct probing *p)
@@ -203,7 +194,11 @@ static void look_at_way(struct probing *p, int fd)
 
 static void start_connections(struct probing *p)
 {
-	start_security(&p->settings.security);
+	struct buf why = { 0 };
+
+	/* with damaged settings no server is asked: what they should protect would go unprotected */
+	if (!security_start(&p->settings.security, &why))
+		die(EX_CONFIG, "%s", buf_str(&why));
 	if (p->settings.log != NULL && !transcript_open(&p->settings.transcript, p->settings.log))
 		complain("protocol log %s: %s; going on without", p->settings.log, file_error(errno));
 }

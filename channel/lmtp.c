@@ -415,19 +415,6 @@ static bool all_idle(const struct loop *loop)
 	return true;
 }
 
-/* What was not begun is the scheduler's again, what was begun is deferred. */
-static void stop(struct loop *loop)
-{
-	const struct result r = { .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = "4.3.2",
-	                          .words = told_to_stop };
-	struct job *job;
-
-	jobs_drop_unopened(&loop->jobs);
-	while ((job = jobs_next_to_send(&loop->jobs, NULL)) != NULL)
-		fail_untried(loop, job, NULL, &r);
-	jobs_write_failures(&loop->jobs);
-}
-
 static void run(struct loop *loop, const sigset_t *unblocked)
 {
 	bool more;
@@ -443,7 +430,15 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 			jobs_write_failures(&loop->jobs);
 		flush_answers(loop, 0);
 		if (stop_signal != 0 && break_off(loop)) {
-			stop(loop);
+			const struct result r = { .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = "4.3.2",
+			                          .words = told_to_stop };
+			struct job *job;
+
+			/* what was not begun is the scheduler's again, what was begun is deferred */
+			jobs_drop_unopened(&loop->jobs);
+			while ((job = jobs_next_to_send(&loop->jobs, NULL)) != NULL)
+				fail_untried(loop, job, NULL, &r);
+			jobs_write_failures(&loop->jobs);
 			break;
 		}
 		if (loop->input_ended && jobs_empty(&loop->jobs) && all_idle(loop))

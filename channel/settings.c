@@ -93,17 +93,6 @@ static const struct {
 	int64_t least;
 } limits[] = { { "conn", 10 }, { "cmd", 5 }, { "data", 10 }, { "dot", 10 }, { "tcpw", 10 } };
 
-static void set_limit(struct settings *set, size_t which, int64_t ms)
-{
-	switch (which) {
-	case 0: set->session.connect.timeout = ms; break;
-	case 1: set->session.dialogue.command_timeout = ms; break;
-	case 2: set->session.dialogue.data_timeout = ms; break;
-	case 3: set->session.dialogue.final_timeout = ms; break;
-	case 4: set->session.dialogue.write_timeout = ms; break;
-	}
-}
-
 static size_t find_limit(const char *argument, size_t n)
 {
 	for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
@@ -116,13 +105,20 @@ static void take_time_limit(struct settings *set, const char *argument)
 {
 	const char *equals = strchr(argument, '=');
 	size_t which = equals ? find_limit(argument, (size_t)(equals - argument)) : 1;
-	int64_t seconds;
+	int64_t seconds, ms;
 
 	if (!parse_interval(equals ? equals + 1 : argument, &seconds))
 		option_usage(&program, "-T %s: expected a time like 5m or 1h30m", argument);
 	if (seconds < limits[which].least)
 		option_usage(&program, "-T %s: at least %" PRId64 " s", argument, limits[which].least);
-	set_limit(set, which, seconds * 1000);
+	ms = seconds * 1000;
+	switch (which) {
+	case 0: set->session.connect.timeout = ms; break;
+	case 1: set->session.dialogue.command_timeout = ms; break;
+	case 2: set->session.dialogue.data_timeout = ms; break;
+	case 3: set->session.dialogue.final_timeout = ms; break;
+	case 4: set->session.dialogue.write_timeout = ms; break;
+	}
 }
 
 /* ---- -O: each setter returns false if the value makes no sense ---- */

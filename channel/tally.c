@@ -129,8 +129,15 @@ static void add_steps(struct tally *t, const char *channel)
 	}
 }
 
-static void add_all(struct tally *t, const char *channel)
+void tally_write(struct tally *t, const char *channel, bool last)
 {
+	struct buf why = { 0 };
+	enum metrics_result result;
+
+	if (t->path == NULL || (!last && tally_deadline(t) > clock_ms()))
+		return;
+	if (t->metrics == NULL)
+		t->metrics = metrics_create(t->path);
 	add_outcomes(t, channel);
 	for (size_t i = 0; i < WAIT_COUNT; i++)
 		if (i != STAGE_CONTENT)
@@ -145,18 +152,6 @@ static void add_all(struct tally *t, const char *channel)
 	add(t, HANDSHAKES, channel, "result", "resumed", t->tls_resumed);
 	add(t, HANDSHAKES, channel, "result", "failed", t->tls_failed);
 	add_steps(t, channel);
-}
-
-void tally_write(struct tally *t, const char *channel, bool last)
-{
-	struct buf why = { 0 };
-	enum metrics_result result;
-
-	if (t->path == NULL || (!last && tally_deadline(t) > clock_ms()))
-		return;
-	if (t->metrics == NULL)
-		t->metrics = metrics_create(t->path);
-	add_all(t, channel);
 	/* what was handed over to the metrics is not counted twice */
 	*t = (struct tally){ .path = t->path, .metrics = t->metrics, .complained = t->complained };
 	t->next = clock_ms() + PAUSE;

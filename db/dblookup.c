@@ -478,20 +478,6 @@ static void route_address(struct routing *r, const char *address, size_t length)
 		fflush(stdout);
 }
 
-static void route_lines(struct routing *r)
-{
-	char *line = NULL;
-	size_t size = 0, number = 0;
-	ssize_t n;
-
-	check_input();
-	while ((n = file_getline(stdin, &line, &size, &number)) >= 0 && !ferror(stdout))
-		route_address(r, line, (size_t)n);
-	free(line);
-	if (ferror(stdin))
-		die(EX_IOERR, "standard input: %s", strerror(errno));
-}
-
 static int route_all(const struct options *options, int argc, char **argv)
 {
 	struct routing r = { .options = options, .worst = MAP_FOUND };
@@ -502,7 +488,16 @@ static int route_all(const struct options *options, int argc, char **argv)
 		option_usage(&dblookup, "which maps route addresses? -f, or MAILVAR in the file that ZCONFIG names");
 	r.router = open_router(options);
 	if (argc == 1 && strcmp(argv[0], "-") == 0) {
-		route_lines(&r);
+		char *line = NULL;
+		size_t size = 0, number = 0;
+		ssize_t n;
+
+		check_input();
+		while ((n = file_getline(stdin, &line, &size, &number)) >= 0 && !ferror(stdout))
+			route_address(&r, line, (size_t)n);
+		free(line);
+		if (ferror(stdin))
+			die(EX_IOERR, "standard input: %s", strerror(errno));
 	} else {
 		for (int i = 0; i < argc; i++)
 			route_address(&r, argv[i], strlen(argv[i]));

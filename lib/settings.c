@@ -89,20 +89,6 @@ static bool continues(const struct reader *r, const char *p, const char *end)
 	return s->is_indented || !begins_like_setting(p, end) || (n > 0 && last->value[n - 1] == ',');
 }
 
-static int continue_value(const struct reader *r, const char *p, const char *end)
-{
-	struct settings *s = r->settings;
-	struct setting *last = s->count > 0 ? &s->list[s->count - 1] : NULL;
-	char *longer;
-
-	if (last == NULL || last->file != r->text.path)
-		return conf_expected(&r->text, "a keyword", p, (size_t)(end - p));
-	longer = xasprintf("%s%s%.*s", last->value, last->value[0] != '\0' ? " " : "", (int)(end - p), p);
-	free(last->value);
-	last->value = longer;
-	return EX_OK;
-}
-
 static int include(struct reader *r, const char *p, const char *end)
 {
 	char *path = xstrndup(p, (size_t)(end - p));
@@ -163,8 +149,18 @@ static int take_line(struct reader *r)
 		end--;
 	if (p == end || *p == '#')
 		return EX_OK;
-	if (p > line && continues(r, p, end))
-		return continue_value(r, p, end);
+	if (p > line && continues(r, p, end)) {
+		struct settings *s = r->settings;
+		struct setting *last = s->count > 0 ? &s->list[s->count - 1] : NULL;
+		char *longer;
+
+		if (last == NULL || last->file != r->text.path)
+			return conf_expected(&r->text, "a keyword", p, (size_t)(end - p));
+		longer = xasprintf("%s%s%.*s", last->value, last->value[0] != '\0' ? " " : "", (int)(end - p), p);
+		free(last->value);
+		last->value = longer;
+		return EX_OK;
+	}
 	return take_setting(r, p, end);
 }
 

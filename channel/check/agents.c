@@ -357,25 +357,6 @@ static void judge(struct agents *all, struct agent *a, int status)
 	buf_free(&peer);
 }
 
-/* Waits for them in their order; the numbers for graphs are of all together. */
-static void collect(struct agents *all, unsigned seconds, int64_t begun)
-{
-	listen_to(all, begun + (int64_t)seconds * 1000 + GRACE_MS);
-	for (size_t i = 0; i < all->count; i++) {
-		struct agent *a = &all->list[i];
-		int status = 0;
-
-		if (a->pid == 0)
-			continue;
-		if (bury(a, &status)) {
-			judge(all, a, status);
-		} else {
-			finding_add(all->findings, FINDING_CRITICAL, "%s: no answer from %s within %u s", a->name, a->target, seconds);
-			count(all, a, a->target, false);
-		}
-	}
-}
-
 void check_agents(struct findings *f, const struct schedconf *conf, unsigned seconds)
 {
 	struct agents all = { .findings = f };
@@ -396,7 +377,21 @@ void check_agents(struct findings *f, const struct schedconf *conf, unsigned sec
 		else
 			finding_add(f, FINDING_OK, "%s: its servers are the hosts of the mail, no one is looked at", a->name);
 	}
-	collect(&all, seconds, begun);
+	/* waits for them in their order; the numbers for graphs are of all together */
+	listen_to(&all, begun + (int64_t)seconds * 1000 + GRACE_MS);
+	for (size_t i = 0; i < all.count; i++) {
+		struct agent *a = &all.list[i];
+		int status = 0;
+
+		if (a->pid == 0)
+			continue;
+		if (bury(a, &status)) {
+			judge(&all, a, status);
+		} else {
+			finding_add(all.findings, FINDING_CRITICAL, "%s: no answer from %s within %u s", a->name, a->target, seconds);
+			count(&all, a, a->target, false);
+		}
+	}
 	performance_add(f, "agents", (int64_t)all.count, "", NULL);
 	performance_add(f, "agents_time", clock_ms() - begun, "ms", NULL);
 	for (size_t i = 0; i < all.count; i++)

@@ -84,19 +84,6 @@ static void check_hands(const struct look *l, const struct stat *st)
 		check_guarded(l->findings, "text", m->file, false);
 }
 
-static void check_age(const struct look *l, const struct stat *st)
-{
-	int64_t age = (int64_t)time(NULL) - st->st_mtime;
-	struct buf label = { 0 }, span = { 0 };
-
-	mailq_add_span(&span, age);
-	finding_add(l->findings, thresholds_judge(&l->limits->age, age), "map %s: changed %s ago", l->path, buf_str(&span));
-	buf_addf(&label, "age_%s", l->line->relation);
-	performance_add(l->findings, label.data, age < 0 ? 0 : age, "s", &l->limits->age);
-	buf_free(&label);
-	buf_free(&span);
-}
-
 /* ---- the kinds ---- */
 
 static enum severity check_built(const struct look *l)
@@ -178,8 +165,17 @@ static void check_map(struct findings *f, const struct dbases_map *m, const stru
 	case DBASES_FOREIGN: break;
 	}
 	if (there) {
+		int64_t age;
+		struct buf label = { 0 }, span = { 0 };
+
 		check_hands(&l, &st);
-		check_age(&l, &st);
+		age = (int64_t)time(NULL) - st.st_mtime;
+		mailq_add_span(&span, age);
+		finding_add(l.findings, thresholds_judge(&l.limits->age, age), "map %s: changed %s ago", l.path, buf_str(&span));
+		buf_addf(&label, "age_%s", l.line->relation);
+		performance_add(l.findings, label.data, age < 0 ? 0 : age, "s", &l.limits->age);
+		buf_free(&label);
+		buf_free(&span);
 	}
 	count(&l, there ? st.st_mtime : 0, severity);
 	free(l.path);

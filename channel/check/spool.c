@@ -68,21 +68,6 @@ void check_directories(struct findings *f, const char *postoffice)
 	}
 }
 
-static void check_scheduler(struct findings *f, const struct listing *l)
-{
-	pid_t scheduler = process_named_in("../.pid.scheduler"), runqueue = process_named_in("../.pid.runqueue");
-
-	/* that file is for its owner alone; what runqueue publishes tells as well */
-	if (runqueue == 0)
-		runqueue = l->scheduler;
-	if (scheduler != 0)
-		finding_add(f, FINDING_OK, "scheduler is process %ld", (long)scheduler);
-	else if (runqueue != 0)
-		finding_add(f, FINDING_OK, "runqueue is process %ld", (long)runqueue);
-	else
-		finding_add(f, FINDING_WARNING, "no scheduler runs: start runqueue -w, or ZMailer's scheduler");
-}
-
 static void check_age(struct findings *f, const struct listing *l, int64_t age, const struct thresholds *limits)
 {
 	struct buf span = { 0 };
@@ -117,9 +102,20 @@ void check_queue(struct findings *f, const struct thresholds *age, const struct 
 {
 	const int64_t now = (int64_t)time(NULL);
 	struct listing l;
+	pid_t scheduler, runqueue;
 
 	listing_read(&l);
-	check_scheduler(f, &l);
+	scheduler = process_named_in("../.pid.scheduler");
+	runqueue = process_named_in("../.pid.runqueue");
+	/* that file is for its owner alone; what runqueue publishes tells as well */
+	if (runqueue == 0)
+		runqueue = l.scheduler;
+	if (scheduler != 0)
+		finding_add(f, FINDING_OK, "scheduler is process %ld", (long)scheduler);
+	else if (runqueue != 0)
+		finding_add(f, FINDING_OK, "runqueue is process %ld", (long)runqueue);
+	else
+		finding_add(f, FINDING_WARNING, "no scheduler runs: start runqueue -w, or ZMailer's scheduler");
 	for (size_t i = 0; i < l.count; i++) {
 		const struct listed *e = &l.list[i];
 

@@ -123,19 +123,6 @@ static enum change change_of(const struct conversion *c, const struct mime_entit
 	return KEEP;
 }
 
-/* What stays 8-bit keeps everything round it from being called 7bit. */
-static void find_stays(struct conversion *c)
-{
-	for (size_t i = c->count; i-- > 0;) {
-		struct finding *f = &c->findings[i];
-
-		if (f->eightbit && change_of(c, &f->entity) == KEEP)
-			f->stays = true;
-		if (f->stays && f->entity.parent != MIME_NONE)
-			c->findings[f->entity.parent].stays = true;
-	}
-}
-
 static struct buf *sink(struct conversion *c, const struct mime_entity *e)
 {
 	return e->number == 0 ? &c->header : &c->out;
@@ -168,21 +155,6 @@ static void add_without(struct buf *out, const char *fields, size_t n, const cha
 	}
 }
 
-static void add_encoding(struct conversion *c, const struct mime_entity *e, enum change change, struct buf *fields)
-{
-	static const char *const names[] = { [ENCODE] = "quoted-printable", [DECODE] = "8bit", [RELABEL] = "7bit" };
-	const struct finding *f = &c->findings[e->number];
-	char *version = e->number == 0 ? mime_field(buf_str(fields), fields->len, "MIME-Version") : NULL;
-
-	if (e->number == 0 && version == NULL)
-		buf_adds(fields, "MIME-Version: 1.0\n");
-	free(version);
-	/* text that said nothing must say what it is, now that it is no longer plain */
-	if (change == ENCODE && !e->has_type)
-		buf_addf(fields, "Content-Type: text/plain; charset=%s\n", f->not_utf8 ? c->charset : "utf-8");
-	buf_addf(fields, "Content-Transfer-Encoding: %s\n", names[change]);
-}
-
 static void write_header(void *context, const struct mime_entity *e, const char *fields, size_t n)
 {
 	struct conversion *c = context;
@@ -192,8 +164,20 @@ static void write_header(void *context, const struct mime_entity *e, const char 
 	if (change == KEEP || change == REPAIR) {
 		buf_add(&changed, fields, n);
 	} else {
+		static const char *const names[] = { [ENCODE] = "quoted-printable", [DECODE] = "8bit", [RELABEL] = "7bit" };
+		const struct finding *f;
+		char *version;
+
 		add_without(&changed, fields, n, "Content-Transfer-Encoding");
-		add_encoding(c, e, change, &changed);
+		f = &c->findings[e->number];
+		version = e->number == 0 ? mime_field(buf_str(&changed), changed.len, "MIME-Version") : NULL;
+		if (e->number == 0 && version == NULL)
+			buf_adds(&changed, "MIME-Version: 1.0\n");
+		free(version);
+		/* text that said nothing must say what it is, now that it is no longer plain */
+		if (change == ENCODE && !e->has_type)
+			buf_addf(&changed, "Content-Type: text/plain; charset=%s\n", f->not_utf8 ? c->charset : "utf-8");
+		buf_addf(&changed, "Content-Transfer-Encoding: %s\n", names[change]);
 	}
 	if ((c->conversions & CONVERT_HEADERS) && !e->sealed && text_is_eightbit(buf_str(&changed), changed.len))
 		downgrade_header(sink(c, e), changed.data, changed.len, c->charset);
@@ -307,7 +291,15 @@ bool convert_message(const char *fields, size_t n, const struct body *body, unsi
 	struct conversion c = { .conversions = conversions, .charset = charset };
 	bool ok = walk(&look, &c, fields, n, body, why);
 
-	find_stays(&c);
+	/* what stays 8-bit keeps everything round it from being called 7bit */
+	for (size_t i = c.count; i-- > 0;) {
+		struct finding *f = &c.findings[i];
+
+		if (f->eightbit && change_of(&c, &f->entity) == KEEP)
+			f->stays = true;
+		if (f->stays && f->entity.parent != MIME_NONE)
+			c.findings[f->entity.parent].stays = true;
+	}
 	c.file = ok ? tmpfile() : NULL;
 	if (ok && c.file == NULL) {
 		buf_addf(why, "temporary file for the converted message: %s", strerror(errno));

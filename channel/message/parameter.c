@@ -82,11 +82,23 @@ static void take_value(struct buf *value, const char *p, const char *end)
 			buf_addc(value, *p);
 }
 
-/* "name*", "name*0", "name*0*" (RFC 2231 sections 3 and 4). */
-static void take_name(struct parameter *a, const char *name, size_t n)
+static void take_parameter(struct parameters *list, const char *p, const char *end)
 {
-	size_t digits;
+	struct parameter *a;
+	const char *equals = memchr(p, '=', (size_t)(end - p)), *name = p, *stop = equals;
+	size_t n, digits;
 
+	list->all = xgrow(list->all, list->count, &list->capacity, sizeof *list->all);
+	a = &list->all[list->count++];
+	*a = (struct parameter){ .raw = p, .length = (size_t)(end - p), .eightbit = text_is_eightbit(p, (size_t)(end - p)) };
+	if (equals == NULL)
+		return;
+	while (name < stop && is_space(*name))
+		name++;
+	while (stop > name && is_space(stop[-1]))
+		stop--;
+	/* "name*", "name*0", "name*0*" (RFC 2231 sections 3 and 4). */
+	n = (size_t)(stop - name);
 	a->name = name;
 	a->name_length = n;
 	if (n > 1 && name[n - 1] == '*') {
@@ -100,23 +112,6 @@ static void take_name(struct parameter *a, const char *name, size_t n)
 		n = digits - 1;
 	}
 	a->base_length = n;
-}
-
-static void take_parameter(struct parameters *list, const char *p, const char *end)
-{
-	struct parameter *a;
-	const char *equals = memchr(p, '=', (size_t)(end - p)), *name = p, *stop = equals;
-
-	list->all = xgrow(list->all, list->count, &list->capacity, sizeof *list->all);
-	a = &list->all[list->count++];
-	*a = (struct parameter){ .raw = p, .length = (size_t)(end - p), .eightbit = text_is_eightbit(p, (size_t)(end - p)) };
-	if (equals == NULL)
-		return;
-	while (name < stop && is_space(*name))
-		name++;
-	while (stop > name && is_space(stop[-1]))
-		stop--;
-	take_name(a, name, (size_t)(stop - name));
 	take_value(&a->value, equals + 1, end);
 }
 
@@ -265,16 +260,6 @@ static bool has_extended_twin(const struct parameters *list, const struct parame
 	return false;
 }
 
-/* Does it need to be rewritten, or one of its sections? */
-static bool is_changed(const struct parameters *list, const struct parameter *a)
-{
-	bool changed = a->eightbit;
-
-	for (size_t i = 0; a->section && i < list->count; i++)
-		changed |= list->all[i].section && list->all[i].eightbit && same_base(a, &list->all[i]);
-	return changed;
-}
-
 /* Neither name nor value is 8-bit: then it is a comment, or there is no '=' at all. */
 static bool is_other(const struct parameter *a)
 {
@@ -285,10 +270,16 @@ static bool is_other(const struct parameter *a)
 
 static void add_parameter(struct parameters *list, struct parameter *a, struct buf *out, const char *charset)
 {
+	bool changed;
+
 	if (!a->section && !a->extended && a->eightbit && a->name != NULL && has_extended_twin(list, a))
 		return;
 	buf_addc(out, ';');
-	if (!is_changed(list, a))
+	/* it needs to be rewritten, or one of its sections */
+	changed = a->eightbit;
+	for (size_t i = 0; a->section && i < list->count; i++)
+		changed |= list->all[i].section && list->all[i].eightbit && same_base(a, &list->all[i]);
+	if (!changed)
 		buf_add(out, a->raw, a->length);
 	else if (is_other(a))
 		words_structured(out, a->raw, a->length, charset);

@@ -46,11 +46,6 @@ static bool is_word_safe(unsigned char c)
 	       is_one_of((char)c, "!*+-/");
 }
 
-static size_t byte_length(unsigned char c)
-{
-	return c == ' ' || is_word_safe(c) ? 1 : 3;
-}
-
 static void add_byte(struct buf *out, unsigned char c)
 {
 	if (c == ' ')
@@ -96,8 +91,11 @@ static void add_words(struct encoder *e)
 	for (size_t i = 0; i < n;) {
 		size_t length = e->pending_utf8 ? text_utf8_length(p + i, n - i) : 1, need = 0;
 
-		for (size_t k = 0; k < length; k++)
-			need += byte_length((unsigned char)p[i + k]);
+		for (size_t k = 0; k < length; k++) {
+			unsigned char c = (unsigned char)p[i + k];
+
+			need += c == ' ' || is_word_safe(c) ? 1 : 3;
+		}
 		if (e->out->len - start > overhead - 2 &&
 		    (e->out->len - start + need + 2 > WORD_LENGTH || column(e->out) + need + 2 > LINE_LENGTH)) {
 			buf_adds(e->out, "?=\n ");

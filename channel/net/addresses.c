@@ -106,24 +106,6 @@ static const struct addrinfo *next_of(const struct addrinfo *a, bool v6)
 	return a;
 }
 
-/* Both families in turn, IPv6 first where the resolver's order (RFC 6724) begins with it (RFC 8305 section 4). */
-static void add_interleaved(struct buf *out, struct answer *answer, const struct addrinfo *list)
-{
-	bool v6 = list->ai_family == AF_INET6;
-	const struct addrinfo *mine = next_of(list, v6), *other = next_of(list, !v6);
-
-	while (mine != NULL || other != NULL) {
-		if (mine != NULL) {
-			add_entry(out, answer, mine);
-			mine = next_of(mine->ai_next, v6);
-		}
-		if (other != NULL) {
-			add_entry(out, answer, other);
-			other = next_of(other->ai_next, !v6);
-		}
-	}
-}
-
 /* It holds none of our connections open and writes nowhere but into its pipe. */
 static _Noreturn void be_the_child(const char *name, uint16_t port, int fd)
 {
@@ -132,8 +114,22 @@ static _Noreturn void be_the_child(const char *name, uint16_t port, int fd)
 	struct addrinfo *list = NULL;
 
 	answer.error = look_up(name, port, AI_CANONNAME, &list);
-	if (answer.error == 0)
-		add_interleaved(&entries, &answer, list);
+	if (answer.error == 0) {
+		bool v6 = list->ai_family == AF_INET6;
+		const struct addrinfo *mine = next_of(list, v6), *other = next_of(list, !v6);
+
+		/* both families in turn, IPv6 first where the resolver's order (RFC 6724) begins with it (RFC 8305 section 4) */
+		while (mine != NULL || other != NULL) {
+			if (mine != NULL) {
+				add_entry(&entries, &answer, mine);
+				mine = next_of(mine->ai_next, v6);
+			}
+			if (other != NULL) {
+				add_entry(&entries, &answer, other);
+				other = next_of(other->ai_next, !v6);
+			}
+		}
+	}
 	buf_add(&said, (const char *)&answer, sizeof answer);
 	buf_add(&said, buf_str(&entries), entries.len);
 	if (answer.error == 0 && list->ai_canonname != NULL)

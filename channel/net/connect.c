@@ -32,23 +32,6 @@ static void note_failure(struct connecting *c, const char *step, int error)
 	buf_addf(&c->why, "]: %s", strerror(error));
 }
 
-/* rresvport(3) is for IPv4 only; this tries the ports that it would. */
-static bool bind_reserved(int fd, int family)
-{
-	for (unsigned port = 1023; port >= 512; port--) {
-		struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port) };
-		struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
-		int done = family == AF_INET6 ? bind(fd, (struct sockaddr *)&v6, sizeof v6)
-		                              : bind(fd, (struct sockaddr *)&v4, sizeof v4);
-
-		if (done == 0)
-			return true;
-		if (errno != EADDRINUSE)
-			return false;
-	}
-	return false;
-}
-
 static bool prepare(const struct connecting *c, int fd, int family)
 {
 	const struct sockaddr_storage *source = c->options->source;
@@ -60,8 +43,21 @@ static bool prepare(const struct connecting *c, int fd, int family)
 		return true;
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	if (c->options->reserved_port)
-		return bind_reserved(fd, family);
+	if (c->options->reserved_port) {
+		/* rresvport(3) is for IPv4 only; this tries the ports that it would. */
+		for (unsigned port = 1023; port >= 512; port--) {
+			struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port) };
+			struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+			int done = family == AF_INET6 ? bind(fd, (struct sockaddr *)&v6, sizeof v6)
+			                              : bind(fd, (struct sockaddr *)&v4, sizeof v4);
+
+			if (done == 0)
+				return true;
+			if (errno != EADDRINUSE)
+				return false;
+		}
+		return false;
+	}
 	return source == NULL || source->ss_family != family ||
 	       bind(fd, (const struct sockaddr *)source, c->options->source_length) == 0;
 }

@@ -266,22 +266,16 @@ static bool take_socket(struct tls_connection *c, int fd)
 
 /* ---- a connection ---- */
 
-static bool is_address(const char *name)
-{
-	unsigned char address[sizeof(struct in6_addr)];
-
-	return inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1;
-}
-
 /* Whom the certificate must name; the answer is looked at even if nothing depends on it, for the log. */
 static bool expect_name(struct tls_connection *c, const char *name)
 {
 	X509_VERIFY_PARAM *param = SSL_get0_param(c->ssl);
+	unsigned char address[sizeof(struct in6_addr)];
 
 	c->named = name != NULL && c->conf->verify != TLS_VERIFY_CHAIN;
 	if (name == NULL)
 		return true;
-	if (is_address(name))
+	if (inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1)
 		return !c->named || X509_VERIFY_PARAM_set1_ip_asc(param, name) == 1;
 	SSL_set_hostflags(c->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
 	return (!c->named || SSL_set1_host(c->ssl, name) == 1) && SSL_set_tlsext_host_name(c->ssl, name) == 1;

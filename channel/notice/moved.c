@@ -11,21 +11,6 @@
 #include "lib/account.h"
 #include "lib/alloc.h"
 
-/* The id by which the operation knows the message again. */
-static char *spool_id_of(const struct control *c)
-{
-	char *path = control_message_path(c);
-	struct buf id = { 0 };
-	struct stat st;
-
-	if (lstat(path, &st) == 0)
-		spoolid_add(&id, &st);
-	else
-		buf_adds(&id, "-");
-	free(path);
-	return id.data;
-}
-
 static void add_request(struct buf *line, const struct control *c, const struct chosen_message *m, const struct rerouting *r)
 {
 	struct operation o = { .verb = OPERATION_REROUTE, .job = m->job, .spool = m->spool, .inode = m->inode, .count = r->count };
@@ -56,7 +41,17 @@ enum moved_answer moved_ask(struct router *router, const struct control *c, cons
 		if (refused ? telling_may_have_moved(&c->recipients[i], last[i]) : c->recipients[i].tag == TAG_FREE)
 			m.recipients[m.count++] = c->recipients[i].offset;
 	if (m.count > 0) {
-		m.spool = spool_id_of(c);
+		char *path = control_message_path(c);
+		struct buf id = { 0 };
+		struct stat st;
+
+		/* the id by which the operation knows the message again */
+		if (lstat(path, &st) == 0)
+			spoolid_add(&id, &st);
+		else
+			buf_adds(&id, "-");
+		free(path);
+		m.spool = id.data;
 		unclear = rerouting_ask(&r, &routing) != EX_OK || r.unclear > 0;
 		if (r.count > 0)
 			add_request(line, c, &m, &r);

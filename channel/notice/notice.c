@@ -411,25 +411,6 @@ void notice_collect(const struct notice *n, struct spool_draft ***drafts, size_t
 
 /* ---- afterwards ---- */
 
-static void log_report(const struct notice *n, const struct told *t)
-{
-	struct logline line = { 0 };
-
-	event_begin(&line, n->office->json, "reported", buf_str(&n->spool_id));
-	event_add_sender(&line, t->sender);
-	logline_add(&line, "to", t->to);
-	logline_number(&line, "recipients", t->count);
-	logline_add(&line, "kind", form_kind_name(t->kind));
-	logline_add(&line, "report", t->draft != NULL ? spool_id(t->draft) : "-");
-	logline_end(&line);
-	logline_send(&line);
-	if (t->draft != NULL) {
-		event_queued(&line, n->office->json, t->draft, "local", "-");
-		logline_send(&line);
-	}
-	logline_free(&line);
-}
-
 static void add_line(struct buf *lines, const struct control *c, const struct control_recipient *r, const char *action,
                      const char *status, const char *text)
 {
@@ -487,8 +468,23 @@ enum notice_answer notice_end(struct notice *n, struct buf *words)
 			notify_send(spool_job(t->draft));
 		if (!t->copy)
 			remember(n, t);
-		if (t->draft != NULL || !t->copy)
-			log_report(n, t);
+		if (t->draft != NULL || !t->copy) {
+			struct logline line = { 0 };
+
+			event_begin(&line, n->office->json, "reported", buf_str(&n->spool_id));
+			event_add_sender(&line, t->sender);
+			logline_add(&line, "to", t->to);
+			logline_number(&line, "recipients", t->count);
+			logline_add(&line, "kind", form_kind_name(t->kind));
+			logline_add(&line, "report", t->draft != NULL ? spool_id(t->draft) : "-");
+			logline_end(&line);
+			logline_send(&line);
+			if (t->draft != NULL) {
+				event_queued(&line, n->office->json, t->draft, "local", "-");
+				logline_send(&line);
+			}
+			logline_free(&line);
+		}
 	}
 	if (n->answer == NOTICE_LATER)
 		buf_add(words, n->why.data, n->why.len);

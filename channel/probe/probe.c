@@ -43,21 +43,6 @@ static void on_settled(void *context, struct session *s, struct transaction *t, 
 	}
 }
 
-static void describe_server(struct server_check *check, struct session *s)
-{
-	const struct record_connection connection = session_record(s);
-
-	check->ready = s->state == SESSION_READY;
-	check->failure = s->peer->failure;
-	check->tls = xstrdup(connection.tls);
-	check->verified = check->ready && s->stream.tls != NULL && tls_verified(s->stream.tls);
-	check->authenticated = check->ready && s->opening.demands.auth != NULL;
-	check->session = xstrdup(connection.session);
-	check->caps = s->opening.caps;
-	check->connect_ms = connection.connect_ms;
-	check->opening_ms = connection.opening_ms;
-}
-
 static void on_done(void *context, struct session *s, struct transaction *t)
 {
 	struct prober *p = context;
@@ -68,8 +53,20 @@ static void on_done(void *context, struct session *s, struct transaction *t)
 		place->under_way = false;
 		place->retried = place->retried || !t->recipients[i].later;
 	}
-	if (p->check != NULL)
-		describe_server(p->check, s);
+	if (p->check != NULL) {
+		struct server_check *check = p->check;
+		const struct record_connection connection = session_record(s);
+
+		check->ready = s->state == SESSION_READY;
+		check->failure = s->peer->failure;
+		check->tls = xstrdup(connection.tls);
+		check->verified = check->ready && s->stream.tls != NULL && tls_verified(s->stream.tls);
+		check->authenticated = check->ready && s->opening.demands.auth != NULL;
+		check->session = xstrdup(connection.session);
+		check->caps = s->opening.caps;
+		check->connect_ms = connection.connect_ms;
+		check->opening_ms = connection.opening_ms;
+	}
 	free(t->recipients);
 	free(t);
 }

@@ -112,22 +112,6 @@ static void take_line(struct caps *caps, char *line, const char *ignore)
 	}
 }
 
-/* Cyrus ends its answer with "Ok SESSIONID=<...>": what a postmaster looks for in the server's log. */
-static void find_session(struct caps *caps, const char *line)
-{
-	const char *at = strstr(line, "SESSIONID=<");
-	struct buf clean = { 0 };
-	size_t n;
-
-	if (at == NULL)
-		return;
-	at += strlen("SESSIONID=<");
-	n = strcspn(at, "> ");
-	text_add_clean(&clean, at, n, sizeof caps->session - 1);
-	memcpy(caps->session, buf_str(&clean), clean.len + 1);
-	buf_free(&clean);
-}
-
 void caps_parse(struct caps *caps, const struct reply *reply, const char *ignore)
 {
 	struct buf copy = { 0 };
@@ -137,8 +121,20 @@ void caps_parse(struct caps *caps, const struct reply *reply, const char *ignore
 	buf_add(&copy, buf_str(&reply->lines), reply->lines.len);
 	line = copy.data;
 	for (bool first = true; (end = strchr(line, '\n')) != NULL; line = end + 1, first = false) {
+		const char *at;
+		struct buf clean = { 0 };
+		size_t n;
+
 		*end = '\0';
-		find_session(caps, line);
+		/* Cyrus ends its answer with "Ok SESSIONID=<...>": what a postmaster looks for in the server's log. */
+		at = strstr(line, "SESSIONID=<");
+		if (at != NULL) {
+			at += strlen("SESSIONID=<");
+			n = strcspn(at, "> ");
+			text_add_clean(&clean, at, n, sizeof caps->session - 1);
+			memcpy(caps->session, buf_str(&clean), clean.len + 1);
+			buf_free(&clean);
+		}
 		if (!first)
 			take_line(caps, line, ignore);
 	}

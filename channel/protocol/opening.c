@@ -85,24 +85,6 @@ static enum opening_next send_first_hello(struct opening *o, struct buf *out)
 	return send_hello(o, o->options->smtp ? STAGE_EHLO : STAGE_LHLO, out);
 }
 
-/* A server older than RFC 1869; every other refusal of EHLO stands (RFC 5321 section 3.2). */
-static bool knows_no_ehlo(const struct opening *o, const struct reply *reply)
-{
-	return o->stage == STAGE_EHLO && (reply->code == 500 || reply->code == 502);
-}
-
-static enum opening_next send_auth(struct opening *o, struct buf *out)
-{
-	const struct auth *auth = o->demands.auth;
-	const char *mechanism = auth->choose(auth->run, o->caps.auth, o->demands.guarded, &o->why);
-
-	if (mechanism == NULL)
-		return give_up(o, STAGE_AUTH, "4.7.4", NULL);
-	o->stage = STAGE_AUTH;
-	buf_addf(out, "AUTH %s\r\n", mechanism);
-	return OPENING_WAIT;
-}
-
 /* What comes behind LHLO or EHLO, in this order: encryption, then authentication. */
 static enum opening_next after_hello(struct opening *o, struct buf *out)
 {
@@ -115,8 +97,16 @@ static enum opening_next after_hello(struct opening *o, struct buf *out)
 		if (o->demands.starttls == STARTTLS_DEMANDED)
 			return give_up(o, STAGE_STARTTLS, "4.7.4", "TLS is demanded, but the server does not offer STARTTLS");
 	}
-	if (o->demands.auth != NULL)
-		return send_auth(o, out);
+	if (o->demands.auth != NULL) {
+		const struct auth *auth = o->demands.auth;
+		const char *mechanism = auth->choose(auth->run, o->caps.auth, o->demands.guarded, &o->why);
+
+		if (mechanism == NULL)
+			return give_up(o, STAGE_AUTH, "4.7.4", NULL);
+		o->stage = STAGE_AUTH;
+		buf_addf(out, "AUTH %s\r\n", mechanism);
+		return OPENING_WAIT;
+	}
 	return OPENING_READY;
 }
 
@@ -177,7 +167,8 @@ enum opening_next opening_reply(struct opening *o, const struct reply *reply, st
 {
 	if (o->stage == STAGE_AUTH)
 		return auth_reply(o, reply, out);
-	if (knows_no_ehlo(o, reply))
+	/* a server older than RFC 1869; every other refusal of EHLO stands (RFC 5321 section 3.2) */
+	if (o->stage == STAGE_EHLO && (reply->code == 500 || reply->code == 502))
 		return send_hello(o, STAGE_HELO, out);
 	if (reply->code >= 300)
 		return refused(o, reply);

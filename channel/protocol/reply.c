@@ -93,25 +93,21 @@ static enum reply_result take_line(struct reply_parser *p)
 	return last ? REPLY_READY : REPLY_MORE;
 }
 
-static void begin(struct reply_parser *p)
-{
-	p->ready = false;
-	p->started = false;
-	p->bytes = 0;
-	p->reply.code = 0;
-	p->reply.status[0] = '\0';
-	buf_clear(&p->line);
-	buf_clear(&p->reply.lines);
-	p->reply.lines.limit = REPLY_TEXT_MAX + 1;
-}
-
 enum reply_result reply_parse(struct reply_parser *p, const char *bytes, size_t n, size_t *used)
 {
 	enum reply_result result = REPLY_MORE;
 	size_t at = 0;
 
-	if (p->ready || p->reply.lines.limit == 0)
-		begin(p);
+	if (p->ready || p->reply.lines.limit == 0) {
+		p->ready = false;
+		p->started = false;
+		p->bytes = 0;
+		p->reply.code = 0;
+		p->reply.status[0] = '\0';
+		buf_clear(&p->line);
+		buf_clear(&p->reply.lines);
+		p->reply.lines.limit = REPLY_TEXT_MAX + 1;
+	}
 	while (result == REPLY_MORE && at < n) {
 		const char *end = memchr(bytes + at, '\n', n - at);
 		size_t length = end ? (size_t)(end - (bytes + at)) : n - at;

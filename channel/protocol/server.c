@@ -513,22 +513,6 @@ static enum server_event skip(struct server *s, bool *used)
 	return SERVER_MORE;
 }
 
-/* The end of a message: the caller is asked what becomes of it, unless it cannot be taken. */
-static enum server_event end_message(struct server *s)
-{
-	s->whole = false;
-	s->mode = SERVER_COMMANDS;
-	if (is_too_large(s, s->size))
-		reply_to_message(s, 552, "5.3.4", "the message is larger than this server takes");
-	else if (s->received.nul)
-		reply_to_message(s, 554, "5.6.0", "the message holds a NUL");
-	else
-		return ask(s, SERVER_END);
-	s->errors++;
-	forget_transaction(s);
-	return SERVER_MORE;
-}
-
 static enum server_event step(struct server *s, bool *used)
 {
 	if (s->abandon) {
@@ -539,7 +523,18 @@ static enum server_event step(struct server *s, bool *used)
 		end_chunk(s);
 	if (s->whole) {
 		*used = true;
-		return end_message(s);
+		/* the end of a message: the caller is asked what becomes of it, unless it cannot be taken */
+		s->whole = false;
+		s->mode = SERVER_COMMANDS;
+		if (is_too_large(s, s->size))
+			reply_to_message(s, 552, "5.3.4", "the message is larger than this server takes");
+		else if (s->received.nul)
+			reply_to_message(s, 554, "5.6.0", "the message holds a NUL");
+		else
+			return ask(s, SERVER_END);
+		s->errors++;
+		forget_transaction(s);
+		return SERVER_MORE;
 	}
 	if (!s->closing && s->mode == SERVER_COMMANDS && s->errors > s->options->max_errors)
 		turn_away(s, "4.7.0", "too many errors");
@@ -601,16 +596,6 @@ static void answer_message(struct server *s, int code, const char *status, const
 	}
 }
 
-static void answer_end(struct server *s, int code, const char *status, const char *text)
-{
-	reply_to_message(s, code, status, text);
-	if (code <= 299)
-		s->commands = s->errors = 0;
-	/* the caller knows what it said */
-	s->begun = false;
-	forget_transaction(s);
-}
-
 void server_answer(struct server *s, int code, const char *status, const char *text)
 {
 	struct server_envelope *e = &s->envelope;
@@ -635,7 +620,12 @@ void server_answer(struct server *s, int code, const char *status, const char *t
 		answer_message(s, code, status, text);
 		break;
 	case SERVER_END:
-		answer_end(s, code, status, text);
+		reply_to_message(s, code, status, text);
+		if (code <= 299)
+			s->commands = s->errors = 0;
+		/* the caller knows what it said */
+		s->begun = false;
+		forget_transaction(s);
 		break;
 	case SERVER_STARTTLS:
 		/* 220, or why not */

@@ -379,19 +379,6 @@ static void add_recipient_words(const struct composer *c, struct buf *out, const
 	said_free(&said);
 }
 
-static void add_recipients_words(const struct composer *c, struct buf *out)
-{
-	size_t shown = c->report->count < RECIPIENTS_IN_WORDS ? c->report->count : RECIPIENTS_IN_WORDS;
-
-	for (size_t i = 0; i < shown; i++)
-		add_recipient_words(c, out, &c->report->recipients[i]);
-	if (shown < c->report->count)
-		buf_addf(out, "  and %zu more, all of them in the part behind this text\n\n", c->report->count - shown);
-	/* the form has a line end of its own behind it */
-	if (out->len > 0)
-		out->data[--out->len] = '\0';
-}
-
 static char *field_value(const struct composer *c, const char *name, size_t cap)
 {
 	char *value = mime_field(c->message->header, c->message->header_length, name);
@@ -414,6 +401,8 @@ struct values {
 static void make_values(const struct composer *c, struct values *v)
 {
 	int64_t until = 0;
+	struct buf *out;
+	size_t shown;
 
 	*v = (struct values){ .subject = field_value(c, "Subject", SUBJECT_CAP) };
 	for (size_t i = 0; i < c->report->count; i++)
@@ -426,7 +415,15 @@ static void make_values(const struct composer *c, struct values *v)
 		add_date(c, &v->until, until);
 	else
 		buf_adds(&v->until, "it expires");
-	add_recipients_words(c, &v->recipients);
+	out = &v->recipients;
+	shown = c->report->count < RECIPIENTS_IN_WORDS ? c->report->count : RECIPIENTS_IN_WORDS;
+	for (size_t i = 0; i < shown; i++)
+		add_recipient_words(c, out, &c->report->recipients[i]);
+	if (shown < c->report->count)
+		buf_addf(out, "  and %zu more, all of them in the part behind this text\n\n", c->report->count - shown);
+	/* the form has a line end of its own behind it */
+	if (out->len > 0)
+		out->data[--out->len] = '\0';
 	v->of[FORM_HOST] = c->host;
 	v->of[FORM_ID] = buf_str(&v->id);
 	v->of[FORM_SENDER] = v->sender.len > 0 ? v->sender.data : "<>";
@@ -584,23 +581,11 @@ static bool is_plain_address(const struct composer *c, const char *s)
 	return s[0] != '\0';
 }
 
-/* The original's id if it is one. */
-static void add_references(struct composer *c)
-{
-	char *id = field_value(c, "Message-ID", ADDRESS_CAP);
-	size_t n = id != NULL ? strlen(id) : 0;
-
-	while (n > 0 && id[n - 1] == ' ')
-		id[--n] = '\0';
-	if (n > 2 && n < ADDRESS_CAP - 3 && id[0] == '<' && id[n - 1] == '>' && strcspn(id, " ") == n &&
-	    !text_is_eightbit(id, n))
-		buf_addf(&c->out, "In-Reply-To: %s\nReferences: %s\n", id, id);
-	free(id);
-}
-
 static void write_header(struct composer *c, const char *subject, const char *from, bool eightbit)
 {
 	struct buf line = { 0 };
+	char *id;
+	size_t n;
 
 	buf_addf(&c->out, "From: Mail Delivery System <%s>\nTo: ", from);
 	if (is_plain_address(c, c->report->to))
@@ -614,7 +599,15 @@ static void write_header(struct composer *c, const char *subject, const char *fr
 	add_date(c, &c->out, c->report->now);
 	buf_addf(&c->out, "\nMessage-ID: <%.*s.%s.%016" PRIx64 "@%s>\n", (int)c->marker.len - 3, c->marker.data + 2,
 	         form_kind_name(c->report->kind), hash_report(c->report), c->host);
-	add_references(c);
+	/* the original's id if it is one */
+	id = field_value(c, "Message-ID", ADDRESS_CAP);
+	n = id != NULL ? strlen(id) : 0;
+	while (n > 0 && id[n - 1] == ' ')
+		id[--n] = '\0';
+	if (n > 2 && n < ADDRESS_CAP - 3 && id[0] == '<' && id[n - 1] == '>' && strcspn(id, " ") == n &&
+	    !text_is_eightbit(id, n))
+		buf_addf(&c->out, "In-Reply-To: %s\nReferences: %s\n", id, id);
+	free(id);
 	buf_addf(&c->out,
 	         "Auto-Submitted: auto-replied\nMIME-Version: 1.0\n"
 	         "Content-Type: multipart/report; report-type=%sdelivery-status;\n\tboundary=\"%s%" PRIu64 "_=\"\n%s\n"

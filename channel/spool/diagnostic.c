@@ -29,20 +29,6 @@ static void recipient_add(struct buf *out, const char *recipient)
 		buf_addc(out, '\003');
 }
 
-/* Parentheses end the comment that the words stand in. */
-static void words_add(struct buf *out, const char *words)
-{
-	size_t before = out->len;
-
-	field_add(out, words);
-	for (size_t i = before; i < out->len; i++) {
-		if (out->data[i] == '(')
-			out->data[i] = '[';
-		else if (out->data[i] == ')')
-			out->data[i] = ']';
-	}
-}
-
 const char *diagnostic_answer(const char *transcript)
 {
 	const char *cr = strrchr(transcript, '\r');
@@ -58,8 +44,18 @@ void notary_add(struct buf *out, const struct notary *notary)
 	buf_addc(out, '\001');
 	field_add(out, notary->status);
 	if (notary->code != 0) {
+		size_t before;
+
 		buf_addf(out, "\001smtp; %d (", notary->code);
-		words_add(out, notary->words);
+		/* parentheses end the comment that the words stand in */
+		before = out->len;
+		field_add(out, notary->words);
+		for (size_t i = before; i < out->len; i++) {
+			if (out->data[i] == '(')
+				out->data[i] = '[';
+			else if (out->data[i] == ')')
+				out->data[i] = ']';
+		}
 		buf_adds(out, ")\001");
 	} else {
 		buf_adds(out, "\001x-local; ");

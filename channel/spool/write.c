@@ -215,10 +215,14 @@ static int look_for(const char *path)
 	return lstat(path, &st) == 0 ? 0 : errno;
 }
 
-static void name_files(struct spool_draft *d)
+static int begin_temporary(struct spool_draft *d, struct publish *p, const char *path, struct buf *why)
 {
 	struct buf job = { 0 };
 
+	if (!publish_begin(p, path, 0600))
+		return cannot_make(d->spool, why, "cannot create a file in", d->spool->postoffice);
+	if (fstat(p->fd, &d->st) < 0)
+		return trouble(why, EX_IOERR, "cannot use", p->temporary);
 	free(d->job);
 	free(d->queue);
 	free(d->transport);
@@ -231,15 +235,6 @@ static void name_files(struct spool_draft *d)
 	d->job = job.data;
 	d->queue = xasprintf("%s/queue/%s", d->spool->postoffice, d->job);
 	d->transport = xasprintf("%s/transport/%s", d->spool->postoffice, d->job);
-}
-
-static int begin_temporary(struct spool_draft *d, struct publish *p, const char *path, struct buf *why)
-{
-	if (!publish_begin(p, path, 0600))
-		return cannot_make(d->spool, why, "cannot create a file in", d->spool->postoffice);
-	if (fstat(p->fd, &d->st) < 0)
-		return trouble(why, EX_IOERR, "cannot use", p->temporary);
-	name_files(d);
 	return EX_OK;
 }
 
@@ -688,30 +683,24 @@ void spool_free(struct spool_draft **draft)
 
 /* ---- one message, read from a file ---- */
 
-static int read_message(struct spool_draft *d, int in, struct buf *why)
-{
-	char *piece = xmalloc(PIECE);
-	int status = EX_OK;
-	ssize_t n;
-
-	do {
-		n = read(in, piece, PIECE);
-		if (n > 0)
-			status = spool_add(d, piece, (size_t)n, why);
-		else if (n < 0 && errno != EINTR)
-			status = trouble(why, EX_IOERR, "cannot read", "the message");
-	} while (status == EX_OK && n != 0);
-	free(piece);
-	return status;
-}
-
 int spool_submit(const struct spool *spool, const struct spool_envelope *envelope, int in, struct spool_draft **draft,
                  struct buf *why)
 {
 	int status = spool_begin(spool, envelope, draft, why);
 
-	if (status == EX_OK)
-		status = read_message(*draft, in, why);
+	if (status == EX_OK) {
+		char *piece = xmalloc(PIECE);
+		ssize_t n;
+
+		do {
+			n = read(in, piece, PIECE);
+			if (n > 0)
+				status = spool_add(*draft, piece, (size_t)n, why);
+			else if (n < 0 && errno != EINTR)
+				status = trouble(why, EX_IOERR, "cannot read", "the message");
+		} while (status == EX_OK && n != 0);
+		free(piece);
+	}
 	if (status == EX_OK)
 		status = spool_end(*draft, why);
 	if (status == EX_OK) {

@@ -115,25 +115,6 @@ enum compile_due compile_is_due(const struct compile *compile, const char **reas
 
 /* ---- building ------------------------------------------------------------------------------ */
 
-static int read_text(struct compile *compile, struct records *records, struct buf *why)
-{
-	struct source source = {
-		.path = compile->input, .syntax = compile->syntax, .duplicates = compile->duplicates,
-		.check = compile->check != NULL ? value_is_good : NULL, .check_context = compile->check,
-		.report = compile->report, .report_context = compile->report_context,
-	};
-	int status = source_read(&source, records);
-
-	compile->records = source.lines_with_records;
-	compile->values_size = source.values_size;
-	compile->longest = source.longest;
-	compile->text = source.text;
-	compile->said = status == EX_NOINPUT;
-	if (status != EX_OK && source.repeated > 0)
-		buf_addf(why, "%s: -k keeps the first of several lines with one key", compile->input);
-	return status;
-}
-
 static int build(struct compile *compile, const struct records *records, int64_t begun, struct buf *why)
 {
 	char *absolute = strcmp(compile->input, "-") != 0 ? realpath(compile->input, NULL) : NULL;
@@ -159,8 +140,22 @@ int compile_map(struct compile *compile, struct buf *why)
 	int64_t begun = stamp_now();
 	int status = compile_refuse_live(compile->target, why);
 
-	if (status == EX_OK)
-		status = read_text(compile, &records, why);
+	if (status == EX_OK) {
+		struct source source = {
+			.path = compile->input, .syntax = compile->syntax, .duplicates = compile->duplicates,
+			.check = compile->check != NULL ? value_is_good : NULL, .check_context = compile->check,
+			.report = compile->report, .report_context = compile->report_context,
+		};
+
+		status = source_read(&source, &records);
+		compile->records = source.lines_with_records;
+		compile->values_size = source.values_size;
+		compile->longest = source.longest;
+		compile->text = source.text;
+		compile->said = status == EX_NOINPUT;
+		if (status != EX_OK && source.repeated > 0)
+			buf_addf(why, "%s: -k keeps the first of several lines with one key", compile->input);
+	}
 	if (status == EX_OK)
 		status = build(compile, &records, begun, why);
 	records_free(&records);

@@ -90,13 +90,6 @@ static bool any_value(const char *value, size_t n, bool *joined)
 	}
 }
 
-/* A record that "dbupdate apply" takes. */
-static bool update_line(const char *key, size_t n, const char *value, size_t value_length)
-{
-	return n > 0 && !text_has_controls(key, n) && memchr(value, '\n', value_length) == NULL &&
-	       (value_length == 0 || value[value_length - 1] != '\r');
-}
-
 static bool survey_record(void *context, const char *key, size_t key_length, const char *value, size_t value_length)
 {
 	struct survey *s = context;
@@ -105,8 +98,9 @@ static bool survey_record(void *context, const char *key, size_t key_length, con
 	s->plain = s->plain && holds && plain_key(key, key_length);
 	s->alias = s->alias && alias && !has_letters(key, key_length, 'A', 'Z');
 	s->alias_upper = s->alias_upper && alias && !has_letters(key, key_length, 'a', 'z');
-	/* keys of programs, as those of a cache of probes, are no words of a text */
-	s->lines = s->lines && update_line(key, key_length, value, value_length);
+	/* what "dbupdate apply" takes: keys of programs, as those of a cache of probes, are no words of a text */
+	s->lines = s->lines && key_length > 0 && !text_has_controls(key, key_length) && memchr(value, '\n', value_length) == NULL &&
+	       (value_length == 0 || value[value_length - 1] != '\r');
 	if (is_text(s) || s->lines)
 		return true;
 	buf_adds(&s->why, "no text can hold the record \"");

@@ -120,19 +120,6 @@ bool text_warn_of_invisible(const char *what, const char *bytes, size_t n, size_
 	return code != 0;
 }
 
-static void check_invisible(struct parser *p, const struct record *record)
-{
-	struct buf text = { 0 };
-	size_t at;
-
-	if (text_warn_of_invisible("key", record->key, record->key_length, &at, &text))
-		tell(p, true, record->line, 0, "%s", buf_str(&text));
-	buf_clear(&text);
-	if (text_warn_of_invisible("value", record->value, record->value_length, &at, &text))
-		tell_of_value(p, true, at, buf_str(&text));
-	buf_free(&text);
-}
-
 static void finish(struct parser *p, struct record *record)
 {
 	struct text_reader *reader = p->reader;
@@ -142,8 +129,17 @@ static void finish(struct parser *p, struct record *record)
 
 	if (reader->check != NULL && !reader->check(reader->check_context, record, &offset, &why, &is_warning))
 		tell_of_value(p, is_warning, offset, why);
-	if (p->is_eightbit)
-		check_invisible(p, record);
+	if (p->is_eightbit) {
+		struct buf text = { 0 };
+		size_t at;
+
+		if (text_warn_of_invisible("key", record->key, record->key_length, &at, &text))
+			tell(p, true, record->line, 0, "%s", buf_str(&text));
+		buf_clear(&text);
+		if (text_warn_of_invisible("value", record->value, record->value_length, &at, &text))
+			tell_of_value(p, true, at, buf_str(&text));
+		buf_free(&text);
+	}
 	records_add(p->records, record);
 	reader->values_size += size;
 	if (size > reader->longest)

@@ -276,18 +276,15 @@ static bool read_line(struct reader *r)
 	return !r->in_group || fail(r, r->end, "the group is not closed; expected ;");
 }
 
-static bool is_control(char c)
-{
-	return ((unsigned char)c < ' ' && c != '\t' && c != '\r' && c != '\n') || c == 127;
-}
-
 bool members_parse(struct pool *pool, const char *value, size_t length, enum address_syntax syntax,
                    struct member **members, size_t *count, size_t *offset, const char **why)
 {
 	struct reader r = { .pool = pool, .syntax = syntax, .value = value };
 
 	for (size_t i = 0; i < length; i++) {
-		if (is_control(value[i])) {
+		char c = value[i];
+
+		if (((unsigned char)c < ' ' && c != '\t' && c != '\r' && c != '\n') || c == 127) {
 			*offset = i;
 			*why = "the list holds control bytes";
 			return false;

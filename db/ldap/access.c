@@ -382,25 +382,6 @@ static int check_tls(struct draft *d)
 	return EX_OK;
 }
 
-static int check_all(struct draft *d)
-{
-	int status = make_uris(d);
-
-	if (status == EX_OK)
-		status = check_password(d);
-	if (status == EX_OK)
-		status = check_sasl(d);
-	for (size_t i = 0; status == EX_OK && d->access->uris[i] != NULL; i++)
-		status = check_uri(d, d->access->uris[i]);
-	if (status == EX_OK)
-		status = check_tls(d);
-	if (status == EX_OK && d->access->timeout == 0)
-		status = blame(d, "timeout", "must not be 0");
-	if (status == EX_OK && d->access->network_timeout == 0)
-		status = blame(d, "network_timeout", "must not be 0");
-	return status;
-}
-
 int ldap_access_take(struct ldap_access *access, const struct settings *settings, const char *file, struct buf *why)
 {
 	struct draft d = { .access = access, .settings = settings, .file = file, .why = why };
@@ -412,8 +393,21 @@ int ldap_access_take(struct ldap_access *access, const struct settings *settings
 	};
 	for (size_t i = 0; i < settings->count && status == EX_OK; i++)
 		status = take(&d, &settings->list[i]);
-	if (status == EX_OK)
-		status = check_all(&d);
+	if (status == EX_OK) {
+		status = make_uris(&d);
+		if (status == EX_OK)
+			status = check_password(&d);
+		if (status == EX_OK)
+			status = check_sasl(&d);
+		for (size_t i = 0; status == EX_OK && d.access->uris[i] != NULL; i++)
+			status = check_uri(&d, d.access->uris[i]);
+		if (status == EX_OK)
+			status = check_tls(&d);
+		if (status == EX_OK && d.access->timeout == 0)
+			status = blame(&d, "timeout", "must not be 0");
+		if (status == EX_OK && d.access->network_timeout == 0)
+			status = blame(&d, "network_timeout", "must not be 0");
+	}
 	words_free(d.hosts);
 	free(d.port);
 	return status;

@@ -46,20 +46,6 @@ static void sort_values(struct ldap_attribute *a)
 	qsort(a->values, a->count, sizeof *a->values, compare_values);
 }
 
-static void take_attribute(struct ldap_entry *entry, const struct berval *name, const struct berval *values)
-{
-	const char *option = memchr(name->bv_val, ';', name->bv_len);
-	size_t n = option != NULL ? (size_t)(option - name->bv_val) : name->bv_len;
-	struct ldap_attribute *a;
-
-	if (values == NULL || values[0].bv_val == NULL)
-		return;
-	a = attribute_named(entry, name->bv_val, n);
-	for (size_t i = 0; values[i].bv_val != NULL; i++)
-		add_value(a, values[i].bv_val, values[i].bv_len);
-	sort_values(a);
-}
-
 bool ldap_entry_read(struct ldap_entry *entry, LDAP *ld, LDAPMessage *message)
 {
 	struct berval dn, name, *values = NULL;
@@ -71,10 +57,21 @@ bool ldap_entry_read(struct ldap_entry *entry, LDAP *ld, LDAPMessage *message)
 	if (code == LDAP_SUCCESS)
 		entry->dn = xstrndup(dn.bv_val, dn.bv_len);
 	while (code == LDAP_SUCCESS) {
+		const char *option;
+		size_t n;
+
 		code = ldap_get_attribute_ber(ld, message, ber, &name, &values);
 		if (code != LDAP_SUCCESS || name.bv_val == NULL)
 			break;
-		take_attribute(entry, &name, values);
+		option = memchr(name.bv_val, ';', name.bv_len);
+		n = option != NULL ? (size_t)(option - name.bv_val) : name.bv_len;
+		if (values != NULL && values[0].bv_val != NULL) {
+			struct ldap_attribute *a = attribute_named(entry, name.bv_val, n);
+
+			for (size_t i = 0; values[i].bv_val != NULL; i++)
+				add_value(a, values[i].bv_val, values[i].bv_len);
+			sort_values(a);
+		}
 		ber_memfree(values);
 		values = NULL;
 	}

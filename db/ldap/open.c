@@ -185,11 +185,6 @@ static bool set_tls(LDAP *ld, const struct ldap_access *a)
 		&& ldap_set_option(ld, LDAP_OPT_X_TLS_NEWCTX, &client) == LDAP_OPT_SUCCESS;
 }
 
-static bool uses_tls(const struct ldap_access *a, const char *uri)
-{
-	return a->start_tls || strncmp(uri, "ldaps:", 6) == 0;
-}
-
 static bool limit_messages(LDAP *ld)
 {
 	ber_len_t largest = LARGEST_MESSAGE;
@@ -227,7 +222,7 @@ static LDAP *make_handle(const struct ldap_access *a, const char *uri, int64_t d
 	ldap_set_option(ld, LDAP_OPT_CONNECT_CB, &callbacks);
 	if (!limit_messages(ld))
 		buf_addf(why, "%s: libldap cannot limit the size of messages", uri);
-	else if (uses_tls(a, uri) && !set_tls(ld, a))
+	else if ((a->start_tls || strncmp(uri, "ldaps:", 6) == 0) && !set_tls(ld, a))
 		buf_addf(why, "%s: TLS settings: certificates, key or ciphers cannot be used", uri);
 	else
 		return ld;

@@ -106,20 +106,6 @@ static int serve_one(struct live *live, char kind, const struct buf *request, st
 	}
 }
 
-static bool send_answer(int fd, int status, const struct buf *out, const struct buf *why)
-{
-	const struct buf *text = status == EX_OK ? out : why;
-	struct buf frame = { 0 };
-	bool ok;
-
-	buf_addc(&frame, (char)status);
-	buf_add(&frame, buf_str(text), text->len);
-	/* a parent that takes nothing is stopped or gone; this process stands outside the library and may wait */
-	ok = child_send(fd, SAY_ANSWER, frame.data, frame.len, CLOCK_NEVER);
-	buf_free(&frame);
-	return ok;
-}
-
 static void serve(void *context, int fd)
 {
 	struct live *live = context;
@@ -133,13 +119,21 @@ static void serve(void *context, int fd)
 	live->progress_context = &duty;
 	/* after trouble a new worker begins with new handles */
 	while (ok && status == EX_OK && child_receive(fd, &kind, &request, CLOCK_NEVER) == CHILD_FRAME) {
+		const struct buf *text;
+		struct buf frame = { 0 };
+
 		buf_clear(&out);
 		buf_clear(&why);
 		duty.next_sign = clock_ms() + SIGN_MS;
 		set_limit(live);
 		status = serve_one(live, kind, &request, &out, &why);
 		worker_limit(0);
-		ok = send_answer(fd, status, &out, &why);
+		text = status == EX_OK ? &out : &why;
+		buf_addc(&frame, (char)status);
+		buf_add(&frame, buf_str(text), text->len);
+		/* a parent that takes nothing is stopped or gone; this process stands outside the library and may wait */
+		ok = child_send(fd, SAY_ANSWER, frame.data, frame.len, CLOCK_NEVER);
+		buf_free(&frame);
 	}
 	live->operations->close(live);
 	buf_free(&request);

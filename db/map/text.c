@@ -94,24 +94,6 @@ static void free_text(struct text_map *t)
 	free(t);
 }
 
-static void index_lines(struct text_map *t)
-{
-	const char *p = buf_str(&t->bytes), *end = p + t->bytes.len;
-	size_t capacity = 0;
-
-	while (p < end) {
-		const char *newline = memchr(p, '\n', (size_t)(end - p));
-		size_t n = (size_t)((newline != NULL ? newline : end) - p);
-
-		add_line(t, &capacity, p, n);
-		p += n + 1;
-	}
-	t->by_key = xreallocarray(NULL, t->count + 1, sizeof *t->by_key);
-	for (size_t i = 0; i < t->count; i++)
-		t->by_key[i] = &t->entries[i];
-	qsort(t->by_key, t->count, sizeof *t->by_key, compare_entries);
-}
-
 static bool read_text(struct map *map, int fd, struct text_map *t)
 {
 	const char *nul;
@@ -139,6 +121,8 @@ static bool open_text(struct map *map)
 	struct text_map *t;
 	int fd = file_open_regular(map->path, O_RDONLY);
 	bool ok;
+	const char *p, *end;
+	size_t capacity = 0;
 
 	if (fd < 0)
 		return map_fail_open(map);
@@ -149,7 +133,20 @@ static bool open_text(struct map *map)
 		free_text(t);
 		return false;
 	}
-	index_lines(t);
+	/* the lines, and an index of their keys */
+	p = buf_str(&t->bytes);
+	end = p + t->bytes.len;
+	while (p < end) {
+		const char *newline = memchr(p, '\n', (size_t)(end - p));
+		size_t n = (size_t)((newline != NULL ? newline : end) - p);
+
+		add_line(t, &capacity, p, n);
+		p += n + 1;
+	}
+	t->by_key = xreallocarray(NULL, t->count + 1, sizeof *t->by_key);
+	for (size_t i = 0; i < t->count; i++)
+		t->by_key[i] = &t->entries[i];
+	qsort(t->by_key, t->count, sizeof *t->by_key, compare_entries);
 	map->state = t;
 	return true;
 }

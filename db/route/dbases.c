@@ -86,15 +86,19 @@ static void parse_line(struct dbases_reader *r, char *line, size_t n)
 		parse_fields(r);
 }
 
-/* Where newdb changes to: $MAILVAR/db, else the directory of the file. */
-static char *working_directory(struct dbases_reader *r, const char *path)
+int dbases_parse(struct dbases *dbases, const char *path, const char *text, size_t n, const struct zenv *zenv,
+                 fault_report *report, void *context)
 {
+	struct dbases_reader r = { .dbases = dbases, .zenv = zenv, .report = report, .context = context };
+	struct conf_text lines = conf_begin(path, text, n, NULL);
 	struct buf out = { 0 }, why = { 0 };
 	bool is_set = false;
 	char *directory, *absolute;
 
-	if (zenv_get(r->zenv, "MAILVAR", &out, &is_set, &why) != EX_OK)
-		dbases_tell(r, false, FIELDS, "%s", buf_str(&why));
+	*dbases = (struct dbases){ .path = xstrdup(path) };
+	/* where newdb changes to: $MAILVAR/db, else the directory of the file */
+	if (zenv_get(r.zenv, "MAILVAR", &out, &is_set, &why) != EX_OK)
+		dbases_tell(&r, false, FIELDS, "%s", buf_str(&why));
 	directory = is_set ? xasprintf("%s/db", buf_str(&out)) : file_directory(path);
 	absolute = realpath(directory, NULL);
 	if (absolute != NULL) {
@@ -103,17 +107,7 @@ static char *working_directory(struct dbases_reader *r, const char *path)
 	}
 	buf_free(&out);
 	buf_free(&why);
-	return directory;
-}
-
-int dbases_parse(struct dbases *dbases, const char *path, const char *text, size_t n, const struct zenv *zenv,
-                 fault_report *report, void *context)
-{
-	struct dbases_reader r = { .dbases = dbases, .zenv = zenv, .report = report, .context = context };
-	struct conf_text lines = conf_begin(path, text, n, NULL);
-
-	*dbases = (struct dbases){ .path = xstrdup(path) };
-	dbases->directory = working_directory(&r, path);
+	dbases->directory = directory;
 	while (conf_next(&lines)) {
 		char *line = xmalloc(lines.length + 1);
 

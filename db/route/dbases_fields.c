@@ -78,22 +78,6 @@ static const struct {
 	{ "sqlite", DBASES_READ, false }, { "bind", DBASES_FOREIGN, true }, { "yp", DBASES_FOREIGN, true },
 };
 
-static void set_type(struct dbases_reader *r, struct dbases_map *m, const char *name)
-{
-	for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
-		if (strcmp(name, types[i].name) != 0)
-			continue;
-		m->kind = types[i].kind;
-		if (types[i].subtype != (m->subtype != NULL))
-			dbases_tell(r, false, 1, types[i].subtype ? "type %s needs a subtype: %s,NAME"
-			                                          : "type %s has no subtype, remove \"%s\"",
-			            name, types[i].subtype ? name : m->subtype);
-		return;
-	}
-	dbases_tell(r, false, 1, "type \"%s\" is not supported; expected btree, bhash, lmdb, unordered, ordered, ldap, "
-	            "pgsql, mysql, sqlite or NONE", name);
-}
-
 static void parse_type(struct dbases_reader *r, struct dbases_map *m)
 {
 	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
@@ -107,8 +91,22 @@ static void parse_type(struct dbases_reader *r, struct dbases_map *m)
 	/* it goes into a script that a shell reads */
 	if (m->subtype != NULL && m->subtype[strspn(m->subtype, plain)] != '\0')
 		dbases_tell(r, false, 1, "expected letters, digits, '_', '.' and '-' in a subtype, not \"%s\"", m->subtype);
-	if (m->type != NULL)
-		set_type(r, m, m->type);
+	if (m->type != NULL) {
+		const char *name = m->type;
+
+		for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+			if (strcmp(name, types[i].name) != 0)
+				continue;
+			m->kind = types[i].kind;
+			if (types[i].subtype != (m->subtype != NULL))
+				dbases_tell(r, false, 1, types[i].subtype ? "type %s needs a subtype: %s,NAME"
+				                                          : "type %s has no subtype, remove \"%s\"",
+				            name, types[i].subtype ? name : m->subtype);
+			return;
+		}
+		dbases_tell(r, false, 1, "type \"%s\" is not supported; expected btree, bhash, lmdb, unordered, ordered, ldap, "
+		            "pgsql, mysql, sqlite or NONE", name);
+	}
 }
 
 static void parse_privilege(struct dbases_reader *r, struct dbases_map *m)
@@ -223,18 +221,6 @@ static void parse_file(struct dbases_reader *r, struct dbases_map *m)
 	m->file = expand(r, 4, field);
 }
 
-static void check_folding(struct dbases_reader *r, const struct dbases_map *m)
-{
-	char built = text_folding(&m->syntax);
-	char asked = key_fold_letter(m->lookup.fold);
-
-	if (m->kind == DBASES_BUILT && built != '-' && built != asked)
-		dbases_tell(r, true, 5, "keys are stored in %s case; without -%c a lookup in other letters never finds them",
-		     built == 'l' ? "lower" : "upper", built);
-	if (m->kind == DBASES_BUILT && built == '-' && asked != '-')
-		dbases_tell(r, true, 5, "lookups are folded by -%c, keys are not: build with -%c too", asked, asked);
-}
-
 static void check_config(struct dbases_reader *r, struct dbases_map *m)
 {
 	if (m->config_written == NULL)
@@ -266,7 +252,14 @@ static void parse_lookup(struct dbases_reader *r, struct dbases_map *m)
 	else if (!lookup_options_parse(field, &m->lookup, &m->config_written, &why))
 		dbases_tell(r, false, 5, "%s", buf_str(&why));
 	else {
-		check_folding(r, m);
+		char built = text_folding(&m->syntax);
+		char asked = key_fold_letter(m->lookup.fold);
+
+		if (m->kind == DBASES_BUILT && built != '-' && built != asked)
+			dbases_tell(r, true, 5, "keys are stored in %s case; without -%c a lookup in other letters never finds them",
+			     built == 'l' ? "lower" : "upper", built);
+		if (m->kind == DBASES_BUILT && built == '-' && asked != '-')
+			dbases_tell(r, true, 5, "lookups are folded by -%c, keys are not: build with -%c too", asked, asked);
 		check_config(r, m);
 	}
 	buf_free(&why);

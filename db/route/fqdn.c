@@ -38,13 +38,6 @@ static const struct step {
 static const char *const default_keys[] = { ".:recipient", "." };
 static const char *const error_keys[] = { ".:ERROR" };
 
-static bool has_maps(const struct visit *v, enum route_relation relation)
-{
-	const struct relation *r = v->walk->router->relations[relation];
-
-	return r != NULL && r->count > 0;
-}
-
 /* Looks up one key and uses what is found.  True if that produced something. */
 static bool try_question(const struct visit *v, const struct step *step, const struct question *q)
 {
@@ -170,8 +163,9 @@ bool visit_fqdn(const struct visit *v)
 	k = keys_of(v);
 	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
 		const struct step *step = &steps[i];
+		const struct relation *r = v->walk->router->relations[step->relation];
 
-		if (!has_maps(v, step->relation) || (v->walk->query->aliases_only && step->relation == ROUTE_FQDNROUTES) ||
+		if (r == NULL || r->count == 0 || (v->walk->query->aliases_only && step->relation == ROUTE_FQDNROUTES) ||
 		    (v->no_alias && step->relation != ROUTE_FQDNROUTES) ||
 		    (step->key == KEY_BASE && k.base_count == 0))
 			continue;

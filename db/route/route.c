@@ -444,16 +444,6 @@ void visit_address(struct visit *v)
 
 /* ---- the question ---- */
 
-static void refuse(struct visit *v, const struct route_query *query, const char *why)
-{
-	struct buf shown = { 0 };
-
-	text_add_clean(&shown, query->address, query->length, SHOWN_MAX);
-	visit_note(v, "%s", why);
-	walk_send(v, "error", "badaddress", shown.len > 0 ? shown.data : "<>");
-	buf_free(&shown);
-}
-
 /* A limit was reached: what came out so far is not the whole truth, so nothing of it counts. */
 static void hold_all(struct visit *v)
 {
@@ -481,7 +471,12 @@ enum map_answer route(struct router *router, const struct route_query *query, co
 	pool_reset(&router->kept);
 	router->nesting = NULL;
 	if (!address_parse(w.pool, query->address, query->length, ADDRESS_PLAIN, &address, &why)) {
-		refuse(&v, query, why);
+		struct buf shown = { 0 };
+
+		text_add_clean(&shown, query->address, query->length, SHOWN_MAX);
+		visit_note(&v, "%s", why);
+		walk_send(&v, "error", "badaddress", shown.len > 0 ? shown.data : "<>");
+		buf_free(&shown);
 	} else {
 		v.local = address.local;
 		v.written = address.written;

@@ -41,24 +41,6 @@ static void add_letters(struct buf *out, const char *word, size_t n, bool *takes
 	buf_free(&kept);
 }
 
-/* The lookup options as they were written, but for our own letters. */
-static void add_options(struct buf *out, const char *options)
-{
-	bool is_argument = false;
-
-	while (*options != '\0') {
-		size_t n = strcspn(options, " \t");
-
-		if (is_argument)
-			buf_addf(out, " %.*s", (int)n, options);
-		if (n > 0 && is_argument)
-			is_argument = false;
-		else if (n > 0)
-			add_letters(out, options, n, &is_argument);
-		options += n + strspn(options + n, " \t");
-	}
-}
-
 /*
  * The file as the router opens it; with $DBTYPE goes a variable for the suffix that is known when the router starts.
  */
@@ -74,8 +56,23 @@ static void add_file(struct buf *out, const struct dbases_map *m, const char *su
 
 static void add_relation(struct buf *out, const struct dbases_map *m, unsigned number)
 {
+	const char *options;
+	bool is_argument = false;
+
 	buf_adds(out, "relation");
-	add_options(out, m->lookup_written);
+	/* the lookup options as they were written, but for our own letters */
+	options = m->lookup_written;
+	while (*options != '\0') {
+		size_t n = strcspn(options, " \t");
+
+		if (is_argument)
+			buf_addf(out, " %.*s", (int)n, options);
+		if (n > 0 && is_argument)
+			is_argument = false;
+		else if (n > 0)
+			add_letters(out, options, n, &is_argument);
+		options += n + strspn(options + n, " \t");
+	}
 	buf_addf(out, " -t %s%s%s", m->default_type ? "$DBTYPE" : m->type, m->subtype != NULL ? "," : "",
 	         m->subtype != NULL ? m->subtype : "");
 	if (m->file != NULL) {

@@ -140,11 +140,12 @@ static void start_watchdog(void)
 	catch_crashes();
 }
 
-/* A signal that ended the process inside libdb would leave its locks behind. */
-static void hold_signals(void)
+void env_enter(const char *home)
 {
 	sigset_t set;
 
+	start_watchdog();
+	/* a signal that ended the process inside libdb would leave its locks behind */
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
@@ -153,12 +154,6 @@ static void hold_signals(void)
 	sigaddset(&set, SIGUSR1);
 	sigaddset(&set, SIGUSR2);
 	pthread_sigmask(SIG_BLOCK, &set, &mask_before);
-}
-
-void env_enter(const char *home)
-{
-	start_watchdog();
-	hold_signals();
 	watched_home = home;
 	atomic_store(&watched_until, clock_ms() + patience * 1000 + WATCHDOG_GRACE_MS);
 }
@@ -283,20 +278,6 @@ static void free_env(struct env *env)
 	free(env);
 }
 
-static void explain(const struct env_config *config, const struct env *env, int code, struct buf *why)
-{
-	buf_addf(why, "environment %s: %s", config->home, db_strerror(code));
-	if (env->said.len > 0)
-		buf_addf(why, "; %s", buf_str(&env->said));
-	if (code == ENOENT && !config->create)
-		buf_addf(why, "; it does not exist and %s does not say CREATE", config->file);
-	if (code == DB_RUNRECOVERY)
-		buf_addf(why, "; run dbupdate -C %s recover", config->file);
-	/* as when a process was killed while it made the regions */
-	else if (code == EINVAL || code == EIO || code == EAGAIN)
-		buf_addf(why, "; dbupdate -C %s check tells more, recover heals it", config->file);
-}
-
 /* exit() from anywhere gives back what this process has in the regions. */
 static void close_all(void)
 {
@@ -334,7 +315,16 @@ struct env *env_open(const struct env_config *config, struct buf *why)
 	code = open_handle(env, config);
 	env_leave();
 	if (code != 0) {
-		explain(config, env, code, why);
+		buf_addf(why, "environment %s: %s", config->home, db_strerror(code));
+		if (env->said.len > 0)
+			buf_addf(why, "; %s", buf_str(&env->said));
+		if (code == ENOENT && !config->create)
+			buf_addf(why, "; it does not exist and %s does not say CREATE", config->file);
+		if (code == DB_RUNRECOVERY)
+			buf_addf(why, "; run dbupdate -C %s recover", config->file);
+		/* as when a process was killed while it made the regions */
+		else if (code == EINVAL || code == EIO || code == EAGAIN)
+			buf_addf(why, "; dbupdate -C %s check tells more, recover heals it", config->file);
 		free_env(env);
 		return NULL;
 	}

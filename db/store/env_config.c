@@ -104,14 +104,6 @@ static bool is_gap(char c)
 	return c == ' ' || c == '\t' || c == ':' || c == '=';
 }
 
-static bool has_control_bytes(const char *line, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (((unsigned char)line[i] < ' ' && line[i] != '\t') || line[i] == 127)
-			return true;
-	return false;
-}
-
 static int parse_line(struct env_config *config, const struct conf_text *text, struct seen *seen)
 {
 	const char *line = text->line;
@@ -127,8 +119,9 @@ static int parse_line(struct env_config *config, const struct conf_text *text, s
 		return conf_expected(text, "a line of at most 248 bytes (ZMailer would cut it)", line, length);
 	if (strchr(" \t\r\f\v", line[length - 1]) != NULL)
 		return conf_expected(text, "no blanks at the end of the line (they would be part of the value)", line, length);
-	if (has_control_bytes(line, length))
-		return conf_expected(text, "no control bytes", line, length);
+	for (size_t i = 0; i < length; i++)
+		if (((unsigned char)line[i] < ' ' && line[i] != '\t') || line[i] == 127)
+			return conf_expected(text, "no control bytes", line, length);
 	if (!((line[0] >= 'a' && line[0] <= 'z') || (line[0] >= 'A' && line[0] <= 'Z')))
 		return conf_expected(text, "a setting in column 1 (ZMailer would skip this line)", line, length);
 	while (n < length && !is_gap(line[n]))
