@@ -16,6 +16,7 @@
 #include "db/build/fault.h"
 #include "db/build/source.h"
 #include "db/grammar/value.h"
+#include "db/keeper.h"
 #include "db/live/cdb/health.h"
 #include "db/live/cdb/recover.h"
 #include "db/live/lines.h"
@@ -444,13 +445,14 @@ static const struct command {
 	int (*run)(struct options *options, char **words);
 	int least, most;         /* words behind it */
 	bool has_options;        /* options may follow it; in others a word may begin with '-' */
+	bool changes;            /* what the map holds */
 } commands[] = {
-	{ "set", set, 2, 2, false },
-	{ "delete", delete, 1, INT32_MAX, false },
-	{ "apply", apply, 0, 1, true },
-	{ "replace", replace, 0, 1, true },
-	{ "check", check, 0, 0, true },
-	{ "recover", recover, 0, 0, true },
+	{ "set", set, 2, 2, false, true },
+	{ "delete", delete, 1, INT32_MAX, false, true },
+	{ "apply", apply, 0, 1, true, true },
+	{ "replace", replace, 0, 1, true, true },
+	{ "check", check, 0, 0, true, false },
+	{ "recover", recover, 0, 0, true, false },
 };
 
 static const struct command *find_command(const char *name)
@@ -559,6 +561,8 @@ int main(int argc, char **argv)
 	if (argc - optind < command->least || argc - optind > command->most)
 		option_usage(&program, "wrong number of words after \"%s\"", command->name);
 	ask_dbases(&options, command);
+	if (command->changes)
+		keeper_warn(options.settings.base);
 	status = command->run(&options, argv + optind);
 	value_check_free(&options.check);
 	beside_free(&options.beside);

@@ -70,6 +70,19 @@ void keeper_lock(const char *map, const char *suffix)
 	free(path);
 }
 
+void keeper_warn(const char *map)
+{
+	static const char *const keepers[] = { "ldapsync", "sqlsync" };
+
+	for (size_t i = 0; i < sizeof keepers / sizeof keepers[0]; i++) {
+		char *path = xasprintf("%s.%s", map, keepers[i]);
+
+		if (access(path, F_OK) == 0)
+			complain("warning: %s is there: %s keeps this map, and undoes what its source does not say", path, keepers[i]);
+		free(path);
+	}
+}
+
 void keeper_catch_signals(void (*on_stop)(int sig), sigset_t *unblocked)
 {
 	static const int stops[] = { SIGTERM, SIGINT, SIGHUP };

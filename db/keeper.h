@@ -28,6 +28,9 @@ void keeper_free(struct keeper *keeper);
  */
 void keeper_lock(const char *map, const char *suffix);
 
+/* For who changes a map by hand: a line if it is one that a program keeps, which will undo the change. */
+void keeper_warn(const char *map);
+
 /* wait_catch() for SIGTERM, SIGINT and SIGHUP. */
 void keeper_catch_signals(void (*on_stop)(int sig), sigset_t *unblocked);
 

@@ -39,6 +39,9 @@
 /* How often is said how far a refresh has come. */
 #define PROGRESS_MS 1000
 
+/* How often -w looks whether others have changed the map. */
+#define LOOK_MS 3000
+
 enum { ALLOW_SHRINK = 1 };
 
 static const struct option_help options[] = {
@@ -151,7 +154,7 @@ static int write_map(struct sync *s, struct content_counts *counts)
 			buf_adds(&why, "; --allow-shrink if that is meant");
 		s->flush_delay = backoff_next(s->flush_delay, FIRST_DELAY_MS, LONGEST_DELAY_MS);
 		s->next_flush = s->flushed + s->flush_delay;
-		if (!is_told || s->verdict != SHRINKAGE_NO_KEYS)
+		if ((!is_told || s->verdict != SHRINKAGE_NO_KEYS) && !(s->watch && copy_is_changed(s->copy)))
 			keeper_complain(&why);
 	}
 	buf_free(&why);
@@ -215,6 +218,18 @@ static int64_t flush_time(const struct sync *s)
 		break;
 	}
 	return when > s->next_flush ? when : s->next_flush;
+}
+
+static int open_copy(struct sync *s)
+{
+	struct buf why = { 0 };
+	int status = EX_OK;
+
+	s->copy = copy_open(&s->settings, &status, &why);
+	if (s->copy == NULL)
+		keeper_complain(&why);
+	buf_free(&why);
+	return status;
 }
 
 /* ---- the directory ------------------------------------------------------------------------------- */
@@ -427,7 +442,7 @@ static int64_t next_deadline(const struct sync *s)
 
 	if (s->session != NULL && s->complete && !session_is_comparing(s->session) && due - time(NULL) < LONGEST_DELAY_MS / 1000)
 		compare = clock_ms() + (due > time(NULL) ? (due - time(NULL)) * 1000 : 0);
-	return earlier(earlier(earlier(session, compare), flush_time(s)), domains_deadline(&s->domains));
+	return earlier(earlier(earlier(session, compare), flush_time(s)), earlier(domains_deadline(&s->domains), clock_ms() + LOOK_MS));
 }
 
 /* Begins a comparison of the whole if there is reason to. */
@@ -465,7 +480,7 @@ static int flush_what_is_due(struct sync *s)
 			s->open_delay = LONGEST_DELAY_MS;
 			s->next_open = clock_ms() + s->open_delay;
 		}
-		return s->verdict == SHRINKAGE_TOO_MUCH ? EX_TEMPFAIL : copy_is_replaced(s->copy) ? EX_DATAERR : EX_OK;
+		return s->verdict == SHRINKAGE_TOO_MUCH ? EX_TEMPFAIL : EX_OK;
 	}
 	return write_domains(s) == EX_TEMPFAIL ? EX_TEMPFAIL : EX_OK;
 }
@@ -484,12 +499,37 @@ static void announce(struct sync *s)
 	fflush(stdout);
 }
 
+/*
+ * Another program has changed the map, put an older one in its place or deleted it: what it holds is read again, and all of it compared.
+ * Entries that it lacks, and records that it has too many, are differences like others.
+ */
+static int begin_anew(struct sync *s)
+{
+	int status;
+
+	complain("%s: was changed by another program, and is made equal to the directory again", copy_path(s->copy));
+	session_close(&s->session);
+	copy_close(&s->copy);
+	status = open_copy(s);
+	if (status == EX_OK)
+		copy_doubt(s->copy);
+	s->complete = false;
+	s->touched = 0;
+	s->verdict = SHRINKAGE_FINE;
+	s->next_flush = s->next_open = clock_ms();
+	return status;
+}
+
 static int follow(struct sync *s)
 {
 	enum session_news news = SESSION_QUIET;
 	int status = EX_OK;
 
 	while (stopped == 0 && status == EX_OK) {
+		if (copy_is_changed(s->copy)) {
+			status = begin_anew(s);
+			continue;
+		}
 		if (s->session == NULL && clock_ms() >= s->next_open)
 			open_session(s);
 		wait_for_news(s, news, next_deadline(s));
@@ -512,10 +552,9 @@ static int follow(struct sync *s)
 
 /* ---- start ------------------------------------------------------------------------------------------------ */
 
-static void open_copy(struct sync *s, bool may_shrink)
+static int begin(struct sync *s, bool may_shrink)
 {
-	struct buf why = { 0 };
-	int status = EX_OK;
+	int status;
 
 	s->settings.livemap = s->keeper.livemap;
 	s->settings.check = s->keeper.check;
@@ -524,15 +563,12 @@ static void open_copy(struct sync *s, bool may_shrink)
 	s->settings.unclear = s->conf.unclear;
 	s->settings.may_shrink = may_shrink;
 	s->settings.report = say;
-	s->copy = copy_open(&s->settings, &status, &why);
-	if (s->copy == NULL) {
-		keeper_complain(&why);
-		exit(status);
-	}
+	status = open_copy(s);
 	s->domains = (struct domains){ .path = s->conf.domains, .format = s->conf.domains_format, .command = s->conf.domains_command,
 	                               .may_shrink = may_shrink };
 	/* a process was killed between writing the list and the end of the command */
-	s->domains.must_run = s->domains.command != NULL && copy_domains_are_due(s->copy);
+	s->domains.must_run = status == EX_OK && s->domains.command != NULL && copy_domains_are_due(s->copy);
+	return status;
 }
 
 /* ---- from one machine to another ------------------------------------------------------------------ */
@@ -612,8 +648,9 @@ int main(int argc, char **argv)
 	if (s.first_copy != NULL) {
 		status = make_first_copy(&s, may_shrink);
 	} else {
-		open_copy(&s, may_shrink);
-		status = s.once ? run_once(&s) : follow(&s);
+		status = begin(&s, may_shrink);
+		if (status == EX_OK)
+			status = s.once ? run_once(&s) : follow(&s);
 		session_close(&s.session);
 		copy_close(&s.copy);
 	}

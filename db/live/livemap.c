@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -189,6 +190,53 @@ int livemap_apply(struct livemap *u, const struct changes *changes, struct buf *
 	return status;
 }
 
+/* In an environment the file of the map is written when the cache is, and the journal by each change. */
+static struct livemap_sign sign_of(const struct livemap *u)
+{
+	char *journal = u->config != NULL ? journal_path(u->path) : NULL;
+	struct livemap_sign sign = { 0 };
+	struct stat st;
+
+	if (stat(u->path, &st) == 0)
+		sign.map = st.st_ino;
+	if (stat(journal != NULL ? journal : u->path, &st) == 0) {
+		sign.changed = st.st_ino;
+		sign.size = st.st_size;
+		sign.when = st.st_mtim;
+	}
+	free(journal);
+	return sign;
+}
+
+static bool is_same_sign(const struct livemap_sign *a, const struct livemap_sign *b)
+{
+	return a->map == b->map && a->changed == b->changed && a->size == b->size && a->when.tv_sec == b->when.tv_sec
+		&& a->when.tv_nsec == b->when.tv_nsec;
+}
+
+int livemap_watch(struct livemap *u, struct buf *why)
+{
+	int status = EX_OK;
+
+	u->is_watched = true;
+	if (u->is_missing)
+		return EX_OK;
+	/* what a worker does to a map that it opens for the first time is no change */
+	status = service_enter(&u->service, why);
+	if (status != EX_OK)
+		return status;
+	u->sign = sign_of(u);
+	service_leave(&u->service);
+	return EX_OK;
+}
+
+bool livemap_is_changed(const struct livemap *u)
+{
+	const struct livemap_sign sign = sign_of(u);
+
+	return u->is_watched && !is_same_sign(&sign, &u->sign);
+}
+
 int livemap_commit(struct livemap *u, struct buf *why)
 {
 	int status = EX_OK;
@@ -202,7 +250,12 @@ int livemap_commit(struct livemap *u, struct buf *why)
 		status = service_enter(&u->service, why);
 	if (status != EX_OK)
 		return status;
-	status = livemap_apply(u, &u->pending, why);
+	if (livemap_is_changed(u)) {
+		status = live_fail(&u->service.live, EX_TEMPFAIL, why, "was changed by another program");
+	} else {
+		status = livemap_apply(u, &u->pending, why);
+		u->sign = sign_of(u);
+	}
 	service_leave(&u->service);
 	if (status == EX_OK)
 		livemap_forget(u);

@@ -80,6 +80,15 @@ int livemap_commit(struct livemap *livemap, struct buf *why);
 /* Throws the batch away. */
 void livemap_forget(struct livemap *livemap);
 
+/*
+ * For who keeps in memory what the map holds.  From now on a change by any other program is noticed: livemap_is_changed() tells, and
+ * livemap_commit() fails by EX_TEMPFAIL and writes nothing.  To go on, open the map anew and read it.  EX_OK or as livemap_commit().
+ */
+int livemap_watch(struct livemap *livemap, struct buf *why);
+
+/* True if the map is another one, has other content, is gone, or has come.  It asks for what two files are called and how old they are. */
+bool livemap_is_changed(const struct livemap *livemap);
+
 /* ---- reading what is there, the batch aside ---- */
 
 /* MAP_FOUND adds the value; MAP_COULD_NOT_TELL sets `why`.  The key is folded. */

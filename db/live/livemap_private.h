@@ -4,8 +4,18 @@
 #ifndef ZL_DB_LIVE_LIVEMAP_PRIVATE_H
 #define ZL_DB_LIVE_LIVEMAP_PRIVATE_H
 
+#include <sys/types.h>
+#include <time.h>
+
 #include "db/live/service.h"
 #include "db/live/livemap.h"
+
+/* What is different after each change: of the file that is changed first, and of the map where that is another one. */
+struct livemap_sign {
+	ino_t map, changed;
+	off_t size;
+	struct timespec when;
+};
 
 struct livemap {
 	struct service service;
@@ -16,6 +26,8 @@ struct livemap {
 	bool is_missing;         /* the map, until the first commit makes it */
 	struct changes pending;
 	struct buf key;          /* the folded one */
+	bool is_watched;
+	struct livemap_sign sign;      /* as of the last time that nobody else could change it */
 };
 
 /* Everything but opening it; `status` and `why` as livemap_open(). */

@@ -38,7 +38,6 @@ struct rule_copy {
 	struct buf cookie;
 	bool is_void;            /* there is nothing to go on from, but the cookie says how far the map has come */
 	bool has_new_cookie;
-	bool is_noted;           /* the map has a note of a cookie */
 	bool is_inconsistent;
 };
 
@@ -56,7 +55,6 @@ struct copy {
 	struct results stale;    /* names of notes that nobody needs */
 	bool domains_due;
 	bool domains_noted;      /* the map says so */
-	bool is_replaced;
 	size_t complaints;
 	struct table told;       /* hashes of lines about entries: refreshes and comparisons come upon what cannot be used again and again */
 	int64_t told_since;      /* seconds since 1970 */
@@ -433,9 +431,10 @@ static bool load_entry(struct rule_copy *r, const struct sync_uuid *uuid, const 
 /* Of another definition of the rule there is nothing to go on from. */
 static bool load_cookie(struct rule_copy *r, const char *note, size_t n)
 {
-	r->is_noted = cookie_decode(note, n, r->rule, &r->cookie);
-	r->is_void = !r->is_noted && cookie_decode_any(note, n, &r->cookie);
-	return r->is_noted;
+	const bool is_good = cookie_decode(note, n, r->rule, &r->cookie);
+
+	r->is_void = !is_good && cookie_decode_any(note, n, &r->cookie);
+	return is_good;
 }
 
 static bool load_note(void *context, const char *name, size_t name_length, const char *note, size_t n)
@@ -519,7 +518,9 @@ struct copy *copy_open(const struct copy_settings *settings, int *status, struct
 			          .rollback = rollback },
 		};
 	}
-	*status = load(copy, why);
+	*status = livemap_watch(livemap, why);
+	if (*status == EX_OK)
+		*status = load(copy, why);
 	if (*status != EX_OK)
 		copy_close(&copy);
 	return copy;
@@ -575,9 +576,9 @@ const char *copy_path(const struct copy *copy)
 	return livemap_path(copy->livemap);
 }
 
-bool copy_is_replaced(const struct copy *copy)
+bool copy_is_changed(const struct copy *copy)
 {
-	return copy->is_replaced;
+	return livemap_is_changed(copy->livemap);
 }
 
 size_t copy_complaints(const struct copy *copy)
@@ -717,40 +718,8 @@ static void settle(struct copy *copy)
 	results_free(&copy->stale);
 	copy->domains_noted = copy->domains_due;
 	copy->has_new_compared = false;
-	for (size_t i = 0; i < copy->settings->rule_count; i++) {
+	for (size_t i = 0; i < copy->settings->rule_count; i++)
 		copy->rules[i].has_new_cookie = false;
-		copy->rules[i].is_noted = has_cookie(&copy->rules[i]);
-	}
-}
-
-/*
- * The cookies are where we put them: differences belong into the map that they were made for, and not into one that took
- * its place.
- */
-static int check_that_it_is_ours(struct copy *copy, struct buf *why)
-{
-	enum map_answer answer = MAP_FOUND;
-
-	for (size_t i = 0; i < copy->settings->rule_count && answer == MAP_FOUND; i++) {
-		struct buf name = { 0 }, note = { 0 };
-
-		cookie_name(&name, copy->rules[i].rule);
-		if (copy->rules[i].is_noted)
-			answer = livemap_read_note(copy->livemap, buf_str(&name), &note, why);
-		buf_free(&name);
-		buf_free(&note);
-	}
-	switch (answer) {
-	case MAP_FOUND:
-		return EX_OK;
-	case MAP_NOT_FOUND:
-		copy->is_replaced = true;
-		buf_addf(why, "%s: the map was replaced by another program; restart ldapsync", copy_path(copy));
-		break;
-	case MAP_COULD_NOT_TELL:
-		break;
-	}
-	return EX_TEMPFAIL;
 }
 
 static void report_conflict(void *context, const char *text)
@@ -813,7 +782,7 @@ static int make_map(struct copy *copy, struct records *records, struct buf *why)
 		return status;
 	livemap_close(&copy->livemap);
 	copy->livemap = livemap;
-	return EX_OK;
+	return livemap_watch(livemap, why);
 }
 
 int copy_flush(struct copy *copy, struct content_counts *counts, enum shrinkage_verdict *verdict, struct buf *why)
@@ -845,8 +814,6 @@ int copy_flush(struct copy *copy, struct content_counts *counts, enum shrinkage_
 		status = write_notes(copy, &writing);
 	if (status == EX_OK && is_other_note)
 		write_shrinkage(copy, &shrinkage);
-	if (status == EX_OK)
-		status = check_that_it_is_ours(copy, why);
 	if (status == EX_OK)
 		status = livemap_commit(copy->livemap, why);
 	if (status != EX_OK)

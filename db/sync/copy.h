@@ -122,8 +122,8 @@ struct content *copy_content(struct copy *copy);
 
 const char *copy_path(const struct copy *copy);
 
-/* True if copy_flush() failed as the map is another one now: only a new copy_open() knows what it holds. */
-bool copy_is_replaced(const struct copy *copy);
+/* True if another program has changed the map, and copy_flush() fails therefore: only a new copy_open() knows what it holds. */
+bool copy_is_changed(const struct copy *copy);
 
 /* How often something was wrong with an entry since copy_open(). */
 size_t copy_complaints(const struct copy *copy);

@@ -1,0 +1,90 @@
+#!/usr/bin/perl
+# What others do to the map that ldapsync -w keeps: change it, replace it, put an older copy back, delete it.  It is made equal to the directory
+# again, in each way to be live.
+use v5.36;
+use lib "$ENV{SRC_DIR}/tests/lib";
+use Test::More;
+use File::Copy ();
+use LdapSync;
+use RealSlapd;
+
+my $missing = RealSlapd::missing();
+plan skip_all => $missing if $missing;
+plan skip_all => 'built without LDAP' unless -x "$ENV{BUILD_DIR}/db/ldapsync";
+$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+
+my $slow = $ENV{ZLMTP_SANITIZED} ? 4 : 1;
+my $domain = $RealSlapd::domain;
+my $lmdb = qx{grep -c 'HAVE_LMDB 1' $ENV{BUILD_DIR}/config.h} > 0;
+my %ways = (generations => {}, environment => { environment => 1 }, $lmdb ? (lmdb => { type => 'lmdb' }) : ());
+
+sub file_of($sync) { "$sync->{map}." . ($sync->{type} eq 'lmdb' ? 'lmdb' : 'db') }
+
+sub dbupdate($sync, @words) {
+	my $environment = $sync->{environment} ? "-C $sync->{dir}/env" : '';
+	my $said = qx{$ENV{BUILD_DIR}/db/dbupdate $environment -t $sync->{type} $sync->{map} @words 2>&1};
+	return ($? >> 8, $said);
+}
+
+# A copy as a backup has it, put in the place of the map.
+sub put_back($sync, $copy) {
+	File::Copy::copy($copy, "$sync->{dir}/new") or die;
+	rename "$sync->{dir}/new", file_of($sync) or die;
+}
+
+for my $way (sort keys %ways) {
+	my $slapd = RealSlapd->new(users => 20, aliases => 5)->start;
+	my $sync = LdapSync->new($slapd, $ways{$way}->%*)->start;
+	subtest "$way: a key that dbupdate changes, adds or deletes" => sub {
+		is $sync->difference_after(20 * $slow), '';
+		for my $words (['set', "user1\@$domain", 'smtp!elsewhere.example!user1'], ['set', "invented\@$domain", 'smtp!elsewhere.example!x'],
+				['delete', "user2\@$domain"]) {
+			$sync->forget;
+			my ($exit, $said) = dbupdate($sync, @$words);
+			is $exit, 0, "@$words";
+			like $said, qr/^dbupdate: warning: \Q$sync->{map}.ldapsync\E is there: ldapsync keeps this map, and undoes/, '... says that it will not last';
+			is $said =~ tr/\n//, 1, '... in one line';
+			ok $sync->hears(qr/\Q@{[file_of($sync)]}\E: was changed by another program/, 20 * $slow), '... it is seen';
+			is $sync->difference_after(20 * $slow), '', '... and undone';
+		}
+	};
+
+	subtest "$way: a map that dbupdate replaces" => sub {
+		$sync->forget;
+		$sync->_put('text', join '', map { "user$_\@$domain local!user$_\n" } 1 .. 20);
+		my ($exit, $said) = dbupdate($sync, 'replace', "$sync->{dir}/text");
+		is $exit, 0;
+		like $said, qr/^dbupdate: warning: .* ldapsync keeps this map/m;
+		is $sync->difference_after(20 * $slow), '', 'it is the directory again';
+		$slapd->add_account('later');
+		is $sync->difference_after(20 * $slow), '', 'and follows it';
+	};
+
+	is $sync->stop, 0, "$way: it ends when told to" if $way eq 'environment';
+	next if $way eq 'environment';
+	subtest "$way: an older copy that is put back" => sub {
+		my $copy = "$sync->{dir}/backup";
+		File::Copy::copy(file_of($sync), $copy) or die;
+		$slapd->change("dn: mail=user3\@$domain,$RealSlapd::tree\nchangetype: modify\nreplace: mailbox\nmailbox: new/3\n\n");
+		$slapd->remove('user4');
+		$slapd->add_account("new$_") for 1 .. 3;
+		is $sync->difference_after(20 * $slow), '';
+		put_back($sync, $copy);
+		isnt $sync->difference, '', 'the map is an old one';
+		is $sync->difference_after(20 * $slow), '', 'and gets what has changed since';
+		# right before a change comes from the directory
+		put_back($sync, $copy);
+		$slapd->add_account('right_after');
+		is $sync->difference_after(20 * $slow), '', 'also where it was put back right before a change';
+	};
+
+	subtest "$way: a map that is deleted" => sub {
+		unlink file_of($sync) or die;
+		is $sync->difference_after(20 * $slow), '', 'it is made again';
+		$slapd->add_account('last');
+		is $sync->difference_after(20 * $slow), '', 'and follows the directory';
+		is $sync->stop, 0;
+	};
+}
+
+done_testing;
