@@ -15,72 +15,200 @@ enum place {
 	DOUBLE_STRING,      /* "..." of MySQL */
 	NAME,               /* "..." of the others */
 	TICKED_NAME,        /* `...` */
+	BRACKET_NAME,       /* [...] of SQLite */
 	LINE_COMMENT,
 	BLOCK_COMMENT,
 	DOLLAR,             /* PostgreSQL's $tag$...$tag$, to the end for us */
 };
 
+/* What may stand here, as far as it matters. */
+enum wanted {
+	ANYTHING,
+	NO_KEY,             /* it is read in parts: a list, a path, a pattern */
+	PATTERN,            /* LIKE and its kin are before it: one constant text, or "_" in somebody's address stands for any letter */
+	END_OF_PATTERN,     /* that text was there; nothing may be added to it */
+};
+
+#define DEEPEST 64
+
 struct lexer {
 	enum sql_dialect dialect;
 	enum place place;
 	bool behind_backslash;
-	char word[16];          /* the last word or operator before, in lower case; cut */
+	unsigned comments;      /* PostgreSQL's, one in another */
+	char word[16];          /* the last word before, in lower case; cut; or the last sign */
 	size_t word_length;
 	bool is_over;           /* the word is complete: the next byte begins another one */
-	bool is_pattern;        /* the string is what LIKE and its kin compare with */
 	bool is_prefixed;       /* a word adjoins the quote and changes what the string means: E'', x'', _latin1'' */
+	char first;             /* byte of the string; NUL: none yet */
+	enum wanted wanted;
+	bool passes_one;        /* a word or string that belongs to the pattern: of COLLATE, ESCAPE, :: */
+	unsigned depth;         /* of parentheses */
+	enum wanted second[DEEPEST];    /* what the second argument of each must be */
+	const char *fault;
 };
 
 static bool is_word_byte(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '~';
+	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || (unsigned char)c >= 0x80;
+}
+
+static void refuse(struct lexer *l, const char *fault)
+{
+	if (l->fault == NULL)
+		l->fault = fault;
+}
+
+static void refuse_pattern(struct lexer *l)
+{
+	refuse(l, "LIKE and its kin with more than one text in quotes behind them, where \"_\" of an address stands for any letter; "
+	          "compare by = or lower(column) = lower('%s'), or ask a function of the database");
+}
+
+#define IN(dialect) (1u << (dialect))
+#define ALL (IN(SQL_PGSQL) | IN(SQL_MYSQL) | IN(SQL_SQLITE))
+
+/* What is wanted behind a word. */
+static enum wanted wanted_behind(const struct lexer *l)
+{
+	static const struct { const char *word; unsigned dialects; enum wanted wanted; } words[] = {
+		{ "like", ALL, PATTERN },
+		{ "ilike", IN(SQL_PGSQL), PATTERN },
+		{ "similar to", IN(SQL_PGSQL), PATTERN },
+		{ "rlike", IN(SQL_MYSQL), PATTERN },
+		{ "regexp", IN(SQL_MYSQL) | IN(SQL_SQLITE), PATTERN },
+		{ "against", IN(SQL_MYSQL), PATTERN },
+		{ "glob", IN(SQL_SQLITE), PATTERN },
+		{ "match", IN(SQL_SQLITE), PATTERN },
+		{ "any", ALL, NO_KEY },
+		{ "all", ALL, NO_KEY },
+		{ "some", ALL, NO_KEY },
+	};
+
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+		if ((words[i].dialects & IN(l->dialect)) != 0 && strcmp(l->word, words[i].word) == 0)
+			return words[i].wanted;
+	return ANYTHING;
+}
+
+/* What is wanted behind the first comma in the parentheses behind a word. */
+static enum wanted wanted_second(const struct lexer *l)
+{
+	if (strncmp(l->word, "regexp_", 7) == 0)
+		return PATTERN;
+	return strcmp(l->word, "find_in_set") == 0 || (l->dialect == SQL_PGSQL && strcmp(l->word, "substring") == 0) ? NO_KEY : ANYTHING;
+}
+
+static void end_word(struct lexer *l)
+{
+	const bool is_new = !l->is_over && l->word_length > 0;
+	const enum wanted before = l->wanted;
+
+	l->is_over = true;
+	/* its second word is still to come, and must not begin anew */
+	if (!is_new || strcmp(l->word, "similar") == 0)
+		return;
+	if (l->passes_one) {
+		l->passes_one = false;
+		return;
+	}
+	if (before == END_OF_PATTERN && (strcmp(l->word, "collate") == 0 || strcmp(l->word, "escape") == 0)) {
+		l->passes_one = true;
+		return;
+	}
+	if (before == PATTERN && strcmp(l->word, "binary") == 0)
+		return;
+	if (before == PATTERN)
+		refuse_pattern(l);
+	l->wanted = wanted_behind(l);
+	/* substring(... from pattern) */
+	if (strcmp(l->word, "from") == 0 && l->depth > 0 && l->depth < DEEPEST && l->second[l->depth] != ANYTHING)
+		l->wanted = l->second[l->depth];
+}
+
+static void open_parenthesis(struct lexer *l)
+{
+	if (l->wanted == END_OF_PATTERN)
+		refuse_pattern(l);
+	if (++l->depth < DEEPEST)
+		l->second[l->depth] = wanted_second(l);
+	else
+		refuse(l, "too many parentheses");
+}
+
+/* Any other sign. */
+static void take_sign(struct lexer *l, char c)
+{
+	if (c == ')' && l->depth > 0)
+		l->depth--;
+	if (l->dialect == SQL_PGSQL && c == '~') {
+		l->wanted = PATTERN;
+	} else if (c == ',' && l->depth > 0 && l->depth < DEEPEST && l->second[l->depth] != ANYTHING) {
+		l->wanted = l->second[l->depth];
+		l->second[l->depth] = ANYTHING;
+	} else if (l->wanted == PATTERN && !(c == '*' && strcmp(l->word, "~") == 0)) {
+		refuse_pattern(l);
+	} else if (l->wanted == END_OF_PATTERN && c == ':') {
+		l->passes_one = true;
+	} else if (l->wanted == END_OF_PATTERN && c != ')') {
+		if (strchr(",;=<>!", c) == NULL && !(c == '&' && l->dialect == SQL_MYSQL))
+			refuse_pattern(l);
+		l->wanted = ANYTHING;
+	} else if (l->wanted == NO_KEY) {
+		l->wanted = ANYTHING;
+	}
+	l->word[0] = c;
+	l->word[1] = '\0';
+	l->word_length = 1;
 }
 
 static void take_plain_byte(struct lexer *l, char c)
 {
 	c = ascii_lower(c);
-	if (c == ' ' || c == '\t' || c == '\n' || c == '(') {
-		l->is_over = true;
+	if (is_word_byte(c)) {
+		if (l->is_over && strcmp(l->word, "similar") == 0)
+			l->word[l->word_length++] = ' ';
+		else if (l->is_over)
+			l->word_length = 0;
+		l->is_over = false;
+		if (l->word_length + 1 < sizeof l->word)
+			l->word[l->word_length++] = c;
+		l->word[l->word_length] = '\0';
 		return;
 	}
-	if (l->is_over || !is_word_byte(c))
-		l->word_length = 0;
-	l->is_over = !is_word_byte(c);
-	if (l->word_length + 1 < sizeof l->word)
-		l->word[l->word_length++] = c;
-	l->word[l->word_length] = '\0';
+	end_word(l);
+	if (c == '(')
+		open_parenthesis(l);
+	else if (c != ' ' && c != '\t' && c != '\n' && c != '\r')
+		take_sign(l, c);
 }
 
-/* True if what follows here is a pattern, in which some bytes stand for others. */
-static bool is_behind_like(const struct lexer *l)
+/* A string, a name in quotes or a key without quotes begins. */
+static void open_text(struct lexer *l)
 {
-	static const char *const words[] = { "like", "ilike", "rlike", "regexp", "to", "glob", "match", "~", "~~", "against" };
+	l->is_prefixed = (!l->is_over && l->word_length > 0) || strcmp(l->word, "&") == 0;
+	l->is_over = true;
+	l->first = '\0';
+	if (l->wanted == END_OF_PATTERN && !l->passes_one)
+		refuse_pattern(l);
+}
 
-	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-		if (strcmp(l->word, words[i]) == 0)
-			return true;
-	return strcmp(l->word, "*") == 0;    /* of ~* */
+static void close_text(struct lexer *l, bool is_name)
+{
+	if (l->wanted == PATTERN && is_name)
+		refuse_pattern(l);
+	l->wanted = l->wanted == PATTERN || (l->wanted == END_OF_PATTERN && l->passes_one) ? END_OF_PATTERN : ANYTHING;
+	l->passes_one = false;
+	l->word[0] = '\0';
+	l->word_length = 0;
+	l->is_over = true;
 }
 
 static bool opens_dollar_quote(const char *p)
 {
-	size_t n = strspn(p + 1, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_");
-
-	return p[1 + n] == '$';
-}
-
-static bool adjoins_word(const struct lexer *l)
-{
-	return (!l->is_over && l->word_length > 0) || strcmp(l->word, "&") == 0;
-}
-
-static void open_string(struct lexer *l, enum place place)
-{
-	l->is_pattern = is_behind_like(l);
-	l->is_prefixed = adjoins_word(l);
-	l->place = place;
-	if (l->dialect == SQL_PGSQL && l->is_prefixed && strcmp(l->word, "e") == 0)
-		l->place = ESCAPE_STRING;
+	for (p++; is_word_byte(ascii_lower(*p)); p++)
+		;
+	return *p == '$';
 }
 
 /* One byte outside of all quotes and comments; returns how many are done with. */
@@ -88,16 +216,18 @@ static size_t pass_plain(struct lexer *l, const char *p)
 {
 	const bool mysql = l->dialect == SQL_MYSQL;
 
-	if (*p == '\'') {
-		open_string(l, STRING);
-	} else if (*p == '"') {
-		open_string(l, mysql ? DOUBLE_STRING : NAME);
-	} else if (*p == '`' && l->dialect != SQL_PGSQL) {
-		l->place = TICKED_NAME;
-	} else if ((mysql && *p == '#') || (p[0] == '-' && p[1] == '-' && (!mysql || p[2] == ' ' || p[2] == '\0'))) {
+	if (*p == '\'' || *p == '"' || (*p == '`' && l->dialect != SQL_PGSQL) || (*p == '[' && l->dialect == SQL_SQLITE)) {
+		open_text(l);
+		l->place = *p == '`' ? TICKED_NAME : *p == '[' ? BRACKET_NAME : *p == '"' ? (mysql ? DOUBLE_STRING : NAME)
+			: l->dialect == SQL_PGSQL && l->is_prefixed && strcmp(l->word, "e") == 0 ? ESCAPE_STRING : STRING;
+	} else if ((mysql && *p == '#') || (p[0] == '-' && p[1] == '-' && (!mysql || p[2] == '\0' || strchr(" \t\n\r", p[2]) != NULL))) {
 		l->place = LINE_COMMENT;
 	} else if (p[0] == '/' && p[1] == '*') {
+		if (mysql && (p[2] == '!' || (p[2] == 'M' && p[3] == '!')))
+			refuse(l, "a comment that MySQL executes; write its content without /*! and */");
+		end_word(l);
 		l->place = BLOCK_COMMENT;
+		l->comments = 1;
 		return 2;
 	} else if (*p == '$' && l->dialect == SQL_PGSQL && opens_dollar_quote(p)) {
 		l->place = DOLLAR;
@@ -107,64 +237,122 @@ static size_t pass_plain(struct lexer *l, const char *p)
 	return 1;
 }
 
-static void pass(struct lexer *l, const char *literal)
+/* One byte or two within a block comment. */
+static size_t pass_comment(struct lexer *l, const char *p)
 {
-	static const char ends[] = { [STRING] = '\'', [ESCAPE_STRING] = '\'', [DOUBLE_STRING] = '"', [NAME] = '"', [TICKED_NAME] = '`' };
-
-	for (const char *p = literal; *p != '\0';) {
-		const bool has_backslashes = l->place == ESCAPE_STRING
-			|| (l->dialect == SQL_MYSQL && (l->place == STRING || l->place == DOUBLE_STRING));
-
-		if (l->place == PLAIN) {
-			p += pass_plain(l, p);
-			continue;
-		}
-		if (l->place == BLOCK_COMMENT && p[0] == '*' && p[1] == '/') {
+	if (p[0] == '*' && p[1] == '/') {
+		if (--l->comments == 0)
 			l->place = PLAIN;
-			p += 2;
-			continue;
-		}
-		if (l->behind_backslash) {
-			l->behind_backslash = false;
-		} else if (has_backslashes && *p == '\\') {
-			l->behind_backslash = true;
-		} else if ((size_t)l->place < sizeof ends && ends[l->place] == *p) {
-			if (p[1] == *p) {
-				p++;
-			} else {
-				l->place = PLAIN;
-				take_plain_byte(l, '\'');
-			}
+		return 2;
+	}
+	if (p[0] != '/' || p[1] != '*' || l->dialect != SQL_PGSQL)
+		return 1;
+	l->comments++;
+	return 2;
+}
+
+/* One byte or two within quotes. */
+static size_t pass_text(struct lexer *l, const char *p)
+{
+	static const char ends[] = {
+		[STRING] = '\'', [ESCAPE_STRING] = '\'', [DOUBLE_STRING] = '"', [NAME] = '"', [TICKED_NAME] = '`', [BRACKET_NAME] = ']',
+	};
+	const bool is_name = l->place == NAME || l->place == TICKED_NAME || l->place == BRACKET_NAME;
+	const bool has_backslashes = l->place == ESCAPE_STRING || (l->dialect == SQL_MYSQL && !is_name);
+
+	if (l->behind_backslash) {
+		l->behind_backslash = false;
+	} else if (has_backslashes && *p == '\\') {
+		l->behind_backslash = true;
+		return 1;
+	} else if (*p == ends[l->place]) {
+		if (p[1] != *p || l->place == BRACKET_NAME) {
+			l->place = PLAIN;
+			close_text(l, is_name);
+			return 1;
 		}
 		p++;
+		if (l->first == '\0')
+			l->first = *p;
+		return 2;
+	}
+	if (l->first == '\0')
+		l->first = *p;
+	return 1;
+}
+
+static void pass(struct lexer *l, const char *literal)
+{
+	for (const char *p = literal; *p != '\0';) {
+		switch (l->place) {
+		case PLAIN:
+			p += pass_plain(l, p);
+			break;
+		case STRING:
+		case ESCAPE_STRING:
+		case DOUBLE_STRING:
+		case NAME:
+		case TICKED_NAME:
+		case BRACKET_NAME:
+			p += pass_text(l, p);
+			break;
+		case BLOCK_COMMENT:
+			p += pass_comment(l, p);
+			break;
+		case LINE_COMMENT:
+		case DOLLAR:
+			return;
+		}
 	}
 }
 
-/* Why a piece of a key must not stand here; NULL if it may. */
-static const char *fault_of_key(const struct lexer *l)
+/* A piece of a key stands here. */
+static void take_key(struct lexer *l)
 {
-	static const char pattern[] = "a key behind LIKE or its kin would be taken for a pattern; use =";
+	const char *fault = NULL;
 
+	if (l->place == PLAIN)
+		open_text(l);
 	if (l->behind_backslash)
-		return "a key stands behind a backslash";
+		refuse(l, "a key stands behind a backslash");
 	switch (l->place) {
 	case PLAIN:
-		return is_behind_like(l) ? pattern : adjoins_word(l) ? "a key right behind a word; put it in quotes" : NULL;
+		if (l->is_prefixed)
+			fault = "a key right behind a word; put it in quotes";
+		break;
 	case STRING:
 	case DOUBLE_STRING:
-		return l->is_pattern ? pattern : l->is_prefixed ? "a key in quotes with a word right before them; use '...'" : NULL;
+		if (l->is_prefixed)
+			fault = "a key in quotes with a word right before them; use '...'";
+		else if (l->first != '\0' && strchr("{[\"$", l->first) != NULL)
+			fault = "a key within a list, a path or JSON, which is read in parts; compare by = or with ARRAY['%s']";
+		break;
 	case ESCAPE_STRING:
-		return "a key in E'...'; use '...'";
+		fault = "a key in E'...'; use '...'";
+		break;
 	case NAME:
 	case TICKED_NAME:
-		return "a key within the quotes of a name; use '...'";
+	case BRACKET_NAME:
+		fault = "a key within the quotes of a name; use '...'";
+		break;
 	case LINE_COMMENT:
 	case BLOCK_COMMENT:
-		return "a key in a comment";
+		fault = "a key in a comment";
+		break;
 	case DOLLAR:
-		return "a key in or behind $...$; use '...'";
+		fault = "a key in or behind $...$; use '...'";
+		break;
 	}
-	return NULL;
+	if (fault == NULL && l->wanted == PATTERN)
+		fault = "a key behind LIKE or its kin would be taken for a pattern; use =";
+	else if (fault == NULL && l->wanted == NO_KEY)
+		fault = "a key as a list or a pattern, which is read in parts; compare by = or with ARRAY['%s']";
+	if (fault != NULL)
+		refuse(l, fault);
+	if (l->place == PLAIN)
+		close_text(l, false);
+	else if (l->first == '\0')
+		l->first = 'k';
 }
 
 /* The literal at i without the quotes of the strings beside it that are keys and nothing else; false if one of these is more. */
@@ -214,31 +402,30 @@ static void bind(struct sql_query *query)
 bool sql_query_parse(struct sql_query *query, enum sql_dialect dialect, const char *text, struct buf *why)
 {
 	struct lexer l = { .dialect = dialect };
-	const char *fault = NULL;
 
 	*query = (struct sql_query){ 0 };
 	if (!pattern_parse(&query->pattern, text, why))
 		return false;
 	query->bare = xcalloc(query->pattern.count + 1, sizeof *query->bare);
-	for (size_t i = 0; i < query->pattern.count && fault == NULL; i++) {
+	for (size_t i = 0; i < query->pattern.count; i++) {
 		if (query->pattern.pieces[i].part == KEY_LITERAL) {
 			pass(&l, query->pattern.pieces[i].literal);
 		} else {
-			fault = fault_of_key(&l);
 			query->bare[i] = l.place == PLAIN;
-			if (l.place == PLAIN)
-				take_plain_byte(&l, '\'');
+			take_key(&l);
 		}
 	}
-	if (fault == NULL && !pattern_uses_key(&query->pattern))
-		fault = "nothing of the key is in it, so every key would be found; expected '%s', '%u' or '%d'";
-	if (fault == NULL && l.place != PLAIN && l.place != LINE_COMMENT && l.place != DOLLAR)
-		fault = "a quote or a comment has no end";
-	if (fault != NULL)
-		buf_adds(why, fault);
+	if (l.place == PLAIN)
+		end_word(&l);
+	if (!pattern_uses_key(&query->pattern))
+		refuse(&l, "nothing of the key is in it, so every key would be found; expected '%s', '%u' or '%d'");
+	if (l.place != PLAIN && l.place != LINE_COMMENT && l.place != DOLLAR)
+		refuse(&l, "a quote or a comment has no end");
+	if (l.fault != NULL)
+		buf_adds(why, l.fault);
 	else if (dialect == SQL_SQLITE)
 		bind(query);
-	return fault == NULL;
+	return l.fault == NULL;
 }
 
 unsigned sql_query_strings(const struct sql_query *query, const char *key, size_t n, const char *strings[SQL_BOUND_MAX],

@@ -103,6 +103,7 @@ sub modes($server) {
 # What a file must not say: status 78 and one line with file and line.
 sub refusals($type) {
 	for ([query => 'SELECT v FROM u', qr/:\d+: query: nothing of the key is in it/], [query => "SELECT v FROM u WHERE a LIKE '%s'", qr/taken for a pattern/],
+		[query => "SELECT v FROM u WHERE a LIKE lower('%s')", qr/more than one text.*compare by =/], [query => "SELECT v FROM u WHERE '%s' LIKE a", qr/more than one text/],
 		[query => "SELECT v FROM u WHERE a = '%s", qr/no end/], [query => "SELECT v FROM u /* %s */", qr/in a comment/], [nonsense => 1, qr/unknown keyword "nonsense"/]) {
 		my ($name, $value, $words) = @$_;
 		my $file = config($type, $name => $value);
@@ -217,6 +218,7 @@ sub fill($type) {
 	$text .= "INSERT INTO u VALUES ('" . $quote->($_) . "', '" . $rows{$_} . "');\n" for sort keys %rows;
 	$text .= "INSERT INTO u VALUES ('two\@example.com', '1'), ('two\@example.com', '2'), ('null\@example.com', NULL);\n";
 	$text .= "CREATE TABLE n (i INTEGER PRIMARY KEY, v VARCHAR(20)); INSERT INTO n VALUES (0, 'zero'), (1, 'one'), (2, 'two');\n";
+	$text .= "CREATE FUNCTION mailbox_of(k text) RETURNS SETOF text LANGUAGE sql AS 'SELECT v FROM u WHERE a LIKE k';\n" if $type eq 'pgsql';
 	my $server = $servers{$type};
 	open my $fh, '>', "$dir/$type.sql" or die "$dir/$type.sql: $!\n";
 	print $fh $text;

@@ -101,6 +101,44 @@ static void a_query_in_which_a_key_is_more_than_itself_is_refused(void **state)
 		{ SQL_PGSQL, "SELECT v FROM u WHERE a like ('%s')", "LIKE" },
 		{ SQL_PGSQL, "SELECT v FROM u WHERE a ~* '%s'", "LIKE" },
 		{ SQL_MYSQL, "SELECT v FROM u WHERE a REGEXP \"%s\"", "LIKE" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE a LIKE lower('%s')", "one text" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE a LIKE '%s' || ''", "LIKE" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE a LIKE '' || '%s'", "one text" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE a LIKE ('x') || '%s'", "one text" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE a LIKE 'x'::text || '%s'", "one text" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE a LIKE 'x' COLLATE \"C\" || '%s'", "one text" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE a LIKE/* */(lower('%s'))", "one text" },
+		{ SQL_PGSQL, "SELECT v FROM u, (SELECT '%s' AS k) q WHERE a LIKE q.k", "one text" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE a SIMILAR TO lower('%s')", "one text" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE a SIMILAR TO '%s'", "LIKE" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE a ~ ('^' || '%s')", "one text" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE a !~* lower('%s')", "one text" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE '%s' LIKE a", "one text" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE '%s' ~ a", "one text" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE regexp_like(a, '%s')", "LIKE" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE regexp_like(lower(a), lower('%s'))", "one text" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE regexp_replace(regexp_replace(a, 'x', ''), '%s', '') = ''", "LIKE" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE substring(a from '%s') = a", "parts" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE a = ANY ('%s')", "parts" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE a = ANY ('{%s}')", "parts" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE d @> '[\"%s\"]'", "parts" },
+		{ SQL_MYSQL, "SELECT v FROM u WHERE JSON_EXTRACT(d, '$.%s') = 1", "parts" },
+		{ SQL_MYSQL, "SELECT v FROM u WHERE JSON_CONTAINS(d, \"\\\"%s\\\"\")", "parts" },
+		{ SQL_MYSQL, "SELECT v FROM u WHERE FIND_IN_SET(a, '%s')", "parts" },
+		{ SQL_MYSQL, "SELECT v FROM u WHERE a LIKE CONCAT('%s')", "one text" },
+		{ SQL_MYSQL, "SELECT v FROM u WHERE a LIKE '' '%s'", "one text" },
+		{ SQL_MYSQL, "SELECT v FROM u WHERE a LIKE BINARY '%s'", "LIKE" },
+		{ SQL_MYSQL, "SELECT v FROM u WHERE a RLIKE LOWER(%s)", "one text" },
+		{ SQL_MYSQL, "SELECT v FROM u WHERE MATCH (a) AGAINST ('%s' IN BOOLEAN MODE)", "LIKE" },
+		{ SQL_MYSQL, "SELECT v FROM u WHERE a /*! LIKE */ '%s'", "comment" },
+		{ SQL_MYSQL, "SELECT v FROM u WHERE a /*M! LIKE */ '%s'", "comment" },
+		{ SQL_MYSQL, "SELECT v FROM u --\t'%s'", "comment" },
+		{ SQL_SQLITE, "SELECT v FROM u WHERE a GLOB lower('%s')", "one text" },
+		{ SQL_SQLITE, "SELECT v FROM u WHERE like('%s', a)", "LIKE" },
+		{ SQL_SQLITE, "SELECT v FROM u WHERE a MATCH '%s'", "LIKE" },
+		{ SQL_SQLITE, "SELECT [it's] FROM u WHERE [%s] = 1", "quotes of a name" },
+		{ SQL_PGSQL, "SELECT v FROM u /* /* */ WHERE a = '%s' */", "comment" },
+		{ SQL_PGSQL, "SELECT $a1$ ' $a1$ FROM u WHERE a = '%s'", "$...$" },
 		{ SQL_PGSQL, "SELECT v FROM u WHERE a = E'%s'", "E'...'" },
 		{ SQL_PGSQL, "SELECT v FROM u WHERE a = U&'%s'", "right before" },
 		{ SQL_MYSQL, "SELECT v FROM u WHERE a = _latin1'%s'", "right before" },
@@ -121,8 +159,41 @@ static void a_query_in_which_a_key_is_more_than_itself_is_refused(void **state)
 		struct sql_query q;
 		struct buf why = { 0 };
 
-		assert_false(sql_query_parse(&q, cases[i].dialect, cases[i].query, &why));
+		if (sql_query_parse(&q, cases[i].dialect, cases[i].query, &why) || strstr(buf_str(&why), cases[i].why) == NULL)
+			print_message("%s: %s\n", cases[i].query, buf_str(&why));
 		assert_non_null(strstr(buf_str(&why), cases[i].why));
+		sql_query_free(&q);
+		buf_free(&why);
+	}
+}
+
+static void a_constant_pattern_is_no_fault(void **state)
+{
+	static const struct { enum sql_dialect dialect; const char *query; } cases[] = {
+		{ SQL_PGSQL, "SELECT v FROM u WHERE v NOT LIKE 'x%%' AND a = '%s'" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE (v LIKE ('x%%') ESCAPE '!' OR v ILIKE E'y\\\\_' COLLATE \"C\") AND a = '%s'" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE '%s' LIKE '%%@example.com' AND a = '%s'" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE v !~* '^x'::text AND a IN ('%s', '@%d')" },
+		{ SQL_PGSQL, "SELECT regexp_replace(v, '/$', '') FROM u WHERE a = regexp_replace('%s', '[+][^@]*', '')" },
+		{ SQL_PGSQL, "SELECT v FROM u WHERE a = substring('%s' from '^[^+@]*') AND d = ANY (ARRAY['%d'])" },
+		{ SQL_PGSQL, "SELECT trim(both ' ' from '%s') FROM u WHERE a = '%s'" },
+		{ SQL_PGSQL, "SELECT CASE WHEN v LIKE 'x' THEN 'y' ELSE v END, v LIKE 'x' FROM u WHERE a = '%s'" },
+		{ SQL_PGSQL, "SELECT v /* like /* */ */ FROM u WHERE a = '%s'" },
+		{ SQL_MYSQL, "SELECT v FROM u WHERE v LIKE BINARY 'x' AND MATCH (a) AGAINST ('x') AND FIND_IN_SET('%s', a)" },
+		{ SQL_MYSQL, "SELECT v FROM u WHERE a = '%s' AND (v LIKE 'x') = 1" },
+		{ SQL_MYSQL, "SELECT v /* like */ FROM u WHERE glob = '%s'" },
+		{ SQL_SQLITE, "SELECT [it's like] FROM u WHERE like('x%%', a) AND a = '%s'" },
+		{ SQL_SQLITE, "SELECT v FROM u WHERE glob('x*', '%s') AND a = '<%s>'" },
+		{ SQL_SQLITE, "SELECT v FROM likes WHERE unlike = '%s' AND a = ~1" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct sql_query q;
+		struct buf why = { 0 };
+
+		sql_query_parse(&q, cases[i].dialect, cases[i].query, &why);
+		assert_string_equal(buf_str(&why), "");
 		sql_query_free(&q);
 		buf_free(&why);
 	}
@@ -179,6 +250,7 @@ int main(void)
 		cmocka_unit_test(a_key_is_put_in_escaped_and_in_quotes),
 		cmocka_unit_test(a_key_that_is_a_string_of_its_own_can_be_bound),
 		cmocka_unit_test(a_query_in_which_a_key_is_more_than_itself_is_refused),
+		cmocka_unit_test(a_constant_pattern_is_no_fault),
 		cmocka_unit_test(quotes_within_quotes_end_nothing),
 		cmocka_unit_test(a_value_is_put_into_the_format),
 		cmocka_unit_test(a_file_of_older_days_describes_its_query),
