@@ -116,6 +116,7 @@ struct message {
 	bool came_again;          /* a file of its name came while it was being removed: it is another message's */
 	bool leaving;             /* its files are being removed */
 	bool vanished;            /* its control file is gone, or another's */
+	bool unmarked;            /* what an agent reported, neither that nor we could mark yet */
 	struct recipient recipients[];  /* and behind them the groups, and what name, file and users point into */
 };
 

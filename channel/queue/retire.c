@@ -48,14 +48,16 @@ static char mark_of(const struct recipient *r)
 	return r->state == RECIPIENT_DONE ? TAG_DONE : r->state == RECIPIENT_FAILED ? TAG_FAILED : TAG_FREE;
 }
 
-/* TAG_ERROR with a complaint. */
-static enum tag_result finish(int fd, const struct message *m, const struct recipient *r, const struct timespec *modified)
+/* TAG_ERROR with a complaint, and for another try. */
+static enum tag_result finish(int fd, struct message *m, const struct recipient *r, const struct timespec *modified)
 {
 	enum tag_result result = tag_finish(fd, r->offset, m->groups[r->group].agent_pid, mark_of(r), modified);
 
-	if (result == TAG_ERROR)
+	if (result == TAG_ERROR) {
 		complain("%s: the mark of the recipient at %lld cannot be written: %s", m->name, (long long)r->offset,
 		         strerror(errno));
+		m->unmarked = true;
+	}
 	return result;
 }
 
@@ -84,7 +86,8 @@ static enum retire_result settled(struct control *c, struct message *m)
 {
 	enum retire_result answer = RETIRE_DONE;
 
-	for (size_t i = 0; i < c->recipient_count && answer != RETIRE_ANEW; i++) {
+	/* all of them: it may be read anew because of one */
+	for (size_t i = 0; i < c->recipient_count; i++) {
 		struct control_recipient *line = &c->recipients[i];
 		enum retire_result one = RETIRE_DONE;
 
@@ -229,20 +232,34 @@ enum retire_result retire_message(struct message *m, struct reporter *reporter, 
 	return answer;
 }
 
-void retire_mend_marks(const struct message *m, const struct group *g)
+bool retire_mend_marks(struct message *m, const struct group *g)
 {
 	int fd = control_descriptor(m->name, O_RDWR);
+	bool all = g == NULL || m->unmarked;
 	struct timespec moment;
 	struct stat st;
 
-	/* a file that is gone, or another's by now, tells so when it is looked at for itself */
-	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == m->inode) {
-		moment = clock_past(&st.st_mtim);
-		for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next)
-			finish(fd, m, &m->recipients[i], &moment);
+	m->unmarked = false;
+	if (fd < 0) {
+		/* a file that is gone, or another's by now, tells so when it is looked at for itself */
+		m->unmarked = errno != ENOENT;
+		if (m->unmarked)
+			complain("%s: marks cannot be written: %s", m->name, strerror(errno));
+		return !m->unmarked;
 	}
-	if (fd >= 0)
-		close(fd);
+	if (fstat(fd, &st) == 0 && st.st_ino == m->inode) {
+		moment = clock_past(&st.st_mtim);
+		for (uint32_t i = 0; i < m->group_count; i++) {
+			const struct group *one = &m->groups[i];
+
+			if (one != g && (!all || one->state == GROUP_FED))
+				continue;
+			for (uint32_t k = one->first; k != NO_RECIPIENT; k = m->recipients[k].next)
+				finish(fd, m, &m->recipients[k], &moment);
+		}
+	}
+	close(fd);
+	return !m->unmarked;
 }
 
 /* ---- failures that we write down ---- */

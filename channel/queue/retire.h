@@ -58,10 +58,11 @@ void retire_add_result(struct retire_results *r, const struct message *m, off_t 
 bool retire_write_results(struct retire_results *r);
 
 /*
- * Writes the marks that the agent of a group has reported but could not write (its disk said no): a scheduler that is
- * started again would deliver a second time.  What cannot be written now is tried again by retire_message().
+ * Writes the marks that the agent of a group has reported but could not write (its disk said no): who reads the file again
+ * would deliver a second time.  False, with a complaint and m->unmarked, if one cannot be written; the next call tries it again,
+ * whatever its group, as does retire_message().  Without a group it is for all that no agent has.
  */
-void retire_mend_marks(const struct message *m, const struct group *g);
+bool retire_mend_marks(struct message *m, const struct group *g);
 
 enum retire_found {
 	FOUND_UNTOUCHED,  /* what is open was not begun */

@@ -161,11 +161,21 @@ static void forget_removed(struct scheduler *s)
 		take_in(s);
 }
 
+/* The next runqueue knows what the files say. */
+static void mend_marks(struct scheduler *s)
+{
+	for (size_t i = 0; i < s->queue.message_buckets; i++)
+		for (struct message *m = s->queue.messages[i]; m != NULL; m = m->same_bucket)
+			if (m->unmarked)
+				retire_mend_marks(m, NULL);
+}
+
 void scheduler_free(struct scheduler *s)
 {
 	s->stopping = true;
 	remover_finish(s->remover);
 	forget_removed(s);
+	mend_marks(s);
 	remover_destroy(&s->remover);
 	arrivals_free(&s->arrivals);
 	reports_free(s);
@@ -332,7 +342,13 @@ enum operation_result scheduler_operate(struct scheduler *s, const struct operat
 		buf_adds(why, "a transport agent has it in work and has not answered yet");
 		return OPERATION_BUSY;
 	}
-	result = operate(o, now.wall, changed, why);
+	/* it will be read once more, and whom the file does not mark as delivered gets it again */
+	if (m != NULL && m->unmarked && o->verb != OPERATION_REMOVE && !retire_mend_marks(m, NULL)) {
+		buf_adds(why, "marks of recipients cannot be written into its control file: see the log");
+		result = OPERATION_TROUBLE;
+	} else {
+		result = operate(o, now.wall, changed, why);
+	}
 	if (result == OPERATION_DONE)
 		read_again(s, m, o);
 	else if (result != OPERATION_BUSY)
@@ -364,7 +380,7 @@ static bool move(struct scheduler *s, struct message *m, char *words)
 	if (!understood)
 		complain("zlmtp-report said what is no reroute: %s", buf_str(&why));
 	/* one that is about to be removed, or that an agent or an operator has, is asked about again */
-	else if (!message_is_fed(m) && !m->parked && (m->open > 0 || m->awaits_report))
+	else if (!message_is_fed(m) && !m->parked && (m->open > 0 || m->awaits_report) && (!m->unmarked || retire_mend_marks(m, NULL)))
 		result = operate(&r.operation, s->now.wall, &changed, &why);
 	if (result == OPERATION_TROUBLE)
 		complain("%s: recipients that have moved cannot be given their new places: %s", m->name, buf_str(&why));

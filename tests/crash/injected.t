@@ -230,8 +230,8 @@ if ($part{runqueue}) {
 if ($part{lmtp}) {
 	for my $case (@disk[0 .. 2], @writes[1, 3], @system) {
 		each_call('lmtp', $case, 3, sub ($env) {
-			my $store = CrashStore->new(program => "$build/channel/lmtp", arguments => [], caps => ['PIPELINING'], messages => 2,
-				recipients => 3, environment => $env);
+			my $store = CrashStore->new(program => "$build/channel/lmtp", arguments => [], caps => ['PIPELINING'], messages => 4,
+				recipients => 3, environment => $env, unsynced => $case->[0] eq 'fsync');
 			$store->round("$build/channel/lmtp", []);
 			$store->{environment} = {};
 			# a control file that cannot be read is the scheduler's to look at

@@ -1,7 +1,8 @@
 /*
  * Preloaded into a program: makes one call fail.  FAIL_CALL is NAME:N:ERRNO; the Nth call of NAME fails so: pwrite, write,
- * fsync, rename, pread, read, open, link, unlink, ftruncate, fork, malloc.  An ERRNO below 0 is a signal that ends the process; with 0
- * the call never comes to an end.
+ * fsync, rename, pread, read, open, link, unlink, ftruncate, fork, malloc.  With "+" behind N all further ones do so, too.  An ERRNO
+ * below 0 is a signal that ends the process; with 0 the call never comes to an end.
+ * If FAIL_WHILE names a file, calls are neither counted nor made to fail without it.
  * If FAIL_COUNT names a file, it is made when that happens.
  */
 #define _GNU_SOURCE
@@ -24,18 +25,28 @@ static int within;       /* the name service of glibc 2.36 does not survive a la
 
 static int fails(const char *name)
 {
-	static int left = -1, number;
+	static int left = -1, number, further;
 	static char wanted[32];
+	const char *as_long_as = getenv("FAIL_WHILE");
 
 	if (left < 0) {
 		const char *call = getenv("FAIL_CALL");
+		char plus = ':';
 
 		left = 0;
 		if (call != NULL)
-			sscanf(call, "%31[^:]:%d:%d", wanted, &left, &number);
+			sscanf(call, "%31[^:]:%d%c", wanted, &left, &plus);
+		further = plus == '+';
+		if (left > 0)
+			number = atoi(strrchr(call, ':') + 1);
 	}
-	if (left == 0 || within || strcmp(wanted, name) != 0 || --left > 0)
+	if (left == 0 || within || strcmp(wanted, name) != 0)
 		return 0;
+	if (as_long_as != NULL && syscall(SYS_faccessat, AT_FDCWD, as_long_as, F_OK) != 0)
+		return 0;
+	if (--left > 0)
+		return 0;
+	left = further;
 	if (getenv("FAIL_COUNT") != NULL)
 		close((int)syscall(SYS_openat, AT_FDCWD, getenv("FAIL_COUNT"), O_WRONLY | O_CREAT, 0600));
 	while (number == 0)

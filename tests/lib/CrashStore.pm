@@ -17,7 +17,8 @@ use Scheduler;
 use Spool;
 
 # Options: program, arguments => [...], caps => [...], messages, recipients (each has 1 to that many),
-# faults => probability that the store breaks a connection at some step, environment => {...} of the agent.
+# faults => probability that the store breaks a connection at some step, environment => {...} of the agent, unsynced => how often a
+# d line may stand in the file without being synced.
 sub new($class, %o) {
 	my $self = bless { faults => 0, %o, loop => Loop->new, taken => {}, refused => {}, settled => {}, problems => [],
 		duplicates => 0, kills => 0, idle => {} }, $class;
@@ -145,7 +146,7 @@ sub _check_mark($self, $r, $diagnostics) {
 	} elsif ($r->{tag} ne ' ' && $r->{tag} ne '~') {
 		$self->problem("$user has the tag $r->{tag}");
 	}
-	$self->problem("$user has $diagnostics d lines after $self->{kills} kills") if $diagnostics > 1 + $self->{kills};
+	$self->problem("$user has $diagnostics d lines after $self->{kills} kills") if $diagnostics > 1 + $self->{kills} + ($self->{unsynced} // 0);
 	$self->problem("$user is reported delivered and marked '$r->{tag}'")
 		if ($self->{settled}{$user} // '') eq 'reported' && $r->{tag} ne '+';
 }

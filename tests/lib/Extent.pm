@@ -12,7 +12,7 @@ sub long { return $ENV{ZLMTP_LONG} || $ENV{ZLMTP_SOAK} }
 # All of a list, or about $wanted of it: the last ones, where what is tried mostly happens, and others evenly spread over the rest.
 sub some_of($wanted, @all) {
 	return @all if long() || @all <= $wanted;
-	my @last = splice @all, -int($wanted / 2);
+	my @last = $wanted > 1 ? splice(@all, -int($wanted / 2)) : ();
 	my $spread = $wanted - @last;
 	return ((map { $all[$_ * @all / $spread] } 0 .. $spread - 1), @last);
 }
