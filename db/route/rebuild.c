@@ -64,7 +64,7 @@ static void build_one(struct work *work, const struct dbases_map *m)
 		.report_context = rebuild->report_context, .progress = rebuild->progress,
 		.progress_context = rebuild->progress_context,
 	};
-	const char *reason = "asked for";
+	const char *reason = "it is asked for";
 
 	value_check_for(&check, m->relation, m->lookup.substitute, rebuild->has_router);
 	if (rebuild->relations[0] != NULL || compile_is_due(&compile, &reason) != COMPILE_NOT_DUE) {
@@ -74,7 +74,7 @@ static void build_one(struct work *work, const struct dbases_map *m)
 			live_sweep(target);
 		work->has_new_lists = work->has_new_lists || (status == EX_OK && nesting_is_list(m->relation));
 		if (status == EX_OK)
-			buf_addf(&why, "%s: %zu record%s (%s)", target, compile.records, compile.records == 1 ? "" : "s", reason);
+			buf_addf(&why, "%s: %zu record%s, built because %s", target, compile.records, compile.records == 1 ? "" : "s", reason);
 		else if (why.len == 0)
 			buf_addf(&why, "%s: not built", target);
 		/* a text that cannot be read was named already, and a second line would say no more */

@@ -62,18 +62,18 @@ spew("$var/router.cf", '');
 my $script = (stat "$db/aliases.zmsh")[1];
 text('routes', "d.test error!other\n", -100);
 $got = build();
-is($got->{out}, "$db/routes.db: 1 record (its text is newer)\n", 'what is older than its text is built');
+is($got->{out}, "$db/routes.db: 1 record, built because its text is newer\n", 'what is older than its text is built');
 is((stat "$db/aliases.zmsh")[1], $script, 'a script that is right is not written again');
 text('routes', "d.test error!other\n");
 build();
-like(build('routesdb')->{out}, qr/routes.db: 1 record \(asked for\)\n\z/, 'what is asked for is built');
+like(build('routesdb')->{out}, qr/routes.db: 1 record, built because it is asked for\n\z/, 'what is asked for is built');
 spew($conf, slurp($conf) =~ s/-la(  \$MAILVAR\/db\/aliases)/-a $1/r);
 is(build()->{out}, '', 'the same folding in other words changes nothing');
 spew($conf, slurp($conf) =~ s/-a (  \$MAILVAR\/db\/aliases)/-au$1/r =~ s/aliases           -lm/aliases -um/r);
-like(build()->{out}, qr/aliases.db: 1 record \(it was built with other options\)\n.*aliases.zmsh: written/s,
+like(build()->{out}, qr/aliases.db: 1 record, built because it was built with other options\n.*aliases.zmsh: written/s,
 	'other options: map and script are made again');
 truncate "$db/routes.db", 4096;
-like(build()->{out}, qr/routes.db: 1 record \(it is damaged/, 'a damaged map is built again');
+like(build()->{out}, qr/routes.db: 1 record, built because it is damaged/, 'a damaged map is built again');
 
 # ---- one failure does not hide another, or keep the rest ----
 

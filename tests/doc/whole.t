@@ -50,6 +50,27 @@ is(join(' ', grep { !-e "$top/doc/" . ($_ =~ s/ /./r) } $overview =~ /^\.It Xr (
 my $internals = slurp('doc/INTERNALS');
 is(join(' ', grep { $internals !~ /^  \Q$_\E\s/m } map { s{^\Q$top\E/}{}r . '/' } grep { -d } map { glob "$top/$_" } qw(lib channel channel/* db db/*)),
 	'', 'INTERNALS says of every folder what it may include');
+
+# headings of the texts: underlined as wide as they are; those of INTERNALS have numbers, by which they are cited
+my %headings = map { my $page = $_; $page => [slurp($page) =~ /(?:\A|\n)(\S.*\n[-=]{3,})(?=\n)/g] } qw(README NEWS doc/INDEX doc/HACKING doc/ARCHITECTURE doc/INTERNALS);
+for my $page (sort keys %headings) {
+	cmp_ok(scalar @{$headings{$page}}, '>', 0, "$page has headings");
+	is(join("\n", grep { my ($heading, $line) = split /\n/; length $heading != length $line } @{$headings{$page}}), '', 'each underlined');
+}
+my @sections = map { /^(\d+)\. / } @{$headings{'doc/INTERNALS'}};
+is("@sections", join(' ', 1 .. $#{$headings{'doc/INTERNALS'}}), 'the sections of INTERNALS are numbered');
+my @sources = map { s{^\Q$top\E/}{}r } map { glob "$top/$_" }
+	'{lib,channel,channel/*,db,db/*,db/live/*,tests/*}/*.{c,h,t}', 'doc/{ARCHITECTURE,HACKING,*.[578]}', 'doc/spec/*.md';
+my @dangling;
+for my $file (@sources) {
+	for my $words (slurp($file) =~ /\bINTERNALS\b((?:[ ,*\n\t]|section|states? E\d(?: to E\d)?|\d+|"[^"]+"|control socket|operations)*)/g) {
+		push @dangling, "$file: section $_" for grep { !($_ >= 1 && $_ <= @sections) } $words =~ /section (\d+)/g;
+		push @dangling, "$file: $_" for grep { $internals !~ /^  $_\s/m } $words =~ /\b(E\d)\b/g;
+		push @dangling, "$file: $_" for grep { $internals !~ /^\Q$_\E(?:\.| \()/mi } map { tr/"//dr } $words =~ /"[^"]+"|control socket|operations/g;
+	}
+}
+is(join("\n", @dangling), '', 'what is cited of INTERNALS is there');
+
 my @exceptions = map { my $list = $_; map { s{^channel/}{}r } split /, /, $list } $internals =~ /^  (channel\/\S.*?)\s+and db\/:/mg;
 my @ruled = slurp('tests/unit/layers.t') =~ m{^\s*\['channel/(\w[\w/-]*)', 'lib/', 'channel/', 'db/'\]}mg;
 is(join(' ', sort @exceptions), join(' ', sort @ruled),
