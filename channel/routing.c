@@ -28,6 +28,7 @@ static void complain_lines(const struct buf *lines)
 
 static int open_router(const struct routing *r, struct router **router)
 {
+	static struct buf noted;
 	struct dbases dbases;
 	struct zenv zenv;
 	struct buf why = { 0 }, notes = { 0 };
@@ -42,7 +43,11 @@ static int open_router(const struct routing *r, struct router **router)
 		zenv_free(&zenv);
 	}
 	complain_lines(&why);
-	complain_lines(&notes);
+	/* who routes again and again says so once, and again when it is something else */
+	if (strcmp(buf_str(&noted), buf_str(&notes)) != 0)
+		complain_lines(&notes);
+	buf_clear(&noted);
+	buf_add(&noted, buf_str(&notes), notes.len);
 	buf_free(&why);
 	buf_free(&notes);
 	return status;

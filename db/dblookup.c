@@ -21,6 +21,7 @@
 #include "db/route/route.h"
 #include "db/route/setup.h"
 #include "db/route/substitute.h"
+#include "db/route/unasked.h"
 #include "db/store/stamp.h"
 #include "config.h"
 #include "lib/alloc.h"
@@ -269,6 +270,8 @@ static struct relation *open_relation(const struct options *options, const char 
 	int status;
 
 	read_dbases(options, &dbases, &zenv);
+	for (size_t i = 0; i < dbases.count; i++)
+		unasked_warn_of_slip(&dbases, &dbases.maps[i], fault_complain, NULL);
 	relation = dbases_relation(&dbases, name, &status, &why);
 	if (relation == NULL)
 		die(status, "%s", buf_str(&why));

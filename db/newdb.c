@@ -161,9 +161,12 @@ static int build_all(const struct options *options, char *const *relations)
 	if (status != EX_OK)
 		die(status, "%s", buf_str(&why));
 	status = dbases_read(&dbases, options->dbases, &zenv, tell_fault, &told);
-	for (char *const *name = relations; status == EX_OK && *name != NULL; name++)
-		if (!dbases_has(&dbases, *name))
-			option_usage(options->program, "%s has no relation \"%s\"", options->dbases, *name);
+	for (char *const *name = relations; status == EX_OK && *name != NULL; name++) {
+		if (dbases_has(&dbases, *name))
+			continue;
+		dbases_add_names(&dbases, &why);
+		option_usage(options->program, "%s: no relation \"%s\"; it has %s", options->dbases, *name, buf_str(&why));
+	}
 	if (status == EX_OK) {
 		unasked_warn(&dbases, tell_unasked, &told);
 		rebuild.dbases = &dbases;

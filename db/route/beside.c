@@ -6,6 +6,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "db/route/unasked.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
 
@@ -56,6 +57,8 @@ int beside_find(struct beside *beside, const char *base, fault_report *report, v
 		status = read_dbases(beside, directory, path, report, context);
 	if (status == EX_OK)
 		beside->map = dbases_find_file(&beside->dbases, absolute);
+	if (beside->map != NULL)
+		unasked_warn_of_slip(&beside->dbases, beside->map, report, context);
 	free(absolute);
 	free(path);
 	free(directory);

@@ -14,7 +14,7 @@ struct beside {
 
 /*
  * Looks for the map `base` (with or without suffix).  0, also if there is no dbases.conf; otherwise EX_CONFIG or
- * EX_NOINPUT after what is wrong went to `report`.
+ * EX_NOINPUT after what is wrong went to `report`.  A relation whose name is mistyped gets a warning there.
  */
 int beside_find(struct beside *beside, const char *base, fault_report *report, void *context);
 

@@ -160,6 +160,20 @@ bool dbases_has(const struct dbases *dbases, const char *name)
 	return false;
 }
 
+void dbases_add_names(const struct dbases *dbases, struct buf *out)
+{
+	for (size_t i = 0; i < dbases->count; i++) {
+		size_t first = 0;
+
+		while (strcmp(dbases->maps[first].relation, dbases->maps[i].relation) != 0)
+			first++;
+		if (first == i)
+			buf_addf(out, "%s%s", i == 0 ? "" : ", ", dbases->maps[i].relation);
+	}
+	if (dbases->count == 0)
+		buf_adds(out, "none");
+}
+
 const struct dbases_map *dbases_find_file(const struct dbases *dbases, const char *path)
 {
 	for (size_t i = 0; i < dbases->count; i++) {
@@ -179,7 +193,8 @@ struct relation *dbases_relation(const struct dbases *dbases, const char *name, 
 	*status = EX_OK;
 	if (!dbases_has(dbases, name)) {
 		*status = EX_UNAVAILABLE;
-		buf_addf(why, "%s: no relation \"%s\"", dbases->path, name);
+		buf_addf(why, "%s: no relation \"%s\"; it has ", dbases->path, name);
+		dbases_add_names(dbases, why);
 		return NULL;
 	}
 	relation = relation_create(name);

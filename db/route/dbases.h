@@ -73,6 +73,9 @@ void dbases_free(struct dbases *dbases);
  */
 struct relation *dbases_relation(const struct dbases *dbases, const char *name, int *status, struct buf *why);
 
+/* Adds the names of its relations, or "none". */
+void dbases_add_names(const struct dbases *dbases, struct buf *out);
+
 /* True if the file has a line for it. */
 bool dbases_has(const struct dbases *dbases, const char *name);
 

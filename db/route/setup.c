@@ -197,6 +197,6 @@ struct router *router_open(const struct dbases *dbases, char *const *options, si
 	if (router->max_depth > ROUTE_DEPTH)
 		buf_addf(notes, "max_depth=%u: ZMailer's router holds what is behind more than %u lists one inside the other, and "
 		         "with its own scripts may end itself there\n", router->max_depth, ROUTE_DEPTH);
-	unasked_note_foreign(dbases, notes);
+	unasked_note(dbases, notes);
 	return router;
 }

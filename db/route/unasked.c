@@ -87,38 +87,62 @@ static bool is_known(const char *name)
 	return false;
 }
 
+/* Makes the warning about a relation that nobody asks.  False without one; `is_slip` as in unasked_report. */
+static bool describe(const struct dbases_map *m, struct buf *text, bool *is_slip)
+{
+	const char *near, *known;
+
+	if (m->kind == DBASES_NONE || is_known(m->relation))
+		return false;
+	near = nearest(m->relation);
+	*is_slip = near != NULL;
+	buf_clear(text);
+	buf_addf(text, "routing never asks a relation \"%s\"; ", m->relation);
+	if (near != NULL) {
+		buf_addf(text, "is %s meant?", near);
+		return true;
+	}
+	buf_adds(text, "it asks ");
+	for (size_t k = 0; k < ROUTE_RELATIONS && (known = known_relation(k)) != NULL; k++)
+		buf_addf(text, "%s%s", k == 0 ? "" : k == ROUTE_RELATIONS - 1 ? " and " : ", ", known);
+	return true;
+}
+
 void unasked_warn(const struct dbases *dbases, unasked_report *report, void *context)
 {
 	struct buf text = { 0 };
+	bool is_slip;
 
 	for (size_t i = 0; i < dbases->count; i++) {
 		const struct dbases_map *m = &dbases->maps[i];
-		struct fault fault = { dbases->path, m->line, 1, true, NULL };
-		const char *near, *known;
 
-		if (m->kind == DBASES_NONE || is_known(m->relation))
-			continue;
-		near = nearest(m->relation);
-		buf_clear(&text);
-		buf_addf(&text, "routing never asks a relation \"%s\"; ", m->relation);
-		if (near != NULL) {
-			buf_addf(&text, "is %s meant?", near);
-		} else {
-			buf_adds(&text, "it asks ");
-			for (size_t k = 0; k < ROUTE_RELATIONS && (known = known_relation(k)) != NULL; k++)
-				buf_addf(&text, "%s%s", k == 0 ? "" : k == ROUTE_RELATIONS - 1 ? " and " : ", ", known);
-		}
-		fault.text = buf_str(&text);
-		report(context, &fault, near != NULL);
+		if (describe(m, &text, &is_slip))
+			report(context, &(struct fault){ dbases->path, m->line, 1, true, buf_str(&text) }, is_slip);
 	}
 	buf_free(&text);
 }
 
-void unasked_note_foreign(const struct dbases *dbases, struct buf *notes)
+void unasked_warn_of_slip(const struct dbases *dbases, const struct dbases_map *map, fault_report *report, void *context)
+{
+	struct buf text = { 0 };
+	bool is_slip;
+
+	if (describe(map, &text, &is_slip) && is_slip)
+		report(context, &(struct fault){ dbases->path, map->line, 1, true, buf_str(&text) });
+	buf_free(&text);
+}
+
+static void note_slip(void *notes, const struct fault *fault)
+{
+	buf_addf(notes, "%s:%zu:%zu: warning: %s\n", fault->file, fault->line, fault->column, fault->text);
+}
+
+void unasked_note(const struct dbases *dbases, struct buf *notes)
 {
 	for (size_t i = 0; i < dbases->count; i++) {
 		const struct dbases_map *m = &dbases->maps[i];
 
+		unasked_warn_of_slip(dbases, m, note_slip, notes);
 		for (size_t j = 0; j < FOREIGN; j++)
 			if (m->kind != DBASES_NONE && strcmp(m->relation, foreign[j].name) == 0)
 				buf_addf(notes, "%s:%zu: relation %s is not asked: %s\n", dbases->path, m->line, m->relation,

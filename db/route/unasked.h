@@ -14,7 +14,13 @@
 typedef void unasked_report(void *context, const struct fault *fault, bool is_slip);
 void unasked_warn(const struct dbases *dbases, unasked_report *report, void *context);
 
-/* Adds a line, ended by LF, for each relation with a map that ZMailer's scripts ask and this router does not. */
-void unasked_note_foreign(const struct dbases *dbases, struct buf *notes);
+/* The same for one line of it, and only if the name is nearly that of one that is asked. */
+void unasked_warn_of_slip(const struct dbases *dbases, const struct dbases_map *map, fault_report *report, void *context);
+
+/*
+ * For who asks maps and does not look after them.  Adds a line, ended by LF, for each relation with a map whose name is nearly that of one
+ * that is asked, and for each that ZMailer's scripts ask and this router does not.
+ */
+void unasked_note(const struct dbases *dbases, struct buf *notes);
 
 #endif

@@ -46,7 +46,7 @@ ok(!-e "$db/fqdnaliases.db", 'a map with -r is left alone');
 is(run([$dblookup, '-f', $conf, 'fqdnaliases', 'x@y'])->{status}, 75, 'a live map that is missing: could not tell');
 is(run([$dblookup, '-f', $conf, 'routesdb', 'sub.d.test'])->{status}, 75, 'a type that only the router reads: could not tell');
 is(run([$dblookup, '-f', $conf, 'otherservers', 'x'])->{status}, 1, 'NONE never finds anything');
-is(run([$dblookup, '-f', $conf, 'fqdnroutes', 'U@D.test', 'u', '+t'])->{out}, "smtp-lmtp!node!u+t\n", 'a relation can be asked');
+is(run([$dblookup, '-f', $conf, 'fqdnroutes', 'U@D.test', '--', 'u', '+t'])->{out}, "smtp-lmtp!node!u+t\n", 'a relation can be asked');
 
 # ---- only what is due ----
 
@@ -153,6 +153,24 @@ like(warned('customers'), qr/never asks a relation "customers"; it asks fqdnalia
 	'a name like none of ours may be wanted: the warning names all');
 is(warned($_), '', '... without a word') for qw(aliases fqdnaliases fqdnaliasesldap fqdnroutes routesdb thishost
 	otherservers expired userdb mboxmap iproutesdb);
+
+# who only asks is told where the name is nearly one of ours, and of no other
+my $mistyped = qr/^\w+: (?:\Q$conf\E:1:1: warning: routing never asks a relation "fqdnroute"; is fqdnroutes meant\?)\n/;
+text('aliases', "root joe\n");
+spew($conf, "fqdnroute unordered - - \$MAILVAR/db/aliases -lm\ncustomers unordered - - \$MAILVAR/db/aliases -lm\n");
+$got = run([$dblookup, '-f', $conf, 'fqdnroute', 'root']);
+is($got->{out}, "joe\n", 'dblookup answers from it');
+like($got->{err}, qr/$mistyped\z/, '... with the warning, once, and none about a name of the site');
+like(run([$dblookup, '-f', $conf, 'fqdnroutes', 'root'])->{err}, qr/$mistyped\w+: \Q$conf\E: no relation "fqdnroutes"; it has fqdnroute, customers\n\z/,
+	'... and which relations there are, of one that is not');
+like(run([$dblookup, '-f', $conf, '-r', "root\@d.test", "joe\@d.test"])->{err}, qr/$mistyped\z/, 'so does dblookup -r, once');
+$got = run(["$ENV{BUILD_DIR}/channel/enqueue", '-m', '-P', scratch('po'), '-f', $conf, '-s', "a\@d.test", "root\@d.test", "joe\@d.test"], in => "Subject: x\n\nx\n");
+like($got->{err}, qr/$mistyped\z/, 'so does enqueue');
+spew($conf, "fqdnroute btree - -r \$MAILVAR/db/live -l\ncustomers btree - -r \$MAILVAR/db/sound -l\nfqdnalias btree - -r \$MAILVAR/db/other -l\n");
+like(run([tool('dbupdate'), "$db/live", 'replace', '-'], in => "a\tb\n")->{err}, qr/$mistyped\z/, 'what writes the map of such a line says so');
+is(run([tool('dbupdate'), "$db/sound", 'replace', '-'], in => "a\tb\n")->{err}, '', '... and has no word for the lines of other maps');
+is(run([$newdb, '-f', $conf, 'fqdnroutes'])->{err}, "newdb: $conf: no relation \"fqdnroutes\"; it has fqdnroute, customers, fqdnalias; try -h\n",
+	'newdb says which there are');
 
 # ---- lists one inside the other ----
 

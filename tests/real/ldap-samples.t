@@ -56,7 +56,7 @@ for my $path (sort glob "$samples/*.ldap $samples/*.conf") {
 }
 
 sub found($relation, $key, $expected, @arguments) {
-	chomp(my $value = qx{$build/db/dblookup -f $dir/dbases.conf $relation '$key' @arguments 2>&1});
+	chomp(my $value = qx{$build/db/dblookup -f $dir/dbases.conf $relation '$key' -- @arguments 2>&1});
 	is $value, $expected, "$relation: $key";
 }
 
