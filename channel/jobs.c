@@ -442,8 +442,8 @@ struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit, u
 		}
 		t->recipients = xgrow(t->recipients, t->count, &capacity, sizeof *t->recipients);
 		t->recipients[t->count++] = (struct transaction_recipient){
-			.to = { .address = r->line->user, .notify = r->notify[0] ? r->notify : NULL, .orcpt = r->line->orcpt,
-			        .ignore_quota = jobs->options->ignore_quota },
+			.to = { .address = r->line->user, .notify = r->notify[0] ? r->notify : NULL,
+			        .orcpt = r->line->orcpt != NULL ? r->line->orcpt : r->line->given, .ignore_quota = jobs->options->ignore_quota },
 			.owner = r,
 		};
 		set_under_way(jobs, r, session);

@@ -222,7 +222,8 @@ static struct report_recipient describe(const struct notice *n, const struct tol
 	const struct control_diagnostic *d = n->last[index];
 	const struct late *late = t->kind == FORM_DELAY ? late_of(n, r) : NULL;
 	struct report_recipient said = {
-		.address = r->user, .orcpt = r->orcpt, .action = action_of(t->kind, d),
+		.address = r->user, .orcpt = r->orcpt_is_ours ? NULL : r->orcpt, .given = r->given != r->orcpt ? r->given : NULL,
+		.action = action_of(t->kind, d),
 		.last_attempt = late != NULL ? late->last_attempt : d != NULL ? d->time : 0,
 		.retry_until = late != NULL ? n->request->until : 0,
 	};

@@ -271,13 +271,18 @@ static void add_recipient_fields(struct composer *c, const struct report_recipie
 		[REPORT_RELAYED] = "relayed", [REPORT_EXPANDED] = "expanded",
 	};
 	struct said said = said_about(r);
-	struct buf status = { 0 }, type = { 0 }, original = { 0 };
+	struct buf status = { 0 }, type = { 0 }, original = { 0 }, final = { 0 };
 
 	add_status(&status, r);
 	buf_addc(&c->status, '\n');
 	if (decode_orcpt(r->orcpt, &type, &original))
 		add_address_field(c, "Original-Recipient", buf_str(&type), buf_str(&original));
-	add_address_field(c, "Final-Recipient", "rfc822", r->address);
+	/* as it was when it was accepted (RFC 3464 section 2.3.2): what the sender can know it by */
+	buf_clear(&type);
+	if (decode_orcpt(r->given, &type, &final))
+		add_address_field(c, "Final-Recipient", buf_str(&type), buf_str(&final));
+	else
+		add_address_field(c, "Final-Recipient", "rfc822", r->address);
 	buf_addf(&c->status, "Action: %s\nStatus: %s\n", actions[r->action], buf_str(&status));
 	if (said.mta.len > 0)
 		add_typed(c, "Remote-MTA", buf_str(&said.mta_type), buf_str(&said.mta), ADDRESS_CAP);
@@ -285,6 +290,7 @@ static void add_recipient_fields(struct composer *c, const struct report_recipie
 	add_dated(c, "Last-Attempt-Date", r->last_attempt);
 	if (r->action == REPORT_DELAYED)
 		add_dated(c, "Will-Retry-Until", r->retry_until);
+	buf_free(&final);
 	buf_free(&status);
 	buf_free(&type);
 	buf_free(&original);
@@ -353,7 +359,7 @@ static void add_recipient_words(const struct composer *c, struct buf *out, const
 	buf_addc(&text, '<');
 	text_add_clean_string(&text, r->address, ADDRESS_CAP);
 	buf_addc(&text, '>');
-	if (decode_orcpt(r->orcpt, &type, &original) && strcmp(buf_str(&original), r->address) != 0) {
+	if (decode_orcpt(r->orcpt != NULL ? r->orcpt : r->given, &type, &original) && strcmp(buf_str(&original), r->address) != 0) {
 		buf_adds(&text, ", which you have written as <");
 		text_add_clean_string(&text, buf_str(&original), ADDRESS_CAP);
 		buf_addc(&text, '>');
@@ -546,6 +552,8 @@ static uint64_t hash_report(const struct report *r)
 
 		hash = hash_text(hash, r->recipients[i].address);
 		hash = hash_text(hash, r->recipients[i].orcpt);
+		if (r->recipients[i].given != NULL)
+			hash = hash_text(hash, r->recipients[i].given);
 		snprintf(numbers, sizeof numbers, "%d %" PRId64, (int)r->recipients[i].action, r->recipients[i].last_attempt);
 		hash = hash_text(hash, numbers);
 	}
@@ -649,18 +657,25 @@ static bool write_original(struct composer *c)
 
 /* ---- all of it ---- */
 
+static bool names_utf8(const char *orcpt)
+{
+	struct buf type = { 0 }, address = { 0 };
+	bool is_utf8 = decode_orcpt(orcpt, &type, &address) && is_utf8_address(address.data, address.len);
+
+	buf_free(&type);
+	buf_free(&address);
+	return is_utf8;
+}
+
 /* Does an address in it need RFC 6533? */
 static bool needs_utf8(const struct report *r)
 {
 	bool needs = is_utf8_address(r->to, strlen(r->to));
 
 	for (size_t i = 0; i < r->count && !needs; i++) {
-		struct buf type = { 0 }, address = { 0 };
+		const struct report_recipient *x = &r->recipients[i];
 
-		needs = is_utf8_address(r->recipients[i].address, strlen(r->recipients[i].address)) ||
-		        (decode_orcpt(r->recipients[i].orcpt, &type, &address) && is_utf8_address(address.data, address.len));
-		buf_free(&type);
-		buf_free(&address);
+		needs = is_utf8_address(x->address, strlen(x->address)) || names_utf8(x->orcpt) || names_utf8(x->given);
 	}
 	return needs;
 }

@@ -25,7 +25,8 @@ enum report_action { REPORT_FAILED, REPORT_DELAYED, REPORT_DELIVERED, REPORT_REL
 /* Text may hold any bytes: it is cleaned, bounded and folded here. */
 struct report_recipient {
 	const char *address;       /* who did not get it, or got it: the user of the quad */
-	const char *orcpt;         /* "type;xtext" as in an N line, or NULL */
+	const char *orcpt;         /* "type;xtext" as in an N line, or NULL where the client gave none */
+	const char *given;         /* the same of whom the client named in RCPT, or NULL if that is not known */
 	enum report_action action;
 	const char *status;        /* "5.1.1" (RFC 3463); one of another class or none at all: X.0.0 of the action */
 	bool uncoded;              /* the server's reply has no such code: it was made of the reply's digits */

@@ -32,6 +32,8 @@ void dsn_add(struct buf *out, const char *notify, const char *orcpt, const char 
 	buf_adds(out, " INFROM=rfc822;");
 	if (sender != NULL)
 		dsn_add_xtext(out, sender);
+	if (orcpt == NULL)
+		buf_adds(out, " ORCPTFROM=INRCPT");
 }
 
 bool dsn_original(struct buf *out, const char *orcpt)

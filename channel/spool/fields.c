@@ -118,6 +118,8 @@ void dsn_parse(char *text, struct control_recipient *recipient)
 			recipient->notify_given = recipient->notify != 0;
 		} else if (strncasecmp(word, "ORCPT=", 6) == 0) {
 			recipient->orcpt = word + 6;
+		} else if (strcasecmp(word, "ORCPTFROM=INRCPT") == 0) {
+			recipient->orcpt_is_ours = true;
 		} else if (strncasecmp(word, "INRCPT=", 7) == 0) {
 			recipient->given = word + 7;
 		} else if (strncasecmp(word, "BY=", 3) == 0) {

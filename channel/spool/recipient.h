@@ -38,6 +38,7 @@ struct control_recipient {
 	unsigned notify;          /* NOTIFY_ bits; NOTIFY_FAILURE without an N line or NOTIFY= */
 	bool notify_given;        /* NOTIFY= was there and named at least one known word */
 	const char *orcpt;        /* "type;xtext" as it stands, or NULL */
+	bool orcpt_is_ours;       /* the client gave none: it is whom it named in RCPT */
 	const char *given;        /* whom the client named in RCPT, in that form: INRCPT, or ORCPT where the line has none */
 	const char *by;           /* RFC 2852 "[-]digits;letters", or NULL */
 	const char *ezmlm;        /* EZMLM= tail, or NULL */

@@ -113,7 +113,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	message.header_length = strlen(fields[5]);
 	recipients[0] = (struct report_recipient){ .address = fields[6], .orcpt = fields[7], .status = fields[8],
 		.remote = fields[9], .diagnostic = fields[10], .last_attempt = 1, .retry_until = 2 };
-	recipients[1] = (struct report_recipient){ .address = fields[2], .action = REPORT_DELAYED };
+	recipients[1] = (struct report_recipient){ .address = fields[2], .given = fields[7], .action = REPORT_DELAYED };
 	form_parse(&forms, report.kind, fields[11], strlen(fields[11]), &why);
 	must(report_compose(&report, &settings, &forms, collect, &text, &smtputf8, &why) == REPORT_COMPOSED);
 	check_lines(&text);

@@ -1,7 +1,7 @@
 /*
  * report: composes the report that standard input describes.  Lines NAME=VALUE, "%XX" in a value stands for a byte:
  * kind, to, now, offset, sender, envid, ret, id, arrival, host, from, postmaster, max, form (text of one), body-fails,
- * room, conf; "recipient" begins the next one: address, orcpt, action, status, remote, diagnostic, notary, attempt, until.
+ * room, conf; "recipient" begins the next one: address, orcpt, given, action, status, remote, diagnostic, notary, attempt, until.
  * Behind an empty line the message.
  */
 #include <stdio.h>
@@ -71,6 +71,8 @@ static void set_recipient(const char *name, char *value)
 		r->address = value;
 	else if (strcmp(name, "orcpt") == 0)
 		r->orcpt = value;
+	else if (strcmp(name, "given") == 0)
+		r->given = value;
 	else if (strcmp(name, "status") == 0)
 		r->status = value;
 	else if (strcmp(name, "remote") == 0)

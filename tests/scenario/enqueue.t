@@ -132,7 +132,7 @@ subtest 'a message with its envelope' => sub {
 	is $c->{message}, $inode, 'the control file names the message file';
 	is_deeply [map { join '|', @$_{qw(tag pid channel host user)} } @{$c->{recipients}}],
 		[' ||lmtp|-|bob@example.net', ' ||lmtp|store1|carol,x@example.net', ' ||local|-|"dan d"'], 'recipients';
-	like $c->{recipients}[2]{dsn}, qr/^NOTIFY=FAILURE,DELAY ORCPT=rfc822;dan\+20d INRCPT=rfc822;dan\+20d INFROM=rfc822;ann\@example\.org$/,
+	like $c->{recipients}[2]{dsn}, qr/^NOTIFY=FAILURE,DELAY ORCPT=rfc822;dan\+20d INRCPT=rfc822;dan\+20d INFROM=rfc822;ann\@example\.org ORCPTFROM=INRCPT$/,
 		'DSN parameters';
 	is "$c->{ret} $c->{envid}", 'HDRS QQ314159', 'RET and ENVID';
 	is_deeply $c->{recipients}[0]{sender}, ['local', 'ann@example.org', 'ann@example.org', $<], 'sender';

@@ -141,6 +141,17 @@ equal(Report(again).message['Message-ID'], r.message['Message-ID'], 'the same re
 other, _ = compose([dict(BOB, address='carol@example.net')], **KNOWN)
 ok(Report(other).message['Message-ID'] != r.message['Message-ID'], 'another one has another')
 
+GIVEN = dict(BOB, address='bob', given='rfc822;Bob+40x+2By@example.net')
+r = Report(compose([GIVEN], **KNOWN)[0])
+equal((r.trouble, r.groups[1][:2]), ([], [('Original-Recipient', 'rfc822; bob+x@example.com'),
+      ('Final-Recipient', 'rfc822; Bob@x+y@example.net')]), 'Final-Recipient is whom the client named, not the user of the channel')
+del GIVEN['orcpt']
+r = Report(compose([GIVEN], **KNOWN)[0])
+equal(r.groups[1][0], ('Final-Recipient', 'rfc822; Bob@x+y@example.net'), 'which alone stands there without ORCPT')
+ok('<bob>, which you have written as <Bob@x+y@example.net>' in ' '.join(r.words.split()), 'and in the words', r.words)
+r = Report(compose([dict(GIVEN, given='rfc822;j+C3+BCrgen@x.example')], **KNOWN)[0])
+equal((r.trouble, r.groups[1][0]), ([], ('Final-Recipient', 'utf-8; jürgen@x.example')), 'UTF-8 in it')
+
 # ---- delay, success, several, zones, settings ----
 
 EVE = dict(BOB, address='eve@example.net', action='delayed', status='4.4.1',
