@@ -204,6 +204,68 @@ static void a_file_that_was_moved_or_removed_is_made_again(void **state)
 	buf_free(&text);
 }
 
+static bool holds(const char *path, const char *text)
+{
+	struct buf bytes = { 0 };
+	bool found = file_read_path(path, &bytes) && strstr(buf_str(&bytes), text) != NULL;
+
+	buf_free(&bytes);
+	return found;
+}
+
+/* Each of these is another file under the name, or the same one cut short; what was there is not written to any more. */
+static void however_a_log_is_rotated_its_name_is_followed(void **state)
+{
+	char path[220], directory[200], away[200], first[220], second[220];
+	struct transcript t = { 0 };
+
+	(void)state;
+	snprintf(directory, sizeof directory, "%s", scratch("rotated"));
+	snprintf(away, sizeof away, "%s", scratch("away"));
+	snprintf(path, sizeof path, "%s/log", directory);
+	snprintf(first, sizeof first, "%s/log", away);
+	snprintf(second, sizeof second, "%s/log.1", directory);
+	assert_int_equal(mkdir(directory, 0700), 0);
+	assert_true(transcript_open(&t, path));
+	transcript_addf(&t, "one");
+	/* its directory is another one */
+	assert_int_equal(rename(directory, away), 0);
+	assert_int_equal(mkdir(directory, 0700), 0);
+	time_passes(&t);
+	transcript_addf(&t, "two");
+	assert_true(holds(path, "two") && !holds(first, "two") && holds(first, "one"));
+	/* "copytruncate" */
+	assert_int_equal(truncate(path, 0), 0);
+	transcript_addf(&t, "three");
+	assert_true(holds(path, "three") && !holds(path, "two"));
+	/* a pipe without a reader, a directory: the old file is better than none */
+	assert_int_equal(rename(path, second), 0);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	time_passes(&t);
+	transcript_addf(&t, "four");
+	assert_true(holds(second, "four"));
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkdir(path, 0700), 0);
+	time_passes(&t);
+	transcript_addf(&t, "five");
+	assert_true(holds(second, "five"));
+	/* and when there can be one again, it is found */
+	assert_int_equal(rmdir(path), 0);
+	time_passes(&t);
+	transcript_addf(&t, "six");
+	assert_true(holds(path, "six") && !holds(second, "six"));
+	/* the old one comes back */
+	assert_int_equal(rename(second, path), 0);
+	time_passes(&t);
+	transcript_addf(&t, "seven");
+	assert_true(holds(path, "seven") && holds(path, "four"));
+	close(t.fd);
+	unlink(path);
+	rmdir(directory);
+	unlink(first);
+	rmdir(away);
+}
+
 static void a_file_that_cannot_be_made_again_leaves_the_old_one(void **state)
 {
 	char path[200], directory[200], away[200], moved[220];
@@ -249,6 +311,7 @@ int main(void)
 		cmocka_unit_test(a_log_is_added_to),
 		cmocka_unit_test(without_a_log_nothing_happens),
 		cmocka_unit_test(a_file_that_was_moved_or_removed_is_made_again),
+		cmocka_unit_test(however_a_log_is_rotated_its_name_is_followed),
 		cmocka_unit_test(a_file_that_cannot_be_made_again_leaves_the_old_one),
 		cmocka_unit_test(a_pipe_without_a_reader_is_no_log),
 	};
