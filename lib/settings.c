@@ -72,6 +72,17 @@ static size_t word_length(const char *p, const char *end)
 	return n;
 }
 
+/* What of a line can be shown: a word, and the character that should not be behind it.  What follows may be a password. */
+static size_t beginning(const char *p, const char *end)
+{
+	size_t n = word_length(p, end);
+
+	n += p + n < end;
+	while (p + n < end && ((unsigned char)p[n] & 0xc0) == 0x80)
+		n++;
+	return n;
+}
+
 /* A word, and behind it a blank, "=" or nothing. */
 static bool begins_like_setting(const char *p, const char *end)
 {
@@ -113,7 +124,7 @@ static int take_setting(struct reader *r, const char *p, const char *end)
 	const char *name;
 
 	if (!begins_like_setting(p, end))
-		return conf_expected(&r->text, "a keyword", p, (size_t)(end - p));
+		return conf_expected(&r->text, "a keyword", p, beginning(p, end));
 	while (value < end && is_blank(*value))
 		value++;
 	if (value < end && *value == '=')
@@ -142,7 +153,7 @@ static int take_line(struct reader *r)
 	const char *line = r->text.line, *p = line, *end = line + r->text.length;
 
 	if (conf_has_nul(&r->text))
-		return line_error(r, "NUL byte in", line, r->text.length);
+		return line_error(r, "NUL byte in the line that begins with", line, word_length(line, end));
 	while (p < end && is_blank(*p))
 		p++;
 	while (end > p && (is_blank(end[-1]) || end[-1] == '\r'))
@@ -155,7 +166,7 @@ static int take_line(struct reader *r)
 		char *longer;
 
 		if (last == NULL || last->file != r->text.path)
-			return conf_expected(&r->text, "a keyword", p, (size_t)(end - p));
+			return conf_expected(&r->text, "a keyword", p, beginning(p, end));
 		longer = xasprintf("%s%s%.*s", last->value, last->value[0] != '\0' ? " " : "", (int)(end - p), p);
 		free(last->value);
 		last->value = longer;

@@ -107,6 +107,8 @@ for my $type (sort keys %file) {
 
 kept("$build/db/ldapsync", '-1', '-f', secret('secret-sync', "uri ldap://127.0.0.1:$away\nbase o=x\nmap $dir/copied\nbind simple\n"
 	. "binddn cn=reader\npasswd correct-horse\nclear_password yes\nrule users\nfilter (objectClass=*)\nkey {mail}\nvalue {uid}\n")) if $file{ldap};
+kept("$build/db/sqlsync", '-1', '-f', secret("secret-sync-$_", "database = $_\nhosts = inet:127.0.0.1:$away\nuser = reader\npassword = correct-horse\n"
+	. "dbname = mail\nquery = SELECT a, v FROM u\nmap = $dir/copied-$_\n")) for sort keys %sql;
 kept("$build/channel/lmtp", '-c', 'lmtp', '-A', secret('secret-passwords', "* * YW5u Y29ycmVjdA==\n"), '-B', '-F', "[127.0.0.1]:$away", 'ann@d.test');
 
 {
@@ -118,5 +120,22 @@ kept("$build/channel/lmtp", '-c', 'lmtp', '-A', secret('secret-passwords', "* * 
 	kept("$build/channel/lmtp", '-c', 'lmtp', '-S', "$dir/tls.conf", '-B', '-F', "[127.0.0.1]:$away", 'ann@d.test');
 	kept_server('intake -S', "$dir/lmtp", "LHLO x\r\nQUIT\r\n", "$build/channel/intake", '-S', "$dir/tls.conf", '-f', "$dir/dbases.conf", '-L',
 		"lmtp:UNIX:$dir/lmtp");
+}
+
+# ---- nor is one printed, wherever it stands in a line that cannot be read ----
+
+my %lines = (
+	'an unknown keyword' => 'passwrod correct-horse', 'another one with =' => 'passwrod = correct-horse', 'a colon' => 'password: correct-horse',
+	'another colon' => 'passwd:correct-horse', 'a quote in front' => '"passwd" correct-horse', 'a letter beyond ASCII' => "passw\xc3\xb6rd correct-horse",
+	'a NUL byte' => "passwd correct-\0horse correct-horse", 'twice' => "passwd correct-horse\npasswd correct-horse\npassword = correct-horse\npassword = correct-horse",
+);
+for my $what (sort keys %lines) {
+	my $file = secret('broken', "$lines{$what}\n");
+	for my $command ((map { ["$build/db/dblookup", '-t', $_, $file, 'ann@d.test'] } sort keys %file), (map { ["$build/db/$_", '-1', '-f', $file] }
+		$file{ldap} ? 'ldapsync' : (), 'sqlsync')) {
+		my $got = run($command);
+		unlike "$got->{out}$got->{err}", qr/horse/, "$what: " . join ' ', map { m{/} ? () : $_ } @$command[1 .. $#$command];
+		cmp_ok $got->{status}, '>', 0, '... and it is wrong';
+	}
 }
 done_testing;

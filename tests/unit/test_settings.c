@@ -72,9 +72,12 @@ static void damage_is_named_with_its_line(void **state)
 	static const struct { const char *text, *why; } rows[] = {
 		{ "a x\nfoo y\n", "F:2: unknown keyword \"foo\"" },
 		{ "a x\n  foo y\n", "F:2: unknown keyword \"foo\"" },
-		{ "\n  (y)\n", "F:2: expected a keyword, found \"(y)\"" },
-		{ "a:x\n", "F:1: expected a keyword, found \"a:x\"" },
-		{ "a x\n\xff\x01 y\n", "F:2: expected a keyword, found \"?  y\"" },
+		/* no more of the line than that: a password may follow */
+		{ "\n  (y)\n", "F:2: expected a keyword, found \"(\"" },
+		{ "a:x\n", "F:1: expected a keyword, found \"a:\"" },
+		{ "a: x y\n", "F:1: expected a keyword, found \"a:\"" },
+		{ "a\xc2\xa0x\n", "F:1: expected a keyword, found \"a\xc2\xa0\"" },
+		{ "a x\n\xff\x01 y\n", "F:2: expected a keyword, found \"?\"" },
 		{ "include relative\n", "F:1: include: expected an absolute path, found \"relative\"" },
 	};
 
