@@ -61,7 +61,7 @@ static int search(struct comparison *c, LDAP *ld, const char *base, int scope, c
 
 int compare_start(struct comparison *c, LDAP *ld, struct copy *copy, const struct sync_rule *rule, size_t number, bool first)
 {
-	char *attributes[] = { (char[]){ "entryUUID" }, (char[]){ "entryCSN" }, NULL };
+	char *few[] = { (char[]){ "entryUUID" }, (char[]){ "entryCSN" }, NULL };
 
 	compare_free(c);
 	c->copy = copy;
@@ -70,7 +70,7 @@ int compare_start(struct comparison *c, LDAP *ld, struct copy *copy, const struc
 	c->stage = first ? COMPARE_LISTING_FIRST : COMPARE_LISTING;
 	if (!first)
 		copy_begin_round(copy, number);
-	return search(c, ld, rule->base, rule->scope, rule->filter, attributes);
+	return search(c, ld, rule->base, rule->scope, rule->filter, first ? few : rule->attributes);
 }
 
 bool compare_is_open(const struct comparison *c)
@@ -131,11 +131,11 @@ static void add_listed(struct comparison *c, const struct sync_uuid *uuid, uint6
 	c->list[c->count++] = (struct listed){ .uuid = *uuid, .version = version };
 }
 
+/* What rights the reader has no version tells: values are looked at as well. */
 static void take_listed(struct comparison *c, const struct ldap_entry *entry)
 {
-	const uint64_t version = rule_version(entry);
+	uint64_t version = rule_version(entry), has;
 	struct sync_uuid uuid;
-	uint64_t has;
 
 	/* without it there is nothing to compare by, and all that the copy has would seem to be surplus */
 	if (!uuid_of(entry, &uuid)) {
@@ -143,8 +143,11 @@ static void take_listed(struct comparison *c, const struct ldap_entry *entry)
 		return;
 	}
 	c->counts.entries++;
-	if (c->stage == COMPARE_LISTING && copy_see(c->copy, c->number, &uuid, &has) && has == version && version != 0)
-		return;
+	if (c->stage == COMPARE_LISTING && copy_see(c->copy, c->number, &uuid, &has) && has == version && version != 0) {
+		if (copy_is_same(c->copy, c->number, &uuid, entry))
+			return;
+		version = 0;
+	}
 	add_listed(c, &uuid, version);
 }
 

@@ -4,8 +4,9 @@
  * A server tells what was changed since a cookie.  It cannot tell of entries that its reader may see now or may not see any
  * more, of subtrees that were moved, of what it forgot in a crash, or of a directory that was loaded again; and
  * OpenLDAP leaves out of a refresh what is newer than its own mark (contextCSN).  So now and then an ordinary search
- * lists entryUUID and entryCSN of all entries; those that are missing here or have another version are read, and
- * those that were not listed are asked for once more and removed if they are not found.
+ * lists all entries, with entryUUID, entryCSN and what the rule makes use of, as rights change values without a change of the entry; those
+ * that are missing here, have another version or say something else are read, and those that were not listed are asked for once more and
+ * removed if they are not found.  To read from a list would be quicker: it may be older than what has come in another way meanwhile.
  *
  * Where everything is read anyway, the list is made first, and afterwards all of it must be there: a server that left
  * entries out of the refresh is not believed.
@@ -27,13 +28,13 @@
 struct listed {
 	struct sync_uuid uuid;
 	bool is_found;           /* when it was asked for */
-	uint64_t version;        /* rule_version() */
+	uint64_t version;        /* rule_version(); 0: that does not tell that it was read meanwhile */
 };
 
 struct compare_counts {
 	size_t entries;          /* listed */
 	size_t missing;          /* were not in the copy */
-	size_t changed;          /* had another version, and something else in it */
+	size_t changed;          /* had something else in them */
 	size_t surplus;          /* are in the copy and not to be found */
 	size_t unseen;           /* of those: are there, and this reader does not see what the rule asks for */
 	size_t hidden;           /* were left out of a refresh of everything */

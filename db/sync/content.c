@@ -550,6 +550,13 @@ bool content_put(struct content *c, unsigned rule, const struct sync_uuid *uuid,
 	return true;
 }
 
+bool content_is_same(const struct content *c, unsigned rule, const struct sync_uuid *uuid, const struct yield *yield)
+{
+	const struct item *e = find_item(c, rule, uuid);
+
+	return e != NULL && !e->is_gone && same_domains(e, yield->domains) && same_records(e, yield);
+}
+
 static void drop(struct content *c, struct item *e)
 {
 	if (e->is_gone)

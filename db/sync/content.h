@@ -34,6 +34,9 @@ bool content_put(struct content *content, unsigned rule, const struct sync_uuid 
 /* The entry is gone; harmless if it is not there. */
 void content_drop(struct content *content, unsigned rule, const struct sync_uuid *uuid);
 
+/* True if the entry is there and wants just this. */
+bool content_is_same(const struct content *content, unsigned rule, const struct sync_uuid *uuid, const struct yield *yield);
+
 bool content_has(const struct content *content, unsigned rule, const struct sync_uuid *uuid);
 
 /* True if there is any entry, be it one that was dropped since content_settled(). */

@@ -274,6 +274,19 @@ bool copy_see(struct copy *copy, size_t rule, const struct sync_uuid *uuid, uint
 	return content_see(copy->content, (unsigned)rule, uuid, copy->rules[rule].round, version);
 }
 
+/* Of an entry with a version all could be used (put_entry()): what a rule makes of it now needs no look at keys and values. */
+bool copy_is_same(const struct copy *copy, size_t rule, const struct sync_uuid *uuid, const struct ldap_entry *entry)
+{
+	struct yield yield;
+	struct buf why = { 0 };
+	const bool is_same = rule_apply(copy->rules[rule].rule, entry, copy->settings->livemap.folding, &yield, &why)
+		&& content_is_same(copy->content, (unsigned)rule, uuid, &yield);
+
+	yield_free(&yield);
+	buf_free(&why);
+	return is_same;
+}
+
 void copy_each_unseen(struct copy *copy, size_t rule, content_unseen *each, void *context)
 {
 	content_each_unseen(copy->content, (unsigned)rule, copy->rules[rule].round, each, context);

@@ -65,6 +65,9 @@ void copy_begin_round(struct copy *copy, size_t rule);
 bool copy_has(const struct copy *copy, size_t rule, const struct sync_uuid *uuid, uint64_t *version);
 bool copy_see(struct copy *copy, size_t rule, const struct sync_uuid *uuid, uint64_t *version);
 
+/* True if the copy has of the entry just what this one would give it; only for one that copy_has() and whose version is not 0. */
+bool copy_is_same(const struct copy *copy, size_t rule, const struct sync_uuid *uuid, const struct ldap_entry *entry);
+
 /* Calls `each` for all entries that were not seen in this round. */
 void copy_each_unseen(struct copy *copy, size_t rule, content_unseen *each, void *context);
 

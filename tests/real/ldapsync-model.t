@@ -99,7 +99,8 @@ my %events = (
 	'other rights' => sub () {
 		my $digits = join '', map { int rand 10 } 1 .. 2;
 		$rights = rand() < 0.3 ? '' : rand() < 0.5 ? "access to dn.regex=\"^mail=[a-z]+[0-9]*[$digits]@.*\" by dn.exact=\"$reader\" none by * read\n"
-			: "access to dn.regex=\"^mail=[a-z]+[0-9]*[$digits]@.*\" attrs=mailbox,objectClass by dn.exact=\"$reader\" none by * read\n";
+			: rand() < 0.5 ? "access to dn.regex=\"^mail=[a-z]+[0-9]*[$digits]@.*\" attrs=mailbox,objectClass by dn.exact=\"$reader\" none by * read\n"
+			: "access to attrs=mail val.regex=\"^second.*[$digits]@.*\" by dn.exact=\"$reader\" none by * read\n";
 		for my $s (@servers) {
 			$s->{config} = $s->{own_config} . $rights;
 			$s->_configure;

@@ -238,6 +238,38 @@ subtest 'an ACL mistake that was put right' => sub {
 	is $sync->stop, 0;
 };
 
+subtest 'an ACL mistake about values, which no entryCSN tells of' => sub {
+	my $slapd = RealSlapd->new(users => 20, aliases => 0)->start;
+	$slapd->add_account('two', mail => ["second\@$domain"]);
+	my $restrict = sub ($text) {
+		$slapd->stop;
+		$slapd->{config} = $text;
+		$slapd->_configure;
+		$slapd->start;
+	};
+	my $rights = "access to attrs=mail val=\"second\@$domain\" by dn.exact=\"$RealSlapd::reader\" none by * read\n"
+		. "access to attrs=maildrop val=\"user2\@$domain\" by dn.exact=\"$RealSlapd::reader\" none by * read\n";
+	$restrict->($rights);
+	my $sync = LdapSync->new($slapd, access => "uri @{[$slapd->uri('ldapi')]}\nbinddn $RealSlapd::reader\npasswd $RealSlapd::reader_password\n");
+	is +($sync->once)[0], 0;
+	is $sync->find("second\@$domain"), undef, 'a value that the reader may not see makes no key';
+	$restrict->('');
+	my ($exit, $said) = $sync->once;
+	is $exit, 0 or diag $said;
+	like $said, qr/^compared \d+ entries with .*: 0 were missing, 2 had changed, 0 were surplus/m, 'one that may be seen again is told';
+	is $sync->difference, '', '... and is there';
+	$restrict->($rights);
+	is +($sync->once)[0], 0;
+	is $sync->find("second\@$domain"), undef, 'and so is one that may not be seen any more';
+	$sync->{settings} = "compare 1s\n";
+	$sync->configure;
+	$sync->start;
+	ok $sync->hears(qr/in step/, 20 * $slow);
+	$restrict->('');
+	is $sync->difference_after(20 * $slow), '', 'one that stays compares values, too';
+	is $sync->stop, 0;
+};
+
 subtest 'a reader who may not see entryUUID has everything read, and loses nothing' => sub {
 	my $slapd = RealSlapd->new(users => 20, aliases => 20,
 		config => "access to attrs=entryUUID by dn.exact=\"$RealSlapd::reader\" none by * read\n")->start;
