@@ -159,19 +159,36 @@ static bool pass_row(void *context, unsigned columns, const char *const *values,
 	return a->question->row(a->question->context, columns, values, lengths);
 }
 
+/* Asks by what was prepared.  False with error->is_unprepared if the text of the query must be asked instead. */
+static bool ask_prepared(struct sqlconn *c, struct asking *a, struct sql_error *error)
+{
+	const struct sql_question *q = a->question;
+	const char *strings[SQL_BOUND_MAX];
+	size_t lengths[SQL_BOUND_MAX];
+	unsigned count;
+
+	error->is_unprepared = q->query == NULL || q->query->bound == NULL || c->driver->prepare == NULL;
+	if (error->is_unprepared)
+		return false;
+	if (!c->driver->prepare(c->session, q->query->bound, a->deadline, error)) {
+		error->is_unprepared = !error->is_lost;
+		return false;
+	}
+	count = sql_query_strings(q->query, q->key, q->key_length, strings, lengths);
+	return c->driver->ask(c->session, strings, lengths, count, &a->deadline, pass_row, a, error);
+}
+
 static bool ask_session(struct sqlconn *c, struct asking *a, struct sql_error *error)
 {
 	const struct sql_question *q = a->question;
 	struct buf text = { 0 };
-	bool done;
+	bool done = ask_prepared(c, a, error);
 
-	if (q->query != NULL && q->query->bound != NULL && c->driver->prepare != NULL && c->driver->prepare(c->session, q->query->bound)) {
-		const char *strings[SQL_BOUND_MAX];
-		size_t lengths[SQL_BOUND_MAX];
-		const unsigned count = sql_query_strings(q->query, q->key, q->key_length, strings, lengths);
-
-		return c->driver->ask(c->session, strings, lengths, count, &a->deadline, pass_row, a, error);
-	}
+	if (!error->is_unprepared)
+		return done;
+	*error = (struct sql_error){ .text = "" };
+	q->restart(q->context);
+	a->has_rows = false;
 	if (q->query == NULL)
 		buf_adds(&text, q->text);
 	done = (q->query == NULL || sql_query_fill(q->query, q->key, q->key_length, c->driver, c->session, &text, error))

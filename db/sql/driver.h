@@ -36,6 +36,7 @@ struct sql_access {
 
 struct sql_error {
 	bool is_lost;            /* the session can only be closed */
+	bool is_unprepared;      /* what was prepared is not there any more: query() can still be asked */
 	char text[512];
 };
 
@@ -69,10 +70,10 @@ struct sql_driver {
 	bool (*is_certain)(void *session, const char *key, size_t n, int64_t deadline, struct sql_error *error);
 
 	/*
-	 * Prepares a query with ?1, ?2 ... in the places of strings; false if that cannot be done, which query() may explain.  It is kept
-	 * for ask() until another one comes.  Both NULL: this database asks by query() alone.
+	 * Prepares a query with ?1, ?2 ... ($1, $2 ... of PostgreSQL) in the places of strings, once for a session, for the next ask();
+	 * false if that cannot be done, which query() may explain, or with error->is_lost.  Both NULL: this database asks by query() alone.
 	 */
-	bool (*prepare)(void *session, const char *text);
+	bool (*prepare)(void *session, const char *text, int64_t deadline, struct sql_error *error);
 
 	/* As query(), for what was prepared. */
 	bool (*ask)(void *session, const char *const *strings, const size_t *lengths, unsigned count, const int64_t *deadline, sql_row *row,

@@ -355,8 +355,11 @@ static void take_key(struct lexer *l)
 		l->first = 'k';
 }
 
-/* The literal at i without the quotes of the strings beside it that are keys and nothing else; false if one of these is more. */
-static bool add_unquoted(const struct sql_query *query, size_t i, struct buf *out)
+/*
+ * The literal at i without the quotes of the strings beside it that are keys and nothing else; false if one of these is more, or if
+ * `sign` is in it, which stands for a key.
+ */
+static bool add_unquoted(const struct sql_query *query, size_t i, char sign, struct buf *out)
 {
 	const struct pattern *p = &query->pattern;
 	const char *from = p->pieces[i].literal;
@@ -374,11 +377,11 @@ static bool add_unquoted(const struct sql_query *query, size_t i, struct buf *ou
 		n--;
 	}
 	buf_add(out, from, n);
-	return memchr(from, '?', n) == NULL;
+	return memchr(from, sign, n) == NULL;
 }
 
 /* Makes query->bound. */
-static void bind(struct sql_query *query)
+static void bind(struct sql_query *query, char sign)
 {
 	const struct pattern *p = &query->pattern;
 	struct buf text = { 0 };
@@ -387,13 +390,13 @@ static void bind(struct sql_query *query)
 
 	for (size_t i = 0; i < p->count && good; i++) {
 		if (p->pieces[i].part == KEY_LITERAL) {
-			good = add_unquoted(query, i, &text);
+			good = add_unquoted(query, i, sign, &text);
 			continue;
 		}
 		/* beside another key it is half a string */
 		good = ++keys <= SQL_BOUND_MAX && (i == 0 || p->pieces[i - 1].part == KEY_LITERAL)
 			&& (query->bare[i] || (i > 0 && i + 1 < p->count && p->pieces[i + 1].part == KEY_LITERAL));
-		buf_addf(&text, "?%u", keys);
+		buf_addf(&text, "%c%u", sign, keys);
 	}
 	query->bound = good ? xstrdup(buf_str(&text)) : NULL;
 	buf_free(&text);
@@ -423,8 +426,8 @@ bool sql_query_parse(struct sql_query *query, enum sql_dialect dialect, const ch
 		refuse(&l, "a quote or a comment has no end");
 	if (l.fault != NULL)
 		buf_adds(why, l.fault);
-	else if (dialect == SQL_SQLITE)
-		bind(query);
+	else if (dialect != SQL_MYSQL)
+		bind(query, dialect == SQL_SQLITE ? '?' : '$');
 	return l.fault == NULL;
 }
 

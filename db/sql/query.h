@@ -25,7 +25,8 @@ enum sql_dialect {
 struct sql_query {
 	struct pattern pattern;
 	bool *bare;              /* per piece: a key that stands outside of quotes */
-	char *bound;             /* the query with ?1, ?2 ... for the keys, where each of them is a string of its own; else NULL */
+	char *bound;             /* the query with ?1, ?2 ... or $1, $2 ... for the keys, where each of them is a string of its own;
+	                          * else, and for MySQL, NULL */
 };
 
 /* Keys of a query that can be bound. */

@@ -32,6 +32,7 @@ for my $type (qw(sqlite pgsql mysql)) {
 		refusals($type);
 		numbers($type);
 		modes($servers{$type}) if $type eq 'mysql';
+		prepared($servers{$type}) if $type eq 'pgsql';
 		failures($type, $servers{$type}) if $servers{$type};
 	};
 }
@@ -73,6 +74,33 @@ sub numbers($type) {
 	is map_of($type, query => "SELECT v FROM n WHERE CAST(i AS CHAR) = '%s'")->find('1abc'), 'not-found', 'compared as text';
 	is map_of($type, query => "SELECT v FROM u WHERE a = '%s' AND v + 0 = 0")->find('joe@example.com'), 'found box!joe', 'text in the table that is taken for a number is the administrator\'s';
 	is $map->find('2'), 'found two', 'and the map goes on';
+}
+
+# What PostgreSQL has prepared for a map may go away, or not fit any more.
+sub prepared($server) {
+	my $sql = sub ($text) {
+		open my $fh, '|-', $server->client . ' >/dev/null' or die "client: $!\n";
+		print $fh $text;
+		close $fh or die "$text: $?\n";
+	};
+	my $count = map_of('pgsql', query => "SELECT count(*) || CASE '%s' WHEN 'a' THEN ' prepared' ELSE '' END FROM pg_prepared_statements");
+	is $count->find('a'), 'found 1 prepared', 'a query is prepared once';
+	is $count->find('b'), 'found 1', 'and asked again';
+	$sql->("CREATE TABLE w (a TEXT, v TEXT); INSERT INTO w VALUES ('joe', 'box');");
+	my $map = map_of('pgsql', query => "SELECT v FROM w WHERE a = '%s'");
+	is $map->find('joe'), 'found box', 'a table';
+	$sql->('ALTER TABLE w ALTER v TYPE varchar(20);');
+	is $map->find('joe'), 'found box', 'whose column has another type now';
+	$sql->("DROP TABLE w; CREATE TABLE w (a VARCHAR(20), v TEXT); INSERT INTO w VALUES ('joe', 'other');");
+	is $map->find('joe'), 'found other', 'that was made anew';
+	is $map->find('ann'), 'not-found', 'and lacks somebody';
+	$sql->('DROP TABLE w;');
+	like $map->find('joe'), qr/^could-not-tell .*"w"/, 'that is gone';
+	$map = map_of('pgsql', query => "SELECT v FROM u, forget('%s') WHERE a = '%s'");
+	is $map->find('joe@example.com'), 'found box!joe', "what is prepared was taken away, as by a pooler of sessions: time $_" for 1 .. 3;
+	is $map->find('nobody@example.com'), 'not-found', 'and who is not there is not found';
+	is map_of('pgsql', query => "SELECT concat('%s', 'x')")->find('joe'), 'found joex', 'a query that cannot be prepared is asked as text';
+	unknown(map_of('pgsql', query => "COPY (SELECT v FROM u WHERE a = '%s') TO STDOUT"), 'joe@example.com', qr/gives no rows/, 'COPY is no SELECT');
 }
 
 # What MySQL's server and option file may set for new sessions.
@@ -218,7 +246,8 @@ sub fill($type) {
 	$text .= "INSERT INTO u VALUES ('" . $quote->($_) . "', '" . $rows{$_} . "');\n" for sort keys %rows;
 	$text .= "INSERT INTO u VALUES ('two\@example.com', '1'), ('two\@example.com', '2'), ('null\@example.com', NULL);\n";
 	$text .= "CREATE TABLE n (i INTEGER PRIMARY KEY, v VARCHAR(20)); INSERT INTO n VALUES (0, 'zero'), (1, 'one'), (2, 'two');\n";
-	$text .= "CREATE FUNCTION mailbox_of(k text) RETURNS SETOF text LANGUAGE sql AS 'SELECT v FROM u WHERE a LIKE k';\n" if $type eq 'pgsql';
+	$text .= "CREATE FUNCTION mailbox_of(k text) RETURNS SETOF text LANGUAGE sql AS 'SELECT v FROM u WHERE a LIKE k';\n"
+		. "CREATE FUNCTION forget(k text) RETURNS text LANGUAGE plpgsql AS 'BEGIN EXECUTE ''DEALLOCATE ALL''; RETURN k; END';\n" if $type eq 'pgsql';
 	my $server = $servers{$type};
 	open my $fh, '>', "$dir/$type.sql" or die "$dir/$type.sql: $!\n";
 	print $fh $text;

@@ -66,6 +66,7 @@ static void a_key_that_is_a_string_of_its_own_can_be_bound(void **state)
 		{ "SELECT v FROM u WHERE a='%%%s'", NULL },
 		{ "SELECT v FROM u WHERE a='%u%d'", NULL },
 		{ "SELECT v FROM u WHERE a='%s' AND b=?", NULL },
+		{ "SELECT v FROM u WHERE a='%s' AND b='$'", "SELECT v FROM u WHERE a=?1 AND b='$'" },
 	};
 
 	(void)state;
@@ -86,8 +87,31 @@ static void a_key_that_is_a_string_of_its_own_can_be_bound(void **state)
 			assert_memory_equal(strings[0], key, lengths[0]);
 		}
 		sql_query_free(&q);
-		assert_true(sql_query_parse(&q, SQL_PGSQL, cases[i].query, &why));
+		assert_true(sql_query_parse(&q, SQL_MYSQL, cases[i].query, &why));
 		assert_null(q.bound);
+		sql_query_free(&q);
+		buf_free(&why);
+	}
+}
+
+static void a_bound_key_has_the_sign_of_its_database(void **state)
+{
+	static const struct { const char *query, *bound; } cases[] = {
+		{ "SELECT v FROM u WHERE a='%s' AND d=%d", "SELECT v FROM u WHERE a=$1 AND d=$2" },
+		{ "SELECT v FROM u WHERE a='%s' AND b='?'", "SELECT v FROM u WHERE a=$1 AND b='?'" },
+		{ "SELECT v FROM u WHERE a='%s' AND b='$'", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct sql_query q;
+		struct buf why = { 0 };
+
+		assert_true(sql_query_parse(&q, SQL_PGSQL, cases[i].query, &why));
+		if (cases[i].bound != NULL)
+			assert_string_equal(q.bound, cases[i].bound);
+		else
+			assert_null(q.bound);
 		sql_query_free(&q);
 		buf_free(&why);
 	}
@@ -249,6 +273,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_key_is_put_in_escaped_and_in_quotes),
 		cmocka_unit_test(a_key_that_is_a_string_of_its_own_can_be_bound),
+		cmocka_unit_test(a_bound_key_has_the_sign_of_its_database),
 		cmocka_unit_test(a_query_in_which_a_key_is_more_than_itself_is_refused),
 		cmocka_unit_test(a_constant_pattern_is_no_fault),
 		cmocka_unit_test(quotes_within_quotes_end_nothing),

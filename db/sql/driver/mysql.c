@@ -9,6 +9,7 @@
 #include <mysql.h>
 
 #include "db/sql/driver/host.h"
+#include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/module.h"
 
@@ -216,10 +217,10 @@ static long escape(void *session, char *to, const char *from, size_t n, struct s
 static bool give_rows(MYSQL *m, MYSQL_RES *result, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error)
 {
 	const unsigned columns = mysql_num_fields(result);
-	size_t *lengths = calloc(columns, sizeof *lengths);
-	bool wanted = lengths != NULL, done = false;
+	size_t *lengths = xcalloc(columns, sizeof *lengths);
+	bool wanted = true, done = false;
 
-	while (lengths != NULL && !done) {
+	while (!done) {
 		MYSQL_ROW values = NULL;
 
 		FINISH(m, *deadline, mysql_fetch_row_start(&values, result), mysql_fetch_row_cont(&values, result, happened));

@@ -1,6 +1,7 @@
 /*
  * PostgreSQL, by libpq's calls that do not wait: the deadlines are ours.
  */
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,10 +10,28 @@
 #include <libpq-fe.h>
 
 #include "db/sql/driver/host.h"
+#include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/hash.h"
 #include "lib/module.h"
 
 extern char **environ;
+
+/* Queries that are kept prepared in one session; more are asked as text. */
+#define STATEMENTS 16
+
+struct statement {
+	char *text;
+	char name[24];
+	bool is_usable;
+};
+
+struct session {
+	PGconn *c;
+	struct statement statements[STATEMENTS];
+	unsigned count;
+	struct statement *current;              /* that ask() is about */
+};
 
 static bool wait_for(PGconn *c, short events, int64_t deadline)
 {
@@ -93,7 +112,7 @@ static bool ignore_row(void *context, unsigned columns, const char *const *value
 	return true;
 }
 
-static bool query(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error);
+static bool ask_text(PGconn *c, const char *text, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error);
 
 /* RAISE NOTICE and the like: libpq's own way is to print them to standard error as they come. */
 static void ignore_notice(void *context, const PGresult *result)
@@ -106,6 +125,7 @@ static void *connect_server(const struct sql_access *access, const char *host, i
 {
 	PostgresPollingStatusType status = PGRES_POLLING_WRITING;
 	struct sql_host h = { .name = "" };
+	struct session *s;
 	PGconn *c;
 
 	if ((host == NULL || strstr(host, "://") == NULL) && !sql_host_parse(&h, host, error))
@@ -128,8 +148,11 @@ static void *connect_server(const struct sql_access *access, const char *host, i
 		PQsetnonblocking(c, 1);
 		/* backslashes mean what the reader of the query takes them for (db/sql/query.c) */
 		if (conforming == NULL || strcmp(conforming, "on") == 0
-			|| query(c, "SELECT set_config('standard_conforming_strings','on',false)", &deadline, ignore_row, NULL, error))
-			return c;
+			|| ask_text(c, "SELECT set_config('standard_conforming_strings','on',false)", &deadline, ignore_row, NULL, error)) {
+			s = xcalloc(1, sizeof *s);
+			s->c = c;
+			return s;
+		}
 	}
 	error->is_lost = true;
 	PQfinish(c);
@@ -138,27 +161,27 @@ static void *connect_server(const struct sql_access *access, const char *host, i
 
 static long escape(void *session, char *to, const char *from, size_t n, struct sql_error *error)
 {
+	PGconn *c = ((struct session *)session)->c;
 	int fault = 0;
-	const size_t length = PQescapeStringConn(session, to, from, n, &fault);
+	const size_t length = PQescapeStringConn(c, to, from, n, &fault);
 
 	if (fault != 0)
-		sql_fail(error, false, "the key cannot be escaped: %s", PQerrorMessage(session));
+		sql_fail(error, false, "the key cannot be escaped: %s", PQerrorMessage(c));
 	return fault != 0 ? -1 : (long)length;
 }
 
 static bool give_row(const PGresult *result, sql_row *row, void *context)
 {
 	const int columns = PQnfields(result);
-	const char **values = calloc((size_t)columns + 1, sizeof *values);
-	size_t *lengths = calloc((size_t)columns + 1, sizeof *lengths);
-	bool wanted = false;
+	const char **values = xcalloc((size_t)columns + 1, sizeof *values);
+	size_t *lengths = xcalloc((size_t)columns + 1, sizeof *lengths);
+	bool wanted;
 
-	for (int i = 0; values != NULL && lengths != NULL && i < columns; i++) {
+	for (int i = 0; i < columns; i++) {
 		values[i] = PQgetisnull(result, 0, i) ? NULL : PQgetvalue(result, 0, i);
 		lengths[i] = (size_t)PQgetlength(result, 0, i);
 	}
-	if (values != NULL && lengths != NULL)
-		wanted = row(context, (unsigned)columns, values, lengths);
+	wanted = row(context, (unsigned)columns, values, lengths);
 	free(values);
 	free(lengths);
 	return wanted;
@@ -179,14 +202,22 @@ static bool has_result(PGconn *c, int64_t deadline)
 	}
 }
 
-static bool query(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error)
+/*
+ * True if an error means that a statement is not there any more (a pooler gave another session), that its tables have changed, or that
+ * it is of a kind that takes no parameters.
+ */
+static bool is_unprepared(const PGresult *result)
 {
-	PGconn *c = session;
+	const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+	return code != NULL && (strcmp(code, "26000") == 0 || strcmp(code, "0A000") == 0 || strcmp(code, "08P01") == 0);
+}
+
+/* What comes after a query was sent. */
+static bool take_rows(PGconn *c, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error)
+{
 	bool wanted = true, done = false, failed = false;
 
-	/* with parameters, of which there are none: so it cannot be two queries */
-	if (!PQsendQueryParams(c, text, 0, NULL, NULL, NULL, NULL, 0) || !PQsetSingleRowMode(c))
-		return fail(c, *deadline, error);
 	for (;;) {
 		PGresult *result;
 
@@ -209,8 +240,15 @@ static bool query(void *session, const char *text, const int64_t *deadline, sql_
 		case PGRES_EMPTY_QUERY:
 			failed = !sql_fail(error, false, "the query gives no rows; expected SELECT");
 			break;
+		case PGRES_COPY_OUT:
+		case PGRES_COPY_IN:
+		case PGRES_COPY_BOTH:
+			/* the same comes again and again */
+			PQclear(result);
+			return sql_fail(error, true, "the query gives no rows; expected SELECT");
 		default:
 			failed = !sql_fail(error, PQstatus(c) != CONNECTION_OK, "%s", PQresultErrorMessage(result));
+			error->is_unprepared = is_unprepared(result);
 		}
 		PQclear(result);
 	}
@@ -221,26 +259,101 @@ static bool query(void *session, const char *text, const int64_t *deadline, sql_
 	return done && !failed;
 }
 
+static bool ask_text(PGconn *c, const char *text, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error)
+{
+	/* with parameters, of which there are none: so it cannot be two queries */
+	if (!PQsendQueryParams(c, text, 0, NULL, NULL, NULL, NULL, 0) || !PQsetSingleRowMode(c))
+		return fail(c, *deadline, error);
+	return take_rows(c, deadline, row, context, error);
+}
+
+static bool query(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error)
+{
+	return ask_text(((struct session *)session)->c, text, deadline, row, context, error);
+}
+
+/* Takes the answer to what gives no rows; NULL at the deadline or if the connection is lost. */
+static PGresult *take_result(PGconn *c, int64_t deadline)
+{
+	PGresult *first = has_result(c, deadline) ? PQgetResult(c) : NULL;
+
+	for (PGresult *next = first; next != NULL;) {
+		if (!has_result(c, deadline)) {
+			PQclear(first);
+			return NULL;
+		}
+		next = PQgetResult(c);
+		PQclear(next);
+	}
+	return first;
+}
+
+static bool prepare(void *session, const char *text, int64_t deadline, struct sql_error *error)
+{
+	struct session *s = session;
+	struct statement *new = &s->statements[s->count];
+	const char *code;
+	PGresult *result;
+
+	for (unsigned i = 0; i < s->count; i++) {
+		if (strcmp(s->statements[i].text, text) == 0) {
+			s->current = &s->statements[i];
+			return s->current->is_usable;
+		}
+	}
+	if (s->count == STATEMENTS)
+		return false;
+	/*
+	 * Behind a pooler a session may have what another client has prepared: by this name it is the same query.  A query that cannot
+	 * be prepared is not tried again.
+	 */
+	snprintf(new->name, sizeof new->name, "zlmtp%016" PRIx64, hash_bytes(HASH_START, text, strlen(text)));
+	result = PQsendPrepare(s->c, new->name, text, 0, NULL) ? take_result(s->c, deadline) : NULL;
+	if (result == NULL) {
+		fail(s->c, deadline, error);
+		error->is_lost = true;
+		return false;
+	}
+	code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	new->is_usable = PQresultStatus(result) == PGRES_COMMAND_OK || (code != NULL && strcmp(code, "42P05") == 0);
+	PQclear(result);
+	new->text = xstrdup(text);
+	s->count++;
+	s->current = new;
+	return new->is_usable;
+}
+
+static bool ask(void *session, const char *const *strings, const size_t *lengths, unsigned count, const int64_t *deadline, sql_row *row,
+                void *context, struct sql_error *error)
+{
+	struct session *s = session;
+	struct statement *statement = s->current;
+	bool done;
+
+	(void)lengths;
+	if (!PQsendQueryPrepared(s->c, statement->name, (int)count, strings, NULL, NULL, 0) || !PQsetSingleRowMode(s->c))
+		return fail(s->c, *deadline, error);
+	done = take_rows(s->c, deadline, row, context, error);
+	statement->is_usable = statement->is_usable && !error->is_unprepared;
+	return done;
+}
+
 static bool listen_to(void *session, const char *channel, int64_t deadline, struct sql_error *error)
 {
-	char *name = PQescapeIdentifier(session, channel, strlen(channel));
+	PGconn *c = ((struct session *)session)->c;
+	char *name = PQescapeIdentifier(c, channel, strlen(channel));
 	char text[256];
-	PGresult *result = NULL;
+	PGresult *result;
 	bool done = false;
 
 	if (name == NULL || snprintf(text, sizeof text, "LISTEN %s", name) >= (int)sizeof text) {
 		sql_fail(error, false, "no name of a channel");
-	} else if (!PQsendQuery(session, text) || !has_result(session, deadline)) {
-		fail(session, deadline, error);
+	} else if (!PQsendQuery(c, text) || (result = take_result(c, deadline)) == NULL) {
+		fail(c, deadline, error);
 		error->is_lost = true;
 	} else {
-		result = PQgetResult(session);
-		done = PQresultStatus(result) == PGRES_COMMAND_OK || !sql_fail(error, true, "LISTEN: %s", PQresultErrorMessage(result));
-		/* the end of the answer, which has come with it */
-		while (result != NULL) {
-			PQclear(result);
-			result = has_result(session, deadline) ? PQgetResult(session) : NULL;
-		}
+		done = PQresultStatus(result) == PGRES_COMMAND_OK || sql_fail(error, true, "LISTEN: %s", PQresultErrorMessage(result));
+		PQclear(result);
 	}
 	PQfreemem(name);
 	return done;
@@ -248,17 +361,18 @@ static bool listen_to(void *session, const char *channel, int64_t deadline, stru
 
 static int socket_of(void *session)
 {
-	return PQsocket(session);
+	return PQsocket(((struct session *)session)->c);
 }
 
 static bool take_news(void *session, bool *notified, struct sql_error *error)
 {
+	PGconn *c = ((struct session *)session)->c;
 	PGnotify *notification;
 
 	*notified = false;
-	if (!PQconsumeInput(session))
-		return sql_fail(error, true, "%s", PQerrorMessage(session));
-	while ((notification = PQnotifies(session)) != NULL) {
+	if (!PQconsumeInput(c))
+		return sql_fail(error, true, "%s", PQerrorMessage(c));
+	while ((notification = PQnotifies(c)) != NULL) {
 		*notified = true;
 		PQfreemem(notification);
 	}
@@ -267,10 +381,16 @@ static bool take_news(void *session, bool *notified, struct sql_error *error)
 
 static void close_connection(void *session)
 {
-	PQfinish(session);
+	struct session *s = session;
+
+	for (unsigned i = 0; i < s->count; i++)
+		free(s->statements[i].text);
+	PQfinish(s->c);
+	free(s);
 }
 
 MODULE_EXPORT const struct sql_driver zlmtp_sql_driver = {
-	.version = SQL_DRIVER_VERSION, .connect = connect_server, .escape = escape, .query = query, .close = close_connection,
+	.version = SQL_DRIVER_VERSION, .connect = connect_server, .escape = escape, .query = query,
+	.prepare = prepare, .ask = ask, .close = close_connection,
 	.listen = listen_to, .socket = socket_of, .take_news = take_news,
 };

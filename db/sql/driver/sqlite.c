@@ -123,11 +123,13 @@ static void forget_prepared(struct session *s)
 	s->text = NULL;
 }
 
-static bool prepare(void *session, const char *text)
+static bool prepare(void *session, const char *text, int64_t deadline, struct sql_error *error)
 {
 	struct session *s = session;
 	const char *rest = "";
 
+	(void)deadline;
+	(void)error;
 	if (s->text != NULL && strcmp(s->text, text) == 0)
 		return s->kept != NULL;
 	forget_prepared(s);
