@@ -71,6 +71,12 @@ for my $file (@sources) {
 }
 is(join("\n", @dangling), '', 'what is cited of INTERNALS is there');
 
+# mail that nobody can deliver ends: each scheduler.conf that is given as an example says when, for all channels
+for my $page (map { s{^\Q$top\E/}{}r } map { glob "$top/$_" } 'doc/guide/*.md', 'doc/*.[578]', 'router-scripts/scheduler.conf*', 'debian/examples/scheduler.conf', 'debian/README.Debian') {
+	my @whole = slurp($page) =~ m{^[ \t]*\*/\*\n((?:[ \t]+\S.*\n)*)}mg or next;
+	is(scalar(grep { !/\bexpiry=\d/ } @whole), 0, "$page: the example has expiry");
+}
+
 my @exceptions = map { my $list = $_; map { s{^channel/}{}r } split /, /, $list } $internals =~ /^  (channel\/\S.*?)\s+and db\/:/mg;
 my @ruled = slurp('tests/unit/layers.t') =~ m{^\s*\['channel/(\w[\w/-]*)', 'lib/', 'channel/', 'db/'\]}mg;
 is(join(' ', sort @exceptions), join(' ', sort @ruled),

@@ -75,11 +75,12 @@ my ($release) = slurp('/etc/os-release') =~ /^VERSION_CODENAME=(\w+)/m;
 like($control, qr/^Depends: (?:.*, )?\Q$_\E(?: \(|,|$)/m, "it depends on $_")
 	for qw(adduser libc6 libidn2-0 liblmdb0 libsasl2-2), @{$renamed{$release // ''} // []};
 is(slurp("$root/DEBIAN/conffiles"), "/etc/logrotate.d/zlmtp\n/etc/zlmtp/zmailer.conf\n", 'configuration files');
-for my $program (qw(enqueue runqueue newdb dbupdate dblookup ldapsync sqlsync zlmtp-check)) {
+for my $program (qw(enqueue intake runqueue zlmtp-sendmail zlmtp-queue zlmtp-report zlmtp-check newdb dbupdate dblookup dbserve ldapsync sqlsync)) {
 	ok(-x "$root/usr/libexec/zlmtp/$program", "$program is there");
 	is(readlink "$root/usr/sbin/$program", "../libexec/zlmtp/$program", 'and in the path of administrators');
 }
 ok(-x "$root/usr/libexec/zlmtp/ta/lmtp", 'the agent is where runqueue looks for it');
+is(readlink "$root/usr/sbin/$_", "../libexec/zlmtp/ta/$_", "$_ is in the path") for qw(lmtp lmtp-probe);
 for my $page (glob "$tree/doc/*.[578]") {
 	my ($name, $section) = $page =~ m{([^/]+\.(\d))$};
 	ok(-s "$root/usr/share/man/man$section/$name.gz", "manual page $name");
