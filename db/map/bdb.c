@@ -284,14 +284,15 @@ static bool is_readable(struct map *map, struct bdb_map *b)
  */
 static enum map_answer not_found(struct map *map, struct bdb_map *b)
 {
-	struct map_provenance checked = map->provenance;
+	struct stat st;
 	int fd = -1;
 
 	if (b->env != NULL)
 		return MAP_NOT_FOUND;
-	if (b->db->fd(b->db, &fd) != 0 || !map_provenance_of(map, fd))
+	if (b->db->fd(b->db, &fd) != 0 || fstat(fd, &st) < 0)
 		return map_fail(map, "lookup: %s", strerror(errno));
-	if (map->provenance.modified == checked.modified && map->provenance.size == checked.size)
+	/* the time of the inode also changes when a newer generation takes the name away from this one */
+	if (map_modified(&st) == map->provenance.modified && st.st_size == map->provenance.size)
 		return MAP_NOT_FOUND;
 	return map_fail(map, "was written to while it was open");
 }

@@ -299,9 +299,14 @@ bool map_key_is_askable(const char *key, size_t length)
 	return length > 0 && !text_has_controls(key, length) && key[0] != ' ' && key[length - 1] != ' ';
 }
 
+static int64_t nanoseconds(const struct timespec *t)
+{
+	return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
+}
+
 int64_t map_modified(const struct stat *st)
 {
-	return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+	return nanoseconds(&st->st_mtim);
 }
 
 bool map_provenance_of(struct map *map, int fd)
@@ -318,6 +323,7 @@ bool map_provenance_of(struct map *map, int fd)
 	p->device = st.st_dev;
 	p->inode = st.st_ino;
 	p->modified = map_modified(&st);
+	p->changed = nanoseconds(&st.st_ctim);
 	p->size = st.st_size;
 	return true;
 }
@@ -330,8 +336,9 @@ enum map_change map_file_change(struct map *map)
 
 	if (stat(map->path, &st) < 0 || st.st_dev != p->device || st.st_ino != p->inode)
 		return MAP_REPLACED;
-	same = map_modified(&st) == p->modified && st.st_size == p->size;
+	same = map_modified(&st) == p->modified && nanoseconds(&st.st_ctim) == p->changed && st.st_size == p->size;
 	p->modified = map_modified(&st);
+	p->changed = nanoseconds(&st.st_ctim);
 	p->size = st.st_size;
 	return same ? MAP_SAME : MAP_CHANGED;
 }

@@ -33,6 +33,7 @@ struct map_provenance {
 	dev_t device;
 	ino_t inode;
 	int64_t modified;            /* nanoseconds since 1970; 0 if it has no such time */
+	int64_t changed;             /* the same of its inode, which nobody can set back as cp -p does */
 	int64_t size;                /* bytes */
 	const struct stamp *stamp;   /* how newdb built it (stamp.h), NULL if the map does not say */
 };
@@ -163,7 +164,7 @@ bool map_provenance_of(struct map *map, int fd);
 /* The time of the last change to a file as provenance.modified has it. */
 int64_t map_modified(const struct stat *st);
 
-/* Compares the provenance with what the path names now, and brings the times in it up to date. */
+/* Compares the provenance with what the path names now, and brings the times in it up to date.  A file that was put back is another one. */
 enum map_change map_file_change(struct map *map);
 
 /* Looks up the stamp of a map that is open, for provenance.stamp; none is no trouble.  map_close() frees it. */

@@ -78,7 +78,7 @@ void answers_remember(struct answers *a)
 }
 
 struct look {
-	int64_t latest;      /* when a map was written, at most */
+	int64_t latest;      /* when a map was written or put there, at most */
 	size_t open;
 	bool changed;
 };
@@ -94,8 +94,8 @@ static void look_at(struct relation *r, bool refresh, struct look *look)
 				cache_clear(r->maps[i].cache);
 		}
 		look->open += map->is_open;
-		if (map->provenance.modified > look->latest)
-			look->latest = map->provenance.modified;
+		if (map->provenance.changed > look->latest)
+			look->latest = map->provenance.changed;
 	}
 }
 

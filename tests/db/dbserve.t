@@ -217,6 +217,49 @@ subtest 'nothing outlives a change of a map' => sub {
 	}
 };
 
+# A copy that was kept is put back with its old time, over the file or in its place, and has the same size.
+subtest 'a map that is put back with an older time counts from the next question on' => sub {
+	my $lmdb = do { local (@ARGV, $/) = "$build/config.h"; <> =~ /HAVE_LMDB 1/ };
+	for my $type ('btree', 'bhash', $lmdb ? 'lmdb' : (), 'unordered') {
+		my $suffix = { btree => '.db', bhash => '.dbh', lmdb => '.lmdb', unordered => '' }->{$type};
+		my $place = "back-$type";
+		mkdir "$dir/$place" or die;
+		put("$place/routes", "d.test error!nosuchuser\n");
+		put("$place/map.conf", "fqdnroutes $type - " . ($type eq 'unordered' ? '-' : '-l') . " users -lm%\nroutesdb btree - -l routes -lm%:d pathalias\n");
+		for my $user (qw(eve bob)) {
+			put("$place/users", "ann\@d.test lmtp!store1!ann\n$user\@d.test lmtp!store1!bob\n");
+			is system("cd $dir/$place && $build/db/newdb -sf map.conf >said 2>&1"), 0, "$type: built with $user";
+			system("cp $dir/$place/users$suffix $dir/$place/$user") == 0 or die;
+			utime 1e9, 1e9, "$dir/$place/$user" or die;
+		}
+		my $map = "$dir/$place/users$suffix";
+		is -s "$dir/$place/eve", -s "$dir/$place/bob", "$type: both have one size";
+		my $serving = fork // die;
+		if ($serving == 0) {
+			open STDERR, '>', "$dir/$place/err";
+			{ exec "$build/db/dbserve", '-f', "$dir/$place/map.conf", '-L', "socketmap:UNIX:$dir/$place/socket" }
+			POSIX::_exit(127);
+		}
+		my $socket;
+		wait_for(sub { $socket = IO::Socket::UNIX->new(Peer => "$dir/$place/socket") }) or die "$type: dbserve does not listen\n";
+		my $ask = sub ($question) { syswrite $socket, length($question) . ":$question,"; netstring($socket) };
+		my @wrong;
+		for my $round (1 .. 8) {
+			my ($there, $away) = $round % 2 ? ('eve', 'bob') : ('bob', 'eve');
+			my $how = $round <= 4 ? "cp -p $dir/$place/$there $map" : "cp -p $dir/$place/$there $map.new && mv $map.new $map";
+			system($how) == 0 or die "$how\n";
+			for my $time (1 .. 3) {
+				push @wrong, "$how: $time" if $ask->("recipient $there\@d.test") ne 'OK OK' || $ask->("recipient $away\@d.test") ne 'NOTFOUND '
+					|| $ask->("fqdnroutes $away\@d.test") ne 'NOTFOUND ';
+				Time::HiRes::sleep(0.12) if $time == 1;
+			}
+		}
+		is_deeply \@wrong, [], "$type: all answers are of the map as it is";
+		kill 'TERM', $serving;
+		waitpid $serving, 0;
+	}
+};
+
 # LMDB's own words on its newest transaction are ahead of what a lookup sees
 subtest 'no answer from before a change is remembered while somebody asks all the time' => sub {
 	plan skip_all => 'no LMDB' if do { local (@ARGV, $/) = "$build/config.h"; <> !~ /HAVE_LMDB 1/ };
