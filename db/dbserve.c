@@ -14,6 +14,7 @@
 #include "db/route/dbases.h"
 #include "db/route/setup.h"
 #include "db/serve/answer.h"
+#include "db/serve/stores.h"
 #include "db/serve/talk.h"
 #include "config.h"
 #include "lib/alloc.h"
@@ -23,6 +24,7 @@
 #include "lib/log.h"
 #include "lib/options.h"
 #include "lib/process.h"
+#include "lib/restraint.h"
 #include "lib/wait.h"
 #include "lib/zenv.h"
 
@@ -54,11 +56,12 @@ static const struct program program = {
 /* A client that does not read its replies gets no more of them. */
 #define OUT_MAX (256 * 1024)
 
-/* Between two lines of the log about such clients. */
+/* Between two lines of the log about the same thing. */
 #define TELL_PAUSE (10 * 1000)
 
-/* Slow maps, and the store, are asked by so many children; one that has no answer by then is replaced. */
+/* Slow maps, and stores, are asked by so many children; who asks waits so long for all of it, in milliseconds. */
 #define CHILDREN 16
+#define STORE_CHILDREN 32
 #define PATIENCE 30000
 #define PROBE_SECONDS 20
 
@@ -73,7 +76,8 @@ struct options {
 struct client {
 	int fd;
 	bool over, eof;
-	bool waits;                /* for the desk */
+	bool waits;                /* for the desk, or for stores */
+	int64_t asked;             /* clock_ms(): since then */
 	int64_t deadline;
 	struct talk talk;
 };
@@ -83,13 +87,14 @@ struct service {
 	struct listeners listeners;
 	struct dbases dbases;
 	struct answers answers;
-	struct desk *desk;
+	struct desk *desk;         /* of slow maps; made when it is needed */
+	struct stores *stores;     /* NULL without -B */
 	struct client **clients;
 	size_t count, capacity;
 	struct pollfd *fds;
 	size_t room;
 	struct buf value;          /* of the answer in hand */
-	int64_t tell_again;        /* clock_ms(): the log hears of bad requests again */
+	struct restraint *bad, *late;    /* the log hears of bad requests, and of lookups without an answer, once in a while */
 };
 
 static volatile sig_atomic_t stop_wanted;
@@ -169,6 +174,19 @@ static void open_maps(struct service *s)
 	}
 }
 
+static void open_stores(struct service *s)
+{
+	const struct verify_options options = { .arguments = s->options.probe, .seconds = PROBE_SECONDS };
+	struct buf why = { 0 };
+	int status;
+
+	if (s->options.probe == NULL)
+		return;
+	s->stores = stores_create(&options, STORE_CHILDREN, PATIENCE, &status, &why);
+	if (s->stores == NULL)
+		die(status, "-B: %s", buf_str(&why));
+}
+
 static void open_sockets(struct service *s)
 {
 	struct buf why = { 0 };
@@ -190,18 +208,23 @@ static void open_sockets(struct service *s)
 /* ---- clients ---- */
 
 /*
- * Between us and a child: the name of the map, NUL, the key; and back a byte for the answer, one that the map is unknown,
- * the value.
+ * Between us and a child: the name of the map, NUL, the key; and back what is known of the answer, its value, and the
+ * destinations of a policy: parent and child are one program.
  */
+struct said {
+	enum map_answer answer;
+	bool unknown;
+	size_t value;              /* bytes of the value; the rest are destinations */
+};
+
 static void open_in_child(void *context)
 {
 	struct service *s = context;
+	struct restraint *tells = s->answers.tells;
 
-	s->answers = (struct answers){ .router = NULL };
+	s->answers = (struct answers){ .tells = tells };
 	s->dbases = (struct dbases){ 0 };
 	open_maps(s);
-	if (s->options.probe != NULL)
-		s->answers.verifier = verifier_create(&(struct verify_options){ .arguments = s->options.probe, .seconds = PROBE_SECONDS });
 }
 
 /* An environment wants to be left properly. */
@@ -218,12 +241,13 @@ static void answer_in_child(void *context, const char *question, size_t n, struc
 	const size_t name = strlen(question) + 1;
 	char *key = xstrndup(question + name, n - name);
 	struct buf value = { 0 };
-	bool unknown;
-	const enum map_answer said = answers_ask(&s->answers, question, key, n - name, &value, &unknown);
+	struct said said = { 0 };
 
-	buf_addc(answer, (char)said);
-	buf_addc(answer, (char)unknown);
+	said.answer = answers_ask(&s->answers, question, key, n - name, &value, &said.unknown);
+	said.value = value.len;
+	buf_add(answer, (const char *)&said, sizeof said);
 	buf_add(answer, buf_str(&value), value.len);
+	buf_add(answer, buf_str(&s->answers.destinations), s->answers.destinations.len);
 	buf_free(&value);
 	free(key);
 }
@@ -238,15 +262,35 @@ static void ask_desk(struct service *s, struct client *c)
 	buf_adds(&question, buf_str(&c->talk.map));
 	buf_addc(&question, '\0');
 	buf_add(&question, buf_str(&c->talk.key), c->talk.key.len);
-	desk_ask(s->desk, question.data, question.len, c);
+	desk_ask(s->desk, &(struct desk_question){ .group = buf_str(&c->talk.map), .bytes = question.data, .n = question.len,
+	                                           .deadline = c->asked + PATIENCE }, c);
 	c->waits = true;
 	buf_free(&question);
+}
+
+/* The maps have it, and the store decides: these are the destinations.  False if none of them is to be asked. */
+static bool ask_stores(struct service *s, struct client *c, const char *bytes, size_t n)
+{
+	struct destination *to = xcalloc(n / 3 + 1, sizeof *to);
+	size_t count = 0;
+
+	for (const char *at = bytes; at < bytes + n; count++) {
+		to[count].channel = at;
+		to[count].host = at + strlen(at) + 1;
+		to[count].user = to[count].host + strlen(to[count].host) + 1;
+		at = to[count].user + strlen(to[count].user) + 1;
+	}
+	c->waits = !stores_ask(s->stores, to, count, c->asked + PATIENCE, c);
+	free(to);
+	return c->waits;
 }
 
 static void client_free(struct service *s, struct client **c)
 {
 	if (s->desk != NULL)
 		desk_forget(s->desk, *c);
+	if (s->stores != NULL)
+		stores_forget(s->stores, *c);
 	close((*c)->fd);
 	talk_free(&(*c)->talk);
 	free(*c);
@@ -296,11 +340,17 @@ static void answer(struct service *s, struct client *c)
 	enum map_answer said;
 
 	if (answers_are_slow(&s->answers, map)) {
+		c->asked = clock_ms();
 		ask_desk(s, c);
 		return;
 	}
 	buf_clear(&s->value);
 	said = answers_ask(&s->answers, map, key, c->talk.key.len, &s->value, &unknown);
+	if (s->answers.destinations.len > 0) {
+		c->asked = clock_ms();
+		if (ask_stores(s, c, s->answers.destinations.data, s->answers.destinations.len))
+			return;
+	}
 	talk_reply(&c->talk, said, unknown, &s->value);
 }
 
@@ -312,12 +362,9 @@ static void tell_bad(struct service *s, const struct client *c)
 		[TALK_POLICY] = "policy: lines NAME=VALUE, an empty one behind them, at most 65536 bytes,",
 		[TALK_TCP] = "tcp: a line of at most 4096 bytes",
 	};
-	int64_t now = clock_ms();
 
-	if (now < s->tell_again)
-		return;
-	s->tell_again = now + TELL_PAUSE;
-	complain("%s expected of a client, which sent something else; its connection is closed", expected[c->talk.protocol]);
+	if (restraint_take(s->bad))
+		complain("%s expected of a client, which sent something else; its connection is closed", expected[c->talk.protocol]);
 }
 
 /* Answers what has come, as long as the client takes replies and none is waited for. */
@@ -341,60 +388,91 @@ static void work(struct service *s, struct client *c)
 }
 
 /* A client that does not take its replies is not read, nor one that waits for an answer. */
-static void serve(struct service *s, struct client *c)
+static void receive(struct client *c)
 {
 	ssize_t n;
 
 	write_some(c);
-	if (!c->over && !c->eof && !c->waits && c->talk.out.len == 0) {
-		n = recv(c->fd, buf_reserve(&c->talk.in, PIECE), PIECE, 0);
-		if (n > 0) {
-			c->talk.in.len += (size_t)n;
-			c->deadline = clock_ms() + IDLE_PAUSE;
-		}
-		c->eof |= n == 0;
-		c->over |= n < 0 && errno != EAGAIN && errno != EINTR;
+	if (c->over || c->eof || c->waits || c->talk.out.len > 0)
+		return;
+	n = recv(c->fd, buf_reserve(&c->talk.in, PIECE), PIECE, 0);
+	if (n > 0) {
+		c->talk.in.len += (size_t)n;
+		c->deadline = clock_ms() + IDLE_PAUSE;
 	}
-	if (c->talk.out.len == 0)
+	c->eof |= n == 0;
+	c->over |= n < 0 && errno != EAGAIN && errno != EINTR;
+}
+
+static void serve(struct service *s, struct client *c)
+{
+	if (!c->over && c->talk.out.len == 0)
 		work(s, c);
 	/* what an end leaves of a request is none */
 	c->over |= c->eof && !c->waits && c->talk.out.len == 0;
 }
 
-/* Answers of the desk go to those who wait for them. */
+/* The client has its answer, and may have asked more meanwhile. */
+static void go_on(struct service *s, struct client *c)
+{
+	c->waits = false;
+	c->deadline = clock_ms() + IDLE_PAUSE;
+	work(s, c);
+	c->over |= c->eof && !c->waits && c->talk.out.len == 0;
+}
+
+/* What the desk has for a client, unless stores are to be asked now. */
+static void take_answer(struct service *s, struct client *c, const struct buf *bytes, const char *fault)
+{
+	struct said said = { .answer = MAP_COULD_NOT_TELL };
+	const char *value = "the lookup took too long, or ended; try again later", *rest = NULL;
+	size_t left = 0;
+
+	if (fault == NULL && bytes->len >= sizeof said) {
+		memcpy(&said, bytes->data, sizeof said);
+		value = bytes->data + sizeof said;
+		rest = value + said.value;
+		left = bytes->len - sizeof said - said.value;
+	} else {
+		said.value = strlen(value);
+		if (restraint_take(s->late))
+			complain("a lookup in %s %s", buf_str(&c->talk.map), fault != NULL ? fault : "ended without an answer");
+	}
+	if (left > 0 && ask_stores(s, c, rest, left))
+		return;
+	buf_clear(&s->value);
+	buf_add(&s->value, value, said.value);
+	talk_reply(&c->talk, said.answer, said.unknown, &s->value);
+	go_on(s, c);
+}
+
+/* Answers of the desk and of stores go to those who wait for them. */
 static void serve_answers(struct service *s)
 {
 	struct buf bytes = { 0 };
+	struct verdict verdict;
 	const char *fault;
 	struct client *c;
 
 	while (s->desk != NULL && (c = desk_next(s->desk, &bytes, &fault)) != NULL) {
-		struct buf value = { 0 };
-
-		if (fault != NULL || bytes.len < 2) {
-			complain("a lookup in %s %s", buf_str(&c->talk.map), fault != NULL ? fault : "ended without an answer");
-			buf_adds(&value, "the lookup took too long, or ended; try again later");
-			talk_reply(&c->talk, MAP_COULD_NOT_TELL, false, &value);
-		} else {
-			buf_add(&value, bytes.data + 2, bytes.len - 2);
-			talk_reply(&c->talk, (enum map_answer)bytes.data[0], bytes.data[1] != 0, &value);
-		}
-		buf_free(&value);
+		take_answer(s, c, &bytes, fault);
 		buf_clear(&bytes);
-		c->waits = false;
-		c->deadline = clock_ms() + IDLE_PAUSE;
-		work(s, c);
-		c->over |= c->eof && !c->waits && c->talk.out.len == 0;
+	}
+	while (s->stores != NULL && (c = stores_next(s->stores, &verdict)) != NULL) {
+		buf_clear(&s->value);
+		answers_judge(&s->answers, verdict.code, verdict.status, verdict.text, &s->value);
+		talk_reply(&c->talk, MAP_FOUND, false, &s->value);
+		go_on(s, c);
 	}
 	buf_free(&bytes);
 }
 
 /* ---- the loop ---- */
 
-/* Entries: listeners, clients, children. */
+/* Entries: listeners, clients, children of maps and of stores. */
 static size_t fill(struct service *s, int64_t *deadline)
 {
-	size_t n, wanted = s->listeners.count + s->count + CHILDREN;
+	size_t n, wanted = s->listeners.count + s->count + CHILDREN + STORE_CHILDREN;
 
 	*deadline = CLOCK_NEVER;
 	if (wanted > s->room) {
@@ -413,6 +491,11 @@ static size_t fill(struct service *s, int64_t *deadline)
 		n += desk_fill(s->desk, s->fds + n);
 		if (desk_deadline(s->desk) < *deadline)
 			*deadline = desk_deadline(s->desk);
+	}
+	if (s->stores != NULL) {
+		n += stores_fill(s->stores, s->fds + n);
+		if (stores_deadline(s->stores) < *deadline)
+			*deadline = stores_deadline(s->stores);
 	}
 	return n;
 }
@@ -440,7 +523,6 @@ static void run(struct service *s, const sigset_t *unblocked)
 		if (wait_busily(s->fds, n, deadline, unblocked) < 0)
 			continue;
 		now = clock_ms();
-		answers_refresh(&s->answers);
 		for (size_t i = 0; i < clients; i++) {
 			const short events = s->fds[s->listeners.count + i].revents;
 
@@ -448,10 +530,15 @@ static void run(struct service *s, const sigset_t *unblocked)
 			if (s->clients[i]->waits && (events & (POLLHUP | POLLERR)) != 0)
 				s->clients[i]->over = true;
 			else if (events != 0)
-				serve(s, s->clients[i]);
+				receive(s->clients[i]);
 			else
 				s->clients[i]->over |= s->clients[i]->deadline <= now;
 		}
+		/* what was asked up to here is answered by the maps as they are behind it */
+		answers_refresh(&s->answers);
+		for (size_t i = 0; i < clients; i++)
+			if (s->fds[s->listeners.count + i].revents != 0)
+				serve(s, s->clients[i]);
 		for (size_t i = 0; i < s->listeners.count; i++)
 			if (s->fds[i].revents != 0)
 				accept_clients(s, &s->listeners.list[i]);
@@ -471,7 +558,11 @@ int main(int argc, char **argv)
 
 	process_begin(program.name);
 	read_options(&s.options, argc, argv);
+	s.bad = restraint_create(TELL_PAUSE);
+	s.late = restraint_create(TELL_PAUSE);
+	s.answers.tells = restraint_create(TELL_PAUSE);
 	open_maps(&s);
+	open_stores(&s);
 	answers_remember(&s.answers);
 	open_sockets(&s);
 	process_raise_descriptors(MOST_CLIENTS + 100);
@@ -480,10 +571,13 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < s.count; i++)
 		client_free(&s, &s.clients[i]);
 	desk_free(&s.desk);
+	stores_free(&s.stores);
 	listeners_free(&s.listeners);
 	answers_free(&s.answers);
 	dbases_free(&s.dbases);
 	buf_free(&s.value);
+	restraint_free(&s.bad);
+	restraint_free(&s.late);
 	free(s.clients);
 	free(s.fds);
 	free(s.options.settings);

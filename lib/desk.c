@@ -21,11 +21,27 @@
 
 /* Question and answer go behind their length, four bytes of this machine. */
 
+/* A group whose answer took longer, in milliseconds, is slow. */
+#define SLOW 5000
+
+struct group {
+	struct group *next;
+	char *name;
+	size_t questions, running;    /* one without a question is forgotten, but for a slow one */
+	bool slow;
+};
+
+struct waiting {
+	void *owner;
+	int64_t deadline;
+};
+
 struct question {
 	struct question *next;
+	struct group *group;
 	char *bytes;
 	size_t n;
-	void **owners;
+	struct waiting *owners;
 	size_t count, capacity;
 };
 
@@ -33,7 +49,7 @@ struct worker {
 	pid_t pid;                    /* 0: none runs */
 	int fd;
 	struct question *question;    /* it works on; NULL: none */
-	int64_t deadline;
+	int64_t began, deadline;
 	struct buf in;
 };
 
@@ -42,6 +58,8 @@ struct desk {
 	struct worker *workers;
 	struct question *first, **last;    /* that no child has */
 	struct question *done;             /* owners are told one by one */
+	struct group *groups;
+	int64_t soonest;                   /* no owner's deadline is before */
 	struct buf answer;
 	const char *fault;
 	pid_t *left;                       /* told to end */
@@ -50,18 +68,50 @@ struct desk {
 
 /* ---- questions ------------------------------------------------------------------ */
 
-static void question_free(struct question **q)
+static struct group *find_group(struct desk *d, const char *name)
 {
+	struct group *g = d->groups;
+
+	while (g != NULL && strcmp(g->name, name) != 0)
+		g = g->next;
+	if (g == NULL) {
+		g = xcalloc(1, sizeof *g);
+		g->name = xstrdup(name);
+		g->next = d->groups;
+		d->groups = g;
+	}
+	return g;
+}
+
+static void forget_group(struct desk *d, struct group *group)
+{
+	struct group **at = &d->groups;
+
+	while (*at != group)
+		at = &(*at)->next;
+	*at = group->next;
+	free(group->name);
+	free(group);
+}
+
+static void question_free(struct desk *d, struct question **q)
+{
+	struct group *group = (*q)->group;
+
+	if (--group->questions == 0 && !group->slow)
+		forget_group(d, group);
 	free((*q)->bytes);
 	free((*q)->owners);
 	free(*q);
 	*q = NULL;
 }
 
-static void add_owner(struct question *q, void *owner)
+static void add_owner(struct desk *d, struct question *q, void *owner, int64_t deadline)
 {
 	q->owners = xgrow(q->owners, q->count, &q->capacity, sizeof *q->owners);
-	q->owners[q->count++] = owner;
+	q->owners[q->count++] = (struct waiting){ owner, deadline };
+	if (deadline < d->soonest)
+		d->soonest = deadline;
 }
 
 static void remove_owner(struct question *q, const void *owner)
@@ -69,7 +119,7 @@ static void remove_owner(struct question *q, const void *owner)
 	size_t kept = 0;
 
 	for (size_t i = 0; q != NULL && i < q->count; i++)
-		if (q->owners[i] != owner)
+		if (q->owners[i].owner != owner)
 			q->owners[kept++] = q->owners[i];
 	if (q != NULL)
 		q->count = kept;
@@ -80,15 +130,36 @@ static bool is_same(const struct question *q, const char *bytes, size_t n)
 	return q != NULL && q->n == n && memcmp(q->bytes, bytes, n) == 0;
 }
 
-static struct question *find_question(const struct desk *d, const char *bytes, size_t n)
+/* One of its owners who waits no longer; NULL: there is none.  Brings d->soonest up to date. */
+static void *take_late(struct desk *d, struct question *q, int64_t now)
 {
-	for (size_t i = 0; i < d->rules.children; i++)
-		if (is_same(d->workers[i].question, bytes, n))
-			return d->workers[i].question;
-	for (struct question *q = d->first; q != NULL; q = q->next)
-		if (is_same(q, bytes, n))
-			return q;
+	for (size_t i = 0; q != NULL && i < q->count; i++) {
+		void *owner = q->owners[i].owner;
+
+		if (q->owners[i].deadline <= now) {
+			remove_owner(q, owner);
+			d->soonest = now;
+			return owner;
+		}
+		if (q->owners[i].deadline < d->soonest)
+			d->soonest = q->owners[i].deadline;
+	}
 	return NULL;
+}
+
+static void *find_late(struct desk *d)
+{
+	const int64_t now = clock_ms();
+	void *owner = NULL;
+
+	if (now < d->soonest)
+		return NULL;
+	d->soonest = CLOCK_NEVER;
+	for (size_t i = 0; i < d->rules.children && owner == NULL; i++)
+		owner = take_late(d, d->workers[i].question, now);
+	for (struct question *q = d->first; q != NULL && owner == NULL; q = q->next)
+		owner = take_late(d, q, now);
+	return owner;
 }
 
 /* ---- children ------------------------------------------------------------------- */
@@ -203,23 +274,83 @@ static void stop(struct desk *d, struct worker *w)
 	buf_free(&w->in);
 }
 
-/* The oldest question goes to a child that has none. */
+static size_t free_children(const struct desk *d)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < d->rules.children; i++)
+		n += d->workers[i].question == NULL;
+	return n;
+}
+
+static bool may_begin(const struct desk *d, const struct question *q, size_t left)
+{
+	const struct group *g = q->group;
+
+	if (*g->name != '\0' && g->running > 0 && (g->slow || g->running >= left))
+		return false;
+	for (size_t i = 0; i < d->rules.children; i++)
+		if (is_same(d->workers[i].question, q->bytes, q->n))
+			return false;
+	return true;
+}
+
+/* Takes the oldest question out that may begin; those that nobody waits for go. */
+static struct question *take_next(struct desk *d, size_t left)
+{
+	struct question **at = &d->first, *found = NULL;
+
+	while (*at != NULL && found == NULL) {
+		struct question *q = *at;
+
+		if (q->count > 0 && !may_begin(d, q, left)) {
+			at = &q->next;
+			continue;
+		}
+		*at = q->next;
+		if (q->count > 0)
+			found = q;
+		else
+			question_free(d, &q);
+	}
+	if (*at == NULL)
+		d->last = at;
+	return found;
+}
+
+static void begin(struct desk *d, struct worker *w, struct question *q)
+{
+	w->question = q;
+	w->began = clock_ms();
+	w->deadline = w->began + d->rules.patience;
+	q->group->running++;
+	/* a question fits into the buffer of the socket; if the child is gone its end is seen when it is read */
+	if (!send_frame(w->fd, q->bytes, q->n))
+		w->deadline = 0;
+}
+
+/* Questions go to children that have none. */
 static void hand_on(struct desk *d)
 {
-	for (size_t i = 0; i < d->rules.children && d->first != NULL; i++) {
+	for (size_t i = 0, left = free_children(d); i < d->rules.children && left > 0 && d->first != NULL; i++) {
 		struct worker *w = &d->workers[i];
+		struct question *q;
 
 		if (w->question != NULL || (w->pid == 0 && !start(d, w)))
 			continue;
-		w->question = d->first;
-		d->first = d->first->next;
-		if (d->first == NULL)
-			d->last = &d->first;
-		w->deadline = clock_ms() + d->rules.patience;
-		/* a question fits into the buffer of the socket; if the child is gone its end is seen when it is read */
-		if (!send_frame(w->fd, w->question->bytes, w->question->n))
-			w->deadline = 0;
+		q = take_next(d, left--);
+		if (q == NULL)
+			return;
+		begin(d, w, q);
 	}
+}
+
+static void end(struct desk *d, struct worker *w)
+{
+	d->done = w->question;
+	w->question = NULL;
+	d->done->group->running--;
+	d->done->group->slow = d->fault != NULL || clock_ms() - w->began > SLOW;
 }
 
 /* True if the whole answer is there, or there will be none: d->fault says why. */
@@ -256,6 +387,7 @@ struct desk *desk_create(const struct desk_rules *rules)
 	d->rules = *rules;
 	d->workers = xcalloc(rules->children, sizeof *d->workers);
 	d->last = &d->first;
+	d->soonest = CLOCK_NEVER;
 	return d;
 }
 
@@ -271,33 +403,39 @@ void desk_free(struct desk **desk)
 		stop(d, &d->workers[i]);
 		buf_free(&d->workers[i].in);
 		if (d->workers[i].question != NULL)
-			question_free(&d->workers[i].question);
+			question_free(d, &d->workers[i].question);
 	}
 	for (struct question *q = d->first; q != NULL; q = next) {
 		next = q->next;
-		question_free(&q);
+		question_free(d, &q);
 	}
 	if (d->done != NULL)
-		question_free(&d->done);
+		question_free(d, &d->done);
+	while (d->groups != NULL)
+		forget_group(d, d->groups);
 	buf_free(&d->answer);
 	free(d->workers);
 	free(d->left);
 	free(d);
 }
 
-void desk_ask(struct desk *d, const char *bytes, size_t n, void *owner)
+void desk_ask(struct desk *d, const struct desk_question *question, void *owner)
 {
-	struct question *q = find_question(d, bytes, n);
+	struct question *q = d->first;
 
+	while (q != NULL && !is_same(q, question->bytes, question->n))
+		q = q->next;
 	if (q != NULL) {
-		add_owner(q, owner);
+		add_owner(d, q, owner, question->deadline);
 		return;
 	}
 	q = xcalloc(1, sizeof *q);
-	q->bytes = xmalloc(n + 1);
-	memcpy(q->bytes, bytes, n);
-	q->n = n;
-	add_owner(q, owner);
+	q->bytes = xmalloc(question->n + 1);
+	memcpy(q->bytes, question->bytes, question->n);
+	q->n = question->n;
+	q->group = find_group(d, question->group);
+	q->group->questions++;
+	add_owner(d, q, owner, question->deadline);
 	*d->last = q;
 	d->last = &q->next;
 	hand_on(d);
@@ -305,23 +443,11 @@ void desk_ask(struct desk *d, const char *bytes, size_t n, void *owner)
 
 void desk_forget(struct desk *d, const void *owner)
 {
-	struct question **at = &d->first;
-
 	for (size_t i = 0; i < d->rules.children; i++)
 		remove_owner(d->workers[i].question, owner);
 	remove_owner(d->done, owner);
-	while (*at != NULL) {
-		struct question *q = *at;
-
+	for (struct question *q = d->first; q != NULL; q = q->next)
 		remove_owner(q, owner);
-		if (q->count > 0) {
-			at = &q->next;
-			continue;
-		}
-		*at = q->next;
-		question_free(&q);
-	}
-	d->last = at;
 }
 
 size_t desk_room(const struct desk *d)
@@ -341,7 +467,7 @@ size_t desk_fill(const struct desk *d, struct pollfd *fds)
 
 int64_t desk_deadline(const struct desk *d)
 {
-	int64_t deadline = CLOCK_NEVER;
+	int64_t deadline = d->soonest;
 
 	for (size_t i = 0; i < d->rules.children; i++)
 		if (d->workers[i].question != NULL && d->workers[i].deadline < deadline)
@@ -351,21 +477,27 @@ int64_t desk_deadline(const struct desk *d)
 
 void *desk_next(struct desk *d, struct buf *answer, const char **fault)
 {
+	void *late;
+
 	for (size_t i = 0;;) {
 		if (d->done != NULL && d->done->count > 0) {
 			*fault = d->fault;
 			buf_add(answer, buf_str(&d->answer), d->answer.len);
-			return d->done->owners[--d->done->count];
+			return d->done->owners[--d->done->count].owner;
 		}
 		if (d->done != NULL) {
-			question_free(&d->done);
+			question_free(d, &d->done);
 			hand_on(d);
 		}
 		while (i < d->rules.children && (d->workers[i].question == NULL || !finish(d, &d->workers[i])))
 			i++;
 		if (i == d->rules.children)
-			return NULL;
-		d->done = d->workers[i].question;
-		d->workers[i].question = NULL;
+			break;
+		end(d, &d->workers[i]);
 	}
+	late = find_late(d);
+	if (d->first == NULL && free_children(d) == d->rules.children)
+		d->soonest = CLOCK_NEVER;
+	*fault = late != NULL ? "took too long" : NULL;
+	return late;
 }

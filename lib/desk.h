@@ -18,7 +18,7 @@ struct desk;
 
 struct desk_rules {
 	size_t children;             /* at most; they are started when there is something to ask */
-	int64_t patience;            /* milliseconds for an answer, from when a child has the question */
+	int64_t patience;            /* milliseconds from when a child has the question: without an answer it is replaced */
 	void *context;
 	void (*open)(void *context);                 /* in a new child, before its first question */
 	void (*answer)(void *context, const char *question, size_t n, struct buf *answer);    /* in a child */
@@ -31,8 +31,19 @@ struct desk *desk_create(const struct desk_rules *rules);
 /* Ends all children; what they were asked stays without an answer; clears the caller's pointer. */
 void desk_free(struct desk **desk);
 
-/* Asks; the answer to `owner` comes from desk_next().  An owner has one question at a time.  At most 128 KiB. */
-void desk_ask(struct desk *desk, const char *question, size_t n, void *owner);
+struct desk_question {
+	const char *group;           /* whom it asks in the end, who may be silent; "": nobody else */
+	const char *bytes;
+	size_t n;                    /* at most 128 KiB */
+	int64_t deadline;            /* clock_ms(): who asks waits no longer, whatever is in front */
+};
+
+/*
+ * Asks; the answer to `owner` comes from desk_next().  An owner has one question at a time.  The same question is not asked twice
+ * at a time: it is put once more when that is over, for all who have come meanwhile, as what they ask may have changed since it
+ * began.  A group has half of the children that are free at most, and one alone if it was slow when it answered last.
+ */
+void desk_ask(struct desk *desk, const struct desk_question *question, void *owner);
 
 /* The owner is gone. */
 void desk_forget(struct desk *desk, const void *owner);

@@ -9,7 +9,7 @@
 
 #include "channel/server/policy.h"
 #include "db/route/route.h"
-#include "db/serve/verify.h"
+#include "db/serve/stores.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/desk.h"
@@ -154,63 +154,36 @@ static void read_answer(struct recipient_answer *a)
 	}
 }
 
-/*
- * The store is asked about each destination.  One that takes the mail is enough, as for lists with members that are gone;
- * else one that cannot tell decides.
- */
-static void verify_answer(struct verifier *verifier, struct buf *out)
-{
-	struct recipient_answer answer = { 0 };
-	struct verdict verdict = { .code = 250 }, worst = { 0 };
-	bool taken = false;
-
-	buf_add(&answer.bytes, out->data, out->len);
-	read_answer(&answer);
-	for (size_t i = 0; answer.code == 250 && i < answer.count && !taken; i++) {
-		verifier_ask(verifier, answer.to[i].channel, answer.to[i].host, answer.to[i].user, &verdict);
-		taken = verdict.code == 250;
-		if (!taken && (worst.code == 0 || verdict.code < worst.code))
-			worst = verdict;
-	}
-	if (answer.code == 250 && answer.count > 0 && !taken) {
-		char code[12];
-
-		snprintf(code, sizeof code, "%d", worst.code);
-		buf_clear(out);
-		add_string(out, code);
-		add_string(out, worst.status);
-		add_string(out, worst.text);
-	}
-	recipient_answer_free(&answer);
-}
-
 /* ---- children ---- */
+
+/* An address that waits for the store: the maps have it. */
+struct verifying {
+	struct verifying *next;
+	void *owner;
+	struct buf bytes;              /* what the maps said */
+};
 
 struct recipients {
 	struct routing routing;
 	const struct policy *policy;
 	struct router *router;         /* NULL where children ask */
 	struct desk *desk;             /* of those; NULL where there are none */
-	struct verifier *verifier;     /* of a child, if the store is asked as well */
+	struct stores *stores;         /* NULL if stores are not asked */
+	struct verifying *verifying;
 };
 
 static void open_in_child(void *context)
 {
 	struct recipients *r = context;
-	const uint64_t seconds = r->policy->limits[LIMIT_LOOKUP_TIME];
 
 	if (routing_open(&r->routing, &r->router) != EX_OK)
 		_exit(EX_CONFIG);
-	if (r->policy->verify != NULL)
-		r->verifier = verifier_create(&(struct verify_options){ .cache = r->policy->verify, .arguments = r->policy->verify_with,
-		                                                        .seconds = seconds > 2 ? seconds - 2 : 1 });
 }
 
 static void close_in_child(void *context)
 {
 	struct recipients *r = context;
 
-	verifier_destroy(&r->verifier);
 	router_destroy(&r->router);
 }
 
@@ -220,12 +193,94 @@ static void answer_in_child(void *context, const char *question, size_t n, struc
 	char *address = xstrndup(question, n);
 
 	judge(r->policy, r->router, address, r->routing.privilege, answer);
-	if (r->verifier != NULL)
-		verify_answer(r->verifier, answer);
 	free(address);
 }
 
+/* ---- the store ---- */
+
+static int64_t time_for(const struct recipients *r)
+{
+	return (int64_t)r->policy->limits[LIMIT_LOOKUP_TIME] * 1000;
+}
+
+/* True if nobody is to be asked: the answer stands as it is in `bytes`, which become the other's if not. */
+static bool is_settled(struct recipients *r, void *owner, struct buf *bytes)
+{
+	struct recipient_answer answer = { .bytes = *bytes };
+	struct destination *to;
+	struct verifying *v;
+	bool settled;
+
+	if (r->stores == NULL)
+		return true;
+	read_answer(&answer);
+	to = xcalloc(answer.count + 1, sizeof *to);
+	for (size_t i = 0; i < answer.count; i++)
+		to[i] = (struct destination){ answer.to[i].channel, answer.to[i].host, answer.to[i].user };
+	settled = answer.code != 250 || stores_ask(r->stores, to, answer.count, clock_ms() + time_for(r), owner);
+	free(to);
+	free(answer.to);
+	if (settled)
+		return true;
+	v = xcalloc(1, sizeof *v);
+	*v = (struct verifying){ r->verifying, owner, *bytes };
+	r->verifying = v;
+	*bytes = (struct buf){ 0 };
+	return false;
+}
+
+/* The owner's answer by the maps, which does not wait any more; false if none does. */
+static bool take_verifying(struct recipients *r, const void *owner, struct buf *bytes)
+{
+	for (struct verifying **at = &r->verifying; *at != NULL; at = &(*at)->next) {
+		struct verifying *v = *at;
+
+		if (v->owner != owner)
+			continue;
+		*at = v->next;
+		*bytes = v->bytes;
+		free(v);
+		return true;
+	}
+	return false;
+}
+
+/* Whoever has an answer of the stores. */
+static void *next_verified(struct recipients *r, struct buf *bytes)
+{
+	struct verdict verdict;
+	void *owner = r->stores != NULL ? stores_next(r->stores, &verdict) : NULL;
+	char code[12];
+
+	if (owner == NULL || !take_verifying(r, owner, bytes) || verdict.code == 250)
+		return owner;
+	snprintf(code, sizeof code, "%d", verdict.code);
+	buf_clear(bytes);
+	add_string(bytes, code);
+	add_string(bytes, verdict.status);
+	add_string(bytes, verdict.text);
+	return owner;
+}
+
 /* ---- both ---- */
+
+static int open_stores(struct recipients *r)
+{
+	const uint64_t seconds = r->policy->limits[LIMIT_LOOKUP_TIME];
+	const struct verify_options options = {
+		.cache = r->policy->verify, .arguments = r->policy->verify_with, .seconds = seconds > 2 ? seconds - 2 : 1,
+	};
+	struct buf why = { 0 };
+	int status = EX_OK;
+
+	if (r->policy->verify == NULL)
+		return EX_OK;
+	r->stores = stores_create(&options, r->policy->limits[LIMIT_LOOKUPS], time_for(r), &status, &why);
+	if (r->stores == NULL)
+		complain("-O verify-with: %s", buf_str(&why));
+	buf_free(&why);
+	return status;
+}
 
 struct recipients *recipients_open(const struct routing *routing, const struct policy *policy, int *status)
 {
@@ -234,14 +289,17 @@ struct recipients *recipients_open(const struct routing *routing, const struct p
 	r->routing = *routing;
 	r->policy = policy;
 	*status = routing_open(&r->routing, &r->router);
+	if (*status == EX_OK)
+		*status = open_stores(r);
 	if (*status != EX_OK) {
+		router_destroy(&r->router);
 		free(r);
 		return NULL;
 	}
-	if (policy->verify != NULL || router_is_slow(r->router)) {
+	if (router_is_slow(r->router)) {
 		router_destroy(&r->router);
 		r->desk = desk_create(&(struct desk_rules){
-			.children = policy->limits[LIMIT_LOOKUPS], .patience = (int64_t)policy->limits[LIMIT_LOOKUP_TIME] * 1000,
+			.children = policy->limits[LIMIT_LOOKUPS], .patience = time_for(r),
 			.context = r, .open = open_in_child, .answer = answer_in_child, .close = close_in_child,
 		});
 	}
@@ -251,9 +309,13 @@ struct recipients *recipients_open(const struct routing *routing, const struct p
 void recipients_close(struct recipients **at)
 {
 	struct recipients *r = *at;
+	struct buf bytes;
 
 	desk_free(&r->desk);
+	stores_free(&r->stores);
 	router_destroy(&r->router);
+	while (r->verifying != NULL && take_verifying(r, r->verifying->owner, &bytes))
+		buf_free(&bytes);
 	free(r);
 	*at = NULL;
 }
@@ -261,34 +323,48 @@ void recipients_close(struct recipients **at)
 bool recipients_ask(struct recipients *r, const char *address, void *owner, struct recipient_answer *answer)
 {
 	*answer = (struct recipient_answer){ 0 };
-	if (r->router != NULL) {
-		judge(r->policy, r->router, address, r->routing.privilege, &answer->bytes);
-		read_answer(answer);
-		return true;
+	if (r->router == NULL) {
+		desk_ask(r->desk, &(struct desk_question){ .group = "", .bytes = address, .n = strlen(address),
+		                                           .deadline = clock_ms() + time_for(r) }, owner);
+		return false;
 	}
-	desk_ask(r->desk, address, strlen(address), owner);
-	return false;
+	judge(r->policy, r->router, address, r->routing.privilege, &answer->bytes);
+	if (!is_settled(r, owner, &answer->bytes))
+		return false;
+	read_answer(answer);
+	return true;
 }
 
 void recipients_forget(struct recipients *r, const void *owner)
 {
+	struct buf bytes;
+
 	if (r->desk != NULL)
 		desk_forget(r->desk, owner);
+	if (r->stores != NULL)
+		stores_forget(r->stores, owner);
+	if (take_verifying(r, owner, &bytes))
+		buf_free(&bytes);
 }
 
 size_t recipients_room(const struct recipients *r)
 {
-	return r->desk != NULL ? desk_room(r->desk) : 0;
+	return (r->desk != NULL ? desk_room(r->desk) : 0) + (r->stores != NULL ? stores_room(r->stores) : 0);
 }
 
 size_t recipients_fill(const struct recipients *r, struct pollfd *fds)
 {
-	return r->desk != NULL ? desk_fill(r->desk, fds) : 0;
+	size_t n = r->desk != NULL ? desk_fill(r->desk, fds) : 0;
+
+	return r->stores != NULL ? n + stores_fill(r->stores, fds + n) : n;
 }
 
 int64_t recipients_deadline(const struct recipients *r)
 {
-	return r->desk != NULL ? desk_deadline(r->desk) : CLOCK_NEVER;
+	const int64_t maps = r->desk != NULL ? desk_deadline(r->desk) : CLOCK_NEVER;
+	const int64_t stores = r->stores != NULL ? stores_deadline(r->stores) : CLOCK_NEVER;
+
+	return maps < stores ? maps : stores;
 }
 
 void *recipients_next(struct recipients *r, struct recipient_answer *answer)
@@ -297,13 +373,17 @@ void *recipients_next(struct recipients *r, struct recipient_answer *answer)
 	void *owner;
 
 	*answer = (struct recipient_answer){ 0 };
-	owner = r->desk != NULL ? desk_next(r->desk, &answer->bytes, &fault) : NULL;
-	if (owner == NULL)
-		return NULL;
-	if (fault != NULL) {
-		complain("a lookup of a recipient %s", fault);
-		add_unclear(&answer->bytes);
+	while ((owner = r->desk != NULL ? desk_next(r->desk, &answer->bytes, &fault) : NULL) != NULL) {
+		if (fault != NULL) {
+			complain("a lookup of a recipient %s", fault);
+			add_unclear(&answer->bytes);
+		}
+		if (is_settled(r, owner, &answer->bytes))
+			break;
 	}
-	read_answer(answer);
+	if (owner == NULL)
+		owner = next_verified(r, &answer->bytes);
+	if (owner != NULL)
+		read_answer(answer);
 	return owner;
 }

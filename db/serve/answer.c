@@ -14,24 +14,22 @@
 
 #define WHY_MAX 300
 
-/* Between two lines of the log about maps that could not tell: each client asks again and again. */
-#define TELL_PAUSE (10 * 1000)
-
 /* No address has this user, so that what becomes of it tells about the domain. */
 #define NOBODY_HERE "zlmtp-asks-for-the-domain"
+
+void answers_tell(struct answers *a, const char *map, const char *why)
+{
+	if (restraint_take(a->tells))
+		complain("%s: could not tell: %s", map, why);
+}
 
 /* What keeps mail waiting is for the administrator, too, not for the client alone. */
 static void tell_trouble(struct answers *a, const char *map, const struct buf *why)
 {
-	int64_t now = clock_ms();
-
 	/* the map is opened again, and may be another one then */
 	if (a->memory != NULL)
 		cache_clear(a->memory);
-	if (now < a->tell_again)
-		return;
-	a->tell_again = now + TELL_PAUSE;
-	complain("%s: could not tell: %s", map, buf_str(why));
+	answers_tell(a, map, buf_str(why));
 }
 
 /* ---- what was answered before ---- */
@@ -318,25 +316,27 @@ static enum map_answer ask_transport(struct answers *a, const char *key, size_t 
 
 /* ---- policy ---- */
 
-/* One destination that takes the mail is enough; else one that cannot tell decides. */
-static enum map_answer ask_store(struct answers *a, const char *recipient, size_t length, struct buf *words)
+static void add_destinations(struct answers *a, const struct route_result *results, size_t count)
 {
-	const struct route_result *results;
-	size_t count;
-	enum map_answer answer = route_address(a, recipient, length, false, &results, &count, words);
-	struct verdict verdict = { .code = 0 }, worst = { .code = 250 };
-
-	for (size_t i = 0; answer == MAP_FOUND && i < count && verdict.code != 250; i++) {
+	for (size_t i = 0; i < count; i++) {
 		if (results[i].answer != MAP_FOUND)
 			continue;
-		verifier_ask(a->verifier, results[i].channel, results[i].host, results[i].user, &verdict);
-		if (worst.code == 250 || verdict.code < worst.code)
-			worst = verdict;
+		buf_add(&a->destinations, results[i].channel, strlen(results[i].channel) + 1);
+		buf_add(&a->destinations, results[i].host, strlen(results[i].host) + 1);
+		buf_add(&a->destinations, results[i].user, strlen(results[i].user) + 1);
 	}
-	if (answer != MAP_FOUND || verdict.code == 250 || worst.code == 250)
-		return answer;
-	buf_addf(words, "%s %s", worst.status, worst.text);
-	return worst.code == 550 ? MAP_NOT_FOUND : MAP_COULD_NOT_TELL;
+}
+
+void answers_judge(struct answers *a, int code, const char *status, const char *words, struct buf *value)
+{
+	if (code == 250)
+		buf_adds(value, "DUNNO");
+	else if (code == 550)
+		buf_addf(value, "REJECT %s %s", status, words);
+	else
+		buf_adds(value, "DEFER_IF_PERMIT 4.3.0 it cannot be told now whether this recipient exists");
+	if (code != 250 && code != 550)
+		answers_tell(a, "policy", words);
 }
 
 static enum map_answer ask_own(struct answers *a, const char *map, const char *key, size_t length, struct buf *value);
@@ -353,17 +353,20 @@ static enum map_answer ask_policy(struct answers *a, const char *recipient, size
 		answer = text_has_controls(recipient, length) ? MAP_NOT_FOUND : ask_own(a, "recipient", recipient, length, &words);
 	}
 	if (domain == MAP_FOUND && answer == MAP_FOUND && a->verifies) {
+		const struct route_result *results;
+		size_t count;
+
 		buf_clear(&words);
-		answer = ask_store(a, recipient, length, &words);
-		if (answer == MAP_NOT_FOUND)
-			buf_addf(value, "REJECT %s", words.len > 0 ? buf_str(&words) : "5.1.1 no such recipient");
+		answer = route_address(a, recipient, length, false, &results, &count, &words);
+		if (answer == MAP_FOUND)
+			add_destinations(a, results, count);
 	}
 	if (answer == MAP_COULD_NOT_TELL) {
 		tell_trouble(a, "policy", &words);
 		buf_adds(value, "DEFER_IF_PERMIT 4.3.0 it cannot be told now whether this recipient exists");
-	} else if (domain == MAP_FOUND && answer == MAP_NOT_FOUND && value->len == 0) {
+	} else if (domain == MAP_FOUND && answer == MAP_NOT_FOUND) {
 		buf_adds(value, "REJECT 5.1.1 no such recipient");
-	} else if (value->len == 0) {
+	} else {
 		buf_adds(value, "DUNNO");
 	}
 	buf_free(&words);
@@ -399,8 +402,6 @@ bool answers_are_slow(struct answers *a, const char *map)
 	struct buf why = { 0 };
 	struct relation *r;
 
-	if (strcmp(map, ANSWER_POLICY) == 0 && a->verifies)
-		return true;
 	if (is_own_name(map))
 		return a->is_slow;
 	r = find_relation(a, map);
@@ -420,6 +421,7 @@ enum map_answer answers_ask(struct answers *a, const char *map, const char *key,
 {
 	enum map_answer answer;
 
+	buf_clear(&a->destinations);
 	*unknown = !answers_knows(a, map);
 	if (*unknown) {
 		buf_adds(value, "there is no map ");
@@ -447,7 +449,8 @@ void answers_free(struct answers *a)
 	buf_free(&a->remembered);
 	if (a->memory != NULL)
 		cache_destroy(&a->memory);
-	verifier_destroy(&a->verifier);
+	buf_free(&a->destinations);
+	restraint_free(&a->tells);
 	transports_close(&a->transports);
 	router_destroy(&a->router);
 }

@@ -19,16 +19,16 @@
 #include "db/route/dbases.h"
 #include "db/route/route.h"
 #include "db/serve/transports.h"
-#include "db/serve/verify.h"
 #include "lib/buf.h"
 #include "lib/cache.h"
+#include "lib/restraint.h"
 
 struct answers {
 	struct router *router;             /* whose maps are opened again when they change */
 	const struct dbases *dbases;
 	struct transports *transports;     /* NULL: none */
 	bool verifies;                     /* the store is asked as well, for the policy protocol */
-	struct verifier *verifier;         /* ... by this one, which is there where questions are answered */
+	struct buf destinations;           /* ... there: of each channel, host and user, each with a NUL; empty: it is not to be asked */
 	struct relation **others;          /* relations that the router has no use for, as they are asked for */
 	size_t other_count, other_capacity;
 	struct cache *memory;              /* what was answered since a map changed; NULL: nothing is remembered */
@@ -41,15 +41,22 @@ struct answers {
 	bool is_settled;                   /* at the last look no map had just been written */
 	size_t open_maps;                  /* ... and so many were open */
 	struct hit hit;
-	int64_t tell_again;                /* clock_ms(): the log hears of maps that could not tell once in a while */
+	struct restraint *tells;           /* the log hears of what could not tell once in a while, from whichever process */
 };
 
 /*
  * Asks; behind the `length` bytes of the key is a NUL.  MAP_FOUND with the value in `value`; otherwise `value` says why, in clean text.  *unknown is set if there is no
- * map of this name; the answer is MAP_COULD_NOT_TELL then.  Keys with control bytes are not found before a map sees them.
+ * map of this name; the answer is MAP_COULD_NOT_TELL then.  Keys with control bytes are not found before a map sees them.  For
+ * a policy where the store decides, a->destinations are there; answers_judge() is next, with what it said.
  */
 enum map_answer answers_ask(struct answers *a, const char *map, const char *key, size_t length, struct buf *value,
                             bool *unknown) MAP_MUST_LOOK;
+
+/* The action of a policy by what the store said of the destinations: 250, 450 or 550 and its words. */
+void answers_judge(struct answers *a, int code, const char *status, const char *words, struct buf *value);
+
+/* A line of the log says that `map` could not tell, unless there was one just now. */
+void answers_tell(struct answers *a, const char *map, const char *why);
 
 /*
  * From now on maps are looked at by answers_refresh() alone, and what only they decide is remembered until one of them has

@@ -9,16 +9,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "lib/alloc.h"
 #include "lib/buf.h"
 #include "lib/child.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 #include "lib/log.h"
 #include "lib/pool.h"
 #include "lib/process.h"
+#include "lib/restraint.h"
 #include "lib/text.h"
 
 #define ARGUMENTS_MAX 64
@@ -29,9 +34,16 @@
 /* How long one that is told to end is waited for, in milliseconds. */
 #define END_PAUSE 1000
 
+/* Looking at its options takes it no longer, in milliseconds. */
+#define CHECK_TIME 20000
+
+/* Between two starts of an agent that ends at once, by whichever process, in milliseconds. */
+#define START_PAUSE 10000
+
 struct verifier {
 	char *words[ARGUMENTS_MAX + 12];    /* how the agent is called */
 	size_t count;
+	bool has_more;         /* words than can be taken */
 	struct pool pool;
 	const char *channel;   /* of -c; NULL without */
 	bool has_target;       /* -F */
@@ -39,6 +51,7 @@ struct verifier {
 	pid_t pid;             /* of the agent; 0: none runs */
 	int fd;                /* its standard input and output */
 	struct buf said;
+	struct restraint *starts;
 };
 
 /* The agent, below this program or beside it, or in the build tree. */
@@ -61,11 +74,17 @@ static void add_words(struct verifier *v, const char *text)
 {
 	char *copy = pool_copy(&v->pool, text, strlen(text)), *rest = NULL;
 
-	for (char *word = strtok_r(copy, " \t", &rest); word != NULL && v->count < ARGUMENTS_MAX; word = strtok_r(NULL, " \t", &rest)) {
+	for (char *word = strtok_r(copy, " \t", &rest); word != NULL; word = strtok_r(NULL, " \t", &rest)) {
 		const char *before = v->count > 0 ? v->words[v->count - 1] : "";
 
+		if (v->count == ARGUMENTS_MAX) {
+			v->has_more = true;
+			return;
+		}
 		if (strcmp(before, "-c") == 0)
 			v->channel = word;
+		else if (strncmp(word, "-c", 2) == 0 && word[2] != '\0')
+			v->channel = word + 2;
 		v->has_target |= strncmp(word, "-F", 2) == 0;
 		v->words[v->count++] = word;
 	}
@@ -82,6 +101,7 @@ struct verifier *verifier_create(const struct verify_options *options)
 	struct verifier *v = xcalloc(1, sizeof *v);
 
 	v->patience = (int64_t)options->seconds * 1000 + GRACE;
+	v->starts = restraint_create(START_PAUSE);
 	add(v, agent_path(&v->pool));
 	add_words(v, options->arguments);
 	if (options->cache != NULL) {
@@ -96,6 +116,61 @@ struct verifier *verifier_create(const struct verify_options *options)
 	add(v, "--");
 	add(v, "-");
 	return v;
+}
+
+/* ---- the start ---- */
+
+/* What it wrote into a file in memory: the first line, clean. */
+static void add_first_line(struct buf *why, int fd)
+{
+	struct buf text = { 0 };
+
+	if (lseek(fd, 0, SEEK_SET) == 0 && file_read(fd, &text) && text.len > 0)
+		text_add_clean(why, text.data, strcspn(buf_str(&text), "\n"), 300);
+	buf_free(&text);
+}
+
+/* Judges how it ended. */
+static int judge_check(int status, bool ended, int out, int err, struct buf *why)
+{
+	const size_t before = why->len;
+
+	add_first_line(why, err);
+	if (ended && status == 0 && lseek(out, 0, SEEK_END) == 0) {
+		/* a warning is for the agent to repeat */
+		why->len = before;
+		return EX_OK;
+	}
+	if (ended && status == 0)
+		buf_adds(why, "with these options it does something else than to ask");
+	else if (!ended)
+		buf_adds(why, "it does not end");
+	else if (why->len == before)
+		child_describe_end(why, status);
+	return ended && WIFEXITED(status) && WEXITSTATUS(status) >= EX__BASE && WEXITSTATUS(status) <= EX__MAX ? WEXITSTATUS(status) : EX_CONFIG;
+}
+
+int verifier_check(struct verifier *v, struct buf *why)
+{
+	struct child_rules rules = { .in = CHILD_NULL, .out = memfd_create("out", MFD_CLOEXEC), .err = memfd_create("err", MFD_CLOEXEC) };
+	int status = 0, result = EX_CONFIG;
+	pid_t pid = -1;
+
+	if (v->has_more) {
+		buf_addf(why, "more than %d words", ARGUMENTS_MAX);
+		result = EX_USAGE;
+	} else if (rules.out < 0 || rules.err < 0 || (pid = child_run(&rules, v->words)) < 0) {
+		buf_addf(why, "%s: %s", v->words[0], strerror(errno));
+	} else {
+		const bool ended = child_end(pid, CHILD_KILL, clock_ms() + CHECK_TIME, &status);
+
+		result = judge_check(status, ended, rules.out, rules.err, why);
+	}
+	if (rules.out >= 0)
+		close(rules.out);
+	if (rules.err >= 0)
+		close(rules.err);
+	return result;
 }
 
 /* ---- the agent ---- */
@@ -142,6 +217,7 @@ void verifier_destroy(struct verifier **at)
 		return;
 	stop(v, false);
 	buf_free(&v->said);
+	restraint_free(&v->starts);
 	pool_free(&v->pool);
 	free(v);
 	*at = NULL;
@@ -172,25 +248,34 @@ static enum heard hear(struct verifier *v, int64_t deadline)
 	}
 }
 
-/* The line that the agent says about one address, in v->said; false if it cannot be asked.  One that has ended is started again, once. */
+/*
+ * The line that the agent says about one address, in v->said; false if it cannot be asked.  One that has ended since the last
+ * question is started again; one that ends at its first, as it would again, not before a while.
+ */
 static bool ask(struct verifier *v, const struct buf *question)
 {
 	const int64_t deadline = clock_ms() + v->patience;
 
-	for (int tries = 0; tries < 2; tries++) {
+	for (int tries = v->pid != 0 ? 2 : 1; tries > 0; tries--) {
 		enum heard heard = HEARD_END;
 
-		if (v->pid == 0 && !start(v))
+		/* where one has failed a single process tries whether it is well again */
+		if (v->pid == 0 && !restraint_is_off(v->starts) && !restraint_take(v->starts))
 			return false;
+		if (v->pid == 0 && !start(v))
+			break;
 		buf_clear(&v->said);
 		if (send(v->fd, question->data, question->len, MSG_NOSIGNAL) == (ssize_t)question->len)
 			heard = hear(v, deadline);
-		if (heard == HEARD)
+		if (heard == HEARD) {
+			restraint_lift(v->starts);
 			return true;
+		}
 		stop(v, heard == HEARD_NOTHING);
 		if (heard == HEARD_NOTHING)
 			return false;
 	}
+	(void)restraint_take(v->starts);
 	return false;
 }
 
@@ -251,13 +336,27 @@ static bool is_no_store(const char *channel)
 	return false;
 }
 
-void verifier_ask(struct verifier *v, const char *channel, const char *host, const char *user, struct verdict *verdict)
+bool verifier_concerns(const struct verifier *v, const char *channel)
+{
+	return !is_no_store(channel) && (v->channel == NULL || strcmp(v->channel, channel) == 0);
+}
+
+const char *verifier_store(const struct verifier *v, const char *host)
+{
+	return v->has_target ? "-F" : host;
+}
+
+void verdict_unasked(struct verdict *verdict, const char *fault)
+{
+	*verdict = (struct verdict){ .code = 450, .status = "4.3.0" };
+	snprintf(verdict->text, sizeof verdict->text, "the question to the store %s; try again later", fault != NULL ? fault : "was not answered");
+}
+
+void verifier_ask(struct verifier *v, const char *host, const char *user, struct verdict *verdict)
 {
 	struct buf question = { 0 };
 
 	*verdict = (struct verdict){ .code = 250, .status = "2.1.5", .text = "ok" };
-	if (is_no_store(channel) || (v->channel != NULL && strcmp(v->channel, channel) != 0))
-		return;
 	if (text_has_controls(user, strlen(user))) {
 		*verdict = (struct verdict){ .code = 550, .status = "5.1.3", .text = "the address cannot be written in a command" };
 		return;

@@ -5,7 +5,10 @@
 #ifndef ZL_DB_SERVE_VERIFY_H
 #define ZL_DB_SERVE_VERIFY_H
 
+#include <stdbool.h>
 #include <stdint.h>
+
+#include "lib/buf.h"
 
 struct verify_options {
 	const char *cache;     /* of lmtp -B; NULL: as the arguments say */
@@ -21,14 +24,29 @@ struct verdict {
 
 struct verifier;
 
-/* The agent is started by the first question.  The cache's name and the arguments are copied. */
+/* The agent is started by the first question, in a child that has the verifier of its parent.  The cache's name and the arguments are copied. */
 struct verifier *verifier_create(const struct verify_options *options);
 
+/* Starts the agent without a question: 0, or a code of <sysexits.h> with a line in `why` if it cannot be run or refuses its arguments. */
+int verifier_check(struct verifier *v, struct buf *why);
+
 /*
- * Destinations elsewhere (channel smtp) and on this system (local, bitbucket, hold), and those of a channel that -c of the arguments does not name, are taken as they are.  An
- * agent that has ended is started again, once; one that does not answer in time is replaced, and the answer is 450.
+ * False for destinations elsewhere (channel smtp) and on this system (local, bitbucket, hold), and those of a channel that -c of
+ * the arguments does not name: they are taken as they are.
  */
-void verifier_ask(struct verifier *v, const char *channel, const char *host, const char *user, struct verdict *verdict);
+bool verifier_concerns(const struct verifier *v, const char *channel);
+
+/* Which store is asked for users at `host`. */
+const char *verifier_store(const struct verifier *v, const char *host);
+
+/*
+ * Asks.  An agent that has ended is started again; one that does not answer in time is replaced, and the answer is 450.  One that
+ * ends at its first question is not started again for ten seconds, by no process that has the verifier.
+ */
+void verifier_ask(struct verifier *v, const char *host, const char *user, struct verdict *verdict);
+
+/* The verdict where nobody was asked, and why ("took too long"), or NULL. */
+void verdict_unasked(struct verdict *verdict, const char *fault);
 
 /* Clears the caller's pointer; NULL is nothing. */
 void verifier_destroy(struct verifier **v);

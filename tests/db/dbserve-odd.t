@@ -188,6 +188,20 @@ subtest 'maps' => sub {
 };
 is stop(), 0, 'SIGTERM ends it well';
 
+# Several children are asked at a time, and each of them cannot tell.
+subtest 'a line in ten seconds is the daemon\'s, not each child\'s' => sub {
+	my $text = do { local (@ARGV, $/) = "$dir/dbases.conf"; <> };
+	plan skip_all => 'built without SQLite' unless -e "$build/db/zlmtp-sqlite.so";
+	put('trouble.cf', "dbpath = $dir/nowhere\nquery = SELECT v FROM u WHERE a = '%s'\n");
+	put('dbases.conf', "${text}trouble sqlite - - $dir/trouble.cf -l\n");
+	start();
+	my @clients = map { my $socket = connection(); syswrite $socket, netstring("trouble key$_"); $socket } 1 .. 60;
+	is scalar(grep { answer($_) =~ /^TEMP .*nowhere/ } @clients), 60, 'none of 60 can be told';
+	is scalar(() = said() =~ /could not tell/g), 1, 'one line';
+	is stop(), 0, 'SIGTERM ends it well';
+	put('dbases.conf', $text);
+};
+
 SKIP: {
 	skip 'needs root', 1 if $> != 0;
 	subtest 'as another user' => sub {

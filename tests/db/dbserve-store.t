@@ -5,6 +5,7 @@ use v5.36;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use File::Temp ();
+use IO::Select;
 use IO::Socket::UNIX;
 use POSIX ();
 use Test::More;
@@ -33,13 +34,15 @@ sub start(%o) {
 	$other = OddStore->start("$dir/other$number");
 	put('fqdnroutes', join '', map({ "$_\@d.test: lmtp!UNIX:$store->{socket}!$_\@d.test\n" } qw(ann bob ghost)), "tom\@d.test: lmtp!UNIX:$other->{socket}!bob\@d.test\n",
 		"both\@d.test: lmtp!UNIX:$dir/nobody!both\@d.test\n", "here\@d.test: local!-!root\n", "gone\@d.test: bitbucket!-!-\n");
+	Spool->put("$dir/fqdnroutes", do { local (@ARGV, $/) = "$dir/fqdnroutes"; <> } . ($o{routes} // ''));
+	put('fqdnaliases', $o{aliases} // '');
 	put('routes', "d.test error!nosuchuser\n");
-	put('dbases.conf', "fqdnroutes btree - -la fqdnroutes -lm%\nroutesdb btree - -l routes -lm%:d pathalias\n");
+	put('dbases.conf', "fqdnaliases btree - -la fqdnaliases -lm%\nfqdnroutes btree - -la fqdnroutes -lm%\nroutesdb btree - -l routes -lm%:d pathalias\n");
 	system("$build/db/newdb -sf $dir/dbases.conf >/dev/null 2>&1") == 0 or die "newdb\n";
 	$pid = fork // die;
 	if ($pid == 0) {
 		open STDERR, '>', "$dir/err";
-		{ exec "$build/db/dbserve", '-f', "$dir/dbases.conf", '-L', "policy:UNIX:$dir/policy", '-B', ($o{channel} // '-c lmtp') . " $o{options}" }
+		{ exec $o{program} // "$build/db/dbserve", '-f', "$dir/dbases.conf", '-L', "policy:UNIX:$dir/policy", '-B', ($o{channel} // '-c lmtp') . " $o{options}" }
 		POSIX::_exit(127);
 	}
 	wait_for(sub { IO::Socket::UNIX->new(Peer => "$dir/policy") }) or die "dbserve does not listen\n";
@@ -137,9 +140,62 @@ subtest 'who asks the store is killed' => sub {
 	cmp_ok((children($child))[0] // 0, '!=', $agent, 'by a new one');
 };
 
-subtest 'options that the agent does not take' => sub {
-	start(options => '-O nonesuch=1');
-	like policy('ann'), qr/^action=DEFER_IF_PERMIT 4\.3\.0 /, 'nobody is refused';
-	ok wait_for(sub { do { local (@ARGV, $/) = "$dir/err"; <> // '' } =~ /nonesuch/ }), 'and the log says why';
+# Its listener takes connections, and nobody ever says a word there.
+sub silent_store($name) { return IO::Socket::UNIX->new(Local => "$dir/$name", Listen => 200) // die "$name: $!\n" }
+
+subtest 'one silent store keeps nobody waiting but who asks for its users' => sub {
+	my $silent = silent_store('silent');
+	start(options => '', routes => join '', map { "user$_\@d.test: lmtp!UNIX:$dir/silent!user$_\@d.test\n" } 1 .. 60);
+	my @waiting = map { asked("user$_") } 1 .. 60;
+	is policy('nobody'), 'action=REJECT 5.1.1 no such recipient', 'what the maps decide needs no child';
+	is policy('ann'), 'action=DUNNO', 'a user of another store';
+	is policy('ghost'), $refused, 'one that it refuses';
+	is policy('tom'), 'action=DUNNO', 'one of a third store';
+	ok !IO::Select->new(@waiting)->can_read(0), 'and nobody was answered for the silent one yet';
+};
+
+subtest 'a list with members at several stores' => sub {
+	my $silent = silent_store('silent2');
+	start(options => '', routes => "deaf\@d.test: lmtp!UNIX:$dir/silent2!deaf\@d.test\n", aliases => "some\@d.test: ghost\@d.test, ann\@d.test\n"
+		. "none\@d.test: ghost\@d.test\nfar\@d.test: ghost\@d.test, x\@else.test\nworse\@d.test: ghost\@d.test, both\@d.test\nhalf\@d.test: deaf\@d.test, x\@else.test\n");
+	is policy('some'), 'action=DUNNO', 'one member is enough';
+	is policy('none'), $refused, 'the only one is refused';
+	is policy('far'), 'action=DUNNO', 'a member elsewhere is enough';
+	is policy('worse'), 'action=DEFER_IF_PERMIT 4.3.0 it cannot be told now whether this recipient exists', 'one that cannot be told decides';
+	is policy('half'), 'action=DUNNO', 'with a member elsewhere no store is asked';
+};
+
+subtest 'options that the agent does not take are found at the start' => sub {
+	stop();
+	my $try = sub (@arguments) {
+		my $status = system("timeout 60 $build/db/dbserve -f $dir/dbases.conf -L policy:UNIX:$dir/policy -B '@arguments' >$dir/out 2>&1");
+		return ($status >> 8, do { local (@ARGV, $/) = "$dir/out"; <> // '' });
+	};
+	for (['-O nonesuch=1', 64, qr/nonesuch/], ["-S $dir/none.conf", qr/none\.conf/], ['-F [1.2.3.4', 64, qr/1\.2\.3\.4/], ['-h', 64, qr/lmtp/], ['-V', 78, qr/does something else/],
+		[join(' ', ('-P') x 100), 64, qr/more than 64 words/]) {
+		my ($options, $wanted, $words) = @$_ == 3 ? @$_ : ($_->[0], undef, $_->[1]);
+		my ($status, $said) = $try->($options);
+		is $status, $wanted, "$options: $wanted" if defined $wanted;
+		cmp_ok $status, '>=', 64, "$options: it does not start";
+		like $said, qr/^dbserve: -B: .*$words.*\n\z/, "$options: one line";
+	}
+};
+
+subtest 'an agent that cannot run' => sub {
+	mkdir "$dir/bin" or die;
+	system("cp $build/db/dbserve $dir/bin/") == 0 or die;
+	is system("timeout 60 $dir/bin/dbserve -f $dir/dbases.conf -L policy:UNIX:$dir/policy -B '-c lmtp' >$dir/out 2>&1") >> 8, 78, 'it is not there: found at the start';
+	like do { local (@ARGV, $/) = "$dir/out"; <> }, qr{^dbserve: -B: .*/lmtp: No such file or directory\n\z}, 'one line says so';
+	# it is well at the start, and ends at once from then on
+	Spool->put("$dir/bin/lmtp", "#!/bin/sh\n[ -e $dir/broken ] || exit 0\necho 'no agent today' >&2\nexit 70\n");
+	chmod 0755, "$dir/bin/lmtp";
+	start(options => '', program => "$dir/bin/dbserve");
+	put('broken', '');
+	my @all = map { asked($_ % 2 ? 'ann' : 'tom') } 1 .. 40;
+	is scalar(grep { answer($_) =~ /^action=DEFER_IF_PERMIT/ } @all), 40, 'all are deferred';
+	is policy('bob') =~ s/ 4.*//r, 'action=DEFER_IF_PERMIT', 'also later';
+	my @said = split /\n/, do { local (@ARGV, $/) = "$dir/err"; <> };
+	cmp_ok scalar(grep { $_ eq 'no agent today' } @said), '<=', 2, 'it is not started again and again' or diag @said;
+	is scalar(grep { /could not tell/ } @said), 1, 'and one line says that it could not be told' or diag @said;
 };
 done_testing;

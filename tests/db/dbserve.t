@@ -260,6 +260,41 @@ subtest 'a map that is put back with an older time counts from the next question
 	}
 };
 
+# dbserve is held between its look at the maps and reading what has come.
+subtest 'a question behind a change has the new answer, also if it is read together with one before it' => sub {
+	my $library = "$dir/holdrecv.so";
+	my $compiler = (split ' ', $ENV{ZLMTP_CC} // 'cc')[-1];
+	plan skip_all => 'no compiler' if system("$compiler -shared -fPIC -o $library $ENV{SRC_DIR}/tests/db/holdrecv.c -ldl 2>/dev/null") != 0;
+	plan skip_all => 'built with a sanitizer' if `nm -D $build/db/dbserve 2>/dev/null` =~ /__asan_init/;
+	mkdir "$dir/held" or die;
+	put('held/users', "ann\@d.test lmtp!store1!ann\nbob\@d.test lmtp!store1!bob\n");
+	put('held/routes', "d.test error!nosuchuser\n");
+	put('held/map.conf', "fqdnroutes btree - -l users -lm%\nroutesdb btree - -l routes -lm%:d pathalias\n");
+	is system("cd $dir/held && $build/db/newdb -sf map.conf >said 2>&1"), 0, 'built';
+	POSIX::mkfifo("$dir/held/$_", 0600) or die for 'hold.at', 'hold.go';
+	my $serving = fork // die;
+	if ($serving == 0) {
+		open STDERR, '>', "$dir/held/err";
+		@ENV{qw(LD_PRELOAD HOLD)} = ($library, "$dir/held/hold");
+		{ exec "$build/db/dbserve", '-f', "$dir/held/map.conf", '-L', "socketmap:UNIX:$dir/held/socket" }
+		POSIX::_exit(127);
+	}
+	my $socket;
+	wait_for(sub { $socket = IO::Socket::UNIX->new(Peer => "$dir/held/socket") }) or die "dbserve does not listen\n";
+	my $send = sub ($question) { syswrite $socket, length($question) . ":$question," };
+	$send->("recipient ann\@d.test");
+	is netstring($socket), 'OK OK', 'the maps are open';
+	$send->("recipient ann\@d.test");
+	open my $at, '<', "$dir/held/hold.at" or die;
+	put('held/users', "ann\@d.test lmtp!store1!ann\neve\@d.test lmtp!store1!eve\n");
+	is system("cd $dir/held && $build/db/newdb -f map.conf >said 2>&1"), 0, 'built again';
+	$send->("recipient $_\@d.test") for qw(eve bob);
+	open my $go, '>', "$dir/held/hold.go" or die;
+	is_deeply [map { netstring($socket) } 1 .. 3], ['OK OK', 'OK OK', 'NOTFOUND '], 'answers';
+	kill 'TERM', $serving;
+	waitpid $serving, 0;
+};
+
 # LMDB's own words on its newest transaction are ahead of what a lookup sees
 subtest 'no answer from before a change is remembered while somebody asks all the time' => sub {
 	plan skip_all => 'no LMDB' if do { local (@ARGV, $/) = "$build/config.h"; <> !~ /HAVE_LMDB 1/ };

@@ -8,6 +8,7 @@ use Socket qw(SOL_SOCKET SO_LINGER);
 use Test::More;
 use Time::HiRes qw(sleep time);
 use Intake;
+use IO::Socket::UNIX;
 use Ports;
 use RealServer;
 
@@ -515,6 +516,31 @@ subtest 'verify=: the store is asked' => sub {
 	$client->hello;
 	$client->say('MAIL FROM:<x@example.com>');
 	like $client->say('RCPT TO:<known@example.org>'), qr/^450 4\.\d\.\d \S/, 'nobody can tell';
+};
+
+subtest 'verify=: a store that is silent keeps nobody waiting but who asks for its users' => sub {
+	my $intake = Intake->start(run => 0);
+	my $dir = $intake->dir;
+	my $silent = IO::Socket::UNIX->new(Local => "$dir/silent", Listen => 100) // die "silent: $!";
+	$intake->routes(join '', "ann\@example.org: local!-!ann\n", map { "user$_\@example.org: lmtp!UNIX:$dir/silent!user$_\n" } 1 .. 20);
+	$intake->{o}{arguments} = ['-O', "verify=$dir/cache"];
+	$intake->again;
+	my @waiting = map { my $client = $intake->lmtp; $client->hello; $client->say('MAIL FROM:<x@example.com>'); $client->send("RCPT TO:<user$_\@example.org>\r\n"); $client } 1 .. 20;
+	my $client = $intake->lmtp;
+	$client->hello;
+	$client->say('MAIL FROM:<x@example.com>');
+	is $client->say('RCPT TO:<ann@example.org>'), "250 2.1.5 ok\r\n", 'a user of no store';
+	like $client->say("RCPT TO:<nobody\@example.org>"), qr/^550 5\.1\.\d /, "one that the maps do not know";
+};
+
+subtest 'verify-with=: arguments that the agent does not take are found at the start' => sub {
+	my $intake = Intake->start(run => 0);
+	$intake->{o}{arguments} = ['-O', 'verify=' . $intake->dir . '/cache', '-O', 'verify-with=-O nonesuch=1'];
+	$intake->{o}{wait} = 0;
+	$intake->again;
+	waitpid delete $intake->{pid}, 0;
+	is $? >> 8, 64, 'exit status';
+	like $intake->said, qr/^intake: -O verify-with: .*nonesuch.*\n\z/, 'one line';
 };
 
 subtest '-M: what is counted' => sub {
