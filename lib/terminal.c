@@ -226,12 +226,12 @@ bool terminal_draw(const struct buf *text)
 {
 	const char *line = buf_str(text);
 	struct buf out = { 0 };
-	size_t rows, columns;
+	size_t rows, columns, row;
 	bool ok;
 
 	terminal_size(&rows, &columns);
 	buf_adds(&out, HOME);
-	for (size_t row = 0; row < rows && *line != '\0'; row++) {
+	for (row = 0; row < rows && *line != '\0'; row++) {
 		size_t n = strcspn(line, "\n");
 
 		if (row > 0)
@@ -241,7 +241,8 @@ bool terminal_draw(const struct buf *text)
 		buf_add(&out, line, cut(line, n, columns - 1));
 		line += n + (line[n] == '\n');
 	}
-	if (rows > 0 && *line == '\0')
+	/* behind the last row that would move all of it up */
+	if (row < rows)
 		buf_adds(&out, "\r\n" CLEAR_BELOW);
 	ok = file_write(STDOUT_FILENO, out.data, out.len);
 	buf_free(&out);

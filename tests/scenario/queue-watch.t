@@ -123,6 +123,36 @@ subtest 'signals leave the terminal as it was' => sub {
 	ok $t->shows(qr/^next$/m), 'and it leaves what was there';
 };
 
+subtest 'any size of a screen: the first line stands first, and nothing is wrapped' => sub {
+	my $q = store_down(1);
+	my $t = Tmux->new(rows => 40, columns => 110);
+	$t->type(command($q));
+	ok $t->shows(qr/^CHANNEL.*\n.*refused/m), 'it draws' or diag $t->screen;
+	my ($text) = $t->screen =~ /(.*\S)/s;
+	my $lines = 1 + ($text =~ tr/\n//);
+	for my $size ([10, 3], [1, 1], [2, 2], (map { [110, $_] } $lines - 1, $lines, $lines + 1), [10, 3]) {
+		my ($columns, $rows) = @$size;
+		$t->tmux('resize-window', '-x', $columns, '-y', $rows);
+		# nothing stands in the last column
+		my $head = substr '2026-11-30 11:11:11', 0, $columns - 1;
+		my $first = $head =~ s/\d/\\d/gr;
+		ok $t->shows(qr/\A(?=$first)[^\n]{0,@{[$columns - 1]}}$/m), "$columns x $rows: the time first" or diag $t->screen;
+		# and it stays so when it is drawn again
+		my $then = $t->screen;
+		RunQueue::wait_for(sub { $t->screen ne $then }, 3) if $columns > 20;
+		like $t->screen, qr/\A$first/, 'drawn again';
+		like $t->screen, qr/^runqueue$/m, 'the next line in its place' if $columns == 10;
+	}
+	$t->tmux('resize-window', '-x', 110, '-y', 30);
+	$t->keys('q');
+	ok $t->shows(qr/^> /m), 'q ends it';
+	$t->type('env -u TERM ' . command($q));
+	ok $t->shows(qr/zlmtp-queue watch.*zlmtp-queue watch/s), 'without TERM: one text below the other';
+	$t->keys('q', 'Enter');
+	$t->type('echo status $?');
+	ok $t->shows(qr/^status 0$/m), 'q ends it, too';
+};
+
 subtest 'an agent at work has its sessions' => sub {
 	# a server that says nothing behind its greeting
 	my $server = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die "listen: $!";
