@@ -23,6 +23,9 @@
 #define RETRY_PAUSE 50
 /* Before the next look at clients for whom there was no descriptor: they are there all the time. */
 #define ACCEPT_PAUSE 1000
+/* One that has been silent for so long makes room where another one wants to come, and is closed after so long, in milliseconds. */
+#define SILENT_MAX 2000
+#define IDLE_MAX (10 * 60 * 1000)
 /* Operations wait for the disk: mail has its turn after so many milliseconds. */
 #define SLICE 20
 
@@ -32,6 +35,7 @@ struct client {
 	char *by;
 	bool ended;               /* it sends nothing more */
 	size_t waiting;           /* requests of it that wait */
+	int64_t active;           /* clock_ms(): when it was accepted, or the last of its bytes went either way */
 };
 
 /* A request whose message is with an agent. */
@@ -52,6 +56,7 @@ struct control_server {
 	size_t waiting_count;
 	int64_t again;            /* clock_ms(): the waiting ones are tried again; CLOCK_NEVER without */
 	int64_t accept_at;        /* clock_ms(): nobody is accepted before; 0 if there was no trouble */
+	int64_t now;              /* clock_ms(), when something was done last */
 	int64_t began;            /* clock_ms() */
 	struct status_sums sums;
 };
@@ -121,25 +126,84 @@ static void forget_client(struct control_server *c, struct client *k)
 	*k = (struct client){ .fd = -1 };
 }
 
+static bool has_line(const struct client *k)
+{
+	return k->in.len > 0 && (memchr(k->in.data, '\n', k->in.len) != NULL || k->in.len > CONTROL_LINE_MAX);
+}
+
+/*
+ * The place of the one that is silent for longest; CONTROL_CLIENTS if there is none.  Who waits for an answer is not silent; who
+ * does not read one is, but not `idle`: a person may sit before a page of it.
+ */
+static size_t find_silent(const struct control_server *c, bool idle)
+{
+	size_t longest = CONTROL_CLIENTS;
+
+	for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
+		const struct client *k = &c->clients[i];
+
+		if (k->fd >= 0 && k->waiting == 0 && (longest == CONTROL_CLIENTS || k->active < c->clients[longest].active) &&
+		    !(idle && k->out.len > 0) && !has_line(k))
+			longest = i;
+	}
+	return longest;
+}
+
+/* When that client makes room for another one, or for nobody; CLOCK_NEVER without one. */
+static int64_t leaves_at(const struct control_server *c, bool idle)
+{
+	size_t i = find_silent(c, idle);
+
+	return i < CONTROL_CLIENTS ? c->clients[i].active + (idle ? IDLE_MAX : SILENT_MAX) : CLOCK_NEVER;
+}
+
+static bool is_full(const struct control_server *c)
+{
+	for (size_t i = 0; i < CONTROL_CLIENTS; i++)
+		if (c->clients[i].fd < 0)
+			return false;
+	return true;
+}
+
+/* May one more come, if only in the place of one that is silent? */
+static bool may_accept(const struct control_server *c)
+{
+	return c->accept_at == 0 && (!is_full(c) || c->now >= leaves_at(c, false));
+}
+
+/* A place for who waits; NULL if there is none, or nobody waits. */
+static struct client *find_place(struct control_server *c)
+{
+	if (!may_accept(c) || poll(&(struct pollfd){ .fd = c->fd, .events = POLLIN }, 1, 0) <= 0)
+		return NULL;
+	if (is_full(c))
+		forget_client(c, &c->clients[find_silent(c, false)]);
+	for (size_t i = 0; i < CONTROL_CLIENTS; i++)
+		if (c->clients[i].fd < 0)
+			return &c->clients[i];
+	return NULL;
+}
+
 static void take_clients(struct control_server *c, int64_t now)
 {
-	if (now < c->accept_at)
-		return;
-	c->accept_at = 0;
-	for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
-		struct client *k = &c->clients[i];
+	struct client *k;
+
+	while (leaves_at(c, true) <= now)
+		forget_client(c, &c->clients[find_silent(c, true)]);
+	if (now >= c->accept_at)
+		c->accept_at = 0;
+	while ((k = find_place(c)) != NULL) {
 		struct buf name = { 0 };
 		struct ucred peer = { .uid = (uid_t)-1 };
 		socklen_t size = sizeof peer;
 
-		if (k->fd >= 0)
-			continue;
 		k->fd = accept4(c->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (k->fd < 0) {
 			if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
 				c->accept_at = now + ACCEPT_PAUSE;
 			return;
 		}
+		k->active = now;
 		if (getsockopt(k->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0)
 			account_add_user(&name, peer.uid);
 		k->by = xstrdup(buf_str(&name));
@@ -152,33 +216,31 @@ static bool may_read(const struct control_server *c, const struct client *k)
 	return k->fd >= 0 && !k->ended && k->out.len < ANSWERS_MAX && c->waiting_count < WAITING_MAX;
 }
 
-static bool has_line(const struct client *k)
-{
-	return k->in.len > 0 && (memchr(k->in.data, '\n', k->in.len) != NULL || k->in.len > CONTROL_LINE_MAX);
-}
-
-static void flush_answers(struct client *k)
+static void flush_answers(struct client *k, int64_t now)
 {
 	ssize_t n = send(k->fd, k->out.data, k->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
 
-	if (n > 0)
+	if (n > 0) {
 		buf_consume(&k->out, (size_t)n);
-	else if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		k->active = now;
+	} else if (n < 0 && errno != EAGAIN && errno != EINTR) {
 		k->ended = true;
 		buf_clear(&k->out);
 		buf_clear(&k->in);
 	}
 }
 
-static void read_requests(struct client *k)
+static void read_requests(struct client *k, int64_t now)
 {
 	char bytes[16 * 1024];
 	ssize_t n = recv(k->fd, bytes, sizeof bytes, MSG_DONTWAIT);
 
-	if (n > 0)
+	if (n > 0) {
 		buf_add(&k->in, bytes, (size_t)n);
-	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+		k->active = now;
+	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
 		k->ended = true;
+	}
 }
 
 /* ---- requests ---- */
@@ -267,12 +329,12 @@ static void serve(struct control_server *c, struct client *k, struct moment now,
 	char *line;
 
 	if (may_read(c, k))
-		read_requests(k);
+		read_requests(k, now.ms);
 	while (k->fd >= 0 && k->out.len < ANSWERS_MAX && c->waiting_count < WAITING_MAX && clock_ms() < end &&
 	       (line = take_line(k)) != NULL)
 		carry_out(c, k, line, now);
 	if (k->out.len > 0)
-		flush_answers(k);
+		flush_answers(k, now.ms);
 	/* half a line at the end is no request */
 	if (k->ended && !has_line(k) && k->waiting == 0 && k->out.len == 0)
 		forget_client(c, k);
@@ -303,6 +365,7 @@ void control_work(struct control_server *c, struct moment now)
 {
 	int64_t end = clock_ms() + SLICE;
 
+	c->now = now.ms;
 	take_clients(c, now.ms);
 	if (c->again <= now.ms)
 		try_waiting(c, now);
@@ -313,6 +376,10 @@ void control_work(struct control_server *c, struct moment now)
 
 int64_t control_deadline(const struct control_server *c)
 {
+	int64_t deadline = c->accept_at != 0 && c->accept_at < c->again ? c->accept_at : c->again;
+	/* from then on control_poll() sees who comes */
+	int64_t leaves = leaves_at(c, !is_full(c) || may_accept(c));
+
 	for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
 		const struct client *k = &c->clients[i];
 
@@ -321,23 +388,21 @@ int64_t control_deadline(const struct control_server *c)
 		if (k->fd >= 0 && k->ended && k->waiting == 0 && k->out.len == 0)
 			return 0;
 	}
-	return c->accept_at != 0 && c->accept_at < c->again ? c->accept_at : c->again;
+	return leaves < deadline ? leaves : deadline;
 }
 
 size_t control_poll(struct control_server *c, struct pollfd *fds)
 {
 	size_t n = 0;
-	bool room = false;
 
 	for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
 		const struct client *k = &c->clients[i];
 		short events = (short)((may_read(c, k) ? POLLIN : 0) | (k->out.len > 0 ? POLLOUT : 0));
 
-		room |= k->fd < 0;
 		if (k->fd >= 0 && events != 0)
 			fds[n++] = (struct pollfd){ .fd = k->fd, .events = events };
 	}
-	if (room && c->accept_at == 0)
+	if (may_accept(c))
 		fds[n++] = (struct pollfd){ .fd = c->fd, .events = POLLIN };
 	return n;
 }

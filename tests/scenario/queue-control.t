@@ -166,6 +166,16 @@ subtest 'bad clients' => sub {
 	is $status, 0, 'runqueue ends well';
 };
 
+subtest 'clients that say nothing do not keep an operator out' => sub {
+	my $q = running(conf => $hour, script => $busy);
+	my $name = $q->arrive(['a']);
+	ok RunQueue::wait_for(sub { 1 == rows($q) }), 'a message';
+	my @idle = map { dial($q) } 1 .. 40;
+	is +(zq($q, 'hold', $name))[0], 0, 'a request is done';
+	is scalar(grep { IO::Select->new($_)->can_read(0) } @idle), 9, 'those that were silent for longest made room';
+	is +($q->stop)[0], 0, 'runqueue ends well';
+};
+
 subtest 'a runqueue that was killed' => sub {
 	my $q = running(conf => $hour, script => $busy);
 	my $name = $q->arrive(['a']);
