@@ -47,11 +47,39 @@ static int is_late(void *context)
 	return clock_ms() >= *(const int64_t *)context;
 }
 
-static bool has_moved(sqlite3 *db)
+/*
+ * False if the file ends within a page, as one that is still being copied: the library takes what is missing there for zeros, and finds
+ * nothing in them.  Files that lack whole pages it calls malformed itself.
+ */
+static bool is_whole(sqlite3 *db, struct sql_error *error)
+{
+	sqlite3_file *file = NULL;
+	sqlite3_int64 size = 0;
+	unsigned char bytes[2] = { 0, 0 };
+	unsigned page;
+
+	if (sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK || file == NULL || file->pMethods == NULL ||
+	    file->pMethods->xFileSize(file, &size) != SQLITE_OK)
+		return sql_fail(error, true, "the size of the file cannot be read");
+	/* a database without a table */
+	if (size == 0)
+		return true;
+	if (file->pMethods->xRead(file, bytes, sizeof bytes, 16) == SQLITE_OK) {
+		page = (unsigned)bytes[0] << 8 | bytes[1];
+		page = page == 1 ? 65536 : page;
+		if (page != 0 && size % page == 0)
+			return true;
+	}
+	return sql_fail(error, true, "the file ends within a page: it is still being copied, or was cut off");
+}
+
+static bool is_usable(sqlite3 *db, struct sql_error *error)
 {
 	int moved = 0;
 
-	return sqlite3_file_control(db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved != 0;
+	if (sqlite3_file_control(db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved != 0)
+		return sql_fail(error, true, "the file was moved or removed");
+	return is_whole(db, error);
 }
 
 static int give_rows(sqlite3_stmt *statement, sql_row *row, void *context)
@@ -85,12 +113,12 @@ static bool run(struct session *s, sqlite3_stmt *statement, int code, const int6
 		code = give_rows(statement, row, context);
 	if (code == SQLITE_INTERRUPT)
 		sql_fail(error, true, "no answer in time");
-	else if (code == SQLITE_CANTOPEN || code == SQLITE_NOTADB || code == SQLITE_IOERR || code == SQLITE_BUSY)
+	else if (code == SQLITE_CANTOPEN || code == SQLITE_NOTADB || code == SQLITE_IOERR || code == SQLITE_BUSY || code == SQLITE_CORRUPT)
 		sql_fail(error, true, "%s", sqlite3_errmsg(db));
 	else if (code != SQLITE_OK && code != SQLITE_DONE && code != SQLITE_ROW)
 		sql_fail(error, false, "%s", sqlite3_errmsg(db));
 	sqlite3_progress_handler(db, 0, NULL, NULL);
-	return code == SQLITE_DONE || code == SQLITE_ROW;
+	return (code == SQLITE_DONE || code == SQLITE_ROW) && is_whole(db, error);
 }
 
 static bool query(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error)
@@ -101,8 +129,8 @@ static bool query(void *session, const char *text, const int64_t *deadline, sql_
 	bool done = false;
 	int code;
 
-	if (has_moved(s->db))
-		return sql_fail(error, true, "the file was moved or removed");
+	if (!is_usable(s->db, error))
+		return false;
 	sqlite3_busy_timeout(s->db, clock_poll_timeout(*deadline));
 	code = sqlite3_prepare_v2(s->db, text, -1, &statement, &rest);
 	if (code == SQLITE_OK && (statement == NULL || sqlite3_column_count(statement) == 0))
@@ -150,8 +178,8 @@ static bool ask(void *session, const char *const *strings, const size_t *lengths
 	int code = SQLITE_OK;
 	bool done;
 
-	if (has_moved(s->db))
-		return sql_fail(error, true, "the file was moved or removed");
+	if (!is_usable(s->db, error))
+		return false;
 	for (unsigned i = 0; i < count && code == SQLITE_OK; i++)
 		code = sqlite3_bind_text(s->kept, (int)i + 1, strings[i], (int)lengths[i], SQLITE_STATIC);
 	done = run(s, s->kept, code, deadline, row, context, error);
