@@ -485,37 +485,6 @@ static pid_t lock_pid(void)
 	return 999999;
 }
 
-/* The title overwrites the arguments, so that whatever is kept of them must be a copy. */
-static void take_option(struct settings *set, int option, const char *argument)
-{
-	switch (option) {
-	case '1': set->session.one_transaction = true; break;
-	case '7': take_seven_bit(set); break;
-	case '8':
-		set->jobs.eight_bit = true;
-		set->jobs.seven_bit = false;
-		break;
-	case 'A': set->security.secrets_path = xstrdup(argument); break;
-	case 'B': set->probe.wanted = true; break;
-	case 'c': set->jobs.channel = xstrdup(argument); break;
-	case 'f': set->probe.dbases = xstrdup(argument); break;
-	case 'F': set->target = xstrdup(argument); break;
-	case 'h': set->session.opening.name = xstrdup(argument); break;
-	case 'H': set->jobs.plain_headers = true; break;
-	case 'l': set->log = argument; break;    /* opened before the title may overwrite arguments */
-	case 'L': take_local_address(set, "-L", argument); break;
-	case 'O': take_extra(set, argument); break;
-	case 'p': take_port(set, argument); break;
-	case 'P': set->session.dialogue.no_pipelining = true; break;
-	case 'r': set->session.connect.reserved_port = true; break;
-	case 'S': set->security.tls_path = xstrdup(argument); break;
-	case 's': set->titles = true; break;
-	case 'T': take_time_limit(set, argument); break;
-	case 'w': take_send_buffer(set, argument); break;
-	default: break;    /* those without meaning in LMTP */
-	}
-}
-
 /* A host, or with -B addresses. */
 static void take_operands(struct settings *set, char *const *operands, size_t count)
 {
@@ -553,7 +522,33 @@ void settings_from(struct settings *set, int argc, char **argv)
 
 	set_defaults(set);
 	while ((c = option_next(&program, argc, argv)) != -1) {
-		take_option(set, c, optarg);
+		/* the title overwrites the arguments, so that whatever is kept of them must be a copy */
+		switch (c) {
+		case '1': set->session.one_transaction = true; break;
+		case '7': take_seven_bit(set); break;
+		case '8':
+			set->jobs.eight_bit = true;
+			set->jobs.seven_bit = false;
+			break;
+		case 'A': set->security.secrets_path = xstrdup(optarg); break;
+		case 'B': set->probe.wanted = true; break;
+		case 'c': set->jobs.channel = xstrdup(optarg); break;
+		case 'f': set->probe.dbases = xstrdup(optarg); break;
+		case 'F': set->target = xstrdup(optarg); break;
+		case 'h': set->session.opening.name = xstrdup(optarg); break;
+		case 'H': set->jobs.plain_headers = true; break;
+		case 'l': set->log = optarg; break;    /* opened before the title may overwrite arguments */
+		case 'L': take_local_address(set, "-L", optarg); break;
+		case 'O': take_extra(set, optarg); break;
+		case 'p': take_port(set, optarg); break;
+		case 'P': set->session.dialogue.no_pipelining = true; break;
+		case 'r': set->session.connect.reserved_port = true; break;
+		case 'S': set->security.tls_path = xstrdup(optarg); break;
+		case 's': set->titles = true; break;
+		case 'T': take_time_limit(set, optarg); break;
+		case 'w': take_send_buffer(set, optarg); break;
+		default: break;    /* those without meaning in LMTP */
+		}
 		has_address |= c == 'L';
 	}
 	take_operands(set, argv + optind, (size_t)(argc - optind));

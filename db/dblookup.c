@@ -218,26 +218,6 @@ static void check_input(void)
 		die(EX_NOINPUT, "standard input: %s", file_error(errno));
 }
 
-static void ask_all(struct session *s)
-{
-	char *line = NULL;
-	size_t size = 0, number = 0;
-	ssize_t n;
-
-	check_input();
-	s->several = true;
-	while ((n = file_getline(stdin, &line, &size, &number)) >= 0) {
-		if (memchr(line, '\0', (size_t)n) != NULL)
-			die(EX_DATAERR, "standard input: NUL byte in a key");
-		ask(s, line);
-		if (ferror(stdout))
-			break;
-	}
-	free(line);
-	if (ferror(stdin))
-		die(EX_IOERR, "standard input: %s", strerror(errno));
-}
-
 /* ---- what is asked ------------------------------------------------------------------------ */
 
 static void tell_fault(void *context, const struct fault *fault)
@@ -412,7 +392,22 @@ static int look_up(const struct options *options, int argc, char **argv)
 	s.explain.relation = s.relation->name;
 	s.several = s.tells_absent = count > 1;
 	if (strcmp(keys[0], "-") == 0) {
-		ask_all(&s);
+		char *line = NULL;
+		size_t size = 0, number = 0;
+		ssize_t n;
+
+		check_input();
+		s.several = true;
+		while ((n = file_getline(stdin, &line, &size, &number)) >= 0) {
+			if (memchr(line, '\0', (size_t)n) != NULL)
+				die(EX_DATAERR, "standard input: NUL byte in a key");
+			ask(&s, line);
+			if (ferror(stdout))
+				break;
+		}
+		free(line);
+		if (ferror(stdin))
+			die(EX_IOERR, "standard input: %s", strerror(errno));
 	} else {
 		for (int i = 0; i < count; i++)
 			ask(&s, keys[i]);

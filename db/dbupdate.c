@@ -463,56 +463,52 @@ static const struct command *find_command(const char *name)
 	option_usage(&program, "unknown command \"%s\"", name);
 }
 
-static void take_option(struct options *options, int c)
-{
-	uint64_t number;
-
-	switch (c) {
-	case 'C':
-		options->settings.config = optarg;
-		break;
-	case 't':
-		options->settings.type = optarg;
-		break;
-	case 'l':
-	case 'u':
-		if (options->settings.folding != '-' && options->settings.folding != c)
-			option_usage(&program, "-l and -u exclude each other");
-		options->settings.folding = (char)c;
-		break;
-	case 'a':
-		options->syntax.aliases = true;
-		break;
-	case 'n':
-		options->unchecked = true;
-		break;
-	case 'b':
-		if (!parse_number(optarg, 10000000, &options->batch) || options->batch == 0)
-			option_usage(&program, "-b: expected a number of lines, not \"%s\"", optarg);
-		break;
-	case 'w':
-		if (!parse_number(optarg, 3600, &number) || number == 0)
-			option_usage(&program, "-w: expected seconds from 1 to 3600, not \"%s\"", optarg);
-		options->settings.wait = (unsigned)number;
-		break;
-	case ALLOW_SHRINK:
-		options->allow_shrink = true;
-		break;
-	case FORCE:
-		options->force = true;
-		break;
-	case ADOPT:
-		options->adopt = true;
-		break;
-	}
-}
-
 static void take_options(struct options *options, int argc, char **argv)
 {
 	int c;
 
-	while ((c = option_next(&program, argc, argv)) != -1)
-		take_option(options, c);
+	while ((c = option_next(&program, argc, argv)) != -1) {
+		uint64_t number;
+
+		switch (c) {
+		case 'C':
+			options->settings.config = optarg;
+			break;
+		case 't':
+			options->settings.type = optarg;
+			break;
+		case 'l':
+		case 'u':
+			if (options->settings.folding != '-' && options->settings.folding != c)
+				option_usage(&program, "-l and -u exclude each other");
+			options->settings.folding = (char)c;
+			break;
+		case 'a':
+			options->syntax.aliases = true;
+			break;
+		case 'n':
+			options->unchecked = true;
+			break;
+		case 'b':
+			if (!parse_number(optarg, 10000000, &options->batch) || options->batch == 0)
+				option_usage(&program, "-b: expected a number of lines, not \"%s\"", optarg);
+			break;
+		case 'w':
+			if (!parse_number(optarg, 3600, &number) || number == 0)
+				option_usage(&program, "-w: expected seconds from 1 to 3600, not \"%s\"", optarg);
+			options->settings.wait = (unsigned)number;
+			break;
+		case ALLOW_SHRINK:
+			options->allow_shrink = true;
+			break;
+		case FORCE:
+			options->force = true;
+			break;
+		case ADOPT:
+			options->adopt = true;
+			break;
+		}
+	}
 }
 
 /* ---- what dbases.conf says ------------------------------------------------------------------------------ */

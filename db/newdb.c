@@ -312,44 +312,6 @@ static int build_one(const struct options *options, const char *base, const char
 
 /* ---- the command line ---------------------------------------------------------------------------- */
 
-static void take_option(struct options *options, int c)
-{
-	switch (c) {
-	case 'f':
-		options->dbases = optarg;
-		break;
-	case 't':
-		options->type = optarg;
-		break;
-	case 'l':
-	case 'u':
-		if (options->syntax.folding != '-' && options->syntax.folding != c)
-			option_usage(options->program, "-l and -u exclude each other");
-		options->syntax.folding = (char)c;
-		break;
-	case 'a':
-		options->syntax.aliases = true;
-		break;
-	case 'A':
-		options->duplicates = DUPLICATES_JOIN;
-		break;
-	case 'k':
-		options->duplicates = DUPLICATES_KEEP_FIRST;
-		break;
-	case 'n':
-		options->unchecked = true;
-		break;
-	case 's':
-		options->quiet = true;
-		break;
-	case 'v':
-		options->verbose = true;
-		break;
-	case 'p':
-		die(EX_UNAVAILABLE, "policy databases belong to ZMailer's SMTP server; use its own makedb");
-	}
-}
-
 static void check_type(const struct options *options, const char *base)
 {
 	const struct map_operations *type = map_type(options->type);
@@ -401,8 +363,42 @@ int main(int argc, char **argv)
 	process_begin(options.program->name);
 	/* a file that grows beyond the limit is to fail with EFBIG, not to kill */
 	signal(SIGXFSZ, SIG_IGN);
-	while ((c = option_next(options.program, argc, argv)) != -1)
-		take_option(&options, c);
+	while ((c = option_next(options.program, argc, argv)) != -1) {
+		switch (c) {
+		case 'f':
+			options.dbases = optarg;
+			break;
+		case 't':
+			options.type = optarg;
+			break;
+		case 'l':
+		case 'u':
+			if (options.syntax.folding != '-' && options.syntax.folding != c)
+				option_usage(options.program, "-l and -u exclude each other");
+			options.syntax.folding = (char)c;
+			break;
+		case 'a':
+			options.syntax.aliases = true;
+			break;
+		case 'A':
+			options.duplicates = DUPLICATES_JOIN;
+			break;
+		case 'k':
+			options.duplicates = DUPLICATES_KEEP_FIRST;
+			break;
+		case 'n':
+			options.unchecked = true;
+			break;
+		case 's':
+			options.quiet = true;
+			break;
+		case 'v':
+			options.verbose = true;
+			break;
+		case 'p':
+			die(EX_UNAVAILABLE, "policy databases belong to ZMailer's SMTP server; use its own makedb");
+		}
+	}
 	status = is_makedb ? as_makedb(&options, argc - optind, argv + optind)
 	                   : as_newdb(&options, argc - optind, argv + optind);
 	if (fflush(stdout) != 0 && status == EX_OK)

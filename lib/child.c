@@ -37,29 +37,6 @@ bool child_is_crash(int sig)
 
 /* ---- the start ---- */
 
-static void set_signals(const struct child_rules *rules)
-{
-	sigset_t blocked;
-
-	sigemptyset(&blocked);
-	if (rules->shielded) {
-		sigfillset(&blocked);
-		/* blocked, these would end it without a word to a debugger */
-		for (size_t i = 0; i < CRASHES; i++) {
-			sigdelset(&blocked, crashes[i]);
-			signal(crashes[i], SIG_DFL);
-		}
-		/* the limit that a child sets itself */
-		sigdelset(&blocked, SIGALRM);
-		signal(SIGALRM, SIG_DFL);
-	}
-	if (rules->is_program) {
-		signal(SIGPIPE, SIG_DFL);
-		signal(SIGXFSZ, SIG_DFL);
-	}
-	sigprocmask(SIG_SETMASK, &blocked, NULL);
-}
-
 /* From `first` to `last`, both included. */
 static void close_all(int first, int last)
 {
@@ -91,6 +68,7 @@ static bool set_standard(int fd, int to, int null)
 static bool carry_out(const struct child_rules *rules, pid_t parent)
 {
 	int null;
+	sigset_t blocked;
 
 	if (rules->dies_with_parent && (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent))
 		return false;
@@ -104,7 +82,23 @@ static bool carry_out(const struct child_rules *rules, pid_t parent)
 		close(null);
 	if (rules->closes)
 		close_others(rules->keep);
-	set_signals(rules);
+	sigemptyset(&blocked);
+	if (rules->shielded) {
+		sigfillset(&blocked);
+		/* blocked, these would end it without a word to a debugger */
+		for (size_t i = 0; i < CRASHES; i++) {
+			sigdelset(&blocked, crashes[i]);
+			signal(crashes[i], SIG_DFL);
+		}
+		/* the limit that a child sets itself */
+		sigdelset(&blocked, SIGALRM);
+		signal(SIGALRM, SIG_DFL);
+	}
+	if (rules->is_program) {
+		signal(SIGPIPE, SIG_DFL);
+		signal(SIGXFSZ, SIG_DFL);
+	}
+	sigprocmask(SIG_SETMASK, &blocked, NULL);
 	return true;
 }
 

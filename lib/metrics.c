@@ -363,12 +363,20 @@ static int lock(const char *path, int64_t patience)
 	return fd;
 }
 
-static bool add_to_file(struct metrics *m, struct buf *why)
+enum metrics_result metrics_write(struct metrics *m, int64_t patience, struct buf *why)
 {
+	int fd = lock(m->path, patience);
+	bool ok;
 	struct families all = { 0 };
 	struct buf text = { 0 };
-	bool ok = read_file(m->path, &all, why);
 
+	if (fd < 0 && errno == EWOULDBLOCK)
+		return METRICS_BUSY;
+	if (fd < 0) {
+		buf_addf(why, "%s.lock: %s", m->path, strerror(errno));
+		return METRICS_REFUSED;
+	}
+	ok = read_file(m->path, &all, why);
 	if (ok) {
 		merge(&all, &m->own);
 		compose(&text, &all);
@@ -378,21 +386,6 @@ static bool add_to_file(struct metrics *m, struct buf *why)
 	}
 	free_families(&all);
 	buf_free(&text);
-	return ok;
-}
-
-enum metrics_result metrics_write(struct metrics *m, int64_t patience, struct buf *why)
-{
-	int fd = lock(m->path, patience);
-	bool ok;
-
-	if (fd < 0 && errno == EWOULDBLOCK)
-		return METRICS_BUSY;
-	if (fd < 0) {
-		buf_addf(why, "%s.lock: %s", m->path, strerror(errno));
-		return METRICS_REFUSED;
-	}
-	ok = add_to_file(m, why);
 	close(fd);
 	if (ok)
 		free_families(&m->own);

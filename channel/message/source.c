@@ -34,14 +34,15 @@ static bool read_piece(const struct body *body, uint64_t at, struct buf *piece, 
 	return false;
 }
 
-/* Reads the body once: keeps it if it is small, else only measures it. */
-static bool measure(struct body *body, struct buf *why)
+/* Measures an open file from body->start on, and lets go of it if it can be kept. */
+static enum body_result take_file(struct body *body, struct buf *why)
 {
 	struct wire wire = { 0 };
 	struct buf piece = { 0 };
 	bool keep = body->length <= BODY_KEPT_MAX, ok = true;
 	uint64_t at = 0;
 
+	/* reads the body once: keeps it if it is small, else only measures it */
 	while (ok && at < body->length) {
 		ok = read_piece(body, at, &piece, why);
 		if (!ok)
@@ -58,13 +59,7 @@ static bool measure(struct body *body, struct buf *why)
 	if (!keep)
 		buf_free(&body->kept);
 	buf_free(&piece);
-	return ok;
-}
-
-/* Measures an open file from body->start on, and lets go of it if it can be kept. */
-static enum body_result take_file(struct body *body, struct buf *why)
-{
-	if (!measure(body, why)) {
+	if (!ok) {
 		body_close(body);
 		return BODY_UNREADABLE;
 	}

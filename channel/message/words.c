@@ -77,38 +77,6 @@ static void fold(struct buf *out)
 	out->data[out->len - 1 - blanks] = '\n';
 }
 
-/* One or more encoded words for the pending text; never cut inside a UTF-8 character. */
-static void add_words(struct encoder *e)
-{
-	const char *p = e->pending.data, *charset = e->pending_utf8 ? "utf-8" : e->charset;
-	size_t n = e->pending.len, start, overhead = strlen(charset) + 7;
-
-	/* at least one character must have room */
-	if (column(e->out) + overhead + 12 > LINE_LENGTH)
-		fold(e->out);
-	start = e->out->len;
-	buf_addf(e->out, "=?%s?Q?", charset);
-	for (size_t i = 0; i < n;) {
-		size_t length = e->pending_utf8 ? text_utf8_length(p + i, n - i) : 1, need = 0;
-
-		for (size_t k = 0; k < length; k++) {
-			unsigned char c = (unsigned char)p[i + k];
-
-			need += c == ' ' || is_word_safe(c) ? 1 : 3;
-		}
-		if (e->out->len - start > overhead - 2 &&
-		    (e->out->len - start + need + 2 > WORD_LENGTH || column(e->out) + need + 2 > LINE_LENGTH)) {
-			buf_adds(e->out, "?=\n ");
-			start = e->out->len;
-			buf_addf(e->out, "=?%s?Q?", charset);
-		}
-		for (size_t k = 0; k < length; k++)
-			add_byte(e->out, (unsigned char)p[i + k]);
-		i += length;
-	}
-	buf_adds(e->out, "?=");
-}
-
 /* "=?charset?B?text?=" at p: its length, or 0. */
 static size_t encoded_word(const char *p, const char *end)
 {
@@ -152,9 +120,40 @@ static void write_space(struct encoder *e, const char *next)
 
 static void write_pending(struct encoder *e)
 {
+	const char *p, *charset;
+	size_t n, start, overhead;
+
 	if (e->pending.len == 0)
 		return;
-	add_words(e);
+	/* one or more encoded words for the pending text; never cut inside a UTF-8 character */
+	p = e->pending.data;
+	charset = e->pending_utf8 ? "utf-8" : e->charset;
+	n = e->pending.len;
+	overhead = strlen(charset) + 7;
+	/* at least one character must have room */
+	if (column(e->out) + overhead + 12 > LINE_LENGTH)
+		fold(e->out);
+	start = e->out->len;
+	buf_addf(e->out, "=?%s?Q?", charset);
+	for (size_t i = 0; i < n;) {
+		size_t length = e->pending_utf8 ? text_utf8_length(p + i, n - i) : 1, need = 0;
+
+		for (size_t k = 0; k < length; k++) {
+			unsigned char c = (unsigned char)p[i + k];
+
+			need += c == ' ' || is_word_safe(c) ? 1 : 3;
+		}
+		if (e->out->len - start > overhead - 2 &&
+		    (e->out->len - start + need + 2 > WORD_LENGTH || column(e->out) + need + 2 > LINE_LENGTH)) {
+			buf_adds(e->out, "?=\n ");
+			start = e->out->len;
+			buf_addf(e->out, "=?%s?Q?", charset);
+		}
+		for (size_t k = 0; k < length; k++)
+			add_byte(e->out, (unsigned char)p[i + k]);
+		i += length;
+	}
+	buf_adds(e->out, "?=");
 	buf_clear(&e->pending);
 	e->last = LAST_ENCODED;
 	e->folds = true;

@@ -192,20 +192,13 @@ static const struct key_name *find_key(const char *name)
 	return NULL;
 }
 
-static bool is_listed(const char *list, const char *name)
+void clause_ignore(struct clause_pool *pool, const char *name)
 {
 	size_t n = strlen(name);
 
-	for (const char *s = list; *s != '\0'; s += strcspn(s, " "), s += *s == ' ')
+	for (const char *s = buf_str(&pool->ignored); *s != '\0'; s += strcspn(s, " "), s += *s == ' ')
 		if (strncmp(s, name, n) == 0 && (s[n] == ',' || s[n] == '\0'))
-			return true;
-	return false;
-}
-
-void clause_ignore(struct clause_pool *pool, const char *name)
-{
-	if (is_listed(buf_str(&pool->ignored), name))
-		return;
+			return;
 	if (pool->ignored.len > 0)
 		buf_adds(&pool->ignored, ", ");
 	text_add_clean_string(&pool->ignored, name, 100);

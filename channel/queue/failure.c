@@ -80,36 +80,6 @@ static void header_add(struct buf *out, const struct control_header *h)
 	}
 }
 
-static void report_add_message(struct buf *out, const struct control *c, const char *spoolid,
-                               const struct stat *message)
-{
-	size_t header = CONTROL_NONE;
-	const struct control_diagnostic **last = control_last_diagnostics(c);
-
-	buf_adds(out, "This mail could not be delivered to the recipients below.\n\n");
-	line_add(out, "Message:", spoolid, strlen(spoolid));
-	line_add(out, "Spool name:", c->name, strlen(c->name));
-	if (c->log_ident != NULL)
-		line_add(out, "Message-ID:", c->log_ident, strlen(c->log_ident));
-	if (c->envid != NULL)
-		line_add(out, "Envelope id:", c->envid, strlen(c->envid));
-	if (c->sender_count > 0)
-		line_add(out, "Sender:", c->senders[0].user, strlen(c->senders[0].user));
-	buf_addf(out, "%-12s", "Queued:");
-	text_add_date(out, message->st_mtime);
-	buf_addc(out, '\n');
-	for (size_t i = 0; i < c->recipient_count; i++) {
-		if (!telling_wants_failure(c, &c->recipients[i]))
-			continue;
-		if (header == CONTROL_NONE)
-			header = c->recipients[i].header;
-		recipient_add(out, &c->recipients[i], last[i]);
-	}
-	if (header != CONTROL_NONE)
-		header_add(out, &c->headers[header]);
-	free(last);
-}
-
 bool failure_write(const char *directory, const struct control *control, const char *spoolid,
                    const struct stat *message, struct buf *why)
 {
@@ -117,8 +87,31 @@ bool failure_write(const char *directory, const struct control *control, const c
 	struct buf text = { 0 };
 	struct publish p;
 	bool ok;
+	size_t header = CONTROL_NONE;
+	const struct control_diagnostic **last = control_last_diagnostics(control);
 
-	report_add_message(&text, control, spoolid, message);
+	buf_adds(&text, "This mail could not be delivered to the recipients below.\n\n");
+	line_add(&text, "Message:", spoolid, strlen(spoolid));
+	line_add(&text, "Spool name:", control->name, strlen(control->name));
+	if (control->log_ident != NULL)
+		line_add(&text, "Message-ID:", control->log_ident, strlen(control->log_ident));
+	if (control->envid != NULL)
+		line_add(&text, "Envelope id:", control->envid, strlen(control->envid));
+	if (control->sender_count > 0)
+		line_add(&text, "Sender:", control->senders[0].user, strlen(control->senders[0].user));
+	buf_addf(&text, "%-12s", "Queued:");
+	text_add_date(&text, message->st_mtime);
+	buf_addc(&text, '\n');
+	for (size_t i = 0; i < control->recipient_count; i++) {
+		if (!telling_wants_failure(control, &control->recipients[i]))
+			continue;
+		if (header == CONTROL_NONE)
+			header = control->recipients[i].header;
+		recipient_add(&text, &control->recipients[i], last[i]);
+	}
+	if (header != CONTROL_NONE)
+		header_add(&text, &control->headers[header]);
+	free(last);
 	ok = publish_begin_found(&p, path, 0640) && file_write(p.fd, text.data, text.len) && publish_commit(&p);
 	if (!ok)
 		buf_addf(why, "cannot write %s: %s", path, file_error(errno));

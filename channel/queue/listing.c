@@ -80,11 +80,6 @@ static void set_answer(struct listed *e, struct buf *room, const struct control_
 	e->answer = buf_str(room);
 }
 
-static const char *reason_for_report(const struct reader *reader)
-{
-	return reader->held ? "settled, on hold: release takes it to its report" : "settled, its sender is not told yet";
-}
-
 static void tell_recipient(struct reader *reader, const struct control *c, const struct control_recipient *r,
                            const struct control_diagnostic *last, const struct stat *message, const char *spool, bool report)
 {
@@ -105,7 +100,7 @@ static void tell_recipient(struct reader *reader, const struct control *c, const
 
 	set_answer(&e, &answer, report ? NULL : last, line);
 	if (report && e.answer == NULL)
-		e.answer = reason_for_report(reader);
+		e.answer = reader->held ? "settled, on hold: release takes it to its report" : "settled, its sender is not told yet";
 	if (active && e.answer == NULL) {
 		buf_addf(&answer, "locked by process %ld", (long)r->locker);
 		e.answer = buf_str(&answer);

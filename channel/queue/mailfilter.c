@@ -49,14 +49,6 @@ static bool is_state(const char *word)
 	return false;
 }
 
-static bool is_id(const char *word)
-{
-	const char *slash = strrchr(word, '/');
-
-	/* letters of a spool id may be '=' and '-' */
-	return (word[0] == 'S' && isdigit((unsigned char)word[1])) || isdigit((unsigned char)(slash != NULL ? slash[1] : word[0]));
-}
-
 static bool wrong(struct buf *why, const char *word, const char *expected)
 {
 	text_add_clean_string(why, word, 200);
@@ -67,9 +59,10 @@ static bool wrong(struct buf *why, const char *word, const char *expected)
 bool mailfilter_add(struct mailfilter *f, const char *word, struct buf *why)
 {
 	struct mailfilter_condition c = { .kind = FILTER_ALL, .value = word };
-	const char *equals = strchr(word, '=');
+	const char *equals = strchr(word, '='), *slash = strrchr(word, '/');
 
-	if (is_id(word)) {
+	/* letters of a spool id may be '=' and '-' */
+	if ((word[0] == 'S' && isdigit((unsigned char)word[1])) || isdigit((unsigned char)(slash != NULL ? slash[1] : word[0]))) {
 		c.kind = FILTER_ID;
 		f->id = word;
 	} else if (strcmp(word, "all") != 0) {

@@ -139,20 +139,6 @@ static void end_cell(struct table *t)
 		t->widths[column] = n;
 }
 
-static void print_table(struct buf *out, const struct table *t)
-{
-	for (size_t i = 0; i < t->count; i++) {
-		const char *cell = t->text.data + t->cells[i];
-		size_t column = i % COLUMNS, n = width(cell);
-
-		buf_adds(out, cell);
-		if (column == COLUMNS - 1)
-			buf_addc(out, '\n');
-		else
-			buf_addf(out, "%*s", (int)(n < t->widths[column] ? t->widths[column] - n + 2 : 2), "");
-	}
-}
-
 static const char *plural(size_t n)
 {
 	return n == 1 ? "" : "s";
@@ -198,7 +184,16 @@ void mailq_table(struct buf *out, const struct listing *l, int64_t now)
 			end_cell(&t);
 		}
 	}
-	print_table(out, &t);
+	for (size_t i = 0; i < t.count; i++) {
+		const char *cell = t.text.data + t.cells[i];
+		size_t column = i % COLUMNS, n = width(cell);
+
+		buf_adds(out, cell);
+		if (column == COLUMNS - 1)
+			buf_addc(out, '\n');
+		else
+			buf_addf(out, "%*s", (int)(n < t.widths[column] ? t.widths[column] - n + 2 : 2), "");
+	}
 	buf_free(&t.text);
 	free(t.cells);
 }

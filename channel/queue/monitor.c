@@ -80,23 +80,6 @@ static void add_json_sums(struct buf *out, const struct listing *l)
 	buf_addf(out, ",\"damaged_or_unreadable\":%zu", l->trouble);
 }
 
-/* The lines of a summary as the elements of an array. */
-static void add_json_rows(struct buf *out, const struct summary *s)
-{
-	struct buf rows = { 0 };
-
-	summary_json(&rows, s);
-	if (rows.len > 0)
-		rows.len--;
-	for (size_t i = 0; i < rows.len; i++)
-		if (rows.data[i] == '\n')
-			rows.data[i] = ',';
-	buf_adds(out, ",\"destinations\":[");
-	buf_add(out, buf_str(&rows), rows.len);
-	buf_addc(out, ']');
-	buf_free(&rows);
-}
-
 static void read_files(struct monitor *m)
 {
 	int64_t now = time(NULL);
@@ -106,8 +89,20 @@ static void read_files(struct monitor *m)
 	listing_each(&sums, count_entry, summary);
 	buf_clear(&m->from_files);
 	if (m->json) {
+		struct buf rows = { 0 };
+
 		add_json_sums(&m->from_files, &sums);
-		add_json_rows(&m->from_files, summary);
+		/* the lines of a summary as the elements of an array */
+		summary_json(&rows, summary);
+		if (rows.len > 0)
+			rows.len--;
+		for (size_t i = 0; i < rows.len; i++)
+			if (rows.data[i] == '\n')
+				rows.data[i] = ',';
+		buf_adds(&m->from_files, ",\"destinations\":[");
+		buf_add(&m->from_files, buf_str(&rows), rows.len);
+		buf_addc(&m->from_files, ']');
+		buf_free(&rows);
 	} else {
 		mailq_sums(&m->from_files, &sums, now);
 		buf_addc(&m->from_files, '\n');
@@ -501,22 +496,6 @@ static bool read_keys(struct monitor *m)
 	return true;
 }
 
-/* Looks once more; draws at once what needs no answer. */
-static void look(struct monitor *m)
-{
-	int64_t now = clock_ms();
-
-	m->next = now + PERIOD;
-	if (!ask(m, now)) {
-		read_files(m);
-		if ((clock_ms() - now) * PAUSE_PER_EFFORT > PERIOD)
-			m->next = now + (clock_ms() - now) * PAUSE_PER_EFFORT;
-		show(m);
-	} else if (m->asked_at != now) {
-		show(m);
-	}
-}
-
 static bool wait_a_while(struct monitor *m)
 {
 	bool keys = m->keys && (!isatty(STDIN_FILENO) || terminal_is_ours());
@@ -547,8 +526,20 @@ int monitor_run(const char *postoffice, bool json)
 	if (m.screen)
 		terminal_take();
 	do {
-		if (m.next <= clock_ms())
-			look(&m);
+		if (m.next <= clock_ms()) {
+			int64_t now = clock_ms();
+
+			/* looks once more; draws at once what needs no answer */
+			m.next = now + PERIOD;
+			if (!ask(&m, now)) {
+				read_files(&m);
+				if ((clock_ms() - now) * PAUSE_PER_EFFORT > PERIOD)
+					m.next = now + (clock_ms() - now) * PAUSE_PER_EFFORT;
+				show(&m);
+			} else if (m.asked_at != now) {
+				show(&m);
+			}
+		}
 	} while (!m.over && wait_a_while(&m));
 	if (m.screen)
 		terminal_give_back();

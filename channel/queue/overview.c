@@ -120,22 +120,6 @@ static bool number(char **at, uint64_t *n)
 	return word != NULL && parse_number(word, INT64_MAX, n);
 }
 
-static bool take_waiting(struct listing *sums, char *at)
-{
-	uint64_t messages, recipients, active, oldest, finished, reports = 0;
-
-	if (!number(&at, &messages) || !number(&at, &recipients) || !number(&at, &active) || !number(&at, &oldest) ||
-	    !number(&at, &finished) || (at != NULL && !number(&at, &reports)))
-		return false;
-	sums->messages = messages;
-	sums->recipients = recipients;
-	sums->active = active;
-	sums->oldest = (int64_t)oldest;
-	sums->finished = finished;
-	sums->reports = reports;
-	return true;
-}
-
 static bool take_line(struct summary *s, struct listing *sums, char *line)
 {
 	const char *tag = strsep(&line, "\t"), *kind = strsep(&line, "\t");
@@ -144,8 +128,21 @@ static bool take_line(struct summary *s, struct listing *sums, char *line)
 		return false;
 	if (strcmp(kind, "row") == 0)
 		return summary_take_row(s, line);
-	if (strcmp(kind, "waiting") == 0)
-		return take_waiting(sums, line);
+	if (strcmp(kind, "waiting") == 0) {
+		char *at = line;
+		uint64_t messages, recipients, active, oldest, finished, reports = 0;
+
+		if (!number(&at, &messages) || !number(&at, &recipients) || !number(&at, &active) || !number(&at, &oldest) ||
+		    !number(&at, &finished) || (at != NULL && !number(&at, &reports)))
+			return false;
+		sums->messages = messages;
+		sums->recipients = recipients;
+		sums->active = active;
+		sums->oldest = (int64_t)oldest;
+		sums->finished = finished;
+		sums->reports = reports;
+		return true;
+	}
 	return strcmp(kind, "done") == 0;
 }
 

@@ -359,12 +359,6 @@ void recipient_deferred(struct recipient *r, const char *text, int64_t now)
 
 /* ---- messages ---- */
 
-static bool is_open(const struct control_recipient *r)
-{
-	/* without a sender no agent can deliver it: as ZMailer, we do not see it */
-	return r->tag != TAG_DONE && r->tag != TAG_FAILED && r->sender != CONTROL_NONE;
-}
-
 /* Puts a string at *room, and *room behind it. */
 static const char *put(char **room, const char *string)
 {
@@ -392,7 +386,8 @@ static struct arrival count_arrival(struct queue *q, const struct control *c)
 		struct destination *d;
 		char *host;
 
-		if (!is_open(&c->recipients[i]))
+		/* without a sender no agent can deliver it: as ZMailer, we do not see it */
+		if (c->recipients[i].tag == TAG_DONE || c->recipients[i].tag == TAG_FAILED || c->recipients[i].sender == CONTROL_NONE)
 			continue;
 		host = xstrdup(c->recipients[i].host);
 		ascii_lower_string(host);

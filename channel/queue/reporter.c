@@ -268,26 +268,21 @@ static bool read_answers(struct reporter *r, int64_t now)
 	return true;
 }
 
-/* As an agent that says nothing: it is told to end, then it is ended.  What becomes of it is seen in reporter_buried(). */
-static void end_silent(struct reporter *r, int64_t now)
-{
-	if (r->pid == 0)
-		return;
-	if (now >= r->kill_at) {
-		kill(r->pid, SIGKILL);
-		r->kill_at = now + SILENT_PAUSE;
-	} else if (r->kill_at == CLOCK_NEVER && reporter_waiting(r) > 0 && now - r->silent_since >= r->options->silence) {
-		complain("zlmtp-report %ld has said nothing for %lld s, with %zu request%s; it is ended", (long)r->pid,
-		         (long long)(now - r->silent_since) / 1000, reporter_waiting(r), reporter_waiting(r) == 1 ? "" : "s");
-		kill(r->pid, SIGTERM);
-		r->kill_at = now + SILENT_PAUSE;
-	}
-}
-
 void reporter_serve(struct reporter *r, int64_t now)
 {
 	read_answers(r, now);
-	end_silent(r, now);
+	/* As an agent that says nothing: it is told to end, then it is ended.  What becomes of it is seen in reporter_buried(). */
+	if (r->pid != 0) {
+		if (now >= r->kill_at) {
+			kill(r->pid, SIGKILL);
+			r->kill_at = now + SILENT_PAUSE;
+		} else if (r->kill_at == CLOCK_NEVER && reporter_waiting(r) > 0 && now - r->silent_since >= r->options->silence) {
+			complain("zlmtp-report %ld has said nothing for %lld s, with %zu request%s; it is ended", (long)r->pid,
+			         (long long)(now - r->silent_since) / 1000, reporter_waiting(r), reporter_waiting(r) == 1 ? "" : "s");
+			kill(r->pid, SIGTERM);
+			r->kill_at = now + SILENT_PAUSE;
+		}
+	}
 	if (r->pid == 0 && reporter_waiting(r) > 0 && now >= r->start_at)
 		start(r, now);
 	flush(r);

@@ -166,16 +166,6 @@ static bool is_late(const struct scheduler *s, const struct group *g, int64_t ag
 	       (g->state == GROUP_READY && (s->once || s->now.ms - g->message->seen_at >= FIRST_TRY_PAUSE));
 }
 
-/* The largest of its ages that is past: a scheduler that did not run tells once of all it has missed. */
-static int32_t past_age(const struct group *g, int64_t age)
-{
-	struct group after = *g;
-
-	for (int64_t next; (next = next_age(&after)) > 0 && next <= age;)
-		after.delay_told = (int32_t)next;
-	return after.delay_told;
-}
-
 static size_t add_late(struct buf *lines, const struct group *g, int64_t now)
 {
 	const struct message *m = g->message;
@@ -212,11 +202,15 @@ static void ask_delay(struct scheduler *s, struct message *m)
 	size_t count = 0;
 
 	for (size_t i = 0; i < m->group_count; i++) {
-		struct group *g = &m->groups[i];
+		struct group *g = &m->groups[i], after;
 
 		if (!is_late(s, g, age))
 			continue;
-		g->delay_asked = past_age(g, age);
+		/* the largest of its ages that is past: a scheduler that did not run tells once of all it has missed */
+		after = *g;
+		for (int64_t next; (next = next_age(&after)) > 0 && next <= age;)
+			after.delay_told = (int32_t)next;
+		g->delay_asked = after.delay_told;
 		request.age = g->delay_asked > request.age ? g->delay_asked : request.age;
 		if (until == 0 || expires(s, g) < until)
 			until = expires(s, g);
@@ -259,27 +253,22 @@ static void ask_delays(struct scheduler *s)
 
 /* ---- answers ---- */
 
-static void delay_answered(struct scheduler *s, struct message *m, enum reporter_answer answer)
-{
-	for (size_t i = 0; i < m->group_count; i++) {
-		struct group *g = &m->groups[i];
-
-		/* without a sender there is never a report */
-		if (g->delay_asked != 0 && answer != REPORTER_LATER)
-			g->delay_told = g->delay_asked;
-		g->delay_asked = 0;
-	}
-	set_delay(s, m);
-	if (answer == REPORTER_LATER && m->delay_at < s->now.ms + LATER_PAUSE)
-		m->delay_at = s->now.ms + LATER_PAUSE;
-	s->trouble |= s->once && answer == REPORTER_LATER;
-}
-
 void reports_answered(struct scheduler *s, struct message *m, const struct reporter_request *request, enum reporter_answer answer,
                       const char *why)
 {
 	if (request->age > 0) {
-		delay_answered(s, m, answer);
+		for (size_t i = 0; i < m->group_count; i++) {
+			struct group *g = &m->groups[i];
+
+			/* without a sender there is never a report */
+			if (g->delay_asked != 0 && answer != REPORTER_LATER)
+				g->delay_told = g->delay_asked;
+			g->delay_asked = 0;
+		}
+		set_delay(s, m);
+		if (answer == REPORTER_LATER && m->delay_at < s->now.ms + LATER_PAUSE)
+			m->delay_at = s->now.ms + LATER_PAUSE;
+		s->trouble |= s->once && answer == REPORTER_LATER;
 	} else if (request->waiting) {
 		answer = REPORTER_DONE;
 	} else if (request->final) {

@@ -125,22 +125,6 @@ static void take_in(struct scheduler *s)
 	s->attention = true;
 }
 
-static void log_done(const struct scheduler *s, const struct message *m)
-{
-	struct logline line = { 0 };
-	struct buf id = { 0 };
-
-	if (!logline_is_heard())
-		return;
-	message_add_id(&id, m);
-	event_begin(&line, s->json, "done", buf_str(&id));
-	logline_number(&line, "recipients", m->count);
-	logline_end(&line);
-	logline_send(&line);
-	logline_free(&line);
-	buf_free(&id);
-}
-
 /* What is removed is known no more, so that the next message may have its name; it may have come already. */
 static void forget_removed(struct scheduler *s)
 {
@@ -150,8 +134,18 @@ static void forget_removed(struct scheduler *s)
 	while ((m = remover_removed(s->remover, &gone)) != NULL) {
 		char *again = m->came_again && !s->stopping ? xstrdup(m->name) : NULL;
 
-		if (gone)
-			log_done(s, m);
+		if (gone && logline_is_heard()) {
+			struct logline line = { 0 };
+			struct buf id = { 0 };
+
+			message_add_id(&id, m);
+			event_begin(&line, s->json, "done", buf_str(&id));
+			logline_number(&line, "recipients", m->count);
+			logline_end(&line);
+			logline_send(&line);
+			logline_free(&line);
+			buf_free(&id);
+		}
 		queue_remove(&s->queue, m);
 		if (again != NULL)
 			arrivals_file(&s->arrivals, again, s->now);
@@ -277,21 +271,6 @@ static void read_again(struct scheduler *s, struct message *old, const struct op
 		message_free(old);
 }
 
-static enum operation_result due_now(struct scheduler *s, struct message *m, size_t *changed)
-{
-	for (size_t i = 0; i < m->group_count; i++) {
-		struct group *g = &m->groups[i];
-
-		g->retry = g->destination->retry = 0;
-		g->destination->blocked_until = 0;
-		if (g->state == GROUP_ASLEEP)
-			queue_ready(&s->queue, g);
-		*changed += g->open;
-	}
-	s->attention = true;
-	return OPERATION_DONE;
-}
-
 /* Everybody is settled: there is the report that may be tried again, or given up with the message. */
 static enum operation_result operate_on_settled(struct scheduler *s, struct message *m, const struct operation *o, size_t *changed,
                                                 struct buf *why)
@@ -335,8 +314,19 @@ enum operation_result scheduler_operate(struct scheduler *s, const struct operat
 	m = o->held ? NULL : find_job(s, o->job);
 	if (m != NULL && m->look_again == 0 && m->open == 0)
 		return operate_on_settled(s, m, o, changed, why);
-	if (o->verb == OPERATION_RETRY && m != NULL && m->look_again == 0 && m->inode == o->inode)
-		return due_now(s, m, changed);
+	if (o->verb == OPERATION_RETRY && m != NULL && m->look_again == 0 && m->inode == o->inode) {
+		for (size_t i = 0; i < m->group_count; i++) {
+			struct group *g = &m->groups[i];
+
+			g->retry = g->destination->retry = 0;
+			g->destination->blocked_until = 0;
+			if (g->state == GROUP_ASLEEP)
+				queue_ready(&s->queue, g);
+			*changed += g->open;
+		}
+		s->attention = true;
+		return OPERATION_DONE;
+	}
 	if (m != NULL && message_is_fed(m)) {
 		queue_park(&s->queue, m);
 		buf_adds(why, "a transport agent has it in work and has not answered yet");

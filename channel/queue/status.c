@@ -267,28 +267,23 @@ static bool parse_destination(struct status *s, char *at)
 	return true;
 }
 
-/* The owner of the post office says what is shown, perhaps on root's terminal. */
-static void add_clean(struct buf *out, const struct buf *answer)
-{
-	for (size_t at = 0; at < answer->len; at++) {
-		size_t n = at;
-
-		while (n < answer->len && answer->data[n] != '\t' && answer->data[n] != '\n')
-			n++;
-		text_add_clean(out, answer->data + at, n - at, REASON_BYTES_MAX + 100);
-		if (n < answer->len)
-			buf_addc(out, answer->data[n]);
-		at = n;
-	}
-}
-
 bool status_parse(struct status *s, const struct buf *answer)
 {
 	char *line, *rest, *kind;
 	bool ok = true;
 
 	*s = (struct status){ 0 };
-	add_clean(&s->text, answer);
+	/* the owner of the post office says what is shown, perhaps on root's terminal */
+	for (size_t at = 0; at < answer->len; at++) {
+		size_t n = at;
+
+		while (n < answer->len && answer->data[n] != '\t' && answer->data[n] != '\n')
+			n++;
+		text_add_clean(&s->text, answer->data + at, n - at, REASON_BYTES_MAX + 100);
+		if (n < answer->len)
+			buf_addc(&s->text, answer->data[n]);
+		at = n;
+	}
 	for (line = strtok_r(s->text.data, "\n", &rest); ok && line != NULL; line = strtok_r(NULL, "\n", &rest)) {
 		next_field(&line);
 		kind = next_field(&line);

@@ -91,21 +91,6 @@ static bool expire(struct scheduler *s, struct group *g, int64_t limit)
 
 /* ---- the end of a round ---- */
 
-/* The control file is not there any more: so is the message, as soon as no agent works on it. */
-static void forget_vanished(struct scheduler *s, struct message *m)
-{
-	if (message_is_fed(m))
-		return;
-	if (s->verbose) {
-		struct buf id = { 0 };
-
-		message_add_id(&id, m);
-		printf("%s: gone from the spool\n", buf_str(&id));
-		buf_free(&id);
-	}
-	queue_remove(&s->queue, m);
-}
-
 /*
  * A group came back from its agent.  What is open in it sleeps for `pause` milliseconds; if that is negative, until its
  * next retry; if it is 0, not at all.
@@ -118,7 +103,17 @@ static void round_over(struct scheduler *s, struct group *g, int64_t pause)
 
 	verdict_write_results(s);
 	if (m->vanished) {
-		forget_vanished(s, m);
+		/* the control file is not there any more: so is the message, as soon as no agent works on it */
+		if (message_is_fed(m))
+			return;
+		if (s->verbose) {
+			struct buf id = { 0 };
+
+			message_add_id(&id, m);
+			printf("%s: gone from the spool\n", buf_str(&id));
+			buf_free(&id);
+		}
+		queue_remove(&s->queue, m);
 		return;
 	}
 	reports_after_round(s, m);
@@ -144,21 +139,6 @@ static void round_over(struct scheduler *s, struct group *g, int64_t pause)
 		queue_sleep(&s->queue, g, now + pause);
 }
 
-/* Of a destination once for each state: what its recipients hear is in the lines of their agent. */
-static void log_deferred(const struct scheduler *s, const struct destination *d)
-{
-	struct logline line = { 0 };
-
-	event_begin(&line, s->json, "deferred", "-");
-	logline_add(&line, "channel", d->channel);
-	logline_add(&line, "host", d->host);
-	logline_add(&line, "words", d->reason);
-	logline_number(&line, "next", (uint64_t)(s->now.wall + (d->blocked_until - s->now.ms) / 1000));
-	logline_end(&line);
-	logline_send(&line);
-	logline_free(&line);
-}
-
 void verdict_block(struct scheduler *s, struct destination *d, const char *notary, const char *text)
 {
 	const struct clause *c = d->clause;
@@ -167,8 +147,19 @@ void verdict_block(struct scheduler *s, struct destination *d, const char *notar
 	if (d->blocked_until > now)
 		return;
 	d->blocked_until = now + next_pause(c, &d->retry);
-	if (destination_reason(d, text, s->now.wall))
-		log_deferred(s, d);
+	if (destination_reason(d, text, s->now.wall)) {
+		struct logline line = { 0 };
+
+		/* of a destination once for each state: what its recipients hear is in the lines of their agent */
+		event_begin(&line, s->json, "deferred", "-");
+		logline_add(&line, "channel", d->channel);
+		logline_add(&line, "host", d->host);
+		logline_add(&line, "words", d->reason);
+		logline_number(&line, "next", (uint64_t)(s->now.wall + (d->blocked_until - s->now.ms) / 1000));
+		logline_end(&line);
+		logline_send(&line);
+		logline_free(&line);
+	}
 	if (d->blocked_until < s->unblock_at)
 		s->unblock_at = d->blocked_until;
 	for (const struct group *g = d->ready.first; g != NULL && reports_ask_moved(s, g->message);)

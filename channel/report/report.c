@@ -117,22 +117,6 @@ static void take_type(const char **s, struct buf *type)
 	}
 }
 
-static void take_diagnostic(const char *s, struct said *said)
-{
-	size_t n;
-
-	s = skip_blanks(s);
-	take_type(&s, &said->type);
-	if (strspn(s, "0123456789") == 3 && (s[3] == ' ' || s[3] == '\0')) {
-		buf_add(&said->code, s, 3);
-		s = skip_blanks(s + 3);
-	}
-	n = strlen(s);
-	if (n > 1 && s[0] == '(' && s[n - 1] == ')')
-		s++, n -= 2;
-	text_add_clean(&said->words, s, n, DIAGNOSTIC_CAP);
-}
-
 /* "dns; NAME (ADDRESSES)", " (UNIX:/path)", or a name. */
 static void take_remote(const char *s, struct said *said)
 {
@@ -157,8 +141,21 @@ static struct said said_about(const struct report_recipient *r)
 {
 	struct said said = { 0 };
 
-	if (r->diagnostic != NULL)
-		take_diagnostic(r->diagnostic, &said);
+	if (r->diagnostic != NULL) {
+		const char *s = r->diagnostic;
+		size_t n;
+
+		s = skip_blanks(s);
+		take_type(&s, &said.type);
+		if (strspn(s, "0123456789") == 3 && (s[3] == ' ' || s[3] == '\0')) {
+			buf_add(&said.code, s, 3);
+			s = skip_blanks(s + 3);
+		}
+		n = strlen(s);
+		if (n > 1 && s[0] == '(' && s[n - 1] == ')')
+			s++, n -= 2;
+		text_add_clean(&said.words, s, n, DIAGNOSTIC_CAP);
+	}
 	if (r->remote != NULL)
 		take_remote(r->remote, &said);
 	return said;

@@ -63,20 +63,6 @@ struct client {
 
 /* ---- beginning and end ---- */
 
-static void show_address(struct client *c)
-{
-	char text[INET6_ADDRSTRLEN] = "";
-
-	if (c->address.ss_family == AF_INET)
-		inet_ntop(AF_INET, &((struct sockaddr_in *)&c->address)->sin_addr, text, sizeof text);
-	if (c->address.ss_family == AF_INET6)
-		inet_ntop(AF_INET6, &((struct sockaddr_in6 *)&c->address)->sin6_addr, text, sizeof text);
-	if (text[0] == '\0')
-		c->shown = xstrdup("local");
-	else
-		c->shown = xasprintf(c->address.ss_family == AF_INET6 ? "[IPv6:%s]" : "[%s]", text);
-}
-
 static void wait_for_command(struct client *c)
 {
 	c->deadline = clock_ms() + (int64_t)c->intake->policy.limits[LIMIT_COMMAND_TIME] * 1000;
@@ -88,6 +74,7 @@ struct client *client_create(struct intake *intake, const struct listener *liste
                              const struct sockaddr_storage *address, uid_t user)
 {
 	struct client *c = xcalloc(1, sizeof *c);
+	char text[INET6_ADDRSTRLEN] = "";
 
 	c->intake = intake;
 	c->address = *address;
@@ -96,7 +83,14 @@ struct client *client_create(struct intake *intake, const struct listener *liste
 	c->may_connect = listener->is_local || policy_may_connect(&intake->policy, address);
 	c->message_deadline = CLOCK_NEVER;
 	stream_open(&c->stream, fd);
-	show_address(c);
+	if (c->address.ss_family == AF_INET)
+		inet_ntop(AF_INET, &((struct sockaddr_in *)&c->address)->sin_addr, text, sizeof text);
+	if (c->address.ss_family == AF_INET6)
+		inet_ntop(AF_INET6, &((struct sockaddr_in6 *)&c->address)->sin6_addr, text, sizeof text);
+	if (text[0] == '\0')
+		c->shown = xstrdup("local");
+	else
+		c->shown = xasprintf(c->address.ss_family == AF_INET6 ? "[IPv6:%s]" : "[%s]", text);
 	server_init(&c->server, &intake->options[listener->kind], intake->tls != NULL, false);
 	intake->figures.connections++;
 	if (!c->may_connect && intake->tls == NULL) {
@@ -489,31 +483,6 @@ static void handshake(struct client *c)
 	}
 }
 
-static void read_some(struct client *c)
-{
-	char bytes[PIECE];
-	size_t n;
-
-	switch (stream_read(&c->stream, bytes, sizeof bytes, &n)) {
-	case STREAM_OK:
-		/* the time of a command begins with its first byte, however slowly the others come */
-		if (!server_is_within_command(&c->server))
-			wait_for_command(c);
-		server_add(&c->server, bytes, n);
-		break;
-	case STREAM_WAIT_READ:
-	case STREAM_WAIT_WRITE:
-		break;
-	case STREAM_END:
-	case STREAM_ERROR:
-		/* the client has gone: what it began is forgotten, unless it is on its way to the disk */
-		c->gone = true;
-		c->over = true;
-		spool_free(&c->draft);
-		break;
-	}
-}
-
 /* Gives back what is not needed while the client is waited for, and counts the rest. */
 static void account(struct client *c)
 {
@@ -530,11 +499,29 @@ void client_ready(struct client *c)
 	if (c->waiting == WAITS_FOR_TLS)
 		handshake(c);
 	do {
-		size_t commands = c->server.commands;
+		size_t commands = c->server.commands, n;
+		char bytes[PIECE];
 
 		if (c->waiting != WAITS_FOR_NOBODY || c->over || c->closing || c->server.out.len > 0)
 			break;
-		read_some(c);
+		switch (stream_read(&c->stream, bytes, sizeof bytes, &n)) {
+		case STREAM_OK:
+			/* the time of a command begins with its first byte, however slowly the others come */
+			if (!server_is_within_command(&c->server))
+				wait_for_command(c);
+			server_add(&c->server, bytes, n);
+			break;
+		case STREAM_WAIT_READ:
+		case STREAM_WAIT_WRITE:
+			break;
+		case STREAM_END:
+		case STREAM_ERROR:
+			/* the client has gone: what it began is forgotten, unless it is on its way to the disk */
+			c->gone = true;
+			c->over = true;
+			spool_free(&c->draft);
+			break;
+		}
 		work(c);
 		if (c->server.commands != commands && c->waiting == WAITS_FOR_NOBODY && !c->closing)
 			wait_for_command(c);

@@ -58,21 +58,6 @@ static const struct route_result *first_with(const struct route_result *results,
 	return NULL;
 }
 
-static void add_destinations(struct buf *out, const struct route_result *results, size_t count)
-{
-	char number[24];
-
-	for (size_t i = 0; i < count; i++) {
-		if (results[i].answer != MAP_FOUND || strcmp(results[i].channel, "bitbucket") == 0)
-			continue;
-		add_string(out, results[i].channel);
-		add_string(out, results[i].host);
-		add_string(out, results[i].user);
-		snprintf(number, sizeof number, "%lu", (unsigned long)results[i].privilege);
-		add_string(out, number);
-	}
-}
-
 static void add_unclear(struct buf *out)
 {
 	add_string(out, "451");
@@ -105,12 +90,22 @@ static void judge(const struct policy *policy, struct router *router, const char
 		else
 			add_string(out, "no such recipient");
 	} else {
+		char number[24];
+
 		if (nobody != NULL)
 			complain("%s: a member is left out: %s: %s", address, nobody->host, nobody->user);
 		add_string(out, "250");
 		add_string(out, "2.1.5");
 		add_string(out, "ok");
-		add_destinations(out, results, count);
+		for (size_t i = 0; i < count; i++) {
+			if (results[i].answer != MAP_FOUND || strcmp(results[i].channel, "bitbucket") == 0)
+				continue;
+			add_string(out, results[i].channel);
+			add_string(out, results[i].host);
+			add_string(out, results[i].user);
+			snprintf(number, sizeof number, "%lu", (unsigned long)results[i].privilege);
+			add_string(out, number);
+		}
 	}
 }
 

@@ -28,18 +28,6 @@ static const char *skip_blanks(const char *s)
 	return s;
 }
 
-static struct agent_answer remark(char *line)
-{
-	static const char resync[] = "#resync ";
-
-	/* ZMailer looks at the beginning only */
-	if (strncmp(line, "#hungry", 7) == 0)
-		return (struct agent_answer){ .kind = ANSWER_HUNGRY };
-	if (strncmp(line, resync, sizeof resync - 1) == 0)
-		return (struct agent_answer){ .kind = ANSWER_RESYNC, .name = skip_blanks(line + sizeof resync - 1) };
-	return (struct agent_answer){ .kind = ANSWER_COMMENT, .text = skip_blanks(line + (line[0] == '#')) };
-}
-
 struct verdict_word {
 	const char *word;
 	enum agent_verdict verdict;
@@ -106,13 +94,25 @@ static bool take_id(char *s, struct agent_answer *a)
 	return true;
 }
 
-static struct agent_answer report(char *line)
+struct agent_answer agent_answer(char *line)
 {
 	struct agent_answer a = { .kind = ANSWER_REPORT };
-	char *notary = strchr(line, '\t'), *rest = notary ? strchr(notary + 1, '\t') : NULL;
+	char *notary, *rest;
 	const struct verdict_word *found;
 	char *word;
 
+	if (line[0] == '#' || line[0] == '\0') {
+		static const char resync[] = "#resync ";
+
+		/* ZMailer looks at the beginning only */
+		if (strncmp(line, "#hungry", 7) == 0)
+			return (struct agent_answer){ .kind = ANSWER_HUNGRY };
+		if (strncmp(line, resync, sizeof resync - 1) == 0)
+			return (struct agent_answer){ .kind = ANSWER_RESYNC, .name = skip_blanks(line + sizeof resync - 1) };
+		return (struct agent_answer){ .kind = ANSWER_COMMENT, .text = skip_blanks(line + (line[0] == '#')) };
+	}
+	notary = strchr(line, '\t');
+	rest = notary ? strchr(notary + 1, '\t') : NULL;
 	if (rest == NULL)
 		return (struct agent_answer){ .kind = ANSWER_GARBAGE, .text = line };
 	*notary++ = '\0';
@@ -128,11 +128,4 @@ static struct agent_answer report(char *line)
 	a.logged = found->logged;
 	a.text = strcmp(word, "retryat") == 0 ? after_retry_number(rest) : rest;
 	return a;
-}
-
-struct agent_answer agent_answer(char *line)
-{
-	if (line[0] == '#' || line[0] == '\0')
-		return remark(line);
-	return report(line);
 }

@@ -21,32 +21,6 @@ static bool is_field(const char *line, size_t n)
 	return at > 0 && at < n && line[at] == ':';
 }
 
-static bool read_lines(FILE *in, bool dot, struct buf *text)
-{
-	char *line = NULL;
-	size_t size = 0;
-	ssize_t got;
-
-	errno = 0;
-	while ((got = getline(&line, &size, in)) > 0) {
-		size_t n = (size_t)got;
-		bool ended = line[n - 1] == '\n';
-
-		n -= ended;
-		n -= ended && n > 0 && line[n - 1] == '\r';
-		if (dot && ended && n == 1 && line[0] == '.')
-			break;
-		if (text->limit != 0 && text->len + n + 2 > text->limit) {
-			errno = EFBIG;
-			break;
-		}
-		buf_add(text, line, n);
-		buf_addc(text, '\n');
-	}
-	free(line);
-	return errno == 0 && !ferror(in);
-}
-
 /* Where the header ends, and whether a blank line stands there. */
 static size_t header_end(const struct buf *text, bool *blank)
 {
@@ -68,10 +42,29 @@ static size_t header_end(const struct buf *text, bool *blank)
 bool letter_read(FILE *in, bool dot, struct buf *text)
 {
 	struct buf body = { 0 };
-	size_t end;
+	size_t end, size = 0;
 	bool blank;
+	char *line = NULL;
+	ssize_t got;
 
-	if (!read_lines(in, dot, text))
+	errno = 0;
+	while ((got = getline(&line, &size, in)) > 0) {
+		size_t n = (size_t)got;
+		bool ended = line[n - 1] == '\n';
+
+		n -= ended;
+		n -= ended && n > 0 && line[n - 1] == '\r';
+		if (dot && ended && n == 1 && line[0] == '.')
+			break;
+		if (text->limit != 0 && text->len + n + 2 > text->limit) {
+			errno = EFBIG;
+			break;
+		}
+		buf_add(text, line, n);
+		buf_addc(text, '\n');
+	}
+	free(line);
+	if (errno != 0 || ferror(in))
 		return false;
 	buf_consume(text, incoming_front(buf_str(text), text->len));
 	end = header_end(text, &blank);

@@ -353,27 +353,6 @@ static int check_all(struct draft *d)
 	return status;
 }
 
-static int take_all(struct ldapconf *conf, const struct settings *settings, const char *path, struct buf *why)
-{
-	struct draft d = { .conf = conf, .file = path, .why = why };
-	int status = settings_repeated(settings, 0, settings->count, why);
-
-	for (size_t i = 0; i < settings->count && status == EX_OK; i++) {
-		const struct known *k = find_known(settings->list[i].name);
-
-		if (k != NULL)
-			status = k->take(&d, &settings->list[i]);
-	}
-	if (status == EX_OK)
-		status = ldap_access_take(&conf->access, settings, path, why);
-	if (status == EX_OK)
-		status = check_all(&d);
-	words_free(d.attributes);
-	words_free(d.leaf);
-	words_free(d.terminal);
-	return status;
-}
-
 static int parse_or_read(struct ldapconf *conf, const char *path, const char *text, size_t n, struct buf *why)
 {
 	struct settings settings = { 0 };
@@ -386,8 +365,24 @@ static int parse_or_read(struct ldapconf *conf, const char *path, const char *te
 	ldap_ignore_surroundings();
 	status = text != NULL ? settings_parse(&settings, path, text, n, name_of, why)
 	                      : settings_read(&settings, path, name_of, why);
-	if (status == EX_OK)
-		status = take_all(conf, &settings, path, why);
+	if (status == EX_OK) {
+		struct draft d = { .conf = conf, .file = path, .why = why };
+
+		status = settings_repeated(&settings, 0, settings.count, why);
+		for (size_t i = 0; i < settings.count && status == EX_OK; i++) {
+			const struct known *k = find_known(settings.list[i].name);
+
+			if (k != NULL)
+				status = k->take(&d, &settings.list[i]);
+		}
+		if (status == EX_OK)
+			status = ldap_access_take(&conf->access, &settings, path, why);
+		if (status == EX_OK)
+			status = check_all(&d);
+		words_free(d.attributes);
+		words_free(d.leaf);
+		words_free(d.terminal);
+	}
 	settings_free(&settings);
 	return status;
 }

@@ -44,8 +44,7 @@ static void *guard(void *unused)
 	return NULL;
 }
 
-/* The thread, made when it is first needed; it does not live on in a forked child. */
-static void need_guard(void)
+void cutoff_begin(int64_t when)
 {
 	pthread_condattr_t clock;
 	pthread_attr_t detached;
@@ -53,28 +52,24 @@ static void need_guard(void)
 	sigset_t all, before;
 	int error;
 
-	if (owner == getpid())
-		return;
-	pthread_condattr_init(&clock);
-	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-	pthread_cond_init(&changed, &clock);
-	pthread_condattr_destroy(&clock);
-	pthread_attr_init(&detached);
-	pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-	/* signals are for the main thread */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&thread, &detached, guard, NULL);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&detached);
-	if (error != 0)
-		die(EX_OSERR, "cannot start a thread");
-	owner = getpid();
-}
-
-void cutoff_begin(int64_t when)
-{
-	need_guard();
+	/* the thread, made when it is first needed; it does not live on in a forked child */
+	if (owner != getpid()) {
+		pthread_condattr_init(&clock);
+		pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+		pthread_cond_init(&changed, &clock);
+		pthread_condattr_destroy(&clock);
+		pthread_attr_init(&detached);
+		pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+		/* signals are for the main thread */
+		sigfillset(&all);
+		pthread_sigmask(SIG_SETMASK, &all, &before);
+		error = pthread_create(&thread, &detached, guard, NULL);
+		pthread_sigmask(SIG_SETMASK, &before, NULL);
+		pthread_attr_destroy(&detached);
+		if (error != 0)
+			die(EX_OSERR, "cannot start a thread");
+		owner = getpid();
+	}
 	pthread_mutex_lock(&lock);
 	deadline = when;
 	watched = -1;

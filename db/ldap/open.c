@@ -57,12 +57,6 @@ static const struct {
 	{ LDAP_UNWILLING_TO_PERFORM, "it may want a bind name (binddn, passwdfile)" },
 };
 
-/* libldap has no code for trouble with TLS, but words for it, which may be "(unknown error code)". */
-static bool is_tls_trouble(int code, const char *said)
-{
-	return (code == LDAP_SERVER_DOWN || code == LDAP_CONNECT_ERROR) && said != NULL && said[0] != '\0';
-}
-
 void ldap_explain(LDAP *ld, int code, struct buf *why)
 {
 	char *said = NULL;
@@ -76,7 +70,8 @@ void ldap_explain(LDAP *ld, int code, struct buf *why)
 		n--;
 	if (n > 0)
 		buf_addf(why, ", %.*s", (int)n, said);
-	if (is_tls_trouble(code, said)) {
+	/* libldap has no code for trouble with TLS, but words for it, which may be "(unknown error code)" */
+	if ((code == LDAP_SERVER_DOWN || code == LDAP_CONNECT_ERROR) && said != NULL && said[0] != '\0') {
 		buf_adds(why, "; TLS: is the certificate for the host in uri, its issuer in tls_ca_cert_file, and is TLS spoken at this port?");
 	} else {
 		for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++)

@@ -131,35 +131,31 @@ static bool try_step(const struct visit *v, const struct step *step, const struc
 	return try_question(v, step, &q);
 }
 
-/* A sender has one relation only (routing.md section 8). */
-static bool visit_sender(const struct visit *v)
-{
-	const char *users[SPELLINGS];
-	size_t count = lower_spellings(v, v->base, users);
-
-	for (size_t i = 0; i < count; i++) {
-		struct question q = { .key = pool_format(v->walk->pool, "%s:mailname", users[i]) };
-		struct found found;
-
-		switch (visit_lookup(v, ROUTE_USERDB, &q, &found)) {
-		case MAP_FOUND:
-			return visit_expand(v, &found, ROUTE_USERDB, ARGUMENTS_BASE, false) == USE_DONE;
-		case MAP_NOT_FOUND:
-			break;
-		case MAP_COULD_NOT_TELL:
-			return true;
-		}
-	}
-	return false;
-}
-
 bool visit_fqdn(const struct visit *v)
 {
 	enum step_key last = KEY_WHOLE;
 	struct keys k;
 
-	if (v->walk->query->type == ROUTE_SENDER)
-		return visit_sender(v);
+	if (v->walk->query->type == ROUTE_SENDER) {
+		const char *users[SPELLINGS];
+		size_t count = lower_spellings(v, v->base, users);
+
+		/* a sender has one relation only (routing.md section 8) */
+		for (size_t i = 0; i < count; i++) {
+			struct question q = { .key = pool_format(v->walk->pool, "%s:mailname", users[i]) };
+			struct found found;
+
+			switch (visit_lookup(v, ROUTE_USERDB, &q, &found)) {
+			case MAP_FOUND:
+				return visit_expand(v, &found, ROUTE_USERDB, ARGUMENTS_BASE, false) == USE_DONE;
+			case MAP_NOT_FOUND:
+				break;
+			case MAP_COULD_NOT_TELL:
+				return true;
+			}
+		}
+		return false;
+	}
 	k = keys_of(v);
 	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
 		const struct step *step = &steps[i];

@@ -24,22 +24,6 @@ static void keep_words(const DB_ENV *env, const char *prefix, const char *messag
 		env_add_words(said, message);
 }
 
-static int prepare(DB *db, DBTYPE type, const struct store_load *load, struct buf *said)
-{
-	uint32_t cache = BTREE_CACHE;
-	int code;
-
-	if (type != DB_BTREE)
-		cache = load->bytes < SMALLEST_HASH_CACHE ? SMALLEST_HASH_CACHE
-		        : load->bytes > LARGEST_HASH_CACHE ? LARGEST_HASH_CACHE : (uint32_t)load->bytes;
-	db->get_env(db)->app_private = said;
-	db->set_errcall(db, keep_words);
-	code = db->set_cachesize(db, 0, cache, 1);
-	if (code == 0 && type == DB_HASH)
-		code = db->set_h_nelem(db, load->records < UINT32_MAX ? (uint32_t)load->records : UINT32_MAX);
-	return code;
-}
-
 struct bytes {
 	const char *start;
 	size_t length;
@@ -86,11 +70,22 @@ static void load_guarded(void *context)
 	struct loading *l = context;
 	DB *db;
 	int closed;
+	const struct store_load *load;
+	uint32_t cache;
 
 	l->code = db_create(&db, NULL, 0);
 	if (l->code != 0)
 		return;
-	l->code = prepare(db, l->type, l->load, &l->said);
+	load = l->load;
+	cache = BTREE_CACHE;
+	if (l->type != DB_BTREE)
+		cache = load->bytes < SMALLEST_HASH_CACHE ? SMALLEST_HASH_CACHE
+		        : load->bytes > LARGEST_HASH_CACHE ? LARGEST_HASH_CACHE : (uint32_t)load->bytes;
+	db->get_env(db)->app_private = &l->said;
+	db->set_errcall(db, keep_words);
+	l->code = db->set_cachesize(db, 0, cache, 1);
+	if (l->code == 0 && l->type == DB_HASH)
+		l->code = db->set_h_nelem(db, load->records < UINT32_MAX ? (uint32_t)load->records : UINT32_MAX);
 	if (l->code == 0)
 		l->code = db->open(db, NULL, l->path, NULL, l->type, DB_CREATE | DB_TRUNCATE, 0600);
 	if (l->code == 0)

@@ -119,32 +119,25 @@ static void catch_crashes(void)
 	}
 }
 
-/* A thread does not survive fork(), so each process makes its own. */
-static void start_watchdog(void)
-{
-	sigset_t all, before;
-	int code;
-
-	if (watchdog_of == getpid())
-		return;
-	/* signals are for the thread that does the work */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	code = pthread_create(&watchdog, NULL, watch, NULL);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (code != 0)
-		die(EX_OSERR, "cannot start a thread: %s", strerror(code));
-	pthread_detach(watchdog);
-	watchdog_of = getpid();
-	worker = pthread_self();
-	catch_crashes();
-}
-
 void env_enter(const char *home)
 {
-	sigset_t set;
+	sigset_t set, all, before;
+	int code;
 
-	start_watchdog();
+	/* a thread does not survive fork(), so each process makes its own */
+	if (watchdog_of != getpid()) {
+		/* signals are for the thread that does the work */
+		sigfillset(&all);
+		pthread_sigmask(SIG_SETMASK, &all, &before);
+		code = pthread_create(&watchdog, NULL, watch, NULL);
+		pthread_sigmask(SIG_SETMASK, &before, NULL);
+		if (code != 0)
+			die(EX_OSERR, "cannot start a thread: %s", strerror(code));
+		pthread_detach(watchdog);
+		watchdog_of = getpid();
+		worker = pthread_self();
+		catch_crashes();
+	}
 	/* a signal that ended the process inside libdb would leave its locks behind */
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);

@@ -238,16 +238,6 @@ static bool is_there(struct health *h, const struct livemap *u)
 	return there && h->state == HEALTH_HEALTHY;
 }
 
-/* Leavings of killed programs are no danger, but the administrator should know. */
-static void count_litter(struct health *h, const struct livemap *u)
-{
-	unsigned n = live_litter(u->path);
-
-	if (n > 0 && h->state == HEALTH_HEALTHY)
-		find(h, HEALTH_STALE, "%" PRIu64 " record%s; %u temporary files of killed programs beside the map", h->records,
-		     h->records == 1 ? "" : "s", n);
-}
-
 void health_check(struct health *h, const struct livemap_settings *settings)
 {
 	struct buf why = { 0 };
@@ -264,11 +254,17 @@ void health_check(struct health *h, const struct livemap_settings *settings)
 		of = (struct users_of){ .home = home, .map = u->path, .fence = fence };
 		users_find(&h->users, &of);
 		if (is_there(h, u) && take_fence(h, &u->service)) {
+			unsigned n;
+
 			if (worker_start(&u->service.worker, serve, &u->service.live, u->service.fence.fd))
 				follow(h, &u->service);
 			else
 				find(h, HEALTH_UNKNOWN, "cannot start a process: %s", strerror(errno));
-			count_litter(h, u);
+			/* leavings of killed programs are no danger, but the administrator should know */
+			n = live_litter(u->path);
+			if (n > 0 && h->state == HEALTH_HEALTHY)
+				find(h, HEALTH_STALE, "%" PRIu64 " record%s; %u temporary files of killed programs beside the map", h->records,
+				     h->records == 1 ? "" : "s", n);
 		}
 		free(fence);
 	}
