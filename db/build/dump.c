@@ -33,8 +33,8 @@ static bool plain_key(const char *key, size_t n)
 {
 	bool trap = n > 2 && key[n - 1] == ':' && (memchr(key, '@', n) != NULL || memchr(key, '.', n) != NULL);
 
-	return n > 0 && key[0] != '#' && key[n - 1] != '\r' && memchr(key, ' ', n) == NULL && memchr(key, '\t', n) == NULL &&
-	       memchr(key, '\n', n) == NULL && !trap;
+	return n > 0 && key[0] != '#' && key[n - 1] != '\r' && memchr(key, '\0', n) == NULL && memchr(key, ' ', n) == NULL &&
+	       memchr(key, '\t', n) == NULL && memchr(key, '\n', n) == NULL && !trap;
 }
 
 /* The key as a whole is taken for a key again: quotes closed, blanks and colons only inside or behind a backslash. */
@@ -42,7 +42,7 @@ static bool alias_key(const char *key, size_t n)
 {
 	bool quoted = false;
 
-	if (n == 0 || key[0] == '#' || key[0] == ' ' || key[0] == '\t' || memchr(key, '\n', n) != NULL)
+	if (n == 0 || key[0] == '#' || key[0] == ' ' || key[0] == '\t' || memchr(key, '\n', n) != NULL || memchr(key, '\0', n) != NULL)
 		return false;
 	for (size_t i = 0; i < n; i++) {
 		if (key[i] == '\\') {

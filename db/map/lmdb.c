@@ -182,7 +182,7 @@ static void read_piece(void *context)
 	while (p->code == 0 && p->count < PIECE && (p->code = mdb_cursor_get(p->cursor, &k, &v, MDB_NEXT)) == 0) {
 		if (record_is_note(k.mv_data, k.mv_size))
 			continue;
-		p->list[p->count].key = strnlen(k.mv_data, k.mv_size);
+		p->list[p->count].key = record_length(k.mv_data, k.mv_size);
 		p->list[p->count].value = strnlen(v.mv_data, v.mv_size);
 		buf_add(&p->bytes, k.mv_data, p->list[p->count].key);
 		buf_addc(&p->bytes, '\0');

@@ -26,7 +26,7 @@ static void each_of(const struct bdb_bulk *bulk, record_each *each, void *contex
 		if (place == NULL)
 			break;
 		if (!record_is_note(key, key_size))
-			*more = each(context, key, strnlen(key, key_size), value, strnlen(value, value_size));
+			*more = each(context, key, record_length(key, key_size), value, strnlen(value, value_size));
 	}
 }
 

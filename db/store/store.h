@@ -11,7 +11,10 @@
 
 #include "lib/buf.h"
 
-/* What a walk calls for each record; neither key nor value counts its NUL.  False stops the walk. */
+/*
+ * What a walk calls for each record; neither key nor value counts its NUL.  A value ends at its first one, as in an answer; a
+ * key that has one in it cannot be asked for, and is no shorter one.  False stops the walk.
+ */
 typedef bool record_each(void *context, const char *key, size_t key_length, const char *value, size_t value_length);
 
 /*

@@ -35,9 +35,9 @@ static void take_records(struct records *records, const uint8_t *data, size_t si
 		const char *key = (const char *)data + 2;
 		size_t n = data[0], value_length = data[1];
 
-		/* a walk gives no notes, and neither key nor value beyond a NUL */
+		/* a walk gives no notes, and no value beyond a NUL */
 		if (!record_is_note(key, n))
-			records_copy(records, key, strnlen(key, n), key + n, strnlen(key + n, value_length), 0);
+			records_copy(records, key, n, key + n, strnlen(key + n, value_length), 0);
 		data += 2 + n + value_length;
 		size -= 2 + n + value_length;
 	}
