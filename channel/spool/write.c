@@ -507,8 +507,8 @@ static void must(struct spool_draft *d, bool ok, int status, const char *what, c
 }
 
 /*
- * The blocks of both files are given out before the first sync, so that a journal has both in one commit, and the sync of the
- * second finds nothing to do.  It promises nothing, and its errors are those of the syncs.
+ * The blocks of both files are given out, and the message has its name, before the first sync, so that a journal has all of it in
+ * one commit, and the other syncs find little to do.  It promises nothing, and its errors are those of the syncs.
  */
 static void begin_writing(struct spool_draft *d)
 {
@@ -584,17 +584,16 @@ void spool_commit(struct spool_draft *const *drafts, size_t count)
 	if (count == 0)
 		return;
 	file_as_user(drafts[0]->spool->uid, drafts[0]->spool->gid);
+	each(drafts, count, link_message);
 	if (count >= SYNCFS_FROM) {
-		each(drafts, count, link_message);
 		sync_systems(drafts, count);
 		each(drafts, count, show_control);
 		sync_systems(drafts, count);
 	} else {
 		each(drafts, count, begin_writing);
 		each(drafts, count, sync_message);
-		each(drafts, count, link_message);
-		each(drafts, count, sync_queue);
 		each(drafts, count, sync_control);
+		each(drafts, count, sync_queue);
 		each(drafts, count, show_control);
 		each(drafts, count, sync_transport);
 	}
