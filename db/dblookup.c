@@ -292,7 +292,7 @@ static const char *type_on_disk(const char *name)
  * A map by its name: what the command line does not say comes from dbases.conf beside the map, as it would be wrong to
  * read a live map without its environment; the type at last from the file that is there.
  */
-static struct map *open_map(const struct options *options, const char *name)
+static struct map *open_map(const struct options *options, const char *name, bool *is_live)
 {
 	const char *type = options->type, *config = options->config;
 	struct beside beside = { .map = NULL };
@@ -302,6 +302,7 @@ static struct map *open_map(const struct options *options, const char *name)
 
 	if (status != EX_OK)
 		die(status, "%s: cannot tell whether this map is live while dbases.conf has errors", name);
+	*is_live = beside.map != NULL && beside.map->kind == DBASES_LIVE;
 	if (beside.map != NULL && config == NULL && (type == NULL || strcmp(type, beside.map->type) == 0))
 		config = beside.map->config;
 	if (type == NULL)
@@ -322,8 +323,9 @@ static struct relation *relation_of_map(const struct options *options, const cha
 {
 	const char *slash = strrchr(name, '/');
 	struct relation *relation = relation_create(slash != NULL ? slash + 1 : name);
+	bool is_live;
 
-	relation_add(relation, open_map(options, name), &options->lookup);
+	relation_add(relation, open_map(options, name, &is_live), &options->lookup);
 	return relation;
 }
 
@@ -331,12 +333,13 @@ static int dump(const struct options *options, int argc, char **argv)
 {
 	struct map *map;
 	struct buf why = { 0 };
+	bool is_live;
 	int status;
 
 	if (argc != 1 || options->dbases != NULL)
 		option_usage(&dblookup, "expected --dump MAP");
-	map = open_map(options, argv[0]);
-	status = dump_map(map, stdout, &why);
+	map = open_map(options, argv[0], &is_live);
+	status = dump_map(map, is_live, stdout, &why);
 	if (status != EX_OK)
 		complain("%s", buf_str(&why));
 	buf_free(&why);

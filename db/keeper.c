@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "db/build/fault.h"
+#include "db/store/kept.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/file.h"
@@ -21,26 +22,51 @@
 #define LOCK_MS 5000
 #define LOCK_POLL_NS 20000000
 
-void keeper_ask_dbases(struct keeper *k)
+/*
+ * A dbases.conf beside the map is about all maps there; one elsewhere may have nothing to do with this one, as Postfix has maps,
+ * too, unless it waits for a map that nobody has made.
+ */
+static void warn_of_no_line(const struct keeper *k, bool is_beside, bool verbose)
+{
+	const struct dbases_map *other = beside_missing_map(&k->beside);
+	struct buf text = { 0 };
+
+	if (!is_beside && other == NULL && !verbose)
+		return;
+	buf_addf(&text, "%s: warning: %s has no line for this map: programs that go by it do not ask it, and its values are not checked",
+	         k->livemap.base, k->beside.dbases.path);
+	if (other != NULL)
+		buf_addf(&text, "; line %zu, %s, has %s, which is not there: is that meant?", other->line, other->relation, other->file);
+	keeper_complain(&text);
+	buf_free(&text);
+}
+
+void keeper_ask_dbases(struct keeper *k, bool verbose)
 {
 	struct livemap_settings *u = &k->livemap;
 	const char said = u->folding;
 	struct buf why = { 0 };
 	int status = beside_find(&k->beside, u->base, fault_complain, NULL);
+	const bool is_beside = k->beside.dbases.path != NULL;
 
 	if (status != EX_OK)
 		die(status, "%s: cannot tell how this map is used while dbases.conf has errors", u->base);
+	if ((is_beside || beside_find_configured(&k->beside, u->base)) && k->beside.map == NULL)
+		warn_of_no_line(k, is_beside, verbose);
 	if (k->beside.map != NULL) {
-		status = mapline_check(&k->beside, &u->type, &u->config, &u->folding, &why);
-		if (status != EX_OK)
-			die(status, "%s", buf_str(&why));
-		if (u->folding != said)
-			die(EX_CONFIG, "%s:%zu: lookups fold keys; \"fold no\" makes keys that they cannot find", k->beside.dbases.path,
-			    k->beside.map->line);
+		if (mapline_check(&k->beside, &u->type, &u->config, &u->folding, &why) == EX_OK && u->folding != said)
+			buf_addf(&why, "%s:%zu: lookups fold keys; \"fold no\" makes keys that they cannot find", k->beside.dbases.path,
+			         k->beside.map->line);
+		if (why.len > 0 && is_beside)
+			die(EX_CONFIG, "%s", buf_str(&why));
+		if (why.len > 0)
+			complain("warning: %s", buf_str(&why));
+		u->folding = said;
 		value_check_for(&k->values, k->beside.map->relation, k->beside.map->lookup.substitute,
 		                zenv_router_is_here());
 		k->check = &k->values;
 	}
+	buf_free(&why);
 	if (u->type == NULL)
 		u->type = "btree";
 }
@@ -51,13 +77,15 @@ void keeper_free(struct keeper *k)
 	beside_free(&k->beside);
 }
 
-void keeper_lock(const char *map, const char *suffix)
+void keeper_lock(const char *map, const char *suffix, const char *config)
 {
 	const int64_t deadline = clock_ms() + LOCK_MS;
 	char *path = xasprintf("%s.%s", map, suffix);
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	int fd = file_open_own(path, O_RDWR | O_CREAT, 0600);
 
+	if (fd < 0 && errno == ENOENT)
+		die(EX_CANTCREAT, "%s: the directory that \"map\" names is not there", map);
 	if (fd < 0)
 		die(EX_CANTCREAT, "%s: %s", path, file_error(errno));
 	while (fcntl(fd, F_SETLK, &lock) < 0) {
@@ -67,6 +95,7 @@ void keeper_lock(const char *map, const char *suffix)
 		}
 		clock_pause(LOCK_POLL_NS);
 	}
+	kept_note(fd, config);
 	free(path);
 }
 

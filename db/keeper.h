@@ -18,15 +18,18 @@ struct keeper {
 	struct value_check *check;         /* of values; NULL: no relation is known */
 };
 
-/* Takes what dbases.conf beside the map says about it, if there is one; ends the program where they contradict each other. */
-void keeper_ask_dbases(struct keeper *keeper);
+/*
+ * Takes what dbases.conf says about the map: the one beside it, which ends the program where the two contradict each other, or
+ * else the one that all programs use, which is worth a warning.  So is one without a line for the map, now or with `verbose`.
+ */
+void keeper_ask_dbases(struct keeper *keeper, bool verbose);
 void keeper_free(struct keeper *keeper);
 
 /*
  * Takes the lock MAP.SUFFIX, waits a moment for it, and ends the program without it.  It belongs to this process alone, and ends
- * with it however it ends.
+ * with it however it ends.  The name of the file `config` is noted in it (db/store/kept.h).
  */
-void keeper_lock(const char *map, const char *suffix);
+void keeper_lock(const char *map, const char *suffix, const char *config);
 
 /* For who changes a map by hand: a line if it is one that a program keeps, which will undo the change. */
 void keeper_warn(const char *map);

@@ -282,7 +282,7 @@ static bool is_end(enum session_news news)
 	return news == SESSION_OVER || news == SESSION_AGAIN || news == SESSION_BEHIND || news == SESSION_REFUSED;
 }
 
-/* What the comparison has found; that nothing differs is worth a line only with -v.  What was just read does not differ from itself. */
+/* What the comparison has found; that nothing differs is worth a line only with -v, and not true of what was read as a whole. */
 static void print_found(struct sync *s)
 {
 	const struct compare_counts found = session_found(s->session);
@@ -635,7 +635,7 @@ int main(int argc, char **argv)
 	s.keeper.livemap = (struct livemap_settings){
 		.type = s.conf.type, .base = s.conf.map, .config = s.conf.environment, .folding = s.conf.folding,
 	};
-	keeper_ask_dbases(&s.keeper);
+	keeper_ask_dbases(&s.keeper, s.verbose);
 	if (s.dump) {
 		status = dump_map(&s);
 		keeper_free(&s.keeper);
@@ -644,7 +644,7 @@ int main(int argc, char **argv)
 	}
 	end_status = s.watch ? EX_OK : EX_TEMPFAIL;
 	keeper_catch_signals(on_stop, &s.unblocked);
-	keeper_lock(s.conf.map, "ldapsync");
+	keeper_lock(s.conf.map, "ldapsync", file);
 	if (s.first_copy != NULL) {
 		status = make_first_copy(&s, may_shrink);
 	} else {

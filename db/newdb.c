@@ -19,6 +19,7 @@
 #include "db/route/nesting.h"
 #include "db/route/rebuild.h"
 #include "db/route/unasked.h"
+#include "db/store/kept.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/log.h"
@@ -215,8 +216,12 @@ static int ask_dbases(const struct options *options, const char *base, struct be
 	if (m == NULL) {
 		value_check_for(check, relation_by_name(base), true, zenv_router_is_here());
 	} else if (m->kind == DBASES_LIVE) {
-		complain("%s: kept up to date by other means, %s:%zu says -r; use \"dbupdate replace\"", base,
-		         beside->dbases.path, m->line);
+		struct buf maker = { 0 };
+
+		kept_add_maker(base, "dbupdate replace", &maker);
+		complain("%s: kept up to date by other means, %s:%zu says -r; use \"%s\"", base, beside->dbases.path, m->line,
+		         buf_str(&maker));
+		buf_free(&maker);
 		beside_free(beside);
 		status = EX_CANTCREAT;
 	} else {

@@ -335,12 +335,12 @@ static int follow(struct sync *s)
 
 /* ---- start ---------------------------------------------------------------------------------------- */
 
-static void prepare(struct sync *s)
+static void prepare(struct sync *s, const char *file)
 {
 	s->keeper.livemap = (struct livemap_settings){
 		.type = s->source.type, .base = s->source.map, .config = s->source.environment, .folding = s->source.folding,
 	};
-	keeper_ask_dbases(&s->keeper);
+	keeper_ask_dbases(&s->keeper, s->verbose);
 	s->rows.format = &s->source.result_format;
 	s->rows.check = s->keeper.check;
 	s->rows.folding = s->keeper.livemap.folding;
@@ -349,7 +349,7 @@ static void prepare(struct sync *s)
 		sqlconn_listen(s->connection, s->source.channel);
 	end_status = s->once ? EX_TEMPFAIL : EX_OK;
 	keeper_catch_signals(on_stop, &s->unblocked);
-	keeper_lock(s->source.map, "sqlsync");
+	keeper_lock(s->source.map, "sqlsync", file);
 }
 
 int main(int argc, char **argv)
@@ -384,7 +384,7 @@ int main(int argc, char **argv)
 		keeper_complain(&why);
 		exit(status);
 	}
-	prepare(&s);
+	prepare(&s, file);
 	status = s.once ? run_once(&s) : follow(&s);
 	rows_free(&s.rows);
 	free(s.told);

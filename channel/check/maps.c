@@ -14,6 +14,7 @@
 #include "db/map/map.h"
 #include "db/route/dbases.h"
 #include "db/route/unasked.h"
+#include "db/store/kept.h"
 #include "lib/account.h"
 #include "lib/alloc.h"
 #include "lib/metrics.h"
@@ -126,8 +127,14 @@ static enum severity check_live(const struct look *l)
 static enum severity tell_missing(const struct look *l, int error)
 {
 	enum severity severity = error == ENOENT ? FINDING_CRITICAL : FINDING_UNKNOWN;
+	struct buf maker = { 0 };
 
-	finding_add(l->findings, severity, "live map %s: %s", l->path, strerror(error));
+	kept_add_maker(l->path, "dbupdate ... replace, ldapsync -1 or sqlsync -1", &maker);
+	if (error == ENOENT)
+		finding_add(l->findings, severity, "live map %s: %s; make it by %s", l->path, strerror(error), buf_str(&maker));
+	else
+		finding_add(l->findings, severity, "live map %s: %s", l->path, strerror(error));
+	buf_free(&maker);
 	return severity;
 }
 

@@ -10,6 +10,7 @@
 
 #include "db/build/build.h"
 #include "db/map/map.h"
+#include "db/store/kept.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
 
@@ -43,8 +44,9 @@ int compile_refuse_live(const char *target, struct buf *why)
 		free(path);
 		if (!is_there)
 			continue;
-		buf_addf(why, "%s: dbupdate keeps this map up to date (there is a %s%s); use \"dbupdate replace\"", target, target,
-		         signs_of_life[i]);
+		buf_addf(why, "%s: dbupdate keeps this map up to date (there is a %s%s); use \"", target, target, signs_of_life[i]);
+		kept_add_maker(target, "dbupdate replace", why);
+		buf_adds(why, "\"");
 		return EX_CANTCREAT;
 	}
 	user = lmdb_user(target);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "db/store/kept.h"
 #include "lib/text.h"
 
 #define KEY_CAP 100
@@ -145,16 +146,29 @@ static bool write_line(void *context, const char *key, size_t key_length, const 
 	return !ferror(w->out);
 }
 
-static int write_all(struct map *map, const struct survey *s, FILE *out, struct buf *why)
+/* For people: what makes such a map of this text, or of the source that it is a copy of. */
+static void write_head(const struct map *map, bool is_live, const struct survey *s, FILE *out)
 {
-	struct writer w = { out, s->plain ? " " : ": " };
-	struct buf name = { 0 };
+	struct buf name = { 0 }, maker = { 0 };
 
 	text_add_clean_string(&name, map->path, PATH_CAP);
-	if (is_text(s))
+	if (kept_add_command(map->path, &maker))
+		fprintf(out, "# %s, a copy; \"%s\" makes it again\n", buf_str(&name), buf_str(&maker));
+	else if (is_live && !s->joined)
+		fprintf(out, "# %s, a live map; \"dbupdate ... replace%s\" makes it again\n", buf_str(&name), s->plain ? "" : " -a");
+	else
 		fprintf(out, "# %s; newdb%s%s builds it again\n", buf_str(&name), s->plain ? "" : s->alias ? " -a" : " -au",
 		        s->joined ? " -A" : "");
 	buf_free(&name);
+	buf_free(&maker);
+}
+
+static int write_all(struct map *map, bool is_live, const struct survey *s, FILE *out, struct buf *why)
+{
+	struct writer w = { out, s->plain ? " " : ": " };
+
+	if (is_text(s))
+		write_head(map, is_live, s, out);
 	if (map_walk(map, is_text(s) ? write_record : write_line, &w) != MAP_FOUND) {
 		buf_adds(why, map_error(map));
 		return EX_TEMPFAIL;
@@ -165,7 +179,7 @@ static int write_all(struct map *map, const struct survey *s, FILE *out, struct 
 	return EX_IOERR;
 }
 
-int dump_map(struct map *map, FILE *out, struct buf *why)
+int dump_map(struct map *map, bool is_live, FILE *out, struct buf *why)
 {
 	struct survey s = { .plain = true, .alias = true, .alias_upper = true, .lines = true };
 	int status;
@@ -177,7 +191,7 @@ int dump_map(struct map *map, FILE *out, struct buf *why)
 		buf_addf(why, "%s: %s", map->path, buf_str(&s.why));
 		status = EX_DATAERR;
 	} else {
-		status = write_all(map, &s, out, why);
+		status = write_all(map, is_live, &s, out, why);
 	}
 	buf_free(&s.why);
 	return status;

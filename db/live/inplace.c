@@ -286,7 +286,8 @@ static int open_all(const struct live *live, struct buf *why)
 		return errno != 0 ? live_fail(live, EX_IOERR, why, "%s", strerror(errno))
 		                  : live_fail(live, EX_DATAERR, why, "damaged, or no LMDB map; run \"dbupdate ... recover\"");
 	case STAMP_BAD:
-		return live_fail(live, EX_DATAERR, why, "is not as newdb built it: damaged, or changed in place by another program");
+		return live_fail(live, EX_DATAERR, why, "is not as it was made: damaged, or changed in place by another program; "
+		                                        "run \"dbupdate ... recover\"");
 	case STAMP_UNREADABLE:
 		return live_fail(live, EX_IOERR, why, "%s", strerror(errno));
 	}

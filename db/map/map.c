@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "db/store/kept.h"
 #include "db/store/stamp.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
@@ -256,10 +257,15 @@ enum map_answer map_fail_damaged(struct map *map, const char *format, ...)
 
 bool map_fail_unless_sound(struct map *map, enum store_proof proof, const struct buf *why)
 {
-	if (proof == STORE_DAMAGED)
-		map_fail_damaged(map, "%s", buf_str(why));
+	struct buf maker = { 0 };
+
+	if (proof == STORE_DAMAGED && kept_add_command(map->path, &maker))
+		map_fail_damaged(map, "%s; run \"dbupdate ... recover\", then \"%s\"", buf_str(why), buf_str(&maker));
+	else if (proof == STORE_DAMAGED)
+		map_fail_damaged(map, "%s; build it again (newdb, newdb -f; a live one: dbupdate ... recover)", buf_str(why));
 	else if (proof == STORE_COULD_NOT_TELL)
 		map_fail(map, "%s", buf_str(why));
+	buf_free(&maker);
 	return proof == STORE_SOUND;
 }
 
@@ -284,13 +290,18 @@ bool map_fail_open(struct map *map)
 {
 	int code = errno;
 	const char *other = code == ENOENT && map->operations->suffix[0] != '\0' ? other_type(map) : NULL;
+	struct buf maker = { 0 };
 
-	if (other != NULL)
+	if (code == ENOENT && other == NULL && kept_add_command(map->path, &maker))
+		map_fail(map, "%s; make the map by \"%s\"", file_error(code), buf_str(&maker));
+	else if (other != NULL)
 		map_fail(map, "%s; there is one of type %s: name that type, or build this map (newdb, newdb -f)", file_error(code), other);
 	else if (code == ENOENT && map->operations->suffix[0] != '\0')
-		map_fail(map, "%s; the map is not built yet (newdb, newdb -f; a live one: dbupdate ... replace)", file_error(code));
+		map_fail(map, "%s; the map is not built yet (newdb, newdb -f; a live one: dbupdate ... replace, ldapsync -1, sqlsync -1)",
+		         file_error(code));
 	else
 		map_fail(map, "%s", file_error(code));
+	buf_free(&maker);
 	return false;
 }
 

@@ -41,9 +41,37 @@ static int read_dbases(struct beside *beside, const char *directory, const char 
 	return status;
 }
 
+/* The name without links on the way to it; the directory may not be there. */
+static char *real_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *parent = file_directory(path), *directory = realpath(parent, NULL);
+	char *name = xasprintf("%s/%s", directory != NULL ? directory : parent, slash != NULL ? slash + 1 : path);
+
+	free(parent);
+	free(directory);
+	return name;
+}
+
+/* The line whose map is `absolute`; one may lead there by a link. */
+static const struct dbases_map *find_line(const struct dbases *dbases, const char *absolute)
+{
+	const struct dbases_map *found = dbases_find_file(dbases, absolute);
+
+	for (size_t i = 0; found == NULL && i < dbases->count; i++) {
+		const struct dbases_map *m = &dbases->maps[i];
+		char *name = m->file != NULL ? real_name(m->file) : NULL;
+		size_t n = name != NULL ? strlen(name) : 0;
+
+		if (n > 0 && strncmp(absolute, name, n) == 0 && (absolute[n] == '\0' || strcmp(absolute + n, map_suffix(m->type)) == 0))
+			found = m;
+		free(name);
+	}
+	return found;
+}
+
 int beside_find(struct beside *beside, const char *base, fault_report *report, void *context)
 {
-	const char *slash = strrchr(base, '/');
 	char *parent = file_directory(base), *directory = realpath(parent, NULL), *path, *absolute;
 	int status = EX_OK;
 
@@ -52,17 +80,50 @@ int beside_find(struct beside *beside, const char *base, fault_report *report, v
 	if (directory == NULL)
 		return EX_OK;
 	path = xasprintf("%s/dbases.conf", directory);
-	absolute = xasprintf("%s/%s", directory, slash != NULL ? slash + 1 : base);
+	absolute = real_name(base);
 	if (access(path, F_OK) == 0)
 		status = read_dbases(beside, directory, path, report, context);
 	if (status == EX_OK)
-		beside->map = dbases_find_file(&beside->dbases, absolute);
+		beside->map = find_line(&beside->dbases, absolute);
 	if (beside->map != NULL)
 		unasked_warn_of_slip(&beside->dbases, beside->map, report, context);
 	free(absolute);
 	free(path);
 	free(directory);
 	return status;
+}
+
+static void ignore_fault(void *context, const struct fault *fault)
+{
+	(void)context;
+	(void)fault;
+}
+
+bool beside_find_configured(struct beside *beside, const char *base)
+{
+	char *path = zenv_below("MAILVAR", "db/dbases.conf"), *directory = path != NULL ? file_directory(path) : NULL;
+	char *absolute = real_name(base);
+	bool found = path != NULL && access(path, R_OK) == 0 && read_dbases(beside, directory, path, ignore_fault, NULL) == EX_OK;
+
+	beside->map = found ? find_line(&beside->dbases, absolute) : NULL;
+	free(absolute);
+	free(directory);
+	free(path);
+	return found;
+}
+
+const struct dbases_map *beside_missing_map(const struct beside *beside)
+{
+	for (size_t i = 0; i < beside->dbases.count; i++) {
+		const struct dbases_map *m = &beside->dbases.maps[i];
+		char *path = m->kind == DBASES_LIVE ? xasprintf("%s%s", m->file, map_suffix(m->type)) : NULL;
+		bool is_there = path == NULL || access(path, F_OK) == 0;
+
+		free(path);
+		if (!is_there)
+			return m;
+	}
+	return NULL;
 }
 
 static bool same_file(const char *a, const char *b)

@@ -19,6 +19,15 @@ struct beside {
 int beside_find(struct beside *beside, const char *base, fault_report *report, void *context);
 
 /*
+ * Where no dbases.conf is beside the map: looks into the one that all programs use (db/ in MAILVAR of ZENV).  False if there is
+ * none, or none without errors, which are not reported, as they may be about anything.
+ */
+bool beside_find_configured(struct beside *beside, const char *base);
+
+/* The first line with a live map whose file is not there; NULL without.  Who keeps a map that has no line may have meant this one. */
+const struct dbases_map *beside_missing_map(const struct beside *beside);
+
+/*
  * Takes what was left open about a live map (type and config NULL, folding '-') from its line.  0, or EX_CONFIG with `why` if the line contradicts
  * what was said, or tells that the map is built from its text: a map made in another way is one that no program can read.
  */

@@ -131,7 +131,7 @@ static int verify(void *context, struct buf *out)
 	if (code == 0)
 		code = read_all(look->path);
 	if (code == 0 && look->ask_stamp && (code = ask_stamp(look->path)) == DB_VERIFY_BAD) {
-		buf_adds(out, "it is not as newdb built it");
+		buf_adds(out, "it is not as it was made");
 		return STORE_LOOKS_DAMAGED;
 	}
 	if (code == 0)
@@ -163,7 +163,7 @@ enum store_proof bdb_verify(int fd, bool in_environment, struct buf *why)
 	case STAMP_BAD:
 		if (in_environment)
 			return look_through(fd, true, why);
-		buf_adds(why, "is not as newdb built it: damaged, or changed in place by another program; build it again");
+		buf_adds(why, "is not as it was made: damaged, or changed in place by another program");
 		return STORE_DAMAGED;
 	case STAMP_UNREADABLE:
 		buf_adds(why, strerror(errno));

@@ -180,7 +180,7 @@ enum store_proof lmdb_verify(const char *map, int fd, unsigned *flags, bool *sea
 		fstat(fd, &st);
 		return store_look(look_through, &look, st.st_size, why);
 	case STAMP_BAD:
-		buf_adds(why, "is not as newdb built it: damaged, or changed in place by another program; build it again");
+		buf_adds(why, "is not as it was made: damaged, or changed in place by another program");
 		return STORE_DAMAGED;
 	case STAMP_UNREADABLE:
 		buf_adds(why, strerror(errno));

@@ -157,7 +157,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int status;
 
 	take_records(&records, data, size);
-	status = dump_map(&map, out, &why);
+	status = dump_map(&map, false, out, &why);
 	fclose(out);
 	if (status != EX_OK && (status != EX_DATAERR || length > 0 || why.len == 0 || strchr(why.data, '\n') != NULL))
 		abort();

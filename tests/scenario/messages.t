@@ -140,7 +140,7 @@ subtest 'maps' => sub {
 	records('users', "a lmtp!h!a\na lmtp!h!b\n");
 	says(['newdb', '-s', '-t', 'btree', 'users'], 65, "newdb: users:2: the key \"a\" is in line 1 already\n"
 		. "newdb: users: -k keeps the first of several lines with one key; no map was built\n", 'a key that is there twice');
-	says(['dblookup', '-t', 'btree', 'users', 'a'], 75, qr/\Adblookup: a: could not tell: users\.db: No such file or directory; the map is not built yet \(newdb, newdb -f; a live one: dbupdate \.\.\. replace\)\n\z/,
+	says(['dblookup', '-t', 'btree', 'users', 'a'], 75, qr/\Adblookup: a: could not tell: users\.db: No such file or directory; the map is not built yet \(newdb, newdb -f; a live one: dbupdate \.\.\. replace, ldapsync -1, sqlsync -1\)\n\z/,
 		'a map that is not built');
 	run([$program{newdb}, '-s', '-k', '-t', 'btree', 'users'], cd => $dir);
 	says(['dblookup', '-t', 'bhash', 'users', 'a'], 75, qr/users\.dbh: No such file or directory; there is one of type btree: name that type, or build this map/,

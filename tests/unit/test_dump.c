@@ -44,7 +44,7 @@ static char *dump_of(const char *text, struct text_syntax syntax, enum source_du
 
 	assert_int_equal(compile("d", text, syntax, duplicates), EX_OK);
 	map = open_built("btree", scratch("d.db"));
-	if (dump_map(map, file, &why) == EX_OK) {
+	if (dump_map(map, false, file, &why) == EX_OK) {
 		assert_true(file_read_path(scratch("dump"), &out));
 		rest = strchr(out.data, '\n') + 1;
 		snprintf(first_line, 200, "%.*s", (int)(rest - out.data) - 1, out.data);
@@ -101,7 +101,7 @@ static void what_makedb_joined_becomes_lines_again(void **state)
 	records_copy(&records, "a", 1, "x,\n\ty", 5, 1);
 	assert_int_equal(build_map(&build, &records, &why), EX_OK);
 	map = open_built("btree", scratch("joined.db"));
-	assert_int_equal(dump_map(map, file, &why), EX_OK);
+	assert_int_equal(dump_map(map, false, file, &why), EX_OK);
 	rewind(file);
 	assert_non_null(fgets(text, sizeof text, file));
 	assert_non_null(strstr(text, "; newdb -A builds"));
@@ -145,7 +145,7 @@ static void what_no_text_can_hold_is_told(void **state)
 		records_copy(&records, rows[i][0], strlen(rows[i][0]), rows[i][1], strlen(rows[i][1]), 1);
 		assert_int_equal(build_map(&build, &records, &why), EX_OK);
 		map = open_built("btree", scratch("odd.db"));
-		assert_int_equal(dump_map(map, file, &why), EX_DATAERR);
+		assert_int_equal(dump_map(map, false, file, &why), EX_DATAERR);
 		assert_non_null(strstr(buf_str(&why), "no text can hold the record"));
 		assert_int_equal(ftell(file), 0);
 		fclose(file);
@@ -176,7 +176,7 @@ static void records_that_only_different_texts_can_hold_are_told(void **state)
 			records_copy(&records, rows[i].keys[k], strlen(rows[i].keys[k]), rows[i].values[k], strlen(rows[i].values[k]), 1);
 		assert_int_equal(build_map(&build, &records, &why), EX_OK);
 		map = open_built("btree", scratch("apart.db"));
-		assert_int_equal(dump_map(map, file, &why), EX_DATAERR);
+		assert_int_equal(dump_map(map, false, file, &why), EX_DATAERR);
 		assert_non_null(strstr(buf_str(&why), rows[i].keys[1]));
 		assert_int_equal(ftell(file), 0);
 		fclose(file);
@@ -206,7 +206,7 @@ static void what_no_text_can_hold_is_printed_as_changes(void **state)
 		records_copy(&records, rows[i][0], strlen(rows[i][0]), rows[i][1], strlen(rows[i][1]), 1);
 		assert_int_equal(build_map(&build, &records, &why), EX_OK);
 		map = open_built("btree", scratch("odd.db"));
-		assert_int_equal(dump_map(map, file, &why), EX_OK);
+		assert_int_equal(dump_map(map, false, file, &why), EX_OK);
 		rewind(file);
 		assert_non_null(fgets(line, sizeof line, file));
 		snprintf(wanted, sizeof wanted, "+%s\t%s\n", rows[i][0], rows[i][1]);

@@ -15,6 +15,7 @@
 #include "db/live/roster.h"
 #include "db/live/livemap_private.h"
 #include "db/store/env.h"
+#include "db/store/kept.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
 
@@ -61,6 +62,17 @@ static void tell(const struct recovery *r, const char *format, ...)
 static int fail(const struct recovery *r, int status, const char *what, const char *reason)
 {
 	return live_fail(&r->targets[0].livemap->service.live, status, r->why, "%s: %s", what, reason);
+}
+
+/* "WHAT "COMMAND"", the command that makes the map from its source. */
+static int fail_without_maker(const struct recovery *r, int status, const char *what)
+{
+	struct buf maker = { 0 };
+
+	kept_add_maker(r->targets[0].livemap->path, "dbupdate ... replace", &maker);
+	status = live_fail(&r->targets[0].livemap->service.live, status, r->why, "%s \"%s\"", what, buf_str(&maker));
+	buf_free(&maker);
+	return status;
 }
 
 /* ---- who must go ------------------------------------------------------------------------ */
@@ -258,7 +270,7 @@ static int heal_alone(const struct recovery *r, enum health_state state)
 	if (state == HEALTH_DAMAGED) {
 		status = remake_set_aside(&p->remake);
 		if (status == EX_OK)
-			status = fail(r, EX_DATAERR, "damaged", "recreate it by \"dbupdate ... replace\"");
+			status = fail_without_maker(r, EX_DATAERR, "damaged; make it again by");
 	}
 	service_end(&p->livemap->service);
 	return status;
@@ -363,7 +375,8 @@ int recover_map(const struct recovery_options *options, struct buf *why)
 	settings.wait = WAIT;
 	status = add_target(&r, &settings);
 	if (status == EX_OK && access(r.targets[0].livemap->path, F_OK) < 0 && access(r.targets[0].journal, F_OK) < 0)
-		status = fail(&r, EX_NOINPUT, "cannot be healed", strerror(errno));
+		status = errno == ENOENT ? fail_without_maker(&r, EX_NOINPUT, "cannot be healed: No such file or directory; make it by")
+		                         : fail(&r, EX_NOINPUT, "cannot be healed", strerror(errno));
 	if (status == EX_OK && settings.config != NULL)
 		status = add_neighbours(&r);
 	for (size_t i = 0; status == EX_OK && i < r.count; i++)

@@ -15,6 +15,7 @@
 #include "db/build/build.h"
 #include "db/live/cdb/environment.h"
 #include "db/store/bdb.h"
+#include "db/store/kept.h"
 #include "db/store/stamp.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
@@ -205,6 +206,7 @@ int remake_judge(struct remake *r, bool adopt)
 int remake_do(struct remake *r)
 {
 	struct journal journal = { 0 };
+	struct buf maker = { 0 };
 	int status = EX_OK;
 
 	switch (r->action) {
@@ -215,7 +217,10 @@ int remake_do(struct remake *r)
 			status = fail(r, EX_IOERR, r->journal, strerror(errno));
 		break;
 	case REMAKE_LOST:
-		status = fail(r, EX_DATAERR, "damaged", "there is no journal to make it from; \"dbupdate ... replace\" makes a new one");
+		kept_add_maker(r->live->path, "dbupdate ... replace", &maker);
+		status = live_fail(r->live, EX_DATAERR, r->why, "damaged: there is no journal to make it from; \"%s\" makes a new one",
+		                   buf_str(&maker));
+		buf_free(&maker);
 		break;
 	case REMAKE_ANEW:
 		status = journal_open(&journal, r->journal, r->why);
