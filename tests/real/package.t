@@ -116,6 +116,14 @@ for my $script (map { "$root/DEBIAN/$_" } qw(postinst prerm postrm)) {
 
 # ---- units ----
 
+# each service sees its own processes alone; intake counts connections by user, so users are who they are
+for my $unit (glob "$root$units/zlmtp-*.service") {
+	my $text = slurp($unit);
+	my ($name) = $unit =~ m{([^/]+)\z};
+	like($text, qr/^\Q$_\E$/m, "$name: $_") for 'ProtectProc=invisible', 'ProcSubset=pid', $name =~ /intake/ ? () : 'PrivateUsers=yes';
+	like(slurp("$root/usr/share/doc/zlmtp/README.Debian"), qr/^ *for unit in .*\b\Q${\($name =~ s{\.service\z}{}r)}\E/m, 'and README.Debian says what to do in a container');
+}
+
 # systemd looks at a whole system: its own units, and no manual pages of others
 mkdir "$dir/system" or die;
 system("cp -a $units/. '$dir/system' && cp '$root$units'/* '$dir/system' && rm -r '$root$units' && " .
