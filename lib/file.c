@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,10 +70,16 @@ int file_directory_found(const char *path, const char **name)
 	if (geteuid() != 0)
 		return at;
 	while ((slash = strchr(*name, '/')) != NULL) {
-		char *part = xstrndup(*name, slash == path ? 1 : (size_t)(slash - *name));
-		int next = openat(at, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), error = errno;
+		/* no memory is asked for: what removes two files does not end between them for want of it */
+		char part[NAME_MAX + 1] = "";
+		size_t length = (size_t)(slash - *name);
+		int next = -1, error = ENAMETOOLONG;
 
-		free(part);
+		if (length <= NAME_MAX) {
+			memcpy(part, slash == path ? "/" : *name, slash == path ? 1 : length);
+			next = openat(at, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+			error = errno;
+		}
 		if (at != AT_FDCWD)
 			close(at);
 		errno = error;
