@@ -21,6 +21,7 @@
 #include "channel/queue/queue_state.h"
 #include "channel/queue/schedconf.h"
 #include "channel/queue/scheduler.h"
+#include "channel/queue/walk.h"
 #include "channel/queue/watch.h"
 #include "channel/spool/notify.h"
 #include "config.h"
@@ -68,6 +69,8 @@ static const struct program program = {
 /* Between looks through the whole spool, in milliseconds: with and without a system that tells of new files. */
 #define SCAN_PAUSE (60 * 1000)
 #define BLIND_SCAN_PAUSE (5 * 1000)
+/* What may be long is done in parts of so many milliseconds. */
+#define SLICE 50
 
 struct settings {
 	const char *postoffice;
@@ -202,6 +205,7 @@ struct loop {
 	int notify;                /* the socket of SCHEDULERNOTIFY, -1 for none */
 	struct control_server *control;   /* NULL: operators cannot reach us */
 	int64_t scan_at, clean_at;
+	struct walk *held;         /* where clean() is, NULL if it is not at work */
 	struct pollfd *fds;
 	struct agent **polled;    /* whose descriptor each of them is, from the fourth on */
 	size_t room;
@@ -268,6 +272,12 @@ static size_t fill_fds(struct loop *loop, size_t *agents)
 	return loop->control != NULL ? n + control_poll(loop->control, loop->fds + n) : n;
 }
 
+/* Once a day; at the start when the queue was read, as what is to go shall not wait for it, or before a pass. */
+static bool may_clean(const struct scheduler *s)
+{
+	return !s->stopping && (s->once || (s->read_whole && !scheduler_is_scanning(s)));
+}
+
 static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 {
 	int64_t deadline = scheduler_deadline(&loop->scheduler), state = queue_state_deadline(&loop->state, &loop->scheduler);
@@ -279,6 +289,8 @@ static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 
 	if (loop->scan_at < deadline)
 		deadline = loop->scan_at;
+	if (may_clean(&loop->scheduler) && loop->clean_at < deadline)
+		deadline = loop->clean_at;
 	if (state < deadline)
 		deadline = state;
 	if (loop->progress && loop->progress_at < deadline)
@@ -331,15 +343,17 @@ static void show_progress(struct loop *loop)
 	buf_free(&line);
 }
 
-/* At the start, before the queue is read, and once a day. */
 static void clean(struct loop *loop)
 {
+	const struct scheduler *s = &loop->scheduler;
+	int64_t now = clock_ms();
 	size_t removed;
 
-	if (clock_ms() < loop->clean_at)
+	if (now < loop->clean_at || !may_clean(s))
 		return;
-	loop->clean_at = clock_ms() + LITTER_AGE * 1000;
-	operate_bring_back(loop->scheduler.json, time(NULL));
+	if (!operate_bring_back(&loop->held, s->json, time(NULL), s->once ? CLOCK_NEVER : now + SLICE))
+		return;
+	loop->clean_at = now + LITTER_AGE * 1000;
 	removed = litter_remove(time(NULL));
 	if (removed > 0)
 		complain("%zu temporar%s that killed programs have left in the post office removed", removed, removed == 1 ? "y" : "ies");
@@ -410,8 +424,8 @@ static void open_loop(struct loop *loop, const struct settings *set)
 	struct buf why = { 0 };
 
 	loop->began = clock_ms();
-	clean(loop);
 	if (set->once) {
+		clean(loop);
 		/* with -v there is progress to be seen, on what may be the same terminal */
 		loop->progress = !set->verbose && isatty(STDERR_FILENO);
 		loop->progress_at = loop->began + 1000;
@@ -466,6 +480,7 @@ int main(int argc, char **argv)
 	logline_open_syslog(program.name);
 	open_loop(&loop, &set);
 	run(&loop, &while_waiting);
+	walk_end(&loop.held);
 	control_close_server(&loop.control);
 	if (set.once)
 		print_sums(&loop);

@@ -127,16 +127,37 @@ int file_open_found(const char *path)
 	return -1;
 }
 
-bool file_look_found(const char *path, struct stat *st)
+void file_place_close(struct file_place *place)
 {
-	const char *name;
-	int at = file_directory_found(path, &name);
+	if (place->directory != NULL)
+		file_directory_close(place->at);
+	free(place->directory);
+	*place = (struct file_place){ 0 };
+}
+
+bool file_look_found(const char *path, struct stat *st, struct file_place *place)
+{
+	const char *slash = strrchr(path, '/'), *name;
+	size_t n = slash != NULL ? (size_t)(slash - path) : 0;
+	struct file_place own = { 0 }, *p = place != NULL ? place : &own;
 	bool ok;
 
-	if (at == -1)
-		return false;
-	ok = fstatat(at, name, st, AT_SYMLINK_NOFOLLOW) == 0 && is_found(st);
-	file_directory_close(at);
+	if (p->directory != NULL && strlen(p->directory) == n && memcmp(p->directory, path, n) == 0) {
+		name = path + n + 1;
+	} else {
+		file_place_close(p);
+		p->at = file_directory_found(path, &name);
+		if (p->at == -1)
+			return false;
+		p->directory = p->at != AT_FDCWD ? xstrndup(path, n) : NULL;
+	}
+	ok = fstatat(p->at, name, st, AT_SYMLINK_NOFOLLOW) == 0 && is_found(st);
+	if (place == NULL) {
+		int saved = errno;
+
+		file_place_close(&own);
+		errno = saved;
+	}
 	return ok;
 }
 

@@ -46,8 +46,17 @@ int file_open_found(const char *path);
 /* Removes such a file; also true if there is none, or, for root, if it is below a link and so none of ours.  False with errno. */
 bool file_remove_found(const char *path);
 
-/* lstat(2) of such a file.  False with the errno that file_open_found() would have. */
-bool file_look_found(const char *path, struct stat *st);
+/*
+ * lstat(2) of such a file.  False with the errno that file_open_found() would have.  Who looks at many gives a place, zeroed at
+ * first, in which the directory of the last one stays open for the next; else NULL.
+ */
+struct file_place {
+	char *directory;           /* NULL: none is open */
+	int at;
+};
+
+bool file_look_found(const char *path, struct stat *st, struct file_place *place);
+void file_place_close(struct file_place *place);
 
 /* True if root alone can put something into the directory of `path`. */
 bool file_is_of_root_alone(const char *path);

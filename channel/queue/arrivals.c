@@ -75,31 +75,30 @@ static bool all_deliverable(const struct control *c)
 	return true;
 }
 
-/* A message file that is a link, or has another name somewhere, may be anybody's: the administrator should know. */
-static bool has_message(const struct control *c)
+/*
+ * 0 and `st`, or an errno.  A message file that is a link, or has another name somewhere, may be anybody's: the administrator should
+ * know, and it is EINVAL then.
+ */
+static int look_at_message(struct arrivals *in, const struct control *c, const char *file, struct stat *st)
 {
-	char *file = control_message_path(c);
-	struct stat st;
-	bool ok = file_look_found(file, &st) || (errno != EINVAL && errno != EMLINK && errno != ENOTDIR);
+	/* when the spool is looked through the same directory comes again and again */
+	int error = file_look_found(file, st, in->walk != NULL ? &in->place : NULL) ? 0 : errno;
 
-	if (!ok)
-		complain("%s: its message file %s: %s; left alone", c->name, file, file_error(errno));
-	free(file);
-	return ok;
+	if (error != EINVAL && error != EMLINK && error != ENOTDIR)
+		return error;
+	complain("%s: its message file %s: %s; left alone", c->name, file, file_error(error));
+	return EINVAL;
 }
 
-static void add(struct arrivals *in, const struct control *c)
+/* `message` is NULL if its file is gone or cannot be looked at. */
+static void add(struct arrivals *in, const struct control *c, const char *file, const struct stat *message)
 {
-	char *file = control_message_path(c);
-	struct stat st;
-	bool there = lstat(file, &st) == 0;
 	/* when it came: time of the message file, or, if that is gone, of its control file */
-	const struct timespec arrived = there ? st.st_mtim : c->modified;
+	const struct timespec arrived = message != NULL ? message->st_mtim : c->modified;
 	struct message *m = queue_add(in->queue, c, file, &arrived);
 	int64_t age = in->now.wall - (int64_t)arrived.tv_sec;
 
-	free(file);
-	m->file_inode = there ? st.st_ino : 0;
+	m->file_inode = message != NULL ? message->st_ino : 0;
 	m->seen_at = in->now.ms;
 	/* one that would be too old, or from tomorrow, came just now */
 	m->seen_age = age < 0 || age > LONGEST_WAIT ? 0 : (int32_t)age;
@@ -122,13 +121,17 @@ static void damaged(struct arrivals *in, uint64_t id, const char *name)
 static void take(struct arrivals *in, struct control *c)
 {
 	enum tag_result locks = free_locks(in, c);
+	char *file = control_message_path(c);
+	struct stat st;
+	int error;
 
 	if (locks != TAG_OK)
 		put_aside(in, c->id, c->name, locks == TAG_TAKEN ? LOCKED_PAUSE : UNREADABLE_PAUSE);
-	else if (all_deliverable(c) && has_message(c))
-		add(in, c);
-	else
+	else if (!all_deliverable(c) || (error = look_at_message(in, c, file, &st)) == EINVAL)
 		damaged(in, c->id, c->name);
+	else
+		add(in, c, file, error == 0 ? &st : NULL);
+	free(file);
 }
 
 /* True if there is nothing to do: it is in the queue already, or was put aside for longer. */
@@ -219,8 +222,10 @@ void arrivals_go_on(struct arrivals *in, struct moment now, int64_t slice)
 		if (name != NULL)
 			arrivals_file(in, name, now);
 	} while (name != NULL && clock_ms() < end);
-	if (name == NULL)
+	if (name == NULL) {
 		walk_end(&in->walk);
+		file_place_close(&in->place);
+	}
 }
 
 static int older(const void *a, const void *b)
@@ -249,6 +254,7 @@ void arrivals_clear(struct arrivals *in)
 void arrivals_free(struct arrivals *in)
 {
 	walk_end(&in->walk);
+	file_place_close(&in->place);
 	free(in->taken);
 	free(in->finished);
 	*in = (struct arrivals){ .queue = in->queue };

@@ -11,6 +11,7 @@
 
 #include "channel/queue/queue.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 
 struct walk;
 
@@ -23,6 +24,7 @@ struct arrivals {
 	size_t finished_count, finished_capacity;
 	struct moment now;             /* of the last call */
 	bool trouble;                  /* a directory or file could not be read, or is damaged: the log says which */
+	struct file_place place;       /* of the message files, while there is a walk */
 	struct walk *walk;             /* a look through the spool that is not at its end; NULL = there is none */
 };
 

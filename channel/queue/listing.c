@@ -27,6 +27,7 @@ struct reader {
 	void *context;
 	bool held;                /* what is read now is on hold */
 	char *path;               /* of the control file that is read now */
+	struct file_place place;  /* of the message files */
 	bool ended;               /* nobody wants to hear more */
 };
 
@@ -178,7 +179,7 @@ static void tell_message(struct reader *r, const struct control *c)
 	const char *why = hopeless(c);
 	struct stat message;
 	struct buf text = { 0 };
-	int error = file_look_found(path, &message) ? 0 : errno;
+	int error = file_look_found(path, &message, &r->place) ? 0 : errno;
 	bool refused = error == EINVAL || error == EMLINK || error == ENOTDIR;
 
 	free(path);
@@ -268,6 +269,7 @@ static void read_directory(struct reader *r, bool held)
 	walk_end(&walk);
 	free(r->path);
 	r->path = NULL;
+	file_place_close(&r->place);
 }
 
 void listing_each_held(struct listing *l, listing_tell *hear, void *context)

@@ -18,6 +18,7 @@
 #include "channel/spool/telling.h"
 #include "channel/spool/write.h"
 #include "lib/alloc.h"
+#include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/logline.h"
@@ -59,7 +60,7 @@ static bool is_same_message(const struct target *t)
 	struct stat st;
 	bool same;
 
-	if (!file_look_found(t->message, &st))
+	if (!file_look_found(t->message, &st, NULL))
 		return strcmp(t->o->spool, "-") == 0;
 	spoolid_add(&id, &st);
 	same = strcmp(buf_str(&id), t->o->spool) == 0;
@@ -672,39 +673,49 @@ static void tell_directory(void *context, const char *directory, int error)
 	complain("%s: %s", directory, strerror(error));
 }
 
-void operate_bring_back(bool json, int64_t now)
+static void bring_back(const char *job, bool json, int64_t now)
 {
-	struct walk *walk = walk_begin(true, tell_directory, NULL);
+	struct buf why = { 0 }, id = { 0 };
+	char *path = xasprintf(WALK_HOLD "%s", job), *message;
+	struct control *c;
+	struct stat st;
+	size_t changed;
+
+	/* what is damaged is told where somebody wants to release it */
+	if (control_look(path, &c, &why) == CONTROL_OK && c->recipient_count > 0 && all_settled(c)) {
+		free(c->name);
+		c->name = xstrdup(job);
+		message = control_message_path(c);
+		if (file_look_found(message, &st, NULL))
+			spoolid_add(&id, &st);
+		else
+			buf_addc(&id, '-');
+		free(message);
+		buf_clear(&why);
+		operate(&(struct operation){
+			.verb = OPERATION_RELEASE, .job = job, .spool = buf_str(&id), .inode = c->inode, .held = true,
+			.by = "runqueue", .json = json,
+		}, now, &changed, &why);
+		if (why.len > 0)
+			complain("%s: everybody in it is settled, and it must leave hold/ for its report: %s", path, buf_str(&why));
+	}
+	control_close(&c);
+	free(path);
+	buf_free(&id);
+	buf_free(&why);
+}
+
+bool operate_bring_back(struct walk **walk, bool json, int64_t now, int64_t end)
+{
 	const char *job;
 
-	while ((job = walk_next(walk)) != NULL) {
-		struct buf why = { 0 }, id = { 0 };
-		char *path = xasprintf(WALK_HOLD "%s", job), *message;
-		struct control *c;
-		struct stat st;
-		size_t changed;
-
-		/* what is damaged is told where somebody wants to release it */
-		if (control_look(path, &c, &why) == CONTROL_OK && c->recipient_count > 0 && all_settled(c)) {
-			free(c->name);
-			c->name = xstrdup(job);
-			message = control_message_path(c);
-			if (file_look_found(message, &st))
-				spoolid_add(&id, &st);
-			else
-				buf_addc(&id, '-');
-			free(message);
-			operate(&(struct operation){
-				.verb = OPERATION_RELEASE, .job = job, .spool = buf_str(&id), .inode = c->inode, .held = true,
-				.by = "runqueue", .json = json,
-			}, now, &changed, &why);
-			if (why.len > 0)
-				complain("%s: everybody in it is settled, and it must leave hold/ for its report: %s", path, buf_str(&why));
-		}
-		control_close(&c);
-		free(path);
-		buf_free(&id);
-		buf_free(&why);
+	if (*walk == NULL)
+		*walk = walk_begin(true, tell_directory, NULL);
+	while ((job = walk_next(*walk)) != NULL) {
+		bring_back(job, json, now);
+		if (clock_ms() >= end)
+			return false;
 	}
-	walk_end(&walk);
+	walk_end(walk);
+	return true;
 }

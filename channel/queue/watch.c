@@ -2,8 +2,8 @@
 
 #ifdef __linux__
 
-#include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -23,31 +23,26 @@ static bool is_hash_directory(const char *name)
 	return name[0] >= 'A' && name[0] <= 'Z' && name[1] == '\0';
 }
 
-/* Watches a directory and those below it; `prefix` is "", "Y/" or "Y/K/". */
+/*
+ * Watches a directory and those below it; `prefix` is "", "Y/" or "Y/K/".  Names of directories are tried, as to read a directory
+ * with a million files in it for them would keep the first mail waiting.
+ */
 static bool watch(int fd, const char *prefix)
 {
-	int wd = inotify_add_watch(fd, prefix[0] ? prefix : ".", IN_MOVED_TO | IN_CREATE | IN_ONLYDIR);
-	struct dirent *e;
+	size_t n = strlen(prefix);
+	char path[8];
 	bool ok = true;
-	DIR *d;
+	int wd;
 
+	snprintf(path, sizeof path, "%.*s", n > 0 ? (int)n - 1 : 1, n > 0 ? prefix : ".");
+	wd = inotify_add_watch(fd, path, IN_MOVED_TO | IN_CREATE | IN_ONLYDIR | IN_DONT_FOLLOW);
 	if (wd < 0 || wd >= DIRECTORIES)
 		return false;
 	snprintf(prefixes[wd], sizeof prefixes[wd], "%s", prefix);
-	if (strlen(prefix) == 4)
-		return true;
-	d = opendir(prefix[0] ? prefix : ".");
-	if (d == NULL)
-		return false;
-	while (ok && (e = readdir(d)) != NULL) {
-		char below[8];
-
-		if (!is_hash_directory(e->d_name))
-			continue;
-		snprintf(below, sizeof below, "%.2s%c/", prefix, e->d_name[0]);
-		ok = watch(fd, below) || errno == ENOTDIR;
+	for (char letter = 'A'; ok && n < 4 && letter <= 'Z'; letter++) {
+		snprintf(path, sizeof path, "%.2s%c/", prefix, letter);
+		ok = watch(fd, path) || errno == ENOENT || errno == ENOTDIR;
 	}
-	closedir(d);
 	return ok;
 }
 

@@ -543,6 +543,25 @@ subtest 'one at a time' => sub {
 	like $err, qr/^runqueue: a scheduler runs here: process $$, by \S+\.pid\.scheduler\n\z/, 'one line';
 };
 
+SKIP: {
+	local $ENV{ASAN_OPTIONS} = 'detect_leaks=0';
+	skip 'strace is not installed, or cannot follow processes here', 1 if system('strace -D -o /dev/null true 2>/dev/null') != 0;
+	subtest 'what is there goes before the post office is tidied up' => sub {
+		my $q = RunQueue->new(script => "user . ok\n");
+		$q->{before} = ['strace', '-D', '-o', $q->dir . '/trace', '-e', 'trace=openat,clone,clone3,fork,vfork'];
+		$q->message(['a'], name => 'Y/100');
+		$q->message([{ user => 'b', tag => '+' }], name => '101');
+		mkdir $q->office . '/hold';
+		rename $q->office . '/transport/101', $q->office . '/hold/101' or die;
+		$q->start('-w');
+		ok RunQueue::wait_for(sub { !$q->names && !-e $q->office . '/queue/Y/100' && !-e $q->office . '/hold/101' }), 'both have gone';
+		$q->stop;
+		my @calls = map { /^(?:\d+ +)?(?:clone|fork|vfork)[^"]*SIGCHLD/ ? 'agent' : /"(\.\.\/public|\.\.\/hold)"/ ? 'tidy' : () } split /\n/, Spool::slurp($q->dir . '/trace');
+		is $calls[0], 'agent', 'the agent is started first' or diag Spool::slurp($q->dir . '/trace');
+		ok scalar(grep { $_ eq 'tidy' } @calls), 'and then it is done';
+	};
+}
+
 subtest 'the lock of the post office' => sub {
 	my $q = RunQueue->new;
 	Spool->put($q->office . '/.pid.runqueue', "1\n");
