@@ -322,6 +322,13 @@ int setting_text(const struct setting *setting, char **value, struct buf *why)
 	return EX_OK;
 }
 
+int setting_path(const struct setting *setting, char **value, struct buf *why)
+{
+	if (setting->value[0] != '/')
+		return setting_error(setting, why, "expected an absolute path");
+	return setting_text(setting, value, why);
+}
+
 int setting_words(const struct setting *setting, char ***list, struct buf *why)
 {
 	const char *p = setting->value;

@@ -69,6 +69,9 @@ int setting_choice(const struct setting *setting, const char *const *words, int 
 /* Takes the place of *value, which is freed; empty values are refused. */
 int setting_text(const struct setting *setting, char **value, struct buf *why);
 
+/* The same, and it must be an absolute path. */
+int setting_path(const struct setting *setting, char **value, struct buf *why);
+
 /* A list separated by commas or blanks, NULL at the end, in place of *list (see words_free); empty ones are refused. */
 int setting_words(const struct setting *setting, char ***list, struct buf *why);
 

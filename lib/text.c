@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LONGEST_TYPE 40    /* of an address in another system */
+
 bool text_has_controls(const char *bytes, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -240,6 +242,24 @@ void text_add_utf8_xtext_decoded(struct buf *out, const char *s)
 			buf_addc(out, *s);
 		s += n > 0 ? n : 1;
 	}
+}
+
+bool text_typed_address(const char *s, struct buf *type, struct buf *address)
+{
+	const char *semicolon = s != NULL ? strchr(s, ';') : NULL;
+
+	if (semicolon == NULL || semicolon == s || semicolon - s > LONGEST_TYPE || semicolon[1] == '\0')
+		return false;
+	for (const char *p = s; p < semicolon; p++) {
+		if (strchr("()<>@,;:\\\"/[]?=.", *p) != NULL || *p <= ' ' || *p >= 127)
+			return false;
+		buf_addc(type, ascii_lower(*p));
+	}
+	if (strcmp(buf_str(type), "utf-8") == 0)
+		text_add_utf8_xtext_decoded(address, semicolon + 1);
+	else
+		text_add_xtext_decoded(address, semicolon + 1);
+	return true;
 }
 
 void text_add_json(struct buf *out, const char *s, size_t n)

@@ -36,6 +36,9 @@ void text_add_xtext_decoded(struct buf *out, const char *s);
 /* Adds what utf-8-addr-xtext stands for (RFC 6533 section 3): "\x{FC}" is a character. */
 void text_add_utf8_xtext_decoded(struct buf *out, const char *s);
 
+/* Adds the type, in small letters, and the address of "type;xtext" (RFC 3461 section 4.2).  False if it is none, or NULL. */
+bool text_typed_address(const char *s, struct buf *type, struct buf *address);
+
 /* Adds a moment of local time as RFC 5322 writes it. */
 void text_add_date(struct buf *out, time_t when);
 

@@ -1,6 +1,5 @@
 #include "channel/queue/arrivals.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -188,13 +187,6 @@ void arrivals_file(struct arrivals *in, const char *name, struct moment now)
 	}
 	control_close(&c);
 	buf_free(&why);
-}
-
-bool arrivals_is_job(const char *name)
-{
-	for (int levels = 0; levels < 2 && name[0] >= 'A' && name[0] <= 'Z' && name[1] == '/'; levels++)
-		name += 2;
-	return isdigit((unsigned char)*name) && strchr(name, '/') == NULL;
 }
 
 static void tell_directory(void *context, const char *directory, int error)

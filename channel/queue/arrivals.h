@@ -49,7 +49,4 @@ void arrivals_sort(struct arrivals *in);
 void arrivals_clear(struct arrivals *in);
 void arrivals_free(struct arrivals *in);
 
-/* True if `name` is a job name: up to two directories of one letter, then a name that begins with a digit. */
-bool arrivals_is_job(const char *name);
-
 #endif

@@ -9,6 +9,7 @@
 #include "lib/text.h"
 
 #define TAG_MAX 20
+#define JOB_MAX 200
 #define WORDS_MAX 1000
 
 /* Cuts off the field up to the next TAB; NULL at the end of the line. */
@@ -30,16 +31,6 @@ static bool is_tag(const char *s)
 	size_t n = strspn(s, "0123456789");
 
 	return n > 0 && n <= TAG_MAX && s[n] == '\0';
-}
-
-/* A job's name: up to two directories of one letter, then a name that begins with a digit; nothing else may be touched. */
-static bool is_job(const char *name)
-{
-	uint64_t id;
-
-	for (int levels = 0; levels < 2 && name[0] >= 'A' && name[0] <= 'Z' && name[1] == '/'; levels++)
-		name += 2;
-	return strchr(name, '/') == NULL && strlen(name) < 200 && control_id(name, &id);
 }
 
 static bool expected(struct buf *why, const char *what)
@@ -113,7 +104,7 @@ bool control_request_parse(char *line, struct control_request *r, struct buf *wh
 		return expected(why, "hold, release, retry, fail, remove or reroute");
 	o->spool = next_field(&line);
 	o->job = next_field(&line);
-	if (o->job == NULL || o->spool[0] == '\0' || !is_job(o->job))
+	if (o->job == NULL || o->spool[0] == '\0' || strlen(o->job) >= JOB_MAX || !control_is_job(o->job))
 		return expected(why, "a spool id and a job name");
 	if (!number(next_field(&line), UINT64_MAX, &inode))
 		return expected(why, "an inode number");

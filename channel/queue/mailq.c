@@ -41,6 +41,18 @@ void mailq_add_span(struct buf *out, int64_t seconds)
 		buf_addf(out, "%" PRId64 "d%02dh", seconds / 86400, (int)(seconds / 3600 % 24));
 }
 
+void mailq_add_next(struct buf *out, int64_t next, int64_t now)
+{
+	if (next == NEXT_HELD)
+		buf_adds(out, "held");
+	else if (next == NEXT_UNKNOWN)
+		buf_addc(out, '-');
+	else if (next <= now)
+		buf_adds(out, "now");
+	else
+		mailq_add_span(out, next - now);
+}
+
 static void add_next(struct buf *out, const struct listed *e, int64_t now)
 {
 	switch (e->state) {
@@ -62,14 +74,7 @@ static void add_next(struct buf *out, const struct listed *e, int64_t now)
 	case LISTED_WAITING:
 		break;
 	}
-	if (e->next == NEXT_UNKNOWN)
-		buf_addc(out, '-');
-	else if (e->next == NEXT_HELD)
-		buf_adds(out, "held");
-	else if (e->next <= now)
-		buf_adds(out, "now");
-	else
-		mailq_add_span(out, e->next - now);
+	mailq_add_next(out, e->next, now);
 }
 
 static void add_words(struct buf *out, const char *text)

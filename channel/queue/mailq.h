@@ -24,6 +24,9 @@ void mailq_json(struct buf *out, const struct listing *l);
 /* The state of an entry in one word: waiting, due, active, held, damaged, unreadable. */
 const char *mailq_state(const struct listed *e);
 
+/* Adds when something is tried next: "held", "-" (unknown), "now", or how long it is until then. */
+void mailq_add_next(struct buf *out, int64_t next, int64_t now);
+
 /* Adds a time span of two units at most: 45s, 12m, 3h05m, 2d04h. */
 void mailq_add_span(struct buf *out, int64_t seconds);
 

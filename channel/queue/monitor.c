@@ -283,24 +283,9 @@ static void add_agents(struct buf *out, const struct monitor *m, size_t rows)
 		buf_addf(out, "and %zu more\n", s->agent_count - rows);
 }
 
-static void add_next(struct buf *out, int64_t next, int64_t now)
-{
-	struct buf span = { 0 };
-
-	if (next == NEXT_HELD)
-		buf_adds(&span, "held");
-	else if (next == NEXT_UNKNOWN)
-		buf_addc(&span, '-');
-	else if (next <= now)
-		buf_adds(&span, "now");
-	else
-		mailq_add_span(&span, next - now);
-	buf_addf(out, "%8s", buf_str(&span));
-	buf_free(&span);
-}
-
 static void add_destinations(struct buf *out, const struct status *s, size_t rows, int64_t now)
 {
+	struct buf next = { 0 };
 	int width = 14;
 
 	for (size_t i = 0; i < s->destination_count && i < rows; i++)
@@ -311,9 +296,11 @@ static void add_destinations(struct buf *out, const struct status *s, size_t row
 
 		add_name(out, width, d->channel, d->host);
 		buf_addf(out, "%10" PRIu64 "%8" PRIu64 "%8" PRIu64, d->messages, d->ready, d->agents);
-		add_next(out, d->next, now);
-		buf_addf(out, "  %s\n", d->reason[0] != '\0' ? d->reason : "-");
+		buf_clear(&next);
+		mailq_add_next(&next, d->next, now);
+		buf_addf(out, "%8s  %s\n", buf_str(&next), d->reason[0] != '\0' ? d->reason : "-");
 	}
+	buf_free(&next);
 	if (s->destination_count > rows)
 		buf_addf(out, "and %zu more\n", s->destination_count - rows);
 }

@@ -177,25 +177,9 @@ static struct destination_sum **sorted(const struct summary *s)
 	return list;
 }
 
-static void add_next(struct buf *out, const struct destination_sum *d, int64_t now)
-{
-	struct buf span = { 0 };
-
-	if (d->held == d->total || d->next == NEXT_HELD)
-		buf_adds(&span, "held");
-	else if (d->next == NEXT_UNKNOWN)
-		buf_addc(&span, '-');
-	else if (d->next <= now)
-		buf_adds(&span, "now");
-	else
-		mailq_add_span(&span, d->next - now);
-	buf_addf(out, "%7s", buf_str(&span));
-	buf_free(&span);
-}
-
 static void add_row(struct buf *out, const struct destination_sum *d, int64_t now, int width)
 {
-	struct buf name = { 0 };
+	struct buf name = { 0 }, next = { 0 };
 
 	text_add_clean_string(&name, d->channel, 200);
 	if (d->host != NULL) {
@@ -206,12 +190,13 @@ static void add_row(struct buf *out, const struct destination_sum *d, int64_t no
 	for (size_t i = 0; i < AGES; i++)
 		buf_addf(out, "%8zu", d->by_age[i]);
 	if (d->host != NULL) {
-		add_next(out, d, now);
-		buf_adds(out, "  ");
+		mailq_add_next(&next, d->held == d->total ? NEXT_HELD : d->next, now);
+		buf_addf(out, "%7s  ", buf_str(&next));
 		text_add_clean_string(out, d->reason != NULL ? d->reason : "-", REASON_MAX);
 	}
 	buf_addc(out, '\n');
 	buf_free(&name);
+	buf_free(&next);
 }
 
 void summary_text(struct buf *out, const struct summary *s, size_t rows)

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "channel/queue/arrivals.h"
+#include "channel/spool/control.h"
 
 /* Where each watch stands: a watch's number is small and grows, so it is the index. */
 enum { DIRECTORIES = 4096 };
@@ -78,7 +78,7 @@ static bool event(int fd, const struct inotify_event *e, void (*arrived)(void *c
 		return false;
 	}
 	/* a file that is created under its own name is still being written: the next scan finds it */
-	if ((e->mask & IN_MOVED_TO) && arrivals_is_job(name))
+	if ((e->mask & IN_MOVED_TO) && control_is_job(name))
 		arrived(context, name);
 	return true;
 }

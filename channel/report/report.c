@@ -47,25 +47,6 @@ static void add_date(const struct composer *c, struct buf *out, int64_t when)
 	text_add_date_zone(out, (time_t)when, c->report->utc_offset);
 }
 
-/* The address of "type;xtext", readable; false if it is none. */
-static bool decode_orcpt(const char *orcpt, struct buf *type, struct buf *address)
-{
-	const char *semicolon = orcpt != NULL ? strchr(orcpt, ';') : NULL;
-
-	if (semicolon == NULL || semicolon == orcpt || semicolon - orcpt > 40 || semicolon[1] == '\0')
-		return false;
-	for (const char *p = orcpt; p < semicolon; p++) {
-		if (strchr("()<>@,;:\\\"/[]?=.", *p) != NULL || *p <= ' ' || *p >= 127)
-			return false;
-		buf_addc(type, ascii_lower(*p));
-	}
-	if (strcmp(buf_str(type), "utf-8") == 0)
-		text_add_utf8_xtext_decoded(address, semicolon + 1);
-	else
-		text_add_xtext_decoded(address, semicolon + 1);
-	return true;
-}
-
 static bool is_utf8_address(const char *s, size_t n)
 {
 	return text_is_eightbit(s, n) && text_is_utf8(s, n);
@@ -272,11 +253,11 @@ static void add_recipient_fields(struct composer *c, const struct report_recipie
 
 	add_status(&status, r);
 	buf_addc(&c->status, '\n');
-	if (decode_orcpt(r->orcpt, &type, &original))
+	if (text_typed_address(r->orcpt, &type, &original))
 		add_address_field(c, "Original-Recipient", buf_str(&type), buf_str(&original));
 	/* as it was when it was accepted (RFC 3464 section 2.3.2): what the sender can know it by */
 	buf_clear(&type);
-	if (decode_orcpt(r->given, &type, &final))
+	if (text_typed_address(r->given, &type, &final))
 		add_address_field(c, "Final-Recipient", buf_str(&type), buf_str(&final));
 	else
 		add_address_field(c, "Final-Recipient", "rfc822", r->address);
@@ -356,7 +337,7 @@ static void add_recipient_words(const struct composer *c, struct buf *out, const
 	buf_addc(&text, '<');
 	text_add_clean_string(&text, r->address, ADDRESS_CAP);
 	buf_addc(&text, '>');
-	if (decode_orcpt(r->orcpt != NULL ? r->orcpt : r->given, &type, &original) && strcmp(buf_str(&original), r->address) != 0) {
+	if (text_typed_address(r->orcpt != NULL ? r->orcpt : r->given, &type, &original) && strcmp(buf_str(&original), r->address) != 0) {
 		buf_adds(&text, ", which you have written as <");
 		text_add_clean_string(&text, buf_str(&original), ADDRESS_CAP);
 		buf_addc(&text, '>');
@@ -657,7 +638,7 @@ static bool write_original(struct composer *c)
 static bool names_utf8(const char *orcpt)
 {
 	struct buf type = { 0 }, address = { 0 };
-	bool is_utf8 = decode_orcpt(orcpt, &type, &address) && is_utf8_address(address.data, address.len);
+	bool is_utf8 = text_typed_address(orcpt, &type, &address) && is_utf8_address(address.data, address.len);
 
 	buf_free(&type);
 	buf_free(&address);

@@ -310,6 +310,15 @@ bool control_id(const char *path, uint64_t *id)
 	return parse_number(digits, UINT64_MAX, id);
 }
 
+bool control_is_job(const char *name)
+{
+	uint64_t id;
+
+	for (int levels = 0; levels < 2 && name[0] >= 'A' && name[0] <= 'Z' && name[1] == '/'; levels++)
+		name += 2;
+	return strchr(name, '/') == NULL && control_id(name, &id);
+}
+
 enum control_result control_parse(const char *name, char *bytes, size_t length, struct control **control,
                                   struct buf *why)
 {

@@ -112,4 +112,10 @@ const struct control_diagnostic **control_last_diagnostics(const struct control 
 /* Leading decimal number of the base name of `path`: the message id.  False if there is none. */
 bool control_id(const char *path, uint64_t *id);
 
+/*
+ * True for the name of a control file below transport/: up to two directories of one letter, then a name that begins with a
+ * number.  Where names come from others, nothing else is looked for or touched.
+ */
+bool control_is_job(const char *name);
+
 #endif

@@ -38,13 +38,13 @@ void dsn_add(struct buf *out, const char *notify, const char *orcpt, const char 
 
 bool dsn_original(struct buf *out, const char *orcpt)
 {
-	const char *semicolon = strchr(orcpt, ';');
+	struct buf type = { 0 }, address = { 0 };
+	bool is_ours = text_typed_address(orcpt, &type, &address) &&
+	               (strcmp(buf_str(&type), "rfc822") == 0 || strcmp(buf_str(&type), "utf-8") == 0);
 
-	if (semicolon == NULL || (strncasecmp(orcpt, "rfc822;", 7) != 0 && strncasecmp(orcpt, "utf-8;", 6) != 0))
-		return false;
-	if (ascii_lower(orcpt[0]) == 'u')
-		text_add_utf8_xtext_decoded(out, semicolon + 1);
-	else
-		text_add_xtext_decoded(out, semicolon + 1);
-	return true;
+	if (is_ours)
+		buf_add(out, buf_str(&address), address.len);
+	buf_free(&type);
+	buf_free(&address);
+	return is_ours;
 }

@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "channel/spool/control.h"
 #include "lib/text.h"
 #include "lib/zenv.h"
 
@@ -94,14 +95,6 @@ int notify_open(struct buf *why)
 	return fd;
 }
 
-/* A job is a number, below up to two directories of one letter: nothing else may be looked for. */
-static bool is_job(const char *name)
-{
-	while (name[0] >= 'A' && name[0] <= 'Z' && name[1] == '/')
-		name += 2;
-	return name[0] != '\0' && strspn(name, "0123456789") == strlen(name);
-}
-
 void notify_read(int fd, void (*arrived)(void *context, const char *name), void *context)
 {
 	char text[sizeof WORD + MOST_NAME];
@@ -109,7 +102,7 @@ void notify_read(int fd, void (*arrived)(void *context, const char *name), void 
 
 	while ((n = recv(fd, text, sizeof text - 1, MSG_DONTWAIT)) >= 0) {
 		text[n] = '\0';
-		if (strlen(text) == (size_t)n && strncmp(text, WORD, sizeof WORD - 1) == 0 && is_job(text + sizeof WORD - 1))
+		if (strlen(text) == (size_t)n && strncmp(text, WORD, sizeof WORD - 1) == 0 && control_is_job(text + sizeof WORD - 1))
 			arrived(context, text + sizeof WORD - 1);
 	}
 }

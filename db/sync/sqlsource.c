@@ -6,6 +6,7 @@
 
 #include "db/sql/access.h"
 #include "db/sql/conf.h"
+#include "db/sync/mapsetting.h"
 #include "lib/process.h"
 #include "lib/settings.h"
 
@@ -21,21 +22,9 @@ struct draft {
 	bool has_timeout;
 };
 
-static int take_path(const struct setting *s, char **path, struct buf *why)
-{
-	if (s->value[0] != '/')
-		return setting_error(s, why, "expected an absolute path");
-	return setting_text(s, path, why);
-}
-
-/* Its name is also that of the lock, and of the line in dbases.conf. */
 static int take_map(struct draft *d, const struct setting *s)
 {
-	const char *dot = strrchr(s->value, '.');
-
-	if (dot != NULL && (strcmp(dot, ".db") == 0 || strcmp(dot, ".dbh") == 0 || strcmp(dot, ".lmdb") == 0))
-		return setting_error(s, d->why, "expected the name without its suffix");
-	return take_path(s, &d->source->map, d->why);
+	return mapsetting_name(s, &d->source->map, d->why);
 }
 
 static int take_type(struct draft *d, const struct setting *s)
@@ -45,16 +34,12 @@ static int take_type(struct draft *d, const struct setting *s)
 
 static int take_environment(struct draft *d, const struct setting *s)
 {
-	return take_path(s, &d->source->environment, d->why);
+	return setting_path(s, &d->source->environment, d->why);
 }
 
 static int take_fold(struct draft *d, const struct setting *s)
 {
-	static const char *const words[] = { "lower", "upper", "no", NULL };
-	int i = 0, status = setting_choice(s, words, &i, d->why);
-
-	d->source->folding = "lu-"[i];
-	return status;
+	return mapsetting_fold(s, &d->source->folding, d->why);
 }
 
 static int take_database(struct draft *d, const struct setting *s)

@@ -8,6 +8,7 @@
 
 #include "db/ldap/conf.h"
 #include "db/ldap/open.h"
+#include "db/sync/mapsetting.h"
 #include "lib/alloc.h"
 #include "lib/process.h"
 
@@ -135,21 +136,9 @@ static int take_rule(struct draft *d, const struct setting *s)
 
 /* ---- settings of the whole --------------------------------------------------- */
 
-static int take_path(const struct setting *s, char **path, struct buf *why)
-{
-	if (s->value[0] != '/')
-		return setting_error(s, why, "expected an absolute path");
-	return setting_text(s, path, why);
-}
-
-/* Its name is also that of the lock, and of the line in dbases.conf. */
 static int take_map(struct draft *d, const struct setting *s)
 {
-	const char *dot = strrchr(s->value, '.');
-
-	if (dot != NULL && (strcmp(dot, ".db") == 0 || strcmp(dot, ".dbh") == 0 || strcmp(dot, ".lmdb") == 0))
-		return setting_error(s, d->why, "expected the name without its suffix");
-	return take_path(s, &d->conf->map, d->why);
+	return mapsetting_name(s, &d->conf->map, d->why);
 }
 
 static int take_type(struct draft *d, const struct setting *s)
@@ -159,16 +148,12 @@ static int take_type(struct draft *d, const struct setting *s)
 
 static int take_environment(struct draft *d, const struct setting *s)
 {
-	return take_path(s, &d->conf->environment, d->why);
+	return setting_path(s, &d->conf->environment, d->why);
 }
 
 static int take_fold(struct draft *d, const struct setting *s)
 {
-	static const char *const words[] = { "lower", "upper", "no", NULL };
-	int i = 0, status = setting_choice(s, words, &i, d->why);
-
-	d->conf->folding = "lu-"[i];
-	return status;
+	return mapsetting_fold(s, &d->conf->folding, d->why);
 }
 
 static int take_unclear(struct draft *d, const struct setting *s)
@@ -199,7 +184,7 @@ static int take_compare(struct draft *d, const struct setting *s)
 
 static int take_domains(struct draft *d, const struct setting *s)
 {
-	return take_path(s, &d->conf->domains, d->why);
+	return setting_path(s, &d->conf->domains, d->why);
 }
 
 static int take_domains_format(struct draft *d, const struct setting *s)

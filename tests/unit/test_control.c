@@ -472,6 +472,18 @@ static void ids_are_64_bits_of_the_base_name(void **state)
 	assert_false(control_id("", &id));
 }
 
+static void jobs_are_numbers_below_two_directories_of_one_letter_at_most(void **state)
+{
+	static const char *const jobs[] = { "1", "A/17", "Z/A/4711002", "4294967296-17" };
+	static const char *const others[] = { "", "x", "A/", "a/1", "AB/1", "A/B/C/1", "../1", "/1", "A/../1", "1/2", "-1" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof jobs / sizeof jobs[0]; i++)
+		assert_true(control_is_job(jobs[i]));
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+		assert_false(control_is_job(others[i]));
+}
+
 static void every_file_of_a_real_router_is_read(void **state)
 {
 	char *pattern = xasprintf("%s/tests/corpus/*.ctl", getenv("SRC_DIR") ? getenv("SRC_DIR") : ".");
@@ -555,6 +567,7 @@ int main(void)
 		cmocka_unit_test(ten_thousand_recipients_are_nothing_special),
 		cmocka_unit_test(etrn_requests_are_no_mail),
 		cmocka_unit_test(ids_are_64_bits_of_the_base_name),
+		cmocka_unit_test(jobs_are_numbers_below_two_directories_of_one_letter_at_most),
 		cmocka_unit_test(every_file_of_a_real_router_is_read),
 		cmocka_unit_test(opening_tells_gone_from_unreadable),
 	};

@@ -96,6 +96,29 @@ static void original_recipients_are_decoded(void **state)
 	buf_free(&out);
 }
 
+static void an_address_of_a_type_is_taken_apart(void **state)
+{
+	static const char *const none[] = { "", ";a", "rfc822", "rfc822;", "rf c;a", "rfc.822;a", "a@b;c" };
+	struct buf type = { 0 }, address = { 0 };
+
+	(void)state;
+	assert_true(text_typed_address("RFC822;a+2Bb@c", &type, &address));
+	assert_string_equal(buf_str(&type), "rfc822");
+	assert_string_equal(buf_str(&address), "a+b@c");
+	buf_clear(&type);
+	buf_clear(&address);
+	assert_true(text_typed_address("utf-8;j\\x{FC}@c", &type, &address));
+	assert_string_equal(buf_str(&type), "utf-8");
+	assert_string_equal(buf_str(&address), "j\xc3\xbc@c");
+	buf_clear(&address);
+	assert_false(text_typed_address(NULL, &type, &address));
+	for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
+		assert_false(text_typed_address(none[i], &type, &address));
+	assert_int_equal(address.len, 0);
+	buf_free(&type);
+	buf_free(&address);
+}
+
 static void case_is_folded_for_ascii_only(void **state)
 {
 	(void)state;
@@ -114,6 +137,7 @@ int main(void)
 		cmocka_unit_test(json_strings_are_escaped),
 		cmocka_unit_test(json_strings_have_no_controls_of_the_upper_half),
 		cmocka_unit_test(original_recipients_are_decoded),
+		cmocka_unit_test(an_address_of_a_type_is_taken_apart),
 		cmocka_unit_test(case_is_folded_for_ascii_only),
 	};
 
