@@ -28,8 +28,8 @@
 /* What comes in time is told; for what hangs there is this much more, in milliseconds. */
 #define GRACE_MS 1000
 
-/* Lines of standard input that are asked for together, and the longest of them. */
-#define LINES_MAX 100
+/* Lines of standard input that are asked for at a time, and the longest of them. */
+#define LINES_MAX 1000
 #define LINE_MAX_BYTES 65536
 
 struct probing {
@@ -37,7 +37,6 @@ struct probing {
 	int64_t deadline;
 	struct peers peers;
 	struct question *questions;
-	const char **servers;        /* of each question, in the place of -F; NULL: none */
 	size_t count;
 	struct probe_cache *cache;
 	struct server_check check;   /* without questions */
@@ -78,12 +77,12 @@ static void place_at(struct probing *p, struct question *q, const char *server, 
 	buf_free(&why);
 }
 
-static const char *server_of(const struct probing *p, const struct question *q)
-{
-	const char *server = p->servers[q - p->questions];
-
-	return server != NULL ? server : p->settings.target;
-}
+/* Questions that are routed, and the server that is asked about them: NULL where their routes say. */
+struct routed_questions {
+	struct probing *p;
+	struct question *questions;
+	const char *server;
+};
 
 static bool is_channel(const struct routed *to, const char *channel)
 {
@@ -108,13 +107,13 @@ static void place_elsewhere(struct question *q, const struct routed *to)
 static void on_routed(void *context, size_t number, enum routing_answer answer, const struct routed *to,
                       const char *why)
 {
-	struct probing *p = context;
-	struct question *q = &p->questions[number];
+	const struct routed_questions *r = context;
+	struct question *q = &r->questions[number];
 
 	switch (answer) {
 	case ROUTING_THERE:
-		if (is_channel(to, p->settings.jobs.channel))
-			place_at(p, q, server_of(p, q) != NULL ? server_of(p, q) : to->host, to->user);
+		if (is_channel(to, r->p->settings.jobs.channel))
+			place_at(r->p, q, r->server != NULL ? r->server : to->host, to->user);
 		else
 			place_elsewhere(q, to);
 		break;
@@ -135,21 +134,27 @@ static void print_all(struct probing *p, struct buf *out)
 		question_print(&p->questions[i], wants_json(p), out);
 }
 
+/* Nothing is read of it before the first question. */
+static struct probe_cache *open_cache(const struct probe_settings *s)
+{
+	return s->cache != NULL ? probe_cache_open(s->cache, s->yes.kept > s->no.kept ? s->yes.kept : s->no.kept) : NULL;
+}
+
 /* Adds the lines of the answers; the cache, if there is one, is to be written behind that. */
 static void settle_questions(struct probing *p, struct prober *prober, struct buf *out)
 {
 	const struct probe_settings *s = &p->settings.probe;
 	const struct routing routing = { .dbases = s->dbases, .privilege = NOBODY };
-	int64_t longest = s->yes.kept > s->no.kept ? s->yes.kept : s->no.kept;
+	struct routed_questions routed = { p, p->questions, p->settings.target };
 	int status = EX_OK;
 
-	p->cache = s->cache != NULL ? probe_cache_open(s->cache, longest) : NULL;
+	p->cache = open_cache(s);
 	/* without maps every address is asked for as it stands */
 	if (s->dbases != NULL)
-		status = routing_each(&routing, s->addresses, p->count, on_routed, p);
+		status = routing_each(&routing, s->addresses, p->count, on_routed, &routed);
 	else
 		for (size_t i = 0; i < p->count; i++)
-			place_at(p, &p->questions[i], server_of(p, &p->questions[i]), p->questions[i].address);
+			place_at(p, &p->questions[i], p->settings.target, p->questions[i].address);
 	if (status != EX_OK)
 		exit(status);
 	if (p->cache != NULL)
@@ -218,94 +223,203 @@ static void work(void *context, int fd)
 
 /* ---- questions that come on standard input ---- */
 
-/*
- * Cuts a line off: ADDRESS, or ADDRESS TAB SERVER.  A NUL byte, which no command can hold, must not hide what is behind it.
- */
-static void take_line(struct probing *p, char *line, size_t n)
-{
-	char *tab;
+struct asked {
+	struct question question;
+	char *line;
+	int64_t deadline;
+	bool is_told;
+};
 
-	line[n] = '\0';
-	for (char *nul = line; (nul = memchr(nul, '\0', n - (size_t)(nul - line))) != NULL;)
+struct inquiry {
+	struct probing *p;
+	struct prober *prober;
+	struct routing routing;      /* by maps that are open; without a router if there are none */
+	struct buf in;
+	bool skips;                  /* to the end of a line that is too long */
+	bool ended;
+	struct asked *all[LINES_MAX];        /* in the order in which they came */
+	size_t count;
+	struct buf out;
+	int worst;                   /* exit status */
+};
+
+/* A NUL byte, which no command can hold, must not hide what is behind it. */
+static struct asked *new_question(struct inquiry *s, const char *line, size_t n)
+{
+	struct asked *a = xcalloc(1, sizeof *a);
+
+	a->line = xstrndup(line, n);
+	for (char *nul = a->line; (nul = memchr(nul, '\0', n - (size_t)(nul - a->line))) != NULL;)
 		*nul = '\x01';
-	tab = strchr(line, '\t');
-	if (tab != NULL)
-		*tab = '\0';
-	p->servers[p->count] = tab != NULL ? tab + 1 : NULL;
-	p->questions[p->count++] = (struct question){ .address = line };
+	a->question.address = a->line;
+	a->deadline = clock_ms() + s->p->settings.probe.time;
+	s->all[s->count++] = a;
+	return a;
 }
 
-/* Takes whole lines; at the end what is left is one, too.  Returns how many bytes they are. */
-static size_t take_lines(struct probing *p, struct buf *in, bool end)
+/* ADDRESS, or ADDRESS TAB SERVER. */
+static void ask_line(struct inquiry *s, const char *line, size_t n)
+{
+	struct asked *a = new_question(s, line, n - (n > 0 && line[n - 1] == '\r'));
+	struct question *q = &a->question;
+	char *tab = strchr(a->line, '\t');
+	struct routed_questions routed = { s->p, q, tab != NULL ? tab + 1 : s->p->settings.target };
+	int status = EX_OK;
+
+	if (tab != NULL)
+		*tab = '\0';
+	if (s->routing.router != NULL)
+		status = routing_each(&s->routing, &a->line, 1, on_routed, &routed);
+	else
+		place_at(s->p, q, routed.server, a->line);
+	if (status != EX_OK)
+		exit(status);
+	if (s->p->cache != NULL)
+		cache_answers(s->p->cache, &s->p->settings, q, 1);
+	prober_add(s->prober, q);
+}
+
+/* What is too long is a question without its end, which nobody is asked. */
+static void refuse_line(struct inquiry *s, const char *line)
+{
+	struct asked *a = new_question(s, line, LINE_MAX_BYTES);
+	char *why = xasprintf("the line is longer than %d bytes", LINE_MAX_BYTES);
+
+	place_say(question_add(&a->question, NULL, ""), ANSWER_UNCLEAR, "5.1.3", why);
+	free(why);
+}
+
+/* Takes the lines that are there; at the end what is left is one, too. */
+static void take_lines(struct inquiry *s)
 {
 	size_t at = 0;
 
-	/* the last line's end has room, and no line moves any more */
-	buf_reserve(in, 1);
-	while (p->count < LINES_MAX && at < in->len) {
-		char *lf = memchr(in->data + at, '\n', in->len - at);
-		size_t n = lf != NULL ? (size_t)(lf - in->data) - at : in->len - at;
+	while (s->count < LINES_MAX && at < s->in.len) {
+		const char *line = s->in.data + at, *lf = memchr(line, '\n', s->in.len - at);
+		const size_t n = lf != NULL ? (size_t)(lf - line) : s->in.len - at;
 
-		if (n > LINE_MAX_BYTES)
-			die(EX_DATAERR, "standard input: a line is longer than %d bytes", LINE_MAX_BYTES);
-		if (lf == NULL && !end)
+		if (lf == NULL && n <= LINE_MAX_BYTES && !s->ended && !s->skips)
 			break;
-		take_line(p, in->data + at, n);
 		at += n + (lf != NULL);
+		if (!s->skips && n > LINE_MAX_BYTES)
+			refuse_line(s, line);
+		else if (!s->skips)
+			ask_line(s, line, n);
+		s->skips = lf == NULL && (s->skips || n > LINE_MAX_BYTES);
 	}
-	return at;
+	buf_consume(&s->in, at);
 }
 
-/* Answers the lines that are there; the next ones find the sessions that these have opened. */
-static int answer_lines(struct probing *p, struct prober *prober)
+static void give_up_late(struct inquiry *s)
 {
-	struct buf out = { 0 };
-	int status;
+	const int64_t now = clock_ms();
 
-	p->deadline = clock_ms() + p->settings.probe.time;
-	settle_questions(p, prober, &out);
-	if (fwrite(buf_str(&out), 1, out.len, stdout) != out.len || fflush(stdout) != 0)
+	for (size_t i = 0; i < s->count; i++)
+		if (!s->all[i]->is_told && s->all[i]->deadline <= now)
+			prober_give_up(s->prober, &s->all[i]->question);
+}
+
+static bool is_settled(const struct question *q)
+{
+	for (size_t k = 0; k < q->count; k++)
+		if (!q->places[k].settled)
+			return false;
+	return true;
+}
+
+/* Prints what is known, in the order of the lines as far as that goes.  What no server is at any more goes.  True if there was something. */
+static bool tell_settled(struct inquiry *s)
+{
+	size_t kept = 0, told = 0;
+
+	for (size_t i = 0; i < s->count; i++) {
+		struct asked *a = s->all[i];
+		struct question *q = &a->question;
+
+		if (!a->is_told && is_settled(q)) {
+			if (s->p->cache != NULL)
+				cache_remember(s->p->cache, &s->p->settings, q, 1);
+			question_print(q, wants_json(s->p), &s->out);
+			if (questions_exit_status(q, 1) > s->worst)
+				s->worst = questions_exit_status(q, 1);
+			a->is_told = true;
+			told++;
+		}
+		if (!a->is_told || !prober_is_done(q)) {
+			s->all[kept++] = a;
+			continue;
+		}
+		prober_remove(s->prober, q);
+		question_free(q);
+		free(a->line);
+		free(a);
+	}
+	s->count = kept;
+	if (fwrite(buf_str(&s->out), 1, s->out.len, stdout) != s->out.len || fflush(stdout) != 0)
 		die(EX_TEMPFAIL, "cannot write answers: %m");
-	status = questions_exit_status(p->questions, p->count);
-	write_cache(p);
-	for (size_t i = 0; i < p->count; i++)
-		question_free(&p->questions[i]);
-	p->count = 0;
-	buf_free(&out);
-	return status;
+	buf_clear(&s->out);
+	return told > 0;
+}
+
+static void read_more(struct inquiry *s)
+{
+	ssize_t n = read(STDIN_FILENO, buf_reserve(&s->in, LINE_MAX_BYTES), LINE_MAX_BYTES);
+
+	if (n < 0 && errno != EINTR && errno != EAGAIN)
+		die(EX_IOERR, "standard input: %m");
+	s->in.len += n > 0 ? (size_t)n : 0;
+	s->ended = n == 0;
+}
+
+static int64_t next_deadline(const struct inquiry *s)
+{
+	int64_t deadline = CLOCK_NEVER;
+
+	for (size_t i = 0; i < s->count; i++)
+		if (!s->all[i]->is_told && s->all[i]->deadline < deadline)
+			deadline = s->all[i]->deadline;
+	return deadline;
+}
+
+/* Each is answered when it is known; the next ones find the sessions that those before have opened. */
+static void answer_all(struct inquiry *s)
+{
+	while (!s->ended || s->in.len > 0 || s->count > 0) {
+		bool told;
+
+		s->p->cache = open_cache(&s->p->settings.probe);
+		take_lines(s);
+		prober_go(s->prober);
+		give_up_late(s);
+		told = tell_settled(s);
+		write_cache(s->p);
+		if (told || (s->ended && s->in.len == 0 && s->count == 0))
+			continue;
+		/* with as much as may be asked at a time no more is read */
+		if (prober_wait(s->prober, s->ended || s->count == LINES_MAX ? -1 : STDIN_FILENO, next_deadline(s)))
+			read_more(s);
+	}
 }
 
 static int answer_stream(struct probing *p)
 {
-	struct prober *prober = prober_create(&p->settings, true);
-	struct buf in = { 0 };
-	ssize_t n = 1;
-	int worst = EX_OK;
+	struct inquiry s = { .p = p, .prober = prober_create(&p->settings, true),
+	                    .routing = { .dbases = p->settings.probe.dbases, .privilege = NOBODY } };
+	int status = EX_OK;
 
 	start_connections(p);
-	for (;;) {
-		size_t used = take_lines(p, &in, n == 0);
-
-		if (p->count > 0) {
-			int status = answer_lines(p, prober);
-
-			worst = status > worst ? status : worst;
-			buf_consume(&in, used);
-			continue;
-		}
-		if (n == 0)
-			break;
-		prober_wait(prober, STDIN_FILENO);
-		n = read(STDIN_FILENO, buf_reserve(&in, LINE_MAX_BYTES), LINE_MAX_BYTES);
-		if (n < 0 && errno != EINTR && errno != EAGAIN)
-			die(EX_IOERR, "standard input: %m");
-		in.len += n > 0 ? (size_t)n : 0;
-	}
-	prober_destroy(&prober);
+	if (s.routing.dbases != NULL)
+		status = routing_open(&s.routing, &s.routing.router);
+	if (status != EX_OK)
+		exit(status);
+	answer_all(&s);
+	prober_destroy(&s.prober);
 	peers_free(&p->peers);
 	security_free(&p->settings.security);
-	buf_free(&in);
-	return worst;
+	routing_close(&s.routing.router);
+	buf_free(&s.in);
+	buf_free(&s.out);
+	return s.worst;
 }
 
 /* ---- without an answer ---- */
@@ -338,10 +452,9 @@ int main(int argc, char **argv)
 	settings_from(&p.settings, argc, argv);
 	if (!p.settings.probe.wanted)
 		die(EX_USAGE, "-B expected: this is the part of lmtp that asks about recipients");
-	p.questions = xcalloc(p.settings.probe.count + LINES_MAX, sizeof *p.questions);
-	p.servers = xcalloc(p.settings.probe.count + LINES_MAX, sizeof *p.servers);
 	if (p.settings.probe.stream)
 		return answer_stream(&p);
+	p.questions = xcalloc(p.settings.probe.count + 1, sizeof *p.questions);
 	p.deadline = clock_ms() + p.settings.probe.time;
 	p.count = p.settings.probe.count;
 	for (size_t i = 0; i < p.count; i++)
@@ -360,7 +473,6 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < p.count; i++)
 		question_free(&p.questions[i]);
 	free(p.questions);
-	free(p.servers);
 	buf_free(&out);
 	peers_free(&p.peers);
 	return status;

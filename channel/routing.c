@@ -66,6 +66,11 @@ int routing_open(const struct routing *r, struct router **router)
 	return status;
 }
 
+void routing_close(struct router **router)
+{
+	router_destroy(router);
+}
+
 /* What is the matter with a result that is no destination. */
 static void add_trouble(struct buf *line, const char *address, const struct route_result *result)
 {

@@ -47,6 +47,9 @@ void routing_free(struct routing *routing);
  */
 int routing_open(const struct routing *routing, struct router **router);
 
+/* Clears the caller's pointer; NULL is nothing. */
+void routing_close(struct router **router);
+
 /* What the maps know of one result of an address. */
 enum routing_answer {
 	ROUTING_THERE,             /* it goes to channel, host, user */

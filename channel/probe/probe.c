@@ -11,8 +11,8 @@
 struct prober {
 	const struct settings *settings;
 	bool keeps;                    /* sessions, from one prober_ask() to the next */
-	struct question *questions;
-	size_t count;
+	struct question **questions;
+	size_t count, capacity;
 	struct server_check *check;    /* what a transaction for nobody finds out; NULL when asking */
 	struct session_owner owner;
 	struct session sessions[CONNECTIONS_MAX];
@@ -34,11 +34,27 @@ static void on_settled(void *context, struct session *s, struct transaction *t, 
 
 	(void)s;
 	for (size_t i = 0; i < p->count; i++) {
-		for (size_t k = 0; k < p->questions[i].count; k++) {
-			struct place *place = &p->questions[i].places[k];
+		for (size_t k = 0; k < p->questions[i]->count; k++) {
+			struct place *place = &p->questions[i]->places[k];
 
-			if (is_same(place, asked))
+			/* who asks the same behind this RCPT wants a reply to one of its own */
+			if (place == asked || place->asked_as == asked)
 				place_settle(place, result);
+		}
+	}
+}
+
+/* Its transaction is over, and that of those who were asked with it. */
+static void free_place(struct prober *p, struct place *asked)
+{
+	for (size_t i = 0; i < p->count; i++) {
+		for (size_t k = 0; k < p->questions[i]->count; k++) {
+			struct place *place = &p->questions[i]->places[k];
+
+			if (place != asked && place->asked_as != asked)
+				continue;
+			place->under_way = false;
+			place->asked_as = NULL;
 		}
 	}
 }
@@ -50,7 +66,7 @@ static void on_done(void *context, struct session *s, struct transaction *t)
 	for (size_t i = 0; i < t->count; i++) {
 		struct place *place = t->recipients[i].owner;
 
-		place->under_way = false;
+		free_place(p, place);
 		place->retried = place->retried || !t->recipients[i].later;
 	}
 	if (p->check != NULL) {
@@ -105,12 +121,13 @@ static struct transaction *new_transaction(const struct prober *p, size_t capaci
 	return t;
 }
 
-static bool has_recipient(const struct transaction *t, const struct place *place)
+/* Who is asked for in its place. */
+static const struct place *find_recipient(const struct transaction *t, const struct place *place)
 {
 	for (size_t i = 0; i < t->count; i++)
 		if (is_same(t->recipients[i].owner, place))
-			return true;
-	return false;
+			return t->recipients[i].owner;
+	return NULL;
 }
 
 /* All that waits for `peer`, as much of it as one transaction may hold. */
@@ -120,17 +137,20 @@ static struct transaction *take(struct prober *p, const struct peer *peer)
 	struct transaction *t = new_transaction(p, most);
 
 	for (size_t i = 0; i < p->count; i++) {
-		for (size_t k = 0; k < p->questions[i].count && t->count < most; k++) {
-			struct place *place = &p->questions[i].places[k];
+		for (size_t k = 0; k < p->questions[i]->count; k++) {
+			struct place *place = &p->questions[i]->places[k];
 
-			if (place->peer == peer && is_waiting(place) && !has_recipient(t, place)) {
-				t->recipients[t->count++] = (struct transaction_recipient){
-					.to = { .address = place->user, .ignore_quota = p->settings->jobs.ignore_quota },
-					.owner = place,
-				};
-				t->retried = t->retried || place->retried;
-				place->under_way = true;
-			}
+			if (place->peer != peer || !is_waiting(place))
+				continue;
+			place->asked_as = find_recipient(t, place);
+			place->under_way = place->asked_as != NULL || t->count < most;
+			if (place->asked_as != NULL || t->count == most)
+				continue;
+			t->recipients[t->count++] = (struct transaction_recipient){
+				.to = { .address = place->user, .ignore_quota = p->settings->jobs.ignore_quota },
+				.owner = place,
+			};
+			t->retried = t->retried || place->retried;
 		}
 	}
 	return t;
@@ -153,8 +173,8 @@ static struct session *session_for(struct prober *p, const struct peer *peer)
 static void begin_waiting(struct prober *p)
 {
 	for (size_t i = 0; i < p->count; i++) {
-		for (size_t k = 0; k < p->questions[i].count; k++) {
-			struct place *place = &p->questions[i].places[k];
+		for (size_t k = 0; k < p->questions[i]->count; k++) {
+			struct place *place = &p->questions[i]->places[k];
 			struct session *s;
 
 			if (!is_waiting(place))
@@ -179,14 +199,13 @@ static bool has_work(const struct prober *p)
 		if (!session_idle(&p->sessions[i]))
 			return true;
 	for (size_t i = 0; i < p->count; i++)
-		for (size_t k = 0; k < p->questions[i].count; k++)
-			if (!p->questions[i].places[k].settled)
+		for (size_t k = 0; k < p->questions[i]->count; k++)
+			if (!p->questions[i]->places[k].settled)
 				return true;
 	return false;
 }
 
-/* True if `fd`, unless it is -1, can be read. */
-static bool wait_for_events(struct prober *p, int fd, int64_t deadline)
+bool prober_wait(struct prober *p, int fd, int64_t deadline)
 {
 	struct pollfd fds[CONNECTIONS_MAX * CONNECT_ATTEMPTS + 1];
 	size_t at[CONNECTIONS_MAX + 1], n = 0;
@@ -219,7 +238,20 @@ static void break_off(struct session *s, const char *why)
 	buf_free(&words);
 }
 
-/* Time is up: what was said is said, for the rest it could not be told. */
+void prober_give_up(struct prober *p, struct question *question)
+{
+	char *why = xasprintf("not finished within %" PRId64 " s", p->settings->probe.time / 1000);
+
+	for (size_t k = 0; k < question->count; k++)
+		for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+			if (question->places[k].under_way && p->sessions[i].peer == question->places[k].peer && !session_idle(&p->sessions[i]))
+				break_off(&p->sessions[i], why);
+	for (size_t k = 0; k < question->count; k++)
+		place_say(&question->places[k], ANSWER_UNCLEAR, "4.4.7", why);
+	free(why);
+}
+
+/* Time is up for everything, also for a transaction without recipients. */
 static void give_up(struct prober *p)
 {
 	char *why = xasprintf("not finished within %" PRId64 " s", p->settings->probe.time / 1000);
@@ -227,10 +259,9 @@ static void give_up(struct prober *p)
 	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
 		if (!session_idle(&p->sessions[i]))
 			break_off(&p->sessions[i], why);
-	for (size_t i = 0; i < p->count; i++)
-		for (size_t k = 0; k < p->questions[i].count; k++)
-			place_say(&p->questions[i].places[k], ANSWER_UNCLEAR, "4.4.7", why);
 	free(why);
+	for (size_t i = 0; i < p->count; i++)
+		prober_give_up(p, p->questions[i]);
 }
 
 static void run_sessions(struct prober *p)
@@ -239,24 +270,29 @@ static void run_sessions(struct prober *p)
 		session_run(&p->sessions[i]);
 }
 
+void prober_go(struct prober *p)
+{
+	run_sessions(p);
+	begin_waiting(p);
+	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+		session_flush(&p->sessions[i]);
+}
+
 static void run(struct prober *p, int64_t deadline)
 {
 	while (has_work(p)) {
 		if (clock_ms() >= deadline) {
 			/* what has come until now counts */
-			wait_for_events(p, -1, deadline);
+			prober_wait(p, -1, deadline);
 			run_sessions(p);
 			if (has_work(p))
 				give_up(p);
 			return;
 		}
-		run_sessions(p);
-		begin_waiting(p);
-		for (size_t i = 0; i < CONNECTIONS_MAX; i++)
-			session_flush(&p->sessions[i]);
+		prober_go(p);
 		/* what was written may have ended a session */
 		if (has_work(p))
-			wait_for_events(p, -1, deadline);
+			prober_wait(p, -1, deadline);
 	}
 }
 
@@ -270,28 +306,40 @@ struct prober *prober_create(const struct settings *settings, bool keeps)
 	return p;
 }
 
-void prober_ask(struct prober *p, struct question *questions, size_t count, int64_t deadline)
+void prober_add(struct prober *p, struct question *question)
 {
-	p->questions = questions;
-	p->count = count;
+	p->questions = xgrow(p->questions, p->count, &p->capacity, sizeof *p->questions);
+	p->questions[p->count++] = question;
 	/* that a server was away when others were asked for is some time ago */
-	for (size_t i = 0; i < count; i++)
-		for (size_t k = 0; k < questions[i].count; k++)
-			if (questions[i].places[k].peer != NULL)
-				questions[i].places[k].peer->failed = false;
-	run(p, deadline);
-	p->questions = NULL;
-	p->count = 0;
+	for (size_t k = 0; k < question->count; k++)
+		if (question->places[k].peer != NULL)
+			question->places[k].peer->failed = false;
 }
 
-void prober_wait(struct prober *p, int fd)
+void prober_remove(struct prober *p, const struct question *question)
 {
-	bool readable;
+	size_t kept = 0;
 
-	do {
-		readable = wait_for_events(p, fd, CLOCK_NEVER);
-		run_sessions(p);
-	} while (!readable);
+	for (size_t i = 0; i < p->count; i++)
+		if (p->questions[i] != question)
+			p->questions[kept++] = p->questions[i];
+	p->count = kept;
+}
+
+bool prober_is_done(const struct question *question)
+{
+	for (size_t k = 0; k < question->count; k++)
+		if (!question->places[k].settled || question->places[k].under_way)
+			return false;
+	return true;
+}
+
+void prober_ask(struct prober *p, struct question *questions, size_t count, int64_t deadline)
+{
+	for (size_t i = 0; i < count; i++)
+		prober_add(p, &questions[i]);
+	run(p, deadline);
+	p->count = 0;
 }
 
 void prober_destroy(struct prober **p)
@@ -300,6 +348,7 @@ void prober_destroy(struct prober **p)
 		session_quit(&(*p)->sessions[i]);
 		session_free(&(*p)->sessions[i]);
 	}
+	free((*p)->questions);
 	free(*p);
 	*p = NULL;
 }

@@ -20,8 +20,21 @@ struct prober *prober_create(const struct settings *settings, bool keeps);
 /* Settles every place of the questions that is not settled and has a peer, until `deadline` (clock_ms()). */
 void prober_ask(struct prober *p, struct question *questions, size_t count, int64_t deadline);
 
-/* Waits until `fd` can be read; meanwhile sessions end when they are idle for too long, or when their servers say so. */
-void prober_wait(struct prober *p, int fd);
+/*
+ * The same for questions that come one after the other: each is one's own from prober_add() to prober_remove(), and is told when
+ * prober_is_done().  prober_go() does what can be done now, prober_wait() waits until `fd` (-1: none) can be read, a server has
+ * said something, or a session is idle for too long; true if it was `fd`.
+ */
+void prober_add(struct prober *p, struct question *question);
+void prober_remove(struct prober *p, const struct question *question);
+void prober_go(struct prober *p);
+bool prober_wait(struct prober *p, int fd, int64_t deadline);
+
+/* All of it is settled, and no server is at it any more. */
+bool prober_is_done(const struct question *question);
+
+/* Time is up for a question: what was said is said, for the rest it could not be told. */
+void prober_give_up(struct prober *p, struct question *question);
 
 /* Says QUIT in each session; clears the caller's pointer. */
 void prober_destroy(struct prober **p);

@@ -31,6 +31,7 @@ struct place {
 	struct kept_reply *kept;   /* what it said some time ago, in case it cannot tell now; or NULL */
 	/* of the caller */
 	bool under_way;
+	const struct place *asked_as;      /* the same user at the same server, whose answer is this one's, too; NULL: itself */
 	bool retried;              /* its connection broke before the server had said a word about it */
 };
 

@@ -179,7 +179,7 @@ static void close_in_child(void *context)
 {
 	struct recipients *r = context;
 
-	router_destroy(&r->router);
+	routing_close(&r->router);
 }
 
 static void answer_in_child(void *context, const char *question, size_t n, struct buf *answer)
@@ -287,12 +287,12 @@ struct recipients *recipients_open(const struct routing *routing, const struct p
 	if (*status == EX_OK)
 		*status = open_stores(r);
 	if (*status != EX_OK) {
-		router_destroy(&r->router);
+		routing_close(&r->router);
 		free(r);
 		return NULL;
 	}
 	if (router_is_slow(r->router)) {
-		router_destroy(&r->router);
+		routing_close(&r->router);
 		r->desk = desk_create(&(struct desk_rules){
 			.children = policy->limits[LIMIT_LOOKUPS], .patience = time_for(r),
 			.context = r, .open = open_in_child, .answer = answer_in_child, .close = close_in_child,
@@ -308,7 +308,7 @@ void recipients_close(struct recipients **at)
 
 	desk_free(&r->desk);
 	stores_free(&r->stores);
-	router_destroy(&r->router);
+	routing_close(&r->router);
 	while (r->verifying != NULL && take_verifying(r, r->verifying->owner, &bytes))
 		buf_free(&bytes);
 	free(r);

@@ -7,6 +7,7 @@ use FindBin;
 use lib "$FindBin::Bin/../lib";
 use File::Temp ();
 use IO::Handle;
+use IO::Socket::UNIX;
 use IPC::Open3;
 use POSIX ();
 use Test::More;
@@ -133,10 +134,91 @@ subtest 'lines that are no addresses' => sub {
 	is $agent->ask("ann\@d.test"), 'yes', 'and one that is';
 	is $agent->end, 1, 'exit status';
 	ok !grep({ /RCPT TO:<bob/ } $store->said), 'nothing was slipped in';
-	open my $long, '|-', "$build/channel/lmtp -F UNIX:$store->{socket} -B - >/dev/null 2>$dir/long" or die;
-	print $long 'x' x 100_000, "\n";
-	close $long;
-	is $? >> 8, 65, 'a line without an end: exit status';
-	is do { local (@ARGV, $/) = "$dir/long"; <> }, "lmtp: standard input: a line is longer than 65536 bytes\n", 'and one line';
+	open my $lines, '>', "$dir/long" or die;
+	print $lines 'x' x 1_000_000, "\n", "ann\@d.test\r\n", "nobody\@d.test\tUNIX:$store->{socket}\r\n", 'y' x 65_537;
+	close $lines;
+	my @lines = qx{$build/channel/lmtp -F UNIX:$store->{socket} -B - <$dir/long 2>&1};
+	is $? >> 8, 75, 'a line longer than 65536 bytes: exit status';
+	my ($x, $y, @others) = sort { length $b <=> length $a || $a cmp $b } @lines;
+	like $x, qr/^x{900,1100}(?:\.\.\.)?\tcould not tell\tthe line is longer than 65536 bytes$/, 'its answer';
+	like $y, qr/^y{900,1100}(?:\.\.\.)?\tcould not tell\tthe line is longer than 65536 bytes$/, '... also at the end';
+	is_deeply [sort map { join ' ', (split /\t/)[0, 1] } @others], ["ann\@d.test yes", "nobody\@d.test no"], 'the lines behind it are answered, and a CR at their end is none of theirs';
+	is scalar @lines, 4, 'nothing else is said';
+};
+
+subtest 'a line that is not answered yet keeps no other waiting' => sub {
+	my $store = store();
+	my $silent = IO::Socket::UNIX->new(Local => "$dir/silent", Listen => 10) // die;
+	my $agent = Asked->start;
+	print { $agent->{in} } "deaf\@d.test\tUNIX:$dir/silent\nann\@d.test\tUNIX:$store->{socket}\n";
+	like readline $agent->{out}, qr/^ann\@d\.test\tyes\t/, 'the second is answered first';
+	is $agent->ask("$_\tUNIX:$store->{socket}"), $_ =~ /^no/ ? 'no' : 'yes', $_ for "nobody\@d.test", "bob\@d.test";
+	$silent->accept->close;
+	like readline $agent->{out}, qr/^deaf\@d\.test\tcould not tell\t/, 'and the first when it is known';
+	is $agent->end, 75, 'exit status';
+};
+
+subtest 'a line has its own time' => sub {
+	my $store = store();
+	my $silent = IO::Socket::UNIX->new(Local => "$dir/silent2", Listen => 10) // die;
+	my $agent = Asked->start('-O', 'probe-time=1');
+	for my $round (1, 2) {
+		is $agent->ask("deaf\@d.test\tUNIX:$dir/silent2"), 'could not tell', "round $round: a store that says nothing";
+		is $agent->ask("ann\@d.test\tUNIX:$store->{socket}"), 'yes', '... and another one';
+	}
+	my ($first, $second) = map { $silent->accept } 1, 2;
+	$first->blocking(0);
+	is sysread($first, my $byte, 1), 0, 'the connection whose answer did not come is closed';
+	is $agent->end, 75, 'exit status';
+	is $store->connections, 1, 'the other store has one session all the time';
+};
+
+# The store holds its reply to RCPT until the next line was sent.
+subtest 'who asks behind a RCPT does not get the reply to it' => sub {
+	my $listener = IO::Socket::UNIX->new(Local => "$dir/held", Listen => 10) // die;
+	my $agent = Asked->start('-F', "UNIX:$dir/held", '-P');
+	print { $agent->{in} } "ann\@d.test\n";
+	my $store = $listener->accept;
+	my $hear = sub { (readline $store) =~ s/\r\n//r };
+	my $say = sub (@lines) { syswrite $store, join '', map { "$_\r\n" } @lines };
+	$say->('220 held LMTP');
+	like $hear->(), qr/^LHLO/, 'LHLO';
+	$say->('250-held', '250 ENHANCEDSTATUSCODES');
+	for my $reply ('550 5.1.1 not yet', '250 2.1.5 ok') {
+		like $hear->(), qr/^MAIL/, 'MAIL';
+		$say->('250 2.1.0 ok');
+		like $hear->(), qr/^RCPT/, 'RCPT';
+		print { $agent->{in} } "ann\@d.test\n" if $reply =~ /^550/;
+		$say->($reply);
+		like $hear->(), qr/^RSET/, 'RSET';
+		$say->('250 2.0.0 ok');
+		like $hear->(), qr/^LHLO/, 'LHLO';
+		$say->('250-held', '250 ENHANCEDSTATUSCODES');
+	}
+	is_deeply [map { (split /\t/, readline $agent->{out})[1] } 1, 2], ['no', 'yes'], 'answers';
+};
+
+subtest 'maps route the lines' => sub {
+	my ($store, $other) = (store(), store());
+	open my $maps, '>', "$dir/routes" or die;
+	print $maps "ann\@d.test lmtp!UNIX:$store->{socket}!ann\@d.test\nbob\@d.test lmtp!UNIX:$other->{socket}!nobody\@d.test\n";
+	close $maps;
+	open my $conf, '>', "$dir/dbases.conf" or die;
+	print $conf "fqdnroutes unordered - - $dir/routes -lm%\nroutesdb unordered - - $dir/domains -lm%:d pathalias\n";
+	close $conf;
+	open my $domains, '>', "$dir/domains" or die;
+	print $domains "d.test error!nosuchuser\n";
+	close $domains;
+	chmod 0755, $dir;
+	my $agent = Asked->start('-c', 'lmtp', '-f', "$dir/dbases.conf");
+	is $agent->ask("ann\@d.test"), 'yes', 'one store';
+	is $agent->ask("bob\@d.test"), 'no', 'another one, by another name';
+	is $agent->ask("ghost\@d.test"), 'no', 'one that no map has';
+	open $maps, '>>', "$dir/routes" or die;
+	print $maps "ghost\@d.test lmtp!UNIX:$store->{socket}!bob\@d.test\n";
+	close $maps;
+	is $agent->ask("ghost\@d.test"), 'yes', 'until the map has it';
+	is $agent->end, 1, 'exit status';
+	is_deeply [map { $_->connections } $store, $other], [1, 1], 'one session each';
 };
 done_testing;
