@@ -71,6 +71,9 @@ for my $file (@sources) {
 }
 is(join("\n", @dangling), '', 'what is cited of INTERNALS is there');
 
+my $performance = slurp('doc/guide/performance.md');
+is(join(' ', grep { $performance !~ /^\| `\Q$_\E` \| /m } map { s/\.bench\z//r } names('tests/bench/*.bench')), '', 'performance.md says what each part of make bench compares');
+
 # mail that nobody can deliver ends: each scheduler.conf that is given as an example says when, for all channels
 for my $page (map { s{^\Q$top\E/}{}r } map { glob "$top/$_" } 'doc/guide/*.md', 'doc/*.[578]', 'router-scripts/scheduler.conf*', 'debian/examples/scheduler.conf', 'debian/README.Debian') {
 	my @whole = slurp($page) =~ m{^[ \t]*\*/\*\n((?:[ \t]+\S.*\n)*)}mg or next;
