@@ -113,10 +113,10 @@ int sync_dump(const struct livemap_settings *settings, FILE *out, struct buf *wh
 /* ---- in ---- */
 
 struct reading {
-	struct loading *loading;
+	const struct loading *loading;
 	struct lines lines;
 	uint64_t hash;
-	struct records records, notes;
+	struct records *records, *notes;
 	struct buf key, value;
 	bool has_end;
 	struct buf *why;
@@ -152,7 +152,7 @@ static bool unescape(const char *text, size_t n, struct buf *out)
 
 static int check_value(struct reading *r)
 {
-	const struct records *all = &r->records;
+	const struct records *all = r->records;
 	size_t offset;
 	const char *fault;
 	bool is_warning;
@@ -169,7 +169,13 @@ static int take_record(struct reading *r, const char *line, size_t n)
 	if (tab == NULL || tab == line + 1 || !unescape(line + 1, (size_t)(tab - line) - 1, &r->key) ||
 	    !unescape(tab + 1, n - (size_t)(tab + 1 - line), &r->value))
 		return refuse(r, "no record of a dump");
-	records_copy(line[0] == '+' ? &r->records : &r->notes, buf_str(&r->key), r->key.len, buf_str(&r->value), r->value.len, r->lines.number);
+	if (text_has_controls(buf_str(&r->key), r->key.len))
+		return refuse(r, "a control byte in the key");
+	if (line[0] == '+' && livemap_value_fault(buf_str(&r->value), r->value.len) != NULL)
+		return refuse(r, livemap_value_fault(buf_str(&r->value), r->value.len));
+	if (line[0] == '!' && strncmp(buf_str(&r->key), SYNC_NOTES, sizeof SYNC_NOTES - 1) != 0)
+		return refuse(r, "no note of ldapsync");
+	records_copy(line[0] == '+' ? r->records : r->notes, buf_str(&r->key), r->key.len, buf_str(&r->value), r->value.len, r->lines.number);
 	return line[0] == '+' ? check_value(r) : EX_OK;
 }
 
@@ -177,7 +183,7 @@ static int take_end(struct reading *r, const char *line)
 {
 	char expected[80];
 
-	snprintf(expected, sizeof expected, "=%zu %zu %016" PRIx64, r->records.count, r->notes.count, r->hash);
+	snprintf(expected, sizeof expected, "=%zu %zu %016" PRIx64, r->records->count, r->notes->count, r->hash);
 	r->has_end = true;
 	return strcmp(line, expected) == 0 ? EX_OK : refuse(r, "what stands before this line is not what was written: the dump is damaged");
 }
@@ -233,6 +239,17 @@ static int read_dump(struct reading *r, char folding)
 	}
 }
 
+int sync_dump_read(const struct loading *loading, int fd, char folding, struct records *records, struct records *notes, struct buf *why)
+{
+	struct reading r = { .loading = loading, .lines.fd = fd, .hash = HASH_START, .records = records, .notes = notes, .why = why };
+	const int status = read_dump(&r, folding);
+
+	lines_free(&r.lines);
+	buf_free(&r.key);
+	buf_free(&r.value);
+	return status;
+}
+
 /* Those of entries, or all others. */
 static int write_notes(struct livemap *livemap, const struct records *notes, bool of_entries, struct buf *why)
 {
@@ -254,55 +271,59 @@ static int write_notes(struct livemap *livemap, const struct records *notes, boo
 	return status;
 }
 
-static int make_map(const struct livemap_settings *settings, struct reading *r)
+static int make_map(const struct livemap_settings *settings, const struct loading *loading, struct records *records,
+                    const struct records *notes, struct buf *why)
 {
 	struct livemap *livemap;
+	size_t at;
 	int status;
 
-	records_sort(&r->records);
-	if (records_duplicate(&r->records, 0) < r->records.count)
-		return refuse(r, "a key stands there twice");
-	status = livemap_create(settings, &r->records, NULL, r->why);
-	livemap = status == EX_OK ? livemap_open(settings, &status, r->why) : NULL;
+	records_sort(records);
+	at = records_duplicate(records, 0);
+	if (at < records->count) {
+		text_add_clean_string(why, loading->path, 300);
+		buf_addf(why, ":%zu: a key stands there twice", records->list[at].line);
+		return EX_DATAERR;
+	}
+	status = livemap_create(settings, records, NULL, why);
+	livemap = status == EX_OK ? livemap_open(settings, &status, why) : NULL;
 	if (livemap == NULL)
 		return status;
-	status = write_notes(livemap, &r->notes, true, r->why);
+	status = write_notes(livemap, notes, true, why);
 	if (status == EX_OK)
-		status = livemap_commit(livemap, r->why);
+		status = livemap_commit(livemap, why);
 	if (status == EX_OK)
-		status = write_notes(livemap, &r->notes, false, r->why);
-	if (r->loading->domains)
+		status = write_notes(livemap, notes, false, why);
+	if (loading->domains)
 		livemap_note(livemap, SYNC_DOMAINS, "due", 3);
 	if (status == EX_OK)
-		status = livemap_commit(livemap, r->why);
+		status = livemap_commit(livemap, why);
 	livemap_close(&livemap);
 	return status;
 }
 
 int sync_load(const struct livemap_settings *settings, struct loading *loading, struct buf *why)
 {
-	struct reading r = { .loading = loading, .hash = HASH_START, .why = why };
+	struct records records = { 0 }, notes = { 0 };
+	const bool is_stdin = strcmp(loading->path, "-") == 0;
+	const int fd = is_stdin ? STDIN_FILENO : open(loading->path, O_RDONLY | O_CLOEXEC);
 	int status;
 
-	r.lines.fd = strcmp(loading->path, "-") == 0 ? STDIN_FILENO : open(loading->path, O_RDONLY | O_CLOEXEC);
-	if (r.lines.fd < 0) {
+	if (fd < 0) {
 		buf_addf(why, "%s: %s", loading->path, strerror(errno));
 		return EX_NOINPUT;
 	}
-	status = read_dump(&r, settings->folding);
-	if (status == EX_OK && r.records.count == 0 && !loading->may_be_empty) {
+	status = sync_dump_read(loading, fd, settings->folding, &records, &notes, why);
+	if (status == EX_OK && records.count == 0 && !loading->may_be_empty) {
 		buf_addf(why, "%s: the dump has no record, and its map would answer \"not found\" to everybody; --allow-shrink if that is meant", loading->path);
 		status = EX_DATAERR;
 	}
 	if (status == EX_OK)
-		status = make_map(settings, &r);
-	loading->records = r.records.count;
-	if (r.lines.fd != STDIN_FILENO)
-		close(r.lines.fd);
-	lines_free(&r.lines);
-	records_free(&r.records);
-	records_free(&r.notes);
-	buf_free(&r.key);
-	buf_free(&r.value);
+		status = make_map(settings, loading, &records, &notes, why);
+	loading->records = records.count;
+	if (!is_stdin)
+		close(fd);
+	records_free(&records);
+	records_free(&notes);
 	return status;
 }

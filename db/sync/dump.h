@@ -17,6 +17,7 @@
 
 #include "db/grammar/value.h"
 #include "db/live/livemap.h"
+#include "db/store/records.h"
 #include "lib/buf.h"
 
 /* Writes the state of one moment; who changes the map waits as long as it is read.  EX_OK, or a code with `why`. */
@@ -29,6 +30,12 @@ struct loading {
 	bool domains;                   /* served domains are written from the map: they are due */
 	size_t records;                 /* out: how many it has */
 };
+
+/*
+ * Reads a dump from `fd`.  EX_OK, or EX_DATAERR or EX_IOERR with `why` naming loading->path and line.  What was read of records and
+ * notes is there in either case.
+ */
+int sync_dump_read(const struct loading *loading, int fd, char folding, struct records *records, struct records *notes, struct buf *why);
 
 /*
  * Makes the map, which must not be there (EX_CANTCREAT): all records at once, then the notes, those that say how far the copy has come
