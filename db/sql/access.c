@@ -16,7 +16,7 @@
 #define IN(dialect) (1u << (dialect))
 #define SERVERS (IN(SQL_PGSQL) | IN(SQL_MYSQL))
 
-enum kind { TEXT, SECRET, WORDS, YES_NO, SECONDS };
+enum kind { TEXT, SECRET, HOSTS, YES_NO, SECONDS };
 
 static const struct known {
 	const char *name;
@@ -25,7 +25,7 @@ static const struct known {
 	size_t field;
 	unsigned dialects;
 } known[] = {
-	{ "hosts", NULL, WORDS, FIELD(hosts), SERVERS },
+	{ "hosts", NULL, HOSTS, FIELD(hosts), SERVERS },
 	{ "dbname", NULL, TEXT, FIELD(dbname), SERVERS },
 	{ "dbpath", NULL, TEXT, FIELD(dbname), IN(SQL_SQLITE) },
 	{ "user", NULL, TEXT, FIELD(user), SERVERS },
@@ -68,19 +68,51 @@ const char *sql_access_name(const char *word)
 	return k != NULL ? k->name : NULL;
 }
 
-static int take_secret(char **value, const struct setting *s, struct buf *why)
+/* A value that is a secret, or has one in it, must not be for all to read. */
+static int check_privacy(const struct setting *s, struct buf *why)
 {
-	int fd, status = EX_OK;
-
-	if (s->value[0] == '\0')
-		return EX_OK;
 	/* what was read from no file, a test's, needs no protection */
-	fd = open(s->file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	int fd = open(s->file, O_RDONLY | O_CLOEXEC | O_NONBLOCK), status = EX_OK;
+
 	if (fd >= 0) {
 		status = file_is_private(fd, s->file, why) ? EX_OK : EX_CONFIG;
 		close(fd);
 	}
+	return status;
+}
+
+static int take_secret(char **value, const struct setting *s, struct buf *why)
+{
+	int status;
+
+	if (s->value[0] == '\0')
+		return EX_OK;
+	status = check_privacy(s, why);
 	return status == EX_OK ? setting_text(s, value, why) : status;
+}
+
+/* postgresql://USER:PASSWORD@HOST/DBNAME?password=... */
+static bool has_password(const char *hosts)
+{
+	const char *uri = strstr(hosts, "://"), *at = uri != NULL ? strrchr(uri, '@') : NULL;
+
+	return uri != NULL && ((at != NULL && memchr(uri + 1, ':', (size_t)(at - uri) - 1) != NULL) || strstr(uri, "password=") != NULL);
+}
+
+static int take_hosts(char ***hosts, const struct setting *s, struct buf *why)
+{
+	int status = has_password(s->value) ? check_privacy(s, why) : EX_OK;
+
+	return status == EX_OK ? setting_words(s, hosts, why) : status;
+}
+
+void sql_host_show(const char *host, struct buf *out)
+{
+	const char *uri = strstr(host, "://"), *at = uri != NULL ? strrchr(uri, '@') : NULL;
+
+	if (at != NULL)
+		buf_add(out, host, (size_t)(uri + 3 - host));
+	buf_add(out, at != NULL ? at + 1 : host, strcspn(at != NULL ? at + 1 : host, "?"));
 }
 
 static int take(struct sql_access *a, const struct known *k, enum sql_dialect dialect, const struct setting *s, struct buf *why)
@@ -92,7 +124,7 @@ static int take(struct sql_access *a, const struct known *k, enum sql_dialect di
 	switch (k->kind) {
 	case TEXT: return setting_text(s, field, why);
 	case SECRET: return take_secret(field, s, why);
-	case WORDS: return setting_words(s, field, why);
+	case HOSTS: return take_hosts(field, s, why);
 	case YES_NO: return setting_bool(s, field, why);
 	case SECONDS: return setting_seconds(s, LONGEST_TIMEOUT, field, why);
 	}

@@ -22,6 +22,9 @@ int sql_access_take(struct sql_access *access, enum sql_dialect dialect, const s
 /* Adds all of it to `out`, so that two texts are the same if one connection can serve both.  It holds the password. */
 void sql_access_identity(const struct sql_access *access, struct buf *out);
 
+/* Adds what may be told of one of access->hosts: a URI without user, password and options. */
+void sql_host_show(const char *host, struct buf *out);
+
 void sql_access_copy(struct sql_access *to, const struct sql_access *from);
 void sql_access_free(struct sql_access *access);
 

@@ -234,8 +234,10 @@ static void explain(const struct server *s, struct buf *why)
 {
 	if (why->len > 0)
 		buf_adds(why, "; ");
-	if (s->host != NULL)
-		buf_addf(why, "%s: ", s->host);
+	if (s->host != NULL) {
+		sql_host_show(s->host, why);
+		buf_adds(why, ": ");
+	}
 	buf_adds(why, buf_str(&s->trouble));
 }
 

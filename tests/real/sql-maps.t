@@ -32,7 +32,10 @@ for my $type (qw(sqlite pgsql mysql)) {
 		refusals($type);
 		numbers($type);
 		modes($servers{$type}) if $type eq 'mysql';
-		prepared($servers{$type}) if $type eq 'pgsql';
+		if ($type eq 'pgsql') {
+			prepared($servers{$type});
+			uri($servers{$type});
+		}
 		$servers{$type} ? failures($type, $servers{$type}) : cut_off();
 	};
 }
@@ -163,6 +166,22 @@ sub refusals($type) {
 	like $said, qr/holds a password/, 'and the line says so';
 }
 
+# A password within a URI is one as well, and is told to nobody.
+sub uri($server) {
+	my ($good, $secret) = ('127.0.0.1:' . $server->port . '/postgres', $RealSql::password);
+	for my $uri ("postgresql://admin:$secret\@$good", "postgresql://admin\@$good?password=$secret") {
+		my $file = config('pgsql', hosts => $uri, user => undef, password => undef);
+		is qx{$dblookup -t pgsql $file joe\@example.com 2>&1}, "box!joe\n", 'a URI with a password';
+		chmod 0644, $file;
+		like qx{$dblookup -t pgsql $file joe\@example.com 2>&1}, qr/holds a password/, 'is not for all to read';
+		for my $bad ($uri =~ s/127\.0\.0\.1:\d+/127.0.0.1:1/r, $uri =~ s/postgres(\?|$)/postgres%zz$1/r, $uri =~ s/127\.0\.0\.1/[::/r) {
+			my $answer = map_of('pgsql', hosts => $bad, user => undef, password => undef)->find('joe@example.com');
+			like $answer, qr/^could-not-tell/, 'one that leads nowhere cannot tell';
+			unlike $answer, qr/$secret/, 'and the password is not told';
+		}
+	}
+}
+
 # Servers that do not answer as they should.
 sub failures($type, $server) {
 	unknown(map_of($type, password => 'wrong'), 'joe@example.com', qr/denied|authentication/, 'a wrong password');
@@ -249,7 +268,7 @@ sub config($type, %o) {
 	%all = (%all, query => "SELECT v FROM u WHERE a = '%s'", %o);
 	my $path = "$dir/map" . ++$number . '.cf';
 	open my $fh, '>', $path or die "$path: $!\n";
-	print $fh map { "$_ = $all{$_}\n" } sort keys %all;
+	print $fh map { "$_ = $all{$_}\n" } grep { defined $all{$_} } sort keys %all;
 	close $fh;
 	chmod 0600, $path;
 	return $path;

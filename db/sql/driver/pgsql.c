@@ -70,6 +70,22 @@ static void split_socket(struct sql_host *h)
 	*p = '\0';
 }
 
+static bool parse_host(const char *host, struct sql_host *h, struct sql_error *error)
+{
+	PQconninfoOption *options;
+
+	if (host != NULL && strstr(host, "://") != NULL) {
+		options = PQconninfoParse(host, NULL);
+		PQconninfoFree(options);
+		/* libpq's own words have the URI in them, and the password in it */
+		return options != NULL || sql_fail(error, true, "no URI as libpq reads them");
+	}
+	if (!sql_host_parse(h, host, error))
+		return false;
+	split_socket(h);
+	return true;
+}
+
 static PGconn *start(const struct sql_access *a, const char *host, const struct sql_host *h)
 {
 	const bool is_uri = host != NULL && strstr(host, "://") != NULL;
@@ -128,9 +144,8 @@ static void *connect_server(const struct sql_access *access, const char *host, i
 	struct session *s;
 	PGconn *c;
 
-	if ((host == NULL || strstr(host, "://") == NULL) && !sql_host_parse(&h, host, error))
+	if (!parse_host(host, &h, error))
 		return NULL;
-	split_socket(&h);
 	c = start(access, host, &h);
 	if (c == NULL) {
 		sql_fail(error, true, "out of memory");
