@@ -219,6 +219,7 @@ enum visit_use visit_expand(const struct visit *v, const struct found *found, en
 	}
 	if (!read_list(&e, &members, &count))
 		return USE_DONE;
+	v->walk->router->listed = true;
 	/* what no script can mend, as the router itself reads the directory (routing.md section 5.2) */
 	if (count > 1 && strcmp(found->from->map->provenance.type, "ldap") == 0)
 		visit_note(v, "if these are %zu values of the directory, all but one are lost by ZMailer's router", count);

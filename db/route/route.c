@@ -470,6 +470,7 @@ enum map_answer route(struct router *router, const struct route_query *query, co
 	pool_reset(&router->pool);
 	pool_reset(&router->kept);
 	router->nesting = NULL;
+	router->listed = false;
 	if (!address_parse(w.pool, query->address, query->length, ADDRESS_PLAIN, &address, &why)) {
 		struct buf shown = { 0 };
 

@@ -62,6 +62,7 @@ struct router {
 	struct pool pool;          /* working memory of a question */
 	struct pool kept;          /* the results of the last one */
 	const char *nesting;       /* out: why lists one inside the other held the last one, NULL if they did not */
+	bool listed;               /* out: an address list led the last one on */
 	struct hit hit;            /* what the last lookup found; its buffers serve again */
 };
 

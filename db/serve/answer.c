@@ -247,16 +247,29 @@ static enum map_answer ask_recipient(struct answers *a, const char *key, size_t 
 	return answer;
 }
 
-/* An address that leads to itself alone is no alias. */
+/* In the one form that results have; false for what is no address. */
+static bool take_apart(struct answers *a, const char *text, size_t length, struct address *address)
+{
+	const char *why;
+
+	pool_reset(&a->pool);
+	return address_parse(&a->pool, text, length, ADDRESS_PLAIN, address, &why);
+}
+
+/* An address that leads to itself alone is no alias, nor is its other spelling. */
 static enum map_answer ask_alias(struct answers *a, const char *key, size_t length, struct buf *value)
 {
 	const struct route_result *results;
 	size_t count;
 	enum map_answer answer = route_address(a, key, length, true, &results, &count, value);
+	struct address address;
 
 	if (answer != MAP_FOUND)
 		return answer;
-	if (count == 1 && strcasecmp(results[0].user, key) == 0)
+	if (!a->router->listed)
+		return MAP_NOT_FOUND;
+	if (count == 1 && take_apart(a, key, length, &address) &&
+	    strcasecmp(results[0].user, address_text(&a->pool, address.local, NULL, address.domain)) == 0)
 		return MAP_NOT_FOUND;
 	for (size_t i = 0; i < count; i++) {
 		/* commands and files are for this machine's own delivery, and no address */
@@ -272,13 +285,14 @@ static enum map_answer ask_alias(struct answers *a, const char *key, size_t leng
 /* Users of a domain that is ours are found or not; those of another one go out by smtp, or cannot. */
 static enum map_answer ask_domain(struct answers *a, const char *key, struct buf *value)
 {
-	char *address = xasprintf("%s@%s", NOBODY_HERE, key);
+	const size_t n = strlen(key), length = n > 1 && key[n - 1] == '.' ? n - 1 : n;
+	char *address = xasprintf("%s@%.*s", NOBODY_HERE, (int)length, key);
 	struct route_query query = { .address = address, .length = strlen(address) };
 	const struct route_result *results;
 	size_t count;
 	enum map_answer answer = MAP_NOT_FOUND;
 
-	if (address_domain_ok(key, strlen(key)))
+	if (address_domain_ok(key, length))
 		(void)!route(a->router, &query, &results, &count);
 	else
 		count = 0;
@@ -344,10 +358,17 @@ static enum map_answer ask_own(struct answers *a, const char *map, const char *k
 /* What is to be done with a recipient of a domain that is ours; of all others others judge. */
 static enum map_answer ask_policy(struct answers *a, const char *recipient, size_t length, struct buf *value)
 {
-	const char *at = address_at(recipient, length);
+	const char *at = address_at(recipient, length), *of = at != NULL ? at + 1 : NULL;
+	struct address address = { .local = "" };
 	struct buf words = { 0 };
-	enum map_answer domain = at != NULL ? ask_own(a, "domain", at + 1, strlen(at + 1), &words) : MAP_FOUND, answer = domain;
+	enum map_answer domain = MAP_FOUND, answer;
+	bool is_postmaster;
 
+	if (take_apart(a, recipient, length, &address))
+		of = address.domain;
+	if (of != NULL)
+		domain = ask_own(a, "domain", of, strlen(of), &words);
+	answer = domain;
 	if (domain == MAP_FOUND) {
 		buf_clear(&words);
 		answer = text_has_controls(recipient, length) ? MAP_NOT_FOUND : ask_own(a, "recipient", recipient, length, &words);
@@ -361,10 +382,12 @@ static enum map_answer ask_policy(struct answers *a, const char *recipient, size
 		if (answer == MAP_FOUND)
 			add_destinations(a, results, count);
 	}
+	/* whose mail must be taken (RFC 5321 section 4.5.1), by whoever the maps do not know */
+	is_postmaster = of == NULL && strcasecmp(address.local, "postmaster") == 0;
 	if (answer == MAP_COULD_NOT_TELL) {
 		tell_trouble(a, "policy", &words);
 		buf_adds(value, "DEFER_IF_PERMIT 4.3.0 it cannot be told now whether this recipient exists");
-	} else if (domain == MAP_FOUND && answer == MAP_NOT_FOUND) {
+	} else if (domain == MAP_FOUND && answer == MAP_NOT_FOUND && !is_postmaster) {
 		buf_adds(value, "REJECT 5.1.1 no such recipient");
 	} else {
 		buf_adds(value, "DUNNO");
@@ -450,6 +473,7 @@ void answers_free(struct answers *a)
 	if (a->memory != NULL)
 		cache_destroy(&a->memory);
 	buf_free(&a->destinations);
+	pool_free(&a->pool);
 	restraint_free(&a->tells);
 	transports_close(&a->transports);
 	router_destroy(&a->router);

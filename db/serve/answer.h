@@ -21,6 +21,7 @@
 #include "db/serve/transports.h"
 #include "lib/buf.h"
 #include "lib/cache.h"
+#include "lib/pool.h"
 #include "lib/restraint.h"
 
 struct answers {
@@ -41,6 +42,7 @@ struct answers {
 	bool is_settled;                   /* at the last look no map had just been written */
 	size_t open_maps;                  /* ... and so many were open */
 	struct hit hit;
+	struct pool pool;                  /* of an address that is taken apart */
 	struct restraint *tells;           /* the log hears of what could not tell once in a while, from whichever process */
 };
 

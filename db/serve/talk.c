@@ -47,7 +47,8 @@ static enum talk_news next_socketmap(struct talk *t)
 	case NETSTRING_WHOLE: break;
 	}
 	blank = memchr(content, ' ', length);
-	if (blank != NULL) {
+	/* no name has a NUL, and it must not be cut off to one */
+	if (blank != NULL && memchr(content, '\0', (size_t)(blank - content)) == NULL) {
 		buf_add(&t->map, content, (size_t)(blank - content));
 		buf_add(&t->key, blank + 1, length - (size_t)(blank + 1 - content));
 	} else {
@@ -62,14 +63,14 @@ static enum talk_news next_socketmap(struct talk *t)
 
 /* ---- lines ---- */
 
-/* The next line of the input without its end, NUL-ended; NULL if it has not come.  *bad: it is too long. */
+/* The next line of the input without its end, NUL-ended; NULL if it has not come.  *bad: it is too long, or has a NUL of its own. */
 static char *next_line(struct talk *t, size_t at, size_t *next, bool *bad)
 {
 	size_t left = t->in.len - at, within = left < TALK_LINE_MAX ? left : TALK_LINE_MAX;
 	char *lf = within > 0 ? memchr(t->in.data + at, '\n', within) : NULL;
 
-	*bad = lf == NULL && left >= TALK_LINE_MAX;
-	if (lf == NULL)
+	*bad = lf != NULL ? memchr(t->in.data + at, '\0', (size_t)(lf - t->in.data) - at) != NULL : left >= TALK_LINE_MAX;
+	if (lf == NULL || *bad)
 		return NULL;
 	*next = (size_t)(lf - t->in.data) + 1;
 	*lf = '\0';

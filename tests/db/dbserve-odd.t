@@ -188,6 +188,59 @@ subtest 'maps' => sub {
 };
 is stop(), 0, 'SIGTERM ends it well';
 
+# An address has many spellings.  Whichever a client uses, it is judged as dblookup -r judges it, and as its plain form is by every map.
+subtest 'spellings' => sub {
+	my %was = map { $_ => do { local (@ARGV, $/) = "$dir/$_"; <> } } qw(fqdnroutes domains dbases.conf);
+	put('fqdnroutes', "ann\@d.test: lmtp!store1!ann\n\"a b\"\@d.test: lmtp!store1!ab\nuli\@xn--mnchen-3ya.test: lmtp!store1!uli\n");
+	put('fqdnaliases', "team\@d.test: ann\@d.test\nself\@d.test: self\@d.test\n\"odd one\"\@d.test: ann\@d.test\n");
+	put('domains', "d.test error!nosuchuser\nxn--mnchen-3ya.test error!nosuchuser\n");
+	put('dbases.conf', "$was{'dbases.conf'}fqdnaliases btree - -la fqdnaliases -lm%\n");
+	put('table', "lmtp/* box:\nsmtp/* out:\n");
+	newdb();
+	my $idn = do { local (@ARGV, $/) = "$build/config.h"; <> =~ /HAVE_IDN 1/ };
+	unlink glob "$dir/*.socket";
+	start(addresses => [map({ ('-L', "$_:UNIX:$dir/$_.socket") } qw(socketmap policy)), '-T', "$dir/table"]);
+	ok wait_for(sub { IO::Socket::UNIX->new(Peer => "$dir/policy.socket") }), 'it listens';
+	my $judged = sub ($address) {
+		my $domain = $address =~ /\@([^\@]*?)>?$/ ? $1 : $address;
+		return join ', ', map({ ask("$_ $address") } qw(recipient alias transport)), ask("domain $domain"), policy($address);
+	};
+	my $refused = 'action=REJECT 5.1.1 no such recipient';
+	for (["ann\@d.test", 'OK OK, NOTFOUND , OK box:, OK OK, action=DUNNO', "ANN\@D.TEST", "ann\@d.test.", "\"ann\"\@d.test", "\"a\\nn\"\@D.test", "<ann\@d.test>", "\@r.test:ann\@d.test", "ann+x\@d.test"],
+		["no\@d.test", "NOTFOUND , NOTFOUND , NOTFOUND , OK OK, $refused", "NO\@D.TEST.", "\"no\"\@d.test", "<no\@d.test>", "no \@d.test", "ann\@\@d.test", "*\@d.test", "\"ann\@d.test\"\@d.test"],
+		["a b\@d.test", 'OK OK, NOTFOUND , OK box:, OK OK, action=DUNNO', "\"a b\"\@d.test", "\"a\\ b\"\@d.test", "\"A b\"\@d.test."],
+		["team\@d.test", "OK OK, OK ann\@d.test, OK box:, OK OK, action=DUNNO", "\"team\"\@d.test", "TEAM\@d.test."],
+		["odd one\@d.test", "OK OK, OK ann\@d.test, OK box:, OK OK, action=DUNNO", "\"odd one\"\@d.test", "\"odd\\ one\"\@d.test."],
+		["self\@d.test", "NOTFOUND , NOTFOUND , NOTFOUND , OK OK, $refused", "\"self\"\@d.test", "SELF\@d.test."],
+		["x\@else.test", 'OK OK, NOTFOUND , OK out:, NOTFOUND , action=DUNNO', "x\@ELSE.test.", "\"x\"\@else.test"],
+		["ann\@[192.0.2.1]", 'OK OK, NOTFOUND , OK out:, NOTFOUND , action=DUNNO'],
+		["ann\@d..test", 'NOTFOUND , NOTFOUND , NOTFOUND , NOTFOUND , action=DUNNO', "ann\@.d.test", "ann\@[d.test]", "\@", "ann\@"],
+		["\@d.test", "NOTFOUND , NOTFOUND , NOTFOUND , OK OK, $refused"],
+		$idn ? (["uli\@xn--mnchen-3ya.test", 'OK OK, NOTFOUND , OK box:, OK OK, action=DUNNO', "uli\@XN--MNCHEN-3YA.test.", "uli\@m\xc3\xbcnchen.test", "\"uli\"\@m\xc3\xbcnchen.test."]) : ()) {
+		my ($plain, $expected, @others) = @$_;
+		for my $address ($plain, @others) {
+			my $name = $address =~ s/[^ -~]/?/gr;
+			is $judged->($address), $expected, $name;
+			my $status = do { open my $out, '-|', "$build/db/dblookup", '-f', "$dir/dbases.conf", '-r', '--', $address; my @lines = <$out>; close $out; $? >> 8 };
+			is $status, $expected =~ /^OK/ ? 0 : 1, "$name: dblookup -r";
+		}
+	}
+	is ask("domain $_->[0]"), $_->[1], "domain $_->[0]" for ['d.test.', 'OK OK'], ['D.Test.', 'OK OK'], ['d.test..', 'NOTFOUND '], ['.', 'NOTFOUND '], ["x\@d.test", 'NOTFOUND '], ["\@d.test", 'NOTFOUND '];
+	is ask("alias $_"), 'NOTFOUND ', "no list has $_" for 'nobody', 'postmaster', 'd.test', '.', '|cmd';
+	is policy('Postmaster'), 'action=DUNNO', '<postmaster> is not refused (RFC 5321 section 4.5.1)';
+	is policy('nobody-else'), $refused, 'other names without a domain are';
+	like ask("recip\0ient ann\@d.test"), qr/^PERM /, 'a NUL in the name of a map';
+	like ask("recipient\0x ann\@d.test"), qr/^PERM /, '... and behind one';
+	is ask("recipient ann\@d.test\0"), 'NOTFOUND ', '... in a key';
+	my $socket = connection('policy');
+	syswrite $socket, "protocol_state=RCPT\nrecipient=ann\@d.test\0x\n\n";
+	is rest($socket), '', '... in a policy request: the end';
+	is stop(), 0, 'SIGTERM ends it well';
+	put($_, $was{$_}) for keys %was;
+	unlink "$dir/fqdnaliases", "$dir/fqdnaliases.db";
+	newdb();
+};
+
 # Several children are asked at a time, and each of them cannot tell.
 subtest 'a line in ten seconds is the daemon\'s, not each child\'s' => sub {
 	my $text = do { local (@ARGV, $/) = "$dir/dbases.conf"; <> };
