@@ -518,7 +518,7 @@ static void begin_writing(struct spool_draft *d)
 
 static void sync_message(struct spool_draft *d)
 {
-	must(d, fsync(d->message.fd) == 0, EX_IOERR, "cannot write", d->message.temporary);
+	must(d, fsync(d->message.fd) == 0, EX_IOERR, "cannot write", d->queue);
 }
 
 /* link(2) instead of rename(2), as it refuses to replace a file. */
