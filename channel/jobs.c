@@ -20,6 +20,9 @@
 #include "lib/hash.h"
 #include "lib/text.h"
 
+/* From so many files with failures on they are synced by one syncfs(2). */
+#define SYNCFS_FROM 8
+
 void jobs_init(struct jobs *jobs, const struct jobs_options *options)
 {
 	*jobs = (struct jobs){ .options = options };
@@ -517,16 +520,39 @@ int64_t jobs_failures_due(const struct jobs *jobs)
 	return jobs->outcomes.failing != NULL ? jobs->outcomes.failing_since + FAILURES_WAIT : CLOCK_NEVER;
 }
 
+/*
+ * One wait for the file system of many files instead of one for each; for few it would be a wait for what others have written.
+ * True with the number of the file system whose files need no sync any more.  Its error says nothing of one file: each is asked then.
+ */
+static bool sync_together(const struct job *failing, dev_t *system)
+{
+	size_t count = 0;
+	struct stat st;
+
+	for (const struct job *job = failing; job != NULL; job = job->next_failing)
+		count++;
+	if (count < SYNCFS_FROM || fstat(failing->control->fd, &st) < 0 || syncfs(failing->control->fd) < 0)
+		return false;
+	*system = st.st_dev;
+	return true;
+}
+
 void jobs_write_failures(struct jobs *jobs)
 {
+	bool together;
+	dev_t system;
+
 	/* all files are written before the first is synced: file systems then sync them together */
 	for (struct job *job = jobs->outcomes.failing; job != NULL; job = job->next_failing)
 		outcome_write_failures(&jobs->outcomes, job);
+	together = sync_together(jobs->outcomes.failing, &system);
 	while (jobs->outcomes.failing != NULL) {
 		struct job *job = jobs->outcomes.failing;
+		struct stat st;
 
 		jobs->outcomes.failing = job->next_failing;
-		outcome_conclude_failures(&jobs->outcomes, job);
+		outcome_conclude_failures(&jobs->outcomes, job,
+		                          together && fstat(job->control->fd, &st) == 0 && st.st_dev == system);
 		finish_if_settled(jobs, job);
 	}
 }

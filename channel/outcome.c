@@ -224,11 +224,11 @@ void outcome_write_failures(struct outcomes *o, struct job *job)
 		outcomes_comment(o, "%s: failures of %zu recipients cannot be written down: %m", job->name, job->failure_count);
 }
 
-void outcome_conclude_failures(struct outcomes *o, struct job *job)
+void outcome_conclude_failures(struct outcomes *o, struct job *job, bool synced)
 {
 	bool durable = job->lines.len == 0;
 
-	if (durable && fdatasync(job->control->fd) < 0) {
+	if (durable && !synced && fdatasync(job->control->fd) < 0) {
 		outcomes_comment(o, "%s: failures of %zu recipients cannot be synced: %m", job->name, job->failure_count);
 		durable = false;
 	}

@@ -16,15 +16,21 @@ my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
 my $program = $ENV{LMTP} // "$build/channel/lmtp";
 -x $program or BAIL_OUT("no $program");
 
-few_syncs(3000);
+refusals(1, 3000, 'failed', 60);
+refusals(200, 1, 'failed', 60);
 SKIP: {
 	skip 'no strace here', 1 unless -x '/usr/bin/strace';
+	# what syncfs(2) says is no file's: each is asked
+	refusals(40, 1, 'failed', 60, 'inject=syncfs:error=EIO');
+	refusals(40, 1, 'deferred', undef, 'inject=syncfs,fdatasync:error=EIO');
 	reply_in_the_socket_counts();
 }
 done_testing;
 
-# What the agent does is seen by strace; without it only that all fail.
-sub few_syncs($count) {
+# So many messages with so many recipients each, all refused.  What the agent does is seen by strace; without it only that all fail.
+sub refusals($messages, $each, $outcome, $most_syncs, @inject) {
+	my $count = $messages * $each;
+	my $what = "$messages x $each" . (@inject ? ", $inject[0]" : '');
 	my $loop = Loop->new;
 	my $dir = File::Temp->newdir('/tmp/zl-XXXXXX');
 	my $spool = Spool->new("$dir/post");
@@ -32,34 +38,36 @@ sub few_syncs($count) {
 		caps => [qw(PIPELINING ENHANCEDSTATUSCODES)], rules => [sub ($stage, $key, $c) {
 			$stage eq 'RCPT' ? [{ do => 'line', text => '550 5.1.1 unknown' }] : undef;
 		}]);
-	$spool->add(name => 101, body => "x\n", groups => [{ sender => ['smtp', 'mx', 'ann@test'], header => "Subject: x\n",
-		recipients => [map { { channel => 'lmtp', host => 'store', user => "r$_\@test" } } 1 .. $count] }]);
-	my @trace = -x '/usr/bin/strace' ? ('/usr/bin/strace', '-f', '-o', "$dir/trace", '-e', 'trace=fdatasync,pwrite64,write') : ();
+	$spool->add(name => 100 + $_, body => "x\n", groups => [{ sender => ['smtp', 'mx', 'ann@test'], header => "Subject: x\n",
+		recipients => [map { { channel => 'lmtp', host => 'store', user => "r$_\@test" } } 1 .. $each] }]) for 1 .. $messages;
+	my @trace = -x '/usr/bin/strace' ? ('/usr/bin/strace', '-f', '-o', "$dir/trace", '-e', 'trace=fdatasync,syncfs,pwrite64,write',
+		map { ('-e', $_) } @inject) : ();
 	my ($first, @more) = (@trace, $program);
 	my $scheduler = Scheduler->new(loop => $loop, spool => $spool, channel => 'lmtp', program => $first,
 		arguments => [@more, qw(-c lmtp -h client.example -F), "UNIX:$dir/s"]);
-	$scheduler->job('101', 'store');
+	$scheduler->job(100 + $_, 'store') for 1 .. $messages;
 	my $done = $loop->run(120, sub { $scheduler->satisfied });
-	ok($done, "$count refusals of one message are settled");
+	ok($done, "$what: refusals are settled");
 	is($scheduler->finish(30), '0', 'the agent ends well');
-	$scheduler->check_files;
+	$scheduler->check_files if $outcome eq 'failed';
 	$server->close;
-	my @failed = grep { $_->{outcome} eq 'failed' } values %{$scheduler->{reports}};
-	is(scalar @failed, $count, 'each of them failed, once');
+	my @such = grep { $_->{outcome} eq $outcome } values %{$scheduler->{reports}};
+	is(scalar @such, $count, "each of them $outcome, once");
+	return if $outcome ne 'failed';
 	is_deeply($scheduler->{problems}, [], 'marks, d lines and reports fit');
 	SKIP: {
 		skip 'no strace here', 2 unless @trace;
-		order_is_kept("$dir/trace");
+		order_is_kept("$dir/trace", $most_syncs);
 	}
 }
 
 # No "-" before a sync behind the d lines, no report before both.
-sub order_is_kept($path) {
+sub order_is_kept($path, $most) {
 	my ($syncs, $lines, $synced, @bad) = (0, 0, 0);
 	for (split /\n/, Spool::slurp($path)) {
-		if (/\bfdatasync\(/) {
+		if (/\b(?:fdatasync|syncfs)\(/) {
 			$syncs++;
-			$synced = 1;
+			$synced = !/EIO/;
 		} elsif (/\bwrite\(\d+, "d \d/) {
 			($lines, $synced) = ($lines + 1, 0);
 		} elsif (/\bpwrite64\(\d+, "-/ && !$synced) {
@@ -69,7 +77,7 @@ sub order_is_kept($path) {
 		}
 	}
 	is_deeply(\@bad, [], 'd lines are on the disk before marks and reports');
-	cmp_ok($syncs, '<=', 60, "$syncs syncs for all of them");
+	cmp_ok($syncs, '<=', $most, "$syncs syncs for all of them");
 	note "$lines writes of d lines";
 }
 
