@@ -380,13 +380,6 @@ size_t text_mark(const char *text, size_t n)
 	return n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
 }
 
-const char *text_end_fault(const char *text, size_t n)
-{
-	if (n == 0)
-		return "it is empty, as one that is being written; if nothing is meant to be in it, put in an empty line";
-	return text[n - 1] != '\n' ? "no newline at its end, as in one that is being written; if it is complete, add one" : NULL;
-}
-
 size_t text_unmark(char *text, size_t n)
 {
 	size_t skip = text_mark(text, n), to, from;

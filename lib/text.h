@@ -89,12 +89,6 @@ bool text_add_invisible(struct buf *out, const char *s, size_t n);
 size_t text_mark(const char *text, size_t n);
 
 /*
- * What to say of a text without a newline at its end, or with nothing in it: who rewrites a file in place has written half of it, and
- * what is missing there is not "not found".  NULL if it has an end.
- */
-const char *text_end_fault(const char *text, size_t n);
-
-/*
  * A text as its author meant it, in place: without the byte order mark at its start, and with LF where it
  * has CR LF.  A CR at the very end goes as well.  Returns what is left of `n` bytes, with a NUL behind it if it is less.
  */

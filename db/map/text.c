@@ -4,7 +4,7 @@
  * A line is KEY blanks WORD.  The key ends at the first blank outside double quotes, a backslash takes the next
  * byte as it is; keys are compared without case; the value is the first word only.  No comments, no colon.  The
  * first line of several with one key counts.  The file is read and indexed once, so that the order of its lines
- * does not matter for either type.  A file without a newline at its end is taken for one that is being written.
+ * does not matter for either type.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -96,18 +96,13 @@ static void free_text(struct text_map *t)
 
 static bool read_text(struct map *map, int fd, struct text_map *t)
 {
-	const char *nul, *fault;
+	const char *nul;
 	size_t line = 1;
 
 	if (!map_provenance_of(map, fd))
 		return false;
 	if (!file_read(fd, &t->bytes)) {
 		map_fail(map, "%s", file_error(errno));
-		return false;
-	}
-	fault = text_end_fault(buf_str(&t->bytes), t->bytes.len);
-	if (fault != NULL) {
-		map_fail(map, "%s", fault);
 		return false;
 	}
 	if (t->bytes.len > 0)

@@ -135,15 +135,7 @@ int dbases_read(struct dbases *dbases, const char *path, const struct zenv *zenv
 		buf_free(&text);
 		return EX_NOINPUT;
 	}
-	/* a file that names no map is one, but not half of a file: who is in the maps behind it would be "not found" */
-	if (text.len > 0 && text_end_fault(text.data, text.len) != NULL) {
-		struct fault fault = { path, 0, 0, false, text_end_fault(text.data, text.len) };
-
-		report(context, &fault);
-		status = EX_CONFIG;
-	} else {
-		status = dbases_parse(dbases, path, buf_str(&text), text.len, zenv, report, context);
-	}
+	status = dbases_parse(dbases, path, buf_str(&text), text.len, zenv, report, context);
 	buf_free(&text);
 	return status;
 }

@@ -79,19 +79,12 @@ static bool parse(struct transports *t, struct buf *why)
 /* EX_OK, or a code with a line in `why`; the lines are empty then. */
 static int read_file(struct transports *t, struct buf *why)
 {
-	const char *fault;
-
 	buf_clear(&t->text);
 	t->count = 0;
 	if (stat(t->path, &t->seen) < 0 || !file_read_path(t->path, &t->text)) {
 		fail(why, t->path, 0, file_error(errno));
 		t->seen = (struct stat){ 0 };
 		return EX_NOINPUT;
-	}
-	fault = text_end_fault(buf_str(&t->text), t->text.len);
-	if (fault != NULL) {
-		fail(why, t->path, 0, fault);
-		return EX_CONFIG;
 	}
 	if (memchr(buf_str(&t->text), '\0', t->text.len) != NULL) {
 		fail(why, t->path, 0, "it holds a NUL byte");

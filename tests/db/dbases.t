@@ -216,12 +216,6 @@ my $from_stdin = run([$newdb, '-las', "$db/fqdnaliases-local", '-'], in => $chai
 is($from_stdin, "newdb: $db/fqdnaliases-local.db: warning: mail to c1\@d.test will wait: $deep\n",
 	'a text without a name has no lines to tell');
 
-# whoever is in the maps behind it would be "not found"
-spew($conf, "aliases btree - - \$MAILVAR/db/aliases -lm\n# half a comm");
-$got = run([$dblookup, '-f', $conf, '-r', 'joe@d.test']);
-is($got->{status}, 78, 'half a dbases.conf, as one that is being written, is refused');
-is($got->{err}, "dblookup: $conf: no newline at its end, as in one that is being written; if it is complete, add one\n", '... in one line');
-
 opendir(my $d, $db) or die;
 is_deeply([grep { /tmp/ } readdir $d], [], 'no temporary file is left');
 
