@@ -52,7 +52,13 @@ int conf_expected(const struct conf_text *text, const char *what, const char *fo
 
 void conf_add_found(struct buf *out, const char *bytes, size_t n)
 {
+	size_t at = 0;
+
 	buf_addc(out, '"');
 	text_add_clean(out, bytes, n, SHOWN);
 	buf_addc(out, '"');
+	if (text_invisible(bytes, n, &at) != 0) {
+		buf_adds(out, " with ");
+		text_add_invisible(out, bytes, n);
+	}
 }

@@ -15,6 +15,9 @@
 #define LARGEST_FILE (1u << 20)
 #define DEEPEST_INCLUDE 8
 
+/* Longer words are like none of ours. */
+#define LONGEST_KEYWORD 32
+
 struct reader {
 	struct settings *settings;
 	struct conf_text text;       /* text.path lives as long as the settings */
@@ -49,6 +52,43 @@ static int expected(const struct setting *setting, struct buf *why, const char *
 	buf_addf(why, "%s:%zu: %s: expected %s, found ", setting->file, setting->line, setting->keyword, what);
 	conf_add_found(why, setting->value, strlen(setting->value));
 	return EX_CONFIG;
+}
+
+/* `word` with another letter at this place, one more, without it, or with the next one before it; NULL behind the last of these slips. */
+static char *with_slip(const char *word, int place, int slip)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789_-";
+	const int n = (int)strlen(word), count = (int)sizeof letters - 1, left = place < n ? place + 1 : n;
+
+	if (slip < count)
+		return xasprintf("%.*s%c%s", place, word, letters[slip], word + left);
+	if (slip < 2 * count)
+		return xasprintf("%.*s%c%s", place, word, letters[slip - count], word + place);
+	if (slip == 2 * count)
+		return xasprintf("%.*s%s", place, word, word + left);
+	if (slip == 2 * count + 1 && place + 1 < n)
+		return xasprintf("%.*s%c%c%s", place, word, word[place + 1], word[place], word + place + 2);
+	return NULL;
+}
+
+/*
+ * The keyword that `word` is but for one slip, to be freed; NULL if there is none.  What a file of settings may say is asked of its
+ * reader, who knows words when it hears them and has no list of them.
+ */
+static char *nearest_keyword(settings_name *name_of, const char *word)
+{
+	const size_t n = strlen(word);
+
+	for (size_t place = 0; place <= n && n <= LONGEST_KEYWORD; place++) {
+		char *other;
+
+		for (int slip = 0; (other = with_slip(word, (int)place, slip)) != NULL; slip++) {
+			if (name_of(other) != NULL)
+				return other;
+			free(other);
+		}
+	}
+	return NULL;
 }
 
 /* ---- lines ---------------------------------------------------------------- */
@@ -138,8 +178,14 @@ static int take_setting(struct reader *r, const char *p, const char *end)
 	}
 	name = r->name_of(keyword);
 	if (name == NULL) {
+		char *near = nearest_keyword(r->name_of, keyword);
+
 		free(keyword);
-		return line_error(r, "unknown keyword", p, n);
+		line_error(r, "unknown keyword", p, n);
+		if (near != NULL)
+			buf_addf(r->text.why, "; is %s meant?", near);
+		free(near);
+		return EX_CONFIG;
 	}
 	s->list = xgrow(s->list, s->count, &s->capacity, sizeof *s->list);
 	s->list[s->count++] = (struct setting){

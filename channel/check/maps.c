@@ -147,7 +147,7 @@ static enum severity check_read(const struct look *l)
 	bool ready = map != NULL && map_ready(map);
 
 	finding_add(l->findings, ready ? FINDING_OK : FINDING_CRITICAL, "map %s (%s): %s", l->path, l->line->type,
-	            ready ? "answers" : map != NULL ? map_error(map) : buf_str(&why));
+	            ready && map_is_slow(map) ? "its settings can be used; the server is not asked" : ready ? "answers" : map != NULL ? map_error(map) : buf_str(&why));
 	map_close(&map);
 	buf_free(&why);
 	return ready ? FINDING_OK : FINDING_CRITICAL;

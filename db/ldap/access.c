@@ -290,6 +290,7 @@ static int read_password_file(struct draft *d)
 	int fd = open(a->password_file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	int status = EX_CONFIG;
 
+	blame(d, "passwdfile", "");
 	if (fd < 0 || !file_is_private(fd, a->password_file, d->why)) {
 		if (fd < 0)
 			buf_addf(d->why, "%s: %s", a->password_file, strerror(errno));
@@ -304,13 +305,19 @@ static int read_password_file(struct draft *d)
 			text.len = text_unmark(text.data, text.len);
 		n = strcspn(buf_str(&text), "\r\n");
 
-		if (strspn(buf_str(&text) + n, "\r\n") != text.len - n)
-			buf_addf(d->why, "%s:2: expected one line with the password", a->password_file);
+		if (text.len > 0 && memchr(text.data, '\0', text.len) != NULL)
+			buf_addf(d->why, "%s: a NUL byte, as in UTF-16; expected a plain text with the password", a->password_file);
+		else if (strspn(buf_str(&text) + n, "\r\n") != text.len - n)
+			buf_addf(d->why, "%s: expected one line with the password and nothing else", a->password_file);
+		else if (n == 0)
+			buf_addf(d->why, "%s is empty; expected a line with the password", a->password_file);
 		else
 			status = EX_OK;
-		if (n > 0)
+		if (status == EX_OK)
 			a->password = xstrndup(text.data, n);
 	}
+	if (status == EX_OK)
+		buf_clear(d->why);
 	if (fd >= 0)
 		close(fd);
 	if (text.data != NULL)
@@ -336,7 +343,7 @@ static int check_password(struct draft *d)
 		return status;
 	/* a name without password is taken for anonymous by servers (RFC 4513 section 5.1.2) */
 	if (a->bind == LDAP_BIND_SIMPLE && a->binddn != NULL && a->password == NULL)
-		return blame(d, "binddn", "without a password: passwd or passwdfile is missing or empty");
+		return blame(d, "binddn", "without a password: passwd or passwdfile is missing, or passwd is empty");
 	if (a->bind == LDAP_BIND_SIMPLE && a->binddn == NULL && a->password != NULL)
 		return blame(d, a->password_file != NULL ? "passwdfile" : "passwd", "a password without binddn");
 	return EX_OK;

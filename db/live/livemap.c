@@ -27,7 +27,7 @@ struct livemap *livemap_new(const struct livemap_settings *s, int *status, struc
 	struct map *map;
 
 	if (mode == NULL || type == NULL) {
-		buf_addf(why, "%s: maps of type \"%s\" cannot be changed", s->base, s->type);
+		buf_addf(why, "%s: maps of type \"%s\" cannot be changed; expected btree, bhash or lmdb", s->base, s->type);
 		*status = EX_UNAVAILABLE;
 		return NULL;
 	}

@@ -97,7 +97,11 @@ static void damage_stops_with_file_and_line(void **state)
 		{ URI FILTER ATTR, "F: base is missing" },
 		{ URI BASE ATTR, "F: filter is missing" },
 		{ USUAL, "F: attr or result is missing" },
-		{ USUAL "atr x\n", "F:4: unknown keyword \"atr\"" },
+		{ USUAL "atr x\n", "F:4: unknown keyword \"atr\"; is attr meant?" },
+		{ USUAL ATTR "serch_base x\n", "F:5: unknown keyword \"serch_base\"; is search_base meant?" },
+		{ USUAL ATTR "bnid no\n", "F:5: unknown keyword \"bnid\"; is bind meant?" },
+		{ USUAL ATTR "Tineout 3\n", "F:5: unknown keyword \"Tineout\"; is timeout meant?" },
+		{ USUAL ATTR "\xc2\xa0timeout 3\n", "F:5: expected a keyword, found \"\xc2\xa0\" with U+00A0, which cannot be told from a blank" },
 		{ USUAL ATTR "attr x\n", "F:5: attr: line 4 says it already" },
 		{ USUAL ATTR "search_base o=y\n", "F:5: search_base: line 2 says it already by base" },
 		{ URI BASE ATTR "filter (mail=%s\n", "F:4: filter: is no filter" },
@@ -191,8 +195,12 @@ static void password_files_must_be_private(void **state)
 	static const struct { const char *content; mode_t mode; int status; const char *why; } rows[] = {
 		{ "secret\n", 0600, EX_OK, NULL }, { "secret", 0640, EX_OK, NULL }, { "secret\r\n", 0400, EX_OK, NULL },
 		{ "secret\n", 0644, EX_CONFIG, "mode 0644" }, { "secret\n", 0602, EX_CONFIG, "mode 0602" }, { "secret\n", 0660, EX_CONFIG, "mode 0660" },
-		{ "", 0600, EX_CONFIG, "binddn: without a password" }, { "\n", 0600, EX_CONFIG, "binddn: without a password" },
+		{ "\n", 0600, EX_CONFIG, " is empty" },
 		{ "one\ntwo\n", 0600, EX_CONFIG, "expected one line" },
+		{ "", 0600, EX_CONFIG, " is empty; expected a line with the password" },
+		{ "\r\n", 0600, EX_CONFIG, " is empty" },
+		{ "\nsecret\n", 0600, EX_CONFIG, "expected one line" },
+		{ "\xef\xbb\xbfsecret\r\n", 0600, EX_OK, "" },
 	};
 	char path[] = "/tmp/zl-ldapconf-XXXXXX";
 	struct ldapconf c;

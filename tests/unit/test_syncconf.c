@@ -90,6 +90,8 @@ static void damage_stops_with_file_and_line(void **state)
 		{ TOP "fold both\n" RULE, "F:4: fold: expected one of lower, upper, no" },
 		{ TOP "type\n" RULE, "F:4: type: has no value" },
 		{ "uri ldapi:///\nbase o=x\nmap users\n" RULE, "F:3: map: expected an absolute path" },
+		{ "uri ldapi:///\nbase o=x\nmap /\n" RULE, "F:3: map: is a directory; expected the name of a map in it" },
+		{ "uri ldapi:///\nbase o=x\nmpa /m/users\n" RULE, "F:3: unknown keyword \"mpa\"; is map meant?" },
 		{ "uri ldapi:///\nbase o=x\nmap /m/users.db\n" RULE, "F:3: map: expected the name without its suffix" },
 		{ TOP "attr x\n" RULE, "F:4: unknown keyword \"attr\"" },
 		{ TOP "binddn cn=a\n" RULE, "F:4: binddn: without a password" },
