@@ -193,8 +193,8 @@ static bool ask_session(struct sqlconn *c, struct asking *a, struct sql_error *e
 		buf_adds(&text, q->text);
 	done = (q->query == NULL || sql_query_fill(q->query, q->key, q->key_length, c->driver, c->session, &text, error))
 		&& c->driver->query(c->session, buf_str(&text), &a->deadline, pass_row, a, error);
-	if (done && a->has_rows && q->query != NULL && !error->is_lost && c->driver->is_certain != NULL)
-		done = c->driver->is_certain(c->session, q->key, q->key_length, a->deadline, error);
+	if (done && !error->is_lost && c->driver->is_certain != NULL)
+		done = c->driver->is_certain(c->session, q->key, q->key_length, a->has_rows, a->deadline, error);
 	buf_free(&text);
 	return done;
 }

@@ -43,7 +43,7 @@ struct sql_error {
 /* One row; a value of NULL is SQL's NULL.  False: no more rows are wanted, and what follows is passed over. */
 typedef bool sql_row(void *context, unsigned columns, const char *const *values, const size_t *lengths);
 
-#define SQL_DRIVER_VERSION 4
+#define SQL_DRIVER_VERSION 5
 
 struct sql_driver {
 	unsigned version;
@@ -64,10 +64,11 @@ struct sql_driver {
 	bool (*query)(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error);
 
 	/*
-	 * True unless the rows that query() has just given may be another key's, as this database compares text with a number by those of
-	 * its bytes that are one; else `error`.  NULL: this database does not.
+	 * True unless what query() has just given may be cut off, or if there were rows, another key's, as this database compares text with
+	 * number by those of its bytes that are one; else `error`.  `key` is NULL where none was in the query.  NULL: this database does
+	 * neither.
 	 */
-	bool (*is_certain)(void *session, const char *key, size_t n, int64_t deadline, struct sql_error *error);
+	bool (*is_certain)(void *session, const char *key, size_t n, bool has_rows, int64_t deadline, struct sql_error *error);
 
 	/*
 	 * Prepares a query with ?1, ?2 ... ($1, $2 ... of PostgreSQL) in the places of strings, once for a session, for the next ask();

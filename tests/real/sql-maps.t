@@ -124,6 +124,16 @@ sub modes($server) {
 	$server->administer("SET GLOBAL sql_mode = DEFAULT; SET GLOBAL init_connect = 'SET NAMES gbk', GLOBAL max_error_count = 0");
 	$ask->('init_connect');
 	unlike map_of('mysql', query => "SELECT v FROM n WHERE i = '%s'")->find('1abc'), qr/^found/, 'a server that forgets its warnings';
+	$server->administer('SET GLOBAL sql_select_limit = 1');
+	is map_of('mysql')->find('two@example.com'), 'found 1,2', 'a server that gives no more than one row';
+	$server->administer('SET GLOBAL sql_select_limit = 0');
+	is map_of('mysql')->find('joe@example.com'), 'found box!joe', 'or none';
+	$server->administer('SET GLOBAL sql_select_limit = DEFAULT, GLOBAL group_concat_max_len = 6');
+	my $list = map_of('mysql', query => "SELECT GROUP_CONCAT(v) FROM u WHERE a = '%s' GROUP BY a");
+	unknown($list, 'joe@example.com', qr/cut off \(.*\); raise group_concat_max_len/, 'a list that was cut off');
+	is $list->find('two@example.com'), 'found 1,2', 'but not one that is whole';
+	$server->administer('SET GLOBAL group_concat_max_len = DEFAULT');
+	unknown(map_of('mysql', query => "SELECT v FROM u WHERE a = '%s' LIMIT ROWS EXAMINED 3"), 'nobody@example.com', qr/may be cut off/, 'a search that was given up');
 	$server->administer("SET GLOBAL init_connect = '', GLOBAL max_error_count = DEFAULT");
 	open my $fh, '>', $option_file or die "$option_file: $!\n";
 	print $fh "[client]\ninit-command=SET sql_mode='ANSI,NO_BACKSLASH_ESCAPES'\ndefault-character-set=gbk\nreconnect\n";

@@ -33,6 +33,7 @@ for my $kind (qw(sqlite pgsql mysql)) {
 		refuses($database, $kind);
 		$kind eq 'sqlite' ? cut_off($database) : troubles($database, $kind);
 		notifications($database) if $kind eq 'pgsql';
+		limits($database) if $kind eq 'mysql';
 	};
 }
 streams() if -x '/usr/bin/sqlite3' && -e "$ENV{BUILD_DIR}/db/zlmtp-sqlite.so";
@@ -244,6 +245,22 @@ sub troubles($database, $kind) {
 	$sync->sql("UPDATE u SET v = 'back' WHERE a = 'user5\@example.com'");
 	becomes_equal $sync, 'and follows again when the server is back', 20;
 	is $sync->stop, 0, 'until it is stopped';
+}
+
+# What MySQL's server may cut off removes nobody.
+sub limits($database) {
+	my $sync = sync_of($database, 'mysql');
+	$sync->once;
+	$database->administer('SET GLOBAL sql_select_limit = 290, GLOBAL group_concat_max_len = 8');
+	is +($sync->once)[1], "300 records: 0 added, 0 changed, 0 removed\n", 'a server with a limit of rows gives all';
+	my $before = $sync->map;
+	$sync->{query} = 'SELECT a, GROUP_CONCAT(v) FROM u GROUP BY a';
+	$sync->configure;
+	my ($exit, $said) = $sync->once;
+	is $exit, 75, 'lists that were cut off: status 75';
+	like $said, qr/^sqlsync: [^\n]*cut off[^\n]*\n\z/, '... in one line';
+	is_deeply $sync->map, $before, '... and the map is as it was';
+	$database->administer('SET GLOBAL sql_select_limit = DEFAULT, GLOBAL group_concat_max_len = DEFAULT');
 }
 
 # A file that is half copied removes nobody.

@@ -114,17 +114,18 @@ static bool is_unwanted(const char *mode, size_t n)
 
 struct modes {
 	char wanted[1024];      /* those of the session, without the unwanted */
-	bool are_wanted;        /* there were no others, and the server remembers warnings */
+	bool are_wanted;        /* there were no others, the server remembers warnings and gives all rows */
 };
 
 static bool take_modes(void *context, unsigned columns, const char *const *values, const size_t *lengths)
 {
 	struct modes *modes = context;
-	const char *mode = columns == 2 && values[0] != NULL ? values[0] : "";
+	const char *mode = columns == 3 && values[0] != NULL ? values[0] : "";
 	size_t at = 0;
 
-	(void)lengths;
-	modes->are_wanted = columns == 2 && values[0] != NULL && values[1] != NULL && strcmp(values[1], "0") != 0;
+	/* sql_select_limit is 4294967295 at least where nobody has set one */
+	modes->are_wanted = columns == 3 && values[0] != NULL && values[1] != NULL && strcmp(values[1], "0") != 0
+		&& values[2] != NULL && lengths[2] >= 10;
 	for (size_t n; *mode != '\0'; mode += n + (mode[n] == ',')) {
 		n = strcspn(mode, ",");
 		if (is_unwanted(mode, n)) {
@@ -143,18 +144,19 @@ static bool take_modes(void *context, unsigned columns, const char *const *value
 static bool has_wanted_modes(MYSQL *m, struct modes *modes, int64_t deadline, struct sql_error *error)
 {
 	modes->are_wanted = false;
-	return query(m, "SELECT @@SESSION.sql_mode, @@SESSION.max_error_count", &deadline, take_modes, modes, error) && modes->are_wanted;
+	return query(m, "SELECT @@SESSION.sql_mode, @@SESSION.max_error_count, @@SESSION.sql_select_limit", &deadline, take_modes, modes, error) && modes->are_wanted;
 }
 
 /*
  * Has quotes and backslashes mean what the reader of the query takes them for (db/sql/query.c), and the bytes of a key what the
- * library takes them for when it escapes them, whatever server and option file have set for new sessions.
+ * library takes them for when it escapes them, and all rows and warnings come, whatever server and option file have set for new
+ * sessions.
  */
 static bool settle_session(MYSQL *m, const struct sql_access *a, int64_t deadline, struct sql_error *error)
 {
 	const my_bool no = 0;
 	struct modes modes;
-	char text[sizeof modes.wanted + 80];
+	char text[sizeof modes.wanted + 120];
 	int code = -1;
 
 	/* an option file may want it; what is settled here would be lost in silence */
@@ -166,12 +168,13 @@ static bool settle_session(MYSQL *m, const struct sql_access *a, int64_t deadlin
 		return true;
 	if (error->text[0] != '\0')
 		return false;
-	snprintf(text, sizeof text, "SET SESSION sql_mode='%s', SESSION max_error_count=64", modes.wanted);
+	snprintf(text, sizeof text, "SET SESSION sql_mode='%s', SESSION max_error_count=64, SESSION sql_select_limit=18446744073709551615",
+	         modes.wanted);
 	if (!send_query(m, text, deadline, error))
 		return false;
 	if (has_wanted_modes(m, &modes, deadline, error))
 		return true;
-	return error->text[0] == '\0' && sql_fail(error, true, "the server keeps its sql_mode, in which quotes mean something else");
+	return error->text[0] == '\0' && sql_fail(error, true, "the server keeps a sql_mode in which quotes mean something else, or its sql_select_limit");
 }
 
 static void *connect_server(const struct sql_access *access, const char *host, int64_t deadline, struct sql_error *error)
@@ -262,31 +265,42 @@ static bool query(void *session, const char *text, const int64_t *deadline, sql_
 }
 
 struct doubt {
-	const char *key;
+	const char *key;        /* NULL: it does not matter */
 	size_t length;
 	struct sql_error *error;
 };
 
-/* A row of SHOW WARNINGS: level, code, message.  The message may be translated, but not the types. */
-static bool take_warning(void *context, unsigned columns, const char *const *values, const size_t *lengths)
+/* True if the key was taken for a number.  The message may be translated, but not the types. */
+static bool is_about_key(const struct doubt *d, const char *text)
 {
-	struct doubt *d = context;
-	const char *text = columns == 3 && values[1] != NULL && strcmp(values[1], "1292") == 0 && values[2] != NULL ? values[2] : "";
 	const char *value = strchr(text, '\''), *end = strrchr(text, '\'');
 	const size_t n = value != end ? (size_t)(end - value) - 1 : 0;
 
-	(void)lengths;
-	if (strstr(text, "DECIMAL") == NULL && strstr(text, "DOUBLE") == NULL && strstr(text, "INTEGER") == NULL)
-		return true;
-	/* of a value in the table; what is long is cut, and what is no ASCII written otherwise */
-	if (d->length < 100 && n > 0 && memmem(d->key, d->length, value + 1, n) == NULL && strchr(text, '\\') == NULL)
-		return true;
-	return sql_fail(d->error, false, "a key was compared with a number (%s); in the query, write CAST(COLUMN AS CHAR) = '%%s'", text);
+	if (d->key == NULL || (strstr(text, "DECIMAL") == NULL && strstr(text, "DOUBLE") == NULL && strstr(text, "INTEGER") == NULL))
+		return false;
+	/* else it may be a value in the table; what is long is cut, and what is no ASCII written otherwise */
+	return d->length >= 100 || n == 0 || strchr(text, '\\') != NULL || memmem(d->key, d->length, value + 1, n) != NULL;
 }
 
-static bool is_certain(void *session, const char *key, size_t n, int64_t deadline, struct sql_error *error)
+/* A row of SHOW WARNINGS: level, code, message. */
+static bool take_warning(void *context, unsigned columns, const char *const *values, const size_t *lengths)
 {
-	struct doubt doubt = { .key = key, .length = n, .error = error };
+	struct doubt *d = context;
+	const int code = columns == 3 && values[1] != NULL && values[2] != NULL ? atoi(values[1]) : 0;
+
+	(void)lengths;
+	if (code == 1260)
+		return sql_fail(d->error, false, "a value was cut off (%s); raise group_concat_max_len", values[2]);
+	if (code == 1931)
+		return sql_fail(d->error, false, "the answer may be cut off (%s)", values[2]);
+	if (code == 1292 && is_about_key(d, values[2]))
+		return sql_fail(d->error, false, "a key was compared with a number (%s); in the query, write CAST(COLUMN AS CHAR) = '%%s'", values[2]);
+	return true;
+}
+
+static bool is_certain(void *session, const char *key, size_t n, bool has_rows, int64_t deadline, struct sql_error *error)
+{
+	struct doubt doubt = { .key = has_rows ? key : NULL, .length = n, .error = error };
 
 	return mysql_warning_count(session) == 0
 		|| (query(session, "SHOW WARNINGS", &deadline, take_warning, &doubt, error) && error->text[0] == '\0');
