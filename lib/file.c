@@ -260,16 +260,23 @@ void file_as_owner(const char *path)
 		file_as_user(st.st_uid, st.st_gid);
 }
 
+/* This thread is another user for files. */
+static _Thread_local bool is_other;
+
 void file_as_user(uid_t uid, gid_t gid)
 {
-	if (geteuid() != 0 || uid == 0)
+	if (uid == 0 || geteuid() != 0)
 		return;
+	is_other = true;
 	setfsgid(gid);
 	setfsuid(uid);
 }
 
 void file_as_oneself(void)
 {
+	if (!is_other)
+		return;
+	is_other = false;
 	setfsuid(geteuid());
 	setfsgid(getegid());
 }
