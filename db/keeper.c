@@ -11,6 +11,7 @@
 #include "db/build/fault.h"
 #include "db/store/kept.h"
 #include "lib/alloc.h"
+#include "lib/child.h"
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -112,11 +113,33 @@ void keeper_warn(const char *map)
 	}
 }
 
+static const int stops[] = { SIGTERM, SIGINT, SIGHUP };
+static void (*tell)(int sig);
+static volatile sig_atomic_t is_stopping;
+
+static void on_signal(int sig)
+{
+	is_stopping = 1;
+	tell(sig);
+}
+
+/* They are blocked while a worker is waited for. */
+static bool is_asked_to_stop(void)
+{
+	sigset_t pending;
+	bool is_one = is_stopping != 0;
+
+	sigpending(&pending);
+	for (size_t i = 0; i < sizeof stops / sizeof stops[0]; i++)
+		is_one = is_one || sigismember(&pending, stops[i]) == 1;
+	return is_one;
+}
+
 void keeper_catch_signals(void (*on_stop)(int sig), sigset_t *unblocked)
 {
-	static const int stops[] = { SIGTERM, SIGINT, SIGHUP };
-
-	wait_catch(stops, sizeof stops / sizeof stops[0], on_stop, unblocked);
+	tell = on_stop;
+	wait_catch(stops, sizeof stops / sizeof stops[0], on_signal, unblocked);
+	child_heed(is_asked_to_stop);
 }
 
 void keeper_complain(struct buf *why)

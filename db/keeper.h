@@ -34,7 +34,7 @@ void keeper_lock(const char *map, const char *suffix, const char *config);
 /* For who changes a map by hand: a line if it is one that a program keeps, which will undo the change. */
 void keeper_warn(const char *map);
 
-/* wait_catch() for SIGTERM, SIGINT and SIGHUP. */
+/* wait_catch() for SIGTERM, SIGINT and SIGHUP; when one has come, no worker that says nothing is waited for (child_heed()). */
 void keeper_catch_signals(void (*on_stop)(int sig), sigset_t *unblocked);
 
 /* complain() of what servers and libraries may have put anything into; empties `why`. */

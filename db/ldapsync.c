@@ -96,6 +96,8 @@ struct sync {
 	int64_t heard;           /* the last message */
 	int64_t touched;         /* the first of them since the last batch */
 	int64_t next_flush;
+	bool list_is_old;        /* the map may have other domains than the list */
+	int64_t next_domains;    /* before which the list is not looked at */
 	int64_t flush_delay;     /* after a batch that failed */
 	int64_t flushed;
 	sigset_t unblocked;      /* while waiting */
@@ -165,23 +167,26 @@ static int write_map(struct sync *s, struct content_counts *counts)
 static int write_domains(struct sync *s)
 {
 	struct buf why = { 0 };
-	char **list;
-	int status;
+	char **list = content_domains(copy_content(s->copy));
+	int status = domains_write(&s->domains, list, &why);
 
-	if (s->conf.domains == NULL || !copy_domains_are_due(s->copy))
-		return EX_OK;
-	list = content_domains(copy_content(s->copy));
-	status = domains_write(&s->domains, list, &why);
 	words_free(list);
+	s->next_domains = clock_ms() + (status == EX_OK ? LOOK_MS : LONGEST_DELAY_MS);
 	if (status != EX_OK) {
 		if (status == EX_TEMPFAIL)
 			buf_adds(&why, "; --allow-shrink if that is meant");
 		keeper_complain(&why);
-	} else if (s->domains.command == NULL) {
+	} else if (!s->domains.must_run && s->domains.pid == 0) {
 		copy_domains_done(s->copy);
 	}
+	s->list_is_old = status != EX_OK;
 	buf_free(&why);
 	return status;
+}
+
+static int judge_domains(void *context, char *const *list, struct buf *why)
+{
+	return domains_judge(context, list, why);
 }
 
 /* Looks after the command; after success nothing is pending. */
@@ -193,7 +198,7 @@ static bool run_command(struct sync *s)
 
 	if (!ok)
 		keeper_complain(&why);
-	else if (ran && s->domains.pid == 0 && !s->domains.must_run)
+	else if (ran && s->domains.pid == 0 && !s->domains.must_run && !s->list_is_old)
 		copy_domains_done(s->copy);
 	buf_free(&why);
 	return ok;
@@ -414,10 +419,11 @@ static int run_once(struct sync *s)
 	if (status == EX_OK) {
 		if (!s->verbose)
 			print_counts(&counts);
-		status = write_domains(s);
+		if (s->conf.domains != NULL)
+			status = write_domains(s);
 	}
 	while (status == EX_OK && (s->domains.must_run || s->domains.pid != 0)) {
-		if (!run_command(s))
+		if (stopped != 0 || !run_command(s))
 			status = EX_TEMPFAIL;
 		else if (s->domains.pid != 0)
 			wait_for_news(s, SESSION_QUIET, domains_deadline(&s->domains));
@@ -482,6 +488,21 @@ static int flush_what_is_due(struct sync *s)
 		}
 		return s->verdict == SHRINKAGE_TOO_MUCH ? EX_TEMPFAIL : EX_OK;
 	}
+	if (copy_domains_are_due(s->copy)) {
+		s->list_is_old = true;
+		s->next_domains = 0;
+	}
+	return EX_OK;
+}
+
+/* The list is written when the map has other domains, when that could not be done, and when somebody has deleted it. */
+static int look_after_domains(struct sync *s)
+{
+	if (s->conf.domains == NULL || !s->complete || copy_state(s->copy) == COPY_NEW_DATA || clock_ms() < s->next_domains)
+		return EX_OK;
+	s->next_domains = clock_ms() + LOOK_MS;
+	if (!s->list_is_old && access(s->conf.domains, F_OK) == 0)
+		return EX_OK;
 	return write_domains(s) == EX_TEMPFAIL ? EX_TEMPFAIL : EX_OK;
 }
 
@@ -540,12 +561,14 @@ static int follow(struct sync *s)
 		if (compare_if_due(s))
 			news = SESSION_BUSY;
 		status = flush_what_is_due(s);
+		if (status == EX_OK)
+			status = look_after_domains(s);
 		announce(s);
 		end_poll(s);
 		run_command(s);
 	}
 	/* a newer cookie makes the next start quicker */
-	if (status == EX_OK && s->complete && copy_state(s->copy) != COPY_CLEAN)
+	if (status == EX_OK && s->complete && copy_state(s->copy) != COPY_CLEAN && s->flush_delay == 0)
 		write_map(s, &(struct content_counts){ 0 });
 	return status;
 }
@@ -563,11 +586,14 @@ static int begin(struct sync *s, bool may_shrink)
 	s->settings.unclear = s->conf.unclear;
 	s->settings.may_shrink = may_shrink;
 	s->settings.report = say;
-	status = open_copy(s);
+	s->settings.judge_domains = judge_domains;
+	s->settings.domains = s->conf.domains != NULL ? &s->domains : NULL;
 	s->domains = (struct domains){ .path = s->conf.domains, .format = s->conf.domains_format, .command = s->conf.domains_command,
 	                               .may_shrink = may_shrink };
+	status = open_copy(s);
 	/* a process was killed between writing the list and the end of the command */
-	s->domains.must_run = status == EX_OK && s->domains.command != NULL && copy_domains_are_due(s->copy);
+	s->list_is_old = status == EX_OK && copy_domains_are_due(s->copy);
+	s->domains.must_run = s->list_is_old && s->domains.command != NULL;
 	return status;
 }
 
@@ -651,6 +677,7 @@ int main(int argc, char **argv)
 		status = begin(&s, may_shrink);
 		if (status == EX_OK)
 			status = s.once ? run_once(&s) : follow(&s);
+		domains_stop(&s.domains);
 		session_close(&s.session);
 		copy_close(&s.copy);
 	}

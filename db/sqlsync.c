@@ -127,7 +127,7 @@ static bool guard_removal(void *context, struct livemap *livemap, const struct l
 	struct guard *g = context;
 	const bool was_empty = g->shrinkage.may_be_empty;
 	const struct shrinking change = {
-		.now = time(NULL), .keys = counts->before, .removed = counts->removed,
+		.now = shrinkage_now(), .keys = counts->before, .removed = counts->removed,
 		.left = counts->before + counts->added - counts->removed, .may_shrink = g->may_shrink,
 	};
 	struct buf note = { 0 };

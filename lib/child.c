@@ -24,6 +24,10 @@
 
 #define FRAME_HEAD 5
 
+/* What is left to a child that says nothing when its parent is asked to stop, and how often the parent looks whether it is. */
+#define ASKED_MS 2000
+#define LOOK_MS 200
+
 static const int crashes[] = { SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL };
 #define CRASHES (sizeof crashes / sizeof crashes[0])
 
@@ -102,12 +106,17 @@ static bool carry_out(const struct child_rules *rules, pid_t parent)
 	return true;
 }
 
+static bool (*is_asked_to_stop)(void);
+
 pid_t child_fork(const struct child_rules *rules)
 {
 	pid_t parent = getpid(), pid = fork();
 
-	if (pid == 0 && !carry_out(rules, parent))
-		_exit(EX_OSERR);
+	if (pid == 0) {
+		is_asked_to_stop = NULL;
+		if (!carry_out(rules, parent))
+			_exit(EX_OSERR);
+	}
 	return pid;
 }
 
@@ -144,15 +153,31 @@ pid_t child_run(const struct child_rules *rules, char *const arguments[])
 
 /* ---- the end ---- */
 
+void child_heed(bool (*is_asked)(void))
+{
+	is_asked_to_stop = is_asked;
+}
+
+/* The deadline of who waits since *asked (0: not yet) although it was asked to stop. */
+static int64_t shorten(int64_t deadline, int64_t *asked)
+{
+	const int64_t now = clock_ms();
+
+	if (*asked == 0 && is_asked_to_stop != NULL && is_asked_to_stop())
+		*asked = now;
+	return *asked != 0 && *asked + ASKED_MS < deadline ? *asked + ASKED_MS : deadline;
+}
+
 /* Waits until it has ended.  False at the deadline. */
 static bool await(pid_t pid, int64_t deadline, int *status)
 {
+	int64_t asked = 0;
 	pid_t done;
 
 	while ((done = waitpid(pid, status, deadline == CLOCK_NEVER ? 0 : WNOHANG)) == 0 || (done < 0 && errno == EINTR)) {
 		if (done < 0)
 			continue;
-		if (clock_ms() >= deadline)
+		if (clock_ms() >= shorten(deadline, &asked))
 			return false;
 		clock_pause(POLL_NS);
 	}
@@ -188,11 +213,15 @@ void child_describe_end(struct buf *text, int status)
 static bool ready(int fd, short events, int64_t deadline)
 {
 	struct pollfd p = { .fd = fd, .events = events };
+	int64_t asked = 0, end;
 	int n;
 
-	do
-		n = poll(&p, 1, clock_poll_timeout(deadline));
-	while (n < 0 && errno == EINTR);
+	do {
+		const int64_t look_again = is_asked_to_stop != NULL ? clock_ms() + LOOK_MS : CLOCK_NEVER;
+
+		end = shorten(deadline, &asked);
+		n = poll(&p, 1, clock_poll_timeout(end < look_again ? end : look_again));
+	} while ((n < 0 && errno == EINTR) || (n == 0 && clock_ms() < end));
 	return n > 0;
 }
 

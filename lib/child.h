@@ -51,6 +51,12 @@ void child_describe_end(struct buf *text, int status);
 /* True for the signals that come from what a process does itself: SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL. */
 bool child_is_crash(int sig);
 
+/*
+ * Who is asked to stop waits no longer than 2 s for a child that says nothing, or does not end, whatever the deadline; as one that was
+ * stopped itself (SIGSTOP).  In children this is forgotten.
+ */
+void child_heed(bool (*is_asked_to_stop)(void));
+
 /* ---- frames: what both say to each other on a socket ---- */
 
 enum child_news {

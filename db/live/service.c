@@ -149,10 +149,10 @@ static int64_t patience(const struct service *s)
 }
 
 /* It hangs, or is slow; to kill it could do harm (worker.h).  It keeps the fence. */
-static int leave_worker(struct service *s, struct buf *why)
+static int leave_worker(struct service *s, int64_t heard, struct buf *why)
 {
 	live_fail(&s->live, EX_TEMPFAIL, why, "process %ld, which works on it, has said nothing for %lld s: ", (long)s->worker.pid,
-	          (long long)patience(s) / 1000);
+	          (long long)(clock_ms() - heard) / 1000);
 	buf_adds(why, s->live.config != NULL ? "the environment is wedged or the disk very slow; run \"dbupdate ... recover\""
 	                                     : "the disk is very slow");
 	worker_leave(&s->worker);
@@ -184,17 +184,19 @@ int service_ask(struct service *s, char kind, const char *bytes, size_t n, struc
 {
 	enum child_news news = CHILD_GONE;
 	char said = SAY_ALIVE;
+	int64_t heard = clock_ms();
 
-	if (child_send(s->worker.fd, kind, bytes, n, clock_ms() + patience(s))) {
-		do
-			news = child_receive(s->worker.fd, &said, &s->answer, clock_ms() + patience(s));
-		while (news == CHILD_FRAME && said == SAY_ALIVE);
+	if (child_send(s->worker.fd, kind, bytes, n, heard + patience(s))) {
+		do {
+			heard = clock_ms();
+			news = child_receive(s->worker.fd, &said, &s->answer, heard + patience(s));
+		} while (news == CHILD_FRAME && said == SAY_ALIVE);
 	}
 	switch (news) {
 	case CHILD_FRAME:
 		break;
 	case CHILD_SILENT:
-		return leave_worker(s, why);
+		return leave_worker(s, heard, why);
 	case CHILD_GONE:
 		return lose_worker(s, why);
 	}

@@ -707,7 +707,7 @@ void content_compare(struct content *c)
 
 void content_settled(struct content *c)
 {
-	c->news = false;
+	c->news = c->new_domains = false;
 	for (size_t i = 0; c->new_keys > 0 && i < c->keys.size; i++) {
 		if (c->keys.cells[i] == 0 || kind_of(c->keys.cells[i]) != CELL_NEW)
 			continue;
@@ -912,6 +912,5 @@ char **content_domains(struct content *c)
 	for (size_t i = 0; i < all.count; i++)
 		list[i] = xstrdup(all.list[i]);
 	results_free(&all);
-	c->new_domains = false;
 	return list;
 }

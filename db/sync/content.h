@@ -116,7 +116,7 @@ void content_conflicts(struct content *content, content_report *each, void *cont
 /* The served domains of all entries, sorted, each once; NULL at the end (words_free). */
 char **content_domains(struct content *content);
 
-/* True if they may be others than when they were asked for last. */
+/* True if they may be others than those of the map. */
 bool content_has_new_domains(const struct content *content);
 
 #endif

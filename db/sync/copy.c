@@ -12,6 +12,7 @@
 #include "lib/alloc.h"
 #include "lib/hash.h"
 #include "lib/parse.h"
+#include "lib/settings.h"
 #include "lib/text.h"
 
 #define REPORT_CAP 1000
@@ -756,7 +757,7 @@ static enum shrinkage_verdict judge(const struct copy *copy, const struct conten
                                     struct buf *why)
 {
 	const struct shrinking change = {
-		.now = time(NULL), .keys = counts->records, .removed = counts->removed,
+		.now = shrinkage_now(), .keys = counts->records, .removed = counts->removed,
 		.left = counts->records + counts->added - counts->removed, .may_shrink = copy->settings->may_shrink,
 	};
 	const enum shrinkage_verdict verdict = shrinkage_judge(shrinkage, &change);
@@ -776,6 +777,22 @@ static enum shrinkage_verdict judge(const struct copy *copy, const struct conten
 		break;
 	}
 	return verdict;
+}
+
+/* Map and list belong together: if the list of domains may not become what it would, neither does the map. */
+static int judge_domains(const struct copy *copy, enum shrinkage_verdict *verdict, struct buf *why)
+{
+	char **list;
+	int status;
+
+	if (copy->settings->domains == NULL || !(copy->domains_due || content_has_new_domains(copy->content)))
+		return EX_OK;
+	list = content_domains(copy->content);
+	status = copy->settings->judge_domains(copy->settings->domains, list, why);
+	words_free(list);
+	if (status == EX_TEMPFAIL)
+		*verdict = SHRINKAGE_TOO_MUCH;
+	return status;
 }
 
 /* Makes the map that is not there, with its records and no notes: without a cookie all is read again, should we be killed then. */
@@ -812,10 +829,11 @@ int copy_flush(struct copy *copy, struct content_counts *counts, enum shrinkage_
 	else
 		content_changes(copy->content, copy->settings->unclear, write_change, copy, counts);
 	*verdict = judge(copy, counts, &shrinkage, why);
-	if (*verdict != SHRINKAGE_FINE) {
+	status = *verdict == SHRINKAGE_FINE ? judge_domains(copy, verdict, why) : EX_TEMPFAIL;
+	if (status != EX_OK) {
 		livemap_forget(copy->livemap);
 		records_free(&first);
-		return EX_TEMPFAIL;
+		return status;
 	}
 	is_other_note = counts->removed > 0 || shrinkage.may_be_empty != copy->shrinkage.may_be_empty;
 	if (copy_state(copy) == COPY_CLEAN && !is_other_note)

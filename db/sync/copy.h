@@ -29,6 +29,8 @@ struct copy_settings {
 	struct value_check *check;         /* of values; NULL: none */
 	bool may_shrink;                   /* no guard against mass deletion */
 	copy_report *report;
+	int (*judge_domains)(void *context, char *const *list, struct buf *why);   /* EX_OK if the served domains may become these */
+	void *domains;                     /* its context; NULL: nobody keeps a list of them */
 };
 
 /*
@@ -109,7 +111,7 @@ enum copy_state copy_state(const struct copy *copy);
 
 /*
  * Writes what has changed, all in one batch with the cookies.  EX_OK with *counts.  Otherwise `why` is set and the map
- * is as it was: as livemap_commit(), or EX_TEMPFAIL with a *verdict that is not SHRINKAGE_FINE.
+ * is as it was: as livemap_commit() or judge_domains(), or EX_TEMPFAIL with a *verdict that is not SHRINKAGE_FINE.
  */
 int copy_flush(struct copy *copy, struct content_counts *counts, enum shrinkage_verdict *verdict, struct buf *why);
 

@@ -79,7 +79,7 @@ static bool is_too_much(const char *before, const char *after, struct buf *why, 
 	gone = count_gone(&had, &has);
 	too_much = has.count == 0 || livemap_is_mass_removal(gone, had.count, has.count);
 	if (had.count == 0 && has.count == 0)
-		buf_addf(why, "%s: no rule gives a domain; no list was written", path);
+		buf_addf(why, "%s: no rule gives a domain; nothing was changed", path);
 	else if (too_much)
 		buf_addf(why, "%s: %zu of %zu domains would be removed; nothing was changed", path, gone, had.count);
 	results_free(&had);
@@ -113,24 +113,39 @@ static int publish(const char *path, const struct buf *text, struct buf *why)
 	return EX_IOERR;
 }
 
+/* What the file says, and what it is to say. */
+static int prepare(const struct domains *d, char *const *list, struct buf *before, struct buf *after, struct buf *why)
+{
+	buf_adds(after, HEADING);
+	for (size_t i = 0; list[i] != NULL; i++)
+		if (!add_line(d, list[i], after))
+			return EX_SOFTWARE;
+	if (!file_read_path(d->path, before) && errno != ENOENT) {
+		buf_addf(why, "%s: %s", d->path, strerror(errno));
+		return EX_IOERR;
+	}
+	if (strcmp(buf_str(before), buf_str(after)) != 0 && !d->may_shrink && is_too_much(buf_str(before), buf_str(after), why, d->path))
+		return EX_TEMPFAIL;
+	return EX_OK;
+}
+
+int domains_judge(const struct domains *d, char *const *list, struct buf *why)
+{
+	struct buf before = { 0 }, after = { 0 };
+	const int status = prepare(d, list, &before, &after, why);
+
+	buf_free(&before);
+	buf_free(&after);
+	return status;
+}
+
 int domains_write(struct domains *d, char *const *list, struct buf *why)
 {
 	struct buf before = { 0 }, after = { 0 };
-	int status = EX_OK;
+	int status = prepare(d, list, &before, &after, why);
 
-	buf_adds(&after, HEADING);
-	for (size_t i = 0; list[i] != NULL; i++)
-		if (!add_line(d, list[i], &after))
-			status = EX_SOFTWARE;
-	if (status == EX_OK && !file_read_path(d->path, &before) && errno != ENOENT) {
-		buf_addf(why, "%s: %s", d->path, strerror(errno));
-		status = EX_IOERR;
-	}
 	if (status == EX_OK && strcmp(buf_str(&before), buf_str(&after)) != 0) {
-		if (!d->may_shrink && is_too_much(buf_str(&before), buf_str(&after), why, d->path))
-			status = EX_TEMPFAIL;
-		else
-			status = publish(d->path, &after, why);
+		status = publish(d->path, &after, why);
 		d->must_run = d->must_run || (status == EX_OK && d->command != NULL);
 	}
 	buf_free(&before);
@@ -183,6 +198,15 @@ bool domains_run(struct domains *d, struct buf *why)
 	d->pid = 0;
 	d->deadline = clock_ms() + RETRY_MS;
 	return false;
+}
+
+void domains_stop(struct domains *d)
+{
+	if (d->pid == 0)
+		return;
+	child_end(d->pid, CHILD_KILL, 0, &(int){ 0 });
+	d->pid = 0;
+	d->must_run = true;
 }
 
 int64_t domains_deadline(const struct domains *d)

@@ -22,6 +22,12 @@ struct domains {
 };
 
 /*
+ * Whether domains_write() would put `list` there.  EX_OK; EX_TEMPFAIL with `why` if that would be empty, or more than 50 domains
+ * and a fifth of all would go; EX_IOERR.
+ */
+int domains_judge(const struct domains *domains, char *const *list, struct buf *why);
+
+/*
  * Puts `list` (NULL at the end) into the file if that says something else; its owner and mode stay, a new one has mode
  * 644. EX_OK; EX_TEMPFAIL with `why` if the list would be empty, or more than 50 domains and a fifth of all would
  * go; EX_IOERR, EX_CANTCREAT.
@@ -33,6 +39,9 @@ int domains_write(struct domains *domains, char *const *list, struct buf *why);
  * be started again after a while.
  */
 bool domains_run(struct domains *domains, struct buf *why);
+
+/* Ends the command that runs; it must run again. */
+void domains_stop(struct domains *domains);
 
 /* When to call domains_run() next (clock_ms); CLOCK_NEVER if there is nothing to do. */
 int64_t domains_deadline(const struct domains *domains);

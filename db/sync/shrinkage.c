@@ -5,19 +5,29 @@
 
 #include "db/live/livemap.h"
 #include "lib/alloc.h"
+#include "lib/clock.h"
 #include "lib/parse.h"
 
 /* The note of a map that may have no key. */
 #define EMPTY "empty"
 
+int64_t shrinkage_now(void)
+{
+	static struct moment start;
+
+	if (start.wall == 0)
+		start = clock_now();
+	return start.wall + (clock_ms() - start.ms) / 1000;
+}
+
 void shrinkage_add(struct shrinkage *s, int64_t now, size_t keys, size_t removed)
 {
+	const int64_t ahead = s->count > 0 ? s->list[s->count - 1].since - now : 0;
 	size_t old = 0;
 
-	/* a clock that was put back must not make the time longer */
-	for (size_t i = 0; i < s->count; i++)
-		if (s->list[i].since > now)
-			s->list[i].since = now;
+	/* a clock that was put back makes the time no longer: what was between two removals stays, and the last of them was now at the latest */
+	for (size_t i = 0; ahead > 0 && i < s->count; i++)
+		s->list[i].since -= ahead;
 	while (old < s->count && now - s->list[old].since > SHRINKAGE_PERIOD)
 		old++;
 	memmove(s->list, s->list + old, (s->count - old) * sizeof s->list[0]);

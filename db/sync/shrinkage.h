@@ -37,9 +37,12 @@ struct shrinkage {
 	bool may_be_empty;       /* the map has no key, and the administrator has said that this is meant */
 };
 
+/* Seconds since 1970 for this; within a process they go on as time does, whoever sets the clock. */
+int64_t shrinkage_now(void);
+
 /* A change of a map. */
 struct shrinking {
-	int64_t now;
+	int64_t now;             /* shrinkage_now() */
 	size_t keys;             /* before it */
 	size_t removed;
 	size_t left;             /* behind it */

@@ -32,6 +32,17 @@ sub seconds_until($sync, $key, $value) {
 	return 99;
 }
 
+# It sleeps with SIGTERM blocked, as it never does where it waits for servers.
+sub waits_for_worker($pid) {
+	for (1 .. 10) {
+		open my $fh, '<', "/proc/$pid/status" or return 0;
+		my $status = join '', <$fh>;
+		return 0 if $status !~ /^State:\s+S/m || $status !~ /^SigBlk:\s+[0-9a-f]*([0-9a-f])[0-9a-f]{3}$/m || !(hex($1) & 4);
+		Time::HiRes::sleep(0.02);
+	}
+	return 1;
+}
+
 sub rename_entry($from, $to) { "dn: mail=$from\@$domain,$tree\nchangetype: modrdn\nnewrdn: mail=$to\@$domain\ndeleteoldrdn: 1\n\n" }
 
 sub modify_entry($name, @lines) { "dn: mail=$name\@$domain,$tree\nchangetype: modify\n" . join("\n", @lines) . "\n\n" }
@@ -551,6 +562,101 @@ subtest 'served domains' => sub {
 	is $exit, 75, 'an empty list is not written';
 	like $said, qr/5 of 5 domains would be removed/;
 	is scalar $domains->()->@*, 5;
+};
+
+subtest 'map and list of domains change together, or neither does' => sub {
+	my @domains = map { "x$_.example" } 1 .. 60;
+	my $slapd = RealSlapd->new(users => 2, ldif => join '', map { "dn: o=$_,$RealSlapd::hosting\nobjectClass: organization\no: $_\n\n" } @domains)->start;
+	my $sync = LdapSync->new($slapd);
+	my $d = $sync->dir;
+	my $domains = sub { open my $fh, '<', "$d/domains" or return []; [sort grep { !/^#/ } map { chomp; $_ } <$fh>] };
+	my $wait_for = sub ($n) {
+		my $deadline = Time::HiRes::time() + 20;
+		Time::HiRes::sleep(0.02) until $domains->()->@* == $n || Time::HiRes::time() > $deadline;
+		return scalar $domains->()->@*;
+	};
+	$sync->{settings} = "domains $d/domains\n";
+	$sync->{rules} .= "rule domains\nfilter (&(objectClass=organization)(o=x*.example))\ndomain {o}\n";
+	$sync->configure;
+	is +($sync->once)[0], 0;
+	is_deeply $domains->(), [sort @domains];
+	my $before = $sync->map;
+	$slapd->change(removal('user1') . join '', map { "dn: o=$_,$RealSlapd::hosting\nchangetype: delete\n\n" } @domains[0 .. 54]);
+	my ($exit, $said) = $sync->once;
+	is $exit, 75, 'too many domains would go';
+	like $said, qr/55 of 60 domains would be removed; nothing was changed; --allow-shrink/, '... it is said';
+	is_deeply $sync->map, $before, '... and nothing is changed indeed, nor in the map';
+	$sync->start;
+	is $sync->ended(20), 75, 'one that stays ends by it';
+	is_deeply $sync->map, $before;
+	is scalar $domains->()->@*, 60;
+	$sync->{options} = ['--allow-shrink'];
+	$sync->start;
+	is $wait_for->(5), 5, 'and writes the list when that is allowed';
+	equal $sync, 'and the map';
+	unlink "$d/domains";
+	is $wait_for->(5), 5, 'a list that was deleted is written again';
+	is $sync->stop, 0;
+	unlink "$d/domains";
+	is +($sync->once)[0], 0;
+	is scalar $domains->()->@*, 5, 'also by one refresh';
+	$sync->_put('domains', "elsewhere.example\n");
+	is +($sync->once)[0], 0;
+	is_deeply $domains->(), [sort @domains[55 .. 59]], 'as is what others wrote into it';
+	unlink "$d/domains";
+	$sync->start;
+	is $wait_for->(5), 5, 'and by one that begins to stay';
+	is $sync->stop, 0;
+};
+
+subtest 'a signal ends it, whatever it waits for' => sub {
+	my $slapd = RealSlapd->new(users => 2)->start;
+	my $sync = LdapSync->new($slapd);
+	my $d = $sync->dir;
+	my $runs = sub {
+		my $deadline = Time::HiRes::time() + 20;
+		Time::HiRes::sleep(0.02) until -s "$d/pid" || Time::HiRes::time() > $deadline;
+		return -s "$d/pid" ? qx{cat $d/pid} + 0 : undef;
+	};
+	$sync->_put('command', "#!/bin/sh\necho \$\$ >$d/pid.new\nmv $d/pid.new $d/pid\nsleep 600 & wait\n");
+	chmod 0755, "$d/command";
+	$sync->{settings} = "domains $d/domains\ndomains_command $d/command\n";
+	$sync->configure;
+	$sync->start;
+	my $command = $runs->();
+	is $sync->stop, 0, 'while its command runs';
+	ok !kill(0, $command), '... which is ended, too';
+	unlink "$d/pid", "$sync->{map}.db", "$d/domains";
+	my $pid = fork // die;
+	if ($pid == 0) {
+		open STDOUT, '>', '/dev/null';
+		exec $sync->program, '-f', $sync->config, '-1';
+	}
+	$command = $runs->();
+	kill 'TERM', $pid;
+	my $deadline = Time::HiRes::time() + 20;
+	Time::HiRes::sleep(0.01) until waitpid($pid, POSIX::WNOHANG) == $pid || Time::HiRes::time() > $deadline;
+	is $? >> 8, 75, 'one refresh, too';
+	ok !kill(0, $command);
+
+	$sync->{settings} = '';
+	$sync->configure;
+	$sync->start;
+	becomes_equal $sync, 'in step';
+	my ($worker) = split ' ', qx{cat /proc/$sync->{pid}/task/$sync->{pid}/children};
+	ok $worker, 'a process works on the map';
+	kill 'STOP', $worker;
+	$slapd->add_account('new');
+	# the change is given to the worker, in whose socket it stays
+	my $waits = Time::HiRes::time() + 20;
+	Time::HiRes::sleep(0.02) until waits_for_worker($sync->{pid}) || Time::HiRes::time() > $waits;
+	cmp_ok Time::HiRes::time(), '<', $waits, '... which is waited for';
+	my $start = Time::HiRes::time();
+	is $sync->stop, 0, 'while the process that works on the map is stopped';
+	cmp_ok Time::HiRes::time() - $start, '<', 15, '... soon';
+	kill $_, $worker for qw(KILL CONT);
+	is +($sync->once)[0], 0;
+	equal $sync, 'nothing is lost';
 };
 
 subtest 'silence' => sub {

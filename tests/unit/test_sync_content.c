@@ -373,12 +373,14 @@ static void domains_are_gathered(void **state)
 	put(1, 1, "@x");
 	assert_true(content_has_new_domains(content));
 	check_domains("x y ");
+	content_settled(content);
 	assert_false(content_has_new_domains(content));
 	put(0, 1, "a=2 @y @x");
 	assert_false(content_has_new_domains(content));
 	drop(0, 1);
 	assert_true(content_has_new_domains(content));
 	check_domains("x ");
+	content_settled(content);
 	put(0, 3, "b=1");
 	assert_false(content_has_new_domains(content));
 }

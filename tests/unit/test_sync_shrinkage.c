@@ -94,6 +94,26 @@ static void a_clock_that_is_put_back_does_not_stop_it(void **state)
 	assert_false(shrinkage_is_too_much(&s, 800));
 }
 
+static void a_clock_that_is_put_back_makes_the_ten_minutes_no_longer(void **state)
+{
+	struct shrinkage s = { 0 };
+
+	(void)state;
+	shrinkage_add(&s, NOW, 1000, 150);
+	shrinkage_add(&s, NOW + 590, 850, 10);
+	shrinkage_add(&s, NOW - 86400, 840, 1);
+	assert_int_equal(shrinkage_gone(&s), 161);
+	/* the first of them are eleven minutes ago */
+	shrinkage_add(&s, NOW - 86400 + 70, 839, 100);
+	assert_int_equal(shrinkage_gone(&s), 111);
+	assert_int_equal(s.list[0].keys, 850);
+	/* again and again, as by a clock that is corrected by small steps: nothing is forgotten before its time */
+	for (int i = 0; i < 100; i++)
+		shrinkage_add(&s, NOW - 86400 + 70 - i, 739 - (size_t)i, 1);
+	assert_int_equal(shrinkage_gone(&s), 211);
+	assert_true(s.count <= SHRINKAGE_STEPS);
+}
+
 static enum shrinkage_verdict judge(struct shrinkage *s, size_t keys, size_t removed, size_t left, bool may_shrink)
 {
 	return shrinkage_judge(s, &(struct shrinking){ NOW, keys, removed, left, may_shrink });
@@ -162,6 +182,7 @@ int main(void)
 		cmocka_unit_test(a_first_copy_is_not_what_removals_are_measured_by),
 		cmocka_unit_test(many_small_removals_take_no_more_room),
 		cmocka_unit_test(a_clock_that_is_put_back_does_not_stop_it),
+		cmocka_unit_test(a_clock_that_is_put_back_makes_the_ten_minutes_no_longer),
 		cmocka_unit_test(a_map_without_keys_is_what_somebody_has_allowed),
 		cmocka_unit_test(it_comes_back_from_its_note),
 	};
