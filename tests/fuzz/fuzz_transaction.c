@@ -126,6 +126,12 @@ static void settled(struct hostile *h, const struct action *a)
 		abort();
 }
 
+/* Left to another connection: for want of an answer once, and MAIL_OFFERS times by one that takes no more mail. */
+static bool may_stay_open(const struct hostile *h, const struct transaction *t)
+{
+	return (h->d.closed || h->d.ending) && (t->used_up ? t->offered < MAIL_OFFERS : !t->retried);
+}
+
 static void take_actions(struct hostile *h)
 {
 	struct action a;
@@ -148,7 +154,7 @@ static void take_actions(struct hostile *h)
 			h->done[a.transaction - h->t] = true;
 			for (size_t i = 0; i < a.transaction->count; i++)
 				if (a.transaction->recipients[i].outcome == OUTCOME_NONE && !a.transaction->recipients[i].later &&
-				    (a.transaction->retried || !h->d.closed))
+				    !may_stay_open(h, a.transaction))
 					abort();
 			if (h->content == a.transaction)
 				h->content = NULL;
@@ -175,6 +181,7 @@ static void begin(struct hostile *h, struct input *in)
 	t->envelope.sender = addresses[next(in, 2)];
 	t->envelope.size = next(in, 4) ? 3 : 64001;
 	t->retried = next(in, 2);
+	t->offered = next(in, MAIL_OFFERS + 1);
 	for (size_t i = 0; i < t->count; i++)
 		t->recipients[i].to.address = addresses[next(in, 8) < 6 ? 0 : next(in, 5)];
 	dialogue_begin(&h->d, t);
