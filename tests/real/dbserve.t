@@ -87,6 +87,8 @@ sub postfix() {
 	damage();
 	ok wait_for(sub { rcpt($postfix, "user3\@$domain") =~ /^450 4\.3\.0 / }), 'while a map cannot tell it is deferred';
 	maps();
+	# a map that could not be opened is not tried again within a second
+	ok wait_for(sub { policy('user3') eq "action=DUNNO\n\n" }), 'until it can tell again';
 	$postfix->stop;
 }
 
