@@ -300,6 +300,19 @@ sub notifications($database) {
 	$sync->sql("UPDATE u SET v = 'told again' WHERE a = 'user7\@example.com'; NOTIFY \"Users changed\"");
 	becomes_equal $sync, 'which listens as well';
 	is $sync->stop, 0, 'and ends when told';
+	$database->stop;
+	my $standby = $database->dir . '/data/standby.signal';
+	open my $fh, '>', $standby or die "$standby: $!\n";
+	close $fh;
+	$database->start;
+	$sync->start;
+	ok $sync->hears(qr/LISTEN: .*during recovery; remove "listen", or ask/), 'a standby, which tells nobody, is told';
+	$database->stop;
+	unlink $standby;
+	$database->start;
+	$sync->sql("UPDATE u SET v = 'told at last' WHERE a = 'user7\@example.com'");
+	becomes_equal $sync, 'and it goes on when that is none any more';
+	is $sync->stop, 0;
 }
 
 # A million rows, or 200,000 without ZLMTP_LONG=1, in at most three times the memory that their bytes take.
