@@ -443,11 +443,23 @@ void desk_ask(struct desk *d, const struct desk_question *question, void *owner)
 
 void desk_forget(struct desk *d, const void *owner)
 {
+	struct question **at = &d->first;
+
 	for (size_t i = 0; i < d->rules.children; i++)
 		remove_owner(d->workers[i].question, owner);
 	remove_owner(d->done, owner);
-	for (struct question *q = d->first; q != NULL; q = q->next)
+	while (*at != NULL) {
+		struct question *q = *at;
+
 		remove_owner(q, owner);
+		if (q->count > 0) {
+			at = &q->next;
+			continue;
+		}
+		*at = q->next;
+		question_free(d, &q);
+	}
+	d->last = at;
 }
 
 size_t desk_room(const struct desk *d)
