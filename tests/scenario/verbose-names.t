@@ -56,11 +56,12 @@ my @names = ('../transport/202', '202', './202', '../transport//202', '..//trans
 	"/proc/self/root$office/transport/202", "/proc/$$/root$office/transport/202", '/proc/self/fd/4', '/dev/fd/5', '/dev/null', '/dev/stdout', '/dev/full', '.', '..', '/', '../public',
 	'x' x 5000, '../public/v_' . 'x' x 300, "$dir/nowhere", ($others ? "$dir/other" : ()), "$dir/linked", 'SELF', '../transport/SELF', "\xff\xfe", '../public/v_x/');
 
-sub delivers($name) {
+sub delivers($name, $owner = undef) {
 	my $id = $next++;
 	$name =~ s/SELF/$id/;
 	$spool->add(name => $id, body => "text\n", verbose => $name, groups => [{ sender => ['smtp', 'mx', 'a@test'], header => "Subject: x\n",
 		recipients => [{ channel => 'lmtp', host => 'store', user => 'bob' }] }]);
+	chown $owner, -1, $spool->control_path($id) if defined $owner;
 	my $before = $spool->read($id);
 	$scheduler->job($id, 'store');
 	ok $loop->run(20, sub { $scheduler->satisfied }), length $name > 60 ? 'a long name' : "v $name" =~ s/[^ -~]/?/gr;
@@ -77,6 +78,17 @@ ok !-e "$office/public/v_new", 'none is made';
 spew("$office/public/v_mine", "begins\n");
 delivers($_) for '../public/v_mine', "$dir/post2/public/./v_mine";
 is scalar(() = Spool::slurp("$office/public/v_mine") =~ /^bob/mg), 2, 'the one that is meant is';
+if ($others) {
+	# the agent is root, the sender is not: neither a file of root's nor, by a link, anybody's
+	spew("$dir/his", "begins\n");
+	chown 65534, -1, "$dir/his";
+	symlink "$dir/linked", "$dir/led";
+	unlink "$office/public/v_hard";
+	delivers($_, 65534) for "$dir/linked", "$dir/led", '../transport/202', '../public/v_mine', 'SELF';
+	is scalar(() = Spool::slurp("$office/public/v_mine") =~ /^bob/mg), 2, 'what is root\'s is not written to for another user';
+	delivers("$dir/his", 65534);
+	like Spool::slurp("$dir/his"), qr/^bob/m, 'what is the sender\'s own is';
+}
 $scheduler->{agent}->send("\n");
 ok $scheduler->{agent}->reap(20), 'the agent goes';
 $server->close;
