@@ -351,13 +351,15 @@ bool retire_write_results(struct retire_results *r)
 	return ok;
 }
 
+#define EXPIRED "\rexpired after "
+
 static char *expiry_text(const struct group *g, int64_t age)
 {
 	char *period = age >= 2 * 86400 ? xasprintf("%lld days", (long long)age / 86400) :
 	               age >= 2 * 3600 ? xasprintf("%lld hours", (long long)age / 3600) :
 	                                 xasprintf("%lld minutes", (long long)age / 60);
-	char *text = g->text != NULL ? xasprintf("\rexpired after %s, problem was:\r%s", period, g->text) :
-	                               xasprintf("\rexpired after %s without an attempt", period);
+	char *text = g->text != NULL ? xasprintf(EXPIRED "%s, problem was:\r%s", period, g->text) :
+	                               xasprintf(EXPIRED "%s without an attempt", period);
 
 	free(period);
 	return text;
@@ -414,7 +416,12 @@ static size_t mark_expired(const struct control *c, struct message *m, const str
 		struct recipient *r = &m->recipients[i];
 		const struct control_recipient *line = waiting_line(c, r);
 
-		if (line == NULL || tag_mark(c->fd, r->offset, TAG_FAILED) != TAG_OK)
+		enum tag_result result = line != NULL ? tag_mark(c->fd, r->offset, TAG_FAILED) : TAG_TAKEN;
+
+		if (result == TAG_ERROR)
+			complain("%s: the mark of the recipient at %lld cannot be written: %s", m->name, (long long)r->offset,
+			         strerror(errno));
+		if (result != TAG_OK)
 			continue;
 		queue_settle(m, r, RECIPIENT_FAILED);
 		log_expired(c, m, line, g, json);
@@ -423,8 +430,15 @@ static size_t mark_expired(const struct control *c, struct message *m, const str
 	return failed;
 }
 
+/* Was it written down before, and could not be marked? */
+static bool is_expired(const struct control_diagnostic *last)
+{
+	return last != NULL && strncmp(last->text, EXPIRED, strlen(EXPIRED)) == 0;
+}
+
 size_t retire_expired(struct message *m, struct group *g, int64_t age, int64_t now, bool json)
 {
+	const struct control_diagnostic **last;
 	struct buf lines = { 0 };
 	char *text, *notary;
 	struct control *c;
@@ -432,12 +446,13 @@ size_t retire_expired(struct message *m, struct group *g, int64_t age, int64_t n
 
 	if (look(m, &c) != LOOK_OK)
 		return 0;
+	last = control_last_diagnostics(c);
 	text = expiry_text(g, age);
 	notary = g->notary != NULL ? xstrdup(g->notary) : untried_notary();
 	for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next) {
 		const struct control_recipient *line = waiting_line(c, &m->recipients[i]);
 
-		if (line != NULL)
+		if (line != NULL && !is_expired(last[line - c->recipients]))
 			add_failure(&lines, c, line, notary, text, now);
 	}
 	if (write_down(c, &lines))
@@ -445,6 +460,7 @@ size_t retire_expired(struct message *m, struct group *g, int64_t age, int64_t n
 	buf_free(&lines);
 	free(text);
 	free(notary);
+	free(last);
 	control_close(&c);
 	return failed;
 }

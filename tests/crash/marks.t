@@ -175,6 +175,23 @@ for my $error (some_of(2, @errors)) {
 	ends_well($self, '... and nobody gets anything twice');
 }
 
+# ---- who has expired, and cannot be marked as failed: said each time, written down once ----
+
+{
+	my $self = office('later1');
+	utime time - 1000, time - 1000, "$self->{dir}/po/queue/1001";
+	conf($self, undef);
+	spew("$self->{dir}/scheduler.conf", slurp("$self->{dir}/scheduler.conf") =~ s/interval=1s/interval=1s expiry=10s/r);
+	spew($self->{fault}, '');
+	run_queue($self, 'pwrite:1+:' . EIO, '-1') for 1 .. 3;
+	is scalar(() = slurp("$self->{dir}/po/transport/1001") =~ /^d/mg), 1, 'one d line, however often it is tried to mark a recipient as failed';
+	is scalar(() = slurp("$self->{dir}/said") =~ /^runqueue: 1001: the mark of the recipient at \d+ cannot be written: /mg), 3, '... which is said each time';
+	unlink $self->{fault};
+	run_queue($self, undef, '-1');
+	like join('', map { slurp($_) } glob "$self->{dir}/po/postman/*"), qr/^Recipient: +later1$/m, '... and then it fails';
+	$self->{server}->close;
+}
+
 # ---- ZMailer's scheduler writes no marks: what could not be marked may come twice, and nothing else happens ----
 
 for my $call (qw(pwrite write fsync)) {
