@@ -40,11 +40,19 @@ sub changed_files(@packages) {
 	return $base ? () : grep { $_ ne '/etc/dovecot/conf.d/99-zlmtp.conf' } map { `dpkg --verify $_ 2>/dev/null` =~ /^..5.* c (.*)$/mg } @packages;
 }
 
+# The commands of a guide in two lists: those by which the programs are built, and the others.
+sub commands(@blocks) {
+	my @commands = map { $_->{text} } grep { $_->{kind} eq 'sh' } @blocks;
+	my ($last) = grep { $commands[$_] =~ /make install/ } 0 .. $#commands;
+	my @build = defined $last ? splice(@commands, 0, $last + 1) : ();
+	return (\@build, \@commands);
+}
+
 # A guide that "goes on where X.md ends" is for a machine on which X.md was carried out; the programs are there already.
 sub earlier($path) {
 	my $other = Guide::goes_on($path) // return;
-	my @blocks = Guide::blocks("$ENV{SRC_DIR}/doc/guide/$other.md");
-	return before($other), map { $_->{text} } grep { $_->{kind} eq 'sh' && $_->{text} !~ /make install/ } @blocks;
+	my (undef, $commands) = commands(Guide::blocks("$ENV{SRC_DIR}/doc/guide/$other.md"));
+	return before($other), @$commands;
 }
 
 # Commands, and what they print.
@@ -89,8 +97,8 @@ sub build_programs() {
 	$layers = File::Temp->newdir('/tmp/zlm-XXXXXX');
 	system('mount', '-t', 'tmpfs', 'layers', "$layers") == 0 or return;
 	my $machine = Machine->start(lower => $base, changes => "$layers");
-	my ($build) = grep { $_->{text} =~ /make install/ } Guide::blocks("$ENV{SRC_DIR}/doc/guide/dovecot.md");
-	my ($status, $said) = $machine->run($build->{text});
+	my ($build) = commands(Guide::blocks("$ENV{SRC_DIR}/doc/guide/dovecot.md"));
+	my ($status, $said) = $machine->run(join '', @$build);
 	$machine->stop;
 	return is($status, 0, 'the programs are built') || !diag $said;
 }
@@ -150,6 +158,15 @@ subtest 'each guide has commands that are carried out, and says what they print'
 	for my $path (@guides) {
 		my %kinds = map { $_->{kind} => 1 } Guide::blocks($path);
 		ok($kinds{sh} && $kinds{output}, $path =~ s{.*/}{}r);
+	}
+};
+
+# apt-get hands what is typed to the packages that it sets up: of a block that is pasted the lines behind it would be lost
+subtest 'apt-get ends the block that it stands in' => sub {
+	for my $path (glob "$ENV{SRC_DIR}/doc/guide/*.md") {
+		my ($name) = $path =~ m{([^/]+)\z};
+		my @lost = grep { /apt-get install (?:.*\\\n)*.*\n./ } map { $_->{text} } grep { $_->{kind} eq 'sh' } Guide::blocks($path);
+		is_deeply(\@lost, [], $name);
 	}
 };
 
