@@ -367,10 +367,10 @@ static bool listen_to(void *session, const char *channel, int64_t deadline, stru
 		fail(c, deadline, error);
 		error->is_lost = true;
 	} else {
-		const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+		const char *said = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 
 		done = PQresultStatus(result) == PGRES_COMMAND_OK || sql_fail(error, true, "LISTEN: %s; remove \"listen\", or ask the primary",
-		                                                             text != NULL ? text : "the connection is lost");
+		                                                             said != NULL ? said : "the connection is lost");
 		PQclear(result);
 	}
 	PQfreemem(name);
