@@ -104,7 +104,9 @@ static bool query(void *session, const char *text, const int64_t *deadline, sql_
 /* Modes by which quotes or backslashes mean something else, and those that stand for several, with one of these among them. */
 static bool is_unwanted(const char *mode, size_t n)
 {
-	static const char *const modes[] = { "ANSI_QUOTES", "NO_BACKSLASH_ESCAPES", "ANSI", "ORACLE", "MSSQL", "DB2", "MAXDB", "POSTGRESQL" };
+	static const char *const modes[] = {
+		"ANSI_QUOTES", "NO_BACKSLASH_ESCAPES", "ANSI", "ORACLE", "MSSQL", "DB2", "MAXDB", "POSTGRESQL",
+	};
 
 	for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++)
 		if (strlen(modes[i]) == n && strncmp(modes[i], mode, n) == 0)
@@ -143,8 +145,10 @@ static bool take_modes(void *context, unsigned columns, const char *const *value
 
 static bool has_wanted_modes(MYSQL *m, struct modes *modes, int64_t deadline, struct sql_error *error)
 {
+	static const char text[] = "SELECT @@SESSION.sql_mode, @@SESSION.max_error_count, @@SESSION.sql_select_limit";
+
 	modes->are_wanted = false;
-	return query(m, "SELECT @@SESSION.sql_mode, @@SESSION.max_error_count, @@SESSION.sql_select_limit", &deadline, take_modes, modes, error) && modes->are_wanted;
+	return query(m, text, &deadline, take_modes, modes, error) && modes->are_wanted;
 }
 
 /*
@@ -174,7 +178,8 @@ static bool settle_session(MYSQL *m, const struct sql_access *a, int64_t deadlin
 		return false;
 	if (has_wanted_modes(m, &modes, deadline, error))
 		return true;
-	return error->text[0] == '\0' && sql_fail(error, true, "the server keeps a sql_mode in which quotes mean something else, or its sql_select_limit");
+	return error->text[0] == '\0'
+		&& sql_fail(error, true, "the server keeps a sql_mode in which quotes mean something else, or its sql_select_limit");
 }
 
 static void *connect_server(const struct sql_access *access, const char *host, int64_t deadline, struct sql_error *error)
@@ -294,7 +299,8 @@ static bool take_warning(void *context, unsigned columns, const char *const *val
 	if (code == 1931)
 		return sql_fail(d->error, false, "the answer may be cut off (%s)", values[2]);
 	if (code == 1292 && is_about_key(d, values[2]))
-		return sql_fail(d->error, false, "a key was compared with a number (%s); in the query, write CAST(COLUMN AS CHAR) = '%%s'", values[2]);
+		return sql_fail(d->error, false, "a key was compared with a number (%s); in the query, write CAST(COLUMN AS CHAR) = '%%s'",
+		                values[2]);
 	return true;
 }
 
