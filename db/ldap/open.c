@@ -16,9 +16,6 @@
 #define KEEPALIVE_PROBES 3
 #define KEEPALIVE_INTERVAL 10
 
-/* Of one message of a server (RFC 4511 section 4.1.1): who says that it will send more is not listened to. */
-#define LARGEST_MESSAGE (16 << 20)
-
 static struct timeval time_left(int64_t deadline)
 {
 	int64_t ms = deadline - clock_ms();
@@ -182,7 +179,7 @@ static bool set_tls(LDAP *ld, const struct ldap_access *a)
 
 static bool limit_messages(LDAP *ld)
 {
-	ber_len_t largest = LARGEST_MESSAGE;
+	ber_len_t largest = LDAP_LARGEST_MESSAGE;
 	Sockbuf *sb = NULL;
 
 	return ldap_get_option(ld, LDAP_OPT_SOCKBUF, &sb) == LDAP_OPT_SUCCESS

@@ -19,6 +19,9 @@
  */
 void ldap_ignore_surroundings(void);
 
+/* Of one message of a server (RFC 4511 section 4.1.1): who says that it will send more is not listened to. */
+#define LDAP_LARGEST_MESSAGE (16 << 20)
+
 /* How many servers `access` names. */
 size_t ldap_servers(const struct ldap_access *access);
 

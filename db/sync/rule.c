@@ -60,6 +60,20 @@ static void free_records(struct yield *yield)
 	yield->count = 0;
 }
 
+/* The keys are known and stay as they are in the map; so many of them that they are too much by themselves are not. */
+static void refuse_values(struct yield *yield)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < yield->count; i++) {
+		free(yield->records[i].value);
+		yield->records[i].value = NULL;
+		bytes += strlen(yield->records[i].key);
+	}
+	if (bytes > LARGEST_YIELD)
+		free_records(yield);
+}
+
 static bool add_records(const struct sync_rule *rule, const struct ldap_entry *entry, char folding, struct yield *yield,
                         struct buf *why)
 {
@@ -72,20 +86,22 @@ static bool add_records(const struct sync_rule *rule, const struct ldap_entry *e
 		text_fold(keys.list[i], text_unquote(keys.list[i], strlen(keys.list[i])), folding);
 	results_settle(&keys);
 	yield->records = xcalloc(keys.count + 1, sizeof *yield->records);
-	for (; yield->count < keys.count && bytes <= LARGEST_YIELD; yield->count++) {
+	for (; yield->count < keys.count; yield->count++) {
 		struct wanted *w = &yield->records[yield->count];
 
 		w->key = xstrdup(keys.list[yield->count]);
-		w->value = make_value(rule, entry, w->key, &fault);
+		bytes += strlen(w->key);
+		w->value = bytes <= LARGEST_YIELD ? make_value(rule, entry, w->key, &fault) : NULL;
 		/* what is wrong with one is wrong with all */
 		if (w->value == NULL && ok)
 			buf_adds(why, buf_str(&fault));
 		ok = ok && w->value != NULL;
-		bytes += strlen(w->key) + (w->value != NULL ? strlen(w->value) : 0);
+		bytes += w->value != NULL ? strlen(w->value) : 0;
 	}
 	if (bytes > LARGEST_YIELD) {
-		buf_addf(why, "%sits %zu keys and their values are more than %d MB", why->len > 0 ? "; " : "", keys.count, LARGEST_YIELD >> 20);
-		free_records(yield);
+		buf_addf(why, "%sits %zu key%s and %s values are more than %d MB", why->len > 0 ? "; " : "", keys.count,
+		         keys.count == 1 ? "" : "s", keys.count == 1 ? "its" : "their", LARGEST_YIELD >> 20);
+		refuse_values(yield);
 		ok = false;
 	}
 	results_free(&keys);

@@ -1,5 +1,6 @@
 #include "db/sync/session.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
@@ -597,6 +598,19 @@ static enum session_news about_all(struct session *s, struct buf *why)
 	return s->is_comparing ? compare_next(s, why) : SESSION_BUSY;
 }
 
+/* The libraries have no other word than errno for a message beyond the limit. */
+static enum session_news lost(struct session *s, int error, struct buf *why)
+{
+	buf_addf(why, "%s: ", server_name(s));
+	if (error == ERANGE) {
+		buf_addf(why, "has an entry, or another message, of more than %d MB; it must go, or the filter leave it out, before anything can "
+		         "be copied", LDAP_LARGEST_MESSAGE >> 20);
+		return SESSION_REFUSED;
+	}
+	ldap_explain(s->ld, LDAP_SERVER_DOWN, why);
+	return SESSION_OVER;
+}
+
 enum session_news session_read(struct session *s, struct buf *why)
 {
 	enum session_news news = about_all(s, why);
@@ -604,15 +618,15 @@ enum session_news session_read(struct session *s, struct buf *why)
 	for (int i = 0; i < PORTION && news == SESSION_BUSY; i++) {
 		struct timeval now = { 0, 0 };
 		LDAPMessage *m = NULL;
-		int kind = ldap_result(s->ld, LDAP_RES_ANY, LDAP_MSG_ONE, &now, &m);
+		int kind;
+
+		errno = 0;
+		kind = ldap_result(s->ld, LDAP_RES_ANY, LDAP_MSG_ONE, &now, &m);
 
 		if (kind == 0)
 			return SESSION_QUIET;
-		if (kind < 0) {
-			buf_addf(why, "%s: ", server_name(s));
-			ldap_explain(s->ld, LDAP_SERVER_DOWN, why);
-			return SESSION_OVER;
-		}
+		if (kind < 0)
+			return lost(s, errno, why);
 		s->heard = clock_ms();
 		news = dispatch(s, m, why);
 		ldap_msgfree(m);

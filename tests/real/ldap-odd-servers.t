@@ -202,6 +202,24 @@ subtest 'one entry takes no more than its share' => sub {
 	is $? >> 8, 65, 'it is an entry that cannot be used';
 	like $said, qr/rule aliases: "cn=e2,o=x": its 5000 keys and their values are more than 4 MB/, 'and is named';
 	is_deeply $sync->map, { 'list@x.example' => 'a@y.example' }, 'all others are copied';
+	like $said, qr/^1 record: 1 added, 0 changed, 0 removed, 5000 unclear$/m, 'its keys are unclear, and are counted';
+	# what it had stays, or gets the value for that
+	$sync->{settings} = "unclear error!hold!{key}\n";
+	$sync->configure;
+	($said) = qx{$ENV{BUILD_DIR}/db/ldapsync -f @{[$sync->config]} -1 2>&1};
+	is $sync->find($many[0]), "error!hold!$many[0]", 'as such keys are';
+};
+
+subtest 'an entry beyond the limit of a message is told as such' => sub {
+	my @many = map { "a$_" . 'x' x 1000 . '@x.example' } 1 .. 17000;
+	my $odd = OddDirectory->new(sub ($search) {
+		return (OddDirectory::entry($search, 1, 1, mail => \@many, maildrop => ['a@y.example']),
+			$search->{sync} ? OddDirectory::sync_done($search, $cookie) : OddDirectory::done($search, 0));
+	});
+	my $sync = ldapsync($odd->uri, rules => "rule aliases\nbase $base\nfilter (objectClass=*)\nkey {mail}\nvalue {maildrop}\nvalues many\n");
+	my ($exit, $said) = $sync->once;
+	is $exit, 75;
+	like $said, qr/\Q@{[$odd->uri]}\E: has an entry, or another message, of more than 16 MB/;
 };
 
 # ---- maps ----
