@@ -287,8 +287,6 @@ int main(int argc, char **argv)
 	process_begin(program.name);
 	/* a directory that goes away in mid-sentence, or no reader of the name, is no reason to die */
 	signal(SIGPIPE, SIG_IGN);
-	/* a file that may not grow as large as this one is told like a full disk, and no temporary is left */
-	signal(SIGXFSZ, SIG_IGN);
 	read_options(&r, argc, argv);
 	if (r.verbose)
 		zenv_tell();

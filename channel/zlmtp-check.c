@@ -277,7 +277,6 @@ int main(int argc, char **argv)
 	process_begin(program.name);
 	read_options(&w, argc, argv);
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN);
 	w.maps.wait = (unsigned)w.seconds;
 	w.conf = whole(w.conf);
 	w.dbases = whole(w.dbases);

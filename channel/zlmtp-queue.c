@@ -736,7 +736,6 @@ int main(int argc, char **argv)
 	process_begin(program.name);
 	/* the reader of a list may have seen enough */
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN);
 	read_words(&set, argc, argv);
 	check_words(&set);
 	logline_open_syslog(program.name);

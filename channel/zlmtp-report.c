@@ -301,7 +301,6 @@ int main(int argc, char **argv)
 
 	process_begin(program.name);
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN);
 	read_options(&r, argc, argv);
 	logline_open_syslog("runqueue");
 	open_office(&r);

@@ -287,8 +287,9 @@ static int read_stream(struct stream *s)
 			complain("%s:%zu: the line is too long", s->name, s->lines.number + 1);
 			return EX_DATAERR;
 		case LINES_ERROR:
+			status = lines_error_status(errno);
 			complain("%s: %s", s->name, strerror(errno));
-			return EX_IOERR;
+			return status;
 		}
 	}
 	return status;
@@ -541,9 +542,8 @@ int main(int argc, char **argv)
 	int status;
 
 	process_begin(program.name);
-	/* a reader of our answers that has gone, and a file beyond its limit, are errors like others */
+	/* a reader of our answers that has gone is an error like others */
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN);
 	take_options(&options, argc, argv);
 	if (argc - optind < 2)
 		option_usage(&program, "expected BASE and a command");

@@ -88,7 +88,7 @@ void keeper_lock(const char *map, const char *suffix, const char *config)
 	if (fd < 0 && errno == ENOENT)
 		die(EX_CANTCREAT, "%s: the directory that \"map\" names is not there", map);
 	if (fd < 0)
-		die(EX_CANTCREAT, "%s: %s", path, file_error(errno));
+		die(errno == EACCES || errno == EPERM ? EX_NOPERM : EX_CANTCREAT, "%s: %s", path, file_error(errno));
 	while (fcntl(fd, F_SETLK, &lock) < 0) {
 		if (clock_ms() > deadline) {
 			fcntl(fd, F_GETLK, &lock);

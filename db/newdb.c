@@ -3,7 +3,6 @@
  * ZMailer's makedb.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -366,8 +365,6 @@ int main(int argc, char **argv)
 	int c, status;
 
 	process_begin(options.program->name);
-	/* a file that grows beyond the limit is to fail with EFBIG, not to kill */
-	signal(SIGXFSZ, SIG_IGN);
 	while ((c = option_next(options.program, argc, argv)) != -1) {
 		switch (c) {
 		case 'f':

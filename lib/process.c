@@ -24,6 +24,8 @@
 void process_begin(const char *name)
 {
 	log_program(name);
+	/* a file beyond its limit ("ulimit -f") is told like a full disk */
+	signal(SIGXFSZ, SIG_IGN);
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
 		if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF)
 			continue;

@@ -64,8 +64,6 @@ static void watch_exits(void)
 		if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler == SIG_DFL)
 			signal(signals[i], on_signal);
 	}
-	/* a limit of "ulimit -f" is an error of write(2) like a full disk */
-	signal(SIGXFSZ, SIG_IGN);
 }
 
 /* A longer table takes the place of the old one in one step; the old one stays for a handler that looks at it. */

@@ -8,7 +8,6 @@ void wait_catch(const int *signals, size_t n, void (*handler)(int sig), sigset_t
 	sigset_t blocked;
 
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN);
 	sigemptyset(&blocked);
 	sigprocmask(SIG_SETMASK, NULL, unblocked);
 	for (size_t i = 0; i < n; i++) {

@@ -11,8 +11,8 @@
 #include <stdint.h>
 
 /*
- * Has `handler` called for these signals from now on, but only within wait_for() with the mask *unblocked.  SIGPIPE and SIGXFSZ are
- * ignored: what they would tell is an errno.
+ * Has `handler` called for these signals from now on, but only within wait_for() with the mask *unblocked.  SIGPIPE is
+ * ignored: what it would tell is an errno.
  */
 void wait_catch(const int *signals, size_t n, void (*handler)(int sig), sigset_t *unblocked);
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "lib/text.h"
@@ -69,6 +70,11 @@ enum lines_news lines_next(struct lines *l, int patience, char **line, size_t *l
 		else if (news != LINES_ONE)
 			return news;
 	}
+}
+
+int lines_error_status(int error)
+{
+	return error == EISDIR || error == EBADF ? EX_NOINPUT : EX_IOERR;
 }
 
 void lines_free(struct lines *l)

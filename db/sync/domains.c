@@ -95,8 +95,10 @@ static int publish(const char *path, const struct buf *text, struct buf *why)
 	bool ok = publish_begin(&file, path, is_there ? st.st_mode & 07777 : 0644);
 
 	if (!ok) {
-		buf_addf(why, "%s: %s", path, strerror(errno));
-		return EX_CANTCREAT;
+		const int error = errno;
+
+		buf_addf(why, "%s: %s", path, strerror(error));
+		return error == EACCES || error == EPERM ? EX_NOPERM : EX_CANTCREAT;
 	}
 	if (is_there)
 		ok = publish_owner(&file, st.st_uid, st.st_gid) || errno == EPERM;

@@ -192,6 +192,9 @@ static int take_line(struct reading *r, char folding, const char *line, size_t n
 {
 	int status = EX_OK;
 
+	/* none of its own is written as it is */
+	if (n > 0 && line[n - 1] == '\r')
+		return refuse(r, "the line ends in CR: the dump was carried as a text, not as the bytes that it is");
 	if (r->has_end)
 		return refuse(r, "there is something behind the end of the dump");
 	if (r->lines.number == 1) {
@@ -214,6 +217,7 @@ static int read_dump(struct reading *r, char folding)
 {
 	char *line;
 	size_t n;
+	int error;
 
 	for (;;) {
 		int status;
@@ -231,8 +235,9 @@ static int read_dump(struct reading *r, char folding)
 		case LINES_TOO_LONG:
 			return refuse(r, "a line is too long");
 		case LINES_ERROR:
-			buf_addf(r->why, "%s: %s", r->loading->path, strerror(errno));
-			return EX_IOERR;
+			error = errno;
+			buf_addf(r->why, "%s: %s", r->loading->path, strerror(error));
+			return lines_error_status(error);
 		case LINES_PAUSE:
 			break;
 		}

@@ -101,6 +101,7 @@ subtest 'dumps that are none' => sub {
 		'a line too many' => ["$good+x\ty\n", qr/behind the end/],
 		'other folding' => [$good =~ s/\A(ldapsync-dump 1 )l/$1-/r, qr/fold/],
 		'a newer form' => [$good =~ s/\Aldapsync-dump 1/ldapsync-dump 2/r, qr/another version/],
+		'carried as a text of another system' => [$good =~ s/\n/\r\n/gr, qr/:1: the line ends in CR: the dump was carried as a text/],
 		'half an escape' => [$good =~ s/^(\+[^\t]*\t)/$1\\4/mr, qr/no record/],
 	);
 	for my $name (sort keys %bad) {
@@ -118,6 +119,20 @@ subtest 'dumps that are none' => sub {
 	is slurp("$dir/empty"), '', '... gives no dump';
 	put("$dir/full", '');
 	is system("$ENV{BUILD_DIR}/db/ldapsync -f @{[$old->config]} -D >/dev/full 2>$dir/said") >> 8, 74, 'no room for the dump: status 74';
+	my $file = "$ENV{BUILD_DIR}/db/ldapsync -f @{[$old->config]} -D >$dir/full 2>$dir/said";
+	is system('bash', '-c', "ulimit -f 1; $file"), 74 << 8, 'nor within the limit of files';
+	like slurp("$dir/said"), qr/^ldapsync: cannot write the dump: File too large\n\z/, '... in one line';
+	for my $other ("dblookup -t btree --dump $old->{map}", "dblookup -t btree $old->{map} " . join ' ', ("user1\@$RealSlapd::domain") x 200) {
+		is system('bash', '-c', "ulimit -f 1; $ENV{BUILD_DIR}/db/$other >$dir/full 2>/dev/null") & 127, 0, '... nor is any other program killed by that';
+	}
+	for my $from ("-I $dir", '-I - <&-', "-I - <$dir") {
+		my $said = qx{$ENV{BUILD_DIR}/db/ldapsync -f @{[$sync->config]} $from 2>&1};
+		is $? >> 8, 66, "$from: there is nothing to read";
+		like $said, qr/^ldapsync: [^\n]*\n\z/, '... in one line';
+	}
+	for my $from ($dir, '- <&-') {
+		is system("$ENV{BUILD_DIR}/db/dbupdate -t btree $old->{map} apply $from >/dev/null 2>&1") >> 8, 66, "dbupdate apply $from, too";
+	}
 	is system("cat $dir/good | $ENV{BUILD_DIR}/db/ldapsync -f @{[$sync->config]} -I - >/dev/null 2>&1") >> 8, 0, 'from standard input';
 	is_deeply $sync->map, $old->map, '... the same map';
 	for my $words ('-D -1', '-I x -w', '-D -I x', '') {

@@ -5,6 +5,7 @@ use v5.36;
 use lib "$ENV{SRC_DIR}/tests/lib";
 use Test::More;
 use File::Copy ();
+use POSIX ();
 use LdapSync;
 use RealSlapd;
 
@@ -86,5 +87,24 @@ for my $way (sort keys %ways) {
 		is $sync->stop, 0;
 	};
 }
+
+subtest 'a lock that may not be opened' => sub {
+	plan skip_all => 'root alone can be another user' if $> != 0;
+	my $slapd = RealSlapd->new(users => 2)->start;
+	my $sync = LdapSync->new($slapd);
+	is +($sync->once)[0], 0;
+	chmod 0755, $sync->dir;
+	chmod 0644, $sync->config;
+	my $pid = fork // die;
+	if ($pid == 0) {
+		open STDERR, '>', '/dev/null';
+		POSIX::setgid(65534);
+		POSIX::setuid(65534);
+		exec $sync->program, '-f', $sync->config, '-1';
+		POSIX::_exit(127);
+	}
+	waitpid $pid, 0;
+	is $? >> 8, 77, 'is no permission';
+};
 
 done_testing;
