@@ -1,5 +1,5 @@
 /*
- * Preloaded into programs: when a process ends that has opened a file called "secret..." (or whose memory is a copy of such a
+ * Preloaded into programs: when a process ends that has opened a file called "secret-..." (or whose memory is a copy of such a
  * one's) a line of the file KEEP_SECRETS says whether a core file of it could be made: NAME core=LIMIT dumpable=0|1.
  */
 #define _GNU_SOURCE
@@ -22,7 +22,7 @@ static void look_at(const char *path)
 {
 	const char *slash = strrchr(path, '/');
 
-	if (strncmp(slash != NULL ? slash + 1 : path, "secret", 6) == 0)
+	if (strncmp(slash != NULL ? slash + 1 : path, "secret-", 7) == 0)
 		knows_secret = 1;
 }
 
