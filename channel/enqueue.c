@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -26,7 +25,6 @@
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/options.h"
-#include "lib/parse.h"
 #include "lib/pool.h"
 #include "lib/process.h"
 #include "lib/text.h"

@@ -1,11 +1,9 @@
 /*
  * intake: takes mail in, by LMTP and ESMTP, and puts it into the queue.
  */
-#include <errno.h>
 #include <malloc.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>

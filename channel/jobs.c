@@ -1,7 +1,6 @@
 #include "channel/jobs.h"
 
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -18,7 +18,6 @@
 #include "channel/session.h"
 #include "channel/settings.h"
 #include "channel/spool/agent_protocol.h"
-#include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"

@@ -11,7 +11,6 @@
 #include "channel/net/local.h"
 #include "channel/spool/tag.h"
 #include "lib/alloc.h"
-#include "lib/log.h"
 #include "lib/options.h"
 #include "lib/parse.h"
 #include "lib/process.h"

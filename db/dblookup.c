@@ -30,7 +30,6 @@
 #include "lib/log.h"
 #include "lib/options.h"
 #include "lib/process.h"
-#include "lib/text.h"
 #include "lib/zenv.h"
 
 /* Exit codes that are no faults. */

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "config.h"
@@ -24,7 +23,6 @@
 #include "db/map/map.h"
 #include "db/route/beside.h"
 #include "db/sync/usable.h"
-#include "lib/alloc.h"
 #include "lib/log.h"
 #include "lib/options.h"
 #include "lib/parse.h"

@@ -1,7 +1,6 @@
 #include "lib/connections.h"
 
 #include <dirent.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -10,9 +10,6 @@
 
 #include "lib/buf.h"
 
-/* Adds "NAME": and a comma in front where one is due; the value is the caller's. */
-void json_name(struct buf *out, const char *name);
-
 /* Adds a member; NULL becomes null. */
 void json_string(struct buf *out, const char *name, const char *value);
 void json_bytes(struct buf *out, const char *name, const char *value, size_t n);

@@ -1,7 +1,6 @@
 #include "lib/parse.h"
 
 #include <ctype.h>
-#include <stddef.h>
 
 bool parse_number(const char *s, uint64_t max, uint64_t *value)
 {

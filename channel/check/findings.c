@@ -13,7 +13,7 @@
 /* Of findings in the first line: it goes into a message to a telephone. */
 #define SHOWN 3
 
-const char *severity_name(enum severity severity)
+static const char *severity_name(enum severity severity)
 {
 	switch (severity) {
 	case FINDING_OK: return "OK";

@@ -48,8 +48,6 @@ void performance_add(struct findings *f, const char *label, int64_t value, const
 /* The worst: critical before unknown before warning. */
 enum severity findings_worst(const struct findings *f);
 
-const char *severity_name(enum severity severity);
-
 /*
  * Adds "OK - 12 things are as they should be | performance", or the state with the findings that make it; with
  * `verbose` a line for each finding behind it.

@@ -5,7 +5,6 @@
 #include <strings.h>
 
 #include "lib/alloc.h"
-#include "lib/text.h"
 
 enum state { IN_HEADER, IN_CONTENT, OUTSIDE };
 

@@ -12,7 +12,6 @@
 
 #include "lib/alloc.h"
 #include "lib/child.h"
-#include "lib/clock.h"
 #include "lib/file.h"
 
 /* What the child says: this, then `count` entries, then the canonical name, which may be empty. */

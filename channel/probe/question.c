@@ -65,7 +65,7 @@ const struct place *question_decider(const struct question *question)
 	return decider;
 }
 
-const char *answer_name(enum answer answer)
+static const char *answer_name(enum answer answer)
 {
 	switch (answer) {
 	case ANSWER_YES: return "yes";

@@ -59,9 +59,6 @@ void question_print(const struct question *question, bool json, struct buf *out)
 /* What a program exits with: 0 if all are yes, 1 if one is no, 75 if one could not be told. */
 int questions_exit_status(const struct question *questions, size_t count);
 
-/* "yes", "no", "could not tell" */
-const char *answer_name(enum answer answer);
-
 void question_free(struct question *question);
 
 #endif

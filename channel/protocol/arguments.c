@@ -4,8 +4,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "lib/text.h"
-
 /* The end of a path that begins at s, behind "<": its ">" outside of quotes, NULL without. */
 static char *path_end(char *s)
 {

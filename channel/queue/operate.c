@@ -22,7 +22,6 @@
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/logline.h"
-#include "lib/text.h"
 
 /* The next control file of a reroute: one, as there is one operation at a time in a post office. */
 #define REROUTED "../.control.rerouted"

@@ -1,7 +1,6 @@
 #include "channel/queue/show.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>

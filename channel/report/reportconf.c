@@ -19,7 +19,7 @@ void report_settings_init(struct report_settings *s, const char *host)
 	*s = (struct report_settings){ .host = xstrdup(host), .max = REPORT_MAX_DEFAULT };
 }
 
-bool report_settings_has(const char *name)
+static bool report_settings_has(const char *name)
 {
 	return strcmp(name, "postmaster") == 0 || strcmp(name, "report-from") == 0 || strcmp(name, "report-max") == 0;
 }

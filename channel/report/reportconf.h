@@ -36,9 +36,6 @@ bool report_settings_parse(struct report_settings *settings, const char *path, c
  */
 void report_settings_read(struct report_settings *settings, const char *dbases, const char *host);
 
-/* True for a name that belongs here, so that the reader of routing's settings leaves it alone. */
-bool report_settings_has(const char *name);
-
 void report_settings_free(struct report_settings *settings);
 
 #endif

@@ -19,7 +19,6 @@
 #include "lib/listen.h"
 #include "lib/log.h"
 #include "lib/logline.h"
-#include "lib/text.h"
 
 /* Of a thousand clients each may have so much that waits.  A record of TLS fits, so that none of it is left in OpenSSL. */
 #define PIECE (16 * 1024)

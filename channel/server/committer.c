@@ -159,11 +159,6 @@ void *committer_next(struct committer *c, struct spool_draft **draft)
 	return c->batch.owners[c->told++];
 }
 
-size_t committer_count(const struct committer *c)
-{
-	return c->gathering.count + c->batch.count - c->told;
-}
-
 struct committer_figures committer_figures(struct committer *c)
 {
 	struct committer_figures figures;

@@ -29,9 +29,6 @@ void committer_start(struct committer *c);
 /* The owner of a message whose batch is done, and *draft; NULL if there is none. */
 void *committer_next(struct committer *c, struct spool_draft **draft);
 
-/* Messages that are not done. */
-size_t committer_count(const struct committer *c);
-
 /* Figures of the batches so far: how many, messages in them, milliseconds of waiting. */
 struct committer_figures {
 	uint64_t batches, messages, ms;

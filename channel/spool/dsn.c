@@ -1,7 +1,6 @@
 #include "channel/spool/dsn.h"
 
 #include <string.h>
-#include <strings.h>
 
 #include "lib/text.h"
 

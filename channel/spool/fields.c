@@ -5,7 +5,6 @@
 #include <strings.h>
 
 #include "lib/parse.h"
-#include "lib/text.h"
 
 static bool is_blank(char c)
 {

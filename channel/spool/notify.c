@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "channel/spool/control.h"
-#include "lib/text.h"
 #include "lib/zenv.h"
 
 /* As ZMailer sends it: the word and the name, which may have up to 300 bytes. */

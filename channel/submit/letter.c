@@ -80,7 +80,8 @@ bool letter_read(FILE *in, bool dot, struct buf *text)
 
 /* ---- the header ---- */
 
-size_t letter_header_length(const struct buf *text)
+/* The length of the header, without the blank line behind it. */
+static size_t header_length(const struct buf *text)
 {
 	const char *blank = text->len > 0 && text->data[0] == '\n' ? text->data : memmem(buf_str(text), text->len, "\n\n", 2);
 
@@ -92,7 +93,7 @@ size_t letter_header_length(const struct buf *text)
 /* The value of the next field of that name from *at on, with its folds; NULL without. */
 static const char *next_field(const struct buf *text, const char *name, size_t *at, size_t *length)
 {
-	size_t end = letter_header_length(text), n = strlen(name);
+	size_t end = header_length(text), n = strlen(name);
 
 	while (*at < end) {
 		const char *line = text->data + *at, *stop = line;

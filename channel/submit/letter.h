@@ -23,9 +23,6 @@ struct address_list {
  */
 bool letter_read(FILE *in, bool dot, struct buf *text);
 
-/* The length of the header, without the blank line behind it. */
-size_t letter_header_length(const struct buf *text);
-
 /* Is there such a field ("From")? */
 bool letter_has_field(const struct buf *text, const char *name);
 

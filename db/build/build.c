@@ -5,13 +5,11 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sysexits.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "config.h"
 #include "db/map/map.h"
 #include "lib/account.h"
-#include "lib/alloc.h"
 #include "lib/file.h"
 #include "lib/publish.h"
 #include "lib/text.h"

@@ -10,7 +10,6 @@
 #include "db/ldap/open.h"
 #include "lib/alloc.h"
 #include "lib/process.h"
-#include "lib/text.h"
 
 #define DEFAULT_RECURSION 10
 #define DEFAULT_CACHE_SIZE 500

@@ -2,7 +2,6 @@
  * What killed programs left beside a map: temporaries of lib/publish.h.
  */
 #include <dirent.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -47,7 +47,7 @@ void roster_free(struct roster *roster)
 	*roster = (struct roster){ 0 };
 }
 
-bool roster_has(const struct roster *roster, const char *path)
+static bool roster_has(const struct roster *roster, const char *path)
 {
 	for (size_t i = 0; i < roster->count; i++)
 		if (strcmp(roster->list[i].path, path) == 0)

@@ -25,8 +25,6 @@ struct roster {
 bool roster_read(struct roster *roster, const char *home);
 void roster_free(struct roster *roster);
 
-bool roster_has(const struct roster *roster, const char *path);
-
 /* Adds a map, if it is not there yet.  False with errno. */
 bool roster_add(const char *home, const char *type, const char *path);
 

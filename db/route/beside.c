@@ -1,6 +1,5 @@
 #include "db/route/beside.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>

@@ -2,7 +2,6 @@
 
 #include "db/grammar/address.h"
 #include "db/route/walk.h"
-#include "lib/text.h"
 
 /* Which key of an address a step asks for. */
 enum step_key {

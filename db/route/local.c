@@ -2,7 +2,6 @@
 
 #include "db/grammar/address.h"
 #include "db/route/walk.h"
-#include "lib/text.h"
 
 /* The user of a result on channel local: with the domain where that is wanted. */
 static void deliver(const struct visit *v, const char *name, bool with_domain)

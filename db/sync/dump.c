@@ -10,7 +10,6 @@
 
 #include "db/live/lines.h"
 #include "db/sync/cookie.h"
-#include "lib/file.h"
 #include "lib/hash.h"
 #include "lib/text.h"
 

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -547,6 +546,14 @@ void journal_add(struct journal_writer *w, const struct change *record)
 		flush(w);
 }
 
+static void journal_abort(struct journal_writer *w)
+{
+	publish_abort(&w->file);
+	EVP_MD_CTX_free(w->digest);
+	buf_free(&w->out);
+	w->digest = NULL;
+}
+
 int journal_commit(struct journal_writer *w, struct buf *why)
 {
 	char *path = xstrdup(w->file.target), sum[SUM_LENGTH + 1];
@@ -571,14 +578,6 @@ int journal_commit(struct journal_writer *w, struct buf *why)
 	free(path);
 	journal_abort(w);
 	return status;
-}
-
-void journal_abort(struct journal_writer *w)
-{
-	publish_abort(&w->file);
-	EVP_MD_CTX_free(w->digest);
-	buf_free(&w->out);
-	w->digest = NULL;
 }
 
 bool journal_is_long(const struct journal *journal)

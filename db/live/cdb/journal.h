@@ -109,6 +109,4 @@ void journal_add(struct journal_writer *writer, const struct change *record);
 /* Puts the journal in its place.  EX_OK, or EX_IOERR with `why` and the old journal, if any, untouched. */
 int journal_commit(struct journal_writer *writer, struct buf *why);
 
-void journal_abort(struct journal_writer *writer);
-
 #endif
