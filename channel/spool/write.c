@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -516,11 +518,6 @@ static void begin_writing(struct spool_draft *d)
 	(void)sync_file_range(d->control.fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 }
 
-static void sync_message(struct spool_draft *d)
-{
-	must(d, fsync(d->message.fd) == 0, EX_IOERR, "cannot write", d->queue);
-}
-
 /* link(2) instead of rename(2), as it refuses to replace a file. */
 static void link_message(struct spool_draft *d)
 {
@@ -529,16 +526,6 @@ static void link_message(struct spool_draft *d)
 	/* before the control file is seen: root takes no message file with a second name */
 	if (d->linked)
 		publish_drop(&d->message);
-}
-
-static void sync_queue(struct spool_draft *d)
-{
-	must(d, publish_sync_directory(d->queue), EX_IOERR, "cannot sync the directory of", d->queue);
-}
-
-static void sync_control(struct spool_draft *d)
-{
-	must(d, fsync(d->control.fd) == 0, EX_IOERR, "cannot write", d->control.temporary);
 }
 
 static void show_control(struct spool_draft *d)
@@ -559,6 +546,91 @@ static void each(struct spool_draft *const *drafts, size_t count, void (*step)(s
 		if (drafts[i]->status == EX_OK)
 			step(drafts[i]);
 }
+
+/* ---- for a few messages ---- */
+
+/* What a thread waits for. */
+struct syncing {
+	struct spool_draft *draft;
+	const char *what, *path;
+	int fd, error;
+	bool own;                 /* it is a directory, opened for this */
+	bool started;
+	pthread_t thread;
+};
+
+static void *sync_one(void *context)
+{
+	struct syncing *s = context;
+
+	s->error = s->fd < 0 || fsync(s->fd) < 0 ? errno : 0;
+	return NULL;
+}
+
+static void add_sync(struct syncing *list, size_t *count, struct spool_draft *d, int fd, const char *path)
+{
+	list[(*count)++] = (struct syncing){ .draft = d, .what = "cannot write", .fd = fd, .path = path };
+}
+
+static void add_directory(struct syncing *list, size_t *count, struct spool_draft *d, const char *path)
+{
+	char *directory = file_directory(path);
+	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	must(d, fd >= 0, EX_IOERR, "cannot sync the directory of", path);
+	if (fd >= 0)
+		list[(*count)++] = (struct syncing){
+			.draft = d, .what = "cannot sync the directory of", .fd = fd, .path = path, .own = true,
+		};
+	free(directory);
+}
+
+/*
+ * Files that one commit of a journal can make durable wait for it together: one after the other, each would have the disk flushed
+ * once more.  Where there is no thread to be had, one after the other.
+ */
+static void sync_each(struct syncing *list, size_t count)
+{
+	sigset_t all, old;
+
+	/* signals are for the thread that waits for them */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	for (size_t i = 1; i < count; i++)
+		list[i].started = pthread_create(&list[i].thread, NULL, sync_one, &list[i]) == 0;
+	for (size_t i = 0; i < count; i++)
+		if (!list[i].started)
+			sync_one(&list[i]);
+	for (size_t i = 0; i < count; i++) {
+		if (list[i].started)
+			pthread_join(list[i].thread, NULL);
+		errno = list[i].error;
+		must(list[i].draft, list[i].error == 0, EX_IOERR, list[i].what, list[i].path);
+		if (list[i].own)
+			close(list[i].fd);
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+static void sync_few(struct spool_draft *const *drafts, size_t count)
+{
+	struct syncing list[3 * (SYNCFS_FROM - 1)];
+	size_t n = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct spool_draft *d = drafts[i];
+
+		if (d->status == EX_OK)
+			add_directory(list, &n, d, d->queue);
+		if (d->status != EX_OK)
+			continue;
+		add_sync(list, &n, d, d->message.fd, d->queue);
+		add_sync(list, &n, d, d->control.fd, d->control.temporary);
+	}
+	sync_each(list, n);
+}
+
+/* ---- for many ---- */
 
 /* All that was written to the file systems of queue/ and transport/ is on the disk. */
 static void sync_systems(struct spool_draft *const *drafts, size_t count)
@@ -591,9 +663,7 @@ void spool_commit(struct spool_draft *const *drafts, size_t count)
 		sync_systems(drafts, count);
 	} else {
 		each(drafts, count, begin_writing);
-		each(drafts, count, sync_message);
-		each(drafts, count, sync_control);
-		each(drafts, count, sync_queue);
+		sync_few(drafts, count);
 		each(drafts, count, show_control);
 		each(drafts, count, sync_transport);
 	}
