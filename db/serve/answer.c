@@ -359,12 +359,13 @@ static enum map_answer ask_own(struct answers *a, const char *map, const char *k
 static enum map_answer ask_policy(struct answers *a, const char *recipient, size_t length, struct buf *value)
 {
 	const char *at = address_at(recipient, length), *of = at != NULL ? at + 1 : NULL;
-	struct address address = { .local = "" };
+	struct address address;
 	struct buf words = { 0 };
 	enum map_answer domain = MAP_FOUND, answer;
+	const bool is_address = take_apart(a, recipient, length, &address);
 	bool is_postmaster;
 
-	if (take_apart(a, recipient, length, &address))
+	if (is_address)
 		of = address.domain;
 	if (of != NULL)
 		domain = ask_own(a, "domain", of, strlen(of), &words);
@@ -383,7 +384,7 @@ static enum map_answer ask_policy(struct answers *a, const char *recipient, size
 			add_destinations(a, results, count);
 	}
 	/* whose mail must be taken (RFC 5321 section 4.5.1), by whoever the maps do not know */
-	is_postmaster = of == NULL && strcasecmp(address.local, "postmaster") == 0;
+	is_postmaster = is_address && of == NULL && strcasecmp(address.local, "postmaster") == 0;
 	if (answer == MAP_COULD_NOT_TELL) {
 		tell_trouble(a, "policy", &words);
 		buf_adds(value, "DEFER_IF_PERMIT 4.3.0 it cannot be told now whether this recipient exists");

@@ -229,6 +229,7 @@ subtest 'spellings' => sub {
 	is ask("alias $_"), 'NOTFOUND ', "no list has $_" for 'nobody', 'postmaster', 'd.test', '.', '|cmd';
 	is policy('Postmaster'), 'action=DUNNO', '<postmaster> is not refused (RFC 5321 section 4.5.1)';
 	is policy('nobody-else'), $refused, 'other names without a domain are';
+	is policy($_), $refused, 'and what is no address and has no domain: ' . s/[^ -~]/?/gr for '<>', '"x', "\x01", '\\', '!', '""';
 	like ask("recip\0ient ann\@d.test"), qr/^PERM /, 'a NUL in the name of a map';
 	like ask("recipient\0x ann\@d.test"), qr/^PERM /, '... and behind one';
 	is ask("recipient ann\@d.test\0"), 'NOTFOUND ', '... in a key';
