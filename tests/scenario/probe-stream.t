@@ -78,8 +78,9 @@ right_answers('it says goodbye between two questions', store(odd => { 'LHLO 2' =
 right_answers('it closes instead of an answer to MAIL', store(odd => { 'MAIL 2' => { instead => ['close'] } }), connections => 4);
 right_answers('it closes instead of an answer to RCPT', store(odd => { 'RCPT 2' => { instead => ['close'] } }), connections => 4);
 right_answers('it takes no more mail on a connection', store(odd => { 'MAIL 2' => { instead => ['550 5.7.1 enough for now'] } }), connections => 4);
+# where it comes late it is that to the next MAIL, which says nothing about a recipient
 right_answers('a reply too many between two questions', store(odd => { 'LHLO 2' => { after => ['550 5.1.1 no such user'] } }), connections => 4,
-	complaint => qr/out of step/);
+	complaint => qr/out of step|\A\z/);
 for my $alike (0, 1) {
 	for my $extra (['250 ok'], ['250 ok', '250 ok'], ['250 2.1.0 ok', '550 5.1.1 no such user']) {
 		right_answers("@$extra too many at MAIL" . ($alike ? ', where all look alike' : ''),
