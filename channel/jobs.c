@@ -445,7 +445,8 @@ struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit, u
 		t->recipients = xgrow(t->recipients, t->count, &capacity, sizeof *t->recipients);
 		t->recipients[t->count++] = (struct transaction_recipient){
 			.to = { .address = r->line->user, .notify = r->notify[0] ? r->notify : NULL,
-			        .orcpt = r->line->orcpt != NULL ? r->line->orcpt : r->line->given, .ignore_quota = jobs->options->ignore_quota },
+			        .orcpt = r->line->orcpt != NULL ? r->line->orcpt : r->line->given,
+			        .ignore_quota = jobs->options->ignore_quota },
 			.owner = r,
 		};
 		set_under_way(jobs, r, session);
@@ -521,7 +522,8 @@ int64_t jobs_failures_due(const struct jobs *jobs)
 
 /*
  * One wait for the file system of many files instead of one for each; for few it would be a wait for what others have written.
- * True with the number of the file system whose files need no sync any more.  Its error says nothing of one file: each is asked then.
+ * True with the number of the file system whose files need no sync any more.  Its error says nothing of one file: each is
+ * asked then.
  */
 static bool sync_together(const struct job *failing, dev_t *system)
 {

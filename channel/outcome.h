@@ -70,8 +70,8 @@ void outcome_conclude(struct outcomes *outcomes, struct job *job, struct job_rec
 void outcome_write_failures(struct outcomes *outcomes, struct job *job);
 
 /*
- * Syncs them, unless they are `synced` already, then marks and reports.  What cannot be written down becomes a deferral: nobody would ever tell the
- * sender of a failure.
+ * Syncs them, unless they are `synced` already, then marks and reports.  What cannot be written down becomes a deferral:
+ * nobody would ever tell the sender of a failure.
  */
 void outcome_conclude_failures(struct outcomes *outcomes, struct job *job, bool synced);
 

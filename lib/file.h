@@ -27,9 +27,9 @@ int file_open_own(const char *path, int flags, mode_t mode);
 
 /*
  * For the calls that take a directory and a name (openat(2), renameat(2)), in directories where another user may put a link in
- * the place of one at any moment: the directory of `path`, in which *name is its last part.  Root follows no link on the way to it:
- * -1 with errno then, ENOTDIR for a link.  For others it is AT_FDCWD, and *name all of `path`, as they reach nothing by a link that
- * they do not reach without.  What comes is taken back by file_directory_close(), which leaves errno alone.
+ * the place of one at any moment: the directory of `path`, in which *name is its last part.  Root follows no link on the way
+ * to it: -1 with errno then, ENOTDIR for a link.  For others it is AT_FDCWD, and *name all of `path`, as they reach nothing by
+ * a link that they do not reach without.  What comes is taken back by file_directory_close(), which leaves errno alone.
  */
 int file_directory_found(const char *path, const char **name);
 void file_directory_close(int at);

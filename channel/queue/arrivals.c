@@ -75,8 +75,8 @@ static bool all_deliverable(const struct control *c)
 }
 
 /*
- * 0 and `st`, or an errno.  A message file that is a link, or has another name somewhere, may be anybody's: the administrator should
- * know, and it is EINVAL then.
+ * 0 and `st`, or an errno.  A message file that is a link, or has another name somewhere, may be anybody's: the administrator
+ * should know, and it is EINVAL then.
  */
 static int look_at_message(struct arrivals *in, const struct control *c, const char *file, struct stat *st)
 {

@@ -23,7 +23,7 @@
 #define RETRY_PAUSE 50
 /* Before the next look at clients for whom there was no descriptor: they are there all the time. */
 #define ACCEPT_PAUSE 1000
-/* One that has been silent for so long makes room where another one wants to come, and is closed after so long, in milliseconds. */
+/* One that is silent for so long makes room for another one, and is closed after so long, in milliseconds. */
 #define SILENT_MAX 2000
 #define IDLE_MAX (10 * 60 * 1000)
 /* Operations wait for the disk: mail has its turn after so many milliseconds. */
@@ -132,8 +132,8 @@ static bool has_line(const struct client *k)
 }
 
 /*
- * The place of the one that is silent for longest; CONTROL_CLIENTS if there is none.  Who waits for an answer is not silent; who
- * does not read one is, but not `idle`: a person may sit before a page of it.
+ * The place of the one that is silent for longest; CONTROL_CLIENTS if there is none.  Who waits for an answer is not silent;
+ * who does not read one is, but not `idle`: a person may sit before a page of it.
  */
 static size_t find_silent(const struct control_server *c, bool idle)
 {

@@ -13,9 +13,9 @@
 #include "lib/clock.h"
 
 /*
- * Of so many clients requests are taken at a time.  Who comes then takes the place of the one that has said nothing for longest, two
- * seconds at least, and waits for no answer; without such a one it waits until one has gone.  Who says nothing for ten minutes is
- * closed in any case.
+ * Of so many clients requests are taken at a time.  Who comes then takes the place of the one that has said nothing for
+ * longest, two seconds at least, and waits for no answer; without such a one it waits until one has gone.  Who says nothing
+ * for ten minutes is closed in any case.
  */
 #define CONTROL_CLIENTS 32
 /* Descriptors that control_poll() may want. */

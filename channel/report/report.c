@@ -337,7 +337,8 @@ static void add_recipient_words(const struct composer *c, struct buf *out, const
 	buf_addc(&text, '<');
 	text_add_clean_string(&text, r->address, ADDRESS_CAP);
 	buf_addc(&text, '>');
-	if (text_typed_address(r->orcpt != NULL ? r->orcpt : r->given, &type, &original) && strcmp(buf_str(&original), r->address) != 0) {
+	if (text_typed_address(r->orcpt != NULL ? r->orcpt : r->given, &type, &original) &&
+	    strcmp(buf_str(&original), r->address) != 0) {
 		buf_adds(&text, ", which you have written as <");
 		text_add_clean_string(&text, buf_str(&original), ADDRESS_CAP);
 		buf_addc(&text, '>');
