@@ -313,18 +313,6 @@ static size_t fill(struct loop *loop, int64_t *deadline)
 	return n + recipients_fill(loop->intake.recipients, loop->fds + n);
 }
 
-static void settle(struct loop *loop)
-{
-	struct recipient_answer answer;
-	struct spool_draft *draft;
-	void *owner;
-
-	while ((owner = recipients_next(loop->intake.recipients, &answer)) != NULL)
-		client_recipient(owner, &answer);
-	while ((owner = committer_next(loop->intake.committer, &draft)) != NULL)
-		client_committed(owner, draft);
-}
-
 static void bury(struct loop *loop)
 {
 	size_t kept = 0;
@@ -361,6 +349,9 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 	while (!stop_wanted || loop->count > 0) {
 		size_t clients = loop->count, first = loop->listeners->count, n;
 		int64_t deadline, now;
+		struct recipient_answer answer;
+		struct spool_draft *draft;
+		void *owner;
 
 		committer_start(loop->intake.committer);
 		n = fill(loop, &deadline);
@@ -372,7 +363,10 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 			else if (client_deadline(loop->clients[i]) <= now)
 				client_late(loop->clients[i]);
 		}
-		settle(loop);
+		while ((owner = recipients_next(loop->intake.recipients, &answer)) != NULL)
+			client_recipient(owner, &answer);
+		while ((owner = committer_next(loop->intake.committer, &draft)) != NULL)
+			client_committed(owner, draft);
 		for (size_t i = 0; i < first; i++)
 			if (loop->fds[i].revents != 0)
 				accept_clients(loop, &loop->listeners->list[i]);

@@ -219,30 +219,6 @@ static void arrived(void *context, const char *name)
 	scheduler_arrived(context, name, clock_now());
 }
 
-static void bury(struct loop *loop)
-{
-	pid_t pid;
-	int status;
-
-	children = 0;
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		if (!reporter_buried(loop->scheduler.reporter, pid, status, clock_ms()))
-			scheduler_buried(&loop->scheduler, pid, status, clock_now());
-}
-
-/* The first signal lets agents finish what they have; the next ones tell them to hurry. */
-static void obey(struct loop *loop)
-{
-	if (loop->stops_seen == stops)
-		return;
-	if (loop->stops_seen == 0)
-		scheduler_stop(&loop->scheduler, clock_now());
-	else
-		for (const struct agent *w = loop->scheduler.agents; w != NULL; w = w->next)
-			kill(w->pid, SIGTERM);
-	loop->stops_seen = stops;
-}
-
 /* Agents stand from the third place on, *agents is where they end; operators behind them. */
 static size_t fill_fds(struct loop *loop, size_t *agents)
 {
@@ -363,7 +339,15 @@ static void run(struct loop *loop, const sigset_t *while_waiting)
 	struct scheduler *s = &loop->scheduler;
 
 	for (;;) {
-		obey(loop);
+		/* the first signal lets agents finish what they have; the next ones tell them to hurry */
+		if (loop->stops_seen != stops) {
+			if (loop->stops_seen == 0)
+				scheduler_stop(&loop->scheduler, clock_now());
+			else
+				for (const struct agent *w = loop->scheduler.agents; w != NULL; w = w->next)
+					kill(w->pid, SIGTERM);
+			loop->stops_seen = stops;
+		}
 		clean(loop);
 		if (!s->once && !s->stopping && !scheduler_is_scanning(s) && loop->scan_at <= clock_ms()) {
 			scheduler_scan(s, clock_now());
@@ -377,8 +361,15 @@ static void run(struct loop *loop, const sigset_t *while_waiting)
 		if (scheduler_finished(s))
 			return;
 		wait_for_events(loop, while_waiting);
-		if (children)
-			bury(loop);
+		if (children) {
+			pid_t pid;
+			int status;
+
+			children = 0;
+			while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+				if (!reporter_buried(loop->scheduler.reporter, pid, status, clock_ms()))
+					scheduler_buried(&loop->scheduler, pid, status, clock_now());
+		}
 	}
 }
 

@@ -57,16 +57,6 @@ void session_free(struct session *s)
 
 /* ---- what the machine wants done ---- */
 
-/* A peer that got out of step is talked to one message at a time from now on. */
-static void warn_once(struct session *s, const char *why)
-{
-	if (!s->trust.careful || s->peer->careful)
-		return;
-	s->peer->careful = true;
-	complain("%s: out of step with the server, nothing is sent ahead of its replies any more: %s",
-	         s->peer->target->text, why);
-}
-
 static void take_actions(struct session *s)
 {
 	struct action a;
@@ -86,7 +76,12 @@ static void take_actions(struct session *s)
 			break;
 		case ACTION_CLOSE:
 			transcript_addf(s->options->transcript, "%s", a.why);
-			warn_once(s, a.why);
+			/* a peer that got out of step is talked to one message at a time from now on */
+			if (s->trust.careful && !s->peer->careful) {
+				s->peer->careful = true;
+				complain("%s: out of step with the server, nothing is sent ahead of its replies any more: %s",
+				         s->peer->target->text, a.why);
+			}
 			s->closing = true;
 			break;
 		}

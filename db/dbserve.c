@@ -500,23 +500,10 @@ static size_t fill(struct service *s, int64_t *deadline)
 	return n;
 }
 
-static void bury(struct service *s)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < s->count; i++) {
-		if (s->clients[i]->over)
-			client_free(s, &s->clients[i]);
-		else
-			s->clients[kept++] = s->clients[i];
-	}
-	s->count = kept;
-}
-
 static void run(struct service *s, const sigset_t *unblocked)
 {
 	while (!stop_wanted) {
-		size_t clients = s->count;
+		size_t clients = s->count, kept = 0;
 		int64_t deadline, now;
 		size_t n = fill(s, &deadline);
 
@@ -543,7 +530,13 @@ static void run(struct service *s, const sigset_t *unblocked)
 			if (s->fds[i].revents != 0)
 				accept_clients(s, &s->listeners.list[i]);
 		serve_answers(s);
-		bury(s);
+		for (size_t i = 0; i < s->count; i++) {
+			if (s->clients[i]->over)
+				client_free(s, &s->clients[i]);
+			else
+				s->clients[kept++] = s->clients[i];
+		}
+		s->count = kept;
 	}
 }
 

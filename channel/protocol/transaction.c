@@ -54,26 +54,24 @@ static struct action *add_action(struct dialogue *d, enum action_kind kind, stru
 	return a;
 }
 
-static void forget_words(struct transaction *t)
-{
-	free((char *)t->refused.words);
-	t->refused.words = NULL;
-	for (size_t i = 0; i < t->count; i++) {
-		free((char *)t->recipients[i].held.words);
-		free(t->recipients[i].rcpt_reply);
-		t->recipients[i].held.words = NULL;
-		t->recipients[i].rcpt_reply = NULL;
-	}
-}
-
 bool dialogue_action(struct dialogue *d, struct action *action)
 {
 	if (d->action_first == d->action_count)
 		return false;
 	*action = d->actions[d->action_first++];
 	/* the words of a transaction are not needed any more: its settlements were taken before */
-	if (action->kind == ACTION_DONE)
-		forget_words(action->transaction);
+	if (action->kind == ACTION_DONE) {
+		struct transaction *t = action->transaction;
+
+		free((char *)t->refused.words);
+		t->refused.words = NULL;
+		for (size_t i = 0; i < t->count; i++) {
+			free((char *)t->recipients[i].held.words);
+			free(t->recipients[i].rcpt_reply);
+			t->recipients[i].held.words = NULL;
+			t->recipients[i].rcpt_reply = NULL;
+		}
+	}
 	return true;
 }
 
@@ -713,12 +711,6 @@ static bool words_matter(const struct dialogue *d, const struct transaction *t)
 	return (t->doubtful || t->bdat) && d->trust->proved_single;
 }
 
-/* A positive reply to MAIL that looks like no other before: one final reply too many. */
-static bool is_strange_to_mail(const struct dialogue *d, const struct transaction *t, const struct reply *reply)
-{
-	return words_matter(d, t) && strcmp(reply->status, d->trust->mail_status) != 0;
-}
-
 /* A positive reply to RCPT, whose replies may differ, that looks like a final one. */
 static bool is_strange_to_rcpt(const struct dialogue *d, const struct transaction *t, const struct reply *reply)
 {
@@ -748,7 +740,8 @@ static void on_mail(struct dialogue *d, struct transaction *t, const struct repl
 {
 	struct result r = result_of(d, STAGE_MAIL, reply);
 
-	if (r.outcome == OUTCOME_NONE && is_strange_to_mail(d, t, reply)) {
+	/* a positive reply to MAIL that looks like no other before: one final reply too many */
+	if (r.outcome == OUTCOME_NONE && words_matter(d, t) && strcmp(reply->status, d->trust->mail_status) != 0) {
 		poison(d, "a final reply too many");
 		return;
 	}

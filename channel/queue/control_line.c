@@ -26,13 +26,6 @@ static char *next_field(char **at)
 	return field;
 }
 
-static bool is_tag(const char *s)
-{
-	size_t n = strspn(s, "0123456789");
-
-	return n > 0 && n <= TAG_MAX && s[n] == '\0';
-}
-
 static bool expected(struct buf *why, const char *what)
 {
 	buf_addf(why, "%s expected", what);
@@ -91,13 +84,15 @@ bool control_request_parse(char *line, struct control_request *r, struct buf *wh
 	const char *place;
 	char *tag;
 	uint64_t inode, seconds;
+	size_t n;
 
 	*r = (struct control_request){ 0 };
 	for (const char *s = line; *s != '\0'; s++)
 		if (((unsigned char)*s < ' ' && *s != '\t') || *s == 127)
 			return expected(why, "a line without control characters");
 	tag = next_field(&line);
-	if (!is_tag(tag))
+	n = strspn(tag, "0123456789");
+	if (n == 0 || n > TAG_MAX || tag[n] != '\0')
 		return expected(why, "a number and a verb");
 	r->tag = tag;
 	if (!find_verb(next_field(&line), &o->verb))

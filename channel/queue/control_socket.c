@@ -216,20 +216,6 @@ static bool may_read(const struct control_server *c, const struct client *k)
 	return k->fd >= 0 && !k->ended && k->out.len < ANSWERS_MAX && c->waiting_count < WAITING_MAX;
 }
 
-static void flush_answers(struct client *k, int64_t now)
-{
-	ssize_t n = send(k->fd, k->out.data, k->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
-
-	if (n > 0) {
-		buf_consume(&k->out, (size_t)n);
-		k->active = now;
-	} else if (n < 0 && errno != EAGAIN && errno != EINTR) {
-		k->ended = true;
-		buf_clear(&k->out);
-		buf_clear(&k->in);
-	}
-}
-
 static void read_requests(struct client *k, int64_t now)
 {
 	char bytes[16 * 1024];
@@ -333,8 +319,18 @@ static void serve(struct control_server *c, struct client *k, struct moment now,
 	while (k->fd >= 0 && k->out.len < ANSWERS_MAX && c->waiting_count < WAITING_MAX && clock_ms() < end &&
 	       (line = take_line(k)) != NULL)
 		carry_out(c, k, line, now);
-	if (k->out.len > 0)
-		flush_answers(k, now.ms);
+	if (k->out.len > 0) {
+		ssize_t n = send(k->fd, k->out.data, k->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n > 0) {
+			buf_consume(&k->out, (size_t)n);
+			k->active = now.ms;
+		} else if (n < 0 && errno != EAGAIN && errno != EINTR) {
+			k->ended = true;
+			buf_clear(&k->out);
+			buf_clear(&k->in);
+		}
+	}
 	/* half a line at the end is no request */
 	if (k->ended && !has_line(k) && k->waiting == 0 && k->out.len == 0)
 		forget_client(c, k);

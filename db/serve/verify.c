@@ -120,22 +120,16 @@ struct verifier *verifier_create(const struct verify_options *options)
 
 /* ---- the start ---- */
 
-/* What it wrote into a file in memory: the first line, clean. */
-static void add_first_line(struct buf *why, int fd)
-{
-	struct buf text = { 0 };
-
-	if (lseek(fd, 0, SEEK_SET) == 0 && file_read(fd, &text) && text.len > 0)
-		text_add_clean(why, text.data, strcspn(buf_str(&text), "\n"), 300);
-	buf_free(&text);
-}
-
 /* Judges how it ended. */
 static int judge_check(int status, bool ended, int out, int err, struct buf *why)
 {
 	const size_t before = why->len;
+	struct buf text = { 0 };
 
-	add_first_line(why, err);
+	/* what it wrote into a file in memory: the first line, clean */
+	if (lseek(err, 0, SEEK_SET) == 0 && file_read(err, &text) && text.len > 0)
+		text_add_clean(why, text.data, strcspn(buf_str(&text), "\n"), 300);
+	buf_free(&text);
 	if (ended && status == 0 && lseek(out, 0, SEEK_END) == 0) {
 		/* a warning is for the agent to repeat */
 		why->len = before;

@@ -215,15 +215,6 @@ static void drop_the_others(struct comparison *c)
 	c->asked += c->portion;
 }
 
-/* One that may not be seen at all is "no such object" for most servers; some say what it is. */
-static int end_of_look(struct comparison *c, LDAP *ld, int code)
-{
-	if (code == LDAP_SERVER_DOWN || code == LDAP_PROTOCOL_ERROR)
-		return code;
-	c->counts.unseen += c->is_there || code == LDAP_INSUFFICIENT_ACCESS;
-	return look_for_next(c, ld);
-}
-
 static int end_of_search(struct comparison *c, LDAP *ld)
 {
 	switch (c->stage) {
@@ -264,8 +255,13 @@ int compare_take(struct comparison *c, LDAP *ld, LDAPMessage *message)
 		return code;
 	case LDAP_RES_SEARCH_RESULT:
 		code = ldap_code_of(ld, message, LDAP_RES_SEARCH_RESULT, NULL);
-		if (c->stage == COMPARE_LOOKING)
-			return end_of_look(c, ld, code);
+		if (c->stage == COMPARE_LOOKING) {
+			/* one that may not be seen at all is "no such object" for most servers; some say what it is */
+			if (code == LDAP_SERVER_DOWN || code == LDAP_PROTOCOL_ERROR)
+				return code;
+			c->counts.unseen += c->is_there || code == LDAP_INSUFFICIENT_ACCESS;
+			return look_for_next(c, ld);
+		}
 		return code != LDAP_SUCCESS ? code : end_of_search(c, ld);
 	case LDAP_RES_SEARCH_REFERENCE:
 		return LDAP_REFERRAL;

@@ -672,26 +672,6 @@ static void write_entry(void *context, unsigned rule, const struct sync_uuid *uu
 	w->status = livemap_commit(copy->livemap, w->why);
 }
 
-static bool has_cookie(const struct rule_copy *r)
-{
-	return r->cookie.len > 0 && !r->is_void;
-}
-
-static void write_cookies(struct copy *copy)
-{
-	for (size_t i = 0; i < copy->settings->rule_count; i++) {
-		const struct rule_copy *r = &copy->rules[i];
-		struct buf name = { 0 }, note = { 0 };
-
-		cookie_name(&name, r->rule);
-		cookie_encode(&note, r->rule, &r->cookie);
-		/* without one, what there was must not be taken for the cookie of what is there now */
-		livemap_note(copy->livemap, buf_str(&name), has_cookie(r) ? note.data : NULL, note.len);
-		buf_free(&name);
-		buf_free(&note);
-	}
-}
-
 static void write_shrinkage(struct copy *copy, const struct shrinkage *shrinkage)
 {
 	struct buf note = { 0 };
@@ -719,7 +699,17 @@ static int write_notes(struct copy *copy, struct writing *w)
 	for (size_t i = 0; i < copy->stale.count; i++)
 		livemap_note(copy->livemap, copy->stale.list[i], NULL, 0);
 	content_entries(copy->content, write_entry, w);
-	write_cookies(copy);
+	for (size_t i = 0; i < copy->settings->rule_count; i++) {
+		const struct rule_copy *r = &copy->rules[i];
+		struct buf name = { 0 }, note = { 0 };
+
+		cookie_name(&name, r->rule);
+		cookie_encode(&note, r->rule, &r->cookie);
+		/* without one, what there was must not be taken for the cookie of what is there now */
+		livemap_note(copy->livemap, buf_str(&name), (r->cookie.len > 0 && !r->is_void) ? note.data : NULL, note.len);
+		buf_free(&name);
+		buf_free(&note);
+	}
 	write_compared(copy);
 	if (copy->domains_due != copy->domains_noted)
 		livemap_note(copy->livemap, SYNC_DOMAINS, copy->domains_due ? "due" : NULL, 3);
