@@ -248,7 +248,9 @@ static struct asked *new_question(struct inquiry *s, const char *line, size_t n)
 {
 	struct asked *a = xcalloc(1, sizeof *a);
 
-	a->line = xstrndup(line, n);
+	a->line = xmalloc(n + 1);
+	memcpy(a->line, line, n);
+	a->line[n] = '\0';
 	for (char *nul = a->line; (nul = memchr(nul, '\0', n - (size_t)(nul - a->line))) != NULL;)
 		*nul = '\x01';
 	a->question.address = a->line;

@@ -239,17 +239,18 @@ static void answer_in_child(void *context, const char *question, size_t n, struc
 {
 	struct service *s = context;
 	const size_t name = strlen(question) + 1;
-	char *key = xstrndup(question + name, n - name);
-	struct buf value = { 0 };
+	struct buf key = { 0 }, value = { 0 };
 	struct said said = { 0 };
 
-	said.answer = answers_ask(&s->answers, question, key, n - name, &value, &said.unknown);
+	/* which may hold a NUL */
+	buf_add(&key, question + name, n - name);
+	said.answer = answers_ask(&s->answers, question, buf_str(&key), key.len, &value, &said.unknown);
 	said.value = value.len;
 	buf_add(answer, (const char *)&said, sizeof said);
 	buf_add(answer, buf_str(&value), value.len);
 	buf_add(answer, buf_str(&s->answers.destinations), s->answers.destinations.len);
 	buf_free(&value);
-	free(key);
+	buf_free(&key);
 }
 
 static void ask_desk(struct service *s, struct client *c)

@@ -252,6 +252,7 @@ subtest 'a line in ten seconds is the daemon\'s, not each child\'s' => sub {
 	my @clients = map { my $socket = connection(); syswrite $socket, netstring("trouble key$_"); $socket } 1 .. 60;
 	is scalar(grep { answer($_) =~ /^TEMP .*nowhere/ } @clients), 60, 'none of 60 can be told';
 	is scalar(() = said() =~ /could not tell/g), 1, 'one line';
+	is ask("trouble a\0b"), 'NOTFOUND ', 'a key with a NUL is none, also in a child';
 	is stop(), 0, 'SIGTERM ends it well';
 	put('dbases.conf', $text);
 };
