@@ -158,6 +158,29 @@ subtest 'a frozen server keeps nobody from the end' => sub {
 		$options = '-w';
 	}
 	is $sync[1]->stop, 0, 'and so does one that follows it';
+
+	my $dir = $sync[0]->dir;
+	$sync[0]->_put('asks.ldap', "uri @{[$slapd->uri('ldapi')]}\nbase $RealSlapd::hosting\nfilter (mail=%s)\nattr mail\ntimeout 1h\nnetwork_timeout 1h\n");
+	$sync[0]->_put('dbases.conf', "fqdnroutes ldap - - $dir/asks.ldap -lm%\n");
+	for my $program (['db/dblookup', '-f', "$dir/dbases.conf", '-r', "user1\@$domain"], ['db/dblookup', '-t', 'ldap', "$dir/asks.ldap", "user1\@$domain"],
+		['channel/enqueue', '-m', '-P', "$dir/po", '-f', "$dir/dbases.conf", '-s', '', "user1\@$domain"]) {
+		my $pid = fork // die;
+		if ($pid == 0) {
+			$SIG{INT} = 'DEFAULT';
+			open STDIN, '<', $sync[0]->config;
+			open STDERR, '>', "$dir/log";
+			exec "$ENV{BUILD_DIR}/$program->[0]", $program->@[1 .. $#$program];
+		}
+		Time::HiRes::sleep(0.01) until (grep { (readlink // '') =~ /^socket:/ } glob "/proc/$pid/fd/*") || waitpid($pid, 1) == $pid;
+		my $start = Time::HiRes::time();
+		kill 'INT', $pid;
+		waitpid $pid, 0;
+		is $?, 2, "$program->[0] ends by SIGINT";
+		cmp_ok Time::HiRes::time() - $start, '<', 10 * $slow, '... at once';
+	}
+	is +(tool('db/newdb', '-sf', "$dir/dbases.conf"))[0], 0, 'newdb -f asks no directory';
+	is +(tool('channel/zlmtp-check', '-o', 'maps', '-d', "$dir/dbases.conf", '-v'))[1] =~ s/.*\(ldap\): ([^\n]*).*/$1/sr, 'its settings can be used; the server is not asked',
+		'zlmtp-check neither, and says so';
 	$slapd->signal('CONT');
 };
 

@@ -50,6 +50,8 @@ sub changes($database, $kind, $mode) {
 	my $sync = sync_of($database, $kind, type => $mode eq 'lmdb' ? 'lmdb' : 'btree', environment => $mode eq 'environment');
 	my ($exit, $said) = $sync->once;
 	is "$exit $said", "0 300 records: 300 added, 0 changed, 0 removed\n", "$mode: the first copy makes the map";
+	like qx{$ENV{BUILD_DIR}/db/dblookup --dump -t $sync->{type} $sync->{map}}, qr/\A# [^\n]*, a copy; "sqlsync -f \Q@{[$sync->config]}\E -1" makes it again\n/,
+		'a dump names what makes the map again' if !$sync->{environment};
 	equal $sync, 'which equals the table';
 	($exit, $said) = $sync->once;
 	is "$exit $said", "0 300 records: 0 added, 0 changed, 0 removed\n", 'the second changes nothing';
