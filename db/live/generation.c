@@ -266,9 +266,9 @@ static int break_seal(const struct live *live, const struct publish *file, struc
 	return live_fail(live, EX_IOERR, why, "cannot copy: %s", strerror(errno));
 }
 
-static int make_generation(const struct live *live, struct publish *file, const struct changes *changes, struct buf *why)
+static int make_generation(struct live *live, struct publish *file, const struct changes *changes, struct buf *why)
 {
-	struct stat st;
+	struct stat st, made;
 	int status;
 
 	if (!copy_file(live, file, &st))
@@ -279,9 +279,10 @@ static int make_generation(const struct live *live, struct publish *file, const 
 	status = change_copy(live, file, st.st_size, changes, why);
 	if (status != EX_OK)
 		return status;
-	if (!stamp_seal(file->fd) || fchmod(file->fd, st.st_mode & 07777) < 0 || !publish_commit(file))
+	if (!stamp_seal(file->fd) || fchmod(file->fd, st.st_mode & 07777) < 0 || fstat(file->fd, &made) < 0 || !publish_commit(file))
 		return live_fail(live, EX_IOERR, why, "%s: %s", file->renamed ? "is changed, but a power failure may undo it: cannot sync the "
 		                 "directory" : "cannot publish", strerror(errno));
+	live->written = live_file_of(&made);
 	return EX_OK;
 }
 

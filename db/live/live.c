@@ -37,6 +37,11 @@ int live_fail(const struct live *live, int status, struct buf *why, const char *
 	return status;
 }
 
+struct live_file live_file_of(const struct stat *st)
+{
+	return (struct live_file){ .inode = st->st_ino, .size = st->st_size, .when = st->st_mtim };
+}
+
 void live_progress(const struct live *live)
 {
 	if (live->progress != NULL)

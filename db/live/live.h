@@ -12,6 +12,8 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #include "db/store/change.h"
 #include "db/map/map.h"
@@ -31,6 +33,13 @@ struct live_batch {
 	const struct buf *bytes;
 };
 
+/* By what a file is known that was changed; another program cannot give it the same. */
+struct live_file {
+	ino_t inode;               /* 0: it is not known */
+	off_t size;
+	struct timespec when;
+};
+
 struct live_operations {
 	const char *name;
 	size_t batch;              /* changes that make a good batch */
@@ -39,7 +48,10 @@ struct live_operations {
 	/* EX_OK; EX_NOINPUT: no such map; EX_CONFIG, EX_NOPERM, EX_DATAERR (damaged), EX_TEMPFAIL (could not tell). */
 	int (*open)(struct live *live, struct buf *why);
 
-	/* Makes a batch, all or none but for the environment; on EX_OK it survives a crash. */
+	/*
+	 * Makes a batch, all or none but for the environment; on EX_OK it survives a crash, and live->written is the file of the map
+	 * as that has left it: who moves another one in its place does not wait for the fence.
+	 */
 	int (*apply)(struct live *live, const struct live_batch *batch, struct buf *why);
 
 	/* `key` without its NUL; adds the value without its NUL. */
@@ -63,6 +75,7 @@ struct live {
 	unsigned wait;             /* seconds that a lock may take */
 	bool inside;               /* it has an environment open: to kill this process now leaves its locks behind */
 	bool recovering;           /* an environment: its regions may be made; the map was verified */
+	struct live_file written;  /* by the last apply(); not known of an environment */
 	void (*progress)(void *context);     /* to be called now and then during long work */
 	void *progress_context;
 	void *state;
@@ -78,6 +91,8 @@ const struct live_operations *live_mode(const char *type, const char *config);
 /* Adds "PATH: what: reason" and returns `status`. */
 int live_fail(const struct live *live, int status, struct buf *why, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
+
+struct live_file live_file_of(const struct stat *st);
 
 void live_progress(const struct live *live);
 

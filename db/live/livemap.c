@@ -199,19 +199,29 @@ static struct livemap_sign sign_of(const struct livemap *u)
 
 	if (stat(u->path, &st) == 0)
 		sign.map = st.st_ino;
-	if (stat(journal != NULL ? journal : u->path, &st) == 0) {
-		sign.changed = st.st_ino;
-		sign.size = st.st_size;
-		sign.when = st.st_mtim;
-	}
+	if (stat(journal != NULL ? journal : u->path, &st) == 0)
+		sign.changed = live_file_of(&st);
 	free(journal);
 	return sign;
 }
 
+/* Of what the worker has written, whatever stands there by now. */
+static struct livemap_sign sign_after_apply(const struct livemap *u)
+{
+	const struct buf *answer = &u->service.answer;
+	struct live_file written = { 0 };
+
+	if (answer->len == sizeof written)
+		memcpy(&written, answer->data, sizeof written);
+	return written.inode != 0 ? (struct livemap_sign){ written.inode, written } : sign_of(u);
+}
+
 static bool is_same_sign(const struct livemap_sign *a, const struct livemap_sign *b)
 {
-	return a->map == b->map && a->changed == b->changed && a->size == b->size && a->when.tv_sec == b->when.tv_sec
-		&& a->when.tv_nsec == b->when.tv_nsec;
+	const struct live_file *x = &a->changed, *y = &b->changed;
+
+	return a->map == b->map && x->inode == y->inode && x->size == y->size && x->when.tv_sec == y->when.tv_sec
+		&& x->when.tv_nsec == y->when.tv_nsec;
 }
 
 int livemap_watch(struct livemap *u, struct buf *why)
@@ -254,7 +264,7 @@ int livemap_commit(struct livemap *u, struct buf *why)
 		status = live_fail(&u->service.live, EX_TEMPFAIL, why, "was changed by another program");
 	} else {
 		status = livemap_apply(u, &u->pending, why);
-		u->sign = sign_of(u);
+		u->sign = status == EX_OK ? sign_after_apply(u) : sign_of(u);
 	}
 	service_leave(&u->service);
 	if (status == EX_OK)

@@ -12,9 +12,8 @@
 
 /* What is different after each change: of the file that is changed first, and of the map where that is another one. */
 struct livemap_sign {
-	ino_t map, changed;
-	off_t size;
-	struct timespec when;
+	ino_t map;
+	struct live_file changed;
 };
 
 struct livemap {

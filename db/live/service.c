@@ -53,7 +53,7 @@ static void show_life(void *context)
 	child_send(duty->fd, SAY_ALIVE, NULL, 0, now + GRACE_MS);
 }
 
-static int serve_apply(struct live *live, const struct buf *request, struct buf *why)
+static int serve_apply(struct live *live, const struct buf *request, struct buf *out, struct buf *why)
 {
 	struct live_batch batch = { .bytes = request };
 	int status;
@@ -62,6 +62,8 @@ static int serve_apply(struct live *live, const struct buf *request, struct buf 
 		status = live_fail(live, EX_SOFTWARE, why, "a batch arrived damaged");
 	else
 		status = live->operations->apply(live, &batch, why);
+	if (status == EX_OK)
+		buf_add(out, (const char *)&live->written, sizeof live->written);
 	changes_free(&batch.changes);
 	return status;
 }
@@ -91,7 +93,7 @@ static int serve_one(struct live *live, char kind, const struct buf *request, st
 	case ASK_OPEN:
 		return live->operations->open(live, why);
 	case ASK_APPLY:
-		return serve_apply(live, request, why);
+		return serve_apply(live, request, out, why);
 	case ASK_FIND:
 		return serve_find(live, request, out, why);
 	case ASK_WALK:

@@ -100,6 +100,7 @@ subtest 'a lock that may not be opened' => sub {
 		open STDERR, '>', '/dev/null';
 		POSIX::setgid(65534);
 		POSIX::setuid(65534);
+		no warnings 'exec';
 		exec $sync->program, '-f', $sync->config, '-1';
 		POSIX::_exit(127);
 	}

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 # What a map may hold given what servers said (doc/INTERNALS), tried at random: two providers, a replica and a reader with limited rights;
-# each provider with a serverID; changes at any of them, kills, restores, other rights, switches, servers that lag.  A map never goes back to what
+# each provider with a serverID; changes at any of them, kills, restores, other rights, switches, servers that lag, and what others do to a map.  A map never goes back to what
 # a server has that lags.  After each settling the map is what an independent ldapsearch by the same
 # reader finds.  Some seconds, a minute with ZLMTP_LONG=1, or an hour with ZLMTP_SOAK=1 (another number: so many seconds); ZLMTP_SEED repeats a run.
 use v5.36;
@@ -108,6 +108,10 @@ my %events = (
 		}
 	},
 	'a server that lags' => sub () { follow_none_that_lags() },
+	'another program changes the map' => sub () { my $name = some_entry; qx{$ENV{BUILD_DIR}/db/dbupdate -t btree $stays->{map} @{[pick("set $name\@$domain x", "set invented\@$domain x", "delete $name\@$domain")]} 2>&1} },
+	'the map is copied' => sub () { qx{cp $stays->{map}.db $stays->{dir}/backup 2>/dev/null} },
+	'an older copy of the map is put back' => sub () { rename "$stays->{dir}/backup", "$stays->{map}.db" if -e "$stays->{dir}/backup" },
+	'the map is deleted' => sub () { unlink "$stays->{map}.db" },
 	dump => sub () { $dump = qx{/usr/sbin/slapcat -f @{[$first->dir]}/slapd.conf 2>/dev/null} if $mirror->settle(10) eq '' },
 	restore => sub () { restore($dump) if defined $dump },
 );
