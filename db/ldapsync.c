@@ -623,34 +623,41 @@ static int make_first_copy(const struct sync *s, bool may_be_empty)
 	return status;
 }
 
+static void read_options(struct sync *s, const char **file, bool *may_shrink, int argc, char **argv)
+{
+	int c;
+
+	while ((c = option_next(&program, argc, argv)) != -1) {
+		switch (c) {
+		case '1': s->once = true; break;
+		case 'D': s->dump = true; break;
+		case 'I': s->first_copy = optarg; break;
+		case 'f': *file = optarg; break;
+		case 'v': s->verbose = true; break;
+		case 'w': s->watch = true; break;
+		case ALLOW_SHRINK: *may_shrink = true; break;
+		}
+	}
+	if (optind < argc)
+		option_usage(&program, "unexpected word \"%s\"", argv[optind]);
+	if (*file == NULL)
+		option_usage(&program, "-f FILE is missing");
+	if (s->once + s->watch + s->dump + (s->first_copy != NULL) != 1)
+		option_usage(&program, "expected one of -1, -w, -D and -I");
+}
+
 int main(int argc, char **argv)
 {
 	struct sync s = { 0 };
 	struct buf why = { 0 };
 	const char *file = NULL;
 	bool may_shrink = false;
-	int c, status;
+	int status;
 
 	process_begin(program.name);
 	/* large lists go back to the system, so that the process which works on the map does not begin with what they took */
 	mallopt(M_MMAP_THRESHOLD, 64 * 1024);
-	while ((c = option_next(&program, argc, argv)) != -1) {
-		switch (c) {
-		case '1': s.once = true; break;
-		case 'D': s.dump = true; break;
-		case 'I': s.first_copy = optarg; break;
-		case 'f': file = optarg; break;
-		case 'v': s.verbose = true; break;
-		case 'w': s.watch = true; break;
-		case ALLOW_SHRINK: may_shrink = true; break;
-		}
-	}
-	if (optind < argc)
-		option_usage(&program, "unexpected word \"%s\"", argv[optind]);
-	if (file == NULL)
-		option_usage(&program, "-f FILE is missing");
-	if (s.once + s.watch + s.dump + (s.first_copy != NULL) != 1)
-		option_usage(&program, "expected one of -1, -w, -D and -I");
+	read_options(&s, &file, &may_shrink, argc, argv);
 	if (s.verbose)
 		zenv_tell();
 	status = syncconf_read(&s.conf, file, &why);

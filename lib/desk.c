@@ -318,17 +318,6 @@ static struct question *take_next(struct desk *d, size_t left)
 	return found;
 }
 
-static void begin(struct desk *d, struct worker *w, struct question *q)
-{
-	w->question = q;
-	w->began = clock_ms();
-	w->deadline = w->began + d->rules.patience;
-	q->group->running++;
-	/* a question fits into the buffer of the socket; if the child is gone its end is seen when it is read */
-	if (!send_frame(w->fd, q->bytes, q->n))
-		w->deadline = 0;
-}
-
 /* Questions go to children that have none. */
 static void hand_on(struct desk *d)
 {
@@ -341,7 +330,13 @@ static void hand_on(struct desk *d)
 		q = take_next(d, left--);
 		if (q == NULL)
 			return;
-		begin(d, w, q);
+		w->question = q;
+		w->began = clock_ms();
+		w->deadline = w->began + d->rules.patience;
+		q->group->running++;
+		/* a question fits into the buffer of the socket; if the child is gone its end is seen when it is read */
+		if (!send_frame(w->fd, q->bytes, q->n))
+			w->deadline = 0;
 	}
 }
 

@@ -155,21 +155,16 @@ static void forget_removed(struct scheduler *s)
 		take_in(s);
 }
 
-/* The next runqueue knows what the files say. */
-static void mend_marks(struct scheduler *s)
-{
-	for (size_t i = 0; i < s->queue.message_buckets; i++)
-		for (struct message *m = s->queue.messages[i]; m != NULL; m = m->same_bucket)
-			if (m->unmarked)
-				retire_mend_marks(m, NULL);
-}
-
 void scheduler_free(struct scheduler *s)
 {
 	s->stopping = true;
 	remover_finish(s->remover);
 	forget_removed(s);
-	mend_marks(s);
+	/* the next runqueue knows what the files say */
+	for (size_t i = 0; i < s->queue.message_buckets; i++)
+		for (struct message *m = s->queue.messages[i]; m != NULL; m = m->same_bucket)
+			if (m->unmarked)
+				retire_mend_marks(m, NULL);
 	remover_destroy(&s->remover);
 	arrivals_free(&s->arrivals);
 	reports_free(s);

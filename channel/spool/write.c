@@ -572,19 +572,6 @@ static void add_sync(struct syncing *list, size_t *count, struct spool_draft *d,
 	list[(*count)++] = (struct syncing){ .draft = d, .what = "cannot write", .fd = fd, .path = path };
 }
 
-static void add_directory(struct syncing *list, size_t *count, struct spool_draft *d, const char *path)
-{
-	char *directory = file_directory(path);
-	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	must(d, fd >= 0, EX_IOERR, "cannot sync the directory of", path);
-	if (fd >= 0)
-		list[(*count)++] = (struct syncing){
-			.draft = d, .what = "cannot sync the directory of", .fd = fd, .path = path, .own = true,
-		};
-	free(directory);
-}
-
 /*
  * Files that one commit of a journal can make durable wait for it together: one after the other, each would have the disk flushed
  * once more.  Where there is no thread to be had, one after the other.
@@ -620,8 +607,18 @@ static void sync_few(struct spool_draft *const *drafts, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		struct spool_draft *d = drafts[i];
 
-		if (d->status == EX_OK)
-			add_directory(list, &n, d, d->queue);
+		if (d->status == EX_OK) {
+			const char *path = d->queue;
+			char *directory = file_directory(path);
+			int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+			must(d, fd >= 0, EX_IOERR, "cannot sync the directory of", path);
+			if (fd >= 0)
+				list[n++] = (struct syncing){
+					.draft = d, .what = "cannot sync the directory of", .fd = fd, .path = path, .own = true,
+				};
+			free(directory);
+		}
 		if (d->status != EX_OK)
 			continue;
 		add_sync(list, &n, d, d->message.fd, d->queue);

@@ -41,23 +41,12 @@ static size_t base_length(const char *map)
 	return n;
 }
 
-/* A lock that may not be read tells at least which program it is. */
-static void add_config(const char *lock, struct buf *out)
-{
-	struct buf text = { .limit = 2 * LONGEST_NAME };
-
-	if (file_read_path(lock, &text) && text.len > 1 && text.data[0] == '/' && text.data[text.len - 1] == '\n') {
-		buf_adds(out, " -f ");
-		text_add_clean(out, text.data, text.len - 1, LONGEST_NAME);
-	}
-	buf_free(&text);
-}
-
 bool kept_add_command(const char *map, struct buf *out)
 {
 	const char *keeper = NULL;
 	char *lock = NULL;
 	struct timespec newest = { 0 };
+	struct buf text = { .limit = 2 * LONGEST_NAME };
 
 	/* a map may have changed hands */
 	for (size_t i = 0; i < sizeof keepers / sizeof keepers[0]; i++) {
@@ -78,7 +67,12 @@ bool kept_add_command(const char *map, struct buf *out)
 	if (keeper == NULL)
 		return false;
 	buf_adds(out, keeper);
-	add_config(lock, out);
+	/* a lock that may not be read tells at least which program it is */
+	if (file_read_path(lock, &text) && text.len > 1 && text.data[0] == '/' && text.data[text.len - 1] == '\n') {
+		buf_adds(out, " -f ");
+		text_add_clean(out, text.data, text.len - 1, LONGEST_NAME);
+	}
+	buf_free(&text);
 	buf_adds(out, " -1");
 	free(lock);
 	return true;
