@@ -10,6 +10,7 @@
 #include "channel/spool/telling.h"
 #include "lib/account.h"
 #include "lib/alloc.h"
+#include "lib/file.h"
 
 static void add_request(struct buf *line, const struct control *c, const struct chosen_message *m, const struct rerouting *r)
 {
@@ -46,7 +47,7 @@ enum moved_answer moved_ask(struct router *router, const struct control *c, cons
 		struct stat st;
 
 		/* the id by which the operation knows the message again */
-		if (lstat(path, &st) == 0)
+		if (file_look_found(path, &st, NULL))
 			spoolid_add(&id, &st);
 		else
 			buf_adds(&id, "-");

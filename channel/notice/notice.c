@@ -19,6 +19,7 @@
 #include "channel/spool/telling.h"
 #include "db/route/route.h"
 #include "lib/alloc.h"
+#include "lib/file.h"
 #include "lib/log.h"
 #include "lib/text.h"
 
@@ -332,7 +333,7 @@ static void open_message(struct notice *n)
 	struct stat st;
 
 	/* without the message file its header is there all the same */
-	if (lstat(path, &st) < 0)
+	if (!file_look_found(path, &st, NULL))
 		st = (struct stat){ .st_ino = (ino_t)n->control->id, .st_mtim = n->control->modified };
 	spoolid_add(&n->spool_id, &st);
 	n->arrival = st.st_mtim.tv_sec;

@@ -16,6 +16,7 @@
 #include "channel/spool/telling.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 #include "lib/log.h"
 #include "lib/text.h"
 
@@ -138,7 +139,7 @@ static bool tell(const struct control *c, const struct message *m, const char *r
 	bool ok;
 
 	/* without the message file its number and the time we know name it as well */
-	if (lstat(m->file, &st) < 0)
+	if (!file_look_found(m->file, &st, NULL))
 		st = (struct stat){ .st_ino = m->id, .st_mtim = m->arrived };
 	spoolid_add(&id, &st);
 	ok = failure_write(reports, c, id.data, &st, &why);
