@@ -141,6 +141,7 @@ static bool recall(struct answers *a, const char *map, const char *key, size_t l
 	if (!cache_find(a->memory, &a->remembered, 0, &found, value, &none))
 		return false;
 	*answer = found ? MAP_FOUND : MAP_NOT_FOUND;
+	a->by_maps_alone = true;
 	return true;
 }
 
@@ -362,18 +363,24 @@ static enum map_answer ask_policy(struct answers *a, const char *recipient, size
 	struct address address;
 	struct buf words = { 0 };
 	enum map_answer domain = MAP_FOUND, answer;
-	const bool is_address = take_apart(a, recipient, length, &address);
-	bool is_postmaster;
+	bool is_address, is_postmaster, by_maps_alone = true;
 
+	/* where the store decides, its answer is none of the maps' */
+	if (!a->verifies && recall(a, ANSWER_POLICY, recipient, length, &answer, value))
+		return answer;
+	is_address = take_apart(a, recipient, length, &address);
 	if (is_address)
 		of = address.domain;
 	if (of != NULL)
 		domain = ask_own(a, "domain", of, strlen(of), &words);
+	by_maps_alone = of == NULL || a->by_maps_alone;
 	answer = domain;
 	if (domain == MAP_FOUND) {
 		buf_clear(&words);
+		a->by_maps_alone = true;
 		answer = text_has_controls(recipient, length) ? MAP_NOT_FOUND : ask_own(a, "recipient", recipient, length, &words);
 	}
+	a->by_maps_alone = a->by_maps_alone && by_maps_alone;
 	if (domain == MAP_FOUND && answer == MAP_FOUND && a->verifies) {
 		const struct route_result *results;
 		size_t count;
@@ -393,6 +400,8 @@ static enum map_answer ask_policy(struct answers *a, const char *recipient, size
 	} else {
 		buf_adds(value, "DUNNO");
 	}
+	if (!a->verifies && answer != MAP_COULD_NOT_TELL)
+		remember(a, ANSWER_POLICY, recipient, length, MAP_FOUND, value);
 	buf_free(&words);
 	return MAP_FOUND;
 }

@@ -185,12 +185,14 @@ subtest 'nothing outlives a change of a map' => sub {
 		my $serving = fork // die;
 		if ($serving == 0) {
 			open STDERR, '>', "$dir/$type/err";
-			{ exec "$build/db/dbserve", '-f', "$dir/$type/map.conf", '-L', "socketmap:UNIX:$dir/$type/socket" }
+			{ exec "$build/db/dbserve", '-f', "$dir/$type/map.conf", map { ('-L', "$_:UNIX:$dir/$type/$_") } qw(policy socketmap) }
 			POSIX::_exit(127);
 		}
 		my $socket;
-		wait_for(sub { $socket = IO::Socket::UNIX->new(Peer => "$dir/$type/socket") }) or die "$type: dbserve does not listen\n";
+		wait_for(sub { $socket = IO::Socket::UNIX->new(Peer => "$dir/$type/socketmap") }) or die "$type: dbserve does not listen\n";
 		my $ask = sub ($question) { syswrite $socket, length($question) . ":$question,"; netstring($socket) };
+		my $policy = IO::Socket::UNIX->new(Peer => "$dir/$type/policy") // die;
+		my $judge = sub ($user) { local $/ = "\n\n"; syswrite $policy, "protocol_state=RCPT\nrecipient=$user\@d.test\n\n"; (readline $policy) =~ /^action=(\w+)/ ? $1 : '' };
 		my @wrong;
 		for my $round (1 .. 16) {
 			my ($there, $away) = $round % 2 ? ('eve', 'bob') : ('bob', 'eve');
@@ -207,7 +209,8 @@ subtest 'nothing outlives a change of a map' => sub {
 			# the second time long enough after the change for answers to be remembered
 			for my $time (1 .. 3) {
 				push @wrong, "round $round, $time" if $ask->("recipient $there\@d.test") ne 'OK OK' || $ask->("recipient $away\@d.test") ne 'NOTFOUND '
-					|| $ask->("fqdnroutes $away\@d.test") ne 'NOTFOUND ' || $ask->('domain d.test') ne 'OK OK';
+					|| $ask->("fqdnroutes $away\@d.test") ne 'NOTFOUND ' || $ask->('domain d.test') ne 'OK OK'
+					|| $judge->($there) ne 'DUNNO' || $judge->($away) ne 'REJECT';
 				Time::HiRes::sleep(0.12) if $time == 1;
 			}
 		}
