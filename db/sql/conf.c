@@ -80,6 +80,20 @@ static int take_query(struct sqlconf *conf, const struct settings *settings, con
 	return status;
 }
 
+int sqlconf_take_format(struct pattern *format, const struct setting *s, struct buf *why)
+{
+	struct buf fault = { 0 };
+	int status = EX_OK;
+
+	pattern_free(format);
+	if (!pattern_parse(format, s != NULL ? s->value : "%s", &fault))
+		status = setting_error(s, why, "%s", buf_str(&fault));
+	else if (!pattern_uses_key(format))
+		status = setting_error(s, why, "nothing of the value is in it; expected %%s, %%u or %%d");
+	buf_free(&fault);
+	return status;
+}
+
 static int take_all(struct sqlconf *conf, const struct settings *settings, const char *path, struct buf *why)
 {
 	const struct setting *limit = find(settings, "expansion_limit"), *domain = find(settings, "domain");
@@ -89,16 +103,8 @@ static int take_all(struct sqlconf *conf, const struct settings *settings, const
 		status = sql_access_take(&conf->access, conf->dialect, settings, path, why);
 	if (status == EX_OK)
 		status = take_query(conf, settings, path, why);
-	if (status == EX_OK) {
-		const struct setting *s = find(settings, "result_format");
-		struct buf fault = { 0 };
-
-		if (!pattern_parse(&conf->result_format, s != NULL ? s->value : "%s", &fault))
-			status = setting_error(s, why, "%s", buf_str(&fault));
-		else if (!pattern_uses_key(&conf->result_format))
-			status = setting_error(s, why, "nothing of the value is in it; expected %%s, %%u or %%d");
-		buf_free(&fault);
-	}
+	if (status == EX_OK)
+		status = sqlconf_take_format(&conf->result_format, find(settings, "result_format"), why);
 	/* empty, as Postfix's files often write out: no limit */
 	if (status == EX_OK && domain != NULL && domain->value[0] != '\0')
 		status = setting_domains(domain, &conf->domains, why);

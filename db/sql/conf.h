@@ -36,4 +36,7 @@ void sqlconf_free(struct sqlconf *conf);
 /* True if the lookup of `key` can find anything: right domain, all parts that the query wants. */
 bool sqlconf_fits(const struct sqlconf *conf, const char *key, size_t n);
 
+/* The value of result_format, also of sqlsync; NULL: %s.  What *format was is freed. */
+int sqlconf_take_format(struct pattern *format, const struct setting *s, struct buf *why);
+
 #endif

@@ -59,16 +59,7 @@ static int take_query(struct draft *d, const struct setting *s)
 
 static int take_format(struct draft *d, const struct setting *s)
 {
-	struct buf fault = { 0 };
-	int status = EX_OK;
-
-	pattern_free(&d->source->result_format);
-	if (!pattern_parse(&d->source->result_format, s->value, &fault))
-		status = setting_error(s, d->why, "%s", buf_str(&fault));
-	else if (!pattern_uses_key(&d->source->result_format))
-		status = setting_error(s, d->why, "nothing of the value is in it; expected %%s, %%u or %%d");
-	buf_free(&fault);
-	return status;
+	return sqlconf_take_format(&d->source->result_format, s, d->why);
 }
 
 static int take_interval(struct draft *d, const struct setting *s)
