@@ -265,6 +265,14 @@ static void work_off(struct reporter *r, struct work *works, size_t count)
 	buf_free(&out);
 }
 
+static bool is_among(const struct work *works, size_t count, uint64_t id)
+{
+	for (size_t i = 0; i < count; i++)
+		if (works[i].id == id)
+			return true;
+	return false;
+}
+
 static void work_off_all(struct reporter *r)
 {
 	struct work works[BATCH];
@@ -276,7 +284,16 @@ static void work_off_all(struct reporter *r)
 			if (n == 0)
 				break;
 			works[count] = (struct work){ 0 };
-			read_request(&works[count++], r->in.data + used, n);
+			read_request(&works[count], r->in.data + used, n);
+			/* what is told by one is to be seen in the file by the other: who was read anew meanwhile is asked about twice */
+			if (is_among(works, count, works[count].id)) {
+				struct work next = works[count];
+
+				work_off(r, works, count);
+				works[0] = next;
+				count = 0;
+			}
+			count++;
 		}
 		if (count > 0)
 			work_off(r, works, count);

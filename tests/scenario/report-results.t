@@ -63,6 +63,20 @@ subtest 'several recipients are in one report, those who do not want it are not'
 	is_deeply [map { $_->{'final-recipient'} } @{$reports[0]{recipients}}], ['rfc822; bob', 'rfc822; eve', 'rfc822; bob4'], 'of three';
 };
 
+# runqueue, which has read a message anew, does not know what it has asked
+subtest 'two requests at once about one message make one report' => sub {
+	my $q = Reports->queue(script => $fails);
+	my $name = $q->message(['bob']);
+	is +(zq($q, 'fail', '-m', '5.2.1 the mailbox has moved away', $name))[0], 0, 'failed';
+	my $inode = (stat $q->office . "/transport/$name")[1];
+	Spool->put($q->dir . '/requests', "settled $name $inode early\n" x 2 . "settled $name $inode final\n");
+	local $ENV{ZCONFIG} = $q->dir . '/zenv';
+	my $program = "$ENV{BUILD_DIR}/channel/zlmtp-report";
+	my $said = qx{'$program' -f '@{[$q->dir]}/var/db/dbases.conf' -P '@{[$q->office]}' < '@{[$q->dir]}/requests' 2>/dev/null};
+	is $said, "$name done\n" x 3, 'each is answered';
+	is scalar(Reports->all($q)), 1, 'one report';
+};
+
 subtest 'an operator fails a recipient while runqueue runs' => sub {
 	my $q = Reports->queue(script => $fails);
 	my $name = $q->message([{ user => 'dan', dsn => 'ORCPT=rfc822;dan@example.net' }, { user => 'dan2', dsn => 'NOTIFY=NEVER' }], envid => 'QQ2');
