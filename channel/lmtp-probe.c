@@ -320,7 +320,7 @@ static bool is_settled(const struct question *q)
 	return true;
 }
 
-/* Prints what is known, in the order of the lines as far as that goes.  What no server is at any more goes.  True if there was something. */
+/* Prints what is known, in the order of the lines as far as that goes; what no server is at any more goes.  True if there was any. */
 static bool tell_settled(struct inquiry *s)
 {
 	size_t kept = 0, told = 0;

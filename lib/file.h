@@ -83,7 +83,7 @@ char *file_directory(const char *path);
 /* True if both tell of the same file, whatever its name and content. */
 bool file_is_same(const struct stat *a, const struct stat *b);
 
-/* True if both tell of the same file with the same content, as far as its size and its times show: that of the inode cannot be set back. */
+/* True if both tell of the same file with the same content, as far as size and times show: that of the inode is never set back. */
 bool file_is_unchanged(const struct stat *before, const struct stat *now);
 
 /* False with `why` if others than owner and group may read the open file `path`, or others than the owner write it: it holds a password. */

@@ -164,7 +164,7 @@ bool map_provenance_of(struct map *map, int fd);
 /* The time of the last change to a file as provenance.modified has it. */
 int64_t map_modified(const struct stat *st);
 
-/* Compares the provenance with what the path names now, and brings the times in it up to date.  A file that was put back is another one. */
+/* Compares the provenance with what the path names now, and brings its times up to date.  A file that was put back is another. */
 enum map_change map_file_change(struct map *map);
 
 /* Looks up the stamp of a map that is open, for provenance.stamp; none is no trouble.  map_close() frees it. */

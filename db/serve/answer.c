@@ -359,18 +359,18 @@ static enum map_answer ask_own(struct answers *a, const char *map, const char *k
 /* What is to be done with a recipient of a domain that is ours; of all others others judge. */
 static enum map_answer ask_policy(struct answers *a, const char *recipient, size_t length, struct buf *value)
 {
-	const char *at = address_at(recipient, length), *of = at != NULL ? at + 1 : NULL;
+	const char *at, *of;
 	struct address address;
 	struct buf words = { 0 };
 	enum map_answer domain = MAP_FOUND, answer;
-	bool is_address, is_postmaster, by_maps_alone = true;
+	bool is_address, is_postmaster, by_maps_alone;
 
 	/* where the store decides, its answer is none of the maps' */
 	if (!a->verifies && recall(a, ANSWER_POLICY, recipient, length, &answer, value))
 		return answer;
 	is_address = take_apart(a, recipient, length, &address);
-	if (is_address)
-		of = address.domain;
+	at = is_address ? NULL : address_at(recipient, length);
+	of = is_address ? address.domain : at != NULL ? at + 1 : NULL;
 	if (of != NULL)
 		domain = ask_own(a, "domain", of, strlen(of), &words);
 	by_maps_alone = of == NULL || a->by_maps_alone;

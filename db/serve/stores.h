@@ -18,7 +18,10 @@ struct destination {
 	const char *channel, *host, *user;
 };
 
-/* `children`: at most; `patience`: milliseconds for what one does.  NULL with *status (<sysexits.h>) and a line in `why` if the agent refuses its options. */
+/*
+ * `children`: at most; `patience`: milliseconds for what one does.  NULL with *status (<sysexits.h>) and a line in `why` if the agent
+ * refuses its options.
+ */
 struct stores *stores_create(const struct verify_options *options, size_t children, int64_t patience, int *status, struct buf *why);
 
 /* Clears the caller's pointer; NULL is nothing. */

@@ -63,7 +63,7 @@ static enum talk_news next_socketmap(struct talk *t)
 
 /* ---- lines ---- */
 
-/* The next line of the input without its end, NUL-ended; NULL if it has not come.  *bad: it is too long, or has a NUL of its own. */
+/* The next line of the input without its end, NUL-ended; NULL if it has not come.  *bad: it is too long, or holds a NUL. */
 static char *next_line(struct talk *t, size_t at, size_t *next, bool *bad)
 {
 	size_t left = t->in.len - at, within = left < TALK_LINE_MAX ? left : TALK_LINE_MAX;

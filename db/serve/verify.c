@@ -124,6 +124,7 @@ struct verifier *verifier_create(const struct verify_options *options)
 static int judge_check(int status, bool ended, int out, int err, struct buf *why)
 {
 	const size_t before = why->len;
+	int code;
 	struct buf text = { 0 };
 
 	/* what it wrote into a file in memory: the first line, clean */
@@ -141,7 +142,8 @@ static int judge_check(int status, bool ended, int out, int err, struct buf *why
 		buf_adds(why, "it does not end");
 	else if (why->len == before)
 		child_describe_end(why, status);
-	return ended && WIFEXITED(status) && WEXITSTATUS(status) >= EX__BASE && WEXITSTATUS(status) <= EX__MAX ? WEXITSTATUS(status) : EX_CONFIG;
+	code = ended && WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+	return code >= EX__BASE && code <= EX__MAX ? code : EX_CONFIG;
 }
 
 int verifier_check(struct verifier *v, struct buf *why)
@@ -343,7 +345,8 @@ const char *verifier_store(const struct verifier *v, const char *host)
 void verdict_unasked(struct verdict *verdict, const char *fault)
 {
 	*verdict = (struct verdict){ .code = 450, .status = "4.3.0" };
-	snprintf(verdict->text, sizeof verdict->text, "the question to the store %s; try again later", fault != NULL ? fault : "was not answered");
+	snprintf(verdict->text, sizeof verdict->text, "the question to the store %s; try again later",
+	         fault != NULL ? fault : "was not answered");
 }
 
 void verifier_ask(struct verifier *v, const char *host, const char *user, struct verdict *verdict)

@@ -24,10 +24,10 @@ struct verdict {
 
 struct verifier;
 
-/* The agent is started by the first question, in a child that has the verifier of its parent.  The cache's name and the arguments are copied. */
+/* The agent is started by the first question, in a child that has the verifier of its parent.  Cache and arguments are copied. */
 struct verifier *verifier_create(const struct verify_options *options);
 
-/* Starts the agent without a question: 0, or a code of <sysexits.h> with a line in `why` if it cannot be run or refuses its arguments. */
+/* Starts the agent without a question: 0, or a code of <sysexits.h> with `why` if it cannot be run or refuses its arguments. */
 int verifier_check(struct verifier *v, struct buf *why);
 
 /*

@@ -1,6 +1,6 @@
 /*
- * Preloaded into a program: the second recv(2) waits before it reads.  HOLD names two FIFOs: HOLD.at is opened for writing when the call
- * is there, and it goes on when HOLD.go was opened for writing, too.
+ * Preloaded into a program: the second recv(2) waits before it reads.  HOLD names two FIFOs: HOLD.at is opened for writing when
+ * the call is there, and it goes on when HOLD.go was opened for writing, too.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
