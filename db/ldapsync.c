@@ -40,7 +40,7 @@
 #define PROGRESS_MS 1000
 
 /* How often -w looks whether others have changed the map. */
-#define LOOK_MS 3000
+#define LOOK_MS 1000
 
 enum { ALLOW_SHRINK = 1 };
 
