@@ -44,7 +44,7 @@ static const struct option_help help_lines[] = {
 	{ 't', "TYPE", "btree, bhash, lmdb, unordered, ordered, ldap, pgsql, mysql, sqlite" },
 	{ 'l', NULL, "fold the key to lower case" },
 	{ 'u', NULL, "fold the key to upper case" },
-	{ '%', NULL, "put the ARG behind -- in for %1 ..." },
+	{ '%', NULL, "put ARG ... in for %1 ..." },
 	{ 'd', "DRIVER", "pathalias, pathalias.nodot, pathalias.at or longestmatch" },
 	{ 'r', NULL, "route addresses: print ADDRESS TAB CHANNEL TAB HOST TAB USER" },
 	{ 'o', "NAME=VALUE", "with -r: a setting of the router; any number" },
@@ -61,8 +61,8 @@ static const struct option_long longs[] = {
 
 static const struct program dblookup = {
 	.name = "dblookup",
-	.synopsis = "[-C FILE] [-t TYPE] [-l | -u] [-%jv] [-d DRIVER] MAP KEY ... | - [-: DEFAULT] ... [-- ARG ...]\n"
-	            "-f DBASES [-jv] RELATION KEY ... | - [-: DEFAULT] ... [-- ARG ...]\n"
+	.synopsis = "[-C FILE] [-t TYPE] [-l | -u] [-%jv] [-d DRIVER] MAP KEY | - [-: DEFAULT] ... [ARG ...]\n"
+	            "-f DBASES [-jv] RELATION KEY | - [-: DEFAULT] ... [ARG ...]\n"
 	            "-r [-f DBASES] [-jv] [-o NAME=VALUE] ... ADDRESS ... | -\n"
 	            "[-C FILE] [-t TYPE] --dump MAP",
 	.purpose = "Looks up keys in maps.",
@@ -70,11 +70,10 @@ static const struct program dblookup = {
 	.longs = longs,
 	.notes = "With -r, DBASES is db/dbases.conf in MAILVAR of ZENV unless -f names it; ZENV is the file that ZCONFIG names,\n"
 	         "or " ZCONFIG_PATH ".\n"
-	         "\"-\" reads keys from standard input, one a line.  Of several keys KEY TAB VALUE is printed for those found.\n"
+	         "\"-\" reads keys from standard input, one a line, and prints KEY TAB VALUE of those found.\n"
 	         "With -r, settings stand in router.conf beside DBASES, or behind -o: hostname, mydomain, localdoesdomain,\n"
 	         "ROUTEUSER_IN_ABNORMAL_UNIX, protocols, max_depth, max_addresses.\n"
-	         "Exit status: 0 found, 1 not found, 75 could not tell; of several keys 75 if one could not be told, else 0 if one\n"
-	         "was found; of several addresses the worst.",
+	         "Exit status: 0 found, 1 not found, 75 could not tell; of several addresses, the worst.",
 	.help = 'h',
 };
 
@@ -103,8 +102,7 @@ struct session {
 	struct explain explain;
 	struct buf value;          /* with everything put in */
 	struct buf line;
-	bool several;              /* keys: each answer names its own */
-	bool tells_absent;         /* they stand in the command line: what is not there is told as well */
+	bool several;              /* keys come from standard input */
 	bool found_any;
 	bool could_not_tell_any;
 };
@@ -161,8 +159,6 @@ static void print_plain(struct session *s, const char *key, enum map_answer answ
 		putchar('\n');
 		break;
 	case MAP_NOT_FOUND:
-		if (s->tells_absent)
-			complain("%s: not found", key);
 		break;
 	case MAP_COULD_NOT_TELL:
 		complain("%s: could not tell: %s", key, buf_str(&s->hit.value));
@@ -346,20 +342,7 @@ static int dump(const struct options *options, int argc, char **argv)
 	return status;
 }
 
-/* How many keys there are; what does not belong to a key is behind them (take_arguments()). */
-static int count_keys(int argc, char **argv)
-{
-	int count = 0;
-
-	while (count < argc && strcmp(argv[count], "-:") != 0 && strcmp(argv[count], "--") != 0)
-		count++;
-	for (int i = 0; i < count && count > 1; i++)
-		if (strcmp(argv[i], "-") == 0)
-			option_usage(&dblookup, "\"-\", keys from standard input, excludes other keys");
-	return count;
-}
-
-/* Behind the keys: "-: DEFAULT" any number of times, "--" perhaps, and arguments for %1 to %9 (maps.md section 10). */
+/* Behind the key: "-: DEFAULT" any number of times, "--" perhaps, and arguments for %1 to %9 (maps.md section 10). */
 static void take_arguments(struct session *s, int argc, char **argv)
 {
 	int i = 0;
@@ -383,17 +366,15 @@ static void take_arguments(struct session *s, int argc, char **argv)
 static int look_up(const struct options *options, int argc, char **argv)
 {
 	struct session s = { .options = options };
-	char **keys = argv + 1;
-	int count = argc > 1 ? count_keys(argc - 1, keys) : 0, status;
+	int status;
 
-	if (count == 0)
+	if (argc < 2)
 		option_usage(&dblookup, "expected %s KEY", options->dbases != NULL ? "RELATION" : "MAP");
-	take_arguments(&s, argc - 1 - count, keys + count);
+	take_arguments(&s, argc - 2, argv + 2);
 	s.relation = options->dbases != NULL ? open_relation(options, argv[0]) : relation_of_map(options, argv[0]);
 	s.looked_at = xcalloc(s.relation->count + 1, sizeof *s.looked_at);
 	s.explain.relation = s.relation->name;
-	s.several = s.tells_absent = count > 1;
-	if (strcmp(keys[0], "-") == 0) {
+	if (strcmp(argv[1], "-") == 0) {
 		char *line = NULL;
 		size_t size = 0, number = 0;
 		ssize_t n;
@@ -411,8 +392,7 @@ static int look_up(const struct options *options, int argc, char **argv)
 		if (ferror(stdin))
 			die(EX_IOERR, "standard input: %s", strerror(errno));
 	} else {
-		for (int i = 0; i < count; i++)
-			ask(&s, keys[i]);
+		ask(&s, argv[1]);
 	}
 	status = s.could_not_tell_any ? EX_TEMPFAIL : s.found_any ? EXIT_FOUND : EXIT_NOT_FOUND;
 	relation_destroy(&s.relation);

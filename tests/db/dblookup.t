@@ -43,15 +43,9 @@ is(look('-%d', 'pathalias', $map, 'x.y.edu')->{out}, "edu!x.y\n", '-% with what 
 is(look('-d', 'pathalias', $map, 'foo.bar.edu')->{out}, "exact\n", 'the whole key first');
 is(look('-%d', 'pathalias', $map, 'no.where', '-:', '.:sender', '-:', '.:recipient')->{out}, "default!no.where\n",
 	'default keys in their order');
-is(look('-%', $map, '%args', '--', 'one', '')->{out}, "one|||%|%x\n", 'arguments for references');
+is(look('-%', $map, '%args', 'one', '')->{out}, "one|||%|%x\n", 'arguments for references');
 is(look('-%', $map, '%args', '--', '-:')->{out}, "-:|||%|%x\n", '"--" ends default keys');
-is(look($map, '%args', '--', 'one')->{out}, "%1|%2|%9|%%|%x\n", 'without -% nothing is put in');
-$got = look($map, 'foo.bar.edu', 'none', 'empty');
-is_deeply([@$got{qw(status out err)}], [0, "foo.bar.edu\texact\nempty\t\n", "dblookup: none: not found\n"], 'several keys: each with its answer');
-is_deeply([@{look($map, 'none', 'nor.this')}{qw(status out)}], [1, ''], 'several, and none is there');
-is_deeply([@{look('-j', $map, 'foo.bar.edu', 'none')}{qw(status err)}], [0, ''], 'several with -j, of which each line has its answer');
-is(look('-%d', 'pathalias', $map, 'no.where', 'x.y.edu', '-:', '.:recipient')->{out}, "no.where\tdefault!no.where\nx.y.edu\tedu!x.y\n",
-	'default keys are for each of them');
+is(look($map, '%args', 'one')->{out}, "%1|%2|%9|%%|%x\n", 'without -% nothing is put in');
 
 # ---- many keys ----
 
@@ -130,7 +124,7 @@ is(look('--dump', $map, 'x')->{status}, 64, '--dump has one argument');
 
 # ---- usage ----
 
-for my $bad ([], [$map], ['-l', '-u', $map, 'k'], ['-d', 'nearest', $map, 'k'], [$map, 'k', '-:'], [$map, 'k', '--', 1 .. 10], [$map, 'k', '-'], [$map, '-', 'k'], [$map, '--', 'k'],
+for my $bad ([], [$map], ['-l', '-u', $map, 'k'], ['-d', 'nearest', $map, 'k'], [$map, 'k', '-:'], [$map, 'k', 1 .. 10],
 	['-f', 'x', '-l', 'r', 'k']) {
 	$got = look(@$bad);
 	is($got->{status}, 64, "usage: @$bad");
