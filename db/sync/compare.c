@@ -105,7 +105,7 @@ static int read_portion(struct comparison *c, LDAP *ld)
 	int code;
 
 	while (c->asked < c->count && is_the_same_by_now(c, &c->list[c->asked]))
-		c->list[c->asked++].is_found = true;
+		c->list[c->asked++].is_known = true;
 	c->stage = COMPARE_READING;
 	c->portion = c->count - c->asked < PORTION ? c->count - c->asked : PORTION;
 	if (c->portion == 0)
@@ -186,15 +186,23 @@ static void take_read(struct comparison *c, const struct ldap_entry *entry)
 	uint64_t version;
 	bool was_there;
 
-	if (listed == NULL)
+	if (listed == NULL || listed->is_known)
 		return;
-	listed->is_found = true;
+	listed->is_known = true;
 	/* it was there before the refresh, and the refresh left it out */
 	if (c->follows_full_read && rule_version(entry) == listed->version)
 		c->counts.hidden++;
 	was_there = copy_has(c->copy, c->number, &uuid, &version);
 	if (copy_put(c->copy, c->number, &uuid, entry))
 		*(was_there ? &c->counts.changed : &c->counts.missing) += 1;
+}
+
+void compare_told(struct comparison *c, const struct sync_uuid *uuid)
+{
+	struct listed *listed = c->stage == COMPARE_READING ? find_asked(c, uuid) : NULL;
+
+	if (listed != NULL)
+		listed->is_known = true;
 }
 
 /* Those that were asked for and not found are gone. */
@@ -205,7 +213,7 @@ static void drop_the_others(struct comparison *c)
 	for (size_t i = c->asked; i < c->asked + c->portion; i++) {
 		struct buf name = { 0 };
 
-		if (c->list[i].is_found || !copy_has(c->copy, c->number, &c->list[i].uuid, &version))
+		if (c->list[i].is_known || !copy_has(c->copy, c->number, &c->list[i].uuid, &version))
 			continue;
 		if (c->counts.surplus++ < LOOK_AT && copy_name(c->copy, c->number, &c->list[i].uuid, &name))
 			words_add(&c->names, buf_str(&name));

@@ -27,7 +27,7 @@
 /* An entry as the list has it. */
 struct listed {
 	struct sync_uuid uuid;
-	bool is_found;           /* when it was asked for */
+	bool is_known;           /* it was found when it was asked for, or the server has spoken of it meanwhile */
 	uint64_t version;        /* rule_version(); 0: that does not tell that it was read meanwhile */
 };
 
@@ -83,6 +83,9 @@ bool compare_is_open(const struct comparison *comparison);
 
 /* Takes in a message of the open search, and goes on if it is the last.  The code of the search. */
 int compare_take(struct comparison *comparison, LDAP *ld, LDAPMessage *message);
+
+/* The server told what became of an entry: what the open search says of it may be older, as it may be of an earlier moment. */
+void compare_told(struct comparison *comparison, const struct sync_uuid *uuid);
 
 void compare_free(struct comparison *comparison);
 

@@ -604,7 +604,10 @@ size_t copy_complaints(const struct copy *copy)
 
 enum copy_state copy_state(const struct copy *copy)
 {
-	if (content_has_news(copy->content) || copy->stale.count > 0)
+	const bool has_new_doubt = copy->has_new_compared && copy->compared.when == 0;
+
+	/* a doubt that waited would be forgotten by who is told to stop, or killed, while the server is away */
+	if (content_has_news(copy->content) || copy->stale.count > 0 || has_new_doubt)
 		return COPY_NEW_DATA;
 	if (content_is_touched(copy->content) || copy->has_new_compared)
 		return COPY_NEW_NOTES;

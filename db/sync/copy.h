@@ -105,7 +105,7 @@ bool copy_is_inconsistent(const struct copy *copy, size_t rule);
 enum copy_state {
 	COPY_CLEAN,
 	COPY_NEW_NOTES,          /* the same data, a newer cookie; there is time */
-	COPY_NEW_DATA,
+	COPY_NEW_DATA,           /* or a new doubt */
 };
 enum copy_state copy_state(const struct copy *copy);
 

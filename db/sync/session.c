@@ -253,6 +253,8 @@ static enum sync_verdict take_entry(struct session *s, size_t number, LDAPMessag
 		verdict = damaged(s, number, "a damaged entry", why);
 	else
 		verdict = rfc4533_entry(&s->searches[number].machine, &state, &entry, why);
+	if (verdict == SYNC_GO_ON)
+		compare_told(&s->searches[number].comparison, &state.uuid);
 	ldap_entry_free(&entry);
 	sync_state_free(&state);
 	ldap_controls_free(controls);
@@ -274,6 +276,8 @@ static enum sync_verdict take_info(struct session *s, size_t number, LDAPMessage
 		else
 			verdict = rfc4533_info(&s->searches[number].machine, &info, why);
 	}
+	for (size_t i = 0; i < info.count; i++)
+		compare_told(&s->searches[number].comparison, &info.uuids[i]);
 	sync_info_free(&info);
 	ber_bvfree(value);
 	ldap_memfree(oid);

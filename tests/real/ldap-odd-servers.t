@@ -222,6 +222,37 @@ subtest 'an entry beyond the limit of a message is told as such' => sub {
 	like $said, qr/\Q@{[$odd->uri]}\E: has an entry, or another message, of more than 16 MB/;
 };
 
+# What is read by a comparison may be of an earlier moment than what the same server has told meanwhile.
+subtest 'an answer to a comparison that is older than what was told of the same entries' => sub {
+	my ($follows, $lists) = (undef, 0);
+	my $csn = sub ($second, $n) { "2026010100000$second.000000Z#00000$n#000#000000" };
+	my $account = sub ($search, $n, $state, $second) {
+		return OddDirectory::entry($search, $n, $state, mail => ["user$n\@x.example"], mailbox => ["box$n-$second"], entryCSN => [$csn->($second, $n)]);
+	};
+	my $told = 'told@x.example';
+	my $odd = OddDirectory->new(sub ($search) {
+		return OddDirectory::sync_done($search, 'rid=000,csn=' . $csn->(1, 0)) if $search->{sync} && $search->{scope} == 0;
+		if ($search->{sync}) {
+			$follows = $search;
+			return (map({ $account->($search, $_, 1, 1) } 1 .. 4), OddDirectory::refresh_over($search, 'rid=000,csn=' . $csn->(1, 0)));
+		}
+		$lists++;
+		return (map({ $account->($search, $_, 1, 1) } 1 .. 4), OddDirectory::done($search, 0)) if $lists == 1;
+		# 1 and 2 were changed, 3 and 4 are not there
+		return (map({ $account->($search, $_, 1, 2) } 1 .. 2), OddDirectory::done($search, 0)) if $lists == 2;
+		# before they are read again 1 is changed, 2 is gone, 3 comes back; the answer is what was there before that
+		return ($account->($follows, 1, 2, 3), $account->($follows, 2, 3, 3), $account->($follows, 3, 1, 3),
+			map({ $account->($search, $_, 1, 2) } 1 .. 2), OddDirectory::done($search, 0)) if $lists == 3;
+		return ($lists == 4 ? (OddDirectory::entry($follows, 9, 1, mail => [$told], mailbox => ['box']), OddDirectory::done($search, 32)) : ());
+	});
+	my $sync = ldapsync($odd->uri, settings => "compare 1s\n")->start;
+	my $deadline = Time::HiRes::time() + 20 * $slow;
+	Time::HiRes::sleep(0.05) until defined $sync->find($told) || Time::HiRes::time() > $deadline;
+	is_deeply $sync->map, { 'user1@x.example' => 'smtp-lmtp!node!box1-3%2', 'user3@x.example' => 'smtp-lmtp!node!box3-3%2', $told => 'smtp-lmtp!node!box%2' },
+		'what was told counts; what was neither told nor found is gone';
+	is $sync->stop, 0;
+};
+
 # ---- maps ----
 
 sub lookup($uris, $key = 'user1@x.example') {

@@ -348,6 +348,27 @@ subtest 'the same under one that stays, which finds the server there again' => s
 	is $sync->stop, 0;
 };
 
+subtest 'the same where ldapsync is stopped, or killed, before the server is there again' => sub {
+	for my $signal (qw(TERM KILL)) {
+		my $slapd = RealSlapd->new(users => 20, aliases => 0, no_tls => 1)->start;
+		my $sync = LdapSync->new($slapd)->start;
+		ok $sync->hears(qr/in step/, 10 * $slow);
+		my $ldif = dump_of($slapd);
+		$slapd->change(RealSlapd::account('invented') . removal('user1'));
+		is $sync->difference_after(10 * $slow), '';
+		$slapd->stop;
+		# the second attempt: what is known of the first is in the map
+		ok $sync->hears(qr/contact.*bind: .*contact/s, 10 * $slow), 'the server is away';
+		$sync->stop($signal);
+		$slapd->reload($ldif, '-w');
+		$slapd->start;
+		$slapd->add_account('after');
+		$sync->start;
+		is $sync->difference_after(20 * $slow), '', "$signal: nothing is invented or lost";
+		is $sync->stop, 0;
+	}
+};
+
 subtest 'subtrees that are moved into the base and out of it' => sub {
 	my $outside = "o=elsewhere,$RealSlapd::suffix";
 	my $slapd = RealSlapd->new(users => 3, aliases => 0, ldif => "dn: $outside\nobjectClass: organization\no: elsewhere\n\n")->start;
