@@ -147,8 +147,8 @@ subtest 'a frozen server keeps nobody from the end' => sub {
 			open STDERR, '>', $sync[0]->dir . '/log';
 			exec $sync[0]->program, '-f', $sync[0]->config, $options;
 		}
-		# it has the lock, and then a socket whose other end says nothing
-		my $waits = sub { grep { (readlink // '') =~ /^socket:/ } glob "/proc/$pid/fd/*" };
+		# it is the program, has the lock, and then a socket whose other end says nothing; before, it has those of this test
+		my $waits = sub { (readlink "/proc/$pid/exe" // '') =~ /ldapsync/ && grep { (readlink // '') =~ /^socket:/ } glob "/proc/$pid/fd/*" };
 		Time::HiRes::sleep(0.01) until $waits->() || waitpid($pid, 1) == $pid;
 		my $start = Time::HiRes::time();
 		kill $signal, $pid;
