@@ -116,6 +116,7 @@ static bool is_unwanted(const char *mode, size_t n)
 
 struct modes {
 	char wanted[1024];      /* those of the session, without the unwanted */
+	bool are_known;         /* a row came: with an sql_select_limit of 0 there is none */
 	bool are_wanted;        /* there were no others, the server remembers warnings and gives all rows */
 };
 
@@ -125,6 +126,7 @@ static bool take_modes(void *context, unsigned columns, const char *const *value
 	const char *mode = columns == 3 && values[0] != NULL ? values[0] : "";
 	size_t at = 0;
 
+	modes->are_known = true;
 	/* sql_select_limit is 4294967295 at least where nobody has set one */
 	modes->are_wanted = columns == 3 && values[0] != NULL && values[1] != NULL && strcmp(values[1], "0") != 0
 		&& values[2] != NULL && lengths[2] >= 10;
@@ -147,7 +149,7 @@ static bool has_wanted_modes(MYSQL *m, struct modes *modes, int64_t deadline, st
 {
 	static const char text[] = "SELECT @@SESSION.sql_mode, @@SESSION.max_error_count, @@SESSION.sql_select_limit";
 
-	modes->are_wanted = false;
+	*modes = (struct modes){ 0 };
 	return query(m, text, &deadline, take_modes, modes, error) && modes->are_wanted;
 }
 
@@ -170,6 +172,9 @@ static bool settle_session(MYSQL *m, const struct sql_access *a, int64_t deadlin
 		return fail(m, deadline, error);
 	if (has_wanted_modes(m, &modes, deadline, error))
 		return true;
+	if (error->text[0] == '\0' && !modes.are_known &&
+	    (!send_query(m, "SET SESSION sql_select_limit=18446744073709551615", deadline, error) || has_wanted_modes(m, &modes, deadline, error)))
+		return error->text[0] == '\0';
 	if (error->text[0] != '\0')
 		return false;
 	snprintf(text, sizeof text, "SET SESSION sql_mode='%s', SESSION max_error_count=64, SESSION sql_select_limit=18446744073709551615",
