@@ -4,6 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "lib/text.h"
+
 /* The end of a path that begins at s, behind "<": its ">" outside of quotes, NULL without. */
 static char *path_end(char *s)
 {
@@ -119,8 +121,11 @@ bool arguments_is_orcpt(const char *s, bool utf8)
 	if (!utf8 || type != 5 || strncasecmp(s, "utf-8", type) != 0)
 		return arguments_is_xtext(s + type + 1);
 	/* characters as they are, or as \x{...} */
-	for (s += type + 1; *s != '\0'; s++)
-		if ((unsigned char)*s < '!' || *s == '=' || *s == '+' || *s == 127)
+	s += type + 1;
+	for (size_t i = 0, n = strlen(s), length; i < n; i += length) {
+		length = text_utf8_length(s + i, n - i);
+		if (length == 0 || (unsigned char)s[i] < '!' || s[i] == '=' || s[i] == '+' || s[i] == 127)
 			return false;
+	}
 	return true;
 }

@@ -13,6 +13,7 @@
 #include "channel/spool/dsn.h"
 #include "channel/spool/event.h"
 #include "channel/spool/notify.h"
+#include "channel/spool/recipient.h"
 #include "db/grammar/address.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
@@ -234,12 +235,31 @@ static bool may_relay(const struct client *c)
 	return true;
 }
 
+/* A destination that cannot be written down is refused here, or the message would be refused for the other recipients, too. */
+static bool may_be_queued(const struct recipient_answer *answer, struct buf *why)
+{
+	for (size_t i = 0; i < answer->count; i++)
+		if (!spool_may_hold(&answer->to[i], why))
+			return false;
+	return true;
+}
+
 static void answer_recipient(struct client *c, struct recipient_answer *answer)
 {
+	struct buf why = { 0 };
+
 	if (answer->code == 250 && answer->elsewhere && !may_relay(c)) {
 		c->intake->figures.replies[5]++;
 		c->intake->figures.refused[REFUSED_RELAY]++;
 		server_answer(&c->server, 550, "5.7.1", "mail for elsewhere is not taken from this client");
+		recipient_answer_free(answer);
+		return;
+	}
+	if (answer->code == 250 && !may_be_queued(answer, &why)) {
+		complain("%s: %s", c->server.recipient.address, buf_str(&why));
+		c->intake->figures.replies[5]++;
+		server_answer(&c->server, 550, "5.1.3", buf_str(&why));
+		buf_free(&why);
 		recipient_answer_free(answer);
 		return;
 	}
@@ -280,8 +300,42 @@ static int compare_recipients(const void *a, const void *b)
 	return order != 0 ? order : (x > y) - (x < y);
 }
 
-/* Leaves the first of those that are the same; lists may have many thousands. */
-static void leave_each_once(struct spool_recipient *list, size_t *count)
+static bool is_same_place(const struct spool_recipient *x, const struct spool_recipient *y)
+{
+	return strcmp(x->user, y->user) == 0 && strcmp(x->host, y->host) == 0 && strcmp(x->channel, y->channel) == 0;
+}
+
+/* The reports that NOTIFY asks for (RFC 3461 section 4.1); without it those of failures and delays. */
+static unsigned reports_for(const char *notify)
+{
+	if (notify == NULL)
+		return NOTIFY_FAILURE | NOTIFY_DELAY;
+	return (strcasestr(notify, "SUCCESS") != NULL ? NOTIFY_SUCCESS : 0) | (strcasestr(notify, "FAILURE") != NULL ? NOTIFY_FAILURE : 0) |
+	       (strcasestr(notify, "DELAY") != NULL ? NOTIFY_DELAY : 0);
+}
+
+static const char *make_dsn(struct client *c, const struct server_recipient *r, const char *notify)
+{
+	const char *sender = c->server.envelope.sender, *text;
+	struct buf dsn = { 0 };
+
+	dsn_add(&dsn, notify, r->orcpt, r->address, *sender != '\0' ? sender : NULL);
+	text = pool_copy(&c->pool, dsn.data, dsn.len);
+	buf_free(&dsn);
+	return text;
+}
+
+/* A place that two addresses lead to gets one copy: `r` is the first of them, and asks for all `reports` of both. */
+static const char *make_common_dsn(struct client *c, const struct server_recipient *r, unsigned reports)
+{
+	const char *notify = pool_format(&c->pool, "%s%s%s", reports & NOTIFY_SUCCESS ? ",SUCCESS" : "",
+	                                 reports & NOTIFY_FAILURE ? ",FAILURE" : "", reports & NOTIFY_DELAY ? ",DELAY" : "");
+
+	return make_dsn(c, r, notify + 1);
+}
+
+/* Leaves the first of those that are the same; lists may have many thousands.  `from` is which recipient each comes of. */
+static void leave_each_once(struct client *c, struct spool_recipient *list, size_t *count, const struct server_recipient **from)
 {
 	struct spool_recipient **order = xcalloc(*count + 1, sizeof *order);
 	size_t kept = 0, first = 0;
@@ -289,12 +343,16 @@ static void leave_each_once(struct spool_recipient *list, size_t *count)
 	for (size_t i = 0; i < *count; i++)
 		order[i] = &list[i];
 	qsort(order, *count, sizeof *order, compare_recipients);
-	for (size_t i = 1; i < *count; i++) {
-		if (strcmp(order[i]->user, order[first]->user) == 0 && strcmp(order[i]->host, order[first]->host) == 0 &&
-		    strcmp(order[i]->channel, order[first]->channel) == 0)
-			order[i]->user = NULL;
-		else
-			first = i;
+	for (size_t i = 0; i < *count; i = first) {
+		const struct server_recipient *r = from[order[i] - list];
+		unsigned reports = reports_for(r->notify);
+
+		for (first = i + 1; first < *count && is_same_place(order[i], order[first]); first++) {
+			reports |= reports_for(from[order[first] - list]->notify);
+			order[first]->user = NULL;
+		}
+		if (reports != reports_for(r->notify))
+			order[i]->dsn = make_common_dsn(c, r, reports);
 	}
 	for (size_t i = 0; i < *count; i++)
 		if (list[i].user != NULL)
@@ -304,30 +362,30 @@ static void leave_each_once(struct spool_recipient *list, size_t *count)
 }
 
 /* All destinations of the accepted recipients, each once. */
-static void add_recipients(struct client *c, const char *sender)
+static void add_recipients(struct client *c)
 {
 	struct spool_recipient *list;
+	const struct server_recipient **from;
 	size_t room = 0;
 
 	for (size_t i = 0; i < c->accepted_count; i++)
 		room += c->accepted[i].answer.count;
 	list = pool_alloc(&c->pool, (room + 1) * sizeof *list);
+	from = xcalloc(room + 1, sizeof *from);
 	c->envelope.recipients = list;
 	for (size_t i = 0; i < c->accepted_count; i++) {
 		const struct recipient_answer *answer = &c->accepted[i].answer;
 		const struct server_recipient *r = &c->server.envelope.recipients[i];
-		struct buf dsn = { 0 };
-		const char *text;
+		const char *dsn = make_dsn(c, r, r->notify);
 
-		dsn_add(&dsn, r->notify, r->orcpt, r->address, sender);
-		text = pool_copy(&c->pool, dsn.data, dsn.len);
 		for (size_t j = 0; j < answer->count; j++) {
+			from[c->envelope.recipient_count] = r;
 			list[c->envelope.recipient_count] = answer->to[j];
-			list[c->envelope.recipient_count++].dsn = text;
+			list[c->envelope.recipient_count++].dsn = dsn;
 		}
-		buf_free(&dsn);
 	}
-	leave_each_once(list, &c->envelope.recipient_count);
+	leave_each_once(c, list, &c->envelope.recipient_count, from);
+	free(from);
 }
 
 static void make_envelope(struct client *c)
@@ -342,7 +400,7 @@ static void make_envelope(struct client *c)
 		.ret = s->envelope.ret, .envid = s->envelope.envid,
 		.client = pool_format(&c->pool, "%s (%s)", s->helo, c->shown), .with = server_with(s),
 	};
-	add_recipients(c, is_null ? NULL : sender);
+	add_recipients(c);
 }
 
 static void refuse_for(struct client *c, int status)

@@ -128,6 +128,19 @@ static bool is_unfit(const char *what, const char *value, struct buf *why)
 	return true;
 }
 
+bool spool_may_hold(const struct spool_recipient *r, struct buf *why)
+{
+	if (!is_word(r->channel))
+		refuse(why, "channel", r->channel);
+	else if (*r->host != '\0' && !is_text(r->host))
+		refuse(why, "host", r->host);
+	else if (!is_text(r->user))
+		refuse(why, "recipient", r->user);
+	else
+		return !is_unfit("channel", r->channel, why) && !is_unfit("host", r->host, why);
+	return false;
+}
+
 static int check_envelope(const struct spool_envelope *e, struct buf *why)
 {
 	if (!is_text(e->sender))
@@ -137,16 +150,10 @@ static int check_envelope(const struct spool_envelope *e, struct buf *why)
 	for (size_t i = 0; i < e->recipient_count; i++) {
 		const struct spool_recipient *r = &e->recipients[i];
 
-		if (!is_word(r->channel))
-			return refuse(why, "channel", r->channel);
-		if (*r->host != '\0' && !is_text(r->host))
-			return refuse(why, "host", r->host);
-		if (!is_text(r->user))
-			return refuse(why, "recipient", r->user);
+		if (!spool_may_hold(r, why))
+			return EX_DATAERR;
 		if (r->dsn != NULL && !is_text(r->dsn))
 			return refuse(why, "DSN parameters", r->dsn);
-		if (is_unfit("channel", r->channel, why) || is_unfit("host", r->host, why))
-			return EX_DATAERR;
 	}
 	return EX_OK;
 }

@@ -50,6 +50,9 @@ struct spool {
 bool spool_open(struct spool *spool, struct buf *why);
 void spool_close(struct spool *spool);
 
+/* May this destination stand in the queue?  False with words in `why`. */
+bool spool_may_hold(const struct spool_recipient *recipient, struct buf *why);
+
 /*
  * One message on its way into the spool.  Until spool_commit() has said EX_OK there is nothing of it in the queue.
  * `spool` and `envelope` must live as long.

@@ -165,6 +165,41 @@ subtest 'a recipient twice is one recipient' => sub {
 	is_deeply [map { $_->{user} } @{($intake->message($job))[0]{recipients}}], ['ann', 'bob'], 'two recipients, in their order';
 };
 
+subtest 'a recipient twice gets the reports that either asks for: a NEVER is not for the other' => sub {
+	my $intake = Intake->start(routes => "ann\@example.org: lmtp!store!ann\nannie\@example.org: lmtp!store!ann\n");
+	for my $row (['NEVER', 'FAILURE', 'FAILURE'], ['FAILURE', 'NEVER', 'FAILURE'], ['SUCCESS', 'delay', 'SUCCESS,DELAY'],
+		['NEVER', undef, 'FAILURE,DELAY'], ['NEVER', 'NEVER', 'NEVER'], [undef, 'FAILURE', undef], [undef, 'SUCCESS', 'SUCCESS,FAILURE,DELAY']) {
+		my ($one, $two, $both) = @$row;
+		my $client = $intake->smtp;
+		$client->hello;
+		$client->say($_) for 'MAIL FROM:<x@example.com>', 'RCPT TO:<ann@example.org>' . (defined $one ? " NOTIFY=$one" : ''),
+			'RCPT TO:<annie@example.org>' . (defined $two ? " NOTIFY=$two" : ''), 'DATA';
+		like $client->say("Subject: x\r\n\r\nx\r\n."), qr/^250 /, 'queued';
+		my ($job) = $intake->queued;
+		my $text = Spool::slurp($intake->office . "/transport/$job");
+		my @r = $text =~ /^r /mg;
+		is_deeply [scalar @r, $text =~ /^N (?:NOTIFY=(\S+) )?ORCPT=rfc822;ann\@/m], [1, $both],
+			join(' and ', map { $_ // 'nothing' } @$row[0, 1]) . ': ' . ($both // 'nothing');
+		$intake->forget_all;
+	}
+};
+
+subtest 'a destination that the queue cannot hold is refused alone' => sub {
+	my $intake = Intake->start(routes => "ann\@example.org: lmtp!store!ann\nup\@example.org: lmtp!../store!up\n");
+	for my $address ('/etc/passwd', '|/bin/sh', 'up@example.org') {
+		my $client = $intake->lmtp;
+		my @replies = said($client->message('x@example.com', [$address, 'ann@example.org'], $hello))->@*;
+		like $replies[2], qr/^550 5\.1\.[13] /, "$address: refused";
+		like $replies[-1], qr/^250 2\.0\.0 <ann\@example\.org> queued as /, '... and the other one is taken';
+		$intake->forget_all;
+	}
+	my $client = $intake->smtp;
+	$client->hello;
+	$client->say('MAIL FROM:<x@example.com> SMTPUTF8');
+	like $client->say("RCPT TO:<ann\@example.org> ORCPT=utf-8;\xfcx\@y"), qr/^501 5\.5\.4 ORCPT/, 'an original recipient that is no UTF-8';
+	like $client->say("RCPT TO:<ann\@example.org> ORCPT=utf-8;\xc3\xbcx\@y"), qr/^250 /, '... and one that is';
+};
+
 subtest 'parameters of DSN reach the control file' => sub {
 	my $intake = Intake->start;
 	my $client = $intake->lmtp;
