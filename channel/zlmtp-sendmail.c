@@ -131,8 +131,8 @@ static void read_options(struct request *r, int argc, char **argv)
 {
 	int c;
 
-	/* "-q30m" asks for a daemon in other sendmails: here that is runqueue's work */
-	for (int i = 1; i < argc && argv[i][0] == '-'; i++)
+	/* "-q30m" asks for a daemon in other sendmails: here that is runqueue's work.  Behind "--" there are addresses. */
+	for (int i = 1; i < argc && argv[i][0] == '-' && strcmp(argv[i], "--") != 0; i++)
 		if (argv[i][1] == 'q')
 			argv[i][2] = '\0';
 	while ((c = option_next(&program, argc, argv)) != -1) {

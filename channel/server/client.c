@@ -310,8 +310,8 @@ static unsigned reports_for(const char *notify)
 {
 	if (notify == NULL)
 		return NOTIFY_FAILURE | NOTIFY_DELAY;
-	return (strcasestr(notify, "SUCCESS") != NULL ? NOTIFY_SUCCESS : 0) | (strcasestr(notify, "FAILURE") != NULL ? NOTIFY_FAILURE : 0) |
-	       (strcasestr(notify, "DELAY") != NULL ? NOTIFY_DELAY : 0);
+	return (strcasestr(notify, "SUCCESS") != NULL ? NOTIFY_SUCCESS : 0) |
+	       (strcasestr(notify, "FAILURE") != NULL ? NOTIFY_FAILURE : 0) | (strcasestr(notify, "DELAY") != NULL ? NOTIFY_DELAY : 0);
 }
 
 static const char *make_dsn(struct client *c, const struct server_recipient *r, const char *notify)

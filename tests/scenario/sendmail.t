@@ -216,4 +216,8 @@ subtest 'without an intake' => sub {
 	like $out, qr/^421 4\.3\.2 the intake of this machine does not answer/, '... and 421';
 };
 
+subtest 'behind "--" there are addresses alone' => sub {
+	refuses('one that looks like -q', 67, qr/: -queue\@example\.com: /, "x\n", '-i', '--', '-queue@example.com');
+};
+
 done_testing;
