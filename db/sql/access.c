@@ -8,6 +8,7 @@
 
 #include "lib/alloc.h"
 #include "lib/file.h"
+#include "lib/text.h"
 
 #define LONGEST_TIMEOUT 3600
 
@@ -15,7 +16,7 @@
 #define IN(dialect) (1u << (dialect))
 #define SERVERS (IN(SQL_PGSQL) | IN(SQL_MYSQL))
 
-enum kind { TEXT, SECRET, HOSTS, YES_NO, SECONDS };
+enum kind { TEXT, CHARSET, SECRET, HOSTS, YES_NO, SECONDS };
 
 static const struct known {
 	const char *name;
@@ -29,7 +30,7 @@ static const struct known {
 	{ "dbpath", NULL, TEXT, FIELD(dbname), IN(SQL_SQLITE) },
 	{ "user", NULL, TEXT, FIELD(user), SERVERS },
 	{ "password", NULL, SECRET, FIELD(password), SERVERS },
-	{ "charset", "encoding", TEXT, FIELD(charset), SERVERS },
+	{ "charset", "encoding", CHARSET, 0, SERVERS },
 	{ "option_file", NULL, TEXT, FIELD(option_file), IN(SQL_MYSQL) },
 	{ "option_group", NULL, TEXT, FIELD(option_group), IN(SQL_MYSQL) },
 	{ "tls_key_file", "sslkey", TEXT, FIELD(tls_key_file), SERVERS },
@@ -114,6 +115,20 @@ void sql_host_show(const char *host, struct buf *out)
 	buf_add(out, at != NULL ? at + 1 : host, strcspn(at != NULL ? at + 1 : host, "?"));
 }
 
+/*
+ * Keys are UTF-8 and so is each session; in another encoding what has letters above ASCII would match nothing, and be "not found".
+ * Files that say what holds anyway are taken.
+ */
+static int check_charset(const struct setting *s, enum sql_dialect dialect, struct buf *why)
+{
+	static const char *const names[] = { "utf8mb4", "utf8", "utf8mb3", "utf-8", "unicode" };
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		if (ascii_equal(s->value, names[i]))
+			return EX_OK;
+	return setting_error(s, why, "expected %s: keys are UTF-8, and the database converts its own", dialect == SQL_MYSQL ? "utf8mb4" : "UTF8");
+}
+
 static int take(struct sql_access *a, const struct known *k, enum sql_dialect dialect, const struct setting *s, struct buf *why)
 {
 	void *field = text_at(a, k);
@@ -122,6 +137,7 @@ static int take(struct sql_access *a, const struct known *k, enum sql_dialect di
 		return setting_error(s, why, "maps of this type have no such setting; remove it");
 	switch (k->kind) {
 	case TEXT: return setting_text(s, field, why);
+	case CHARSET: return check_charset(s, dialect, why);
 	case SECRET: return take_secret(field, s, why);
 	case HOSTS: return take_hosts(field, s, why);
 	case YES_NO: return setting_bool(s, field, why);

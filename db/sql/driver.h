@@ -18,7 +18,6 @@ struct sql_access {
 	char *dbname;            /* or the path of the SQLite file */
 	char *user;
 	char *password;
-	char *charset;
 	char *option_file;       /* of the MySQL client library */
 	char *option_group;
 	char *tls_key_file;
@@ -43,7 +42,7 @@ struct sql_error {
 /* One row; a value of NULL is SQL's NULL.  False: no more rows are wanted, and what follows is passed over. */
 typedef bool sql_row(void *context, unsigned columns, const char *const *values, const size_t *lengths);
 
-#define SQL_DRIVER_VERSION 5
+#define SQL_DRIVER_VERSION 6
 
 struct sql_driver {
 	unsigned version;

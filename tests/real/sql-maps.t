@@ -3,6 +3,7 @@
 # each within its deadline, whatever the server does.
 use v5.36;
 use lib "$ENV{SRC_DIR}/tests/lib";
+use File::Copy ();
 use File::Temp ();
 use IO::Socket::INET;
 use Test::More;
@@ -36,7 +37,13 @@ for my $type (qw(sqlite pgsql mysql)) {
 			prepared($servers{$type});
 			uri($servers{$type});
 		}
-		$servers{$type} ? failures($type, $servers{$type}) : cut_off();
+		if ($servers{$type}) {
+			charsets($type);
+			failures($type, $servers{$type});
+		} else {
+			cut_off();
+			replaced();
+		}
 	};
 }
 unlike(qx{ldd $dblookup}, qr/libpq|libmariadb|libsqlite/, 'no program is linked with a library of a database');
@@ -157,6 +164,47 @@ sub cut_off() {
 	is $map->find('joe@example.com'), 'found box!joe';
 }
 
+# Another file in its place, however it came there: a session that is open does not go on with pages of the old one.
+sub replaced() {
+	my $made = sub ($path, $who) {
+		unlink $path;
+		system('sqlite3', $path, "CREATE TABLE u (a TEXT PRIMARY KEY, v TEXT); INSERT INTO u VALUES ('$who', 'box!$who')") == 0 or die "sqlite3: $?\n";
+		return $path;
+	};
+	my ($users, @files) = ("$dir/users.db", map { $made->("$dir/$_.db", $_) } qw(one two));
+	my $answers = sub ($map, $there, $gone, $what) {
+		is $map->find($there), "found box!$there", "$what: who is in it is found";
+		is $map->find($gone), 'not-found', 'and who is not is not';
+	};
+	unlink $users;
+	File::Copy::copy($files[0], $users) or die "$users: $!\n";
+	my $map = map_of('sqlite');
+	$answers->($map, 'one', 'two', 'a file');
+	for my $turn (1, 2) {
+		File::Copy::copy($files[1], $users) or die "$users: $!\n";
+		$answers->($map, 'two', 'one', "copied over it, which says of itself to be as old ($turn)");
+		File::Copy::copy($files[0], $users) or die "$users: $!\n";
+		utime 1, 1, $users;
+		$answers->($map, 'one', 'two', "and back with an old time ($turn)");
+	}
+	unlink $users;
+	for my $turn (1, 2) {
+		symlink "$dir/$_->[0].db", "$dir/link" and rename "$dir/link", $users and $answers->($map, @$_, "a link ($turn)") for ['two', 'one'], ['one', 'two'];
+	}
+}
+
+# Keys are UTF-8; in another encoding those with letters above ASCII would be found nowhere.
+sub charsets($type) {
+	my $good = $type eq 'mysql' ? ['utf8', 'UTF8MB4', 'utf8mb3'] : ['UTF8', 'utf-8', 'unicode'];
+	is map_of($type, charset => $_)->find("\xc3\xa4"), 'found is 11', "charset = $_" for @$good;
+	for my $name (qw(charset encoding)) {
+		my $file = config($type, $name => 'latin1');
+		my $said = qx{$dblookup -t $type $file key 2>&1};
+		is $? >> 8, 78, "refused: $name = latin1";
+		like $said, qr/^dblookup: \Q$file\E:\d+: $name: expected \w+: keys are UTF-8[^\n]*\n\z/, 'in one line';
+	}
+}
+
 # What a file must not say: status 78 and one line with file and line.
 sub refusals($type) {
 	for ([query => 'SELECT v FROM u', qr/:\d+: query: nothing of the key is in it/], [query => "SELECT v FROM u WHERE a LIKE '%s'", qr/taken for a pattern/],
@@ -182,6 +230,8 @@ sub uri($server) {
 	for my $uri ("postgresql://admin:$secret\@$good", "postgresql://admin\@$good?password=$secret") {
 		my $file = config('pgsql', hosts => $uri, user => undef, password => undef);
 		is qx{$dblookup -t pgsql $file joe\@example.com 2>&1}, "box!joe\n", 'a URI with a password';
+		my $latin = config('pgsql', hosts => $uri . ($uri =~ /\?/ ? '&' : '?') . 'client_encoding=LATIN1', user => undef, password => undef);
+		is qx{$dblookup -t pgsql $latin \xc3\xa4 2>&1}, "is 11\n", 'the session is of UTF-8 whatever a URI says';
 		chmod 0644, $file;
 		like qx{$dblookup -t pgsql $file joe\@example.com 2>&1}, qr/holds a password/, 'is not for all to read';
 		for my $bad ($uri =~ s/127\.0\.0\.1:\d+/127.0.0.1:1/r, $uri =~ s/postgres(\?|$)/postgres%zz$1/r, $uri =~ s/127\.0\.0\.1/[::/r) {

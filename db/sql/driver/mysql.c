@@ -16,6 +16,9 @@
 /* So often the library is told that it is late before its session is left as it is. */
 #define LATE_TURNS 10
 
+/* What keys are. */
+#define CHARSET "utf8mb4"
+
 /* Waits for what the library wants; what has happened, MYSQL_WAIT_TIMEOUT at the deadline. */
 static int wait_for(MYSQL *m, int wanted, int64_t deadline)
 {
@@ -64,11 +67,6 @@ static bool wants_tls(const struct sql_access *a)
 	       a->tls_ciphers != NULL || a->tls_verify_cert;
 }
 
-static const char *charset_of(const struct sql_access *a)
-{
-	return a->charset != NULL ? a->charset : "utf8mb4";
-}
-
 static void set_options(MYSQL *m, const struct sql_access *a)
 {
 	const unsigned seconds = (unsigned)a->network_timeout, none = 0;
@@ -78,7 +76,7 @@ static void set_options(MYSQL *m, const struct sql_access *a)
 	mysql_options(m, MYSQL_OPT_CONNECT_TIMEOUT, &seconds);
 	mysql_options(m, MYSQL_OPT_WRITE_TIMEOUT, &seconds);
 	mysql_options(m, MYSQL_OPT_LOCAL_INFILE, &none);
-	mysql_options(m, MYSQL_SET_CHARSET_NAME, charset_of(a));
+	mysql_options(m, MYSQL_SET_CHARSET_NAME, CHARSET);
 	if (a->option_file != NULL)
 		mysql_options(m, MYSQL_READ_DEFAULT_FILE, a->option_file);
 	if (a->option_group != NULL)
@@ -158,7 +156,7 @@ static bool has_wanted_modes(MYSQL *m, struct modes *modes, int64_t deadline, st
  * library takes them for when it escapes them, and all rows and warnings come, whatever server and option file have set for new
  * sessions.
  */
-static bool settle_session(MYSQL *m, const struct sql_access *a, int64_t deadline, struct sql_error *error)
+static bool settle_session(MYSQL *m, int64_t deadline, struct sql_error *error)
 {
 	const my_bool no = 0;
 	struct modes modes;
@@ -167,7 +165,7 @@ static bool settle_session(MYSQL *m, const struct sql_access *a, int64_t deadlin
 
 	/* an option file may want it; what is settled here would be lost in silence */
 	mysql_options(m, MYSQL_OPT_RECONNECT, &no);
-	FINISH(m, deadline, mysql_set_character_set_start(&code, m, charset_of(a)), mysql_set_character_set_cont(&code, m, happened));
+	FINISH(m, deadline, mysql_set_character_set_start(&code, m, CHARSET), mysql_set_character_set_cont(&code, m, happened));
 	if (code != 0)
 		return fail(m, deadline, error);
 	if (has_wanted_modes(m, &modes, deadline, error))
@@ -211,7 +209,7 @@ static void *connect_server(const struct sql_access *access, const char *host, i
 	/* without a certificate to be verified, libmariadb goes on in clear where the server has no TLS, "enforced" or not */
 	else if (!h.is_socket && wants_tls(access) && mysql_get_ssl_cipher(m) == NULL)
 		sql_fail(error, true, "the server offers no TLS, which the file wants by its settings of TLS");
-	else if (settle_session(m, access, deadline, error))
+	else if (settle_session(m, deadline, error))
 		return m;
 	error->is_lost = true;
 	mysql_close(m);

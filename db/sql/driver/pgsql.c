@@ -93,9 +93,10 @@ static PGconn *start(const struct sql_access *a, const char *host, const struct 
 	const char *const all[][2] = {
 		{ "dbname", a->dbname }, { "user", a->user }, { "password", a->password }, { "sslmode", a->sslmode },
 		{ "sslrootcert", a->tls_ca_file }, { "sslcert", a->tls_cert_file }, { "sslkey", a->tls_key_file },
-		{ "client_encoding", a->charset != NULL ? a->charset : "UTF8" }, { "application_name", "zlmtp" },
+		{ "application_name", "zlmtp" },
 		{ "host", is_uri || h->name[0] == '\0' ? NULL : h->name }, { "port", is_uri || h->port[0] == '\0' ? NULL : h->port },
-		{ "dbname", is_uri ? host : NULL },
+		/* what is behind it holds, whatever a URI says */
+		{ "dbname", is_uri ? host : NULL }, { "client_encoding", "UTF8" },
 	};
 	size_t n = 0;
 

@@ -1,23 +1,43 @@
 /*
- * SQLite: the file is opened for reading alone; a file that was replaced is opened again.
+ * SQLite: the file is opened for reading alone; a file that was written or replaced is opened again.
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #include <sqlite3.h>
 
 #include "db/sql/driver/host.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 #include "lib/module.h"
 
 /* The virtual machine looks at the clock after so many steps. */
 #define STEPS 10000
 
+/* A file that was written just now may be written again without a later time. */
+#define SETTLED_MS 100
+
 struct session {
 	sqlite3 *db;
+	const char *path;        /* of the sql_access, which outlives it */
+	struct stat file;        /* as it was before it was opened */
+	bool is_settled;         /* it had not just been written then */
+	bool is_spent;           /* else it is good for one answer */
 	sqlite3_stmt *kept;      /* what was prepared last, */
 	char *text;              /* of this text */
 };
+
+/* A file that is not there is the library's to complain about. */
+static void look_at_file(struct session *s)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	s->is_settled = stat(s->path, &s->file) == 0 &&
+		(now.tv_sec - s->file.st_ctim.tv_sec) * 1000 + (now.tv_nsec - s->file.st_ctim.tv_nsec) / 1000000 > SETTLED_MS;
+}
 
 static void *connect_file(const struct sql_access *access, const char *host, int64_t deadline, struct sql_error *error)
 {
@@ -25,8 +45,12 @@ static void *connect_file(const struct sql_access *access, const char *host, int
 
 	(void)host;
 	(void)deadline;
-	if (s != NULL && sqlite3_open_v2(access->dbname, &s->db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK)
-		return s;
+	if (s != NULL) {
+		s->path = access->dbname;
+		look_at_file(s);
+		if (sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK)
+			return s;
+	}
 	sql_fail(error, true, "%s: %s", access->dbname, s != NULL && s->db != NULL ? sqlite3_errmsg(s->db) : "out of memory");
 	if (s != NULL)
 		sqlite3_close(s->db);
@@ -73,13 +97,17 @@ static bool is_whole(sqlite3 *db, struct sql_error *error)
 	return sql_fail(error, true, "the file ends within a page: it is still being copied, or was cut off");
 }
 
-static bool is_usable(sqlite3 *db, struct sql_error *error)
+/*
+ * The library goes on with the pages that it has as long as a counter in the file is the same, as it is in two files that were made in
+ * the same way; and it does not see that a link leads elsewhere.
+ */
+static bool is_usable(const struct session *s, struct sql_error *error)
 {
-	int moved = 0;
+	struct stat now;
 
-	if (sqlite3_file_control(db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved != 0)
-		return sql_fail(error, true, "the file was moved or removed");
-	return is_whole(db, error);
+	if (s->is_spent || stat(s->path, &now) < 0 || !file_is_unchanged(&now, &s->file))
+		return sql_fail(error, true, "the file was written, moved or removed");
+	return is_whole(s->db, error);
 }
 
 static int give_rows(sqlite3_stmt *statement, sql_row *row, void *context)
@@ -118,6 +146,7 @@ static bool run(struct session *s, sqlite3_stmt *statement, int code, const int6
 	else if (code != SQLITE_OK && code != SQLITE_DONE && code != SQLITE_ROW)
 		sql_fail(error, false, "%s", sqlite3_errmsg(db));
 	sqlite3_progress_handler(db, 0, NULL, NULL);
+	s->is_spent = !s->is_settled;
 	return (code == SQLITE_DONE || code == SQLITE_ROW) && is_whole(db, error);
 }
 
@@ -129,7 +158,7 @@ static bool query(void *session, const char *text, const int64_t *deadline, sql_
 	bool done = false;
 	int code;
 
-	if (!is_usable(s->db, error))
+	if (!is_usable(s, error))
 		return false;
 	sqlite3_busy_timeout(s->db, clock_poll_timeout(*deadline));
 	code = sqlite3_prepare_v2(s->db, text, -1, &statement, &rest);
@@ -178,7 +207,7 @@ static bool ask(void *session, const char *const *strings, const size_t *lengths
 	int code = SQLITE_OK;
 	bool done;
 
-	if (!is_usable(s->db, error))
+	if (!is_usable(s, error))
 		return false;
 	for (unsigned i = 0; i < count && code == SQLITE_OK; i++)
 		code = sqlite3_bind_text(s->kept, (int)i + 1, strings[i], (int)lengths[i], SQLITE_STATIC);
