@@ -101,7 +101,7 @@ log_file_path = $dir/exim-%slog
 spool_directory = $dir
 begin acl
 check:
-  warn set acl_m_said = \${readsocket{inet:127.0.0.1:@{[tcp()]}}{get \$local_part\@\$domain\\n}{10s}{}{400 dbserve is away}}
+  warn set acl_m_said = \${readsocket{inet:127.0.0.1:@{[tcp()]}}{get \${sg{\$local_part\@\$domain}{%}{%25}}\\n}{10s}{}{400 dbserve is away}}
   deny condition = \${if match{\$acl_m_said}{^500}}
        message = no such recipient
   defer condition = \${if !match{\$acl_m_said}{^200}}
@@ -111,6 +111,8 @@ END
 	my $said = exim_says("nobody\@$domain", "user1\@$domain");
 	like $said, qr/^550 no such recipient/m, 'an unknown user is refused';
 	like $said, qr/^250 Accepted/m, 'a known one is not';
+	$said = exim_says("%75ser1\@$domain", "50%off\@$domain");
+	is scalar(() = $said =~ /^550 no such recipient/mg), 2, 'a percent sign stands for itself, and makes no user of another name';
 	damage();
 	ok wait_for(sub { exim_says("user1\@$domain") =~ /^451 /m }), 'while a map cannot tell it is deferred';
 	maps();
