@@ -624,6 +624,8 @@ static void operate_on_all(struct tally *t, const struct selection *s)
 			to[k].offset = m->recipients[k];
 		if (t->verb != OPERATION_FAIL)
 			operate_on(t, m, NULL, 0);
+		else if (m->why != NULL)
+			report(t, m, OPERATION_TROUBLE, 0, m->why);
 		else
 			for (size_t at = 0; at < m->count; at += CHUNK)
 				operate_on(t, m, to + at, m->count - at < CHUNK ? m->count - at : CHUNK);
@@ -645,6 +647,9 @@ static int reroute(struct tally *t, const struct selection *s)
 
 	if (routing.dbases == NULL)
 		option_usage(&program, "which maps route addresses? -f, or MAILVAR in the file that ZCONFIG names");
+	for (size_t i = 0; i < s->count; i++)
+		if (s->messages[i].why != NULL)
+			report(t, &s->messages[i], OPERATION_TROUBLE, 0, s->messages[i].why);
 	t->rerouting = &r;
 	status = rerouting_ask(&r, &routing);
 	for (size_t i = 0, end; status == EX_OK && i < r.count; i = end) {
@@ -655,10 +660,10 @@ static int reroute(struct tally *t, const struct selection *s)
 		operate_on(t, &s->messages[r.list[i].message], to, end - i);
 		free(to);
 	}
-	if (status == EX_OK && r.count == 0 && r.unclear + r.unknown == 0)
+	if (status == EX_OK && r.count == 0 && r.unclear + r.unknown + t->results[OPERATION_TROUBLE] == 0)
 		complain("everything in question goes where it went before");
 	if (status == EX_OK)
-		status = r.count == 0 && r.unknown == 0 ? EX_OK : exit_status(t);
+		status = r.count + r.unknown + t->results[OPERATION_TROUBLE] == 0 ? EX_OK : exit_status(t);
 	if (r.unclear > 0 && status < EX_TEMPFAIL)
 		status = EX_TEMPFAIL;
 	rerouting_free(&r);

@@ -59,8 +59,11 @@ static bool is_same_message(const struct target *t)
 	struct stat st;
 	bool same;
 
+	/* what has no id in a listing, as it is damaged, is known by its control file */
+	if (strcmp(t->o->spool, "-") == 0)
+		return true;
 	if (!file_look_found(t->message, &st, NULL))
-		return strcmp(t->o->spool, "-") == 0;
+		return false;
 	spoolid_add(&id, &st);
 	same = strcmp(buf_str(&id), t->o->spool) == 0;
 	buf_free(&id);
@@ -93,7 +96,12 @@ static enum operation_result open_target(struct target *t)
 		free(t->control->name);
 		t->control->name = xstrdup(o->job);
 		t->message = control_message_path(t->control);
-		return t->control->inode == o->inode && is_same_message(t) ? OPERATION_DONE : gone(t);
+		if (t->control->inode != o->inode || !is_same_message(t))
+			return gone(t);
+		if (t->control->recipient_count > 0 || may_be_damaged(o->verb))
+			return OPERATION_DONE;
+		buf_adds(t->why, "it has no recipients");
+		return OPERATION_TROUBLE;
 	}
 	if (result != CONTROL_DAMAGED || !may_be_damaged(o->verb))
 		return OPERATION_TROUBLE;

@@ -11,6 +11,7 @@ static void forget(struct chosen_message *m)
 	free(m->job);
 	free(m->spool);
 	free(m->sender);
+	free(m->why);
 	free(m->recipients);
 }
 
@@ -26,7 +27,7 @@ static struct chosen_message *message_of(struct selection *s, const struct liste
 	*m = (struct chosen_message){
 		.job = xstrdup(e->name), .spool = xstrdup(e->spool != NULL ? e->spool : "-"),
 		.sender = xstrdup(e->sender == NULL || e->sender[0] == '\0' ? "<>" : e->sender),
-		.inode = e->inode, .held = e->held, .exact = mailfilter_is_exact(s->filter, e),
+		.why = e->why != NULL ? xstrdup(e->why) : NULL, .inode = e->inode, .held = e->held, .exact = mailfilter_is_exact(s->filter, e),
 	};
 	s->exact |= m->exact;
 	return m;

@@ -14,7 +14,8 @@
 #include "lib/buf.h"
 
 struct chosen_message {
-	char *job, *spool, *sender;   /* spool id "-" without a message file */
+	char *job, *spool, *sender;   /* spool id "-" without a message file, or in a damaged file */
+	char *why;                    /* what is wrong with a damaged file, else NULL */
 	ino_t inode;
 	bool held, exact;
 	off_t *recipients;            /* offsets of those that the filter means; none in a damaged file */

@@ -368,4 +368,26 @@ subtest 'summary' => sub {
 	is_deeply [@$first{qw(channel host total 5m 15m)}], ['lmtp', 'store', 4, 1, 3], 'JSON';
 };
 
+# A file that the listing calls damaged, whatever is wrong with it, gets a true answer of each verb.
+subtest 'a damaged control file: what cannot be done is said, the rest is done' => sub {
+	for my $row (['cut', qr/expected/, sub ($text) { substr $text, 0, 9 }], ['without recipients', qr/it has no recipients/, sub ($text) { $text =~ s/^r.*\n//mgr }]) {
+		my ($what, $why, $damage) = @$row;
+		my $q = RunQueue->new;
+		my $job = $q->message(['a'], age => 10);
+		Spool->put($q->office . "/transport/$job", $damage->(text($q, "transport/$job")));
+		Spool->put($q->dir . '/dbases.conf', '');
+		for my $verb (['fail'], ['retry'], ['reroute', '-f', $q->dir . '/dbases.conf']) {
+			for my $filter ($job, 'all') {
+				my ($status, $out, $err) = zq($q, @$verb, $filter);
+				is $status, 75, "$what: $verb->[0] $filter: 75";
+				is $out, '', '... nothing is done';
+				like $err, qr/^zlmtp-queue: $job: [^\n]*$why[^\n]*$/m, '... and it is said why';
+				unlike $err, qr/everything in question/, '... and nothing else';
+			}
+		}
+		is +(zq($q, $_, $job))[0], 0, "$what: $_" for 'hold', 'release', 'remove';
+		is text($q, "transport/$job"), undef, "$what: it is gone";
+	}
+};
+
 done_testing;
