@@ -96,21 +96,24 @@ static int send_question(struct session *s, size_t number)
 	return code;
 }
 
+static bool has_cookie(const struct session *s, size_t number)
+{
+	struct buf cookie = { 0 };
+	bool has;
+
+	copy_cookie_for(s->copy, number, server_name(s), &cookie);
+	has = cookie.len > 0;
+	buf_free(&cookie);
+	return has;
+}
+
 /* With a cookie the search; without one the list of what that must bring, before it. */
 static int send_first(struct session *s, size_t number)
 {
-	struct buf cookie = { 0 };
-	int code;
-
-	copy_cookie_for(s->copy, number, server_name(s), &cookie);
-	if (cookie.len > 0) {
-		code = send_search(s, number);
-	} else {
-		copy_forget_cookie(s->copy, number);
-		code = compare_start(&s->searches[number].comparison, s->ld, s->copy, &s->conf->rules[number], number, true);
-	}
-	buf_free(&cookie);
-	return code;
+	if (has_cookie(s, number))
+		return send_search(s, number);
+	copy_forget_cookie(s->copy, number);
+	return compare_start(&s->searches[number].comparison, s->ld, s->copy, &s->conf->rules[number], number, true);
 }
 
 static bool is_one_of_several(const struct session *s)
@@ -118,16 +121,10 @@ static bool is_one_of_several(const struct session *s)
 	return s->conf->access.uris[1] != NULL;
 }
 
-/* What the map has is not given up for what a server has that lags.  One that has no other is believed when it is read as a whole. */
+/* What the map has is not given up for what a server has that lags. */
 static int begin_search(struct session *s, size_t number)
 {
-	struct buf cookie = { 0 };
-	bool must_ask;
-
-	copy_cookie_for(s->copy, number, server_name(s), &cookie);
-	must_ask = copy_knows_state(s->copy, number) && (cookie.len > 0 || is_one_of_several(s));
-	buf_free(&cookie);
-	return must_ask ? send_question(s, number) : send_first(s, number);
+	return copy_knows_state(s->copy, number) ? send_question(s, number) : send_first(s, number);
 }
 
 /* Adds "URI: rule NAME: meaning of the code". */
@@ -496,10 +493,12 @@ static int take_state(struct session *s, LDAPMessage *m, struct buf *cookie)
 	LDAPControl **controls = NULL;
 	const LDAPControl *control;
 	struct sync_done_value done = { 0 };
-	const int code = ldap_code_of(s->ld, m, LDAP_RES_SEARCH_RESULT, &controls);
+	int code = ldap_code_of(s->ld, m, LDAP_RES_SEARCH_RESULT, &controls);
 
 	control = find_control(controls, LDAP_CONTROL_SYNC_DONE);
-	if (code == LDAP_SUCCESS && control != NULL && sync_done_decode(&control->ldctl_value, &done))
+	if (code == LDAP_SUCCESS && control != NULL && !sync_done_decode(&control->ldctl_value, &done))
+		code = LDAP_DECODING_ERROR;
+	if (code == LDAP_SUCCESS)
 		buf_add(cookie, buf_str(&done.cookie), done.cookie.len);
 	sync_done_free(&done);
 	ldap_controls_free(controls);
@@ -511,8 +510,8 @@ static enum session_news refuse_unknown_state(struct session *s, size_t number, 
 	if (code != LDAP_SUCCESS)
 		explain(s, number, code, why);
 	else
-		buf_addf(why, "%s: rule %s: the server does not say how far it is (contextCSN), and may lag behind the map", server_name(s),
-		         s->conf->rules[number].name);
+		buf_addf(why, "%s: rule %s: the server does not say how far it is (contextCSN), and may lag behind the map, or still be filled",
+		         server_name(s), s->conf->rules[number].name);
 	return SESSION_REFUSED;
 }
 
@@ -520,6 +519,7 @@ static enum session_news take_answer(struct session *s, size_t number, LDAPMessa
 {
 	struct buf cookie = { 0 };
 	enum cookie_state state;
+	bool has_none;
 	int code;
 
 	if (ldap_msgtype(m) != LDAP_RES_SEARCH_RESULT)
@@ -527,13 +527,20 @@ static enum session_news take_answer(struct session *s, size_t number, LDAPMessa
 	s->searches[number].question = 0;
 	code = take_state(s, m, &cookie);
 	state = copy_state_of(s->copy, number, &cookie);
+	has_none = code == LDAP_SUCCESS && cookie.len == 0;
 	buf_free(&cookie);
 	switch (state) {
 	case COOKIE_LAGS:
-		return refuse_old_state(s, number, why);
+		/* one that has no other is believed when it is read as a whole */
+		if (is_one_of_several(s) || has_cookie(s, number))
+			return refuse_old_state(s, number, why);
+		break;
 	case COOKIE_UNKNOWN:
-		/* not a permission to remove what another server had; the one that the map is of is asked as if it were alone */
-		if (is_one_of_several(s) && !copy_is_of(s->copy, server_name(s)))
+		/*
+		 * not a permission to remove what another server had; the one that the map is of is asked as if it were alone.  But a slapd that
+		 * has no contextCSN is a replica that is being filled: it has a part of the entries, and believes that this is all
+		 */
+		if (has_none || (is_one_of_several(s) && !copy_is_of(s->copy, server_name(s))))
 			return refuse_unknown_state(s, number, code, why);
 		break;
 	case COOKIE_CURRENT:

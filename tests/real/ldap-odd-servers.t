@@ -222,6 +222,26 @@ subtest 'an entry beyond the limit of a message is told as such' => sub {
 	like $said, qr/\Q@{[$odd->uri]}\E: has an entry, or another message, of more than 16 MB/;
 };
 
+# slapd without contextCSN is a replica that its provider is filling: there is a part of the entries, and nothing tells that it is one.
+subtest 'a replica that is being filled takes nobody out of the map, not even where it is the only server' => sub {
+	my $filled = OddDirectory->new(healthy(1 .. 5));
+	my $part = OddDirectory->new(sub ($search) {
+		return (map({ OddDirectory::account($search, $_) } 1 .. 3), $search->{sync} ? OddDirectory::sync_done($search, undef, deletes => !$search->{scope}) : OddDirectory::done($search, 0));
+	});
+	my $sync = ldapsync($filled->uri);
+	is +($sync->once)[0], 0;
+	for my $rules ($rule, $rule =~ s/%2/%3/r) {
+		my $now = ldapsync($part->uri, rules => $rules);
+		rename $sync->{map} . '.db', $now->{map} . '.db';
+		my ($exit, $said) = $now->once;
+		is $exit, 75;
+		like $said, qr/does not say how far it is \(contextCSN\), and may lag behind the map, or still be filled/;
+		is_deeply $now->map, records(1 .. 5), 'the map stays as it was';
+		rename $now->{map} . '.db', $sync->{map} . '.db';
+	}
+	is +($sync->once)[0], 0, 'when it is filled it is followed';
+};
+
 # What is read by a comparison may be of an earlier moment than what the same server has told meanwhile.
 subtest 'an answer to a comparison that is older than what was told of the same entries' => sub {
 	my ($follows, $lists) = (undef, 0);
