@@ -73,7 +73,8 @@ static bool parse(struct transports *t, struct buf *why)
 			line[end - 1] = '\0';
 		t->lines[t->count++].transport = line;
 	}
-	return true;
+	/* its writer may have just begun, and "not found" would send mail elsewhere */
+	return t->count > 0 || fail(why, t->path, 0, "no line of CHANNEL/HOST and a transport is in it");
 }
 
 /* EX_OK, or a code with a line in `why`; the lines are empty then. */

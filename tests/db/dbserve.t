@@ -358,6 +358,8 @@ subtest 'the table changes' => sub {
 	ok wait_for(sub { ask("transport ann\@d.test") eq 'OK lmtp:unix:/run/other' }), 'the new line counts';
 	put('table', "rubbish\n");
 	ok wait_for(sub { ask("transport ann\@d.test") =~ /^TEMP .*table:1: / }), 'a damaged one cannot tell';
+	put('table', "# CHANNEL/HOST TRANSPORT\n");
+	ok wait_for(sub { ask("transport ann\@d.test") =~ /^TEMP .*table: no line/ }), 'nor one that has not been written yet';
 	put('table', "lmtp/store1 lmtp:unix:/run/other\xc2\xa0\n");
 	ok wait_for(sub { ask("transport ann\@d.test") =~ /^TEMP .*table:1: found U\+00A0/ }), 'nor one with a blank that is none';
 	put('table', "\xe2\x80\x8blmtp/* lmtp:unix:/run/other\n");
