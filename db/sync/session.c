@@ -121,12 +121,6 @@ static bool is_one_of_several(const struct session *s)
 	return s->conf->access.uris[1] != NULL;
 }
 
-/* What the map has is not given up for what a server has that lags. */
-static int begin_search(struct session *s, size_t number)
-{
-	return copy_knows_state(s->copy, number) ? send_question(s, number) : send_first(s, number);
-}
-
 /* Adds "URI: rule NAME: meaning of the code". */
 static void explain(const struct session *s, size_t number, int code, struct buf *why)
 {
@@ -152,7 +146,7 @@ struct session *session_open(const struct syncconf *conf, struct copy *copy, enu
 	if (s->ld != NULL)
 		ldap_set_option(s->ld, LDAP_OPT_DEREF, &never);
 	for (size_t i = 0; s->ld != NULL && i < conf->rule_count && code == LDAP_SUCCESS; i++) {
-		code = begin_search(s, i);
+		code = send_question(s, i);
 		if (code != LDAP_SUCCESS)
 			explain(s, i, code, why);
 	}
@@ -529,6 +523,9 @@ static enum session_news take_answer(struct session *s, size_t number, LDAPMessa
 	state = copy_state_of(s->copy, number, &cookie);
 	has_none = code == LDAP_SUCCESS && cookie.len == 0;
 	buf_free(&cookie);
+	/* a slapd that has no contextCSN is a replica that is being filled: it has a part of the entries, and believes that this is all */
+	if (has_none)
+		return refuse_unknown_state(s, number, code, why);
 	switch (state) {
 	case COOKIE_LAGS:
 		/* one that has no other is believed when it is read as a whole */
@@ -536,11 +533,8 @@ static enum session_news take_answer(struct session *s, size_t number, LDAPMessa
 			return refuse_old_state(s, number, why);
 		break;
 	case COOKIE_UNKNOWN:
-		/*
-		 * not a permission to remove what another server had; the one that the map is of is asked as if it were alone.  But a slapd that
-		 * has no contextCSN is a replica that is being filled: it has a part of the entries, and believes that this is all
-		 */
-		if (has_none || (is_one_of_several(s) && !copy_is_of(s->copy, server_name(s))))
+		/* not a permission to remove what another server had; the one that the map is of is asked as if it were alone */
+		if (is_one_of_several(s) && !copy_is_of(s->copy, server_name(s)))
 			return refuse_unknown_state(s, number, code, why);
 		break;
 	case COOKIE_CURRENT:

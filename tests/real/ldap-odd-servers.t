@@ -44,7 +44,7 @@ subtest 'the scripted server is one that ldapsync can copy' => sub {
 	my ($exit, $said) = $sync->once;
 	is $exit, 0 or diag $said;
 	is_deeply $sync->map, records(1, 2);
-	cmp_ok $good->asked, '==', 2, 'it lists all, and refreshes';
+	cmp_ok $good->asked, '==', 3, 'it asks how far that is, lists all, and refreshes';
 };
 
 subtest 'a first server that takes the bind and fails the search makes way for the second' => sub {
@@ -240,6 +240,10 @@ subtest 'a replica that is being filled takes nobody out of the map, not even wh
 		rename $now->{map} . '.db', $sync->{map} . '.db';
 	}
 	is +($sync->once)[0], 0, 'when it is filled it is followed';
+	my $first = ldapsync($part->uri)->start;
+	ok $first->hears(qr/may lag behind the map, or still be filled/, 20 * $slow), 'a first copy';
+	is $first->stop, 0;
+	ok !-e $first->{map} . '.db', '... is not made of a part';
 };
 
 # What is read by a comparison may be of an earlier moment than what the same server has told meanwhile.
