@@ -136,15 +136,18 @@ void letter_recipients(const struct buf *text, struct address_list *list)
 /* ---- lists of addresses ---- */
 
 struct mailbox {
+	const char *text;      /* where it begins */
 	struct buf plain;      /* outside of brackets and comments */
 	struct buf path;       /* within brackets */
 	bool has_path;
+	bool is_odd;           /* something stands behind the brackets, or one of them alone: a comma is missing */
 };
 
-static void finish(struct mailbox *m, struct address_list *list)
+/* The mailbox ends in front of `behind`.  What is left out of an odd one could be somebody's address. */
+static void finish(struct mailbox *m, const char *behind, struct address_list *list)
 {
-	struct buf *from = m->has_path ? &m->path : &m->plain;
-	const char *start = buf_str(from), *end = start + from->len;
+	const struct buf *from = m->has_path ? &m->path : &m->plain;
+	const char *start = m->is_odd ? m->text : buf_str(from), *end = m->is_odd ? behind : start + from->len;
 
 	while (start < end && *start == ' ')
 		start++;
@@ -156,7 +159,7 @@ static void finish(struct mailbox *m, struct address_list *list)
 	}
 	buf_clear(&m->plain);
 	buf_clear(&m->path);
-	m->has_path = false;
+	m->has_path = m->is_odd = false;
 }
 
 /* Where the quoted string or the comment at s ends: behind it. */
@@ -194,7 +197,7 @@ static void add_byte(struct buf *out, char c)
 
 void address_list_parse(const char *text, size_t n, struct address_list *list)
 {
-	struct mailbox m = { 0 };
+	struct mailbox m = { .text = text };
 	const char *end = text + n;
 	bool inside = false;
 
@@ -208,16 +211,20 @@ void address_list_parse(const char *text, size_t n, struct address_list *list)
 		if (*s == '"') {
 			const char *behind = skip_quoted(s, end);
 
+			m.is_odd = m.is_odd || (m.has_path && !inside);
 			buf_add(out, s, (size_t)(behind - s));
 			s = behind;
 			continue;
 		}
-		if (*s == '<' && !inside) {
+		if (*s == '<' && !inside && !m.has_path) {
 			inside = m.has_path = true;
 		} else if (*s == '>' && inside) {
 			inside = false;
 		} else if (!inside && (*s == ',' || *s == ';')) {
-			finish(&m, list);
+			finish(&m, s, list);
+			m.text = s + 1;
+		} else if (*s == '<' || *s == '>' || (m.has_path && !inside && strchr(" \t\r\n", *s) == NULL)) {
+			m.is_odd = true;
 		} else if (!inside && *s == ':' && memchr(buf_str(&m.plain), '[', m.plain.len) == NULL) {
 			buf_clear(&m.plain);    /* the name of a group */
 		} else {
@@ -225,7 +232,7 @@ void address_list_parse(const char *text, size_t n, struct address_list *list)
 		}
 		s++;
 	}
-	finish(&m, list);
+	finish(&m, end, list);
 	buf_free(&m.plain);
 	buf_free(&m.path);
 }

@@ -106,6 +106,12 @@ subtest '-t' => sub {
 	takes 'resent', "Resent-To: bob\@example.org\nTo: ann\@example.org\n\nx\n", ['-t'], to => 'bob';
 	takes 'the body is no header', "To: ann\@example.org\n\nTo: bob\@example.org\n", ['-t'];
 	refuses 'nobody', 64, qr/no address/, "Subject: x\n\nx\n", '-t';
+	refuses 'a comma is missing: bob would be forgotten', 65, qr/Ann <ann\@example\.org> bob\@example\.org/, "To: Ann <ann\@example.org> bob\@example.org\n\nx\n", '-t';
+	refuses 'two in brackets without a comma', 65, qr/<ann\@example\.org> <bob/, "To: <ann\@example.org> <bob\@example.org>\n\nx\n", '-t';
+	refuses 'something quoted behind the brackets', 65, qr/"bob"/, "To: <ann\@example.org> \"bob\"\n\nx\n", '-t';
+	refuses 'folded', 65, qr/bob/, "To: carl\@example.org, <ann\@example.org>\n bob\@example.org\n\nx\n", '-t';
+	refuses 'a bracket alone', 65, qr/RCPT/, "Subject: x\n\nx\n", "ann\@example.org>\r\nRCPT TO:<bob\@example.org";
+	takes 'a comment behind the brackets', "To: Ann <ann\@example.org> (at home)\n\nx\n", ['-t'];
 };
 
 subtest 'DSN, bodies, other options' => sub {
