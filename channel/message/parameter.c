@@ -61,6 +61,28 @@ static bool is_space(char c)
 	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
+/*
+ * Where the comment at the end of a value begins, with the blanks in front of it (RFC 2045 section 5.1); `end` without.  Parentheses
+ * elsewhere are some of a name that was written without quotes, "name (1).txt".
+ */
+static const char *comment_before(const char *p, const char *end)
+{
+	const char *at = end;
+	int depth = 0;
+
+	while (at > p && (depth > 0 || at[-1] == ')')) {
+		at--;
+		depth += *at == ')' ? 1 : *at == '(' ? -1 : 0;
+		if (depth == 0)
+			break;
+	}
+	if (at == end || depth > 0 || (at > p && !is_space(at[-1])))
+		return end;
+	while (at > p && is_space(at[-1]))
+		at--;
+	return at;
+}
+
 /* A value with its quotes, or as it was written without any though it holds blanks. */
 static void take_value(struct buf *value, const char *p, const char *end)
 {
@@ -77,6 +99,7 @@ static void take_value(struct buf *value, const char *p, const char *end)
 		}
 		return;
 	}
+	end = comment_before(p, end);
 	for (; p < end; p++)
 		if (*p != '\n' && *p != '\r')
 			buf_addc(value, *p);

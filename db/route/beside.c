@@ -1,7 +1,9 @@
 #include "db/route/beside.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -73,6 +75,7 @@ int beside_find(struct beside *beside, const char *base, fault_report *report, v
 {
 	char *parent = file_directory(base), *directory = realpath(parent, NULL), *path, *absolute;
 	int status = EX_OK;
+	struct stat st;
 
 	free(parent);
 	*beside = (struct beside){ .map = NULL };
@@ -80,7 +83,8 @@ int beside_find(struct beside *beside, const char *base, fault_report *report, v
 		return EX_OK;
 	path = xasprintf("%s/dbases.conf", directory);
 	absolute = real_name(base);
-	if (access(path, F_OK) == 0)
+	/* one that cannot be opened, be it by its links, may have a line for the map */
+	if (lstat(path, &st) == 0 || errno != ENOENT)
 		status = read_dbases(beside, directory, path, report, context);
 	if (status == EX_OK)
 		beside->map = find_line(&beside->dbases, absolute);

@@ -216,6 +216,14 @@ my $from_stdin = run([$newdb, '-las', "$db/fqdnaliases-local", '-'], in => $chai
 is($from_stdin, "newdb: $db/fqdnaliases-local.db: warning: mail to c1\@d.test will wait: $deep\n",
 	'a text without a name has no lines to tell');
 
+for my $target ('dbases.conf', 'nowhere') {
+	symlink $target, $conf or die;
+	$got = run([tool('dbupdate'), '-t', 'btree', "$db/fqdnaliases-local", 'set', 'Q', 'y']);
+	is($got->{status}, 66, "a dbases.conf that is a link to $target is not taken for none");
+	like($got->{err}, qr/cannot tell how this map is used/, '... and the map is not changed');
+	unlink $conf;
+}
+
 opendir(my $d, $db) or die;
 is_deeply([grep { /tmp/ } readdir $d], [], 'no temporary file is left');
 

@@ -124,6 +124,13 @@ parameter(DISPOSITION + 'filename="ü b.txt"'.encode(), 'ü b.txt')
 parameter(DISPOSITION + 'filename=ü.txt'.encode(), 'ü.txt')
 parameter(DISPOSITION + 'filename=ü b.txt'.encode(), 'ü b.txt')
 parameter(DISPOSITION + 'filename = "ü.txt" ; size=3'.encode(), 'ü.txt')
+parameter(DISPOSITION + 'filename=ü (1).txt'.encode(), 'ü (1).txt')
+# the words of a comment are encoded as such (RFC 2047 section 5)
+for raw in DISPOSITION + 'filename=utf-8 (ein (ü) Kommentar); size=3'.encode(), 'Content-Type: text/plain; charset=utf-8 (cü)'.encode():
+    wire = convert(raw + b'\n\nbody\n')
+    m = parsed(wire)
+    ok((m.get_filename() or m.get_content_charset()) == 'utf-8' and is_sound(wire) and b'=utf-8 (' in wire and b'=C3=BC' in wire,
+       f'{raw!r}: a comment is none of the value', repr(wire))
 parameter(DISPOSITION + 'size=3;\n\tfilename="ü.txt"'.encode(), 'ü.txt')
 parameter(DISPOSITION + 'filename="a;ü\\"b\\\\.txt"; size=3'.encode(), 'a;ü"b\\.txt')
 parameter(DISPOSITION + b'filename="\xfc.txt"', 'ü.txt')
