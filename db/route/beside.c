@@ -84,7 +84,7 @@ int beside_find(struct beside *beside, const char *base, fault_report *report, v
 	path = xasprintf("%s/dbases.conf", directory);
 	absolute = real_name(base);
 	/* one that cannot be opened, be it by its links, may have a line for the map */
-	if (lstat(path, &st) == 0 || errno != ENOENT)
+	if (lstat(path, &st) == 0 || (errno != ENOENT && errno != ENOTDIR))
 		status = read_dbases(beside, directory, path, report, context);
 	if (status == EX_OK)
 		beside->map = find_line(&beside->dbases, absolute);
