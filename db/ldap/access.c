@@ -259,8 +259,11 @@ static int check_uri(struct draft *d, const char *uri)
 	LDAPURLDesc *u = NULL;
 	const char *fault = NULL;
 	struct buf text = { 0 };
+	const int code = ldap_url_parse(uri, &u);
 
-	if (ldap_url_parse(uri, &u) != LDAP_URL_SUCCESS)
+	if (code == LDAP_URL_ERR_MEM)
+		fault = "cannot be looked at: not enough memory";
+	else if (code != LDAP_URL_SUCCESS)
 		fault = "is no LDAP URI; expected ldap://HOST, ldaps://HOST, ldapi:/// or ldapi://PATH with %2F for each / of it";
 	else if (strcmp(u->lud_scheme, "ldapi") == 0 && u->lud_dn != NULL && u->lud_dn[0] != '\0')
 		fault = "needs %2F for each / of the path, as in ldapi://%2Frun%2Fslapd%2Fldapi";
@@ -280,7 +283,7 @@ static int check_uri(struct draft *d, const char *uri)
 	buf_free(&text);
 	if (u != NULL)
 		ldap_free_urldesc(u);
-	return fault == NULL ? EX_OK : EX_CONFIG;
+	return fault == NULL ? EX_OK : code == LDAP_URL_ERR_MEM ? EX_TEMPFAIL : EX_CONFIG;
 }
 
 static int read_password_file(struct draft *d)

@@ -53,7 +53,10 @@ int ldap_check_dn(const struct setting *setting, const char *text, struct buf *w
 	int code = ldap_str2dn(text, &dn, LDAP_DN_FORMAT_LDAPV3);
 
 	ldap_dnfree(dn);
-	return code == LDAP_SUCCESS ? EX_OK : setting_error(setting, why, "is no distinguished name");
+	if (code == LDAP_SUCCESS)
+		return EX_OK;
+	setting_error(setting, why, code == LDAP_NO_MEMORY ? "not enough memory" : "is no distinguished name");
+	return code == LDAP_NO_MEMORY ? EX_TEMPFAIL : EX_CONFIG;
 }
 
 int ldap_check_filter(const struct setting *setting, const char *text, const char *example, struct buf *why)
@@ -61,17 +64,24 @@ int ldap_check_filter(const struct setting *setting, const char *text, const cha
 	struct berval encoded = { 0, NULL };
 	LDAP *ld = NULL;
 	char *copy;
-	bool good;
+	int code;
 
 	/* the assertion control (RFC 4528) is libldap's public way to encode a filter */
-	if (ldap_create(&ld) != LDAP_SUCCESS)
-		return setting_error(setting, why, "libldap cannot be used");
+	if (ldap_create(&ld) != LDAP_SUCCESS) {
+		setting_error(setting, why, "libldap cannot be used");
+		return EX_TEMPFAIL;
+	}
 	copy = xstrdup(text);
-	good = text[0] == '(' && ldap_create_assertion_control_value(ld, copy, &encoded) == LDAP_SUCCESS;
+	code = text[0] == '(' ? ldap_create_assertion_control_value(ld, copy, &encoded) : LDAP_FILTER_ERROR;
 	free(copy);
 	ldap_memfree(encoded.bv_val);
 	ldap_unbind_ext(ld, NULL, NULL);
-	return good ? EX_OK : setting_error(setting, why, "is no filter; expected one as %s", example);
+	if (code == LDAP_SUCCESS)
+		return EX_OK;
+	if (code != LDAP_NO_MEMORY)
+		return setting_error(setting, why, "is no filter; expected one as %s", example);
+	setting_error(setting, why, "not enough memory");
+	return EX_TEMPFAIL;
 }
 
 static int take_base(struct draft *d, const struct setting *s)

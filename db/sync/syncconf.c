@@ -47,8 +47,12 @@ static int take_base(struct draft *d, const struct setting *s)
 {
 	char **base = d->rule != NULL ? &d->rule->base : &d->common.base;
 
-	if (check_percent(d, s) != EX_OK || ldap_check_dn(s, s->value, d->why) != EX_OK)
-		return EX_CONFIG;
+	int status = check_percent(d, s);
+
+	if (status == EX_OK)
+		status = ldap_check_dn(s, s->value, d->why);
+	if (status != EX_OK)
+		return status;
 	free(*base);
 	*base = xstrdup(s->value);
 	return EX_OK;
