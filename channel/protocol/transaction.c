@@ -328,12 +328,12 @@ static void end_here(struct dialogue *d, struct transaction *t, const struct res
 	d->ending = true;
 }
 
-/* Its envelope was answered, but its content does not follow any more. */
+/* Its envelope was answered, but its content does not follow any more.  If MAIL was refused, that stands. */
 static void stop_here(struct dialogue *d, struct transaction *t)
 {
 	struct result r = make_result(OUTCOME_DEFERRED, open_stage(d, t), 421, "4.5.0", buf_str(&d->ending_why));
 
-	if (!leave_to_another(d, t))
+	if (!leave_to_another(d, t) && t->refused.outcome == OUTCOME_NONE)
 		t->refused = keep(&r);
 }
 

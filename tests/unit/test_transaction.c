@@ -1381,6 +1381,39 @@ static void an_envelope_that_was_answered_behind_a_used_up_connection_has_no_try
 	}
 }
 
+/* Nor is a refusal of its MAIL forgotten, which would be lost memory, too. */
+static void a_mail_that_was_refused_behind_a_used_up_connection_is_deferred_at_last(void **state)
+{
+	static const struct step steps[] = {
+		{ NULL, "MAIL FROM:<s@x>\r\nRCPT TO:<a@x>\r\nBDAT 3 LAST\r\nx\r\n"
+		        "MAIL FROM:<s@x>\r\nRCPT TO:<d@x>\r\nBDAT 3 LAST\r\nx\r\n"
+		        "MAIL FROM:<s@x>\r\nRCPT TO:<g@x>\r\nRCPT TO:<h@x>\r\n", "" },
+		{ "250 2.1.0 ok", "", "" },
+		{ "250 2.1.5 ok", "", "" },
+		{ "250 2.0.0 yes", "", "a delivered 250 2.0.0;done 0;" },
+		{ "450 4.3.2 no more", "", "" },
+		{ "503 5.5.1 no MAIL", "", "" },
+		{ "503 5.5.1 no RCPT", "", "" },
+		{ "450 4.3.2 no more", "", "" },
+		{ "503 5.5.1 no MAIL", "", "" },
+		{ "503 5.5.1 no MAIL", "", "done 1;g deferred 450 4.3.2;h deferred 450 4.3.2;done 2;close;" },
+	};
+	struct bench b;
+	struct transaction *t;
+
+	(void)state;
+	bench_open(&b, CAP_PIPELINING | CAP_CHUNKING);
+	prove(&b, "2.1.0", "2.1.5", "2.0.0");
+	bench_begin(&b, bench_transaction(&b, 0, 1));
+	bench_begin(&b, bench_transaction(&b, 1, 1));
+	t = bench_transaction(&b, 2, 2);
+	t->retried = true;
+	t->offered = MAIL_OFFERS;
+	bench_begin(&b, t);
+	PLAY(&b, steps);
+	bench_close(&b);
+}
+
 /*
  * Part two: runs of four messages to the server of lmtp_model.h.
  *
@@ -1699,6 +1732,7 @@ int main(void)
 		cmocka_unit_test(one_recipients_421_leaves_the_others_alone),
 		cmocka_unit_test(a_reused_connection_that_says_421_to_mail_is_one_more_try),
 		cmocka_unit_test(an_envelope_that_was_answered_behind_a_used_up_connection_has_no_try_for_nothing),
+		cmocka_unit_test(a_mail_that_was_refused_behind_a_used_up_connection_is_deferred_at_last),
 		cmocka_unit_test(undisturbed_each_recipient_ends_by_its_own_reply),
 		cmocka_unit_test(every_mix_of_replies_is_told_apart),
 		cmocka_unit_test(no_outcome_is_wrong_after_a_surplus_reply),
