@@ -570,13 +570,8 @@ static void *sync_one(void *context)
 {
 	struct syncing *s = context;
 
-	s->error = s->fd < 0 || fsync(s->fd) < 0 ? errno : 0;
+	s->error = fsync(s->fd) < 0 ? errno : 0;
 	return NULL;
-}
-
-static void add_sync(struct syncing *list, size_t *count, struct spool_draft *d, int fd, const char *path)
-{
-	list[(*count)++] = (struct syncing){ .draft = d, .what = "cannot write", .fd = fd, .path = path };
 }
 
 /*
@@ -613,23 +608,20 @@ static void sync_few(struct spool_draft *const *drafts, size_t count)
 
 	for (size_t i = 0; i < count; i++) {
 		struct spool_draft *d = drafts[i];
+		char *directory;
+		int fd;
 
-		if (d->status == EX_OK) {
-			const char *path = d->queue;
-			char *directory = file_directory(path);
-			int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-			must(d, fd >= 0, EX_IOERR, "cannot sync the directory of", path);
-			if (fd >= 0)
-				list[n++] = (struct syncing){
-					.draft = d, .what = "cannot sync the directory of", .fd = fd, .path = path, .own = true,
-				};
-			free(directory);
-		}
 		if (d->status != EX_OK)
 			continue;
-		add_sync(list, &n, d, d->message.fd, d->queue);
-		add_sync(list, &n, d, d->control.fd, d->control.temporary);
+		directory = file_directory(d->queue);
+		fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		must(d, fd >= 0, EX_IOERR, "cannot sync the directory of", d->queue);
+		free(directory);
+		if (fd < 0)
+			continue;
+		list[n++] = (struct syncing){ .draft = d, .what = "cannot sync the directory of", .path = d->queue, .fd = fd, .own = true };
+		list[n++] = (struct syncing){ .draft = d, .what = "cannot write", .path = d->queue, .fd = d->message.fd };
+		list[n++] = (struct syncing){ .draft = d, .what = "cannot write", .path = d->control.temporary, .fd = d->control.fd };
 	}
 	sync_each(list, n);
 }
