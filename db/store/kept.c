@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "db/store/store.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
 #include "lib/text.h"
@@ -26,21 +27,6 @@ void kept_note(int lock, const char *config)
 	free(path);
 }
 
-/* The length of the map's name without its suffix. */
-static size_t base_length(const char *map)
-{
-	static const char *const suffixes[] = { ".db", ".dbh", ".lmdb" };
-	const size_t n = strlen(map);
-
-	for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
-		const size_t m = strlen(suffixes[i]);
-
-		if (n > m && strcmp(map + n - m, suffixes[i]) == 0)
-			return n - m;
-	}
-	return n;
-}
-
 bool kept_add_command(const char *map, struct buf *out)
 {
 	const char *keeper = NULL;
@@ -50,7 +36,7 @@ bool kept_add_command(const char *map, struct buf *out)
 
 	/* a map may have changed hands */
 	for (size_t i = 0; i < sizeof keepers / sizeof keepers[0]; i++) {
-		char *path = xasprintf("%.*s.%s", (int)base_length(map), map, keepers[i]);
+		char *path = xasprintf("%.*s.%s", (int)store_base_length(map), map, keepers[i]);
 		struct stat st;
 
 		if (lstat(path, &st) == 0 && S_ISREG(st.st_mode)

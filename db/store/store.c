@@ -20,6 +20,20 @@ size_t record_length(const void *bytes, size_t n)
 	return n > 0 && ((const char *)bytes)[n - 1] == '\0' ? n - 1 : n;
 }
 
+size_t store_base_length(const char *path)
+{
+	static const char *const suffixes[] = { ".db", ".dbh", ".lmdb" };
+	const size_t n = strlen(path);
+
+	for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
+		const size_t m = strlen(suffixes[i]);
+
+		if (n >= m && strcmp(path + n - m, suffixes[i]) == 0)
+			return n - m;
+	}
+	return n;
+}
+
 enum store_proof store_look(int (*look)(void *context, struct buf *said), void *context, int64_t size, struct buf *why)
 {
 	const int64_t patience = LOOK_MS_AT_LEAST + size / 1000000 * LOOK_MS_PER_MB;

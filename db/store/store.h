@@ -26,6 +26,9 @@ bool record_is_note(const char *key, size_t n);
 /* The length of a stored key or value of `n` bytes without the NUL at its end; ZMailer accepts values without. */
 size_t record_length(const void *bytes, size_t n);
 
+/* The length of a map's path without the suffix of a file of records (".db", ".dbh", ".lmdb"), if it has one. */
+size_t store_base_length(const char *path);
+
 /* Bytes after which a walk in pieces hands over what it has. */
 #define STORE_PIECE (256u << 10)
 

@@ -1,14 +1,14 @@
 #include "db/sync/mapsetting.h"
 
-#include <string.h>
 #include <sys/stat.h>
+
+#include "db/store/store.h"
 
 int mapsetting_name(const struct setting *setting, char **map, struct buf *why)
 {
-	const char *dot = strrchr(setting->value, '.');
 	struct stat st;
 
-	if (dot != NULL && (strcmp(dot, ".db") == 0 || strcmp(dot, ".dbh") == 0 || strcmp(dot, ".lmdb") == 0))
+	if (setting->value[store_base_length(setting->value)] != '\0')
 		return setting_error(setting, why, "expected the name without its suffix");
 	if (stat(setting->value, &st) == 0 && S_ISDIR(st.st_mode))
 		return setting_error(setting, why, "is a directory; expected the name of a map in it");
