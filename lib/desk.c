@@ -206,7 +206,8 @@ static _Noreturn void serve(const struct desk_rules *rules, int fd)
 	prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
-	rules->open(rules->context);
+	if (rules->open != NULL)
+		rules->open(rules->context);
 	for (;;) {
 		uint32_t length;
 

@@ -20,7 +20,7 @@ struct desk_rules {
 	size_t children;             /* at most; they are started when there is something to ask */
 	int64_t patience;            /* milliseconds from when a child has the question: without an answer it is replaced */
 	void *context;
-	void (*open)(void *context);                 /* in a new child, before its first question */
+	void (*open)(void *context);                 /* in a new child, before its first question; NULL: nothing */
 	void (*answer)(void *context, const char *question, size_t n, struct buf *answer);    /* in a child */
 	void (*close)(void *context);                /* in a child that ends between two questions */
 };

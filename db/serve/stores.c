@@ -24,11 +24,6 @@ struct stores {
 
 /* ---- children ---- */
 
-static void open_in_child(void *context)
-{
-	(void)context;
-}
-
 static void close_in_child(void *context)
 {
 	struct stores *s = context;
@@ -58,7 +53,7 @@ struct stores *stores_create(const struct verify_options *options, size_t childr
 	*status = verifier_check(s->verifier, why);
 	if (*status == 0)
 		s->desk = desk_create(&(struct desk_rules){ .children = children, .patience = patience, .context = s,
-		                                            .open = open_in_child, .answer = answer_in_child, .close = close_in_child });
+		                                            .answer = answer_in_child, .close = close_in_child });
 	else
 		stores_free(&s);
 	return s;
