@@ -11,6 +11,7 @@
 
 #include "db/build/dump.h"
 #include "db/build/text.h"
+#include "tests/fuzz/same_records.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -88,19 +89,6 @@ static void expect(struct records *records, struct records *expected)
 	records_sort(expected);
 }
 
-static void compare(const struct records *a, const struct records *b)
-{
-	if (a->count != b->count)
-		abort();
-	for (size_t i = 0; i < a->count; i++) {
-		const struct record *x = &a->list[i], *y = &b->list[i];
-
-		if (x->key_length != y->key_length || memcmp(x->key, y->key, x->key_length) != 0 ||
-		    x->value_length != y->value_length || memcmp(x->value, y->value, x->value_length) != 0)
-			abort();
-	}
-}
-
 static void read_as_newdb(struct records *records, const char *text, size_t size)
 {
 	struct text_reader reader = { .file = "f", .syntax.folding = '-', .report = fail_at_fault };
@@ -120,7 +108,7 @@ static void read_as_newdb(struct records *records, const char *text, size_t size
 		records_sort(&again);
 		if (memmem(options, (size_t)(lf - options), " -A", 3) != NULL)
 			records_join(&again);
-		compare(&expected, &again);
+		must_be_same(&expected, &again);
 	}
 	records_free(&again);
 	records_free(&expected);

@@ -21,6 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #include "db/sync/dump.h"
 #include "lib/hash.h"
 #include "lib/text.h"
+#include "tests/fuzz/same_records.h"
 
 static int read_text(const char *text, size_t size, struct records *records, struct records *notes)
 {
@@ -73,19 +74,6 @@ static void add_lines(struct buf *text, char sign, const struct records *records
 	}
 }
 
-static void compare(const struct records *a, const struct records *b)
-{
-	if (a->count != b->count)
-		abort();
-	for (size_t i = 0; i < a->count; i++) {
-		const struct record *x = &a->list[i], *y = &b->list[i];
-
-		if (x->key_length != y->key_length || memcmp(x->key, y->key, x->key_length) != 0 ||
-		    x->value_length != y->value_length || memcmp(x->value, y->value, x->value_length) != 0)
-			abort();
-	}
-}
-
 static void read_and_write(const char *text, size_t size)
 {
 	struct records records = { 0 }, notes = { 0 }, records_again = { 0 }, notes_again = { 0 };
@@ -98,8 +86,8 @@ static void read_and_write(const char *text, size_t size)
 		add_end(&again, records.count, notes.count);
 		if (read_text(again.data, again.len, &records_again, &notes_again) != EX_OK)
 			abort();
-		compare(&records, &records_again);
-		compare(&notes, &notes_again);
+		must_be_same(&records, &records_again);
+		must_be_same(&notes, &notes_again);
 	}
 	records_free(&records);
 	records_free(&notes);
