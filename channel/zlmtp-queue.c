@@ -83,7 +83,7 @@ static const struct program program = {
 
 /* A list is printed in parts of so many recipients: a long queue is not kept in memory. */
 #define PART 10000
-/* Recipients of one fail: more are done in several. */
+/* Recipients of one fail or retry: more are done in several. */
 #define CHUNK 5000
 #define MOST_PATIENCE 86400
 /* How long another operator may have the lock, in milliseconds. */
@@ -179,12 +179,14 @@ static void check_words(struct settings *set)
 /* The names that were given hold from there too. */
 static void enter_transport(struct settings *set)
 {
-	char *path = xasprintf("%s/transport", set->postoffice), *whole = realpath(set->postoffice, NULL);
+	static char *whole;
+	char *path = xasprintf("%s/transport", set->postoffice);
 	char *here = set->dbases != NULL && set->dbases[0] != '/' ? getcwd(NULL, 0) : NULL;
 
 	if (here != NULL)
 		set->dbases = xasprintf("%s/%s", here, set->dbases);
 	free(here);
+	whole = realpath(set->postoffice, NULL);
 	if (whole == NULL || !file_enter_directory(path)) {
 		int code = errno;
 		struct buf remedy = { 0 };
@@ -622,7 +624,7 @@ static void operate_on_all(struct tally *t, const struct selection *s)
 
 		for (size_t k = 0; k < m->count; k++)
 			to[k].offset = m->recipients[k];
-		if (t->verb != OPERATION_FAIL)
+		if (t->verb != OPERATION_FAIL && t->verb != OPERATION_RETRY)
 			operate_on(t, m, NULL, 0);
 		else if (m->why != NULL)
 			report(t, m, OPERATION_TROUBLE, 0, m->why);

@@ -12,6 +12,9 @@
 /* The largest piece of a message that is handed out at once. */
 #define PIECE (64 * 1024)
 
+/* More than any command has, each of them once. */
+#define PARAMETERS 8
+
 /* Bytes of a client's words that are repeated to it. */
 #define ECHO_MAX 200
 
@@ -164,7 +167,8 @@ static const char *path_and_parameters(struct server *s, char *at, const char *w
                                        const char *(*use)(struct server *s, const char *name, const char *value, int *code))
 {
 	char *path = arguments_path(&at), *name, *value;
-	const char *kept;
+	const char *kept, *before[PARAMETERS];
+	size_t count = 0;
 	bool bad;
 
 	if (path == NULL) {
@@ -176,6 +180,12 @@ static const char *path_and_parameters(struct server *s, char *at, const char *w
 		int code = 501;
 		const char *why = use(s, name, value, &code);
 
+		/* RFC 3461 section 4, RFC 5321 section 4.1.1.11: once each */
+		for (size_t i = 0; i < count && why == NULL; i++)
+			if (strcasecmp(before[i], name) == 0)
+				why = "5.5.4 a parameter that is given twice";
+		if (why == NULL)
+			before[count++] = name;
 		if (!s->extended)
 			refuse(s, 555, "5.5.4", "parameters need EHLO");
 		else if (why != NULL)

@@ -116,11 +116,46 @@ static bool is_settled(const struct control_recipient *r)
 	return r->tag == TAG_DONE || r->tag == TAG_FAILED;
 }
 
+/* The first of an operation's recipients that means this one; NULL if none does. */
+static const struct operation_recipient *find(const struct operation *o, const struct control_recipient *r)
+{
+	size_t low = 0, high = o->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (o->recipients[middle].offset < r->offset)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < o->count && o->recipients[low].offset == r->offset ? &o->recipients[low] : NULL;
+}
+
 /* What is done to a message in which everybody is settled; in hold/, where no scheduler looks, a fail was broken off. */
 static bool is_for_settled(const struct operation *o)
 {
 	return o->verb == OPERATION_RELEASE || o->verb == OPERATION_RETRY || o->verb == OPERATION_REMOVE || o->refused ||
 	       (o->held && o->verb == OPERATION_FAIL);
+}
+
+/* Recipients that the operation is about: who waits; once nobody does, whose report is not sent. */
+static size_t concerned(const struct target *t)
+{
+	const struct control *c = t->control;
+	const struct control_diagnostic **last = c != NULL ? control_last_diagnostics(c) : NULL;
+	size_t waiting = 0, untold = 0;
+
+	for (size_t i = 0; c != NULL && i < c->recipient_count; i++) {
+		const struct control_recipient *r = &c->recipients[i];
+
+		if (!is_settled(r))
+			waiting += t->o->count == 0 || find(t->o, r) != NULL;
+		else
+			untold += telling_due(c, r, last[i]) != TELL_NOTHING;
+	}
+	free(last);
+	return waiting > 0 ? waiting : untold;
 }
 
 /* Frees the locks of processes that are gone; an agent that lives keeps its message as it is. */
@@ -176,7 +211,7 @@ static void log_message(const struct target *t, const char *event)
 
 	begin_event(t, &line, event);
 	if (t->control != NULL) {
-		logline_number(&line, "recipients", t->control->recipient_count);
+		logline_number(&line, "recipients", concerned(t));
 		if (t->control->log_ident != NULL)
 			logline_add(&line, "message_id", t->control->log_ident);
 	}
@@ -282,7 +317,7 @@ static enum operation_result move(struct target *t, const char *from, const char
 		if (!file_sync_directory(there, new) || !file_sync_directory(here, old))
 			result = trouble(t, "write down the new place of", from);
 		else
-			t->changed = t->control != NULL ? t->control->recipient_count : 0;
+			t->changed = concerned(t);
 	}
 	file_directory_close(there);
 	file_directory_close(here);
@@ -316,7 +351,7 @@ static enum operation_result remove_files(struct target *t)
 	if (at == -1 || unlinkat(at, name, 0) < 0) {
 		result = trouble(t, "remove", t->path);
 	} else {
-		t->changed = t->control != NULL ? t->control->recipient_count : 0;
+		t->changed = concerned(t);
 		log_message(t, "removed");
 		if (t->message != NULL && !file_remove_found(t->message))
 			result = trouble(t, "remove", t->message);
@@ -328,22 +363,6 @@ static enum operation_result remove_files(struct target *t)
 }
 
 /* ---- recipients ---- */
-
-/* The first of an operation's recipients that means this one; NULL if none does. */
-static const struct operation_recipient *find(const struct operation *o, const struct control_recipient *r)
-{
-	size_t low = 0, high = o->count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (o->recipients[middle].offset < r->offset)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < o->count && o->recipients[low].offset == r->offset ? &o->recipients[low] : NULL;
-}
 
 static bool is_meant(const struct operation *o, const struct control_recipient *r)
 {
@@ -653,7 +672,11 @@ static enum operation_result perform(struct target *t)
 	case OPERATION_RETRY:
 	case OPERATION_VERBS: break;
 	}
-	t->changed = t->control->recipient_count;
+	if (t->o->held) {
+		buf_adds(t->why, "it is on hold and is not tried before it is released");
+		return OPERATION_NOTHING;
+	}
+	t->changed = concerned(t);
 	return OPERATION_DONE;
 }
 

@@ -36,7 +36,7 @@ struct operation {
 	const char *spool;        /* spool id, "-" if there is no message file: names come back, this tells whose it is */
 	ino_t inode;              /* of the control file */
 	bool held;                /* it stands in hold/ */
-	struct operation_recipient *recipients;   /* by offset; of fail and reroute, empty: all that are not settled */
+	struct operation_recipient *recipients;   /* by offset; of fail, retry and reroute, empty: all that are not settled */
 	size_t count;
 	bool refused;             /* of reroute: recipients that a server did not know are meant, too (telling_may_have_moved()) */
 	const char *text;         /* of fail: why, for the sender; NULL for the usual words */

@@ -297,6 +297,16 @@ static enum operation_result operate_on_settled(struct scheduler *s, struct mess
 	return result;
 }
 
+/* It is due now, and so is its destination.  Returns how many recipients wait in it. */
+static size_t hurry(struct scheduler *s, struct group *g)
+{
+	g->retry = g->destination->retry = 0;
+	g->destination->blocked_until = 0;
+	if (g->state == GROUP_ASLEEP)
+		queue_ready(&s->queue, g);
+	return g->open;
+}
+
 enum operation_result scheduler_operate(struct scheduler *s, const struct operation *o, struct moment now, size_t *changed,
                                         struct buf *why)
 {
@@ -310,17 +320,20 @@ enum operation_result scheduler_operate(struct scheduler *s, const struct operat
 	if (m != NULL && m->look_again == 0 && m->open == 0)
 		return operate_on_settled(s, m, o, changed, why);
 	if (o->verb == OPERATION_RETRY && m != NULL && m->look_again == 0 && m->inode == o->inode) {
-		for (size_t i = 0; i < m->group_count; i++) {
-			struct group *g = &m->groups[i];
+		for (size_t i = 0; i < m->group_count && o->count == 0; i++)
+			*changed += hurry(s, &m->groups[i]);
+		for (size_t i = 0; i < o->count; i++) {
+			const struct recipient *r = message_recipient(m, o->recipients[i].offset);
 
-			g->retry = g->destination->retry = 0;
-			g->destination->blocked_until = 0;
-			if (g->state == GROUP_ASLEEP)
-				queue_ready(&s->queue, g);
-			*changed += g->open;
+			if (r != NULL && r->state == RECIPIENT_OPEN) {
+				hurry(s, &m->groups[r->group]);
+				*changed += 1;
+			}
 		}
+		if (*changed == 0)
+			buf_adds(why, "its recipients are settled already");
 		s->attention = true;
-		return OPERATION_DONE;
+		return *changed > 0 ? OPERATION_DONE : OPERATION_NOTHING;
 	}
 	if (m != NULL && message_is_fed(m)) {
 		queue_park(&s->queue, m);

@@ -72,6 +72,18 @@ subtest 'hold, release, retry, fail, remove' => sub {
 	is $end, 0, 'runqueue ends well';
 };
 
+subtest 'retry is for the recipients that match' => sub {
+	my $q = running(conf => $hour, script => $busy);
+	my $name = $q->arrive(['a', 'b@@store', { user => 'c', tag => '+' }]);
+	ok RunQueue::wait_for(sub { 2 == grep { defined $_->{answer} && ($_->{next_try} // 0) > time } rows($q) }), 'both are deferred for an hour';
+	my ($status, $out) = zq($q, 'retry', 'host=store');
+	like $out, qr/: due now, from \S+, 1 recipient$/, 'one is due';
+	ok RunQueue::wait_for(sub { 3 == (() = $q->jobs) }), 'and tried';
+	like +(zq($q, 'hold', $name))[1], qr/: held, from \S+, 2 recipients$/, 'two wait';
+	is join(' ', sort map { (split ' ', $_->{rest})[1] } $q->log('job')), '- store store', 'the other one was not tried';
+	$q->stop;
+};
+
 # What the summary says of the queue; with a filter it is read from the files.  Times of tries are rounded in both.
 sub summary($q, @filter) { join '', map { (zq($q, @$_))[1] =~ s/"next_try":\d+/"next_try":N/gr } ['summary', @filter], ['-j', 'summary', @filter] }
 

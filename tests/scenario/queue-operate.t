@@ -317,6 +317,30 @@ subtest 'remove' => sub {
 	is_deeply {$q->reports}, {}, 'no report';
 };
 
+subtest 'recipients that were delivered to are not counted' => sub {
+	my $of = sub ($verb, @to) {
+		my $q = RunQueue->new;
+		my $name = $q->message(\@to);
+		return (zq($q, $verb, $name))[1] =~ s/^\S+ (?:due )?//r;
+	};
+	my @mixed = ({ user => 'a', tag => '+' }, { user => 'b', tag => '-', dsn => 'NOTIFY=NEVER' }, 'c', 'd');
+	is $of->($_->[0], @mixed), "$_->[1], from ann\@example.org, 2 recipients\n", $_->[0] for ['hold', 'held'], ['retry', 'now'], ['remove', 'removed'];
+	my @settled = ({ user => 'a', tag => '+' }, { user => 'b', tag => '-' });
+	is $of->($_->[0], @settled), "$_->[1], from ann\@example.org, 1 recipient\n", "$_->[0] where only a report is left" for ['retry', 'now'], ['remove', 'removed'];
+	my $q = RunQueue->new;
+	$q->message(['a', 'b@@store']);
+	like +(zq($q, 'retry', 'to=b'))[1], qr/: due now, from \S+, 1 recipient$/, 'of a retry those that match';
+};
+
+subtest 'what is on hold is not tried by a retry' => sub {
+	my $q = RunQueue->new;
+	my $name = $q->message(['a']);
+	zq($q, 'hold', $name);
+	my ($status, $out, $err) = zq($q, 'retry', $name);
+	is "$status$out", '1', 'not done';
+	like $err, qr/^zlmtp-queue: S\S+: it is on hold and is not tried before it is released$/, 'said why';
+};
+
 subtest 'a process that has it in work' => sub {
 	my $q = RunQueue->new;
 	my $name = $q->message([{ user => 'a', tag => '~', pid => $$ }, 'b']);

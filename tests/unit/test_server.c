@@ -219,6 +219,23 @@ static void words_that_are_wrong_are_refused_one_by_one(void **state)
 	run(rows, sizeof rows / sizeof rows[0], SERVER_LMTP);
 }
 
+static void a_parameter_that_is_given_twice_is_refused(void **state)
+{
+	static const struct talk rows[] = {
+		{ "LHLO c\r\nMAIL FROM:<a@x> SIZE=1 size=900\r\nMAIL FROM:<a@x> BODY=8BITMIME RET=FULL BODY=7BIT\r\n"
+		  "MAIL FROM:<a@x> SMTPUTF8 SMTPUTF8\r\nMAIL FROM:<a@x> RET=FULL RET=HDRS\r\nMAIL FROM:<a@x> ENVID=a ENVID=a\r\n",
+		  HELLO "501 5.5.4 a parameter that is given twice\n501 5.5.4 a parameter that is given twice\n"
+		  "501 5.5.4 a parameter that is given twice\n501 5.5.4 a parameter that is given twice\n"
+		  "501 5.5.4 a parameter that is given twice\n" },
+		{ START "RCPT TO:<c@y> NOTIFY=NEVER ORCPT=rfc822;c notify=DELAY\r\nRCPT TO:<c@y> ORCPT=rfc822;c ORCPT=rfc822;d\r\n"
+		  "RCPT TO:<c@y> NOTIFY=NEVER ORCPT=rfc822;c\r\n", STARTED "501 5.5.4 a parameter that is given twice\n"
+		  "501 5.5.4 a parameter that is given twice\n{RCPT c@y NEVER rfc822;c}250 2.1.5 ok\n" },
+	};
+
+	(void)state;
+	run(rows, sizeof rows / sizeof rows[0], SERVER_LMTP);
+}
+
 static void too_many_recipients_are_for_the_next_message(void **state)
 {
 	static const struct talk rows[] = {
@@ -362,6 +379,7 @@ int main(void)
 		cmocka_unit_test(smtp_answers_once),
 		cmocka_unit_test(only_crlf_dot_crlf_ends_a_message),
 		cmocka_unit_test(words_that_are_wrong_are_refused_one_by_one),
+		cmocka_unit_test(a_parameter_that_is_given_twice_is_refused),
 		cmocka_unit_test(too_many_recipients_are_for_the_next_message),
 		cmocka_unit_test(chunks_that_are_not_taken_pass_by),
 		cmocka_unit_test(what_is_too_large_or_holds_nul_passes_by),
