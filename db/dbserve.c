@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -51,6 +52,12 @@ static const struct program program = {
 /* A client that sends or takes nothing for so long is gone, in milliseconds; Postfix closes earlier. */
 #define IDLE_PAUSE (60 * 60 * 1000)
 #define MOST_CLIENTS 10000
+
+/* Where there are too many, one that has asked nothing yet counts as silent for so much longer. */
+#define NOTHING_YET (60 * 1000)
+
+/* Descriptors for all that is no client: maps, children, the log. */
+#define OTHER_DESCRIPTORS 100
 #define PIECE 65536
 
 /* A client that does not read its replies gets no more of them. */
@@ -94,7 +101,8 @@ struct service {
 	struct pollfd *fds;
 	size_t room;
 	struct buf value;          /* of the answer in hand */
-	struct restraint *bad, *late;    /* the log hears of bad requests, and of lookups without an answer, once in a while */
+	size_t most;               /* clients at a time */
+	struct restraint *bad, *late, *full;    /* the log hears of bad requests, lookups without an answer, too many clients once in a while */
 };
 
 static volatile sig_atomic_t stop_wanted;
@@ -205,6 +213,18 @@ static void open_sockets(struct service *s)
 	}
 }
 
+/* Where there are few descriptors, clients have half of them. */
+static void count_clients(struct service *s)
+{
+	struct rlimit limit;
+	rlim_t room;
+
+	process_raise_descriptors(MOST_CLIENTS + OTHER_DESCRIPTORS);
+	room = getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : OTHER_DESCRIPTORS;
+	room = room > 2 * OTHER_DESCRIPTORS ? room - OTHER_DESCRIPTORS : room / 2;
+	s->most = room < MOST_CLIENTS ? (size_t)room : MOST_CLIENTS;
+}
+
 /* ---- clients ---- */
 
 /*
@@ -298,6 +318,34 @@ static void client_free(struct service *s, struct client **c)
 	*c = NULL;
 }
 
+/*
+ * Who was silent longest makes room for those who come: clients keep connections for their next question, and make another one when
+ * they find it closed.  True if there will be less than `most` behind this turn, false if all wait for an answer.
+ */
+static bool make_room(struct service *s, size_t most)
+{
+	struct client *idlest = NULL;
+	size_t left = 0;
+
+	for (size_t i = 0; i < s->count; i++) {
+		struct client *c = s->clients[i];
+
+		if (c->over)
+			continue;
+		left++;
+		if (!c->waits && (idlest == NULL || c->deadline < idlest->deadline))
+			idlest = c;
+	}
+	if (left < most)
+		return true;
+	if (restraint_take(s->full))
+		complain("%zu clients are there, and more come: %s", s->count,
+		         idlest != NULL ? "who was silent longest is closed" : "all of them wait for answers, and nobody else gets in");
+	if (idlest != NULL)
+		idlest->over = true;
+	return idlest != NULL;
+}
+
 static void accept_clients(struct service *s, const struct listener *listener)
 {
 	for (;;) {
@@ -307,7 +355,7 @@ static void accept_clients(struct service *s, const struct listener *listener)
 
 		if (fd < 0)
 			return;
-		if (s->count >= MOST_CLIENTS) {
+		if (s->count >= s->most && !make_room(s, s->most)) {
 			close(fd);
 			continue;
 		}
@@ -315,9 +363,12 @@ static void accept_clients(struct service *s, const struct listener *listener)
 		c->fd = fd;
 		c->talk.protocol = (enum talk_protocol)listener->kind;
 		c->talk.tcp_map = s->options.map;
-		c->deadline = clock_ms() + IDLE_PAUSE;
+		c->deadline = clock_ms() + IDLE_PAUSE - NOTHING_YET;
 		s->clients = xgrow(s->clients, s->count, &s->capacity, sizeof(struct client *));
 		s->clients[s->count++] = c;
+		/* those who make room are closed behind this turn */
+		if (s->count > s->most)
+			return;
 	}
 }
 
@@ -530,6 +581,8 @@ static void run(struct service *s, const sigset_t *unblocked)
 		for (size_t i = 0; i < s->listeners.count; i++)
 			if (s->fds[i].revents != 0)
 				accept_clients(s, &s->listeners.list[i]);
+		if (listeners_are_short(&s->listeners) && make_room(s, s->count))
+			listeners_go_on(&s->listeners);
 		serve_answers(s);
 		for (size_t i = 0; i < s->count; i++) {
 			if (s->clients[i]->over)
@@ -554,12 +607,13 @@ int main(int argc, char **argv)
 	read_options(&s.options, argc, argv);
 	s.bad = restraint_create(TELL_PAUSE);
 	s.late = restraint_create(TELL_PAUSE);
+	s.full = restraint_create(TELL_PAUSE);
 	s.answers.tells = restraint_create(TELL_PAUSE);
 	open_maps(&s);
 	open_stores(&s);
 	answers_remember(&s.answers);
 	open_sockets(&s);
-	process_raise_descriptors(MOST_CLIENTS + 100);
+	count_clients(&s);
 	wait_catch(signals, sizeof signals / sizeof signals[0], on_signal, &unblocked);
 	run(&s, &unblocked);
 	for (size_t i = 0; i < s.count; i++)
@@ -572,6 +626,7 @@ int main(int argc, char **argv)
 	buf_free(&s.value);
 	restraint_free(&s.bad);
 	restraint_free(&s.late);
+	restraint_free(&s.full);
 	free(s.clients);
 	free(s.fds);
 	free(s.options.settings);

@@ -22,6 +22,8 @@
 #define BACKLOG 1024
 /* Until connections are taken again that the system had no descriptor or memory for. */
 #define SHORT_PAUSE 1000
+/* Between two lines about that, in milliseconds. */
+#define TELL_PAUSE 10000
 /* The first descriptor that systemd hands over (sd_listen_fds(3)). */
 #define SYSTEMD_FIRST 3
 
@@ -59,6 +61,8 @@ static int refuse_form(const struct listeners *l, const char *text, struct buf *
 }
 
 /* ---- UNIX sockets ---- */
+
+#define LISTENS_THERE "another process listens there; end it, or name another path"
 
 struct place {
 	char *path;
@@ -109,8 +113,8 @@ static int parse_place(struct place *place, const char *at, const char *text, st
 	return status;
 }
 
-/* A socket that is left over from a process that is gone makes room; anything else stays. */
-static bool is_free(const struct sockaddr_un *address)
+/* A socket that is left over from a process that is gone makes room; anything else stays: NULL, or what is in the way. */
+static const char *what_is_there(const struct sockaddr_un *address)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	bool dead = fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof *address) < 0 && errno == ECONNREFUSED;
@@ -119,22 +123,33 @@ static bool is_free(const struct sockaddr_un *address)
 	if (fd >= 0)
 		close(fd);
 	if (lstat(address->sun_path, &st) < 0)
-		return errno == ENOENT;
-	errno = EADDRINUSE;
-	return dead && S_ISSOCK(st.st_mode) && unlink(address->sun_path) == 0;
+		return errno == ENOENT ? NULL : strerror(errno);
+	if (S_ISDIR(st.st_mode))
+		return "a directory is there; name a path in it";
+	if (S_ISLNK(st.st_mode))
+		return "a symbolic link is there; name the path that it is for, or remove it";
+	if (!S_ISSOCK(st.st_mode))
+		return "a file that is no socket is there; remove it, or name another path";
+	if (!dead)
+		return LISTENS_THERE;
+	return unlink(address->sun_path) == 0 ? NULL : strerror(errno);
 }
 
 static int listen_at_path(struct listeners *l, size_t kind, const struct place *place, const char *text,
                           struct buf *why)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	const char *in_the_way;
+	struct listener *listener;
+	struct stat st;
 	mode_t before;
 	bool ok;
 	int fd;
 
 	memcpy(address.sun_path, place->path, strlen(place->path) + 1);
-	if (!is_free(&address))
-		return refuse(EX_UNAVAILABLE, text, strerror(errno), why);
+	in_the_way = what_is_there(&address);
+	if (in_the_way != NULL)
+		return refuse(EX_UNAVAILABLE, text, in_the_way, why);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	/* no client gets in before its mode and group are set */
 	before = umask(0177);
@@ -149,7 +164,12 @@ static int listen_at_path(struct listeners *l, size_t kind, const struct place *
 			unlink(place->path);
 		return EX_CANTCREAT;
 	}
-	append(l, fd, kind, true, text)->path = xstrdup(place->path);
+	listener = append(l, fd, kind, true, text);
+	listener->path = xstrdup(place->path);
+	if (lstat(place->path, &st) == 0) {
+		listener->device = st.st_dev;
+		listener->inode = st.st_ino;
+	}
 	return EX_OK;
 }
 
@@ -197,7 +217,7 @@ static int add_inet(struct listeners *l, size_t kind, const char *at, const char
 		return EX_OK;
 	}
 	status = errno == EADDRINUSE ? EX_UNAVAILABLE : EX_CANTCREAT;
-	refuse(status, text, strerror(errno), why);
+	refuse(status, text, status == EX_UNAVAILABLE ? "another process listens there; end it, or name another port" : strerror(errno), why);
 	if (fd >= 0)
 		close(fd);
 	return status;
@@ -271,9 +291,19 @@ bool listeners_from_systemd(struct listeners *l, size_t unix_kind, size_t tcp_ki
 	return ok;
 }
 
+bool listeners_are_short(const struct listeners *l)
+{
+	return l->accept_again > clock_ms();
+}
+
+void listeners_go_on(struct listeners *l)
+{
+	l->accept_again = 0;
+}
+
 size_t listeners_fill(const struct listeners *l, struct pollfd *fds, int64_t *deadline)
 {
-	const bool accepting = l->accept_again <= clock_ms();
+	const bool accepting = !listeners_are_short(l);
 
 	if (!accepting && l->accept_again < *deadline)
 		*deadline = l->accept_again;
@@ -288,22 +318,37 @@ int listeners_accept(struct listeners *l, const struct listener *from, struct so
 	int fd;
 
 	*address = (struct sockaddr_storage){ 0 };
+	if (listeners_are_short(l))
+		return -1;
 	fd = accept4(from->fd, (struct sockaddr *)address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
-		complain("%s: %s", from->name, strerror(errno));
-		l->accept_again = clock_ms() + SHORT_PAUSE;
+		const int64_t now = clock_ms();
+
+		if (l->tell_again <= now) {
+			complain("%s: %s", from->name, strerror(errno));
+			l->tell_again = now + TELL_PAUSE;
+		}
+		l->accept_again = now + SHORT_PAUSE;
 	}
 	if (length < sizeof(sa_family_t))
 		address->ss_family = AF_UNIX;
 	return fd;
 }
 
+/* Somebody may have put another socket there meanwhile. */
+static void remove_socket(const struct listener *listener)
+{
+	struct stat st;
+
+	if (listener->path != NULL && lstat(listener->path, &st) == 0 && st.st_dev == listener->device && st.st_ino == listener->inode)
+		unlink(listener->path);
+}
+
 void listeners_free(struct listeners *l)
 {
 	for (size_t i = 0; i < l->count; i++) {
+		remove_socket(&l->list[i]);
 		close(l->list[i].fd);
-		if (l->list[i].path != NULL)
-			unlink(l->list[i].path);
 		free(l->list[i].path);
 		free(l->list[i].name);
 	}

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 
 #include "lib/buf.h"
 
@@ -22,6 +23,8 @@ struct listener {
 	size_t kind;               /* index of its word */
 	bool is_local;             /* UNIX: its clients are on this machine */
 	char *path;                /* of a socket that we have made, to be removed at the end; NULL else */
+	dev_t device;              /* what lies there as long as it is ours */
+	ino_t inode;
 	char *name;                /* for messages */
 };
 
@@ -31,6 +34,7 @@ struct listeners {
 	struct listener *list;
 	size_t count, capacity;
 	int64_t accept_again;      /* clock_ms(): descriptors or memory had run out */
+	int64_t tell_again;        /* clock_ms(): that was said */
 };
 
 /*
@@ -54,9 +58,15 @@ size_t listeners_fill(const struct listeners *l, struct pollfd *fds, int64_t *de
 
 /*
  * Takes a connection, not blocking and closed on exec, with the address that it comes from.  -1 if there is none to be taken now;
- * what the system is short of is complained of, and no listener is looked at for a second.
+ * what the system is short of is complained of, once in ten seconds for all listeners, and none is looked at for a second.
  */
 int listeners_accept(struct listeners *l, const struct listener *from, struct sockaddr_storage *address);
+
+/* True if descriptors or memory have run out. */
+bool listeners_are_short(const struct listeners *l);
+
+/* There is room again. */
+void listeners_go_on(struct listeners *l);
 
 void listeners_free(struct listeners *l);
 

@@ -334,4 +334,41 @@ subtest '1,000 clients' => sub {
 	others_are_served('half of them have gone');
 	is stop(), 0, 'SIGTERM ends it well';
 };
+
+# Clients keep their connections: who says nothing shall not keep others out, whatever the system lets a process open.
+subtest 'few descriptors' => sub {
+	start(by => ['sh', '-c', 'ulimit -n 40; exec "$@"', 'sh']);
+	my @idle = map { connection(qw(tcp socketmap policy)[$_ % 3]) } 1 .. 120;
+	my $late = connection();
+	syswrite $late, netstring("recipient ann\@d.test");
+	ok IO::Select->new($late)->can_read(20), 'who comes behind 120 silent clients has an answer' and is answer($late), 'OK OK', '... the right one';
+	is rest($idle[0]), '', 'who was silent longest is closed';
+	syswrite $late, netstring("recipient no\@d.test");
+	is answer($late), 'NOTFOUND ', '... and not who has just asked';
+	my @lines = split /\n/, said();
+	is scalar @lines, 1, 'one line for all of them' or diag said();
+	like $lines[0], qr/^dbserve: \d+ clients are there, and more come: who was silent longest is closed$/, '... in words';
+	is stop(), 0, 'SIGTERM ends it well';
+};
+
+subtest 'what lies where a socket should be' => sub {
+	put('file', "text\n");
+	symlink 'nowhere', "$dir/link";
+	mkdir "$dir/directory";
+	for (['file', 'a file that is no socket is there; remove it, or name another path'], ['directory', 'a directory is there; name a path in it'],
+		['link', 'a symbolic link is there; name the path that it is for, or remove it']) {
+		my ($name, $why) = @$_;
+		start(addresses => ['-L', "socketmap:UNIX:$dir/$name"]);
+		waitpid $pid, 0;
+		is $? >> 8, 69, "$name: exit status";
+		undef $pid;
+		is said(), "dbserve: -L socketmap:UNIX:$dir/$name: $why\n", '... one line says what is there';
+	}
+	is Spool::slurp("$dir/file"), "text\n", 'the file stays as it was';
+	start();
+	rename "$dir/tcp.socket", "$dir/moved" or die;
+	my $other = IO::Socket::UNIX->new(Local => "$dir/tcp.socket", Listen => 1) or die;
+	is stop(), 0, 'SIGTERM ends it well';
+	ok -S "$dir/tcp.socket", 'a socket of another program that was put there meanwhile stays';
+};
 done_testing;

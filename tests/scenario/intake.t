@@ -493,13 +493,14 @@ subtest 'sockets' => sub {
 	$second->again;
 	waitpid delete $second->{pid}, 0;
 	is $? >> 8, 69, 'one that somebody listens at is not';
-	like $second->said, qr/^intake: -L lmtp:UNIX:\Q$path\E: Address already in use$/m, '... in one line';
+	like $second->said, qr/^intake: -L lmtp:UNIX:\Q$path\E: another process listens there; end it, or name another path$/m, '... in one line';
 	ok $intake->answers($path), 'the first still answers';
 	$intake->stop;
 	Spool->put($path, "a file\n");
 	$second->again;
 	waitpid delete $second->{pid}, 0;
 	is $? >> 8, 69, 'a file stays';
+	like $second->said, qr/^intake: -L lmtp:UNIX:\Q$path\E: a file that is no socket is there; remove it, or name another path$/m, '... and is called what it is';
 	is Spool::slurp($path), "a file\n", '... as it was';
 	SKIP: {
 		skip 'needs root', 1 if $> != 0;
