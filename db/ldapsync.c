@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "db/keeper.h"
@@ -304,7 +303,7 @@ static void print_found(struct sync *s)
 	else if (!was_read)
 		printf("nothing differs");
 	if (found.unseen > 0)
-		printf("; %zu of the surplus ones are there, and this reader may no longer see what the rule asks for", found.unseen);
+		printf("; %zu of the surplus ones are there, and left out by the filter, or by the rights of this reader", found.unseen);
 	puts("");
 	fflush(stdout);
 }
@@ -443,11 +442,9 @@ static int64_t earlier(int64_t a, int64_t b)
 static int64_t next_deadline(const struct sync *s)
 {
 	const int64_t session = s->session != NULL ? session_deadline(s->session) : s->next_open;
-	const int64_t due = copy_comparison_time(s->copy, s->conf.compare);
-	int64_t compare = CLOCK_NEVER;
+	const bool may_compare = s->session != NULL && s->complete && !session_is_comparing(s->session);
+	const int64_t compare = may_compare ? copy_comparison_time(s->copy, s->conf.compare) : CLOCK_NEVER;
 
-	if (s->session != NULL && s->complete && !session_is_comparing(s->session) && due - time(NULL) < LONGEST_DELAY_MS / 1000)
-		compare = clock_ms() + (due > time(NULL) ? (due - time(NULL)) * 1000 : 0);
 	return earlier(earlier(earlier(session, compare), flush_time(s)), earlier(domains_deadline(&s->domains), clock_ms() + LOOK_MS));
 }
 
@@ -532,8 +529,6 @@ static int begin_anew(struct sync *s)
 	session_close(&s->session);
 	copy_close(&s->copy);
 	status = open_copy(s);
-	if (status == EX_OK)
-		copy_doubt(s->copy);
 	s->complete = false;
 	s->touched = 0;
 	s->verdict = SHRINKAGE_FINE;

@@ -8,7 +8,7 @@
  *   ldapsync-entry-RULE-UUID     name of the entry "\n" and lines: "+KEY TAB VALUE", "?KEY" (unclear), "@DOMAIN",
  *                                "#" and 16 hexadecimal digits that stand for its entryCSN, if it is known
  *   ldapsync-domains             there while something is to be done about a change of the served domains
- *   ldapsync-compared            when everything was compared, with which server: seconds since 1970, its sid, its URI
+ *   ldapsync-compared            with which server everything was compared last: its sid, its URI
  *   ldapsync-shrinkage           what went lately (shrinkage.h)
  */
 #ifndef ZL_DB_SYNC_COOKIE_H

@@ -3,25 +3,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
-#include <time.h>
 
 #include "db/sync/cookie.h"
 #include "db/sync/shrinkage.h"
 #include "db/sync/table.h"
 #include "db/sync/usable.h"
 #include "lib/alloc.h"
+#include "lib/clock.h"
 #include "lib/hash.h"
-#include "lib/parse.h"
 #include "lib/settings.h"
 #include "lib/text.h"
 
 #define REPORT_CAP 1000
 
-/* An entry that cannot be used is named again by a comparison after so many seconds. */
-#define NAME_AGAIN 3600
-
-/* How exactly the time of the last comparison is kept, in seconds. */
-#define COMPARED_GRAIN 3600
+/* An entry that cannot be used is named again by a comparison after so long. */
+#define NAME_AGAIN_MS 3600000
 
 /* So many notes of entries make a batch of their own: where each batch costs copying the map, and in the other ways. */
 #define NOTES_PER_COPY 25000
@@ -44,8 +40,8 @@ struct rule_copy {
 
 /* When everything was compared, and with which server. */
 struct compared {
-	int64_t when;            /* seconds since 1970; 0: never, or there is doubt */
-	char *server;            /* its number, if it has one, and its URI; NULL: none */
+	int64_t when;            /* clock_ms(); 0: not since copy_open(), or there is doubt */
+	char *server;            /* its number, if it has one, and its URI, as the map says; NULL: none */
 };
 
 struct copy {
@@ -58,7 +54,7 @@ struct copy {
 	bool domains_noted;      /* the map says so */
 	size_t complaints;
 	struct table told;       /* hashes of lines about entries: refreshes and comparisons come upon what cannot be used again and again */
-	int64_t told_since;      /* seconds since 1970 */
+	int64_t told_since;      /* clock_ms() */
 	struct shrinkage shrinkage;    /* as the map says */
 	struct compared compared;
 	bool has_new_compared;
@@ -256,10 +252,10 @@ static void commit(void *context, const struct buf *cookie)
 
 void copy_begin_round(struct copy *copy, size_t rule)
 {
-	const int64_t now = time(NULL);
+	const int64_t now = clock_ms();
 
 	copy->rules[rule].round++;
-	if (now - copy->told_since < NAME_AGAIN && now >= copy->told_since)
+	if (now - copy->told_since < NAME_AGAIN_MS)
 		return;
 	table_free(&copy->told);
 	copy->told_since = now;
@@ -345,32 +341,27 @@ bool copy_comparison_is_due(const struct copy *copy, const char *uri, long inter
 	const bool is_other = copy->compared.server == NULL || strcmp(copy->compared.server, server) != 0;
 
 	free(server);
-	return copy->compared.when == 0 || is_other || time(NULL) >= copy_comparison_time(copy, interval);
+	return is_other || clock_ms() >= copy_comparison_time(copy, interval);
 }
 
 int64_t copy_comparison_time(const struct copy *copy, long interval)
 {
-	/* a clock that was put back must not put it off */
-	const int64_t now = time(NULL), last = copy->compared.when < now ? copy->compared.when : now;
-
-	return interval == 0 ? INT64_MAX : last + interval;
+	if (copy->compared.when == 0)
+		return 0;
+	return interval == 0 ? CLOCK_NEVER : copy->compared.when + interval * 1000;
 }
 
 void copy_compared(struct copy *copy, const char *uri)
 {
 	char *server = server_of(copy, uri);
-	const int64_t now = time(NULL);
 
-	/* to write the time alone, each time, would cost more than it is good for */
-	copy->has_new_compared = copy->has_new_compared || copy->compared.server == NULL || strcmp(copy->compared.server, server) != 0
-		|| now - copy->compared.when > COMPARED_GRAIN || now < copy->compared.when;
+	copy->has_new_compared = copy->has_new_compared || copy->compared.server == NULL || strcmp(copy->compared.server, server) != 0;
 	free(copy->compared.server);
-	copy->compared = (struct compared){ now, server };
+	copy->compared = (struct compared){ clock_ms(), server };
 }
 
 void copy_doubt(struct copy *copy)
 {
-	copy->has_new_compared = copy->has_new_compared || copy->compared.when != 0;
 	copy->compared.when = 0;
 }
 
@@ -401,22 +392,6 @@ bool copy_knows_state(const struct copy *copy, size_t rule)
 	const struct buf *cookie = &copy->rules[rule].cookie;
 
 	return cookie_state(cookie, cookie) != COOKIE_UNKNOWN;
-}
-
-/* "SECONDS SERVER" */
-static bool load_compared(struct copy *copy, const char *note, size_t n)
-{
-	char *text = xstrndup(note, n), *rest = text;
-	const char *when = strsep(&rest, " ");
-	uint64_t seconds;
-	const bool ok = rest != NULL && parse_number(when, INT64_MAX, &seconds);
-
-	if (ok) {
-		free(copy->compared.server);
-		copy->compared = (struct compared){ (int64_t)seconds, xstrdup(rest) };
-	}
-	free(text);
-	return ok;
 }
 
 /* ---- reading the map ----------------------------------------------------------------------- */
@@ -460,10 +435,10 @@ static bool load_note(void *context, const char *name, size_t name_length, const
 	size_t length;
 	enum note_kind kind = note_parse(name, name_length, &rule, &length, &uuid);
 	struct rule_copy *r = kind == NOTE_COOKIE || kind == NOTE_ENTRY ? rule_named(copy, rule, length) : NULL;
-	bool good = kind == NOTE_DOMAINS;
+	bool good = kind == NOTE_DOMAINS || kind == NOTE_COMPARED;
 
 	if (kind == NOTE_COMPARED)
-		good = load_compared(copy, note, n);
+		copy->compared.server = xstrndup(note, n);
 	else if (kind == NOTE_SHRINKAGE)
 		good = shrinkage_decode(note, n, &copy->shrinkage);
 	else if (kind == NOTE_DOMAINS)
@@ -518,7 +493,7 @@ struct copy *copy_open(const struct copy_settings *settings, int *status, struct
 	copy = xcalloc(1, sizeof *copy);
 	copy->settings = settings;
 	copy->told = (struct table){ .hash = told_hash, .matches = is_told };
-	copy->told_since = time(NULL);
+	copy->told_since = clock_ms();
 	copy->livemap = livemap;
 	copy->content = content_create();
 	content_know_names(copy->content, read_name, copy);
@@ -604,10 +579,7 @@ size_t copy_complaints(const struct copy *copy)
 
 enum copy_state copy_state(const struct copy *copy)
 {
-	const bool has_new_doubt = copy->has_new_compared && copy->compared.when == 0;
-
-	/* a doubt that waited would be forgotten by who is told to stop, or killed, while the server is away */
-	if (content_has_news(copy->content) || copy->stale.count > 0 || has_new_doubt)
+	if (content_has_news(copy->content) || copy->stale.count > 0)
 		return COPY_NEW_DATA;
 	if (content_is_touched(copy->content) || copy->has_new_compared)
 		return COPY_NEW_NOTES;
@@ -684,17 +656,6 @@ static void write_shrinkage(struct copy *copy, const struct shrinkage *shrinkage
 	buf_free(&note);
 }
 
-static void write_compared(struct copy *copy)
-{
-	struct buf note = { 0 };
-
-	if (copy->compared.server == NULL)
-		return;
-	buf_addf(&note, "%lld %s", (long long)copy->compared.when, copy->compared.server);
-	livemap_note(copy->livemap, SYNC_COMPARED, note.data, note.len);
-	buf_free(&note);
-}
-
 static int write_notes(struct copy *copy, struct writing *w)
 {
 	w->at_once = livemap_batch(copy->livemap) > NOTES_PER_COPY ? NOTES_PER_COPY : NOTES_IN_PLACE;
@@ -713,7 +674,8 @@ static int write_notes(struct copy *copy, struct writing *w)
 		buf_free(&name);
 		buf_free(&note);
 	}
-	write_compared(copy);
+	if (copy->compared.server != NULL)
+		livemap_note(copy->livemap, SYNC_COMPARED, copy->compared.server, strlen(copy->compared.server));
 	if (copy->domains_due != copy->domains_noted)
 		livemap_note(copy->livemap, SYNC_DOMAINS, copy->domains_due ? "due" : NULL, 3);
 	return w->status;

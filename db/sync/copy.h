@@ -79,18 +79,19 @@ void copy_drop(struct copy *copy, size_t rule, const struct sync_uuid *uuid);
 bool copy_name(const struct copy *copy, size_t rule, const struct sync_uuid *uuid, struct buf *name);
 
 /*
- * True if the whole should be compared with the server at `uri`: the last time is longer ago than `interval` (seconds; 0:
- * any time will do), or was with another server, or there is doubt.
+ * True if the whole should be compared with the server at `uri`: that was not done since copy_open(), as nobody knows what has
+ * happened to the server before, or longer ago than `interval` (seconds; 0: any time will do), or with another server, or there is
+ * doubt.
  */
 bool copy_comparison_is_due(const struct copy *copy, const char *uri, long interval);
 
-/* When it becomes due by time alone, in seconds since 1970. */
+/* When it becomes due by time alone, or by doubt (clock_ms()). */
 int64_t copy_comparison_time(const struct copy *copy, long interval);
 
-/* The whole was compared with this server; it is kept in the map. */
+/* The whole was compared with this server, whose name is kept in the map. */
 void copy_compared(struct copy *copy, const char *uri);
 
-/* What the copy has may not be all: a comparison is due, also for who comes after us. */
+/* What the copy has may not be all: a comparison is due. */
 void copy_doubt(struct copy *copy);
 
 /*
@@ -105,7 +106,7 @@ bool copy_is_inconsistent(const struct copy *copy, size_t rule);
 enum copy_state {
 	COPY_CLEAN,
 	COPY_NEW_NOTES,          /* the same data, a newer cookie; there is time */
-	COPY_NEW_DATA,           /* or a new doubt */
+	COPY_NEW_DATA,
 };
 enum copy_state copy_state(const struct copy *copy);
 
