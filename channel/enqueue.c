@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -173,8 +174,10 @@ static void read_options(struct request *r, int argc, char **argv)
 	if (levels > 2)
 		option_usage(&program, "there are no more than two levels of directories: -HH");
 	r->levels = levels > 0 ? levels : zenv_levels();
-	if (r->ret != NULL && strcmp(r->ret, "FULL") != 0 && strcmp(r->ret, "HDRS") != 0)
+	if (r->ret != NULL && strcasecmp(r->ret, "FULL") != 0 && strcasecmp(r->ret, "HDRS") != 0)
 		option_usage(&program, "-R %s: FULL or HDRS expected", r->ret);
+	if (r->ret != NULL)
+		r->ret = strcasecmp(r->ret, "FULL") == 0 ? "FULL" : "HDRS";
 	if (r->notify != NULL && !arguments_is_notify(r->notify))
 		option_usage(&program, "-N %s: expected NEVER or a list of SUCCESS,FAILURE,DELAY", r->notify);
 	if (r->envid != NULL && !arguments_is_xtext(r->envid))

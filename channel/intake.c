@@ -82,11 +82,12 @@ static void show_keys(void)
 static void set_key(struct intake *in, const char *assignment)
 {
 	struct buf why = { 0 };
-
 	bool json;
 
 	if (logline_form(assignment, &json))
 		in->json = json;
+	else if (strncmp(assignment, "log=", 4) == 0)
+		option_usage(&program, "-O %s: log=keys or log=json expected", assignment);
 	else if (!policy_set(&in->policy, assignment, &why))
 		option_usage(&program, "-O %s", buf_str(&why));
 	buf_free(&why);

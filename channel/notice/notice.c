@@ -154,13 +154,6 @@ static void add_routed(struct told *t, const struct route_result *to, const char
 	};
 }
 
-/* "MAIL FROM:</etc/passwd>", or a command: the router takes what stands in an alias list like that, and no mail goes there. */
-static bool is_no_mailbox(const struct told *t, const struct route_result *to)
-{
-	return strcmp(to->channel, "local") == 0 && strcmp(to->user, t->to) == 0 &&
-	       (strncmp(to->host, "file.", 5) == 0 || strncmp(to->host, "pipe.", 5) == 0);
-}
-
 static enum reach reach(const struct office *o, struct told *t, struct buf *why)
 {
 	struct route_query query = {
@@ -181,7 +174,8 @@ static enum reach reach(const struct office *o, struct told *t, struct buf *why)
 			text_add_clean_string(why, t->to, 300);
 			buf_adds(why, " is: ");
 			text_add_clean_string(why, results[i].host, 300);
-		} else if (results[i].answer == MAP_FOUND && !is_no_mailbox(t, &results[i])) {
+		/* MAIL FROM:</etc/passwd>, or a command */
+		} else if (results[i].answer == MAP_FOUND && !route_is_no_mailbox(&results[i], t->to)) {
 			answer = REACH_THERE;
 			if (strcmp(results[i].channel, "bitbucket") != 0)
 				add_routed(t, &results[i], buf_str(&dsn));

@@ -362,6 +362,17 @@ static void unknown(struct server *s, const char *verb)
 	buf_free(&text);
 }
 
+/* A browser that any page on the web makes send a form to this port: the commands would stand in its body. */
+static bool is_http(const char *verb)
+{
+	static const char *const methods[] = { "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH" };
+
+	for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
+		if (strcasecmp(verb, methods[i]) == 0)
+			return true;
+	return false;
+}
+
 /* HELO and EHLO are SMTP's, LHLO is LMTP's (RFC 2033 section 4.1). */
 static bool is_hello(const struct server *s, const char *verb, bool *extended)
 {
@@ -408,6 +419,8 @@ static enum server_event command(struct server *s, char *line)
 		reply(s, 214, "2.0.0", "see RFC 5321, and intake(8)");
 	} else if (strcasecmp(line, "EXPN") == 0 || strcasecmp(line, "AUTH") == 0) {
 		refuse(s, 502, "5.5.1", "this command is not for use here");
+	} else if (is_http(line)) {
+		turn_away(s, "5.5.0", "this is no HTTP server");
 	} else {
 		unknown(s, line);
 	}

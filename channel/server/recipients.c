@@ -71,7 +71,7 @@ static void add_unclear(struct buf *out)
  */
 static void judge(const struct policy *policy, struct router *router, const char *address, long privilege, struct buf *out)
 {
-	const struct route_result *results, *unclear, *nobody;
+	const struct route_result *results, *unclear, *nobody, *there;
 	size_t count;
 
 	if (route_recipient(router, address, (uid_t)privilege, &results, &count) == MAP_NOT_FOUND && policy->postmaster != NULL &&
@@ -79,10 +79,15 @@ static void judge(const struct policy *policy, struct router *router, const char
 		(void)!route_recipient(router, policy->postmaster, (uid_t)privilege, &results, &count);
 	unclear = first_with(results, count, MAP_COULD_NOT_TELL);
 	nobody = first_with(results, count, MAP_NOT_FOUND);
+	there = first_with(results, count, MAP_FOUND);
 	if (unclear != NULL) {
 		complain("%s: could not tell: %s: %s", address, unclear->host, unclear->user);
 		add_unclear(out);
-	} else if (first_with(results, count, MAP_FOUND) == NULL) {
+	} else if (there != NULL && route_is_no_mailbox(there, address)) {
+		add_string(out, "550");
+		add_string(out, "5.1.3");
+		add_string(out, "a file or a command is no mailbox");
+	} else if (there == NULL) {
 		add_string(out, "550");
 		add_string(out, nobody != NULL ? refusal_status(nobody) : "5.1.1");
 		if (nobody != NULL)

@@ -505,3 +505,16 @@ enum map_answer route_recipient(struct router *router, const char *address, uid_
 
 	return route(router, &query, results, count);
 }
+
+bool route_is_no_mailbox(const struct route_result *result, const char *address)
+{
+	struct pool pool = { 0 };
+	struct address a;
+	const char *why;
+	bool found = strcmp(result->channel, "local") == 0 &&
+	             (strncmp(result->host, "file.", 5) == 0 || strncmp(result->host, "pipe.", 5) == 0) &&
+	             address_parse(&pool, address, strlen(address), ADDRESS_PLAIN, &a, &why) && (*a.local == '/' || *a.local == '|');
+
+	pool_free(&pool);
+	return found;
+}

@@ -101,6 +101,12 @@ enum map_answer route(struct router *router, const struct route_query *query, co
 enum map_answer route_recipient(struct router *router, const char *address, uid_t privilege, const struct route_result **results,
                                 size_t *count) MAP_MUST_LOOK;
 
+/*
+ * True if the result is a file or a command, and was written as the address itself ("|command", /file) and not in a list: nobody
+ * may have mail there that comes from outside.
+ */
+bool route_is_no_mailbox(const struct route_result *result, const char *address);
+
 /* The usual settings: no relations, all protocols, accounts from the system, names from gethostname(3). */
 struct router *router_create(void);
 

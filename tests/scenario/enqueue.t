@@ -117,7 +117,7 @@ subtest 'a sender is judged as a recipient is' => sub {
 subtest 'a message with its envelope' => sub {
 	my $office = office();
 	my ($status, $out, $err) = run($message, '-m', '-HH', '-P', $office, '-s', 'ann@example.org', '-N', 'FAILURE,DELAY',
-		'-R', 'HDRS', '-e', 'QQ314159', @bob, '-r', 'lmtp,store1,carol,x@example.net', '-r', 'local,,dan d');
+		'-R', 'hdrs', '-e', 'QQ314159', @bob, '-r', 'lmtp,store1,carol,x@example.net', '-r', 'local,,dan d');
 	is $status, 0, 'exit 0';
 	is $err, '', 'nothing on stderr';
 	my ($id) = $out =~ /^(S\d+A[\w=-]+)\n\z/ or return fail "a spool id on stdout, not $out";

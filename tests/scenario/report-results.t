@@ -226,7 +226,7 @@ sub failed_from($q, $sender, $ago = 0) {
 		"\tbob\x01failed\x015.1.1\x01smtp; 550 5.1.1 no\x01\x01lmtp\t\r->> 550 5.1.1 no\n");
 }
 
-for my $sender ('/etc/passwd', '"|/bin/true"', '|true') {
+for my $sender ('/etc/passwd', '"|/bin/true"', '|true', '"|true"@mail.example.org', '"|x y"') {
 	subtest "a sender that is no mailbox: $sender" => sub {
 		my $q = Reports->queue;
 		failed_from($q, $sender);

@@ -219,6 +219,19 @@ static void words_that_are_wrong_are_refused_one_by_one(void **state)
 	run(rows, sizeof rows / sizeof rows[0], SERVER_LMTP);
 }
 
+static void commands_within_a_request_of_http_are_not_taken(void **state)
+{
+	static const struct talk rows[] = {
+		{ "POST / HTTP/1.1\r\nHost: x\r\n\r\nLHLO c\r\nMAIL FROM:<a@x>\r\nRCPT TO:<b@y>\r\nDATA\r\n",
+		  "421 5.5.0 this is no HTTP server\n{CLOSE}" },
+		{ "connect x:25 HTTP/1.1\r\n\r\n", "421 5.5.0 this is no HTTP server\n{CLOSE}" },
+		{ START "GET / HTTP/1.1\r\nDATA\r\n", STARTED "421 5.5.0 this is no HTTP server\n{CLOSE}" },
+	};
+
+	(void)state;
+	run(rows, sizeof rows / sizeof rows[0], SERVER_LMTP);
+}
+
 static void a_parameter_that_is_given_twice_is_refused(void **state)
 {
 	static const struct talk rows[] = {
@@ -379,6 +392,7 @@ int main(void)
 		cmocka_unit_test(smtp_answers_once),
 		cmocka_unit_test(only_crlf_dot_crlf_ends_a_message),
 		cmocka_unit_test(words_that_are_wrong_are_refused_one_by_one),
+		cmocka_unit_test(commands_within_a_request_of_http_are_not_taken),
 		cmocka_unit_test(a_parameter_that_is_given_twice_is_refused),
 		cmocka_unit_test(too_many_recipients_are_for_the_next_message),
 		cmocka_unit_test(chunks_that_are_not_taken_pass_by),
