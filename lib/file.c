@@ -322,13 +322,26 @@ bool file_ends(int fd)
 	return false;
 }
 
+/* A sparse file seems to be as large as one likes, and fits into no memory; no text has holes, which read as NUL bytes. */
+static bool is_mostly_nothing(int fd, const struct stat *st)
+{
+	off_t here, hole;
+
+	if (st->st_size <= (off_t)FILE_LARGEST)
+		return false;
+	here = lseek(fd, 0, SEEK_CUR);
+	hole = lseek(fd, here, SEEK_HOLE);
+	lseek(fd, here, SEEK_SET);
+	return hole >= 0 && hole < st->st_size;
+}
+
 bool file_read(int fd, struct buf *out)
 {
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
 		return false;
-	if (S_ISREG(st.st_mode) && out->limit != 0 && st.st_size > (off_t)(out->limit - out->len)) {
+	if (S_ISREG(st.st_mode) && (out->limit != 0 ? st.st_size > (off_t)(out->limit - out->len) : is_mostly_nothing(fd, &st))) {
 		errno = EFBIG;
 		return false;
 	}

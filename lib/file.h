@@ -94,7 +94,7 @@ const char *file_error(int error);
 
 /*
  * Adds all bytes from fd up to its end to `out`; room for a regular file is taken once.  False with errno (EFBIG
- * at out->limit).
+ * at out->limit, and for a sparse file beyond FILE_LARGEST).
  */
 bool file_read(int fd, struct buf *out);
 

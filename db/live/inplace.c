@@ -267,14 +267,39 @@ static int open_file(const struct live *live, struct buf *why)
 	return live_fail(live, errno == ENOENT ? EX_NOINPUT : EX_NOPERM, why, "%s", file_error(errno));
 }
 
+/* A change would make a damaged page the truth: what was changed in place before, which no seal proves, is read through. */
+static int prove(const struct live *live, struct buf *why)
+{
+	const struct inplace *l = live->state;
+	struct buf said = { 0 };
+	int status = check_lock_file(live, why);
+
+	if (status != EX_OK)
+		return status;
+	switch (lmdb_look(live->path, l->fd, 0, &said)) {
+	case STORE_SOUND:
+		break;
+	case STORE_DAMAGED:
+		status = live_fail(live, EX_DATAERR, why, "%s; run \"dbupdate ... recover\"", buf_str(&said));
+		break;
+	case STORE_COULD_NOT_TELL:
+		status = live_fail(live, EX_TEMPFAIL, why, "%s", buf_str(&said));
+		break;
+	}
+	live_progress(live);
+	buf_free(&said);
+	return status;
+}
+
 static int open_all(const struct live *live, struct buf *why)
 {
 	struct inplace *l = live->state;
+	struct buf trouble = { 0 };
 	int status = open_file(live, why);
 
 	if (status != EX_OK)
 		return status;
-	switch (stamp_check(l->fd)) {
+	switch (lmdb_check_seal(l->fd, &trouble)) {
 	case STAMP_GOOD:
 		status = unseal(live, l->fd, why);
 		close(l->fd);
@@ -283,17 +308,16 @@ static int open_all(const struct live *live, struct buf *why)
 			status = open_file(live, why);
 		break;
 	case STAMP_NONE:
-		/* a change would make a damaged page the truth */
-		if (lmdb_metas_agree(l->fd))
-			break;
-		return errno != 0 ? live_fail(live, EX_IOERR, why, "%s", strerror(errno))
-		                  : live_fail(live, EX_DATAERR, why, "damaged, or no LMDB map; run \"dbupdate ... recover\"");
+		status = prove(live, why);
+		break;
 	case STAMP_BAD:
-		return live_fail(live, EX_DATAERR, why, "is not as it was made: damaged, or changed in place by another program; "
-		                                        "run \"dbupdate ... recover\"");
+		status = live_fail(live, EX_DATAERR, why, "%s; run \"dbupdate ... recover\"", buf_str(&trouble));
+		break;
 	case STAMP_UNREADABLE:
-		return live_fail(live, EX_IOERR, why, "%s", strerror(errno));
+		status = live_fail(live, EX_IOERR, why, "%s", buf_str(&trouble));
+		break;
 	}
+	buf_free(&trouble);
 	return status == EX_OK ? open_env(live, why) : status;
 }
 
@@ -326,7 +350,7 @@ static int open_inplace(struct live *live, struct buf *why)
 }
 
 const struct live_operations live_lmdb = {
-	.name = "lmdb", .batch = 10000, .grace = 60, .open = open_inplace, .apply = apply, .find = find, .walk = walk,
+	.name = "lmdb", .batch = 10000, .grace = 600, .open = open_inplace, .apply = apply, .find = find, .walk = walk,
 	.close = close_inplace,
 };
 

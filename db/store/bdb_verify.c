@@ -1,3 +1,4 @@
+#include <byteswap.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -71,13 +72,12 @@ static int read_all(const char *path)
 }
 
 /*
- * A program in an environment changes the map, not the seal; ours break the stamp first.  0 if it was broken, or if there is
- * none; DB_VERIFY_BAD if the file promises by its stamp to be as it was built.
+ * Where there is no seal, or one that does not count: a program in an environment changes the map, not the seal.  Ours break the
+ * stamp first.  0 if it was broken, or if there is none; DB_VERIFY_BAD if the file promises by its stamp to be as it was built.
  */
 static int ask_stamp(const char *path)
 {
 	DBT key = { .data = (void *)(uintptr_t)stamp_key, .size = STAMP_KEY_LENGTH }, value = { 0 };
-	const char *first;
 	DB *db;
 	int code = new_handle(&db);
 
@@ -87,14 +87,8 @@ static int ask_stamp(const char *path)
 		code = db->get(db, NULL, &key, &value, 0);
 	if (code != 0)
 		return code == DB_NOTFOUND ? 0 : code;
-	first = value.data;
-	return value.size > 0 && *first == STAMP_BROKEN ? 0 : DB_VERIFY_BAD;
+	return stamp_is_broken(value.data, value.size) ? 0 : DB_VERIFY_BAD;
 }
-
-struct look {
-	char *path;
-	bool ask_stamp;
-};
 
 /* libdb is not sound where memory is short: it may crash, which would count as damage.  So the child ends, and nothing is known. */
 static void *get_memory(size_t n)
@@ -118,7 +112,7 @@ static void *get_more_memory(void *old, size_t n)
 /* In a child, which leaves its handles to exit(). */
 static int verify(void *context, struct buf *out)
 {
-	const struct look *look = context;
+	const char *path = context;
 	DB *db;
 	int code;
 
@@ -127,10 +121,10 @@ static int verify(void *context, struct buf *out)
 	code = new_handle(&db);
 	/* verify() takes the handle with it, whatever it finds */
 	if (code == 0)
-		code = db->verify(db, look->path, NULL, NULL, 0);
+		code = db->verify(db, path, NULL, NULL, 0);
 	if (code == 0)
-		code = read_all(look->path);
-	if (code == 0 && look->ask_stamp && (code = ask_stamp(look->path)) == DB_VERIFY_BAD) {
+		code = read_all(path);
+	if (code == 0 && (code = ask_stamp(path)) == DB_VERIFY_BAD) {
 		buf_adds(out, "it is not as it was made");
 		return STORE_LOOKS_DAMAGED;
 	}
@@ -141,28 +135,57 @@ static int verify(void *context, struct buf *out)
 }
 
 /* The very file that was opened, even if the name has gone to another one meanwhile. */
-static enum store_proof look_through(int fd, bool ask_the_stamp, struct buf *why)
+static enum store_proof look_through(int fd, struct buf *why)
 {
-	struct look look = { xasprintf("/proc/self/fd/%d", fd), ask_the_stamp };
+	char *path = xasprintf("/proc/self/fd/%d", fd);
 	struct stat st = { 0 };
 	enum store_proof proof;
 
 	fstat(fd, &st);
-	proof = store_look(verify, &look, st.st_size, why);
-	free(look.path);
+	proof = store_look(verify, path, st.st_size, why);
+	free(path);
 	return proof;
+}
+
+/* The head of the first page, as far as btree and hash have it in common; in the byte order of the machine that made it. */
+struct head {
+	uint32_t log[2], page, magic, version, page_size, other[2], last_page;
+};
+
+/* STORE_SOUND if the file may be one of libdb, as far as its head and its size show. */
+static enum store_proof look_at_head(int fd, struct buf *why)
+{
+	struct stat st;
+	struct head head;
+	ssize_t n = fstat(fd, &st) < 0 ? -1 : pread(fd, &head, sizeof head, 0);
+
+	if (n < 0) {
+		buf_adds(why, strerror(errno));
+		return STORE_COULD_NOT_TELL;
+	}
+	if (n == (ssize_t)sizeof head && (head.magic == bswap_32(DB_BTREEMAGIC) || head.magic == bswap_32(DB_HASHMAGIC)))
+		head = (struct head){ .magic = bswap_32(head.magic), .page_size = bswap_32(head.page_size), .last_page = bswap_32(head.last_page) };
+	if (n == (ssize_t)sizeof head && (head.magic == DB_BTREEMAGIC || head.magic == DB_HASHMAGIC) &&
+	    store_is_plausible(st.st_size, ((uint64_t)head.last_page + 1) * head.page_size))
+		return STORE_SOUND;
+	buf_adds(why, "damaged, or no map of Berkeley DB");
+	return STORE_DAMAGED;
 }
 
 enum store_proof bdb_verify(int fd, bool in_environment, struct buf *why)
 {
+	enum store_proof proof = look_at_head(fd, why);
+
+	if (proof != STORE_SOUND)
+		return proof;
 	switch (stamp_check(fd)) {
 	case STAMP_GOOD:
 		return STORE_SOUND;
 	case STAMP_NONE:
-		return look_through(fd, false, why);
+		return look_through(fd, why);
 	case STAMP_BAD:
 		if (in_environment)
-			return look_through(fd, true, why);
+			return look_through(fd, why);
 		buf_adds(why, "is not as it was made: damaged, or changed in place by another program");
 		return STORE_DAMAGED;
 	case STAMP_UNREADABLE:

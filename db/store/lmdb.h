@@ -11,6 +11,7 @@
 #include <lmdb.h>
 
 #include "db/store/change.h"
+#include "db/store/stamp.h"
 #include "db/store/store.h"
 #include "lib/buf.h"
 
@@ -56,6 +57,12 @@ void lmdb_close(struct lmdb_map *l);
  */
 enum store_proof lmdb_verify(const char *map, int fd, unsigned *flags, bool *sealed, struct buf *why);
 
+/* Its two steps: does the file, if it is one of LMDB, fit its seal?  `why` is set for STAMP_BAD and STAMP_UNREADABLE. */
+enum stamp_state lmdb_check_seal(int fd, struct buf *why) __attribute__((warn_unused_result));
+
+/* Where there is no seal: a child reads it through, with `flags` of lmdb_open(). */
+enum store_proof lmdb_look(const char *map, int fd, unsigned flags, struct buf *why);
+
 /*
  * How a map without seal is read.  Who may write LMDB's lock file, as the owner of the map, uses it: *flags becomes 0.  It is for
  * nobody else, since who can lock it can stop everybody.  All others read as Postfix does: without it (MDB_NOLOCK), under a
@@ -81,12 +88,6 @@ const char *lmdb_locker(pid_t holder, const char *otherwise);
 
 /* Reading waits so long for any lock. */
 #define LMDB_WAIT_MS 5000
-
-/*
- * The first two pages belong to the last two transactions, and LMDB believes the one with the higher number: a damaged number
- * there brings back the past, which for a new map is an empty one.  False with errno, 0 if the content is to blame.
- */
-bool lmdb_metas_agree(int fd);
 
 /* True if a code of LMDB says that the content is to blame. */
 bool lmdb_is_damage(int code);

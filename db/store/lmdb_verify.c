@@ -27,10 +27,18 @@ static bool is_string(const MDB_val *v, bool bare)
 	return nul != NULL ? nul == (const char *)v->mv_data + v->mv_size - 1 : bare;
 }
 
-/* What makes a record: a damaged length shows itself as a NUL in the middle or none at the end. */
+/* What makes a record: a damaged length shows itself as a NUL in the middle or none at the end.  A note may hold any bytes. */
 static bool is_record(const MDB_val *key, const MDB_val *value)
 {
-	return (is_string(key, false) || record_is_note(key->mv_data, key->mv_size)) && is_string(value, true);
+	return record_is_note(key->mv_data, key->mv_size) ? value->mv_size > 0 : is_string(key, false) && is_string(value, true);
+}
+
+/* False if the stamp shows that the file had a seal, which nobody broke before a change: it is gone by damage. */
+static bool is_without_seal(const struct lmdb_map *l)
+{
+	MDB_val key = { STAMP_KEY_LENGTH, (void *)(uintptr_t)stamp_key }, value;
+
+	return mdb_get(l->txn, l->dbi, &key, &value) != 0 || stamp_is_broken(value.mv_data, value.mv_size);
 }
 
 /*
@@ -63,7 +71,7 @@ static int walk_strictly(const struct lmdb_map *l)
 	}
 	if (code != MDB_NOTFOUND)
 		return code;
-	return entries == stat.ms_entries && (entries == 0 || leads_to(l, &last_key, &last_value)) ? 0 : MDB_CORRUPTED;
+	return entries == stat.ms_entries && (entries == 0 || leads_to(l, &last_key, &last_value)) && is_without_seal(l) ? 0 : MDB_CORRUPTED;
 }
 
 /* What LMDB keeps in its first two pages (data version 1), behind a page header of this size. */
@@ -83,6 +91,7 @@ struct meta {
 };
 
 #define META_START (sizeof(size_t) + 8)
+#define META_MAGIC 0xbeefc0deu
 
 static bool read_meta(int fd, off_t page, struct meta *meta)
 {
@@ -94,7 +103,12 @@ static bool read_meta(int fd, off_t page, struct meta *meta)
 	return n == (ssize_t)sizeof *meta;
 }
 
-bool lmdb_metas_agree(int fd)
+/*
+ * The first two pages belong to the last two transactions, and LMDB believes the one with the higher number: a damaged number
+ * there brings back the past, which for a new map is an empty one.  *used becomes how much of the file they know of.  False with
+ * errno, 0 if the content is to blame.
+ */
+static bool metas_agree(int fd, uint64_t *used)
 {
 	struct meta first, second;
 
@@ -103,9 +117,10 @@ bool lmdb_metas_agree(int fd)
 		if (!read_meta(fd, 0, &first) || !read_meta(fd, first.dbs[0].page_size, &second))
 			return false;
 		errno = 0;
-		if (first.magic != second.magic || first.version != second.version ||
+		if (first.magic != META_MAGIC || first.magic != second.magic || first.version != second.version ||
 		    first.dbs[0].page_size != second.dbs[0].page_size)
 			return false;
+		*used = ((first.last_page > second.last_page ? first.last_page : second.last_page) + 1) * (uint64_t)first.dbs[0].page_size;
 		if (first.transaction + 1 == second.transaction || second.transaction + 1 == first.transaction)
 			return true;
 	}
@@ -157,33 +172,50 @@ static int look_through(void *context, struct buf *out)
 	return code == 0 ? STORE_LOOKS_SOUND : lmdb_is_damage(code) ? STORE_LOOKS_DAMAGED : STORE_CANNOT_LOOK;
 }
 
+enum store_proof lmdb_look(const char *map, int fd, unsigned flags, struct buf *why)
+{
+	struct look look = { map, flags };
+	struct stat st = { 0 };
+	uint64_t used = 0;
+
+	fstat(fd, &st);
+	/* the rest of a large file is not read */
+	if (metas_agree(fd, &used) && used < (uint64_t)st.st_size)
+		st.st_size = (off_t)used;
+	return store_look(look_through, &look, st.st_size, why);
+}
+
+enum stamp_state lmdb_check_seal(int fd, struct buf *why)
+{
+	enum stamp_state state = STAMP_NONE;
+	uint64_t used = 0;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || !metas_agree(fd, &used)) {
+		state = errno != 0 ? STAMP_UNREADABLE : STAMP_BAD;
+		buf_adds(why, errno != 0 ? strerror(errno) : "damaged, or no LMDB map");
+	} else if (store_is_plausible(st.st_size, used)) {
+		state = stamp_check(fd);
+		if (state == STAMP_UNREADABLE)
+			buf_adds(why, strerror(errno));
+		else if (state == STAMP_BAD)
+			buf_adds(why, "is not as it was made: damaged, or changed in place by another program");
+	}
+	return state;
+}
+
 enum store_proof lmdb_verify(const char *map, int fd, unsigned *flags, bool *sealed, struct buf *why)
 {
-	struct look look = { .path = map };
-	struct stat st = { 0 };
-
-	switch (stamp_check(fd)) {
+	switch (lmdb_check_seal(fd, why)) {
 	case STAMP_GOOD:
 		*flags = MDB_NOLOCK;
 		*sealed = true;
 		return STORE_SOUND;
 	case STAMP_NONE:
-		if (!lmdb_metas_agree(fd)) {
-			const int code = errno;
-
-			buf_adds(why, code != 0 ? strerror(code) : "damaged, or no LMDB map");
-			return code != 0 ? STORE_COULD_NOT_TELL : STORE_DAMAGED;
-		}
-		if (!lmdb_choose_lock(map, fd, flags, why))
-			return STORE_COULD_NOT_TELL;
-		look.flags = *flags;
-		fstat(fd, &st);
-		return store_look(look_through, &look, st.st_size, why);
+		return lmdb_choose_lock(map, fd, flags, why) ? lmdb_look(map, fd, *flags, why) : STORE_COULD_NOT_TELL;
 	case STAMP_BAD:
-		buf_adds(why, "is not as it was made: damaged, or changed in place by another program");
 		return STORE_DAMAGED;
 	case STAMP_UNREADABLE:
-		buf_adds(why, strerror(errno));
 		return STORE_COULD_NOT_TELL;
 	}
 	return STORE_COULD_NOT_TELL;

@@ -78,6 +78,11 @@ bool stamp_parse(struct stamp *stamp, const char *value, size_t n)
 	return stamp->source != NULL;
 }
 
+bool stamp_is_broken(const char *value, size_t n)
+{
+	return n > MAGIC_LENGTH && value[0] == STAMP_BROKEN && memcmp(value + 1, &MAGIC[1], MAGIC_LENGTH - 1) == 0;
+}
+
 void stamp_free(struct stamp *stamp)
 {
 	free(stamp->source);

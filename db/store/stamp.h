@@ -54,6 +54,12 @@ void stamp_add(struct buf *out, const struct stamp *stamp);
 /* Reads a stored value of `n` bytes.  False if it is none; otherwise stamp_free() is due. */
 bool stamp_parse(struct stamp *stamp, const char *value, size_t n);
 
+/*
+ * True for a stored value whose seal was broken before the map was changed in place.  In a file where no seal is found, any other
+ * is the ruin of one: the file promises to be as it was built, and is not.
+ */
+bool stamp_is_broken(const char *value, size_t n);
+
 void stamp_free(struct stamp *stamp);
 
 enum stamp_state {

@@ -10,6 +10,9 @@
 #define LOOK_MS_AT_LEAST 60000
 #define LOOK_MS_PER_MB 100
 
+/* An environment may know of more pages than it has noted in the file. */
+#define SIZE_UNKNOWN ((uint64_t)1 << 30)
+
 bool record_is_note(const char *key, size_t n)
 {
 	return n > 1 && key[0] == '\0';
@@ -32,6 +35,11 @@ size_t store_base_length(const char *path)
 			return n - m;
 	}
 	return n;
+}
+
+bool store_is_plausible(int64_t size, uint64_t used)
+{
+	return (uint64_t)size / 2 <= used || (uint64_t)size - used <= SIZE_UNKNOWN;
 }
 
 enum store_proof store_look(int (*look)(void *context, struct buf *said), void *context, int64_t size, struct buf *why)

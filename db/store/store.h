@@ -61,6 +61,12 @@ enum store_proof {
 	STORE_COULD_NOT_TELL,   /* all else: no memory, no right, a disk that cannot be read, a child that was killed */
 };
 
+/*
+ * False for a file that has far more bytes than its library knows of.  It is no map that was built here, and may be as good as
+ * endless (a sparse file), so that nobody should read all of it.
+ */
+bool store_is_plausible(int64_t size, uint64_t used);
+
 /* What `look` of store_look() returns. */
 enum { STORE_LOOKS_SOUND, STORE_LOOKS_DAMAGED, STORE_CANNOT_LOOK };
 

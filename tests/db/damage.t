@@ -126,6 +126,42 @@ for my $type (sort keys %suffix) {
 	is look($type, "$base.2", "key\xc2\xb7zlmtp")->{status}, 0, '... also where no seal is';
 }
 
+# A map without a seal, as a live one of LMDB is, and damage that takes the seal along.
+for my $type (sort keys %suffix) {
+	my $base = build($type);
+	my $file = "$base.$suffix{$type}";
+	is update($type, $base, 'set', 'live', 'yes')->{status}, 0, "$type: a map is changed";
+	my $live = slurp($file);
+	# all pages with a value, as one may be of the past
+	my sub fill_pages($byte) {
+		my @places;
+		push @places, $-[0] & ~4095 while $live =~ /value17/g;
+		substr $live, $_, 4096, $byte x 4096 for @places;
+	}
+	my %damage = (
+		'a page of zeros' => sub { fill_pages("\0") },
+		'a page of other bytes' => sub { fill_pages("\x5a") },
+		'a value, and all of the seal' => sub {
+			$live =~ s/value17/valuex7/g;
+			$live =~ s/[\367-](?=zlmtp stamp 1 check=)/y/g;
+			$live =~ s/(?<=yzlm)tp stamp 1 check=[0-9a-f]{16}/"z" x 34/ge;
+		},
+	);
+	for my $what (sort keys %damage) {
+		my $whole = $live;
+		$damage{$what}->();
+		put($file, $live);
+		is update($type, $base, 'check')->{status}, 2, "... $what: check says damaged";
+		is look($type, $base, 'live')->{status}, 75, '... a lookup could not tell';
+		is update($type, $base, 'set', 'another', 'one')->{status}, 65, '... and no change is taken';
+		is update($type, $base, 'delete', 'live')->{status}, 65, '... nor a removal';
+		is slurp($file), $live, '... the file stays as it is';
+		$live = $whole;
+	}
+	put($file, $live);
+	is update($type, $base, 'set', 'another', 'one')->{status}, 0, '... as it was, it is changed';
+}
+
 for my $type (qw(btree bhash)) {
 	my $base = build($type);
 	my @env = environment($base =~ s{/map$}{}r);
@@ -224,6 +260,41 @@ for my $type (sort keys %suffix) {
 		is update($type, $base, 'check')->{status}, 3, '... check could not tell';
 		update($type, $base, 'recover');
 		ok !-e "$file.damaged", '... and recover leaves it alone';
+	}
+}
+
+# A file that seems to be very large: it is not read to its end, whatever its first bytes are.
+for my $type (sort keys %suffix) {
+	for my $head ('none', 'its own', 'its own, unsealed') {
+		my $base = build($type);
+		my $file = "$base.$suffix{$type}";
+		unseal($file) if $head =~ /unsealed/;
+		truncate $file, 0 or die if $head eq 'none';
+		my $bytes = slurp($file);
+		truncate $file, 1 << 42 or die "$file: $!";
+		my $got = look($type, $base, 'key17');
+		# a program that maps LMDB's file for writing makes it as large as it may become
+		my $may_be = $type eq 'lmdb' && $head =~ /unsealed/;
+		is $got->{status}, $may_be ? 0 : 75, "$type: 4 TB of nothing, its head $head: a lookup could not tell, at once" or diag $got->{err};
+		my $size = -s $file;
+		$got = update($type, $base, 'check');
+		is $got->{status}, $may_be ? 0 : 2, '... so does check' or diag $got->{out};
+		$got = update($type, $base, 'set', 'a', 'b');
+		is $got->{status}, $may_be ? 0 : 65, '... no change is taken' or diag $got->{err};
+		ok -s $file >= $size, '... it is not made smaller';
+		unlink $file;
+	}
+}
+
+{
+	my $text = scratch('huge');
+	put($text, "key value\n");
+	truncate $text, 1 << 42 or die;
+	for my $command (["$db/newdb", '-s', $text], ["$db/newdb", '-s', '-t', 'bhash', scratch('of-input'), '-'],
+		["$db/dblookup", '-t', 'unordered', $text, 'key'], ["$db/dbupdate", $text, 'replace']) {
+		my $got = run(['/bin/sh', '-c', 'ulimit -v 8000000; exec timeout 20 "$@" <"$0"', $text, @$command]);
+		ok $got->{status} >= 65 && $got->{status} < 80, "a text of 4 TB is refused at once: @$command[0, 1]" or diag $got->{status};
+		like $got->{err}, qr/\A[^\n]*(?:File too large|NUL)[^\n]*\n\z/, '... in one line';
 	}
 }
 

@@ -63,6 +63,25 @@ static void trouble_has_its_errno(void **state)
 	buf_free(&out);
 }
 
+static void a_file_that_seems_endless_is_refused_before_it_is_read(void **state)
+{
+	struct buf out = { .limit = 10 }, unlimited = { 0 };
+	const char *path = scratch_text("sparse", "a line\n");
+	int fd = open(path, O_RDONLY);
+
+	(void)state;
+	assert_int_equal(truncate(path, (off_t)1 << 42), 0);
+	assert_false(file_read_path(path, &out));
+	assert_int_equal(errno, EFBIG);
+	assert_int_equal(out.size, 0);
+	assert_false(file_read(fd, &unlimited));
+	assert_int_equal(errno, EFBIG);
+	assert_int_equal(unlimited.size, 0);
+	close(fd);
+	buf_free(&out);
+	buf_free(&unlimited);
+}
+
 static void what_is_no_file_is_called_what_it_is(void **state)
 {
 	struct buf out = { 0 };
@@ -90,6 +109,7 @@ int main(void)
 		cmocka_unit_test(whole_files_are_read_behind_what_is_there),
 		cmocka_unit_test(pipes_are_read_to_their_end),
 		cmocka_unit_test(trouble_has_its_errno),
+		cmocka_unit_test(a_file_that_seems_endless_is_refused_before_it_is_read),
 		cmocka_unit_test(what_is_no_file_is_called_what_it_is),
 	};
 

@@ -51,6 +51,22 @@ static void a_stamp_can_be_read_again(void **state)
 	buf_free(&value);
 }
 
+static void a_broken_seal_is_told_from_the_ruin_of_one(void **state)
+{
+	struct buf value = { 0 };
+
+	(void)state;
+	stamp_add(&value, &sample);
+	assert_false(stamp_is_broken(value.data, value.len));
+	value.data[0] = STAMP_BROKEN;
+	assert_true(stamp_is_broken(value.data, value.len));
+	value.data[5] ^= 1;
+	assert_false(stamp_is_broken(value.data, value.len));
+	assert_false(stamp_is_broken("-", 1));
+	assert_false(stamp_is_broken("", 0));
+	buf_free(&value);
+}
+
 static void no_key_of_a_text_is_the_key_of_the_stamp(void **state)
 {
 	(void)state;
@@ -177,6 +193,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_stamp_can_be_read_again),
+		cmocka_unit_test(a_broken_seal_is_told_from_the_ruin_of_one),
 		cmocka_unit_test(no_key_of_a_text_is_the_key_of_the_stamp),
 		cmocka_unit_test(a_seal_is_found_wherever_it_stands),
 		cmocka_unit_test(every_changed_bit_shows),
