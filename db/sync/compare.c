@@ -151,6 +151,27 @@ static void take_listed(struct comparison *c, const struct ldap_entry *entry)
 	add_listed(c, &uuid, version);
 }
 
+static int compare_listed(const void *a, const void *b)
+{
+	return memcmp(((const struct listed *)a)->uuid.bytes, ((const struct listed *)b)->uuid.bytes, SYNC_UUID);
+}
+
+/* Several entries with one entryUUID are asked for once; what they have is not told by a version. */
+static void make_unique(struct comparison *c)
+{
+	size_t kept = 0;
+
+	if (c->count > 1)
+		qsort(c->list, c->count, sizeof *c->list, compare_listed);
+	for (size_t i = 0; i < c->count; i++) {
+		if (kept > 0 && compare_listed(&c->list[kept - 1], &c->list[i]) == 0)
+			c->list[kept - 1].version = 0;
+		else
+			c->list[kept++] = c->list[i];
+	}
+	c->count = kept;
+}
+
 static void add_unseen(void *context, const struct sync_uuid *uuid)
 {
 	add_listed(context, uuid, 0);
@@ -166,6 +187,7 @@ int compare_after_full_read(struct comparison *c, LDAP *ld)
 			c->list[kept++] = c->list[i];
 	c->count = kept;
 	c->follows_full_read = true;
+	make_unique(c);
 	return read_portion(c, ld);
 }
 
@@ -186,7 +208,14 @@ static void take_read(struct comparison *c, const struct ldap_entry *entry)
 	uint64_t version;
 	bool was_there;
 
-	if (listed == NULL || listed->is_known)
+	if (listed == NULL)
+		return;
+	if (listed->is_read) {
+		listed->is_twin = true;
+		copy_twin(c->copy, c->number, &uuid, entry);
+	}
+	listed->is_read = true;
+	if (listed->is_known)
 		return;
 	listed->is_known = true;
 	/* it was there before the refresh, and the refresh left it out */
@@ -213,6 +242,8 @@ static void drop_the_others(struct comparison *c)
 	for (size_t i = c->asked; i < c->asked + c->portion; i++) {
 		struct buf name = { 0 };
 
+		if (c->list[i].is_read && !c->list[i].is_twin)
+			copy_no_twin(c->copy, c->number, &c->list[i].uuid);
 		if (c->list[i].is_known || !copy_has(c->copy, c->number, &c->list[i].uuid, &version))
 			continue;
 		if (c->counts.surplus++ < LOOK_AT && copy_name(c->copy, c->number, &c->list[i].uuid, &name))
@@ -234,6 +265,7 @@ static int end_of_search(struct comparison *c, LDAP *ld)
 			c->stage = COMPARE_DONE;
 			return LDAP_SUCCESS;
 		}
+		make_unique(c);
 		copy_each_unseen(c->copy, c->number, add_unseen, c);
 		return read_portion(c, ld);
 	case COMPARE_READING:

@@ -28,6 +28,7 @@
 struct listed {
 	struct sync_uuid uuid;
 	bool is_known;           /* it was found when it was asked for, or the server has spoken of it meanwhile */
+	bool is_read, is_twin;   /* it was found, and so was another entry with its entryUUID */
 	uint64_t version;        /* rule_version(); 0: that does not tell that it was read meanwhile */
 };
 

@@ -596,6 +596,13 @@ void content_mark(struct content *c, unsigned rule, const struct sync_uuid *uuid
 		e->mark = mark;
 }
 
+bool content_is_marked(const struct content *c, unsigned rule, const struct sync_uuid *uuid, unsigned mark)
+{
+	const struct item *e = find_item(c, rule, uuid);
+
+	return e != NULL && !e->is_gone && e->mark == mark;
+}
+
 bool content_version(const struct content *c, unsigned rule, const struct sync_uuid *uuid, uint64_t *version)
 {
 	const struct item *e = find_item(c, rule, uuid);

@@ -44,6 +44,7 @@ bool content_has_entries(const struct content *content);
 
 /* Puts a mark (not 0) on an entry; content_drop_unmarked() drops all entries of the rule that have another one. */
 void content_mark(struct content *content, unsigned rule, const struct sync_uuid *uuid, unsigned mark);
+bool content_is_marked(const struct content *content, unsigned rule, const struct sync_uuid *uuid, unsigned mark);
 void content_drop_unmarked(struct content *content, unsigned rule, unsigned mark);
 
 /*

@@ -32,6 +32,8 @@ struct rule_copy {
 	bool lacks;              /* an entry that was said to be there since then */
 	unsigned mark;           /* of the entries that were spoken of since then */
 	unsigned round;          /* of the comparison that runs, or of the last one */
+	struct table twins;      /* hashes of entryUUIDs that several entries have */
+	bool told_twice;         /* the last refresh spoke of an entryUUID under two names */
 	struct buf cookie;
 	bool is_void;            /* there is nothing to go on from, but the cookie says how far the map has come */
 	bool has_new_cookie;
@@ -187,9 +189,44 @@ static bool put_entry(struct rule_copy *r, const struct sync_uuid *uuid, const s
 	return is_new;
 }
 
+static uintptr_t twin_cell(const struct sync_uuid *uuid)
+{
+	return (uintptr_t)hash_bytes(HASH_START, (const char *)uuid->bytes, SYNC_UUID) | 1;
+}
+
+/* Of which of several entries is it said?  Only a search tells, in which all of them are. */
+static bool is_twin(struct rule_copy *r, const struct sync_uuid *uuid)
+{
+	const uintptr_t cell = twin_cell(uuid);
+	const bool is_one = content_has(r->copy->content, r->number, uuid) && table_find(&r->twins, cell, &cell) != NULL;
+
+	if (is_one)
+		copy_doubt(r->copy);
+	return is_one;
+}
+
+/* The same refresh had it under another name: the entry that came first stays until all is compared. */
+static bool is_second(struct rule_copy *r, const struct sync_uuid *uuid, const struct ldap_entry *e)
+{
+	struct buf name = { 0 };
+	const bool is_one = content_is_marked(r->copy->content, r->number, uuid, r->mark)
+		&& content_name(r->copy->content, r->number, uuid, &name) && strcmp(buf_str(&name), e->dn) != 0;
+
+	buf_free(&name);
+	if (is_one)
+		copy_doubt(r->copy);
+	r->told_twice = r->told_twice || is_one;
+	return is_one;
+}
+
 static void put(void *context, const struct sync_uuid *uuid, void *entry)
 {
-	put_entry(context, uuid, entry);
+	struct rule_copy *r = context;
+
+	if (is_twin(r, uuid) || is_second(r, uuid, entry))
+		speak_of(r, uuid);
+	else
+		put_entry(r, uuid, entry);
 }
 
 static void keep(void *context, const struct sync_uuid *uuid)
@@ -204,7 +241,8 @@ static void drop(void *context, const struct sync_uuid *uuid)
 {
 	struct rule_copy *r = context;
 
-	content_drop(r->copy->content, r->number, uuid);
+	if (!is_twin(r, uuid))
+		content_drop(r->copy->content, r->number, uuid);
 	r->has_said = true;
 }
 
@@ -255,6 +293,7 @@ void copy_begin_round(struct copy *copy, size_t rule)
 	const int64_t now = clock_ms();
 
 	copy->rules[rule].round++;
+	copy->rules[rule].told_twice = false;
 	if (now - copy->told_since < NAME_AGAIN_MS)
 		return;
 	table_free(&copy->told);
@@ -297,6 +336,31 @@ bool copy_put(struct copy *copy, size_t rule, const struct sync_uuid *uuid, cons
 void copy_drop(struct copy *copy, size_t rule, const struct sync_uuid *uuid)
 {
 	content_drop(copy->content, (unsigned)rule, uuid);
+}
+
+void copy_twin(struct copy *copy, size_t rule, const struct sync_uuid *uuid, const struct ldap_entry *other)
+{
+	struct rule_copy *r = &copy->rules[rule];
+	const uintptr_t cell = twin_cell(uuid);
+
+	copy->complaints++;
+	if (table_find(&r->twins, cell, &cell) == NULL)
+		table_add(&r->twins, cell);
+	report_entry(copy, r->rule, other, "has the entryUUID of another entry, and is not copied; delete it and add it again without that");
+}
+
+void copy_no_twin(struct copy *copy, size_t rule, const struct sync_uuid *uuid)
+{
+	const uintptr_t cell = twin_cell(uuid);
+	uintptr_t *found = table_find(&copy->rules[rule].twins, cell, &cell);
+
+	if (found != NULL)
+		table_remove(&copy->rules[rule].twins, found);
+}
+
+bool copy_was_told_twice(const struct copy *copy, size_t rule)
+{
+	return copy->rules[rule].told_twice;
 }
 
 bool copy_name(const struct copy *copy, size_t rule, const struct sync_uuid *uuid, struct buf *name)
@@ -503,6 +567,7 @@ struct copy *copy_open(const struct copy_settings *settings, int *status, struct
 
 		*r = (struct rule_copy){
 			.copy = copy, .rule = &settings->rules[i], .number = (unsigned)i, .mark = 1,
+			.twins = { .hash = told_hash, .matches = is_told },
 			.sink = { .context = r, .put = put, .keep = keep, .drop = drop, .drop_rest = drop_rest, .commit = commit,
 			          .rollback = rollback },
 		};
@@ -524,6 +589,7 @@ void copy_close(struct copy **copy)
 		return;
 	for (size_t i = 0; i < c->settings->rule_count; i++) {
 		buf_free(&c->rules[i].cookie);
+		table_free(&c->rules[i].twins);
 	}
 	free(c->rules);
 	free(c->compared.server);

@@ -79,6 +79,16 @@ void copy_drop(struct copy *copy, size_t rule, const struct sync_uuid *uuid);
 bool copy_name(const struct copy *copy, size_t rule, const struct sync_uuid *uuid, struct buf *name);
 
 /*
+ * `other` has the entryUUID of the entry that was found before it in the same search.  It is named, and not copied; from now on what the
+ * server says of this entryUUID is a reason to compare, until only one entry has it.
+ */
+void copy_twin(struct copy *copy, size_t rule, const struct sync_uuid *uuid, const struct ldap_entry *other);
+void copy_no_twin(struct copy *copy, size_t rule, const struct sync_uuid *uuid);
+
+/* True if a refresh spoke of several entries with one entryUUID, and the rule was not compared since. */
+bool copy_was_told_twice(const struct copy *copy, size_t rule);
+
+/*
  * True if the whole should be compared with the server at `uri`: that was not done since copy_open(), as nobody knows what has
  * happened to the server before, or longer ago than `interval` (seconds; 0: any time will do), or with another server, or there is
  * doubt.

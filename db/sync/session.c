@@ -457,7 +457,7 @@ static enum session_news go_on_comparing(struct session *s, size_t number, struc
 	if (c->follows_full_read) {
 		if (c->counts.hidden > 0)
 			return refuse_hidden(s, number, why);
-		search->is_compared = true;
+		search->is_compared = !copy_was_told_twice(s->copy, number);
 		add_found(s, c);
 		return SESSION_BUSY;
 	}

@@ -482,6 +482,42 @@ subtest 'entries that cannot be used' => sub {
 	is $sync->find("alias1\@$domain"), 'third@x.example', 'until it is good again';
 };
 
+subtest 'two entries with one entryUUID, as a copied line of a dump makes them' => sub {
+	my $uuid = '991be560-79fe-1041-8fdf-07869247b569';
+	my $twin = sub ($name) { RealSlapd::account($name) =~ s/\n\n/\nentryUUID: $uuid\n\n/r };
+	my $said_so = qr/^ldapsync: rule accounts: "mail=berta\@$domain,[^"]*": has the entryUUID of another entry, and is not copied/m;
+	my $slapd = RealSlapd->new(users => 3, aliases => 0, no_tls => 1, ldif => $twin->('anna') . $twin->('berta'))->start;
+	for my $way ({}, { environment => 1 }) {
+		my $sync = LdapSync->new($slapd, %$way, settings => "compare 1s\n");
+		my $box = sub ($name) { $sync->find("$name\@$domain") // 'missing' };
+		for my $run (1 .. 3) {
+			my ($exit, $said) = $sync->once;
+			is $exit, 65, "run $run: is told by the exit status" or diag $said;
+			like $said, $said_so, '... and by a line';
+			is $box->('anna'), "smtp-lmtp!node!$domain/anna%2", '... the first of them is there';
+			is $box->('berta'), 'missing';
+		}
+		$sync->start;
+		ok $sync->hears($said_so, 10 * $slow), 'one that stays says so';
+		for my $name (qw(berta anna)) {
+			$slapd->change("dn: mail=$name\@$domain,$tree\nchangetype: modify\nreplace: mailbox\nmailbox: new/$name\n\n");
+			$slapd->add_account("behind-$name");
+			cmp_ok seconds_until($sync, "behind-$name\@$domain", "smtp-lmtp!node!$domain/behind-$name%2"), '<', 90, "$name changes";
+			is $box->('berta'), 'missing', '... which takes nothing from the first';
+		}
+		cmp_ok seconds_until($sync, "anna\@$domain", 'smtp-lmtp!node!new/anna%2'), '<', 90, 'a change of the first comes';
+		$slapd->remove('anna');
+		cmp_ok seconds_until($sync, "berta\@$domain", 'smtp-lmtp!node!new/berta%2'), '<', 90, 'when the first is gone the other one is copied';
+		cmp_ok seconds_until($sync, "anna\@$domain", undef), '<', 90, '... in its place';
+		is $sync->stop, 0;
+		is +($sync->once)[0], 0, 'and nothing is wrong any more';
+		$slapd->remove("behind-$_") for qw(anna berta);
+		$slapd->stop;
+		$slapd->reload(RealSlapd::suffix_entries() . join '', map { $twin->($_) } qw(anna berta));
+		$slapd->start;
+	}
+};
+
 subtest 'other rules' => sub {
 	my $slapd = RealSlapd->new(users => 5)->start;
 	my $sync = LdapSync->new($slapd);
