@@ -14,6 +14,7 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 
+/* Messages, and whom each belongs to. */
 struct batch {
 	struct spool_draft **drafts;
 	void **owners;
@@ -24,14 +25,51 @@ struct committer {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
-	int done_fd;               /* eventfd: a batch is done */
-	struct batch gathering;
-	struct batch batch;        /* the thread's while `busy` */
-	size_t told;               /* of a batch that is done: how many committer_next() has given back */
-	bool busy, done, end;
+	int done_fd;               /* eventfd: there is something in `done` */
+	struct batch given;        /* of who gives, until it starts them */
+	struct batch started;      /* with the lock */
+	struct batch working;      /* the thread's */
+	struct batch done;         /* with the lock */
+	size_t told;               /* of those in `done`: how many committer_next() has given back */
+	bool end;
 	struct committer_figures figures;
 };
 
+static void add(struct batch *b, struct spool_draft *draft, void *owner)
+{
+	b->drafts = xgrow(b->drafts, b->count, &b->capacity, sizeof(struct spool_draft *));
+	b->owners = xgrow(b->owners, b->count, &b->owner_capacity, sizeof(void *));
+	b->drafts[b->count] = draft;
+	b->owners[b->count++] = owner;
+}
+
+static void move_all(struct batch *from, struct batch *to)
+{
+	for (size_t i = 0; i < from->count; i++)
+		add(to, from->drafts[i], from->owners[i]);
+	from->count = 0;
+}
+
+/* Those that are done go to `done`, and the others stay. */
+static void sort_out(struct committer *c)
+{
+	struct batch *w = &c->working;
+	size_t left = 0;
+
+	for (size_t i = 0; i < w->count; i++) {
+		if (spool_is_done(w->drafts[i])) {
+			add(&c->done, w->drafts[i], w->owners[i]);
+		} else {
+			w->drafts[left] = w->drafts[i];
+			w->owners[left++] = w->owners[i];
+		}
+	}
+	if (left < w->count && eventfd_write(c->done_fd, 1) < 0)
+		complain("eventfd: %s", strerror(errno));
+	w->count = left;
+}
+
+/* Each wait for the disk is for who came meanwhile, and for who was made visible behind the one before. */
 static void *work(void *context)
 {
 	struct committer *c = context;
@@ -40,19 +78,20 @@ static void *work(void *context)
 	for (;;) {
 		int64_t begun;
 
-		while (!c->busy && !c->end)
+		while (c->started.count == 0 && c->working.count == 0 && !c->end)
 			pthread_cond_wait(&c->wake, &c->lock);
-		if (!c->busy)
+		if (c->started.count == 0 && c->working.count == 0)
 			break;
+		if (c->started.count > 0)
+			c->figures.batches++;
+		c->figures.messages += c->started.count;
+		move_all(&c->started, &c->working);
 		pthread_mutex_unlock(&c->lock);
 		begun = clock_ms();
-		spool_commit(c->batch.drafts, c->batch.count);
+		spool_commit_step(c->working.drafts, c->working.count);
 		pthread_mutex_lock(&c->lock);
 		c->figures.ms += (uint64_t)(clock_ms() - begun);
-		c->busy = false;
-		c->done = true;
-		if (eventfd_write(c->done_fd, 1) < 0)
-			complain("eventfd: %s", strerror(errno));
+		sort_out(c);
 	}
 	pthread_mutex_unlock(&c->lock);
 	return NULL;
@@ -96,8 +135,10 @@ void committer_destroy(struct committer **at)
 	pthread_join(c->thread, NULL);
 	pthread_mutex_destroy(&c->lock);
 	pthread_cond_destroy(&c->wake);
-	batch_free(&c->gathering);
-	batch_free(&c->batch);
+	batch_free(&c->given);
+	batch_free(&c->started);
+	batch_free(&c->working);
+	batch_free(&c->done);
 	close(c->done_fd);
 	free(c);
 	*at = NULL;
@@ -110,53 +151,35 @@ int committer_descriptor(const struct committer *c)
 
 void committer_give(struct committer *c, struct spool_draft *draft, void *owner)
 {
-	struct batch *b = &c->gathering;
-
-	b->drafts = xgrow(b->drafts, b->count, &b->capacity, sizeof(struct spool_draft *));
-	b->owners = xgrow(b->owners, b->count, &b->owner_capacity, sizeof(void *));
-	b->drafts[b->count] = draft;
-	b->owners[b->count++] = owner;
+	add(&c->given, draft, owner);
 }
 
 void committer_start(struct committer *c)
 {
-	struct batch idle;
-
-	if (c->gathering.count == 0)
+	if (c->given.count == 0)
 		return;
 	pthread_mutex_lock(&c->lock);
-	if (!c->busy && !c->done) {
-		idle = c->batch;
-		c->batch = c->gathering;
-		c->gathering = idle;
-		c->gathering.count = 0;
-		c->told = 0;
-		c->busy = true;
-		c->figures.batches++;
-		c->figures.messages += c->batch.count;
-		pthread_cond_signal(&c->wake);
-	}
+	move_all(&c->given, &c->started);
+	pthread_cond_signal(&c->wake);
 	pthread_mutex_unlock(&c->lock);
 }
 
 void *committer_next(struct committer *c, struct spool_draft **draft)
 {
+	void *owner = NULL;
 	eventfd_t count;
-	bool done;
 
 	pthread_mutex_lock(&c->lock);
-	done = c->done;
-	if (done && c->told == c->batch.count) {
-		c->done = done = false;
-		c->batch.count = c->told = 0;
+	if (c->told < c->done.count) {
+		*draft = c->done.drafts[c->told];
+		owner = c->done.owners[c->told++];
+	} else if (c->told > 0) {
+		c->told = c->done.count = 0;
 		if (eventfd_read(c->done_fd, &count) < 0 && errno != EAGAIN)
 			complain("eventfd: %s", strerror(errno));
 	}
 	pthread_mutex_unlock(&c->lock);
-	if (!done)
-		return NULL;
-	*draft = c->batch.drafts[c->told];
-	return c->batch.owners[c->told++];
+	return owner;
 }
 
 struct committer_figures committer_figures(struct committer *c)

@@ -1,6 +1,6 @@
 /*
- * Messages that are complete go to the disk together: while one batch is synced, the next one gathers (INTERNALS, states
- * E3 to E6).  A thread of its own waits for the disk, so that no other does.
+ * Messages that are complete go to the disk together: while it is waited for, the next ones gather (INTERNALS, states
+ * E3 to E6).  A thread of its own waits, so that no other does.
  */
 #ifndef ZL_CHANNEL_SERVER_COMMITTER_H
 #define ZL_CHANNEL_SERVER_COMMITTER_H
@@ -14,19 +14,19 @@ struct committer;
 
 struct committer *committer_create(void);
 
-/* Waits for the batch that is under way; drafts that were given and not committed are forgotten.  Clears the pointer. */
+/* Waits for those that were started; drafts that were given only are forgotten.  Clears the pointer. */
 void committer_destroy(struct committer **c);
 
-/* Readable when a batch is done. */
+/* Readable when committer_next() has something. */
 int committer_descriptor(const struct committer *c);
 
-/* Adds a complete message to the next batch.  It and its owner belong to the committer until committer_next(). */
+/* Adds a complete message.  It and its owner belong to the committer until committer_next(). */
 void committer_give(struct committer *c, struct spool_draft *draft, void *owner);
 
-/* Starts the next batch if none is under way. */
+/* All that were given go to the disk, by the next wait for it. */
 void committer_start(struct committer *c);
 
-/* The owner of a message whose batch is done, and *draft; NULL if there is none. */
+/* The owner of a message that is done (spool_status()), and *draft; NULL if there is none. */
 void *committer_next(struct committer *c, struct spool_draft **draft);
 
 /* Figures of the batches so far: how many, messages in them, milliseconds of waiting. */

@@ -48,6 +48,7 @@ struct spool_draft {
 	struct buf why;
 	bool linked;               /* the message is in queue/ */
 	bool visible;              /* the control file is in transport/ */
+	bool durable;              /* ... and its directory is on the disk */
 };
 
 /* For use in `return trouble(...)`. */
@@ -541,19 +542,6 @@ static void show_control(struct spool_draft *d)
 	must(d, d->visible, EX_CANTCREAT, "cannot create", d->transport);
 }
 
-static void sync_transport(struct spool_draft *d)
-{
-	must(d, publish_sync_directory(d->transport), EX_IOERR, "cannot sync the directory of", d->transport);
-}
-
-/* `step` for all that have not failed yet. */
-static void each(struct spool_draft *const *drafts, size_t count, void (*step)(struct spool_draft *d))
-{
-	for (size_t i = 0; i < count; i++)
-		if (drafts[i]->status == EX_OK)
-			step(drafts[i]);
-}
-
 /* ---- for a few messages ---- */
 
 /* What a thread waits for. */
@@ -601,6 +589,18 @@ static void sync_each(struct syncing *list, size_t count)
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
+/* A directory is opened for it, a file of the draft is open. */
+static void add_directory(struct syncing *list, size_t *n, struct spool_draft *d, const char *path)
+{
+	char *directory = file_directory(path);
+	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	must(d, fd >= 0, EX_IOERR, "cannot sync the directory of", path);
+	if (fd >= 0)
+		list[(*n)++] = (struct syncing){ .draft = d, .what = "cannot sync the directory of", .path = path, .fd = fd, .own = true };
+	free(directory);
+}
+
 static void sync_few(struct spool_draft *const *drafts, size_t count)
 {
 	struct syncing list[3 * (SYNCFS_FROM - 1)];
@@ -608,18 +608,15 @@ static void sync_few(struct spool_draft *const *drafts, size_t count)
 
 	for (size_t i = 0; i < count; i++) {
 		struct spool_draft *d = drafts[i];
-		char *directory;
-		int fd;
 
 		if (d->status != EX_OK)
 			continue;
-		directory = file_directory(d->queue);
-		fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		must(d, fd >= 0, EX_IOERR, "cannot sync the directory of", d->queue);
-		free(directory);
-		if (fd < 0)
+		if (d->visible) {
+			add_directory(list, &n, d, d->transport);
 			continue;
-		list[n++] = (struct syncing){ .draft = d, .what = "cannot sync the directory of", .path = d->queue, .fd = fd, .own = true };
+		}
+		begin_writing(d);
+		add_directory(list, &n, d, d->queue);
 		list[n++] = (struct syncing){ .draft = d, .what = "cannot write", .path = d->queue, .fd = d->message.fd };
 		list[n++] = (struct syncing){ .draft = d, .what = "cannot write", .path = d->control.temporary, .fd = d->control.fd };
 	}
@@ -643,39 +640,54 @@ static void sync_systems(struct spool_draft *const *drafts, size_t count)
 	}
 }
 
+/* What has failed is taken back from the queue: the control file first. */
+static void take_back(struct spool_draft *d)
+{
+	if (d->visible)
+		unlink(d->transport);
+	if (d->linked)
+		unlink(d->queue);
+	d->visible = d->linked = false;
+}
+
 /*
  * A scheduler never sees a control file without its message, nor one of which a power cut may leave a part.  For many
  * messages syncfs(2) is one wait where fsync(2) is three of each; for one it would wait for what others have written.
  */
-void spool_commit(struct spool_draft *const *drafts, size_t count)
+void spool_commit_step(struct spool_draft *const *drafts, size_t count)
 {
 	if (count == 0)
 		return;
 	file_as_user(drafts[0]->spool->uid, drafts[0]->spool->gid);
-	each(drafts, count, link_message);
-	if (count >= SYNCFS_FROM) {
+	for (size_t i = 0; i < count; i++)
+		if (drafts[i]->status == EX_OK && !drafts[i]->linked)
+			link_message(drafts[i]);
+	if (count >= SYNCFS_FROM)
 		sync_systems(drafts, count);
-		each(drafts, count, show_control);
-		sync_systems(drafts, count);
-	} else {
-		each(drafts, count, begin_writing);
+	else
 		sync_few(drafts, count);
-		each(drafts, count, show_control);
-		each(drafts, count, sync_transport);
-	}
-	/* what has failed is taken back from the queue: the control file first */
 	for (size_t i = 0; i < count; i++) {
 		struct spool_draft *d = drafts[i];
 
-		if (d->status == EX_OK)
-			continue;
-		if (d->visible)
-			unlink(d->transport);
-		if (d->linked)
-			unlink(d->queue);
-		d->visible = d->linked = false;
+		if (d->status == EX_OK && d->visible)
+			d->durable = true;
+		else if (d->status == EX_OK)
+			show_control(d);
+		if (d->status != EX_OK)
+			take_back(d);
 	}
 	file_as_oneself();
+}
+
+bool spool_is_done(const struct spool_draft *d)
+{
+	return d->durable || d->status != EX_OK;
+}
+
+void spool_commit(struct spool_draft *const *drafts, size_t count)
+{
+	spool_commit_step(drafts, count);
+	spool_commit_step(drafts, count);
 }
 
 int spool_status(const struct spool_draft *d)

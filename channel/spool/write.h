@@ -80,10 +80,14 @@ size_t spool_held(const struct spool_draft *draft);
 int spool_end(struct spool_draft *draft, struct buf *why);
 
 /*
- * Puts complete messages into the queue, all with the same few syncs (INTERNALS, states E3 to E6).  spool_status() of
- * each is EX_OK if it survives a power cut now, else EX_IOERR or EX_CANTCREAT with spool_why(), and it is not in the
- * queue.  All of one spool.
+ * One wait for the disk, which takes each of the messages on, all of one spool (INTERNALS): who is new from E2 to E5, who came to E5 by the step
+ * before to E6.  Then spool_is_done(), as after a failure: spool_status() is EX_OK if the message survives a power cut
+ * now, else EX_IOERR or EX_CANTCREAT with spool_why(), and it is not in the queue.
  */
+void spool_commit_step(struct spool_draft *const *drafts, size_t count);
+bool spool_is_done(const struct spool_draft *draft);
+
+/* Complete messages of one spool into the queue, all by the same two steps. */
 void spool_commit(struct spool_draft *const *drafts, size_t count);
 int spool_status(const struct spool_draft *draft);
 const char *spool_why(const struct spool_draft *draft);

@@ -289,6 +289,41 @@ static void messages_of_one_commit_are_there_or_not_each_for_itself(void **state
 	buf_free(&why);
 }
 
+/* One wait for the disk serves who comes and who was made visible by the one before. */
+static void a_message_is_visible_behind_one_step_and_done_behind_the_next(void **state)
+{
+	struct spool spool = { .postoffice = office, .host = "hub.example.net" };
+	struct spool_draft *drafts[3];
+	struct buf why = { 0 };
+
+	(void)state;
+	assert_true(spool_open(&spool, &why));
+	for (size_t i = 0; i < 3; i++) {
+		assert_int_equal(spool_begin(&spool, &plain, &drafts[i], &why), EX_OK);
+		assert_int_equal(spool_add(drafts[i], MESSAGE, strlen(MESSAGE), &why), EX_OK);
+		assert_int_equal(spool_end(drafts[i], &why), EX_OK);
+	}
+	/* one alone, then each beside the one before */
+	for (size_t step = 1; step <= 4; step++) {
+		size_t first = step <= 2 ? 0 : step - 2, last = step <= 3 ? step : 3;
+
+		spool_commit_step(drafts + first, last - first);
+		for (size_t i = first; i < last; i++) {
+			char *control = xasprintf("%s/transport/%s", office, spool_job(drafts[i]));
+
+			assert_int_equal(spool_status(drafts[i]), EX_OK);
+			assert_int_equal(access(control, F_OK), 0);
+			assert_int_equal(spool_is_done(drafts[i]), step >= i + 2);
+			free(control);
+		}
+	}
+	for (size_t i = 0; i < 3; i++)
+		spool_free(&drafts[i]);
+	assert_int_equal(file_count(), 6);
+	spool_close(&spool);
+	buf_free(&why);
+}
+
 static void reading_failure_leaves_nothing_behind(void **state)
 {
 	struct buf why = { 0 };
@@ -335,6 +370,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(envelopes_that_would_break_the_files_are_refused, make_office, remove_office),
 		cmocka_unit_test_setup_teardown(failure_leaves_nothing_behind, make_office, remove_office),
 		cmocka_unit_test_setup_teardown(messages_of_one_commit_are_there_or_not_each_for_itself, make_office, remove_office),
+		cmocka_unit_test_setup_teardown(a_message_is_visible_behind_one_step_and_done_behind_the_next, make_office, remove_office),
 		cmocka_unit_test_setup_teardown(reading_failure_leaves_nothing_behind, make_office, remove_office),
 		cmocka_unit_test(quads_survive_the_scan_whatever_is_in_them),
 	};
