@@ -80,6 +80,12 @@ void file_as_oneself(void);
 /* The directory of `path`, allocated: "." without a slash. */
 char *file_directory(const char *path);
 
+/*
+ * True if there is no such file.  What cannot be looked at (no right, links in a circle, a disk that cannot be read) may well be
+ * there, and is not missing.  errno is that of access(2).
+ */
+bool file_is_missing(const char *path);
+
 /* True if both tell of the same file, whatever its name and content. */
 bool file_is_same(const struct stat *a, const struct stat *b);
 

@@ -189,7 +189,7 @@ static void tell_message(struct reader *r, const struct control *c)
 		tell_settled(r, c, error == 0 ? &message : NULL);
 	} else if (error != 0) {
 		/* the control file goes first, so that it is not a message that is just being removed */
-		if (access(r->path, F_OK) < 0)
+		if (file_is_missing(r->path))
 			return;
 		if (error == ENOENT)
 			buf_adds(&text, "it has no message file");

@@ -13,6 +13,7 @@
 #include "lib/alloc.h"
 #include "lib/child.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 #include "lib/log.h"
 #include "lib/parse.h"
 
@@ -71,7 +72,7 @@ static const char *lacks(const struct reporter_options *o)
 		return "the program zlmtp-report";
 	if (o->dbases == NULL)
 		return "MAILVAR of ZENV, or option -F";
-	return access(o->dbases, F_OK) < 0 && errno == ENOENT ? o->dbases : NULL;
+	return file_is_missing(o->dbases) ? o->dbases : NULL;
 }
 
 bool reporter_is_there(const struct reporter *r)

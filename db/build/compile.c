@@ -1,5 +1,6 @@
 #include "db/build/compile.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,11 +39,15 @@ int compile_refuse_live(const char *target, struct buf *why)
 
 	for (size_t i = 0; i < sizeof signs_of_life / sizeof signs_of_life[0]; i++) {
 		char *path = xasprintf("%s%s", target, signs_of_life[i]);
-		bool is_there = access(path, F_OK) == 0;
+		int error = access(path, F_OK) == 0 ? 0 : errno;
 
+		if (error != 0 && error != ENOENT)
+			buf_addf(why, "%s: %s", path, strerror(error));
 		free(path);
-		if (!is_there)
+		if (error == ENOENT)
 			continue;
+		if (error != 0)
+			return EX_CANTCREAT;
 		buf_addf(why, "%s: dbupdate keeps this map up to date (there is a %s%s); use \"", target, target, signs_of_life[i]);
 		kept_add_maker(target, "dbupdate replace", why);
 		buf_adds(why, "\"");
@@ -101,7 +106,7 @@ enum compile_due compile_is_due(const struct compile *compile, const char **reas
 		map->read_once = true;
 	if (map == NULL)
 		*reason = "it cannot be opened";
-	else if (access(compile->target, F_OK) < 0)
+	else if (file_is_missing(compile->target))
 		*reason = "it is missing";
 	else if (!map_ready(map))
 		*reason = "it is damaged or cannot be read";

@@ -313,15 +313,16 @@ static void close_generations(struct live *live)
 static int open_generations(struct live *live, struct buf *why)
 {
 	char *journal = journal_path(live->path);
-	bool has_journal = access(journal, F_OK) == 0;
-	int status;
+	int status = EX_OK;
 
 	/* to replace a map under an environment would leave its readers with a file that is never changed again */
-	if (has_journal)
-		live_fail(live, EX_CONFIG, why, "has a journal, %s: it is in an environment; name its file by -C", journal);
+	if (access(journal, F_OK) == 0)
+		status = live_fail(live, EX_CONFIG, why, "has a journal, %s: it is in an environment; name its file by -C", journal);
+	else if (errno != ENOENT)
+		status = live_fail(live, EX_TEMPFAIL, why, "may have a journal, %s: %s", journal, strerror(errno));
 	free(journal);
-	if (has_journal)
-		return EX_CONFIG;
+	if (status != EX_OK)
+		return status;
 	live->state = xcalloc(1, sizeof(struct generation));
 	live_sweep(live->path);
 	status = ready(live, why);

@@ -12,6 +12,7 @@
 #include "db/live/cdb/journal.h"
 #include "db/live/livemap_private.h"
 #include "lib/alloc.h"
+#include "lib/file.h"
 #include "lib/text.h"
 
 /* ZMailer cuts keys at this length before it looks them up (maps.md section 10). */
@@ -58,7 +59,7 @@ static int check_presence(struct livemap *u, bool create, struct buf *why)
 	error = errno;
 	journal = journal_path(u->path);
 	/* a recovery was killed after it had put a damaged map aside */
-	if (error == ENOENT && access(journal, F_OK) == 0) {
+	if (error == ENOENT && !file_is_missing(journal)) {
 		buf_addf(why, "%s: %s; its journal %s is there: run \"dbupdate ... recover\"", u->path, strerror(error), journal);
 		free(journal);
 		return EX_TEMPFAIL;

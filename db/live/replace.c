@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,6 +170,8 @@ static int create(const struct livemap *u, const struct records *wanted, const s
 
 	if (access(u->path, F_OK) == 0)
 		return live_fail(&u->service.live, EX_CANTCREAT, why, "is there already");
+	if (errno != ENOENT)
+		return live_fail(&u->service.live, EX_CANTCREAT, why, "%s", strerror(errno));
 	if (stamp != NULL)
 		build.stamp = *stamp;
 	else

@@ -120,7 +120,7 @@ const struct dbases_map *beside_missing_map(const struct beside *beside)
 	for (size_t i = 0; i < beside->dbases.count; i++) {
 		const struct dbases_map *m = &beside->dbases.maps[i];
 		char *path = m->kind == DBASES_LIVE ? xasprintf("%s%s", m->file, map_suffix(m->type)) : NULL;
-		bool is_there = path == NULL || access(path, F_OK) == 0;
+		bool is_there = path == NULL || !file_is_missing(path);
 
 		free(path);
 		if (!is_there)

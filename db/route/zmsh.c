@@ -176,7 +176,7 @@ int zmsh_write(const struct dbases *dbases, const char *relation, bool *written,
 	*written = false;
 	if (!zmsh_script(dbases, relation, &content, why)) {
 		/* a router would go on with what it says */
-		if (access(path, F_OK) == 0) {
+		if (!file_is_missing(path)) {
 			buf_addf(why, ", but %s is there; remove it if no router needs it", path);
 			status = EX_CONFIG;
 		}

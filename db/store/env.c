@@ -242,7 +242,7 @@ static int open_handle(struct env *env, const struct env_config *config)
 bool env_has_regions(const struct env_config *config)
 {
 	char *path = xasprintf("%s/__db.001", config->home);
-	bool there = access(path, F_OK) == 0;
+	bool there = !file_is_missing(path);
 
 	free(path);
 	return there;

@@ -155,7 +155,7 @@ for my $type (sort keys %suffix) {
 		is look($type, $base, 'live')->{status}, 75, '... a lookup could not tell';
 		is update($type, $base, 'set', 'another', 'one')->{status}, 65, '... and no change is taken';
 		is update($type, $base, 'delete', 'live')->{status}, 65, '... nor a removal';
-		is slurp($file), $live, '... the file stays as it is';
+		ok slurp($file) eq $live, '... the file stays as it is';
 		$live = $whole;
 	}
 	put($file, $live);
@@ -335,6 +335,56 @@ for my $way (['btree', 0], ['bhash', 1]) {
 	my $got = quick(["$db/dbupdate", '-t', $type, @env, $base, 'set', 'a', 'b']);
 	ok $got->{status} != 0, "$type: a link in place of the lock file is refused";
 	is slurp($victim), 'precious', '... what it leads to stays as it was';
+}
+
+# ---- what cannot be looked at is not absent ----
+
+sub circle($path) { unlink $path; symlink $path, $path or die "$path: $!" }
+
+for my $type (qw(btree bhash)) {
+	my $base = build($type);
+	my $file = "$base.$suffix{$type}";
+	my $whole = slurp($file);
+	circle("$file.journal");
+	my $got = update($type, $base, 'set', 'a', 'b');
+	ok $got->{status} != 0, "$type: a journal that cannot be looked at may be there: no change without -C" or diag $got->{err};
+	like $got->{err}, qr/\A[^\n]*journal[^\n]*symbolic links[^\n]*\n\z/, '... in one line';
+	ok slurp($file) eq $whole, '... the map stays';
+	is update($type, $base, 'check')->{status}, 3, '... check could not tell';
+	unlink "$file.lock";
+	$got = run(["$db/newdb", '-t', $type, $base]);
+	is $got->{status}, 73, '... newdb does not build over it';
+	like $got->{err}, qr/\A[^\n]*journal: [^\n]*symbolic links[^\n]*\n\z/, '... and says why';
+	unlink "$file.journal";
+	is update($type, $base, 'check')->{status}, 0, '... without it all is well';
+
+	my @env = environment($base =~ s{/map$}{}r);
+	is update($type, @env, $base, 'set', 'a', 'b')->{status}, 0, "$type: an environment";
+	rename $file, "$file.aside";
+	circle($file);
+	update($type, @env, $base, 'recover');
+	ok -l $file && !-e "$file.damaged", '... recover makes no map anew from the journal where one cannot be looked at';
+	$got = update($type, @env, $base, 'replace', $base);
+	ok $got->{status} != 0, '... replace makes none there' or diag $got->{out};
+	ok -l $file, '... what is there stays';
+	is update($type, @env, $base, 'check')->{status}, 3, '... check could not tell';
+	unlink $file;
+	rename "$file.aside", $file;
+
+	# the other map of this environment, whose journal is out of reach
+	my $other = $base =~ s/map$/other/r;
+	put($other, "key value\n");
+	is run(["$db/newdb", '-s', '-t', $type, $other])->{status}, 0, '... another map';
+	is update($type, @env, $other, 'set', 'a', 'b')->{status}, 0, '... in the same environment';
+	rename "$other.$suffix{$type}.journal", "$other.aside";
+	circle("$other.$suffix{$type}.journal");
+	$got = update($type, @env, $base, 'recover');
+	ok $got->{status} != 0, '... recover does not leave out a neighbour whose journal cannot be read' or diag $got->{out};
+	like $got->{err}, qr/\A[^\n]*other[^\n]*journal: [^\n\/]*\n\z/, '... and says why, once';
+	unlink "$other.$suffix{$type}.journal";
+	rename "$other.aside", "$other.$suffix{$type}.journal";
+	is update($type, @env, $base, 'recover')->{status}, 0, '... with it, all is healed';
+	is look($type, $other, 'a', @env)->{out}, "b\n", '... nothing is lost';
 }
 
 # ---- the text that is there now ----

@@ -21,6 +21,7 @@
 #include "db/store/bdb.h"
 #include "db/live/worker.h"
 #include "lib/alloc.h"
+#include "lib/file.h"
 
 /* ---- trouble -------------------------------------------------------------------------- */
 
@@ -64,7 +65,7 @@ static int begin_new(const struct live *live, struct buf *why)
 		e->config.create = true;
 		return EX_OK;
 	}
-	return access(live->path, F_OK) < 0 && errno == ENOENT ? EX_OK : live_prove(live, why);
+	return file_is_missing(live->path) ? EX_OK : live_prove(live, why);
 }
 
 static int open_all(struct live *live, struct buf *why)

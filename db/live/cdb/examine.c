@@ -299,7 +299,7 @@ static void examine_environment(struct examination *x)
 
 	if (env_config_read(&o.config, x->live->config, &why) != EX_OK || live_check_file(x->live, &why) != EX_OK) {
 		find(x, HEALTH_UNKNOWN, "%s", buf_str(&why));
-	} else if (!can_access_regions(&o.config, F_OK)) {
+	} else if (!env_has_regions(&o.config)) {
 		examine_unused(x);
 	} else {
 		if (open_all(x, &o))

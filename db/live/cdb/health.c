@@ -227,9 +227,11 @@ static char *home_of(const char *config)
 static bool is_there(struct health *h, const struct livemap *u)
 {
 	char *journal = journal_path(u->path);
-	bool has_journal = access(journal, F_OK) == 0, there = access(u->path, F_OK) == 0;
+	bool has_journal = access(journal, F_OK) == 0, unsure = !has_journal && errno != ENOENT, there = access(u->path, F_OK) == 0;
 
-	if (!there)
+	if (there && unsure)
+		find(h, HEALTH_UNKNOWN, "%s cannot be looked at", journal);
+	else if (!there)
 		find(h, errno == ENOENT && has_journal ? HEALTH_DAMAGED : HEALTH_UNKNOWN, "%s: %s%s", u->path, strerror(errno),
 		     has_journal ? ", but its journal is there" : "");
 	else if (has_journal && u->config == NULL)

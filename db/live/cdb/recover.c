@@ -197,15 +197,21 @@ static int empty_environment(const struct recovery *r)
 
 /* ---- the maps --------------------------------------------------------------------------------- */
 
-/* The first trouble counts; the others are healed all the same. */
-static void keep_first(int *status, int news)
+/* The first trouble counts, and is told; the others are healed all the same. */
+static void keep_first(const struct recovery *r, size_t *said, int *status, int news)
 {
-	if (*status == EX_OK)
+	if (*status == EX_OK) {
 		*status = news;
+	} else if (r->why->len > *said) {
+		r->why->len = *said;
+		r->why->data[*said] = '\0';
+	}
+	*said = r->why->len;
 }
 
 static int heal_maps(const struct recovery *r)
 {
+	size_t said = r->why->len;
 	int status = EX_OK;
 	bool aside = false;
 
@@ -213,17 +219,17 @@ static int heal_maps(const struct recovery *r)
 		struct target *p = &r->targets[i];
 
 		live_sweep(p->livemap->path);
-		keep_first(&status, remake_judge(&p->remake, r->options->adopt && i == 0));
+		keep_first(r, &said, &status, remake_judge(&p->remake, r->options->adopt && i == 0));
 		if (p->remake.action == REMAKE_ANEW || p->remake.action == REMAKE_LOST) {
-			keep_first(&status, remake_set_aside(&p->remake));
+			keep_first(r, &said, &status, remake_set_aside(&p->remake));
 			aside = true;
 		}
 	}
 	/* processes that came meanwhile have the old files open */
 	if (aside)
-		keep_first(&status, empty_environment(r));
+		keep_first(r, &said, &status, empty_environment(r));
 	for (size_t i = 0; i < r->count; i++)
-		keep_first(&status, remake_do(&r->targets[i].remake));
+		keep_first(r, &said, &status, remake_do(&r->targets[i].remake));
 	return status;
 }
 
@@ -233,7 +239,7 @@ static int open_again(const struct recovery *r, struct target *p)
 	struct service *s = &p->livemap->service;
 	int status;
 
-	if (access(p->livemap->path, F_OK) < 0)
+	if (file_is_missing(p->livemap->path))
 		return EX_OK;
 	s->live.recovering = true;
 	status = service_enter(s, r->why);
@@ -246,6 +252,7 @@ static int open_again(const struct recovery *r, struct target *p)
 static int heal_environment(const struct recovery *r)
 {
 	int status = clear_environment(r);
+	size_t said;
 
 	for (size_t i = 0; status == EX_OK && i < r->count; i++)
 		status = take_fence(r, &r->targets[i]);
@@ -254,8 +261,9 @@ static int heal_environment(const struct recovery *r)
 	if (status != EX_OK)
 		return status;
 	status = heal_maps(r);
+	said = r->why->len;
 	for (size_t i = 0; i < r->count; i++)
-		keep_first(&status, open_again(r, &r->targets[i]));
+		keep_first(r, &said, &status, open_again(r, &r->targets[i]));
 	return status;
 }
 
@@ -357,7 +365,7 @@ static int add_neighbours(struct recovery *r)
 		char *journal = journal_path(e->path);
 
 		if ((own == NULL || strcmp(own, e->path) != 0) && strcmp(r->targets[0].livemap->path, e->path) != 0 &&
-		    access(journal, F_OK) == 0)
+		    !file_is_missing(journal))
 			status = add_target(r, &settings);
 		free(journal);
 	}

@@ -176,7 +176,7 @@ int remake_judge(struct remake *r, bool adopt)
 {
 	struct journal journal = { 0 };
 	struct buf said = { 0 };
-	enum store_proof proof = access(r->live->path, F_OK) == 0 ? bdb_verify_file(r->live->path, true, &said) : STORE_DAMAGED;
+	enum store_proof proof = file_is_missing(r->live->path) ? STORE_DAMAGED : bdb_verify_file(r->live->path, true, &said);
 	bool sound = proof == STORE_SOUND;
 	int status;
 
