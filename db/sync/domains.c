@@ -16,6 +16,9 @@
 
 #define HEADING "# served domains, written by ldapsync; changes made here are lost\n"
 
+/* What a domain is made of, in a list that somebody else has written. */
+#define DOMAIN_BYTES "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"
+
 #define POLL_MS 20
 #define RUN_MS 300000
 #define RETRY_MS 60000
@@ -38,6 +41,41 @@ static bool add_line(const struct domains *d, const char *domain, struct buf *te
 	results_free(&lines);
 	ldap_entry_free(&entry);
 	return ok;
+}
+
+/* True if a word of the line has the form of a domain, with a dot in it. */
+static bool names_domain(const char *line, size_t n)
+{
+	if (memchr(line, '\0', n) != NULL)
+		return false;
+	for (const char *word = line; word < line + n;) {
+		const size_t length = strcspn(word, " \t\n");
+
+		if (memchr(word, '.', length) != NULL && strspn(word, DOMAIN_BYTES) == length)
+			return true;
+		word += length + 1;
+	}
+	return false;
+}
+
+/* Number of the first line that no list of domains has; 0: there is none.  Anything stands in what we have written. */
+static size_t foreign_line(const struct buf *text)
+{
+	const char *line = buf_str(text), *end = line + text->len;
+	size_t number = 0;
+
+	if (strncmp(line, HEADING, sizeof HEADING - 1) == 0)
+		return 0;
+	while (line < end) {
+		const char *newline = memchr(line, '\n', (size_t)(end - line));
+		const size_t n = (size_t)((newline != NULL ? newline : end) - line);
+
+		number++;
+		if (n > 0 && line[0] != '#' && !names_domain(line, n))
+			return number;
+		line += n + (newline != NULL);
+	}
+	return 0;
 }
 
 /* The lines that are no comments, sorted. */
@@ -118,6 +156,8 @@ static int publish(const char *path, const struct buf *text, struct buf *why)
 /* What the file says, and what it is to say. */
 static int prepare(const struct domains *d, char *const *list, struct buf *before, struct buf *after, struct buf *why)
 {
+	size_t foreign;
+
 	buf_adds(after, HEADING);
 	for (size_t i = 0; list[i] != NULL; i++)
 		if (!add_line(d, list[i], after))
@@ -125,6 +165,11 @@ static int prepare(const struct domains *d, char *const *list, struct buf *befor
 	if (!file_read_path(d->path, before) && errno != ENOENT) {
 		buf_addf(why, "%s: %s", d->path, strerror(errno));
 		return EX_IOERR;
+	}
+	foreign = foreign_line(before);
+	if (foreign > 0) {
+		buf_addf(why, "%s:%zu: this is no list of domains; move it away, or name another file", d->path, foreign);
+		return EX_CANTCREAT;
 	}
 	if (strcmp(buf_str(before), buf_str(after)) != 0 && !d->may_shrink && is_too_much(buf_str(before), buf_str(after), why, d->path))
 		return EX_TEMPFAIL;

@@ -639,6 +639,14 @@ subtest 'map and list of domains change together, or neither does' => sub {
 	$sync->_put('domains', "elsewhere.example\n");
 	is +($sync->once)[0], 0;
 	is_deeply $domains->(), [sort @domains[55 .. 59]], 'as is what others wrote into it';
+	{
+		local $sync->{settings} = "domains $d/ldapsync.conf\n";
+		$sync->configure;
+		($exit, $said) = $sync->once;
+		is $exit, 73, 'the configuration itself is no list of domains';
+		like $said, qr{^ldapsync: \Q$d\E/ldapsync.conf:1: this is no list of domains; move it away, or name another file$}m;
+	}
+	$sync->configure;
 	unlink "$d/domains";
 	$sync->start;
 	is $wait_for->(5), 5, 'and by one that begins to stay';

@@ -132,6 +132,51 @@ static void no_list_is_made_of_nothing(void **state)
 	unlink(path);
 }
 
+static void put_file(const char *bytes, size_t n)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	assert_int_equal(fwrite(bytes, 1, n, file), n);
+	fclose(file);
+}
+
+static void check_refused(const char *bytes, size_t n, const char *words)
+{
+	struct domains d = { .path = path, .may_shrink = true };
+	char *list[] = { "a.example", NULL };
+	struct buf why = { 0 }, text = { 0 };
+
+	put_file(bytes, n);
+	assert_int_equal(domains_judge(&d, list, &why), EX_CANTCREAT);
+	assert_non_null(strstr(buf_str(&why), words));
+	assert_int_equal(domains_write(&d, list, &why), EX_CANTCREAT);
+	assert_true(file_read_path(path, &text));
+	assert_int_equal(text.len, n);
+	assert_memory_equal(text.data, bytes, n);
+	buf_free(&text);
+	buf_free(&why);
+	unlink(path);
+}
+
+/* "domains" that names another file, be it the configuration itself, or the map */
+static void a_file_that_is_no_list_of_domains_is_left_alone(void **state)
+{
+	static const char map[] = "\0\0\0\0a.example\n", text[] = "# users\nuri ldapi:///\nbase o=a.example\n";
+	struct domains d = { .path = path };
+	char *list[] = { "a.example", NULL };
+	struct buf why = { 0 };
+
+	(void)state;
+	check_refused(text, sizeof text - 1, "/list:2: this is no list of domains; move it away, or name another file");
+	check_refused(map, sizeof map - 1, "/list:1: this is no list of domains");
+	put_file("# mine\n\n.A.example\nb.example RELAY\nmail for c.example.\n", 55);
+	assert_int_equal(domains_write(&d, list, &why), EX_OK);
+	check_file("a.example\n");
+	buf_free(&why);
+	unlink(path);
+}
+
 static void an_unwritable_place_is_told(void **state)
 {
 	struct domains d = { .path = "/nonexistent/list" };
@@ -203,6 +248,7 @@ int main(void)
 		cmocka_unit_test(lines_have_the_form_that_was_asked_for),
 		cmocka_unit_test(many_domains_do_not_go_at_once),
 		cmocka_unit_test(no_list_is_made_of_nothing),
+		cmocka_unit_test(a_file_that_is_no_list_of_domains_is_left_alone),
 		cmocka_unit_test(an_unwritable_place_is_told),
 		cmocka_unit_test(the_command_is_run_until_it_goes_well),
 	};
