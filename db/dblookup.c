@@ -147,25 +147,6 @@ static void print_json(struct session *s, const char *key, enum map_answer answe
 	fputs(buf_str(out), stdout);
 }
 
-static void print_plain(struct session *s, const char *key, enum map_answer answer)
-{
-	switch (answer) {
-	case MAP_FOUND:
-		if (s->several) {
-			fputs(key, stdout);
-			putchar('\t');
-		}
-		fputs(buf_str(&s->value), stdout);
-		putchar('\n');
-		break;
-	case MAP_NOT_FOUND:
-		break;
-	case MAP_COULD_NOT_TELL:
-		complain("%s: could not tell: %s", key, buf_str(&s->hit.value));
-		break;
-	}
-}
-
 static void ask(struct session *s, const char *key)
 {
 	const char *value;
@@ -202,8 +183,23 @@ static void ask(struct session *s, const char *key)
 	}
 	if (s->options->json)
 		print_json(s, key, answer);
-	else
-		print_plain(s, key, answer);
+	else {
+		switch (answer) {
+		case MAP_FOUND:
+			if (s->several) {
+				fputs(key, stdout);
+				putchar('\t');
+			}
+			fputs(buf_str(&s->value), stdout);
+			putchar('\n');
+			break;
+		case MAP_NOT_FOUND:
+			break;
+		case MAP_COULD_NOT_TELL:
+			complain("%s: could not tell: %s", key, buf_str(&s->hit.value));
+			break;
+		}
+	}
 }
 
 /* The lines of /dev/zero would fill the memory. */
@@ -501,22 +497,12 @@ static int route_all(const struct options *options, int argc, char **argv)
 
 /* ---- the command line ------------------------------------------------------------------------ */
 
-static void take_driver(struct options *options, const char *name)
+static void take_option(struct options *options, int c)
 {
 	struct lookup_options lookup;
 	struct buf why = { 0 };
-	char *config = NULL, *text = xasprintf("-d %s", name);
+	char *config = NULL, *text;
 
-	if (!lookup_options_parse(text, &lookup, &config, &why))
-		option_usage(&dblookup, "%s", buf_str(&why));
-	options->lookup.driver = lookup.driver;
-	free(text);
-	free(config);
-	buf_free(&why);
-}
-
-static void take_option(struct options *options, int c)
-{
 	switch (c) {
 	case 'f':
 		options->dbases = optarg;
@@ -537,7 +523,13 @@ static void take_option(struct options *options, int c)
 		options->lookup.substitute = true;
 		break;
 	case 'd':
-		take_driver(options, optarg);
+		text = xasprintf("-d %s", optarg);
+		if (!lookup_options_parse(text, &lookup, &config, &why))
+			option_usage(&dblookup, "%s", buf_str(&why));
+		options->lookup.driver = lookup.driver;
+		free(text);
+		free(config);
+		buf_free(&why);
 		break;
 	case 'v':
 		options->verbose = true;

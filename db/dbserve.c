@@ -195,24 +195,6 @@ static void open_stores(struct service *s)
 		die(status, "-B: %s", buf_str(&why));
 }
 
-static void open_sockets(struct service *s)
-{
-	struct buf why = { 0 };
-
-	if (!listeners_from_systemd(&s->listeners, TALK_SOCKETMAP, TALK_SOCKETMAP, &why))
-		die(EX_USAGE, "%s", buf_str(&why));
-	if (s->options.address_count == 0 && s->listeners.count == 0)
-		option_usage(&program, "where are questions taken? -L, or a socket of systemd");
-	for (size_t i = 0; i < s->options.address_count; i++) {
-		int status = listeners_add(&s->listeners, s->options.addresses[i], &why);
-
-		if (status == EX_USAGE)
-			option_usage(&program, "-L %s", buf_str(&why));
-		if (status != EX_OK)
-			die(status, "-L %s", buf_str(&why));
-	}
-}
-
 /* Where there are few descriptors, clients have half of them. */
 static void count_clients(struct service *s)
 {
@@ -498,27 +480,6 @@ static void take_answer(struct service *s, struct client *c, const struct buf *b
 	go_on(s, c);
 }
 
-/* Answers of the desk and of stores go to those who wait for them. */
-static void serve_answers(struct service *s)
-{
-	struct buf bytes = { 0 };
-	struct verdict verdict;
-	const char *fault;
-	struct client *c;
-
-	while (s->desk != NULL && (c = desk_next(s->desk, &bytes, &fault)) != NULL) {
-		take_answer(s, c, &bytes, fault);
-		buf_clear(&bytes);
-	}
-	while (s->stores != NULL && (c = stores_next(s->stores, &verdict)) != NULL) {
-		buf_clear(&s->value);
-		answers_judge(&s->answers, verdict.code, verdict.status, verdict.text, &s->value);
-		talk_reply(&c->talk, MAP_FOUND, false, &s->value);
-		go_on(s, c);
-	}
-	buf_free(&bytes);
-}
-
 /* ---- the loop ---- */
 
 /* Entries: listeners, clients, children of maps and of stores. */
@@ -558,6 +519,10 @@ static void run(struct service *s, const sigset_t *unblocked)
 		size_t clients = s->count, kept = 0;
 		int64_t deadline, now;
 		size_t n = fill(s, &deadline);
+		struct buf bytes = { 0 };
+		struct verdict verdict;
+		const char *fault;
+		struct client *c;
 
 		if (wait_busily(s->fds, n, deadline, unblocked) < 0)
 			continue;
@@ -583,7 +548,18 @@ static void run(struct service *s, const sigset_t *unblocked)
 				accept_clients(s, &s->listeners.list[i]);
 		if (listeners_are_short(&s->listeners) && make_room(s, s->count))
 			listeners_go_on(&s->listeners);
-		serve_answers(s);
+		/* answers of the desk and of stores go to those who wait for them */
+		while (s->desk != NULL && (c = desk_next(s->desk, &bytes, &fault)) != NULL) {
+			take_answer(s, c, &bytes, fault);
+			buf_clear(&bytes);
+		}
+		while (s->stores != NULL && (c = stores_next(s->stores, &verdict)) != NULL) {
+			buf_clear(&s->value);
+			answers_judge(&s->answers, verdict.code, verdict.status, verdict.text, &s->value);
+			talk_reply(&c->talk, MAP_FOUND, false, &s->value);
+			go_on(s, c);
+		}
+		buf_free(&bytes);
 		for (size_t i = 0; i < s->count; i++) {
 			if (s->clients[i]->over)
 				client_free(s, &s->clients[i]);
@@ -597,6 +573,7 @@ static void run(struct service *s, const sigset_t *unblocked)
 int main(int argc, char **argv)
 {
 	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	struct buf why = { 0 };
 	static const char *const kinds[] = {
 		[TALK_SOCKETMAP] = "socketmap", [TALK_POLICY] = "policy", [TALK_TCP] = "tcp", NULL,
 	};
@@ -612,7 +589,18 @@ int main(int argc, char **argv)
 	open_maps(&s);
 	open_stores(&s);
 	answers_remember(&s.answers);
-	open_sockets(&s);
+	if (!listeners_from_systemd(&s.listeners, TALK_SOCKETMAP, TALK_SOCKETMAP, &why))
+		die(EX_USAGE, "%s", buf_str(&why));
+	if (s.options.address_count == 0 && s.listeners.count == 0)
+		option_usage(&program, "where are questions taken? -L, or a socket of systemd");
+	for (size_t i = 0; i < s.options.address_count; i++) {
+		int status = listeners_add(&s.listeners, s.options.addresses[i], &why);
+
+		if (status == EX_USAGE)
+			option_usage(&program, "-L %s", buf_str(&why));
+		if (status != EX_OK)
+			die(status, "-L %s", buf_str(&why));
+	}
 	count_clients(&s);
 	wait_catch(signals, sizeof signals / sizeof signals[0], on_signal, &unblocked);
 	run(&s, &unblocked);

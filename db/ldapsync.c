@@ -308,32 +308,12 @@ static void print_found(struct sync *s)
 	fflush(stdout);
 }
 
-/* A long refresh is not a silent one. */
-static void print_progress(struct sync *s)
-{
-	const bool goes_on = s->session != NULL && (!s->complete || session_is_comparing(s->session));
-
-	if (s->progress_shown && !goes_on) {
-		s->progress_shown = false;
-		fputs("\r\033[K", stderr);
-	}
-	if (!goes_on || clock_ms() < s->next_progress)
-		return;
-	s->next_progress = clock_ms() + PROGRESS_MS;
-	if (s->verbose) {
-		printf("%s: %zu messages of the directory so far\n", server_name(s), session_progress(s->session));
-		fflush(stdout);
-	} else if (isatty(STDERR_FILENO)) {
-		s->progress_shown = true;
-		fprintf(stderr, "\r%s: %zu", server_name(s), session_progress(s->session));
-	}
-}
-
 /* Takes in what has come.  Returns the news; a connection that is over is closed. */
 static enum session_news listen_to(struct sync *s)
 {
 	struct buf why = { 0 };
 	enum session_news news = session_read(s->session, &why);
+	bool goes_on;
 
 	s->heard = session_heard(s->session);
 	if (news == SESSION_QUIET)
@@ -347,7 +327,22 @@ static enum session_news listen_to(struct sync *s)
 	}
 	if (news == SESSION_COMPARED)
 		print_found(s);
-	print_progress(s);
+	/* a long refresh is not a silent one */
+	goes_on = s->session != NULL && (!s->complete || session_is_comparing(s->session));
+	if (s->progress_shown && !goes_on) {
+		s->progress_shown = false;
+		fputs("\r\033[K", stderr);
+	}
+	if (goes_on && clock_ms() >= s->next_progress) {
+		s->next_progress = clock_ms() + PROGRESS_MS;
+		if (s->verbose) {
+			printf("%s: %zu messages of the directory so far\n", server_name(s), session_progress(s->session));
+			fflush(stdout);
+		} else if (isatty(STDERR_FILENO)) {
+			s->progress_shown = true;
+			fprintf(stderr, "\r%s: %zu", server_name(s), session_progress(s->session));
+		}
+	}
 	s->trouble_told = s->trouble_told || (why.len > 0 && is_end(news) && news != SESSION_AGAIN);
 	if (why.len > 0)
 		keeper_complain(&why);
@@ -371,36 +366,30 @@ static void wait_for_news(const struct sync *s, enum session_news news, int64_t 
 	wait_for(&p, 1, deadline, &s->unblocked);
 }
 
-/* One connection, to its end: true if the copy is what the server has, compared as a whole. */
-static bool refresh_and_compare(struct sync *s)
-{
-	enum session_news news = SESSION_QUIET;
-
-	while (s->session != NULL && stopped == 0) {
-		wait_for_news(s, news, session_deadline(s->session));
-		news = listen_to(s);
-		if (news == SESSION_FINISHED)
-			session_compare(s->session);
-		if (news == SESSION_COMPARED) {
-			session_close(&s->session);
-			return true;
-		}
-	}
-	session_close(&s->session);
-	return false;
-}
-
 /* Each rule may be sent back to the start once, a connection may be lost, and each server has its turn. */
 static bool refresh_once(struct sync *s)
 {
 	const size_t attempts = s->conf.rule_count + ldap_servers(&s->conf.access);
 
 	for (size_t attempt = 0; attempt < attempts && stopped == 0; attempt++) {
+		enum session_news news;
+
 		open_session(s);
 		if (s->session == NULL)
 			return false;
-		if (refresh_and_compare(s))
-			return true;
+		/* one connection, to its end: true if the copy is what the server has, compared as a whole */
+		news = SESSION_QUIET;
+		while (s->session != NULL && stopped == 0) {
+			wait_for_news(s, news, session_deadline(s->session));
+			news = listen_to(s);
+			if (news == SESSION_FINISHED)
+				session_compare(s->session);
+			if (news == SESSION_COMPARED) {
+				session_close(&s->session);
+				return true;
+			}
+		}
+		session_close(&s->session);
 		if (s->refusals == ldap_servers(&s->conf.access))
 			return false;
 	}
@@ -459,17 +448,6 @@ static bool compare_if_due(struct sync *s)
 	return is_due;
 }
 
-/* A server that does not stay is asked again after a while; what it said is written before. */
-static void end_poll(struct sync *s)
-{
-	if (!s->polls || s->session == NULL || session_is_comparing(s->session) || copy_state(s->copy) == COPY_NEW_DATA)
-		return;
-	if (!s->polls_told)
-		complain("%s: does not tell what changes (refreshAndPersist), and is asked every %d s", server_name(s), LONGEST_DELAY_MS / 1000);
-	s->polls_told = true;
-	lose_session(s, SESSION_OVER);
-}
-
 static int flush_what_is_due(struct sync *s)
 {
 	struct content_counts counts;
@@ -501,20 +479,6 @@ static int look_after_domains(struct sync *s)
 	if (!s->list_is_old && access(s->conf.domains, F_OK) == 0)
 		return EX_OK;
 	return write_domains(s) == EX_TEMPFAIL ? EX_TEMPFAIL : EX_OK;
-}
-
-/* Once for each connection; who was told of trouble is told that it is over. */
-static void announce(struct sync *s)
-{
-	if (!s->to_announce || !s->complete || copy_state(s->copy) == COPY_NEW_DATA || s->verdict != SHRINKAGE_FINE)
-		return;
-	s->to_announce = false;
-	if (s->trouble_told)
-		complain("%s: answers again, and the map is in step with it", server_name(s));
-	s->trouble_told = false;
-	if (s->verbose)
-		printf("in step with %s\n", server_name(s));
-	fflush(stdout);
 }
 
 /*
@@ -558,8 +522,24 @@ static int follow(struct sync *s)
 		status = flush_what_is_due(s);
 		if (status == EX_OK)
 			status = look_after_domains(s);
-		announce(s);
-		end_poll(s);
+		/* once for each connection; who was told of trouble is told that it is over */
+		if (s->to_announce && s->complete && copy_state(s->copy) != COPY_NEW_DATA && s->verdict == SHRINKAGE_FINE) {
+			s->to_announce = false;
+			if (s->trouble_told)
+				complain("%s: answers again, and the map is in step with it", server_name(s));
+			s->trouble_told = false;
+			if (s->verbose)
+				printf("in step with %s\n", server_name(s));
+			fflush(stdout);
+		}
+		/* a server that does not stay is asked again after a while; what it said is written before */
+		if (s->polls && s->session != NULL && !session_is_comparing(s->session) && copy_state(s->copy) != COPY_NEW_DATA) {
+			if (!s->polls_told)
+				complain("%s: does not tell what changes (refreshAndPersist), and is asked every %d s", server_name(s),
+				         LONGEST_DELAY_MS / 1000);
+			s->polls_told = true;
+			lose_session(s, SESSION_OVER);
+		}
 		run_command(s);
 	}
 	/* a newer cookie makes the next start quicker */

@@ -259,19 +259,6 @@ static const char *noun(const struct options *options, const char *base, size_t 
 	return count == 1 ? "alias" : "aliases";
 }
 
-static void print_figures(const struct options *options, const char *base, const struct compile *compile,
-                          int64_t started)
-{
-	/* makedb has no such line for plain texts, and who reads it expects none */
-	if (options->syntax.aliases && !options->quiet)
-		printf("%zu %s, longest %zu bytes, %llu bytes total\n", compile->records,
-		       noun(options, base, compile->records), compile->longest, (unsigned long long)compile->values_size);
-	if (options->verbose)
-		complain("%s: built from %s in %lld ms", compile->target,
-		         strcmp(compile->input, "-") == 0 ? "standard input" : compile->input,
-		         (long long)(clock_ms() - started));
-}
-
 static int build_one(const struct options *options, const char *base, const char *input)
 {
 	const char *suffix = map_suffix(options->type);
@@ -298,7 +285,14 @@ static int build_one(const struct options *options, const char *base, const char
 	tell_rest(&told);
 	if (status == EX_OK) {
 		live_sweep(target);
-		print_figures(options, base, &compile, started);
+		/* makedb has no such line for plain texts, and who reads it expects none */
+		if (options->syntax.aliases && !options->quiet)
+			printf("%zu %s, longest %zu bytes, %llu bytes total\n", compile.records,
+			       noun(options, base, compile.records), compile.longest, (unsigned long long)compile.values_size);
+		if (options->verbose)
+			complain("%s: built from %s in %lld ms", compile.target,
+			         strcmp(compile.input, "-") == 0 ? "standard input" : compile.input,
+			         (long long)(clock_ms() - started));
 	} else if (compile.said && why.len == 0) {
 		/* the line that names it is enough */
 	} else if (compile.unsure) {

@@ -215,20 +215,6 @@ static void print_counts(const struct sync *s)
 	fflush(stdout);
 }
 
-/* All rows have come: writes what differs. */
-static int write_map(struct sync *s, struct livemap *livemap, struct buf *why)
-{
-	int status;
-
-	rows_settle(&s->rows);
-	status = livemap_is_missing(livemap) ? make_map(s, livemap, why) : replace_map(s, livemap, why);
-	if (s->verdict != SHRINKAGE_FINE)
-		buf_adds(why, "; --allow-shrink if that is meant");
-	if (status == EX_OK)
-		print_complaints(s);
-	return status;
-}
-
 /* One comparison, from the query to the map.  Failures are reported. */
 static int compare(struct sync *s)
 {
@@ -244,9 +230,15 @@ static int compare(struct sync *s)
 	livemap = livemap_open(&settings, &status, &why);
 	if (livemap != NULL) {
 		s->rows.livemap = livemap;
-		if (ask(s, &why))
-			status = write_map(s, livemap, &why);
-		else
+		if (ask(s, &why)) {
+			/* all rows have come: writes what differs */
+			rows_settle(&s->rows);
+			status = livemap_is_missing(livemap) ? make_map(s, livemap, &why) : replace_map(s, livemap, &why);
+			if (s->verdict != SHRINKAGE_FINE)
+				buf_adds(&why, "; --allow-shrink if that is meant");
+			if (status == EX_OK)
+				print_complaints(s);
+		} else
 			status = s->rows.fault != NULL ? EX_CONFIG : EX_TEMPFAIL;
 	}
 	if (status != EX_OK && !(is_told && s->verdict == SHRINKAGE_NO_KEYS))
@@ -300,32 +292,26 @@ static int compare_and_plan(struct sync *s)
 	return s->verdict == SHRINKAGE_TOO_MUCH ? EX_TEMPFAIL : EX_OK;
 }
 
-/* A notification, or a lost session, which may have lost one: the next comparison is as soon as that makes sense. */
-static void take_news(struct sync *s)
-{
-	const int64_t now = clock_ms();
-	int64_t when;
-
-	if (!sqlconn_has_news(s->connection))
-		return;
-	if (s->touched == 0)
-		s->touched = now;
-	when = now + QUIET_MS < s->touched + GATHER_MS ? now + QUIET_MS : s->touched + GATHER_MS;
-	when = when > s->not_before ? when : s->not_before;
-	/* a server that has just failed is left alone for its while */
-	s->next = s->delay > 0 ? s->next : when;
-}
-
 static int follow(struct sync *s)
 {
 	int status = EX_OK;
 
 	while (stopped == 0 && status == EX_OK) {
 		struct pollfd p = { .events = POLLIN };
+		int64_t now, when;
 
 		if (clock_ms() >= s->next)
 			status = compare_and_plan(s);
-		take_news(s);
+		/* a notification, or a lost session, which may have lost one: the next comparison is as soon as that makes sense */
+		now = clock_ms();
+		if (sqlconn_has_news(s->connection)) {
+			if (s->touched == 0)
+				s->touched = now;
+			when = now + QUIET_MS < s->touched + GATHER_MS ? now + QUIET_MS : s->touched + GATHER_MS;
+			when = when > s->not_before ? when : s->not_before;
+			/* a server that has just failed is left alone for its while */
+			s->next = s->delay > 0 ? s->next : when;
+		}
 		p.fd = sqlconn_socket(s->connection);
 		if (status == EX_OK)
 			wait_for(&p, 1, s->next > s->not_before ? s->next : s->not_before, &s->unblocked);
@@ -334,23 +320,6 @@ static int follow(struct sync *s)
 }
 
 /* ---- start ---------------------------------------------------------------------------------------- */
-
-static void prepare(struct sync *s, const char *file)
-{
-	s->keeper.livemap = (struct livemap_settings){
-		.type = s->source.type, .base = s->source.map, .config = s->source.environment, .folding = s->source.folding,
-	};
-	keeper_ask_dbases(&s->keeper, s->verbose);
-	s->rows.format = &s->source.result_format;
-	s->rows.check = s->keeper.check;
-	s->rows.folding = s->keeper.livemap.folding;
-	s->connection = sqlconn_get(s->source.database, &s->source.access);
-	if (s->source.channel != NULL && s->watch)
-		sqlconn_listen(s->connection, s->source.channel);
-	end_status = s->once ? EX_TEMPFAIL : EX_OK;
-	keeper_catch_signals(on_stop, &s->unblocked);
-	keeper_lock(s->source.map, "sqlsync", file);
-}
 
 int main(int argc, char **argv)
 {
@@ -384,7 +353,19 @@ int main(int argc, char **argv)
 		keeper_complain(&why);
 		exit(status);
 	}
-	prepare(&s, file);
+	s.keeper.livemap = (struct livemap_settings){
+		.type = s.source.type, .base = s.source.map, .config = s.source.environment, .folding = s.source.folding,
+	};
+	keeper_ask_dbases(&s.keeper, s.verbose);
+	s.rows.format = &s.source.result_format;
+	s.rows.check = s.keeper.check;
+	s.rows.folding = s.keeper.livemap.folding;
+	s.connection = sqlconn_get(s.source.database, &s.source.access);
+	if (s.source.channel != NULL && s.watch)
+		sqlconn_listen(s.connection, s.source.channel);
+	end_status = s.once ? EX_TEMPFAIL : EX_OK;
+	keeper_catch_signals(on_stop, &s.unblocked);
+	keeper_lock(s.source.map, "sqlsync", file);
 	status = s.once ? run_once(&s) : follow(&s);
 	rows_free(&s.rows);
 	free(s.told);

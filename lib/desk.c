@@ -68,21 +68,6 @@ struct desk {
 
 /* ---- questions ------------------------------------------------------------------ */
 
-static struct group *find_group(struct desk *d, const char *name)
-{
-	struct group *g = d->groups;
-
-	while (g != NULL && strcmp(g->name, name) != 0)
-		g = g->next;
-	if (g == NULL) {
-		g = xcalloc(1, sizeof *g);
-		g->name = xstrdup(name);
-		g->next = d->groups;
-		d->groups = g;
-	}
-	return g;
-}
-
 static void forget_group(struct desk *d, struct group *group)
 {
 	struct group **at = &d->groups;
@@ -418,6 +403,7 @@ void desk_free(struct desk **desk)
 void desk_ask(struct desk *d, const struct desk_question *question, void *owner)
 {
 	struct question *q = d->first;
+	struct group *g;
 
 	while (q != NULL && !is_same(q, question->bytes, question->n))
 		q = q->next;
@@ -429,7 +415,17 @@ void desk_ask(struct desk *d, const struct desk_question *question, void *owner)
 	q->bytes = xmalloc(question->n + 1);
 	memcpy(q->bytes, question->bytes, question->n);
 	q->n = question->n;
-	q->group = find_group(d, question->group);
+	/* the group of this name, made for its first question */
+	g = d->groups;
+	while (g != NULL && strcmp(g->name, question->group) != 0)
+		g = g->next;
+	if (g == NULL) {
+		g = xcalloc(1, sizeof *g);
+		g->name = xstrdup(question->group);
+		g->next = d->groups;
+		d->groups = g;
+	}
+	q->group = g;
 	q->group->questions++;
 	add_owner(d, q, owner, question->deadline);
 	*d->last = q;

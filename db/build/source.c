@@ -83,30 +83,6 @@ static int read_input(struct source *source, struct buf *text)
 	return EX_NOINPUT;
 }
 
-/* Tells of each record but the first of its key. */
-static size_t report_duplicates(const struct source *source, const struct records *records)
-{
-	struct buf text = { 0 };
-	size_t found = 0, first = 0, last = 0;
-
-	for (size_t i = records_duplicate(records, 1); i < records->count; i = records_duplicate(records, i + 1)) {
-		const struct record *r = &records->list[i];
-
-		if (found == 0 || i != last + 1)
-			first = i - 1;
-		last = i;
-		buf_clear(&text);
-		buf_adds(&text, "the key \"");
-		text_add_clean(&text, r->key, r->key_length, KEY_CAP);
-		buf_addf(&text, "\" is in line %zu already%s", records->list[first].line,
-		         source->duplicates == DUPLICATES_KEEP_FIRST ? "; this one is left out" : "");
-		tell(source, r->line, source->duplicates == DUPLICATES_KEEP_FIRST, buf_str(&text));
-		found++;
-	}
-	buf_free(&text);
-	return found;
-}
-
 int source_read(struct source *source, struct records *records)
 {
 	struct text_reader reader = {
@@ -125,8 +101,28 @@ int source_read(struct source *source, struct records *records)
 	records_sort(records);
 	if (source->duplicates == DUPLICATES_JOIN)
 		records_join(records);
-	else
-		source->repeated = report_duplicates(source, records);
+	else {
+		struct buf text = { 0 };
+		size_t found = 0, first = 0, last = 0;
+
+		/* tells of each record but the first of its key */
+		for (size_t i = records_duplicate(records, 1); i < records->count; i = records_duplicate(records, i + 1)) {
+			const struct record *r = &records->list[i];
+
+			if (found == 0 || i != last + 1)
+				first = i - 1;
+			last = i;
+			buf_clear(&text);
+			buf_adds(&text, "the key \"");
+			text_add_clean(&text, r->key, r->key_length, KEY_CAP);
+			buf_addf(&text, "\" is in line %zu already%s", records->list[first].line,
+			         source->duplicates == DUPLICATES_KEEP_FIRST ? "; this one is left out" : "");
+			tell(source, r->line, source->duplicates == DUPLICATES_KEEP_FIRST, buf_str(&text));
+			found++;
+		}
+		buf_free(&text);
+		source->repeated = found;
+	}
 	if (source->repeated > 0 && source->duplicates == DUPLICATES_REFUSE)
 		status = EX_DATAERR;
 	else if (source->repeated > 0)

@@ -223,29 +223,6 @@ static int blame(struct draft *d, const char *name, const char *text)
 	return s != NULL ? setting_error(s, d->why, "%s", text) : wrong(d, text);
 }
 
-/* ldaphost and ldapport, or server_host with plain names, become URIs. */
-static int make_uris(struct draft *d)
-{
-	struct ldap_access *a = d->access;
-
-	if (a->uris == NULL) {
-		a->uris = d->hosts;
-		d->hosts = NULL;
-	}
-	if (a->uris == NULL)
-		return wrong(d, "no server is named: uri is missing");
-	for (size_t i = 0; a->uris[i] != NULL; i++) {
-		char *host = a->uris[i];
-
-		/* with a slash it is no name of a host, but was meant to be more */
-		if (strchr(host, '/') != NULL)
-			continue;
-		a->uris[i] = xasprintf("ldap://%s%s%s", host, d->port != NULL ? ":" : "", d->port != NULL ? d->port : "");
-		free(host);
-	}
-	return EX_OK;
-}
-
 static bool is_loopback(const char *host)
 {
 	return host == NULL || host[0] == '\0' || ascii_equal(host, "localhost") || strncmp(host, "127.", 4) == 0
@@ -404,7 +381,27 @@ int ldap_access_take(struct ldap_access *access, const struct settings *settings
 	for (size_t i = 0; i < settings->count && status == EX_OK; i++)
 		status = take(&d, &settings->list[i]);
 	if (status == EX_OK) {
-		status = make_uris(&d);
+		struct ldap_access *a = d.access;
+
+		/* ldaphost and ldapport, or server_host with plain names, become URIs */
+		if (a->uris == NULL) {
+			a->uris = d.hosts;
+			d.hosts = NULL;
+		}
+		if (a->uris == NULL)
+			status = wrong(&d, "no server is named: uri is missing");
+		else {
+			for (size_t i = 0; a->uris[i] != NULL; i++) {
+				char *host = a->uris[i];
+
+				/* with a slash it is no name of a host, but was meant to be more */
+				if (strchr(host, '/') != NULL)
+					continue;
+				a->uris[i] = xasprintf("ldap://%s%s%s", host, d.port != NULL ? ":" : "", d.port != NULL ? d.port : "");
+				free(host);
+			}
+			status = EX_OK;
+		}
 		if (status == EX_OK)
 			status = check_password(&d);
 		if (status == EX_OK)

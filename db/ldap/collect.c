@@ -231,41 +231,13 @@ static bool collect_entry(struct collection *c, const struct ldap_entry *entry, 
 	return false;
 }
 
-static enum map_answer collect_all(struct collection *c, const struct ldap_search *search)
-{
-	struct ldap_entries entries;
-	enum map_answer answer = ldapconn_search(c->connection, search, &entries, c->why);
-
-	if (entries.count > 1 && !c->conf->many_entries) {
-		buf_clear(c->why);
-		buf_addf(c->why, "conflict: \"%s\" and \"%s\" both match, one entry is meant; see \"entries\" in ldap_map(5)",
-		         entries.list[0].dn, entries.list[1].dn);
-		answer = MAP_COULD_NOT_TELL;
-	}
-	for (size_t i = 0; answer == MAP_FOUND && i < entries.count; i++)
-		if (!collect_entry(c, &entries.list[i], 0))
-			answer = MAP_COULD_NOT_TELL;
-	ldap_entries_free(&entries);
-	results_settle(&c->results);
-	/* a group whose members all are gone is not an unknown address */
-	if (answer == MAP_FOUND && c->results.count == 0) {
-		buf_adds(c->why, "the references of the entry lead to no result");
-		answer = MAP_COULD_NOT_TELL;
-	}
-	if (answer == MAP_FOUND && c->results.count > 1 && !c->conf->many_values) {
-		buf_addf(c->why, "conflict: \"%s\" and \"%s\" are both results, one is meant; see \"values\" in ldap_map(5)",
-		         c->results.list[0], c->results.list[1]);
-		answer = MAP_COULD_NOT_TELL;
-	}
-	return answer;
-}
-
 enum map_answer ldap_collect(const struct ldapconf *conf, struct ldapconn *connection, const char *key, size_t n,
                              int64_t deadline, struct buf *value, struct buf *why)
 {
 	struct collection c = { .conf = conf, .connection = connection, .key = key, .deadline = deadline, .why = why };
 	struct dn_text base = { 0 };
 	struct filter_text filter = { 0 };
+	struct ldap_entries entries;
 	struct ldap_search search = {
 		.base = &base, .filter = &filter, .attributes = conf->attributes, .scope = conf->scope,
 		.dereference = conf->dereference, .size_limit = conf->size_limit, .deadline = deadline,
@@ -277,7 +249,28 @@ enum map_answer ldap_collect(const struct ldapconf *conf, struct ldapconn *conne
 		search.size_limit = 2;
 	pattern_add_dn(&conf->base, key, n, &base);
 	pattern_add_filter(&conf->filter, key, n, &filter);
-	answer = collect_all(&c, &search);
+	answer = ldapconn_search(c.connection, &search, &entries, c.why);
+	if (entries.count > 1 && !c.conf->many_entries) {
+		buf_clear(c.why);
+		buf_addf(c.why, "conflict: \"%s\" and \"%s\" both match, one entry is meant; see \"entries\" in ldap_map(5)",
+		         entries.list[0].dn, entries.list[1].dn);
+		answer = MAP_COULD_NOT_TELL;
+	}
+	for (size_t i = 0; answer == MAP_FOUND && i < entries.count; i++)
+		if (!collect_entry(&c, &entries.list[i], 0))
+			answer = MAP_COULD_NOT_TELL;
+	ldap_entries_free(&entries);
+	results_settle(&c.results);
+	/* a group whose members all are gone is not an unknown address */
+	if (answer == MAP_FOUND && c.results.count == 0) {
+		buf_adds(c.why, "the references of the entry lead to no result");
+		answer = MAP_COULD_NOT_TELL;
+	}
+	if (answer == MAP_FOUND && c.results.count > 1 && !c.conf->many_values) {
+		buf_addf(c.why, "conflict: \"%s\" and \"%s\" are both results, one is meant; see \"values\" in ldap_map(5)",
+		         c.results.list[0], c.results.list[1]);
+		answer = MAP_COULD_NOT_TELL;
+	}
 	if (answer == MAP_FOUND)
 		results_join(&c.results, ", ", value);
 	results_free(&c.results);

@@ -164,25 +164,6 @@ static int ask(struct ldapconn *c, const struct ldap_search *s, int64_t deadline
 	return code != LDAP_SUCCESS ? code : ldap_code_of(c->ld, *all, LDAP_RES_SEARCH_RESULT, NULL);
 }
 
-static enum map_answer judge(struct ldapconn *c, const struct ldap_search *s, int code, LDAPMessage *all,
-                             struct ldap_entries *entries, struct buf *why)
-{
-	if (all != NULL && !read_entries(c->ld, all, entries)) {
-		explain_search(c, s, LDAP_DECODING_ERROR, why);
-		return MAP_COULD_NOT_TELL;
-	}
-	if (code != LDAP_SUCCESS) {
-		explain_search(c, s, code, why);
-		return MAP_COULD_NOT_TELL;
-	}
-	if (ldap_count_references(c->ld, all) > 0) {
-		buf_addf(why, "%s: search in \"%s\" for %s: part of the answer is on other servers (referral)",
-		         c->access.uris[c->server], dn_str(s->base), filter_str(s->filter));
-		return MAP_COULD_NOT_TELL;
-	}
-	return entries->count > 0 ? MAP_FOUND : MAP_NOT_FOUND;
-}
-
 /* True if the server has answered, be it that there is more than was asked for. */
 static bool is_answer(const struct ldap_search *s, int code)
 {
@@ -244,8 +225,20 @@ enum map_answer ldapconn_search(struct ldapconn *connection, const struct ldap_s
 	const int code = ask_in_turn(c, search, &all, &trouble);
 
 	*entries = (struct ldap_entries){ 0 };
-	if (c->ld != NULL)
-		answer = judge(c, search, code, all, entries, &trouble);
+	if (c->ld != NULL) {
+		if (all != NULL && !read_entries(c->ld, all, entries)) {
+			explain_search(c, search, LDAP_DECODING_ERROR, &trouble);
+			answer = MAP_COULD_NOT_TELL;
+		} else if (code != LDAP_SUCCESS) {
+			explain_search(c, search, code, &trouble);
+			answer = MAP_COULD_NOT_TELL;
+		} else if (ldap_count_references(c->ld, all) > 0) {
+			buf_addf(&trouble, "%s: search in \"%s\" for %s: part of the answer is on other servers (referral)",
+			         c->access.uris[c->server], dn_str(search->base), filter_str(search->filter));
+			answer = MAP_COULD_NOT_TELL;
+		} else
+			answer = entries->count > 0 ? MAP_FOUND : MAP_NOT_FOUND;
+	}
 	if (answer == MAP_COULD_NOT_TELL)
 		buf_add(why, buf_str(&trouble), trouble.len);
 	if (c->ld != NULL && (is_lost(code) || code == LDAP_TIMEOUT))

@@ -229,24 +229,6 @@ static bool brings_stamp(const struct changes *changes)
 	return false;
 }
 
-static int change_copy(const struct live *live, const struct publish *file, off_t size, const struct changes *changes,
-                       struct buf *why)
-{
-	int64_t more = 0;
-	DB *db;
-	int code = open_file(live, file->temporary, size, 0, &db), closed;
-
-	if (code != 0)
-		return fail_bdb(live, "cannot open the copy", code, why);
-	code = change_all(live, db, changes, &more);
-	if (code == 0)
-		code = stamp_again(db, brings_stamp(changes) ? 0 : more);
-	closed = db->close(db, code == 0 ? 0 : DB_NOSYNC);
-	if (code == 0)
-		code = closed;
-	return code == 0 ? EX_OK : fail_bdb(live, "cannot change the copy", live_why_not_written(file->fd, code), why);
-}
-
 /*
  * The old seal is broken first: changes may leave parts of it behind, which the new one must not be written into.  It was good
  * when the map was opened, which may be long ago: a new seal over damage would make it the truth.
@@ -269,14 +251,27 @@ static int break_seal(const struct live *live, const struct publish *file, struc
 static int make_generation(struct live *live, struct publish *file, const struct changes *changes, struct buf *why)
 {
 	struct stat st, made;
-	int status;
+	int status, code, closed;
+	int64_t more = 0;
+	DB *db;
 
 	if (!copy_file(live, file, &st))
 		return live_fail(live, EX_IOERR, why, "cannot copy: %s", file_error(errno));
 	status = break_seal(live, file, why);
 	if (status != EX_OK)
 		return status;
-	status = change_copy(live, file, st.st_size, changes, why);
+	code = open_file(live, file->temporary, st.st_size, 0, &db);
+	if (code != 0)
+		status = fail_bdb(live, "cannot open the copy", code, why);
+	else {
+		code = change_all(live, db, changes, &more);
+		if (code == 0)
+			code = stamp_again(db, brings_stamp(changes) ? 0 : more);
+		closed = db->close(db, code == 0 ? 0 : DB_NOSYNC);
+		if (code == 0)
+			code = closed;
+		status = code == 0 ? EX_OK : fail_bdb(live, "cannot change the copy", live_why_not_written(file->fd, code), why);
+	}
 	if (status != EX_OK)
 		return status;
 	if (!stamp_seal(file->fd) || fchmod(file->fd, st.st_mode & 07777) < 0 || fstat(file->fd, &made) < 0 || !publish_commit(file))

@@ -162,17 +162,6 @@ static int leave_worker(struct service *s, int64_t heard, struct buf *why)
 	return EX_TEMPFAIL;
 }
 
-static int lose_worker(struct service *s, struct buf *why)
-{
-	struct buf how = { 0 };
-
-	if (worker_end(&s->worker, clock_ms() + patience(s), &how))
-		buf_adds(&how, "has ended");
-	live_fail(&s->live, EX_TEMPFAIL, why, "the process that works on it: %s; run \"dbupdate ... recover\"", buf_str(&how));
-	buf_free(&how);
-	return EX_TEMPFAIL;
-}
-
 static void stop_worker(struct service *s)
 {
 	struct buf how = { 0 };
@@ -187,6 +176,7 @@ int service_ask(struct service *s, char kind, const char *bytes, size_t n, struc
 	enum child_news news = CHILD_GONE;
 	char said = SAY_ALIVE;
 	int64_t heard = clock_ms();
+	struct buf how = { 0 };
 
 	if (child_send(s->worker.fd, kind, bytes, n, heard + patience(s))) {
 		do {
@@ -200,7 +190,11 @@ int service_ask(struct service *s, char kind, const char *bytes, size_t n, struc
 	case CHILD_SILENT:
 		return leave_worker(s, heard, why);
 	case CHILD_GONE:
-		return lose_worker(s, why);
+		if (worker_end(&s->worker, clock_ms() + patience(s), &how))
+			buf_adds(&how, "has ended");
+		live_fail(&s->live, EX_TEMPFAIL, why, "the process that works on it: %s; run \"dbupdate ... recover\"", buf_str(&how));
+		buf_free(&how);
+		return EX_TEMPFAIL;
 	}
 	if (s->answer.len == 0)
 		return live_fail(&s->live, EX_SOFTWARE, why, "an empty answer");
@@ -211,15 +205,6 @@ int service_ask(struct service *s, char kind, const char *bytes, size_t n, struc
 		stop_worker(s);
 	}
 	return said;
-}
-
-static int start_worker(struct service *s, struct buf *why)
-{
-	if (worker_runs(&s->worker))
-		return EX_OK;
-	if (!worker_start(&s->worker, serve, &s->live, s->fence.fd))
-		return live_fail(&s->live, EX_OSERR, why, "cannot start a process: %s", strerror(errno));
-	return service_ask(s, ASK_OPEN, NULL, 0, why);
 }
 
 int service_fence(struct service *s, struct buf *why)
@@ -239,7 +224,12 @@ int service_enter(struct service *s, struct buf *why)
 
 	if (status != EX_OK)
 		return status;
-	status = start_worker(s, why);
+	if (worker_runs(&s->worker))
+		status = EX_OK;
+	else if (!worker_start(&s->worker, serve, &s->live, s->fence.fd))
+		status = live_fail(&s->live, EX_OSERR, why, "cannot start a process: %s", strerror(errno));
+	else
+		status = service_ask(s, ASK_OPEN, NULL, 0, why);
 	if (status != EX_OK)
 		service_leave(s);
 	return status;

@@ -296,29 +296,6 @@ static enum map_answer not_found(struct map *map, struct bdb_map *b)
 	return map_fail(map, "was written to while it was open");
 }
 
-/* `size` counts the key's NUL.  A value ends at its first NUL, as for ZMailer's router. */
-static enum map_answer get(struct map *map, const char *key, size_t size, struct buf *value)
-{
-	struct bdb_map *b = map->state;
-	DBT k = { .data = (void *)(uintptr_t)key, .size = (uint32_t)size }, v = { 0 };
-	int code = 0;
-	bool readable;
-
-	enter(map);
-	readable = is_readable(map, b);
-	if (readable)
-		code = b->db->get(b->db, NULL, &k, &v, 0);
-	leave(map);
-	if (!readable)
-		return MAP_COULD_NOT_TELL;
-	if (code == DB_NOTFOUND)
-		return not_found(map, b);
-	if (code != 0)
-		return fail_bdb(map, b, "lookup", code);
-	buf_add(value, v.data, strnlen(v.data, v.size));
-	return MAP_FOUND;
-}
-
 static bool open_bdb(struct map *map, DBTYPE type)
 {
 	struct bdb_map *b = xcalloc(1, sizeof *b);
@@ -345,7 +322,25 @@ static bool open_bhash(struct map *map)
 
 static enum map_answer find_bdb(struct map *map, const char *key, size_t length, struct buf *value)
 {
-	return get(map, key, length + 1, value);
+	struct bdb_map *b = map->state;
+	DBT k = { .data = (void *)(uintptr_t)key, .size = (uint32_t)(length + 1) }, v = { 0 };
+	int code = 0;
+	bool readable;
+
+	/* the key has its NUL; a value ends at its first NUL, as for ZMailer's router */
+	enter(map);
+	readable = is_readable(map, b);
+	if (readable)
+		code = b->db->get(b->db, NULL, &k, &v, 0);
+	leave(map);
+	if (!readable)
+		return MAP_COULD_NOT_TELL;
+	if (code == DB_NOTFOUND)
+		return not_found(map, b);
+	if (code != 0)
+		return fail_bdb(map, b, "lookup", code);
+	buf_add(value, v.data, strnlen(v.data, v.size));
+	return MAP_FOUND;
 }
 
 static enum map_answer walk_in_env(struct map *map, struct bdb_map *b, record_each *each, void *context)

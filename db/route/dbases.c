@@ -13,32 +13,6 @@
 
 /* ---- lines ---------------------------------------------------------------------------- */
 
-static void parse_fields(struct dbases_reader *r)
-{
-	struct dbases *d = r->dbases;
-	struct dbases_map m = { .line = r->line, .mode = 0 };
-	size_t errors = r->errors;
-
-	dbases_fields(r, &m);
-	/* two lines may share a map, but not build it in two ways */
-	for (size_t i = 0; r->errors == errors && m.file != NULL && i < d->count; i++) {
-		const struct dbases_map *other = &d->maps[i];
-
-		if (other->file == NULL || strcmp(other->file, m.file) != 0 || strcmp(other->type, m.type) != 0)
-			continue;
-		if (other->kind != m.kind || other->join != m.join || other->syntax.aliases != m.syntax.aliases ||
-		    text_folding(&other->syntax) != text_folding(&m.syntax) || other->uid != m.uid || other->gid != m.gid ||
-		    other->mode != m.mode)
-			dbases_tell(r, false, 4, "line %zu makes the same map otherwise", other->line);
-	}
-	if (r->errors > errors) {
-		dbases_free_map(&m);
-		return;
-	}
-	d->maps = xgrow(d->maps, d->count, &d->capacity, sizeof *d->maps);
-	d->maps[d->count++] = m;
-}
-
 /* Cuts the line into five words and the rest.  False after a fault. */
 static bool cut(struct dbases_reader *r, char *line)
 {
@@ -82,8 +56,30 @@ static void parse_line(struct dbases_reader *r, char *line, size_t n)
 	else if (!((line[0] >= 'a' && line[0] <= 'z') || (line[0] >= 'A' && line[0] <= 'Z') ||
 	           (line[0] >= '0' && line[0] <= '9')))
 		dbases_tell(r, false, FIELDS, "expected a letter, a digit or '#' in column 1: ZMailer would skip this line");
-	else if (cut(r, line))
-		parse_fields(r);
+	else if (cut(r, line)) {
+		struct dbases *d = r->dbases;
+		struct dbases_map m = { .line = r->line, .mode = 0 };
+		size_t errors = r->errors;
+
+		dbases_fields(r, &m);
+		/* two lines may share a map, but not build it in two ways */
+		for (size_t i = 0; r->errors == errors && m.file != NULL && i < d->count; i++) {
+			const struct dbases_map *other = &d->maps[i];
+
+			if (other->file == NULL || strcmp(other->file, m.file) != 0 || strcmp(other->type, m.type) != 0)
+				continue;
+			if (other->kind != m.kind || other->join != m.join || other->syntax.aliases != m.syntax.aliases ||
+			    text_folding(&other->syntax) != text_folding(&m.syntax) || other->uid != m.uid || other->gid != m.gid ||
+			    other->mode != m.mode)
+				dbases_tell(r, false, 4, "line %zu makes the same map otherwise", other->line);
+		}
+		if (r->errors > errors) {
+			dbases_free_map(&m);
+			return;
+		}
+		d->maps = xgrow(d->maps, d->count, &d->capacity, sizeof *d->maps);
+		d->maps[d->count++] = m;
+	}
 }
 
 int dbases_parse(struct dbases *dbases, const char *path, const char *text, size_t n, const struct zenv *zenv,

@@ -371,29 +371,11 @@ static bool try_routes(const struct visit *v)
 	return false;
 }
 
-/* The domain is not ours: protocols in their order. */
-static void leave(const struct visit *v)
-{
-	const struct router *router = v->walk->router;
-
-	if (v->walk->query->aliases_only) {
-		walk_send(v, "alias", "-", visit_text(v, v->whole));
-		return;
-	}
-	if (router->use_routes && try_routes(v))
-		return;
-	if (v->carried[0] != '\0')
-		visit_note(v, "the address is not ours: the tail %s stays behind", v->carried);
-	if (router->use_smtp)
-		walk_send(v, "smtp", v->domain, visit_text(v, v->local));
-	else
-		walk_send(v, "error", "unresolvable", visit_text(v, v->local));
-}
-
 static void visit_domain(struct visit *v)
 {
 	const char *canonical = "";
 	struct visit next;
+	const struct router *router;
 
 	if (visit_fqdn(v))
 		return;
@@ -404,7 +386,18 @@ static void visit_domain(struct visit *v)
 		strip_domain(v);
 		return;
 	case LOCALITY_ELSEWHERE:
-		leave(v);
+		/* the domain is not ours: protocols in their order */
+		router = v->walk->router;
+		if (v->walk->query->aliases_only)
+			walk_send(v, "alias", "-", visit_text(v, v->whole));
+		else if (!router->use_routes || !try_routes(v)) {
+			if (v->carried[0] != '\0')
+				visit_note(v, "the address is not ours: the tail %s stays behind", v->carried);
+			if (router->use_smtp)
+				walk_send(v, "smtp", v->domain, visit_text(v, v->local));
+			else
+				walk_send(v, "error", "unresolvable", visit_text(v, v->local));
+		}
 		return;
 	case LOCALITY_RENAMED:
 		visit_note(v, "the canonical name of %s is %s", v->domain, canonical);

@@ -147,26 +147,6 @@ static bool has_content(const char *path, const struct buf *content)
 	return same;
 }
 
-static int replace(const char *path, const struct buf *content, struct buf *why)
-{
-	struct publish file = { .fd = -1 };
-
-	if (!publish_begin(&file, path, SCRIPT_MODE)) {
-		buf_addf(why, "%s: cannot write beside it: %s", path, strerror(errno));
-		return EX_CANTCREAT;
-	}
-	if (!file_write(file.fd, content->data, content->len)) {
-		buf_addf(why, "%s: %s", path, strerror(errno));
-		publish_abort(&file);
-		return EX_IOERR;
-	}
-	if (!publish_commit(&file)) {
-		buf_addf(why, "%s: %s", path, strerror(errno));
-		return EX_IOERR;
-	}
-	return EX_OK;
-}
-
 int zmsh_write(const struct dbases *dbases, const char *relation, bool *written, struct buf *why)
 {
 	struct buf content = { 0 };
@@ -181,7 +161,20 @@ int zmsh_write(const struct dbases *dbases, const char *relation, bool *written,
 			status = EX_CONFIG;
 		}
 	} else if (!has_content(path, &content)) {
-		status = replace(path, &content, why);
+		struct publish file = { .fd = -1 };
+
+		if (!publish_begin(&file, path, SCRIPT_MODE)) {
+			buf_addf(why, "%s: cannot write beside it: %s", path, strerror(errno));
+			status = EX_CANTCREAT;
+		} else if (!file_write(file.fd, content.data, content.len)) {
+			buf_addf(why, "%s: %s", path, strerror(errno));
+			publish_abort(&file);
+			status = EX_IOERR;
+		} else if (!publish_commit(&file)) {
+			buf_addf(why, "%s: %s", path, strerror(errno));
+			status = EX_IOERR;
+		} else
+			status = EX_OK;
 		*written = status == EX_OK;
 	}
 	buf_free(&content);

@@ -99,13 +99,6 @@ static bool has_password(const char *hosts)
 	return uri != NULL && ((at != NULL && memchr(uri + 1, ':', (size_t)(at - uri) - 1) != NULL) || strstr(uri, "password=") != NULL);
 }
 
-static int take_hosts(char ***hosts, const struct setting *s, struct buf *why)
-{
-	int status = has_password(s->value) ? check_privacy(s, why) : EX_OK;
-
-	return status == EX_OK ? setting_words(s, hosts, why) : status;
-}
-
 void sql_host_show(const char *host, struct buf *out)
 {
 	const char *uri = strstr(host, "://"), *at = uri != NULL ? strrchr(uri, '@') : NULL;
@@ -132,6 +125,7 @@ static int check_charset(const struct setting *s, enum sql_dialect dialect, stru
 static int take(struct sql_access *a, const struct known *k, enum sql_dialect dialect, const struct setting *s, struct buf *why)
 {
 	void *field = text_at(a, k);
+	int status;
 
 	if ((k->dialects & IN(dialect)) == 0)
 		return setting_error(s, why, "maps of this type have no such setting; remove it");
@@ -139,7 +133,9 @@ static int take(struct sql_access *a, const struct known *k, enum sql_dialect di
 	case TEXT: return setting_text(s, field, why);
 	case CHARSET: return check_charset(s, dialect, why);
 	case SECRET: return take_secret(field, s, why);
-	case HOSTS: return take_hosts(field, s, why);
+	case HOSTS:
+		status = has_password(s->value) ? check_privacy(s, why) : EX_OK;
+		return status == EX_OK ? setting_words(s, field, why) : status;
 	case YES_NO: return setting_bool(s, field, why);
 	case SECONDS: return setting_seconds(s, LONGEST_TIMEOUT, field, why);
 	}

@@ -91,14 +91,6 @@ static enum wanted wanted_behind(const struct lexer *l)
 	return ANYTHING;
 }
 
-/* What is wanted behind the first comma in the parentheses behind a word. */
-static enum wanted wanted_second(const struct lexer *l)
-{
-	if (strncmp(l->word, "regexp_", 7) == 0)
-		return PATTERN;
-	return strcmp(l->word, "find_in_set") == 0 || (l->dialect == SQL_PGSQL && strcmp(l->word, "substring") == 0) ? NO_KEY : ANYTHING;
-}
-
 static void end_word(struct lexer *l)
 {
 	const bool is_new = !l->is_over && l->word_length > 0;
@@ -130,9 +122,14 @@ static void open_parenthesis(struct lexer *l)
 {
 	if (l->wanted == END_OF_PATTERN)
 		refuse_pattern(l);
-	if (++l->depth < DEEPEST)
-		l->second[l->depth] = wanted_second(l);
-	else
+	if (++l->depth < DEEPEST) {
+		/* what is wanted behind the first comma in the parentheses behind a word */
+		if (strncmp(l->word, "regexp_", 7) == 0)
+			l->second[l->depth] = PATTERN;
+		else
+			l->second[l->depth] = strcmp(l->word, "find_in_set") == 0 ||
+			        (l->dialect == SQL_PGSQL && strcmp(l->word, "substring") == 0) ? NO_KEY : ANYTHING;
+	} else
 		refuse(l, "too many parentheses");
 }
 
@@ -160,27 +157,6 @@ static void take_sign(struct lexer *l, char c)
 	l->word[0] = c;
 	l->word[1] = '\0';
 	l->word_length = 1;
-}
-
-static void take_plain_byte(struct lexer *l, char c)
-{
-	c = ascii_lower(c);
-	if (is_word_byte(c)) {
-		if (l->is_over && strcmp(l->word, "similar") == 0)
-			l->word[l->word_length++] = ' ';
-		else if (l->is_over)
-			l->word_length = 0;
-		l->is_over = false;
-		if (l->word_length + 1 < sizeof l->word)
-			l->word[l->word_length++] = c;
-		l->word[l->word_length] = '\0';
-		return;
-	}
-	end_word(l);
-	if (c == '(')
-		open_parenthesis(l);
-	else if (c != ' ' && c != '\t' && c != '\n' && c != '\r')
-		take_sign(l, c);
 }
 
 /* A string, a name in quotes or a key without quotes begins. */
@@ -232,7 +208,25 @@ static size_t pass_plain(struct lexer *l, const char *p)
 	} else if (*p == '$' && l->dialect == SQL_PGSQL && opens_dollar_quote(p)) {
 		l->place = DOLLAR;
 	} else {
-		take_plain_byte(l, *p);
+		char c = *p;
+
+		c = ascii_lower(c);
+		if (is_word_byte(c)) {
+			if (l->is_over && strcmp(l->word, "similar") == 0)
+				l->word[l->word_length++] = ' ';
+			else if (l->is_over)
+				l->word_length = 0;
+			l->is_over = false;
+			if (l->word_length + 1 < sizeof l->word)
+				l->word[l->word_length++] = c;
+			l->word[l->word_length] = '\0';
+		} else {
+			end_word(l);
+			if (c == '(')
+				open_parenthesis(l);
+			else if (c != ' ' && c != '\t' && c != '\n' && c != '\r')
+				take_sign(l, c);
+		}
 	}
 	return 1;
 }

@@ -167,35 +167,6 @@ static void close_all(struct opened *o)
 	env_close(&o->env);
 }
 
-static void examine_locks(struct examination *x, struct opened *o)
-{
-	struct buf text = { 0 };
-
-	x->step(x, "asking for the write lock");
-	if (!env_lock_is_free(o->env, o->db, DB_LOCK_WRITE, clock_ms() + (int64_t)x->live->wait * 500))
-		find(x, HEALTH_WEDGED, "cannot get the write lock within %u s", x->live->wait / 2);
-	x->step(x, "reading the lock table");
-	switch (locks_look(env_handle(o->env), o->config.home, false, &text)) {
-	case LOCKS_DEAD_WRITER:
-		x->state = HEALTH_HEALTHY;
-		find(x, HEALTH_WEDGED, "%s", buf_str(&text));
-		break;
-	case LOCKS_DEAD_READER:
-		/* the next change takes it away */
-		x->state = HEALTH_HEALTHY;
-		find(x, HEALTH_STALE, "%s", buf_str(&text));
-		break;
-	case LOCKS_CLEAN:
-		if (x->state == HEALTH_WEDGED && text.len > 0)
-			buf_addf(&x->text, ": %s", buf_str(&text));
-		break;
-	case LOCKS_FREED:
-	case LOCKS_UNKNOWN:
-		break;
-	}
-	buf_free(&text);
-}
-
 static void count_records(struct examination *x, struct opened *o)
 {
 	struct buf piece = { 0 }, after = { 0 };
@@ -257,7 +228,31 @@ static void sync_and_verify(struct examination *x, struct opened *o)
 
 static void examine_opened(struct examination *x, struct opened *o)
 {
-	examine_locks(x, o);
+	struct buf text = { 0 };
+
+	x->step(x, "asking for the write lock");
+	if (!env_lock_is_free(o->env, o->db, DB_LOCK_WRITE, clock_ms() + (int64_t)x->live->wait * 500))
+		find(x, HEALTH_WEDGED, "cannot get the write lock within %u s", x->live->wait / 2);
+	x->step(x, "reading the lock table");
+	switch (locks_look(env_handle(o->env), o->config.home, false, &text)) {
+	case LOCKS_DEAD_WRITER:
+		x->state = HEALTH_HEALTHY;
+		find(x, HEALTH_WEDGED, "%s", buf_str(&text));
+		break;
+	case LOCKS_DEAD_READER:
+		/* the next change takes it away */
+		x->state = HEALTH_HEALTHY;
+		find(x, HEALTH_STALE, "%s", buf_str(&text));
+		break;
+	case LOCKS_CLEAN:
+		if (x->state == HEALTH_WEDGED && text.len > 0)
+			buf_addf(&x->text, ": %s", buf_str(&text));
+		break;
+	case LOCKS_FREED:
+	case LOCKS_UNKNOWN:
+		break;
+	}
+	buf_free(&text);
 	if (x->state == HEALTH_WEDGED)
 		return;
 	/* before anything is read within the environment: damage can keep libdb there for ever, with all it holds */

@@ -116,19 +116,6 @@ static bool takes_long(const struct service *s, const char *step)
 	       (s->live.config == NULL && strcmp(step, "reading the map") == 0);
 }
 
-static void take_result(struct health *h, const char *result)
-{
-	int state = HEALTH_UNKNOWN, at = 0;
-
-	sscanf(result, "%d %" SCNu64 " %n", &state, &h->records, &at);
-	if (at == 0)
-		find(h, HEALTH_UNKNOWN, "no result");
-	else if (state == HEALTH_HEALTHY)
-		find(h, HEALTH_HEALTHY, "%" PRIu64 " record%s", h->records, h->records == 1 ? "" : "s");
-	else
-		find(h, (enum health_state)state, "%s", result + at);
-}
-
 /* Follows the child from step to step. */
 static void follow(struct health *h, struct service *s)
 {
@@ -136,6 +123,8 @@ static void follow(struct health *h, struct service *s)
 	struct buf step = { 0 }, how = { 0 };
 	enum child_news news;
 	char kind = SAY_STEP;
+	const char *result;
+	int state, at = 0;
 
 	buf_adds(&step, "starting");
 	for (;;) {
@@ -149,7 +138,15 @@ static void follow(struct health *h, struct service *s)
 	}
 	switch (news) {
 	case CHILD_FRAME:
-		take_result(h, s->answer.data);
+		result = s->answer.data;
+		state = HEALTH_UNKNOWN;
+		sscanf(result, "%d %" SCNu64 " %n", &state, &h->records, &at);
+		if (at == 0)
+			find(h, HEALTH_UNKNOWN, "no result");
+		else if (state == HEALTH_HEALTHY)
+			find(h, HEALTH_HEALTHY, "%" PRIu64 " record%s", h->records, h->records == 1 ? "" : "s");
+		else
+			find(h, (enum health_state)state, "%s", result + at);
 		worker_end(&s->worker, clock_ms() + patience, &how);
 		break;
 	case CHILD_SILENT:

@@ -214,26 +214,22 @@ static int scan_batches(struct journal *journal, off_t size, struct buf *why)
 	return status;
 }
 
-static int open_file(struct journal *journal, struct stat *st, struct buf *why)
-{
-	journal->fd = file_open_own(journal->path, O_RDWR, 0);
-	if (journal->fd < 0 && errno == ENOENT)
-		return EX_NOINPUT;
-	if (journal->fd < 0 || fstat(journal->fd, st) < 0) {
-		trouble(journal->path, "cannot open", why);
-		return errno == EACCES ? EX_NOPERM : EX_IOERR;
-	}
-	journal->inode = st->st_ino;
-	return EX_OK;
-}
-
 int journal_open(struct journal *journal, const char *path, struct buf *why)
 {
 	struct stat st;
 	int status;
 
 	*journal = (struct journal){ .path = xstrdup(path), .fd = -1 };
-	status = open_file(journal, &st, why);
+	journal->fd = file_open_own(journal->path, O_RDWR, 0);
+	if (journal->fd < 0 && errno == ENOENT)
+		status = EX_NOINPUT;
+	else if (journal->fd < 0 || fstat(journal->fd, &st) < 0) {
+		trouble(journal->path, "cannot open", why);
+		status = errno == EACCES ? EX_NOPERM : EX_IOERR;
+	} else {
+		journal->inode = st.st_ino;
+		status = EX_OK;
+	}
 	if (status == EX_OK)
 		status = read_head(journal, st.st_size, why);
 	if (status == EX_OK)
@@ -488,16 +484,6 @@ int journal_state(const struct journal *journal, journal_each *each, void *conte
 
 /* ---- a new base --------------------------------------------------------------------- */
 
-static void make_id(char id[JOURNAL_ID + 1])
-{
-	unsigned char bytes[JOURNAL_ID / 2];
-
-	if (getentropy(bytes, sizeof bytes) < 0)
-		die(EX_OSERR, "no random numbers: %s", strerror(errno));
-	for (size_t i = 0; i < sizeof bytes; i++)
-		sprintf(id + 2 * i, "%02x", bytes[i]);
-}
-
 int journal_begin(struct journal_writer *w, const char *path, const char *id, uint64_t first, const char *like,
                   struct buf *why)
 {
@@ -513,8 +499,14 @@ int journal_begin(struct journal_writer *w, const char *path, const char *id, ui
 	}
 	if (id != NULL)
 		memcpy(w->id, id, sizeof w->id);
-	else
-		make_id(w->id);
+	else {
+		unsigned char bytes[JOURNAL_ID / 2];
+
+		if (getentropy(bytes, sizeof bytes) < 0)
+			die(EX_OSERR, "no random numbers: %s", strerror(errno));
+		for (size_t i = 0; i < sizeof bytes; i++)
+			sprintf(w->id + 2 * i, "%02x", bytes[i]);
+	}
 	w->digest = sum_begin();
 	/* room for the heads, which are written last */
 	memset(buf_reserve(&w->out, HEAD_LENGTH + BASE_LENGTH), ' ', HEAD_LENGTH + BASE_LENGTH);

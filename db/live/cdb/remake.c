@@ -98,35 +98,6 @@ static int take_record(void *context, const struct change *c, struct buf *why)
 	return EX_OK;
 }
 
-/* Notes, and the number of the last batch, in a file that no program uses yet. */
-static int put_notes(const struct remake *r, const char *path, const struct changes *notes)
-{
-	DB *db;
-	int code = bdb_create(&db), closed;
-
-	if (code == 0)
-		code = db->open(db, NULL, path, NULL, bdb_type(r->live->type), 0, 0);
-	for (size_t i = 0; code == 0 && i < notes->count; i++)
-		code = bdb_change(db, NULL, &notes->list[i]);
-	closed = db->close(db, 0);
-	if (code == 0)
-		code = closed;
-	return code == 0 ? EX_OK : fail(r, EX_IOERR, path, db_strerror(code));
-}
-
-/* The map will be changed in place: no reader may take the seal of the new file for a promise. */
-static int break_seal(const struct remake *r, const char *path)
-{
-	int fd = file_open_regular(path, O_RDWR);
-	bool ok = fd >= 0 && stamp_break(fd) != STAMP_UNREADABLE;
-
-	if (!ok)
-		fail(r, EX_IOERR, path, file_error(errno));
-	if (fd >= 0)
-		close(fd);
-	return ok ? EX_OK : EX_IOERR;
-}
-
 static int build(const struct remake *r, const char *target, const struct content *m)
 {
 	struct build build = { .type = r->live->type, .target = target, .stamp = m->stamp };
@@ -153,10 +124,31 @@ static int make_anew(struct remake *r, struct journal *journal)
 	changes_put(&m.notes, environment_note, ENVIRONMENT_NOTE_LENGTH, number.data, number.len);
 	if (status == EX_OK)
 		status = build(r, target, &m);
-	if (status == EX_OK)
-		status = break_seal(r, target);
-	if (status == EX_OK)
-		status = put_notes(r, target, &m.notes);
+	if (status == EX_OK) {
+		int fd = file_open_regular(target, O_RDWR);
+		bool ok = fd >= 0 && stamp_break(fd) != STAMP_UNREADABLE;
+
+		/* the map will be changed in place: no reader may take the seal of the new file for a promise */
+		if (!ok)
+			fail(r, EX_IOERR, target, file_error(errno));
+		if (fd >= 0)
+			close(fd);
+		status = ok ? EX_OK : EX_IOERR;
+	}
+	if (status == EX_OK) {
+		DB *db;
+		int code = bdb_create(&db), closed;
+
+		/* notes, and the number of the last batch, in a file that no program uses yet */
+		if (code == 0)
+			code = db->open(db, NULL, target, NULL, bdb_type(r->live->type), 0, 0);
+		for (size_t i = 0; code == 0 && i < m.notes.count; i++)
+			code = bdb_change(db, NULL, &m.notes.list[i]);
+		closed = db->close(db, 0);
+		if (code == 0)
+			code = closed;
+		status = code == 0 ? EX_OK : fail(r, EX_IOERR, target, db_strerror(code));
+	}
 	if (status == EX_OK)
 		status = rename(target, r->live->path) == 0 && publish_sync_directory(r->live->path)
 			? EX_OK : fail(r, EX_IOERR, "cannot put it in its place", strerror(errno));

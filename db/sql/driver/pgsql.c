@@ -58,20 +58,11 @@ static void forget_environment(void)
 	}
 }
 
-/* The directory and the port of a socket that is named as a file, /run/postgresql/.s.PGSQL.5432; libpq wants them so. */
-static void split_socket(struct sql_host *h)
-{
-	static const char prefix[] = "/.s.PGSQL.";
-	char *p = h->is_socket ? strstr(h->name, prefix) : NULL;
-
-	if (p == NULL || strlen(p + sizeof prefix - 1) >= sizeof h->port)
-		return;
-	strcpy(h->port, p + sizeof prefix - 1);
-	*p = '\0';
-}
-
 static bool parse_host(const char *host, struct sql_host *h, struct sql_error *error)
 {
+	static const char prefix[] = "/.s.PGSQL.";
+	char *p;
+
 	PQconninfoOption *options;
 
 	if (host != NULL && strstr(host, "://") != NULL) {
@@ -82,7 +73,12 @@ static bool parse_host(const char *host, struct sql_host *h, struct sql_error *e
 	}
 	if (!sql_host_parse(h, host, error))
 		return false;
-	split_socket(h);
+	/* the directory and the port of a socket that is named as a file, /run/postgresql/.s.PGSQL.5432; libpq wants them so */
+	p = h->is_socket ? strstr(h->name, prefix) : NULL;
+	if (p != NULL && strlen(p + sizeof prefix - 1) < sizeof h->port) {
+		strcpy(h->port, p + sizeof prefix - 1);
+		*p = '\0';
+	}
 	return true;
 }
 

@@ -29,16 +29,6 @@ struct session {
 	char *text;              /* of this text */
 };
 
-/* A file that is not there is the library's to complain about. */
-static void look_at_file(struct session *s)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	s->is_settled = stat(s->path, &s->file) == 0 &&
-		(now.tv_sec - s->file.st_ctim.tv_sec) * 1000 + (now.tv_nsec - s->file.st_ctim.tv_nsec) / 1000000 > SETTLED_MS;
-}
-
 static void *connect_file(const struct sql_access *access, const char *host, int64_t deadline, struct sql_error *error)
 {
 	struct session *s = calloc(1, sizeof *s);
@@ -46,8 +36,13 @@ static void *connect_file(const struct sql_access *access, const char *host, int
 	(void)host;
 	(void)deadline;
 	if (s != NULL) {
+		struct timespec now;
+
 		s->path = access->dbname;
-		look_at_file(s);
+		/* a file that is not there is the library's to complain about */
+		clock_gettime(CLOCK_REALTIME, &now);
+		s->is_settled = stat(s->path, &s->file) == 0 &&
+			(now.tv_sec - s->file.st_ctim.tv_sec) * 1000 + (now.tv_nsec - s->file.st_ctim.tv_nsec) / 1000000 > SETTLED_MS;
 		if (sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK)
 			return s;
 	}
