@@ -12,6 +12,7 @@
 #include "db/keeper.h"
 #include "db/live/livemap.h"
 #include "db/sql/conn.h"
+#include "db/store/store.h"
 #include "db/sync/rows.h"
 #include "db/sync/shrinkage.h"
 #include "db/sync/sqlsource.h"
@@ -170,20 +171,26 @@ static int make_map(struct sync *s, struct livemap *livemap, struct buf *why)
 {
 	struct records *records = &s->rows.records;
 	struct guard guard = { .may_shrink = s->may_shrink };
-	size_t kept = 0;
+	size_t usable = 0;
 
-	for (size_t i = 0; i < records->count; i++)
-		if (records->list[i].value != NULL)
-			records->list[kept++] = records->list[i];
-	records->count = kept;
-	s->counts = (struct livemap_counts){ .added = kept };
+	for (size_t i = 0; i < records->count; i++) {
+		struct record *r = &records->list[i];
+
+		usable += r->value != NULL;
+		if (r->value == NULL) {
+			r->value = UNCLEAR_VALUE;
+			r->value_length = sizeof UNCLEAR_VALUE - 1;
+		}
+	}
+	s->counts = (struct livemap_counts){ .added = usable };
 	if (!guard_removal(&guard, livemap, &s->counts)) {
 		s->verdict = guard.verdict;
 		explain_nothing(s, "; no map was made", why);
 		return EX_TEMPFAIL;
 	}
 	/* that it may be empty is in the note, which makes it */
-	if (kept == 0)
+	s->counts.added = records->count;
+	if (usable == 0)
 		return livemap_commit(livemap, why);
 	return livemap_create(&s->keeper.livemap, records, NULL, why);
 }

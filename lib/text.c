@@ -87,6 +87,14 @@ bool text_add_invisible(struct buf *out, const char *s, size_t n)
 	return code != 0;
 }
 
+void text_strip(const char **bytes, size_t *n)
+{
+	for (; *n > 0 && **bytes == ' '; --*n)
+		++*bytes;
+	while (*n > 0 && (*bytes)[*n - 1] == ' ')
+		--*n;
+}
+
 bool text_is_eightbit(const char *s, size_t n)
 {
 	for (size_t i = 0; i < n; i++)

@@ -67,6 +67,9 @@ bool text_is_atext(char c);
  */
 void text_add_address(struct buf *out, const char *address);
 
+/* Leaves out blanks at both ends. */
+void text_strip(const char **bytes, size_t *n);
+
 /* True if a byte above 127 is among them. */
 bool text_is_eightbit(const char *s, size_t n);
 

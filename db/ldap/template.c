@@ -191,8 +191,8 @@ static enum template_outcome expand_one(struct expansion *x, size_t which, struc
 		const struct piece *p = &x->template->pieces[i];
 		const struct ldap_attribute *a;
 		const struct ldap_value *v = &x->key;
-		const char *bytes;
-		size_t n;
+		const char *bytes, *whole;
+		size_t n, length;
 
 		if (p->literal != NULL) {
 			buf_adds(out, p->literal);
@@ -203,9 +203,13 @@ static enum template_outcome expand_one(struct expansion *x, size_t which, struc
 			a = ldap_entry_find(x->entry, p->attribute);
 			v = &a->values[a->count > 1 ? which : 0];
 		}
-		if (v->length == 0 || text_has_controls(v->bytes, v->length))
+		whole = v->bytes;
+		length = v->length;
+		/* a directory compares without blanks at the ends (RFC 4518 section 2.6.1) */
+		text_strip(&whole, &length);
+		if (length == 0 || text_has_controls(whole, length))
 			return TEMPLATE_BAD_VALUE;
-		if (!key_part(v->bytes, v->length, p->part, p->label, &bytes, &n))
+		if (!key_part(whole, length, p->part, p->label, &bytes, &n))
 			return TEMPLATE_NO_PART;
 		for (size_t k = 0; k < n; k++) {
 			buf_addc(out, bytes[k]);

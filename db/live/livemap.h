@@ -122,7 +122,7 @@ livemap_guard livemap_guard_removal;
 
 /*
  * Makes the map hold just `wanted` (sorted, without duplicates, folded) by writing the differences, together with
- * the notes in the batch, which must hold nothing else.  A key whose value is NULL stays as it is, there or not.  `stamp` says
+ * the notes in the batch, which must hold nothing else.  A key whose value is NULL stays as it is; one that is not there gets UNCLEAR_VALUE.  `stamp` says
  * where the records come from; NULL if they have no source.  In an environment the changes come in several batches, in the other
  * ways in one.
  *

@@ -7,6 +7,7 @@
 
 #include "db/build/build.h"
 #include "db/live/livemap_private.h"
+#include "db/store/store.h"
 #include "lib/alloc.h"
 
 /* ---- replacing ------------------------------------------------------------------------------------------- */
@@ -74,9 +75,12 @@ static int compare(struct livemap *u, const struct records *wanted, struct chang
 	for (size_t i = 0; status == EX_OK && i < wanted->count; i++) {
 		const struct record *r = &wanted->list[i];
 
-		if ((c.seen[i / 8] >> i % 8 & 1) != 0 || r->value == NULL)
+		if ((c.seen[i / 8] >> i % 8 & 1) != 0)
 			continue;
-		changes_put(out, r->key, r->key_length, r->value, r->value_length);
+		if (r->value != NULL)
+			changes_put(out, r->key, r->key_length, r->value, r->value_length);
+		else
+			changes_put(out, r->key, r->key_length, UNCLEAR_VALUE, sizeof UNCLEAR_VALUE - 1);
 		counts->added++;
 	}
 	free(c.seen);

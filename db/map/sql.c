@@ -71,24 +71,28 @@ static void restart_rows(void *context)
 static bool take_row(void *context, unsigned columns, const char *const *values, const size_t *lengths)
 {
 	struct rows *r = context;
+	const char *bytes = values[0];
+	size_t n = bytes != NULL ? lengths[0] : 0;
 
+	/* a column of type CHAR(n) fills up with blanks */
+	text_strip(&bytes, &n);
 	if (r->conf->expansion_limit > 0 && r->count == r->conf->expansion_limit)
 		r->fault = "more rows than expansion_limit";
 	else if (columns != 1)
 		r->fault = "the query gives several columns, one is meant; name one behind SELECT";
-	else if (values[0] == NULL)
+	else if (bytes == NULL)
 		r->fault = "the value is NULL; if such rows are meant to be passed over, say so in the query (IS NOT NULL)";
-	else if (lengths[0] == 0)
+	else if (n == 0)
 		r->fault = "the value is empty; if such rows are meant to be passed over, say so in the query";
-	else if (lengths[0] > LONGEST_ANSWER || r->text.len > LONGEST_ANSWER - lengths[0])
+	else if (n > LONGEST_ANSWER || r->text.len > LONGEST_ANSWER - n)
 		r->fault = "the answer is longer than 512 KiB";
-	else if (text_has_controls(values[0], lengths[0]))
+	else if (text_has_controls(bytes, n))
 		r->fault = "the value has control bytes in it";
 	if (r->fault != NULL)
 		return false;
 	if (r->count++ > 0)
 		buf_addc(&r->text, ',');
-	if (!sql_format_value(&r->conf->result_format, r->key, r->key_length, values[0], lengths[0], &r->text))
+	if (!sql_format_value(&r->conf->result_format, r->key, r->key_length, bytes, n, &r->text))
 		r->fault = "the value has no part before or behind an @ as result_format asks for";
 	return r->fault == NULL;
 }

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "db/grammar/idn.h"
+#include "db/store/kept.h"
+#include "db/store/store.h"
 #include "lib/alloc.h"
 #include "lib/cache.h"
 #include "lib/clock.h"
@@ -105,6 +107,18 @@ static void fold_into(struct buf *out, const char *key, enum key_fold fold)
 
 /* ---- keys ---- */
 
+/* The map is a copy, and its program knows no value for the key. */
+static enum map_answer fail_unclear(struct map *map, struct buf *value)
+{
+	struct buf maker = { 0 };
+
+	buf_clear(value);
+	kept_add_maker(map->path, "the program that keeps the map", &maker);
+	(void)map_fail(map, "its value is unclear, as several are given or none that can be used; %s says more", buf_str(&maker));
+	buf_free(&maker);
+	return MAP_COULD_NOT_TELL;
+}
+
 /* Looks up a key as it stands; on a hit `part` of `n` bytes becomes %0. */
 static enum map_answer try_exactly(struct search *s, const char *key, const char *part, size_t n)
 {
@@ -112,6 +126,8 @@ static enum map_answer try_exactly(struct search *s, const char *key, const char
 	struct map *map = s->from->map;
 	enum map_answer answer = map_find(map, key, &hit->value);
 
+	if (answer == MAP_FOUND && map->operations->store != NULL && record_is_unclear(buf_str(&hit->value), hit->value.len))
+		answer = fail_unclear(map, &hit->value);
 	s->from->asked[answer]++;
 	if (answer == MAP_FOUND) {
 		buf_adds(&hit->key, key);

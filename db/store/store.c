@@ -18,6 +18,11 @@ bool record_is_note(const char *key, size_t n)
 	return n > 1 && key[0] == '\0';
 }
 
+bool record_is_unclear(const char *value, size_t n)
+{
+	return n == sizeof UNCLEAR_VALUE - 1 && memcmp(value, UNCLEAR_VALUE, n) == 0;
+}
+
 size_t record_length(const void *bytes, size_t n)
 {
 	return n > 0 && ((const char *)bytes)[n - 1] == '\0' ? n - 1 : n;

@@ -23,6 +23,13 @@ typedef bool record_each(void *context, const char *key, size_t key_length, cons
  */
 bool record_is_note(const char *key, size_t n);
 
+/*
+ * The value of a key whose value nobody knows: that of which the map is a copy says several, or none that can be used.  A lookup cannot
+ * tell then.  No text holds it.
+ */
+#define UNCLEAR_VALUE "\001unclear"
+bool record_is_unclear(const char *value, size_t n);
+
 /* The length of a stored key or value of `n` bytes without the NUL at its end; ZMailer accepts values without. */
 size_t record_length(const void *bytes, size_t n);
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "db/store/store.h"
 #include "db/sync/table.h"
 #include "lib/alloc.h"
 #include "lib/hash.h"
@@ -789,7 +790,7 @@ static char *unclear_value(const struct slot *s, const struct template *unclear)
 
 	if (unclear != NULL && template_expand(unclear, &nothing, s->key, false, &results, &culprit) == TEMPLATE_DONE)
 		value = results.list[0];
-	value = value != NULL ? xstrdup(value) : NULL;
+	value = xstrdup(value != NULL ? value : UNCLEAR_VALUE);
 	results_free(&results);
 	return value;
 }
@@ -831,6 +832,7 @@ void content_changes(struct content *c, const struct template *unclear, content_
 		if (!s->changes)
 			continue;
 		counts->added += s->stored == NULL;
+		counts->hollow += s->stored == NULL && text_same(s->next, UNCLEAR_VALUE);
 		counts->removed += s->next == NULL;
 		counts->changed += s->stored != NULL && s->next != NULL;
 		each(context, s->key, s->next);
@@ -871,7 +873,8 @@ static void describe(const struct content *c, const struct slot *s, struct buf *
 		buf_adds(text, "; conflict");
 	}
 	if (s->trouble == UNCLEAR)
-		buf_addf(text, "; %s", s->changes ? "it gets the value for unclear keys" : s->stored != NULL ? "left as it was" : "left out");
+		buf_addf(text, "; %s", text_same(s->next, UNCLEAR_VALUE) || (!s->changes && text_same(s->stored, UNCLEAR_VALUE)) ?
+		         "lookups cannot tell" : s->changes ? "it gets the value for unclear keys" : "left as it was");
 }
 
 void content_conflicts(struct content *c, content_report *each, void *context)

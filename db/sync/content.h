@@ -4,7 +4,7 @@
  * A key that two entries want with different values is a conflict.  The entry that has it keeps it, so that nobody
  * loses mail by what others write into the directory; if none had it before, its value is unclear, as is that of an
  * entry whose value cannot be made.  An unclear key stays as it is in the map, or gets the value that is meant for such
- * cases.
+ * cases; one that is not there gets UNCLEAR_VALUE, so that it is not "not found".
  *
  * What differs from the map is gathered until content_settled().
  */
@@ -86,6 +86,7 @@ struct content_counts {
 	size_t changed;
 	size_t removed;
 	size_t unclear;       /* keys whose value is unclear, of all */
+	size_t hollow;        /* those of the added that get UNCLEAR_VALUE */
 };
 
 /* `value` NULL: the key is to be removed. */

@@ -777,9 +777,11 @@ static bool makes_keys(const struct copy *copy)
 static enum shrinkage_verdict judge(const struct copy *copy, const struct content_counts *counts, struct shrinkage *shrinkage,
                                     struct buf *why)
 {
+	/* a first copy of which nobody could tell anything is none */
+	const size_t hollow = counts->records == 0 ? counts->hollow : 0;
 	const struct shrinking change = {
 		.now = shrinkage_now(), .keys = counts->records, .removed = counts->removed,
-		.left = counts->records + counts->added - counts->removed, .may_shrink = copy->settings->may_shrink,
+		.left = counts->records + counts->added - counts->removed - hollow, .may_shrink = copy->settings->may_shrink,
 	};
 	const enum shrinkage_verdict verdict = shrinkage_judge(shrinkage, &change);
 

@@ -33,6 +33,7 @@ static const char *make_value(struct rows *r, const char *key, size_t n, const c
 {
 	if (value == NULL)
 		return "the value is NULL";
+	text_strip(&value, &length);
 	if (length == 0)
 		return "the value is empty";
 	if (length > LONGEST_VALUE)
@@ -50,25 +51,27 @@ bool rows_add(void *context, unsigned columns, const char *const *values, const 
 {
 	struct rows *r = context;
 	char key[4096];
-	const char *fault, *warning = NULL;
-	size_t n;
+	const char *bytes = columns == 2 ? values[0] : NULL, *fault, *warning = NULL;
+	size_t n = bytes != NULL ? lengths[0] : 0;
 
 	if (columns != 2) {
 		r->fault = columns < 2 ? "the query gives one column; expected key and value"
 		                       : "the query gives more columns than key and value";
 		return false;
 	}
-	if (values[0] == NULL) {
+	if (bytes == NULL) {
 		complain_of(r, "", 0, "the key is NULL");
 		return true;
 	}
-	if (lengths[0] >= sizeof key) {
-		complain_of(r, values[0], lengths[0], "the key is too long");
+	/* a column of type CHAR(n) fills up with blanks, which nobody asks for */
+	text_strip(&bytes, &n);
+	if (n >= sizeof key) {
+		complain_of(r, bytes, n, "the key is too long");
 		return true;
 	}
-	memcpy(key, values[0], lengths[0]);
-	key[lengths[0]] = '\0';
-	n = text_unquote(key, lengths[0]);
+	memcpy(key, bytes, n);
+	key[n] = '\0';
+	n = text_unquote(key, n);
 	key[n] = '\0';
 	text_fold(key, n, r->folding);
 	fault = livemap_key_fault(r->livemap, key, n);
@@ -113,7 +116,7 @@ void rows_settle(struct rows *r)
 		for (k = i + 1; k < all->count && same_key(&record, &all->list[k]); k++)
 			is_conflict = is_conflict || !same_value(&all->list[i], &all->list[k]);
 		if (is_conflict) {
-			complain_of(r, record.key, record.key_length, "several rows with different values; left as it was");
+			complain_of(r, record.key, record.key_length, "several rows with different values; as it was, or, if it is new, lookups cannot tell");
 			record.value = NULL;
 		}
 		all->list[kept++] = record;

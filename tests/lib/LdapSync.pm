@@ -158,6 +158,12 @@ sub find($self, $key) {
 	return $? == 0 ? $found : undef;
 }
 
+# True if a lookup of the key cannot tell.
+sub cannot_tell($self, $key) {
+	my $said = qx{@{[$self->_dblookup]} $self->{map} '$key' 2>&1};
+	return $? >> 8 == 75 && $said =~ /\Q$key\E: could not tell: .*its value is unclear/;
+}
+
 # What the usual rules make of the directory as it is.
 sub expected($self) {
 	my %records;

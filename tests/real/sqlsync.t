@@ -29,6 +29,7 @@ for my $kind (qw(sqlite pgsql mysql)) {
 		changes($database, $kind, $_) for 'generations', $lmdb ? 'lmdb' : (), 'environment';
 		guard($database, $kind);
 		unusable($database, $kind);
+		unclear($database, $kind, $_) for 'generations', $lmdb ? 'lmdb' : (), 'environment';
 		follows($database, $kind);
 		refuses($database, $kind);
 		$kind eq 'sqlite' ? cut_off($database) : troubles($database, $kind);
@@ -123,15 +124,42 @@ sub unusable($database, $kind) {
 	my $sync = sync_of($database, $kind);
 	$sync->once;
 	$sync->sql("UPDATE u SET v = NULL WHERE a = 'user1\@example.com'; INSERT INTO u VALUES ('user2\@example.com', 'lmtp!another!one'), "
-		. "('both\@example.com', '1'), ('both\@example.com', '2'), ('good\@example.com', '3'), (NULL, '4'), ('', '5'), ('line\@example.com', 'a\nb'), ('same\@example.com', '6'), ('same\@example.com', '6')");
+		. "('Padded\@example.com   ', '  7 '), ('new\@example.com', NULL), ('both\@example.com', '1'), ('both\@example.com', '2'), ('good\@example.com', '3'), (NULL, '4'), ('', '5'), ('line\@example.com', 'a\nb'), ('same\@example.com', '6'), ('same\@example.com', '6')");
 	my ($exit, $said) = $sync->once;
 	is $exit, 65, 'rows that cannot be used: status 65';
 	like $said, qr/$_/, "$_ is said" for qr/user1\@example\.com: the value is NULL/, qr/user2\@example\.com: several rows with different values/, qr/both\@/, qr/the key is NULL/, qr/line\@example\.com: a control byte in the value/;
 	is $sync->find('user1@example.com'), 'lmtp!store!u1', 'a key whose value is NULL keeps what it had';
 	is $sync->find('user2@example.com'), 'lmtp!store!u2', 'so does one with two values';
-	is $sync->find('both@example.com'), undef, 'one that had none is left out';
+	ok $sync->cannot_tell($_), "$_ had none: lookups cannot tell, and do not find nothing" for 'both@example.com', 'new@example.com';
+	is $sync->find('padded@example.com'), 7, 'blanks at the ends, as a column CHAR(n) has them, are none of key and value';
 	is $sync->find('good@example.com'), 3, 'all others are copied';
 	is $sync->find('same@example.com'), 6, 'two rows that say the same are one';
+	unlike $said, qr/nothing was changed/, 'they are no reason not to write the others';
+	($exit, $said) = $sync->once;
+	like $said, qr/^306 records: 0 added, 0 changed, 0 removed, \d+ unusable$/m, 'the next comparison finds nothing to do';
+	$sync->sql("DELETE FROM u WHERE v = '1'; UPDATE u SET v = '8' WHERE a = 'new\@example.com'");
+	$sync->once;
+	is $sync->find('both@example.com'), 2, 'one that is clear now has its value';
+	is $sync->find('new@example.com'), 8, '... and so has the other';
+	$sync->sql("UPDATE u SET v = NULL WHERE a = 'new\@example.com'; DELETE FROM u WHERE a = 'both\@example.com'");
+	$sync->once;
+	is $sync->find('new@example.com'), 8, 'that it keeps when it is unclear again';
+	ok !defined $sync->find('both@example.com') && !$sync->cannot_tell('both@example.com'), 'one whose rows are gone is not found';
+}
+
+# New keys that are unclear, in each live mode, with the first copy and behind it.
+sub unclear($database, $kind, $mode) {
+	my $sync = SqlSync->new($database, $kind, type => $mode eq 'lmdb' ? 'lmdb' : 'btree', environment => $mode eq 'environment');
+	$sync->sql("DROP TABLE IF EXISTS u; CREATE TABLE u (a CHAR(80), v CHAR(80)); INSERT INTO u VALUES ('ann\@x.example', 'lmtp!store!ann'), ('first\@x.example', NULL)");
+	is +($sync->once)[0], 65, "$mode: a first copy with a row that cannot be used";
+	is $sync->find('ann@x.example'), 'lmtp!store!ann', 'the others are there';
+	ok $sync->cannot_tell('first@x.example'), 'of it lookups cannot tell';
+	$sync->sql("INSERT INTO u VALUES ('second\@x.example', '1'), ('second\@x.example', '2')");
+	is +($sync->once)[0], 65, 'and a new one behind it';
+	ok $sync->cannot_tell('second@x.example'), '... likewise';
+	$sync->sql("DELETE FROM u WHERE a <> 'ann\@x.example'");
+	is +($sync->once)[0], 0, 'their rows are gone';
+	ok !defined $sync->find($_) && !$sync->cannot_tell($_), "and $_ is not found" for 'first@x.example', 'second@x.example';
 }
 
 # -w and interval; a second one for the same map; a signal within a query.

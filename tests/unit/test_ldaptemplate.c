@@ -21,6 +21,8 @@ static int make_entry(void **state)
 	add("at", "@only.domain");
 	add("two", "1");
 	add("two", "2");
+	add("padded", "  ann@x.example ");
+	add("blanks", "   ");
 	ldap_entry_add(&entry, "nul", "a\0b", 3);
 	return 0;
 }
@@ -61,6 +63,7 @@ static void values_take_their_places(void **state)
 	check("{mail}", NULL, true, TEMPLATE_DONE, "a@x.example|b@y.example");
 	check("{mail:local}+{uid}@{mail:domain}", NULL, true, TEMPLATE_DONE, "a+joe@x.example|b+joe@y.example");
 	check("{uid}@{key:domain} {key} {key:local}", "u@d", false, TEMPLATE_DONE, "joe@d u@d u");
+	check("{padded}+{padded:local}+{padded:domain}", NULL, false, TEMPLATE_DONE, "ann@x.example+ann+x.example");
 	check("{{{uid}}} }} {{", NULL, false, TEMPLATE_DONE, "{joe} } {");
 	check("", NULL, false, TEMPLATE_DONE, "");
 }
@@ -84,6 +87,7 @@ static void what_cannot_be_made_names_the_culprit(void **state)
 	check("{bad}", NULL, true, TEMPLATE_BAD_VALUE, "bad");
 	check("{nul}", NULL, true, TEMPLATE_BAD_VALUE, "nul");
 	check("{key}", NULL, true, TEMPLATE_BAD_VALUE, "key");
+	check("{blanks}", NULL, true, TEMPLATE_BAD_VALUE, "blanks");
 }
 
 static void damaged_templates_are_named_with_their_column(void **state)
