@@ -346,14 +346,18 @@ static enum operation_result remove_files(struct target *t)
 	const char *name;
 	int at = file_directory_found(t->path, &name);
 	enum operation_result result = OPERATION_DONE;
+	/* a spool that was saved while it changed has a message in both places, and both need its file */
+	char *other = xasprintf("%s%s", t->o->held ? "" : WALK_HOLD, t->o->job);
+	bool shared = access(other, F_OK) == 0;
 
+	free(other);
 	/* a message file without a control file is never looked at again */
 	if (at == -1 || unlinkat(at, name, 0) < 0) {
 		result = trouble(t, "remove", t->path);
 	} else {
 		t->changed = concerned(t);
 		log_message(t, "removed");
-		if (t->message != NULL && !file_remove_found(t->message))
+		if (t->message != NULL && !shared && !file_remove_found(t->message))
 			result = trouble(t, "remove", t->message);
 		else if (!file_sync_directory(at, name))
 			result = trouble(t, "write down the removal of", t->path);

@@ -317,6 +317,21 @@ subtest 'remove' => sub {
 	is_deeply {$q->reports}, {}, 'no report';
 };
 
+# A copy of the spool that was made while an operator held a message.
+subtest 'of a message in both places one is removed, and the other keeps its file' => sub {
+	for my $filter ('state=held', 'state=waiting') {
+		my $q = RunQueue->new;
+		my $name = $q->message(['a']);
+		mkdir $q->office . '/hold';
+		Spool->put($q->office . "/hold/$name", text($q, "transport/$name"));
+		my ($status, undef, $err) = zq($q, 'remove', $filter);
+		is "$status$err", '0', "$filter: removed";
+		is +(grep { defined text($q, "$_/$name") } qw(transport hold queue)), 2, 'one control file is left, with its message';
+		is +(zq($q, 'remove', $name))[0], 0, 'the other one';
+		is text($q, "queue/$name"), undef, '... goes with it';
+	}
+};
+
 subtest 'recipients that were delivered to are not counted' => sub {
 	my $of = sub ($verb, @to) {
 		my $q = RunQueue->new;
