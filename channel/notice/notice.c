@@ -226,6 +226,9 @@ static struct report_recipient describe(const struct notice *n, const struct tol
 
 	*notary = xstrdup(late != NULL ? late->notary : d != NULL ? d->notary : "");
 	report_from_notary(&said, *notary);
+	/* of one that was never tried, the scheduler's own word; the line has the time when that was said */
+	if (late == NULL && said.status != NULL && strcmp(said.status, "4.4.7") == 0 && (said.remote == NULL || *said.remote == '\0'))
+		said.last_attempt = 0;
 	said.uncoded = answer_is_uncoded(text, said.status);
 	if (said.diagnostic == NULL || *said.diagnostic == '\0')
 		said.diagnostic = diagnostic_answer(text);

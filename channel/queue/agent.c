@@ -11,6 +11,7 @@
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/text.h"
 
 enum { CHUNK = 64 * 1024, LONGEST_LINE = 16 * 1024 * 1024 };
 
@@ -19,6 +20,7 @@ enum { CHUNK = 64 * 1024, LONGEST_LINE = 16 * 1024 * 1024 };
 /* An agent that never stops talking must not fill the log: so many of its lines, in so much time. */
 #define TOLD_MAX 100
 #define TOLD_PERIOD (60 * 1000)
+#define WORDS_MAX 300
 #define HURRY_PAUSE (10 * 1000)            /* from SIGTERM to SIGKILL */
 
 static void enter(struct agent *w, enum agent_state state, int64_t now)
@@ -80,6 +82,7 @@ void agent_free(struct agent **w)
 	buf_free(&(*w)->out);
 	free((*w)->channel);
 	free((*w)->host);
+	free((*w)->words);
 	free(*w);
 	*w = NULL;
 }
@@ -183,6 +186,15 @@ void agent_flush(struct agent *w, int64_t now)
 	}
 	if (w->state == AGENT_LEAVING)
 		shutdown(w->fd, SHUT_WR);
+}
+
+void agent_said(struct agent *w, const char *text)
+{
+	struct buf words = { 0 };
+
+	text_add_clean_string(&words, text, WORDS_MAX);
+	free(w->words);
+	w->words = words.data;
 }
 
 bool agent_may_tell(struct agent *w, int64_t now)

@@ -44,6 +44,7 @@ struct agent {
 	struct buf in, out;
 	int64_t again;                /* clock_ms(): reading or writing failed, not again before then; 0 = it did not */
 	int64_t failing;              /* clock_ms(): it fails since then; 0 = it does not */
+	char *words;                  /* the last that it said which is no answer, clean text; NULL without */
 	unsigned told;                /* lines of it that were passed on in this period */
 	unsigned long untold;         /* and those that were not, as it says too much */
 	int64_t period;               /* clock_ms(): its end */
@@ -72,6 +73,9 @@ bool agent_suits(const struct agent *w, const struct destination *d);
 
 void agent_job(struct agent *w, const char *name, const char *host, int64_t now);
 void agent_idle(struct agent *w, int64_t now);
+
+/* It said what is no answer: that may tell why it ends. */
+void agent_said(struct agent *w, const char *text);
 
 /* An empty line and the end of the file: it ends when it has done what it has. */
 void agent_dismiss(struct agent *w, int64_t now);

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "channel/queue/queue_state.h"
 #include "lib/alloc.h"
 #include "lib/text.h"
 
@@ -166,21 +167,25 @@ static bool is_late(const struct scheduler *s, const struct group *g, int64_t ag
 	       (g->state == GROUP_READY && (s->once || s->now.ms - g->message->seen_at >= FIRST_TRY_PAUSE));
 }
 
-static size_t add_late(struct buf *lines, const struct group *g, int64_t now)
+static size_t add_late(struct buf *lines, const struct scheduler *s, const struct group *g)
 {
 	const struct message *m = g->message;
 	size_t count = 0;
 
 	for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next) {
 		const struct recipient *r = &m->recipients[i];
+		int64_t answered;
+		const char *said = queue_state_answer(s, m, r, &answered);
 
 		if (r->state != RECIPIENT_OPEN || !r->wants_delay)
 			continue;
-		buf_addf(lines, "%lld\t%lld\t", (long long)r->offset, (long long)(r->answer != NULL ? r->answered : now));
+		if (r->answer == NULL && g->text != NULL)
+			said = g->text;
+		/* one that was never tried has no time of an attempt */
+		buf_addf(lines, "%lld\t%lld\t", (long long)r->offset, (long long)answered);
 		buf_adds(lines, g->notary != NULL ? g->notary : "");
 		buf_addc(lines, '\t');
-		/* its own words, or those of its destination */
-		text_add_clean_string(lines, r->answer != NULL ? r->answer : g->text != NULL ? g->text : "", 1000);
+		text_add_clean_string(lines, said != NULL ? said : "", 1000);
 		buf_addc(lines, '\n');
 		count++;
 	}
@@ -214,7 +219,7 @@ static void ask_delay(struct scheduler *s, struct message *m)
 		request.age = g->delay_asked > request.age ? g->delay_asked : request.age;
 		if (until == 0 || expires(s, g) < until)
 			until = expires(s, g);
-		count += add_late(&lines, g, s->now.wall);
+		count += add_late(&lines, s, g);
 	}
 	if (count == 0) {
 		/* an agent has it, or it was not tried yet */

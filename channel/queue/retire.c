@@ -353,6 +353,7 @@ bool retire_write_results(struct retire_results *r)
 }
 
 #define EXPIRED "\rexpired after "
+#define WORDS_MAX 400
 
 static char *expiry_text(const struct group *g, int64_t age)
 {
@@ -366,16 +367,20 @@ static char *expiry_text(const struct group *g, int64_t age)
 	return text;
 }
 
-/* The notary for a recipient that was never attempted. */
-static char *untried_notary(void)
+/* The notary for a recipient that was never attempted, or of which no agent said anything: what we know ourselves. */
+static char *own_notary(const struct group *g)
 {
-	const struct notary n = {
-		.recipient = "\003", .action = "failed", .status = "4.4.7", .words = "delivery time expired",
-		.remote = "", .agent = "runqueue",
-	};
-	struct buf out = { 0 };
+	struct buf out = { 0 }, words = { 0 };
+	struct notary n = { .recipient = "\003", .action = "failed", .status = "4.4.7", .remote = "", .agent = "runqueue" };
 
+	buf_adds(&words, "delivery time expired");
+	if (g->text != NULL && *g->text != '\0') {
+		buf_adds(&words, ": ");
+		text_add_clean_string(&words, diagnostic_answer(g->text), WORDS_MAX);
+	}
+	n.words = buf_str(&words);
 	notary_add(&out, &n);
+	buf_free(&words);
 	return out.data;
 }
 
@@ -449,7 +454,7 @@ size_t retire_expired(struct message *m, struct group *g, int64_t age, int64_t n
 		return 0;
 	last = control_last_diagnostics(c);
 	text = expiry_text(g, age);
-	notary = g->notary != NULL ? xstrdup(g->notary) : untried_notary();
+	notary = g->notary != NULL && notary_is_whole(g->notary) ? xstrdup(g->notary) : own_notary(g);
 	for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next) {
 		const struct control_recipient *line = waiting_line(c, &m->recipients[i]);
 

@@ -729,8 +729,15 @@ bool scheduler_buried(struct scheduler *s, pid_t pid, int status, struct moment 
 	let_go(w);
 	/* one that ends without having done anything would only do so again */
 	idle = d != NULL && !w->useful && !s->stopping;
-	if (idle)
-		verdict_block(s, d, "", "the transport agent ended before it did anything");
+	if (idle) {
+		struct buf why = { 0 };
+
+		buf_adds(&why, "the transport agent ended before it did anything");
+		if (w->words != NULL)
+			buf_addf(&why, ": %s", w->words);
+		verdict_block(s, d, "", buf_str(&why));
+		buf_free(&why);
+	}
 	tell_end(s, w, status, verdict_ended(s, w), idle);
 	*at = w->next;
 	s->agent_count--;

@@ -147,6 +147,7 @@ void verdict_block(struct scheduler *s, struct destination *d, const char *notar
 	if (d->blocked_until > now)
 		return;
 	d->blocked_until = now + next_pause(c, &d->retry);
+	s->queue.changes++;
 	if (destination_reason(d, text, s->now.wall)) {
 		struct logline line = { 0 };
 
@@ -339,10 +340,14 @@ void verdict_line(struct scheduler *s, struct agent *w, char *line)
 		resync(s, w, a.name);
 		break;
 	case ANSWER_COMMENT:
-		if (a.text[0] != '\0' && agent_may_tell(w, s->now.ms))
+		if (a.text[0] == '\0')
+			break;
+		agent_said(w, a.text);
+		if (agent_may_tell(w, s->now.ms))
 			complain("agent %ld (%s): %s", (long)w->pid, w->channel, a.text);
 		break;
 	case ANSWER_GARBAGE:
+		agent_said(w, a.text);
 		if (agent_may_tell(w, s->now.ms))
 			complain("agent %ld (%s) said: %s", (long)w->pid, w->channel, a.text);
 		break;

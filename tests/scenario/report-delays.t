@@ -53,6 +53,16 @@ subtest 'at 4 hours and at a day, once each' => sub {
 	is count($q), 2, 'two days: no more';
 };
 
+subtest 'mail that was not tried is late without an attempt' => sub {
+	my $q = queue(conf => "lmtp/*\n\tqueueonly command=\"AGENT\"\n");
+	$q->message([$_], age => 5 * 3600) for 'dan', { user => 'bob', channel => 'elsewhere' };
+	$q->run('-1');
+	my @ones = map { $_->{recipients}[0] } Reports->all($q);
+	is_deeply [map { "$_->{action} $_->{status}" } @ones], [('delayed 4.0.0') x 2], 'Action, Status';
+	is_deeply [sort map { $_->{'diagnostic-code'} } @ones], ['x-local; no clause serves it', 'x-local; queueonly'], 'what keeps it';
+	is_deeply [map { $_->{'last-attempt-date'} } @ones], [undef, undef], 'no Last-Attempt-Date';
+};
+
 subtest 'a scheduler that did not run tells once of what it has missed' => sub {
 	my $q = queue();
 	$q->message(['dan'], age => 86400 + 60);

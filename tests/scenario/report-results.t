@@ -63,6 +63,21 @@ subtest 'several recipients are in one report, those who do not want it are not'
 	is_deeply [map { $_->{'final-recipient'} } @{$reports[0]{recipients}}], ['rfc822; bob', 'rfc822; eve', 'rfc822; bob4'], 'of three';
 };
 
+subtest 'mail that nobody has tried expires with the reason, and says nothing of an attempt' => sub {
+	for my $case ([{ user => 'bob', channel => 'elsewhere' }, 'no clause serves it'],
+		[{ user => 'bob', channel => 'odd' }, 'the transport agent ended before it did anything: runqueue: cannot run /nonexistent/agent: No such file or directory']) {
+		my ($to, $why) = @$case;
+		my $q = Reports->queue(conf => "*/*\n\texpiry=3d\nlmtp/*\n\tcommand=\"AGENT\"\nodd/*\n\tcommand=\"/nonexistent/agent\"\n");
+		$q->message([$to], age => 4 * 86400);
+		$q->run('-1');
+		my ($r) = Reports->all($q);
+		my ($one) = @{$r->{recipients}};
+		is "$one->{action} $one->{status}", 'failed 4.4.7', "$to->{channel}: Action, Status";
+		is $one->{'diagnostic-code'}, "x-local; delivery time expired: $why", 'Diagnostic-Code';
+		is $one->{'last-attempt-date'}, undef, 'no Last-Attempt-Date';
+	}
+};
+
 # runqueue, which has read a message anew, does not know what it has asked
 subtest 'two requests at once about one message make one report' => sub {
 	my $q = Reports->queue(script => $fails);

@@ -5,6 +5,7 @@ use v5.36;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use Test::More;
+use JSON::PP ();
 use Extent qw(long);
 use RunQueue;
 
@@ -69,6 +70,15 @@ subtest 'an agent that does nothing with its mail is no success' => sub {
 	is $status, 69, 'one that ends in the middle: 69';
 	like $err, qr/^runqueue: agent \d+ \(lmtp\) ended without a report on all that it had\n/, 'and it is said';
 	is_deeply [$q->names], [], 'another one delivers the rest';
+};
+
+subtest 'why an agent cannot be started stands in the listing' => sub {
+	my $q = RunQueue->new(conf => "lmtp/*\n\tinterval=1h command=\"/nonexistent/agent\"\n");
+	$q->message(['a']);
+	$q->start('-w');
+	ok RunQueue::wait_for(sub { (JSON::PP->new->decode((qx('$ENV{BUILD_DIR}/channel/runqueue' -lj -P '@{[$q->office]}'))[0])->{answer} // '') =~
+		m{^the transport agent ended before it did anything: runqueue: cannot run /nonexistent/agent: No such file or directory$} }), 'the reason';
+	$q->stop;
 };
 
 subtest 'an agent that never answers is ended' => sub {
