@@ -52,7 +52,7 @@ static void count_message(struct summary *summary, struct listing *sums, const s
 		sums->recipients++;
 		sums->active += r->awaited;
 		e.next = queue_state_next(s, &m->groups[r->group]);
-		e.answer = queue_state_answer(s, m, r, &e.answered);
+		e.answer = scheduler_answer(s, m, r, &e.answered);
 		summary_count(summary, &e);
 	}
 }

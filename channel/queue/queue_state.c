@@ -48,21 +48,11 @@ int64_t queue_state_next(const struct scheduler *s, const struct group *g)
 	return NEXT_NOW;
 }
 
-/* What was said of the recipient; without that, what keeps its destination. */
-const char *queue_state_answer(const struct scheduler *s, const struct message *m, const struct recipient *r, int64_t *answered)
-{
-	const struct destination *d = m->groups[r->group].destination;
-	const char *answer = r->answer != NULL ? r->answer : scheduler_reason(s, d);
-
-	*answered = r->answer != NULL ? r->answered : answer != NULL && answer == d->reason ? d->reason_since : 0;
-	return answer;
-}
-
 static void add_recipient(struct buf *out, const struct scheduler *s, const struct message *m, const struct recipient *r,
                           int64_t next)
 {
 	int64_t answered;
-	const char *answer = queue_state_answer(s, m, r, &answered);
+	const char *answer = scheduler_answer(s, m, r, &answered);
 
 	buf_addf(out, "%s\t%jd.%09ld\t%jd\t", m->name, (intmax_t)m->arrived.tv_sec, m->arrived.tv_nsec, (intmax_t)r->offset);
 	if (next == NEXT_HELD)

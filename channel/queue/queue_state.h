@@ -42,9 +42,8 @@ struct queue_state_writer {
 	bool begun, failed;
 };
 
-/* When a group is tried next: seconds since 1970, or NEXT_.  Why a recipient in it waits, NULL if unknown, and since when. */
+/* When a group is tried next: seconds since 1970, or NEXT_. */
 int64_t queue_state_next(const struct scheduler *s, const struct group *g);
-const char *queue_state_answer(const struct scheduler *s, const struct message *m, const struct recipient *r, int64_t *answered);
 
 /* When queue_state_write() wants to be called (clock_ms()). */
 int64_t queue_state_deadline(const struct queue_state_writer *w, const struct scheduler *s);

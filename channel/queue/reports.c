@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 
-#include "channel/queue/queue_state.h"
 #include "lib/alloc.h"
 #include "lib/text.h"
 
@@ -175,7 +174,7 @@ static size_t add_late(struct buf *lines, const struct scheduler *s, const struc
 	for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next) {
 		const struct recipient *r = &m->recipients[i];
 		int64_t answered;
-		const char *said = queue_state_answer(s, m, r, &answered);
+		const char *said = scheduler_answer(s, m, r, &answered);
 
 		if (r->state != RECIPIENT_OPEN || !r->wants_delay)
 			continue;

@@ -78,15 +78,6 @@ static bool is_deliverable(struct scheduler *s, struct destination *d)
 	return false;
 }
 
-const char *scheduler_reason(const struct scheduler *s, const struct destination *d)
-{
-	const char *unfit;
-
-	if (scheduler_holds(d, &unfit))
-		return unfit != NULL ? unfit : d->clause != NULL && d->clause->command != NULL ? "queueonly" : SCHEDCONF_UNSERVED;
-	return d->blocked_until != 0 && (s->once || d->blocked_until > s->now.ms) ? d->reason : NULL;
-}
-
 void scheduler_count(const struct scheduler *s, size_t *waiting, size_t *held)
 {
 	const struct queue *q = &s->queue;

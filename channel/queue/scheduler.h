@@ -41,9 +41,6 @@ void scheduler_unpark(struct scheduler *s, const char *job);
  */
 void scheduler_answered(void *scheduler, const struct reporter_request *request, enum reporter_answer answer, char *words);
 
-/* Why mail of a destination waits, clean text; NULL if nothing is known that keeps it. */
-const char *scheduler_reason(const struct scheduler *s, const struct destination *d);
-
 /* How many recipients wait, and how many are held as nothing delivers them. */
 void scheduler_count(const struct scheduler *s, size_t *waiting, size_t *held);
 

@@ -22,6 +22,24 @@ bool scheduler_holds(const struct destination *d, const char **unfit)
 	return *unfit != NULL || c->queue_only;
 }
 
+const char *scheduler_reason(const struct scheduler *s, const struct destination *d)
+{
+	const char *unfit;
+
+	if (scheduler_holds(d, &unfit))
+		return unfit != NULL ? unfit : d->clause != NULL && d->clause->command != NULL ? "queueonly" : SCHEDCONF_UNSERVED;
+	return d->blocked_until != 0 && (s->once || d->blocked_until > s->now.ms) ? d->reason : NULL;
+}
+
+const char *scheduler_answer(const struct scheduler *s, const struct message *m, const struct recipient *r, int64_t *answered)
+{
+	const struct destination *d = m->groups[r->group].destination;
+	const char *answer = r->answer != NULL ? r->answer : scheduler_reason(s, d);
+
+	*answered = r->answer != NULL ? r->answered : answer != NULL && answer == d->reason ? d->reason_since : 0;
+	return answer;
+}
+
 void scheduler_retire(struct scheduler *s, struct message *m)
 {
 	m->next_retiring = NULL;
