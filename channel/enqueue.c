@@ -94,6 +94,32 @@ static bool is_in_brackets(const char *s)
 	return n > 1 && s[0] == '<' && s[n - 1] == '>';
 }
 
+static _Noreturn void refuse_address(char option, const char *text, const char *why, const char *expected)
+{
+	struct buf shown = { 0 };
+
+	text_add_clean_string(&shown, text, 200);
+	die(EX_DATAERR, "-%c \"%s\" is no address: %s; expected %s", option, buf_str(&shown), why, expected);
+}
+
+/* One with a domain is an address, as it would be taken from a sender or a client; any other is for its channel to know. */
+static void check_user(const char *user)
+{
+	struct pool pool = { 0 };
+	struct address address;
+	const char *why = NULL;
+
+	if (strchr(user, '@') != NULL && user[0] != '|' && user[0] != '/') {
+		if (user[0] == '@')
+			why = "a source route, or no local part";
+		else if (address_parse(&pool, user, strlen(user), ADDRESS_PLAIN, &address, &why) && address.domain == NULL)
+			why = "its '@' stands in quotes, and no domain is behind them";
+		if (why != NULL)
+			refuse_address('r', user, why, "user@domain, or a user without '@'");
+	}
+	pool_free(&pool);
+}
+
 /* "CHANNEL,HOST,USER"; the user may have commas in it. */
 static void add_recipient(struct request *r, char *triple)
 {
@@ -104,6 +130,7 @@ static void add_recipient(struct request *r, char *triple)
 	refuse_invisible("-r ", triple);
 	if (is_in_brackets(user + 1))
 		die(EX_DATAERR, "-r %s: the user stands in angle brackets; expected user or user@domain without them", triple);
+	check_user(user + 1);
 	*host++ = '\0';
 	*user++ = '\0';
 	r->recipients = xgrow(r->recipients, r->count, &r->capacity, sizeof *r->recipients);
@@ -130,12 +157,8 @@ static void check_sender(const char *sender)
 		why = address.no_alias ? "a backslash stands in front"
 		      : address.written[0] != '"' && address_has_specials(address.local) ? "the local part would need quotes"
 		                                                                         : NULL;
-	if (why != NULL) {
-		struct buf shown = { 0 };
-
-		text_add_clean_string(&shown, sender, 200);
-		die(EX_DATAERR, "-s \"%s\" is no address: %s; expected user@domain, or <> for no sender", buf_str(&shown), why);
-	}
+	if (why != NULL)
+		refuse_address('s', sender, why, "user@domain, or <> for no sender");
 	pool_free(&pool);
 }
 

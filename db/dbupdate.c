@@ -347,7 +347,7 @@ static int replace(struct options *options, char **words)
 {
 	const char *file = words[0] != NULL ? words[0] : options->settings.base;
 	char *real = strcmp(file, "-") == 0 ? NULL : realpath(file, NULL);
-	struct source source = { .path = file, .syntax = options->syntax, .report = fault_complain,
+	struct source source = { .path = file, .syntax = options->syntax, .report = fault_complain, .replaces = true,
 	                         .check = options->unchecked ? NULL : value_is_good, .check_context = &options->check };
 	struct records records = { 0 };
 	struct stamp stamp = { .source = real != NULL ? real : (char *)(uintptr_t)"-", .built = stamp_now(),

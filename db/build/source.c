@@ -83,6 +83,32 @@ static int read_input(struct source *source, struct buf *text)
 	return EX_NOINPUT;
 }
 
+/*
+ * Lines for "dbupdate apply", which dblookup --dump prints where no text can hold a map, would be keys with a '+' in front.  *surely:
+ * such keys have no blank in them, but these have.
+ */
+static bool is_list_of_changes(const struct buf *text, bool *surely)
+{
+	const char *p = buf_str(text), *end = p + text->len;
+	size_t found = 0;
+
+	for (*surely = false; p < end; p++) {
+		const char *line = p, *tab;
+
+		p = memchr(line, '\n', (size_t)(end - line));
+		if (p == NULL)
+			p = end;
+		tab = memchr(line, '\t', (size_t)(p - line));
+		if (*line == '-' && tab == NULL && p > line + 1)
+			continue;
+		if (*line != '+' || tab == NULL || tab == line + 1 || tab[-1] == ':')
+			return false;
+		found++;
+		*surely = *surely || memchr(line, ' ', (size_t)(tab - line)) != NULL || (tab + 1 < p && tab[1] == ' ');
+	}
+	return found > 0;
+}
+
 int source_read(struct source *source, struct records *records)
 {
 	struct text_reader reader = {
@@ -90,8 +116,15 @@ int source_read(struct source *source, struct records *records)
 		.check_context = source->check_context, .report = source->report, .report_context = source->report_context,
 	};
 	size_t errors;
+	bool surely;
 	int status = read_input(source, &records->text);
 
+	if (status == EX_OK && is_list_of_changes(&records->text, &surely) && (surely || source->replaces)) {
+		tell(source, 0, false, surely ? "its lines are changes: \"dbupdate ... apply\" takes them"
+		                              : "each of its lines is a change, +KEY<TAB>VALUE, which \"dbupdate ... apply\" takes; "
+		                                "if the '+' belongs to the keys, put a blank in place of the tab");
+		status = EX_DATAERR;
+	}
 	if (status != EX_OK)
 		return status;
 	errors = text_read(&reader, records);

@@ -23,6 +23,7 @@ struct source {
 	void *check_context;
 	fault_report *report;
 	void *report_context;
+	bool replaces;                 /* lines that may be keys or changes ("dbupdate apply") are refused, as all other keys would go */
 	/* out, as makedb counts: with duplicates and NULs */
 	size_t lines_with_records;
 	uint64_t values_size;

@@ -76,4 +76,27 @@ for my $type (sort keys %suffix) {
 	}
 	is join("\n", @bad), '', "$type: records of any bytes: " . join ', ', map { "$how{$_} by $_" } sort keys %how;
 }
+
+# What is for apply is no text: its keys would have a '+' in front, and a replaced map would lose all others.
+load('btree', "a b\0", "1\0", "a:B C\0", "2\0", map { ("key$_\0", "$_\0") } 1 .. 5);
+my $changes = run([tool('dblookup'), '-t', 'btree', '--dump', $map])->{out};
+like $changes, qr/^\+a b\t1$/m, 'a dump for apply';
+spew(scratch('changes'), $changes);
+spew(scratch('taken'), "key1 1\n");
+run([tool('newdb'), '-s', scratch('taken')]);
+for my $command ([tool('dbupdate'), scratch('taken'), 'replace', scratch('changes')], [tool('dbupdate'), scratch('taken'), 'replace', '-a', scratch('changes')],
+	[tool('newdb'), '-s', scratch('changes')], [tool('newdb'), '-s', '-a', '-t', 'bhash', scratch('changes')]) {
+	my $got = run($command);
+	is $got->{status}, 65, "@$command[0, 2, 3]: it is refused" =~ s{\S*/}{}gr;
+	like $got->{err}, qr/\A\w+: \S*changes: [^\n]*"dbupdate \.\.\. apply" takes them\n(?:newdb: no map was built\n)?\z/, '... in one line, which says who takes it';
+}
+is run([tool('dblookup'), scratch('taken'), 'key1'])->{out}, "1\n", '... the map stays as it was';
+spew(scratch('phones'), "+4930123\tann\n+4930124\tbob\n");
+is run([tool('newdb'), '-s', scratch('phones')])->{status}, 0, 'telephone numbers may be keys';
+is run([tool('dblookup'), scratch('phones'), '+4930124'])->{out}, "bob\n", '... with their plus';
+my $got = run([tool('dbupdate'), scratch('taken'), 'replace', scratch('phones')]);
+is $got->{status}, 65, '... but to take the place of all keys they stand in front of a blank';
+like $got->{err}, qr/\A[^\n]*put a blank in place of the tab\n\z/, '... as is said';
+spew(scratch('phones'), "+4930123 ann\n+4930124\tbob\n");
+is run([tool('dbupdate'), scratch('taken'), 'replace', scratch('phones')])->{status}, 0, '... one is enough';
 done_testing;

@@ -93,9 +93,12 @@ subtest 'what was pasted with a blank that is none, or with its brackets' => sub
 		refuses "$bytes in -r $_", 65, 'holds U\+[0-9A-F]{4}', '-r', $_ =~ s/_/$odd/r for 'lmtp,-,bob_', 'lmtp,s_,bob', 'lm_tp,-,bob';
 		refuses "$bytes in an address", 65, 'holds U\+[0-9A-F]{4}', '-s', 'ann@x.test', "bob${odd}\@example.net";
 	}
+	refuses "a user $_", 65, 'is no address: ', '-r', "lmtp,-,$_"
+		for 'a@e..test', 'a@e.test:25', 'a@', '@e.test', '@x.test:a@e.test', 'a@[300.1.1.1]', 'a@-e.test', 'a@' . 'e' x 64 . '.test', '"a@e.test',
+			'a@e_/x.test', 'a@.test', 'a@e.test..', 'a@e te.st', '"a@e"';
 	refuses "a user $_", 65, 'angle brackets', '-r', "lmtp,-,$_" for '<bob>', '<bob@example.net>', '<>';
 	refuses "a sender $_", 65, 'is no address: it stands in angle brackets', '-s', $_, @bob for '<ann>', '<ann@x.test>', '< >';
-	for my $user ('"<bob>"@example.net', '|"filter <x >y"', "b\xc3\xbcb\@example.net") {
+	for my $user ('"<bob>"@example.net', '"a@e..test"@example.net', 'a..b@example.net', 'a@[192.0.2.1]', '/mail/x@e..test', '|"filter <x >y"', "b\xc3\xbcb\@example.net") {
 		my $office = office();
 		Spool->new($office);
 		my ($status, undef, $err) = run($message, '-P', $office, '-s', 'ann@x.test', '-r', "lmtp,-,$user");
