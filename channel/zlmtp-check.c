@@ -48,7 +48,6 @@ static const struct program program = {
 	.notes = "Exits with 0 if all is well, 1 for a warning, 2 if it is critical, 3 if it could not be told.\n"
 	         "WARN or CRIT may be empty: no limit.  TIME is like 1h30m; bare digits are seconds.",
 	.help = 'h',
-	.usage_status = FINDING_UNKNOWN,
 };
 
 enum part { PART_SPOOL = 1, PART_QUEUE = 2, PART_AGENTS = 4, PART_MAPS = 8, PART_ALL = 15, PART_INTAKE = 16 };
@@ -275,6 +274,7 @@ int main(int argc, char **argv)
 	enum severity worst;
 
 	process_begin(program.name);
+	log_failure(FINDING_UNKNOWN);
 	read_options(&w, argc, argv);
 	signal(SIGPIPE, SIG_IGN);
 	w.maps.wait = (unsigned)w.seconds;

@@ -7,6 +7,7 @@
 
 static const char *program = "zlmtp";
 static const char *prefix = "";
+static int failure;
 
 void log_program(const char *name)
 {
@@ -54,6 +55,11 @@ void complain(const char *format, ...)
 	va_end(ap);
 }
 
+void log_failure(int status)
+{
+	failure = status;
+}
+
 void die(int status, const char *format, ...)
 {
 	va_list ap;
@@ -61,5 +67,5 @@ void die(int status, const char *format, ...)
 	va_start(ap, format);
 	vcomplain(format, ap);
 	va_end(ap);
-	exit(status);
+	exit(failure != 0 ? failure : status);
 }

@@ -18,7 +18,11 @@ void log_as_comments(void);
 /* "NAME: text".  Control bytes in the text become '?'; no newline needed. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* complain(), then exit(status); status from <sysexits.h>. */
+/*
+ * complain(), then exit(status); status from <sysexits.h>.  A program that has exit codes of its own, as a plugin of a
+ * monitoring system, says once by log_failure() with which one it ends instead.
+ */
+void log_failure(int status);
 _Noreturn void die(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

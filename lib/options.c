@@ -72,7 +72,6 @@ static _Noreturn void print_help(const struct program *p)
 
 void option_usage(const struct program *p, const char *format, ...)
 {
-	int status = p->usage_status != 0 ? p->usage_status : EX_USAGE;
 	struct buf text = { 0 };
 	va_list ap;
 
@@ -80,8 +79,8 @@ void option_usage(const struct program *p, const char *format, ...)
 	buf_vaddf(&text, format, ap);
 	va_end(ap);
 	if (p->help != '\0')
-		die(status, "%s; try -%c", buf_str(&text), p->help);
-	die(status, "%s; try --help", buf_str(&text));
+		die(EX_USAGE, "%s; try -%c", buf_str(&text), p->help);
+	die(EX_USAGE, "%s; try --help", buf_str(&text));
 }
 
 static const char *short_options(const struct program *p)

@@ -25,7 +25,6 @@ struct program {
 	const char *notes;                    /* what stands under the options, or NULL */
 	char help;                            /* the letter that asks for help: 'h', or 0 where only --help does */
 	const struct option_long *longs;      /* ends with name NULL; or NULL */
-	int usage_status;                     /* what usage errors exit with; 0: EX_USAGE */
 };
 
 /*

@@ -294,6 +294,11 @@ subtest 'usage' => sub {
 	}
 	local $ENV{ZCONFIG} = '/nowhere';
 	is check()->{status}, 3, 'nothing said';
+	$ENV{ZCONFIG} = "$dir/zenv.relative";
+	spew($ENV{ZCONFIG}, "POSTOFFICE=po\n");
+	my $got = check('-o', 'spool');
+	is $got->{status}, 3, 'a damaged zmailer.conf: exit 3, as monitoring systems know it';
+	like $got->{err}, qr{^zlmtp-check: \Q$ENV{ZCONFIG}\E:1: POSTOFFICE: expected the absolute path of a directory, found "po"$}, '... and where';
 	is check('-P', "$dir/po", '-o', 'spool')->{status}, 0, 'enough said';
 	is check('-h')->{status}, 0, '-h';
 	# the options of lmtp that it knows are those of lmtp
