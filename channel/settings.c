@@ -21,15 +21,15 @@
 
 static const struct option_help options[] = {
 	{ '1', NULL, "close the connection after each transaction" },
-	{ '7', NULL, "take the server for a 7-bit one; twice: for one without any extension" },
-	{ '8', NULL, "take the server for an 8-bit one, and decode quoted-printable text" },
-	{ 'A', "FILE", "authenticate as smtp-auth-secrets(5) FILE says" },
-	{ 'B', NULL, "ask for each ADDRESS whether there is one; without any look at the way to the server" },
+	{ '7', NULL, "behave as if the server had no 8BITMIME; twice: no extension but STARTTLS and AUTH" },
+	{ '8', NULL, "behave as if the server had 8BITMIME, and decode quoted-printable text" },
+	{ 'A', "FILE", "users and passwords for servers, see smtp-auth-secrets(5)" },
+	{ 'B', NULL, "ask the server whether each ADDRESS exists; without ADDRESS, whether it is ready" },
 	{ 'c', "CHANNEL", "deliver recipients of this channel (default smtp)" },
 	{ 'f', "DBASES", "with -B: the maps that route ADDRESS" },
-	{ 'F', "TARGET", "deliver everything there: UNIX:/path, [address]:port or name:port" },
+	{ 'F', "TARGET", "deliver to this server: UNIX:/path, [address]:port or name:port" },
 	{ 'h', "NAME", "our name in LHLO or EHLO (default: this host's name)" },
-	{ 'H', NULL, "leave 8-bit header fields alone, also towards a 7-bit server" },
+	{ 'H', NULL, "send 8-bit header fields unchanged, also to a server without 8BITMIME" },
 	{ 'l', "FILE", "append a protocol log to FILE" },
 	{ 'L', "ADDRESS", "local address: any, any6, [address], iface:NAME, iface:v4:NAME, iface:v6:NAME" },
 	{ 'O', "KEY[=VALUE]", "see below" },
@@ -37,7 +37,7 @@ static const struct option_help options[] = {
 	{ 'P', NULL, "no pipelining" },
 	{ 'r', NULL, "connect from a port below 1024" },
 	{ 's', NULL, "show progress in the process title" },
-	{ 'S', "FILE", "do TLS as tls.conf(5) FILE says" },
+	{ 'S', "FILE", "settings of TLS, see tls.conf(5)" },
 	{ 'T', "[STEP=]TIME", "time limits: conn, cmd, data, dot, tcpw; without STEP: cmd" },
 	{ 'w', "BYTES", "send buffer of connections" },
 	{ '6', NULL, "accepted, without meaning here" },
@@ -59,28 +59,28 @@ static const struct program program = {
 	.synopsis = "[option ...] [host]\n[option ...] -B [address ... | -]",
 	.purpose = "Delivers the messages a ZMailer scheduler names on standard input over LMTP, or over SMTP to one relay.",
 	.options = options,
-	.notes = "-O auth=A,B              by which mechanisms: login, plain, scram-sha-256, external; in this order\n"
-	         "-O auth-cleartext        a password may cross a network unencrypted\n"
-	         "-O chunking=yes|no       BDAT where the server has it (yes), or always DATA\n"
+	.notes = "-O auth=A,B              mechanisms in this order, of login, plain, scram-sha-256, external\n"
+	         "-O auth-cleartext        allow a password to cross a network unencrypted\n"
+	         "-O chunking=yes|no       use BDAT where the server has it (default yes), or always DATA\n"
 	         "-O connections=N         sessions to one target, 1 to 16 (default 4)\n"
-	         "-O idle=TIME             keep an unused connection that long (default 60s)\n"
+	         "-O idle=TIME             keep an unused connection open that long (default 60s)\n"
 	         "-O ignore-caps=A,B       behave as if the server had not announced these\n"
-	         "-O ignore-ezmlm          no return path of its own for each mailing list recipient\n"
+	         "-O ignore-ezmlm          send the return path of a mailing list unchanged\n"
 	         "-O ignore-quota          ask a server that announces IGNOREQUOTA to deliver over quota\n"
-	         "-O log=keys|json         form of the log lines (keys)\n"
-	         "-O map-reply=CODE[/x.y.z]:temp|perm   what this reply to a recipient means; repeatable\n"
-	         "-O max-age=TIME          close a connection that old when it is free (default 1h)\n"
-	         "-O max-messages=N        ... that has carried so many (default 10000)\n"
-	         "-O max-rcpts=N           recipients in one transaction (default 1000)\n"
+	         "-O log=keys|json         form of the log lines (default keys)\n"
+	         "-O map-reply=CODE[/x.y.z]:temp|perm   what this reply to a recipient means, 400 to 599; repeatable\n"
+	         "-O max-age=TIME          close a free connection that is so old (default 1h)\n"
+	         "-O max-messages=N        close a free connection after so many messages (default 10000)\n"
+	         "-O max-rcpts=N           recipients in one transaction, 1 to 1000000 (default 1000)\n"
 	         "-O max-time=TIME         longest time for one transaction as a whole (default 4h)\n"
-	         "-O metrics=FILE          add what is counted to FILE, in the text form of Prometheus\n"
-	         "-O probe-cache=FILE      with -B: keep answers there\n"
-	         "-O probe-no=FRESH/KEPT   ... \"no\" so long (10m/1h): unasked / while the server cannot tell\n"
-	         "-O probe-sender=ADDRESS  ... sender to ask with (<>)\n"
-	         "-O probe-time=TIME       ... all answers are there by then (default 30s)\n"
-	         "-O probe-yes=FRESH/KEPT  ... \"yes\" so long (12h/7d)\n"
-	         "-O protocol=lmtp|smtp    smtp: -F is a relay that takes everything (default lmtp)\n"
-	         "-O sync=marks            force each delivery mark to the disk\n"
+	         "-O metrics=FILE          add counters to FILE, in the text form of Prometheus\n"
+	         "-O probe-cache=FILE      with -B: keep answers in this map\n"
+	         "-O probe-no=FRESH/KEPT   with -B: times for which \"no\" is used, FRESH unasked, KEPT while the server cannot tell (10m/1h)\n"
+	         "-O probe-sender=ADDRESS  with -B: sender of probes (default <>)\n"
+	         "-O probe-time=TIME       with -B: time for all answers (default 30s)\n"
+	         "-O probe-yes=FRESH/KEPT  with -B: the same for \"yes\", FRESH no longer than KEPT (12h/7d)\n"
+	         "-O protocol=lmtp|smtp    smtp: -F is a relay that takes all mail (default lmtp)\n"
+	         "-O sync=marks            force each mark of a delivery to the disk\n"
 	         "-O tls=none|may|must|verify   never, if offered, always, always and with a valid certificate\n"
 	         "TIME is like 1h30m; bare digits are seconds.",
 };
@@ -348,6 +348,15 @@ static const char *extra_help(const char *key)
 	return p ? p : key;
 }
 
+/* With the line of the help: the form of the value, and what it may be. */
+static _Noreturn void refuse_extra(const char *argument, const char *help)
+{
+	size_t form = strcspn(help, " \n");
+	const char *text = help + form + strspn(help + form, " ");
+
+	option_usage(&program, "-O %s: expected %.*s, %.*s", argument, (int)form, help, (int)strcspn(text, "\n"), text);
+}
+
 static void take_extra(struct settings *set, const char *argument)
 {
 	size_t n = strcspn(argument, "=");
@@ -357,8 +366,7 @@ static void take_extra(struct settings *set, const char *argument)
 		if (strlen(extras[i].key) != n || strncmp(extras[i].key, argument, n) != 0)
 			continue;
 		if (!extras[i].set(set, value))
-			option_usage(&program, "-O %s: expected %.*s", argument, (int)strcspn(extra_help(extras[i].key), " \n"),
-			             extra_help(extras[i].key));
+			refuse_extra(argument, extra_help(extras[i].key));
 		return;
 	}
 	option_usage(&program, "-O %s: unknown key", argument);

@@ -82,6 +82,7 @@ my %cases = (
 		[0, 'end of file', 'lmtp -F UNIX:/nonesuch < /dev/null'],
 		[64, 'usage', 'lmtp'],
 		[66, '-B -f without a file', 'lmtp -F UNIX:/nonesuch -f nonesuch -B a@b'],
+		[74, '-B with input that cannot be read', 'lmtp -F UNIX:/nonesuch -B - < .'],
 		[75, '-B without a server', 'lmtp -F UNIX:/nonesuch -B a@b'],
 		[78, 'a damaged tls.conf', 'lmtp -F UNIX:/nonesuch -S bad.tls < /dev/null'],
 		[78, '-B with a damaged dbases.conf', 'lmtp -F UNIX:/nonesuch -f bad.conf -B a@b'],
