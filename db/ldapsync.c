@@ -90,6 +90,7 @@ struct sync {
 	enum shrinkage_verdict verdict;   /* about the last batch */
 	bool to_announce;        /* nobody was told yet that map and directory are equal */
 	bool trouble_told;       /* and not yet that it is over */
+	bool write_trouble_told; /* the same, of writing the map */
 	int64_t next_open;       /* clock_ms() */
 	int64_t open_delay;
 	int64_t heard;           /* the last message */
@@ -142,6 +143,9 @@ static int write_map(struct sync *s, struct content_counts *counts)
 
 	s->flushed = clock_ms();
 	if (status == EX_OK) {
+		if (s->write_trouble_told)
+			complain("%s: is written again", copy_path(s->copy));
+		s->write_trouble_told = false;
 		/* a map that is slow to write is not written all the time */
 		s->next_flush = s->flushed + (s->flushed - start);
 		s->flush_delay = 0;
@@ -155,8 +159,10 @@ static int write_map(struct sync *s, struct content_counts *counts)
 			buf_adds(&why, "; --allow-shrink if that is meant");
 		s->flush_delay = backoff_next(s->flush_delay, FIRST_DELAY_MS, LONGEST_DELAY_MS);
 		s->next_flush = s->flushed + s->flush_delay;
-		if ((!is_told || s->verdict != SHRINKAGE_NO_KEYS) && !(s->watch && copy_is_changed(s->copy)))
+		if ((!is_told || s->verdict != SHRINKAGE_NO_KEYS) && !(s->watch && copy_is_changed(s->copy))) {
 			keeper_complain(&why);
+			s->write_trouble_told = s->verdict == SHRINKAGE_FINE;
+		}
 	}
 	buf_free(&why);
 	return status;

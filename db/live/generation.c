@@ -240,8 +240,7 @@ static int break_seal(const struct live *live, const struct publish *file, struc
 	case STAMP_NONE:
 		return EX_OK;
 	case STAMP_BAD:
-		return live_fail(live, EX_DATAERR, why, "damaged, or changed by another program while it was open; run \"dbupdate ... "
-		                                        "recover\"");
+		return live_fail_healable(live, EX_DATAERR, why, "damaged, or changed by another program while it was open");
 	case STAMP_UNREADABLE:
 		break;
 	}

@@ -44,8 +44,10 @@ struct inplace {
 
 static int fail_lmdb(const struct live *live, const char *what, int code, struct buf *why)
 {
-	return live_fail(live, code == EIO || code == ENOSPC || code == EFBIG ? EX_IOERR : EX_TEMPFAIL, why, "%s: %s%s", what,
-	                 mdb_strerror(code), lmdb_is_damage(code) ? "; run \"dbupdate ... recover\"" : "");
+	if (lmdb_is_damage(code))
+		return live_fail_healable(live, EX_TEMPFAIL, why, "%s: %s", what, mdb_strerror(code));
+	return live_fail(live, code == EIO || code == ENOSPC || code == EFBIG ? EX_IOERR : EX_TEMPFAIL, why, "%s: %s", what,
+	                 mdb_strerror(code));
 }
 
 /* ---- changing ------------------------------------------------------------------------ */
@@ -280,7 +282,7 @@ static int prove(const struct live *live, struct buf *why)
 	case STORE_SOUND:
 		break;
 	case STORE_DAMAGED:
-		status = live_fail(live, EX_DATAERR, why, "%s; run \"dbupdate ... recover\"", buf_str(&said));
+		status = live_fail_healable(live, EX_DATAERR, why, "%s", buf_str(&said));
 		break;
 	case STORE_COULD_NOT_TELL:
 		status = live_fail(live, EX_TEMPFAIL, why, "%s", buf_str(&said));
@@ -311,7 +313,7 @@ static int open_all(const struct live *live, struct buf *why)
 		status = prove(live, why);
 		break;
 	case STAMP_BAD:
-		status = live_fail(live, EX_DATAERR, why, "%s; run \"dbupdate ... recover\"", buf_str(&trouble));
+		status = live_fail_healable(live, EX_DATAERR, why, "%s", buf_str(&trouble));
 		break;
 	case STAMP_UNREADABLE:
 		status = live_fail(live, EX_IOERR, why, "%s", buf_str(&trouble));

@@ -37,6 +37,29 @@ int live_fail(const struct live *live, int status, struct buf *why, const char *
 	return status;
 }
 
+int live_fail_healable(const struct live *live, int status, struct buf *why, const char *format, ...)
+{
+	va_list ap;
+
+	buf_addf(why, "%s: ", live->path);
+	va_start(ap, format);
+	buf_vaddf(why, format, ap);
+	va_end(ap);
+	buf_adds(why, "; run ");
+	live_add_recovery(live, "", why);
+	return status;
+}
+
+void live_add_recovery(const struct live *live, const char *option, struct buf *out)
+{
+	const char *suffix = strrchr(live->path, '.');
+
+	buf_addf(out, "\"dbupdate %s", option);
+	if (live->config != NULL)
+		buf_addf(out, "-C %s ", live->config);
+	buf_addf(out, "-t %s %.*s recover\"", live->type, (int)(suffix - live->path), live->path);
+}
+
 struct live_file live_file_of(const struct stat *st)
 {
 	return (struct live_file){ .inode = st->st_ino, .size = st->st_size, .when = st->st_mtim };
@@ -77,7 +100,7 @@ int live_prove(const struct live *live, struct buf *why)
 	live_progress(live);
 	/* an environment may be brought back from the journal */
 	if (proof == STORE_DAMAGED)
-		status = live_fail(live, live->config != NULL ? EX_TEMPFAIL : EX_DATAERR, why, "%s; run \"dbupdate ... recover\"", buf_str(&said));
+		status = live_fail_healable(live, live->config != NULL ? EX_TEMPFAIL : EX_DATAERR, why, "%s", buf_str(&said));
 	else if (proof == STORE_COULD_NOT_TELL)
 		status = live_fail(live, EX_TEMPFAIL, why, "%s", buf_str(&said));
 	buf_free(&said);

@@ -92,6 +92,13 @@ const struct live_operations *live_mode(const char *type, const char *config);
 int live_fail(const struct live *live, int status, struct buf *why, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
+/* The same, and behind it the command that heals the map: "; run "dbupdate ... recover"", with type and names. */
+int live_fail_healable(const struct live *live, int status, struct buf *why, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+
+/* Adds that command, in quotes; `option` stands before all others, with a blank behind it, or is empty. */
+void live_add_recovery(const struct live *live, const char *option, struct buf *out);
+
 struct live_file live_file_of(const struct stat *st);
 
 void live_progress(const struct live *live);

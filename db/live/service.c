@@ -155,8 +155,9 @@ static int leave_worker(struct service *s, int64_t heard, struct buf *why)
 {
 	live_fail(&s->live, EX_TEMPFAIL, why, "process %ld, which works on it, has said nothing for %lld s: ", (long)s->worker.pid,
 	          (long long)(clock_ms() - heard) / 1000);
-	buf_adds(why, s->live.config != NULL ? "the environment is wedged or the disk very slow; run \"dbupdate ... recover\""
-	                                     : "the disk is very slow");
+	buf_adds(why, s->live.config != NULL ? "the environment is wedged or the disk very slow; run " : "the disk is very slow");
+	if (s->live.config != NULL)
+		live_add_recovery(&s->live, "", why);
 	worker_leave(&s->worker);
 	fence_leave(&s->fence);
 	return EX_TEMPFAIL;
@@ -192,7 +193,11 @@ int service_ask(struct service *s, char kind, const char *bytes, size_t n, struc
 	case CHILD_GONE:
 		if (worker_end(&s->worker, clock_ms() + patience(s), &how))
 			buf_adds(&how, "has ended");
-		live_fail(&s->live, EX_TEMPFAIL, why, "the process that works on it: %s; run \"dbupdate ... recover\"", buf_str(&how));
+		/* within an environment it may have left locks, or half of a change; in the other ways the map is the old one or the new one */
+		if (s->live.config != NULL)
+			live_fail_healable(&s->live, EX_TEMPFAIL, why, "the process that works on it: %s", buf_str(&how));
+		else
+			live_fail(&s->live, EX_TEMPFAIL, why, "the process that works on it: %s", buf_str(&how));
 		buf_free(&how);
 		return EX_TEMPFAIL;
 	}

@@ -361,7 +361,7 @@ for my $way (@tried) {
 	stop(KILL => $pid);
 	my ($reader, $reads) = start(@hold, 'read');
 	<$reads>;
-	ends update(['set', 'x', 'z']), 75, '', qr/process $pid has ended with a write lock; run "dbupdate \.\.\. recover"/,
+	ends update(['set', 'x', 'z']), 75, '', qr/process $pid has ended with a write lock; run "dbupdate -C \S+ -t btree \S+ recover"/,
 		'a writer that was killed';
 	my $wedged = update(['check']);
 	ends $wedged, 2, qr/\Awedged: process $pid has ended with a write lock/, '', '... leaves it wedged';

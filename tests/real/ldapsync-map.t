@@ -88,6 +88,64 @@ for my $way (sort keys %ways) {
 	};
 }
 
+# What is said must name the command that heals, which is run as it stands there.
+sub heals_as_told($sync, $said, $name) {
+	my ($command) = $said =~ /"(dbupdate -C [^"]* recover)"/ or return fail "$name: no command is named in: $said";
+	is system("$ENV{BUILD_DIR}/db/$command >/dev/null 2>&1"), 0, "$name: $command";
+	is +($sync->once)[0], 0, '... and it goes on';
+	is $sync->difference, '', '... to what the directory has';
+}
+
+subtest 'an environment: an older copy that is put back, with its journal and without it' => sub {
+	my $slapd = RealSlapd->new(users => 20, aliases => 5, no_tls => 1)->start;
+	my $sync = LdapSync->new($slapd, environment => 1);
+	my @files = map { file_of($sync) . $_ } '', '.journal';
+	my $put_back = sub (@which) { rename "$_.back", $_ or die for map { File::Copy::copy("$_.old", "$_.back") or die; $_ } @which };
+	is +($sync->once)[0], 0;
+	File::Copy::copy($_, "$_.old") or die for @files;
+	$slapd->change("dn: mail=user3\@$domain,$RealSlapd::tree\nchangetype: modify\nreplace: mailbox\nmailbox: new/3\n\n");
+	$slapd->remove('user4');
+	$slapd->add_account("new$_") for 1 .. 3;
+	is +($sync->once)[0], 0;
+	$put_back->($files[0]);
+	is +($sync->once)[0], 0, 'the map alone gets from its journal what it lacks';
+	is $sync->difference, '';
+	$put_back->(@files);
+	my ($exit, $said) = $sync->once;
+	is $exit, 65, 'both: a person has to say so' or diag $said;
+	like $said, qr/^ldapsync: [^\n]*\n\z/, '... in one line';
+	heals_as_told($sync, $said, 'both');
+	$sync->start;
+	ok $sync->hears(qr/in step/, 10 * $slow);
+	File::Copy::copy($_, "$_.old") or die for @files;
+	$slapd->add_account('under_it');
+	is $sync->difference_after(10 * $slow), '';
+	$put_back->($files[0]);
+	$slapd->add_account('behind');
+	is $sync->difference_after(20 * $slow), '', 'one that stays goes on where the map alone is put back under it' or diag $sync->said;
+	$sync->forget;
+	$put_back->(@files);
+	$slapd->add_account('behind_both');
+	is $sync->ended(20 * $slow), 65, 'and ends where both are' or diag $sync->said;
+	heals_as_told($sync, substr($sync->said, $sync->{heard}), 'under it');
+};
+
+for my $way (sort keys %ways) {
+	subtest "$way: a process that works on the map is killed" => sub {
+		my $slapd = RealSlapd->new(users => 5, aliases => 0, no_tls => 1)->start;
+		my $sync = LdapSync->new($slapd, $ways{$way}->%*)->start;
+		ok $sync->hears(qr/in step/, 10 * $slow);
+		is $sync->difference_after(10 * $slow), '';
+		kill 'KILL', split ' ', qx{cat /proc/$sync->{pid}/task/*/children};
+		$slapd->add_account('next');
+		is $sync->difference_after(20 * $slow), '', 'it goes on';
+		ok $sync->hears(qr/^ldapsync: \S+: is written again$/m, 10 * $slow), '... and says so';
+		$way eq 'environment' ? like($sync->said, qr/killed by signal 9; run "dbupdate -C /, '... within an environment it may have to be healed')
+			: unlike($sync->said, qr/recover/, '... there is nothing to be healed');
+		is $sync->stop, 0;
+	};
+}
+
 subtest 'a lock that may not be opened' => sub {
 	plan skip_all => 'root alone can be another user' if $> != 0;
 	my $slapd = RealSlapd->new(users => 2)->start;

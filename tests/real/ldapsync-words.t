@@ -121,7 +121,7 @@ subtest 'who has trouble with a copy hears what makes it again' => sub {
 		like +(tool(@lookup))[1], qr/damaged.*; run "dbupdate \.\.\. recover", then "$again"$/m, '... a damaged map';
 		my ($exit, $said) = $sync->once;
 		is $exit, 65, '... which ldapsync does not overwrite';
-		like $said, qr/run "dbupdate \.\.\. recover"$/m;
+		like $said, qr/run "dbupdate -t $type \Q$sync->{map}\E recover"$/m;
 		like +(tool('db/dbupdate', $map, 'recover'))[1], qr/damaged; make it again by "$again"$/m, '... dbupdate recover puts it aside';
 		is +($sync->once)[0], 0;
 		is scalar keys $sync->map->%*, 3, '... and it is there again';

@@ -31,8 +31,12 @@ int environment_fail(const struct live *live, const char *what, int code, struct
 	const char *said = e->env != NULL ? env_said(e->env) : "";
 	bool recover = code == DB_RUNRECOVERY || code == DB_PAGE_NOTFOUND || code == DB_VERIFY_BAD;
 
-	return live_fail(live, code == EIO || code == ENOSPC || code == EFBIG ? EX_IOERR : EX_TEMPFAIL, why, "%s: %s%s%s%s", what,
-	                 db_strerror(code), said[0] != '\0' ? "; " : "", said, recover ? "; run \"dbupdate ... recover\"" : "");
+	live_fail(live, EX_OK, why, "%s: %s%s%s", what, db_strerror(code), said[0] != '\0' ? "; " : "", said);
+	if (recover) {
+		buf_adds(why, "; run ");
+		live_add_recovery(live, "", why);
+	}
+	return code == EIO || code == ENOSPC || code == EFBIG ? EX_IOERR : EX_TEMPFAIL;
 }
 
 /* ---- open and close -------------------------------------------------------------------------------- */

@@ -76,7 +76,7 @@ static int read_number(const struct live *live, char id[JOURNAL_ID + 1], uint64_
 	switch (bdb_find(e->db, environment_note, ENVIRONMENT_NOTE_LENGTH, &value, &code)) {
 	case MAP_FOUND:
 		if (!environment_parse_note(value.data, id, number))
-			status = live_fail(live, EX_DATAERR, why, "the number of the last batch is damaged; run \"dbupdate ... recover\"");
+			status = live_fail_healable(live, EX_DATAERR, why, "the number of the last batch is damaged");
 		break;
 	case MAP_NOT_FOUND:
 		status = EX_NOINPUT;
@@ -233,9 +233,14 @@ int environment_match(const struct live *live, struct buf *why)
 	}
 	if (status != EX_OK && status != EX_NOINPUT)
 		return status;
-	if (status == EX_NOINPUT || strcmp(id, e->journal.id) != 0 || number > e->journal.last || number < e->journal.first)
-		return live_fail(live, EX_DATAERR, why, "is not the map of its journal: it was replaced; \"dbupdate ... recover\" recreates "
-		                 "it from the journal, \"dbupdate --adopt ... recover\" takes it as it is");
+	if (status == EX_NOINPUT || strcmp(id, e->journal.id) != 0 || number > e->journal.last || number < e->journal.first) {
+		live_fail(live, EX_DATAERR, why, "is not the map of its journal: it was replaced; ");
+		live_add_recovery(live, "", why);
+		buf_adds(why, " recreates it from the journal, ");
+		live_add_recovery(live, "--adopt ", why);
+		buf_adds(why, " takes it as it is");
+		return EX_DATAERR;
+	}
 	if ((e->is_new || live->recovering) && number > e->journal.first)
 		number--;
 	if (number != e->journal.last)

@@ -187,8 +187,11 @@ int remake_judge(struct remake *r, bool adopt)
 		r->action = REMAKE_LOST;
 	else if (status == EX_OK && !(sound && belongs_to(r, &journal)))
 		r->action = REMAKE_ANEW;
-	else if (status == EX_DATAERR && sound)
-		buf_adds(r->why, "; the map itself is sound, \"dbupdate --adopt ... recover\" takes it as it is");
+	else if (status == EX_DATAERR && sound) {
+		buf_adds(r->why, "; the map itself is sound, ");
+		live_add_recovery(r->live, "--adopt ", r->why);
+		buf_adds(r->why, " takes it as it is");
+	}
 	if (r->action != REMAKE_NOTHING || status == EX_NOINPUT)
 		status = EX_OK;
 	journal_close(&journal);

@@ -70,9 +70,9 @@ static int end_wait(const struct live *live, struct wait *w, int code, struct bu
 	int status = EX_OK;
 
 	if (code == DB_LOCK_NOTGRANTED)
-		status = live_fail(live, EX_TEMPFAIL, why, "cannot get the write lock within %u s: %s; %srun \"dbupdate ... recover\"",
-		                   live->wait, w->holders.len > 0 ? w->holders.data : "others are quicker",
-		                   w->hopeless ? "" : "if that does not end, ");
+		status = live_fail_healable(live, EX_TEMPFAIL, why, "cannot get the write lock within %u s: %s%s", live->wait,
+		                            w->holders.len > 0 ? w->holders.data : "others are quicker",
+		                            w->hopeless ? "" : "; if that does not end");
 	else if (code != 0)
 		status = environment_fail(live, "lock", code, why);
 	buf_free(&w->holders);
