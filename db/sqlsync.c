@@ -120,6 +120,7 @@ struct guard {
 	struct shrinkage shrinkage;   /* as the map says */
 	bool may_shrink;
 	enum shrinkage_verdict verdict;
+	struct shrinking change;
 };
 
 /* Removals of the last ten minutes count together, those of other runs as well: the map keeps them. */
@@ -127,13 +128,13 @@ static bool guard_removal(void *context, struct livemap *livemap, const struct l
 {
 	struct guard *g = context;
 	const bool was_empty = g->shrinkage.may_be_empty;
-	const struct shrinking change = {
+	struct buf note = { 0 };
+
+	g->change = (struct shrinking){
 		.now = shrinkage_now(), .keys = counts->before, .removed = counts->removed,
 		.left = counts->before + counts->added - counts->removed, .may_shrink = g->may_shrink,
 	};
-	struct buf note = { 0 };
-
-	g->verdict = shrinkage_judge(&g->shrinkage, &change);
+	g->verdict = shrinkage_judge(&g->shrinkage, &g->change);
 	if (g->verdict == SHRINKAGE_FINE && (counts->removed > 0 || g->shrinkage.may_be_empty != was_empty)) {
 		shrinkage_encode(&note, &g->shrinkage);
 		livemap_note(livemap, SYNC_SHRINKAGE, buf_str(&note), note.len);
@@ -162,6 +163,11 @@ static int replace_map(struct sync *s, struct livemap *livemap, struct buf *why)
 	s->verdict = guard.verdict;
 	if (s->verdict == SHRINKAGE_NO_KEYS)
 		explain_nothing(s, ", and the map has none", why);
+	if (s->verdict == SHRINKAGE_TOO_MUCH) {
+		buf_clear(why);
+		buf_addf(why, "%s: ", s->source.map);
+		shrinkage_explain(&guard.shrinkage, &guard.change, why);
+	}
 	buf_free(&note);
 	return status;
 }

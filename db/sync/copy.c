@@ -789,8 +789,8 @@ static enum shrinkage_verdict judge(const struct copy *copy, const struct conten
 	case SHRINKAGE_FINE:
 		break;
 	case SHRINKAGE_TOO_MUCH:
-		buf_addf(why, "%s: %zu of %zu keys would be removed%s; nothing was changed", copy_path(copy), counts->removed,
-		         counts->records, shrinkage_gone(shrinkage) > counts->removed ? ", after others just before" : "");
+		buf_addf(why, "%s: ", copy_path(copy));
+		shrinkage_explain(shrinkage, &change, why);
 		break;
 	case SHRINKAGE_NO_KEYS:
 		if (!makes_keys(copy) && content_has_entries(copy->content))

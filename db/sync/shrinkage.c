@@ -72,6 +72,16 @@ enum shrinkage_verdict shrinkage_judge(struct shrinkage *s, const struct shrinki
 	return change->removed > 0 && shrinkage_is_too_much(s, change->left) ? SHRINKAGE_TOO_MUCH : SHRINKAGE_FINE;
 }
 
+void shrinkage_explain(const struct shrinkage *s, const struct shrinking *change, struct buf *why)
+{
+	const size_t before = shrinkage_gone(s) - change->removed;
+
+	buf_addf(why, "%zu of %zu keys would be removed", change->removed, change->keys);
+	if (before > 0)
+		buf_addf(why, ", after %zu of %zu in the last ten minutes", before, s->list[0].keys);
+	buf_adds(why, "; nothing was changed");
+}
+
 void shrinkage_encode(struct buf *note, const struct shrinkage *s)
 {
 	if (s->may_be_empty)

@@ -61,6 +61,9 @@ enum shrinkage_verdict {
  */
 enum shrinkage_verdict shrinkage_judge(struct shrinkage *s, const struct shrinking *change);
 
+/* Behind SHRINKAGE_TOO_MUCH: what would be removed, and what was before that counts with it. */
+void shrinkage_explain(const struct shrinkage *s, const struct shrinking *change, struct buf *why);
+
 /* At `now`, `removed` of the map's `keys` are removed.  Forgets what is older than ten minutes. */
 void shrinkage_add(struct shrinkage *s, int64_t now, size_t keys, size_t removed);
 

@@ -128,6 +128,9 @@ static void a_map_without_keys_is_what_somebody_has_allowed(void **state)
 	assert_int_equal(judge(&s, 0, 0, 0, false), SHRINKAGE_NO_KEYS);
 	assert_int_equal(judge(&s, 0, 0, 1, false), SHRINKAGE_FINE);
 	assert_int_equal(judge(&s, 1, 1, 0, false), SHRINKAGE_TOO_MUCH);
+	shrinkage_explain(&s, &(struct shrinking){ .keys = 1, .removed = 1 }, &note);
+	assert_string_equal(buf_str(&note), "1 of 1 keys would be removed; nothing was changed");
+	buf_clear(&note);
 	s = (struct shrinkage){ 0 };
 	/* allowed once, for a map that is made and for one that loses its keys */
 	assert_int_equal(judge(&s, 0, 0, 0, true), SHRINKAGE_FINE);
