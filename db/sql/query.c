@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "lib/alloc.h"
 #include "lib/text.h"
@@ -396,11 +397,26 @@ static void bind(struct sql_query *query, char sign)
 	buf_free(&text);
 }
 
+const char *sql_query_change(const char *text)
+{
+	static const char *const words[] = {
+		"insert", "update", "delete", "replace", "merge", "truncate", "drop", "alter", "create", "grant", "revoke",
+	};
+	const char *word = text + strspn(text, " \t\r\n(");
+	size_t n = strcspn(word, " \t\r\n(;");
+
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+		if (strlen(words[i]) == n && strncasecmp(words[i], word, n) == 0 && strcasestr(text, "returning") == NULL)
+			return "it would change the database with each question, and gives no rows; expected SELECT";
+	return NULL;
+}
+
 bool sql_query_parse(struct sql_query *query, enum sql_dialect dialect, const char *text, struct buf *why)
 {
 	struct lexer l = { .dialect = dialect };
 
 	*query = (struct sql_query){ 0 };
+	l.fault = sql_query_change(text);
 	if (!pattern_parse(&query->pattern, text, why))
 		return false;
 	query->bare = xcalloc(query->pattern.count + 1, sizeof *query->bare);

@@ -32,6 +32,9 @@ struct sql_query {
 /* Keys of a query that can be bound. */
 #define SQL_BOUND_MAX 16
 
+/* What is wrong with a query that shall give rows, by its first word: it changes the database.  NULL: nothing. */
+const char *sql_query_change(const char *text);
+
 /* False with `why` (what was expected).  Free by sql_query_free() in either case. */
 bool sql_query_parse(struct sql_query *query, enum sql_dialect dialect, const char *text, struct buf *why);
 void sql_query_free(struct sql_query *query);

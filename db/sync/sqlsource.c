@@ -6,6 +6,7 @@
 
 #include "db/sql/access.h"
 #include "db/sql/conf.h"
+#include "db/sql/query.h"
 #include "db/sync/mapsetting.h"
 #include "lib/process.h"
 #include "lib/settings.h"
@@ -52,6 +53,10 @@ static int take_database(struct draft *d, const struct setting *s)
 
 static int take_query(struct draft *d, const struct setting *s)
 {
+	const char *fault = sql_query_change(s->value);
+
+	if (fault != NULL)
+		return setting_error(s, d->why, "%s", fault);
 	if (strstr(s->value, "'%s'") != NULL && strchr(s->value, '=') != NULL)
 		return setting_error(s, d->why, "'%%s' asks for one key; expected the query that gives keys and values of everything");
 	return setting_text(s, &d->source->query, d->why);

@@ -146,6 +146,19 @@ sub modes($server) {
 	print $fh "[client]\ninit-command=SET sql_mode='ANSI,NO_BACKSLASH_ESCAPES'\ndefault-character-set=gbk\nreconnect\n";
 	close $fh;
 	$ask->('an option file', option_file => $option_file);
+	my $said = qx{$dblookup -t mysql @{[config('mysql', option_file => $option_file, option_group => 'nobody')]} key 2>&1};
+	is $? >> 8, 78, 'a group that it does not have';
+	like $said, qr/^dblookup: \S+:\d+: option_file: \Q$option_file\E has no group \[nobody\]$/, '... is named';
+	open $fh, '>', $option_file or die "$option_file: $!\n";
+	print $fh "[ client ]\nuser=reader\n[mail]\npassword = $RealSql::password\n";
+	close $fh;
+	my %from_file = (option_file => $option_file, option_group => 'mail', password => undef);
+	chmod 0644, $option_file;
+	$said = qx{$dblookup -t mysql @{[config('mysql', %from_file)]} key 2>&1};
+	is $? >> 8, 78, 'a password in it that all can read';
+	like $said, qr/\Q$option_file\E: holds a password/, '... is refused as in the file itself';
+	chmod 0600, $option_file;
+	is map_of('mysql', %from_file)->find('joe@example.com'), 'found box!joe', 'user and password of its group';
 }
 
 # A file that is half copied: who stood in what is missing is not "not found".
@@ -209,7 +222,13 @@ sub charsets($type) {
 sub refusals($type) {
 	for ([query => 'SELECT v FROM u', qr/:\d+: query: nothing of the key is in it/], [query => "SELECT v FROM u WHERE a LIKE '%s'", qr/taken for a pattern/],
 		[query => "SELECT v FROM u WHERE a LIKE lower('%s')", qr/more than one text.*compare by =/], [query => "SELECT v FROM u WHERE '%s' LIKE a", qr/more than one text/],
-		[query => "SELECT v FROM u WHERE a = '%s", qr/no end/], [query => "SELECT v FROM u /* %s */", qr/in a comment/], [nonsense => 1, qr/unknown keyword "nonsense"/]) {
+		[query => "SELECT v FROM u WHERE a = '%s", qr/no end/], [query => "SELECT v FROM u /* %s */", qr/in a comment/], [nonsense => 1, qr/unknown keyword "nonsense"/],
+		[query => "DELETE FROM u WHERE a = '%s'", qr/:\d+: query: it would change the database with each question.*expected SELECT/],
+		$type eq 'sqlite' ? () : map({ [hosts => $_, qr/:\d+: hosts: .*expected .*, found "\Q$_\E"/] } '127.0.0.1:99999', '127.0.0.1:0', 'inet:127.0.0.1:abc', 'unix:relative', 'host=127.0.0.1', 'tcp:127.0.0.1:5'),
+		$type eq 'sqlite' ? () : [hosts => '::1', qr/IPv6 stands in brackets/],
+		$type eq 'mysql' ? ([hosts => 'mysql://reader:hidden@127.0.0.1/mail', qr/a URI is for PostgreSQL alone(?!.*hidden)/], [hosts => '/run/sock', qr/expected unix:/],
+			[option_file => "$dir/nowhere.cnf", qr/:\d+: option_file: .*nowhere\.cnf: No such file/], [option_file => $dir, qr/option_file: \Q$dir\E: /],
+			[option_file => 'my.cnf', qr/option_file: .*absolute/]) : ()) {
 		my ($name, $value, $words) = @$_;
 		my $file = config($type, $name => $value);
 		my $said = qx{$dblookup -t $type $file key 2>&1};

@@ -185,7 +185,7 @@ sub follows($database, $kind) {
 }
 
 sub refuses($database, $kind) {
-	for ([query => 'SELECT a FROM u', qr/one column/], [query => 'SELECT a, v, v FROM u', qr/more columns than/], [query => "SELECT a, v FROM u WHERE a = '%s'", qr/:\d+: query: '%s' asks for one key/],
+	for ([query => 'SELECT a FROM u', qr/one column/], [query => 'SELECT a, v, v FROM u', qr/more columns than/], [query => 'DELETE FROM u', qr/:\d+: query: it would change the database/], [query => "SELECT a, v FROM u WHERE a = '%s'", qr/:\d+: query: '%s' asks for one key/],
 		[settings => "nonsense = 1\n", qr/unknown keyword "nonsense"/], [settings => "interval = 0\n", qr/:\d+: interval: must not be 0/],
 		[settings => $kind eq 'pgsql' ? "interval = soon\n" : "listen = users\n", $kind eq 'pgsql' ? qr/interval/ : qr/listen/]) {
 		my ($name, $value, $words) = @$_;
