@@ -91,7 +91,7 @@ static const char *intake_path(void)
 static void set_mode(struct request *r, const char *mode)
 {
 	if (strlen(mode) != 1 || strchr("msp", mode[0]) == NULL)
-		option_usage(&program, "-b%s: -bm, -bs or -bp expected", mode);
+		option_usage(&program, "-b%s: -bm, -bs or -bp expected%s", mode, strcmp(mode, "i") == 0 ? "; newdb builds the maps" : "");
 	r->mode = mode[0];
 }
 
@@ -372,7 +372,9 @@ static _Noreturn void be_runqueue(const char *how)
 
 int main(int argc, char **argv)
 {
-	struct request r = { .mode = 'm', .dot_ends = true };
+	const char *name = argc > 0 && strrchr(argv[0], '/') != NULL ? strrchr(argv[0], '/') + 1 : argv[0];
+	/* as mailq, a link to other sendmails */
+	struct request r = { .mode = name != NULL && strcmp(name, "mailq") == 0 ? 'p' : 'm', .dot_ends = true };
 	int status = EX_OK;
 
 	process_begin(program.name);

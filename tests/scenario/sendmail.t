@@ -195,7 +195,14 @@ subtest '-bp' => sub {
 	my ($status, $said) = run_it('', '-bp');
 	is $status, 0, 'exit 0';
 	like $said, qr/ann/, 'the queue is listed';
+	symlink $sendmail, "$dir/mailq" or die;
+	my $mailq = qx('$dir/mailq' 2>&1 </dev/null);
+	is $?, 0, 'mailq: exit 0';
+	like $mailq, qr/ann/, 'it does the same';
 	queued();
+	($status, $said) = run_it('', '-bi');
+	is $status, 64, 'newaliases has no meaning here';
+	like $said, qr/^zlmtp-sendmail: -bi: -bm, -bs or -bp expected; newdb builds the maps/, '... and it is said what has';
 };
 
 subtest 'without an intake' => sub {
