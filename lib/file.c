@@ -327,8 +327,7 @@ bool file_ends(int fd)
 	return false;
 }
 
-/* A sparse file seems to be as large as one likes, and fits into no memory; no text has holes, which read as NUL bytes. */
-static bool is_mostly_nothing(int fd, const struct stat *st)
+bool file_seems_endless(int fd, const struct stat *st)
 {
 	off_t here, hole;
 
@@ -346,7 +345,7 @@ bool file_read(int fd, struct buf *out)
 
 	if (fstat(fd, &st) < 0)
 		return false;
-	if (S_ISREG(st.st_mode) && (out->limit != 0 ? st.st_size > (off_t)(out->limit - out->len) : is_mostly_nothing(fd, &st))) {
+	if (S_ISREG(st.st_mode) && (out->limit != 0 ? st.st_size > (off_t)(out->limit - out->len) : file_seems_endless(fd, &st))) {
 		errno = EFBIG;
 		return false;
 	}

@@ -104,6 +104,12 @@ const char *file_error(int error);
  */
 bool file_read(int fd, struct buf *out);
 
+/*
+ * True for a file beyond FILE_LARGEST that is not all there (a sparse one): it seems to be as large as one likes, and fits into no
+ * memory.  No text has holes, which read as NUL bytes.
+ */
+bool file_seems_endless(int fd, const struct stat *st);
+
 /* False, with errno, for a device that gives bytes for ever, as /dev/zero and /dev/full do (EINVAL). */
 bool file_ends(int fd);
 

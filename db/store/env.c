@@ -1,11 +1,13 @@
 #include "db/store/env.h"
 
 #include <errno.h>
+#include <glob.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
@@ -209,6 +211,28 @@ static int size_regions(DB_ENV *handle)
 	return code != 0 ? code : handle->mutex_set_max(handle, ENV_MUTEXES);
 }
 
+/* libdb would wait for ever for the other end of a pipe, with whatever lock its process holds. */
+static int check_regions(struct env *env)
+{
+	char *pattern = xasprintf("%s/__db.*", env->home);
+	glob_t found = { 0 };
+	int code = 0;
+
+	if (glob(pattern, GLOB_NOSORT, NULL, &found) == 0) {
+		for (size_t i = 0; code == 0 && i < found.gl_pathc; i++) {
+			struct stat st;
+
+			if (lstat(found.gl_pathv[i], &st) < 0 || S_ISREG(st.st_mode))
+				continue;
+			buf_addf(&env->said, "%s is not a regular file", found.gl_pathv[i]);
+			code = EIO;
+		}
+	}
+	globfree(&found);
+	free(pattern);
+	return code;
+}
+
 static int open_handle(struct env *env, const struct env_config *config)
 {
 	DB_ENV *handle;
@@ -305,7 +329,9 @@ struct env *env_open(const struct env_config *config, struct buf *why)
 	env = xcalloc(1, sizeof *env);
 	env->home = xstrdup(config->home);
 	env_enter(env->home);
-	code = open_handle(env, config);
+	code = check_regions(env);
+	if (code == 0)
+		code = open_handle(env, config);
 	env_leave();
 	if (code != 0) {
 		buf_addf(why, "environment %s: %s", config->home, db_strerror(code));

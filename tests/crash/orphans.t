@@ -22,6 +22,7 @@ mkdir $_ for $dir, "$dir/db", "$dir/conf";
 my $office = Spool->new("$dir/po")->dir;
 my $map = "$dir/db/map";
 spew($map, join '', map { "ann$_\@d.test lmtp!s!ann$_\n" } 1 .. 300);
+spew("$dir/few", "ann1\@d.test lmtp!s!other\nnew\@d.test lmtp!s!new\n");
 # in their environment are the processes known by
 my $sign = "ORPHAN_OF=$$";
 my $with_sqlite = $config =~ /HAVE_SQLITE 1/ && system("sqlite3 $dir/table \"CREATE TABLE u (a, v); INSERT INTO u VALUES ('a\@d.test', 'x')\" 2>/dev/null") == 0;
@@ -76,16 +77,20 @@ for my $type (sort keys %suffix) {
 		['dblookup --dump', undef, '', "$build/db/dblookup", '-t', $type, '--dump', $map],
 		['enqueue', undef, '', "$build/channel/enqueue", '-P', $office, @routes, '-s', 'x@y.test', 'ann1@d.test'],
 		['zlmtp-check', undef, '', "$build/channel/zlmtp-check", '-o', 'maps', '-d', $routes[1]],
-		['dbupdate check', undef, '', "$build/db/dbupdate", '-w', 5, '-t', $type, $map, 'check'], $with_sqlite ? ['sqlsync', undef, '', "$build/db/sqlsync", '-1', '-f', "$dir/conf/sqlsync.conf"] : (),
+		['dbupdate check', undef, '', "$build/db/dbupdate", '-w', 5, '-t', $type, $map, 'check'], 
+		['dbupdate set', undef, '', "$build/db/dbupdate", '-w', 5, '-t', $type, $map, 'set', 'key', 'value'],
+		['dbupdate replace', undef, '', "$build/db/dbupdate", '-w', 5, '-t', $type, '--allow-shrink', $map, 'replace', "$dir/few"],
+		$with_sqlite ? ['sqlsync', undef, '', "$build/db/sqlsync", '-1', '-f', "$dir/conf/sqlsync.conf"] : (),
 		['dbserve', "$dir/s", "get ann1\@d.test\n", "$build/db/dbserve", @routes, '-L', "tcp:UNIX:$dir/s"],
 		['intake', "$dir/l", "LHLO x\r\nMAIL FROM:<a\@b.test>\r\nRCPT TO:<ann1\@d.test>\r\n", "$build/channel/intake", '-P', $office, @routes, '-L', "lmtp:UNIX:$dir/l"]) {
 		my ($what, $socket, $text, @command) = @$_;
-		my $is_worker = $what =~ /check$|^sqlsync/ && $what !~ /zlmtp/;
+		my $is_worker = $what =~ /^dbupdate|^sqlsync/;
+		my $changes = $what =~ /set$|replace$/;
 		# it loops for 5 s
 		next if $is_worker && !long() && $type ne 'btree';
 		my ($tried, @bad) = 0;
-		for my $call ($what eq 'newdb' ? 'fsync' : 'pread', long() ? 'read' : ()) {
-			for my $n (long() ? 1 .. 6 : $is_worker ? 2 : (1, 3)) {
+		for my $call ($changes ? ('pwrite', long() ? ('fsync', 'write', 'rename') : ()) : ($what eq 'newdb' ? 'fsync' : 'pread', long() ? 'read' : ())) {
+			for my $n (long() ? 1 .. 6 : $changes ? 1 : $is_worker ? 2 : (1, 3)) {
 				build($type);
 				# one that was changed live is not built anew
 				unlink glob "$map.*" if $what eq 'newdb';

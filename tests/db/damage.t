@@ -310,6 +310,32 @@ for my $odd (qw(fifo zero directory)) {
 	is update('btree', @env, $base, 'set', 'a', 'c')->{status}, 77, '... a change is refused, and nobody is left waiting within';
 }
 
+{
+	my $base = build('btree');
+	my @env = environment($base =~ s{/map$}{}r);
+	is update('btree', @env, $base, 'set', 'a', 'b')->{status}, 0, 'an environment in use';
+	truncate "$base.db.journal", 1 << 42 or die;
+	my $got = update('btree', @env, $base, 'set', 'a', 'c');
+	is $got->{status}, 74, '... a journal of 4 TB is not read into memory';
+	like $got->{err}, qr/\A[^\n]*journal: [^\n]*File too large\n\z/, '... as is said';
+	is update('btree', @env, $base, 'check')->{status}, 3, '... check could not tell';
+
+	$base = build('btree');
+	@env = environment($base =~ s{/map$}{}r);
+	is update('btree', @env, $base, 'set', 'a', 'b')->{status}, 0, 'another one';
+	my ($region) = glob $base =~ s{/map$}{}r . '/env/__db.001';
+	unlink $region;
+	mkfifo($region, 0600);
+	for my $command (["$db/dblookup", @env, $base, 'a'], ["$db/dbupdate", '-w', 2, @env, $base, 'set', 'a', 'c']) {
+		my $got = quick($command);
+		is $got->{status}, 75, '... a pipe in place of its region is not waited for';
+		like $got->{err}, qr/__db\.001 is not a regular file/, '... as is said';
+	}
+	like update('btree', @env, $base, 'check')->{out}, qr/\Awedged: [^\n]*__db\.001 is not a regular file/, '... check says what recover can heal';
+	is update('btree', @env, $base, 'recover')->{status}, 0, '... recover makes it again';
+	is look('btree', $base, 'a', @env)->{out}, "b\n", '... as it was';
+}
+
 for my $what (qw(dbases.conf map env.conf env/zlmtp.maps router.conf)) {
 	my $base = build('btree');
 	my $dir = $base =~ s{/map$}{}r;

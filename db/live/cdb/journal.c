@@ -229,6 +229,10 @@ int journal_open(struct journal *journal, const char *path, struct buf *why)
 	} else {
 		journal->inode = st.st_ino;
 		status = EX_OK;
+		if (file_seems_endless(journal->fd, &st)) {
+			errno = EFBIG;
+			status = trouble(journal->path, "cannot read", why);
+		}
 	}
 	if (status == EX_OK)
 		status = read_head(journal, st.st_size, why);
