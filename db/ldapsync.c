@@ -203,7 +203,7 @@ static bool run_command(struct sync *s)
 
 	if (!ok)
 		keeper_complain(&why);
-	else if (ran && s->domains.pid == 0 && !s->domains.must_run && !s->list_is_old)
+	else if (ran && s->domains.pid == 0 && !s->domains.must_run && !s->list_is_old && s->copy != NULL)
 		copy_domains_done(s->copy);
 	buf_free(&why);
 	return ok;
@@ -489,21 +489,24 @@ static int look_after_domains(struct sync *s)
 
 /*
  * Another program has changed the map, put an older one in its place or deleted it: what it holds is read again, and all of it compared.
- * Entries that it lacks, and records that it has too many, are differences like others.
+ * Entries that it lacks, and records that it has too many, are differences like others.  What cannot be read may be in the making, or
+ * locked by who works on it: as with one that cannot be written, that is tried again.
  */
-static int begin_anew(struct sync *s)
+static void begin_anew(struct sync *s)
 {
-	int status;
+	const bool is_again = s->copy == NULL;
 
-	complain("%s: was changed by another program, and is made equal to the directory again", copy_path(s->copy));
+	if (!is_again)
+		complain("%s: was changed by another program, and is made equal to the directory again", copy_path(s->copy));
 	session_close(&s->session);
 	copy_close(&s->copy);
-	status = open_copy(s);
 	s->complete = false;
 	s->touched = 0;
 	s->verdict = SHRINKAGE_FINE;
-	s->next_flush = s->next_open = clock_ms();
-	return status;
+	s->open_delay = open_copy(s) == EX_OK ? 0 : backoff_next(s->open_delay, FIRST_DELAY_MS, LONGEST_DELAY_MS);
+	s->next_flush = s->next_open = clock_ms() + s->open_delay;
+	if (is_again && s->copy != NULL)
+		complain("%s: can be read again, and is made equal to the directory", copy_path(s->copy));
 }
 
 static int follow(struct sync *s)
@@ -512,8 +515,11 @@ static int follow(struct sync *s)
 	int status = EX_OK;
 
 	while (stopped == 0 && status == EX_OK) {
-		if (copy_is_changed(s->copy)) {
-			status = begin_anew(s);
+		if (s->copy == NULL ? clock_ms() >= s->next_open : copy_is_changed(s->copy))
+			begin_anew(s);
+		if (s->copy == NULL) {
+			wait_for_news(s, SESSION_QUIET, earlier(s->next_open, domains_deadline(&s->domains)));
+			run_command(s);
 			continue;
 		}
 		if (s->session == NULL && clock_ms() >= s->next_open)

@@ -133,8 +133,11 @@ static int walk(struct live *live, const struct buf *after, struct buf *out, str
 	const struct inplace *l = live->state;
 	MDB_cursor *cursor;
 	MDB_txn *txn;
-	int code = lmdb_begin(l->env, MDB_RDONLY, &txn);
+	int code = live_is_current(live, l->fd, why);
 
+	if (code != EX_OK)
+		return code;
+	code = lmdb_begin(l->env, MDB_RDONLY, &txn);
 	if (code == 0) {
 		code = mdb_cursor_open(txn, l->dbi, &cursor);
 		if (code == 0) {
@@ -226,6 +229,26 @@ static int check_lock_file(const struct live *live, struct buf *why)
 	return status;
 }
 
+/*
+ * mdb_env_open() makes a file where the one that we have open was deleted at that moment: it is no map that anybody of ours could open, and to
+ * others an empty one.  Nothing else is without any transaction.
+ */
+static int take_no_other(const struct live *live, const struct stat *mine)
+{
+	const struct inplace *l = live->state;
+	struct stat opened;
+	MDB_envinfo info;
+	int fd, code = mdb_env_get_fd(l->env, &fd);
+
+	if (code == 0 && fstat(fd, &opened) < 0)
+		code = errno;
+	if (code != 0 || file_is_same(mine, &opened))
+		return code;
+	if (mdb_env_info(l->env, &info) == 0 && info.me_last_txnid == 0)
+		unlink(live->path);
+	return EBUSY;
+}
+
 static int open_env(const struct live *live, struct buf *why)
 {
 	struct inplace *l = live->state;
@@ -239,12 +262,18 @@ static int open_env(const struct live *live, struct buf *why)
 	code = check_lock_file(live, why);
 	if (code != EX_OK)
 		return code;
+	/* the wait may have been long */
+	code = live_is_current(live, l->fd, why);
+	if (code != EX_OK)
+		return code;
 	room = (size_t)st.st_size * 2 > ROOM_AT_LEAST ? (size_t)st.st_size * 2 : ROOM_AT_LEAST;
 	code = mdb_env_create(&l->env);
 	if (code == 0)
 		code = mdb_env_set_mapsize(l->env, room);
 	if (code == 0)
 		code = mdb_env_open(l->env, live->path, MDB_NOSUBDIR, 0600);
+	if (code == 0)
+		code = take_no_other(live, &st);
 	if (code == 0)
 		close_lock_file_off(live, &st);
 	if (code == 0)

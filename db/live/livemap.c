@@ -78,10 +78,15 @@ struct livemap *livemap_open(const struct livemap_settings *settings, int *statu
 	if (u == NULL)
 		return NULL;
 	*status = check_presence(u, settings->create, why);
-	if (*status == EX_OK) {
+	if (*status == EX_OK)
 		*status = build_check_directory(u->path, why);
-		if (*status == EX_OK && !u->is_missing)
-			*status = service_enter(&u->service, why);
+	if (*status == EX_OK && !u->is_missing) {
+		*status = service_enter(&u->service, why);
+		/* it was deleted while we waited for the lock */
+		if (*status == EX_NOINPUT && settings->create) {
+			buf_clear(why);
+			*status = check_presence(u, true, why);
+		}
 	}
 	if (*status != EX_OK)
 		livemap_close(&u);
@@ -206,15 +211,18 @@ static struct livemap_sign sign_of(const struct livemap *u)
 	return sign;
 }
 
-/* Of what the worker has written, whatever stands there by now. */
-static struct livemap_sign sign_after_apply(const struct livemap *u)
+/*
+ * Of what the worker has written, whatever stands there by now.  Where that is not known, as a batch that failed leaves traces, too, it is
+ * still the same map: one that was deleted meanwhile must not be taken for what we have left.
+ */
+static struct livemap_sign sign_after_apply(const struct livemap *u, int status)
 {
 	const struct buf *answer = &u->service.answer;
 	struct live_file written = { 0 };
 
-	if (answer->len == sizeof written)
+	if (status == EX_OK && answer->len == sizeof written)
 		memcpy(&written, answer->data, sizeof written);
-	return written.inode != 0 ? (struct livemap_sign){ written.inode, written } : sign_of(u);
+	return written.inode != 0 ? (struct livemap_sign){ written.inode, written } : (struct livemap_sign){ u->sign.map, sign_of(u).changed };
 }
 
 static bool is_same_sign(const struct livemap_sign *a, const struct livemap_sign *b)
@@ -265,7 +273,7 @@ int livemap_commit(struct livemap *u, struct buf *why)
 		status = live_fail(&u->service.live, EX_TEMPFAIL, why, "was changed by another program");
 	} else {
 		status = livemap_apply(u, &u->pending, why);
-		u->sign = status == EX_OK ? sign_after_apply(u) : sign_of(u);
+		u->sign = sign_after_apply(u, status);
 	}
 	service_leave(&u->service);
 	if (status == EX_OK)

@@ -129,6 +129,11 @@ static void serve(void *context, int fd)
 		duty.next_sign = clock_ms() + SIGN_MS;
 		set_limit(live);
 		status = serve_one(live, kind, &request, &out, &why);
+		/* who deletes a map does not wait for the fence: then there is none, whatever a library says of it */
+		if (status != EX_OK && kind != ASK_APPLY && access(live->path, F_OK) < 0 && errno == ENOENT) {
+			buf_clear(&why);
+			status = live_fail(live, EX_NOINPUT, &why, "%s", strerror(ENOENT));
+		}
 		worker_limit(0);
 		text = status == EX_OK ? &out : &why;
 		buf_addc(&frame, (char)status);

@@ -543,7 +543,7 @@ static int load(struct copy *copy, struct buf *why)
 
 /* ---- open and close -------------------------------------------------------------------------- */
 
-struct copy *copy_open(const struct copy_settings *settings, int *status, struct buf *why)
+static struct copy *try_open(const struct copy_settings *settings, int *status, struct buf *why)
 {
 	struct livemap_settings map = settings->livemap;
 	struct livemap *livemap;
@@ -578,6 +578,17 @@ struct copy *copy_open(const struct copy_settings *settings, int *status, struct
 	if (*status != EX_OK)
 		copy_close(&copy);
 	return copy;
+}
+
+struct copy *copy_open(const struct copy_settings *settings, int *status, struct buf *why)
+{
+	struct copy *copy = try_open(settings, status, why);
+
+	if (copy != NULL || *status != EX_NOINPUT)
+		return copy;
+	/* it was deleted while it was read: then it is one that is not there */
+	buf_clear(why);
+	return try_open(settings, status, why);
 }
 
 void copy_close(struct copy **copy)

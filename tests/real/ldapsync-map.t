@@ -1,11 +1,13 @@
 #!/usr/bin/perl
-# What others do to the map that ldapsync -w keeps: change it, replace it, put an older copy back, delete it.  It is made equal to the directory
-# again, in each way to be live.
+# What others do to the map that ldapsync -w keeps: change it, replace it, put an older copy back, delete it, at a bad moment or slowly.  It is
+# made equal to the directory again, in each way to be live.
 use v5.36;
 use lib "$ENV{SRC_DIR}/tests/lib";
 use Test::More;
+use Fcntl qw(F_GETLK F_SETLKW F_WRLCK F_UNLCK);
 use File::Copy ();
 use POSIX ();
+use Time::HiRes ();
 use LdapSync;
 use RealSlapd;
 
@@ -31,6 +33,24 @@ sub dbupdate($sync, @words) {
 sub put_back($sync, $copy) {
 	File::Copy::copy($copy, "$sync->{dir}/new") or die;
 	rename "$sync->{dir}/new", file_of($sync) or die;
+}
+
+# Who puts files in the place of a map does not ask for its lock; one that is held makes ldapsync wait at the right moment.  What is to be
+# done then; the lock is given up behind it.
+sub while_it_waits($sync, $begin, $then) {
+	my $lock = pack 's s x4 q q l x4', F_WRLCK, 0, 1, 1, 0;
+	my $turnstile = pack 's s x4 q q l x4', F_WRLCK, 0, 0, 1, 0;
+	my $deadline = time + 20 * $slow;
+	open my $fh, '+>>', file_of($sync) . '.lock' or die;
+	fcntl $fh, F_SETLKW, $lock or die "F_SETLKW: $!";
+	$begin->();
+	for (my $now = $turnstile; ; $now = $turnstile) {
+		fcntl $fh, F_GETLK, $now or die "F_GETLK: $!";
+		last if (unpack 's', $now) != F_UNLCK;
+		return fail 'it waits for the lock' if time > $deadline;
+		Time::HiRes::sleep(0.002);
+	}
+	$then->();
 }
 
 for my $way (sort keys %ways) {
@@ -84,6 +104,36 @@ for my $way (sort keys %ways) {
 		is $sync->difference_after(20 * $slow), '', 'it is made again';
 		$slapd->add_account('last');
 		is $sync->difference_after(20 * $slow), '', 'and follows the directory';
+	};
+
+	subtest "$way: a map that is deleted while it is opened" => sub {
+		my $copy = "$sync->{dir}/backup";
+		while_it_waits($sync, sub { put_back($sync, $copy) }, sub { unlink file_of($sync) or die });
+		is $sync->difference_after(20 * $slow), '', 'by a process that reads it again: it is made again';
+		is $sync->stop, 0;
+		while_it_waits($sync, sub { $sync->start }, sub { unlink file_of($sync) or die });
+		is $sync->difference_after(20 * $slow), '', 'by one that begins: it is made again';
+	};
+
+	subtest "$way: a copy that is written slowly" => sub {
+		my $copy = "$sync->{dir}/backup";
+		open my $fh, '<:raw', $copy or die;
+		my $bytes = join '', <$fh>;
+		$sync->forget;
+		open my $slow_one, '>:raw', file_of($sync) or die;
+		syswrite $slow_one, $bytes, 1000;
+		ok $sync->hears(qr/^ldapsync: \Q@{[file_of($sync)]}\E: (?!was changed)/m, 20 * $slow), 'what is there cannot be read' or diag $sync->said;
+		syswrite $slow_one, $bytes, length $bytes, 1000;
+		close $slow_one;
+		ok $sync->hears(qr/: can be read again, and is made equal to the directory$/m, 20 * $slow), 'the rest is, when it has come';
+		is $sync->difference_after(20 * $slow), '', 'it is the directory again';
+	};
+
+	subtest "$way: a map that is changed and locked for long" => sub {
+		$sync->forget;
+		while_it_waits($sync, sub { put_back($sync, "$sync->{dir}/backup") },
+			sub { ok $sync->hears(qr/: locked by $$ \(/, 20 * $slow), 'who has locked it is named' or diag $sync->said });
+		is $sync->difference_after(40 * $slow), '', 'then it is the directory again';
 		is $sync->stop, 0;
 	};
 }

@@ -1,5 +1,7 @@
 #include "tests/unit/unit.h"
 
+#include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
@@ -7,6 +9,7 @@
 
 #include "config.h"
 #include "db/live/livemap.h"
+#include "db/map/map.h"
 #include "lib/alloc.h"
 
 /* The same must hold in all ways of being live. */
@@ -455,6 +458,172 @@ static void a_map_that_is_missing_is_made_by_its_first_batch(void **state)
 	}
 }
 
+static int lock_byte(int fd, int command, int byte, short type)
+{
+	struct flock lock = { .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+
+	return fcntl(fd, command, &lock) == 0 ? lock.l_type : -1;
+}
+
+/* What somebody waits for when a map is deleted, as who does that does not ask for its lock. */
+enum obstacle { FENCE, LOCK_OF_LMDB, LOCK_OF_POSTFIX };
+
+static bool hold(enum obstacle obstacle, const char *path, const char *fence)
+{
+	char *name = obstacle == FENCE ? xstrdup(fence) : xasprintf("%s%s", path, obstacle == LOCK_OF_LMDB ? "-lock" : "");
+	const int fd = open(name, O_RDWR | O_CREAT, 0600);
+
+	free(name);
+	return fd >= 0 && lock_byte(fd, F_SETLK, obstacle == FENCE ? 1 : 0, obstacle == LOCK_OF_POSTFIX ? F_RDLCK : F_WRLCK) >= 0;
+}
+
+/* All locks are held until the map is gone, and that of Postfix until the end. */
+static pid_t delete_while(const char *path, enum obstacle obstacle)
+{
+	char *fence = xasprintf("%s.lock", path), byte = '\0';
+	int held[2], fd;
+	pid_t pid;
+
+	assert_int_equal(pipe(held), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		fd = open(fence, O_RDWR | O_CREAT, 0600);
+		if (!hold(obstacle, path, fence) || write(held[1], "x", 1) != 1)
+			_exit(1);
+		/* the turnstile is held by who waits for the fence (fence.c) */
+		while (lock_byte(fd, F_GETLK, obstacle == FENCE ? 0 : 1, F_WRLCK) == F_UNLCK)
+			usleep(1000);
+		/* if that is too short, it is deleted before somebody waits: then the outcome is the same */
+		usleep(obstacle == FENCE ? 0 : 100000);
+		unlink(path);
+		while (obstacle == LOCK_OF_POSTFIX)
+			pause();
+		_exit(0);
+	}
+	close(held[1]);
+	assert_int_equal(read(held[0], &byte, 1), 1);
+	close(held[0]);
+	free(fence);
+	return pid;
+}
+
+static void end(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static void it_is_not_there(const struct way *way, enum obstacle obstacle, bool may_make)
+{
+	struct place p;
+	struct livemap *u;
+	char *path;
+	int status = EX_OK;
+	pid_t pid;
+
+	enter(&p, way);
+	make(&p);
+	/* the first opening gives an LMDB map a lock file of its own */
+	u = obstacle == LOCK_OF_LMDB ? open_map(&p) : NULL;
+	livemap_close(&u);
+	path = xasprintf("%s%s", p.base, map_suffix(p.settings.type));
+	pid = delete_while(path, obstacle);
+	p.settings.create = may_make;
+	u = livemap_open(&p.settings, &status, &why);
+	end(pid);
+	if (may_make) {
+		assert_non_null(u);
+		assert_true(livemap_is_missing(u));
+		holds(u, "");
+	} else {
+		assert_null(u);
+		assert_int_equal(status, EX_NOINPUT);
+	}
+	assert_int_equal(access(path, F_OK), -1);
+	livemap_close(&u);
+	free(path);
+	leave(&p);
+}
+
+static void a_map_that_is_deleted_while_it_is_opened_is_one_that_is_not_there(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < WAYS; i++) {
+		it_is_not_there(&ways[i], FENCE, false);
+		it_is_not_there(&ways[i], FENCE, true);
+		/* LMDB would make an empty one */
+		if (strcmp(ways[i].type, "lmdb") == 0)
+			it_is_not_there(&ways[i], LOCK_OF_LMDB, true);
+	}
+}
+
+/* Who watches a map reads what it holds behind that; a change at any moment shows by then, or afterwards. */
+static void a_map_that_goes_before_it_is_watched_is_not_read(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < WAYS; i++) {
+		for (int comes_another = 0; comes_another < 2; comes_another++) {
+			struct place p;
+			struct livemap *u;
+			struct list l = { .count = 0 };
+			char *aside;
+			int status;
+
+			enter(&p, &ways[i]);
+			make(&p);
+			u = open_map(&p);
+			aside = xasprintf("%s.aside", livemap_path(u));
+			assert_int_equal(rename(livemap_path(u), aside), 0);
+			if (comes_another == 1) {
+				struct records r = { 0 };
+
+				add(&r, "z", "26");
+				assert_int_equal(livemap_create(&p.settings, &r, NULL, &why), EX_OK);
+				records_free(&r);
+			}
+			status = livemap_watch(u, &why);
+			if (status == EX_OK)
+				status = livemap_walk(u, take, &l, &why);
+			if (comes_another == 0)
+				assert_int_equal(status, EX_NOINPUT);
+			else if (status == EX_OK)
+				assert_string_equal(l.words[0], "z=26");
+			for (size_t n = 0; n < l.count; n++)
+				free(l.words[n]);
+			livemap_close(&u);
+			free(aside);
+			leave(&p);
+		}
+	}
+}
+
+#if HAVE_LMDB
+static void a_map_that_is_deleted_while_a_batch_fails_is_missed(void **state)
+{
+	struct place p;
+	struct livemap *u;
+	pid_t pid;
+
+	(void)state;
+	enter(&p, &(struct way){ "lmdb", false });
+	make(&p);
+	p.settings.wait = 1;
+	u = open_map(&p);
+	assert_int_equal(livemap_watch(u, &why), EX_OK);
+	put(u, "d", "4");
+	commit(u);
+	assert_false(livemap_is_changed(u));
+	put(u, "e", "5");
+	pid = delete_while(livemap_path(u), LOCK_OF_POSTFIX);
+	assert_int_not_equal(livemap_commit(u, &why), EX_OK);
+	end(pid);
+	assert_true(livemap_is_changed(u));
+	livemap_close(&u);
+	leave(&p);
+}
+#endif
+
 static void keys_that_no_lookup_forms_are_refused(void **state)
 {
 	char long_key[9000];
@@ -492,6 +661,11 @@ int main(void)
 		cmocka_unit_test(a_map_in_an_environment_is_not_taken_for_one_without),
 		cmocka_unit_test(a_map_that_was_replaced_is_not_written_to),
 		cmocka_unit_test(a_map_that_is_missing_is_made_by_its_first_batch),
+		cmocka_unit_test(a_map_that_is_deleted_while_it_is_opened_is_one_that_is_not_there),
+		cmocka_unit_test(a_map_that_goes_before_it_is_watched_is_not_read),
+#if HAVE_LMDB
+		cmocka_unit_test(a_map_that_is_deleted_while_a_batch_fails_is_missed),
+#endif
 		cmocka_unit_test(keys_that_no_lookup_forms_are_refused),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);

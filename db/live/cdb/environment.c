@@ -179,7 +179,9 @@ static enum map_answer find(struct live *live, const char *key, size_t length, s
 
 static int walk_environment(struct live *live, const struct buf *after, struct buf *out, struct buf *why)
 {
-	return environment_walk(live, after, out, why);
+	const int status = is_current(live, why);
+
+	return status == EX_OK ? environment_walk(live, after, out, why) : status;
 }
 
 const struct live_operations live_environment = {
