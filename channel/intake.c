@@ -70,15 +70,6 @@ struct options {
 
 /* ---- options ---- */
 
-static void show_keys(void)
-{
-	struct buf text = { 0 };
-
-	policy_help(&text);
-	buf_adds(&text, "Sockets that systemd has opened are served, too.  ZENV is the file that ZCONFIG names.");
-	program.notes = text.data;
-}
-
 static void set_key(struct intake *in, const char *assignment)
 {
 	struct buf why = { 0 };
@@ -244,25 +235,6 @@ static bool has_enough(const struct loop *loop, const struct sockaddr_storage *a
 	return n >= loop->intake.policy.limits[is_local ? LIMIT_PER_USER : LIMIT_PER_ADDRESS];
 }
 
-/* The user that connected to a UNIX socket; root if that cannot be told. */
-static uid_t peer_user(int fd)
-{
-	struct ucred peer = { 0 };
-	socklen_t length = sizeof peer;
-
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 ? peer.uid : 0;
-}
-
-/* "421" as far as it goes without waiting, and the end. */
-static void turn_away(struct intake *in, int fd)
-{
-	static const char text[] = "421 4.3.2 too many connections; try again later\r\n";
-
-	in->figures.refused[REFUSED_CONNECTIONS]++;
-	(void)!send(fd, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-	close(fd);
-}
-
 static void accept_clients(struct loop *loop, const struct listener *listener)
 {
 	struct intake *in = &loop->intake;
@@ -275,10 +247,20 @@ static void accept_clients(struct loop *loop, const struct listener *listener)
 
 		if (fd < 0)
 			return;
-		if (address.ss_family == AF_UNIX)
-			user = peer_user(fd);
+		if (address.ss_family == AF_UNIX) {
+			struct ucred peer = { 0 };
+			socklen_t length = sizeof peer;
+
+			/* the user that connected to a UNIX socket; root if that cannot be told */
+			user = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 ? peer.uid : 0;
+		}
 		if (loop->count >= in->policy.limits[LIMIT_CONNECTIONS] || has_enough(loop, &address, user)) {
-			turn_away(in, fd);
+			static const char text[] = "421 4.3.2 too many connections; try again later\r\n";
+
+			/* "421" as far as it goes without waiting, and the end */
+			in->figures.refused[REFUSED_CONNECTIONS]++;
+			(void)!send(fd, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+			close(fd);
 			continue;
 		}
 		loop->clients = xgrow(loop->clients, loop->count, &loop->capacity, sizeof(struct client *));
@@ -314,19 +296,6 @@ static size_t fill(struct loop *loop, int64_t *deadline)
 	return n + recipients_fill(loop->intake.recipients, loop->fds + n);
 }
 
-static void bury(struct loop *loop)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < loop->count; i++) {
-		if (client_is_over(loop->clients[i]))
-			client_destroy(&loop->clients[i]);
-		else
-			loop->clients[kept++] = loop->clients[i];
-	}
-	loop->count = kept;
-}
-
 /* Beyond the limit those go who have most: one client with a great deal under way shall not stop many with little. */
 static void free_memory(struct loop *loop)
 {
@@ -348,7 +317,7 @@ static void free_memory(struct loop *loop)
 static void run(struct loop *loop, const sigset_t *unblocked)
 {
 	while (!stop_wanted || loop->count > 0) {
-		size_t clients = loop->count, first = loop->listeners->count, n;
+		size_t clients = loop->count, first = loop->listeners->count, n, kept = 0;
 		int64_t deadline, now;
 		struct recipient_answer answer;
 		struct spool_draft *draft;
@@ -375,7 +344,14 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 		for (size_t i = 0; stop_wanted && i < loop->count; i++)
 			client_shut(loop->clients[i], "the server stops");
 		free_memory(loop);
-		bury(loop);
+		/* clients whose connection is over go */
+		for (size_t i = 0; i < loop->count; i++) {
+			if (client_is_over(loop->clients[i]))
+				client_destroy(&loop->clients[i]);
+			else
+				loop->clients[kept++] = loop->clients[i];
+		}
+		loop->count = kept;
 		if (loop->intake.metrics != NULL && loop->write_figures <= now) {
 			loop->write_figures = now + FIGURES_EVERY;
 			figures_write(&loop->intake, 0);
@@ -391,14 +367,17 @@ int main(int argc, char **argv)
 	struct options options = { .listeners = { .kinds = kinds, .expected = "lmtp: or smtp:" } };
 	char **texts = xcalloc((size_t)argc, sizeof(char *));
 	size_t count = 0;
-	struct buf why = { 0 };
+	struct buf why = { 0 }, text = { 0 };
 	sigset_t unblocked;
 
 	process_begin(program.name);
 	/* what large headers took goes back to the system, and leaves no holes */
 	mallopt(M_MMAP_THRESHOLD, 64 * 1024);
 	policy_init(&loop.intake.policy);
-	show_keys();
+	/* -h names the keys of -O */
+	policy_help(&text);
+	buf_adds(&text, "Sockets that systemd has opened are served, too.  ZENV is the file that ZCONFIG names.");
+	program.notes = text.data;
 	read_options(&loop.intake, &options, texts, &count, argc, argv);
 	if (!listeners_from_systemd(&options.listeners, SERVER_LMTP, SERVER_SMTP, &why))
 		die(EX_USAGE, "%s", buf_str(&why));

@@ -175,17 +175,6 @@ static bool same_mailbox(const char *a, const char *b)
 	}
 }
 
-/* The same for whatever is the same_mailbox(). */
-static uint64_t address_hash(const char *address)
-{
-	uint64_t hash = HASH_START;
-
-	for (const char *p = address; *p != '\0'; p++)
-		if (*p != '"')
-			hash = hash_byte(hash, (unsigned char)ascii_lower(*p));
-	return hash;
-}
-
 /* Marks our recipients with the lock.  A recipient that cannot be locked is another process's, or for the next round. */
 static void lock_recipients(struct jobs *jobs, struct job *job)
 {
@@ -206,12 +195,18 @@ static void lock_recipients(struct jobs *jobs, struct job *job)
 	job->recipients = xcalloc(last - first + 1, sizeof *job->recipients);
 	for (size_t i = first; i <= last; i++) {
 		struct job_recipient *r = &job->recipients[job->count];
+		uint64_t hash;
 
 		if (!is_selected(jobs, job, &c->recipients[i]) ||
 		    tag_lock(c->fd, c->recipients[i].offset, jobs->options->lock_pid) != TAG_OK)
 			continue;
 		r->line = &c->recipients[i];
-		r->hash = address_hash(r->line->user);
+		/* the same for whatever is the same_mailbox() */
+		hash = HASH_START;
+		for (const char *p = r->line->user; *p != '\0'; p++)
+			if (*p != '"')
+				hash = hash_byte(hash, (unsigned char)ascii_lower(*p));
+		r->hash = hash;
 		set_notify(r);
 		job->count++;
 	}
@@ -380,17 +375,6 @@ static bool same_group(const struct jobs *jobs, const struct job_recipient *a, c
 	       a->retried == b->retried && a->offered == b->offered && text_same(a->line->by, b->line->by);
 }
 
-/* A mailing list's return path that names the recipient: "list-return" + tail + "-" + spool id + "@host". */
-static char *ezmlm_path(const char *sender, const char *tail, const char *spool)
-{
-	const char *at = strrchr(sender, '@');
-	int local = at ? (int)(at - sender) : (int)strlen(sender);
-	bool quoted = local > 1 && sender[0] == '"' && sender[local - 1] == '"';
-
-	/* in quotes, the tail goes inside */
-	return xasprintf("%.*s%s-%s%s%s", local - quoted, sender, tail, spool, quoted ? "\"" : "", at ? at : "");
-}
-
 /* What is left of a BY= time, counted from the message's arrival (RFC 2852 section 4). */
 static char *remaining_by(const struct job *job, const char *by)
 {
@@ -408,8 +392,16 @@ static void set_envelope(struct jobs *jobs, struct job *job, struct transaction 
 	struct own_strings *own = &((struct job_transaction *)t)->own;
 	const char *sender = control_return_path(&c->senders[first->line->sender]);
 
-	if (first->line->ezmlm != NULL && *sender != '\0' && !jobs->options->ignore_ezmlm)
-		sender = own->sender = ezmlm_path(sender, first->line->ezmlm, buf_str(&job->spool));
+	if (first->line->ezmlm != NULL && *sender != '\0' && !jobs->options->ignore_ezmlm) {
+		const char *at = strrchr(sender, '@');
+		int local = at ? (int)(at - sender) : (int)strlen(sender);
+		bool quoted = local > 1 && sender[0] == '"' && sender[local - 1] == '"';
+
+		/* a mailing list's return path that names the recipient: "list-return" + tail + "-" + spool id + "@host" */
+		/* in quotes, the tail goes inside */
+		sender = own->sender = xasprintf("%.*s%s-%s%s%s", local - quoted, sender, first->line->ezmlm, buf_str(&job->spool),
+		                                 quoted ? "\"" : "", at ? at : "");
+	}
 	if (first->line->by != NULL)
 		own->by = remaining_by(job, first->line->by);
 	t->envelope = (struct envelope){

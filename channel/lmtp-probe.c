@@ -140,49 +140,12 @@ static struct probe_cache *open_cache(const struct probe_settings *s)
 	return s->cache != NULL ? probe_cache_open(s->cache, s->yes.kept > s->no.kept ? s->yes.kept : s->no.kept) : NULL;
 }
 
-/* Adds the lines of the answers; the cache, if there is one, is to be written behind that. */
-static void settle_questions(struct probing *p, struct prober *prober, struct buf *out)
-{
-	const struct probe_settings *s = &p->settings.probe;
-	const struct routing routing = { .dbases = s->dbases, .privilege = NOBODY };
-	struct routed_questions routed = { p, p->questions, p->settings.target };
-	int status = EX_OK;
-
-	p->cache = open_cache(s);
-	/* without maps every address is asked for as it stands */
-	if (s->dbases != NULL)
-		status = routing_each(&routing, s->addresses, p->count, on_routed, &routed);
-	else
-		for (size_t i = 0; i < p->count; i++)
-			place_at(p, &p->questions[i], p->settings.target, p->questions[i].address);
-	if (status != EX_OK)
-		exit(status);
-	if (p->cache != NULL)
-		cache_answers(p->cache, &p->settings, p->questions, p->count);
-	prober_ask(prober, p->questions, p->count, p->deadline);
-	if (p->cache != NULL)
-		cache_remember(p->cache, &p->settings, p->questions, p->count);
-	print_all(p, out);
-}
-
 /* The answers are out: whatever befalls the cache does not matter to them. */
 static void write_cache(struct probing *p)
 {
 	if (p->cache != NULL)
 		probe_cache_write(p->cache);
 	probe_cache_close(&p->cache);
-}
-
-static void answer_questions(struct probing *p, int fd)
-{
-	struct prober *prober = prober_create(&p->settings, false);
-	struct buf out = { 0 };
-
-	settle_questions(p, prober, &out);
-	prober_destroy(&prober);
-	guard_answer(fd, questions_exit_status(p->questions, p->count), &out);
-	write_cache(p);
-	buf_free(&out);
 }
 
 static void look_at_way(struct probing *p, int fd)
@@ -213,9 +176,35 @@ static void work(void *context, int fd)
 	struct probing *p = context;
 
 	start_connections(p);
-	if (p->count > 0)
-		answer_questions(p, fd);
-	else
+	if (p->count > 0) {
+		struct prober *prober = prober_create(&p->settings, false);
+		struct buf out = { 0 };
+		const struct probe_settings *s = &p->settings.probe;
+		const struct routing routing = { .dbases = s->dbases, .privilege = NOBODY };
+		struct routed_questions routed = { p, p->questions, p->settings.target };
+		int status = EX_OK;
+
+		/* adds the lines of the answers; the cache, if there is one, is to be written behind that */
+		p->cache = open_cache(s);
+		/* without maps every address is asked for as it stands */
+		if (s->dbases != NULL)
+			status = routing_each(&routing, s->addresses, p->count, on_routed, &routed);
+		else
+			for (size_t i = 0; i < p->count; i++)
+				place_at(p, &p->questions[i], p->settings.target, p->questions[i].address);
+		if (status != EX_OK)
+			exit(status);
+		if (p->cache != NULL)
+			cache_answers(p->cache, &p->settings, p->questions, p->count);
+		prober_ask(prober, p->questions, p->count, p->deadline);
+		if (p->cache != NULL)
+			cache_remember(p->cache, &p->settings, p->questions, p->count);
+		print_all(p, &out);
+		prober_destroy(&prober);
+		guard_answer(fd, questions_exit_status(p->questions, p->count), &out);
+		write_cache(p);
+		buf_free(&out);
+	} else
 		look_at_way(p, fd);
 	peers_free(&p->peers);
 	security_free(&p->settings.security);
@@ -281,37 +270,6 @@ static void ask_line(struct inquiry *s, const char *line, size_t n)
 	prober_add(s->prober, q);
 }
 
-/* What is too long is a question without its end, which nobody is asked. */
-static void refuse_line(struct inquiry *s, const char *line)
-{
-	struct asked *a = new_question(s, line, LINE_MAX_BYTES);
-	char *why = xasprintf("the line is longer than %d bytes", LINE_MAX_BYTES);
-
-	place_say(question_add(&a->question, NULL, ""), ANSWER_UNCLEAR, "5.1.3", why);
-	free(why);
-}
-
-/* Takes the lines that are there; at the end what is left is one, too. */
-static void take_lines(struct inquiry *s)
-{
-	size_t at = 0;
-
-	while (s->count < LINES_MAX && at < s->in.len) {
-		const char *line = s->in.data + at, *lf = memchr(line, '\n', s->in.len - at);
-		const size_t n = lf != NULL ? (size_t)(lf - line) : s->in.len - at;
-
-		if (lf == NULL && n <= LINE_MAX_BYTES && !s->ended && !s->skips)
-			break;
-		at += n + (lf != NULL);
-		if (!s->skips && n > LINE_MAX_BYTES)
-			refuse_line(s, line);
-		else if (!s->skips)
-			ask_line(s, line, n);
-		s->skips = lf == NULL && (s->skips || n > LINE_MAX_BYTES);
-	}
-	buf_consume(&s->in, at);
-}
-
 static bool is_settled(const struct question *q)
 {
 	for (size_t k = 0; k < q->count; k++)
@@ -370,9 +328,29 @@ static void answer_all(struct inquiry *s)
 	while (!s->ended || s->in.len > 0 || s->count > 0) {
 		bool told;
 		int64_t now;
+		size_t at = 0;
 
 		s->p->cache = open_cache(&s->p->settings.probe);
-		take_lines(s);
+		/* takes the lines that are there; at the end what is left is one, too */
+		while (s->count < LINES_MAX && at < s->in.len) {
+			const char *line = s->in.data + at, *lf = memchr(line, '\n', s->in.len - at);
+			const size_t n = lf != NULL ? (size_t)(lf - line) : s->in.len - at;
+
+			if (lf == NULL && n <= LINE_MAX_BYTES && !s->ended && !s->skips)
+				break;
+			at += n + (lf != NULL);
+			if (!s->skips && n > LINE_MAX_BYTES) {
+				struct asked *a = new_question(s, line, LINE_MAX_BYTES);
+				char *why = xasprintf("the line is longer than %d bytes", LINE_MAX_BYTES);
+
+				/* what is too long is a question without its end, which nobody is asked */
+				place_say(question_add(&a->question, NULL, ""), ANSWER_UNCLEAR, "5.1.3", why);
+				free(why);
+			} else if (!s->skips)
+				ask_line(s, line, n);
+			s->skips = lf == NULL && (s->skips || n > LINE_MAX_BYTES);
+		}
+		buf_consume(&s->in, at);
 		prober_go(s->prober);
 		now = clock_ms();
 		for (size_t i = 0; i < s->count; i++)

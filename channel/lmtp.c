@@ -364,27 +364,6 @@ static int64_t next_deadline(const struct loop *loop)
 	return deadline;
 }
 
-static void wait_for_events(struct loop *loop, const sigset_t *unblocked)
-{
-	struct pollfd fds[2 + CONNECTIONS_MAX * CONNECT_ATTEMPTS];
-	size_t at[CONNECTIONS_MAX + 1], n = 2;
-	bool unsaid = loop->jobs.outcomes.answers.len > 0;
-
-	fds[0] = (struct pollfd){ .fd = loop->input_ended || unsaid ? -1 : STDIN_FILENO, .events = POLLIN };
-	fds[1] = (struct pollfd){ .fd = unsaid ? STDOUT_FILENO : -1, .events = POLLOUT };
-	for (unsigned i = 0; i < loop->count; i++) {
-		at[i] = n;
-		n += session_poll(&loop->sessions[i], fds + n);
-	}
-	at[loop->count] = n;
-	if (wait_for(fds, n, next_deadline(loop), unblocked) < 0)
-		return;
-	for (unsigned i = 0; i < loop->count; i++)
-		session_polled(&loop->sessions[i], fds + at[i], at[i + 1] - at[i]);
-	if (fds[0].revents != 0)
-		read_orders(loop);
-}
-
 static const char told_to_stop[] = "the transport agent was told to stop";
 
 /*
@@ -446,8 +425,25 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 		/* a write that broke may have given jobs back: then there is something to do at once */
 		more = all_idle(loop) && jobs_next_to_send(&loop->jobs, NULL) != NULL;
 		flush_answers(loop, 0);
-		if (!more)
-			wait_for_events(loop, unblocked);
+		if (!more) {
+			struct pollfd fds[2 + CONNECTIONS_MAX * CONNECT_ATTEMPTS];
+			size_t at[CONNECTIONS_MAX + 1], n = 2;
+			bool unsaid = loop->jobs.outcomes.answers.len > 0;
+
+			fds[0] = (struct pollfd){ .fd = loop->input_ended || unsaid ? -1 : STDIN_FILENO, .events = POLLIN };
+			fds[1] = (struct pollfd){ .fd = unsaid ? STDOUT_FILENO : -1, .events = POLLOUT };
+			for (unsigned i = 0; i < loop->count; i++) {
+				at[i] = n;
+				n += session_poll(&loop->sessions[i], fds + n);
+			}
+			at[loop->count] = n;
+			if (wait_for(fds, n, next_deadline(loop), unblocked) >= 0) {
+				for (unsigned i = 0; i < loop->count; i++)
+					session_polled(&loop->sessions[i], fds + at[i], at[i + 1] - at[i]);
+				if (fds[0].revents != 0)
+					read_orders(loop);
+			}
+		}
 	}
 	flush_answers(loop, clock_ms() + LAST_ANSWERS);
 }
@@ -467,19 +463,6 @@ static void catch_signals(sigset_t *unblocked)
 	wait_catch(signals, n, on_signal, unblocked);
 }
 
-/*
- * -B is the work of lmtp-probe, which stands beside us: it carries libraries for maps, which delivery does not need.
- */
-static _Noreturn void become_probe(char **argv)
-{
-	const char *path = process_beside("lmtp-probe");
-
-	if (path != NULL)
-		execv(path, argv);
-	die(EX_TEMPFAIL, "-B needs the program lmtp-probe beside lmtp: %s: %s", path != NULL ? path : "/proc/self/exe",
-	    strerror(errno));
-}
-
 int main(int argc, char **argv)
 {
 	static struct settings settings;
@@ -490,8 +473,15 @@ int main(int argc, char **argv)
 
 	process_begin("lmtp");
 	settings_from(&settings, argc, argv);
-	if (settings.probe.wanted)
-		become_probe(argv);
+	if (settings.probe.wanted) {
+		const char *path = process_beside("lmtp-probe");
+
+		/* -B is the work of lmtp-probe beside us, with libraries for maps, which delivery does not need */
+		if (path != NULL)
+			execv(path, argv);
+		die(EX_TEMPFAIL, "-B needs the program lmtp-probe beside lmtp: %s: %s", path != NULL ? path : "/proc/self/exe",
+		    strerror(errno));
+	}
 	log_as_comments();
 	/* with damaged settings nothing is delivered: what they should protect would go unprotected */
 	if (!security_start(&settings.security, &why))

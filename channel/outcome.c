@@ -72,26 +72,6 @@ static void add_said(struct buf *text, const struct transaction *t, const struct
 		buf_adds(text, "\r<<- DATA");
 }
 
-/* What people read about one recipient: what was said for it, and what decided. */
-static void add_text(struct buf *text, const struct transaction *t, const struct transaction_recipient *to,
-                     const struct result *r)
-{
-	if (r->remote && r->stage >= STAGE_LHLO && r->stage <= STAGE_AUTH)
-		buf_addf(text, "\r<<- %s", stage_name(r->stage));
-	if (to != NULL)
-		add_said(text, t, to, r);
-	if (r->remote) {
-		buf_adds(text, "\r->> ");
-		buf_addu(text, (uint64_t)r->code);
-		if (!r->uncoded)
-			buf_addf(text, " %s", r->status);
-		buf_addf(text, " %s", r->words);
-	} else
-		buf_addf(text, "%s%s", text->len > 0 ? "\r" : "", r->words);
-	if (r->maybe_duplicate && r->outcome != OUTCOME_DELIVERED)
-		buf_adds(text, " (delivery state unknown: the whole message was sent)");
-}
-
 static void log_outcome(struct outcomes *o, const struct job *job, const struct settled *f)
 {
 	const struct job_recipient *r = f->recipient;
@@ -109,28 +89,6 @@ static void log_outcome(struct outcomes *o, const struct job *job, const struct 
 	};
 
 	record_add(o->options->record, &entry);
-}
-
-/* For the user who watches by "sendmail -v". */
-static void tell_verbosely(const struct job *job, const struct job_recipient *r, const struct buf *text)
-{
-	struct buf line = { 0 };
-
-	if (job->verbose < 0)
-		return;
-	text_add_clean_string(&line, r->line->user, 600);
-	buf_adds(&line, text->len > 0 && text->data[0] == '\r' ? ":" : ": ");
-	for (size_t i = 0; i < text->len; i++) {
-		if (text->data[i] == '\r')
-			buf_adds(&line, "\n    ");
-		else
-			buf_addc(&line, text->data[i]);
-	}
-	buf_addc(&line, '\n');
-	/* whether a spectator sees it must not matter to the mail */
-	if (write(job->verbose, line.data, line.len) < 0)
-		line.len = 0;
-	buf_free(&line);
 }
 
 static struct notary notary_of(const struct outcomes *o, const struct settled *s)
@@ -177,9 +135,25 @@ static enum report_word mark_deferred(struct outcomes *o, struct job *job, struc
 static void tell(struct outcomes *o, struct job *job, const struct settled *s, enum report_word word)
 {
 	const struct notary notary = notary_of(o, s);
+	struct buf line = { 0 };
 
 	report_add(&o->answers, job->control->id, s->recipient->line->offset, &notary, word, buf_str(&s->text));
-	tell_verbosely(job, s->recipient, &s->text);
+	/* for the user who watches by "sendmail -v" */
+	if (job->verbose >= 0) {
+		text_add_clean_string(&line, s->recipient->line->user, 600);
+		buf_adds(&line, s->text.len > 0 && s->text.data[0] == '\r' ? ":" : ": ");
+		for (size_t i = 0; i < s->text.len; i++) {
+			if (s->text.data[i] == '\r')
+				buf_adds(&line, "\n    ");
+			else
+				buf_addc(&line, s->text.data[i]);
+		}
+		buf_addc(&line, '\n');
+		/* whether a spectator sees it must not matter to the mail */
+		if (write(job->verbose, line.data, line.len) < 0)
+			line.len = 0;
+		buf_free(&line);
+	}
 	log_outcome(o, job, s);
 	tally_outcome(o->options->tally, &s->result);
 	s->recipient->outcome = s->result.outcome;
@@ -268,7 +242,21 @@ void outcome_conclude(struct outcomes *o, struct job *job, struct job_recipient 
 	};
 
 	s.result.maybe_duplicate |= r->maybe_taken;
-	add_text(&s.text, t, to, &s.result);
+	/* what people read about one recipient: what was said for it, and what decided */
+	if (s.result.remote && s.result.stage >= STAGE_LHLO && s.result.stage <= STAGE_AUTH)
+		buf_addf(&s.text, "\r<<- %s", stage_name(s.result.stage));
+	if (to != NULL)
+		add_said(&s.text, t, to, &s.result);
+	if (s.result.remote) {
+		buf_adds(&s.text, "\r->> ");
+		buf_addu(&s.text, (uint64_t)s.result.code);
+		if (!s.result.uncoded)
+			buf_addf(&s.text, " %s", s.result.status);
+		buf_addf(&s.text, " %s", s.result.words);
+	} else
+		buf_addf(&s.text, "%s%s", s.text.len > 0 ? "\r" : "", s.result.words);
+	if (s.result.maybe_duplicate && s.result.outcome != OUTCOME_DELIVERED)
+		buf_adds(&s.text, " (delivery state unknown: the whole message was sent)");
 	if (s.result.remote && s.result.stage == STAGE_FINAL && s.sent_at != 0)
 		tally_step(o->options->tally, STEP_ANSWER, clock_ms() - s.sent_at);
 	switch (s.result.outcome) {

@@ -56,38 +56,34 @@ static void add_delays(struct logline *line, const struct record_entry *e)
 		buf_addc(&line->text, ']');
 }
 
-static void compose(struct logline *line, const struct record_entry *e)
-{
-	const struct result *r = e->result;
-
-	logline_number(line, "message", e->message);
-	logline_add(line, "spool", e->spool ? e->spool : "-");
-	logline_add(line, "recipient", e->recipient);
-	event_add_sender(line, e->sender);
-	if (e->orcpt != NULL)
-		event_add_orcpt(line, e->orcpt);
-	else
-		logline_add(line, "orcpt", "-");
-	logline_add(line, "outcome", outcome_name(r->outcome));
-	logline_add(line, "stage", stage_name(r->stage));
-	logline_number(line, "code", r->remote ? (uint64_t)r->code : 0);
-	logline_add(line, "status", r->status);
-	logline_add(line, "words", r->words);
-	logline_add(line, "peer", e->connection ? e->connection->peer : "-");
-	logline_add(line, "session", e->connection && e->connection->session[0] ? e->connection->session : "-");
-	logline_add(line, "tls", e->connection && e->connection->tls[0] ? e->connection->tls : "-");
-	add_delays(line, e);
-	logline_bool(line, "maybe_duplicate", r->maybe_duplicate);
-}
-
 void record_add(struct record *record, const struct record_entry *entry)
 {
 	bool heard = record->syslog && logline_is_heard();
+	const struct result *r;
 
 	if (!heard && record->transcript->fd < 0)
 		return;
 	logline_begin(&record->line, record->format == RECORD_JSON);
-	compose(&record->line, entry);
+	r = entry->result;
+	logline_number(&record->line, "message", entry->message);
+	logline_add(&record->line, "spool", entry->spool ? entry->spool : "-");
+	logline_add(&record->line, "recipient", entry->recipient);
+	event_add_sender(&record->line, entry->sender);
+	if (entry->orcpt != NULL)
+		event_add_orcpt(&record->line, entry->orcpt);
+	else
+		logline_add(&record->line, "orcpt", "-");
+	logline_add(&record->line, "outcome", outcome_name(r->outcome));
+	logline_add(&record->line, "stage", stage_name(r->stage));
+	logline_number(&record->line, "code", r->remote ? (uint64_t)r->code : 0);
+	logline_add(&record->line, "status", r->status);
+	logline_add(&record->line, "words", r->words);
+	logline_add(&record->line, "peer", entry->connection ? entry->connection->peer : "-");
+	logline_add(&record->line, "session", entry->connection && entry->connection->session[0] ? entry->connection->session
+	            : "-");
+	logline_add(&record->line, "tls", entry->connection && entry->connection->tls[0] ? entry->connection->tls : "-");
+	add_delays(&record->line, entry);
+	logline_bool(&record->line, "maybe_duplicate", r->maybe_duplicate);
 	logline_end(&record->line);
 	if (heard)
 		logline_send(&record->line);

@@ -162,11 +162,6 @@ static void take(struct rerouting *r, const struct question *q, const struct ope
 	};
 }
 
-static bool is_same(const struct question *q, const struct operation_recipient *to)
-{
-	return strcmp(to->channel, q->channel) == 0 && strcasecmp(to->host, q->host) == 0 && strcmp(to->user, q->user) == 0;
-}
-
 /*
  * Did we deliver it, and does it leave now for no other reason than that its domain is a stranger's?  A map that was
  * lost must not send the mail of our users through the relay, which would send it back to us, or refuse it.
@@ -188,7 +183,8 @@ static void judge(struct rerouting *r, struct question *q)
 	if (q->left)
 		return;
 	for (size_t i = 0; i < q->count; i++) {
-		if (is_same(q, &q->answers[i]))
+		if (strcmp(q->answers[i].channel, q->channel) == 0 && strcasecmp(q->answers[i].host, q->host) == 0 &&
+		    strcmp(q->answers[i].user, q->user) == 0)
 			return;
 		if (r->unasked && strcmp(q->answers[i].channel, "smtp") == 0 && strcmp(q->channel, "smtp") != 0)
 			return;

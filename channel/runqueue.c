@@ -89,17 +89,6 @@ static void on_signal(int sig)
 		stops++;
 }
 
-static void set_extra(struct settings *set, const char *assignment)
-{
-	if (strncmp(assignment, "silence=", 8) == 0) {
-		if (!parse_interval(assignment + 8, &set->silence) || set->silence < 1)
-			option_usage(&program, "-O %s: a time like 5h or 90m expected", assignment);
-		return;
-	}
-	if (!logline_form(assignment, &set->log_json))
-		option_usage(&program, "-O %s: log=keys, log=json or silence=TIME expected", assignment);
-}
-
 static void read_options(struct settings *set, int argc, char **argv)
 {
 	int c;
@@ -111,7 +100,13 @@ static void read_options(struct settings *set, int argc, char **argv)
 		case 'f': set->conf = optarg; break;
 		case 'j': set->json = true; break;
 		case 'l': set->list = true; break;
-		case 'O': set_extra(set, optarg); break;
+		case 'O':
+			if (strncmp(optarg, "silence=", 8) == 0) {
+				if (!parse_interval(optarg + 8, &set->silence) || set->silence < 1)
+					option_usage(&program, "-O %s: a time like 5h or 90m expected", optarg);
+			} else if (!logline_form(optarg, &set->log_json))
+				option_usage(&program, "-O %s: log=keys, log=json or silence=TIME expected", optarg);
+			break;
 		case 'P': set->postoffice = optarg; break;
 		case 'v': set->verbose = true; break;
 		case 'w': set->watch = true; break;
@@ -303,21 +298,6 @@ static void add_sums(struct buf *out, const struct loop *loop, const char *rest)
 	         (double)s->removed * 1000 / (double)(ms > 0 ? ms : 1));
 }
 
-/* A line over the one before; so long a queue that counting it takes time is counted less often. */
-static void show_progress(struct loop *loop)
-{
-	int64_t now = clock_ms();
-	struct buf line = { 0 };
-
-	if (!loop->progress || now < loop->progress_at)
-		return;
-	add_sums(&line, loop, "to go");
-	fprintf(stderr, "\r%-*s", (int)loop->progress_width, buf_str(&line));
-	loop->progress_width = line.len;
-	loop->progress_at = now + 1000 + 100 * (clock_ms() - now);
-	buf_free(&line);
-}
-
 static void clean(struct loop *loop)
 {
 	const struct scheduler *s = &loop->scheduler;
@@ -339,6 +319,9 @@ static void run(struct loop *loop, const sigset_t *while_waiting)
 	struct scheduler *s = &loop->scheduler;
 
 	for (;;) {
+		int64_t now;
+		struct buf line = { 0 };
+
 		/* the first signal lets agents finish what they have; the next ones tell them to hurry */
 		if (loop->stops_seen != stops) {
 			if (loop->stops_seen == 0)
@@ -357,7 +340,15 @@ static void run(struct loop *loop, const sigset_t *while_waiting)
 			control_work(loop->control, clock_now());
 		scheduler_work(s, clock_now());
 		queue_state_write(&loop->state, s, scheduler_finished(s));
-		show_progress(loop);
+		/* a line over the one before; so long a queue that counting it takes time is counted less often */
+		now = clock_ms();
+		if (loop->progress && now >= loop->progress_at) {
+			add_sums(&line, loop, "to go");
+			fprintf(stderr, "\r%-*s", (int)loop->progress_width, buf_str(&line));
+			loop->progress_width = line.len;
+			loop->progress_at = now + 1000 + 100 * (clock_ms() - now);
+			buf_free(&line);
+		}
 		if (scheduler_finished(s))
 			return;
 		wait_for_events(loop, while_waiting);

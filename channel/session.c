@@ -90,8 +90,14 @@ static void take_actions(struct session *s)
 
 /* ---- getting ready ---- */
 
-static void note_failure(struct peer *peer, enum stage stage, int code, const char *status, const char *words)
+/* No connection, or none that can be used: the transaction that waited for it is deferred, or waits for another session. */
+static void fail_opening(struct session *s, enum stage stage, int code, const char *status, const char *words)
 {
+	struct peer *peer = s->peer;
+	struct transaction *t = s->waiting;
+	bool failed = true;
+
+	transcript_addf(s->options->transcript, "%s: %s", stage_name(stage), words);
 	buf_clear(&peer->failure_words);
 	buf_adds(&peer->failure_words, words);
 	/* mostly configuration trouble: the postmaster must see whose, and at which step */
@@ -109,17 +115,6 @@ static void note_failure(struct peer *peer, enum stage stage, int code, const ch
 		/* what we gave up ourselves says nothing about it */
 		.destination = stage != STAGE_LOCAL,
 	};
-}
-
-/* No connection, or none that can be used: the transaction that waited for it is deferred, or waits for another session. */
-static void fail_opening(struct session *s, enum stage stage, int code, const char *status, const char *words)
-{
-	struct peer *peer = s->peer;
-	struct transaction *t = s->waiting;
-	bool failed = true;
-
-	transcript_addf(s->options->transcript, "%s: %s", stage_name(stage), words);
-	note_failure(peer, stage, code, status, words);
 	if (stage != STAGE_LOCAL) {
 		s->options->tally->refused++;
 		s->options->tally->changed = true;
@@ -140,33 +135,6 @@ static void fail_opening(struct session *s, enum stage stage, int code, const ch
 			t->recipients[i].later = true;
 	}
 	s->owner->done(s->owner->context, s, t);
-}
-
-static void describe_remote(struct session *s)
-{
-	struct sockaddr_storage a;
-	socklen_t length = sizeof a;
-	const struct target *t = s->peer->target;
-
-	buf_clear(&s->remote);
-	s->local = t->kind == TARGET_UNIX;
-	if (t->kind == TARGET_UNIX) {
-		buf_addf(&s->remote, " (UNIX:%s|UNKNOWN-LOCAL-ADDRESS)", t->name);
-		return;
-	}
-	if (t->kind == TARGET_NAME)
-		buf_addf(&s->remote, "dns; %s (", t->name);
-	else
-		buf_addf(&s->remote, "X-IP-addr; [%s] (", t->name);
-	if (getpeername(s->stream.fd, (struct sockaddr *)&a, &length) == 0) {
-		target_format_address((struct sockaddr *)&a, length, &s->remote);
-		s->local = address_is_local((struct sockaddr *)&a);
-	}
-	buf_addc(&s->remote, '|');
-	length = sizeof a;
-	if (getsockname(s->stream.fd, (struct sockaddr *)&a, &length) == 0)
-		target_format_address((struct sockaddr *)&a, length, &s->remote);
-	buf_addc(&s->remote, ')');
 }
 
 /* The machine goes with the connection; what it has found out must not. */
@@ -194,34 +162,30 @@ static void tls_failed(struct session *s, const char *why)
 	buf_free(&words);
 }
 
-/* The identity of the peer is recorded; the postmaster hears of a password for a server that is not verified. */
-static void handshake_done(struct session *s)
-{
-	struct peer *peer = s->peer;
-
-	s->handshaking = false;
-	s->since = clock_ms();
-	if (tls_resumed(s->stream.tls))
-		s->options->tally->tls_resumed++;
-	else
-		s->options->tally->tls_full++;
-	tls_describe(s->stream.tls, &s->tls_words);
-	transcript_addf(s->options->transcript, "TLS: %s", buf_str(&s->tls_words));
-	if (s->auth_run != NULL && !peer->unverified_said && !tls_verified(s->stream.tls) && !s->local) {
-		complain("%s gets our password, although its certificate does not prove who it is: %s", peer->target->text,
-		         buf_str(&s->tls_words));
-		peer->unverified_said = true;
-	}
-	if (s->opening.stage == STAGE_STARTTLS && opening_encrypted(&s->opening, &s->opening_out) == OPENING_FAILED)
-		opening_failed(s);
-}
-
 static void continue_handshake(struct session *s)
 {
+	struct peer *peer;
+
 	s->read_wants_write = false;
 	switch (stream_handshake(&s->stream)) {
 	case STREAM_OK:
-		handshake_done(s);
+		/* the identity of the peer is recorded; the postmaster hears of a password for a server that is not verified */
+		peer = s->peer;
+		s->handshaking = false;
+		s->since = clock_ms();
+		if (tls_resumed(s->stream.tls))
+			s->options->tally->tls_resumed++;
+		else
+			s->options->tally->tls_full++;
+		tls_describe(s->stream.tls, &s->tls_words);
+		transcript_addf(s->options->transcript, "TLS: %s", buf_str(&s->tls_words));
+		if (s->auth_run != NULL && !peer->unverified_said && !tls_verified(s->stream.tls) && !s->local) {
+			complain("%s gets our password, although its certificate does not prove who it is: %s", peer->target->text,
+			         buf_str(&s->tls_words));
+			peer->unverified_said = true;
+		}
+		if (s->opening.stage == STAGE_STARTTLS && opening_encrypted(&s->opening, &s->opening_out) == OPENING_FAILED)
+			opening_failed(s);
 		break;
 	case STREAM_WAIT_READ:
 		break;
@@ -264,9 +228,32 @@ static void start_tls(struct session *s)
 static void connected(struct session *s, int fd)
 {
 	struct opening_demands demands;
+	struct sockaddr_storage a;
+	socklen_t length;
+	const struct target *t;
 
 	stream_open(&s->stream, fd);
-	describe_remote(s);
+	length = sizeof a;
+	t = s->peer->target;
+	buf_clear(&s->remote);
+	s->local = t->kind == TARGET_UNIX;
+	if (t->kind == TARGET_UNIX)
+		buf_addf(&s->remote, " (UNIX:%s|UNKNOWN-LOCAL-ADDRESS)", t->name);
+	else {
+		if (t->kind == TARGET_NAME)
+			buf_addf(&s->remote, "dns; %s (", t->name);
+		else
+			buf_addf(&s->remote, "X-IP-addr; [%s] (", t->name);
+		if (getpeername(s->stream.fd, (struct sockaddr *)&a, &length) == 0) {
+			target_format_address((struct sockaddr *)&a, length, &s->remote);
+			s->local = address_is_local((struct sockaddr *)&a);
+		}
+		buf_addc(&s->remote, '|');
+		length = sizeof a;
+		if (getsockname(s->stream.fd, (struct sockaddr *)&a, &length) == 0)
+			target_format_address((struct sockaddr *)&a, length, &s->remote);
+		buf_addc(&s->remote, ')');
+	}
 	demands = security_demands(s->options->security, s->peer->target, s->local, s->auth_run, &s->auth);
 	transcript_addf(s->options->transcript, "connected to %s", s->peer->target->text);
 	opening_init(&s->opening, &s->options->opening, &demands);
@@ -317,23 +304,6 @@ static void connect_to_addresses(struct session *s)
 	take_connect_state(s, state, fd);
 }
 
-static void continue_resolving(struct session *s)
-{
-	struct buf why = { 0 };
-
-	if (addresses_look(s->addresses, s->peer->target->name) != ADDRESSES_WANTED) {
-		connect_to_addresses(s);
-		return;
-	}
-	if (s->now < s->started_at + s->options->connect.timeout)
-		return;
-	s->options->tally->timeouts[STAGE_CONNECT]++;
-	buf_addf(&why, "no address for %s: no answer from the resolver within %lld s", s->peer->target->name,
-	         (long long)(s->options->connect.timeout / 1000));
-	fail_opening(s, STAGE_CONNECT, 0, "4.4.3", buf_str(&why));
-	buf_free(&why);
-}
-
 static void start_connecting(struct session *s)
 {
 	const struct target *t = s->peer->target;
@@ -365,17 +335,6 @@ static void log_commands(struct session *s, size_t before)
 		transcript_add_lines(s->options->transcript, 'w', out->data + before, out->len - before);
 }
 
-/* A transaction that cannot be sent for a reason of ours. */
-static void defer_unsent(struct session *s, struct transaction *t, const char *why)
-{
-	const struct result r = { .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = "4.3.0", .words = why };
-
-	for (size_t i = 0; i < t->count; i++)
-		if (t->recipients[i].outcome == OUTCOME_NONE)
-			s->owner->settled(s->owner->context, s, t, i, &r);
-	s->owner->done(s->owner->context, s, t);
-}
-
 /* A transaction goes into a ready dialogue. */
 static void begin_now(struct session *s, struct transaction *t)
 {
@@ -383,7 +342,14 @@ static void begin_now(struct session *s, struct transaction *t)
 	struct buf why = { 0 };
 
 	if (!s->owner->prepare(s->owner->context, t, &s->opening.caps, &why)) {
-		defer_unsent(s, t, buf_str(&why));
+		const struct result r = { .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = "4.3.0",
+		                         .words = buf_str(&why) };
+
+		/* a transaction that cannot be sent for a reason of ours */
+		for (size_t i = 0; i < t->count; i++)
+			if (t->recipients[i].outcome == OUTCOME_NONE)
+				s->owner->settled(s->owner->context, s, t, i, &r);
+		s->owner->done(s->owner->context, s, t);
 		buf_free(&why);
 		return;
 	}
@@ -396,23 +362,6 @@ static void begin_now(struct session *s, struct transaction *t)
 	dialogue_begin(&s->dialogue, t);
 	log_commands(s, before);
 	take_actions(s);
-}
-
-static void become_ready(struct session *s)
-{
-	struct transaction *t = s->waiting;
-
-	s->state = SESSION_READY;
-	sasl_run_destroy(&s->auth_run);
-	s->waiting = NULL;
-	s->peer->failed = false;
-	s->trust = (struct trust){ .careful = s->peer->careful };
-	dialogue_init(&s->dialogue, &s->options->dialogue, &s->opening.caps, &s->trust);
-	s->since = s->ready_at = clock_ms();
-	s->options->tally->ready++;
-	tally_step(s->options->tally, STEP_CONNECT, s->opened_at - s->started_at);
-	tally_step(s->options->tally, STEP_OPENING, s->ready_at - s->opened_at);
-	begin_now(s, t);
 }
 
 /* ---- beginning ---- */
@@ -454,19 +403,11 @@ void session_begin(struct session *s, struct peer *peer, struct transaction *t)
 
 /* ---- replies ---- */
 
-static void dialogue_step(struct session *s, const struct reply *reply)
-{
-	size_t before = s->dialogue.out.len;
-
-	s->dialogue.now = s->now;
-	dialogue_reply(&s->dialogue, reply);
-	log_commands(s, before);
-	take_actions(s);
-}
-
 /* `behind` bytes have come in after this reply. */
 static void opening_step(struct session *s, const struct reply *reply, size_t behind)
 {
+	struct transaction *t;
+
 	if (s->opening_out.len > 0) {
 		fail_opening(s, s->opening.stage, 0, "4.5.0", "the server answered a command that it has not got yet");
 		return;
@@ -483,30 +424,23 @@ static void opening_step(struct session *s, const struct reply *reply, size_t be
 			start_tls(s);
 		break;
 	case OPENING_READY:
-		become_ready(s);
+		t = s->waiting;
+		s->state = SESSION_READY;
+		sasl_run_destroy(&s->auth_run);
+		s->waiting = NULL;
+		s->peer->failed = false;
+		s->trust = (struct trust){ .careful = s->peer->careful };
+		dialogue_init(&s->dialogue, &s->options->dialogue, &s->opening.caps, &s->trust);
+		s->since = s->ready_at = clock_ms();
+		s->options->tally->ready++;
+		tally_step(s->options->tally, STEP_CONNECT, s->opened_at - s->started_at);
+		tally_step(s->options->tally, STEP_OPENING, s->ready_at - s->opened_at);
+		begin_now(s, t);
 		break;
 	case OPENING_FAILED:
 		opening_failed(s);
 		break;
 	}
-}
-
-static void garbage(struct session *s)
-{
-	struct buf words = { 0 };
-
-	if (s->state == SESSION_OPENING && opening_hides(&s->opening, &s->parser.reply))
-		buf_adds(&words, HIDDEN);
-	else
-		reply_words(&s->parser.reply, &words, 200);
-	transcript_add(s->options->transcript, 'r', buf_str(&words), words.len);
-	if (s->state == SESSION_READY) {
-		dialogue_garbage(&s->dialogue, buf_str(&words));
-		take_actions(s);
-	} else {
-		fail_opening(s, s->opening.stage, 0, "4.5.0", "the server sent something that is no reply");
-	}
-	buf_free(&words);
 }
 
 static void log_reply(struct session *s, const struct reply *reply)
@@ -540,14 +474,33 @@ static void take_bytes(struct session *s, const char *bytes, size_t n)
 		if (result == REPLY_MORE)
 			break;
 		if (result == REPLY_GARBAGE) {
-			garbage(s);
+			struct buf words = { 0 };
+
+			if (s->state == SESSION_OPENING && opening_hides(&s->opening, &s->parser.reply))
+				buf_adds(&words, HIDDEN);
+			else
+				reply_words(&s->parser.reply, &words, 200);
+			transcript_add(s->options->transcript, 'r', buf_str(&words), words.len);
+			if (s->state == SESSION_READY) {
+				dialogue_garbage(&s->dialogue, buf_str(&words));
+				take_actions(s);
+			} else {
+				fail_opening(s, s->opening.stage, 0, "4.5.0", "the server sent something that is no reply");
+			}
+			buf_free(&words);
 			break;
 		}
 		log_reply(s, &s->parser.reply);
 		if (s->state == SESSION_OPENING)
 			opening_step(s, &s->parser.reply, n);
-		else
-			dialogue_step(s, &s->parser.reply);
+		else {
+			size_t before = s->dialogue.out.len;
+
+			s->dialogue.now = s->now;
+			dialogue_reply(&s->dialogue, &s->parser.reply);
+			log_commands(s, before);
+			take_actions(s);
+		}
 	}
 }
 
@@ -738,8 +691,19 @@ static bool is_late(struct session *s)
 void session_run(struct session *s)
 {
 	s->now = clock_ms();
-	if (s->state == SESSION_RESOLVING)
-		continue_resolving(s);
+	if (s->state == SESSION_RESOLVING) {
+		struct buf why = { 0 };
+
+		if (addresses_look(s->addresses, s->peer->target->name) != ADDRESSES_WANTED)
+			connect_to_addresses(s);
+		else if (s->now >= s->started_at + s->options->connect.timeout) {
+			s->options->tally->timeouts[STAGE_CONNECT]++;
+			buf_addf(&why, "no address for %s: no answer from the resolver within %lld s", s->peer->target->name,
+			         (long long)(s->options->connect.timeout / 1000));
+			fail_opening(s, STAGE_CONNECT, 0, "4.4.3", buf_str(&why));
+			buf_free(&why);
+		}
+	}
 	if (s->state == SESSION_CONNECTING) {
 		int fd = -1;
 		enum connect_state state = connect_continue(&s->connecting, &fd);

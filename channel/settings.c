@@ -374,15 +374,6 @@ static void take_extra(struct settings *set, const char *argument)
 
 /* ---- the rest ---- */
 
-static void take_port(struct settings *set, const char *argument)
-{
-	uint64_t port;
-
-	if (!take_count(argument, 65535, &port))
-		option_usage(&program, "-p %s: expected a port between 1 and 65535", argument);
-	set->port = (uint16_t)port;
-}
-
 static void take_send_buffer(struct settings *set, const char *argument)
 {
 	uint64_t bytes;
@@ -401,14 +392,6 @@ static void take_local_address(struct settings *set, const char *name, const cha
 	if (!local_address(argument, &address, &set->session.connect.source_length, &why))
 		option_usage(&program, "%s %s", name, buf_str(&why));
 	set->session.connect.source = set->session.connect.source_length > 0 ? &address : NULL;
-}
-
-/* Twice means that no extension is used at all. */
-static void take_seven_bit(struct settings *set)
-{
-	set->session.opening.ignore_all = set->jobs.seven_bit;
-	set->jobs.seven_bit = true;
-	set->jobs.eight_bit = false;
 }
 
 static void set_defaults(struct settings *set)
@@ -526,13 +509,19 @@ void settings_from(struct settings *set, int argc, char **argv)
 {
 	bool has_address = false;
 	int c;
+	uint64_t port;
 
 	set_defaults(set);
 	while ((c = option_next(&program, argc, argv)) != -1) {
 		/* the title overwrites the arguments, so that whatever is kept of them must be a copy */
 		switch (c) {
 		case '1': set->session.one_transaction = true; break;
-		case '7': take_seven_bit(set); break;
+		case '7':
+			/* twice means that no extension is used at all */
+			set->session.opening.ignore_all = set->jobs.seven_bit;
+			set->jobs.seven_bit = true;
+			set->jobs.eight_bit = false;
+			break;
 		case '8':
 			set->jobs.eight_bit = true;
 			set->jobs.seven_bit = false;
@@ -547,7 +536,11 @@ void settings_from(struct settings *set, int argc, char **argv)
 		case 'l': set->log = optarg; break;    /* opened before the title may overwrite arguments */
 		case 'L': take_local_address(set, "-L", optarg); break;
 		case 'O': take_extra(set, optarg); break;
-		case 'p': take_port(set, optarg); break;
+		case 'p':
+			if (!take_count(optarg, 65535, &port))
+				option_usage(&program, "-p %s: expected a port between 1 and 65535", optarg);
+			set->port = (uint16_t)port;
+			break;
 		case 'P': set->session.dialogue.no_pipelining = true; break;
 		case 'r': set->session.connect.reserved_port = true; break;
 		case 'S': set->security.tls_path = xstrdup(optarg); break;

@@ -114,34 +114,12 @@ static unsigned take_parts(const char *argument)
 	return parts;
 }
 
-static void fill_in(struct options *w)
-{
-	const bool spool = (w->parts & (PART_SPOOL | PART_QUEUE | PART_AGENTS)) && w->postoffice == NULL;
-	const bool agents = (w->parts & PART_AGENTS) && w->conf == NULL, maps = (w->parts & PART_MAPS) && w->dbases == NULL;
-	struct zenv file = { 0 };
-	struct buf why = { 0 };
-
-	if ((spool || agents || maps || (w->parts & PART_INTAKE) || w->parts == PART_ALL) && zenv_read(&file, &why) != 0)
-		die(FINDING_UNKNOWN, "%s", buf_str(&why));
-	zenv_free(&file);
-	if (spool)
-		w->postoffice = zenv("POSTOFFICE");
-	if (agents)
-		w->conf = zenv_below("MAILSHARE", "scheduler.conf");
-	if (maps)
-		w->dbases = zenv_below("MAILVAR", "db/dbases.conf");
-	if (spool && w->postoffice == NULL)
-		option_usage(&program, "where is the post office? -P, or POSTOFFICE in the file that ZCONFIG names");
-	if (agents && w->conf == NULL)
-		option_usage(&program, "where is scheduler.conf? -f, or MAILSHARE in the file that ZCONFIG names; "
-		             "or -o without agents");
-	if (maps && w->dbases == NULL)
-		option_usage(&program, "where is dbases.conf? -d, or MAILVAR in the file that ZCONFIG names; or -o without maps");
-}
-
 static void read_options(struct options *w, int argc, char **argv)
 {
 	int c;
+	bool spool, agents, maps;
+	struct zenv file = { 0 };
+	struct buf why = { 0 };
 
 	while ((c = option_next(&program, argc, argv)) != -1) {
 		switch (c) {
@@ -162,7 +140,25 @@ static void read_options(struct options *w, int argc, char **argv)
 	}
 	if (optind < argc)
 		option_usage(&program, "%s: no arguments expected", argv[optind]);
-	fill_in(w);
+	spool = (w->parts & (PART_SPOOL | PART_QUEUE | PART_AGENTS)) && w->postoffice == NULL;
+	agents = (w->parts & PART_AGENTS) && w->conf == NULL;
+	maps = (w->parts & PART_MAPS) && w->dbases == NULL;
+	if ((spool || agents || maps || (w->parts & PART_INTAKE) || w->parts == PART_ALL) && zenv_read(&file, &why) != 0)
+		die(FINDING_UNKNOWN, "%s", buf_str(&why));
+	zenv_free(&file);
+	if (spool)
+		w->postoffice = zenv("POSTOFFICE");
+	if (agents)
+		w->conf = zenv_below("MAILSHARE", "scheduler.conf");
+	if (maps)
+		w->dbases = zenv_below("MAILVAR", "db/dbases.conf");
+	if (spool && w->postoffice == NULL)
+		option_usage(&program, "where is the post office? -P, or POSTOFFICE in the file that ZCONFIG names");
+	if (agents && w->conf == NULL)
+		option_usage(&program, "where is scheduler.conf? -f, or MAILSHARE in the file that ZCONFIG names; "
+		             "or -o without agents");
+	if (maps && w->dbases == NULL)
+		option_usage(&program, "where is dbases.conf? -d, or MAILVAR in the file that ZCONFIG names; or -o without maps");
 }
 
 /* ---- the parts ---- */
@@ -193,19 +189,6 @@ static bool enter_transport(struct findings *f, const char *postoffice)
 	return ok;
 }
 
-static void look_at_agents(struct findings *f, const struct options *w)
-{
-	struct buf why = { 0 };
-	struct schedconf *conf = schedconf_read(w->conf, &why);
-
-	if (conf == NULL)
-		finding_add(f, FINDING_CRITICAL, "%s", buf_str(&why));
-	else
-		check_agents(f, conf, (unsigned)w->seconds);
-	schedconf_free(&conf);
-	buf_free(&why);
-}
-
 /* A server that greets us and would take a message now. */
 static void look_at_intake(struct findings *f, const struct options *w)
 {
@@ -226,22 +209,6 @@ static void look_at_intake(struct findings *f, const struct options *w)
 		finding_add(f, errno == EACCES && status < 0 ? FINDING_UNKNOWN : FINDING_CRITICAL, "intake %s: %s%s", path,
 		            status == 0 && code != 0 ? "takes no mail now: " : "", buf_str(&intake.words));
 	handover_close(&intake);
-}
-
-static void look(struct findings *f, struct options *w)
-{
-	if ((w->parts & PART_INTAKE) || (w->parts == PART_ALL && zenv("INTAKE") != NULL))
-		look_at_intake(f, w);
-	if (w->parts & PART_SPOOL)
-		check_directories(f, w->postoffice);
-	if (w->parts & PART_MAPS)
-		check_maps(f, w->dbases, &w->maps);
-	if (!(w->parts & (PART_QUEUE | PART_AGENTS)) || !enter_transport(f, w->postoffice))
-		return;
-	if (w->parts & PART_QUEUE)
-		check_queue(f, &w->age, &w->size);
-	if (w->parts & PART_AGENTS)
-		look_at_agents(f, w);
 }
 
 /* ---- the end ---- */
@@ -285,7 +252,27 @@ int main(int argc, char **argv)
 		f.metrics = metrics_create(w.metrics);
 	if (zenv_path() != NULL)
 		finding_add(&f, FINDING_OK, "settings are those of %s", zenv_path());
-	look(&f, &w);
+	if ((w.parts & PART_INTAKE) || (w.parts == PART_ALL && zenv("INTAKE") != NULL))
+		look_at_intake(&f, &w);
+	if (w.parts & PART_SPOOL)
+		check_directories(&f, w.postoffice);
+	if (w.parts & PART_MAPS)
+		check_maps(&f, w.dbases, &w.maps);
+	if ((w.parts & (PART_QUEUE | PART_AGENTS)) && enter_transport(&f, w.postoffice)) {
+		if (w.parts & PART_QUEUE)
+			check_queue(&f, &w.age, &w.size);
+		if (w.parts & PART_AGENTS) {
+			struct buf why = { 0 };
+			struct schedconf *conf = schedconf_read(w.conf, &why);
+
+			if (conf == NULL)
+				finding_add(&f, FINDING_CRITICAL, "%s", buf_str(&why));
+			else
+				check_agents(&f, conf, (unsigned)w.seconds);
+			schedconf_free(&conf);
+			buf_free(&why);
+		}
+	}
 	if (f.metrics != NULL)
 		write_metrics(&f);
 	findings_print(&f, w.verbose, &out);

@@ -176,28 +176,6 @@ static void check_words(struct settings *set)
 		option_usage(&program, "where is the post office? -P, or POSTOFFICE in the file that ZCONFIG names");
 }
 
-/* The names that were given hold from there too. */
-static void enter_transport(struct settings *set)
-{
-	static char *whole;
-	char *path = xasprintf("%s/transport", set->postoffice);
-	char *here = set->dbases != NULL && set->dbases[0] != '/' ? getcwd(NULL, 0) : NULL;
-
-	if (here != NULL)
-		set->dbases = xasprintf("%s/%s", here, set->dbases);
-	free(here);
-	whole = realpath(set->postoffice, NULL);
-	if (whole == NULL || !file_enter_directory(path)) {
-		int code = errno;
-		struct buf remedy = { 0 };
-
-		spool_add_remedy(&remedy, set->postoffice, code);
-		die(code == EACCES ? EX_NOPERM : EX_NOINPUT, "%s: %s%s", path, strerror(code), buf_str(&remedy));
-	}
-	set->postoffice = whole;
-	free(path);
-}
-
 static void print(struct buf *out)
 {
 	if (!file_write(STDOUT_FILENO, out->data, out->len))
@@ -235,37 +213,32 @@ static void print_part(struct reading *r)
 	listing_clear(&r->part);
 }
 
-static void sum_up(struct reading *r, const struct listed *e)
-{
-	struct listing *sums = &r->sums;
-
-	r->count++;
-	if (e->why != NULL) {
-		sums->trouble++;
-		return;
-	}
-	sums->recipients += e->state != LISTED_REPORT;
-	sums->active += e->state == LISTED_ACTIVE;
-	sums->held += e->state == LISTED_HELD;
-	if (sums->oldest == 0 || e->arrived < sums->oldest)
-		sums->oldest = e->arrived;
-	if (r->last != NULL && strcmp(r->last, e->name) == 0)
-		return;
-	free(r->last);
-	r->last = xstrdup(e->name);
-	*(e->state == LISTED_REPORT ? &sums->reports : &sums->messages) += 1;
-}
-
 static bool read_entry(void *context, const struct listed *e)
 {
 	struct reading *r = context;
+	struct listing *sums;
 
 	if (!mailfilter_matches(&r->set->filter, e, r->set->now)) {
 		if (r->unclear == NULL && mailfilter_may_match(&r->set->filter, e))
 			r->unclear = xstrdup(e->why);
 		return true;
 	}
-	sum_up(r, e);
+	sums = &r->sums;
+	r->count++;
+	if (e->why != NULL)
+		sums->trouble++;
+	else {
+		sums->recipients += e->state != LISTED_REPORT;
+		sums->active += e->state == LISTED_ACTIVE;
+		sums->held += e->state == LISTED_HELD;
+		if (sums->oldest == 0 || e->arrived < sums->oldest)
+			sums->oldest = e->arrived;
+		if (r->last == NULL || strcmp(r->last, e->name) != 0) {
+			free(r->last);
+			r->last = xstrdup(e->name);
+			*(e->state == LISTED_REPORT ? &sums->reports : &sums->messages) += 1;
+		}
+	}
 	if (r->summary != NULL) {
 		summary_count(r->summary, e);
 		return true;
@@ -276,32 +249,26 @@ static bool read_entry(void *context, const struct listed *e)
 	return true;
 }
 
-/* A runqueue that runs has the sums of a long queue at once, and its newest reasons. */
-static void read_queue(struct reading *r, bool summary, struct listing *all)
-{
-	size_t finished;
-
-	if (summary && r->set->words == 0)
-		r->summary = overview_ask(r->set->now, &r->sums);
-	if (r->summary != NULL) {
-		finished = r->sums.finished;
-		r->count = r->sums.recipients;
-		listing_each_held(all, read_entry, r);
-		all->finished += finished;
-		return;
-	}
-	if (summary)
-		r->summary = summary_create(r->set->now);
-	listing_each(all, read_entry, r);
-}
-
 /* Nothing in the queue is no news; that a filter matches nothing is. */
 static int list_or_summary(const struct settings *set, bool summary)
 {
 	struct reading r = { .set = set };
 	struct listing all;
+	size_t finished;
 
-	read_queue(&r, summary, &all);
+	/* a runqueue that runs has the sums of a long queue at once, and its newest reasons */
+	if (summary && r.set->words == 0)
+		r.summary = overview_ask(r.set->now, &r.sums);
+	if (r.summary != NULL) {
+		finished = r.sums.finished;
+		r.count = r.sums.recipients;
+		listing_each_held(&all, read_entry, &r);
+		all.finished += finished;
+	} else {
+		if (summary)
+			r.summary = summary_create(r.set->now);
+		listing_each(&all, read_entry, &r);
+	}
 	r.sums.finished = set->words == 0 ? all.finished : 0;
 	if (!summary)
 		print_part(&r);
@@ -539,20 +506,6 @@ static int exit_status(struct tally *t)
 	return t->results[OPERATION_DONE] > 0 ? EX_OK : 1;
 }
 
-/* More than one message goes only if the operator has said so. */
-static void confirm_removal(const struct settings *set, const struct selection *s)
-{
-	char answer[16];
-
-	if (s->count <= 1 || set->yes)
-		return;
-	if (!isatty(STDIN_FILENO))
-		die(EX_USAGE, "remove: %zu messages match; to remove them all say --yes", s->count);
-	fprintf(stderr, "Remove %zu messages with %zu recipients for good? [y/N] ", s->count, s->recipients);
-	if (fgets(answer, sizeof answer, stdin) == NULL || (answer[0] != 'y' && answer[0] != 'Y'))
-		die(EX_USAGE, "nothing was removed");
-}
-
 static const char *operator_name(void)
 {
 	static struct buf name;
@@ -704,8 +657,18 @@ static int change(const struct settings *set, enum operation_verb verb)
 		complain("%s: nothing in the queue matches", set->verb);
 		return 1;
 	}
-	if (verb == OPERATION_REMOVE)
-		confirm_removal(set, &s);
+	if (verb == OPERATION_REMOVE) {
+		char answer[16];
+
+		/* more than one message goes only if the operator has said so */
+		if (s.count > 1 && !set->yes) {
+			if (!isatty(STDIN_FILENO))
+				die(EX_USAGE, "remove: %zu messages match; to remove them all say --yes", s.count);
+			fprintf(stderr, "Remove %zu messages with %zu recipients for good? [y/N] ", s.count, s.recipients);
+			if (fgets(answer, sizeof answer, stdin) == NULL || (answer[0] != 'y' && answer[0] != 'Y'))
+				die(EX_USAGE, "nothing was removed");
+		}
+	}
 	take_charge(&t);
 	if (verb == OPERATION_REROUTE) {
 		status = reroute(&t, &s);
@@ -739,6 +702,8 @@ int main(int argc, char **argv)
 {
 	struct settings set = { .patience = 60, .now = time(NULL) };
 	int status;
+	static char *whole;
+	char *path, *here;
 
 	process_begin(program.name);
 	/* the reader of a list may have seen enough */
@@ -746,7 +711,22 @@ int main(int argc, char **argv)
 	read_words(&set, argc, argv);
 	check_words(&set);
 	logline_open_syslog(program.name);
-	enter_transport(&set);
+	/* the names that were given hold from there too */
+	path = xasprintf("%s/transport", set.postoffice);
+	here = set.dbases != NULL && set.dbases[0] != '/' ? getcwd(NULL, 0) : NULL;
+	if (here != NULL)
+		set.dbases = xasprintf("%s/%s", here, set.dbases);
+	free(here);
+	whole = realpath(set.postoffice, NULL);
+	if (whole == NULL || !file_enter_directory(path)) {
+		int code = errno;
+		struct buf remedy = { 0 };
+
+		spool_add_remedy(&remedy, set.postoffice, code);
+		die(code == EACCES ? EX_NOPERM : EX_NOINPUT, "%s: %s%s", path, strerror(code), buf_str(&remedy));
+	}
+	set.postoffice = whole;
+	free(path);
 	status = run(&set);
 	mailfilter_free(&set.filter);
 	free(set.router);

@@ -89,37 +89,6 @@ static void tell_of_form(const struct reporter *r, const char *what)
 	logline_free(&line);
 }
 
-static void read_forms(struct reporter *r)
-{
-	char *directory = zenv_below("MAILSHARE", "forms"), *line, *rest;
-	struct buf notes = { 0 };
-
-	if (directory == NULL)
-		return;
-	forms_read(&r->office.forms, directory, &notes);
-	buf_addc(&notes, '\0');
-	for (rest = notes.data; (line = strtok_r(rest, "\n", &rest)) != NULL;)
-		tell_of_form(r, line);
-	buf_free(&notes);
-	free(directory);
-}
-
-static void open_office(struct reporter *r)
-{
-	struct office *o = &r->office;
-	struct buf why = { 0 };
-
-	o->privilege = account_nobody();
-	o->spool.host = process_host();
-	o->spool.levels = zenv_levels();
-	if (!spool_open(&o->spool, &why))
-		die(EX_CANTCREAT, "%s", buf_str(&why));
-	if (fchdir(o->spool.transport) < 0)
-		die(EX_OSERR, "%s/transport: %s", o->spool.postoffice, strerror(errno));
-	report_settings_read(&o->settings, r->dbases, process_host());
-	read_forms(r);
-}
-
 /* ---- requests ---- */
 
 /* A request in the hands of this program, with what its words point into. */
@@ -219,24 +188,6 @@ static void read_request(struct work *w, const char *text, size_t n)
 
 /* ---- the work ---- */
 
-static void answer(struct buf *out, struct work *w)
-{
-	struct buf why = { 0 };
-
-	buf_addu(out, w->id);
-	switch (w->notice != NULL ? notice_end(w->notice, &why) : w->request.waiting ? NOTICE_DONE : NOTICE_LATER) {
-	case NOTICE_DONE: buf_adds(out, " done\n"); break;
-	case NOTICE_FILE: buf_adds(out, " file\n"); break;
-	case NOTICE_MOVED: buf_addf(out, " moved %s\n", buf_str(&why)); break;
-	case NOTICE_LATER:
-		buf_adds(out, " later ");
-		text_add_clean_string(out, w->notice != NULL ? buf_str(&why) : "the maps are refused", 500);
-		buf_addc(out, '\n');
-		break;
-	}
-	buf_free(&why);
-}
-
 static void work_off(struct reporter *r, struct work *works, size_t count)
 {
 	struct spool_draft **drafts = NULL;
@@ -252,7 +203,21 @@ static void work_off(struct reporter *r, struct work *works, size_t count)
 	}
 	spool_commit(drafts, draft_count);
 	for (size_t i = 0; i < count; i++) {
-		answer(&out, &works[i]);
+		struct buf why = { 0 };
+
+		buf_addu(&out, works[i].id);
+		switch (works[i].notice != NULL ? notice_end(works[i].notice, &why) : works[i].request.waiting ? NOTICE_DONE
+		        : NOTICE_LATER) {
+		case NOTICE_DONE: buf_adds(&out, " done\n"); break;
+		case NOTICE_FILE: buf_adds(&out, " file\n"); break;
+		case NOTICE_MOVED: buf_addf(&out, " moved %s\n", buf_str(&why)); break;
+		case NOTICE_LATER:
+			buf_adds(&out, " later ");
+			text_add_clean_string(&out, works[i].notice != NULL ? buf_str(&why) : "the maps are refused", 500);
+			buf_addc(&out, '\n');
+			break;
+		}
+		buf_free(&why);
 		if (works[i].notice != NULL)
 			notice_free(&works[i].notice);
 		free(works[i].late);
@@ -313,12 +278,32 @@ int main(int argc, char **argv)
 {
 	struct reporter r = { 0 };
 	ssize_t n;
+	struct office *o;
+	struct buf why = { 0 }, notes = { 0 };
+	char *directory, *line, *rest;
 
 	process_begin(program.name);
 	signal(SIGPIPE, SIG_IGN);
 	read_options(&r, argc, argv);
 	logline_open_syslog("runqueue");
-	open_office(&r);
+	o = &r.office;
+	o->privilege = account_nobody();
+	o->spool.host = process_host();
+	o->spool.levels = zenv_levels();
+	if (!spool_open(&o->spool, &why))
+		die(EX_CANTCREAT, "%s", buf_str(&why));
+	if (fchdir(o->spool.transport) < 0)
+		die(EX_OSERR, "%s/transport: %s", o->spool.postoffice, strerror(errno));
+	report_settings_read(&o->settings, r.dbases, process_host());
+	directory = zenv_below("MAILSHARE", "forms");
+	if (directory != NULL) {
+		forms_read(&r.office.forms, directory, &notes);
+		buf_addc(&notes, '\0');
+		for (rest = notes.data; (line = strtok_r(rest, "\n", &rest)) != NULL;)
+			tell_of_form(&r, line);
+		buf_free(&notes);
+		free(directory);
+	}
 	do {
 		n = read(STDIN_FILENO, buf_reserve(&r.in, CHUNK), CHUNK);
 		if (n > 0)

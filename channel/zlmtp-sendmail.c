@@ -88,13 +88,6 @@ static const char *intake_path(void)
 
 /* ---- options ---- */
 
-static void set_mode(struct request *r, const char *mode)
-{
-	if (strlen(mode) != 1 || strchr("msp", mode[0]) == NULL)
-		option_usage(&program, "-b%s: -bm, -bs or -bp expected%s", mode, strcmp(mode, "i") == 0 ? "; newdb builds the maps" : "");
-	r->mode = mode[0];
-}
-
 static void set_notify(struct request *r, const char *list)
 {
 	r->notify = xstrdup(list);
@@ -105,31 +98,10 @@ static void set_notify(struct request *r, const char *list)
 		option_usage(&program, "-N %s: never, or a list of success,failure,delay expected", list);
 }
 
-static void set_ret(struct request *r, const char *ret)
-{
-	if (strcasecmp(ret, "full") != 0 && strcasecmp(ret, "hdrs") != 0)
-		option_usage(&program, "-R %s: full or hdrs expected", ret);
-	r->ret = strcasecmp(ret, "full") == 0 ? "FULL" : "HDRS";
-}
-
-static void set_body(struct request *r, const char *body)
-{
-	r->eightbit = strcasecmp(body, "8BITMIME") == 0;
-	if (!r->eightbit && strcasecmp(body, "7BIT") != 0)
-		option_usage(&program, "-B %s: 7BIT or 8BITMIME expected", body);
-}
-
-/* With brackets or without; "" is the null return path. */
-static void set_sender(struct request *r, const char *sender)
-{
-	size_t n = strlen(sender);
-
-	r->sender = n >= 2 && sender[0] == '<' && sender[n - 1] == '>' ? xstrndup(sender + 1, n - 2) : sender;
-}
-
 static void read_options(struct request *r, int argc, char **argv)
 {
 	int c;
+	size_t n;
 
 	/* "-q30m" asks for a daemon in other sendmails: here that is runqueue's work.  Behind "--" there are addresses. */
 	for (int i = 1; i < argc && argv[i][0] == '-' && strcmp(argv[i], "--") != 0; i++)
@@ -137,10 +109,23 @@ static void read_options(struct request *r, int argc, char **argv)
 			argv[i][2] = '\0';
 	while ((c = option_next(&program, argc, argv)) != -1) {
 		switch (c) {
-		case 'b': set_mode(r, optarg); break;
-		case 'B': set_body(r, optarg); break;
+		case 'b':
+			if (strlen(optarg) != 1 || strchr("msp", optarg[0]) == NULL)
+				option_usage(&program, "-b%s: -bm, -bs or -bp expected%s", optarg,
+				             strcmp(optarg, "i") == 0 ? "; newdb builds the maps" : "");
+			r->mode = optarg[0];
+			break;
+		case 'B':
+			r->eightbit = strcasecmp(optarg, "8BITMIME") == 0;
+			if (!r->eightbit && strcasecmp(optarg, "7BIT") != 0)
+				option_usage(&program, "-B %s: 7BIT or 8BITMIME expected", optarg);
+			break;
 		case 'f':
-		case 'r': set_sender(r, optarg); break;
+		case 'r':
+			/* with brackets or without; "" is the null return path */
+			n = strlen(optarg);
+			r->sender = n >= 2 && optarg[0] == '<' && optarg[n - 1] == '>' ? xstrndup(optarg + 1, n - 2) : optarg;
+			break;
 		case 'F': r->name = optarg; break;
 		case 'i': r->dot_ends = false; break;
 		case 'N': set_notify(r, optarg); break;
@@ -149,7 +134,11 @@ static void read_options(struct request *r, int argc, char **argv)
 				r->dot_ends = false;
 			break;
 		case 'q': r->mode = 'q'; break;
-		case 'R': set_ret(r, optarg); break;
+		case 'R':
+			if (strcasecmp(optarg, "full") != 0 && strcasecmp(optarg, "hdrs") != 0)
+				option_usage(&program, "-R %s: full or hdrs expected", optarg);
+			r->ret = strcasecmp(optarg, "full") == 0 ? "FULL" : "HDRS";
+			break;
 		case 't': r->from_header = true; break;
 		case 'v': r->verbose = true; break;
 		case 'V': dsn_add_xtext(&r->envid, optarg); break;
@@ -204,28 +193,6 @@ static void add_from(struct request *r)
 	buf_free(&r->text);
 	buf_free(&clean);
 	r->text = field;
-}
-
-static void complete(struct request *r)
-{
-	const struct passwd *pw = getpwuid(getuid());
-
-	if (r->sender == NULL && pw == NULL)
-		die(EX_NOUSER, "user %ld has no name; give the sender with -f", (long)getuid());
-	if (r->name == NULL)
-		r->name = r->sender == NULL ? full_name(pw) : "";
-	if (r->sender == NULL)
-		r->sender = xasprintf("%s@%s", pw->pw_name, process_host());
-	r->text.limit = LARGEST;
-	if (!letter_read(stdin, r->dot_ends, &r->text))
-		die(errno == EFBIG ? EX_DATAERR : EX_IOERR, "standard input: %s", strerror(errno));
-	r->text.limit = 0;
-	if (r->from_header)
-		letter_recipients(&r->text, &r->to);
-	if (r->to.count == 0)
-		option_usage(&program, r->from_header ? "no address in To, Cc or Bcc, and none given" : "an address expected, or -t");
-	add_from(r);
-	r->eightbit |= text_is_eightbit(r->text.data, r->text.len);
 }
 
 /* ---- to the intake ---- */
@@ -349,8 +316,24 @@ static int take_message(struct request *r)
 {
 	struct handover intake;
 	int status;
+	const struct passwd *pw = getpwuid(getuid());
 
-	complete(r);
+	if (r->sender == NULL && pw == NULL)
+		die(EX_NOUSER, "user %ld has no name; give the sender with -f", (long)getuid());
+	if (r->name == NULL)
+		r->name = r->sender == NULL ? full_name(pw) : "";
+	if (r->sender == NULL)
+		r->sender = xasprintf("%s@%s", pw->pw_name, process_host());
+	r->text.limit = LARGEST;
+	if (!letter_read(stdin, r->dot_ends, &r->text))
+		die(errno == EFBIG ? EX_DATAERR : EX_IOERR, "standard input: %s", strerror(errno));
+	r->text.limit = 0;
+	if (r->from_header)
+		letter_recipients(&r->text, &r->to);
+	if (r->to.count == 0)
+		option_usage(&program, r->from_header ? "no address in To, Cc or Bcc, and none given" : "an address expected, or -t");
+	add_from(r);
+	r->eightbit |= text_is_eightbit(r->text.data, r->text.len);
 	status = handover_open(&intake, intake_path(), process_host(), HANDOVER_PATIENCE);
 	if (status == EX_OK)
 		hand_over(&intake, r);

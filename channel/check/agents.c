@@ -168,20 +168,6 @@ static char **probe_arguments(const struct agent *a, char *time)
 	return list;
 }
 
-static _Noreturn void run(const struct agent *a, char **arguments)
-{
-	if (!launch_become(a->clause)) {
-		int code = errno;
-		struct buf who = { 0 };
-
-		account_add_user(&who, a->clause->uid);
-		dprintf(STDERR_FILENO, "cannot become user %s: %s\n", buf_str(&who), strerror(code));
-	} else if (execve(arguments[0], arguments, a->launch.environment) < 0) {
-		dprintf(STDERR_FILENO, "cannot run %s: %s\n", arguments[0], strerror(errno));
-	}
-	_exit(EX_UNAVAILABLE);
-}
-
 static void start(struct agents *all, struct agent *a, unsigned seconds)
 {
 	char *time = xasprintf("probe-time=%us", seconds), **arguments = probe_arguments(a, time);
@@ -193,8 +179,18 @@ static void start(struct agents *all, struct agent *a, unsigned seconds)
 	} else {
 		rules.out = rules.err = ends[1];
 		a->pid = child_fork(&rules);
-		if (a->pid == 0)
-			run(a, arguments);
+		if (a->pid == 0) {
+			if (!launch_become(a->clause)) {
+				int code = errno;
+				struct buf who = { 0 };
+
+				account_add_user(&who, a->clause->uid);
+				dprintf(STDERR_FILENO, "cannot become user %s: %s\n", buf_str(&who), strerror(code));
+			} else if (execve(arguments[0], arguments, a->launch.environment) < 0) {
+				dprintf(STDERR_FILENO, "cannot run %s: %s\n", arguments[0], strerror(errno));
+			}
+			_exit(EX_UNAVAILABLE);
+		}
 		close(ends[1]);
 		a->fd = ends[0];
 		if (a->pid < 0) {
@@ -314,24 +310,6 @@ static void judge_ready(struct agents *all, const struct agent *a, const char *p
 	buf_free(&verified);
 }
 
-static void judge_failed(struct agents *all, const struct agent *a, const char *peer, const char *line)
-{
-	struct buf why = { 0 }, code = { 0 };
-
-	json_member(line, "stage", &why);
-	buf_adds(&why, ": ");
-	json_member(line, "code", &code);
-	if (strcmp(buf_str(&code), "0") != 0) {
-		buf_addf(&why, "%s ", buf_str(&code));
-		json_member(line, "status", &why);
-		buf_addc(&why, ' ');
-	}
-	json_member(line, "words", &why);
-	finding_add(all->findings, FINDING_CRITICAL, "%s: %s cannot be used: %s", a->name, peer, buf_str(&why));
-	buf_free(&why);
-	buf_free(&code);
-}
-
 /* Its last line is what lmtp(8) says of the server in JSON, or why lmtp could not look. */
 static void judge(struct agents *all, struct agent *a, int status)
 {
@@ -348,8 +326,22 @@ static void judge(struct agents *all, struct agent *a, int status)
 		ready = strcmp(buf_str(&answer), "ready") == 0 && WEXITSTATUS(status) == EX_OK;
 		if (ready)
 			judge_ready(all, a, buf_str(&peer), line);
-		else
-			judge_failed(all, a, buf_str(&peer), line);
+		else {
+			struct buf why = { 0 }, code = { 0 };
+
+			json_member(line, "stage", &why);
+			buf_adds(&why, ": ");
+			json_member(line, "code", &code);
+			if (strcmp(buf_str(&code), "0") != 0) {
+				buf_addf(&why, "%s ", buf_str(&code));
+				json_member(line, "status", &why);
+				buf_addc(&why, ' ');
+			}
+			json_member(line, "words", &why);
+			finding_add(all->findings, FINDING_CRITICAL, "%s: %s cannot be used: %s", a->name, buf_str(&peer), buf_str(&why));
+			buf_free(&why);
+			buf_free(&code);
+		}
 		count(all, a, buf_str(&peer), ready);
 	}
 	buf_free(&answer);

@@ -223,24 +223,6 @@ static bool is_offered(const char *offered, const char *name)
 	return false;
 }
 
-static void explain_choice(const struct sasl_run *run, const char *offered, bool only_aloud, struct buf *why)
-{
-	if (only_aloud) {
-		buf_adds(why, "the password would cross an unencrypted connection; the server should offer STARTTLS, "
-		              "or -O auth-cleartext be given");
-		return;
-	}
-	if (*offered == '\0') {
-		buf_adds(why, "there is a secret for this host, but the server offers no authentication");
-		return;
-	}
-	buf_adds(why, "the server offers to authenticate by ");
-	text_add_clean_string(why, offered, 200);
-	buf_adds(why, "only, we have");
-	for (size_t i = 0; i < run->order->count; i++)
-		buf_addf(why, "%s %s", i > 0 ? "," : "", mechanisms[run->order->list[i]].name);
-}
-
 const char *sasl_run_choose(struct sasl_run *run, const char *offered, bool guarded, struct buf *why)
 {
 	bool only_aloud = false;
@@ -257,7 +239,19 @@ const char *sasl_run_choose(struct sasl_run *run, const char *offered, bool guar
 		run->mechanism = m;
 		return m->command;
 	}
-	explain_choice(run, offered, only_aloud, why);
+	/* why there is none */
+	if (only_aloud) {
+		buf_adds(why, "the password would cross an unencrypted connection; the server should offer STARTTLS, "
+		              "or -O auth-cleartext be given");
+	} else if (*offered == '\0')
+		buf_adds(why, "there is a secret for this host, but the server offers no authentication");
+	else {
+		buf_adds(why, "the server offers to authenticate by ");
+		text_add_clean_string(why, offered, 200);
+		buf_adds(why, "only, we have");
+		for (size_t i = 0; i < run->order->count; i++)
+			buf_addf(why, "%s %s", i > 0 ? "," : "", mechanisms[run->order->list[i]].name);
+	}
 	return NULL;
 }
 

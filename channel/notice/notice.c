@@ -83,17 +83,6 @@ static void tell_of(struct notice *n, enum form_kind kind, size_t recipient)
 	t->recipients[t->count++] = recipient;
 }
 
-static void find_results(struct notice *n)
-{
-	for (size_t i = 0; i < n->control->recipient_count; i++) {
-		switch (telling_due(n->control, &n->control->recipients[i], n->last[i])) {
-		case TELL_FAILURE: tell_of(n, FORM_FAILURE, i); break;
-		case TELL_SUCCESS: tell_of(n, FORM_SUCCESS, i); break;
-		case TELL_NOTHING: break;
-		}
-	}
-}
-
 static int compare_late(const void *key, const void *element)
 {
 	const struct late *late = element;
@@ -387,8 +376,15 @@ struct notice *notice_begin(const struct office *office, const struct notice_req
 		return n;
 	if (request->age > 0)
 		find_late(n);
-	else
-		find_results(n);
+	else {
+		for (size_t i = 0; i < n->control->recipient_count; i++) {
+			switch (telling_due(n->control, &n->control->recipients[i], n->last[i])) {
+			case TELL_FAILURE: tell_of(n, FORM_FAILURE, i); break;
+			case TELL_SUCCESS: tell_of(n, FORM_SUCCESS, i); break;
+			case TELL_NOTHING: break;
+			}
+		}
+	}
 	if (n->count > 0)
 		open_message(n);
 	for (size_t i = 0; i < n->count && n->answer != NOTICE_LATER; i++)

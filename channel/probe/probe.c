@@ -170,27 +170,6 @@ static struct session *session_for(struct prober *p, const struct peer *peer)
 	return found;
 }
 
-static void begin_waiting(struct prober *p)
-{
-	for (size_t i = 0; i < p->count; i++) {
-		for (size_t k = 0; k < p->questions[i]->count; k++) {
-			struct place *place = &p->questions[i]->places[k];
-			struct session *s;
-
-			if (!is_waiting(place))
-				continue;
-			/* a peer that failed once is not tried again for those it was not asked about */
-			if (place->peer->failed) {
-				place_settle(place, &place->peer->failure);
-				continue;
-			}
-			s = session_for(p, place->peer);
-			if (s != NULL && session_wants(s, place->peer))
-				session_begin(s, place->peer, take(p, place->peer));
-		}
-	}
-}
-
 /* ---- the loop ---- */
 
 static bool has_work(const struct prober *p)
@@ -273,7 +252,24 @@ static void run_sessions(struct prober *p)
 void prober_go(struct prober *p)
 {
 	run_sessions(p);
-	begin_waiting(p);
+	/* whoever waits goes to a session that can take it */
+	for (size_t i = 0; i < p->count; i++) {
+		for (size_t k = 0; k < p->questions[i]->count; k++) {
+			struct place *place = &p->questions[i]->places[k];
+			struct session *s;
+
+			if (!is_waiting(place))
+				continue;
+			/* a peer that failed once is not tried again for those it was not asked about */
+			if (place->peer->failed) {
+				place_settle(place, &place->peer->failure);
+				continue;
+			}
+			s = session_for(p, place->peer);
+			if (s != NULL && session_wants(s, place->peer))
+				session_begin(s, place->peer, take(p, place->peer));
+		}
+	}
 	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
 		session_flush(&p->sessions[i]);
 }

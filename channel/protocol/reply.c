@@ -28,27 +28,6 @@ size_t reply_enhanced_length(const char *s, char class)
 	return s[n] == '\0' || s[n] == ' ' || s[n] == '\t' ? n : 0;
 }
 
-static void keep_text(struct reply *reply, const char *text)
-{
-	size_t n = reply_enhanced_length(text, (char)('0' + reply->code / 100)), length;
-
-	if (n > 0) {
-		memcpy(reply->status, text, n);
-		reply->status[n] = '\0';
-		text += n;
-		text += strspn(text, " \t");
-	}
-	length = strlen(text);
-	if (length > REPLY_TEXT_MAX)
-		length = REPLY_TEXT_MAX;
-	if (buf_reserve(&reply->lines, length + 1) == NULL) {
-		reply->lines.limit = reply->lines.len;     /* full: nothing shorter may slip in behind */
-		return;
-	}
-	buf_add(&reply->lines, text, length);
-	buf_addc(&reply->lines, '\n');
-}
-
 static bool begins_with_code(const struct buf *line)
 {
 	const char *s = line->data;
@@ -69,9 +48,10 @@ static enum reply_result garbage(struct reply_parser *p)
 /* One whole line without its line end: part of a reply, its end, or garbage. */
 static enum reply_result take_line(struct reply_parser *p)
 {
-	const char *s;
+	const char *s, *text;
 	int code;
 	bool coded, last;
+	size_t n, length;
 
 	if (p->line.len > 0 && p->line.data[p->line.len - 1] == '\r')
 		p->line.data[--p->line.len] = '\0';
@@ -88,7 +68,23 @@ static enum reply_result take_line(struct reply_parser *p)
 		return garbage(p);
 	p->started = true;
 	p->reply.code = code;
-	keep_text(&p->reply, p->line.len > 4 ? s + 4 : "");
+	text = p->line.len > 4 ? s + 4 : "";
+	n = reply_enhanced_length(text, (char)('0' + p->reply.code / 100));
+	if (n > 0) {
+		memcpy(p->reply.status, text, n);
+		p->reply.status[n] = '\0';
+		text += n;
+		text += strspn(text, " \t");
+	}
+	length = strlen(text);
+	if (length > REPLY_TEXT_MAX)
+		length = REPLY_TEXT_MAX;
+	if (buf_reserve(&p->reply.lines, length + 1) == NULL)
+		p->reply.lines.limit = p->reply.lines.len;     /* full: nothing shorter may slip in behind */
+	else {
+		buf_add(&p->reply.lines, text, length);
+		buf_addc(&p->reply.lines, '\n');
+	}
 	buf_clear(&p->line);
 	return last ? REPLY_READY : REPLY_MORE;
 }

@@ -352,16 +352,6 @@ static enum server_event starttls(struct server *s, const char *argument)
 	return SERVER_MORE;
 }
 
-static void unknown(struct server *s, const char *verb)
-{
-	struct buf text = { 0 };
-
-	buf_adds(&text, "no such command here: ");
-	text_add_clean_string(&text, verb, ECHO_MAX);
-	refuse(s, 500, "5.5.2", buf_str(&text));
-	buf_free(&text);
-}
-
 /* A browser that any page on the web makes send a form to this port: the commands would stand in its body. */
 static bool is_http(const char *verb)
 {
@@ -422,7 +412,12 @@ static enum server_event command(struct server *s, char *line)
 	} else if (is_http(line)) {
 		turn_away(s, "5.5.0", "this is no HTTP server");
 	} else {
-		unknown(s, line);
+		struct buf text = { 0 };
+
+		buf_adds(&text, "no such command here: ");
+		text_add_clean_string(&text, line, ECHO_MAX);
+		refuse(s, 500, "5.5.2", buf_str(&text));
+		buf_free(&text);
 	}
 	return SERVER_MORE;
 }

@@ -461,27 +461,6 @@ static bool is_telling(const struct trust *trust)
 }
 
 /*
- * BDAT has no reply of its own between envelope and content.  Where the others look all the same, DATA is the
- * surer way: its 354 shows that we are in step.  The first message on a connection has none in front of it whose
- * replies could be too many.
- */
-static bool uses_bdat(const struct dialogue *d, const struct transaction *t)
-{
-	if (t->probe || !(d->caps->has & CAP_CHUNKING) || d->options->no_chunking || !pipelined(d))
-		return false;
-	return is_telling(d->trust) || (!d->trust->careful && !d->trust->proved_single && d->mails == 0);
-}
-
-/*
- * BDAT right behind RCPT, before it is known whether it is wanted.  Only for one recipient: should a reply
- * be missing or one be too many, it cannot pass for another recipient's.
- */
-static bool sends_blind(const struct dialogue *d, const struct transaction *t)
-{
-	return t->bdat && t->count == 1 && t->envelope.size <= BLIND_CONTENT_MAX && is_telling(d->trust);
-}
-
-/*
  * Sends the next step.  Returns false if nothing more of the envelope can be
  * sent before a reply has come.
  */
@@ -505,7 +484,11 @@ static bool send_step(struct dialogue *d, struct transaction *t)
 		expect(d, STAGE_RCPT, t, i);
 		return pipelined(d);
 	}
-	if (sends_blind(d, t))
+	/*
+	 * BDAT right behind RCPT, before it is known whether it is wanted.  Only for one recipient: should a reply
+	 * be missing or one be too many, it cannot pass for another recipient's.
+	 */
+	if (t->bdat && t->count == 1 && t->envelope.size <= BLIND_CONTENT_MAX && is_telling(d->trust))
 		send_bdat(d, t);
 	else if (t->probe && pipelined(d))
 		end_probe(d, t);
@@ -584,11 +567,29 @@ static void refuse_unsendable(struct dialogue *d, struct transaction *t)
 	}
 }
 
-/* Recipients beyond what the server takes in one transaction wait for the next (RFC 9422). */
-static void put_off(struct dialogue *d, struct transaction *t)
+void dialogue_begin(struct dialogue *d, struct transaction *t)
 {
-	uint64_t room = d->caps->rcpt_max;
+	size_t before = d->out.len;
+	bool anyone = false;
+	uint64_t room;
 
+	assert(dialogue_wants(d));
+	/*
+	 * BDAT has no reply of its own between envelope and content.  Where the others look all the same, DATA is the
+	 * surer way: its 354 shows that we are in step.  The first message on a connection has none in front of it whose
+	 * replies could be too many.
+	 */
+	if (t->probe || !(d->caps->has & CAP_CHUNKING) || d->options->no_chunking || !pipelined(d))
+		t->bdat = false;
+	else
+		t->bdat = is_telling(d->trust) || (!d->trust->careful && !d->trust->proved_single && d->mails == 0);
+	t->doubtful = d->flight_count > 0;
+	t->begun_at = d->now;
+	d->flight = xgrow(d->flight, d->flight_count, &d->flight_capacity, sizeof *d->flight);
+	d->flight[d->flight_count++] = t;
+	refuse_unsendable(d, t);
+	/* recipients beyond what the server takes in one transaction wait for the next (RFC 9422) */
+	room = d->caps->rcpt_max;
 	for (size_t i = 0; d->caps->rcpt_max != 0 && i < t->count; i++) {
 		if (!is_open(&t->recipients[i]))
 			continue;
@@ -597,21 +598,6 @@ static void put_off(struct dialogue *d, struct transaction *t)
 		else
 			room--;
 	}
-}
-
-void dialogue_begin(struct dialogue *d, struct transaction *t)
-{
-	size_t before = d->out.len;
-	bool anyone = false;
-
-	assert(dialogue_wants(d));
-	t->bdat = uses_bdat(d, t);
-	t->doubtful = d->flight_count > 0;
-	t->begun_at = d->now;
-	d->flight = xgrow(d->flight, d->flight_count, &d->flight_capacity, sizeof *d->flight);
-	d->flight[d->flight_count++] = t;
-	refuse_unsendable(d, t);
-	put_off(d, t);
 	for (size_t i = 0; i < t->count; i++)
 		anyone = anyone || is_open(&t->recipients[i]);
 	if (!anyone) {
@@ -672,21 +658,6 @@ bool dialogue_wants(const struct dialogue *d)
 	return d->flight_count < WINDOW_TRANSACTIONS &&
 	       d->flight[d->flight_count - 1]->content_end - (d->flight[0]->content_end - d->flight[0]->envelope.size) <
 		       WINDOW_BYTES;
-}
-
-/* An unhurried transaction ended with the right number of final replies: remember how this peer talks. */
-static void learn(struct dialogue *d, const struct transaction *t)
-{
-	struct trust *trust = d->trust;
-
-	if (t->doubtful || d->flight_count > 1 || !t->delivered)
-		return;
-	memcpy(trust->mail_status, t->mail_status, sizeof trust->mail_status);
-	memcpy(trust->rcpt_status, t->rcpt_status, sizeof trust->rcpt_status);
-	memcpy(trust->final_status, t->final_status, sizeof trust->final_status);
-	trust->proved_single = true;
-	if (t->accepted > 1)
-		trust->proved_multi = true;
 }
 
 static bool says(const struct reply *reply, const char *status, const char *not_status)
@@ -880,6 +851,7 @@ static void take_final(struct dialogue *d, struct transaction *t, const struct r
 static void on_final(struct dialogue *d, struct transaction *t, const struct reply *reply)
 {
 	struct result r;
+	struct trust *trust;
 
 	if (!content_was_written(d, t)) {
 		if (reply->code == 421)
@@ -915,7 +887,16 @@ static void on_final(struct dialogue *d, struct transaction *t, const struct rep
 	if (++t->finals < finals_due(d, t))
 		return;
 	pop(d);
-	learn(d, t);
+	/* an unhurried transaction ended with the right number of final replies: remember how this peer talks */
+	trust = d->trust;
+	if (!t->doubtful && d->flight_count <= 1 && t->delivered) {
+		memcpy(trust->mail_status, t->mail_status, sizeof trust->mail_status);
+		memcpy(trust->rcpt_status, t->rcpt_status, sizeof trust->rcpt_status);
+		memcpy(trust->final_status, t->final_status, sizeof trust->final_status);
+		trust->proved_single = true;
+		if (t->accepted > 1)
+			trust->proved_multi = true;
+	}
 	if (holds_any(t))
 		end_refused(d, t);
 	else

@@ -62,25 +62,6 @@ static bool is_open(const struct control_recipient *r)
 	return r->tag != TAG_DONE && r->tag != TAG_FAILED;
 }
 
-/* What a d line says of a recipient that still waits, and what runqueue says, whichever is newer. */
-static void set_answer(struct listed *e, struct buf *room, const struct control_diagnostic *d, const struct queue_state_line *line)
-{
-	const char *text = NULL;
-
-	if (d != NULL) {
-		text = diagnostic_answer(d->text);
-		e->answered = d->time;
-	}
-	if (line != NULL && line->answer[0] != '\0' && line->answered >= e->answered) {
-		text = line->answer;
-		e->answered = line->answered;
-	}
-	if (text == NULL)
-		return;
-	text_add_clean_string(room, text, ANSWER_MAX);
-	e->answer = buf_str(room);
-}
-
 static void tell_recipient(struct reader *reader, const struct control *c, const struct control_recipient *r,
                            const struct control_diagnostic *last, const struct stat *message, const char *spool, bool report)
 {
@@ -89,6 +70,8 @@ static void tell_recipient(struct reader *reader, const struct control *c, const
 		queue_state_find(&reader->state, c->name, &message->st_mtim, report ? QUEUE_STATE_REPORT : r->offset);
 	bool active = is_held(reader, c, r);
 	struct buf answer = { 0 };
+	const struct control_diagnostic *d;
+	const char *text = NULL;
 	struct listed e = {
 		.state = report ? LISTED_REPORT : active ? LISTED_ACTIVE : reader->held ? LISTED_HELD : LISTED_WAITING,
 		.name = c->name, .spool = spool, .arrived = message->st_mtime, .held = reader->held, .inode = c->inode,
@@ -99,7 +82,20 @@ static void tell_recipient(struct reader *reader, const struct control *c, const
 		        : line != NULL ? line->next : NEXT_NOW,
 	};
 
-	set_answer(&e, &answer, report ? NULL : last, line);
+	/* what a d line says of a recipient that still waits, and what runqueue says, whichever is newer */
+	d = report ? NULL : last;
+	if (d != NULL) {
+		text = diagnostic_answer(d->text);
+		e.answered = d->time;
+	}
+	if (line != NULL && line->answer[0] != '\0' && line->answered >= e.answered) {
+		text = line->answer;
+		e.answered = line->answered;
+	}
+	if (text != NULL) {
+		text_add_clean_string(&answer, text, ANSWER_MAX);
+		e.answer = buf_str(&answer);
+	}
 	if (report && e.answer == NULL)
 		e.answer = reader->held ? "settled, on hold: release takes it to its report" : "settled, its sender is not told yet";
 	if (active && e.answer == NULL) {
@@ -113,23 +109,6 @@ static void tell_recipient(struct reader *reader, const struct control *c, const
 	l->held += e.state == LISTED_HELD;
 	tell(reader, &e);
 	buf_free(&answer);
-}
-
-static void tell_recipients(struct reader *r, const struct control *c, const struct stat *message)
-{
-	struct listing *l = r->listing;
-	const struct control_diagnostic **last = control_last_diagnostics(c);
-	struct buf spool = { 0 };
-
-	spoolid_add(&spool, message);
-	l->messages++;
-	if (l->oldest == 0 || message->st_mtime < l->oldest)
-		l->oldest = message->st_mtime;
-	for (size_t i = 0; i < c->recipient_count; i++)
-		if (is_open(&c->recipients[i]))
-			tell_recipient(r, c, &c->recipients[i], last[i], message, buf_str(&spool), false);
-	free(last);
-	buf_free(&spool);
 }
 
 /* Everybody is settled.  In hold/, where no scheduler looks, it is told of whatever is to be told: somebody must release it. */
@@ -199,39 +178,20 @@ static void tell_message(struct reader *r, const struct control *c)
 		             buf_str(&text));
 		buf_free(&text);
 	} else {
-		tell_recipients(r, c, &message);
-	}
-}
+		struct listing *l = r->listing;
+		const struct control_diagnostic **last = control_last_diagnostics(c);
+		struct buf spool = { 0 };
 
-static void tell_file(struct reader *r, const char *name)
-{
-	struct control *c;
-	struct buf why = { 0 };
-	struct stat st = { 0 };
-
-	free(r->path);
-	r->path = xasprintf("%s%s", r->held ? WALK_HOLD : "", name);
-	switch (control_look(r->path, &c, &why)) {
-	case CONTROL_OK:
-		/* the path of the message file is made of the job name */
-		free(c->name);
-		c->name = xstrdup(name);
-		tell_message(r, c);
-		break;
-	case CONTROL_GONE:
-	case CONTROL_NOT_MAIL:
-		break;
-	case CONTROL_UNREADABLE:
-		tell_trouble(r, LISTED_UNREADABLE, name, 0, lstat(r->path, &st) == 0 ? st.st_mtime : 0, buf_str(&why));
-		break;
-	case CONTROL_DAMAGED:
-		if (lstat(r->path, &st) < 0)
-			st = (struct stat){ 0 };
-		tell_trouble(r, LISTED_DAMAGED, name, st.st_ino, st.st_mtime, buf_str(&why));
-		break;
+		spoolid_add(&spool, &message);
+		l->messages++;
+		if (l->oldest == 0 || message.st_mtime < l->oldest)
+			l->oldest = message.st_mtime;
+		for (size_t i = 0; i < c->recipient_count; i++)
+			if (is_open(&c->recipients[i]))
+				tell_recipient(r, c, &c->recipients[i], last[i], &message, buf_str(&spool), false);
+		free(last);
+		buf_free(&spool);
 	}
-	control_close(&c);
-	buf_free(&why);
 }
 
 static void tell_directory(void *context, const char *directory, int error)
@@ -264,8 +224,35 @@ static void read_directory(struct reader *r, bool held)
 
 	r->held = held;
 	walk = walk_begin(held, tell_directory, r);
-	while (!r->ended && (name = walk_next(walk)) != NULL)
-		tell_file(r, name);
+	while (!r->ended && (name = walk_next(walk)) != NULL) {
+		struct control *c;
+		struct buf why = { 0 };
+		struct stat st = { 0 };
+
+		free(r->path);
+		r->path = xasprintf("%s%s", r->held ? WALK_HOLD : "", name);
+		switch (control_look(r->path, &c, &why)) {
+		case CONTROL_OK:
+			/* the path of the message file is made of the job name */
+			free(c->name);
+			c->name = xstrdup(name);
+			tell_message(r, c);
+			break;
+		case CONTROL_GONE:
+		case CONTROL_NOT_MAIL:
+			break;
+		case CONTROL_UNREADABLE:
+			tell_trouble(r, LISTED_UNREADABLE, name, 0, lstat(r->path, &st) == 0 ? st.st_mtime : 0, buf_str(&why));
+			break;
+		case CONTROL_DAMAGED:
+			if (lstat(r->path, &st) < 0)
+				st = (struct stat){ 0 };
+			tell_trouble(r, LISTED_DAMAGED, name, st.st_ino, st.st_mtime, buf_str(&why));
+			break;
+		}
+		control_close(&c);
+		buf_free(&why);
+	}
 	walk_end(&walk);
 	free(r->path);
 	r->path = NULL;

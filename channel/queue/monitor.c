@@ -209,36 +209,6 @@ static uint64_t sum_of(const struct status *s, enum rate which)
 	return 0;
 }
 
-static void add_rates(struct buf *out, const struct monitor *m)
-{
-	buf_addf(out, "%-12s", "");
-	for (size_t i = 0; i < RATES; i++)
-		buf_addf(out, "%12s", rate_words[i]);
-	buf_addf(out, "\n%-12s", "now/s");
-	for (size_t i = 0; i < RATES; i++)
-		buf_addf(out, "%12.1f", rates_now(&m->rates, (enum rate)i));
-	buf_addf(out, "\n%-12s", "1 minute/s");
-	for (size_t i = 0; i < RATES; i++)
-		buf_addf(out, "%12.1f", rates_minute(&m->rates, (enum rate)i));
-	buf_addf(out, "\n%-12s", "in all");
-	for (size_t i = 0; i < RATES; i++)
-		buf_addf(out, "%12" PRIu64, sum_of(&m->status, (enum rate)i));
-	buf_addc(out, '\n');
-}
-
-static void add_sums(struct buf *out, const struct status *s, int64_t now)
-{
-	buf_addf(out, "%" PRIu64 " recipients in %" PRIu64 " messages, %" PRIu64 " in delivery", s->recipients, s->messages, s->fed);
-	if (s->unserved > 0)
-		buf_addf(out, ", %" PRIu64 " without a command", s->unserved);
-	if (s->oldest > 0) {
-		buf_adds(out, "; the oldest message ");
-		mailq_add_span(out, now - s->oldest);
-		buf_addf(out, " old, %s", s->oldest_id);
-	}
-	buf_addc(out, '\n');
-}
-
 static int wide(int width, const char *channel, const char *host)
 {
 	size_t n = strlen(channel) + 1 + strlen(host);
@@ -316,8 +286,28 @@ static void add_status(struct buf *out, const struct monitor *m, size_t rows, in
 	if (m->asked && clock_ms() - m->asked_at > 2 * PERIOD)
 		buf_addf(out, "; it has not answered for %" PRId64 " s", (clock_ms() - m->asked_at) / 1000);
 	buf_addc(out, '\n');
-	add_sums(out, s, now);
-	add_rates(out, m);
+	buf_addf(out, "%" PRIu64 " recipients in %" PRIu64 " messages, %" PRIu64 " in delivery", s->recipients, s->messages, s->fed);
+	if (s->unserved > 0)
+		buf_addf(out, ", %" PRIu64 " without a command", s->unserved);
+	if (s->oldest > 0) {
+		buf_adds(out, "; the oldest message ");
+		mailq_add_span(out, now - s->oldest);
+		buf_addf(out, " old, %s", s->oldest_id);
+	}
+	buf_addc(out, '\n');
+	buf_addf(out, "%-12s", "");
+	for (size_t i = 0; i < RATES; i++)
+		buf_addf(out, "%12s", rate_words[i]);
+	buf_addf(out, "\n%-12s", "now/s");
+	for (size_t i = 0; i < RATES; i++)
+		buf_addf(out, "%12.1f", rates_now(&m->rates, (enum rate)i));
+	buf_addf(out, "\n%-12s", "1 minute/s");
+	for (size_t i = 0; i < RATES; i++)
+		buf_addf(out, "%12.1f", rates_minute(&m->rates, (enum rate)i));
+	buf_addf(out, "\n%-12s", "in all");
+	for (size_t i = 0; i < RATES; i++)
+		buf_addf(out, "%12" PRIu64, sum_of(&m->status, (enum rate)i));
+	buf_addc(out, '\n');
 	add_agents(out, m, agents > 0 ? agents : 1);
 	add_destinations(out, s, room > agents ? room - agents : 1, now);
 }
@@ -414,28 +404,6 @@ static void add_json_lists(struct logline *line, const struct monitor *m)
 	buf_addc(&line->text, ']');
 }
 
-static void add_json(struct buf *out, const struct monitor *m)
-{
-	struct logline line = { 0 };
-
-	logline_begin(&line, true);
-	logline_number(&line, "time", (uint64_t)time(NULL));
-	logline_key(&line, "runqueue");
-	if (m->status.process != 0) {
-		buf_addf(&line.text, "%ld", (long)m->status.process);
-		add_json_status(&line, m);
-		add_json_lists(&line, m);
-	} else {
-		buf_adds(&line.text, "null");
-		logline_add(&line, "note", buf_str(&m->note));
-		buf_adds(&line.text, buf_str(&m->from_files));
-	}
-	logline_end(&line);
-	buf_add(out, line.text.data, line.text.len);
-	buf_addc(out, '\n');
-	logline_free(&line);
-}
-
 /* ---- the loop ---- */
 
 static void show(struct monitor *m)
@@ -449,9 +417,26 @@ static void show(struct monitor *m)
 		add_text(&out, m, rows);
 		ok = terminal_draw(&out);
 	} else {
-		if (m->json)
-			add_json(&out, m);
-		else
+		if (m->json) {
+			struct logline line = { 0 };
+
+			logline_begin(&line, true);
+			logline_number(&line, "time", (uint64_t)time(NULL));
+			logline_key(&line, "runqueue");
+			if (m->status.process != 0) {
+				buf_addf(&line.text, "%ld", (long)m->status.process);
+				add_json_status(&line, m);
+				add_json_lists(&line, m);
+			} else {
+				buf_adds(&line.text, "null");
+				logline_add(&line, "note", buf_str(&m->note));
+				buf_adds(&line.text, buf_str(&m->from_files));
+			}
+			logline_end(&line);
+			buf_add(&out, line.text.data, line.text.len);
+			buf_addc(&out, '\n');
+			logline_free(&line);
+		} else
 			add_text(&out, m, rows);
 		if (!m->json)
 			buf_addc(&out, '\n');

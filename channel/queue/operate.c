@@ -603,20 +603,6 @@ static void put_diagnostic(struct rewrite *w, off_t offset, bool taken_back)
 	w->copied += n;
 }
 
-static void log_destinations(const struct target *t)
-{
-	const struct operation *o = t->o;
-
-	for (size_t i = 0; i < t->control->recipient_count; i++) {
-		const struct control_recipient *r = &t->control->recipients[i];
-
-		if (!is_rerouted(t, r))
-			continue;
-		for (const struct operation_recipient *to = find(o, r); to < o->recipients + o->count && to->offset == r->offset; to++)
-			log_recipient(t, "rerouted", r, to, NULL, NULL);
-	}
-}
-
 static enum operation_result reroute(struct target *t)
 {
 	const struct control *c = t->control;
@@ -646,9 +632,19 @@ static enum operation_result reroute(struct target *t)
 		result = nothing_meant(t);
 	else
 		result = write_new(&w);
-	if (result == OPERATION_DONE)
-		log_destinations(t);
-	else
+	if (result == OPERATION_DONE) {
+		const struct operation *o = t->o;
+
+		for (size_t i = 0; i < t->control->recipient_count; i++) {
+			const struct control_recipient *r = &t->control->recipients[i];
+
+			if (!is_rerouted(t, r))
+				continue;
+			for (const struct operation_recipient *to = find(o, r); to < o->recipients + o->count &&
+			     to->offset == r->offset; to++)
+				log_recipient(t, "rerouted", r, to, NULL, NULL);
+		}
+	} else
 		t->changed = 0;
 	buf_free(&w.old);
 	buf_free(&w.new);
@@ -707,38 +703,6 @@ static void tell_directory(void *context, const char *directory, int error)
 	complain("%s: %s", directory, strerror(error));
 }
 
-static void bring_back(const char *job, bool json, int64_t now)
-{
-	struct buf why = { 0 }, id = { 0 };
-	char *path = xasprintf(WALK_HOLD "%s", job), *message;
-	struct control *c;
-	struct stat st;
-	size_t changed;
-
-	/* what is damaged is told where somebody wants to release it */
-	if (control_look(path, &c, &why) == CONTROL_OK && c->recipient_count > 0 && all_settled(c)) {
-		free(c->name);
-		c->name = xstrdup(job);
-		message = control_message_path(c);
-		if (file_look_found(message, &st, NULL))
-			spoolid_add(&id, &st);
-		else
-			buf_addc(&id, '-');
-		free(message);
-		buf_clear(&why);
-		operate(&(struct operation){
-			.verb = OPERATION_RELEASE, .job = job, .spool = buf_str(&id), .inode = c->inode, .held = true,
-			.by = "runqueue", .json = json,
-		}, now, &changed, &why);
-		if (why.len > 0)
-			complain("%s: everybody in it is settled, and it must leave hold/ for its report: %s", path, buf_str(&why));
-	}
-	control_close(&c);
-	free(path);
-	buf_free(&id);
-	buf_free(&why);
-}
-
 bool operate_bring_back(struct walk **walk, bool json, int64_t now, int64_t end)
 {
 	const char *job;
@@ -746,7 +710,34 @@ bool operate_bring_back(struct walk **walk, bool json, int64_t now, int64_t end)
 	if (*walk == NULL)
 		*walk = walk_begin(true, tell_directory, NULL);
 	while ((job = walk_next(*walk)) != NULL) {
-		bring_back(job, json, now);
+		struct buf why = { 0 }, id = { 0 };
+		char *path = xasprintf(WALK_HOLD "%s", job), *message;
+		struct control *c;
+		struct stat st;
+		size_t changed;
+
+		/* what is damaged is told where somebody wants to release it */
+		if (control_look(path, &c, &why) == CONTROL_OK && c->recipient_count > 0 && all_settled(c)) {
+			free(c->name);
+			c->name = xstrdup(job);
+			message = control_message_path(c);
+			if (file_look_found(message, &st, NULL))
+				spoolid_add(&id, &st);
+			else
+				buf_addc(&id, '-');
+			free(message);
+			buf_clear(&why);
+			operate(&(struct operation){
+				.verb = OPERATION_RELEASE, .job = job, .spool = buf_str(&id), .inode = c->inode, .held = true,
+				.by = "runqueue", .json = json,
+			}, now, &changed, &why);
+			if (why.len > 0)
+				complain("%s: everybody in it is settled, and it must leave hold/ for its report: %s", path, buf_str(&why));
+		}
+		control_close(&c);
+		free(path);
+		buf_free(&id);
+		buf_free(&why);
 		if (clock_ms() >= end)
 			return false;
 	}

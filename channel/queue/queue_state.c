@@ -48,22 +48,6 @@ int64_t queue_state_next(const struct scheduler *s, const struct group *g)
 	return NEXT_NOW;
 }
 
-static void add_recipient(struct buf *out, const struct scheduler *s, const struct message *m, const struct recipient *r,
-                          int64_t next)
-{
-	int64_t answered;
-	const char *answer = scheduler_answer(s, m, r, &answered);
-
-	buf_addf(out, "%s\t%jd.%09ld\t%jd\t", m->name, (intmax_t)m->arrived.tv_sec, m->arrived.tv_nsec, (intmax_t)r->offset);
-	if (next == NEXT_HELD)
-		buf_adds(out, "held");
-	else if (next == NEXT_UNKNOWN)
-		buf_addc(out, '-');
-	else
-		buf_addf(out, "%" PRId64, next);
-	buf_addf(out, "\t%jd\t%s\n", (intmax_t)answered, answer != NULL ? answer : "");
-}
-
 static void add_group(struct buf *out, const struct scheduler *s, const struct group *g)
 {
 	const struct message *m = g->message;
@@ -74,19 +58,21 @@ static void add_group(struct buf *out, const struct scheduler *s, const struct g
 		const struct recipient *r = &m->recipients[i];
 
 		/* most of a long queue is simply due: not a word about it */
-		if (r->state == RECIPIENT_OPEN && (next != NEXT_NOW || r->answer != NULL || reason))
-			add_recipient(out, s, m, r, next);
-	}
-}
+		if (r->state == RECIPIENT_OPEN && (next != NEXT_NOW || r->answer != NULL || reason)) {
+			int64_t answered;
+			const char *answer = scheduler_answer(s, m, r, &answered);
 
-static void add_report(struct buf *out, const struct scheduler *s, const struct message *m)
-{
-	buf_addf(out, "%s\t%jd.%09ld\t%d\t", m->name, (intmax_t)m->arrived.tv_sec, m->arrived.tv_nsec, QUEUE_STATE_REPORT);
-	if (s->once || s->stopping)
-		buf_addc(out, '-');
-	else
-		buf_addf(out, "%" PRId64, m->retire_at > s->now.ms ? wall_time(s, m->retire_at) : NEXT_NOW);
-	buf_addf(out, "\t%jd\t%s\n", (intmax_t)m->untold_at, m->untold_why);
+			buf_addf(out, "%s\t%jd.%09ld\t%jd\t", m->name, (intmax_t)m->arrived.tv_sec, m->arrived.tv_nsec,
+			         (intmax_t)r->offset);
+			if (next == NEXT_HELD)
+				buf_adds(out, "held");
+			else if (next == NEXT_UNKNOWN)
+				buf_addc(out, '-');
+			else
+				buf_addf(out, "%" PRId64, next);
+			buf_addf(out, "\t%jd\t%s\n", (intmax_t)answered, answer != NULL ? answer : "");
+		}
+	}
 }
 
 static bool compose(void *scheduler, int fd)
@@ -102,8 +88,15 @@ static bool compose(void *scheduler, int fd)
 			for (size_t j = 0; j < m->group_count; j++)
 				if (m->groups[j].open > 0)
 					add_group(&part, s, &m->groups[j]);
-			if (m->open == 0 && m->untold_why != NULL)
-				add_report(&part, s, m);
+			if (m->open == 0 && m->untold_why != NULL) {
+				buf_addf(&part, "%s\t%jd.%09ld\t%d\t", m->name, (intmax_t)m->arrived.tv_sec, m->arrived.tv_nsec,
+				         QUEUE_STATE_REPORT);
+				if (s->once || s->stopping)
+					buf_addc(&part, '-');
+				else
+					buf_addf(&part, "%" PRId64, m->retire_at > s->now.ms ? wall_time(s, m->retire_at) : NEXT_NOW);
+				buf_addf(&part, "\t%jd\t%s\n", (intmax_t)m->untold_at, m->untold_why);
+			}
 		}
 		if (part.len >= PART || i + 1 == q->message_buckets) {
 			ok = file_write(fd, part.data, part.len);

@@ -90,18 +90,6 @@ bool reporter_can(struct reporter *r)
 	return missing == NULL;
 }
 
-static _Noreturn void run(const struct reporter_options *o)
-{
-	char *arguments[] = {
-		(char *)o->program, (char *)"-f", (char *)o->dbases, (char *)"-P", (char *)o->postoffice, (char *)"-O",
-		(char *)(o->json ? "log=json" : "log=keys"), NULL,
-	};
-
-	execv(o->program, arguments);
-	complain("cannot run %s: %s", o->program, strerror(errno));
-	_exit(EX_UNAVAILABLE);
-}
-
 /* Nothing is known of what was asked: none of it is forgotten. */
 static void give_up(struct reporter *r, const char *why)
 {
@@ -132,8 +120,19 @@ static void start(struct reporter *r, int64_t now)
 		fcntl(ends[0], F_SETFL, O_NONBLOCK);
 		rules.in = rules.out = ends[1];
 		r->pid = child_fork(&rules);
-		if (r->pid == 0)
-			run(r->options);
+		if (r->pid == 0) {
+			const struct reporter_options *o = r->options;
+			char *arguments[] = {
+				(char *)o->program, (char *)"-f", (char *)o->dbases, (char *)"-P",
+			                     (char *)o->postoffice, (char *)"-O",
+				(char *)(o->json ? "log=json"
+			        : "log=keys"), NULL,
+			};
+
+			execv(o->program, arguments);
+			complain("cannot run %s: %s", o->program, strerror(errno));
+			_exit(EX_UNAVAILABLE);
+		}
 		close(ends[1]);
 		if (r->pid > 0) {
 			r->fd = ends[0];

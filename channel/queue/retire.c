@@ -82,27 +82,6 @@ static enum retire_result settled_later(const struct control *c, struct message 
 	return RETIRE_ANEW;
 }
 
-/* RETIRE_DONE if all are delivered or failed, by what the file says; else what is worst. */
-static enum retire_result settled(struct control *c, struct message *m)
-{
-	enum retire_result answer = RETIRE_DONE;
-
-	/* all of them: it may be read anew because of one */
-	for (size_t i = 0; i < c->recipient_count; i++) {
-		struct control_recipient *line = &c->recipients[i];
-		enum retire_result one = RETIRE_DONE;
-
-		if (line->tag != TAG_DONE && line->tag != TAG_FAILED) {
-			one = settled_later(c, m, line);
-			/* the report is made of what the file says now */
-			if (one == RETIRE_DONE)
-				line->tag = mark_of(message_recipient(m, line->offset));
-		}
-		answer = one > answer ? one : answer;
-	}
-	return answer;
-}
-
 static bool anything_to_tell(const struct control *c)
 {
 	for (size_t i = 0; i < c->recipient_count; i++)
@@ -218,7 +197,21 @@ enum retire_result retire_message(struct message *m, struct reporter *reporter, 
 	case LOOK_OTHER: return RETIRE_ANEW;
 	case LOOK_TROUBLE: return RETIRE_TROUBLE;
 	}
-	answer = settled(c, m);
+	/* RETIRE_DONE if all are delivered or failed, by what the file says; else what is worst */
+	answer = RETIRE_DONE;
+	/* all of them: it may be read anew because of one */
+	for (size_t i = 0; i < c->recipient_count; i++) {
+		struct control_recipient *line = &c->recipients[i];
+		enum retire_result one = RETIRE_DONE;
+
+		if (line->tag != TAG_DONE && line->tag != TAG_FAILED) {
+			one = settled_later(c, m, line);
+			/* the report is made of what the file says now */
+			if (one == RETIRE_DONE)
+				line->tag = mark_of(message_recipient(m, line->offset));
+		}
+		answer = one > answer ? one : answer;
+	}
 	if (answer == RETIRE_DONE && m->told != TOLD_ALL && (telling_any(c) || telling_any_may_have_moved(c))) {
 		/* only what a sender would be told is worth a complaint */
 		if (m->told == TOLD_NOT && reporter != NULL && !(m->untold_why != NULL && is_too_late(m, c, conf, now)) &&
@@ -414,28 +407,6 @@ static const struct control_recipient *waiting_line(const struct control *c, con
 	return line != NULL && line->tag == TAG_FREE ? line : NULL;
 }
 
-static size_t mark_expired(const struct control *c, struct message *m, const struct group *g, bool json)
-{
-	size_t failed = 0;
-
-	for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next) {
-		struct recipient *r = &m->recipients[i];
-		const struct control_recipient *line = waiting_line(c, r);
-
-		enum tag_result result = line != NULL ? tag_mark(c->fd, r->offset, TAG_FAILED) : TAG_TAKEN;
-
-		if (result == TAG_ERROR)
-			complain("%s: the mark of the recipient at %lld cannot be written: %s", m->name, (long long)r->offset,
-			         strerror(errno));
-		if (result != TAG_OK)
-			continue;
-		queue_settle(m, r, RECIPIENT_FAILED);
-		log_expired(c, m, line, g, json);
-		failed++;
-	}
-	return failed;
-}
-
 /* Was it written down before, and could not be marked? */
 static bool is_expired(const struct control_diagnostic *last)
 {
@@ -461,8 +432,24 @@ size_t retire_expired(struct message *m, struct group *g, int64_t age, int64_t n
 		if (line != NULL && !is_expired(last[line - c->recipients]))
 			add_failure(&lines, c, line, notary, text, now);
 	}
-	if (write_down(c, &lines))
-		failed = mark_expired(c, m, g, json);
+	if (write_down(c, &lines)) {
+		failed = 0;
+		for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next) {
+			struct recipient *r = &m->recipients[i];
+			const struct control_recipient *line = waiting_line(c, r);
+
+			enum tag_result result = line != NULL ? tag_mark(c->fd, r->offset, TAG_FAILED) : TAG_TAKEN;
+
+			if (result == TAG_ERROR)
+				complain("%s: the mark of the recipient at %lld cannot be written: %s", m->name, (long long)r->offset,
+				         strerror(errno));
+			if (result != TAG_OK)
+				continue;
+			queue_settle(m, r, RECIPIENT_FAILED);
+			log_expired(c, m, line, g, json);
+			failed++;
+		}
+	}
 	buf_free(&lines);
 	free(text);
 	free(notary);

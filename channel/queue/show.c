@@ -86,29 +86,6 @@ static void lines_add(struct buf *out, const char *text, size_t n)
 	}
 }
 
-static void history_add(struct buf *out, const struct shown *s, const struct control_recipient *r)
-{
-	for (size_t i = 0; i < s->control->diagnostic_count; i++) {
-		const struct control_diagnostic *d = &s->control->diagnostics[i];
-
-		if (d->recipient != r->offset)
-			continue;
-		buf_adds(out, "    ");
-		text_add_date(out, d->time);
-		buf_addc(out, '\n');
-		for (const char *text = d->text; *text != '\0';) {
-			size_t n = strcspn(text, "\r");
-
-			if (n > 0) {
-				buf_adds(out, "        ");
-				text_add_clean(out, text, n, VALUE_MAX);
-				buf_addc(out, '\n');
-			}
-			text += n + (text[n] != '\0');
-		}
-	}
-}
-
 static void recipient_add(struct buf *out, const struct shown *s, const struct control_recipient *r)
 {
 	const struct listed *e = entry_of(s, r);
@@ -136,7 +113,25 @@ static void recipient_add(struct buf *out, const struct shown *s, const struct c
 	}
 	if (e != NULL && e->answer != NULL)
 		line_add(out, "  Answer:", e->answer);
-	history_add(out, s, r);
+	for (size_t i = 0; i < s->control->diagnostic_count; i++) {
+		const struct control_diagnostic *d = &s->control->diagnostics[i];
+
+		if (d->recipient != r->offset)
+			continue;
+		buf_adds(out, "    ");
+		text_add_date(out, d->time);
+		buf_addc(out, '\n');
+		for (const char *text = d->text; *text != '\0';) {
+			size_t n = strcspn(text, "\r");
+
+			if (n > 0) {
+				buf_adds(out, "        ");
+				text_add_clean(out, text, n, VALUE_MAX);
+				buf_addc(out, '\n');
+			}
+			text += n + (text[n] != '\0');
+		}
+	}
 }
 
 static void text_form(struct buf *out, const struct shown *s, bool body)
@@ -175,10 +170,20 @@ static void text_form(struct buf *out, const struct shown *s, bool body)
 
 /* ---- for programs ---- */
 
-static void history_json(struct buf *out, const struct shown *s, const struct control_recipient *r)
+static void recipient_json(struct buf *out, const struct shown *s, const struct control_recipient *r)
 {
+	const struct listed *e = entry_of(s, r);
+	struct buf original = { 0 };
 	bool first = true;
 
+	buf_addc(out, '{');
+	json_string(out, "recipient", r->user);
+	json_string(out, "channel", r->channel);
+	json_string(out, "host", r->host);
+	json_string(out, "state", state_of(s, r));
+	json_string(out, "orcpt", r->orcpt != NULL && dsn_original(&original, r->orcpt) ? buf_str(&original) : NULL);
+	json_string(out, "answer", e != NULL ? e->answer : NULL);
+	json_known(out, "next_try", e != NULL ? e->next : 0);
 	buf_adds(out, ",\"history\":[");
 	for (size_t i = 0; i < s->control->diagnostic_count; i++) {
 		const struct control_diagnostic *d = &s->control->diagnostics[i];
@@ -191,22 +196,6 @@ static void history_json(struct buf *out, const struct shown *s, const struct co
 		first = false;
 	}
 	buf_addc(out, ']');
-}
-
-static void recipient_json(struct buf *out, const struct shown *s, const struct control_recipient *r)
-{
-	const struct listed *e = entry_of(s, r);
-	struct buf original = { 0 };
-
-	buf_addc(out, '{');
-	json_string(out, "recipient", r->user);
-	json_string(out, "channel", r->channel);
-	json_string(out, "host", r->host);
-	json_string(out, "state", state_of(s, r));
-	json_string(out, "orcpt", r->orcpt != NULL && dsn_original(&original, r->orcpt) ? buf_str(&original) : NULL);
-	json_string(out, "answer", e != NULL ? e->answer : NULL);
-	json_known(out, "next_try", e != NULL ? e->next : 0);
-	history_json(out, s, r);
 	buf_addc(out, '}');
 	buf_free(&original);
 }

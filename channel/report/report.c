@@ -299,40 +299,11 @@ static void compose_status(struct composer *c)
 
 /* ---- words for people ---- */
 
-static void add_outcome(struct buf *text, const struct report_recipient *r, const struct said *said)
-{
-	const char *remote = said->mta.len > 0 ? said->mta.data : NULL;
-	struct buf status = { 0 };
-
-	add_status(&status, r);
-	switch (r->action) {
-	case REPORT_FAILED:
-	case REPORT_DELAYED:
-		if (said->code.len > 0 && remote != NULL)
-			buf_addf(text, "%s ", said->code.data);
-		buf_addf(text, "%s ", buf_str(&status));
-		if (said->words.len > 0)
-			buf_adds(text, said->words.data);
-		else
-			buf_adds(text, r->action == REPORT_FAILED ? "delivery has failed" : "delivery was put off");
-		break;
-	case REPORT_DELIVERED:
-		buf_adds(text, "delivered");
-		break;
-	case REPORT_RELAYED:
-		buf_adds(text, "passed on to the next server, which may not report any further");
-		break;
-	case REPORT_EXPANDED:
-		buf_adds(text, "passed on to the members of a list");
-		break;
-	}
-	buf_free(&status);
-}
-
 static void add_recipient_words(const struct composer *c, struct buf *out, const struct report_recipient *r)
 {
 	struct said said = said_about(r);
-	struct buf text = { 0 }, type = { 0 }, original = { 0 };
+	struct buf text = { 0 }, type = { 0 }, original = { 0 }, status = { 0 };
+	const char *remote;
 
 	buf_addc(&text, '<');
 	text_add_clean_string(&text, r->address, ADDRESS_CAP);
@@ -345,7 +316,30 @@ static void add_recipient_words(const struct composer *c, struct buf *out, const
 	}
 	lines_add_wrapped(out, "  ", WORDS_WIDTH, buf_str(&text), text.len);
 	buf_clear(&text);
-	add_outcome(&text, r, &said);
+	remote = said.mta.len > 0 ? said.mta.data : NULL;
+	add_status(&status, r);
+	switch (r->action) {
+	case REPORT_FAILED:
+	case REPORT_DELAYED:
+		if (said.code.len > 0 && remote != NULL)
+			buf_addf(&text, "%s ", said.code.data);
+		buf_addf(&text, "%s ", buf_str(&status));
+		if (said.words.len > 0)
+			buf_adds(&text, said.words.data);
+		else
+			buf_adds(&text, r->action == REPORT_FAILED ? "delivery has failed" : "delivery was put off");
+		break;
+	case REPORT_DELIVERED:
+		buf_adds(&text, "delivered");
+		break;
+	case REPORT_RELAYED:
+		buf_adds(&text, "passed on to the next server, which may not report any further");
+		break;
+	case REPORT_EXPANDED:
+		buf_adds(&text, "passed on to the members of a list");
+		break;
+	}
+	buf_free(&status);
 	lines_add_wrapped(out, "      ", WORDS_WIDTH, buf_str(&text), text.len);
 	buf_clear(&text);
 	if (said.mta.len > 0)
@@ -681,15 +675,6 @@ static const char *host_of(const struct report_settings *s)
 	return s->host;
 }
 
-static void make_marker(struct composer *c)
-{
-	buf_adds(&c->marker, "=_");
-	for (const char *p = c->message->spool_id; *p != '\0' && c->marker.len < 40; p++)
-		if ((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z'))
-			buf_addc(&c->marker, *p);
-	buf_addc(&c->marker, '_');
-}
-
 static enum report_result write_all(struct composer *c, const char *subject, const char *from)
 {
 	bool words8, status8, header8;
@@ -726,7 +711,11 @@ enum report_result report_compose(const struct report *report, const struct repo
 	struct values values;
 	enum report_result result;
 
-	make_marker(&c);
+	buf_adds(&c.marker, "=_");
+	for (const char *p = c.message->spool_id; *p != '\0' && c.marker.len < 40; p++)
+		if ((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z'))
+			buf_addc(&c.marker, *p);
+	buf_addc(&c.marker, '_');
 	make_values(&c, &values);
 	form_fill(&subject, form.subject, values.of);
 	text_add_clean(&clean, buf_str(&subject), subject.len, SUBJECT_CAP + 200);

@@ -19,11 +19,6 @@ void report_settings_init(struct report_settings *s, const char *host)
 	*s = (struct report_settings){ .host = xstrdup(host), .max = REPORT_MAX_DEFAULT };
 }
 
-static bool report_settings_has(const char *name)
-{
-	return strcmp(name, "postmaster") == 0 || strcmp(name, "report-from") == 0 || strcmp(name, "report-max") == 0;
-}
-
 /* user@domain and nothing round it: it goes into a header, and into a command. */
 static bool is_address(const char *s)
 {
@@ -94,7 +89,8 @@ static bool take_line(struct report_settings *s, const struct conf_text *text)
 		length--;
 	name = xstrndup(text->line, (size_t)(equals - text->line));
 	value = xstrndup(equals + 1, length - (size_t)(equals - text->line) - 1);
-	ok = !conf_has_nul(text) || !report_settings_has(name);
+	ok = !conf_has_nul(text) || (strcmp(name, "postmaster") != 0 && strcmp(name, "report-from") != 0 &&
+	                             strcmp(name, "report-max") != 0);
 	if (!ok)
 		buf_adds(&trouble, "the line holds a NUL byte");
 	ok = ok && set(s, name, value, &trouble);

@@ -162,21 +162,6 @@ bool client_is_over(const struct client *c)
 
 /* ---- the log ---- */
 
-static void log_queued(const struct client *c, const struct spool_draft *draft)
-{
-	struct logline line = { 0 };
-
-	for (size_t i = 0; i < c->envelope.recipient_count; i++)
-		unserved_warn(c->envelope.recipients[i].channel, c->envelope.recipients[i].host);
-	if (!c->intake->verbose && !logline_is_heard())
-		return;
-	event_queued(&line, c->intake->json, draft, c->shown, server_with(&c->server));
-	logline_send(&line);
-	if (c->intake->verbose)
-		complain("%s", buf_str(&line.text));
-	logline_free(&line);
-}
-
 /* ---- MAIL and RCPT ---- */
 
 /* Why no message of so many bytes can be taken now; NULL if there is room. */
@@ -388,21 +373,6 @@ static void add_recipients(struct client *c)
 	free(from);
 }
 
-static void make_envelope(struct client *c)
-{
-	const struct server *s = &c->server;
-	const char *sender = s->envelope.sender;
-	bool is_null = *sender == '\0';
-
-	c->envelope = (struct spool_envelope){
-		.sender_channel = is_null ? "error" : "local", .sender_host = is_null ? "<>" : sender,
-		.sender = is_null ? "<>" : sender, .sender_privilege = c->intake->privilege,
-		.ret = s->envelope.ret, .envid = s->envelope.envid,
-		.client = pool_format(&c->pool, "%s (%s)", s->helo, c->shown), .with = server_with(s),
-	};
-	add_recipients(c);
-}
-
 static void refuse_for(struct client *c, int status)
 {
 	if (status == EX_DATAERR)
@@ -414,8 +384,17 @@ static void refuse_for(struct client *c, int status)
 static void begin_message(struct client *c)
 {
 	int status = EX_OK;
+	const struct server *s = &c->server;
+	const char *sender = s->envelope.sender;
+	bool is_null = *sender == '\0';
 
-	make_envelope(c);
+	c->envelope = (struct spool_envelope){
+		.sender_channel = is_null ? "error" : "local", .sender_host = is_null ? "<>" : sender,
+		.sender = is_null ? "<>" : sender, .sender_privilege = c->intake->privilege,
+		.ret = s->envelope.ret, .envid = s->envelope.envid,
+		.client = pool_format(&c->pool, "%s (%s)", s->helo, c->shown), .with = server_with(s),
+	};
+	add_recipients(c);
 	if (find_no_room(c->intake, c->server.envelope.size) != NULL)
 		status = EX_CANTCREAT;
 	else if (c->envelope.recipient_count > 0)
@@ -637,9 +616,18 @@ void client_committed(struct client *c, struct spool_draft *draft)
 {
 	if (spool_status(draft) == EX_OK) {
 		char *text = xasprintf("queued as %s", spool_id(draft));
+		struct logline line = { 0 };
 
 		c->intake->figures.messages++;
-		log_queued(c, draft);
+		for (size_t i = 0; i < c->envelope.recipient_count; i++)
+			unserved_warn(c->envelope.recipients[i].channel, c->envelope.recipients[i].host);
+		if (c->intake->verbose || logline_is_heard()) {
+			event_queued(&line, c->intake->json, draft, c->shown, server_with(&c->server));
+			logline_send(&line);
+			if (c->intake->verbose)
+				complain("%s", buf_str(&line.text));
+			logline_free(&line);
+		}
 		notify_send(spool_job(draft));
 		server_answer(&c->server, 250, "2.0.0", text);
 		free(text);

@@ -45,15 +45,6 @@ static bool keep_line(struct incoming *in, const char *line, size_t n)
 	return true;
 }
 
-/* Closes the gap that shortened lines have left between header and rest. */
-static void join(struct incoming *in, size_t rest)
-{
-	if (rest == in->header)
-		return;
-	memmove(in->bytes.data + in->header, in->bytes.data + rest, in->bytes.len - rest);
-	in->bytes.len -= rest - in->header;
-}
-
 /* The LF of the next line; NULL if it is not there yet. */
 static const char *line_end(struct incoming *in)
 {
@@ -160,7 +151,13 @@ enum incoming_result incoming_header(struct incoming *in, struct buf *why)
 		}
 		in->blank = lf != NULL && n == 0;
 		if (in->blank || (field_name(line, n) == 0 && (in->line == 0 || !is_continuation(line, n)))) {
-			join(in, in->blank ? next : in->at);
+			size_t rest = in->blank ? next : in->at;
+
+			/* closes the gap that shortened lines have left between header and rest */
+			if (rest != in->header) {
+				memmove(in->bytes.data + in->header, in->bytes.data + rest, in->bytes.len - rest);
+				in->bytes.len -= rest - in->header;
+			}
 			in->complete = true;
 			return INCOMING_COMPLETE;
 		}
@@ -264,17 +261,6 @@ static void value_add(struct buf *out, const char *field, size_t n)
 	text_add_clean(out, field + skip, n - skip, 900);
 }
 
-static void from_add(struct buf *out, const struct completion *c)
-{
-	if (strcmp(c->sender, "<>") == 0) {
-		buf_addf(out, "From:\tMAILER-DAEMON@%s\n", c->host);
-		return;
-	}
-	buf_adds(out, "From:\t");
-	text_add_address(out, c->sender);
-	buf_addc(out, '\n');
-}
-
 void header_complete(struct buf *out, const char *header, size_t length, const struct completion *c,
                      struct buf *message_id)
 {
@@ -299,8 +285,15 @@ void header_complete(struct buf *out, const char *header, size_t length, const s
 			value_add(message_id, field, n);
 		buf_add(out, field, n);
 	}
-	if (!from)
-		from_add(out, c);
+	if (!from) {
+		if (strcmp(c->sender, "<>") == 0)
+			buf_addf(out, "From:\tMAILER-DAEMON@%s\n", c->host);
+		else {
+			buf_adds(out, "From:\t");
+			text_add_address(out, c->sender);
+			buf_addc(out, '\n');
+		}
+	}
 	if (!date) {
 		buf_adds(out, "Date:\t");
 		text_add_date(out, c->now);

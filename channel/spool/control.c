@@ -65,26 +65,6 @@ static bool flags_line(struct parser *p, const char *value)
 	return true;
 }
 
-static bool message_line(struct parser *p, const char *value)
-{
-	/* it becomes part of a path */
-	if (!isdigit((unsigned char)*value) || strchr(value, '/') != NULL)
-		return damaged(p, "a message file name that begins with a digit");
-	p->control->message = value;
-	return true;
-}
-
-static bool body_line(struct parser *p, const char *value)
-{
-	uint64_t offset;
-
-	if (!parse_number(skip_blanks(value), INT64_MAX, &offset))
-		return damaged(p, "the body's offset");
-	p->control->body_offset = (off_t)offset;
-	p->has_body_offset = true;
-	return true;
-}
-
 static bool sender_line(struct parser *p, char *value)
 {
 	struct control *c = p->control;
@@ -163,27 +143,6 @@ static bool recipient_line(struct parser *p, char *line, char *value)
 	return true;
 }
 
-/* An N line belongs to the recipient right above it and to no other (spool.md section 6). */
-static bool dsn_line(struct parser *p, char *line, char *value)
-{
-	struct control_recipient *r;
-
-	if (p->current == CONTROL_NONE)
-		return true;
-	r = &p->control->recipients[p->current];
-	r->dsn_offset = line - p->control->bytes;
-	dsn_parse(value, r);
-	return true;
-}
-
-static void return_size_line(struct control *c, const char *value)
-{
-	if (ascii_equal(value, "FULL"))
-		c->return_size = "FULL";
-	else if (ascii_equal(value, "HDRS"))
-		c->return_size = "HDRS";
-}
-
 static void diagnostic_line(struct parser *p, char *line)
 {
 	struct control *c = p->control;
@@ -201,6 +160,8 @@ static bool field(struct parser *p, char *line, char *end)
 {
 	struct control *c = p->control;
 	char *value = end - line >= 2 ? line + 2 : end;
+	uint64_t offset;
+	struct control_recipient *r;
 
 	if (strchr("@violsrNRn", *line) != NULL && *line != '\0' && strlen(line) != (size_t)(end - line))
 		return damaged(p, "a line without NUL bytes");
@@ -208,14 +169,36 @@ static bool field(struct parser *p, char *line, char *end)
 		p->current = CONTROL_NONE;
 	switch (*line) {
 	case '@': return flags_line(p, value);
-	case 'i': return message_line(p, value);
-	case 'o': return body_line(p, value);
+	case 'i':
+		/* it becomes part of a path */
+		if (!isdigit((unsigned char)*value) || strchr(value, '/') != NULL)
+			return damaged(p, "a message file name that begins with a digit");
+		p->control->message = value;
+		return true;
+	case 'o':
+		if (!parse_number(skip_blanks(value), INT64_MAX, &offset))
+			return damaged(p, "the body's offset");
+		p->control->body_offset = (off_t)offset;
+		p->has_body_offset = true;
+		return true;
 	case 's': return sender_line(p, value);
 	case 'r': return recipient_line(p, line, value);
-	case 'N': return dsn_line(p, line, value);
+	case 'N':
+		/* an N line belongs to the recipient right above it and to no other (spool.md section 6) */
+		if (p->current == CONTROL_NONE)
+			return true;
+		r = &p->control->recipients[p->current];
+		r->dsn_offset = line - p->control->bytes;
+		dsn_parse(value, r);
+		return true;
 	case 'v': c->verbose = value; break;
 	case 'l': c->log_ident = value; break;
-	case 'R': return_size_line(c, value); break;
+	case 'R':
+		if (ascii_equal(value, "FULL"))
+			c->return_size = "FULL";
+		else if (ascii_equal(value, "HDRS"))
+			c->return_size = "HDRS";
+		break;
 	case 'n': c->envid = value; break;
 	case 'd': diagnostic_line(p, line); break;
 	case 'T': p->etrn = true; break;

@@ -5,14 +5,10 @@
 
 #include "lib/parse.h"
 
-static bool has_sender(const struct control *c, const struct control_recipient *r)
-{
-	return r->sender != CONTROL_NONE && control_return_path(&c->senders[r->sender])[0] != '\0';
-}
-
 bool telling_wants_failure(const struct control *c, const struct control_recipient *r)
 {
-	return r->tag == TAG_FAILED && (!r->notify_given || (r->notify & NOTIFY_FAILURE) || !has_sender(c, r));
+	return r->tag == TAG_FAILED && (!r->notify_given || (r->notify & NOTIFY_FAILURE) || r->sender == CONTROL_NONE ||
+	                                control_return_path(&c->senders[r->sender])[0] == '\0');
 }
 
 enum telling telling_due(const struct control *c, const struct control_recipient *r, const struct control_diagnostic *last)
