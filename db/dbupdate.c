@@ -127,7 +127,7 @@ static void warn_of_invisible(const char *where, const char *key, size_t key_len
 	struct buf text = { 0 };
 	size_t at;
 
-	if (text_warn_of_invisible("key", key, key_length, &at, &text))
+	if (text_warn_of_key(key, key_length, &at, &text))
 		complain("%s: warning: %s", where, buf_str(&text));
 	buf_clear(&text);
 	if (text_warn_of_invisible("value", value, length, &at, &text))

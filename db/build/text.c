@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "db/grammar/address.h"
+#include "db/grammar/idn.h"
 #include "lib/alloc.h"
 #include "lib/text.h"
 
@@ -120,6 +121,26 @@ bool text_warn_of_invisible(const char *what, const char *bytes, size_t n, size_
 	return code != 0;
 }
 
+bool text_warn_of_key(const char *key, size_t n, size_t *at, struct buf *out)
+{
+	const char *sign = memrchr(key, '@', n), *domain = sign != NULL ? sign + 1 : key;
+	struct buf form = { 0 };
+	bool has_other = false;
+
+	if (text_warn_of_invisible("key", key, n, at, out))
+		return true;
+	/* who asks with small letters does not find it, and that is how a domain is written anywhere else */
+	n -= (size_t)(domain - key);
+	if ((sign != NULL || memchr(domain, '.', n) != NULL) && text_is_eightbit(domain, n))
+		has_other = idn_other_form(domain, strcspn(domain, ":") < n ? strcspn(domain, ":") : n, IDN_U_LABELS, &form);
+	if (has_other)
+		buf_addf(out, "the domain of the key has capitals above ASCII, or letters that are put together, and is found only as it stands; "
+		         "write %s", buf_str(&form));
+	*at = (size_t)(domain - key);
+	buf_free(&form);
+	return has_other;
+}
+
 static void finish(struct parser *p, struct record *record)
 {
 	struct text_reader *reader = p->reader;
@@ -133,7 +154,7 @@ static void finish(struct parser *p, struct record *record)
 		struct buf text = { 0 };
 		size_t at;
 
-		if (text_warn_of_invisible("key", record->key, record->key_length, &at, &text))
+		if (text_warn_of_key(record->key, record->key_length, &at, &text))
 			tell(p, true, record->line, 0, "%s", buf_str(&text));
 		buf_clear(&text);
 		if (text_warn_of_invisible("value", record->value, record->value_length, &at, &text))

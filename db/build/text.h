@@ -43,6 +43,9 @@ size_t text_unquote(char *key, size_t n);
  */
 bool text_warn_of_invisible(const char *what, const char *bytes, size_t n, size_t *at, struct buf *out);
 
+/* The same of a key, and of the domain in it if it is written otherwise than who asks for it would write it. */
+bool text_warn_of_key(const char *key, size_t n, size_t *at, struct buf *out);
+
 /*
  * Looks at one value.  False if it is wrong: *why is a constant text and *offset the byte of the value it is
  * about.  *is_warning may be set to let it pass.

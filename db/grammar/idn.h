@@ -10,14 +10,16 @@
 
 #include "lib/buf.h"
 
-/*
- * Adds the other way to write a domain of n bytes: A-labels for one that holds U-labels, U-labels for one that holds
- * A-labels, ASCII letters in lower case.  A dot in front stays.  False, and nothing is added, for a domain that has one
- * way to be written, for what IDNA2008 does not permit (capitals above ASCII among it), and without libidn2.
- */
-bool idn_other_form(const char *domain, size_t n, struct buf *out);
+enum idn_form { IDN_A_LABELS, IDN_U_LABELS };
 
-/* True if both are one domain, whatever the case of ASCII letters. */
+/*
+ * Adds another way to write a domain of n bytes, with A-labels or with U-labels, all letters in lower case, also those above ASCII (UTS
+ * 46).  A dot in front stays.  False, and nothing is added, if it is written that way but for the case of ASCII letters, for what cannot
+ * be a domain, and without libidn2.
+ */
+bool idn_other_form(const char *domain, size_t n, enum idn_form form, struct buf *out);
+
+/* True if both are one domain, whatever the case of letters. */
 bool idn_equal(const char *a, const char *b);
 
 #endif

@@ -142,10 +142,10 @@ static enum map_answer try_exactly(struct search *s, const char *key, const char
 }
 
 /*
- * The key with its domain written the other way: what stands behind its last '@', or all of it, up to a ':' (":sender").
- * NULL if there is no other way.
+ * The key with its domain written in this other way: what stands behind its last '@', or all of it, up to a ':' (":sender").
+ * NULL if there is none.
  */
-static const char *other_form(struct search *s, const char *key)
+static const char *other_form(struct search *s, const char *key, enum idn_form form)
 {
 	const char *at = strrchr(key, '@'), *domain = at != NULL ? at + 1 : key;
 	size_t n = strcspn(domain, ":");
@@ -153,7 +153,7 @@ static const char *other_form(struct search *s, const char *key)
 
 	buf_clear(other);
 	buf_add(other, key, (size_t)(domain - key));
-	if (!idn_other_form(domain, n, other))
+	if (!idn_other_form(domain, n, form, other))
 		return NULL;
 	fold_from(other, (size_t)(domain - key), s->from->options.fold);
 	buf_adds(other, domain + n);
@@ -163,10 +163,16 @@ static const char *other_form(struct search *s, const char *key)
 /* Looks up one key, with U-labels and with A-labels. */
 static enum map_answer try_key(struct search *s, const char *key, const char *part, size_t n)
 {
+	static const enum idn_form forms[] = { IDN_A_LABELS, IDN_U_LABELS };
 	enum map_answer answer = try_exactly(s, key, part, n);
-	const char *other = answer == MAP_NOT_FOUND ? other_form(s, key) : NULL;
 
-	return other != NULL ? try_exactly(s, other, part, n) : answer;
+	for (size_t i = 0; i < sizeof forms / sizeof forms[0] && answer == MAP_NOT_FOUND; i++) {
+		const char *other = other_form(s, key, forms[i]);
+
+		if (other != NULL)
+			answer = try_exactly(s, other, part, n);
+	}
+	return answer;
 }
 
 static enum map_answer try_whole(struct search *s, const char *key)

@@ -42,10 +42,15 @@ SKIP: {
 				is run([$dblookup, '-t', $type, '-l', $map, "ann\@$domain"])->{out}, "one\n", "$type: an address finds its entry";
 				is run([$dblookup, '-t', $type, '-l', $map, $domain])->{out}, "domain\n", '... and a domain';
 			}
-			is run([$dblookup, '-t', $type, '-l', $map, "B\xc3\x9ccher.test"])->{status}, 1,
-				'... a capital above ASCII is another letter';
+			is run([$dblookup, '-t', $type, '-l', $map, "B\xc3\x9cCHER.test"])->{out}, "domain\n", '... a capital above ASCII is one';
+			is run([$dblookup, '-t', $type, '-l', $map, "ann\@B\xc3\x9ccher.test"])->{out}, "one\n", '... in an address, too';
 		}
 	}
+	spew("$dir/capitals", "ann\@B\xc3\x9ccher.test one\n\xc3\x84nne\@$u two\n\xc3\x84rger three\n");
+	my $said = run([$newdb, '-s', '-l', "$dir/capitals"]);
+	is $said->{status}, 0, 'a key whose domain has a capital above ASCII is taken';
+	like $said->{err}, qr/\A[^\n]*capitals:1[^\n]*: warning: the domain of the key has capitals above ASCII[^\n]*; write \Q$u\E\n\z/, '... with a warning, and no other one';
+	like run([$dbupdate, "$dir/capitals", 'set', "bob\@B\xc3\x9ccher.test", 'b'])->{err}, qr/warning: the domain of the key has capitals/, '... also of dbupdate';
 	spew("$dir/routes", "$a lmtp!node\n");
 	spew("$dir/full", "ann\@$u bob\@elsewhere.test\n");
 	spew("$dir/localnames", "$u $u\n");
@@ -58,8 +63,12 @@ SKIP: {
 			'a route is found in either form, and the address stays as it was written';
 		like run([@route, "ann\@$domain"])->{out}, qr/\tbob\@elsewhere\.test\n/, '... an alias as well';
 	}
+	for my $domain ("B\xc3\x9cCHER.test", "bu\xcc\x88cher.test") {
+		is run([@route, "carl\@$domain"])->{out} =~ s/.*\tlmtp\tnode\t.*\n/found/r, 'found', 'and a route in capitals, or in letters that are put together';
+	}
 	my @ours = ($dblookup, '-f', "$dir/dbases.conf", '-o', "hostname=$u", '-r');
 	is run([@ours, "nobody-there\@$a"])->{out}, "nobody-there\@$a\terror\tnosuchuser\tnobody-there\@$a\n",
 		'our own name is ours in either form';
+	like run([@ours, "nobody-there\@B\xc3\x9cCHER.TEST"])->{out}, qr/\terror\tnosuchuser\t/, '... and in capitals';
 }
 done_testing;

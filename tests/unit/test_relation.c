@@ -147,8 +147,10 @@ static void u_labels_and_a_labels_of_a_domain_find_each_other(void **state)
 	     "\xc3\xa4@" BUECHER ".test:sender \xc3\xa4@xn--bcher-kva.test:sender", NULL, NULL);
 	asks("-ld pathalias", ".xn--bcher-kva.test=x;", "a." BUECHER ".test", 0, QUESTION_ALL, "a." BUECHER ".test "
 	     "a.xn--bcher-kva.test .a." BUECHER ".test .a.xn--bcher-kva.test ." BUECHER ".test .xn--bcher-kva.test", "x", "a");
-	/* capitals above ASCII are other letters, as everywhere in maps; what is no A-label means itself alone */
-	asks("-l", "", "B\xc3\x9c" "CHER.test", 0, QUESTION_ALL, "b\xc3\x9c" "cher.test", NULL, NULL);
+	/* capitals above ASCII are those of a domain's letters; what is no A-label means itself alone */
+	asks("-l", "", "B\xc3\x9c" "CHER.test", 0, QUESTION_ALL, "b\xc3\x9c" "cher.test xn--bcher-kva.test " BUECHER ".test", NULL, NULL);
+	asks("-l", "\xc3\x84@" BUECHER ".test=x;", "\xc3\x84@B\xc3\x9c" "CHER.test", 0, QUESTION_ALL,
+	     "\xc3\x84@b\xc3\x9c" "cher.test \xc3\x84@xn--bcher-kva.test \xc3\x84@" BUECHER ".test", "x", "\xc3\x84@b\xc3\x9c" "cher.test");
 	asks("-l", "", "xn--0.test", 0, QUESTION_ALL, "xn--0.test", NULL, NULL);
 	asks("-l", "", "\xff.test", 0, QUESTION_ALL, "\xff.test", NULL, NULL);
 	asks("-l", "", "a-b.test", 0, QUESTION_ALL, "a-b.test", NULL, NULL);
