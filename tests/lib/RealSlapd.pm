@@ -254,7 +254,7 @@ moduleload syncprov
 moduleload retcode
 sizelimit unlimited
 $tls
-authz-regexp "gidNumber=[0-9]+\\+uidNumber=$>,cn=peercred,cn=external,cn=auth" "$reader"
+authz-regexp "gidNumber=[0-9]+[+]uidNumber=$>,cn=peercred,cn=external,cn=auth" "$reader"
 $self->{global}
 database mdb
 maxsize 2147483648
