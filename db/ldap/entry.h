@@ -25,6 +25,7 @@ struct ldap_attribute {
 
 struct ldap_entry {
 	char *dn;
+	bool is_cut;      /* the large attributes of a very large entry were left out (sieve.h) */
 	struct ldap_attribute *attributes;
 	size_t count;
 };

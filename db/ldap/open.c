@@ -7,6 +7,7 @@
 
 #include "config.h"
 #include "db/ldap/cutoff.h"
+#include "db/ldap/sieve.h"
 #include "lib/clock.h"
 
 #if HAVE_SASL
@@ -326,6 +327,13 @@ static bool never_block(LDAP *ld)
 	ldap_get_option(ld, LDAP_OPT_DESC, &fd);
 	flags = fcntl(fd, F_GETFL);
 	return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) >= 0;
+}
+
+bool ldap_bear_large_entries(LDAP *ld)
+{
+	Sockbuf *sb = NULL;
+
+	return ldap_get_option(ld, LDAP_OPT_SOCKBUF, &sb) == LDAP_OPT_SUCCESS && sieve_begin(sb, LDAP_LARGEST_MESSAGE);
 }
 
 static LDAP *open_server(const struct ldap_access *a, const char *uri, int64_t deadline, struct buf *why)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "db/build/text.h"
+#include "db/ldap/open.h"
 #include "lib/alloc.h"
 #include "lib/hash.h"
 #include "lib/settings.h"
@@ -154,6 +155,10 @@ bool rule_apply(const struct sync_rule *rule, const struct ldap_entry *entry, ch
 	bool ok = true;
 
 	*yield = (struct yield){ 0 };
+	if (entry->is_cut) {
+		buf_addf(why, "it is of more than %d MB", LDAP_LARGEST_MESSAGE >> 20);
+		return false;
+	}
 	if (other != NULL) {
 		buf_addf(why, "the server sent attribute %s, which was not asked for by this name; use the server's names", other);
 		return false;

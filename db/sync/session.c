@@ -143,8 +143,12 @@ struct session *session_open(const struct syncconf *conf, struct copy *copy, enu
 	s->ld = ldap_open_any(&conf->access, server, clock_ms() + conf->access.timeout * 1000, why);
 	s->server = *server;
 	s->heard = s->progress = clock_ms();
-	if (s->ld != NULL)
+	if (s->ld != NULL) {
 		ldap_set_option(s->ld, LDAP_OPT_DEREF, &never);
+		code = ldap_bear_large_entries(s->ld) ? LDAP_SUCCESS : LDAP_NO_MEMORY;
+	}
+	if (code != LDAP_SUCCESS)
+		explain(s, 0, code, why);
 	for (size_t i = 0; s->ld != NULL && i < conf->rule_count && code == LDAP_SUCCESS; i++) {
 		code = send_question(s, i);
 		if (code != LDAP_SUCCESS)
@@ -608,8 +612,7 @@ static enum session_news lost(struct session *s, int error, struct buf *why)
 {
 	buf_addf(why, "%s: ", server_name(s));
 	if (error == ERANGE) {
-		buf_addf(why, "has an entry, or another message, of more than %d MB; it must go, or the filter leave it out, before anything can "
-		         "be copied", LDAP_LARGEST_MESSAGE >> 20);
+		buf_addf(why, "has sent a message of more than %d MB that is no entry, as no directory should", LDAP_LARGEST_MESSAGE >> 20);
 		return SESSION_REFUSED;
 	}
 	ldap_explain(s->ld, LDAP_SERVER_DOWN, why);

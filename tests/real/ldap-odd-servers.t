@@ -211,16 +211,27 @@ subtest 'one entry takes no more than its share' => sub {
 	is $sync->find($many[0]), "error!hold!$many[0]", 'as such keys are';
 };
 
-subtest 'an entry beyond the limit of a message is told as such' => sub {
+subtest 'an entry beyond the limit of a message cannot be used; the others are copied' => sub {
 	my @many = map { "a$_" . 'x' x 1000 . '@x.example' } 1 .. 17000;
+	my $big = 1;
 	my $odd = OddDirectory->new(sub ($search) {
-		return (OddDirectory::entry($search, 1, 1, mail => \@many, maildrop => ['a@y.example']),
+		return (OddDirectory::account($search, 1), OddDirectory::account($search, 2, mail => \@many), OddDirectory::account($search, 3),
 			$search->{sync} ? OddDirectory::sync_done($search, $cookie) : OddDirectory::done($search, 0));
 	});
-	my $sync = ldapsync($odd->uri, rules => "rule aliases\nbase $base\nfilter (objectClass=*)\nkey {mail}\nvalue {maildrop}\nvalues many\n");
-	my ($exit, $said) = $sync->once;
+	my $sync = ldapsync($odd->uri);
+	for my $run (1 .. 2) {
+		my ($exit, $said) = $sync->once;
+		is $exit, 65, "run $run";
+		like $said, qr/^ldapsync: rule accounts: "cn=e2,[^"]*": it is of more than 16 MB$/m, '... it is named';
+		is join(' ', sort keys $sync->map->%*), 'user1@x.example user3@x.example', '... and the others are there';
+	}
+};
+
+subtest 'another message beyond the limit is told as such' => sub {
+	my $odd = OddDirectory->new(sub ($search) { return OddDirectory::tlv(0x30, "\x02\x01\x01" . 'x' x (17 << 20)) });
+	my ($exit, $said) = ldapsync($odd->uri)->once;
 	is $exit, 75;
-	like $said, qr/\Q@{[$odd->uri]}\E: has an entry, or another message, of more than 16 MB/;
+	like $said, qr/\Q@{[$odd->uri]}\E: has sent a message of more than 16 MB that is no entry/;
 };
 
 # slapd without contextCSN is a replica that its provider is filling: there is a part of the entries, and nothing tells that it is one.

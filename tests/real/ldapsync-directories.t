@@ -110,6 +110,30 @@ subtest 'the time limit of the server, while it lists or refreshes, is told, and
 	}
 };
 
+subtest 'an entry of more than 16 MB, which the postmaster of one domain can make, keeps nobody else from the map' => sub {
+	my $large = sub ($name) {
+		my $long = 'x' x 200;
+		return RealSlapd::account($name, mail => [map { "$name$_-$long\@$domain" } 1 .. 85000]);
+	};
+	my $slapd = RealSlapd->new(users => 3, aliases => 0, ldif => $large->('large'))->start;
+	for my $access ('', 'ldaps') {
+		my $sync = LdapSync->new($slapd, $access ? (access => "uri @{[$slapd->uri('ldaps')]}\ntls_ca_cert_file @{[$slapd->ca]}\n"
+			. "binddn $RealSlapd::reader\npasswd $RealSlapd::reader_password\n") : ());
+		my $expected = sub { my $all = $sync->expected; delete $all->@{grep { /^large/ } keys %$all}; $all };
+		my ($exit, $said) = $sync->once;
+		is $exit, 65, "$access a first copy";
+		like $said, qr/^ldapsync: rule accounts: "mail=large\@$domain,[^"]*": it is of more than 16 MB$/m, '... names it';
+		is $sync->difference($expected->()), '', '... and has all others';
+		$sync->start;
+		ok $sync->hears(qr/^compared/m, 20 * $slow), 'one that stays';
+		like $sync->said, qr/"mail=large\@$domain,[^"]*": it is of more than 16 MB$/m, '... names it, too';
+		$slapd->change("dn: mail=large\@$domain,$tree\nchangetype: modify\nreplace: mailbox\nmailbox: other\n\n");
+		$slapd->add_account("later$access");
+		is $sync->difference_after(20 * $slow, $expected->()), '', '... and goes on when it is changed';
+		is $sync->stop, 0;
+	}
+};
+
 subtest 'SASL with a password' => sub {
 	my $slapd = RealSlapd->new(users => 20, aliases => 0,
 		global => "authz-regexp \"uid=([^,]+),(cn=[^,]+,)?cn=[^,]+,cn=auth\" \"cn=\$1,$RealSlapd::suffix\"\nsasl-host localhost\npassword-hash {CLEARTEXT}\n")->start;
