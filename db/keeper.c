@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
@@ -78,6 +79,24 @@ void keeper_free(struct keeper *k)
 	beside_free(&k->beside);
 }
 
+static const char *const keepers[] = { "ldapsync", "sqlsync" };
+
+/* Two programs that keep one map would undo each other's changes without end. */
+static void refuse_others(const char *map, const char *suffix)
+{
+	for (size_t i = 0; i < sizeof keepers / sizeof keepers[0]; i++) {
+		struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+		char *path = xasprintf("%s.%s", map, keepers[i]);
+		int fd = strcmp(keepers[i], suffix) != 0 ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+
+		if (fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK)
+			die(EX_TEMPFAIL, "%s: process %ld, of %s, keeps this map already", map, (long)lock.l_pid, keepers[i]);
+		if (fd >= 0)
+			close(fd);
+		free(path);
+	}
+}
+
 void keeper_lock(const char *map, const char *suffix, const char *config)
 {
 	const int64_t deadline = clock_ms() + LOCK_MS;
@@ -98,12 +117,11 @@ void keeper_lock(const char *map, const char *suffix, const char *config)
 	}
 	kept_note(fd, config);
 	free(path);
+	refuse_others(map, suffix);
 }
 
 void keeper_warn(const char *map)
 {
-	static const char *const keepers[] = { "ldapsync", "sqlsync" };
-
 	for (size_t i = 0; i < sizeof keepers / sizeof keepers[0]; i++) {
 		char *path = xasprintf("%s.%s", map, keepers[i]);
 

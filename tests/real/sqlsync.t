@@ -4,6 +4,7 @@
 use v5.36;
 use lib "$ENV{SRC_DIR}/tests/lib";
 use Extent 'long';
+use Fcntl ();
 use File::Temp ();
 use IO::Handle;
 use IO::Socket::INET;
@@ -178,6 +179,18 @@ sub follows($database, $kind) {
 		like $said, qr/process \d+ keeps this map already/, 'in words';
 	}
 	is $sync->stop, 0, 'SIGTERM ends it';
+	if ($kind eq 'sqlite') {
+		open my $other, '+>', "$sync->{map}.ldapsync" or die;
+		# struct flock: F_WRLCK, SEEK_SET, all of it; of this process
+		my $lock = pack 's s x4 q q i x4', Fcntl::F_WRLCK, 0, 0, 0, 0;
+		fcntl $other, Fcntl::F_SETLK, $lock or die "fcntl: $!";
+		my ($exit, $said) = $sync->once;
+		is $exit, 75, 'a map that ldapsync keeps is not kept by sqlsync as well';
+		like $said, qr/^sqlsync: \S+: process $$, of ldapsync, keeps this map already$/m, '... in words';
+		close $other;
+		is +($sync->once)[0], 0, '... until that has ended';
+		unlink "$sync->{map}.ldapsync";
+	}
 	$sync->start;
 	$sync->sql('DELETE FROM u');
 	is $sync->ended(10 * $slow), 75, 'a table that was emptied ends it, and the map stays';
