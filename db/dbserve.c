@@ -1,5 +1,5 @@
 /*
- * dbserve: answers Postfix, Exim, sendmail and Dovecot from the maps.
+ * dbserve: answers Postfix, Exim and sendmail from the maps.
  */
 #include <errno.h>
 #include <poll.h>
@@ -42,7 +42,7 @@ static const struct option_help options_help[] = {
 static const struct program program = {
 	.name = "dbserve",
 	.synopsis = "[-V] [-B options] [-f dbases] [-m map] [-o name=value] ... [-T file] -L protocol:address ...",
-	.purpose = "Answers Postfix, Exim, sendmail and Dovecot from the maps.",
+	.purpose = "Answers Postfix, Exim and sendmail from the maps.",
 	.options = options_help,
 	.notes = "Maps that a client can name: a relation of DBASES, recipient, alias, transport, domain.\n"
 	         "Sockets that systemd has opened are served, too.  ZENV is the file that ZCONFIG names, or " ZCONFIG_PATH ".",

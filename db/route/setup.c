@@ -93,7 +93,7 @@ static bool set_named(struct router *r, const char *name, const char *value, str
 		return false;
 	}
 	buf_adds(why, "unknown setting; expected hostname, mydomain, localdoesdomain, ROUTEUSER_IN_ABNORMAL_UNIX, "
-	              "protocols, nofqlists, max_depth or max_addresses");
+	              "protocols, nofqlists, max_depth, max_addresses, postmaster, report-from or report-max");
 	return false;
 }
 
