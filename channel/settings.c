@@ -198,32 +198,41 @@ static bool set_log(struct settings *set, const char *value)
 	return set->transcript.json || strcmp(value, "keys") == 0;
 }
 
-/* CODE[/x.y.z]:temp|perm */
-static bool set_map_reply(struct settings *set, const char *value)
+/* CODE[/x.y.z]:temp|perm; text is cut up. */
+static bool parse_reply_rule(char *text, struct reply_rule *rule)
 {
-	static struct reply_rules rules;
-	static size_t capacity;
-	char *copy = xstrdup(value), *means = strchr(copy, ':'), *status;
-	struct reply_rule rule = { .outcome = OUTCOME_DEFERRED };
+	char *means = strchr(text, ':'), *status;
 	uint64_t code;
 
 	if (means == NULL)
 		return false;
 	*means++ = '\0';
-	status = strchr(copy, '/');
+	status = strchr(text, '/');
 	if (status != NULL)
 		*status++ = '\0';
 	/* one that no server could give would be a rule that never counts */
-	if (!parse_number(copy, 599, &code) || code < 400 || 
-	    (status != NULL && (*status == '\0' || reply_enhanced_length(status, *copy) != strlen(status))))
+	if (!parse_number(text, 599, &code) || code < 400 ||
+	    (status != NULL && (*status == '\0' || reply_enhanced_length(status, *text) != strlen(status))))
 		return false;
-	if (strcmp(means, "perm") == 0)
-		rule.outcome = OUTCOME_FAILED;
-	else if (strcmp(means, "temp") != 0)
+	if (strcmp(means, "perm") != 0 && strcmp(means, "temp") != 0)
 		return false;
-	rule.code = (int)code;
-	rule.status = status ? xstrdup(status) : "";
+	rule->outcome = *means == 'p' ? OUTCOME_FAILED : OUTCOME_DEFERRED;
+	rule->code = (int)code;
+	rule->status = status ? xstrdup(status) : "";
+	return true;
+}
+
+static bool set_map_reply(struct settings *set, const char *value)
+{
+	static struct reply_rules rules;
+	static size_t capacity;
+	char *copy = xstrdup(value);
+	struct reply_rule rule;
+	bool is_one = parse_reply_rule(copy, &rule);
+
 	free(copy);
+	if (!is_one)
+		return false;
 	rules.rules = xgrow((void *)rules.rules, rules.count, &capacity, sizeof *rules.rules);
 	((struct reply_rule *)rules.rules)[rules.count++] = rule;
 	set->session.dialogue.rules = &rules;

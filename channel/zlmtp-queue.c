@@ -184,10 +184,9 @@ static void print(struct buf *out)
 }
 
 /* Where something cannot be read it may be what is meant: that is not "nothing matches". */
-static int cannot_tell(const char *what, const char *why)
+static _Noreturn void cannot_tell(const char *what, const char *why)
 {
-	complain("%s: could not tell: %s", what, why);
-	return EX_TEMPFAIL;
+	die(EX_TEMPFAIL, "%s: could not tell: %s", what, why);
 }
 
 /* ---- list and summary ---- */
@@ -287,7 +286,8 @@ static int list_or_summary(const struct settings *set, bool summary)
 	if (all.trouble > 0 && (set->words == 0 || r.sums.trouble > 0))
 		return EX_DATAERR;
 	if (set->words > 0 && r.count == 0 && r.unclear != NULL)
-		return cannot_tell(set->verb, r.unclear);
+		cannot_tell(set->verb, r.unclear);
+	free(r.unclear);
 	return set->words > 0 && r.count == 0 ? 1 : EX_OK;
 }
 
@@ -329,11 +329,9 @@ static int show(const struct settings *set)
 	if (chosen.count == 0)
 		refuse_strangers(set);
 	if (chosen.count == 0 && chosen.unclear != NULL)
-		return cannot_tell(set->filter.id, chosen.unclear);
-	if (chosen.count == 0) {
-		complain("%s: no such message in the queue", set->filter.id);
-		return 1;
-	}
+		cannot_tell(set->filter.id, chosen.unclear);
+	if (chosen.count == 0)
+		die(1, "%s: no such message in the queue", set->filter.id);
 	listing_each(&all, keep_matching, &r);
 	for (size_t i = 0; i < r.part.count; i++)
 		if (strcmp(r.part.list[i].name, chosen.messages[0].job) == 0)
@@ -652,11 +650,9 @@ static int change(const struct settings *set, enum operation_verb verb)
 	if (!selection_is_clear(&s, &why))
 		die(EX_DATAERR, "%s", buf_str(&why));
 	if (s.count == 0 && s.unclear != NULL)
-		return cannot_tell(set->verb, s.unclear);
-	if (s.count == 0) {
-		complain("%s: nothing in the queue matches", set->verb);
-		return 1;
-	}
+		cannot_tell(set->verb, s.unclear);
+	if (s.count == 0)
+		die(1, "%s: nothing in the queue matches", set->verb);
 	if (verb == OPERATION_REMOVE) {
 		char answer[16];
 
@@ -700,11 +696,12 @@ static int run(const struct settings *set)
 
 int main(int argc, char **argv)
 {
-	struct settings set = { .patience = 60, .now = time(NULL) };
-	int status;
+	static struct settings set = { .patience = 60 };
 	static char *whole;
 	char *path, *here;
+	int status;
 
+	set.now = time(NULL);
 	process_begin(program.name);
 	/* the reader of a list may have seen enough */
 	signal(SIGPIPE, SIG_IGN);

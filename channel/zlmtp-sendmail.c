@@ -297,6 +297,7 @@ static int run_enqueue(const struct request *r)
 	child_end(pid, CHILD_LEAVE, CLOCK_NEVER, &status);
 	if (!WIFEXITED(status))
 		die(EX_TEMPFAIL, "enqueue was killed by signal %d", WTERMSIG(status));
+	free((char *)arguments[0]);
 	free(arguments);
 	if (WEXITSTATUS(status) == EX_OK && !written)
 		die(EX_SOFTWARE, "enqueue has not read the whole message");
@@ -356,11 +357,13 @@ static _Noreturn void be_runqueue(const char *how)
 int main(int argc, char **argv)
 {
 	const char *name = argc > 0 && strrchr(argv[0], '/') != NULL ? strrchr(argv[0], '/') + 1 : argv[0];
-	/* as mailq, a link to other sendmails */
-	struct request r = { .mode = name != NULL && strcmp(name, "mailq") == 0 ? 'p' : 'm', .dot_ends = true };
+	static struct request r = { .mode = 'm', .dot_ends = true };
 	int status = EX_OK;
 
 	process_begin(program.name);
+	/* as mailq, a link to other sendmails */
+	if (name != NULL && strcmp(name, "mailq") == 0)
+		r.mode = 'p';
 	log_program(program.name);
 	signal(SIGPIPE, SIG_IGN);
 	read_options(&r, argc, argv);

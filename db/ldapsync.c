@@ -594,6 +594,7 @@ static int dump_map(const struct sync *s)
 
 	if (status != EX_OK)
 		keeper_complain(&why);
+	buf_free(&why);
 	return status;
 }
 
@@ -607,6 +608,7 @@ static int make_first_copy(const struct sync *s, bool may_be_empty)
 		printf("%zu record%s\n", loading.records, loading.records == 1 ? "" : "s");
 	else
 		keeper_complain(&why);
+	buf_free(&why);
 	return status;
 }
 

@@ -243,7 +243,7 @@ for my $attack (sort(keys %attack), 'many') {
 	$before //= memory();
 }
 is_deeply [grep { !m{/\.(?:pid|state)} } $intake->litter], [], 'no temporary is left';
-cmp_ok memory(), '<', $before + 20_000, 'its memory has not grown';
+cmp_ok memory(), '<', $before + 20_000, 'its memory has not grown' if !$ENV{ZLMTP_SANITIZED};
 cmp_ok $slowest, '<', 10, 'nobody kept another client waiting';
 is kill(0, $intake->pid), 1, 'it lives';
 

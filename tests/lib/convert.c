@@ -21,11 +21,12 @@ static void read_all(struct buf *message)
 int main(int argc, char **argv)
 {
 	unsigned conversions = argc > 1 && strcmp(argv[1], "-8") == 0 ? CONVERT_DECODE : CONVERT_TO_7BIT | CONVERT_HEADERS;
-	struct buf message = { 0 }, why = { 0 }, wire = { 0 };
+	/* kept to the end */
+	static struct buf message, why, wire;
+	static struct body body, converted;
+	static struct header header;
+	static struct source source;
 	struct stat st = { 0 };
-	struct body body, converted;
-	struct header header;
-	struct source source = { 0 };
 	FILE *file = tmpfile();
 	const char *text, *end;
 	size_t fields;

@@ -132,7 +132,8 @@ static void set(const char *name, char *value, size_t n)
 	} else if (strcmp(name, "arrival") == 0) {
 		message.arrival = atoll(value);
 	} else if (strcmp(name, "host") == 0) {
-		settings.host = value;
+		free(settings.host);
+		settings.host = xstrdup(value);
 	} else if (strcmp(name, "from") == 0) {
 		settings.from = value;
 	} else if (strcmp(name, "postmaster") == 0) {
@@ -157,7 +158,7 @@ static void set(const char *name, char *value, size_t n)
 int main(void)
 {
 	static const char *const results[] = { "composed", "body unreadable", "sink failed" };
-	struct buf in = { 0 }, why = { 0 };
+	static struct buf in, why;
 	char bytes[4096], *p, *end;
 	size_t n;
 	bool smtputf8 = false;

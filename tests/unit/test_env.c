@@ -12,13 +12,6 @@
 #include "lib/clock.h"
 #include "tests/unit/built.h"
 
-/* Read by the sanitizer, where there is one: children of this test end in the middle of their work on purpose. */
-const char *__asan_default_options(void);
-const char *__asan_default_options(void)
-{
-	return "detect_leaks=0";
-}
-
 static const char *config_file;
 
 /* A new environment with one map; `create` for the reader's configuration. */

@@ -57,11 +57,12 @@ static void each_damaged_file_is_one_line_for_the_log(void **state)
 	struct buf notes = { 0 };
 	char *expect = xasprintf("%s/failure:3: not UTF-8; reports have the built-in words\n"
 	                         "%s/success: not a regular file; reports have the built-in words\n", directory, directory);
+	char *pipe = xasprintf("%s/success", directory);
 
 	(void)state;
 	put("failure", "Subject: x\n\n\xff\n$recipients\n", 26);
 	put("delay", "Subject: later\n\n$recipients\n", 28);
-	assert_int_equal(mkfifo(xasprintf("%s/success", directory), 0600), 0);
+	assert_int_equal(mkfifo(pipe, 0600), 0);
 	forms_read(&forms, directory, &notes);
 	assert_string_equal(buf_str(&notes), expect);
 	assert_string_equal(forms_of(&forms, FORM_FAILURE).subject, "Your mail could not be delivered");
@@ -72,6 +73,7 @@ static void each_damaged_file_is_one_line_for_the_log(void **state)
 	buf_free(&notes);
 	forms_free(&forms);
 	free(expect);
+	free(pipe);
 }
 
 static void names_are_filled_in_once(void **state)

@@ -306,7 +306,7 @@ static void what_is_too_large_or_holds_nul_passes_by(void **state)
 		assert_non_null(strstr(buf_str(&seen), "{ABANDON}"));
 		assert_non_null(strstr(buf_str(&seen), "250 2.0.0 ok"));
 		buf_clear(&seen);
-		server_add(&s, "MAIL FROM:<a@x>\r\nRCPT TO:<b@y>\r\nBDAT 4 LAST\r\na\0bcNOOP\r\n", 59);
+		server_add(&s, "MAIL FROM:<a@x>\r\nRCPT TO:<b@y>\r\nBDAT 4 LAST\r\na\0bcNOOP\r\n", 55);
 		assert_true(work(&s, &seen));
 		assert_non_null(strstr(buf_str(&seen), "554 5.6.0 <b@y> the message holds a NUL"));
 		server_free(&s);
