@@ -62,7 +62,7 @@ static void forget_transaction(struct server *s)
 	pool_free(&s->pool);
 	s->abandon |= s->begun;
 	s->has_sender = s->chunking = s->chunk_is_over = s->begun = s->whole = false;
-	s->size = 0;
+	s->size = s->chunks = 0;
 	s->mode = SERVER_COMMANDS;
 }
 
@@ -325,6 +325,7 @@ static enum server_event bdat(struct server *s, char *at)
 		return SERVER_MORE;
 	}
 	s->chunking = true;
+	s->chunks += s->chunk > 0;
 	if (!s->has_sender)
 		skip_chunk(s, 503, "5.5.1", "MAIL first");
 	else if (s->envelope.count == 0)
@@ -556,7 +557,8 @@ static enum server_event step(struct server *s, bool *used)
 	}
 	if (!s->closing && s->mode == SERVER_COMMANDS && s->errors > s->options->max_errors)
 		turn_away(s, "4.7.0", "too many errors");
-	if (!s->closing && s->mode == SERVER_COMMANDS && s->commands > s->options->max_commands)
+	/* a message may have as many recipients and chunks as it is large */
+	if (!s->closing && s->mode == SERVER_COMMANDS && s->commands > s->options->max_commands + s->envelope.count + s->chunks)
 		turn_away(s, "4.7.0", "too many commands without a message");
 	if (s->closing) {
 		/* what was begun is dropped first */

@@ -33,7 +33,7 @@ struct server_options {
 	const char *host;          /* who we are */
 	uint64_t max_size;         /* bytes of a message; 0: no limit */
 	size_t max_recipients;     /* of a message */
-	size_t max_commands;       /* without a message between them; then the connection is closed */
+	size_t max_commands;       /* without a message between them, beside its recipients and chunks; then the connection is closed */
 	size_t max_errors;         /* refused commands; then the connection is closed */
 	bool pipe;                 /* the client may be a file: what stands behind DATA is the message, read ahead */
 };
@@ -87,6 +87,7 @@ struct server {
 	struct pool pool;          /* of the transaction */
 	size_t capacity;
 	size_t commands, errors;
+	size_t chunks;             /* with something in them, of the message so far */
 	enum server_event pending; /* what was asked and not answered */
 	enum { SERVER_COMMANDS, SERVER_DATA, SERVER_CHUNK, SERVER_SKIP } mode;
 	struct received received;

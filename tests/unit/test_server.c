@@ -366,6 +366,36 @@ static void lines_and_commands_have_limits(void **state)
 	buf_free(&line);
 }
 
+/* 16 MB in chunks of 8 kB were turned away each time. */
+static void a_message_of_many_chunks_or_recipients_is_one_message(void **state)
+{
+	static const struct { const char *begin, *again, *end, *says; } rows[] = {
+		{ START, "BDAT 2\r\nx\n", "BDAT 0 LAST\r\n", "250 2.0.0 <b@y> queued" },
+		{ START, "BDAT 0\r\n", "", "421 4.7.0 too many commands" },
+		{ "LHLO c\r\nMAIL FROM:<a@x>\r\n", "RCPT TO:<b@y>\r\n", "DATA\r\n", "354 go on" },
+		{ "LHLO c\r\n", "MAIL FROM:<a@x>\r\nRCPT TO:<b@y>\r\nRSET\r\n", "", "421 4.7.0 too many commands" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct buf seen = { 0 };
+		struct server s;
+
+		run(NULL, 0, SERVER_LMTP);
+		options.max_recipients = 100;
+		server_init(&s, &options, false, false);
+		server_add(&s, rows[i].begin, strlen(rows[i].begin));
+		for (int k = 0; k < 60; k++)
+			server_add(&s, rows[i].again, strlen(rows[i].again));
+		work(&s, &seen);
+		server_add(&s, rows[i].end, strlen(rows[i].end));
+		work(&s, &seen);
+		assert_non_null(strstr(seen.data, rows[i].says));
+		server_free(&s);
+		buf_free(&seen);
+	}
+}
+
 static void how_a_message_came_has_a_name(void **state)
 {
 	struct server s;
@@ -400,6 +430,7 @@ int main(void)
 		cmocka_unit_test(nothing_is_believed_that_came_too_early),
 		cmocka_unit_test(tls_begins_the_talk_anew),
 		cmocka_unit_test(lines_and_commands_have_limits),
+		cmocka_unit_test(a_message_of_many_chunks_or_recipients_is_one_message),
 		cmocka_unit_test(how_a_message_came_has_a_name),
 	};
 
