@@ -414,7 +414,7 @@ subtest 'a damaged control file: what cannot be done is said, the rest is done' 
 		my $q = RunQueue->new;
 		my $job = $q->message(['a'], age => 10);
 		Spool->put($q->office . "/transport/$job", $damage->(text($q, "transport/$job")));
-		Spool->put($q->dir . '/dbases.conf', '');
+		Spool->put($q->dir . '/dbases.conf', "# no maps\n");
 		for my $verb (['fail'], ['retry'], ['reroute', '-f', $q->dir . '/dbases.conf']) {
 			for my $filter ($job, 'all') {
 				my ($status, $out, $err) = zq($q, @$verb, $filter);

@@ -216,7 +216,11 @@ static void an_unreadable_file_is_told(void **state)
 	(void)state;
 	buf_clear(&told);
 	assert_int_equal(dbases_read(&d, scratch("none"), &zenv, note, NULL), EX_NOINPUT);
-	assert_string_equal(buf_str(&told), "0:0: No such file or directory\n");
+	/* one that is just being written, or could not be for want of room, would send all mail elsewhere */
+	assert_int_equal(dbases_read(&d, scratch_text("empty", ""), &zenv, note, NULL), EX_CONFIG);
+	assert_int_equal(dbases_read(&d, scratch_text("comment", "# no map\n"), &zenv, note, NULL), EX_OK);
+	dbases_free(&d);
+	assert_string_equal(buf_str(&told), "0:0: No such file or directory\n0:0: is empty; a comment in it says that no map is meant\n");
 }
 
 static void settings_that_programs_read_differently_are_errors(void **state)
