@@ -336,6 +336,28 @@ for my $odd (qw(fifo zero directory)) {
 	is look('btree', $base, 'a', @env)->{out}, "b\n", '... as it was';
 }
 
+SKIP: {
+	skip 'no SQLite', 1 if slurp("$ENV{BUILD_DIR}/config.h") !~ /HAVE_SQLITE 1/ || system('sqlite3 -version >/dev/null 2>&1') != 0;
+	my $table = scratch('table');
+	put(scratch('map.conf'), "dbpath = $table\nquery = SELECT v FROM t WHERE k = '%s'\n");
+	put(scratch('sqlsync.conf'), "database = sqlite\ndbpath = $table\nquery = SELECT k, v FROM t\nmap = " . scratch('copied') . "\n");
+	for my $suffix ('', '-journal', '-wal') {
+		for my $odd (qw(fifo directory)) {
+			system('rm', '-rf', glob "$table*");
+			system("sqlite3 $table \"CREATE TABLE t (k, v); INSERT INTO t VALUES ('a', 'b')\"") == 0 or die "sqlite3\n";
+			is look('sqlite', scratch('map.conf'), 'a')->{out}, "b\n", 'a SQLite map is asked';
+			unlink "$table$suffix";
+			$odd eq 'fifo' ? mkfifo("$table$suffix", 0600) : mkdir "$table$suffix";
+			my $got = look('sqlite', scratch('map.conf'), 'a');
+			ok $got->{status} == 75 || ($suffix ne '' && $got->{out} eq "b\n"), "... $odd as FILE$suffix: it could not tell, or tells what is there"
+				or diag $got->{status}, $got->{err};
+			$got = quick(["$db/sqlsync", '-1', '-f', scratch('sqlsync.conf')]);
+			ok $got->{status} == 75 || ($suffix ne '' && $got->{status} == 0), '... so does sqlsync' or diag $got->{status}, $got->{err};
+		}
+	}
+	system('rm', '-rf', glob "$table*");
+}
+
 for my $what (qw(dbases.conf map env.conf env/zlmtp.maps router.conf)) {
 	my $base = build('btree');
 	my $dir = $base =~ s{/map$}{}r;

@@ -29,17 +29,33 @@ struct session {
 	char *text;              /* of this text */
 };
 
+/* The library would wait for ever for the other end of a pipe.  What is not there is its own to complain about. */
+static bool is_file(const char *path, const char *suffix, struct sql_error *error)
+{
+	char *whole = sqlite3_mprintf("%s%s", path, suffix);
+	struct stat st;
+	bool ok = whole == NULL || stat(whole, &st) < 0 || S_ISREG(st.st_mode);
+
+	if (!ok)
+		sql_fail(error, true, "%s: not a regular file", whole);
+	sqlite3_free(whole);
+	return ok;
+}
+
 static void *connect_file(const struct sql_access *access, const char *host, int64_t deadline, struct sql_error *error)
 {
 	struct session *s = calloc(1, sizeof *s);
 
 	(void)host;
 	(void)deadline;
+	if (!is_file(access->dbname, "", error) || !is_file(access->dbname, "-journal", error) || !is_file(access->dbname, "-wal", error)) {
+		free(s);
+		return NULL;
+	}
 	if (s != NULL) {
 		struct timespec now;
 
 		s->path = access->dbname;
-		/* a file that is not there is the library's to complain about */
 		clock_gettime(CLOCK_REALTIME, &now);
 		s->is_settled = stat(s->path, &s->file) == 0 &&
 			(now.tv_sec - s->file.st_ctim.tv_sec) * 1000 + (now.tv_nsec - s->file.st_ctim.tv_nsec) / 1000000 > SETTLED_MS;
