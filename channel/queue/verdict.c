@@ -327,12 +327,20 @@ static void resync(struct scheduler *s, struct agent *w, const char *name)
 void verdict_line(struct scheduler *s, struct agent *w, char *line)
 {
 	struct agent_answer a = agent_answer(line);
+	size_t missing = 0;
 
 	switch (a.kind) {
 	case ANSWER_HUNGRY:
 		if (!agent_hungry(w, s->now.ms) || w->outstanding > 0)
 			return;
-		verdict_unreported(s, w);
+		/* what it has not reported is asked of the control files; what is open there is tried again later */
+		while (w->fed.first != NULL)
+			missing += ask_file(s, w, w->fed.first, -1, -1, "the transport agent gave no report");
+		/* a transport agent reports on whatever it is given, or says #resync */
+		s->trouble = s->trouble || missing > 0;
+		if (missing > 0 && agent_may_tell(w, s->now.ms))
+			complain("agent %ld (%s) said #hungry without a report on %zu message%s", (long)w->pid, w->channel, missing,
+			         missing == 1 ? "" : "s");
 		s->attention = true;
 		break;
 	case ANSWER_RESYNC:
@@ -355,21 +363,6 @@ void verdict_line(struct scheduler *s, struct agent *w, char *line)
 		report(s, w, &a);
 		break;
 	}
-}
-
-void verdict_unreported(struct scheduler *s, struct agent *w)
-{
-	size_t missing = 0;
-
-	while (w->fed.first != NULL)
-		missing += ask_file(s, w, w->fed.first, -1, -1, "the transport agent gave no report");
-	if (missing == 0)
-		return;
-	/* a transport agent reports on whatever it is given, or says #resync */
-	s->trouble = true;
-	if (agent_may_tell(w, s->now.ms))
-		complain("agent %ld (%s) said #hungry without a report on %zu message%s", (long)w->pid, w->channel, missing,
-		         missing == 1 ? "" : "s");
 }
 
 size_t verdict_ended(struct scheduler *s, struct agent *w)

@@ -403,13 +403,13 @@ static void close_bdb(struct map *map)
 }
 
 const struct map_operations map_btree = {
-	.type = "btree", .suffix = ".db", .prepare = prepare_bdb, .open = open_btree, .find = find_bdb,
+	.type = "btree", .suffix = STORE_BTREE, .prepare = prepare_bdb, .open = open_btree, .find = find_bdb,
 	.walk = walk_bdb, .changed = changed_bdb, .close = close_bdb, .forget = forget_bdb,
 	.store = &store_btree,
 };
 
 const struct map_operations map_bhash = {
-	.type = "bhash", .suffix = ".dbh", .prepare = prepare_bdb, .open = open_bhash, .find = find_bdb,
+	.type = "bhash", .suffix = STORE_BHASH, .prepare = prepare_bdb, .open = open_bhash, .find = find_bdb,
 	.walk = walk_bdb, .changed = changed_bdb, .close = close_bdb, .forget = forget_bdb,
 	.store = &store_bhash,
 };

@@ -345,7 +345,7 @@ static void close_lmdb(struct map *map)
 }
 
 const struct map_operations map_lmdb = {
-	.type = "lmdb", .suffix = ".lmdb", .prepare = prepare_lmdb, .open = open_lmdb, .find = find_lmdb, .walk = walk_lmdb,
+	.type = "lmdb", .suffix = STORE_LMDB, .prepare = prepare_lmdb, .open = open_lmdb, .find = find_lmdb, .walk = walk_lmdb,
 	.changed = changed_lmdb, .close = close_lmdb, .store = &store_lmdb,
 };
 

@@ -244,27 +244,17 @@ enum map_answer map_fail(struct map *map, const char *format, ...)
 	return MAP_COULD_NOT_TELL;
 }
 
-enum map_answer map_fail_damaged(struct map *map, const char *format, ...)
-{
-	va_list ap;
-
-	va_start(ap, format);
-	set_error(map, format, ap);
-	va_end(ap);
-	map->is_damaged = true;
-	return MAP_COULD_NOT_TELL;
-}
-
 bool map_fail_unless_sound(struct map *map, enum store_proof proof, const struct buf *why)
 {
 	struct buf maker = { 0 };
 
 	if (proof == STORE_DAMAGED && kept_add_command(map->path, &maker))
-		map_fail_damaged(map, "%s; run \"dbupdate ... recover\", then \"%s\"", buf_str(why), buf_str(&maker));
+		map_fail(map, "%s; run \"dbupdate ... recover\", then \"%s\"", buf_str(why), buf_str(&maker));
 	else if (proof == STORE_DAMAGED)
-		map_fail_damaged(map, "%s; build it again (newdb, newdb -f; a live one: dbupdate ... recover)", buf_str(why));
+		map_fail(map, "%s; build it again (newdb, newdb -f; a live one: dbupdate ... recover)", buf_str(why));
 	else if (proof == STORE_COULD_NOT_TELL)
 		map_fail(map, "%s", buf_str(why));
+	map->is_damaged = map->is_damaged || proof == STORE_DAMAGED;
 	buf_free(&maker);
 	return proof == STORE_SOUND;
 }

@@ -143,10 +143,7 @@ const char *map_suffix(const char *type);
 /* Puts "SOURCE: text" into map->error, in printable form.  Returns MAP_COULD_NOT_TELL. */
 enum map_answer map_fail(struct map *map, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The same when the content of the file is to blame: it is damaged, or no map at all. */
-enum map_answer map_fail_damaged(struct map *map, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-/* True if the file was found sound; else one of the two above, with `why`. */
+/* True if the file was found sound; else the error says so, with `why`; map->is_damaged if its content is to blame. */
 bool map_fail_unless_sound(struct map *map, enum store_proof proof, const struct buf *why);
 
 /*

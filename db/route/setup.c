@@ -97,7 +97,18 @@ static bool set_named(struct router *r, const char *name, const char *value, str
 	return false;
 }
 
-bool router_set(struct router *router, const char *assignment, struct buf *why)
+/*
+ * Sets one of them from "NAME=VALUE":
+ *   hostname, mydomain              the names of router.h
+ *   localdoesdomain                 empty: no; anything else: yes
+ *   ROUTEUSER_IN_ABNORMAL_UNIX      the same
+ *   protocols                       routes, smtp, in this order
+ *   nofqlists                       must not be empty: list files are never read
+ *   max_depth, max_addresses        limits; numbers
+ * postmaster, report-from and report-max are settings of reports to senders, and left alone.
+ * False with one line in `why`.
+ */
+static bool set(struct router *router, const char *assignment, struct buf *why)
 {
 	const char *equals = strchr(assignment, '=');
 	char *name;
@@ -143,7 +154,7 @@ static bool set_line(struct router *router, const struct conf_text *text)
 	if (length == 0 || text->line[0] == '#')
 		return true;
 	line = xstrndup(text->line, length);
-	ok = !conf_has_nul(text) && router_set(router, line, &trouble);
+	ok = !conf_has_nul(text) && set(router, line, &trouble);
 	if (!ok)
 		conf_error(text, "%s", trouble.len > 0 ? trouble.data : "the line holds a NUL byte");
 	buf_free(&trouble);
@@ -182,7 +193,7 @@ struct router *router_open(const struct dbases *dbases, char *const *options, si
 	router->any_local_user = zenv("ROUTEUSER_IN_ABNORMAL_UNIX") != NULL;
 	*status = from_file(router, dbases->path, why);
 	for (size_t i = 0; i < count && *status == EX_OK; i++)
-		if (!router_set(router, options[i], why))
+		if (!set(router, options[i], why))
 			*status = EX_USAGE;
 	for (int i = 0; i < ROUTE_RELATIONS && *status == EX_OK; i++) {
 		const char *name = route_relation_name((enum route_relation)i);

@@ -16,19 +16,6 @@
 #include "db/route/route.h"
 
 /*
- * Sets one of them from "NAME=VALUE":
- *   hostname, mydomain              the names of router.h
- *   localdoesdomain                 empty: no; anything else: yes
- *   ROUTEUSER_IN_ABNORMAL_UNIX      the same
- *   protocols                       routes, smtp, in this order
- *   nofqlists                       must not be empty: list files are never read
- *   max_depth, max_addresses        limits; numbers
- * postmaster, report-from and report-max are settings of reports to senders, and left alone.
- * False with one line in `why`.
- */
-bool router_set(struct router *router, const char *assignment, struct buf *why);
-
-/*
  * Makes a router.  `options` are the -o arguments.  NULL with *status (<sysexits.h>) and `why` set.  `notes` gets
  * lines, each ended by LF, on what dbases.conf asks for and this router does not do.
  */

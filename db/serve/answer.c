@@ -17,7 +17,8 @@
 /* No address has this user, so that what becomes of it tells about the domain. */
 #define NOBODY_HERE "zlmtp-asks-for-the-domain"
 
-void answers_tell(struct answers *a, const char *map, const char *why)
+/* A line of the log says that `map` could not tell, unless there was one just now. */
+static void tell(struct answers *a, const char *map, const char *why)
 {
 	if (restraint_take(a->tells))
 		complain("%s: could not tell: %s", map, why);
@@ -29,7 +30,7 @@ static void tell_trouble(struct answers *a, const char *map, const struct buf *w
 	/* the map is opened again, and may be another one then */
 	if (a->memory != NULL)
 		cache_clear(a->memory);
-	answers_tell(a, map, buf_str(why));
+	tell(a, map, buf_str(why));
 }
 
 /* ---- what was answered before ---- */
@@ -351,7 +352,7 @@ void answers_judge(struct answers *a, int code, const char *status, const char *
 	else
 		buf_adds(value, "DEFER_IF_PERMIT 4.3.0 it cannot be told now whether this recipient exists");
 	if (code != 250 && code != 550)
-		answers_tell(a, "policy", words);
+		tell(a, "policy", words);
 }
 
 static enum map_answer ask_own(struct answers *a, const char *map, const char *key, size_t length, struct buf *value);

@@ -57,9 +57,6 @@ enum map_answer answers_ask(struct answers *a, const char *map, const char *key,
 /* The action of a policy by what the store said of the destinations: 250, 450 or 550 and its words. */
 void answers_judge(struct answers *a, int code, const char *status, const char *words, struct buf *value);
 
-/* A line of the log says that `map` could not tell, unless there was one just now. */
-void answers_tell(struct answers *a, const char *map, const char *why);
-
 /*
  * From now on maps are looked at by answers_refresh() alone, and what only they decide is remembered until one of them has
  * changed.  For fast maps (answers_are_slow()): what is answered elsewhere is not remembered here.

@@ -122,5 +122,5 @@ static int load_hash(const char *path, const struct store_load *load, struct buf
 	return load_file(path, DB_HASH, load, why);
 }
 
-const struct store store_btree = { .type = "btree", .suffix = ".db", .load = load_btree };
-const struct store store_bhash = { .type = "bhash", .suffix = ".dbh", .load = load_hash };
+const struct store store_btree = { .type = "btree", .suffix = STORE_BTREE, .load = load_btree };
+const struct store store_bhash = { .type = "bhash", .suffix = STORE_BHASH, .load = load_hash };

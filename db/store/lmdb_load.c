@@ -92,7 +92,7 @@ static int load_lmdb(const char *path, const struct store_load *load, struct buf
 	return code == 0 ? EX_OK : EX_IOERR;
 }
 
-const struct store store_lmdb = { .type = "lmdb", .suffix = ".lmdb", .longest_key = 511, .load = load_lmdb };
+const struct store store_lmdb = { .type = "lmdb", .suffix = STORE_LMDB, .longest_key = 511, .load = load_lmdb };
 
 #else
 

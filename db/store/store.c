@@ -30,7 +30,7 @@ size_t record_length(const void *bytes, size_t n)
 
 size_t store_base_length(const char *path)
 {
-	static const char *const suffixes[] = { ".db", ".dbh", ".lmdb" };
+	static const char *const suffixes[] = { STORE_BTREE, STORE_BHASH, STORE_LMDB };
 	const size_t n = strlen(path);
 
 	for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {

@@ -33,7 +33,12 @@ bool record_is_unclear(const char *value, size_t n);
 /* The length of a stored key or value of `n` bytes without the NUL at its end; ZMailer accepts values without. */
 size_t record_length(const void *bytes, size_t n);
 
-/* The length of a map's path without the suffix of a file of records (".db", ".dbh", ".lmdb"), if it has one. */
+/* The suffixes of files of records, in a build without LMDB as well. */
+#define STORE_BTREE ".db"
+#define STORE_BHASH ".dbh"
+#define STORE_LMDB ".lmdb"
+
+/* The length of a map's path without the suffix of a file of records, if it has one. */
 size_t store_base_length(const char *path);
 
 /* Bytes after which a walk in pieces hands over what it has. */
@@ -49,7 +54,7 @@ struct store_load {
 
 struct store {
 	const char *type;       /* "btree", "bhash", "lmdb" */
-	const char *suffix;     /* of files of this type: ".db", ".dbh", ".lmdb" */
+	const char *suffix;     /* of files of this type */
 	size_t longest_key;     /* with its NUL; 0 for no limit */
 
 	/*

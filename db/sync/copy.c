@@ -448,14 +448,10 @@ bool copy_is_of(const struct copy *copy, const char *uri)
 
 enum cookie_state copy_state_of(const struct copy *copy, size_t rule, const struct buf *cookie)
 {
-	return copy_knows_state(copy, rule) ? cookie_state(&copy->rules[rule].cookie, cookie) : COOKIE_CURRENT;
-}
+	const struct buf *own = &copy->rules[rule].cookie;
 
-bool copy_knows_state(const struct copy *copy, size_t rule)
-{
-	const struct buf *cookie = &copy->rules[rule].cookie;
-
-	return cookie_state(cookie, cookie) != COOKIE_UNKNOWN;
+	/* what the map has come to is known by an OpenLDAP's cookie alone */
+	return cookie_state(own, own) != COOKIE_UNKNOWN ? cookie_state(own, cookie) : COOKIE_CURRENT;
 }
 
 /* ---- reading the map ----------------------------------------------------------------------- */

@@ -52,9 +52,6 @@ void copy_forget_cookie(struct copy *copy, size_t rule);
 /* Whether a server with this cookie has all that the rule's part of the map was made from; COOKIE_CURRENT if nobody ever told. */
 enum cookie_state copy_state_of(const struct copy *copy, size_t rule, const struct buf *cookie);
 
-/* True if that can be asked for: what the map has come to is known by an OpenLDAP's cookie. */
-bool copy_knows_state(const struct copy *copy, size_t rule);
-
 /* True if the server at `uri` is the one that was compared last. */
 bool copy_is_of(const struct copy *copy, const char *uri);
 

@@ -6,10 +6,26 @@ package LdapSync;
 use v5.36;
 use File::Temp ();
 use POSIX ();
+use Test::More ();
 use Time::HiRes ();
 use RealSlapd;
 
+our $slow = $ENV{ZLMTP_SANITIZED} ? 4 : 1;
+
 my %running;
+
+# The first line of a test: nothing is tried without slapd or ldapsync, and what was made goes also if the test is told to end.
+sub skip_without() {
+	my $missing = RealSlapd::missing();
+	$missing ||= 'built without LDAP' unless -x "$ENV{BUILD_DIR}/db/ldapsync";
+	Test::More::plan(skip_all => $missing) if $missing;
+	$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+}
+
+sub has_lmdb() {
+	local (@ARGV, $/) = "$ENV{BUILD_DIR}/config.h";
+	return <> =~ /HAVE_LMDB 1/;
+}
 
 # Options: type (btree), environment (true: in a Berkeley DB environment), settings (lines before the rules), rules (instead of the
 # usual two), options (of the command line, for one that stays), reader: as whom to ask (default: SASL EXTERNAL over ldapi).

@@ -7,13 +7,10 @@ use Time::HiRes ();
 use LdapSync;
 use RealSlapd;
 
-my $missing = RealSlapd::missing();
-plan skip_all => $missing if $missing;
-plan skip_all => 'built without LDAP' unless -x "$ENV{BUILD_DIR}/db/ldapsync";
-$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+LdapSync::skip_without();
 
-my $slow = $ENV{ZLMTP_SANITIZED} ? 4 : 1;
-my $lmdb = do { local (@ARGV, $/) = "$ENV{BUILD_DIR}/config.h"; <> =~ /HAVE_LMDB 1/ };
+my $slow = $LdapSync::slow;
+my $lmdb = LdapSync::has_lmdb();
 my $slapd = RealSlapd->new(users => 300)->start;
 my $dir = File::Temp->newdir('/tmp/zy-XXXXXX');
 

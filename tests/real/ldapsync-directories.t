@@ -10,16 +10,13 @@ use LdapSync;
 use RealSlapd;
 use Relay;
 
-my $missing = RealSlapd::missing();
-plan skip_all => $missing if $missing;
-plan skip_all => 'built without LDAP' unless -x "$ENV{BUILD_DIR}/db/ldapsync";
-$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+LdapSync::skip_without();
 
-my $slow = $ENV{ZLMTP_SANITIZED} ? 4 : 1;
+my $slow = $LdapSync::slow;
 my $domain = $RealSlapd::domain;
 my $tree = $RealSlapd::tree;
 my $hosting = $RealSlapd::hosting;
-my $lmdb = qx{grep -c 'HAVE_LMDB 1' $ENV{BUILD_DIR}/config.h} > 0;
+my $lmdb = LdapSync::has_lmdb();
 
 my @disks;
 END {

@@ -11,14 +11,11 @@ use Time::HiRes ();
 use LdapSync;
 use RealSlapd;
 
-my $missing = RealSlapd::missing();
-plan skip_all => $missing if $missing;
-plan skip_all => 'built without LDAP' unless -x "$ENV{BUILD_DIR}/db/ldapsync";
-$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+LdapSync::skip_without();
 
-my $slow = $ENV{ZLMTP_SANITIZED} ? 4 : 1;
+my $slow = $LdapSync::slow;
 my $domain = $RealSlapd::domain;
-my $lmdb = qx{grep -c 'HAVE_LMDB 1' $ENV{BUILD_DIR}/config.h} > 0;
+my $lmdb = LdapSync::has_lmdb();
 my %ways = (generations => {}, environment => { environment => 1 }, $lmdb ? (lmdb => { type => 'lmdb' }) : ());
 
 sub file_of($sync) { "$sync->{map}." . ($sync->{type} eq 'lmdb' ? 'lmdb' : 'db') }

@@ -13,14 +13,11 @@ use LdapSync;
 use Mirror;
 use RealSlapd;
 
-my $missing = RealSlapd::missing();
-plan skip_all => $missing if $missing;
-plan skip_all => 'built without LDAP' unless -x "$ENV{BUILD_DIR}/db/ldapsync";
-$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+LdapSync::skip_without();
 
 my $seed = $ENV{ZLMTP_SEED} // int rand 1e6;
 srand $seed;
-my $slow = $ENV{ZLMTP_SANITIZED} ? 4 : 1;
+my $slow = $LdapSync::slow;
 my $soak = $ENV{ZLMTP_SOAK} // 0;
 my $until = time + ($soak > 1 ? $soak : $soak ? 3600 : long() ? 60 : 8);
 my $domain = $RealSlapd::domain;
@@ -34,7 +31,7 @@ my @servers = $mirror->servers;
 my ($first, $second) = $mirror->providers;
 my $bind = "binddn $reader\npasswd $RealSlapd::reader_password\n";
 my $all = join ' ', map { $_->uri('ldapi') } @servers;
-my $type = qx{grep -c 'HAVE_LMDB 1' $ENV{BUILD_DIR}/config.h} > 0 && rand() < 0.5 ? 'lmdb' : 'btree';
+my $type = LdapSync::has_lmdb() && rand() < 0.5 ? 'lmdb' : 'btree';
 my %options = (type => $type, settings => "silence 1\ntimeout 3\ncompare 2s\n", options => ['--allow-shrink']);
 my $stays = LdapSync->new($first, access => "uri $all\n$bind", %options)->start;
 diag "ZLMTP_SEED=$seed, $type";

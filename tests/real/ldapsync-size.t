@@ -10,16 +10,13 @@ use POSIX ();
 use LdapSync;
 use RealSlapd;
 
-my $missing = RealSlapd::missing();
-plan skip_all => $missing if $missing;
-plan skip_all => 'built without LDAP' unless -x "$ENV{BUILD_DIR}/db/ldapsync";
+LdapSync::skip_without();
 plan skip_all => 'a sanitizer takes memory of its own' if $ENV{ZLMTP_SANITIZED};
-$SIG{$_} = sub { exit 1 } for qw(INT TERM);
 
 my $accounts = $ENV{ZLMTP_SOAK} ? 200_000 : 10_000;
 # MB: what any copy takes, batches among it, and what each account adds.
 my %limit = (first => 25 + $accounts * 0.000375, second => 16 + $accounts * 0.00017);
-my $lmdb = qx{grep -c 'HAVE_LMDB 1' $ENV{BUILD_DIR}/config.h} > 0;
+my $lmdb = LdapSync::has_lmdb();
 my %ways = (generations => {}, hash => { type => 'bhash' }, environment => { environment => 1 }, $lmdb ? (lmdb => { type => 'lmdb' }) : ());
 
 my @table;

@@ -9,12 +9,9 @@ use Time::HiRes ();
 use RealSlapd;
 use LdapSync;
 
-my $missing = RealSlapd::missing();
-plan skip_all => $missing if $missing;
-plan skip_all => 'built without LDAP' unless -x "$ENV{BUILD_DIR}/db/ldapsync";
-$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+LdapSync::skip_without();
 
-my $slow = $ENV{ZLMTP_SANITIZED} ? 4 : 1;
+my $slow = $LdapSync::slow;
 my $domain = $RealSlapd::domain;
 
 subtest 'what -v says is true' => sub {
