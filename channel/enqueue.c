@@ -192,6 +192,7 @@ static void read_options(struct request *r, int argc, char **argv)
 		case 'v': r->verbose = true; break;
 		}
 	}
+	option_end(&program, argc, argv);
 	if (r->count == 0 && optind == argc)
 		option_usage(&program, "a recipient expected: an address, or -r channel,host,user");
 	if (levels > 2)
@@ -241,8 +242,11 @@ static void route_addresses(struct request *r, char **addresses, size_t count)
 	char *usual = NULL;
 	int status;
 
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
 		refuse_invisible("", addresses[i]);
+		if (addresses[i][0] == '/')
+			die(EX_DATAERR, "%s: a file, and no address; the message is read from standard input, < %s", addresses[i], addresses[i]);
+	}
 	if (r->routing.dbases == NULL)
 		r->routing.dbases = usual = zenv_below("MAILVAR", "db/dbases.conf");
 	if (r->routing.dbases == NULL)

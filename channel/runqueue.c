@@ -23,6 +23,7 @@
 #include "channel/queue/walk.h"
 #include "channel/queue/watch.h"
 #include "channel/spool/notify.h"
+#include "channel/spool/write.h"
 #include "config.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
@@ -176,8 +177,13 @@ static void enter_transport(const char *postoffice)
 {
 	char *path = xasprintf("%s/transport", postoffice);
 
-	if (!file_enter_directory(path))
-		die(errno == EACCES ? EX_NOPERM : EX_NOINPUT, "%s: %s", path, strerror(errno));
+	if (!file_enter_directory(path)) {
+		int code = errno;
+		struct buf remedy = { 0 };
+
+		spool_add_remedy(&remedy, postoffice, code);
+		die(code == EACCES ? EX_NOPERM : EX_NOINPUT, "%s: %s%s", path, strerror(code), buf_str(&remedy));
+	}
 	free(path);
 }
 

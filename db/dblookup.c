@@ -365,7 +365,7 @@ static int look_up(const struct options *options, int argc, char **argv)
 	int status;
 
 	if (argc < 2)
-		option_usage(&dblookup, "expected %s KEY", options->dbases != NULL ? "RELATION" : "MAP");
+		option_usage(&dblookup, "expected %s KEY, or -r ADDRESS", options->dbases != NULL ? "RELATION" : "MAP");
 	take_arguments(&s, argc - 2, argv + 2);
 	s.relation = options->dbases != NULL ? open_relation(options, argv[0]) : relation_of_map(options, argv[0]);
 	s.looked_at = xcalloc(s.relation->count + 1, sizeof *s.looked_at);
@@ -555,13 +555,16 @@ int main(int argc, char **argv)
 {
 	struct options options = { .dbases = NULL };
 	char *usual = NULL;
-	int c, status;
+	int c, status, words;
 
 	process_begin(dblookup.name);
 	/* a reader that goes away shows itself as an error of standard output, and maps are closed in order */
 	signal(SIGPIPE, SIG_IGN);
 	while ((c = option_next(&dblookup, argc, argv)) != -1)
 		take_option(&options, c);
+	for (words = optind; words < argc && strcmp(argv[words], "--") != 0; words++)
+		;
+	option_end(&dblookup, words, argv);
 	if (options.dbases != NULL && (options.config != NULL || options.type != NULL ||
 	                               options.lookup.fold != FOLD_NONE || options.lookup.substitute ||
 	                               options.lookup.driver != DRIVER_NONE))

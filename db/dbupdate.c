@@ -442,16 +442,17 @@ static int recover(struct options *options, char **words)
 static const struct command {
 	const char *name;
 	int (*run)(struct options *options, char **words);
-	int least, most;         /* words behind it */
+	const char *words;       /* what stands behind it */
+	int least, most;         /* how many of them */
 	bool has_options;        /* options may follow it; in others a word may begin with '-' */
 	bool changes;            /* what the map holds */
 } commands[] = {
-	{ "set", set, 2, 2, false, true },
-	{ "delete", delete, 1, INT32_MAX, false, true },
-	{ "apply", apply, 0, 1, true, true },
-	{ "replace", replace, 0, 1, true, true },
-	{ "check", check, 0, 0, true, false },
-	{ "recover", recover, 0, 0, true, false },
+	{ "set", set, "KEY VALUE", 2, 2, false, true },
+	{ "delete", delete, "KEY ...", 1, INT32_MAX, false, true },
+	{ "apply", apply, "FILE, or no more words", 0, 1, true, true },
+	{ "replace", replace, "FILE, or no more words", 0, 1, true, true },
+	{ "check", check, "no more words", 0, 0, true, false },
+	{ "recover", recover, "no more words", 0, 0, true, false },
 };
 
 static const struct command *find_command(const char *name)
@@ -459,7 +460,7 @@ static const struct command *find_command(const char *name)
 	for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
 		if (strcmp(commands[i].name, name) == 0)
 			return &commands[i];
-	option_usage(&program, "unknown command \"%s\"", name);
+	option_usage(&program, "%s: no such command; set, delete, apply, replace, check or recover expected", name);
 }
 
 static void take_options(struct options *options, int argc, char **argv)
@@ -553,7 +554,7 @@ int main(int argc, char **argv)
 	if (command->has_options)
 		take_options(&options, argc, argv);
 	if (argc - optind < command->least || argc - optind > command->most)
-		option_usage(&program, "wrong number of words after \"%s\"", command->name);
+		option_usage(&program, "%s: expected %s", command->name, command->words);
 	ask_dbases(&options, command);
 	if (command->changes)
 		keeper_warn(options.settings.base);

@@ -324,6 +324,8 @@ static void check_type(const struct options *options, const char *base)
 
 static int as_newdb(struct options *options, int argc, char **argv)
 {
+	const char *slash;
+
 	if (options->verbose)
 		zenv_tell();
 	if (options->dbases != NULL) {
@@ -334,6 +336,9 @@ static int as_newdb(struct options *options, int argc, char **argv)
 	}
 	if (argc < 1 || argc > 2)
 		option_usage(options->program, "expected BASE [INPUT]");
+	slash = strrchr(argv[0], '/');
+	if (strcmp(slash != NULL ? slash + 1 : argv[0], "dbases.conf") == 0)
+		option_usage(options->program, "%s: to build the maps that it names: -f %s", argv[0], argv[0]);
 	if (options->type == NULL)
 		options->type = zenv_default_type();
 	check_type(options, argv[0]);
@@ -395,6 +400,7 @@ int main(int argc, char **argv)
 			die(EX_UNAVAILABLE, "policy databases belong to ZMailer's SMTP server; use its own makedb");
 		}
 	}
+	option_end(options.program, argc, argv);
 	status = is_makedb ? as_makedb(&options, argc - optind, argv + optind)
 	                   : as_newdb(&options, argc - optind, argv + optind);
 	if (fflush(stdout) != 0 && status == EX_OK)

@@ -152,3 +152,28 @@ int option_next(const struct program *p, int argc, char **argv)
 		option_usage(p, "unknown option -%c", optopt);
 	return c;
 }
+
+static bool is_option(const struct program *p, const char *word)
+{
+	size_t n = strcspn(word, "=");
+
+	if (word[0] != '-' || word[1] == '\0')
+		return false;
+	if (word[1] != '-')
+		return strchr(short_options(p) + 1, word[1]) != NULL && word[1] != ':';
+	if (strcmp(word, "--help") == 0 || strcmp(word, "--version") == 0)
+		return true;
+	for (const struct option_long *l = p->longs; l != NULL && l->name != NULL; l++)
+		if (strlen(l->name) == n - 2 && memcmp(l->name, word + 2, n - 2) == 0)
+			return true;
+	return false;
+}
+
+void option_end(const struct program *p, int argc, char **argv)
+{
+	if (optind <= argc && strcmp(argv[optind - 1], "--") == 0)
+		return;
+	for (int i = optind; i < argc; i++)
+		if (is_option(p, argv[i]))
+			option_usage(p, "%s: options stand before other words, \"--\" before a word that looks like one", argv[i]);
+}

@@ -35,6 +35,12 @@ struct program {
  */
 int option_next(const struct program *program, int argc, char **argv);
 
+/*
+ * Ends with EX_USAGE if one of the words from optind to argc is an option of the program, unless "--" stands before them: who
+ * wrote it there meant it as an option, and it would be taken for a word.
+ */
+void option_end(const struct program *program, int argc, char **argv);
+
 /* "NAME: what", a pointer to the help, exit EX_USAGE. */
 _Noreturn void option_usage(const struct program *program, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));

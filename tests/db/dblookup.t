@@ -125,11 +125,13 @@ is(look('--dump', $map, 'x')->{status}, 64, '--dump has one argument');
 # ---- usage ----
 
 for my $bad ([], [$map], ['-l', '-u', $map, 'k'], ['-d', 'nearest', $map, 'k'], [$map, 'k', '-:'], [$map, 'k', 1 .. 10],
-	['-f', 'x', '-l', 'r', 'k']) {
+	['-f', 'x', '-l', 'r', 'k'], [$map, 'k', '-t', 'lmdb'], [$map, '-v', 'k'], ['-r', 'a@b.test', '-f', 'x']) {
 	$got = look(@$bad);
 	is($got->{status}, 64, "usage: @$bad");
 	like($got->{err}, qr/\Adblookup: .*; try -h\n\z/, '... in one line');
 }
+like(look('ann@example.test')->{err}, qr/: expected MAP KEY, or -r ADDRESS; try/, 'an address alone');
+is(look($map, 'k', '--', '-t')->{status}, 1, 'behind "--" arguments are what they are');
 is(look('-f', scratch('none'), 'r', 'k')->{status}, 66, 'no dbases.conf');
 is(look('-t', 'gdbm', $map, 'k')->{status}, 69, 'a type that is not supported');
 is(look('-C', scratch('none'), $map, 'k')->{status}, 66, 'no environment file');

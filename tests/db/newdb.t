@@ -132,11 +132,15 @@ like($got->{err}, qr/fqdnroutes-local:1:27: nothing is ever put in/, 'a referenc
 # ---- what is wrong otherwise ----
 
 is(run([$newdb, scratch('none')])->{status}, 66, 'no input: exit 66');
+spew(scratch('dbases.conf'), "routesdb btree - -l routes -lm%:\n");
+like(run([$newdb, scratch('dbases.conf')])->{err}, qr/dbases.conf: to build the maps that it names: -f /, 'a dbases.conf is no map');
+ok(!-e scratch('dbases.conf.db'), '... and none is made of it');
 like(run([$newdb, scratch('none')])->{err}, qr/none: No such file/, '... with the reason');
 spew($base, "a x\n");
 is(run([$newdb, "$base/x", $base])->{status}, 73, 'a directory that is none: exit 73');
 is(run([$newdb, '-t', 'gdbm', $base])->{status}, 69, 'an unknown type: exit 69');
-for my $bad ([], ['-l', '-u', $base], ['-z', $base], ["$base.db"], [$base, $base, $base], ['-f', $base, '-l']) {
+for my $bad ([], ['-l', '-u', $base], ['-z', $base], ["$base.db"], [$base, $base, $base], ['-f', $base, '-l'], [$base, '-l'],
+	[scratch('dbases.conf')]) {
 	$got = run([$newdb, @$bad]);
 	is($got->{status}, 64, "usage: @$bad");
 	like($got->{err}, qr/\Anewdb: .*; try -h\n\z/, '... in one line');

@@ -106,6 +106,11 @@ subtest 'what was pasted with a blank that is none, or with its brackets' => sub
 	}
 };
 
+subtest 'what is no recipient, but was meant for something else' => sub {
+	refuses('an option behind them', 64, '-s: options stand before other words', 'bob@example.net', '-s', 'ann@example.org');
+	refuses('a file', 65, '/tmp/message: a file, and no address; the message is read from standard input, < /tmp/message', 'bob@example.net', '/tmp/message');
+};
+
 subtest 'a sender is judged as a recipient is' => sub {
 	refuses("sender $_", 65, 'is no address: ', '-s', "'$_'" =~ s/^'|'$//gr, @bob)
 		for 'not an address', 'Bob <bob@x.test>', 'ann@x.test ', '@x.test', 'a@b@c.test', 'a@x..test', '\\ann@x.test';

@@ -66,6 +66,7 @@ subtest 'a post office that is not there, or is not ours' => sub {
 	says(['runqueue', '-P', $office, '-1', '-f', 'empty.conf'], 77, "runqueue: $office/.pid.runqueue: $owner\n", 'runqueue of another user', by => \@other);
 	chmod 0700, "$dir/$office/transport";
 	says(['zlmtp-queue', 'list', '-P', $office], 77, "zlmtp-queue: $office/transport: $owner\n", 'zlmtp-queue of another user', by => \@other);
+	says(['runqueue', '-l', '-P', $office], 77, "runqueue: $office/transport: $owner\n", 'runqueue of another user', by => \@other);
 	chmod 01777, "$dir/$office/public";
 	# may be listed, but nothing in them looked at
 	chmod 0744, "$dir/$office/queue", "$dir/$office/transport";

@@ -41,6 +41,8 @@ static void parse(const struct program *p, char **argv)
 			printf("%c", c);
 		printf("%s%s\n", c == 'b' || c == 1 ? " " : "", c == 'b' || c == 1 ? optarg : "");
 	}
+	if (p->longs != NULL && argc > 1 && strcmp(argv[1], "--all") == 0)
+		option_end(p, argc, argv);
 	while (optind < argc)
 		printf("operand %s\n", argv[optind++]);
 	exit(fflush(stdout) == 0 ? 0 : 1);
@@ -90,6 +92,8 @@ static void good_command_lines_are_taken_apart(void **state)
 		{ "--number 5 --number=6", "1 5\n1 6\n" },
 		{ "--number=", "1 \n" },
 		{ "--number --all", "1 --all\n" },
+		{ "--all one - -y -: --al", "a\noperand one\noperand -\noperand -y\noperand -:\noperand --al\n" },
+		{ "--all -- one -a", "a\noperand one\noperand -a\n" },
 	};
 	struct buf out = { 0 };
 
@@ -112,6 +116,12 @@ static void mistakes_are_one_line_and_exit_64(void **state)
 		{ "--none=5", "prog: unknown option --none; try -h\n" },
 		{ "--all=5", "prog: option --all takes no argument; try -h\n" },
 		{ "--number", "prog: option --number needs an argument; try -h\n" },
+		{ "--all one -a", "prog: -a: options stand before other words, \"--\" before a word that looks like one; try -h\n" },
+		{ "--all one two -bx", "prog: -bx: options stand before" },
+		{ "--all one --number=5", "prog: --number=5: options stand before" },
+		{ "--all one -V", "prog: -V: options stand before" },
+		{ "--all one -h", "prog: -h: options stand before" },
+		{ "--all one --help", "prog: --help: options stand before" },
 	};
 	struct buf out = { 0 };
 
