@@ -211,15 +211,22 @@ static int exit_status(int code, const char *status)
 	return EX_DATAERR;
 }
 
-static _Noreturn void refuse(const struct handover *h, int code, const char *whom)
+/* `queued`: for so many of the recipients it is in the queue. */
+static _Noreturn void refuse(const struct handover *h, int code, const char *whom, size_t queued)
 {
-	struct buf clean = { 0 };
+	struct buf line = { 0 };
 
-	text_add_clean_string(&clean, whom, 300);
-	die(exit_status(code, h->status), "%s%s%s; nothing queued", buf_str(&clean), clean.len > 0 ? ": " : "", buf_str(&h->words));
+	text_add_clean_string(&line, whom, 300);
+	buf_addf(&line, "%s%s; ", line.len > 0 ? ": " : "", buf_str(&h->words));
+	if (queued > 0)
+		buf_addf(&line, "queued for the first %zu recipients alone", queued);
+	else
+		buf_adds(&line, "nothing queued");
+	die(exit_status(code, h->status), "%s", buf_str(&line));
 }
 
-static void hand_over(struct handover *h, const struct request *r)
+/* The sender, and the recipients from `first` to before `end`. */
+static void say_envelope(struct handover *h, const struct request *r, size_t first, size_t end, size_t queued)
 {
 	const struct envelope envelope = {
 		.sender = r->sender, .eightbit = r->eightbit, .size = r->text.len, .ret = r->ret,
@@ -228,23 +235,52 @@ static void hand_over(struct handover *h, const struct request *r)
 	bool smtputf8 = command_is_8bit(r->sender);
 	int code;
 
-	for (size_t i = 0; i < r->to.count; i++)
+	for (size_t i = first; i < end; i++)
 		smtputf8 |= command_is_8bit(r->to.list[i]);
 	code = handover_mail(h, &envelope, smtputf8);
 	if (code / 100 != 2)
-		refuse(h, code, r->sender);
-	for (size_t i = 0; i < r->to.count; i++) {
+		refuse(h, code, r->sender, queued);
+	for (size_t i = first; i < end; i++) {
 		const struct envelope_recipient to = { .address = r->to.list[i], .notify = r->notify };
 
 		code = handover_rcpt(h, &to);
 		if (code / 100 != 2)
-			refuse(h, code, r->to.list[i]);
+			refuse(h, code, r->to.list[i], queued);
 	}
-	code = handover_text(h, &r->text, r->to.count);
-	if (code / 100 != 2)
-		refuse(h, code, "");
-	if (r->verbose)
-		complain("%s", buf_str(&h->words));
+}
+
+static int open_intake(struct handover *h)
+{
+	return handover_open(h, intake_path(), process_host(), HANDOVER_PATIENCE);
+}
+
+/*
+ * With more recipients than the intake takes for a message it becomes several.  All are asked for first, as nobody is to get it
+ * if one is refused; each time on a connection of its own, as one bears so many commands.
+ */
+static void hand_over(struct handover *h, const struct request *r)
+{
+	size_t count = r->to.count, most = h->caps.rcpt_max > 0 && h->caps.rcpt_max < count ? (size_t)h->caps.rcpt_max : count;
+
+	for (size_t first = 0; most < count && first < count; first += most) {
+		struct handover trial;
+
+		if (open_intake(&trial) != EX_OK)
+			refuse(&trial, 0, "", 0);
+		say_envelope(&trial, r, first, first + most < count ? first + most : count, 0);
+		handover_close(&trial);
+	}
+	for (size_t first = 0; first < count; first += most) {
+		size_t end = first + most < count ? first + most : count;
+		int code;
+
+		say_envelope(h, r, first, end, first);
+		code = handover_text(h, &r->text, end - first);
+		if (code / 100 != 2)
+			refuse(h, code, "", first);
+		if (r->verbose)
+			complain("%s", buf_str(&h->words));
+	}
 }
 
 /* ---- without an intake ---- */
@@ -335,7 +371,7 @@ static int take_message(struct request *r)
 		option_usage(&program, r->from_header ? "no address in To, Cc or Bcc, and none given" : "an address expected, or -t");
 	add_from(r);
 	r->eightbit |= text_is_eightbit(r->text.data, r->text.len);
-	status = handover_open(&intake, intake_path(), process_host(), HANDOVER_PATIENCE);
+	status = open_intake(&intake);
 	if (status == EX_OK)
 		hand_over(&intake, r);
 	else if (status > 0 || !may_write_queue())

@@ -190,6 +190,24 @@ subtest 'NUL bytes are left out' => sub {
 	is queued()->{body}, "ab\n", 'as RFC 5322 has none';
 };
 
+subtest 'more recipients than the intake takes for a message' => sub {
+	my $small = do { delete local $ENV{ZCONFIG}; Intake->start(routes => '@example.org: lmtp!store!%1' . "\n" . 'no@example.org: error!nosuchuser' . "\n",
+		arguments => ['-O', 'recipients=4', '-O', 'commands=7']) };
+	Spool->put("$dir/small", Spool::slurp("$dir/zenv") =~ s/^INTAKE=.*\n//mr . 'INTAKE=' . $small->dir . "/lmtp\n");
+	local $ENV{ZCONFIG} = "$dir/small";
+	my @to = map { "u$_\@example.org" } 1 .. 10;
+	my ($status, $said) = run_it("Subject: x\n\nx\n", @to);
+	is "$status$said", '0', 'are taken';
+	my @users = map { [map { $_->{user} } @{($small->message($_))[0]{recipients}}] } $small->queued;
+	is_deeply [sort map { scalar @$_ } @users], [2, 4, 4], 'in several messages';
+	is_deeply [sort map { @$_ } @users], [sort map { "u$_" } 1 .. 10], 'each once';
+	$small->forget_all;
+	($status, $said) = run_it("Subject: x\n\nx\n", @to, 'no@example.org');
+	is $status, 67, 'one of the last is refused';
+	like $said, qr/^zlmtp-sendmail: no\@example\.org: .*; nothing queued$/, 'said so';
+	is scalar(my @none = $small->queued), 0, 'nothing is queued';
+};
+
 subtest '-bp' => sub {
 	run_it("Subject: x\n\nx\n", 'ann@example.org');
 	my ($status, $said) = run_it('', '-bp');
