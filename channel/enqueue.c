@@ -126,7 +126,7 @@ static void add_recipient(struct request *r, char *triple)
 	char *host = strchr(triple, ','), *user = host != NULL ? strchr(host + 1, ',') : NULL;
 
 	if (user == NULL || host == triple || user[1] == '\0')
-		option_usage(&program, "-r %s: channel,host,user expected", triple);
+		option_usage(&program, "-r %s: expected channel,host,user", triple);
 	refuse_invisible("-r ", triple);
 	if (is_in_brackets(user + 1))
 		die(EX_DATAERR, "-r %s: the user stands in angle brackets; expected user or user@domain without them", triple);
@@ -183,7 +183,7 @@ static void read_options(struct request *r, int argc, char **argv)
 			break;
 		case 'O':
 			if (!logline_form(optarg, &r->json))
-				option_usage(&program, "-O %s: log=keys or log=json expected", optarg);
+				option_usage(&program, "-O %s: expected log=keys or log=json", optarg);
 			break;
 		case 'P': r->postoffice = optarg; break;
 		case 'r': add_recipient(r, optarg); break;
@@ -194,18 +194,18 @@ static void read_options(struct request *r, int argc, char **argv)
 	}
 	option_end(&program, argc, argv);
 	if (r->count == 0 && optind == argc)
-		option_usage(&program, "a recipient expected: an address, or -r channel,host,user");
+		option_usage(&program, "expected a recipient: an address, or -r channel,host,user");
 	if (levels > 2)
 		option_usage(&program, "there are no more than two levels of directories: -HH");
 	r->levels = levels > 0 ? levels : zenv_levels();
 	if (r->ret != NULL && strcasecmp(r->ret, "FULL") != 0 && strcasecmp(r->ret, "HDRS") != 0)
-		option_usage(&program, "-R %s: FULL or HDRS expected", r->ret);
+		option_usage(&program, "-R %s: expected FULL or HDRS", r->ret);
 	if (r->ret != NULL)
 		r->ret = strcasecmp(r->ret, "FULL") == 0 ? "FULL" : "HDRS";
 	if (r->notify != NULL && !arguments_is_notify(r->notify))
 		option_usage(&program, "-N %s: expected NEVER or a list of SUCCESS,FAILURE,DELAY", r->notify);
 	if (r->envid != NULL && !arguments_is_xtext(r->envid))
-		die(EX_DATAERR, "-e %s: xtext expected: printable ASCII without blank and \"=\", \"+\" only before two hex digits", r->envid);
+		die(EX_DATAERR, "-e %s: expected xtext: printable ASCII without blank and \"=\", \"+\" only before two hex digits", r->envid);
 	if (r->sender != NULL)
 		check_sender(r->sender);
 	if (r->postoffice == NULL)
@@ -215,7 +215,7 @@ static void read_options(struct request *r, int argc, char **argv)
 	/* what is wrong there must show before the message is in the queue */
 	zenv("MAILSHARE");
 	if (!notify_fits(&why))
-		complain("%s; the scheduler is not told of new mail", buf_str(&why));
+		complain("%s; the scheduler is not notified of new mail", buf_str(&why));
 	buf_free(&why);
 }
 
@@ -322,7 +322,7 @@ int main(int argc, char **argv)
 		route_addresses(&r, argv + optind, (size_t)(argc - optind));
 	if (r.count == 0) {
 		if (r.verbose)
-			complain("the maps say to discard it: nothing queued");
+			complain("the maps discard it: nothing queued");
 		return EX_OK;
 	}
 	if (!file_ends(STDIN_FILENO))

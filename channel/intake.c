@@ -78,7 +78,7 @@ static void set_key(struct intake *in, const char *assignment)
 	if (logline_form(assignment, &json))
 		in->json = json;
 	else if (strncmp(assignment, "log=", 4) == 0)
-		option_usage(&program, "-O %s: log=keys or log=json expected", assignment);
+		option_usage(&program, "-O %s: expected log=keys or log=json", assignment);
 	else if (!policy_set(&in->policy, assignment, &why))
 		option_usage(&program, "-O %s", buf_str(&why));
 	buf_free(&why);
@@ -120,7 +120,7 @@ static void read_options(struct intake *in, struct options *options, char **list
 		}
 	}
 	if (optind < argc)
-		option_usage(&program, "%s: no arguments expected", argv[optind]);
+		option_usage(&program, "%s: expected no arguments", argv[optind]);
 	if (levels > 2)
 		option_usage(&program, "there are no more than two levels of directories: -HH");
 	in->spool.levels = levels > 0 ? levels : zenv_levels();
@@ -131,7 +131,7 @@ static void read_options(struct intake *in, struct options *options, char **list
 	/* what is wrong there must show before a message is taken */
 	zenv("MAILSHARE");
 	if (!notify_fits(&why))
-		complain("%s; the scheduler is not told of new mail", buf_str(&why));
+		complain("%s; the scheduler is not notified of new mail", buf_str(&why));
 	buf_free(&why);
 }
 
@@ -382,7 +382,7 @@ int main(int argc, char **argv)
 	if (!listeners_from_systemd(&options.listeners, SERVER_LMTP, SERVER_SMTP, &why))
 		die(EX_USAGE, "%s", buf_str(&why));
 	if (count == 0 && options.listeners.count == 0)
-		option_usage(&program, "where is mail taken? -L, or a socket of systemd");
+		option_usage(&program, "where to listen? -L, or a socket of systemd");
 	open_maps(&loop.intake, &options);
 	open_tls(&loop.intake, options.tls_file);
 	open_spool(&loop.intake, options.make);

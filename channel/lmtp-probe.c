@@ -422,7 +422,7 @@ int main(int argc, char **argv)
 	process_begin("lmtp");
 	settings_from(&p.settings, argc, argv);
 	if (!p.settings.probe.wanted)
-		die(EX_USAGE, "-B expected: this is the part of lmtp that asks about recipients");
+		die(EX_USAGE, "expected -B: this is the part of lmtp that asks about recipients");
 	if (p.settings.probe.stream)
 		return answer_stream(&p);
 	p.questions = xcalloc(p.settings.probe.count + 1, sizeof *p.questions);

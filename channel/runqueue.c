@@ -104,9 +104,9 @@ static void read_options(struct settings *set, int argc, char **argv)
 		case 'O':
 			if (strncmp(optarg, "silence=", 8) == 0) {
 				if (!parse_interval(optarg + 8, &set->silence) || set->silence < 1)
-					option_usage(&program, "-O %s: a time like 5h or 90m expected", optarg);
+					option_usage(&program, "-O %s: expected a time like 5h or 90m", optarg);
 			} else if (!logline_form(optarg, &set->log_json))
-				option_usage(&program, "-O %s: log=keys, log=json or silence=TIME expected", optarg);
+				option_usage(&program, "-O %s: expected log=keys, log=json or silence=TIME", optarg);
 			break;
 		case 'P': set->postoffice = optarg; break;
 		case 'v': set->verbose = true; break;
@@ -114,9 +114,9 @@ static void read_options(struct settings *set, int argc, char **argv)
 		}
 	}
 	if (optind < argc)
-		option_usage(&program, "%s: no arguments expected", argv[optind]);
+		option_usage(&program, "%s: expected no arguments", argv[optind]);
 	if (set->once + set->watch + set->list != 1)
-		option_usage(&program, "one of -1, -w and -l expected");
+		option_usage(&program, "expected one of -1, -w and -l");
 	if (set->json && !set->list)
 		option_usage(&program, "-j is for -l");
 	if (set->verbose)
@@ -147,7 +147,7 @@ static struct schedconf *read_conf(const struct settings *set)
 	if (conf == NULL)
 		die(access(buf_str(&path), R_OK) < 0 ? EX_NOINPUT : EX_CONFIG, "%s", buf_str(&why));
 	if (set->verbose && conf->pool.ignored.len > 0)
-		complain("%s: without meaning here: %s", buf_str(&path), buf_str(&conf->pool.ignored));
+		complain("%s: no effect here: %s", buf_str(&path), buf_str(&conf->pool.ignored));
 	buf_free(&path);
 	return conf;
 }

@@ -180,7 +180,7 @@ static void continue_handshake(struct session *s)
 		tls_describe(s->stream.tls, &s->tls_words);
 		transcript_addf(s->options->transcript, "TLS: %s", buf_str(&s->tls_words));
 		if (s->auth_run != NULL && !peer->unverified_said && !tls_verified(s->stream.tls) && !s->local) {
-			complain("%s gets our password, although its certificate does not prove who it is: %s", peer->target->text,
+			complain("%s gets the password although its certificate is not verified: %s", peer->target->text,
 			         buf_str(&s->tls_words));
 			peer->unverified_said = true;
 		}

@@ -75,7 +75,7 @@ static const struct program program = {
 	         "-O max-time=TIME         longest time for one transaction as a whole (default 4h)\n"
 	         "-O metrics=FILE          add counters to FILE, in the text form of Prometheus\n"
 	         "-O probe-cache=FILE      with -B: keep answers in this map\n"
-	         "-O probe-no=FRESH/KEPT   with -B: times for which \"no\" is used, FRESH unasked, KEPT while the server cannot tell (10m/1h)\n"
+	         "-O probe-no=FRESH/KEPT   with -B: how long \"no\" serves, unasked / while the server cannot tell (10m/1h)\n"
 	         "-O probe-sender=ADDRESS  with -B: sender of probes (default <>)\n"
 	         "-O probe-time=TIME       with -B: time for all answers (default 30s)\n"
 	         "-O probe-yes=FRESH/KEPT  with -B: the same for \"yes\", FRESH no longer than KEPT (12h/7d)\n"
@@ -449,7 +449,7 @@ static void check_target(const struct settings *set)
 	struct target *t;
 
 	if (set->target == NULL && set->probe.wanted && !set->probe.stream && (set->probe.dbases == NULL || set->probe.count == 0))
-		option_usage(&program, "which server is to be asked? -F, or with addresses -f");
+		option_usage(&program, "which server? -F, or with addresses -f");
 	if (set->target == NULL && set->probe.stream)
 		return;
 	if (set->target == NULL) {

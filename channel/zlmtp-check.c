@@ -85,7 +85,7 @@ static void take_thresholds(struct thresholds *t, char option, const char *argum
 	*t = (struct thresholds){ -1, -1 };
 	if ((warning[0] != '\0' && !value(warning, &t->warning)) ||
 	    (critical != NULL && critical[0] != '\0' && !value(critical, &t->critical)))
-		option_usage(&program, "-%c %s: WARN,CRIT expected, such as %s", option, argument,
+		option_usage(&program, "-%c %s: expected WARN,CRIT, such as %s", option, argument,
 		             value == number_value ? "1000,20000" : "4h,2d");
 	free(warning);
 }
@@ -107,7 +107,7 @@ static unsigned take_parts(const char *argument)
 			if (strcmp(names[i].name, word) == 0)
 				part = names[i].part;
 		if (part == 0)
-			option_usage(&program, "-o %s: spool, queue, agents, maps and intake expected, with commas between them", argument);
+			option_usage(&program, "-o %s: expected spool, queue, agents, maps and intake, with commas between them", argument);
 		parts |= part;
 	}
 	free(copy);
@@ -133,13 +133,13 @@ static void read_options(struct options *w, int argc, char **argv)
 		case 'P': w->postoffice = optarg; break;
 		case 't':
 			if (!parse_interval(optarg, &w->seconds) || w->seconds < 1 || w->seconds > 3600)
-				option_usage(&program, "-t %s: a time up to 1h expected", optarg);
+				option_usage(&program, "-t %s: expected a time up to 1h", optarg);
 			break;
 		case 'v': w->verbose = true; break;
 		}
 	}
 	if (optind < argc)
-		option_usage(&program, "%s: no arguments expected", argv[optind]);
+		option_usage(&program, "%s: expected no arguments", argv[optind]);
 	spool = (w->parts & (PART_SPOOL | PART_QUEUE | PART_AGENTS)) && w->postoffice == NULL;
 	agents = (w->parts & PART_AGENTS) && w->conf == NULL;
 	maps = (w->parts & PART_MAPS) && w->dbases == NULL;

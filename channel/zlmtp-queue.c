@@ -140,12 +140,12 @@ static void read_words(struct settings *set, int argc, char **argv)
 			break;
 		case 'O':
 			if (!logline_form(optarg, &set->log_json))
-				option_usage(&program, "-O %s: log=keys or log=json expected", optarg);
+				option_usage(&program, "-O %s: expected log=keys or log=json", optarg);
 			break;
 		case 'P': set->postoffice = optarg; break;
 		case 'w':
 			if (!mailfilter_span(optarg, &set->patience) || set->patience > MOST_PATIENCE)
-				option_usage(&program, "-w %s: a time of at most a day expected", optarg);
+				option_usage(&program, "-w %s: expected a time of at most a day", optarg);
 			break;
 		case LONG_YES: set->yes = true; break;
 		}
@@ -157,11 +157,11 @@ static void check_words(struct settings *set)
 	bool is_fail = set->verb != NULL && strcmp(set->verb, "fail") == 0;
 
 	if (set->verb == NULL)
-		option_usage(&program, "a verb expected: list, summary, show, watch, hold, release, retry, fail, remove or reroute");
+		option_usage(&program, "expected a verb: list, summary, show, watch, hold, release, retry, fail, remove or reroute");
 	if (set->text != NULL && !is_fail)
 		option_usage(&program, "-m is for fail");
 	if (set->text != NULL && set->text[strspn(set->text, " ")] == '\0')
-		option_usage(&program, "-m: some words expected");
+		option_usage(&program, "-m: expected some words");
 	if (set->yes && strcmp(set->verb, "remove") != 0 && strcmp(set->verb, "reroute") != 0)
 		option_usage(&program, "--yes is for remove and reroute");
 	if (set->body && strcmp(set->verb, "show") != 0)
@@ -322,7 +322,7 @@ static int show(const struct settings *set)
 	struct buf out = { 0 }, why = { 0 };
 
 	if (set->filter.id == NULL)
-		option_usage(&program, "show: an id expected");
+		option_usage(&program, "show: expected an id");
 	selection_read(&chosen);
 	if (!selection_is_clear(&chosen, &why))
 		die(EX_DATAERR, "%s", buf_str(&why));
@@ -637,7 +637,7 @@ static int change(const struct settings *set, enum operation_verb verb)
 	int status;
 
 	if (set->words == 0)
-		option_usage(&program, "%s: a filter expected, or all", set->verb);
+		option_usage(&program, "%s: expected a filter, or all", set->verb);
 	refuse_strangers(set);
 	zmailer = lock_zmailer(set->postoffice);
 	if (zmailer != 0)
@@ -690,7 +690,7 @@ static int run(const struct settings *set)
 	for (size_t i = 0; i < OPERATION_VERBS; i++)
 		if (strcmp(set->verb, operation_verbs[i]) == 0)
 			return change(set, (enum operation_verb)i);
-	option_usage(&program, "%s: no such verb; list, summary, show, watch, hold, release, retry, fail, remove or reroute expected",
+	option_usage(&program, "%s: no such verb; expected list, summary, show, watch, hold, release, retry, fail, remove or reroute",
 	             set->verb);
 }
 

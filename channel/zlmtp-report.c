@@ -62,13 +62,13 @@ static void read_options(struct reporter *r, int argc, char **argv)
 		case 'f': r->dbases = optarg; break;
 		case 'O':
 			if (!logline_form(optarg, &r->office.json))
-				option_usage(&program, "-O %s: log=keys or log=json expected", optarg);
+				option_usage(&program, "-O %s: expected log=keys or log=json", optarg);
 			break;
 		case 'P': r->office.spool.postoffice = optarg; break;
 		}
 	}
 	if (optind < argc || r->dbases == NULL || r->office.spool.postoffice == NULL)
-		option_usage(&program, "runqueue starts this program; -f and -P expected");
+		option_usage(&program, "expected -f and -P; runqueue starts this program");
 }
 
 /* ---- what reports are made with ---- */

@@ -95,7 +95,7 @@ static void set_notify(struct request *r, const char *list)
 		if (*c >= 'a' && *c <= 'z')
 			*c = (char)(*c - 'a' + 'A');
 	if (!arguments_is_notify(r->notify))
-		option_usage(&program, "-N %s: never, or a list of success,failure,delay expected", list);
+		option_usage(&program, "-N %s: expected never, or a list of success,failure,delay", list);
 }
 
 static void read_options(struct request *r, int argc, char **argv)
@@ -111,14 +111,14 @@ static void read_options(struct request *r, int argc, char **argv)
 		switch (c) {
 		case 'b':
 			if (strlen(optarg) != 1 || strchr("msp", optarg[0]) == NULL)
-				option_usage(&program, "-b%s: -bm, -bs or -bp expected%s", optarg,
+				option_usage(&program, "-b%s: expected -bm, -bs or -bp%s", optarg,
 				             strcmp(optarg, "i") == 0 ? "; newdb builds the maps" : "");
 			r->mode = optarg[0];
 			break;
 		case 'B':
 			r->eightbit = strcasecmp(optarg, "8BITMIME") == 0;
 			if (!r->eightbit && strcasecmp(optarg, "7BIT") != 0)
-				option_usage(&program, "-B %s: 7BIT or 8BITMIME expected", optarg);
+				option_usage(&program, "-B %s: expected 7BIT or 8BITMIME", optarg);
 			break;
 		case 'f':
 		case 'r':
@@ -136,7 +136,7 @@ static void read_options(struct request *r, int argc, char **argv)
 		case 'q': r->mode = 'q'; break;
 		case 'R':
 			if (strcasecmp(optarg, "full") != 0 && strcasecmp(optarg, "hdrs") != 0)
-				option_usage(&program, "-R %s: full or hdrs expected", optarg);
+				option_usage(&program, "-R %s: expected full or hdrs", optarg);
 			r->ret = strcasecmp(optarg, "full") == 0 ? "FULL" : "HDRS";
 			break;
 		case 't': r->from_header = true; break;
@@ -145,7 +145,7 @@ static void read_options(struct request *r, int argc, char **argv)
 		}
 	}
 	if (r->envid.len > 100)
-		option_usage(&program, "-V: an envelope id of at most 100 characters expected");
+		option_usage(&program, "-V: expected an envelope id of at most 100 characters");
 	for (int i = optind; i < argc; i++)
 		address_list_parse(argv[i], strlen(argv[i]), &r->to);
 }
@@ -368,7 +368,7 @@ static int take_message(struct request *r)
 	if (r->from_header)
 		letter_recipients(&r->text, &r->to);
 	if (r->to.count == 0)
-		option_usage(&program, r->from_header ? "no address in To, Cc or Bcc, and none given" : "an address expected, or -t");
+		option_usage(&program, r->from_header ? "no address in To, Cc or Bcc, and none given" : "expected an address, or -t");
 	add_from(r);
 	r->eightbit |= text_is_eightbit(r->text.data, r->text.len);
 	status = open_intake(&intake);

@@ -135,7 +135,7 @@ static void read_options(struct options *o, int argc, char **argv)
 		}
 	}
 	if (optind < argc)
-		option_usage(&program, "%s: no arguments expected", argv[optind]);
+		option_usage(&program, "%s: expected no arguments", argv[optind]);
 	if (o->dbases == NULL && zenv("MAILVAR") != NULL)
 		o->dbases = xasprintf("%s/db/dbases.conf", zenv("MAILVAR"));
 	if (o->dbases == NULL)
@@ -322,7 +322,7 @@ static bool make_room(struct service *s, size_t most)
 		return true;
 	if (restraint_take(s->full))
 		complain("%zu clients are there, and more come: %s", s->count,
-		         idlest != NULL ? "who was silent longest is closed" : "all of them wait for answers, and nobody else gets in");
+		         idlest != NULL ? "the one that was idle longest is closed" : "all of them wait for answers; no other is let in");
 	if (idlest != NULL)
 		idlest->over = true;
 	return idlest != NULL;
@@ -592,7 +592,7 @@ int main(int argc, char **argv)
 	if (!listeners_from_systemd(&s.listeners, TALK_SOCKETMAP, TALK_SOCKETMAP, &why))
 		die(EX_USAGE, "%s", buf_str(&why));
 	if (s.options.address_count == 0 && s.listeners.count == 0)
-		option_usage(&program, "where are questions taken? -L, or a socket of systemd");
+		option_usage(&program, "where to listen? -L, or a socket of systemd");
 	for (size_t i = 0; i < s.options.address_count; i++) {
 		int status = listeners_add(&s.listeners, s.options.addresses[i], &why);
 

@@ -547,7 +547,7 @@ static int follow(struct sync *s)
 		/* a server that does not stay is asked again after a while; what it said is written before */
 		if (s->polls && s->session != NULL && !session_is_comparing(s->session) && copy_state(s->copy) != COPY_NEW_DATA) {
 			if (!s->polls_told)
-				complain("%s: does not tell what changes (refreshAndPersist), and is asked every %d s", server_name(s),
+				complain("%s: does not report changes (refreshAndPersist); it is asked every %d s", server_name(s),
 				         LONGEST_DELAY_MS / 1000);
 			s->polls_told = true;
 			lose_session(s, SESSION_OVER);

@@ -37,7 +37,7 @@ const void *module_load(const char *type, const char *symbol, unsigned version, 
 	bool is_there = false;
 
 	if (directory == NULL) {
-		buf_addf(why, "cannot tell where this program stands (/proc/self/exe): %s", strerror(errno));
+		buf_addf(why, "cannot find the directory of this program (/proc/self/exe): %s", strerror(errno));
 		return NULL;
 	}
 	for (size_t i = 0; i < sizeof places / sizeof places[0] && !is_there; i++) {

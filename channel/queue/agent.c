@@ -70,7 +70,7 @@ static void failed(struct agent *w, int error, int64_t now)
 	w->again = now + FAILED_PAUSE;
 	if (now - w->failing < FAILED_PATIENCE)
 		return;
-	complain("agent %ld (%s) cannot be talked to: %s", (long)w->pid, w->channel, strerror(error));
+	complain("agent %ld (%s) cannot be written to: %s", (long)w->pid, w->channel, strerror(error));
 	hang_up(w, now);
 }
 

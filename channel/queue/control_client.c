@@ -60,7 +60,7 @@ static void take_answers(struct control_client *c)
 
 		*lf = '\0';
 		if (!control_answer_parse(c->in.data, &a) || a.tag >= c->asked || !c->open[a.tag]) {
-			give_up(c, "runqueue gave an answer that is none; is it of another version?");
+			give_up(c, "runqueue sent an unknown answer; is it of another version?");
 			return;
 		}
 		answer(c, (size_t)a.tag, a.result, (size_t)a.changed, a.words);

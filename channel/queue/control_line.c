@@ -28,7 +28,7 @@ static char *next_field(char **at)
 
 static bool expected(struct buf *why, const char *what)
 {
-	buf_addf(why, "%s expected", what);
+	buf_addf(why, "expected %s", what);
 	return false;
 }
 

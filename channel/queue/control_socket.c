@@ -291,7 +291,7 @@ static char *take_line(struct client *k)
 	if (lf == NULL || (size_t)(lf - k->in.data) > CONTROL_LINE_MAX) {
 		if (k->in.len <= CONTROL_LINE_MAX)
 			return NULL;
-		buf_adds(&k->out, "?\tbad\t0\ta line of at most 8388608 bytes expected\n");
+		buf_adds(&k->out, "?\tbad\t0\texpected a line of at most 8388608 bytes\n");
 		buf_clear(&k->in);
 		k->ended = true;
 		return NULL;

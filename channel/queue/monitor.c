@@ -122,7 +122,7 @@ static void explain(struct monitor *m, int error)
 	else if (error == ENOENT || error == ECONNREFUSED)
 		buf_adds(&m->note, "no runqueue runs here");
 	else
-		buf_addf(&m->note, "runqueue does not tell: %s", strerror(error));
+		buf_addf(&m->note, "runqueue sent no figures: %s", strerror(error));
 }
 
 /* True if runqueue was asked, or is still to answer. */
@@ -158,7 +158,7 @@ static void take_status(struct monitor *m)
 	status_free(s);
 	if (!status_parse(s, &m->in)) {
 		buf_clear(&m->note);
-		buf_adds(&m->note, "runqueue gave an answer that is none; is it of another version?");
+		buf_adds(&m->note, "runqueue sent an unknown answer; is it of another version?");
 		buf_clear(&m->from_files);
 		forget_status(m);
 		return;

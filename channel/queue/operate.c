@@ -174,7 +174,7 @@ static enum operation_result free_locks(struct target *t)
 		case TAG_OK:
 			break;
 		case TAG_TAKEN:
-			buf_addf(t->why, "process %ld has a recipient of it in work", (long)r->locker);
+			buf_addf(t->why, "process %ld is delivering to a recipient of it", (long)r->locker);
 			return OPERATION_BUSY;
 		case TAG_ERROR:
 			return trouble(t, "free the lock of a recipient in", t->path);
@@ -183,7 +183,7 @@ static enum operation_result free_locks(struct target *t)
 	}
 	/* an agent whose scheduler is gone may be about to lock one */
 	if (c != NULL && tag_any_claim(c->fd)) {
-		buf_adds(t->why, "a transport agent has it in work");
+		buf_adds(t->why, "a transport agent is delivering it");
 		return OPERATION_BUSY;
 	}
 	if (c != NULL && open == 0 && c->recipient_count > 0 && !is_for_settled(t->o)) {
@@ -732,7 +732,7 @@ bool operate_bring_back(struct walk **walk, bool json, int64_t now, int64_t end)
 				.by = "runqueue", .json = json,
 			}, now, &changed, &why);
 			if (why.len > 0)
-				complain("%s: everybody in it is settled, and it must leave hold/ for its report: %s", path, buf_str(&why));
+				complain("%s: all its recipients are settled, but it cannot leave hold/ for its report: %s", path, buf_str(&why));
 		}
 		control_close(&c);
 		free(path);

@@ -226,7 +226,7 @@ static bool answered(struct reporter *r, char *line)
 	else
 		return false;
 	if (answer == REPORTER_LATER)
-		complain("%llu: its sender cannot be told now: %s; kept until that works", (unsigned long long)id, text);
+		complain("%llu: the report to its sender cannot be made now: %s; it is tried again", (unsigned long long)id, text);
 	r->first++;
 	r->told(r->context, &request, answer, text);
 	return true;
@@ -259,7 +259,7 @@ static bool read_answers(struct reporter *r, int64_t now)
 		*lf = '\0';
 		used = (size_t)(lf - r->in.data) + 1;
 		if (!answered(r, line)) {
-			complain("zlmtp-report said what was not asked: %s", line);
+			complain("zlmtp-report sent an answer without a request: %s", line);
 			hang_up(r);
 			return false;
 		}

@@ -77,7 +77,7 @@ static enum retire_result settled_later(const struct control *c, struct message 
 	}
 	if (line->tag == TAG_LOCKED && tag_break_stale(c->fd, line->offset, &c->marked) == TAG_TAKEN)
 		return RETIRE_LATER;
-	complain("%s: the recipient at %lld was reported settled, but is not marked so; it goes again", c->name,
+	complain("%s: the recipient at %lld was reported settled, but has no mark; it is tried again", c->name,
 	         (long long)line->offset);
 	return RETIRE_ANEW;
 }
@@ -175,7 +175,8 @@ static bool is_too_late(const struct message *m, const struct control *c, const 
 	}
 	free(last);
 	if (late)
-		complain("%s: its sender could not be told until its report has expired, too: %s; a file in postman/ tells what failed", m->name,
+		complain("%s: the report to its sender could not be made before it expired, too: %s; "
+		         "a file in postman/ has the failures", m->name,
 		         m->untold_why);
 	return late;
 }
@@ -300,7 +301,7 @@ static bool write_down(const struct control *c, const struct buf *lines)
 	bool ok = lines->len == 0 || (diagnostic_write(c->fd, lines) && fdatasync(c->fd) == 0);
 
 	if (!ok)
-		complain("%s: failures of recipients cannot be written down: %s", c->name, strerror(errno));
+		complain("%s: failures of recipients cannot be recorded: %s", c->name, strerror(errno));
 	return ok;
 }
 

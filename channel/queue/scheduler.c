@@ -270,7 +270,7 @@ static enum operation_result operate_on_settled(struct scheduler *s, struct mess
 		return OPERATION_NOTHING;
 	}
 	if (o->verb == OPERATION_REMOVE && m->asked > 0) {
-		buf_adds(why, "zlmtp-report has it in work and has not answered yet");
+		buf_adds(why, "zlmtp-report is making its report and has not answered yet");
 		return OPERATION_BUSY;
 	}
 	if (o->verb == OPERATION_RETRY) {
@@ -328,7 +328,7 @@ enum operation_result scheduler_operate(struct scheduler *s, const struct operat
 	}
 	if (m != NULL && message_is_fed(m)) {
 		queue_park(&s->queue, m);
-		buf_adds(why, "a transport agent has it in work and has not answered yet");
+		buf_adds(why, "a transport agent is delivering it and has not reported yet");
 		return OPERATION_BUSY;
 	}
 	/* it will be read once more, and whom the file does not mark as delivered gets it again */
@@ -367,7 +367,7 @@ static bool move(struct scheduler *s, struct message *m, char *words)
 		failed += to != NULL && to->state == RECIPIENT_FAILED && (i == 0 || r.operation.recipients[i - 1].offset != offset);
 	}
 	if (!understood)
-		complain("zlmtp-report said what is no reroute: %s", buf_str(&why));
+		complain("zlmtp-report sent an unknown answer to a reroute: %s", buf_str(&why));
 	/* one that is about to be removed, or that an agent or an operator has, is asked about again */
 	else if (!message_is_fed(m) && !m->parked && (m->open > 0 || m->awaits_report) && (!m->unmarked || retire_mend_marks(m, NULL)))
 		result = operate(&r.operation, s->now.wall, &changed, &why);

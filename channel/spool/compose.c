@@ -139,7 +139,7 @@ enum incoming_result incoming_header(struct incoming *in, struct buf *why)
 		if (lf == NULL && !in->eof) {
 			if (in->bytes.len <= LARGEST_HEADER)
 				return INCOMING_MORE;
-			buf_addf(why, "header line %zu: an end of the header within 16 MB expected", in->line + 1);
+			buf_addf(why, "header line %zu: expected an end of the header within 16 MB", in->line + 1);
 			return INCOMING_REFUSED;
 		}
 		line = in->bytes.data + in->at;
@@ -167,7 +167,7 @@ enum incoming_result incoming_header(struct incoming *in, struct buf *why)
 			line = in->bytes.data + in->at;
 		}
 		if (!keep_line(in, line, n)) {
-			buf_addf(why, "header line %zu: no NUL and no bare CR expected", in->line + 1);
+			buf_addf(why, "header line %zu: expected no NUL and no bare CR", in->line + 1);
 			return INCOMING_REFUSED;
 		}
 		in->at = next;

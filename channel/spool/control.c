@@ -39,7 +39,7 @@ struct parser {
 static bool damaged(struct parser *p, const char *expected)
 {
 	text_add_clean_string(p->why, p->control->name, 200);
-	buf_addf(p->why, " line %zu: %s expected", p->line, expected);
+	buf_addf(p->why, " line %zu: expected %s", p->line, expected);
 	return false;
 }
 
@@ -314,7 +314,7 @@ enum control_result control_parse(const char *name, char *bytes, size_t length, 
 	c->length = length;
 	if (!control_id(name, &c->id)) {
 		text_add_clean_string(why, name, 200);
-		buf_adds(why, ": a name that begins with a number expected");
+		buf_adds(why, ": expected a name that begins with a number");
 		result = CONTROL_DAMAGED;
 	} else if (!lines(&p)) {
 		result = CONTROL_DAMAGED;

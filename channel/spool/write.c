@@ -112,7 +112,7 @@ static int refuse(struct buf *why, const char *what, const char *value)
 {
 	buf_addf(why, "%s \"", what);
 	text_add_clean_string(why, value, 200);
-	buf_adds(why, "\": printable ASCII expected");
+	buf_adds(why, "\": expected printable ASCII");
 	return EX_DATAERR;
 }
 

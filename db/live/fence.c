@@ -82,7 +82,7 @@ int fence_take(struct fence *fence, int64_t deadline, struct buf *why)
 		buf_adds(why, " by ");
 		users_name(&users, why);
 	}
-	buf_adds(why, "; if that does not end, stop that process; \"dbupdate ... recover\" heals what it leaves");
+	buf_adds(why, "; if that does not end, stop that process; \"dbupdate ... recover\" repairs what it leaves");
 	users_free(&users);
 	return EX_TEMPFAIL;
 }

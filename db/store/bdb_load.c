@@ -104,7 +104,7 @@ static int load_file(const char *path, DBTYPE type, const struct store_load *loa
 	guard_install();
 	if (!guard_read(load_guarded, &l)) {
 		l.code = ENOMEM;
-		buf_adds(&l.said, "Berkeley DB was led astray");
+		buf_adds(&l.said, "Berkeley DB failed in it");
 	}
 	if (l.code != 0)
 		buf_addf(why, "%s%s%s", db_strerror(l.code), l.said.len > 0 ? "; " : "", buf_str(&l.said));

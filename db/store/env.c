@@ -68,10 +68,10 @@ static _Noreturn void give_up(int sig)
 	atomic_store(&is_wedged, true);
 	if (sig != 0)
 		complain("%s: a map or the environment is damaged (using it ended by signal %d); \"dbupdate -C FILE check\" tells more, "
-		         "\"dbupdate -C FILE recover\" heals it", watched_home, sig);
+		         "\"dbupdate -C FILE recover\" repairs it", watched_home, sig);
 	else
 		complain("%s: the environment does not answer: a process in it was killed or hangs; "
-		         "\"dbupdate -C FILE check\" tells more, \"dbupdate -C FILE recover\" heals it", watched_home);
+		         "\"dbupdate -C FILE check\" tells more, \"dbupdate -C FILE recover\" repairs it", watched_home);
 	/* temporaries are removed by atexit; the thread that hangs keeps nothing that exit() waits for */
 	exit(sig != 0 ? crash_status : EX_TEMPFAIL);
 }
@@ -343,7 +343,7 @@ struct env *env_open(const struct env_config *config, struct buf *why)
 			buf_addf(why, "; run dbupdate -C %s recover", config->file);
 		/* as when a process was killed while it made the regions */
 		else if (code == EINVAL || code == EIO || code == EAGAIN)
-			buf_addf(why, "; dbupdate -C %s check tells more, recover heals it", config->file);
+			buf_addf(why, "; dbupdate -C %s check tells more, recover repairs it", config->file);
 		free_env(env);
 		return NULL;
 	}

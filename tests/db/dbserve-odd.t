@@ -342,12 +342,12 @@ subtest 'few descriptors' => sub {
 	my $late = connection();
 	syswrite $late, netstring("recipient ann\@d.test");
 	ok IO::Select->new($late)->can_read(20), 'who comes behind 120 silent clients has an answer' and is answer($late), 'OK OK', '... the right one';
-	is rest($idle[0]), '', 'who was silent longest is closed';
+	is rest($idle[0]), '', 'the one that was idle longest is closed';
 	syswrite $late, netstring("recipient no\@d.test");
 	is answer($late), 'NOTFOUND ', '... and not who has just asked';
 	my @lines = split /\n/, said();
 	is scalar @lines, 1, 'one line for all of them' or diag said();
-	like $lines[0], qr/^dbserve: \d+ clients are there, and more come: who was silent longest is closed$/, '... in words';
+	like $lines[0], qr/^dbserve: \d+ clients are there, and more come: the one that was idle longest is closed$/, '... in words';
 	is stop(), 0, 'SIGTERM ends it well';
 };
 

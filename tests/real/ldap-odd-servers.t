@@ -143,7 +143,7 @@ subtest 'a persist search that ends after its refresh is written, and that is sa
 	my $odd = OddDirectory->new(healthy(1, 2));
 	my $sync = ldapsync($odd->uri)->start;
 	is $sync->difference_after(10 * $slow, records(1, 2)), '' or diag $sync->said;
-	ok $sync->hears(qr/does not tell what changes.*asked every 60 s/), 'it is said';
+	ok $sync->hears(qr/does not report changes.*asked every 60 s/), 'it is said';
 	is $sync->stop, 0;
 };
 

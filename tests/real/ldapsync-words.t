@@ -109,7 +109,7 @@ subtest 'who has trouble with a copy hears what makes it again' => sub {
 		unlink $file;
 		like +(tool(@lookup))[1], qr/No such file or directory; make the map by "$again"$/m, '... a map that is gone';
 		like +(tool('channel/zlmtp-check', '-o', 'maps', '-d', $sync->dir . '/dbases.conf'))[1], qr/No such file or directory; make it by $again/, '... zlmtp-check';
-		like +(tool('db/dbupdate', $map, 'recover'))[1], qr/cannot be healed: No such file or directory; make it by "$again"/, '... dbupdate recover';
+		like +(tool('db/dbupdate', $map, 'recover'))[1], qr/cannot be repaired: No such file or directory; make it by "$again"/, '... dbupdate recover';
 		is +($sync->once)[0], 0, '... and so it is';
 		open my $fh, '+<', $file or die "$file: $!";
 		seek $fh, $type eq 'lmdb' ? 10 : 5000, 0;

@@ -67,7 +67,7 @@ subtest 'under TLS with anybody' => sub {
 	my $got = play([$hello, { expect => 'line', like => qr/^STARTTLS$/, text => 'STARTTLS' }, { do => 'line', text => '220 go' },
 		{ expect => 'line', like => qr/^LHLO /, text => 'LHLO' }, @hello, @login], ['STARTTLS'], [], 'selfsigned');
 	is($got->{result}, 'ok3', 'mail is delivered');
-	like($got->{comments}, qr/\Q$address\E\] gets our password, although its certificate does not prove who it is: TLS.*self-signed/,
+	like($got->{comments}, qr/\Q$address\E\] gets the password although its certificate is not verified: TLS.*self-signed/,
 		'and the postmaster told whom he trusts');
 	is_deeply($got->{complaints}, [], 'nothing to complain about');
 };

@@ -362,7 +362,7 @@ subtest 'a process that has it in work' => sub {
 	for my $verb (qw(hold fail remove)) {
 		my ($status, $out, $err) = zq($q, $verb, $name);
 		is "$status$out", 75, "$verb: 75";
-		like $err, qr/^zlmtp-queue: S\S+: process $$ has a recipient of it in work$/, 'said who';
+		like $err, qr/^zlmtp-queue: S\S+: process $$ is delivering to a recipient of it$/, 'said who';
 	}
 	is $q->tags($name), '~ ', 'as it was';
 };

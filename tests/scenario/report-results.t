@@ -222,7 +222,7 @@ subtest 'the maps cannot tell' => sub {
 	is $q->tags(100), '-', 'the message stays';
 	is scalar(Reports->all($q)), 0, 'there is no report';
 	is_deeply { $q->reports }, {}, 'and no file in postman/';
-	like $err, qr/^runqueue: 100: its sender cannot be told now: .*; kept until that works$/m, 'a line says so' or diag $err;
+	like $err, qr/^runqueue: 100: the report to its sender cannot be made now: .*; it is tried again$/m, 'a line says so' or diag $err;
 	Spool->put($map, $good);
 	($status, $out, $err) = $q->run('-1');
 	is $status, 0, 'exit 0 when they can' or diag $err;
@@ -278,7 +278,7 @@ subtest 'a message that waits for its report is seen, tried again and removed' =
 	is +(zq($q, $_, 'all'))[0], 1, "$_ is not for it" for 'hold', 'fail', 'release';
 	my ($status, $out, $err) = $q->run('-1');
 	is $status, 69, 'one pass';
-	like $err, qr/: its sender cannot be told now: .*; kept until that works$/m, 'says so';
+	like $err, qr/: the report to its sender cannot be made now: .*; it is tried again$/m, 'says so';
 	$seen->('the maps ');
 	$q->start('-w');
 	ok RunQueue::wait_for(sub { my ($row) = rows($q, 'state=report'); ($row->{next_try} // 0) > time }), 'with the next try' or diag explain rows($q);
@@ -321,7 +321,7 @@ subtest 'a report that cannot be made until it is as old as mail gets' => sub {
 		ok RunQueue::wait_for(sub { keys %{{ $q->reports }} }), 'a file for the administrator' if $told;
 		ok RunQueue::wait_for(sub { !$q->control(100) }), 'the message has gone' if $told;
 		my ($status, $out, $err) = $q->stop;
-		like $err, qr/: its sender could not be told until its report has expired, too: .*; a file in postman\/ tells what failed$/m, 'said so' if $told;
+		like $err, qr/: the report to its sender could not be made before it expired, too: .*; a file in postman\/ has the failures$/m, 'said so' if $told;
 		is scalar(keys %{{ $q->reports }}), $told, "failed $ago s ago";
 	}
 };

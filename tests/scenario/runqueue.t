@@ -420,7 +420,7 @@ subtest 'agents that lie' => sub {
 	my ($status, undef, $err) = one_pass($q);
 	is $status, 69, 'exit 69';
 	is $q->tags($name), ' ', 'reported but not marked: it stays';
-	like $err, qr/^runqueue: $name: the recipient at \d+ was reported settled, but is not marked so/m, 'and that is said';
+	like $err, qr/^runqueue: $name: the recipient at \d+ was reported settled, but has no mark/m, 'and that is said';
 	like $err, qr/ reports on 4242424242\/17, which it was not asked for$/m, 'a report on nothing is refused';
 	like $err, qr/ reports on $name\/13, which it was not asked for$/m, 'one on a wrong place as well';
 	like $err, qr/ reports on $other\/\d+, which it was not asked for$/m, 'and a second one';
@@ -523,7 +523,7 @@ subtest 'configuration' => sub {
 	like $err, qr/^runqueue: \S+scheduler\.conf:2:3: expected an interval such as 1h30m(?:, found "interval=...")?\n\z/, 'one line';
 	$q->conf("lmtp/* skew=1 nice=2 command=\"AGENT\"\nPARAMx = 1\n");
 	($status, $out, $err) = $q->run('-1', '-v');
-	like $err, qr/scheduler\.conf: without meaning here: skew, nice, PARAMx$/m, 'what is ignored is named with -v';
+	like $err, qr/scheduler\.conf: no effect here: skew, nice, PARAMx$/m, 'what is ignored is named with -v';
 	is_deeply [$q->names], [], 'and no obstacle';
 };
 

@@ -145,14 +145,14 @@ static void headers_that_cannot_be_written_down_are_refused(void **state)
 	struct buf endless = { 0 };
 
 	(void)state;
-	refused("A: 1\nB: \0\n\n", 11, "header line 2: no NUL and no bare CR expected");
-	refused("A: 1\nB: a\rb\n\n", 13, "header line 2: no NUL and no bare CR expected");
-	refused("A: 1\nB: a\r\r\n\n", 13, "header line 2: no NUL and no bare CR expected");
+	refused("A: 1\nB: \0\n\n", 11, "header line 2: expected no NUL and no bare CR");
+	refused("A: 1\nB: a\rb\n\n", 13, "header line 2: expected no NUL and no bare CR");
+	refused("A: 1\nB: a\r\r\n\n", 13, "header line 2: expected no NUL and no bare CR");
 	buf_adds(&endless, "A: 1\nB: ");
 	while (endless.len < 17 * 1024 * 1024)
 		buf_adds(&endless, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
 	/* the writer dies of SIGPIPE, as we stop to listen */
-	refused(endless.data, endless.len, "header line 2: an end of the header within 16 MB expected");
+	refused(endless.data, endless.len, "header line 2: expected an end of the header within 16 MB");
 	buf_free(&endless);
 }
 

@@ -311,28 +311,28 @@ static void diagnostics_are_read_and_bad_ones_passed_over(void **state)
 static void damage_is_named_with_its_line(void **state)
 {
 	(void)state;
-	refused("", "7 line 1: an i line (message file) expected");
-	refused("@ 0x0000000f\n", "7 line 1: format flags within 0x7 expected");
-	refused("@ -1\n", "7 line 1: format flags within 0x7 expected");
-	refused("@ 7x\n", "7 line 1: format flags within 0x7 expected");
-	refused("@ \n", "7 line 1: format flags within 0x7 expected");
-	refused("i ../1\n", "7 line 1: a message file name that begins with a digit expected");
-	refused("i 1/../../etc/passwd\n", "7 line 1: a message file name that begins with a digit expected");
-	refused("i 1\no -3\n", "7 line 2: the body's offset expected");
-	refused("i 1\no 99999999999999999999\n", "7 line 2: the body's offset expected");
-	refused("i 1\nm\n\n", "7 line 4: an o line (offset of the body) expected");
-	refused(HEAD RCPT("a"), "7 line 6: a header block below the recipients expected");
-	refused(HEAD RCPT("a") HEADER RCPT("b"), "7 line 10: a header block below the recipients expected");
-	refused(HEAD RCPT("a") "m\nSubject: x\n", "7 line 6: a header block with an empty line at its end expected");
-	refused(HEAD RCPT("a") "m", "7 line 6: a header block with its letter alone in the first line expected");
-	refused(HEAD RCPT("a") "m\n", "7 line 6: a header block with an empty line at its end expected");
-	refused(HEAD RCPT("a") "m x\n\n", "7 line 6: a header block with its letter alone in the first line expected");
-	refused(HEAD "r           lmtp - bob 1", "7 line 5: an end of the line expected");
-	refused(HEAD "r           lmtp -\n" HEADER, "7 line 5: a recipient of channel, host, user and privilege expected");
-	refused(HEAD "r lmtp - bob 1\n" HEADER, "7 line 5: ten columns of process id and delay expected");
-	refused(HEAD "r\n" HEADER, "7 line 5: a recipient's mark of blank, ~, + or - expected");
-	refused(HEAD "r!          lmtp - bob 1\n" HEADER, "7 line 5: a recipient's mark of blank, ~, + or - expected");
-	refused(HEAD RCPT("a") HEADER "s x\n", "7 line 9: a sender of channel, host, user and privilege expected");
+	refused("", "7 line 1: expected an i line (message file)");
+	refused("@ 0x0000000f\n", "7 line 1: expected format flags within 0x7");
+	refused("@ -1\n", "7 line 1: expected format flags within 0x7");
+	refused("@ 7x\n", "7 line 1: expected format flags within 0x7");
+	refused("@ \n", "7 line 1: expected format flags within 0x7");
+	refused("i ../1\n", "7 line 1: expected a message file name that begins with a digit");
+	refused("i 1/../../etc/passwd\n", "7 line 1: expected a message file name that begins with a digit");
+	refused("i 1\no -3\n", "7 line 2: expected the body's offset");
+	refused("i 1\no 99999999999999999999\n", "7 line 2: expected the body's offset");
+	refused("i 1\nm\n\n", "7 line 4: expected an o line (offset of the body)");
+	refused(HEAD RCPT("a"), "7 line 6: expected a header block below the recipients");
+	refused(HEAD RCPT("a") HEADER RCPT("b"), "7 line 10: expected a header block below the recipients");
+	refused(HEAD RCPT("a") "m\nSubject: x\n", "7 line 6: expected a header block with an empty line at its end");
+	refused(HEAD RCPT("a") "m", "7 line 6: expected a header block with its letter alone in the first line");
+	refused(HEAD RCPT("a") "m\n", "7 line 6: expected a header block with an empty line at its end");
+	refused(HEAD RCPT("a") "m x\n\n", "7 line 6: expected a header block with its letter alone in the first line");
+	refused(HEAD "r           lmtp - bob 1", "7 line 5: expected an end of the line");
+	refused(HEAD "r           lmtp -\n" HEADER, "7 line 5: expected a recipient of channel, host, user and privilege");
+	refused(HEAD "r lmtp - bob 1\n" HEADER, "7 line 5: expected ten columns of process id and delay");
+	refused(HEAD "r\n" HEADER, "7 line 5: expected a recipient's mark of blank, ~, + or -");
+	refused(HEAD "r!          lmtp - bob 1\n" HEADER, "7 line 5: expected a recipient's mark of blank, ~, + or -");
+	refused(HEAD RCPT("a") HEADER "s x\n", "7 line 9: expected a sender of channel, host, user and privilege");
 }
 
 static void nul_bytes_never_shorten_an_address(void **state)
@@ -343,7 +343,7 @@ static void nul_bytes_never_shorten_an_address(void **state)
 	struct control *c;
 
 	(void)state;
-	refused_bytes(address, sizeof address - 1, "7 line 5: a line without NUL bytes expected");
+	refused_bytes(address, sizeof address - 1, "7 line 5: expected a line without NUL bytes");
 	assert_int_equal(parse_bytes("7", elsewhere, sizeof elsewhere - 1, &c, &why), CONTROL_OK);
 	assert_int_equal(c->headers[0].length, 13);
 	control_close(&c);

@@ -383,8 +383,8 @@ int recover_map(const struct recovery_options *options, struct buf *why)
 	settings.wait = WAIT;
 	status = add_target(&r, &settings);
 	if (status == EX_OK && access(r.targets[0].livemap->path, F_OK) < 0 && access(r.targets[0].journal, F_OK) < 0)
-		status = errno == ENOENT ? fail_without_maker(&r, EX_NOINPUT, "cannot be healed: No such file or directory; make it by")
-		                         : fail(&r, EX_NOINPUT, "cannot be healed", strerror(errno));
+		status = errno == ENOENT ? fail_without_maker(&r, EX_NOINPUT, "cannot be repaired: No such file or directory; make it by")
+		                         : fail(&r, EX_NOINPUT, "cannot be repaired", strerror(errno));
 	if (status == EX_OK && settings.config != NULL)
 		status = add_neighbours(&r);
 	for (size_t i = 0; status == EX_OK && i < r.count; i++)
