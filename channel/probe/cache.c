@@ -224,6 +224,14 @@ bool probe_cache_find(struct probe_cache *cache, const struct buf *key, struct k
 	return found;
 }
 
+/* What read_record() reads. */
+static void add_record(struct buf *out, const struct buf *key, const struct kept_reply *reply)
+{
+	buf_addf(out, FORM " %" PRId64 " %d %s ", reply->said, reply->code, reply->status);
+	add_digest(out, key, reply);
+	buf_addf(out, " %s", reply->words);
+}
+
 void probe_cache_put(struct probe_cache *cache, const struct buf *key, const struct kept_reply *reply)
 {
 	struct put *put;
@@ -232,9 +240,7 @@ void probe_cache_put(struct probe_cache *cache, const struct buf *key, const str
 	put = &cache->puts[cache->count++];
 	*put = (struct put){ 0 };
 	buf_add(&put->key, key->data, key->len);
-	buf_addf(&put->value, FORM " %" PRId64 " %d %s ", reply->said, reply->code, reply->status);
-	add_digest(&put->value, key, reply);
-	buf_addf(&put->value, " %s", reply->words);
+	add_record(&put->value, key, reply);
 }
 
 /* ---- never for ever ---- */

@@ -16,6 +16,7 @@ plan skip_all => 'needs root' if $> != 0;
 # what is mounted is seen by this process alone and goes with it
 if (!$ENV{ZLMTP_UNSHARED}) {
 	$ENV{ZLMTP_UNSHARED} = 1;
+	plan skip_all => 'no mounts of its own for a process here' if system('unshare --mount --propagation private true 2>/dev/null') != 0;
 	exec 'unshare', '--mount', '--propagation', 'private', $^X, $0, @ARGV or die "unshare: $!\n";
 }
 

@@ -85,7 +85,7 @@ static void *wait_for_one(struct desk *d, struct buf *out, const char **fault)
 static void everybody_gets_the_answer_to_its_own_question(void **state)
 {
 	struct desk *d = desk_of(2, 10000);
-	char text[100][16];
+	char text[100][24];
 	struct buf out = { 0 };
 	const char *fault;
 
@@ -171,7 +171,7 @@ static void a_group_that_does_not_answer_leaves_children_for_others(void **state
 {
 	struct desk *d = desk_of(8, 10000);
 	struct buf out = { 0 };
-	char silent[2][50][8], other[20];
+	char silent[2][50][16], other[20];
 	const char *fault;
 
 	(void)state;
