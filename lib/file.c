@@ -190,6 +190,15 @@ bool file_is_missing(const char *path)
 	return access(path, F_OK) < 0 && (errno == ENOENT || errno == ENOTDIR);
 }
 
+bool file_can_be_read(const char *path)
+{
+	int fd = open_checked(path, O_RDONLY, 0600, true);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
 bool file_is_same(const struct stat *a, const struct stat *b)
 {
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;

@@ -86,6 +86,12 @@ char *file_directory(const char *path);
  */
 bool file_is_missing(const char *path);
 
+/*
+ * True if `path` is a regular file, or /dev/null, that may be read, for libraries that open it themselves and would wait for ever for the other end
+ * of a pipe.  False with errno.
+ */
+bool file_can_be_read(const char *path);
+
 /* True if both tell of the same file, whatever its name and content. */
 bool file_is_same(const struct stat *a, const struct stat *b);
 

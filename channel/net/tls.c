@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "lib/alloc.h"
+#include "lib/file.h"
 #include "lib/process.h"
 #include "lib/text.h"
 
@@ -46,6 +47,15 @@ static void add_openssl_error(struct buf *out)
 
 /* ---- the settings ---- */
 
+static bool can_read(const char *what, const char *path, struct buf *why)
+{
+	bool can = file_can_be_read(path);
+
+	if (!can)
+		buf_addf(why, "%s %s: %s", what, path, file_error(errno));
+	return can;
+}
+
 /* A key with a passphrase must not make us ask a terminal that is not there. */
 static int no_passphrase(char *buf, int size, int writing, void *context)
 {
@@ -64,6 +74,8 @@ static bool load_pair(SSL_CTX *context, const char *cert, const char *key, struc
 	if (key == NULL)
 		key = cert;
 	process_keep_secrets();
+	if (!can_read("certificate", cert, why) || !can_read("key", key, why))
+		return false;
 	if (SSL_CTX_use_certificate_chain_file(context, cert) != 1)
 		buf_addf(why, "certificate %s: ", cert);
 	else if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1)
@@ -78,6 +90,8 @@ static bool load_authorities(SSL_CTX *context, const struct tlsconf *conf, struc
 {
 	if (conf->ca_file == NULL && conf->ca_path == NULL)
 		return SSL_CTX_set_default_verify_paths(context) == 1;
+	if (conf->ca_file != NULL && !can_read("CA file", conf->ca_file, why))
+		return false;
 	if (conf->ca_file != NULL && SSL_CTX_load_verify_file(context, conf->ca_file) != 1) {
 		buf_addf(why, "CA file %s: ", conf->ca_file);
 		add_openssl_error(why);

@@ -358,8 +358,8 @@ static int check_tls(struct draft *d)
 	for (size_t i = 0; tls && i < sizeof files / sizeof files[0]; i++) {
 		const char *path = text_at(a, files[i].field);
 
-		if (path != NULL && access(path, R_OK) < 0)
-			return blame(d, files[i].name, strerror(errno));
+		if (path != NULL && (files[i].field == FIELD(ca_directory) ? access(path, R_OK) < 0 : !file_can_be_read(path)))
+			return blame(d, files[i].name, file_error(errno));
 	}
 	if (!tls || !a->verify || a->ca_file != NULL || a->ca_directory != NULL)
 		return EX_OK;

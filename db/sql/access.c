@@ -23,7 +23,7 @@
 #define IN(dialect) (1u << (dialect))
 #define SERVERS (IN(SQL_PGSQL) | IN(SQL_MYSQL))
 
-enum kind { TEXT, CHARSET, SECRET, HOSTS, OPTIONS, YES_NO, SECONDS };
+enum kind { TEXT, TLS_FILE, CHARSET, SECRET, HOSTS, OPTIONS, YES_NO, SECONDS };
 
 static const struct known {
 	const char *name;
@@ -40,9 +40,9 @@ static const struct known {
 	{ "charset", "encoding", CHARSET, 0, SERVERS },
 	{ "option_file", NULL, OPTIONS, FIELD(option_file), IN(SQL_MYSQL) },
 	{ "option_group", NULL, TEXT, FIELD(option_group), IN(SQL_MYSQL) },
-	{ "tls_key_file", "sslkey", TEXT, FIELD(tls_key_file), SERVERS },
-	{ "tls_cert_file", "sslcert", TEXT, FIELD(tls_cert_file), SERVERS },
-	{ "tls_cafile", "sslrootcert", TEXT, FIELD(tls_ca_file), SERVERS },
+	{ "tls_key_file", "sslkey", TLS_FILE, FIELD(tls_key_file), SERVERS },
+	{ "tls_cert_file", "sslcert", TLS_FILE, FIELD(tls_cert_file), SERVERS },
+	{ "tls_cafile", "sslrootcert", TLS_FILE, FIELD(tls_ca_file), SERVERS },
 	{ "tls_capath", NULL, TEXT, FIELD(tls_ca_path), IN(SQL_MYSQL) },
 	{ "tls_ciphers", NULL, TEXT, FIELD(tls_ciphers), IN(SQL_MYSQL) },
 	{ "tls_verify_cert", NULL, YES_NO, FIELD(tls_verify_cert), IN(SQL_MYSQL) },
@@ -57,7 +57,7 @@ static const struct known {
 
 static bool is_text(const struct known *k)
 {
-	return k->kind == TEXT || k->kind == SECRET || k->kind == OPTIONS;
+	return k->kind == TEXT || k->kind == TLS_FILE || k->kind == SECRET || k->kind == OPTIONS;
 }
 
 static char **text_at(struct sql_access *a, const struct known *k)
@@ -217,6 +217,16 @@ static int check_charset(const struct setting *s, enum sql_dialect dialect, stru
 	return setting_error(s, why, "expected %s: keys are UTF-8, and the database converts its own", dialect == SQL_MYSQL ? "utf8mb4" : "UTF8");
 }
 
+/* The library opens it, and would wait for ever for the other end of a pipe.  "system" and the like are no names of files. */
+static int take_tls_file(char **value, const struct setting *s, struct buf *why)
+{
+	int status = setting_text(s, value, why);
+
+	if (status == EX_OK && *value != NULL && **value == '/' && !file_can_be_read(*value))
+		status = setting_error(s, why, "%s: %s", *value, file_error(errno));
+	return status;
+}
+
 static int take(struct sql_access *a, const struct known *k, enum sql_dialect dialect, const struct setting *s, struct buf *why)
 {
 	void *field = text_at(a, k);
@@ -225,6 +235,7 @@ static int take(struct sql_access *a, const struct known *k, enum sql_dialect di
 		return setting_error(s, why, "maps of this type have no such setting; remove it");
 	switch (k->kind) {
 	case TEXT: return setting_text(s, field, why);
+	case TLS_FILE: return take_tls_file(field, s, why);
 	case CHARSET: return check_charset(s, dialect, why);
 	case SECRET: return take_secret(field, s, why);
 	case HOSTS: return take_hosts(field, dialect, s, why);

@@ -358,6 +358,24 @@ SKIP: {
 	system('rm', '-rf', glob "$table*");
 }
 
+# Files of TLS, which libraries open.
+{
+	my ($pipe, $settings) = (scratch('pipe'), slurp("$ENV{BUILD_DIR}/config.h"));
+	mkfifo($pipe, 0600);
+	put(scratch('ca.conf'), "tls-CAfile $pipe\n");
+	put(scratch('cert.conf'), "tls-cert-file $pipe\n");
+	put(scratch('sql.conf'), "hosts = 127.0.0.1\ndbname = x\nquery = SELECT v FROM t WHERE k = '%s'\ntls_cafile = $pipe\n");
+	put(scratch('ldap.conf'), "server_host = ldaps://127.0.0.1\nsearch_base = o=x\nquery_filter = (mail=%s)\nresult_attribute = a\ntls_ca_cert_file = $pipe\n");
+	my @agent = ("$ENV{BUILD_DIR}/channel/lmtp", '-c', 'lmtp', '-F', '[127.0.0.1]:1', '-S');
+	for my $command ([@agent, scratch('ca.conf')], [@agent, scratch('cert.conf')],
+		map { $settings =~ /HAVE_\U$_\E 1/ ? ["$db/dblookup", '-t', $_, scratch(/sql/ ? 'sql.conf' : 'ldap.conf'), 'key'] : () } qw(ldap pgsql mysql)) {
+		my $got = quick($command);
+		my $what = "@$command[1, 2] @{[$command->[-2] =~ s{.*/}{}r]}";
+		is $got->{status}, 78, "a pipe in place of a file of TLS is not waited for: $what";
+		like $got->{err}, qr/\A[^\n]*not a regular file[^\n]*\n\z/, '... as is said in one line';
+	}
+}
+
 for my $what (qw(dbases.conf map env.conf env/zlmtp.maps router.conf)) {
 	my $base = build('btree');
 	my $dir = $base =~ s{/map$}{}r;
