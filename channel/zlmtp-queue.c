@@ -575,10 +575,9 @@ static void operate_on_all(struct tally *t, const struct selection *s)
 
 		for (size_t k = 0; k < m->count; k++)
 			to[k].offset = m->recipients[k];
-		if (t->verb != OPERATION_FAIL && t->verb != OPERATION_RETRY)
+		/* of one in trouble the control file may be good, so that its senders can be told */
+		if ((t->verb != OPERATION_FAIL && t->verb != OPERATION_RETRY) || m->why != NULL)
 			operate_on(t, m, NULL, 0);
-		else if (m->why != NULL)
-			report(t, m, OPERATION_TROUBLE, 0, m->why);
 		else
 			for (size_t at = 0; at < m->count; at += CHUNK)
 				operate_on(t, m, to + at, m->count - at < CHUNK ? m->count - at : CHUNK);

@@ -317,6 +317,21 @@ subtest 'remove' => sub {
 	is_deeply {$q->reports}, {}, 'no report';
 };
 
+subtest 'mail whose message file is gone can be failed, so that its sender is told' => sub {
+	my $q = RunQueue->new;
+	my $name = $q->message(['a', 'b']);
+	unlink $q->office . "/queue/$name";
+	like +(zq($q, 'list'))[1], qr/^$name .* damaged .* it has no message file$/m, 'it is listed as damaged';
+	my ($status, undef, $err) = zq($q, 'fail', '-m', '5.3.0 it was lost here', $name);
+	is "$status$err", '0', 'fail';
+	is $q->tags($name), '--', 'marked';
+	$q->run('-1');
+	my ($report) = values %{{ $q->reports }};
+	like $report, qr/it was lost here/, 'told';
+	like $report, qr/^ +Subject: message $name$/m, 'with the header';
+	is_deeply [$q->names], [], 'gone';
+};
+
 # A copy of the spool that was made while an operator held a message.
 subtest 'of a message in both places one is removed, and the other keeps its file' => sub {
 	for my $filter ('state=held', 'state=waiting') {
