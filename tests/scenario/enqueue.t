@@ -208,11 +208,11 @@ subtest 'a word of NOTIFY may come twice, as at the intake' => sub {
 	is $status, 0, 'it is taken' or diag $err;
 };
 
-refuses 'no recipient', 64, 'recipient expected';
+refuses 'no recipient', 64, 'expected a recipient';
 refuses 'unknown option', 64, 'unknown option -q', '-q', @bob;
 refuses 'an address without maps', 64, 'which maps route addresses', 'bob';
-refuses 'half a triple', 64, 'channel,host,user expected', '-r', 'lmtp,bob';
-refuses 'a triple without user', 64, 'channel,host,user expected', '-r', 'lmtp,-,';
+refuses 'half a triple', 64, 'expected channel,host,user', '-r', 'lmtp,bob';
+refuses 'a triple without user', 64, 'expected channel,host,user', '-r', 'lmtp,-,';
 refuses 'three levels', 64, 'two levels', '-HHH', @bob;
 refuses 'an unknown RET', 64, 'FULL or HDRS', '-R', 'ALL', @bob;
 refuses 'NEVER with others', 64, 'NEVER or a list', '-N', 'NEVER,DELAY', @bob;
