@@ -216,33 +216,14 @@ static void lock_recipients(struct jobs *jobs, struct job *job)
 
 static const struct settlement nowhere = { .remote = "" };
 
-/* The message file that belongs to a locked job.  Whatever is wrong with it, no mail bounces. */
-static bool open_body(struct jobs *jobs, struct job *job)
-{
-	struct buf why = { 0 };
-	char *path = control_message_path(job->control);
-	bool ok = body_open(&job->body, path, job->control->body_offset, &why) == BODY_OK;
-
-	if (!ok) {
-		const struct result r = { .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = "4.3.0",
-		                          .words = buf_str(&why) };
-
-		outcomes_comment(&jobs->outcomes, "%s: %s", job->name, buf_str(&why));
-		job_fail(jobs, job, &r, &nowhere);
-	} else {
-		spoolid_add(&job->spool, &job->body.file);
-	}
-	free(path);
-	buf_free(&why);
-	return ok;
-}
-
 /* Opens a job; false if it was answered at once and is gone. */
 static bool open_job(struct jobs *jobs, struct job *job)
 {
-	struct buf why = { 0 };
+	struct buf why = { 0 }, text = { 0 };
 	struct stat st;
 	enum control_result result;
+	char *path;
+	bool ok;
 
 	if (job->host == NULL) {
 		outcomes_comment(&jobs->outcomes, "%s: no host in the job line and none on the command line", job->name);
@@ -265,7 +246,21 @@ static bool open_job(struct jobs *jobs, struct job *job)
 	if (job->control->verbose != NULL && fstat(job->control->fd, &st) == 0)
 		job->verbose = verbose_open(job->control->verbose, st.st_uid);
 	job->forms = xcalloc(job->control->header_count, sizeof *job->forms);
-	return open_body(jobs, job);
+	/* The message file that belongs to a locked job.  Whatever is wrong with it, no mail bounces. */
+	path = control_message_path(job->control);
+	ok = body_open(&job->body, path, job->control->body_offset, &text) == BODY_OK;
+	if (!ok) {
+		const struct result r = { .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = "4.3.0",
+		                          .words = buf_str(&text) };
+
+		outcomes_comment(&jobs->outcomes, "%s: %s", job->name, buf_str(&text));
+		job_fail(jobs, job, &r, &nowhere);
+	} else {
+		spoolid_add(&job->spool, &job->body.file);
+	}
+	free(path);
+	buf_free(&text);
+	return ok;
 }
 
 /* ---- transactions ---- */
@@ -375,16 +370,6 @@ static bool same_group(const struct jobs *jobs, const struct job_recipient *a, c
 	       a->retried == b->retried && a->offered == b->offered && text_same(a->line->by, b->line->by);
 }
 
-/* What is left of a BY= time, counted from the message's arrival (RFC 2852 section 4). */
-static char *remaining_by(const struct job *job, const char *by)
-{
-	char *rest;
-	long long seconds = strtoll(by, &rest, 10) - (long long)(time(NULL) - job->body.file.st_mtime);
-
-	/* the limit has passed: the smallest one that can still be said lets the server decide */
-	return xasprintf("%lld%s", seconds > 0 || strchr(rest, 'R') == NULL ? seconds : 1, rest);
-}
-
 static void set_envelope(struct jobs *jobs, struct job *job, struct transaction *t, const struct job_recipient *first)
 {
 	const struct control *c = job->control;
@@ -402,8 +387,14 @@ static void set_envelope(struct jobs *jobs, struct job *job, struct transaction 
 		sender = own->sender = xasprintf("%.*s%s-%s%s%s", local - quoted, sender, first->line->ezmlm, buf_str(&job->spool),
 		                                 quoted ? "\"" : "", at ? at : "");
 	}
-	if (first->line->by != NULL)
-		own->by = remaining_by(job, first->line->by);
+	if (first->line->by != NULL) {
+		char *rest;
+		long long seconds = strtoll(first->line->by, &rest, 10) - (long long)(time(NULL) - job->body.file.st_mtime);
+
+		/* what is left of a BY= time, counted from the message's arrival (RFC 2852 section 4) */
+		/* the limit has passed: the smallest one that can still be said lets the server decide */
+		own->by = xasprintf("%lld%s", seconds > 0 || strchr(rest, 'R') == NULL ? seconds : 1, rest);
+	}
 	t->envelope = (struct envelope){
 		.sender = sender,
 		.eightbit = header->eightbit || job->body.eightbit,

@@ -598,20 +598,6 @@ static int dump_map(const struct sync *s)
 	return status;
 }
 
-static int make_first_copy(const struct sync *s, bool may_be_empty)
-{
-	struct loading loading = { .path = s->first_copy, .check = s->keeper.check, .may_be_empty = may_be_empty, .domains = s->conf.domains != NULL };
-	struct buf why = { 0 };
-	int status = sync_load(&s->keeper.livemap, &loading, &why);
-
-	if (status == EX_OK)
-		printf("%zu record%s\n", loading.records, loading.records == 1 ? "" : "s");
-	else
-		keeper_complain(&why);
-	buf_free(&why);
-	return status;
-}
-
 static void read_options(struct sync *s, const char **file, bool *may_shrink, int argc, char **argv)
 {
 	int c;
@@ -668,7 +654,16 @@ int main(int argc, char **argv)
 	keeper_catch_signals(on_stop, &s.unblocked);
 	keeper_lock(s.conf.map, "ldapsync", file);
 	if (s.first_copy != NULL) {
-		status = make_first_copy(&s, may_shrink);
+		struct loading loading = { .path = s.first_copy, .check = s.keeper.check, .may_be_empty = may_shrink,
+		                          .domains = s.conf.domains != NULL };
+		struct buf trouble = { 0 };
+
+		status = sync_load(&s.keeper.livemap, &loading, &trouble);
+		if (status == EX_OK)
+			printf("%zu record%s\n", loading.records, loading.records == 1 ? "" : "s");
+		else
+			keeper_complain(&trouble);
+		buf_free(&trouble);
 	} else {
 		status = begin(&s, may_shrink);
 		if (status == EX_OK)

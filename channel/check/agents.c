@@ -131,24 +131,6 @@ static void add_agent(struct agents *all, const struct clause *c)
 
 /* ---- secrets ---- */
 
-static void check_tls_file(struct findings *f, const struct agent *a)
-{
-	struct tlsconf conf = { 0 };
-	struct buf why = { 0 };
-
-	check_guarded(f, "TLS file", a->tls, false);
-	if (!tlsconf_read(&conf, a->tls, &why)) {
-		finding_add(f, FINDING_CRITICAL, "%s: %s", a->name, buf_str(&why));
-	} else {
-		if (conf.key_file != NULL || conf.cert_file != NULL)
-			check_guarded(f, "key", conf.key_file != NULL ? conf.key_file : conf.cert_file, true);
-		if (conf.dkey_file != NULL)
-			check_guarded(f, "key", conf.dkey_file, true);
-		tlsconf_free(&conf);
-	}
-	buf_free(&why);
-}
-
 /* ---- probes ---- */
 
 /* Its command line with -B; what is no option goes, as it would be an address. */
@@ -361,8 +343,22 @@ void check_agents(struct findings *f, const struct schedconf *conf, unsigned sec
 
 		if (a->secrets != NULL)
 			check_guarded(f, "secrets file", a->secrets, true);
-		if (a->tls != NULL)
-			check_tls_file(f, a);
+		if (a->tls != NULL) {
+			struct tlsconf tls = { 0 };
+			struct buf why = { 0 };
+
+			check_guarded(f, "TLS file", a->tls, false);
+			if (!tlsconf_read(&tls, a->tls, &why)) {
+				finding_add(f, FINDING_CRITICAL, "%s: %s", a->name, buf_str(&why));
+			} else {
+				if (tls.key_file != NULL || tls.cert_file != NULL)
+					check_guarded(f, "key", tls.key_file != NULL ? tls.key_file : tls.cert_file, true);
+				if (tls.dkey_file != NULL)
+					check_guarded(f, "key", tls.dkey_file, true);
+				tlsconf_free(&tls);
+			}
+			buf_free(&why);
+		}
 		if (a->target != NULL)
 			start(&all, a, seconds);
 		else

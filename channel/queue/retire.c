@@ -90,27 +90,6 @@ static bool anything_to_tell(const struct control *c)
 	return false;
 }
 
-static void log_file(const struct control *c, const char *id, bool json)
-{
-	struct logline line = { 0 };
-	struct buf file = { 0 };
-	size_t told = 0;
-
-	for (size_t i = 0; i < c->recipient_count; i++)
-		told += telling_wants_failure(c, &c->recipients[i]);
-	buf_addf(&file, "postman/%s.failed", id);
-	event_begin(&line, json, "reported", id);
-	event_add_sender(&line, c->sender_count > 0 ? control_return_path(&c->senders[0]) : "");
-	logline_add(&line, "to", "-");
-	logline_number(&line, "recipients", told);
-	logline_add(&line, "kind", "failure");
-	logline_add(&line, "report", buf_str(&file));
-	logline_end(&line);
-	logline_send(&line);
-	logline_free(&line);
-	buf_free(&file);
-}
-
 static bool tell(const struct control *c, const struct message *m, const char *reports, bool json)
 {
 	struct buf id = { 0 }, why = { 0 };
@@ -122,9 +101,26 @@ static bool tell(const struct control *c, const struct message *m, const char *r
 		st = (struct stat){ .st_ino = m->id, .st_mtim = m->arrived };
 	spoolid_add(&id, &st);
 	ok = failure_write(reports, c, id.data, &st, &why);
-	if (ok)
-		log_file(c, buf_str(&id), json);
-	else
+	if (ok) {
+		struct logline line = { 0 };
+		struct buf file = { 0 };
+		size_t told = 0;
+
+		/* the log has it as well */
+		for (size_t i = 0; i < c->recipient_count; i++)
+			told += telling_wants_failure(c, &c->recipients[i]);
+		buf_addf(&file, "postman/%s.failed", buf_str(&id));
+		event_begin(&line, json, "reported", buf_str(&id));
+		event_add_sender(&line, c->sender_count > 0 ? control_return_path(&c->senders[0]) : "");
+		logline_add(&line, "to", "-");
+		logline_number(&line, "recipients", told);
+		logline_add(&line, "kind", "failure");
+		logline_add(&line, "report", buf_str(&file));
+		logline_end(&line);
+		logline_send(&line);
+		logline_free(&line);
+		buf_free(&file);
+	} else
 		complain("%s: %s; kept until that works", m->name, buf_str(&why));
 	buf_free(&id);
 	buf_free(&why);

@@ -86,16 +86,6 @@ static void leave_server(struct ldapconn *c)
 	c->server = (c->server + 1) % ldap_servers(&c->access);
 }
 
-static void give_up(struct ldapconn *c, int64_t started, int code)
-{
-	struct buf why = { 0 };
-
-	buf_addf(&why, "%s: %s", c->access.uris[c->server], ldap_err2string(code));
-	back_off(c, started, buf_str(&why));
-	leave_server(c);
-	buf_free(&why);
-}
-
 static bool is_ready(struct ldapconn *c, int64_t deadline, struct buf *why)
 {
 	const int64_t now = clock_ms(), wait = c->not_before - now;
@@ -164,12 +154,6 @@ static int ask(struct ldapconn *c, const struct ldap_search *s, int64_t deadline
 	return code != LDAP_SUCCESS ? code : ldap_code_of(c->ld, *all, LDAP_RES_SEARCH_RESULT, NULL);
 }
 
-/* True if the server has answered, be it that there is more than was asked for. */
-static bool is_answer(const struct ldap_search *s, int code)
-{
-	return code == LDAP_SUCCESS || (code == LDAP_SIZELIMIT_EXCEEDED && s->size_limit > 0);
-}
-
 /*
  * Asks one server after the other until one answers, each for its share of the time; a result that is no answer is a
  * reason to ask the next one, whatever it is.  The code of the last one; `why` has the words of those before.
@@ -204,7 +188,8 @@ static int ask_in_turn(struct ldapconn *c, const struct ldap_search *s, LDAPMess
 			ldap_close(&c->ld);
 			again = false;
 		} while (true);
-		if (is_answer(s, code) || left == 1)
+		/* the server has answered, be it that there is more than was asked for */
+		if (code == LDAP_SUCCESS || (code == LDAP_SIZELIMIT_EXCEEDED && s->size_limit > 0) || left == 1)
 			return code;
 		explain_search(c, s, code, why);
 		buf_adds(why, "; ");
@@ -241,9 +226,14 @@ enum map_answer ldapconn_search(struct ldapconn *connection, const struct ldap_s
 	}
 	if (answer == MAP_COULD_NOT_TELL)
 		buf_add(why, buf_str(&trouble), trouble.len);
-	if (c->ld != NULL && (is_lost(code) || code == LDAP_TIMEOUT))
-		give_up(c, started, code);
-	else if (c->ld != NULL)
+	if (c->ld != NULL && (is_lost(code) || code == LDAP_TIMEOUT)) {
+		struct buf text = { 0 };
+
+		buf_addf(&text, "%s: %s", c->access.uris[c->server], ldap_err2string(code));
+		back_off(c, started, buf_str(&text));
+		leave_server(c);
+		buf_free(&text);
+	} else if (c->ld != NULL)
 		c->delay = 0;
 	ldap_msgfree(all);
 	buf_free(&trouble);

@@ -332,17 +332,6 @@ static enum map_answer ask_transport(struct answers *a, const char *key, size_t 
 
 /* ---- policy ---- */
 
-static void add_destinations(struct answers *a, const struct route_result *results, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (results[i].answer != MAP_FOUND)
-			continue;
-		buf_add(&a->destinations, results[i].channel, strlen(results[i].channel) + 1);
-		buf_add(&a->destinations, results[i].host, strlen(results[i].host) + 1);
-		buf_add(&a->destinations, results[i].user, strlen(results[i].user) + 1);
-	}
-}
-
 void answers_judge(struct answers *a, int code, const char *status, const char *words, struct buf *value)
 {
 	if (code == 250)
@@ -388,8 +377,15 @@ static enum map_answer ask_policy(struct answers *a, const char *recipient, size
 
 		buf_clear(&words);
 		answer = route_address(a, recipient, length, false, &results, &count, &words);
-		if (answer == MAP_FOUND)
-			add_destinations(a, results, count);
+		if (answer == MAP_FOUND) {
+			for (size_t i = 0; i < count; i++) {
+				if (results[i].answer != MAP_FOUND)
+					continue;
+				buf_add(&a->destinations, results[i].channel, strlen(results[i].channel) + 1);
+				buf_add(&a->destinations, results[i].host, strlen(results[i].host) + 1);
+				buf_add(&a->destinations, results[i].user, strlen(results[i].user) + 1);
+			}
+		}
 	}
 	/* whose mail must be taken (RFC 5321 section 4.5.1), by whoever the maps do not know */
 	is_postmaster = is_address && of == NULL && strcasecmp(address.local, "postmaster") == 0;

@@ -27,12 +27,6 @@ static bool is_string(const MDB_val *v, bool bare)
 	return nul != NULL ? nul == (const char *)v->mv_data + v->mv_size - 1 : bare;
 }
 
-/* What makes a record: a damaged length shows itself as a NUL in the middle or none at the end.  A note may hold any bytes. */
-static bool is_record(const MDB_val *key, const MDB_val *value)
-{
-	return record_is_note(key->mv_data, key->mv_size) ? value->mv_size > 0 : is_string(key, false) && is_string(value, true);
-}
-
 /* False if the stamp shows that the file had a seal, which nobody broke before a change: it is gone by damage. */
 static bool is_without_seal(const struct lmdb_map *l)
 {
@@ -61,7 +55,9 @@ static int walk_strictly(const struct lmdb_map *l)
 	for (; (code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0; entries++) {
 		bool first = last_key.mv_data == NULL;
 
-		if (!is_record(&key, &value) || (!first && mdb_cmp(l->txn, l->dbi, &last_key, &key) >= 0))
+		/* a damaged length shows itself as a NUL in the middle or none at the end */
+		if (!(record_is_note(key.mv_data, key.mv_size) ? value.mv_size > 0 : is_string(&key, false) &&
+		      is_string(&value, true)) || (!first && mdb_cmp(l->txn, l->dbi, &last_key, &key) >= 0))
 			return MDB_CORRUPTED;
 		if (first || (uintptr_t)key.mv_data / page_size != (uintptr_t)last_key.mv_data / page_size)
 			if (!leads_to(l, &key, &value) || (!first && !leads_to(l, &last_key, &last_value)))

@@ -234,28 +234,10 @@ void compare_told(struct comparison *c, const struct sync_uuid *uuid)
 		listed->is_known = true;
 }
 
-/* Those that were asked for and not found are gone. */
-static void drop_the_others(struct comparison *c)
+static int end_of_search(struct comparison *c, LDAP *ld)
 {
 	uint64_t version;
 
-	for (size_t i = c->asked; i < c->asked + c->portion; i++) {
-		struct buf name = { 0 };
-
-		if (c->list[i].is_read && !c->list[i].is_twin)
-			copy_no_twin(c->copy, c->number, &c->list[i].uuid);
-		if (c->list[i].is_known || !copy_has(c->copy, c->number, &c->list[i].uuid, &version))
-			continue;
-		if (c->counts.surplus++ < LOOK_AT && copy_name(c->copy, c->number, &c->list[i].uuid, &name))
-			words_add(&c->names, buf_str(&name));
-		copy_drop(c->copy, c->number, &c->list[i].uuid);
-		buf_free(&name);
-	}
-	c->asked += c->portion;
-}
-
-static int end_of_search(struct comparison *c, LDAP *ld)
-{
 	switch (c->stage) {
 	case COMPARE_LISTING_FIRST:
 		c->stage = COMPARE_LISTED;
@@ -269,7 +251,20 @@ static int end_of_search(struct comparison *c, LDAP *ld)
 		copy_each_unseen(c->copy, c->number, add_unseen, c);
 		return read_portion(c, ld);
 	case COMPARE_READING:
-		drop_the_others(c);
+		/* those that were asked for and not found are gone */
+		for (size_t i = c->asked; i < c->asked + c->portion; i++) {
+			struct buf name = { 0 };
+
+			if (c->list[i].is_read && !c->list[i].is_twin)
+				copy_no_twin(c->copy, c->number, &c->list[i].uuid);
+			if (c->list[i].is_known || !copy_has(c->copy, c->number, &c->list[i].uuid, &version))
+				continue;
+			if (c->counts.surplus++ < LOOK_AT && copy_name(c->copy, c->number, &c->list[i].uuid, &name))
+				words_add(&c->names, buf_str(&name));
+			copy_drop(c->copy, c->number, &c->list[i].uuid);
+			buf_free(&name);
+		}
+		c->asked += c->portion;
 		return read_portion(c, ld);
 	default:
 		return LDAP_SUCCESS;

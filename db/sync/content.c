@@ -152,28 +152,6 @@ static char *add_part(struct item *e, char *at, enum part_kind kind, const char 
 	return at + p->size;
 }
 
-static void pack(struct item *e, const struct yield *yield)
-{
-	size_t size = 0;
-	char *at;
-
-	for (size_t i = 0; i < yield->count; i++)
-		size += part_size(strlen(yield->records[i].key), yield->records[i].value);
-	for (size_t i = 0; yield->domains != NULL && yield->domains[i] != NULL; i++)
-		size += part_size(strlen(yield->domains[i]), NULL);
-	e->version = yield->version;
-	e->size = (uint32_t)size;
-	e->parts = size > 0 ? xmalloc(size) : NULL;
-	at = (char *)e->parts;
-	for (size_t i = 0; i < yield->count; i++) {
-		const struct wanted *w = &yield->records[i];
-
-		at = add_part(e, at, w->value != NULL ? PART_RECORD : PART_UNCLEAR, w->key, w->value);
-	}
-	for (size_t i = 0; yield->domains != NULL && yield->domains[i] != NULL; i++)
-		at = add_part(e, at, PART_DOMAIN, yield->domains[i], NULL);
-}
-
 /* What was packed, pointing into the parts; free_unpacked() frees the lists. */
 static struct yield unpack(const struct item *e)
 {
@@ -456,46 +434,7 @@ static struct slot *slot_for(struct content *c, const char *key)
 	return s;
 }
 
-/* A slot of which there is nothing to know any more than of most keys. */
-static void forget_slot(struct content *c, struct slot *s)
-{
-	uintptr_t *cell = find_key(c, s->key);
-	struct part *p = NULL;
-
-	if (s->claims == NULL && s->stored == NULL) {
-		table_remove(&c->keys, cell);
-		free_slot(s);
-		return;
-	}
-	if (s->claims == NULL || s->claims->next != NULL || s->trouble != NO_TROUBLE || s->claims->value == NULL
-	    || !text_same(s->claims->value, s->stored))
-		return;
-	do
-		p = next_part(s->claims->entry, p);
-	while (p != NULL && part_value(p) != s->claims->value);
-	if (p == NULL)
-		return;
-	*cell = make_cell(p, CELL_SAME);
-	free_slot(s);
-}
-
 /* ---- what the directory says ----------------------------------------------- */
-
-static void add_claims(struct content *c, struct item *e)
-{
-	for (struct part *p = next_part(e, NULL); p != NULL && p->kind != PART_DOMAIN; p = next_part(e, p)) {
-		struct slot *s;
-
-		if (p->kind == PART_RECORD && find_key(c, p->text) == NULL) {
-			table_add(&c->keys, make_cell(p, CELL_NEW));
-			c->new_keys++;
-			continue;
-		}
-		s = slot_for(c, p->text);
-		add_claim(s, e, part_value(p));
-		touch_slot(c, s);
-	}
-}
 
 static void remove_claim(struct slot *s, const struct item *e)
 {
@@ -529,6 +468,8 @@ bool content_put(struct content *c, unsigned rule, const struct sync_uuid *uuid,
 {
 	struct item *e = find_item(c, rule, uuid);
 	bool is_new = e == NULL || e->is_gone;
+	size_t size = 0;
+	char *at;
 
 	if (e == NULL)
 		e = new_item(c, rule, uuid);
@@ -544,9 +485,34 @@ bool content_put(struct content *c, unsigned rule, const struct sync_uuid *uuid,
 	c->news = true;
 	remove_claims(c, e, false);
 	e->is_gone = false;
-	pack(e, yield);
+	for (size_t i = 0; i < yield->count; i++)
+		size += part_size(strlen(yield->records[i].key), yield->records[i].value);
+	for (size_t i = 0; yield->domains != NULL && yield->domains[i] != NULL; i++)
+		size += part_size(strlen(yield->domains[i]), NULL);
+	e->version = yield->version;
+	e->size = (uint32_t)size;
+	e->parts = size > 0 ? xmalloc(size) : NULL;
+	at = (char *)e->parts;
+	for (size_t i = 0; i < yield->count; i++) {
+		const struct wanted *w = &yield->records[i];
+
+		at = add_part(e, at, w->value != NULL ? PART_RECORD : PART_UNCLEAR, w->key, w->value);
+	}
+	for (size_t i = 0; yield->domains != NULL && yield->domains[i] != NULL; i++)
+		at = add_part(e, at, PART_DOMAIN, yield->domains[i], NULL);
 	yield_free(yield);
-	add_claims(c, e);
+	for (struct part *p = next_part(e, NULL); p != NULL && p->kind != PART_DOMAIN; p = next_part(e, p)) {
+		struct slot *s;
+
+		if (p->kind == PART_RECORD && find_key(c, p->text) == NULL) {
+			table_add(&c->keys, make_cell(p, CELL_NEW));
+			c->new_keys++;
+			continue;
+		}
+		s = slot_for(c, p->text);
+		add_claim(s, e, part_value(p));
+		touch_slot(c, s);
+	}
 	touch_item(c, e, dn);
 	return true;
 }
@@ -725,6 +691,8 @@ void content_settled(struct content *c)
 	}
 	while (c->touched_slots != NULL) {
 		struct slot *s = c->touched_slots;
+		uintptr_t *cell;
+		struct part *p = NULL;
 
 		c->touched_slots = s->next_touched;
 		s->touched = false;
@@ -732,7 +700,21 @@ void content_settled(struct content *c)
 			set_stored(c, s, s->next);
 		s->changes = false;
 		s->next = NULL;
-		forget_slot(c, s);
+		/* a slot of which there is nothing to know any more than of most keys */
+		cell = find_key(c, s->key);
+		if (s->claims == NULL && s->stored == NULL) {
+			table_remove(&c->keys, cell);
+			free_slot(s);
+		} else if (s->claims != NULL && s->claims->next == NULL && s->trouble == NO_TROUBLE && s->claims->value != NULL &&
+		           text_same(s->claims->value, s->stored)) {
+			do
+				p = next_part(s->claims->entry, p);
+			while (p != NULL && part_value(p) != s->claims->value);
+			if (p != NULL) {
+				*cell = make_cell(p, CELL_SAME);
+				free_slot(s);
+			}
+		}
 	}
 	for (size_t i = 0; i < c->touched_count; i++) {
 		struct item *e = c->touched[i].item;
@@ -780,46 +762,6 @@ static const struct claim *choose(const struct slot *s)
 	return NULL;
 }
 
-/* The value of an unclear key. */
-static char *unclear_value(const struct slot *s, const struct template *unclear)
-{
-	const struct ldap_entry nothing = { 0 };
-	struct results results = { 0 };
-	const char *culprit;
-	char *value = s->stored;
-
-	if (unclear != NULL && template_expand(unclear, &nothing, s->key, false, &results, &culprit) == TEMPLATE_DONE)
-		value = results.list[0];
-	value = xstrdup(value != NULL ? value : UNCLEAR_VALUE);
-	results_free(&results);
-	return value;
-}
-
-static void decide(struct content *c, struct slot *s, const struct template *unclear)
-{
-	const struct claim *claim = choose(s);
-	const enum trouble before = s->trouble;
-
-	free(s->next);
-	s->next = NULL;
-	s->trouble = s->claims == NULL || (claim != NULL && all_agree(s)) ? NO_TROUBLE : claim != NULL ? CONFLICT : UNCLEAR;
-	if (claim != NULL) {
-		s->holder = claim->entry;
-		s->next = xstrdup(claim->value);
-	} else if (s->claims != NULL) {
-		s->next = unclear_value(s, unclear);
-	}
-	/* an entry whose own value is unclear for a while does not lose the key */
-	if (s->holder != NULL && claim_of(s, s->holder) == NULL)
-		s->holder = NULL;
-	s->changes = !text_same(s->next, s->stored);
-	if (!s->changes) {
-		free(s->next);
-		s->next = NULL;
-	}
-	c->troubles += (s->trouble != NO_TROUBLE) - (before != NO_TROUBLE);
-}
-
 void content_changes(struct content *c, const struct template *unclear, content_change *each, void *context,
                      struct content_counts *counts)
 {
@@ -828,7 +770,37 @@ void content_changes(struct content *c, const struct template *unclear, content_
 		if (c->keys.cells[i] != 0 && kind_of(c->keys.cells[i]) == CELL_NEW)
 			each(context, key_of(c->keys.cells[i]), part_value(part_of(c->keys.cells[i])));
 	for (struct slot *s = c->touched_slots; s != NULL; s = s->next_touched) {
-		decide(c, s, unclear);
+		const struct claim *claim = choose(s);
+		const enum trouble before = s->trouble;
+
+		free(s->next);
+		s->next = NULL;
+		s->trouble = s->claims == NULL || (claim != NULL && all_agree(s)) ? NO_TROUBLE : claim != NULL ? CONFLICT : UNCLEAR;
+		if (claim != NULL) {
+			s->holder = claim->entry;
+			s->next = xstrdup(claim->value);
+		} else if (s->claims != NULL) {
+			const struct ldap_entry nothing = { 0 };
+			struct results results = { 0 };
+			const char *culprit;
+			char *value = s->stored;
+
+			/* the value of an unclear key */
+			if (unclear != NULL && template_expand(unclear, &nothing, s->key, false, &results, &culprit) == TEMPLATE_DONE)
+				value = results.list[0];
+			value = xstrdup(value != NULL ? value : UNCLEAR_VALUE);
+			results_free(&results);
+			s->next = value;
+		}
+		/* an entry whose own value is unclear for a while does not lose the key */
+		if (s->holder != NULL && claim_of(s, s->holder) == NULL)
+			s->holder = NULL;
+		s->changes = !text_same(s->next, s->stored);
+		if (!s->changes) {
+			free(s->next);
+			s->next = NULL;
+		}
+		c->troubles += (s->trouble != NO_TROUBLE) - (before != NO_TROUBLE);
 		if (!s->changes)
 			continue;
 		counts->added += s->stored == NULL;
@@ -857,26 +829,6 @@ void content_entries(struct content *c, content_entry *each, void *context)
 	buf_free(&name);
 }
 
-static void describe(const struct content *c, const struct slot *s, struct buf *text)
-{
-	buf_addf(text, "%s: wanted by", s->key);
-	for (const struct claim *claim = s->claims; claim != NULL; claim = claim->next) {
-		buf_adds(text, claim == s->claims ? " \"" : " and \"");
-		name_of(c, claim->entry, text);
-		buf_addf(text, "\" (%s)", claim->value != NULL ? claim->value : "no usable value");
-	}
-	if (s->trouble == CONFLICT) {
-		buf_adds(text, "; conflict, it stays with \"");
-		name_of(c, s->holder, text);
-		buf_adds(text, "\"");
-	} else {
-		buf_adds(text, "; conflict");
-	}
-	if (s->trouble == UNCLEAR)
-		buf_addf(text, "; %s", text_same(s->next, UNCLEAR_VALUE) || (!s->changes && text_same(s->stored, UNCLEAR_VALUE)) ?
-		         "lookups cannot tell" : s->changes ? "it gets the value for unclear keys" : "left as it was");
-}
-
 void content_conflicts(struct content *c, content_report *each, void *context)
 {
 	for (struct slot *s = c->touched_slots; s != NULL; s = s->next_touched) {
@@ -886,7 +838,22 @@ void content_conflicts(struct content *c, content_report *each, void *context)
 		if (s->trouble == NO_TROUBLE || s->told || s->claims->next == NULL)
 			continue;
 		s->told = true;
-		describe(c, s, &text);
+		buf_addf(&text, "%s: wanted by", s->key);
+		for (const struct claim *claim = s->claims; claim != NULL; claim = claim->next) {
+			buf_adds(&text, claim == s->claims ? " \"" : " and \"");
+			name_of(c, claim->entry, &text);
+			buf_addf(&text, "\" (%s)", claim->value != NULL ? claim->value : "no usable value");
+		}
+		if (s->trouble == CONFLICT) {
+			buf_adds(&text, "; conflict, it stays with \"");
+			name_of(c, s->holder, &text);
+			buf_adds(&text, "\"");
+		} else {
+			buf_adds(&text, "; conflict");
+		}
+		if (s->trouble == UNCLEAR)
+			buf_addf(&text, "; %s", text_same(s->next, UNCLEAR_VALUE) || (!s->changes && text_same(s->stored, UNCLEAR_VALUE)) ?
+			         "lookups cannot tell" : s->changes ? "it gets the value for unclear keys" : "left as it was");
 		each(context, buf_str(&text));
 		buf_free(&text);
 	}

@@ -119,36 +119,6 @@ static void report_key(struct copy *copy, const struct sync_rule *rule, const st
 	buf_free(&text);
 }
 
-/* Takes out keys that no map can have, and values that no router could use. */
-static void check_records(struct copy *copy, const struct sync_rule *rule, const struct ldap_entry *e, struct yield *yield)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < yield->count; i++) {
-		struct wanted w = yield->records[i];
-		const char *fault = livemap_key_fault(copy->livemap, w.key, strlen(w.key)), *warning = NULL;
-
-		if (fault != NULL) {
-			copy->complaints++;
-			report_key(copy, rule, e, w.key, "", fault);
-			free(w.key);
-			free(w.value);
-			continue;
-		}
-		fault = w.value != NULL ? value_fault(copy, &w, &warning) : NULL;
-		if (warning != NULL)
-			report_key(copy, rule, e, w.key, "warning: ", warning);
-		if (fault != NULL) {
-			copy->complaints++;
-			report_key(copy, rule, e, w.key, "", fault);
-			free(w.value);
-			w.value = NULL;
-		}
-		yield->records[kept++] = w;
-	}
-	yield->count = kept;
-}
-
 /* ---- the sink --------------------------------------------------------------------------- */
 
 /*
@@ -173,12 +143,40 @@ static bool put_entry(struct rule_copy *r, const struct sync_uuid *uuid, const s
 	struct buf why = { 0 };
 	const bool ok = rule_apply(r->rule, e, r->copy->settings->livemap.folding, &yield, &why);
 	bool is_new = false;
+	struct copy *copy;
+	const struct sync_rule *rule;
+	size_t kept = 0;
 
 	if (!ok) {
 		r->copy->complaints++;
 		report_entry(r->copy, r->rule, e, buf_str(&why));
 	}
-	check_records(r->copy, r->rule, e, &yield);
+	/* takes out keys that no map can have, and values that no router could use */
+	copy = r->copy;
+	rule = r->rule;
+	for (size_t i = 0; i < yield.count; i++) {
+		struct wanted w = yield.records[i];
+		const char *fault = livemap_key_fault(copy->livemap, w.key, strlen(w.key)), *warning = NULL;
+
+		if (fault != NULL) {
+			copy->complaints++;
+			report_key(copy, rule, e, w.key, "", fault);
+			free(w.key);
+			free(w.value);
+			continue;
+		}
+		fault = w.value != NULL ? value_fault(copy, &w, &warning) : NULL;
+		if (warning != NULL)
+			report_key(copy, rule, e, w.key, "warning: ", warning);
+		if (fault != NULL) {
+			copy->complaints++;
+			report_key(copy, rule, e, w.key, "", fault);
+			free(w.value);
+			w.value = NULL;
+		}
+		yield.records[kept++] = w;
+	}
+	yield.count = kept;
 	yield.version = r->copy->complaints == complaints ? rule_version(e) : 0;
 	/* of an entry that makes no sense now, what it said before is the best there is */
 	if (ok || yield.count > 0 || !content_has(r->copy->content, r->number, uuid))
@@ -464,28 +462,6 @@ static struct rule_copy *rule_named(struct copy *copy, const char *name, size_t 
 	return NULL;
 }
 
-static bool load_entry(struct rule_copy *r, const struct sync_uuid *uuid, const char *note, size_t n)
-{
-	struct yield yield;
-	char *dn;
-	bool ok = entry_decode(note, n, &dn, &yield);
-
-	if (ok)
-		content_put(r->copy->content, r->number, uuid, NULL, &yield);
-	yield_free(&yield);
-	free(dn);
-	return ok;
-}
-
-/* Of another definition of the rule there is nothing to go on from. */
-static bool load_cookie(struct rule_copy *r, const char *note, size_t n)
-{
-	const bool is_good = cookie_decode(note, n, r->rule, &r->cookie);
-
-	r->is_void = !is_good && cookie_decode_any(note, n, &r->cookie);
-	return is_good;
-}
-
 static bool load_note(void *context, const char *name, size_t name_length, const char *note, size_t n)
 {
 	struct copy *copy = context;
@@ -503,10 +479,20 @@ static bool load_note(void *context, const char *name, size_t name_length, const
 		good = shrinkage_decode(note, n, &copy->shrinkage);
 	else if (kind == NOTE_DOMAINS)
 		copy->domains_due = copy->domains_noted = true;
-	else if (r != NULL && kind == NOTE_COOKIE)
-		good = load_cookie(r, note, n);
-	else if (r != NULL)
-		good = load_entry(r, &uuid, note, n);
+	else if (r != NULL && kind == NOTE_COOKIE) {
+		/* of another definition of the rule there is nothing to go on from */
+		good = cookie_decode(note, n, r->rule, &r->cookie);
+		r->is_void = !good && cookie_decode_any(note, n, &r->cookie);
+	} else if (r != NULL) {
+		struct yield yield;
+		char *dn;
+
+		good = entry_decode(note, n, &dn, &yield);
+		if (good)
+			content_put(r->copy->content, r->number, &uuid, NULL, &yield);
+		yield_free(&yield);
+		free(dn);
+	}
 	if (good)
 		return true;
 	text = xstrndup(name, name_length);
@@ -720,15 +706,6 @@ static void write_entry(void *context, unsigned rule, const struct sync_uuid *uu
 	w->status = livemap_commit(copy->livemap, w->why);
 }
 
-static void write_shrinkage(struct copy *copy, const struct shrinkage *shrinkage)
-{
-	struct buf note = { 0 };
-
-	shrinkage_encode(&note, shrinkage);
-	livemap_note(copy->livemap, SYNC_SHRINKAGE, note.data, note.len);
-	buf_free(&note);
-}
-
 static int write_notes(struct copy *copy, struct writing *w)
 {
 	w->at_once = livemap_batch(copy->livemap) > NOTES_PER_COPY ? NOTES_PER_COPY : NOTES_IN_PLACE;
@@ -752,16 +729,6 @@ static int write_notes(struct copy *copy, struct writing *w)
 	if (copy->domains_due != copy->domains_noted)
 		livemap_note(copy->livemap, SYNC_DOMAINS, copy->domains_due ? "due" : NULL, 3);
 	return w->status;
-}
-
-static void settle(struct copy *copy)
-{
-	content_settled(copy->content);
-	results_free(&copy->stale);
-	copy->domains_noted = copy->domains_due;
-	copy->has_new_compared = false;
-	for (size_t i = 0; i < copy->settings->rule_count; i++)
-		copy->rules[i].has_new_cookie = false;
 }
 
 static void report_conflict(void *context, const char *text)
@@ -873,14 +840,24 @@ int copy_flush(struct copy *copy, struct content_counts *counts, enum shrinkage_
 		status = make_map(copy, &first, why);
 	if (status == EX_OK)
 		status = write_notes(copy, &writing);
-	if (status == EX_OK && is_other_note)
-		write_shrinkage(copy, &shrinkage);
+	if (status == EX_OK && is_other_note) {
+		struct buf note = { 0 };
+
+		shrinkage_encode(&note, &shrinkage);
+		livemap_note(copy->livemap, SYNC_SHRINKAGE, note.data, note.len);
+		buf_free(&note);
+	}
 	if (status == EX_OK)
 		status = livemap_commit(copy->livemap, why);
 	if (status != EX_OK)
 		return status;
 	content_conflicts(copy->content, report_conflict, copy);
 	copy->shrinkage = shrinkage;
-	settle(copy);
+	content_settled(copy->content);
+	results_free(&copy->stale);
+	copy->domains_noted = copy->domains_due;
+	copy->has_new_compared = false;
+	for (size_t i = 0; i < copy->settings->rule_count; i++)
+		copy->rules[i].has_new_cookie = false;
 	return EX_OK;
 }

@@ -93,28 +93,21 @@ static void split_lines(const char *text, struct results *lines)
 	results_settle(lines);
 }
 
-/* How many lines of `before` are not in `after`; both are sorted. */
-static size_t count_gone(const struct results *before, const struct results *after)
-{
-	size_t gone = 0, k = 0;
-
-	for (size_t i = 0; i < before->count; i++) {
-		while (k < after->count && strcmp(after->list[k], before->list[i]) < 0)
-			k++;
-		gone += k == after->count || strcmp(after->list[k], before->list[i]) != 0;
-	}
-	return gone;
-}
-
 static bool is_too_much(const char *before, const char *after, struct buf *why, const char *path)
 {
 	struct results had = { 0 }, has = { 0 };
-	size_t gone;
+	size_t gone, k = 0;
 	bool too_much;
 
 	split_lines(before, &had);
 	split_lines(after, &has);
-	gone = count_gone(&had, &has);
+	/* both are sorted */
+	gone = 0;
+	for (size_t i = 0; i < had.count; i++) {
+		while (k < has.count && strcmp(has.list[k], had.list[i]) < 0)
+			k++;
+		gone += k == has.count || strcmp(has.list[k], had.list[i]) != 0;
+	}
 	too_much = has.count == 0 || livemap_is_mass_removal(gone, had.count, has.count);
 	if (had.count == 0 && has.count == 0)
 		buf_addf(why, "%s: no rule gives a domain; nothing was changed", path);
@@ -202,37 +195,33 @@ int domains_write(struct domains *d, char *const *list, struct buf *why)
 
 /* ---- the command -------------------------------------------------------------------- */
 
-static bool look_after(struct domains *d, struct buf *why)
-{
-	const bool may_go_on = clock_ms() < d->deadline;
-	bool ended;
-	int status;
-
-	ended = child_end(d->pid, may_go_on ? CHILD_LEAVE : CHILD_KILL, 0, &status);
-	if (!ended && may_go_on)
-		return true;
-	d->pid = 0;
-	if (ended && status == 0) {
-		d->deadline = 0;
-		return true;
-	}
-	buf_addf(why, "%s: ", d->command[0]);
-	if (ended)
-		child_describe_end(why, status);
-	else
-		buf_addf(why, "did not end within %d s and was killed", RUN_MS / 1000);
-	d->must_run = true;
-	d->deadline = clock_ms() + RETRY_MS;
-	return false;
-}
-
 bool domains_run(struct domains *d, struct buf *why)
 {
 	/* a group of its own, so that it can be ended with all its children */
 	const struct child_rules rules = { .in = CHILD_NULL, .out = CHILD_SAME, .err = CHILD_SAME, .own_group = true };
 
-	if (d->pid != 0)
-		return look_after(d, why);
+	if (d->pid != 0) {
+		const bool may_go_on = clock_ms() < d->deadline;
+		bool ended;
+		int status;
+
+		ended = child_end(d->pid, may_go_on ? CHILD_LEAVE : CHILD_KILL, 0, &status);
+		if (!ended && may_go_on)
+			return true;
+		d->pid = 0;
+		if (ended && status == 0) {
+			d->deadline = 0;
+			return true;
+		}
+		buf_addf(why, "%s: ", d->command[0]);
+		if (ended)
+			child_describe_end(why, status);
+		else
+			buf_addf(why, "did not end within %d s and was killed", RUN_MS / 1000);
+		d->must_run = true;
+		d->deadline = clock_ms() + RETRY_MS;
+		return false;
+	}
 	if (!d->must_run || clock_ms() < d->deadline)
 		return true;
 	d->pid = child_run(&rules, d->command);

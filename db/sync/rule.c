@@ -75,41 +75,6 @@ static void refuse_values(struct yield *yield)
 		free_records(yield);
 }
 
-static bool add_records(const struct sync_rule *rule, const struct ldap_entry *entry, char folding, struct yield *yield,
-                        struct buf *why)
-{
-	struct results keys = { 0 };
-	struct buf fault = { 0 };
-	size_t bytes = 0;
-	bool ok = expand(rule->key, entry, NULL, true, &keys, why);
-
-	for (size_t i = 0; i < keys.count; i++)
-		text_fold(keys.list[i], text_unquote(keys.list[i], strlen(keys.list[i])), folding);
-	results_settle(&keys);
-	yield->records = xcalloc(keys.count + 1, sizeof *yield->records);
-	for (; yield->count < keys.count; yield->count++) {
-		struct wanted *w = &yield->records[yield->count];
-
-		w->key = xstrdup(keys.list[yield->count]);
-		bytes += strlen(w->key);
-		w->value = bytes <= LARGEST_YIELD ? make_value(rule, entry, w->key, &fault) : NULL;
-		/* what is wrong with one is wrong with all */
-		if (w->value == NULL && ok)
-			buf_adds(why, buf_str(&fault));
-		ok = ok && w->value != NULL;
-		bytes += w->value != NULL ? strlen(w->value) : 0;
-	}
-	if (bytes > LARGEST_YIELD) {
-		buf_addf(why, "%sits %zu key%s and %s values are more than %d MB", why->len > 0 ? "; " : "", keys.count,
-		         keys.count == 1 ? "" : "s", keys.count == 1 ? "its" : "their", LARGEST_YIELD >> 20);
-		refuse_values(yield);
-		ok = false;
-	}
-	results_free(&keys);
-	buf_free(&fault);
-	return ok;
-}
-
 static bool add_domain(struct yield *yield, const char *domain, struct buf *why)
 {
 	char *lower = xstrdup(domain);
@@ -163,8 +128,37 @@ bool rule_apply(const struct sync_rule *rule, const struct ldap_entry *entry, ch
 		buf_addf(why, "the server sent attribute %s, which was not asked for by this name; use the server's names", other);
 		return false;
 	}
-	if (rule->key != NULL)
-		ok = add_records(rule, entry, folding, yield, why);
+	if (rule->key != NULL) {
+		struct results keys = { 0 };
+		struct buf fault = { 0 };
+		size_t bytes = 0;
+
+		ok = expand(rule->key, entry, NULL, true, &keys, why);
+		for (size_t i = 0; i < keys.count; i++)
+			text_fold(keys.list[i], text_unquote(keys.list[i], strlen(keys.list[i])), folding);
+		results_settle(&keys);
+		yield->records = xcalloc(keys.count + 1, sizeof *yield->records);
+		for (; yield->count < keys.count; yield->count++) {
+			struct wanted *w = &yield->records[yield->count];
+
+			w->key = xstrdup(keys.list[yield->count]);
+			bytes += strlen(w->key);
+			w->value = bytes <= LARGEST_YIELD ? make_value(rule, entry, w->key, &fault) : NULL;
+			/* what is wrong with one is wrong with all */
+			if (w->value == NULL && ok)
+				buf_adds(why, buf_str(&fault));
+			ok = ok && w->value != NULL;
+			bytes += w->value != NULL ? strlen(w->value) : 0;
+		}
+		if (bytes > LARGEST_YIELD) {
+			buf_addf(why, "%sits %zu key%s and %s values are more than %d MB", why->len > 0 ? "; " : "", keys.count,
+			         keys.count == 1 ? "" : "s", keys.count == 1 ? "its" : "their", LARGEST_YIELD >> 20);
+			refuse_values(yield);
+			ok = false;
+		}
+		results_free(&keys);
+		buf_free(&fault);
+	}
 	if (rule->keys_name_domains)
 		ok = add_domains_of_keys(yield, why) && ok;
 	if (rule->domain != NULL)

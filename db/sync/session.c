@@ -107,15 +107,6 @@ static bool has_cookie(const struct session *s, size_t number)
 	return has;
 }
 
-/* With a cookie the search; without one the list of what that must bring, before it. */
-static int send_first(struct session *s, size_t number)
-{
-	if (has_cookie(s, number))
-		return send_search(s, number);
-	copy_forget_cookie(s->copy, number);
-	return compare_start(&s->searches[number].comparison, s->ld, s->copy, &s->conf->rules[number], number, true);
-}
-
 static bool is_one_of_several(const struct session *s)
 {
 	return s->conf->access.uris[1] != NULL;
@@ -485,24 +476,6 @@ static enum session_news end_refresh(struct session *s, size_t number, struct bu
 
 /* ---- how far the server is -------------------------------------------------------------------- */
 
-/* Adds the cookie of the answer, if it has one. */
-static int take_state(struct session *s, LDAPMessage *m, struct buf *cookie)
-{
-	LDAPControl **controls = NULL;
-	const LDAPControl *control;
-	struct sync_done_value done = { 0 };
-	int code = ldap_code_of(s->ld, m, LDAP_RES_SEARCH_RESULT, &controls);
-
-	control = find_control(controls, LDAP_CONTROL_SYNC_DONE);
-	if (code == LDAP_SUCCESS && control != NULL && !sync_done_decode(&control->ldctl_value, &done))
-		code = LDAP_DECODING_ERROR;
-	if (code == LDAP_SUCCESS)
-		buf_add(cookie, buf_str(&done.cookie), done.cookie.len);
-	sync_done_free(&done);
-	ldap_controls_free(controls);
-	return code;
-}
-
 static enum session_news refuse_unknown_state(struct session *s, size_t number, int code, struct buf *why)
 {
 	if (code != LDAP_SUCCESS)
@@ -519,11 +492,22 @@ static enum session_news take_answer(struct session *s, size_t number, LDAPMessa
 	enum cookie_state state;
 	bool has_none;
 	int code;
+	LDAPControl **controls = NULL;
+	const LDAPControl *control;
+	struct sync_done_value done = { 0 };
 
 	if (ldap_msgtype(m) != LDAP_RES_SEARCH_RESULT)
 		return SESSION_BUSY;
 	s->searches[number].question = 0;
-	code = take_state(s, m, &cookie);
+	/* adds the cookie of the answer, if it has one */
+	code = ldap_code_of(s->ld, m, LDAP_RES_SEARCH_RESULT, &controls);
+	control = find_control(controls, LDAP_CONTROL_SYNC_DONE);
+	if (code == LDAP_SUCCESS && control != NULL && !sync_done_decode(&control->ldctl_value, &done))
+		code = LDAP_DECODING_ERROR;
+	if (code == LDAP_SUCCESS)
+		buf_add(&cookie, buf_str(&done.cookie), done.cookie.len);
+	sync_done_free(&done);
+	ldap_controls_free(controls);
 	state = copy_state_of(s->copy, number, &cookie);
 	has_none = code == LDAP_SUCCESS && cookie.len == 0;
 	buf_free(&cookie);
@@ -544,22 +528,17 @@ static enum session_news take_answer(struct session *s, size_t number, LDAPMessa
 	case COOKIE_CURRENT:
 		break;
 	}
-	code = send_first(s, number);
+	/* with a cookie the search; without one the list of what that must bring, before it */
+	if (has_cookie(s, number))
+		code = send_search(s, number);
+	else {
+		copy_forget_cookie(s->copy, number);
+		code = compare_start(&s->searches[number].comparison, s->ld, s->copy, &s->conf->rules[number], number, true);
+	}
 	return code == LDAP_SUCCESS ? SESSION_BUSY : compare_failed(s, number, code, why);
 }
 
 /* ---- all messages -------------------------------------------------------------------------------- */
-
-static enum session_news take_for_rule(struct session *s, size_t number, LDAPMessage *m, struct buf *why)
-{
-	struct search *search = &s->searches[number];
-	const bool was_refreshing = rfc4533_is_refreshing(&search->machine);
-	enum session_news news = judge(s, number, take_message(s, number, m, why), why);
-
-	if (news == SESSION_BUSY && was_refreshing && !rfc4533_is_refreshing(&search->machine))
-		news = end_refresh(s, number, why);
-	return news;
-}
 
 static enum session_news dispatch(struct session *s, LDAPMessage *m, struct buf *why)
 {
@@ -580,9 +559,18 @@ static enum session_news dispatch(struct session *s, LDAPMessage *m, struct buf 
 			return take_answer(s, i, m, why);
 		}
 		if (s->searches[i].id == id) {
+			struct search *search;
+			bool was_refreshing;
+			enum session_news news;
+
 			if (session_is_refreshing(s))
 				s->progress = clock_ms();
-			return take_for_rule(s, i, m, why);
+			search = &s->searches[i];
+			was_refreshing = rfc4533_is_refreshing(&search->machine);
+			news = judge(s, i, take_message(s, i, m, why), why);
+			if (news == SESSION_BUSY && was_refreshing && !rfc4533_is_refreshing(&search->machine))
+				news = end_refresh(s, i, why);
+			return news;
 		}
 		if (!compare_is_open(c) || c->id != id)
 			continue;

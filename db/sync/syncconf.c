@@ -315,26 +315,23 @@ static void complete_rules(struct syncconf *c)
 
 /* ---- all together --------------------------------------------------------------- */
 
-static int take_one(struct draft *d, const struct setting *s)
-{
-	const struct known *k = find_known(s->name);
-
-	if (k == NULL)
-		return d->rule == NULL ? EX_OK : setting_error(s, d->why, "must stand before the first rule");
-	if (k->place == BEFORE_RULES && d->rule != NULL)
-		return setting_error(s, d->why, "must stand before the first rule");
-	if (k->place == IN_RULES && d->rule == NULL)
-		return setting_error(s, d->why, "belongs to a rule, and none has begun");
-	return k->take(d, s);
-}
-
 static int take_section(struct draft *d, const struct settings *settings, size_t from, size_t to)
 {
 	int status = settings_repeated(settings, from, to, d->why);
 	struct buf text = { 0 };
 
-	for (size_t i = from; i < to && status == EX_OK; i++)
-		status = take_one(d, &settings->list[i]);
+	for (size_t i = from; i < to && status == EX_OK; i++) {
+		const struct known *k = find_known(settings->list[i].name);
+
+		if (k == NULL)
+			status = d->rule == NULL ? EX_OK : setting_error(&settings->list[i], d->why, "must stand before the first rule");
+		else if (k->place == BEFORE_RULES && d->rule != NULL)
+			status = setting_error(&settings->list[i], d->why, "must stand before the first rule");
+		else if (k->place == IN_RULES && d->rule == NULL)
+			status = setting_error(&settings->list[i], d->why, "belongs to a rule, and none has begun");
+		else
+			status = k->take(d, &settings->list[i]);
+	}
 	if (status == EX_OK && d->rule != NULL)
 		status = finish_rule(d, &settings->list[from], d->rule);
 	if (status == EX_OK && d->rule != NULL) {

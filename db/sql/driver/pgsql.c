@@ -214,21 +214,11 @@ static bool has_result(PGconn *c, int64_t deadline)
 	}
 }
 
-/*
- * True if an error means that a statement is not there any more (a pooler gave another session), that its tables have changed, or that
- * it is of a kind that takes no parameters.
- */
-static bool is_unprepared(const PGresult *result)
-{
-	const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-
-	return code != NULL && (strcmp(code, "26000") == 0 || strcmp(code, "0A000") == 0 || strcmp(code, "08P01") == 0);
-}
-
 /* What comes after a query was sent. */
 static bool take_rows(PGconn *c, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error)
 {
 	bool wanted = true, done = false, failed = false;
+	const char *code;
 
 	for (;;) {
 		PGresult *result;
@@ -260,7 +250,10 @@ static bool take_rows(PGconn *c, const int64_t *deadline, sql_row *row, void *co
 			return sql_fail(error, true, "the query gives no rows; expected SELECT");
 		default:
 			failed = !sql_fail(error, PQstatus(c) != CONNECTION_OK, "%s", PQresultErrorMessage(result));
-			error->is_unprepared = is_unprepared(result);
+			/* not there any more, with other tables, or of a kind without parameters */
+			code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+			error->is_unprepared = code != NULL && (strcmp(code, "26000") == 0 || strcmp(code, "0A000") == 0 ||
+			                                        strcmp(code, "08P01") == 0);
 		}
 		PQclear(result);
 	}
