@@ -160,8 +160,6 @@ bool client_is_over(const struct client *c)
 	return c->over && c->waiting != WAITS_FOR_DISK;
 }
 
-/* ---- the log ---- */
-
 /* ---- MAIL and RCPT ---- */
 
 /* Why no message of so many bytes can be taken now; NULL if there is room. */
