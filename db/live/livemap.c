@@ -60,7 +60,7 @@ static int check_presence(struct livemap *u, bool create, struct buf *why)
 	journal = journal_path(u->path);
 	/* a recovery was killed after it had put a damaged map aside */
 	if (error == ENOENT && !file_is_missing(journal)) {
-		buf_addf(why, "%s: %s; its journal %s is there: run \"dbupdate ... recover\"", u->path, strerror(error), journal);
+		live_fail_healable(&u->service.live, EX_TEMPFAIL, why, "%s; its journal %s is there", strerror(error), journal);
 		free(journal);
 		return EX_TEMPFAIL;
 	}
