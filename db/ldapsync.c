@@ -328,7 +328,6 @@ static enum session_news listen_to(struct sync *s)
 		s->touched = s->heard;
 	if (!s->complete && !is_end(news) && !session_is_refreshing(s->session)) {
 		s->complete = true;
-		s->open_delay = 0;
 		s->to_announce = true;
 	}
 	if (news == SESSION_COMPARED)
@@ -446,12 +445,15 @@ static int64_t next_deadline(const struct sync *s)
 /* Begins a comparison of the whole if there is reason to. */
 static bool compare_if_due(struct sync *s)
 {
-	const bool is_due = s->session != NULL && s->complete && !session_is_comparing(s->session)
-		&& copy_comparison_is_due(s->copy, server_name(s), s->conf.compare);
-
-	if (is_due)
+	if (s->session == NULL || !s->complete || session_is_comparing(s->session))
+		return false;
+	if (copy_comparison_is_due(s->copy, server_name(s), s->conf.compare)) {
 		session_compare(s->session);
-	return is_due;
+		return true;
+	}
+	/* not before: a server that refuses each comparison, as by a limit, is asked less and less often */
+	s->open_delay = 0;
+	return false;
 }
 
 static int flush_what_is_due(struct sync *s)
@@ -534,8 +536,9 @@ static int follow(struct sync *s)
 		status = flush_what_is_due(s);
 		if (status == EX_OK)
 			status = look_after_domains(s);
-		/* once for each connection; who was told of trouble is told that it is over */
-		if (s->to_announce && s->complete && copy_state(s->copy) != COPY_NEW_DATA && s->verdict == SHRINKAGE_FINE) {
+		/* once for each connection; who was told of trouble is told that it is over, when nothing is left that may fail */
+		if (s->to_announce && s->complete && s->session != NULL && !(s->trouble_told && session_is_comparing(s->session))
+		    && copy_state(s->copy) != COPY_NEW_DATA && s->verdict == SHRINKAGE_FINE) {
 			s->to_announce = false;
 			if (s->trouble_told)
 				complain("%s: answers again, and the map is in step with it", server_name(s));

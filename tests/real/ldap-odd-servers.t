@@ -4,6 +4,7 @@
 use v5.36;
 use lib "$ENV{SRC_DIR}/tests/lib";
 use Test::More;
+use File::Temp ();
 use Time::HiRes ();
 use LdapSync;
 use OddDirectory;
@@ -236,6 +237,25 @@ subtest 'an entry beyond the limit of a message cannot be used; the others are c
 		like $said, qr/^ldapsync: rule accounts: "cn=e2,[^"]*": it is of more than 16 MB$/m, '... it is named';
 		is join(' ', sort keys $sync->map->%*), 'user1@x.example user3@x.example', '... and the others are there';
 	}
+};
+
+subtest 'a server that refuses each comparison, as by a limit, is asked less and less often, and is not said to answer again' => sub {
+	my $limit = File::Temp->new;
+	my $odd = OddDirectory->new(sub ($search) {
+		my @all = defined $search->{cookie} || $search->{scope} == 0 ? () : OddDirectory::account($search, 1);
+		return (@all, OddDirectory::done($search, -s "$limit" ? 4 : 0)) if !$search->{sync};
+		return -s "$limit" && $search->{scope} != 0 ? OddDirectory::refresh_over($search, $cookie) : (@all, OddDirectory::sync_done($search, $cookie));
+	});
+	my $sync = ldapsync($odd->uri);
+	is +($sync->once)[0], 0, 'before that';
+	syswrite $limit, 'x';
+	$sync->start;
+	my $start = Time::HiRes::time();
+	ok $sync->hears(qr/(Size limit exceeded \(4\).*){5}/s, 60 * $slow), 'five times' or diag $sync->said;
+	# 0.25 s, then twice as long each time
+	cmp_ok Time::HiRes::time() - $start, '>', 3, '... in more than three seconds';
+	unlike $sync->said, qr/answers again/, '... without a word that it is over';
+	is $sync->stop, 0;
 };
 
 subtest 'another message beyond the limit is told as such' => sub {
