@@ -223,8 +223,8 @@ subtest 'a runqueue that is none' => sub {
 	my $sums = "1\tsums\t42\t" . join("\t", (1) x 10) . "\t1700000000\tS1\e[2Jx\n";
 	my @watched;
 	for my $case (["$sums" . "1\tdestination\tl\e]0;x\a\tho\x{9b}st\t1\t1\t1\t0\tcome \e[31mhere\n1\tdone\t0\t\n", qr/^l .*come .*here/m, 'escapes'],
-		["1\tdone\t0\t\n", qr/^runqueue gave an answer that is none/m, 'no sums'], ["1\tbad\t0\twhat?\n", qr/^runqueue gave an answer that is none/m, 'bad'],
-		["\0\xff\n1\tdone\t\n", qr/^runqueue gave an answer that is none/m, 'rubbish'], ['x' x 3_000_000, qr/^runqueue gave an answer that is none/m, 'without end']) {
+		["1\tdone\t0\t\n", qr/^runqueue sent an unknown answer/m, 'no sums'], ["1\tbad\t0\twhat?\n", qr/^runqueue sent an unknown answer/m, 'bad'],
+		["\0\xff\n1\tdone\t\n", qr/^runqueue sent an unknown answer/m, 'rubbish'], ['x' x 3_000_000, qr/^runqueue sent an unknown answer/m, 'without end']) {
 		my ($answer, $shown, $what) = @$case;
 		my $q = RunQueue->new;
 		my $server = IO::Socket::UNIX->new(Local => $q->office . '/.control.runqueue', Listen => 5) or die "listen: $!";
