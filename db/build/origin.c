@@ -32,7 +32,9 @@ static bool has_changed(const char *text, const struct stamp *stamp)
 
 	if (stat(text, &st) < 0 || map_modified(&st) > stamp->built)
 		return true;
-	if (!stamp->text.known || (st.st_size == stamp->text.size && map_modified(&st) == stamp->text.modified))
+	/* archives and images may give all files one time; that of the inode is never set back */
+	if (!stamp->text.known || (st.st_size == stamp->text.size && map_modified(&st) == stamp->text.modified &&
+	                           (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec <= stamp->built))
 		return false;
 	now = source_text_of(text);
 	return !now.known || now.size != stamp->text.size || now.sum != stamp->text.sum;

@@ -475,6 +475,13 @@ utime 1000000000, 1000000000, "$base.2";
 symlink "$base.2", $base;
 run(\@newdb);
 is look('btree', $base, 'key17')->{out}, "newer\n", 'a link to another text counts, with size and time alike';
+put("$base.2", $old =~ s/older/other/r);
+utime 1000000000, 1000000000, "$base.2";
+like run(["$db/dblookup", '-t', 'btree', $base, 'key17'])->{err}, qr/run newdb/, 'so does one that was written in its place, for a lookup as well';
+run(\@newdb);
+is run(["$db/dblookup", '-t', 'btree', $base, 'key17'])->{err}, '', '... until the map is built from it';
+chmod 0640, "$base.2";
+is run(["$db/dblookup", '-t', 'btree', $base, 'key17'])->{err}, '', 'another mode is no other text';
 
 # ---- byte order marks ----
 
