@@ -492,9 +492,11 @@ static bool wait_a_while(struct monitor *m)
 
 int monitor_run(const char *postoffice, bool json)
 {
-	struct monitor m = { .postoffice = postoffice, .json = json, .fd = -1, .keys = true };
+	struct monitor m = { .postoffice = postoffice, .json = json, .fd = -1 };
 
 	m.screen = !json && terminal_is_screen();
+	/* what is typed while the output goes into a pipe is the shell's */
+	m.keys = isatty(STDOUT_FILENO) || !isatty(STDIN_FILENO);
 	if (m.screen)
 		terminal_take();
 	do {

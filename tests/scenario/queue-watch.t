@@ -246,6 +246,15 @@ subtest 'a runqueue that is none' => sub {
 	}
 };
 
+subtest 'what is typed ahead is left to the shell, where the list goes into a pipe' => sub {
+	my $q = RunQueue->new;
+	my $t = Tmux->new(rows => 30, columns => 110);
+	# tmux types both lines before the first has ended
+	$t->type(command($q) . ' | head -n 1');
+	$t->type('echo was it $((20 + 2))');
+	ok $t->shows(qr/^was it 22$/m) or diag $t->screen;
+};
+
 subtest 'nobody reads any more' => sub {
 	my $q = RunQueue->new;
 	my $err = $q->dir . '/pipe-err';
