@@ -310,7 +310,11 @@ static void hand_on(struct desk *d)
 	for (size_t i = 0, left = free_children(d); i < d->rules.children && left > 0 && d->first != NULL; i++) {
 		struct worker *w = &d->workers[i];
 		struct question *q;
+		char byte;
 
+		/* one that has ended since its last answer, as the system ends who takes much memory, is no reason not to answer */
+		if (w->question == NULL && w->pid != 0 && (recv(w->fd, &byte, 1, MSG_PEEK) >= 0 || errno != EAGAIN))
+			stop(d, w);
 		if (w->question != NULL || (w->pid == 0 && !start(d, w)))
 			continue;
 		q = take_next(d, left--);

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/clock.h"
@@ -229,6 +230,28 @@ static void a_child_that_dies_or_hangs_is_replaced(void **state)
 	buf_free(&out);
 }
 
+static void a_child_that_has_ended_since_its_last_answer_gets_no_question(void **state)
+{
+	struct desk *d = desk_of(1, 10000);
+	struct buf out = { 0 };
+	const char *fault;
+	siginfo_t end;
+	pid_t pid;
+
+	(void)state;
+	ask(d, "pid", 3, &out);
+	wait_for_one(d, &out, &fault);
+	pid = (pid_t)atol(buf_str(&out));
+	kill(pid, SIGKILL);
+	assert_int_equal(waitid(P_PID, (id_t)pid, &end, WEXITED | WNOWAIT), 0);
+	ask(d, "next", 4, &out);
+	wait_for_one(d, &out, &fault);
+	assert_null(fault);
+	assert_string_equal(buf_str(&out), "next");
+	desk_free(&d);
+	buf_free(&out);
+}
+
 static void a_forgotten_question_is_not_asked_at_all(void **state)
 {
 	struct desk *d = desk_of(1, 10000);
@@ -258,6 +281,7 @@ int main(void)
 		cmocka_unit_test(a_question_that_waits_is_asked_once_for_all),
 		cmocka_unit_test(a_child_that_dies_or_hangs_is_replaced),
 		cmocka_unit_test(a_forgotten_question_is_not_asked_at_all),
+		cmocka_unit_test(a_child_that_has_ended_since_its_last_answer_gets_no_question),
 	};
 
 	looked_up = mmap(NULL, 1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
