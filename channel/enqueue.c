@@ -35,7 +35,7 @@ static const struct option_help options[] = {
 	{ 'f', "DBASES", "the maps that route ADDRESS (default: db/dbases.conf in MAILVAR of ZENV)" },
 	{ 'e', "ENVID", "envelope id, xtext (RFC 3461)" },
 	{ 'H', NULL, "hash the queue in one level of directories, -HH in two" },
-	{ 'k', NULL, "keep the good: leave out addresses that do not exist" },
+	{ 'k', NULL, "leave out addresses that do not exist, and queue the message for the others" },
 	{ 'm', NULL, "make the directories of the post office that are missing" },
 	{ 'M', "FILE", "add the number of lookups to FILE, in the text form of Prometheus" },
 	{ 'N', "NOTIFY", "NEVER, or a list of SUCCESS,FAILURE,DELAY (RFC 3461)" },
@@ -45,7 +45,7 @@ static const struct option_help options[] = {
 	{ 'r', "CHANNEL,HOST,USER", "a recipient as a router would give it; once for each" },
 	{ 'R', "RET", "what a report returns: FULL or HDRS (RFC 3461)" },
 	{ 's', "SENDER", "return path, <> or '' for none (default: you at this host)" },
-	{ 'v', NULL, "say on stderr what was written" },
+	{ 'v', NULL, "print on stderr which files were written" },
 	{ 0 },
 };
 

@@ -55,11 +55,11 @@ static const struct program program = {
 	.purpose = "Starts the transport agents of scheduler.conf and feeds them the mail in the queue.",
 	.options = options,
 	.notes = "-O log=keys|json    form of log lines (keys)\n"
-	         "-O silence=TIME     an agent that has mail and says nothing for so long is ended (5h), zlmtp-report after half\n"
-	         "                    an hour at the latest\n"
+	         "-O silence=TIME     an agent that has mail and sends no report for so long is ended (5h), zlmtp-report after\n"
+	         "                    half an hour at the latest\n"
 	         "ZENV is the file that ZCONFIG names, or " ZCONFIG_PATH ".\n"
-	         "Senders are told by zlmtp-report, which stands beside runqueue.  Without it or without maps, and for mail\n"
-	         "without a sender, reports on what failed go to postman/ of the post office.",
+	         "zlmtp-report, in the directory of runqueue, writes reports to senders.  Without it or without maps, and for\n"
+	         "mail without a sender, failures are written to files in postman/ of the post office.",
 	.help = 'h',
 };
 

@@ -1,5 +1,5 @@
 /*
- * dbupdate: changes maps while they are in use, looks after them, and heals them.
+ * dbupdate: changes maps while they are in use, checks and repairs them.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -44,12 +44,12 @@ static const struct option_help help_lines[] = {
 	{ 'l', NULL, "keys in lower case, as lookups with -l ask for them" },
 	{ 'u', NULL, "keys in upper case" },
 	{ 'a', NULL, "replace: FILE is in alias syntax" },
-	{ 'n', NULL, "do not look at values" },
+	{ 'n', NULL, "do not check values" },
 	{ 'b', "LINES", "apply: at most so many lines in one batch" },
-	{ 'w', "SECONDS", "how long a lock may take (default 5)" },
-	{ ALLOW_SHRINK, NULL, "replace: even if too many of the records go, or all" },
+	{ 'w', "SECONDS", "how long to wait for a lock (default 5)" },
+	{ ALLOW_SHRINK, NULL, "replace: even if too many of the records are removed, or all" },
 	{ FORCE, NULL, "recover: stop the programs that use the environment" },
-	{ ADOPT, NULL, "recover: take the map as it is, against its journal" },
+	{ ADOPT, NULL, "recover: keep the map as it is although its journal differs" },
 	{ '\0', NULL, NULL },
 };
 
@@ -70,7 +70,7 @@ static const struct program program = {
 	.notes = "Type, environment and folding are those of dbases.conf beside BASE if it names the map.\n"
 	         "apply reads \"+KEY<TAB>VALUE\" and \"-KEY\" lines and answers \"ok N\" when everything up to line N would\n"
 	         "survive a crash; an empty line or a pause ends a batch.  replace makes the map equal to a text.\n"
-	         "check exits 0 if the map is healthy, 1 stale, 2 damaged or wedged, 3 if it cannot tell.",
+	         "check exits 0 if the map is healthy, 1 stale, 2 damaged or wedged, 3 if it could not tell.",
 	.help = 'h',
 };
 

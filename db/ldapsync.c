@@ -50,7 +50,7 @@ static const struct option_help options[] = {
 	{ 'I', "DUMP", "make the map of what -D printed, \"-\" from standard input" },
 	{ 'v', NULL, "print a line for each batch of changes" },
 	{ 'w', NULL, "stay, and follow the directory until told to stop by SIGTERM" },
-	{ ALLOW_SHRINK, NULL, "even if too many of the records go, or all" },
+	{ ALLOW_SHRINK, NULL, "even if too many of the records are removed, or all" },
 	{ 0 },
 };
 

@@ -37,15 +37,15 @@
 	{ 'u', NULL, "fold keys to upper case" }, \
 	{ 'a', NULL, "alias syntax: \"key: value\", continuation lines; keys in lower case" }, \
 	{ 'A', NULL, "join the values of repeated keys" }, \
-	{ 's', NULL, "no statistics" }, \
-	{ 'v', NULL, "say what is done" }
+	{ 's', NULL, "print errors and warnings only" }, \
+	{ 'v', NULL, "print what is built from which text" }
 
 static const struct option_help newdb_options[] = {
 	{ 'f', "DBASES", "build the maps of this file and write the scripts of its relations" },
 	{ 't', "TYPE", "btree, bhash or lmdb; without it DBTYPE of zmailer.conf, or btree" },
 	BOTH_OPTIONS,
 	{ 'k', NULL, "keep the first of several lines with one key instead of refusing them" },
-	{ 'n', NULL, "do not look at values, nor where lists lead" },
+	{ 'n', NULL, "do not check values, nor where lists lead" },
 	{ '\0', NULL, NULL },
 };
 

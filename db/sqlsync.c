@@ -38,7 +38,7 @@ static const struct option_help options[] = {
 	{ 'f', "FILE", "what to copy, sqlsync.conf" },
 	{ 'v', NULL, "print a line for each comparison that changed the map" },
 	{ 'w', NULL, "stay, and follow the database until told to stop by SIGTERM" },
-	{ ALLOW_SHRINK, NULL, "even if too many of the records go, or all" },
+	{ ALLOW_SHRINK, NULL, "even if too many of the records are removed, or all" },
 	{ 0 },
 };
 
