@@ -344,6 +344,15 @@ sub notifications($database) {
 	becomes_equal $sync, 'a change while nobody listened is found by the next session', 20;
 	$sync->sql("UPDATE u SET v = 'told again' WHERE a = 'user7\@example.com'; NOTIFY \"Users changed\"");
 	becomes_equal $sync, 'which listens as well';
+	is $sync->stop, 0;
+	$sync->{settings} =~ s/Users changed/Changed_Users/;
+	$sync->configure;
+	$sync->start;
+	ok $sync->hears(qr/in step/), 'a channel whose name has capitals';
+	for my $notify ('NOTIFY Changed_Users', "SELECT pg_notify('Changed_Users', '')") {
+		$sync->sql("UPDATE u SET v = v || '+' WHERE a = 'user8\@example.com'; $notify");
+		becomes_equal $sync, "$notify is heard";
+	}
 	is $sync->stop, 0, 'and ends when told';
 	$database->stop;
 	my $standby = $database->dir . '/data/standby.signal';

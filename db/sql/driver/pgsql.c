@@ -14,6 +14,7 @@
 #include "lib/clock.h"
 #include "lib/hash.h"
 #include "lib/module.h"
+#include "lib/text.h"
 
 extern char **environ;
 
@@ -343,9 +344,8 @@ static bool ask(void *session, const char *const *strings, const size_t *lengths
 	return done;
 }
 
-static bool listen_to(void *session, const char *channel, int64_t deadline, struct sql_error *error)
+static bool listen_as(PGconn *c, const char *channel, int64_t deadline, struct sql_error *error)
 {
-	PGconn *c = ((struct session *)session)->c;
 	char *name = PQescapeIdentifier(c, channel, strlen(channel));
 	char text[256];
 	PGresult *result;
@@ -364,6 +364,19 @@ static bool listen_to(void *session, const char *channel, int64_t deadline, stru
 		PQclear(result);
 	}
 	PQfreemem(name);
+	return done;
+}
+
+/* NOTIFY Users tells "users", and pg_notify('Users', '') tells "Users": whichever the trigger has is heard. */
+static bool listen_to(void *session, const char *channel, int64_t deadline, struct sql_error *error)
+{
+	PGconn *c = ((struct session *)session)->c;
+	char *lower = xstrdup(channel);
+	bool done;
+
+	ascii_lower_string(lower);
+	done = listen_as(c, channel, deadline, error) && (strcmp(lower, channel) == 0 || listen_as(c, lower, deadline, error));
+	free(lower);
 	return done;
 }
 
