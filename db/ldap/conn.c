@@ -211,11 +211,20 @@ enum map_answer ldapconn_search(struct ldapconn *connection, const struct ldap_s
 
 	*entries = (struct ldap_entries){ 0 };
 	if (c->ld != NULL) {
-		if (all != NULL && !read_entries(c->ld, all, entries)) {
+		const bool is_read = all == NULL || read_entries(c->ld, all, entries);
+		const struct ldap_entry *cut = NULL;
+
+		for (size_t i = 0; i < entries->count; i++)
+			if (entries->list[i].is_cut)
+				cut = &entries->list[i];
+		if (!is_read) {
 			explain_search(c, search, LDAP_DECODING_ERROR, &trouble);
 			answer = MAP_COULD_NOT_TELL;
 		} else if (code != LDAP_SUCCESS) {
 			explain_search(c, search, code, &trouble);
+			answer = MAP_COULD_NOT_TELL;
+		} else if (cut != NULL) {
+			buf_addf(&trouble, "%s: \"%s\" is of more than %d MB", c->access.uris[c->server], cut->dn, LDAP_LARGEST_MESSAGE >> 20);
 			answer = MAP_COULD_NOT_TELL;
 		} else if (ldap_count_references(c->ld, all) > 0) {
 			buf_addf(&trouble, "%s: search in \"%s\" for %s: part of the answer is on other servers (referral)",

@@ -329,7 +329,8 @@ static bool never_block(LDAP *ld)
 	return flags >= 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) >= 0;
 }
 
-bool ldap_bear_large_entries(LDAP *ld)
+/* Above the layers of TLS and SASL, which are there by now; the socket does not block any more. */
+static bool bear_large_entries(LDAP *ld)
 {
 	Sockbuf *sb = NULL;
 
@@ -353,7 +354,7 @@ static LDAP *open_server(const struct ldap_access *a, const char *uri, int64_t d
 	}
 	if (cutoff_end() && code != LDAP_SUCCESS)
 		code = LDAP_TIMEOUT;
-	if (code == LDAP_SUCCESS && !never_block(ld))
+	if (code == LDAP_SUCCESS && !(never_block(ld) && bear_large_entries(ld)))
 		code = LDAP_LOCAL_ERROR;
 	if (code == LDAP_SUCCESS)
 		return ld;

@@ -4,7 +4,6 @@
 #ifndef ZL_DB_LDAP_OPEN_H
 #define ZL_DB_LDAP_OPEN_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,14 +19,11 @@
  */
 void ldap_ignore_surroundings(void);
 
-/* Of one message of a server (RFC 4511 section 4.1.1): who says that it will send more is not listened to. */
-#define LDAP_LARGEST_MESSAGE (16 << 20)
-
 /*
- * On a connection that is open: of entries that are larger than that, the small attributes come, without a loss of the connection
- * (sieve.h).
+ * Of one message of a server (RFC 4511 section 4.1.1): who says that it will send more is not listened to.  Of an entry that is larger
+ * the small attributes come (sieve.h).
  */
-bool ldap_bear_large_entries(LDAP *ld);
+#define LDAP_LARGEST_MESSAGE (16 << 20)
 
 /* How many servers `access` names. */
 size_t ldap_servers(const struct ldap_access *access);

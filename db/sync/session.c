@@ -134,12 +134,8 @@ struct session *session_open(const struct syncconf *conf, struct copy *copy, enu
 	s->ld = ldap_open_any(&conf->access, server, clock_ms() + conf->access.timeout * 1000, why);
 	s->server = *server;
 	s->heard = s->progress = clock_ms();
-	if (s->ld != NULL) {
+	if (s->ld != NULL)
 		ldap_set_option(s->ld, LDAP_OPT_DEREF, &never);
-		code = ldap_bear_large_entries(s->ld) ? LDAP_SUCCESS : LDAP_NO_MEMORY;
-	}
-	if (code != LDAP_SUCCESS)
-		explain(s, 0, code, why);
 	for (size_t i = 0; s->ld != NULL && i < conf->rule_count && code == LDAP_SUCCESS; i++) {
 		code = send_question(s, i);
 		if (code != LDAP_SUCCESS)

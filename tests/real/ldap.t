@@ -237,6 +237,15 @@ subtest 'every result code but success is "could not tell"' => sub {
 	}
 };
 
+subtest 'an entry of more than 16 MB is "could not tell", and keeps nobody else from an answer' => sub {
+	my $long = 'x' x 200;
+	my $other = RealSlapd->new(users => 3, no_tls => 1, ldif => RealSlapd::alias_entry('large', map { "a$_-$long\@$domain" } 1 .. 85000))->start;
+	my $map = map_with(uri => $other->uri('ldapi'));
+	is_found $map, "alias1\@$domain", "user1\@$domain";
+	is_unknown $map, "large\@$domain", "\"mail=large\@$domain,[^\"]*\" is of more than 16 MB", 'it is named' for 1 .. 2;
+	is_found $map, "alias2\@$domain", "user2\@$domain", 'another one is found at once';
+};
+
 subtest 'a referral is "could not tell"' => sub {
 	$slapd->change("dn: ou=far,$tree\nchangetype: add\nobjectClass: referral\nobjectClass: extensibleObject\nou: far\n"
 		. "ref: ldap://far.example/ou=far\n\n");
