@@ -658,7 +658,7 @@ static int change(const struct settings *set, enum operation_verb verb)
 		/* more than one message goes only if the operator has said so */
 		if (s.count > 1 && !set->yes) {
 			if (!isatty(STDIN_FILENO))
-				die(EX_USAGE, "remove: %zu messages match; to remove them all say --yes", s.count);
+				die(EX_USAGE, "remove: %zu messages match; use --yes to remove all", s.count);
 			fprintf(stderr, "Remove %zu messages with %zu recipients for good? [y/N] ", s.count, s.recipients);
 			if (fgets(answer, sizeof answer, stdin) == NULL || (answer[0] != 'y' && answer[0] != 'Y'))
 				die(EX_USAGE, "nothing was removed");

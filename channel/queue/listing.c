@@ -97,7 +97,7 @@ static void tell_recipient(struct reader *reader, const struct control *c, const
 		e.answer = buf_str(&answer);
 	}
 	if (report && e.answer == NULL)
-		e.answer = reader->held ? "settled, on hold: release takes it to its report" : "settled, its sender is not told yet";
+		e.answer = reader->held ? "settled, on hold: release takes it to its report" : "settled, its report is not sent yet";
 	if (active && e.answer == NULL) {
 		buf_addf(&answer, "locked by process %ld", (long)r->locker);
 		e.answer = buf_str(&answer);

@@ -152,7 +152,7 @@ int mapline_check(const struct beside *beside, const char **type, const char **c
 	else if (*config != NULL && (m->config == NULL || !same_file(*config, m->config)))
 		buf_addf(&fault, "does not say -C %s", *config);
 	else if (*folding != '-' && *folding != its_folding)
-		buf_addf(&fault, "lookups do not fold keys as is said here (-%c)", *folding);
+		buf_addf(&fault, "lookups fold keys in another way than is given here (-%c)", *folding);
 	if (fault.len > 0) {
 		buf_addf(why, "%s:%zu: %s", beside->dbases.path, m->line, buf_str(&fault));
 		buf_free(&fault);

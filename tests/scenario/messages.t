@@ -49,7 +49,7 @@ subtest 'where the agent delivers' => sub {
 subtest 'a post office that is not there, or is not ours' => sub {
 	says(['enqueue', '-P', 'none', '-s', 'a@x.test', '-r', 'lmtp,h,u'], 73,
 		"enqueue: cannot create a file in none: No such file or directory; -m of enqueue and intake makes a post office\n", 'enqueue', in => $message);
-	says(['intake', '-f', records('none.conf', ''), '-P', $_, '-L', "lmtp:UNIX:$dir/lmtp"], 73, "intake: cannot create a file in $_: No such file or directory; -m of enqueue and intake makes a post office\n",
+	says(['intake', '-f', records('none.conf', "# none\n"), '-P', $_, '-L', "lmtp:UNIX:$dir/lmtp"], 73, "intake: cannot create a file in $_: No such file or directory; -m of enqueue and intake makes a post office\n",
 		"intake, $_") for 'none', '.';
 	says(['intake', '-f', "$dir/none.conf", '-P', 'none', '-S', 'none.tls', '-L', "lmtp:UNIX:$dir/lmtp"], 78, "intake: none.tls: No such file or directory\n", 'a file is named once');
 	says(['runqueue', '-P', 'none', '-1', '-f', records('empty.conf', '')], 73, qr/^runqueue: none\/\.pid\.runqueue: No such file or directory; -m of enqueue and intake makes a post office$/m,

@@ -310,7 +310,7 @@ subtest 'remove' => sub {
 	is text($q, $_), undef, "no $_" for "transport/$x", "queue/$x";
 	my ($status, undef, $err) = zq($q, 'remove', 'all');
 	is $status, 64, 'several need --yes';
-	like $err, qr/^zlmtp-queue: remove: 2 messages match; to remove them all say --yes$/, 'said so';
+	like $err, qr/^zlmtp-queue: remove: 2 messages match; use --yes to remove all$/, 'said so';
 	Spool->put($q->office . "/transport/900", "rubbish\n");
 	is +(zq($q, '--yes', 'remove', 'all'))[0], 0, 'with it they go, damaged ones too';
 	is_deeply [$q->names], [], 'nothing is left';

@@ -274,7 +274,7 @@ subtest 'a message that waits for its report is seen, tried again and removed' =
 		like $out, qr{^  State: +failed(?:, its report is tried again in \w+)?\n  Answer: +$why}m, 'show';
 		return $row->{spool};
 	};
-	my $id = $seen->('settled, its sender is not told yet$');
+	my $id = $seen->('settled, its report is not sent yet$');
 	is +(zq($q, $_, 'all'))[0], 1, "$_ is not for it" for 'hold', 'fail', 'release';
 	my ($status, $out, $err) = $q->run('-1');
 	is $status, 69, 'one pass';
