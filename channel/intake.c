@@ -1,12 +1,14 @@
 /*
  * intake: takes mail in, by LMTP and ESMTP, and puts it into the queue.
  */
+#include <inttypes.h>
 #include <malloc.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -359,6 +361,24 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 	}
 }
 
+/* Where the process may open few files, who comes beyond them is told so, and does not wait for those who are idle. */
+static void fit_connections(uint64_t *most)
+{
+	/* a descriptor for each connection, and two files for each message */
+	const uint64_t wanted = 3 * *most + 100;
+	struct rlimit limit;
+	uint64_t fits;
+
+	process_raise_descriptors(wanted);
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
+		return;
+	fits = limit.rlim_cur > 400 ? (limit.rlim_cur - 100) / 3 : limit.rlim_cur / 4;
+	fits = fits == 0 ? 1 : fits;
+	complain("warning: %" PRIu64 " connections want %" PRIu64 " open files, and %" PRIu64 " may be open: no more than %" PRIu64 " are taken",
+	         *most, wanted, (uint64_t)limit.rlim_cur, fits);
+	*most = fits;
+}
+
 int main(int argc, char **argv)
 {
 	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
@@ -389,8 +409,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < count; i++)
 		listen_at(&options, texts[i]);
 	set_server_options(&loop.intake);
-	/* a descriptor for each connection, and two files for each message */
-	process_raise_descriptors(3 * loop.intake.policy.limits[LIMIT_CONNECTIONS] + 100);
+	fit_connections(&loop.intake.policy.limits[LIMIT_CONNECTIONS]);
 	wait_catch(signals, sizeof signals / sizeof signals[0], on_signal, &unblocked);
 	logline_open_syslog(program.name);
 	loop.intake.committer = committer_create();

@@ -330,6 +330,15 @@ subtest 'connections' => sub {
 	ok soon(sub { IntakeDialogue->new(['127.0.0.1', $port], lmtp => 0)->greeting =~ /^220/ }), 'a place is free again';
 };
 
+subtest 'few files may be open' => sub {
+	my $intake = Intake->start(before => ['sh', '-c', 'ulimit -n 60; exec "$@"', 'sh']);
+	my @idle = map { IO::Socket::UNIX->new($intake->dir . '/lmtp') } 1 .. 80;
+	is $intake->lmtp->greeting, "421 4.3.2 too many connections; try again later\r\n", 'behind 80 idle clients the next one is told so at once';
+	is $intake->said, "intake: warning: 1000 connections want 3100 open files, and 60 may be open: no more than 15 are taken\n", 'one line says why';
+	@idle = ();
+	ok soon(sub { $intake->lmtp->greeting =~ /^220/ }), 'and when they have gone all is well';
+};
+
 subtest 'relay=' => sub {
 	for (['none', 550], ['local', 250], ['all', 250]) {
 		my ($who, $code) = @$_;
