@@ -501,7 +501,7 @@ static void take_operands(struct settings *set, char *const *operands, size_t co
 		option_usage(&program, "unexpected argument %s", operands[1]);
 }
 
-/* Behind the options: help is to be had whatever is wrong with ZENV. */
+/* After the options, so that --help works whatever is wrong with ZENV. */
 static void take_zenv(struct settings *set, bool has_address)
 {
 	/* one line per recipient if there is a T in it, or no such variable (transport-agent.md section 1) */

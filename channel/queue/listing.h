@@ -14,7 +14,7 @@
 
 enum listed_state {
 	LISTED_WAITING,
-	LISTED_ACTIVE,            /* a process that is alive has it in work */
+	LISTED_ACTIVE,            /* a process that is alive has locked it */
 	LISTED_HELD,              /* its message was put aside by zlmtp-queue hold */
 	LISTED_REPORT,            /* the recipient is settled, and its sender is still to be told */
 	LISTED_DAMAGED,           /* no recipient: a control file that no agent will take, or without its message file */
@@ -31,7 +31,7 @@ struct listed {
 	ino_t inode;              /* of the control file, 0 if it cannot be read */
 	const char *why;                /* of a file in trouble; of a recipient NULL, as what follows is of a file */
 	off_t offset;
-	pid_t locker;             /* LISTED_ACTIVE: the process that has it in work; else 0 */
+	pid_t locker;             /* LISTED_ACTIVE: the process that has locked it; else 0 */
 	const char *sender;       /* "" is the null return path */
 	const char *channel, *host, *user;
 	const char *orcpt;        /* "type;xtext", NULL without */

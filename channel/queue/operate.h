@@ -48,7 +48,7 @@ enum operation_result {
 	OPERATION_DONE,
 	OPERATION_GONE,           /* there is no such message any more, or not where it was */
 	OPERATION_NOTHING,        /* nothing in it that this could be done to */
-	OPERATION_BUSY,           /* a process that is alive has it in work */
+	OPERATION_BUSY,           /* a process that is alive has locked it */
 	OPERATION_TROUBLE,        /* something cannot be read or written */
 	OPERATION_RESULTS,
 };

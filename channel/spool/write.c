@@ -564,7 +564,7 @@ static void *sync_one(void *context)
 
 /*
  * Files that one commit of a journal can make durable wait for it together: one after the other, each would have the disk flushed
- * once more.  Where there is no thread to be had, one after the other.
+ * once more.  If no thread can be started, one after the other.
  */
 static void sync_each(struct syncing *list, size_t count)
 {

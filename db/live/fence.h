@@ -1,5 +1,5 @@
 /*
- * The fence around a map: who changes or heals a map does so alone.
+ * The fence around a map: only one process at a time changes or repairs it.
  *
  * A lock file beside the map, MAP.lock, never removed.  Two bytes of it are locked: a turnstile for the next process,
  * and the map itself.  Who waits stands in the turnstile, so that a program that writes batch after batch cannot shut out

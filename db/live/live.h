@@ -92,7 +92,7 @@ const struct live_operations *live_mode(const char *type, const char *config);
 int live_fail(const struct live *live, int status, struct buf *why, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
-/* The same, and behind it the command that heals the map: "; run "dbupdate ... recover"", with type and names. */
+/* The same, and behind it the command that repairs the map: "; run "dbupdate ... recover"", with type and names. */
 int live_fail_healable(const struct live *live, int status, struct buf *why, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
