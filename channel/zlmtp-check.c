@@ -43,7 +43,7 @@ static const struct program program = {
 	.name = "zlmtp-check",
 	.synopsis = "[-vV] [-a warn,crit] [-d file] [-f file] [-g warn,crit] [-M file] [-n warn,crit]\n"
 	            "[-o parts] [-P directory] [-t time]",
-	.purpose = "Looks at post office, queue, servers and maps, and says in one line how they are.",
+	.purpose = "Checks post office, queue, servers and maps, and prints their state in one line.",
 	.options = options,
 	.notes = "Exits with 0 if all is well, 1 for a warning, 2 if it is critical, 3 if it could not be told.\n"
 	         "WARN or CRIT may be empty: no limit.  TIME is like 1h30m; bare digits are seconds.",
