@@ -249,6 +249,7 @@ static int break_seal(const struct live *live, const struct publish *file, struc
 
 static int make_generation(struct live *live, struct publish *file, const struct changes *changes, struct buf *why)
 {
+	struct live_file made_of;
 	struct stat st, made;
 	int status, code, closed;
 	int64_t more = 0;
@@ -256,6 +257,9 @@ static int make_generation(struct live *live, struct publish *file, const struct
 
 	if (!copy_file(live, file, &st))
 		return live_fail(live, EX_IOERR, why, "cannot copy: %s", file_error(errno));
+	made_of = live_file_of(&st);
+	if (live->expected.inode != 0 && !live_file_is_same(&live->expected, &made_of))
+		return live_fail(live, EX_TEMPFAIL, why, "was changed by another program");
 	status = break_seal(live, file, why);
 	if (status != EX_OK)
 		return status;

@@ -230,8 +230,8 @@ static int check_lock_file(const struct live *live, struct buf *why)
 }
 
 /*
- * mdb_env_open() makes a file where the one that we have open was deleted at that moment: it is no map that anybody of ours could open, and to
- * others an empty one.  Nothing else is without any transaction.
+ * mdb_env_open() makes a file where the one that we have open was deleted at that moment: it is no map that anybody of ours
+ * could open, and to others an empty one.  Nothing else is without any transaction.
  */
 static int take_no_other(const struct live *live, const struct stat *mine)
 {

@@ -65,6 +65,11 @@ struct live_file live_file_of(const struct stat *st)
 	return (struct live_file){ .inode = st->st_ino, .size = st->st_size, .when = st->st_mtim };
 }
 
+bool live_file_is_same(const struct live_file *a, const struct live_file *b)
+{
+	return a->inode == b->inode && a->size == b->size && a->when.tv_sec == b->when.tv_sec && a->when.tv_nsec == b->when.tv_nsec;
+}
+
 void live_progress(const struct live *live)
 {
 	if (live->progress != NULL)

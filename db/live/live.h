@@ -75,6 +75,7 @@ struct live {
 	unsigned wait;             /* seconds that a lock may take */
 	bool inside;               /* it has an environment open: to kill this process now leaves its locks behind */
 	bool recovering;           /* an environment: its regions may be made; the map was verified */
+	struct live_file expected; /* by who asks for apply(), if its inode is not 0: other files are not changed */
 	struct live_file written;  /* by the last apply(); not known of an environment */
 	void (*progress)(void *context);     /* to be called now and then during long work */
 	void *progress_context;
@@ -100,6 +101,7 @@ int live_fail_healable(const struct live *live, int status, struct buf *why, con
 void live_add_recovery(const struct live *live, const char *option, struct buf *out);
 
 struct live_file live_file_of(const struct stat *st);
+bool live_file_is_same(const struct live_file *a, const struct live_file *b);
 
 void live_progress(const struct live *live);
 

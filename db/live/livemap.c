@@ -185,19 +185,20 @@ size_t livemap_batch(const struct livemap *u)
 	return u->service.live.operations->batch;
 }
 
-int livemap_apply(struct livemap *u, const struct changes *changes, struct buf *why)
+int livemap_apply(struct livemap *u, const struct changes *changes, const struct live_file *file, struct buf *why)
 {
 	struct buf bytes = { 0 };
 	int status;
 
 	changes_encode(changes, &bytes);
+	buf_add(&bytes, (const char *)file, sizeof *file);
 	status = service_ask(&u->service, ASK_APPLY, bytes.data, bytes.len, why);
 	buf_free(&bytes);
 	return status;
 }
 
 /* In an environment the file of the map is written when the cache is, and the journal by each change. */
-static struct livemap_sign sign_of(const struct livemap *u)
+struct livemap_sign livemap_sign_of(const struct livemap *u)
 {
 	char *journal = u->config != NULL ? journal_path(u->path) : NULL;
 	struct livemap_sign sign = { 0 };
@@ -212,8 +213,8 @@ static struct livemap_sign sign_of(const struct livemap *u)
 }
 
 /*
- * Of what the worker has written, whatever stands there by now.  Where that is not known, as a batch that failed leaves traces, too, it is
- * still the same map: one that was deleted meanwhile must not be taken for what we have left.
+ * Of what the worker has written, whatever stands there by now.  Where that is not known, as a batch that failed leaves traces,
+ * too, it is still the same map: one that was deleted meanwhile must not be taken for what we have left.
  */
 static struct livemap_sign sign_after_apply(const struct livemap *u, int status)
 {
@@ -222,15 +223,9 @@ static struct livemap_sign sign_after_apply(const struct livemap *u, int status)
 
 	if (status == EX_OK && answer->len == sizeof written)
 		memcpy(&written, answer->data, sizeof written);
-	return written.inode != 0 ? (struct livemap_sign){ written.inode, written } : (struct livemap_sign){ u->sign.map, sign_of(u).changed };
-}
-
-static bool is_same_sign(const struct livemap_sign *a, const struct livemap_sign *b)
-{
-	const struct live_file *x = &a->changed, *y = &b->changed;
-
-	return a->map == b->map && x->inode == y->inode && x->size == y->size && x->when.tv_sec == y->when.tv_sec
-		&& x->when.tv_nsec == y->when.tv_nsec;
+	if (written.inode != 0)
+		return (struct livemap_sign){ written.inode, written };
+	return (struct livemap_sign){ u->sign.map, livemap_sign_of(u).changed };
 }
 
 int livemap_watch(struct livemap *u, struct buf *why)
@@ -244,16 +239,16 @@ int livemap_watch(struct livemap *u, struct buf *why)
 	status = service_enter(&u->service, why);
 	if (status != EX_OK)
 		return status;
-	u->sign = sign_of(u);
+	u->sign = livemap_sign_of(u);
 	service_leave(&u->service);
 	return EX_OK;
 }
 
 bool livemap_is_changed(const struct livemap *u)
 {
-	const struct livemap_sign sign = sign_of(u);
+	const struct livemap_sign sign = livemap_sign_of(u);
 
-	return u->is_watched && !is_same_sign(&sign, &u->sign);
+	return u->is_watched && (sign.map != u->sign.map || !live_file_is_same(&sign.changed, &u->sign.changed));
 }
 
 int livemap_commit(struct livemap *u, struct buf *why)
@@ -272,8 +267,9 @@ int livemap_commit(struct livemap *u, struct buf *why)
 	if (livemap_is_changed(u)) {
 		status = live_fail(&u->service.live, EX_TEMPFAIL, why, "was changed by another program");
 	} else {
-		status = livemap_apply(u, &u->pending, why);
-		u->sign = sign_after_apply(u, status);
+		status = livemap_apply(u, &u->pending, &u->sign.changed, why);
+		if (u->is_watched)
+			u->sign = sign_after_apply(u, status);
 	}
 	service_leave(&u->service);
 	if (status == EX_OK)

@@ -26,7 +26,7 @@ struct livemap {
 	struct changes pending;
 	struct buf key;          /* the folded one */
 	bool is_watched;
-	struct livemap_sign sign;      /* as of the last time that nobody else could change it */
+	struct livemap_sign sign;      /* as of the last time that nobody else could change it; nothing while it is not watched */
 };
 
 /* Everything but opening it; `status` and `why` as livemap_open(). */
@@ -35,8 +35,11 @@ struct livemap *livemap_new(const struct livemap_settings *settings, int *status
 /* Makes the map that is missing, with the records of the settled batch and without its notes. */
 int livemap_make(struct livemap *livemap, struct buf *why);
 
-/* Makes settled changes within the fence. */
-int livemap_apply(struct livemap *livemap, const struct changes *changes, struct buf *why);
+/* Of what is there now. */
+struct livemap_sign livemap_sign_of(const struct livemap *livemap);
+
+/* Makes settled changes within the fence, in `file` and in no other that was put in its place; any will do if its inode is 0. */
+int livemap_apply(struct livemap *livemap, const struct changes *changes, const struct live_file *file, struct buf *why);
 
 /* Calls `each` for all records, notes included, within the fence; false stops. */
 typedef bool livemap_each(void *context, const struct change *record);

@@ -113,7 +113,8 @@ static void add_stamp(struct changes *to, const struct stamp *stamp)
 }
 
 /* All in one batch, or in an environment in many, the notes with the last. */
-static int apply_all(struct livemap *u, const struct changes *differences, const struct changes *notes, struct buf *why)
+static int apply_all(struct livemap *u, const struct changes *differences, const struct changes *notes, const struct live_file *file,
+                     struct buf *why)
 {
 	struct changes batch = { 0 };
 	size_t most = u->service.live.operations == &live_environment ? u->service.live.operations->batch : SIZE_MAX;
@@ -127,7 +128,7 @@ static int apply_all(struct livemap *u, const struct changes *differences, const
 			add_copy(&batch, &notes->list[n]);
 		changes_settle(&batch);
 		if (batch.count > 0)
-			status = livemap_apply(u, &batch, why);
+			status = livemap_apply(u, &batch, file, why);
 	} while (status == EX_OK && i < differences->count);
 	changes_free(&batch);
 	return status;
@@ -144,6 +145,7 @@ int livemap_replace(struct livemap *u, const struct records *wanted, const struc
                    struct livemap_counts *counts, struct buf *why)
 {
 	struct changes differences = { 0 };
+	struct livemap_sign compared;
 	int status;
 
 	*counts = (struct livemap_counts){ 0 };
@@ -153,12 +155,13 @@ int livemap_replace(struct livemap *u, const struct records *wanted, const struc
 	status = service_enter(&u->service, why);
 	if (status != EX_OK)
 		return status;
+	compared = livemap_sign_of(u);
 	status = compare(u, wanted, &differences, counts, why);
 	if (status == EX_OK && guard != NULL && !guard(context, u, counts))
 		status = live_fail(&u->service.live, EX_TEMPFAIL, why, "%" PRIu64 " of %" PRIu64 " records would be removed; nothing was changed",
 		                   counts->removed, counts->before);
 	if (status == EX_OK)
-		status = apply_all(u, &differences, &u->pending, why);
+		status = apply_all(u, &differences, &u->pending, &compared.changed, why);
 	changes_free(&differences);
 	service_leave(&u->service);
 	if (status == EX_OK)

@@ -53,11 +53,15 @@ static void show_life(void *context)
 	child_send(duty->fd, SAY_ALIVE, NULL, 0, now + GRACE_MS);
 }
 
-static int serve_apply(struct live *live, const struct buf *request, struct buf *out, struct buf *why)
+static int serve_apply(struct live *live, struct buf *request, struct buf *out, struct buf *why)
 {
 	struct live_batch batch = { .bytes = request };
 	int status;
 
+	if (request->len >= sizeof live->expected) {
+		request->len -= sizeof live->expected;
+		memcpy(&live->expected, request->data + request->len, sizeof live->expected);
+	}
 	if (!changes_decode(&batch.changes, buf_str(request), request->len))
 		status = live_fail(live, EX_SOFTWARE, why, "a batch arrived damaged");
 	else
@@ -85,7 +89,7 @@ static int serve_find(struct live *live, const struct buf *request, struct buf *
 	return EX_TEMPFAIL;
 }
 
-static int serve_one(struct live *live, char kind, const struct buf *request, struct buf *out, struct buf *why)
+static int serve_one(struct live *live, char kind, struct buf *request, struct buf *out, struct buf *why)
 {
 	struct buf after = { 0 };
 

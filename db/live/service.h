@@ -22,7 +22,7 @@ struct service {
 /* What can be asked. */
 enum {
 	ASK_OPEN = 'O',      /* service_enter() does */
-	ASK_APPLY = 'B',     /* changes, encoded; the answer is a struct live_file */
+	ASK_APPLY = 'B',     /* changes, encoded, and the struct live_file that they are meant for; the answer is the new one */
 	ASK_FIND = 'F',      /* a key; the answer is '+' and the value, or "-" */
 	ASK_WALK = 'W',      /* nothing, for the first records, or '>' and a key; the answer is records, encoded */
 };

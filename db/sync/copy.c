@@ -792,24 +792,40 @@ static int judge_domains(const struct copy *copy, enum shrinkage_verdict *verdic
 	return status;
 }
 
-/* Makes the map that is not there, with its records and no notes: without a cookie all is read again, should we be killed then. */
+static bool nothing_differs(void *context, struct livemap *livemap, const struct livemap_counts *counts)
+{
+	(void)context;
+	(void)livemap;
+	return counts->added + counts->changed + counts->removed == 0;
+}
+
+/*
+ * Makes the map that is not there, with its records and no notes: without a cookie all is read again, should we be killed then.
+ * Before it was watched somebody may have put another one in its place: then it stays one that was not there, and copy_is_changed().
+ */
 static int make_map(struct copy *copy, struct records *records, struct buf *why)
 {
 	struct livemap_settings map = copy->settings->livemap;
-	struct livemap *livemap;
+	struct livemap_counts counts;
+	struct livemap *livemap = NULL;
 	int status;
 
 	records_sort(records);
 	status = livemap_create(&map, records, NULL, why);
+	if (status == EX_OK)
+		livemap = livemap_open(&map, &status, why);
+	if (status == EX_OK)
+		status = livemap_watch(livemap, why);
+	if (status == EX_OK)
+		status = livemap_replace(livemap, records, NULL, nothing_differs, NULL, &counts, why);
 	records_free(records);
-	if (status != EX_OK)
-		return status;
-	livemap = livemap_open(&map, &status, why);
-	if (livemap == NULL)
-		return status;
-	livemap_close(&copy->livemap);
-	copy->livemap = livemap;
-	return livemap_watch(livemap, why);
+	if (status == EX_OK)
+		livemap_close(&copy->livemap);
+	else
+		livemap_close(&livemap);
+	if (status == EX_OK)
+		copy->livemap = livemap;
+	return status;
 }
 
 int copy_flush(struct copy *copy, struct content_counts *counts, enum shrinkage_verdict *verdict, struct buf *why)

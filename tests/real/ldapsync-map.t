@@ -112,11 +112,28 @@ for my $way (sort keys %ways) {
 		is $sync->difference_after(20 * $slow), '', 'by one that begins: it is made again';
 	};
 
+	# the shorter that is, the less there is between one look of ldapsync and the next
+	subtest "$way: an older copy that is put back right behind the making of the map" => sub {
+		$slapd->change("dn: mail=user3\@$domain,$RealSlapd::tree\nchangetype: modify\nreplace: mailbox\nmailbox: newer/3\n\n");
+		is $sync->difference_after(20 * $slow), '';
+		my $expected = $sync->expected;
+		for my $microseconds (0, 200, 500, 1000, 2000) {
+			unlink file_of($sync) or die;
+			my $deadline = time + 20 * $slow;
+			1 until -e file_of($sync) || time > $deadline;
+			Time::HiRes::usleep($microseconds);
+			put_back($sync, "$sync->{dir}/backup");
+			is $sync->difference_after(20 * $slow, $expected), '', "$microseconds us";
+		}
+	};
+
 	subtest "$way: a copy that is written slowly" => sub {
 		my $copy = "$sync->{dir}/backup";
 		open my $fh, '<:raw', $copy or die;
 		my $bytes = join '', <$fh>;
 		$sync->forget;
+		put_back($sync, $copy);
+		ok $sync->hears(qr/^in step/m, 20 * $slow), 'nothing is left to be written';
 		open my $slow_one, '>:raw', file_of($sync) or die;
 		syswrite $slow_one, $bytes, 1000;
 		ok $sync->hears(qr/^ldapsync: \Q@{[file_of($sync)]}\E: (?!was changed)/m, 20 * $slow), 'what is there cannot be read' or diag $sync->said;
