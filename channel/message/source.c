@@ -116,6 +116,12 @@ enum body_result body_open(struct body *body, const char *path, off_t start, str
 		body_close(body);
 		return BODY_UNREADABLE;
 	}
+	/* measuring it would take hours, in which nothing else is done */
+	if (file_seems_endless(body->fd, &body->file)) {
+		buf_addf(why, "message file %s: %jd bytes, most of which are not there", path, (intmax_t)body->file.st_size);
+		body_close(body);
+		return BODY_ENDLESS;
+	}
 	body->length = (uint64_t)(body->file.st_size - start);
 	return take_file(body, why);
 }

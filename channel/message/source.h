@@ -29,6 +29,7 @@ struct body {
 enum body_result {
 	BODY_OK,
 	BODY_GONE,            /* there is no such file */
+	BODY_ENDLESS,         /* it seems to be terabytes large, and is mostly not there (a sparse file) */
 	BODY_UNREADABLE,      /* it cannot be read now, or is no regular file; `why` says it */
 };
 

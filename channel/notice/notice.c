@@ -328,6 +328,7 @@ static void open_message(struct notice *n)
 		n->has_body = true;
 		break;
 	case BODY_GONE:
+	case BODY_ENDLESS:
 		buf_clear(&n->why);
 		break;
 	case BODY_UNREADABLE:

@@ -214,6 +214,9 @@ static void what_is_no_message_file_is_refused_in_words(void **state)
 	assert_int_equal(body_open(&body, scratch("absent"), 0, &why), BODY_GONE);
 	assert_non_null(strstr(buf_str(&why), "absent"));
 	buf_clear(&why);
+	assert_int_equal(truncate(scratch_text("sparse", "a line\n"), (off_t)1 << 42), 0);
+	assert_int_equal(body_open(&body, scratch("sparse"), 0, &why), BODY_ENDLESS);
+	buf_clear(&why);
 	assert_int_equal(body_open(&body, scratch_directory, 0, &why), BODY_UNREADABLE);
 	assert_non_null(strstr(buf_str(&why), "regular"));
 	buf_clear(&why);
