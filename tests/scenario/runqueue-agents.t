@@ -122,7 +122,7 @@ subtest 'an agent that never answers is ended' => sub {
 	for my $wrong ('silence=', 'silence=0', 'silence=x', 'silence=-1', 'silence', 'quiet=1') {
 		my ($status, undef, $err) = $q->run('-1', '-O', $wrong);
 		is $status, 64, "-O $wrong: usage";
-		like $err, qr/^runqueue: -O \Q$wrong\E: [^\n]+ expected; try -h\n\z/, "-O $wrong: one line and a pointer";
+		like $err, qr/^runqueue: -O \Q$wrong\E: expected [^\n]+; try -h\n\z/, "-O $wrong: one line and a pointer";
 	}
 };
 
