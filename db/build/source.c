@@ -84,8 +84,8 @@ static int read_input(struct source *source, struct buf *text)
 }
 
 /*
- * Lines for "dbupdate apply", which dblookup --dump prints where no text can hold a map, would be keys with a '+' in front.  *surely:
- * such keys have no blank in them, but these have.
+ * Lines for "dbupdate apply", which dblookup --dump prints where no text can hold a map, would be keys with a '+' in front.
+ * *surely: such keys have no blank in them, but these have.
  */
 static bool is_list_of_changes(const struct buf *text, bool *surely)
 {

@@ -164,7 +164,8 @@ static enum store_proof look_at_head(int fd, struct buf *why)
 		return STORE_COULD_NOT_TELL;
 	}
 	if (n == (ssize_t)sizeof head && (head.magic == bswap_32(DB_BTREEMAGIC) || head.magic == bswap_32(DB_HASHMAGIC)))
-		head = (struct head){ .magic = bswap_32(head.magic), .page_size = bswap_32(head.page_size), .last_page = bswap_32(head.last_page) };
+		head = (struct head){ .magic = bswap_32(head.magic), .page_size = bswap_32(head.page_size),
+		                      .last_page = bswap_32(head.last_page) };
 	if (n == (ssize_t)sizeof head && (head.magic == DB_BTREEMAGIC || head.magic == DB_HASHMAGIC) &&
 	    store_is_plausible(st.st_size, ((uint64_t)head.last_page + 1) * head.page_size))
 		return STORE_SOUND;

@@ -67,7 +67,9 @@ static int walk_strictly(const struct lmdb_map *l)
 	}
 	if (code != MDB_NOTFOUND)
 		return code;
-	return entries == stat.ms_entries && (entries == 0 || leads_to(l, &last_key, &last_value)) && is_without_seal(l) ? 0 : MDB_CORRUPTED;
+	if (entries != stat.ms_entries || (entries > 0 && !leads_to(l, &last_key, &last_value)) || !is_without_seal(l))
+		return MDB_CORRUPTED;
+	return 0;
 }
 
 /* What LMDB keeps in its first two pages (data version 1), behind a page header of this size. */
