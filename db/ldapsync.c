@@ -35,6 +35,10 @@
 #define FIRST_DELAY_MS 250
 #define LONGEST_DELAY_MS 60000
 
+/* Behind a connection that lasts so many times longer than the wait before it, or so long, the next wait is a short one again. */
+#define LASTING 4
+#define LASTING_MS 10000
+
 /* How often is said how far a refresh has come. */
 #define PROGRESS_MS 1000
 
@@ -93,6 +97,7 @@ struct sync {
 	bool write_trouble_told; /* the same, of writing the map */
 	int64_t next_open;       /* clock_ms() */
 	int64_t open_delay;
+	int64_t opened;          /* the connection */
 	int64_t heard;           /* the last message */
 	int64_t touched;         /* the first of them since the last batch */
 	int64_t next_flush;
@@ -272,6 +277,7 @@ static void open_session(struct sync *s)
 	sigset_t before;
 
 	s->complete = false;
+	s->opened = clock_ms();
 	is_opening = 1;
 	sigprocmask(SIG_SETMASK, &s->unblocked, &before);
 	s->session = session_open(&s->conf, s->copy, s->once ? SYNC_REFRESH_ONLY : SYNC_REFRESH_AND_PERSIST, &s->server, &why);
@@ -451,8 +457,9 @@ static bool compare_if_due(struct sync *s)
 		session_compare(s->session);
 		return true;
 	}
-	/* not before: a server that refuses each comparison, as by a limit, is asked less and less often */
-	s->open_delay = 0;
+	/* not before: a server that refuses each comparison, as by a limit, or soon goes away, is asked less and less often */
+	if (clock_ms() - s->opened > earlier(LASTING * s->open_delay, LASTING_MS))
+		s->open_delay = 0;
 	return false;
 }
 

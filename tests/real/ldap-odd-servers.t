@@ -258,6 +258,23 @@ subtest 'a server that refuses each comparison, as by a limit, is asked less and
 	is $sync->stop, 0;
 };
 
+subtest 'a server that goes away whenever all is compared is asked less and less often' => sub {
+	my $map = File::Temp->newdir;
+	my $odd = OddDirectory->new(sub ($search) {
+		my @all = $search->{scope} == 0 ? () : OddDirectory::account($search, 1);
+		return (@all, OddDirectory::done($search, 0), -e "$map/made" ? undef : ()) if !$search->{sync};
+		return -e "$map/made" && $search->{scope} != 0 ? OddDirectory::refresh_over($search, $cookie) : (@all, OddDirectory::sync_done($search, $cookie));
+	});
+	my $sync = ldapsync($odd->uri);
+	is +($sync->once)[0], 0, 'before that';
+	mkdir "$map/made" or die;
+	$sync->start;
+	my $start = Time::HiRes::time();
+	ok $sync->hears(qr/(contact LDAP server.*){5}/s, 60 * $slow), 'five times' or diag $sync->said;
+	cmp_ok Time::HiRes::time() - $start, '>', 3, '... in more than three seconds';
+	is $sync->stop, 0;
+};
+
 subtest 'another message beyond the limit is told as such' => sub {
 	my $odd = OddDirectory->new(sub ($search) { return OddDirectory::tlv(0x30, "\x02\x01\x01" . 'x' x (17 << 20)) });
 	my ($exit, $said) = patient($odd->uri)->once;
