@@ -192,6 +192,11 @@ subtest 'an environment: an older copy that is put back, with its journal and wi
 	$slapd->add_account('behind_both');
 	ok $sync->hears(qr/recreates it from the journal/, 20 * $slow), 'where both are, it says what to do' or diag $sync->said;
 	heals_as_told($sync, substr($sync->said, $sync->{heard}), 'under it');
+	$sync->forget;
+	unlink $files[0] or die;
+	$slapd->add_account('meanwhile');
+	ok $sync->hears(qr/its journal \S+ is there/, 20 * $slow), 'where the map is deleted, too' or diag $sync->said;
+	heals_as_told($sync, substr($sync->said, $sync->{heard}), 'deleted');
 	is $sync->stop, 0;
 };
 
