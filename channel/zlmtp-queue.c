@@ -470,7 +470,12 @@ static void report(struct tally *t, const struct chosen_message *m, enum operati
 		logline_add(&line, "verb", operation_verbs[t->verb]);
 		logline_add(&line, "spool", m->spool);
 		logline_add(&line, "file", m->job);
-		logline_add(&line, "sender", strcmp(m->sender, "<>") == 0 ? "" : m->sender);
+		if (m->sender != NULL) {
+			logline_add(&line, "sender", strcmp(m->sender, "<>") == 0 ? "" : m->sender);
+		} else {
+			logline_key(&line, "sender");
+			buf_adds(&line.text, "null");
+		}
 		logline_add(&line, "result", operation_results[result]);
 		logline_number(&line, "recipients", changed);
 		if (result != OPERATION_DONE)
@@ -486,8 +491,11 @@ static void report(struct tally *t, const struct chosen_message *m, enum operati
 		complain("%s: %s", strcmp(m->spool, "-") != 0 ? m->spool : m->job, why);
 		return;
 	}
-	text_add_clean_string(&from, m->sender, 300);
-	printf("%s: %s, from %s, %zu recipient%s\n", strcmp(m->spool, "-") != 0 ? m->spool : m->job, words[t->verb], buf_str(&from),
+	if (m->sender != NULL) {
+		buf_adds(&from, ", from ");
+		text_add_clean_string(&from, m->sender, 300);
+	}
+	printf("%s: %s%s, %zu recipient%s\n", strcmp(m->spool, "-") != 0 ? m->spool : m->job, words[t->verb], buf_str(&from),
 	       changed, changed == 1 ? "" : "s");
 	if (t->rerouting != NULL)
 		print_moves(moves_of(t, m, changed));

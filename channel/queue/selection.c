@@ -26,7 +26,7 @@ static struct chosen_message *message_of(struct selection *s, const struct liste
 	m = &s->messages[s->count++];
 	*m = (struct chosen_message){
 		.job = xstrdup(e->name), .spool = xstrdup(e->spool != NULL ? e->spool : "-"),
-		.sender = xstrdup(e->sender == NULL || e->sender[0] == '\0' ? "<>" : e->sender),
+		.sender = e->sender == NULL ? NULL : xstrdup(e->sender[0] == '\0' ? "<>" : e->sender),
 		.why = e->why != NULL ? xstrdup(e->why) : NULL, .inode = e->inode, .held = e->held, .exact = mailfilter_is_exact(s->filter, e),
 	};
 	s->exact |= m->exact;

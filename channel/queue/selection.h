@@ -14,7 +14,7 @@
 #include "lib/buf.h"
 
 struct chosen_message {
-	char *job, *spool, *sender;   /* spool id "-" without a message file, or in a damaged file */
+	char *job, *spool, *sender;   /* spool id "-" and sender NULL without a message file, or in a damaged file */
 	char *why;                    /* what is wrong with a damaged file, else NULL */
 	ino_t inode;
 	bool held, exact;

@@ -322,8 +322,9 @@ subtest 'mail whose message file is gone can be failed, so that its sender is to
 	my $name = $q->message(['a', 'b']);
 	unlink $q->office . "/queue/$name";
 	like +(zq($q, 'list'))[1], qr/^$name .* damaged .* it has no message file$/m, 'it is listed as damaged';
-	my ($status, undef, $err) = zq($q, 'fail', '-m', '5.3.0 it was lost here', $name);
+	my ($status, $out, $err) = zq($q, 'fail', '-m', '5.3.0 it was lost here', $name);
 	is "$status$err", '0', 'fail';
+	is $out, "$name: failed, 2 recipients\n", 'without a sender that the listing does not have';
 	is $q->tags($name), '--', 'marked';
 	$q->run('-1');
 	my ($report) = values %{{ $q->reports }};
