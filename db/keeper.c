@@ -88,12 +88,13 @@ static void refuse_others(const char *map, const char *suffix)
 		struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 		char *path = xasprintf("%s.%s", map, keepers[i]);
 		int fd = strcmp(keepers[i], suffix) != 0 ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+		const bool is_kept = fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 
-		if (fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK)
+		free(path);
+		if (is_kept)
 			die(EX_TEMPFAIL, "%s: process %ld, of %s, keeps this map already", map, (long)lock.l_pid, keepers[i]);
 		if (fd >= 0)
 			close(fd);
-		free(path);
 	}
 }
 
