@@ -36,9 +36,11 @@ sub child($code) {
 	return $pid;
 }
 
-# The store: it knows bob, and later, whose mailbox is full.
+# The store: it knows bob, and later, whose mailbox is full.  Each session has a process of its own, as an agent may open several.
 sub serve($listener) {
+	local $SIG{CHLD} = 'IGNORE';
 	while (my $c = $listener->accept) {
+		next if fork;
 		my ($text, @accepted) = (0);
 		print $c "220 store ready\r\n";
 		while (defined(my $line = <$c>)) {
@@ -57,7 +59,7 @@ sub serve($listener) {
 			else { print $c "250 2.0.0 ok\r\n" }
 			$c->flush;
 		}
-		close $c;
+		POSIX::_exit(0);
 	}
 }
 
