@@ -148,18 +148,6 @@ static void write_cache(struct probing *p)
 	probe_cache_close(&p->cache);
 }
 
-static void look_at_way(struct probing *p, int fd)
-{
-	struct peer *peer = given_peer(p);
-	struct buf out = { 0 };
-
-	probe_server(&p->settings, peer, p->deadline, &p->check);
-	server_check_print(&p->check, peer, wants_json(p), &out);
-	guard_answer(fd, p->check.ready ? EX_OK : EX_TEMPFAIL, &out);
-	server_check_free(&p->check);
-	buf_free(&out);
-}
-
 static void start_connections(struct probing *p)
 {
 	struct buf why = { 0 };
@@ -204,8 +192,16 @@ static void work(void *context, int fd)
 		guard_answer(fd, questions_exit_status(p->questions, p->count), &out);
 		write_cache(p);
 		buf_free(&out);
-	} else
-		look_at_way(p, fd);
+	} else {
+		struct peer *peer = given_peer(p);
+		struct buf out = { 0 };
+
+		probe_server(&p->settings, peer, p->deadline, &p->check);
+		server_check_print(&p->check, peer, wants_json(p), &out);
+		guard_answer(fd, p->check.ready ? EX_OK : EX_TEMPFAIL, &out);
+		server_check_free(&p->check);
+		buf_free(&out);
+	}
 	peers_free(&p->peers);
 	security_free(&p->settings.security);
 }

@@ -218,27 +218,6 @@ static void fail_untried(struct loop *loop, struct job *job, const struct peer *
 	job_fail(&loop->jobs, job, result, &how);
 }
 
-/* The peer of a job; NULL if the job ended here, because no server can be reached for it. */
-static struct peer *peer_of(struct loop *loop, struct job *job)
-{
-	const char *text = loop->settings->target ? loop->settings->target : job_host(job);
-	struct buf why = { 0 };
-	struct peer *peer = peers_find(&loop->peers, text, loop->settings->port, &why);
-
-	if (peer == NULL) {
-		struct result r = { .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = "4.3.5",
-		                    .words = buf_str(&why), .destination = true };
-
-		fail_untried(loop, job, NULL, &r);
-	} else if (peer->failed && job_number(job) <= peer->failed_behind) {
-		/* it came before its peer failed: no attempt of its own */
-		fail_untried(loop, job, peer, &peer->failure);
-		peer = NULL;
-	}
-	buf_free(&why);
-	return peer;
-}
-
 /*
  * How much a session would like the job's next transaction: ready and idle before a new connection before one with
  * work under way; a new connection before all where an old one will not do.  0 = not at all.
@@ -333,8 +312,24 @@ static void begin_transactions(struct loop *loop)
 		session_fill(&loop->sessions[i], stop_signal != 0);
 	while (stop_signal == 0 && passed_over < LOOK_AHEAD && anybody_wants(loop) &&
 	       (job = jobs_next_to_send(&loop->jobs, job)) != NULL) {
-		struct peer *peer = peer_of(loop, job);
+		struct peer *peer;
+		const char *text;
+		struct buf why = { 0 };
 
+		/* without a peer the job ended here, as no server can be reached for it */
+		text = loop->settings->target ? loop->settings->target : job_host(job);
+		peer = peers_find(&loop->peers, text, loop->settings->port, &why);
+		if (peer == NULL) {
+			struct result r = { .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = "4.3.5",
+			                    .words = buf_str(&why), .destination = true };
+
+			fail_untried(loop, job, NULL, &r);
+		} else if (peer->failed && job_number(job) <= peer->failed_behind) {
+			/* it came before its peer failed: no attempt of its own */
+			fail_untried(loop, job, peer, &peer->failure);
+			peer = NULL;
+		}
+		buf_free(&why);
 		if (peer != NULL && !begin_somewhere(loop, peer, job)) {
 			passed_over++;
 			continue;
@@ -448,21 +443,6 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 	flush_answers(loop, clock_ms() + LAST_ANSWERS);
 }
 
-static void catch_signals(sigset_t *unblocked)
-{
-	int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP };
-	size_t n = 0;
-
-	/* what our starter has us ignore stays ignored */
-	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
-		struct sigaction now;
-
-		if (sigaction(signals[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
-			signals[n++] = signals[i];
-	}
-	wait_catch(signals, n, on_signal, unblocked);
-}
-
 int main(int argc, char **argv)
 {
 	static struct settings settings;
@@ -470,6 +450,8 @@ int main(int argc, char **argv)
 	const struct session_owner owner = { &loop, on_settled, on_done, on_prepare, on_content, on_unreachable };
 	struct buf why = { 0 };
 	sigset_t unblocked;
+	int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP };
+	size_t n = 0;
 
 	process_begin("lmtp");
 	settings_from(&settings, argc, argv);
@@ -492,7 +474,14 @@ int main(int argc, char **argv)
 	/* ZMailer's scheduler leaves us 32 descriptors; jobs under way on several sessions need more */
 	if (!process_raise_descriptors(DESCRIPTORS_WANTED))
 		complain("cannot raise the limit of descriptors: %s", strerror(errno));
-	catch_signals(&unblocked);
+	/* what our starter has us ignore stays ignored */
+	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+		struct sigaction now;
+
+		if (sigaction(signals[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+			signals[n++] = signals[i];
+	}
+	wait_catch(signals, n, on_signal, &unblocked);
 	if (settings.titles)
 		title_init(argc, argv);
 

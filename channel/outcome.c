@@ -72,25 +72,6 @@ static void add_said(struct buf *text, const struct transaction *t, const struct
 		buf_adds(text, "\r<<- DATA");
 }
 
-static void log_outcome(struct outcomes *o, const struct job *job, const struct settled *f)
-{
-	const struct job_recipient *r = f->recipient;
-	struct record_entry entry = {
-		.message = job->control->id,
-		.spool = job->spool.len > 0 ? job->spool.data : NULL,
-		.recipient = r->line->user,
-		.sender = r->line->sender != CONTROL_NONE ? control_return_path(&job->control->senders[r->line->sender]) : "",
-		.orcpt = r->line->orcpt,
-		.result = &f->result,
-		.connection = f->connection.peer != NULL ? &f->connection : NULL,
-		.received_at = job->received_at,
-		.begun_at = f->begun_at,
-		.sent_at = f->sent_at,
-	};
-
-	record_add(o->options->record, &entry);
-}
-
 static struct notary notary_of(const struct outcomes *o, const struct settled *s)
 {
 	return (struct notary){
@@ -136,6 +117,8 @@ static void tell(struct outcomes *o, struct job *job, const struct settled *s, e
 {
 	const struct notary notary = notary_of(o, s);
 	struct buf line = { 0 };
+	const struct job_recipient *r;
+	struct record_entry entry;
 
 	report_add(&o->answers, job->control->id, s->recipient->line->offset, &notary, word, buf_str(&s->text));
 	/* for the user who watches by "sendmail -v" */
@@ -154,7 +137,20 @@ static void tell(struct outcomes *o, struct job *job, const struct settled *s, e
 			line.len = 0;
 		buf_free(&line);
 	}
-	log_outcome(o, job, s);
+	r = s->recipient;
+	entry = (struct record_entry){
+		.message = job->control->id,
+		.spool = job->spool.len > 0 ? job->spool.data : NULL,
+		.recipient = r->line->user,
+		.sender = r->line->sender != CONTROL_NONE ? control_return_path(&job->control->senders[r->line->sender]) : "",
+		.orcpt = r->line->orcpt,
+		.result = &s->result,
+		.connection = s->connection.peer != NULL ? &s->connection : NULL,
+		.received_at = job->received_at,
+		.begun_at = s->begun_at,
+		.sent_at = s->sent_at,
+	};
+	record_add(o->options->record, &entry);
 	tally_outcome(o->options->tally, &s->result);
 	s->recipient->outcome = s->result.outcome;
 	job->open--;

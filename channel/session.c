@@ -648,30 +648,6 @@ int64_t session_deadline(const struct session *s)
 	return expiry(s);
 }
 
-static void expired(struct session *s)
-{
-	struct buf why = { 0 };
-
-	if (s->state == SESSION_OPENING) {
-		bool tls = s->handshaking;
-		int64_t limit = tls ? s->options->dialogue.write_timeout : s->options->dialogue.command_timeout;
-
-		count_timeout(s);
-		buf_addf(&why, "no %s within %lld s", tls ? "end of the TLS handshake" : "reply", (long long)(limit / 1000));
-		lost(s, buf_str(&why));
-		buf_free(&why);
-		return;
-	}
-	if (dialogue_idle(&s->dialogue)) {
-		session_quit(s);
-		return;
-	}
-	count_timeout(s);
-	s->dialogue.now = clock_ms();
-	dialogue_expired(&s->dialogue);
-	take_actions(s);
-}
-
 /*
  * Time is up.  But if we did not look for a while, because another session or the disk kept us busy, what was waited
  * for may have come: an answer that is here counts, and so does room to write.
@@ -712,8 +688,27 @@ void session_run(struct session *s)
 	}
 	if (s->readable && s->state != SESSION_CLOSED)
 		read_all(s);
-	if ((s->state == SESSION_OPENING || s->state == SESSION_READY) && is_late(s))
-		expired(s);
+	if ((s->state == SESSION_OPENING || s->state == SESSION_READY) && is_late(s)) {
+		struct buf why = { 0 };
+
+		/* nothing came in time */
+		if (s->state == SESSION_OPENING) {
+			bool tls = s->handshaking;
+			int64_t limit = tls ? s->options->dialogue.write_timeout : s->options->dialogue.command_timeout;
+
+			count_timeout(s);
+			buf_addf(&why, "no %s within %lld s", tls ? "end of the TLS handshake" : "reply", (long long)(limit / 1000));
+			lost(s, buf_str(&why));
+			buf_free(&why);
+		} else if (dialogue_idle(&s->dialogue))
+			session_quit(s);
+		else {
+			count_timeout(s);
+			s->dialogue.now = clock_ms();
+			dialogue_expired(&s->dialogue);
+			take_actions(s);
+		}
+	}
 	if (s->closing)
 		close_connection(s);
 	else if (s->state == SESSION_READY && used_up(s) && session_idle(s))

@@ -357,15 +357,6 @@ static const char *extra_help(const char *key)
 	return p ? p : key;
 }
 
-/* With the line of the help: the form of the value, and what it may be. */
-static _Noreturn void refuse_extra(const char *argument, const char *help)
-{
-	size_t form = strcspn(help, " \n");
-	const char *text = help + form + strspn(help + form, " ");
-
-	option_usage(&program, "-O %s: expected %.*s, %.*s", argument, (int)form, help, (int)strcspn(text, "\n"), text);
-}
-
 static void take_extra(struct settings *set, const char *argument)
 {
 	size_t n = strcspn(argument, "=");
@@ -374,8 +365,14 @@ static void take_extra(struct settings *set, const char *argument)
 	for (size_t i = 0; i < sizeof extras / sizeof extras[0]; i++) {
 		if (strlen(extras[i].key) != n || strncmp(extras[i].key, argument, n) != 0)
 			continue;
-		if (!extras[i].set(set, value))
-			refuse_extra(argument, extra_help(extras[i].key));
+		if (!extras[i].set(set, value)) {
+			const char *help = extra_help(extras[i].key);
+			size_t form = strcspn(help, " \n");
+			const char *text = help + form + strspn(help + form, " ");
+
+			/* with the line of the help: the form of the value, and what it may be */
+			option_usage(&program, "-O %s: expected %.*s, %.*s", argument, (int)form, help, (int)strcspn(text, "\n"), text);
+		}
 		return;
 	}
 	option_usage(&program, "-O %s: unknown key", argument);

@@ -169,32 +169,6 @@ static const char *full_name(const struct passwd *pw)
 	return buf_str(&text);
 }
 
-/* Readers see a name; a name beyond ASCII, or none, leaves the field to the intake. */
-static void add_from(struct request *r)
-{
-	struct buf field = { 0 }, clean = { 0 };
-
-	text_add_clean_string(&clean, r->name, 200);
-	if (letter_has_field(&r->text, "From") || letter_has_field(&r->text, "Resent-From") || clean.len == 0 || *r->sender == '\0' ||
-	    text_is_eightbit(clean.data, clean.len)) {
-		buf_free(&clean);
-		return;
-	}
-	buf_adds(&field, "From: \"");
-	for (const char *s = clean.data; *s != '\0'; s++) {
-		if (*s == '"' || *s == '\\')
-			buf_addc(&field, '\\');
-		buf_addc(&field, *s);
-	}
-	buf_adds(&field, "\" <");
-	text_add_address(&field, r->sender);
-	buf_adds(&field, ">\n");
-	buf_add(&field, r->text.data, r->text.len);
-	buf_free(&r->text);
-	buf_free(&clean);
-	r->text = field;
-}
-
 /* ---- to the intake ---- */
 
 /* What a refusal means to the caller. */
@@ -354,6 +328,7 @@ static int take_message(struct request *r)
 	struct handover intake;
 	int status;
 	const struct passwd *pw = getpwuid(getuid());
+	struct buf field = { 0 }, clean = { 0 };
 
 	if (r->sender == NULL && pw == NULL)
 		die(EX_NOUSER, "user %ld has no name; give the sender with -f", (long)getuid());
@@ -369,7 +344,26 @@ static int take_message(struct request *r)
 		letter_recipients(&r->text, &r->to);
 	if (r->to.count == 0)
 		option_usage(&program, r->from_header ? "no address in To, Cc or Bcc, and none given" : "expected an address, or -t");
-	add_from(r);
+	/* readers see a name; a name beyond ASCII, or none, leaves the field to the intake */
+	text_add_clean_string(&clean, r->name, 200);
+	if (letter_has_field(&r->text, "From") || letter_has_field(&r->text, "Resent-From") || clean.len == 0 ||
+	    *r->sender == '\0' || text_is_eightbit(clean.data, clean.len))
+		buf_free(&clean);
+	else {
+		buf_adds(&field, "From: \"");
+		for (const char *s = clean.data; *s != '\0'; s++) {
+			if (*s == '"' || *s == '\\')
+				buf_addc(&field, '\\');
+			buf_addc(&field, *s);
+		}
+		buf_adds(&field, "\" <");
+		text_add_address(&field, r->sender);
+		buf_adds(&field, ">\n");
+		buf_add(&field, r->text.data, r->text.len);
+		buf_free(&r->text);
+		buf_free(&clean);
+		r->text = field;
+	}
 	r->eightbit |= text_is_eightbit(r->text.data, r->text.len);
 	status = open_intake(&intake);
 	if (status == EX_OK)

@@ -195,18 +195,6 @@ static void open_stores(struct service *s)
 		die(status, "-B: %s", buf_str(&why));
 }
 
-/* Where there are few descriptors, clients have half of them. */
-static void count_clients(struct service *s)
-{
-	struct rlimit limit;
-	rlim_t room;
-
-	process_raise_descriptors(MOST_CLIENTS + OTHER_DESCRIPTORS);
-	room = getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : OTHER_DESCRIPTORS;
-	room = room > 2 * OTHER_DESCRIPTORS ? room - OTHER_DESCRIPTORS : room / 2;
-	s->most = room < MOST_CLIENTS ? (size_t)room : MOST_CLIENTS;
-}
-
 /* ---- clients ---- */
 
 /*
@@ -253,22 +241,6 @@ static void answer_in_child(void *context, const char *question, size_t n, struc
 	buf_add(answer, buf_str(&s->answers.destinations), s->answers.destinations.len);
 	buf_free(&value);
 	buf_free(&key);
-}
-
-static void ask_desk(struct service *s, struct client *c)
-{
-	struct buf question = { 0 };
-
-	if (s->desk == NULL)
-		s->desk = desk_create(&(struct desk_rules){ .children = CHILDREN, .patience = PATIENCE, .context = s,
-		                                            .open = open_in_child, .answer = answer_in_child, .close = close_in_child });
-	buf_adds(&question, buf_str(&c->talk.map));
-	buf_addc(&question, '\0');
-	buf_add(&question, buf_str(&c->talk.key), c->talk.key.len);
-	desk_ask(s->desk, &(struct desk_question){ .group = buf_str(&c->talk.map), .bytes = question.data, .n = question.len,
-	                                           .deadline = c->asked + PATIENCE }, c);
-	c->waits = true;
-	buf_free(&question);
 }
 
 /* The maps have it, and the store decides: these are the destinations.  False if none of them is to be asked. */
@@ -374,8 +346,20 @@ static void answer(struct service *s, struct client *c)
 	enum map_answer said;
 
 	if (answers_are_slow(&s->answers, map)) {
+		struct buf question = { 0 };
+
 		c->asked = clock_ms();
-		ask_desk(s, c);
+		if (s->desk == NULL)
+			s->desk = desk_create(&(struct desk_rules){ .children = CHILDREN, .patience = PATIENCE, .context = s,
+			                                            .open = open_in_child, .answer = answer_in_child,
+			                                            .close = close_in_child });
+		buf_adds(&question, buf_str(&c->talk.map));
+		buf_addc(&question, '\0');
+		buf_add(&question, buf_str(&c->talk.key), c->talk.key.len);
+		desk_ask(s->desk, &(struct desk_question){ .group = buf_str(&c->talk.map), .bytes = question.data, .n = question.len,
+		                                           .deadline = c->asked + PATIENCE }, c);
+		c->waits = true;
+		buf_free(&question);
 		return;
 	}
 	buf_clear(&s->value);
@@ -386,19 +370,6 @@ static void answer(struct service *s, struct client *c)
 			return;
 	}
 	talk_reply(&c->talk, said, unknown, &s->value);
-}
-
-/* A client that sends rubbish can do so all day: the log hears of it once in a while. */
-static void tell_bad(struct service *s, const struct client *c)
-{
-	static const char *const expected[] = {
-		[TALK_SOCKETMAP] = "socketmap: a netstring of at most 100000 bytes",
-		[TALK_POLICY] = "policy: lines NAME=VALUE, an empty one behind them, at most 65536 bytes,",
-		[TALK_TCP] = "tcp: a line of at most 4096 bytes",
-	};
-
-	if (restraint_take(s->bad))
-		complain("%s expected of a client, which sent something else; its connection is closed", expected[c->talk.protocol]);
 }
 
 /* Answers what has come, as long as the client takes replies and none is waited for. */
@@ -416,8 +387,18 @@ static void work(struct service *s, struct client *c)
 			answer(s, c);
 	}
 	write_some(c);
-	if (news == TALK_BAD)
-		tell_bad(s, c);
+	if (news == TALK_BAD) {
+		static const char *const expected[] = {
+			[TALK_SOCKETMAP] = "socketmap: a netstring of at most 100000 bytes",
+			[TALK_POLICY] = "policy: lines NAME=VALUE, an empty one behind them, at most 65536 bytes,",
+			[TALK_TCP] = "tcp: a line of at most 4096 bytes",
+		};
+
+		/* a client that sends rubbish can do so all day: the log hears of it once in a while */
+		if (restraint_take(s->bad))
+			complain("%s expected of a client, which sent something else; its connection is closed",
+			         expected[c->talk.protocol]);
+	}
 	c->over |= news == TALK_BAD;
 }
 
@@ -574,6 +555,8 @@ int main(int argc, char **argv)
 {
 	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
 	struct buf why = { 0 };
+	struct rlimit limit;
+	rlim_t room;
 	static const char *const kinds[] = {
 		[TALK_SOCKETMAP] = "socketmap", [TALK_POLICY] = "policy", [TALK_TCP] = "tcp", NULL,
 	};
@@ -601,7 +584,11 @@ int main(int argc, char **argv)
 		if (status != EX_OK)
 			die(status, "-L %s", buf_str(&why));
 	}
-	count_clients(&s);
+	/* where there are few descriptors, clients have half of them */
+	process_raise_descriptors(MOST_CLIENTS + OTHER_DESCRIPTORS);
+	room = getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : OTHER_DESCRIPTORS;
+	room = room > 2 * OTHER_DESCRIPTORS ? room - OTHER_DESCRIPTORS : room / 2;
+	s.most = room < MOST_CLIENTS ? (size_t)room : MOST_CLIENTS;
 	wait_catch(signals, sizeof signals / sizeof signals[0], on_signal, &unblocked);
 	run(&s, &unblocked);
 	for (size_t i = 0; i < s.count; i++)

@@ -93,27 +93,6 @@ static void restart_rows(void *context)
 	rows_restart(context);
 }
 
-/* What a signal asks for comes at once, however long the database takes. */
-static bool ask(struct sync *s, struct buf *why)
-{
-	const int64_t silence = s->source.access.timeout * 1000;
-	const struct sql_question question = {
-		.text = s->source.query, .deadline = clock_ms() + silence, .silence = silence,
-		.row = rows_add, .restart = restart_rows, .context = &s->rows,
-	};
-	sigset_t before;
-	bool done;
-
-	is_reading = 1;
-	sigprocmask(SIG_SETMASK, &s->unblocked, &before);
-	done = sqlconn_ask(s->connection, &question, why);
-	sigprocmask(SIG_SETMASK, &before, NULL);
-	is_reading = 0;
-	if (done && s->rows.fault != NULL)
-		buf_adds(why, s->rows.fault);
-	return done && s->rows.fault == NULL;
-}
-
 /* ---- the map -------------------------------------------------------------------------------------- */
 
 struct guard {
@@ -242,8 +221,26 @@ static int compare(struct sync *s)
 	s->counts = (struct livemap_counts){ 0 };
 	livemap = livemap_open(&settings, &status, &why);
 	if (livemap != NULL) {
+		int64_t silence;
+		struct sql_question question;
+		sigset_t before;
+		bool done;
+
 		s->rows.livemap = livemap;
-		if (ask(s, &why)) {
+		/* what a signal asks for comes at once, however long the database takes */
+		silence = s->source.access.timeout * 1000;
+		question = (struct sql_question){
+			.text = s->source.query, .deadline = clock_ms() + silence, .silence = silence,
+			.row = rows_add, .restart = restart_rows, .context = &s->rows,
+		};
+		is_reading = 1;
+		sigprocmask(SIG_SETMASK, &s->unblocked, &before);
+		done = sqlconn_ask(s->connection, &question, &why);
+		sigprocmask(SIG_SETMASK, &before, NULL);
+		is_reading = 0;
+		if (done && s->rows.fault != NULL)
+			buf_adds(&why, s->rows.fault);
+		if (done && s->rows.fault == NULL) {
 			/* all rows have come: writes what differs */
 			rows_settle(&s->rows);
 			status = livemap_is_missing(livemap) ? make_map(s, livemap, &why) : replace_map(s, livemap, &why);

@@ -335,19 +335,15 @@ int listeners_accept(struct listeners *l, const struct listener *from, struct so
 	return fd;
 }
 
-/* Somebody may have put another socket there meanwhile. */
-static void remove_socket(const struct listener *listener)
-{
-	struct stat st;
-
-	if (listener->path != NULL && lstat(listener->path, &st) == 0 && st.st_dev == listener->device && st.st_ino == listener->inode)
-		unlink(listener->path);
-}
-
 void listeners_free(struct listeners *l)
 {
 	for (size_t i = 0; i < l->count; i++) {
-		remove_socket(&l->list[i]);
+		struct stat st;
+
+		/* somebody may have put another socket there meanwhile */
+		if (l->list[i].path != NULL && lstat(l->list[i].path, &st) == 0 && st.st_dev == l->list[i].device &&
+		    st.st_ino == l->list[i].inode)
+			unlink(l->list[i].path);
 		close(l->list[i].fd);
 		free(l->list[i].path);
 		free(l->list[i].name);

@@ -271,27 +271,6 @@ static void count(const struct agents *all, const struct agent *a, const char *p
 	buf_free(&labels);
 }
 
-static void judge_ready(struct agents *all, const struct agent *a, const char *peer, const char *line)
-{
-	struct buf said = { 0 }, verified = { 0 };
-	const char *tls;
-	bool proved;
-
-	json_member(line, "tls", &said);
-	json_member(line, "verified", &verified);
-	proved = strcmp(buf_str(&verified), "true") == 0;
-	tls = said.len > 0 ? said.data : "no TLS";
-	if (said.len == 0 && !is_near(peer))
-		finding_add(all->findings, FINDING_WARNING, "%s: %s is ready, but mail goes there in clear", a->name, peer);
-	else if (a->secrets != NULL && !proved && !is_near(peer))
-		finding_add(all->findings, FINDING_WARNING, "%s: %s gets our password without having proved who it is: %s", a->name,
-		            peer, tls);
-	else
-		finding_add(all->findings, FINDING_OK, "%s: %s is ready, %s", a->name, peer, tls);
-	buf_free(&said);
-	buf_free(&verified);
-}
-
 /* Its last line is what lmtp(8) says of the server in JSON, or why lmtp could not look. */
 static void judge(struct agents *all, struct agent *a, int status)
 {
@@ -306,9 +285,26 @@ static void judge(struct agents *all, struct agent *a, int status)
 		count(all, a, a->target, false);
 	} else {
 		ready = strcmp(buf_str(&answer), "ready") == 0 && WEXITSTATUS(status) == EX_OK;
-		if (ready)
-			judge_ready(all, a, buf_str(&peer), line);
-		else {
+		if (ready) {
+			struct buf said = { 0 }, verified = { 0 };
+			const char *tls;
+			bool proved;
+
+			json_member(line, "tls", &said);
+			json_member(line, "verified", &verified);
+			proved = strcmp(buf_str(&verified), "true") == 0;
+			tls = said.len > 0 ? said.data : "no TLS";
+			if (said.len == 0 && !is_near(buf_str(&peer)))
+				finding_add(all->findings, FINDING_WARNING, "%s: %s is ready, but mail goes there in clear", a->name,
+				            buf_str(&peer));
+			else if (a->secrets != NULL && !proved && !is_near(buf_str(&peer)))
+				finding_add(all->findings, FINDING_WARNING, "%s: %s gets our password without having proved who it is: %s",
+				            a->name, buf_str(&peer), tls);
+			else
+				finding_add(all->findings, FINDING_OK, "%s: %s is ready, %s", a->name, buf_str(&peer), tls);
+			buf_free(&said);
+			buf_free(&verified);
+		} else {
 			struct buf why = { 0 }, code = { 0 };
 
 			json_member(line, "stage", &why);

@@ -138,28 +138,15 @@ static enum severity tell_missing(const struct look *l, int error)
 	return severity;
 }
 
-/* Read where it stands: opening it tells. */
-static enum severity check_read(const struct look *l)
-{
-	struct buf why = { 0 };
-	int status;
-	struct map *map = map_open(l->line->type, l->line->file, l->line->config, &status, &why);
-	bool ready = map != NULL && map_ready(map);
-
-	finding_add(l->findings, ready ? FINDING_OK : FINDING_CRITICAL, "map %s (%s): %s", l->path, l->line->type,
-	            ready && map_is_slow(map) ? "its settings can be used; the server is not asked" : ready ? "answers" : map != NULL ? map_error(map) : buf_str(&why));
-	map_close(&map);
-	buf_free(&why);
-	return ready ? FINDING_OK : FINDING_CRITICAL;
-}
-
 static void check_map(struct findings *f, const struct dbases_map *m, const struct map_limits *limits)
 {
 	struct look l = { .findings = f, .line = m, .limits = limits };
 	enum severity severity = FINDING_OK;
 	struct stat st;
-	int error;
-	bool there;
+	int error, status;
+	bool there, ready;
+	struct buf why = { 0 };
+	struct map *map;
 
 	l.path = xasprintf("%s%s", m->file, m->kind == DBASES_READ ? "" : map_suffix(m->type));
 	there = stat(l.path, &st) == 0;
@@ -167,7 +154,17 @@ static void check_map(struct findings *f, const struct dbases_map *m, const stru
 	switch (m->kind) {
 	case DBASES_BUILT: severity = check_built(&l); break;
 	case DBASES_LIVE: severity = there ? check_live(&l) : tell_missing(&l, error); break;
-	case DBASES_READ: severity = check_read(&l); break;
+	case DBASES_READ:
+		/* read where it stands: opening it tells */
+		map = map_open(l.line->type, l.line->file, l.line->config, &status, &why);
+		ready = map != NULL && map_ready(map);
+		finding_add(l.findings, ready ? FINDING_OK : FINDING_CRITICAL, "map %s (%s): %s", l.path, l.line->type,
+		            ready && map_is_slow(map) ? "its settings can be used; the server is not asked" : ready ? "answers"
+		            : map != NULL ? map_error(map) : buf_str(&why));
+		map_close(&map);
+		buf_free(&why);
+		severity = ready ? FINDING_OK : FINDING_CRITICAL;
+		break;
 	case DBASES_NONE:
 	case DBASES_FOREIGN: break;
 	}

@@ -97,16 +97,6 @@ static const struct late *late_of(const struct notice *n, const struct control_r
 	       ? NULL : bsearch(&r->offset, n->request->late, n->request->late_count, sizeof *n->request->late, compare_late);
 }
 
-static void find_late(struct notice *n)
-{
-	for (size_t i = 0; i < n->control->recipient_count; i++) {
-		const struct control_recipient *r = &n->control->recipients[i];
-
-		if (r->tag != TAG_DONE && r->tag != TAG_FAILED && late_of(n, r) != NULL)
-			tell_of(n, FORM_DELAY, i);
-	}
-}
-
 /* Is the mail that failed for the postmaster?  A copy that fails would have no other reader. */
 static bool is_for(const struct notice *n, const struct told *t, const char *address)
 {
@@ -375,9 +365,14 @@ struct notice *notice_begin(const struct office *office, const struct notice_req
 	n->last = control_last_diagnostics(n->control);
 	if (request->age == 0 && look_for_moved(n))
 		return n;
-	if (request->age > 0)
-		find_late(n);
-	else {
+	if (request->age > 0) {
+		for (size_t i = 0; i < n->control->recipient_count; i++) {
+			const struct control_recipient *r = &n->control->recipients[i];
+
+			if (r->tag != TAG_DONE && r->tag != TAG_FAILED && late_of(n, r) != NULL)
+				tell_of(n, FORM_DELAY, i);
+		}
+	} else {
 		for (size_t i = 0; i < n->control->recipient_count; i++) {
 			switch (telling_due(n->control, &n->control->recipients[i], n->last[i])) {
 			case TELL_FAILURE: tell_of(n, FORM_FAILURE, i); break;

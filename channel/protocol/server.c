@@ -281,7 +281,7 @@ static bool may_begin(struct server *s)
 	return false;
 }
 
-static enum server_event data(struct server *s, const char *argument)
+static enum server_event data(struct server *s, char *argument)
 {
 	if (*argument != '\0') {
 		refuse(s, 501, "5.5.4", "DATA has no argument");
@@ -339,7 +339,7 @@ static enum server_event bdat(struct server *s, char *at)
 	return SERVER_MORE;
 }
 
-static enum server_event starttls(struct server *s, const char *argument)
+static enum server_event starttls(struct server *s, char *argument)
 {
 	if (*argument != '\0')
 		refuse(s, 501, "5.5.4", "STARTTLS has no argument");
@@ -377,24 +377,21 @@ static bool is_hello(const struct server *s, const char *verb, bool *extended)
 
 static enum server_event command(struct server *s, char *line)
 {
+	static const struct {
+		const char *name;
+		enum server_event (*run)(struct server *s, char *argument);
+	} commands[] = { { "MAIL", mail }, { "RCPT", rcpt }, { "DATA", data }, { "BDAT", bdat }, { "STARTTLS", starttls } };
 	char *argument = line + strcspn(line, " \t");
 	bool extended;
 
 	if (*argument != '\0')
 		*argument++ = '\0';
 	argument += strspn(argument, " \t");
+	for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+		if (strcasecmp(line, commands[i].name) == 0)
+			return commands[i].run(s, argument);
 	if (is_hello(s, line, &extended)) {
 		hello(s, argument, extended);
-	} else if (strcasecmp(line, "MAIL") == 0) {
-		return mail(s, argument);
-	} else if (strcasecmp(line, "RCPT") == 0) {
-		return rcpt(s, argument);
-	} else if (strcasecmp(line, "DATA") == 0) {
-		return data(s, argument);
-	} else if (strcasecmp(line, "BDAT") == 0) {
-		return bdat(s, argument);
-	} else if (strcasecmp(line, "STARTTLS") == 0) {
-		return starttls(s, argument);
 	} else if (strcasecmp(line, "RSET") == 0) {
 		forget_transaction(s);
 		reply(s, 250, "2.0.0", "reset");

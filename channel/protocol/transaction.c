@@ -738,17 +738,6 @@ static void on_mail(struct dialogue *d, struct transaction *t, const struct repl
 		after_envelope(d, t);
 }
 
-/* To a probe the yes is all there will ever be. */
-static void hold_yes(struct dialogue *d, struct transaction_recipient *to, const struct reply *reply)
-{
-	struct result r = make_result(OUTCOME_ACCEPTED, STAGE_RCPT, reply->code, policy_status(STAGE_RCPT, reply, OUTCOME_ACCEPTED),
-	                              buf_str(&d->words));
-
-	r.remote = true;
-	r.uncoded = reply->status[0] == '\0';
-	to->held = keep(&r);
-}
-
 static void on_rcpt(struct dialogue *d, struct transaction *t, size_t i, const struct reply *reply)
 {
 	struct transaction_recipient *to = &t->recipients[i];
@@ -773,8 +762,15 @@ static void on_rcpt(struct dialogue *d, struct transaction *t, size_t i, const s
 		to->accepted = true;
 		t->accepted++;
 		memcpy(t->rcpt_status, reply->status, sizeof t->rcpt_status);
-		if (t->probe)
-			hold_yes(d, to, reply);
+		if (t->probe) {
+			struct result yes = make_result(OUTCOME_ACCEPTED, STAGE_RCPT, reply->code,
+			                                policy_status(STAGE_RCPT, reply, OUTCOME_ACCEPTED), buf_str(&d->words));
+
+			/* to a probe the yes is all there will ever be */
+			yes.remote = true;
+			yes.uncoded = reply->status[0] == '\0';
+			to->held = keep(&yes);
+		}
 	} else if (policy_too_many(reply) && t->accepted > 0) {
 		to->later = true;
 	} else {

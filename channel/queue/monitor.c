@@ -69,17 +69,6 @@ static bool count_entry(void *context, const struct listed *e)
 	return true;
 }
 
-static void add_json_sums(struct buf *out, const struct listing *l)
-{
-	buf_addf(out, ",\"messages\":%zu,\"recipients\":%zu,\"in_delivery\":%zu,\"on_hold\":%zu,\"oldest\":", l->messages,
-	         l->recipients, l->active, l->held);
-	if (l->oldest != 0)
-		buf_addf(out, "%" PRId64, l->oldest);
-	else
-		buf_adds(out, "null");
-	buf_addf(out, ",\"damaged_or_unreadable\":%zu", l->trouble);
-}
-
 static void read_files(struct monitor *m)
 {
 	int64_t now = time(NULL);
@@ -91,7 +80,13 @@ static void read_files(struct monitor *m)
 	if (m->json) {
 		struct buf rows = { 0 };
 
-		add_json_sums(&m->from_files, &sums);
+		buf_addf(&m->from_files, ",\"messages\":%zu,\"recipients\":%zu,\"in_delivery\":%zu,\"on_hold\":%zu,\"oldest\":",
+		         sums.messages, sums.recipients, sums.active, sums.held);
+		if (sums.oldest != 0)
+			buf_addf(&m->from_files, "%" PRId64, sums.oldest);
+		else
+			buf_adds(&m->from_files, "null");
+		buf_addf(&m->from_files, ",\"damaged_or_unreadable\":%zu", sums.trouble);
 		/* the lines of a summary as the elements of an array */
 		summary_json(&rows, summary);
 		if (rows.len > 0)
@@ -149,34 +144,13 @@ static bool ask(struct monitor *m, int64_t now)
 	return true;
 }
 
-static void take_status(struct monitor *m)
-{
-	pid_t before = m->status.process;
-	struct status *s = &m->status;
-
-	m->asked = false;
-	status_free(s);
-	if (!status_parse(s, &m->in)) {
-		buf_clear(&m->note);
-		buf_adds(&m->note, "runqueue sent an unknown answer; is it of another version?");
-		buf_clear(&m->from_files);
-		forget_status(m);
-		return;
-	}
-	buf_clear(&m->in);
-	if (s->process != before)
-		rates_clear(&m->rates);
-	rates_add(&m->rates, clock_ms(), (const uint64_t[RATES]){
-		[RATE_ARRIVED] = s->arrived, [RATE_DELIVERED] = s->delivered, [RATE_FAILED] = s->failed, [RATE_DEFERRED] = s->deferred,
-	});
-	connections_read(&m->connections);
-}
-
 /* True if the answer is there or there will be none. */
 static bool read_answer(struct monitor *m)
 {
 	char bytes[16 * 1024];
 	ssize_t n = recv(m->fd, bytes, sizeof bytes, MSG_DONTWAIT);
+	pid_t before;
+	struct status *s;
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
@@ -189,7 +163,25 @@ static bool read_answer(struct monitor *m)
 	buf_add(&m->in, bytes, (size_t)n);
 	if (!status_is_whole(&m->in) && m->in.len <= STATUS_BYTES_MAX)
 		return false;
-	take_status(m);
+	before = m->status.process;
+	s = &m->status;
+	m->asked = false;
+	status_free(s);
+	if (!status_parse(s, &m->in)) {
+		buf_clear(&m->note);
+		buf_adds(&m->note, "runqueue sent an unknown answer; is it of another version?");
+		buf_clear(&m->from_files);
+		forget_status(m);
+	} else {
+		buf_clear(&m->in);
+		if (s->process != before)
+			rates_clear(&m->rates);
+		rates_add(&m->rates, clock_ms(), (const uint64_t[RATES]){
+			[RATE_ARRIVED] = s->arrived, [RATE_DELIVERED] = s->delivered, [RATE_FAILED] = s->failed,
+			[RATE_DEFERRED] = s->deferred,
+		});
+		connections_read(&m->connections);
+	}
 	return true;
 }
 

@@ -91,28 +91,6 @@ void overview_add(struct buf *out, const char *tag, const struct scheduler *s)
 
 /* ---- the operator's side ---- */
 
-/* Sends and receives; false if no whole answer comes in time. */
-static bool exchange(struct buf *answer)
-{
-	static const char request[] = "1\tsummary\n";
-	int64_t deadline = clock_ms() + PATIENCE;
-	int fd = control_connect();
-	bool ok = fd >= 0 && send(fd, request, sizeof request - 1, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof request - 1;
-
-	while (ok && !status_is_whole(answer)) {
-		struct pollfd p = { .fd = fd, .events = POLLIN };
-		char bytes[64 * 1024];
-		ssize_t n = poll(&p, 1, clock_poll_timeout(deadline)) > 0 ? recv(fd, bytes, sizeof bytes, MSG_DONTWAIT) : -1;
-
-		ok = n > 0 && answer->len < ANSWER_BYTES_MAX;
-		if (ok)
-			buf_add(answer, bytes, (size_t)n);
-	}
-	if (fd >= 0)
-		close(fd);
-	return ok;
-}
-
 static bool number(char **at, uint64_t *n)
 {
 	const char *word = strsep(at, "\t");
@@ -151,8 +129,26 @@ struct summary *overview_ask(int64_t now, struct listing *sums)
 	struct summary *s = summary_create(now);
 	struct buf answer = { 0 };
 	char *line, *rest = NULL;
-	bool ok = exchange(&answer);
+	static const char request[] = "1\tsummary\n";
+	int64_t deadline;
+	bool ok;
+	int fd;
 
+	/* sends and receives; false if no whole answer comes in time */
+	deadline = clock_ms() + PATIENCE;
+	fd = control_connect();
+	ok = fd >= 0 && send(fd, request, sizeof request - 1, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof request - 1;
+	while (ok && !status_is_whole(&answer)) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		char bytes[64 * 1024];
+		ssize_t n = poll(&p, 1, clock_poll_timeout(deadline)) > 0 ? recv(fd, bytes, sizeof bytes, MSG_DONTWAIT) : -1;
+
+		ok = n > 0 && answer.len < ANSWER_BYTES_MAX;
+		if (ok)
+			buf_add(&answer, bytes, (size_t)n);
+	}
+	if (fd >= 0)
+		close(fd);
 	*sums = (struct listing){ 0 };
 	for (line = ok ? strtok_r(answer.data, "\n", &rest) : NULL; ok && line != NULL; line = strtok_r(NULL, "\n", &rest))
 		ok = take_line(s, sums, line);

@@ -139,24 +139,6 @@ static bool is_longer(const struct destination *a, const struct destination *b)
 	return strcmp(a->channel, b->channel) != 0 ? strcmp(a->channel, b->channel) < 0 : strcmp(a->host, b->host) < 0;
 }
 
-/* The longest ones, in order, without sorting all that there are. */
-static size_t longest(const struct destination **list, size_t rows, const struct queue *q)
-{
-	size_t n = 0;
-
-	for (const struct destination *d = q->all_destinations; d != NULL; d = d->next) {
-		size_t at;
-
-		if (d->groups == 0 || (n == rows && (rows == 0 || !is_longer(d, list[n - 1]))))
-			continue;
-		n += n < rows;
-		for (at = n - 1; at > 0 && is_longer(d, list[at - 1]); at--)
-			list[at] = list[at - 1];
-		list[at] = d;
-	}
-	return n;
-}
-
 static int64_t next_try(const struct scheduler *s, const struct destination *d)
 {
 	const char *unfit;
@@ -171,8 +153,20 @@ static int64_t next_try(const struct scheduler *s, const struct destination *d)
 static void add_destinations(struct buf *out, const char *tag, size_t rows, const struct scheduler *s)
 {
 	const struct destination *list[STATUS_ROWS_MAX];
-	size_t n = longest(list, rows, &s->queue);
+	size_t n;
 
+	/* the longest ones, in order, without sorting all that there are */
+	n = 0;
+	for (const struct destination *d = s->queue.all_destinations; d != NULL; d = d->next) {
+		size_t at;
+
+		if (d->groups == 0 || (n == rows && (rows == 0 || !is_longer(d, list[n - 1]))))
+			continue;
+		n += n < rows;
+		for (at = n - 1; at > 0 && is_longer(d, list[at - 1]); at--)
+			list[at] = list[at - 1];
+		list[at] = d;
+	}
 	for (size_t i = 0; i < n; i++) {
 		const struct destination *d = list[i];
 		const char *reason = scheduler_reason(s, d);

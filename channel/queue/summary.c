@@ -122,27 +122,21 @@ void summary_rows(struct buf *out, const struct summary *s, const char *tag)
 	}
 }
 
-static bool take_number(char **at, int64_t *n)
-{
-	const char *word = strsep(at, "\t");
-	bool negative = word != NULL && word[0] == '-';
-	uint64_t value;
-
-	if (word == NULL || !parse_number(word + negative, INT64_MAX, &value))
-		return false;
-	*n = negative ? -(int64_t)value : (int64_t)value;
-	return true;
-}
-
 bool summary_take_row(struct summary *s, char *row)
 {
 	const char *channel = strsep(&row, "\t"), *host = strsep(&row, "\t");
 	int64_t n[5 + AGES];
 	struct destination_sum *d;
 
-	for (size_t i = 0; i < 5 + AGES; i++)
-		if (!take_number(&row, &n[i]))
+	for (size_t i = 0; i < 5 + AGES; i++) {
+		const char *word = strsep(&row, "\t");
+		bool negative = word != NULL && word[0] == '-';
+		uint64_t value;
+
+		if (word == NULL || !parse_number(word + negative, INT64_MAX, &value))
 			return false;
+		n[i] = negative ? -(int64_t)value : (int64_t)value;
+	}
 	if (row == NULL)
 		return false;
 	d = find(s, channel, host);

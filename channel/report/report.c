@@ -98,26 +98,6 @@ static void take_type(const char **s, struct buf *type)
 	}
 }
 
-/* "dns; NAME (ADDRESSES)", " (UNIX:/path)", or a name. */
-static void take_remote(const char *s, struct said *said)
-{
-	const char *path = strstr(s, "UNIX:");
-	size_t n;
-
-	s = skip_blanks(s);
-	if (path != NULL && (path == s || path[-1] == '(')) {
-		buf_adds(&said->mta_type, "x-unix");
-		text_add_clean(&said->mta, path + 5, strcspn(path + 5, "|)"), ADDRESS_CAP);
-		return;
-	}
-	take_type(&s, &said->mta_type);
-	n = strcspn(s, " \t(");
-	if (n > 0)
-		text_add_clean(&said->mta, s, n, ADDRESS_CAP);
-	if (said->mta_type.len == 0)
-		buf_adds(&said->mta_type, "dns");
-}
-
 static struct said said_about(const struct report_recipient *r)
 {
 	struct said said = { 0 };
@@ -137,8 +117,24 @@ static struct said said_about(const struct report_recipient *r)
 			s++, n -= 2;
 		text_add_clean(&said.words, s, n, DIAGNOSTIC_CAP);
 	}
-	if (r->remote != NULL)
-		take_remote(r->remote, &said);
+	if (r->remote != NULL) {
+		const char *s = r->remote, *path = strstr(s, "UNIX:");
+		size_t n;
+
+		/* "dns; NAME (ADDRESSES)", " (UNIX:/path)", or a name */
+		s = skip_blanks(s);
+		if (path != NULL && (path == s || path[-1] == '(')) {
+			buf_adds(&said.mta_type, "x-unix");
+			text_add_clean(&said.mta, path + 5, strcspn(path + 5, "|)"), ADDRESS_CAP);
+		} else {
+			take_type(&s, &said.mta_type);
+			n = strcspn(s, " \t(");
+			if (n > 0)
+				text_add_clean(&said.mta, s, n, ADDRESS_CAP);
+			if (said.mta_type.len == 0)
+				buf_adds(&said.mta_type, "dns");
+		}
+	}
 	return said;
 }
 
@@ -597,13 +593,20 @@ static void write_header(struct composer *c, const char *subject, const char *fr
 	buf_free(&line);
 }
 
-static bool write_body(struct composer *c)
+static bool write_original(struct composer *c)
 {
-	struct lines lines = { .continuation = "\n", .cr_ends_line = true };
+	bool header8 = text_is_eightbit(buf_str(&c->header), c->header.len), ok = true;
+	struct lines lines;
 	struct buf piece = { 0 };
 	uint64_t at = 0;
-	bool ok = true;
 
+	if (!c->full) {
+		write_part(c, c->utf8 ? "message/global-headers" : "text/rfc822-headers", &c->header, header8);
+		return true;
+	}
+	write_part(c, c->utf8 ? "message/global" : "message/rfc822", &c->header, header8 || c->body_eightbit);
+	buf_addc(&c->out, '\n');
+	lines = (struct lines){ .continuation = "\n", .cr_ends_line = true };
 	while (ok && !c->failed && at < c->message->body_length) {
 		ok = next_piece(c, &at, &piece);
 		if (ok)
@@ -613,19 +616,6 @@ static bool write_body(struct composer *c)
 	lines_end(&lines, &c->out);
 	buf_free(&piece);
 	return ok;
-}
-
-static bool write_original(struct composer *c)
-{
-	bool header8 = text_is_eightbit(buf_str(&c->header), c->header.len);
-
-	if (!c->full) {
-		write_part(c, c->utf8 ? "message/global-headers" : "text/rfc822-headers", &c->header, header8);
-		return true;
-	}
-	write_part(c, c->utf8 ? "message/global" : "message/rfc822", &c->header, header8 || c->body_eightbit);
-	buf_addc(&c->out, '\n');
-	return write_body(c);
 }
 
 /* ---- all of it ---- */

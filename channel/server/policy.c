@@ -68,33 +68,28 @@ static bool set_limit(struct policy *p, size_t i, const char *value, struct buf 
 	return false;
 }
 
-static bool parse_network(const char *text, struct network *n)
-{
-	char *copy = xstrdup(text), *slash = strchr(copy, '/');
-	uint64_t bits = 0;
-	bool ok;
-
-	if (slash != NULL)
-		*slash++ = '\0';
-	*n = (struct network){ .family = strchr(copy, ':') != NULL ? AF_INET6 : AF_INET };
-	n->bits = n->family == AF_INET6 ? 128 : 32;
-	ok = inet_pton(n->family, copy, n->address) == 1 && (slash == NULL || parse_number(slash, n->bits, &bits));
-	if (slash != NULL)
-		n->bits = (unsigned)bits;
-	free(copy);
-	return ok;
-}
-
 static bool set_networks(struct policy *p, const char *value, struct buf *why)
 {
 	for (size_t n; *value != '\0'; value += n + (value[n] == ',')) {
 		struct network network;
-		char *one;
+		char *one, *copy, *slash;
 		bool ok;
+		uint64_t bits = 0;
 
 		n = strcspn(value, ",");
 		one = xstrndup(value, n);
-		ok = parse_network(one, &network);
+		/* ADDRESS or ADDRESS/BITS */
+		copy = xstrdup(one);
+		slash = strchr(copy, '/');
+		if (slash != NULL)
+			*slash++ = '\0';
+		network = (struct network){ .family = strchr(copy, ':') != NULL ? AF_INET6 : AF_INET };
+		network.bits = network.family == AF_INET6 ? 128 : 32;
+		ok = inet_pton(network.family, copy, network.address) == 1 &&
+		        (slash == NULL || parse_number(slash, network.bits, &bits));
+		if (slash != NULL)
+			network.bits = (unsigned)bits;
+		free(copy);
 		if (!ok) {
 			buf_adds(why, "networks=");
 			text_add_clean_string(why, one, 100);

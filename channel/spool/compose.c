@@ -174,28 +174,6 @@ enum incoming_result incoming_header(struct incoming *in, struct buf *why)
 	}
 }
 
-/* Removes the CR of each CRLF; a CR at the very end stays back, as its LF may follow. */
-static void convert(const char *from, size_t n, struct buf *to, bool eof, size_t *used)
-{
-	size_t at = 0;
-
-	while (at < n) {
-		const char *cr = memchr(from + at, '\r', n - at);
-		size_t plain = cr ? (size_t)(cr - from) - at : n - at;
-
-		buf_add(to, from + at, plain);
-		at += plain;
-		if (cr == NULL)
-			break;
-		if (at + 1 == n && !eof)
-			break;
-		if (at + 1 == n || from[at + 1] != '\n')
-			buf_addc(to, '\r');
-		at++;
-	}
-	*used = at;
-}
-
 void incoming_body(struct incoming *in, struct buf *out)
 {
 	size_t used;
@@ -205,9 +183,27 @@ void incoming_body(struct incoming *in, struct buf *out)
 		in->header = 0;
 	}
 	used = in->bytes.len;
-	if (in->crlf)
-		convert(in->bytes.data, in->bytes.len, out, in->eof, &used);
-	else
+	if (in->crlf) {
+		const char *from = in->bytes.data;
+		size_t n = in->bytes.len, at = 0;
+
+		/* removes the CR of each CRLF; a CR at the very end stays back, as its LF may follow */
+		while (at < n) {
+			const char *cr = memchr(from + at, '\r', n - at);
+			size_t plain = cr ? (size_t)(cr - from) - at : n - at;
+
+			buf_add(out, from + at, plain);
+			at += plain;
+			if (cr == NULL)
+				break;
+			if (at + 1 == n && !in->eof)
+				break;
+			if (at + 1 == n || from[at + 1] != '\n')
+				buf_addc(out, '\r');
+			at++;
+		}
+		used = at;
+	} else
 		buf_add(out, in->bytes.data, used);
 	buf_consume(&in->bytes, used);
 }

@@ -198,25 +198,6 @@ static bool is_null_sender(const struct spool_envelope *e)
 	return strcmp(e->sender_channel, "error") == 0;
 }
 
-/* The lines that a submitter would have put in front of the message for the router (spool.md section 3). */
-static void envelope_add(struct buf *out, const struct spool_envelope *e)
-{
-	if (is_null_sender(e))
-		buf_adds(out, "channel error\n");
-	else
-		buf_addf(out, "from <%s>\n", e->sender);
-	if (e->envid != NULL)
-		buf_addf(out, "envid %s\n", e->envid);
-	if (e->ret != NULL)
-		buf_addf(out, "notaryret %s\n", e->ret);
-	for (size_t i = 0; i < e->recipient_count; i++) {
-		if (e->recipients[i].dsn != NULL)
-			buf_addf(out, "todsn %s\n", e->recipients[i].dsn);
-		buf_addf(out, "to <%s>\n", e->recipients[i].user);
-	}
-	buf_adds(out, "env-end\n");
-}
-
 /* 0 if a file is there, else an errno: ENOENT if it is clear that there is none. */
 static int look_for(const char *path)
 {
@@ -350,13 +331,30 @@ static int write_out(struct spool_draft *d, struct buf *why)
 static int proceed(struct spool_draft *d, struct buf *why)
 {
 	if (!d->in.complete) {
+		const struct spool_envelope *e;
+
 		switch (incoming_header(&d->in, why)) {
 		case INCOMING_MORE: return EX_OK;
 		case INCOMING_REFUSED: return EX_DATAERR;
 		case INCOMING_COMPLETE: break;
 		}
 		buf_add(&d->header, d->in.bytes.data, d->in.header);
-		envelope_add(&d->out, d->envelope);
+		/* the lines that a submitter would have put in front of the message for the router (spool.md section 3) */
+		e = d->envelope;
+		if (is_null_sender(e))
+			buf_adds(&d->out, "channel error\n");
+		else
+			buf_addf(&d->out, "from <%s>\n", e->sender);
+		if (e->envid != NULL)
+			buf_addf(&d->out, "envid %s\n", e->envid);
+		if (e->ret != NULL)
+			buf_addf(&d->out, "notaryret %s\n", e->ret);
+		for (size_t i = 0; i < e->recipient_count; i++) {
+			if (e->recipients[i].dsn != NULL)
+				buf_addf(&d->out, "todsn %s\n", e->recipients[i].dsn);
+			buf_addf(&d->out, "to <%s>\n", e->recipients[i].user);
+		}
+		buf_adds(&d->out, "env-end\n");
 		buf_add(&d->out, d->header.data, d->header.len);
 		if (d->in.blank)
 			buf_addc(&d->out, '\n');
@@ -375,41 +373,6 @@ int spool_add(struct spool_draft *d, const char *bytes, size_t n, struct buf *wh
 }
 
 /* ---- the control file ---- */
-
-static void control_add(struct buf *out, struct spool_draft *d)
-{
-	const struct spool_envelope *e = d->envelope;
-	struct buf fields = { 0 };
-
-	header_complete(&fields, d->header.data, d->header.len, &(struct completion){
-		.host = d->spool->host, .id = buf_str(&d->id), .sender = is_null_sender(e) ? "<>" : e->sender,
-		.now = d->st.st_mtime, .client = e->client, .with = e->with,
-	}, &d->message_id);
-	buf_addf(out, "@ 0x%08x\ni %llu\no %lld\nl %s\n", 7, (unsigned long long)d->st.st_ino, (long long)d->body,
-	         buf_str(&d->message_id));
-	if (!is_null_sender(e))
-		buf_addf(out, "e %s\n", e->sender);
-	buf_adds(out, "s ");
-	spool_quad_add(out, e->sender_channel, e->sender_host, e->sender, e->sender_privilege);
-	buf_addc(out, '\n');
-	for (size_t i = 0; i < e->recipient_count; i++) {
-		const struct spool_recipient *r = &e->recipients[i];
-
-		buf_addf(out, "r %6s%4s", "", "");
-		spool_quad_add(out, r->channel, r->host, r->user, r->privilege);
-		buf_addc(out, '\n');
-		if (r->dsn != NULL)
-			buf_addf(out, "N %s\n", r->dsn);
-		if (e->ret != NULL)
-			buf_addf(out, "R %s\n", e->ret);
-		if (e->envid != NULL)
-			buf_addf(out, "n %s\n", e->envid);
-	}
-	buf_adds(out, "m\n");
-	buf_add(out, fields.data, fields.len);
-	buf_addc(out, '\n');
-	buf_free(&fields);
-}
 
 /* ---- directories ---- */
 
@@ -466,12 +429,41 @@ bool spool_make(const char *postoffice, struct buf *why)
 
 static int write_control(struct spool_draft *d, struct buf *why)
 {
-	struct buf control = { 0 };
+	struct buf control = { 0 }, fields = { 0 };
 	int status = EX_OK;
+	const struct spool_envelope *e;
 
 	if (!make_hash(d->queue, d->spool->levels) || !make_hash(d->transport, d->spool->levels))
 		return cannot_make(d->spool, why, "cannot make the directory of", d->transport);
-	control_add(&control, d);
+	e = d->envelope;
+	header_complete(&fields, d->header.data, d->header.len, &(struct completion){
+		.host = d->spool->host, .id = buf_str(&d->id), .sender = is_null_sender(e) ? "<>" : e->sender,
+		.now = d->st.st_mtime, .client = e->client, .with = e->with,
+	}, &d->message_id);
+	buf_addf(&control, "@ 0x%08x\ni %llu\no %lld\nl %s\n", 7, (unsigned long long)d->st.st_ino, (long long)d->body,
+	         buf_str(&d->message_id));
+	if (!is_null_sender(e))
+		buf_addf(&control, "e %s\n", e->sender);
+	buf_adds(&control, "s ");
+	spool_quad_add(&control, e->sender_channel, e->sender_host, e->sender, e->sender_privilege);
+	buf_addc(&control, '\n');
+	for (size_t i = 0; i < e->recipient_count; i++) {
+		const struct spool_recipient *r = &e->recipients[i];
+
+		buf_addf(&control, "r %6s%4s", "", "");
+		spool_quad_add(&control, r->channel, r->host, r->user, r->privilege);
+		buf_addc(&control, '\n');
+		if (r->dsn != NULL)
+			buf_addf(&control, "N %s\n", r->dsn);
+		if (e->ret != NULL)
+			buf_addf(&control, "R %s\n", e->ret);
+		if (e->envid != NULL)
+			buf_addf(&control, "n %s\n", e->envid);
+	}
+	buf_adds(&control, "m\n");
+	buf_add(&control, fields.data, fields.len);
+	buf_addc(&control, '\n');
+	buf_free(&fields);
 	if (!publish_begin(&d->control, d->transport, 0600))
 		status = cannot_make(d->spool, why, "cannot create", d->transport);
 	else if (!file_write(d->control.fd, control.data, control.len))
@@ -534,12 +526,6 @@ static void link_message(struct spool_draft *d)
 	/* before the control file is seen: root takes no message file with a second name */
 	if (d->linked)
 		publish_drop(&d->message);
-}
-
-static void show_control(struct spool_draft *d)
-{
-	d->visible = rename(d->control.temporary, d->transport) == 0;
-	must(d, d->visible, EX_CANTCREAT, "cannot create", d->transport);
 }
 
 /* ---- for a few messages ---- */
@@ -640,16 +626,6 @@ static void sync_systems(struct spool_draft *const *drafts, size_t count)
 	}
 }
 
-/* What has failed is taken back from the queue: the control file first. */
-static void take_back(struct spool_draft *d)
-{
-	if (d->visible)
-		unlink(d->transport);
-	if (d->linked)
-		unlink(d->queue);
-	d->visible = d->linked = false;
-}
-
 /*
  * A scheduler never sees a control file without its message, nor one of which a power cut may leave a part.  For many
  * messages syncfs(2) is one wait where fsync(2) is three of each; for one it would wait for what others have written.
@@ -671,10 +647,18 @@ void spool_commit_step(struct spool_draft *const *drafts, size_t count)
 
 		if (d->status == EX_OK && d->visible)
 			d->durable = true;
-		else if (d->status == EX_OK)
-			show_control(d);
-		if (d->status != EX_OK)
-			take_back(d);
+		else if (d->status == EX_OK) {
+			d->visible = rename(d->control.temporary, d->transport) == 0;
+			must(d, d->visible, EX_CANTCREAT, "cannot create", d->transport);
+		}
+		if (d->status != EX_OK) {
+			/* what has failed is taken back from the queue: the control file first */
+			if (d->visible)
+				unlink(d->transport);
+			if (d->linked)
+				unlink(d->queue);
+			d->visible = d->linked = false;
+		}
 	}
 	file_as_oneself();
 }

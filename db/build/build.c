@@ -128,33 +128,6 @@ static int check_keys(const struct build *build, const struct map_operations *ty
 	return EX_OK;
 }
 
-static int load_and_seal(struct build *build, const struct map_operations *type, const struct records *records,
-                         struct publish *file, struct buf *why)
-{
-	struct buf stamp = { 0 }, said = { 0 };
-	struct feed feed = { build, records, &stamp, 0 };
-	struct store_load load = { records->count + 1, 0, next_record, &feed };
-	int status;
-
-	for (size_t i = 0; i < records->count; i++)
-		load.bytes += (uint64_t)records->list[i].key_length + records->list[i].value_length + 2;
-	if (build->stamp.built == 0)
-		build->stamp.built = stamp_now();
-	build->stamp.records = records->count;
-	build->stamp.version = (char *)(uintptr_t)VERSION;
-	stamp_add(&stamp, &build->stamp);
-	status = type->store->load(file->temporary, &load, &said);
-	if (status == EX_OK && !stamp_seal(file->fd)) {
-		buf_adds(&said, strerror(errno));
-		status = EX_IOERR;
-	}
-	if (status != EX_OK)
-		buf_addf(why, "%s: cannot build: %s", build->target, buf_str(&said));
-	buf_free(&stamp);
-	buf_free(&said);
-	return status;
-}
-
 /* ---- is it there? --------------------------------------------------------------------- */
 
 struct proof {
@@ -249,6 +222,9 @@ int build_map(struct build *build, const struct records *records, struct buf *wh
 	const struct map_operations *type = map_type(build->type);
 	struct publish file = { 0 };
 	int status;
+	struct buf stamp = { 0 }, said = { 0 };
+	struct feed feed;
+	struct store_load load;
 
 	if (type == NULL || type->store == NULL) {
 		buf_addf(why, "%s: maps of type \"%s\" cannot be built", build->target, build->type);
@@ -265,7 +241,24 @@ int build_map(struct build *build, const struct records *records, struct buf *wh
 		buf_addf(why, "%s: cannot write beside it: %s", build->target, strerror(errno));
 		return EX_CANTCREAT;
 	}
-	status = load_and_seal(build, type, records, &file, why);
+	feed = (struct feed){ build, records, &stamp, 0 };
+	load = (struct store_load){ records->count + 1, 0, next_record, &feed };
+	for (size_t i = 0; i < records->count; i++)
+		load.bytes += (uint64_t)records->list[i].key_length + records->list[i].value_length + 2;
+	if (build->stamp.built == 0)
+		build->stamp.built = stamp_now();
+	build->stamp.records = records->count;
+	build->stamp.version = (char *)(uintptr_t)VERSION;
+	stamp_add(&stamp, &build->stamp);
+	status = type->store->load(file.temporary, &load, &said);
+	if (status == EX_OK && !stamp_seal(file.fd)) {
+		buf_adds(&said, strerror(errno));
+		status = EX_IOERR;
+	}
+	if (status != EX_OK)
+		buf_addf(why, "%s: cannot build: %s", build->target, buf_str(&said));
+	buf_free(&stamp);
+	buf_free(&said);
 	if (status == EX_OK)
 		status = verify(build, records, file.temporary, why);
 	if (status == EX_OK)

@@ -362,7 +362,7 @@ static int check_all(struct draft *d)
 	return status;
 }
 
-static int parse_or_read(struct ldapconf *conf, const char *path, const char *text, size_t n, struct buf *why)
+int ldapconf_parse(struct ldapconf *conf, const char *path, const char *text, size_t n, struct buf *why)
 {
 	struct settings settings = { 0 };
 	int status;
@@ -400,12 +400,7 @@ int ldapconf_read(struct ldapconf *conf, const char *path, struct buf *why)
 {
 	/* there may be a password in it */
 	process_keep_secrets();
-	return parse_or_read(conf, path, NULL, 0, why);
-}
-
-int ldapconf_parse(struct ldapconf *conf, const char *path, const char *text, size_t n, struct buf *why)
-{
-	return parse_or_read(conf, path, text, n, why);
+	return ldapconf_parse(conf, path, NULL, 0, why);
 }
 
 void ldapconf_free(struct ldapconf *conf)

@@ -51,7 +51,7 @@ struct ldapconf {
  */
 int ldapconf_read(struct ldapconf *conf, const char *path, struct buf *why);
 
-/* The same from `n` bytes of text; `path` is only named. */
+/* The same from `n` bytes of text, and `path` is only named; without text from the file. */
 int ldapconf_parse(struct ldapconf *conf, const char *path, const char *text, size_t n, struct buf *why);
 
 void ldapconf_free(struct ldapconf *conf);

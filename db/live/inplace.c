@@ -184,22 +184,6 @@ static int copy_without_seal(const struct live *live, int from, const struct sta
 	return publish_commit(file) ? 0 : -1;
 }
 
-static int unseal(const struct live *live, int fd, struct buf *why)
-{
-	struct publish file = { 0 };
-	struct stat st;
-	int code;
-
-	if (fstat(fd, &st) < 0 || !publish_begin(&file, live->path, 0600))
-		return live_fail(live, EX_CANTCREAT, why, "cannot write beside it: %s", strerror(errno));
-	code = copy_without_seal(live, fd, &st, &file);
-	if (code != 0) {
-		live_fail(live, EX_IOERR, why, "cannot copy: %s", strerror(errno));
-		publish_abort(&file);
-	}
-	return code == 0 ? EX_OK : EX_IOERR;
-}
-
 /*
  * A user that can lock it can block all that open the map: it is for those who may write the map.  Others read without it
  * (lmdb_choose_lock()).
@@ -326,13 +310,24 @@ static int open_all(const struct live *live, struct buf *why)
 {
 	struct inplace *l = live->state;
 	struct buf trouble = { 0 };
-	int status = open_file(live, why);
+	int status = open_file(live, why), code;
+	struct publish file = { 0 };
+	struct stat st;
 
 	if (status != EX_OK)
 		return status;
 	switch (lmdb_check_seal(l->fd, &trouble)) {
 	case STAMP_GOOD:
-		status = unseal(live, l->fd, why);
+		if (fstat(l->fd, &st) < 0 || !publish_begin(&file, live->path, 0600))
+			status = live_fail(live, EX_CANTCREAT, why, "cannot write beside it: %s", strerror(errno));
+		else {
+			code = copy_without_seal(live, l->fd, &st, &file);
+			if (code != 0) {
+				live_fail(live, EX_IOERR, why, "cannot copy: %s", strerror(errno));
+				publish_abort(&file);
+			}
+			status = code == 0 ? EX_OK : EX_IOERR;
+		}
 		close(l->fd);
 		l->fd = -1;
 		if (status == EX_OK)

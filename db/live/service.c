@@ -159,19 +159,6 @@ static int64_t patience(const struct service *s)
 	return patience_for(&s->live);
 }
 
-/* It hangs, or is slow; to kill it could do harm (worker.h).  It keeps the fence. */
-static int leave_worker(struct service *s, int64_t heard, struct buf *why)
-{
-	live_fail(&s->live, EX_TEMPFAIL, why, "process %ld, which works on it, has said nothing for %lld s: ", (long)s->worker.pid,
-	          (long long)(clock_ms() - heard) / 1000);
-	buf_adds(why, s->live.config != NULL ? "the environment is wedged or the disk very slow; run " : "the disk is very slow");
-	if (s->live.config != NULL)
-		live_add_recovery(&s->live, "", why);
-	worker_leave(&s->worker);
-	fence_leave(&s->fence);
-	return EX_TEMPFAIL;
-}
-
 static void stop_worker(struct service *s)
 {
 	struct buf how = { 0 };
@@ -198,7 +185,17 @@ int service_ask(struct service *s, char kind, const char *bytes, size_t n, struc
 	case CHILD_FRAME:
 		break;
 	case CHILD_SILENT:
-		return leave_worker(s, heard, why);
+		/* It hangs, or is slow; to kill it could do harm (worker.h).  It keeps the fence. */
+		live_fail(&s->live, EX_TEMPFAIL, why, "process %ld, which works on it, has said nothing for %lld s: ",
+		          (long)s->worker.pid,
+		          (long long)(clock_ms() - heard) / 1000);
+		buf_adds(why, s->live.config != NULL ? "the environment is wedged or the disk very slow; run "
+		         : "the disk is very slow");
+		if (s->live.config != NULL)
+			live_add_recovery(&s->live, "", why);
+		worker_leave(&s->worker);
+		fence_leave(&s->fence);
+		return EX_TEMPFAIL;
 	case CHILD_GONE:
 		if (worker_end(&s->worker, clock_ms() + patience(s), &how))
 			buf_adds(&how, "has ended");

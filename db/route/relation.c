@@ -107,18 +107,6 @@ static void fold_into(struct buf *out, const char *key, enum key_fold fold)
 
 /* ---- keys ---- */
 
-/* The map is a copy, and its program knows no value for the key. */
-static enum map_answer fail_unclear(struct map *map, struct buf *value)
-{
-	struct buf maker = { 0 };
-
-	buf_clear(value);
-	kept_add_maker(map->path, "the program that keeps the map", &maker);
-	(void)map_fail(map, "its value is unclear, as several are given or none that can be used; %s says more", buf_str(&maker));
-	buf_free(&maker);
-	return MAP_COULD_NOT_TELL;
-}
-
 /* Looks up a key as it stands; on a hit `part` of `n` bytes becomes %0. */
 static enum map_answer try_exactly(struct search *s, const char *key, const char *part, size_t n)
 {
@@ -126,8 +114,17 @@ static enum map_answer try_exactly(struct search *s, const char *key, const char
 	struct map *map = s->from->map;
 	enum map_answer answer = map_find(map, key, &hit->value);
 
-	if (answer == MAP_FOUND && map->operations->store != NULL && record_is_unclear(buf_str(&hit->value), hit->value.len))
-		answer = fail_unclear(map, &hit->value);
+	if (answer == MAP_FOUND && map->operations->store != NULL && record_is_unclear(buf_str(&hit->value), hit->value.len)) {
+		struct buf maker = { 0 };
+
+		/* the map is a copy, and its program knows no value for the key */
+		buf_clear(&hit->value);
+		kept_add_maker(map->path, "the program that keeps the map", &maker);
+		(void)map_fail(map, "its value is unclear, as several are given or none that can be used; %s says more",
+		               buf_str(&maker));
+		buf_free(&maker);
+		answer = MAP_COULD_NOT_TELL;
+	}
 	s->from->asked[answer]++;
 	if (answer == MAP_FOUND) {
 		buf_adds(&hit->key, key);

@@ -93,16 +93,6 @@ static int check_privacy(const struct setting *s, struct buf *why)
 	return status;
 }
 
-static int take_secret(char **value, const struct setting *s, struct buf *why)
-{
-	int status;
-
-	if (s->value[0] == '\0')
-		return EX_OK;
-	status = check_privacy(s, why);
-	return status == EX_OK ? setting_text(s, value, why) : status;
-}
-
 /* postgresql://USER:PASSWORD@HOST/DBNAME?password=... */
 static bool has_password(const char *hosts)
 {
@@ -230,6 +220,7 @@ static int take_tls_file(char **value, const struct setting *s, struct buf *why)
 static int take(struct sql_access *a, const struct known *k, enum sql_dialect dialect, const struct setting *s, struct buf *why)
 {
 	void *field = text_at(a, k);
+	int status;
 
 	if ((k->dialects & IN(dialect)) == 0)
 		return setting_error(s, why, "maps of this type have no such setting; remove it");
@@ -237,7 +228,11 @@ static int take(struct sql_access *a, const struct known *k, enum sql_dialect di
 	case TEXT: return setting_text(s, field, why);
 	case TLS_FILE: return take_tls_file(field, s, why);
 	case CHARSET: return check_charset(s, dialect, why);
-	case SECRET: return take_secret(field, s, why);
+	case SECRET:
+		if (s->value[0] == '\0')
+			return EX_OK;
+		status = check_privacy(s, why);
+		return status == EX_OK ? setting_text(s, field, why) : status;
 	case HOSTS: return take_hosts(field, dialect, s, why);
 	case OPTIONS: return setting_path(s, field, why);
 	case YES_NO: return setting_bool(s, field, why);

@@ -113,7 +113,7 @@ static int take_all(struct sqlconf *conf, const struct settings *settings, const
 	return status;
 }
 
-static int parse_or_read(struct sqlconf *conf, const char *type, const char *path, const char *text, size_t n, struct buf *why)
+int sqlconf_parse(struct sqlconf *conf, const char *type, const char *path, const char *text, size_t n, struct buf *why)
 {
 	struct settings settings = { .is_indented = true };
 	int status = text != NULL ? settings_parse(&settings, path, text, n, name_of, why)
@@ -130,12 +130,7 @@ int sqlconf_read(struct sqlconf *conf, const char *type, const char *path, struc
 {
 	/* there may be a password in it */
 	process_keep_secrets();
-	return parse_or_read(conf, type, path, NULL, 0, why);
-}
-
-int sqlconf_parse(struct sqlconf *conf, const char *type, const char *path, const char *text, size_t n, struct buf *why)
-{
-	return parse_or_read(conf, type, path, text, n, why);
+	return sqlconf_parse(conf, type, path, NULL, 0, why);
 }
 
 void sqlconf_free(struct sqlconf *conf)

@@ -28,7 +28,7 @@ enum sql_dialect sql_dialect_of(const char *type);
  */
 int sqlconf_read(struct sqlconf *conf, const char *type, const char *path, struct buf *why);
 
-/* The same from `n` bytes of text; `path` is only named. */
+/* The same from `n` bytes of text, and `path` is only named; without text from the file. */
 int sqlconf_parse(struct sqlconf *conf, const char *type, const char *path, const char *text, size_t n, struct buf *why);
 
 void sqlconf_free(struct sqlconf *conf);

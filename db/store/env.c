@@ -107,20 +107,6 @@ static void crashed(int sig)
 		pause();
 }
 
-static void catch_crashes(void)
-{
-	static const int signals[] = { SIGSEGV, SIGBUS };
-	struct sigaction action = { .sa_handler = crashed }, now;
-
-	sigemptyset(&action.sa_mask);
-	for (size_t i = 0; i < 2; i++) {
-		if (sigaction(signals[i], NULL, &now) < 0 || now.sa_handler == crashed)
-			continue;
-		previous[i] = now;
-		sigaction(signals[i], &action, NULL);
-	}
-}
-
 void env_enter(const char *home)
 {
 	sigset_t set, all, before;
@@ -128,6 +114,9 @@ void env_enter(const char *home)
 
 	/* a thread does not survive fork(), so each process makes its own */
 	if (watchdog_of != getpid()) {
+		static const int signals[] = { SIGSEGV, SIGBUS };
+		struct sigaction action, now;
+
 		/* signals are for the thread that does the work */
 		sigfillset(&all);
 		pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -138,7 +127,14 @@ void env_enter(const char *home)
 		pthread_detach(watchdog);
 		watchdog_of = getpid();
 		worker = pthread_self();
-		catch_crashes();
+		action = (struct sigaction){ .sa_handler = crashed };
+		sigemptyset(&action.sa_mask);
+		for (size_t i = 0; i < 2; i++) {
+			if (sigaction(signals[i], NULL, &now) < 0 || now.sa_handler == crashed)
+				continue;
+			previous[i] = now;
+			sigaction(signals[i], &action, NULL);
+		}
 	}
 	/* a signal that ended the process inside libdb would leave its locks behind */
 	sigemptyset(&set);

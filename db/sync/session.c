@@ -420,16 +420,6 @@ static enum session_news refuse_hidden(struct session *s, size_t number, struct 
 	return SESSION_REFUSED;
 }
 
-/* What cannot be compared is read as a whole, all rules in one session, as it is that which counts as compared. */
-static enum session_news read_instead(struct session *s, size_t number, struct buf *why)
-{
-	buf_addf(why, "%s: rule %s: entryUUID may not be seen by this reader; instead of comparing, everything is read", server_name(s),
-	         s->conf->rules[number].name);
-	for (size_t i = 0; i < s->conf->rule_count; i++)
-		copy_forget_cookie(s->copy, i);
-	return SESSION_AGAIN;
-}
-
 /* A stage of a comparison has ended, or all of it. */
 static enum session_news go_on_comparing(struct session *s, size_t number, struct buf *why)
 {
@@ -443,8 +433,14 @@ static enum session_news go_on_comparing(struct session *s, size_t number, struc
 	}
 	if (c->stage != COMPARE_DONE)
 		return SESSION_BUSY;
-	if (c->lacks_uuid && !c->follows_full_read)
-		return read_instead(s, number, why);
+	if (c->lacks_uuid && !c->follows_full_read) {
+		/* what cannot be compared is read as a whole, all rules in one session, as it is that which counts as compared */
+		buf_addf(why, "%s: rule %s: entryUUID may not be seen by this reader; instead of comparing, everything is read",
+		         server_name(s), s->conf->rules[number].name);
+		for (size_t i = 0; i < s->conf->rule_count; i++)
+			copy_forget_cookie(s->copy, i);
+		return SESSION_AGAIN;
+	}
 	if (c->follows_full_read) {
 		if (c->counts.hidden > 0)
 			return refuse_hidden(s, number, why);
@@ -591,18 +587,6 @@ static enum session_news about_all(struct session *s, struct buf *why)
 	return s->is_comparing ? compare_next(s, why) : SESSION_BUSY;
 }
 
-/* The libraries have no other word than errno for a message beyond the limit. */
-static enum session_news lost(struct session *s, int error, struct buf *why)
-{
-	buf_addf(why, "%s: ", server_name(s));
-	if (error == ERANGE) {
-		buf_addf(why, "has sent a message of more than %d MB that is no entry, as no directory should", LDAP_LARGEST_MESSAGE >> 20);
-		return SESSION_REFUSED;
-	}
-	ldap_explain(s->ld, LDAP_SERVER_DOWN, why);
-	return SESSION_OVER;
-}
-
 enum session_news session_read(struct session *s, struct buf *why)
 {
 	enum session_news news = about_all(s, why);
@@ -617,8 +601,17 @@ enum session_news session_read(struct session *s, struct buf *why)
 
 		if (kind == 0)
 			return SESSION_QUIET;
-		if (kind < 0)
-			return lost(s, errno, why);
+		if (kind < 0) {
+			/* the libraries have no other word than errno for a message beyond the limit */
+			buf_addf(why, "%s: ", server_name(s));
+			if (errno == ERANGE) {
+				buf_addf(why, "has sent a message of more than %d MB that is no entry, as no directory should",
+				         LDAP_LARGEST_MESSAGE >> 20);
+				return SESSION_REFUSED;
+			}
+			ldap_explain(s->ld, LDAP_SERVER_DOWN, why);
+			return SESSION_OVER;
+		}
 		s->heard = clock_ms();
 		news = dispatch(s, m, why);
 		ldap_msgfree(m);

@@ -143,7 +143,7 @@ static int take_all(struct draft *d, const struct settings *settings, const char
 	return status;
 }
 
-static int parse_or_read(struct sqlsource *source, const char *path, const char *text, size_t n, struct buf *why)
+int sqlsource_parse(struct sqlsource *source, const char *path, const char *text, size_t n, struct buf *why)
 {
 	struct draft d = { .source = source, .why = why };
 	struct settings settings = { .is_indented = true };
@@ -163,12 +163,7 @@ int sqlsource_read(struct sqlsource *source, const char *path, struct buf *why)
 {
 	/* there may be a password in it */
 	process_keep_secrets();
-	return parse_or_read(source, path, NULL, 0, why);
-}
-
-int sqlsource_parse(struct sqlsource *source, const char *path, const char *text, size_t n, struct buf *why)
-{
-	return parse_or_read(source, path, text, n, why);
+	return sqlsource_parse(source, path, NULL, 0, why);
 }
 
 void sqlsource_free(struct sqlsource *source)

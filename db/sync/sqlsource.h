@@ -26,7 +26,7 @@ struct sqlsource {
 /* 0, or EX_NOINPUT (unreadable) or EX_CONFIG with `why` naming file and line.  Free by sqlsource_free() in either case. */
 int sqlsource_read(struct sqlsource *source, const char *path, struct buf *why);
 
-/* The same from `n` bytes of text; `path` is only named. */
+/* The same from `n` bytes of text, and `path` is only named; without text from the file. */
 int sqlsource_parse(struct sqlsource *source, const char *path, const char *text, size_t n, struct buf *why);
 
 void sqlsource_free(struct sqlsource *source);

@@ -368,7 +368,7 @@ static int take_all(struct draft *d, const struct settings *settings)
 	return status;
 }
 
-static int parse_or_read(struct syncconf *conf, const char *path, const char *text, size_t n, struct buf *why)
+int syncconf_parse(struct syncconf *conf, const char *path, const char *text, size_t n, struct buf *why)
 {
 	struct draft d = { .conf = conf, .common.scope = LDAP_SCOPE_SUBTREE, .file = path, .why = why };
 	struct settings settings = { 0 };
@@ -389,12 +389,7 @@ int syncconf_read(struct syncconf *conf, const char *path, struct buf *why)
 {
 	/* there may be a password in it */
 	process_keep_secrets();
-	return parse_or_read(conf, path, NULL, 0, why);
-}
-
-int syncconf_parse(struct syncconf *conf, const char *path, const char *text, size_t n, struct buf *why)
-{
-	return parse_or_read(conf, path, text, n, why);
+	return syncconf_parse(conf, path, NULL, 0, why);
 }
 
 void syncconf_free(struct syncconf *conf)

@@ -29,7 +29,7 @@ struct syncconf {
 /* 0, or EX_NOINPUT (unreadable) or EX_CONFIG with `why` naming file and line.  Free by syncconf_free() in either case. */
 int syncconf_read(struct syncconf *conf, const char *path, struct buf *why);
 
-/* The same from `n` bytes of text; `path` is only named. */
+/* The same from `n` bytes of text, and `path` is only named; without text from the file. */
 int syncconf_parse(struct syncconf *conf, const char *path, const char *text, size_t n, struct buf *why);
 
 void syncconf_free(struct syncconf *conf);
