@@ -88,16 +88,6 @@ static const char *intake_path(void)
 
 /* ---- options ---- */
 
-static void set_notify(struct request *r, const char *list)
-{
-	r->notify = xstrdup(list);
-	for (char *c = r->notify; *c != '\0'; c++)
-		if (*c >= 'a' && *c <= 'z')
-			*c = (char)(*c - 'a' + 'A');
-	if (!arguments_is_notify(r->notify))
-		option_usage(&program, "-N %s: expected never, or a list of success,failure,delay", list);
-}
-
 static void read_options(struct request *r, int argc, char **argv)
 {
 	int c;
@@ -128,7 +118,14 @@ static void read_options(struct request *r, int argc, char **argv)
 			break;
 		case 'F': r->name = optarg; break;
 		case 'i': r->dot_ends = false; break;
-		case 'N': set_notify(r, optarg); break;
+		case 'N':
+			r->notify = xstrdup(optarg);
+			for (char *s = r->notify; *s != '\0'; s++)
+				if (*s >= 'a' && *s <= 'z')
+					*s = (char)(*s - 'a' + 'A');
+			if (!arguments_is_notify(r->notify))
+				option_usage(&program, "-N %s: expected never, or a list of success,failure,delay", optarg);
+			break;
 		case 'o':
 			if (strcmp(optarg, "i") == 0)
 				r->dot_ends = false;

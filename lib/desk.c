@@ -132,21 +132,6 @@ static void *take_late(struct desk *d, struct question *q, int64_t now)
 	return NULL;
 }
 
-static void *find_late(struct desk *d)
-{
-	const int64_t now = clock_ms();
-	void *owner = NULL;
-
-	if (now < d->soonest)
-		return NULL;
-	d->soonest = CLOCK_NEVER;
-	for (size_t i = 0; i < d->rules.children && owner == NULL; i++)
-		owner = take_late(d, d->workers[i].question, now);
-	for (struct question *q = d->first; q != NULL && owner == NULL; q = q->next)
-		owner = take_late(d, q, now);
-	return owner;
-}
-
 /* ---- children ------------------------------------------------------------------- */
 
 static bool send_frame(int fd, const char *bytes, size_t n)
@@ -485,7 +470,8 @@ int64_t desk_deadline(const struct desk *d)
 
 void *desk_next(struct desk *d, struct buf *answer, const char **fault)
 {
-	void *late;
+	void *late, *owner = NULL;
+	int64_t now;
 
 	for (size_t i = 0;;) {
 		if (d->done != NULL && d->done->count > 0) {
@@ -503,7 +489,18 @@ void *desk_next(struct desk *d, struct buf *answer, const char **fault)
 			break;
 		end(d, &d->workers[i]);
 	}
-	late = find_late(d);
+	/* the first question that waits too long, looked for only when one does */
+	now = clock_ms();
+	if (now < d->soonest)
+		late = NULL;
+	else {
+		d->soonest = CLOCK_NEVER;
+		for (size_t i = 0; i < d->rules.children && owner == NULL; i++)
+			owner = take_late(d, d->workers[i].question, now);
+		for (struct question *q = d->first; q != NULL && owner == NULL; q = q->next)
+			owner = take_late(d, q, now);
+		late = owner;
+	}
 	if (d->first == NULL && free_children(d) == d->rules.children)
 		d->soonest = CLOCK_NEVER;
 	*fault = late != NULL ? "took too long" : NULL;

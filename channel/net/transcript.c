@@ -89,43 +89,34 @@ static void add_line(struct transcript *t, struct buf *line)
 	buf_free(line);
 }
 
-static void add_text(struct transcript *t, char kind, const char *bytes, size_t n)
-{
-	struct buf line = { 0 };
-
-	add_time(&line);
-	buf_addc(&line, ' ');
-	add_tag(&line, t);
-	buf_addf(&line, "%c\t", kind);
-	text_add_clean(&line, bytes, n, LINE_MAX_KEPT);
-	add_line(t, &line);
-}
-
-static void add_object(struct transcript *t, char kind, const char *bytes, size_t n)
-{
-	struct buf line = { 0 }, clean = { 0 };
-
-	text_add_clean(&clean, bytes, n, LINE_MAX_KEPT);
-	buf_adds(&line, "{\"time\":\"");
-	add_time(&line);
-	buf_adds(&line, "\",\"tag\":\"");
-	add_tag(&line, t);
-	buf_addf(&line, "\",\"kind\":\"%c\",\"text\":", kind);
-	text_add_json(&line, buf_str(&clean), clean.len);
-	buf_addc(&line, '}');
-	buf_free(&clean);
-	add_line(t, &line);
-}
-
 void transcript_add(struct transcript *t, char kind, const char *bytes, size_t n)
 {
 	if (t->fd < 0)
 		return;
 	follow_name(t);
-	if (t->json)
-		add_object(t, kind, bytes, n);
-	else
-		add_text(t, kind, bytes, n);
+	if (t->json) {
+		struct buf line = { 0 }, clean = { 0 };
+
+		text_add_clean(&clean, bytes, n, LINE_MAX_KEPT);
+		buf_adds(&line, "{\"time\":\"");
+		add_time(&line);
+		buf_adds(&line, "\",\"tag\":\"");
+		add_tag(&line, t);
+		buf_addf(&line, "\",\"kind\":\"%c\",\"text\":", kind);
+		text_add_json(&line, buf_str(&clean), clean.len);
+		buf_addc(&line, '}');
+		buf_free(&clean);
+		add_line(t, &line);
+	} else {
+		struct buf line = { 0 };
+
+		add_time(&line);
+		buf_addc(&line, ' ');
+		add_tag(&line, t);
+		buf_addf(&line, "%c\t", kind);
+		text_add_clean(&line, bytes, n, LINE_MAX_KEPT);
+		add_line(t, &line);
+	}
 }
 
 void transcript_add_record(struct transcript *t, const struct buf *record)

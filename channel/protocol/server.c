@@ -456,17 +456,6 @@ static enum server_event hand_out(struct server *s, size_t came)
 	return s->text.len > 0 && !is_too_large(s, s->size) && !s->received.nul ? SERVER_TEXT : SERVER_MORE;
 }
 
-static enum server_event take_data(struct server *s, bool *used)
-{
-	size_t n = s->in.len < PIECE ? s->in.len : PIECE, taken;
-
-	buf_clear(&s->text);
-	taken = received_dotted(&s->received, s->in.data, n, &s->text, &s->whole);
-	buf_consume(&s->in, taken);
-	*used = taken > 0;
-	return hand_out(s, taken);
-}
-
 /* The chunk has come. */
 static void end_chunk(struct server *s)
 {
@@ -531,6 +520,8 @@ static enum server_event skip(struct server *s, bool *used)
 
 static enum server_event step(struct server *s, bool *used)
 {
+	size_t n, taken;
+
 	if (s->abandon) {
 		s->abandon = false;
 		return SERVER_ABANDON;
@@ -567,7 +558,13 @@ static enum server_event step(struct server *s, bool *used)
 	}
 	switch (s->mode) {
 	case SERVER_COMMANDS: return take_line(s, used);
-	case SERVER_DATA: return take_data(s, used);
+	case SERVER_DATA:
+		n = s->in.len < PIECE ? s->in.len : PIECE;
+		buf_clear(&s->text);
+		taken = received_dotted(&s->received, s->in.data, n, &s->text, &s->whole);
+		buf_consume(&s->in, taken);
+		*used = taken > 0;
+		return hand_out(s, taken);
 	case SERVER_CHUNK: return take_chunk(s, used);
 	case SERVER_SKIP: return skip(s, used);
 	}

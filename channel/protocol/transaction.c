@@ -9,7 +9,7 @@
 #include "lib/clock.h"
 #include "lib/text.h"
 
-/* Content up to this size may follow its envelope without waiting for the reply to RCPT (see sends_blind()). */
+/* Content up to this size may follow its envelope without waiting for the reply to RCPT (see send_step()). */
 #define BLIND_CONTENT_MAX 64000
 /*
  * How far BDAT transactions run ahead of the replies.  Everything in this

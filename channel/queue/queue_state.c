@@ -170,21 +170,6 @@ static bool is_moment(char *word, struct timespec *moment)
 	return true;
 }
 
-static bool parse_line(char *text, struct queue_state_line *line)
-{
-	uint64_t offset, answered;
-
-	line->name = next_word(&text);
-	if (!control_id(line->name, &line->id) || !is_moment(next_word(&text), &line->arrived) ||
-	    !parse_number(next_word(&text), INT64_MAX, &offset) || !is_next_try(next_word(&text), &line->next) ||
-	    !parse_number(next_word(&text), INT64_MAX, &answered))
-		return false;
-	line->offset = (off_t)offset;
-	line->answered = (int64_t)answered;
-	line->answer = text;
-	return true;
-}
-
 /* Process and time of the first line. */
 static bool parse_head(char *text, uint64_t *process, int64_t *written)
 {
@@ -222,9 +207,21 @@ static size_t parse_text(struct queue_state *o, uint64_t *process)
 			if (!parse_head(at, process, &o->written))
 				return number;
 		} else {
+			char *text;
+			uint64_t offset, answered;
+
 			o->lines = xgrow(o->lines, o->count, &capacity, sizeof *o->lines);
-			if (!parse_line(at, &o->lines[o->count]))
+			text = at;
+			o->lines[o->count].name = next_word(&text);
+			if (!control_id(o->lines[o->count].name, &o->lines[o->count].id) ||
+			    !is_moment(next_word(&text), &o->lines[o->count].arrived) ||
+			    !parse_number(next_word(&text), INT64_MAX, &offset) ||
+			    !is_next_try(next_word(&text), &o->lines[o->count].next) ||
+			    !parse_number(next_word(&text), INT64_MAX, &answered))
 				return number;
+			o->lines[o->count].offset = (off_t)offset;
+			o->lines[o->count].answered = (int64_t)answered;
+			o->lines[o->count].answer = text;
 			o->count++;
 		}
 		at = lf + 1;

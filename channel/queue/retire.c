@@ -434,7 +434,6 @@ size_t retire_expired(struct message *m, struct group *g, int64_t age, int64_t n
 		for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next) {
 			struct recipient *r = &m->recipients[i];
 			const struct control_recipient *line = waiting_line(c, r);
-
 			enum tag_result result = line != NULL ? tag_mark(c->fd, r->offset, TAG_FAILED) : TAG_TAKEN;
 
 			if (result == TAG_ERROR)

@@ -499,24 +499,6 @@ static bool may_start(struct scheduler *s, const struct destination *d)
 	return false;
 }
 
-static void start(struct scheduler *s, struct destination *d)
-{
-	struct buf why = { 0 };
-	struct agent *w = agent_launch(d->clause, d, s->now.ms, &why);
-
-	if (w == NULL) {
-		complain("channel %s, host %s: %s", d->channel, d->host, buf_str(&why));
-		s->trouble = true;
-		verdict_block(s, d, "", buf_str(&why));
-	} else {
-		w->next = s->agents;
-		s->agents = w;
-		s->agent_count++;
-		give(w, d);
-	}
-	buf_free(&why);
-}
-
 /* A free agent, or a new one, for each destination that has mail and may have one more. */
 static void staff(struct scheduler *s)
 {
@@ -536,7 +518,20 @@ static void staff(struct scheduler *s)
 			give(w, d);
 			feed(s, w);
 		} else if (may_start(s, d)) {
-			start(s, d);
+			struct buf why = { 0 };
+			struct agent *agent = agent_launch(d->clause, d, s->now.ms, &why);
+
+			if (agent == NULL) {
+				complain("channel %s, host %s: %s", d->channel, d->host, buf_str(&why));
+				s->trouble = true;
+				verdict_block(s, d, "", buf_str(&why));
+			} else {
+				agent->next = s->agents;
+				s->agents = agent;
+				s->agent_count++;
+				give(agent, d);
+			}
+			buf_free(&why);
 		}
 	}
 }
@@ -682,29 +677,13 @@ void scheduler_read(struct scheduler *s, struct agent *w, struct moment now)
 	verdict_write_results(s);
 }
 
-/* `missing`: messages that it gave no report on; `idle`: it was started, and did nothing. */
-static void tell_end(struct scheduler *s, const struct agent *w, int status, size_t missing, bool idle)
-{
-	struct buf end = { 0 };
-
-	if (status == 0 && missing == 0 && !idle)
-		return;
-	child_describe_end(&end, status);
-	if (status == 0)
-		buf_adds(&end, idle ? "ended before it did anything: is the command of its clause a transport agent?"
-		                    : "ended without a report on all that it had");
-	if (WIFEXITED(status) && WEXITSTATUS(status) == EX_USAGE)
-		buf_adds(&end, ": it does not take the options of its command; mend that in scheduler.conf");
-	complain("agent %ld (%s) %s", (long)w->pid, w->channel, buf_str(&end));
-	buf_free(&end);
-	s->trouble = true;
-}
-
 bool scheduler_buried(struct scheduler *s, pid_t pid, int status, struct moment now)
 {
 	struct agent **at = &s->agents, *w;
 	struct destination *d;
 	bool idle;
+	size_t missing;
+	struct buf end = { 0 };
 
 	s->now = now;
 	while (*at != NULL && (*at)->pid != pid)
@@ -729,7 +708,19 @@ bool scheduler_buried(struct scheduler *s, pid_t pid, int status, struct moment 
 		verdict_block(s, d, "", buf_str(&why));
 		buf_free(&why);
 	}
-	tell_end(s, w, status, verdict_ended(s, w), idle);
+	/* `missing`: messages that it gave no report on; `idle`: it was started, and did nothing */
+	missing = verdict_ended(s, w);
+	if (status != 0 || missing != 0 || idle) {
+		child_describe_end(&end, status);
+		if (status == 0)
+			buf_adds(&end, idle ? "ended before it did anything: is the command of its clause a transport agent?"
+			                    : "ended without a report on all that it had");
+		if (WIFEXITED(status) && WEXITSTATUS(status) == EX_USAGE)
+			buf_adds(&end, ": it does not take the options of its command; mend that in scheduler.conf");
+		complain("agent %ld (%s) %s", (long)w->pid, w->channel, buf_str(&end));
+		buf_free(&end);
+		s->trouble = true;
+	}
 	*at = w->next;
 	s->agent_count--;
 	agent_free(&w);

@@ -60,19 +60,6 @@ static void count_message(struct status_sums *sums, const struct message *m)
 	}
 }
 
-static void count(struct status_sums *sums, const struct queue *q)
-{
-	int64_t began = clock_ms();
-
-	if (sums->next > began)
-		return;
-	*sums = (struct status_sums){ 0 };
-	for (size_t i = 0; i < q->message_buckets; i++)
-		for (const struct message *m = q->messages[i]; m != NULL; m = m->same_bucket)
-			count_message(sums, m);
-	sums->next = clock_ms() + (clock_ms() - began) * PAUSE_PER_EFFORT;
-}
-
 static void add_sums(struct buf *out, const char *tag, const struct scheduler *s, const struct status_sums *sums, int64_t began)
 {
 	const struct stat oldest = { .st_ino = sums->oldest_inode, .st_mtim = sums->oldest };
@@ -184,7 +171,15 @@ static void add_destinations(struct buf *out, const char *tag, size_t rows, cons
 
 void status_add(struct buf *out, const char *tag, size_t rows, const struct scheduler *s, struct status_sums *sums, int64_t began)
 {
-	count(sums, &s->queue);
+	int64_t start = clock_ms();
+
+	if (sums->next <= start) {
+		*sums = (struct status_sums){ 0 };
+		for (size_t i = 0; i < s->queue.message_buckets; i++)
+			for (const struct message *m = s->queue.messages[i]; m != NULL; m = m->same_bucket)
+				count_message(sums, m);
+		sums->next = clock_ms() + (clock_ms() - start) * PAUSE_PER_EFFORT;
+	}
 	add_sums(out, tag, s, sums, began);
 	add_agents(out, tag, rows, s);
 	add_destinations(out, tag, rows, s);

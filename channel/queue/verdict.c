@@ -40,18 +40,6 @@ static void say(const struct scheduler *s, const struct message *m, const struct
 	buf_free(&line);
 }
 
-static void say_all(const struct scheduler *s, const struct group *g, enum recipient_state state, const char *outcome,
-                    const char *text)
-{
-	const struct message *m = g->message;
-
-	if (!s->verbose)
-		return;
-	for (uint32_t i = g->first; i != NO_RECIPIENT; i = m->recipients[i].next)
-		if (m->recipients[i].state == state && m->recipients[i].awaited)
-			say(s, m, &m->recipients[i], outcome, text);
-}
-
 /* ---- time ---- */
 
 /* The next pause of a sequence of retries; behind its end it goes on somewhere in it, as ZMailer does. */
@@ -283,7 +271,13 @@ static bool ask_file(struct scheduler *s, struct agent *w, struct group *g, int6
 	else if (found == FOUND_HELD)
 		pause = HELD_PAUSE;
 	if (found != FOUND_GONE && pause != 0) {
-		say_all(s, g, RECIPIENT_OPEN, "deferred", reason);
+		const struct message *message = g->message;
+
+		if (s->verbose) {
+			for (uint32_t i = g->first; i != NO_RECIPIENT; i = message->recipients[i].next)
+				if (message->recipients[i].state == RECIPIENT_OPEN && message->recipients[i].awaited)
+					say(s, message, &message->recipients[i], "deferred", reason);
+		}
 		if (g->open > 0 && g->text == NULL)
 			group_deferred(g, "", reason);
 	}

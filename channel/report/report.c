@@ -558,41 +558,6 @@ static bool is_plain_address(const struct composer *c, const char *s)
 	return s[0] != '\0';
 }
 
-static void write_header(struct composer *c, const char *subject, const char *from, bool eightbit)
-{
-	struct buf line = { 0 };
-	char *id;
-	size_t n;
-
-	buf_addf(&c->out, "From: Mail Delivery System <%s>\nTo: ", from);
-	if (is_plain_address(c, c->report->to))
-		text_add_address(&c->out, c->report->to);
-	else
-		buf_adds(&c->out, "undisclosed-recipients:;");
-	buf_addc(&c->out, '\n');
-	buf_addf(&line, "Subject: %s\n", subject);
-	downgrade_header(&c->out, line.data, line.len, "utf-8");
-	buf_adds(&c->out, "Date: ");
-	add_date(c, &c->out, c->report->now);
-	buf_addf(&c->out, "\nMessage-ID: <%.*s.%s.%016" PRIx64 "@%s>\n", (int)c->marker.len - 3, c->marker.data + 2,
-	         form_kind_name(c->report->kind), hash_report(c->report), c->host);
-	/* the original's id if it is one */
-	id = field_value(c, "Message-ID", ADDRESS_CAP);
-	n = id != NULL ? strlen(id) : 0;
-	while (n > 0 && id[n - 1] == ' ')
-		id[--n] = '\0';
-	if (n > 2 && n < ADDRESS_CAP - 3 && id[0] == '<' && id[n - 1] == '>' && strcspn(id, " ") == n &&
-	    !text_is_eightbit(id, n))
-		buf_addf(&c->out, "In-Reply-To: %s\nReferences: %s\n", id, id);
-	free(id);
-	buf_addf(&c->out,
-	         "Auto-Submitted: auto-replied\nMIME-Version: 1.0\n"
-	         "Content-Type: multipart/report; report-type=%sdelivery-status;\n\tboundary=\"%s%" PRIu64 "_=\"\n%s\n"
-	         "This is a report on the delivery of a message, in MIME format.\n",
-	         c->utf8 ? "global-" : "", c->marker.data, c->boundary, eightbit ? "Content-Transfer-Encoding: 8bit\n" : "");
-	buf_free(&line);
-}
-
 static bool write_original(struct composer *c)
 {
 	bool header8 = text_is_eightbit(buf_str(&c->header), c->header.len), ok = true;
@@ -668,6 +633,9 @@ static const char *host_of(const struct report_settings *s)
 static enum report_result write_all(struct composer *c, const char *subject, const char *from)
 {
 	bool words8, status8, header8;
+	struct buf line = { 0 };
+	char *id;
+	size_t n;
 
 	scan(c, buf_str(&c->words), c->words.len);
 	scan(c, buf_str(&c->status), c->status.len);
@@ -677,7 +645,35 @@ static enum report_result write_all(struct composer *c, const char *subject, con
 	words8 = text_is_eightbit(buf_str(&c->words), c->words.len);
 	status8 = text_is_eightbit(buf_str(&c->status), c->status.len);
 	header8 = text_is_eightbit(buf_str(&c->header), c->header.len);
-	write_header(c, subject, from, words8 || status8 || header8 || c->body_eightbit);
+	/* the header of the report */
+	buf_addf(&c->out, "From: Mail Delivery System <%s>\nTo: ", from);
+	if (is_plain_address(c, c->report->to))
+		text_add_address(&c->out, c->report->to);
+	else
+		buf_adds(&c->out, "undisclosed-recipients:;");
+	buf_addc(&c->out, '\n');
+	buf_addf(&line, "Subject: %s\n", subject);
+	downgrade_header(&c->out, line.data, line.len, "utf-8");
+	buf_adds(&c->out, "Date: ");
+	add_date(c, &c->out, c->report->now);
+	buf_addf(&c->out, "\nMessage-ID: <%.*s.%s.%016" PRIx64 "@%s>\n", (int)c->marker.len - 3, c->marker.data + 2,
+	         form_kind_name(c->report->kind), hash_report(c->report), c->host);
+	/* the original's id if it is one */
+	id = field_value(c, "Message-ID", ADDRESS_CAP);
+	n = id != NULL ? strlen(id) : 0;
+	while (n > 0 && id[n - 1] == ' ')
+		id[--n] = '\0';
+	if (n > 2 && n < ADDRESS_CAP - 3 && id[0] == '<' && id[n - 1] == '>' && strcspn(id, " ") == n &&
+	    !text_is_eightbit(id, n))
+		buf_addf(&c->out, "In-Reply-To: %s\nReferences: %s\n", id, id);
+	free(id);
+	buf_addf(&c->out,
+	         "Auto-Submitted: auto-replied\nMIME-Version: 1.0\n"
+	         "Content-Type: multipart/report; report-type=%sdelivery-status;\n\tboundary=\"%s%" PRIu64 "_=\"\n%s\n"
+	         "This is a report on the delivery of a message, in MIME format.\n",
+	         c->utf8 ? "global-" : "", c->marker.data, c->boundary,
+	         (words8 || status8 || header8 || c->body_eightbit) ? "Content-Transfer-Encoding: 8bit\n" : "");
+	buf_free(&line);
 	write_part(c, "text/plain; charset=utf-8", &c->words, words8);
 	write_part(c, c->utf8 ? "message/global-delivery-status" : "message/delivery-status", &c->status, status8);
 	if (!write_original(c))

@@ -43,31 +43,27 @@ static bool set_address(char **setting, const char *value, struct buf *why)
 	return true;
 }
 
-/* Bytes, or with k or M behind the number. */
-static bool set_size(uint64_t *setting, const char *value, struct buf *why)
-{
-	size_t n = strlen(value);
-	char last = n > 0 ? ascii_lower(value[n - 1]) : '\0';
-	uint64_t unit = last == 'k' ? 1024 : last == 'm' ? 1024 * 1024 : 1;
-	char *digits = xstrndup(value, unit > 1 ? n - 1 : n);
-	bool ok = parse_number(digits, (uint64_t)1 << 40, setting);
-
-	free(digits);
-	if (!ok)
-		buf_adds(why, "expected a number of bytes, with k or M behind it or nothing");
-	else
-		*setting *= unit;
-	return ok;
-}
-
 static bool set(struct report_settings *s, const char *name, const char *value, struct buf *why)
 {
 	if (strcmp(name, "postmaster") == 0)
 		return set_address(&s->postmaster, value, why);
 	if (strcmp(name, "report-from") == 0)
 		return set_address(&s->from, value, why);
-	if (strcmp(name, "report-max") == 0)
-		return set_size(&s->max, value, why);
+	if (strcmp(name, "report-max") == 0) {
+		size_t n = strlen(value);
+		char last = n > 0 ? ascii_lower(value[n - 1]) : '\0';
+		uint64_t unit = last == 'k' ? 1024 : last == 'm' ? 1024 * 1024 : 1;
+		char *digits = xstrndup(value, unit > 1 ? n - 1 : n);
+		bool ok = parse_number(digits, (uint64_t)1 << 40, &s->max);
+
+		/* bytes, or with k or M behind the number */
+		free(digits);
+		if (!ok)
+			buf_adds(why, "expected a number of bytes, with k or M behind it or nothing");
+		else
+			s->max *= unit;
+		return ok;
+	}
 	if (strcmp(name, "hostname") == 0 && value[0] != '\0') {
 		free(s->host);
 		s->host = xstrdup(value);

@@ -50,25 +50,6 @@ static void move_all(struct batch *from, struct batch *to)
 	from->count = 0;
 }
 
-/* Those that are done go to `done`, and the others stay. */
-static void sort_out(struct committer *c)
-{
-	struct batch *w = &c->working;
-	size_t left = 0;
-
-	for (size_t i = 0; i < w->count; i++) {
-		if (spool_is_done(w->drafts[i])) {
-			add(&c->done, w->drafts[i], w->owners[i]);
-		} else {
-			w->drafts[left] = w->drafts[i];
-			w->owners[left++] = w->owners[i];
-		}
-	}
-	if (left < w->count && eventfd_write(c->done_fd, 1) < 0)
-		complain("eventfd: %s", strerror(errno));
-	w->count = left;
-}
-
 /* Each wait for the disk is for who came meanwhile, and for who was made visible behind the one before. */
 static void *work(void *context)
 {
@@ -77,6 +58,8 @@ static void *work(void *context)
 	pthread_mutex_lock(&c->lock);
 	for (;;) {
 		int64_t begun;
+		struct batch *w;
+		size_t left = 0;
 
 		while (c->started.count == 0 && c->working.count == 0 && !c->end)
 			pthread_cond_wait(&c->wake, &c->lock);
@@ -91,7 +74,19 @@ static void *work(void *context)
 		spool_commit_step(c->working.drafts, c->working.count);
 		pthread_mutex_lock(&c->lock);
 		c->figures.ms += (uint64_t)(clock_ms() - begun);
-		sort_out(c);
+		/* those that are done go to `done`, and the others stay */
+		w = &c->working;
+		for (size_t i = 0; i < w->count; i++) {
+			if (spool_is_done(w->drafts[i])) {
+				add(&c->done, w->drafts[i], w->owners[i]);
+			} else {
+				w->drafts[left] = w->drafts[i];
+				w->owners[left++] = w->owners[i];
+			}
+		}
+		if (left < w->count && eventfd_write(c->done_fd, 1) < 0)
+			complain("eventfd: %s", strerror(errno));
+		w->count = left;
 	}
 	pthread_mutex_unlock(&c->lock);
 	return NULL;

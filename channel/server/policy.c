@@ -104,22 +104,6 @@ static bool set_networks(struct policy *p, const char *value, struct buf *why)
 	return true;
 }
 
-static bool set_relay(struct policy *p, const char *value, struct buf *why)
-{
-	static const char *const words[] = { [RELAY_NOBODY] = "none", [RELAY_LOCAL] = "local", [RELAY_ALL] = "all" };
-
-	for (size_t i = 0; i < 3; i++) {
-		if (strcmp(value, words[i]) == 0) {
-			p->relay = (enum relay)i;
-			return true;
-		}
-	}
-	buf_adds(why, "relay=");
-	text_add_clean_string(why, value, 100);
-	buf_adds(why, ": expected none, local or all");
-	return false;
-}
-
 bool policy_set(struct policy *p, const char *assignment, struct buf *why)
 {
 	size_t n = strcspn(assignment, "=");
@@ -127,8 +111,20 @@ bool policy_set(struct policy *p, const char *assignment, struct buf *why)
 
 	if (n == 8 && strncmp(assignment, "networks", n) == 0)
 		return set_networks(p, value, why);
-	if (n == 5 && strncmp(assignment, "relay", n) == 0)
-		return set_relay(p, value, why);
+	if (n == 5 && strncmp(assignment, "relay", n) == 0) {
+		static const char *const words[] = { [RELAY_NOBODY] = "none", [RELAY_LOCAL] = "local", [RELAY_ALL] = "all" };
+
+		for (size_t i = 0; i < 3; i++) {
+			if (strcmp(value, words[i]) == 0) {
+				p->relay = (enum relay)i;
+				return true;
+			}
+		}
+		buf_adds(why, "relay=");
+		text_add_clean_string(why, value, 100);
+		buf_adds(why, ": expected none, local or all");
+		return false;
+	}
 	if (n == 6 && strncmp(assignment, "verify", n) == 0 && *value == '/') {
 		p->verify = value;
 		return true;

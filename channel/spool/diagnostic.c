@@ -18,17 +18,6 @@ static void field_add(struct buf *out, const char *text)
 	text_add_clean_string(out, text, FIELD_CAP);
 }
 
-static void recipient_add(struct buf *out, const char *recipient)
-{
-	size_t before = out->len;
-
-	/* the scheduler leaves out of its report whom it finds empty; 0x03 makes it look into the control file */
-	if (strcmp(recipient, "\003") != 0)
-		field_add(out, recipient);
-	if (out->len == before)
-		buf_addc(out, '\003');
-}
-
 const char *diagnostic_answer(const char *transcript)
 {
 	const char *cr = strrchr(transcript, '\r');
@@ -38,7 +27,13 @@ const char *diagnostic_answer(const char *transcript)
 
 void notary_add(struct buf *out, const struct notary *notary)
 {
-	recipient_add(out, notary->recipient);
+	size_t start = out->len;
+
+	/* the scheduler leaves out of its report whom it finds empty; 0x03 makes it look into the control file */
+	if (strcmp(notary->recipient, "\003") != 0)
+		field_add(out, notary->recipient);
+	if (out->len == start)
+		buf_addc(out, '\003');
 	buf_addc(out, '\001');
 	field_add(out, notary->action);
 	buf_addc(out, '\001');

@@ -19,23 +19,12 @@
 /* What dbupdate keeps beside a map. */
 static const char *const signs_of_life[] = { ".journal", ".lock" };
 
-/* LMDB's own lock file stays; the lock in it tells which process has the map open; 0: none. */
-static pid_t lmdb_user(const char *target)
-{
-	char *path = xasprintf("%s-lock", target);
-	int fd = file_open_own(path, O_RDWR, 0);
-	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1 };
-	pid_t user = fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK ? lock.l_pid : 0;
-
-	if (fd >= 0)
-		close(fd);
-	free(path);
-	return user;
-}
-
 int compile_refuse_live(const char *target, struct buf *why)
 {
 	pid_t user;
+	char *beside;
+	int fd;
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1 };
 
 	for (size_t i = 0; i < sizeof signs_of_life / sizeof signs_of_life[0]; i++) {
 		char *path = xasprintf("%s%s", target, signs_of_life[i]);
@@ -53,7 +42,13 @@ int compile_refuse_live(const char *target, struct buf *why)
 		buf_adds(why, "\"");
 		return EX_CANTCREAT;
 	}
-	user = lmdb_user(target);
+	/* LMDB's own lock file stays; the lock in it tells which process has the map open */
+	beside = xasprintf("%s-lock", target);
+	fd = file_open_own(beside, O_RDWR, 0);
+	user = fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK ? lock.l_pid : 0;
+	if (fd >= 0)
+		close(fd);
+	free(beside);
 	if (user != 0) {
 		buf_addf(why, "%s: process %ld has this map open to change it or to see changes; stop it first, or use \"dbupdate replace\"",
 		         target, (long)user);

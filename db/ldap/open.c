@@ -232,25 +232,6 @@ void ldap_close(LDAP **ld)
 
 /* ---- steps ---------------------------------------------------------------- */
 
-static int start_tls(LDAP *ld, int64_t deadline)
-{
-	int id = 0, code = ldap_start_tls(ld, NULL, NULL, &id);
-
-	code = finish(ld, code, id, LDAP_RES_EXTENDED, deadline);
-	return code == LDAP_SUCCESS ? ldap_install_tls(ld) : code;
-}
-
-static int bind_simple(LDAP *ld, const struct ldap_access *a, int64_t deadline)
-{
-	struct berval password = { 0, NULL };
-	int id = 0, code;
-
-	if (a->password != NULL)
-		password = (struct berval){ strlen(a->password), a->password };
-	code = ldap_sasl_bind(ld, a->binddn, LDAP_SASL_SIMPLE, &password, NULL, NULL, &id);
-	return finish(ld, code, id, LDAP_RES_BIND, deadline);
-}
-
 #if HAVE_SASL
 static const char *sasl_answer(const struct ldap_access *a, const sasl_interact_t *question)
 {
@@ -308,9 +289,16 @@ static int bind_sasl(LDAP *ld, const struct ldap_access *a, int64_t deadline)
 
 static int run_bind(LDAP *ld, const struct ldap_access *a, int64_t deadline)
 {
+	struct berval password = { 0, NULL };
+	int id = 0, code;
+
 	switch (a->bind) {
 	case LDAP_BIND_NONE: return ldap_connect(ld);
-	case LDAP_BIND_SIMPLE: return bind_simple(ld, a, deadline);
+	case LDAP_BIND_SIMPLE:
+		if (a->password != NULL)
+			password = (struct berval){ strlen(a->password), a->password };
+		code = ldap_sasl_bind(ld, a->binddn, LDAP_SASL_SIMPLE, &password, NULL, NULL, &id);
+		return finish(ld, code, id, LDAP_RES_BIND, deadline);
 	case LDAP_BIND_SASL: return bind_sasl(ld, a, deadline);
 	}
 	return LDAP_LOCAL_ERROR;
@@ -346,8 +334,12 @@ static LDAP *open_server(const struct ldap_access *a, const char *uri, int64_t d
 	if (ld == NULL)
 		return NULL;
 	cutoff_begin(deadline);
-	if (a->start_tls)
-		code = start_tls(ld, deadline);
+	if (a->start_tls) {
+		int id = 0, answer = ldap_start_tls(ld, NULL, NULL, &id);
+
+		answer = finish(ld, answer, id, LDAP_RES_EXTENDED, deadline);
+		code = answer == LDAP_SUCCESS ? ldap_install_tls(ld) : answer;
+	}
 	if (code == LDAP_SUCCESS) {
 		step = a->bind == LDAP_BIND_NONE ? "connect" : a->binddn != NULL || a->bind == LDAP_BIND_SASL ? "bind" : "anonymous bind";
 		code = run_bind(ld, a, deadline);

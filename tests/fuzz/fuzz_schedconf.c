@@ -12,8 +12,8 @@
 
 #include "channel/queue/launch.h"
 #include "channel/queue/schedconf.h"
-#include "lib/alloc.h"
 #include "lib/text.h"
+#include "tests/fuzz/lines.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -57,19 +57,6 @@ static void check_launch(const struct clause *c, const char *channel, const char
 	}
 	launch_free(&launch);
 	buf_free(&why);
-}
-
-/* Takes a line off the input; allocated. */
-static char *take_line(const uint8_t **data, size_t *size)
-{
-	const uint8_t *lf = memchr(*data, '\n', *size);
-	size_t n = lf != NULL ? (size_t)(lf - *data) : *size;
-	char *line = xstrndup((const char *)*data, n);
-
-	n += lf != NULL;
-	*data += n;
-	*size -= n;
-	return line;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -12,6 +12,7 @@
 #include "lib/alloc.h"
 #include "lib/text.h"
 #include "lib/zenv.h"
+#include "tests/fuzz/lines.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -72,19 +73,6 @@ static void check_expand(const struct zenv *zenv, const char *text)
 		check_plain(&out);
 	buf_free(&out);
 	buf_free(&why);
-}
-
-/* Takes a line off the input, up to a NUL in it; allocated. */
-static char *take_line(const uint8_t **data, size_t *size)
-{
-	const uint8_t *lf = memchr(*data, '\n', *size);
-	size_t n = lf != NULL ? (size_t)(lf - *data) : *size;
-	char *line = xstrndup((const char *)*data, n);
-
-	n += lf != NULL;
-	*data += n;
-	*size -= n;
-	return line;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -9,6 +9,7 @@
 #include "channel/spool/diagnostic.h"
 #include "channel/spool/tag.h"
 #include "lib/alloc.h"
+#include "tests/unit/nameless.h"
 #include "tests/unit/spool_examples.h"
 
 static const struct notary refused = {
@@ -18,26 +19,6 @@ static const struct notary refused = {
 
 #define REFUSED "carol+x@example.net\001failed\0015.1.1\001smtp; 550 (No such user)\001" \
 	"X-IP-addr; [127.0.0.1] (127.0.0.1|2003|127.0.0.1|50138)\001smtp[21249]"
-
-static int file_of(const char *text)
-{
-	char name[] = "/tmp/zlmtp-diag.XXXXXX";
-	int fd = mkstemp(name);
-
-	assert_true(fd >= 0);
-	unlink(name);
-	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
-	return fd;
-}
-
-static void file_is(int fd, const char *expect)
-{
-	char have[4096];
-	ssize_t n = pread(fd, have, sizeof have, 0);
-
-	assert_int_equal(n, strlen(expect));
-	assert_memory_equal(have, expect, strlen(expect));
-}
 
 static void six_fields_always(void **state)
 {

@@ -7,28 +7,8 @@
 #include <unistd.h>
 
 #include "channel/spool/tag.h"
+#include "tests/unit/nameless.h"
 #include "tests/unit/spool_examples.h"
-
-/* A temporary file with this content, already without a name. */
-static int file_of(const char *text)
-{
-	char name[] = "/tmp/zlmtp-tag.XXXXXX";
-	int fd = mkstemp(name);
-
-	assert_true(fd >= 0);
-	unlink(name);
-	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
-	return fd;
-}
-
-static void file_is(int fd, const char *expect)
-{
-	char have[4096];
-	ssize_t n = pread(fd, have, sizeof have, 0);
-
-	assert_int_equal(n, strlen(expect));
-	assert_memory_equal(have, expect, strlen(expect));
-}
 
 /* A mark was written just now. */
 static const struct timespec now = { .tv_sec = INT32_MAX };
