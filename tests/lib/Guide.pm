@@ -30,7 +30,7 @@ sub blocks($path) {
 # The guide at whose end this one begins, if it says so.
 sub goes_on($path) {
 	open my $in, '<:raw', $path or die "$path: $!\n";
-	my ($other) = map { /^It goes on where \[([\w-]+)\.md\]/ } <$in>;
+	my ($other) = map { /^It (?:goes on|continues) where \[([\w-]+)\.md\]/ } <$in>;
 	return $other;
 }
 

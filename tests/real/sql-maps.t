@@ -68,7 +68,8 @@ sub answers($type) {
 	unknown(map_of($type, expansion_limit => 1), 'two@example.com', qr/expansion_limit/, 'nor more rows than expansion_limit');
 	unknown(map_of($type), 'large@example.com', qr/longer than 512 KiB/, 'nor a value of 1 MB');
 	unknown(map_of($type, query => "SELECT nix FROM u WHERE a = '%s'"), 'joe@example.com', qr/nix/, 'nor is an error of the database');
-	is $map->find('joe@example.com'), 'found box!joe', 'and the map goes on';
+	unknown(map_of($type, query => "WITH w AS (SELECT v FROM u WHERE a = '%s') DELETE FROM u WHERE v IN (SELECT v FROM w)"), 'nosuch', qr{gives no rows}, 'nor what is no SELECT')
+		if $type ne 'mysql';
 }
 
 # A column of numbers: no row answers to a key that merely begins like it.
