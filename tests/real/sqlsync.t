@@ -363,9 +363,11 @@ sub notifications($database) {
 	ok $sync->hears(qr/LISTEN: .*during recovery; remove "listen", or ask/), 'a standby, which tells nobody, is told';
 	$database->stop;
 	unlink $standby;
+	kill 'STOP', $sync->{pid};
 	$database->start;
 	$sync->sql("UPDATE u SET v = 'told at last' WHERE a = 'user7\@example.com'");
-	becomes_equal $sync, 'and it goes on when that is none any more';
+	kill 'CONT', $sync->{pid};
+	becomes_equal $sync, 'and it goes on when that is none any more', 20;
 	is $sync->stop, 0;
 }
 
