@@ -54,6 +54,7 @@ static void close_stage(struct stage *st)
 	queue_free(&st->scheduler.queue);
 	free(st->agent.channel);
 	buf_free(&st->agent.out);
+	free(st->agent.words);
 }
 
 static void feed(struct stage *st)
