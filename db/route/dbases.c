@@ -136,6 +136,7 @@ int dbases_read(struct dbases *dbases, const char *path, const struct zenv *zenv
 		const struct fault fault = { path, 0, 0, false, "is empty; a comment in it says that no map is meant" };
 
 		report(context, &fault);
+		buf_free(&text);
 		return EX_CONFIG;
 	}
 	status = dbases_parse(dbases, path, buf_str(&text), text.len, zenv, report, context);

@@ -9,6 +9,7 @@
 use v5.36;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use IO::Socket::UNIX ();
 use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -159,6 +160,8 @@ while (time < $end || deaths() <= $seconds && time < $end + 60) {
 
 # in peace everything comes to its end; what was in trouble again and again is put off for minutes, but not beyond the next start
 unlink "$dir/faults";
+# who was started a moment ago does not know of signals yet
+ok RunQueue::wait_for(sub { IO::Socket::UNIX->new(Peer => $q->office . '/.control.runqueue') }), 'runqueue answers';
 my ($ended) = $q->stop;
 is $ended, 0, 'runqueue ends when told to';
 start();
