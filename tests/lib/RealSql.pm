@@ -147,9 +147,10 @@ sub administer($self, $sql) {
 
 sub signal($self, $signal) { kill $signal, $self->{pid} }
 
+# As a crash is: PostgreSQL ends at once by SIGQUIT, and its processes with it, which SIGKILL would leave behind.
 sub stop($self) {
 	my $pid = delete $self->{pid} // return;
-	kill $self->{type} eq 'pgsql' ? 'INT' : 'KILL', $pid;
+	kill $self->{type} eq 'pgsql' ? 'QUIT' : 'KILL', $pid;
 	kill 'CONT', $pid;
 	waitpid $pid, 0;
 	delete $running{$pid};
