@@ -138,6 +138,9 @@ subtest 'e-syncRefreshRequired with a cookie: what came and the cookie, or neith
 	my $stays = ldapsync($always->uri . ' ' . $good->uri)->start;
 	is $stays->difference_after(20 * $slow, records(1, 2)), '', '-w goes on to the next server' or diag $stays->said;
 	is $stays->stop, 0;
+	my $alone = ldapsync($always->uri)->start;
+	ok $alone->hears(qr/e-syncRefreshRequired/), 'which -w says where there is no other';
+	is $alone->stop, 0;
 };
 
 subtest 'a persist search that ends after its refresh is written, and that is said' => sub {
