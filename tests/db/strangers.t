@@ -50,6 +50,37 @@ SKIP: {
 	}
 }
 
+# ---- root looks at an environment of another user ----
+
+SKIP: {
+	skip 'not root', 1 if $> != 0;
+	for my $which ('home/zlmtp.maps', 'map.db.journal', 'map.db.lock') {
+		for my $way (qw(symbolic hard)) {
+			my $dir = scratch("env-$way-$which" =~ tr{/}{-}r);
+			my $victim = spew(scratch("victim-$way-$which" =~ tr{/}{-}r), 'x' x 20000);
+			my @env = ('-w', 1, '-C', "$dir/env.conf", '-t', 'btree', "$dir/map");
+			mkdir $dir;
+			mkdir "$dir/home";
+			spew("$dir/env.conf", "envhome=$dir/home\nenvmode=600\nenvflags=CDB,CREATE\n");
+			spew("$dir/map", "key value\n");
+			run([$newdb, '-s', '-t', 'btree', "$dir/map"]);
+			is run([$dbupdate, @env, 'set', 'a', 'b'])->{status}, 0, "$way, $which: an environment in use" or next;
+			ok -e "$dir/$which", '... which has it';
+			unlink "$dir/$which";
+			$way eq 'hard' ? link($victim, "$dir/$which") : symlink($victim, "$dir/$which");
+			chmod 0600, $victim;
+			system 'chown', '-R', '-h', '65534', $dir if $way eq 'symbolic';
+			my $before = join ' ', (stat $victim)[2, 3, 4, 5, 7];
+			for my $command ([$dbupdate, @env, 'check'], [$dbupdate, @env, 'set', 'key', 'x'], [$dbupdate, @env, 'recover'], [$dblookup, @env[2 .. $#env], 'key']) {
+				my $got = run(['timeout', 30, @$command]);
+				ok slurp($victim) eq 'x' x 20000 && join(' ', (stat $victim)[2, 3, 4, 5, 7]) eq $before,
+					"... @$command[-2, -1] as root leaves the file behind the link alone" =~ s{\S*/}{}gr or diag $got->{err};
+				ok $got->{status} >= 0 && $got->{status} < 124, '... and ends by itself' or diag $got->{status};
+			}
+		}
+	}
+}
+
 # ---- root writes a protocol log ----
 
 SKIP: {
