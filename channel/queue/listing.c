@@ -103,7 +103,7 @@ static void tell_recipient(struct reader *reader, const struct control *c, const
 		e.answer = buf_str(&answer);
 	}
 	if (e.state == LISTED_HELD && e.answer == NULL)
-		e.answer = "put aside by zlmtp-queue hold";
+		e.answer = LISTED_HELD_WORDS;
 	l->recipients += !report;
 	l->active += active;
 	l->held += e.state == LISTED_HELD;

@@ -12,6 +12,9 @@
 #include "channel/queue/queue_state.h"
 #include "lib/buf.h"
 
+/* The reason of one on hold, where it has no other. */
+#define LISTED_HELD_WORDS "put aside by zlmtp-queue hold"
+
 enum listed_state {
 	LISTED_WAITING,
 	LISTED_ACTIVE,            /* a process that is alive has locked it */

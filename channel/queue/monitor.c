@@ -278,9 +278,10 @@ static void add_status(struct buf *out, const struct monitor *m, size_t rows, in
 	if (m->asked && clock_ms() - m->asked_at > 2 * PERIOD)
 		buf_addf(out, "; it has not answered for %" PRId64 " s", (clock_ms() - m->asked_at) / 1000);
 	buf_addc(out, '\n');
-	buf_addf(out, "%" PRIu64 " recipients in %" PRIu64 " messages, %" PRIu64 " in delivery", s->recipients, s->messages, s->fed);
+	buf_addf(out, "%" PRIu64 " recipient%s in %" PRIu64 " message%s, %" PRIu64 " in delivery", s->recipients, s->recipients == 1 ? "" : "s",
+	         s->messages, s->messages == 1 ? "" : "s", s->fed);
 	if (s->unserved > 0)
-		buf_addf(out, ", %" PRIu64 " without a command", s->unserved);
+		buf_addf(out, ", %" PRIu64 " that no clause delivers", s->unserved);
 	if (s->oldest > 0) {
 		buf_adds(out, "; the oldest message ");
 		mailq_add_span(out, now - s->oldest);
@@ -335,7 +336,10 @@ static void add_json_status(struct logline *line, const struct monitor *m)
 	logline_number(line, "in_delivery", s->fed);
 	logline_number(line, "unserved", s->unserved);
 	logline_known(line, "oldest", s->oldest);
-	logline_add(line, "oldest_id", s->oldest_id);
+	if (strcmp(s->oldest_id, "-") != 0)
+		logline_add(line, "oldest_id", s->oldest_id);
+	else
+		logline_known(line, "oldest_id", 0);
 	for (size_t i = 0; i < RATES; i++)
 		logline_number(line, rate_words[i], sum_of(s, (enum rate)i));
 	logline_key(line, "rates");

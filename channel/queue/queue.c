@@ -543,6 +543,7 @@ static void free_destination(struct destination *d)
 	free(d->channel);
 	free(d->host);
 	free(d->reason);
+	free(d->answer);
 	free(d);
 }
 

@@ -134,6 +134,9 @@ struct destination {
 	int64_t blocked_until;         /* the destination is in trouble; 0 = it is not */
 	char *reason;                  /* what keeps it waiting, clean text; NULL if it was reached last */
 	int64_t reason_since;          /* seconds since 1970 */
+	int64_t first_due;             /* clock_ms(): the first of its groups asleep, when status.c counted last; 0 = none */
+	char *answer;                  /* why a recipient was deferred, the newest one, from then; NULL without */
+	time_t answered;
 	bool complained;               /* it was logged that no clause delivers it */
 	uint64_t message_serial;       /* of the message added last that has a group here, and that group's index */
 	uint32_t message_group;

@@ -10,6 +10,7 @@
 #include "channel/queue/mailq.h"
 #include "channel/spool/control.h"
 #include "channel/spool/dsn.h"
+#include "channel/spool/telling.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
 #include "lib/json.h"
@@ -63,6 +64,28 @@ static void body_of(const struct shown *s, const char **body, size_t *n)
 	*n = s->file.len - at;
 }
 
+/* Lines that end with LF, as they are in the control file: what happened to a recipient at one time. */
+static void history_add(struct buf *out, const struct control_diagnostic *d)
+{
+	int64_t told = telling_delay_told(d);
+
+	if (told > 0) {
+		buf_adds(out, "the sender was told of the delay, at ");
+		mailq_add_span(out, told);
+		buf_addc(out, '\n');
+		return;
+	}
+	for (const char *text = d->text; *text != '\0';) {
+		size_t n = strcspn(text, "\r");
+
+		if (n > 0) {
+			buf_add(out, text, n);
+			buf_addc(out, '\n');
+		}
+		text += n + (text[n] != '\0');
+	}
+}
+
 /* ---- for people ---- */
 
 static void line_add(struct buf *out, const char *label, const char *text)
@@ -73,12 +96,13 @@ static void line_add(struct buf *out, const char *label, const char *text)
 }
 
 /* Lines of any text, each made printable. */
-static void lines_add(struct buf *out, const char *text, size_t n)
+static void lines_add(struct buf *out, const char *indent, const char *text, size_t n)
 {
 	while (n > 0) {
 		const char *lf = memchr(text, '\n', n);
 		size_t length = lf != NULL ? (size_t)(lf - text) : n;
 
+		buf_adds(out, indent);
 		text_add_clean(out, text, length, VALUE_MAX);
 		buf_addc(out, '\n');
 		text += length + (lf != NULL);
@@ -115,22 +139,16 @@ static void recipient_add(struct buf *out, const struct shown *s, const struct c
 		line_add(out, "  Answer:", e->answer);
 	for (size_t i = 0; i < s->control->diagnostic_count; i++) {
 		const struct control_diagnostic *d = &s->control->diagnostics[i];
+		struct buf lines = { 0 };
 
 		if (d->recipient != r->offset)
 			continue;
 		buf_adds(out, "    ");
 		text_add_date(out, d->time);
 		buf_addc(out, '\n');
-		for (const char *text = d->text; *text != '\0';) {
-			size_t n = strcspn(text, "\r");
-
-			if (n > 0) {
-				buf_adds(out, "        ");
-				text_add_clean(out, text, n, VALUE_MAX);
-				buf_addc(out, '\n');
-			}
-			text += n + (text[n] != '\0');
-		}
+		history_add(&lines, d);
+		lines_add(out, "        ", buf_str(&lines), lines.len);
+		buf_free(&lines);
 	}
 }
 
@@ -157,14 +175,14 @@ static void text_form(struct buf *out, const struct shown *s, bool body)
 		recipient_add(out, s, &c->recipients[i]);
 	buf_addc(out, '\n');
 	if (h != NULL)
-		lines_add(out, h->text, h->length);
+		lines_add(out, "", h->text, h->length);
 	if (body) {
 		const char *text;
 		size_t n;
 
 		body_of(s, &text, &n);
 		buf_addc(out, '\n');
-		lines_add(out, text, n);
+		lines_add(out, "", text, n);
 	}
 }
 
@@ -187,12 +205,15 @@ static void recipient_json(struct buf *out, const struct shown *s, const struct 
 	buf_adds(out, ",\"history\":[");
 	for (size_t i = 0; i < s->control->diagnostic_count; i++) {
 		const struct control_diagnostic *d = &s->control->diagnostics[i];
+		struct buf lines = { 0 };
 
 		if (d->recipient != r->offset)
 			continue;
+		history_add(&lines, d);
 		buf_addf(out, "%s{\"time\":%" PRId64, first ? "" : ",", d->time);
-		json_string(out, "text", d->text);
+		json_bytes(out, "text", buf_str(&lines), lines.len > 0 ? lines.len - 1 : 0);
 		buf_addc(out, '}');
+		buf_free(&lines);
 		first = false;
 	}
 	buf_addc(out, ']');

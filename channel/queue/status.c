@@ -50,9 +50,24 @@ static void count_message(struct status_sums *sums, const struct message *m)
 		return;
 	sums->messages++;
 	sums->recipients += m->open;
-	for (size_t i = 0; i < m->group_count; i++)
-		if (m->groups[i].state == GROUP_FED)
-			sums->fed += m->groups[i].open;
+	for (size_t i = 0; i < m->group_count; i++) {
+		const struct group *g = &m->groups[i];
+
+		if (g->state == GROUP_FED)
+			sums->fed += g->open;
+		if (g->state == GROUP_ASLEEP && (g->destination->first_due == 0 || g->due < g->destination->first_due))
+			g->destination->first_due = g->due;
+	}
+	for (uint32_t i = 0; i < m->count; i++) {
+		const struct recipient *r = &m->recipients[i];
+		struct destination *d = m->groups[r->group].destination;
+
+		if (r->state != RECIPIENT_OPEN || r->answer == NULL || (d->answer != NULL && r->answered <= d->answered))
+			continue;
+		free(d->answer);
+		d->answer = xstrdup(r->answer);
+		d->answered = r->answered;
+	}
 	if (sums->oldest.tv_sec == 0 || m->arrived.tv_sec < sums->oldest.tv_sec ||
 	    (m->arrived.tv_sec == sums->oldest.tv_sec && m->arrived.tv_nsec < sums->oldest.tv_nsec)) {
 		sums->oldest = m->arrived;
@@ -134,7 +149,9 @@ static int64_t next_try(const struct scheduler *s, const struct destination *d)
 		return NEXT_HELD;
 	if (d->blocked_until > s->now.ms)
 		return s->now.wall + (d->blocked_until - s->now.ms) / 1000;
-	return d->ready.count > 0 || d->agents > 0 ? NEXT_NOW : NEXT_UNKNOWN;
+	if (d->ready.count > 0 || d->agents > 0)
+		return NEXT_NOW;
+	return d->first_due != 0 && !s->once && !s->stopping ? s->now.wall + (d->first_due - s->now.ms) / 1000 : NEXT_UNKNOWN;
 }
 
 static void add_destinations(struct buf *out, const char *tag, size_t rows, const struct scheduler *s)
@@ -158,6 +175,9 @@ static void add_destinations(struct buf *out, const char *tag, size_t rows, cons
 		const struct destination *d = list[i];
 		const char *reason = scheduler_reason(s, d);
 
+		/* nothing is wrong with the destination itself: what it said of its recipients */
+		if (reason == NULL)
+			reason = d->answer;
 		buf_addf(out, "%s\tdestination\t", tag);
 		text_add_clean_string(out, d->channel, NAME_BYTES_MAX);
 		buf_addc(out, '\t');
@@ -175,6 +195,11 @@ void status_add(struct buf *out, const char *tag, size_t rows, const struct sche
 
 	if (sums->next <= start) {
 		*sums = (struct status_sums){ 0 };
+		for (struct destination *d = s->queue.all_destinations; d != NULL; d = d->next) {
+			d->first_due = 0;
+			free(d->answer);
+			d->answer = NULL;
+		}
 		for (size_t i = 0; i < s->queue.message_buckets; i++)
 			for (const struct message *m = s->queue.messages[i]; m != NULL; m = m->same_bucket)
 				count_message(sums, m);

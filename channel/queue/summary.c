@@ -95,7 +95,7 @@ void summary_count(struct summary *s, const struct listed *e)
 	while (age > ages[column].seconds)
 		column++;
 	d->by_age[column]++;
-	/* that a message is on hold says nothing about its destination */
+	/* see reason_of() */
 	if (e->answer == NULL || e->state == LISTED_HELD || (d->reason != NULL && e->answered <= d->answered))
 		return;
 	free(d->reason);
@@ -171,6 +171,12 @@ static struct destination_sum **sorted(const struct summary *s)
 	return list;
 }
 
+/* NULL without.  That one message is on hold says nothing about its destination; where all are, nothing else keeps them. */
+static const char *reason_of(const struct destination_sum *d)
+{
+	return d->reason != NULL ? d->reason : d->held > 0 && d->held == d->total ? LISTED_HELD_WORDS : NULL;
+}
+
 static void add_row(struct buf *out, const struct destination_sum *d, int64_t now, int width)
 {
 	struct buf name = { 0 }, next = { 0 };
@@ -186,7 +192,7 @@ static void add_row(struct buf *out, const struct destination_sum *d, int64_t no
 	if (d->host != NULL) {
 		mailq_add_next(&next, d->held == d->total ? NEXT_HELD : d->next, now);
 		buf_addf(out, "%7s  ", buf_str(&next));
-		text_add_clean_string(out, d->reason != NULL ? d->reason : "-", REASON_MAX);
+		text_add_clean_string(out, reason_of(d) != NULL ? reason_of(d) : "-", REASON_MAX);
 	}
 	buf_addc(out, '\n');
 	buf_free(&name);
@@ -238,8 +244,8 @@ void summary_json(struct buf *out, const struct summary *s)
 		logline_number(&line, "held", d->held);
 		logline_number(&line, "active", d->active);
 		logline_known(&line, "next_try", d->next);
-		if (d->reason != NULL)
-			logline_add(&line, "reason", d->reason);
+		if (reason_of(d) != NULL)
+			logline_add(&line, "reason", reason_of(d));
 		logline_end(&line);
 		buf_add(out, line.text.data, line.text.len);
 		buf_addc(out, '\n');

@@ -421,6 +421,29 @@ subtest 'summary' => sub {
 		[qw(TOTAL 5 1 3 0 0 0 1)], [qw(lmtp/store 4 1 3 0 0 0 0 - -)], [qw(lmtp/- 1 0 0 0 0 0 1 - -)]], 'by age';
 	my ($first) = map { JSON::PP->new->decode($_) } split /\n/, (zq($q, '-j', 'summary'))[1];
 	is_deeply [@$first{qw(channel host total 5m 15m)}], ['lmtp', 'store', 4, 1, 3], 'JSON';
+	is +(zq($q, 'hold', 'to=x'))[0], 0, 'one is put on hold';
+	like +(zq($q, 'summary'))[1], qr{^lmtp/- +1 .* held  put aside by zlmtp-queue hold$}m, 'that is why it waits';
+	is_deeply [map { $_->{host} . ': ' . ($_->{reason} // '') } map { JSON::PP->new->decode($_) } split /\n/, (zq($q, '-j', 'summary'))[1]],
+		['store: ', '-: put aside by zlmtp-queue hold'], 'JSON';
+	is +(zq($q, 'hold', 'to=u1'))[0], 0, 'one of several is put on hold';
+	like +(zq($q, 'summary'))[1], qr{^lmtp/store +4 .*  -$}m, 'that says nothing of the others';
+};
+
+subtest 'the history of a recipient: lines, and delays that were told' => sub {
+	my $q = RunQueue->new;
+	my $name = $q->message(['bob'], age => 20_000);
+	my $c = $q->control($name);
+	my $place = "$c->{recipients}[0]{offset}:$c->{recipients}[0]{header_offset}:-1::";
+	Spool->put($q->office . "/transport/$name", $c->{bytes} .
+		"d ${place}1800000000\tbob\x01failed\x014.2.2\x01smtp; 452 (full)\x01\x01lmtp\t\r<<- RCPT TO:<bob>\r->> 452 4.2.2 full\n" .
+		"d+${place}1800000060\tbob\x01delayed\x014.2.2\x01smtp; 452 (full)\x01\x01lmtp\t14400\n");
+	my (undef, $out) = zq($q, 'show', $name);
+	my $tried = qr/    \S.*\n {8}<<- RCPT TO:<bob>\n {8}->> 452 4\.2\.2 full\n/;
+	my $told = qr/    \S.*\n {8}the sender was told of the delay, at 4h00m\n/;
+	like $out, qr/^  Answer: +->> 452 4\.2\.2 full\n$tried$told\n/m, 'text';
+	my ($r) = @{JSON::PP->new->decode((zq($q, '-j', 'show', $name))[1])->{recipients}};
+	is_deeply $r->{history}, [{ time => 1800000000, text => "<<- RCPT TO:<bob>\n->> 452 4.2.2 full" },
+		{ time => 1800000060, text => 'the sender was told of the delay, at 4h00m' }], 'JSON';
 };
 
 # A file that the listing calls damaged, whatever is wrong with it, gets a true answer of each verb.

@@ -198,6 +198,36 @@ subtest 'JSON' => sub {
 	cmp_ok $third->{time}, '>', $first->{time}, 'each second';
 };
 
+# Trouble of recipients, not of their destination, which has no reason and no next try of its own.
+subtest 'a server that defers each recipient' => sub {
+	my $q = RunQueue->new(conf => "lmtp/*\n\tinterval=1h retries=1 command=\"AGENT\"\n", script => "user . deferred \r->> 451 4.3.0 later\n");
+	$q->message(['a@@store'], age => 10);
+	$q->message([{ user => 'b', channel => 'elsewhere' }]);
+	$q->start('-w');
+	RunQueue::wait_for(sub { grep { ($_->{answer} // '') =~ /451/ } rows($q) }) or die "no answer\n";
+	my $running = start(command($q, '-j'));
+	my %seen;
+	# the first of them may be from before the agent was idle
+	for (1 .. 10) {
+		%seen = map { $_->{channel} => $_ } @{JSON::PP->new->utf8->decode(scalar readline $running->{out})->{destinations}};
+		last if $seen{lmtp}{next_try};
+	}
+	take($running, 0);
+	like $seen{lmtp}{reason}, qr/451 4\.3\.0 later$/, 'its reason is the answer';
+	cmp_ok abs(($seen{lmtp}{next_try} // 0) - time - 3600), '<', 120, 'its next try that of the recipient';
+	my $text = join '', lines(20, command($q));
+	like $text, qr{^lmtp/store +1 +0 +0 +(?:1h00m|\d+m)  .*451 4\.3\.0 later$}m, 'text';
+	like $text, qr/^2 recipients in 2 messages, 0 in delivery, 1 that no clause delivers; the oldest /m, 'sums';
+};
+
+subtest 'one message, and none' => sub {
+	my $q = store_down(1);
+	like join('', lines(12, command($q))), qr/^1 recipient in 1 message, /m, 'one';
+	my $empty = running();
+	my ($j) = map { JSON::PP->new->utf8->decode($_) } (lines(2, command($empty, '-j')))[1];
+	is_deeply [@$j{qw(runqueue messages oldest oldest_id)}], [$empty->{pid}, 0, undef, undef], 'none: no oldest one';
+};
+
 subtest 'without a runqueue, and when it comes and goes' => sub {
 	my $q = RunQueue->new;
 	$q->message(["u$_"]) for 1 .. 2;
