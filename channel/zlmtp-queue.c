@@ -74,7 +74,7 @@ static const struct program program = {
 	         "fail       give up now and tell the sender\n"
 	         "remove     remove messages without a report\n"
 	         "reroute    ask the maps again\n\n"
-	         "A filter is an id (spool id, its beginning, or job name), from=GLOB, to=GLOB, channel=GLOB, host=GLOB,\n"
+	         "A filter is an id (spool id or file name, or a beginning), from=GLOB, to=GLOB, channel=GLOB, host=GLOB,\n"
 	         "older=TIME (15m, 4h, 2d), state=WORD (waiting, due, active, held, report, damaged, unreadable) or all.\n"
 	         "Several must all hold.  A filter that matches nothing exits 1.",
 	.help = 'h',

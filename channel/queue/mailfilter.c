@@ -60,9 +60,10 @@ bool mailfilter_add(struct mailfilter *f, const char *word, struct buf *why)
 {
 	struct mailfilter_condition c = { .kind = FILTER_ALL, .value = word };
 	const char *equals = strchr(word, '='), *slash = strrchr(word, '/');
+	bool has_form = (word[0] == 'S' && isdigit((unsigned char)word[1])) || isdigit((unsigned char)(slash != NULL ? slash[1] : word[0]));
 
-	/* letters of a spool id may be '=' and '-' */
-	if ((word[0] == 'S' && isdigit((unsigned char)word[1])) || isdigit((unsigned char)(slash != NULL ? slash[1] : word[0]))) {
+	/* letters of a spool id may be '=' and '-'; a word that can be no id is one that is not in the queue */
+	if (has_form || (word[0] != '\0' && equals == NULL && strcmp(word, "all") != 0)) {
 		c.kind = FILTER_ID;
 		f->id = word;
 	} else if (strcmp(word, "all") != 0) {
@@ -96,6 +97,15 @@ static bool is_name(const char *word, const char *job)
 	return strcmp(word, job) == 0 || strcmp(word, slash != NULL ? slash + 1 : job) == 0;
 }
 
+/* As is_name(), or the beginning of the name itself: a directory alone names nothing. */
+static bool begins_name(const char *word, const char *job)
+{
+	const char *slash = strrchr(job, '/'), *base = slash != NULL ? slash + 1 : job;
+	size_t length = strlen(word);
+
+	return strncmp(word, base, length) == 0 || (length > (size_t)(base - job) && strncmp(word, job, length) == 0);
+}
+
 bool mailfilter_is_exact(const struct mailfilter *f, const struct listed *e)
 {
 	return f->id != NULL && (is_name(f->id, e->name) || (e->spool != NULL && strcmp(f->id, e->spool) == 0));
@@ -106,7 +116,7 @@ static bool holds(const struct mailfilter_condition *c, const struct listed *e, 
 	switch (c->kind) {
 	case FILTER_ALL: return true;
 	case FILTER_ID:
-		return is_name(c->value, e->name) || (e->spool != NULL && strncmp(c->value, e->spool, strlen(c->value)) == 0);
+		return begins_name(c->value, e->name) || (e->spool != NULL && strncmp(c->value, e->spool, strlen(c->value)) == 0);
 	case FILTER_FROM:
 		return e->sender != NULL && (glob(c->value, e->sender) || (e->sender[0] == '\0' && strcmp(c->value, "<>") == 0));
 	case FILTER_TO: return e->user != NULL && glob(c->value, e->user);
@@ -141,7 +151,7 @@ bool mailfilter_may_match(const struct mailfilter *f, const struct listed *e)
 		size_t digits = value[0] == 'S' ? strspn(value + 1, "0123456789") : 0;
 
 		/* the number in a spool id is the name of the message */
-		if (f->conditions[i].kind == FILTER_ID && !is_name(value, e->name) &&
+		if (f->conditions[i].kind == FILTER_ID && !begins_name(value, e->name) &&
 		    !(digits > 0 && strncmp(value + 1, base, digits) == 0 && (value[1 + digits] == '\0' || !isdigit((unsigned char)base[digits]))))
 			return false;
 	}

@@ -74,11 +74,15 @@ void selection_read(struct selection *s)
 
 bool selection_is_clear(const struct selection *s, struct buf *why)
 {
-	if (s->filter->id == NULL || s->exact || s->count <= 1)
+	const char *id = s->filter->id;
+	bool is_spool;
+
+	if (id == NULL || s->exact || s->count <= 1)
 		return true;
-	text_add_clean_string(why, s->filter->id, 200);
-	buf_addf(why, ": the ids of %zu messages begin so, %s and %s among them; give more of it", s->count,
-	         s->messages[0].spool, s->messages[1].spool);
+	is_spool = strncmp(id, s->messages[0].spool, strlen(id)) == 0;
+	text_add_clean_string(why, id, 200);
+	buf_addf(why, ": the %s of %zu messages begin so, %s and %s among them; give more of it", is_spool ? "ids" : "names", s->count,
+	         is_spool ? s->messages[0].spool : s->messages[0].job, is_spool ? s->messages[1].spool : s->messages[1].job);
 	return false;
 }
 

@@ -36,7 +36,7 @@ struct selection {
 /* Reads the queue of the working directory.  `s` has its first three fields set. */
 void selection_read(struct selection *s);
 
-/* False with a line in `why` if an id that was given is the beginning of several ids. */
+/* False with a line in `why` if an id that was given is the beginning of several ids or names. */
 bool selection_is_clear(const struct selection *s, struct buf *why);
 
 void selection_free(struct selection *s);

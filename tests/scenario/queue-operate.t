@@ -37,7 +37,7 @@ subtest 'behind "--" there are words alone, and the program ends' => sub {
 	my $listed = sub (@words) { my ($status, $out, $err) = zq($q, @words); return [$status, $out =~ s/\d/0/gr, $err] };
 	is_deeply $listed->('list', '--', 'all'), $listed->('list', 'all'), 'a filter';
 	is_deeply $listed->('--', 'list', 'all'), $listed->('list', 'all'), 'a verb';
-	is +(zq($q, 'list', '--', '-j'))[0], 64, 'no option';
+	is_deeply [zq($q, 'list', '--', '-j')], [1, '', ''], 'no option';
 };
 
 SKIP: {
@@ -91,6 +91,42 @@ subtest 'filters' => sub {
 		is $status, 64, "usage: @$bad";
 		is $err =~ tr/\n//, 1, 'one line';
 	}
+};
+
+subtest 'a word without "=" is an id, and one that is not in the queue is not found' => sub {
+	my $q = RunQueue->new;
+	my $name = $q->message(['a'], age => 10);
+	for my $word ('nosuch', 'Snosuch', 'S99', '99999', 'nosuch@example.org', 'a/b') {
+		is_deeply [zq($q, 'show', $word)], [1, '', "zlmtp-queue: $word: no such message in the queue\n"], "show $word";
+		is_deeply [zq($q, $_, $word)], [1, '', "zlmtp-queue: $_: nothing in the queue matches\n"], "$_ $word" for qw(hold remove retry);
+		is_deeply [zq($q, 'list', $word)], [1, '', ''], "list $word";
+	}
+	for my $word ('', 'nosuch=x', '=x', 'too=*') {
+		my ($status, undef, $err) = zq($q, 'hold', $word);
+		is $status, 64, "hold '$word': usage";
+		like $err, qr/expected an id/, 'said so';
+	}
+	is $q->tags($name), ' ', 'the mail waits';
+};
+
+subtest 'the beginning of a file name is an id, too' => sub {
+	my $q = RunQueue->new;
+	my %of = map { $_ => $q->message(['a'], name => $_) } '4711002', '4712', 'Y/K/52001', 'Y/K/5300', '53001';
+	for my $case (['47110', '4711002'], ['4711002', '4711002'], ['4712', '4712'], ['52', 'Y/K/52001'], ['Y/K/520', 'Y/K/52001'],
+		['5300', 'Y/K/5300'], ['53001', '53001'], ['Y/K/5300', 'Y/K/5300']) {
+		my ($word, $file) = @$case;
+		like +(zq($q, 'show', $word))[1], qr/\b\Q$file\E\b/, "show $word";
+		my ($status, $out) = zq($q, '-j', 'hold', $word);
+		is_deeply [$status, $out =~ /"file":"([^"]*)"/], [0, $file], "hold $word";
+		is +(zq($q, 'release', $file))[0], 0, 'released';
+	}
+	for my $word ('471', 'Y/K/5', '5') {
+		my ($status, undef, $err) = zq($q, 'hold', $word);
+		is $status, 65, "$word: of several";
+		like $err, qr/^zlmtp-queue: \Q$word\E: the names of \d messages begin so, \S+ and \S+ among them; give more of it$/, 'one line';
+	}
+	is +(zq($q, 'hold', $_))[0], 1, "$_: of none" for 'Y/K', 'Y/K/', 'Y', '711', '47110021';
+	is_deeply [grep { !-e $q->office . "/transport/$_" } keys %of], [], 'all wait';
 };
 
 subtest 'hold and release move the control file' => sub {
