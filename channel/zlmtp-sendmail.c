@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "channel/protocol/arguments.h"
+#include "channel/queue/control_client.h"
 #include "channel/spool/dsn.h"
 #include "channel/submit/dialogue.h"
 #include "channel/submit/handover.h"
@@ -41,7 +42,7 @@ static const struct option_help help[] = {
 	{ 'i', NULL, "a line that is a dot does not end the message" },
 	{ 'N', "NOTIFY", "never, or a list of success,failure,delay (RFC 3461)" },
 	{ 'o', "OPTION", "i: as -i; all others are accepted" },
-	{ 'q', NULL, "try once what is in the queue" },
+	{ 'q', NULL, "try now what is in the queue" },
 	{ 'r', "SENDER", "as -f" },
 	{ 'R', "RET", "what a report returns: full or hdrs (RFC 3461)" },
 	{ 't', NULL, "add the addresses of To, Cc and Bcc to the recipients" },
@@ -381,6 +382,54 @@ static _Noreturn void be_runqueue(const char *how)
 	die(EX_UNAVAILABLE, "%s: %s", path, strerror(errno));
 }
 
+/* In the transport directory, as it is where the socket is; names that were given hold in ours. */
+static bool is_runqueue_there(void)
+{
+	char *transport = zenv_below("POSTOFFICE", "transport");
+	int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC), fd = -1;
+
+	if (transport != NULL && here >= 0 && chdir(transport) == 0) {
+		fd = control_connect();
+		if (fchdir(here) < 0)
+			die(EX_OSERR, "cannot go back to the directory of the call: %s", strerror(errno));
+	}
+	if (fd >= 0)
+		close(fd);
+	if (here >= 0)
+		close(here);
+	free(transport);
+	return fd >= 0;
+}
+
+/* That nothing waits is all right here, so zlmtp-queue is not to complain of it. */
+static int retry_all(bool verbose)
+{
+	char *arguments[] = { process_beside("zlmtp-queue"), "retry", "all", NULL };
+	struct child_rules rules = { .in = CHILD_NULL, .out = verbose ? CHILD_SAME : CHILD_NULL };
+	struct buf said = { 0 };
+	int ends[2], status;
+	pid_t pid;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		die(EX_OSERR, "cannot start zlmtp-queue: %s", strerror(errno));
+	rules.err = ends[1];
+	pid = child_run(&rules, arguments);
+	if (pid < 0)
+		die(EX_UNAVAILABLE, "%s: %s", arguments[0], strerror(errno));
+	close(ends[1]);
+	if (!file_read(ends[0], &said))
+		die(EX_IOERR, "zlmtp-queue: %s", strerror(errno));
+	close(ends[0]);
+	child_end(pid, CHILD_LEAVE, CLOCK_NEVER, &status);
+	if (!WIFEXITED(status))
+		die(EX_TEMPFAIL, "zlmtp-queue was killed by signal %d", WTERMSIG(status));
+	if (WEXITSTATUS(status) != 1)
+		(void)!file_write(STDERR_FILENO, said.data, said.len);
+	buf_free(&said);
+	free(arguments[0]);
+	return WEXITSTATUS(status) == 1 ? EX_OK : WEXITSTATUS(status);
+}
+
 int main(int argc, char **argv)
 {
 	const char *name = argc > 0 && strrchr(argv[0], '/') != NULL ? strrchr(argv[0], '/') + 1 : argv[0];
@@ -398,7 +447,12 @@ int main(int argc, char **argv)
 	case 'm': status = take_message(&r); break;
 	case 's': status = dialogue_run(intake_path(), process_host(), STDIN_FILENO, STDOUT_FILENO); break;
 	case 'p': be_runqueue("-l");
-	case 'q': be_runqueue("-1");
+	case 'q':
+		/* the one that runs tries it; without one it is tried here */
+		if (!is_runqueue_there())
+			be_runqueue("-1");
+		status = retry_all(r.verbose);
+		break;
 	}
 	address_list_free(&r.to);
 	buf_free(&r.text);

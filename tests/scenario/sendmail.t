@@ -8,6 +8,8 @@ use IPC::Open2;
 use Test::More;
 use Time::HiRes qw(sleep time);
 use Intake;
+use RunQueue;
+use ZlmtpQueue;
 
 my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
 my $sendmail = "$build/channel/zlmtp-sendmail";
@@ -221,6 +223,31 @@ subtest '-bp' => sub {
 	($status, $said) = run_it('', '-bi');
 	is $status, 64, 'newaliases has no meaning here';
 	like $said, qr/^zlmtp-sendmail: -bi: expected -bm, -bs or -bp; newdb builds the maps/, '... and it is said what has';
+};
+
+subtest '-q' => sub {
+	my $flush = sub ($q, @more) {
+		local $ENV{ZCONFIG} = $q->dir . '/zenv';
+		return run_it('', '-q', @more);
+	};
+	my $q = RunQueue->new(conf => "lmtp/*\n\tinterval=1h retries=1 command=\"AGENT\"\n", script => "user . deferred \r->> 450 not now\n");
+	my $waits = sub { scalar grep { defined $_->{answer} && ($_->{next_try} // 0) > time } rows($q) };
+	$q->start('-w');
+	RunQueue::wait_for(sub { -S $q->office . '/.control.runqueue' }) or die "no socket\n";
+	is_deeply [$flush->($q)], [0, ''], 'nothing waits: exit 0, nothing is said';
+	my $name = $q->arrive(['a']);
+	ok RunQueue::wait_for($waits), 'a message is deferred for an hour';
+	is_deeply [$flush->($q)], [0, ''], 'exit 0, nothing is said';
+	ok RunQueue::wait_for(sub { 2 == (() = $q->jobs) && $waits->() }), 'runqueue has tried it';
+	my ($status, $said) = $flush->($q, '-v');
+	is $status, 0, '-v: exit 0';
+	like $said, qr/\A\S+: due now, from ann\@example\.org, 1 recipient\n\z/, '... and it is named';
+	ok RunQueue::wait_for(sub { 3 == (() = $q->jobs) && $waits->() }), 'tried again';
+	$q->stop;
+	$q->script("user . ok\n");
+	($status, $said) = $flush->($q);
+	is $status, 0, 'no runqueue: exit 0' or diag $said;
+	is_deeply [$q->names], [], '... and it was tried';
 };
 
 subtest 'without an intake' => sub {
