@@ -639,6 +639,7 @@ static int change(const struct settings *set, enum operation_verb verb)
 		[OPERATION_HOLD] = may_be_held, [OPERATION_RELEASE] = is_held, [OPERATION_RETRY] = may_be_tried,
 		[OPERATION_FAIL] = may_fail, [OPERATION_REROUTE] = is_open,
 	};
+	static const char *const participles[OPERATION_VERBS] = { "held", "released", "tried", "failed", "removed", "rerouted" };
 	struct buf why = { 0 };
 	pid_t zmailer;
 	int status;
@@ -659,7 +660,7 @@ static int change(const struct settings *set, enum operation_verb verb)
 	if (s.count == 0 && s.unclear != NULL)
 		cannot_tell(set->verb, s.unclear);
 	if (s.count == 0)
-		die(1, "%s: nothing in the queue matches", set->verb);
+		die(1, s.unfit ? "%s: nothing that matches can be %s" : "%s: nothing in the queue matches", set->verb, participles[verb]);
 	if (verb == OPERATION_REMOVE) {
 		char answer[16];
 

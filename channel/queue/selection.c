@@ -41,8 +41,12 @@ static bool choose(void *context, const struct listed *e)
 	if (s->unclear == NULL && mailfilter_may_match(s->filter, e))
 		s->unclear = xstrdup(e->why);
 	/* what cannot even be looked at is no message */
-	if (e->inode == 0 || !mailfilter_matches(s->filter, e, s->now) || (s->fits != NULL && !s->fits(e)))
+	if (e->inode == 0 || !mailfilter_matches(s->filter, e, s->now))
 		return true;
+	if (s->fits != NULL && !s->fits(e)) {
+		s->unfit = true;
+		return true;
+	}
 	m = message_of(s, e);
 	if (e->channel == NULL)
 		return true;

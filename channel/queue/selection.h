@@ -30,6 +30,7 @@ struct selection {
 	size_t count, capacity;
 	size_t recipients;
 	char *unclear;                /* why one that may be meant cannot be read, NULL if all can be */
+	bool unfit;                   /* some entry matches that does not fit */
 	bool exact;                   /* some message is exactly the one that was named */
 };
 

@@ -142,11 +142,15 @@ subtest 'hold and release move the control file' => sub {
 	my ($row) = rows($q, 'state=held');
 	is_deeply [@$row{qw(file state spool)}, !!$row->{on_hold}], [$name, 'held', $id{$name}, !!1], 'listed';
 	is_deeply [map { +(zq($q, 'hold', $_))[0] } $name, 'all'], [1, 1], 'a second time there is nothing to hold';
+	is_deeply [zq($q, @$_[0, 1])], [1, '', "zlmtp-queue: $$_[0]: nothing that matches can be $$_[2]\n"], "$$_[0] $$_[1]: what matches is there"
+		for ['hold', 'to=a', 'held'], ['hold', 'all', 'held'], ['retry', 'all', 'tried'];
+	is_deeply [zq($q, 'hold', 'to=b')], [1, '', "zlmtp-queue: hold: nothing in the queue matches\n"], 'what does not match is not';
 	$q->run('-1', '-P', $q->office);
 	is_deeply [$q->jobs], [], 'not tried';
 	is +(zq($q, 'release', 'all'))[0], 0, 'released';
 	is text($q, "transport/$name"), $before, 'back as it was';
 	is +(zq($q, 'release', $name))[0], 1, 'a second time there is nothing to release';
+	is_deeply [zq($q, 'release', 'all')], [1, '', "zlmtp-queue: release: nothing that matches can be released\n"], 'and that is said';
 	$q->run('-1', '-P', $q->office);
 	is_deeply [$q->jobs], [$name], 'delivered';
 };
