@@ -60,7 +60,8 @@ bool mailfilter_add(struct mailfilter *f, const char *word, struct buf *why)
 {
 	struct mailfilter_condition c = { .kind = FILTER_ALL, .value = word };
 	const char *equals = strchr(word, '='), *slash = strrchr(word, '/');
-	bool has_form = (word[0] == 'S' && isdigit((unsigned char)word[1])) || isdigit((unsigned char)(slash != NULL ? slash[1] : word[0]));
+	bool has_form = (word[0] == 'S' && isdigit((unsigned char)word[1])) ||
+	                isdigit((unsigned char)(slash != NULL ? slash[1] : word[0]));
 
 	/* letters of a spool id may be '=' and '-'; a word that can be no id is one that is not in the queue */
 	if (has_form || (word[0] != '\0' && equals == NULL && strcmp(word, "all") != 0)) {

@@ -125,8 +125,13 @@ subtest 'the beginning of a file name is an id, too' => sub {
 		is $status, 65, "$word: of several";
 		like $err, qr/^zlmtp-queue: \Q$word\E: the names of \d messages begin so, \S+ and \S+ among them; give more of it$/, 'one line';
 	}
+	# the name of one that has left may be the beginning of another's
+	is_deeply [zq($q, $_, '47110')], [1, '', "zlmtp-queue: $_: no message in the queue has the name 47110; give the whole of 4711002 if that is meant\n"],
+		"$_ asks for the whole name" for qw(remove fail);
 	is +(zq($q, 'hold', $_))[0], 1, "$_: of none" for 'Y/K', 'Y/K/', 'Y', '711', '47110021';
-	is_deeply [grep { !-e $q->office . "/transport/$_" } keys %of], [], 'all wait';
+	is_deeply [grep { !-e $q->office . "/transport/$_" || $q->tags($_) ne ' ' } keys %of], [], 'all wait';
+	is +(zq($q, 'remove', '4711002'))[0], 0, 'the whole name will do';
+	ok !-e $q->office . '/transport/4711002', 'removed';
 };
 
 subtest 'hold and release move the control file' => sub {
