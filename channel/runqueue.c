@@ -175,16 +175,11 @@ static void lock_postoffice(const char *postoffice)
 
 static void enter_transport(const char *postoffice)
 {
-	char *path = xasprintf("%s/transport", postoffice);
+	struct buf why = { 0 };
+	int status = spool_enter_transport(postoffice, &why);
 
-	if (!file_enter_directory(path)) {
-		int code = errno;
-		struct buf remedy = { 0 };
-
-		spool_add_remedy(&remedy, postoffice, code);
-		die(code == EACCES ? EX_NOPERM : EX_NOINPUT, "%s: %s%s", path, strerror(code), buf_str(&remedy));
-	}
-	free(path);
+	if (status != EX_OK)
+		die(status, "%s", buf_str(&why));
 }
 
 /* We are in transport/ when it is used, and so is zlmtp-report. */

@@ -711,7 +711,8 @@ int main(int argc, char **argv)
 {
 	static struct settings set = { .patience = 60 };
 	static char *whole;
-	char *path, *here;
+	struct buf why = { 0 };
+	char *here;
 	int status;
 
 	set.now = time(NULL);
@@ -722,21 +723,18 @@ int main(int argc, char **argv)
 	check_words(&set);
 	logline_open_syslog(program.name);
 	/* the names that were given hold from there too */
-	path = xasprintf("%s/transport", set.postoffice);
 	here = set.dbases != NULL && set.dbases[0] != '/' ? getcwd(NULL, 0) : NULL;
 	if (here != NULL)
 		set.dbases = xasprintf("%s/%s", here, set.dbases);
 	free(here);
 	whole = realpath(set.postoffice, NULL);
-	if (whole == NULL || !file_enter_directory(path)) {
-		int code = errno;
-		struct buf remedy = { 0 };
-
-		spool_add_remedy(&remedy, set.postoffice, code);
-		die(code == EACCES ? EX_NOPERM : EX_NOINPUT, "%s: %s%s", path, strerror(code), buf_str(&remedy));
-	}
+	status = spool_enter_transport(set.postoffice, &why);
+	if (status != EX_OK)
+		die(status, "%s", buf_str(&why));
+	/* what can be entered has a name, while there is memory for it */
+	if (whole == NULL)
+		die(EX_OSERR, "%s: %s", set.postoffice, strerror(ENOMEM));
 	set.postoffice = whole;
-	free(path);
 	status = run(&set);
 	mailfilter_free(&set.filter);
 	free(set.router);

@@ -75,6 +75,19 @@ void spool_add_remedy(struct buf *why, const char *postoffice, int code)
 	}
 }
 
+int spool_enter_transport(const char *postoffice, struct buf *why)
+{
+	char *path = xasprintf("%s/transport", postoffice);
+	int code = file_enter_directory(path) ? 0 : errno;
+
+	if (code != 0) {
+		buf_addf(why, "%s: %s", path, strerror(code));
+		spool_add_remedy(why, postoffice, code);
+	}
+	free(path);
+	return code == 0 ? EX_OK : code == EACCES ? EX_NOPERM : EX_NOINPUT;
+}
+
 /* The same for files that cannot be made, with what to do. */
 static int cannot_make(const struct spool *spool, struct buf *why, const char *what, const char *path)
 {

@@ -119,6 +119,9 @@ bool spool_make(const char *postoffice, struct buf *why);
 /* What to do where a file of a post office cannot be made or opened: none there, or another user's, is the usual cause. */
 void spool_add_remedy(struct buf *why, const char *postoffice, int code);
 
+/* Goes into transport/, where job names lead from.  EX_OK, or EX_NOINPUT or EX_NOPERM with `why` and what to do. */
+int spool_enter_transport(const char *postoffice, struct buf *why);
+
 /* Adds the quad "CHANNEL HOST USER PRIVILEGE"; fields are quoted where the scan of spool.md section 5 needs it. */
 void spool_quad_add(struct buf *out, const char *channel, const char *host, const char *user, long privilege);
 

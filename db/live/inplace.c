@@ -282,6 +282,21 @@ static int open_file(const struct live *live, struct buf *why)
 	return live_fail(live, errno == ENOENT ? EX_NOINPUT : EX_NOPERM, why, "%s", file_error(errno));
 }
 
+/* What has a seal is not changed: a copy without one takes its place first. */
+static int unseal(const struct live *live, int fd, struct buf *why)
+{
+	struct publish file = { 0 };
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || !publish_begin(&file, live->path, 0600))
+		return live_fail(live, EX_CANTCREAT, why, "cannot write beside it: %s", strerror(errno));
+	if (copy_without_seal(live, fd, &st, &file) == 0)
+		return EX_OK;
+	live_fail(live, EX_IOERR, why, "cannot copy: %s", strerror(errno));
+	publish_abort(&file);
+	return EX_IOERR;
+}
+
 /* A change would make a damaged page the truth: what was changed in place before, which no seal proves, is read through. */
 static int prove(const struct live *live, struct buf *why)
 {
@@ -310,24 +325,13 @@ static int open_all(const struct live *live, struct buf *why)
 {
 	struct inplace *l = live->state;
 	struct buf trouble = { 0 };
-	int status = open_file(live, why), code;
-	struct publish file = { 0 };
-	struct stat st;
+	int status = open_file(live, why);
 
 	if (status != EX_OK)
 		return status;
 	switch (lmdb_check_seal(l->fd, &trouble)) {
 	case STAMP_GOOD:
-		if (fstat(l->fd, &st) < 0 || !publish_begin(&file, live->path, 0600))
-			status = live_fail(live, EX_CANTCREAT, why, "cannot write beside it: %s", strerror(errno));
-		else {
-			code = copy_without_seal(live, l->fd, &st, &file);
-			if (code != 0) {
-				live_fail(live, EX_IOERR, why, "cannot copy: %s", strerror(errno));
-				publish_abort(&file);
-			}
-			status = code == 0 ? EX_OK : EX_IOERR;
-		}
+		status = unseal(live, l->fd, why);
 		close(l->fd);
 		l->fd = -1;
 		if (status == EX_OK)
