@@ -1329,25 +1329,42 @@ static void a_reused_connection_that_says_421_to_mail_is_one_more_try(void **sta
 	bench_close(&b);
 }
 
+/* A delivery, and behind it a used-up connection that refuses the next MAIL, up to the third message. */
+static const struct step used_up_behind_a_delivery[] = {
+	{ NULL, "MAIL FROM:<s@x>\r\nRCPT TO:<a@x>\r\nBDAT 3 LAST\r\nx\r\n"
+	        "MAIL FROM:<s@x>\r\nRCPT TO:<d@x>\r\nBDAT 3 LAST\r\nx\r\n"
+	        "MAIL FROM:<s@x>\r\nRCPT TO:<g@x>\r\nRCPT TO:<h@x>\r\n", "" },
+	{ "250 2.1.0 ok", "", "" },
+	{ "250 2.1.5 ok", "", "" },
+	{ "250 2.0.0 yes", "", "a delivered 250 2.0.0;done 0;" },
+	{ "450 4.3.2 no more", "", "" },
+	{ "503 5.5.1 no MAIL", "", "" },
+	{ "503 5.5.1 no RCPT", "", "" },
+};
+
+/* Plays that; returns the third transaction, which begins with these numbers.  bench_close() is due. */
+static struct transaction *third_behind_used_up(struct bench *b, bool retried, unsigned offered)
+{
+	struct transaction *t;
+
+	bench_open(b, CAP_PIPELINING | CAP_CHUNKING);
+	prove(b, "2.1.0", "2.1.5", "2.0.0");
+	bench_begin(b, bench_transaction(b, 0, 1));
+	bench_begin(b, bench_transaction(b, 1, 1));
+	t = bench_transaction(b, 2, 2);
+	t->retried = retried;
+	t->offered = offered;
+	bench_begin(b, t);
+	PLAY(b, used_up_behind_a_delivery);
+	return t;
+}
+
 /*
  * Behind a MAIL that a used-up connection refused, an envelope is answered and its content not sent any more.  That is one
  * of the offers that such a connection may turn down; without one left, the one more try; without that, it is deferred.
  */
 static void an_envelope_that_was_answered_behind_a_used_up_connection_has_no_try_for_nothing(void **state)
 {
-	static const struct step steps[] = {
-		{ NULL, "MAIL FROM:<s@x>\r\nRCPT TO:<a@x>\r\nBDAT 3 LAST\r\nx\r\n"
-		        "MAIL FROM:<s@x>\r\nRCPT TO:<d@x>\r\nBDAT 3 LAST\r\nx\r\n"
-		        "MAIL FROM:<s@x>\r\nRCPT TO:<g@x>\r\nRCPT TO:<h@x>\r\n", "" },
-		{ "250 2.1.0 ok", "", "" },
-		{ "250 2.1.5 ok", "", "" },
-		{ "250 2.0.0 yes", "", "a delivered 250 2.0.0;done 0;" },
-		{ "450 4.3.2 no more", "", "" },
-		{ "503 5.5.1 no MAIL", "", "" },
-		{ "503 5.5.1 no RCPT", "", "" },
-		{ "250 2.1.0 ok", "", "done 1;" },
-		{ "250 2.1.5 ok", "", "" },
-	};
 	static const struct {
 		bool retried;
 		unsigned offered;
@@ -1362,20 +1379,15 @@ static void an_envelope_that_was_answered_behind_a_used_up_connection_has_no_try
 
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		const struct step last = { "250 2.1.5 ok", "", rows[i].tells };
+		const struct step steps[] = {
+			{ "250 2.1.0 ok", "", "done 1;" },
+			{ "250 2.1.5 ok", "", "" },
+			{ "250 2.1.5 ok", "", rows[i].tells },
+		};
 		struct bench b;
-		struct transaction *t;
+		const struct transaction *t = third_behind_used_up(&b, rows[i].retried, rows[i].offered);
 
-		bench_open(&b, CAP_PIPELINING | CAP_CHUNKING);
-		prove(&b, "2.1.0", "2.1.5", "2.0.0");
-		bench_begin(&b, bench_transaction(&b, 0, 1));
-		bench_begin(&b, bench_transaction(&b, 1, 1));
-		t = bench_transaction(&b, 2, 2);
-		t->retried = rows[i].retried;
-		t->offered = rows[i].offered;
-		bench_begin(&b, t);
 		PLAY(&b, steps);
-		bench_step(&b, &last);
 		assert_int_equal(t->used_up, rows[i].used_up);
 		bench_close(&b);
 	}
@@ -1385,31 +1397,14 @@ static void an_envelope_that_was_answered_behind_a_used_up_connection_has_no_try
 static void a_mail_that_was_refused_behind_a_used_up_connection_is_deferred_at_last(void **state)
 {
 	static const struct step steps[] = {
-		{ NULL, "MAIL FROM:<s@x>\r\nRCPT TO:<a@x>\r\nBDAT 3 LAST\r\nx\r\n"
-		        "MAIL FROM:<s@x>\r\nRCPT TO:<d@x>\r\nBDAT 3 LAST\r\nx\r\n"
-		        "MAIL FROM:<s@x>\r\nRCPT TO:<g@x>\r\nRCPT TO:<h@x>\r\n", "" },
-		{ "250 2.1.0 ok", "", "" },
-		{ "250 2.1.5 ok", "", "" },
-		{ "250 2.0.0 yes", "", "a delivered 250 2.0.0;done 0;" },
-		{ "450 4.3.2 no more", "", "" },
-		{ "503 5.5.1 no MAIL", "", "" },
-		{ "503 5.5.1 no RCPT", "", "" },
 		{ "450 4.3.2 no more", "", "" },
 		{ "503 5.5.1 no MAIL", "", "" },
 		{ "503 5.5.1 no MAIL", "", "done 1;g deferred 450 4.3.2;h deferred 450 4.3.2;done 2;close;" },
 	};
 	struct bench b;
-	struct transaction *t;
 
 	(void)state;
-	bench_open(&b, CAP_PIPELINING | CAP_CHUNKING);
-	prove(&b, "2.1.0", "2.1.5", "2.0.0");
-	bench_begin(&b, bench_transaction(&b, 0, 1));
-	bench_begin(&b, bench_transaction(&b, 1, 1));
-	t = bench_transaction(&b, 2, 2);
-	t->retried = true;
-	t->offered = MAIL_OFFERS;
-	bench_begin(&b, t);
+	third_behind_used_up(&b, true, MAIL_OFFERS);
 	PLAY(&b, steps);
 	bench_close(&b);
 }
