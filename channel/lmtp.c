@@ -218,6 +218,27 @@ static void fail_untried(struct loop *loop, struct job *job, const struct peer *
 	job_fail(&loop->jobs, job, result, &how);
 }
 
+/* The peer of a job; NULL if the job ended here, because no server can be reached for it. */
+static struct peer *peer_of(struct loop *loop, struct job *job)
+{
+	const char *text = loop->settings->target ? loop->settings->target : job_host(job);
+	struct buf why = { 0 };
+	struct peer *peer = peers_find(&loop->peers, text, loop->settings->port, &why);
+
+	if (peer == NULL) {
+		struct result r = { .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = "4.3.5",
+		                    .words = buf_str(&why), .destination = true };
+
+		fail_untried(loop, job, NULL, &r);
+	} else if (peer->failed && job_number(job) <= peer->failed_behind) {
+		/* it came before its peer failed: no attempt of its own */
+		fail_untried(loop, job, peer, &peer->failure);
+		peer = NULL;
+	}
+	buf_free(&why);
+	return peer;
+}
+
 /*
  * How much a session would like the job's next transaction: ready and idle before a new connection before one with
  * work under way; a new connection before all where an old one will not do.  0 = not at all.
@@ -312,24 +333,8 @@ static void begin_transactions(struct loop *loop)
 		session_fill(&loop->sessions[i], stop_signal != 0);
 	while (stop_signal == 0 && passed_over < LOOK_AHEAD && anybody_wants(loop) &&
 	       (job = jobs_next_to_send(&loop->jobs, job)) != NULL) {
-		struct peer *peer;
-		const char *text;
-		struct buf why = { 0 };
+		struct peer *peer = peer_of(loop, job);
 
-		/* without a peer the job ended here, as no server can be reached for it */
-		text = loop->settings->target ? loop->settings->target : job_host(job);
-		peer = peers_find(&loop->peers, text, loop->settings->port, &why);
-		if (peer == NULL) {
-			struct result r = { .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = "4.3.5",
-			                    .words = buf_str(&why), .destination = true };
-
-			fail_untried(loop, job, NULL, &r);
-		} else if (peer->failed && job_number(job) <= peer->failed_behind) {
-			/* it came before its peer failed: no attempt of its own */
-			fail_untried(loop, job, peer, &peer->failure);
-			peer = NULL;
-		}
-		buf_free(&why);
 		if (peer != NULL && !begin_somewhere(loop, peer, job)) {
 			passed_over++;
 			continue;
@@ -357,6 +362,27 @@ static int64_t next_deadline(const struct loop *loop)
 		deadline = d < deadline ? d : deadline;
 	}
 	return deadline;
+}
+
+static void wait_for_events(struct loop *loop, const sigset_t *unblocked)
+{
+	struct pollfd fds[2 + CONNECTIONS_MAX * CONNECT_ATTEMPTS];
+	size_t at[CONNECTIONS_MAX + 1], n = 2;
+	bool unsaid = loop->jobs.outcomes.answers.len > 0;
+
+	fds[0] = (struct pollfd){ .fd = loop->input_ended || unsaid ? -1 : STDIN_FILENO, .events = POLLIN };
+	fds[1] = (struct pollfd){ .fd = unsaid ? STDOUT_FILENO : -1, .events = POLLOUT };
+	for (unsigned i = 0; i < loop->count; i++) {
+		at[i] = n;
+		n += session_poll(&loop->sessions[i], fds + n);
+	}
+	at[loop->count] = n;
+	if (wait_for(fds, n, next_deadline(loop), unblocked) < 0)
+		return;
+	for (unsigned i = 0; i < loop->count; i++)
+		session_polled(&loop->sessions[i], fds + at[i], at[i + 1] - at[i]);
+	if (fds[0].revents != 0)
+		read_orders(loop);
 }
 
 static const char told_to_stop[] = "the transport agent was told to stop";
@@ -420,27 +446,38 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 		/* a write that broke may have given jobs back: then there is something to do at once */
 		more = all_idle(loop) && jobs_next_to_send(&loop->jobs, NULL) != NULL;
 		flush_answers(loop, 0);
-		if (!more) {
-			struct pollfd fds[2 + CONNECTIONS_MAX * CONNECT_ATTEMPTS];
-			size_t at[CONNECTIONS_MAX + 1], n = 2;
-			bool unsaid = loop->jobs.outcomes.answers.len > 0;
-
-			fds[0] = (struct pollfd){ .fd = loop->input_ended || unsaid ? -1 : STDIN_FILENO, .events = POLLIN };
-			fds[1] = (struct pollfd){ .fd = unsaid ? STDOUT_FILENO : -1, .events = POLLOUT };
-			for (unsigned i = 0; i < loop->count; i++) {
-				at[i] = n;
-				n += session_poll(&loop->sessions[i], fds + n);
-			}
-			at[loop->count] = n;
-			if (wait_for(fds, n, next_deadline(loop), unblocked) >= 0) {
-				for (unsigned i = 0; i < loop->count; i++)
-					session_polled(&loop->sessions[i], fds + at[i], at[i + 1] - at[i]);
-				if (fds[0].revents != 0)
-					read_orders(loop);
-			}
-		}
+		if (!more)
+			wait_for_events(loop, unblocked);
 	}
 	flush_answers(loop, clock_ms() + LAST_ANSWERS);
+}
+
+static void catch_signals(sigset_t *unblocked)
+{
+	int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP };
+	size_t n = 0;
+
+	/* what our starter has us ignore stays ignored */
+	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+		struct sigaction now;
+
+		if (sigaction(signals[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+			signals[n++] = signals[i];
+	}
+	wait_catch(signals, n, on_signal, unblocked);
+}
+
+/*
+ * -B is the work of lmtp-probe, which stands beside us: it carries libraries for maps, which delivery does not need.
+ */
+static _Noreturn void become_probe(char **argv)
+{
+	const char *path = process_beside("lmtp-probe");
+
+	if (path != NULL)
+		execv(path, argv);
+	die(EX_TEMPFAIL, "-B needs the program lmtp-probe beside lmtp: %s: %s", path != NULL ? path : "/proc/self/exe",
+	    strerror(errno));
 }
 
 int main(int argc, char **argv)
@@ -450,20 +487,11 @@ int main(int argc, char **argv)
 	const struct session_owner owner = { &loop, on_settled, on_done, on_prepare, on_content, on_unreachable };
 	struct buf why = { 0 };
 	sigset_t unblocked;
-	int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP };
-	size_t n = 0;
 
 	process_begin("lmtp");
 	settings_from(&settings, argc, argv);
-	if (settings.probe.wanted) {
-		const char *path = process_beside("lmtp-probe");
-
-		/* -B is the work of lmtp-probe beside us, with libraries for maps, which delivery does not need */
-		if (path != NULL)
-			execv(path, argv);
-		die(EX_TEMPFAIL, "-B needs the program lmtp-probe beside lmtp: %s: %s", path != NULL ? path : "/proc/self/exe",
-		    strerror(errno));
-	}
+	if (settings.probe.wanted)
+		become_probe(argv);
 	log_as_comments();
 	/* with damaged settings nothing is delivered: what they should protect would go unprotected */
 	if (!security_start(&settings.security, &why))
@@ -474,14 +502,7 @@ int main(int argc, char **argv)
 	/* ZMailer's scheduler leaves us 32 descriptors; jobs under way on several sessions need more */
 	if (!process_raise_descriptors(DESCRIPTORS_WANTED))
 		complain("cannot raise the limit of descriptors: %s", strerror(errno));
-	/* what our starter has us ignore stays ignored */
-	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
-		struct sigaction now;
-
-		if (sigaction(signals[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
-			signals[n++] = signals[i];
-	}
-	wait_catch(signals, n, on_signal, &unblocked);
+	catch_signals(&unblocked);
 	if (settings.titles)
 		title_init(argc, argv);
 

@@ -89,6 +89,17 @@ static void add_trouble(struct buf *line, const char *address, const struct rout
 	}
 }
 
+static void tell_trouble(const char *address, const struct route_result *result)
+{
+	struct buf line = { 0 };
+
+	text_add_clean_string(&line, address, SHOWN_MAX);
+	buf_adds(&line, result->answer == MAP_NOT_FOUND ? ": not found: " : ": could not tell: ");
+	add_trouble(&line, address, result);
+	complain("%s", buf_str(&line));
+	buf_free(&line);
+}
+
 static void add_recipient(struct routing *r, const struct route_result *result, const char *address)
 {
 	struct routed *new;
@@ -117,7 +128,6 @@ static enum map_answer route_one(struct routing *r, struct router *router, const
 	const struct route_result *results;
 	size_t count;
 	enum map_answer answer = route_recipient(router, address, (uid_t)r->privilege, &results, &count);
-	struct buf line = { 0 };
 
 	for (size_t i = 0; i < count; i++) {
 		switch (results[i].answer) {
@@ -126,11 +136,7 @@ static enum map_answer route_one(struct routing *r, struct router *router, const
 			break;
 		case MAP_NOT_FOUND:
 		case MAP_COULD_NOT_TELL:
-			text_add_clean_string(&line, address, SHOWN_MAX);
-			buf_adds(&line, results[i].answer == MAP_NOT_FOUND ? ": not found: " : ": could not tell: ");
-			add_trouble(&line, address, &results[i]);
-			complain("%s", buf_str(&line));
-			buf_free(&line);
+			tell_trouble(address, &results[i]);
 			break;
 		}
 	}

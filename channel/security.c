@@ -58,6 +58,16 @@ static bool contradicts(const struct security *sec, struct buf *why)
 	return true;
 }
 
+/* How far a certificate is checked if the file does not say it.  Who wrote a file wants more than chance. */
+static enum tls_verify default_verify(const struct security *sec)
+{
+	if (sec->wish == TLS_WISH_VERIFY || sec->conf.peer_name != NULL)
+		return TLS_VERIFY_NAME;
+	if (sec->conf.fingerprint_count > 0)
+		return TLS_VERIFY_NONE;
+	return sec->tls_path != NULL ? TLS_VERIFY_NAME : TLS_VERIFY_NONE;
+}
+
 static enum starttls decide_starttls(const struct security *sec)
 {
 	const struct tlsconf *conf = &sec->conf;
@@ -89,15 +99,8 @@ bool security_start(struct security *sec, struct buf *why)
 	if (contradicts(sec, why))
 		return false;
 	sec->starttls = decide_starttls(sec);
-	if (sec->conf.verify == TLS_VERIFY_UNSAID) {
-		/* How far a certificate is checked if the file does not say it.  Who wrote a file wants more than chance. */
-		if (sec->wish == TLS_WISH_VERIFY || sec->conf.peer_name != NULL)
-			sec->conf.verify = TLS_VERIFY_NAME;
-		else if (sec->conf.fingerprint_count > 0)
-			sec->conf.verify = TLS_VERIFY_NONE;
-		else
-			sec->conf.verify = sec->tls_path != NULL ? TLS_VERIFY_NAME : TLS_VERIFY_NONE;
-	}
+	if (sec->conf.verify == TLS_VERIFY_UNSAID)
+		sec->conf.verify = default_verify(sec);
 	/* nothing can be wrong without a file; then it waits until a server offers TLS */
 	return sec->wish == TLS_WISH_NONE || sec->tls_path == NULL || security_tls(sec, why) != NULL;
 }

@@ -311,6 +311,34 @@ static bool read_file(const char *path, struct families *all, struct buf *why)
 	return ok;
 }
 
+static void merge(struct families *all, const struct families *own)
+{
+	for (size_t i = 0; i < own->count; i++) {
+		const struct family *from = &own->list[i];
+		struct family *to = need_family(all, from->name, from->kind, from->help);
+
+		if (from->kind == METRIC_GAUGE)
+			forget_series(to);
+		for (size_t j = 0; j < from->count; j++)
+			need_series(to, from->series[j].name)->value += from->series[j].value;
+	}
+}
+
+static void compose(struct buf *out, const struct families *all)
+{
+	buf_adds(out, MARK);
+	for (size_t i = 0; i < all->count; i++) {
+		const struct family *f = &all->list[i];
+
+		buf_addf(out, "# HELP %s %s\n# TYPE %s %s\n", f->name, f->help, f->name, kind_names[f->kind]);
+		for (size_t j = 0; j < f->count; j++) {
+			buf_addf(out, "%s ", f->series[j].name);
+			add_number(out, f->series[j].value);
+			buf_addc(out, '\n');
+		}
+	}
+}
+
 /* A descriptor that holds the lock; -1 with errno, EWOULDBLOCK if another process has it for longer than we wait. */
 static int lock(const char *path, int64_t patience)
 {
@@ -350,28 +378,8 @@ enum metrics_result metrics_write(struct metrics *m, int64_t patience, struct bu
 	}
 	ok = read_file(m->path, &all, why);
 	if (ok) {
-		/* what this process has counted is added to what the file has */
-		for (size_t i = 0; i < m->own.count; i++) {
-			const struct family *from = &m->own.list[i];
-			struct family *to = need_family(&all, from->name, from->kind, from->help);
-
-			if (from->kind == METRIC_GAUGE)
-				forget_series(to);
-			for (size_t j = 0; j < from->count; j++)
-				need_series(to, from->series[j].name)->value += from->series[j].value;
-		}
-		/* the whole as text */
-		buf_adds(&text, MARK);
-		for (size_t i = 0; i < all.count; i++) {
-			const struct family *f = &all.list[i];
-
-			buf_addf(&text, "# HELP %s %s\n# TYPE %s %s\n", f->name, f->help, f->name, kind_names[f->kind]);
-			for (size_t j = 0; j < f->count; j++) {
-				buf_addf(&text, "%s ", f->series[j].name);
-				add_number(&text, f->series[j].value);
-				buf_addc(&text, '\n');
-			}
-		}
+		merge(&all, &m->own);
+		compose(&text, &all);
 		ok = file_replace(m->path, text.data, text.len, 0644);
 		if (!ok)
 			buf_addf(why, "%s: %s", m->path, strerror(errno));

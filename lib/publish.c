@@ -48,6 +48,24 @@ static void on_signal(int sig)
 	raise(sig);
 }
 
+static void watch_exits(void)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGXCPU };
+
+	if (owner == getpid())
+		return;
+	if (owner == 0)
+		atexit(remove_temporaries);
+	owner = getpid();
+	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+		struct sigaction old;
+
+		/* a program that handles the signal itself ends by exit() and so comes here too */
+		if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler == SIG_DFL)
+			signal(signals[i], on_signal);
+	}
+}
+
 /* A longer table takes the place of the old one in one step; the old one stays for a handler that looks at it. */
 static void more_slots(void)
 {
@@ -112,21 +130,8 @@ static bool begin(struct publish *p, int at, const char *target, mode_t mode)
 {
 	const char *slash = strrchr(target, '/');
 	int before = slash ? (int)(slash - target) + 1 : 0;
-	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGXCPU };
 
-	/* once in each process: its temporaries are removed when it ends */
-	if (owner != getpid()) {
-		if (owner == 0)
-			atexit(remove_temporaries);
-		owner = getpid();
-		for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
-			struct sigaction old;
-
-			/* a program that handles the signal itself ends by exit() and so comes here too */
-			if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler == SIG_DFL)
-				signal(signals[i], on_signal);
-		}
-	}
+	watch_exits();
 	alloc_in_place(NULL);
 	*p = (struct publish){ .target = xstrdup(target), .at = at, .fd = -1 };
 	for (unsigned try = 0; p->fd < 0 && try < 100; try++) {

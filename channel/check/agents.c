@@ -131,6 +131,24 @@ static void add_agent(struct agents *all, const struct clause *c)
 
 /* ---- secrets ---- */
 
+static void check_tls_file(struct findings *f, const struct agent *a)
+{
+	struct tlsconf conf = { 0 };
+	struct buf why = { 0 };
+
+	check_guarded(f, "TLS file", a->tls, false);
+	if (!tlsconf_read(&conf, a->tls, &why)) {
+		finding_add(f, FINDING_CRITICAL, "%s: %s", a->name, buf_str(&why));
+	} else {
+		if (conf.key_file != NULL || conf.cert_file != NULL)
+			check_guarded(f, "key", conf.key_file != NULL ? conf.key_file : conf.cert_file, true);
+		if (conf.dkey_file != NULL)
+			check_guarded(f, "key", conf.dkey_file, true);
+		tlsconf_free(&conf);
+	}
+	buf_free(&why);
+}
+
 /* ---- probes ---- */
 
 /* Its command line with -B; what is no option goes, as it would be an address. */
@@ -150,6 +168,20 @@ static char **probe_arguments(const struct agent *a, char *time)
 	return list;
 }
 
+static _Noreturn void run(const struct agent *a, char **arguments)
+{
+	if (!launch_become(a->clause)) {
+		int code = errno;
+		struct buf who = { 0 };
+
+		account_add_user(&who, a->clause->uid);
+		dprintf(STDERR_FILENO, "cannot become user %s: %s\n", buf_str(&who), strerror(code));
+	} else if (execve(arguments[0], arguments, a->launch.environment) < 0) {
+		dprintf(STDERR_FILENO, "cannot run %s: %s\n", arguments[0], strerror(errno));
+	}
+	_exit(EX_UNAVAILABLE);
+}
+
 static void start(struct agents *all, struct agent *a, unsigned seconds)
 {
 	char *time = xasprintf("probe-time=%us", seconds), **arguments = probe_arguments(a, time);
@@ -161,18 +193,8 @@ static void start(struct agents *all, struct agent *a, unsigned seconds)
 	} else {
 		rules.out = rules.err = ends[1];
 		a->pid = child_fork(&rules);
-		if (a->pid == 0) {
-			if (!launch_become(a->clause)) {
-				int code = errno;
-				struct buf who = { 0 };
-
-				account_add_user(&who, a->clause->uid);
-				dprintf(STDERR_FILENO, "cannot become user %s: %s\n", buf_str(&who), strerror(code));
-			} else if (execve(arguments[0], arguments, a->launch.environment) < 0) {
-				dprintf(STDERR_FILENO, "cannot run %s: %s\n", arguments[0], strerror(errno));
-			}
-			_exit(EX_UNAVAILABLE);
-		}
+		if (a->pid == 0)
+			run(a, arguments);
 		close(ends[1]);
 		a->fd = ends[0];
 		if (a->pid < 0) {
@@ -271,6 +293,45 @@ static void count(const struct agents *all, const struct agent *a, const char *p
 	buf_free(&labels);
 }
 
+static void judge_ready(struct agents *all, const struct agent *a, const char *peer, const char *line)
+{
+	struct buf said = { 0 }, verified = { 0 };
+	const char *tls;
+	bool proved;
+
+	json_member(line, "tls", &said);
+	json_member(line, "verified", &verified);
+	proved = strcmp(buf_str(&verified), "true") == 0;
+	tls = said.len > 0 ? said.data : "no TLS";
+	if (said.len == 0 && !is_near(peer))
+		finding_add(all->findings, FINDING_WARNING, "%s: %s is ready, but mail goes there in clear", a->name, peer);
+	else if (a->secrets != NULL && !proved && !is_near(peer))
+		finding_add(all->findings, FINDING_WARNING, "%s: %s gets our password without having proved who it is: %s", a->name,
+		            peer, tls);
+	else
+		finding_add(all->findings, FINDING_OK, "%s: %s is ready, %s", a->name, peer, tls);
+	buf_free(&said);
+	buf_free(&verified);
+}
+
+static void judge_failed(struct agents *all, const struct agent *a, const char *peer, const char *line)
+{
+	struct buf why = { 0 }, code = { 0 };
+
+	json_member(line, "stage", &why);
+	buf_adds(&why, ": ");
+	json_member(line, "code", &code);
+	if (strcmp(buf_str(&code), "0") != 0) {
+		buf_addf(&why, "%s ", buf_str(&code));
+		json_member(line, "status", &why);
+		buf_addc(&why, ' ');
+	}
+	json_member(line, "words", &why);
+	finding_add(all->findings, FINDING_CRITICAL, "%s: %s cannot be used: %s", a->name, peer, buf_str(&why));
+	buf_free(&why);
+	buf_free(&code);
+}
+
 /* Its last line is what lmtp(8) says of the server in JSON, or why lmtp could not look. */
 static void judge(struct agents *all, struct agent *a, int status)
 {
@@ -285,41 +346,10 @@ static void judge(struct agents *all, struct agent *a, int status)
 		count(all, a, a->target, false);
 	} else {
 		ready = strcmp(buf_str(&answer), "ready") == 0 && WEXITSTATUS(status) == EX_OK;
-		if (ready) {
-			struct buf said = { 0 }, verified = { 0 };
-			const char *tls;
-			bool proved;
-
-			json_member(line, "tls", &said);
-			json_member(line, "verified", &verified);
-			proved = strcmp(buf_str(&verified), "true") == 0;
-			tls = said.len > 0 ? said.data : "no TLS";
-			if (said.len == 0 && !is_near(buf_str(&peer)))
-				finding_add(all->findings, FINDING_WARNING, "%s: %s is ready, but mail goes there in clear", a->name,
-				            buf_str(&peer));
-			else if (a->secrets != NULL && !proved && !is_near(buf_str(&peer)))
-				finding_add(all->findings, FINDING_WARNING, "%s: %s gets our password without having proved who it is: %s",
-				            a->name, buf_str(&peer), tls);
-			else
-				finding_add(all->findings, FINDING_OK, "%s: %s is ready, %s", a->name, buf_str(&peer), tls);
-			buf_free(&said);
-			buf_free(&verified);
-		} else {
-			struct buf why = { 0 }, code = { 0 };
-
-			json_member(line, "stage", &why);
-			buf_adds(&why, ": ");
-			json_member(line, "code", &code);
-			if (strcmp(buf_str(&code), "0") != 0) {
-				buf_addf(&why, "%s ", buf_str(&code));
-				json_member(line, "status", &why);
-				buf_addc(&why, ' ');
-			}
-			json_member(line, "words", &why);
-			finding_add(all->findings, FINDING_CRITICAL, "%s: %s cannot be used: %s", a->name, buf_str(&peer), buf_str(&why));
-			buf_free(&why);
-			buf_free(&code);
-		}
+		if (ready)
+			judge_ready(all, a, buf_str(&peer), line);
+		else
+			judge_failed(all, a, buf_str(&peer), line);
 		count(all, a, buf_str(&peer), ready);
 	}
 	buf_free(&answer);
@@ -339,22 +369,8 @@ void check_agents(struct findings *f, const struct schedconf *conf, unsigned sec
 
 		if (a->secrets != NULL)
 			check_guarded(f, "secrets file", a->secrets, true);
-		if (a->tls != NULL) {
-			struct tlsconf tls = { 0 };
-			struct buf why = { 0 };
-
-			check_guarded(f, "TLS file", a->tls, false);
-			if (!tlsconf_read(&tls, a->tls, &why)) {
-				finding_add(f, FINDING_CRITICAL, "%s: %s", a->name, buf_str(&why));
-			} else {
-				if (tls.key_file != NULL || tls.cert_file != NULL)
-					check_guarded(f, "key", tls.key_file != NULL ? tls.key_file : tls.cert_file, true);
-				if (tls.dkey_file != NULL)
-					check_guarded(f, "key", tls.dkey_file, true);
-				tlsconf_free(&tls);
-			}
-			buf_free(&why);
-		}
+		if (a->tls != NULL)
+			check_tls_file(f, a);
 		if (a->target != NULL)
 			start(&all, a, seconds);
 		else

@@ -137,6 +137,24 @@ static void flush(struct conversion *c, size_t at)
 	buf_clear(&c->out);
 }
 
+/* A header block without field `name`. */
+static void add_without(struct buf *out, const char *fields, size_t n, const char *name)
+{
+	const char *end = fields + n;
+	size_t length = strlen(name);
+	bool dropping = false;
+
+	for (const char *p = fields; p < end;) {
+		const char *lf = memchr(p, '\n', (size_t)(end - p)), *next = lf ? lf + 1 : end;
+
+		if (*p != ' ' && *p != '\t')
+			dropping = (size_t)(next - p) > length && strncasecmp(p, name, length) == 0 && p[length] == ':';
+		if (!dropping)
+			buf_add(out, p, (size_t)(next - p));
+		p = next;
+	}
+}
+
 static void write_header(void *context, const struct mime_entity *e, const char *fields, size_t n)
 {
 	struct conversion *c = context;
@@ -149,21 +167,8 @@ static void write_header(void *context, const struct mime_entity *e, const char 
 		static const char *const names[] = { [ENCODE] = "quoted-printable", [DECODE] = "8bit", [RELABEL] = "7bit" };
 		const struct finding *f;
 		char *version;
-		const char *end = fields + n;
-		size_t length = strlen("Content-Transfer-Encoding");
-		bool dropping = false;
 
-		/* a header block without field `name` */
-		for (const char *p = fields; p < end;) {
-			const char *lf = memchr(p, '\n', (size_t)(end - p)), *next = lf ? lf + 1 : end;
-
-			if (*p != ' ' && *p != '\t')
-				dropping = (size_t)(next - p) > length && strncasecmp(p, "Content-Transfer-Encoding", length) == 0 &&
-				        p[length] == ':';
-			if (!dropping)
-				buf_add(&changed, p, (size_t)(next - p));
-			p = next;
-		}
+		add_without(&changed, fields, n, "Content-Transfer-Encoding");
 		f = &c->findings[e->number];
 		version = e->number == 0 ? mime_field(buf_str(&changed), changed.len, "MIME-Version") : NULL;
 		if (e->number == 0 && version == NULL)

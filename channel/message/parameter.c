@@ -140,6 +140,13 @@ static void take_parameter(struct parameters *list, const char *p, const char *e
 
 /* ---- writing ---- */
 
+/* RFC 2231 section 7: attribute-char. */
+static bool is_attribute_char(unsigned char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+	       (c != '\0' && strchr("!#$&+-.^_`{|}~", c) != NULL);
+}
+
 /* Adds name*=charset'language'value, in lines of their own; in sections where one is not enough. */
 static void add_extended(struct buf *out, const char *name, size_t n, const char *charset, const char *language,
                          const struct buf *value)
@@ -150,9 +157,7 @@ static void add_extended(struct buf *out, const char *name, size_t n, const char
 	for (size_t i = 0; i < value->len; i++) {
 		unsigned char c = (unsigned char)value->data[i];
 
-		/* RFC 2231 section 7: attribute-char */
-		if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-		       (c != '\0' && strchr("!#$&+-.^_`{|}~", c) != NULL))
+		if (is_attribute_char(c))
 			buf_addc(&escaped, (char)c);
 		else
 			buf_addf(&escaped, "%%%c%c", hex[c >> 4], hex[c & 15]);
@@ -253,6 +258,20 @@ static void add_joined(struct parameters *list, struct parameter *first, struct 
 	buf_free(&value);
 }
 
+/* As it is done to the boundary lines. */
+static void add_boundary(struct buf *out, const struct parameter *a)
+{
+	buf_adds(out, "\n boundary=\"");
+	for (size_t i = 0; i < a->value.len; i++) {
+		char c = a->value.data[i];
+
+		if (c == '"' || c == '\\')
+			buf_addc(out, '\\');
+		buf_addc(out, (unsigned char)c > 127 ? '?' : c);
+	}
+	buf_addc(out, '"');
+}
+
 static bool has_extended_twin(const struct parameters *list, const struct parameter *a)
 {
 	for (size_t i = 0; i < list->count; i++) {
@@ -287,18 +306,9 @@ static void add_parameter(struct parameters *list, struct parameter *a, struct b
 		buf_add(out, a->raw, a->length);
 	else if (is_other(a))
 		words_structured(out, a->raw, a->length, charset);
-	else if (a->base_length == 8 && strncasecmp(a->name, "boundary", 8) == 0) {
-		/* as it is done to the boundary lines */
-		buf_adds(out, "\n boundary=\"");
-		for (size_t i = 0; i < a->value.len; i++) {
-			char c = a->value.data[i];
-
-			if (c == '"' || c == '\\')
-				buf_addc(out, '\\');
-			buf_addc(out, (unsigned char)c > 127 ? '?' : c);
-		}
-		buf_addc(out, '"');
-	} else
+	else if (a->base_length == 8 && strncasecmp(a->name, "boundary", 8) == 0)
+		add_boundary(out, a);
+	else
 		add_joined(list, a, out, charset);
 }
 

@@ -36,6 +36,24 @@ static void add_plain(struct wire *w, struct buf *out, const char *p, const char
 	}
 }
 
+static void add_any(struct wire *w, struct buf *out, const char *p, const char *end)
+{
+	for (; p < end; p++) {
+		if (*p == '\n' && w->after_cr) {
+			w->after_cr = false;
+			continue;
+		}
+		w->after_cr = *p == '\r';
+		if (*p == '\r' || *p == '\n') {
+			buf_add(out, "\r\n", 2);
+			w->in_line = false;
+		} else if (*p != '\0') {
+			buf_addc(out, *p);
+			w->in_line = true;
+		}
+	}
+}
+
 void wire_add(struct wire *w, struct buf *out, const char *bytes, size_t n)
 {
 	if (n == 0)
@@ -44,25 +62,9 @@ void wire_add(struct wire *w, struct buf *out, const char *bytes, size_t n)
 		w->eightbit = has_eightbit(bytes, n);
 	/* at most one byte more for each line: room for all of it at once */
 	buf_reserve(out, n + n / 32);
-	if (w->after_cr || memchr(bytes, '\r', n) != NULL || memchr(bytes, '\0', n) != NULL) {
-		const char *p = bytes;
-
-		/* every line end becomes CR LF, and no NUL goes through */
-		for (; p < (bytes + n); p++) {
-			if (*p == '\n' && w->after_cr) {
-				w->after_cr = false;
-				continue;
-			}
-			w->after_cr = *p == '\r';
-			if (*p == '\r' || *p == '\n') {
-				buf_add(out, "\r\n", 2);
-				w->in_line = false;
-			} else if (*p != '\0') {
-				buf_addc(out, *p);
-				w->in_line = true;
-			}
-		}
-	} else
+	if (w->after_cr || memchr(bytes, '\r', n) != NULL || memchr(bytes, '\0', n) != NULL)
+		add_any(w, out, bytes, bytes + n);
+	else
 		add_plain(w, out, bytes, bytes + n);
 }
 

@@ -63,6 +63,20 @@ static size_t column(const struct buf *out)
 	return lf != NULL ? (size_t)(out->data + out->len - lf) - 1 : out->len;
 }
 
+/* A line break in front of the blanks at the end; none where there are none, or nothing else is on the line. */
+static void fold(struct buf *out)
+{
+	size_t blanks = 0, columns = column(out);
+
+	while (blanks < columns && is_one_of(out->data[out->len - 1 - blanks], " \t"))
+		blanks++;
+	if (blanks == 0 || blanks == columns)
+		return;
+	buf_addc(out, '\n');
+	memmove(out->data + out->len - blanks, out->data + out->len - 1 - blanks, blanks);
+	out->data[out->len - 1 - blanks] = '\n';
+}
+
 /* "=?charset?B?text?=" at p: its length, or 0. */
 static size_t encoded_word(const char *p, const char *end)
 {
@@ -117,19 +131,8 @@ static void write_pending(struct encoder *e)
 	n = e->pending.len;
 	overhead = strlen(charset) + 7;
 	/* at least one character must have room */
-	if (column(e->out) + overhead + 12 > LINE_LENGTH) {
-		struct buf *out = e->out;
-		size_t blanks = 0, columns = column(out);
-
-		/* a line break in front of the blanks at the end; none where there are none, or nothing else is on the line */
-		while (blanks < columns && is_one_of(out->data[out->len - 1 - blanks], " \t"))
-			blanks++;
-		if (blanks != 0 && blanks != columns) {
-			buf_addc(out, '\n');
-			memmove(out->data + out->len - blanks, out->data + out->len - 1 - blanks, blanks);
-			out->data[out->len - 1 - blanks] = '\n';
-		}
-	}
+	if (column(e->out) + overhead + 12 > LINE_LENGTH)
+		fold(e->out);
 	start = e->out->len;
 	buf_addf(e->out, "=?%s?Q?", charset);
 	for (size_t i = 0; i < n;) {
@@ -186,6 +189,19 @@ static void take_eightbit(struct encoder *e, const char *p, size_t n)
 	buf_add(&e->pending, p, n);
 }
 
+static void take_encoded(struct encoder *e, const char *p, size_t n)
+{
+	if (e->pending.len > 0) {
+		add_unfolded(&e->pending, &e->space);
+		buf_clear(&e->space);
+		write_pending(e);
+		buf_addc(&e->space, ' ');
+	}
+	write_space(e, p);
+	buf_add(e->out, p, n);
+	e->last = LAST_ENCODED;
+}
+
 static void take_plain(struct encoder *e, const char *p, size_t n)
 {
 	bool ours = e->pending.len > 0;
@@ -202,17 +218,9 @@ static void take_word(struct encoder *e, const char *p, size_t n)
 {
 	if (text_is_eightbit(p, n))
 		take_eightbit(e, p, n);
-	else if (encoded_word(p, p + n) == n) {
-		if (e->pending.len > 0) {
-			add_unfolded(&e->pending, &e->space);
-			buf_clear(&e->space);
-			write_pending(e);
-			buf_addc(&e->space, ' ');
-		}
-		write_space(e, p);
-		buf_add(e->out, p, n);
-		e->last = LAST_ENCODED;
-	} else
+	else if (encoded_word(p, p + n) == n)
+		take_encoded(e, p, n);
+	else
 		take_plain(e, p, n);
 }
 

@@ -105,6 +105,37 @@ static const struct addrinfo *next_of(const struct addrinfo *a, bool v6)
 	return a;
 }
 
+/* It holds none of our connections open and writes nowhere but into its pipe. */
+static _Noreturn void be_the_child(const char *name, uint16_t port, int fd)
+{
+	struct answer answer = { 0 };
+	struct buf entries = { 0 }, said = { 0 };
+	struct addrinfo *list = NULL;
+
+	answer.error = look_up(name, port, AI_CANONNAME, &list);
+	if (answer.error == 0) {
+		bool v6 = list->ai_family == AF_INET6;
+		const struct addrinfo *mine = next_of(list, v6), *other = next_of(list, !v6);
+
+		/* both families in turn, IPv6 first where the resolver's order (RFC 6724) begins with it (RFC 8305 section 4) */
+		while (mine != NULL || other != NULL) {
+			if (mine != NULL) {
+				add_entry(&entries, &answer, mine);
+				mine = next_of(mine->ai_next, v6);
+			}
+			if (other != NULL) {
+				add_entry(&entries, &answer, other);
+				other = next_of(other->ai_next, !v6);
+			}
+		}
+	}
+	buf_add(&said, (const char *)&answer, sizeof answer);
+	buf_add(&said, buf_str(&entries), entries.len);
+	if (answer.error == 0 && list->ai_canonname != NULL)
+		buf_adds(&said, list->ai_canonname);
+	_exit(file_write(fd, said.data, said.len) ? 0 : 1);
+}
+
 struct addresses *addresses_of_name(const char *name, uint16_t port)
 {
 	struct addresses *a = make(ADDRESSES_WANTED);
@@ -119,35 +150,8 @@ struct addresses *addresses_of_name(const char *name, uint16_t port)
 	}
 	rules.keep[0] = ends[1];
 	a->child = child_fork(&rules);
-	if (a->child == 0) {
-		struct answer answer = { 0 };
-		struct buf entries = { 0 }, said = { 0 };
-		struct addrinfo *list = NULL;
-
-		/* it holds none of our connections open and writes nowhere but into its pipe */
-		answer.error = look_up(name, port, AI_CANONNAME, &list);
-		if (answer.error == 0) {
-			bool v6 = list->ai_family == AF_INET6;
-			const struct addrinfo *mine = next_of(list, v6), *other = next_of(list, !v6);
-
-			/* both families in turn, IPv6 first where the resolver's order (RFC 6724) begins with it (RFC 8305 section 4) */
-			while (mine != NULL || other != NULL) {
-				if (mine != NULL) {
-					add_entry(&entries, &answer, mine);
-					mine = next_of(mine->ai_next, v6);
-				}
-				if (other != NULL) {
-					add_entry(&entries, &answer, other);
-					other = next_of(other->ai_next, !v6);
-				}
-			}
-		}
-		buf_add(&said, (const char *)&answer, sizeof answer);
-		buf_add(&said, buf_str(&entries), entries.len);
-		if (answer.error == 0 && list->ai_canonname != NULL)
-			buf_adds(&said, list->ai_canonname);
-		_exit(file_write(ends[1], said.data, said.len) ? 0 : 1);
-	}
+	if (a->child == 0)
+		be_the_child(name, port, ends[1]);
 	close(ends[1]);
 	a->fd = ends[0];
 	fcntl(a->fd, F_SETFL, O_NONBLOCK);
@@ -169,6 +173,29 @@ static void end_child(struct addresses *a)
 	a->child = 0;
 }
 
+/* All that the child had to say is in; of one that was killed it is less than the whole. */
+static void take_answer(struct addresses *a, const char *name)
+{
+	struct answer answer = { .error = EAI_FAIL };
+	size_t at = sizeof answer;
+
+	if (a->said.len >= sizeof answer)
+		memcpy(&answer, a->said.data, sizeof answer);
+	if (answer.error != 0 || answer.count == 0 || (a->said.len - at) / sizeof(struct entry) < answer.count) {
+		fail(a, name, answer.error != 0 ? answer.error : EAI_NONAME);
+		return;
+	}
+	for (size_t i = 0; i < answer.count; i++, at += sizeof(struct entry)) {
+		struct entry entry;
+
+		memcpy(&entry, a->said.data + at, sizeof entry);
+		add(a, &entry.address, entry.length);
+	}
+	if (at < a->said.len)
+		a->canonical = xstrndup(a->said.data + at, a->said.len - at);
+	a->state = ADDRESSES_FOUND;
+}
+
 enum addresses_state addresses_look(struct addresses *a, const char *name)
 {
 	while (a->state == ADDRESSES_WANTED) {
@@ -177,27 +204,8 @@ enum addresses_state addresses_look(struct addresses *a, const char *name)
 		if (n > 0) {
 			a->said.len += (size_t)n;
 		} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
-			struct answer answer = { .error = EAI_FAIL };
-			size_t at;
-
 			end_child(a);
-			/* all that the child had to say is in; of one that was killed it is less than the whole */
-			at = sizeof answer;
-			if (a->said.len >= sizeof answer)
-				memcpy(&answer, a->said.data, sizeof answer);
-			if (answer.error != 0 || answer.count == 0 || (a->said.len - at) / sizeof(struct entry) < answer.count)
-				fail(a, name, answer.error != 0 ? answer.error : EAI_NONAME);
-			else {
-				for (size_t i = 0; i < answer.count; i++, at += sizeof(struct entry)) {
-					struct entry entry;
-
-					memcpy(&entry, a->said.data + at, sizeof entry);
-					add(a, &entry.address, entry.length);
-				}
-				if (at < a->said.len)
-					a->canonical = xstrndup(a->said.data + at, a->said.len - at);
-				a->state = ADDRESSES_FOUND;
-			}
+			take_answer(a, name);
 		} else if (errno == EAGAIN) {
 			break;
 		}

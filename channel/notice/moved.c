@@ -12,6 +12,21 @@
 #include "lib/alloc.h"
 #include "lib/file.h"
 
+static void add_request(struct buf *line, const struct control *c, const struct chosen_message *m, const struct rerouting *r)
+{
+	struct operation o = { .verb = OPERATION_REROUTE, .job = m->job, .spool = m->spool, .inode = m->inode, .count = r->count };
+	struct buf why = { 0 };
+
+	o.recipients = xcalloc(r->count, sizeof *o.recipients);
+	for (size_t i = 0; i < r->count; i++)
+		o.recipients[i] = r->list[i].to;
+	/* a name that cannot be written down stays where it is, as the maps should not have it */
+	if (control_request_add(line, c->id, &o, 0, &why))
+		line->len--;
+	free(o.recipients);
+	buf_free(&why);
+}
+
 enum moved_answer moved_ask(struct router *router, const struct control *c, const struct control_diagnostic *const *last,
                             bool refused, struct buf *line)
 {
@@ -39,20 +54,8 @@ enum moved_answer moved_ask(struct router *router, const struct control *c, cons
 		free(path);
 		m.spool = id.data;
 		unclear = rerouting_ask(&r, &routing) != EX_OK || r.unclear > 0;
-		if (r.count > 0) {
-			struct operation o = { .verb = OPERATION_REROUTE, .job = m.job, .spool = m.spool, .inode = m.inode,
-			                      .count = r.count };
-			struct buf why = { 0 };
-
-			o.recipients = xcalloc(r.count, sizeof *o.recipients);
-			for (size_t i = 0; i < r.count; i++)
-				o.recipients[i] = r.list[i].to;
-			/* a name that cannot be written down stays where it is, as the maps should not have it */
-			if (control_request_add(line, c->id, &o, 0, &why))
-				line->len--;
-			free(o.recipients);
-			buf_free(&why);
-		}
+		if (r.count > 0)
+			add_request(line, c, &m, &r);
 	}
 	rerouting_free(&r);
 	free(m.recipients);

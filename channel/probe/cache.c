@@ -36,26 +36,30 @@ struct probe_cache {
 
 /* ---- trouble ---- */
 
+/* The file of the map, which may have been given with its suffix; the caller frees it. */
+static char *map_path(const struct probe_cache *cache)
+{
+	const char *suffix = map_suffix(cache->settings.type);
+	size_t n = strlen(cache->settings.base), k = strlen(suffix);
+
+	if (n > k && strcmp(cache->settings.base + n - k, suffix) == 0)
+		return xstrdup(cache->settings.base);
+	return xasprintf("%s%s", cache->settings.base, suffix);
+}
+
 /* A map that is damaged would be so for every probe to come: it makes room for a new one. */
 static void set_aside_damaged(const struct probe_cache *cache)
 {
 	struct health health;
 	char *path, *name;
 	bool damaged;
-	const char *suffix;
-	size_t n, k;
 
 	health_check(&health, &cache->settings);
 	damaged = health.state == HEALTH_DAMAGED;
 	health_free(&health);
 	if (!damaged)
 		return;
-	/* the file of the map, which may have been given with its suffix */
-	suffix = map_suffix(cache->settings.type);
-	n = strlen(cache->settings.base);
-	k = strlen(suffix);
-	path = n > k && strcmp(cache->settings.base + n - k, suffix) == 0 ? xstrdup(cache->settings.base)
-	        : xasprintf("%s%s", cache->settings.base, suffix);
+	path = map_path(cache);
 	name = xasprintf("%s.damaged", path);
 	if (rename(path, name) == 0)
 		complain("%s: damaged, kept as %s", path, name);
@@ -224,7 +228,6 @@ bool probe_cache_find(struct probe_cache *cache, const struct buf *key, struct k
 	return found;
 }
 
-/* What read_record() reads. */
 static void add_record(struct buf *out, const struct buf *key, const struct kept_reply *reply)
 {
 	buf_addf(out, FORM " %" PRId64 " %d %s ", reply->said, reply->code, reply->status);
@@ -324,28 +327,32 @@ static int sweep(struct probe_cache *cache, struct buf *why)
 	return status == EX_OK ? livemap_commit(cache->livemap, why) : status;
 }
 
+static void write_puts(struct probe_cache *cache)
+{
+	struct buf why = { 0 };
+	int status;
+
+	if (!make_map(cache))
+		return;
+	for (size_t i = 0; i < cache->count; i++) {
+		const struct put *p = &cache->puts[i];
+
+		if (livemap_key_fault(cache->livemap, p->key.data, p->key.len) == NULL)
+			livemap_put(cache->livemap, p->key.data, p->key.len, p->value.data, p->value.len);
+	}
+	forget_puts(cache);
+	status = livemap_commit(cache->livemap, &why);
+	if (status == EX_OK)
+		status = sweep(cache, &why);
+	if (status != EX_OK)
+		give_up(cache, &why);
+	buf_free(&why);
+}
+
 void probe_cache_write(struct probe_cache *cache)
 {
-	if (cache->count > 0) {
-		struct buf why = { 0 };
-		int status;
-
-		if (make_map(cache)) {
-			for (size_t i = 0; i < cache->count; i++) {
-				const struct put *p = &cache->puts[i];
-
-				if (livemap_key_fault(cache->livemap, p->key.data, p->key.len) == NULL)
-					livemap_put(cache->livemap, p->key.data, p->key.len, p->value.data, p->value.len);
-			}
-			forget_puts(cache);
-			status = livemap_commit(cache->livemap, &why);
-			if (status == EX_OK)
-				status = sweep(cache, &why);
-			if (status != EX_OK)
-				give_up(cache, &why);
-			buf_free(&why);
-		}
-	}
+	if (cache->count > 0)
+		write_puts(cache);
 	if (cache->unused)
 		set_aside_damaged(cache);
 }

@@ -97,6 +97,27 @@ static bool was_said_now(const struct place *place)
 	return place->peer != NULL && place->age == 0 && place->code != 0 && place->stage == STAGE_RCPT;
 }
 
+static void fall_back(const struct settings *settings, struct place *place)
+{
+	int64_t age = time(NULL) - place->kept->said;
+
+	if (age < 0)
+		return;
+	free(place->words);
+	place->words = NULL;
+	place->settled = false;
+	settle_by(place, settings, place->kept, age);
+}
+
+static void put(struct probe_cache *cache, const struct settings *settings, const struct place *place, struct buf *key)
+{
+	struct kept_reply reply = { .said = time(NULL), .code = place->code, .words = place->words };
+
+	strcpy(reply.status, place->status);
+	make_key(settings, place, key);
+	probe_cache_put(cache, key, &reply);
+}
+
 void cache_remember(struct probe_cache *cache, const struct settings *settings, struct question *questions, size_t count)
 {
 	struct buf key = { 0 };
@@ -105,22 +126,10 @@ void cache_remember(struct probe_cache *cache, const struct settings *settings, 
 		for (size_t k = 0; k < questions[i].count; k++) {
 			struct place *place = &questions[i].places[k];
 
-			if (place->kept != NULL && place->answer == ANSWER_UNCLEAR && !was_said_now(place)) {
-				int64_t age = time(NULL) - place->kept->said;
-
-				if (age >= 0) {
-					free(place->words);
-					place->words = NULL;
-					place->settled = false;
-					settle_by(place, settings, place->kept, age);
-				}
-			} else if (was_said_now(place) && place->answer != ANSWER_UNCLEAR) {
-				struct kept_reply reply = { .said = time(NULL), .code = place->code, .words = place->words };
-
-				strcpy(reply.status, place->status);
-				make_key(settings, place, &key);
-				probe_cache_put(cache, &key, &reply);
-			}
+			if (place->kept != NULL && place->answer == ANSWER_UNCLEAR && !was_said_now(place))
+				fall_back(settings, place);
+			else if (was_said_now(place) && place->answer != ANSWER_UNCLEAR)
+				put(cache, settings, place, &key);
 		}
 	}
 	buf_free(&key);

@@ -75,34 +75,43 @@ static const char *answer_name(enum answer answer)
 	return "could not tell";
 }
 
+static void print_text(const struct question *q, const struct place *p, struct buf *out)
+{
+	text_add_clean_string(out, q->address, SHOWN_MAX);
+	buf_addf(out, "\t%s\t", answer_name(p->answer));
+	if (p->code != 0 && p->stage != STAGE_RCPT)
+		buf_addf(out, "%s: ", stage_name(p->stage));
+	if (p->code != 0)
+		buf_addf(out, "%d %s ", p->code, p->status);
+	buf_adds(out, p->words);
+	if (p->age > 0)
+		buf_addf(out, " (said %" PRId64 " s ago)", p->age);
+	buf_addc(out, '\n');
+}
+
+static void print_json(const struct question *q, const struct place *p, struct buf *out)
+{
+	buf_addc(out, '{');
+	json_string(out, "address", q->address);
+	json_string(out, "answer", answer_name(p->answer));
+	json_string(out, "stage", stage_name(p->stage));
+	json_number(out, "code", p->code);
+	json_string(out, "status", p->status);
+	json_string(out, "words", p->words);
+	json_string(out, "peer", p->peer != NULL ? p->peer->target->text : "-");
+	json_string(out, "user", p->user);
+	json_number(out, "age", p->age);
+	buf_adds(out, "}\n");
+}
+
 void question_print(const struct question *question, bool json, struct buf *out)
 {
 	const struct place *p = question_decider(question);
 
-	if (json) {
-		buf_addc(out, '{');
-		json_string(out, "address", question->address);
-		json_string(out, "answer", answer_name(p->answer));
-		json_string(out, "stage", stage_name(p->stage));
-		json_number(out, "code", p->code);
-		json_string(out, "status", p->status);
-		json_string(out, "words", p->words);
-		json_string(out, "peer", p->peer != NULL ? p->peer->target->text : "-");
-		json_string(out, "user", p->user);
-		json_number(out, "age", p->age);
-		buf_adds(out, "}\n");
-	} else {
-		text_add_clean_string(out, question->address, SHOWN_MAX);
-		buf_addf(out, "\t%s\t", answer_name(p->answer));
-		if (p->code != 0 && p->stage != STAGE_RCPT)
-			buf_addf(out, "%s: ", stage_name(p->stage));
-		if (p->code != 0)
-			buf_addf(out, "%d %s ", p->code, p->status);
-		buf_adds(out, p->words);
-		if (p->age > 0)
-			buf_addf(out, " (said %" PRId64 " s ago)", p->age);
-		buf_addc(out, '\n');
-	}
+	if (json)
+		print_json(question, p, out);
+	else
+		print_text(question, p, out);
 }
 
 int questions_exit_status(const struct question *questions, size_t count)

@@ -100,6 +100,34 @@ enum command_result command_mail(struct buf *out, const struct envelope *e, cons
 	return end_line(out, start);
 }
 
+/* ORCPT=type;address, made from the address itself where nothing better came along (RFC 3461 section 4.2). */
+static void add_orcpt(struct buf *out, const struct envelope_recipient *r)
+{
+	struct buf address = { 0 };
+
+	if (r->orcpt != NULL) {
+		if (is_value(r->orcpt) && strchr(r->orcpt, ';') != NULL)
+			buf_addf(out, " ORCPT=%s", r->orcpt);
+		return;
+	}
+	if (command_is_8bit(r->address))
+		return;
+	buf_adds(out, " ORCPT=rfc822;");
+	text_add_address(&address, r->address);
+	for (const char *p = buf_str(&address); *p != '\0'; p++) {
+		size_t n = 0;
+
+		while (p[n] > ' ' && p[n] != '+' && p[n] != '=')
+			n++;
+		buf_add(out, p, n);
+		p += n;
+		if (*p == '\0')
+			break;
+		buf_addf(out, "+%02X", (unsigned char)*p);
+	}
+	buf_free(&address);
+}
+
 enum command_result command_rcpt(struct buf *out, const struct envelope_recipient *r, const struct caps *caps)
 {
 	size_t start = out->len, plain;
@@ -114,30 +142,8 @@ enum command_result command_rcpt(struct buf *out, const struct envelope_recipien
 	if ((caps->has & CAP_IGNOREQUOTA) && r->ignore_quota)
 		buf_adds(out, " IGNOREQUOTA");
 	plain = out->len;
-	if (caps->has & CAP_DSN) {
-		struct buf address = { 0 };
-
-		/* ORCPT=type;address, made from the address itself where nothing better came along (RFC 3461 section 4.2) */
-		if (r->orcpt != NULL) {
-			if (is_value(r->orcpt) && strchr(r->orcpt, ';') != NULL)
-				buf_addf(out, " ORCPT=%s", r->orcpt);
-		} else if (!command_is_8bit(r->address)) {
-			buf_adds(out, " ORCPT=rfc822;");
-			text_add_address(&address, r->address);
-			for (const char *p = buf_str(&address); *p != '\0'; p++) {
-				size_t n = 0;
-
-				while (p[n] > ' ' && p[n] != '+' && p[n] != '=')
-					n++;
-				buf_add(out, p, n);
-				p += n;
-				if (*p == '\0')
-					break;
-				buf_addf(out, "+%02X", (unsigned char)*p);
-			}
-			buf_free(&address);
-		}
-	}
+	if (caps->has & CAP_DSN)
+		add_orcpt(out, r);
 	drop_if_long(out, start, plain);
 	return end_line(out, start);
 }

@@ -117,6 +117,22 @@ static void damaged(struct arrivals *in, uint64_t id, const char *name)
 	put_aside(in, id, name, DAMAGED_PAUSE);
 }
 
+static void take(struct arrivals *in, struct control *c)
+{
+	enum tag_result locks = free_locks(in, c);
+	char *file = control_message_path(c);
+	struct stat st;
+	int error;
+
+	if (locks != TAG_OK)
+		put_aside(in, c->id, c->name, locks == TAG_TAKEN ? LOCKED_PAUSE : UNREADABLE_PAUSE);
+	else if (!all_deliverable(c) || (error = look_at_message(in, c, file, &st)) == EINVAL)
+		damaged(in, c->id, c->name);
+	else
+		add(in, c, file, error == 0 ? &st : NULL);
+	free(file);
+}
+
 /* True if there is nothing to do: it is in the queue already, or was put aside for longer. */
 static bool is_known(struct arrivals *in, uint64_t id, const char *name)
 {
@@ -143,10 +159,6 @@ void arrivals_file(struct arrivals *in, const char *name, struct moment now)
 	struct buf why = { 0 };
 	struct control *c;
 	uint64_t id;
-	enum tag_result locks;
-	char *file;
-	struct stat st;
-	int error;
 
 	in->now = now;
 	/* a name with controls or blanks in it cannot stand in a job line */
@@ -156,15 +168,7 @@ void arrivals_file(struct arrivals *in, const char *name, struct moment now)
 		return;
 	switch (control_open(name, &c, &why)) {
 	case CONTROL_OK:
-		locks = free_locks(in, c);
-		file = control_message_path(c);
-		if (locks != TAG_OK)
-			put_aside(in, c->id, c->name, locks == TAG_TAKEN ? LOCKED_PAUSE : UNREADABLE_PAUSE);
-		else if (!all_deliverable(c) || (error = look_at_message(in, c, file, &st)) == EINVAL)
-			damaged(in, c->id, c->name);
-		else
-			add(in, c, file, error == 0 ? &st : NULL);
-		free(file);
+		take(in, c);
 		break;
 	case CONTROL_GONE:
 		break;

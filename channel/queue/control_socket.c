@@ -216,7 +216,37 @@ static bool may_read(const struct control_server *c, const struct client *k)
 	return k->fd >= 0 && !k->ended && k->out.len < ANSWERS_MAX && c->waiting_count < WAITING_MAX;
 }
 
+static void read_requests(struct client *k, int64_t now)
+{
+	char bytes[16 * 1024];
+	ssize_t n = recv(k->fd, bytes, sizeof bytes, MSG_DONTWAIT);
+
+	if (n > 0) {
+		buf_add(&k->in, bytes, (size_t)n);
+		k->active = now;
+	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+		k->ended = true;
+	}
+}
+
 /* ---- requests ---- */
+
+static void wait_for_agent(struct control_server *c, struct client *k, char *line, const struct control_request *r, int64_t now)
+{
+	struct waiting **last = &c->waiting, *w = xcalloc(1, sizeof *w);
+
+	while (*last != NULL)
+		last = &(*last)->next;
+	w->client = k;
+	w->line = line;
+	w->request = *r;
+	w->until = now + r->patience * 1000;
+	*last = w;
+	k->waiting++;
+	c->waiting_count++;
+	if (c->again == CLOCK_NEVER)
+		c->again = now + RETRY_PAUSE;
+}
 
 /* Takes over the line. */
 static void carry_out(struct control_server *c, struct client *k, char *line, struct moment now)
@@ -244,20 +274,7 @@ static void carry_out(struct control_server *c, struct client *k, char *line, st
 		r.operation.json = c->json;
 		result = scheduler_operate(c->scheduler, &r.operation, now, &changed, &why);
 		if (result == OPERATION_BUSY && r.patience > 0) {
-			struct waiting **last = &c->waiting, *w = xcalloc(1, sizeof *w);
-
-			/* it waits in line for the agent that has it */
-			while (*last != NULL)
-				last = &(*last)->next;
-			w->client = k;
-			w->line = line;
-			w->request = r;
-			w->until = now.ms + r.patience * 1000;
-			*last = w;
-			k->waiting++;
-			c->waiting_count++;
-			if (c->again == CLOCK_NEVER)
-				c->again = now.ms + RETRY_PAUSE;
+			wait_for_agent(c, k, line, &r, now.ms);
 			buf_free(&why);
 			return;
 		}
@@ -297,17 +314,8 @@ static void serve(struct control_server *c, struct client *k, struct moment now,
 {
 	char *line;
 
-	if (may_read(c, k)) {
-		char bytes[16 * 1024];
-		ssize_t n = recv(k->fd, bytes, sizeof bytes, MSG_DONTWAIT);
-
-		if (n > 0) {
-			buf_add(&k->in, bytes, (size_t)n);
-			k->active = now.ms;
-		} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
-			k->ended = true;
-		}
-	}
+	if (may_read(c, k))
+		read_requests(k, now.ms);
 	while (k->fd >= 0 && k->out.len < ANSWERS_MAX && c->waiting_count < WAITING_MAX && clock_ms() < end &&
 	       (line = take_line(k)) != NULL)
 		carry_out(c, k, line, now);
@@ -328,31 +336,35 @@ static void serve(struct control_server *c, struct client *k, struct moment now,
 		forget_client(c, k);
 }
 
+static void try_waiting(struct control_server *c, struct moment now)
+{
+	for (struct waiting **at = &c->waiting; *at != NULL;) {
+		struct waiting *w = *at;
+		struct buf why = { 0 };
+		size_t changed = 0;
+		enum operation_result result = scheduler_operate(c->scheduler, &w->request.operation, now, &changed, &why);
+
+		if (result == OPERATION_BUSY && w->until > now.ms) {
+			at = &w->next;
+		} else {
+			if (result == OPERATION_BUSY)
+				scheduler_unpark(c->scheduler, w->request.operation.job);
+			control_answer_add(&w->client->out, w->request.tag, result, changed, buf_str(&why));
+			free_waiting(c, at);
+		}
+		buf_free(&why);
+	}
+	c->again = c->waiting != NULL ? now.ms + RETRY_PAUSE : CLOCK_NEVER;
+}
+
 void control_work(struct control_server *c, struct moment now)
 {
 	int64_t end = clock_ms() + SLICE;
 
 	c->now = now.ms;
 	take_clients(c, now.ms);
-	if (c->again <= now.ms) {
-		for (struct waiting **at = &c->waiting; *at != NULL;) {
-			struct waiting *w = *at;
-			struct buf why = { 0 };
-			size_t changed = 0;
-			enum operation_result result = scheduler_operate(c->scheduler, &w->request.operation, now, &changed, &why);
-
-			if (result == OPERATION_BUSY && w->until > now.ms) {
-				at = &w->next;
-			} else {
-				if (result == OPERATION_BUSY)
-					scheduler_unpark(c->scheduler, w->request.operation.job);
-				control_answer_add(&w->client->out, w->request.tag, result, changed, buf_str(&why));
-				free_waiting(c, at);
-			}
-			buf_free(&why);
-		}
-		c->again = c->waiting != NULL ? now.ms + RETRY_PAUSE : CLOCK_NEVER;
-	}
+	if (c->again <= now.ms)
+		try_waiting(c, now);
 	for (size_t i = 0; i < CONTROL_CLIENTS; i++)
 		if (c->clients[i].fd >= 0)
 			serve(c, &c->clients[i], now, end);

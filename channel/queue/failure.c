@@ -20,6 +20,35 @@ static void line_add(struct buf *out, const char *label, const char *text, size_
 	buf_addc(out, '\n');
 }
 
+/* NOTARY: recipient, action, status, diagnostic, remote, agent. */
+static void diagnostic_add(struct buf *out, const struct control_diagnostic *d)
+{
+	static const char *const labels[] = { NULL, NULL, "Status:", "Answer:", "Server:", NULL };
+	const char *field = d->notary;
+
+	for (size_t i = 0; i < sizeof labels / sizeof labels[0]; i++) {
+		size_t n = strcspn(field, "\001");
+
+		if (labels[i] != NULL)
+			line_add(out, labels[i], field, n);
+		field += n + (field[n] != '\0');
+	}
+	buf_addf(out, "%-12s", "Time:");
+	text_add_date(out, d->time);
+	buf_addc(out, '\n');
+	/* lines divided by CR, indented */
+	for (const char *text = d->text; *text != '\0';) {
+		size_t n = strcspn(text, "\r\n");
+
+		if (n > 0) {
+			buf_adds(out, "    ");
+			text_add_clean(out, text, n, 4000);
+			buf_addc(out, '\n');
+		}
+		text += n + (text[n] != '\0');
+	}
+}
+
 static void recipient_add(struct buf *out, const struct control_recipient *r, const struct control_diagnostic *d)
 {
 	buf_addc(out, '\n');
@@ -31,34 +60,24 @@ static void recipient_add(struct buf *out, const struct control_recipient *r, co
 	buf_addc(out, '\n');
 	if (r->orcpt != NULL)
 		line_add(out, "Original:", r->orcpt, strlen(r->orcpt));
-	if (d != NULL) {
-		static const char *const labels[] = { NULL, NULL, "Status:", "Answer:", "Server:", NULL };
-		const char *field = d->notary;
-
-		/* NOTARY: recipient, action, status, diagnostic, remote, agent */
-		for (size_t i = 0; i < sizeof labels / sizeof labels[0]; i++) {
-			size_t n = strcspn(field, "\001");
-
-			if (labels[i] != NULL)
-				line_add(out, labels[i], field, n);
-			field += n + (field[n] != '\0');
-		}
-		buf_addf(out, "%-12s", "Time:");
-		text_add_date(out, d->time);
-		buf_addc(out, '\n');
-		/* lines divided by CR, indented */
-		for (const char *text = d->text; *text != '\0';) {
-			size_t n = strcspn(text, "\r\n");
-
-			if (n > 0) {
-				buf_adds(out, "    ");
-				text_add_clean(out, text, n, 4000);
-				buf_addc(out, '\n');
-			}
-			text += n + (text[n] != '\0');
-		}
-	} else
+	if (d != NULL)
+		diagnostic_add(out, d);
+	else
 		buf_adds(out, "Status:     the agent has written down no reason\n");
+}
+
+static void header_add(struct buf *out, const struct control_header *h)
+{
+	buf_adds(out, "\nThe header of the message:\n\n");
+	for (size_t at = 0; at < h->length;) {
+		const char *lf = memchr(h->text + at, '\n', h->length - at);
+		size_t n = lf ? (size_t)(lf - h->text) - at : h->length - at;
+
+		buf_adds(out, "    ");
+		text_add_clean(out, h->text + at, n, 4000);
+		buf_addc(out, '\n');
+		at += n + 1;
+	}
 }
 
 bool failure_write(const char *directory, const struct control *control, const char *spoolid,
@@ -90,18 +109,8 @@ bool failure_write(const char *directory, const struct control *control, const c
 			header = control->recipients[i].header;
 		recipient_add(&text, &control->recipients[i], last[i]);
 	}
-	if (header != CONTROL_NONE) {
-		buf_adds(&text, "\nThe header of the message:\n\n");
-		for (size_t at = 0; at < control->headers[header].length;) {
-			const char *lf = memchr(control->headers[header].text + at, '\n', control->headers[header].length - at);
-			size_t n = lf ? (size_t)(lf - control->headers[header].text) - at : control->headers[header].length - at;
-
-			buf_adds(&text, "    ");
-			text_add_clean(&text, control->headers[header].text + at, n, 4000);
-			buf_addc(&text, '\n');
-			at += n + 1;
-		}
-	}
+	if (header != CONTROL_NONE)
+		header_add(&text, &control->headers[header]);
 	free(last);
 	ok = publish_begin_found(&p, path, 0640) && file_write(p.fd, text.data, text.len) && publish_commit(&p);
 	if (!ok)

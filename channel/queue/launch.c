@@ -187,6 +187,24 @@ bool launch_become(const struct clause *clause)
 	       (clause->uid == (uid_t)-1 || setuid(clause->uid) == 0);
 }
 
+static _Noreturn void run(const struct launch *launch, const struct clause *clause)
+{
+	log_as_comments();
+	if (!launch_become(clause)) {
+		int code = errno;
+		struct buf who = { 0 };
+
+		account_add_user(&who, clause->uid);
+		buf_adds(&who, ", group ");
+		account_add_group(&who, clause->gid);
+		complain("cannot become user %s: %s", buf_str(&who), strerror(code));
+		_exit(EX_NOPERM);
+	}
+	execve(launch->arguments[0], launch->arguments, launch->environment);
+	complain("cannot run %s: %s", launch->arguments[0], strerror(errno));
+	_exit(EX_UNAVAILABLE);
+}
+
 pid_t launch_start(const struct launch *launch, const struct clause *clause, int *fd, struct buf *why)
 {
 	/* a ^C is for us: agents end when we tell them */
@@ -202,22 +220,8 @@ pid_t launch_start(const struct launch *launch, const struct clause *clause, int
 	fcntl(ends[0], F_SETFL, O_NONBLOCK);
 	rules.in = rules.out = rules.err = ends[1];
 	pid = child_fork(&rules);
-	if (pid == 0) {
-		log_as_comments();
-		if (!launch_become(clause)) {
-			int code = errno;
-			struct buf who = { 0 };
-
-			account_add_user(&who, clause->uid);
-			buf_adds(&who, ", group ");
-			account_add_group(&who, clause->gid);
-			complain("cannot become user %s: %s", buf_str(&who), strerror(code));
-			_exit(EX_NOPERM);
-		}
-		execve(launch->arguments[0], launch->arguments, launch->environment);
-		complain("cannot run %s: %s", launch->arguments[0], strerror(errno));
-		_exit(EX_UNAVAILABLE);
-	}
+	if (pid == 0)
+		run(launch, clause);
 	close(ends[1]);
 	if (pid < 0) {
 		buf_addf(why, "fork: %s", strerror(errno));

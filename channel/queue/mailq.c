@@ -85,6 +85,36 @@ static void add_words(struct buf *out, const char *text)
 		text_add_clean_string(out, text, VALUE_MAX);
 }
 
+static void add_destination(struct buf *out, const struct listed *e)
+{
+	if (e->channel == NULL) {
+		buf_addc(out, '-');
+		return;
+	}
+	text_add_clean_string(out, e->channel, VALUE_MAX);
+	buf_addc(out, '/');
+	text_add_clean_string(out, e->host, VALUE_MAX);
+}
+
+static void add_cell_text(struct buf *out, enum column column, const struct listed *e, int64_t now)
+{
+	switch (column) {
+	case ID: add_words(out, e->spool != NULL ? e->spool : e->name); break;
+	case AGE:
+		if (e->arrived != 0)
+			mailq_add_span(out, now - e->arrived);
+		else
+			buf_addc(out, '-');
+		break;
+	case NEXT: add_next(out, e, now); break;
+	case SENDER: add_words(out, e->sender != NULL && e->sender[0] == '\0' ? "<>" : e->sender); break;
+	case DESTINATION: add_destination(out, e); break;
+	case RECIPIENT: add_words(out, e->user); break;
+	case ANSWER: add_words(out, e->why != NULL ? e->why : e->answer); break;
+	case COLUMNS: break;
+	}
+}
+
 /* ---- the table ---- */
 
 /* Characters, not bytes. */
@@ -155,30 +185,7 @@ void mailq_table(struct buf *out, const struct listing *l, int64_t now)
 	for (size_t i = 0; i < l->count; i++) {
 		for (size_t column = 0; column < COLUMNS; column++) {
 			begin_cell(&t);
-			switch ((enum column)column) {
-			case ID: add_words(&t.text, l->list[i].spool != NULL ? l->list[i].spool : l->list[i].name); break;
-			case AGE:
-				if (l->list[i].arrived != 0)
-					mailq_add_span(&t.text, now - l->list[i].arrived);
-				else
-					buf_addc(&t.text, '-');
-				break;
-			case NEXT: add_next(&t.text, &l->list[i], now); break;
-			case SENDER: add_words(&t.text, l->list[i].sender != NULL &&
-			                       l->list[i].sender[0] == '\0' ? "<>" : l->list[i].sender); break;
-			case DESTINATION:
-				if (l->list[i].channel == NULL)
-					buf_addc(&t.text, '-');
-				else {
-					text_add_clean_string(&t.text, l->list[i].channel, VALUE_MAX);
-					buf_addc(&t.text, '/');
-					text_add_clean_string(&t.text, l->list[i].host, VALUE_MAX);
-				}
-				break;
-			case RECIPIENT: add_words(&t.text, l->list[i].user); break;
-			case ANSWER: add_words(&t.text, l->list[i].why != NULL ? l->list[i].why : l->list[i].answer); break;
-			case COLUMNS: break;
-			}
+			add_cell_text(&t.text, (enum column)column, &l->list[i], now);
 			end_cell(&t);
 		}
 	}

@@ -98,6 +98,26 @@ static void take_type(const char **s, struct buf *type)
 	}
 }
 
+/* "dns; NAME (ADDRESSES)", " (UNIX:/path)", or a name. */
+static void take_remote(const char *s, struct said *said)
+{
+	const char *path = strstr(s, "UNIX:");
+	size_t n;
+
+	s = skip_blanks(s);
+	if (path != NULL && (path == s || path[-1] == '(')) {
+		buf_adds(&said->mta_type, "x-unix");
+		text_add_clean(&said->mta, path + 5, strcspn(path + 5, "|)"), ADDRESS_CAP);
+		return;
+	}
+	take_type(&s, &said->mta_type);
+	n = strcspn(s, " \t(");
+	if (n > 0)
+		text_add_clean(&said->mta, s, n, ADDRESS_CAP);
+	if (said->mta_type.len == 0)
+		buf_adds(&said->mta_type, "dns");
+}
+
 static struct said said_about(const struct report_recipient *r)
 {
 	struct said said = { 0 };
@@ -117,24 +137,8 @@ static struct said said_about(const struct report_recipient *r)
 			s++, n -= 2;
 		text_add_clean(&said.words, s, n, DIAGNOSTIC_CAP);
 	}
-	if (r->remote != NULL) {
-		const char *s = r->remote, *path = strstr(s, "UNIX:");
-		size_t n;
-
-		/* "dns; NAME (ADDRESSES)", " (UNIX:/path)", or a name */
-		s = skip_blanks(s);
-		if (path != NULL && (path == s || path[-1] == '(')) {
-			buf_adds(&said.mta_type, "x-unix");
-			text_add_clean(&said.mta, path + 5, strcspn(path + 5, "|)"), ADDRESS_CAP);
-		} else {
-			take_type(&s, &said.mta_type);
-			n = strcspn(s, " \t(");
-			if (n > 0)
-				text_add_clean(&said.mta, s, n, ADDRESS_CAP);
-			if (said.mta_type.len == 0)
-				buf_adds(&said.mta_type, "dns");
-		}
-	}
+	if (r->remote != NULL)
+		take_remote(r->remote, &said);
 	return said;
 }
 
@@ -295,11 +299,40 @@ static void compose_status(struct composer *c)
 
 /* ---- words for people ---- */
 
+static void add_outcome(struct buf *text, const struct report_recipient *r, const struct said *said)
+{
+	const char *remote = said->mta.len > 0 ? said->mta.data : NULL;
+	struct buf status = { 0 };
+
+	add_status(&status, r);
+	switch (r->action) {
+	case REPORT_FAILED:
+	case REPORT_DELAYED:
+		if (said->code.len > 0 && remote != NULL)
+			buf_addf(text, "%s ", said->code.data);
+		buf_addf(text, "%s ", buf_str(&status));
+		if (said->words.len > 0)
+			buf_adds(text, said->words.data);
+		else
+			buf_adds(text, r->action == REPORT_FAILED ? "delivery has failed" : "delivery was put off");
+		break;
+	case REPORT_DELIVERED:
+		buf_adds(text, "delivered");
+		break;
+	case REPORT_RELAYED:
+		buf_adds(text, "passed on to the next server, which may not report any further");
+		break;
+	case REPORT_EXPANDED:
+		buf_adds(text, "passed on to the members of a list");
+		break;
+	}
+	buf_free(&status);
+}
+
 static void add_recipient_words(const struct composer *c, struct buf *out, const struct report_recipient *r)
 {
 	struct said said = said_about(r);
-	struct buf text = { 0 }, type = { 0 }, original = { 0 }, status = { 0 };
-	const char *remote;
+	struct buf text = { 0 }, type = { 0 }, original = { 0 };
 
 	buf_addc(&text, '<');
 	text_add_clean_string(&text, r->address, ADDRESS_CAP);
@@ -312,30 +345,7 @@ static void add_recipient_words(const struct composer *c, struct buf *out, const
 	}
 	lines_add_wrapped(out, "  ", WORDS_WIDTH, buf_str(&text), text.len);
 	buf_clear(&text);
-	remote = said.mta.len > 0 ? said.mta.data : NULL;
-	add_status(&status, r);
-	switch (r->action) {
-	case REPORT_FAILED:
-	case REPORT_DELAYED:
-		if (said.code.len > 0 && remote != NULL)
-			buf_addf(&text, "%s ", said.code.data);
-		buf_addf(&text, "%s ", buf_str(&status));
-		if (said.words.len > 0)
-			buf_adds(&text, said.words.data);
-		else
-			buf_adds(&text, r->action == REPORT_FAILED ? "delivery has failed" : "delivery was put off");
-		break;
-	case REPORT_DELIVERED:
-		buf_adds(&text, "delivered");
-		break;
-	case REPORT_RELAYED:
-		buf_adds(&text, "passed on to the next server, which may not report any further");
-		break;
-	case REPORT_EXPANDED:
-		buf_adds(&text, "passed on to the members of a list");
-		break;
-	}
-	buf_free(&status);
+	add_outcome(&text, r, &said);
 	lines_add_wrapped(out, "      ", WORDS_WIDTH, buf_str(&text), text.len);
 	buf_clear(&text);
 	if (said.mta.len > 0)
@@ -558,20 +568,48 @@ static bool is_plain_address(const struct composer *c, const char *s)
 	return s[0] != '\0';
 }
 
-static bool write_original(struct composer *c)
+static void write_header(struct composer *c, const char *subject, const char *from, bool eightbit)
 {
-	bool header8 = text_is_eightbit(buf_str(&c->header), c->header.len), ok = true;
-	struct lines lines;
+	struct buf line = { 0 };
+	char *id;
+	size_t n;
+
+	buf_addf(&c->out, "From: Mail Delivery System <%s>\nTo: ", from);
+	if (is_plain_address(c, c->report->to))
+		text_add_address(&c->out, c->report->to);
+	else
+		buf_adds(&c->out, "undisclosed-recipients:;");
+	buf_addc(&c->out, '\n');
+	buf_addf(&line, "Subject: %s\n", subject);
+	downgrade_header(&c->out, line.data, line.len, "utf-8");
+	buf_adds(&c->out, "Date: ");
+	add_date(c, &c->out, c->report->now);
+	buf_addf(&c->out, "\nMessage-ID: <%.*s.%s.%016" PRIx64 "@%s>\n", (int)c->marker.len - 3, c->marker.data + 2,
+	         form_kind_name(c->report->kind), hash_report(c->report), c->host);
+	/* the original's id if it is one */
+	id = field_value(c, "Message-ID", ADDRESS_CAP);
+	n = id != NULL ? strlen(id) : 0;
+	while (n > 0 && id[n - 1] == ' ')
+		id[--n] = '\0';
+	if (n > 2 && n < ADDRESS_CAP - 3 && id[0] == '<' && id[n - 1] == '>' && strcspn(id, " ") == n &&
+	    !text_is_eightbit(id, n))
+		buf_addf(&c->out, "In-Reply-To: %s\nReferences: %s\n", id, id);
+	free(id);
+	buf_addf(&c->out,
+	         "Auto-Submitted: auto-replied\nMIME-Version: 1.0\n"
+	         "Content-Type: multipart/report; report-type=%sdelivery-status;\n\tboundary=\"%s%" PRIu64 "_=\"\n%s\n"
+	         "This is a report on the delivery of a message, in MIME format.\n",
+	         c->utf8 ? "global-" : "", c->marker.data, c->boundary, eightbit ? "Content-Transfer-Encoding: 8bit\n" : "");
+	buf_free(&line);
+}
+
+static bool write_body(struct composer *c)
+{
+	struct lines lines = { .continuation = "\n", .cr_ends_line = true };
 	struct buf piece = { 0 };
 	uint64_t at = 0;
+	bool ok = true;
 
-	if (!c->full) {
-		write_part(c, c->utf8 ? "message/global-headers" : "text/rfc822-headers", &c->header, header8);
-		return true;
-	}
-	write_part(c, c->utf8 ? "message/global" : "message/rfc822", &c->header, header8 || c->body_eightbit);
-	buf_addc(&c->out, '\n');
-	lines = (struct lines){ .continuation = "\n", .cr_ends_line = true };
 	while (ok && !c->failed && at < c->message->body_length) {
 		ok = next_piece(c, &at, &piece);
 		if (ok)
@@ -581,6 +619,19 @@ static bool write_original(struct composer *c)
 	lines_end(&lines, &c->out);
 	buf_free(&piece);
 	return ok;
+}
+
+static bool write_original(struct composer *c)
+{
+	bool header8 = text_is_eightbit(buf_str(&c->header), c->header.len);
+
+	if (!c->full) {
+		write_part(c, c->utf8 ? "message/global-headers" : "text/rfc822-headers", &c->header, header8);
+		return true;
+	}
+	write_part(c, c->utf8 ? "message/global" : "message/rfc822", &c->header, header8 || c->body_eightbit);
+	buf_addc(&c->out, '\n');
+	return write_body(c);
 }
 
 /* ---- all of it ---- */
@@ -630,12 +681,18 @@ static const char *host_of(const struct report_settings *s)
 	return s->host;
 }
 
+static void make_marker(struct composer *c)
+{
+	buf_adds(&c->marker, "=_");
+	for (const char *p = c->message->spool_id; *p != '\0' && c->marker.len < 40; p++)
+		if ((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z'))
+			buf_addc(&c->marker, *p);
+	buf_addc(&c->marker, '_');
+}
+
 static enum report_result write_all(struct composer *c, const char *subject, const char *from)
 {
 	bool words8, status8, header8;
-	struct buf line = { 0 };
-	char *id;
-	size_t n;
 
 	scan(c, buf_str(&c->words), c->words.len);
 	scan(c, buf_str(&c->status), c->status.len);
@@ -645,35 +702,7 @@ static enum report_result write_all(struct composer *c, const char *subject, con
 	words8 = text_is_eightbit(buf_str(&c->words), c->words.len);
 	status8 = text_is_eightbit(buf_str(&c->status), c->status.len);
 	header8 = text_is_eightbit(buf_str(&c->header), c->header.len);
-	/* the header of the report */
-	buf_addf(&c->out, "From: Mail Delivery System <%s>\nTo: ", from);
-	if (is_plain_address(c, c->report->to))
-		text_add_address(&c->out, c->report->to);
-	else
-		buf_adds(&c->out, "undisclosed-recipients:;");
-	buf_addc(&c->out, '\n');
-	buf_addf(&line, "Subject: %s\n", subject);
-	downgrade_header(&c->out, line.data, line.len, "utf-8");
-	buf_adds(&c->out, "Date: ");
-	add_date(c, &c->out, c->report->now);
-	buf_addf(&c->out, "\nMessage-ID: <%.*s.%s.%016" PRIx64 "@%s>\n", (int)c->marker.len - 3, c->marker.data + 2,
-	         form_kind_name(c->report->kind), hash_report(c->report), c->host);
-	/* the original's id if it is one */
-	id = field_value(c, "Message-ID", ADDRESS_CAP);
-	n = id != NULL ? strlen(id) : 0;
-	while (n > 0 && id[n - 1] == ' ')
-		id[--n] = '\0';
-	if (n > 2 && n < ADDRESS_CAP - 3 && id[0] == '<' && id[n - 1] == '>' && strcspn(id, " ") == n &&
-	    !text_is_eightbit(id, n))
-		buf_addf(&c->out, "In-Reply-To: %s\nReferences: %s\n", id, id);
-	free(id);
-	buf_addf(&c->out,
-	         "Auto-Submitted: auto-replied\nMIME-Version: 1.0\n"
-	         "Content-Type: multipart/report; report-type=%sdelivery-status;\n\tboundary=\"%s%" PRIu64 "_=\"\n%s\n"
-	         "This is a report on the delivery of a message, in MIME format.\n",
-	         c->utf8 ? "global-" : "", c->marker.data, c->boundary,
-	         (words8 || status8 || header8 || c->body_eightbit) ? "Content-Transfer-Encoding: 8bit\n" : "");
-	buf_free(&line);
+	write_header(c, subject, from, words8 || status8 || header8 || c->body_eightbit);
 	write_part(c, "text/plain; charset=utf-8", &c->words, words8);
 	write_part(c, c->utf8 ? "message/global-delivery-status" : "message/delivery-status", &c->status, status8);
 	if (!write_original(c))
@@ -697,11 +726,7 @@ enum report_result report_compose(const struct report *report, const struct repo
 	struct values values;
 	enum report_result result;
 
-	buf_adds(&c.marker, "=_");
-	for (const char *p = c.message->spool_id; *p != '\0' && c.marker.len < 40; p++)
-		if ((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z'))
-			buf_addc(&c.marker, *p);
-	buf_addc(&c.marker, '_');
+	make_marker(&c);
 	make_values(&c, &values);
 	form_fill(&subject, form.subject, values.of);
 	text_add_clean(&clean, buf_str(&subject), subject.len, SUBJECT_CAP + 200);

@@ -146,6 +146,39 @@ static bool write_line(void *context, const char *key, size_t key_length, const 
 	return !ferror(w->out);
 }
 
+/* For people: what makes such a map of this text, or of the source that it is a copy of. */
+static void write_head(const struct map *map, bool is_live, const struct survey *s, FILE *out)
+{
+	struct buf name = { 0 }, maker = { 0 };
+
+	text_add_clean_string(&name, map->path, PATH_CAP);
+	if (kept_add_command(map->path, &maker))
+		fprintf(out, "# %s, a copy; \"%s\" makes it again\n", buf_str(&name), buf_str(&maker));
+	else if (is_live && !s->joined)
+		fprintf(out, "# %s, a live map; \"dbupdate ... replace%s\" makes it again\n", buf_str(&name), s->plain ? "" : " -a");
+	else
+		fprintf(out, "# %s; newdb%s%s builds it again\n", buf_str(&name), s->plain ? "" : s->alias ? " -a" : " -au",
+		        s->joined ? " -A" : "");
+	buf_free(&name);
+	buf_free(&maker);
+}
+
+static int write_all(struct map *map, bool is_live, const struct survey *s, FILE *out, struct buf *why)
+{
+	struct writer w = { out, s->plain ? " " : ": " };
+
+	if (is_text(s))
+		write_head(map, is_live, s, out);
+	if (map_walk(map, is_text(s) ? write_record : write_line, &w) != MAP_FOUND) {
+		buf_adds(why, map_error(map));
+		return EX_TEMPFAIL;
+	}
+	if (fflush(out) == 0 && !ferror(out))
+		return EX_OK;
+	buf_addf(why, "cannot write: %s", strerror(errno));
+	return EX_IOERR;
+}
+
 int dump_map(struct map *map, bool is_live, FILE *out, struct buf *why)
 {
 	struct survey s = { .plain = true, .alias = true, .alias_upper = true, .lines = true };
@@ -158,33 +191,7 @@ int dump_map(struct map *map, bool is_live, FILE *out, struct buf *why)
 		buf_addf(why, "%s: %s", map->path, buf_str(&s.why));
 		status = EX_DATAERR;
 	} else {
-		struct writer w = { out, s.plain ? " " : ": " };
-
-		if (is_text(&s)) {
-			struct buf name = { 0 }, maker = { 0 };
-
-			/* for people: what makes such a map of this text, or of the source that it is a copy of */
-			text_add_clean_string(&name, map->path, PATH_CAP);
-			if (kept_add_command(map->path, &maker))
-				fprintf(out, "# %s, a copy; \"%s\" makes it again\n", buf_str(&name), buf_str(&maker));
-			else if (is_live && !s.joined)
-				fprintf(out, "# %s, a live map; \"dbupdate ... replace%s\" makes it again\n", buf_str(&name),
-				        s.plain ? "" : " -a");
-			else
-				fprintf(out, "# %s; newdb%s%s builds it again\n", buf_str(&name), s.plain ? "" : s.alias ? " -a" : " -au",
-				        s.joined ? " -A" : "");
-			buf_free(&name);
-			buf_free(&maker);
-		}
-		if (map_walk(map, is_text(&s) ? write_record : write_line, &w) != MAP_FOUND) {
-			buf_adds(why, map_error(map));
-			status = EX_TEMPFAIL;
-		} else if (fflush(out) == 0 && !ferror(out))
-			status = EX_OK;
-		else {
-			buf_addf(why, "cannot write: %s", strerror(errno));
-			status = EX_IOERR;
-		}
+		status = write_all(map, is_live, &s, out, why);
 	}
 	buf_free(&s.why);
 	return status;

@@ -13,6 +13,24 @@ static bool starts(const char *s, const char *start)
 	return strncmp(s, start, strlen(start)) == 0;
 }
 
+/* "CHANNEL!" with nothing behind. */
+static bool without_host(struct destination *d, const char **why)
+{
+	if (strcmp(d->channel, "error") == 0) {
+		*why = "error! needs the name of a form";
+		return false;
+	}
+	if (starts(d->channel, "smtpgw"))
+		d->host_is = HOST_LOCAL_PART;
+	else if (starts(d->channel, "smtp"))
+		d->host_is = HOST_DOMAIN;
+	if (strcmp(d->channel, "dns") == 0) {
+		d->channel = "smtp";
+		d->host_is = HOST_DOMAIN;
+	}
+	return true;
+}
+
 /* What follows the channel: "HOST" or "HOST!USER". */
 static bool host_and_user(struct pool *pool, struct destination *d, const char *rest, const char **why)
 {
@@ -58,22 +76,8 @@ bool destination_parse(struct pool *pool, const char *value, struct destination 
 		*why = "this is no name of a channel";
 		return false;
 	}
-	if (mark[1] == '\0') {
-		/* "CHANNEL!" with nothing behind */
-		if (strcmp(d->channel, "error") == 0) {
-			*why = "error! needs the name of a form";
-			return false;
-		}
-		if (starts(d->channel, "smtpgw"))
-			d->host_is = HOST_LOCAL_PART;
-		else if (starts(d->channel, "smtp"))
-			d->host_is = HOST_DOMAIN;
-		if (strcmp(d->channel, "dns") == 0) {
-			d->channel = "smtp";
-			d->host_is = HOST_DOMAIN;
-		}
-		return true;
-	}
+	if (mark[1] == '\0')
+		return without_host(d, why);
 	if (strcmp(d->channel, "delay") != 0)
 		return host_and_user(pool, d, mark + 1, why);
 	if (!parse_number(mark + 1, LATEST, &seconds)) {

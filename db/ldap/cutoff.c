@@ -18,19 +18,23 @@ static int64_t deadline = CLOCK_NEVER;
 static int watched = -1;
 static bool struck;
 
+static void wait_until(int64_t when)
+{
+	struct timespec t = { .tv_sec = (time_t)(when / 1000), .tv_nsec = (long)(when % 1000) * 1000000 };
+
+	if (when == CLOCK_NEVER)
+		pthread_cond_wait(&changed, &lock);
+	else
+		pthread_cond_timedwait(&changed, &lock, &t);
+}
+
 static void *guard(void *unused)
 {
 	(void)unused;
 	pthread_mutex_lock(&lock);
 	for (;;) {
 		if (deadline == CLOCK_NEVER || struck || clock_ms() < deadline) {
-			int64_t when = struck ? CLOCK_NEVER : deadline;
-			struct timespec t = { .tv_sec = (time_t)(when / 1000), .tv_nsec = (long)(when % 1000) * 1000000 };
-
-			if (when == CLOCK_NEVER)
-				pthread_cond_wait(&changed, &lock);
-			else
-				pthread_cond_timedwait(&changed, &lock, &t);
+			wait_until(struck ? CLOCK_NEVER : deadline);
 			continue;
 		}
 		struck = true;

@@ -88,6 +88,26 @@ static void build_one(struct work *work, const struct dbases_map *m)
 	free(target);
 }
 
+/* A live map is left alone, but the file that says how to reach it must be good. */
+static void check_live(struct work *work, const struct dbases_map *m)
+{
+	struct env_config config;
+	struct buf why = { 0 }, text = { 0 };
+	int status;
+
+	if (m->config == NULL)
+		return;
+	status = env_config_read(&config, m->config, &why);
+	if (status == EX_OK) {
+		env_config_free(&config);
+	} else {
+		buf_addf(&text, "%s:%zu: -C: %s", work->rebuild->dbases->path, m->line, buf_str(&why));
+		tell(work, status, buf_str(&text));
+	}
+	buf_free(&why);
+	buf_free(&text);
+}
+
 static void write_script(struct work *work, const char *relation)
 {
 	const struct dbases *dbases = work->rebuild->dbases;
@@ -126,24 +146,8 @@ int rebuild_all(const struct rebuild *rebuild)
 			continue;
 		if (m->kind == DBASES_BUILT && !is_repeated(rebuild, i))
 			build_one(&work, m);
-		else if (m->kind == DBASES_LIVE) {
-			struct env_config config;
-			struct buf why = { 0 }, text = { 0 };
-			int status;
-
-			/* a live map is left alone, but the file that says how to reach it must be good */
-			if (m->config != NULL) {
-				status = env_config_read(&config, m->config, &why);
-				if (status == EX_OK) {
-					env_config_free(&config);
-				} else {
-					buf_addf(&text, "%s:%zu: -C: %s", work.rebuild->dbases->path, m->line, buf_str(&why));
-					tell(&work, status, buf_str(&text));
-				}
-				buf_free(&why);
-				buf_free(&text);
-			}
-		}
+		else if (m->kind == DBASES_LIVE)
+			check_live(&work, m);
 	}
 	if (work.has_new_lists && !rebuild->unchecked)
 		nesting_warn(dbases, rebuild->has_router, rebuild->report, rebuild->report_context);

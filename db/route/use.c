@@ -70,6 +70,20 @@ static const char *filled(const struct visit *v, const char *text, const struct 
 	return copy;
 }
 
+/* NULL if something that needs quotes would come behind the '@'. */
+static const char *filled_user(const struct visit *v, const char *text, const struct arguments *a)
+{
+	struct buf out = { 0 };
+	const char *copy = NULL;
+
+	if (a == NULL || !substitute_needed(text))
+		return text;
+	if (substitute_user(v->walk->pool, &out, text, a))
+		copy = pool_copy(v->walk->pool, buf_str(&out), out.len);
+	buf_free(&out);
+	return copy;
+}
+
 /* Where a route that is cut apart leads.  NULL, or what is wrong. */
 static const char *send(const struct visit *v, const struct destination *d, const char *local,
                         const struct arguments *a)
@@ -92,21 +106,8 @@ static const char *send(const struct visit *v, const struct destination *d, cons
 	}
 	if (d->gateway != NULL)
 		user = address_text(v->walk->pool, local, pool_format(v->walk->pool, "%%%s", filled(v, d->gateway, a)), host);
-	else if (d->user != NULL) {
-		const char *text = d->user;
-		struct buf out = { 0 };
-		const char *copy = NULL;
-
-		/* NULL if something that needs quotes would come behind the '@' */
-		if (a == NULL || !substitute_needed(text))
-			user = text;
-		else {
-			if (substitute_user(v->walk->pool, &out, text, a))
-				copy = pool_copy(v->walk->pool, buf_str(&out), out.len);
-			buf_free(&out);
-			user = copy;
-		}
-	}
+	else if (d->user != NULL)
+		user = filled_user(v, d->user, a);
 	if (user == NULL)
 		return "%1 or %2 would bring special bytes behind the @";
 	/* neither channel nor host may look like an option to a program that gets it as an argument */

@@ -129,6 +129,21 @@ static enum talk_news next_tcp(struct talk *t)
 	return news;
 }
 
+static void answer_tcp(struct talk *t, enum map_answer answer, const struct buf *value)
+{
+	switch (answer) {
+	case MAP_FOUND:
+		reply_tcp(t, 200, buf_str(value), value->len);
+		break;
+	case MAP_NOT_FOUND:
+		reply_tcp(t, 500, "not found", 9);
+		break;
+	case MAP_COULD_NOT_TELL:
+		reply_tcp(t, 400, buf_str(value), value->len);
+		break;
+	}
+}
+
 /* ---- policy ---- */
 
 /* Takes "NAME=VALUE" lines up to the empty one.  A recipient is judged at RCPT. */
@@ -187,17 +202,7 @@ void talk_reply(struct talk *t, enum map_answer answer, bool unknown, const stru
 		reply_socketmap(t, answer, unknown, value);
 		break;
 	case TALK_TCP:
-		switch (answer) {
-		case MAP_FOUND:
-			reply_tcp(t, 200, buf_str(value), value->len);
-			break;
-		case MAP_NOT_FOUND:
-			reply_tcp(t, 500, "not found", 9);
-			break;
-		case MAP_COULD_NOT_TELL:
-			reply_tcp(t, 400, buf_str(value), value->len);
-			break;
-		}
+		answer_tcp(t, answer, value);
 		break;
 	case TALK_POLICY:
 		buf_adds(&t->out, "action=");

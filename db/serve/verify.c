@@ -120,6 +120,32 @@ struct verifier *verifier_create(const struct verify_options *options)
 
 /* ---- the start ---- */
 
+/* Judges how it ended. */
+static int judge_check(int status, bool ended, int out, int err, struct buf *why)
+{
+	const size_t before = why->len;
+	int code;
+	struct buf text = { 0 };
+
+	/* what it wrote into a file in memory: the first line, clean */
+	if (lseek(err, 0, SEEK_SET) == 0 && file_read(err, &text) && text.len > 0)
+		text_add_clean(why, text.data, strcspn(buf_str(&text), "\n"), 300);
+	buf_free(&text);
+	if (ended && status == 0 && lseek(out, 0, SEEK_END) == 0) {
+		/* a warning is for the agent to repeat */
+		why->len = before;
+		return EX_OK;
+	}
+	if (ended && status == 0)
+		buf_adds(why, "with these options it does something else than to ask");
+	else if (!ended)
+		buf_adds(why, "it does not end");
+	else if (why->len == before)
+		child_describe_end(why, status);
+	code = ended && WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+	return code >= EX__BASE && code <= EX__MAX ? code : EX_CONFIG;
+}
+
 int verifier_check(struct verifier *v, struct buf *why)
 {
 	struct child_rules rules = { .in = CHILD_NULL, .out = memfd_create("out", MFD_CLOEXEC), .err = memfd_create("err", MFD_CLOEXEC) };
@@ -133,29 +159,8 @@ int verifier_check(struct verifier *v, struct buf *why)
 		buf_addf(why, "%s: %s", v->words[0], strerror(errno));
 	} else {
 		const bool ended = child_end(pid, CHILD_KILL, clock_ms() + CHECK_TIME, &status);
-		const size_t before = why->len;
-		int code;
-		struct buf text = { 0 };
 
-		/* judges how it ended */
-		/* what it wrote into a file in memory: the first line, clean */
-		if (lseek(rules.err, 0, SEEK_SET) == 0 && file_read(rules.err, &text) && text.len > 0)
-			text_add_clean(why, text.data, strcspn(buf_str(&text), "\n"), 300);
-		buf_free(&text);
-		if (ended && status == 0 && lseek(rules.out, 0, SEEK_END) == 0) {
-			/* a warning is for the agent to repeat */
-			why->len = before;
-			result = EX_OK;
-		} else {
-			if (ended && status == 0)
-				buf_adds(why, "with these options it does something else than to ask");
-			else if (!ended)
-				buf_adds(why, "it does not end");
-			else if (why->len == before)
-				child_describe_end(why, status);
-			code = ended && WIFEXITED(status) ? WEXITSTATUS(status) : 0;
-			result = code >= EX__BASE && code <= EX__MAX ? code : EX_CONFIG;
-		}
+		result = judge_check(status, ended, rules.out, rules.err, why);
 	}
 	if (rules.out >= 0)
 		close(rules.out);
@@ -299,6 +304,23 @@ static const char *text_of(const char *words, const char *status)
 	return words;
 }
 
+/* What the agent says of one address is ADDRESS, answer and words, with TABs between. */
+static void judge(const char *line, struct verdict *verdict)
+{
+	const char *answer = strchr(line, '\t'), *words = answer != NULL ? strchr(answer + 1, '\t') : NULL;
+	struct buf clean = { 0 };
+	bool refused = words != NULL && strncmp(answer, "\tno\t", 4) == 0;
+
+	if (words != NULL && strncmp(answer, "\tyes\t", 5) == 0)
+		return;
+	text_add_clean_string(&clean, words != NULL ? words + 1 : "the store cannot be asked now; try again later", 300);
+	verdict->code = refused ? 550 : 450;
+	snprintf(verdict->status, sizeof verdict->status, "%s", refused ? "5.1.1" : "4.3.0");
+	find_status(buf_str(&clean), refused ? '5' : '4', verdict->status);
+	snprintf(verdict->text, sizeof verdict->text, "%s", text_of(buf_str(&clean), verdict->status));
+	buf_free(&clean);
+}
+
 /* What these take no LMTP server knows, whichever -F names. */
 static bool is_no_store(const char *channel)
 {
@@ -329,9 +351,7 @@ void verdict_unasked(struct verdict *verdict, const char *fault)
 
 void verifier_ask(struct verifier *v, const char *host, const char *user, struct verdict *verdict)
 {
-	struct buf question = { 0 }, clean = { 0 };
-	const char *line, *answer, *words;
-	bool refused;
+	struct buf question = { 0 };
 
 	*verdict = (struct verdict){ .code = 250, .status = "2.1.5", .text = "ok" };
 	if (text_has_controls(user, strlen(user))) {
@@ -342,18 +362,6 @@ void verifier_ask(struct verifier *v, const char *host, const char *user, struct
 	if (!v->has_target && !text_has_controls(host, strlen(host)))
 		buf_addf(&question, "\t%s", host);
 	buf_addc(&question, '\n');
-	/* what the agent says of one address is ADDRESS, answer and words, with TABs between */
-	line = ask(v, &question) ? buf_str(&v->said) : "";
-	answer = strchr(line, '\t');
-	words = answer != NULL ? strchr(answer + 1, '\t') : NULL;
-	refused = words != NULL && strncmp(answer, "\tno\t", 4) == 0;
-	if (words == NULL || strncmp(answer, "\tyes\t", 5) != 0) {
-		text_add_clean_string(&clean, words != NULL ? words + 1 : "the store cannot be asked now; try again later", 300);
-		verdict->code = refused ? 550 : 450;
-		snprintf(verdict->status, sizeof verdict->status, "%s", refused ? "5.1.1" : "4.3.0");
-		find_status(buf_str(&clean), refused ? '5' : '4', verdict->status);
-		snprintf(verdict->text, sizeof verdict->text, "%s", text_of(buf_str(&clean), verdict->status));
-		buf_free(&clean);
-	}
+	judge(ask(v, &question) ? buf_str(&v->said) : "", verdict);
 	buf_free(&question);
 }

@@ -47,6 +47,30 @@ static void count_fork(void)
 
 /* ---- who shares a connection ---------------------------------------------- */
 
+static struct sqlconn *create(const char *type, const struct sql_access *access, const struct buf *identity)
+{
+	static bool counts;
+	struct sqlconn *c = xcalloc(1, sizeof *c);
+
+	if (!counts)
+		pthread_atfork(NULL, NULL, count_fork);
+	counts = true;
+	c->type = xstrdup(type);
+	sql_access_copy(&c->access, access);
+	buf_reserve(&c->identity, identity->len);
+	buf_add(&c->identity, buf_str(identity), identity->len);
+	while (c->access.hosts != NULL && c->access.hosts[c->count] != NULL)
+		c->count++;
+	c->servers = xcalloc(c->count + 1, sizeof *c->servers);
+	for (size_t i = 0; i < c->count; i++)
+		c->servers[i].host = c->access.hosts[i];
+	if (c->count == 0)
+		c->count = 1;
+	c->next = connections;
+	connections = c;
+	return c;
+}
+
 struct sqlconn *sqlconn_get(const char *type, const struct sql_access *access)
 {
 	struct sqlconn *c = connections;
@@ -56,27 +80,8 @@ struct sqlconn *sqlconn_get(const char *type, const struct sql_access *access)
 	sql_access_identity(access, &identity);
 	while (c != NULL && (strcmp(c->type, type) != 0 || strcmp(buf_str(&c->identity), buf_str(&identity)) != 0))
 		c = c->next;
-	if (c == NULL) {
-		static bool counts;
-
-		c = xcalloc(1, sizeof *c);
-		if (!counts)
-			pthread_atfork(NULL, NULL, count_fork);
-		counts = true;
-		c->type = xstrdup(type);
-		sql_access_copy(&c->access, access);
-		buf_reserve(&c->identity, identity.len);
-		buf_add(&c->identity, buf_str(&identity), identity.len);
-		while (c->access.hosts != NULL && c->access.hosts[c->count] != NULL)
-			c->count++;
-		c->servers = xcalloc(c->count + 1, sizeof *c->servers);
-		for (size_t i = 0; i < c->count; i++)
-			c->servers[i].host = c->access.hosts[i];
-		if (c->count == 0)
-			c->count = 1;
-		c->next = connections;
-		connections = c;
-	}
+	if (c == NULL)
+		c = create(type, access, &identity);
 	c->users++;
 	buf_wipe(&identity);
 	return c;
@@ -110,6 +115,33 @@ void sqlconn_release(struct sqlconn **connection)
 }
 
 /* ---- one server ----------------------------------------------------------- */
+
+static void back_off(struct sqlconn *c, struct server *s, int64_t started, const char *why)
+{
+	const int64_t lost = clock_ms() - started, longest = c->access.retry_interval * 1000;
+
+	s->delay = backoff_next(s->delay, lost > SHORTEST_DELAY_MS ? lost : SHORTEST_DELAY_MS, longest);
+	s->not_before = clock_ms() + s->delay;
+	buf_clear(&s->trouble);
+	buf_adds(&s->trouble, why);
+}
+
+static bool is_connected(struct sqlconn *c, struct server *s, int64_t deadline, struct sql_error *error)
+{
+	const int64_t now = clock_ms(), patience = now + c->access.network_timeout * 1000;
+	const int64_t until = patience < deadline ? patience : deadline;
+
+	if (c->session != NULL && (c->process != forks || (c->channel == NULL && now - c->used > c->access.idle_interval * 1000)))
+		close_session(c);
+	if (c->session == NULL) {
+		c->session = c->driver->connect(&c->access, s->host, until, error);
+		c->process = forks;
+		if (c->session != NULL && c->channel != NULL && !c->driver->listen(c->session, c->channel, until, error))
+			close_session(c);
+	}
+	c->used = now;
+	return c->session != NULL;
+}
 
 struct asking {
 	const struct sql_question *question;
@@ -177,24 +209,10 @@ static bool ask_server(struct sqlconn *c, struct server *s, const struct sql_que
 	do {
 		const bool was_open = c->session != NULL;
 		struct asking asking = { .question = q, .deadline = deadline };
-		int64_t now, patience, until;
 
 		error = (struct sql_error){ .text = "" };
 		q->restart(q->context);
-		now = clock_ms();
-		patience = now + c->access.network_timeout * 1000;
-		until = patience < deadline ? patience : deadline;
-		if (c->session != NULL && (c->process != forks || (c->channel == NULL &&
-		                                                   now - c->used > c->access.idle_interval * 1000)))
-			close_session(c);
-		if (c->session == NULL) {
-			c->session = c->driver->connect(&c->access, s->host, until, &error);
-			c->process = forks;
-			if (c->session != NULL && c->channel != NULL && !c->driver->listen(c->session, c->channel, until, &error))
-				close_session(c);
-		}
-		c->used = now;
-		if (c->session == NULL) {
+		if (!is_connected(c, s, deadline, &error)) {
 			error.is_lost = true;
 			break;
 		}
@@ -203,14 +221,9 @@ static bool ask_server(struct sqlconn *c, struct server *s, const struct sql_que
 		if (error.is_lost)
 			close_session(c);
 	} while (again);
-	if (!done && error.is_lost) {
-		const int64_t lost = clock_ms() - started, longest = c->access.retry_interval * 1000;
-
-		s->delay = backoff_next(s->delay, lost > SHORTEST_DELAY_MS ? lost : SHORTEST_DELAY_MS, longest);
-		s->not_before = clock_ms() + s->delay;
-		buf_clear(&s->trouble);
-		buf_adds(&s->trouble, error.text);
-	} else
+	if (!done && error.is_lost)
+		back_off(c, s, started, error.text);
+	else
 		s->delay = 0;
 	buf_clear(&s->trouble);
 	buf_adds(&s->trouble, error.text);

@@ -77,6 +77,19 @@ static void insert_sort(struct item *items, size_t n, size_t depth)
 	}
 }
 
+/* One stable pass over byte `shift`/8 of the parts; `count` says how often each value of it occurs. */
+static void pass(const struct item *from, struct item *to, size_t n, unsigned shift, size_t count[256])
+{
+	size_t start[256], sum = 0;
+
+	for (int i = 0; i < 256; i++) {
+		start[i] = sum;
+		sum += count[i];
+	}
+	for (size_t i = 0; i < n; i++)
+		to[start[from[i].part >> shift & 255]++] = from[i];
+}
+
 /* Sorts by the parts, least significant byte first; bytes that are the same everywhere need no pass. */
 static void sort_parts(struct item *items, struct item *spare, size_t n)
 {
@@ -89,17 +102,10 @@ static void sort_parts(struct item *items, struct item *spare, size_t n)
 			counts[byte][items[i].part >> 8 * byte & 255]++;
 	for (unsigned byte = 0; byte < 8; byte++) {
 		struct item *other = from;
-		size_t start[256], sum = 0;
 
 		if (counts[byte][items[0].part >> 8 * byte & 255] == n)
 			continue;
-		/* one stable pass; `counts` says how often each value of this byte occurs */
-		for (int i = 0; i < 256; i++) {
-			start[i] = sum;
-			sum += counts[byte][i];
-		}
-		for (size_t i = 0; i < n; i++)
-			to[start[from[i].part >> (8 * byte) & 255]++] = from[i];
+		pass(from, to, n, 8 * byte, counts[byte]);
 		from = to;
 		to = other;
 	}

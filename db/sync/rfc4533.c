@@ -143,6 +143,31 @@ static enum sync_verdict id_set(struct rfc4533 *m, const struct sync_info_value 
 	return SYNC_GO_ON;
 }
 
+static enum sync_verdict end_of_present_phase(struct rfc4533 *m, const struct sync_info_value *info, struct buf *why)
+{
+	if (!rfc4533_is_refreshing(m) || m->phase == SYNC_DELETE_PHASE)
+		return broken(m, why, "refreshPresent outside of the present phase");
+	note_cookie(m, &info->cookie);
+	if (info->refresh_done) {
+		finish_refresh(m, true);
+	} else {
+		m->sink->drop_rest(m->sink->context);
+		m->phase = SYNC_DELETE_PHASE;
+	}
+	return SYNC_GO_ON;
+}
+
+static enum sync_verdict end_of_delete_phase(struct rfc4533 *m, const struct sync_info_value *info, struct buf *why)
+{
+	if (!rfc4533_is_refreshing(m) || m->phase == SYNC_PRESENT_PHASE)
+		return broken(m, why, "refreshDelete outside of the delete phase");
+	note_cookie(m, &info->cookie);
+	m->phase = SYNC_DELETE_PHASE;
+	if (info->refresh_done)
+		finish_refresh(m, false);
+	return SYNC_GO_ON;
+}
+
 enum sync_verdict rfc4533_info(struct rfc4533 *m, const struct sync_info_value *info, struct buf *why)
 {
 	if (m->phase == SYNC_ENDED)
@@ -155,24 +180,9 @@ enum sync_verdict rfc4533_info(struct rfc4533 *m, const struct sync_info_value *
 			m->sink->commit(m->sink->context, &info->cookie);
 		return SYNC_GO_ON;
 	case SYNC_INFO_REFRESH_PRESENT:
-		if (!rfc4533_is_refreshing(m) || m->phase == SYNC_DELETE_PHASE)
-			return broken(m, why, "refreshPresent outside of the present phase");
-		note_cookie(m, &info->cookie);
-		if (info->refresh_done) {
-			finish_refresh(m, true);
-		} else {
-			m->sink->drop_rest(m->sink->context);
-			m->phase = SYNC_DELETE_PHASE;
-		}
-		return SYNC_GO_ON;
+		return end_of_present_phase(m, info, why);
 	case SYNC_INFO_REFRESH_DELETE:
-		if (!rfc4533_is_refreshing(m) || m->phase == SYNC_PRESENT_PHASE)
-			return broken(m, why, "refreshDelete outside of the delete phase");
-		note_cookie(m, &info->cookie);
-		m->phase = SYNC_DELETE_PHASE;
-		if (info->refresh_done)
-			finish_refresh(m, false);
-		return SYNC_GO_ON;
+		return end_of_delete_phase(m, info, why);
 	case SYNC_ID_SET:
 		return id_set(m, info, why);
 	}
@@ -181,36 +191,43 @@ enum sync_verdict rfc4533_info(struct rfc4533 *m, const struct sync_info_value *
 
 /* ---- the end of the search ------------------------------------------------ */
 
+static enum sync_verdict finish_by_result(struct rfc4533 *m, const struct sync_done_value *done, struct buf *why)
+{
+	if ((m->phase == SYNC_PRESENT_PHASE && done->refresh_deletes) || (m->phase == SYNC_DELETE_PHASE && !done->refresh_deletes))
+		return broken(m, why, "the Sync Done Control contradicts the phase");
+	note_cookie(m, &done->cookie);
+	finish_refresh(m, !done->refresh_deletes);
+	m->phase = SYNC_ENDED;
+	return SYNC_FINISHED;
+}
+
+/* e-syncRefreshRequired (section 3.8): with a cookie go on from there, without one from the start. */
+static enum sync_verdict refresh_required(struct rfc4533 *m, const struct sync_done_value *done, struct buf *why)
+{
+	/* what has come is what the cookie stands for: both count, or neither */
+	if (done->cookie.len > 0) {
+		m->sink->commit(m->sink->context, &done->cookie);
+		m->phase = SYNC_ENDED;
+		buf_adds(why, "the server ends with e-syncRefreshRequired and a cookie to go on from");
+		return SYNC_AGAIN;
+	}
+	end(m);
+	if (m->had_cookie)
+		return SYNC_RELOAD;
+	buf_adds(why, "the server wants a refresh, and then refuses to give one");
+	return SYNC_FAILED;
+}
+
 enum sync_verdict rfc4533_done(struct rfc4533 *m, int code, const struct sync_done_value *done, struct buf *why)
 {
 	const bool persisting = m->phase == SYNC_PERSIST_STAGE;
 
 	if (m->phase == SYNC_ENDED)
 		return SYNC_FAILED;
-	if (code == LDAP_SYNC_REFRESH_REQUIRED) {
-		/* e-syncRefreshRequired (section 3.8): with a cookie go on from there, without one from the start */
-		/* what has come is what the cookie stands for: both count, or neither */
-		if (done->cookie.len > 0) {
-			m->sink->commit(m->sink->context, &done->cookie);
-			m->phase = SYNC_ENDED;
-			buf_adds(why, "the server ends with e-syncRefreshRequired and a cookie to go on from");
-			return SYNC_AGAIN;
-		}
-		end(m);
-		if (m->had_cookie)
-			return SYNC_RELOAD;
-		buf_adds(why, "the server wants a refresh, and then refuses to give one");
-		return SYNC_FAILED;
-	}
-	if (code == LDAP_SUCCESS && !persisting) {
-		if ((m->phase == SYNC_PRESENT_PHASE && done->refresh_deletes) ||
-		    (m->phase == SYNC_DELETE_PHASE && !done->refresh_deletes))
-			return broken(m, why, "the Sync Done Control contradicts the phase");
-		note_cookie(m, &done->cookie);
-		finish_refresh(m, !done->refresh_deletes);
-		m->phase = SYNC_ENDED;
-		return SYNC_FINISHED;
-	}
+	if (code == LDAP_SYNC_REFRESH_REQUIRED)
+		return refresh_required(m, done, why);
+	if (code == LDAP_SUCCESS && !persisting)
+		return finish_by_result(m, done, why);
 	end(m);
 	if (persisting) {
 		if (code == LDAP_SUCCESS)
