@@ -383,6 +383,8 @@ static int list(const struct settings *set)
 	buf_free(&out);
 	if (!ok)
 		die(EX_IOERR, "standard output: %s", strerror(errno));
+	if (listing.count == 0 && listing.finished == 0 && !set->json)
+		mailq_nothing(MAILQ_EMPTY);
 	ok = listing.trouble == 0;
 	listing_free(&listing);
 	return ok ? EX_OK : EX_DATAERR;

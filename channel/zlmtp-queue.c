@@ -254,6 +254,7 @@ static int list_or_summary(const struct settings *set, bool summary)
 	struct reading r = { .set = set };
 	struct listing all;
 	size_t finished;
+	bool any;
 
 	/* a runqueue that runs has the sums of a long queue at once, and its newest reasons */
 	if (summary && r.set->words == 0)
@@ -275,9 +276,12 @@ static int list_or_summary(const struct settings *set, bool summary)
 		summary_json(&r.out, r.summary);
 	else
 		summary_text(&r.out, r.summary, 0);
-	if (!set->json && (r.count > 0 || r.sums.reports > 0 || r.sums.finished > 0))
+	any = r.count > 0 || r.sums.reports > 0 || r.sums.finished > 0;
+	if (!set->json && any)
 		mailq_sums(&r.out, &r.sums, set->now);
 	print(&r.out);
+	if (!set->json && !any && r.unclear == NULL)
+		mailq_nothing(set->words == 0 ? MAILQ_EMPTY : "Nothing in the queue matches.");
 	if (summary)
 		summary_destroy(&r.summary);
 	listing_free(&r.part);

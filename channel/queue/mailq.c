@@ -1,8 +1,10 @@
 #include "channel/queue/mailq.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/alloc.h"
 #include "lib/json.h"
@@ -208,6 +210,12 @@ void mailq_text(struct buf *out, const struct listing *l, int64_t now)
 	mailq_table(out, l, now);
 	if (l->count > 0 || l->finished > 0)
 		mailq_sums(out, l, now);
+}
+
+void mailq_nothing(const char *words)
+{
+	if (isatty(STDOUT_FILENO))
+		fprintf(stderr, "%s\n", words);
 }
 
 /* ---- JSON ---- */

@@ -18,6 +18,10 @@ void mailq_text(struct buf *out, const struct listing *l, int64_t now);
 void mailq_table(struct buf *out, const struct listing *l, int64_t now);
 void mailq_sums(struct buf *out, const struct listing *l, int64_t now);
 
+/* Nothing was printed: to a person at a terminal it says so, on standard error; a pipe or a file gets nothing. */
+#define MAILQ_EMPTY "The queue is empty."
+void mailq_nothing(const char *words);
+
 /* Adds a JSON object on a line of its own for each recipient and each file in trouble. */
 void mailq_json(struct buf *out, const struct listing *l);
 

@@ -24,6 +24,7 @@ enum { AGES = sizeof ages / sizeof ages[0] };
 struct destination_sum {
 	char *channel, *host;
 	size_t total, held, active, by_age[AGES];
+	size_t aside;             /* of those that are held: by zlmtp-queue hold */
 	int64_t next;             /* the first next try: seconds since 1970, or NEXT_ */
 	char *reason;             /* the newest answer, NULL without */
 	int64_t answered;
@@ -90,7 +91,8 @@ void summary_count(struct summary *s, const struct listed *e)
 	d = find(s, e->channel, e->host);
 	d->next = d->total == 0 ? e->next : sooner(d->next, e->next);
 	d->total++;
-	d->held += e->state == LISTED_HELD;
+	d->aside += e->state == LISTED_HELD;
+	d->held += e->state == LISTED_HELD || (e->state == LISTED_WAITING && e->next == NEXT_HELD);
 	d->active += e->state == LISTED_ACTIVE;
 	while (age > ages[column].seconds)
 		column++;
@@ -174,7 +176,7 @@ static struct destination_sum **sorted(const struct summary *s)
 /* NULL without.  That one message is on hold says nothing about its destination; where all are, nothing else keeps them. */
 static const char *reason_of(const struct destination_sum *d)
 {
-	return d->reason != NULL ? d->reason : d->held > 0 && d->held == d->total ? LISTED_HELD_WORDS : NULL;
+	return d->reason != NULL ? d->reason : d->aside > 0 && d->aside == d->total ? LISTED_HELD_WORDS : NULL;
 }
 
 static void add_row(struct buf *out, const struct destination_sum *d, int64_t now, int width)

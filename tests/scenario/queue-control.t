@@ -101,6 +101,12 @@ subtest 'the summary that runqueue gives is that of the files' => sub {
 	like $said, qr/^lmtp\/store +4 +1 +3 +0 .*450 not now$/m, 'with ages and reason';
 	like $said, qr/^smtp\/else +1 .*no clause serves it$/m, 'and who is not served';
 	like $said, qr/^8 recipients in 6 messages, 1 on hold, /m, 'and who is on hold';
+	my %is_held;
+	$is_held{"$_->{channel}/$_->{host}"}++ for rows($q, 'state=held');
+	for my $filter ([], ['all']) {
+		my @sums = map { JSON::PP->new->utf8->decode($_) } split /\n/, (zq($q, '-j', 'summary', @$filter))[1];
+		is_deeply { map { $_->{held} ? ("$_->{channel}/$_->{host}" => $_->{held}) : () } @sums }, \%is_held, "held: as many as list has ('@$filter')";
+	}
 	# what runqueue knows does not come from the files
 	rename $q->office . '/transport/101', $q->office . '/transport/.101' or die;
 	is summary($q), $said, 'no file is read for it';

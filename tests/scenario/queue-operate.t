@@ -8,6 +8,7 @@ use Test::More;
 use IO::Socket::UNIX;
 use JSON::PP ();
 use RunQueue;
+use Tmux;
 use ZlmtpQueue;
 
 delete $ENV{ZCONFIG};
@@ -360,6 +361,44 @@ subtest 'remove' => sub {
 	is +(zq($q, '--yes', 'remove', 'all'))[0], 0, 'with it they go, damaged ones too';
 	is_deeply [$q->names], [], 'nothing is left';
 	is_deeply {$q->reports}, {}, 'no report';
+};
+
+subtest 'remove asks on a terminal' => sub {
+	my $t = Tmux->new(rows => 12, columns => 200);
+	my %removes = ('y' => 1, 'Y' => 1, 'yes' => 1, 'n' => 0, '' => 0, 'no, y' => 0, 'C-d' => 0);
+	for my $answer (sort keys %removes) {
+		my $q = RunQueue->new;
+		my @names = map { $q->message(["a$_", "b$_"]) } 1 .. 2;
+		$t->type("clear; $build/channel/zlmtp-queue -P " . $q->office . ' remove all; echo "status $?"');
+		ok $t->shows(qr/^Remove 2 messages with 4 recipients for good\? \[y\/N\] ?$/m), "'$answer': the question";
+		is scalar($q->names), 4, 'nothing is done before the answer';
+		$answer eq 'C-d' ? $t->keys('C-d') : $t->type($answer);
+		my $status = $removes{$answer} ? 0 : 64;
+		ok $t->shows(qr/^(?:.*\] ?)?status $status$/m), "status $status" or diag $t->screen;
+		like $t->screen, qr/zlmtp-queue: nothing was removed$/m, 'said so' if $status;
+		is scalar($q->names), $status ? 4 : 0, $status ? 'all is left' : 'they are gone';
+	}
+	my $q = RunQueue->new;
+	$q->message(['a']);
+	$t->type("clear; $build/channel/zlmtp-queue -P " . $q->office . ' remove all; echo "status $?"');
+	ok $t->shows(qr/^S\S+: removed, from ann\@example\.org, 1 recipient\nstatus 0$/m), 'one message goes without a question' or diag $t->screen;
+};
+
+# A person hears it, a pipe has nothing to read.
+subtest 'an empty queue on a terminal' => sub {
+	my $t = Tmux->new(rows => 12, columns => 200);
+	my $q = RunQueue->new;
+	my $zq = "$build/channel/zlmtp-queue -P " . $q->office;
+	my $case = sub ($command, $shown) {
+		$t->type("clear; $command; echo \"status \$?\"");
+		ok $t->shows(qr/\A(?:>[^\n]*\n)?$shown\n> *\n*\z/), $command or diag $t->screen;
+	};
+	$case->($_, "The queue is empty\\.\nstatus 0") for "$zq list", "$zq summary", "$build/channel/runqueue -l -P " . $q->office;
+	$case->($_, "status 0") for "$zq list | cat", "$zq -j list", "$zq summary >/dev/null";
+	$case->("$zq $_ to=nobody", "Nothing in the queue matches\\.\nstatus 1") for qw(list summary);
+	$q->message(['a']);
+	$case->("$zq list to=nobody", "Nothing in the queue matches\\.\nstatus 1");
+	$case->("$zq list", "ID +AGE .*\n.*\n1 recipient in 1 message.*\nstatus 0");
 };
 
 subtest 'mail whose message file is gone can be failed, so that its sender is told' => sub {
