@@ -146,8 +146,10 @@ sub follow_none_that_lags() {
 	$_->{pid} or $_->start for @servers;
 }
 
-# All servers get the same older state; a map that is newer than all of them is put back as the guide says.
+# All servers get the same older state; a map that is newer than all of them is put back as the guide says.  A copy of a map from
+# before it is of a history that no server has any more: put back, it would be newer than all of them for good.
 sub restore($ldif) {
+	unlink $backup;
 	$stays->stop;
 	$_->stop for running;
 	for my $s (@servers) {
