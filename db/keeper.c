@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
@@ -81,44 +82,115 @@ void keeper_free(struct keeper *k)
 
 static const char *const keepers[] = { "ldapsync", "sqlsync" };
 
-/* Two programs that keep one map would undo each other's changes without end. */
-static void refuse_others(const char *map, const char *suffix)
-{
-	for (size_t i = 0; i < sizeof keepers / sizeof keepers[0]; i++) {
-		struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-		char *path = xasprintf("%s.%s", map, keepers[i]);
-		int fd = strcmp(keepers[i], suffix) != 0 ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
-		const bool is_kept = fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+/* The lock of this process. */
+static struct {
+	const char *suffix, *config;
+	char *map, *path;
+	int fd;
+	bool told;       /* that it is lost, and why it cannot be had */
+} held = { .fd = -1 };
 
-		free(path);
-		if (is_kept)
-			die(EX_TEMPFAIL, "%s: process %ld, of %s, keeps this map already", map, (long)lock.l_pid, keepers[i]);
+/* The process that keeps the map by the other program, whose name is *keeper then; 0: none. */
+static pid_t find_other(const char **keeper)
+{
+	pid_t holder = 0;
+
+	for (size_t i = 0; i < sizeof keepers / sizeof keepers[0] && holder == 0; i++) {
+		struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+		char *path = xasprintf("%s.%s", held.map, keepers[i]);
+		int fd = strcmp(keepers[i], held.suffix) != 0 ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+
+		if (fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK) {
+			holder = lock.l_pid;
+			*keeper = keepers[i];
+		}
 		if (fd >= 0)
 			close(fd);
+		free(path);
 	}
+	return holder;
+}
+
+static bool is_named(int fd)
+{
+	struct stat named, opened;
+
+	return lstat(held.path, &named) == 0 && fstat(fd, &opened) == 0 && file_is_same(&named, &opened);
+}
+
+/* Takes it, or says who has it. */
+static bool try_lock(int fd, pid_t *holder)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	const bool is_ours = fcntl(fd, F_SETLK, &lock) == 0;
+
+	*holder = !is_ours && fcntl(fd, F_GETLK, &lock) == 0 ? lock.l_pid : 0;
+	return is_ours;
 }
 
 void keeper_lock(const char *map, const char *suffix, const char *config)
 {
 	const int64_t deadline = clock_ms() + LOCK_MS;
-	char *path = xasprintf("%s.%s", map, suffix);
-	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	int fd = file_open_own(path, O_RDWR | O_CREAT, 0600);
+	const char *keeper;
+	pid_t holder;
 
-	if (fd < 0 && errno == ENOENT)
-		die(EX_CANTCREAT, "%s: the directory that \"map\" names is not there", map);
-	if (fd < 0)
-		die(errno == EACCES || errno == EPERM ? EX_NOPERM : EX_CANTCREAT, "%s: %s", path, file_error(errno));
-	while (fcntl(fd, F_SETLK, &lock) < 0) {
-		if (clock_ms() > deadline) {
-			fcntl(fd, F_GETLK, &lock);
-			die(EX_TEMPFAIL, "%s: process %ld keeps this map already", map, (long)lock.l_pid);
+	held.map = xstrdup(map);
+	held.path = xasprintf("%s.%s", map, suffix);
+	held.suffix = suffix;
+	held.config = config;
+	do {
+		if (held.fd >= 0)
+			close(held.fd);
+		held.fd = file_open_own(held.path, O_RDWR | O_CREAT, 0600);
+		if (held.fd < 0 && errno == ENOENT)
+			die(EX_CANTCREAT, "%s: the directory that \"map\" names is not there", map);
+		if (held.fd < 0)
+			die(errno == EACCES || errno == EPERM ? EX_NOPERM : EX_CANTCREAT, "%s: %s", held.path, file_error(errno));
+		while (!try_lock(held.fd, &holder)) {
+			if (clock_ms() > deadline)
+				die(EX_TEMPFAIL, "%s: process %ld keeps this map already", map, (long)holder);
+			clock_pause(LOCK_POLL_NS);
 		}
-		clock_pause(LOCK_POLL_NS);
+	} while (!is_named(held.fd));
+	kept_note(held.fd, config);
+	holder = find_other(&keeper);
+	/* two programs that keep one map would undo each other's changes without end */
+	if (holder != 0)
+		die(EX_TEMPFAIL, "%s: process %ld, of %s, keeps this map already", map, (long)holder, keeper);
+}
+
+bool keeper_is_alone(void)
+{
+	const char *keeper = held.suffix;
+	pid_t holder;
+	int fd;
+
+	if (is_named(held.fd))
+		return true;
+	holder = find_other(&keeper);
+	fd = holder == 0 ? file_open_own(held.path, O_RDWR | O_CREAT, 0600) : -1;
+	/* then nobody else has it, either */
+	if (holder == 0 && fd < 0) {
+		if (!held.told)
+			complain("%s: was deleted or replaced by another program, and cannot be made again: %s", held.path, file_error(errno));
+		held.told = true;
+		return true;
 	}
-	kept_note(fd, config);
-	free(path);
-	refuse_others(map, suffix);
+	if (fd >= 0 && try_lock(fd, &holder)) {
+		complain(held.told ? "%s: is made again" : "%s: was deleted or replaced by another program; it is made again", held.path);
+		close(held.fd);
+		held.fd = fd;
+		held.told = false;
+		kept_note(fd, held.config);
+		return true;
+	}
+	if (fd >= 0)
+		close(fd);
+	if (!held.told)
+		complain("%s: process %ld, of %s, keeps this map, too, as %s was deleted or replaced; it is left alone until that ends", held.map,
+		         (long)holder, keeper, held.path);
+	held.told = true;
+	return false;
 }
 
 void keeper_warn(const char *map)

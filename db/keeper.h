@@ -31,6 +31,12 @@ void keeper_free(struct keeper *keeper);
  */
 void keeper_lock(const char *map, const char *suffix, const char *config);
 
+/*
+ * True while the lock is there and ours.  Who stays asks before it writes: if the file was deleted or replaced it is made again, which
+ * is said; false, which is said once, while a process that came meanwhile keeps the map, which is left to it.
+ */
+bool keeper_is_alone(void);
+
 /* For who changes a map by hand: a line if it is one that a program keeps, which will undo the change. */
 void keeper_warn(const char *map);
 

@@ -78,7 +78,7 @@ struct sync {
 	struct syncconf conf;
 	struct keeper keeper;
 	struct copy_settings settings;
-	struct copy *copy;
+	struct copy *copy;       /* NULL: it could not be read, or is left to another process */
 	struct session *session;
 	struct domains domains;
 	bool once, watch, dump, verbose;
@@ -95,7 +95,8 @@ struct sync {
 	bool to_announce;        /* nobody was told yet that map and directory are equal */
 	bool trouble_told;       /* and not yet that it is over */
 	bool write_trouble_told; /* the same, of writing the map */
-	int64_t next_open;       /* clock_ms() */
+	bool is_unreadable;      /* the map, when it was opened last */
+	int64_t next_open;       /* of the map while there is no copy, else of a connection; clock_ms() */
 	int64_t open_delay;
 	int64_t opened;          /* the connection */
 	int64_t heard;           /* the last message */
@@ -241,8 +242,16 @@ static int open_copy(struct sync *s)
 	int status = EX_OK;
 
 	s->copy = copy_open(&s->settings, &status, &why);
-	if (s->copy == NULL)
+	s->is_unreadable = s->copy == NULL;
+	if (s->is_unreadable)
 		keeper_complain(&why);
+	/* a process was killed between writing the list and the end of the command */
+	if (!s->is_unreadable && copy_domains_are_due(s->copy)) {
+		s->list_is_old = true;
+		s->domains.must_run = s->domains.command != NULL;
+	}
+	s->open_delay = s->is_unreadable ? backoff_next(s->open_delay, FIRST_DELAY_MS, LONGEST_DELAY_MS) : 0;
+	s->next_flush = s->next_open = clock_ms() + s->open_delay;
 	buf_free(&why);
 	return status;
 }
@@ -496,6 +505,15 @@ static int look_after_domains(struct sync *s)
 	return write_domains(s) == EX_TEMPFAIL ? EX_TEMPFAIL : EX_OK;
 }
 
+static void close_copy(struct sync *s)
+{
+	session_close(&s->session);
+	copy_close(&s->copy);
+	s->complete = false;
+	s->touched = 0;
+	s->verdict = SHRINKAGE_FINE;
+}
+
 /*
  * Another program has changed the map, put an older one in its place or deleted it: what it holds is read again, and all of it compared.
  * Entries that it lacks, and records that it has too many, are differences like others.  What cannot be read may be in the making, or
@@ -503,19 +521,21 @@ static int look_after_domains(struct sync *s)
  */
 static void begin_anew(struct sync *s)
 {
-	const bool is_again = s->copy == NULL;
+	const bool was_unreadable = s->is_unreadable;
 
-	if (!is_again)
+	if (s->copy != NULL)
 		complain("%s: was changed by another program, and is made equal to the directory again", copy_path(s->copy));
-	session_close(&s->session);
-	copy_close(&s->copy);
-	s->complete = false;
-	s->touched = 0;
-	s->verdict = SHRINKAGE_FINE;
-	s->open_delay = open_copy(s) == EX_OK ? 0 : backoff_next(s->open_delay, FIRST_DELAY_MS, LONGEST_DELAY_MS);
-	s->next_flush = s->next_open = clock_ms() + s->open_delay;
-	if (is_again && s->copy != NULL)
+	close_copy(s);
+	if (open_copy(s) == EX_OK && was_unreadable)
 		complain("%s: can be read again, and is made equal to the directory", copy_path(s->copy));
+}
+
+/* Another process keeps the map by now. */
+static void leave_map(struct sync *s)
+{
+	close_copy(s);
+	s->is_unreadable = false;
+	s->next_open = clock_ms() + LOOK_MS;
 }
 
 static int follow(struct sync *s)
@@ -524,7 +544,9 @@ static int follow(struct sync *s)
 	int status = EX_OK;
 
 	while (stopped == 0 && status == EX_OK) {
-		if (s->copy == NULL ? clock_ms() >= s->next_open : copy_is_changed(s->copy))
+		if (!keeper_is_alone())
+			leave_map(s);
+		else if (s->copy == NULL ? clock_ms() >= s->next_open : copy_is_changed(s->copy))
 			begin_anew(s);
 		if (s->copy == NULL) {
 			wait_for_news(s, SESSION_QUIET, earlier(s->next_open, domains_deadline(&s->domains)));
@@ -574,8 +596,6 @@ static int follow(struct sync *s)
 
 static int begin(struct sync *s, bool may_shrink)
 {
-	int status;
-
 	s->settings.livemap = s->keeper.livemap;
 	s->settings.check = s->keeper.check;
 	s->settings.rules = s->conf.rules;
@@ -587,11 +607,7 @@ static int begin(struct sync *s, bool may_shrink)
 	s->settings.domains = s->conf.domains != NULL ? &s->domains : NULL;
 	s->domains = (struct domains){ .path = s->conf.domains, .format = s->conf.domains_format, .command = s->conf.domains_command,
 	                               .may_shrink = may_shrink };
-	status = open_copy(s);
-	/* a process was killed between writing the list and the end of the command */
-	s->list_is_old = status == EX_OK && copy_domains_are_due(s->copy);
-	s->domains.must_run = s->list_is_old && s->domains.command != NULL;
-	return status;
+	return open_copy(s);
 }
 
 /* ---- from one machine to another ------------------------------------------------------------------ */
@@ -676,7 +692,8 @@ int main(int argc, char **argv)
 		buf_free(&trouble);
 	} else {
 		status = begin(&s, may_shrink);
-		if (status == EX_OK)
+		/* a map that is locked, as by dbupdate, is waited for by one that stays */
+		if (status == EX_OK || (s.watch && status == EX_TEMPFAIL))
 			status = s.once ? run_once(&s) : follow(&s);
 		domains_stop(&s.domains);
 		session_close(&s.session);

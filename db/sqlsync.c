@@ -28,6 +28,9 @@
 #define QUIET_MS 50
 #define GATHER_MS 300
 
+/* How often one that has left the map to another process looks whether that is still there. */
+#define LOOK_MS 1000
+
 #define FIRST_DELAY_MS 250
 #define LONGEST_DELAY_MS 60000
 
@@ -310,7 +313,9 @@ static int follow(struct sync *s)
 		struct pollfd p = { .events = POLLIN };
 		int64_t now, when;
 
-		if (clock_ms() >= s->next)
+		if (clock_ms() >= s->next && !keeper_is_alone())
+			s->next = s->not_before = clock_ms() + LOOK_MS;
+		else if (clock_ms() >= s->next)
 			status = compare_and_plan(s);
 		/* a notification, or a lost session, which may have lost one: the next comparison is as soon as that makes sense */
 		now = clock_ms();

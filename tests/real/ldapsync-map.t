@@ -217,6 +217,68 @@ for my $way (sort keys %ways) {
 	};
 }
 
+for my $way (sort keys %ways) {
+	subtest "$way: a map that is locked for long where one that stays begins" => sub {
+		my $slapd = RealSlapd->new(users => 5, aliases => 0, no_tls => 1)->start;
+		my $sync = LdapSync->new($slapd, $ways{$way}->%*);
+		is +($sync->once)[0], 0;
+		$slapd->add_account('meanwhile');
+		while_it_waits($sync, sub { $sync->start },
+			sub { ok $sync->hears(qr/: locked by $$ \(/, 20 * $slow), 'who has locked it is named' or diag $sync->said });
+		is $sync->difference_after(40 * $slow), '', 'it waits, and then copies';
+		is $sync->stop, 0;
+	};
+}
+
+# The lock of the program that keeps the map, which is no more than a file to those who tidy up.
+subtest 'the lock of one that stays is deleted, or another file takes its place' => sub {
+	my $slapd = RealSlapd->new(users => 5, aliases => 0, no_tls => 1)->start;
+	my $sync = LdapSync->new($slapd)->start;
+	my $lock = "$sync->{map}.ldapsync";
+	ok $sync->hears(qr/in step/, 10 * $slow);
+	unlink $lock or die;
+	ok $sync->hears(qr/^ldapsync: \Q$lock\E: was deleted or replaced by another program; it is made again$/m, 20 * $slow), 'it is made again' or diag $sync->said;
+	my ($exit, $said) = $sync->once;
+	is $exit, 75, '... and keeps others away';
+	like $said, qr/^ldapsync: \Q$sync->{map}\E: process $sync->{pid} keeps this map already$/, '... which are told';
+	is +(stat $lock)[2] & 07777, 0600;
+	open my $fh, '<', $lock or die;
+	is scalar <$fh>, $sync->config . "\n", '... and it names the configuration';
+
+	$sync->forget;
+	$sync->_put('other', '');
+	rename "$sync->{dir}/other", $lock or die;
+	ok $sync->hears(qr/was deleted or replaced/, 20 * $slow), 'so it is with another file in its place';
+	is +($sync->once)[0], 75, '... which keeps others away';
+	$slapd->add_account('next');
+	is $sync->difference_after(10 * $slow), '', 'the map follows';
+};
+
+subtest 'a second ldapsync has come while the lock was not there' => sub {
+	my $slapd = RealSlapd->new(users => 5, aliases => 0, no_tls => 1)->start;
+	my $sync = LdapSync->new($slapd)->start;
+	my $first = $sync->{pid};
+	ok $sync->hears(qr/in step/, 10 * $slow);
+	kill 'STOP', $first;
+	unlink "$sync->{map}.ldapsync" or die;
+	$sync->forget;
+	$sync->start;
+	my $second = $sync->{pid};
+	ok $sync->hears(qr/in step/, 10 * $slow), 'it keeps the map';
+	kill 'CONT', $first;
+	ok $sync->hears(qr/: process $second, of ldapsync, keeps this map, too, as \Q$sync->{map}.ldapsync\E was deleted or replaced; it is left alone until that ends$/m, 20 * $slow),
+		'the first one leaves the map to it' or diag $sync->said;
+	$slapd->add_account('by_the_second');
+	is $sync->difference_after(10 * $slow), '';
+	unlike $sync->said, qr/changed by another program/, 'no two of them write';
+	is $sync->stop, 0;
+	$slapd->add_account('by_the_first');
+	is $sync->difference_after(20 * $slow), '', 'when it has ended, the first one goes on';
+	$sync->{pid} = $first;
+	is +($sync->once)[0], 75, '... and has the lock';
+	is $sync->stop, 0, '... until it is told to stop';
+};
+
 subtest 'a lock that may not be opened' => sub {
 	plan skip_all => 'root alone can be another user' if $> != 0;
 	my $slapd = RealSlapd->new(users => 2)->start;

@@ -190,6 +190,12 @@ sub follows($database, $kind) {
 		close $other;
 		is +($sync->once)[0], 0, '... until that has ended';
 		unlink "$sync->{map}.ldapsync";
+		$sync->forget;
+		$sync->start;
+		ok $sync->hears(qr/in step/);
+		unlink "$sync->{map}.sqlsync" or die;
+		ok $sync->hears(qr/^sqlsync: \Q$sync->{map}.sqlsync\E: was deleted or replaced by another program; it is made again$/m), 'a lock that is deleted is made again';
+		is $sync->stop, 0;
 	}
 	$sync->start;
 	$sync->sql('DELETE FROM u');
