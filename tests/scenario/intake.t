@@ -8,6 +8,7 @@ use POSIX ();
 use Socket qw(SOL_SOCKET SO_LINGER);
 use Test::More;
 use Time::HiRes qw(sleep time);
+use File::Temp ();
 use Intake;
 use IO::Socket::UNIX;
 use Ports;
@@ -129,6 +130,39 @@ subtest 'the answers of the maps' => sub {
 	rename "$map.new", $map or die;
 	ok soon(sub { $client->say('RCPT TO:<eve@example.org>') eq "250 2.1.5 ok\r\n" }), 'a mended map';
 	is $client->say('RCPT TO:<nobody@example.org>') =~ /^(\d+)/ ? $1 : '', 550, '... says no again';
+};
+
+# "u.test error!FORM" in the map of domains, "u@e.test: error!FORM" in that of addresses: code and words are the same.
+subtest 'why there is no such recipient: the form that the maps name, and its code' => sub {
+	my %code_of = ('unresolvable' => '5.1.2', 'unresolvable!the domain was given up' => '5.1.2', 'nosuchuser' => '5.1.1',
+		'nosuchuser!ask the office' => '5.1.1', 'nosuchdomain!x' => '5.1.1', 'acctexpired!gone since May' => '5.2.1', 'badaddress' => '5.1.3');
+	my @forms = sort keys %code_of;
+	my $build = $ENV{BUILD_DIR} // '.';
+	my $dir = File::Temp->newdir('/tmp/zli-XXXXXX');
+	Spool->put("$dir/addresses", join '', map { "u$_\@e.test: error!$forms[$_]\n" } keys @forms);
+	Spool->put("$dir/domains", join '', map { "d$_.test error!$forms[$_]\n" } keys @forms);
+	Spool->put("$dir/dbases.conf", "fqdnroutes btree - -la $dir/addresses -lm%:\nroutesdb btree - -l $dir/domains -lm%:d pathalias\n");
+	system("cd $dir && '$build/db/newdb' -sf dbases.conf") == 0 or die "newdb failed\n";
+	my $intake = Intake->start(dbases => Spool::slurp("$dir/dbases.conf"));
+	for my $client ($intake->lmtp, $intake->smtp) {
+		$client->hello;
+		$client->say('MAIL FROM:<x@example.com>');
+		for my $n (keys @forms) {
+			for my $address ("u$n\@e.test", "u\@d$n.test") {
+				my ($form, $text) = split /!/, $forms[$n];
+				is $client->say("RCPT TO:<$address>"), "550 $code_of{$forms[$n]} $form: " . ($text // $address) . "\r\n", "$address: $forms[$n]";
+			}
+		}
+		is $client->say('RCPT TO:<ann@nowhere.example>'), "550 5.1.2 unresolvable: ann\@nowhere.example\r\n", 'a domain for which nothing is known';
+		like $client->say('RCPT TO:<d@d9.test>'), qr/^550 5\.1\.2 unresolvable/, '... beside domains that are';
+	}
+	my $send = "$build/channel/zlmtp-sendmail";
+	for my $case (['ann@nowhere.example', 68], ["u$#forms\@e.test", 68], ['u0@e.test', 65]) {
+		my ($address, $status) = @$case;
+		Spool->put("$dir/zenv", "INTAKE=" . $intake->dir . "/lmtp\n");
+		my $said = `echo text | ZCONFIG=$dir/zenv '$send' -f x\@example.com '$address' 2>&1`;
+		is $? >> 8, $status, "sendmail to $address: $status" or diag $said;
+	}
 };
 
 subtest 'postmaster without a domain' => sub {
