@@ -71,6 +71,7 @@ struct group {
 	int32_t delay_asked;           /* the reporter is asked to tell of that age; 0 = it is not */
 	enum group_state state;
 	bool unreachable;              /* in this round an agent said that the destination is in trouble */
+	bool wait_logged;              /* a log line with the message's id says what keeps it */
 };
 
 enum message_told {
@@ -137,7 +138,7 @@ struct destination {
 	int64_t first_due;             /* clock_ms(): the first of its groups asleep, when status.c counted last; 0 = none */
 	char *answer;                  /* why a recipient was deferred, the newest one, from then; NULL without */
 	time_t answered;
-	bool complained;               /* it was logged that no clause delivers it */
+	bool complained;               /* it was logged that nothing delivers it */
 	uint64_t message_serial;       /* of the message added last that has a group here, and that group's index */
 	uint32_t message_group;
 };

@@ -49,16 +49,17 @@ static int64_t sooner(int64_t a, int64_t b)
 
 /* ---- mail that comes ---- */
 
-/* Mail that no clause delivers stays; the log says so once. */
+/* Mail that nothing delivers stays; the log says so once, and it is a fault where it is not meant so. */
 static bool is_deliverable(struct scheduler *s, struct destination *d)
 {
 	const char *unfit = NULL;
+	bool meant = d->clause != NULL && d->clause->queue_only;
 
-	if (d->clause != NULL && d->clause->queue_only)
-		return false;
-	if (!scheduler_holds(d, &unfit))
+	if (!meant && !scheduler_holds(d, &unfit))
 		return true;
-	if (!d->complained) {
+	if (!d->complained)
+		verdict_log_waiting(s, d);
+	if (!d->complained && !meant) {
 		struct buf where = { 0 };
 
 		buf_adds(&where, "channel ");
@@ -74,7 +75,7 @@ static bool is_deliverable(struct scheduler *s, struct destination *d)
 		buf_free(&where);
 	}
 	d->complained = true;
-	s->trouble = true;
+	s->trouble = s->trouble || !meant;
 	return false;
 }
 
@@ -106,6 +107,8 @@ static void take_in(struct scheduler *s)
 				d->clause = schedconf_match(s->conf, d->channel, d->host);
 			queue_ready(&s->queue, &m->groups[j]);
 			verdict_expire_unserved(s, &m->groups[j]);
+			if (m->groups[j].state == GROUP_READY)
+				verdict_log_wait(s, &m->groups[j]);
 		}
 		reports_taken_in(s, m);
 	}

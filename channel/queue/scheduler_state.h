@@ -35,6 +35,8 @@ struct scheduler {
 	bool trouble;                 /* something could not be read, run, written or removed */
 	bool attention;               /* something may have become possible since the last scheduler_work() */
 	int64_t unblock_at;           /* the first destination in trouble is tried again (clock_ms()) */
+	int64_t wait_second;          /* the last second (clock_ms()) in which verdict_log_wait() wrote lines, and how many */
+	unsigned wait_lines;
 	struct moment now;            /* of the last call; nothing here asks a clock itself */
 	struct queue queue;
 	struct arrivals arrivals;

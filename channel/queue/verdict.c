@@ -16,6 +16,8 @@
 #define HELD_PAUSE (32 * 1000)             /* a living process holds a lock: ZMailer waits as long */
 #define MAX_RESYNCS 30                     /* then an agent and we will never agree */
 #define DISAGREEMENT_PAUSE (10 * 60 * 1000)
+/* Of very many messages that begin to wait at once the lines would stop us, and log daemons drop them. */
+#define WAIT_LINES_A_SECOND 1000
 
 /* ---- log lines ---- */
 
@@ -127,6 +129,53 @@ static void round_over(struct scheduler *s, struct group *g, int64_t pause)
 		queue_sleep(&s->queue, g, now + pause);
 }
 
+/* `g`: the part of a message that waits, or NULL. */
+static void log_wait(const struct scheduler *s, const struct destination *d, const struct group *g, const char *words)
+{
+	struct logline line = { 0 };
+	struct buf id = { 0 };
+
+	if (g != NULL)
+		message_add_id(&id, g->message);
+	event_begin(&line, s->json, "deferred", g != NULL ? buf_str(&id) : "-");
+	if (g != NULL)
+		logline_number(&line, "recipients", g->open);
+	logline_add(&line, "channel", d->channel);
+	logline_add(&line, "host", d->host);
+	logline_add(&line, "words", words);
+	if (d->blocked_until > s->now.ms)
+		logline_number(&line, "next", (uint64_t)(s->now.wall + (d->blocked_until - s->now.ms) / 1000));
+	logline_end(&line);
+	logline_send(&line);
+	logline_free(&line);
+	buf_free(&id);
+}
+
+void verdict_log_wait(struct scheduler *s, struct group *g)
+{
+	const char *words;
+
+	if (s->wait_second != s->now.ms / 1000) {
+		s->wait_second = s->now.ms / 1000;
+		s->wait_lines = 0;
+	}
+	if (g->wait_logged || s->wait_lines >= WAIT_LINES_A_SECOND)
+		return;
+	words = scheduler_reason(s, g->destination);
+	if (words == NULL)
+		return;
+	log_wait(s, g->destination, g, words);
+	g->wait_logged = true;
+	s->wait_lines++;
+}
+
+void verdict_log_waiting(struct scheduler *s, struct destination *d)
+{
+	log_wait(s, d, NULL, scheduler_reason(s, d));
+	for (struct group *g = d->ready.first; g != NULL; g = g->after)
+		verdict_log_wait(s, g);
+}
+
 void verdict_block(struct scheduler *s, struct destination *d, const char *notary, const char *text)
 {
 	const struct clause *c = d->clause;
@@ -136,19 +185,9 @@ void verdict_block(struct scheduler *s, struct destination *d, const char *notar
 		return;
 	d->blocked_until = now + next_pause(c, &d->retry);
 	s->queue.changes++;
-	if (destination_reason(d, text, s->now.wall)) {
-		struct logline line = { 0 };
-
-		/* of a destination once for each state: what its recipients hear is in the lines of their agent */
-		event_begin(&line, s->json, "deferred", "-");
-		logline_add(&line, "channel", d->channel);
-		logline_add(&line, "host", d->host);
-		logline_add(&line, "words", d->reason);
-		logline_number(&line, "next", (uint64_t)(s->now.wall + (d->blocked_until - s->now.ms) / 1000));
-		logline_end(&line);
-		logline_send(&line);
-		logline_free(&line);
-	}
+	/* of a destination once for each state: what its recipients hear is in the lines of their agent */
+	if (destination_reason(d, text, s->now.wall))
+		verdict_log_waiting(s, d);
 	if (d->blocked_until < s->unblock_at)
 		s->unblock_at = d->blocked_until;
 	for (const struct group *g = d->ready.first; g != NULL && reports_ask_moved(s, g->message);)
@@ -263,6 +302,7 @@ static bool ask_file(struct scheduler *s, struct agent *w, struct group *g, int6
 {
 	struct message *m = g->message;
 	enum retire_found found = retire_look_again(m, g);
+	size_t deferred = s->deferred;
 	bool is_open = found != FOUND_GONE && g->open > 0;
 
 	m->vanished |= found == FOUND_GONE;
@@ -290,6 +330,9 @@ static bool ask_file(struct scheduler *s, struct agent *w, struct group *g, int6
 		}
 		r->awaited = false;
 	}
+	/* no agent has logged that */
+	if (s->deferred > deferred)
+		log_wait(s, g->destination, g, reason);
 	g->awaited = 0;
 	queue_take_back(g, &w->fed);
 	round_over(s, g, pause);

@@ -24,6 +24,13 @@ size_t verdict_ended(struct scheduler *s, struct agent *w);
 void verdict_block(struct scheduler *s, struct destination *d, const char *notary, const char *text);
 
 /*
+ * What keeps mail that is not tried goes into the log: once for each state of a destination, with all that is ready there, and
+ * for each message once, with its id, so that the log can be searched for it.
+ */
+void verdict_log_waiting(struct scheduler *s, struct destination *d);
+void verdict_log_wait(struct scheduler *s, struct group *g);
+
+/*
  * Fails what a group has open if no clause serves its destination (or its command cannot take it) and the message is older
  * than `expiry`: it would be tried in vain.  Without a clause that of the clause of defaults counts.
  */

@@ -134,6 +134,40 @@ subtest 'the life of a message' => sub {
 	ok scalar(grep { / spool=$id / } grepped($q, $_)), "$_ finds the id" for '<one@example.org>', 'gone@example.org', 'ann@example.org', 'bob@example.org';
 };
 
+# An agent logs what it tried.  What nobody tried waits for a reason that the log has with the id, once, and once for the destination.
+subtest 'mail that is not tried: its id tells why it waits' => sub {
+	my $q = office();
+	my $closed = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1')->sockport;
+	$q->conf("lmtp/*\n\tinterval=1h retries=1 command=\"$build/channel/lmtp -c \$channel -F [127.0.0.1] -p $closed\"\n"
+		. "later/*\n\tcommand=\"$build/channel/lmtp -c later\" queueonly\nbroken/*\n\tinterval=1h command=\"/bin/false\"\n");
+	my $add = sub ($when, @to) {
+		map { my ($channel, $user) = split m{/}; $user = "$user-$when"; [$channel, $user, $q->$when([{ user => $user, channel => $channel, host => 'h' }])] } @to };
+	my @kinds = ('lmtp/a', 'lmtp/b', 'lmtp/c', 'nobody/d', 'nobody/e', 'later/f', 'broken/g', 'broken/h');
+	my @messages = $add->('message', @kinds);
+	$q->start('-w', '-P', $q->office);
+	my %spool = map { $_->{recipient} => $_->{spool} } rows($q);
+	# one line of each message is an agent's, where it was the one to be tried
+	my $lines = sub ($id) { grep { / spool=$id / && /(?:event|outcome)=deferred/ } logged($q) };
+	ok RunQueue::wait_for(sub { !grep { !$lines->($_) } values %spool }), 'each has a line' or diag join "\n", logged($q);
+	push @messages, $add->('arrive', @kinds);
+	%spool = map { $_->{recipient} => $_->{spool} } rows($q);
+	is scalar(keys %spool), 2 * @kinds, 'more mail for the same places';
+	ok RunQueue::wait_for(sub { !grep { !$lines->($_) } values %spool }), 'each has a line' or diag join "\n", logged($q);
+	my %words_of = (lmtp => 'connect to .*: Connection refused', nobody => 'no clause serves it', later => 'queueonly', broken => 'the transport agent ended.*');
+	for my $m (@messages) {
+		my ($channel, $user) = @$m;
+		my @lines = $lines->($spool{$user});
+		is scalar(@lines), 1, "$channel, $user: one line" or diag join "\n", @lines;
+		like $lines[0], qr/ words="?$words_of{$channel}"?(?: next=\d+)?$| outcome=deferred .*Connection refused/, '... that says why';
+		like $lines[0], qr/event=deferred spool=\S+ recipients=1 channel=$channel host=h /, '... and for which destination' if $user =~ /arrive/;
+		like $lines[0], qr/ next=\d+$/, '... and until when' if $channel eq 'lmtp' && $user =~ /arrive/;
+	}
+	for my $channel (sort keys %words_of) {
+		is scalar(grep { /event=deferred spool=- channel=$channel host=h / } logged($q)), 1, "$channel: one line for the destination";
+	}
+	$q->stop;
+};
+
 subtest 'a message that was moved is logged, although the directory cannot be synced' => sub {
 	plan skip_all => 'processes cannot be followed here' if system('strace -o /dev/null true 2>/dev/null') != 0;
 	my $q = office();
