@@ -83,7 +83,7 @@ static void header_add(struct buf *out, const struct control_header *h)
 bool failure_write(const char *directory, const struct control *control, const char *spoolid,
                    const struct stat *message, struct buf *why)
 {
-	char *path = xasprintf("%s/%s.failed", directory, spoolid);
+	char *path = xasprintf("%s/%s.failed", directory, spoolid), *inside = xasprintf("%s/.", directory);
 	struct buf text = { 0 };
 	struct publish p;
 	bool ok;
@@ -112,11 +112,15 @@ bool failure_write(const char *directory, const struct control *control, const c
 	if (header != CONTROL_NONE)
 		header_add(&text, &control->headers[header]);
 	free(last);
+	/* for the owner of the post office to read */
+	file_as_owner(inside);
 	ok = publish_begin_found(&p, path, 0640) && file_write(p.fd, text.data, text.len) && publish_commit(&p);
 	if (!ok)
 		buf_addf(why, "cannot write %s: %s", path, file_error(errno));
 	publish_abort(&p);
+	file_as_oneself();
 	buf_free(&text);
+	free(inside);
 	free(path);
 	return ok;
 }
