@@ -182,14 +182,6 @@ static void enter_transport(const char *postoffice)
 		die(status, "%s", buf_str(&why));
 }
 
-/* We are in transport/ when it is used, and so is zlmtp-report. */
-static char *from_here(const char *path)
-{
-	char *whole = path != NULL ? realpath(path, NULL) : NULL;
-
-	return whole != NULL || path == NULL ? whole : xstrdup(path);
-}
-
 /* Signals arrive while we wait and nowhere else. */
 /* ---- the loop ---- */
 
@@ -445,8 +437,9 @@ int main(int argc, char **argv)
 		return list(&set);
 	conf = read_conf(&set);
 	lock_postoffice(set.postoffice);
-	reporter.postoffice = office = from_here(set.postoffice);
-	reporter.dbases = maps = set.dbases != NULL ? from_here(set.dbases) : zenv_below("MAILVAR", "db/dbases.conf");
+	/* we go to transport/, and so does zlmtp-report */
+	reporter.postoffice = office = file_absolute(set.postoffice);
+	reporter.dbases = maps = set.dbases != NULL ? file_absolute(set.dbases) : zenv_below("MAILVAR", "db/dbases.conf");
 	reporter.program = reporter_path = process_beside("zlmtp-report");
 	reporter.json = set.log_json;
 	reporter.silence = set.silence > 0 && set.silence < REPORTER_SILENCE ? set.silence * 1000 : REPORTER_SILENCE * 1000;

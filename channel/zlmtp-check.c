@@ -124,10 +124,10 @@ static void read_options(struct options *w, int argc, char **argv)
 	while ((c = option_next(&program, argc, argv)) != -1) {
 		switch (c) {
 		case 'a': take_thresholds(&w->age, 'a', optarg, parse_interval); break;
-		case 'd': w->dbases = xstrdup(optarg); break;
-		case 'f': w->conf = xstrdup(optarg); break;
+		case 'd': w->dbases = file_absolute(optarg); break;
+		case 'f': w->conf = file_absolute(optarg); break;
 		case 'g': take_thresholds(&w->maps.age, 'g', optarg, parse_interval); break;
-		case 'M': w->metrics = xstrdup(optarg); break;
+		case 'M': w->metrics = file_absolute(optarg); break;
 		case 'n': take_thresholds(&w->size, 'n', optarg, number_value); break;
 		case 'o': w->parts = take_parts(optarg); break;
 		case 'P': w->postoffice = optarg; break;
@@ -163,21 +163,6 @@ static void read_options(struct options *w, int argc, char **argv)
 
 /* ---- the parts ---- */
 
-/* We go to another directory: paths must not depend on it. */
-static char *whole(char *path)
-{
-	char *here, *full;
-
-	if (path == NULL || path[0] == '/')
-		return path;
-	here = getcwd(NULL, 0);
-	full = here != NULL ? xasprintf("%s/%s", here, path) : path;
-	free(here);
-	if (full != path)
-		free(path);
-	return full;
-}
-
 static bool enter_transport(struct findings *f, const char *postoffice)
 {
 	char *path = xasprintf("%s/transport", postoffice);
@@ -187,6 +172,19 @@ static bool enter_transport(struct findings *f, const char *postoffice)
 		finding_add(f, errno == EACCES ? FINDING_UNKNOWN : FINDING_CRITICAL, "%s: %s", path, strerror(errno));
 	free(path);
 	return ok;
+}
+
+static void look_at_agents(struct findings *f, const struct options *w)
+{
+	struct buf why = { 0 };
+	struct schedconf *conf = schedconf_read(w->conf, &why);
+
+	if (conf == NULL)
+		finding_add(f, FINDING_CRITICAL, "%s", buf_str(&why));
+	else
+		check_agents(f, conf, (unsigned)w->seconds);
+	schedconf_free(&conf);
+	buf_free(&why);
 }
 
 /* A server that greets us and would take a message now. */
@@ -245,9 +243,6 @@ int main(int argc, char **argv)
 	read_options(&w, argc, argv);
 	signal(SIGPIPE, SIG_IGN);
 	w.maps.wait = (unsigned)w.seconds;
-	w.conf = whole(w.conf);
-	w.dbases = whole(w.dbases);
-	w.metrics = whole(w.metrics);
 	if (w.metrics != NULL)
 		f.metrics = metrics_create(w.metrics);
 	if (zenv_path() != NULL)
@@ -261,17 +256,8 @@ int main(int argc, char **argv)
 	if ((w.parts & (PART_QUEUE | PART_AGENTS)) && enter_transport(&f, w.postoffice)) {
 		if (w.parts & PART_QUEUE)
 			check_queue(&f, &w.age, &w.size);
-		if (w.parts & PART_AGENTS) {
-			struct buf why = { 0 };
-			struct schedconf *conf = schedconf_read(w.conf, &why);
-
-			if (conf == NULL)
-				finding_add(&f, FINDING_CRITICAL, "%s", buf_str(&why));
-			else
-				check_agents(&f, conf, (unsigned)w.seconds);
-			schedconf_free(&conf);
-			buf_free(&why);
-		}
+		if (w.parts & PART_AGENTS)
+			look_at_agents(&f, &w);
 	}
 	if (f.metrics != NULL)
 		write_metrics(&f);

@@ -714,9 +714,7 @@ static int run(const struct settings *set)
 int main(int argc, char **argv)
 {
 	static struct settings set = { .patience = 60 };
-	static char *whole;
 	struct buf why = { 0 };
-	char *here;
 	int status;
 
 	set.now = time(NULL);
@@ -727,18 +725,11 @@ int main(int argc, char **argv)
 	check_words(&set);
 	logline_open_syslog(program.name);
 	/* the names that were given hold from there too */
-	here = set.dbases != NULL && set.dbases[0] != '/' ? getcwd(NULL, 0) : NULL;
-	if (here != NULL)
-		set.dbases = xasprintf("%s/%s", here, set.dbases);
-	free(here);
-	whole = realpath(set.postoffice, NULL);
+	set.dbases = file_absolute(set.dbases);
+	set.postoffice = file_absolute(set.postoffice);
 	status = spool_enter_transport(set.postoffice, &why);
 	if (status != EX_OK)
 		die(status, "%s", buf_str(&why));
-	/* what can be entered has a name, while there is memory for it */
-	if (whole == NULL)
-		die(EX_OSERR, "%s: %s", set.postoffice, strerror(ENOMEM));
-	set.postoffice = whole;
 	status = run(&set);
 	mailfilter_free(&set.filter);
 	free(set.router);

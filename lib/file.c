@@ -233,6 +233,15 @@ bool file_is_private(int fd, const char *path, struct buf *why)
 	return false;
 }
 
+char *file_absolute(const char *path)
+{
+	char *here = path != NULL && path[0] != '/' ? getcwd(NULL, 0) : NULL;
+	char *absolute = here != NULL ? xasprintf("%s/%s", here, path) : path != NULL ? xstrdup(path) : NULL;
+
+	free(here);
+	return absolute;
+}
+
 char *file_directory(const char *path)
 {
 	const char *slash = strrchr(path, '/');

@@ -47,6 +47,12 @@ int setting_error(const struct setting *setting, struct buf *why, const char *fo
 	return EX_CONFIG;
 }
 
+int settings_error(const char *file, struct buf *why, const char *text)
+{
+	buf_addf(why, "%s: %s", file, text);
+	return EX_CONFIG;
+}
+
 static int expected(const struct setting *setting, struct buf *why, const char *what)
 {
 	buf_addf(why, "%s:%zu: %s: expected %s, found ", setting->file, setting->line, setting->keyword, what);
@@ -93,11 +99,6 @@ static char *nearest_keyword(settings_name *name_of, const char *word)
 
 /* ---- lines ---------------------------------------------------------------- */
 
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t';
-}
-
 static bool is_word_byte(char c)
 {
 	return ascii_lower(c) != c || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
@@ -128,7 +129,7 @@ static bool begins_like_setting(const char *p, const char *end)
 {
 	size_t n = word_length(p, end);
 
-	return n > 0 && (p + n == end || is_blank(p[n]) || p[n] == '=');
+	return n > 0 && (p + n == end || ascii_is_blank(p[n]) || p[n] == '=');
 }
 
 static bool continues(const struct reader *r, const char *p, const char *end)
@@ -165,10 +166,10 @@ static int take_setting(struct reader *r, const char *p, const char *end)
 
 	if (!begins_like_setting(p, end))
 		return conf_expected(&r->text, "a keyword", p, beginning(p, end));
-	while (value < end && is_blank(*value))
+	while (value < end && ascii_is_blank(*value))
 		value++;
 	if (value < end && *value == '=')
-		for (value++; value < end && is_blank(*value); value++)
+		for (value++; value < end && ascii_is_blank(*value); value++)
 			;
 	keyword = xstrndup(p, n);
 	ascii_lower_string(keyword);
@@ -200,9 +201,9 @@ static int take_line(struct reader *r)
 
 	if (conf_has_nul(&r->text))
 		return line_error(r, "NUL byte in the line that begins with", line, word_length(line, end));
-	while (p < end && is_blank(*p))
+	while (p < end && ascii_is_blank(*p))
 		p++;
-	while (end > p && (is_blank(end[-1]) || end[-1] == '\r'))
+	while (end > p && (ascii_is_blank(end[-1]) || end[-1] == '\r'))
 		end--;
 	if (p == end || *p == '#')
 		return EX_OK;

@@ -55,6 +55,9 @@ void settings_free(struct settings *settings);
 int setting_error(const struct setting *setting, struct buf *why, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* The same about the file as a whole: "FILE: text". */
+int settings_error(const char *file, struct buf *why, const char *text);
+
 /*
  * Values of the usual kinds; each returns 0, or EX_CONFIG by setting_error() for anything else.
  * Yes and no: the words yes, no, true, false, on, off, 1, 0.  Intervals as in parse_interval(), at most `max` seconds.

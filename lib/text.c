@@ -375,6 +375,13 @@ bool text_same(const char *a, const char *b)
 	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
+bool text_ends_in(const char *s, const char *end)
+{
+	size_t n = strlen(s), m = strlen(end);
+
+	return n >= m && strcmp(s + n - m, end) == 0;
+}
+
 bool ascii_equal(const char *a, const char *b)
 {
 	for (; ascii_lower(*a) == ascii_lower(*b); a++, b++)

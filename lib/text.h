@@ -49,11 +49,34 @@ void text_add_date_zone(struct buf *out, time_t when, long offset);
 char ascii_lower(char c);
 void ascii_lower_string(char *s);
 
+/* A blank or a TAB. */
+static inline bool ascii_is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* One of these, CR or LF: what may stand between the words of a header field, folded or not. */
+static inline bool ascii_is_space(char c)
+{
+	return ascii_is_blank(c) || c == '\n' || c == '\r';
+}
+
+/* Behind the blanks and TABs at the start of a string. */
+static inline const char *ascii_skip_blanks(const char *s)
+{
+	while (ascii_is_blank(*s))
+		s++;
+	return s;
+}
+
 /* The value of a hexadecimal digit; -1 if it is none. */
 int ascii_hex(char c);
 
 /* True if both are the same text, or both NULL. */
 bool text_same(const char *a, const char *b);
+
+/* True if `end` is the end of `s`, or all of it. */
+bool text_ends_in(const char *s, const char *end);
 
 /* True if both are the same but for the case of ASCII letters. */
 bool ascii_equal(const char *a, const char *b);

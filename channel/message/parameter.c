@@ -56,11 +56,6 @@ static const char *end_of_parameter(const char *p, const char *end)
 	return p;
 }
 
-static bool is_space(char c)
-{
-	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
 /*
  * Where the comment at the end of a value begins, with the blanks in front of it (RFC 2045 section 5.1); `end` without.  Parentheses
  * elsewhere are some of a name that was written without quotes, "name (1).txt".
@@ -76,9 +71,9 @@ static const char *comment_before(const char *p, const char *end)
 		if (depth == 0)
 			break;
 	}
-	if (at == end || depth > 0 || (at > p && !is_space(at[-1])))
+	if (at == end || depth > 0 || (at > p && !ascii_is_space(at[-1])))
 		return end;
-	while (at > p && is_space(at[-1]))
+	while (at > p && ascii_is_space(at[-1]))
 		at--;
 	return at;
 }
@@ -86,9 +81,9 @@ static const char *comment_before(const char *p, const char *end)
 /* A value with its quotes, or as it was written without any though it holds blanks. */
 static void take_value(struct buf *value, const char *p, const char *end)
 {
-	while (p < end && is_space(*p))
+	while (p < end && ascii_is_space(*p))
 		p++;
-	while (end > p && is_space(end[-1]))
+	while (end > p && ascii_is_space(end[-1]))
 		end--;
 	if (p < end && *p == '"') {
 		for (p++; p < end && *p != '"'; p++) {
@@ -116,9 +111,9 @@ static void take_parameter(struct parameters *list, const char *p, const char *e
 	*a = (struct parameter){ .raw = p, .length = (size_t)(end - p), .eightbit = text_is_eightbit(p, (size_t)(end - p)) };
 	if (equals == NULL)
 		return;
-	while (name < stop && is_space(*name))
+	while (name < stop && ascii_is_space(*name))
 		name++;
-	while (stop > name && is_space(stop[-1]))
+	while (stop > name && ascii_is_space(stop[-1]))
 		stop--;
 	/* "name*", "name*0", "name*0*" (RFC 2231 sections 3 and 4). */
 	n = (size_t)(stop - name);

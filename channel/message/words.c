@@ -26,11 +26,6 @@ struct encoder {
 	bool folds;             /* there is an encoded word of ours in the field */
 };
 
-static bool is_space(char c)
-{
-	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
 /* strchr() finds the NUL at the end of the set, too, and a field may hold one. */
 static bool is_one_of(char c, const char *set)
 {
@@ -109,7 +104,7 @@ static void write_space(struct encoder *e, const char *next)
 {
 	size_t n = 0;
 
-	while (next != NULL && next + n < e->end && !is_space(next[n]))
+	while (next != NULL && next + n < e->end && !ascii_is_space(next[n]))
 		n++;
 	if (e->folds && e->space.len > 0 && n > 0 && memchr(e->space.data, '\n', e->space.len) == NULL &&
 	    column(e->out) + e->space.len + n > LINE_LENGTH)
@@ -240,7 +235,7 @@ void words_unstructured(struct buf *out, const char *p, size_t n, const char *ch
 	while (p < end) {
 		const char *word = p;
 
-		while (p < end && !is_space(*p))
+		while (p < end && !ascii_is_space(*p))
 			p++;
 		if (p > word)
 			take_word(&e, word, (size_t)(p - word));
@@ -282,9 +277,9 @@ static const char *end_of_atom(const char *p, const char *end, bool comment)
 {
 	size_t n = encoded_word(p, end);
 
-	if (n > 0 && (p + n == end || is_space(p[n]) || is_one_of(p[n], "()<>,;:@\"")))
+	if (n > 0 && (p + n == end || ascii_is_space(p[n]) || is_one_of(p[n], "()<>,;:@\"")))
 		return p + n;
-	while (p < end && !is_space(*p) && !is_one_of(*p, comment ? "()" : "\"()<>[],;:@")) {
+	while (p < end && !ascii_is_space(*p) && !is_one_of(*p, comment ? "()" : "\"()<>[],;:@")) {
 		if (comment && *p == '\\' && p + 1 < end)
 			p++;
 		p++;
@@ -300,7 +295,7 @@ void words_structured(struct buf *out, const char *p, size_t n, const char *char
 
 	for (; p < end; p = stop) {
 		stop = p + 1;
-		if (is_space(*p)) {
+		if (ascii_is_space(*p)) {
 			take_space(&e, *p);
 		} else if (*p == '"' && depth == 0) {
 			stop = end_of_quoted(p, end);

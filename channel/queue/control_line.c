@@ -12,29 +12,23 @@
 #define JOB_MAX 200
 #define WORDS_MAX 1000
 
-/* Cuts off the field up to the next TAB; NULL at the end of the line. */
-static char *next_field(char **at)
-{
-	char *field = *at, *tab;
-
-	if (field == NULL)
-		return NULL;
-	tab = strchr(field, '\t');
-	*at = tab != NULL ? tab + 1 : NULL;
-	if (tab != NULL)
-		*tab = '\0';
-	return field;
-}
-
 static bool expected(struct buf *why, const char *what)
 {
 	buf_addf(why, "expected %s", what);
 	return false;
 }
 
-static bool number(const char *field, uint64_t most, uint64_t *n)
+/* The field up to the next TAB. */
+static bool number(char **at, uint64_t most, uint64_t *n)
 {
+	const char *field = strsep(at, "\t");
+
 	return field != NULL && parse_number(field, most, n);
+}
+
+bool control_number(char **at, uint64_t *n)
+{
+	return number(at, INT64_MAX, n);
 }
 
 /* Offsets, each once and in order; of a reroute with four fields behind each, and several in a row may be equal. */
@@ -47,17 +41,17 @@ static bool recipients(char *at, struct operation *o, struct buf *why)
 	while (at != NULL) {
 		struct operation_recipient r = { 0 };
 
-		if (!number(next_field(&at), INT64_MAX, &offset))
+		if (!control_number(&at, &offset))
 			return expected(why, "the offset of a recipient");
 		r.offset = (off_t)offset;
 		if (o->count > 0 && (r.offset < o->recipients[o->count - 1].offset ||
 		                     (!reroute && r.offset == o->recipients[o->count - 1].offset)))
 			return expected(why, "offsets in rising order");
 		if (reroute) {
-			r.channel = next_field(&at);
-			r.host = next_field(&at);
-			r.user = next_field(&at);
-			if (!number(next_field(&at), INT32_MAX, &privilege) || r.channel[0] == '\0' || r.host[0] == '\0' || r.user[0] == '\0')
+			r.channel = strsep(&at, "\t");
+			r.host = strsep(&at, "\t");
+			r.user = strsep(&at, "\t");
+			if (!number(&at, INT32_MAX, &privilege) || r.channel[0] == '\0' || r.host[0] == '\0' || r.user[0] == '\0')
 				return expected(why, "channel, host, user and privilege of a destination");
 			r.privilege = (long)privilege;
 		}
@@ -90,28 +84,28 @@ bool control_request_parse(char *line, struct control_request *r, struct buf *wh
 	for (const char *s = line; *s != '\0'; s++)
 		if (((unsigned char)*s < ' ' && *s != '\t') || *s == 127)
 			return expected(why, "a line without control characters");
-	tag = next_field(&line);
+	tag = strsep(&line, "\t");
 	n = strspn(tag, "0123456789");
 	if (n == 0 || n > TAG_MAX || tag[n] != '\0')
 		return expected(why, "a number and a verb");
 	r->tag = tag;
-	if (!find_verb(next_field(&line), &o->verb))
+	if (!find_verb(strsep(&line, "\t"), &o->verb))
 		return expected(why, "hold, release, retry, fail, remove or reroute");
-	o->spool = next_field(&line);
-	o->job = next_field(&line);
+	o->spool = strsep(&line, "\t");
+	o->job = strsep(&line, "\t");
 	if (o->job == NULL || o->spool[0] == '\0' || strlen(o->job) >= JOB_MAX || !control_is_job(o->job))
 		return expected(why, "a spool id and a job name");
-	if (!number(next_field(&line), UINT64_MAX, &inode))
+	if (!number(&line, UINT64_MAX, &inode))
 		return expected(why, "an inode number");
 	o->inode = (ino_t)inode;
-	place = next_field(&line);
+	place = strsep(&line, "\t");
 	if (place == NULL || (strcmp(place, "queue") != 0 && strcmp(place, "hold") != 0))
 		return expected(why, "queue or hold");
 	o->held = strcmp(place, "hold") == 0;
-	if (!number(next_field(&line), CONTROL_LONGEST_WAIT, &seconds))
+	if (!number(&line, CONTROL_LONGEST_WAIT, &seconds))
 		return expected(why, "a number of seconds, at most a day,");
 	r->patience = (int64_t)seconds;
-	o->text = next_field(&line);
+	o->text = strsep(&line, "\t");
 	if (o->text == NULL)
 		return expected(why, "a text, which may be empty,");
 	if (o->text[0] == '\0')
@@ -154,15 +148,15 @@ bool control_answer_parse(char *line, struct control_answer *a)
 {
 	char *result;
 
-	if (!number(next_field(&line), UINT64_MAX, &a->tag))
+	if (!number(&line, UINT64_MAX, &a->tag))
 		return false;
-	result = next_field(&line);
+	result = strsep(&line, "\t");
 	for (a->result = 0; result != NULL && a->result < OPERATION_RESULTS; a->result++)
 		if (strcmp(result, operation_results[a->result]) == 0)
 			break;
-	if (result == NULL || a->result == OPERATION_RESULTS || !number(next_field(&line), UINT64_MAX, &a->changed))
+	if (result == NULL || a->result == OPERATION_RESULTS || !number(&line, UINT64_MAX, &a->changed))
 		return false;
-	a->words = next_field(&line);
+	a->words = strsep(&line, "\t");
 	return a->words != NULL;
 }
 

@@ -44,6 +44,12 @@ struct control_answer {
 	const char *words;
 };
 
+/*
+ * The number in the next field of such a line; fields that are words are taken by strsep(3).  False if it is none or beyond INT64_MAX,
+ * or if the line has ended (*at is NULL).
+ */
+bool control_number(char **at, uint64_t *n);
+
 /* An answer, in the same way.  False if it is none. */
 bool control_answer_parse(char *line, struct control_answer *a);
 void control_answer_add(struct buf *out, const char *tag, enum operation_result result, size_t changed, const char *words);

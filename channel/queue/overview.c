@@ -7,10 +7,10 @@
 #include <unistd.h>
 
 #include "channel/queue/control_client.h"
+#include "channel/queue/control_line.h"
 #include "channel/queue/queue_state.h"
 #include "channel/queue/status.h"
 #include "lib/clock.h"
-#include "lib/parse.h"
 
 /* How long runqueue may be busy with something else, in milliseconds; then the files are read. */
 #define PATIENCE 10000
@@ -91,13 +91,6 @@ void overview_add(struct buf *out, const char *tag, const struct scheduler *s)
 
 /* ---- the operator's side ---- */
 
-static bool number(char **at, uint64_t *n)
-{
-	const char *word = strsep(at, "\t");
-
-	return word != NULL && parse_number(word, INT64_MAX, n);
-}
-
 static bool take_line(struct summary *s, struct listing *sums, char *line)
 {
 	const char *tag = strsep(&line, "\t"), *kind = strsep(&line, "\t");
@@ -110,8 +103,8 @@ static bool take_line(struct summary *s, struct listing *sums, char *line)
 		char *at = line;
 		uint64_t messages, recipients, active, oldest, finished, reports = 0;
 
-		if (!number(&at, &messages) || !number(&at, &recipients) || !number(&at, &active) || !number(&at, &oldest) ||
-		    !number(&at, &finished) || (at != NULL && !number(&at, &reports)))
+		if (!control_number(&at, &messages) || !control_number(&at, &recipients) || !control_number(&at, &active) ||
+		    !control_number(&at, &oldest) || !control_number(&at, &finished) || (at != NULL && !control_number(&at, &reports)))
 			return false;
 		sums->messages = messages;
 		sums->recipients = recipients;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "channel/queue/control_line.h"
 #include "channel/queue/queue_state.h"
 #include "channel/spool/spoolid.h"
 #include "lib/alloc.h"
@@ -16,17 +17,6 @@
 #define PAUSE_PER_EFFORT 100
 #define NAME_BYTES_MAX 300
 #define REASON_BYTES_MAX 300
-
-static char *next_field(char **at)
-{
-	char *field = *at, *tab = field != NULL ? strchr(field, '\t') : NULL;
-
-	if (field != NULL)
-		*at = tab != NULL ? tab + 1 : NULL;
-	if (tab != NULL)
-		*tab = '\0';
-	return field;
-}
 
 /* ---- runqueue's side ---- */
 
@@ -224,24 +214,19 @@ bool status_is_whole(const struct buf *answer)
 	return kind != NULL && (strncmp(kind, "\tdone\t", 6) == 0 || strncmp(kind, "\tbad\t", 5) == 0);
 }
 
-static bool number(char **at, uint64_t *n)
-{
-	const char *field = next_field(at);
-
-	return field != NULL && parse_number(field, INT64_MAX, n);
-}
-
 static bool parse_sums(struct status *s, char *at)
 {
-	uint64_t process, oldest;
+	uint64_t process, oldest, *const numbers[] = {
+		&process, &s->seconds, &s->arrived, &s->removed, &s->delivered, &s->failed, &s->deferred, &s->messages, &s->recipients, &s->fed,
+		&s->unserved, &oldest,
+	};
 
-	if (!number(&at, &process) || !number(&at, &s->seconds) || !number(&at, &s->arrived) || !number(&at, &s->removed) ||
-	    !number(&at, &s->delivered) || !number(&at, &s->failed) || !number(&at, &s->deferred) || !number(&at, &s->messages) ||
-	    !number(&at, &s->recipients) || !number(&at, &s->fed) || !number(&at, &s->unserved) || !number(&at, &oldest))
-		return false;
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+		if (!control_number(&at, numbers[i]))
+			return false;
 	s->process = (pid_t)process;
 	s->oldest = (int64_t)oldest;
-	s->oldest_id = next_field(&at);
+	s->oldest_id = strsep(&at, "\t");
 	return s->oldest_id != NULL;
 }
 
@@ -250,13 +235,13 @@ static bool parse_agent(struct status *s, char *at)
 	struct status_agent a = { 0 };
 	uint64_t process;
 
-	if (!number(&at, &process))
+	if (!control_number(&at, &process))
 		return false;
 	a.pid = (pid_t)process;
-	a.channel = next_field(&at);
-	a.host = next_field(&at);
-	a.state = next_field(&at);
-	if (a.state == NULL || !number(&at, &a.jobs) || !number(&at, &a.seconds))
+	a.channel = strsep(&at, "\t");
+	a.host = strsep(&at, "\t");
+	a.state = strsep(&at, "\t");
+	if (a.state == NULL || !control_number(&at, &a.jobs) || !control_number(&at, &a.seconds))
 		return false;
 	s->agents = xgrow(s->agents, s->agent_count, &s->agent_capacity, sizeof *s->agents);
 	s->agents[s->agent_count++] = a;
@@ -265,14 +250,15 @@ static bool parse_agent(struct status *s, char *at)
 
 static bool parse_destination(struct status *s, char *at)
 {
-	struct status_destination d = { .channel = next_field(&at), .host = next_field(&at) };
+	struct status_destination d = { .channel = strsep(&at, "\t") };
 	const char *next;
 	uint64_t n = 0;
 
-	if (!number(&at, &d.messages) || !number(&at, &d.ready) || !number(&at, &d.agents))
+	d.host = strsep(&at, "\t");
+	if (!control_number(&at, &d.messages) || !control_number(&at, &d.ready) || !control_number(&at, &d.agents))
 		return false;
-	next = next_field(&at);
-	d.reason = next_field(&at);
+	next = strsep(&at, "\t");
+	d.reason = strsep(&at, "\t");
 	if (d.reason == NULL || (next[0] != '-' && !parse_number(next, INT64_MAX, &n)))
 		return false;
 	d.next = next[0] != '-' ? (int64_t)n : strcmp(next, "-2") == 0 ? NEXT_HELD : NEXT_UNKNOWN;
@@ -299,8 +285,8 @@ bool status_parse(struct status *s, const struct buf *answer)
 		at = n;
 	}
 	for (line = strtok_r(s->text.data, "\n", &rest); ok && line != NULL; line = strtok_r(NULL, "\n", &rest)) {
-		next_field(&line);
-		kind = next_field(&line);
+		strsep(&line, "\t");
+		kind = strsep(&line, "\t");
 		if (kind == NULL || line == NULL)
 			ok = false;
 		else if (strcmp(kind, "sums") == 0)

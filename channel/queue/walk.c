@@ -25,7 +25,7 @@ struct walk {
 	struct buf name;             /* begins with the prefix of the deepest level */
 };
 
-static bool is_hash_letter(const char *name)
+bool walk_is_hash_directory(const char *name)
 {
 	return name[0] >= 'A' && name[0] <= 'Z' && name[1] == '\0';
 }
@@ -106,7 +106,7 @@ const char *walk_next(struct walk *w)
 		set_name(w, e->d_name);
 		if (isdigit((unsigned char)e->d_name[0]))
 			return w->name.data;
-		if (w->depth <= HASH_LEVELS && is_hash_letter(e->d_name) && (e->d_type == DT_DIR || e->d_type == DT_UNKNOWN)) {
+		if (w->depth <= HASH_LEVELS && walk_is_hash_directory(e->d_name) && (e->d_type == DT_DIR || e->d_type == DT_UNKNOWN)) {
 			buf_addc(&w->name, '/');
 			enter(w);
 		}

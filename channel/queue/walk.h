@@ -9,6 +9,9 @@
 /* Where held mail is, as seen from transport. */
 #define WALK_HOLD "../hold/"
 
+/* True for the name of a hash directory: one letter from A to Z. */
+bool walk_is_hash_directory(const char *name);
+
 struct walk;
 
 /* A directory that cannot be read (errno); what is in it stays unknown. */

@@ -11,16 +11,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "channel/queue/walk.h"
 #include "channel/spool/control.h"
 
 /* Where each watch stands: a watch's number is small and grows, so it is the index. */
 enum { DIRECTORIES = 4096 };
 static char prefixes[DIRECTORIES][5];
-
-static bool is_hash_directory(const char *name)
-{
-	return name[0] >= 'A' && name[0] <= 'Z' && name[1] == '\0';
-}
 
 /*
  * Watches a directory and those below it; `prefix` is "", "Y/" or "Y/K/".  Names of directories are tried, as to read a directory
@@ -69,7 +65,7 @@ static bool event(int fd, const struct inotify_event *e, void (*arrived)(void *c
 	if (e->mask & IN_ISDIR) {
 		char below[8];
 
-		if (!is_hash_directory(e->name) || strlen(prefixes[e->wd]) == 4)
+		if (!walk_is_hash_directory(e->name) || strlen(prefixes[e->wd]) == 4)
 			return true;
 		snprintf(below, sizeof below, "%.2s%c/", prefixes[e->wd], e->name[0]);
 		watch(fd, below);

@@ -43,22 +43,15 @@ static bool damaged(struct parser *p, const char *expected)
 	return false;
 }
 
-static const char *skip_blanks(const char *s)
-{
-	while (*s == ' ' || *s == '\t')
-		s++;
-	return s;
-}
-
 static bool flags_line(struct parser *p, const char *value)
 {
 	char *end;
 	unsigned long flags;
 
 	errno = 0;
-	value = skip_blanks(value);
+	value = ascii_skip_blanks(value);
 	flags = strtoul(value, &end, 0);
-	if (!isdigit((unsigned char)*value) || *skip_blanks(end) != '\0' || errno != 0 ||
+	if (!isdigit((unsigned char)*value) || *ascii_skip_blanks(end) != '\0' || errno != 0 ||
 	    (flags & ~(unsigned long)FLAGS_KNOWN) != 0)
 		return damaged(p, "format flags within 0x7");
 	p->flags = (unsigned)flags;
@@ -176,7 +169,7 @@ static bool field(struct parser *p, char *line, char *end)
 		p->control->message = value;
 		return true;
 	case 'o':
-		if (!parse_number(skip_blanks(value), INT64_MAX, &offset))
+		if (!parse_number(ascii_skip_blanks(value), INT64_MAX, &offset))
 			return damaged(p, "the body's offset");
 		p->control->body_offset = (off_t)offset;
 		p->has_body_offset = true;

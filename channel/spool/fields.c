@@ -5,11 +5,7 @@
 #include <strings.h>
 
 #include "lib/parse.h"
-
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t';
-}
+#include "lib/text.h"
 
 const char *quad_field_end(const char *s)
 {
@@ -22,7 +18,7 @@ const char *quad_field_end(const char *s)
 			s++;
 		} else if (*s == '"') {
 			quoted = !quoted;
-		} else if (!quoted && is_blank(*s)) {
+		} else if (!quoted && ascii_is_blank(*s)) {
 			return s;
 		}
 	}
@@ -59,7 +55,7 @@ static const char *take_field(char **text)
 	const char *end;
 	size_t n;
 
-	while (is_blank(*start))
+	while (ascii_is_blank(*start))
 		start++;
 	end = quad_field_end(start);
 	if (end == NULL || end == start)
@@ -75,7 +71,7 @@ bool quad_parse(char *text, struct quad *quad)
 	quad->channel = take_field(&text);
 	quad->host = quad->channel ? take_field(&text) : NULL;
 	quad->user = quad->host ? take_field(&text) : NULL;
-	while (is_blank(*text))
+	while (ascii_is_blank(*text))
 		text++;
 	quad->privilege = text;
 	return quad->user != NULL;

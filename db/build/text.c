@@ -67,11 +67,6 @@ size_t text_unquote(char *key, size_t n)
 	return n - 2;
 }
 
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t';
-}
-
 static void tell(struct parser *p, bool is_warning, size_t line, size_t column, const char *format, ...)
 	__attribute__((format(printf, 5, 6)));
 
@@ -197,13 +192,13 @@ static void plain_line(struct parser *p, char *line, size_t n)
 	struct record record = { .line = p->line };
 	size_t start = 0, end, value;
 
-	while (start < n && is_blank(line[start]))
+	while (start < n && ascii_is_blank(line[start]))
 		start++;
 	if (start == n || line[start] == '#' || !check_line(p, line, n))
 		return;
-	for (end = start; end < n && !is_blank(line[end]); end++)
+	for (end = start; end < n && !ascii_is_blank(line[end]); end++)
 		;
-	for (value = end; value < n && is_blank(line[value]); value++)
+	for (value = end; value < n && ascii_is_blank(line[value]); value++)
 		;
 	line[n] = '\0';
 	line[end] = '\0';
@@ -239,7 +234,7 @@ static size_t alias_key(const char *line, size_t n)
 	bool quoted = false;
 	size_t i;
 
-	for (i = 0; i < n && (quoted || !(is_blank(line[i]) || line[i] == ':')); i++) {
+	for (i = 0; i < n && (quoted || !(ascii_is_blank(line[i]) || line[i] == ':')); i++) {
 		if (line[i] == '\\' && i + 1 < n)
 			i++;
 		else if (line[i] == '"')
@@ -252,7 +247,7 @@ static void start_record(struct parser *p, char *line, size_t n)
 {
 	size_t end = alias_key(line, n), colon = end, value;
 
-	while (colon < n && is_blank(line[colon]))
+	while (colon < n && ascii_is_blank(line[colon]))
 		colon++;
 	if (colon == n || line[colon] != ':') {
 		tell(p, false, p->line, (colon < n ? colon : end) + 1, "expected ':' behind the key");
@@ -262,7 +257,7 @@ static void start_record(struct parser *p, char *line, size_t n)
 		tell(p, false, p->line, 1, "expected a key in front of ':'");
 		return;
 	}
-	for (value = colon + 1; value < n && is_blank(line[value]); value++)
+	for (value = colon + 1; value < n && ascii_is_blank(line[value]); value++)
 		;
 	line[end] = '\0';
 	end = text_unquote(line, end);
@@ -283,13 +278,13 @@ static void continue_record(struct parser *p, const char *line, size_t n)
 		tell(p, false, p->line, 1, "expected a key in column 1: there is no record that this line could continue");
 		return;
 	}
-	while (length > 0 && is_blank(p->value[length - 1]))
+	while (length > 0 && ascii_is_blank(p->value[length - 1]))
 		length--;
 	if (length == 0 || p->value[length - 1] != ',') {
 		tell(p, false, p->line, 1, "expected a key in column 1: the line before does not end in a comma");
 		return;
 	}
-	while (start < n && is_blank(line[start]))
+	while (start < n && ascii_is_blank(line[start]))
 		start++;
 	memmove(p->value + length, line + start, n - start);
 	p->record.value_length = (uint32_t)(length + n - start);
@@ -300,7 +295,7 @@ static void alias_line(struct parser *p, char *line, size_t n)
 {
 	if (n == 0 || line[0] == '#')
 		end_record(p);
-	else if (is_blank(line[0])) {
+	else if (ascii_is_blank(line[0])) {
 		if (check_line(p, line, n))
 			continue_record(p, line, n);
 	} else {

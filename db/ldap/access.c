@@ -201,12 +201,6 @@ static int take(struct draft *d, const struct setting *s)
 
 /* ---- all together --------------------------------------------------------- */
 
-static int wrong(struct draft *d, const char *text)
-{
-	buf_addf(d->why, "%s: %s", d->file, text);
-	return EX_CONFIG;
-}
-
 static const struct setting *find_setting(const struct draft *d, const char *name)
 {
 	for (size_t i = d->settings->count; i-- > 0;)
@@ -220,7 +214,7 @@ static int blame(struct draft *d, const char *name, const char *text)
 {
 	const struct setting *s = find_setting(d, name);
 
-	return s != NULL ? setting_error(s, d->why, "%s", text) : wrong(d, text);
+	return s != NULL ? setting_error(s, d->why, "%s", text) : settings_error(d->file, d->why, text);
 }
 
 static bool is_loopback(const char *host)
@@ -364,9 +358,52 @@ static int check_tls(struct draft *d)
 	if (!tls || !a->verify || a->ca_file != NULL || a->ca_directory != NULL)
 		return EX_OK;
 	if (access(DEFAULT_CA_FILE, R_OK) < 0)
-		return wrong(d, "TLS without tls_ca_cert_file or tls_ca_cert_dir, and there is no " DEFAULT_CA_FILE);
+		return settings_error(d->file, d->why, "TLS without tls_ca_cert_file or tls_ca_cert_dir, and there is no " DEFAULT_CA_FILE);
 	a->ca_file = xstrdup(DEFAULT_CA_FILE);
 	return EX_OK;
+}
+
+/* ldaphost and ldapport, or server_host with plain names, become URIs. */
+static int complete_uris(struct draft *d)
+{
+	struct ldap_access *a = d->access;
+
+	if (a->uris == NULL) {
+		a->uris = d->hosts;
+		d->hosts = NULL;
+	}
+	if (a->uris == NULL)
+		return settings_error(d->file, d->why, "no server is named: uri is missing");
+	for (size_t i = 0; a->uris[i] != NULL; i++) {
+		char *host = a->uris[i];
+
+		/* with a slash it is no name of a host, but was meant to be more */
+		if (strchr(host, '/') != NULL)
+			continue;
+		a->uris[i] = xasprintf("ldap://%s%s%s", host, d->port != NULL ? ":" : "", d->port != NULL ? d->port : "");
+		free(host);
+	}
+	return EX_OK;
+}
+
+/* What only all settings together show. */
+static int check_all(struct draft *d)
+{
+	int status = complete_uris(d);
+
+	if (status == EX_OK)
+		status = check_password(d);
+	if (status == EX_OK)
+		status = check_sasl(d);
+	for (size_t i = 0; status == EX_OK && d->access->uris[i] != NULL; i++)
+		status = check_uri(d, d->access->uris[i]);
+	if (status == EX_OK)
+		status = check_tls(d);
+	if (status == EX_OK && d->access->timeout == 0)
+		status = blame(d, "timeout", "must not be 0");
+	if (status == EX_OK && d->access->network_timeout == 0)
+		status = blame(d, "network_timeout", "must not be 0");
+	return status;
 }
 
 int ldap_access_take(struct ldap_access *access, const struct settings *settings, const char *file, struct buf *why)
@@ -380,41 +417,8 @@ int ldap_access_take(struct ldap_access *access, const struct settings *settings
 	};
 	for (size_t i = 0; i < settings->count && status == EX_OK; i++)
 		status = take(&d, &settings->list[i]);
-	if (status == EX_OK) {
-		struct ldap_access *a = d.access;
-
-		/* ldaphost and ldapport, or server_host with plain names, become URIs */
-		if (a->uris == NULL) {
-			a->uris = d.hosts;
-			d.hosts = NULL;
-		}
-		if (a->uris == NULL)
-			status = wrong(&d, "no server is named: uri is missing");
-		else {
-			for (size_t i = 0; a->uris[i] != NULL; i++) {
-				char *host = a->uris[i];
-
-				/* with a slash it is no name of a host, but was meant to be more */
-				if (strchr(host, '/') != NULL)
-					continue;
-				a->uris[i] = xasprintf("ldap://%s%s%s", host, d.port != NULL ? ":" : "", d.port != NULL ? d.port : "");
-				free(host);
-			}
-			status = EX_OK;
-		}
-		if (status == EX_OK)
-			status = check_password(&d);
-		if (status == EX_OK)
-			status = check_sasl(&d);
-		for (size_t i = 0; status == EX_OK && d.access->uris[i] != NULL; i++)
-			status = check_uri(&d, d.access->uris[i]);
-		if (status == EX_OK)
-			status = check_tls(&d);
-		if (status == EX_OK && d.access->timeout == 0)
-			status = blame(&d, "timeout", "must not be 0");
-		if (status == EX_OK && d.access->network_timeout == 0)
-			status = blame(&d, "network_timeout", "must not be 0");
-	}
+	if (status == EX_OK)
+		status = check_all(&d);
 	words_free(d.hosts);
 	free(d.port);
 	return status;

@@ -283,12 +283,6 @@ static const char *name_of(const char *word)
 
 /* ---- all together --------------------------------------------------------- */
 
-static int wrong(struct draft *d, const char *text)
-{
-	buf_addf(d->why, "%s: %s", d->file, text);
-	return EX_CONFIG;
-}
-
 static void add_result(struct draft *d, enum result_kind kind, struct template *template)
 {
 	struct ldapconf *c = d->conf;
@@ -349,14 +343,14 @@ static int check_all(struct draft *d)
 	int status;
 
 	if (!d->has_base)
-		return wrong(d, "base is missing");
+		return settings_error(d->file, d->why, "base is missing");
 	if (!d->has_filter)
-		return wrong(d, "filter is missing");
+		return settings_error(d->file, d->why, "filter is missing");
 	if (!pattern_uses_key(&c->filter) && !pattern_uses_key(&c->base))
-		return wrong(d, "neither filter nor base has %s in it, so that every key would find the same");
+		return settings_error(d->file, d->why, "neither filter nor base has %s in it, so that every key would find the same");
 	status = d->result != NULL ? make_template(d) : make_formats(d);
 	if (status == EX_OK && c->result_count == 0)
-		return wrong(d, "attr or result is missing");
+		return settings_error(d->file, d->why, "attr or result is missing");
 	for (size_t i = 0; status == EX_OK && c->special != NULL && c->special[i] != NULL; i++)
 		words_add(&c->attributes, c->special[i]);
 	return status;

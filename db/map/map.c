@@ -57,17 +57,10 @@ const char *map_suffix(const char *type)
 	return operations != NULL ? operations->suffix : NULL;
 }
 
-static bool ends_in(const char *s, const char *end)
-{
-	size_t n = strlen(s), m = strlen(end);
-
-	return n > m && strcmp(s + n - m, end) == 0;
-}
-
 static bool has_suffix(const char *path)
 {
 	for (size_t i = 0; i < BACK_ENDS; i++)
-		if (back_ends[i]->suffix[0] != '\0' && ends_in(path, back_ends[i]->suffix))
+		if (back_ends[i]->suffix[0] != '\0' && text_ends_in(path, back_ends[i]->suffix) && strcmp(path, back_ends[i]->suffix) != 0)
 			return true;
 	return false;
 }
@@ -265,7 +258,7 @@ static const char *other_type(const struct map *map)
 	const char *suffix = map->operations->suffix;
 	size_t n = strlen(map->path) - strlen(suffix);
 
-	for (size_t i = 0; i < BACK_ENDS && ends_in(map->path, suffix); i++) {
+	for (size_t i = 0; i < BACK_ENDS && text_ends_in(map->path, suffix); i++) {
 		char *path = xasprintf("%.*s%s", (int)n, map->path, back_ends[i]->suffix);
 		bool is_there = back_ends[i]->suffix[0] != '\0' && access(path, F_OK) == 0;
 

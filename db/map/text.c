@@ -53,17 +53,12 @@ static int compare_entries(const void *a, const void *b)
 	return difference != 0 ? difference : (x > y) - (x < y);
 }
 
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t';
-}
-
 static size_t length_of_key(const char *line, size_t length)
 {
 	bool quoted = false;
 	size_t i;
 
-	for (i = 0; i < length && (quoted || !is_blank(line[i])); i++) {
+	for (i = 0; i < length && (quoted || !ascii_is_blank(line[i])); i++) {
 		if (line[i] == '\\' && i + 1 < length)
 			i++;
 		else if (line[i] == '"')
@@ -78,9 +73,9 @@ static void add_line(struct text_map *t, size_t *capacity, const char *line, siz
 
 	if (n == 0)
 		return;
-	while (start < length && is_blank(line[start]))
+	while (start < length && ascii_is_blank(line[start]))
 		start++;
-	for (end = start; end < length && !is_blank(line[end]); end++)
+	for (end = start; end < length && !ascii_is_blank(line[end]); end++)
 		;
 	t->entries = xgrow(t->entries, t->count, capacity, sizeof *t->entries);
 	t->entries[t->count++] = (struct entry){ line, line + start, n, end - start };

@@ -191,13 +191,6 @@ static char *expand(struct dbases_reader *r, size_t field, const char *text)
 	return path;
 }
 
-static bool ends_in(const char *s, const char *end)
-{
-	size_t n = strlen(s), m = strlen(end);
-
-	return m > 0 && n >= m && strcmp(s + n - m, end) == 0;
-}
-
 static void parse_file(struct dbases_reader *r, struct dbases_map *m)
 {
 	const char *field = r->fields[4];
@@ -214,7 +207,7 @@ static void parse_file(struct dbases_reader *r, struct dbases_map *m)
 		dbases_tell(r, false, 4, "expected \"-\": NONE has no file");
 		return;
 	}
-	if (suffix != NULL && ends_in(field, suffix)) {
+	if (suffix != NULL && suffix[0] != '\0' && text_ends_in(field, suffix)) {
 		dbases_tell(r, false, 4, "expected the name without \"%s\"", suffix);
 		return;
 	}

@@ -6,6 +6,7 @@
 
 #include "lib/alloc.h"
 #include "lib/parse.h"
+#include "lib/text.h"
 
 #define MOST_ENTRIES 100000000
 #define MOST_SECONDS 3153600000
@@ -19,13 +20,6 @@ static const struct {
 	{ "pathalias.at", DRIVER_PATHALIAS_AT },
 	{ "longestmatch", DRIVER_LONGESTMATCH },
 };
-
-static const char *skip_blanks(const char *p)
-{
-	while (*p == ' ' || *p == '\t')
-		p++;
-	return p;
-}
 
 static bool set_driver(const char *name, struct lookup_options *o, struct buf *why)
 {
@@ -57,7 +51,7 @@ static bool set_number(const char *text, char letter, struct lookup_options *o, 
 static bool with_argument(char letter, const char **p, struct lookup_options *o, char **config, struct buf *why)
 {
 	/* the rest of this word, or the next one */
-	const char *start = skip_blanks(*p);
+	const char *start = ascii_skip_blanks(*p);
 	size_t n = strcspn(start, " \t");
 	char *argument = n > 0 ? xstrndup(start, n) : NULL;
 	bool ok = true;
@@ -132,7 +126,7 @@ static bool set_option(char letter, const char **p, struct lookup_options *o, ch
 
 bool lookup_options_parse(const char *text, struct lookup_options *options, char **config, struct buf *why)
 {
-	const char *p = skip_blanks(text);
+	const char *p = ascii_skip_blanks(text);
 	bool ok = true;
 
 	*options = (struct lookup_options){ 0 };
@@ -151,7 +145,7 @@ bool lookup_options_parse(const char *text, struct lookup_options *options, char
 				p++;
 			ok = set_option(letter, &p, options, config, why);
 		} while (ok && *p != '\0' && *p != ' ' && *p != '\t');
-		p = skip_blanks(p);
+		p = ascii_skip_blanks(p);
 	}
 	if (!ok) {
 		free(*config);

@@ -187,7 +187,7 @@ void records_sort(struct records *records)
 
 /* ---- duplicates --------------------------------------------------------------- */
 
-static bool same_key(const struct record *a, const struct record *b)
+bool records_same_key(const struct record *a, const struct record *b)
 {
 	return a->key_length == b->key_length && memcmp(a->key, b->key, a->key_length) == 0;
 }
@@ -195,7 +195,7 @@ static bool same_key(const struct record *a, const struct record *b)
 size_t records_duplicate(const struct records *records, size_t from)
 {
 	for (size_t i = from > 0 ? from : 1; i < records->count; i++)
-		if (same_key(&records->list[i - 1], &records->list[i]))
+		if (records_same_key(&records->list[i - 1], &records->list[i]))
 			return i;
 	return records->count;
 }
@@ -205,7 +205,7 @@ void records_keep_first(struct records *records)
 	size_t kept = 0;
 
 	for (size_t i = 0; i < records->count; i++)
-		if (kept == 0 || !same_key(&records->list[kept - 1], &records->list[i]))
+		if (kept == 0 || !records_same_key(&records->list[kept - 1], &records->list[i]))
 			records->list[kept++] = records->list[i];
 	records->count = kept;
 }
@@ -222,7 +222,7 @@ void records_join(struct records *records)
 		kept++;
 		buf_clear(&value);
 		buf_add(&value, r->value, r->value_length);
-		for (k = i + 1; k < records->count && same_key(r, &records->list[k]); k++) {
+		for (k = i + 1; k < records->count && records_same_key(r, &records->list[k]); k++) {
 			/* not by makedb's comma, newline and tab: ZMailer's router reads nothing of a line that ends in a comma */
 			if (value.len > 0 && records->list[k].value_length > 0)
 				buf_adds(&value, ", ");

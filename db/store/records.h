@@ -40,6 +40,8 @@ void records_copy(struct records *records, const char *key, size_t key_length, c
  */
 void records_sort(struct records *records);
 
+bool records_same_key(const struct record *a, const struct record *b);
+
 /*
  * Of sorted records: the first pair of neighbours with one key at or behind `from`, as the index of its second, or
  * records->count if there is none.

@@ -92,11 +92,6 @@ bool rows_add(void *context, unsigned columns, const char *const *values, const 
 	return true;
 }
 
-static bool same_key(const struct record *a, const struct record *b)
-{
-	return a->key_length == b->key_length && memcmp(a->key, b->key, a->key_length) == 0;
-}
-
 static bool same_value(const struct record *a, const struct record *b)
 {
 	return a->value != NULL && b->value != NULL && a->value_length == b->value_length
@@ -113,7 +108,7 @@ void rows_settle(struct rows *r)
 		struct record record = all->list[i];
 		bool is_conflict = false;
 
-		for (k = i + 1; k < all->count && same_key(&record, &all->list[k]); k++)
+		for (k = i + 1; k < all->count && records_same_key(&record, &all->list[k]); k++)
 			is_conflict = is_conflict || !same_value(&all->list[i], &all->list[k]);
 		if (is_conflict) {
 			complain_of(r, record.key, record.key_length, "several rows with different values; as it was, or, if it is new, lookups cannot tell");

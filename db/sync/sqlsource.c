@@ -109,12 +109,6 @@ static const char *name_of(const char *word)
 	return k != NULL ? k->name : sql_access_name(word);
 }
 
-static int missing(struct draft *d, const char *path, const char *what)
-{
-	buf_addf(d->why, "%s: %s", path, what);
-	return EX_CONFIG;
-}
-
 static int take_all(struct draft *d, const struct settings *settings, const char *path)
 {
 	struct sqlsource *source = d->source;
@@ -130,13 +124,13 @@ static int take_all(struct draft *d, const struct settings *settings, const char
 	if (status != EX_OK)
 		return status;
 	if (source->map == NULL)
-		return missing(d, path, "map is missing");
+		return settings_error(path, d->why, "map is missing");
 	if (source->database == NULL)
-		return missing(d, path, "database is missing; expected pgsql, mysql or sqlite");
+		return settings_error(path, d->why, "database is missing; expected pgsql, mysql or sqlite");
 	if (source->query == NULL)
-		return missing(d, path, "query is missing");
+		return settings_error(path, d->why, "query is missing");
 	if (source->channel != NULL && sql_dialect_of(source->database) != SQL_PGSQL)
-		return missing(d, path, "listen: PostgreSQL alone tells what changes; remove it");
+		return settings_error(path, d->why, "listen: PostgreSQL alone tells what changes; remove it");
 	status = sql_access_take(&source->access, sql_dialect_of(source->database), settings, path, d->why);
 	if (!d->has_timeout)
 		source->access.timeout = DEFAULT_TIMEOUT;

@@ -253,12 +253,6 @@ static const char *name_of(const char *word)
 
 /* ---- a rule as a whole -------------------------------------------------------- */
 
-static int wrong(struct draft *d, const char *text)
-{
-	buf_addf(d->why, "%s: %s", d->file, text);
-	return EX_CONFIG;
-}
-
 /* `head` is the line that begins the rule. */
 static int finish_rule(struct draft *d, const struct setting *head, struct sync_rule *rule)
 {
@@ -357,11 +351,11 @@ static int take_all(struct draft *d, const struct settings *settings)
 	if (status != EX_OK)
 		return status;
 	if (d->conf->map == NULL)
-		return wrong(d, "map is missing");
+		return settings_error(d->file, d->why, "map is missing");
 	if (d->conf->rule_count == 0)
-		return wrong(d, "there is no rule");
+		return settings_error(d->file, d->why, "there is no rule");
 	if (d->conf->domains == NULL && (d->conf->domains_format != NULL || d->conf->domains_command != NULL || names_domains(d->conf)))
-		return wrong(d, "domains are spoken of, but \"domains\" names no file for them");
+		return settings_error(d->file, d->why, "domains are spoken of, but \"domains\" names no file for them");
 	status = ldap_access_take(&d->conf->access, settings, d->file, d->why);
 	if (status == EX_OK)
 		complete_rules(d->conf);

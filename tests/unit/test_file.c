@@ -1,6 +1,7 @@
 #include "tests/unit/unit.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #include "tests/unit/scratch.h"
 
@@ -103,6 +104,21 @@ static void what_is_no_file_is_called_what_it_is(void **state)
 	buf_free(&out);
 }
 
+static void a_relative_name_gets_the_working_directory_in_front(void **state)
+{
+	char *here = getcwd(NULL, 0), *expected = xasprintf("%s/db/dbases.conf", here), *absolute = file_absolute("db/dbases.conf");
+
+	(void)state;
+	assert_string_equal(absolute, expected);
+	free(absolute);
+	absolute = file_absolute("/etc/zmailer.conf");
+	assert_string_equal(absolute, "/etc/zmailer.conf");
+	assert_null(file_absolute(NULL));
+	free(absolute);
+	free(expected);
+	free(here);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -111,6 +127,7 @@ int main(void)
 		cmocka_unit_test(trouble_has_its_errno),
 		cmocka_unit_test(a_file_that_seems_endless_is_refused_before_it_is_read),
 		cmocka_unit_test(what_is_no_file_is_called_what_it_is),
+		cmocka_unit_test(a_relative_name_gets_the_working_directory_in_front),
 	};
 
 	return cmocka_run_group_tests(tests, scratch_begin, scratch_end);

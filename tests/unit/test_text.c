@@ -119,6 +119,15 @@ static void an_address_of_a_type_is_taken_apart(void **state)
 	buf_free(&address);
 }
 
+static void the_end_of_a_text_is_compared(void **state)
+{
+	(void)state;
+	assert_true(text_ends_in("aliases.db", ".db"));
+	assert_true(text_ends_in(".db", ".db"));
+	assert_false(text_ends_in("db", ".db"));
+	assert_false(text_ends_in("aliases.dbh", ".db"));
+}
+
 static void case_is_folded_for_ascii_only(void **state)
 {
 	(void)state;
@@ -138,6 +147,7 @@ int main(void)
 		cmocka_unit_test(json_strings_have_no_controls_of_the_upper_half),
 		cmocka_unit_test(original_recipients_are_decoded),
 		cmocka_unit_test(an_address_of_a_type_is_taken_apart),
+		cmocka_unit_test(the_end_of_a_text_is_compared),
 		cmocka_unit_test(case_is_folded_for_ascii_only),
 	};
 
