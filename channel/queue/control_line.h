@@ -45,8 +45,8 @@ struct control_answer {
 };
 
 /*
- * The number in the next field of such a line; fields that are words are taken by strsep(3).  False if it is none or beyond INT64_MAX,
- * or if the line has ended (*at is NULL).
+ * The number in the next field of such a line, up to INT64_MAX; fields that are words are taken by strsep(3).  False if it is
+ * none, or if the line has ended (*at is NULL).
  */
 bool control_number(char **at, uint64_t *n);
 
