@@ -1,8 +1,8 @@
 #!/usr/bin/perl
-# A queue in which everybody is killed at any moment: runqueue, its agents, what writes reports, and zlmtp-queue, while mail comes,
-# the store breaks connections and an operator holds, releases, retries, fails, reroutes and removes.  Afterwards each recipient was
-# taken by the store, or the sender was told in a report that the store took, or the operator removed the message; nothing else is
-# there, and nothing is left in the queue.
+# A queue in which everybody is killed at any moment: runqueue, its agents, what writes reports, zlmtp-queue, the store and the relay,
+# while mail comes, store and relay break connections, and an operator holds, releases, retries, fails, reroutes and removes.
+# Afterwards each recipient was taken by the store or the relay, or the sender was told in a report that the store took, or the
+# operator removed the message; nothing else is there, and nothing is left in the queue.
 #
 # Some seconds; a minute with ZLMTP_LONG=1, an hour with ZLMTP_SOAK=1 (another number: so many seconds).  ZLMTP_SEED repeats a run.
 
@@ -31,26 +31,34 @@ srand $seed;
 my $q = Reports->queue(routes => "ann\@example.org mailbox!-!ann\npostmaster\@example.org mailbox!-!ann\n\@example.org lmtp!r!%1\n");
 my $dir = $q->dir;
 my $agent = "$build/channel/lmtp -c \$channel -h client.example -F UNIX:$dir/store";
-$q->conf(join '', map { "$_/*\n\tinterval=1s retries=\"1 1\" maxchannel=4 command=\"$agent\"\n" } qw(lmtp mailbox));
-my $store = start_store();
+my %servers;                         # store and relay: their processes
+start_server($_) for qw(store relay);
+RunQueue::wait_for(sub { -S "$dir/store" && -s "$dir/port" }) or BAIL_OUT('store and relay do not start');
+my $port = Spool::slurp("$dir/port");
+$q->conf(join '', map { "$_->[0]/*\n\tinterval=1s retries=\"1 1\" maxchannel=4 command=\"$_->[1]\"\n" } ['lmtp', $agent], ['mailbox', $agent],
+	['smtp', "$build/channel/lmtp -c \$channel -h client.example -O protocol=smtp -F [127.0.0.1] -p $port"]);
 my %message_of;                      # user => name of its message
 my (%is_removed, %is_given_up);      # names: by the operator
 my (%kills, %verbs);                 # who was killed how often, which command was given how often
 
 sub pick(@list) { return $list[rand @list] }
 
-# ---- the store ----
+# ---- the store and the relay ----
 
-# Writes each recipient that it takes, and each report, into files of its own before it answers.  Faults last while "faults" is there.
-sub start_store() {
+# They write each recipient that they take, and each report, into files of their own before they answer.  Faults last while "faults"
+# is there.
+sub start_server($name) {
 	my $pid = fork // die "fork: $!\n";
-	return $pid if $pid;
+	return $servers{$name} = $pid if $pid;
 	$SIG{$_} = 'DEFAULT' for qw(TERM INT);
 	open my $taken, '>>', "$dir/taken" or POSIX::_exit(1);
-	my $reports = 0;
+	my $reports = () = glob "$dir/reports/*";
 	my $loop = Loop->new;
+	# one that was killed left its socket
+	unlink "$dir/store" if $name eq 'store';
+	my %place = $name eq 'store' ? (target => 'unix', path => "$dir/store") : (target => 'tcp', protocol => 'smtp', port => Spool::slurp("$dir/port") || 0);
 	my $server;
-	$server = LmtpServer->new(loop => $loop, target => 'unix', path => "$dir/store", lenient => 1, script => sub ($n) { [{ do => 'serve' }] },
+	$server = LmtpServer->new(loop => $loop, %place, lenient => 1, script => sub ($n) { [{ do => 'serve' }] },
 		caps => ['ENHANCEDSTATUSCODES', 'PIPELINING', 'CHUNKING'], rules => [sub { answer(@_) }], on_content => sub ($transaction, $connection) {
 			my @users = map { $_->{address} } $transaction->{accepted}->@*;
 			if (grep { $_ eq 'ann' } @users) {
@@ -61,8 +69,20 @@ sub start_store() {
 			# what it remembers for tests that look at it would grow for an hour
 			$server->{$_}->@* = () for qw(transactions transcript commands problems);
 		});
+	Spool->put("$dir/port", $server->port) if $name eq 'relay' && !-e "$dir/port";
 	$loop->run(1, sub { 0 }) while getppid != 1;
 	POSIX::_exit(0);
+}
+
+# For a while, or until the end of faults.
+sub outage() {
+	my $name = pick(qw(store relay));
+	if (my $pid = delete $servers{$name}) {
+		$kills{$name} += kill 'KILL', $pid;
+		waitpid $pid, 0;
+	} else {
+		start_server($name);
+	}
 }
 
 sub answer($stage, $key, $connection) {
@@ -80,9 +100,12 @@ sub answer($stage, $key, $connection) {
 my $serial = 0;
 
 sub arrive() {
-	my @users = map { pick(qw(user user user unknown full)) . ++$serial } 1 .. 1 + rand 4;
-	my $name = $q->arrive([map { { host => pick(qw(a b c)), user => $_, dsn => "ORCPT=rfc822;$_\@example.org" } } @users]);
-	$message_of{$_} = $name for @users;
+	my @users = map { pick(qw(user user user unknown full)) . ++$serial } 1 .. rand 5;
+	# for whom the relay has one reply
+	my @away = map { pick(qw(away away unknown)) . ++$serial } 1 .. (@users ? rand 3 : 1 + rand 2);
+	my $name = $q->arrive([(map { { host => pick(qw(a b c)), user => $_, dsn => "ORCPT=rfc822;$_\@example.org" } } @users),
+		map { { channel => 'smtp', host => 'example.net', user => "$_\@example.net", dsn => "ORCPT=rfc822;$_\@example.net" } } @away]);
+	$message_of{$_} = $name for @users, @away;
 }
 
 sub waiting() { map { s{.*/}{}r } grep { !m{/\.} && -f } map { glob $q->office . "/$_/*" } qw(transport hold) }
@@ -127,7 +150,7 @@ sub start() { $q->start('-w') }
 
 sub taken() {
 	my %times;
-	$times{$_}++ for split /\n/, Spool::slurp("$dir/taken") // '';
+	$times{s/\@example\.net$//r}++ for split /\n/, Spool::slurp("$dir/taken") // '';
 	return \%times;
 }
 
@@ -145,7 +168,6 @@ sub told() {
 # ---- the run ----
 
 Spool->put("$dir/faults", '');
-RunQueue::wait_for(sub { -S "$dir/store" }) or BAIL_OUT('the store does not start');
 start();
 my $end = time + $seconds;
 sub deaths() { my $n = 0; $n += $_ for values %kills; return $n }
@@ -154,12 +176,14 @@ while (time < $end || deaths() <= $seconds && time < $end + 60) {
 	my $dice = rand;
 	if ($dice < 0.5) { arrive() if waiting() < 40 }
 	elsif ($dice < 0.7) { operate() }
-	elsif ($dice < 0.9) { kill_somebody() }
+	elsif ($dice < 0.88) { kill_somebody() }
+	elsif ($dice < 0.92) { outage() }
 	sleep rand 0.05;
 }
 
 # in peace everything comes to its end; what was in trouble again and again is put off for minutes, but not beyond the next start
 unlink "$dir/faults";
+start_server($_) for grep { !$servers{$_} } qw(store relay);
 # who was started a moment ago does not know of signals yet
 ok RunQueue::wait_for(sub { IO::Socket::UNIX->new(Peer => $q->office . '/.control.runqueue') }), 'runqueue answers';
 my ($ended) = $q->stop;
@@ -193,7 +217,6 @@ my $twice = grep { $_ ne 'ann' && $taken->{$_} > 1 } keys %$taken;
 note "killed: ", join(', ', map { "$_ $kills{$_}" } sort keys %kills), "; commands: ", join(', ', map { "$_ ($verbs{$_})" } sort keys %verbs),
 	"; delivered twice: $twice";
 cmp_ok $deaths, '>', $seconds, "$deaths were killed";
-cmp_ok $_, '>', 0, 'there were some' for scalar keys %$taken, scalar keys %$told;
-kill 'KILL', $store;
-waitpid $store, 0;
+cmp_ok $_, '>', 0, 'there were some' for scalar(grep { /^user/ } keys %$taken), scalar(grep { /^away/ } keys %$taken), scalar keys %$told;
+kill 'KILL', $_ and waitpid $_, 0 for values %servers;
 done_testing;
