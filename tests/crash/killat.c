@@ -1,10 +1,10 @@
 /*
- * killat N command [argument ...]
+ * killat [-a] N command [argument ...]
  *
  * Runs a command and kills it, and whatever it has started, with SIGKILL at the moment it
  * enters its N-th system call; the call itself is not made.  Calls of its children count too, execve
  * itself does not, nor do calls that only look at /proc: they change nothing, and there are thousands of them.  With N = 0 nobody is
- * killed.
+ * killed.  With -a calls are counted from the first one on that accepts a connection.
  *
  * Exit status: 137 if it was killed by us; else what the command left behind: its own status, or
  * 128 + the number of the signal that ended it.  When it was not killed by us, the last line on stderr is
@@ -128,6 +128,16 @@ static bool looks_at_proc(pid_t pid)
 	}
 }
 
+/* The number of the call that is entered, 0 if that is unknown. */
+static uint64_t calls_now(pid_t pid)
+{
+	struct __ptrace_syscall_info info;
+
+	if (ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof info, &info) <= 0 || info.op != PTRACE_SYSCALL_INFO_ENTRY)
+		return 0;
+	return info.entry.nr;
+}
+
 /* ---- following -------------------------------------------------------------- */
 
 static void kill_all(void)
@@ -145,11 +155,11 @@ static void kill_all(void)
 
 /*
  * Follows everybody until the first process has ended or call `last` is entered; returns the exit status
- * for us.
+ * for us.  Calls count from the execve on, or from the first accept4.
  */
-static int follow(pid_t first, uint64_t last, uint64_t *calls)
+static int follow(pid_t first, uint64_t last, bool from_accept, uint64_t *calls)
 {
-	bool running = false;     /* from the execve on; what we did before it does not count */
+	bool running = false;
 	pid_t pid = first;
 	int status, deliver = 0;
 
@@ -167,7 +177,9 @@ static int follow(pid_t first, uint64_t last, uint64_t *calls)
 			struct tracee *t = tracee(pid);
 
 			t->inside = !t->inside;
-			if (running && t->inside && !looks_at_proc(pid) && ++*calls == last)
+			if (from_accept && t->inside && calls_now(pid) == SYS_accept4)
+				from_accept = false;
+			if (running && !from_accept && t->inside && !looks_at_proc(pid) && ++*calls == last)
 				return KILLED;
 		} else if (status >> 16 == PTRACE_EVENT_EXEC) {
 			/* the exit of this call is still to come */
@@ -184,14 +196,16 @@ static int follow(pid_t first, uint64_t last, uint64_t *calls)
 int main(int argc, char **argv)
 {
 	uint64_t last, calls = 0;
+	bool from_accept = argc > 1 && strcmp(argv[1], "-a") == 0;
+	char **words = argv + 1 + from_accept;
 	pid_t first;
 	int status;
 
 	log_program("killat");
-	if (argc < 3 || !parse_number(argv[1], UINT64_MAX, &last))
-		die(EX_USAGE, "usage: killat N command [argument ...]");
-	first = start(argv + 2);
-	status = follow(first, last, &calls);
+	if (argc < 3 + from_accept || !parse_number(words[0], UINT64_MAX, &last))
+		die(EX_USAGE, "usage: killat [-a] N command [argument ...]");
+	first = start(words + 1);
+	status = follow(first, last, from_accept, &calls);
 	kill_all();
 	if (status != KILLED || calls != last)
 		fprintf(stderr, "killat: %llu calls\n", (unsigned long long)calls);
