@@ -83,7 +83,6 @@ static void hello(struct server *s, char *name, bool extended)
 {
 	struct buf clean = { 0 };
 
-	name += strspn(name, " \t");
 	if (*name == '\0' || strcspn(name, " \t") != strlen(name)) {
 		refuse(s, 501, "5.5.4", "your name expected, and nothing else");
 		return;
@@ -381,9 +380,13 @@ static enum server_event command(struct server *s, char *line)
 		const char *name;
 		enum server_event (*run)(struct server *s, char *argument);
 	} commands[] = { { "MAIL", mail }, { "RCPT", rcpt }, { "DATA", data }, { "BDAT", bdat }, { "STARTTLS", starttls } };
-	char *argument = line + strcspn(line, " \t");
+	char *argument, *end = line + strlen(line);
 	bool extended;
 
+	/* blanks at the end are borne (RFC 5321 section 4.1.1) */
+	while (end > line && (end[-1] == ' ' || end[-1] == '\t'))
+		*--end = '\0';
+	argument = line + strcspn(line, " \t");
 	if (*argument != '\0')
 		*argument++ = '\0';
 	argument += strspn(argument, " \t");

@@ -219,6 +219,21 @@ static void words_that_are_wrong_are_refused_one_by_one(void **state)
 	run(rows, sizeof rows / sizeof rows[0], SERVER_LMTP);
 }
 
+/* RFC 5321 section 4.1.1 */
+static void blanks_at_the_end_of_a_line_are_borne(void **state)
+{
+	static const struct talk rows[] = {
+		{ "LHLO c \t\r\nMAIL FROM:<a@x> \r\nRCPT TO:<b@y> NOTIFY=NEVER  \r\nBDAT 1 \r\naBDAT 1 LAST \t\r\nbQUIT \r\n", HELLO
+		  "{MAIL a@x}250 2.1.0 ok\n{RCPT b@y NEVER}250 2.1.5 ok\n{BEGIN}[a]250 2.0.0 1 bytes so far\n[b]{END}"
+		  "250 2.0.0 <b@y> queued\n221 2.0.0 bye\n{CLOSE}" },
+		{ START "DATA \r\n|.\r\n", STARTED "{BEGIN}354 go on\n{END}250 2.0.0 <b@y> queued\n" },
+		{ "STARTTLS \r\n", "220 2.0.0 go\n{TLS}" },
+	};
+
+	(void)state;
+	run(rows, sizeof rows / sizeof rows[0], SERVER_LMTP);
+}
+
 static void commands_within_a_request_of_http_are_not_taken(void **state)
 {
 	static const struct talk rows[] = {
@@ -422,6 +437,7 @@ int main(void)
 		cmocka_unit_test(smtp_answers_once),
 		cmocka_unit_test(only_crlf_dot_crlf_ends_a_message),
 		cmocka_unit_test(words_that_are_wrong_are_refused_one_by_one),
+		cmocka_unit_test(blanks_at_the_end_of_a_line_are_borne),
 		cmocka_unit_test(commands_within_a_request_of_http_are_not_taken),
 		cmocka_unit_test(a_parameter_that_is_given_twice_is_refused),
 		cmocka_unit_test(too_many_recipients_are_for_the_next_message),
