@@ -154,7 +154,7 @@ static enum reach reach(const struct office *o, struct told *t, struct buf *why)
 			buf_adds(why, " is: ");
 			text_add_clean_string(why, results[i].host, 300);
 		/* MAIL FROM:</etc/passwd>, or a command */
-		} else if (results[i].answer == MAP_FOUND && !route_is_no_mailbox(&results[i], t->to)) {
+		} else if (results[i].answer == MAP_FOUND && !results[i].no_mailbox) {
 			answer = REACH_THERE;
 			if (strcmp(results[i].channel, "bitbucket") != 0)
 				add_routed(t, &results[i], buf_str(&dsn));

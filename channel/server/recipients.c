@@ -20,7 +20,8 @@
 
 /*
  * An answer as bytes, the same within a process and between two: NUL-ended strings
- *   code status text { channel host user privilege }
+ *   code status text direction { channel host user privilege }
+ * The direction is "elsewhere" or nothing.
  */
 
 /* ---- asking ---- */
@@ -72,6 +73,7 @@ static void add_unclear(struct buf *out)
 static void judge(const struct policy *policy, struct router *router, const char *address, long privilege, struct buf *out)
 {
 	const struct route_result *results, *unclear, *nobody, *there;
+	bool no_mailbox = false;
 	size_t count;
 
 	if (route_recipient(router, address, (uid_t)privilege, &results, &count) == MAP_NOT_FOUND && policy->postmaster != NULL &&
@@ -80,10 +82,12 @@ static void judge(const struct policy *policy, struct router *router, const char
 	unclear = first_with(results, count, MAP_COULD_NOT_TELL);
 	nobody = first_with(results, count, MAP_NOT_FOUND);
 	there = first_with(results, count, MAP_FOUND);
+	for (size_t i = 0; i < count; i++)
+		no_mailbox |= results[i].no_mailbox;
 	if (unclear != NULL) {
 		complain("%s: could not tell: %s: %s", address, unclear->host, unclear->user);
 		add_unclear(out);
-	} else if (there != NULL && route_is_no_mailbox(there, address)) {
+	} else if (no_mailbox) {
 		add_string(out, "550");
 		add_string(out, "5.1.3");
 		add_string(out, "a file or a command is no mailbox");
@@ -96,12 +100,17 @@ static void judge(const struct policy *policy, struct router *router, const char
 			add_string(out, "no such recipient");
 	} else {
 		char number[24];
+		bool elsewhere = false;
 
 		if (nobody != NULL)
 			complain("%s: a member is left out: %s: %s", address, nobody->host, nobody->user);
+		/* a list is ours, and who keeps it says where its mail goes */
+		for (size_t i = 0; i < count && !router->listed; i++)
+			elsewhere |= strcmp(results[i].channel, "smtp") == 0;
 		add_string(out, "250");
 		add_string(out, "2.1.5");
 		add_string(out, "ok");
+		add_string(out, elsewhere ? "elsewhere" : "");
 		for (size_t i = 0; i < count; i++) {
 			if (results[i].answer != MAP_FOUND || strcmp(results[i].channel, "bitbucket") == 0)
 				continue;
@@ -142,6 +151,7 @@ static void read_answer(struct recipient_answer *a)
 	a->code = atoi(next_string(&at, end));
 	a->status = next_string(&at, end);
 	a->text = next_string(&at, end);
+	a->elsewhere = *next_string(&at, end) != '\0';
 	a->to = xcalloc(strings / 4 + 1, sizeof *a->to);
 	while (at < end) {
 		struct spool_recipient *to = &a->to[a->count++];
@@ -150,7 +160,6 @@ static void read_answer(struct recipient_answer *a)
 		to->host = next_string(&at, end);
 		to->user = next_string(&at, end);
 		to->privilege = atol(next_string(&at, end));
-		a->elsewhere |= strcmp(to->channel, "smtp") == 0;
 	}
 }
 

@@ -76,16 +76,6 @@ static const char *content(const struct expansion *e, const char *text)
 	return copy;
 }
 
-/* No argument has bytes that mean something to a shell or in a path. */
-static bool all_harmless(const struct arguments *a)
-{
-	for (size_t i = 0; i < sizeof a->text / sizeof a->text[0]; i++)
-		for (const char *p = a->text[i]; p != NULL && *p != '\0'; p++)
-			if (!isalnum((unsigned char)*p) && strchr("._+=@-", *p) == NULL)
-				return false;
-	return true;
-}
-
 /* A command or file: local delivery under the name of the address it comes from. */
 static void deliver_special(const struct expansion *e, const struct member *m)
 {
@@ -95,11 +85,12 @@ static void deliver_special(const struct expansion *e, const struct member *m)
 	const char *list = next.domain != NULL ? visit_text(&next, next.whole) : next.origin;
 	struct buf quoted = { 0 };
 
-	if (e->substitute && substitute_needed(e->value) && !all_harmless(&e->arguments)) {
+	if (e->substitute && substitute_needed(e->value) && !arguments_are_harmless(&e->arguments)) {
 		visit_hold_value(e->v, e->source, e->value, "the address holds bytes that no command or file name may get");
 		return;
 	}
 	next.privilege = e->privilege;
+	next.given = false;
 	if (m->kind == MEMBER_PIPE) {
 		buf_addc(&quoted, '"');
 		for (const char *p = text; *p != '\0'; p++) {
@@ -134,6 +125,8 @@ static void visit_member(const struct expansion *e, const struct member *m)
 
 	if (local == m->address.local)
 		next.written = m->address.written;
+	else
+		next.given = v->given;
 	/* references may have made it too long, or otherwise impossible */
 	if (local[0] == '\0' || strlen(local) > ADDRESS_MAX ||
 	    (domain != NULL && (strlen(domain) > ADDRESS_MAX || !address_domain_ok(domain, strlen(domain))))) {

@@ -138,12 +138,20 @@ static void add_result(const struct visit *v, const struct route_result *r)
 	}
 	place = place_of(w, r);
 	if (*place != 0) {
+		w->results[*place - 1].no_mailbox &= r->no_mailbox;
 		visit_note(v, "= %s %s %s, as before: one copy", r->channel, r->host, r->user);
 		return;
 	}
 	w->results[w->count++] = *r;
 	*place = w->count;
 	visit_note(v, "= %s %s %s", r->channel, r->host, r->user);
+}
+
+/* A command or a file, as agents of channel local take a user. */
+static bool is_special(const char *user)
+{
+	user += *user == '"';
+	return *user == '|' || *user == '/';
 }
 
 void walk_send(const struct visit *v, const char *channel, const char *host, const char *user)
@@ -164,6 +172,7 @@ void walk_send(const struct visit *v, const char *channel, const char *host, con
 	r.channel = pool_copy(w->kept, channel, sizes[0]);
 	r.host = pool_copy(w->kept, host, sizes[1]);
 	r.user = pool_copy(w->kept, user, sizes[2]);
+	r.no_mailbox = v->given && strcmp(channel, "local") == 0 && is_special(user);
 	add_result(v, &r);
 }
 
@@ -476,6 +485,7 @@ enum map_answer route(struct router *router, const struct route_query *query, co
 		v.written = address.written;
 		v.domain = address.domain;
 		v.no_alias = address.no_alias;
+		v.given = true;
 		v.origin = address_text(w.pool, v.local, NULL, v.domain);
 		visit_address(&v);
 	}
@@ -497,17 +507,4 @@ enum map_answer route_recipient(struct router *router, const char *address, uid_
 	const struct route_query query = { .address = address, .length = strlen(address), .privilege = privilege };
 
 	return route(router, &query, results, count);
-}
-
-bool route_is_no_mailbox(const struct route_result *result, const char *address)
-{
-	struct pool pool = { 0 };
-	struct address a;
-	const char *why;
-	bool found = strcmp(result->channel, "local") == 0 &&
-	             (strncmp(result->host, "file.", 5) == 0 || strncmp(result->host, "pipe.", 5) == 0) &&
-	             address_parse(&pool, address, strlen(address), ADDRESS_PLAIN, &a, &why) && (*a.local == '/' || *a.local == '|');
-
-	pool_free(&pool);
-	return found;
 }

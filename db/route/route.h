@@ -87,6 +87,7 @@ struct route_result {
 	const char *host;          /* "-" for none; of "error" the form, of "hold" why or until when */
 	const char *user;
 	uid_t privilege;           /* pipes and files run as this */
+	bool no_mailbox;           /* a file or a command that no map names, but the address: nobody outside may have mail there */
 };
 
 /*
@@ -100,12 +101,6 @@ enum map_answer route(struct router *router, const struct route_query *query, co
 /* The same for the address of a recipient; `privilege` is that of what does not come from a map. */
 enum map_answer route_recipient(struct router *router, const char *address, uid_t privilege, const struct route_result **results,
                                 size_t *count) MAP_MUST_LOOK;
-
-/*
- * True if the result is a file or a command, and was written as the address itself ("|command", /file) and not in a list: nobody
- * may have mail there that comes from outside.
- */
-bool route_is_no_mailbox(const struct route_result *result, const char *address);
 
 /* The usual settings: no relations, all protocols, accounts from the system, names from gethostname(3). */
 struct router *router_create(void);

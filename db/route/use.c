@@ -1,3 +1,4 @@
+#include <ctype.h>
 #include <string.h>
 #include <time.h>
 
@@ -32,6 +33,15 @@ struct arguments visit_arguments(const struct visit *v, const struct found *foun
 	a.text[4] = domain;
 	a.text[5] = visit_text(v, local);
 	return a;
+}
+
+bool arguments_are_harmless(const struct arguments *a)
+{
+	for (size_t i = 0; i < sizeof a->text / sizeof a->text[0]; i++)
+		for (const char *p = a->text[i]; p != NULL && *p != '\0'; p++)
+			if (!isalnum((unsigned char)*p) && strchr("._+=@-", *p) == NULL)
+				return false;
+	return true;
 }
 
 void visit_explain(const struct visit *v, const char *value, const struct arguments *a)
@@ -90,6 +100,7 @@ static const char *send(const struct visit *v, const struct destination *d, cons
 {
 	const char *channel = filled(v, d->channel, a);
 	const char *user = visit_text(v, local), *host = "-";
+	struct visit last = *v;
 
 	switch (d->host_is) {
 	case HOST_NONE:
@@ -106,15 +117,17 @@ static const char *send(const struct visit *v, const struct destination *d, cons
 	}
 	if (d->gateway != NULL)
 		user = address_text(v->walk->pool, local, pool_format(v->walk->pool, "%%%s", filled(v, d->gateway, a)), host);
-	else if (d->user != NULL)
+	else if (d->user != NULL) {
 		user = filled_user(v, d->user, a);
+		last.given &= user != d->user && (d->user[strspn(d->user, "\"")] == '%' || !arguments_are_harmless(a));
+	}
 	if (user == NULL)
 		return "%1 or %2 would bring special bytes behind the @";
 	/* neither channel nor host may look like an option to a program that gets it as an argument */
 	if (channel[0] == '\0' || channel[0] == '-' || strpbrk(channel, "! \t") != NULL || host[0] == '\0' ||
 	    (host[0] == '-' && host[1] != '\0') || user[0] == '\0')
 		return "what comes of it is no channel, host or user";
-	walk_send(v, channel, host, user);
+	walk_send(&last, channel, host, user);
 	return NULL;
 }
 

@@ -49,6 +49,7 @@ struct visit {
 	const char *domain;        /* NULL for a local name */
 	const char *home;          /* the domain that a local name belongs to */
 	const char *origin;        /* the address as it came: the host of results on channel local */
+	bool given;                /* the local part came with the address that was asked for, and is not what a map says */
 	bool no_alias;
 	bool canonical;            /* the domain is the canonical one already */
 	uid_t privilege;
@@ -122,6 +123,9 @@ enum argument_form {
 
 /* The arguments of a value (routing.md section 3, with the differences of its section 10). */
 struct arguments visit_arguments(const struct visit *v, const struct found *found, enum argument_form form);
+
+/* No argument has bytes that mean something to a shell or in a path. */
+bool arguments_are_harmless(const struct arguments *a);
 
 /* Explains what will be put in for the references of `value`. */
 void visit_explain(const struct visit *v, const char *value, const struct arguments *arguments);

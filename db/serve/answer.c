@@ -215,12 +215,16 @@ static enum map_answer ask_relation(struct answers *a, const char *name, const c
 
 /* ---- routing ---- */
 
-/* Routes; the answer is the worst of all results that matter: unclear, then found, then not found. */
+/*
+ * Routes; the answer is the worst of all results that matter: unclear, then found, then not found.  Who names a file or a command
+ * is not found.
+ */
 static enum map_answer route_address(struct answers *a, const char *address, size_t length, bool aliases_only,
                                      const struct route_result **results, size_t *count, struct buf *why)
 {
 	struct route_query query = { .address = address, .length = length, .aliases_only = aliases_only };
 	enum map_answer answer = MAP_NOT_FOUND;
+	bool no_mailbox = false;
 
 	(void)!route(a->router, &query, results, count);
 	for (size_t i = 0; i < *count; i++) {
@@ -234,8 +238,9 @@ static enum map_answer route_address(struct answers *a, const char *address, siz
 		}
 		if (r->answer == MAP_FOUND)
 			answer = MAP_FOUND;
+		no_mailbox |= r->no_mailbox;
 	}
-	return answer;
+	return no_mailbox ? MAP_NOT_FOUND : answer;
 }
 
 static enum map_answer ask_recipient(struct answers *a, const char *key, size_t length, struct buf *value)

@@ -94,6 +94,7 @@ sub ask($question) {
 my %answers = (
 	"recipient ann\@d.test" => 'OK OK', "recipient ANN+x\@D.test" => 'OK OK', "recipient no\@d.test" => 'NOTFOUND ',
 	"recipient \@d.test" => 'NOTFOUND ', "recipient a\x01b\@d.test" => 'NOTFOUND ', 'recipient ' => 'NOTFOUND ',
+	'recipient |id' => 'NOTFOUND ', 'recipient real-/etc/passwd' => 'NOTFOUND ',
 	"alias team\@d.test" => "OK ann\@d.test,bob\@d.test", "alias team+x\@d.test" => "OK ann+x\@d.test,bob+x\@d.test",
 	"alias all\@d.test" => "OK ann\@d.test,bob\@d.test,eve\@else.test", "alias ann\@d.test" => 'NOTFOUND ',
 	"alias loop\@d.test" => 'NOTFOUND ', "alias x\@else.test" => 'NOTFOUND ',

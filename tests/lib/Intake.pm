@@ -17,7 +17,7 @@ my $build = Cwd::abs_path($ENV{BUILD_DIR} // "$here/../..");
 my $top = File::Temp->newdir('/tmp/zli-XXXXXX');
 my $count = 0;
 
-# routes: text of the map; dbases: text of dbases.conf; arguments: of intake, as a list; before: what runs intake, as a list;
+# routes, lists: text of the maps fqdnroutes and fqdnaliases; dbases: text of dbases.conf; arguments: of intake, as a list; before: what runs intake, as a list;
 # prepare: is called with the name of the post office before that is made;
 # listen: what -L says (default: an LMTP and an SMTP socket in the file system); wait => 0: do not wait until it answers.
 sub start($class, %o) {
@@ -27,7 +27,9 @@ sub start($class, %o) {
 	$o{prepare}->("$dir/po") if $o{prepare};
 	my $self = bless { dir => $dir, spool => Spool->new("$dir/po"), o => \%o }, $class;
 	Spool->put("$dir/zenv", "POSTOFFICE=$dir/po\n" . ($o{zenv} // ''));
-	Spool->put("$dir/dbases.conf", $o{dbases} // "fqdnroutes btree - -la $dir/routes -lm%:\n");
+	Spool->put("$dir/lists", $o{lists}) if defined $o{lists};
+	Spool->put("$dir/dbases.conf", $o{dbases} // (defined $o{lists} ? "fqdnaliases btree - -la $dir/lists -lm%\n" : '')
+		. "fqdnroutes btree - -la $dir/routes -lm%:\n");
 	$self->routes($o{routes} // "ann\@example.org: lmtp!store!ann\nbob\@example.org: lmtp!store!bob\n"
 		. "away\@example.net: smtp!example.net!away\@example.net\nnothing\@example.org: bitbucket!-!-\n");
 	$self->again if $o{run} // 1;

@@ -73,6 +73,18 @@ subtest 'networks=' => sub {
 		'[192.0.2.9] [IPv6:2001:db8::9]', 'the addresses in Received';
 };
 
+subtest 'what a list of ours sends on is mail for us' => sub {
+	my ($port) = Ports::free(1);
+	my $intake = Intake->start(run => 0, lists => "team\@example.org: ann\@example.org, away\@example.net\ncarol\@example.org: away\@example.net\n");
+	$intake->{o}{listen} = ["smtp:[192.0.2.1]:$port"];
+	$intake->{o}{arguments} = ['-O', 'networks=192.0.2.9', '-O', 'relay=none'];
+	$intake->again;
+	my $client = from('192.0.2.9', $port);
+	is relay($client), '250 2.1.0 550 5.7.1', 'somebody elsewhere is not for this client';
+	like $client->say("RCPT TO:<$_\@example.org>"), qr/^250 2\.1\.5 /, "$_, who gets mail elsewhere, is" for 'team', 'carol', 'team+x';
+	like $client->say("RCPT TO:<$_>"), qr/^550 5\.7\.1 /, "$_ is not" for 'away%example.net', '@example.org:away@example.net', '"away"@example.net';
+};
+
 subtest 'networks= and relay=all' => sub {
 	my ($intake, $port) = start(settings => ['networks=192.0.2.9', 'relay=all']);
 	is relay(from('192.0.2.9', $port)), '250 2.1.0 250 2.1.5', 'a single address; mail for elsewhere from there';

@@ -165,6 +165,18 @@ subtest 'why there is no such recipient: the form that the maps name, and its co
 	}
 };
 
+subtest 'a command or a file of the client is no mailbox, wherever the maps put its name' => sub {
+	my $intake = Intake->start(lists => "\@user.example: ann\@example.org, %1\nprog\@example.org: \"|/bin/true\", ann\@example.org\n");
+	my $client = $intake->lmtp;
+	$client->hello;
+	$client->say('MAIL FROM:<x@example.com>');
+	for my $name ('"|id"', '/etc/passwd', '"|a b"', 'real-|id') {
+		is $client->say("RCPT TO:<$name$_>"), "550 5.1.3 a file or a command is no mailbox\r\n", "$name$_"
+			for '', '@user.example';
+	}
+	like $client->say("RCPT TO:<$_\@example.org>"), qr/^250 /, $_ for 'ann', 'prog';
+};
+
 subtest 'postmaster without a domain' => sub {
 	for my $case ([undef, qr/^550 5\.1\.[12] /], ['ann@example.org', qr/^250 2\.1\.5 /], ['gone@example.org', qr/^550 5\.1\.[12] /]) {
 		my ($postmaster, $reply) = @$case;

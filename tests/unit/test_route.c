@@ -397,6 +397,71 @@ static void addresses_cannot_add_members_or_commands(void **state)
 	router_destroy(&r);
 }
 
+/* Whose results none is a file or a command that the address brought along: "ok", else "no mailbox". */
+static void leads(struct router *r, const char *address, const char *expect)
+{
+	struct route_query q = { .address = address, .length = strlen(address) };
+	const struct route_result *results;
+	bool no_mailbox = false;
+	size_t count;
+
+	(void)!route(r, &q, &results, &count);
+	for (size_t i = 0; i < count; i++)
+		no_mailbox |= results[i].no_mailbox;
+	if (strcmp(no_mailbox ? "no mailbox" : "ok", expect) != 0)
+		fail_msg("%s: expected %s", address, expect);
+}
+
+static void a_command_or_file_of_the_address_is_no_mailbox(void **state)
+{
+	static const struct line lists[] = {
+		L("@user.test", "%1"), L("@both.test", "copy@r.test, %1"), L("@far.test", "%1@r.test"), L("p@d.test", "\"|/bin/prog %2\""),
+		L("f@d.test", "/var/mail/f"), L("@base.test", "f@d.test, %1"), END
+	};
+	static const struct line mailbox[] = {
+		L("@local.example", "local!-!%1"), L("@quoted.example", "local!h!\"%1\""), L("@plain.example", "local!"),
+		L("@dir.example", "local!-!/var/mail/%1"), L("sink@d.test", "local!-!/dev/null"), L("@lmtp.example", "lmtp!store!%1"), END
+	};
+	static const struct line aliases[] = { L("prog", "\"|/bin/prog\""), END };
+	struct router *r = with(ROUTE_FQDNALIASES, "-l%", lists);
+
+	(void)state;
+	add_lines(r, ROUTE_FQDNROUTES, "-l%", mailbox);
+	add_lines(r, ROUTE_ALIASES, "-l", aliases);
+	for (size_t i = 0; i < 2; i++) {
+		static const char *const names[] = { "\"|id\"", "/etc/passwd", "\"|a b\"", "|id", "real-|id", "real-/x" };
+
+		for (size_t k = 0; k < sizeof names / sizeof names[0]; k++) {
+			static const char *const domains[] = { "mx.local.test", "user.test", "both.test", "base.test", "local.example", "plain.example" };
+
+			for (size_t d = 0; d < sizeof domains / sizeof domains[0]; d++) {
+				/* a name with "real-" in front is one that such a route leaves as it is */
+				bool real = strncmp(names[k], "real-", 5) == 0 && d > 3;
+				char *address = xasprintf("%s@%s", names[k], domains[d]);
+
+				leads(r, address, real ? "ok" : "no mailbox");
+				free(address);
+			}
+			leads(r, names[k], "no mailbox");
+		}
+		/* the same where names need no account */
+		r->any_local_user = true;
+	}
+	leads(r, "\\|id", "no mailbox");
+	leads(r, "\"|id\"@far.test", "ok");
+	leads(r, "\"|id\"@lmtp.example", "ok");
+	leads(r, "\"|id\"@quoted.example", "no mailbox");
+	leads(r, "\"../../etc/passwd\"@dir.example", "no mailbox");
+	leads(r, "ann@dir.example", "ok");
+	leads(r, "sink@d.test", "ok");
+	leads(r, "p+x@d.test", "ok");
+	leads(r, "f@d.test", "ok");
+	leads(r, "prog", "ok");
+	leads(r, "prog@user.test", "ok");
+	leads(r, "x@both.test", "ok");
+	router_destroy(&r);
+}
+
 static void addresses_cannot_change_the_shape_of_a_route(void **state)
 {
 	static const struct line mailbox[] = {
@@ -543,6 +608,7 @@ int main(void)
 		cmocka_unit_test(expired_accounts_are_refused_and_real_names_are_not_aliased),
 		cmocka_unit_test(privileges_come_from_the_map),
 		cmocka_unit_test(addresses_cannot_add_members_or_commands),
+		cmocka_unit_test(a_command_or_file_of_the_address_is_no_mailbox),
 		cmocka_unit_test(addresses_cannot_change_the_shape_of_a_route),
 		cmocka_unit_test(every_byte_has_a_defined_answer),
 		cmocka_unit_test(a_nul_does_not_end_an_address),
