@@ -84,6 +84,7 @@ struct client {
 	int fd;
 	bool over, eof;
 	bool waits;                /* for the desk, or for stores */
+	bool has_more;             /* of requests than it has taken replies for */
 	int64_t asked;             /* clock_ms(): since then */
 	int64_t deadline;
 	struct talk talk;
@@ -377,6 +378,7 @@ static void work(struct service *s, struct client *c)
 {
 	enum talk_news news = TALK_REPLIED;
 
+	c->has_more = true;
 	while (!c->over && !c->waits && (news == TALK_REPLIED || news == TALK_ASKS)) {
 		if (c->talk.out.len >= OUT_MAX)
 			write_some(c);
@@ -386,6 +388,7 @@ static void work(struct service *s, struct client *c)
 		if (news == TALK_ASKS)
 			answer(s, c);
 	}
+	c->has_more = false;
 	write_some(c);
 	if (news == TALK_BAD) {
 		static const char *const expected[] = {
@@ -402,13 +405,13 @@ static void work(struct service *s, struct client *c)
 	c->over |= news == TALK_BAD;
 }
 
-/* A client that does not take its replies is not read, nor one that waits for an answer. */
+/* A client that does not take its replies is not read, nor one that waits for an answer, or has asked more already. */
 static void receive(struct client *c)
 {
 	ssize_t n;
 
 	write_some(c);
-	if (c->over || c->eof || c->waits || c->talk.out.len > 0)
+	if (c->over || c->eof || c->waits || c->has_more || c->talk.out.len > 0)
 		return;
 	n = recv(c->fd, buf_reserve(&c->talk.in, PIECE), PIECE, 0);
 	if (n > 0) {

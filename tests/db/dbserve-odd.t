@@ -98,7 +98,8 @@ sub pour($socket, $bytes) {
 
 put('fqdnroutes', "ann\@d.test: lmtp!store1!ann\n");
 put('domains', "d.test error!nosuchuser\n");
-put('dbases.conf', "fqdnroutes btree - -la fqdnroutes -lm%\nroutesdb btree - -l domains -lm%:d pathalias\n");
+put('big', 'key ' . 'x' x 60_000 . "\n");
+put('dbases.conf', "fqdnroutes btree - -la fqdnroutes -lm%\nroutesdb btree - -l domains -lm%:d pathalias\nbig btree - -l big -l\n");
 newdb();
 start();
 
@@ -129,6 +130,20 @@ subtest 'clients' => sub {
 		others_are_served("$protocol: who does not read");
 		close $greedy;
 	}
+	# it reads slowly, and asks as fast as its requests are taken
+	my $slow = connection();
+	my $requests = netstring('big key') x 6000;
+	my ($asked, $answered, $most) = (0, 0, 0);
+	$slow->blocking(0);
+	while ($answered < 60_000_000 && $most < 4_000_000) {
+		my $n = syswrite $slow, $requests, length($requests) - $asked % 10, $asked % 10;
+		$asked += $n // 0;
+		IO::Select->new($slow)->can_read(20) or last if !defined $n;
+		$answered += sysread($slow, my $bytes, 300_000) // 0 if !defined $n;
+		$most = $asked - $answered / 60_010 * 10 if $most < $asked - $answered / 60_010 * 10;
+	}
+	cmp_ok $most, '<', 2_000_000, 'replies that are read slowly: no requests are taken ahead of them';
+	close $slow;
 	open my $status, '<', "/proc/$pid/status" or die;
 	my ($kb) = map { /^VmRSS:\s+(\d+)/ } <$status>;
 	cmp_ok $kb, '<', 100_000, 'and the server has not grown by all that';
