@@ -11,14 +11,27 @@
 
 /* ---- reading ---- */
 
-/* "name:" with printable bytes but blanks in front of the colon (RFC 5322 section 2.2). */
-static bool is_field(const char *line, size_t n)
+/* The length of the blanks in front of the colon (RFC 5322 section 4.5). */
+static size_t blanks(const char *text, size_t n)
 {
 	size_t at = 0;
 
+	while (at < n && (text[at] == ' ' || text[at] == '\t'))
+		at++;
+	return at;
+}
+
+/* "name:" with printable bytes (RFC 5322 section 2.2).  "Note : this" may also be how a text begins. */
+static bool is_field(const char *line, size_t n, bool is_first)
+{
+	size_t at = 0, name;
+
 	while (at < n && line[at] > ' ' && line[at] < 127 && line[at] != ':')
 		at++;
-	return at > 0 && at < n && line[at] == ':';
+	name = at;
+	if (!is_first)
+		at += blanks(line + at, n - at);
+	return name > 0 && at < n && line[at] == ':';
 }
 
 /* Where the header ends, and whether a blank line stands there. */
@@ -32,11 +45,21 @@ static size_t header_end(const struct buf *text, bool *blank)
 		size_t n = (size_t)((const char *)memchr(line, '\n', text->len - at) - line);
 
 		*blank = n == 0;
-		if (!is_field(line, n) && (at == 0 || (line[0] != ' ' && line[0] != '\t')))
+		if (!is_field(line, n, at == 0) && (at == 0 || (line[0] != ' ' && line[0] != '\t')))
 			break;
 		at += n + 1;
 	}
 	return at;
+}
+
+static size_t without_nul(char *line, size_t n)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (line[i] != '\0')
+			line[kept++] = line[i];
+	return kept;
 }
 
 bool letter_read(FILE *in, bool dot, struct buf *text)
@@ -54,6 +77,7 @@ bool letter_read(FILE *in, bool dot, struct buf *text)
 
 		n -= ended;
 		n -= ended && n > 0 && line[n - 1] == '\r';
+		n = without_nul(line, n);
 		if (dot && ended && n == 1 && line[0] == '.')
 			break;
 		if (text->limit != 0 && text->len + n + 2 > text->limit) {
@@ -68,6 +92,9 @@ bool letter_read(FILE *in, bool dot, struct buf *text)
 		return false;
 	buf_consume(text, incoming_front(buf_str(text), text->len));
 	end = header_end(text, &blank);
+	/* on its way it would become a line end */
+	for (char *cr = text->data; end > 0 && (cr = memchr(cr, '\r', end - (size_t)(cr - text->data))) != NULL;)
+		*cr = ' ';
 	if (blank)
 		return true;
 	buf_add(&body, buf_str(text) + end, text->len - end);
@@ -97,6 +124,7 @@ static const char *next_field(const struct buf *text, const char *name, size_t *
 
 	while (*at < end) {
 		const char *line = text->data + *at, *stop = line;
+		size_t colon;
 
 		do {
 			const char *lf = memchr(stop, '\n', (size_t)(text->data + end - stop));
@@ -104,9 +132,12 @@ static const char *next_field(const struct buf *text, const char *name, size_t *
 			stop = lf != NULL ? lf + 1 : text->data + end;
 		} while (stop < text->data + end && (*stop == ' ' || *stop == '\t'));
 		*at = (size_t)(stop - text->data);
-		if ((size_t)(stop - line) > n && line[n] == ':' && strncasecmp(line, name, n) == 0) {
-			*length = (size_t)(stop - line) - n - 1;
-			return line + n + 1;
+		if ((size_t)(stop - line) <= n || strncasecmp(line, name, n) != 0)
+			continue;
+		colon = n + blanks(line + n, (size_t)(stop - line) - n);
+		if (line[colon] == ':') {
+			*length = (size_t)(stop - line) - colon - 1;
+			return line + colon + 1;
 		}
 	}
 	return NULL;

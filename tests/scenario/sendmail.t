@@ -192,6 +192,22 @@ subtest 'NUL bytes are left out' => sub {
 	is queued()->{body}, "ab\n", 'as RFC 5322 has none';
 };
 
+subtest 'nothing ends the header early: what is behind it there stays a secret, and gets its copy' => sub {
+	my $bcc = sub ($what, $text, %more) {
+		takes $what, "To: ann\@example.org\n${text}Subject: x\n\nbody\n", ['-t'], to => 'ann bob', body => "body\n", header => qr/^Subject: x$/m,
+			no_header => qr/Bcc|bob|\0|\r/i, %more;
+	};
+	# RFC 5322 section 4.5
+	$bcc->('a blank in front of the colon', "Bcc : bob\@example.org\n");
+	$bcc->('a tab there, and a fold', "BCC\t:\n bob\@example.org\n");
+	$bcc->('such a field before it', "X-A : y\nBcc: bob\@example.org\n");
+	$bcc->('a NUL in its name', "B\0cc: bob\@example.org\n");
+	$bcc->('a NUL in its value', "Bcc: b\0ob\@example.org\n");
+	$bcc->('a bare CR before it', "X-A: y\rz\nBcc: bob\@example.org\n", header => qr/^X-A: y z$/m);
+	$bcc->('a bare CR and a blank line before it', "X-A: y\r\r\r\nBcc: bob\@example.org\n");
+	takes 'a text whose first line looks like that', "Note : this\nis all.\n", ['ann@example.org'], body => "Note : this\nis all.\n";
+};
+
 subtest 'more recipients than the intake takes for a message' => sub {
 	my $small = do { delete local $ENV{ZCONFIG}; Intake->start(routes => '@example.org: lmtp!store!%1' . "\n" . 'no@example.org: error!nosuchuser' . "\n",
 		arguments => ['-O', 'recipients=4', '-O', 'commands=7']) };
