@@ -5,7 +5,6 @@ use v5.36;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use Test::More;
-use Extent 'long';
 use Cwd ();
 use IO::Socket::INET ();
 use IO::Socket::UNIX ();
@@ -62,7 +61,7 @@ sub lines($count, $command) { take(start($command), $count) }
 # The clock on top of the screen, or undef.
 sub clock($terminal) { ($terminal->screen =~ /\A(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)  zlmtp-queue watch/)[0] }
 
-my $many = long() ? 2000 : 200;
+my $many = 2000;
 subtest "a store that is down, $many messages" => sub {
 	my $q = store_down($many);
 	my $t = Tmux->new(rows => 30, columns => 110);
@@ -85,6 +84,24 @@ subtest "a store that is down, $many messages" => sub {
 	$t->type('echo status $?; stty -g');
 	ok $t->shows(qr/^status 0$/m), 'exit status 0';
 	ok $t->shows(qr/^status 0\n\Q$modes\E$/m), 'the terminal is as it was';
+	# one was tried; all wait for the same reason, and it is said of each
+	my $reason = 'connect to store: Connection refused';
+	my @lines;
+	my $row = qr{^S\S+ +\d+[ms]\S* +(?:1h00|\d+)m +ann\@example\.org +lmtp/store +u\d+ +\Q$reason\E$};
+	ok RunQueue::wait_for(sub { @lines = split /\n/, (zq($q, 'list'))[1]; $many == grep { /$row/ } @lines }), 'list';
+	like $lines[-1], qr/^$many recipients in $many messages, the oldest 33m old$/, 'and the sums';
+	my @rows = rows($q);
+	is scalar(@rows), $many, 'list -j: all of them';
+	is scalar(grep { $_->{answer} ne $reason || $_->{state} ne 'waiting' || abs($_->{next_try} - time - 3600) > 600 } @rows), 0, 'each with the reason and the next try';
+	my ($sum) = map { JSON::PP->new->utf8->decode($_) } split /\n/, (zq($q, '-j', 'summary'))[1];
+	is_deeply [@$sum{qw(channel host total reason)}], ['lmtp', 'store', $many, $reason], 'summary -j';
+	$t->tmux('resize-window', '-x', 140, '-y', 30);
+	$t->type('clear; ' . command($q) =~ s/watch$/summary/r);
+	ok $t->shows(qr{^CHANNEL/HOST +TOTAL +5m +15m +1h +4h +1d +older +NEXT +REASON\nTOTAL +$many( +\d+){6}\nlmtp/store +$many( +\d+){6} +(?:1h00|\d+)m +\Q$reason\E\n$many recipients in $many messages, the oldest 33m old$}m),
+		'summary on the screen' or diag $t->screen;
+	my ($five, $fifteen, $hour) = $t->screen =~ m{^lmtp/store +$many +(\d+) +(\d+) +(\d+) }m;
+	# about 300, 600 and 1100, and a minute may have passed
+	ok $five > 0 && $five <= 300 && $fifteen > 400 && $hour >= 1100 && $five + $fifteen + $hour == $many, 'by age' or diag $t->screen;
 };
 
 subtest 'signals leave the terminal as it was' => sub {
