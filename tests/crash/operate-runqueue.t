@@ -60,7 +60,9 @@ sub found($q) {
 		return 'gone' . (%told ? ', told of ' . join ' ', sort keys %told : '');
 	}
 	return 'no message file' unless -e $q->office . '/queue/100';
-	my $c = Spool::parse('100', Spool::slurp($q->office . "/$places[0]/100"));
+	# it may have been removed since
+	my $text = Spool::slurp($q->office . "/$places[0]/100") // return found($q);
+	my $c = Spool::parse('100', $text);
 	return 'damaged' unless @{$c->{recipients}} == 3 && $c->{recipients}[2]{header} =~ /^Subject: message 100$/m;
 	return "$places[0]: " . join ', ', map { "$_->{host}/$_->{user}$_->{tag}" } @{$c->{recipients}};
 }

@@ -91,6 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	queue_free(&s.queue);
 	free(w.channel);
+	free(w.words);
 	buf_free(&w.in);
 	buf_free(&w.out);
 	free(text);
