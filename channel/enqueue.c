@@ -204,8 +204,9 @@ static void read_options(struct request *r, int argc, char **argv)
 		r->ret = strcasecmp(r->ret, "FULL") == 0 ? "FULL" : "HDRS";
 	if (r->notify != NULL && !arguments_is_notify(r->notify))
 		option_usage(&program, "-N %s: expected NEVER or a list of SUCCESS,FAILURE,DELAY", r->notify);
-	if (r->envid != NULL && !arguments_is_xtext(r->envid))
-		die(EX_DATAERR, "-e %s: expected xtext: printable ASCII without blank and \"=\", \"+\" only before two hex digits", r->envid);
+	if (r->envid != NULL && (!arguments_is_xtext(r->envid) || strlen(r->envid) > 100))
+		die(EX_DATAERR, "-e %s: expected xtext of at most 100 characters: printable ASCII without blank and \"=\", \"+\" only before "
+		    "two hex digits", r->envid);
 	if (r->sender != NULL)
 		check_sender(r->sender);
 	if (r->postoffice == NULL)

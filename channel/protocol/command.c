@@ -4,6 +4,10 @@
 
 #include "lib/text.h"
 
+/* RFC 3461 sections 4.4 and 4.2: a server may refuse the recipient for a longer one, which only names things. */
+#define ENVID_MAX 100
+#define ORCPT_MAX 500
+
 bool command_is_8bit(const char *address)
 {
 	for (; *address != '\0'; address++)
@@ -94,7 +98,7 @@ enum command_result command_mail(struct buf *out, const struct envelope *e, cons
 	if ((caps->has & CAP_DSN) && e->ret != NULL)
 		buf_addf(out, " RET=%s", e->ret);
 	plain = out->len;
-	if ((caps->has & CAP_DSN) && e->envid != NULL && is_value(e->envid))
+	if ((caps->has & CAP_DSN) && e->envid != NULL && is_value(e->envid) && strlen(e->envid) <= ENVID_MAX)
 		buf_addf(out, " ENVID=%s", e->envid);
 	drop_if_long(out, start, plain);
 	return end_line(out, start);
@@ -103,10 +107,11 @@ enum command_result command_mail(struct buf *out, const struct envelope *e, cons
 /* ORCPT=type;address, made from the address itself where nothing better came along (RFC 3461 section 4.2). */
 static void add_orcpt(struct buf *out, const struct envelope_recipient *r)
 {
+	size_t start = out->len;
 	struct buf address = { 0 };
 
 	if (r->orcpt != NULL) {
-		if (is_value(r->orcpt) && strchr(r->orcpt, ';') != NULL)
+		if (is_value(r->orcpt) && strchr(r->orcpt, ';') != NULL && strlen(r->orcpt) <= ORCPT_MAX)
 			buf_addf(out, " ORCPT=%s", r->orcpt);
 		return;
 	}
@@ -126,6 +131,10 @@ static void add_orcpt(struct buf *out, const struct envelope_recipient *r)
 		buf_addf(out, "+%02X", (unsigned char)*p);
 	}
 	buf_free(&address);
+	if (out->len - start > strlen(" ORCPT=") + ORCPT_MAX) {
+		out->len = start;
+		out->data[start] = '\0';
+	}
 }
 
 enum command_result command_rcpt(struct buf *out, const struct envelope_recipient *r, const struct caps *caps)

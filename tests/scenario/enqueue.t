@@ -218,7 +218,7 @@ refuses 'an unknown RET', 64, 'FULL or HDRS', '-R', 'ALL', @bob;
 refuses 'NEVER with others', 64, 'NEVER or a list', '-N', 'NEVER,DELAY', @bob;
 refuses 'a line end in a recipient', 65, 'printable ASCII', '-r', "lmtp,-,bob\nr x";
 refuses 'a line end in the sender', 65, 'control bytes', '-s', "ann\nx", @bob;
-refuses "$_ as envelope id", 65, 'printable ASCII', '-e', $_, @bob for 'a b', "\xc3\xbc", 'a=b', 'a+b', '';
+refuses "$_ as envelope id", 65, 'printable ASCII', '-e', $_, @bob for 'a b', "\xc3\xbc", 'a=b', 'a+b', '', 'x' x 101;
 
 subtest 'no post office' => sub {
 	my ($status, $out, $err) = run($message, @bob);

@@ -183,25 +183,58 @@ static void lines_have_a_longest_length(void **state)
 
 static void what_only_names_things_gives_way_to_the_limit(void **state)
 {
-	char *longish = repeat('a', COMMAND_MAX - 100), *address = repeat('a', COMMAND_MAX / 2 + 100);
-	struct envelope envelope = { .sender = "s@x", .envid = longish, .ret = "FULL" };
-	struct envelope_recipient to = { .address = address, .notify = "NEVER" };
+	char *envid = repeat('a', 100), *sender = repeat('s', COMMAND_MAX - 100), *address = repeat('a', COMMAND_MAX - 100);
+	struct envelope envelope = { .sender = sender, .envid = envid, .ret = "FULL" };
+	struct envelope_recipient to = { .address = address, .notify = "NEVER", .orcpt = "rfc822;" "0123456789" "0123456789" "0123456789"
+	                                 "0123456789" "0123456789" "0123456789" "0123456789" "0123456789" "0123456789" };
 	struct caps caps = { .has = CAP_DSN };
 	struct buf out = { 0 };
 
 	(void)state;
 	assert_int_equal(command_mail(&out, &envelope, &caps, false), COMMAND_OK);
-	assert_non_null(strstr(out.data, "ENVID="));
-	free(longish);
-	envelope.envid = longish = repeat('a', COMMAND_MAX);
-	buf_clear(&out);
-	assert_int_equal(command_mail(&out, &envelope, &caps, false), COMMAND_OK);
-	assert_string_equal(out.data, "MAIL FROM:<s@x> RET=FULL\r\n");
+	assert_string_equal(out.data + 11 + strlen(sender), "> RET=FULL\r\n");
 	buf_clear(&out);
 	assert_int_equal(command_rcpt(&out, &to, &caps), COMMAND_OK);
 	assert_string_equal(out.data + 9 + strlen(address), "> NOTIFY=NEVER\r\n");
-	free(longish);
+	free(envid);
+	free(sender);
 	free(address);
+	buf_free(&out);
+}
+
+/* RFC 3461 sections 4.4 and 4.2.  A server may refuse the recipient for them, and mail comes that has longer ones. */
+static void names_are_as_long_as_they_may_be(void **state)
+{
+	struct caps caps = { .has = CAP_DSN };
+	struct buf out = { 0 };
+
+	(void)state;
+	for (size_t over = 0; over <= 1; over++) {
+		char *envid = repeat('a', 100 + over), *orcpt = repeat('a', 500 + over), *address = repeat('a', 500 - strlen("rfc822;") + over);
+		/* what is made of an address grows: a plus takes three bytes */
+		char *pluses = repeat('+', (500 - strlen("rfc822;")) / 3 + over);
+		struct envelope envelope = { .sender = "s@x", .envid = envid };
+		struct envelope_recipient given = { .address = "a@x", .orcpt = orcpt }, made = { .address = address }, grown = { .address = pluses };
+
+		memcpy(orcpt, "rfc822;", 7);
+		buf_clear(&out);
+		assert_int_equal(command_mail(&out, &envelope, &caps, false), COMMAND_OK);
+		assert_int_equal(strstr(out.data, " ENVID=") != NULL, !over);
+		buf_clear(&out);
+		assert_int_equal(command_rcpt(&out, &given, &caps), COMMAND_OK);
+		assert_int_equal(strstr(out.data, " ORCPT=") != NULL, !over);
+		buf_clear(&out);
+		assert_int_equal(command_rcpt(&out, &made, &caps), COMMAND_OK);
+		assert_int_equal(strstr(out.data, " ORCPT=") != NULL, !over);
+		assert_string_equal(out.data + out.len - 3, over ? ">\r\n" : "a\r\n");
+		buf_clear(&out);
+		assert_int_equal(command_rcpt(&out, &grown, &caps), COMMAND_OK);
+		assert_int_equal(strstr(out.data, " ORCPT=") != NULL, !over);
+		free(envid);
+		free(orcpt);
+		free(address);
+		free(pluses);
+	}
 	buf_free(&out);
 }
 
@@ -234,6 +267,7 @@ int main(void)
 		cmocka_unit_test(eightbit_recipients_need_smtputf8),
 		cmocka_unit_test(nobody_is_no_recipient),
 		cmocka_unit_test(lines_have_a_longest_length),
+		cmocka_unit_test(names_are_as_long_as_they_may_be),
 		cmocka_unit_test(what_only_names_things_gives_way_to_the_limit),
 		cmocka_unit_test(plain_lines_refuse_control_bytes),
 	};
