@@ -14,6 +14,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "channel/message/words.h"
 #include "channel/protocol/arguments.h"
 #include "channel/queue/control_client.h"
 #include "channel/spool/dsn.h"
@@ -321,6 +322,31 @@ static bool may_write_queue(void)
 	return may;
 }
 
+/* The field From with a name, which becomes encoded words (RFC 2047) if it is beyond ASCII; the address stands as it is. */
+static void add_from(struct buf *out, const char *name, const char *sender)
+{
+	struct buf quoted = { 0 }, address = { 0 };
+	const char *lf;
+	size_t column;
+
+	buf_addc(&quoted, '"');
+	for (; *name != '\0'; name++) {
+		if (*name == '"' || *name == '\\')
+			buf_addc(&quoted, '\\');
+		buf_addc(&quoted, *name);
+	}
+	buf_addc(&quoted, '"');
+	text_add_address(&address, sender);
+	buf_adds(out, "From: ");
+	words_structured(out, quoted.data, quoted.len, "utf-8");
+	lf = memrchr(out->data, '\n', out->len);
+	column = out->len - (lf != NULL ? (size_t)(lf + 1 - out->data) : 0);
+	/* lines with encoded words have 76 bytes at most (section 2) */
+	buf_addf(out, "%s <%s>\n", text_is_eightbit(quoted.data, quoted.len) && column + address.len + 3 > 76 ? "\n" : "", buf_str(&address));
+	buf_free(&quoted);
+	buf_free(&address);
+}
+
 static int take_message(struct request *r)
 {
 	struct handover intake;
@@ -342,26 +368,15 @@ static int take_message(struct request *r)
 		letter_recipients(&r->text, &r->to);
 	if (r->to.count == 0)
 		option_usage(&program, r->from_header ? "no address in To, Cc or Bcc, and none given" : "expected an address, or -t");
-	/* readers see a name; a name beyond ASCII, or none, leaves the field to the intake */
+	/* readers see a name; without one the field is left to the intake */
 	text_add_clean_string(&clean, r->name, 200);
-	if (letter_has_field(&r->text, "From") || letter_has_field(&r->text, "Resent-From") || clean.len == 0 ||
-	    *r->sender == '\0' || text_is_eightbit(clean.data, clean.len))
-		buf_free(&clean);
-	else {
-		buf_adds(&field, "From: \"");
-		for (const char *s = clean.data; *s != '\0'; s++) {
-			if (*s == '"' || *s == '\\')
-				buf_addc(&field, '\\');
-			buf_addc(&field, *s);
-		}
-		buf_adds(&field, "\" <");
-		text_add_address(&field, r->sender);
-		buf_adds(&field, ">\n");
+	if (!letter_has_field(&r->text, "From") && !letter_has_field(&r->text, "Resent-From") && clean.len > 0 && *r->sender != '\0') {
+		add_from(&field, clean.data, r->sender);
 		buf_add(&field, r->text.data, r->text.len);
 		buf_free(&r->text);
-		buf_free(&clean);
 		r->text = field;
 	}
+	buf_free(&clean);
 	r->eightbit |= text_is_eightbit(r->text.data, r->text.len);
 	status = open_intake(&intake);
 	if (status == EX_OK)

@@ -4,6 +4,7 @@
 use v5.36;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
+use Encode ();
 use IPC::Open2;
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -48,6 +49,7 @@ sub takes($what, $text, $arguments, %expect) {
 	like $q->{header}, $expect{header}, "$what: header" if defined $expect{header};
 	unlike $q->{header}, $expect{no_header}, "$what: not in the header" if defined $expect{no_header};
 	like $q->{control}, $expect{control}, "$what: control file" if defined $expect{control};
+	return $q;
 }
 
 sub refuses($what, $code, $words, $text, @arguments) {
@@ -96,6 +98,22 @@ subtest 'senders' => sub {
 	takes '-f in brackets', $m, ['-f<y@example.com>', 'ann@example.org'], control => qr/ y\@example\.com /;
 	takes '-F', $m, ['-FCron "Daemon"', '-fy@example.com', 'ann@example.org'], header => qr/^From: "Cron \\"Daemon\\"" <y\@example\.com>$/m;
 	takes '-F and a sender with loose dots', $m, ['-FName', '-fx..y@example.com', 'ann@example.org'], header => qr/^From: "Name" <"x\.\.y"\@example\.com>$/m;
+	# what a reader makes of it
+	my $name = sub ($given, @more) {
+		my $q = takes("-F $given", $m, ["-F$given", @more ? @more : '-fy@example.com', 'ann@example.org']);
+		my ($from) = $q->{header} =~ /^(From: .*\n(?:[ \t].*\n)*)/m;
+		is scalar(grep { length > 76 } split /\n/, $from), 0, '... in lines that are not long';
+		unlike $from =~ s/<.*//sr, qr/[^\n -~]/, '... and ASCII';
+		$from =~ s/\n//g;
+		my ($words, $address) = $from =~ /^From: (.*) <(.*)>$/;
+		unlike $words, qr/"/, '... encoded words are not quoted';
+		return Encode::encode('UTF-8', Encode::decode('MIME-Header', $words)) . " <$address>";
+	};
+	my $address = 'y@example.com';
+	is $name->($_), "$_ <$address>", "... $_" for "J\xc3\xbcrgen", "J\xc3\xbcrgen \"\xc3\x96\" (M), M\xc3\xbcller; \\ =?utf-8?q?x?=", "\xe5\xb1\xb1\xe7\x94\xb0 \xe5\xa4\xaa\xe9\x83\x8e",
+		"\xc3\xbc" x 90, "\xc3\xbc " . 'x' x 100;
+	is $name->("J\xc3\xbcrgen", "-fj\xc3\xbc\@example.com"), "J\xc3\xbcrgen <j\xc3\xbc\@example.com>", '... beside an address beyond ASCII';
+	takes '-F in Latin 1', $m, ["-FJ\xfcrgen", "-f$address", 'ann@example.org'], header => qr/^From: "J\?rgen" <y\@example\.com>$/m;
 	takes '-F beside a From', "From: z\@example.com\n$m", ['-FName', 'ann@example.org'], header => qr/^From: z\@example\.com$/m, no_header => qr/Name/;
 };
 
