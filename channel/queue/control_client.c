@@ -16,6 +16,7 @@
 #define REQUESTS_MAX ((size_t)64 * 1024)
 /* Longer than runqueue waits for agents and for its disk, in milliseconds. */
 #define SILENCE (30 * 1000)
+#define UNKNOWN_ANSWER "runqueue sent an unknown answer; is it of another version?"
 
 int control_connect(void)
 {
@@ -60,12 +61,14 @@ static void take_answers(struct control_client *c)
 
 		*lf = '\0';
 		if (!control_answer_parse(c->in.data, &a) || a.tag >= c->asked || !c->open[a.tag]) {
-			give_up(c, "runqueue sent an unknown answer; is it of another version?");
+			give_up(c, UNKNOWN_ANSWER);
 			return;
 		}
 		answer(c, (size_t)a.tag, a.result, (size_t)a.changed, a.words);
 		buf_consume(&c->in, length);
 	}
+	if (c->in.len > CONTROL_LINE_MAX)
+		give_up(c, UNKNOWN_ANSWER);
 }
 
 /* One step: sends and receives what goes, waiting up to the deadline.  False when the time is up. */

@@ -136,7 +136,9 @@ struct summary *overview_ask(int64_t now, struct listing *sums)
 		char bytes[64 * 1024];
 		ssize_t n = poll(&p, 1, clock_poll_timeout(deadline)) > 0 ? recv(fd, bytes, sizeof bytes, MSG_DONTWAIT) : -1;
 
-		ok = n > 0 && answer.len < ANSWER_BYTES_MAX;
+		/* nor is a piece of this size without the end of a row a part of an answer */
+		ok = n > 0 && answer.len < ANSWER_BYTES_MAX && clock_ms() < deadline &&
+		     ((size_t)n < sizeof bytes || memchr(bytes, '\n', sizeof bytes) != NULL);
 		if (ok)
 			buf_add(&answer, bytes, (size_t)n);
 	}

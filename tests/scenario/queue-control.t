@@ -8,6 +8,7 @@ use Test::More;
 use IO::Select ();
 use IO::Socket::UNIX ();
 use JSON::PP ();
+use POSIX ();
 use RunQueue;
 use ZlmtpQueue;
 
@@ -182,6 +183,31 @@ subtest 'bad clients' => sub {
 	is +(zq($q, 'hold', $name))[0], 0, 'and it still serves';
 	my ($status, undef, $err) = $q->stop;
 	is $status, 0, 'runqueue ends well';
+};
+
+# Somebody with the rights of the owner of the post office may listen there, and root may ask.
+subtest 'an answer without end' => sub {
+	my $q = RunQueue->new(conf => $hour);
+	$q->message(['a']);
+	my $server = IO::Socket::UNIX->new(Local => $q->office . '/.control.runqueue', Listen => 5) or die "listen: $!";
+	my $pid = fork // die "fork: $!";
+	if ($pid == 0) {
+		$SIG{PIPE} = 'IGNORE';
+		my $bytes = 'x' x 65536;
+		while (my $c = $server->accept) { 1 while syswrite $c, $bytes }
+		POSIX::_exit(0);
+	}
+	for my $verb ('hold', 'summary') {
+		my $run = zq_start($q, $verb, $verb eq 'hold' ? 'all' : ());
+		my $ended = RunQueue::wait_for(sub { waitpid($run->{pid}, POSIX::WNOHANG()) }, 30);
+		ok $ended, "$verb ends" or kill KILL => $run->{pid};
+		is $? >> 8, $verb eq 'hold' ? 75 : 0, "$verb: exit";
+		my ($out, $err) = map { Spool::slurp($_) } $run->{name}, "$run->{name}-err";
+		like $err, qr/: runqueue sent an unknown answer; is it of another version\?$/, 'said so' if $verb eq 'hold';
+		like $out, qr/^1 recipient in 1 message/m, 'the files are read' if $verb eq 'summary';
+	}
+	kill KILL => $pid;
+	waitpid $pid, 0;
 };
 
 subtest 'clients that say nothing do not keep an operator out' => sub {
