@@ -87,6 +87,13 @@ int fence_take(struct fence *fence, int64_t deadline, struct buf *why)
 	return EX_TEMPFAIL;
 }
 
+bool fence_is_named(const struct fence *fence)
+{
+	struct stat named, opened;
+
+	return lstat(fence->path, &named) == 0 && fstat(fence->fd, &opened) == 0 && file_is_same(&named, &opened);
+}
+
 void fence_release(struct fence *fence)
 {
 	if (fence->held)

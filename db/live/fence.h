@@ -29,6 +29,9 @@ int fence_open(struct fence *fence, const char *map, struct buf *why);
 /* Takes the map; waits until `deadline` (clock_ms).  EX_OK, or EX_TEMPFAIL with `why` naming who holds it. */
 int fence_take(struct fence *fence, int64_t deadline, struct buf *why);
 
+/* False if its lock file was deleted or replaced: who comes now takes another one, and both believe that they are alone. */
+bool fence_is_named(const struct fence *fence);
+
 /* Harmless if it is not held. */
 void fence_release(struct fence *fence);
 

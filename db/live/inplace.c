@@ -151,7 +151,8 @@ static int walk(struct live *live, const struct buf *after, struct buf *out, str
 
 /* ---- opening ------------------------------------------------------------------------------- */
 
-static int copy_without_seal(const struct live *live, int from, const struct stat *st, struct publish *file)
+/* Puts a copy of the map in its place, which begins with a lock file of its own. */
+static int copy_map(const struct live *live, int from, const struct stat *st, bool is_sealed, struct publish *file)
 {
 	off_t done = 0;
 	char *lock_file;
@@ -163,17 +164,20 @@ static int copy_without_seal(const struct live *live, int from, const struct sta
 
 		if (n <= 0)
 			return -1;
+		live_progress(live);
 	}
 	/* of the copy: the map may have been written to since its seal was found good */
-	switch (stamp_break(file->fd)) {
-	case STAMP_GOOD:
-		break;
-	case STAMP_NONE:
-	case STAMP_BAD:
-		errno = EBUSY;
-		return -1;
-	case STAMP_UNREADABLE:
-		return -1;
+	if (is_sealed) {
+		switch (stamp_break(file->fd)) {
+		case STAMP_GOOD:
+			break;
+		case STAMP_NONE:
+		case STAMP_BAD:
+			errno = EBUSY;
+			return -1;
+		case STAMP_UNREADABLE:
+			return -1;
+		}
 	}
 	if (fchmod(file->fd, st->st_mode & 07777) < 0)
 		return -1;
@@ -233,7 +237,7 @@ static int take_no_other(const struct live *live, const struct stat *mine)
 	return EBUSY;
 }
 
-static int open_env(const struct live *live, struct buf *why)
+static int open_env(const struct live *live, bool *fits, struct buf *why)
 {
 	struct inplace *l = live->state;
 	struct stat st;
@@ -263,6 +267,7 @@ static int open_env(const struct live *live, struct buf *why)
 	if (code == 0)
 		code = lmdb_begin(l->env, MDB_RDONLY, &txn);
 	if (code == 0) {
+		*fits = lmdb_lock_file_fits(l->env, txn);
 		code = mdb_dbi_open(txn, NULL, 0, &l->dbi);
 		if (code == 0)
 			code = mdb_txn_commit(txn);
@@ -282,31 +287,60 @@ static int open_file(const struct live *live, struct buf *why)
 	return live_fail(live, errno == ENOENT ? EX_NOINPUT : EX_NOPERM, why, "%s", file_error(errno));
 }
 
-/* What has a seal is not changed: a copy without one takes its place first. */
-static int unseal(const struct live *live, int fd, struct buf *why)
+static int replace_by_copy(const struct live *live, bool is_sealed, struct buf *why)
 {
+	struct inplace *l = live->state;
 	struct publish file = { 0 };
 	struct stat st;
 
-	if (fstat(fd, &st) < 0 || !publish_begin(&file, live->path, 0600))
+	if (fstat(l->fd, &st) < 0 || !publish_begin(&file, live->path, 0600))
 		return live_fail(live, EX_CANTCREAT, why, "cannot write beside it: %s", strerror(errno));
-	if (copy_without_seal(live, fd, &st, &file) == 0)
-		return EX_OK;
-	live_fail(live, EX_IOERR, why, "cannot copy: %s", strerror(errno));
-	publish_abort(&file);
-	return EX_IOERR;
+	if (copy_map(live, l->fd, &st, is_sealed, &file) != 0) {
+		live_fail(live, EX_IOERR, why, "cannot copy: %s", strerror(errno));
+		publish_abort(&file);
+		return EX_IOERR;
+	}
+	close(l->fd);
+	l->fd = -1;
+	return open_file(live, why);
 }
 
-/* A change would make a damaged page the truth: what was changed in place before, which no seal proves, is read through. */
+/* Programs have the lock file open that belongs to what was here before; they are left with that, and find the copy. */
+static int leave_lock_file(const struct live *live, struct buf *why)
+{
+	struct inplace *l = live->state;
+	bool fits = true;
+	pid_t holder;
+	int status;
+
+	mdb_env_close(l->env);
+	l->env = NULL;
+	if (!lmdb_lock_map(l->fd, F_WRLCK, clock_ms() + (int64_t)live->wait * 1000, &holder))
+		return live_fail(live, EX_TEMPFAIL, why, "locked for %u s by %s", live->wait,
+		                 lmdb_locker(holder, "a program that reads it, such as Postfix"));
+	status = live_is_current(live, l->fd, why);
+	if (status == EX_OK)
+		status = replace_by_copy(live, false, why);
+	if (status == EX_OK)
+		status = open_env(live, &fits, why);
+	return fits ? status : live_fail(live, EX_TEMPFAIL, why, "its lock file %s-lock is that of another file", live->path);
+}
+
+/*
+ * A change would make a damaged page the truth: what was changed in place before, which no seal proves, is read through; without
+ * its lock file, which may be that of another file.
+ */
 static int prove(const struct live *live, struct buf *why)
 {
 	const struct inplace *l = live->state;
 	struct buf said = { 0 };
-	int status = check_lock_file(live, why);
+	pid_t holder;
+	int status = EX_OK;
 
-	if (status != EX_OK)
-		return status;
-	switch (lmdb_look(live->path, l->fd, 0, &said)) {
+	if (!lmdb_lock_map(l->fd, F_RDLCK, clock_ms() + (int64_t)live->wait * 1000, &holder))
+		return live_fail(live, EX_TEMPFAIL, why, "locked for %u s by %s", live->wait,
+		                 lmdb_locker(holder, "a program that changes it"));
+	switch (lmdb_look(live->path, l->fd, MDB_NOLOCK, &said)) {
 	case STORE_SOUND:
 		break;
 	case STORE_DAMAGED:
@@ -316,6 +350,7 @@ static int prove(const struct live *live, struct buf *why)
 		status = live_fail(live, EX_TEMPFAIL, why, "%s", buf_str(&said));
 		break;
 	}
+	lmdb_lock_map(l->fd, F_UNLCK, 0, &holder);
 	live_progress(live);
 	buf_free(&said);
 	return status;
@@ -325,17 +360,15 @@ static int open_all(const struct live *live, struct buf *why)
 {
 	struct inplace *l = live->state;
 	struct buf trouble = { 0 };
+	bool fits = true;
 	int status = open_file(live, why);
 
 	if (status != EX_OK)
 		return status;
 	switch (lmdb_check_seal(l->fd, &trouble)) {
 	case STAMP_GOOD:
-		status = unseal(live, l->fd, why);
-		close(l->fd);
-		l->fd = -1;
-		if (status == EX_OK)
-			status = open_file(live, why);
+		/* what has a seal is not changed: a copy without one takes its place first */
+		status = replace_by_copy(live, true, why);
 		break;
 	case STAMP_NONE:
 		status = prove(live, why);
@@ -348,7 +381,9 @@ static int open_all(const struct live *live, struct buf *why)
 		break;
 	}
 	buf_free(&trouble);
-	return status == EX_OK ? open_env(live, why) : status;
+	if (status == EX_OK)
+		status = open_env(live, &fits, why);
+	return status == EX_OK && !fits ? leave_lock_file(live, why) : status;
 }
 
 static void close_inplace(struct live *live)

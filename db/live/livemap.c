@@ -79,7 +79,7 @@ struct livemap *livemap_open(const struct livemap_settings *settings, int *statu
 		return NULL;
 	*status = check_presence(u, settings->create, why);
 	if (*status == EX_OK)
-		*status = build_check_directory(u->path, why);
+		*status = build_check_target(u->path, why);
 	if (*status == EX_OK && !u->is_missing) {
 		*status = service_enter(&u->service, why);
 		/* it was deleted while we waited for the lock */
@@ -204,9 +204,10 @@ struct livemap_sign livemap_sign_of(const struct livemap *u)
 	struct livemap_sign sign = { 0 };
 	struct stat st;
 
-	if (stat(u->path, &st) == 0)
+	/* a link to the same file is another one (build_check_target()) */
+	if (lstat(u->path, &st) == 0)
 		sign.map = st.st_ino;
-	if (stat(journal != NULL ? journal : u->path, &st) == 0)
+	if (lstat(journal != NULL ? journal : u->path, &st) == 0)
 		sign.changed = live_file_of(&st);
 	free(journal);
 	return sign;

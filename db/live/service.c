@@ -220,13 +220,25 @@ int service_ask(struct service *s, char kind, const char *bytes, size_t n, struc
 
 int service_fence(struct service *s, struct buf *why)
 {
+	const int64_t deadline = clock_ms() + (int64_t)s->live.wait * 1000;
 	int status = EX_OK;
 
-	if (s->fence.path == NULL)
-		status = fence_open(&s->fence, s->live.path, why);
-	if (status == EX_OK)
-		status = fence_take(&s->fence, clock_ms() + (int64_t)s->live.wait * 1000, why);
-	return status;
+	for (;;) {
+		if (s->fence.path == NULL)
+			status = fence_open(&s->fence, s->live.path, why);
+		if (status != EX_OK) {
+			fence_close(&s->fence);
+			return status;
+		}
+		status = fence_take(&s->fence, deadline, why);
+		if (status != EX_OK || fence_is_named(&s->fence))
+			return status;
+		/* somebody deleted it; the worker has the old one, too */
+		stop_worker(s);
+		fence_close(&s->fence);
+		if (clock_ms() >= deadline)
+			return live_fail(&s->live, EX_TEMPFAIL, why, "its lock file is deleted again and again");
+	}
 }
 
 int service_enter(struct service *s, struct buf *why)

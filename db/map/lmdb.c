@@ -57,16 +57,6 @@ static bool look_at_file(struct map *map, unsigned *flags, bool *sealed)
 
 /* ---- reading --------------------------------------------------------------------- */
 
-static int renew(const struct lmdb_map *l)
-{
-	int code = mdb_txn_renew(l->txn);
-
-	if (code != MDB_MAP_RESIZED)
-		return code;
-	code = mdb_env_set_mapsize(l->env, 0);
-	return code != 0 ? code : mdb_txn_renew(l->txn);
-}
-
 struct question {
 	const struct lmdb_map *l;
 	const char *key;
@@ -80,7 +70,7 @@ static void get_guarded(void *context)
 	struct question *q = context;
 	MDB_val k = { q->size, (void *)(uintptr_t)q->key }, v;
 
-	q->code = renew(q->l);
+	q->code = lmdb_renew(q->l);
 	if (q->code != 0)
 		return;
 	q->code = mdb_get(q->l->txn, q->l->dbi, &k, &v);
@@ -175,7 +165,7 @@ static void read_piece(void *context)
 	MDB_val k, v;
 
 	if (p->cursor == NULL) {
-		p->code = renew(p->l);
+		p->code = lmdb_renew(p->l);
 		if (p->code == 0)
 			p->code = mdb_cursor_open(p->l->txn, p->l->dbi, &p->cursor);
 	}
@@ -296,6 +286,7 @@ static bool open_lmdb(struct map *map)
 struct news {
 	const struct lmdb_map *l;
 	size_t last;             /* transaction that a lookup would see now */
+	size_t written;          /* the last one of the file, which the lock file may not tell of yet */
 	int code;
 };
 
@@ -306,12 +297,15 @@ struct news {
 static void read_last(void *context)
 {
 	struct news *news = context;
+	MDB_envinfo info = { 0 };
 
-	news->code = renew(news->l);
+	news->code = lmdb_renew(news->l);
 	if (news->code != 0)
 		return;
 	news->last = mdb_txn_id(news->l->txn);
 	mdb_txn_reset(news->l->txn);
+	news->code = mdb_env_info(news->l->env, &info);
+	news->written = info.me_last_txnid;
 }
 
 static enum map_change changed_lmdb(struct map *map)
@@ -328,7 +322,8 @@ static enum map_change changed_lmdb(struct map *map)
 		return MAP_CHANGED;
 	ended = guard_read(read_last, &news);
 	end_sharing(l);
-	if (!ended || news.code != 0)
+	/* another file was written over this one, and the lock file knows nothing of it (lmdb_lock_file_fits()) */
+	if (!ended || news.code != 0 || news.written < news.last || news.written > news.last + 1)
 		return MAP_REPLACED;
 	/* the time of the file lags behind: LMDB writes some of its pages through the memory map */
 	if (news.last != l->seen)

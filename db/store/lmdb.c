@@ -2,11 +2,14 @@
 
 #if HAVE_LMDB
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "db/store/guard.h"
 #include "db/store/lmdb.h"
+#include "lib/clock.h"
 #include "lib/file.h"
 
 int lmdb_code(bool ended, int code)
@@ -31,11 +34,30 @@ int lmdb_begin(MDB_env *env, unsigned flags, MDB_txn **txn)
 	return code;
 }
 
+bool lmdb_lock_file_fits(MDB_env *env, MDB_txn *txn)
+{
+	MDB_envinfo info;
+
+	/* the one number is that of the lock file, the other one is found in the file */
+	return mdb_env_info(env, &info) == 0 && info.me_last_txnid == mdb_txn_id(txn);
+}
+
+int lmdb_renew(const struct lmdb_map *l)
+{
+	int code = mdb_txn_renew(l->txn);
+
+	if (code != MDB_MAP_RESIZED)
+		return code;
+	code = mdb_env_set_mapsize(l->env, 0);
+	return code != 0 ? code : mdb_txn_renew(l->txn);
+}
+
 struct opening {
 	struct lmdb_map *l;
 	const char *path;
 	unsigned flags;
 	int code;
+	bool fits;
 };
 
 static void open_guarded(void *context)
@@ -59,16 +81,55 @@ static void open_guarded(void *context)
 		o->code = lmdb_begin(l->env, MDB_RDONLY, &l->txn);
 	if (o->code == 0)
 		o->code = mdb_dbi_open(l->txn, NULL, 0, &l->dbi);
+	o->fits = o->code == 0 && ((o->flags & MDB_NOLOCK) != 0 || lmdb_lock_file_fits(l->env, l->txn));
+}
+
+static void look_again_guarded(void *context)
+{
+	struct opening *o = context;
+	struct lmdb_map *l = o->l;
+
+	mdb_txn_reset(l->txn);
+	o->code = lmdb_renew(l);
+	o->fits = o->code == 0 && lmdb_lock_file_fits(l->env, l->txn);
+}
+
+static int guarded(void (*step)(void *context), struct opening *o)
+{
+	const bool ended = guard_read(step, o);
+
+	return lmdb_code(ended, o->code);
+}
+
+/* A writer may be between its last page and its word in the lock file: with the lock on the map there is none. */
+static int open_without(struct opening *o)
+{
+	struct lmdb_map *l = o->l;
+	int fd = file_open_regular(o->path, O_RDONLY), code;
+	pid_t holder;
+
+	if (fd < 0)
+		return errno;
+	code = lmdb_lock_map(fd, F_RDLCK, clock_ms() + LMDB_WAIT_MS, &holder) ? guarded(look_again_guarded, o) : EBUSY;
+	if (code != 0 || o->fits) {
+		close(fd);
+		return code;
+	}
+	lmdb_close(l);
+	l->fd = fd;
+	l->is_shared = true;
+	o->flags |= MDB_NOLOCK;
+	return guarded(open_guarded, o);
 }
 
 int lmdb_open(struct lmdb_map *l, const char *path, unsigned flags)
 {
-	struct opening o = { l, path, flags, 0 };
-	bool ended;
+	struct opening o = { .l = l, .path = path, .flags = flags };
+	int code;
 
 	guard_install();
-	ended = guard_read(open_guarded, &o);
-	return lmdb_code(ended, o.code);
+	code = guarded(open_guarded, &o);
+	return code == 0 && !o.fits ? open_without(&o) : code;
 }
 
 static void close_guarded(void *context)

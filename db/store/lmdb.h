@@ -28,9 +28,18 @@ struct lmdb_map {
 
 /*
  * Opens for reading, with a transaction; `flags` are MDB_NOLOCK or 0.  0 or a code of LMDB; lmdb_close() is due
- * anyway.
+ * anyway.  With 0, and a lock file that is another file's (lmdb_lock_file_fits()), it is opened as by MDB_NOLOCK, and is_shared, with
+ * the lock on the map.
  */
 int lmdb_open(struct lmdb_map *l, const char *path, unsigned flags);
+
+/*
+ * LMDB's lock file belongs to a name, and stays what it was while anybody has it open.  Where another file was put in the place of the
+ * map meanwhile, as an older copy, LMDB takes the number of the last transaction from there: it shows the state before the last one,
+ * and what it writes is damaged.  True if the lock file is right about the last transaction of the file, which `txn` reads; it may be
+ * wrong for the moment that a transaction takes to end.
+ */
+bool lmdb_lock_file_fits(MDB_env *env, MDB_txn *txn);
 
 /*
  * What `code` is worth behind guard.h: where the guard had to leave LMDB, MDB_CORRUPTED, which mdb_strerror() would call by other
@@ -40,6 +49,9 @@ int lmdb_code(bool ended, int code);
 
 /* A transaction, MDB_RDONLY or 0; also where another process has made the map larger than it was when we opened it. */
 int lmdb_begin(MDB_env *env, unsigned flags, MDB_txn **txn);
+
+/* The transaction of lmdb_open() again, after a reset, as of now.  0 or a code of LMDB. */
+int lmdb_renew(const struct lmdb_map *l);
 
 /* Puts or removes; a key to be removed that is not there is no error.  0 or a code of LMDB. */
 int lmdb_change(MDB_txn *txn, MDB_dbi dbi, const struct change *change);
@@ -67,6 +79,7 @@ enum store_proof lmdb_look(const char *map, int fd, unsigned flags, struct buf *
  * How a map without seal is read.  Who may write LMDB's lock file, as the owner of the map, uses it: *flags becomes 0.  It is for
  * nobody else, since who can lock it can stop everybody.  All others read as Postfix does: without it (MDB_NOLOCK), under a
  * shared lock on the map itself, which writers of both kinds hold exclusively; here it is taken on `fd`, until that is closed.
+ * So does everybody where the map has several names, by a link of either kind, as each name has a lock file of its own.
  * False with `why`: the lock file is not a plain one, or the lock cannot be taken in time.
  */
 bool lmdb_choose_lock(const char *map, int fd, unsigned *flags, struct buf *why);

@@ -4,6 +4,8 @@
 use v5.36;
 use lib "$ENV{SRC_DIR}/tests/lib";
 use Fcntl;
+use File::Copy ();
+use IPC::Open3 qw(open3);
 use POSIX qw(mkfifo);
 use Test::More;
 use Extent qw(long some_of);
@@ -246,6 +248,67 @@ SKIP: {
 	is slurp($victim), 'x' x 10000, '... and what it leads to stays as it was';
 }
 
+# A program that has an LMDB map open, and what it finds; until its input ends.
+sub asker($base) {
+	# with -v the answer stands in standard error
+	my $pid = open3(my $in, my $out, undef, "$db/dblookup", '-t', 'lmdb', '-v', $base, '-');
+	return sub ($key) { syswrite $in, "$key\n"; return <$out> =~ s/^.*: //sr };
+}
+
+# LMDB's lock file belongs to the name, and stays while anybody has it open
+SKIP: {
+	skip 'no LMDB', 1 if !$lmdb;
+	for my $way (qw(moved written)) {
+		for my $case ([1, 1], [2, 1], [1, 2], [2, 4]) {
+			my ($before, $after) = @$case;
+			my $base = build('lmdb');
+			my $name = "an older copy is $way to where a map is that others have open ($before, $after)";
+			update('lmdb', $base, 'set', 'key1', "old$_") for 1 .. $before;
+			File::Copy::copy("$base.lmdb", "$base.copy") or die;
+			update('lmdb', $base, 'set', 'key1', "new$_") for 1 .. $after;
+			my $asker = asker($base);
+			is $asker->('key1'), "new$after\n", $name;
+			$way eq 'moved' ? rename "$base.copy", "$base.lmdb" : File::Copy::copy("$base.copy", "$base.lmdb") or die;
+			is look('lmdb', $base, 'key1')->{out}, "old$before\n", '... its last change counts';
+			is update('lmdb', $base, 'set', "more$_", $_)->{status}, 0, '... it is changed' for 1, 2;
+			is look('lmdb', $base, $_->[0])->{out}, "$_->[1]\n", '... and has what it should' for ['key1', "old$before"], ['more1', 1], ['more2', 2];
+			is update('lmdb', $base, 'check')->{status}, 0, '... and is healthy';
+			is $asker->('key1'), "new$after\n", '... who has the other one open is not led astray' if $way eq 'moved';
+		}
+	}
+	for my $way (qw(symbolic hard)) {
+		my $base = build('lmdb');
+		update('lmdb', $base, 'set', 'key1', 'zero');
+		$way eq 'hard' ? link "$base.lmdb", "$base.other.lmdb" : symlink "$base.lmdb", "$base.other.lmdb" or die;
+		my $asker = asker("$base.other");
+		my @said = ($asker->('key1'), map { update('lmdb', $base, 'set', 'key1', $_); $asker->('key1') } 1 .. 4);
+		is_deeply \@said, [map { "$_\n" } 'zero', 1 .. 4], "a map that is read through a $way link: each change is seen";
+		ok !-e "$base.other.lmdb-lock", '... and no lock file made for the link';
+	}
+}
+
+# A link leads writers to another name, with another lock, or is replaced itself.
+for my $type (sort keys %suffix) {
+	my $base = build($type);
+	my $file = "$base.$suffix{$type}";
+	rename $file, "$base.real.$suffix{$type}" or die;
+	symlink "$base.real.$suffix{$type}", $file or die;
+	put("$base.txt", "a b\n");
+	for my $words (['set', 'key1', 'x'], ['replace', "$base.txt"], ['recover']) {
+		my $got = update($type, $base, @$words);
+		is $got->{status}, 73, "$type: a map that is a symbolic link: dbupdate $words->[0] refuses";
+		like $got->{err}, qr/^dbupdate: \Q$file\E: is a symbolic link; name the map that it leads to\n\z/, '... in one line';
+	}
+	my $got = run(["$db/newdb", '-s', '-t', $type, $base]);
+	is $got->{status}, 73, '... so does newdb';
+	like $got->{err}, qr/is a symbolic link; name the map that it leads to/, '... in words';
+	ok -l $file, '... the link stays';
+	is look($type, $base, 'key1')->{out}, "value1\n", '... and can be read through';
+	unlink "$base.real.$suffix{$type}";
+	$got = update($type, $base, 'replace', "$base.txt");
+	is $got->{status}, 73, '... one that leads nowhere is refused, too' or diag $got->{err};
+}
+
 # ---- odd files in place of real ones ----
 
 for my $type (sort keys %suffix) {
@@ -309,7 +372,7 @@ for my $odd (qw(fifo zero directory)) {
 	my $got = update('btree', @env, $base, 'check');
 	is $got->{status}, 3, "... $odd in place of its map: check could not tell";
 	like $got->{out}, qr/\Acould not tell: [^\n]*(?:regular file|directory)/, '... and says why';
-	is update('btree', @env, $base, 'set', 'a', 'c')->{status}, 77, '... a change is refused, and nobody is left waiting within';
+	is update('btree', @env, $base, 'set', 'a', 'c')->{status}, $odd eq 'zero' ? 73 : 77, '... a change is refused, and nobody is left waiting within';
 }
 
 {

@@ -230,6 +230,44 @@ for my $way (sort keys %ways) {
 	};
 }
 
+# Who works on a map holds a lock on MAP.lock, which is no more than a file to those who tidy up.
+for my $way (sort keys %ways) {
+	subtest "$way: the lock of a map is deleted while ldapsync has it open" => sub {
+		my $slapd = RealSlapd->new(users => 5, aliases => 0, no_tls => 1)->start;
+		my $sync = LdapSync->new($slapd, $ways{$way}->%*)->start;
+		ok $sync->hears(qr/in step/, 10 * $slow);
+		unlink file_of($sync) . '.lock' or die;
+		# somebody makes a new one, and works on the map
+		while_it_waits($sync, sub { $slapd->add_account('next') },
+			sub { isnt $sync->difference, '', 'nothing is written meanwhile' });
+		is $sync->difference_after(20 * $slow), '', 'it waits for the new one';
+		is $sync->stop, 0;
+	};
+}
+
+subtest 'a symbolic link in place of the map' => sub {
+	my $slapd = RealSlapd->new(users => 5, aliases => 0, no_tls => 1)->start;
+	my $sync = LdapSync->new($slapd);
+	is +($sync->once)[0], 0;
+	rename file_of($sync), "$sync->{dir}/real.db" or die;
+	symlink "$sync->{dir}/real.db", file_of($sync) or die;
+	my ($exit, $said) = $sync->once;
+	is $exit, 73, 'is refused by -1';
+	is $said, "ldapsync: @{[file_of($sync)]}: is a symbolic link; name the map that it leads to\n", '... in one line';
+	unlink file_of($sync);
+	$sync->start;
+	ok $sync->hears(qr/in step/, 10 * $slow);
+	is $sync->difference_after(10 * $slow), '';
+	$sync->forget;
+	rename file_of($sync), "$sync->{dir}/real.db" or die;
+	symlink "$sync->{dir}/real.db", file_of($sync) or die;
+	$slapd->add_account('next');
+	ok $sync->hears(qr/: is a symbolic link; name the map/, 20 * $slow), 'and by one that stays';
+	ok -l file_of($sync), '... which does not replace it';
+	rename "$sync->{dir}/real.db", file_of($sync) or die;
+	is $sync->difference_after(40 * $slow), '', '... and goes on where it is gone';
+};
+
 # The lock of the program that keeps the map, which is no more than a file to those who tidy up.
 subtest 'the lock of one that stays is deleted, or another file takes its place' => sub {
 	my $slapd = RealSlapd->new(users => 5, aliases => 0, no_tls => 1)->start;

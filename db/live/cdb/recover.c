@@ -388,7 +388,7 @@ int recover_map(const struct recovery_options *options, struct buf *why)
 	if (status == EX_OK && settings.config != NULL)
 		status = add_neighbours(&r);
 	for (size_t i = 0; status == EX_OK && i < r.count; i++)
-		status = build_check_directory(r.targets[i].livemap->path, why);
+		status = build_check_target(r.targets[i].livemap->path, why);
 	if (status == EX_OK)
 		status = heal(&r);
 	for (size_t i = 0; i < r.count; i++) {
