@@ -21,7 +21,8 @@
 int control_connect(void)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = CONTROL_SOCKET };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	/* a runqueue that hangs takes no connections some day, which is no reason to wait for it */
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) < 0) {
 		int error = errno;

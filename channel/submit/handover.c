@@ -21,6 +21,11 @@ static int lose(struct handover *h, const char *what)
 	return 0;
 }
 
+static int lose_by(struct handover *h, int error)
+{
+	return lose(h, error == EAGAIN ? "it does not answer" : strerror(error));
+}
+
 /* The code of the next reply; 0 with `words` if there is none. */
 static int take_reply(struct handover *h)
 {
@@ -42,7 +47,7 @@ static int take_reply(struct handover *h)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return lose(h, n == 0 ? "the server has closed the connection" : strerror(errno));
+			return n == 0 ? lose(h, "the server has closed the connection") : lose_by(h, errno);
 		h->in.len += (size_t)n;
 	}
 }
@@ -56,7 +61,7 @@ static int say(struct handover *h)
 	buf_clear(&h->out);
 	/* who was told to go still hears why */
 	if (!sent && error != EPIPE && error != ECONNRESET)
-		return lose(h, strerror(error));
+		return lose_by(h, error);
 	return take_reply(h);
 }
 
@@ -66,6 +71,9 @@ int handover_open(struct handover *h, const char *path, const char *own_name, un
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 
 	*h = (struct handover){ .fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) };
+	/* also for connect(2): a server that hangs may have a full backlog */
+	setsockopt(h->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+	setsockopt(h->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
 	if (strlen(path) >= sizeof address.sun_path)
 		errno = ENAMETOOLONG;
 	else
@@ -73,12 +81,10 @@ int handover_open(struct handover *h, const char *path, const char *own_name, un
 	if (h->fd < 0 || address.sun_path[0] == '\0' || connect(h->fd, (struct sockaddr *)&address, sizeof address) < 0) {
 		int error = errno;
 
-		lose(h, strerror(error));
+		lose_by(h, error);
 		errno = error;
-		return -1;
+		return error == EAGAIN ? EX_TEMPFAIL : -1;
 	}
-	setsockopt(h->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-	setsockopt(h->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
 	if (take_reply(h) / 100 != 2 || !command_line(&h->out, "LHLO", own_name) || say(h) != 250)
 		return EX_TEMPFAIL;
 	caps_parse(&h->caps, &h->parser.reply, NULL);

@@ -666,9 +666,18 @@ subtest 'zlmtp-check -o intake' => sub {
 	like $check->(), qr/^2 CRITICAL.*intake \S+\/lmtp: takes no mail now: .*the queue cannot be reached/, 'it takes none';
 	rename $intake->office . '.away', $intake->office or die;
 	kill 'STOP', $intake->pid;
-	like $check->('-t', 1), qr/^2 CRITICAL.*intake \S+\/lmtp: /, 'it does not answer';
+	like $check->('-t', 1), qr/^2 CRITICAL.*intake \S+\/lmtp: it does not answer$/m, 'it does not answer';
 	kill 'CONT', $intake->pid;
 	$intake->stop;
+	{
+		my $deaf = IO::Socket::UNIX->new(Local => $intake->dir . '/lmtp', Listen => 1) or die "listen: $!\n";
+		my @waiting = map { IO::Socket::UNIX->new(Peer => $intake->dir . '/lmtp', Blocking => 0) } 1 .. 10;
+		local $SIG{ALRM} = sub { die "zlmtp-check waits\n" };
+		alarm 60;
+		like $check->('-t', 1), qr/^2 CRITICAL.*intake \S+\/lmtp: it does not answer$/m, '... not even by taking the connection';
+		alarm 0;
+		unlink $intake->dir . '/lmtp';
+	}
 	like $check->(), qr/^2 CRITICAL.*intake \S+\/lmtp: (?:No such file|Connection refused)/, 'it is not there';
 };
 
