@@ -16,7 +16,7 @@
 /* The settings of such a map. */
 struct conffile {
 	const struct conffile_type *type;
-	void *source;
+	void *source;                /* NULL while what asks such maps is not installed */
 	struct stat file;            /* as it was before it was read: what is written meanwhile is seen as a change */
 };
 
@@ -33,11 +33,17 @@ int conffile_prepare(struct map *map, const struct conffile_type *type)
 		buf_addf(&why, "%s: %s", map->path, file_error(errno));
 	if (status != EX_OK) {
 		buf_clear(&map->error);
+		if (status == EX_UNAVAILABLE)
+			buf_addf(&map->error, "%s: ", map->path);
 		text_add_clean(&map->error, buf_str(&why), why.len, MESSAGE_CAP);
-		free(c);
-	} else {
+	}
+	/* what asks it may come while the program runs, as when packages are replaced: until then lookups cannot tell */
+	if (status == EX_OK || status == EX_UNAVAILABLE) {
+		status = EX_OK;
 		conffile_forget(map);
 		map->settings = c;
+	} else {
+		free(c);
 	}
 	buf_free(&why);
 	return status;
@@ -55,7 +61,7 @@ enum map_change conffile_changed(struct map *map)
 	const struct conffile *c = map->settings;
 	struct stat now;
 
-	return stat(map->path, &now) == 0 && file_is_unchanged(&c->file, &now) ? MAP_SAME : MAP_REPLACED;
+	return c->source != NULL && stat(map->path, &now) == 0 && file_is_unchanged(&c->file, &now) ? MAP_SAME : MAP_REPLACED;
 }
 
 /* Opens nothing but the file, for its provenance. */
@@ -65,6 +71,8 @@ bool conffile_open(struct map *map)
 	bool ok;
 
 	if (conffile_changed(map) != MAP_SAME && map->operations->prepare(map) != EX_OK)
+		return false;
+	if (conffile_source(map) == NULL)
 		return false;
 	fd = file_open_regular(map->path, O_RDONLY);
 	if (fd < 0) {
@@ -85,7 +93,7 @@ void conffile_forget(struct map *map)
 {
 	struct conffile *c = map->settings;
 
-	if (c != NULL)
+	if (c != NULL && c->source != NULL)
 		c->type->free(c->source);
 	free(c);
 	map->settings = NULL;

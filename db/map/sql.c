@@ -32,6 +32,8 @@ static int read_sql(const struct map *map, void **source, struct buf *why)
 	struct sql_map *s = xcalloc(1, sizeof *s);
 	int status = sqlconf_read(&s->conf, map->operations->type, map->path, why);
 
+	if (status == EX_OK && driver_load(map->operations->type, why) == NULL)
+		status = EX_UNAVAILABLE;
 	if (status == EX_OK) {
 		s->connection = sqlconn_get(map->operations->type, &s->conf.access);
 		*source = s;
