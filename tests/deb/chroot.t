@@ -1,5 +1,6 @@
 #!/usr/bin/perl
-# The Debian package in a Debian of its own, of the release that this machine runs: installed, used as README.Debian says, removed, and nothing is left.
+# The Debian packages in a Debian of its own, of the release that this machine runs: zlmtp alone is installed, used as README.Debian
+# says, removed, and nothing is left; then with the packages for directories and databases, from what was before they were of their own.
 #
 # That Debian is started with its systemd, in namespaces of its own.  Where that cannot be, its programs run in a
 # chroot, and the units are only looked at.
@@ -15,6 +16,7 @@ use File::Temp ();
 use Test::More;
 use RealServer;
 use RealSink;
+use RealSlapd;
 
 my $source = Cwd::abs_path($ENV{SRC_DIR} // "$FindBin::Bin/../..");
 my ($release) = do { local (@ARGV, $/) = '/etc/os-release'; <> } =~ /^VERSION_CODENAME=(\w+)/m;
@@ -115,9 +117,9 @@ my $packages = $ENV{ZLMTP_PACKAGES} // "$dir/out";
 my $log = $ENV{ZLMTP_PACKAGES} ? '' : shell("env DEB_BUILD_OPTIONS=parallel=2 '$source/debian/build' '$source' '$packages'");
 my ($package) = glob "$packages/zlmtp_*.deb";
 ok(defined $package, 'the package is built') or BAIL_OUT($log);
-my ($install) = do { local (@ARGV, $/) = "$source/README"; <> } =~ m{"(apt install \./zlmtp_\S*\.deb)"};
-ok(defined $install, 'README says how it is installed') or BAIL_OUT('no command');
-$install = "cd /root/built && $install";
+my ($install, $with_ldap) = do { local (@ARGV, $/) = "$source/README"; <> } =~ m{"(apt install \./zlmtp_\S*\.deb)".*"(apt install \./zlmtp_\S*\.deb \./zlmtp-ldap_\S*\.deb)"}s;
+ok(defined $with_ldap, 'README says how it is installed, also with a package for directories') or BAIL_OUT('no command');
+$_ = "cd /root/built && $_" for $install, $with_ldap;
 
 # ---- a Debian that has what the package needs, and systemd ----
 
@@ -128,10 +130,14 @@ system 'cp', '-r', $packages, "$root/root/built";
 RealServer::write_file("$root/etc/apt/apt.conf.d/91test", qq{APT::Get::Assume-Yes "true";\nAPT::Install-Recommends "false";\n});
 RealServer::write_file("$root/etc/fstab", '');
 RealServer::write_file("$root/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0755);
-my ($depends) = qx{dpkg-deb -f '$package' Depends} =~ /^(.*)$/;
+sub depends (@packages) { join ', ', map { grep { !/^zlmtp / } split /, /, qx{dpkg-deb -f '$_' Depends} =~ s/\n//r } @packages }
+my $depends = depends($package);
+my @others = grep { $_ ne $package } glob "$packages/zlmtp*.deb";
+my $needed_by_others = depends(@others);
 mounts('proc', "$root/proc") or BAIL_OUT('cannot mount proc');
 works("apt-get update -qq && apt-get satisfy -qq -y --no-install-recommends '$depends' >/dev/null && " .
 	'apt-get install -qq -y --no-install-recommends systemd systemd-sysv >/dev/null && ' .
+	"apt-get satisfy -qq -y --no-install-recommends --download-only '$needed_by_others' >/dev/null && " .
 	'apt-get install -qq -y --no-install-recommends --download-only dovecot-lmtpd >/dev/null', 'its dependencies are installed')
 	or BAIL_OUT('no mirror');
 # nothing but the package changes anything
@@ -182,13 +188,26 @@ END
 	'the directories belong to whom they should');
 # -V of zlmtp-sendmail is sendmail's
 like(works("/usr/libexec/zlmtp/$_ --version", "$_ runs"), qr/^\S+ \(zlmtp\) \d/, 'and says its version')
-	for 'ta/lmtp', qw(enqueue runqueue intake zlmtp-sendmail zlmtp-queue zlmtp-report newdb dbupdate dblookup dbserve ldapsync sqlsync zlmtp-check);
+	for 'ta/lmtp', qw(enqueue runqueue intake zlmtp-sendmail zlmtp-queue zlmtp-report newdb dbupdate dblookup dbserve sqlsync zlmtp-check);
 is(inside('systemctl is-enabled zlmtp-runqueue.service zlmtp-mapcheck.timer'), "disabled\ndisabled\n", 'nothing is enabled');
-for my $unit (qw(zlmtp-runqueue.service zlmtp-intake.service zlmtp-intake.socket zlmtp-dbserve.service zlmtp-dbserve.socket zlmtp-ldapsync@.service zlmtp-sqlsync@.service zlmtp-mapcheck.service zlmtp-mapcheck.timer)) {
-	is(works("systemd-analyze verify --man=no $unit", "$unit verifies"), '', 'silently');
-	next if $unit !~ /service$/;
-	my ($exposure) = inside("systemd-analyze security --no-pager --offline=true $unit") =~ /exposure level for .*?: ([\d.]+)/;
-	cmp_ok($exposure // 10, '<', 3, 'its exposure is ' . ($exposure // 'unknown'));
+sub verifies (@units) {
+	for my $unit (@units) {
+		is(works("systemd-analyze verify --man=no $unit", "$unit verifies"), '', 'silently');
+		next if $unit !~ /service$/;
+		my ($exposure) = inside("systemd-analyze security --no-pager --offline=true $unit") =~ /exposure level for .*?: ([\d.]+)/;
+		cmp_ok($exposure // 10, '<', 3, 'its exposure is ' . ($exposure // 'unknown'));
+	}
+}
+verifies(qw(zlmtp-runqueue.service zlmtp-intake.service zlmtp-intake.socket zlmtp-dbserve.service zlmtp-dbserve.socket
+	zlmtp-sqlsync@.service zlmtp-mapcheck.service zlmtp-mapcheck.timer));
+# directories and databases
+ok(!-e "$root/usr/libexec/zlmtp/ldapsync", 'ldapsync is not in it');
+mkdir "$root/root/types" or die;
+for my $type (qw(ldap pgsql mysql sqlite)) {
+	my $file = "/root/types/$type.conf";
+	RealServer::write_file("$root$file", "dbname = mail\ndbpath = /nowhere\nquery = SELECT v FROM u WHERE a = '%s'\n" =~ s/^@{[$type eq 'sqlite' ? 'dbname' : 'dbpath']}.*\n//mr);
+	is(inside("dblookup -t $type $file ann\@example.test; echo \$?"), "dblookup: ann\@example.test: could not tell: $file: no zlmtp-$type.so in " .
+		"/usr/libexec/zlmtp/; install it beside the programs (Debian: apt install zlmtp-$type)\n75\n", "who asks a map of type $type is told which package it needs");
 }
 
 # ---- used: the commands of README.Debian as they are printed ----
@@ -264,16 +283,16 @@ SKIP: {
 	is(inside('systemctl is-active zlmtp-runqueue zlmtp-mapcheck.timer'), "active\nactive\n", 'the units are active');
 	is(inside('ps -o user= -C runqueue,lmtp 2>/dev/null || stat -c %U /proc/$(systemctl show -P MainPID zlmtp-runqueue)') =~
 		s/\n.*//sr, 'zlmtp', 'the queue is run by user zlmtp');
-	# maps can be written in the sandbox of ldapsync
-	inside('mkdir -p /run/systemd/system/zlmtp-ldapsync@.service.d; touch /etc/zlmtp/ldapsync/people.conf; printf "%s\n" ' .
+	# maps can be written in the sandbox of sqlsync, which is that of ldapsync, too
+	inside('mkdir -p /run/systemd/system/zlmtp-sqlsync@.service.d; touch /etc/zlmtp/sqlsync/people.conf; printf "%s\n" ' .
 		'"[Service]" "Type=oneshot" "Restart=no" "ExecStart=" ' .
 		'"ExecStart=/usr/libexec/zlmtp/dbupdate /var/lib/zlmtp/db/fqdnroutes set new@example.test lmtp!-!new" ' .
-		'> /run/systemd/system/zlmtp-ldapsync@.service.d/test.conf; systemctl daemon-reload');
-	works('systemctl start zlmtp-ldapsync@people', 'a live map is changed in the sandbox of ldapsync');
-	diag inside('journalctl --no-pager -u "zlmtp-ldapsync@*" | tail -20') if $? != 0;
+		'> /run/systemd/system/zlmtp-sqlsync@.service.d/test.conf; systemctl daemon-reload');
+	works('systemctl start zlmtp-sqlsync@people', 'a live map is changed in the sandbox of sqlsync');
+	diag inside('journalctl --no-pager -u "zlmtp-sqlsync@*" | tail -20') if $? != 0;
 	like(works("$zlmtp dblookup -f /var/lib/zlmtp/db/dbases.conf fqdnroutes new\@example.test", 'and has the new key'), qr/lmtp!-!new/,
 		'with its value');
-	inside('rm -r /run/systemd/system/zlmtp-ldapsync@.service.d; systemctl daemon-reload');
+	inside('rm -r /run/systemd/system/zlmtp-sqlsync@.service.d; systemctl daemon-reload');
 	# an upgrade; systemd is not to count it with the starts of the last ten seconds, of which five are the most
 	inside('systemctl reset-failed zlmtp-runqueue');
 	my $pid = inside('systemctl show -P MainPID zlmtp-runqueue');
@@ -298,8 +317,8 @@ arrives('five');
 
 # ---- removed ----
 
-inside('systemctl enable zlmtp-runqueue zlmtp-ldapsync@people zlmtp-mapcheck.timer; mkdir -p /var/log/zlmtp; ' .
-	'touch /var/log/zlmtp/lmtp.log /etc/zlmtp/ldapsync/people.conf');
+inside('systemctl enable zlmtp-runqueue zlmtp-sqlsync@people zlmtp-mapcheck.timer; mkdir -p /var/log/zlmtp; ' .
+	'touch /var/log/zlmtp/lmtp.log /etc/zlmtp/sqlsync/people.conf');
 ok(eval { RealServer::wait_for('an empty queue', 20, sub { inside($queued) eq '' }); 1 }, 'the queue is empty');
 works('apt-get remove -qq -y zlmtp', 'it is removed while the queue runs');
 is(inside('pgrep -u zlmtp 2>/dev/null || ls -l /proc | grep -w zlmtp'), '', 'and runs no more');
@@ -307,6 +326,91 @@ ok(-e "$root/etc/zlmtp/scheduler.conf" && -d "$root/var/spool/zlmtp", 'configura
 works('apt-get purge -qq -y zlmtp', 'it is purged');
 inside('systemctl daemon-reload; systemctl reset-failed') if $init;
 is(difference($before, everything()), '', 'nothing is left');
+
+# ---- with a directory: from a zlmtp that had all of it, to zlmtp and zlmtp-ldap ----
+
+# Both packages in one, of another version, as it was before 0.2.0.
+sub make_old_package () {
+	my ($ldap) = grep { m{/zlmtp-ldap_} } @others;
+	my $old = "$dir/old";
+	system("dpkg-deb -R '$package' '$old' && dpkg-deb -x '$ldap' '$old' && dpkg-deb -e '$ldap' '$dir/old-ldap'") == 0 or die 'dpkg-deb';
+	for my $script (qw(postinst prerm postrm)) {
+		my ($mine, $also) = map { local (@ARGV, $/) = $_; <> } "$old/DEBIAN/$script", "$dir/old-ldap/$script";
+		RealServer::write_file("$old/DEBIAN/$script", $mine . $also, 0755);
+	}
+	my $control = do { local (@ARGV, $/) = "$old/DEBIAN/control"; <> };
+	$control =~ s/^Version: .*/Version: 0.1.0/m;
+	$control =~ s/^Depends: .*/Depends: @{[depends($package, $ldap)]}/m;
+	$control =~ s/^Recommends: .*\n//m;
+	RealServer::write_file("$old/DEBIAN/control", $control);
+	mkdir "$root/root/old";
+	system("dpkg-deb -b '$old' '$root/root/old' >/dev/null") == 0 or die 'dpkg-deb';
+}
+
+SKIP: {
+	my $why = RealSlapd::missing() // (-x '/usr/bin/sqlite3' ? undef : 'no sqlite3 here');
+	skip $why, 35 if $why;
+	my $slapd = RealSlapd->new(users => 3, no_tls => 1)->start;
+	link $slapd->dir . '/ldapi', "$sink->{dir}/ldapi" or die "$sink->{dir}/ldapi: $!\n";
+	my $access = "uri ldapi://%2Frun%2Fdovecot%2Fldapi\nbinddn $RealSlapd::reader\npasswd $RealSlapd::reader_password\nbase $RealSlapd::hosting\n";
+	my $map = '/var/lib/zlmtp/db/people';
+	# what an upgrade has changed is seen by a user that is new in the directory
+	my $follows = sub ($user) {
+		$slapd->add_account($user);
+		inside("$zlmtp ldapsync -f /etc/zlmtp/ldapsync/people.conf -1") if !$init;
+		ok(eval { RealServer::wait_for($user, 30, sub { inside("$zlmtp dblookup -t btree $map $user\@$RealSlapd::domain") =~ m{/$user$} }); 1 },
+			"... and $user is in the map") or diag inside('journalctl --no-pager -u zlmtp-ldapsync@people | tail -20');
+	};
+	my $runs_new_program = sub () {
+		return if !$init;
+		is(inside('systemctl is-enabled zlmtp-ldapsync@people; systemctl is-active zlmtp-ldapsync@people; ' .
+			'readlink /proc/$(systemctl show -P MainPID zlmtp-ldapsync@people)/exe'), "enabled\nactive\n/usr/libexec/zlmtp/ldapsync\n",
+			'... the unit runs the new program');
+	};
+
+	make_old_package();
+	my $install_old = 'apt install --allow-downgrades /root/old/zlmtp_0.1.0_*.deb';
+	works($install_old, 'a zlmtp that has all of it is installed');
+	RealServer::write_file("$root/etc/zlmtp/ldapsync/people.conf",
+		"${access}map $map\ntype btree\nrule users\nfilter (objectClass=CourierMailAccount)\nkey {mail}\nvalue lmtp!store!{mailbox}\n", 0600);
+	works('chown zlmtp: /etc/zlmtp/ldapsync/people.conf && systemctl enable' . ($init ? ' --now' : '') . ' zlmtp-ldapsync@people', 'ldapsync is enabled');
+	$follows->('ann');
+	works($with_ldap, 'it is upgraded, to two packages');
+	verifies('zlmtp-ldapsync@.service');
+	$runs_new_program->();
+	$follows->('bob');
+	works($install_old . ($init ? ' && systemctl start zlmtp-ldapsync@people' : ''), 'the old one comes back');
+	$follows->('cid');
+	like(works($install, 'zlmtp alone is upgraded'), qr/^zlmtp: maps of type ldap, and ldapsync .* need the package zlmtp-ldap now\.\r?$/m,
+		'and says what else is needed');
+	ok(!-e "$root/usr/libexec/zlmtp/ldapsync", '... which is not there');
+	like(inside("$zlmtp dblookup -t btree $map cid\@$RealSlapd::domain"), qr{/cid$}, 'the map is as it was');
+	works($with_ldap, 'it is installed');
+	$runs_new_program->();
+	$follows->('dan');
+
+	# maps of all types
+	works('cd /root/built && apt install ./zlmtp*.deb', 'all packages are installed');
+	RealServer::write_file("$root/root/types/ldap.conf", "${access}filter (mail=%s)\nresult_attribute mailbox\n", 0600);
+	like(works("dblookup -t ldap /root/types/ldap.conf dan\@$RealSlapd::domain", 'a map of type ldap is asked'), qr{/dan$}m, 'and answers');
+	system("sqlite3 '$root/root/types/db' \"CREATE TABLE users (email TEXT, home TEXT); INSERT INTO users VALUES ('ann\@example.test', 'a home')\"");
+	RealServer::write_file("$root/root/types/sqlite.conf", "dbpath = /root/types/db\nquery = SELECT home FROM users WHERE email = '%s'\n");
+	is(works('dblookup -t sqlite /root/types/sqlite.conf ann@example.test', 'a map of type sqlite is asked'), "a home\n", 'and answers');
+	for my $type (qw(pgsql mysql)) {
+		RealServer::write_file("$root/root/types/$type.conf",
+			"hosts = unix:/root/types/none\nuser = me\ndbname = mail\nquery = SELECT home FROM users WHERE email = '%s'\n");
+		like(inside("dblookup -t $type /root/types/$type.conf ann\@example.test; echo \$?"), qr{\A[^\n]*/root/types/none.*\n75\n\z},
+			"a map of type $type looks for its server");
+	}
+
+	works('apt-get remove -qq -y zlmtp-ldap', 'zlmtp-ldap is removed while ldapsync runs');
+	is(inside('pgrep -x ldapsync 2>/dev/null || ls -l /proc/*/exe 2>/dev/null | grep ldapsync'), '', 'which runs no more');
+	ok(-e "$root$map.db" && -e "$root/etc/zlmtp/ldapsync/people.conf", 'map and configuration stay');
+	works('apt-get purge -qq -y "zlmtp*"', 'all are purged');
+	inside('systemctl daemon-reload; systemctl reset-failed') if $init;
+	is(join('', map { "$_\n" } grep { /zlmtp/ } split /\n/, difference($before, everything())), '', 'nothing is left of them');
+	unlink "$sink->{dir}/ldapi";
+}
 
 # ---- README.Debian once more, with the Dovecot of this release as it comes ----
 

@@ -1,7 +1,7 @@
 #!/usr/bin/perl
-# The Debian package as it is built from an unpacked distribution: contents, lintian, maintainer scripts, units.  ZLMTP_PACKAGES is a
+# The Debian packages as they are built from an unpacked distribution: contents, lintian, maintainer scripts, units.  ZLMTP_PACKAGES is a
 # directory where debian/build has made it already.
-# What it does when it is installed and removed is in tests/deb/chroot.t (make check-deb).
+# What they do when they are installed and removed is in tests/deb/chroot.t (make check-deb).
 
 use v5.36;
 use FindBin;
@@ -35,10 +35,10 @@ sub slurp ($path) {
 
 plan skip_all => 'the sanitized programs are not what is packaged' if $ENV{ZLMTP_SANITIZED};
 for my $needed (['dh', 'debhelper'], ['dpkg-buildpackage', 'dpkg-dev'], ['fakeroot', 'fakeroot'],
-	['lintian', 'lintian'], ['systemd-analyze', 'systemd'], ['git', 'git']) {
+	['lintian', 'lintian'], ['systemd-analyze', 'systemd'], ['git', 'git'], ['readelf', 'binutils']) {
 	plan skip_all => "no $needed->[0] here (Debian: $needed->[1])" if !is_here($needed->[0]);
 }
-plan skip_all => 'LDAP, LMDB, IDN or SASL is left out here: not what is packaged'
+plan skip_all => 'something optional is left out here: not what is packaged'
 	if slurp("$build/config.h") =~ /^#define HAVE_\w+ 0/m;
 
 my $dir = File::Temp->newdir('zlmtp-package-XXXXXX', TMPDIR => 1);
@@ -56,9 +56,10 @@ my ($version) = slurp("$tree/configure") =~ /^VERSION=(\S+)/m;
 $ENV{DEB_BUILD_OPTIONS} = 'nocheck noautodbgsym parallel=2';
 my $packages = $ENV{ZLMTP_PACKAGES} // "$dir/out";
 my $log = $ENV{ZLMTP_PACKAGES} ? '' : said("$tree/debian/build", $tree, $packages);
-my ($package) = glob "$packages/zlmtp_*.deb";
-ok(defined $package, 'the package is built from an unpacked distribution') or do { diag $log; done_testing; exit };
-like($package, qr{/zlmtp_\Q$version\E_}, 'with the version of configure');
+my @names = slurp("$tree/debian/control") =~ /^Package: (\S+)$/mg;
+is_deeply([sort map { m{/([^/_]+)_\Q$version\E_\w+\.deb\z} } glob "$packages/*.deb"], [sort @names],
+	'the packages of debian/control are built from an unpacked distribution, with the version of configure')
+	or do { diag $log; done_testing; exit };
 ok(!-e "$tree/debian/zlmtp" && ($tree eq $source || !-e "$tree/Makefile"), 'the source is as it was');
 
 my $complaints = said('lintian', ($> == 0 ? '--allow-root' : ()), '--tag-display-limit', 0, glob "$packages/*.changes");
@@ -66,17 +67,63 @@ unlike($complaints, qr/^[EW]:/m, 'lintian finds no errors and warns of nothing')
 
 # ---- contents ----
 
+# all of them, as if they were installed
 my $root = "$dir/root";
 mkdir $root or die;
-said('dpkg-deb', '-x', $package, $root);
-said('dpkg-deb', '-e', $package, "$root/DEBIAN");
-my $control = slurp("$root/DEBIAN/control");
+my (%control, %files);
+for my $name (@names) {
+	my ($package) = glob "$packages/${name}_*.deb";
+	said('dpkg-deb', '-x', $package, $root);
+	said('dpkg-deb', '-e', $package, "$dir/$name.scripts");
+	$control{$name} = slurp("$dir/$name.scripts/control");
+	$files{$name} = [sort map { m{^[^d].* \.(/\S+)(?: -> .*)?$} } split /\n/, said('dpkg-deb', '-c', $package)];
+}
+my %owners;
+push @{$owners{$_->[1]}}, $_->[0] for map { my $name = $_; map { [$name, $_] } @{$files{$name}} } @names;
+is(join('', map { "$_: @{$owners{$_}}\n" } grep { @{$owners{$_}} > 1 } sort keys %owners), '', 'no file is in two packages');
+
 # the libraries of this release, whatever their packages are called in it
-my %renamed = (bookworm => [qw(libdb5.3 libldap-2.5-0 libssl3)], trixie => [qw(libdb5.3t64 libldap2 libssl3t64)]);
+my %renamed = (bookworm => [qw(libdb5.3 libssl3 libldap-2.5-0)], trixie => [qw(libdb5.3t64 libssl3t64 libldap2)]);
 my ($release) = slurp('/etc/os-release') =~ /^VERSION_CODENAME=(\w+)/m;
-like($control, qr/^Depends: (?:.*, )?\Q$_\E(?: \(|,|$)/m, "it depends on $_")
-	for qw(adduser libc6 libidn2-0 liblmdb0 libsasl2-2), @{$renamed{$release // ''} // []};
-is(slurp("$root/DEBIAN/conffiles"), "/etc/logrotate.d/zlmtp\n/etc/zlmtp/zmailer.conf\n", 'configuration files');
+my ($libdb, $libssl, $libldap) = @{$renamed{$release // ''} // []};
+my %libraries = (
+	'zlmtp' => ['adduser', 'libc6', 'libidn2-0', 'liblmdb0', 'libsasl2-2', grep { defined } $libdb, $libssl],
+	'zlmtp-ldap' => [grep { defined } $libldap],
+	'zlmtp-pgsql' => ['libpq5'],
+	'zlmtp-mysql' => ['libmariadb3'],
+	'zlmtp-sqlite' => ['libsqlite3-0'],
+);
+is_deeply([sort keys %libraries], [sort @names], 'what each package is for is known here');
+for my $name (@names) {
+	like($control{$name}, qr/^Depends: (?:.*, )?\Q$_\E(?: \(|,|$)/m, "$name depends on $_") for @{$libraries{$name}};
+	next if $name eq 'zlmtp';
+	like($control{$name}, qr/^Depends: (?:.*, )?zlmtp \(= \Q$version\E\)(?:,|$)/m, '... and on this zlmtp');
+}
+# what directories and databases need is in none but the package for it
+for my $name (@names) {
+	my @foreign = grep { !/^(?:$name)$/ } qw(zlmtp-ldap zlmtp-pgsql zlmtp-mysql zlmtp-sqlite);
+	my %kind = ('zlmtp-ldap' => 'ldap|lber', 'zlmtp-pgsql' => 'pq', 'zlmtp-mysql' => 'mariadb|mysql', 'zlmtp-sqlite' => 'sqlite');
+	my $not = join '|', @kind{@foreign};
+	my ($depends) = $control{$name} =~ /^Depends: (.*)$/m;
+	unlike($depends, qr/\blib(?:$not)/, "$name depends on no library for another one");
+	my @linked = grep { said('readelf', '-d', "$root$_") =~ /NEEDED.*\[lib(?:$not)/ } grep { m{^/usr/libexec/} && !-l "$root$_" } @{$files{$name}};
+	is("@linked", '', '... and nothing in it is linked with one');
+}
+my @documents = qw(changelog.gz copyright);
+for my $type (qw(pgsql mysql sqlite)) {
+	is_deeply($files{"zlmtp-$type"}, [sort "/usr/libexec/zlmtp/zlmtp-$type.so", map { "/usr/share/doc/zlmtp-$type/$_" } @documents],
+		"what is in zlmtp-$type");
+	is(join(' ', grep { $_ !~ /^(?:control|md5sums)$/ } map { s{.*/}{}r } glob "$dir/zlmtp-$type.scripts/*"), '', '... and nothing is done with it');
+}
+# a tool that creates units in other places may be older or newer
+my @ldap = sort map { s{^(?:/usr)?/lib/systemd/system/}{UNITS/}r } @{$files{'zlmtp-ldap'}};
+is_deeply(\@ldap, [sort 'UNITS/zlmtp-ldapsync@.service', '/usr/share/lintian/overrides/zlmtp-ldap',
+	(map { "/usr/share/doc/zlmtp-ldap/$_" } @documents), '/usr/libexec/zlmtp/ldapsync', '/usr/libexec/zlmtp/zlmtp-ldap.so', '/usr/sbin/ldapsync',
+	'/usr/share/bash-completion/completions/ldapsync', '/usr/share/man/man5/ldap_map.5.gz', '/usr/share/man/man8/ldapsync.8.gz',
+	map { s{^\Q$tree\E/}{/usr/share/zlmtp/}r } glob "$tree/router-scripts/ldap/*"], 'what is in zlmtp-ldap');
+like($control{'zlmtp-ldap'}, qr/^$_: zlmtp \(<< 0\.2\.0~\)$/m, "zlmtp-ldap: $_ of what was in zlmtp before") for qw(Breaks Replaces);
+unlike($control{'zlmtp'}, qr/^Depends:.*\bzlmtp-/m, 'zlmtp needs none of the others');
+is(slurp("$dir/zlmtp.scripts/conffiles"), "/etc/logrotate.d/zlmtp\n/etc/zlmtp/zmailer.conf\n", 'configuration files');
 for my $program (qw(enqueue intake runqueue zlmtp-sendmail zlmtp-queue zlmtp-report zlmtp-check newdb dbupdate dblookup dbserve ldapsync sqlsync)) {
 	ok(-x "$root/usr/libexec/zlmtp/$program", "$program is there");
 	is(readlink "$root/usr/sbin/$program", "../libexec/zlmtp/$program", 'and in the path of administrators');
@@ -87,8 +134,8 @@ for my $page (glob "$tree/doc/*.[578]") {
 	my ($name, $section) = $page =~ m{([^/]+\.(\d))$};
 	ok(-s "$root/usr/share/man/man$section/$name.gz", "manual page $name");
 }
-ok(-s "$root/usr/share/bash-completion/completions/$_", "completion for $_") for qw(lmtp runqueue dbupdate);
-ok(-s "$root/usr/share/doc/zlmtp/$_", $_) for qw(copyright README.Debian changelog.gz examples/scheduler.conf);
+ok(-s "$root/usr/share/bash-completion/completions/$_", "completion for $_") for qw(lmtp runqueue dbupdate ldapsync sqlsync);
+ok(-s "$root/usr/share/doc/zlmtp/$_", $_) for qw(copyright README.Debian NEWS.Debian.gz changelog.gz examples/scheduler.conf);
 SKIP: {
 	skip 'no lowdown or no mandoc here, so the package has no html', 3 if grep { my $p = $_; !grep { -x "$_/$p" } split /:/, $ENV{PATH} } qw(lowdown mandoc);
 	my ($index) = join('', map { slurp($_) } glob "$root/usr/share/doc-base/*") =~ /^Index: (.*)$/m;
@@ -111,8 +158,8 @@ for my $text ("$root/usr/share/doc/zlmtp/README.Debian", glob "$root$units/*") {
 
 # ---- maintainer scripts ----
 
-for my $script (map { "$root/DEBIAN/$_" } qw(postinst prerm postrm)) {
-	is(said('sh', '-n', $script), '', ($script =~ s{.*/}{}r) . ' is shell');
+for my $script (map { my $name = $_; map { "$dir/$name.scripts/$_" } qw(postinst prerm postrm) } qw(zlmtp zlmtp-ldap)) {
+	is(said('sh', '-n', $script), '', ($script =~ s{^\Q$dir\E/}{}r) . ' is shell');
 	like(slurp($script), qr/^set -[eu]/m, 'that does not go on after trouble');
 }
 
