@@ -32,7 +32,10 @@ for my $type (qw(sqlite pgsql mysql)) {
 		answers($type);
 		refusals($type);
 		numbers($type);
-		modes($servers{$type}) if $type eq 'mysql';
+		if ($type eq 'mysql') {
+			modes($servers{$type});
+			transactions($servers{$type});
+		}
 		if ($type eq 'pgsql') {
 			prepared($servers{$type});
 			uri($servers{$type});
@@ -41,12 +44,16 @@ for my $type (qw(sqlite pgsql mysql)) {
 			charsets($type);
 			failures($type, $servers{$type});
 		} else {
+			troubles_of_a_file();
 			cut_off();
 			replaced();
 		}
 	};
 }
-unlike(qx{ldd $dblookup}, qr/libpq|libmariadb|libsqlite/, 'no program is linked with a library of a database');
+# ldapsync is no program without its library
+for my $program (grep { -f && -x && !m{/ldapsync$} && !/\.\w+$/ } glob "$ENV{BUILD_DIR}/db/* $ENV{BUILD_DIR}/channel/*") {
+	unlike(qx{ldd $program 2>/dev/null}, qr/libpq|libmariadb|libmysql|libsqlite|libldap|liblber/, ($program =~ s{.*/}{}r) . ' is linked with no library of a database or a directory');
+}
 done_testing;
 
 # Found, not found, and rows that are no answer.
@@ -60,6 +67,7 @@ sub answers($type) {
 	is map_of($type, query => 'SELECT v FROM u WHERE a = %s')->find("o'x"), 'found is 0', 'and is escaped';
 	is map_of($type, query => "SELECT v FROM u WHERE a = '%s' ORDER BY v")->find('two@example.com'), 'found 1,2', 'several rows are a list';
 	is map_of($type, query => "SELECT v FROM u WHERE a = '%u\@%d'", result_format => 'lmtp!%s%%1')->find('joe@example.com'), 'found lmtp!box!joe%1', 'result_format';
+	is map_of($type, query => "SELECT v FROM u WHERE a = '%U\@%D' AND a = '%S'", require_result_set => 'no')->find('joe@example.com'), 'found box!joe', 'capitals are parts of the key, too';
 	is map_of($type, domain => 'example.org')->find('joe@example.com'), 'not-found', 'domain keeps other keys away';
 	is map_of($type, query => "SELECT v FROM u\n  WHERE\n  a = '%s'")->find('joe@example.com'), 'found box!joe', 'indented lines go on with the query';
 	unknown(map_of($type), 'null@example.com', qr/value is NULL/, 'NULL is no answer');
@@ -159,6 +167,131 @@ sub modes($server) {
 	like $said, qr/\Q$option_file\E: holds a password/, '... is refused as in the file itself';
 	chmod 0600, $option_file;
 	is map_of('mysql', %from_file)->find('joe@example.com'), 'found box!joe', 'user and password of its group';
+}
+
+# What happens to a file and its directory: a session that is open, and one that is opened then, cannot tell, and find again afterwards.
+sub troubles_of_a_file() {
+	my $users = "$dir/users.db";
+	# asked again at once, also behind an attempt that failed
+	my @maps = map_of('sqlite', timeout => 1, retry_interval => 1);
+	my $as_it_should_be = sub ($name) {
+		for my $map (@maps, map_of('sqlite')) {
+			is $map->until_like('joe@example.com', qr/^found/), 'found box!joe', "$name: found again";
+			is $map->find('nobody@example.com'), 'not-found', '... and nobody is not';
+		}
+	};
+	my $cannot_tell = sub ($name, $words) {
+		for my $map (@maps, map_of('sqlite', timeout => 1)) {
+			like $map->until_like($_, qr/^(?!could-not-tell)|$words/), qr/^could-not-tell .*$words/, "$name: $_" for 'joe@example.com', 'nobody@example.com';
+		}
+	};
+	$as_it_should_be->('a file');
+
+	# another process has it for itself, as while it writes to it
+	for my $lock ('BEGIN EXCLUSIVE;', "PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE; UPDATE u SET v = v; COMMIT;") {
+		my $pid = open my $said, '-|', "mkfifo $dir/in 2>/dev/null; exec sqlite3 $users < $dir/in" or die;
+		Time::HiRes::sleep(0.02) until -p "$dir/in";
+		open my $client, '>', "$dir/in" or die "client: $!\n";
+		$client->autoflush(1);
+		say $client "$lock SELECT 'locked';";
+		like scalar(<$said>) . ($lock =~ /PRAGMA/ ? scalar <$said> : ''), qr/locked$/, 'another process has the file';
+		$cannot_tell->('a locked file', qr/locked/);
+		close $client;
+		close $said;
+		$as_it_should_be->('it ended');
+	}
+
+	rename $users, "$dir/away" or die;
+	$cannot_tell->('it is removed', qr{unable to open});
+	mkdir $users or die;
+	$cannot_tell->('a directory is there', qr{not a regular file});
+	rmdir $users;
+	open my $fh, '>', $users or die;
+	print $fh 'rubbish ' x 1024;
+	close $fh;
+	$cannot_tell->('a file of another kind', qr/not a database/);
+	truncate $users, 0 or die;
+	$cannot_tell->('an empty file', qr/no such table/);
+	unlink $users;
+	rename "$dir/away", $users or die;
+	$as_it_should_be->('it is back');
+
+	# pages of zeros and of something else, behind the first one
+	my $whole = do { open my $in, '<', $users or die; local $/; <$in> };
+	for my $bytes ("\0", "\xff") {
+		open my $out, '+<', $users or die;
+		seek $out, 4096, 0;
+		print $out $bytes x (length($whole) - 4096);
+		close $out;
+		$cannot_tell->('its pages are damaged', qr/malformed|disk image/);
+		open $out, '>', $users or die;
+		print $out $whole;
+		close $out;
+		$as_it_should_be->('it is whole');
+	}
+	SKIP: {
+		skip 'needs root', 4 if $> != 0;
+		in_a_directory_of_another_user();
+	}
+}
+
+# Who may read the file and not write to its directory reads it, also behind a writer that has a log beside it (WAL).
+sub in_a_directory_of_another_user() {
+	my $place = "$dir/other";
+	mkdir $place, 0755 or die;
+	for my $mode ('delete', 'wal') {
+		system("sqlite3 $place/$mode.db \"PRAGMA journal_mode = $mode; CREATE TABLE u (a TEXT, v TEXT); INSERT INTO u VALUES ('joe\@example.com', 'box!joe')\" >/dev/null") == 0 or die;
+		chmod 0644, "$place/$mode.db";
+	}
+	chmod 0755, $dir;
+	my @as_nobody = qw(setpriv --reuid=65534 --regid=65534 --clear-groups);
+	for my $mode ('delete', 'wal') {
+		my $file = config('sqlite', dbpath => "$place/$mode.db");
+		chmod 0644, $file;
+		my $ask = sub ($key) { my $said = qx{@as_nobody $dblookup -t sqlite $file $key 2>&1}; return ($? >> 8) . " $said" };
+		if ($mode eq 'delete') {
+			is $ask->('joe@example.com'), "0 box!joe\n", 'in a directory that is not ours: found';
+			is $ask->('nobody@example.com'), '1 ', '... and not found';
+		} else {
+			like $ask->($_), qr/^75 dblookup: [^\n]*(?:readonly|unable to open)[^\n]*\n\z/, "... with a log that we may not make: could not tell, $_" for 'joe@example.com', 'nobody@example.com';
+		}
+	}
+}
+
+# What MySQL's server sets for new sessions may let them see what is never committed, or for good what was there when they began.
+sub transactions($server) {
+	$server->administer("SET GLOBAL autocommit = 0, GLOBAL tx_isolation = 'READ-UNCOMMITTED'");
+	my $map = map_of('mysql');
+	open my $client, '|-', $server->client . ' >/dev/null' or die "client: $!\n";
+	$client->autoflush(1);
+	is $map->find('joe@example.com'), 'found box!joe', 'a session that is open';
+	is $map->find('new@example.com'), 'not-found';
+	my $done = 0;
+	my $says = sub ($text) {
+		my $mark = "$dir/said" . ++$done;
+		say $client "$text;\nsystem touch $mark;";
+		for (my $end = time + 20; time < $end && !-e $mark; Time::HiRes::sleep(0.02)) { }
+		ok -e $mark, "another says $text";
+	};
+	$says->("BEGIN; INSERT INTO u VALUES ('new\@example.com', 'x'); DELETE FROM u WHERE a = 'joe\@example.com'");
+	for my $asked ($map, map_of('mysql')) {
+		is $asked->find('new@example.com'), 'not-found', 'who may never come is not there';
+		is $asked->find('joe@example.com'), 'found box!joe', 'who may never go is';
+	}
+	$says->('ROLLBACK');
+	is $map->find('new@example.com'), 'not-found', 'and did not come';
+	is $map->find('joe@example.com'), 'found box!joe', 'nor go';
+	$says->("INSERT INTO u VALUES ('new\@example.com', 'x'); COMMIT");
+	is $map->find('new@example.com'), 'found x', 'who has come is found by the session that was open';
+	$says->("DELETE FROM u WHERE a = 'new\@example.com'; COMMIT");
+	is $map->find('new@example.com'), 'not-found', 'and is not when gone';
+	close $client;
+	$server->administer('SET GLOBAL autocommit = DEFAULT, GLOBAL tx_isolation = DEFAULT');
+	# more warnings than a server remembers by itself, the one that matters last
+	$server->administer('SET GLOBAL max_error_count = 1, GLOBAL group_concat_max_len = 8');
+	unknown(map_of('mysql', query => "SELECT GROUP_CONCAT(v) FROM (SELECT 1 + x.v AS n, u.v FROM u AS x, u WHERE u.a = '%s' AND x.v LIKE 'is %%') AS many GROUP BY n"),
+		'joe@example.com', qr/cut off/, 'behind many other warnings, a list that was cut off');
+	$server->administer('SET GLOBAL max_error_count = DEFAULT, GLOBAL group_concat_max_len = DEFAULT');
 }
 
 # A file that is half copied: who stood in what is missing is not "not found".

@@ -19,6 +19,9 @@
 /* What keys are. */
 #define CHARSET "utf8mb4"
 
+/* So many warnings of a query a server can remember; what an answer is not to be believed for may be the last of them. */
+#define WARNINGS 65535
+
 /* Waits for what the library wants; what has happened, MYSQL_WAIT_TIMEOUT at the deadline. */
 static int wait_for(MYSQL *m, int wanted, int64_t deadline)
 {
@@ -114,8 +117,7 @@ static bool is_unwanted(const char *mode, size_t n)
 
 struct modes {
 	char wanted[1024];      /* those of the session, without the unwanted */
-	bool are_known;         /* a row came: with an sql_select_limit of 0 there is none */
-	bool are_wanted;        /* there were no others, the server remembers warnings and gives all rows */
+	bool are_wanted;        /* there were no others, the server remembers all warnings and gives all rows */
 };
 
 static bool take_modes(void *context, unsigned columns, const char *const *values, const size_t *lengths)
@@ -124,9 +126,8 @@ static bool take_modes(void *context, unsigned columns, const char *const *value
 	const char *mode = columns == 3 && values[0] != NULL ? values[0] : "";
 	size_t at = 0;
 
-	modes->are_known = true;
 	/* sql_select_limit is 4294967295 at least where nobody has set one */
-	modes->are_wanted = columns == 3 && values[0] != NULL && values[1] != NULL && strcmp(values[1], "0") != 0
+	modes->are_wanted = columns == 3 && values[0] != NULL && values[1] != NULL && atol(values[1]) == WARNINGS
 		&& values[2] != NULL && lengths[2] >= 10;
 	for (size_t n; *mode != '\0'; mode += n + (mode[n] == ',')) {
 		n = strcspn(mode, ",");
@@ -153,8 +154,8 @@ static bool has_wanted_modes(MYSQL *m, struct modes *modes, int64_t deadline, st
 
 /*
  * Has quotes and backslashes mean what the reader of the query takes them for (db/sql/query.c), and the bytes of a key what the
- * library takes them for when it escapes them, and all rows and warnings come, whatever server and option file have set for new
- * sessions.
+ * library takes them for when it escapes them, all rows and warnings come, and each query sees what is committed when it begins, not
+ * more and not what was there before, whatever server and option file have set for new sessions.
  */
 static bool settle_session(MYSQL *m, int64_t deadline, struct sql_error *error)
 {
@@ -168,15 +169,14 @@ static bool settle_session(MYSQL *m, int64_t deadline, struct sql_error *error)
 	FINISH(m, deadline, mysql_set_character_set_start(&code, m, CHARSET), mysql_set_character_set_cont(&code, m, happened));
 	if (code != 0)
 		return fail(m, deadline, error);
+	snprintf(text, sizeof text, "SET SESSION autocommit=1, SESSION sql_select_limit=18446744073709551615, SESSION max_error_count=%d", WARNINGS);
+	if (!send_query(m, text, deadline, error) || !send_query(m, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ", deadline, error))
+		return false;
 	if (has_wanted_modes(m, &modes, deadline, error))
 		return true;
-	if (error->text[0] == '\0' && !modes.are_known &&
-	    (!send_query(m, "SET SESSION sql_select_limit=18446744073709551615", deadline, error) || has_wanted_modes(m, &modes, deadline, error)))
-		return error->text[0] == '\0';
 	if (error->text[0] != '\0')
 		return false;
-	snprintf(text, sizeof text, "SET SESSION sql_mode='%s', SESSION max_error_count=64, SESSION sql_select_limit=18446744073709551615",
-	         modes.wanted);
+	snprintf(text, sizeof text, "SET SESSION sql_mode='%s'", modes.wanted);
 	if (!send_query(m, text, deadline, error))
 		return false;
 	if (has_wanted_modes(m, &modes, deadline, error))
@@ -310,9 +310,11 @@ static bool take_warning(void *context, unsigned columns, const char *const *val
 static bool is_certain(void *session, const char *key, size_t n, bool has_rows, int64_t deadline, struct sql_error *error)
 {
 	struct doubt doubt = { .key = has_rows ? key : NULL, .length = n, .error = error };
+	const unsigned count = mysql_warning_count(session);
 
-	return mysql_warning_count(session) == 0
-		|| (query(session, "SHOW WARNINGS", &deadline, take_warning, &doubt, error) && error->text[0] == '\0');
+	if (count >= WARNINGS)
+		return sql_fail(error, false, "the server has more warnings of this query than it can tell; ask SHOW WARNINGS behind it");
+	return count == 0 || (query(session, "SHOW WARNINGS", &deadline, take_warning, &doubt, error) && error->text[0] == '\0');
 }
 
 static void close_connection(void *session)

@@ -90,7 +90,7 @@ static bool is_whole(sqlite3 *db, struct sql_error *error)
 {
 	sqlite3_file *file = NULL;
 	sqlite3_int64 size = 0;
-	unsigned char bytes[2] = { 0, 0 };
+	unsigned char head[18];
 	unsigned page;
 
 	if (sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK || file == NULL || file->pMethods == NULL ||
@@ -99,8 +99,10 @@ static bool is_whole(sqlite3 *db, struct sql_error *error)
 	/* a database without a table */
 	if (size == 0)
 		return true;
-	if (file->pMethods->xRead(file, bytes, sizeof bytes, 16) == SQLITE_OK) {
-		page = (unsigned)bytes[0] << 8 | bytes[1];
+	if (file->pMethods->xRead(file, head, sizeof head, 0) == SQLITE_OK) {
+		if (memcmp(head, "SQLite format 3", 16) != 0)
+			return sql_fail(error, true, "the file is not a database of SQLite");
+		page = (unsigned)head[16] << 8 | head[17];
 		page = page == 1 ? 65536 : page;
 		if (page != 0 && size % page == 0)
 			return true;
