@@ -33,7 +33,12 @@ for my $kind (qw(sqlite pgsql mysql)) {
 		unclear($database, $kind, $_) for 'generations', $lmdb ? 'lmdb' : (), 'environment';
 		follows($database, $kind);
 		refuses($database, $kind);
-		$kind eq 'sqlite' ? cut_off($database) : troubles($database, $kind);
+		killed($database, $kind, $_) for 'generations', $lmdb ? 'lmdb' : (), 'environment';
+		troubles($database, $kind) if $kind ne 'sqlite';
+		if ($kind eq 'sqlite') {
+			troubles_of_a_file($database);
+			cut_off($database);
+		}
 		notifications($database) if $kind eq 'pgsql';
 		limits($database) if $kind eq 'mysql';
 	};
@@ -218,13 +223,124 @@ sub refuses($database, $kind) {
 	is $exit, 75, 'an error of the database is none of ours';
 }
 
+# Server and sqlsync are killed in the middle of a copy, and sqlsync while it writes: in each live mode nobody is lost, and the next
+# comparison makes map and table equal.
+sub killed($database, $kind, $mode) {
+	my $sync = sync_of($database, $kind, type => $mode eq 'lmdb' ? 'lmdb' : 'btree', environment => $mode eq 'environment',
+		settings => "timeout = 30\n" . ($kind eq 'sqlite' ? '' : "network_timeout = 1\n"));
+	$sync->once;
+	my $before = $sync->map;
+	$sync->sql('DROP TABLE IF EXISTS slow; CREATE TABLE slow AS SELECT a, v FROM u');
+	my $query = $sync->{query};
+	my $asks = sub ($text) { $sync->{query} = $text; $sync->configure };
+	my $drip = { pgsql => "SELECT a, v || left(repeat('x', 20000), 0) || pg_sleep(0.05)::text FROM slow", mysql => "SELECT a, CONCAT(v, IF(SLEEP(0.05), '', '')) FROM slow",
+		sqlite => 'SELECT a, v FROM u WHERE (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000000) SELECT count(*) FROM n) > 0' }->{$kind};
+	my $is_reading = sub { $kind eq 'sqlite' ? grep { (readlink // '') eq $database } glob "/proc/$sync->{pid}/fd/*" : $sync->busy };
+	$asks->($drip);
+	if ($kind ne 'sqlite') {
+		my $pid = open my $fh, '-|', "exec $ENV{BUILD_DIR}/db/sqlsync -f @{[$sync->config]} -1 2>&1" or die;
+		ok wait_for(sub { $sync->busy }), "$mode: a copy has begun";
+		$database->stop;
+		my $said = join '', <$fh>;
+		close $fh;
+		is $? >> 8, 75, 'the server is killed in the middle of it: status 75';
+		is_deeply $sync->map, $before, 'and the map is as it was';
+		$database->start;
+	}
+	$sync->start;
+	ok wait_for($is_reading), "$mode: a copy has begun";
+	is $sync->stop('KILL'), -9, 'sqlsync is killed in the middle of it';
+	is_deeply $sync->map, $before, 'and the map is as it was';
+	if ($kind ne 'sqlite') {
+		# it goes on with the query behind a client that was killed
+		$database->stop;
+		$database->start;
+	}
+
+	# all values change; how long that takes is what the kills are spread over
+	$asks->($query);
+	$sync->sql("UPDATE u SET v = 'first'");
+	my $start = Time::HiRes::time();
+	is +($sync->once)[0], 0, 'the next comparison copies';
+	my $takes = Time::HiRes::time() - $start;
+	equal $sync, 'and the map equals the table';
+	my $old = 'first';
+	for my $round (1 .. 6) {
+		$sync->sql("UPDATE u SET v = 'round $round'");
+		$sync->start;
+		Time::HiRes::sleep($takes * $round / 6);
+		$sync->stop('KILL');
+		my ($exit, $said) = $sync->once;
+		if ($mode eq 'environment' && $exit != 0) {
+			# one that is killed inside may leave locks behind
+			like $said, qr/recover/, "round $round: the environment has to be recovered";
+			system("$ENV{BUILD_DIR}/db/dbupdate -C $sync->{dir}/env $sync->{map} recover >/dev/null 2>&1") == 0 or diag 'recover failed';
+			my $map = $sync->map // {};
+			is_deeply [grep { ($map->{$_} // '') !~ /^(?:\Q$old\E|round $round)$/ } keys %$before], [], '... all are in it';
+			($exit, $said) = $sync->once;
+		}
+		is $exit, 0, "round $round: killed while it writes; the next one copies" or diag $said;
+		equal $sync, '... and the map equals the table';
+		$old = "round $round";
+	}
+}
+
+# A SQLite file that is locked, removed, damaged or none, and one that may not be read, change nothing, and are followed again.
+sub troubles_of_a_file($database) {
+	my $sync = sync_of($database, 'sqlite', settings => "timeout = 1\n");
+	$sync->once;
+	my $before = $sync->map;
+	my $refused = sub ($name, $words) {
+		my $start = Time::HiRes::time();
+		my ($exit, $said) = $sync->once;
+		is $exit, 75, "$name: status 75";
+		like $said, qr/^sqlsync: [^\n]*$words[^\n]*\n\z/, '... in one line';
+		cmp_ok Time::HiRes::time() - $start, '<', 8, '... in time';
+		is_deeply $sync->map, $before, '... and the map is as it was';
+	};
+	open my $client, '|-', "sqlite3 $database" or die "client: $!\n";
+	$client->autoflush(1);
+	say $client "BEGIN EXCLUSIVE; DELETE FROM u;\n.shell touch $sync->{dir}/locked";
+	ok wait_for(sub { -e "$sync->{dir}/locked" }), 'another process has the file, and a change in it that it takes back';
+	$refused->('a locked file', qr/locked/);
+	say $client 'ROLLBACK;';
+	close $client;
+	is +($sync->once)[1], "300 records: 0 added, 0 changed, 0 removed\n", 'it is free again';
+	rename $database, "$database.away" or die;
+	$refused->('a file that is removed', qr/unable to open/);
+	open my $fh, '>', $database or die;
+	close $fh;
+	$refused->('an empty file', qr/no such table/);
+	open $fh, '>', $database or die;
+	print $fh 'x' x 8192;
+	close $fh;
+	$refused->('a file of another kind', qr/not a database/);
+	system('cp', "$database.away", $database) == 0 or die;
+	open $fh, '+<', $database or die;
+	seek $fh, 4096, 0;
+	print $fh "\xff" x ((-s $database) - 4096);
+	close $fh;
+	$refused->('damaged pages', qr/malformed/);
+	rename "$database.away", $database or die;
+	is +($sync->once)[1], "300 records: 0 added, 0 changed, 0 removed\n", 'it is back';
+	# -w does not end by that
+	my $staying = sync_of($database, 'sqlite', settings => "timeout = 1\ninterval = 1\n")->start;
+	becomes_equal $staying, '-w follows';
+	rename $database, "$database.away" or die;
+	ok $staying->hears(qr/unable to open/), 'a file that has gone is told';
+	rename "$database.away", $database or die;
+	$staying->sql("UPDATE u SET v = 'back'");
+	becomes_equal $staying, 'and followed again when it is back', 20;
+	is $staying->stop, 0, 'until it is stopped';
+}
+
 # Servers that are killed, stopped or silent in the middle of a copy.
 sub troubles($database, $kind) {
 	my $sync = sync_of($database, $kind, settings => "timeout = 2\nnetwork_timeout = 1\n");
 	$sync->once;
 	my $before = $sync->map;
 	# one row at a time, wide enough to leave the server's buffers; a query goes on behind a client that was killed, and has its table
-	$sync->sql('CREATE TABLE slow AS SELECT a, v FROM u');
+	$sync->sql('DROP TABLE IF EXISTS slow; CREATE TABLE slow AS SELECT a, v FROM u');
 	my $drip = $kind eq 'pgsql' ? "SELECT a, v || left(repeat('x', 20000), 0) || pg_sleep(0.05)::text FROM slow"
 		: "SELECT a, CONCAT(v, IF(SLEEP(0.05), '', '')) FROM slow";
 	for my $what ('KILL', 'STOP') {
@@ -237,7 +353,7 @@ sub troubles($database, $kind) {
 		my $start = Time::HiRes::time();
 		my $said = join '', <$fh>;
 		close $fh;
-		is $? >> 8, 75, "the server gets SIG$what in the middle of a copy: status 75";
+		is $? >> 8, 75, ($what eq 'KILL' ? 'the server is killed' : 'the server is stopped') . ' in the middle of a copy: status 75';
 		cmp_ok Time::HiRes::time() - $start, '<', 12, 'in time';
 		is_deeply $sync->map, $before, 'and the map is as it was';
 		$what eq 'KILL' ? $database->start : $database->signal('CONT');
