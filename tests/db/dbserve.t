@@ -27,13 +27,15 @@ sub put($name, $text) {
 
 put('fqdnaliases', "team\@d.test: ann\@d.test, bob\@d.test\nall\@d.test: team\@d.test, eve\@else.test\nloop\@d.test: loop\@d.test\n");
 put('fqdnroutes', "ann\@d.test: lmtp!store1!ann%2\@d.test\nbob\@d.test: lmtp!store2!bob%2\@d.test\n");
-put('routes', "d.test error!nosuchuser\n");
+put('routes', "d.test error!nosuchuser\nfar.test smtp!relay.test\n");
 put('dbases.conf', <<'END');
 fqdnaliases btree - -la fqdnaliases -lm%
 fqdnroutes  btree - -la fqdnroutes  -lm%
 routesdb    btree - -l  routes      -lm%:d pathalias
 userdb      btree - -l  userdb      -l
+large       unordered - - large     -l
 END
+put('large', "below " . 'x' x 99_996 . "\nfits " . 'x' x 99_997 . "\nabove " . 'x' x 99_998 . "\nhuge " . 'x' x 1_000_000 . "\none two\n");
 put('userdb', "one two\n");
 my $silent = IO::Socket::INET->new(Listen => 50, LocalAddr => '127.0.0.1') // die;
 my $has_sql = -e "$build/db/zlmtp-pgsql.so";
@@ -43,8 +45,14 @@ if ($has_sql) {
 	print $more "slow pgsql - - $dir/slow.cf -l\n";
 	close $more;
 }
+if (-e "$build/db/zlmtp-ldap.so") {
+	put('users.ldap', "uri ldapi://%2Fnowhere%2Fldapi\nbase dc=test\nfilter (mail=%s)\nresult_attribute uid\n");
+	open my $more, '>>', "$dir/dbases.conf" or die;
+	print $more "users ldap - - $dir/users.ldap -l\n";
+	close $more;
+}
 put('router.conf', "hostname=mail.test\n");
-put('table', "# comment\n\nlmtp/store1 lmtp:unix:/run/one\r\nlmtp/*  lmtp:[127.0.0.1]:24\n");
+put('table', "# comment\n\nlmtp/store1 lmtp:unix:/run/one\r\nlmtp/*  lmtp:[127.0.0.1]:24\nsmtp/relay.test smtp:[relay.test]\n");
 is(system("$build/db/newdb -f $dir/dbases.conf >/dev/null 2>&1"), 0, 'the maps are built');
 
 sub free_port() {
@@ -101,6 +109,7 @@ my %answers = (
 	"transport ann\@d.test" => 'OK lmtp:unix:/run/one', "transport bob\@d.test" => 'OK lmtp:[127.0.0.1]:24',
 	"transport team\@d.test" => 'OK lmtp:unix:/run/one', "transport no\@d.test" => 'NOTFOUND ', 'transport d.test' => 'NOTFOUND ',
 	"transport x\@else.test" => 'NOTFOUND ',
+	map({ ("transport $_" => 'OK smtp:[relay.test]') } 'far.test', 'FAR.test', "x\@far.test"), 'transport sub.far.test' => 'NOTFOUND ',
 	'domain d.test' => 'OK OK', 'domain D.TEST' => 'OK OK', 'domain else.test' => 'NOTFOUND ', 'domain mail.test' => 'OK OK',
 	'domain a b' => 'NOTFOUND ',
 	"fqdnroutes ann\@d.test" => "OK lmtp!store1!ann\@d.test", 'userdb one' => 'OK two', 'userdb none' => 'NOTFOUND ',
@@ -177,11 +186,15 @@ like tcp('put x'), qr/^400 /, 'tcp: no request';
 # Whatever kind it is and however it is changed: the question behind the change has the new answer, also one that was asked before.
 subtest 'nothing outlives a change of a map' => sub {
 	my $lmdb = do { local (@ARGV, $/) = "$build/config.h"; <> =~ /HAVE_LMDB 1/ };
-	for my $type ('btree', $lmdb ? 'lmdb' : (), 'unordered') {
+	for my $type ('btree', $lmdb ? 'lmdb' : (), 'unordered', 'environment') {
+		my ($opens, $builds, $lookup) = $type eq 'environment' ? ('btree', '-r', "-lm% -C $dir/$type/sleepyenv.conf") : ($type, $type eq 'unordered' ? '-' : '-l', '-lm%');
+		my $update = "$build/db/dbupdate -t $opens" . ($type eq 'environment' ? " -C $dir/$type/sleepyenv.conf" : '') . " $dir/$type/changing";
 		mkdir "$dir/$type" or die;
 		put("$type/changing", "ann\@d.test lmtp!store1!ann\nbob\@d.test lmtp!store1!bob\n");
 		put("$type/routes", "d.test error!nosuchuser\n");
-		put("$type/map.conf", "fqdnroutes $type - " . ($type eq 'unordered' ? '-' : '-l') . " changing -lm%\nroutesdb btree - -l routes -lm%:d pathalias\n");
+		put("$type/sleepyenv.conf", "envhome = $dir/$type/env\nenvflags = CDB,CREATE\n");
+		put("$type/map.conf", "fqdnroutes $opens - $builds $dir/$type/changing $lookup\nroutesdb btree - -l routes -lm%:d pathalias\n");
+		is system("mkdir $dir/$type/env && $update replace $dir/$type/changing >/dev/null"), 0, 'made in its environment' if $type eq 'environment';
 		is system("cd $dir/$type && $build/db/newdb -sf map.conf >said 2>&1"), 0, "$type: built" or diag do { local (@ARGV, $/) = "$dir/$type/said"; <> };
 		my $serving = fork // die;
 		if ($serving == 0) {
@@ -203,7 +216,7 @@ subtest 'nothing outlives a change of a map' => sub {
 				print $out "ann\@d.test lmtp!store1!ann\n$there\@d.test lmtp!store1!bob\n";
 				close $out;
 			} else {
-				open my $in, '|-', "$build/db/dbupdate -t $type $dir/$type/changing apply >/dev/null" or die;
+				open my $in, '|-', "$update apply >/dev/null" or die;
 				print $in "+$there\@d.test\tlmtp!store1!bob\n-$away\@d.test\n";
 				close $in or die "$type: dbupdate\n";
 			}
@@ -342,10 +355,34 @@ subtest 'a map that cannot tell' => sub {
 	like ask("recipient ann\@d.test"), qr/^TEMP .*fqdnroutes/, 'with the reason';
 	like ask("transport ann\@d.test"), qr/^TEMP /, 'transport';
 	like ask("fqdnroutes ann\@d.test"), qr/^TEMP /, 'the relation';
+	like ask("$_ d.test"), qr/^TEMP .*fqdnroutes/, "$_, asked for a domain" for qw(transport domain);
 	like policy(@rcpt, "recipient=ann\@d.test"), qr/^action=DEFER_IF_PERMIT 4\.3\.0 /, 'policy: deferred';
 	like tcp("get ann\@d.test"), qr/^400 /, 'tcp: 400';
 	rename "$dir/away", "$dir/fqdnroutes.db" or die;
 	ok wait_for(sub { ask("recipient ann\@d.test") eq 'OK OK' }), 'it answers again without a restart';
+	rename "$dir/fqdnaliases.db", "$dir/away" or die;
+	put('fqdnaliases.db', 'rubbish');
+	ok wait_for(sub { ask("alias team\@d.test") =~ /^TEMP .*fqdnaliases/ }), 'a map of aliases: alias';
+	like ask("$_ ann\@d.test"), qr/^TEMP .*fqdnaliases/, "... and $_, as an alias might stand before the user" for qw(recipient transport);
+	rename "$dir/away", "$dir/fqdnaliases.db" or die;
+	ok wait_for(sub { ask("alias team\@d.test") eq "OK ann\@d.test,bob\@d.test" }), 'alias answers again';
+	rename "$dir/routes.db", "$dir/away" or die;
+	put('routes.db', 'rubbish');
+	ok wait_for(sub { ask('domain d.test') =~ /^TEMP .*routes/ }), 'a map of domains: domain';
+	like ask("$_ no\@d.test"), qr/^TEMP .*routes/, "... and $_ of one who is in no other map" for qw(recipient transport);
+	rename "$dir/away", "$dir/routes.db" or die;
+	ok wait_for(sub { ask('domain d.test') eq 'OK OK' }), 'domain answers again';
+	SKIP: {
+		skip 'built without LDAP', 3 unless -e "$build/db/zlmtp-ldap.so";
+		like ask("users ann\@d.test"), qr/^TEMP /, 'a directory that is not there';
+	}
+};
+
+# 100,000 bytes are socketmap's limit for a reply.
+subtest 'a value that no reply can hold' => sub {
+	is length ask("large $_->[0]"), $_->[1], "a value of @{[$_->[1] - 3]} bytes" for ['below', 99_999], ['fits', 100_000];
+	is ask("large $_"), 'TEMP the value is longer than 100000 bytes', "$_: could not tell" for qw(above huge);
+	is ask('large one'), 'OK two', 'others are found';
 };
 
 subtest 'the log says what keeps mail waiting, and who sent rubbish, in a line each' => sub {
