@@ -714,6 +714,7 @@ static int run(const struct settings *set)
 int main(int argc, char **argv)
 {
 	static struct settings set = { .patience = 60 };
+	char *office;
 	struct buf why = { 0 };
 	int status;
 
@@ -726,10 +727,11 @@ int main(int argc, char **argv)
 	logline_open_syslog(program.name);
 	/* the names that were given hold from there too */
 	set.dbases = file_absolute(set.dbases);
-	set.postoffice = file_absolute(set.postoffice);
+	office = file_absolute(set.postoffice);
 	status = spool_enter_transport(set.postoffice, &why);
 	if (status != EX_OK)
 		die(status, "%s", buf_str(&why));
+	set.postoffice = office;
 	status = run(&set);
 	mailfilter_free(&set.filter);
 	free(set.router);
