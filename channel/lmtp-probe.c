@@ -140,6 +140,33 @@ static struct probe_cache *open_cache(const struct probe_settings *s)
 	return s->cache != NULL ? probe_cache_open(s->cache, s->yes.kept > s->no.kept ? s->yes.kept : s->no.kept) : NULL;
 }
 
+/* Routes and asks for all of them, and adds the lines of the answers. */
+static void ask_all(struct probing *p, struct buf *out)
+{
+	const struct probe_settings *s = &p->settings.probe;
+	const struct routing routing = { .dbases = s->dbases, .privilege = NOBODY };
+	struct routed_questions routed = { p, p->questions, p->settings.target };
+	struct prober *prober = prober_create(&p->settings, false);
+	int status = EX_OK;
+
+	p->cache = open_cache(s);
+	/* without maps every address is asked for as it stands */
+	if (s->dbases != NULL)
+		status = routing_each(&routing, s->addresses, p->count, on_routed, &routed);
+	else
+		for (size_t i = 0; i < p->count; i++)
+			place_at(p, &p->questions[i], p->settings.target, p->questions[i].address);
+	if (status != EX_OK)
+		exit(status);
+	if (p->cache != NULL)
+		cache_answers(p->cache, &p->settings, p->questions, p->count);
+	prober_ask(prober, p->questions, p->count, p->deadline);
+	if (p->cache != NULL)
+		cache_remember(p->cache, &p->settings, p->questions, p->count);
+	print_all(p, out);
+	prober_destroy(&prober);
+}
+
 /* The answers are out: whatever befalls the cache does not matter to them. */
 static void write_cache(struct probing *p)
 {
@@ -162,46 +189,22 @@ static void start_connections(struct probing *p)
 static void work(void *context, int fd)
 {
 	struct probing *p = context;
+	struct buf out = { 0 };
 
 	start_connections(p);
 	if (p->count > 0) {
-		struct prober *prober = prober_create(&p->settings, false);
-		struct buf out = { 0 };
-		const struct probe_settings *s = &p->settings.probe;
-		const struct routing routing = { .dbases = s->dbases, .privilege = NOBODY };
-		struct routed_questions routed = { p, p->questions, p->settings.target };
-		int status = EX_OK;
-
-		/* adds the lines of the answers; the cache, if there is one, is to be written behind that */
-		p->cache = open_cache(s);
-		/* without maps every address is asked for as it stands */
-		if (s->dbases != NULL)
-			status = routing_each(&routing, s->addresses, p->count, on_routed, &routed);
-		else
-			for (size_t i = 0; i < p->count; i++)
-				place_at(p, &p->questions[i], p->settings.target, p->questions[i].address);
-		if (status != EX_OK)
-			exit(status);
-		if (p->cache != NULL)
-			cache_answers(p->cache, &p->settings, p->questions, p->count);
-		prober_ask(prober, p->questions, p->count, p->deadline);
-		if (p->cache != NULL)
-			cache_remember(p->cache, &p->settings, p->questions, p->count);
-		print_all(p, &out);
-		prober_destroy(&prober);
+		ask_all(p, &out);
 		guard_answer(fd, questions_exit_status(p->questions, p->count), &out);
 		write_cache(p);
-		buf_free(&out);
 	} else {
 		struct peer *peer = given_peer(p);
-		struct buf out = { 0 };
 
 		probe_server(&p->settings, peer, p->deadline, &p->check);
 		server_check_print(&p->check, peer, wants_json(p), &out);
 		guard_answer(fd, p->check.ready ? EX_OK : EX_TEMPFAIL, &out);
 		server_check_free(&p->check);
-		buf_free(&out);
 	}
+	buf_free(&out);
 	peers_free(&p->peers);
 	security_free(&p->settings.security);
 }
@@ -318,53 +321,73 @@ static int64_t next_deadline(const struct inquiry *s)
 	return deadline;
 }
 
+/* What is too long is a question without its end, which nobody is asked. */
+static void refuse_line(struct inquiry *s, const char *line)
+{
+	struct asked *a = new_question(s, line, LINE_MAX_BYTES);
+	char *why = xasprintf("the line is longer than %d bytes", LINE_MAX_BYTES);
+
+	place_say(question_add(&a->question, NULL, ""), ANSWER_UNCLEAR, "5.1.3", why);
+	free(why);
+}
+
+/* The lines that are there; at the end of the input what is left is one, too. */
+static void take_lines(struct inquiry *s)
+{
+	size_t at = 0;
+
+	while (s->count < LINES_MAX && at < s->in.len) {
+		const char *line = s->in.data + at, *lf = memchr(line, '\n', s->in.len - at);
+		const size_t n = lf != NULL ? (size_t)(lf - line) : s->in.len - at;
+
+		if (lf == NULL && n <= LINE_MAX_BYTES && !s->ended && !s->skips)
+			break;
+		at += n + (lf != NULL);
+		if (!s->skips && n > LINE_MAX_BYTES)
+			refuse_line(s, line);
+		else if (!s->skips)
+			ask_line(s, line, n);
+		s->skips = lf == NULL && (s->skips || n > LINE_MAX_BYTES);
+	}
+	buf_consume(&s->in, at);
+}
+
+static void give_up_late(struct inquiry *s)
+{
+	const int64_t now = clock_ms();
+
+	for (size_t i = 0; i < s->count; i++)
+		if (!s->all[i]->is_told && s->all[i]->deadline <= now)
+			prober_give_up(s->prober, &s->all[i]->question);
+}
+
+static void read_input(struct inquiry *s)
+{
+	ssize_t n = read(STDIN_FILENO, buf_reserve(&s->in, LINE_MAX_BYTES), LINE_MAX_BYTES);
+
+	if (n < 0 && errno != EINTR && errno != EAGAIN)
+		die(EX_IOERR, "standard input: %m");
+	s->in.len += n > 0 ? (size_t)n : 0;
+	s->ended = n == 0;
+}
+
 /* Each is answered when it is known; the next ones find the sessions that those before have opened. */
 static void answer_all(struct inquiry *s)
 {
 	while (!s->ended || s->in.len > 0 || s->count > 0) {
 		bool told;
-		int64_t now;
-		size_t at = 0;
 
 		s->p->cache = open_cache(&s->p->settings.probe);
-		/* takes the lines that are there; at the end what is left is one, too */
-		while (s->count < LINES_MAX && at < s->in.len) {
-			const char *line = s->in.data + at, *lf = memchr(line, '\n', s->in.len - at);
-			const size_t n = lf != NULL ? (size_t)(lf - line) : s->in.len - at;
-
-			if (lf == NULL && n <= LINE_MAX_BYTES && !s->ended && !s->skips)
-				break;
-			at += n + (lf != NULL);
-			if (!s->skips && n > LINE_MAX_BYTES) {
-				struct asked *a = new_question(s, line, LINE_MAX_BYTES);
-				char *why = xasprintf("the line is longer than %d bytes", LINE_MAX_BYTES);
-
-				/* what is too long is a question without its end, which nobody is asked */
-				place_say(question_add(&a->question, NULL, ""), ANSWER_UNCLEAR, "5.1.3", why);
-				free(why);
-			} else if (!s->skips)
-				ask_line(s, line, n);
-			s->skips = lf == NULL && (s->skips || n > LINE_MAX_BYTES);
-		}
-		buf_consume(&s->in, at);
+		take_lines(s);
 		prober_go(s->prober);
-		now = clock_ms();
-		for (size_t i = 0; i < s->count; i++)
-			if (!s->all[i]->is_told && s->all[i]->deadline <= now)
-				prober_give_up(s->prober, &s->all[i]->question);
+		give_up_late(s);
 		told = tell_settled(s);
 		write_cache(s->p);
 		if (told || (s->ended && s->in.len == 0 && s->count == 0))
 			continue;
 		/* with as much as may be asked at a time no more is read */
-		if (prober_wait(s->prober, s->ended || s->count == LINES_MAX ? -1 : STDIN_FILENO, next_deadline(s))) {
-			ssize_t n = read(STDIN_FILENO, buf_reserve(&s->in, LINE_MAX_BYTES), LINE_MAX_BYTES);
-
-			if (n < 0 && errno != EINTR && errno != EAGAIN)
-				die(EX_IOERR, "standard input: %m");
-			s->in.len += n > 0 ? (size_t)n : 0;
-			s->ended = n == 0;
-		}
+		if (prober_wait(s->prober, s->ended || s->count == LINES_MAX ? -1 : STDIN_FILENO, next_deadline(s)))
+			read_input(s);
 	}
 }
 

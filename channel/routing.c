@@ -230,6 +230,30 @@ void routing_free(struct routing *r)
 
 /* ---- one by one ---- */
 
+static void tell_result(const char *address, const struct route_result *result, size_t number, routing_tell *tell, void *context)
+{
+	const struct routed to = {
+		.channel = (char *)result->channel, .host = (char *)result->host, .user = (char *)result->user,
+		.privilege = (long)result->privilege, .address = address,
+	};
+	struct buf why = { 0 };
+
+	switch (result->answer) {
+	case MAP_FOUND:
+		tell(context, number, ROUTING_THERE, &to, NULL);
+		break;
+	case MAP_NOT_FOUND:
+		add_trouble(&why, address, result);
+		tell(context, number, ROUTING_NOBODY, NULL, buf_str(&why));
+		break;
+	case MAP_COULD_NOT_TELL:
+		add_trouble(&why, address, result);
+		tell(context, number, ROUTING_UNCLEAR, NULL, buf_str(&why));
+		break;
+	}
+	buf_free(&why);
+}
+
 int routing_each(const struct routing *r, char *const *addresses, size_t count, routing_tell *tell, void *context)
 {
 	struct router *router = r->router;
@@ -241,29 +265,8 @@ int routing_each(const struct routing *r, char *const *addresses, size_t count, 
 
 		/* each result has its own answer; theirs is told, not the worst of all */
 		(void)!route_recipient(router, addresses[i], (uid_t)r->privilege, &results, &n);
-		for (size_t k = 0; k < n; k++) {
-			const char *address = addresses[i];
-			const struct routed to = {
-				.channel = (char *)results[k].channel, .host = (char *)results[k].host, .user = (char *)results[k].user,
-				.privilege = (long)results[k].privilege, .address = address,
-			};
-			struct buf why = { 0 };
-
-			switch (results[k].answer) {
-			case MAP_FOUND:
-				tell(context, i, ROUTING_THERE, &to, NULL);
-				break;
-			case MAP_NOT_FOUND:
-				add_trouble(&why, address, &results[k]);
-				tell(context, i, ROUTING_NOBODY, NULL, buf_str(&why));
-				break;
-			case MAP_COULD_NOT_TELL:
-				add_trouble(&why, address, &results[k]);
-				tell(context, i, ROUTING_UNCLEAR, NULL, buf_str(&why));
-				break;
-			}
-			buf_free(&why);
-		}
+		for (size_t k = 0; k < n; k++)
+			tell_result(addresses[i], &results[k], i, tell, context);
 	}
 	if (r->router == NULL)
 		router_destroy(&router);

@@ -463,6 +463,24 @@ static void log_reply(struct session *s, const struct reply *reply)
 }
 
 /* Hands every complete reply in `bytes` to the machine of the moment. */
+static void take_garbage(struct session *s)
+{
+	struct buf words = { 0 };
+
+	if (s->state == SESSION_OPENING && opening_hides(&s->opening, &s->parser.reply))
+		buf_adds(&words, HIDDEN);
+	else
+		reply_words(&s->parser.reply, &words, 200);
+	transcript_add(s->options->transcript, 'r', buf_str(&words), words.len);
+	if (s->state == SESSION_READY) {
+		dialogue_garbage(&s->dialogue, buf_str(&words));
+		take_actions(s);
+	} else {
+		fail_opening(s, s->opening.stage, 0, "4.5.0", "the server sent something that is no reply");
+	}
+	buf_free(&words);
+}
+
 static void take_bytes(struct session *s, const char *bytes, size_t n)
 {
 	while (n > 0 && s->state != SESSION_CLOSED && !s->closing && !s->handshaking) {
@@ -474,20 +492,7 @@ static void take_bytes(struct session *s, const char *bytes, size_t n)
 		if (result == REPLY_MORE)
 			break;
 		if (result == REPLY_GARBAGE) {
-			struct buf words = { 0 };
-
-			if (s->state == SESSION_OPENING && opening_hides(&s->opening, &s->parser.reply))
-				buf_adds(&words, HIDDEN);
-			else
-				reply_words(&s->parser.reply, &words, 200);
-			transcript_add(s->options->transcript, 'r', buf_str(&words), words.len);
-			if (s->state == SESSION_READY) {
-				dialogue_garbage(&s->dialogue, buf_str(&words));
-				take_actions(s);
-			} else {
-				fail_opening(s, s->opening.stage, 0, "4.5.0", "the server sent something that is no reply");
-			}
-			buf_free(&words);
+			take_garbage(s);
 			break;
 		}
 		log_reply(s, &s->parser.reply);

@@ -497,31 +497,68 @@ static size_t fill(struct service *s, int64_t *deadline)
 	return n;
 }
 
+/* What the first `clients` clients have sent. */
+static void receive_all(struct service *s, size_t clients)
+{
+	const int64_t now = clock_ms();
+
+	for (size_t i = 0; i < clients; i++) {
+		const short events = s->fds[s->listeners.count + i].revents;
+
+		/* one that has gone does not wait any more */
+		if (s->clients[i]->waits && (events & (POLLHUP | POLLERR)) != 0)
+			s->clients[i]->over = true;
+		else if (events != 0)
+			receive(s->clients[i]);
+		else
+			s->clients[i]->over |= s->clients[i]->deadline <= now;
+	}
+}
+
+/* Answers of the desk and of stores go to the clients that wait for them. */
+static void take_answers(struct service *s)
+{
+	struct buf bytes = { 0 };
+	struct verdict verdict;
+	const char *fault;
+	struct client *c;
+
+	while (s->desk != NULL && (c = desk_next(s->desk, &bytes, &fault)) != NULL) {
+		take_answer(s, c, &bytes, fault);
+		buf_clear(&bytes);
+	}
+	while (s->stores != NULL && (c = stores_next(s->stores, &verdict)) != NULL) {
+		buf_clear(&s->value);
+		answers_judge(&s->answers, verdict.code, verdict.status, verdict.text, &s->value);
+		talk_reply(&c->talk, MAP_FOUND, false, &s->value);
+		go_on(s, c);
+	}
+	buf_free(&bytes);
+}
+
+static void free_closed(struct service *s)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < s->count; i++) {
+		if (s->clients[i]->over)
+			client_free(s, &s->clients[i]);
+		else
+			s->clients[kept++] = s->clients[i];
+	}
+	s->count = kept;
+}
+
 static void run(struct service *s, const sigset_t *unblocked)
 {
 	while (!stop_wanted) {
-		size_t clients = s->count, kept = 0;
-		int64_t deadline, now;
+		size_t clients = s->count;
+		int64_t deadline;
 		size_t n = fill(s, &deadline);
-		struct buf bytes = { 0 };
-		struct verdict verdict;
-		const char *fault;
-		struct client *c;
 
 		if (wait_busily(s->fds, n, deadline, unblocked) < 0)
 			continue;
-		now = clock_ms();
-		for (size_t i = 0; i < clients; i++) {
-			const short events = s->fds[s->listeners.count + i].revents;
-
-			/* one that has gone does not wait any more */
-			if (s->clients[i]->waits && (events & (POLLHUP | POLLERR)) != 0)
-				s->clients[i]->over = true;
-			else if (events != 0)
-				receive(s->clients[i]);
-			else
-				s->clients[i]->over |= s->clients[i]->deadline <= now;
-		}
+		receive_all(s, clients);
 		/* what was asked up to here is answered by the maps as they are behind it */
 		answers_refresh(&s->answers);
 		for (size_t i = 0; i < clients; i++)
@@ -532,25 +569,8 @@ static void run(struct service *s, const sigset_t *unblocked)
 				accept_clients(s, &s->listeners.list[i]);
 		if (listeners_are_short(&s->listeners) && make_room(s, s->count))
 			listeners_go_on(&s->listeners);
-		/* answers of the desk and of stores go to those who wait for them */
-		while (s->desk != NULL && (c = desk_next(s->desk, &bytes, &fault)) != NULL) {
-			take_answer(s, c, &bytes, fault);
-			buf_clear(&bytes);
-		}
-		while (s->stores != NULL && (c = stores_next(s->stores, &verdict)) != NULL) {
-			buf_clear(&s->value);
-			answers_judge(&s->answers, verdict.code, verdict.status, verdict.text, &s->value);
-			talk_reply(&c->talk, MAP_FOUND, false, &s->value);
-			go_on(s, c);
-		}
-		buf_free(&bytes);
-		for (size_t i = 0; i < s->count; i++) {
-			if (s->clients[i]->over)
-				client_free(s, &s->clients[i]);
-			else
-				s->clients[kept++] = s->clients[i];
-		}
-		s->count = kept;
+		take_answers(s);
+		free_closed(s);
 	}
 }
 

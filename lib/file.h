@@ -77,7 +77,7 @@ void file_as_owner(const char *path);
 void file_as_user(uid_t uid, gid_t gid);
 void file_as_oneself(void);
 
-/* `path` as it can be named from any directory: with the working directory in front if it is relative.  Allocated; NULL for NULL. */
+/* `path` with the working directory in front if it is relative, to be named from any directory.  Allocated; NULL for NULL. */
 char *file_absolute(const char *path);
 
 /* The directory of `path`, allocated: "." without a slash. */

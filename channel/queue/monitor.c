@@ -69,6 +69,31 @@ static bool count_entry(void *context, const struct listed *e)
 	return true;
 }
 
+/* Members of a JSON object. */
+static void add_json_files(struct buf *out, const struct listing *sums, const struct summary *summary)
+{
+	struct buf rows = { 0 };
+
+	buf_addf(out, ",\"messages\":%zu,\"recipients\":%zu,\"in_delivery\":%zu,\"on_hold\":%zu,\"oldest\":",
+	         sums->messages, sums->recipients, sums->active, sums->held);
+	if (sums->oldest != 0)
+		buf_addf(out, "%" PRId64, sums->oldest);
+	else
+		buf_adds(out, "null");
+	buf_addf(out, ",\"damaged_or_unreadable\":%zu", sums->trouble);
+	/* the lines of a summary as the elements of an array */
+	summary_json(&rows, summary);
+	if (rows.len > 0)
+		rows.len--;
+	for (size_t i = 0; i < rows.len; i++)
+		if (rows.data[i] == '\n')
+			rows.data[i] = ',';
+	buf_adds(out, ",\"destinations\":[");
+	buf_add(out, buf_str(&rows), rows.len);
+	buf_addc(out, ']');
+	buf_free(&rows);
+}
+
 static void read_files(struct monitor *m)
 {
 	int64_t now = time(NULL);
@@ -78,26 +103,7 @@ static void read_files(struct monitor *m)
 	listing_each(&sums, count_entry, summary);
 	buf_clear(&m->from_files);
 	if (m->json) {
-		struct buf rows = { 0 };
-
-		buf_addf(&m->from_files, ",\"messages\":%zu,\"recipients\":%zu,\"in_delivery\":%zu,\"on_hold\":%zu,\"oldest\":",
-		         sums.messages, sums.recipients, sums.active, sums.held);
-		if (sums.oldest != 0)
-			buf_addf(&m->from_files, "%" PRId64, sums.oldest);
-		else
-			buf_adds(&m->from_files, "null");
-		buf_addf(&m->from_files, ",\"damaged_or_unreadable\":%zu", sums.trouble);
-		/* the lines of a summary as the elements of an array */
-		summary_json(&rows, summary);
-		if (rows.len > 0)
-			rows.len--;
-		for (size_t i = 0; i < rows.len; i++)
-			if (rows.data[i] == '\n')
-				rows.data[i] = ',';
-		buf_adds(&m->from_files, ",\"destinations\":[");
-		buf_add(&m->from_files, buf_str(&rows), rows.len);
-		buf_addc(&m->from_files, ']');
-		buf_free(&rows);
+		add_json_files(&m->from_files, &sums, summary);
 	} else {
 		mailq_sums(&m->from_files, &sums, now);
 		buf_addc(&m->from_files, '\n');
@@ -400,6 +406,27 @@ static void add_json_lists(struct logline *line, const struct monitor *m)
 	buf_addc(&line->text, ']');
 }
 
+static void add_json(struct buf *out, const struct monitor *m)
+{
+	struct logline line = { 0 };
+
+	logline_begin(&line, true);
+	logline_number(&line, "time", (uint64_t)time(NULL));
+	logline_key(&line, "runqueue");
+	if (m->status.process != 0) {
+		buf_addf(&line.text, "%ld", (long)m->status.process);
+		add_json_status(&line, m);
+		add_json_lists(&line, m);
+	} else {
+		buf_adds(&line.text, "null");
+		logline_add(&line, "note", buf_str(&m->note));
+		buf_adds(&line.text, buf_str(&m->from_files));
+	}
+	logline_end(&line);
+	buf_add(out, line.text.data, line.text.len);
+	logline_free(&line);
+}
+
 /* ---- the loop ---- */
 
 static void show(struct monitor *m)
@@ -413,29 +440,11 @@ static void show(struct monitor *m)
 		add_text(&out, m, rows);
 		ok = terminal_draw(&out);
 	} else {
-		if (m->json) {
-			struct logline line = { 0 };
-
-			logline_begin(&line, true);
-			logline_number(&line, "time", (uint64_t)time(NULL));
-			logline_key(&line, "runqueue");
-			if (m->status.process != 0) {
-				buf_addf(&line.text, "%ld", (long)m->status.process);
-				add_json_status(&line, m);
-				add_json_lists(&line, m);
-			} else {
-				buf_adds(&line.text, "null");
-				logline_add(&line, "note", buf_str(&m->note));
-				buf_adds(&line.text, buf_str(&m->from_files));
-			}
-			logline_end(&line);
-			buf_add(&out, line.text.data, line.text.len);
-			buf_addc(&out, '\n');
-			logline_free(&line);
-		} else
+		if (m->json)
+			add_json(&out, m);
+		else
 			add_text(&out, m, rows);
-		if (!m->json)
-			buf_addc(&out, '\n');
+		buf_addc(&out, '\n');
 		ok = file_write(STDOUT_FILENO, out.data, out.len);
 	}
 	if (!ok) {
@@ -486,6 +495,22 @@ static bool wait_a_while(struct monitor *m)
 	return true;
 }
 
+/* Looks once more; what needs no answer is drawn at once. */
+static void look(struct monitor *m)
+{
+	int64_t now = clock_ms();
+
+	m->next = now + PERIOD;
+	if (!ask(m, now)) {
+		read_files(m);
+		if ((clock_ms() - now) * PAUSE_PER_EFFORT > PERIOD)
+			m->next = now + (clock_ms() - now) * PAUSE_PER_EFFORT;
+		show(m);
+	} else if (m->asked_at != now) {
+		show(m);
+	}
+}
+
 int monitor_run(const char *postoffice, bool json)
 {
 	struct monitor m = { .postoffice = postoffice, .json = json, .fd = -1 };
@@ -496,20 +521,8 @@ int monitor_run(const char *postoffice, bool json)
 	if (m.screen)
 		terminal_take();
 	do {
-		if (m.next <= clock_ms()) {
-			int64_t now = clock_ms();
-
-			/* looks once more; draws at once what needs no answer */
-			m.next = now + PERIOD;
-			if (!ask(&m, now)) {
-				read_files(&m);
-				if ((clock_ms() - now) * PAUSE_PER_EFFORT > PERIOD)
-					m.next = now + (clock_ms() - now) * PAUSE_PER_EFFORT;
-				show(&m);
-			} else if (m.asked_at != now) {
-				show(&m);
-			}
-		}
+		if (m.next <= clock_ms())
+			look(&m);
 	} while (!m.over && wait_a_while(&m));
 	if (m.screen)
 		terminal_give_back();

@@ -603,6 +603,19 @@ static void put_diagnostic(struct rewrite *w, off_t offset, bool taken_back)
 	w->copied += n;
 }
 
+static void log_rerouted(const struct target *t)
+{
+	const struct operation *o = t->o;
+
+	for (size_t i = 0; i < t->control->recipient_count; i++) {
+		const struct control_recipient *r = &t->control->recipients[i];
+		const struct operation_recipient *to = is_rerouted(t, r) ? find(o, r) : NULL;
+
+		for (; to != NULL && to < o->recipients + o->count && to->offset == r->offset; to++)
+			log_recipient(t, "rerouted", r, to, NULL, NULL);
+	}
+}
+
 static enum operation_result reroute(struct target *t)
 {
 	const struct control *c = t->control;
@@ -632,19 +645,9 @@ static enum operation_result reroute(struct target *t)
 		result = nothing_meant(t);
 	else
 		result = write_new(&w);
-	if (result == OPERATION_DONE) {
-		const struct operation *o = t->o;
-
-		for (size_t i = 0; i < t->control->recipient_count; i++) {
-			const struct control_recipient *r = &t->control->recipients[i];
-
-			if (!is_rerouted(t, r))
-				continue;
-			for (const struct operation_recipient *to = find(o, r); to < o->recipients + o->count &&
-			     to->offset == r->offset; to++)
-				log_recipient(t, "rerouted", r, to, NULL, NULL);
-		}
-	} else
+	if (result == OPERATION_DONE)
+		log_rerouted(t);
+	else
 		t->changed = 0;
 	buf_free(&w.old);
 	buf_free(&w.new);
@@ -703,6 +706,31 @@ static void tell_directory(void *context, const char *directory, int error)
 	complain("%s: %s", directory, strerror(error));
 }
 
+/* A fail of a message on hold was broken off before its last step: it goes to its report. */
+static void release_failed(struct control *c, const char *path, const char *job, bool json, int64_t now)
+{
+	struct buf why = { 0 }, id = { 0 };
+	char *message;
+	struct stat st;
+	size_t changed;
+
+	free(c->name);
+	c->name = xstrdup(job);
+	message = control_message_path(c);
+	if (file_look_found(message, &st, NULL))
+		spoolid_add(&id, &st);
+	else
+		buf_addc(&id, '-');
+	free(message);
+	operate(&(struct operation){
+		.verb = OPERATION_RELEASE, .job = job, .spool = buf_str(&id), .inode = c->inode, .held = true, .by = "runqueue", .json = json,
+	}, now, &changed, &why);
+	if (why.len > 0)
+		complain("%s: all its recipients are settled, but it cannot leave hold/ for its report: %s", path, buf_str(&why));
+	buf_free(&id);
+	buf_free(&why);
+}
+
 bool operate_bring_back(struct walk **walk, bool json, int64_t now, int64_t end)
 {
 	const char *job;
@@ -710,33 +738,15 @@ bool operate_bring_back(struct walk **walk, bool json, int64_t now, int64_t end)
 	if (*walk == NULL)
 		*walk = walk_begin(true, tell_directory, NULL);
 	while ((job = walk_next(*walk)) != NULL) {
-		struct buf why = { 0 }, id = { 0 };
-		char *path = xasprintf(WALK_HOLD "%s", job), *message;
+		struct buf why = { 0 };
+		char *path = xasprintf(WALK_HOLD "%s", job);
 		struct control *c;
-		struct stat st;
-		size_t changed;
 
-		/* what is damaged is told where somebody wants to release it */
-		if (control_look(path, &c, &why) == CONTROL_OK && c->recipient_count > 0 && all_settled(c)) {
-			free(c->name);
-			c->name = xstrdup(job);
-			message = control_message_path(c);
-			if (file_look_found(message, &st, NULL))
-				spoolid_add(&id, &st);
-			else
-				buf_addc(&id, '-');
-			free(message);
-			buf_clear(&why);
-			operate(&(struct operation){
-				.verb = OPERATION_RELEASE, .job = job, .spool = buf_str(&id), .inode = c->inode, .held = true,
-				.by = "runqueue", .json = json,
-			}, now, &changed, &why);
-			if (why.len > 0)
-				complain("%s: all its recipients are settled, but it cannot leave hold/ for its report: %s", path, buf_str(&why));
-		}
+		/* a damaged one is reported when an operator wants to release it */
+		if (control_look(path, &c, &why) == CONTROL_OK && c->recipient_count > 0 && all_settled(c))
+			release_failed(c, path, job, json, now);
 		control_close(&c);
 		free(path);
-		buf_free(&id);
 		buf_free(&why);
 		if (clock_ms() >= end)
 			return false;

@@ -48,6 +48,18 @@ int64_t queue_state_next(const struct scheduler *s, const struct group *g)
 	return NEXT_NOW;
 }
 
+/* A line up to the next try: `offset` is the place of a recipient, or QUEUE_STATE_REPORT. */
+static void add_line(struct buf *out, const struct message *m, off_t offset, int64_t next)
+{
+	buf_addf(out, "%s\t%jd.%09ld\t%jd\t", m->name, (intmax_t)m->arrived.tv_sec, m->arrived.tv_nsec, (intmax_t)offset);
+	if (next == NEXT_HELD)
+		buf_adds(out, "held");
+	else if (next == NEXT_UNKNOWN)
+		buf_addc(out, '-');
+	else
+		buf_addf(out, "%" PRId64, next);
+}
+
 static void add_group(struct buf *out, const struct scheduler *s, const struct group *g)
 {
 	const struct message *m = g->message;
@@ -62,16 +74,22 @@ static void add_group(struct buf *out, const struct scheduler *s, const struct g
 			int64_t answered;
 			const char *answer = scheduler_answer(s, m, r, &answered);
 
-			buf_addf(out, "%s\t%jd.%09ld\t%jd\t", m->name, (intmax_t)m->arrived.tv_sec, m->arrived.tv_nsec,
-			         (intmax_t)r->offset);
-			if (next == NEXT_HELD)
-				buf_adds(out, "held");
-			else if (next == NEXT_UNKNOWN)
-				buf_addc(out, '-');
-			else
-				buf_addf(out, "%" PRId64, next);
+			add_line(out, m, r->offset, next);
 			buf_addf(out, "\t%jd\t%s\n", (intmax_t)answered, answer != NULL ? answer : "");
 		}
+	}
+}
+
+static void add_message(struct buf *out, const struct scheduler *s, const struct message *m)
+{
+	for (size_t i = 0; i < m->group_count; i++)
+		if (m->groups[i].open > 0)
+			add_group(out, s, &m->groups[i]);
+	if (m->open == 0 && m->untold_why != NULL) {
+		int64_t next = s->once || s->stopping ? NEXT_UNKNOWN : m->retire_at > s->now.ms ? wall_time(s, m->retire_at) : NEXT_NOW;
+
+		add_line(out, m, QUEUE_STATE_REPORT, next);
+		buf_addf(out, "\t%jd\t%s\n", (intmax_t)m->untold_at, m->untold_why);
 	}
 }
 
@@ -84,20 +102,8 @@ static bool compose(void *scheduler, int fd)
 
 	buf_addf(&part, HEAD " 1\t%ld\t%jd\n", (long)getpid(), (intmax_t)s->now.wall);
 	for (size_t i = 0; ok && i < q->message_buckets; i++) {
-		for (const struct message *m = q->messages[i]; m != NULL; m = m->same_bucket) {
-			for (size_t j = 0; j < m->group_count; j++)
-				if (m->groups[j].open > 0)
-					add_group(&part, s, &m->groups[j]);
-			if (m->open == 0 && m->untold_why != NULL) {
-				buf_addf(&part, "%s\t%jd.%09ld\t%d\t", m->name, (intmax_t)m->arrived.tv_sec, m->arrived.tv_nsec,
-				         QUEUE_STATE_REPORT);
-				if (s->once || s->stopping)
-					buf_addc(&part, '-');
-				else
-					buf_addf(&part, "%" PRId64, m->retire_at > s->now.ms ? wall_time(s, m->retire_at) : NEXT_NOW);
-				buf_addf(&part, "\t%jd\t%s\n", (intmax_t)m->untold_at, m->untold_why);
-			}
-		}
+		for (const struct message *m = q->messages[i]; m != NULL; m = m->same_bucket)
+			add_message(&part, s, m);
 		if (part.len >= PART || i + 1 == q->message_buckets) {
 			ok = file_write(fd, part.data, part.len);
 			buf_clear(&part);
@@ -135,7 +141,7 @@ void queue_state_write(struct queue_state_writer *w, struct scheduler *s, bool l
 
 /* ---- reading ---- */
 
-/* Cuts off the word up to the next TAB or the end of the line. */
+/* Cuts off the word up to the next TAB; an empty one at the end of the line. */
 static char *next_word(char **at)
 {
 	char *word = *at, *end = word + strcspn(word, "\t");
@@ -187,6 +193,21 @@ static bool parse_head(char *text, uint64_t *process, int64_t *written)
 	return true;
 }
 
+/* The words of any other line. */
+static bool parse_line(char *text, struct queue_state_line *l)
+{
+	uint64_t offset, answered;
+
+	l->name = next_word(&text);
+	if (!control_id(l->name, &l->id) || !is_moment(next_word(&text), &l->arrived) || !parse_number(next_word(&text), INT64_MAX, &offset) ||
+	    !is_next_try(next_word(&text), &l->next) || !parse_number(next_word(&text), INT64_MAX, &answered))
+		return false;
+	l->offset = (off_t)offset;
+	l->answered = (int64_t)answered;
+	l->answer = text;
+	return true;
+}
+
 static int compare(const void *a, const void *b)
 {
 	const struct queue_state_line *x = a, *y = b;
@@ -208,27 +229,9 @@ static size_t parse_text(struct queue_state *o, uint64_t *process)
 		if (lf == NULL || memchr(at, '\0', (size_t)(lf - at)) != NULL)
 			return number;
 		*lf = '\0';
-		if (number == 1) {
-			if (!parse_head(at, process, &o->written))
-				return number;
-		} else {
-			char *text;
-			uint64_t offset, answered;
-
-			o->lines = xgrow(o->lines, o->count, &capacity, sizeof *o->lines);
-			text = at;
-			o->lines[o->count].name = next_word(&text);
-			if (!control_id(o->lines[o->count].name, &o->lines[o->count].id) ||
-			    !is_moment(next_word(&text), &o->lines[o->count].arrived) ||
-			    !parse_number(next_word(&text), INT64_MAX, &offset) ||
-			    !is_next_try(next_word(&text), &o->lines[o->count].next) ||
-			    !parse_number(next_word(&text), INT64_MAX, &answered))
-				return number;
-			o->lines[o->count].offset = (off_t)offset;
-			o->lines[o->count].answered = (int64_t)answered;
-			o->lines[o->count].answer = text;
-			o->count++;
-		}
+		o->lines = xgrow(o->lines, o->count, &capacity, sizeof *o->lines);
+		if (number == 1 ? !parse_head(at, process, &o->written) : !parse_line(at, &o->lines[o->count++]))
+			return number;
 		at = lf + 1;
 	}
 	if (o->count > 1)

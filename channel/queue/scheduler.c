@@ -49,6 +49,23 @@ static int64_t sooner(int64_t a, int64_t b)
 
 /* ---- mail that comes ---- */
 
+static void complain_unserved(const struct destination *d, const char *unfit)
+{
+	struct buf where = { 0 };
+
+	buf_adds(&where, "channel ");
+	text_add_clean_string(&where, d->channel, 200);
+	buf_adds(&where, ", host ");
+	text_add_clean_string(&where, d->host, 300);
+	if (unfit != NULL)
+		complain("no command for %s, as %s: %zu message%s left in the queue", buf_str(&where), unfit, d->groups,
+		         d->groups == 1 ? " is" : "s are");
+	else
+		complain("no clause serves %s: %zu message%s left in the queue", buf_str(&where), d->groups,
+		         d->groups == 1 ? " is" : "s are");
+	buf_free(&where);
+}
+
 /* Mail that nothing delivers stays; the log says so once, and it is a fault where it is not meant so. */
 static bool is_deliverable(struct scheduler *s, struct destination *d)
 {
@@ -59,21 +76,8 @@ static bool is_deliverable(struct scheduler *s, struct destination *d)
 		return true;
 	if (!d->complained)
 		verdict_log_waiting(s, d);
-	if (!d->complained && !meant) {
-		struct buf where = { 0 };
-
-		buf_adds(&where, "channel ");
-		text_add_clean_string(&where, d->channel, 200);
-		buf_adds(&where, ", host ");
-		text_add_clean_string(&where, d->host, 300);
-		if (unfit != NULL)
-			complain("no command for %s, as %s: %zu message%s left in the queue", buf_str(&where), unfit, d->groups,
-			         d->groups == 1 ? " is" : "s are");
-		else
-			complain("no clause serves %s: %zu message%s left in the queue", buf_str(&where), d->groups,
-			         d->groups == 1 ? " is" : "s are");
-		buf_free(&where);
-	}
+	if (!d->complained && !meant)
+		complain_unserved(d, unfit);
 	d->complained = true;
 	s->trouble = s->trouble || !meant;
 	return false;
@@ -119,6 +123,22 @@ static void take_in(struct scheduler *s)
 	s->attention = true;
 }
 
+static void log_done(const struct scheduler *s, const struct message *m)
+{
+	struct logline line = { 0 };
+	struct buf id = { 0 };
+
+	if (!logline_is_heard())
+		return;
+	message_add_id(&id, m);
+	event_begin(&line, s->json, "done", buf_str(&id));
+	logline_number(&line, "recipients", m->count);
+	logline_end(&line);
+	logline_send(&line);
+	logline_free(&line);
+	buf_free(&id);
+}
+
 /* What is removed is known no more, so that the next message may have its name; it may have come already. */
 static void forget_removed(struct scheduler *s)
 {
@@ -128,18 +148,8 @@ static void forget_removed(struct scheduler *s)
 	while ((m = remover_removed(s->remover, &gone)) != NULL) {
 		char *again = m->came_again && !s->stopping ? xstrdup(m->name) : NULL;
 
-		if (gone && logline_is_heard()) {
-			struct logline line = { 0 };
-			struct buf id = { 0 };
-
-			message_add_id(&id, m);
-			event_begin(&line, s->json, "done", buf_str(&id));
-			logline_number(&line, "recipients", m->count);
-			logline_end(&line);
-			logline_send(&line);
-			logline_free(&line);
-			buf_free(&id);
-		}
+		if (gone)
+			log_done(s, m);
 		queue_remove(&s->queue, m);
 		if (again != NULL)
 			arrivals_file(&s->arrivals, again, s->now);
@@ -301,6 +311,25 @@ static size_t hurry(struct scheduler *s, struct group *g)
 	return g->open;
 }
 
+/* The recipients that an operation names, or all of them, are tried now. */
+static enum operation_result retry_now(struct scheduler *s, struct message *m, const struct operation *o, size_t *changed, struct buf *why)
+{
+	for (size_t i = 0; i < m->group_count && o->count == 0; i++)
+		*changed += hurry(s, &m->groups[i]);
+	for (size_t i = 0; i < o->count; i++) {
+		const struct recipient *r = message_recipient(m, o->recipients[i].offset);
+
+		if (r != NULL && r->state == RECIPIENT_OPEN) {
+			hurry(s, &m->groups[r->group]);
+			*changed += 1;
+		}
+	}
+	if (*changed == 0)
+		buf_adds(why, "its recipients are settled already");
+	s->attention = true;
+	return *changed > 0 ? OPERATION_DONE : OPERATION_NOTHING;
+}
+
 enum operation_result scheduler_operate(struct scheduler *s, const struct operation *o, struct moment now, size_t *changed,
                                         struct buf *why)
 {
@@ -313,22 +342,8 @@ enum operation_result scheduler_operate(struct scheduler *s, const struct operat
 	m = o->held ? NULL : find_job(s, o->job);
 	if (m != NULL && m->look_again == 0 && m->open == 0)
 		return operate_on_settled(s, m, o, changed, why);
-	if (o->verb == OPERATION_RETRY && m != NULL && m->look_again == 0 && m->inode == o->inode) {
-		for (size_t i = 0; i < m->group_count && o->count == 0; i++)
-			*changed += hurry(s, &m->groups[i]);
-		for (size_t i = 0; i < o->count; i++) {
-			const struct recipient *r = message_recipient(m, o->recipients[i].offset);
-
-			if (r != NULL && r->state == RECIPIENT_OPEN) {
-				hurry(s, &m->groups[r->group]);
-				*changed += 1;
-			}
-		}
-		if (*changed == 0)
-			buf_adds(why, "its recipients are settled already");
-		s->attention = true;
-		return *changed > 0 ? OPERATION_DONE : OPERATION_NOTHING;
-	}
+	if (o->verb == OPERATION_RETRY && m != NULL && m->look_again == 0 && m->inode == o->inode)
+		return retry_now(s, m, o, changed, why);
 	if (m != NULL && message_is_fed(m)) {
 		queue_park(&s->queue, m);
 		buf_adds(why, "a transport agent is delivering it and has not reported yet");
@@ -502,6 +517,24 @@ static bool may_start(struct scheduler *s, const struct destination *d)
 	return false;
 }
 
+static void start_agent(struct scheduler *s, struct destination *d)
+{
+	struct buf why = { 0 };
+	struct agent *agent = agent_launch(d->clause, d, s->now.ms, &why);
+
+	if (agent == NULL) {
+		complain("channel %s, host %s: %s", d->channel, d->host, buf_str(&why));
+		s->trouble = true;
+		verdict_block(s, d, "", buf_str(&why));
+	} else {
+		agent->next = s->agents;
+		s->agents = agent;
+		s->agent_count++;
+		give(agent, d);
+	}
+	buf_free(&why);
+}
+
 /* A free agent, or a new one, for each destination that has mail and may have one more. */
 static void staff(struct scheduler *s)
 {
@@ -521,20 +554,7 @@ static void staff(struct scheduler *s)
 			give(w, d);
 			feed(s, w);
 		} else if (may_start(s, d)) {
-			struct buf why = { 0 };
-			struct agent *agent = agent_launch(d->clause, d, s->now.ms, &why);
-
-			if (agent == NULL) {
-				complain("channel %s, host %s: %s", d->channel, d->host, buf_str(&why));
-				s->trouble = true;
-				verdict_block(s, d, "", buf_str(&why));
-			} else {
-				agent->next = s->agents;
-				s->agents = agent;
-				s->agent_count++;
-				give(agent, d);
-			}
-			buf_free(&why);
+			start_agent(s, d);
 		}
 	}
 }
@@ -680,13 +700,26 @@ void scheduler_read(struct scheduler *s, struct agent *w, struct moment now)
 	verdict_write_results(s);
 }
 
+/* `idle`: it was started, and did nothing. */
+static void complain_of_end(const struct agent *w, int status, bool idle)
+{
+	struct buf end = { 0 };
+
+	child_describe_end(&end, status);
+	if (status == 0)
+		buf_adds(&end, idle ? "ended before it did anything: is the command of its clause a transport agent?"
+		                    : "ended without a report on all that it had");
+	if (WIFEXITED(status) && WEXITSTATUS(status) == EX_USAGE)
+		buf_adds(&end, ": it does not take the options of its command; mend that in scheduler.conf");
+	complain("agent %ld (%s) %s", (long)w->pid, w->channel, buf_str(&end));
+	buf_free(&end);
+}
+
 bool scheduler_buried(struct scheduler *s, pid_t pid, int status, struct moment now)
 {
 	struct agent **at = &s->agents, *w;
 	struct destination *d;
 	bool idle;
-	size_t missing;
-	struct buf end = { 0 };
 
 	s->now = now;
 	while (*at != NULL && (*at)->pid != pid)
@@ -711,17 +744,8 @@ bool scheduler_buried(struct scheduler *s, pid_t pid, int status, struct moment 
 		verdict_block(s, d, "", buf_str(&why));
 		buf_free(&why);
 	}
-	/* `missing`: messages that it gave no report on; `idle`: it was started, and did nothing */
-	missing = verdict_ended(s, w);
-	if (status != 0 || missing != 0 || idle) {
-		child_describe_end(&end, status);
-		if (status == 0)
-			buf_adds(&end, idle ? "ended before it did anything: is the command of its clause a transport agent?"
-			                    : "ended without a report on all that it had");
-		if (WIFEXITED(status) && WEXITSTATUS(status) == EX_USAGE)
-			buf_adds(&end, ": it does not take the options of its command; mend that in scheduler.conf");
-		complain("agent %ld (%s) %s", (long)w->pid, w->channel, buf_str(&end));
-		buf_free(&end);
+	if (verdict_ended(s, w) != 0 || status != 0 || idle) {
+		complain_of_end(w, status, idle);
 		s->trouble = true;
 	}
 	*at = w->next;

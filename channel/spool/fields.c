@@ -90,26 +90,30 @@ static unsigned notify_word(const char *word, size_t n)
 	return 0;
 }
 
+/* Reading stops at the first unknown word, as ZMailer's does. */
+static unsigned notify_list(const char *list)
+{
+	unsigned bits = 0;
+
+	while (*list != '\0') {
+		size_t n = strcspn(list, ",");
+		unsigned bit = notify_word(list, n);
+
+		if (bit == 0)
+			break;
+		bits |= bit;
+		list += n + (list[n] == ',');
+	}
+	return bits;
+}
+
 void dsn_parse(char *text, struct control_recipient *recipient)
 {
 	char *rest = text, *word;
 
 	while ((word = strtok_r(rest, " \t", &rest)) != NULL) {
 		if (strncasecmp(word, "NOTIFY=", 7) == 0) {
-			const char *list = word + 7;
-			unsigned bits = 0;
-
-			/* reading stops at the first unknown word, as ZMailer's does */
-			while (*list != '\0') {
-				size_t n = strcspn(list, ",");
-				unsigned bit = notify_word(list, n);
-
-				if (bit == 0)
-					break;
-				bits |= bit;
-				list += n + (list[n] == ',');
-			}
-			recipient->notify = bits;
+			recipient->notify = notify_list(word + 7);
 			recipient->notify_given = recipient->notify != 0;
 		} else if (strncasecmp(word, "ORCPT=", 6) == 0) {
 			recipient->orcpt = word + 6;

@@ -40,6 +40,29 @@ static bool set_limit(unsigned *setting, const char *value, unsigned most, struc
 	return true;
 }
 
+/* Words between blanks, commas or quotes, so that the line of router.cf can be taken as it is. */
+static bool set_protocols(struct router *r, const char *value, struct buf *why)
+{
+	bool routes = false, smtp = false;
+
+	while (*(value += strspn(value, " \t,'()")) != '\0') {
+		size_t n = strcspn(value, " \t,'()");
+
+		if (n == 6 && memcmp(value, "routes", 6) == 0 && !smtp) {
+			routes = true;
+		} else if (n == 4 && memcmp(value, "smtp", 4) == 0) {
+			smtp = true;
+		} else {
+			buf_addf(why, "expected routes and smtp, in this order, not \"%.*s\"", (int)n, value);
+			return false;
+		}
+		value += n;
+	}
+	r->use_routes = routes;
+	r->use_smtp = smtp;
+	return true;
+}
+
 static bool set_named(struct router *r, const char *name, const char *value, struct buf *why)
 {
 	/* these of reports to senders stand in the same file (channel/report/reportconf.h) */
@@ -49,27 +72,8 @@ static bool set_named(struct router *r, const char *name, const char *value, str
 		return set_domain(&r->hostname, value, why);
 	if (strcmp(name, "mydomain") == 0)
 		return set_domain(&r->mydomain, value, why);
-	if (strcmp(name, "protocols") == 0) {
-		bool routes = false, smtp = false;
-
-		/* words between blanks, commas or quotes, so that the line of router.cf can be taken as it is */
-		while (*(value += strspn(value, " \t,'()")) != '\0') {
-			size_t n = strcspn(value, " \t,'()");
-
-			if (n == 6 && memcmp(value, "routes", 6) == 0 && !smtp) {
-				routes = true;
-			} else if (n == 4 && memcmp(value, "smtp", 4) == 0) {
-				smtp = true;
-			} else {
-				buf_addf(why, "expected routes and smtp, in this order, not \"%.*s\"", (int)n, value);
-				return false;
-			}
-			value += n;
-		}
-		r->use_routes = routes;
-		r->use_smtp = smtp;
-		return true;
-	}
+	if (strcmp(name, "protocols") == 0)
+		return set_protocols(r, value, why);
 	if (strcmp(name, "max_depth") == 0)
 		return set_limit(&r->max_depth, value, MOST_DEPTH, why);
 	if (strcmp(name, "max_addresses") == 0)

@@ -351,6 +351,23 @@ void answers_judge(struct answers *a, int code, const char *status, const char *
 
 static enum map_answer ask_own(struct answers *a, const char *map, const char *key, size_t length, struct buf *value);
 
+/* Notes the places of a recipient, for the store to be asked. */
+static enum map_answer note_destinations(struct answers *a, const char *recipient, size_t length, struct buf *words)
+{
+	const struct route_result *results;
+	size_t count;
+	enum map_answer answer = route_address(a, recipient, length, false, &results, &count, words);
+
+	for (size_t i = 0; answer == MAP_FOUND && i < count; i++) {
+		if (results[i].answer != MAP_FOUND)
+			continue;
+		buf_add(&a->destinations, results[i].channel, strlen(results[i].channel) + 1);
+		buf_add(&a->destinations, results[i].host, strlen(results[i].host) + 1);
+		buf_add(&a->destinations, results[i].user, strlen(results[i].user) + 1);
+	}
+	return answer;
+}
+
 /* What is to be done with a recipient of a domain that is ours; of all others others judge. */
 static enum map_answer ask_policy(struct answers *a, const char *recipient, size_t length, struct buf *value)
 {
@@ -377,20 +394,8 @@ static enum map_answer ask_policy(struct answers *a, const char *recipient, size
 	}
 	a->by_maps_alone = a->by_maps_alone && by_maps_alone;
 	if (domain == MAP_FOUND && answer == MAP_FOUND && a->verifies) {
-		const struct route_result *results;
-		size_t count;
-
 		buf_clear(&words);
-		answer = route_address(a, recipient, length, false, &results, &count, &words);
-		if (answer == MAP_FOUND) {
-			for (size_t i = 0; i < count; i++) {
-				if (results[i].answer != MAP_FOUND)
-					continue;
-				buf_add(&a->destinations, results[i].channel, strlen(results[i].channel) + 1);
-				buf_add(&a->destinations, results[i].host, strlen(results[i].host) + 1);
-				buf_add(&a->destinations, results[i].user, strlen(results[i].user) + 1);
-			}
-		}
+		answer = note_destinations(a, recipient, length, &words);
 	}
 	/* whose mail must be taken (RFC 5321 section 4.5.1), by whoever the maps do not know */
 	is_postmaster = is_address && of == NULL && strcasecmp(address.local, "postmaster") == 0;

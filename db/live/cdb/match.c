@@ -161,6 +161,30 @@ static int enlist(const struct live *live, struct buf *why)
 	return ok ? EX_OK : EX_CANTCREAT;
 }
 
+/* All records, a piece at a time. */
+static int read_records(const struct live *live, struct changes *records, struct buf *why)
+{
+	struct buf piece = { 0 }, after = { 0 };
+	int status;
+
+	do {
+		buf_clear(&piece);
+		status = environment_walk(live, records->count > 0 ? &after : NULL, &piece, why);
+		if (status == EX_OK && !changes_decode(records, buf_str(&piece), piece.len))
+			status = live_fail(live, EX_SOFTWARE, why, "a record came out damaged");
+		if (records->count > 0) {
+			const struct change *last = &records->list[records->count - 1];
+
+			buf_clear(&after);
+			buf_add(&after, last->key, last->key_length);
+		}
+		live_progress(live);
+	} while (status == EX_OK && piece.len > 0);
+	buf_free(&piece);
+	buf_free(&after);
+	return status;
+}
+
 /* A map without a journal gets one, with all it holds as the base. */
 static int adopt(const struct live *live, struct buf *why)
 {
@@ -170,26 +194,8 @@ static int adopt(const struct live *live, struct buf *why)
 	char *path = journal_path(live->path);
 	int status = enlist(live, why);
 
-	if (status == EX_OK) {
-		struct buf piece = { 0 }, after = { 0 };
-
-		/* all records, a piece at a time */
-		do {
-			buf_clear(&piece);
-			status = environment_walk(live, records.count > 0 ? &after : NULL, &piece, why);
-			if (status == EX_OK && !changes_decode(&records, buf_str(&piece), piece.len))
-				status = live_fail(live, EX_SOFTWARE, why, "a record came out damaged");
-			if (records.count > 0) {
-				const struct change *last = &records.list[records.count - 1];
-
-				buf_clear(&after);
-				buf_add(&after, last->key, last->key_length);
-			}
-			live_progress(live);
-		} while (status == EX_OK && piece.len > 0);
-		buf_free(&piece);
-		buf_free(&after);
-	}
+	if (status == EX_OK)
+		status = read_records(live, &records, why);
 	if (status == EX_OK)
 		status = demand_seal(live, &records, why);
 	if (status == EX_OK)
