@@ -16,6 +16,7 @@
 
 /* No site has so many hosts; a larger file is some other file. */
 #define FILE_MAX ((off_t)16 * 1024 * 1024)
+#define EXPECTED_WORDS "expected four words: channel, host, user and secret"
 
 void secret_wipe(struct secret *secret)
 {
@@ -100,7 +101,7 @@ static bool host_is(struct word word, const char *const *names)
 static const char *damage(const struct word *words, size_t count)
 {
 	if (count < WORDS)
-		return "expected four words: channel, host, user and secret";
+		return EXPECTED_WORDS;
 	for (size_t i = USER; i <= PASSWORD; i++) {
 		if (words[i].n > SECRET_WORD_MAX)
 			return "a user or secret has at most 12288 bytes of base64 text";
@@ -146,8 +147,11 @@ enum secrets_answer secrets_search(const char *text, size_t n, const char *path,
 			conf_error(&lines, "expected plain text (UTF-8): a byte in front of the secrets is no letter and no blank");
 			return SECRETS_UNCLEAR;
 		}
-		if (count <= HOST)
-			continue;
+		/* nor can it without a host */
+		if (count <= HOST) {
+			conf_error(&lines, EXPECTED_WORDS);
+			return SECRETS_UNCLEAR;
+		}
 		if (!word_is(&words[CHANNEL], "*") && !word_is(&words[CHANNEL], channel))
 			continue;
 		if (!host_is(words[HOST], names))

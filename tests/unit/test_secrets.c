@@ -112,7 +112,15 @@ static void a_damaged_line_for_us_is_named_without_its_content(void **state)
 static void a_damaged_line_for_others_is_none_of_our_business(void **state)
 {
 	(void)state;
-	FOUND("smtp 127.0.0.1\nlmtp\nlmtp 10.0.0.1 x y\nlmtp 127.0.0.1 dXNlcg== c2VjcmV0\n", "lmtp", by_address);
+	FOUND("smtp 127.0.0.1\nlmtp 10.0.0.1 x y\nlmtp 127.0.0.1 dXNlcg== c2VjcmV0\n", "lmtp", by_address);
+}
+
+/* It may be for us, as in a file of another form: mail would go on without authentication. */
+static void a_line_without_a_host_is_not_passed_over(void **state)
+{
+	(void)state;
+	UNCLEAR("smtp 127.0.0.1\n127.0.0.1:user:secret\nlmtp 127.0.0.1 dXNlcg== c2VjcmV0\n",
+	        "FILE:2: expected four words: channel, host, user and secret");
 }
 
 static void an_equal_sign_is_the_empty_name(void **state)
@@ -274,6 +282,7 @@ int main(void)
 		cmocka_unit_test(comments_and_empty_lines_are_passed_over),
 		cmocka_unit_test(a_damaged_line_for_us_is_named_without_its_content),
 		cmocka_unit_test(a_damaged_line_for_others_is_none_of_our_business),
+		cmocka_unit_test(a_line_without_a_host_is_not_passed_over),
 		cmocka_unit_test(an_equal_sign_is_the_empty_name),
 		cmocka_unit_test(long_words_are_taken_whole_and_too_long_ones_refused),
 		cmocka_unit_test_setup_teardown(a_private_file_is_read, make_file, remove_file),
