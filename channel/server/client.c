@@ -25,6 +25,8 @@
 #define PIECE (16 * 1024)
 /* What is sent at the end may take so long to be taken. */
 #define FAREWELL_TIME 5000
+/* Between two lines about the same trouble with the post office. */
+#define TELL_PAUSE 60000
 
 /* What a client waits for, beside itself. */
 enum waiting {
@@ -162,20 +164,33 @@ bool client_is_over(const struct client *c)
 
 /* ---- MAIL and RCPT ---- */
 
+/* All mail is refused: the log says so now and then. */
+static void tell_of_office(struct intake *in, const char *what)
+{
+	const int64_t now = clock_ms();
+
+	if (in->tell_again > now)
+		return;
+	complain("%s: %s", in->spool.postoffice, what);
+	in->tell_again = now + TELL_PAUSE;
+}
+
 /* Why no message of so many bytes can be taken now; NULL if there is room. */
-static const char *find_no_room(const struct intake *in, uint64_t size)
+static const char *find_no_room(struct intake *in, uint64_t size)
 {
 	struct statvfs fs;
-	uint64_t wanted = in->policy.limits[LIMIT_FREE] * 1000000 + size;
+	uint64_t wanted = in->policy.limits[LIMIT_FREE] * 1000000, there;
+	bool few_files;
 
 	if (statvfs(in->spool.postoffice, &fs) < 0) {
-		complain("%s: %s", in->spool.postoffice, strerror(errno));
+		tell_of_office(in, strerror(errno));
 		return "the queue cannot be reached now; try again later";
 	}
-	if ((uint64_t)fs.f_bavail * fs.f_frsize < wanted ||
-	    (fs.f_files != 0 && fs.f_favail < in->policy.limits[LIMIT_INODES]))
-		return "not enough room on the disk; try again later";
-	return NULL;
+	there = (uint64_t)fs.f_bavail * fs.f_frsize;
+	few_files = fs.f_files != 0 && fs.f_favail < in->policy.limits[LIMIT_INODES];
+	if (there < wanted || few_files)
+		tell_of_office(in, "less is free on this disk than -O free= and inodes= leave; no mail is taken");
+	return there < wanted + size || few_files ? "not enough room on the disk; try again later" : NULL;
 }
 
 static bool is_address(const char *text)

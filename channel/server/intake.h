@@ -50,6 +50,7 @@ struct intake {
 	bool verbose;                  /* log lines on stderr, too */
 	struct metrics *metrics;       /* NULL: nobody wants figures */
 	size_t held;                   /* bytes of memory that clients have under way */
+	int64_t tell_again;            /* clock_ms(): when the log may name trouble with the post office again */
 	struct intake_figures figures;
 	struct committer_figures written;      /* of the committer, the last time */
 };

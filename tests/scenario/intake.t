@@ -354,8 +354,9 @@ subtest 'no room on the disk' => sub {
 		my $intake = Intake->start(arguments => ['-O', $limit]);
 		my $client = $intake->lmtp;
 		$client->hello;
-		is $client->say('MAIL FROM:<x@example.com>'), "452 4.3.1 not enough room on the disk; try again later\r\n", $limit;
+		is $client->say('MAIL FROM:<x@example.com>'), "452 4.3.1 not enough room on the disk; try again later\r\n", "$limit: no mail" for 1 .. 3;
 		is_empty $intake, $limit;
+		is $intake->said, 'intake: ' . $intake->office . ": less is free on this disk than -O free= and inodes= leave; no mail is taken\n", 'the log says so once';
 	}
 };
 
