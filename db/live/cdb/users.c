@@ -83,7 +83,7 @@ static unsigned mapped_uses(const struct search *search, const char *proc, bool 
 
 	free(path);
 	if (f == NULL) {
-		*seen = errno == ENOENT || errno == ESRCH;
+		*seen = *seen && (errno == ENOENT || errno == ESRCH);
 		return 0;
 	}
 	while (getline(&line, &size, f) > 0) {
@@ -131,8 +131,10 @@ static unsigned uses_of(const struct search *search, pid_t pid, bool *seen)
 	unsigned uses;
 
 	*seen = true;
-	uses = mapped_uses(search, proc, seen);
-	uses |= open_uses(search, proc, seen);
+	/* who uses a map or holds a fence has it open; regions alone are in memory and closed */
+	uses = open_uses(search, proc, seen);
+	if (search->regions != NULL)
+		uses |= mapped_uses(search, proc, seen);
 	free(proc);
 	return uses;
 }
