@@ -183,7 +183,10 @@ sub _do_bytes($self, $step) { $self->_queue($step->{text}) }
 sub _queue($self, $bytes) {
 	$self->{pending} .= $bytes;
 	$self->{unfinished_line} .= $bytes;
-	$self->_note_reply($1) while $self->{unfinished_line} =~ s{\A(.*?)\r?\n}{}s;
+	# by index, not by a pattern: there are lines of a megabyte
+	while ((my $end = index $self->{unfinished_line}, "\n") >= 0) {
+		$self->_note_reply(substr($self->{unfinished_line}, 0, $end + 1, '') =~ s/\r?\n\z//r);
+	}
 	return 1;
 }
 
@@ -251,8 +254,10 @@ sub _do_end($self, $step) {
 
 # The next whole command line without its CRLF, or undef.
 sub _command($self) {
-	return undef unless $self->{in} =~ s/\A(.*?)\r\n//s;
-	my $line = $1;
+	my $end = index $self->{in}, "\r\n";
+	return undef if $end < 0;
+	my $line = substr $self->{in}, 0, $end + 2, '';
+	substr $line, -2, 2, '';
 	my $server = $self->{server};
 	$server->note($self->{number}, 'C', "$line\r\n");
 	push @{$server->{commands}}, $line;
