@@ -263,16 +263,18 @@ static const char *server_name(const struct sync *s)
 	return s->conf.access.uris[s->server];
 }
 
-/* Any reason but one that the next attempt is likely to mend is a reason to ask the next server. */
+/* Any reason but one that the next attempt is likely to mend is a reason to ask the next server; so is a connection that did not last. */
 static void lose_session(struct sync *s, enum session_news news)
 {
+	const bool goes_away = !s->polls && clock_ms() - s->opened <= LASTING_MS;
+
 	session_close(&s->session);
 	/* a server that was away may have been put back to an older state, or have forgotten in a crash what it said */
 	if (!s->polls && news != SESSION_AGAIN)
 		copy_doubt(s->copy);
 	s->again = news == SESSION_AGAIN ? s->again + 1 : 0;
 	s->refusals = news == SESSION_REFUSED || news == SESSION_BEHIND ? s->refusals + 1 : 0;
-	if (s->refusals > 0 || (news == SESSION_OVER && !s->complete) || s->again > s->conf.rule_count)
+	if (s->refusals > 0 || (news == SESSION_OVER && (!s->complete || goes_away)) || s->again > s->conf.rule_count)
 		s->server = (s->server + 1) % ldap_servers(&s->conf.access);
 	s->open_delay = s->polls ? LONGEST_DELAY_MS : backoff_next(s->open_delay, FIRST_DELAY_MS, LONGEST_DELAY_MS);
 	s->next_open = clock_ms() + s->open_delay;

@@ -265,7 +265,7 @@ subtest 'a server that goes away whenever all is compared is asked less and less
 	my $map = File::Temp->newdir;
 	my $odd = OddDirectory->new(sub ($search) {
 		my @all = $search->{scope} == 0 ? () : OddDirectory::account($search, 1);
-		return (@all, OddDirectory::done($search, 0), -e "$map/made" ? undef : ()) if !$search->{sync};
+		return (@all, OddDirectory::done($search, 0), -e "$map/made" && $search->{scope} != 0 ? undef : ()) if !$search->{sync};
 		return -e "$map/made" && $search->{scope} != 0 ? OddDirectory::refresh_over($search, $cookie) : (@all, OddDirectory::sync_done($search, $cookie));
 	});
 	my $sync = ldapsync($odd->uri);
@@ -276,6 +276,13 @@ subtest 'a server that goes away whenever all is compared is asked less and less
 	ok $sync->hears(qr/(contact LDAP server.*){5}/s, 60 * $slow), 'five times' or diag $sync->said;
 	cmp_ok Time::HiRes::time() - $start, '>', 3, '... in more than three seconds';
 	is $sync->stop, 0;
+	rmdir "$map/made" or die;
+	my $two = ldapsync($odd->uri . ' ' . $good->uri);
+	is +($two->once)[0], 0, 'with another one behind it';
+	mkdir "$map/made" or die;
+	$two->start;
+	is $two->difference_after(20 * $slow, records(1, 2)), '', 'it makes way for another one' or diag $two->said;
+	is $two->stop, 0;
 };
 
 subtest 'another message beyond the limit is told as such' => sub {
