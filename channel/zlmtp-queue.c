@@ -338,7 +338,7 @@ static int show(const struct settings *set)
 		die(1, "%s: no such message in the queue", set->filter.id);
 	listing_each(&all, keep_matching, &r);
 	for (size_t i = 0; i < r.part.count; i++)
-		if (strcmp(r.part.list[i].name, chosen.messages[0].job) == 0)
+		if (strcmp(r.part.list[i].name, chosen.messages[0].job) == 0 && r.part.list[i].held == chosen.messages[0].held)
 			listing_add(&entries, &r.part.list[i]);
 	if (entries.count == 0 || entries.list[0].why != NULL)
 		die(EX_DATAERR, "%s", entries.count == 0 ? "it has just left the queue" : entries.list[0].why);

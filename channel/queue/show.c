@@ -22,18 +22,60 @@
 struct shown {
 	const struct listing *entries;
 	const struct control *control;
+	const struct control_diagnostic **history;   /* by recipient, then as they came */
 	struct buf file;          /* the message file */
 	int64_t now;
 };
 
 /* ---- parts that both forms have ---- */
 
+static int by_offset(const void *key, const void *entry)
+{
+	off_t a = *(const off_t *)key, b = ((const struct listed *)entry)->offset;
+
+	return a < b ? -1 : a > b;
+}
+
+/* Both are in the order of the file. */
 static const struct listed *entry_of(const struct shown *s, const struct control_recipient *r)
 {
-	for (size_t i = 0; i < s->entries->count; i++)
-		if (s->entries->list[i].offset == r->offset)
-			return &s->entries->list[i];
-	return NULL;
+	return bsearch(&r->offset, s->entries->list, s->entries->count, sizeof *s->entries->list, by_offset);
+}
+
+static int by_recipient(const void *a, const void *b)
+{
+	const struct control_diagnostic *x = *(const struct control_diagnostic *const *)a;
+	const struct control_diagnostic *y = *(const struct control_diagnostic *const *)b;
+
+	if (x->recipient != y->recipient)
+		return x->recipient < y->recipient ? -1 : 1;
+	return x < y ? -1 : x > y;
+}
+
+static void sort_history(struct shown *s)
+{
+	const struct control *c = s->control;
+
+	s->history = xcalloc(c->diagnostic_count + 1, sizeof *s->history);
+	for (size_t i = 0; i < c->diagnostic_count; i++)
+		s->history[i] = &c->diagnostics[i];
+	qsort(s->history, c->diagnostic_count, sizeof *s->history, by_recipient);
+}
+
+/* The first line of a recipient's history, at the end of the array if there is none; the NULL behind all is no recipient's. */
+static const struct control_diagnostic **history_of(const struct shown *s, const struct control_recipient *r)
+{
+	size_t low = 0, high = s->control->diagnostic_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (s->history[middle]->recipient < r->offset)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return s->history + low;
 }
 
 static const char *state_of(const struct shown *s, const struct control_recipient *r)
@@ -137,16 +179,13 @@ static void recipient_add(struct buf *out, const struct shown *s, const struct c
 	}
 	if (e != NULL && e->answer != NULL)
 		line_add(out, "  Answer:", e->answer);
-	for (size_t i = 0; i < s->control->diagnostic_count; i++) {
-		const struct control_diagnostic *d = &s->control->diagnostics[i];
+	for (const struct control_diagnostic **d = history_of(s, r); *d != NULL && (*d)->recipient == r->offset; d++) {
 		struct buf lines = { 0 };
 
-		if (d->recipient != r->offset)
-			continue;
 		buf_adds(out, "    ");
-		text_add_date(out, d->time);
+		text_add_date(out, (*d)->time);
 		buf_addc(out, '\n');
-		history_add(&lines, d);
+		history_add(&lines, *d);
 		lines_add(out, "        ", buf_str(&lines), lines.len);
 		buf_free(&lines);
 	}
@@ -203,14 +242,11 @@ static void recipient_json(struct buf *out, const struct shown *s, const struct 
 	json_string(out, "answer", e != NULL ? e->answer : NULL);
 	json_known(out, "next_try", e != NULL ? e->next : 0);
 	buf_adds(out, ",\"history\":[");
-	for (size_t i = 0; i < s->control->diagnostic_count; i++) {
-		const struct control_diagnostic *d = &s->control->diagnostics[i];
+	for (const struct control_diagnostic **d = history_of(s, r); *d != NULL && (*d)->recipient == r->offset; d++) {
 		struct buf lines = { 0 };
 
-		if (d->recipient != r->offset)
-			continue;
-		history_add(&lines, d);
-		buf_addf(out, "%s{\"time\":%" PRId64, first ? "" : ",", d->time);
+		history_add(&lines, *d);
+		buf_addf(out, "%s{\"time\":%" PRId64, first ? "" : ",", (*d)->time);
 		json_bytes(out, "text", buf_str(&lines), lines.len > 0 ? lines.len - 1 : 0);
 		buf_addc(out, '}');
 		buf_free(&lines);
@@ -267,6 +303,7 @@ bool show_message(struct buf *out, const struct listing *entries, bool body, boo
 	free(c->name);
 	c->name = xstrdup(first->name);
 	s.control = c;
+	sort_history(&s);
 	message = control_message_path(c);
 	fd = file_open_found(message);
 	ok = fd >= 0 && file_read(fd, &s.file);
@@ -279,6 +316,7 @@ bool show_message(struct buf *out, const struct listing *entries, bool body, boo
 	if (fd >= 0)
 		close(fd);
 	free(message);
+	free(s.history);
 	buf_free(&s.file);
 	control_close(&c);
 	return ok;

@@ -530,6 +530,27 @@ subtest 'the history of a recipient: lines, and delays that were told' => sub {
 		{ time => 1800000060, text => 'the sender was told of the delay, at 4h00m' }], 'JSON';
 };
 
+subtest 'show of a message with very many recipients: each with its own history, in a time that grows with their number alone' => sub {
+	my %seconds;
+	for my $many (5000, 20000) {
+		my $q = RunQueue->new;
+		my $name = $q->message([map { "u$_" } 1 .. $many]);
+		my $c = $q->control($name);
+		my $line = sub ($r, $time, $words) {
+			"d $r->{offset}:$r->{header_offset}:-1::$time\t$r->{user}\x01failed\x014.2.2\x01smtp; 452 (full)\x01\x01lmtp\t\r->> 452 $words\n" };
+		# the last recipient first, and the second try of each behind the first one of all
+		Spool->put($q->office . "/transport/$name", join '', $c->{bytes}, map { my $time = $_;
+			map { $line->($_, $time, "$_->{user} $time") } reverse $c->{recipients}->@* } 1800000000, 1800000060);
+		my @before = times;
+		my (undef, $out) = zq($q, 'show', $name);
+		my @after = times;
+		$seconds{$many} = $after[2] + $after[3] - $before[2] - $before[3];
+		my $count = () = $out =~ /^Recipient: +(u\d+)\n(?:  \S.*\n)+    \S.*\n {8}->> 452 \1 1800000000\n    \S.*\n {8}->> 452 \1 1800000060\n$/mg;
+		is $count, $many, "$many recipients, each with its history, in order";
+	}
+	cmp_ok $seconds{20000}, '<', 9 * ($seconds{5000} + 0.05), "$seconds{5000} s and $seconds{20000} s of processor time";
+};
+
 # A file that the listing calls damaged, whatever is wrong with it, gets a true answer of each verb.
 subtest 'a damaged control file: what cannot be done is said, the rest is done' => sub {
 	for my $row (['cut', qr/expected/, sub ($text) { substr $text, 0, 9 }], ['without recipients', qr/it has no recipients/, sub ($text) { $text =~ s/^r.*\n//mgr }]) {
