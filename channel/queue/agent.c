@@ -17,9 +17,8 @@ enum { CHUNK = 64 * 1024, LONGEST_LINE = 16 * 1024 * 1024 };
 
 #define FAILED_PAUSE 100                   /* after reading or writing failed */
 #define FAILED_PATIENCE (10 * 1000)        /* so long it may go on */
-/* An agent that never stops talking must not fill the log: so many of its lines, in so much time. */
+/* An agent that never stops talking must not fill the log: so many of its lines a minute. */
 #define TOLD_MAX 100
-#define TOLD_PERIOD (60 * 1000)
 #define WORDS_MAX 300
 #define HURRY_PAUSE (10 * 1000)            /* from SIGTERM to SIGKILL */
 
@@ -47,6 +46,7 @@ struct agent *agent_launch(const struct clause *clause, const struct destination
 		w->channel = xstrdup(d->channel);
 		w->host = clause->with_host ? xstrdup(d->host) : NULL;
 		w->outstanding = 1;
+		w->lines.most = TOLD_MAX;
 		enter(w, AGENT_BUSY, now);
 	}
 	launch_free(&launch);
@@ -199,25 +199,16 @@ void agent_said(struct agent *w, const char *text)
 
 bool agent_may_tell(struct agent *w, int64_t now)
 {
-	if (now >= w->period) {
-		agent_tell_untold(w, now, true);
-		w->period = now + TOLD_PERIOD;
-		w->told = 0;
-	}
-	if (w->told < TOLD_MAX) {
-		w->told++;
-		return true;
-	}
-	w->untold++;
-	return false;
+	agent_tell_untold(w, now, false);
+	return loglimit_may(&w->lines, now);
 }
 
 void agent_tell_untold(struct agent *w, int64_t now, bool last)
 {
-	if (w->untold == 0 || (!last && now < w->period))
-		return;
-	complain("agent %ld (%s): %lu more lines are left out here", (long)w->pid, w->channel, w->untold);
-	w->untold = 0;
+	unsigned long n = loglimit_left_out(&w->lines, now, last);
+
+	if (n > 0)
+		complain("agent %ld (%s): %lu more lines are left out here", (long)w->pid, w->channel, n);
 }
 
 static void give_lines(struct agent *w, void (*line)(void *context, struct agent *w, char *text), void *context)

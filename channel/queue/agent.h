@@ -13,6 +13,7 @@
 #include "channel/queue/queue.h"
 #include "channel/queue/schedconf.h"
 #include "lib/buf.h"
+#include "lib/loglimit.h"
 
 enum agent_state {
 	AGENT_BUSY,        /* has not answered everything; also from its start to its first #hungry */
@@ -45,9 +46,7 @@ struct agent {
 	int64_t again;                /* clock_ms(): reading or writing failed, not again before then; 0 = it did not */
 	int64_t failing;              /* clock_ms(): it fails since then; 0 = it does not */
 	char *words;                  /* the last that it said which is no answer, clean text; NULL without */
-	unsigned told;                /* lines of it that were passed on in this period */
-	unsigned long untold;         /* and those that were not, as it says too much */
-	int64_t period;               /* clock_ms(): its end */
+	struct loglimit lines;        /* of it that were passed on, and those that were not, as it says too much */
 };
 
 /*

@@ -15,6 +15,7 @@
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/loglimit.h"
 #include "lib/parse.h"
 
 enum { CHUNK = 64 * 1024 };
@@ -23,6 +24,8 @@ enum { CHUNK = 64 * 1024 };
 #define RESTART_PAUSE (5 * 1000)           /* after one that failed */
 #define SILENT_PAUSE (10 * 1000)           /* from being told to end to being ended */
 #define LAST_PAUSE (2 * 1000)              /* the same when we end ourselves */
+/* When no map can tell, no report can be made, each time again: so many lines a minute, listings have the reason of each. */
+#define LATER_LINES 10
 
 struct reporter {
 	const struct reporter_options *options;
@@ -37,20 +40,31 @@ struct reporter {
 	int64_t silent_since;     /* its last word, or the first request after it */
 	int64_t kill_at;          /* it was told to end; CLOCK_NEVER: it was not */
 	bool complained;          /* the log says what is missing */
+	struct loglimit later;    /* lines about reports that could not be made */
 };
 
 struct reporter *reporter_create(const struct reporter_options *options, reporter_told *told, void *context)
 {
 	struct reporter *r = xcalloc(1, sizeof *r);
 
-	*r = (struct reporter){ .options = options, .told = told, .context = context, .fd = -1, .kill_at = CLOCK_NEVER };
+	*r = (struct reporter){ .options = options, .told = told, .context = context, .fd = -1, .kill_at = CLOCK_NEVER,
+	                         .later.most = LATER_LINES };
 	return r;
+}
+
+static void tell_left_out(struct reporter *r, int64_t now, bool last)
+{
+	unsigned long n = loglimit_left_out(&r->later, now, last);
+
+	if (n > 0)
+		complain("%lu more times a report could not be made; \"zlmtp-queue list state=report\" has the reasons", n);
 }
 
 void reporter_destroy(struct reporter **reporter)
 {
 	struct reporter *r = *reporter;
 
+	tell_left_out(r, 0, true);
 	if (r->fd >= 0)
 		close(r->fd);
 	/* a reporter that waits for a map that hangs, or was stopped, is not waited for: what it has not told is told again */
@@ -199,7 +213,7 @@ static void flush(struct reporter *r)
 }
 
 /* "ID WORD [text]".  False if it is no answer to what was asked first. */
-static bool answered(struct reporter *r, char *line)
+static bool answered(struct reporter *r, char *line, int64_t now)
 {
 	char *word = strchr(line, ' '), *text;
 	struct reporter_request request;
@@ -225,7 +239,8 @@ static bool answered(struct reporter *r, char *line)
 		answer = REPORTER_MOVED;
 	else
 		return false;
-	if (answer == REPORTER_LATER)
+	tell_left_out(r, now, false);
+	if (answer == REPORTER_LATER && loglimit_may(&r->later, now))
 		complain("%llu: the report to its sender cannot be made now: %s; it is tried again", (unsigned long long)id, text);
 	r->first++;
 	r->told(r->context, &request, answer, text);
@@ -258,7 +273,7 @@ static bool read_answers(struct reporter *r, int64_t now)
 
 		*lf = '\0';
 		used = (size_t)(lf - r->in.data) + 1;
-		if (!answered(r, line)) {
+		if (!answered(r, line, now)) {
 			complain("zlmtp-report sent an answer without a request: %s", line);
 			hang_up(r);
 			return false;
@@ -271,6 +286,7 @@ static bool read_answers(struct reporter *r, int64_t now)
 void reporter_serve(struct reporter *r, int64_t now)
 {
 	read_answers(r, now);
+	tell_left_out(r, now, false);
 	/* As an agent that says nothing: it is told to end, then it is ended.  What becomes of it is seen in reporter_buried(). */
 	if (r->pid != 0) {
 		if (now >= r->kill_at) {
@@ -294,13 +310,15 @@ void reporter_serve(struct reporter *r, int64_t now)
 
 int64_t reporter_deadline(const struct reporter *r)
 {
+	int64_t left_out = r->later.left_out > 0 ? r->later.end : CLOCK_NEVER;
+
 	if (r->pid == 0)
-		return reporter_waiting(r) > 0 ? r->start_at : CLOCK_NEVER;
+		return reporter_waiting(r) > 0 && r->start_at < left_out ? r->start_at : left_out;
 	if (r->kill_at != CLOCK_NEVER)
 		return r->kill_at;
 	if (reporter_waiting(r) > 0)
 		return r->silent_since + r->options->silence;
-	return r->fd >= 0 && reporter_waiting(r) == 0 ? r->idle_since + IDLE_MAX : CLOCK_NEVER;
+	return r->fd >= 0 && r->idle_since + IDLE_MAX < left_out ? r->idle_since + IDLE_MAX : left_out;
 }
 
 bool reporter_buried(struct reporter *r, pid_t pid, int status, int64_t now)

@@ -769,8 +769,8 @@ int64_t scheduler_deadline(const struct scheduler *s)
 		if (w->again != 0)
 			deadline = sooner(deadline, w->again);
 		deadline = sooner(deadline, agent_too_silent_at(w, s->silence));
-		if (w->untold > 0)
-			deadline = sooner(deadline, w->period);
+		if (w->lines.left_out > 0)
+			deadline = sooner(deadline, w->lines.end);
 		if (w->state == AGENT_IDLE)
 			deadline = sooner(deadline, w->since + w->clause->idle_max * 1000);
 		if (w->state == AGENT_SILENT)

@@ -72,8 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct scheduler s = { .unblock_at = INT64_MAX };
 
 	/* it has said enough: nothing of it is wanted in the log of the fuzzer */
-	w.told = 1000;
-	w.period = INT64_MAX;
+	w.lines = (struct loglimit){ .most = 0, .end = INT64_MAX };
 	queue_init(&s.queue);
 	s.retiring_end = &s.retiring;
 	add_message(&s.queue, "1", &w, &clause);

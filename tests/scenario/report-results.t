@@ -223,6 +223,13 @@ subtest 'the maps cannot tell' => sub {
 	is scalar(Reports->all($q)), 0, 'there is no report';
 	is_deeply { $q->reports }, {}, 'and no file in postman/';
 	like $err, qr/^runqueue: 100: the report to its sender cannot be made now: .*; it is tried again$/m, 'a line says so' or diag $err;
+	my $many = Reports->queue(script => $fails);
+	Spool->put($many->dir . '/var/db/dbases.conf', "fqdnroutes btree - - /nowhere/routes -lm%:\n");
+	$many->message(['bob']) for 1 .. 40;
+	(undef, undef, my $said) = $many->run('-1');
+	is scalar(() = $said =~ /cannot be made now/g), 10, 'of very many the log has ten a minute';
+	like $said, qr/^runqueue: \d+ more times a report could not be made; "zlmtp-queue list state=report" has the reasons$/m, 'and how many more there were';
+	is scalar(grep { $_->{answer} =~ /could not tell/ } rows($many, 'state=report')), 40, 'which has them';
 	Spool->put($map, $good);
 	($status, $out, $err) = $q->run('-1');
 	is $status, 0, 'exit 0 when they can' or diag $err;

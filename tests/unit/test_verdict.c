@@ -35,7 +35,7 @@ static void open_stage(struct stage *st, int64_t age, pid_t agent)
 	if (control_open("1", &c, &why) != CONTROL_OK)
 		fail_msg("%s", buf_str(&why));
 	*st = (struct stage){
-		.agent = { .fd = -1, .pid = agent, .clause = &clause, .channel = xstrdup("lmtp"), .outstanding = 1 },
+		.agent = { .fd = -1, .pid = agent, .clause = &clause, .channel = xstrdup("lmtp"), .outstanding = 1, .lines.most = 100 },
 		.scheduler = { .unblock_at = CLOCK_NEVER, .now = { .ms = NOW_MS, .wall = 1700000000 } },
 	};
 	queue_init(&st->scheduler.queue);
@@ -238,11 +238,11 @@ static void a_talking_agent_is_passed_on_up_to_a_bound(void **state)
 	open_stage(&st, 0, getpid());
 	for (int i = 0; i < 150; i++)
 		say(&st, "# blah\n");
-	assert_int_equal(st.agent.untold, 50);
+	assert_int_equal(st.agent.lines.left_out, 50);
 	/* in the next minute it may talk again */
 	st.scheduler.now.ms += MINUTE;
 	say(&st, "# blah\n");
-	assert_int_equal(st.agent.untold, 0);
+	assert_int_equal(st.agent.lines.left_out, 0);
 	dup2(log, STDERR_FILENO);
 	close(log);
 	close(nowhere);
