@@ -26,6 +26,7 @@ struct probe_settings {
 	struct probe_lifetime yes, no;
 };
 
+/* What lmtp(8) names as defaults: 30 s, yes 12h/7d, no 10m/1h, the null return path. */
 void probe_defaults(struct probe_settings *probe);
 
 /* The values of -O; false if they make no sense. */

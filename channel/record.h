@@ -66,6 +66,7 @@ struct record_entry {
 /* Opens syslog (facility mail) if it is wanted. */
 void record_open(struct record *record);
 
+/* Logs the outcome of one recipient, to syslog and to the protocol log, as lmtp(8) LOG describes it. */
 void record_add(struct record *record, const struct record_entry *entry);
 
 #endif

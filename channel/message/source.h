@@ -73,6 +73,7 @@ struct source {
 	struct buf scratch;
 };
 
+/* Begins a pass; header and body must live as long.  `stuffed` for DATA, not for BDAT. */
 void source_init(struct source *source, const struct header *header, const struct body *body, bool stuffed);
 void source_free(struct source *source);
 

@@ -34,6 +34,7 @@ bool stream_start_tls(struct stream *s, struct tls *tls, struct tls_peer *peer, 
 bool stream_accept_tls(struct stream *s, struct tls *tls);
 enum stream_result stream_handshake(struct stream *s);
 
+/* Read or write what is possible now, without waiting: see result.h.  After STREAM_END and STREAM_ERROR the stream is only to be closed. */
 enum stream_result stream_read(struct stream *s, char *bytes, size_t size, size_t *count);
 enum stream_result stream_write(struct stream *s, const char *bytes, size_t n, size_t *count);
 

@@ -25,6 +25,7 @@ enum guard_end {
  */
 enum guard_end guard_run(guard_work *work, void *context, int64_t deadline, int *status, struct buf *out);
 
+/* The answer of the work: an exit status and what is to be printed. */
 void guard_answer(int fd, int status, const struct buf *out);
 
 #endif

@@ -70,6 +70,10 @@ void agent_free(struct agent **w);
 /* True if it can work on a destination now or after its next #hungry. */
 bool agent_suits(const struct agent *w, const struct destination *d);
 
+/*
+ * Adds a job line, or "#idle", for agent_flush() to write; each is to be answered by one #hungry.  The host stands in the line unless
+ * the agent has one of its own ($host).
+ */
 void agent_job(struct agent *w, const char *name, const char *host, int64_t now);
 void agent_idle(struct agent *w, int64_t now);
 

@@ -29,10 +29,10 @@ struct mailfilter {
 /* Adds one word of a command line; it must live as long.  False with a line in `why`. */
 bool mailfilter_add(struct mailfilter *f, const char *word, struct buf *why);
 
-/* `now` is in seconds since 1970.  An id is met by its beginning too: see mailfilter_is_exact(). */
-/* True of a file or directory that cannot be read, if what is meant may be in it. */
+/* True for a file or directory that cannot be read, if what is meant may be in it. */
 bool mailfilter_may_match(const struct mailfilter *f, const struct listed *e);
 
+/* `now` is in seconds since 1970.  An id is met by its beginning too: see mailfilter_is_exact(). */
 bool mailfilter_matches(const struct mailfilter *f, const struct listed *e, int64_t now);
 
 /* True if the whole spool id or the job name is what was given. */

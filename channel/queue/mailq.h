@@ -25,7 +25,7 @@ void mailq_nothing(const char *words);
 /* Adds a JSON object on a line of its own for each recipient and each file in trouble. */
 void mailq_json(struct buf *out, const struct listing *l);
 
-/* The state of an entry in one word: waiting, due, active, held, damaged, unreadable. */
+/* The state of an entry in one word: waiting, due, active, held, report, damaged, unreadable. */
 const char *mailq_state(const struct listed *e);
 
 /* Adds when something is tried next: "held", "-" (unknown), "now", or how long it is until then. */

@@ -159,6 +159,7 @@ struct queue {
 void queue_init(struct queue *q);
 void queue_free(struct queue *q);
 
+/* By the number that its name begins with; NULL if there is none. */
 struct message *queue_find(const struct queue *q, uint64_t id);
 
 /*

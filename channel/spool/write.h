@@ -98,6 +98,7 @@ const char *spool_id(const struct spool_draft *draft);
 const char *spool_message_id(const struct spool_draft *draft);
 off_t spool_size(const struct spool_draft *draft);
 
+/* The envelope that it was begun with. */
 const struct spool_envelope *spool_envelope_of(const struct spool_draft *draft);
 
 /* How many Received fields it had when it came: too many are a loop (RFC 5321 section 6.3). */

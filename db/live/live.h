@@ -100,9 +100,11 @@ int live_fail_healable(const struct live *live, int status, struct buf *why, con
 /* Adds that command, in quotes; `option` stands before all others, with a blank behind it, or is empty. */
 void live_add_recovery(const struct live *live, const char *option, struct buf *out);
 
+/* Which file a map is, with size and times of its content, to notice that another one took its place or that it was written to. */
 struct live_file live_file_of(const struct stat *st);
 bool live_file_is_same(const struct live_file *a, const struct live_file *b);
 
+/* Calls live->progress, if there is one. */
 void live_progress(const struct live *live);
 
 /* True for the stamp of newdb (stamp.h). */

@@ -97,6 +97,7 @@ size_t visit_spellings(const struct visit *v, const char *local, const char *dom
 /* A line of explanation. */
 void visit_note(const struct visit *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* A copy in small ASCII letters that lives as long as the walk. */
 const char *visit_lower(const struct visit *v, const char *text);
 
 /* ---- fqdn.c and local.c ---- */

@@ -18,6 +18,7 @@ enum netstring_result {
 	NETSTRING_BAD,         /* no netstring, or longer than NETSTRING_MAX */
 };
 
+/* Reads one from the first of `n` bytes; *content points into them.  A length with a zero in front is bad, too. */
 enum netstring_result netstring_read(const char *bytes, size_t n, const char **content, size_t *length, size_t *used);
 
 /* Adds `n` bytes as a netstring. */

@@ -40,6 +40,7 @@ void records_copy(struct records *records, const char *key, size_t key_length, c
  */
 void records_sort(struct records *records);
 
+/* True if two records have the same key. */
 bool records_same_key(const struct record *a, const struct record *b);
 
 /*

@@ -68,6 +68,7 @@ bool cookie_went_back(const struct buf *before, const struct buf *after);
  */
 void cookie_take(struct buf *cookie, const struct buf *newer);
 
+/* Add the key of the note of an entry, by its rule and entryUUID, and what stands in that: its DN, records, domains and version. */
 void entry_name(struct buf *name, const struct sync_rule *rule, const struct sync_uuid *uuid);
 void entry_encode(struct buf *note, const char *dn, const struct yield *yield);
 
