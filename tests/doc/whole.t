@@ -21,6 +21,7 @@ my ($version) = slurp('configure') =~ /^VERSION=(\S+)/m;
 ok(defined $version, 'configure has a version');
 my ($newest) = slurp('NEWS') =~ /^(\d\S+)\n=+\n/m;
 is($newest, $version, 'NEWS begins with this version');
+like(slurp('NEWS'), qr/^\Q$newest\E\n=+\n(?=\S)/m, '... whose changes stand in its sections');
 my @programs = map { s{^\Q$build\E/}{}r } grep { -x && -f } map { glob "$build/$_" } "channel/{lmtp,enqueue,runqueue,intake,zlmtp-sendmail,zlmtp-check,zlmtp-queue}", "db/{newdb,dbupdate,dblookup,dbserve,ldapsync,sqlsync}";
 cmp_ok(scalar @programs, '>=', 6, 'there are programs');
 for my $program (@programs) {
