@@ -113,7 +113,7 @@ static void check_user(const char *user)
 		if (user[0] == '@')
 			why = "a source route, or no local part";
 		else if (address_parse(&pool, user, strlen(user), ADDRESS_PLAIN, &address, &why) && address.domain == NULL)
-			why = "its '@' stands in quotes, and no domain is behind them";
+			why = "its '@' stands in quotes, and no domain follows them";
 		if (why != NULL)
 			refuse_address('r', user, why, "user@domain, or a user without '@'");
 	}
@@ -212,7 +212,7 @@ static void read_options(struct request *r, int argc, char **argv)
 	if (r->postoffice == NULL)
 		r->postoffice = zenv("POSTOFFICE");
 	if (r->postoffice == NULL)
-		option_usage(&program, "where is the post office? -P, or POSTOFFICE in the file that ZCONFIG names");
+		option_usage(&program, "expected the post office: -P, or POSTOFFICE in the file that ZCONFIG names");
 	/* what is wrong there must show before the message is in the queue */
 	zenv("MAILSHARE");
 	if (!notify_fits(&why))
@@ -251,7 +251,7 @@ static void route_addresses(struct request *r, char **addresses, size_t count)
 	if (r->routing.dbases == NULL)
 		r->routing.dbases = usual = zenv_below("MAILVAR", "db/dbases.conf");
 	if (r->routing.dbases == NULL)
-		option_usage(&program, "which maps route addresses? -f, or MAILVAR in the file that ZCONFIG names");
+		option_usage(&program, "expected the maps that route addresses: -f, or MAILVAR in the file that ZCONFIG names");
 	r->routing.settings = r->settings;
 	r->routing.setting_count = r->setting_count;
 	r->routing.privilege = account_nobody();

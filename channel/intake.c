@@ -129,7 +129,7 @@ static void read_options(struct intake *in, struct options *options, char **list
 	if (in->spool.postoffice == NULL)
 		in->spool.postoffice = zenv("POSTOFFICE");
 	if (in->spool.postoffice == NULL)
-		option_usage(&program, "where is the post office? -P, or POSTOFFICE in the file that ZCONFIG names");
+		option_usage(&program, "expected the post office: -P, or POSTOFFICE in the file that ZCONFIG names");
 	/* what is wrong there must show before a message is taken */
 	zenv("MAILSHARE");
 	if (!notify_fits(&why))
@@ -147,7 +147,7 @@ static void open_maps(struct intake *in, struct options *options)
 	if (options->routing.dbases == NULL && mailvar != NULL)
 		options->routing.dbases = xasprintf("%s/db/dbases.conf", mailvar);
 	if (options->routing.dbases == NULL)
-		option_usage(&program, "which maps route recipients? -f, or MAILVAR in the file that ZCONFIG names");
+		option_usage(&program, "expected the maps that route recipients: -f, or MAILVAR in the file that ZCONFIG names");
 	report_settings_read(&options->reports, options->routing.dbases, process_host());
 	in->policy.postmaster = options->reports.postmaster;
 	options->routing.settings = options->settings;
@@ -402,7 +402,7 @@ int main(int argc, char **argv)
 	if (!listeners_from_systemd(&options.listeners, SERVER_LMTP, SERVER_SMTP, &why))
 		die(EX_USAGE, "%s", buf_str(&why));
 	if (count == 0 && options.listeners.count == 0)
-		option_usage(&program, "where to listen? -L, or a socket of systemd");
+		option_usage(&program, "expected where to listen: -L, or a socket of systemd");
 	open_maps(&loop.intake, &options);
 	open_tls(&loop.intake, options.tls_file);
 	open_spool(&loop.intake, options.make);

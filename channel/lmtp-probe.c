@@ -69,7 +69,7 @@ static void place_at(struct probing *p, struct question *q, const char *server, 
 	if (server == NULL)
 		buf_adds(&why, "no server is named, and there is no -F");
 	else if (peer != NULL && peer->target->kind != TARGET_UNIX && peer->target->port == 0)
-		buf_addf(&why, "%s: the port of the LMTP server is not known: behind a colon or with -p", server);
+		buf_addf(&why, "%s: the port of the LMTP server is not known; give it after a colon or with -p", server);
 	if (why.len > 0)
 		place_say(question_add(q, NULL, user), ANSWER_UNCLEAR, "4.3.5", buf_str(&why));
 	else

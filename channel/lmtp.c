@@ -476,7 +476,7 @@ static _Noreturn void become_probe(char **argv)
 
 	if (path != NULL)
 		execv(path, argv);
-	die(EX_TEMPFAIL, "-B needs the program lmtp-probe beside lmtp: %s: %s", path != NULL ? path : "/proc/self/exe",
+	die(EX_TEMPFAIL, "-B needs the program lmtp-probe in the directory of lmtp: %s: %s", path != NULL ? path : "/proc/self/exe",
 	    strerror(errno));
 }
 

@@ -124,7 +124,7 @@ static void read_options(struct settings *set, int argc, char **argv)
 	if (set->postoffice == NULL)
 		set->postoffice = zenv("POSTOFFICE");
 	if (set->postoffice == NULL)
-		option_usage(&program, "where is the post office? -P, or POSTOFFICE in the file that ZCONFIG names");
+		option_usage(&program, "expected the post office: -P, or POSTOFFICE in the file that ZCONFIG names");
 }
 
 static struct schedconf *read_conf(const struct settings *set)
@@ -138,7 +138,7 @@ static struct schedconf *read_conf(const struct settings *set)
 	zenv("MAILVAR");
 	zenv("SCHEDULERDIRHASH");
 	if (set->conf == NULL && share == NULL)
-		option_usage(&program, "where is scheduler.conf? -f, or MAILSHARE in the file that ZCONFIG names");
+		option_usage(&program, "expected scheduler.conf: -f, or MAILSHARE in the file that ZCONFIG names");
 	if (set->conf != NULL)
 		buf_adds(&path, set->conf);
 	else

@@ -419,7 +419,7 @@ static void opening_step(struct session *s, const struct reply *reply, size_t be
 	case OPENING_START_TLS:
 		/* they would pass for replies that came encrypted */
 		if (behind > 0)
-			tls_failed(s, "the server sent unencrypted bytes behind its answer to STARTTLS");
+			tls_failed(s, "the server sent unencrypted bytes after its answer to STARTTLS");
 		else
 			start_tls(s);
 		break;

@@ -446,7 +446,7 @@ static void check_target(const struct settings *set)
 	struct target *t;
 
 	if (set->target == NULL && set->probe.wanted && !set->probe.stream && (set->probe.dbases == NULL || set->probe.count == 0))
-		option_usage(&program, "which server? -F, or with addresses -f");
+		option_usage(&program, "expected a server: -F, or with addresses -f");
 	if (set->target == NULL && set->probe.stream)
 		return;
 	if (set->target == NULL) {
@@ -458,7 +458,7 @@ static void check_target(const struct settings *set)
 		option_usage(&program, "-F %s", buf_str(&why));
 	if (t->kind != TARGET_UNIX && !set->session.opening.smtp) {
 		buf_addf(&why, "-F %s: ", set->target);
-		check_port(t->port, buf_str(&why), ", behind a colon or with -p");
+		check_port(t->port, buf_str(&why), ", after a colon or with -p");
 		buf_free(&why);
 	}
 	target_destroy(&t);

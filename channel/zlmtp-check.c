@@ -153,12 +153,12 @@ static void read_options(struct options *w, int argc, char **argv)
 	if (maps)
 		w->dbases = zenv_below("MAILVAR", "db/dbases.conf");
 	if (spool && w->postoffice == NULL)
-		option_usage(&program, "where is the post office? -P, or POSTOFFICE in the file that ZCONFIG names");
+		option_usage(&program, "expected the post office: -P, or POSTOFFICE in the file that ZCONFIG names");
 	if (agents && w->conf == NULL)
-		option_usage(&program, "where is scheduler.conf? -f, or MAILSHARE in the file that ZCONFIG names; "
+		option_usage(&program, "expected scheduler.conf: -f, or MAILSHARE in the file that ZCONFIG names; "
 		             "or -o without agents");
 	if (maps && w->dbases == NULL)
-		option_usage(&program, "where is dbases.conf? -d, or MAILVAR in the file that ZCONFIG names; or -o without maps");
+		option_usage(&program, "expected dbases.conf: -d, or MAILVAR in the file that ZCONFIG names; or -o without maps");
 }
 
 /* ---- the parts ---- */

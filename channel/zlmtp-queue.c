@@ -173,7 +173,7 @@ static void check_words(struct settings *set)
 	if (set->postoffice == NULL)
 		set->postoffice = zenv("POSTOFFICE");
 	if (set->postoffice == NULL)
-		option_usage(&program, "where is the post office? -P, or POSTOFFICE in the file that ZCONFIG names");
+		option_usage(&program, "expected the post office: -P, or POSTOFFICE in the file that ZCONFIG names");
 }
 
 static void print(struct buf *out)
@@ -610,7 +610,7 @@ static int reroute(struct tally *t, const struct selection *s)
 	int status;
 
 	if (routing.dbases == NULL)
-		option_usage(&program, "which maps route addresses? -f, or MAILVAR in the file that ZCONFIG names");
+		option_usage(&program, "expected the maps that route addresses: -f, or MAILVAR in the file that ZCONFIG names");
 	for (size_t i = 0; i < s->count; i++)
 		if (s->messages[i].why != NULL)
 			report(t, &s->messages[i], OPERATION_TROUBLE, 0, s->messages[i].why);
@@ -625,7 +625,7 @@ static int reroute(struct tally *t, const struct selection *s)
 		free(to);
 	}
 	if (status == EX_OK && r.count == 0 && r.unclear + r.unknown + t->results[OPERATION_TROUBLE] == 0)
-		complain("everything in question goes where it went before");
+		complain("no recipient has another place in the maps");
 	if (status == EX_OK)
 		status = r.count + r.unknown + t->results[OPERATION_TROUBLE] == 0 ? EX_OK : exit_status(t);
 	if (r.unclear > 0 && status < EX_TEMPFAIL)

@@ -47,7 +47,7 @@ static const struct option_help help[] = {
 	{ 'r', "SENDER", "as -f" },
 	{ 'R', "RET", "what a report returns: full or hdrs (RFC 3461)" },
 	{ 't', NULL, "add the addresses of To, Cc and Bcc to the recipients" },
-	{ 'v', NULL, "say on stderr what the intake said" },
+	{ 'v', NULL, "print the replies of the intake on stderr" },
 	{ 'V', "ENVID", "envelope id (RFC 3461)" },
 	/* of other sendmails, without effect here */
 	{ 'A', "X", NULL }, { 'C', "X", NULL }, { 'd', "X", NULL }, { 'e', "X", NULL }, { 'G', NULL, NULL }, { 'h', "X", NULL },

@@ -71,7 +71,7 @@ static const struct program dblookup = {
 	.notes = "With -r, DBASES is db/dbases.conf in MAILVAR of ZENV unless -f names it; ZENV is the file that ZCONFIG names,\n"
 	         "or " ZCONFIG_PATH ".\n"
 	         "\"-\" reads keys from standard input, one a line, and prints KEY TAB VALUE of those found.\n"
-	         "With -r, settings stand in router.conf beside DBASES, or behind -o: hostname, mydomain, localdoesdomain,\n"
+	         "With -r, settings stand in router.conf beside DBASES, or with -o: hostname, mydomain, localdoesdomain,\n"
 	         "ROUTEUSER_IN_ABNORMAL_UNIX, protocols, max_depth, max_addresses.\n"
 	         "Exit status: 0 found, 1 not found, 75 could not tell; of several addresses, the worst.",
 	.help = 'h',
@@ -346,7 +346,7 @@ static void take_arguments(struct session *s, int argc, char **argv)
 	s->defaults = xcalloc((size_t)argc + 1, sizeof *s->defaults);
 	for (; i < argc && strcmp(argv[i], "-:") == 0; i += 2) {
 		if (i + 1 == argc)
-			option_usage(&dblookup, "-: needs a default key behind it");
+			option_usage(&dblookup, "-: needs a default key after it");
 		s->defaults[s->question.default_count++] = argv[i + 1];
 	}
 	s->question.defaults = s->defaults;
@@ -461,7 +461,7 @@ static int route_all(const struct options *options, int argc, char **argv)
 	if (argc < 1)
 		option_usage(&dblookup, "expected -r ADDRESS");
 	if (options->dbases == NULL)
-		option_usage(&dblookup, "which maps route addresses? -f, or MAILVAR in the file that ZCONFIG names");
+		option_usage(&dblookup, "expected the maps that route addresses: -f, or MAILVAR in the file that ZCONFIG names");
 	r.router = open_router(options);
 	if (argc == 1 && strcmp(argv[0], "-") == 0) {
 		char *line = NULL;

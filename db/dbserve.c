@@ -140,7 +140,7 @@ static void read_options(struct options *o, int argc, char **argv)
 	if (o->dbases == NULL && zenv("MAILVAR") != NULL)
 		o->dbases = xasprintf("%s/db/dbases.conf", zenv("MAILVAR"));
 	if (o->dbases == NULL)
-		option_usage(&program, "which maps? -f, or MAILVAR in the file that ZCONFIG names");
+		option_usage(&program, "expected the maps: -f, or MAILVAR in the file that ZCONFIG names");
 }
 
 /* Lines in `lines`, each by itself. */
@@ -393,7 +393,7 @@ static void work(struct service *s, struct client *c)
 	if (news == TALK_BAD) {
 		static const char *const expected[] = {
 			[TALK_SOCKETMAP] = "socketmap: a netstring of at most 100000 bytes",
-			[TALK_POLICY] = "policy: lines NAME=VALUE, an empty one behind them, at most 65536 bytes,",
+			[TALK_POLICY] = "policy: lines NAME=VALUE, an empty one after them, at most 65536 bytes,",
 			[TALK_TCP] = "tcp: a line of at most 4096 bytes",
 		};
 
@@ -598,7 +598,7 @@ int main(int argc, char **argv)
 	if (!listeners_from_systemd(&s.listeners, TALK_SOCKETMAP, TALK_SOCKETMAP, &why))
 		die(EX_USAGE, "%s", buf_str(&why));
 	if (s.options.address_count == 0 && s.listeners.count == 0)
-		option_usage(&program, "where to listen? -L, or a socket of systemd");
+		option_usage(&program, "expected where to listen: -L, or a socket of systemd");
 	for (size_t i = 0; i < s.options.address_count; i++) {
 		int status = listeners_add(&s.listeners, s.options.addresses[i], &why);
 

@@ -199,7 +199,7 @@ void keeper_warn(const char *map)
 		char *path = xasprintf("%s.%s", map, keepers[i]);
 
 		if (access(path, F_OK) == 0)
-			complain("warning: %s is there: %s keeps this map, and undoes what its source does not say", path, keepers[i]);
+			complain("warning: %s is there: %s keeps this map, and will undo what its source does not have", path, keepers[i]);
 		free(path);
 	}
 }

@@ -311,7 +311,7 @@ const char *file_error(int error)
 	case ENXIO:        /* a pipe that nobody reads, a socket */
 		return "not a regular file";
 	case ENOTDIR:
-		return "below what is no directory, or a symbolic link";
+		return "a directory in its path is a symbolic link, or is none";
 	case EMLINK:
 		return "has more than one name";
 	default:

@@ -83,7 +83,7 @@ bool text_add_invisible(struct buf *out, const char *s, size_t n)
 	uint32_t code = text_invisible(s, n, &at);
 
 	if (code != 0)
-		buf_addf(out, "U+%04X, which cannot be told from a blank or from nothing", (unsigned)code);
+		buf_addf(out, "U+%04X, which looks like a blank or like nothing", (unsigned)code);
 	return code != 0;
 }
 

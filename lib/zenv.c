@@ -170,7 +170,7 @@ static int check_unseen(const struct conf_text *lines, const char *name)
 	}
 	buf_add(&seen, lines->line + from, lines->length - from);
 	if (from > 0 && sets(buf_str(&seen), seen.len, name))
-		status = first != 0 ? conf_error(lines, "the line of %s holds U+%04X, which cannot be told from a blank or from nothing; "
+		status = first != 0 ? conf_error(lines, "the line of %s holds U+%04X, which looks like a blank or like nothing; "
 		                                        "remove it", name, (unsigned)first)
 		                    : conf_error(lines, "the line of %s holds a NUL byte; remove it", name);
 	buf_free(&seen);

@@ -346,7 +346,7 @@ static enum server_event starttls(struct server *s, char *argument)
 		refuse(s, 503, "5.5.1", s->encrypted ? "TLS is on already" : "there is no TLS here");
 	else if (s->in.len > 0)
 		/* in clear, and perhaps not the client's (CVE-2011-0411) */
-		turn_away(s, "5.5.0", "bytes came behind STARTTLS before its answer");
+		turn_away(s, "5.5.0", "bytes came after STARTTLS, before its answer");
 	else
 		return ask(s, SERVER_STARTTLS);
 	return SERVER_MORE;
@@ -599,7 +599,7 @@ static void answer_message(struct server *s, int code, const char *status, const
 			s->received = (struct received){ 0 };
 			s->mode = SERVER_CHUNK;
 		} else if (s->in.len > 0 && !s->options->pipe) {
-			turn_away(s, "5.5.0", "bytes came behind DATA before its answer");
+			turn_away(s, "5.5.0", "bytes came after DATA, before its answer");
 		} else {
 			reply(s, code, "", text);
 			received_begin(&s->received);

@@ -141,7 +141,7 @@ static bool is_known(struct arrivals *in, uint64_t id, const char *name)
 	if (m == NULL)
 		return false;
 	if (strcmp(m->name, name) != 0 && m->look_again == 0) {
-		complain("%s: %s has the same number; left alone until that one is gone", name, m->name);
+		complain("%s: %s has the same number; left alone until that one is removed", name, m->name);
 		in->trouble = true;
 		return true;
 	}

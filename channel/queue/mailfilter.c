@@ -74,7 +74,7 @@ bool mailfilter_add(struct mailfilter *f, const char *word, struct buf *why)
 		if (c.kind == FILTER_ALL)
 			return wrong(why, word, "an id, from=GLOB, to=GLOB, channel=GLOB, host=GLOB, older=TIME, state=WORD or all");
 		if (c.value[0] == '\0')
-			return wrong(why, word, "something behind the \"=\"");
+			return wrong(why, word, "something after the \"=\"");
 	}
 	if (c.kind == FILTER_OLDER && !mailfilter_span(c.value, &c.seconds))
 		return wrong(why, word, "a time like 90s, 15m, 4h, 2d or 1d12h");

@@ -187,7 +187,7 @@ static enum operation_result free_locks(struct target *t)
 		return OPERATION_BUSY;
 	}
 	if (c != NULL && open == 0 && c->recipient_count > 0 && !is_for_settled(t->o)) {
-		buf_adds(t->why, "all its recipients are settled; it waits for its report, or goes soon");
+		buf_adds(t->why, "all its recipients are settled; it waits for its report, or is being removed");
 		return OPERATION_NOTHING;
 	}
 	return OPERATION_DONE;

@@ -100,7 +100,7 @@ static void round_over(struct scheduler *s, struct group *g, int64_t pause)
 			struct buf id = { 0 };
 
 			message_add_id(&id, m);
-			printf("%s: gone from the spool\n", buf_str(&id));
+			printf("%s: its files were removed from the spool\n", buf_str(&id));
 			buf_free(&id);
 		}
 		queue_remove(&s->queue, m);

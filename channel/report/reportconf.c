@@ -59,7 +59,7 @@ static bool set(struct report_settings *s, const char *name, const char *value, 
 		/* bytes, or with k or M behind the number */
 		free(digits);
 		if (!ok)
-			buf_adds(why, "expected a number of bytes, with k or M behind it or nothing");
+			buf_adds(why, "expected a number of bytes, with k or M after it, or nothing");
 		else
 			s->max *= unit;
 		return ok;

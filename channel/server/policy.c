@@ -26,7 +26,7 @@ static const struct {
 	[LIMIT_HOPS] = { "hops", 50, 1, 1000, false, "Received fields of a message" },
 	[LIMIT_FREE] = { "free", 20, 0, 1000000000, false, "megabytes that stay free on the disk of the post office" },
 	[LIMIT_INODES] = { "inodes", 100, 0, 1000000000, false, "files that can still be made there" },
-	[LIMIT_MEMORY] = { "memory", 32, 1, 1000000, false, "megabytes of memory for all messages on their way in" },
+	[LIMIT_MEMORY] = { "memory", 32, 1, 1000000, false, "megabytes of memory for all messages that are being received" },
 	[LIMIT_COMMAND_TIME] = { "command-time", 300, 1, 86400, true, "for a command, or the next piece of a message" },
 	[LIMIT_MESSAGE_TIME] = { "message-time", 3600, 1, 86400, true, "from MAIL to the end of the message" },
 	[LIMIT_LOOKUP_TIME] = { "lookup-time", 20, 1, 3600, true, "for an answer of a slow map" },

@@ -129,7 +129,7 @@ int handover_text(struct handover *h, const struct buf *text, size_t recipients)
 	command_line(&h->out, "DATA", NULL);
 	code = say(h);
 	if (code != 354)
-		return code == 0 || code >= 400 ? code : lose(h, "the server's answer to DATA is none");
+		return code == 0 || code >= 400 ? code : lose(h, "the server sent an unknown reply to DATA");
 	wire_add(&wire, &bytes, text->data, text->len);
 	wire_end(&wire, &bytes);
 	wire_stuff(&line_start, &h->out, bytes.data, bytes.len);

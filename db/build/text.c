@@ -111,7 +111,7 @@ bool text_warn_of_invisible(const char *what, const char *bytes, size_t n, size_
 	*at = 0;
 	code = text_invisible(bytes, n, at);
 	if (code != 0)
-		buf_addf(out, "the %s holds U+%04X, which cannot be told from a blank or from nothing; is it meant?", what,
+		buf_addf(out, "the %s holds U+%04X, which looks like a blank or like nothing; is it meant?", what,
 		         (unsigned)code);
 	return code != 0;
 }
@@ -250,7 +250,7 @@ static void start_record(struct parser *p, char *line, size_t n)
 	while (colon < n && ascii_is_blank(line[colon]))
 		colon++;
 	if (colon == n || line[colon] != ':') {
-		tell(p, false, p->line, (colon < n ? colon : end) + 1, "expected ':' behind the key");
+		tell(p, false, p->line, (colon < n ? colon : end) + 1, "expected ':' after the key");
 		return;
 	}
 	if (end == 0) {

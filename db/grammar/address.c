@@ -378,8 +378,8 @@ bool address_parse(struct pool *pool, const char *text, size_t length, enum addr
 	if (at != NULL) {
 		address->domain = parse_domain(pool, at + 1, length - (size_t)(at + 1 - text), syntax);
 		if (address->domain == NULL) {
-			*why = at[1] == '[' ? "what stands behind the @ is no address like [192.0.2.1] or [IPv6:2001:db8::1]"
-			                    : "what stands behind the @ is no domain";
+			*why = at[1] == '[' ? "what stands after the @ is no address like [192.0.2.1] or [IPv6:2001:db8::1]"
+			                    : "what stands after the @ is no domain";
 			return false;
 		}
 		length = (size_t)(at - text);

@@ -66,7 +66,7 @@ bool destination_parse(struct pool *pool, const char *value, struct destination 
 		return true;
 	}
 	if (mark == NULL || text_has_controls(value, strlen(value))) {
-		*why = mark == NULL ? "a route needs a ! behind its channel" : "the route holds control bytes";
+		*why = mark == NULL ? "a route needs a ! after its channel" : "the route holds control bytes";
 		return false;
 	}
 	value = pool_copy(pool, value, strlen(value));

@@ -160,7 +160,7 @@ static bool take_angle(struct reader *r)
 	if (!skip_space(r, &any))
 		return false;
 	if (more(r) && here(r) != ',' && !(r->in_group && here(r) == ';'))
-		return fail(r, r->at, "expected a comma or the end behind >");
+		return fail(r, r->at, "expected a comma or the end after >");
 	return true;
 }
 
@@ -208,7 +208,7 @@ static bool add_member(struct reader *r)
 	bool done;
 
 	if (r->words)
-		return fail(r, r->start, "two words side by side; expected a comma, or <address> behind a name");
+		return fail(r, r->start, "two words side by side; expected a comma, or <address> after a name");
 	if (!add_special(r, &done) || done)
 		return done;
 	if (!address_parse(r->pool, r->flat, r->flat_length, r->syntax, &address, &why))

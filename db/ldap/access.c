@@ -239,7 +239,7 @@ static int check_uri(struct draft *d, const char *uri)
 	else if (strcmp(u->lud_scheme, "ldapi") == 0 && u->lud_dn != NULL && u->lud_dn[0] != '\0')
 		fault = "needs %2F for each / of the path, as in ldapi://%2Frun%2Fslapd%2Fldapi";
 	else if ((u->lud_dn != NULL && u->lud_dn[0] != '\0') || u->lud_attrs != NULL || u->lud_filter != NULL)
-		fault = "must end behind the server; base and filter have their own settings";
+		fault = "must end after the server; base and filter have their own settings";
 	else if (u->lud_port < 0 || u->lud_port > 65535)
 		fault = "has no port between 1 and 65535";
 	else if (a->start_tls && strcmp(u->lud_scheme, "ldap") != 0)

@@ -91,7 +91,7 @@ static bool parse(struct template *t, const char *text, struct buf *literal, str
 		if (*p == '}')
 			fault = "\"}\" without \"{\" before it; \"}}\" stands for itself";
 		else if (p[n] == '\0')
-			fault = "\"{\" without \"}\" behind it; \"{{\" stands for itself";
+			fault = "\"{\" without \"}\" after it; \"{{\" stands for itself";
 		else if (!add_value_piece(t, p + 1, n - 1))
 			fault = "expected {NAME}, {NAME:local} or {NAME:domain}";
 		if (fault != NULL) {

@@ -81,7 +81,7 @@ static bool take_row(void *context, unsigned columns, const char *const *values,
 	if (r->conf->expansion_limit > 0 && r->count == r->conf->expansion_limit)
 		r->fault = "more rows than expansion_limit";
 	else if (columns != 1)
-		r->fault = "the query gives several columns, one is meant; name one behind SELECT";
+		r->fault = "the query gives several columns, one is meant; name one after SELECT";
 	else if (bytes == NULL)
 		r->fault = "the value is NULL; if such rows are meant to be passed over, say so in the query (IS NOT NULL)";
 	else if (n == 0)
@@ -95,7 +95,7 @@ static bool take_row(void *context, unsigned columns, const char *const *values,
 	if (r->count++ > 0)
 		buf_addc(&r->text, ',');
 	if (!sql_format_value(&r->conf->result_format, r->key, r->key_length, bytes, n, &r->text))
-		r->fault = "the value has no part before or behind an @ as result_format asks for";
+		r->fault = "the value has no part before or after an @ as result_format asks for";
 	return r->fault == NULL;
 }
 

@@ -224,7 +224,7 @@ static void check_config(struct dbases_reader *r, struct dbases_map *m)
 	else if (m->kind != DBASES_LIVE || strcmp(m->type, "lmdb") == 0)
 		dbases_tell(r, false, 5, "-C is for maps of types btree and bhash with \"-r\"");
 	else if (m->config_written[0] != '/' && m->config_written[0] != '$')
-		dbases_tell(r, false, 5, "expected an absolute path behind -C, not \"%s\"", m->config_written);
+		dbases_tell(r, false, 5, "expected an absolute path after -C, not \"%s\"", m->config_written);
 	else
 		m->config = expand(r, 5, m->config_written);
 }

@@ -197,7 +197,7 @@ enum visit_use visit_expand(const struct visit *v, const struct found *found, en
 		e.tail = found->from->options.fold_tail ? visit_lower(v, v->tail) : v->tail;
 	switch (turn_of(v, address, relation)) {
 	case TURN_SELF:
-		visit_note(v, "the list names %s itself: on behind %s", address, name);
+		visit_note(v, "the list names %s itself: what is asked after %s decides", address, name);
 		return USE_GO_ON;
 	case TURN_LOOP:
 		v->walk->router->nesting = pool_format(v->walk->kept, "%s: the list of %s leads back to itself", name, address);

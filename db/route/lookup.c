@@ -120,7 +120,7 @@ static bool set_option(char letter, const char **p, struct lookup_options *o, ch
 	if (isgraph((unsigned char)letter))
 		buf_addf(why, "unknown lookup option -%c", letter);
 	else
-		buf_adds(why, "a lookup option is missing behind -");
+		buf_adds(why, "a lookup option is missing after -");
 	return false;
 }
 

@@ -73,7 +73,7 @@ bool privilege_parse(const char *text, uid_t *uid, gid_t *gid, mode_t *mode, con
 	else if (!find_group(group, gid))
 		*why = "no such group";
 	else if (octal != NULL && !parse_mode(octal, mode))
-		*why = "expected an octal mode within 664 behind user:group:";
+		*why = "expected an octal mode within 664 after user:group:";
 	free(copy);
 	return *why == NULL;
 }

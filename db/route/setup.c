@@ -206,7 +206,7 @@ struct router *router_open(const struct dbases *dbases, char *const *options, si
 		return NULL;
 	}
 	if (router->max_depth > ROUTE_DEPTH)
-		buf_addf(notes, "max_depth=%u: ZMailer's router holds what is behind more than %u lists one inside the other, and "
+		buf_addf(notes, "max_depth=%u: ZMailer's router holds what is more than %u lists deep, and "
 		         "with its own scripts may end itself there\n", router->max_depth, ROUTE_DEPTH);
 	unasked_note(dbases, notes);
 	return router;

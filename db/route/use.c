@@ -122,7 +122,7 @@ static const char *send(const struct visit *v, const struct destination *d, cons
 		last.given &= user != d->user && (d->user[strspn(d->user, "\"")] == '%' || !arguments_are_harmless(a));
 	}
 	if (user == NULL)
-		return "%1 or %2 would bring special bytes behind the @";
+		return "%1 or %2 would bring special bytes after the @";
 	/* neither channel nor host may look like an option to a program that gets it as an argument */
 	if (channel[0] == '\0' || channel[0] == '-' || strpbrk(channel, "! \t") != NULL || host[0] == '\0' ||
 	    (host[0] == '-' && host[1] != '\0') || user[0] == '\0')

@@ -62,7 +62,7 @@ static void refuse(struct lexer *l, const char *fault)
 
 static void refuse_pattern(struct lexer *l)
 {
-	refuse(l, "LIKE and its kin with more than one text in quotes behind them, where \"_\" of an address stands for any letter; "
+	refuse(l, "LIKE and its kin with more than one text in quotes after them, where \"_\" of an address stands for any letter; "
 	          "compare by = or lower(column) = lower('%s'), or ask a function of the database");
 }
 
@@ -309,11 +309,11 @@ static void take_key(struct lexer *l)
 	if (l->place == PLAIN)
 		open_text(l);
 	if (l->behind_backslash)
-		refuse(l, "a key stands behind a backslash");
+		refuse(l, "a key stands after a backslash");
 	switch (l->place) {
 	case PLAIN:
 		if (l->is_prefixed)
-			fault = "a key right behind a word; put it in quotes";
+			fault = "a key right after a word; put it in quotes";
 		break;
 	case STRING:
 	case DOUBLE_STRING:
@@ -335,11 +335,11 @@ static void take_key(struct lexer *l)
 		fault = "a key in a comment";
 		break;
 	case DOLLAR:
-		fault = "a key in or behind $...$; use '...'";
+		fault = "a key in or after $...$; use '...'";
 		break;
 	}
 	if (fault == NULL && l->wanted == PATTERN)
-		fault = "a key behind LIKE or its kin would be taken for a pattern; use =";
+		fault = "a key after LIKE or its kin would be taken for a pattern; use =";
 	else if (fault == NULL && l->wanted == NO_KEY)
 		fault = "a key as a list or a pattern, which is read in parts; compare by = or with ARRAY['%s']";
 	if (fault != NULL)

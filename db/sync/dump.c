@@ -195,7 +195,7 @@ static int take_line(struct reading *r, char folding, const char *line, size_t n
 	if (n > 0 && line[n - 1] == '\r')
 		return refuse(r, "the line ends in CR: the dump was carried as a text, not as the bytes that it is");
 	if (r->has_end)
-		return refuse(r, "there is something behind the end of the dump");
+		return refuse(r, "there is something after the end of the dump");
 	if (r->lines.number == 1) {
 		if (strncmp(line, MAGIC, sizeof MAGIC - 1) != 0)
 			return refuse(r, "this is no dump of ldapsync -D, or of another version");

@@ -42,7 +42,7 @@ static const char *make_value(struct rows *r, const char *key, size_t n, const c
 		return "a control byte in the value";
 	buf_clear(&r->scratch);
 	if (!sql_format_value(r->format, key, n, value, length, &r->scratch))
-		return "the value, or the key, has no part before or behind an @ as result_format asks for";
+		return "the value, or the key, has no part before or after an @ as result_format asks for";
 	return usable_value_fault(r->check, &(struct record){ .key = key, .key_length = (uint32_t)n, .value = buf_str(&r->scratch),
 	                                                      .value_length = (uint32_t)r->scratch.len }, warning);
 }

@@ -24,7 +24,7 @@ static bool expand(const struct template *template, const struct ldap_entry *ent
 	switch (template_expand(template, entry, key, many, results, &culprit)) {
 	case TEMPLATE_DONE: break;
 	case TEMPLATE_NO_VALUE: what = "has no value"; break;
-	case TEMPLATE_NO_PART: what = "has no part before or behind an @ as the template asks for"; break;
+	case TEMPLATE_NO_PART: what = "has no part before or after an @ as the template asks for"; break;
 	case TEMPLATE_SEVERAL: what = "has several values, one is meant"; break;
 	case TEMPLATE_BAD_VALUE: what = "has a value that is empty or has control bytes in it"; break;
 	}

@@ -12,7 +12,7 @@ mkdir $dir;
 
 # ---- what cannot be seen ----
 
-my $meant = 'which cannot be told from a blank or from nothing; is it meant\?';
+my $meant = 'which looks like a blank or like nothing; is it meant\?';
 spew("$dir/blanks", "ann\xc2\xa0ann\@x.test\nbob \xe2\x80\x8bbob\@x.test\nplain plain\@x.test\n");
 my $got = run([$newdb, '-s', "$dir/blanks"]);
 is $got->{status}, 0, 'a text with blanks that are none becomes a map';

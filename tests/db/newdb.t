@@ -89,7 +89,7 @@ unlink glob "$base.*";
 newdb("a old\n");
 my $before = slurp("$base.db");
 for my $case (
-	[ "a: b\nc d: e\n", ['-a'], ":2:3: expected ':' behind the key" ],
+	[ "a: b\nc d: e\n", ['-a'], ":2:3: expected ':' after the key" ],
 	[ "a: b\n c\n", ['-a'], ':2:1: expected a key in column 1: the line before does not end in a comma' ],
 	[ "a x\nb y\na z\n", [], ':3: the key "a" is in line 1 already' ],
 	[ "a x\0y\n", [], ':1:4: NUL byte; the rest of the line would be lost' ],

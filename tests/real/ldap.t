@@ -182,7 +182,7 @@ subtest 'results' => sub {
 	is_found map_with(result_format => 'OK'), "staff\@$domain", 'OK', 'a constant format';
 	is_unknown map_with(filter => '(mail=%s)', result_format => 'OK'), "user1\@$domain", 'has no value', '... only if the attribute has a value';
 	is_unknown map_with(filter => $account_filter, attr => undef, result => 'lmtp!node!{mailbox:local}%2@{mailbox:domain}'), "user1\@$domain",
-		'the value of mailbox has no part before or behind an @ as the template asks for', 'a part that the value does not have';
+		'the value of mailbox has no part before or after an @ as the template asks for', 'a part that the value does not have';
 	is_unknown map_with(attr => undef, result => '{maildrop}'), "staff\@$domain", 'conflict: .*several values of maildrop',
 		'several values for one template';
 	is_found map_with(attr => undef, result => '<{maildrop}>', values => 'many'), "staff\@$domain",

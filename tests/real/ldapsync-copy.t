@@ -95,7 +95,7 @@ subtest 'dumps that are none' => sub {
 		'another text' => ["user1\@example.com smtp-lmtp!node!x\n", qr/:1: this is no dump/],
 		'a byte changed' => [$good =~ s/node/nod3/r, qr/damaged/],
 		'a record lost' => [$good =~ s/^\+[^\n]*\n//mr, qr/damaged/],
-		'a line too many' => ["$good+x\ty\n", qr/behind the end/],
+		'a line too many' => ["$good+x\ty\n", qr/after the end/],
 		'other folding' => [$good =~ s/\A(ldapsync-dump 1 )l/$1-/r, qr/fold/],
 		'a newer form' => [$good =~ s/\Aldapsync-dump 1/ldapsync-dump 2/r, qr/another version/],
 		'carried as a text of another system' => [$good =~ s/\n/\r\n/gr, qr/:1: the line ends in CR: the dump was carried as a text/],

@@ -210,7 +210,7 @@ subtest 'a word of NOTIFY may come twice, as at the intake' => sub {
 
 refuses 'no recipient', 64, 'expected a recipient';
 refuses 'unknown option', 64, 'unknown option -q', '-q', @bob;
-refuses 'an address without maps', 64, 'which maps route addresses', 'bob';
+refuses 'an address without maps', 64, 'expected the maps that route addresses', 'bob';
 refuses 'half a triple', 64, 'expected channel,host,user', '-r', 'lmtp,bob';
 refuses 'a triple without user', 64, 'expected channel,host,user', '-r', 'lmtp,-,';
 refuses 'three levels', 64, 'two levels', '-HHH', @bob;

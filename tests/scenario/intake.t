@@ -435,7 +435,7 @@ subtest 'nothing is believed that came too early' => sub {
 	my $client = $intake->lmtp;
 	$client->hello;
 	$client->send("MAIL FROM:<x\@example.com>\r\nRCPT TO:<ann\@example.org>\r\nDATA\r\nSubject: x\r\n\r\n.\r\n");
-	like $client->rest, qr/^421 5\.5\.0 bytes came behind DATA/m, 'text behind DATA';
+	like $client->rest, qr/^421 5\.5\.0 bytes came after DATA/m, 'text behind DATA';
 	is_empty $intake, 'text behind DATA';
 	$client = $intake->lmtp;
 	$client->send("LHLO a\r\nMAIL FROM:<x\@example.com>\r\nRCPT TO:<ann\@example.org>\r\nRCPT TO:<eve\@example.org>\r\nDATA\r\n");

@@ -33,8 +33,8 @@ subtest 'where the agent delivers' => sub {
 	my %bad = (
 		'[127.0.0.1]:25' => qr/-F \[127\.0\.0\.1\]:25: port 25 is SMTP's, .*give the port of the LMTP server\b.*/,
 		'name:25' => qr/-F name:25: port 25 is SMTP's.*/,
-		'name' => qr/-F name: give the port of the LMTP server, behind a colon or with -p/,
-		'[::1]' => qr/-F \[::1\]: give the port of the LMTP server, behind a colon or with -p/,
+		'name' => qr/-F name: give the port of the LMTP server, after a colon or with -p/,
+		'[::1]' => qr/-F \[::1\]: give the port of the LMTP server, after a colon or with -p/,
 		'name:lmtp' => qr/-F name:lmtp: expected a port between 1 and 65535 instead of "lmtp"/,
 		'inet:127.0.0.1:24' => qr/-F inet:127\.0\.0\.1:24: expected a port between 1 and 65535 instead of "127\.0\.0\.1:24"/,
 		'[127.0.0.1]:0' => qr/-F \[127\.0\.0\.1\]:0: expected a port between 1 and 65535 instead of "0"/,
@@ -127,9 +127,9 @@ subtest 'addresses' => sub {
 		"enqueue: $_: not found: badaddress: two addresses where one is expected; give each by itself\n", $_, in => $message)
 		for 'a@x.test,b@x.test', 'a@x.test, b@x.test', 'a@x.test b@x.test', 'a@x.test;b@x.test';
 	says(['enqueue', '-P', $office, '-f', 'dbases.conf', '-s', 'a@x.test', 'a@x..test'], 67,
-		"enqueue: a\@x..test: not found: badaddress: what stands behind the \@ is no domain\n", 'what is wrong with it', in => $message);
+		"enqueue: a\@x..test: not found: badaddress: what stands after the \@ is no domain\n", 'what is wrong with it', in => $message);
 	for my $literal ('[]', '[x]', '[1.2.3]', '[300.1.1.1]', '[IPv6:]', '[IPv6:zz]', '[2001:db8::1]', '[IPv4:192.0.2.1]') {
-		my $why = 'what stands behind the @ is no address like [192.0.2.1] or [IPv6:2001:db8::1]';
+		my $why = 'what stands after the @ is no address like [192.0.2.1] or [IPv6:2001:db8::1]';
 		says(['enqueue', '-P', $office, '-f', 'dbases.conf', '-s', 'a@x.test', "a\@$literal"], 67,
 			"enqueue: a\@$literal: not found: badaddress: $why\n", "a recipient at $literal", in => $message);
 		says(['enqueue', '-P', $office, '-r', 'lmtp,-,a', '-s', "a\@$literal"], 65,

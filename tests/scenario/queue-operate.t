@@ -230,7 +230,7 @@ subtest 'a message file that may be of anybody' => sub {
 		['a pipe', 'not a regular file', sub ($q, $file) { unlink $file; POSIX::mkfifo($file, 0600) }],
 	);
 	push @cases, ['a second name', 'has more than one name', sub ($q, $file) { unlink $file; link $q->dir . '/secret', $file }],
-		['a link above it', 'below what is no directory, or a symbolic link', sub ($q, $file) {
+		['a link above it', 'a directory in its path is a symbolic link, or is none', sub ($q, $file) {
 			rename $q->office . '/queue/Y', $q->dir . '/elsewhere'; symlink $q->dir . '/elsewhere', $q->office . '/queue/Y' }] if $> == 0;
 	for my $case (@cases) {
 		my ($what, $why, $make) = @$case;
@@ -293,7 +293,7 @@ subtest 'root does not write where the owner of the post office has put a link t
 		my $look = $linked->($q, 'postman');
 		my ($status, undef, $err) = $q->run('-1');
 		is $look->(), '', 'no file for the postmaster is written behind a link';
-		like $err, qr{^runqueue: \S+: cannot write \.\./postman/\S+\.failed: below what is no directory, or a symbolic link; kept}m, 'said';
+		like $err, qr{^runqueue: \S+: cannot write \.\./postman/\S+\.failed: a directory in its path is a symbolic link, or is none; kept}m, 'said';
 		is $q->tags('Y/4711002'), '--', 'the message stays';
 	}
 	{

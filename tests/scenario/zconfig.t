@@ -34,7 +34,7 @@ for site in ours zmailer other; do
 done
 END
 says("dblookup -r ann\@a.test 2>&1 || test \$? = 64\n",
-	"dblookup: which maps route addresses? -f, or MAILVAR in the file that ZCONFIG names; try -h\n", 'no settings anywhere');
+	"dblookup: expected the maps that route addresses: -f, or MAILVAR in the file that ZCONFIG names; try -h\n", 'no settings anywhere');
 says("cp /tmp/zmailer/zmailer.conf /etc/zmailer.conf\ndblookup -r ann\@a.test\n", "ann\@a.test\tlmtp\tzmailer\tbox\n", "ZMailer's");
 says("cp /tmp/ours/zmailer.conf $ours\ndblookup -r ann\@a.test\n", "ann\@a.test\tlmtp\tours\tbox\n", 'our own comes before');
 says("ZCONFIG= dblookup -r ann\@a.test\n", "ann\@a.test\tlmtp\tours\tbox\n", 'an empty ZCONFIG is none');

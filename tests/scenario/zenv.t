@@ -52,13 +52,13 @@ zenv_is 'the charset of unlabelled text is the usual one', 'DEFCHARSET', '', '',
 	[ "$build/channel/lmtp", '-c', 'lmtp', '-F', 'UNIX:/nowhere' ], 0, $nothing;
 zenv_is 'syslog is as without the variable', 'SYSLOGFLG', '', '',
 	[ "$build/channel/lmtp", '-c', 'lmtp', '-F', 'UNIX:/nowhere' ], 0, $nothing;
-zenv_is 'no post office is named', 'POSTOFFICE', '', $message, \@send, 64, qr/^enqueue: where is the post office\?/;
+zenv_is 'no post office is named', 'POSTOFFICE', '', $message, \@send, 64, qr/^enqueue: expected the post office:/;
 zenv_is 'runqueue is told of no post office', 'POSTOFFICE', '', '', [ "$build/channel/runqueue", '-1' ], 64,
-	qr/^runqueue: where is the post office\?/;
+	qr/^runqueue: expected the post office:/;
 zenv_is 'zlmtp-check is told of no post office', 'POSTOFFICE', '', '', [ "$build/channel/zlmtp-check" ], 3,
-	qr/^zlmtp-check: where is the post office\?/;
+	qr/^zlmtp-check: expected the post office:/;
 zenv_is 'the scheduler has no directory of its file', 'MAILSHARE', $office, '', [ "$build/channel/runqueue", '-1' ], 64,
-	qr/^runqueue: where is scheduler.conf\?/;
+	qr/^runqueue: expected scheduler\.conf:/;
 zenv_is 'a command without a path has no directory', 'MAILBIN', $office, '',
 	[ "$build/channel/runqueue", '-f', "$dir/scheduler.conf", '-1' ], 0, $nothing;
 zenv_is 'the hash level is none', 'SCHEDULERDIRHASH', $office, $message, \@send, 0, $nothing;
@@ -67,7 +67,7 @@ zenv_is 'the intake is where it usually is', 'INTAKE', "POSTOFFICE=$dir/nowhere\
 	[ "$build/channel/zlmtp-sendmail", '-f', 'ann@example.org', 'bob@example.net' ], 75,
 	qr{^zlmtp-sendmail: no intake at /run/zlmtp/intake: };
 zenv_is 'no maps are named', 'MAILVAR', $office, $message,
-	[ "$build/channel/enqueue", '-s', 'ann@example.org', 'staff' ], 64, qr/^enqueue: which maps route addresses\?/;
+	[ "$build/channel/enqueue", '-s', 'ann@example.org', 'staff' ], 64, qr/^enqueue: expected the maps that route addresses:/;
 zenv_is 'dbases.conf has no directory', 'MAILVAR', '', '',
 	[ "$build/db/newdb", '-sf', "$dir/var/db/dbases.conf" ], 78, qr/MAILVAR is not set/;
 zenv_is 'maps are of the usual type', 'DBTYPE', $var, '', [ "$build/db/newdb", '-sf', "$dir/var/db/dbases.conf" ], 0,
@@ -130,7 +130,7 @@ for my $value ('notify', './notify', 'UNIX:notify', '/' . 'x' x 200) {
 
 # A line that is not what it seems is one line, with its number, whoever reads it.
 for my $odd ("\0", "\xc2\xa0", "\xe2\x80\x8b") {
-	my $holds = $odd eq "\0" ? 'a NUL byte' : sprintf 'U\+%04X, which cannot be told from a blank or from nothing',
+	my $holds = $odd eq "\0" ? 'a NUL byte' : sprintf 'U\+%04X, which looks like a blank or like nothing',
 		$odd eq "\xc2\xa0" ? 0xa0 : 0x200b;
 	for my $line ("POSTOFFICE$odd=$dir/po", "${odd}POSTOFFICE=$dir/po", "POSTOFFICE=$dir/po$odd") {
 		for my $command (\@send, [ "$build/channel/runqueue", '-l' ], [ "$build/channel/zlmtp-queue", 'list' ]) {

@@ -104,7 +104,7 @@ static void what_zmailer_would_misread_is_an_error(void **state)
 		{ "aliases bind,$(id) - - - -lm",
 		  "1:9: expected letters, digits, '_', '.' and '-' in a subtype, not \"$(id)\"\n" },
 		{ "aliases btree root:0:755 -la /a -lm",
-		  "1:15: expected an octal mode within 664 behind user:group:, not \"root:0:755\"\n" },
+		  "1:15: expected an octal mode within 664 after user:group:, not \"root:0:755\"\n" },
 		{ "aliases btree root -la /a -lm",
 		  "1:15: expected \"-\" or user:group or user:group:mode, not \"root\"\n" },
 		{ "aliases btree no-such-user:0 -la /a -lm", "1:15: no such user, not \"no-such-user:0\"\n" },
@@ -127,7 +127,7 @@ static void what_zmailer_would_misread_is_an_error(void **state)
 		{ "aliases btree - -la /a -lm -C /e", "1:17: expected \"-r\" here: a map in an environment (-C) is updated in place and "
 		  "must not be built\n" },
 		{ "aliases lmdb - -r /a -lm -C /e", "1:22: -C is for maps of types btree and bhash with \"-r\"\n" },
-		{ "aliases btree - -r /a -lm -C e", "1:23: expected an absolute path behind -C, not \"e\"\n" },
+		{ "aliases btree - -r /a -lm -C e", "1:23: expected an absolute path after -C, not \"e\"\n" },
 		{ "aliases NONE - - /a -", "1:18: expected \"-\": NONE has no file\n" },
 		{ "aliases NONE - - - -lm", "1:20: expected \"-\": NONE is never asked\n" },
 		{ "aliases btree - -la /a -lm\r", "1:0: CR at the end of the line\n" },
@@ -270,11 +270,11 @@ static void a_setting_with_bytes_that_nobody_sees_is_an_error(void **state)
 		ROW("MAIL\0VAR=/v\n", "z:1: the line of MAILVAR holds a NUL byte; remove it"),
 		ROW("MAILVAR=/v\0w\n", "z:1: the line of MAILVAR holds a NUL byte; remove it"),
 		ROW("MAILVAR=\0/v", "z:1: the line of MAILVAR holds a NUL byte; remove it"),
-		ROW("#\nMAILVAR\xc2\xa0=/v\n", "z:2: the line of MAILVAR holds U+00A0, which cannot be told from a blank or from nothing; remove it"),
-		ROW("\xe2\x80\x8bMAILVAR=/v\n", "z:1: the line of MAILVAR holds U+200B, which cannot be told from a blank or from nothing; remove it"),
-		ROW("MAILVAR=/v\xe2\x80\x8b\n", "z:1: the line of MAILVAR holds U+200B, which cannot be told from a blank or from nothing; remove it"),
-		ROW("MAIL\xef\xbb\xbfVAR\0\xc2\xa0=/v\n", "z:1: the line of MAILVAR holds U+FEFF, which cannot be told from a blank or from nothing; remove it"),
-		ROW("MAILVAR=/v\nMAILVAR\xc2\xa0=/w\n", "z:2: the line of MAILVAR holds U+00A0, which cannot be told from a blank or from nothing; remove it"),
+		ROW("#\nMAILVAR\xc2\xa0=/v\n", "z:2: the line of MAILVAR holds U+00A0, which looks like a blank or like nothing; remove it"),
+		ROW("\xe2\x80\x8bMAILVAR=/v\n", "z:1: the line of MAILVAR holds U+200B, which looks like a blank or like nothing; remove it"),
+		ROW("MAILVAR=/v\xe2\x80\x8b\n", "z:1: the line of MAILVAR holds U+200B, which looks like a blank or like nothing; remove it"),
+		ROW("MAIL\xef\xbb\xbfVAR\0\xc2\xa0=/v\n", "z:1: the line of MAILVAR holds U+FEFF, which looks like a blank or like nothing; remove it"),
+		ROW("MAILVAR=/v\nMAILVAR\xc2\xa0=/w\n", "z:2: the line of MAILVAR holds U+00A0, which looks like a blank or like nothing; remove it"),
 #undef ROW
 	};
 

@@ -50,10 +50,10 @@ static void what_cannot_be_meant_names_its_line(void **state)
 		{ "report-from=<a@b>", "db/router.conf:1: report-from" NO_ADDRESS },
 		{ "report-from=a@b,c@d", "db/router.conf:1: report-from" NO_ADDRESS },
 		{ "report-from=\xff@d", "db/router.conf:1: report-from" NO_ADDRESS },
-		{ "report-max=", "db/router.conf:1: report-max: expected a number of bytes, with k or M behind it or nothing" },
-		{ "report-max=-1", "db/router.conf:1: report-max: expected a number of bytes, with k or M behind it or nothing" },
-		{ "report-max=10G", "db/router.conf:1: report-max: expected a number of bytes, with k or M behind it or nothing" },
-		{ "report-max=k", "db/router.conf:1: report-max: expected a number of bytes, with k or M behind it or nothing" },
+		{ "report-max=", "db/router.conf:1: report-max: expected a number of bytes, with k or M after it, or nothing" },
+		{ "report-max=-1", "db/router.conf:1: report-max: expected a number of bytes, with k or M after it, or nothing" },
+		{ "report-max=10G", "db/router.conf:1: report-max: expected a number of bytes, with k or M after it, or nothing" },
+		{ "report-max=k", "db/router.conf:1: report-max: expected a number of bytes, with k or M after it, or nothing" },
 	};
 
 	(void)state;

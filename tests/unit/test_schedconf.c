@@ -159,7 +159,7 @@ static void mistakes_are_named_with_line_and_column(void **state)
 	refused("a/* user=no-such-user\n", "scheduler.conf:1:5: expected a user of this system, found \"user=...\"");
 	refused("lmtp/{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}\n\tcommand=x\n",
 	        "scheduler.conf:1:1: expected a pattern of at most 1000 bytes and alternatives; make several of it");
-#define INVISIBLE ", which cannot be told from a blank or from nothing"
+#define INVISIBLE ", which looks like a blank or like nothing"
 	refused("lmtp/*\xc2\xa0\n\tcommand=x\n", "scheduler.conf:1:1: found U+00A0" INVISIBLE);
 	refused("\xe2\x80\x8blmtp/*\n\tcommand=x\n", "scheduler.conf:1:1: found U+200B" INVISIBLE);
 	refused("# \xc2\xa0\n\xef\xbb\xbflmtp/*\n\tcommand=x\n", "scheduler.conf:2:1: found U+FEFF" INVISIBLE);

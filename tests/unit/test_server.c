@@ -334,9 +334,9 @@ static void what_is_too_large_or_holds_nul_passes_by(void **state)
 static void nothing_is_believed_that_came_too_early(void **state)
 {
 	static const struct talk data[] = {
-		{ START "DATA\r\nS: x\r\n\r\nb\r\n.\r\n", STARTED "{BEGIN}421 5.5.0 bytes came behind DATA before its answer\n"
+		{ START "DATA\r\nS: x\r\n\r\nb\r\n.\r\n", STARTED "{BEGIN}421 5.5.0 bytes came after DATA, before its answer\n"
 		  "{ABANDON}{CLOSE}" },
-		{ "LHLO c\r\nSTARTTLS\r\nMAIL FROM:<a@x>\r\n", HELLO "421 5.5.0 bytes came behind STARTTLS before its answer\n{CLOSE}" },
+		{ "LHLO c\r\nSTARTTLS\r\nMAIL FROM:<a@x>\r\n", HELLO "421 5.5.0 bytes came after STARTTLS, before its answer\n{CLOSE}" },
 	};
 
 	(void)state;

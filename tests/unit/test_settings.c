@@ -76,7 +76,7 @@ static void damage_is_named_with_its_line(void **state)
 		{ "\n  (y)\n", "F:2: expected a keyword, found \"(\"" },
 		{ "a:x\n", "F:1: expected a keyword, found \"a:\"" },
 		{ "a: x y\n", "F:1: expected a keyword, found \"a:\"" },
-		{ "a\xc2\xa0x\n", "F:1: expected a keyword, found \"a\xc2\xa0\" with U+00A0, which cannot be told from a blank or from nothing" },
+		{ "a\xc2\xa0x\n", "F:1: expected a keyword, found \"a\xc2\xa0\" with U+00A0, which looks like a blank or like nothing" },
 		{ "a x\n\xff\x01 y\n", "F:2: expected a keyword, found \"?\"" },
 		{ "include relative\n", "F:1: include: expected an absolute path, found \"relative\"" },
 	};

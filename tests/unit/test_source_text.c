@@ -131,9 +131,9 @@ static void aliases_follow_makedb(void **state)
 static void what_is_wrong_is_told_with_its_place(void **state)
 {
 	static const struct row rows[] = {
-		{ "nocolon\n", "", "f:1:8: expected ':' behind the key\n" },
-		{ "two words: x\n", "", "f:1:5: expected ':' behind the key\n" },
-		{ "\"open: x\n", "", "f:1:9: expected ':' behind the key\n" },
+		{ "nocolon\n", "", "f:1:8: expected ':' after the key\n" },
+		{ "two words: x\n", "", "f:1:5: expected ':' after the key\n" },
+		{ "\"open: x\n", "", "f:1:9: expected ':' after the key\n" },
 		{ ": x\n", "", "f:1:1: expected a key in front of ':'\n" },
 		{ "a: b\n c\n", "<a|b>1", "f:2:1: expected a key in column 1: the line before does not end in a comma\n" },
 		{ "a:\n c\n", "<a|>1", "f:2:1: expected a key in column 1: the line before does not end in a comma\n" },
@@ -151,7 +151,7 @@ static void what_is_wrong_is_told_with_its_place(void **state)
 
 static void what_cannot_be_seen_gives_a_warning(void **state)
 {
-#define MEANT ", which cannot be told from a blank or from nothing; is it meant?\n"
+#define MEANT ", which looks like a blank or like nothing; is it meant?\n"
 	static const struct row rows[] = {
 		{ "a\xc2\xa0" "b c\n", "<a\xc2\xa0" "b|c>1", "f:1:0: warning: the key holds U+00A0" MEANT },
 		{ "a  b\xe2\x80\x8b\n", "<a|b\xe2\x80\x8b>1", "f:1:5: warning: the value holds U+200B" MEANT },

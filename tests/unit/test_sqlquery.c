@@ -166,7 +166,7 @@ static void a_query_in_which_a_key_is_more_than_itself_is_refused(void **state)
 		{ SQL_PGSQL, "SELECT v FROM u WHERE a = E'%s'", "E'...'" },
 		{ SQL_PGSQL, "SELECT v FROM u WHERE a = U&'%s'", "right before" },
 		{ SQL_MYSQL, "SELECT v FROM u WHERE a = _latin1'%s'", "right before" },
-		{ SQL_MYSQL, "SELECT v FROM u WHERE a = N%s", "right behind" },
+		{ SQL_MYSQL, "SELECT v FROM u WHERE a = N%s", "right after" },
 		{ SQL_PGSQL, "SELECT v FROM u WHERE a = \"%s\"", "quotes of a name" },
 		{ SQL_MYSQL, "SELECT `%s` FROM u", "quotes of a name" },
 		{ SQL_MYSQL, "SELECT v FROM u WHERE a = '\\%s'", "backslash" },

@@ -94,7 +94,7 @@ static void a_dump_with_any_byte_changed_is_refused(void **state)
 	}
 	buf_addc(&text, '\n');
 	assert_int_equal(read_text(text.data, text.len), EX_DATAERR);
-	assert_non_null(strstr(buf_str(&why), "behind the end"));
+	assert_non_null(strstr(buf_str(&why), "after the end"));
 	buf_free(&text);
 }
 

@@ -74,7 +74,7 @@ static void lists_that_zmailers_router_sends_to_root_are_told_where_one_is(void 
 		{ "/var/tmp/x.y", -1 }, { "u@[192.0.2.7]", -1 }, { "u@[IPv6:2001:db8::1]", -1 }, { "\\root", -1 }, { "a\\.b@far.test", -1 },
 		{ "a\"b c\"@far.test", 1 }, { "\"b c\"a@far.test", 0 }, { "a.\"b c\"@far.test", -1 }, { "x, \"dot.\"x", 3 },
 		{ "Bob\"x\" <u@far.test>", -1 }, { "\"a b\" <\"c d\"@far.test>", -1 }, { "# \xc3\xa9\nann", -1 }, { "ann\nx.\nbob", 6 },
-		/* a backslash at the start and directly behind a comma becomes a blank, in quotes too; another begins no word */
+		/* a backslash at the start and directly after a comma becomes a blank, in quotes too; another begins no word */
 		{ "root@b.test, \\lead", 13 }, { "root@b.test,\\lead", -1 }, { "\\lead, x", -1 }, { "x, \"\\lead\"", -1 },
 		{ "team: root, \\lead;", 12 }, { "team: root,\\lead;", -1 }, { "x@far.test, \\lead@far.test", 12 }, { "<\\lead>", 1 },
 		{ "A <\\lead@far.test>", 3 }, { "<@a.test:\\x@b.test>", 9 }, { "(c) \\lead", 4 }, { "a\\b@far.test", -1 },
