@@ -160,8 +160,7 @@ bool visit_fqdn(const struct visit *v)
 		const struct step *step = &steps[i];
 		const struct relation *r = v->walk->router->relations[step->relation];
 
-		if (r == NULL || r->count == 0 || (v->walk->query->aliases_only && step->relation == ROUTE_FQDNROUTES) ||
-		    (v->no_alias && step->relation != ROUTE_FQDNROUTES) ||
+		if (r == NULL || r->count == 0 || (v->no_alias && step->relation != ROUTE_FQDNROUTES) ||
 		    (step->key == KEY_BASE && k.base_count == 0))
 			continue;
 		if (step->key != last)

@@ -6,7 +6,7 @@
 /* The user of a result on channel local: with the domain where that is wanted. */
 static void deliver(const struct visit *v, const char *name, bool with_domain)
 {
-	walk_send(v, "local", v->origin, address_text(v->walk->pool, name, NULL, with_domain ? v->home : NULL));
+	walk_arrive(v, "local", v->origin, address_text(v->walk->pool, name, NULL, with_domain ? v->home : NULL));
 }
 
 /* Each of these asks for one name; true if that produced something. */
@@ -38,7 +38,7 @@ static bool try_expired(const struct visit *v, const char *name)
 
 	switch (visit_lookup(v, ROUTE_EXPIRED, &q, &found)) {
 	case MAP_FOUND:
-		walk_send(v, "error", "acctexpired", address_text(v->walk->pool, name, NULL, v->home));
+		walk_arrive(v, "error", "acctexpired", address_text(v->walk->pool, name, NULL, v->home));
 		return true;
 	case MAP_NOT_FOUND:
 		return false;
@@ -118,8 +118,8 @@ static bool try_special(const struct visit *v)
 
 	if (kind == NULL || v->whole[1] == '\0')
 		return false;
-	walk_send(v, "local", pool_format(v->walk->pool, "%s.%s", kind, v->origin),
-	          v->written != NULL ? v->written : visit_text(v, v->whole));
+	walk_arrive(v, "local", pool_format(v->walk->pool, "%s.%s", kind, v->origin),
+	            v->written != NULL ? v->written : visit_text(v, v->whole));
 	return true;
 }
 
@@ -160,14 +160,11 @@ void visit_local(const struct visit *v)
 	}
 	if (try_special(v))
 		return;
-	if (v->walk->query->aliases_only) {
-		if (!try_alias(v, v->whole, ARGUMENTS_WHOLE, false) &&
-		    (v->tail[0] == '\0' || !try_alias(v, v->base, ARGUMENTS_BASE, true)))
-			walk_send(v, "alias", "-", visit_text(v, v->whole));
+	if (try_alias(v, v->whole, ARGUMENTS_WHOLE, false))
 		return;
-	}
-	if (try_alias(v, v->whole, ARGUMENTS_WHOLE, false) || try_expired(v, v->whole) ||
-	    try_account(v, v->whole, v->whole))
+	/* where lists alone are asked for, these matter in front of another list only */
+	if ((!v->walk->query->aliases_only || v->tail[0] != '\0') &&
+	    (try_expired(v, v->whole) || try_account(v, v->whole, v->whole)))
 		return;
 	user = delivered_user(v);
 	if (v->tail[0] != '\0' && try_without_tail(v, user))
@@ -177,5 +174,5 @@ void visit_local(const struct visit *v)
 		deliver(v, user, v->walk->router->localdoesdomain);
 		return;
 	}
-	walk_send(v, "error", "nosuchuser", visit_text(v, user));
+	walk_arrive(v, "error", "nosuchuser", visit_text(v, user));
 }

@@ -176,6 +176,14 @@ void walk_send(const struct visit *v, const char *channel, const char *host, con
 	add_result(v, &r);
 }
 
+void walk_arrive(const struct visit *v, const char *channel, const char *host, const char *user)
+{
+	if (v->walk->query->aliases_only)
+		walk_send(v, "alias", "-", visit_text(v, v->whole));
+	else
+		walk_send(v, channel, host, user);
+}
+
 void walk_hold(const struct visit *v, const char *why, const char *user)
 {
 	struct buf text = { 0 };
@@ -380,6 +388,12 @@ static bool try_routes(const struct visit *v)
 	return false;
 }
 
+/* A member with a tail that was handed on, which makes it the address whose list it is in. */
+static bool names_itself(const struct visit *v)
+{
+	return v->path != NULL && strcmp(v->path->address, visit_lower(v, visit_text(v, v->whole))) == 0;
+}
+
 static void visit_domain(struct visit *v)
 {
 	const char *canonical = "";
@@ -398,7 +412,7 @@ static void visit_domain(struct visit *v)
 		/* the domain is not ours: protocols in their order */
 		router = v->walk->router;
 		if (v->walk->query->aliases_only)
-			walk_send(v, "alias", "-", visit_text(v, v->whole));
+			walk_send(v, "alias", "-", visit_text(v, names_itself(v) ? v->whole : v->local));
 		else if (!router->use_routes || !try_routes(v)) {
 			if (v->carried[0] != '\0')
 				visit_note(v, "the address is not ours: the tail %s stays behind", v->carried);

@@ -127,7 +127,7 @@ static const char *send(const struct visit *v, const struct destination *d, cons
 	if (channel[0] == '\0' || channel[0] == '-' || strpbrk(channel, "! \t") != NULL || host[0] == '\0' ||
 	    (host[0] == '-' && host[1] != '\0') || user[0] == '\0')
 		return "what comes of it is no channel, host or user";
-	walk_send(&last, channel, host, user);
+	walk_arrive(&last, channel, host, user);
 	return NULL;
 }
 

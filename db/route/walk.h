@@ -80,8 +80,12 @@ void visit_parts(struct visit *v);
 enum map_answer visit_lookup(const struct visit *v, enum route_relation relation, const struct question *question,
                              struct found *found) MAP_MUST_LOOK;
 
-/* Results; equal ones are merged.  walk_hold() cleans `why`. */
+/*
+ * Results; equal ones are merged.  walk_arrive() is for an address that no list leads on: where lists alone are asked for
+ * (aliases_only) it is the result itself.  walk_hold() cleans `why`.
+ */
 void walk_send(const struct visit *v, const char *channel, const char *host, const char *user);
+void walk_arrive(const struct visit *v, const char *channel, const char *host, const char *user);
 void walk_hold(const struct visit *v, const char *why, const char *user);
 
 /* A local part at the domain of the visit (of a local name: its home), in its proper form. */

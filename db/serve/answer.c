@@ -263,13 +263,17 @@ static bool take_apart(struct answers *a, const char *text, size_t length, struc
 	return address_parse(&a->pool, text, length, ADDRESS_PLAIN, address, &why);
 }
 
-/* An address that leads to itself alone is no alias, nor is its other spelling. */
+/*
+ * An address that leads to itself alone is no alias, nor is its other spelling.  Commands and files are for this machine's own
+ * delivery, and no address: a list with one beside addresses cannot be told as a whole, and must not lose it.
+ */
 static enum map_answer ask_alias(struct answers *a, const char *key, size_t length, struct buf *value)
 {
 	const struct route_result *results;
 	size_t count;
 	enum map_answer answer = route_address(a, key, length, true, &results, &count, value);
 	struct address address;
+	size_t specials = 0;
 
 	if (answer != MAP_FOUND)
 		return answer;
@@ -279,17 +283,25 @@ static enum map_answer ask_alias(struct answers *a, const char *key, size_t leng
 	    strcasecmp(results[0].user, address_text(&a->pool, address.local, NULL, address.domain)) == 0)
 		return MAP_NOT_FOUND;
 	for (size_t i = 0; i < count; i++) {
-		/* commands and files are for this machine's own delivery, and no address */
-		if (results[i].answer != MAP_FOUND || strcmp(results[i].channel, "alias") != 0)
+		if (strcmp(results[i].channel, "alias") != 0) {
+			specials++;
 			continue;
+		}
 		if (value->len > 0)
 			buf_addc(value, ',');
 		buf_adds(value, results[i].user);
 	}
+	if (specials > 0 && value->len > 0) {
+		buf_clear(value);
+		buf_adds(value, "in the list of ");
+		text_add_clean(value, key, length, WHY_MAX);
+		buf_adds(value, " is a command or a file, which is for delivery on this machine alone");
+		return MAP_COULD_NOT_TELL;
+	}
 	return value->len > 0 ? MAP_FOUND : MAP_NOT_FOUND;
 }
 
-/* Users of a domain that is ours are found or not; those of another one go out by smtp, or cannot. */
+/* Users of a domain that is ours are found or not, or led elsewhere by a list; those of another one go out by smtp, or cannot. */
 static enum map_answer ask_domain(struct answers *a, const char *key, struct buf *value)
 {
 	const size_t n = strlen(key), length = n > 1 && key[n - 1] == '.' ? n - 1 : n;
@@ -311,8 +323,12 @@ static enum map_answer ask_domain(struct answers *a, const char *key, struct buf
 			answer = MAP_FOUND;
 		}
 	}
-	if (answer == MAP_FOUND)
+	if (answer == MAP_NOT_FOUND && a->router->listed)
+		answer = ask_alias(a, address, query.length, value);
+	if (answer == MAP_FOUND) {
+		buf_clear(value);
 		buf_adds(value, "OK");
+	}
 	free(address);
 	return answer;
 }

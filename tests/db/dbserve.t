@@ -25,8 +25,10 @@ sub put($name, $text) {
 	close $out or die "$name: $!";
 }
 
-put('fqdnaliases', "team\@d.test: ann\@d.test, bob\@d.test\nall\@d.test: team\@d.test, eve\@else.test\nloop\@d.test: loop\@d.test\n");
-put('fqdnroutes', "ann\@d.test: lmtp!store1!ann%2\@d.test\nbob\@d.test: lmtp!store2!bob%2\@d.test\n");
+put('fqdnaliases', "team\@d.test: ann\@d.test, bob\@d.test\nall\@d.test: team\@d.test, eve\@else.test\nloop\@d.test: loop\@d.test\n"
+	. "\@c.test: ann\@d.test\nlist\@c.test: ann\@c.test, x\@c.test\n\@fwd.test: eve\@else.test\n");
+put('fqdnroutes', "ann\@d.test: lmtp!store1!ann%2\@d.test\nbob\@d.test: lmtp!store2!bob%2\@d.test\nann\@c.test: lmtp!store1!ann\n");
+put('aliases', "keep: \\keep, bob\@d.test\neve+: ann\@d.test\neve: bob\@d.test\npart: ann\@d.test, \"|cmd\"\nalone: \"|cmd\"\n");
 put('routes', "d.test error!nosuchuser\nfar.test smtp!relay.test\n");
 put('dbases.conf', <<'END');
 fqdnaliases btree - -la fqdnaliases -lm%
@@ -34,6 +36,7 @@ fqdnroutes  btree - -la fqdnroutes  -lm%
 routesdb    btree - -l  routes      -lm%:d pathalias
 userdb      btree - -l  userdb      -l
 large       unordered - - large     -l
+aliases     btree - -la aliases     -lm%
 END
 put('large', "below " . 'x' x 99_996 . "\nfits " . 'x' x 99_997 . "\nabove " . 'x' x 99_998 . "\nhuge " . 'x' x 1_000_000 . "\none two\n");
 put('userdb', "one two\n");
@@ -106,12 +109,18 @@ my %answers = (
 	"alias team\@d.test" => "OK ann\@d.test,bob\@d.test", "alias team+x\@d.test" => "OK ann+x\@d.test,bob+x\@d.test",
 	"alias all\@d.test" => "OK ann\@d.test,bob\@d.test,eve\@else.test", "alias ann\@d.test" => 'NOTFOUND ',
 	"alias loop\@d.test" => 'NOTFOUND ', "alias x\@else.test" => 'NOTFOUND ',
+	# the route of a user is in front of the list for all of the domain
+	"alias ann\@c.test" => 'NOTFOUND ', "alias ann+x\@c.test" => 'NOTFOUND ', "alias bob\@c.test" => "OK ann\@d.test",
+	"alias list\@c.test" => "OK ann\@c.test,ann\@d.test", "alias keep\@mail.test" => "OK keep\@mail.test,bob\@d.test",
+	"alias eve+x\@mail.test" => "OK ann\@d.test", "alias eve--x\@mail.test" => "OK ann\@d.test", "alias eve\@mail.test" => "OK bob\@d.test",
+	"alias alone\@mail.test" => 'NOTFOUND ',
+	"alias part\@mail.test" => 'TEMP in the list of part@mail.test is a command or a file, which is for delivery on this machine alone',
 	"transport ann\@d.test" => 'OK lmtp:unix:/run/one', "transport bob\@d.test" => 'OK lmtp:[127.0.0.1]:24',
 	"transport team\@d.test" => 'OK lmtp:unix:/run/one', "transport no\@d.test" => 'NOTFOUND ', 'transport d.test' => 'NOTFOUND ',
 	"transport x\@else.test" => 'NOTFOUND ',
 	map({ ("transport $_" => 'OK smtp:[relay.test]') } 'far.test', 'FAR.test', "x\@far.test"), 'transport sub.far.test' => 'NOTFOUND ',
 	'domain d.test' => 'OK OK', 'domain D.TEST' => 'OK OK', 'domain else.test' => 'NOTFOUND ', 'domain mail.test' => 'OK OK',
-	'domain a b' => 'NOTFOUND ',
+	'domain a b' => 'NOTFOUND ', 'domain c.test' => 'OK OK', 'domain fwd.test' => 'OK OK',
 	"fqdnroutes ann\@d.test" => "OK lmtp!store1!ann\@d.test", 'userdb one' => 'OK two', 'userdb none' => 'NOTFOUND ',
 	'nonesuch x' => 'PERM there is no map nonesuch', 'word' => 'PERM a map, a blank and a key expected',
 );
