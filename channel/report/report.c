@@ -539,10 +539,24 @@ static uint64_t hash_report(const struct report *r)
 	return hash;
 }
 
+/* A domain as RFC 5322 has it in a header: words with a dot between them, or an address in brackets. */
+static bool is_plain_domain(const char *s)
+{
+	size_t n = strlen(s);
+	bool literal = n > 2 && s[0] == '[' && s[n - 1] == ']', begins = true;
+
+	for (size_t i = literal; i < n - literal; i++) {
+		if (s[i] == '.' ? begins : !text_is_atext(s[i]) && !(literal && s[i] == ':'))
+			return false;
+		begins = s[i] == '.';
+	}
+	return !begins;
+}
+
 /* An address that can stand in a header as it is. */
 static bool is_plain_address(const struct composer *c, const char *s)
 {
-	const char *at = strrchr(s, '@');
+	const char *at = strrchr(s, '@'), *end = at != NULL ? at : s + strlen(s);
 	bool quoted = s[0] == '"', clean;
 	struct buf same = { 0 };
 
@@ -551,21 +565,15 @@ static bool is_plain_address(const struct composer *c, const char *s)
 	buf_free(&same);
 	if (!clean || strlen(s) > ADDRESS_CAP || (text_is_eightbit(s, strlen(s)) && !(c->utf8 && text_is_utf8(s, strlen(s)))))
 		return false;
-	if (quoted && (at == NULL || at < s + 2 || at[-1] != '"'))
+	if (end == s || (at != NULL && !is_plain_domain(at + 1)) || (quoted && (at == NULL || at < s + 2 || at[-1] != '"')))
 		return false;
-	for (const char *p = s; *p != '\0'; p++) {
-		bool local = at == NULL || p < at;
+	for (const char *p = s; p < end; p++) {
+		bool edge = p == s || p == end - 1;
 
-		if (local && quoted) {
-			bool edge = p == s || p == at - 1;
-
-			if ((*p == '"') != edge || *p == '\\')
-				return false;
-		} else if (*p != '.' && *p != '@' && !text_is_atext(*p) && !(!local && strchr("[]:", *p) != NULL)) {
+		if (quoted ? (*p == '"') != edge || *p == '\\' : *p != '.' && !text_is_atext(*p))
 			return false;
-		}
 	}
-	return s[0] != '\0';
+	return true;
 }
 
 static void write_header(struct composer *c, const char *subject, const char *from, bool eightbit)

@@ -243,6 +243,12 @@ r = Report(text)
 equal((r.trouble, said, str(r.parts[2].get_content()['Subject'])), ([], 'composed', 'grüße'),
       'an 8-bit header goes out in ASCII where no address is UTF-8')
 ok(b'b\xc3\xb6dy' in text and r.parts[2]['Content-Transfer-Encoding'] == '8bit', 'an 8-bit body stays')
+for to in ['ann@example.org.', 'a@b@example.org', '@example.org', 'ann@', 'ann@a..example', 'ann@.example', 'ann@a:25', 'ann@sto[re',
+           'ann@[]', '""@', '@']:
+    equal(str(Report(compose([BOB], **dict(KNOWN, to=to))[0]).message['To']), 'undisclosed-recipients:;', f'a header cannot have {to}')
+for to in ['ann@[127.0.0.1]', 'ann@[IPv6:::1]', '"a b"@example.org', 'ann']:
+    equal(str(Report(compose([BOB], **dict(KNOWN, to=to))[0]).message['To']), to, f'it can have {to}')
+
 text, said = compose([dict(BOB, address=b'b\xff@x')], b'Subject: \xff\n\n\xff\n', **dict(KNOWN, to=b'\xfe@x'))
 r = Report(text)
 equal((r.trouble, said, dict(r.groups[1])['Final-Recipient']), ([], 'composed', 'rfc822; b?@x'),
