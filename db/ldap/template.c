@@ -276,6 +276,32 @@ enum template_outcome template_expand(const struct template *template, const str
 	return outcome;
 }
 
+enum template_outcome template_expand_usable(const struct template *template, const struct ldap_entry *entry,
+                                             struct results *results, const char **attribute)
+{
+	struct expansion x = { .template = template, .entry = entry };
+	struct buf text = { 0 };
+	size_t count;
+	enum template_outcome outcome = count_values(&x, true, &count);
+	const bool is_countable = outcome == TEMPLATE_DONE;
+
+	*attribute = x.culprit;
+	for (size_t i = 0; is_countable && i < count; i++) {
+		enum template_outcome one;
+
+		buf_clear(&text);
+		one = expand_one(&x, i, &text);
+		if (one == TEMPLATE_DONE) {
+			results_add(results, buf_str(&text));
+		} else {
+			outcome = one;
+			*attribute = x.culprit;
+		}
+	}
+	buf_free(&text);
+	return outcome;
+}
+
 /* ---- results -------------------------------------------------------------- */
 
 void results_add(struct results *results, const char *text)

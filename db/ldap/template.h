@@ -60,6 +60,12 @@ enum template_outcome {
 enum template_outcome template_expand(const struct template *template, const struct ldap_entry *entry, const char *key,
                                       bool many, struct results *results, const char **attribute);
 
+/*
+ * The same with `many`, where each value counts by itself: those that cannot be used are left out, and of them is what is returned.
+ */
+enum template_outcome template_expand_usable(const struct template *template, const struct ldap_entry *entry,
+                                             struct results *results, const char **attribute);
+
 void results_add(struct results *results, const char *text);
 
 /* Puts them into the order of their bytes and drops repeated ones: results are a set. */

@@ -37,6 +37,12 @@ void content_drop(struct content *content, unsigned rule, const struct sync_uuid
 /* True if the entry is there and wants just this. */
 bool content_is_same(const struct content *content, unsigned rule, const struct sync_uuid *uuid, const struct yield *yield);
 
+/*
+ * Adds to `yield` what the entry wanted so far and does not want there, as far as the yield lacks something of that kind: keys, whose
+ * values are unclear now, and domains.
+ */
+void content_keep(const struct content *content, unsigned rule, const struct sync_uuid *uuid, struct yield *yield);
+
 bool content_has(const struct content *content, unsigned rule, const struct sync_uuid *uuid);
 
 /* True if there is any entry, be it one that was dropped since content_settled(). */

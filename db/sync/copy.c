@@ -163,6 +163,7 @@ static bool put_entry(struct rule_copy *r, const struct sync_uuid *uuid, const s
 			report_key(copy, rule, e, w.key, "", fault);
 			free(w.key);
 			free(w.value);
+			yield.lacks_keys = true;
 			continue;
 		}
 		fault = w.value != NULL ? value_fault(copy, &w, &warning) : NULL;
@@ -178,8 +179,10 @@ static bool put_entry(struct rule_copy *r, const struct sync_uuid *uuid, const s
 	}
 	yield.count = kept;
 	yield.version = r->copy->complaints == complaints ? rule_version(e) : 0;
-	/* of an entry that makes no sense now, what it said before is the best there is */
-	if (ok || yield.count > 0 || !content_has(r->copy->content, r->number, uuid))
+	/* of an entry that makes no sense now, what it said before is the best there is; so is what is lacking by values without sense */
+	if (yield.lacks_keys || yield.lacks_domains)
+		content_keep(r->copy->content, r->number, uuid, &yield);
+	if (ok || yield.count > 0 || yield.domains != NULL || !content_has(r->copy->content, r->number, uuid))
 		is_new = content_put(r->copy->content, r->number, uuid, e->dn, &yield);
 	speak_of(r, uuid);
 	yield_free(&yield);

@@ -16,22 +16,29 @@
 /* What one entry may make, in bytes of keys and values: each of its keys gets a value of its own. */
 #define LARGEST_YIELD (4 << 20)
 
-static bool expand(const struct template *template, const struct ldap_entry *entry, const char *key, bool many,
-                   struct results *results, struct buf *why)
+static bool explain(enum template_outcome outcome, const char *culprit, const char *more, struct buf *why)
 {
-	const char *culprit = NULL, *what = NULL;
+	const char *what = NULL;
 
-	switch (template_expand(template, entry, key, many, results, &culprit)) {
-	case TEMPLATE_DONE: break;
+	switch (outcome) {
+	case TEMPLATE_DONE: return true;
 	case TEMPLATE_NO_VALUE: what = "has no value"; break;
 	case TEMPLATE_NO_PART: what = "has no part before or after an @ as the template asks for"; break;
 	case TEMPLATE_SEVERAL: what = "has several values, one is meant"; break;
 	case TEMPLATE_BAD_VALUE: what = "has a value that is empty or has control bytes in it"; break;
 	}
+	buf_addf(why, "%s%s %s%s", why->len > 0 ? "; " : "", culprit, what, more);
+	return false;
+}
+
+/* Values that are keys or domains count each by itself: with one that cannot be used, nothing is wrong with the others. */
+static bool expand_each(const struct template *template, const struct ldap_entry *entry, struct results *results, struct buf *why)
+{
+	const char *culprit = NULL;
+	const enum template_outcome outcome = template_expand_usable(template, entry, results, &culprit);
+
 	results_settle(results);
-	if (what != NULL)
-		buf_addf(why, "%s%s %s", why->len > 0 ? "; " : "", culprit, what);
-	return what == NULL;
+	return explain(outcome, culprit, results->count > 0 ? "; its other values are used" : "", why);
 }
 
 /* The value for one key; NULL if it cannot be told. */
@@ -39,9 +46,13 @@ static char *make_value(const struct sync_rule *rule, const struct ldap_entry *e
 {
 	struct results values = { 0 };
 	struct buf text = { 0 };
+	const char *culprit = NULL;
+	const enum template_outcome outcome = template_expand(rule->value, entry, key, rule->many_values, &values, &culprit);
 	char *value = NULL;
 
-	if (expand(rule->value, entry, key, rule->many_values, &values, why)) {
+	/* a list is whole or not at all: who is left out of it would get no mail, and nobody would know */
+	if (explain(outcome, culprit, "", why)) {
+		results_settle(&values);
 		results_join(&values, ", ", &text);
 		value = xstrdup(buf_str(&text));
 	}
@@ -93,22 +104,24 @@ static bool add_domain(struct yield *yield, const char *domain, struct buf *why)
 /* Keys of other forms, and address literals, are no domains to be served. */
 static bool add_domains_of_keys(struct yield *yield, struct buf *why)
 {
+	bool ok = true;
+
 	for (size_t i = 0; i < yield->count; i++) {
 		const char *at = strrchr(yield->records[i].key, '@');
 
-		if (at != NULL && at[1] != '[' && !add_domain(yield, at + 1, why))
-			return false;
+		if (at != NULL && at[1] != '[')
+			ok = add_domain(yield, at + 1, why) && ok;
 	}
-	return true;
+	return ok;
 }
 
 static bool add_own_domains(const struct sync_rule *rule, const struct ldap_entry *entry, struct yield *yield, struct buf *why)
 {
 	struct results domains = { 0 };
-	bool ok = expand(rule->domain, entry, NULL, true, &domains, why);
+	bool ok = expand_each(rule->domain, entry, &domains, why);
 
-	for (size_t i = 0; ok && i < domains.count; i++)
-		ok = add_domain(yield, domains.list[i], why);
+	for (size_t i = 0; i < domains.count; i++)
+		ok = add_domain(yield, domains.list[i], why) && ok;
 	results_free(&domains);
 	return ok;
 }
@@ -132,8 +145,10 @@ bool rule_apply(const struct sync_rule *rule, const struct ldap_entry *entry, ch
 		struct results keys = { 0 };
 		struct buf fault = { 0 };
 		size_t bytes = 0;
+		bool has_values = true;
 
-		ok = expand(rule->key, entry, NULL, true, &keys, why);
+		ok = expand_each(rule->key, entry, &keys, why);
+		yield->lacks_keys = !ok;
 		for (size_t i = 0; i < keys.count; i++)
 			text_fold(keys.list[i], text_unquote(keys.list[i], strlen(keys.list[i])), folding);
 		results_settle(&keys);
@@ -145,25 +160,27 @@ bool rule_apply(const struct sync_rule *rule, const struct ldap_entry *entry, ch
 			bytes += strlen(w->key);
 			w->value = bytes <= LARGEST_YIELD ? make_value(rule, entry, w->key, &fault) : NULL;
 			/* what is wrong with one is wrong with all */
-			if (w->value == NULL && ok)
-				buf_adds(why, buf_str(&fault));
-			ok = ok && w->value != NULL;
+			if (w->value == NULL && has_values && fault.len > 0)
+				buf_addf(why, "%s%s", why->len > 0 ? "; " : "", buf_str(&fault));
+			has_values = has_values && w->value != NULL;
 			bytes += w->value != NULL ? strlen(w->value) : 0;
 		}
 		if (bytes > LARGEST_YIELD) {
 			buf_addf(why, "%sits %zu key%s and %s values are more than %d MB", why->len > 0 ? "; " : "", keys.count,
 			         keys.count == 1 ? "" : "s", keys.count == 1 ? "its" : "their", LARGEST_YIELD >> 20);
 			refuse_values(yield);
-			ok = false;
+			yield->lacks_keys = yield->lacks_keys || yield->count == 0;
+			has_values = false;
 		}
+		ok = ok && has_values;
 		results_free(&keys);
 		buf_free(&fault);
 	}
 	if (rule->keys_name_domains)
-		ok = add_domains_of_keys(yield, why) && ok;
+		yield->lacks_domains = !add_domains_of_keys(yield, why) || yield->lacks_keys;
 	if (rule->domain != NULL)
-		ok = add_own_domains(rule, entry, yield, why) && ok;
-	return ok;
+		yield->lacks_domains = !add_own_domains(rule, entry, yield, why) || yield->lacks_domains;
+	return ok && !yield->lacks_domains;
 }
 
 uint64_t rule_version(const struct ldap_entry *entry)

@@ -37,13 +37,15 @@ struct yield {
 	struct wanted *records;
 	size_t count;
 	char **domains;                  /* lower case, NULL at the end; NULL if there are none */
+	bool lacks_keys;                 /* there are more of them, which cannot be used */
+	bool lacks_domains;
 	uint64_t version;                /* stands for the entryCSN of the entry; 0: not known, or not all of it could be used */
 };
 
 /*
  * Adds to `yield` what the rule makes of an entry, keys folded as `folding` says ('l', 'u' or '-').  False with `why`
- * if a part of it cannot be made: then records whose key is known have no value, and those whose key is not are
- * missing.
+ * if a part of it cannot be made: then records whose key is known have no value, those whose key is not are missing, and so
+ * are such domains.
  */
 bool rule_apply(const struct sync_rule *rule, const struct ldap_entry *entry, char folding, struct yield *yield,
                 struct buf *why);

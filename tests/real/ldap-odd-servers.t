@@ -76,6 +76,16 @@ subtest 'a first server that takes the bind and fails the search makes way for t
 	}
 };
 
+subtest 'each attempt begins behind the server that was tried last' => sub {
+	my @odd = map { OddDirectory->new(sub ($search) { OddDirectory::done($search, 52) }) } 1 .. 3;
+	my $sync = ldapsync(join ' ', map { $_->uri } @odd)->start;
+	my @asked;
+	ok $sync->hears(qr/(?:^ldapsync: ldap:[^\n]*\n){7}/m, 40 * $slow), 'all of them refuse the search' or diag $sync->said;
+	@asked = $sync->said =~ m{^ldapsync: (ldap://[^:]+:\d+): }mg;
+	is_deeply [@asked[0 .. 6]], [map { $_->uri } @odd, @odd, $odd[0]], 'each has its turn';
+	is $sync->stop, 0;
+};
+
 subtest 'two silent servers leave the third its share of the time' => sub {
 	my @deaf = map { IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 5) } 1 .. 2;
 	my $uris = join ' ', (map { 'ldap://127.0.0.1:' . $_->sockport } @deaf), $good->uri;

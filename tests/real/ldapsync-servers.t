@@ -34,6 +34,7 @@ subtest 'a switch between two providers in mirror mode loses no change' => sub {
 		$first->stop;
 		$second->change(join '', map { RealSlapd::account("while_away$round-$_") } 1 .. 8);
 		ok $sync->hears(qr/in step with \Q@{[$second->uri('ldapi')]}\E/, 20 * $slow), "round $round: the second one is followed";
+		ok $sync->hears(qr/^compared \d+ entries with \Q@{[$second->uri('ldapi')]}\E/m, 20 * $slow), '... and all is compared with it';
 		$first->start;
 		is $mirror->settle, '', '... the servers are equal again';
 		$first->change(join '', map { RealSlapd::account("at_first$round-$_") } 1 .. 8);
@@ -456,6 +457,53 @@ subtest 'each start compares everything, and so does one that stays, after the t
 	$sync->forget;
 	$sync->start;
 	ok $sync->hears(qr/(compared 8 entries with .*: nothing differs.*){2}/s, 10 * $slow), 'after the time of "compare"';
+	is $sync->stop, 0;
+};
+
+subtest 'without "compare" everything is compared once a day' => sub {
+	my $slapd = RealSlapd->new(users => 3, aliases => 0, no_tls => 1)->start;
+	my $sync = LdapSync->new($slapd);
+	my $d = $sync->dir;
+	$sync->_put('monotonic.c', <<'END');
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* as many seconds later as a file says */
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+	char text[20] = "";
+	int fd = open(getenv("AHEAD"), O_RDONLY), code;
+
+	if (fd >= 0 && read(fd, text, sizeof text - 1) < 0)
+		abort();
+	close(fd);
+	code = (int)syscall(SYS_clock_gettime, clock, now);
+	if (clock == CLOCK_MONOTONIC)
+		now->tv_sec += atol(text);
+	return code;
+}
+END
+	my $library = Tool::preload("$d/monotonic.c") or plan skip_all => 'no compiler';
+	my $later = sub ($seconds) { $sync->_put('ahead.new', $seconds); rename "$d/ahead.new", "$d/ahead" or die };
+	$later->(0);
+	{
+		local $ENV{AHEAD} = "$d/ahead";
+		local $ENV{LD_PRELOAD} = $library;
+		$sync->start;
+	}
+	ok $sync->hears(qr/^(?:compared|read) /m, 10 * $slow), 'at the start';
+	is $sync->difference_after(10 * $slow), '';
+	$sync->forget;
+	$later->(86000);
+	$slapd->add_account('later');
+	is $sync->difference_after(20 * $slow), '', 'nearly a day later it follows';
+	unlike substr($sync->said, $sync->{heard}), qr/^compared/m, '... and nothing was compared';
+	$later->(86500);
+	ok $sync->hears(qr/^compared /m, 20 * $slow), 'after a day it is' or diag $sync->said;
 	is $sync->stop, 0;
 };
 

@@ -479,6 +479,42 @@ subtest 'entries that cannot be used' => sub {
 	is $sync->find("alias1\@$domain"), 'third@x.example', 'until it is good again';
 };
 
+subtest 'a value that cannot be used is none, and the entry has others' => sub {
+	my $slapd = RealSlapd->new(users => 2, aliases => 0)->start;
+	my $sync = LdapSync->new($slapd, settings => "domains DIR/domains\n");
+	$sync->{settings} =~ s/DIR/$sync->{dir}/;
+	$sync->configure;
+	my $domains = sub { open my $fh, '<', "$sync->{dir}/domains" or return ''; join ' ', map { chomp; $_ } grep { !/^#/ } <$fh> };
+	$slapd->change(modify_entry('user1', 'add: mail', "mail: one\@a.example", "mail: two\@z.example"));
+	is +($sync->once)[0], 0;
+	is $domains->(), "a.example $domain z.example";
+	# one with a line end and one without a domain that is served; beside a new one
+	$slapd->change(modify_entry('user1', 'delete: mail', "mail: one\@a.example", '-', 'add: mail', 'mail:: b25lQGEuZXhhbXBsZQo=', 'mail: new@m.example',
+		'mail: odd@n!o'));
+	my ($exit, $said) = $sync->once;
+	is $exit, 65, 'it is told by the exit status';
+	like $said, qr/^ldapsync: rule accounts: "mail=user1\@.*": mail has a value that is empty or has control bytes in it; its other values are used; "n!o" is no domain$/m,
+		'... and by name';
+	my %box = map { $_ => $sync->find($_) } "user1\@$domain", 'new@m.example', 'two@z.example', 'one@a.example', 'user2@' . $domain;
+	is_deeply \%box, { map { $_ => 'smtp-lmtp!node!' . ($_ =~ /^user2/ ? "$domain/user2%2" : "$domain/user1%2") } keys %box },
+		'its other values are copied, and what was known of it stays';
+	is $domains->(), "a.example $domain m.example z.example", '... and their domains are served';
+	is +($sync->once)[0], 65, 'so it is the next time';
+	is $sync->find('one@a.example'), "smtp-lmtp!node!$domain/user1%2";
+	$slapd->change(modify_entry('user1', 'replace: mail', "mail: user1\@$domain", 'mail: new@m.example'));
+	is +($sync->once)[0], 0, 'when all of it can be used';
+	is $sync->find($_), undef, "... $_ is gone" for 'one@a.example', 'two@z.example';
+	is $domains->(), "$domain m.example";
+	# by one that stays
+	$sync->start;
+	ok $sync->hears(qr/in step/);
+	$slapd->change(modify_entry('user2', 'add: mail', 'mail:: YQBi', 'mail: last@m.example'));
+	my $deadline = time + 10 * $slow;
+	1 until defined $sync->find('last@m.example') || time > $deadline;
+	is $sync->find('last@m.example'), "smtp-lmtp!node!$domain/user2%2", 'so it is with a NUL';
+	is $sync->stop, 0;
+};
+
 subtest 'two entries with one entryUUID, as a copied line of a dump makes them' => sub {
 	my $uuid = '991be560-79fe-1041-8fdf-07869247b569';
 	my $twin = sub ($name) { RealSlapd::account($name) =~ s/\n\n/\nentryUUID: $uuid\n\n/r };
