@@ -49,7 +49,7 @@ sub unseal($path) {
 
 sub quick($command, %how) { return run(['timeout', '-k', 1, 20, @$command], %how) }
 sub look($type, $base, $key, @more) { return quick(["$db/dblookup", '-t', $type, @more, $base, $key]) }
-sub update($type, $base, @words) { return quick(["$db/dbupdate", '-w', 2, '-t', $type, $base, @words]) }
+sub update($type, $base, @words) { return quick(["$db/dbupdate", '-w', 20, '-t', $type, $base, @words]) }
 
 # A lock on every byte of a file, until the process that is returned is killed.
 sub lock_all($path) {
@@ -170,10 +170,10 @@ for my $type (qw(btree bhash)) {
 	my $file = "$base.$suffix{$type}";
 	flip($file, index(slurp($file), 'value17') + 5);
 	is look($type, $base, 'key17', @env)->{status}, 75, "$type: the first reader of an environment asks for the seal";
-	my $got = quick(["$db/dbupdate", '-w', 2, '-t', $type, @env, $base, 'set', 'another', 'one']);
+	my $got = quick(["$db/dbupdate", '-w', 20, '-t', $type, @env, $base, 'set', 'another', 'one']);
 	is $got->{status}, 75, '... nobody takes the damage into a journal';
 	ok !-e "$file.journal", '... there is none';
-	is quick(["$db/dbupdate", '-w', 2, '-t', $type, @env, $base, 'check'])->{status}, 2, '... check says damaged';
+	is quick(["$db/dbupdate", '-w', 20, '-t', $type, @env, $base, 'check'])->{status}, 2, '... check says damaged';
 
 	$base = build($type);
 	@env = environment($base =~ s{/map$}{}r);
@@ -189,7 +189,7 @@ for my $type (sort keys %suffix) {
 	my $base = build($type);
 	my $file = "$base.$suffix{$type}";
 	unseal($file);
-	my $got = run(['/bin/sh', '-c', 'ulimit -v 25000; exec "$@"', 'sh', "$db/dbupdate", '-w', 2, '-t', $type, $base, 'check']);
+	my $got = run(['/bin/sh', '-c', 'ulimit -v 25000; exec "$@"', 'sh', "$db/dbupdate", '-w', 20, '-t', $type, $base, 'check']);
 	ok $got->{status} != 2, "$type: too little memory is no damage" or diag $got->{out}, $got->{err};
 	$got = quick(["$db/dbupdate", '-t', $type, $base, 'check'], );
 	is $got->{status}, 0, '... with enough of it the map is healthy' or diag $got->{out}, $got->{err};
@@ -217,7 +217,7 @@ SKIP: {
 	my $got = look('lmdb', $base, 'key0');
 	is $got->{status}, 75, '... who holds its lock keeps a lookup for some seconds, which then could not tell';
 	like $got->{err}, qr/locked for 5 s by process $pid\b/, '... and says why';
-	$got = update('lmdb', $base, 'set', 'key0', 'one');
+	$got = quick(["$db/dbupdate", '-w', 2, '-t', 'lmdb', $base, 'set', 'key0', 'one']);
 	is $got->{status}, 75, '... a change no longer than -w says';
 	like $got->{err}, qr/its lock file \S+ is locked for \d+ s by process $pid\b/, '... and who has it';
 	# what dbupdate keeps beside a map would be the reason
@@ -391,7 +391,7 @@ for my $odd (qw(fifo zero directory)) {
 	my ($region) = glob $base =~ s{/map$}{}r . '/env/__db.001';
 	unlink $region;
 	mkfifo($region, 0600);
-	for my $command (["$db/dblookup", @env, $base, 'a'], ["$db/dbupdate", '-w', 2, @env, $base, 'set', 'a', 'c']) {
+	for my $command (["$db/dblookup", @env, $base, 'a'], ["$db/dbupdate", '-w', 20, @env, $base, 'set', 'a', 'c']) {
 		my $got = quick($command);
 		is $got->{status}, 75, '... a pipe in place of its region is not waited for';
 		like $got->{err}, qr/__db\.001 is not a regular file/, '... as is said';
@@ -448,7 +448,7 @@ for my $what (qw(dbases.conf map env.conf env/zlmtp.maps router.conf)) {
 	put("$dir/dbases.conf", "test btree - - $base -l\n") if $what !~ /^env/;
 	unlink "$dir/$what";
 	mkfifo("$dir/$what", 0600);
-	my @command = $what =~ /^env/ ? ("$db/dbupdate", '-w', 2, @env, $base, 'set', 'a', 'b')
+	my @command = $what =~ /^env/ ? ("$db/dbupdate", '-w', 20, @env, $base, 'set', 'a', 'b')
 		: $what eq 'map' ? ("$db/newdb", $base) : ("$db/dblookup", '-f', "$dir/dbases.conf", '-r', 'a@b.example');
 	my $got = quick(\@command);
 	ok $got->{status} > 0 && $got->{status} < 100, "a FIFO in place of $what is refused at once" or diag $got->{status};

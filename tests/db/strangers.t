@@ -58,7 +58,7 @@ SKIP: {
 		for my $way (qw(symbolic hard)) {
 			my $dir = scratch("env-$way-$which" =~ tr{/}{-}r);
 			my $victim = spew(scratch("victim-$way-$which" =~ tr{/}{-}r), 'x' x 20000);
-			my @env = ('-w', 1, '-C', "$dir/env.conf", '-t', 'btree', "$dir/map");
+			my @env = ('-w', 20, '-C', "$dir/env.conf", '-t', 'btree', "$dir/map");
 			mkdir $dir;
 			mkdir "$dir/home";
 			spew("$dir/env.conf", "envhome=$dir/home\nenvmode=600\nenvflags=CDB,CREATE\n");
