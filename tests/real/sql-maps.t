@@ -411,6 +411,7 @@ sub failures($type, $server) {
 	unknown($map, 'ann@example.com', qr/no answer in time/, 'is not asked again at once', 0.5);
 	is map_of($type, hosts => "$nobody " . $server->host, network_timeout => 1)->find('joe@example.com'), 'found box!joe', 'the next server is asked';
 	is map_of($type, hosts => '127.0.0.1:' . $server->port)->find('joe@example.com'), 'found box!joe', 'by TCP';
+	is map_of($type, hosts => "${_}localhost:" . $server->port)->find('joe@example.com'), 'found box!joe', "${_}localhost and a port: the server there, not the one behind the usual socket" for '', 'inet:';
 
 	$map = map_of($type, timeout => 2);
 	is $map->find('joe@example.com'), 'found box!joe', 'a connection is there';

@@ -19,6 +19,8 @@
 /* What keys are. */
 #define CHARSET "utf8mb4"
 
+#define USUAL_PORT "3306"
+
 /* So many warnings of a query a server can remember; what an answer is not to be believed for may be the last of them. */
 #define WARNINGS 65535
 
@@ -189,6 +191,7 @@ static void *connect_server(const struct sql_access *access, const char *host, i
 {
 	struct sql_host h;
 	MYSQL *m, *connected = NULL;
+	const unsigned tcp = MYSQL_PROTOCOL_TCP;
 	const char *name;
 
 	if (!sql_host_parse(&h, host, error))
@@ -199,6 +202,9 @@ static void *connect_server(const struct sql_access *access, const char *host, i
 		return NULL;
 	}
 	set_options(m, access);
+	/* it would take "localhost" for its usual socket, behind which another server may be than at this port */
+	if (!h.is_socket && h.port[0] != '\0' && strcmp(h.port, USUAL_PORT) != 0)
+		mysql_options(m, MYSQL_OPT_PROTOCOL, &tcp);
 	name = h.is_socket ? "localhost" : h.name[0] != '\0' ? h.name : NULL;
 	FINISH(m, deadline,
 	       mysql_real_connect_start(&connected, m, name, access->user, access->password, access->dbname,
