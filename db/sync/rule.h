@@ -37,9 +37,9 @@ struct yield {
 	struct wanted *records;
 	size_t count;
 	char **domains;                  /* lower case, NULL at the end; NULL if there are none */
+	uint64_t version;                /* stands for the entryCSN of the entry; 0: not known, or not all of it could be used */
 	bool lacks_keys;                 /* there are more of them, which cannot be used */
 	bool lacks_domains;
-	uint64_t version;                /* stands for the entryCSN of the entry; 0: not known, or not all of it could be used */
 };
 
 /*

@@ -78,7 +78,7 @@ static void entries_come_back(void **state)
 {
 	struct wanted records[] = { { (char[]){ "a@b" }, (char[]){ "x\"%2 +?@" } }, { (char[]){ "c@d" }, NULL }, { (char[]){ "e" }, (char[]){ "" } } };
 	char *domains[] = { (char[]){ "b" }, (char[]){ "d" }, NULL };
-	struct yield yield = { records, 3, domains, 0xfedcba9876543210 }, back;
+	struct yield yield = { .records = records, .count = 3, .domains = domains, .version = 0xfedcba9876543210 }, back;
 	struct buf note = { 0 };
 	char *dn;
 
