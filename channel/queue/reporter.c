@@ -20,6 +20,7 @@
 
 enum { CHUNK = 64 * 1024 };
 
+#define LONGEST_ANSWER ((size_t)16 * 1024 * 1024)
 #define IDLE_MAX (30 * 1000)               /* without a request it leaves */
 #define RESTART_PAUSE (5 * 1000)           /* after one that failed */
 #define SILENT_PAUSE (10 * 1000)           /* from being told to end to being ended */
@@ -280,6 +281,11 @@ static bool read_answers(struct reporter *r, int64_t now)
 		}
 	}
 	buf_consume(&r->in, used);
+	if (r->in.len > LONGEST_ANSWER) {
+		complain("zlmtp-report sends an answer without an end");
+		hang_up(r);
+		return false;
+	}
 	return true;
 }
 

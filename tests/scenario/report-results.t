@@ -333,15 +333,30 @@ subtest 'a report that cannot be made until it is as old as mail gets' => sub {
 	}
 };
 
-subtest 'a zlmtp-report that says nothing' => sub {
+# A queue whose runqueue has another zlmtp-report beside it, a shell script.
+sub beside($script) {
 	my $q = Reports->queue;
 	my $bin = $q->dir . '/bin';
 	my $build = $ENV{BUILD_DIR} // '.';
 	mkdir $bin;
 	system('cp', "$build/channel/runqueue", $bin) == 0 or die;
-	Spool->put("$bin/zlmtp-report", "#!/bin/sh\ntrap '' TERM\nexec sleep 600\n");
+	Spool->put("$bin/zlmtp-report", "#!/bin/sh\n$script\n");
 	chmod 0755, "$bin/zlmtp-report";
 	$q->{before} = ['sh', '-c', "shift; exec '$bin/runqueue' \"\$@\"", 'x'];
+	return $q;
+}
+
+subtest 'a zlmtp-report whose answer has no end' => sub {
+	my $q = beside('exec tr \'\0\' x < /dev/zero');
+	failed_from($q, 'ann@example.org');
+	my ($status, undef, $err) = $q->run('-1');
+	is $status, 69, 'runqueue ends, with trouble';
+	like $err, qr/^runqueue: zlmtp-report sends an answer without an end$/m, 'said so';
+	ok $q->control(100), 'the message waits';
+};
+
+subtest 'a zlmtp-report that says nothing' => sub {
+	my $q = beside("trap '' TERM\nexec sleep 600");
 	failed_from($q, 'ann@example.org');
 	$q->start('-w', '-O', 'silence=1s');
 	my $said = sub ($what) { RunQueue::wait_for(sub { (Spool::slurp($q->dir . '/err') // '') =~ $what }, 40) };
