@@ -80,7 +80,7 @@ sub list($blank) { join ",$blank", map { member() } 1 .. pick(1, 1, 2, 3) }
 
 sub sets() {
 	my %c = map { ($_ => 1) } do { local (@ARGV, $/) = "$build/config.h"; <> =~ /HAVE_(\w+) 1/g };
-	my @types = ('btree', 'bhash', 'unordered', $c{LMDB} ? 'lmdb' : (), -e "$build/db/zlmtp-sqlite.so" ? 'sqlite' : ());
+	my @types = ('btree', 'bhash', 'unordered', $c{LMDB} ? 'lmdb' : (), -e "$build/db/zlmtp-sqlite.so" && system('sqlite3 -version >/dev/null 2>&1') == 0 ? 'sqlite' : ());
 	return map { ({ type => $_, odd => 0 }, { type => $_, odd => 1 }) } @types;
 }
 
