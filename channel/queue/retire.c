@@ -120,8 +120,9 @@ static bool tell(const struct control *c, const struct message *m, const char *r
 		logline_send(&line);
 		logline_free(&line);
 		buf_free(&file);
-	} else
+	} else if (m->retire_tries == 0) {
 		complain("%s: %s; kept until that works", m->name, buf_str(&why));
+	}
 	buf_free(&id);
 	buf_free(&why);
 	return ok;

@@ -110,6 +110,7 @@ subtest 'a report that cannot be written keeps the message' => sub {
 	my ($status, undef, $err) = one_pass($q);
 	is $status, 69, 'exit 69';
 	like $err, qr/^runqueue: $name: cannot write \.\.\/postman\/S\S+\.failed: No such file or directory; kept/m, 'a line that says so';
+	is scalar(() = $err =~ /; kept/g), 1, 'once, however often it is tried';
 	is $q->tags($name), '-', 'it is still there';
 	rename $q->office . '/away', $q->office . '/postman';
 	($status) = one_pass($q);
