@@ -31,6 +31,18 @@ bool control_number(char **at, uint64_t *n)
 	return number(at, INT64_MAX, n);
 }
 
+bool control_time(char **at, int64_t *n)
+{
+	bool negative = *at != NULL && **at == '-';
+	uint64_t value;
+
+	*at += negative;
+	if (!number(at, INT64_MAX, &value))
+		return false;
+	*n = negative ? -(int64_t)value : (int64_t)value;
+	return true;
+}
+
 /* Offsets, each once and in order; of a reroute with four fields behind each, and several in a row may be equal. */
 static bool recipients(char *at, struct operation *o, struct buf *why)
 {

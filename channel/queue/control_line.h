@@ -50,6 +50,9 @@ struct control_answer {
  */
 bool control_number(char **at, uint64_t *n);
 
+/* The same for a time, which may lie before 1970: clocks are wrong. */
+bool control_time(char **at, int64_t *n);
+
 /* An answer, in the same way.  False if it is none. */
 bool control_answer_parse(char *line, struct control_answer *a);
 void control_answer_add(struct buf *out, const char *tag, enum operation_result result, size_t changed, const char *words);

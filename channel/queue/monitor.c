@@ -288,7 +288,7 @@ static void add_status(struct buf *out, const struct monitor *m, size_t rows, in
 	         s->messages, s->messages == 1 ? "" : "s", s->fed);
 	if (s->unserved > 0)
 		buf_addf(out, ", %" PRIu64 " that no clause delivers", s->unserved);
-	if (s->oldest > 0) {
+	if (s->oldest != 0) {
 		buf_adds(out, "; the oldest message ");
 		mailq_add_span(out, now - s->oldest);
 		buf_addf(out, " old, %s", s->oldest_id);

@@ -101,15 +101,16 @@ static bool take_line(struct summary *s, struct listing *sums, char *line)
 		return summary_take_row(s, line);
 	if (strcmp(kind, "waiting") == 0) {
 		char *at = line;
-		uint64_t messages, recipients, active, oldest, finished, reports = 0;
+		uint64_t messages, recipients, active, finished, reports = 0;
+		int64_t oldest;
 
 		if (!control_number(&at, &messages) || !control_number(&at, &recipients) || !control_number(&at, &active) ||
-		    !control_number(&at, &oldest) || !control_number(&at, &finished) || (at != NULL && !control_number(&at, &reports)))
+		    !control_time(&at, &oldest) || !control_number(&at, &finished) || (at != NULL && !control_number(&at, &reports)))
 			return false;
 		sums->messages = messages;
 		sums->recipients = recipients;
 		sums->active = active;
-		sums->oldest = (int64_t)oldest;
+		sums->oldest = oldest;
 		sums->finished = finished;
 		sums->reports = reports;
 		return true;

@@ -166,18 +166,19 @@ static bool is_next_try(const char *word, int64_t *next)
 	return true;
 }
 
-/* Seconds, a dot and nine digits. */
+/* Seconds, before 1970 with a minus, a dot and nine digits. */
 static bool is_moment(char *word, struct timespec *moment)
 {
 	char *dot = strchr(word, '.');
+	bool negative = word[0] == '-';
 	uint64_t seconds, fraction;
 
 	if (dot == NULL || strlen(dot + 1) != 9)
 		return false;
 	*dot = '\0';
-	if (!parse_number(word, INT64_MAX, &seconds) || !parse_number(dot + 1, 999999999, &fraction))
+	if (!parse_number(word + negative, INT64_MAX, &seconds) || !parse_number(dot + 1, 999999999, &fraction))
 		return false;
-	*moment = (struct timespec){ .tv_sec = (time_t)seconds, .tv_nsec = (long)fraction };
+	*moment = (struct timespec){ .tv_sec = negative ? -(time_t)seconds : (time_t)seconds, .tv_nsec = (long)fraction };
 	return true;
 }
 

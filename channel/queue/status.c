@@ -216,16 +216,17 @@ bool status_is_whole(const struct buf *answer)
 
 static bool parse_sums(struct status *s, char *at)
 {
-	uint64_t process, oldest, *const numbers[] = {
+	uint64_t process, *const numbers[] = {
 		&process, &s->seconds, &s->arrived, &s->removed, &s->delivered, &s->failed, &s->deferred, &s->messages, &s->recipients, &s->fed,
-		&s->unserved, &oldest,
+		&s->unserved,
 	};
 
 	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
 		if (!control_number(&at, numbers[i]))
 			return false;
+	if (!control_time(&at, &s->oldest))
+		return false;
 	s->process = (pid_t)process;
-	s->oldest = (int64_t)oldest;
 	s->oldest_id = strsep(&at, "\t");
 	return s->oldest_id != NULL;
 }

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "channel/queue/control_line.h"
 #include "channel/queue/mailq.h"
 #include "lib/alloc.h"
 #include "lib/logline.h"
-#include "lib/parse.h"
 #include "lib/text.h"
 
 /* So old at most, in seconds; behind the last one everything older. */
@@ -130,15 +130,9 @@ bool summary_take_row(struct summary *s, char *row)
 	int64_t n[5 + AGES];
 	struct destination_sum *d;
 
-	for (size_t i = 0; i < 5 + AGES; i++) {
-		const char *word = strsep(&row, "\t");
-		bool negative = word != NULL && word[0] == '-';
-		uint64_t value;
-
-		if (word == NULL || !parse_number(word + negative, INT64_MAX, &value))
+	for (size_t i = 0; i < 5 + AGES; i++)
+		if (!control_time(&row, &n[i]))
 			return false;
-		n[i] = negative ? -(int64_t)value : (int64_t)value;
-	}
 	if (row == NULL)
 		return false;
 	d = find(s, channel, host);

@@ -120,6 +120,33 @@ subtest 'the summary that runqueue gives is that of the files' => sub {
 	like summary($q), qr/^8 recipients in 6 messages, .*; 1 file damaged or unreadable$/m, 'as they do where no runqueue runs';
 };
 
+# As a clock that was wrong, or a copy, leaves them: from 1906, from the first second and from the year 2100.
+subtest 'message files with impossible times: each has its reason, in lists, summary and watch' => sub {
+	my $q = RunQueue->new(conf => $hour, script => $busy);
+	my %time = (100 => -2_000_000_000, 101 => 0, 102 => 4_102_444_800);
+	for my $name (sort keys %time) {
+		$q->message(["u$name"], name => $name);
+		utime $time{$name}, $time{$name}, $q->office . "/queue/$name";
+	}
+	plan skip_all => 'files cannot have such times here' if (stat $q->office . '/queue/100')[9] >= 0;
+	$q->start('-w');
+	ok RunQueue::wait_for(sub { 3 == grep { ($_->{answer} // '') =~ /450 not now/ } rows($q) }), 'list has the answers'
+		or diag +(zq($q, 'list'))[1];
+	my $socket = dial($q);
+	print $socket "1\tstatus\t9\n2\tsummary\n";
+	$socket->flush;
+	my @said = answers($socket, 7);
+	like $said[0], qr/^1\tsums\t.*\t-2000000000\tS\S+$/, 'the oldest one';
+	like $said[-2], qr/^2\twaiting\t3\t3\t0\t-2000000000\t/, 'in the summary, too';
+	like +(zq($q, 'summary'))[1], qr/^lmtp\/- +3 .*450 not now$/m, 'that zlmtp-queue understands';
+	my $watch = $q->dir . '/watch';
+	system "$ENV{BUILD_DIR}/channel/zlmtp-queue -P ${\ $q->office} watch </dev/null 2>&1 | head -n 4 > $watch";
+	like Spool::slurp($watch), qr/^3 recipients in 3 messages, 0 in delivery; the oldest message \d+d\d\dh old, S/m, 'and watch';
+	is +(zq($q, $_, 'all'))[0], 0, $_ for 'hold', 'release';
+	is +(zq($q, 'hold', (rows($q))[0]{spool}))[0], 0, 'by the id, too';
+	$q->stop;
+};
+
 subtest 'what an agent has is changed when it has answered' => sub {
 	my $q = running(conf => $hour, script => "strict\npause 3\nuser . deferred \r->> 450 not now\n");
 	my $name = $q->arrive(['a']);
