@@ -192,9 +192,9 @@ static _Noreturn void refuse(const struct handover *h, int code, const char *who
 	text_add_clean_string(&line, whom, 300);
 	buf_addf(&line, "%s%s; ", line.len > 0 ? ": " : "", buf_str(&h->words));
 	if (queued > 0)
-		buf_addf(&line, "queued for the first %zu recipients alone", queued);
+		buf_addf(&line, "queued for the first %zu recipients%s", queued, h->in_doubt ? ", and perhaps for more" : " alone");
 	else
-		buf_adds(&line, "nothing queued");
+		buf_adds(&line, h->in_doubt ? "it may be queued all the same" : "nothing queued");
 	die(exit_status(code, h->status), "%s", buf_str(&line));
 }
 

@@ -123,7 +123,7 @@ int handover_text(struct handover *h, const struct buf *text, size_t recipients)
 {
 	struct wire wire = { 0 };
 	struct buf bytes = { 0 }, words = { 0 };
-	bool line_start = true;
+	bool line_start = true, taken = false;
 	int code, worst = 0;
 
 	command_line(&h->out, "DATA", NULL);
@@ -135,16 +135,19 @@ int handover_text(struct handover *h, const struct buf *text, size_t recipients)
 	wire_stuff(&line_start, &h->out, bytes.data, bytes.len);
 	buf_adds(&h->out, ".\r\n");
 	buf_free(&bytes);
+	h->in_doubt = true;
 	for (size_t i = 0; i < recipients; i++) {
 		code = i == 0 ? say(h) : take_reply(h);
 		if (code == 0)
 			return 0;
+		taken = taken || code / 100 == 2;
 		if (code > worst) {
 			worst = code;
 			buf_clear(&words);
 			buf_adds(&words, buf_str(&h->words));
 		}
 	}
+	h->in_doubt = taken && worst / 100 != 2;
 	buf_clear(&h->words);
 	buf_adds(&h->words, buf_str(&words));
 	buf_free(&words);

@@ -26,11 +26,12 @@ struct handover {
 	struct buf in, out;
 	struct buf words;          /* of the last reply, clean; or what kept us from it */
 	char status[12];           /* its enhanced code, or "" */
+	bool in_doubt;             /* the text went out, and was not refused for each recipient: it may be queued */
 };
 
 /*
- * Connects to the socket `path` and says LHLO; a server that says nothing for so many seconds is gone.  0 if the server is ready; -1 with errno and `words` if nobody listens there or
- * nobody lets us in; else 75 with `words`.
+ * Connects to the socket `path` and says LHLO; a server that says nothing for so many seconds is gone.  0 if the server is
+ * ready; -1 with errno and `words` if nobody listens there or nobody lets us in; else 75 with `words`.
  */
 int handover_open(struct handover *h, const char *path, const char *own_name, unsigned seconds);
 

@@ -5,7 +5,9 @@ use v5.36;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use Encode ();
+use IO::Socket::UNIX;
 use IPC::Open2;
+use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep time);
 use Intake;
@@ -242,6 +244,40 @@ subtest 'more recipients than the intake takes for a message' => sub {
 	is $status, 67, 'one of the last is refused';
 	like $said, qr/^zlmtp-sendmail: no\@example\.org: .*; nothing queued$/, 'said so';
 	is scalar(my @none = $small->queued), 0, 'nothing is queued';
+};
+
+# An intake that answers so to "LHLO", MAIL, RCPT, RCPT, DATA and the text, and is gone then; what zlmtp-sendmail makes of it.
+sub with_answers($to_data, $to_text) {
+	unlink "$dir/scripted";
+	my $listener = IO::Socket::UNIX->new(Local => "$dir/scripted", Listen => 1) or die "listen: $!\n";
+	my $pid = fork // die "fork: $!\n";
+	if (!$pid) {
+		my $c = $listener->accept;
+		my @answers = ("250 x\r\n", ("250 2.1.0 ok\r\n") x 3, $to_data, $to_text);
+		syswrite $c, "220 x\r\n";
+		while (defined(my $line = <$c>)) {
+			# of the text, the end alone
+			next if @answers == 1 && $line ne ".\r\n";
+			my $answer = shift @answers;
+			last if $answer eq '' || !syswrite($c, $answer) || !@answers;
+		}
+		POSIX::_exit(0);
+	}
+	Spool->put("$dir/zenv-scripted", Spool::slurp("$dir/zenv") =~ s/^INTAKE=.*\n//mr . "INTAKE=$dir/scripted\n");
+	local $ENV{ZCONFIG} = "$dir/zenv-scripted";
+	my ($status, $said) = run_it("Subject: x\n\nx\n", 'ann@example.org', 'bob@example.org');
+	waitpid $pid, 0;
+	return "$status $said";
+}
+
+subtest 'an intake that is lost when it has the text may have queued it' => sub {
+	my $lost = 'the server has closed the connection';
+	is with_answers('', ''), "75 zlmtp-sendmail: $lost; nothing queued\n", 'before the text';
+	is with_answers("354 go\r\n", ''), "75 zlmtp-sendmail: $lost; it may be queued all the same\n", 'behind its end';
+	is with_answers("354 go\r\n", "250 2.0.0 ok\r\n"), "75 zlmtp-sendmail: $lost; it may be queued all the same\n", 'after the first of two answers';
+	is with_answers("354 go\r\n", "250 2.0.0 ok\r\n550 5.7.1 no\r\n"), "77 zlmtp-sendmail: no; it may be queued all the same\n", 'for one of two';
+	is with_answers("354 go\r\n", "452 4.3.1 full\r\n550 5.7.1 no\r\n"), "77 zlmtp-sendmail: no; nothing queued\n", 'for none';
+	is with_answers("354 go\r\n", "250 2.0.0 ok\r\n250 2.0.0 ok\r\n"), '0 ', 'for both';
 };
 
 subtest '-bp' => sub {
