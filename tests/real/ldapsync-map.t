@@ -60,7 +60,7 @@ for my $way (sort keys %ways) {
 			$sync->forget;
 			my ($exit, $said) = dbupdate($sync, @$words);
 			is $exit, 0, "@$words";
-			like $said, qr/^dbupdate: warning: \Q$sync->{map}.ldapsync\E is there: ldapsync keeps this map, and undoes/, '... says that it will not last';
+			like $said, qr/^dbupdate: warning: \Q$sync->{map}.ldapsync\E is there: ldapsync keeps this map, and will undo/, '... says that it will not last';
 			is $said =~ tr/\n//, 1, '... in one line';
 			ok $sync->hears(qr/\Q@{[file_of($sync)]}\E: was changed by another program/, 20 * $slow), '... it is seen';
 			is $sync->difference_after(20 * $slow), '', '... and undone';
