@@ -84,7 +84,7 @@ static void hello(struct server *s, char *name, bool extended)
 	struct buf clean = { 0 };
 
 	if (*name == '\0' || strcspn(name, " \t") != strlen(name)) {
-		refuse(s, 501, "5.5.4", "your name expected, and nothing else");
+		refuse(s, 501, "5.5.4", "expected your name, and nothing else");
 		return;
 	}
 	forget_transaction(s);
@@ -114,7 +114,7 @@ static const char *mail_parameter(struct server *s, const char *name, const char
 
 	if (strcasecmp(name, "SIZE") == 0) {
 		if (value == NULL || !parse_number(value, UINT64_MAX, &e->size))
-			return "5.5.4 SIZE: a number of bytes expected";
+			return "5.5.4 SIZE: expected a number of bytes";
 		if (is_too_large(s, e->size)) {
 			*code = 552;
 			return "5.3.4 the message is larger than this server takes";
@@ -122,7 +122,7 @@ static const char *mail_parameter(struct server *s, const char *name, const char
 	} else if (strcasecmp(name, "BODY") == 0) {
 		e->eightbit = value != NULL && strcasecmp(value, "8BITMIME") == 0;
 		if (!e->eightbit && (value == NULL || strcasecmp(value, "7BIT") != 0))
-			return "5.5.4 BODY: 7BIT or 8BITMIME expected";
+			return "5.5.4 BODY: expected 7BIT or 8BITMIME";
 	} else if (strcasecmp(name, "SMTPUTF8") == 0) {
 		if (value != NULL)
 			return "5.5.4 SMTPUTF8 has no value";
@@ -130,10 +130,10 @@ static const char *mail_parameter(struct server *s, const char *name, const char
 	} else if (strcasecmp(name, "RET") == 0) {
 		e->ret = value != NULL && strcasecmp(value, "FULL") == 0 ? "FULL" : "HDRS";
 		if (value == NULL || (strcasecmp(value, "FULL") != 0 && strcasecmp(value, "HDRS") != 0))
-			return "5.5.4 RET: FULL or HDRS expected";
+			return "5.5.4 RET: expected FULL or HDRS";
 	} else if (strcasecmp(name, "ENVID") == 0) {
 		if (value == NULL || strlen(value) > 100 || !arguments_is_xtext(value))
-			return "5.5.4 ENVID: xtext of at most 100 characters expected";
+			return "5.5.4 ENVID: expected xtext of at most 100 characters";
 		e->envid = pool_copy(&s->pool, value, strlen(value));
 	} else {
 		*code = 555;
@@ -148,11 +148,11 @@ static const char *rcpt_parameter(struct server *s, const char *name, const char
 
 	if (strcasecmp(name, "NOTIFY") == 0) {
 		if (value == NULL || !arguments_is_notify(value))
-			return "5.5.4 NOTIFY: NEVER or a list of SUCCESS,FAILURE,DELAY expected";
+			return "5.5.4 NOTIFY: expected NEVER or a list of SUCCESS,FAILURE,DELAY";
 		r->notify = pool_copy(&s->pool, value, strlen(value));
 	} else if (strcasecmp(name, "ORCPT") == 0) {
 		if (value == NULL || strlen(value) > 1000 || !arguments_is_orcpt(value, s->envelope.smtputf8))
-			return "5.5.4 ORCPT: type;xtext expected";
+			return "5.5.4 ORCPT: expected type;xtext";
 		r->orcpt = pool_copy(&s->pool, value, strlen(value));
 	} else {
 		*code = 555;
@@ -193,7 +193,7 @@ static const char *path_and_parameters(struct server *s, char *at, const char *w
 			return NULL;
 	}
 	if (bad) {
-		refuse(s, 501, "5.5.4", "a parameter NAME=VALUE expected");
+		refuse(s, 501, "5.5.4", "expected a parameter NAME=VALUE");
 		return NULL;
 	}
 	return kept;
@@ -229,11 +229,11 @@ static enum server_event mail(struct server *s, char *at)
 		return SERVER_MORE;
 	}
 	if (strncasecmp(at, "FROM:", 5) != 0) {
-		refuse(s, 501, "5.5.4", "MAIL FROM:<address> expected");
+		refuse(s, 501, "5.5.4", "expected MAIL FROM:<address>");
 		return SERVER_MORE;
 	}
 	forget_transaction(s);
-	sender = path_and_parameters(s, at + 5, "MAIL FROM:<address> expected", mail_parameter);
+	sender = path_and_parameters(s, at + 5, "expected MAIL FROM:<address>", mail_parameter);
 	if (sender == NULL || !may_stand(s, sender)) {
 		forget_transaction(s);
 		return SERVER_MORE;
@@ -249,7 +249,7 @@ static enum server_event rcpt(struct server *s, char *at)
 		return SERVER_MORE;
 	}
 	if (strncasecmp(at, "TO:", 3) != 0) {
-		refuse(s, 501, "5.5.4", "RCPT TO:<address> expected");
+		refuse(s, 501, "5.5.4", "expected RCPT TO:<address>");
 		return SERVER_MORE;
 	}
 	if (s->envelope.count >= s->options->max_recipients) {
@@ -258,11 +258,11 @@ static enum server_event rcpt(struct server *s, char *at)
 		return SERVER_MORE;
 	}
 	s->recipient = (struct server_recipient){ 0 };
-	s->recipient.address = path_and_parameters(s, at + 3, "RCPT TO:<address> expected", rcpt_parameter);
+	s->recipient.address = path_and_parameters(s, at + 3, "expected RCPT TO:<address>", rcpt_parameter);
 	if (s->recipient.address == NULL)
 		return SERVER_MORE;
 	if (s->recipient.address[0] == '\0') {
-		refuse(s, 501, "5.1.3", "RCPT TO:<address> expected");
+		refuse(s, 501, "5.1.3", "expected RCPT TO:<address>");
 		return SERVER_MORE;
 	}
 	return may_stand(s, s->recipient.address) ? ask(s, SERVER_RCPT) : SERVER_MORE;
@@ -320,7 +320,7 @@ static enum server_event bdat(struct server *s, char *at)
 	if (!chunk_arguments(at, &s->chunk, &s->chunk_is_last)) {
 		/* it is unknown where the chunk ends */
 		forget_transaction(s);
-		turn_away(s, "5.5.4", "BDAT SIZE [LAST] expected");
+		turn_away(s, "5.5.4", "expected BDAT SIZE [LAST]");
 		return SERVER_MORE;
 	}
 	s->chunking = true;
@@ -446,7 +446,7 @@ static enum server_event take_line(struct server *s, bool *used)
 	text[n] = '\0';
 	s->commands++;
 	if (memchr(text, '\0', n) != NULL || memchr(text, '\r', n) != NULL) {
-		refuse(s, 500, "5.5.2", "a line without NUL and bare CR expected");
+		refuse(s, 500, "5.5.2", "expected a line without NUL and bare CR");
 		return SERVER_MORE;
 	}
 	return command(s, text);

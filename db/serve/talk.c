@@ -52,7 +52,7 @@ static enum talk_news next_socketmap(struct talk *t)
 		buf_add(&t->map, content, (size_t)(blank - content));
 		buf_add(&t->key, blank + 1, length - (size_t)(blank + 1 - content));
 	} else {
-		buf_adds(&why, "a map, a blank and a key expected");
+		buf_adds(&why, "expected a map, a blank and a key");
 		reply_socketmap(t, MAP_COULD_NOT_TELL, true, &why);
 		buf_free(&why);
 		news = TALK_REPLIED;
@@ -121,7 +121,7 @@ static enum talk_news next_tcp(struct talk *t)
 	if (line == NULL)
 		return bad ? TALK_BAD : TALK_WAITS;
 	if (strncasecmp(line, "get ", 4) != 0 || !unquote(line + 4, &t->key)) {
-		reply_tcp(t, 400, "get and a key expected", 22);
+		reply_tcp(t, 400, "expected get and a key", 22);
 		news = TALK_REPLIED;
 	}
 	buf_adds(&t->map, t->tcp_map);

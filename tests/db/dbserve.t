@@ -122,7 +122,7 @@ my %answers = (
 	'domain d.test' => 'OK OK', 'domain D.TEST' => 'OK OK', 'domain else.test' => 'NOTFOUND ', 'domain mail.test' => 'OK OK',
 	'domain a b' => 'NOTFOUND ', 'domain c.test' => 'OK OK', 'domain fwd.test' => 'OK OK',
 	"fqdnroutes ann\@d.test" => "OK lmtp!store1!ann\@d.test", 'userdb one' => 'OK two', 'userdb none' => 'NOTFOUND ',
-	'nonesuch x' => 'PERM there is no map nonesuch', 'word' => 'PERM a map, a blank and a key expected',
+	'nonesuch x' => 'PERM there is no map nonesuch', 'word' => 'PERM expected a map, a blank and a key',
 );
 is ask($_), $answers{$_}, $_ =~ s/[^ -~]/?/gr for sort keys %answers;
 

@@ -267,7 +267,7 @@ for my $way (@tried) {
 for (['set', 'a'], ['set', 'a', 'b', 'c'], ['delete'], ['apply', 'a', 'b'], ['check', 'x'], ['frobnicate'], ['replace', '--force=1'], []) {
 	is run([$dbupdate, 'base', @$_])->{status}, 64, "usage: @$_";
 }
-like run([$dbupdate, 'base', 'add', 'a', 'b'])->{err}, qr/: add: no such command; set, delete, apply, replace, check or recover expected; try -h\n\z/,
+like run([$dbupdate, 'base', 'add', 'a', 'b'])->{err}, qr/: add: no such command; expected set, delete, apply, replace, check or recover; try -h\n\z/,
 	'the commands are named';
 like run([$dbupdate, 'base', 'set', 'a'])->{err}, qr/: set: expected KEY VALUE; try -h\n\z/, 'and what stands behind each';
 like run([$dbupdate, 'base', 'check', 'a'])->{err}, qr/: check: expected no more words; try -h\n\z/, '... or nothing';

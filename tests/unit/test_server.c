@@ -185,32 +185,32 @@ static void only_crlf_dot_crlf_ends_a_message(void **state)
 static void words_that_are_wrong_are_refused_one_by_one(void **state)
 {
 	static const struct talk rows[] = {
-		{ "LHLO\r\nLHLO a b\r\nMAIL FROM:<a@x>\r\n", "501 5.5.4 your name expected, and nothing else\n"
-		  "501 5.5.4 your name expected, and nothing else\n503 5.5.1 LHLO first\n" },
+		{ "LHLO\r\nLHLO a b\r\nMAIL FROM:<a@x>\r\n", "501 5.5.4 expected your name, and nothing else\n"
+		  "501 5.5.4 expected your name, and nothing else\n503 5.5.1 LHLO first\n" },
 		{ "LHLO c\r\nMAIL a@x\r\nMAIL FROM:a@x\r\nMAIL FROM:<a@x>b\r\nMAIL FROM:<a@x\r\nMAIL FROM:<a <b@x>>\r\n", HELLO
-		  "501 5.5.4 MAIL FROM:<address> expected\n501 5.5.2 MAIL FROM:<address> expected\n"
-		  "501 5.5.2 MAIL FROM:<address> expected\n501 5.5.2 MAIL FROM:<address> expected\n"
-		  "501 5.5.2 MAIL FROM:<address> expected\n" },
+		  "501 5.5.4 expected MAIL FROM:<address>\n501 5.5.2 expected MAIL FROM:<address>\n"
+		  "501 5.5.2 expected MAIL FROM:<address>\n501 5.5.2 expected MAIL FROM:<address>\n"
+		  "501 5.5.2 expected MAIL FROM:<address>\n" },
 		{ "LHLO c\r\nMAIL FROM:<a@x> SIZE=x\r\nMAIL FROM:<a@x> SIZE=1001\r\nMAIL FROM:<a@x> BODY=BINARYMIME\r\n"
-		  "MAIL FROM:<a@x> XYZ=1\r\nMAIL FROM:<a@x> RET=ALL\r\n", HELLO "501 5.5.4 SIZE: a number of bytes expected\n"
-		  "552 5.3.4 the message is larger than this server takes\n501 5.5.4 BODY: 7BIT or 8BITMIME expected\n"
-		  "555 5.5.4 a parameter that is not known here\n501 5.5.4 RET: FULL or HDRS expected\n" },
+		  "MAIL FROM:<a@x> XYZ=1\r\nMAIL FROM:<a@x> RET=ALL\r\n", HELLO "501 5.5.4 SIZE: expected a number of bytes\n"
+		  "552 5.3.4 the message is larger than this server takes\n501 5.5.4 BODY: expected 7BIT or 8BITMIME\n"
+		  "555 5.5.4 a parameter that is not known here\n501 5.5.4 RET: expected FULL or HDRS\n" },
 		{ "LHLO c\r\nMAIL FROM:<a@x> size=9 body=8bitmime smtputf8 ret=hdrs envid=a+2Bb\r\nRCPT TO:<>\r\nRCPT TO:<b@y> "
 		  "NOTIFY=NEVER,DELAY\r\nRCPT TO:<b@y> ORCPT=x\r\nRCPT TO:<\xc3\xbc@y> NOTIFY=SUCCESS,delay,SUCCESS ORCPT=rfc822;b@y\r\n",
-		  HELLO "{MAIL a@x utf8 8bit}250 2.1.0 ok\n501 5.1.3 RCPT TO:<address> expected\n"
-		  "501 5.5.4 NOTIFY: NEVER or a list of SUCCESS,FAILURE,DELAY expected\n501 5.5.4 ORCPT: type;xtext expected\n"
+		  HELLO "{MAIL a@x utf8 8bit}250 2.1.0 ok\n501 5.1.3 expected RCPT TO:<address>\n"
+		  "501 5.5.4 NOTIFY: expected NEVER or a list of SUCCESS,FAILURE,DELAY\n501 5.5.4 ORCPT: expected type;xtext\n"
 		  "{RCPT \xc3\xbc@y SUCCESS,delay,SUCCESS rfc822;b@y}250 2.1.5 ok\n" },
 		{ "LHLO c\r\nMAIL FROM:<\xc3\xbc@x>\r\nMAIL FROM:<\xc3@x> SMTPUTF8\r\nMAIL FROM:<a\tb@x>\r\n", HELLO
 		  "553 5.6.7 an address beyond ASCII needs SMTPUTF8\n501 5.1.3 an address with a byte that no address may have\n"
-		  "501 5.5.2 MAIL FROM:<address> expected\n" },
+		  "501 5.5.2 expected MAIL FROM:<address>\n" },
 		{ "LHLO c\r\nMAIL FROM:<no@x>\r\nRCPT TO:<b@y>\r\nMAIL FROM:<@r,@s:a@x>\r\nMAIL FROM:<b@x>\r\n", HELLO
 		  "{MAIL no@x}450 4.3.1 no room\n503 5.5.1 MAIL first\n{MAIL a@x}250 2.1.0 ok\n503 5.5.1 there is a sender already\n" },
 		{ "LHLO c\r\nMAIL FROM:<\"a>b c\"@x>\r\nRCPT TO:< b@y>\r\n", HELLO "{MAIL \"a>b c\"@x}250 2.1.0 ok\n"
-		  "501 5.5.2 RCPT TO:<address> expected\n" },
+		  "501 5.5.2 expected RCPT TO:<address>\n" },
 		{ "x\r\nx\r\nx\r\nx\r\nx\r\nx\r\nx\r\n", "500 5.5.2 no such command here: x\n500 5.5.2 no such command here: x\n"
 		  "500 5.5.2 no such command here: x\n500 5.5.2 no such command here: x\n500 5.5.2 no such command here: x\n"
 		  "500 5.5.2 no such command here: x\n421 4.7.0 too many errors\n{CLOSE}" },
-		{ "a\rb\r\nVRFY b\r\nHELP\r\nEXPN l\r\nNOOP x\r\nAUTH PLAIN\r\n", "500 5.5.2 a line without NUL and bare CR expected\n"
+		{ "a\rb\r\nVRFY b\r\nHELP\r\nEXPN l\r\nNOOP x\r\nAUTH PLAIN\r\n", "500 5.5.2 expected a line without NUL and bare CR\n"
 		  "252 2.5.0 send the message, and see\n214 2.0.0 see RFC 5321, and intake(8)\n"
 		  "502 5.5.1 this command is not for use here\n250 2.0.0 ok\n502 5.5.1 this command is not for use here\n" },
 	};
@@ -280,9 +280,9 @@ static void too_many_recipients_are_for_the_next_message(void **state)
 static void chunks_that_are_not_taken_pass_by(void **state)
 {
 	static const struct talk rows[] = {
-		{ START "BDAT x\r\n", STARTED "421 5.5.4 BDAT SIZE [LAST] expected\n{CLOSE}" },
+		{ START "BDAT x\r\n", STARTED "421 5.5.4 expected BDAT SIZE [LAST]\n{CLOSE}" },
 		{ START "BDAT 4\r\nabcdBDAT 1 MORE\r\n", STARTED "{BEGIN}[abcd]250 2.0.0 4 bytes so far\n"
-		  "421 5.5.4 BDAT SIZE [LAST] expected\n{ABANDON}{CLOSE}" },
+		  "421 5.5.4 expected BDAT SIZE [LAST]\n{ABANDON}{CLOSE}" },
 		{ START "BDAT 4\r\nabcdBDAT 0\r\nDATA\r\nRCPT TO:<c@y>\r\nMAIL FROM:<c@y>\r\nBDAT 0 LAST\r\n", STARTED
 		  "{BEGIN}[abcd]250 2.0.0 4 bytes so far\n250 2.0.0 4 bytes so far\n503 5.5.1 DATA cannot follow BDAT\n"
 		  "503 5.5.1 the message has begun\n503 5.5.1 there is a sender already\n{END}250 2.0.0 <b@y> queued\n" },
