@@ -316,10 +316,23 @@ static void free_memory(struct loop *loop)
 	}
 }
 
+static void free_disconnected(struct loop *loop)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < loop->count; i++) {
+		if (client_is_over(loop->clients[i]))
+			client_destroy(&loop->clients[i]);
+		else
+			loop->clients[kept++] = loop->clients[i];
+	}
+	loop->count = kept;
+}
+
 static void run(struct loop *loop, const sigset_t *unblocked)
 {
 	while (!stop_wanted || loop->count > 0) {
-		size_t clients = loop->count, first = loop->listeners->count, n, kept = 0;
+		size_t clients = loop->count, first = loop->listeners->count, n;
 		int64_t deadline, now;
 		struct recipient_answer answer;
 		struct spool_draft *draft;
@@ -346,14 +359,7 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 		for (size_t i = 0; stop_wanted && i < loop->count; i++)
 			client_shut(loop->clients[i], "the server stops");
 		free_memory(loop);
-		/* clients whose connection is over go */
-		for (size_t i = 0; i < loop->count; i++) {
-			if (client_is_over(loop->clients[i]))
-				client_destroy(&loop->clients[i]);
-			else
-				loop->clients[kept++] = loop->clients[i];
-		}
-		loop->count = kept;
+		free_disconnected(loop);
 		if (loop->intake.metrics != NULL && loop->write_figures <= now) {
 			loop->write_figures = now + FIGURES_EVERY;
 			figures_write(&loop->intake, 0);

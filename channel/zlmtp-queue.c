@@ -635,6 +635,20 @@ static int reroute(struct tally *t, const struct selection *s)
 	return status;
 }
 
+/* More than one message is removed only if the operator has said so. */
+static void confirm_removal(const struct settings *set, const struct selection *s)
+{
+	char answer[16];
+
+	if (s->count <= 1 || set->yes)
+		return;
+	if (!isatty(STDIN_FILENO))
+		die(EX_USAGE, "remove: %zu messages match; use --yes to remove all", s->count);
+	fprintf(stderr, "Remove %zu messages with %zu recipients for good? [y/N] ", s->count, s->recipients);
+	if (fgets(answer, sizeof answer, stdin) == NULL || (answer[0] != 'y' && answer[0] != 'Y'))
+		die(EX_USAGE, "nothing was removed");
+}
+
 static int change(const struct settings *set, enum operation_verb verb)
 {
 	struct tally t = { .set = set, .verb = verb };
@@ -670,18 +684,8 @@ static int change(const struct settings *set, enum operation_verb verb)
 	    strncmp(set->filter.id, s.messages[0].spool, strlen(set->filter.id)) != 0)
 		die(1, "%s: no message in the queue has the name %s; give the whole of %s if that is meant", set->verb, set->filter.id,
 		    s.messages[0].job);
-	if (verb == OPERATION_REMOVE) {
-		char answer[16];
-
-		/* more than one message goes only if the operator has said so */
-		if (s.count > 1 && !set->yes) {
-			if (!isatty(STDIN_FILENO))
-				die(EX_USAGE, "remove: %zu messages match; use --yes to remove all", s.count);
-			fprintf(stderr, "Remove %zu messages with %zu recipients for good? [y/N] ", s.count, s.recipients);
-			if (fgets(answer, sizeof answer, stdin) == NULL || (answer[0] != 'y' && answer[0] != 'Y'))
-				die(EX_USAGE, "nothing was removed");
-		}
-	}
+	if (verb == OPERATION_REMOVE)
+		confirm_removal(set, &s);
 	take_charge(&t);
 	if (verb == OPERATION_REROUTE) {
 		status = reroute(&t, &s);

@@ -147,6 +147,25 @@ static void print_json(struct session *s, const char *key, enum map_answer answe
 	fputs(buf_str(out), stdout);
 }
 
+static void print_text(struct session *s, const char *key, enum map_answer answer)
+{
+	switch (answer) {
+	case MAP_FOUND:
+		if (s->several) {
+			fputs(key, stdout);
+			putchar('\t');
+		}
+		fputs(buf_str(&s->value), stdout);
+		putchar('\n');
+		break;
+	case MAP_NOT_FOUND:
+		break;
+	case MAP_COULD_NOT_TELL:
+		complain("%s: could not tell: %s", key, buf_str(&s->hit.value));
+		break;
+	}
+}
+
 static void ask(struct session *s, const char *key)
 {
 	const char *value;
@@ -183,23 +202,8 @@ static void ask(struct session *s, const char *key)
 	}
 	if (s->options->json)
 		print_json(s, key, answer);
-	else {
-		switch (answer) {
-		case MAP_FOUND:
-			if (s->several) {
-				fputs(key, stdout);
-				putchar('\t');
-			}
-			fputs(buf_str(&s->value), stdout);
-			putchar('\n');
-			break;
-		case MAP_NOT_FOUND:
-			break;
-		case MAP_COULD_NOT_TELL:
-			complain("%s: could not tell: %s", key, buf_str(&s->hit.value));
-			break;
-		}
-	}
+	else
+		print_text(s, key, answer);
 }
 
 /* The lines of /dev/zero would fill the memory. */

@@ -430,7 +430,7 @@ static void tell_step(void *context, const char *text)
 static int recover(struct options *options, char **words)
 {
 	struct recovery_options recovery = { .settings = options->settings, .force = options->force, .adopt = options->adopt,
-	                             .tell = tell_step };
+	                             .teller = { .tell = tell_step } };
 	struct buf why = { 0 };
 
 	(void)words;
@@ -460,7 +460,7 @@ static const struct command *find_command(const char *name)
 	for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
 		if (strcmp(commands[i].name, name) == 0)
 			return &commands[i];
-	option_usage(&program, "%s: no such command; set, delete, apply, replace, check or recover expected", name);
+	option_usage(&program, "%s: no such command; expected set, delete, apply, replace, check or recover", name);
 }
 
 static void take_options(struct options *options, int argc, char **argv)

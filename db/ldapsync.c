@@ -669,7 +669,7 @@ int main(int argc, char **argv)
 		exit(status);
 	}
 	s.keeper.livemap = (struct livemap_settings){
-		.type = s.conf.type, .base = s.conf.map, .config = s.conf.environment, .folding = s.conf.folding,
+		.type = s.conf.map.type, .base = s.conf.map.base, .config = s.conf.map.environment, .folding = s.conf.map.folding,
 	};
 	keeper_ask_dbases(&s.keeper, s.verbose);
 	if (s.dump) {
@@ -680,7 +680,7 @@ int main(int argc, char **argv)
 	}
 	end_status = s.watch ? EX_OK : EX_TEMPFAIL;
 	keeper_catch_signals(on_stop, &s.unblocked);
-	keeper_lock(s.conf.map, "ldapsync", file);
+	keeper_lock(s.conf.map.base, "ldapsync", file);
 	if (s.first_copy != NULL) {
 		struct loading loading = { .path = s.first_copy, .check = s.keeper.check, .may_be_empty = may_shrink,
 		                          .domains = s.conf.domains != NULL };

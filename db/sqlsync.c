@@ -128,7 +128,7 @@ static bool guard_removal(void *context, struct livemap *livemap, const struct l
 static void explain_nothing(const struct sync *s, const char *what, struct buf *why)
 {
 	buf_clear(why);
-	buf_addf(why, "%s: the database gives no usable row%s", s->source.map, what);
+	buf_addf(why, "%s: the database gives no usable row%s", s->source.map.base, what);
 }
 
 static int replace_map(struct sync *s, struct livemap *livemap, struct buf *why)
@@ -147,7 +147,7 @@ static int replace_map(struct sync *s, struct livemap *livemap, struct buf *why)
 		explain_nothing(s, ", and the map has none", why);
 	if (s->verdict == SHRINKAGE_TOO_MUCH) {
 		buf_clear(why);
-		buf_addf(why, "%s: ", s->source.map);
+		buf_addf(why, "%s: ", s->source.map.base);
 		shrinkage_explain(&guard.shrinkage, &guard.change, why);
 	}
 	buf_free(&note);
@@ -211,6 +211,41 @@ static void print_counts(const struct sync *s)
 }
 
 /* One comparison, from the query to the map.  Failures are reported. */
+/* Fills s->rows.  What a signal asks for comes at once, however long the database takes.  False with `why`. */
+static bool read_rows(struct sync *s, struct buf *why)
+{
+	const int64_t silence = s->source.access.timeout * 1000;
+	const struct sql_question question = {
+		.text = s->source.query, .deadline = clock_ms() + silence, .silence = silence,
+		.row = rows_add, .restart = restart_rows, .context = &s->rows,
+	};
+	sigset_t before;
+	bool done;
+
+	is_reading = 1;
+	sigprocmask(SIG_SETMASK, &s->unblocked, &before);
+	done = sqlconn_ask(s->connection, &question, why);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	is_reading = 0;
+	if (done && s->rows.fault != NULL)
+		buf_adds(why, s->rows.fault);
+	return done && s->rows.fault == NULL;
+}
+
+/* All rows have come: writes what differs. */
+static int write_rows(struct sync *s, struct livemap *livemap, struct buf *why)
+{
+	int status;
+
+	rows_settle(&s->rows);
+	status = livemap_is_missing(livemap) ? make_map(s, livemap, why) : replace_map(s, livemap, why);
+	if (s->verdict != SHRINKAGE_FINE)
+		buf_adds(why, "; --allow-shrink if that is meant");
+	if (status == EX_OK)
+		print_complaints(s);
+	return status;
+}
+
 static int compare(struct sync *s)
 {
 	struct livemap_settings settings = s->keeper.livemap;
@@ -224,34 +259,10 @@ static int compare(struct sync *s)
 	s->counts = (struct livemap_counts){ 0 };
 	livemap = livemap_open(&settings, &status, &why);
 	if (livemap != NULL) {
-		int64_t silence;
-		struct sql_question question;
-		sigset_t before;
-		bool done;
-
 		s->rows.livemap = livemap;
-		/* what a signal asks for comes at once, however long the database takes */
-		silence = s->source.access.timeout * 1000;
-		question = (struct sql_question){
-			.text = s->source.query, .deadline = clock_ms() + silence, .silence = silence,
-			.row = rows_add, .restart = restart_rows, .context = &s->rows,
-		};
-		is_reading = 1;
-		sigprocmask(SIG_SETMASK, &s->unblocked, &before);
-		done = sqlconn_ask(s->connection, &question, &why);
-		sigprocmask(SIG_SETMASK, &before, NULL);
-		is_reading = 0;
-		if (done && s->rows.fault != NULL)
-			buf_adds(&why, s->rows.fault);
-		if (done && s->rows.fault == NULL) {
-			/* all rows have come: writes what differs */
-			rows_settle(&s->rows);
-			status = livemap_is_missing(livemap) ? make_map(s, livemap, &why) : replace_map(s, livemap, &why);
-			if (s->verdict != SHRINKAGE_FINE)
-				buf_adds(&why, "; --allow-shrink if that is meant");
-			if (status == EX_OK)
-				print_complaints(s);
-		} else
+		if (read_rows(s, &why))
+			status = write_rows(s, livemap, &why);
+		else
 			status = s->rows.fault != NULL ? EX_CONFIG : EX_TEMPFAIL;
 	}
 	if (status != EX_OK && !(is_told && s->verdict == SHRINKAGE_NO_KEYS))
@@ -369,7 +380,7 @@ int main(int argc, char **argv)
 		exit(status);
 	}
 	s.keeper.livemap = (struct livemap_settings){
-		.type = s.source.type, .base = s.source.map, .config = s.source.environment, .folding = s.source.folding,
+		.type = s.source.map.type, .base = s.source.map.base, .config = s.source.map.environment, .folding = s.source.map.folding,
 	};
 	keeper_ask_dbases(&s.keeper, s.verbose);
 	s.rows.format = &s.source.result_format;
@@ -380,7 +391,7 @@ int main(int argc, char **argv)
 		sqlconn_listen(s.connection, s.source.channel);
 	end_status = s.once ? EX_TEMPFAIL : EX_OK;
 	keeper_catch_signals(on_stop, &s.unblocked);
-	keeper_lock(s.source.map, "sqlsync", file);
+	keeper_lock(s.source.map.base, "sqlsync", file);
 	status = s.once ? run_once(&s) : follow(&s);
 	rows_free(&s.rows);
 	free(s.told);

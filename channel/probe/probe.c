@@ -20,12 +20,6 @@ struct prober {
 
 /* ---- what sessions tell ---- */
 
-/* Several addresses may lead to one place, which is asked once. */
-static bool is_same(const struct place *a, const struct place *b)
-{
-	return a->peer == b->peer && strcmp(a->user, b->user) == 0;
-}
-
 static void on_settled(void *context, struct session *s, struct transaction *t, size_t recipient,
                        const struct result *result)
 {
@@ -121,12 +115,15 @@ static struct transaction *new_transaction(const struct prober *p, size_t capaci
 	return t;
 }
 
-/* Who is asked for in its place. */
+/* Several addresses may lead to one recipient, which is asked for once: the place that stands for it. */
 static const struct place *find_recipient(const struct transaction *t, const struct place *place)
 {
-	for (size_t i = 0; i < t->count; i++)
-		if (is_same(t->recipients[i].owner, place))
-			return t->recipients[i].owner;
+	for (size_t i = 0; i < t->count; i++) {
+		const struct place *asked = t->recipients[i].owner;
+
+		if (asked->peer == place->peer && strcmp(asked->user, place->user) == 0)
+			return asked;
+	}
 	return NULL;
 }
 

@@ -14,8 +14,7 @@ void incoming_add(struct incoming *in, const char *bytes, size_t n)
 	buf_add(&in->bytes, bytes, n);
 }
 
-/* The length of the field name at the beginning of a line, 0 if it is no header line. */
-static size_t field_name(const char *line, size_t n)
+size_t incoming_field_name(const char *line, size_t n)
 {
 	size_t name = 0, colon;
 
@@ -71,7 +70,7 @@ static bool is_postmark(const char *line, size_t n)
 {
 	size_t from = n > 0 && line[0] == '>';
 
-	return n > from + 5 && memcmp(line + from, "From ", 5) == 0 && (from == 1 || field_name(line, n) == 0);
+	return n > from + 5 && memcmp(line + from, "From ", 5) == 0 && (from == 1 || incoming_field_name(line, n) == 0);
 }
 
 /* The length of the line at `at`, as far as that matters; false if more must come to tell. */
@@ -103,12 +102,12 @@ static bool find_front(struct incoming *in, size_t *front)
 		next = at + n + (at + n < in->bytes.len);
 		if (!line_length(in, next, &left))
 			return false;
-		if (!has_time(text + at, n) && field_name(text + next, left) == 0 && !is_postmark(text + next, left))
+		if (!has_time(text + at, n) && incoming_field_name(text + next, left) == 0 && !is_postmark(text + next, left))
 			break;
 		crlf |= text[at + n - 1] == '\r';
 		*front = next;
 	}
-	if (*front == 0 && at > 0 && field_name(text + at, n) > 0)
+	if (*front == 0 && at > 0 && incoming_field_name(text + at, n) > 0)
 		*front = at;
 	in->crlf |= crlf;
 	return true;
@@ -120,6 +119,17 @@ size_t incoming_front(const char *text, size_t n)
 	size_t front;
 
 	return find_front(&in, &front) ? front : 0;
+}
+
+/* The header is whole; `rest` is where the text goes on.  Closes the gap that shortened lines have left between the two. */
+static enum incoming_result end_header(struct incoming *in, size_t rest)
+{
+	if (rest != in->header) {
+		memmove(in->bytes.data + in->header, in->bytes.data + rest, in->bytes.len - rest);
+		in->bytes.len -= rest - in->header;
+	}
+	in->complete = true;
+	return INCOMING_COMPLETE;
 }
 
 enum incoming_result incoming_header(struct incoming *in, struct buf *why)
@@ -150,17 +160,8 @@ enum incoming_result incoming_header(struct incoming *in, struct buf *why)
 			in->crlf |= in->line == 0;
 		}
 		in->blank = lf != NULL && n == 0;
-		if (in->blank || (field_name(line, n) == 0 && (in->line == 0 || !is_continuation(line, n)))) {
-			size_t rest = in->blank ? next : in->at;
-
-			/* closes the gap that shortened lines have left between header and rest */
-			if (rest != in->header) {
-				memmove(in->bytes.data + in->header, in->bytes.data + rest, in->bytes.len - rest);
-				in->bytes.len -= rest - in->header;
-			}
-			in->complete = true;
-			return INCOMING_COMPLETE;
-		}
+		if (in->blank || (incoming_field_name(line, n) == 0 && (in->line == 0 || !is_continuation(line, n))))
+			return end_header(in, in->blank ? next : in->at);
 		if (lf == NULL) {
 			/* the last line of all has no end: it gets one, and the buffer may move */
 			buf_addc(&in->bytes, '\n');
@@ -270,7 +271,7 @@ void header_complete(struct buf *out, const char *header, size_t length, const s
 	buf_addc(out, '\n');
 	for (size_t at = 0, n; at < length; at += n) {
 		const char *field = header + at;
-		size_t name = field_name(field, length - at);
+		size_t name = incoming_field_name(field, length - at);
 
 		n = field_length(field, length - at);
 		if (is_envelope_field(field, name))
@@ -306,6 +307,6 @@ size_t header_count(const char *header, size_t length, const char *name)
 	size_t count = 0;
 
 	for (size_t at = 0; at < length; at += field_length(header + at, length - at))
-		count += is_named(header + at, field_name(header + at, length - at), name);
+		count += is_named(header + at, incoming_field_name(header + at, length - at), name);
 	return count;
 }

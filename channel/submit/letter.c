@@ -8,30 +8,16 @@
 
 #include "channel/spool/compose.h"
 #include "lib/alloc.h"
+#include "lib/text.h"
 
 /* ---- reading ---- */
-
-/* The length of the blanks in front of the colon (RFC 5322 section 4.5). */
-static size_t blanks(const char *text, size_t n)
-{
-	size_t at = 0;
-
-	while (at < n && (text[at] == ' ' || text[at] == '\t'))
-		at++;
-	return at;
-}
 
 /* "name:" with printable bytes (RFC 5322 section 2.2).  "Note : this" may also be how a text begins. */
 static bool is_field(const char *line, size_t n, bool is_first)
 {
-	size_t at = 0, name;
+	size_t name = incoming_field_name(line, n);
 
-	while (at < n && line[at] > ' ' && line[at] < 127 && line[at] != ':')
-		at++;
-	name = at;
-	if (!is_first)
-		at += blanks(line + at, n - at);
-	return name > 0 && at < n && line[at] == ':';
+	return name > 0 && (!is_first || line[name] == ':');
 }
 
 /* Where the header ends, and whether a blank line stands there. */
@@ -124,7 +110,7 @@ static const char *next_field(const struct buf *text, const char *name, size_t *
 
 	while (*at < end) {
 		const char *line = text->data + *at, *stop = line;
-		size_t colon;
+		const char *colon;
 
 		do {
 			const char *lf = memchr(stop, '\n', (size_t)(text->data + end - stop));
@@ -132,13 +118,11 @@ static const char *next_field(const struct buf *text, const char *name, size_t *
 			stop = lf != NULL ? lf + 1 : text->data + end;
 		} while (stop < text->data + end && (*stop == ' ' || *stop == '\t'));
 		*at = (size_t)(stop - text->data);
-		if ((size_t)(stop - line) <= n || strncasecmp(line, name, n) != 0)
+		if (incoming_field_name(line, (size_t)(stop - line)) != n || strncasecmp(line, name, n) != 0)
 			continue;
-		colon = n + blanks(line + n, (size_t)(stop - line) - n);
-		if (line[colon] == ':') {
-			*length = (size_t)(stop - line) - colon - 1;
-			return line + colon + 1;
-		}
+		colon = ascii_skip_blanks(line + n);
+		*length = (size_t)(stop - colon) - 1;
+		return colon + 1;
 	}
 	return NULL;
 }

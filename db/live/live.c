@@ -26,6 +26,18 @@ const struct live_operations *live_mode(const char *type, const char *config)
 	return NULL;
 }
 
+void live_tell(const struct live_teller *teller, const char *format, ...)
+{
+	struct buf text = { 0 };
+	va_list ap;
+
+	va_start(ap, format);
+	buf_vaddf(&text, format, ap);
+	va_end(ap);
+	teller->tell(teller->context, buf_str(&text));
+	buf_free(&text);
+}
+
 int live_fail(const struct live *live, int status, struct buf *why, const char *format, ...)
 {
 	va_list ap;

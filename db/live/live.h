@@ -87,6 +87,14 @@ extern const struct live_operations live_generations, live_environment, live_lmd
 /* The mode in which maps of `type` with or without a -C file are changed; NULL for types that cannot be. */
 const struct live_operations *live_mode(const char *type, const char *config);
 
+/* Where a program reads what is done to its map, a line each. */
+struct live_teller {
+	void (*tell)(void *context, const char *text);
+	void *context;
+};
+
+void live_tell(const struct live_teller *teller, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* ---- for the three ---- */
 
 /* Adds "PATH: what: reason" and returns `status`. */

@@ -188,6 +188,18 @@ static bool opens_dollar_quote(const char *p)
 	return *p == '$';
 }
 
+static void take_word_byte(struct lexer *l, char c)
+{
+	if (l->is_over && strcmp(l->word, "similar") == 0)
+		l->word[l->word_length++] = ' ';
+	else if (l->is_over)
+		l->word_length = 0;
+	l->is_over = false;
+	if (l->word_length + 1 < sizeof l->word)
+		l->word[l->word_length++] = c;
+	l->word[l->word_length] = '\0';
+}
+
 /* One byte outside of all quotes and comments; returns how many are done with. */
 static size_t pass_plain(struct lexer *l, const char *p)
 {
@@ -208,26 +220,14 @@ static size_t pass_plain(struct lexer *l, const char *p)
 		return 2;
 	} else if (*p == '$' && l->dialect == SQL_PGSQL && opens_dollar_quote(p)) {
 		l->place = DOLLAR;
+	} else if (is_word_byte(ascii_lower(*p))) {
+		take_word_byte(l, ascii_lower(*p));
 	} else {
-		char c = *p;
-
-		c = ascii_lower(c);
-		if (is_word_byte(c)) {
-			if (l->is_over && strcmp(l->word, "similar") == 0)
-				l->word[l->word_length++] = ' ';
-			else if (l->is_over)
-				l->word_length = 0;
-			l->is_over = false;
-			if (l->word_length + 1 < sizeof l->word)
-				l->word[l->word_length++] = c;
-			l->word[l->word_length] = '\0';
-		} else {
-			end_word(l);
-			if (c == '(')
-				open_parenthesis(l);
-			else if (c != ' ' && c != '\t' && c != '\n' && c != '\r')
-				take_sign(l, c);
-		}
+		end_word(l);
+		if (*p == '(')
+			open_parenthesis(l);
+		else if (!ascii_is_space(*p))
+			take_sign(l, *p);
 	}
 	return 1;
 }

@@ -1,10 +1,13 @@
 #include "db/sync/mapsetting.h"
 
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <sysexits.h>
 
 #include "db/store/store.h"
 
-int mapsetting_name(const struct setting *setting, char **map, struct buf *why)
+static int take_map(struct mapsetting *map, const struct setting *setting, struct buf *why)
 {
 	struct stat st;
 
@@ -12,14 +15,61 @@ int mapsetting_name(const struct setting *setting, char **map, struct buf *why)
 		return setting_error(setting, why, "expected the name without its suffix");
 	if (stat(setting->value, &st) == 0 && S_ISDIR(st.st_mode))
 		return setting_error(setting, why, "is a directory; expected the name of a map in it");
-	return setting_path(setting, map, why);
+	return setting_path(setting, &map->base, why);
 }
 
-int mapsetting_fold(const struct setting *setting, char *folding, struct buf *why)
+static int take_type(struct mapsetting *map, const struct setting *setting, struct buf *why)
+{
+	return setting_text(setting, &map->type, why);
+}
+
+static int take_environment(struct mapsetting *map, const struct setting *setting, struct buf *why)
+{
+	return setting_path(setting, &map->environment, why);
+}
+
+static int take_fold(struct mapsetting *map, const struct setting *setting, struct buf *why)
 {
 	static const char *const words[] = { "lower", "upper", "no", NULL };
 	int i = 0, status = setting_choice(setting, words, &i, why);
 
-	*folding = "lu-"[i];
+	map->folding = "lu-"[i];
 	return status;
+}
+
+static const struct known {
+	const char *name;
+	int (*take)(struct mapsetting *, const struct setting *, struct buf *);
+} known[] = {
+	{ "map", take_map }, { "type", take_type }, { "environment", take_environment }, { "fold", take_fold },
+};
+
+static const struct known *find_known(const char *word)
+{
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+		if (strcmp(known[i].name, word) == 0)
+			return &known[i];
+	return NULL;
+}
+
+const char *mapsetting_known(const char *word)
+{
+	const struct known *k = find_known(word);
+
+	return k != NULL ? k->name : NULL;
+}
+
+int mapsetting_take(struct mapsetting *map, const struct setting *setting, struct buf *why)
+{
+	const struct known *k = find_known(setting->name);
+
+	return k != NULL ? k->take(map, setting, why) : EX_OK;
+}
+
+void mapsetting_free(struct mapsetting *map)
+{
+	free(map->base);
+	free(map->type);
+	free(map->environment);
+	*map = (struct mapsetting){ 0 };
 }

@@ -23,26 +23,6 @@ struct draft {
 	bool has_timeout;
 };
 
-static int take_map(struct draft *d, const struct setting *s)
-{
-	return mapsetting_name(s, &d->source->map, d->why);
-}
-
-static int take_type(struct draft *d, const struct setting *s)
-{
-	return setting_text(s, &d->source->type, d->why);
-}
-
-static int take_environment(struct draft *d, const struct setting *s)
-{
-	return setting_path(s, &d->source->environment, d->why);
-}
-
-static int take_fold(struct draft *d, const struct setting *s)
-{
-	return mapsetting_fold(s, &d->source->folding, d->why);
-}
-
 static int take_database(struct draft *d, const struct setting *s)
 {
 	static const char *const words[] = { "pgsql", "mysql", "sqlite", NULL };
@@ -83,10 +63,6 @@ static const struct known {
 	const char *name;
 	int (*take)(struct draft *, const struct setting *);
 } known[] = {
-	{ "map", take_map },
-	{ "type", take_type },
-	{ "environment", take_environment },
-	{ "fold", take_fold },
 	{ "database", take_database },
 	{ "query", take_query },
 	{ "result_format", take_format },
@@ -105,8 +81,9 @@ static const struct known *find_known(const char *word)
 static const char *name_of(const char *word)
 {
 	const struct known *k = find_known(word);
+	const char *of_map = mapsetting_known(word);
 
-	return k != NULL ? k->name : sql_access_name(word);
+	return k != NULL ? k->name : of_map != NULL ? of_map : sql_access_name(word);
 }
 
 static int take_all(struct draft *d, const struct settings *settings, const char *path)
@@ -118,12 +95,11 @@ static int take_all(struct draft *d, const struct settings *settings, const char
 		const struct known *k = find_known(settings->list[i].name);
 
 		d->has_timeout = d->has_timeout || strcmp(settings->list[i].name, "timeout") == 0;
-		if (k != NULL)
-			status = k->take(d, &settings->list[i]);
+		status = k != NULL ? k->take(d, &settings->list[i]) : mapsetting_take(&source->map, &settings->list[i], d->why);
 	}
 	if (status != EX_OK)
 		return status;
-	if (source->map == NULL)
+	if (source->map.base == NULL)
 		return settings_error(path, d->why, "map is missing");
 	if (source->database == NULL)
 		return settings_error(path, d->why, "database is missing; expected pgsql, mysql or sqlite");
@@ -143,7 +119,7 @@ int sqlsource_parse(struct sqlsource *source, const char *path, const char *text
 	struct settings settings = { .is_indented = true };
 	int status;
 
-	*source = (struct sqlsource){ .folding = 'l', .interval = DEFAULT_INTERVAL };
+	*source = (struct sqlsource){ .map.folding = 'l', .interval = DEFAULT_INTERVAL };
 	pattern_parse(&source->result_format, "%s", why);
 	status = text != NULL ? settings_parse(&settings, path, text, n, name_of, why)
 	                      : settings_read(&settings, path, name_of, why);
@@ -167,8 +143,6 @@ void sqlsource_free(struct sqlsource *source)
 	free(source->database);
 	free(source->query);
 	free(source->channel);
-	free(source->map);
-	free(source->type);
-	free(source->environment);
+	mapsetting_free(&source->map);
 	*source = (struct sqlsource){ 0 };
 }

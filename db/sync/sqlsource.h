@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "db/sql/driver.h"
+#include "db/sync/mapsetting.h"
 #include "lib/buf.h"
 #include "lib/pattern.h"
 
@@ -17,10 +18,7 @@ struct sqlsource {
 	struct pattern result_format;
 	char *channel;                 /* of PostgreSQL's notifications; NULL: none */
 	long interval;                 /* seconds between two comparisons */
-	char *map;                     /* without suffix */
-	char *type;                    /* NULL: not said */
-	char *environment;             /* the -C file; NULL: none */
-	char folding;                  /* 'l', 'u', '-' */
+	struct mapsetting map;
 };
 
 /* 0, or EX_NOINPUT (unreadable) or EX_CONFIG with `why` naming file and line.  Free by sqlsource_free() in either case. */

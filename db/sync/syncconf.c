@@ -140,26 +140,6 @@ static int take_rule(struct draft *d, const struct setting *s)
 
 /* ---- settings of the whole --------------------------------------------------- */
 
-static int take_map(struct draft *d, const struct setting *s)
-{
-	return mapsetting_name(s, &d->conf->map, d->why);
-}
-
-static int take_type(struct draft *d, const struct setting *s)
-{
-	return setting_text(s, &d->conf->type, d->why);
-}
-
-static int take_environment(struct draft *d, const struct setting *s)
-{
-	return setting_path(s, &d->conf->environment, d->why);
-}
-
-static int take_fold(struct draft *d, const struct setting *s)
-{
-	return mapsetting_fold(s, &d->conf->folding, d->why);
-}
-
 static int take_unclear(struct draft *d, const struct setting *s)
 {
 	char **attributes = NULL;
@@ -224,10 +204,6 @@ static const struct known {
 	{ "value", take_value, IN_RULES },
 	{ "values", take_values, IN_RULES },
 	{ "domain", take_domain, IN_RULES },
-	{ "map", take_map, BEFORE_RULES },
-	{ "type", take_type, BEFORE_RULES },
-	{ "environment", take_environment, BEFORE_RULES },
-	{ "fold", take_fold, BEFORE_RULES },
 	{ "unclear", take_unclear, BEFORE_RULES },
 	{ "silence", take_silence, BEFORE_RULES },
 	{ "compare", take_compare, BEFORE_RULES },
@@ -247,8 +223,9 @@ static const struct known *find_known(const char *word)
 static const char *name_of(const char *word)
 {
 	const struct known *k = find_known(word);
+	const char *of_map = mapsetting_known(word);
 
-	return k != NULL ? k->name : ldap_access_name(word);
+	return k != NULL ? k->name : of_map != NULL ? of_map : ldap_access_name(word);
 }
 
 /* ---- a rule as a whole -------------------------------------------------------- */
@@ -301,7 +278,7 @@ static void complete_rules(struct syncconf *c)
 		char *own = rule->definition;
 
 		rule->keys_name_domains = by_keys;
-		rule->definition = xasprintf("%s;fold=%c;domains=%d;bind=%d;binddn=%s", own, c->folding, by_keys, (int)c->access.bind,
+		rule->definition = xasprintf("%s;fold=%c;domains=%d;bind=%d;binddn=%s", own, c->map.folding, by_keys, (int)c->access.bind,
 		                             c->access.binddn != NULL ? c->access.binddn : "");
 		free(own);
 	}
@@ -317,10 +294,10 @@ static int take_section(struct draft *d, const struct settings *settings, size_t
 	for (size_t i = from; i < to && status == EX_OK; i++) {
 		const struct known *k = find_known(settings->list[i].name);
 
-		if (k == NULL)
-			status = d->rule == NULL ? EX_OK : setting_error(&settings->list[i], d->why, "must stand before the first rule");
-		else if (k->place == BEFORE_RULES && d->rule != NULL)
+		if ((k == NULL || k->place == BEFORE_RULES) && d->rule != NULL)
 			status = setting_error(&settings->list[i], d->why, "must stand before the first rule");
+		else if (k == NULL)
+			status = mapsetting_take(&d->conf->map, &settings->list[i], d->why);
 		else if (k->place == IN_RULES && d->rule == NULL)
 			status = setting_error(&settings->list[i], d->why, "belongs to a rule, and none has begun");
 		else
@@ -350,7 +327,7 @@ static int take_all(struct draft *d, const struct settings *settings)
 	}
 	if (status != EX_OK)
 		return status;
-	if (d->conf->map == NULL)
+	if (d->conf->map.base == NULL)
 		return settings_error(d->file, d->why, "map is missing");
 	if (d->conf->rule_count == 0)
 		return settings_error(d->file, d->why, "there is no rule");
@@ -368,7 +345,7 @@ int syncconf_parse(struct syncconf *conf, const char *path, const char *text, si
 	struct settings settings = { 0 };
 	int status;
 
-	*conf = (struct syncconf){ .folding = 'l', .silence = DEFAULT_SILENCE, .compare = DEFAULT_COMPARE };
+	*conf = (struct syncconf){ .map.folding = 'l', .silence = DEFAULT_SILENCE, .compare = DEFAULT_COMPARE };
 	ldap_ignore_surroundings();
 	status = text != NULL ? settings_parse(&settings, path, text, n, name_of, why)
 	                      : settings_read(&settings, path, name_of, why);
@@ -395,9 +372,7 @@ void syncconf_free(struct syncconf *conf)
 	template_free(&conf->domains_format);
 	words_free(conf->domains_command);
 	free(conf->domains);
-	free(conf->map);
-	free(conf->type);
-	free(conf->environment);
+	mapsetting_free(&conf->map);
 	ldap_access_free(&conf->access);
 	*conf = (struct syncconf){ 0 };
 }

@@ -7,15 +7,13 @@
 #include <stddef.h>
 
 #include "db/ldap/access.h"
+#include "db/sync/mapsetting.h"
 #include "db/sync/rule.h"
 #include "lib/buf.h"
 
 struct syncconf {
 	struct ldap_access access;
-	char *map;                       /* without suffix */
-	char *type;                      /* NULL: not said */
-	char *environment;               /* the -C file; NULL: none */
-	char folding;                    /* 'l', 'u', '-' */
+	struct mapsetting map;
 	struct template *unclear;        /* the value of unclear keys; NULL: they stay as they are */
 	long silence;                    /* seconds without a word of the server before it is asked whether it lives */
 	long compare;                    /* seconds between comparisons of the whole; 0: only when there is reason to */

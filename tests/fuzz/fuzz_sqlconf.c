@@ -40,7 +40,7 @@ static void as_sync(const char *text, size_t size)
 
 	if (status != EX_OK)
 		check_fault(status, &why);
-	else if (s.map == NULL || s.map[0] != '/' || s.query == NULL || s.database == NULL || s.interval <= 0 || why.len > 0)
+	else if (s.map.base == NULL || s.map.base[0] != '/' || s.query == NULL || s.database == NULL || s.interval <= 0 || why.len > 0)
 		abort();
 	sqlsource_free(&s);
 	buf_free(&why);

@@ -26,10 +26,10 @@ static void a_whole_file_is_understood(void **state)
 
 	(void)state;
 	assert_int_equal(parse(&c, text, &why), EX_OK);
-	assert_string_equal(c.map, "/m/users");
-	assert_string_equal(c.type, "lmdb");
-	assert_string_equal(c.environment, "/m/env");
-	assert_int_equal(c.folding, 'u');
+	assert_string_equal(c.map.base, "/m/users");
+	assert_string_equal(c.map.type, "lmdb");
+	assert_string_equal(c.map.environment, "/m/env");
+	assert_int_equal(c.map.folding, 'u');
 	assert_int_equal(c.silence, 60);
 	assert_non_null(c.unclear);
 	assert_string_equal(c.domains_command[2], "z");

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <glob.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -45,20 +44,6 @@ struct recovery {
 	struct buf *why;
 };
 
-static void tell(const struct recovery *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void tell(const struct recovery *r, const char *format, ...)
-{
-	struct buf text = { 0 };
-	va_list ap;
-
-	va_start(ap, format);
-	buf_vaddf(&text, format, ap);
-	va_end(ap);
-	r->options->tell(r->options->tell_context, buf_str(&text));
-	buf_free(&text);
-}
-
 static int fail(const struct recovery *r, int status, const char *what, const char *reason)
 {
 	return live_fail(&r->targets[0].livemap->service.live, status, r->why, "%s: %s", what, reason);
@@ -100,7 +85,7 @@ static int stop(const struct recovery *r, const struct users *users, const struc
 
 	if (users->count > 0) {
 		users_name(users, &names);
-		tell(r, "stopping %s", buf_str(&names));
+		live_tell(&r->options->teller, "stopping %s", buf_str(&names));
 		if (!users_stop(users, of, STOP_MS))
 			status = fail(r, EX_TEMPFAIL, "cannot stop", buf_str(&names));
 	}
@@ -191,7 +176,7 @@ static int empty_environment(const struct recovery *r)
 		return fail(r, EX_TEMPFAIL, r->config.home, "a process that cannot be seen from here uses the environment");
 	if (code != 0)
 		return fail(r, code == EACCES || code == EPERM ? EX_NOPERM : EX_IOERR, "cannot remove the regions", strerror(code));
-	tell(r, "regions of %s removed", r->config.home);
+	live_tell(&r->options->teller, "regions of %s removed", r->config.home);
 	return EX_OK;
 }
 
@@ -295,7 +280,7 @@ static enum health_state check(const struct recovery *r, size_t *attached, struc
 
 	settings.wait = WAIT;
 	health_check(&health, &settings);
-	tell(r, "%s: %s", health_name(health.state), buf_str(&health.text));
+	live_tell(&r->options->teller, "%s: %s", health_name(health.state), buf_str(&health.text));
 	buf_add(text, buf_str(&health.text), health.text.len);
 	users_keep(&health.users, ATTACHED);
 	*attached = health.users.count;
@@ -344,8 +329,8 @@ static int add_target(struct recovery *r, const struct livemap_settings *setting
 	r->targets = xgrow(r->targets, r->count, &r->capacity, sizeof *r->targets);
 	p = &r->targets[r->count++];
 	*p = (struct target){ .livemap = u, .fence = fence_path(u->path), .journal = journal_path(u->path) };
-	p->remake = (struct remake){ .live = &u->service.live, .journal = p->journal, .tell = r->options->tell,
-	                             .tell_context = r->options->tell_context, .why = r->why };
+	p->remake = (struct remake){ .live = &u->service.live, .journal = p->journal, .teller = &r->options->teller,
+	                             .why = r->why };
 	return EX_OK;
 }
 

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 
+#include "db/live/live.h"
 #include "db/live/livemap.h"
 #include "lib/buf.h"
 
@@ -17,8 +18,7 @@ struct recovery_options {
 	struct livemap_settings settings;
 	bool force;              /* stop others that use the environment; our own workers are always stopped */
 	bool adopt;              /* the map counts, not the journal */
-	void (*tell)(void *context, const char *text);     /* what is done, a line each */
-	void *tell_context;
+	struct live_teller teller;
 };
 
 /*

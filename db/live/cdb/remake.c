@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,20 +25,6 @@ static int fail(const struct remake *r, int status, const char *what, const char
 	return live_fail(r->live, status, r->why, "%s: %s", what, reason);
 }
 
-static void tell(const struct remake *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void tell(const struct remake *r, const char *format, ...)
-{
-	struct buf text = { 0 };
-	va_list ap;
-
-	va_start(ap, format);
-	buf_vaddf(&text, format, ap);
-	va_end(ap);
-	r->tell(r->tell_context, buf_str(&text));
-	buf_free(&text);
-}
-
 /* ---- the map --------------------------------------------------------------------------------- */
 
 /* Out of the way of routers: a map that is not there defers mail, a damaged one may answer wrongly. */
@@ -49,7 +34,7 @@ int remake_set_aside(const struct remake *r)
 	int status = EX_OK;
 
 	if (rename(r->live->path, aside) == 0)
-		tell(r, "the damaged map is now %s", aside);
+		live_tell(r->teller, "the damaged map is now %s", aside);
 	else if (errno != ENOENT)
 		status = fail(r, EX_IOERR, "cannot rename it", strerror(errno));
 	free(aside);
@@ -153,7 +138,7 @@ static int make_anew(struct remake *r, struct journal *journal)
 		status = rename(target, r->live->path) == 0 && publish_sync_directory(r->live->path)
 			? EX_OK : fail(r, EX_IOERR, "cannot put it in its place", strerror(errno));
 	if (status == EX_OK)
-		tell(r, "%zu record%s recreated from %s", m.records.count, m.records.count == 1 ? "" : "s", r->journal);
+		live_tell(r->teller, "%zu record%s recreated from %s", m.records.count, m.records.count == 1 ? "" : "s", r->journal);
 	records_free(&m.records);
 	changes_free(&m.notes);
 	stamp_free(&m.stamp);

@@ -21,8 +21,7 @@ enum remake_action {
 struct remake {
 	const struct live *live;
 	const char *journal;     /* its path */
-	void (*tell)(void *context, const char *text);
-	void *tell_context;
+	const struct live_teller *teller;
 	struct buf *why;
 	enum remake_action action;
 };
