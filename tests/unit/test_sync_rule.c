@@ -87,7 +87,7 @@ static void entries_yield_what_the_rules_say(void **state)
 		{ "{mail}", "{uid}", false, "keys", "mail=a@X.example mail=b@n!o mail=c@z uid=u", "a@x.example=u b@n!o=u c@z=u @x.example @z",
 		  "\"n!o\" is no domain" },
 		{ "{mail:domain}", "{uid}", false, NULL, "mail=a@x mail=b mail=c@z uid=u", "x=u z=u",
-		  "mail has no part before or behind an @ as the template asks for; its other values are used" },
+		  "mail has no part before or after an @ as the template asks for; its other values are used" },
 		{ "{mail}", "{uid}", false, NULL, "mail=a@x mail=\177", "a@x=?", "its other values are used; uid has no value" },
 		{ "{mail}", "{drop}", true, NULL, "mail=a@x drop=1 drop=\177", "a@x=?", "drop has a value that is empty or has control bytes in it" },
 		{ "{mail}", "{uid}", false, NULL, "mail=a@x uid=u sn=z", "", "the server sent attribute sn, which was not asked for" },
