@@ -6,6 +6,7 @@ package Reports;
 use v5.36;
 use Cwd ();
 use File::Basename ();
+use IPC::Open2;
 use JSON::PP ();
 use Time::HiRes ();
 use RunQueue;
@@ -47,10 +48,20 @@ sub bytes($class, $q, $control) {
 }
 
 sub read($class, $q, $control) {
-	Spool->put($q->dir . '/report', $class->bytes($q, $control));
-	my $json = qx("$here/read-report" < "@{[$q->dir]}/report");
-	die "read-report failed\n" if $?;
-	return JSON::PP::decode_json($json);
+	my $path = $q->dir . '/report';
+	Spool->put($path, $class->bytes($q, $control));
+	return $class->read_file($path);
+}
+
+# What read-report says of the message in a file.
+sub read_file($class, $path) {
+	state %reader;    # by process: a child that was forked has one of its own
+	my $r = $reader{$$} //= do {
+		open2(my $from, my $to, "$here/read-report");
+		{ from => $from, to => $to };
+	};
+	syswrite $r->{to}, "$path\n";
+	return JSON::PP::decode_json(readline($r->{from}) // die "read-report failed\n");
 }
 
 1;

@@ -10,10 +10,10 @@ use Cwd ();
 use File::Temp ();
 use IO::Socket::INET ();
 use IO::Socket::UNIX ();
-use JSON::PP ();
 use POSIX ();
 use Intake;
 use RealPostfix;
+use Reports;
 use RunQueue;
 use Spool;
 
@@ -103,7 +103,7 @@ sub submit($to, @parameters) {
 my %seen;
 sub reports() {
 	my @new = grep { !$seen{$_}++ } glob "$dir/mail/ann/new/*";
-	return map { JSON::PP->new->utf8->decode(scalar qx($FindBin::Bin/../lib/read-report < $_)) } @new;
+	return map { Reports->read_file($_) } @new;
 }
 
 sub report_on($what, $to, @parameters) {
