@@ -108,11 +108,8 @@ subtest 'the time limit of the server, while it lists or refreshes, is told, and
 };
 
 subtest 'an entry of more than 16 MB, which the postmaster of one domain can make, keeps nobody else from the map' => sub {
-	my $large = sub ($name) {
-		my $long = 'x' x 200;
-		return RealSlapd::account($name, mail => [map { "$name$_-$long\@$domain" } 1 .. 85000]);
-	};
-	my $slapd = RealSlapd->new(users => 3, aliases => 0, ldif => $large->('large'))->start;
+	# one value: slapadd indexes thousands of addresses for seconds, and what counts is how long the message is
+	my $slapd = RealSlapd->new(users => 3, aliases => 0, ldif => RealSlapd::account('large', mailbox => 'x' x 17_000_000))->start;
 	for my $access ('', 'ldaps') {
 		my $sync = LdapSync->new($slapd, $access ? (access => "uri @{[$slapd->uri('ldaps')]}\ntls_ca_cert_file @{[$slapd->ca]}\n"
 			. "binddn $RealSlapd::reader\npasswd $RealSlapd::reader_password\n") : ());
@@ -124,7 +121,7 @@ subtest 'an entry of more than 16 MB, which the postmaster of one domain can mak
 		$sync->start;
 		ok $sync->hears(qr/^compared/m, 20 * $slow), 'one that stays';
 		like $sync->said, qr/"mail=large\@$domain,[^"]*": it is of more than 16 MB$/m, '... names it, too';
-		$slapd->change("dn: mail=large\@$domain,$tree\nchangetype: modify\nreplace: mailbox\nmailbox: other\n\n");
+		$slapd->change("dn: mail=large\@$domain,$tree\nchangetype: modify\nreplace: description\ndescription: other\n\n");
 		$slapd->add_account("later$access");
 		is $sync->difference_after(20 * $slow, $expected->()), '', '... and goes on when it is changed';
 		is $sync->stop, 0;
