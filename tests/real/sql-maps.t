@@ -38,6 +38,7 @@ for my $type (qw(sqlite pgsql mysql)) {
 		}
 		if ($type eq 'pgsql') {
 			prepared($servers{$type});
+			reloaded($servers{$type});
 			uri($servers{$type});
 		}
 		if ($servers{$type}) {
@@ -119,6 +120,36 @@ sub prepared($server) {
 	is $map->find('nobody@example.com'), 'not-found', 'and who is not there is not found';
 	is map_of('pgsql', query => "SELECT concat('%s', 'x')")->find('joe'), 'found joex', 'a query that cannot be prepared is asked as text';
 	unknown(map_of('pgsql', query => "COPY (SELECT v FROM u WHERE a = '%s') TO STDOUT"), 'joe@example.com', qr/gives no rows/, 'COPY is no SELECT');
+}
+
+# A table that another session fills anew in a transaction.  Who waits for its lock sees it filled, whatever isolation the server sets for
+# new sessions: a snapshot from before TRUNCATE shows an empty table behind it.
+sub reloaded($server) {
+	my $sql = sub ($text) {
+		open my $fh, '|-', $server->client . ' >/dev/null' or die "client: $!\n";
+		print $fh $text;
+		close $fh or die "$text: $?\n";
+	};
+	$sql->("CREATE TABLE filled (a TEXT, v TEXT); INSERT INTO filled VALUES ('joe', 'box')");
+	for my $level ('read committed', 'repeatable read', 'serializable') {
+		$sql->("ALTER ROLE admin SET default_transaction_isolation = '$level'");
+		# prepared, and as text
+		my @maps = map { map_of('pgsql', query => $_) } "SELECT v FROM filled WHERE a = '%s'", "SELECT v FROM filled WHERE a = concat('%s', '')";
+		is $_->find('joe'), 'found box', "$level: a table" for @maps;
+		open my $client, '|-', $server->client . ' >/dev/null' or die "client: $!\n";
+		$client->autoflush(1);
+		say $client "BEGIN; TRUNCATE filled;\n\\! touch '$dir/$level'";
+		for (my $end = time + 20; time < $end && !-e "$dir/$level"; Time::HiRes::sleep(0.02)) { }
+		ok -e "$dir/$level", 'another session has emptied it';
+		$_->ask('joe') for @maps;
+		for (my $end = time + 20; time < $end; Time::HiRes::sleep(0.02)) {
+			last if qx{echo "SELECT count(*) FROM pg_locks WHERE NOT granted;" | @{[$server->client]} -A -t} >= @maps;
+		}
+		say $client "INSERT INTO filled VALUES ('joe', 'box'); COMMIT;";
+		close $client;
+		is $_->answer, 'found box', 'and filled it again: who has waited finds it' for @maps;
+	}
+	$sql->('ALTER ROLE admin RESET default_transaction_isolation; DROP TABLE filled');
 }
 
 # What MySQL's server and option file may set for new sessions.

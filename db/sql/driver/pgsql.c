@@ -159,9 +159,13 @@ static void *connect_server(const struct sql_access *access, const char *host, i
 		const char *conforming = PQparameterStatus(c, "standard_conforming_strings");
 
 		PQsetnonblocking(c, 1);
-		/* backslashes mean what the reader of the query takes them for (db/sql/query.c) */
-		if (conforming == NULL || strcmp(conforming, "on") == 0
-			|| ask_text(c, "SELECT set_config('standard_conforming_strings','on',false)", &deadline, ignore_row, NULL, error)) {
+		/*
+		 * Backslashes mean what the reader of the query takes them for (db/sql/query.c).  With a stricter isolation a query that has
+		 * waited for the lock of a table that was truncated and filled again sees it empty: its snapshot is older than the lock.
+		 */
+		if ((conforming == NULL || strcmp(conforming, "on") == 0
+		     || ask_text(c, "SELECT set_config('standard_conforming_strings','on',false)", &deadline, ignore_row, NULL, error))
+		    && ask_text(c, "SELECT set_config('default_transaction_isolation','read committed',false)", &deadline, ignore_row, NULL, error)) {
 			s = xcalloc(1, sizeof *s);
 			s->c = c;
 			return s;
