@@ -358,7 +358,7 @@ void answers_judge(struct answers *a, int code, const char *status, const char *
 	if (code == 250)
 		buf_adds(value, "DUNNO");
 	else if (code == 550)
-		buf_addf(value, "REJECT %s %s", status, words);
+		buf_addf(value, "REJECT %s %s", status, *words != '\0' ? words : "no such recipient");
 	else
 		buf_adds(value, "DEFER_IF_PERMIT 4.3.0 it cannot be told now whether this recipient exists");
 	if (code != 250 && code != 550)

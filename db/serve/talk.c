@@ -131,9 +131,16 @@ static enum talk_news next_tcp(struct talk *t)
 
 static void answer_tcp(struct talk *t, enum map_answer answer, const struct buf *value)
 {
+	const char too_long[] = "the value is too long for a reply of 4096 bytes";
+	const size_t before = t->out.len;
+
 	switch (answer) {
 	case MAP_FOUND:
 		reply_tcp(t, 200, buf_str(value), value->len);
+		if (t->out.len - before > TALK_LINE_MAX) {
+			t->out.len = before;
+			reply_tcp(t, 400, too_long, sizeof too_long - 1);
+		}
 		break;
 	case MAP_NOT_FOUND:
 		reply_tcp(t, 500, "not found", 9);

@@ -98,7 +98,7 @@ sub pour($socket, $bytes) {
 
 put('fqdnroutes', "ann\@d.test: lmtp!store1!ann\n");
 put('domains', "d.test error!nosuchuser\n");
-put('big', 'key ' . 'x' x 60_000 . "\n");
+put('big', 'key ' . 'x' x 60_000 . "\nfits " . 'x' x 4091 . "\nabove " . 'x' x 4092 . "\nquoted " . "\xc3\xa9" x 700 . "\n");
 put('dbases.conf', "fqdnroutes btree - -la fqdnroutes -lm%\nroutesdb btree - -l domains -lm%:d pathalias\nbig btree - -l big -l\n");
 newdb();
 start();
@@ -351,6 +351,19 @@ subtest '1,000 clients' => sub {
 };
 
 # Clients keep their connections: who says nothing shall not keep others out, whatever the system lets a process open.
+# Postfix gives up on a longer line, and tries ten times.
+subtest 'a value that no reply of tcp can hold cannot be told' => sub {
+	unlink "$dir/tcp.socket";
+	start(addresses => ['-m', 'big', '-L', "tcp:UNIX:$dir/tcp.socket,mode=0666"]);
+	wait_for(sub { IO::Socket::UNIX->new(Peer => "$dir/tcp.socket") }) or die "dbserve does not listen: ", said();
+	my $socket = connection('tcp');
+	my @lines = map { syswrite $socket, "get $_\n"; scalar <$socket> } qw(fits above quoted key none);
+	is $lines[0], '200 ' . 'x' x 4091 . "\n", '4096 bytes with the end of the line';
+	is $lines[$_], "400 the%20value%20is%20too%20long%20for%20a%20reply%20of%204096%20bytes\n", '... more' for 1 .. 3;
+	is $lines[4], "500 not%20found\n", '... and the next one is its own';
+	is stop(), 0, 'SIGTERM ends it well';
+};
+
 subtest 'few descriptors' => sub {
 	start(by => ['sh', '-c', 'ulimit -n 40; exec "$@"', 'sh']);
 	my @idle = map { connection(qw(tcp socketmap policy)[$_ % 3]) } 1 .. 120;

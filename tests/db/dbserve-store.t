@@ -121,6 +121,11 @@ subtest 'an answer that comes late is nobody\'s' => sub {
 	is policy('bob'), 'action=DUNNO', 'and what comes next is right';
 };
 
+subtest 'a refusal without words has some' => sub {
+	start(options => '', odd => { 'RCPT 1' => { instead => ['550'] } });
+	is policy('ghost'), 'action=REJECT 5.1.1 no such recipient', 'an action of Postfix ends with no blank';
+};
+
 subtest 'sessions that nobody needs are closed' => sub {
 	start(options => '-O idle=1');
 	is policy('ann'), 'action=DUNNO', 'a question';
