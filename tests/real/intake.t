@@ -110,7 +110,7 @@ c = smtplib.SMTP('127.0.0.1', $tls_port)
 c.ehlo()
 c.sock.sendall(b'STARTTLS\\r\\nMAIL FROM:<evil\@example.com>\\r\\n')
 said = c.sock.recv(1000)
-assert said.startswith(b'421 5.5.0 bytes came behind STARTTLS'), said
+assert said.startswith(b'421 5.5.0 bytes came after STARTTLS'), said
 END
 	must('a message under TLS', 'python3', "$dir/tls.py");
 	my ($job, @more) = $other->queued;
