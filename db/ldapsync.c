@@ -694,8 +694,8 @@ int main(int argc, char **argv)
 		buf_free(&trouble);
 	} else {
 		status = begin(&s, may_shrink);
-		/* a map that is locked, as by dbupdate, is waited for by one that stays */
-		if (status == EX_OK || (s.watch && status == EX_TEMPFAIL))
+		/* a map that is locked, as by dbupdate, or being copied into its place, is waited for by one that stays */
+		if (status == EX_OK || (s.watch && (status == EX_TEMPFAIL || status == EX_DATAERR)))
 			status = s.once ? run_once(&s) : follow(&s);
 		domains_stop(&s.domains);
 		session_close(&s.session);

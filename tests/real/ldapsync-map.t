@@ -268,6 +268,24 @@ subtest 'a symbolic link in place of the map' => sub {
 	is $sync->difference_after(40 * $slow), '', '... and goes on where it is gone';
 };
 
+for my $way (grep { $_ ne 'environment' } sort keys %ways) {
+	subtest "$way: a map that is being copied into its place where one that stays begins" => sub {
+		my $slapd = RealSlapd->new(users => 5, aliases => 0, no_tls => 1)->start;
+		my $sync = LdapSync->new($slapd, $ways{$way}->%*);
+		is +($sync->once)[0], 0;
+		$slapd->add_account('meanwhile');
+		my $file = file_of($sync);
+		my $whole = "$sync->{dir}/whole";
+		is system('cp', $file, $whole), 0;
+		truncate $file, int((-s $file) / 2) or die;
+		$sync->start;
+		ok $sync->hears(qr/: damaged/, 20 * $slow), 'of one half it says that it is damaged' or diag $sync->said;
+		is system('cp', $whole, $file), 0;
+		is $sync->difference_after(40 * $slow), '', 'it waits for the other half, and then copies' or diag $sync->said;
+		is $sync->stop, 0;
+	};
+}
+
 # The lock of the program that keeps the map, which is no more than a file to those who tidy up.
 subtest 'the lock of one that stays is deleted, or another file takes its place' => sub {
 	my $slapd = RealSlapd->new(users => 5, aliases => 0, no_tls => 1)->start;
