@@ -68,6 +68,19 @@ static bool set_limit(struct policy *p, size_t i, const char *value, struct buf 
 	return false;
 }
 
+/* ::ffff:0:0/96 */
+static const unsigned char mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+/* An IPv4 network in the form for IPv6 sockets is an IPv4 network, as its clients are. */
+static void unmap(struct network *n)
+{
+	if (n->family != AF_INET6 || n->bits < 96 || memcmp(n->address, mapped, sizeof mapped) != 0)
+		return;
+	memmove(n->address, n->address + sizeof mapped, 4);
+	n->family = AF_INET;
+	n->bits -= 96;
+}
+
 static bool set_networks(struct policy *p, const char *value, struct buf *why)
 {
 	for (size_t n; *value != '\0'; value += n + (value[n] == ',')) {
@@ -89,6 +102,7 @@ static bool set_networks(struct policy *p, const char *value, struct buf *why)
 		        (slash == NULL || parse_number(slash, network.bits, &bits));
 		if (slash != NULL)
 			network.bits = (unsigned)bits;
+		unmap(&network);
 		free(copy);
 		if (!ok) {
 			buf_adds(why, "networks=");
@@ -167,7 +181,6 @@ void policy_help(struct buf *out)
 /* IPv4 clients of an IPv6 socket are IPv4 clients. */
 static const unsigned char *bytes_of(const struct sockaddr_storage *address, int *family)
 {
-	static const unsigned char mapped[12] = { [10] = 0xff, [11] = 0xff };
 	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
 
 	*family = address->ss_family;

@@ -67,6 +67,10 @@ subtest 'networks=' => sub {
 	like from('192.0.2.1', $port)->greeting, qr/^421 /, '192.0.2.1 is not';
 	like from('198.51.100.7', $port)->greeting, qr/^421 /, '198.51.100.7 is not';
 	like from('127.0.0.1', $port, '127.0.0.1')->greeting, qr/^220 /, 'this machine need not be named';
+	# as other systems write IPv4 for IPv6 sockets
+	my ($mapped, $other) = start(settings => ['networks=::ffff:192.0.2.8/125']);
+	like from('192.0.2.9', $other)->greeting, qr/^220 /, 'an IPv4 network that is written as one of IPv6';
+	like from($_, $other)->greeting, qr/^421 /, "... without $_" for '192.0.2.1', '198.51.100.7';
 	is relay(from('127.0.0.1', $port, '127.0.0.1')), '250 2.1.0 250 2.1.5', 'mail for elsewhere: from this machine';
 	is relay(from('192.0.2.9', $port)), '250 2.1.0 550 5.7.1', '... not from another one';
 	is join(' ', sort map { ($intake->message($_))[1] =~ /\AReceived: from client\.example \((.*)\)/ } $intake->queued),
