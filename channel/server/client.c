@@ -621,6 +621,8 @@ void client_late(struct client *c)
 
 void client_recipient(struct client *c, struct recipient_answer *answer)
 {
+	if (answer->fault != NULL)
+		complain("%s: its lookup %s", c->server.recipient.address, answer->fault);
 	answer_recipient(c, answer);
 	go_on(c);
 }

@@ -383,15 +383,14 @@ void *recipients_next(struct recipients *r, struct recipient_answer *answer)
 
 	*answer = (struct recipient_answer){ 0 };
 	while ((owner = r->desk != NULL ? desk_next(r->desk, &answer->bytes, &fault) : NULL) != NULL) {
-		if (fault != NULL) {
-			complain("a lookup of a recipient %s", fault);
+		if (fault != NULL)
 			add_unclear(&answer->bytes);
-		}
 		if (is_settled(r, owner, &answer->bytes))
 			break;
 	}
 	if (owner == NULL)
 		owner = next_verified(r, &answer->bytes);
+	answer->fault = fault;
 	if (owner != NULL)
 		read_answer(answer);
 	return owner;

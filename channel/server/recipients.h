@@ -21,6 +21,7 @@ struct recipient_answer {
 	int code;                      /* 250, 451 or 550 */
 	const char *status;            /* enhanced code */
 	const char *text;              /* clean, for the client */
+	const char *fault;             /* what became of its lookup, for the log; NULL if there was an answer */
 	bool elsewhere;                /* it leaves by channel smtp, and not as a member of a list of ours */
 	struct spool_recipient *to;    /* without DSN parameters; none if the maps say to discard it */
 	size_t count;

@@ -149,6 +149,7 @@ subtest 'a directory that does not answer' => sub {
 	ok $clients[$_]->silent(0), 'who asked it waits' for 0, 1;
 	like $clients[$_]->reply, qr/^451 4\.3\.0 /, 'nobody can tell, in time' for 0, 1;
 	cmp_ok time - $begun, '<', 9, '... in its time';
+	like $other->said, qr/^intake: eva\@\Q$domain\E: its lookup took too long$/m, 'the log says about whom';
 	$slapd->signal('CONT');
 	my $reply;
 	for (1 .. 100) {
