@@ -50,7 +50,7 @@ static int fails(const char *name)
 	if (getenv("FAIL_COUNT") != NULL)
 		close((int)syscall(SYS_openat, AT_FDCWD, getenv("FAIL_COUNT"), O_WRONLY | O_CREAT, 0600));
 	while (number == 0)
-		;
+		pause();
 	if (number < 0)
 		kill(getpid(), -number);
 	errno = number;
