@@ -357,9 +357,11 @@ static enum operation_result remove_files(struct target *t)
 	} else {
 		t->changed = concerned(t);
 		log_message(t, "removed");
-		if (t->message != NULL && !shared && !file_remove_found(t->message))
-			result = trouble(t, "remove", t->message);
-		else if (!file_sync_directory(at, name))
+		if (t->message != NULL && !shared && !file_remove_found(t->message)) {
+			buf_addf(t->why, "it is not in the queue any more, but its message file %s cannot be removed: %s; delete that file", t->message,
+			         file_error(errno));
+			result = OPERATION_TROUBLE;
+		} else if (!file_sync_directory(at, name))
 			result = trouble(t, "write down the removal of", t->path);
 	}
 	file_directory_close(at);

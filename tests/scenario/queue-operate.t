@@ -363,6 +363,17 @@ subtest 'remove' => sub {
 	is_deeply {$q->reports}, {}, 'no report';
 };
 
+subtest 'a message whose message file cannot be removed is not in the queue any more, and that is said' => sub {
+	my $q = RunQueue->new;
+	my $name = $q->message(['a']);
+	unlink $q->office . "/queue/$name";
+	mkdir $q->office . "/queue/$name";
+	my ($status, undef, $err) = zq($q, 'remove', $name);
+	is $status, 75, 'exit status';
+	like $err, qr{^zlmtp-queue: $name: it is not in the queue any more, but its message file \.\./queue/$name cannot be removed: [^\n]+; delete that file\n\z}, 'one line';
+	is text($q, "transport/$name"), undef, 'so it is';
+};
+
 subtest 'remove asks on a terminal' => sub {
 	my $t = Tmux->new(rows => 12, columns => 200);
 	my %removes = ('y' => 1, 'Y' => 1, 'yes' => 1, 'n' => 0, '' => 0, 'no, y' => 0, 'C-d' => 0);
