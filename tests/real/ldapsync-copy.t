@@ -61,7 +61,10 @@ subtest 'a dump while the map is being changed is of one moment' => sub {
 	my $changer = fork // die;
 	if ($changer == 0) {
 		$SIG{TERM} = 'DEFAULT';
-		for my $n (1 .. 200) { $slapd->add_account("moving$n"); $slapd->remove("moving$n") if $n % 2 }
+		for my $n (map { $_ * 10 } 1 .. 20) {
+			$slapd->change(join '', map { RealSlapd::account("moving$_") } $n .. $n + 9);
+			$slapd->change(join '', map { "dn: mail=moving$_\@$RealSlapd::domain,$RealSlapd::tree\nchangetype: delete\n\n" } grep { $_ % 2 } $n .. $n + 9);
+		}
 		POSIX::_exit(0);
 	}
 	for my $n (1 .. 5) {
