@@ -237,6 +237,45 @@ subtest 'an answer without end' => sub {
 	waitpid $pid, 0;
 };
 
+# Requests as a program would send that has read the queue once: most of them come too late, as the message was moved meanwhile.
+subtest 'a thousand requests of all kinds in one go: each has one answer, which is true' => sub {
+	my $seed = $ENV{ZLMTP_SEED} // int time;
+	note "ZLMTP_SEED=$seed";
+	srand $seed;
+	my $q = RunQueue->new(conf => "lmtp/*\n\tqueueonly command=/nowhere\n");
+	$q->message(["a$_", "b$_"]) for 1 .. 60;
+	$q->start('-w');
+	RunQueue::wait_for(sub { -S $q->office . '/.control.runqueue' }) or die "no socket\n";
+	my (%spool, %offsets, %asked, %done);
+	for (rows($q)) { $spool{$_->{file}} = $_->{spool}; push @{$offsets{$_->{file}}}, $_->{offset} }
+	my @names = sort keys %spool;
+	my @verbs = qw(hold release retry fail fail remove reroute);
+	my $text = '';
+	for my $tag (1 .. 1000) {
+		my ($name, $verb, $place) = ($names[rand @names], $verbs[rand @verbs], rand() < 0.3 ? 'hold' : 'queue');
+		my $offset = $offsets{$name}[rand 2];
+		my @to = $verb eq 'reroute' ? ($offset, 'lmtp', 'other', 'x', 65534) : $verb eq 'fail' ? $offset : ();
+		$asked{$tag} = [$verb, $name, $offset];
+		$text .= join("\t", $tag, $verb, $spool{$name}, $name, (stat $q->office . "/transport/$name")[1], $place, 0, '', @to) . "\n";
+	}
+	my $socket = dial($q);
+	print $socket $text;
+	$socket->flush;
+	my @answers = map { [split /\t/] } answers($socket, 1000);
+	is scalar(keys %{{ map { $_->[0] => 1 } @answers }}), 1000, 'an answer each';
+	is_deeply [grep { $_->[1] !~ /^(?:done|gone|nothing)$/ } @answers], [], 'that is one of these';
+	# of a fail each recipient counts
+	$done{$asked{$_->[0]}[0]}{$asked{$_->[0]}[1]}{$asked{$_->[0]}[2]}++ for grep { $_->[1] eq 'done' } @answers;
+	is scalar(grep { !%{$done{$_} // {}} } qw(hold release retry fail remove reroute)), 0, 'all kinds were done';
+	my $is_there = sub ($name) { grep { -e $q->office . "/$_/$name" } qw(transport hold) };
+	my $goes = sub ($name) { $done{remove}{$name} || keys %{$done{fail}{$name} // {}} == 2 };
+	ok RunQueue::wait_for(sub { !grep { $goes->($_) && $is_there->($_) } @names }), 'what was removed, or failed as a whole, goes'
+		or diag join ' ', grep { $goes->($_) && $is_there->($_) } @names;
+	is join(' ', grep { !$goes->($_) && $is_there->($_) != 1 } @names), '', 'all else is there, in one place';
+	my ($status, undef, $err) = $q->stop;
+	is "$status$err", '0', 'runqueue ends, and complains of nothing';
+};
+
 subtest 'clients that say nothing do not keep an operator out' => sub {
 	my $q = running(conf => $hour, script => $busy);
 	my $name = $q->arrive(['a']);
