@@ -166,7 +166,7 @@ SKIP: {
 		local $m->{wait} = 20;
 		my ($status, $said) = $m->dbupdate('set', 'first', 2);
 		is $status, 0, "$m->{way}: the child of a killed dbupdate that hangs gives up the lock" or diag $said;
-		cmp_ok time - $killed, '<=', 7, '... within 5 s, and some for a busy machine';
+		cmp_ok time - $killed, '<', 15, '... within 5 s, and some for a busy machine';
 		$m->{content}{first} = 2;
 		is defect($m), '', '... what it was at is not there';
 	}
