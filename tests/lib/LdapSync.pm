@@ -203,9 +203,11 @@ sub difference($self, $expected = $self->expected) {
 sub difference_after($self, $seconds = 10, $expected = $self->expected) {
 	my $deadline = Time::HiRes::time() + $seconds;
 	for (;;) {
+		my $begun = Time::HiRes::time();
 		my $difference = $self->difference($expected);
-		return $difference if $difference eq '' || Time::HiRes::time() > $deadline;
-		Time::HiRes::sleep(0.05);
+		my $now = Time::HiRes::time();
+		return $difference if $difference eq '' || $now > $deadline;
+		Time::HiRes::sleep(0.05 + 2 * ($now - $begun));
 	}
 }
 

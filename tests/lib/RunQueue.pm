@@ -147,9 +147,10 @@ sub jobs($self) { map { (split ' ', $_->{rest})[0] } $self->log('job') }
 # True as soon as $condition is; false after $seconds.
 sub wait_for($condition, $seconds = 20) {
 	my $until = time + $seconds;
-	while (time < $until) {
+	while ((my $begun = time) < $until) {
 		return 1 if $condition->();
-		sleep 0.02;
+		# one that starts programs would keep a processor busy
+		sleep 0.02 + 2 * (time - $begun);
 	}
 	return 0;
 }
