@@ -2,6 +2,7 @@
  * zlmtp-queue: what an operator sees of the queue, and does to it.
  */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,6 +89,9 @@ static const struct program program = {
 #define MOST_PATIENCE 86400
 /* How long another operator may have the lock, in milliseconds. */
 #define LOCK_PATIENCE 10000
+/* How long a runqueue may have the lock and no socket, and after which time that is looked at again, in milliseconds. */
+#define START_PATIENCE 3000
+#define START_PAUSE 50
 
 struct settings {
 	const char *postoffice, *dbases, *text;
@@ -532,27 +536,36 @@ static void answered(void *context, size_t request, enum operation_result result
 	report(t, t->asked[request], result, changed, words);
 }
 
-/* A runqueue does it, or the files are ours: nothing else runs here. */
+/*
+ * A runqueue does it, or the files are ours: nothing else runs here.  One that starts has the lock at once, and its socket a moment
+ * later.
+ */
 static void take_charge(struct tally *t)
 {
 	const char *postoffice = t->set->postoffice;
+	const int64_t deadline = clock_ms() + START_PATIENCE;
 	struct buf why = { 0 }, name = { 0 };
-	int status, error, fd;
+	int status, fd;
 
-	t->client = (struct control_client){
-		.fd = control_connect(), .patience = t->set->patience, .answered = answered, .context = t,
-	};
-	error = errno;
-	if (t->client.fd >= 0)
-		return;
-	if (error != ENOENT && error != ECONNREFUSED)
-		die(error == EACCES || error == EPERM ? EX_NOPERM : EX_OSERR, "%s/.control.runqueue: %s", postoffice, strerror(error));
-	/* files of the queue belong to the owner of the post office, whatever root does to them */
-	if (!account_become_owner(".", &name))
-		die(EX_NOPERM, "cannot become %s, the owner of %s/transport: %s", buf_str(&name), postoffice, strerror(errno));
-	fd = lock_take(postoffice, LOCK_PATIENCE, &why, &status);
-	if (fd < 0)
-		die(status, "%s", buf_str(&why));
+	for (;;) {
+		t->client = (struct control_client){
+			.fd = control_connect(), .patience = t->set->patience, .answered = answered, .context = t,
+		};
+		if (t->client.fd >= 0)
+			return;
+		if (errno != ENOENT && errno != ECONNREFUSED)
+			die(errno == EACCES || errno == EPERM ? EX_NOPERM : EX_OSERR, "%s/.control.runqueue: %s", postoffice, strerror(errno));
+		/* files of the queue belong to the owner of the post office, whatever root does to them */
+		if (!account_become_owner(".", &name))
+			die(EX_NOPERM, "cannot become %s, the owner of %s/transport: %s", buf_str(&name), postoffice, strerror(errno));
+		fd = lock_take(postoffice, LOCK_PATIENCE, &why, &status);
+		if (fd >= 0)
+			break;
+		if (status != EX_TEMPFAIL || clock_ms() >= deadline)
+			die(status, "%s", buf_str(&why));
+		buf_clear(&why);
+		poll(NULL, 0, START_PAUSE);
+	}
 	/* whoever waits for the lock is to see that no runqueue has it; on a full disk that can be left */
 	(void)!ftruncate(fd, 0);
 }

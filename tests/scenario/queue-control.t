@@ -44,6 +44,21 @@ subtest 'the socket is for the owner' => sub {
 	ok !-e $q->office . '/.control.runqueue', 'gone at the end';
 };
 
+subtest 'a runqueue that has begun, and has no socket yet' => sub {
+	plan skip_all => 'processes cannot be followed here' if system('strace -o /dev/null true 2>/dev/null') != 0;
+	local $ENV{ASAN_OPTIONS} = 'detect_leaks=0';    # not below strace
+	my $q = RunQueue->new(conf => $hour, script => $busy);
+	my $name = $q->arrive(['a']);
+	$q->{before} = ['strace', '-f', '-o', '/dev/null', '-e', 'trace=bind', '-e', 'inject=bind:delay_enter=500000'];
+	$q->start('-w');
+	ok RunQueue::wait_for(sub { -s $q->office . '/.pid.runqueue' }), 'it has the lock';
+	ok !-S $q->office . '/.control.runqueue', 'and no socket';
+	my ($status, undef, $said) = zq($q, 'hold', $name);
+	is "$status $said", '0 ', 'is waited for';
+	ok -e $q->office . "/hold/$name", 'and does what it is told';
+	$q->stop;
+};
+
 subtest 'hold, release, retry, fail, remove' => sub {
 	my $q = running(conf => $hour, script => $busy);
 	my $name = $q->arrive(['a', 'b']);
