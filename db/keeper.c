@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "db/build/build.h"
 #include "db/build/fault.h"
 #include "db/store/kept.h"
 #include "lib/alloc.h"
@@ -131,9 +132,13 @@ static bool try_lock(int fd, pid_t *holder)
 void keeper_lock(const char *map, const char *suffix, const char *config)
 {
 	const int64_t deadline = clock_ms() + LOCK_MS;
+	struct buf why = { 0 };
 	const char *keeper;
 	pid_t holder;
 
+	/* who may make no map there leaves no lock file, which would be in the way of who may */
+	if (build_check_directory(map, &why) == EX_NOPERM)
+		die(EX_NOPERM, "%s", buf_str(&why));
 	held.map = xstrdup(map);
 	held.path = xasprintf("%s.%s", map, suffix);
 	held.suffix = suffix;

@@ -21,7 +21,7 @@
 
 /* ---- where it goes ------------------------------------------------------------------ */
 
-int build_check_target(const char *target, struct buf *why)
+int build_check_directory(const char *target, struct buf *why)
 {
 	char *directory = file_directory(target);
 	struct stat st;
@@ -38,11 +38,20 @@ int build_check_target(const char *target, struct buf *why)
 		buf_addf(why, "%s: root does not write maps in a directory that others can write to (mode %o)", directory,
 		         (unsigned)st.st_mode & 07777);
 		status = EX_NOPERM;
-	} else if (lstat(target, &st) == 0 && S_ISLNK(st.st_mode)) {
+	}
+	free(directory);
+	return status;
+}
+
+int build_check_target(const char *target, struct buf *why)
+{
+	struct stat st;
+	int status = build_check_directory(target, why);
+
+	if (status == EX_OK && lstat(target, &st) == 0 && S_ISLNK(st.st_mode)) {
 		buf_addf(why, "%s: is a symbolic link; name the map that it leads to", target);
 		status = EX_CANTCREAT;
 	}
-	free(directory);
 	return status;
 }
 

@@ -216,7 +216,10 @@ int livemap_create(const struct livemap_settings *settings, const struct records
 
 	if (u == NULL)
 		return status;
-	status = service_fence(&u->service, why);
+	/* before there is a lock file, which would be in the way of who may make the map */
+	status = build_check_target(u->path, why);
+	if (status == EX_OK)
+		status = service_fence(&u->service, why);
 	if (status == EX_OK)
 		status = create(u, wanted, stamp, why);
 	livemap_close(&u);

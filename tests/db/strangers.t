@@ -50,6 +50,21 @@ SKIP: {
 	}
 }
 
+# ---- root makes a map where another user should ----
+
+SKIP: {
+	skip 'not root', 1 if $> != 0;
+	for my $type (sort keys %suffix) {
+		my $dir = scratch("first-$type");
+		mkdir $dir;
+		chown 65534, -1, $dir;
+		spew(scratch('text'), "key value\n");
+		my $got = run([$dbupdate, '-t', $type, "$dir/map", 'replace', scratch('text')]);
+		like "$got->{status} $got->{err}", qr/^77 dbupdate: .*: root does not write maps in a directory that user 65534 owns; run this as that user$/, "a new $type map is refused";
+		is join(' ', glob "$dir/{,.}*[!.]"), '', '... and no lock file is left in the way of who may make it';
+	}
+}
+
 # ---- root looks at an environment of another user ----
 
 SKIP: {

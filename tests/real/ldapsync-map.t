@@ -337,6 +337,19 @@ subtest 'a second ldapsync has come while the lock was not there' => sub {
 	is $sync->stop, 0, '... until it is told to stop';
 };
 
+subtest 'root makes a map where another user should' => sub {
+	plan skip_all => 'root alone can be another user' if $> != 0;
+	my $slapd = RealSlapd->new(users => 2)->start;
+	my $sync = LdapSync->new($slapd);
+	chown 65534, -1, $sync->dir;
+	for my $how ('-1', '-w') {
+		my $said = qx{@{[$sync->program]} -f @{[$sync->config]} $how 2>&1};
+		is $? >> 8, 77, "ldapsync $how";
+		like $said, qr/^ldapsync: \S+: root does not write maps in a directory that user 65534 owns; run this as that user$/, '... is told';
+	}
+	ok !-e "$sync->{map}.ldapsync", 'no lock is left in the way of who may make it';
+};
+
 subtest 'a lock that may not be opened' => sub {
 	plan skip_all => 'root alone can be another user' if $> != 0;
 	my $slapd = RealSlapd->new(users => 2)->start;
