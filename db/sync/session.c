@@ -323,7 +323,8 @@ static enum session_news refuse_old_state(struct session *s, size_t number, stru
 {
 	if (!is_one_of_several(s))
 		return reload(s, number, why);
-	buf_addf(why, "%s: rule %s: the server lags behind the map; if all of them were put back to an older state, name one alone",
+	buf_addf(why, "%s: rule %s: the server lags behind the map; start the other servers; only if all were put back to an older state, "
+	         "name one alone in uri",
 	         server_name(s), s->conf->rules[number].name);
 	return SESSION_BEHIND;
 }
