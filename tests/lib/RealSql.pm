@@ -49,7 +49,8 @@ sub _create($self) {
 	if ($self->{type} eq 'pgsql') {
 		$self->_as_nobody("$bin/initdb -D $dir/data -U admin -A scram-sha-256 --no-sync --no-locale -E UTF8 --pwfile=" . $self->_password_file);
 	} else {
-		$self->_as_nobody("mariadb-install-db --no-defaults --datadir=$dir/data --auth-root-authentication-method=normal --skip-test-db");
+		# at its start one takes away the temporary tables of others in the same directory
+		$self->_as_nobody("TMPDIR=$dir mariadb-install-db --no-defaults --datadir=$dir/data --auth-root-authentication-method=normal --skip-test-db");
 		open my $fh, '>', "$dir/init.sql" or die "$dir/init.sql: $!\n";
 		print $fh "CREATE DATABASE IF NOT EXISTS mail;\nCREATE OR REPLACE USER reader\@'%' IDENTIFIED BY '$password';\n" .
 			"CREATE OR REPLACE USER reader\@localhost IDENTIFIED BY '$password';\n" .
@@ -94,7 +95,7 @@ sub start($self) {
 	my $dir = $self->dir;
 	my @command = $self->{type} eq 'pgsql'
 		? ("$bin/postgres", '-D', "$dir/data", '-k', $dir, '-h', '127.0.0.1', '-p', $self->{port}, '-c', 'fsync=off')
-		: ('/usr/sbin/mariadbd', '--no-defaults', "--datadir=$dir/data", "--socket=$dir/sock", "--port=$self->{port}",
+		: ('/usr/sbin/mariadbd', '--no-defaults', "--datadir=$dir/data", "--tmpdir=$dir", "--socket=$dir/sock", "--port=$self->{port}",
 			'--bind-address=127.0.0.1', "--init-file=$dir/init.sql", "--pid-file=$dir/pid", '--skip-name-resolve');
 	push @command, $self->_tls if $self->{tls};
 	my $pid = fork // die "fork: $!\n";
