@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
@@ -112,13 +111,6 @@ static pid_t find_other(const char **keeper)
 	return holder;
 }
 
-static bool is_named(int fd)
-{
-	struct stat named, opened;
-
-	return lstat(held.path, &named) == 0 && fstat(fd, &opened) == 0 && file_is_same(&named, &opened);
-}
-
 /* Takes it, or says who has it. */
 static bool try_lock(int fd, pid_t *holder)
 {
@@ -156,7 +148,7 @@ void keeper_lock(const char *map, const char *suffix, const char *config)
 				die(EX_TEMPFAIL, "%s: process %ld keeps this map already", map, (long)holder);
 			clock_pause(LOCK_POLL_NS);
 		}
-	} while (!is_named(held.fd));
+	} while (!file_is_named(held.fd, held.path));
 	kept_note(held.fd, config);
 	holder = find_other(&keeper);
 	/* two programs that keep one map would undo each other's changes without end */
@@ -170,7 +162,7 @@ bool keeper_is_alone(void)
 	pid_t holder;
 	int fd;
 
-	if (is_named(held.fd))
+	if (file_is_named(held.fd, held.path))
 		return true;
 	holder = find_other(&keeper);
 	fd = holder == 0 ? file_open_own(held.path, O_RDWR | O_CREAT, 0600) : -1;

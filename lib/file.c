@@ -204,6 +204,13 @@ bool file_is_same(const struct stat *a, const struct stat *b)
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
+bool file_is_named(int fd, const char *path)
+{
+	struct stat named, opened;
+
+	return lstat(path, &named) == 0 && fstat(fd, &opened) == 0 && file_is_same(&named, &opened);
+}
+
 bool file_is_unchanged(const struct stat *a, const struct stat *b)
 {
 	return file_is_same(a, b) && a->st_size == b->st_size

@@ -98,6 +98,9 @@ bool file_can_be_read(const char *path);
 /* True if both tell of the same file, whatever its name and content. */
 bool file_is_same(const struct stat *a, const struct stat *b);
 
+/* True if `path` is still a name of the open file `fd`; a symbolic link to it is none. */
+bool file_is_named(int fd, const char *path);
+
 /* True if both tell of the same file with the same content, as far as size and times show: that of the inode is never set back. */
 bool file_is_unchanged(const struct stat *before, const struct stat *now);
 

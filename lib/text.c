@@ -190,6 +190,20 @@ void text_add_clean_string(struct buf *out, const char *s, size_t cap)
 	text_add_clean(out, s, strlen(s), cap);
 }
 
+void text_add_clean_lines(struct buf *out, const char *indent, const char *bytes, size_t n, size_t cap)
+{
+	while (n > 0) {
+		const char *lf = memchr(bytes, '\n', n);
+		size_t length = lf != NULL ? (size_t)(lf - bytes) : n;
+
+		buf_adds(out, indent);
+		text_add_clean(out, bytes, length, cap);
+		buf_addc(out, '\n');
+		bytes += length + (lf != NULL);
+		n -= length + (lf != NULL);
+	}
+}
+
 void text_add_xtext_decoded(struct buf *out, const char *s)
 {
 	while (*s != '\0') {

@@ -24,6 +24,9 @@ void text_add_clean(struct buf *out, const char *bytes, size_t n, size_t cap);
 /* Same for a C string. */
 void text_add_clean_string(struct buf *out, const char *s, size_t cap);
 
+/* Same for each line, which LF ends, with `indent` in front of it; at most `cap` bytes of each. */
+void text_add_clean_lines(struct buf *out, const char *indent, const char *bytes, size_t n, size_t cap);
+
 /*
  * Adds `s` as a JSON string with its quotes (RFC 8259); bytes that are not UTF-8 become U+FFFD, and all control characters
  * are escaped, as are those that turn the direction of text.

@@ -69,15 +69,7 @@ static void recipient_add(struct buf *out, const struct control_recipient *r, co
 static void header_add(struct buf *out, const struct control_header *h)
 {
 	buf_adds(out, "\nThe header of the message:\n\n");
-	for (size_t at = 0; at < h->length;) {
-		const char *lf = memchr(h->text + at, '\n', h->length - at);
-		size_t n = lf ? (size_t)(lf - h->text) - at : h->length - at;
-
-		buf_adds(out, "    ");
-		text_add_clean(out, h->text + at, n, 4000);
-		buf_addc(out, '\n');
-		at += n + 1;
-	}
+	text_add_clean_lines(out, "    ", h->text, h->length, 4000);
 }
 
 bool failure_write(const char *directory, const struct control *control, const char *spoolid,

@@ -137,21 +137,6 @@ static void line_add(struct buf *out, const char *label, const char *text)
 	buf_addc(out, '\n');
 }
 
-/* Lines of any text, each made printable. */
-static void lines_add(struct buf *out, const char *indent, const char *text, size_t n)
-{
-	while (n > 0) {
-		const char *lf = memchr(text, '\n', n);
-		size_t length = lf != NULL ? (size_t)(lf - text) : n;
-
-		buf_adds(out, indent);
-		text_add_clean(out, text, length, VALUE_MAX);
-		buf_addc(out, '\n');
-		text += length + (lf != NULL);
-		n -= length + (lf != NULL);
-	}
-}
-
 static void recipient_add(struct buf *out, const struct shown *s, const struct control_recipient *r)
 {
 	const struct listed *e = entry_of(s, r);
@@ -186,7 +171,7 @@ static void recipient_add(struct buf *out, const struct shown *s, const struct c
 		text_add_date(out, (*d)->time);
 		buf_addc(out, '\n');
 		history_add(&lines, *d);
-		lines_add(out, "        ", buf_str(&lines), lines.len);
+		text_add_clean_lines(out, "        ", buf_str(&lines), lines.len, VALUE_MAX);
 		buf_free(&lines);
 	}
 }
@@ -214,14 +199,14 @@ static void text_form(struct buf *out, const struct shown *s, bool body)
 		recipient_add(out, s, &c->recipients[i]);
 	buf_addc(out, '\n');
 	if (h != NULL)
-		lines_add(out, "", h->text, h->length);
+		text_add_clean_lines(out, "", h->text, h->length, VALUE_MAX);
 	if (body) {
 		const char *text;
 		size_t n;
 
 		body_of(s, &text, &n);
 		buf_addc(out, '\n');
-		lines_add(out, "", text, n);
+		text_add_clean_lines(out, "", text, n, VALUE_MAX);
 	}
 }
 

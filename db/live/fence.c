@@ -89,9 +89,7 @@ int fence_take(struct fence *fence, int64_t deadline, struct buf *why)
 
 bool fence_is_named(const struct fence *fence)
 {
-	struct stat named, opened;
-
-	return lstat(fence->path, &named) == 0 && fstat(fence->fd, &opened) == 0 && file_is_same(&named, &opened);
+	return file_is_named(fence->fd, fence->path);
 }
 
 void fence_release(struct fence *fence)
