@@ -210,7 +210,6 @@ static void print_counts(const struct sync *s)
 	fflush(stdout);
 }
 
-/* One comparison, from the query to the map.  Failures are reported. */
 /* Fills s->rows.  What a signal asks for comes at once, however long the database takes.  False with `why`. */
 static bool read_rows(struct sync *s, struct buf *why)
 {
@@ -246,6 +245,7 @@ static int write_rows(struct sync *s, struct livemap *livemap, struct buf *why)
 	return status;
 }
 
+/* One comparison, from the query to the map.  Failures are reported. */
 static int compare(struct sync *s)
 {
 	struct livemap_settings settings = s->keeper.livemap;

@@ -385,8 +385,6 @@ int spool_add(struct spool_draft *d, const char *bytes, size_t n, struct buf *wh
 	return proceed(d, why);
 }
 
-/* ---- the control file ---- */
-
 /* ---- directories ---- */
 
 /* Makes the hash directories above `path` that are missing, and makes them last. */
@@ -439,6 +437,8 @@ bool spool_make(const char *postoffice, struct buf *why)
 	free(inside);
 	return ok;
 }
+
+/* ---- the control file ---- */
 
 static int write_control(struct spool_draft *d, struct buf *why)
 {

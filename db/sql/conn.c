@@ -116,14 +116,12 @@ void sqlconn_release(struct sqlconn **connection)
 
 /* ---- one server ----------------------------------------------------------- */
 
-static void back_off(struct sqlconn *c, struct server *s, int64_t started, const char *why)
+static void back_off(const struct sqlconn *c, struct server *s, int64_t started)
 {
 	const int64_t lost = clock_ms() - started, longest = c->access.retry_interval * 1000;
 
 	s->delay = backoff_next(s->delay, lost > SHORTEST_DELAY_MS ? lost : SHORTEST_DELAY_MS, longest);
 	s->not_before = clock_ms() + s->delay;
-	buf_clear(&s->trouble);
-	buf_adds(&s->trouble, why);
 }
 
 static bool is_connected(struct sqlconn *c, struct server *s, int64_t deadline, struct sql_error *error)
@@ -222,7 +220,7 @@ static bool ask_server(struct sqlconn *c, struct server *s, const struct sql_que
 			close_session(c);
 	} while (again);
 	if (!done && error.is_lost)
-		back_off(c, s, started, error.text);
+		back_off(c, s, started);
 	else
 		s->delay = 0;
 	buf_clear(&s->trouble);
