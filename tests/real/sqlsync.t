@@ -285,19 +285,22 @@ sub killed($database, $kind, $mode) {
 	}
 }
 
+# One comparison that fails, in less than so many seconds: one line, and the map is as it was.
+sub fails($sync, $name, $words, $seconds, $before) {
+	my $start = Time::HiRes::time();
+	my ($exit, $said) = $sync->once;
+	is $exit, 75, "$name: status 75";
+	like $said, qr/^sqlsync: [^\n]*$words[^\n]*\n\z/, '... in one line';
+	cmp_ok Time::HiRes::time() - $start, '<', $seconds, '... in time';
+	is_deeply $sync->map, $before, '... and the map is as it was';
+}
+
 # A SQLite file that is locked, removed, damaged or none, and one that may not be read, change nothing, and are followed again.
 sub troubles_of_a_file($database) {
 	my $sync = sync_of($database, 'sqlite', settings => "timeout = 1\n");
 	$sync->once;
 	my $before = $sync->map;
-	my $refused = sub ($name, $words) {
-		my $start = Time::HiRes::time();
-		my ($exit, $said) = $sync->once;
-		is $exit, 75, "$name: status 75";
-		like $said, qr/^sqlsync: [^\n]*$words[^\n]*\n\z/, '... in one line';
-		cmp_ok Time::HiRes::time() - $start, '<', 8, '... in time';
-		is_deeply $sync->map, $before, '... and the map is as it was';
-	};
+	my $refused = sub ($name, $words) { fails($sync, $name, $words, 8, $before) };
 	open my $client, '|-', "sqlite3 $database" or die "client: $!\n";
 	$client->autoflush(1);
 	say $client "BEGIN EXCLUSIVE; DELETE FROM u;\n.shell touch $sync->{dir}/locked";
@@ -376,12 +379,7 @@ sub troubles($database, $kind) {
 			say $client $kind eq 'pgsql' ? 'BEGIN; LOCK TABLE u IN ACCESS EXCLUSIVE MODE;' : 'LOCK TABLES u WRITE;';
 			ok wait_for(sub { ($odd->once)[0] == 75 }), "$name: it is locked";
 		}
-		my $start = Time::HiRes::time();
-		my ($exit, $said) = $odd->once;
-		is $exit, 75, "$name: status 75";
-		like $said, qr/^sqlsync: [^\n]*$words[^\n]*\n\z/, '... in one line';
-		cmp_ok Time::HiRes::time() - $start, '<', 10, '... in time';
-		is_deeply $sync->map, $before, '... and the map is as it was';
+		fails($odd, $name, $words, 10, $before);
 		if ($client) {
 			say $client $kind eq 'pgsql' ? 'COMMIT;' : 'UNLOCK TABLES;';
 			close $client;
