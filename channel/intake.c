@@ -207,14 +207,6 @@ struct loop {
 	int64_t write_figures;     /* clock_ms(): when they are written */
 };
 
-static volatile sig_atomic_t stop_wanted;
-
-static void on_signal(int sig)
-{
-	(void)sig;
-	stop_wanted = 1;
-}
-
 static bool is_same_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
 {
 	return a->ss_family == b->ss_family &&
@@ -284,7 +276,7 @@ static size_t fill(struct loop *loop, int64_t *deadline)
 		loop->fds = xreallocarray(loop->fds, loop->room, sizeof *loop->fds);
 	}
 	n = listeners_fill(loop->listeners, loop->fds, deadline);
-	for (size_t i = 0; stop_wanted && i < n; i++)
+	for (size_t i = 0; wait_is_over() && i < n; i++)
 		loop->fds[i].fd = -1;
 	for (size_t i = 0; i < loop->count; i++) {
 		short events = client_events(loop->clients[i]);
@@ -331,7 +323,7 @@ static void free_disconnected(struct loop *loop)
 
 static void run(struct loop *loop, const sigset_t *unblocked)
 {
-	while (!stop_wanted || loop->count > 0) {
+	while (!wait_is_over() || loop->count > 0) {
 		size_t clients = loop->count, first = loop->listeners->count, n;
 		int64_t deadline, now;
 		struct recipient_answer answer;
@@ -356,7 +348,7 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 			if (loop->fds[i].revents != 0)
 				accept_clients(loop, &loop->listeners->list[i]);
 		/* at the end every client is told, also who came in meanwhile or waited for the disk */
-		for (size_t i = 0; stop_wanted && i < loop->count; i++)
+		for (size_t i = 0; wait_is_over() && i < loop->count; i++)
 			client_shut(loop->clients[i], "the server stops");
 		free_memory(loop);
 		free_disconnected(loop);
@@ -387,7 +379,6 @@ static void fit_connections(uint64_t *most)
 
 int main(int argc, char **argv)
 {
-	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
 	struct loop loop = { 0 };
 	static const char *const kinds[] = { [SERVER_LMTP] = "lmtp", [SERVER_SMTP] = "smtp", NULL };
 	struct options options = { .listeners = { .kinds = kinds, .expected = "lmtp: or smtp:" } };
@@ -416,7 +407,7 @@ int main(int argc, char **argv)
 		listen_at(&options, texts[i]);
 	set_server_options(&loop.intake);
 	fit_connections(&loop.intake.policy.limits[LIMIT_CONNECTIONS]);
-	wait_catch(signals, sizeof signals / sizeof signals[0], on_signal, &unblocked);
+	wait_catch_end(&unblocked);
 	logline_open_syslog(program.name);
 	loop.intake.committer = committer_create();
 	loop.listeners = &options.listeners;

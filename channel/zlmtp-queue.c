@@ -713,6 +713,10 @@ static int change(const struct settings *set, enum operation_verb verb)
 
 static int run(const struct settings *set)
 {
+	const enum operation_verb verb = operation_verb_of(set->verb);
+
+	if (verb != OPERATION_VERBS)
+		return change(set, verb);
 	if (strcmp(set->verb, "list") == 0)
 		return list_or_summary(set, false);
 	if (strcmp(set->verb, "summary") == 0)
@@ -721,9 +725,6 @@ static int run(const struct settings *set)
 		return show(set);
 	if (strcmp(set->verb, "watch") == 0)
 		return monitor_run(set->postoffice, set->json);
-	for (size_t i = 0; i < OPERATION_VERBS; i++)
-		if (strcmp(set->verb, operation_verbs[i]) == 0)
-			return change(set, (enum operation_verb)i);
 	option_usage(&program, "%s: no such verb; expected list, summary, show, watch, hold, release, retry, fail, remove or reroute",
 	             set->verb);
 }

@@ -447,7 +447,7 @@ static int retry_all(bool verbose)
 
 int main(int argc, char **argv)
 {
-	const char *name = argc > 0 && strrchr(argv[0], '/') != NULL ? strrchr(argv[0], '/') + 1 : argv[0];
+	const char *name = argc > 0 ? file_name(argv[0]) : NULL;
 	static struct request r = { .mode = 'm', .dot_ends = true };
 	int status = EX_OK;
 

@@ -316,8 +316,7 @@ static struct map *open_map(const struct options *options, const char *name, boo
 
 static struct relation *relation_of_map(const struct options *options, const char *name)
 {
-	const char *slash = strrchr(name, '/');
-	struct relation *relation = relation_create(slash != NULL ? slash + 1 : name);
+	struct relation *relation = relation_create(file_name(name));
 	bool is_live;
 
 	relation_add(relation, open_map(options, name, &is_live), &options->lookup);

@@ -106,14 +106,6 @@ struct service {
 	struct restraint *bad, *late, *full;    /* the log hears of bad requests, lookups without an answer, too many clients once in a while */
 };
 
-static volatile sig_atomic_t stop_wanted;
-
-static void on_signal(int sig)
-{
-	(void)sig;
-	stop_wanted = 1;
-}
-
 /* ---- start ---- */
 
 static void read_options(struct options *o, int argc, char **argv)
@@ -551,7 +543,7 @@ static void free_closed(struct service *s)
 
 static void run(struct service *s, const sigset_t *unblocked)
 {
-	while (!stop_wanted) {
+	while (!wait_is_over()) {
 		size_t clients = s->count;
 		int64_t deadline;
 		size_t n = fill(s, &deadline);
@@ -576,7 +568,6 @@ static void run(struct service *s, const sigset_t *unblocked)
 
 int main(int argc, char **argv)
 {
-	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
 	struct buf why = { 0 };
 	struct rlimit limit;
 	rlim_t room;
@@ -612,7 +603,7 @@ int main(int argc, char **argv)
 	room = getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : OTHER_DESCRIPTORS;
 	room = room > 2 * OTHER_DESCRIPTORS ? room - OTHER_DESCRIPTORS : room / 2;
 	s.most = room < MOST_CLIENTS ? (size_t)room : MOST_CLIENTS;
-	wait_catch(signals, sizeof signals / sizeof signals[0], on_signal, &unblocked);
+	wait_catch_end(&unblocked);
 	run(&s, &unblocked);
 	for (size_t i = 0; i < s.count; i++)
 		client_free(&s, &s.clients[i]);

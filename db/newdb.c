@@ -21,6 +21,7 @@
 #include "db/store/kept.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 #include "lib/log.h"
 #include "lib/options.h"
 #include "lib/process.h"
@@ -189,7 +190,7 @@ static const char *relation_by_name(const char *base)
 		{ "aliases", "aliases" }, { "fqdnaliases", "fqdnaliases" }, { "fqdnroutes", "fqdnroutes" },
 		{ "routes", "routesdb" }, { "routesdb", "routesdb" }, { "localnames", "thishost" },
 	};
-	const char *slash = strrchr(base, '/'), *name = slash != NULL ? slash + 1 : base;
+	const char *name = file_name(base);
 
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
 		size_t n = strlen(names[i].file);
@@ -324,8 +325,6 @@ static void check_type(const struct options *options, const char *base)
 
 static int as_newdb(struct options *options, int argc, char **argv)
 {
-	const char *slash;
-
 	if (options->verbose)
 		zenv_tell();
 	if (options->dbases != NULL) {
@@ -336,8 +335,7 @@ static int as_newdb(struct options *options, int argc, char **argv)
 	}
 	if (argc < 1 || argc > 2)
 		option_usage(options->program, "expected BASE [INPUT]");
-	slash = strrchr(argv[0], '/');
-	if (strcmp(slash != NULL ? slash + 1 : argv[0], "dbases.conf") == 0)
+	if (strcmp(file_name(argv[0]), "dbases.conf") == 0)
 		option_usage(options->program, "%s: to build the maps that it names: -f %s", argv[0], argv[0]);
 	if (options->type == NULL)
 		options->type = zenv_default_type();
@@ -358,8 +356,7 @@ static int as_makedb(struct options *options, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	const char *slash = strrchr(argv[0], '/'), *name = slash != NULL ? slash + 1 : argv[0];
-	bool is_makedb = strcmp(name, "makedb") == 0;
+	bool is_makedb = strcmp(file_name(argv[0]), "makedb") == 0;
 	struct options options = { .program = is_makedb ? &makedb : &newdb, .syntax = { false, '-' } };
 	int c, status;
 

@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/parse.h"
+
 void account_add_user(struct buf *out, uid_t uid)
 {
 	const struct passwd *pw = getpwuid(uid);
@@ -24,6 +26,36 @@ void account_add_group(struct buf *out, gid_t gid)
 		buf_adds(out, gr->gr_name);
 	else
 		buf_addu(out, gid);
+}
+
+bool account_find_user(const char *text, uid_t *uid)
+{
+	uint64_t n;
+	const struct passwd *pw;
+
+	if (parse_number(text, UINT32_MAX - 1, &n)) {
+		*uid = (uid_t)n;
+		return true;
+	}
+	pw = getpwnam(text);
+	if (pw != NULL)
+		*uid = pw->pw_uid;
+	return pw != NULL;
+}
+
+bool account_find_group(const char *text, gid_t *gid)
+{
+	uint64_t n;
+	const struct group *gr;
+
+	if (parse_number(text, UINT32_MAX - 1, &n)) {
+		*gid = (gid_t)n;
+		return true;
+	}
+	gr = getgrnam(text);
+	if (gr != NULL)
+		*gid = gr->gr_gid;
+	return gr != NULL;
 }
 
 bool account_become_owner(const char *directory, struct buf *name)

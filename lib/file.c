@@ -256,6 +256,13 @@ char *file_directory(const char *path)
 	return slash == NULL ? xstrdup(".") : xstrndup(path, slash == path ? 1 : (size_t)(slash - path));
 }
 
+const char *file_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash != NULL ? slash + 1 : path;
+}
+
 bool file_is_of_root_alone(const char *path)
 {
 	char *directory = file_directory(path);

@@ -83,6 +83,9 @@ char *file_absolute(const char *path);
 /* The directory of `path`, allocated: "." without a slash. */
 char *file_directory(const char *path);
 
+/* What stands behind its last slash. */
+const char *file_name(const char *path);
+
 /*
  * True if there is no such file.  What cannot be looked at (no right, links in a circle, a disk that cannot be read) may well be
  * there, and is not missing.  errno is that of access(2).

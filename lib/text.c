@@ -389,6 +389,14 @@ bool text_same(const char *a, const char *b)
 	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
+bool text_is_among(const char *s, const char *const *list)
+{
+	for (; *list != NULL; list++)
+		if (strcmp(s, *list) == 0)
+			return true;
+	return false;
+}
+
 bool text_ends_in(const char *s, const char *end)
 {
 	size_t n = strlen(s), m = strlen(end);

@@ -78,6 +78,9 @@ int ascii_hex(char c);
 /* True if both are the same text, or both NULL. */
 bool text_same(const char *a, const char *b);
 
+/* Is it one of a list with NULL at the end? */
+bool text_is_among(const char *s, const char *const *list);
+
 /* True if `end` is the end of `s`, or all of it. */
 bool text_ends_in(const char *s, const char *end);
 

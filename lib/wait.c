@@ -18,6 +18,26 @@ void wait_catch(const int *signals, size_t n, void (*handler)(int sig), sigset_t
 	sigprocmask(SIG_BLOCK, &blocked, NULL);
 }
 
+static volatile sig_atomic_t over;
+
+static void on_end(int sig)
+{
+	(void)sig;
+	over = 1;
+}
+
+void wait_catch_end(sigset_t *unblocked)
+{
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+
+	wait_catch(signals, sizeof signals / sizeof signals[0], on_end, unblocked);
+}
+
+bool wait_is_over(void)
+{
+	return over != 0;
+}
+
 /* Between two looks for signals while there is always something to do, in milliseconds. */
 #define BUSY_PAUSE 50
 

@@ -7,6 +7,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,10 @@
  * ignored: what it would tell is an errno.
  */
 void wait_catch(const int *signals, size_t n, void (*handler)(int sig), sigset_t *unblocked);
+
+/* Does so for the signals that end a daemon, SIGTERM, SIGINT and SIGHUP; wait_is_over() once one of them has come. */
+void wait_catch_end(sigset_t *unblocked);
+bool wait_is_over(void);
 
 /*
  * As poll(2), until `deadline` of lib/clock.h, with `unblocked` as the signal mask.  Signals that have come are handled

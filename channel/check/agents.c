@@ -18,6 +18,7 @@
 #include "lib/alloc.h"
 #include "lib/child.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 #include "lib/json.h"
 #include "lib/metrics.h"
 
@@ -47,13 +48,6 @@ struct agents {
 };
 
 /* ---- what the commands say ---- */
-
-static bool is_lmtp(const char *program)
-{
-	const char *slash = strrchr(program, '/');
-
-	return strcmp(slash != NULL ? slash + 1 : program, "lmtp") == 0;
-}
 
 /* False if it is none of lmtp's command lines. */
 static bool read_arguments(struct agent *a)
@@ -114,7 +108,7 @@ static void add_agent(struct agents *all, const struct clause *c)
 	if (!launch_prepare(&a.launch, c, literal(c->channel, "lmtp"), literal(c->host, "-"), &why)) {
 		finding_add(all->findings, FINDING_CRITICAL, "%s: %s", a.name, buf_str(&why));
 		free_agent(&a);
-	} else if (!is_lmtp(a.launch.arguments[0])) {
+	} else if (strcmp(file_name(a.launch.arguments[0]), "lmtp") != 0) {
 		finding_add(all->findings, FINDING_OK, "%s: %s is not looked at", a.name, a.launch.arguments[0]);
 		free_agent(&a);
 	} else if (!read_arguments(&a)) {

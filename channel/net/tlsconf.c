@@ -58,13 +58,6 @@ static const char *take_protocol(void *field, const char *value)
 	return NULL;
 }
 
-static int hex_digit(char c)
-{
-	const char *digits = "0123456789abcdef", *at = c ? strchr(digits, ascii_lower(c)) : NULL;
-
-	return at ? (int)(at - digits) : -1;
-}
-
 /* 64 hexadecimal digits; colons may stand between pairs, as openssl(1) prints them. */
 static const char *take_fingerprint(void *field, const char *value)
 {
@@ -77,8 +70,8 @@ static const char *take_fingerprint(void *field, const char *value)
 
 		if (i > 0 && *value == ':')
 			value++;
-		high = hex_digit(value[0]);
-		low = high < 0 ? -1 : hex_digit(value[1]);
+		high = ascii_hex(value[0]);
+		low = high < 0 ? -1 : ascii_hex(value[1]);
 		if (low < 0)
 			return expected;
 		f.bytes[i] = (unsigned char)(high << 4 | low);

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "lib/text.h"
+
 static const struct {
 	const char *name;
 	int positive;             /* class of the replies that mean "go on" here: 2 or 3; 0 = both never */
@@ -98,6 +100,7 @@ static const char *const denials[] = {
 	".1.6",     /* moved, nobody knows where */
 	".1.10",    /* the domain takes no mail */
 	".2.1",     /* mailbox disabled */
+	NULL
 };
 
 static bool denies(int code, const char *status)
@@ -106,10 +109,7 @@ static bool denies(int code, const char *status)
 
 	if (strcmp(detail, ".0.0") == 0)
 		return code == 550 || code == 551 || code == 553;
-	for (size_t i = 0; i < sizeof denials / sizeof denials[0]; i++)
-		if (strcmp(detail, denials[i]) == 0)
-			return true;
-	return false;
+	return text_is_among(detail, denials);
 }
 
 enum answer policy_answer(const struct result *r)

@@ -1,10 +1,10 @@
 #include "channel/queue/clause.h"
 
-#include <grp.h>
-#include <pwd.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/account.h"
 #include "lib/alloc.h"
 #include "lib/parse.h"
 #include "lib/text.h"
@@ -25,15 +25,21 @@ void clause_pool_free(struct clause_pool *pool)
 	*pool = (struct clause_pool){ 0 };
 }
 
-static const char *seconds_value(const char *value, int64_t *seconds)
+/* Each reads the value of a key into a field of the clause.  Returns NULL, or what was expected instead. */
+typedef const char *clause_reader(struct clause_pool *pool, struct clause *c, void *field, char *value);
+
+static const char *read_seconds(struct clause_pool *pool, struct clause *c, void *field, char *value)
 {
-	return parse_interval(value, seconds) ? NULL : "an interval such as 1h30m";
+	(void)pool, (void)c;
+	return parse_interval(value, field) ? NULL : "an interval such as 1h30m";
 }
 
-static const char *count_value(const char *value, unsigned *count)
+static const char *read_count(struct clause_pool *pool, struct clause *c, void *field, char *value)
 {
+	unsigned *count = field;
 	uint64_t n;
 
+	(void)pool, (void)c;
 	if (!parse_number(value, UNLIMITED, &n))
 		return "a number up to 10000";
 	*count = (unsigned)n;
@@ -41,22 +47,24 @@ static const char *count_value(const char *value, unsigned *count)
 }
 
 /* A number of agents, where 0 stands for no limit. */
-static const char *limit_value(const char *value, unsigned *limit)
+static const char *read_limit(struct clause_pool *pool, struct clause *c, void *field, char *value)
 {
-	const char *expected = count_value(value, limit);
+	const char *expected = read_count(pool, c, field, value);
+	unsigned *limit = field;
 
 	if (expected == NULL && *limit == 0)
 		*limit = UNLIMITED;
 	return expected;
 }
 
-static const char *retries_value(struct clause_pool *pool, struct clause *c, char *value)
+static const char *read_retries(struct clause_pool *pool, struct clause *c, void *field, char *value)
 {
 	static const char expected[] = "retries as numbers above 0";
 	unsigned *list = NULL;
 	size_t count = 0, capacity = 0;
 	char *rest = value, *word;
 
+	(void)field;
 	while ((word = strtok_r(rest, " \t\n", &rest)) != NULL) {
 		uint64_t n;
 
@@ -82,12 +90,13 @@ static int shorter(const void *a, const void *b)
 }
 
 /* Intervals with blanks or commas between them, in any order; 0 or nothing: no report of delays. */
-static const char *reporttimes_value(struct clause_pool *pool, struct clause *c, char *value)
+static const char *read_report_times(struct clause_pool *pool, struct clause *c, void *field, char *value)
 {
 	int64_t *list = NULL, seconds;
 	size_t count = 0, capacity = 0;
 	char *rest = value, *word;
 
+	(void)field;
 	while ((word = strtok_r(rest, " ,\t\n", &rest)) != NULL) {
 		if (!parse_interval(word, &seconds)) {
 			free(list);
@@ -104,36 +113,16 @@ static const char *reporttimes_value(struct clause_pool *pool, struct clause *c,
 	return NULL;
 }
 
-static const char *user_value(const char *value, uid_t *uid)
+static const char *read_user(struct clause_pool *pool, struct clause *c, void *field, char *value)
 {
-	const struct passwd *pw;
-	uint64_t n;
-
-	if (parse_number(value, UINT32_MAX - 1, &n)) {
-		*uid = (uid_t)n;
-		return NULL;
-	}
-	pw = getpwnam(value);
-	if (pw == NULL)
-		return "a user of this system";
-	*uid = pw->pw_uid;
-	return NULL;
+	(void)pool, (void)c;
+	return account_find_user(value, field) ? NULL : "a user of this system";
 }
 
-static const char *group_value(const char *value, gid_t *gid)
+static const char *read_group(struct clause_pool *pool, struct clause *c, void *field, char *value)
 {
-	const struct group *gr;
-	uint64_t n;
-
-	if (parse_number(value, UINT32_MAX - 1, &n)) {
-		*gid = (gid_t)n;
-		return NULL;
-	}
-	gr = getgrnam(value);
-	if (gr == NULL)
-		return "a group of this system";
-	*gid = gr->gr_gid;
-	return NULL;
+	(void)pool, (void)c;
+	return account_find_group(value, field) ? NULL : "a group of this system";
 }
 
 static bool has_word(const char *text, const char *wanted)
@@ -150,8 +139,9 @@ static bool has_word(const char *text, const char *wanted)
 	return false;
 }
 
-static const char *command_value(struct clause_pool *pool, struct clause *c, const char *value)
+static const char *read_command(struct clause_pool *pool, struct clause *c, void *field, char *value)
 {
+	(void)field;
 	if (value[strspn(value, " \t\n")] == '\0')
 		return "a command";
 	c->command = clause_own(pool, xstrdup(value));
@@ -159,38 +149,51 @@ static const char *command_value(struct clause_pool *pool, struct clause *c, con
 	return NULL;
 }
 
-enum key {
-	KEY_COMMAND, KEY_INTERVAL, KEY_IDLEMAX, KEY_EXPIRY, KEY_EXPIRY2, KEY_RETRIES, KEY_MAXTA, KEY_MAXCHANNEL,
-	KEY_MAXRING, KEY_MAXTHR, KEY_OVERFEED, KEY_USER, KEY_GROUP, KEY_QUEUEONLY, KEY_REPORTTIMES,
-	KEY_IMPLIED,              /* what it asks for is done anyway */
-	KEY_IGNORED,
-};
-
-static const struct key_name {
-	const char *name;
-	enum key key;
-	bool flag;                /* stands without a value */
-} keys[] = {
-	{ "ageorder", KEY_IMPLIED, true }, { "bychannel", KEY_IMPLIED, true }, { "command", KEY_COMMAND, false },
-	{ "deliveryform", KEY_IGNORED, false }, { "expiry", KEY_EXPIRY, false }, { "expiry2", KEY_EXPIRY2, false },
-	{ "expiryform", KEY_IGNORED, false }, { "group", KEY_GROUP, false }, { "idlemax", KEY_IDLEMAX, false },
-	{ "interval", KEY_INTERVAL, false },
-	{ "maxchannel", KEY_MAXCHANNEL, false }, { "maxchannels", KEY_MAXCHANNEL, false },
-	{ "maxring", KEY_MAXRING, false }, { "maxrings", KEY_MAXRING, false }, { "maxta", KEY_MAXTA, false },
-	{ "maxthr", KEY_MAXTHR, false }, { "maxtransport", KEY_MAXTA, false }, { "maxtransports", KEY_MAXTA, false },
-	{ "nice", KEY_IGNORED, false }, { "overfeed", KEY_OVERFEED, false }, { "priority", KEY_IGNORED, false },
-	{ "queueonly", KEY_QUEUEONLY, true }, { "reporttimes", KEY_REPORTTIMES, false }, { "retries", KEY_RETRIES, false },
-	{ "skew", KEY_IGNORED, false }, { "sysnice", KEY_IGNORED, false }, { "syspriority", KEY_IGNORED, false },
-	{ "user", KEY_USER, false }, { "wakeuprestartonly", KEY_IGNORED, true },
-};
-
-static const struct key_name *find_key(const char *name)
+static const char *read_flag(struct clause_pool *pool, struct clause *c, void *field, char *value)
 {
-	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-		if (ascii_equal(keys[i].name, name))
-			return &keys[i];
+	(void)pool, (void)c, (void)value;
+	*(bool *)field = true;
 	return NULL;
 }
+
+static const char *read_nothing(struct clause_pool *pool, struct clause *c, void *field, char *value)
+{
+	(void)pool, (void)c, (void)field, (void)value;
+	return NULL;
+}
+
+#define FIELD(name) offsetof(struct clause, name)
+
+static const struct key {
+	const char *name;
+	clause_reader *read;      /* NULL: the key means nothing here */
+	size_t field;
+	bool flag;                /* stands without a value */
+} keys[] = {
+	/* done anyway */
+	{ "ageorder", read_nothing, 0, true }, { "bychannel", read_nothing, 0, true },
+	{ "command", read_command, FIELD(command), false },
+	{ "deliveryform", NULL, 0, false },
+	{ "expiry", read_seconds, FIELD(expiry), false }, { "expiry2", read_seconds, FIELD(expiry2), false },
+	{ "expiryform", NULL, 0, false },
+	{ "group", read_group, FIELD(gid), false },
+	{ "idlemax", read_seconds, FIELD(idle_max), false },
+	{ "interval", read_seconds, FIELD(interval), false },
+	{ "maxchannel", read_limit, FIELD(max_channel), false }, { "maxchannels", read_limit, FIELD(max_channel), false },
+	{ "maxring", read_limit, FIELD(max_ring), false }, { "maxrings", read_limit, FIELD(max_ring), false },
+	{ "maxta", read_limit, FIELD(max_agents), false },
+	{ "maxthr", read_limit, FIELD(max_destination), false },
+	{ "maxtransport", read_limit, FIELD(max_agents), false }, { "maxtransports", read_limit, FIELD(max_agents), false },
+	{ "nice", NULL, 0, false },
+	{ "overfeed", read_count, FIELD(overfeed), false },
+	{ "priority", NULL, 0, false },
+	{ "queueonly", read_flag, FIELD(queue_only), true },
+	{ "reporttimes", read_report_times, FIELD(report_times), false },
+	{ "retries", read_retries, FIELD(retries), false },
+	{ "skew", NULL, 0, false }, { "sysnice", NULL, 0, false }, { "syspriority", NULL, 0, false },
+	{ "user", read_user, FIELD(uid), false },
+	{ "wakeuprestartonly", NULL, 0, true },
+};
 
 void clause_ignore(struct clause_pool *pool, const char *name)
 {
@@ -206,30 +209,17 @@ void clause_ignore(struct clause_pool *pool, const char *name)
 
 const char *clause_set(struct clause_pool *pool, struct clause *c, const char *key, char *value)
 {
-	const struct key_name *k = find_key(key);
+	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+		const struct key *k = &keys[i];
 
-	if (k == NULL)
-		return "a key that runqueue(8) lists";
-	if (value == NULL && !k->flag)
-		return "a key with = and a value";
-	switch (k->key) {
-	case KEY_COMMAND: return command_value(pool, c, value);
-	case KEY_INTERVAL: return seconds_value(value, &c->interval);
-	case KEY_IDLEMAX: return seconds_value(value, &c->idle_max);
-	case KEY_EXPIRY: return seconds_value(value, &c->expiry);
-	case KEY_EXPIRY2: return seconds_value(value, &c->expiry2);
-	case KEY_RETRIES: return retries_value(pool, c, value);
-	case KEY_MAXTA: return limit_value(value, &c->max_agents);
-	case KEY_MAXCHANNEL: return limit_value(value, &c->max_channel);
-	case KEY_MAXRING: return limit_value(value, &c->max_ring);
-	case KEY_MAXTHR: return limit_value(value, &c->max_destination);
-	case KEY_OVERFEED: return count_value(value, &c->overfeed);
-	case KEY_USER: return user_value(value, &c->uid);
-	case KEY_GROUP: return group_value(value, &c->gid);
-	case KEY_REPORTTIMES: return reporttimes_value(pool, c, value);
-	case KEY_QUEUEONLY: c->queue_only = true; return NULL;
-	case KEY_IMPLIED: return NULL;
-	case KEY_IGNORED: clause_ignore(pool, k->name); return NULL;
+		if (!ascii_equal(k->name, key))
+			continue;
+		if (value == NULL && !k->flag)
+			return "a key with = and a value";
+		if (k->read != NULL)
+			return k->read(pool, c, (char *)c + k->field, value);
+		clause_ignore(pool, k->name);
+		return NULL;
 	}
-	return NULL;
+	return "a key that runqueue(8) lists";
 }

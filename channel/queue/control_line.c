@@ -73,21 +73,10 @@ static bool recipients(char *at, struct operation *o, struct buf *why)
 	return (!reroute || o->count > 0) || expected(why, "a destination");
 }
 
-static bool find_verb(const char *word, enum operation_verb *verb)
-{
-	for (size_t i = 0; word != NULL && i < OPERATION_VERBS; i++) {
-		if (strcmp(word, operation_verbs[i]) == 0) {
-			*verb = (enum operation_verb)i;
-			return true;
-		}
-	}
-	return false;
-}
-
 bool control_request_parse(char *line, struct control_request *r, struct buf *why)
 {
 	struct operation *o = &r->operation;
-	const char *place;
+	const char *place, *verb;
 	char *tag;
 	uint64_t inode, seconds;
 	size_t n;
@@ -101,7 +90,9 @@ bool control_request_parse(char *line, struct control_request *r, struct buf *wh
 	if (n == 0 || n > TAG_MAX || tag[n] != '\0')
 		return expected(why, "a number and a verb");
 	r->tag = tag;
-	if (!find_verb(strsep(&line, "\t"), &o->verb))
+	verb = strsep(&line, "\t");
+	o->verb = verb != NULL ? operation_verb_of(verb) : OPERATION_VERBS;
+	if (o->verb == OPERATION_VERBS)
 		return expected(why, "hold, release, retry, fail, remove or reroute");
 	o->spool = strsep(&line, "\t");
 	o->job = strsep(&line, "\t");

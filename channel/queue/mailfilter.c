@@ -7,6 +7,7 @@
 
 #include "channel/queue/mailq.h"
 #include "lib/alloc.h"
+#include "lib/file.h"
 #include "lib/text.h"
 
 static const struct { const char *key; enum mailfilter_kind kind; } keys[] = {
@@ -39,16 +40,6 @@ bool mailfilter_span(const char *text, int64_t *seconds)
 	return true;
 }
 
-static bool is_state(const char *word)
-{
-	static const char *const states[] = { "waiting", "due", "active", "held", "report", "damaged", "unreadable" };
-
-	for (size_t i = 0; i < sizeof states / sizeof states[0]; i++)
-		if (strcmp(word, states[i]) == 0)
-			return true;
-	return false;
-}
-
 static bool wrong(struct buf *why, const char *word, const char *expected)
 {
 	text_add_clean_string(why, word, 200);
@@ -58,10 +49,10 @@ static bool wrong(struct buf *why, const char *word, const char *expected)
 
 bool mailfilter_add(struct mailfilter *f, const char *word, struct buf *why)
 {
+	static const char *const states[] = { "waiting", "due", "active", "held", "report", "damaged", "unreadable", NULL };
 	struct mailfilter_condition c = { .kind = FILTER_ALL, .value = word };
-	const char *equals = strchr(word, '='), *slash = strrchr(word, '/');
-	bool has_form = (word[0] == 'S' && isdigit((unsigned char)word[1])) ||
-	                isdigit((unsigned char)(slash != NULL ? slash[1] : word[0]));
+	const char *equals = strchr(word, '=');
+	bool has_form = (word[0] == 'S' && isdigit((unsigned char)word[1])) || isdigit((unsigned char)file_name(word)[0]);
 
 	/* letters of a spool id may be '=' and '-'; a word that can be no id is one that is not in the queue */
 	if (has_form || (word[0] != '\0' && equals == NULL && strcmp(word, "all") != 0)) {
@@ -78,7 +69,7 @@ bool mailfilter_add(struct mailfilter *f, const char *word, struct buf *why)
 	}
 	if (c.kind == FILTER_OLDER && !mailfilter_span(c.value, &c.seconds))
 		return wrong(why, word, "a time like 90s, 15m, 4h, 2d or 1d12h");
-	if (c.kind == FILTER_STATE && !is_state(c.value))
+	if (c.kind == FILTER_STATE && !text_is_among(c.value, states))
 		return wrong(why, word, "a state of waiting, due, active, held, report, damaged, unreadable");
 	f->conditions = xgrow(f->conditions, f->count, &f->capacity, sizeof *f->conditions);
 	f->conditions[f->count++] = c;
@@ -91,17 +82,10 @@ static bool glob(const char *pattern, const char *value)
 	return fnmatch(pattern, value != NULL ? value : "", FNM_CASEFOLD) == 0;
 }
 
-static bool is_name(const char *word, const char *job)
-{
-	const char *slash = strrchr(job, '/');
-
-	return strcmp(word, job) == 0 || strcmp(word, slash != NULL ? slash + 1 : job) == 0;
-}
-
-/* As is_name(), or the beginning of the name itself: a directory alone names nothing. */
+/* The name with its directory or without, or the beginning of it: a directory alone names nothing. */
 static bool begins_name(const char *word, const char *job)
 {
-	const char *slash = strrchr(job, '/'), *base = slash != NULL ? slash + 1 : job;
+	const char *base = file_name(job);
 	size_t length = strlen(word);
 
 	return strncmp(word, base, length) == 0 || (length > (size_t)(base - job) && strncmp(word, job, length) == 0);
@@ -109,7 +93,8 @@ static bool begins_name(const char *word, const char *job)
 
 bool mailfilter_is_exact(const struct mailfilter *f, const struct listed *e)
 {
-	return f->id != NULL && (is_name(f->id, e->name) || (e->spool != NULL && strcmp(f->id, e->spool) == 0));
+	return f->id != NULL && (strcmp(f->id, e->name) == 0 || strcmp(f->id, file_name(e->name)) == 0 ||
+	                         (e->spool != NULL && strcmp(f->id, e->spool) == 0));
 }
 
 static bool holds(const struct mailfilter_condition *c, const struct listed *e, int64_t now)

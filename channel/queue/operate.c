@@ -31,6 +31,15 @@
 const char *const operation_verbs[OPERATION_VERBS] = { "hold", "release", "retry", "fail", "remove", "reroute" };
 const char *const operation_results[OPERATION_RESULTS] = { "done", "gone", "nothing", "busy", "trouble" };
 
+enum operation_verb operation_verb_of(const char *word)
+{
+	size_t i = 0;
+
+	while (i < OPERATION_VERBS && strcmp(word, operation_verbs[i]) != 0)
+		i++;
+	return (enum operation_verb)i;
+}
+
 /* A message as an operation finds it. */
 struct target {
 	const struct operation *o;
@@ -324,8 +333,9 @@ static enum operation_result move(struct target *t, const char *from, const char
 	return result;
 }
 
-static enum operation_result hold_or_release(struct target *t, bool hold)
+static enum operation_result hold_or_release(struct target *t)
 {
+	const bool hold = t->o->verb == OPERATION_HOLD;
 	char *held = xasprintf(WALK_HOLD "%s", t->o->job);
 	enum operation_result result;
 
@@ -660,23 +670,8 @@ static enum operation_result reroute(struct target *t)
 
 /* ---- all of them ---- */
 
-static enum operation_result perform(struct target *t)
+static enum operation_result retry(struct target *t)
 {
-	enum operation_result result = open_target(t);
-
-	if (result == OPERATION_DONE)
-		result = free_locks(t);
-	if (result != OPERATION_DONE)
-		return result;
-	switch (t->o->verb) {
-	case OPERATION_HOLD: return hold_or_release(t, true);
-	case OPERATION_RELEASE: return hold_or_release(t, false);
-	case OPERATION_FAIL: return fail(t);
-	case OPERATION_REMOVE: return remove_files(t);
-	case OPERATION_REROUTE: return reroute(t);
-	case OPERATION_RETRY:
-	case OPERATION_VERBS: break;
-	}
 	if (t->o->held) {
 		buf_adds(t->why, "it is on hold and is not tried before it is released");
 		return OPERATION_NOTHING;
@@ -687,11 +682,19 @@ static enum operation_result perform(struct target *t)
 
 enum operation_result operate(const struct operation *o, int64_t now, size_t *changed, struct buf *why)
 {
+	static enum operation_result (*const verbs[OPERATION_VERBS])(struct target *t) = {
+		[OPERATION_HOLD] = hold_or_release, [OPERATION_RELEASE] = hold_or_release, [OPERATION_RETRY] = retry,
+		[OPERATION_FAIL] = fail, [OPERATION_REMOVE] = remove_files, [OPERATION_REROUTE] = reroute,
+	};
 	struct target t = { .o = o, .why = why, .now = now };
 	enum operation_result result;
 
 	t.path = xasprintf("%s%s", o->held ? WALK_HOLD : "", o->job);
-	result = perform(&t);
+	result = open_target(&t);
+	if (result == OPERATION_DONE)
+		result = free_locks(&t);
+	if (result == OPERATION_DONE)
+		result = verbs[o->verb](&t);
 	*changed = t.changed;
 	free(t.last);
 	control_close(&t.control);

@@ -57,6 +57,9 @@ enum operation_result {
 extern const char *const operation_verbs[OPERATION_VERBS];
 extern const char *const operation_results[OPERATION_RESULTS];
 
+/* OPERATION_VERBS if the word is none of them. */
+enum operation_verb operation_verb_of(const char *word);
+
 /*
  * Does it, and logs each change.  *changed: how many recipients it was done to.  With anything but OPERATION_DONE one line
  * in `why`, and everything is as it was, except that of several recipients of a fail some may have failed.

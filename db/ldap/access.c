@@ -257,6 +257,15 @@ static int check_uri(struct draft *d, const char *uri)
 	return fault == NULL ? EX_OK : code == LDAP_URL_ERR_MEM ? EX_TEMPFAIL : EX_CONFIG;
 }
 
+static int check_uris(struct draft *d)
+{
+	int status = EX_OK;
+
+	for (size_t i = 0; status == EX_OK && d->access->uris[i] != NULL; i++)
+		status = check_uri(d, d->access->uris[i]);
+	return status;
+}
+
 static int read_password_file(struct draft *d)
 {
 	struct ldap_access *a = d->access;
@@ -363,6 +372,13 @@ static int check_tls(struct draft *d)
 	return EX_OK;
 }
 
+static int check_times(struct draft *d)
+{
+	if (d->access->timeout == 0)
+		return blame(d, "timeout", "must not be 0");
+	return d->access->network_timeout == 0 ? blame(d, "network_timeout", "must not be 0") : EX_OK;
+}
+
 /* ldaphost and ldapport, or server_host with plain names, become URIs. */
 static int complete_uris(struct draft *d)
 {
@@ -386,28 +402,12 @@ static int complete_uris(struct draft *d)
 	return EX_OK;
 }
 
-/* What only all settings together show. */
-static int check_all(struct draft *d)
-{
-	int status = complete_uris(d);
-
-	if (status == EX_OK)
-		status = check_password(d);
-	if (status == EX_OK)
-		status = check_sasl(d);
-	for (size_t i = 0; status == EX_OK && d->access->uris[i] != NULL; i++)
-		status = check_uri(d, d->access->uris[i]);
-	if (status == EX_OK)
-		status = check_tls(d);
-	if (status == EX_OK && d->access->timeout == 0)
-		status = blame(d, "timeout", "must not be 0");
-	if (status == EX_OK && d->access->network_timeout == 0)
-		status = blame(d, "network_timeout", "must not be 0");
-	return status;
-}
-
 int ldap_access_take(struct ldap_access *access, const struct settings *settings, const char *file, struct buf *why)
 {
+	/* what only all settings together show */
+	static int (*const checks[])(struct draft *d) = {
+		complete_uris, check_password, check_sasl, check_uris, check_tls, check_times,
+	};
 	struct draft d = { .access = access, .settings = settings, .file = file, .why = why };
 	int status = EX_OK;
 
@@ -417,8 +417,8 @@ int ldap_access_take(struct ldap_access *access, const struct settings *settings
 	};
 	for (size_t i = 0; i < settings->count && status == EX_OK; i++)
 		status = take(&d, &settings->list[i]);
-	if (status == EX_OK)
-		status = check_all(&d);
+	for (size_t i = 0; i < sizeof checks / sizeof checks[0] && status == EX_OK; i++)
+		status = checks[i](&d);
 	words_free(d.hosts);
 	free(d.port);
 	return status;

@@ -9,14 +9,15 @@
 #include "db/live/cdb/journal.h"
 #include "db/live/live.h"
 #include "lib/alloc.h"
+#include "lib/file.h"
 #include "lib/process.h"
 #include "lib/publish.h"
 
 /* Counts what killed programs left beside the map, and removes it. */
 static unsigned look_for_litter(const char *path, bool sweep)
 {
-	const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path;
-	char *directory = slash == NULL ? xstrdup(".") : xstrndup(path, (size_t)(slash - path) + 1);
+	const char *name = file_name(path);
+	char *directory = file_directory(path);
 	DIR *dir = opendir(directory);
 	const struct dirent *entry;
 	unsigned count = 0;

@@ -10,7 +10,7 @@
 #include "lib/buf.h"
 #include "lib/file.h"
 
-static char *file_name(const char *home)
+static char *list_path(const char *home)
 {
 	return xasprintf("%s/zlmtp.maps", home);
 }
@@ -18,7 +18,7 @@ static char *file_name(const char *home)
 bool roster_read(struct roster *roster, const char *home)
 {
 	struct buf text = { 0 };
-	char *path = file_name(home);
+	char *path = list_path(home);
 	bool ok = file_read_path(path, &text) || errno == ENOENT;
 	const char *p = buf_str(&text), *newline;
 
@@ -57,7 +57,7 @@ static bool roster_has(const struct roster *roster, const char *path)
 
 static bool append(const char *home, const char *type, const char *path)
 {
-	char *name = file_name(home);
+	char *name = list_path(home);
 	/* the newline in front ends what a killed writer may have begun */
 	char *line = xasprintf("\n%s %s\n", type, path);
 	int fd = file_open_own(name, O_WRONLY | O_APPEND | O_CREAT, 0644);

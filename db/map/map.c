@@ -339,10 +339,7 @@ enum map_change map_file_change(struct map *map)
 
 bool map_is_slow(const struct map *map)
 {
-	static const char *const fast[] = { "btree", "bhash", "lmdb", "unordered", "ordered" };
+	static const char *const fast[] = { "btree", "bhash", "lmdb", "unordered", "ordered", NULL };
 
-	for (size_t i = 0; i < sizeof fast / sizeof fast[0]; i++)
-		if (strcmp(map->operations->type, fast[i]) == 0)
-			return map->config != NULL && strcmp(map->operations->type, "lmdb") != 0;
-	return true;
+	return !text_is_among(map->operations->type, fast) || (map->config != NULL && strcmp(map->operations->type, "lmdb") != 0);
 }

@@ -45,9 +45,8 @@ static int read_dbases(struct beside *beside, const char *directory, const char 
 /* The name without links on the way to it; the directory may not be there. */
 static char *real_name(const char *path)
 {
-	const char *slash = strrchr(path, '/');
 	char *parent = file_directory(path), *directory = realpath(parent, NULL);
-	char *name = xasprintf("%s/%s", directory != NULL ? directory : parent, slash != NULL ? slash + 1 : path);
+	char *name = xasprintf("%s/%s", directory != NULL ? directory : parent, file_name(path));
 
 	free(parent);
 	free(directory);

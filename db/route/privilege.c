@@ -1,46 +1,13 @@
 #include "db/route/privilege.h"
 
-#include <grp.h>
-#include <pwd.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/account.h"
 #include "lib/alloc.h"
-#include "lib/parse.h"
 
 #define DEFAULT_MODE 0644
 #define ALLOWED_MODE 0664
-
-static bool find_user(const char *name, uid_t *uid)
-{
-	uint64_t n;
-	struct passwd *pw;
-
-	if (parse_number(name, UINT32_MAX - 1, &n)) {
-		*uid = (uid_t)n;
-		return true;
-	}
-	pw = getpwnam(name);
-	if (pw != NULL)
-		*uid = pw->pw_uid;
-	return pw != NULL;
-}
-
-static bool find_group(const char *name, gid_t *gid)
-{
-	uint64_t n;
-	struct group *gr;
-
-	if (parse_number(name, UINT32_MAX - 1, &n)) {
-		*gid = (gid_t)n;
-		return true;
-	}
-	gr = getgrnam(name);
-	if (gr != NULL)
-		*gid = gr->gr_gid;
-	return gr != NULL;
-}
 
 static bool parse_mode(const char *text, mode_t *mode)
 {
@@ -68,9 +35,9 @@ bool privilege_parse(const char *text, uid_t *uid, gid_t *gid, mode_t *mode, con
 		*octal++ = '\0';
 	if (group == NULL)
 		*why = "expected \"-\" or user:group or user:group:mode";
-	else if (!find_user(copy, uid))
+	else if (!account_find_user(copy, uid))
 		*why = "no such user";
-	else if (!find_group(group, gid))
+	else if (!account_find_group(group, gid))
 		*why = "no such group";
 	else if (octal != NULL && !parse_mode(octal, mode))
 		*why = "expected an octal mode within 664 after user:group:";

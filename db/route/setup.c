@@ -1,6 +1,7 @@
 #include "db/route/setup.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -17,8 +18,14 @@
 #define MOST_DEPTH 1000
 #define MOST_ADDRESSES 10000000
 
-static bool set_domain(char **setting, const char *value, struct buf *why)
+/* Each sets a field of the router.  False with what was expected in `why`. */
+typedef bool setter(struct router *r, void *field, const char *value, struct buf *why);
+
+static bool set_domain(struct router *r, void *field, const char *value, struct buf *why)
 {
+	char **setting = field;
+
+	(void)r;
 	if (!address_domain_ok(value, strlen(value))) {
 		buf_addf(why, "\"%s\" is no domain", value);
 		return false;
@@ -28,8 +35,10 @@ static bool set_domain(char **setting, const char *value, struct buf *why)
 	return true;
 }
 
-static bool set_limit(unsigned *setting, const char *value, unsigned most, struct buf *why)
+static bool set_limit(struct router *r, void *field, const char *value, struct buf *why)
 {
+	const unsigned most = field == &r->max_depth ? MOST_DEPTH : MOST_ADDRESSES;
+	unsigned *setting = field;
 	uint64_t n;
 
 	if (!parse_number(value, most, &n) || n == 0) {
@@ -41,10 +50,11 @@ static bool set_limit(unsigned *setting, const char *value, unsigned most, struc
 }
 
 /* Words between blanks, commas or quotes, so that the line of router.cf can be taken as it is. */
-static bool set_protocols(struct router *r, const char *value, struct buf *why)
+static bool set_protocols(struct router *r, void *field, const char *value, struct buf *why)
 {
 	bool routes = false, smtp = false;
 
+	(void)field;
 	while (*(value += strspn(value, " \t,'()")) != '\0') {
 		size_t n = strcspn(value, " \t,'()");
 
@@ -63,35 +73,50 @@ static bool set_protocols(struct router *r, const char *value, struct buf *why)
 	return true;
 }
 
+/* On if there is any value, as in the scripts. */
+static bool set_flag(struct router *r, void *field, const char *value, struct buf *why)
+{
+	(void)r, (void)why;
+	*(bool *)field = value[0] != '\0';
+	return true;
+}
+
+static bool refuse_list_files(struct router *r, void *field, const char *value, struct buf *why)
+{
+	(void)r, (void)field;
+	if (value[0] == '\0')
+		buf_adds(why, "list files are not read here; write nofqlists=1");
+	return value[0] != '\0';
+}
+
+static bool leave(struct router *r, void *field, const char *value, struct buf *why)
+{
+	(void)r, (void)field, (void)value, (void)why;
+	return true;
+}
+
+#define FIELD(name) offsetof(struct router, name)
+
 static bool set_named(struct router *r, const char *name, const char *value, struct buf *why)
 {
-	/* these of reports to senders stand in the same file (channel/report/reportconf.h) */
-	if (strcmp(name, "postmaster") == 0 || strcmp(name, "report-from") == 0 || strcmp(name, "report-max") == 0)
-		return true;
-	if (strcmp(name, "hostname") == 0)
-		return set_domain(&r->hostname, value, why);
-	if (strcmp(name, "mydomain") == 0)
-		return set_domain(&r->mydomain, value, why);
-	if (strcmp(name, "protocols") == 0)
-		return set_protocols(r, value, why);
-	if (strcmp(name, "max_depth") == 0)
-		return set_limit(&r->max_depth, value, MOST_DEPTH, why);
-	if (strcmp(name, "max_addresses") == 0)
-		return set_limit(&r->max_addresses, value, MOST_ADDRESSES, why);
-	if (strcmp(name, "localdoesdomain") == 0) {
-		r->localdoesdomain = value[0] != '\0';
-		return true;
-	}
-	if (strcmp(name, "ROUTEUSER_IN_ABNORMAL_UNIX") == 0) {
-		r->any_local_user = value[0] != '\0';
-		return true;
-	}
-	if (strcmp(name, "nofqlists") == 0) {
-		if (value[0] != '\0')
-			return true;
-		buf_adds(why, "list files are not read here; write nofqlists=1");
-		return false;
-	}
+	static const struct {
+		const char *name;
+		setter *set;
+		size_t field;
+	} all[] = {
+		{ "hostname", set_domain, FIELD(hostname) }, { "mydomain", set_domain, FIELD(mydomain) },
+		{ "protocols", set_protocols, 0 },
+		{ "max_depth", set_limit, FIELD(max_depth) }, { "max_addresses", set_limit, FIELD(max_addresses) },
+		{ "localdoesdomain", set_flag, FIELD(localdoesdomain) },
+		{ "ROUTEUSER_IN_ABNORMAL_UNIX", set_flag, FIELD(any_local_user) },
+		{ "nofqlists", refuse_list_files, 0 },
+		/* these of reports to senders stand in the same file (channel/report/reportconf.h) */
+		{ "postmaster", leave, 0 }, { "report-from", leave, 0 }, { "report-max", leave, 0 },
+	};
+
+	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+		if (strcmp(name, all[i].name) == 0)
+			return all[i].set(r, (char *)r + all[i].field, value, why);
 	buf_adds(why, "unknown setting; expected hostname, mydomain, localdoesdomain, ROUTEUSER_IN_ABNORMAL_UNIX, "
 	              "protocols, nofqlists, max_depth, max_addresses, postmaster, report-from or report-max");
 	return false;

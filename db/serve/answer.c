@@ -42,16 +42,6 @@ static void tell_trouble(struct answers *a, const char *map, const struct buf *w
 /* A file that was written just now may be written again without a later time. */
 #define SETTLED_NS 100000000
 
-static bool is_own_name(const char *map)
-{
-	static const char *const names[] = { "recipient", "alias", "transport", "domain", ANSWER_POLICY };
-
-	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-		if (strcmp(map, names[i]) == 0)
-			return true;
-	return false;
-}
-
 /* An account of this system: what becomes of that, no map tells. */
 static enum map_answer other_account(void *context, const char *name)
 {
@@ -302,9 +292,9 @@ static enum map_answer ask_alias(struct answers *a, const char *key, size_t leng
 }
 
 /* Users of a domain that is ours are found or not, or led elsewhere by a list; those of another one go out by smtp, or cannot. */
-static enum map_answer ask_domain(struct answers *a, const char *key, struct buf *value)
+static enum map_answer ask_domain(struct answers *a, const char *key, size_t n, struct buf *value)
 {
-	const size_t n = strlen(key), length = n > 1 && key[n - 1] == '.' ? n - 1 : n;
+	const size_t length = n > 1 && key[n - 1] == '.' ? n - 1 : n;
 	char *address = xasprintf("%s@%.*s", NOBODY_HERE, (int)length, key);
 	struct route_query query = { .address = address, .length = strlen(address) };
 	const struct route_result *results;
@@ -431,24 +421,35 @@ static enum map_answer ask_policy(struct answers *a, const char *recipient, size
 
 /* ---- all of them ---- */
 
-/* One of the maps that are none of dbases.conf; the table for transports is looked at on its own, and nothing of it is remembered. */
+/* The maps that are none of dbases.conf. */
+static const struct own_map {
+	const char *name;
+	enum map_answer (*ask)(struct answers *a, const char *key, size_t length, struct buf *value);
+	bool is_remembered;     /* the table for transports is looked at on its own, and a policy remembers for itself */
+} own_maps[] = {
+	{ "recipient", ask_recipient, true }, { "alias", ask_alias, true }, { "domain", ask_domain, true },
+	{ "transport", ask_transport, false }, { ANSWER_POLICY, ask_policy, false },
+};
+
+static const struct own_map *find_own(const char *map)
+{
+	for (size_t i = 0; i < sizeof own_maps / sizeof own_maps[0]; i++)
+		if (strcmp(own_maps[i].name, map) == 0)
+			return &own_maps[i];
+	return NULL;
+}
+
 static enum map_answer ask_own(struct answers *a, const char *map, const char *key, size_t length, struct buf *value)
 {
+	const struct own_map *own = find_own(map);
 	enum map_answer answer;
 
-	if (strcmp(map, ANSWER_POLICY) == 0)
-		return ask_policy(a, key, length, value);
-	if (strcmp(map, "transport") == 0)
-		return ask_transport(a, key, length, value);
+	if (!own->is_remembered)
+		return own->ask(a, key, length, value);
 	if (recall(a, map, key, length, &answer, value))
 		return answer;
 	a->by_maps_alone = true;
-	if (strcmp(map, "recipient") == 0)
-		answer = ask_recipient(a, key, length, value);
-	else if (strcmp(map, "alias") == 0)
-		answer = ask_alias(a, key, length, value);
-	else
-		answer = ask_domain(a, key, value);
+	answer = own->ask(a, key, length, value);
 	remember(a, map, key, length, answer, value);
 	return answer;
 }
@@ -458,7 +459,7 @@ bool answers_are_slow(struct answers *a, const char *map)
 	struct buf why = { 0 };
 	struct relation *r;
 
-	if (is_own_name(map))
+	if (find_own(map) != NULL)
 		return a->is_slow;
 	r = find_relation(a, map);
 	if (r == NULL && dbases_has(a->dbases, map))
@@ -469,7 +470,7 @@ bool answers_are_slow(struct answers *a, const char *map)
 
 bool answers_knows(const struct answers *a, const char *map)
 {
-	return is_own_name(map) || dbases_has(a->dbases, map);
+	return find_own(map) != NULL || dbases_has(a->dbases, map);
 }
 
 enum map_answer answers_ask(struct answers *a, const char *map, const char *key, size_t length, struct buf *value,
@@ -487,7 +488,7 @@ enum map_answer answers_ask(struct answers *a, const char *map, const char *key,
 	if (strcmp(map, ANSWER_POLICY) != 0 && (length == 0 || text_has_controls(key, length)))
 		return MAP_NOT_FOUND;
 	/* no NUL is in it, but for a policy, where it ends there */
-	if (is_own_name(map))
+	if (find_own(map) != NULL)
 		answer = ask_own(a, map, key, length, value);
 	else
 		answer = ask_relation(a, map, key, value);

@@ -97,7 +97,7 @@ static bool unquote(const char *text, struct buf *out)
 	return true;
 }
 
-static void reply_tcp(struct talk *t, int code, const char *bytes, size_t n)
+static void add_tcp(struct talk *t, int code, const char *bytes, size_t n)
 {
 	buf_addf(&t->out, "%d ", code);
 	for (size_t i = 0; i < n; i++) {
@@ -121,7 +121,7 @@ static enum talk_news next_tcp(struct talk *t)
 	if (line == NULL)
 		return bad ? TALK_BAD : TALK_WAITS;
 	if (strncasecmp(line, "get ", 4) != 0 || !unquote(line + 4, &t->key)) {
-		reply_tcp(t, 400, "expected get and a key", 22);
+		add_tcp(t, 400, "expected get and a key", 22);
 		news = TALK_REPLIED;
 	}
 	buf_adds(&t->map, t->tcp_map);
@@ -129,24 +129,25 @@ static enum talk_news next_tcp(struct talk *t)
 	return news;
 }
 
-static void answer_tcp(struct talk *t, enum map_answer answer, const struct buf *value)
+static void reply_tcp(struct talk *t, enum map_answer answer, bool unknown, const struct buf *value)
 {
 	const char too_long[] = "the value is too long for a reply of 4096 bytes";
 	const size_t before = t->out.len;
 
+	(void)unknown;
 	switch (answer) {
 	case MAP_FOUND:
-		reply_tcp(t, 200, buf_str(value), value->len);
+		add_tcp(t, 200, buf_str(value), value->len);
 		if (t->out.len - before > TALK_LINE_MAX) {
 			t->out.len = before;
-			reply_tcp(t, 400, too_long, sizeof too_long - 1);
+			add_tcp(t, 400, too_long, sizeof too_long - 1);
 		}
 		break;
 	case MAP_NOT_FOUND:
-		reply_tcp(t, 500, "not found", 9);
+		add_tcp(t, 500, "not found", 9);
 		break;
 	case MAP_COULD_NOT_TELL:
-		reply_tcp(t, 400, buf_str(value), value->len);
+		add_tcp(t, 400, buf_str(value), value->len);
 		break;
 	}
 }
@@ -188,38 +189,38 @@ static enum talk_news next_policy(struct talk *t)
 	return asks ? TALK_ASKS : TALK_REPLIED;
 }
 
+static void reply_policy(struct talk *t, enum map_answer answer, bool unknown, const struct buf *value)
+{
+	(void)unknown;
+	buf_adds(&t->out, "action=");
+	if (answer == MAP_FOUND)
+		text_add_clean(&t->out, buf_str(value), value->len, 1000);
+	else
+		buf_adds(&t->out, "DEFER_IF_PERMIT 4.3.0 it cannot be told now whether this recipient exists");
+	buf_adds(&t->out, "\n\n");
+}
+
 /* ---- all of them ---- */
+
+static const struct {
+	enum talk_news (*next)(struct talk *t);
+	void (*reply)(struct talk *t, enum map_answer answer, bool unknown, const struct buf *value);
+} protocols[] = {
+	[TALK_SOCKETMAP] = { next_socketmap, reply_socketmap },
+	[TALK_TCP] = { next_tcp, reply_tcp },
+	[TALK_POLICY] = { next_policy, reply_policy },
+};
 
 enum talk_news talk_next(struct talk *t)
 {
 	buf_clear(&t->map);
 	buf_clear(&t->key);
-	switch (t->protocol) {
-	case TALK_SOCKETMAP: return next_socketmap(t);
-	case TALK_TCP: return next_tcp(t);
-	case TALK_POLICY: return next_policy(t);
-	}
-	return TALK_BAD;
+	return protocols[t->protocol].next(t);
 }
 
 void talk_reply(struct talk *t, enum map_answer answer, bool unknown, const struct buf *value)
 {
-	switch (t->protocol) {
-	case TALK_SOCKETMAP:
-		reply_socketmap(t, answer, unknown, value);
-		break;
-	case TALK_TCP:
-		answer_tcp(t, answer, value);
-		break;
-	case TALK_POLICY:
-		buf_adds(&t->out, "action=");
-		if (answer == MAP_FOUND)
-			text_add_clean(&t->out, buf_str(value), value->len, 1000);
-		else
-			buf_adds(&t->out, "DEFER_IF_PERMIT 4.3.0 it cannot be told now whether this recipient exists");
-		buf_adds(&t->out, "\n\n");
-		break;
-	}
+	protocols[t->protocol].reply(t, answer, unknown, value);
 }
 
 void talk_free(struct talk *t)

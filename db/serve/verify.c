@@ -321,20 +321,12 @@ static void judge(const char *line, struct verdict *verdict)
 	buf_free(&clean);
 }
 
-/* What these take no LMTP server knows, whichever -F names. */
-static bool is_no_store(const char *channel)
-{
-	static const char *const channels[] = { "smtp", "local", "bitbucket", "hold" };
-
-	for (size_t i = 0; i < sizeof channels / sizeof channels[0]; i++)
-		if (strcmp(channel, channels[i]) == 0)
-			return true;
-	return false;
-}
-
 bool verifier_concerns(const struct verifier *v, const char *channel)
 {
-	return !is_no_store(channel) && (v->channel == NULL || strcmp(v->channel, channel) == 0);
+	/* what these take no LMTP server knows, whichever -F names */
+	static const char *const others[] = { "smtp", "local", "bitbucket", "hold", NULL };
+
+	return !text_is_among(channel, others) && (v->channel == NULL || strcmp(v->channel, channel) == 0);
 }
 
 const char *verifier_store(const struct verifier *v, const char *host)
