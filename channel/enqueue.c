@@ -220,23 +220,6 @@ static void read_options(struct request *r, int argc, char **argv)
 	buf_free(&why);
 }
 
-static char *own_address(void)
-{
-	const struct passwd *pw = getpwuid(getuid());
-
-	if (pw == NULL)
-		die(EX_NOUSER, "user %ld has no name; give the sender with -s", (long)getuid());
-	return xasprintf("%s@%s", pw->pw_name, process_host());
-}
-
-/* What the sender wrote for recipient i: those from addresses stand behind those from -r. */
-static const char *original(const struct request *r, size_t i)
-{
-	size_t given = r->count - r->routing.count;
-
-	return i < given ? r->recipients[i].user : r->routing.recipients[i - given].address;
-}
-
 /* Addresses become recipients, or the program ends. */
 static void route_addresses(struct request *r, char **addresses, size_t count)
 {
@@ -282,15 +265,23 @@ static void become_owner(const char *postoffice)
 
 static struct spool_envelope make_envelope(struct request *r)
 {
+	const size_t given = r->count - r->routing.count;
 	bool null_sender;
 
-	if (r->sender == NULL)
-		r->sender = r->own_address = own_address();
+	if (r->sender == NULL) {
+		const struct passwd *pw = getpwuid(getuid());
+
+		if (pw == NULL)
+			die(EX_NOUSER, "user %ld has no name; give the sender with -s", (long)getuid());
+		r->sender = r->own_address = xasprintf("%s@%s", pw->pw_name, process_host());
+	}
 	null_sender = strcmp(r->sender, "<>") == 0 || r->sender[0] == '\0';
 	for (size_t i = 0; i < r->count; i++) {
+		/* what the sender wrote for it: those from addresses stand behind those from -r */
+		const char *original = i < given ? r->recipients[i].user : r->routing.recipients[i - given].address;
 		struct buf text = { 0 };
 
-		dsn_add(&text, r->notify, NULL, original(r, i), null_sender ? NULL : r->sender);
+		dsn_add(&text, r->notify, NULL, original, null_sender ? NULL : r->sender);
 		r->recipients[i].dsn = text.data;
 	}
 	return (struct spool_envelope){

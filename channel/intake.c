@@ -86,17 +86,6 @@ static void set_key(struct intake *in, const char *assignment)
 	buf_free(&why);
 }
 
-static void listen_at(struct options *options, const char *text)
-{
-	struct buf why = { 0 };
-	int status = listeners_add(&options->listeners, text, &why);
-
-	if (status == EX_USAGE)
-		option_usage(&program, "-L %s", buf_str(&why));
-	if (status != EX_OK)
-		die(status, "-L %s", buf_str(&why));
-}
-
 static void read_options(struct intake *in, struct options *options, char **listen_texts, size_t *listen_count, int argc,
                          char **argv)
 {
@@ -403,8 +392,7 @@ int main(int argc, char **argv)
 	open_maps(&loop.intake, &options);
 	open_tls(&loop.intake, options.tls_file);
 	open_spool(&loop.intake, options.make);
-	for (size_t i = 0; i < count; i++)
-		listen_at(&options, texts[i]);
+	listeners_open(&options.listeners, &program, texts, count);
 	set_server_options(&loop.intake);
 	fit_connections(&loop.intake.policy.limits[LIMIT_CONNECTIONS]);
 	wait_catch_end(&unblocked);

@@ -348,15 +348,6 @@ static void clear_under_way(struct jobs *jobs, struct job_recipient *r)
 	r->under_way = false;
 }
 
-static const struct header *header_of(struct job *job, size_t index)
-{
-	struct header *h = &job->forms[index].header;
-
-	if (h->wire.len == 0)
-		header_init(h, job->control->headers[index].text, job->control->headers[index].length);
-	return h;
-}
-
 /* Has it a return path of its own? */
 static bool goes_alone(const struct jobs *jobs, const struct job_recipient *r)
 {
@@ -373,17 +364,22 @@ static bool same_group(const struct jobs *jobs, const struct job_recipient *a, c
 static void set_envelope(struct jobs *jobs, struct job *job, struct transaction *t, const struct job_recipient *first)
 {
 	const struct control *c = job->control;
-	const struct header *header = header_of(job, first->line->header);
+	const struct control_header *fields = &c->headers[first->line->header];
+	struct header *header = &job->forms[first->line->header].header;
 	struct own_strings *own = &((struct job_transaction *)t)->own;
 	const char *sender = control_return_path(&c->senders[first->line->sender]);
 
+	if (header->wire.len == 0)
+		header_init(header, fields->text, fields->length);
 	if (first->line->ezmlm != NULL && *sender != '\0' && !jobs->options->ignore_ezmlm) {
 		const char *at = strrchr(sender, '@');
 		int local = at ? (int)(at - sender) : (int)strlen(sender);
 		bool quoted = local > 1 && sender[0] == '"' && sender[local - 1] == '"';
 
-		/* a mailing list's return path that names the recipient: "list-return" + tail + "-" + spool id + "@host" */
-		/* in quotes, the tail goes inside */
+		/*
+		 * A mailing list's return path that names the recipient: "list-return" + tail + "-" + spool id + "@host".  In quotes, the
+		 * tail goes inside.
+		 */
 		sender = own->sender = xasprintf("%.*s%s-%s%s%s", local - quoted, sender, first->line->ezmlm, buf_str(&job->spool),
 		                                 quoted ? "\"" : "", at ? at : "");
 	}
@@ -391,8 +387,10 @@ static void set_envelope(struct jobs *jobs, struct job *job, struct transaction 
 		char *rest;
 		long long seconds = strtoll(first->line->by, &rest, 10) - (long long)(time(NULL) - job->body.file.st_mtime);
 
-		/* what is left of a BY= time, counted from the message's arrival (RFC 2852 section 4) */
-		/* the limit has passed: the smallest one that can still be said lets the server decide */
+		/*
+		 * What is left of a BY= time, counted from the message's arrival (RFC 2852 section 4).  If that has passed, the smallest
+		 * one that can still be said lets the server decide.
+		 */
 		own->by = xasprintf("%lld%s", seconds > 0 || strchr(rest, 'R') == NULL ? seconds : 1, rest);
 	}
 	t->envelope = (struct envelope){

@@ -352,42 +352,33 @@ static void take_lines(struct inquiry *s)
 	buf_consume(&s->in, at);
 }
 
-static void give_up_late(struct inquiry *s)
-{
-	const int64_t now = clock_ms();
-
-	for (size_t i = 0; i < s->count; i++)
-		if (!s->all[i]->is_told && s->all[i]->deadline <= now)
-			prober_give_up(s->prober, &s->all[i]->question);
-}
-
-static void read_input(struct inquiry *s)
-{
-	ssize_t n = read(STDIN_FILENO, buf_reserve(&s->in, LINE_MAX_BYTES), LINE_MAX_BYTES);
-
-	if (n < 0 && errno != EINTR && errno != EAGAIN)
-		die(EX_IOERR, "standard input: %m");
-	s->in.len += n > 0 ? (size_t)n : 0;
-	s->ended = n == 0;
-}
-
 /* Each is answered when it is known; the next ones find the sessions that those before have opened. */
 static void answer_all(struct inquiry *s)
 {
 	while (!s->ended || s->in.len > 0 || s->count > 0) {
 		bool told;
+		int64_t now;
 
 		s->p->cache = open_cache(&s->p->settings.probe);
 		take_lines(s);
 		prober_go(s->prober);
-		give_up_late(s);
+		now = clock_ms();
+		for (size_t i = 0; i < s->count; i++)
+			if (!s->all[i]->is_told && s->all[i]->deadline <= now)
+				prober_give_up(s->prober, &s->all[i]->question);
 		told = tell_settled(s);
 		write_cache(s->p);
 		if (told || (s->ended && s->in.len == 0 && s->count == 0))
 			continue;
 		/* with as much as may be asked at a time no more is read */
-		if (prober_wait(s->prober, s->ended || s->count == LINES_MAX ? -1 : STDIN_FILENO, next_deadline(s)))
-			read_input(s);
+		if (prober_wait(s->prober, s->ended || s->count == LINES_MAX ? -1 : STDIN_FILENO, next_deadline(s))) {
+			ssize_t n = read(STDIN_FILENO, buf_reserve(&s->in, LINE_MAX_BYTES), LINE_MAX_BYTES);
+
+			if (n < 0 && errno != EINTR && errno != EAGAIN)
+				die(EX_IOERR, "standard input: %m");
+			s->in.len += n > 0 ? (size_t)n : 0;
+			s->ended = n == 0;
+		}
 	}
 }
 

@@ -467,19 +467,6 @@ static void catch_signals(sigset_t *unblocked)
 	wait_catch(signals, n, on_signal, unblocked);
 }
 
-/*
- * -B is the work of lmtp-probe, which stands beside us: it carries libraries for maps, which delivery does not need.
- */
-static _Noreturn void become_probe(char **argv)
-{
-	const char *path = process_beside("lmtp-probe");
-
-	if (path != NULL)
-		execv(path, argv);
-	die(EX_TEMPFAIL, "-B needs the program lmtp-probe in the directory of lmtp: %s: %s", path != NULL ? path : "/proc/self/exe",
-	    strerror(errno));
-}
-
 int main(int argc, char **argv)
 {
 	static struct settings settings;
@@ -490,8 +477,15 @@ int main(int argc, char **argv)
 
 	process_begin("lmtp");
 	settings_from(&settings, argc, argv);
-	if (settings.probe.wanted)
-		become_probe(argv);
+	if (settings.probe.wanted) {
+		/* the work of a program beside us, which carries libraries for maps: delivery does not need them */
+		const char *path = process_beside("lmtp-probe");
+
+		if (path != NULL)
+			execv(path, argv);
+		die(EX_TEMPFAIL, "-B needs the program lmtp-probe in the directory of lmtp: %s: %s",
+		    path != NULL ? path : "/proc/self/exe", strerror(errno));
+	}
 	log_as_comments();
 	/* with damaged settings nothing is delivered: what they should protect would go unprotected */
 	if (!security_start(&settings.security, &why))

@@ -10,18 +10,6 @@ void record_open(struct record *record)
 		logline_open_syslog("lmtp");
 }
 
-static const char *outcome_name(enum outcome outcome)
-{
-	switch (outcome) {
-	case OUTCOME_DELIVERED: return "delivered";
-	case OUTCOME_FAILED: return "failed";
-	case OUTCOME_DEFERRED:
-	case OUTCOME_ACCEPTED:
-	case OUTCOME_NONE: break;
-	}
-	return "deferred";
-}
-
 /* The last decimal digit. */
 static char digit(uint64_t number)
 {

@@ -16,16 +16,6 @@
 /* Other processes write for milliseconds, if at all. */
 #define METRICS_PATIENCE 500
 
-static void complain_lines(const struct buf *lines)
-{
-	const char *p = buf_str(lines);
-
-	for (size_t n; *p != '\0'; p += n + (p[n] == '\n')) {
-		n = strcspn(p, "\n");
-		complain("%.*s", (int)n, p);
-	}
-}
-
 static int open_router(const struct routing *r, struct router **router)
 {
 	static struct buf noted;
@@ -42,10 +32,10 @@ static int open_router(const struct routing *r, struct router **router)
 		}
 		zenv_free(&zenv);
 	}
-	complain_lines(&why);
+	complain_lines(buf_str(&why));
 	/* who routes again and again says so once, and again when it is something else */
 	if (strcmp(buf_str(&noted), buf_str(&notes)) != 0)
-		complain_lines(&notes);
+		complain_lines(buf_str(&notes));
 	buf_clear(&noted);
 	buf_add(&noted, buf_str(&notes), notes.len);
 	buf_free(&why);

@@ -307,19 +307,6 @@ static void clean(struct loop *loop)
 		complain("%zu temporar%s that killed programs have left in the post office removed", removed, removed == 1 ? "y" : "ies");
 }
 
-/* The first signal lets agents finish what they have; the next ones tell them to hurry. */
-static void heed_stops(struct loop *loop)
-{
-	if (loop->stops_seen == stops)
-		return;
-	if (loop->stops_seen == 0)
-		scheduler_stop(&loop->scheduler, clock_now());
-	else
-		for (const struct agent *w = loop->scheduler.agents; w != NULL; w = w->next)
-			kill(w->pid, SIGTERM);
-	loop->stops_seen = stops;
-}
-
 /* A line over the one before; so long a queue that counting it takes time is counted less often. */
 static void show_progress(struct loop *loop)
 {
@@ -335,25 +322,20 @@ static void show_progress(struct loop *loop)
 	buf_free(&line);
 }
 
-static void bury_children(struct loop *loop)
-{
-	pid_t pid;
-	int status;
-
-	if (!children)
-		return;
-	children = 0;
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		if (!reporter_buried(loop->scheduler.reporter, pid, status, clock_ms()))
-			scheduler_buried(&loop->scheduler, pid, status, clock_now());
-}
-
 static void run(struct loop *loop, const sigset_t *while_waiting)
 {
 	struct scheduler *s = &loop->scheduler;
 
 	for (;;) {
-		heed_stops(loop);
+		/* the first signal lets agents finish what they have; the next ones tell them to hurry */
+		if (loop->stops_seen != stops) {
+			if (loop->stops_seen == 0)
+				scheduler_stop(&loop->scheduler, clock_now());
+			else
+				for (const struct agent *w = loop->scheduler.agents; w != NULL; w = w->next)
+					kill(w->pid, SIGTERM);
+			loop->stops_seen = stops;
+		}
 		clean(loop);
 		if (!s->once && !s->stopping && !scheduler_is_scanning(s) && loop->scan_at <= clock_ms()) {
 			scheduler_scan(s, clock_now());
@@ -367,7 +349,15 @@ static void run(struct loop *loop, const sigset_t *while_waiting)
 		if (scheduler_finished(s))
 			return;
 		wait_for_events(loop, while_waiting);
-		bury_children(loop);
+		if (children) {
+			pid_t pid;
+			int status;
+
+			children = 0;
+			while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+				if (!reporter_buried(loop->scheduler.reporter, pid, status, clock_ms()))
+					scheduler_buried(&loop->scheduler, pid, status, clock_now());
+		}
 	}
 }
 

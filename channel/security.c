@@ -47,17 +47,6 @@ bool security_set_auth(struct security *sec, const char *value)
 	return sasl_order_parse(value, &sec->order);
 }
 
-static bool contradicts(const struct security *sec, struct buf *why)
-{
-	if (sec->wish == TLS_WISH_NONE && sec->conf.wrapped)
-		buf_addf(why, "-O tls=none contradicts tls-wrapped in %s", sec->tls_path);
-	else if (sec->wish == TLS_WISH_VERIFY && sec->conf.verify == TLS_VERIFY_NONE)
-		buf_addf(why, "-O tls=verify contradicts tls-verify none in %s", sec->tls_path);
-	else
-		return false;
-	return true;
-}
-
 /* How far a certificate is checked if the file does not say it.  Who wrote a file wants more than chance. */
 static enum tls_verify default_verify(const struct security *sec)
 {
@@ -96,8 +85,14 @@ bool security_start(struct security *sec, struct buf *why)
 		process_keep_secrets();
 	if (sec->tls_path != NULL && !tlsconf_read(&sec->conf, sec->tls_path, why))
 		return false;
-	if (contradicts(sec, why))
+	if (sec->wish == TLS_WISH_NONE && sec->conf.wrapped) {
+		buf_addf(why, "-O tls=none contradicts tls-wrapped in %s", sec->tls_path);
 		return false;
+	}
+	if (sec->wish == TLS_WISH_VERIFY && sec->conf.verify == TLS_VERIFY_NONE) {
+		buf_addf(why, "-O tls=verify contradicts tls-verify none in %s", sec->tls_path);
+		return false;
+	}
 	sec->starttls = decide_starttls(sec);
 	if (sec->conf.verify == TLS_VERIFY_UNSAID)
 		sec->conf.verify = default_verify(sec);

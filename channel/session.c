@@ -462,7 +462,6 @@ static void log_reply(struct session *s, const struct reply *reply)
 	buf_free(&line);
 }
 
-/* Hands every complete reply in `bytes` to the machine of the moment. */
 static void take_garbage(struct session *s)
 {
 	struct buf words = { 0 };
@@ -481,6 +480,7 @@ static void take_garbage(struct session *s)
 	buf_free(&words);
 }
 
+/* Hands every complete reply in `bytes` to the machine of the moment. */
 static void take_bytes(struct session *s, const char *bytes, size_t n)
 {
 	while (n > 0 && s->state != SESSION_CLOSED && !s->closing && !s->handshaking) {

@@ -78,20 +78,17 @@ static void add(struct tally *t, size_t metric, const char *channel, const char 
 
 static void add_outcomes(struct tally *t, const char *channel)
 {
-	static const struct {
-		enum outcome outcome;
-		const char *name;
-	} classes[] = { { OUTCOME_DELIVERED, "delivered" }, { OUTCOME_DEFERRED, "deferred" }, { OUTCOME_FAILED, "failed" } };
+	static const enum outcome classes[] = { OUTCOME_DELIVERED, OUTCOME_DEFERRED, OUTCOME_FAILED };
 
 	for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
-		add(t, RECIPIENTS, channel, "outcome", classes[i].name, t->outcomes[classes[i].outcome]);
+		add(t, RECIPIENTS, channel, "outcome", outcome_name(classes[i]), t->outcomes[classes[i]]);
 	for (size_t i = 1; i < sizeof classes / sizeof classes[0]; i++) {
 		for (enum stage stage = STAGE_LOCAL; stage <= STAGE_FINAL; stage++) {
-			uint64_t count = t->stages[classes[i].outcome][stage];
+			uint64_t count = t->stages[classes[i]][stage];
 			struct buf labels = { 0 };
 
 			metrics_label(&labels, "channel", channel);
-			metrics_label(&labels, "outcome", classes[i].name);
+			metrics_label(&labels, "outcome", outcome_name(classes[i]));
 			metrics_label(&labels, "stage", stage_name(stage));
 			if (count > 0)
 				metrics_add(t->metrics, &table[UNDELIVERED], labels.data, count * 1000);

@@ -35,6 +35,7 @@
 #include "lib/text.h"
 #include "lib/zenv.h"
 
+#define VERBS "list, summary, show, watch, hold, release, retry, fail, remove or reroute"
 #define LONG_YES '\001'
 
 static const struct option_help options[] = {
@@ -161,7 +162,7 @@ static void check_words(struct settings *set)
 	bool is_fail = set->verb != NULL && strcmp(set->verb, "fail") == 0;
 
 	if (set->verb == NULL)
-		option_usage(&program, "expected a verb: list, summary, show, watch, hold, release, retry, fail, remove or reroute");
+		option_usage(&program, "expected a verb: " VERBS);
 	if (set->text != NULL && !is_fail)
 		option_usage(&program, "-m is for fail");
 	if (set->text != NULL && set->text[strspn(set->text, " ")] == '\0')
@@ -253,8 +254,9 @@ static bool read_entry(void *context, const struct listed *e)
 }
 
 /* Nothing in the queue is no news; that a filter matches nothing is. */
-static int list_or_summary(const struct settings *set, bool summary)
+static int list_or_summary(const struct settings *set)
 {
+	const bool summary = strcmp(set->verb, "summary") == 0;
 	struct reading r = { .set = set };
 	struct listing all;
 	size_t finished;
@@ -520,15 +522,6 @@ static int exit_status(struct tally *t)
 	return t->results[OPERATION_DONE] > 0 ? EX_OK : 1;
 }
 
-static const char *operator_name(void)
-{
-	static struct buf name;
-
-	if (name.len == 0)
-		account_add_user(&name, getuid());
-	return buf_str(&name);
-}
-
 static void answered(void *context, size_t request, enum operation_result result, size_t changed, const char *words)
 {
 	struct tally *t = context;
@@ -573,14 +566,18 @@ static void take_charge(struct tally *t)
 /* Done, or asked for: some recipients of a message, or all of it. */
 static void operate_on(struct tally *t, const struct chosen_message *m, struct operation_recipient *to, size_t count)
 {
+	static struct buf operator;
 	struct operation o = {
 		.verb = t->verb, .job = m->job, .spool = m->spool, .inode = m->inode, .held = m->held, .recipients = to, .count = count,
-		.text = t->set->text, .by = operator_name(), .json = t->set->log_json,
+		.text = t->set->text, .json = t->set->log_json,
 	};
 	struct buf why = { 0 };
 	size_t changed;
 	enum operation_result result;
 
+	if (operator.len == 0)
+		account_add_user(&operator, getuid());
+	o.by = buf_str(&operator);
 	if (t->client.fd >= 0 || t->client.asked > 0) {
 		t->asked = xgrow(t->asked, t->client.asked, &t->capacity, sizeof *t->asked);
 		t->asked[t->client.asked] = m;
@@ -662,8 +659,9 @@ static void confirm_removal(const struct settings *set, const struct selection *
 		die(EX_USAGE, "nothing was removed");
 }
 
-static int change(const struct settings *set, enum operation_verb verb)
+static int change(const struct settings *set)
 {
+	const enum operation_verb verb = operation_verb_of(set->verb);
 	struct tally t = { .set = set, .verb = verb };
 	struct selection s = { .filter = &set->filter, .now = set->now };
 	static bool (*const fits[OPERATION_VERBS])(const struct listed *e) = {
@@ -711,29 +709,25 @@ static int change(const struct settings *set, enum operation_verb verb)
 	return status;
 }
 
-static int run(const struct settings *set)
+static int watch(const struct settings *set)
 {
-	const enum operation_verb verb = operation_verb_of(set->verb);
-
-	if (verb != OPERATION_VERBS)
-		return change(set, verb);
-	if (strcmp(set->verb, "list") == 0)
-		return list_or_summary(set, false);
-	if (strcmp(set->verb, "summary") == 0)
-		return list_or_summary(set, true);
-	if (strcmp(set->verb, "show") == 0)
-		return show(set);
-	if (strcmp(set->verb, "watch") == 0)
-		return monitor_run(set->postoffice, set->json);
-	option_usage(&program, "%s: no such verb; expected list, summary, show, watch, hold, release, retry, fail, remove or reroute",
-	             set->verb);
+	return monitor_run(set->postoffice, set->json);
 }
 
 int main(int argc, char **argv)
 {
+	static const struct {
+		const char *name;
+		int (*run)(const struct settings *set);
+	} verbs[] = {
+		{ "list", list_or_summary }, { "summary", list_or_summary }, { "show", show }, { "watch", watch },
+		{ "hold", change }, { "release", change }, { "retry", change }, { "fail", change }, { "remove", change },
+		{ "reroute", change },
+	};
 	static struct settings set = { .patience = 60 };
 	char *office;
 	struct buf why = { 0 };
+	size_t verb = 0;
 	int status;
 
 	set.now = time(NULL);
@@ -750,7 +744,11 @@ int main(int argc, char **argv)
 	if (status != EX_OK)
 		die(status, "%s", buf_str(&why));
 	set.postoffice = office;
-	status = run(&set);
+	while (verb < sizeof verbs / sizeof verbs[0] && strcmp(verbs[verb].name, set.verb) != 0)
+		verb++;
+	if (verb == sizeof verbs / sizeof verbs[0])
+		option_usage(&program, "%s: no such verb; expected " VERBS, set.verb);
+	status = verbs[verb].run(&set);
 	mailfilter_free(&set.filter);
 	free(set.router);
 	if (fflush(stdout) != 0)

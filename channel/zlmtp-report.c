@@ -266,17 +266,10 @@ static void work_off_all(struct reporter *r)
 	buf_consume(&r->in, used);
 }
 
-/* Is there more to read at once? */
-static bool more_comes(void)
-{
-	struct pollfd fd = { .fd = STDIN_FILENO, .events = POLLIN };
-
-	return poll(&fd, 1, 0) > 0;
-}
-
 int main(int argc, char **argv)
 {
 	struct reporter r = { 0 };
+	struct pollfd more = { .fd = STDIN_FILENO, .events = POLLIN };
 	ssize_t n;
 	struct office *o;
 	struct buf why = { 0 }, notes = { 0 };
@@ -309,7 +302,7 @@ int main(int argc, char **argv)
 		if (n > 0)
 			r.in.len += (size_t)n;
 		/* what comes together goes to the disk together */
-		if (n > 0 && r.in.len < 4 * CHUNK && more_comes())
+		if (n > 0 && r.in.len < 4 * CHUNK && poll(&more, 1, 0) > 0)
 			continue;
 		if (r.in.len > 0)
 			work_off_all(&r);

@@ -421,17 +421,13 @@ static struct router *open_router(const struct options *options)
 	struct zenv zenv;
 	struct buf why = { 0 }, notes = { 0 };
 	struct router *router;
-	size_t n;
 	int status;
 
 	read_dbases(options, &dbases, &zenv);
 	router = router_open(&dbases, options->settings, options->setting_count, &status, &why, &notes);
 	if (router == NULL)
 		die(status, "%s", buf_str(&why));
-	for (const char *p = buf_str(&notes); *p != '\0'; p += n + 1) {
-		n = strcspn(p, "\n");
-		complain("%.*s", (int)n, p);
-	}
+	complain_lines(buf_str(&notes));
 	dbases_free(&dbases);
 	zenv_free(&zenv);
 	buf_free(&why);

@@ -135,14 +135,6 @@ static void read_options(struct options *o, int argc, char **argv)
 		option_usage(&program, "expected the maps: -f, or MAILVAR in the file that ZCONFIG names");
 }
 
-/* Lines in `lines`, each by itself. */
-static void complain_lines(struct buf *lines)
-{
-	for (char *line = lines->len > 0 ? strtok(lines->data, "\n") : NULL; line != NULL; line = strtok(NULL, "\n"))
-		complain("%s", line);
-	buf_free(lines);
-}
-
 static void open_maps(struct service *s)
 {
 	struct buf why = { 0 }, notes = { 0 };
@@ -157,8 +149,10 @@ static void open_maps(struct service *s)
 		s->answers.dbases = &s->dbases;
 		s->answers.router = router_open(&s->dbases, s->options.settings, s->options.setting_count, &status, &why, &notes);
 	}
-	complain_lines(&why);
-	complain_lines(&notes);
+	complain_lines(buf_str(&why));
+	complain_lines(buf_str(&notes));
+	buf_free(&why);
+	buf_free(&notes);
 	if (status != EX_OK)
 		exit(status);
 	for (size_t i = 0; i < ROUTE_RELATIONS; i++)
@@ -414,14 +408,6 @@ static void receive(struct client *c)
 	c->over |= n < 0 && errno != EAGAIN && errno != EINTR;
 }
 
-static void serve(struct service *s, struct client *c)
-{
-	if (!c->over && c->talk.out.len == 0)
-		work(s, c);
-	/* what an end leaves of a request is none */
-	c->over |= c->eof && !c->waits && c->talk.out.len == 0;
-}
-
 /* The client has its answer, and may have asked more meanwhile. */
 static void go_on(struct service *s, struct client *c)
 {
@@ -528,23 +514,10 @@ static void take_answers(struct service *s)
 	buf_free(&bytes);
 }
 
-static void free_closed(struct service *s)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < s->count; i++) {
-		if (s->clients[i]->over)
-			client_free(s, &s->clients[i]);
-		else
-			s->clients[kept++] = s->clients[i];
-	}
-	s->count = kept;
-}
-
 static void run(struct service *s, const sigset_t *unblocked)
 {
 	while (!wait_is_over()) {
-		size_t clients = s->count;
+		size_t clients = s->count, kept = 0;
 		int64_t deadline;
 		size_t n = fill(s, &deadline);
 
@@ -553,16 +526,29 @@ static void run(struct service *s, const sigset_t *unblocked)
 		receive_all(s, clients);
 		/* what was asked up to here is answered by the maps as they are behind it */
 		answers_refresh(&s->answers);
-		for (size_t i = 0; i < clients; i++)
-			if (s->fds[s->listeners.count + i].revents != 0)
-				serve(s, s->clients[i]);
+		for (size_t i = 0; i < clients; i++) {
+			struct client *c = s->clients[i];
+
+			if (s->fds[s->listeners.count + i].revents == 0)
+				continue;
+			if (!c->over && c->talk.out.len == 0)
+				work(s, c);
+			/* what an end leaves of a request is none */
+			c->over |= c->eof && !c->waits && c->talk.out.len == 0;
+		}
 		for (size_t i = 0; i < s->listeners.count; i++)
 			if (s->fds[i].revents != 0)
 				accept_clients(s, &s->listeners.list[i]);
 		if (listeners_are_short(&s->listeners) && make_room(s, s->count))
 			listeners_go_on(&s->listeners);
 		take_answers(s);
-		free_closed(s);
+		for (size_t i = 0; i < s->count; i++) {
+			if (s->clients[i]->over)
+				client_free(s, &s->clients[i]);
+			else
+				s->clients[kept++] = s->clients[i];
+		}
+		s->count = kept;
 	}
 }
 
@@ -590,14 +576,7 @@ int main(int argc, char **argv)
 		die(EX_USAGE, "%s", buf_str(&why));
 	if (s.options.address_count == 0 && s.listeners.count == 0)
 		option_usage(&program, "expected where to listen: -L, or a socket of systemd");
-	for (size_t i = 0; i < s.options.address_count; i++) {
-		int status = listeners_add(&s.listeners, s.options.addresses[i], &why);
-
-		if (status == EX_USAGE)
-			option_usage(&program, "-L %s", buf_str(&why));
-		if (status != EX_OK)
-			die(status, "-L %s", buf_str(&why));
-	}
+	listeners_open(&s.listeners, &program, s.options.addresses, s.options.address_count);
 	/* where there are few descriptors, clients have half of them */
 	process_raise_descriptors(MOST_CLIENTS + OTHER_DESCRIPTORS);
 	room = getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : OTHER_DESCRIPTORS;

@@ -183,20 +183,6 @@ static int make_map(struct sync *s, struct livemap *livemap, struct buf *why)
 	return livemap_create(&s->keeper.livemap, records, NULL, why);
 }
 
-static void print_complaints(struct sync *s)
-{
-	const char *now = buf_str(&s->rows.complaints);
-	char *copy = strdup(now), *rest = copy;
-
-	/* the same rows are complained of once, not each time */
-	for (const char *line; copy != NULL && (s->told == NULL || strcmp(s->told, now) != 0) && (line = strsep(&rest, "\n")) != NULL;)
-		if (line[0] != '\0')
-			complain("%s", line);
-	free(copy);
-	free(s->told);
-	s->told = strdup(now);
-}
-
 static void print_counts(const struct sync *s)
 {
 	const struct livemap_counts *c = &s->counts;
@@ -240,8 +226,15 @@ static int write_rows(struct sync *s, struct livemap *livemap, struct buf *why)
 	status = livemap_is_missing(livemap) ? make_map(s, livemap, why) : replace_map(s, livemap, why);
 	if (s->verdict != SHRINKAGE_FINE)
 		buf_adds(why, "; --allow-shrink if that is meant");
-	if (status == EX_OK)
-		print_complaints(s);
+	if (status == EX_OK) {
+		const char *now = buf_str(&s->rows.complaints);
+
+		/* the same rows are complained of once, not each time */
+		if (s->told == NULL || strcmp(s->told, now) != 0)
+			complain_lines(now);
+		free(s->told);
+		s->told = strdup(now);
+	}
 	return status;
 }
 

@@ -315,14 +315,6 @@ static void hand_on(struct desk *d)
 	}
 }
 
-static void end(struct desk *d, struct worker *w)
-{
-	d->done = w->question;
-	w->question = NULL;
-	d->done->group->running--;
-	d->done->group->slow = d->fault != NULL || clock_ms() - w->began > SLOW;
-}
-
 /* True if the whole answer is there, or there will be none: d->fault says why. */
 static bool finish(struct desk *d, struct worker *w)
 {
@@ -487,7 +479,10 @@ void *desk_next(struct desk *d, struct buf *answer, const char **fault)
 			i++;
 		if (i == d->rules.children)
 			break;
-		end(d, &d->workers[i]);
+		d->done = d->workers[i].question;
+		d->workers[i].question = NULL;
+		d->done->group->running--;
+		d->done->group->slow = d->fault != NULL || clock_ms() - d->workers[i].began > SLOW;
 	}
 	/* the first question that waits too long, looked for only when one does */
 	now = clock_ms();

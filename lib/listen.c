@@ -241,6 +241,20 @@ int listeners_add(struct listeners *l, const char *text, struct buf *why)
 	return status;
 }
 
+void listeners_open(struct listeners *l, const struct program *program, char *const *texts, size_t count)
+{
+	struct buf why = { 0 };
+
+	for (size_t i = 0; i < count; i++) {
+		int status = listeners_add(l, texts[i], &why);
+
+		if (status == EX_USAGE)
+			option_usage(program, "-L %s", buf_str(&why));
+		if (status != EX_OK)
+			die(status, "-L %s", buf_str(&why));
+	}
+}
+
 /* ---- systemd ---- */
 
 static bool take_over(struct listeners *l, int fd, const char *name, size_t unix_kind, size_t tcp_kind, struct buf *why)

@@ -17,6 +17,7 @@
 #include <sys/types.h>
 
 #include "lib/buf.h"
+#include "lib/options.h"
 
 struct listener {
 	int fd;
@@ -43,6 +44,9 @@ struct listeners {
  * replaced.
  */
 int listeners_add(struct listeners *l, const char *text, struct buf *why);
+
+/* All that a program is told to open by its -L; where that cannot be done, it ends with a message. */
+void listeners_open(struct listeners *l, const struct program *program, char *const *texts, size_t count);
 
 /*
  * Takes over the sockets that systemd has opened for this process: the kind is FileDescriptorName=, or else

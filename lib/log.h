@@ -18,6 +18,9 @@ void log_as_comments(void);
 /* "NAME: text".  Control bytes in the text become '?'; no newline needed. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* The lines of a text, each by itself; empty ones are none. */
+void complain_lines(const char *text);
+
 /*
  * complain(), then exit(status); status from <sysexits.h>.  A program that has exit codes of its own, as a plugin of a
  * monitoring system, says once by log_failure() with which one it ends instead.

@@ -1,6 +1,7 @@
 #include "lib/parse.h"
 
 #include <ctype.h>
+#include <string.h>
 
 bool parse_number(const char *s, uint64_t max, uint64_t *value)
 {
@@ -18,6 +19,18 @@ bool parse_number(const char *s, uint64_t max, uint64_t *value)
 			return false;
 	}
 	*value = n;
+	return true;
+}
+
+bool parse_mode(const char *s, mode_t *mode)
+{
+	const size_t n = strspn(s, "01234567");
+
+	if (n == 0 || n > 5 || s[n] != '\0')
+		return false;
+	*mode = 0;
+	for (size_t i = 0; i < n; i++)
+		*mode = *mode * 8 + (mode_t)(s[i] - '0');
 	return true;
 }
 

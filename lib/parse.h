@@ -7,9 +7,13 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* Decimal digits only; false if empty, not a number, or beyond `max`. */
 bool parse_number(const char *s, uint64_t max, uint64_t *value);
+
+/* Up to five octal digits. */
+bool parse_mode(const char *s, mode_t *mode);
 
 /*
  * An interval of ZMailer: pieces of digits and a unit d, h, m or s, which add

@@ -389,6 +389,20 @@ bool text_same(const char *a, const char *b)
 	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
+size_t text_word_length(const char *line, size_t n, char stop)
+{
+	bool quoted = false;
+	size_t i;
+
+	for (i = 0; i < n && (quoted || !(ascii_is_blank(line[i]) || line[i] == stop)); i++) {
+		if (line[i] == '\\' && i + 1 < n)
+			i++;
+		else if (line[i] == '"')
+			quoted = !quoted;
+	}
+	return i;
+}
+
 bool text_is_among(const char *s, const char *const *list)
 {
 	for (; *list != NULL; list++)

@@ -78,6 +78,9 @@ int ascii_hex(char c);
 /* True if both are the same text, or both NULL. */
 bool text_same(const char *a, const char *b);
 
+/* How long the first word is, up to a blank or `stop` outside quotes; a backslash takes the next byte as it is. */
+size_t text_word_length(const char *line, size_t n, char stop);
+
 /* Is it one of a list with NULL at the end? */
 bool text_is_among(const char *s, const char *const *list);
 

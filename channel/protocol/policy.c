@@ -33,6 +33,11 @@ const char *stage_name(enum stage stage)
 	return stages[stage].name;
 }
 
+const char *outcome_name(enum outcome outcome)
+{
+	return outcome == OUTCOME_DELIVERED ? "delivered" : outcome == OUTCOME_FAILED ? "failed" : "deferred";
+}
+
 /*
  * Codes that name our own mistake or missing authentication: the recipient is not
  * to blame.  503 bad sequence, 530 authentication required (Cyrus says 430), 538 and 534

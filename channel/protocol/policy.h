@@ -37,6 +37,9 @@ enum stage {
 
 const char *stage_name(enum stage stage);
 
+/* "delivered", "failed", "deferred"; what is not settled is deferred. */
+const char *outcome_name(enum outcome outcome);
+
 /* How one recipient ended. */
 struct result {
 	enum outcome outcome;

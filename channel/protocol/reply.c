@@ -28,14 +28,6 @@ size_t reply_enhanced_length(const char *s, char class)
 	return s[n] == '\0' || s[n] == ' ' || s[n] == '\t' ? n : 0;
 }
 
-static bool begins_with_code(const struct buf *line)
-{
-	const char *s = line->data;
-
-	return line->len >= 3 && s[0] >= '2' && s[0] <= '5' && is_digit(s[1]) && is_digit(s[2]) &&
-	       (line->len == 3 || s[3] == ' ' || s[3] == '-');
-}
-
 /* The line in hand is the whole of what is known. */
 static enum reply_result garbage(struct reply_parser *p)
 {
@@ -55,13 +47,14 @@ static enum reply_result take_line(struct reply_parser *p)
 
 	if (p->line.len > 0 && p->line.data[p->line.len - 1] == '\r')
 		p->line.data[--p->line.len] = '\0';
-	coded = begins_with_code(&p->line);
+	s = p->line.data;
+	coded = p->line.len >= 3 && s[0] >= '2' && s[0] <= '5' && is_digit(s[1]) && is_digit(s[2]) &&
+	        (p->line.len == 3 || s[3] == ' ' || s[3] == '-');
 	/* text for people: a NUL must not hide what stands behind it */
 	for (char *nul; (nul = memchr(buf_str(&p->line), '\0', p->line.len)) != NULL;)
 		*nul = ' ';
 	if (!coded)
 		return garbage(p);
-	s = p->line.data;
 	code = (s[0] - '0') * 100 + (s[1] - '0') * 10 + (s[2] - '0');
 	last = p->line.len == 3 || s[3] == ' ';
 	if (p->started && code != p->reply.code)

@@ -268,18 +268,6 @@ static enum server_event rcpt(struct server *s, char *at)
 	return may_stand(s, s->recipient.address) ? ask(s, SERVER_RCPT) : SERVER_MORE;
 }
 
-/* True if a message can begin; false after a reply. */
-static bool may_begin(struct server *s)
-{
-	if (!s->has_sender)
-		refuse(s, 503, "5.5.1", "MAIL first");
-	else if (s->envelope.count == 0)
-		refuse(s, s->options->protocol == SERVER_LMTP ? 503 : 554, "5.5.1", "no valid recipients");
-	else
-		return true;
-	return false;
-}
-
 static enum server_event data(struct server *s, char *argument)
 {
 	if (*argument != '\0') {
@@ -290,7 +278,13 @@ static enum server_event data(struct server *s, char *argument)
 		refuse(s, 503, "5.5.1", "DATA cannot follow BDAT");
 		return SERVER_MORE;
 	}
-	return may_begin(s) ? ask(s, SERVER_MESSAGE) : SERVER_MORE;
+	if (s->has_sender && s->envelope.count > 0)
+		return ask(s, SERVER_MESSAGE);
+	if (!s->has_sender)
+		refuse(s, 503, "5.5.1", "MAIL first");
+	else
+		refuse(s, s->options->protocol == SERVER_LMTP ? 503 : 554, "5.5.1", "no valid recipients");
+	return SERVER_MORE;
 }
 
 /* "SIZE [LAST]" */

@@ -66,12 +66,6 @@ static void recipient_add(struct buf *out, const struct control_recipient *r, co
 		buf_adds(out, "Status:     the agent has written down no reason\n");
 }
 
-static void header_add(struct buf *out, const struct control_header *h)
-{
-	buf_adds(out, "\nThe header of the message:\n\n");
-	text_add_clean_lines(out, "    ", h->text, h->length, 4000);
-}
-
 bool failure_write(const char *directory, const struct control *control, const char *spoolid,
                    const struct stat *message, struct buf *why)
 {
@@ -101,8 +95,10 @@ bool failure_write(const char *directory, const struct control *control, const c
 			header = control->recipients[i].header;
 		recipient_add(&text, &control->recipients[i], last[i]);
 	}
-	if (header != CONTROL_NONE)
-		header_add(&text, &control->headers[header]);
+	if (header != CONTROL_NONE) {
+		buf_adds(&text, "\nThe header of the message:\n\n");
+		text_add_clean_lines(&text, "    ", control->headers[header].text, control->headers[header].length, 4000);
+	}
 	free(last);
 	/* for the owner of the post office to read */
 	file_as_owner(inside);

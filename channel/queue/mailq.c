@@ -55,47 +55,12 @@ void mailq_add_next(struct buf *out, int64_t next, int64_t now)
 		mailq_add_span(out, next - now);
 }
 
-static void add_next(struct buf *out, const struct listed *e, int64_t now)
-{
-	switch (e->state) {
-	case LISTED_DAMAGED:
-		buf_adds(out, "damaged");
-		return;
-	case LISTED_UNREADABLE:
-		buf_adds(out, "unreadable");
-		return;
-	case LISTED_ACTIVE:
-		buf_adds(out, "active");
-		return;
-	case LISTED_HELD:
-		buf_adds(out, "held");
-		return;
-	case LISTED_REPORT:
-		buf_adds(out, "report");
-		return;
-	case LISTED_WAITING:
-		break;
-	}
-	mailq_add_next(out, e->next, now);
-}
-
 static void add_words(struct buf *out, const char *text)
 {
 	if (text == NULL || text[0] == '\0')
 		buf_addc(out, '-');
 	else
 		text_add_clean_string(out, text, VALUE_MAX);
-}
-
-static void add_destination(struct buf *out, const struct listed *e)
-{
-	if (e->channel == NULL) {
-		buf_addc(out, '-');
-		return;
-	}
-	text_add_clean_string(out, e->channel, VALUE_MAX);
-	buf_addc(out, '/');
-	text_add_clean_string(out, e->host, VALUE_MAX);
 }
 
 static void add_cell_text(struct buf *out, enum column column, const struct listed *e, int64_t now)
@@ -108,9 +73,22 @@ static void add_cell_text(struct buf *out, enum column column, const struct list
 		else
 			buf_addc(out, '-');
 		break;
-	case NEXT: add_next(out, e, now); break;
+	case NEXT:
+		if (e->state == LISTED_WAITING)
+			mailq_add_next(out, e->next, now);
+		else
+			buf_adds(out, mailq_state(e));
+		break;
 	case SENDER: add_words(out, e->sender != NULL && e->sender[0] == '\0' ? "<>" : e->sender); break;
-	case DESTINATION: add_destination(out, e); break;
+	case DESTINATION:
+		if (e->channel == NULL) {
+			buf_addc(out, '-');
+			break;
+		}
+		text_add_clean_string(out, e->channel, VALUE_MAX);
+		buf_addc(out, '/');
+		text_add_clean_string(out, e->host, VALUE_MAX);
+		break;
 	case RECIPIENT: add_words(out, e->user); break;
 	case ANSWER: add_words(out, e->why != NULL ? e->why : e->answer); break;
 	case COLUMNS: break;

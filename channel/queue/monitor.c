@@ -495,22 +495,6 @@ static bool wait_a_while(struct monitor *m)
 	return true;
 }
 
-/* Looks once more; what needs no answer is drawn at once. */
-static void look(struct monitor *m)
-{
-	int64_t now = clock_ms();
-
-	m->next = now + PERIOD;
-	if (!ask(m, now)) {
-		read_files(m);
-		if ((clock_ms() - now) * PAUSE_PER_EFFORT > PERIOD)
-			m->next = now + (clock_ms() - now) * PAUSE_PER_EFFORT;
-		show(m);
-	} else if (m->asked_at != now) {
-		show(m);
-	}
-}
-
 int monitor_run(const char *postoffice, bool json)
 {
 	struct monitor m = { .postoffice = postoffice, .json = json, .fd = -1 };
@@ -521,8 +505,20 @@ int monitor_run(const char *postoffice, bool json)
 	if (m.screen)
 		terminal_take();
 	do {
-		if (m.next <= clock_ms())
-			look(&m);
+		if (m.next <= clock_ms()) {
+			int64_t now = clock_ms();
+
+			/* what needs no answer is drawn at once */
+			m.next = now + PERIOD;
+			if (!ask(&m, now)) {
+				read_files(&m);
+				if ((clock_ms() - now) * PAUSE_PER_EFFORT > PERIOD)
+					m.next = now + (clock_ms() - now) * PAUSE_PER_EFFORT;
+				show(&m);
+			} else if (m.asked_at != now) {
+				show(&m);
+			}
+		}
 	} while (!m.over && wait_a_while(&m));
 	if (m.screen)
 		terminal_give_back();

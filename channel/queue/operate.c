@@ -547,14 +547,6 @@ static void put_destinations(struct rewrite *w, const struct control_recipient *
 	w->target->changed++;
 }
 
-static bool fill_new(const struct rewrite *w, int fd)
-{
-	struct stat st;
-
-	return fstat(w->target->control->fd, &st) == 0 && (geteuid() != 0 || fchown(fd, st.st_uid, st.st_gid) == 0) &&
-	       fchmod(fd, st.st_mode & 0777) == 0 && file_write(fd, w->new.data, w->new.len) && fsync(fd) == 0;
-}
-
 /* The new file takes the place of the old one, and is on the disk there. */
 static enum operation_result write_new(const struct rewrite *w)
 {
@@ -562,13 +554,15 @@ static enum operation_result write_new(const struct rewrite *w)
 	const char *name;
 	int at = file_directory_found(t->path, &name), fd = -1;
 	enum operation_result result = OPERATION_DONE;
+	struct stat st;
 	bool ok;
 
 	if (at == -1)
 		return trouble(t, "rewrite", t->path);
 	unlink(REROUTED);
 	fd = open(REROUTED, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	ok = fd >= 0 && fill_new(w, fd);
+	ok = fd >= 0 && fstat(t->control->fd, &st) == 0 && (geteuid() != 0 || fchown(fd, st.st_uid, st.st_gid) == 0) &&
+	     fchmod(fd, st.st_mode & 0777) == 0 && file_write(fd, w->new.data, w->new.len) && fsync(fd) == 0;
 	if (fd >= 0 && close(fd) < 0)
 		ok = false;
 	ok = ok && renameat(AT_FDCWD, REROUTED, at, name) == 0;

@@ -293,24 +293,6 @@ static bool is_visible(struct reader *r, const struct token *t, const char *begi
 	return ok;
 }
 
-static bool read_clauses(struct reader *r)
-{
-	bool ok = is_text(r);
-
-	while (ok && find_token(r)) {
-		const char *begin;
-		struct token t;
-
-		begin = r->at;
-		ok = read_token(r, &t) && is_visible(r, &t, begin) && take_token(r, &t);
-		free(t.key);
-		free(t.value);
-	}
-	if (ok)
-		close_clause(r, true);
-	return ok;
-}
-
 const int64_t schedconf_report_times[2] = { 4 * 3600, 86400 };
 
 struct schedconf *schedconf_parse(const char *path, const char *text, size_t length, struct buf *why)
@@ -326,11 +308,22 @@ struct schedconf *schedconf_parse(const char *path, const char *text, size_t len
 			.uid = (uid_t)-1, .gid = (gid_t)-1,
 		},
 	};
+	bool ok = is_text(&r);
 
-	if (!read_clauses(&r))
-		schedconf_free(&conf);
-	if (conf != NULL)
+	while (ok && find_token(&r)) {
+		const char *begin = r.at;
+		struct token t;
+
+		ok = read_token(&r, &t) && is_visible(&r, &t, begin) && take_token(&r, &t);
+		free(t.key);
+		free(t.value);
+	}
+	if (ok) {
+		close_clause(&r, true);
 		conf->defaults = r.defaults;
+	} else {
+		schedconf_free(&conf);
+	}
 	for (size_t i = 0; conf != NULL && i < conf->count; i++)
 		if (conf->clauses[i].idle_max < 0)
 			conf->clauses[i].idle_max = 3 * conf->clauses[i].interval;

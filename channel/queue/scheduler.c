@@ -49,23 +49,6 @@ static int64_t sooner(int64_t a, int64_t b)
 
 /* ---- mail that comes ---- */
 
-static void complain_unserved(const struct destination *d, const char *unfit)
-{
-	struct buf where = { 0 };
-
-	buf_adds(&where, "channel ");
-	text_add_clean_string(&where, d->channel, 200);
-	buf_adds(&where, ", host ");
-	text_add_clean_string(&where, d->host, 300);
-	if (unfit != NULL)
-		complain("no command for %s, as %s: %zu message%s left in the queue", buf_str(&where), unfit, d->groups,
-		         d->groups == 1 ? " is" : "s are");
-	else
-		complain("no clause serves %s: %zu message%s left in the queue", buf_str(&where), d->groups,
-		         d->groups == 1 ? " is" : "s are");
-	buf_free(&where);
-}
-
 /* Mail that nothing delivers stays; the log says so once, and it is a fault where it is not meant so. */
 static bool is_deliverable(struct scheduler *s, struct destination *d)
 {
@@ -76,8 +59,21 @@ static bool is_deliverable(struct scheduler *s, struct destination *d)
 		return true;
 	if (!d->complained)
 		verdict_log_waiting(s, d);
-	if (!d->complained && !meant)
-		complain_unserved(d, unfit);
+	if (!d->complained && !meant) {
+		struct buf where = { 0 };
+
+		buf_adds(&where, "channel ");
+		text_add_clean_string(&where, d->channel, 200);
+		buf_adds(&where, ", host ");
+		text_add_clean_string(&where, d->host, 300);
+		if (unfit != NULL)
+			complain("no command for %s, as %s: %zu message%s left in the queue", buf_str(&where), unfit, d->groups,
+			         d->groups == 1 ? " is" : "s are");
+		else
+			complain("no clause serves %s: %zu message%s left in the queue", buf_str(&where), d->groups,
+			         d->groups == 1 ? " is" : "s are");
+		buf_free(&where);
+	}
 	d->complained = true;
 	s->trouble = s->trouble || !meant;
 	return false;
@@ -123,22 +119,6 @@ static void take_in(struct scheduler *s)
 	s->attention = true;
 }
 
-static void log_done(const struct scheduler *s, const struct message *m)
-{
-	struct logline line = { 0 };
-	struct buf id = { 0 };
-
-	if (!logline_is_heard())
-		return;
-	message_add_id(&id, m);
-	event_begin(&line, s->json, "done", buf_str(&id));
-	logline_number(&line, "recipients", m->count);
-	logline_end(&line);
-	logline_send(&line);
-	logline_free(&line);
-	buf_free(&id);
-}
-
 /* What is removed is known no more, so that the next message may have its name; it may have come already. */
 static void forget_removed(struct scheduler *s)
 {
@@ -148,8 +128,18 @@ static void forget_removed(struct scheduler *s)
 	while ((m = remover_removed(s->remover, &gone)) != NULL) {
 		char *again = m->came_again && !s->stopping ? xstrdup(m->name) : NULL;
 
-		if (gone)
-			log_done(s, m);
+		if (gone && logline_is_heard()) {
+			struct logline line = { 0 };
+			struct buf id = { 0 };
+
+			message_add_id(&id, m);
+			event_begin(&line, s->json, "done", buf_str(&id));
+			logline_number(&line, "recipients", m->count);
+			logline_end(&line);
+			logline_send(&line);
+			logline_free(&line);
+			buf_free(&id);
+		}
 		queue_remove(&s->queue, m);
 		if (again != NULL)
 			arrivals_file(&s->arrivals, again, s->now);

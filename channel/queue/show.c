@@ -52,16 +52,6 @@ static int by_recipient(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static void sort_history(struct shown *s)
-{
-	const struct control *c = s->control;
-
-	s->history = xcalloc(c->diagnostic_count + 1, sizeof *s->history);
-	for (size_t i = 0; i < c->diagnostic_count; i++)
-		s->history[i] = &c->diagnostics[i];
-	qsort(s->history, c->diagnostic_count, sizeof *s->history, by_recipient);
-}
-
 /* The first line of a recipient's history, at the end of the array if there is none; the NULL behind all is no recipient's. */
 static const struct control_diagnostic **history_of(const struct shown *s, const struct control_recipient *r)
 {
@@ -288,7 +278,10 @@ bool show_message(struct buf *out, const struct listing *entries, bool body, boo
 	free(c->name);
 	c->name = xstrdup(first->name);
 	s.control = c;
-	sort_history(&s);
+	s.history = xcalloc(c->diagnostic_count + 1, sizeof *s.history);
+	for (size_t i = 0; i < c->diagnostic_count; i++)
+		s.history[i] = &c->diagnostics[i];
+	qsort(s.history, c->diagnostic_count, sizeof *s.history, by_recipient);
 	message = control_message_path(c);
 	fd = file_open_found(message);
 	ok = fd >= 0 && file_read(fd, &s.file);

@@ -268,8 +268,18 @@ static bool parse_destination(struct status *s, char *at)
 	return true;
 }
 
+static bool parse_done(struct status *s, char *at)
+{
+	(void)s, (void)at;
+	return true;
+}
+
 bool status_parse(struct status *s, const struct buf *answer)
 {
+	static const struct {
+		const char *kind;
+		bool (*parse)(struct status *s, char *at);
+	} kinds[] = { { "sums", parse_sums }, { "agent", parse_agent }, { "destination", parse_destination }, { "done", parse_done } };
 	char *line, *rest, *kind;
 	bool ok = true;
 
@@ -288,16 +298,10 @@ bool status_parse(struct status *s, const struct buf *answer)
 	for (line = strtok_r(s->text.data, "\n", &rest); ok && line != NULL; line = strtok_r(NULL, "\n", &rest)) {
 		strsep(&line, "\t");
 		kind = strsep(&line, "\t");
-		if (kind == NULL || line == NULL)
-			ok = false;
-		else if (strcmp(kind, "sums") == 0)
-			ok = parse_sums(s, line);
-		else if (strcmp(kind, "agent") == 0)
-			ok = parse_agent(s, line);
-		else if (strcmp(kind, "destination") == 0)
-			ok = parse_destination(s, line);
-		else
-			ok = strcmp(kind, "done") == 0;
+		ok = false;
+		for (size_t i = 0; i < sizeof kinds / sizeof kinds[0] && line != NULL; i++)
+			if (strcmp(kinds[i].kind, kind) == 0)
+				ok = kinds[i].parse(s, line);
 	}
 	ok = ok && s->process > 0;
 	if (!ok)

@@ -68,16 +68,6 @@ static char *take_word(char **s)
 	return word;
 }
 
-/* "retryat [+]N TEXT": the text without its number. */
-static char *after_retry_number(char *text)
-{
-	char *digits = text + (*text == '+');
-
-	if (isdigit((unsigned char)*digits))
-		take_word(&text);
-	return text;
-}
-
 static bool take_id(char *s, struct agent_answer *a)
 {
 	char *slash = strchr(s, '/');
@@ -126,6 +116,9 @@ struct agent_answer agent_answer(char *line)
 	found = verdict_find(word);
 	a.verdict = found->verdict;
 	a.logged = found->logged;
-	a.text = strcmp(word, "retryat") == 0 ? after_retry_number(rest) : rest;
+	/* "retryat [+]N TEXT": the text without its number */
+	if (strcmp(word, "retryat") == 0 && isdigit((unsigned char)rest[*rest == '+']))
+		take_word(&rest);
+	a.text = rest;
 	return a;
 }

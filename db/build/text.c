@@ -228,24 +228,9 @@ static void end_record(struct parser *p)
 	p->in_record = false;
 }
 
-/* The key ends at a blank or colon outside quotes; a backslash takes the next byte as it is. */
-static size_t alias_key(const char *line, size_t n)
-{
-	bool quoted = false;
-	size_t i;
-
-	for (i = 0; i < n && (quoted || !(ascii_is_blank(line[i]) || line[i] == ':')); i++) {
-		if (line[i] == '\\' && i + 1 < n)
-			i++;
-		else if (line[i] == '"')
-			quoted = !quoted;
-	}
-	return i;
-}
-
 static void start_record(struct parser *p, char *line, size_t n)
 {
-	size_t end = alias_key(line, n), colon = end, value;
+	size_t end = text_word_length(line, n, ':'), colon = end, value;
 
 	while (colon < n && ascii_is_blank(line[colon]))
 		colon++;

@@ -194,24 +194,19 @@ static bool add_results(struct collection *c, const struct ldap_entry *entry, en
 	return true;
 }
 
-static bool is_expected(struct collection *c, const struct ldap_entry *entry)
-{
-	const char *other = ldap_entry_unasked(entry, c->conf->attributes);
-
-	if (other == NULL)
-		return true;
-	buf_addf(c->why, "entry \"%s\": the server sent attribute %s, which was not asked for by this name; use the server's names",
-	         entry->dn, other);
-	return false;
-}
-
 static bool collect_entry(struct collection *c, const struct ldap_entry *entry, unsigned long depth)
 {
 	const size_t before = c->results.count;
 	const bool refers = has_references(c->conf, entry);
+	const char *unasked = ldap_entry_unasked(entry, c->conf->attributes);
 
+	if (unasked != NULL) {
+		buf_addf(c->why, "entry \"%s\": the server sent attribute %s, which was not asked for by this name; use the server's "
+		         "names", entry->dn, unasked);
+		return false;
+	}
 	c->partless = NULL;
-	if (!is_expected(c, entry) || !add_results(c, entry, RESULT_TERMINAL))
+	if (!add_results(c, entry, RESULT_TERMINAL))
 		return false;
 	if (c->results.count > before)
 		return true;

@@ -101,17 +101,6 @@ static void add_copy(struct changes *to, const struct change *c)
 		changes_remove(to, c->key, c->key_length);
 }
 
-/* Without a seal: a map that is changed in place is not what it was made for, and a new generation gets its own in the end. */
-static void add_stamp(struct changes *to, const struct stamp *stamp)
-{
-	struct buf text = { 0 };
-
-	stamp_add(&text, stamp);
-	text.data[0] = '-';
-	changes_put(to, stamp_key, STAMP_KEY_LENGTH - 1, text.data, text.len);
-	buf_free(&text);
-}
-
 /* All in one batch, or in an environment in many, the notes with the last. */
 static int apply_all(struct livemap *u, const struct changes *differences, const struct changes *notes, const struct live_file *file,
                      struct buf *why)
@@ -149,8 +138,15 @@ int livemap_replace(struct livemap *u, const struct records *wanted, const struc
 	int status;
 
 	*counts = (struct livemap_counts){ 0 };
-	if (stamp != NULL)
-		add_stamp(&u->pending, stamp);
+	if (stamp != NULL) {
+		struct buf text = { 0 };
+
+		/* without a seal: a map that is changed in place is not what it was made for, and a new generation gets its own at last */
+		stamp_add(&text, stamp);
+		text.data[0] = '-';
+		changes_put(&u->pending, stamp_key, STAMP_KEY_LENGTH - 1, text.data, text.len);
+		buf_free(&text);
+	}
 	changes_settle(&u->pending);
 	status = service_enter(&u->service, why);
 	if (status != EX_OK)

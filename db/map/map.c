@@ -215,24 +215,18 @@ void map_close(struct map **map)
 	*map = NULL;
 }
 
-static void __attribute__((format(printf, 2, 0))) set_error(struct map *map, const char *format, va_list ap)
+enum map_answer map_fail(struct map *map, const char *format, ...)
 {
 	struct buf text = { 0 };
+	va_list ap;
 
 	buf_addf(&text, "%s: ", map->path);
+	va_start(ap, format);
 	buf_vaddf(&text, format, ap);
+	va_end(ap);
 	buf_clear(&map->error);
 	text_add_clean(&map->error, buf_str(&text), text.len, ERROR_CAP);
 	buf_free(&text);
-}
-
-enum map_answer map_fail(struct map *map, const char *format, ...)
-{
-	va_list ap;
-
-	va_start(ap, format);
-	set_error(map, format, ap);
-	va_end(ap);
 	map->is_damaged = false;
 	return MAP_COULD_NOT_TELL;
 }

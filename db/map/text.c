@@ -53,23 +53,9 @@ static int compare_entries(const void *a, const void *b)
 	return difference != 0 ? difference : (x > y) - (x < y);
 }
 
-static size_t length_of_key(const char *line, size_t length)
-{
-	bool quoted = false;
-	size_t i;
-
-	for (i = 0; i < length && (quoted || !ascii_is_blank(line[i])); i++) {
-		if (line[i] == '\\' && i + 1 < length)
-			i++;
-		else if (line[i] == '"')
-			quoted = !quoted;
-	}
-	return i;
-}
-
 static void add_line(struct text_map *t, size_t *capacity, const char *line, size_t length)
 {
-	size_t n = length_of_key(line, length), start = n, end;
+	size_t n = text_word_length(line, length, ' '), start = n, end;
 
 	if (n == 0)
 		return;

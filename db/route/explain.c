@@ -64,29 +64,20 @@ size_t explain_source(struct explain *e, const struct map *map, const char *key,
 	return origin_line(origin, key);
 }
 
-static void explain_hit(struct explain *e, const struct relation_map *from, const char *key, const char *value)
-{
-	const char *source = from->map->provenance.source, *file;
-	size_t line = explain_source(e, from->map, key, &file);
-
-	if (line > 0)
-		explain_line(e, "  %s %s: found in %s, from line %zu of %s: %s", e->relation, key, source, line, file, value);
-	else
-		explain_line(e, "  %s %s: found in %s: %s", e->relation, key, source, value);
-}
-
 void explain_lookup(void *context, const struct relation_map *from, const char *key, enum map_answer answer,
                     const char *text, bool cached)
 {
 	struct explain *e = context;
-	const char *source = from->map->provenance.source;
+	const char *source = from->map->provenance.source, *file;
+	size_t line;
 
 	switch (answer) {
 	case MAP_FOUND:
-		if (cached)
-			explain_line(e, "  %s %s: found before in %s: %s", e->relation, key, source, text);
+		line = cached ? 0 : explain_source(e, from->map, key, &file);
+		if (line > 0)
+			explain_line(e, "  %s %s: found in %s, from line %zu of %s: %s", e->relation, key, source, line, file, text);
 		else
-			explain_hit(e, from, key, text);
+			explain_line(e, "  %s %s: found%s in %s: %s", e->relation, key, cached ? " before" : "", source, text);
 		break;
 	case MAP_NOT_FOUND:
 		explain_line(e, "  %s %s: not found%s in %s", e->relation, key, cached ? " before" : "", source);

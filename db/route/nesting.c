@@ -66,18 +66,6 @@ static bool follow(void *context, const char *key, size_t key_length, const char
 	return true;
 }
 
-static void survey_map(struct survey *s, const struct dbases_map *m)
-{
-	struct buf why = { 0 };
-	int status;
-
-	s->map = map_open(m->type, m->file, NULL, &status, &why);
-	if (s->map != NULL)
-		(void)!map_walk(s->map, follow, s);
-	map_close(&s->map);
-	buf_free(&why);
-}
-
 /* The lines whose maps are files of ours at rest: no server is asked, and no live map is held up. */
 static struct dbases files_of(const struct dbases *dbases)
 {
@@ -104,9 +92,16 @@ void nesting_warn(const struct dbases *dbases, bool has_router, fault_report *re
 	s.router = router_open(&files, NULL, 0, &status, &why, &notes);
 	if (s.router != NULL && has_router && s.router->max_depth > ROUTE_DEPTH)
 		s.router->max_depth = ROUTE_DEPTH;
-	for (size_t i = 0; s.router != NULL && i < files.count; i++)
-		if (files.maps[i].kind == DBASES_BUILT && nesting_is_list(files.maps[i].relation))
-			survey_map(&s, &files.maps[i]);
+	for (size_t i = 0; s.router != NULL && i < files.count; i++) {
+		const struct dbases_map *m = &files.maps[i];
+
+		if (m->kind != DBASES_BUILT || !nesting_is_list(m->relation))
+			continue;
+		s.map = map_open(m->type, m->file, NULL, &status, &why);
+		if (s.map != NULL)
+			(void)!map_walk(s.map, follow, &s);
+		map_close(&s.map);
+	}
 	router_destroy(&s.router);
 	explain_free(&s.origin);
 	buf_free(&s.address);

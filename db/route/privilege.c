@@ -5,21 +5,10 @@
 
 #include "lib/account.h"
 #include "lib/alloc.h"
+#include "lib/parse.h"
 
 #define DEFAULT_MODE 0644
 #define ALLOWED_MODE 0664
-
-static bool parse_mode(const char *text, mode_t *mode)
-{
-	char *end;
-	unsigned long n;
-
-	if (text[0] == '\0' || strspn(text, "01234567") != strlen(text) || strlen(text) > 5)
-		return false;
-	n = strtoul(text, &end, 8);
-	*mode = (mode_t)n;
-	return n != 0 && (n & ~(unsigned long)ALLOWED_MODE) == 0;
-}
 
 bool privilege_parse(const char *text, uid_t *uid, gid_t *gid, mode_t *mode, const char **why)
 {
@@ -39,7 +28,7 @@ bool privilege_parse(const char *text, uid_t *uid, gid_t *gid, mode_t *mode, con
 		*why = "no such user";
 	else if (!account_find_group(group, gid))
 		*why = "no such group";
-	else if (octal != NULL && !parse_mode(octal, mode))
+	else if (octal != NULL && (!parse_mode(octal, mode) || *mode == 0 || (*mode & ~(mode_t)ALLOWED_MODE) != 0))
 		*why = "expected an octal mode within 664 after user:group:";
 	free(copy);
 	return *why == NULL;

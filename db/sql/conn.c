@@ -116,14 +116,6 @@ void sqlconn_release(struct sqlconn **connection)
 
 /* ---- one server ----------------------------------------------------------- */
 
-static void back_off(const struct sqlconn *c, struct server *s, int64_t started)
-{
-	const int64_t lost = clock_ms() - started, longest = c->access.retry_interval * 1000;
-
-	s->delay = backoff_next(s->delay, lost > SHORTEST_DELAY_MS ? lost : SHORTEST_DELAY_MS, longest);
-	s->not_before = clock_ms() + s->delay;
-}
-
 static bool is_connected(struct sqlconn *c, struct server *s, int64_t deadline, struct sql_error *error)
 {
 	const int64_t now = clock_ms(), patience = now + c->access.network_timeout * 1000;
@@ -219,10 +211,14 @@ static bool ask_server(struct sqlconn *c, struct server *s, const struct sql_que
 		if (error.is_lost)
 			close_session(c);
 	} while (again);
-	if (!done && error.is_lost)
-		back_off(c, s, started);
-	else
+	if (!done && error.is_lost) {
+		const int64_t lost = clock_ms() - started;
+
+		s->delay = backoff_next(s->delay, lost > SHORTEST_DELAY_MS ? lost : SHORTEST_DELAY_MS, c->access.retry_interval * 1000);
+		s->not_before = clock_ms() + s->delay;
+	} else {
 		s->delay = 0;
+	}
 	buf_clear(&s->trouble);
 	buf_adds(&s->trouble, error.text);
 	return done;

@@ -276,31 +276,6 @@ static size_t pass_text(struct lexer *l, const char *p)
 	return 1;
 }
 
-static void pass(struct lexer *l, const char *literal)
-{
-	for (const char *p = literal; *p != '\0';) {
-		switch (l->place) {
-		case PLAIN:
-			p += pass_plain(l, p);
-			break;
-		case STRING:
-		case ESCAPE_STRING:
-		case DOUBLE_STRING:
-		case NAME:
-		case TICKED_NAME:
-		case BRACKET_NAME:
-			p += pass_text(l, p);
-			break;
-		case BLOCK_COMMENT:
-			p += pass_comment(l, p);
-			break;
-		case LINE_COMMENT:
-		case DOLLAR:
-			return;
-		}
-	}
-}
-
 /* A piece of a key stands here. */
 static void take_key(struct lexer *l)
 {
@@ -413,6 +388,11 @@ const char *sql_query_change(const char *text)
 
 bool sql_query_parse(struct sql_query *query, enum sql_dialect dialect, const char *text, struct buf *why)
 {
+	/* the rest of a comment, and what PostgreSQL quotes by $, ends with the query */
+	static size_t (*const passes[])(struct lexer *l, const char *p) = {
+		[PLAIN] = pass_plain, [STRING] = pass_text, [ESCAPE_STRING] = pass_text, [DOUBLE_STRING] = pass_text, [NAME] = pass_text,
+		[TICKED_NAME] = pass_text, [BRACKET_NAME] = pass_text, [BLOCK_COMMENT] = pass_comment, [LINE_COMMENT] = NULL, [DOLLAR] = NULL,
+	};
 	struct lexer l = { .dialect = dialect };
 
 	*query = (struct sql_query){ 0 };
@@ -422,7 +402,8 @@ bool sql_query_parse(struct sql_query *query, enum sql_dialect dialect, const ch
 	query->bare = xcalloc(query->pattern.count + 1, sizeof *query->bare);
 	for (size_t i = 0; i < query->pattern.count; i++) {
 		if (query->pattern.pieces[i].part == KEY_LITERAL) {
-			pass(&l, query->pattern.pieces[i].literal);
+			for (const char *p = query->pattern.pieces[i].literal; *p != '\0' && passes[l.place] != NULL;)
+				p += passes[l.place](&l, p);
 		} else {
 			query->bare[i] = l.place == PLAIN;
 			take_key(&l);

@@ -194,19 +194,6 @@ static void note(const DB_ENV *handle, const char *prefix, const char *message)
 	env_add_words(&env->said, message);
 }
 
-static int size_regions(DB_ENV *handle)
-{
-	int code = handle->set_cachesize(handle, 0, ENV_CACHE, 1);
-
-	if (code == 0)
-		code = handle->set_lk_max_lockers(handle, ENV_LOCKERS);
-	if (code == 0)
-		code = handle->set_lk_max_locks(handle, ENV_LOCKS);
-	if (code == 0)
-		code = handle->set_lk_max_objects(handle, ENV_OBJECTS);
-	return code != 0 ? code : handle->mutex_set_max(handle, ENV_MUTEXES);
-}
-
 /* libdb would wait for ever for the other end of a pipe, with whatever lock its process holds. */
 static int check_regions(struct env *env)
 {
@@ -242,7 +229,15 @@ static int open_handle(struct env *env, const struct env_config *config)
 	if (config->tmpdir != NULL)
 		code = handle->set_tmp_dir(handle, config->tmpdir);
 	if (code == 0)
-		code = size_regions(handle);
+		code = handle->set_cachesize(handle, 0, ENV_CACHE, 1);
+	if (code == 0)
+		code = handle->set_lk_max_lockers(handle, ENV_LOCKERS);
+	if (code == 0)
+		code = handle->set_lk_max_locks(handle, ENV_LOCKS);
+	if (code == 0)
+		code = handle->set_lk_max_objects(handle, ENV_OBJECTS);
+	if (code == 0)
+		code = handle->mutex_set_max(handle, ENV_MUTEXES);
 	if (code == 0) {
 		/* it makes and opens files by their names, and the home may be another user's */
 		char *inside = xasprintf("%s/.", config->home);

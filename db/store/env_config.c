@@ -7,6 +7,7 @@
 #include "lib/alloc.h"
 #include "lib/conf.h"
 #include "lib/file.h"
+#include "lib/parse.h"
 #include "lib/text.h"
 
 /* What is longer than this is cut in two by ZMailer (maps.md section 8). */
@@ -17,7 +18,14 @@ static bool is_separator(char c)
 	return c == ' ' || c == '\t' || c == ',';
 }
 
-static int parse_flags(struct env_config *config, const struct conf_text *text, const char *value, bool *cdb)
+struct draft {
+	struct env_config *config;
+	const struct conf_text *text;
+	unsigned seen;             /* bits of settings[] */
+	bool cdb;                  /* envflags has this word */
+};
+
+static int parse_flags(struct draft *d, const char *value)
 {
 	while (*value != '\0') {
 		size_t n = 0;
@@ -32,71 +40,67 @@ static int parse_flags(struct env_config *config, const struct conf_text *text, 
 			break;
 		flag = xstrndup(value, n);
 		if (ascii_equal(flag, "CDB"))
-			*cdb = true;
+			d->cdb = true;
 		else if (ascii_equal(flag, "CREATE"))
-			config->create = true;
+			d->config->create = true;
 		else if (!ascii_equal(flag, "RO"))    /* a word to the builder of maps, which leaves them alone in any case */
 			known = false;
 		free(flag);
 		if (!known)
-			return conf_expected(text, "CDB, CREATE or RO in envflags", value, n);
+			return conf_expected(d->text, "CDB, CREATE or RO in envflags", value, n);
 		value += n;
 	}
 	return EX_OK;
 }
 
-static int parse_mode(struct env_config *config, const struct conf_text *text, const char *value)
+static int parse_envmode(struct draft *d, const char *value)
 {
-	mode_t mode = 0;
-	size_t n = strspn(value, "01234567");
-
-	if (n == 0 || n > 5 || value[n] != '\0')
-		return conf_expected(text, "an octal mode after envmode", value, strlen(value));
-	for (size_t i = 0; i < n; i++)
-		mode = mode * 8 + (mode_t)(value[i] - '0');
-	if (mode == 0 || mode > 0777)
-		return conf_expected(text, "envmode between 1 and 777", value, strlen(value));
-	config->mode = mode;
+	if (!parse_mode(value, &d->config->mode))
+		return conf_expected(d->text, "an octal mode after envmode", value, strlen(value));
+	if (d->config->mode == 0 || d->config->mode > 0777)
+		return conf_expected(d->text, "envmode between 1 and 777", value, strlen(value));
 	return EX_OK;
 }
 
-static int parse_path(char **path, const struct conf_text *text, const char *value)
+static int parse_path(struct draft *d, char **path, const char *value)
 {
 	if (value[0] != '/')
-		return conf_expected(text, "an absolute path", value, strlen(value));
+		return conf_expected(d->text, "an absolute path", value, strlen(value));
 	*path = xstrdup(value);
 	return EX_OK;
 }
 
-struct seen {
-	bool home, tmpdir, mode, flags, cdb;
+static int parse_home(struct draft *d, const char *value)
+{
+	return parse_path(d, &d->config->home, value);
+}
+
+static int parse_tmpdir(struct draft *d, const char *value)
+{
+	return parse_path(d, &d->config->tmpdir, value);
+}
+
+static const struct {
+	const char *name;
+	unsigned bit;              /* a setting may stand there once, by either name */
+	int (*parse)(struct draft *d, const char *value);
+} settings[] = {
+	{ "envhome", 1, parse_home }, { "envmode", 2, parse_envmode }, { "envflags", 4, parse_flags },
+	{ "tmpdir", 8, parse_tmpdir }, { "tempdir", 8, parse_tmpdir },
 };
 
-static int parse_setting(struct env_config *config, const struct conf_text *text, const char *word, const char *value,
-                         struct seen *seen)
+static int parse_setting(struct draft *d, const char *word, const char *value)
 {
-	bool *once;
+	size_t i = 0;
 
-	if (ascii_equal(word, "envhome"))
-		once = &seen->home;
-	else if (ascii_equal(word, "tmpdir") || ascii_equal(word, "tempdir"))
-		once = &seen->tmpdir;
-	else if (ascii_equal(word, "envmode"))
-		once = &seen->mode;
-	else if (ascii_equal(word, "envflags"))
-		once = &seen->flags;
-	else
-		return conf_expected(text, "envhome, envmode, envflags or tmpdir", word, strlen(word));
-	if (*once)
-		return conf_error(text, "%s: given twice", word);
-	*once = true;
-	if (once == &seen->home)
-		return parse_path(&config->home, text, value);
-	if (once == &seen->tmpdir)
-		return parse_path(&config->tmpdir, text, value);
-	if (once == &seen->mode)
-		return parse_mode(config, text, value);
-	return parse_flags(config, text, value, &seen->cdb);
+	while (i < sizeof settings / sizeof settings[0] && !ascii_equal(word, settings[i].name))
+		i++;
+	if (i == sizeof settings / sizeof settings[0])
+		return conf_expected(d->text, "envhome, envmode, envflags or tmpdir", word, strlen(word));
+	if ((d->seen & settings[i].bit) != 0)
+		return conf_error(d->text, "%s: given twice", word);
+	d->seen |= settings[i].bit;
+	return settings[i].parse(d, value);
 }
 
 static bool is_gap(char c)
@@ -104,8 +108,9 @@ static bool is_gap(char c)
 	return c == ' ' || c == '\t' || c == ':' || c == '=';
 }
 
-static int parse_line(struct env_config *config, const struct conf_text *text, struct seen *seen)
+static int parse_line(struct draft *d)
 {
+	const struct conf_text *text = d->text;
 	const char *line = text->line;
 	size_t length = text->length, n = 0, start;
 	char *word, *value;
@@ -132,34 +137,28 @@ static int parse_line(struct env_config *config, const struct conf_text *text, s
 		return conf_expected(text, "a value after the name", line, length);
 	word = xstrndup(line, n);
 	value = xstrndup(line + start, length - start);
-	status = parse_setting(config, text, word, value, seen);
+	status = parse_setting(d, word, value);
 	free(word);
 	free(value);
 	return status;
 }
 
-static int check_whole(const struct env_config *config, const struct seen *seen, const char *path, struct buf *why)
-{
-	if (config->home == NULL)
-		buf_addf(why, "%s: no envhome: ZMailer would use its maps without any environment", path);
-	else if (!seen->cdb)
-		buf_addf(why, "%s: envflags does not hold CDB: maps cannot be opened in such an environment", path);
-	else
-		return EX_OK;
-	return EX_CONFIG;
-}
-
 int env_config_parse(struct env_config *config, const char *path, const char *text, size_t n, struct buf *why)
 {
 	struct conf_text lines = conf_begin(path, text, n, why);
-	struct seen seen = { false, false, false, false, false };
+	struct draft d = { .config = config, .text = &lines };
 	int status = EX_OK;
 
 	*config = (struct env_config){ .file = xstrdup(path) };
 	while (status == EX_OK && conf_next(&lines))
-		status = parse_line(config, &lines, &seen);
-	if (status == EX_OK)
-		status = check_whole(config, &seen, path, why);
+		status = parse_line(&d);
+	if (status == EX_OK && config->home == NULL) {
+		buf_addf(why, "%s: no envhome: ZMailer would use its maps without any environment", path);
+		status = EX_CONFIG;
+	} else if (status == EX_OK && !d.cdb) {
+		buf_addf(why, "%s: envflags does not hold CDB: maps cannot be opened in such an environment", path);
+		status = EX_CONFIG;
+	}
 	if (status != EX_OK)
 		env_config_free(config);
 	return status;

@@ -22,16 +22,18 @@
 /* ---- entryUUID ------------------------------------------------------------------------ */
 
 /* "991be560-79fe-1041-8fdf-07869247b569" (RFC 4530) */
-static bool parse_uuid(const char *text, size_t n, struct sync_uuid *uuid)
+static bool uuid_of(const struct ldap_entry *entry, struct sync_uuid *uuid)
 {
+	const struct ldap_attribute *a = ldap_entry_find(entry, "entryUUID");
 	size_t digits = 0;
 
-	if (n != UUID_TEXT)
+	if (a == NULL || a->count != 1 || a->values[0].length != UUID_TEXT)
 		return false;
-	for (size_t i = 0; i < n; i++) {
-		const int digit = ascii_hex(text[i]);
+	for (size_t i = 0; i < UUID_TEXT; i++) {
+		const char c = a->values[0].bytes[i];
+		const int digit = ascii_hex(c);
 
-		if (text[i] == '-')
+		if (c == '-')
 			continue;
 		if (digit < 0 || digits == 2 * SYNC_UUID)
 			return false;
@@ -39,13 +41,6 @@ static bool parse_uuid(const char *text, size_t n, struct sync_uuid *uuid)
 		digits++;
 	}
 	return digits == 2 * SYNC_UUID;
-}
-
-static bool uuid_of(const struct ldap_entry *entry, struct sync_uuid *uuid)
-{
-	const struct ldap_attribute *a = ldap_entry_find(entry, "entryUUID");
-
-	return a != NULL && a->count == 1 && parse_uuid(a->values[0].bytes, a->values[0].length, uuid);
 }
 
 /* ---- searches --------------------------------------------------------------------------- */

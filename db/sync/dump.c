@@ -149,21 +149,13 @@ static bool unescape(const char *text, size_t n, struct buf *out)
 	return true;
 }
 
-static int check_value(struct reading *r)
-{
-	const struct records *all = r->records;
-	size_t offset;
-	const char *fault;
-	bool is_warning;
-
-	if (r->loading->check == NULL || value_is_good(r->loading->check, &all->list[all->count - 1], &offset, &fault, &is_warning) || is_warning)
-		return EX_OK;
-	return refuse(r, fault);
-}
-
 static int take_record(struct reading *r, const char *line, size_t n)
 {
-	const char *tab = memchr(line, '\t', n);
+	const char *tab = memchr(line, '\t', n), *fault;
+	struct value_check *check = line[0] == '+' ? r->loading->check : NULL;
+	const struct records *all = r->records;
+	bool is_warning;
+	size_t offset;
 
 	if (tab == NULL || tab == line + 1 || !unescape(line + 1, (size_t)(tab - line) - 1, &r->key) ||
 	    !unescape(tab + 1, n - (size_t)(tab + 1 - line), &r->value))
@@ -175,7 +167,9 @@ static int take_record(struct reading *r, const char *line, size_t n)
 	if (line[0] == '!' && strncmp(buf_str(&r->key), SYNC_NOTES, sizeof SYNC_NOTES - 1) != 0)
 		return refuse(r, "no note of ldapsync");
 	records_copy(line[0] == '+' ? r->records : r->notes, buf_str(&r->key), r->key.len, buf_str(&r->value), r->value.len, r->lines.number);
-	return line[0] == '+' ? check_value(r) : EX_OK;
+	if (check == NULL || value_is_good(check, &all->list[all->count - 1], &offset, &fault, &is_warning) || is_warning)
+		return EX_OK;
+	return refuse(r, fault);
 }
 
 static int take_end(struct reading *r, const char *line)
