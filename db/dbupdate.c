@@ -455,14 +455,6 @@ static const struct command {
 	{ "recover", recover, "no more words", 0, 0, true, false },
 };
 
-static const struct command *find_command(const char *name)
-{
-	for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
-		if (strcmp(commands[i].name, name) == 0)
-			return &commands[i];
-	option_usage(&program, "%s: no such command; expected set, delete, apply, replace, check or recover", name);
-}
-
 static void take_options(struct options *options, int argc, char **argv)
 {
 	int c;
@@ -537,7 +529,7 @@ static void ask_dbases(struct options *options, const struct command *command)
 int main(int argc, char **argv)
 {
 	struct options options = { .settings = { .folding = '-' } };
-	const struct command *command;
+	const struct command *command = NULL;
 	int status;
 
 	process_begin(program.name);
@@ -550,7 +542,12 @@ int main(int argc, char **argv)
 	take_options(&options, argc, argv);
 	if (optind == argc)
 		option_usage(&program, "expected a command");
-	command = find_command(argv[optind++]);
+	for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+		if (strcmp(commands[i].name, argv[optind]) == 0)
+			command = &commands[i];
+	if (command == NULL)
+		option_usage(&program, "%s: no such command; expected set, delete, apply, replace, check or recover", argv[optind]);
+	optind++;
 	if (command->has_options)
 		take_options(&options, argc, argv);
 	if (argc - optind < command->least || argc - optind > command->most)

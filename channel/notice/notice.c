@@ -369,7 +369,7 @@ struct notice *notice_begin(const struct office *office, const struct notice_req
 		for (size_t i = 0; i < n->control->recipient_count; i++) {
 			const struct control_recipient *r = &n->control->recipients[i];
 
-			if (r->tag != TAG_DONE && r->tag != TAG_FAILED && late_of(n, r) != NULL)
+			if (!control_is_settled(r) && late_of(n, r) != NULL)
 				tell_of(n, FORM_DELAY, i);
 		}
 	} else {

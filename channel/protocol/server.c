@@ -346,17 +346,6 @@ static enum server_event starttls(struct server *s, char *argument)
 	return SERVER_MORE;
 }
 
-/* A browser that any page on the web makes send a form to this port: the commands would stand in its body. */
-static bool is_http(const char *verb)
-{
-	static const char *const methods[] = { "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH" };
-
-	for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
-		if (strcasecmp(verb, methods[i]) == 0)
-			return true;
-	return false;
-}
-
 /* HELO and EHLO are SMTP's, LHLO is LMTP's (RFC 2033 section 4.1). */
 static bool is_hello(const struct server *s, const char *verb, bool *extended)
 {
@@ -368,13 +357,72 @@ static bool is_hello(const struct server *s, const char *verb, bool *extended)
 	return *extended || strcasecmp(verb, "HELO") == 0;
 }
 
+static enum server_event rset(struct server *s, char *argument)
+{
+	(void)argument;
+	forget_transaction(s);
+	reply(s, 250, "2.0.0", "reset");
+	return SERVER_MORE;
+}
+
+static enum server_event noop(struct server *s, char *argument)
+{
+	(void)argument;
+	reply(s, 250, "2.0.0", "ok");
+	return SERVER_MORE;
+}
+
+static enum server_event quit(struct server *s, char *argument)
+{
+	(void)argument;
+	forget_transaction(s);
+	reply(s, 221, "2.0.0", "bye");
+	s->closing = true;
+	return SERVER_MORE;
+}
+
+static enum server_event vrfy(struct server *s, char *argument)
+{
+	(void)argument;
+	reply(s, 252, "2.5.0", "send the message, and see");
+	return SERVER_MORE;
+}
+
+static enum server_event help(struct server *s, char *argument)
+{
+	(void)argument;
+	reply(s, 214, "2.0.0", "see RFC 5321, and intake(8)");
+	return SERVER_MORE;
+}
+
+static enum server_event not_here(struct server *s, char *argument)
+{
+	(void)argument;
+	refuse(s, 502, "5.5.1", "this command is not for use here");
+	return SERVER_MORE;
+}
+
+/* A browser that any page on the web makes send a form to this port: the commands would stand in its body. */
+static enum server_event http(struct server *s, char *argument)
+{
+	(void)argument;
+	turn_away(s, "5.5.0", "this is no HTTP server");
+	return SERVER_MORE;
+}
+
 static enum server_event command(struct server *s, char *line)
 {
 	static const struct {
 		const char *name;
 		enum server_event (*run)(struct server *s, char *argument);
-	} commands[] = { { "MAIL", mail }, { "RCPT", rcpt }, { "DATA", data }, { "BDAT", bdat }, { "STARTTLS", starttls } };
+	} commands[] = {
+		{ "MAIL", mail }, { "RCPT", rcpt }, { "DATA", data }, { "BDAT", bdat }, { "STARTTLS", starttls }, { "RSET", rset },
+		{ "NOOP", noop }, { "QUIT", quit }, { "VRFY", vrfy }, { "HELP", help }, { "EXPN", not_here }, { "AUTH", not_here },
+		{ "GET", http }, { "HEAD", http }, { "POST", http }, { "PUT", http }, { "DELETE", http }, { "CONNECT", http },
+		{ "OPTIONS", http }, { "TRACE", http }, { "PATCH", http },
+	};
 	char *argument, *end = line + strlen(line);
+	struct buf text = { 0 };
 	bool extended;
 
 	/* blanks at the end are borne (RFC 5321 section 4.1.1) */
@@ -389,31 +437,12 @@ static enum server_event command(struct server *s, char *line)
 			return commands[i].run(s, argument);
 	if (is_hello(s, line, &extended)) {
 		hello(s, argument, extended);
-	} else if (strcasecmp(line, "RSET") == 0) {
-		forget_transaction(s);
-		reply(s, 250, "2.0.0", "reset");
-	} else if (strcasecmp(line, "NOOP") == 0) {
-		reply(s, 250, "2.0.0", "ok");
-	} else if (strcasecmp(line, "QUIT") == 0) {
-		forget_transaction(s);
-		reply(s, 221, "2.0.0", "bye");
-		s->closing = true;
-	} else if (strcasecmp(line, "VRFY") == 0) {
-		reply(s, 252, "2.5.0", "send the message, and see");
-	} else if (strcasecmp(line, "HELP") == 0) {
-		reply(s, 214, "2.0.0", "see RFC 5321, and intake(8)");
-	} else if (strcasecmp(line, "EXPN") == 0 || strcasecmp(line, "AUTH") == 0) {
-		refuse(s, 502, "5.5.1", "this command is not for use here");
-	} else if (is_http(line)) {
-		turn_away(s, "5.5.0", "this is no HTTP server");
-	} else {
-		struct buf text = { 0 };
-
-		buf_adds(&text, "no such command here: ");
-		text_add_clean_string(&text, line, ECHO_MAX);
-		refuse(s, 500, "5.5.2", buf_str(&text));
-		buf_free(&text);
+		return SERVER_MORE;
 	}
+	buf_adds(&text, "no such command here: ");
+	text_add_clean_string(&text, line, ECHO_MAX);
+	refuse(s, 500, "5.5.2", buf_str(&text));
+	buf_free(&text);
 	return SERVER_MORE;
 }
 

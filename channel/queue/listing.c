@@ -57,11 +57,6 @@ static bool is_held(const struct reader *reader, const struct control *c, const 
 	return held;
 }
 
-static bool is_open(const struct control_recipient *r)
-{
-	return r->tag != TAG_DONE && r->tag != TAG_FAILED;
-}
-
 static void tell_recipient(struct reader *reader, const struct control *c, const struct control_recipient *r,
                            const struct control_diagnostic *last, const struct stat *message, const char *spool, bool report)
 {
@@ -144,14 +139,6 @@ static const char *hopeless(const struct control *c)
 	return NULL;
 }
 
-static bool is_finished(const struct control *c)
-{
-	for (size_t i = 0; i < c->recipient_count; i++)
-		if (is_open(&c->recipients[i]))
-			return false;
-	return true;
-}
-
 static void tell_message(struct reader *r, const struct control *c)
 {
 	char *path = control_message_path(c);
@@ -164,7 +151,7 @@ static void tell_message(struct reader *r, const struct control *c)
 	free(path);
 	if (why != NULL) {
 		tell_trouble(r, LISTED_DAMAGED, c->name, c->inode, c->modified.tv_sec, why);
-	} else if (!refused && is_finished(c)) {
+	} else if (!refused && control_all_settled(c)) {
 		tell_settled(r, c, error == 0 ? &message : NULL);
 	} else if (error != 0) {
 		/* the control file goes first, so that it is not a message that is just being removed */
@@ -187,7 +174,7 @@ static void tell_message(struct reader *r, const struct control *c)
 		if (l->oldest == 0 || message.st_mtime < l->oldest)
 			l->oldest = message.st_mtime;
 		for (size_t i = 0; i < c->recipient_count; i++)
-			if (is_open(&c->recipients[i]))
+			if (!control_is_settled(&c->recipients[i]))
 				tell_recipient(r, c, &c->recipients[i], last[i], &message, buf_str(&spool), false);
 		free(last);
 		buf_free(&spool);

@@ -10,22 +10,9 @@
 #include "lib/json.h"
 #include "lib/text.h"
 
-enum column { ID, AGE, NEXT, SENDER, DESTINATION, RECIPIENT, ANSWER, COLUMNS };
-
-static const char *const headings[COLUMNS] = {
-	"ID", "AGE", "NEXT", "SENDER", "CHANNEL/HOST", "RECIPIENT", "ANSWER",
-};
-
 /* A column grows with its longest value up to here; what is longer stands there whole and pushes the rest. */
 #define WIDEST 40
 #define VALUE_MAX 500
-
-struct table {
-	struct buf text;          /* the cells, each with a NUL behind */
-	size_t *cells;            /* where they begin */
-	size_t count, capacity;
-	size_t widths[COLUMNS];
-};
 
 /* ---- cells ---- */
 
@@ -63,37 +50,74 @@ static void add_words(struct buf *out, const char *text)
 		text_add_clean_string(out, text, VALUE_MAX);
 }
 
-static void add_cell_text(struct buf *out, enum column column, const struct listed *e, int64_t now)
+static void add_id(struct buf *out, const struct listed *e, int64_t now)
 {
-	switch (column) {
-	case ID: add_words(out, e->spool != NULL ? e->spool : e->name); break;
-	case AGE:
-		if (e->arrived != 0)
-			mailq_add_span(out, now - e->arrived);
-		else
-			buf_addc(out, '-');
-		break;
-	case NEXT:
-		if (e->state == LISTED_WAITING)
-			mailq_add_next(out, e->next, now);
-		else
-			buf_adds(out, mailq_state(e));
-		break;
-	case SENDER: add_words(out, e->sender != NULL && e->sender[0] == '\0' ? "<>" : e->sender); break;
-	case DESTINATION:
-		if (e->channel == NULL) {
-			buf_addc(out, '-');
-			break;
-		}
-		text_add_clean_string(out, e->channel, VALUE_MAX);
-		buf_addc(out, '/');
-		text_add_clean_string(out, e->host, VALUE_MAX);
-		break;
-	case RECIPIENT: add_words(out, e->user); break;
-	case ANSWER: add_words(out, e->why != NULL ? e->why : e->answer); break;
-	case COLUMNS: break;
-	}
+	(void)now;
+	add_words(out, e->spool != NULL ? e->spool : e->name);
 }
+
+static void add_age(struct buf *out, const struct listed *e, int64_t now)
+{
+	if (e->arrived != 0)
+		mailq_add_span(out, now - e->arrived);
+	else
+		buf_addc(out, '-');
+}
+
+static void add_next(struct buf *out, const struct listed *e, int64_t now)
+{
+	if (e->state == LISTED_WAITING)
+		mailq_add_next(out, e->next, now);
+	else
+		buf_adds(out, mailq_state(e));
+}
+
+static void add_sender(struct buf *out, const struct listed *e, int64_t now)
+{
+	(void)now;
+	add_words(out, e->sender != NULL && e->sender[0] == '\0' ? "<>" : e->sender);
+}
+
+static void add_destination(struct buf *out, const struct listed *e, int64_t now)
+{
+	(void)now;
+	if (e->channel == NULL) {
+		buf_addc(out, '-');
+		return;
+	}
+	text_add_clean_string(out, e->channel, VALUE_MAX);
+	buf_addc(out, '/');
+	text_add_clean_string(out, e->host, VALUE_MAX);
+}
+
+static void add_recipient(struct buf *out, const struct listed *e, int64_t now)
+{
+	(void)now;
+	add_words(out, e->user);
+}
+
+static void add_answer(struct buf *out, const struct listed *e, int64_t now)
+{
+	(void)now;
+	add_words(out, e->why != NULL ? e->why : e->answer);
+}
+
+static const struct {
+	const char *heading;
+	void (*add)(struct buf *out, const struct listed *e, int64_t now);
+} columns[] = {
+	{ "ID", add_id }, { "AGE", add_age }, { "NEXT", add_next }, { "SENDER", add_sender }, { "CHANNEL/HOST", add_destination },
+	{ "RECIPIENT", add_recipient }, { "ANSWER", add_answer },
+};
+
+#define COLUMNS (sizeof columns / sizeof columns[0])
+
+struct table {
+	struct buf text;          /* the cells, each with a NUL behind */
+	size_t *cells;            /* where they begin */
+	size_t count, capacity;
+	size_t widths[COLUMNS];
+};
 
 /* ---- the table ---- */
 
@@ -115,7 +139,7 @@ static void begin_cell(struct table *t)
 
 static void end_cell(struct table *t)
 {
-	enum column column = (enum column)((t->count - 1) % COLUMNS);
+	size_t column = (t->count - 1) % COLUMNS;
 	size_t n;
 
 	buf_addc(&t->text, '\0');
@@ -159,13 +183,13 @@ void mailq_table(struct buf *out, const struct listing *l, int64_t now)
 		return;
 	for (size_t column = 0; column < COLUMNS; column++) {
 		begin_cell(&t);
-		buf_adds(&t.text, headings[column]);
+		buf_adds(&t.text, columns[column].heading);
 		end_cell(&t);
 	}
 	for (size_t i = 0; i < l->count; i++) {
 		for (size_t column = 0; column < COLUMNS; column++) {
 			begin_cell(&t);
-			add_cell_text(&t.text, (enum column)column, &l->list[i], now);
+			columns[column].add(&t.text, &l->list[i], now);
 			end_cell(&t);
 		}
 	}

@@ -120,11 +120,6 @@ static enum operation_result open_target(struct target *t)
 	return OPERATION_DONE;
 }
 
-static bool is_settled(const struct control_recipient *r)
-{
-	return r->tag == TAG_DONE || r->tag == TAG_FAILED;
-}
-
 /* The first of an operation's recipients that means this one; NULL if none does. */
 static const struct operation_recipient *find(const struct operation *o, const struct control_recipient *r)
 {
@@ -158,7 +153,7 @@ static size_t concerned(const struct target *t)
 	for (size_t i = 0; c != NULL && i < c->recipient_count; i++) {
 		const struct control_recipient *r = &c->recipients[i];
 
-		if (!is_settled(r))
+		if (!control_is_settled(r))
 			waiting += t->o->count == 0 || find(t->o, r) != NULL;
 		else
 			untold += telling_due(c, r, last[i]) != TELL_NOTHING;
@@ -176,7 +171,7 @@ static enum operation_result free_locks(struct target *t)
 	for (size_t i = 0; c != NULL && i < c->recipient_count; i++) {
 		struct control_recipient *r = &c->recipients[i];
 
-		open += !is_settled(r);
+		open += !control_is_settled(r);
 		if (r->tag != TAG_LOCKED)
 			continue;
 		switch (tag_break_stale(c->fd, r->offset, &c->marked)) {
@@ -426,14 +421,6 @@ static enum operation_result mark_failed(struct target *t, const char *status, c
 	return OPERATION_DONE;
 }
 
-static bool all_settled(const struct control *c)
-{
-	for (size_t i = 0; i < c->recipient_count; i++)
-		if (!is_settled(&c->recipients[i]))
-			return false;
-	return true;
-}
-
 /* As an agent does it: d lines, synced, then the marks. */
 static enum operation_result fail(struct target *t)
 {
@@ -455,13 +442,13 @@ static enum operation_result fail(struct target *t)
 			               t->now, &n, buf_str(&text));
 	}
 	if (lines.len == 0)
-		result = t->o->held && all_settled(c) ? OPERATION_DONE : nothing_meant(t);
+		result = t->o->held && control_all_settled(c) ? OPERATION_DONE : nothing_meant(t);
 	else if (!diagnostic_write(c->fd, &lines) || fdatasync(c->fd) < 0)
 		result = trouble(t, "write into", t->path);
 	else
 		result = mark_failed(t, status, words);
 	/* nothing in it waits any more: the scheduler reports and removes it */
-	if (result == OPERATION_DONE && t->o->held && all_settled(c)) {
+	if (result == OPERATION_DONE && t->o->held && control_all_settled(c)) {
 		size_t changed = t->changed;
 
 		result = move(t, t->path, t->o->job, "released");
@@ -742,7 +729,7 @@ bool operate_bring_back(struct walk **walk, bool json, int64_t now, int64_t end)
 		struct control *c;
 
 		/* a damaged one is reported when an operator wants to release it */
-		if (control_look(path, &c, &why) == CONTROL_OK && c->recipient_count > 0 && all_settled(c))
+		if (control_look(path, &c, &why) == CONTROL_OK && c->recipient_count > 0 && control_all_settled(c))
 			release_failed(c, path, job, json, now);
 		control_close(&c);
 		free(path);

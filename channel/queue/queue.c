@@ -387,7 +387,7 @@ static struct arrival count_arrival(struct queue *q, const struct control *c)
 		char *host;
 
 		/* without a sender no agent can deliver it: as ZMailer, we do not see it */
-		if (c->recipients[i].tag == TAG_DONE || c->recipients[i].tag == TAG_FAILED || c->recipients[i].sender == CONTROL_NONE)
+		if (control_is_settled(&c->recipients[i]) || c->recipients[i].sender == CONTROL_NONE)
 			continue;
 		host = xstrdup(c->recipients[i].host);
 		ascii_lower_string(host);

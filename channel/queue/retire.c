@@ -202,7 +202,7 @@ enum retire_result retire_message(struct message *m, struct reporter *reporter, 
 		struct control_recipient *line = &c->recipients[i];
 		enum retire_result one = RETIRE_DONE;
 
-		if (line->tag != TAG_DONE && line->tag != TAG_FAILED) {
+		if (!control_is_settled(line)) {
 			one = settled_later(c, m, line);
 			/* the report is made of what the file says now */
 			if (one == RETIRE_DONE)

@@ -43,26 +43,28 @@ static bool damaged(struct parser *p, const char *expected)
 	return false;
 }
 
-static bool flags_line(struct parser *p, const char *value)
+static bool flags_line(struct parser *p, char *line, char *value)
 {
+	const char *digits = ascii_skip_blanks(value);
 	char *end;
 	unsigned long flags;
 
+	(void)line;
 	errno = 0;
-	value = ascii_skip_blanks(value);
-	flags = strtoul(value, &end, 0);
-	if (!isdigit((unsigned char)*value) || *ascii_skip_blanks(end) != '\0' || errno != 0 ||
+	flags = strtoul(digits, &end, 0);
+	if (!isdigit((unsigned char)*digits) || *ascii_skip_blanks(end) != '\0' || errno != 0 ||
 	    (flags & ~(unsigned long)FLAGS_KNOWN) != 0)
 		return damaged(p, "format flags within 0x7");
 	p->flags = (unsigned)flags;
 	return true;
 }
 
-static bool sender_line(struct parser *p, char *value)
+static bool sender_line(struct parser *p, char *line, char *value)
 {
 	struct control *c = p->control;
 	struct quad quad;
 
+	(void)line;
 	if (!quad_parse(value, &quad))
 		return damaged(p, "a sender of channel, host, user and privilege");
 	c->senders = xgrow(c->senders, c->sender_count, &p->sender_room, sizeof *c->senders);
@@ -136,67 +138,119 @@ static bool recipient_line(struct parser *p, char *line, char *value)
 	return true;
 }
 
-static void diagnostic_line(struct parser *p, char *line)
+static bool diagnostic_line(struct parser *p, char *line, char *value)
 {
 	struct control *c = p->control;
 	struct control_diagnostic d = { .offset = line - c->bytes };
 
+	(void)value;
 	/* written by several programs while things go wrong: a bad one says nothing about the mail */
 	if (!diagnostic_parse(line, &d))
-		return;
+		return true;
 	c->diagnostics = xgrow(c->diagnostics, c->diagnostic_count, &p->diagnostic_room, sizeof *c->diagnostics);
 	c->diagnostics[c->diagnostic_count++] = d;
+	return true;
 }
 
-/* One field, terminated in place at `end`. */
-static bool field(struct parser *p, char *line, char *end)
+static bool message_line(struct parser *p, char *line, char *value)
 {
-	struct control *c = p->control;
-	char *value = end - line >= 2 ? line + 2 : end;
-	uint64_t offset;
-	struct control_recipient *r;
+	(void)line;
+	/* it becomes part of a path */
+	if (!isdigit((unsigned char)*value) || strchr(value, '/') != NULL)
+		return damaged(p, "a message file name that begins with a digit");
+	p->control->message = value;
+	return true;
+}
 
-	if (strchr("@violsrNRn", *line) != NULL && *line != '\0' && strlen(line) != (size_t)(end - line))
-		return damaged(p, "a line without NUL bytes");
-	if (*line != 'N' && *line != 'R' && *line != 'n' && *line != 'r')
-		p->current = CONTROL_NONE;
-	switch (*line) {
-	case '@': return flags_line(p, value);
-	case 'i':
-		/* it becomes part of a path */
-		if (!isdigit((unsigned char)*value) || strchr(value, '/') != NULL)
-			return damaged(p, "a message file name that begins with a digit");
-		p->control->message = value;
-		return true;
-	case 'o':
-		if (!parse_number(ascii_skip_blanks(value), INT64_MAX, &offset))
-			return damaged(p, "the body's offset");
-		p->control->body_offset = (off_t)offset;
-		p->has_body_offset = true;
-		return true;
-	case 's': return sender_line(p, value);
-	case 'r': return recipient_line(p, line, value);
-	case 'N':
-		/* an N line belongs to the recipient right above it and to no other (spool.md section 6) */
-		if (p->current == CONTROL_NONE)
-			return true;
-		r = &p->control->recipients[p->current];
-		r->dsn_offset = line - p->control->bytes;
-		dsn_parse(value, r);
-		return true;
-	case 'v': c->verbose = value; break;
-	case 'l': c->log_ident = value; break;
-	case 'R':
-		if (ascii_equal(value, "FULL"))
-			c->return_size = "FULL";
-		else if (ascii_equal(value, "HDRS"))
-			c->return_size = "HDRS";
-		break;
-	case 'n': c->envid = value; break;
-	case 'd': diagnostic_line(p, line); break;
-	case 'T': p->etrn = true; break;
+static bool offset_line(struct parser *p, char *line, char *value)
+{
+	uint64_t offset;
+
+	(void)line;
+	if (!parse_number(ascii_skip_blanks(value), INT64_MAX, &offset))
+		return damaged(p, "the body's offset");
+	p->control->body_offset = (off_t)offset;
+	p->has_body_offset = true;
+	return true;
+}
+
+/* It belongs to the recipient right above it and to no other (spool.md section 6). */
+static bool notify_line(struct parser *p, char *line, char *value)
+{
+	if (p->current != CONTROL_NONE) {
+		p->control->recipients[p->current].dsn_offset = line - p->control->bytes;
+		dsn_parse(value, &p->control->recipients[p->current]);
 	}
 	return true;
+}
+
+static bool return_line(struct parser *p, char *line, char *value)
+{
+	(void)line;
+	if (ascii_equal(value, "FULL"))
+		p->control->return_size = "FULL";
+	else if (ascii_equal(value, "HDRS"))
+		p->control->return_size = "HDRS";
+	return true;
+}
+
+static bool verbose_line(struct parser *p, char *line, char *value)
+{
+	(void)line;
+	p->control->verbose = value;
+	return true;
+}
+
+static bool ident_line(struct parser *p, char *line, char *value)
+{
+	(void)line;
+	p->control->log_ident = value;
+	return true;
+}
+
+static bool envid_line(struct parser *p, char *line, char *value)
+{
+	(void)line;
+	p->control->envid = value;
+	return true;
+}
+
+static bool etrn_line(struct parser *p, char *line, char *value)
+{
+	(void)line, (void)value;
+	p->etrn = true;
+	return true;
+}
+
+static const struct {
+	char letter;
+	bool is_text;             /* a NUL in it is damage */
+	bool keeps_recipient;     /* what follows may be about the recipient above it all the same */
+	bool (*parse)(struct parser *p, char *line, char *value);
+} fields[] = {
+	{ '@', true, false, flags_line }, { 'i', true, false, message_line }, { 'o', true, false, offset_line },
+	{ 's', true, false, sender_line }, { 'r', true, true, recipient_line }, { 'N', true, true, notify_line },
+	{ 'v', true, false, verbose_line }, { 'l', true, false, ident_line }, { 'R', true, true, return_line },
+	{ 'n', true, true, envid_line }, { 'd', false, false, diagnostic_line }, { 'T', false, false, etrn_line },
+};
+
+/* One field, terminated in place at `end`.  Others than these are for ZMailer. */
+static bool field(struct parser *p, char *line, char *end)
+{
+	char *value = end - line >= 2 ? line + 2 : end;
+	size_t i = 0;
+
+	while (i < sizeof fields / sizeof fields[0] && fields[i].letter != *line)
+		i++;
+	if (i == sizeof fields / sizeof fields[0]) {
+		p->current = CONTROL_NONE;
+		return true;
+	}
+	if (fields[i].is_text && strlen(line) != (size_t)(end - line))
+		return damaged(p, "a line without NUL bytes");
+	if (!fields[i].keeps_recipient)
+		p->current = CONTROL_NONE;
+	return fields[i].parse(p, line, value);
 }
 
 /*
@@ -273,8 +327,7 @@ static bool complete(struct parser *p)
 
 bool control_id(const char *path, uint64_t *id)
 {
-	const char *slash = strrchr(path, '/');
-	const char *name = slash ? slash + 1 : path;
+	const char *name = file_name(path);
 	char digits[24];
 	size_t n = strspn(name, "0123456789");
 
@@ -468,6 +521,19 @@ const struct control_diagnostic **control_last_diagnostics(const struct control 
 			last[r - c->recipients] = &c->diagnostics[i];
 	}
 	return last;
+}
+
+bool control_is_settled(const struct control_recipient *r)
+{
+	return r->tag == TAG_DONE || r->tag == TAG_FAILED;
+}
+
+bool control_all_settled(const struct control *control)
+{
+	for (size_t i = 0; i < control->recipient_count; i++)
+		if (!control_is_settled(&control->recipients[i]))
+			return false;
+	return true;
 }
 
 char *control_message_path(const struct control *control)

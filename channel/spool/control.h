@@ -93,6 +93,10 @@ int control_descriptor(const char *name, int mode);
 /* Closes the file and frees everything; clears the caller's pointer.  NULL is fine. */
 void control_close(struct control **control);
 
+/* Is nothing to be done for a recipient any more?  And for all of the message? */
+bool control_is_settled(const struct control_recipient *r);
+bool control_all_settled(const struct control *control);
+
 /*
  * The path of the message file as seen from $POSTOFFICE/transport: "../queue/",
  * the hash prefix of the control file's name, the i line (spool.md section 2).

@@ -23,42 +23,41 @@
 #define IN(dialect) (1u << (dialect))
 #define SERVERS (IN(SQL_PGSQL) | IN(SQL_MYSQL))
 
-enum kind { TEXT, TLS_FILE, CHARSET, SECRET, HOSTS, OPTIONS, YES_NO, SECONDS };
+/* Reads the value of a setting into its field. */
+typedef int setting_reader(const struct setting *s, enum sql_dialect dialect, void *field, struct buf *why);
+
+static setting_reader read_text, read_tls_file, read_charset, read_secret, read_hosts, read_path, read_yes_no, read_seconds;
 
 static const struct known {
 	const char *name;
 	const char *alias;
-	enum kind kind;
+	setting_reader *read;
+	bool is_text;           /* the field is a string */
 	size_t field;
 	unsigned dialects;
 } known[] = {
-	{ "hosts", NULL, HOSTS, FIELD(hosts), SERVERS },
-	{ "dbname", NULL, TEXT, FIELD(dbname), SERVERS },
-	{ "dbpath", NULL, TEXT, FIELD(dbname), IN(SQL_SQLITE) },
-	{ "user", NULL, TEXT, FIELD(user), SERVERS },
-	{ "password", NULL, SECRET, FIELD(password), SERVERS },
-	{ "charset", "encoding", CHARSET, 0, SERVERS },
-	{ "option_file", NULL, OPTIONS, FIELD(option_file), IN(SQL_MYSQL) },
-	{ "option_group", NULL, TEXT, FIELD(option_group), IN(SQL_MYSQL) },
-	{ "tls_key_file", "sslkey", TLS_FILE, FIELD(tls_key_file), SERVERS },
-	{ "tls_cert_file", "sslcert", TLS_FILE, FIELD(tls_cert_file), SERVERS },
-	{ "tls_cafile", "sslrootcert", TLS_FILE, FIELD(tls_ca_file), SERVERS },
-	{ "tls_capath", NULL, TEXT, FIELD(tls_ca_path), IN(SQL_MYSQL) },
-	{ "tls_ciphers", NULL, TEXT, FIELD(tls_ciphers), IN(SQL_MYSQL) },
-	{ "tls_verify_cert", NULL, YES_NO, FIELD(tls_verify_cert), IN(SQL_MYSQL) },
-	{ "sslmode", NULL, TEXT, FIELD(sslmode), IN(SQL_PGSQL) },
-	{ "network_timeout", NULL, SECONDS, FIELD(network_timeout), SERVERS },
-	{ "timeout", NULL, SECONDS, FIELD(timeout), SERVERS | IN(SQL_SQLITE) },
-	{ "retry_interval", NULL, SECONDS, FIELD(retry_interval), SERVERS | IN(SQL_SQLITE) },
-	{ "idle_interval", NULL, SECONDS, FIELD(idle_interval), SERVERS | IN(SQL_SQLITE) },
+	{ "hosts", NULL, read_hosts, false, FIELD(hosts), SERVERS },
+	{ "dbname", NULL, read_text, true, FIELD(dbname), SERVERS },
+	{ "dbpath", NULL, read_text, true, FIELD(dbname), IN(SQL_SQLITE) },
+	{ "user", NULL, read_text, true, FIELD(user), SERVERS },
+	{ "password", NULL, read_secret, true, FIELD(password), SERVERS },
+	{ "charset", "encoding", read_charset, false, 0, SERVERS },
+	{ "option_file", NULL, read_path, true, FIELD(option_file), IN(SQL_MYSQL) },
+	{ "option_group", NULL, read_text, true, FIELD(option_group), IN(SQL_MYSQL) },
+	{ "tls_key_file", "sslkey", read_tls_file, true, FIELD(tls_key_file), SERVERS },
+	{ "tls_cert_file", "sslcert", read_tls_file, true, FIELD(tls_cert_file), SERVERS },
+	{ "tls_cafile", "sslrootcert", read_tls_file, true, FIELD(tls_ca_file), SERVERS },
+	{ "tls_capath", NULL, read_text, true, FIELD(tls_ca_path), IN(SQL_MYSQL) },
+	{ "tls_ciphers", NULL, read_text, true, FIELD(tls_ciphers), IN(SQL_MYSQL) },
+	{ "tls_verify_cert", NULL, read_yes_no, false, FIELD(tls_verify_cert), IN(SQL_MYSQL) },
+	{ "sslmode", NULL, read_text, true, FIELD(sslmode), IN(SQL_PGSQL) },
+	{ "network_timeout", NULL, read_seconds, false, FIELD(network_timeout), SERVERS },
+	{ "timeout", NULL, read_seconds, false, FIELD(timeout), SERVERS | IN(SQL_SQLITE) },
+	{ "retry_interval", NULL, read_seconds, false, FIELD(retry_interval), SERVERS | IN(SQL_SQLITE) },
+	{ "idle_interval", NULL, read_seconds, false, FIELD(idle_interval), SERVERS | IN(SQL_SQLITE) },
 };
 
 #define KNOWN (sizeof known / sizeof known[0])
-
-static bool is_text(const struct known *k)
-{
-	return k->kind == TEXT || k->kind == TLS_FILE || k->kind == SECRET || k->kind == OPTIONS;
-}
 
 static char **text_at(struct sql_access *a, const struct known *k)
 {
@@ -127,8 +126,9 @@ static const char *host_fault(const char *host, enum sql_dialect dialect)
 	return NULL;
 }
 
-static int take_hosts(char ***hosts, enum sql_dialect dialect, const struct setting *s, struct buf *why)
+static int read_hosts(const struct setting *s, enum sql_dialect dialect, void *field, struct buf *why)
 {
+	char ***hosts = field;
 	int status = has_password(s->value) ? check_privacy(s, why) : EX_OK;
 
 	if (status == EX_OK)
@@ -197,48 +197,59 @@ void sql_host_show(const char *host, struct buf *out)
  * Keys are UTF-8 and so is each session; in another encoding what has letters above ASCII would match nothing, and be "not found".
  * Files that say what holds anyway are taken.
  */
-static int check_charset(const struct setting *s, enum sql_dialect dialect, struct buf *why)
+static int read_charset(const struct setting *s, enum sql_dialect dialect, void *field, struct buf *why)
 {
 	static const char *const names[] = { "utf8mb4", "utf8", "utf8mb3", "utf-8", "unicode" };
 
+	(void)field;
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
 		if (ascii_equal(s->value, names[i]))
 			return EX_OK;
 	return setting_error(s, why, "expected %s: keys are UTF-8, and the database converts its own", dialect == SQL_MYSQL ? "utf8mb4" : "UTF8");
 }
 
-/* The library opens it, and would wait for ever for the other end of a pipe.  "system" and the like are no names of files. */
-static int take_tls_file(char **value, const struct setting *s, struct buf *why)
+static int read_text(const struct setting *s, enum sql_dialect dialect, void *field, struct buf *why)
 {
+	(void)dialect;
+	return setting_text(s, field, why);
+}
+
+/* The library opens it, and would wait for ever for the other end of a pipe.  "system" and the like are no names of files. */
+static int read_tls_file(const struct setting *s, enum sql_dialect dialect, void *field, struct buf *why)
+{
+	char **value = field;
 	int status = setting_text(s, value, why);
 
+	(void)dialect;
 	if (status == EX_OK && *value != NULL && **value == '/' && !file_can_be_read(*value))
 		status = setting_error(s, why, "%s: %s", *value, file_error(errno));
 	return status;
 }
 
-static int take(struct sql_access *a, const struct known *k, enum sql_dialect dialect, const struct setting *s, struct buf *why)
+static int read_secret(const struct setting *s, enum sql_dialect dialect, void *field, struct buf *why)
 {
-	void *field = text_at(a, k);
-	int status;
+	int status = s->value[0] != '\0' ? check_privacy(s, why) : EX_OK;
 
-	if ((k->dialects & IN(dialect)) == 0)
-		return setting_error(s, why, "maps of this type have no such setting; remove it");
-	switch (k->kind) {
-	case TEXT: return setting_text(s, field, why);
-	case TLS_FILE: return take_tls_file(field, s, why);
-	case CHARSET: return check_charset(s, dialect, why);
-	case SECRET:
-		if (s->value[0] == '\0')
-			return EX_OK;
-		status = check_privacy(s, why);
-		return status == EX_OK ? setting_text(s, field, why) : status;
-	case HOSTS: return take_hosts(field, dialect, s, why);
-	case OPTIONS: return setting_path(s, field, why);
-	case YES_NO: return setting_bool(s, field, why);
-	case SECONDS: return setting_seconds(s, LONGEST_TIMEOUT, field, why);
-	}
-	return EX_SOFTWARE;
+	(void)dialect;
+	return status == EX_OK && s->value[0] != '\0' ? setting_text(s, field, why) : status;
+}
+
+static int read_path(const struct setting *s, enum sql_dialect dialect, void *field, struct buf *why)
+{
+	(void)dialect;
+	return setting_path(s, field, why);
+}
+
+static int read_yes_no(const struct setting *s, enum sql_dialect dialect, void *field, struct buf *why)
+{
+	(void)dialect;
+	return setting_bool(s, field, why);
+}
+
+static int read_seconds(const struct setting *s, enum sql_dialect dialect, void *field, struct buf *why)
+{
+	(void)dialect;
+	return setting_seconds(s, LONGEST_TIMEOUT, field, why);
 }
 
 int sql_access_take(struct sql_access *access, enum sql_dialect dialect, const struct settings *settings, const char *file,
@@ -246,9 +257,14 @@ int sql_access_take(struct sql_access *access, enum sql_dialect dialect, const s
 {
 	*access = (struct sql_access){ .network_timeout = 5, .timeout = 10, .retry_interval = 30, .idle_interval = 60 };
 	for (size_t i = 0; i < settings->count; i++) {
-		const struct known *k = find_known(settings->list[i].name);
-		int status = k != NULL ? take(access, k, dialect, &settings->list[i], why) : EX_OK;
+		const struct setting *s = &settings->list[i];
+		const struct known *k = find_known(s->name);
+		int status = EX_OK;
 
+		if (k != NULL && (k->dialects & IN(dialect)) == 0)
+			status = setting_error(s, why, "maps of this type have no such setting; remove it");
+		else if (k != NULL)
+			status = k->read(s, dialect, text_at(access, k), why);
 		if (status != EX_OK)
 			return status;
 	}
@@ -280,7 +296,7 @@ void sql_access_identity(const struct sql_access *access, struct buf *out)
 	for (size_t i = 0; a->hosts != NULL && a->hosts[i] != NULL; i++)
 		buf_addf(out, "%s\n", a->hosts[i]);
 	for (size_t i = 0; i < KNOWN; i++)
-		if (is_text(&known[i]))
+		if (known[i].is_text)
 			buf_addf(out, "%s\n", *text_at(a, &known[i]) != NULL ? *text_at(a, &known[i]) : "");
 	buf_addf(out, "%d %ld %ld %ld", a->tls_verify_cert, a->network_timeout, a->retry_interval, a->idle_interval);
 }
@@ -293,7 +309,7 @@ void sql_access_copy(struct sql_access *to, const struct sql_access *from)
 		char **text = text_at(to, &known[i]);
 
 		/* dbname and dbpath are one field */
-		if (is_text(&known[i]) && *text != NULL && strcmp(known[i].name, "dbpath") != 0)
+		if (known[i].is_text && *text != NULL && strcmp(known[i].name, "dbpath") != 0)
 			*text = xstrdup(*text);
 	}
 }
@@ -304,7 +320,7 @@ void sql_access_free(struct sql_access *access)
 	for (size_t i = 0; i < KNOWN; i++) {
 		char **text = text_at(access, &known[i]);
 
-		if (!is_text(&known[i]) || *text == NULL)
+		if (!known[i].is_text || *text == NULL)
 			continue;
 		explicit_bzero(*text, strlen(*text));
 		free(*text);
