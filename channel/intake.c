@@ -297,23 +297,10 @@ static void free_memory(struct loop *loop)
 	}
 }
 
-static void free_disconnected(struct loop *loop)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < loop->count; i++) {
-		if (client_is_over(loop->clients[i]))
-			client_destroy(&loop->clients[i]);
-		else
-			loop->clients[kept++] = loop->clients[i];
-	}
-	loop->count = kept;
-}
-
 static void run(struct loop *loop, const sigset_t *unblocked)
 {
 	while (!wait_is_over() || loop->count > 0) {
-		size_t clients = loop->count, first = loop->listeners->count, n;
+		size_t clients = loop->count, first = loop->listeners->count, kept = 0, n;
 		int64_t deadline, now;
 		struct recipient_answer answer;
 		struct spool_draft *draft;
@@ -340,7 +327,13 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 		for (size_t i = 0; wait_is_over() && i < loop->count; i++)
 			client_shut(loop->clients[i], "the server stops");
 		free_memory(loop);
-		free_disconnected(loop);
+		for (size_t i = 0; i < loop->count; i++) {
+			if (client_is_over(loop->clients[i]))
+				client_destroy(&loop->clients[i]);
+			else
+				loop->clients[kept++] = loop->clients[i];
+		}
+		loop->count = kept;
 		if (loop->intake.metrics != NULL && loop->write_figures <= now) {
 			loop->write_figures = now + FIGURES_EVERY;
 			figures_write(&loop->intake, 0);

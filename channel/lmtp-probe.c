@@ -321,16 +321,6 @@ static int64_t next_deadline(const struct inquiry *s)
 	return deadline;
 }
 
-/* What is too long is a question without its end, which nobody is asked. */
-static void refuse_line(struct inquiry *s, const char *line)
-{
-	struct asked *a = new_question(s, line, LINE_MAX_BYTES);
-	char *why = xasprintf("the line is longer than %d bytes", LINE_MAX_BYTES);
-
-	place_say(question_add(&a->question, NULL, ""), ANSWER_UNCLEAR, "5.1.3", why);
-	free(why);
-}
-
 /* The lines that are there; at the end of the input what is left is one, too. */
 static void take_lines(struct inquiry *s)
 {
@@ -343,10 +333,16 @@ static void take_lines(struct inquiry *s)
 		if (lf == NULL && n <= LINE_MAX_BYTES && !s->ended && !s->skips)
 			break;
 		at += n + (lf != NULL);
-		if (!s->skips && n > LINE_MAX_BYTES)
-			refuse_line(s, line);
-		else if (!s->skips)
+		if (!s->skips && n > LINE_MAX_BYTES) {
+			/* a question without its end, which nobody is asked */
+			struct asked *a = new_question(s, line, LINE_MAX_BYTES);
+			char *why = xasprintf("the line is longer than %d bytes", LINE_MAX_BYTES);
+
+			place_say(question_add(&a->question, NULL, ""), ANSWER_UNCLEAR, "5.1.3", why);
+			free(why);
+		} else if (!s->skips) {
 			ask_line(s, line, n);
+		}
 		s->skips = lf == NULL && (s->skips || n > LINE_MAX_BYTES);
 	}
 	buf_consume(&s->in, at);

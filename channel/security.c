@@ -47,16 +47,6 @@ bool security_set_auth(struct security *sec, const char *value)
 	return sasl_order_parse(value, &sec->order);
 }
 
-/* How far a certificate is checked if the file does not say it.  Who wrote a file wants more than chance. */
-static enum tls_verify default_verify(const struct security *sec)
-{
-	if (sec->wish == TLS_WISH_VERIFY || sec->conf.peer_name != NULL)
-		return TLS_VERIFY_NAME;
-	if (sec->conf.fingerprint_count > 0)
-		return TLS_VERIFY_NONE;
-	return sec->tls_path != NULL ? TLS_VERIFY_NAME : TLS_VERIFY_NONE;
-}
-
 static enum starttls decide_starttls(const struct security *sec)
 {
 	const struct tlsconf *conf = &sec->conf;
@@ -94,8 +84,13 @@ bool security_start(struct security *sec, struct buf *why)
 		return false;
 	}
 	sec->starttls = decide_starttls(sec);
-	if (sec->conf.verify == TLS_VERIFY_UNSAID)
-		sec->conf.verify = default_verify(sec);
+	/* what the file does not say: who wrote one wants more than chance */
+	if (sec->conf.verify == TLS_VERIFY_UNSAID) {
+		if (sec->wish == TLS_WISH_VERIFY || sec->conf.peer_name != NULL)
+			sec->conf.verify = TLS_VERIFY_NAME;
+		else
+			sec->conf.verify = sec->conf.fingerprint_count == 0 && sec->tls_path != NULL ? TLS_VERIFY_NAME : TLS_VERIFY_NONE;
+	}
 	/* nothing can be wrong without a file; then it waits until a server offers TLS */
 	return sec->wish == TLS_WISH_NONE || sec->tls_path == NULL || security_tls(sec, why) != NULL;
 }

@@ -133,16 +133,6 @@ static bool is_control(const char *s, size_t length)
 	return length == 3 && turns_text(s);
 }
 
-/* How many bytes at s are printable ASCII. */
-static size_t plain_run(const char *s, size_t n)
-{
-	size_t i = 0;
-
-	while (i < n && s[i] >= ' ' && s[i] < 127)
-		i++;
-	return i;
-}
-
 void text_add_clean(struct buf *out, const char *bytes, size_t n, size_t cap)
 {
 	size_t start = out->len, i = 0;
@@ -150,11 +140,13 @@ void text_add_clean(struct buf *out, const char *bytes, size_t n, size_t cap)
 	bool blank = false;
 
 	while (i < n) {
-		size_t used = out->len - start;
-		size_t run = plain_run(bytes + i, n - i < cap - used ? n - i : cap - used);
+		size_t used = out->len - start, room = n - i < cap - used ? n - i : cap - used, run = 0;
 		const char *from = bytes + i;
 		size_t length, take;
 
+		/* printable ASCII */
+		while (run < room && from[run] >= ' ' && from[run] < 127)
+			run++;
 		if (run > 0) {
 			buf_add(out, from, run);
 			i += run;
@@ -387,6 +379,21 @@ void ascii_lower_string(char *s)
 bool text_same(const char *a, const char *b)
 {
 	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+bool text_add_unescaped(struct buf *out, const char *text, size_t n, char mark)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (text[i] != mark) {
+			buf_addc(out, text[i]);
+			continue;
+		}
+		if (i + 2 >= n || ascii_hex(text[i + 1]) < 0 || ascii_hex(text[i + 2]) < 0)
+			return false;
+		buf_addc(out, (char)(ascii_hex(text[i + 1]) * 16 + ascii_hex(text[i + 2])));
+		i += 2;
+	}
+	return true;
 }
 
 size_t text_word_length(const char *line, size_t n, char stop)

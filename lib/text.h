@@ -78,6 +78,12 @@ int ascii_hex(char c);
 /* True if both are the same text, or both NULL. */
 bool text_same(const char *a, const char *b);
 
+/*
+ * Adds a text in which `mark` and two hexadecimal digits stand for a byte, as %20 does for a blank.  False if anything else follows
+ * a mark.
+ */
+bool text_add_unescaped(struct buf *out, const char *text, size_t n, char mark);
+
 /* How long the first word is, up to a blank or `stop` outside quotes; a backslash takes the next byte as it is. */
 size_t text_word_length(const char *line, size_t n, char stop);
 

@@ -68,19 +68,6 @@ void check_directories(struct findings *f, const char *postoffice)
 	}
 }
 
-static void check_age(struct findings *f, const struct listing *l, int64_t age, const struct thresholds *limits)
-{
-	struct buf span = { 0 };
-
-	mailq_add_span(&span, age);
-	/* one that waits for its report alone may be the oldest, too */
-	if (l->messages + l->reports > 0)
-		finding_add(f, thresholds_judge(limits, age), "queue: the oldest of %zu message%s is %s old", l->messages + l->reports,
-		            l->messages + l->reports == 1 ? "" : "s", buf_str(&span));
-	performance_add(f, "queue_age", age, "s", limits);
-	buf_free(&span);
-}
-
 static void count(struct findings *f, const struct listing *l)
 {
 	static const struct metric recipients = { "zlmtp_queue_recipients", METRIC_GAUGE, "Recipients who wait." };
@@ -101,10 +88,14 @@ static void count(struct findings *f, const struct listing *l)
 void check_queue(struct findings *f, const struct thresholds *age, const struct thresholds *size)
 {
 	const int64_t now = (int64_t)time(NULL);
+	int64_t oldest;
+	struct buf span = { 0 };
 	struct listing l;
 	pid_t scheduler, runqueue;
 
 	listing_read(&l);
+	/* what came while the clock was ahead is as new as can be */
+	oldest = l.oldest != 0 && l.oldest < now ? now - l.oldest : 0;
 	scheduler = process_named_in("../.pid.scheduler");
 	runqueue = process_named_in("../.pid.runqueue");
 	/* that file is for its owner alone; what runqueue publishes tells as well */
@@ -127,8 +118,13 @@ void check_queue(struct findings *f, const struct thresholds *age, const struct 
 	finding_add(f, thresholds_judge(size, (int64_t)l.recipients), "queue: %zu recipient%s", l.recipients,
 	            l.recipients == 1 ? "" : "s");
 	performance_add(f, "queue_recipients", (int64_t)l.recipients, "", size);
-	/* what came while the clock was ahead is as new as can be */
-	check_age(f, &l, l.oldest != 0 && l.oldest < now ? now - l.oldest : 0, age);
+	mailq_add_span(&span, oldest);
+	/* one that waits for its report alone may be the oldest, too */
+	if (l.messages + l.reports > 0)
+		finding_add(f, thresholds_judge(age, oldest), "queue: the oldest of %zu message%s is %s old", l.messages + l.reports,
+		            l.messages + l.reports == 1 ? "" : "s", buf_str(&span));
+	performance_add(f, "queue_age", oldest, "s", age);
+	buf_free(&span);
 	count(f, &l);
 	listing_free(&l);
 }

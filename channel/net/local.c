@@ -28,20 +28,6 @@ static bool of_interface(const char *name, sa_family_t family, struct sockaddr_s
 	return found;
 }
 
-static bool interface(const char *text, struct sockaddr_storage *address, socklen_t *length, struct buf *why)
-{
-	sa_family_t family = AF_UNSPEC;
-
-	if (strncasecmp(text, "v4:", 3) == 0)
-		family = AF_INET, text += 3;
-	else if (strncasecmp(text, "v6:", 3) == 0)
-		family = AF_INET6, text += 3;
-	if (of_interface(text, family, address, length))
-		return true;
-	buf_addf(why, "no interface %s with such an address", text);
-	return false;
-}
-
 bool local_address(const char *text, struct sockaddr_storage *address, socklen_t *length, struct buf *why)
 {
 	struct target *literal;
@@ -52,8 +38,15 @@ bool local_address(const char *text, struct sockaddr_storage *address, socklen_t
 	*length = 0;
 	if (ascii_equal(text, "any") || ascii_equal(text, "any6"))
 		return true;
-	if (strncasecmp(text, "iface:", 6) == 0)
-		return interface(text + 6, address, length, why);
+	if (strncasecmp(text, "iface:", 6) == 0) {
+		const bool is_v4 = strncasecmp(text + 6, "v4:", 3) == 0, is_v6 = strncasecmp(text + 6, "v6:", 3) == 0;
+
+		text += is_v4 || is_v6 ? 9 : 6;
+		if (of_interface(text, is_v4 ? AF_INET : is_v6 ? AF_INET6 : AF_UNSPEC, address, length))
+			return true;
+		buf_addf(why, "no interface %s with such an address", text);
+		return false;
+	}
 	if (text[0] != '[') {
 		buf_addf(why, "%s: expected any, any6, [address] or iface:NAME", text);
 		return false;

@@ -58,20 +58,6 @@ static bool word_is(const struct word *word, const char *s)
 	return word->n == strlen(s) && memcmp(word->at, s, word->n) == 0;
 }
 
-/* "[IPv6:::1]" and the like without what stands around the address. */
-static struct word bare_address(struct word w)
-{
-	if (w.n < 2 || w.at[0] != '[' || w.at[w.n - 1] != ']')
-		return w;
-	w.at++;
-	w.n -= 2;
-	if (w.n > 5 && strncasecmp(w.at, "IPv6", 4) == 0 && (w.at[4] == ':' || w.at[4] == '.')) {
-		w.at += 5;
-		w.n -= 5;
-	}
-	return w;
-}
-
 /* An IPv6 address can be written in many ways. */
 static bool same_ipv6(const struct word *word, const char *name)
 {
@@ -87,7 +73,15 @@ static bool same_ipv6(const struct word *word, const char *name)
 
 static bool host_is(struct word word, const char *const *names)
 {
-	word = bare_address(word);
+	/* "[IPv6:::1]" and the like without what stands around the address */
+	if (word.n >= 2 && word.at[0] == '[' && word.at[word.n - 1] == ']') {
+		word.at++;
+		word.n -= 2;
+		if (word.n > 5 && strncasecmp(word.at, "IPv6", 4) == 0 && (word.at[4] == ':' || word.at[4] == '.')) {
+			word.at += 5;
+			word.n -= 5;
+		}
+	}
 	for (; *names != NULL; names++) {
 		if (word.n == strlen(*names) && strncasecmp(word.at, *names, word.n) == 0)
 			return true;

@@ -227,19 +227,6 @@ void prober_give_up(struct prober *p, struct question *question)
 	free(why);
 }
 
-/* Time is up for everything, also for a transaction without recipients. */
-static void give_up(struct prober *p)
-{
-	char *why = xasprintf("not finished within %" PRId64 " s", p->settings->probe.time / 1000);
-
-	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
-		if (!session_idle(&p->sessions[i]))
-			break_off(&p->sessions[i], why);
-	free(why);
-	for (size_t i = 0; i < p->count; i++)
-		prober_give_up(p, p->questions[i]);
-}
-
 static void run_sessions(struct prober *p)
 {
 	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
@@ -273,20 +260,30 @@ void prober_go(struct prober *p)
 
 static void run(struct prober *p, int64_t deadline)
 {
+	char *why;
+
 	while (has_work(p)) {
 		if (clock_ms() >= deadline) {
 			/* what has come until now counts */
 			prober_wait(p, -1, deadline);
 			run_sessions(p);
-			if (has_work(p))
-				give_up(p);
-			return;
+			break;
 		}
 		prober_go(p);
 		/* what was written may have ended a session */
 		if (has_work(p))
 			prober_wait(p, -1, deadline);
 	}
+	if (!has_work(p))
+		return;
+	/* time is up for everything, also for a transaction without recipients */
+	why = xasprintf("not finished within %" PRId64 " s", p->settings->probe.time / 1000);
+	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+		if (!session_idle(&p->sessions[i]))
+			break_off(&p->sessions[i], why);
+	free(why);
+	for (size_t i = 0; i < p->count; i++)
+		prober_give_up(p, p->questions[i]);
 }
 
 struct prober *prober_create(const struct settings *settings, bool keeps)

@@ -346,17 +346,6 @@ static enum server_event starttls(struct server *s, char *argument)
 	return SERVER_MORE;
 }
 
-/* HELO and EHLO are SMTP's, LHLO is LMTP's (RFC 2033 section 4.1). */
-static bool is_hello(const struct server *s, const char *verb, bool *extended)
-{
-	if (s->options->protocol == SERVER_LMTP) {
-		*extended = true;
-		return strcasecmp(verb, "LHLO") == 0;
-	}
-	*extended = strcasecmp(verb, "EHLO") == 0;
-	return *extended || strcasecmp(verb, "HELO") == 0;
-}
-
 static enum server_event rset(struct server *s, char *argument)
 {
 	(void)argument;
@@ -423,6 +412,7 @@ static enum server_event command(struct server *s, char *line)
 	};
 	char *argument, *end = line + strlen(line);
 	struct buf text = { 0 };
+	const bool is_lmtp = s->options->protocol == SERVER_LMTP;
 	bool extended;
 
 	/* blanks at the end are borne (RFC 5321 section 4.1.1) */
@@ -435,7 +425,9 @@ static enum server_event command(struct server *s, char *line)
 	for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
 		if (strcasecmp(line, commands[i].name) == 0)
 			return commands[i].run(s, argument);
-	if (is_hello(s, line, &extended)) {
+	/* HELO and EHLO are SMTP's, LHLO is LMTP's (RFC 2033 section 4.1) */
+	extended = strcasecmp(line, is_lmtp ? "LHLO" : "EHLO") == 0;
+	if (extended || (!is_lmtp && strcasecmp(line, "HELO") == 0)) {
 		hello(s, argument, extended);
 		return SERVER_MORE;
 	}

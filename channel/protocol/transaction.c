@@ -986,6 +986,9 @@ static void end_when_answered(struct dialogue *d)
 
 void dialogue_reply(struct dialogue *d, const struct reply *reply)
 {
+	static void (*const on_others[])(struct dialogue *d, struct transaction *t, const struct reply *reply) = {
+		[TO_RSET] = on_reset, [TO_HELLO] = on_hello, [TO_QUIT] = on_quit,
+	};
 	struct expectation *e = front(d), was;
 	size_t before = d->out.len;
 
@@ -1024,11 +1027,7 @@ void dialogue_reply(struct dialogue *d, const struct reply *reply)
 		on_final(d, was.transaction, reply);
 		break;
 	default:
-		switch (was.command) {
-		case TO_RSET: on_reset(d, was.transaction, reply); break;
-		case TO_HELLO: on_hello(d, was.transaction, reply); break;
-		case TO_QUIT: on_quit(d, was.transaction, reply); break;
-		}
+		on_others[was.command](d, was.transaction, reply);
 		break;
 	}
 	if (d->ending && !d->closed)

@@ -216,19 +216,6 @@ static bool may_read(const struct control_server *c, const struct client *k)
 	return k->fd >= 0 && !k->ended && k->out.len < ANSWERS_MAX && c->waiting_count < WAITING_MAX;
 }
 
-static void read_requests(struct client *k, int64_t now)
-{
-	char bytes[16 * 1024];
-	ssize_t n = recv(k->fd, bytes, sizeof bytes, MSG_DONTWAIT);
-
-	if (n > 0) {
-		buf_add(&k->in, bytes, (size_t)n);
-		k->active = now;
-	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
-		k->ended = true;
-	}
-}
-
 /* ---- requests ---- */
 
 static void wait_for_agent(struct control_server *c, struct client *k, char *line, const struct control_request *r, int64_t now)
@@ -314,8 +301,17 @@ static void serve(struct control_server *c, struct client *k, struct moment now,
 {
 	char *line;
 
-	if (may_read(c, k))
-		read_requests(k, now.ms);
+	if (may_read(c, k)) {
+		char bytes[16 * 1024];
+		ssize_t n = recv(k->fd, bytes, sizeof bytes, MSG_DONTWAIT);
+
+		if (n > 0) {
+			buf_add(&k->in, bytes, (size_t)n);
+			k->active = now.ms;
+		} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+			k->ended = true;
+		}
+	}
 	while (k->fd >= 0 && k->out.len < ANSWERS_MAX && c->waiting_count < WAITING_MAX && clock_ms() < end &&
 	       (line = take_line(k)) != NULL)
 		carry_out(c, k, line, now);

@@ -112,13 +112,6 @@ static const struct {
 
 #define COLUMNS (sizeof columns / sizeof columns[0])
 
-struct table {
-	struct buf text;          /* the cells, each with a NUL behind */
-	size_t *cells;            /* where they begin */
-	size_t count, capacity;
-	size_t widths[COLUMNS];
-};
-
 /* ---- the table ---- */
 
 /* Characters, not bytes. */
@@ -129,23 +122,6 @@ static size_t width(const char *s)
 	for (; *s != '\0'; s++)
 		n += ((unsigned char)*s & 0xc0) != 0x80;
 	return n;
-}
-
-static void begin_cell(struct table *t)
-{
-	t->cells = xgrow(t->cells, t->count, &t->capacity, sizeof *t->cells);
-	t->cells[t->count++] = t->text.len;
-}
-
-static void end_cell(struct table *t)
-{
-	size_t column = (t->count - 1) % COLUMNS;
-	size_t n;
-
-	buf_addc(&t->text, '\0');
-	n = width(t->text.data + t->cells[t->count - 1]);
-	if (n <= WIDEST && n > t->widths[column])
-		t->widths[column] = n;
 }
 
 static const char *plural(size_t n)
@@ -177,34 +153,38 @@ void mailq_sums(struct buf *out, const struct listing *l, int64_t now)
 
 void mailq_table(struct buf *out, const struct listing *l, int64_t now)
 {
-	struct table t = { 0 };
+	size_t cells = (l->count + 1) * COLUMNS, *at, widths[COLUMNS] = { 0 };
+	struct buf text = { 0 };
 
 	if (l->count == 0)
 		return;
-	for (size_t column = 0; column < COLUMNS; column++) {
-		begin_cell(&t);
-		buf_adds(&t.text, columns[column].heading);
-		end_cell(&t);
+	/* the cells of the headings and of each row, with a NUL behind each */
+	at = xcalloc(cells, sizeof *at);
+	for (size_t i = 0; i < cells; i++) {
+		size_t row = i / COLUMNS, column = i % COLUMNS, n;
+
+		at[i] = text.len;
+		if (row == 0)
+			buf_adds(&text, columns[column].heading);
+		else
+			columns[column].add(&text, &l->list[row - 1], now);
+		buf_addc(&text, '\0');
+		n = width(text.data + at[i]);
+		if (n <= WIDEST && n > widths[column])
+			widths[column] = n;
 	}
-	for (size_t i = 0; i < l->count; i++) {
-		for (size_t column = 0; column < COLUMNS; column++) {
-			begin_cell(&t);
-			columns[column].add(&t.text, &l->list[i], now);
-			end_cell(&t);
-		}
-	}
-	for (size_t i = 0; i < t.count; i++) {
-		const char *cell = t.text.data + t.cells[i];
+	for (size_t i = 0; i < cells; i++) {
+		const char *cell = text.data + at[i];
 		size_t column = i % COLUMNS, n = width(cell);
 
 		buf_adds(out, cell);
 		if (column == COLUMNS - 1)
 			buf_addc(out, '\n');
 		else
-			buf_addf(out, "%*s", (int)(n < t.widths[column] ? t.widths[column] - n + 2 : 2), "");
+			buf_addf(out, "%*s", (int)(n < widths[column] ? widths[column] - n + 2 : 2), "");
 	}
-	buf_free(&t.text);
-	free(t.cells);
+	buf_free(&text);
+	free(at);
 }
 
 void mailq_text(struct buf *out, const struct listing *l, int64_t now)

@@ -82,14 +82,6 @@ static enum retire_result settled_later(const struct control *c, struct message 
 	return RETIRE_ANEW;
 }
 
-static bool anything_to_tell(const struct control *c)
-{
-	for (size_t i = 0; i < c->recipient_count; i++)
-		if (telling_wants_failure(c, &c->recipients[i]))
-			return true;
-	return false;
-}
-
 static bool tell(const struct control *c, const struct message *m, const char *reports, bool json)
 {
 	struct buf id = { 0 }, why = { 0 };
@@ -215,7 +207,7 @@ enum retire_result retire_message(struct message *m, struct reporter *reporter, 
 		if (m->told == TOLD_NOT && reporter != NULL && !(m->untold_why != NULL && is_too_late(m, c, conf, now)) &&
 		    (telling_any(c) ? reporter_can(reporter) : reporter_is_there(reporter)))
 			answer = RETIRE_UNTOLD;
-		else if (anything_to_tell(c) && !tell(c, m, reports, json))
+		else if (telling_any_failure(c) && !tell(c, m, reports, json))
 			answer = RETIRE_TROUBLE;
 	}
 	if (answer == RETIRE_DONE)

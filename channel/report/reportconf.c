@@ -1,6 +1,7 @@
 #include "channel/report/reportconf.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,8 +33,13 @@ static bool is_address(const char *s)
 	return true;
 }
 
-static bool set_address(char **setting, const char *value, struct buf *why)
+/* Each sets a field.  False with what was expected in `why`. */
+typedef bool setter(void *field, const char *value, struct buf *why);
+
+static bool set_address(void *field, const char *value, struct buf *why)
 {
+	char **setting = field;
+
 	if (value[0] != '\0' && !is_address(value)) {
 		buf_adds(why, "expected an address like postmaster@example.org, or nothing");
 		return false;
@@ -43,33 +49,49 @@ static bool set_address(char **setting, const char *value, struct buf *why)
 	return true;
 }
 
-static bool set(struct report_settings *s, const char *name, const char *value, struct buf *why)
+/* Bytes, or with k or M behind the number. */
+static bool set_max(void *field, const char *value, struct buf *why)
 {
-	if (strcmp(name, "postmaster") == 0)
-		return set_address(&s->postmaster, value, why);
-	if (strcmp(name, "report-from") == 0)
-		return set_address(&s->from, value, why);
-	if (strcmp(name, "report-max") == 0) {
-		size_t n = strlen(value);
-		char last = n > 0 ? ascii_lower(value[n - 1]) : '\0';
-		uint64_t unit = last == 'k' ? 1024 : last == 'm' ? 1024 * 1024 : 1;
-		char *digits = xstrndup(value, unit > 1 ? n - 1 : n);
-		bool ok = parse_number(digits, (uint64_t)1 << 40, &s->max);
+	uint64_t *max = field;
+	size_t n = strlen(value);
+	char last = n > 0 ? ascii_lower(value[n - 1]) : '\0';
+	uint64_t unit = last == 'k' ? 1024 : last == 'm' ? 1024 * 1024 : 1;
+	char *digits = xstrndup(value, unit > 1 ? n - 1 : n);
+	bool ok = parse_number(digits, (uint64_t)1 << 40, max);
 
-		/* bytes, or with k or M behind the number */
-		free(digits);
-		if (!ok)
-			buf_adds(why, "expected a number of bytes, with k or M after it, or nothing");
-		else
-			s->max *= unit;
-		return ok;
-	}
-	if (strcmp(name, "hostname") == 0 && value[0] != '\0') {
-		free(s->host);
-		s->host = xstrdup(value);
+	free(digits);
+	if (!ok)
+		buf_adds(why, "expected a number of bytes, with k or M after it, or nothing");
+	else
+		*max *= unit;
+	return ok;
+}
+
+static bool set_host(void *field, const char *value, struct buf *why)
+{
+	char **host = field;
+
+	(void)why;
+	if (value[0] != '\0') {
+		free(*host);
+		*host = xstrdup(value);
 	}
 	return true;
 }
+
+#define FIELD(name) offsetof(struct report_settings, name)
+
+static const struct {
+	const char *name;
+	setter *set;
+	size_t field;
+	bool is_ours;             /* else the router complains of its line */
+} settings[] = {
+	{ "postmaster", set_address, FIELD(postmaster), true }, { "report-from", set_address, FIELD(from), true },
+	{ "report-max", set_max, FIELD(max), true }, { "hostname", set_host, FIELD(host), false },
+};
+
+#define SETTINGS (sizeof settings / sizeof settings[0])
 
 static bool take_line(struct report_settings *s, const struct conf_text *text)
 {
@@ -77,6 +99,7 @@ static bool take_line(struct report_settings *s, const struct conf_text *text)
 	size_t length = text->length;
 	struct buf trouble = { 0 };
 	char *name, *value;
+	size_t i = 0;
 	bool ok;
 
 	if (equals == NULL || text->line[0] == '#')
@@ -85,11 +108,13 @@ static bool take_line(struct report_settings *s, const struct conf_text *text)
 		length--;
 	name = xstrndup(text->line, (size_t)(equals - text->line));
 	value = xstrndup(equals + 1, length - (size_t)(equals - text->line) - 1);
-	ok = !conf_has_nul(text) || (strcmp(name, "postmaster") != 0 && strcmp(name, "report-from") != 0 &&
-	                             strcmp(name, "report-max") != 0);
+	while (i < SETTINGS && strcmp(name, settings[i].name) != 0)
+		i++;
+	ok = !conf_has_nul(text) || i == SETTINGS || !settings[i].is_ours;
 	if (!ok)
 		buf_adds(&trouble, "the line holds a NUL byte");
-	ok = ok && set(s, name, value, &trouble);
+	else if (i < SETTINGS)
+		ok = settings[i].set((char *)s + settings[i].field, value, &trouble);
 	if (!ok && text->why->len > 0)
 		buf_addc(text->why, '\n');
 	if (!ok)

@@ -21,13 +21,6 @@ struct agent_order agent_order(char *line)
 	return order;
 }
 
-static const char *skip_blanks(const char *s)
-{
-	while (*s == ' ')
-		s++;
-	return s;
-}
-
 struct verdict_word {
 	const char *word;
 	enum agent_verdict verdict;
@@ -97,9 +90,12 @@ struct agent_answer agent_answer(char *line)
 		/* ZMailer looks at the beginning only */
 		if (strncmp(line, "#hungry", 7) == 0)
 			return (struct agent_answer){ .kind = ANSWER_HUNGRY };
-		if (strncmp(line, resync, sizeof resync - 1) == 0)
-			return (struct agent_answer){ .kind = ANSWER_RESYNC, .name = skip_blanks(line + sizeof resync - 1) };
-		return (struct agent_answer){ .kind = ANSWER_COMMENT, .text = skip_blanks(line + (line[0] == '#')) };
+		if (strncmp(line, resync, sizeof resync - 1) == 0) {
+			line += sizeof resync - 1;
+			return (struct agent_answer){ .kind = ANSWER_RESYNC, .name = line + strspn(line, " ") };
+		}
+		line += line[0] == '#';
+		return (struct agent_answer){ .kind = ANSWER_COMMENT, .text = line + strspn(line, " ") };
 	}
 	notary = strchr(line, '\t');
 	rest = notary ? strchr(notary + 1, '\t') : NULL;

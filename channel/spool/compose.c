@@ -121,17 +121,6 @@ size_t incoming_front(const char *text, size_t n)
 	return find_front(&in, &front) ? front : 0;
 }
 
-/* The header is whole; `rest` is where the text goes on.  Closes the gap that shortened lines have left between the two. */
-static enum incoming_result end_header(struct incoming *in, size_t rest)
-{
-	if (rest != in->header) {
-		memmove(in->bytes.data + in->header, in->bytes.data + rest, in->bytes.len - rest);
-		in->bytes.len -= rest - in->header;
-	}
-	in->complete = true;
-	return INCOMING_COMPLETE;
-}
-
 enum incoming_result incoming_header(struct incoming *in, struct buf *why)
 {
 	if (!in->begun) {
@@ -160,8 +149,16 @@ enum incoming_result incoming_header(struct incoming *in, struct buf *why)
 			in->crlf |= in->line == 0;
 		}
 		in->blank = lf != NULL && n == 0;
-		if (in->blank || (incoming_field_name(line, n) == 0 && (in->line == 0 || !is_continuation(line, n))))
-			return end_header(in, in->blank ? next : in->at);
+		if (in->blank || (incoming_field_name(line, n) == 0 && (in->line == 0 || !is_continuation(line, n)))) {
+			size_t rest = in->blank ? next : in->at;
+
+			/* it is whole; the gap that shortened lines have left in front of the text is closed */
+			if (rest != in->header)
+				memmove(in->bytes.data + in->header, in->bytes.data + rest, in->bytes.len - rest);
+			in->bytes.len -= rest - in->header;
+			in->complete = true;
+			return INCOMING_COMPLETE;
+		}
 		if (lf == NULL) {
 			/* the last line of all has no end: it gets one, and the buffer may move */
 			buf_addc(&in->bytes, '\n');

@@ -145,33 +145,26 @@ void tag_claim(int fd, pid_t pid)
 #endif
 }
 
-static bool is_claimed(int fd, pid_t pid)
+static bool is_claimed(int fd, off_t first, off_t last)
 {
 #ifdef F_OFD_SETLK
-	struct flock claim = guard(F_WRLCK, CLAIMS + pid, CLAIMS + pid);
+	struct flock claim = guard(F_WRLCK, first, last);
 
 	return fcntl(fd, F_OFD_GETLK, &claim) == 0 && claim.l_type != F_UNLCK;
 #else
-	(void)fd, (void)pid;
+	(void)fd, (void)first, (void)last;
 	return false;
 #endif
 }
 
 bool tag_any_claim(int fd)
 {
-#ifdef F_OFD_SETLK
-	struct flock claims = guard(F_WRLCK, CLAIMS, CLAIMS + MOST_PID);
-
-	return fcntl(fd, F_OFD_GETLK, &claims) == 0 && claims.l_type != F_UNLCK;
-#else
-	(void)fd;
-	return false;
-#endif
+	return is_claimed(fd, CLAIMS, CLAIMS + MOST_PID);
 }
 
 bool tag_holder_lives(int fd, pid_t pid, const struct timespec *modified)
 {
-	return pid > 0 && (is_claimed(fd, pid) || (process_lives(pid) && !process_began_after(pid, modified)));
+	return pid > 0 && (is_claimed(fd, CLAIMS + pid, CLAIMS + pid) || (process_lives(pid) && !process_began_after(pid, modified)));
 }
 
 enum tag_result tag_finish(int fd, off_t offset, pid_t pid, char result, const struct timespec *modified)

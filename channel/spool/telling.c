@@ -11,6 +11,14 @@ bool telling_wants_failure(const struct control *c, const struct control_recipie
 	                                control_return_path(&c->senders[r->sender])[0] == '\0');
 }
 
+bool telling_any_failure(const struct control *c)
+{
+	for (size_t i = 0; i < c->recipient_count; i++)
+		if (telling_wants_failure(c, &c->recipients[i]))
+			return true;
+	return false;
+}
+
 enum telling telling_due(const struct control *c, const struct control_recipient *r, const struct control_diagnostic *last)
 {
 	if (last != NULL && last->reported)

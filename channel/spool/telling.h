@@ -41,6 +41,9 @@ bool telling_any_may_have_moved(const struct control *control);
  */
 bool telling_wants_failure(const struct control *control, const struct control_recipient *r);
 
+/* The same of any recipient in it. */
+bool telling_any_failure(const struct control *control);
+
 /* At what age of the message, in seconds, this line says that a delay was told; 0 if it says no such thing. */
 int64_t telling_delay_told(const struct control_diagnostic *d);
 

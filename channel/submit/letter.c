@@ -38,16 +38,6 @@ static size_t header_end(const struct buf *text, bool *blank)
 	return at;
 }
 
-static size_t without_nul(char *line, size_t n)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < n; i++)
-		if (line[i] != '\0')
-			line[kept++] = line[i];
-	return kept;
-}
-
 bool letter_read(FILE *in, bool dot, struct buf *text)
 {
 	struct buf body = { 0 };
@@ -58,12 +48,15 @@ bool letter_read(FILE *in, bool dot, struct buf *text)
 
 	errno = 0;
 	while ((got = getline(&line, &size, in)) > 0) {
-		size_t n = (size_t)got;
+		size_t n = (size_t)got, kept = 0;
 		bool ended = line[n - 1] == '\n';
 
 		n -= ended;
 		n -= ended && n > 0 && line[n - 1] == '\r';
-		n = without_nul(line, n);
+		for (size_t i = 0; i < n; i++)
+			if (line[i] != '\0')
+				line[kept++] = line[i];
+		n = kept;
 		if (dot && ended && n == 1 && line[0] == '.')
 			break;
 		if (text->limit != 0 && text->len + n + 2 > text->limit) {

@@ -253,7 +253,7 @@ static bool angle(struct scan *s)
 	return take(s, '>') || refuse(s);
 }
 
-static bool group(struct scan *s);
+static bool list(struct scan *s, bool in_group);
 
 /* The words behind the first of a member: a phrase, in front of "<" or of a group. */
 static bool phrase(struct scan *s, size_t first, bool in_group)
@@ -265,7 +265,7 @@ static bool phrase(struct scan *s, size_t first, bool in_group)
 	if (at(s, '<'))
 		return angle(s);
 	if (!in_group && take(s, ':'))
-		return group(s);
+		return list(s, true);
 	return glued != first || s->value[first] == '"' ? fail(s, GLUED, glued) : refuse(s);
 }
 
@@ -294,28 +294,21 @@ static bool member(struct scan *s, bool in_group)
 	return s->token == T_END || at(s, ',') || at(s, ';') || phrase(s, first, in_group);
 }
 
-/* What stands behind "name:". */
-static bool group(struct scan *s)
+static bool ends(struct scan *s, bool in_group)
 {
-	if (take(s, ';'))
-		return true;
-	do
-		if (!member(s, true))
-			return false;
-	while (take(s, ','));
-	return take(s, ';') || refuse(s);
+	return in_group ? take(s, ';') : s->token == T_END;
 }
 
-static bool line(struct scan *s)
+/* A line, or what stands behind "name:" in it. */
+static bool list(struct scan *s, bool in_group)
 {
-	advance(s);
-	if (s->token == T_END)
+	if (ends(s, in_group))
 		return true;
 	do
-		if (!member(s, false))
+		if (!member(s, in_group))
 			return false;
 	while (take(s, ','));
-	return s->token == T_END || refuse(s);
+	return ends(s, in_group) || refuse(s);
 }
 
 const char *router_list_refused(const char *value, size_t length, bool references, size_t *offset)
@@ -328,7 +321,10 @@ const char *router_list_refused(const char *value, size_t length, bool reference
 
 		end = newline != NULL ? (size_t)(newline - value) : length;
 		s.end = end;
-		if (value[start] == '#' || (line(&s) && !s.failed))
+		if (value[start] == '#')
+			continue;
+		advance(&s);
+		if (list(&s, false) && !s.failed)
 			continue;
 		*offset = s.offset;
 		return lines ? faults[s.fault].line : faults[s.fault].list;

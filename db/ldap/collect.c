@@ -150,14 +150,6 @@ static bool follow_attribute(struct collection *c, const struct ldap_entry *entr
 	return true;
 }
 
-static bool has_references(const struct ldapconf *conf, const struct ldap_entry *entry)
-{
-	for (size_t i = 0; conf->special != NULL && conf->special[i] != NULL; i++)
-		if (ldap_entry_find(entry, conf->special[i]) != NULL)
-			return true;
-	return false;
-}
-
 /* ---- results -------------------------------------------------------------- */
 
 /* False with `why` on anything but "done" and "this entry has no such value". */
@@ -197,14 +189,16 @@ static bool add_results(struct collection *c, const struct ldap_entry *entry, en
 static bool collect_entry(struct collection *c, const struct ldap_entry *entry, unsigned long depth)
 {
 	const size_t before = c->results.count;
-	const bool refers = has_references(c->conf, entry);
 	const char *unasked = ldap_entry_unasked(entry, c->conf->attributes);
+	bool refers = false;
 
 	if (unasked != NULL) {
 		buf_addf(c->why, "entry \"%s\": the server sent attribute %s, which was not asked for by this name; use the server's "
 		         "names", entry->dn, unasked);
 		return false;
 	}
+	for (size_t i = 0; c->conf->special != NULL && c->conf->special[i] != NULL && !refers; i++)
+		refers = ldap_entry_find(entry, c->conf->special[i]) != NULL;
 	c->partless = NULL;
 	if (!add_results(c, entry, RESULT_TERMINAL))
 		return false;

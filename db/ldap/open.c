@@ -233,26 +233,21 @@ void ldap_close(LDAP **ld)
 /* ---- steps ---------------------------------------------------------------- */
 
 #if HAVE_SASL
-static const char *sasl_answer(const struct ldap_access *a, const sasl_interact_t *question)
-{
-	const char *answer = NULL;
-
-	switch (question->id) {
-	case SASL_CB_GETREALM: answer = a->sasl_realm; break;
-	case SASL_CB_AUTHNAME: answer = a->sasl_authcid; break;
-	case SASL_CB_USER: answer = a->sasl_authzid; break;
-	case SASL_CB_PASS: answer = a->password; break;
-	}
-	if (answer == NULL)
-		answer = question->defresult != NULL ? question->defresult : "";
-	return answer;
-}
-
 static int interact(LDAP *ld, unsigned flags, void *access, void *questions)
 {
+	const struct ldap_access *a = access;
+
 	(void)ld, (void)flags;
 	for (sasl_interact_t *q = questions; q->id != SASL_CB_LIST_END; q++) {
-		q->result = sasl_answer(access, q);
+		const char *answer = NULL;
+
+		switch (q->id) {
+		case SASL_CB_GETREALM: answer = a->sasl_realm; break;
+		case SASL_CB_AUTHNAME: answer = a->sasl_authcid; break;
+		case SASL_CB_USER: answer = a->sasl_authzid; break;
+		case SASL_CB_PASS: answer = a->password; break;
+		}
+		q->result = answer != NULL ? answer : q->defresult != NULL ? q->defresult : "";
 		q->len = (unsigned)strlen(q->result);
 	}
 	return LDAP_SUCCESS;

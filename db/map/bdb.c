@@ -105,14 +105,6 @@ static void forget_bdb(struct map *map)
 	map->settings = NULL;
 }
 
-/* All of the file if it is to be asked many keys; libdb takes memory for what it has read only. */
-static uint32_t cache_for(const struct map *map)
-{
-	int64_t size = map->read_once ? 0 : map->provenance.size;
-
-	return size < SMALLEST_CACHE ? SMALLEST_CACHE : size > LARGEST_CACHE ? LARGEST_CACHE : (uint32_t)size;
-}
-
 /* libdb takes a relative name inside an environment as relative to the environment's home. */
 static int open_in_env(struct map *map, struct bdb_map *b, DBTYPE type)
 {
@@ -136,13 +128,16 @@ static void open_guarded(void *context)
 {
 	struct opening *o = context;
 	struct bdb_map *b = o->b;
+	/* all of the file if it is to be asked many keys; libdb takes memory for what it has read only */
+	const int64_t size = o->map->read_once ? 0 : o->map->provenance.size;
+	const uint32_t cache = size < SMALLEST_CACHE ? SMALLEST_CACHE : size > LARGEST_CACHE ? LARGEST_CACHE : (uint32_t)size;
 
 	o->code = db_create(&b->db, NULL, 0);
 	if (o->code != 0)
 		return;
 	b->db->get_env(b->db)->app_private = &b->said;
 	b->db->set_errcall(b->db, note);
-	o->code = b->db->set_cachesize(b->db, 0, cache_for(o->map), 1);
+	o->code = b->db->set_cachesize(b->db, 0, cache, 1);
 	if (o->code == 0)
 		o->code = b->db->open(b->db, NULL, o->map->path, NULL, o->type, DB_RDONLY | DB_NOMMAP, 0);
 }

@@ -81,22 +81,6 @@ static char *next_line(struct talk *t, size_t at, size_t *next, bool *bad)
 
 /* ---- tcp ---- */
 
-/* %XX becomes a byte.  False if a '%' stands alone. */
-static bool unquote(const char *text, struct buf *out)
-{
-	for (; *text != '\0'; text++) {
-		if (*text != '%') {
-			buf_addc(out, *text);
-			continue;
-		}
-		if (ascii_hex(text[1]) < 0 || ascii_hex(text[2]) < 0)
-			return false;
-		buf_addc(out, (char)(ascii_hex(text[1]) * 16 + ascii_hex(text[2])));
-		text += 2;
-	}
-	return true;
-}
-
 static void add_tcp(struct talk *t, int code, const char *bytes, size_t n)
 {
 	buf_addf(&t->out, "%d ", code);
@@ -120,7 +104,7 @@ static enum talk_news next_tcp(struct talk *t)
 
 	if (line == NULL)
 		return bad ? TALK_BAD : TALK_WAITS;
-	if (strncasecmp(line, "get ", 4) != 0 || !unquote(line + 4, &t->key)) {
+	if (strncasecmp(line, "get ", 4) != 0 || !text_add_unescaped(&t->key, line + 4, strlen(line + 4), '%')) {
 		add_tcp(t, 400, "expected get and a key", 22);
 		news = TALK_REPLIED;
 	}

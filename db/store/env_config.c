@@ -13,11 +13,6 @@
 /* What is longer than this is cut in two by ZMailer (maps.md section 8). */
 #define LONGEST_LINE 248
 
-static bool is_separator(char c)
-{
-	return c == ' ' || c == '\t' || c == ',';
-}
-
 struct draft {
 	struct env_config *config;
 	const struct conf_text *text;
@@ -27,18 +22,11 @@ struct draft {
 
 static int parse_flags(struct draft *d, const char *value)
 {
-	while (*value != '\0') {
-		size_t n = 0;
-		char *flag;
+	while (*(value += strspn(value, " \t,")) != '\0') {
+		const size_t n = strcspn(value, " \t,");
+		char *flag = xstrndup(value, n);
 		bool known = true;
 
-		while (is_separator(*value))
-			value++;
-		while (value[n] != '\0' && !is_separator(value[n]))
-			n++;
-		if (n == 0)
-			break;
-		flag = xstrndup(value, n);
 		if (ascii_equal(flag, "CDB"))
 			d->cdb = true;
 		else if (ascii_equal(flag, "CREATE"))

@@ -128,27 +128,6 @@ static int refuse(struct reading *r, const char *what)
 	return EX_DATAERR;
 }
 
-static int hex(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-static bool unescape(const char *text, size_t n, struct buf *out)
-{
-	buf_clear(out);
-	for (size_t i = 0; i < n; i++) {
-		if (text[i] != '\\') {
-			buf_addc(out, text[i]);
-			continue;
-		}
-		if (i + 2 >= n || hex(text[i + 1]) < 0 || hex(text[i + 2]) < 0)
-			return false;
-		buf_addc(out, (char)(hex(text[i + 1]) * 16 + hex(text[i + 2])));
-		i += 2;
-	}
-	return true;
-}
-
 static int take_record(struct reading *r, const char *line, size_t n)
 {
 	const char *tab = memchr(line, '\t', n), *fault;
@@ -157,8 +136,10 @@ static int take_record(struct reading *r, const char *line, size_t n)
 	bool is_warning;
 	size_t offset;
 
-	if (tab == NULL || tab == line + 1 || !unescape(line + 1, (size_t)(tab - line) - 1, &r->key) ||
-	    !unescape(tab + 1, n - (size_t)(tab + 1 - line), &r->value))
+	buf_clear(&r->key);
+	buf_clear(&r->value);
+	if (tab == NULL || tab == line + 1 || !text_add_unescaped(&r->key, line + 1, (size_t)(tab - line) - 1, '\\') ||
+	    !text_add_unescaped(&r->value, tab + 1, n - (size_t)(tab + 1 - line), '\\'))
 		return refuse(r, "no record of a dump");
 	if (text_has_controls(buf_str(&r->key), r->key.len))
 		return refuse(r, "a control byte in the key");
@@ -172,17 +153,9 @@ static int take_record(struct reading *r, const char *line, size_t n)
 	return refuse(r, fault);
 }
 
-static int take_end(struct reading *r, const char *line)
-{
-	char expected[80];
-
-	snprintf(expected, sizeof expected, "=%zu %zu %016" PRIx64, r->records->count, r->notes->count, r->hash);
-	r->has_end = true;
-	return strcmp(line, expected) == 0 ? EX_OK : refuse(r, "what stands before this line is not what was written: the dump is damaged");
-}
-
 static int take_line(struct reading *r, char folding, const char *line, size_t n)
 {
+	char expected[80];
 	int status = EX_OK;
 
 	/* none of its own is written as it is */
@@ -196,7 +169,11 @@ static int take_line(struct reading *r, char folding, const char *line, size_t n
 		if (n != sizeof MAGIC || line[n - 1] != folding)
 			return refuse(r, "the keys of this dump are folded in another way than those of the map (fold)");
 	} else if (line[0] == '=') {
-		return take_end(r, line);
+		snprintf(expected, sizeof expected, "=%zu %zu %016" PRIx64, r->records->count, r->notes->count, r->hash);
+		r->has_end = true;
+		if (strcmp(line, expected) == 0)
+			return EX_OK;
+		return refuse(r, "what stands before this line is not what was written: the dump is damaged");
 	} else if (line[0] == '+' || line[0] == '!') {
 		status = take_record(r, line, n);
 	} else {

@@ -639,17 +639,9 @@ int64_t session_deadline(const struct session *s)
 	return life < progress_deadline(s) ? life : progress_deadline(s);
 }
 
-/* A question that every server can answer at once: is there a root DSE? */
-static bool send_probe(struct session *s)
-{
-	char *nothing[] = { (char[]){ LDAP_NO_ATTRS }, NULL };
-
-	return ldap_search_ext(s->ld, "", LDAP_SCOPE_BASE, "(objectClass=*)", nothing, 0, NULL, NULL, NULL, 1, &s->probe)
-		== LDAP_SUCCESS;
-}
-
 enum session_news session_watch(struct session *s, struct buf *why)
 {
+	char *nothing[] = { (char[]){ LDAP_NO_ATTRS }, NULL };
 	const int64_t now = clock_ms();
 
 	if (now < session_deadline(s))
@@ -658,7 +650,9 @@ enum session_news session_watch(struct session *s, struct buf *why)
 		buf_addf(why, "%s: lives, and has not gone on with a search for %lld s", server_name(s), (long long)(now - s->progress) / 1000);
 		return SESSION_REFUSED;
 	}
-	if (s->probe == 0 && send_probe(s)) {
+	/* a question that every server can answer at once: is there a root DSE? */
+	if (s->probe == 0 && ldap_search_ext(s->ld, "", LDAP_SCOPE_BASE, "(objectClass=*)", nothing, 0, NULL, NULL, NULL, 1,
+	                                     &s->probe) == LDAP_SUCCESS) {
 		s->probe_deadline = now + s->conf->access.timeout * 1000;
 		return SESSION_QUIET;
 	}
