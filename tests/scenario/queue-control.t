@@ -49,7 +49,7 @@ subtest 'a runqueue that has begun, and has no socket yet' => sub {
 	local $ENV{ASAN_OPTIONS} = 'detect_leaks=0';    # not below strace
 	my $q = RunQueue->new(conf => $hour, script => $busy);
 	my $name = $q->arrive(['a']);
-	$q->{before} = ['strace', '-f', '-o', '/dev/null', '-e', 'trace=bind', '-e', 'inject=bind:delay_enter=500000'];
+	$q->{before} = ['strace', '-D', '-o', '/dev/null', '-e', 'trace=bind', '-e', 'inject=bind:delay_enter=500000'];
 	$q->start('-w');
 	ok RunQueue::wait_for(sub { -s $q->office . '/.pid.runqueue' }), 'it has the lock';
 	ok !-S $q->office . '/.control.runqueue', 'and no socket';
