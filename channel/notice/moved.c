@@ -6,8 +6,8 @@
 
 #include "channel/queue/control_line.h"
 #include "channel/rerouting.h"
+#include "channel/spool/report_due.h"
 #include "channel/spool/spoolid.h"
-#include "channel/spool/telling.h"
 #include "lib/account.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
@@ -39,7 +39,7 @@ enum moved_answer moved_ask(struct router *router, const struct control *c, cons
 
 	m.recipients = xcalloc(c->recipient_count + 1, sizeof *m.recipients);
 	for (size_t i = 0; i < c->recipient_count; i++)
-		if (refused ? telling_may_have_moved(&c->recipients[i], last[i]) : c->recipients[i].tag == TAG_FREE)
+		if (refused ? report_due_may_have_moved(&c->recipients[i], last[i]) : c->recipients[i].tag == TAG_FREE)
 			m.recipients[m.count++] = c->recipients[i].offset;
 	if (m.count > 0) {
 		char *path = control_message_path(c);

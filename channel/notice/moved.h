@@ -19,7 +19,7 @@ enum moved_answer {
 
 /*
  * Asks the maps about those in the message that wait, or, with `refused`, about those whom a server did not know
- * (telling_may_have_moved()).  `last` is control_last_diagnostics().
+ * (report_due_may_have_moved()).  `last` is control_last_diagnostics().
  */
 enum moved_answer moved_ask(struct router *router, const struct control *control,
                             const struct control_diagnostic *const *last, bool refused, struct buf *line);

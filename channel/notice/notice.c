@@ -15,8 +15,8 @@
 #include "channel/spool/dsn.h"
 #include "channel/spool/event.h"
 #include "channel/spool/notify.h"
+#include "channel/spool/report_due.h"
 #include "channel/spool/spoolid.h"
-#include "channel/spool/telling.h"
 #include "db/route/route.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
@@ -374,10 +374,10 @@ struct notice *notice_begin(const struct office *office, const struct notice_req
 		}
 	} else {
 		for (size_t i = 0; i < n->control->recipient_count; i++) {
-			switch (telling_due(n->control, &n->control->recipients[i], n->last[i])) {
-			case TELL_FAILURE: tell_of(n, FORM_FAILURE, i); break;
-			case TELL_SUCCESS: tell_of(n, FORM_SUCCESS, i); break;
-			case TELL_NOTHING: break;
+			switch (report_due(n->control, &n->control->recipients[i], n->last[i])) {
+			case REPORT_DUE_FAILURE: tell_of(n, FORM_FAILURE, i); break;
+			case REPORT_DUE_SUCCESS: tell_of(n, FORM_SUCCESS, i); break;
+			case REPORT_DUE_NONE: break;
 			}
 		}
 	}

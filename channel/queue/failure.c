@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "channel/spool/telling.h"
+#include "channel/spool/report_due.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
 #include "lib/publish.h"
@@ -89,7 +89,7 @@ bool failure_write(const char *directory, const struct control *control, const c
 	text_add_date(&text, message->st_mtime);
 	buf_addc(&text, '\n');
 	for (size_t i = 0; i < control->recipient_count; i++) {
-		if (!telling_wants_failure(control, &control->recipients[i]))
+		if (!report_due_failure(control, &control->recipients[i]))
 			continue;
 		if (header == CONTROL_NONE)
 			header = control->recipients[i].header;

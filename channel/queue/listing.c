@@ -10,9 +10,9 @@
 #include "channel/queue/walk.h"
 #include "channel/spool/control.h"
 #include "channel/spool/diagnostic.h"
+#include "channel/spool/report_due.h"
 #include "channel/spool/spoolid.h"
 #include "channel/spool/tag.h"
-#include "channel/spool/telling.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
 #include "lib/text.h"
@@ -111,7 +111,7 @@ static void tell_settled(struct reader *r, const struct control *c, const struct
 {
 	const struct stat known = { .st_mtim = c->modified };
 	const struct control_diagnostic **last = control_last_diagnostics(c);
-	bool any = telling_any(c);
+	bool any = report_due_any(c);
 	struct buf spool = { 0 };
 
 	if (message != NULL)
@@ -121,7 +121,7 @@ static void tell_settled(struct reader *r, const struct control *c, const struct
 	if ((any || r->held) && message != NULL && (r->listing->oldest == 0 || message->st_mtime < r->listing->oldest))
 		r->listing->oldest = message->st_mtime;
 	for (size_t i = 0; i < c->recipient_count; i++)
-		if (any ? telling_due(c, &c->recipients[i], last[i]) != TELL_NOTHING : r->held)
+		if (any ? report_due(c, &c->recipients[i], last[i]) != REPORT_DUE_NONE : r->held)
 			tell_recipient(r, c, &c->recipients[i], last[i], message != NULL ? message : &known,
 			               message != NULL ? buf_str(&spool) : NULL, true);
 	free(last);

@@ -13,9 +13,9 @@
 #include "channel/spool/diagnostic.h"
 #include "channel/spool/dsn.h"
 #include "channel/spool/event.h"
+#include "channel/spool/report_due.h"
 #include "channel/spool/spoolid.h"
 #include "channel/spool/tag.h"
-#include "channel/spool/telling.h"
 #include "channel/spool/write.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
@@ -156,7 +156,7 @@ static size_t concerned(const struct target *t)
 		if (!control_is_settled(r))
 			waiting += t->o->count == 0 || find(t->o, r) != NULL;
 		else
-			untold += telling_due(c, r, last[i]) != TELL_NOTHING;
+			untold += report_due(c, r, last[i]) != REPORT_DUE_NONE;
 	}
 	free(last);
 	return waiting > 0 ? waiting : untold;
@@ -567,7 +567,7 @@ static enum operation_result write_new(const struct rewrite *w)
 static bool is_rerouted(const struct target *t, const struct control_recipient *r)
 {
 	const struct control *c = t->control;
-	bool refused = t->o->refused && r->sender != CONTROL_NONE && telling_may_have_moved(r, t->last[r - c->recipients]);
+	bool refused = t->o->refused && r->sender != CONTROL_NONE && report_due_may_have_moved(r, t->last[r - c->recipients]);
 
 	/* diagnostics are added at the end, behind all recipients */
 	return (refused || is_meant(t->o, r)) && find(t->o, r) != NULL &&

@@ -38,7 +38,7 @@ struct operation {
 	bool held;                /* it stands in hold/ */
 	struct operation_recipient *recipients;   /* by offset; of fail, retry and reroute, empty: all that are not settled */
 	size_t count;
-	bool refused;             /* of reroute: recipients that a server did not know are meant, too (telling_may_have_moved()) */
+	bool refused;             /* of reroute: recipients that a server did not know are meant, too (report_due_may_have_moved()) */
 	const char *text;         /* of fail: why, for the sender; NULL for the usual words */
 	const char *by;           /* the operator, for the log */
 	bool json;                /* form of the log lines */

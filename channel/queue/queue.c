@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "channel/spool/diagnostic.h"
+#include "channel/spool/report_due.h"
 #include "channel/spool/spoolid.h"
-#include "channel/spool/telling.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/hash.h"
@@ -452,11 +452,11 @@ struct message *queue_add(struct queue *q, const struct control *c, const char *
 		if (a.destinations[i] != NULL)
 			add_recipient(m, c, &c->recipients[i], a.destinations[i], &strings);
 	m->delay_at = CLOCK_NEVER;
-	m->untold = !m->all_open && telling_any(c);
+	m->untold = !m->all_open && report_due_any(c);
 	/* what the sender heard of delays before */
 	for (size_t i = 0; i < c->diagnostic_count; i++) {
 		const struct recipient *r = message_recipient(m, c->diagnostics[i].recipient);
-		int64_t age = telling_delay_told(&c->diagnostics[i]);
+		int64_t age = report_due_delay_reported(&c->diagnostics[i]);
 
 		if (r != NULL && age > m->groups[r->group].delay_told)
 			m->groups[r->group].delay_told = (int32_t)age;

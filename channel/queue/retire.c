@@ -11,9 +11,9 @@
 #include "channel/spool/control.h"
 #include "channel/spool/diagnostic.h"
 #include "channel/spool/event.h"
+#include "channel/spool/report_due.h"
 #include "channel/spool/spoolid.h"
 #include "channel/spool/tag.h"
-#include "channel/spool/telling.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/file.h"
@@ -100,7 +100,7 @@ static bool tell(const struct control *c, const struct message *m, const char *r
 
 		/* the log has it as well */
 		for (size_t i = 0; i < c->recipient_count; i++)
-			told += telling_wants_failure(c, &c->recipients[i]);
+			told += report_due_failure(c, &c->recipients[i]);
 		buf_addf(&file, "postman/%s.failed", buf_str(&id));
 		event_begin(&line, json, "reported", buf_str(&id));
 		event_add_sender(&line, c->sender_count > 0 ? control_return_path(&c->senders[0]) : "");
@@ -159,7 +159,7 @@ static bool is_too_late(const struct message *m, const struct control *c, const 
 		clause = schedconf_match(conf, r->channel, host);
 		expiry = clause != NULL ? clause->expiry : conf->defaults.expiry;
 		free(host);
-		if (telling_due(c, r, last[i]) != TELL_NOTHING)
+		if (report_due(c, r, last[i]) != REPORT_DUE_NONE)
 			late = expiry > 0 && now - (last[i] != NULL ? last[i]->time : (int64_t)c->modified.tv_sec) > expiry;
 	}
 	free(last);
@@ -202,12 +202,12 @@ enum retire_result retire_message(struct message *m, struct reporter *reporter, 
 		}
 		answer = one > answer ? one : answer;
 	}
-	if (answer == RETIRE_DONE && m->told != TOLD_ALL && (telling_any(c) || telling_any_may_have_moved(c))) {
+	if (answer == RETIRE_DONE && m->told != TOLD_ALL && (report_due_any(c) || report_due_any_may_have_moved(c))) {
 		/* only what a sender would be told is worth a complaint */
 		if (m->told == TOLD_NOT && reporter != NULL && !(m->untold_why != NULL && is_too_late(m, c, conf, now)) &&
-		    (telling_any(c) ? reporter_can(reporter) : reporter_is_there(reporter)))
+		    (report_due_any(c) ? reporter_can(reporter) : reporter_is_there(reporter)))
 			answer = RETIRE_UNTOLD;
-		else if (telling_any_failure(c) && !tell(c, m, reports, json))
+		else if (report_due_any_failure(c) && !tell(c, m, reports, json))
 			answer = RETIRE_TROUBLE;
 	}
 	if (answer == RETIRE_DONE)

@@ -10,7 +10,7 @@
 #include "channel/queue/mailq.h"
 #include "channel/spool/control.h"
 #include "channel/spool/dsn.h"
-#include "channel/spool/telling.h"
+#include "channel/spool/report_due.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
 #include "lib/json.h"
@@ -99,7 +99,7 @@ static void body_of(const struct shown *s, const char **body, size_t *n)
 /* Lines that end with LF, as they are in the control file: what happened to a recipient at one time. */
 static void history_add(struct buf *out, const struct control_diagnostic *d)
 {
-	int64_t told = telling_delay_told(d);
+	int64_t told = report_due_delay_reported(d);
 
 	if (told > 0) {
 		buf_adds(out, "the sender was told of the delay, at ");

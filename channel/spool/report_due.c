@@ -1,48 +1,48 @@
-#include "channel/spool/telling.h"
+#include "channel/spool/report_due.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/parse.h"
 
-bool telling_wants_failure(const struct control *c, const struct control_recipient *r)
+bool report_due_failure(const struct control *c, const struct control_recipient *r)
 {
 	return r->tag == TAG_FAILED && (!r->notify_given || (r->notify & NOTIFY_FAILURE) || r->sender == CONTROL_NONE ||
 	                                control_return_path(&c->senders[r->sender])[0] == '\0');
 }
 
-bool telling_any_failure(const struct control *c)
+bool report_due_any_failure(const struct control *c)
 {
 	for (size_t i = 0; i < c->recipient_count; i++)
-		if (telling_wants_failure(c, &c->recipients[i]))
+		if (report_due_failure(c, &c->recipients[i]))
 			return true;
 	return false;
 }
 
-enum telling telling_due(const struct control *c, const struct control_recipient *r, const struct control_diagnostic *last)
+enum report_due report_due(const struct control *c, const struct control_recipient *r, const struct control_diagnostic *last)
 {
 	if (last != NULL && last->reported)
-		return TELL_NOTHING;
-	if (telling_wants_failure(c, r))
-		return TELL_FAILURE;
+		return REPORT_DUE_NONE;
+	if (report_due_failure(c, r))
+		return REPORT_DUE_FAILURE;
 	/* without a d line its server tells */
 	if (r->tag == TAG_DONE && r->notify_given && (r->notify & NOTIFY_SUCCESS) && last != NULL)
-		return TELL_SUCCESS;
-	return TELL_NOTHING;
+		return REPORT_DUE_SUCCESS;
+	return REPORT_DUE_NONE;
 }
 
-bool telling_any(const struct control *c)
+bool report_due_any(const struct control *c)
 {
 	const struct control_diagnostic **last = control_last_diagnostics(c);
 	bool any = false;
 
 	for (size_t i = 0; i < c->recipient_count && !any; i++)
-		any = telling_due(c, &c->recipients[i], last[i]) != TELL_NOTHING;
+		any = report_due(c, &c->recipients[i], last[i]) != REPORT_DUE_NONE;
 	free(last);
 	return any;
 }
 
-bool telling_may_have_moved(const struct control_recipient *r, const struct control_diagnostic *last)
+bool report_due_may_have_moved(const struct control_recipient *r, const struct control_diagnostic *last)
 {
 	const char *action, *status;
 
@@ -54,18 +54,18 @@ bool telling_may_have_moved(const struct control_recipient *r, const struct cont
 	return status != NULL && strncmp(status, "\0015.1.1\001smtp;", 12) == 0;
 }
 
-bool telling_any_may_have_moved(const struct control *c)
+bool report_due_any_may_have_moved(const struct control *c)
 {
 	const struct control_diagnostic **last = control_last_diagnostics(c);
 	bool any = false;
 
 	for (size_t i = 0; i < c->recipient_count && !any; i++)
-		any = telling_may_have_moved(&c->recipients[i], last[i]);
+		any = report_due_may_have_moved(&c->recipients[i], last[i]);
 	free(last);
 	return any;
 }
 
-int64_t telling_delay_told(const struct control_diagnostic *d)
+int64_t report_due_delay_reported(const struct control_diagnostic *d)
 {
 	uint64_t age;
 
