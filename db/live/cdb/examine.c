@@ -49,8 +49,6 @@ static bool count(void *context, const char *key, size_t key_length, const char 
 	return true;
 }
 
-/* ---- maps in no environment -------------------------------------------------------------- */
-
 /* ---- files ------------------------------------------------------------------------------------ */
 
 /* STORE_SOUND, or the finding is noted. */
