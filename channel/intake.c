@@ -19,9 +19,11 @@
 #include "channel/net/tls.h"
 #include "channel/report/reportconf.h"
 #include "channel/spool/notify.h"
+#include "channel/spool/restore.h"
 #include "lib/account.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
+#include "lib/file.h"
 #include "lib/listen.h"
 #include "lib/log.h"
 #include "lib/logline.h"
@@ -162,15 +164,42 @@ static void open_tls(struct intake *in, const char *file)
 	buf_free(&why);
 }
 
+/*
+ * What the journal has is in the queue at once, but its files may be damaged by a power cut until intake or runqueue have started.
+ * ZMailer's scheduler does not know that.
+ */
+static bool wants_journal(const struct intake *in)
+{
+	static const char *const names[] = { "scheduler", "router" };
+	bool zmailer = false;
+
+	for (size_t i = 0; i < 2; i++) {
+		char *path = xasprintf("%s/.pid.%s", in->spool.postoffice, names[i]);
+
+		zmailer = zmailer || !file_is_missing(path);
+		free(path);
+	}
+	return in->policy.journal == JOURNAL_YES || (in->policy.journal == JOURNAL_UNLESS_ZMAILER && !zmailer);
+}
+
 static void open_spool(struct intake *in, bool make)
 {
 	struct buf why = { 0 };
+	size_t restored;
+	int status;
 
 	in->spool.host = process_host();
 	if (make && !spool_make(in->spool.postoffice, &why))
 		die(EX_CANTCREAT, "%s", buf_str(&why));
 	if (!spool_open(&in->spool, &why))
 		die(EX_CANTCREAT, "%s", buf_str(&why));
+	in->journal = spool_restore(&in->spool, wants_journal(in), &restored, &status, &why);
+	if (restored > 0)
+		complain("%zu message%s put into the queue from the journal; what was delivered right before is a second copy", restored, restored == 1 ? "" : "s");
+	if (status != EX_OK)
+		die(status, "%s", buf_str(&why));
+	if (why.len > 0)
+		complain("%s", buf_str(&why));
 	buf_free(&why);
 }
 
@@ -297,13 +326,30 @@ static void free_memory(struct loop *loop)
 	}
 }
 
+/* A message that was accepted and cannot be synced stays in the journal: whoever starts next puts it into the queue, or says why not. */
+static void take_committed(struct loop *loop)
+{
+	struct intake *in = &loop->intake;
+	struct committed done;
+
+	while (committer_next(in->committer, &done)) {
+		if (done.owner != NULL)
+			client_committed(done.owner, done.draft, !done.settled || spool_status(done.draft) == EX_OK);
+		if (!done.settled)
+			continue;
+		if (spool_status(done.draft) != EX_OK && spool_is_recorded(done.draft))
+			die(EX_IOERR, "%s; mail that was accepted is kept in %s, and comes into the queue when intake or runqueue starts",
+			    spool_why(done.draft), spool_journal_path(in->journal));
+		spool_free(&done.draft);
+	}
+}
+
 static void run(struct loop *loop, const sigset_t *unblocked)
 {
 	while (!wait_is_over() || loop->count > 0) {
 		size_t clients = loop->count, first = loop->listeners->count, kept = 0, n;
 		int64_t deadline, now;
 		struct recipient_answer answer;
-		struct spool_draft *draft;
 		void *owner;
 
 		committer_start(loop->intake.committer);
@@ -318,8 +364,7 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 		}
 		while ((owner = recipients_next(loop->intake.recipients, &answer)) != NULL)
 			client_recipient(owner, &answer);
-		while ((owner = committer_next(loop->intake.committer, &draft)) != NULL)
-			client_committed(owner, draft);
+		take_committed(loop);
 		for (size_t i = 0; i < first; i++)
 			if (loop->fds[i].revents != 0)
 				accept_clients(loop, &loop->listeners->list[i]);
@@ -390,13 +435,16 @@ int main(int argc, char **argv)
 	fit_connections(&loop.intake.policy.limits[LIMIT_CONNECTIONS]);
 	wait_catch_end(&unblocked);
 	logline_open_syslog(program.name);
-	loop.intake.committer = committer_create();
+	loop.intake.committer = committer_create(loop.intake.journal);
 	loop.listeners = &options.listeners;
 	run(&loop, &unblocked);
+	committer_stop(loop.intake.committer);
+	take_committed(&loop);
 	if (loop.intake.metrics != NULL)
 		figures_write(&loop.intake, FIGURES_PATIENCE);
 	metrics_destroy(&loop.intake.metrics);
 	committer_destroy(&loop.intake.committer);
+	spool_journal_close(&loop.intake.journal);
 	recipients_close(&loop.intake.recipients);
 	tls_destroy(&loop.intake.tls);
 	listeners_free(&options.listeners);

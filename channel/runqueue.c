@@ -23,6 +23,7 @@
 #include "channel/queue/walk.h"
 #include "channel/queue/watch.h"
 #include "channel/spool/notify.h"
+#include "channel/spool/restore.h"
 #include "channel/spool/write.h"
 #include "config.h"
 #include "lib/alloc.h"
@@ -307,6 +308,25 @@ static void clean(struct loop *loop)
 		complain("%zu temporar%s that killed programs have left in the post office removed", removed, removed == 1 ? "y" : "ies");
 }
 
+/* What an intake had accepted before it was killed, or the power failed.  While one runs, it sees to that itself. */
+static void take_from_journal(void)
+{
+	struct spool spool = { .postoffice = "..", .levels = zenv_levels() };
+	struct buf why = { 0 };
+	size_t restored = 0;
+	int status;
+
+	if (spool_open(&spool, &why)) {
+		spool_restore(&spool, false, &restored, &status, &why);
+		spool_close(&spool);
+	}
+	if (restored > 0)
+		complain("%zu message%s put into the queue from the journal of intake; what was delivered right before is a second copy", restored, restored == 1 ? "" : "s");
+	if (why.len > 0)
+		complain("%s", buf_str(&why));
+	buf_free(&why);
+}
+
 /* A line over the one before; so long a queue that counting it takes time is counted less often. */
 static void show_progress(struct loop *loop)
 {
@@ -338,6 +358,7 @@ static void run(struct loop *loop, const sigset_t *while_waiting)
 		}
 		clean(loop);
 		if (!s->once && !s->stopping && !scheduler_is_scanning(s) && loop->scan_at <= clock_ms()) {
+			take_from_journal();
 			scheduler_scan(s, clock_now());
 			loop->scan_at = clock_ms() + (loop->watch >= 0 ? SCAN_PAUSE : BLIND_SCAN_PAUSE);
 		}
@@ -405,6 +426,7 @@ static void open_loop(struct loop *loop, const struct settings *set)
 
 	loop->began = clock_ms();
 	if (set->once) {
+		take_from_journal();
 		clean(loop);
 		/* with -v there is progress to be seen, on what may be the same terminal */
 		loop->progress = !set->verbose && isatty(STDERR_FILENO);

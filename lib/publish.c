@@ -17,25 +17,25 @@
 /*
  * Temporaries that exist now.  A slot is written before its file is made and
  * cleared after it is gone, so that the signal handler sees every one of them.
+ * Slots stay where they are: another thread may clear its own while this one looks for more.
  */
-struct slots {
-	struct slots *shorter;         /* what this one took the place of */
+static struct slots {
 	struct slot {
 		const char *volatile name;
 		volatile int at;
-	} *list;
-	size_t count;
-};
-static struct slots *volatile slots;
+	} list[32];
+	struct slots *volatile more;
+} slots;
 static pid_t owner;
 
 static void remove_temporaries(void)
 {
 	if (getpid() != owner)
 		return;
-	for (size_t i = 0; slots != NULL && i < slots->count; i++)
-		if (slots->list[i].name != NULL)
-			unlinkat(slots->list[i].at, slots->list[i].name, 0);
+	for (struct slots *s = &slots; s != NULL; s = s->more)
+		for (size_t i = 0; i < sizeof s->list / sizeof s->list[0]; i++)
+			if (s->list[i].name != NULL)
+				unlinkat(s->list[i].at, s->list[i].name, 0);
 }
 
 static void on_signal(int sig)
@@ -66,38 +66,29 @@ static void watch_exits(void)
 	}
 }
 
-/* A longer table takes the place of the old one in one step; the old one stays for a handler that looks at it. */
-static void more_slots(void)
-{
-	size_t before = slots != NULL ? slots->count : 0;
-	struct slots *longer = xcalloc(1, sizeof *longer);
-
-	longer->shorter = slots;
-	longer->count = before > 0 ? 2 * before : 16;
-	longer->list = xcalloc(longer->count, sizeof *longer->list);
-	for (size_t i = 0; i < before; i++)
-		longer->list[i] = slots->list[i];
-	slots = longer;
-}
-
 static void remember(int at, const char *name)
 {
+	struct slots *s = &slots;
 	size_t i = 0;
 
-	if (slots == NULL)
-		more_slots();
-	while (slots->list[i].name != NULL)
-		if (++i == slots->count)
-			more_slots();
-	slots->list[i].at = at;
-	slots->list[i].name = name;
+	while (s->list[i].name != NULL) {
+		if (++i < sizeof s->list / sizeof s->list[0])
+			continue;
+		if (s->more == NULL)
+			s->more = xcalloc(1, sizeof *s);
+		s = s->more;
+		i = 0;
+	}
+	s->list[i].at = at;
+	s->list[i].name = name;
 }
 
 static void forget(const char *name)
 {
-	for (size_t i = 0; i < slots->count; i++)
-		if (slots->list[i].name == name)
-			slots->list[i].name = NULL;
+	for (struct slots *s = &slots; s != NULL; s = s->more)
+		for (size_t i = 0; i < sizeof s->list / sizeof s->list[0]; i++)
+			if (s->list[i].name == name)
+				s->list[i].name = NULL;
 }
 
 static void release(struct publish *p)
@@ -126,6 +117,14 @@ static unsigned unguessable(void)
 	return getrandom(&number, sizeof number, GRND_NONBLOCK) == (ssize_t)sizeof number ? number : serial++;
 }
 
+/* Whatever the umask is; a mode that is there already costs the file system nothing. */
+static bool has_mode(int fd, mode_t mode)
+{
+	struct stat st;
+
+	return (fstat(fd, &st) == 0 && (st.st_mode & 07777) == mode) || fchmod(fd, mode) == 0;
+}
+
 static bool begin(struct publish *p, int at, const char *target, mode_t mode)
 {
 	const char *slash = strrchr(target, '/');
@@ -148,7 +147,7 @@ static bool begin(struct publish *p, int at, const char *target, mode_t mode)
 				break;
 		}
 	}
-	if (p->fd >= 0 && fchmod(p->fd, mode) == 0)
+	if (p->fd >= 0 && has_mode(p->fd, mode))
 		return true;
 	if (p->fd >= 0) {
 		int saved = errno;
@@ -211,12 +210,34 @@ bool publish_commit(struct publish *p)
 	return ok;
 }
 
-void publish_drop(struct publish *p)
+static void gone(struct publish *p)
 {
-	unlinkat(p->at, p->temporary, 0);
 	forget(p->temporary);
 	free(p->temporary);
 	p->temporary = NULL;
+}
+
+bool publish_move(struct publish *p, const char *path)
+{
+	bool moved = renameat2(p->at, p->temporary, AT_FDCWD, path, RENAME_NOREPLACE) == 0;
+
+	/* not every file system can do that in one step */
+	if (!moved && (errno == EINVAL || errno == ENOSYS)) {
+		moved = linkat(p->at, p->temporary, AT_FDCWD, path, 0) == 0;
+		if (moved)
+			unlinkat(p->at, p->temporary, 0);
+	}
+	if (moved)
+		gone(p);
+	return moved;
+}
+
+bool publish_replace(struct publish *p)
+{
+	if (renameat(p->at, p->temporary, p->at, p->target) < 0)
+		return false;
+	gone(p);
+	return true;
 }
 
 void publish_abort(struct publish *p)

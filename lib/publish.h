@@ -41,8 +41,14 @@ bool publish_commit(struct publish *p);
 /* Removes the temporary.  Harmless on a zeroed or committed struct. */
 void publish_abort(struct publish *p);
 
-/* The file has another name by now: the temporary one goes, its descriptor stays open until publish_abort(). */
-void publish_drop(struct publish *p);
+/*
+ * The file gets this name, which must be free (EEXIST), and not that of the target; its descriptor stays open until
+ * publish_abort().  Nothing is synced.  False with errno.
+ */
+bool publish_move(struct publish *p, const char *path);
+
+/* publish_commit() without its two syncs, for who sees to that: the target is replaced.  False with errno, the temporary is still there. */
+bool publish_replace(struct publish *p);
 
 /* fsync of the directory that holds `path`.  False with errno. */
 bool publish_sync_directory(const char *path);

@@ -627,9 +627,9 @@ void client_recipient(struct client *c, struct recipient_answer *answer)
 	go_on(c);
 }
 
-void client_committed(struct client *c, struct spool_draft *draft)
+void client_committed(struct client *c, const struct spool_draft *draft, bool accepted)
 {
-	if (spool_status(draft) == EX_OK) {
+	if (accepted) {
 		char *text = xasprintf("queued as %s", spool_id(draft));
 		struct logline line = { 0 };
 
@@ -651,7 +651,6 @@ void client_committed(struct client *c, struct spool_draft *draft)
 		complain("%s", spool_why(draft));
 		server_answer(&c->server, 452, "4.3.1", "the message cannot be written to the disk now; try again later");
 	}
-	spool_free(&draft);
 	forget_message(c);
 	go_on(c);
 }

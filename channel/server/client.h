@@ -42,8 +42,8 @@ void client_late(struct client *c);
 /* The answer about the recipient it waits for; the client takes it over. */
 void client_recipient(struct client *c, struct recipient_answer *answer);
 
-/* Its message was committed, or not; the draft is freed. */
-void client_committed(struct client *c, struct spool_draft *draft);
+/* Its message is safe on the disk, or could not be put there (spool_why()). */
+void client_committed(struct client *c, const struct spool_draft *draft, bool accepted);
 
 /* The server stops: "421" as soon as no message is in the middle of being committed. */
 void client_shut(struct client *c, const char *text);

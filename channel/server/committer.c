@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,126 +15,234 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 
-/* Messages, and whom each belongs to. */
+/* Milliseconds from one step to the next for messages that are accepted, so that many share its cost. */
+#define PACE 25
+
+/* Milliseconds between two lines about a journal that cannot be written. */
+#define TELL_AGAIN 60000
+
+/* Messages, and what is known of each. */
 struct batch {
-	struct spool_draft **drafts;
-	void **owners;
-	size_t count, capacity, owner_capacity;
+	struct committed *list;
+	size_t count, capacity;
+};
+
+/* A thread, and what it waits for. */
+struct stage {
+	pthread_t thread;
+	pthread_cond_t wake;
+	struct batch waiting;      /* with the lock */
+	bool end;                  /* with the lock: nothing comes any more */
 };
 
 struct committer {
-	pthread_t thread;
+	struct spool_journal *journal;
 	pthread_mutex_t lock;
-	pthread_cond_t wake;
 	int done_fd;               /* eventfd: there is something in `done` */
 	struct batch given;        /* of who gives, until it starts them */
-	struct batch started;      /* with the lock */
-	struct batch working;      /* the thread's */
+	struct stage record, settle;
 	struct batch done;         /* with the lock */
 	size_t told;               /* of those in `done`: how many committer_next() has given back */
-	bool end;
+	_Atomic int64_t tell_at;   /* when trouble with the journal may be logged again */
 	struct committer_figures figures;
 };
 
-static void add(struct batch *b, struct spool_draft *draft, void *owner)
+static void add(struct batch *b, struct committed one)
 {
-	b->drafts = xgrow(b->drafts, b->count, &b->capacity, sizeof(struct spool_draft *));
-	b->owners = xgrow(b->owners, b->count, &b->owner_capacity, sizeof(void *));
-	b->drafts[b->count] = draft;
-	b->owners[b->count++] = owner;
+	b->list = xgrow(b->list, b->count, &b->capacity, sizeof *b->list);
+	b->list[b->count++] = one;
 }
 
 static void move_all(struct batch *from, struct batch *to)
 {
 	for (size_t i = 0; i < from->count; i++)
-		add(to, from->drafts[i], from->owners[i]);
+		add(to, from->list[i]);
 	from->count = 0;
 }
 
-/* Each wait for the disk is for who came meanwhile, and for who was made visible behind the one before. */
-static void *work(void *context)
+static struct spool_draft **drafts_of(const struct batch *b)
+{
+	struct spool_draft **drafts = xcalloc(b->count + 1, sizeof *drafts);
+
+	for (size_t i = 0; i < b->count; i++)
+		drafts[i] = b->list[i].draft;
+	return drafts;
+}
+
+/* With the lock: there may be something in `done`. */
+static void wake_receiver(struct committer *c)
+{
+	if (c->told < c->done.count && eventfd_write(c->done_fd, 1) < 0)
+		complain("eventfd: %s", strerror(errno));
+}
+
+static bool wait_for_batch(struct committer *c, struct stage *s, struct batch *working)
+{
+	while (s->waiting.count == 0 && working->count == 0 && !s->end)
+		pthread_cond_wait(&s->wake, &c->lock);
+	move_all(&s->waiting, working);
+	return working->count > 0;
+}
+
+/* Without a journal all is as safe, and slower. */
+static void tell(struct committer *c)
+{
+	int code = errno;
+	int64_t now = clock_ms(), at = c->tell_at;
+
+	if (at <= now && atomic_compare_exchange_strong(&c->tell_at, &at, now + TELL_AGAIN))
+		complain("%s cannot be written: %s; messages are accepted when their own files are on the disk",
+		         spool_journal_path(c->journal), strerror(code));
+}
+
+/* Each wait for the journal is for who came during the one before. */
+static void *record(void *context)
 {
 	struct committer *c = context;
+	struct batch working = { 0 };
 
 	pthread_mutex_lock(&c->lock);
-	for (;;) {
-		int64_t begun;
-		struct batch *w;
-		size_t left = 0;
+	while (wait_for_batch(c, &c->record, &working)) {
+		struct spool_draft **drafts = drafts_of(&working);
+		int64_t begun = clock_ms();
 
-		while (c->started.count == 0 && c->working.count == 0 && !c->end)
-			pthread_cond_wait(&c->wake, &c->lock);
-		if (c->started.count == 0 && c->working.count == 0)
-			break;
-		if (c->started.count > 0)
-			c->figures.batches++;
-		c->figures.messages += c->started.count;
-		move_all(&c->started, &c->working);
 		pthread_mutex_unlock(&c->lock);
-		begun = clock_ms();
-		spool_commit_step(c->working.drafts, c->working.count);
+		spool_name(drafts, working.count);
+		if (c->journal != NULL && !spool_record(drafts, working.count, c->journal))
+			tell(c);
 		pthread_mutex_lock(&c->lock);
+		c->figures.batches++;
+		c->figures.messages += working.count;
 		c->figures.ms += (uint64_t)(clock_ms() - begun);
-		/* those that are done go to `done`, and the others stay */
-		w = &c->working;
-		for (size_t i = 0; i < w->count; i++) {
-			if (spool_is_done(w->drafts[i])) {
-				add(&c->done, w->drafts[i], w->owners[i]);
-			} else {
-				w->drafts[left] = w->drafts[i];
-				w->owners[left++] = w->owners[i];
+		for (size_t i = 0; i < working.count; i++) {
+			struct committed one = working.list[i];
+
+			one.settled = spool_status(one.draft) != EX_OK;
+			if (one.settled || spool_is_recorded(one.draft)) {
+				add(&c->done, one);
+				one.owner = NULL;
 			}
+			if (!one.settled)
+				add(&c->settle.waiting, one);
 		}
-		if (left < w->count && eventfd_write(c->done_fd, 1) < 0)
-			complain("eventfd: %s", strerror(errno));
-		w->count = left;
+		wake_receiver(c);
+		pthread_cond_signal(&c->settle.wake);
+		working.count = 0;
+		free(drafts);
 	}
+	c->settle.end = true;
+	pthread_cond_signal(&c->settle.wake);
 	pthread_mutex_unlock(&c->lock);
+	free(working.list);
 	return NULL;
 }
 
-struct committer *committer_create(void)
+/* Nobody waits for those that are accepted: they wait for each other, PACE behind the step before, unless a message waits for its own files. */
+static bool has_time(const struct batch *b)
 {
-	struct committer *c = xcalloc(1, sizeof *c);
+	for (size_t i = 0; i < b->count; i++)
+		if (b->list[i].owner != NULL)
+			return false;
+	return true;
+}
+
+/* Each step is for who came meanwhile, and for who was made visible by the one before. */
+static void *settle(void *context)
+{
+	struct committer *c = context;
+	struct batch working = { 0 };
+	int64_t begun = 0;
+
+	pthread_mutex_lock(&c->lock);
+	while (wait_for_batch(c, &c->settle, &working)) {
+		struct spool_draft **drafts;
+		size_t left = 0;
+
+		for (int64_t now = clock_ms(); now < begun + PACE && !c->settle.end && has_time(&working); now = clock_ms()) {
+			struct timespec until = { .tv_sec = (begun + PACE) / 1000, .tv_nsec = (begun + PACE) % 1000 * 1000000 };
+
+			pthread_cond_timedwait(&c->settle.wake, &c->lock, &until);
+			move_all(&c->settle.waiting, &working);
+		}
+		begun = clock_ms();
+		pthread_mutex_unlock(&c->lock);
+		drafts = drafts_of(&working);
+		if (!spool_commit_step(drafts, working.count, c->journal))
+			tell(c);
+		free(drafts);
+		pthread_mutex_lock(&c->lock);
+		/* those that are done are reported, and the others stay */
+		for (size_t i = 0; i < working.count; i++) {
+			struct committed one = working.list[i];
+
+			one.settled = true;
+			if (spool_is_done(one.draft))
+				add(&c->done, one);
+			else
+				working.list[left++] = working.list[i];
+		}
+		wake_receiver(c);
+		working.count = left;
+	}
+	pthread_mutex_unlock(&c->lock);
+	free(working.list);
+	return NULL;
+}
+
+static void start(struct committer *c, struct stage *s, void *(*work)(void *))
+{
 	sigset_t all, before;
+	pthread_condattr_t attributes;
 	int error;
 
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&s->wake, &attributes);
+	pthread_condattr_destroy(&attributes);
+	/* signals are for the loop */
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	error = pthread_create(&s->thread, NULL, work, c);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (error != 0)
+		die(EX_OSERR, "cannot start a thread: %s", strerror(error));
+}
+
+struct committer *committer_create(struct spool_journal *journal)
+{
+	struct committer *c = xcalloc(1, sizeof *c);
+
+	c->journal = journal;
 	c->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (c->done_fd < 0)
 		die(EX_OSERR, "eventfd: %s", strerror(errno));
 	pthread_mutex_init(&c->lock, NULL);
-	pthread_cond_init(&c->wake, NULL);
-	/* signals are for the loop */
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &before);
-	error = pthread_create(&c->thread, NULL, work, c);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (error != 0)
-		die(EX_OSERR, "cannot start a thread: %s", strerror(error));
+	start(c, &c->settle, settle);
+	start(c, &c->record, record);
 	return c;
 }
 
-static void batch_free(struct batch *b)
+void committer_stop(struct committer *c)
 {
-	free(b->drafts);
-	free(b->owners);
+	pthread_mutex_lock(&c->lock);
+	c->record.end = true;
+	pthread_cond_signal(&c->record.wake);
+	pthread_mutex_unlock(&c->lock);
+	pthread_join(c->record.thread, NULL);
+	pthread_join(c->settle.thread, NULL);
 }
 
 void committer_destroy(struct committer **at)
 {
 	struct committer *c = *at;
 
-	pthread_mutex_lock(&c->lock);
-	c->end = true;
-	pthread_cond_signal(&c->wake);
-	pthread_mutex_unlock(&c->lock);
-	pthread_join(c->thread, NULL);
 	pthread_mutex_destroy(&c->lock);
-	pthread_cond_destroy(&c->wake);
-	batch_free(&c->given);
-	batch_free(&c->started);
-	batch_free(&c->working);
-	batch_free(&c->done);
+	pthread_cond_destroy(&c->record.wake);
+	pthread_cond_destroy(&c->settle.wake);
+	free(c->given.list);
+	free(c->record.waiting.list);
+	free(c->settle.waiting.list);
+	free(c->done.list);
 	close(c->done_fd);
 	free(c);
 	*at = NULL;
@@ -146,7 +255,7 @@ int committer_descriptor(const struct committer *c)
 
 void committer_give(struct committer *c, struct spool_draft *draft, void *owner)
 {
-	add(&c->given, draft, owner);
+	add(&c->given, (struct committed){ .draft = draft, .owner = owner });
 }
 
 void committer_start(struct committer *c)
@@ -154,27 +263,27 @@ void committer_start(struct committer *c)
 	if (c->given.count == 0)
 		return;
 	pthread_mutex_lock(&c->lock);
-	move_all(&c->given, &c->started);
-	pthread_cond_signal(&c->wake);
+	move_all(&c->given, &c->record.waiting);
+	pthread_cond_signal(&c->record.wake);
 	pthread_mutex_unlock(&c->lock);
 }
 
-void *committer_next(struct committer *c, struct spool_draft **draft)
+bool committer_next(struct committer *c, struct committed *committed)
 {
-	void *owner = NULL;
+	bool found = false;
 	eventfd_t count;
 
 	pthread_mutex_lock(&c->lock);
 	if (c->told < c->done.count) {
-		*draft = c->done.drafts[c->told];
-		owner = c->done.owners[c->told++];
+		*committed = c->done.list[c->told++];
+		found = true;
 	} else if (c->told > 0) {
 		c->told = c->done.count = 0;
 		if (eventfd_read(c->done_fd, &count) < 0 && errno != EAGAIN)
 			complain("eventfd: %s", strerror(errno));
 	}
 	pthread_mutex_unlock(&c->lock);
-	return owner;
+	return found;
 }
 
 struct committer_figures committer_figures(struct committer *c)

@@ -118,6 +118,18 @@ static bool set_networks(struct policy *p, const char *value, struct buf *why)
 	return true;
 }
 
+/* Which of the words the value is; -1 with `why`. */
+static int find_word(const char *key, const char *const *words, const char *value, const char *expected, struct buf *why)
+{
+	for (int i = 0; words[i] != NULL; i++)
+		if (strcmp(value, words[i]) == 0)
+			return i;
+	buf_addf(why, "%s=", key);
+	text_add_clean_string(why, value, 100);
+	buf_addf(why, ": expected %s", expected);
+	return -1;
+}
+
 bool policy_set(struct policy *p, const char *assignment, struct buf *why)
 {
 	size_t n = strcspn(assignment, "=");
@@ -126,18 +138,18 @@ bool policy_set(struct policy *p, const char *assignment, struct buf *why)
 	if (n == 8 && strncmp(assignment, "networks", n) == 0)
 		return set_networks(p, value, why);
 	if (n == 5 && strncmp(assignment, "relay", n) == 0) {
-		static const char *const words[] = { [RELAY_NOBODY] = "none", [RELAY_LOCAL] = "local", [RELAY_ALL] = "all" };
+		static const char *const words[] = { [RELAY_NOBODY] = "none", [RELAY_LOCAL] = "local", [RELAY_ALL] = "all", NULL };
+		int word = find_word("relay", words, value, "none, local or all", why);
 
-		for (size_t i = 0; i < 3; i++) {
-			if (strcmp(value, words[i]) == 0) {
-				p->relay = (enum relay)i;
-				return true;
-			}
-		}
-		buf_adds(why, "relay=");
-		text_add_clean_string(why, value, 100);
-		buf_adds(why, ": expected none, local or all");
-		return false;
+		p->relay = word >= 0 ? (enum relay)word : p->relay;
+		return word >= 0;
+	}
+	if (n == 7 && strncmp(assignment, "journal", n) == 0) {
+		static const char *const words[] = { [JOURNAL_UNLESS_ZMAILER] = "auto", [JOURNAL_YES] = "yes", [JOURNAL_NO] = "no", NULL };
+		int word = find_word("journal", words, value, "auto, yes or no", why);
+
+		p->journal = word >= 0 ? (enum journaling)word : p->journal;
+		return word >= 0;
 	}
 	if (n == 6 && strncmp(assignment, "verify", n) == 0 && *value == '/') {
 		p->verify = value;
@@ -169,6 +181,7 @@ void policy_help(struct buf *out)
 		buf_addf(out, "-O %-22s%s (%" PRIu64 "%s)\n", key, table[i].help, table[i].usual, table[i].interval ? "s" : "");
 		free(key);
 	}
+	buf_addf(out, "-O %-22s%s\n", "journal=auto|yes|no", "accept by the journal (auto: unless ZMailer runs here)");
 	buf_addf(out, "-O %-22s%s\n", "networks=A/N,...", "who may connect by TCP beside this machine");
 	buf_addf(out, "-O %-22s%s\n", "relay=none|local|all", "whose mail may leave by channel smtp (local)");
 	buf_addf(out, "-O %-22s%s\n", "verify=CACHE", "ask the store for recipients, as lmtp -B with this cache");

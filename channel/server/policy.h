@@ -45,6 +45,7 @@ struct network {
 struct policy {
 	uint64_t limits[LIMITS];
 	enum relay relay;
+	enum journaling { JOURNAL_UNLESS_ZMAILER, JOURNAL_YES, JOURNAL_NO } journal;
 	struct network *networks;      /* beside loopback */
 	size_t network_count, network_capacity;
 	const char *postmaster;        /* who gets mail to <postmaster> where the maps do not know that name; NULL: it is refused */

@@ -2,8 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +10,7 @@
 #include <unistd.h>
 
 #include "channel/spool/compose.h"
+#include "channel/spool/draft.h"
 #include "channel/spool/fields.h"
 #include "channel/spool/spoolid.h"
 #include "lib/account.h"
@@ -27,32 +26,7 @@
 #define PIECE (64 * 1024)
 #define WRITTEN_TOGETHER (16 * 1024)
 
-/* So many messages are committed by syncfs(2). */
-#define SYNCFS_FROM 3
-
-struct spool_draft {
-	const struct spool *spool;
-	const struct spool_envelope *envelope;
-	struct incoming in;
-	struct buf header;         /* as it came, LF lines */
-	struct buf out;            /* of the message file, not yet written */
-	struct publish message;    /* its temporary, in public/ */
-	struct publish control;    /* its temporary, in transport/ */
-	struct stat st;            /* of the message file, once it is written */
-	off_t body;
-	char *job;                 /* "Y/K/4711002" */
-	char *queue, *transport;   /* where the two files are to appear */
-	struct buf id, message_id;
-	size_t hops;
-	int status;                /* of the commit */
-	struct buf why;
-	bool linked;               /* the message is in queue/ */
-	bool visible;              /* the control file is in transport/ */
-	bool durable;              /* ... and its directory is on the disk */
-};
-
-/* For use in `return trouble(...)`. */
-static int trouble(struct buf *why, int status, const char *what, const char *path)
+int spool_trouble(struct buf *why, int status, const char *what, const char *path)
 {
 	int code = errno;
 
@@ -93,7 +67,7 @@ static int cannot_make(const struct spool *spool, struct buf *why, const char *w
 {
 	int code = errno;
 
-	trouble(why, EX_CANTCREAT, what, path);
+	spool_trouble(why, EX_CANTCREAT, what, path);
 	spool_add_remedy(why, spool->postoffice, code);
 	return EX_CANTCREAT;
 }
@@ -219,26 +193,40 @@ static int look_for(const char *path)
 	return lstat(path, &st) == 0 ? 0 : errno;
 }
 
-static int begin_temporary(struct spool_draft *d, struct publish *p, const char *path, struct buf *why)
+/* The hash prefix: letters of the number's last digits to the base of 26 (spool.md section 2). */
+char *spool_job_of(const struct spool *spool, uint64_t number)
 {
 	struct buf job = { 0 };
+
+	if (spool->levels >= 2)
+		buf_addf(&job, "%c/", (int)('A' + number / 26 % 26));
+	if (spool->levels >= 1)
+		buf_addf(&job, "%c/", (int)('A' + number % 26));
+	buf_addu(&job, number);
+	return job.data;
+}
+
+void spool_set_names(struct spool_draft *d, const char *job)
+{
+	free(d->job);
+	free(d->queue);
+	free(d->transport);
+	d->job = xstrdup(job);
+	d->queue = xasprintf("%s/queue/%s", d->spool->postoffice, job);
+	d->transport = xasprintf("%s/transport/%s", d->spool->postoffice, job);
+}
+
+static int begin_temporary(struct spool_draft *d, struct publish *p, const char *path, struct buf *why)
+{
+	char *job;
 
 	if (!publish_begin(p, path, 0600))
 		return cannot_make(d->spool, why, "cannot create a file in", d->spool->postoffice);
 	if (fstat(p->fd, &d->st) < 0)
-		return trouble(why, EX_IOERR, "cannot use", p->temporary);
-	free(d->job);
-	free(d->queue);
-	free(d->transport);
-	/* the hash prefix: letters of the number's last digits to the base of 26 (spool.md section 2) */
-	if (d->spool->levels >= 2)
-		buf_addf(&job, "%c/", (int)('A' + d->st.st_ino / 26 % 26));
-	if (d->spool->levels >= 1)
-		buf_addf(&job, "%c/", (int)('A' + d->st.st_ino % 26));
-	buf_addu(&job, d->st.st_ino);
-	d->job = job.data;
-	d->queue = xasprintf("%s/queue/%s", d->spool->postoffice, d->job);
-	d->transport = xasprintf("%s/transport/%s", d->spool->postoffice, d->job);
+		return spool_trouble(why, EX_IOERR, "cannot use", p->temporary);
+	job = spool_job_of(d->spool, d->st.st_ino);
+	spool_set_names(d, job);
+	free(job);
 	return EX_OK;
 }
 
@@ -246,7 +234,7 @@ static int begin_temporary(struct spool_draft *d, struct publish *p, const char 
  * Makes the temporary and, from its inode number, the names.  A spool that was restored from a backup has files
  * whose names are no longer their inode numbers, so that a number can be taken: then the next one is asked for.
  */
-static int begin_message(struct spool_draft *d, struct buf *why)
+int spool_begin_file(struct spool_draft *d, struct buf *why)
 {
 	char *path = xasprintf("%s/public/enqueue", d->spool->postoffice);
 	struct publish kept[TRIES] = { { 0 } };
@@ -323,7 +311,7 @@ int spool_begin(const struct spool *spool, const struct spool_envelope *envelope
 	d->spool = spool;
 	d->envelope = envelope;
 	file_as_user(spool->uid, spool->gid);
-	status = begin_message(d, why);
+	status = spool_begin_file(d, why);
 	file_as_oneself();
 	if (status == EX_OK)
 		*draft = d;
@@ -335,7 +323,7 @@ int spool_begin(const struct spool *spool, const struct spool_envelope *envelope
 static int write_out(struct spool_draft *d, struct buf *why)
 {
 	if (!file_write(d->message.fd, d->out.data, d->out.len))
-		return trouble(why, EX_IOERR, "cannot write", d->message.temporary);
+		return spool_trouble(why, EX_IOERR, "cannot write", d->message.temporary);
 	buf_free(&d->out);
 	return EX_OK;
 }
@@ -387,8 +375,7 @@ int spool_add(struct spool_draft *d, const char *bytes, size_t n, struct buf *wh
 
 /* ---- directories ---- */
 
-/* Makes the hash directories above `path` that are missing, and makes them last. */
-static bool make_hash(char *path, unsigned levels)
+bool spool_make_hash(char *path, unsigned levels)
 {
 	char *slash = strrchr(path, '/');
 	bool ok;
@@ -397,7 +384,7 @@ static bool make_hash(char *path, unsigned levels)
 		return true;
 	*slash = '\0';
 	ok = access(path, F_OK) == 0 ||
-	     (make_hash(path, levels - 1) && (mkdir(path, 0750) == 0 || errno == EEXIST) && publish_sync_directory(path));
+	     (spool_make_hash(path, levels - 1) && (mkdir(path, 0750) == 0 || errno == EEXIST) && publish_sync_directory(path));
 	*slash = '/';
 	return ok;
 }
@@ -446,7 +433,7 @@ static int write_control(struct spool_draft *d, struct buf *why)
 	int status = EX_OK;
 	const struct spool_envelope *e;
 
-	if (!make_hash(d->queue, d->spool->levels) || !make_hash(d->transport, d->spool->levels))
+	if (!spool_make_hash(d->queue, d->spool->levels) || !spool_make_hash(d->transport, d->spool->levels))
 		return cannot_make(d->spool, why, "cannot make the directory of", d->transport);
 	e = d->envelope;
 	header_complete(&fields, d->header.data, d->header.len, &(struct completion){
@@ -480,7 +467,8 @@ static int write_control(struct spool_draft *d, struct buf *why)
 	if (!publish_begin(&d->control, d->transport, 0600))
 		status = cannot_make(d->spool, why, "cannot create", d->transport);
 	else if (!file_write(d->control.fd, control.data, control.len))
-		status = trouble(why, EX_IOERR, "cannot write", d->transport);
+		status = spool_trouble(why, EX_IOERR, "cannot write", d->transport);
+	d->control_size = control.len;
 	buf_free(&control);
 	return status;
 }
@@ -496,7 +484,7 @@ int spool_end(struct spool_draft *d, struct buf *why)
 	if (status != EX_OK)
 		return status;
 	if (fstat(d->message.fd, &d->st) < 0)
-		return trouble(why, EX_IOERR, "cannot use", d->message.temporary);
+		return spool_trouble(why, EX_IOERR, "cannot use", d->message.temporary);
 	spoolid_add(&d->id, &d->st);
 	d->hops = header_count(d->header.data, d->header.len, "Received");
 	file_as_user(d->spool->uid, d->spool->gid);
@@ -505,186 +493,6 @@ int spool_end(struct spool_draft *d, struct buf *why)
 	buf_free(&d->header);
 	incoming_free(&d->in);
 	return status;
-}
-
-/* ---- both files into their places, in the order that loses nothing ---- */
-
-static void fail(struct spool_draft *d, int status, const char *what, const char *path)
-{
-	if (d->status == EX_OK)
-		d->status = trouble(&d->why, status, what, path);
-}
-
-static void must(struct spool_draft *d, bool ok, int status, const char *what, const char *path)
-{
-	if (!ok)
-		fail(d, status, what, path);
-}
-
-/*
- * The blocks of both files are given out, and the message has its name, before the first sync, so that a journal has all of it in
- * one commit, and the other syncs find little to do.  It promises nothing, and its errors are those of the syncs.
- */
-static void begin_writing(struct spool_draft *d)
-{
-	(void)sync_file_range(d->message.fd, 0, 0, SYNC_FILE_RANGE_WRITE);
-	(void)sync_file_range(d->control.fd, 0, 0, SYNC_FILE_RANGE_WRITE);
-}
-
-/* link(2) instead of rename(2), as it refuses to replace a file. */
-static void link_message(struct spool_draft *d)
-{
-	d->linked = link(d->message.temporary, d->queue) == 0;
-	must(d, d->linked, EX_CANTCREAT, "cannot create", d->queue);
-	/* before the control file is seen: root takes no message file with a second name */
-	if (d->linked)
-		publish_drop(&d->message);
-}
-
-/* ---- for a few messages ---- */
-
-/* What a thread waits for. */
-struct syncing {
-	struct spool_draft *draft;
-	const char *what, *path;
-	int fd, error;
-	bool own;                 /* it is a directory, opened for this */
-	bool started;
-	pthread_t thread;
-};
-
-static void *sync_one(void *context)
-{
-	struct syncing *s = context;
-
-	s->error = fsync(s->fd) < 0 ? errno : 0;
-	return NULL;
-}
-
-/*
- * Files that one commit of a journal can make durable wait for it together: one after the other, each would have the disk flushed
- * once more.  If no thread can be started, one after the other.
- */
-static void sync_each(struct syncing *list, size_t count)
-{
-	sigset_t all, old;
-
-	/* signals are for the thread that waits for them */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	for (size_t i = 1; i < count; i++)
-		list[i].started = pthread_create(&list[i].thread, NULL, sync_one, &list[i]) == 0;
-	for (size_t i = 0; i < count; i++)
-		if (!list[i].started)
-			sync_one(&list[i]);
-	for (size_t i = 0; i < count; i++) {
-		if (list[i].started)
-			pthread_join(list[i].thread, NULL);
-		errno = list[i].error;
-		must(list[i].draft, list[i].error == 0, EX_IOERR, list[i].what, list[i].path);
-		if (list[i].own)
-			close(list[i].fd);
-	}
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-}
-
-/* A directory is opened for it, a file of the draft is open. */
-static void add_directory(struct syncing *list, size_t *n, struct spool_draft *d, const char *path)
-{
-	char *directory = file_directory(path);
-	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	must(d, fd >= 0, EX_IOERR, "cannot sync the directory of", path);
-	if (fd >= 0)
-		list[(*n)++] = (struct syncing){ .draft = d, .what = "cannot sync the directory of", .path = path, .fd = fd, .own = true };
-	free(directory);
-}
-
-static void sync_few(struct spool_draft *const *drafts, size_t count)
-{
-	struct syncing list[3 * (SYNCFS_FROM - 1)];
-	size_t n = 0;
-
-	for (size_t i = 0; i < count; i++) {
-		struct spool_draft *d = drafts[i];
-
-		if (d->status != EX_OK)
-			continue;
-		if (d->visible) {
-			add_directory(list, &n, d, d->transport);
-			continue;
-		}
-		begin_writing(d);
-		add_directory(list, &n, d, d->queue);
-		list[n++] = (struct syncing){ .draft = d, .what = "cannot write", .path = d->queue, .fd = d->message.fd };
-		list[n++] = (struct syncing){ .draft = d, .what = "cannot write", .path = d->control.temporary, .fd = d->control.fd };
-	}
-	sync_each(list, n);
-}
-
-/* ---- for many ---- */
-
-/* All that was written to the file systems of queue/ and transport/ is on the disk. */
-static void sync_systems(struct spool_draft *const *drafts, size_t count)
-{
-	const struct spool *spool = drafts[0]->spool;
-	struct stat queue, transport;
-	bool ok = fstat(spool->queue, &queue) == 0 && fstat(spool->transport, &transport) == 0 &&
-	          syncfs(spool->queue) == 0 && (queue.st_dev == transport.st_dev || syncfs(spool->transport) == 0);
-	int error = errno;
-
-	for (size_t i = 0; !ok && i < count; i++) {
-		errno = error;
-		fail(drafts[i], EX_IOERR, "cannot sync", spool->postoffice);
-	}
-}
-
-/*
- * A scheduler never sees a control file without its message, nor one of which a power cut may leave a part.  For many
- * messages syncfs(2) is one wait where fsync(2) is three of each; for one it would wait for what others have written.
- */
-void spool_commit_step(struct spool_draft *const *drafts, size_t count)
-{
-	if (count == 0)
-		return;
-	file_as_user(drafts[0]->spool->uid, drafts[0]->spool->gid);
-	for (size_t i = 0; i < count; i++)
-		if (drafts[i]->status == EX_OK && !drafts[i]->linked)
-			link_message(drafts[i]);
-	if (count >= SYNCFS_FROM)
-		sync_systems(drafts, count);
-	else
-		sync_few(drafts, count);
-	for (size_t i = 0; i < count; i++) {
-		struct spool_draft *d = drafts[i];
-
-		if (d->status == EX_OK && d->visible)
-			d->durable = true;
-		else if (d->status == EX_OK) {
-			d->visible = rename(d->control.temporary, d->transport) == 0;
-			must(d, d->visible, EX_CANTCREAT, "cannot create", d->transport);
-		}
-		if (d->status != EX_OK) {
-			/* what has failed is taken back from the queue: the control file first */
-			if (d->visible)
-				unlink(d->transport);
-			if (d->linked)
-				unlink(d->queue);
-			d->visible = d->linked = false;
-		}
-	}
-	file_as_oneself();
-}
-
-bool spool_is_done(const struct spool_draft *d)
-{
-	return d->durable || d->status != EX_OK;
-}
-
-void spool_commit(struct spool_draft *const *drafts, size_t count)
-{
-	spool_commit_step(drafts, count);
-	spool_commit_step(drafts, count);
 }
 
 int spool_status(const struct spool_draft *d)
@@ -732,6 +540,15 @@ size_t spool_hops(const struct spool_draft *d)
 	return d->hops;
 }
 
+void spool_close_files(struct spool_draft *d)
+{
+	if (d->message.fd >= 0)
+		close(d->message.fd);
+	if (d->control.fd >= 0)
+		close(d->control.fd);
+	d->message.fd = d->control.fd = -1;
+}
+
 void spool_free(struct spool_draft **draft)
 {
 	struct spool_draft *d = *draft;
@@ -771,7 +588,7 @@ int spool_submit(const struct spool *spool, const struct spool_envelope *envelop
 			if (n > 0)
 				status = spool_add(*draft, piece, (size_t)n, why);
 			else if (n < 0 && errno != EINTR)
-				status = trouble(why, EX_IOERR, "cannot read", "the message");
+				status = spool_trouble(why, EX_IOERR, "cannot read", "the message");
 		} while (status == EX_OK && n != 0);
 		free(piece);
 	}

@@ -80,14 +80,30 @@ size_t spool_held(const struct spool_draft *draft);
 int spool_end(struct spool_draft *draft, struct buf *why);
 
 /*
- * One wait for the disk, which takes each of the messages on, all of one spool (INTERNALS): who is new from E2 to E5, who came to E5 by the step
- * before to E6.  Then spool_is_done(), as after a failure: spool_status() is EX_OK if the message survives a power cut
- * now, else EX_IOERR or EX_CANTCREAT with spool_why(), and it is not in the queue.
+ * From E2 to E3: complete messages, all of one spool, get their names in queue/ (INTERNALS).  What fails says so by
+ * spool_status(), EX_CANTCREAT.
  */
-void spool_commit_step(struct spool_draft *const *drafts, size_t count);
+void spool_name(struct spool_draft *const *drafts, size_t count);
+
+/*
+ * Named messages go into the journal of their spool, behind a single wait for the disk, and come to E5.  Those for which it has room,
+ * and all went well, are spool_is_recorded() then: a power cut does not cost them, and they are never taken back.  The others are as they
+ * were.  False with errno if the journal cannot be written.
+ */
+struct spool_journal;
+bool spool_record(struct spool_draft *const *drafts, size_t count, struct spool_journal *journal);
+bool spool_is_recorded(const struct spool_draft *draft);
+
+/*
+ * One wait for the disk, which takes each of the named messages on, all of one spool (INTERNALS): who is new from E3 to E5, who came to
+ * E5 before to E6.  Then spool_is_done(), as after a failure: spool_status() is EX_OK if the message survives a power cut
+ * now, else EX_IOERR or EX_CANTCREAT with spool_why(), and it is not in the queue; of one that is recorded, it may not be on the disk.
+ * `journal`: of those that are recorded, NULL if none is; false with errno if it cannot be written.
+ */
+bool spool_commit_step(struct spool_draft *const *drafts, size_t count, struct spool_journal *journal);
 bool spool_is_done(const struct spool_draft *draft);
 
-/* Complete messages of one spool into the queue, all by the same two steps. */
+/* Complete messages of one spool into the queue, without a journal, all by the same two steps. */
 void spool_commit(struct spool_draft *const *drafts, size_t count);
 int spool_status(const struct spool_draft *draft);
 const char *spool_why(const struct spool_draft *draft);

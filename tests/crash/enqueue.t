@@ -97,12 +97,12 @@ SKIP: {
 		[qr/^mkdir .*transport\/[A-Z]\/[A-Z]"/, 'directory made'],
 		[qr/^fsync .*transport\/[A-Z]>/, 'directory kept'],
 		[qr/^write .*transport\/[A-Z]\/[A-Z]\/\./, 'control file written'],
-		[qr/^link .*public\/\.enqueue.*queue\/[A-Z]\/[A-Z]\/\d/, 'message in its place'],
+		[qr/^renameat2 .*public\/\.enqueue.*queue\/[A-Z]\/[A-Z]\/\d/, 'message in its place'],
 		# together, so that a journal has all three in one commit
-		[qr/^fsync .*public\/\.enqueue/, 'message synced', 'any'],
+		[qr/^fsync .*queue\/[A-Z]\/[A-Z]\/\d/, 'message synced', 'any'],
 		[qr/^fsync .*transport\/[A-Z]\/[A-Z]\/\./, 'control file synced', 'any'],
 		[qr/^fsync .*queue\/[A-Z]\/[A-Z]>/, 'name of the message synced', 'any'],
-		[qr/^rename .*transport\/[A-Z]\/[A-Z]\/\..*transport\/[A-Z]\/[A-Z]\/\d/, 'control file in its place'],
+		[qr/^renameat2 .*transport\/[A-Z]\/[A-Z]\/\..*transport\/[A-Z]\/[A-Z]\/\d/, 'control file in its place'],
 		[qr/^fsync .*transport\/[A-Z]\/[A-Z]>/, 'its name synced'],
 		[qr/^write 1</, 'spool name printed'],
 	);

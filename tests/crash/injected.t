@@ -4,7 +4,7 @@
 # no mail is lost and none is half there.  ZLMTP_SOAK=1: each call; otherwise the first and one of several, fewer without ZLMTP_LONG.  ZLMTP_PARTS: some of the parts.
 use v5.36;
 use lib "$ENV{SRC_DIR}/tests/lib";
-use Errno qw(EIO EMFILE ENOMEM ENOSPC EAGAIN);
+use Errno qw(EINVAL EIO EMFILE ENOMEM ENOSPC EAGAIN);
 use Test::More;
 use CrashStore;
 use Extent qw(long some_of);
@@ -258,7 +258,7 @@ sub queue_defect($intake, $acknowledged, $body, $others = qr/^\Q$body\E\z/) {
 if ($part{intake}) {
 	my $intake = Intake->start(run => 0, wait => 0);
 	my $body = join '', map { "line $_\n" } 1 .. 3000;
-	for my $case (some_of(5, @disk[0 .. 2], @system, @writes[0, 1, 3 .. 6])) {
+	for my $case (some_of(6, @disk, @system, @writes[0 .. 6], ['rename', EINVAL])) {
 		each_call('intake', $case, 3, sub ($env) {
 			$intake->{o}{before} = ['env', map { "$_=$env->{$_}" } sort keys %$env];
 			$intake->again;
@@ -267,6 +267,12 @@ if ($part{intake}) {
 			# one that has ended before it answered is waited for already
 			my $status = $answered || kill(0, $intake->pid) ? $intake->stop : $? & 127 ? 'signal ' . ($? & 127) : $? >> 8;
 			delete $intake->{pid};
+			# what it had accepted when it ended with 74 is put in order by the next one
+			if ($status eq '74') {
+				local @{$intake->{o}}{qw(before wait)} = ([], 1);
+				$intake->again;
+				$intake->stop;
+			}
 			return queue_defect($intake, scalar($reply =~ /^250 .*queued/), $body), $status =~ /signal|killed/ ? "ends by $status" : undef,
 				(!$answered && $intake->said !~ /\S/ ? 'ended without a word' : undef);
 		});

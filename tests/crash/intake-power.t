@@ -10,7 +10,7 @@ use File::Path ();
 use File::Temp ();
 use Test::More;
 use Extent qw(long some_of);
-use IntakeLife qw(life defects);
+use IntakeLife qw(life recover defects);
 
 plan skip_all => 'needs root' if $> != 0;
 # what is mounted is seen by this process alone and goes with it
@@ -58,18 +58,20 @@ for my $clients (2, 6) {
 		my ($intake, $acknowledged, $status, $calls) = powered_life(0, $clients);
 		is_deeply [sort keys %$acknowledged], [0 .. $clients - 1], 'all are acknowledged';
 		cut_power($intake->office);
+		is recover($intake, 'intake'), '', 'the next intake starts';
 		is join(' ', defects($intake, $acknowledged)), '', '... and there, if the power goes behind the last reply';
 		after($intake);
 		# the second half has the ends of messages and the commits
-		my $first = long() ? $idle - 20 : int(($idle + $calls) / 2);
+		my $first = long() ? $idle - 20 : int((2 * $idle + $calls) / 3);
 		my (@bad, %count);
 		for my $n (some_of(10, $first .. $calls)) {
 			($intake, $acknowledged, $status) = powered_life($n, $clients);
 			cut_power($intake->office);
-			push @bad, map { "call $n: $_" } defects($intake, $acknowledged);
+			push @bad, map { "call $n: $_" } grep { $_ ne '' } recover($intake, $n % 2 ? 'intake' : 'runqueue'), defects($intake, $acknowledged);
 			my $there = () = $intake->queued;
 			$count{$there == 0 ? 'none there' : $there == $clients ? 'all there' : 'some there'}++;
 			$count{scalar keys %$acknowledged ? 'acknowledged' : 'not acknowledged'}++;
+			$count{restored}++ if $intake->said =~ /from (?:the|its) journal/;
 			after($intake);
 		}
 		is join("\n", @bad), '', "from call $first to $calls: what is acknowledged is there, whole and once";

@@ -9,7 +9,7 @@ use File::Path ();
 use Test::More;
 use Extent qw(long some_of);
 use Intake;
-use IntakeLife qw(life defects);
+use IntakeLife qw(life recover defects);
 
 my ($intake, $acknowledged, $status, $idle) = life(0, 0);
 plan skip_all => 'processes cannot be followed here: ' . $intake->said if $status == 71;
@@ -23,7 +23,7 @@ my $first = long() ? 1 : $idle - 60;
 my (@bad, %count);
 for my $n (some_of(60, $first .. $calls)) {
 	($intake, $acknowledged, $status) = life($n, 2);
-	push @bad, map { "call $n: $_" } defects($intake, $acknowledged);
+	push @bad, map { "call $n: $_" } grep { $_ ne '' } recover($intake, $n % 2 ? 'intake' : 'runqueue'), defects($intake, $acknowledged);
 	my @there = $intake->queued;
 	$count{scalar(keys %$acknowledged) . ' acknowledged, ' . @there . ' there'}++;
 	File::Path::remove_tree($intake->dir);

@@ -84,9 +84,24 @@ int fdatasync(int fd)
 	return fails("fsync") ? -1 : REAL(fdatasync)(fd);
 }
 
+int syncfs(int fd)
+{
+	return fails("fsync") ? -1 : REAL(syncfs)(fd);
+}
+
 int rename(const char *from, const char *to)
 {
 	return fails("rename") ? -1 : REAL(rename)(from, to);
+}
+
+int renameat(int from_directory, const char *from, int to_directory, const char *to)
+{
+	return fails("rename") ? -1 : REAL(renameat)(from_directory, from, to_directory, to);
+}
+
+int renameat2(int from_directory, const char *from, int to_directory, const char *to, unsigned flags)
+{
+	return fails("rename") ? -1 : REAL(renameat2)(from_directory, from, to_directory, to, flags);
 }
 
 ssize_t pread(int fd, void *bytes, size_t n, off_t offset)

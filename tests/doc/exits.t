@@ -152,7 +152,7 @@ my %elsewhere = (
 	dbupdate => { 3 => 'tests/db/dbupdate-trouble.t', 70 => 'a bug', 71 => 'no processes', 73 => 'tests/db', 74 => 'a full disk, tests/db',
 		77 => 'tests/db' },
 	enqueue => { 77 => 'tests/scenario/enqueue.t' },
-	intake => { 71 => 'no threads' },
+	intake => { 71 => 'no threads', 74 => 'a disk with errors: tests/crash/injected.t' },
 	lmtp => { 1 => 'needs a server: tests of probes', 71 => 'no memory' },
 	ldapsync => { 0 => 'needs a directory: tests/real/ldapsync.t', 65 => 'the same', 69 => 'the same', 73 => 'the same', 74 => 'the same',
 		75 => 'the same', 77 => 'the same' },

@@ -96,7 +96,7 @@ sub queued($self) {
 	return @names;
 }
 
-# Everything in the post office that is not a message in the queue.
+# Everything in the post office that is not a message in the queue, nor the journal.
 sub litter($self) {
 	my $office = $self->office;
 	my %known = map { $_ => 1 } $self->queued;
@@ -105,7 +105,7 @@ sub litter($self) {
 	File::Find::find({ no_chdir => 1, wanted => sub {
 		return if -d;
 		my ($place, $name) = m{\Q$office\E/([^/]+)/(.*)};
-		push @found, $_ unless defined $place && $place =~ /^(?:transport|queue)$/ && $known{$name};
+		push @found, $_ unless $_ eq "$office/.journal.intake" || defined $place && $place =~ /^(?:transport|queue)$/ && $known{$name};
 	} }, $office);
 	return @found;
 }
@@ -114,11 +114,13 @@ sub litter($self) {
 sub message($self, $job) {
 	my $control = Spool::parse($job, Spool::slurp($self->office . "/transport/$job"));
 	my $file = Spool::slurp($self->office . "/queue/$job");
-	die "$job: the message file is too short\n" if length $file < $control->{offset};
+	die "$job: the files are damaged\n" if !defined $control->{offset} || !defined $file || length $file < $control->{offset};
 	return ($control, $control->{recipients}[0]{header}, substr $file, $control->{offset});
 }
 
 sub forget_all($self) {
+	# what no mark in it says to be on the disk would come back
+	unlink $self->office . '/.journal.intake' if !$self->{pid};
 	unlink map { ($self->office . "/transport/$_", $self->office . "/queue/$_") } $self->queued;
 }
 

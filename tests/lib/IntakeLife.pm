@@ -10,7 +10,7 @@ use POSIX ();
 use Time::HiRes qw(sleep time);
 use Intake;
 
-our @EXPORT_OK = qw(life defects);
+our @EXPORT_OK = qw(life recover defects);
 
 my $here = Cwd::abs_path(File::Basename::dirname(__FILE__));
 my $build = $ENV{BUILD_DIR} // "$here/../..";
@@ -57,6 +57,26 @@ sub life($n, $clients, %o) {
 	delete $intake->{pid};
 	my ($calls) = $intake->said =~ /killat: (\d+) calls/;
 	return ($intake, \%acknowledged, $status, $calls);
+}
+
+# What it leaves behind is put into the queue by the next intake, or by a runqueue that has nobody to deliver it to.  What that has said if
+# it did not go well.
+sub recover($intake, $by) {
+	my $before = length $intake->said;
+	my $ended;
+	if ($by eq 'intake') {
+		local @{$intake->{o}}{qw(before wait)} = ([], 1);
+		$ended = eval { $intake->again; $intake->stop } // $@;
+	} else {
+		Spool->put($intake->dir . '/scheduler.conf', "none/*\n    interval=1m\n    command=\"/bin/false\"\n");
+		$intake->_run("$build/channel/runqueue", '-1', '-f', $intake->dir . '/scheduler.conf', '-P', $intake->office);
+		waitpid delete $intake->{pid}, 0;
+		$ended = $? >> 8;
+		# no clause serves this mail
+		$ended = 0 if $ended == 69;
+	}
+	my $said = substr $intake->said, $before;
+	return $ended ne 0 || $said =~ /damaged|cannot/ ? "$by ended with $ended, and said: $said" : '';
 }
 
 # What is wrong with the queue after that.

@@ -214,6 +214,9 @@ subtest 'the queue' => sub {
 	is_found(\@only, 1, qr{WARNING - no scheduler runs}, 'no scheduler');
 	spew("$dir/po/.pid.runqueue", "$$\n");
 	is_found(\@only, 0, qr{runqueue is process $$}, 'a runqueue');
+	spew("$dir/po/.journal.intake", '');
+	is_found(\@only, 1, qr{WARNING - queue: intake was killed and does not run; .*start intake}, 'the journal of an intake that was killed');
+	unlink "$dir/po/.journal.intake";
 };
 
 subtest 'maps' => sub {

@@ -303,11 +303,12 @@ static void a_message_is_visible_behind_one_step_and_done_behind_the_next(void *
 		assert_int_equal(spool_add(drafts[i], MESSAGE, strlen(MESSAGE), &why), EX_OK);
 		assert_int_equal(spool_end(drafts[i], &why), EX_OK);
 	}
+	spool_name(drafts, 3);
 	/* one alone, then each beside the one before */
 	for (size_t step = 1; step <= 4; step++) {
 		size_t first = step <= 2 ? 0 : step - 2, last = step <= 3 ? step : 3;
 
-		spool_commit_step(drafts + first, last - first);
+		spool_commit_step(drafts + first, last - first, NULL);
 		for (size_t i = first; i < last; i++) {
 			char *control = xasprintf("%s/transport/%s", office, spool_job(drafts[i]));
 

@@ -1,0 +1,274 @@
+/*
+ * Both files of messages into their places, in the order that loses nothing (INTERNALS, states E2 to E6).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "channel/spool/draft.h"
+#include "channel/spool/journal.h"
+#include "lib/file.h"
+
+/* So many messages are committed by syncfs(2). */
+#define SYNCFS_FROM 3
+
+static void fail(struct spool_draft *d, int status, const char *what, const char *path)
+{
+	if (d->status == EX_OK)
+		d->status = spool_trouble(&d->why, status, what, path);
+}
+
+static void must(struct spool_draft *d, bool ok, int status, const char *what, const char *path)
+{
+	if (!ok)
+		fail(d, status, what, path);
+}
+
+void spool_name(struct spool_draft *const *drafts, size_t count)
+{
+	if (count == 0)
+		return;
+	file_as_user(drafts[0]->spool->uid, drafts[0]->spool->gid);
+	for (size_t i = 0; i < count; i++) {
+		struct spool_draft *d = drafts[i];
+
+		/* root takes no message file with a second name: it has none before the control file is seen */
+		if (d->status == EX_OK && !d->linked) {
+			d->linked = publish_move(&d->message, d->queue);
+			must(d, d->linked, EX_CANTCREAT, "cannot create", d->queue);
+		}
+	}
+	file_as_oneself();
+}
+
+/* What has failed is taken back from the queue, the control file first; but nothing that the journal has promised. */
+static void take_back(struct spool_draft *d)
+{
+	if (d->recorded)
+		return;
+	if (d->visible)
+		unlink(d->transport);
+	if (d->linked)
+		unlink(d->queue);
+	d->visible = d->linked = false;
+}
+
+/* The control file gets its name, so that a scheduler sees it. */
+static void show(struct spool_draft *d)
+{
+	d->visible = publish_move(&d->control, d->transport);
+	must(d, d->visible, EX_CANTCREAT, "cannot create", d->transport);
+	if (!d->visible)
+		take_back(d);
+}
+
+/* ---- into the journal ---- */
+
+bool spool_record(struct spool_draft *const *drafts, size_t count, struct spool_journal *journal)
+{
+	uint64_t first = spool_journal_last(journal) + 1;
+
+	for (size_t i = 0; i < count; i++) {
+		struct spool_draft *d = drafts[i];
+
+		if (d->status == EX_OK)
+			d->entry = spool_journal_add(journal, &(struct spool_journal_message){
+				.job = d->job,
+				.message = d->message.fd, .message_size = (size_t)d->st.st_size,
+				.control = d->control.fd, .control_size = d->control_size,
+			});
+	}
+	if (spool_journal_last(journal) < first)
+		return true;
+	if (!spool_journal_write(journal))
+		return false;
+	file_as_user(drafts[0]->spool->uid, drafts[0]->spool->gid);
+	for (size_t i = 0; i < count; i++) {
+		struct spool_draft *d = drafts[i];
+
+		if (d->entry < first)
+			continue;
+		show(d);
+		d->recorded = d->visible;
+		/* of so many no file is synced for itself, and files that are open are not without number */
+		if (i >= SYNCFS_FROM)
+			spool_close_files(d);
+	}
+	file_as_oneself();
+	return true;
+}
+
+/* ---- what few messages wait for ---- */
+
+/*
+ * The blocks of both files are given out, and the message has its name, before the first sync, so that a journal has all of it in
+ * one commit, and the other syncs find little to do.  It promises nothing, and its errors are those of the syncs.
+ */
+static void begin_writing(struct spool_draft *d)
+{
+	(void)sync_file_range(d->message.fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	(void)sync_file_range(d->control.fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
+/* What a thread waits for. */
+struct syncing {
+	struct spool_draft *draft;
+	const char *what, *path;
+	int fd, error;
+	bool own;                 /* it is a directory, opened for this */
+	bool started;
+	pthread_t thread;
+};
+
+static void *sync_one(void *context)
+{
+	struct syncing *s = context;
+
+	s->error = fsync(s->fd) < 0 ? errno : 0;
+	return NULL;
+}
+
+/*
+ * Files that one commit of a journal can make durable wait for it together: one after the other, each would have the disk flushed
+ * once more.  If no thread can be started, one after the other.
+ */
+static void sync_each(struct syncing *list, size_t count)
+{
+	sigset_t all, old;
+
+	/* signals are for the thread that waits for them */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	for (size_t i = 1; i < count; i++)
+		list[i].started = pthread_create(&list[i].thread, NULL, sync_one, &list[i]) == 0;
+	for (size_t i = 0; i < count; i++)
+		if (!list[i].started)
+			sync_one(&list[i]);
+	for (size_t i = 0; i < count; i++) {
+		if (list[i].started)
+			pthread_join(list[i].thread, NULL);
+		errno = list[i].error;
+		must(list[i].draft, list[i].error == 0, EX_IOERR, list[i].what, list[i].path);
+		if (list[i].own)
+			close(list[i].fd);
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+/* A directory is opened for it, a file of the draft is open. */
+static void add_directory(struct syncing *list, size_t *n, struct spool_draft *d, const char *path)
+{
+	char *directory = file_directory(path);
+	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	must(d, fd >= 0, EX_IOERR, "cannot sync the directory of", path);
+	if (fd >= 0)
+		list[(*n)++] = (struct syncing){ .draft = d, .what = "cannot sync the directory of", .path = path, .fd = fd, .own = true };
+	free(directory);
+}
+
+static void sync_few(struct spool_draft *const *drafts, size_t count)
+{
+	struct syncing list[4 * (SYNCFS_FROM - 1)];
+	size_t n = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct spool_draft *d = drafts[i];
+
+		if (d->status != EX_OK)
+			continue;
+		if (d->visible)
+			add_directory(list, &n, d, d->transport);
+		if (d->visible && !d->recorded)
+			continue;
+		begin_writing(d);
+		add_directory(list, &n, d, d->queue);
+		list[n++] = (struct syncing){ .draft = d, .what = "cannot write", .path = d->queue, .fd = d->message.fd };
+		list[n++] = (struct syncing){ .draft = d, .what = "cannot write", .path = d->transport, .fd = d->control.fd };
+	}
+	sync_each(list, n);
+}
+
+/* ---- ... and many ---- */
+
+/* All that was written to the file systems of queue/ and transport/ is on the disk. */
+static void sync_systems(struct spool_draft *const *drafts, size_t count)
+{
+	const struct spool *spool = drafts[0]->spool;
+	struct stat queue, transport;
+	bool ok = fstat(spool->queue, &queue) == 0 && fstat(spool->transport, &transport) == 0 &&
+	          syncfs(spool->queue) == 0 && (queue.st_dev == transport.st_dev || syncfs(spool->transport) == 0);
+	int error = errno;
+
+	for (size_t i = 0; !ok && i < count; i++) {
+		errno = error;
+		fail(drafts[i], EX_IOERR, "cannot sync", spool->postoffice);
+	}
+}
+
+/* For many messages syncfs(2) is one wait where fsync(2) is three of each; for one it would wait for what others have written. */
+static void sync_all(struct spool_draft *const *drafts, size_t count)
+{
+	bool many = count >= SYNCFS_FROM;
+
+	for (size_t i = 0; i < count; i++)
+		many = many || drafts[i]->message.fd < 0;
+	if (many)
+		sync_systems(drafts, count);
+	else
+		sync_few(drafts, count);
+}
+
+/* ---- one step ---- */
+
+/* A scheduler never sees a control file of which a power cut may leave a part, nor one without its message, unless the journal has both. */
+bool spool_commit_step(struct spool_draft *const *drafts, size_t count, struct spool_journal *journal)
+{
+	uint64_t settled = 0;
+	bool kept = true;
+
+	if (count == 0)
+		return true;
+	file_as_user(drafts[0]->spool->uid, drafts[0]->spool->gid);
+	sync_all(drafts, count);
+	for (size_t i = 0; i < count; i++) {
+		struct spool_draft *d = drafts[i];
+
+		if (d->status != EX_OK) {
+			/* what was accepted stays in the journal, with all that came behind it */
+			kept = kept && !d->recorded;
+			take_back(d);
+		} else if (d->visible) {
+			d->durable = true;
+			if (d->entry > settled)
+				settled = d->entry;
+		} else {
+			show(d);
+		}
+	}
+	file_as_oneself();
+	return settled == 0 || !kept || spool_journal_settle(journal, settled);
+}
+
+bool spool_is_done(const struct spool_draft *d)
+{
+	return d->durable || d->status != EX_OK;
+}
+
+bool spool_is_recorded(const struct spool_draft *d)
+{
+	return d->recorded;
+}
+
+void spool_commit(struct spool_draft *const *drafts, size_t count)
+{
+	spool_name(drafts, count);
+	spool_commit_step(drafts, count, NULL);
+	spool_commit_step(drafts, count, NULL);
+}

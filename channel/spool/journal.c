@@ -1,0 +1,540 @@
+#include "channel/spool/journal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/alloc.h"
+#include "lib/file.h"
+#include "lib/hash.h"
+#include "lib/text.h"
+
+/* Two pages say in turn what is settled, so that one of them is whole; the halves follow. */
+#define PAGE ((size_t)4096)
+#define HALF ((size_t)16 * 1024 * 1024)
+#define START(half) (2 * PAGE + (half) * HALF)
+#define LARGEST (START(2))
+
+/* Bytes of an entry, from which on the next one is begun, and what the last message can add. */
+#define ENTRY_ENOUGH ((size_t)1024 * 1024)
+#define ENTRY_MAX (ENTRY_ENOUGH + 2 * SPOOL_JOURNAL_MESSAGE_MAX + 2 * PAGE)
+
+/* The file grows by so many bytes of zeros, as a wait for the disk takes less where a file has its blocks already. */
+#define GROWTH ((size_t)1024 * 1024)
+
+/* Milliseconds between two tries while another process puts back what is in the journal. */
+#define PAUSE 20
+
+/* What is locked by who has the journal, and besides while what it had before may not be in the queue yet. */
+enum { LOCK_WHOLE, LOCK_RESTORES };
+
+struct mark {
+	char magic[8];
+	uint64_t settled;
+	uint64_t hash;             /* of the fields above */
+};
+
+struct entry {
+	char magic[8];
+	uint64_t number;
+	uint64_t settled;          /* when it was written: at least that */
+	uint64_t bytes;            /* all of it, with this head */
+	uint64_t count;            /* messages */
+	uint64_t hash;             /* of the fields above, and of what follows */
+};
+
+/* Of a message, followed by its name with a NUL, and the bytes of both files. */
+struct item {
+	uint64_t job;              /* length, with the NUL */
+	uint64_t message, control;
+};
+
+static const char mark_magic[8] = "zlmtp M1", entry_magic[8] = "zlmtp E1";
+
+struct spool_journal {
+	const struct spool *spool;
+	char *path;
+	int fd;
+	uint64_t last;             /* entry */
+	_Atomic uint64_t settled;
+	unsigned mark;             /* the page of the next mark */
+	size_t at;                 /* where the next entry goes */
+	unsigned half;
+	uint64_t last_of[2];       /* entry of each half */
+	size_t grown;              /* so long is the file */
+	struct buf entry;          /* what is added, and not yet written */
+	size_t count;              /* messages in it */
+	bool written;              /* something waits for the disk */
+	bool failed;
+	bool restores;             /* what was found may not be in the queue yet */
+	struct buf found;          /* all of it, as it was opened */
+};
+
+/* ---- open and close ---- */
+
+static bool lock(int fd, int what, short type)
+{
+	struct flock l = { .l_type = type, .l_whence = SEEK_SET, .l_start = what, .l_len = 1 };
+
+	/* a lock of this process alone, as children that were started may live longer */
+	return fcntl(fd, F_SETLK, &l) == 0;
+}
+
+static bool is_locked(int fd, int what)
+{
+	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = what, .l_len = 1 };
+
+	return fcntl(fd, F_GETLK, &l) == 0 && l.l_type != F_UNLCK;
+}
+
+static uint64_t hash_of_mark(const struct mark *m)
+{
+	return hash_bytes(HASH_START, m, offsetof(struct mark, hash));
+}
+
+static uint64_t hash_of_entry(const char *bytes, size_t size)
+{
+	uint64_t hash = hash_bytes(HASH_START, bytes, offsetof(struct entry, hash));
+
+	return hash_bytes(hash, bytes + sizeof(struct entry), size - sizeof(struct entry));
+}
+
+/* The entry at this place of what was found. */
+static bool entry_at(const struct spool_journal *j, size_t at, struct entry *e)
+{
+	if (at + sizeof *e > j->found.len)
+		return false;
+	memcpy(e, j->found.data + at, sizeof *e);
+	return memcmp(e->magic, entry_magic, sizeof e->magic) == 0 && e->bytes >= sizeof *e && e->bytes <= j->found.len - at &&
+	       hash_of_entry(j->found.data + at, e->bytes) == e->hash;
+}
+
+static size_t pages(size_t bytes)
+{
+	return (bytes + PAGE - 1) / PAGE * PAGE;
+}
+
+/* What is settled is the highest number that is said. */
+static void find_numbers(struct spool_journal *j)
+{
+	uint64_t settled = 0;
+	struct entry e;
+
+	for (size_t page = 0; page < 2 && (page + 1) * PAGE <= j->found.len; page++) {
+		struct mark m;
+
+		memcpy(&m, j->found.data + page * PAGE, sizeof m);
+		if (memcmp(m.magic, mark_magic, sizeof m.magic) == 0 && hash_of_mark(&m) == m.hash && m.settled > settled) {
+			settled = m.settled;
+			j->mark = page == 0;
+		}
+	}
+	for (size_t at = START(0); at < j->found.len; at += PAGE) {
+		if (!entry_at(j, at, &e))
+			continue;
+		if (e.settled > settled)
+			settled = e.settled;
+		if (e.number > j->last)
+			j->last = e.number;
+		at += pages(e.bytes) - PAGE;
+	}
+	if (settled > j->last)
+		j->last = settled;
+	j->settled = settled;
+}
+
+static int open_file(const struct spool_journal *j, bool make)
+{
+	int fd;
+
+	file_as_user(j->spool->uid, j->spool->gid);
+	fd = file_open_own(j->path, O_RDWR | (make ? O_CREAT : 0), 0600);
+	file_as_oneself();
+	return fd;
+}
+
+/* Opens and locks it; -1 with errno, EBUSY. */
+static int open_locked(const struct spool_journal *j, bool make)
+{
+	for (;;) {
+		int fd = open_file(j, make);
+
+		if (fd < 0)
+			return -1;
+		if (!lock(fd, LOCK_WHOLE, F_WRLCK)) {
+			bool restores = is_locked(fd, LOCK_RESTORES);
+
+			close(fd);
+			if (!restores) {
+				errno = EBUSY;
+				return -1;
+			}
+			poll(NULL, 0, PAUSE);
+		} else if (!file_is_named(fd, j->path)) {
+			/* who had it before has removed it */
+			close(fd);
+		} else {
+			return fd;
+		}
+	}
+}
+
+bool spool_journal_is_left(const char *postoffice)
+{
+	char *path = xasprintf("%s/.journal.intake", postoffice);
+	int fd = file_open_found(path);
+	bool left = fd >= 0 && !is_locked(fd, LOCK_WHOLE);
+
+	if (fd >= 0)
+		close(fd);
+	free(path);
+	return left;
+}
+
+static void free_journal(struct spool_journal *j)
+{
+	if (j->fd >= 0)
+		close(j->fd);
+	buf_free(&j->entry);
+	buf_free(&j->found);
+	free(j->path);
+	free(j);
+}
+
+struct spool_journal *spool_journal_open(const struct spool *spool, bool stay, bool *busy, struct buf *why)
+{
+	struct spool_journal *j = xcalloc(1, sizeof *j);
+	struct stat st;
+
+	*busy = false;
+	j->spool = spool;
+	j->path = xasprintf("%s/.journal.intake", spool->postoffice);
+	j->at = START(0);
+	j->found.limit = LARGEST;
+	j->fd = open_locked(j, false);
+	/* one that is not there is made when it is needed */
+	if (j->fd < 0 && errno == ENOENT && stay)
+		return j;
+	if (j->fd < 0 && errno == EBUSY) {
+		*busy = true;
+	} else if (j->fd < 0 && errno == ENOENT) {
+		/* there is nothing to be put back */
+	} else if (j->fd < 0 || fstat(j->fd, &st) < 0 || !file_read(j->fd, &j->found)) {
+		text_add_clean_string(why, j->path, 500);
+		buf_addf(why, ": %s", file_error(errno));
+	} else {
+		lock(j->fd, LOCK_RESTORES, F_WRLCK);
+		j->restores = true;
+		j->grown = (size_t)st.st_size;
+		find_numbers(j);
+		return j;
+	}
+	free_journal(j);
+	return NULL;
+}
+
+void spool_journal_close(struct spool_journal **journal)
+{
+	struct spool_journal *j = *journal;
+
+	if (j == NULL)
+		return;
+	if (j->fd >= 0 && j->settled >= j->last) {
+		file_as_user(j->spool->uid, j->spool->gid);
+		unlink(j->path);
+		file_as_oneself();
+	}
+	free_journal(j);
+	*journal = NULL;
+}
+
+const char *spool_journal_path(const struct spool_journal *j)
+{
+	return j->path;
+}
+
+uint64_t spool_journal_last(const struct spool_journal *j)
+{
+	return j->last;
+}
+
+/* ---- adding ---- */
+
+static bool write_at(const struct spool_journal *j, const void *bytes, size_t n, size_t at)
+{
+	const char *p = bytes;
+
+	while (n > 0) {
+		ssize_t done = pwrite(j->fd, p, n, (off_t)at);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done <= 0)
+			return false;
+		p += done;
+		at += (size_t)done;
+		n -= (size_t)done;
+	}
+	return true;
+}
+
+/* A place for the largest entry, where nothing is that is not settled. */
+static bool find_place(struct spool_journal *j)
+{
+	if (j->settled >= j->last) {
+		j->half = 0;
+		j->at = START(0);
+		j->last_of[0] = j->last_of[1] = 0;
+	} else if (j->at + ENTRY_MAX > START(j->half + 1)) {
+		if (j->last_of[!j->half] > j->settled)
+			return false;
+		j->half = !j->half;
+		j->at = START(j->half);
+	}
+	return true;
+}
+
+/* It is made when it is needed first; and behind trouble anew, once nothing in it is needed any more. */
+static bool is_usable(struct spool_journal *j)
+{
+	if (j->fd < 0 && (j->fd = open_locked(j, true)) >= 0 && !file_sync_directory(AT_FDCWD, j->path)) {
+		close(j->fd);
+		j->fd = -1;
+	}
+	if (j->fd < 0)
+		return false;
+	if (j->failed && j->settled >= j->last && ftruncate(j->fd, 0) == 0) {
+		j->grown = 0;
+		j->failed = false;
+	}
+	return !j->failed;
+}
+
+static void grow(struct spool_journal *j, size_t end)
+{
+	static const char zeros[GROWTH];
+	size_t wanted = (end + GROWTH - 1) / GROWTH * GROWTH;
+
+	if (wanted > LARGEST)
+		wanted = LARGEST;
+	/* where it cannot grow, the entry itself will say so */
+	if (wanted > j->grown && write_at(j, zeros, wanted - end, end))
+		j->grown = wanted;
+}
+
+static void write_entry(struct spool_journal *j)
+{
+	struct entry e = {
+		.number = j->last, .settled = j->settled, .bytes = j->entry.len, .count = j->count,
+	};
+	size_t size = pages(j->entry.len);
+
+	memcpy(e.magic, entry_magic, sizeof e.magic);
+	memcpy(j->entry.data, &e, sizeof e);
+	e.hash = hash_of_entry(j->entry.data, j->entry.len);
+	memcpy(j->entry.data, &e, sizeof e);
+	/* to the end of the page, so that no page has parts of two entries */
+	memset(buf_reserve(&j->entry, size - j->entry.len), 0, size - j->entry.len);
+	if (!write_at(j, j->entry.data, size, j->at))
+		j->failed = true;
+	grow(j, j->at + size);
+	j->at += size;
+	j->last_of[j->half] = j->last;
+	j->written = true;
+	buf_clear(&j->entry);
+	j->count = 0;
+}
+
+static bool add_file(struct buf *out, int fd, size_t size)
+{
+	char *to = buf_reserve(out, size);
+	size_t have = 0;
+
+	while (have < size) {
+		ssize_t n = pread(fd, to + have, size - have, (off_t)have);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		have += (size_t)n;
+	}
+	out->len += size;
+	return true;
+}
+
+uint64_t spool_journal_add(struct spool_journal *j, const struct spool_journal_message *m)
+{
+	struct item item = { .job = strlen(m->job) + 1, .message = m->message_size, .control = m->control_size };
+	bool begins = j->entry.len == 0;
+	size_t before;
+
+	if (m->message_size > SPOOL_JOURNAL_MESSAGE_MAX || m->control_size > SPOOL_JOURNAL_MESSAGE_MAX || item.job > PAGE)
+		return 0;
+	if (begins && (!is_usable(j) || !find_place(j)))
+		return 0;
+	if (begins) {
+		memset(buf_reserve(&j->entry, sizeof(struct entry)), 0, sizeof(struct entry));
+		j->entry.len = sizeof(struct entry);
+		j->last++;
+	}
+	before = j->entry.len;
+	buf_add(&j->entry, &item, sizeof item);
+	buf_add(&j->entry, m->job, item.job);
+	if (!add_file(&j->entry, m->message, m->message_size) || !add_file(&j->entry, m->control, m->control_size)) {
+		j->entry.len = before;
+		if (begins) {
+			buf_clear(&j->entry);
+			j->last--;
+		}
+		return 0;
+	}
+	j->count++;
+	if (j->entry.len >= ENTRY_ENOUGH) {
+		uint64_t number = j->last;
+
+		write_entry(j);
+		return number;
+	}
+	return j->last;
+}
+
+bool spool_journal_write(struct spool_journal *j)
+{
+	if (j->entry.len > 0)
+		write_entry(j);
+	if (j->written && !j->failed && fdatasync(j->fd) < 0)
+		j->failed = true;
+	j->written = false;
+	return !j->failed;
+}
+
+/* ---- what is settled ---- */
+
+bool spool_journal_settle(struct spool_journal *j, uint64_t entry)
+{
+	struct mark m = { .settled = entry };
+
+	if (entry <= j->settled && !j->restores)
+		return true;
+	memcpy(m.magic, mark_magic, sizeof m.magic);
+	m.hash = hash_of_mark(&m);
+	if (!write_at(j, &m, sizeof m, j->mark * PAGE) || fdatasync(j->fd) < 0)
+		return false;
+	j->mark = !j->mark;
+	j->settled = entry;
+	/* from the first time on the queue has what was found */
+	if (j->restores)
+		lock(j->fd, LOCK_RESTORES, F_UNLCK);
+	j->restores = false;
+	return true;
+}
+
+/* ---- reading ---- */
+
+/* "Y/K/" in front of a number. */
+static bool is_job(const char *s)
+{
+	while (s[0] >= 'A' && s[0] <= 'Z' && s[1] == '/')
+		s += 2;
+	return *s != '\0' && strspn(s, "0123456789") == strlen(s);
+}
+
+/* The next message of an entry, from *at on; false if it has none that is well-formed. */
+static bool next_message(const char **at, const char *end, struct spool_journal_message *m)
+{
+	struct item item;
+	const char *p = *at;
+	uint64_t left = (uint64_t)(end - p);
+
+	if (left < sizeof item)
+		return false;
+	memcpy(&item, p, sizeof item);
+	p += sizeof item;
+	left -= sizeof item;
+	if (item.job == 0 || item.job > PAGE || item.message > SPOOL_JOURNAL_MESSAGE_MAX || item.control > SPOOL_JOURNAL_MESSAGE_MAX ||
+	    item.job + item.message + item.control > left)
+		return false;
+	*m = (struct spool_journal_message){
+		.job = p, .message = -1, .control = -1, .message_bytes = p + item.job, .message_size = item.message,
+		.control_bytes = p + item.job + item.message, .control_size = item.control,
+	};
+	*at = m->control_bytes + m->control_size;
+	return memchr(p, '\0', item.job) == p + item.job - 1 && is_job(p);
+}
+
+struct found {
+	uint64_t number;
+	size_t at;
+};
+
+static int by_number(const void *a, const void *b)
+{
+	const struct found *x = a, *y = b;
+
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+bool spool_journal_read(struct spool_journal *j, bool (*take)(void *context, const struct spool_journal_message *message),
+                        void *context, bool *damaged)
+{
+	struct found *list = NULL;
+	size_t count = 0, capacity = 0;
+	uint64_t expected = j->settled + 1;
+	bool ok = true;
+	struct entry e;
+
+	for (size_t at = START(0); at < j->found.len; at += PAGE) {
+		if (!entry_at(j, at, &e))
+			continue;
+		if (e.number > j->settled) {
+			list = xgrow(list, count, &capacity, sizeof *list);
+			list[count++] = (struct found){ .number = e.number, .at = at };
+		}
+		at += pages(e.bytes) - PAGE;
+	}
+	if (count > 0)
+		qsort(list, count, sizeof *list, by_number);
+	for (size_t i = 0; ok && i < count; i++) {
+		const char *at = j->found.data + list[i].at + sizeof e, *end;
+		struct spool_journal_message m;
+
+		entry_at(j, list[i].at, &e);
+		end = j->found.data + list[i].at + e.bytes;
+		*damaged = *damaged || list[i].number != expected;
+		expected = list[i].number + 1;
+		for (uint64_t n = 0; ok && n < e.count; n++) {
+			if (!next_message(&at, end, &m)) {
+				*damaged = true;
+				break;
+			}
+			ok = take(context, &m);
+		}
+	}
+	free(list);
+	buf_free(&j->found);
+	return ok;
+}
+
+void spool_journal_set_aside(struct spool_journal **journal, struct buf *why)
+{
+	struct spool_journal *j = *journal;
+	char *kept = xasprintf("%s.damaged", j->path);
+
+	text_add_clean_string(why, j->path, 500);
+	buf_adds(why, ": an entry is damaged, and messages that were accepted may be lost");
+	file_as_user(j->spool->uid, j->spool->gid);
+	if (rename(j->path, kept) == 0) {
+		buf_adds(why, "; it is kept as ");
+		text_add_clean_string(why, kept, 500);
+	}
+	file_as_oneself();
+	free(kept);
+	spool_journal_close(journal);
+}

@@ -1,0 +1,188 @@
+#include "channel/spool/restore.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "channel/spool/draft.h"
+#include "lib/alloc.h"
+#include "lib/file.h"
+
+struct restoring {
+	const struct spool *spool;
+	size_t count;
+	int status;
+	struct buf *why;
+};
+
+/* ---- what is there ---- */
+
+enum presence {
+	ABSENT,
+	WHOLE,            /* all bytes are there */
+	REMAINS,          /* what a power cut may leave of it: a part, and zeros */
+	OTHER,            /* another file, or one that cannot be read */
+};
+
+/* The mark of a recipient and the process in it are written over by agents (spool.md section 8): these bytes may be any. */
+static void blank_marks(char *control, size_t size)
+{
+	for (char *line = control, *end; line < control + size; line = end) {
+		const char *lf = memchr(line, '\n', (size_t)(control + size - line));
+
+		end = lf != NULL ? control + (lf - control) + 1 : control + size;
+		if (*line == 'm')
+			return;
+		for (char *c = line + 1; *line == 'r' && c < line + 8 && c < end; c++)
+			*c = ' ';
+	}
+}
+
+/* A control file is `marked`: agents may have appended to it, too (d lines). */
+static enum presence look(const char *path, const char *bytes, size_t size, bool marked)
+{
+	struct buf found = { 0 }, expected = { 0 };
+	struct stat st;
+	enum presence presence = OTHER;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? ABSENT : OTHER;
+	buf_add(&expected, bytes, size);
+	if (S_ISREG(st.st_mode) && (marked || (size_t)st.st_size <= size) && file_read_path(path, &found)) {
+		size_t n = found.len < size ? found.len : size, same = 0;
+
+		if (marked && n > 0) {
+			blank_marks(expected.data, size);
+			blank_marks(found.data, n);
+		}
+		while (same < n && (found.data[same] == expected.data[same] || found.data[same] == '\0'))
+			same++;
+		if (same == n)
+			presence = n == size && memcmp(found.data, expected.data, n) == 0 ? WHOLE : REMAINS;
+	}
+	buf_free(&found);
+	buf_free(&expected);
+	return presence;
+}
+
+/* ---- what is made ---- */
+
+/* A whole file in the place of what is left of it.  It is synced with all others. */
+static int write_file(const char *path, const char *bytes, size_t size, struct buf *why)
+{
+	struct publish p;
+	int status = EX_OK;
+
+	if (!publish_begin(&p, path, 0600))
+		return spool_trouble(why, EX_CANTCREAT, "cannot create", path);
+	if (!file_write(p.fd, bytes, size))
+		status = spool_trouble(why, EX_IOERR, "cannot write", path);
+	else if (!publish_replace(&p))
+		status = spool_trouble(why, EX_CANTCREAT, "cannot create", path);
+	publish_abort(&p);
+	return status;
+}
+
+static int write_under_own_name(struct restoring *r, const struct spool_draft *d, const struct spool_journal_message *m, enum presence message)
+{
+	int status = EX_OK;
+
+	if (!spool_make_hash(d->queue, 2) || !spool_make_hash(d->transport, 2))
+		return spool_trouble(r->why, EX_CANTCREAT, "cannot make the directory of", d->transport);
+	if (message != WHOLE)
+		status = write_file(d->queue, m->message_bytes, m->message_size, r->why);
+	if (status == EX_OK)
+		status = write_file(d->transport, m->control_bytes, m->control_size, r->why);
+	return status;
+}
+
+/* The control file with this number in its i line, which names the message file. */
+static void add_control(struct buf *out, const struct spool_journal_message *m, const char *number)
+{
+	const char *line = memmem(m->control_bytes, m->control_size, "\ni ", 3);
+	size_t at = line != NULL ? (size_t)(line - m->control_bytes) + 3 : m->control_size, n = 0;
+
+	while (at + n < m->control_size && isdigit((unsigned char)m->control_bytes[at + n]))
+		n++;
+	buf_add(out, m->control_bytes, at);
+	buf_adds(out, number);
+	buf_add(out, m->control_bytes + at + n, m->control_size - at - n);
+}
+
+/* Other mail has the number by now, since the power cut took the file that held it. */
+static int write_under_new_name(struct restoring *r, struct spool_draft *d, const struct spool_journal_message *m)
+{
+	struct buf control = { 0 };
+	int status = spool_begin_file(d, r->why);
+
+	if (status != EX_OK)
+		return status;
+	add_control(&control, m, strrchr(d->job, '/') != NULL ? strrchr(d->job, '/') + 1 : d->job);
+	if (!spool_make_hash(d->queue, 2) || !spool_make_hash(d->transport, 2))
+		status = spool_trouble(r->why, EX_CANTCREAT, "cannot make the directory of", d->transport);
+	else if (!file_write(d->message.fd, m->message_bytes, m->message_size))
+		status = spool_trouble(r->why, EX_IOERR, "cannot write", d->queue);
+	else if (!publish_move(&d->message, d->queue))
+		status = spool_trouble(r->why, EX_CANTCREAT, "cannot create", d->queue);
+	else
+		status = write_file(d->transport, control.data, control.len, r->why);
+	buf_free(&control);
+	return status;
+}
+
+/* One that is not there may have been delivered already, since the removal was faster than the entry was settled: a second copy then. */
+static bool restore_message(void *context, const struct spool_journal_message *m)
+{
+	struct restoring *r = context;
+	struct spool_draft *d = xcalloc(1, sizeof *d);
+	enum presence control, message;
+
+	d->spool = r->spool;
+	spool_set_names(d, m->job);
+	control = look(d->transport, m->control_bytes, m->control_size, true);
+	message = look(d->queue, m->message_bytes, m->message_size, false);
+	if (control != WHOLE || message != WHOLE) {
+		r->status = control != OTHER && message != OTHER ? write_under_own_name(r, d, m, message) : write_under_new_name(r, d, m);
+		r->count++;
+	}
+	spool_free(&d);
+	return r->status == EX_OK;
+}
+
+/* All is on the disk before the journal knows. */
+static bool settle(struct restoring *r, struct spool_journal *journal)
+{
+	if (syncfs(r->spool->queue) < 0 || syncfs(r->spool->transport) < 0)
+		r->status = spool_trouble(r->why, EX_IOERR, "cannot sync", r->spool->postoffice);
+	else if (!spool_journal_settle(journal, spool_journal_last(journal)))
+		r->status = spool_trouble(r->why, EX_IOERR, "cannot write", spool_journal_path(journal));
+	return r->status == EX_OK;
+}
+
+struct spool_journal *spool_restore(const struct spool *spool, bool stay, size_t *restored, int *status, struct buf *why)
+{
+	struct restoring r = { .spool = spool, .why = why, .status = EX_OK };
+	bool busy, damaged = false;
+	struct spool_journal *journal = spool_journal_open(spool, stay, &busy, why);
+
+	*restored = 0;
+	*status = EX_OK;
+	if (journal == NULL)
+		return NULL;
+	file_as_user(spool->uid, spool->gid);
+	if (spool_journal_read(journal, restore_message, &r, &damaged) && settle(&r, journal))
+		*restored = r.count;
+	file_as_oneself();
+	*status = r.status;
+	if (r.status == EX_OK && damaged) {
+		spool_journal_set_aside(&journal, why);
+		journal = spool_journal_open(spool, stay, &busy, why);
+	}
+	if (r.status != EX_OK || !stay)
+		spool_journal_close(&journal);
+	return journal;
+}

@@ -1,0 +1,21 @@
+/*
+ * What intake had accepted before it was killed, or the power failed, comes from its journal into the queue.
+ */
+#ifndef ZL_CHANNEL_SPOOL_RESTORE_H
+#define ZL_CHANNEL_SPOOL_RESTORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "channel/spool/journal.h"
+
+/*
+ * Puts into the queue what the journal of `spool` has and the queue has not.  *restored: so many messages.  *status is EX_OK, or with a line in `why` EX_IOERR or EX_CANTCREAT; then the journal is as it was.  With EX_OK a line in
+ * `why` is a warning: entries are damaged, and the journal was kept under another name.
+ *
+ * With `stay`: returns the journal, made if there was none, for new messages; NULL if another intake has it, or it cannot be made
+ * (a warning).  Without: NULL, and nothing is done while an intake runs.
+ */
+struct spool_journal *spool_restore(const struct spool *spool, bool stay, size_t *restored, int *status, struct buf *why);
+
+#endif

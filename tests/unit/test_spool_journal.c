@@ -1,0 +1,486 @@
+#include "tests/unit/unit.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "channel/spool/journal.h"
+#include "channel/spool/restore.h"
+#include "channel/spool/write.h"
+#include "lib/alloc.h"
+#include "lib/file.h"
+
+#define COUNT 3
+
+static char directory[] = "/tmp/zlmtp-journal.XXXXXX";
+static struct spool spool;
+static struct buf why;
+
+/* What COUNT messages were when they were accepted. */
+static struct accepted {
+	char *job, *queue, *transport;
+	struct buf message, control;
+} accepted[COUNT];
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st, (void)type, (void)ftw;
+	return remove(path);
+}
+
+static int begin(void **state)
+{
+	(void)state;
+	memcpy(directory + sizeof directory - 7, "XXXXXX", 6);
+	spool = (struct spool){ .postoffice = mkdtemp(directory), .levels = 1, .host = "hub.example.net" };
+	return spool.postoffice != NULL && spool_make(spool.postoffice, &why) && spool_open(&spool, &why) ? 0 : -1;
+}
+
+static void forget_accepted(void)
+{
+	for (size_t i = 0; i < COUNT; i++) {
+		free(accepted[i].job);
+		free(accepted[i].queue);
+		free(accepted[i].transport);
+		buf_free(&accepted[i].message);
+		buf_free(&accepted[i].control);
+		accepted[i] = (struct accepted){ 0 };
+	}
+}
+
+static int end(void **state)
+{
+	(void)state;
+	forget_accepted();
+	spool_close(&spool);
+	buf_free(&why);
+	return nftw(spool.postoffice, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static char *path_of(const char *place, const char *name)
+{
+	return xasprintf("%s/%s/%s", spool.postoffice, place, name);
+}
+
+/* Drafts of COUNT messages, named. */
+static void prepare(struct spool_draft **drafts, const struct spool_envelope *envelope)
+{
+	for (size_t i = 0; i < COUNT; i++) {
+		char *text = xasprintf("From: ann\nMessage-ID: <%zu@a>\nDate: x\n\nhello %zu\n", i, i);
+
+		assert_int_equal(spool_begin(&spool, envelope, &drafts[i], &why), EX_OK);
+		assert_int_equal(spool_add(drafts[i], text, strlen(text), &why), EX_OK);
+		assert_int_equal(spool_end(drafts[i], &why), EX_OK);
+		free(text);
+	}
+	spool_name(drafts, COUNT);
+}
+
+/* What is on the disk of each. */
+static void note(struct spool_draft **drafts)
+{
+	for (size_t i = 0; i < COUNT; i++) {
+		struct accepted *a = &accepted[i];
+
+		a->job = xstrdup(spool_job(drafts[i]));
+		a->queue = path_of("queue", a->job);
+		a->transport = path_of("transport", a->job);
+		assert_true(file_read_path(a->queue, &a->message));
+		assert_true(file_read_path(a->transport, &a->control));
+	}
+}
+
+static const struct spool_recipient bob = { "lmtp", "-", "bob@example.net", 65534, NULL };
+static const struct spool_envelope plain = {
+	.sender_channel = "local", .sender_host = "ann@example.org", .sender = "ann@example.org", .sender_privilege = 1,
+	.recipients = &bob, .recipient_count = 1,
+};
+
+/* COUNT messages are accepted, each by an entry of its own if `apart`, and perhaps settled; then their process is killed. */
+static void accept_and_die(bool settled, bool apart)
+{
+	struct spool_draft *drafts[COUNT];
+	bool busy;
+	struct spool_journal *journal = spool_journal_open(&spool, true, &busy, &why);
+
+	assert_non_null(journal);
+	forget_accepted();
+	prepare(drafts, &plain);
+	for (size_t i = 0; i < COUNT && apart; i++)
+		assert_true(spool_record(drafts + i, 1, journal));
+	if (!apart)
+		assert_true(spool_record(drafts, COUNT, journal));
+	for (size_t i = 0; i < COUNT; i++)
+		assert_true(spool_is_recorded(drafts[i]));
+	note(drafts);
+	if (settled)
+		assert_true(spool_commit_step(drafts, COUNT, journal));
+	for (size_t i = 0; i < COUNT; i++)
+		assert_int_equal(spool_is_done(drafts[i]), settled);
+	for (size_t i = 0; i < COUNT; i++)
+		spool_free(&drafts[i]);
+	spool_journal_close(&journal);
+}
+
+static size_t restore(const char *warning)
+{
+	size_t restored = 0;
+	int status;
+
+	buf_clear(&why);
+	assert_null(spool_restore(&spool, false, &restored, &status, &why));
+	assert_int_equal(status, EX_OK);
+	if (*warning == '\0')
+		assert_string_equal(buf_str(&why), "");
+	else
+		assert_non_null(strstr(buf_str(&why), warning));
+	return restored;
+}
+
+static bool has(const char *path, const struct buf *bytes)
+{
+	struct buf text = { 0 };
+	bool same = file_read_path(path, &text) && buf_equal(&text, bytes);
+
+	buf_free(&text);
+	return same;
+}
+
+static bool is_there(const struct accepted *a)
+{
+	return has(a->queue, &a->message) && has(a->transport, &a->control);
+}
+
+static void all_are_there_and_the_journal_is_gone(void)
+{
+	char *journal = path_of(".", ".journal.intake");
+
+	assert_int_equal(restore(""), 0);
+	for (size_t i = 0; i < COUNT; i++)
+		assert_true(is_there(&accepted[i]));
+	assert_int_equal(access(journal, F_OK), -1);
+	free(journal);
+}
+
+static void what_is_there_is_left_alone(void **state)
+{
+	(void)state;
+	accept_and_die(false, false);
+	all_are_there_and_the_journal_is_gone();
+}
+
+static void zero(const char *path, off_t from, off_t n)
+{
+	int fd = open(path, O_WRONLY);
+
+	for (off_t i = 0; i < n; i++)
+		assert_int_equal(pwrite(fd, "", 1, from + i), 1);
+	close(fd);
+}
+
+/* After a power cut a file may be missing, empty, cut short, or have zeros; of messages before and behind it all is there. */
+static void files_that_a_power_cut_damaged_are_made_anew(void **state)
+{
+	(void)state;
+	for (int what = 0; what < 9; what++) {
+		accept_and_die(false, what % 2);
+		switch (what) {
+		case 0: assert_int_equal(unlink(accepted[1].queue), 0); break;
+		case 1: assert_int_equal(unlink(accepted[1].transport), 0); break;
+		case 2: assert_int_equal(truncate(accepted[1].transport, 10), 0); break;
+		case 3: assert_int_equal(truncate(accepted[1].transport, 0), 0); break;
+		case 4:
+			assert_int_equal(unlink(accepted[1].transport), 0);
+			assert_int_equal(unlink(accepted[1].queue), 0);
+			break;
+		case 5: assert_int_equal(truncate(accepted[1].queue, 0), 0); break;
+		case 6: assert_int_equal(truncate(accepted[1].queue, 20), 0); break;
+		case 7: zero(accepted[1].queue, 30, 10); break;
+		case 8: zero(accepted[1].transport, 0, 100); break;
+		}
+		assert_int_equal(restore(""), 1);
+		all_are_there_and_the_journal_is_gone();
+	}
+}
+
+/* What agents write into control files: marks, and diagnostics at the end. */
+static void what_agents_have_written_is_left_alone(void **state)
+{
+	char *r;
+	int fd;
+
+	(void)state;
+	accept_and_die(false, false);
+	r = strstr(buf_str(&accepted[1].control), "\nr ");
+	assert_non_null(r);
+	fd = open(accepted[1].transport, O_WRONLY);
+	assert_int_equal(pwrite(fd, "+    42", 7, r + 2 - accepted[1].control.data), 7);
+	assert_int_equal(pwrite(fd, "d 4:5:6::1\tx\n", 14, (off_t)accepted[1].control.len), 14);
+	close(fd);
+	buf_free(&accepted[1].control);
+	assert_true(file_read_path(accepted[1].transport, &accepted[1].control));
+	all_are_there_and_the_journal_is_gone();
+}
+
+static char *find_other_job(void)
+{
+	char *job = NULL;
+
+	for (char hash = 'A'; hash <= 'Z' && job == NULL; hash++) {
+		char *command = xasprintf("ls %s/transport/%c 2>/dev/null", spool.postoffice, hash);
+		FILE *f = popen(command, "r");
+		char name[100];
+
+		while (fscanf(f, "%99s", name) == 1) {
+			char *one = xasprintf("%c/%s", hash, name);
+			bool known = job != NULL;
+
+			for (size_t i = 0; i < COUNT; i++)
+				known = known || strcmp(one, accepted[i].job) == 0;
+			if (known)
+				free(one);
+			else
+				job = one;
+		}
+		pclose(f);
+		free(command);
+	}
+	return job;
+}
+
+static void a_message_whose_number_other_mail_has_gets_another(void **state)
+{
+	struct buf other = { 0 }, text = { 0 };
+	char *job, *path, *line;
+
+	(void)state;
+	for (int what = 0; what < 2; what++) {
+		const char *taken;
+		int fd;
+
+		accept_and_die(false, false);
+		assert_int_equal(unlink(accepted[1].transport), 0);
+		assert_int_equal(unlink(accepted[1].queue), 0);
+		taken = what == 0 ? accepted[1].queue : accepted[1].transport;
+		fd = creat(taken, 0600);
+		assert_int_equal(write(fd, "other mail\n", 11), 11);
+		close(fd);
+		assert_int_equal(restore(""), 1);
+		buf_clear(&other);
+		assert_true(file_read_path(taken, &other));
+		assert_string_equal(buf_str(&other), "other mail\n");
+		job = find_other_job();
+		assert_non_null(job);
+		assert_int_equal(job[0], 'A' + strtoull(job + 2, NULL, 10) % 26);
+		path = path_of("queue", job);
+		assert_true(has(path, &accepted[1].message));
+		unlink(path);
+		free(path);
+		path = path_of("transport", job);
+		buf_clear(&text);
+		assert_true(file_read_path(path, &text));
+		unlink(path);
+		free(path);
+		line = xasprintf("\ni %s\n", job + 2);
+		assert_non_null(strstr(buf_str(&text), line));
+		assert_string_equal(strstr(buf_str(&text), "\no "), strstr(buf_str(&accepted[1].control), "\no "));
+		assert_int_equal(restore(""), 0);
+		for (size_t i = 0; i < COUNT; i++) {
+			unlink(accepted[i].queue);
+			unlink(accepted[i].transport);
+		}
+		free(line);
+		free(job);
+	}
+	buf_free(&other);
+	buf_free(&text);
+}
+
+static void what_is_settled_and_not_there_was_delivered(void **state)
+{
+	(void)state;
+	accept_and_die(true, false);
+	assert_int_equal(unlink(accepted[1].transport), 0);
+	assert_int_equal(unlink(accepted[1].queue), 0);
+	assert_int_equal(restore(""), 0);
+	assert_int_equal(access(accepted[1].transport, F_OK), -1);
+	assert_true(is_there(&accepted[0]) && is_there(&accepted[2]));
+}
+
+static void what_is_settled_leaves_no_journal(void **state)
+{
+	(void)state;
+	accept_and_die(true, false);
+	all_are_there_and_the_journal_is_gone();
+}
+
+static off_t size_of(const char *path)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_size;
+}
+
+/* Entry n begins at page 2 + n here; the files of all messages are lost as well. */
+static void damage(size_t entry, size_t byte)
+{
+	char *path = path_of(".", ".journal.intake");
+	int fd = open(path, O_RDWR);
+	off_t at = (off_t)((2 + entry) * 4096 + byte);
+	char c;
+
+	assert_int_equal(pread(fd, &c, 1, at), 1);
+	c ^= 1;
+	assert_int_equal(pwrite(fd, &c, 1, at), 1);
+	close(fd);
+	for (size_t i = 0; i < COUNT; i++) {
+		unlink(accepted[i].queue);
+		unlink(accepted[i].transport);
+	}
+	free(path);
+}
+
+static void an_entry_that_was_cut_short_was_not_accepted(void **state)
+{
+	char *path = path_of(".", ".journal.intake");
+
+	(void)state;
+	for (size_t byte = 0, all = 1; byte < all; byte += 13) {
+		accept_and_die(false, true);
+		all = 80 + accepted[2].message.len + accepted[2].control.len;
+		damage(2, byte);
+		assert_int_equal(restore(""), 2);
+		assert_true(is_there(&accepted[0]) && is_there(&accepted[1]));
+		assert_int_equal(access(accepted[2].transport, F_OK), -1);
+	}
+	/* the file ends anywhere in it */
+	accept_and_die(false, true);
+	assert_true(size_of(path) > 5 * 4096);
+	damage(2, 0);
+	assert_int_equal(truncate(path, 4 * 4096 + 100), 0);
+	assert_int_equal(restore(""), 2);
+	free(path);
+}
+
+static void an_entry_that_is_damaged_is_told_and_costs_no_other(void **state)
+{
+	char *kept = path_of(".", ".journal.intake.damaged");
+
+	(void)state;
+	for (size_t entry = 0; entry < 2; entry++) {
+		accept_and_die(false, true);
+		damage(entry, 300);
+		assert_int_equal(restore("is damaged, and messages that were accepted may be lost; it is kept as "), 2);
+		assert_true(is_there(&accepted[2]) && is_there(&accepted[!entry]));
+		assert_int_equal(access(kept, F_OK), 0);
+		assert_int_equal(restore(""), 0);
+	}
+	free(kept);
+}
+
+static void something_else_in_its_place_promises_nothing(void **state)
+{
+	char *path = path_of(".", ".journal.intake");
+	int fd;
+
+	(void)state;
+	fd = creat(path, 0600);
+	for (int i = 0; i < 50000; i++)
+		assert_int_equal(write(fd, "zlmtp E1 and other bytes ", 25), 25);
+	close(fd);
+	assert_int_equal(restore(""), 0);
+	/* a link is followed to no other file */
+	assert_int_equal(symlink("/etc/passwd", path), 0);
+	{
+		size_t restored;
+		bool busy;
+		int status;
+
+		assert_null(spool_journal_open(&spool, true, &busy, &why));
+		assert_false(busy);
+		assert_non_null(strstr(buf_str(&why), ".journal.intake: "));
+		buf_clear(&why);
+		assert_null(spool_restore(&spool, false, &restored, &status, &why));
+		assert_int_equal(status, EX_OK);
+		assert_true(why.len > 0);
+	}
+	free(path);
+}
+
+static bool count(void *context, const struct spool_journal_message *message)
+{
+	size_t *n = context;
+
+	assert_string_equal(message->job, "A/26");
+	assert_int_equal(message->control_size, 10);
+	(*n)++;
+	return true;
+}
+
+/* Far more than it holds is written again and again: what is settled makes room, what is not is not written over. */
+static void room_comes_back_when_entries_are_settled(void **state)
+{
+	enum { SIZE = 200 * 1024, MANY = 400, BEHIND = 40 };
+	bool busy;
+	struct spool_journal *journal = spool_journal_open(&spool, true, &busy, &why);
+	char *path = path_of(".", ".journal.intake"), *file = path_of(".", "large");
+	int fd = open(file, O_RDWR | O_CREAT, 0600);
+	size_t added = 0, unsettled = 0;
+	bool damaged = false;
+	struct spool_journal_message m = {
+		.job = "A/26", .message = fd, .message_size = SIZE, .control = fd, .control_size = 10,
+	};
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, SIZE), 0);
+	for (size_t i = 0; i < MANY; i++) {
+		uint64_t entry = spool_journal_add(journal, &m);
+
+		assert_true(entry > 0);
+		assert_true(spool_journal_write(journal));
+		if (entry > BEHIND)
+			assert_true(spool_journal_settle(journal, entry - BEHIND));
+	}
+	/* now nothing is settled any more */
+	while (spool_journal_add(journal, &m) > 0 && added++ < MANY)
+		assert_true(spool_journal_write(journal));
+	assert_true(added < MANY);
+	assert_true(size_of(path) <= 33 * 1024 * 1024);
+	spool_journal_close(&journal);
+	journal = spool_journal_open(&spool, true, &busy, &why);
+	assert_true(spool_journal_read(journal, count, &unsettled, &damaged));
+	assert_false(damaged);
+	assert_int_equal(unsettled, BEHIND + added);
+	assert_true(spool_journal_settle(journal, spool_journal_last(journal)));
+	assert_true(spool_journal_add(journal, &m) > 0);
+	m.message_size = SPOOL_JOURNAL_MESSAGE_MAX + 1;
+	assert_int_equal(spool_journal_add(journal, &m), 0);
+	/* shorter than it should be */
+	m.message_size = SIZE + 1;
+	assert_int_equal(spool_journal_add(journal, &m), 0);
+	spool_journal_close(&journal);
+	close(fd);
+	free(file);
+	free(path);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(what_is_there_is_left_alone, begin, end),
+		cmocka_unit_test_setup_teardown(files_that_a_power_cut_damaged_are_made_anew, begin, end),
+		cmocka_unit_test_setup_teardown(what_agents_have_written_is_left_alone, begin, end),
+		cmocka_unit_test_setup_teardown(a_message_whose_number_other_mail_has_gets_another, begin, end),
+		cmocka_unit_test_setup_teardown(what_is_settled_and_not_there_was_delivered, begin, end),
+		cmocka_unit_test_setup_teardown(what_is_settled_leaves_no_journal, begin, end),
+		cmocka_unit_test_setup_teardown(an_entry_that_was_cut_short_was_not_accepted, begin, end),
+		cmocka_unit_test_setup_teardown(an_entry_that_is_damaged_is_told_and_costs_no_other, begin, end),
+		cmocka_unit_test_setup_teardown(something_else_in_its_place_promises_nothing, begin, end),
+		cmocka_unit_test_setup_teardown(room_comes_back_when_entries_are_settled, begin, end),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
