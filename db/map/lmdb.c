@@ -120,13 +120,16 @@ static void end_sharing(const struct lmdb_map *l)
 		lmdb_lock_map(l->fd, F_UNLCK, 0, &holder);
 }
 
-static enum map_answer get(struct map *map, const char *key, size_t size, struct buf *value)
+static enum map_answer find_lmdb(struct map *map, const char *key, size_t length, struct buf *value)
 {
 	struct lmdb_map *l = map->state;
-	struct question q = { l, key, size, value, 0 };
+	struct question q = { l, key, length + 1, value, 0 };
 	bool ended;
 	int code;
 
+	/* no key of that size can have been stored */
+	if (q.size > (size_t)mdb_env_get_maxkeysize(l->env))
+		return MAP_NOT_FOUND;
 	if (!begin_sharing(map, l))
 		return MAP_COULD_NOT_TELL;
 	ended = guard_read(get_guarded, &q);
@@ -137,16 +140,6 @@ static enum map_answer get(struct map *map, const char *key, size_t size, struct
 	if (!is_whole(map, l))
 		return MAP_COULD_NOT_TELL;
 	return code == 0 ? MAP_FOUND : MAP_NOT_FOUND;
-}
-
-static enum map_answer find_lmdb(struct map *map, const char *key, size_t length, struct buf *value)
-{
-	const struct lmdb_map *l = map->state;
-
-	/* no key of that size can have been stored */
-	if (length + 1 > (size_t)mdb_env_get_maxkeysize(l->env))
-		return MAP_NOT_FOUND;
-	return get(map, key, length + 1, value);
 }
 
 /* Some records of a walk, copied: what is done with them is none of the guard's business. */

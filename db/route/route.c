@@ -104,18 +104,17 @@ void router_destroy(struct router **router)
 
 /* ---- results ---- */
 
-static bool same(const struct route_result *a, const struct route_result *b)
-{
-	return strcmp(a->user, b->user) == 0 && strcmp(a->host, b->host) == 0 && strcmp(a->channel, b->channel) == 0;
-}
-
 /* The place of a result in the index: its own, or the empty one where it belongs. */
 static size_t *place_of(struct walk *w, const struct route_result *r)
 {
 	size_t i = hash_string(hash_string(hash_string(HASH_START, r->channel), r->host), r->user) & (w->index_size - 1);
 
-	while (w->index[i] != 0 && !same(&w->results[w->index[i] - 1], r))
-		i = (i + 1) & (w->index_size - 1);
+	for (; w->index[i] != 0; i = (i + 1) & (w->index_size - 1)) {
+		const struct route_result *other = &w->results[w->index[i] - 1];
+
+		if (strcmp(other->user, r->user) == 0 && strcmp(other->host, r->host) == 0 && strcmp(other->channel, r->channel) == 0)
+			break;
+	}
 	return &w->index[i];
 }
 

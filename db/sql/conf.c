@@ -94,34 +94,29 @@ int sqlconf_take_format(struct pattern *format, const struct setting *s, struct 
 	return status;
 }
 
-static int take_all(struct sqlconf *conf, const struct settings *settings, const char *path, struct buf *why)
-{
-	const struct setting *limit = find(settings, "expansion_limit"), *domain = find(settings, "domain");
-	int status = settings_repeated(settings, 0, settings->count, why);
-
-	if (status == EX_OK)
-		status = sql_access_take(&conf->access, conf->dialect, settings, path, why);
-	if (status == EX_OK)
-		status = take_query(conf, settings, path, why);
-	if (status == EX_OK)
-		status = sqlconf_take_format(&conf->result_format, find(settings, "result_format"), why);
-	/* empty, as Postfix's files often write out: no limit */
-	if (status == EX_OK && domain != NULL && domain->value[0] != '\0')
-		status = setting_domains(domain, &conf->domains, why);
-	if (status == EX_OK && limit != NULL)
-		status = setting_number(limit, 1000000, &conf->expansion_limit, why);
-	return status;
-}
-
 int sqlconf_parse(struct sqlconf *conf, const char *type, const char *path, const char *text, size_t n, struct buf *why)
 {
 	struct settings settings = { .is_indented = true };
 	int status = text != NULL ? settings_parse(&settings, path, text, n, name_of, why)
 	                          : settings_read(&settings, path, name_of, why);
+	const struct setting *limit, *domain;
 
 	*conf = (struct sqlconf){ .dialect = sql_dialect_of(type) };
 	if (status == EX_OK)
-		status = take_all(conf, &settings, path, why);
+		status = settings_repeated(&settings, 0, settings.count, why);
+	if (status == EX_OK)
+		status = sql_access_take(&conf->access, conf->dialect, &settings, path, why);
+	if (status == EX_OK)
+		status = take_query(conf, &settings, path, why);
+	if (status == EX_OK)
+		status = sqlconf_take_format(&conf->result_format, find(&settings, "result_format"), why);
+	/* empty, as Postfix's files often write out: no limit */
+	domain = find(&settings, "domain");
+	if (status == EX_OK && domain != NULL && domain->value[0] != '\0')
+		status = setting_domains(domain, &conf->domains, why);
+	limit = find(&settings, "expansion_limit");
+	if (status == EX_OK && limit != NULL)
+		status = setting_number(limit, 1000000, &conf->expansion_limit, why);
 	settings_free(&settings);
 	return status;
 }

@@ -106,20 +106,17 @@ static bool may_use_lock_file(const char *map)
 	return may;
 }
 
-static bool has_other_names(const char *map, int fd)
-{
-	struct stat st;
-
-	return (lstat(map, &st) == 0 && S_ISLNK(st.st_mode)) || (fstat(fd, &st) == 0 && st.st_nlink > 1);
-}
-
 bool lmdb_choose_lock(const char *map, int fd, unsigned *flags, struct buf *why)
 {
+	bool has_other_names;
+	struct stat st;
 	pid_t holder;
 
 	if (!lmdb_lock_file_is_plain(map, why))
 		return false;
-	*flags = may_use_lock_file(map) && !has_other_names(map, fd) ? 0 : MDB_NOLOCK;
+	/* by another name of the map its lock file has another one, too */
+	has_other_names = (lstat(map, &st) == 0 && S_ISLNK(st.st_mode)) || (fstat(fd, &st) == 0 && st.st_nlink > 1);
+	*flags = may_use_lock_file(map) && !has_other_names ? 0 : MDB_NOLOCK;
 	if (*flags == 0 || lmdb_lock_map(fd, F_RDLCK, clock_ms() + LMDB_WAIT_MS, &holder))
 		return true;
 	buf_addf(why, "locked for %d s by %s", LMDB_WAIT_MS / 1000, lmdb_locker(holder, "a program that changes it"));

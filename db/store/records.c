@@ -148,11 +148,17 @@ static void sort_items(struct item *items, struct item *spare, size_t n, size_t 
 	}
 }
 
-static void sort_all(struct records *records)
+void records_sort(struct records *records)
 {
-	struct item *items = xreallocarray(NULL, records->count, sizeof *items);
-	struct item *spare = xreallocarray(NULL, records->count, sizeof *spare);
+	struct item *items, *spare;
+	size_t sorted = 1;
 
+	while (sorted < records->count && compare_from(&records->list[sorted - 1], &records->list[sorted], 0) <= 0)
+		sorted++;
+	if (sorted >= records->count)
+		return;
+	items = xreallocarray(NULL, records->count, sizeof *items);
+	spare = xreallocarray(NULL, records->count, sizeof *spare);
 	for (size_t i = 0; i < records->count; i++)
 		items[i].record = &records->list[i];
 	sort_items(items, spare, records->count, 0);
@@ -173,16 +179,6 @@ static void sort_all(struct records *records)
 		items[to].record = NULL;
 	}
 	free(items);
-}
-
-void records_sort(struct records *records)
-{
-	size_t i = 1;
-
-	while (i < records->count && compare_from(&records->list[i - 1], &records->list[i], 0) <= 0)
-		i++;
-	if (i < records->count)
-		sort_all(records);
 }
 
 /* ---- duplicates --------------------------------------------------------------- */

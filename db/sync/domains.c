@@ -133,13 +133,7 @@ static int publish(const char *path, const struct buf *text, struct buf *why)
 	}
 	if (is_there)
 		ok = publish_owner(&file, st.st_uid, st.st_gid) || errno == EPERM;
-	for (size_t done = 0; ok && done < text->len;) {
-		ssize_t n = write(file.fd, text->data + done, text->len - done);
-
-		ok = n >= 0;
-		done += ok ? (size_t)n : 0;
-	}
-	if (ok && publish_commit(&file))
+	if (ok && file_write(file.fd, buf_str(text), text->len) && publish_commit(&file))
 		return EX_OK;
 	buf_addf(why, "%s: %s", path, strerror(errno));
 	publish_abort(&file);
