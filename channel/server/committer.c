@@ -21,6 +21,9 @@
 /* Milliseconds between two lines about a journal that cannot be written. */
 #define TELL_AGAIN 60000
 
+/* So many messages that are accepted keep their files open, to be synced for themselves: a slow disk must not use up all descriptors. */
+#define KEPT_OPEN 8
+
 /* Messages, and what is known of each. */
 struct batch {
 	struct committed *list;
@@ -42,6 +45,7 @@ struct committer {
 	struct batch given;        /* of who gives, until it starts them */
 	struct stage record, settle;
 	struct batch done;         /* with the lock */
+	size_t unsettled;          /* with the lock: accepted messages */
 	size_t told;               /* of those in `done`: how many committer_next() has given back */
 	_Atomic int64_t tell_at;   /* when trouble with the journal may be logged again */
 	struct committer_figures figures;
@@ -122,6 +126,8 @@ static void *record(void *context)
 				add(&c->done, one);
 				one.owner = NULL;
 			}
+			if (!one.settled && one.owner == NULL && c->unsettled++ >= KEPT_OPEN)
+				spool_close_files(one.draft);
 			if (!one.settled)
 				add(&c->settle.waiting, one);
 		}
@@ -176,10 +182,12 @@ static void *settle(void *context)
 			struct committed one = working.list[i];
 
 			one.settled = true;
-			if (spool_is_done(one.draft))
+			if (spool_is_done(one.draft)) {
+				c->unsettled -= one.owner == NULL;
 				add(&c->done, one);
-			else
+			} else {
 				working.list[left++] = working.list[i];
+			}
 		}
 		wake_receiver(c);
 		working.count = left;

@@ -73,6 +73,7 @@ static void show(struct spool_draft *d)
 bool spool_record(struct spool_draft *const *drafts, size_t count, struct spool_journal *journal)
 {
 	uint64_t first = spool_journal_last(journal) + 1;
+	bool written;
 
 	for (size_t i = 0; i < count; i++) {
 		struct spool_draft *d = drafts[i];
@@ -86,22 +87,20 @@ bool spool_record(struct spool_draft *const *drafts, size_t count, struct spool_
 	}
 	if (spool_journal_last(journal) < first)
 		return true;
-	if (!spool_journal_write(journal))
-		return false;
+	written = spool_journal_write(journal);
 	file_as_user(drafts[0]->spool->uid, drafts[0]->spool->gid);
 	for (size_t i = 0; i < count; i++) {
 		struct spool_draft *d = drafts[i];
 
-		if (d->entry < first)
-			continue;
-		show(d);
-		d->recorded = d->visible;
-		/* of so many no file is synced for itself, and files that are open are not without number */
-		if (i >= SYNCFS_FROM)
-			spool_close_files(d);
+		if (!written) {
+			d->entry = 0;
+		} else if (d->entry >= first) {
+			show(d);
+			d->recorded = d->visible;
+		}
 	}
 	file_as_oneself();
-	return true;
+	return written;
 }
 
 /* ---- what few messages wait for ---- */

@@ -48,9 +48,6 @@ void spool_set_names(struct spool_draft *d, const char *job);
 /* Makes the temporary of the message and, from its inode number, the names.  EX_OK, or EX_CANTCREAT or EX_IOERR with `why`. */
 int spool_begin_file(struct spool_draft *d, struct buf *why);
 
-/* Both files are closed; what is in them is synced with their file system. */
-void spool_close_files(struct spool_draft *d);
-
 /* Makes the hash directories above `path` that are missing, and makes them last.  False with errno. */
 bool spool_make_hash(char *path, unsigned levels);
 

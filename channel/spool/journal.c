@@ -62,6 +62,7 @@ struct spool_journal {
 	char *path;
 	int fd;
 	uint64_t last;             /* entry */
+	uint64_t safe;             /* the last entry that is on the disk */
 	_Atomic uint64_t settled;
 	unsigned mark;             /* the page of the next mark */
 	size_t at;                 /* where the next entry goes */
@@ -146,6 +147,7 @@ static void find_numbers(struct spool_journal *j)
 	}
 	if (settled > j->last)
 		j->last = settled;
+	j->safe = j->last;
 	j->settled = settled;
 }
 
@@ -309,8 +311,9 @@ static bool is_usable(struct spool_journal *j)
 	}
 	if (j->fd < 0)
 		return false;
-	if (j->failed && j->settled >= j->last && ftruncate(j->fd, 0) == 0) {
+	if (j->failed && j->settled >= j->safe && ftruncate(j->fd, 0) == 0) {
 		j->grown = 0;
+		j->settled = j->safe = j->last;
 		j->failed = false;
 	}
 	return !j->failed;
@@ -412,6 +415,8 @@ bool spool_journal_write(struct spool_journal *j)
 	if (j->written && !j->failed && fdatasync(j->fd) < 0)
 		j->failed = true;
 	j->written = false;
+	if (!j->failed)
+		j->safe = j->last;
 	return !j->failed;
 }
 

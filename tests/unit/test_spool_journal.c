@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -467,6 +469,47 @@ static void room_comes_back_when_entries_are_settled(void **state)
 	free(path);
 }
 
+/* A full disk: what it had before is there, and it is used again as soon as that is settled. */
+static void a_journal_that_cannot_be_written_is_used_again_later(void **state)
+{
+	struct spool_draft *drafts[COUNT];
+	struct rlimit none, before;
+	bool busy;
+	struct spool_journal *journal = spool_journal_open(&spool, true, &busy, &why);
+
+	(void)state;
+	signal(SIGXFSZ, SIG_IGN);
+	prepare(drafts, &plain);
+	assert_true(spool_record(drafts, 1, journal));
+	assert_true(spool_is_recorded(drafts[0]));
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	none = (struct rlimit){ 2 * 4096 + 100, before.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+	assert_false(spool_record(drafts + 1, 1, journal));
+	assert_false(spool_is_recorded(drafts[1]));
+	/* nothing is asked of it before that is settled */
+	assert_true(spool_record(drafts + 1, 1, journal));
+	assert_false(spool_is_recorded(drafts[1]));
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_true(spool_record(drafts + 1, 1, journal));
+	assert_false(spool_is_recorded(drafts[1]));
+	assert_true(spool_commit_step(drafts, 2, journal));
+	assert_true(spool_is_done(drafts[0]) && !spool_is_done(drafts[1]));
+	assert_true(spool_record(drafts + 2, 1, journal));
+	assert_true(spool_is_recorded(drafts[2]));
+	assert_true(spool_commit_step(drafts + 1, 1, journal));
+	assert_true(spool_is_done(drafts[1]));
+	note(drafts);
+	for (size_t i = 0; i < COUNT; i++)
+		spool_free(&drafts[i]);
+	spool_journal_close(&journal);
+	/* the last one alone is in it */
+	assert_int_equal(unlink(accepted[2].queue), 0);
+	assert_int_equal(unlink(accepted[0].queue), 0);
+	assert_int_equal(restore(""), 1);
+	assert_true(is_there(&accepted[1]) && is_there(&accepted[2]) && !is_there(&accepted[0]));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -480,6 +523,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(an_entry_that_is_damaged_is_told_and_costs_no_other, begin, end),
 		cmocka_unit_test_setup_teardown(something_else_in_its_place_promises_nothing, begin, end),
 		cmocka_unit_test_setup_teardown(room_comes_back_when_entries_are_settled, begin, end),
+		cmocka_unit_test_setup_teardown(a_journal_that_cannot_be_written_is_used_again_later, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
