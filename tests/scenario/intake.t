@@ -717,7 +717,7 @@ subtest 'each row of the grammar, wrong in its way' => sub {
 
 subtest 'wrong options' => sub {
 	my $intake = Intake->start(run => 0, wait => 0);
-	for (['-O', 'size=1', 'a number from 1000 to'], ['-O', 'log=xml', 'expected log=keys or log=json'], ['-O', 'nonesuch=1', 'there is no such key'], ['-O', 'verify=relative', 'the whole path of a cache'], ['-O', 'relay=some', 'expected none, local or all'],
+	for (['-O', 'size=1', 'a number from 1000 to'], ['-O', 'log=xml', 'expected log=keys or log=json'], ['-O', 'nonesuch=1', 'there is no such key'], ['-O', 'verify=relative', 'the whole path of a cache'], ['-O', 'relay=some', 'expected none, local or all'], ['-O', 'journal=maybe', 'expected auto, yes or no'],
 		['-O', 'networks=x', 'expected addresses'], ['-O', 'networks=10.0.0.0/33', 'expected addresses'], ['-O', 'command-time=x', 'expected a time from 1 to 86400'],
 		['-L', 'smtp:127.0.0.1:25', 'expected'], ['-L', 'x', 'expected'], ['-L', 'lmtp:UNIX:relative', 'an absolute path'],
 		['-L', 'lmtp:UNIX:/x,mode=9', 'octal digits'], ['-L', 'lmtp:UNIX:/x,color=red', 'expected'], ['-H', '-HH', 'no more than two levels']) {

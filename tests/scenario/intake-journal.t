@@ -1,0 +1,118 @@
+#!/usr/bin/perl
+# The journal of intake: when it is used, and by whom it is put in order.
+
+use v5.36;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use IO::Socket::UNIX;
+use Test::More;
+use Time::HiRes qw(sleep time);
+use Intake;
+use Spool;
+
+my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
+
+sub accepts($intake, $n = '') { ((map { @$_ } $intake->lmtp->message('x@example.com', ['ann@example.org'], "Subject: x\n\nx$n\n"))[-1] // '') =~ /^250 / }
+sub journal($intake) { $intake->office . '/.journal.intake' }
+
+for (['', '', 1], ['', 'scheduler', 0], ['', 'router', 0], ['auto', '', 1], ['auto', 'scheduler', 0], ['yes', 'scheduler', 1], ['no', '', 0]) {
+	my ($value, $zmailer, $used) = @$_;
+	my $what = ($value eq '' ? 'nothing said' : "journal=$value") . ($zmailer ? ", .pid.$zmailer is there" : '');
+	my $intake = Intake->start(run => 0, arguments => $value eq '' ? [] : ['-O', "journal=$value"]);
+	Spool->put($intake->office . "/.pid.$zmailer", '') if $zmailer;
+	$intake->again;
+	ok !-e journal($intake), "$what: none is there before the first message";
+	ok accepts($intake), '... a message is accepted';
+	is scalar($intake->queued), 1, '... and in the queue';
+	is !!-e journal($intake), !!$used, $used ? '... behind the journal' : '... without a journal';
+	is sprintf('%04o', (stat journal($intake))[2] & 07777), '0600', '... which is for its owner alone' if $used;
+	is $intake->stop, 0, '... and it ends';
+	ok !-e journal($intake), '... and leaves no journal';
+}
+
+# The mark says that nothing is left to do; without it all that is in the journal is looked for.
+sub forget_marks($intake) {
+	open my $file, '+<', journal($intake) or die "$!\n";
+	syswrite $file, "\0" x 8192;
+}
+
+subtest 'a second intake' => sub {
+	my $intake = Intake->start;
+	ok accepts($intake), 'the first one accepts';
+	my $pid = $intake->pid;
+	$intake->{o}{listen} = ['lmtp:UNIX:' . $intake->dir . '/second'];
+	$intake->again;
+	my $second = IntakeDialogue->new($intake->dir . '/second', lmtp => 1);
+	like((map { @$_ } $second->message('x@example.com', ['ann@example.org'], "Subject: x\n\nx\n"))[-1], qr/^250 /, 'the second one too');
+	is scalar($intake->queued), 2, 'both messages are there';
+	is $intake->stop, 0, 'the second one ends';
+	ok -e journal($intake), 'the journal of the first one stays';
+	$intake->{pid} = $pid;
+	is $intake->stop, 0, 'the first one ends';
+	ok !-e journal($intake), '... with its journal';
+};
+
+subtest 'runqueue' => sub {
+	my $intake = Intake->start;
+	accepts($intake, $_) for 1 .. 3;
+	$intake->stop('KILL');
+	forget_marks($intake);
+	my ($one, $two) = $intake->queued;
+	unlink $intake->office . "/transport/$one", $intake->office . "/queue/$one";
+	truncate $intake->office . "/queue/$two", 0;
+	Spool->put($intake->dir . '/scheduler.conf', "none/*\n    interval=1m\n    command=\"/bin/false\"\n");
+	my $said = `'$build/channel/runqueue' -1 -f '@{[$intake->dir]}/scheduler.conf' -P '@{[$intake->office]}' 2>&1`;
+	like $said, qr/^runqueue: 2 messages put into the queue from the journal of intake; what was delivered right before is a second copy$/m, 'says what it puts back';
+	is join(' ', sort map { ($intake->message($_))[2] } $intake->queued), "x1\n x2\n x3\n", 'all are there, whole';
+	ok !-e journal($intake), 'the journal is gone';
+	$intake->again;
+	ok accepts($intake, 4), 'the next intake goes on';
+	$said = `'$build/channel/runqueue' -1 -f '@{[$intake->dir]}/scheduler.conf' -P '@{[$intake->office]}' 2>&1`;
+	unlike $said, qr/journal/, 'runqueue leaves the journal of a living intake alone';
+	is scalar($intake->queued), 4, '... and the queue';
+};
+
+subtest 'a journal that cannot be used' => sub {
+	for (['a link', sub ($j) { symlink '/etc/passwd', $j }], ['a directory', sub ($j) { mkdir $j }], ['a pipe', sub ($j) { system 'mkfifo', $j }]) {
+		my ($what, $make) = @$_;
+		my $intake = Intake->start(run => 0);
+		$make->(journal($intake));
+		$intake->again;
+		like $intake->said, qr/^intake: \Q@{[journal($intake)]}\E: /m, "$what: it says so";
+		ok accepts($intake), '... and accepts mail';
+		is scalar($intake->queued), 1, '... into the queue';
+	}
+};
+
+# FNV-1a, as eight bytes.
+sub hash_of($bytes) {
+	use integer;
+	my $hash = unpack 'q', pack 'Q', 14695981039346656037;
+	$hash = ($hash ^ $_) * 1099511628211 for unpack 'C*', $bytes;
+	return pack 'q', $hash;
+}
+
+subtest 'damage' => sub {
+	my $intake = Intake->start;
+	accepts($intake);
+	$intake->stop('KILL');
+	forget_marks($intake);
+	# a copy of the entry, two numbers behind it: one is missing between them
+	my $bytes = substr Spool::slurp(journal($intake)), 8192;
+	my ($magic, $number, $settled, $length, $count) = unpack 'a8 Q4', $bytes;
+	my $head = pack 'a8 Q4', $magic, $number + 2, $settled, $length, $count;
+	my $rest = substr $bytes, 48, $length - 48;
+	open my $file, '+<', journal($intake) or die "$!\n";
+	sysseek $file, 8192 + int(($length + 4095) / 4096) * 4096, 0;
+	syswrite $file, $head . hash_of($head . $rest) . $rest;
+	close $file;
+	$intake->again;
+	like $intake->said, qr/journal\.intake: an entry is damaged, and messages that were accepted may be lost; it is kept as \S+\.damaged$/m, 'it says so';
+	ok -e journal($intake) . '.damaged', '... and keeps it';
+	is scalar($intake->queued), 1, 'what is in the queue stays there';
+	ok accepts($intake), 'it accepts mail';
+	is $intake->stop, 0, '... and ends';
+	ok !-e journal($intake), '... without a journal';
+};
+
+done_testing;
