@@ -15,14 +15,14 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 
-/* Milliseconds from one step to the next for messages that are accepted, so that many share its cost. */
-#define PACE 25
+/*
+ * Milliseconds that accepted messages wait for others to be synced with.  Most are delivered and removed before, so that their files are
+ * never written.  After a power cut those can come twice (INTERNALS).
+ */
+#define PACE 200
 
 /* Milliseconds between two lines about a journal that cannot be written. */
 #define TELL_AGAIN 60000
-
-/* So many messages that are accepted keep their files open, to be synced for themselves: a slow disk must not use up all descriptors. */
-#define KEPT_OPEN 8
 
 /* Messages, and what is known of each. */
 struct batch {
@@ -45,7 +45,7 @@ struct committer {
 	struct batch given;        /* of who gives, until it starts them */
 	struct stage record, settle;
 	struct batch done;         /* with the lock */
-	size_t unsettled;          /* with the lock: accepted messages */
+	size_t urgent;             /* with the lock: messages to be settled that are not accepted */
 	size_t told;               /* of those in `done`: how many committer_next() has given back */
 	_Atomic int64_t tell_at;   /* when trouble with the journal may be logged again */
 	struct committer_figures figures;
@@ -80,12 +80,12 @@ static void wake_receiver(struct committer *c)
 		complain("eventfd: %s", strerror(errno));
 }
 
-static bool wait_for_batch(struct committer *c, struct stage *s, struct batch *working)
+/* False at the end. */
+static bool wait_for_batch(struct committer *c, struct stage *s, const struct batch *working)
 {
 	while (s->waiting.count == 0 && working->count == 0 && !s->end)
 		pthread_cond_wait(&s->wake, &c->lock);
-	move_all(&s->waiting, working);
-	return working->count > 0;
+	return s->waiting.count + working->count > 0;
 }
 
 /* Without a journal all is as safe, and slower. */
@@ -107,14 +107,18 @@ static void *record(void *context)
 
 	pthread_mutex_lock(&c->lock);
 	while (wait_for_batch(c, &c->record, &working)) {
-		struct spool_draft **drafts = drafts_of(&working);
 		int64_t begun = clock_ms();
+		struct spool_draft **drafts;
+		bool idle;
 
+		move_all(&c->record.waiting, &working);
 		pthread_mutex_unlock(&c->lock);
+		drafts = drafts_of(&working);
 		spool_name(drafts, working.count);
 		if (c->journal != NULL && !spool_record(drafts, working.count, c->journal))
 			tell(c);
 		pthread_mutex_lock(&c->lock);
+		idle = c->settle.waiting.count == 0;
 		c->figures.batches++;
 		c->figures.messages += working.count;
 		c->figures.ms += (uint64_t)(clock_ms() - begun);
@@ -126,13 +130,14 @@ static void *record(void *context)
 				add(&c->done, one);
 				one.owner = NULL;
 			}
-			if (!one.settled && one.owner == NULL && c->unsettled++ >= KEPT_OPEN)
-				spool_close_files(one.draft);
-			if (!one.settled)
-				add(&c->settle.waiting, one);
+			if (one.settled)
+				continue;
+			c->urgent += one.owner != NULL;
+			add(&c->settle.waiting, one);
 		}
 		wake_receiver(c);
-		pthread_cond_signal(&c->settle.wake);
+		if (idle || c->urgent > 0)
+			pthread_cond_signal(&c->settle.wake);
 		working.count = 0;
 		free(drafts);
 	}
@@ -143,34 +148,22 @@ static void *record(void *context)
 	return NULL;
 }
 
-/* Nobody waits for those that are accepted: they wait for each other, PACE behind the step before, unless a message waits for its own files. */
-static bool has_time(const struct batch *b)
-{
-	for (size_t i = 0; i < b->count; i++)
-		if (b->list[i].owner != NULL)
-			return false;
-	return true;
-}
-
 /* Each step is for who came meanwhile, and for who was made visible by the one before. */
 static void *settle(void *context)
 {
 	struct committer *c = context;
 	struct batch working = { 0 };
-	int64_t begun = 0;
 
 	pthread_mutex_lock(&c->lock);
 	while (wait_for_batch(c, &c->settle, &working)) {
+		int64_t end = clock_ms() + PACE;
+		struct timespec until = { .tv_sec = end / 1000, .tv_nsec = end % 1000 * 1000000 };
 		struct spool_draft **drafts;
 		size_t left = 0;
 
-		for (int64_t now = clock_ms(); now < begun + PACE && !c->settle.end && has_time(&working); now = clock_ms()) {
-			struct timespec until = { .tv_sec = (begun + PACE) / 1000, .tv_nsec = (begun + PACE) % 1000 * 1000000 };
-
+		while (c->urgent == 0 && !c->settle.end && clock_ms() < end)
 			pthread_cond_timedwait(&c->settle.wake, &c->lock, &until);
-			move_all(&c->settle.waiting, &working);
-		}
-		begun = clock_ms();
+		move_all(&c->settle.waiting, &working);
 		pthread_mutex_unlock(&c->lock);
 		drafts = drafts_of(&working);
 		if (!spool_commit_step(drafts, working.count, c->journal))
@@ -183,7 +176,7 @@ static void *settle(void *context)
 
 			one.settled = true;
 			if (spool_is_done(one.draft)) {
-				c->unsettled -= one.owner == NULL;
+				c->urgent -= one.owner != NULL;
 				add(&c->done, one);
 			} else {
 				working.list[left++] = working.list[i];

@@ -70,6 +70,13 @@ static void show(struct spool_draft *d)
 
 /* ---- into the journal ---- */
 
+static void close_files(struct spool_draft *d)
+{
+	close(d->message.fd);
+	close(d->control.fd);
+	d->message.fd = d->control.fd = -1;
+}
+
 bool spool_record(struct spool_draft *const *drafts, size_t count, struct spool_journal *journal)
 {
 	uint64_t first = spool_journal_last(journal) + 1;
@@ -97,6 +104,8 @@ bool spool_record(struct spool_draft *const *drafts, size_t count, struct spool_
 		} else if (d->entry >= first) {
 			show(d);
 			d->recorded = d->visible;
+			/* one that is delivered before it is synced must leave no bytes behind */
+			close_files(d);
 		}
 	}
 	file_as_oneself();
@@ -160,7 +169,11 @@ static void sync_each(struct syncing *list, size_t count)
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
-/* A directory is opened for it, a file of the draft is open. */
+static void add(struct syncing *list, size_t *n, struct spool_draft *d, const char *what, const char *path, int fd, bool own)
+{
+	list[(*n)++] = (struct syncing){ .draft = d, .what = what, .path = path, .fd = fd, .own = own };
+}
+
 static void add_directory(struct syncing *list, size_t *n, struct spool_draft *d, const char *path)
 {
 	char *directory = file_directory(path);
@@ -168,8 +181,18 @@ static void add_directory(struct syncing *list, size_t *n, struct spool_draft *d
 
 	must(d, fd >= 0, EX_IOERR, "cannot sync the directory of", path);
 	if (fd >= 0)
-		list[(*n)++] = (struct syncing){ .draft = d, .what = "cannot sync the directory of", .path = path, .fd = fd, .own = true };
+		add(list, n, d, "cannot sync the directory of", path, fd, true);
 	free(directory);
+}
+
+/* A file of a message that is recorded; delivered and removed by now, its directory alone counts. */
+static void add_file(struct syncing *list, size_t *n, struct spool_draft *d, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+
+	must(d, fd >= 0 || errno == ENOENT, EX_IOERR, "cannot sync", path);
+	if (fd >= 0)
+		add(list, n, d, "cannot sync", path, fd, true);
 }
 
 static void sync_few(struct spool_draft *const *drafts, size_t count)
@@ -184,12 +207,16 @@ static void sync_few(struct spool_draft *const *drafts, size_t count)
 			continue;
 		if (d->visible)
 			add_directory(list, &n, d, d->transport);
-		if (d->visible && !d->recorded)
-			continue;
-		begin_writing(d);
-		add_directory(list, &n, d, d->queue);
-		list[n++] = (struct syncing){ .draft = d, .what = "cannot write", .path = d->queue, .fd = d->message.fd };
-		list[n++] = (struct syncing){ .draft = d, .what = "cannot write", .path = d->transport, .fd = d->control.fd };
+		if (!d->visible || d->recorded)
+			add_directory(list, &n, d, d->queue);
+		if (d->recorded) {
+			add_file(list, &n, d, d->queue);
+			add_file(list, &n, d, d->transport);
+		} else if (!d->visible) {
+			begin_writing(d);
+			add(list, &n, d, "cannot write", d->queue, d->message.fd, false);
+			add(list, &n, d, "cannot write", d->control.temporary, d->control.fd, false);
+		}
 	}
 	sync_each(list, n);
 }
@@ -211,19 +238,6 @@ static void sync_systems(struct spool_draft *const *drafts, size_t count)
 	}
 }
 
-/* For many messages syncfs(2) is one wait where fsync(2) is three of each; for one it would wait for what others have written. */
-static void sync_all(struct spool_draft *const *drafts, size_t count)
-{
-	bool many = count >= SYNCFS_FROM;
-
-	for (size_t i = 0; i < count; i++)
-		many = many || drafts[i]->message.fd < 0;
-	if (many)
-		sync_systems(drafts, count);
-	else
-		sync_few(drafts, count);
-}
-
 /* ---- one step ---- */
 
 /* A scheduler never sees a control file of which a power cut may leave a part, nor one without its message, unless the journal has both. */
@@ -235,7 +249,11 @@ bool spool_commit_step(struct spool_draft *const *drafts, size_t count, struct s
 	if (count == 0)
 		return true;
 	file_as_user(drafts[0]->spool->uid, drafts[0]->spool->gid);
-	sync_all(drafts, count);
+	/* for many messages syncfs(2) is one wait where fsync(2) is three of each; for one it would wait for what others have written */
+	if (count >= SYNCFS_FROM)
+		sync_systems(drafts, count);
+	else
+		sync_few(drafts, count);
 	for (size_t i = 0; i < count; i++) {
 		struct spool_draft *d = drafts[i];
 

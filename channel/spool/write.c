@@ -540,15 +540,6 @@ size_t spool_hops(const struct spool_draft *d)
 	return d->hops;
 }
 
-void spool_close_files(struct spool_draft *d)
-{
-	if (d->message.fd >= 0)
-		close(d->message.fd);
-	if (d->control.fd >= 0)
-		close(d->control.fd);
-	d->message.fd = d->control.fd = -1;
-}
-
 void spool_free(struct spool_draft **draft)
 {
 	struct spool_draft *d = *draft;
