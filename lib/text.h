@@ -79,8 +79,8 @@ int ascii_hex(char c);
 bool text_same(const char *a, const char *b);
 
 /*
- * Adds a text in which `mark` and two hexadecimal digits stand for a byte, as %20 does for a blank.  False if anything else follows
- * a mark.
+ * Adds a text in which `mark` and two hexadecimal digits stand for a byte, as %20 does for a blank.  False if anything else
+ * follows a mark.
  */
 bool text_add_unescaped(struct buf *out, const char *text, size_t n, char mark);
 

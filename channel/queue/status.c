@@ -279,7 +279,9 @@ bool status_parse(struct status *s, const struct buf *answer)
 	static const struct {
 		const char *kind;
 		bool (*parse)(struct status *s, char *at);
-	} kinds[] = { { "sums", parse_sums }, { "agent", parse_agent }, { "destination", parse_destination }, { "done", parse_done } };
+	} kinds[] = {
+		{ "sums", parse_sums }, { "agent", parse_agent }, { "destination", parse_destination }, { "done", parse_done },
+	};
 	char *line, *rest, *kind;
 	bool ok = true;
 

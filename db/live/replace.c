@@ -141,7 +141,7 @@ int livemap_replace(struct livemap *u, const struct records *wanted, const struc
 	if (stamp != NULL) {
 		struct buf text = { 0 };
 
-		/* without a seal: a map that is changed in place is not what it was made for, and a new generation gets its own at last */
+		/* without a seal: a map that is changed in place is not what it was made for, and a new generation gets its own */
 		stamp_add(&text, stamp);
 		text.data[0] = '-';
 		changes_put(&u->pending, stamp_key, STAMP_KEY_LENGTH - 1, text.data, text.len);

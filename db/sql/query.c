@@ -390,8 +390,9 @@ bool sql_query_parse(struct sql_query *query, enum sql_dialect dialect, const ch
 {
 	/* the rest of a comment, and what PostgreSQL quotes by $, ends with the query */
 	static size_t (*const passes[])(struct lexer *l, const char *p) = {
-		[PLAIN] = pass_plain, [STRING] = pass_text, [ESCAPE_STRING] = pass_text, [DOUBLE_STRING] = pass_text, [NAME] = pass_text,
-		[TICKED_NAME] = pass_text, [BRACKET_NAME] = pass_text, [BLOCK_COMMENT] = pass_comment, [LINE_COMMENT] = NULL, [DOLLAR] = NULL,
+		[PLAIN] = pass_plain, [STRING] = pass_text, [ESCAPE_STRING] = pass_text, [DOUBLE_STRING] = pass_text,
+		[NAME] = pass_text, [TICKED_NAME] = pass_text, [BRACKET_NAME] = pass_text, [BLOCK_COMMENT] = pass_comment,
+		[LINE_COMMENT] = NULL, [DOLLAR] = NULL,
 	};
 	struct lexer l = { .dialect = dialect };
 
