@@ -119,6 +119,15 @@ static void a_relative_name_gets_the_working_directory_in_front(void **state)
 	free(here);
 }
 
+static void a_name_is_what_stands_behind_the_last_slash(void **state)
+{
+	(void)state;
+	assert_string_equal(file_name("/usr/bin/lmtp"), "lmtp");
+	assert_string_equal(file_name("lmtp"), "lmtp");
+	assert_string_equal(file_name("A/"), "");
+	assert_string_equal(file_name(""), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -128,6 +137,7 @@ int main(void)
 		cmocka_unit_test(a_file_that_seems_endless_is_refused_before_it_is_read),
 		cmocka_unit_test(what_is_no_file_is_called_what_it_is),
 		cmocka_unit_test(a_relative_name_gets_the_working_directory_in_front),
+		cmocka_unit_test(a_name_is_what_stands_behind_the_last_slash),
 	};
 
 	return cmocka_run_group_tests(tests, scratch_begin, scratch_end);

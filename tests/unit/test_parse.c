@@ -42,12 +42,29 @@ static void numbers_are_digits_within_their_limit(void **state)
 	assert_false(parse_number("1 ", 10, &n));
 }
 
+static void modes_are_up_to_five_octal_digits(void **state)
+{
+	static const char *const damaged[] = { "", "8", "0o644", "-1", " 644", "644 ", "0x1", "000644" };
+	mode_t mode = 7;
+
+	(void)state;
+	assert_true(parse_mode("664", &mode));
+	assert_int_equal(mode, 0664);
+	assert_true(parse_mode("07777", &mode));
+	assert_int_equal(mode, 07777);
+	assert_true(parse_mode("0", &mode));
+	assert_int_equal(mode, 0);
+	for (size_t i = 0; i < sizeof damaged / sizeof damaged[0]; i++)
+		assert_false(parse_mode(damaged[i], &mode));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(intervals_add_up),
 		cmocka_unit_test(damaged_intervals_are_refused),
 		cmocka_unit_test(numbers_are_digits_within_their_limit),
+		cmocka_unit_test(modes_are_up_to_five_octal_digits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

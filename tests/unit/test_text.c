@@ -136,6 +136,49 @@ static void case_is_folded_for_ascii_only(void **state)
 	assert_false(ascii_equal("SIZE", "SIZE "));
 }
 
+static void a_word_ends_at_a_blank_or_stop_outside_quotes(void **state)
+{
+	static const struct { const char *line; char stop; size_t length; } rows[] = {
+		{ "ann bob", ' ', 3 }, { "ann\tbob", ' ', 3 }, { "ann: bob", ':', 3 }, { "ann: bob", ' ', 4 }, { "\"a b\" c", ' ', 5 },
+		{ "a\\ b c", ' ', 4 }, { "\"a: b\": c", ':', 6 }, { "\"a\\\" b\" c", ' ', 7 }, { "\"a b", ' ', 4 }, { "a\\", ' ', 2 },
+		{ "", ' ', 0 }, { " a", ' ', 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		assert_int_equal(text_word_length(rows[i].line, strlen(rows[i].line), rows[i].stop), rows[i].length);
+}
+
+static void escaped_bytes_are_put_back(void **state)
+{
+	static const char *const damaged[] = { "%", "%2", "a%2", "%2x", "%x2", "%%", "%25%" };
+	struct buf out = { 0 };
+
+	(void)state;
+	assert_true(text_add_unescaped(&out, "a%20b%2B\\", 9, '%'));
+	assert_string_equal(buf_str(&out), "a b+\\");
+	buf_clear(&out);
+	assert_true(text_add_unescaped(&out, "\\00%\\0A", 7, '\\'));
+	assert_int_equal(out.len, 3);
+	assert_memory_equal(out.data, "\0%\n", 3);
+	for (size_t i = 0; i < sizeof damaged / sizeof damaged[0]; i++)
+		assert_false(text_add_unescaped(&out, damaged[i], strlen(damaged[i]), '%'));
+	/* what stands behind the text does not count */
+	assert_false(text_add_unescaped(&out, "%20", 2, '%'));
+	buf_free(&out);
+}
+
+static void a_word_is_among_others_as_it_stands(void **state)
+{
+	static const char *const words[] = { "due", "held", NULL }, *const none[] = { NULL };
+
+	(void)state;
+	assert_true(text_is_among("held", words));
+	assert_false(text_is_among("Held", words));
+	assert_false(text_is_among("hel", words));
+	assert_false(text_is_among("held", none));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -149,6 +192,9 @@ int main(void)
 		cmocka_unit_test(an_address_of_a_type_is_taken_apart),
 		cmocka_unit_test(the_end_of_a_text_is_compared),
 		cmocka_unit_test(case_is_folded_for_ascii_only),
+		cmocka_unit_test(a_word_ends_at_a_blank_or_stop_outside_quotes),
+		cmocka_unit_test(escaped_bytes_are_put_back),
+		cmocka_unit_test(a_word_is_among_others_as_it_stands),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
