@@ -4,6 +4,7 @@ package LdapSync;
 # the directory.
 
 use v5.36;
+use Fcntl qw(F_GETLK F_SETLKW F_WRLCK F_UNLCK);
 use File::Temp ();
 use POSIX ();
 use Test::More ();
@@ -75,7 +76,7 @@ sub _put($self, $name, $text) {
 
 # One refresh; returns exit status and all it said.
 sub once($self, @options) {
-	my $said = qx{@{[$self->program]} -f @{[$self->config]} -1 @options 2>&1};
+	my $said = RealSlapd::output_of(undef, $self->program, '-f', $self->config, '-1', map { split } @options);
 	return ($? >> 8, $said);
 }
 
@@ -151,32 +152,50 @@ END {
 
 # ---- map and directory ----
 
+sub file($self) { "$self->{map}." . ($self->{type} eq 'lmdb' ? 'lmdb' : 'db') }
+
+# Who puts files in the place of a map does not ask for its lock; one that is held makes ldapsync wait at the right moment.  What is to be
+# done then; the lock is given up behind it.
+sub while_it_waits($self, $begin, $then) {
+	my $lock = pack 's s x4 q q l x4', F_WRLCK, 0, 1, 1, 0;
+	my $turnstile = pack 's s x4 q q l x4', F_WRLCK, 0, 0, 1, 0;
+	my $deadline = time + 20 * $slow;
+	open my $fh, '+>>', $self->file . '.lock' or die;
+	fcntl $fh, F_SETLKW, $lock or die "F_SETLKW: $!";
+	$begin->();
+	for (my $now = $turnstile; ; $now = $turnstile) {
+		fcntl $fh, F_GETLK, $now or die "F_GETLK: $!";
+		last if (unpack 's', $now) != F_UNLCK;
+		return Test::More::fail('it waits for the lock') if time > $deadline;
+		Time::HiRes::sleep(0.002);
+	}
+	$then->();
+}
+
 sub _dblookup($self) {
-	my $environment = $self->{environment} ? "-C $self->{dir}/env" : '';
-	return "$ENV{BUILD_DIR}/db/dblookup $environment -t $self->{type}";
+	return ("$ENV{BUILD_DIR}/db/dblookup", $self->{environment} ? ('-C', "$self->{dir}/env") : (), '-t', $self->{type});
 }
 
 # All records of the map; undef if it cannot be read.
 sub map($self) {
 	my %records;
-	open my $fh, '-|', $self->_dblookup . " --dump $self->{map} 2>$self->{dir}/dump.log" or die;
-	while (my $line = <$fh>) {
-		next if $line =~ /^#/;
-		chomp $line;
+	my $said = RealSlapd::output_of("$self->{dir}/dump.log", $self->_dblookup, '--dump', $self->{map});
+	return undef if $? != 0;
+	for my $line (grep { !/^#/ } split /\n/, $said) {
 		$line =~ s/^([^\s:]+):?\s+// or die "unexpected line in dump: $line\n";
 		$records{$1} = $line;
 	}
-	return close $fh ? \%records : undef;
+	return \%records;
 }
 
 sub find($self, $key) {
-	chomp(my $found = qx{@{[$self->_dblookup]} $self->{map} '$key' 2>/dev/null});
+	chomp(my $found = RealSlapd::output_of('/dev/null', $self->_dblookup, $self->{map}, $key));
 	return $? == 0 ? $found : undef;
 }
 
 # True if a lookup of the key cannot tell.
 sub cannot_tell($self, $key) {
-	my $said = qx{@{[$self->_dblookup]} $self->{map} '$key' 2>&1};
+	my $said = RealSlapd::output_of(undef, $self->_dblookup, $self->{map}, $key);
 	return $? >> 8 == 75 && $said =~ /\Q$key\E: could not tell: .*its value is unclear/;
 }
 

@@ -93,8 +93,8 @@ sub _answers($self) {
 	IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->{port}) or return 0;
 	return 0 unless -S "$self->{dir}/ldapi";
 	# a bind asks the database, which takes its time after the start; what it answers is another matter
-	my $ended = system("ldapwhoami -x -H '@{[$self->uri('ldapi')]}' -D '$reader' -w $reader_password >/dev/null 2>&1");
-	return $ended >= 0 && $ended >> 8 != 255;
+	output_of(undef, 'ldapwhoami', '-x', '-H', $self->uri('ldapi'), '-D', $reader, '-w', $reader_password);
+	return $? >= 0 && $? >> 8 != 255;
 }
 
 sub signal($self, $name) {
@@ -156,8 +156,8 @@ sub reload($self, $ldif, $options = "") {
 # ldapmodify with the LDIF of $ldif: change records, or entries to be added.
 sub change($self, $ldif) {
 	_put("$self->{dir}/change.ldif", $ldif);
-	my $tool = "ldapmodify -a -x -H '@{[$self->uri('ldapi')]}' -D '$root' -w $root_password -f $self->{dir}/change.ldif";
-	system("$tool >$self->{dir}/change.log 2>&1") == 0 or die "ldapmodify: " . _slurp("$self->{dir}/change.log") . "\nfor\n" . substr($ldif, 0, 2000);
+	my $said = output_of(undef, 'ldapmodify', '-a', '-x', '-H', $self->uri('ldapi'), '-D', $root, '-w', $root_password, '-f', "$self->{dir}/change.ldif");
+	$? == 0 or die "ldapmodify: $said\nfor\n" . substr($ldif, 0, 2000);
 }
 
 sub add_account($self, $name, %o) { $self->change(account($name, %o)) }
@@ -215,10 +215,10 @@ END
 # with as => 'root' the administrator.
 sub entries($self, $filter = '(mail=*)', %o) {
 	my ($name, $password) = ($o{as} // '') eq 'root' ? ($root, $root_password) : ($reader, $reader_password);
-	my $tool = "ldapsearch -x -LLL -o ldif-wrap=no -H '@{[$self->uri('ldapi')]}' -D '$name' -w $password"
-		. " -b '$hosting' '$filter' '*' entryUUID entryCSN";
+	my $said = output_of(undef, 'ldapsearch', '-x', '-LLL', '-o', 'ldif-wrap=no', '-H', $self->uri('ldapi'), '-D', $name, '-w', $password,
+		'-b', $hosting, $filter, '*', 'entryUUID', 'entryCSN');
 	my %found;
-	for my $text (split /\n\n+/, `$tool`) {
+	for my $text (split /\n\n+/, $said) {
 		my %entry;
 		for (split /\n/, $text) {
 			my ($name, $colons, $value) = /^([^:]+)(::?) (.*)$/ or next;
@@ -226,13 +226,30 @@ sub entries($self, $filter = '(mail=*)', %o) {
 		}
 		$found{$entry{entryUUID}[0]} = \%entry if $entry{entryUUID};
 	}
-	die "ldapsearch failed\n" if $? != 0;
+	die "ldapsearch failed: $said\n" if $? != 0;
 	return \%found;
 }
 
 sub _decode_base64($text) {
 	require MIME::Base64;
 	return MIME::Base64::decode_base64($text);
+}
+
+# Runs a program, without the shell that qx() starts for 2>&1; returns what it said, its status is in $?.  Its error messages go
+# to the file $errors, or if that is undef to the rest.
+sub output_of($errors, @command) {
+	my $pid = open(my $fh, '-|') // die "fork: $!\n";
+	if ($pid == 0) {
+		open STDIN, '<', '/dev/null';
+		defined $errors ? open(STDERR, '>', $errors) : open(STDERR, '>&', \*STDOUT);
+		no warnings 'exec';
+		exec { $command[0] } @command;
+		POSIX::_exit(127);
+	}
+	local $/;
+	my $said = <$fh> // '';
+	close $fh;
+	return $said;
 }
 
 # ---- files ----

@@ -130,7 +130,7 @@ sub _tls($self) {
 		: ("--ssl-cert=$dir/cert.pem", "--ssl-key=$dir/key.pem");
 }
 
-sub _answers($self) { system('echo "SELECT 1;" | ' . $self->client . ' >/dev/null 2>&1') == 0 }
+sub _answers($self) { system($self->client . ($self->{type} eq 'pgsql' ? ' -c' : ' -e') . ' "SELECT 1" >/dev/null 2>&1') == 0 }
 
 # A command of a shell that reads SQL from its standard input.
 sub client($self) {

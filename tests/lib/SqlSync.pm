@@ -38,7 +38,7 @@ sub expected($self) {
 	my $flags = { pgsql => ' -A -t -F "|"', mysql => ' -N -B', sqlite => ' -separator "|"' }->{$self->{kind}};
 	my $client = $self->{kind} eq 'mysql' ? $self->client =~ s/ mail$/$flags mail/r : $self->client . $flags;
 	my $quote = $self->{kind} eq 'mysql' ? '\t' : '\|';
-	my %records = map { chomp; my ($key, $value) = split /$quote/, $_, 2; (lc $key => $value) } qx{echo 'SELECT a, v FROM u;' | $client};
+	my %records = map { chomp; my ($key, $value) = split /$quote/, $_, 2; (lc $key => $value) } qx{$client @{[$self->_asking]} 'SELECT a, v FROM u'};
 	return \%records;
 }
 
@@ -46,7 +46,10 @@ sub expected($self) {
 sub busy($self) {
 	my $query = $self->{kind} eq 'pgsql' ? "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
 		: "SELECT count(*) FROM information_schema.processlist WHERE state = 'User sleep'";
-	return qx{echo "$query;" | @{[$self->client]} 2>/dev/null} =~ /[1-9]/;
+	return qx{@{[$self->client]} @{[$self->_asking]} "$query" 2>/dev/null} =~ /[1-9]/;
 }
+
+# What stands before a query on the client's command line.
+sub _asking($self) { return { pgsql => '-c', mysql => '-e', sqlite => '' }->{$self->{kind}} }
 
 1;

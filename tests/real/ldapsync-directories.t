@@ -238,8 +238,10 @@ sub keep_asking($dir, $conf, $to) {
 	open my $out, '>>', "$dir/$conf-$to.log" or POSIX::_exit(1);
 	$out->autoflush;
 	while (getppid == $parent) {
-		system("echo 'Subject: x' | $ENV{BUILD_DIR}/channel/enqueue -P $dir/po -f $dir/$conf -s a\@x.example $to >/dev/null 2>&1");
+		system("$ENV{BUILD_DIR}/channel/enqueue -P $dir/po -f $dir/$conf -s a\@x.example $to <$dir/in >/dev/null 2>&1");
 		print $out $? >> 8, "\n";
+		# four of them without a pause would keep the processors busy
+		Time::HiRes::sleep(0.03);
 	}
 	POSIX::_exit(0);
 }
@@ -262,6 +264,7 @@ subtest 'enqueue with LDAP maps, and with one that is copied, refuses nobody who
 	$sync->_put('copied', "fqdnroutes btree - -r $sync->{map} -lm%:\n$routes");
 	$sync->start;
 	my $dump = qx{/usr/sbin/slapcat -f @{[$slapd->dir]}/slapd.conf 2>/dev/null};
+	$sync->_put('in', "Subject: x\n");
 	my @asking = map { my $conf = $_; map { keep_asking($d, $conf, "$_\@$domain") } 'user1', 'nobody' } 'asked', 'copied';
 	# of its children one may just have ended
 	my $room = sub ($bytes) { system("prlimit --fsize=$bytes: --pid $_ >/dev/null 2>&1") for $sync->{pid}, split ' ', qx{cat /proc/$sync->{pid}/task/*/children} };

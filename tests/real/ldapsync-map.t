@@ -4,9 +4,7 @@
 use v5.36;
 use lib "$ENV{SRC_DIR}/tests/lib";
 use Test::More;
-use Fcntl qw(F_GETLK F_SETLKW F_WRLCK F_UNLCK);
 use File::Copy ();
-use POSIX ();
 use Time::HiRes ();
 use LdapSync;
 use RealSlapd;
@@ -18,8 +16,6 @@ my $domain = $RealSlapd::domain;
 my $lmdb = LdapSync::has_lmdb();
 my %ways = (generations => {}, environment => { environment => 1 }, $lmdb ? (lmdb => { type => 'lmdb' }) : ());
 
-sub file_of($sync) { "$sync->{map}." . ($sync->{type} eq 'lmdb' ? 'lmdb' : 'db') }
-
 sub dbupdate($sync, @words) {
 	my $environment = $sync->{environment} ? "-C $sync->{dir}/env" : '';
 	my $said = qx{$ENV{BUILD_DIR}/db/dbupdate $environment -t $sync->{type} $sync->{map} @words 2>&1};
@@ -29,25 +25,7 @@ sub dbupdate($sync, @words) {
 # A copy as a backup has it, put in the place of the map.
 sub put_back($sync, $copy) {
 	File::Copy::copy($copy, "$sync->{dir}/new") or die;
-	rename "$sync->{dir}/new", file_of($sync) or die;
-}
-
-# Who puts files in the place of a map does not ask for its lock; one that is held makes ldapsync wait at the right moment.  What is to be
-# done then; the lock is given up behind it.
-sub while_it_waits($sync, $begin, $then) {
-	my $lock = pack 's s x4 q q l x4', F_WRLCK, 0, 1, 1, 0;
-	my $turnstile = pack 's s x4 q q l x4', F_WRLCK, 0, 0, 1, 0;
-	my $deadline = time + 20 * $slow;
-	open my $fh, '+>>', file_of($sync) . '.lock' or die;
-	fcntl $fh, F_SETLKW, $lock or die "F_SETLKW: $!";
-	$begin->();
-	for (my $now = $turnstile; ; $now = $turnstile) {
-		fcntl $fh, F_GETLK, $now or die "F_GETLK: $!";
-		last if (unpack 's', $now) != F_UNLCK;
-		return fail 'it waits for the lock' if time > $deadline;
-		Time::HiRes::sleep(0.002);
-	}
-	$then->();
+	rename "$sync->{dir}/new", $sync->file or die;
 }
 
 for my $way (sort keys %ways) {
@@ -62,7 +40,7 @@ for my $way (sort keys %ways) {
 			is $exit, 0, "@$words";
 			like $said, qr/^dbupdate: warning: \Q$sync->{map}.ldapsync\E is there: ldapsync keeps this map, and will undo/, '... says that it will not last';
 			is $said =~ tr/\n//, 1, '... in one line';
-			ok $sync->hears(qr/\Q@{[file_of($sync)]}\E: was changed by another program/, 20 * $slow), '... it is seen';
+			ok $sync->hears(qr/\Q@{[$sync->file]}\E: was changed by another program/, 20 * $slow), '... it is seen';
 			is $sync->difference_after(20 * $slow), '', '... and undone';
 		}
 	};
@@ -82,12 +60,12 @@ for my $way (sort keys %ways) {
 	next if $way eq 'environment';
 	subtest "$way: an older copy that is put back" => sub {
 		my $copy = "$sync->{dir}/backup";
-		File::Copy::copy(file_of($sync), $copy) or die;
+		File::Copy::copy($sync->file, $copy) or die;
 		$slapd->change("dn: mail=user3\@$domain,$RealSlapd::tree\nchangetype: modify\nreplace: mailbox\nmailbox: new/3\n\n");
 		$slapd->remove('user4');
 		$slapd->add_account("new$_") for 1 .. 3;
 		is $sync->difference_after(20 * $slow), '';
-		isnt system('cmp', '-s', $copy, file_of($sync)), 0, 'the copy is an old one';
+		isnt system('cmp', '-s', $copy, $sync->file), 0, 'the copy is an old one';
 		$sync->forget;
 		put_back($sync, $copy);
 		ok $sync->hears(qr/was changed by another program/, 20 * $slow), 'that it is there is seen';
@@ -99,7 +77,7 @@ for my $way (sort keys %ways) {
 	};
 
 	subtest "$way: a map that is deleted" => sub {
-		unlink file_of($sync) or die;
+		unlink $sync->file or die;
 		is $sync->difference_after(20 * $slow), '', 'it is made again';
 		$slapd->add_account('last');
 		is $sync->difference_after(20 * $slow), '', 'and follows the directory';
@@ -107,10 +85,10 @@ for my $way (sort keys %ways) {
 
 	subtest "$way: a map that is deleted while it is opened" => sub {
 		my $copy = "$sync->{dir}/backup";
-		while_it_waits($sync, sub { put_back($sync, $copy) }, sub { unlink file_of($sync) or die });
+		$sync->while_it_waits(sub { put_back($sync, $copy) }, sub { unlink $sync->file or die });
 		is $sync->difference_after(20 * $slow), '', 'by a process that reads it again: it is made again';
 		is $sync->stop, 0;
-		while_it_waits($sync, sub { $sync->start }, sub { unlink file_of($sync) or die });
+		$sync->while_it_waits(sub { $sync->start }, sub { unlink $sync->file or die });
 		is $sync->difference_after(20 * $slow), '', 'by one that begins: it is made again';
 	};
 
@@ -120,9 +98,10 @@ for my $way (sort keys %ways) {
 		is $sync->difference_after(20 * $slow), '';
 		my $expected = $sync->expected;
 		for my $microseconds (0, 200, 500, 1000, 2000) {
-			unlink file_of($sync) or die;
+			unlink $sync->file or die;
 			my $deadline = time + 20 * $slow;
-			1 until -e file_of($sync) || time > $deadline;
+			# a loop without a pause would keep a processor busy until it is made again
+			Time::HiRes::usleep(50) until -e $sync->file || time > $deadline;
 			Time::HiRes::usleep($microseconds);
 			put_back($sync, "$sync->{dir}/backup");
 			# what cannot be read at this moment is tried again after a minute at the latest
@@ -137,9 +116,9 @@ for my $way (sort keys %ways) {
 		$sync->forget;
 		put_back($sync, $copy);
 		ok $sync->hears(qr/^in step/m, 20 * $slow), 'nothing is left to be written';
-		open my $slow_one, '>:raw', file_of($sync) or die;
+		open my $slow_one, '>:raw', $sync->file or die;
 		syswrite $slow_one, $bytes, 1000;
-		ok $sync->hears(qr/^ldapsync: \Q@{[file_of($sync)]}\E: (?!was changed)/m, 20 * $slow), 'what is there cannot be read' or diag $sync->said;
+		ok $sync->hears(qr/^ldapsync: \Q@{[$sync->file]}\E: (?!was changed)/m, 20 * $slow), 'what is there cannot be read' or diag $sync->said;
 		syswrite $slow_one, $bytes, length $bytes, 1000;
 		close $slow_one;
 		ok $sync->hears(qr/: can be read again, and is made equal to the directory$/m, 20 * $slow), 'the rest is, when it has come';
@@ -148,7 +127,7 @@ for my $way (sort keys %ways) {
 
 	subtest "$way: a map that is changed and locked for long" => sub {
 		$sync->forget;
-		while_it_waits($sync, sub { put_back($sync, "$sync->{dir}/backup") },
+		$sync->while_it_waits(sub { put_back($sync, "$sync->{dir}/backup") },
 			sub { ok $sync->hears(qr/: locked by $$ \(/, 20 * $slow), 'who has locked it is named' or diag $sync->said });
 		is $sync->difference_after(40 * $slow), '', 'then it is the directory again';
 		is $sync->stop, 0;
@@ -166,7 +145,7 @@ sub heals_as_told($sync, $said, $name) {
 subtest 'an environment: an older copy that is put back, with its journal and without it' => sub {
 	my $slapd = RealSlapd->new(users => 20, aliases => 5, no_tls => 1)->start;
 	my $sync = LdapSync->new($slapd, environment => 1);
-	my @files = map { file_of($sync) . $_ } '', '.journal';
+	my @files = map { $sync->file . $_ } '', '.journal';
 	my $put_back = sub (@which) { rename "$_.back", $_ or die for map { File::Copy::copy("$_.old", "$_.back") or die; $_ } @which };
 	is +($sync->once)[0], 0;
 	File::Copy::copy($_, "$_.old") or die for @files;
@@ -219,54 +198,26 @@ for my $way (sort keys %ways) {
 	};
 }
 
-for my $way (sort keys %ways) {
-	subtest "$way: a map that is locked for long where one that stays begins" => sub {
-		my $slapd = RealSlapd->new(users => 5, aliases => 0, no_tls => 1)->start;
-		my $sync = LdapSync->new($slapd, $ways{$way}->%*);
-		is +($sync->once)[0], 0;
-		$slapd->add_account('meanwhile');
-		while_it_waits($sync, sub { $sync->start },
-			sub { ok $sync->hears(qr/: locked by $$ \(/, 20 * $slow), 'who has locked it is named' or diag $sync->said });
-		is $sync->difference_after(40 * $slow), '', 'it waits, and then copies';
-		is $sync->stop, 0;
-	};
-}
-
-# Who works on a map holds a lock on MAP.lock, which is no more than a file to those who tidy up.
-for my $way (sort keys %ways) {
-	subtest "$way: the lock of a map is deleted while ldapsync has it open" => sub {
-		my $slapd = RealSlapd->new(users => 5, aliases => 0, no_tls => 1)->start;
-		my $sync = LdapSync->new($slapd, $ways{$way}->%*)->start;
-		ok $sync->hears(qr/in step/, 10 * $slow);
-		unlink file_of($sync) . '.lock' or die;
-		# somebody makes a new one, and works on the map
-		while_it_waits($sync, sub { $slapd->add_account('next') },
-			sub { isnt $sync->difference, '', 'nothing is written meanwhile' });
-		is $sync->difference_after(20 * $slow), '', 'it waits for the new one';
-		is $sync->stop, 0;
-	};
-}
-
 subtest 'a symbolic link in place of the map' => sub {
 	my $slapd = RealSlapd->new(users => 5, aliases => 0, no_tls => 1)->start;
 	my $sync = LdapSync->new($slapd);
 	is +($sync->once)[0], 0;
-	rename file_of($sync), "$sync->{dir}/real.db" or die;
-	symlink "$sync->{dir}/real.db", file_of($sync) or die;
+	rename $sync->file, "$sync->{dir}/real.db" or die;
+	symlink "$sync->{dir}/real.db", $sync->file or die;
 	my ($exit, $said) = $sync->once;
 	is $exit, 73, 'is refused by -1';
-	is $said, "ldapsync: @{[file_of($sync)]}: is a symbolic link; name the map that it leads to\n", '... in one line';
-	unlink file_of($sync);
+	is $said, "ldapsync: @{[$sync->file]}: is a symbolic link; name the map that it leads to\n", '... in one line';
+	unlink $sync->file;
 	$sync->start;
 	ok $sync->hears(qr/in step/, 10 * $slow);
 	is $sync->difference_after(10 * $slow), '';
 	$sync->forget;
-	rename file_of($sync), "$sync->{dir}/real.db" or die;
-	symlink "$sync->{dir}/real.db", file_of($sync) or die;
+	rename $sync->file, "$sync->{dir}/real.db" or die;
+	symlink "$sync->{dir}/real.db", $sync->file or die;
 	$slapd->add_account('next');
 	ok $sync->hears(qr/: is a symbolic link; name the map/, 20 * $slow), 'and by one that stays';
-	ok -l file_of($sync), '... which does not replace it';
-	rename "$sync->{dir}/real.db", file_of($sync) or die;
+	ok -l $sync->file, '... which does not replace it';
+	rename "$sync->{dir}/real.db", $sync->file or die;
 	is $sync->difference_after(40 * $slow), '', '... and goes on where it is gone';
 };
 
@@ -276,7 +227,7 @@ for my $way (grep { $_ ne 'environment' } sort keys %ways) {
 		my $sync = LdapSync->new($slapd, $ways{$way}->%*);
 		is +($sync->once)[0], 0;
 		$slapd->add_account('meanwhile');
-		my $file = file_of($sync);
+		my $file = $sync->file;
 		my $whole = "$sync->{dir}/whole";
 		is system('cp', $file, $whole), 0;
 		truncate $file, int((-s $file) / 2) or die;
@@ -287,84 +238,5 @@ for my $way (grep { $_ ne 'environment' } sort keys %ways) {
 		is $sync->stop, 0;
 	};
 }
-
-# The lock of the program that keeps the map, which is no more than a file to those who tidy up.
-subtest 'the lock of one that stays is deleted, or another file takes its place' => sub {
-	my $slapd = RealSlapd->new(users => 5, aliases => 0, no_tls => 1)->start;
-	my $sync = LdapSync->new($slapd)->start;
-	my $lock = "$sync->{map}.ldapsync";
-	ok $sync->hears(qr/in step/, 10 * $slow);
-	unlink $lock or die;
-	ok $sync->hears(qr/^ldapsync: \Q$lock\E: was deleted or replaced by another program; it is made again$/m, 20 * $slow), 'it is made again' or diag $sync->said;
-	my ($exit, $said) = $sync->once;
-	is $exit, 75, '... and keeps others away';
-	like $said, qr/^ldapsync: \Q$sync->{map}\E: process $sync->{pid} keeps this map already$/, '... which are told';
-	is +(stat $lock)[2] & 07777, 0600;
-	open my $fh, '<', $lock or die;
-	is scalar <$fh>, $sync->config . "\n", '... and it names the configuration';
-
-	$sync->forget;
-	$sync->_put('other', '');
-	rename "$sync->{dir}/other", $lock or die;
-	ok $sync->hears(qr/was deleted or replaced/, 20 * $slow), 'so it is with another file in its place';
-	is +($sync->once)[0], 75, '... which keeps others away';
-	$slapd->add_account('next');
-	is $sync->difference_after(10 * $slow), '', 'the map follows';
-};
-
-subtest 'a second ldapsync has come while the lock was not there' => sub {
-	my $slapd = RealSlapd->new(users => 5, aliases => 0, no_tls => 1)->start;
-	my $sync = LdapSync->new($slapd)->start;
-	my $first = $sync->{pid};
-	ok $sync->hears(qr/in step/, 10 * $slow);
-	kill 'STOP', $first;
-	unlink "$sync->{map}.ldapsync" or die;
-	$sync->forget;
-	$sync->start;
-	my $second = $sync->{pid};
-	ok $sync->hears(qr/in step/, 10 * $slow), 'it keeps the map';
-	kill 'CONT', $first;
-	ok $sync->hears(qr/: process $second, of ldapsync, keeps this map, too, as \Q$sync->{map}.ldapsync\E was deleted or replaced; it is left alone until that ends$/m, 20 * $slow),
-		'the first one leaves the map to it' or diag $sync->said;
-	$slapd->add_account('by_the_second');
-	is $sync->difference_after(10 * $slow), '';
-	unlike $sync->said, qr/changed by another program/, 'no two of them write';
-	is $sync->stop, 0;
-	$slapd->add_account('by_the_first');
-	is $sync->difference_after(20 * $slow), '', 'when it has ended, the first one goes on';
-	$sync->{pid} = $first;
-	is +($sync->once)[0], 75, '... and has the lock';
-	is $sync->stop, 0, '... until it is told to stop';
-};
-
-subtest 'root makes a map where another user should' => sub {
-	plan skip_all => 'root alone can be another user' if $> != 0;
-	my $slapd = RealSlapd->new(users => 2)->start;
-	my $sync = LdapSync->new($slapd);
-	chown 65534, -1, $sync->dir;
-	for my $how ('-1', '-w') {
-		my $said = qx{@{[$sync->program]} -f @{[$sync->config]} $how 2>&1};
-		is $? >> 8, 77, "ldapsync $how";
-		like $said, qr/^ldapsync: \S+: root does not write maps in a directory that user 65534 owns; run this as that user$/, '... is told';
-	}
-	ok !-e "$sync->{map}.ldapsync", 'no lock is left in the way of who may make it';
-};
-
-subtest 'a lock that may not be opened' => sub {
-	plan skip_all => 'root alone can be another user' if $> != 0;
-	my $slapd = RealSlapd->new(users => 2)->start;
-	my $sync = LdapSync->new($slapd);
-	is +($sync->once)[0], 0;
-	chmod 0755, $sync->dir;
-	chmod 0644, $sync->config;
-	my $pid = fork // die;
-	if ($pid == 0) {
-		open STDERR, '>', '/dev/null';
-		# setpriv(1) also starts what was built in a directory that is closed to others
-		exec 'setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', $sync->program, '-f', $sync->config, '-1' or POSIX::_exit(127);
-	}
-	waitpid $pid, 0;
-	is $? >> 8, 77, 'is no permission';
-};
 
 done_testing;

@@ -2,10 +2,12 @@
 # What a map may hold given what servers said (doc/INTERNALS), tried at random: two providers, a replica and a reader with limited rights;
 # each provider with a serverID; changes at any of them, kills, restores, other rights, switches, servers that lag, and what others do to
 # a map.  A map never goes back to what a server has that lags.  After each settling the map is what an independent ldapsearch by the same
-# reader finds.  A minute, or an hour with ZLMTP_SOAK=1 (another number: so many seconds); ZLMTP_SEED repeats a run.
+# reader finds.  Half a minute, a whole one with ZLMTP_LONG=1, or an hour with ZLMTP_SOAK=1 (another number: so many seconds);
+# ZLMTP_SEED repeats a run.
 use v5.36;
 use lib "$ENV{SRC_DIR}/tests/lib";
 use Test::More;
+use Extent 'long';
 use Fcntl qw(F_RDLCK F_SETLKW);
 use Time::HiRes ();
 use LdapSync;
@@ -20,7 +22,7 @@ my $slow = $LdapSync::slow;
 my $soak = $ENV{ZLMTP_SOAK} // 0;
 # after many connections that did not last, the next one is a minute away
 my $soon = 90 * $slow;
-my $until = time + ($soak > 1 ? $soak : $soak ? 3600 : 60);
+my $until = time + ($soak > 1 ? $soak : $soak ? 3600 : long() ? 60 : 30);
 my $domain = $RealSlapd::domain;
 my $tree = $RealSlapd::tree;
 my $hosting = $RealSlapd::hosting;
