@@ -389,15 +389,16 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 /* Where the process may open few files, who comes beyond them is told so, and does not wait for those who are idle. */
 static void fit_connections(uint64_t *most)
 {
-	/* a descriptor for each connection, and two files for each message */
-	const uint64_t wanted = 3 * *most + 100;
+	/* a descriptor for each connection, and two files for each message; maps, listeners, and what waits for the disk has the others */
+	const uint64_t others = 100, least = 40, wanted = 3 * *most + others;
 	struct rlimit limit;
 	uint64_t fits;
 
 	process_raise_descriptors(wanted);
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
 		return;
-	fits = limit.rlim_cur > 400 ? (limit.rlim_cur - 100) / 3 : limit.rlim_cur / 4;
+	fits = limit.rlim_cur >= 4 * others ? (limit.rlim_cur - others) / 3 :
+	       limit.rlim_cur >= 4 * least ? limit.rlim_cur / 4 : limit.rlim_cur > least ? (limit.rlim_cur - least) / 3 : 0;
 	fits = fits == 0 ? 1 : fits;
 	complain("warning: %" PRIu64 " connections want %" PRIu64 " open files, and %" PRIu64 " may be open: no more than %" PRIu64 " are taken",
 	         *most, wanted, (uint64_t)limit.rlim_cur, fits);
