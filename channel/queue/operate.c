@@ -13,6 +13,7 @@
 #include "channel/spool/diagnostic.h"
 #include "channel/spool/dsn.h"
 #include "channel/spool/event.h"
+#include "channel/spool/removals.h"
 #include "channel/spool/report_due.h"
 #include "channel/spool/spoolid.h"
 #include "channel/spool/tag.h"
@@ -356,6 +357,12 @@ static enum operation_result remove_files(struct target *t)
 	bool shared = access(other, F_OK) == 0;
 
 	free(other);
+	if (t->message != NULL && !shared) {
+		struct removals *removals = removals_create("..");
+
+		removals_add(removals, (const char *[]){ t->message }, 1);
+		removals_free(removals);
+	}
 	/* a message file without a control file is never looked at again */
 	if (at == -1 || unlinkat(at, name, 0) < 0) {
 		result = trouble(t, "remove", t->path);

@@ -9,6 +9,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "channel/spool/removals.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/file.h"
@@ -33,6 +34,7 @@ struct pairs {
 };
 
 struct remover {
+	struct removals *removals;
 	pthread_t threads[THREADS];
 	int64_t wake_at;           /* CLOCK_NEVER: they know of all that waits */
 	size_t taken, returned;    /* pairs that came and owners that went */
@@ -75,11 +77,15 @@ static void *work(void *context)
 {
 	struct remover *r = context;
 	struct pair batch[BATCH];
+	const char *messages[BATCH];
 	size_t n;
 
 	pthread_mutex_lock(&r->lock);
 	while ((n = take_batch(r, batch)) > 0) {
 		pthread_mutex_unlock(&r->lock);
+		for (size_t i = 0; i < n; i++)
+			messages[i] = batch[i].message;
+		removals_add(r->removals, messages, n);
 		for (size_t i = 0; i < n; i++) {
 			batch[i].gone = is_removed(batch[i].control);
 			if (batch[i].gone)
@@ -100,6 +106,7 @@ struct remover *remover_create(void)
 	int error = 0;
 
 	r->wake_at = CLOCK_NEVER;
+	r->removals = removals_create("..");
 	pthread_mutex_init(&r->lock, NULL);
 	pthread_cond_init(&r->changed, NULL);
 	/* signals are for the thread that waits for them */
@@ -184,6 +191,7 @@ void remover_destroy(struct remover **remover)
 	struct remover *r = *remover;
 
 	remover_finish(r);
+	removals_free(r->removals);
 	pthread_cond_destroy(&r->changed);
 	pthread_mutex_destroy(&r->lock);
 	free(r->waiting.list);

@@ -87,7 +87,7 @@ bool spool_record(struct spool_draft *const *drafts, size_t count, struct spool_
 
 		if (d->status == EX_OK)
 			d->entry = spool_journal_add(journal, &(struct spool_journal_message){
-				.job = d->job,
+				.job = d->job, .id = buf_str(&d->id),
 				.message = d->message.fd, .message_size = (size_t)d->st.st_size,
 				.control = d->control.fd, .control_size = d->control_size,
 			});

@@ -45,6 +45,9 @@ char *spool_job_of(const struct spool *spool, uint64_t number);
 /* What the draft is called, and where its two files belong. */
 void spool_set_names(struct spool_draft *d, const char *job);
 
+/* The last part of its job name. */
+const char *spool_number_of(const struct spool_draft *d);
+
 /* Makes the temporary of the message and, from its inode number, the names.  EX_OK, or EX_CANTCREAT or EX_IOERR with `why`. */
 int spool_begin_file(struct spool_draft *d, struct buf *why);
 

@@ -49,9 +49,9 @@ struct entry {
 	uint64_t hash;             /* of the fields above, and of what follows */
 };
 
-/* Of a message, followed by its name with a NUL, and the bytes of both files. */
+/* Of a message, followed by its name and its id, each with a NUL, and the bytes of both files. */
 struct item {
-	uint64_t job;              /* length, with the NUL */
+	uint64_t job, id;          /* lengths, with the NUL */
 	uint64_t message, control;
 };
 
@@ -374,11 +374,11 @@ static bool add_file(struct buf *out, int fd, size_t size)
 
 uint64_t spool_journal_add(struct spool_journal *j, const struct spool_journal_message *m)
 {
-	struct item item = { .job = strlen(m->job) + 1, .message = m->message_size, .control = m->control_size };
+	struct item item = { .job = strlen(m->job) + 1, .id = strlen(m->id) + 1, .message = m->message_size, .control = m->control_size };
 	bool begins = j->entry.len == 0;
 	size_t before;
 
-	if (m->message_size > SPOOL_JOURNAL_MESSAGE_MAX || m->control_size > SPOOL_JOURNAL_MESSAGE_MAX || item.job > PAGE)
+	if (m->message_size > SPOOL_JOURNAL_MESSAGE_MAX || m->control_size > SPOOL_JOURNAL_MESSAGE_MAX || item.job + item.id > PAGE)
 		return 0;
 	if (begins && (!is_usable(j) || !find_place(j)))
 		return 0;
@@ -390,6 +390,7 @@ uint64_t spool_journal_add(struct spool_journal *j, const struct spool_journal_m
 	before = j->entry.len;
 	buf_add(&j->entry, &item, sizeof item);
 	buf_add(&j->entry, m->job, item.job);
+	buf_add(&j->entry, m->id, item.id);
 	if (!add_file(&j->entry, m->message, m->message_size) || !add_file(&j->entry, m->control, m->control_size)) {
 		j->entry.len = before;
 		if (begins) {
@@ -463,15 +464,16 @@ static bool next_message(const char **at, const char *end, struct spool_journal_
 	memcpy(&item, p, sizeof item);
 	p += sizeof item;
 	left -= sizeof item;
-	if (item.job == 0 || item.job > PAGE || item.message > SPOOL_JOURNAL_MESSAGE_MAX || item.control > SPOOL_JOURNAL_MESSAGE_MAX ||
-	    item.job + item.message + item.control > left)
+	if (item.job == 0 || item.job > PAGE || item.id == 0 || item.id > PAGE || item.message > SPOOL_JOURNAL_MESSAGE_MAX ||
+	    item.control > SPOOL_JOURNAL_MESSAGE_MAX || item.job + item.id + item.message + item.control > left)
 		return false;
 	*m = (struct spool_journal_message){
-		.job = p, .message = -1, .control = -1, .message_bytes = p + item.job, .message_size = item.message,
-		.control_bytes = p + item.job + item.message, .control_size = item.control,
+		.job = p, .id = p + item.job, .message = -1, .control = -1,
+		.message_bytes = p + item.job + item.id, .message_size = item.message,
+		.control_bytes = p + item.job + item.id + item.message, .control_size = item.control,
 	};
 	*at = m->control_bytes + m->control_size;
-	return memchr(p, '\0', item.job) == p + item.job - 1 && is_job(p);
+	return memchr(m->job, '\0', item.job) == m->id - 1 && memchr(m->id, '\0', item.id) == m->message_bytes - 1 && is_job(m->job);
 }
 
 struct found {

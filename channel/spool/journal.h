@@ -39,6 +39,7 @@ uint64_t spool_journal_last(const struct spool_journal *journal);
 
 struct spool_journal_message {
 	const char *job;           /* "Y/K/4711002" */
+	const char *id;            /* the spool id */
 	int message, control;      /* open files to be read from their start */
 	size_t message_size, control_size;
 	const char *message_bytes, *control_bytes;     /* of spool_journal_read() */

@@ -9,11 +9,13 @@
 #include <unistd.h>
 
 #include "channel/spool/draft.h"
+#include "channel/spool/removals.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
 
 struct restoring {
 	const struct spool *spool;
+	struct buf removed;        /* ids */
 	size_t count;
 	int status;
 	struct buf *why;
@@ -121,7 +123,7 @@ static int write_under_new_name(struct restoring *r, struct spool_draft *d, cons
 
 	if (status != EX_OK)
 		return status;
-	add_control(&control, m, strrchr(d->job, '/') != NULL ? strrchr(d->job, '/') + 1 : d->job);
+	add_control(&control, m, spool_number_of(d));
 	if (!spool_make_hash(d->queue, 2) || !spool_make_hash(d->transport, 2))
 		status = spool_trouble(r->why, EX_CANTCREAT, "cannot make the directory of", d->transport);
 	else if (!file_write(d->message.fd, m->message_bytes, m->message_size))
@@ -134,7 +136,7 @@ static int write_under_new_name(struct restoring *r, struct spool_draft *d, cons
 	return status;
 }
 
-/* One that is not there may have been delivered already, since the removal was faster than the entry was settled: a second copy then. */
+/* One that is not there may have been delivered already.  After a kill it is known to be removed, after a power cut it may be a second copy. */
 static bool restore_message(void *context, const struct spool_journal_message *m)
 {
 	struct restoring *r = context;
@@ -144,8 +146,15 @@ static bool restore_message(void *context, const struct spool_journal_message *m
 	d->spool = r->spool;
 	spool_set_names(d, m->job);
 	control = look(d->transport, m->control_bytes, m->control_size, true);
+	if (control == ABSENT) {
+		/* an operator may have put it aside */
+		char *held = xasprintf("%s/hold/%s", r->spool->postoffice, m->job);
+
+		control = look(held, m->control_bytes, m->control_size, true) == WHOLE ? WHOLE : ABSENT;
+		free(held);
+	}
 	message = look(d->queue, m->message_bytes, m->message_size, false);
-	if (control != WHOLE || message != WHOLE) {
+	if ((control != WHOLE || message != WHOLE) && !(control == ABSENT && removals_have(&r->removed, m->id))) {
 		r->status = control != OTHER && message != OTHER ? write_under_own_name(r, d, m, message) : write_under_new_name(r, d, m);
 		r->count++;
 	}
@@ -174,9 +183,13 @@ struct spool_journal *spool_restore(const struct spool *spool, bool stay, size_t
 	if (journal == NULL)
 		return NULL;
 	file_as_user(spool->uid, spool->gid);
-	if (spool_journal_read(journal, restore_message, &r, &damaged) && settle(&r, journal))
+	removals_read(spool->postoffice, &r.removed);
+	if (spool_journal_read(journal, restore_message, &r, &damaged) && settle(&r, journal)) {
 		*restored = r.count;
+		removals_forget(spool->postoffice);
+	}
 	file_as_oneself();
+	buf_free(&r.removed);
 	*status = r.status;
 	if (r.status == EX_OK && damaged) {
 		spool_journal_set_aside(&journal, why);

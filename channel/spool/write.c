@@ -19,7 +19,8 @@
 #include "lib/publish.h"
 #include "lib/text.h"
 
-/* Temporaries that at the same time keep inode numbers whose names are taken. */
+/* From a number that is taken to the next one, and how often: beyond the inodes of nearly all file systems, and within 31 bits. */
+#define NEXT_NUMBER UINT64_C(1000000000)
 #define TRIES 8
 
 /* Bytes of a message that are read together, and of a body that are written together: of a thousand that are under way. */
@@ -206,6 +207,13 @@ char *spool_job_of(const struct spool *spool, uint64_t number)
 	return job.data;
 }
 
+const char *spool_number_of(const struct spool_draft *d)
+{
+	const char *slash = strrchr(d->job, '/');
+
+	return slash != NULL ? slash + 1 : d->job;
+}
+
 void spool_set_names(struct spool_draft *d, const char *job)
 {
 	free(d->job);
@@ -216,51 +224,37 @@ void spool_set_names(struct spool_draft *d, const char *job)
 	d->transport = xasprintf("%s/transport/%s", d->spool->postoffice, job);
 }
 
-static int begin_temporary(struct spool_draft *d, struct publish *p, const char *path, struct buf *why)
-{
-	char *job;
-
-	if (!publish_begin(p, path, 0600))
-		return cannot_make(d->spool, why, "cannot create a file in", d->spool->postoffice);
-	if (fstat(p->fd, &d->st) < 0)
-		return spool_trouble(why, EX_IOERR, "cannot use", p->temporary);
-	job = spool_job_of(d->spool, d->st.st_ino);
-	spool_set_names(d, job);
-	free(job);
-	return EX_OK;
-}
-
 /*
- * Makes the temporary and, from its inode number, the names.  A spool that was restored from a backup has files
- * whose names are no longer their inode numbers, so that a number can be taken: then the next one is asked for.
+ * Makes the temporary and, from its inode number, the names.  A spool that was restored from a backup, or by intake after a power cut, has
+ * files whose names are not their inode numbers, so that a number can be taken: then one is used that no inode has.
  */
 int spool_begin_file(struct spool_draft *d, struct buf *why)
 {
 	char *path = xasprintf("%s/public/enqueue", d->spool->postoffice);
-	struct publish kept[TRIES] = { { 0 } };
-	size_t n = 0;
-	int status = begin_temporary(d, &kept[n], path, why);
+	bool made = publish_begin(&d->message, path, 0600);
 
-	while (status == EX_OK) {
-		const char *name = d->queue;
-		int found = look_for(name);
+	free(path);
+	if (!made)
+		return cannot_make(d->spool, why, "cannot create a file in", d->spool->postoffice);
+	if (fstat(d->message.fd, &d->st) < 0)
+		return spool_trouble(why, EX_IOERR, "cannot use", d->message.temporary);
+	for (uint64_t try = 0;; try++) {
+		char *job = spool_job_of(d->spool, d->st.st_ino + try * NEXT_NUMBER);
+		const char *name;
+		int found;
 
+		spool_set_names(d, job);
+		free(job);
+		found = look_for(name = d->queue);
 		if (found == ENOENT)
 			found = look_for(name = d->transport);
 		if (found == ENOENT)
-			break;
-		if (found != 0 || n + 1 == TRIES) {
+			return EX_OK;
+		if (found != 0 || try == TRIES) {
 			errno = found != 0 ? found : EEXIST;
-			status = cannot_make(d->spool, why, "cannot create", name);
-			break;
+			return cannot_make(d->spool, why, "cannot create", name);
 		}
-		status = begin_temporary(d, &kept[++n], path, why);
 	}
-	free(path);
-	d->message = kept[n];
-	while (n-- > 0)
-		publish_abort(&kept[n]);
-	return status;
 }
 
 static int open_place(const struct spool *spool, const char *name, struct buf *why)
@@ -440,8 +434,7 @@ static int write_control(struct spool_draft *d, struct buf *why)
 		.host = d->spool->host, .id = buf_str(&d->id), .sender = is_null_sender(e) ? "<>" : e->sender,
 		.now = d->st.st_mtime, .client = e->client, .with = e->with,
 	}, &d->message_id);
-	buf_addf(&control, "@ 0x%08x\ni %llu\no %lld\nl %s\n", 7, (unsigned long long)d->st.st_ino, (long long)d->body,
-	         buf_str(&d->message_id));
+	buf_addf(&control, "@ 0x%08x\ni %s\no %lld\nl %s\n", 7, spool_number_of(d), (long long)d->body, buf_str(&d->message_id));
 	if (!is_null_sender(e))
 		buf_addf(&control, "e %s\n", e->sender);
 	buf_adds(&control, "s ");

@@ -72,6 +72,29 @@ subtest 'runqueue' => sub {
 	is scalar($intake->queued), 4, '... and the queue';
 };
 
+# Nothing is settled yet, as far as the journal knows, and all that was delivered or removed is gone for good.
+subtest 'what was delivered or removed does not come back' => sub {
+	my $intake = Intake->start;
+	my $office = $intake->office;
+	accepts($intake, $_) for 1 .. 4;
+	my ($removed) = $intake->queued;
+	like `'$build/channel/zlmtp-queue' -P '$office' remove $removed 2>&1`, qr/removed/, 'an operator removes one';
+	is scalar($intake->queued), 3, '... it is gone';
+	like `'$build/channel/zlmtp-queue' -P '$office' hold @{[($intake->queued)[0]]} 2>&1`, qr/held/, 'another one is put aside';
+	is scalar($intake->queued), 2, '... it is not in transport/';
+	my $agent = "$FindBin::Bin/../lib/scripted-agent -s " . $intake->dir . ' -c $channel';
+	Spool->put($intake->dir . '/script', "user . ok3\n");
+	Spool->put($intake->dir . '/deliver.conf', "lmtp/*\n    interval=1m\n    command=\"$agent\"\n");
+	my $said = `'$build/channel/runqueue' -1 -f '@{[$intake->dir]}/deliver.conf' -P '$office' 2>&1`;
+	like $said, qr/^delivered 2,/m, 'runqueue delivers the others';
+	$intake->stop('KILL');
+	forget_marks($intake);
+	$intake->again;
+	is scalar($intake->queued), 0, 'nothing comes back when intake was killed';
+	unlike $intake->said, qr/from the journal/, '... and nothing is said';
+	ok !-e "$office/.removed.runqueue", '... the list is gone';
+};
+
 subtest 'a journal that cannot be used' => sub {
 	for (['a link', sub ($j) { symlink '/etc/passwd', $j }], ['a directory', sub ($j) { mkdir $j }], ['a pipe', sub ($j) { system 'mkfifo', $j }]) {
 		my ($what, $make) = @$_;

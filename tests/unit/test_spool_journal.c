@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "channel/spool/journal.h"
+#include "channel/spool/removals.h"
 #include "channel/spool/restore.h"
 #include "channel/spool/write.h"
 #include "lib/alloc.h"
@@ -173,6 +174,14 @@ static void what_is_there_is_left_alone(void **state)
 	all_are_there_and_the_journal_is_gone();
 }
 
+static void remove_accepted(void)
+{
+	for (size_t i = 0; i < COUNT; i++) {
+		unlink(accepted[i].queue);
+		unlink(accepted[i].transport);
+	}
+}
+
 static void zero(const char *path, off_t from, off_t n)
 {
 	int fd = open(path, O_WRONLY);
@@ -289,10 +298,7 @@ static void a_message_whose_number_other_mail_has_gets_another(void **state)
 		assert_non_null(strstr(buf_str(&text), line));
 		assert_string_equal(strstr(buf_str(&text), "\no "), strstr(buf_str(&accepted[1].control), "\no "));
 		assert_int_equal(restore(""), 0);
-		for (size_t i = 0; i < COUNT; i++) {
-			unlink(accepted[i].queue);
-			unlink(accepted[i].transport);
-		}
+		remove_accepted();
 		free(line);
 		free(job);
 	}
@@ -309,6 +315,31 @@ static void what_is_settled_and_not_there_was_delivered(void **state)
 	assert_int_equal(restore(""), 0);
 	assert_int_equal(access(accepted[1].transport, F_OK), -1);
 	assert_true(is_there(&accepted[0]) && is_there(&accepted[2]));
+}
+
+/* After a kill of intake all is as it was left: what runqueue has noted as removed is no loss. */
+static void what_was_noted_as_removed_was_delivered(void **state)
+{
+	struct removals *removals = removals_create(spool.postoffice);
+	char *list = path_of(".", ".removed.runqueue");
+
+	(void)state;
+	accept_and_die(false, false);
+	removals_add(removals, (const char *[]){ accepted[1].queue, accepted[2].queue }, 2);
+	remove_accepted();
+	assert_int_equal(restore(""), 1);
+	assert_true(is_there(&accepted[0]) && !is_there(&accepted[1]) && !is_there(&accepted[2]));
+	assert_int_equal(access(list, F_OK), -1);
+	/* noted and there all the same: it stays */
+	accept_and_die(false, false);
+	removals_add(removals, (const char *[]){ accepted[1].queue }, 1);
+	assert_int_equal(access(list, F_OK), 0);
+	all_are_there_and_the_journal_is_gone();
+	/* without a journal nothing is noted */
+	removals_add(removals, (const char *[]){ accepted[1].queue }, 1);
+	assert_int_equal(access(list, F_OK), -1);
+	removals_free(removals);
+	free(list);
 }
 
 static void what_is_settled_leaves_no_journal(void **state)
@@ -338,10 +369,7 @@ static void damage(size_t entry, size_t byte)
 	c ^= 1;
 	assert_int_equal(pwrite(fd, &c, 1, at), 1);
 	close(fd);
-	for (size_t i = 0; i < COUNT; i++) {
-		unlink(accepted[i].queue);
-		unlink(accepted[i].transport);
-	}
+	remove_accepted();
 	free(path);
 }
 
@@ -352,11 +380,12 @@ static void an_entry_that_was_cut_short_was_not_accepted(void **state)
 	(void)state;
 	for (size_t byte = 0, all = 1; byte < all; byte += 13) {
 		accept_and_die(false, true);
-		all = 80 + accepted[2].message.len + accepted[2].control.len;
+		all = 90 + accepted[2].message.len + accepted[2].control.len;
 		damage(2, byte);
 		assert_int_equal(restore(""), 2);
 		assert_true(is_there(&accepted[0]) && is_there(&accepted[1]));
 		assert_int_equal(access(accepted[2].transport, F_OK), -1);
+		remove_accepted();
 	}
 	/* the file ends anywhere in it */
 	accept_and_die(false, true);
@@ -417,6 +446,7 @@ static bool count(void *context, const struct spool_journal_message *message)
 	size_t *n = context;
 
 	assert_string_equal(message->job, "A/26");
+	assert_string_equal(message->id, "S26");
 	assert_int_equal(message->control_size, 10);
 	(*n)++;
 	return true;
@@ -433,7 +463,7 @@ static void room_comes_back_when_entries_are_settled(void **state)
 	size_t added = 0, unsettled = 0;
 	bool damaged = false;
 	struct spool_journal_message m = {
-		.job = "A/26", .message = fd, .message_size = SIZE, .control = fd, .control_size = 10,
+		.job = "A/26", .id = "S26", .message = fd, .message_size = SIZE, .control = fd, .control_size = 10,
 	};
 
 	(void)state;
@@ -518,6 +548,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_agents_have_written_is_left_alone, begin, end),
 		cmocka_unit_test_setup_teardown(a_message_whose_number_other_mail_has_gets_another, begin, end),
 		cmocka_unit_test_setup_teardown(what_is_settled_and_not_there_was_delivered, begin, end),
+		cmocka_unit_test_setup_teardown(what_was_noted_as_removed_was_delivered, begin, end),
 		cmocka_unit_test_setup_teardown(what_is_settled_leaves_no_journal, begin, end),
 		cmocka_unit_test_setup_teardown(an_entry_that_was_cut_short_was_not_accepted, begin, end),
 		cmocka_unit_test_setup_teardown(an_entry_that_is_damaged_is_told_and_costs_no_other, begin, end),
