@@ -202,20 +202,21 @@ void keeper_warn(const char *map)
 }
 
 static const int stops[] = { SIGTERM, SIGINT, SIGHUP };
-static void (*tell)(int sig);
-static volatile sig_atomic_t is_stopping;
+static volatile sig_atomic_t is_stopped, may_leave, leave_status;
 
 static void on_signal(int sig)
 {
-	is_stopping = 1;
-	tell(sig);
+	(void)sig;
+	if (may_leave)
+		_exit(leave_status);
+	is_stopped = 1;
 }
 
 /* They are blocked while a worker is waited for. */
 static bool is_asked_to_stop(void)
 {
 	sigset_t pending;
-	bool is_one = is_stopping != 0;
+	bool is_one = is_stopped != 0;
 
 	sigpending(&pending);
 	for (size_t i = 0; i < sizeof stops / sizeof stops[0]; i++)
@@ -223,11 +224,21 @@ static bool is_asked_to_stop(void)
 	return is_one;
 }
 
-void keeper_catch_signals(void (*on_stop)(int sig), sigset_t *unblocked)
+void keeper_catch_signals(int status, sigset_t *unblocked)
 {
-	tell = on_stop;
+	leave_status = status;
 	wait_catch(stops, sizeof stops / sizeof stops[0], on_signal, unblocked);
 	child_heed(is_asked_to_stop);
+}
+
+void keeper_may_leave(bool may)
+{
+	may_leave = may;
+}
+
+bool keeper_is_stopped(void)
+{
+	return is_stopped != 0;
 }
 
 void keeper_complain(struct buf *why)

@@ -40,8 +40,13 @@ bool keeper_is_alone(void);
 /* For who changes a map by hand: a line if it is one that a program keeps, which will undo the change. */
 void keeper_warn(const char *map);
 
-/* wait_catch() for SIGTERM, SIGINT and SIGHUP; when one has come, no worker that says nothing is waited for (child_heed()). */
-void keeper_catch_signals(void (*on_stop)(int sig), sigset_t *unblocked);
+/*
+ * wait_catch() for SIGTERM, SIGINT and SIGHUP.  When one has come keeper_is_stopped(), and no worker that says nothing is waited for
+ * (child_heed()).  While keeper_may_leave(true), as the source alone is asked, the process ends at once, with `status`.
+ */
+void keeper_catch_signals(int status, sigset_t *unblocked);
+void keeper_may_leave(bool may);
+bool keeper_is_stopped(void);
 
 /* complain() of what servers and libraries may have put anything into; empties `why`. */
 void keeper_complain(struct buf *why);

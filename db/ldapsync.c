@@ -109,17 +109,6 @@ struct sync {
 	sigset_t unblocked;      /* while waiting */
 };
 
-static volatile sig_atomic_t stopped;
-static volatile sig_atomic_t is_opening;   /* a connection, and the map has not been touched since the last one */
-static volatile sig_atomic_t end_status;
-
-static void on_stop(int sig)
-{
-	if (is_opening)
-		_exit(end_status);
-	stopped = sig;
-}
-
 /* ---- what is said ---------------------------------------------------------------------------- */
 
 static void say(const char *text)
@@ -289,11 +278,11 @@ static void open_session(struct sync *s)
 
 	s->complete = false;
 	s->opened = clock_ms();
-	is_opening = 1;
+	keeper_may_leave(true);
 	sigprocmask(SIG_SETMASK, &s->unblocked, &before);
 	s->session = session_open(&s->conf, s->copy, s->once ? SYNC_REFRESH_ONLY : SYNC_REFRESH_AND_PERSIST, &s->server, &why);
 	sigprocmask(SIG_SETMASK, &before, NULL);
-	is_opening = 0;
+	keeper_may_leave(false);
 	if (s->session == NULL) {
 		keeper_complain(&why);
 		s->trouble_told = true;
@@ -393,7 +382,7 @@ static bool refresh_once(struct sync *s)
 {
 	const size_t attempts = s->conf.rule_count + ldap_servers(&s->conf.access);
 
-	for (size_t attempt = 0; attempt < attempts && stopped == 0; attempt++) {
+	for (size_t attempt = 0; attempt < attempts && !keeper_is_stopped(); attempt++) {
 		enum session_news news;
 
 		open_session(s);
@@ -401,7 +390,7 @@ static bool refresh_once(struct sync *s)
 			return false;
 		/* one connection, to its end: true if the copy is what the server has, compared as a whole */
 		news = SESSION_QUIET;
-		while (s->session != NULL && stopped == 0) {
+		while (s->session != NULL && !keeper_is_stopped()) {
 			wait_for_news(s, news, session_deadline(s->session));
 			news = listen_to(s);
 			if (news == SESSION_FINISHED)
@@ -433,7 +422,7 @@ static int run_once(struct sync *s)
 			status = write_domains(s);
 	}
 	while (status == EX_OK && (s->domains.must_run || s->domains.pid != 0)) {
-		if (stopped != 0 || !run_command(s))
+		if (keeper_is_stopped() || !run_command(s))
 			status = EX_TEMPFAIL;
 		else if (s->domains.pid != 0)
 			wait_for_news(s, SESSION_QUIET, domains_deadline(&s->domains));
@@ -545,7 +534,7 @@ static int follow(struct sync *s)
 	enum session_news news = SESSION_QUIET;
 	int status = EX_OK;
 
-	while (stopped == 0 && status == EX_OK) {
+	while (!keeper_is_stopped() && status == EX_OK) {
 		if (!keeper_is_alone())
 			leave_map(s);
 		else if (s->copy == NULL ? clock_ms() >= s->next_open : copy_is_changed(s->copy))
@@ -678,8 +667,7 @@ int main(int argc, char **argv)
 		syncconf_free(&s.conf);
 		return status;
 	}
-	end_status = s.watch ? EX_OK : EX_TEMPFAIL;
-	keeper_catch_signals(on_stop, &s.unblocked);
+	keeper_catch_signals(s.watch ? EX_OK : EX_TEMPFAIL, &s.unblocked);
 	keeper_lock(s.conf.map.base, "ldapsync", file);
 	if (s.first_copy != NULL) {
 		struct loading loading = { .path = s.first_copy, .check = s.keeper.check, .may_be_empty = may_shrink,

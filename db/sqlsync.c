@@ -78,17 +78,6 @@ struct sync {
 	sigset_t unblocked;            /* while waiting and asking */
 };
 
-static volatile sig_atomic_t stopped;
-static volatile sig_atomic_t is_reading;   /* nothing but the database has been touched */
-static volatile sig_atomic_t end_status;
-
-static void on_stop(int sig)
-{
-	if (is_reading)
-		_exit(end_status);
-	stopped = sig;
-}
-
 /* ---- the database --------------------------------------------------------------------------------- */
 
 static void restart_rows(void *context)
@@ -207,11 +196,11 @@ static bool read_rows(struct sync *s, struct buf *why)
 	sigset_t before;
 	bool done;
 
-	is_reading = 1;
+	keeper_may_leave(true);
 	sigprocmask(SIG_SETMASK, &s->unblocked, &before);
 	done = sqlconn_ask(s->connection, &question, why);
 	sigprocmask(SIG_SETMASK, &before, NULL);
-	is_reading = 0;
+	keeper_may_leave(false);
 	if (done && s->rows.fault != NULL)
 		buf_adds(why, s->rows.fault);
 	return done && s->rows.fault == NULL;
@@ -313,7 +302,7 @@ static int follow(struct sync *s)
 {
 	int status = EX_OK;
 
-	while (stopped == 0 && status == EX_OK) {
+	while (!keeper_is_stopped() && status == EX_OK) {
 		struct pollfd p = { .events = POLLIN };
 		int64_t now, when;
 
@@ -382,8 +371,7 @@ int main(int argc, char **argv)
 	s.connection = sqlconn_get(s.source.database, &s.source.access);
 	if (s.source.channel != NULL && s.watch)
 		sqlconn_listen(s.connection, s.source.channel);
-	end_status = s.once ? EX_TEMPFAIL : EX_OK;
-	keeper_catch_signals(on_stop, &s.unblocked);
+	keeper_catch_signals(s.once ? EX_TEMPFAIL : EX_OK, &s.unblocked);
 	keeper_lock(s.source.map.base, "sqlsync", file);
 	status = s.once ? run_once(&s) : follow(&s);
 	rows_free(&s.rows);
