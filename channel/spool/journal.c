@@ -413,8 +413,13 @@ bool spool_journal_write(struct spool_journal *j)
 {
 	if (j->entry.len > 0)
 		write_entry(j);
-	if (j->written && !j->failed && fdatasync(j->fd) < 0)
+	if (j->written && !j->failed && !file_is_named(j->fd, j->path)) {
+		/* somebody has removed it: nobody would find what it has */
 		j->failed = true;
+		errno = ENOENT;
+	} else if (j->written && !j->failed && fdatasync(j->fd) < 0) {
+		j->failed = true;
+	}
 	j->written = false;
 	if (!j->failed)
 		j->safe = j->last;

@@ -115,6 +115,16 @@ sub hash_of($bytes) {
 	return pack 'q', $hash;
 }
 
+subtest 'a journal that is removed' => sub {
+	my $intake = Intake->start;
+	ok accepts($intake, 1), 'a message is accepted';
+	unlink journal($intake);
+	ok accepts($intake, 2), '... and the next one without it';
+	is scalar($intake->queued), 2, 'both are in the queue';
+	like $intake->said, qr/^intake: \Q@{[journal($intake)]}\E cannot be written: No such file or directory; messages are accepted when/m, 'it says so';
+	is $intake->stop, 0, 'it ends well';
+};
+
 subtest 'damage' => sub {
 	my $intake = Intake->start;
 	accepts($intake);
