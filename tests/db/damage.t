@@ -47,7 +47,7 @@ sub unseal($path) {
 	put($path, $bytes);
 }
 
-sub quick($command, %how) { return run(['timeout', '-k', 1, 20, @$command], %how) }
+sub quick($command, %how) { return run($command, limit => 20, %how) }
 sub look($type, $base, $key, @more) { return quick(["$db/dblookup", '-t', $type, @more, $base, $key]) }
 sub update($type, $base, @words) { return quick(["$db/dbupdate", '-w', 20, '-t', $type, $base, @words]) }
 

@@ -39,11 +39,11 @@ SKIP: {
 				[$dbupdate, '-w', 1, '-t', $type, "$dir/map", 'check'], [$dbupdate, '-w', 1, '-t', $type, "$dir/map", 'set', 'key', 'x'],
 				[$dbupdate, '-w', 1, '-t', $type, "$dir/map", 'recover'], [$dblookup, '-f', scratch('dbases.conf'), '-r', 'a@b.test'],
 				["$build/channel/zlmtp-check", '-o', 'maps', '-d', scratch('dbases.conf')]) {
-				my $got = run(['timeout', 30, @$command]);
+				my $got = run($command, limit => 30);
 				my $name = join ' ', map { s{.*/}{}r } @$command;
 				ok slurp($victim) eq 'x' x 20000 && join(' ', (stat $victim)[2, 3, 4, 5, 7]) eq $before,
 					"a $way link to a file of root's: $name as root leaves that alone" or diag $got->{err};
-				ok $got->{status} >= 0 && $got->{status} < 124, '... and ends by itself' or diag $got->{status};
+				ok $got->{status} >= 0, '... and ends by itself' or diag $got->{status};
 			}
 			ok -e $file && !-e "$file.damaged", "... the $type map stays where it is";
 		}
@@ -87,10 +87,10 @@ SKIP: {
 			system 'chown', '-R', '-h', '65534', $dir if $way eq 'symbolic';
 			my $before = join ' ', (stat $victim)[2, 3, 4, 5, 7];
 			for my $command ([$dbupdate, @env, 'check'], [$dbupdate, @env, 'set', 'key', 'x'], [$dbupdate, @env, 'recover'], [$dblookup, @env[2 .. $#env], 'key']) {
-				my $got = run(['timeout', 30, @$command]);
+				my $got = run($command, limit => 30);
 				ok slurp($victim) eq 'x' x 20000 && join(' ', (stat $victim)[2, 3, 4, 5, 7]) eq $before,
 					"... @$command[-2, -1] as root leaves the file behind the link alone" =~ s{\S*/}{}gr or diag $got->{err};
-				ok $got->{status} >= 0 && $got->{status} < 124, '... and ends by itself' or diag $got->{status};
+				ok $got->{status} >= 0, '... and ends by itself' or diag $got->{status};
 			}
 		}
 	}

@@ -74,7 +74,7 @@ sub reply_for($case, $stage, $class) {
 sub new($class, %o) {
 	my $self = bless { %o, loop => Loop->new, plans => {}, next => 100001, problems => [] }, $class;
 	$self->{dir} = File::Temp->newdir('/tmp/zl-XXXXXX');
-	$self->{spool} = Spool->new("$self->{dir}/post");
+	$self->{spool} = Spool->new("$self->{dir}/post", qw(queue transport));
 	$self->{protocol} //= 'lmtp';
 	$self->{server} = LmtpServer->new(protocol => $self->{protocol}, loop => $self->{loop}, target => $o{target} // 'unix', path => "$self->{dir}/s",
 		caps => $o{caps}, lenient => $o{lenient}, rules => [sub ($stage, $key, $c) { $self->_answer($stage, $key, $c) }],

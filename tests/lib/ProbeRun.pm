@@ -16,7 +16,7 @@ sub play($class, $scenario, $program) {
 	my $self = bless { scenario => $scenario, program => $program, loop => Loop->new, problems => [], said => [] }, $class;
 	$self->{dir} = File::Temp->newdir('/tmp/zl-XXXXXX');
 	my $start = Time::HiRes::time();
-	$self->{spool} = Spool->new("$self->{dir}/post");
+	$self->{spool} = Spool->new("$self->{dir}/post", qw(queue transport));
 	$self->_start_server;
 	$self->_start_front if defined $scenario->{tls};
 	$self->_make_files;

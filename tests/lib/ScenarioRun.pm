@@ -51,7 +51,7 @@ sub end($self) {
 
 sub _make_spool($self) {
 	my $s = $self->{scenario};
-	my $spool = $self->{spool} = Spool->new("$self->{dir}/post");
+	my $spool = $self->{spool} = Spool->new("$self->{dir}/post", qw(queue transport));
 	for my $message (@{$s->{messages}}) {
 		$spool->add(%$message);
 		_spoil($spool->message_path($message->{name}), $message->{file}) if $message->{file};

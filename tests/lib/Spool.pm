@@ -6,9 +6,9 @@ package Spool;
 
 use v5.36;
 
-# A POSTOFFICE below $dir.
-sub new($class, $dir) {
-	make_path(map { "$dir/$_" } qw(public router queue transport deferred freezer postman));
+# A POSTOFFICE below $dir, with these directories or all that it has; an agent knows no others than queue and transport.
+sub new($class, $dir, @rooms) {
+	make_path(map { "$dir/$_" } @rooms ? @rooms : qw(public router queue transport deferred freezer postman));
 	return bless { dir => $dir, messages => {} }, $class;
 }
 

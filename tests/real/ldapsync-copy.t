@@ -102,7 +102,8 @@ subtest 'dumps that are none' => sub {
 		'other folding' => [$good =~ s/\A(ldapsync-dump 1 )l/$1-/r, qr/fold/],
 		'a newer form' => [$good =~ s/\Aldapsync-dump 1/ldapsync-dump 2/r, qr/another version/],
 		'carried as a text of another system' => [$good =~ s/\n/\r\n/gr, qr/:1: the line ends in CR: the dump was carried as a text/],
-		'half an escape' => [$good =~ s/^(\+[^\t]*\t)/$1\\4/mr, qr/no record/],
+		# at the end of a line: in front of a value that begins with a to f it would be a whole one
+		'half an escape' => [$good =~ s/^(\+[^\n]*)/$1\\4/mr, qr/no record/],
 	);
 	for my $name (sort keys %bad) {
 		my ($text, $words) = $bad{$name}->@*;
