@@ -309,12 +309,12 @@ static void clean(struct loop *loop)
 }
 
 /* What an intake had accepted before it was killed, or the power failed.  While one runs, it sees to that itself. */
-static void take_from_journal(void)
+static int take_from_journal(void)
 {
 	struct spool spool = { .postoffice = "..", .levels = zenv_levels() };
 	struct buf why = { 0 };
 	size_t restored = 0;
-	int status;
+	int status = EX_OK;
 
 	if (spool_open(&spool, &why)) {
 		spool_restore(&spool, false, &restored, &status, &why);
@@ -323,8 +323,9 @@ static void take_from_journal(void)
 	if (restored > 0)
 		complain("%zu message%s put into the queue from the journal of intake; what was delivered right before is a second copy", restored, restored == 1 ? "" : "s");
 	if (why.len > 0)
-		complain("%s", buf_str(&why));
+		complain("%s%s", buf_str(&why), status != EX_OK ? "; the queue is not read before, as mail in it may be damaged" : "");
 	buf_free(&why);
+	return status;
 }
 
 /* A line over the one before; so long a queue that counting it takes time is counted less often. */
@@ -358,8 +359,8 @@ static void run(struct loop *loop, const sigset_t *while_waiting)
 		}
 		clean(loop);
 		if (!s->once && !s->stopping && !scheduler_is_scanning(s) && loop->scan_at <= clock_ms()) {
-			take_from_journal();
-			scheduler_scan(s, clock_now());
+			if (take_from_journal() == EX_OK)
+				scheduler_scan(s, clock_now());
 			loop->scan_at = clock_ms() + (loop->watch >= 0 ? SCAN_PAUSE : BLIND_SCAN_PAUSE);
 		}
 		if (loop->control != NULL && !s->stopping)
@@ -426,7 +427,10 @@ static void open_loop(struct loop *loop, const struct settings *set)
 
 	loop->began = clock_ms();
 	if (set->once) {
-		take_from_journal();
+		int status = take_from_journal();
+
+		if (status != EX_OK)
+			exit(status);
 		clean(loop);
 		/* with -v there is progress to be seen, on what may be the same terminal */
 		loop->progress = !set->verbose && isatty(STDERR_FILENO);

@@ -125,7 +125,8 @@ static void *record(void *context)
 		for (size_t i = 0; i < working.count; i++) {
 			struct committed one = working.list[i];
 
-			one.settled = spool_status(one.draft) != EX_OK;
+			/* one that failed behind its entry is still to be settled there */
+			one.settled = spool_status(one.draft) != EX_OK && !spool_is_in_journal(one.draft);
 			if (one.settled || spool_is_recorded(one.draft)) {
 				add(&c->done, one);
 				one.owner = NULL;

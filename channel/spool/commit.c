@@ -244,7 +244,6 @@ static void sync_systems(struct spool_draft *const *drafts, size_t count)
 bool spool_commit_step(struct spool_draft *const *drafts, size_t count, struct spool_journal *journal)
 {
 	uint64_t settled = 0;
-	bool kept = true;
 
 	if (count == 0)
 		return true;
@@ -258,24 +257,30 @@ bool spool_commit_step(struct spool_draft *const *drafts, size_t count, struct s
 		struct spool_draft *d = drafts[i];
 
 		if (d->status != EX_OK) {
-			/* what was accepted stays in the journal, with all that came behind it */
-			kept = kept && !d->recorded;
+			/* what was accepted stays in the journal, with all that comes behind it; what was refused does not come back from there */
+			if (d->recorded)
+				spool_journal_keep(journal);
 			take_back(d);
 		} else if (d->visible) {
 			d->durable = true;
-			if (d->entry > settled)
-				settled = d->entry;
 		} else {
 			show(d);
 		}
+		if (spool_is_done(d) && d->entry > settled)
+			settled = d->entry;
 	}
 	file_as_oneself();
-	return settled == 0 || !kept || spool_journal_settle(journal, settled);
+	return settled == 0 || spool_journal_settle(journal, settled);
 }
 
 bool spool_is_done(const struct spool_draft *d)
 {
 	return d->durable || d->status != EX_OK;
+}
+
+bool spool_is_in_journal(const struct spool_draft *d)
+{
+	return d->entry > 0;
 }
 
 bool spool_is_recorded(const struct spool_draft *d)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -36,6 +37,7 @@ enum { LOCK_WHOLE, LOCK_RESTORES };
 
 struct mark {
 	char magic[8];
+	uint64_t key;
 	uint64_t settled;
 	uint64_t hash;             /* of the fields above */
 };
@@ -44,9 +46,10 @@ struct entry {
 	char magic[8];
 	uint64_t number;
 	uint64_t settled;          /* when it was written: at least that */
+	uint64_t synced;           /* up to which entry all were on the disk by then */
 	uint64_t bytes;            /* all of it, with this head */
 	uint64_t count;            /* messages */
-	uint64_t hash;             /* of the fields above, and of what follows */
+	uint64_t hash;             /* of the key, the fields above, and what follows */
 };
 
 /* Of a message, followed by its name and its id, each with a NUL, and the bytes of both files. */
@@ -61,6 +64,8 @@ struct spool_journal {
 	const struct spool *spool;
 	char *path;
 	int fd;
+	/* What senders do not know, so that no text of theirs, when the entry around it is written over in part, is ever an entry. */
+	uint64_t key;
 	uint64_t last;             /* entry */
 	uint64_t safe;             /* the last entry that is on the disk */
 	_Atomic uint64_t settled;
@@ -73,15 +78,17 @@ struct spool_journal {
 	size_t count;              /* messages in it */
 	bool written;              /* something waits for the disk */
 	bool failed;
+	bool keeps;                /* an entry stays for good: nothing is settled any more */
 	bool restores;             /* what was found may not be in the queue yet */
+	bool damaged;              /* there are entries, and no mark */
 	struct buf found;          /* all of it, as it was opened */
 };
 
 /* ---- open and close ---- */
 
-static bool lock(int fd, int what, short type)
+static bool lock(int fd, int what, int count, short type)
 {
-	struct flock l = { .l_type = type, .l_whence = SEEK_SET, .l_start = what, .l_len = 1 };
+	struct flock l = { .l_type = type, .l_whence = SEEK_SET, .l_start = what, .l_len = count };
 
 	/* a lock of this process alone, as children that were started may live longer */
 	return fcntl(fd, F_SETLK, &l) == 0;
@@ -99,10 +106,11 @@ static uint64_t hash_of_mark(const struct mark *m)
 	return hash_bytes(HASH_START, m, offsetof(struct mark, hash));
 }
 
-static uint64_t hash_of_entry(const char *bytes, size_t size)
+static uint64_t hash_of_entry(uint64_t key, const char *bytes, size_t size)
 {
-	uint64_t hash = hash_bytes(HASH_START, bytes, offsetof(struct entry, hash));
+	uint64_t hash = hash_bytes(HASH_START, &key, sizeof key);
 
+	hash = hash_bytes(hash, bytes, offsetof(struct entry, hash));
 	return hash_bytes(hash, bytes + sizeof(struct entry), size - sizeof(struct entry));
 }
 
@@ -112,8 +120,8 @@ static bool entry_at(const struct spool_journal *j, size_t at, struct entry *e)
 	if (at + sizeof *e > j->found.len)
 		return false;
 	memcpy(e, j->found.data + at, sizeof *e);
-	return memcmp(e->magic, entry_magic, sizeof e->magic) == 0 && e->bytes >= sizeof *e && e->bytes <= j->found.len - at &&
-	       hash_of_entry(j->found.data + at, e->bytes) == e->hash;
+	return memcmp(e->magic, entry_magic, sizeof e->magic) == 0 && e->bytes >= sizeof *e && e->bytes <= ENTRY_MAX &&
+	       e->bytes <= j->found.len - at && hash_of_entry(j->key, j->found.data + at, e->bytes) == e->hash;
 }
 
 static size_t pages(size_t bytes)
@@ -125,20 +133,26 @@ static size_t pages(size_t bytes)
 static void find_numbers(struct spool_journal *j)
 {
 	uint64_t settled = 0;
-	struct entry e;
+	bool marked = false;
+	struct entry e = { .number = 0 };
 
 	for (size_t page = 0; page < 2 && (page + 1) * PAGE <= j->found.len; page++) {
 		struct mark m;
 
 		memcpy(&m, j->found.data + page * PAGE, sizeof m);
-		if (memcmp(m.magic, mark_magic, sizeof m.magic) == 0 && hash_of_mark(&m) == m.hash && m.settled > settled) {
+		if (memcmp(m.magic, mark_magic, sizeof m.magic) == 0 && hash_of_mark(&m) == m.hash && (!marked || m.settled > settled)) {
+			marked = true;
+			j->key = m.key;
 			settled = m.settled;
 			j->mark = page == 0;
 		}
 	}
 	for (size_t at = START(0); at < j->found.len; at += PAGE) {
-		if (!entry_at(j, at, &e))
+		if (!entry_at(j, at, &e)) {
+			/* marks are on the disk before the first entry */
+			j->damaged = j->damaged || (!marked && memcmp(e.magic, entry_magic, sizeof e.magic) == 0);
 			continue;
+		}
 		if (e.settled > settled)
 			settled = e.settled;
 		if (e.number > j->last)
@@ -169,11 +183,12 @@ static int open_locked(const struct spool_journal *j, bool make)
 
 		if (fd < 0)
 			return -1;
-		if (!lock(fd, LOCK_WHOLE, F_WRLCK)) {
-			bool restores = is_locked(fd, LOCK_RESTORES);
+		/* both at once, so that nobody sees a journal that is neither restored nor being restored */
+		if (!lock(fd, LOCK_WHOLE, 2, F_WRLCK)) {
+			bool works = !is_locked(fd, LOCK_RESTORES) && is_locked(fd, LOCK_WHOLE);
 
 			close(fd);
-			if (!restores) {
+			if (works) {
 				errno = EBUSY;
 				return -1;
 			}
@@ -209,12 +224,12 @@ static void free_journal(struct spool_journal *j)
 	free(j);
 }
 
-struct spool_journal *spool_journal_open(const struct spool *spool, bool stay, bool *busy, struct buf *why)
+struct spool_journal *spool_journal_open(const struct spool *spool, bool stay, bool *busy, bool *unread, struct buf *why)
 {
 	struct spool_journal *j = xcalloc(1, sizeof *j);
 	struct stat st;
 
-	*busy = false;
+	*busy = *unread = false;
 	j->spool = spool;
 	j->path = xasprintf("%s/.journal.intake", spool->postoffice);
 	j->at = START(0);
@@ -228,10 +243,11 @@ struct spool_journal *spool_journal_open(const struct spool *spool, bool stay, b
 	} else if (j->fd < 0 && errno == ENOENT) {
 		/* there is nothing to be put back */
 	} else if (j->fd < 0 || fstat(j->fd, &st) < 0 || !file_read(j->fd, &j->found)) {
+		/* what no intake has written there promises nothing */
+		*unread = errno != EINVAL && errno != EISDIR && errno != EFBIG && errno != ENXIO;
 		text_add_clean_string(why, j->path, 500);
 		buf_addf(why, ": %s", file_error(errno));
 	} else {
-		lock(j->fd, LOCK_RESTORES, F_WRLCK);
 		j->restores = true;
 		j->grown = (size_t)st.st_size;
 		find_numbers(j);
@@ -247,7 +263,8 @@ void spool_journal_close(struct spool_journal **journal)
 
 	if (j == NULL)
 		return;
-	if (j->fd >= 0 && j->settled >= j->last) {
+	/* what could not be written is not promised */
+	if (j->fd >= 0 && j->settled >= j->safe && !j->keeps && file_is_named(j->fd, j->path)) {
 		file_as_user(j->spool->uid, j->spool->gid);
 		unlink(j->path);
 		file_as_oneself();
@@ -302,19 +319,51 @@ static bool find_place(struct spool_journal *j)
 	return true;
 }
 
+static bool write_mark(const struct spool_journal *j, unsigned page, uint64_t settled)
+{
+	struct mark m = { .key = j->key, .settled = settled };
+
+	memcpy(m.magic, mark_magic, sizeof m.magic);
+	m.hash = hash_of_mark(&m);
+	return write_at(j, &m, sizeof m, page * PAGE);
+}
+
+/* An empty file becomes a journal: both marks are on the disk before the first entry. */
+static bool begin_file(struct spool_journal *j)
+{
+	return write_mark(j, 0, j->settled) && write_mark(j, 1, j->settled) && fdatasync(j->fd) == 0;
+}
+
+/* One that another intake has left meanwhile may have what is not in the queue yet: it is not ours. */
+static bool make_file(struct spool_journal *j)
+{
+	struct stat st;
+
+	if (j->key == 0 && getrandom(&j->key, sizeof j->key, 0) != (ssize_t)sizeof j->key)
+		return false;
+	j->fd = open_locked(j, true);
+	if (j->fd < 0)
+		return false;
+	if (fstat(j->fd, &st) == 0 && st.st_size > 0)
+		errno = EBUSY;
+	else if (begin_file(j) && file_sync_directory(AT_FDCWD, j->path)) {
+		lock(j->fd, LOCK_RESTORES, 1, F_UNLCK);
+		return true;
+	}
+	close(j->fd);
+	j->fd = -1;
+	return false;
+}
+
 /* It is made when it is needed first; and behind trouble anew, once nothing in it is needed any more. */
 static bool is_usable(struct spool_journal *j)
 {
-	if (j->fd < 0 && (j->fd = open_locked(j, true)) >= 0 && !file_sync_directory(AT_FDCWD, j->path)) {
-		close(j->fd);
-		j->fd = -1;
-	}
 	if (j->fd < 0)
-		return false;
+		return make_file(j);
 	if (j->failed && j->settled >= j->safe && ftruncate(j->fd, 0) == 0) {
 		j->grown = 0;
 		j->settled = j->safe = j->last;
-		j->failed = false;
+		j->failed = !begin_file(j);
 	}
 	return !j->failed;
 }
@@ -323,24 +372,25 @@ static void grow(struct spool_journal *j, size_t end)
 {
 	static const char zeros[GROWTH];
 	size_t wanted = (end + GROWTH - 1) / GROWTH * GROWTH;
+	size_t from = end > j->grown ? end : j->grown;
 
 	if (wanted > LARGEST)
 		wanted = LARGEST;
 	/* where it cannot grow, the entry itself will say so */
-	if (wanted > j->grown && write_at(j, zeros, wanted - end, end))
+	if (wanted > j->grown && write_at(j, zeros, wanted - from, from))
 		j->grown = wanted;
 }
 
 static void write_entry(struct spool_journal *j)
 {
 	struct entry e = {
-		.number = j->last, .settled = j->settled, .bytes = j->entry.len, .count = j->count,
+		.number = j->last, .settled = j->settled, .synced = j->safe, .bytes = j->entry.len, .count = j->count,
 	};
 	size_t size = pages(j->entry.len);
 
 	memcpy(e.magic, entry_magic, sizeof e.magic);
 	memcpy(j->entry.data, &e, sizeof e);
-	e.hash = hash_of_entry(j->entry.data, j->entry.len);
+	e.hash = hash_of_entry(j->key, j->entry.data, j->entry.len);
 	memcpy(j->entry.data, &e, sizeof e);
 	/* to the end of the page, so that no page has parts of two entries */
 	memset(buf_reserve(&j->entry, size - j->entry.len), 0, size - j->entry.len);
@@ -430,21 +480,22 @@ bool spool_journal_write(struct spool_journal *j)
 
 bool spool_journal_settle(struct spool_journal *j, uint64_t entry)
 {
-	struct mark m = { .settled = entry };
-
-	if (entry <= j->settled && !j->restores)
+	if (j->keeps || (entry <= j->settled && !j->restores))
 		return true;
-	memcpy(m.magic, mark_magic, sizeof m.magic);
-	m.hash = hash_of_mark(&m);
-	if (!write_at(j, &m, sizeof m, j->mark * PAGE) || fdatasync(j->fd) < 0)
+	if (!write_mark(j, j->mark, entry) || fdatasync(j->fd) < 0)
 		return false;
 	j->mark = !j->mark;
 	j->settled = entry;
 	/* from the first time on the queue has what was found */
 	if (j->restores)
-		lock(j->fd, LOCK_RESTORES, F_UNLCK);
+		lock(j->fd, LOCK_RESTORES, 1, F_UNLCK);
 	j->restores = false;
 	return true;
+}
+
+void spool_journal_keep(struct spool_journal *j)
+{
+	j->keeps = true;
 }
 
 /* ---- reading ---- */
@@ -498,16 +549,19 @@ bool spool_journal_read(struct spool_journal *j, bool (*take)(void *context, con
 {
 	struct found *list = NULL;
 	size_t count = 0, capacity = 0;
-	uint64_t expected = j->settled + 1;
+	uint64_t expected = j->settled + 1, synced = 0;
 	bool ok = true;
 	struct entry e;
 
+	*damaged = j->damaged;
 	for (size_t at = START(0); at < j->found.len; at += PAGE) {
 		if (!entry_at(j, at, &e))
 			continue;
 		if (e.number > j->settled) {
 			list = xgrow(list, count, &capacity, sizeof *list);
 			list[count++] = (struct found){ .number = e.number, .at = at };
+			if (e.synced > synced)
+				synced = e.synced;
 		}
 		at += pages(e.bytes) - PAGE;
 	}
@@ -519,7 +573,8 @@ bool spool_journal_read(struct spool_journal *j, bool (*take)(void *context, con
 
 		entry_at(j, list[i].at, &e);
 		end = j->found.data + list[i].at + e.bytes;
-		*damaged = *damaged || list[i].number != expected;
+		/* of those that were written together any may be missing */
+		*damaged = *damaged || (list[i].number != expected && expected <= synced);
 		expected = list[i].number + 1;
 		for (uint64_t n = 0; ok && n < e.count; n++) {
 			if (!next_message(&at, end, &m)) {
@@ -542,7 +597,8 @@ void spool_journal_set_aside(struct spool_journal **journal, struct buf *why)
 	text_add_clean_string(why, j->path, 500);
 	buf_adds(why, ": an entry is damaged, and messages that were accepted may be lost");
 	file_as_user(j->spool->uid, j->spool->gid);
-	if (rename(j->path, kept) == 0) {
+	j->keeps = rename(j->path, kept) < 0;
+	if (!j->keeps) {
 		buf_adds(why, "; it is kept as ");
 		text_add_clean_string(why, kept, 500);
 	}

@@ -22,9 +22,10 @@ struct spool_journal;
 
 /*
  * Opens the journal of the post office of `spool` and locks it; waits while another process restores what is in it.  With `stay`, one that is
- * not there is made with the first message.  NULL: there is none, or *busy: another process has it, or with a line in `why`.
+ * not there is made with the first message.  NULL: there is none, or *busy: another process has it, or with a line in `why`: *unread if it
+ * may have mail, and cannot be read now.
  */
-struct spool_journal *spool_journal_open(const struct spool *spool, bool stay, bool *busy, struct buf *why);
+struct spool_journal *spool_journal_open(const struct spool *spool, bool stay, bool *busy, bool *unread, struct buf *why);
 
 /* Has an intake left a journal in this post office, and does none run?  False also where that cannot be seen. */
 bool spool_journal_is_left(const char *postoffice);
@@ -56,6 +57,9 @@ bool spool_journal_write(struct spool_journal *journal);
  * first time the journal is no longer one that is being restored, which others wait for.
  */
 bool spool_journal_settle(struct spool_journal *journal, uint64_t entry);
+
+/* An entry cannot be settled; so nothing is any more.  For the thread that settles. */
+void spool_journal_keep(struct spool_journal *journal);
 
 /*
  * Gives all messages that were not settled when the journal was opened to `take`, in their order.  Names are well-formed.  False if

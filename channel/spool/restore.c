@@ -73,8 +73,8 @@ static enum presence look(const char *path, const char *bytes, size_t size, bool
 
 /* ---- what is made ---- */
 
-/* A whole file in the place of what is left of it.  It is synced with all others. */
-static int write_file(const char *path, const char *bytes, size_t size, struct buf *why)
+/* A whole file in the place of what is left of it, or if there is nothing; *taken if somebody has the name now.  It is synced with all others. */
+static int write_file(const char *path, const char *bytes, size_t size, enum presence presence, bool *taken, struct buf *why)
 {
 	struct publish p;
 	int status = EX_OK;
@@ -83,22 +83,27 @@ static int write_file(const char *path, const char *bytes, size_t size, struct b
 		return spool_trouble(why, EX_CANTCREAT, "cannot create", path);
 	if (!file_write(p.fd, bytes, size))
 		status = spool_trouble(why, EX_IOERR, "cannot write", path);
-	else if (!publish_replace(&p))
+	else if (!(presence == ABSENT ? publish_move(&p, path) : publish_replace(&p)) && !(*taken = presence == ABSENT && errno == EEXIST))
 		status = spool_trouble(why, EX_CANTCREAT, "cannot create", path);
 	publish_abort(&p);
 	return status;
 }
 
-static int write_under_own_name(struct restoring *r, const struct spool_draft *d, const struct spool_journal_message *m, enum presence message)
+/* *taken: other mail has come by that name meanwhile. */
+static int write_under_own_name(struct restoring *r, const struct spool_draft *d, const struct spool_journal_message *m,
+                                enum presence message, enum presence control, bool *taken)
 {
 	int status = EX_OK;
 
 	if (!spool_make_hash(d->queue, 2) || !spool_make_hash(d->transport, 2))
 		return spool_trouble(r->why, EX_CANTCREAT, "cannot make the directory of", d->transport);
 	if (message != WHOLE)
-		status = write_file(d->queue, m->message_bytes, m->message_size, r->why);
-	if (status == EX_OK)
-		status = write_file(d->transport, m->control_bytes, m->control_size, r->why);
+		status = write_file(d->queue, m->message_bytes, m->message_size, message, taken, r->why);
+	if (status == EX_OK && !*taken && control != WHOLE) {
+		status = write_file(d->transport, m->control_bytes, m->control_size, control, taken, r->why);
+		if (*taken && message == ABSENT)
+			unlink(d->queue);
+	}
 	return status;
 }
 
@@ -119,6 +124,7 @@ static void add_control(struct buf *out, const struct spool_journal_message *m, 
 static int write_under_new_name(struct restoring *r, struct spool_draft *d, const struct spool_journal_message *m)
 {
 	struct buf control = { 0 };
+	bool taken = false;
 	int status = spool_begin_file(d, r->why);
 
 	if (status != EX_OK)
@@ -131,7 +137,9 @@ static int write_under_new_name(struct restoring *r, struct spool_draft *d, cons
 	else if (!publish_move(&d->message, d->queue))
 		status = spool_trouble(r->why, EX_CANTCREAT, "cannot create", d->queue);
 	else
-		status = write_file(d->transport, control.data, control.len, r->why);
+		status = write_file(d->transport, control.data, control.len, ABSENT, &taken, r->why);
+	if (status == EX_OK && taken)
+		status = spool_trouble(r->why, EX_CANTCREAT, "cannot create", d->transport);
 	buf_free(&control);
 	return status;
 }
@@ -155,7 +163,13 @@ static bool restore_message(void *context, const struct spool_journal_message *m
 	}
 	message = look(d->queue, m->message_bytes, m->message_size, false);
 	if ((control != WHOLE || message != WHOLE) && !(control == ABSENT && removals_have(&r->removed, m->id))) {
-		r->status = control != OTHER && message != OTHER ? write_under_own_name(r, d, m, message) : write_under_new_name(r, d, m);
+		/* the control file says whose the number is */
+		bool taken = control == OTHER || (message == OTHER && control != WHOLE);
+
+		if (!taken)
+			r->status = write_under_own_name(r, d, m, message, control, &taken);
+		if (r->status == EX_OK && taken)
+			r->status = write_under_new_name(r, d, m);
 		r->count++;
 	}
 	spool_free(&d);
@@ -175,11 +189,11 @@ static bool settle(struct restoring *r, struct spool_journal *journal)
 struct spool_journal *spool_restore(const struct spool *spool, bool stay, size_t *restored, int *status, struct buf *why)
 {
 	struct restoring r = { .spool = spool, .why = why, .status = EX_OK };
-	bool busy, damaged = false;
-	struct spool_journal *journal = spool_journal_open(spool, stay, &busy, why);
+	bool busy, unread, damaged = false;
+	struct spool_journal *journal = spool_journal_open(spool, stay, &busy, &unread, why);
 
 	*restored = 0;
-	*status = EX_OK;
+	*status = unread ? EX_IOERR : EX_OK;
 	if (journal == NULL)
 		return NULL;
 	file_as_user(spool->uid, spool->gid);
@@ -193,7 +207,7 @@ struct spool_journal *spool_restore(const struct spool *spool, bool stay, size_t
 	*status = r.status;
 	if (r.status == EX_OK && damaged) {
 		spool_journal_set_aside(&journal, why);
-		journal = spool_journal_open(spool, stay, &busy, why);
+		journal = spool_journal_open(spool, stay, &busy, &unread, why);
 	}
 	if (r.status != EX_OK || !stay)
 		spool_journal_close(&journal);

@@ -94,6 +94,9 @@ struct spool_journal;
 bool spool_record(struct spool_draft *const *drafts, size_t count, struct spool_journal *journal);
 bool spool_is_recorded(const struct spool_draft *draft);
 
+/* Has it an entry there, whatever became of it? */
+bool spool_is_in_journal(const struct spool_draft *draft);
+
 /*
  * One wait for the disk, which takes each of the named messages on, all of one spool (INTERNALS): who is new from E3 to E5, who came to
  * E5 before to E6.  Then spool_is_done(), as after a failure: spool_status() is EX_OK if the message survives a power cut

@@ -23,9 +23,7 @@ do {
 	($intake, $acknowledged) = life($n, 1);
 } until !%$acknowledged || -e $intake->office . '/.journal.intake';
 is scalar(%$acknowledged), 1, "killed at call $n intake has accepted the message";
-open my $journal, '+<', $intake->office . '/.journal.intake' or die $!;
-syswrite $journal, "\0" x 8192;
-close $journal;
+$intake->forget_marks;
 my ($office, $kept) = ($intake->office, $intake->dir . '/kept');
 system('cp', '-a', $office, $kept) == 0 or die;
 
@@ -61,6 +59,18 @@ for my $what (sort keys %cuts) {
 	is join("\n", @bad), '', "the power cut took $what: calls 1 to $all";
 	note join '; ', map { "$_: $count{$_}" } sort keys %count;
 	ok $count{damaged} && $count{whole}, '... it was killed before and behind';
+}
+
+# Mail that may be damaged is not delivered before the journal can be read: root reads none that has a second name.
+SKIP: {
+	skip 'needs root', 3 if $> != 0;
+	File::Path::remove_tree($office);
+	system('cp', '-a', $kept, $office) == 0 or die;
+	link "$office/.journal.intake", "$office/.journal.copy" or die $!;
+	like recover($intake, 'runqueue'), qr/ended with 74, .*journal\.intake: .*; the queue is not read before/s, 'runqueue says why it does not begin';
+	ok -e "$office/.journal.intake", '... and leaves the journal alone';
+	unlink "$office/.journal.copy";
+	is recover($intake, 'runqueue'), '', '... until it can be read';
 }
 
 done_testing;

@@ -124,6 +124,27 @@ sub forget_all($self) {
 	unlink map { ($self->office . "/transport/$_", $self->office . "/queue/$_") } $self->queued;
 }
 
+# FNV-1a, as eight bytes.
+sub hash_of($bytes) {
+	use integer;
+	my $hash = unpack 'q', pack 'Q', 14695981039346656037;
+	$hash = ($hash ^ $_) * 1099511628211 for unpack 'C*', $bytes;
+	return pack 'q', $hash;
+}
+
+# What entries of the journal are hashed with.
+sub journal_key($self) { return substr Spool::slurp($self->office . '/.journal.intake'), 8, 8 }
+
+# The marks say what is settled; without that all that is in the journal is looked for.
+sub forget_marks($self) {
+	my $mark = 'zlmtp M1' . $self->journal_key . pack 'Q', 0;
+	open my $file, '+<', $self->office . '/.journal.intake' or die "$!\n";
+	for my $page (0, 1) {
+		sysseek $file, 4096 * $page, 0;
+		syswrite $file, $mark . hash_of($mark);
+	}
+}
+
 # Ends it; its exit status.
 sub stop($self, $signal = 'TERM') {
 	my $pid = delete $self->{pid} // return undef;

@@ -30,12 +30,6 @@ for (['', '', 1], ['', 'scheduler', 0], ['', 'router', 0], ['auto', '', 1], ['au
 	ok !-e journal($intake), '... and leaves no journal';
 }
 
-# The mark says that nothing is left to do; without it all that is in the journal is looked for.
-sub forget_marks($intake) {
-	open my $file, '+<', journal($intake) or die "$!\n";
-	syswrite $file, "\0" x 8192;
-}
-
 subtest 'a second intake' => sub {
 	my $intake = Intake->start;
 	ok accepts($intake), 'the first one accepts';
@@ -56,7 +50,7 @@ subtest 'runqueue' => sub {
 	my $intake = Intake->start;
 	accepts($intake, $_) for 1 .. 3;
 	$intake->stop('KILL');
-	forget_marks($intake);
+	$intake->forget_marks;
 	my ($one, $two) = $intake->queued;
 	unlink $intake->office . "/transport/$one", $intake->office . "/queue/$one";
 	truncate $intake->office . "/queue/$two", 0;
@@ -88,7 +82,7 @@ subtest 'what was delivered or removed does not come back' => sub {
 	my $said = `'$build/channel/runqueue' -1 -f '@{[$intake->dir]}/deliver.conf' -P '$office' 2>&1`;
 	like $said, qr/^delivered 2,/m, 'runqueue delivers the others';
 	$intake->stop('KILL');
-	forget_marks($intake);
+	$intake->forget_marks;
 	$intake->again;
 	is scalar($intake->queued), 0, 'nothing comes back when intake was killed';
 	unlike $intake->said, qr/from the journal/, '... and nothing is said';
@@ -107,14 +101,6 @@ subtest 'a journal that cannot be used' => sub {
 	}
 };
 
-# FNV-1a, as eight bytes.
-sub hash_of($bytes) {
-	use integer;
-	my $hash = unpack 'q', pack 'Q', 14695981039346656037;
-	$hash = ($hash ^ $_) * 1099511628211 for unpack 'C*', $bytes;
-	return pack 'q', $hash;
-}
-
 subtest 'a journal that is removed' => sub {
 	my $intake = Intake->start;
 	ok accepts($intake, 1), 'a message is accepted';
@@ -129,15 +115,15 @@ subtest 'damage' => sub {
 	my $intake = Intake->start;
 	accepts($intake);
 	$intake->stop('KILL');
-	forget_marks($intake);
+	$intake->forget_marks;
 	# a copy of the entry, two numbers behind it: one is missing between them
 	my $bytes = substr Spool::slurp(journal($intake)), 8192;
-	my ($magic, $number, $settled, $length, $count) = unpack 'a8 Q4', $bytes;
-	my $head = pack 'a8 Q4', $magic, $number + 2, $settled, $length, $count;
-	my $rest = substr $bytes, 48, $length - 48;
+	my ($magic, $number, $settled, undef, $length, $count) = unpack 'a8 Q5', $bytes;
+	my $head = pack 'a8 Q5', $magic, $number + 2, $settled, $number + 1, $length, $count;
+	my $rest = substr $bytes, 56, $length - 56;
 	open my $file, '+<', journal($intake) or die "$!\n";
 	sysseek $file, 8192 + int(($length + 4095) / 4096) * 4096, 0;
-	syswrite $file, $head . hash_of($head . $rest) . $rest;
+	syswrite $file, $head . Intake::hash_of($intake->journal_key . $head . $rest) . $rest;
 	close $file;
 	$intake->again;
 	like $intake->said, qr/journal\.intake: an entry is damaged, and messages that were accepted may be lost; it is kept as \S+\.damaged$/m, 'it says so';

@@ -1,5 +1,6 @@
 #include "tests/unit/unit.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <signal.h>
@@ -14,6 +15,7 @@
 #include "channel/spool/write.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
+#include "lib/hash.h"
 
 #define COUNT 3
 
@@ -95,6 +97,15 @@ static void note(struct spool_draft **drafts)
 	}
 }
 
+static struct spool_journal *open_journal(void)
+{
+	bool busy, unread;
+	struct spool_journal *journal = spool_journal_open(&spool, true, &busy, &unread, &why);
+
+	assert_false(busy || unread);
+	return journal;
+}
+
 static const struct spool_recipient bob = { "lmtp", "-", "bob@example.net", 65534, NULL };
 static const struct spool_envelope plain = {
 	.sender_channel = "local", .sender_host = "ann@example.org", .sender = "ann@example.org", .sender_privilege = 1,
@@ -105,8 +116,7 @@ static const struct spool_envelope plain = {
 static void accept_and_die(bool settled, bool apart)
 {
 	struct spool_draft *drafts[COUNT];
-	bool busy;
-	struct spool_journal *journal = spool_journal_open(&spool, true, &busy, &why);
+	struct spool_journal *journal = open_journal();
 
 	assert_non_null(journal);
 	forget_accepted();
@@ -380,7 +390,7 @@ static void an_entry_that_was_cut_short_was_not_accepted(void **state)
 	(void)state;
 	for (size_t byte = 0, all = 1; byte < all; byte += 13) {
 		accept_and_die(false, true);
-		all = 90 + accepted[2].message.len + accepted[2].control.len;
+		all = 98 + accepted[2].message.len + accepted[2].control.len;
 		damage(2, byte);
 		assert_int_equal(restore(""), 2);
 		assert_true(is_there(&accepted[0]) && is_there(&accepted[1]));
@@ -420,18 +430,18 @@ static void something_else_in_its_place_promises_nothing(void **state)
 	(void)state;
 	fd = creat(path, 0600);
 	for (int i = 0; i < 50000; i++)
-		assert_int_equal(write(fd, "zlmtp E1 and other bytes ", 25), 25);
+		assert_int_equal(write(fd, "zlmtp M1 and other bytes ", 25), 25);
 	close(fd);
 	assert_int_equal(restore(""), 0);
 	/* a link is followed to no other file */
 	assert_int_equal(symlink("/etc/passwd", path), 0);
 	{
 		size_t restored;
-		bool busy;
+		bool busy, unread;
 		int status;
 
-		assert_null(spool_journal_open(&spool, true, &busy, &why));
-		assert_false(busy);
+		assert_null(spool_journal_open(&spool, true, &busy, &unread, &why));
+		assert_false(busy || unread);
 		assert_non_null(strstr(buf_str(&why), ".journal.intake: "));
 		buf_clear(&why);
 		assert_null(spool_restore(&spool, false, &restored, &status, &why));
@@ -456,8 +466,7 @@ static bool count(void *context, const struct spool_journal_message *message)
 static void room_comes_back_when_entries_are_settled(void **state)
 {
 	enum { SIZE = 200 * 1024, MANY = 400, BEHIND = 40 };
-	bool busy;
-	struct spool_journal *journal = spool_journal_open(&spool, true, &busy, &why);
+	struct spool_journal *journal = open_journal();
 	char *path = path_of(".", ".journal.intake"), *file = path_of(".", "large");
 	int fd = open(file, O_RDWR | O_CREAT, 0600);
 	size_t added = 0, unsettled = 0;
@@ -482,7 +491,7 @@ static void room_comes_back_when_entries_are_settled(void **state)
 	assert_true(added < MANY);
 	assert_true(size_of(path) <= 33 * 1024 * 1024);
 	spool_journal_close(&journal);
-	journal = spool_journal_open(&spool, true, &busy, &why);
+	journal = open_journal();
 	assert_true(spool_journal_read(journal, count, &unsettled, &damaged));
 	assert_false(damaged);
 	assert_int_equal(unsettled, BEHIND + added);
@@ -504,8 +513,7 @@ static void a_journal_that_cannot_be_written_is_used_again_later(void **state)
 {
 	struct spool_draft *drafts[COUNT];
 	struct rlimit none, before;
-	bool busy;
-	struct spool_journal *journal = spool_journal_open(&spool, true, &busy, &why);
+	struct spool_journal *journal = open_journal();
 
 	(void)state;
 	signal(SIGXFSZ, SIG_IGN);
@@ -540,6 +548,233 @@ static void a_journal_that_cannot_be_written_is_used_again_later(void **state)
 	assert_true(is_there(&accepted[1]) && is_there(&accepted[2]) && !is_there(&accepted[0]));
 }
 
+static void lose_files(void)
+{
+	for (size_t i = 0; i < COUNT; i++) {
+		unlink(accepted[i].queue);
+		unlink(accepted[i].transport);
+	}
+}
+
+/* The file of one cannot be synced, those behind it can: nothing behind it is settled, or its entry would be as well. */
+static void what_cannot_be_synced_stays_in_the_journal(void **state)
+{
+	struct spool_draft *drafts[COUNT];
+	struct spool_journal *journal = open_journal();
+
+	(void)state;
+	prepare(drafts, &plain);
+	for (size_t i = 0; i < COUNT; i++)
+		assert_true(spool_record(drafts + i, 1, journal));
+	forget_accepted();
+	note(drafts);
+	assert_int_equal(unlink(accepted[0].queue), 0);
+	assert_int_equal(symlink("/etc/passwd", accepted[0].queue), 0);
+	for (size_t i = 0; i < COUNT; i++)
+		assert_true(spool_commit_step(drafts + i, 1, journal));
+	assert_int_not_equal(spool_status(drafts[0]), EX_OK);
+	assert_int_equal(spool_status(drafts[1]), EX_OK);
+	for (size_t i = 0; i < COUNT; i++)
+		spool_free(&drafts[i]);
+	spool_journal_close(&journal);
+	lose_files();
+	assert_int_equal(restore(""), COUNT);
+	all_are_there_and_the_journal_is_gone();
+}
+
+/* The client has heard that it was not accepted, and sends it again. */
+static void what_was_refused_does_not_come_back(void **state)
+{
+	struct spool_draft *drafts[COUNT];
+	struct spool_journal *journal = open_journal();
+	char *transport;
+	int fd;
+
+	(void)state;
+	prepare(drafts, &plain);
+	transport = path_of("transport", spool_job(drafts[COUNT - 1]));
+	fd = creat(transport, 0600);
+	assert_int_equal(write(fd, "other mail\n", 11), 11);
+	close(fd);
+	for (size_t i = 0; i < COUNT; i++)
+		assert_true(spool_record(drafts + i, 1, journal));
+	assert_int_not_equal(spool_status(drafts[COUNT - 1]), EX_OK);
+	assert_false(spool_is_recorded(drafts[COUNT - 1]));
+	assert_true(spool_is_in_journal(drafts[COUNT - 1]));
+	assert_true(spool_commit_step(drafts, COUNT, journal));
+	for (size_t i = 0; i < COUNT; i++)
+		spool_free(&drafts[i]);
+	spool_journal_close(&journal);
+	assert_int_equal(restore(""), 0);
+	free(transport);
+}
+
+/* Who has opened it when there was none writes over nothing that another has left there meanwhile. */
+static void what_another_intake_has_left_is_not_written_over(void **state)
+{
+	struct spool_draft *drafts[COUNT];
+	struct spool_journal *idle = open_journal();
+
+	(void)state;
+	prepare(drafts, &plain);
+	accept_and_die(false, true);
+	assert_true(spool_record(drafts, COUNT, idle));
+	lose_files();
+	for (size_t i = 0; i < COUNT; i++)
+		assert_false(spool_is_recorded(drafts[i]));
+	spool_journal_close(&idle);
+	assert_int_equal(restore(""), COUNT);
+	for (size_t i = 0; i < COUNT; i++)
+		assert_true(is_there(&accepted[i]));
+	for (size_t i = 0; i < COUNT; i++)
+		spool_free(&drafts[i]);
+}
+
+/* What a sender can write into a message, whose entry is written over in part: it would say that all is settled. */
+static void a_text_that_looks_like_an_entry_is_none(void **state)
+{
+	char *path = path_of(".", ".journal.intake"), page[4096] = "";
+	int fd;
+
+	(void)state;
+	for (size_t head = 48; head <= 56; head += 8) {
+		uint64_t fields[7] = { 0, 77, 77 }, hash;
+
+		memcpy(fields, "zlmtp E1", 8);
+		fields[head / 8 - 3] = sizeof page;
+		memset(page, 0, sizeof page);
+		memcpy(page, fields, head - 8);
+		hash = hash_bytes(hash_bytes(HASH_START, page, head - 8), page + head, sizeof page - head);
+		memcpy(page + head - 8, &hash, sizeof hash);
+		accept_and_die(false, true);
+		fd = open(path, O_WRONLY);
+		assert_int_equal(pwrite(fd, page, sizeof page, 9 * sizeof page), sizeof page);
+		close(fd);
+		lose_files();
+		assert_int_equal(restore(""), COUNT);
+		all_are_there_and_the_journal_is_gone();
+	}
+	free(path);
+}
+
+/* Its first page says by which key entries are hashed. */
+static void a_journal_without_marks_is_told(void **state)
+{
+	char *path = path_of(".", ".journal.intake");
+	int fd;
+
+	(void)state;
+	accept_and_die(false, true);
+	fd = open(path, O_WRONLY);
+	for (off_t at = 0; at < 8192; at++)
+		assert_int_equal(pwrite(fd, "", 1, at), 1);
+	close(fd);
+	assert_int_equal(restore("is damaged, and messages that were accepted may be lost; it is kept as "), 0);
+	free(path);
+}
+
+/* Entries that are waited for together were not accepted before all of them are there. */
+static void of_entries_that_were_written_together_any_may_be_missing(void **state)
+{
+	enum { SIZE = 250 * 1024, MANY = 10 };
+	struct spool_journal *journal = open_journal();
+	char *path = path_of(".", ".journal.intake"), *file = path_of(".", "large");
+	int fd = open(file, O_RDWR | O_CREAT, 0600);
+	size_t found = 0;
+	bool damaged = false;
+	struct spool_journal_message m = { .job = "A/26", .id = "S26", .message = fd, .message_size = SIZE, .control = fd, .control_size = 10 };
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, SIZE), 0);
+	for (size_t i = 0; i < MANY; i++)
+		assert_true(spool_journal_add(journal, &m) > 0);
+	assert_true(spool_journal_last(journal) > 1);
+	assert_true(spool_journal_write(journal));
+	spool_journal_close(&journal);
+	close(fd);
+	fd = open(path, O_WRONLY);
+	assert_int_equal(pwrite(fd, "x", 1, 2 * 4096 + 300), 1);
+	close(fd);
+	journal = open_journal();
+	assert_true(spool_journal_read(journal, count, &found, &damaged));
+	assert_false(damaged);
+	assert_true(found > 0 && found < MANY);
+	spool_journal_close(&journal);
+	free(file);
+	free(path);
+}
+
+/* A control file that is ours says whose the message file is, whatever is in it; and what agents have noted holds. */
+static void a_whole_control_file_stays_and_its_message_is_made_anew(void **state)
+{
+	(void)state;
+	for (int what = 0; what < 3; what++) {
+		char *r;
+		int fd;
+
+		accept_and_die(false, false);
+		fd = open(accepted[1].queue, O_WRONLY | O_TRUNC);
+		if (what == 1)
+			assert_int_equal(write(fd, "what was in these blocks before", 31), 31);
+		close(fd);
+		if (what == 2)
+			assert_int_equal(unlink(accepted[1].queue), 0);
+		r = strstr(buf_str(&accepted[1].control), "\nr ");
+		assert_non_null(r);
+		r[2] = '+';
+		fd = open(accepted[1].transport, O_WRONLY);
+		assert_int_equal(pwrite(fd, "+", 1, r + 2 - accepted[1].control.data), 1);
+		close(fd);
+		assert_int_equal(restore(""), 1);
+		all_are_there_and_the_journal_is_gone();
+	}
+}
+
+/* What is restored has names that are the numbers of inodes that are free: new mail gets other names. */
+static void mail_is_accepted_where_many_numbers_in_a_row_are_taken(void **state)
+{
+	enum { MANY = 50 };
+	struct spool_draft *drafts[COUNT];
+	struct stat st[MANY];
+	char *path;
+	int fd;
+
+	(void)state;
+	for (int i = 0; i < MANY; i++) {
+		path = xasprintf("%s/public/%d", spool.postoffice, i);
+		fd = creat(path, 0600);
+		assert_int_equal(fstat(fd, &st[i]), 0);
+		close(fd);
+		free(path);
+	}
+	for (int i = 0; i < MANY; i++) {
+		path = xasprintf("%s/public/%d", spool.postoffice, i);
+		assert_int_equal(unlink(path), 0);
+		free(path);
+		path = xasprintf("%s/queue/%c", spool.postoffice, (int)('A' + st[i].st_ino % 26));
+		assert_true(mkdir(path, 0700) == 0 || errno == EEXIST);
+		free(path);
+		path = xasprintf("%s/queue/%c/%ju", spool.postoffice, (int)('A' + st[i].st_ino % 26), (uintmax_t)st[i].st_ino);
+		assert_int_equal(symlink("taken", path), 0);
+		free(path);
+	}
+	prepare(drafts, &plain);
+	spool_commit(drafts, COUNT);
+	for (size_t i = 0; i < COUNT; i++) {
+		char *line = xasprintf("\ni %s\n", spool_job(drafts[i]) + 2);
+		struct buf control = { 0 };
+
+		assert_int_equal(spool_status(drafts[i]), EX_OK);
+		path = path_of("transport", spool_job(drafts[i]));
+		assert_true(file_read_path(path, &control));
+		assert_non_null(strstr(buf_str(&control), line));
+		buf_free(&control);
+		free(path);
+		free(line);
+		spool_free(&drafts[i]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -553,6 +788,14 @@ int main(void)
 		cmocka_unit_test_setup_teardown(an_entry_that_was_cut_short_was_not_accepted, begin, end),
 		cmocka_unit_test_setup_teardown(an_entry_that_is_damaged_is_told_and_costs_no_other, begin, end),
 		cmocka_unit_test_setup_teardown(something_else_in_its_place_promises_nothing, begin, end),
+		cmocka_unit_test_setup_teardown(what_cannot_be_synced_stays_in_the_journal, begin, end),
+		cmocka_unit_test_setup_teardown(what_was_refused_does_not_come_back, begin, end),
+		cmocka_unit_test_setup_teardown(what_another_intake_has_left_is_not_written_over, begin, end),
+		cmocka_unit_test_setup_teardown(a_text_that_looks_like_an_entry_is_none, begin, end),
+		cmocka_unit_test_setup_teardown(a_journal_without_marks_is_told, begin, end),
+		cmocka_unit_test_setup_teardown(of_entries_that_were_written_together_any_may_be_missing, begin, end),
+		cmocka_unit_test_setup_teardown(a_whole_control_file_stays_and_its_message_is_made_anew, begin, end),
+		cmocka_unit_test_setup_teardown(mail_is_accepted_where_many_numbers_in_a_row_are_taken, begin, end),
 		cmocka_unit_test_setup_teardown(room_comes_back_when_entries_are_settled, begin, end),
 		cmocka_unit_test_setup_teardown(a_journal_that_cannot_be_written_is_used_again_later, begin, end),
 	};
