@@ -43,7 +43,7 @@ static const struct option_help help[] = {
 	{ 'i', NULL, "a line that is a dot does not end the message" },
 	{ 'N', "NOTIFY", "never, or a list of success,failure,delay (RFC 3461)" },
 	{ 'o', "OPTION", "i: as -i; all others are accepted" },
-	{ 'q', NULL, "try now what is in the queue" },
+	{ 'q', "[TIME]", "try now what is in the queue" },
 	{ 'r', "SENDER", "as -f" },
 	{ 'R', "RET", "what a report returns: full or hdrs (RFC 3461)" },
 	{ 't', NULL, "add the addresses of To, Cc and Bcc to the recipients" },
@@ -95,10 +95,6 @@ static void read_options(struct request *r, int argc, char **argv)
 	int c;
 	size_t n;
 
-	/* "-q30m" asks for a daemon in other sendmails: here that is runqueue's work.  Behind "--" there are addresses. */
-	for (int i = 1; i < argc && argv[i][0] == '-' && strcmp(argv[i], "--") != 0; i++)
-		if (argv[i][1] == 'q')
-			argv[i][2] = '\0';
 	while ((c = option_next(&program, argc, argv)) != -1) {
 		switch (c) {
 		case 'b':
@@ -114,9 +110,11 @@ static void read_options(struct request *r, int argc, char **argv)
 			break;
 		case 'f':
 		case 'r':
-			/* with brackets or without; "" is the null return path */
+			/* with brackets or without; "" is the null return path, and a user without a domain is one of this host, as cron gives it */
 			n = strlen(optarg);
 			r->sender = n >= 2 && optarg[0] == '<' && optarg[n - 1] == '>' ? xstrndup(optarg + 1, n - 2) : optarg;
+			if (*r->sender != '\0' && strchr(r->sender, '@') == NULL)
+				r->sender = xasprintf("%s@%s", r->sender, process_host());
 			break;
 		case 'F': r->name = optarg; break;
 		case 'i': r->dot_ends = false; break;
@@ -132,6 +130,7 @@ static void read_options(struct request *r, int argc, char **argv)
 			if (strcmp(optarg, "i") == 0)
 				r->dot_ends = false;
 			break;
+		/* "-q30m" asks for a daemon in other sendmails: here that is runqueue's work */
 		case 'q': r->mode = 'q'; break;
 		case 'R':
 			if (strcasecmp(optarg, "full") != 0 && strcasecmp(optarg, "hdrs") != 0)

@@ -32,7 +32,7 @@ static void print_option(const struct program *p, const struct option_help *o)
 	if (name != NULL)
 		buf_addf(&left, "--%s", name);
 	if (o->argument != NULL)
-		buf_addf(&left, " %s", o->argument);
+		buf_addf(&left, "%s%s", *o->argument == '[' ? "" : " ", o->argument);
 	printf("  %-18s %s\n", buf_str(&left), o->text);
 	buf_free(&left);
 }
@@ -97,6 +97,8 @@ static const char *short_options(const struct program *p)
 			continue;
 		letters[n++] = o->letter;
 		if (o->argument != NULL)
+			letters[n++] = ':';
+		if (o->argument != NULL && *o->argument == '[')
 			letters[n++] = ':';
 	}
 	letters[n++] = 'V';

@@ -7,7 +7,7 @@
 
 struct option_help {
 	char letter;            /* below ' ': an option that has only a long name */
-	const char *argument;   /* its name in the help, NULL if it takes none */
+	const char *argument;   /* its name in the help, in brackets if there may be none (and it is in the same word); NULL if it takes none */
 	const char *text;       /* one line; NULL keeps an option out of the help */
 };
 

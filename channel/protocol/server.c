@@ -89,6 +89,9 @@ static void hello(struct server *s, char *name, bool extended)
 	}
 	forget_transaction(s);
 	text_add_clean_string(&clean, name, 255);
+	/* in the Received field these would begin or end something (RFC 5322 section 3.2.3) */
+	for (char *c = clean.data; (c = strpbrk(c, "()<>;@,\\\"")) != NULL; c++)
+		*c = '?';
 	free(s->helo);
 	s->helo = clean.data;
 	s->extended = extended;

@@ -74,7 +74,7 @@ struct server {
 	const struct server_options *options;
 	bool offer_tls;            /* STARTTLS is announced */
 	bool encrypted;
-	char *helo;                /* the name that the client gave, clean text; NULL before */
+	char *helo;                /* the name that the client gave, as a word of Received; NULL before */
 	bool extended;             /* it said EHLO or LHLO */
 	struct server_envelope envelope;
 	struct server_recipient recipient;      /* that is asked for */

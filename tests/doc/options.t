@@ -26,7 +26,7 @@ sub sorted (%set) { return [sort keys %set] }
 # "  -x ARG ...", "  -x, --name ...", "  --name ..." and "  -x|y ..."
 sub options_of_help ($text) {
 	my %found;
-	for ($text =~ /^  (-[^\s,]+(?:, --\S+)?)/mg) {
+	for ($text =~ /^  (-[^\s,\[]+(?:, --\S+)?)/mg) {
 		$found{$_} = 1 for split /, /;
 	}
 	return %found;

@@ -98,6 +98,12 @@ subtest 'TCP: IPv4 and IPv6' => sub {
 	my ($control, $header) = $intake->message($job);
 	like $header, qr/with SMTP id/, 'without EHLO it is SMTP';
 	is $control->{recipients}[0]{sender}[0] // $control->{sender}[0] // 'error', 'error', 'the null sender';
+	$intake->forget_all;
+	my $odd = IntakeDialogue->new(['127.0.0.1', $port], lmtp => 0);
+	$odd->say("EHLO a(b)\"c;<d>\\\xff");
+	$odd->{greeted} = 1;
+	$odd->message('x@example.com', ['ann@example.org'], $hello);
+	like +($intake->message($intake->queued))[1], qr/\AReceived: from a\?b\?\?c\?\?d\?\?\? \(\[127\.0\.0\.1\]\)\n/, 'a name that is none hides nothing of the field';
 };
 
 subtest 'the answers of the maps' => sub {

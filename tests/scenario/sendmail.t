@@ -97,6 +97,7 @@ subtest 'senders' => sub {
 	takes 'nobody named', $m, ['ann@example.org'], control => qr/^s \S+ \S+ $me\@\S+ /m;
 	takes "-f $_", $m, ['-f', $_, 'ann@example.org'], control => qr/^s error <> <> /m for '<>', '';
 	takes '-r', $m, ['-r', 'y@example.com', 'ann@example.org'], control => qr/ y\@example\.com /;
+	takes "-f $_", $m, ['-f', $_, 'ann@example.org'], control => qr/^s \S+ \S+ root\@[^ ]+ /m, header => qr/^From:\s*root\@\S+$/m for 'root', '<root>';
 	takes '-f in brackets', $m, ['-f<y@example.com>', 'ann@example.org'], control => qr/ y\@example\.com /;
 	takes '-F', $m, ['-FCron "Daemon"', '-fy@example.com', 'ann@example.org'], header => qr/^From: "Cron \\"Daemon\\"" <y\@example\.com>$/m;
 	takes '-F and a sender with loose dots', $m, ['-FName', '-fx..y@example.com', 'ann@example.org'], header => qr/^From: "Name" <"x\.\.y"\@example\.com>$/m;
@@ -318,6 +319,9 @@ subtest '-q' => sub {
 	($status, $said) = $flush->($q);
 	is $status, 0, 'no runqueue: exit 0' or diag $said;
 	is_deeply [$q->names], [], '... and it was tried';
+	# as a daemon of other sendmails is started, wherever it stands
+	local $ENV{ZCONFIG} = $q->dir . '/zenv';
+	is((run_it('', @$_))[0], 0, "@$_: exit 0") for ['-q15m'], ['-f', 'x', '-q15m'], ['-iq15m'];
 };
 
 subtest 'without an intake' => sub {
