@@ -257,10 +257,10 @@ int spool_begin_file(struct spool_draft *d, struct buf *why)
 	}
 }
 
-static int open_place(const struct spool *spool, const char *name, struct buf *why)
+static int open_place(const struct spool *spool, const char *name, int flags, struct buf *why)
 {
 	char *path = xasprintf("%s/%s", spool->postoffice, name);
-	int fd = file_open_directory(path, O_RDONLY);
+	int fd = file_open_directory(path, flags);
 
 	if (fd < 0)
 		cannot_make(spool, why, "cannot create a file in", spool->postoffice);
@@ -272,8 +272,8 @@ bool spool_open(struct spool *spool, struct buf *why)
 {
 	struct stat st;
 
-	spool->queue = open_place(spool, "queue", why);
-	spool->transport = spool->queue >= 0 ? open_place(spool, "transport", why) : -1;
+	spool->queue = open_place(spool, "queue", O_RDONLY, why);
+	spool->transport = spool->queue >= 0 ? open_place(spool, "transport", O_RDONLY, why) : -1;
 	if (spool->transport >= 0 && fstat(spool->transport, &st) == 0) {
 		spool->uid = st.st_uid;
 		spool->gid = st.st_gid;
@@ -292,12 +292,34 @@ void spool_close(struct spool *spool)
 	spool->queue = spool->transport = -1;
 }
 
+/*
+ * Is the directory still the one that was opened?  The journal and syncfs(2) know no other.  Files of another owner than it has now could
+ * not be read by who runs the queue.
+ */
+static int check_place(const struct spool *spool, const char *name, int opened, struct buf *why)
+{
+	int fd = open_place(spool, name, O_PATH, why);
+	struct stat then = { 0 }, now = { 0 };
+	bool same = fd >= 0 && fstat(opened, &then) == 0 && fstat(fd, &now) == 0 && then.st_dev == now.st_dev && then.st_ino == now.st_ino &&
+	            (opened != spool->transport || now.st_uid == spool->uid);
+
+	if (fd >= 0)
+		close(fd);
+	if (fd >= 0 && !same)
+		buf_addf(why, "%s/%s: since the start it was replaced, or its owner changed; start again", spool->postoffice, name);
+	return same ? EX_OK : EX_CANTCREAT;
+}
+
 int spool_begin(const struct spool *spool, const struct spool_envelope *envelope, struct spool_draft **draft,
                 struct buf *why)
 {
 	struct spool_draft *d;
 	int status = check_envelope(envelope, why);
 
+	if (status == EX_OK)
+		status = check_place(spool, "queue", spool->queue, why);
+	if (status == EX_OK)
+		status = check_place(spool, "transport", spool->transport, why);
 	*draft = NULL;
 	if (status != EX_OK)
 		return status;

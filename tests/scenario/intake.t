@@ -562,6 +562,34 @@ subtest 'the post office goes away' => sub {
 	like((map { @$_ } $client->message('x@example.com', ['ann@example.org'], $hello))[-1], qr/^250 /, 'it is back');
 };
 
+subtest 'queue or transport is another directory, or of another owner' => sub {
+	my $intake = Intake->start;
+	my $client = $intake->lmtp;
+	my $office = $intake->office;
+	my $last = sub { ($client->message('x@example.com', ['ann@example.org'], $hello))[-1][0] };
+	for my $place (qw(queue transport)) {
+		rename "$office/$place", "$office/$place.old";
+		mkdir "$office/$place", 0750;
+		is $last->(), "452 4.3.1 the message cannot be written to the queue now; try again later\r\n", "$place was replaced: not now";
+		$client->say('RSET');
+		is $intake->said =~ s/.*\n(?=.)//sr, "intake: $office/$place: since the start it was replaced, or its owner changed; start again\n", '... and why';
+		rmdir "$office/$place" or die "$place: $!";
+		rename "$office/$place.old", "$office/$place";
+		like $last->(), qr/^250 /, 'and when it is back it is taken';
+	}
+	SKIP: {
+		skip 'only root can give it away', 2 if $> != 0;
+		chown 65534, 65534, $office, glob "$office/*";
+		like $last->(), qr/^452 4\.3\.1 /, 'another owner: not now';
+		$client->say('RSET');
+		# root may follow a link only where nobody else can make one
+		chown 0, 0, glob "$office/*";
+		rename "$office/transport", "$office/elsewhere";
+		symlink 'elsewhere', "$office/transport";
+		like $last->(), qr/^452 4\.3\.1 /, 'a symbolic link in the office of a user, as root: not now';
+	}
+};
+
 subtest 'sockets' => sub {
 	my $intake = Intake->start(run => 0);
 	my $path = $intake->dir . '/lmtp';
