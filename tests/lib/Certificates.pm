@@ -1,8 +1,11 @@
 package Certificates;
 
-# Throw-away certificates, made by openssl(1) when first wanted; children of the process share them.
+# Throw-away certificates, made by openssl(1) when a test of this build first wants them: that starts it 24 times.
 
 use v5.36;
+use Fcntl qw(LOCK_EX);
+use File::Copy ();
+use File::Path ();
 use File::Temp ();
 
 # name => what is special: names for subjectAltName, issuer (default ca), expired
@@ -19,14 +22,36 @@ my %kind = (
 my $shared;
 
 # The directory: ca.pem, otherca.pem, selfsigned.pem, and NAME.pem for each kind; key.pem is the key of all;
-# both.pem is client certificate and key in one file.
+# both.pem is client certificate and key in one file.  Children of the process share it.
 sub directory($class) {
-	$shared //= $class->_make;
+	$shared //= _copy();
 	return "$shared";
 }
 
-sub _make($class) {
+# For servers that run as another user, to whom the build may be closed.
+sub _copy() {
 	my $dir = File::Temp->newdir('/tmp/zl-certs-XXXXXX');
+	my $kept = _kept() // return _make($dir);
+	for my $path (glob "$kept/*.pem") {
+		my $copy = $path =~ s{.*/}{$dir/}r;
+		File::Copy::copy($path, $copy) or die "$copy: $!\n";
+		chmod +(stat $path)[2] & 0777, $copy;
+	}
+	return $dir;
+}
+
+# Those of the build, made again if this file is newer; undef where nothing can be written.
+sub _kept() {
+	my $kept = ($ENV{BUILD_DIR} // return undef) . '/tests/lib/certificates';
+	open my $lock, '>', "$kept-lock" or return undef;
+	flock $lock, LOCK_EX or return undef;
+	return $kept if ((stat "$kept/both.pem")[9] // 0) > (stat __FILE__)[9];
+	File::Path::remove_tree($kept);
+	mkdir $kept or return undef;
+	return _make($kept);
+}
+
+sub _make($dir) {
 	_openssl($dir, qw(genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem));
 	_openssl($dir, qw(genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out cakey.pem));
 	for my $ca (qw(ca otherca)) {

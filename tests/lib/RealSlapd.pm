@@ -8,6 +8,7 @@ package RealSlapd;
 # It ends with the object, or with the test.
 
 use v5.36;
+use Certificates;
 use File::Copy ();
 use File::Temp ();
 use IO::Socket::INET;
@@ -35,9 +36,9 @@ sub missing() {
 	return undef;
 }
 
-# Options: users, aliases (how many of each; 20 and as many), "ldif" (entries behind the usual ones),
-# names of the certificate, "config" (lines for the database), "global" (lines before it), "overlays" (lines after syncprov), sessionlog (entries; 10000);
-# "schema" and "tree" instead of the usual ones; no_tls (true: no StartTLS and no ldaps).
+# Options: users, aliases (how many of each; 20 and as many), "ldif" (entries behind the usual ones), "certificate" (its name in
+# Certificates; good), "config" (lines for the database), "global" (lines before it), "overlays" (lines after syncprov), sessionlog
+# (entries; 10000); "schema" and "tree" instead of the usual ones; no_tls (true: no StartTLS and no ldaps).
 sub new($class, %o) {
 	my $self = bless { users => 20, sessionlog => 10000, config => '', global => '', overlays => '', ldif => '', %o }, $class;
 	$self->{aliases} //= $self->{users};
@@ -311,27 +312,10 @@ objectclass ( $courier.2.99 NAME 'testMailEntry' SUP top STRUCTURAL MUST mail MA
 END
 }
 
-# Copies of what is made once for all servers of a test that have these names.
+# Copies of those that all tests share.
 sub _make_certificates($self) {
-	my $names = $self->{names} // 'DNS:localhost,IP:127.0.0.1';
-	state %made;
-	$made{$names} //= _certificates_for($names);
-	File::Copy::copy("$made{$names}/$_", "$self->{dir}/$_") or die "$_: $!\n" for qw(ca.pem server.pem server.key other.pem);
-}
-
-sub _certificates_for($names) {
-	my $d = File::Temp->newdir('/tmp/zs-XXXXXX');
-	_put("$d/ext", "subjectAltName=$names\nextendedKeyUsage=serverAuth\n");
-	my $key = '-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes';
-	for my $command (
-		"req -x509 $key -days 30 -keyout ca.key -out ca.pem -subj '/CN=Test CA' -addext basicConstraints=critical,CA:TRUE",
-		"req $key -keyout server.key -out server.csr -subj /CN=localhost",
-		'x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -extfile ext -out server.pem',
-		"req -x509 $key -days 30 -keyout other.key -out other.pem -subj '/CN=Other CA'",
-	) {
-		system("cd $d && openssl $command >>tls.log 2>&1") == 0 or die "openssl: " . _slurp("$d/tls.log");
-	}
-	return $d;
+	my %from = ('ca.pem' => 'ca', 'server.pem' => $self->{certificate} // 'good', 'server.key' => 'key', 'other.pem' => 'otherca');
+	File::Copy::copy(Certificates->directory . "/$from{$_}.pem", "$self->{dir}/$_") or die "$_: $!\n" for keys %from;
 }
 
 sub _put($path, $text) {

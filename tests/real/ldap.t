@@ -270,7 +270,7 @@ subtest 'refused on the way, with a hint at what can be done' => sub {
 	is_unknown map_with(uri => $slapd->uri('ldap'), start_tls => 'yes', %other), "alias1\@$domain", "StartTLS: .*$tls",
 		'StartTLS: certificate of another authority';
 	is_found map_with(uri => $slapd->uri('ldaps'), %other, tls_require_cert => 'no'), "alias1\@$domain", "user1\@$domain", '... verified only if it is wanted';
-	my $named_otherwise = RealSlapd->new(users => 1, names => 'DNS:elsewhere.example');
+	my $named_otherwise = RealSlapd->new(users => 1, certificate => 'wrongname');
 	$named_otherwise->start;
 	is_unknown map_with(uri => $named_otherwise->uri('ldaps'), tls_ca_cert_file => $named_otherwise->ca), "alias1\@$domain", "bind: .*$tls",
 		'ldaps: certificate for another name';
