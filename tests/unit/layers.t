@@ -89,7 +89,7 @@ is_deeply([grep { !$known{$_} } sort keys %circle], [], 'no two files need each 
 my $page = text("$top/doc/ARCHITECTURE");
 my %folder = map { s{[^/]+$}{}r => 1 } grep { !m{^tests/} } @files;
 is_deeply([sort $page =~ m{^  ((?:lib|channel|db)/[a-z/]*) {2,}}mg], [sort keys %folder], 'ARCHITECTURE has each folder of sources');
-my ($walks) = $page =~ /^Five walks\n-+\n(.*?)^Where/ms;
+my ($walks) = $page =~ /^Six walks\n-+\n(.*?)^Where/ms;
 my @steps = $walks =~ m{^  (\S+\.c) +(\S.*\(\))$}mg;
 cmp_ok(scalar @steps, '>', 30, 'there are walks');
 my @lost;
