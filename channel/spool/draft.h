@@ -9,8 +9,11 @@
 #include <sys/stat.h>
 
 #include "channel/spool/compose.h"
-#include "channel/spool/write.h"
+#include "lib/buf.h"
 #include "lib/publish.h"
+
+struct spool;
+struct spool_envelope;
 
 struct spool_draft {
 	const struct spool *spool;
