@@ -50,12 +50,14 @@ size_t received_dotted(struct received *r, const char *bytes, size_t n, struct b
 		if (lf == NULL) {
 			r->after_crlf &= length == 0;
 			buf_add(out, line, length);
+			r->size += length;
 			at += length;
 			break;
 		}
 		r->after_crlf = length > 0 && line[length - 1] == '\r';
 		buf_add(out, line, length - r->after_crlf);
 		buf_addc(out, '\n');
+		r->size += length + 1;
 		at += length + 1;
 	}
 	return at;
@@ -64,6 +66,7 @@ size_t received_dotted(struct received *r, const char *bytes, size_t n, struct b
 void received_chunk(struct received *r, const char *bytes, size_t n, bool last, struct buf *out)
 {
 	r->nul |= n > 0 && memchr(bytes, '\0', n) != NULL;
+	r->size += n;
 	for (size_t at = 0; at < n;) {
 		const char *cr;
 		size_t plain;

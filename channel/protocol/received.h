@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "lib/buf.h"
 
@@ -15,6 +16,7 @@ struct received {
 	bool after_crlf;      /* the last byte ended a line as the standard has it */
 	bool cr;              /* a CR at the end of a chunk, which the next one may make a line end */
 	bool nul;             /* a NUL was in it */
+	uint64_t size;        /* bytes, without the dots of DATA (RFC 1870 section 3) */
 };
 
 void received_begin(struct received *r);

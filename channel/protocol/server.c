@@ -62,7 +62,8 @@ static void forget_transaction(struct server *s)
 	pool_free(&s->pool);
 	s->abandon |= s->begun;
 	s->has_sender = s->chunking = s->chunk_is_over = s->begun = s->whole = false;
-	s->size = s->chunks = 0;
+	s->received = (struct received){ 0 };
+	s->chunks = 0;
 	s->mode = SERVER_COMMANDS;
 }
 
@@ -326,7 +327,7 @@ static enum server_event bdat(struct server *s, char *at)
 		skip_chunk(s, 503, "5.5.1", "MAIL first");
 	else if (s->envelope.count == 0)
 		skip_chunk(s, s->options->protocol == SERVER_LMTP ? 503 : 554, "5.5.1", "no valid recipients");
-	else if (is_too_large(s, s->size + s->chunk))
+	else if (is_too_large(s, s->received.size + s->chunk))
 		skip_chunk(s, 552, "5.3.4", "the message is larger than this server takes");
 	else if (!s->begun)
 		return ask(s, SERVER_MESSAGE);
@@ -471,10 +472,9 @@ static enum server_event take_line(struct server *s, bool *used)
 }
 
 /* What the caller has no use for is not handed out. */
-static enum server_event hand_out(struct server *s, size_t came)
+static enum server_event hand_out(const struct server *s)
 {
-	s->size += came;
-	return s->text.len > 0 && !is_too_large(s, s->size) && !s->received.nul ? SERVER_TEXT : SERVER_MORE;
+	return s->text.len > 0 && !is_too_large(s, s->received.size) && !s->received.nul ? SERVER_TEXT : SERVER_MORE;
 }
 
 /* The chunk has come. */
@@ -487,7 +487,7 @@ static void end_chunk(struct server *s)
 	s->whole = s->chunk_is_last;
 	if (s->whole)
 		return;
-	buf_addf(&text, "%llu bytes so far", (unsigned long long)s->size);
+	buf_addf(&text, "%llu bytes so far", (unsigned long long)s->received.size);
 	reply(s, 250, "2.0.0", buf_str(&text));
 	buf_free(&text);
 }
@@ -506,7 +506,7 @@ static enum server_event take_chunk(struct server *s, bool *used)
 	buf_consume(&s->in, (size_t)n);
 	s->chunk -= n;
 	s->chunk_is_over = ends;
-	return hand_out(s, (size_t)n);
+	return hand_out(s);
 }
 
 /* For each recipient in LMTP, if it is the answer to a whole message. */
@@ -554,7 +554,7 @@ static enum server_event step(struct server *s, bool *used)
 		/* the end of a message: the caller is asked what becomes of it, unless it cannot be taken */
 		s->whole = false;
 		s->mode = SERVER_COMMANDS;
-		if (is_too_large(s, s->size))
+		if (is_too_large(s, s->received.size))
 			reply_to_message(s, 552, "5.3.4", "the message is larger than this server takes");
 		else if (s->received.nul)
 			reply_to_message(s, 554, "5.6.0", "the message holds a NUL");
@@ -585,7 +585,7 @@ static enum server_event step(struct server *s, bool *used)
 		taken = received_dotted(&s->received, s->in.data, n, &s->text, &s->whole);
 		buf_consume(&s->in, taken);
 		*used = taken > 0;
-		return hand_out(s, taken);
+		return hand_out(s);
 	case SERVER_CHUNK: return take_chunk(s, used);
 	case SERVER_SKIP: return skip(s, used);
 	}

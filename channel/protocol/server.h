@@ -91,7 +91,6 @@ struct server {
 	enum server_event pending; /* what was asked and not answered */
 	enum { SERVER_COMMANDS, SERVER_DATA, SERVER_CHUNK, SERVER_SKIP } mode;
 	struct received received;
-	uint64_t size;             /* bytes of the message so far */
 	uint64_t chunk;            /* bytes of the current chunk that are to come */
 	bool chunk_is_last, chunk_is_over;
 	struct {

@@ -336,6 +336,12 @@ subtest 'limits of a message' => sub {
 	$intake->forget_all;
 	like((map { @$_ } $client->message('x@example.com', ['ann@example.org'], $hello . 'x' x 2000 . "\n"))[-1], qr/^552 5\.3\.4 /, 'a text that grew too large');
 	is_empty $intake, 'too large';
+	# dots of the protocol are not of the message
+	my $exact = sub ($bytes) { "Subject: x\n\n" . ".\n" x 100 . 'x' x ($bytes - 316) . "\n" };
+	like((map { @$_ } $client->message('x@example.com', ['ann@example.org'], $exact->(2000), mail => ' SIZE=2000'))[-1], qr/^250 /, 'as large as may be');
+	$intake->forget_all;
+	like((map { @$_ } $client->message('x@example.com', ['ann@example.org'], $exact->(2001)))[-1], qr/^552 5\.3\.4 /, 'a byte more');
+	is_empty $intake, 'a byte more';
 	like((map { @$_ } $client->message('x@example.com', ['ann@example.org'], "Received: from a by b; Sun, 29 Nov 2026 10:00:00 +0000\n" x 4 . $hello))[-1],
 		qr/^554 5\.4\.6 /, 'too many hops');
 	is_empty $intake, 'a loop';
