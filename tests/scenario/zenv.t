@@ -7,6 +7,7 @@ use lib "$FindBin::Bin/../lib";
 use File::Temp ();
 use Test::More;
 use Spool;
+use Tool ();
 
 my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
 my $source = $ENV{SRC_DIR} // "$FindBin::Bin/../..";
@@ -24,10 +25,8 @@ Spool->put("$dir/var/db/aliases", "staff: ann\@example.org\n");
 # Runs a program with this zmailer.conf; returns exit status, stdout, stderr.
 sub run($conf, $input, @command) {
 	Spool->put("$dir/zmailer.conf", $conf);
-	Spool->put("$dir/in", $input);
-	my $status = system 'sh', '-c', 'in=$1 out=$2 err=$3; shift 3; "$@" <"$in" >"$out" 2>"$err"', 'sh', "$dir/in",
-		"$dir/out", "$dir/err", 'timeout', 20, @command;
-	return ($status >> 8 | ($status & 127 ? 256 : 0), Spool::slurp("$dir/out"), Spool::slurp("$dir/err"));
+	my $got = Tool::run(\@command, in => $input, limit => 20);
+	return @$got{qw(status out err)};
 }
 
 my @forms = ('', ' ', "\t ", '""', "''");
