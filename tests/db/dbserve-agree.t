@@ -14,6 +14,7 @@ use POSIX ();
 use RunQueue ();
 use Spool;
 use Test::More;
+use Tool ();
 
 my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
 my $directory = File::Temp->newdir('/tmp/zda-XXXXXX');
@@ -133,9 +134,8 @@ sub build($set, $name) {
 
 # Exit status, standard output and standard error.
 sub run($input, @command) {
-	put('in', $input);
-	my $status = system 'sh', '-c', 'in=$1 out=$2 err=$3; shift 3; exec "$@" <"$in" >"$out" 2>"$err"', 'sh', "$dir/in", "$dir/out", "$dir/err", @command;
-	return ($status >> 8 | ($status & 127 ? 256 : 0), Spool::slurp("$dir/out"), Spool::slurp("$dir/err"));
+	my $got = Tool::run(\@command, in => $input);
+	return @$got{qw(status out err)};
 }
 
 my $json = JSON::PP->new;

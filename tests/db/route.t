@@ -11,6 +11,7 @@ use JSON::PP ();
 use Routing;
 use Spool;
 use Test::More;
+use Tool ();
 
 my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
 my $source = $ENV{SRC_DIR} // "$FindBin::Bin/../..";
@@ -25,10 +26,8 @@ chmod 0755, $dir;
 
 # Runs a program with this input; returns exit status, stdout, stderr.
 sub run($input, @command) {
-	Routing::write_file("$dir/in", $input);
-	my $status = system 'sh', '-c', 'in=$1 out=$2 err=$3; shift 3; "$@" <"$in" >"$out" 2>"$err"', 'sh', "$dir/in",
-		"$dir/out", "$dir/err", @command;
-	return ($status >> 8 | ($status & 127 ? 256 : 0), Spool::slurp("$dir/out"), Spool::slurp("$dir/err"));
+	my $got = Tool::run(\@command, in => $input);
+	return @$got{qw(status out err)};
 }
 
 # A directory with these maps, built; returns the path of its dbases.conf.

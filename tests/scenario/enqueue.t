@@ -9,6 +9,7 @@ use File::Temp ();
 use Test::More;
 use Prometheus;
 use Spool;
+use Tool ();
 
 my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
 my $enqueue = "$build/channel/enqueue";
@@ -21,10 +22,8 @@ delete $ENV{ZCONFIG};
 
 # Runs it with this input; returns exit status, stdout, stderr.
 sub run($input, @arguments) {
-	Spool->put("$dir/in", $input);
-	my $status = system 'sh', '-c', 'in=$1 out=$2 err=$3; shift 3; "$@" <"$in" >"$out" 2>"$err"', 'sh', "$dir/in",
-		"$dir/out", "$dir/err", $enqueue, @arguments;
-	return ($status >> 8 | ($status & 127 ? 256 : 0), Spool::slurp("$dir/out"), Spool::slurp("$dir/err"));
+	my $got = Tool::run([$enqueue, @arguments], in => $input);
+	return @$got{qw(status out err)};
 }
 
 sub office { "$dir/po" . ++$offices }
