@@ -17,14 +17,14 @@
 /*
  * Temporaries that exist now.  A slot is written before its file is made and
  * cleared after it is gone, so that the signal handler sees every one of them.
- * Slots stay where they are: another thread may clear its own while this one looks for more.
+ * Slots stay where they are: another thread may clear its own while this one looks for more.  One thread at a time takes new ones.
  */
 static struct slots {
 	struct slot {
-		const char *volatile name;
+		_Atomic(const char *) name;
 		volatile int at;
 	} list[32];
-	struct slots *volatile more;
+	_Atomic(struct slots *) more;
 } slots;
 static pid_t owner;
 
