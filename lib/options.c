@@ -17,6 +17,12 @@ static bool is_long_only(char letter)
 	return letter < ' ';
 }
 
+/* "[TIME]": there may be none; "[STEP=]TIME" has to be there */
+static bool may_be_missing(const struct option_help *o)
+{
+	return o->argument != NULL && *o->argument == '[' && o->argument[strlen(o->argument) - 1] == ']';
+}
+
 /* "-x ARG", "-x, --name ARG" or "--name ARG" */
 static void print_option(const struct program *p, const struct option_help *o)
 {
@@ -32,7 +38,7 @@ static void print_option(const struct program *p, const struct option_help *o)
 	if (name != NULL)
 		buf_addf(&left, "--%s", name);
 	if (o->argument != NULL)
-		buf_addf(&left, "%s%s", *o->argument == '[' ? "" : " ", o->argument);
+		buf_addf(&left, "%s%s", may_be_missing(o) ? "" : " ", o->argument);
 	printf("  %-18s %s\n", buf_str(&left), o->text);
 	buf_free(&left);
 }
@@ -98,7 +104,7 @@ static const char *short_options(const struct program *p)
 		letters[n++] = o->letter;
 		if (o->argument != NULL)
 			letters[n++] = ':';
-		if (o->argument != NULL && *o->argument == '[')
+		if (may_be_missing(o))
 			letters[n++] = ':';
 	}
 	letters[n++] = 'V';

@@ -159,6 +159,24 @@ static void help_and_version_are_answered(void **state)
 	buf_free(&out);
 }
 
+/* In brackets as a whole it may be missing; with a part in brackets, as for -T of lmtp, it may not. */
+static void an_argument_may_be_missing_where_the_help_says_so(void **state)
+{
+	static const struct option_help own[] = { { 'q', "[TIME]", "may be missing" }, { 'b', "[STEP=]TIME", "may not" }, { 0 } };
+	static const struct program other = { .name = "prog", .synopsis = "", .purpose = "Nothing.", .options = own, .help = 'h' };
+	struct buf out = { 0 };
+
+	(void)state;
+	assert_int_equal(run(&other, "-q -q5m 5m", &out), 0);
+	assert_string_equal(buf_str(&out), "q\nq\noperand 5m\n");
+	assert_int_equal(run(&other, "-b dot=5m -b5m", &out), 0);
+	assert_string_equal(buf_str(&out), "b dot=5m\nb 5m\n");
+	assert_int_equal(run(&other, "-b", &out), EX_USAGE);
+	assert_int_equal(run(&other, "-h", &out), 0);
+	assert_non_null(strstr(buf_str(&out), "  -q[TIME]           may be missing\n  -b [STEP=]TIME     may not\n"));
+	buf_free(&out);
+}
+
 /* Where -h has a meaning of its own. */
 static void a_program_can_do_without_a_letter_for_help(void **state)
 {
@@ -180,6 +198,7 @@ int main(void)
 		cmocka_unit_test(good_command_lines_are_taken_apart),
 		cmocka_unit_test(mistakes_are_one_line_and_exit_64),
 		cmocka_unit_test(help_and_version_are_answered),
+		cmocka_unit_test(an_argument_may_be_missing_where_the_help_says_so),
 		cmocka_unit_test(a_program_can_do_without_a_letter_for_help),
 	};
 
