@@ -380,7 +380,7 @@ sub both_lines($cyrus) {
 
 # Where programs look for it that are told ldapi:/// and ldaps://.
 sub directory_server() {
-	my $slapd = RealSlapd->new(users => 2, aliases => 1, tls_port => 636, names => 'DNS:ldap1.example,DNS:ldap2.example');
+	my $slapd = RealSlapd->new(users => 2, aliases => 1, tls_port => 636, certificate => 'ldap');
 	$slapd->start;
 	unlink '/run/slapd/ldapi';
 	symlink $slapd->dir . '/ldapi', '/run/slapd/ldapi' or die "symlink: $!\n";

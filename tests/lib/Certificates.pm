@@ -1,6 +1,6 @@
 package Certificates;
 
-# Throw-away certificates, made by openssl(1) when a test of this build first wants them: that starts it 24 times.
+# Throw-away certificates, made by openssl(1) when a test of this build first wants them: that starts it 26 times.
 
 use v5.36;
 use Fcntl qw(LOCK_EX);
@@ -11,6 +11,7 @@ use File::Temp ();
 # name => what is special: names for subjectAltName, issuer (default ca), expired
 my %kind = (
 	good => { names => 'DNS:localhost,IP:127.0.0.1,IP:::1,DNS:store.example' },
+	ldap => { names => 'DNS:ldap1.example,DNS:ldap2.example' },    # hosts of the examples in manuals
 	wildcard => { names => 'DNS:*.example.net' },
 	wrongname => { names => 'DNS:elsewhere.example,IP:192.0.2.1' },
 	expired => { names => 'DNS:localhost,IP:127.0.0.1,IP:::1', expired => 1 },
