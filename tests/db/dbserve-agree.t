@@ -260,13 +260,13 @@ for my $set (sets()) {
 			}
 			# local names without a domain are given one by dbserve, and % in them is syntax then
 			my @members = members($alias{$address});
-			next if !@members || $address =~ /%/ || word($route) eq 'TEMP' || grep { $_->[0] eq 'local' || $_->[0] eq 'error' && !domain_of($address) } $route->{results}->@*;
+			next if !@members || grep(/%/, $address, @members) || word($route) eq 'TEMP' || grep { $_->[0] eq 'local' || $_->[0] eq 'error' && !domain_of($address) } $route->{results}->@*;
 			$compare->('alias', $address, places(map { $other{$_} } @members), places($route));
 		}
 		for my $i (map { $_ * @addresses / $enqueued } 0 .. $enqueued - 1) {
 			my ($address, $route) = ($addresses[$i], $routes[$i]);
 			# what no control file can hold is refused (65), and what looks like the file of a message
-			next if $address =~ m{^$|^/|[\x7f\xa0\xff]} || grep { $_->[0] eq 'local' && $_->[2] =~ /^"?[|\/]/ } $route->{results}->@*;
+			next if $address =~ m{^$|^/|[\x7f\xa0\xff]} || grep { $_->[1] =~ m{^-.|/} || $_->[0] eq 'local' && $_->[2] =~ /^"?[|\/]/ } $route->{results}->@*;
 			my ($status, $id, $err) = run("Subject: x\n\nx\n", "$build/channel/enqueue", '-f', $conf, @settings, '-mP', "$dir/post", '-s', "s\@example.org", '--', $address);
 			$compare->('enqueue', $address, $status, $route->{answer} eq 'found' ? 0 : $route->{answer} eq 'not found' ? 67 : 75);
 			my ($file) = glob "$dir/post/transport/*";
