@@ -163,6 +163,8 @@ static void find_numbers(struct spool_journal *j)
 		j->last = settled;
 	j->safe = j->last;
 	j->settled = settled;
+	/* what is no journal becomes one before it is used */
+	j->failed = !marked;
 }
 
 static int open_file(const struct spool_journal *j, bool make)
@@ -257,6 +259,18 @@ struct spool_journal *spool_journal_open(const struct spool *spool, bool stay, b
 	return NULL;
 }
 
+/* With its lock. */
+static void remove_file(const struct spool_journal *j)
+{
+	int saved = errno;
+
+	file_as_user(j->spool->uid, j->spool->gid);
+	if (file_is_named(j->fd, j->path))
+		unlink(j->path);
+	file_as_oneself();
+	errno = saved;
+}
+
 void spool_journal_close(struct spool_journal **journal)
 {
 	struct spool_journal *j = *journal;
@@ -264,11 +278,8 @@ void spool_journal_close(struct spool_journal **journal)
 	if (j == NULL)
 		return;
 	/* what could not be written is not promised */
-	if (j->fd >= 0 && j->settled >= j->safe && !j->keeps && file_is_named(j->fd, j->path)) {
-		file_as_user(j->spool->uid, j->spool->gid);
-		unlink(j->path);
-		file_as_oneself();
-	}
+	if (j->fd >= 0 && j->settled >= j->safe && !j->keeps)
+		remove_file(j);
 	free_journal(j);
 	*journal = NULL;
 }
@@ -331,6 +342,8 @@ static bool write_mark(const struct spool_journal *j, unsigned page, uint64_t se
 /* An empty file becomes a journal: both marks are on the disk before the first entry. */
 static bool begin_file(struct spool_journal *j)
 {
+	if (j->key == 0 && getrandom(&j->key, sizeof j->key, 0) != (ssize_t)sizeof j->key)
+		return false;
 	return write_mark(j, 0, j->settled) && write_mark(j, 1, j->settled) && fdatasync(j->fd) == 0;
 }
 
@@ -339,16 +352,17 @@ static bool make_file(struct spool_journal *j)
 {
 	struct stat st;
 
-	if (j->key == 0 && getrandom(&j->key, sizeof j->key, 0) != (ssize_t)sizeof j->key)
-		return false;
 	j->fd = open_locked(j, true);
 	if (j->fd < 0)
 		return false;
-	if (fstat(j->fd, &st) == 0 && st.st_size > 0)
+	if (fstat(j->fd, &st) == 0 && st.st_size > 0) {
 		errno = EBUSY;
-	else if (begin_file(j) && file_sync_directory(AT_FDCWD, j->path)) {
+	} else if (begin_file(j) && file_sync_directory(AT_FDCWD, j->path)) {
 		lock(j->fd, LOCK_RESTORES, 1, F_UNLCK);
 		return true;
+	} else {
+		/* the next time is as this one */
+		remove_file(j);
 	}
 	close(j->fd);
 	j->fd = -1;

@@ -137,6 +137,14 @@ static void accept_and_die(bool settled, bool apart)
 	spool_journal_close(&journal);
 }
 
+static void lose_files(void)
+{
+	for (size_t i = 0; i < COUNT; i++) {
+		unlink(accepted[i].queue);
+		unlink(accepted[i].transport);
+	}
+}
+
 static size_t restore(const char *warning)
 {
 	size_t restored = 0;
@@ -508,6 +516,56 @@ static void room_comes_back_when_entries_are_settled(void **state)
 	free(path);
 }
 
+/* A file that is empty, as a full disk left it, or holds something else gets marks and a key before it is used, and one that cannot get them goes. */
+static void what_is_no_journal_becomes_one(void **state)
+{
+	static const struct { const char *was; rlim_t limit; } cases[] = { { "", 0 }, { "other bytes", 0 }, { NULL, 100 } };
+	char *path = path_of(".", ".journal.intake");
+
+	(void)state;
+	signal(SIGXFSZ, SIG_IGN);
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct spool_draft *drafts[COUNT];
+		struct spool_journal *journal;
+		struct buf text = { 0 };
+		struct rlimit before;
+		size_t restored;
+		int status;
+
+		if (cases[i].was != NULL) {
+			int fd = creat(path, 0600);
+
+			assert_int_equal(write(fd, cases[i].was, strlen(cases[i].was)), strlen(cases[i].was));
+			close(fd);
+		}
+		journal = spool_restore(&spool, true, &restored, &status, &why);
+		assert_non_null(journal);
+		prepare(drafts, &plain);
+		if (cases[i].limit > 0) {
+			assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+			assert_int_equal(setrlimit(RLIMIT_FSIZE, &(struct rlimit){ cases[i].limit, before.rlim_max }), 0);
+			assert_true(spool_record(drafts, COUNT, journal));
+			assert_false(spool_is_recorded(drafts[0]));
+			assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+		}
+		assert_true(spool_record(drafts, COUNT, journal));
+		assert_true(spool_is_recorded(drafts[0]));
+		forget_accepted();
+		note(drafts);
+		for (size_t n = 0; n < COUNT; n++)
+			spool_free(&drafts[n]);
+		spool_journal_close(&journal);
+		assert_true(file_read_path(path, &text));
+		assert_memory_equal(text.data, "zlmtp M1", 8);
+		assert_memory_not_equal(text.data + 8, "\0\0\0\0\0\0\0\0", 8);
+		assert_memory_equal(text.data + 4096, "zlmtp M1", 8);
+		buf_free(&text);
+		lose_files();
+		assert_int_equal(restore(""), COUNT);
+	}
+	free(path);
+}
+
 /* A full disk: what it had before is there, and it is used again as soon as that is settled. */
 static void a_journal_that_cannot_be_written_is_used_again_later(void **state)
 {
@@ -546,14 +604,6 @@ static void a_journal_that_cannot_be_written_is_used_again_later(void **state)
 	assert_int_equal(unlink(accepted[0].queue), 0);
 	assert_int_equal(restore(""), 1);
 	assert_true(is_there(&accepted[1]) && is_there(&accepted[2]) && !is_there(&accepted[0]));
-}
-
-static void lose_files(void)
-{
-	for (size_t i = 0; i < COUNT; i++) {
-		unlink(accepted[i].queue);
-		unlink(accepted[i].transport);
-	}
 }
 
 /* The file of one cannot be synced, those behind it can: nothing behind it is settled, or its entry would be as well. */
@@ -796,6 +846,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(of_entries_that_were_written_together_any_may_be_missing, begin, end),
 		cmocka_unit_test_setup_teardown(a_whole_control_file_stays_and_its_message_is_made_anew, begin, end),
 		cmocka_unit_test_setup_teardown(mail_is_accepted_where_many_numbers_in_a_row_are_taken, begin, end),
+		cmocka_unit_test_setup_teardown(what_is_no_journal_becomes_one, begin, end),
 		cmocka_unit_test_setup_teardown(room_comes_back_when_entries_are_settled, begin, end),
 		cmocka_unit_test_setup_teardown(a_journal_that_cannot_be_written_is_used_again_later, begin, end),
 	};
