@@ -311,7 +311,7 @@ static void clean(struct loop *loop)
 /* What an intake had accepted before it was killed, or the power failed.  While one runs, it sees to that itself. */
 static int take_from_journal(void)
 {
-	struct spool spool = { .postoffice = "..", .levels = zenv_levels() };
+	struct spool spool = { .postoffice = ".." };
 	struct buf why = { 0 };
 	size_t restored = 0;
 	int status = EX_OK;

@@ -149,9 +149,14 @@ static bool restore_message(void *context, const struct spool_journal_message *m
 {
 	struct restoring *r = context;
 	struct spool_draft *d = xcalloc(1, sizeof *d);
+	/* a new name is where intake makes its names, so that it finds out which are taken */
+	struct spool spool = *r->spool;
 	enum presence control, message;
 
-	d->spool = r->spool;
+	spool.levels = 0;
+	for (const char *slash = m->job; (slash = strchr(slash, '/')) != NULL; slash++)
+		spool.levels++;
+	d->spool = &spool;
 	spool_set_names(d, m->job);
 	control = look(d->transport, m->control_bytes, m->control_size, true);
 	if (control == ABSENT) {

@@ -296,7 +296,10 @@ static void a_message_whose_number_other_mail_has_gets_another(void **state)
 		fd = creat(taken, 0600);
 		assert_int_equal(write(fd, "other mail\n", 11), 11);
 		close(fd);
+		/* who restores it may not know how intake hashes names */
+		spool.levels = 0;
 		assert_int_equal(restore(""), 1);
+		spool.levels = 1;
 		buf_clear(&other);
 		assert_true(file_read_path(taken, &other));
 		assert_string_equal(buf_str(&other), "other mail\n");
