@@ -148,7 +148,7 @@ struct mailbox {
 	struct buf plain;      /* outside of brackets and comments */
 	struct buf path;       /* within brackets */
 	bool has_path;
-	bool is_odd;           /* something stands behind the brackets, or one of them alone: a comma is missing */
+	bool is_odd;           /* something stands behind the brackets, one of them alone, or ':' behind an address: a comma is missing */
 };
 
 /* The mailbox ends in front of `behind`.  What is left out of an odd one could be somebody's address. */
@@ -234,7 +234,9 @@ void address_list_parse(const char *text, size_t n, struct address_list *list)
 		} else if (*s == '<' || *s == '>' || (m.has_path && !inside && strchr(" \t\r\n", *s) == NULL)) {
 			m.is_odd = true;
 		} else if (!inside && *s == ':' && memchr(buf_str(&m.plain), '[', m.plain.len) == NULL) {
-			buf_clear(&m.plain);    /* the name of a group */
+			/* the name of a group; unless it is an address, and a comma is missing */
+			m.is_odd = m.is_odd || (buf_str(&m.plain)[0] != '"' && memchr(buf_str(&m.plain), '@', m.plain.len) != NULL);
+			buf_clear(&m.plain);
 		} else {
 			add_byte(out, *s);
 		}

@@ -131,6 +131,9 @@ subtest '-t' => sub {
 	refuses 'nobody', 64, qr/no address/, "Subject: x\n\nx\n", '-t';
 	refuses 'a comma is missing: bob would be forgotten', 65, qr/Ann <ann\@example\.org> bob\@example\.org/, "To: Ann <ann\@example.org> bob\@example.org\n\nx\n", '-t';
 	refuses 'two in brackets without a comma', 65, qr/<ann\@example\.org> <bob/, "To: <ann\@example.org> <bob\@example.org>\n\nx\n", '-t';
+	refuses "'$_' is no group: ann would be forgotten", 65, qr/ann\@example\.org/, "To: $_\n\nx\n", '-t'
+		for 'ann@example.org: bob@example.org', 'ann@example.org Bob: <bob@example.org>', 'carl@example.org, ann@example.org: bob@example.org;';
+	takes 'a group whose name is quoted', "To: \"a\@b\": ann\@example.org;\n\nx\n", ['-t'];
 	refuses 'something quoted behind the brackets', 65, qr/"bob"/, "To: <ann\@example.org> \"bob\"\n\nx\n", '-t';
 	refuses 'folded', 65, qr/bob/, "To: carl\@example.org, <ann\@example.org>\n bob\@example.org\n\nx\n", '-t';
 	refuses 'a bracket alone', 65, qr/RCPT/, "Subject: x\n\nx\n", "ann\@example.org>\r\nRCPT TO:<bob\@example.org";
