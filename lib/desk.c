@@ -16,6 +16,7 @@
 #include "lib/child.h"
 #include "lib/clock.h"
 #include "lib/file.h"
+#include "lib/log.h"
 
 #define PIECE 65536
 
@@ -23,6 +24,8 @@
 
 /* A group whose answer took longer, in milliseconds, is slow. */
 #define SLOW 5000
+/* Between two lines about the same trouble. */
+#define TELL_PAUSE 60000
 
 struct group {
 	struct group *next;
@@ -64,6 +67,7 @@ struct desk {
 	const char *fault;
 	pid_t *left;                       /* told to end */
 	size_t left_count, left_capacity;
+	int64_t tell_again;                /* that no child can be started */
 };
 
 /* ---- questions ------------------------------------------------------------------ */
@@ -203,12 +207,22 @@ static _Noreturn void serve(const struct desk_rules *rules, int fd)
 	_exit(0);
 }
 
+/* Questions wait for children that run, or for the end of their time. */
+static bool tell(struct desk *d, int code)
+{
+	if (d->tell_again <= clock_ms()) {
+		complain("a process for lookups cannot be started: %s", strerror(code));
+		d->tell_again = clock_ms() + TELL_PAUSE;
+	}
+	return false;
+}
+
 static bool start(struct desk *d, struct worker *w)
 {
 	/* what clients are connected by is not for it to keep open */
 	struct child_rules rules = { .in = CHILD_SAME, .out = CHILD_SAME, .err = CHILD_SAME, .closes = true };
 	size_t left = 0;
-	int ends[2];
+	int ends[2], code;
 
 	/* those that were told to end may have done so by now */
 	for (size_t i = 0; i < d->left_count; i++)
@@ -216,16 +230,17 @@ static bool start(struct desk *d, struct worker *w)
 			d->left[left++] = d->left[i];
 	d->left_count = left;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
-		return false;
+		return tell(d, errno);
 	rules.keep[0] = ends[1];
 	w->pid = child_fork(&rules);
+	code = errno;
 	if (w->pid == 0)
 		serve(&d->rules, ends[1]);
 	close(ends[1]);
 	if (w->pid < 0 || fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0) {
 		w->pid = 0;
 		close(ends[0]);
-		return false;
+		return tell(d, code);
 	}
 	w->fd = ends[0];
 	buf_clear(&w->in);

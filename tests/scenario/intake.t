@@ -13,6 +13,7 @@ use Intake;
 use IO::Socket::UNIX;
 use Ports;
 use RealServer;
+use Tool ();
 
 my $hello = "Subject: hello\nMessage-ID: <1\@client>\nDate: Sun, 29 Nov 2026 10:00:00 +0000\nFrom: x\@example.com\n\nHello.\n";
 
@@ -399,6 +400,22 @@ subtest 'few files may be open' => sub {
 	is $intake->said, "intake: warning: 1000 connections want 3100 open files, and 60 may be open: no more than 6 are taken\n", 'one line says why';
 	@idle = ();
 	ok soon(sub { $intake->lmtp->greeting =~ /^220/ }), 'and when they have gone all is well';
+};
+
+subtest 'no process can be started for a slow map' => sub {
+	plan skip_all => 'preloading does not go with sanitizers' if $ENV{ZLMTP_SANITIZED};
+	plan skip_all => 'built without LDAP' unless qx{grep -c 'HAVE_LDAP 1' $ENV{BUILD_DIR}/config.h} > 0;
+	my $library = Tool::preload("$ENV{SRC_DIR}/tests/db/failio.c") // plan skip_all => 'no compiler';
+	my $conf = File::Temp->new;
+	print $conf "uri ldap://127.0.0.1:1\nbase dc=x\nfilter (mail=%s)\nattr mail\n";
+	close $conf;
+	my $intake = Intake->start(dbases => "fqdnroutes ldap - - $conf -lm%:\n", arguments => ['-O', 'lookup-time=1'],
+		before => ['env', "LD_PRELOAD=$library", 'FAIL_CALL=fork:1+:11']);
+	my $client = $intake->lmtp;
+	$client->hello;
+	$client->say('MAIL FROM:<x@example.com>');
+	like $client->say('RCPT TO:<ann@example.org>'), qr/^451 4\.3\.0 /, 'it cannot be told';
+	like $intake->said, qr/^intake: a process for lookups cannot be started: Resource temporarily unavailable$/m, 'the log says why';
 };
 
 subtest 'few files may be open, and the disk is slow' => sub {
