@@ -90,17 +90,23 @@ void removals_add(struct removals *r, const char *const *message_files, size_t c
 	buf_free(&ids);
 }
 
-void removals_read(const char *postoffice, struct buf *out)
+bool removals_read(const char *postoffice, struct buf *noted)
 {
 	char *path = path_in(postoffice);
 	int fd = file_open_found(path);
+	struct stat st;
+	bool differs = fd >= 0 && fstat(fd, &st) == 0 && (size_t)st.st_size != noted->len;
 
-	out->limit = 2 * (size_t)ENOUGH;
-	if (fd >= 0 && !file_read(fd, out))
-		buf_clear(out);
+	if (differs) {
+		buf_clear(noted);
+		noted->limit = 2 * (size_t)ENOUGH;
+		if (!file_read(fd, noted))
+			buf_clear(noted);
+	}
 	if (fd >= 0)
 		close(fd);
 	free(path);
+	return differs;
 }
 
 bool removals_have(const struct buf *noted, const char *id)

@@ -18,8 +18,8 @@ void removals_free(struct removals *r);
 /* Notes that these message files are about to be removed; from any thread. */
 void removals_add(struct removals *r, const char *const *message_files, size_t count);
 
-/* Reads what is noted in a post office: empty if there is nothing. */
-void removals_read(const char *postoffice, struct buf *out);
+/* Reads what is noted in a post office: empty if there is nothing.  False if it is what was read before. */
+bool removals_read(const char *postoffice, struct buf *noted);
 
 bool removals_have(const struct buf *noted, const char *id);
 

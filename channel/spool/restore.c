@@ -144,6 +144,12 @@ static int write_under_new_name(struct restoring *r, struct spool_draft *d, cons
 	return status;
 }
 
+/* What runqueue removes meanwhile is noted before it goes. */
+static bool was_removed(struct restoring *r, const char *id)
+{
+	return removals_have(&r->removed, id) || (removals_read(r->spool->postoffice, &r->removed) && removals_have(&r->removed, id));
+}
+
 /* One that is not there may have been delivered already.  After a kill it is known to be removed, after a power cut it may be a second copy. */
 static bool restore_message(void *context, const struct spool_journal_message *m)
 {
@@ -167,7 +173,8 @@ static bool restore_message(void *context, const struct spool_journal_message *m
 		free(held);
 	}
 	message = look(d->queue, m->message_bytes, m->message_size, false);
-	if ((control != WHOLE || message != WHOLE) && !(control == ABSENT && removals_have(&r->removed, m->id))) {
+	/* its number may be that of other mail by now */
+	if ((control != WHOLE || message != WHOLE) && !((control == ABSENT || control == OTHER) && was_removed(r, m->id))) {
 		/* the control file says whose the number is */
 		bool taken = control == OTHER || (message == OTHER && control != WHOLE);
 
@@ -202,7 +209,6 @@ struct spool_journal *spool_restore(const struct spool *spool, bool stay, size_t
 	if (journal == NULL)
 		return NULL;
 	file_as_user(spool->uid, spool->gid);
-	removals_read(spool->postoffice, &r.removed);
 	if (spool_journal_read(journal, restore_message, &r, &damaged) && settle(&r, journal)) {
 		*restored = r.count;
 		removals_forget(spool->postoffice);
