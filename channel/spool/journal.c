@@ -237,11 +237,12 @@ struct spool_journal *spool_journal_open(const struct spool *spool, bool stay, b
 	j->at = START(0);
 	j->found.limit = LARGEST;
 	j->fd = open_locked(j, false);
-	/* one that is not there is made when it is needed */
-	if (j->fd < 0 && errno == ENOENT && stay)
+	*busy = j->fd < 0 && errno == EBUSY;
+	/* one that is not there is made when it is needed, or when who has it now is gone */
+	if (j->fd < 0 && (errno == ENOENT || errno == EBUSY) && stay)
 		return j;
-	if (j->fd < 0 && errno == EBUSY) {
-		*busy = true;
+	if (*busy) {
+		/* who has it puts it in order */
 	} else if (j->fd < 0 && errno == ENOENT) {
 		/* there is nothing to be put back */
 	} else if (j->fd < 0 || fstat(j->fd, &st) < 0 || !file_read(j->fd, &j->found)) {

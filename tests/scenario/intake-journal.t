@@ -39,11 +39,15 @@ subtest 'a second intake' => sub {
 	my $second = IntakeDialogue->new($intake->dir . '/second', lmtp => 1);
 	like((map { @$_ } $second->message('x@example.com', ['ann@example.org'], "Subject: x\n\nx\n"))[-1], qr/^250 /, 'the second one too');
 	is scalar($intake->queued), 2, 'both messages are there';
-	is $intake->stop, 0, 'the second one ends';
-	ok -e journal($intake), 'the journal of the first one stays';
+	my $second_pid = $intake->pid;
 	$intake->{pid} = $pid;
 	is $intake->stop, 0, 'the first one ends';
 	ok !-e journal($intake), '... with its journal';
+	like((map { @$_ } $second->message('x@example.com', ['ann@example.org'], "Subject: x\n\nx\n"))[-1], qr/^250 /, 'the second one goes on');
+	ok -e journal($intake), '... with a journal of its own';
+	$intake->{pid} = $second_pid;
+	is $intake->stop, 0, 'it ends';
+	ok !-e journal($intake), '... and leaves none';
 };
 
 subtest 'runqueue' => sub {
