@@ -19,7 +19,7 @@ my $build = $ENV{BUILD_DIR} //= "$FindBin::Bin/../..";
 my $missing = RealSlapd::missing();
 plan skip_all => $missing if $missing;
 plan skip_all => 'built without LDAP' unless -x "$build/db/ldapsync";
-$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+$SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
 
 my $soak = $ENV{ZLMTP_SOAK};
 my $size = $ENV{ZLMTP_ENTRIES} // ($soak ? 100_000 : 1000);

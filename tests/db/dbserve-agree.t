@@ -21,7 +21,7 @@ my $directory = File::Temp->newdir('/tmp/zda-XXXXXX');
 my $dir = "$directory";
 delete $ENV{ZCONFIG};
 $SIG{PIPE} = 'IGNORE';
-$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+$SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
 my $pid;
 END { local $?; stop() }
 

@@ -20,7 +20,7 @@ my $dir = "$directory";
 chmod 0755, $dir;
 delete $ENV{ZCONFIG};
 $SIG{PIPE} = 'IGNORE';
-$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+$SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
 my $pid;
 END { local $?; stop() }
 

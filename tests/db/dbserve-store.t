@@ -18,7 +18,7 @@ my $directory = File::Temp->newdir('/tmp/zds-XXXXXX');
 my $dir = "$directory";
 delete $ENV{ZCONFIG};
 $SIG{PIPE} = 'IGNORE';
-$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+$SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
 my ($store, $other, $pid);
 END { local $?; stop() }
 

@@ -17,7 +17,7 @@ my $dir = "$directory";
 delete $ENV{ZCONFIG};
 # a server that closes at a bad byte may do so before the last one is written
 $SIG{PIPE} = 'IGNORE';
-$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+$SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
 
 sub put($name, $text) {
 	open my $out, '>', "$dir/$name" or die "$name: $!";

@@ -17,7 +17,7 @@ my $directory = File::Temp->newdir('/tmp/zwl-XXXXXX');
 my $dir = "$directory";
 my @types = grep { -e "$build/db/zlmtp-$_.so" } qw(ldap pgsql mysql sqlite);
 delete $ENV{ZCONFIG};
-$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+$SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
 plan skip_all => 'built without directories and databases' if !@types;
 
 sub put($name, $text) { Spool->put("$dir/$name", $text) }

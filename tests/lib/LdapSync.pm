@@ -20,7 +20,7 @@ sub skip_without() {
 	my $missing = RealSlapd::missing();
 	$missing ||= 'built without LDAP' unless -x "$ENV{BUILD_DIR}/db/ldapsync";
 	Test::More::plan(skip_all => $missing) if $missing;
-	$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+	$SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
 }
 
 sub has_lmdb() {

@@ -21,7 +21,7 @@ my $domain = RealDovecot::DOMAIN;
 my $directory = RealServer::directory();
 my $dir = "$directory";
 my ($pid, $policy);
-$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+$SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
 END { local $?; kill 'TERM', $pid if $pid; waitpid $pid, 0 if $pid; }
 delete $ENV{ZCONFIG};
 

@@ -10,7 +10,7 @@ use LdapSync;
 use OddDirectory;
 
 plan skip_all => 'built without LDAP' unless -x "$ENV{BUILD_DIR}/db/ldapsync";
-$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+$SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
 
 my $slow = $ENV{ZLMTP_SANITIZED} ? 4 : 1;
 # sanitizers take room for themselves

@@ -14,7 +14,7 @@ use Ask;
 my $missing = RealSlapd::missing();
 plan skip_all => $missing if $missing;
 plan skip_all => 'built without LDAP' unless qx{grep -c 'HAVE_LDAP 1' $ENV{BUILD_DIR}/config.h} > 0;
-$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+$SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
 
 my $slow = $ENV{ZLMTP_SANITIZED} ? 4 : 1;
 my $domain = $RealSlapd::domain;

@@ -16,7 +16,7 @@ use Ask;
 my $dir = File::Temp->newdir('/tmp/zq-XXXXXX');
 my $dblookup = "$ENV{BUILD_DIR}/db/dblookup";
 my $number = 0;
-$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+$SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
 
 # What is special somewhere: one row each, with the value "is KEY's number".
 my @odd = ("o'x", 'back\\slash', "\\'", '"quoted"', '%', '_', '*', 'a;b', '--', '$$', '`', "\xc3\xa4", "' OR ''='", 'two  blanks');

@@ -16,7 +16,7 @@ my $dir = File::Temp->newdir('/tmp/zq-XXXXXX');
 my $slow = $ENV{ZLMTP_SANITIZED} ? 4 : 1;
 my $lmdb = LdapSync::has_lmdb();
 my @modes = ('generations', $lmdb ? 'lmdb' : (), 'environment');
-$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+$SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
 
 sub equal($sync, $name) { is $sync->difference, '', $name }
 sub becomes_equal($sync, $name, $seconds = 10) { is $sync->difference_after($seconds * $slow), '', $name }

@@ -18,7 +18,7 @@ my $build = $ENV{BUILD_DIR} // "$FindBin::Bin/../..";
 my $dir = File::Temp->newdir('/tmp/zps-XXXXXX');
 delete $ENV{ZCONFIG};
 $SIG{PIPE} = 'IGNORE';
-$SIG{$_} = sub { exit 1 } for qw(INT TERM);
+$SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
 my $number = 0;
 
 sub store(%o) { return OddStore->start("$dir/store" . ++$number, %o) }
