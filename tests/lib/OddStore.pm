@@ -4,7 +4,8 @@ package OddStore;
 #
 #   alike  every positive reply to MAIL, RCPT and RSET is "250 ok"
 #   odd    { 'MAIL 2' => { before => [LINES], instead => [LINES], after => [LINES] } }: at the second MAIL of a connection these
-#          are said before the reply, in its place, and behind it; "close" closes the connection
+#          are said before the reply, in its place, and behind it; "close" closes the connection, "read no more" waits until the
+#          client has said something, and leaves it unread
 #
 # What clients say is in its log, behind the number of the connection: "1 MAIL FROM:<>".
 
@@ -62,6 +63,11 @@ sub _answer($self, $c, $line) {
 	$reply = '250 ok' if $self->{alike} && $reply =~ /^250 /;
 	for my $words (@{$odd->{before} // []}, @{$odd->{instead} // [$reply]}, @{$odd->{after} // []}) {
 		return 0 if $words eq 'close';
+		if ($words eq 'read no more') {
+			# until the client has said something again
+			IO::Select->new($c->{fh})->can_read;
+			next;
+		}
 		syswrite $c->{fh}, "$words\r\n";
 	}
 	return $verb ne 'QUIT';

@@ -35,6 +35,7 @@ package Asked {
 	sub ask($self, $line) {
 		print { $self->{in} } "$line\n";
 		my $answer = readline $self->{out};
+		push @{$self->{said}}, $answer // "the end\n";
 		return defined $answer ? (split /\t/, $answer)[1] : 'ended';
 	}
 	sub end($self) {
@@ -55,7 +56,7 @@ sub right_answers($name, $store, %o) {
 		my $agent = Asked->start('-F', "UNIX:$store->{socket}", @{$o{options} // []});
 		my $expected = $o{answers} // ['yes', 'no', 'yes', 'no'];
 		my @answers = map { $agent->ask($_) } ("ann\@d.test", "nobody\@d.test", "bob\@d.test", "no\@d.test")[0 .. $#$expected];
-		is_deeply \@answers, $expected, 'answers';
+		is_deeply \@answers, $expected, 'answers' or diag @{$agent->{said}}, Asked->complaints, map { "$_\n" } $store->said;
 		is $agent->end, $o{exit} // 1, 'exit status';
 		is $store->connections, $o{connections}, 'connections';
 		like Asked->complaints, $o{complaint} // qr/\A\z/, 'complaints';
@@ -74,6 +75,7 @@ right_answers('replies that all look alike', store(alike => 1), connections => 1
 right_answers('a server that is not asked ahead of its replies', store(), connections => 1, options => ['-P']);
 right_answers('a server that takes one LHLO: the 221 to QUIT is the proof', store(odd => { 'LHLO 2' => { instead => ['503 5.5.1 said before'] } }), connections => 4);
 right_answers('it closes between two questions', store(odd => { 'LHLO 2' => { after => ['close'] } }), connections => 4);
+right_answers('it closes between two questions, and leaves the second one unread', store(odd => { 'LHLO 2' => { after => ['read no more', 'close'] } }), connections => 4);
 right_answers('it says goodbye between two questions', store(odd => { 'LHLO 2' => { after => ['421 4.3.2 going', 'close'] } }), connections => 4);
 right_answers('it closes instead of an answer to MAIL', store(odd => { 'MAIL 2' => { instead => ['close'] } }), connections => 4);
 right_answers('it closes instead of an answer to RCPT', store(odd => { 'RCPT 2' => { instead => ['close'] } }), connections => 4);

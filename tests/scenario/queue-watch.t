@@ -186,11 +186,12 @@ subtest 'an agent at work has its sessions' => sub {
 
 subtest 'text where there is no screen' => sub {
 	my $q = store_down(3);
-	my @lines = lines(40, command($q));
+	my @lines = lines(60, command($q));
 	is scalar(grep { /[^\n -~]/ } @lines), 0, 'no control character';
 	my @clocks = map { /^(\S+ \S+)  zlmtp-queue watch/ ? $1 : () } @lines;
-	cmp_ok scalar(@clocks), '>', 1, 'several texts';
-	isnt $clocks[0], $clocks[1], 'a second between them';
+	cmp_ok scalar(@clocks), '>', 2, 'several texts';
+	# the first one may be late
+	isnt $clocks[0], $clocks[2], 'a second between two of them';
 	my $t = Tmux->new(rows => 60, columns => 110);
 	$t->type('TERM=dumb ' . command($q));
 	ok $t->shows(qr/zlmtp-queue watch.*zlmtp-queue watch/s), 'one below the other on a terminal that knows nothing';
