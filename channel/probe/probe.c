@@ -233,10 +233,9 @@ static void run_sessions(struct prober *p)
 		session_run(&p->sessions[i]);
 }
 
-void prober_go(struct prober *p)
+/* Whoever waits goes to a session that can take it. */
+static void begin_waiting(struct prober *p)
 {
-	run_sessions(p);
-	/* whoever waits goes to a session that can take it */
 	for (size_t i = 0; i < p->count; i++) {
 		for (size_t k = 0; k < p->questions[i]->count; k++) {
 			struct place *place = &p->questions[i]->places[k];
@@ -254,8 +253,31 @@ void prober_go(struct prober *p)
 				session_begin(s, place->peer, take(p, place->peer));
 		}
 	}
-	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
-		session_flush(&p->sessions[i]);
+}
+
+/* A write that broke has given a question back that can be asked at once: nothing else may wake us. */
+static bool can_begin(struct prober *p)
+{
+	for (size_t i = 0; i < p->count; i++) {
+		for (size_t k = 0; k < p->questions[i]->count; k++) {
+			const struct place *place = &p->questions[i]->places[k];
+			const struct session *s = is_waiting(place) ? session_for(p, place->peer) : NULL;
+
+			if (is_waiting(place) && (place->peer->failed || (s != NULL && session_wants(s, place->peer))))
+				return true;
+		}
+	}
+	return false;
+}
+
+void prober_go(struct prober *p)
+{
+	do {
+		run_sessions(p);
+		begin_waiting(p);
+		for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+			session_flush(&p->sessions[i]);
+	} while (can_begin(p));
 }
 
 static void run(struct prober *p, int64_t deadline)

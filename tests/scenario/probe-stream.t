@@ -27,8 +27,10 @@ sub store(%o) { return OddStore->start("$dir/store" . ++$number, %o) }
 package Asked {
 	sub start($class, @arguments) {
 		my $self = bless {}, $class;
+		# what runs it
+		my @by = ref $arguments[0] ? @{shift @arguments} : ();
 		open my $err, '>', "$dir/err" or die;
-		$self->{pid} = IPC::Open3::open3($self->{in}, $self->{out}, '>&' . fileno $err, "$build/channel/lmtp", '-h', 'client.test', @arguments, '-B', '-');
+		$self->{pid} = IPC::Open3::open3($self->{in}, $self->{out}, '>&' . fileno $err, @by, "$build/channel/lmtp", '-h', 'client.test', @arguments, '-B', '-');
 		$self->{in}->autoflush;
 		return $self;
 	}
@@ -224,4 +226,16 @@ subtest 'maps route the lines' => sub {
 	is $agent->end, 1, 'exit status';
 	is_deeply [map { $_->connections } $store, $other], [1, 1], 'one session each';
 };
+# It was found out by the write alone, with nothing to wait for behind it: the question waited until its time was up.
+subtest 'the connection is lost as the next question is written' => sub {
+	my ($strace) = grep { -x "$_/strace" } split /:/, $ENV{PATH};
+	plan skip_all => 'strace is not installed' if !$strace;
+	my $store = store();
+	my $agent = Asked->start(['strace', '-D', '-o', '/dev/null', '-e', 'trace=sendto', '-e', 'inject=sendto:error=EPIPE:when=3'], '-F', "UNIX:$store->{socket}");
+	is $agent->ask("ann\@d.test"), 'yes', 'a first answer';
+	is $agent->ask("bob\@d.test"), 'yes', 'a second one, by another connection' or diag @{$agent->{said}};
+	is $agent->end, 0, 'it ends';
+	is $store->connections, 2, 'two connections';
+};
+
 done_testing;
