@@ -25,7 +25,8 @@ sub configure($self) {
 }
 
 # The shell command that reads SQL from its standard input.
-sub client($self) { $self->{kind} eq 'sqlite' ? "sqlite3 $self->{database}" : $self->{database}->client }
+# Who reads and who writes wait for each other.
+sub client($self) { $self->{kind} eq 'sqlite' ? "sqlite3 -cmd '.timeout 30000' $self->{database}" : $self->{database}->client }
 
 sub sql($self, $text) {
 	open my $fh, '|-', $self->client . ' >/dev/null' or die "client: $!\n";

@@ -303,7 +303,7 @@ sub troubles_of_a_file($database) {
 	$sync->once;
 	my $before = $sync->map;
 	my $refused = sub ($name, $words) { fails($sync, $name, $words, 8, $before) };
-	open my $client, '|-', "sqlite3 $database" or die "client: $!\n";
+	open my $client, '|-', "sqlite3 -cmd '.timeout 30000' $database" or die "client: $!\n";
 	$client->autoflush(1);
 	say $client "BEGIN EXCLUSIVE; DELETE FROM u;\n.shell touch $sync->{dir}/locked";
 	ok wait_for(sub { -e "$sync->{dir}/locked" }), 'another process has the file, and a change in it that it takes back';
