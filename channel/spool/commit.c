@@ -129,7 +129,7 @@ struct syncing {
 	struct spool_draft *draft;
 	const char *what, *path;
 	int fd, error;
-	bool own;                 /* it is a directory, opened for this */
+	bool own;                 /* it was opened for this */
 	bool started;
 	pthread_t thread;
 };
@@ -223,18 +223,22 @@ static void sync_few(struct spool_draft *const *drafts, size_t count)
 
 /* ---- ... and many ---- */
 
-/* All that was written to the file systems of queue/ and transport/ is on the disk. */
+bool spool_sync(const struct spool *spool)
+{
+	struct stat queue, transport;
+
+	return fstat(spool->queue, &queue) == 0 && fstat(spool->transport, &transport) == 0 && syncfs(spool->queue) == 0 &&
+	       (queue.st_dev == transport.st_dev || syncfs(spool->transport) == 0);
+}
+
 static void sync_systems(struct spool_draft *const *drafts, size_t count)
 {
-	const struct spool *spool = drafts[0]->spool;
-	struct stat queue, transport;
-	bool ok = fstat(spool->queue, &queue) == 0 && fstat(spool->transport, &transport) == 0 &&
-	          syncfs(spool->queue) == 0 && (queue.st_dev == transport.st_dev || syncfs(spool->transport) == 0);
+	bool ok = spool_sync(drafts[0]->spool);
 	int error = errno;
 
 	for (size_t i = 0; !ok && i < count; i++) {
 		errno = error;
-		fail(drafts[i], EX_IOERR, "cannot sync", spool->postoffice);
+		fail(drafts[i], EX_IOERR, "cannot sync", drafts[0]->spool->postoffice);
 	}
 }
 

@@ -54,7 +54,10 @@ const char *spool_number_of(const struct spool_draft *d);
 /* Makes the temporary of the message and, from its inode number, the names.  EX_OK, or EX_CANTCREAT or EX_IOERR with `why`. */
 int spool_begin_file(struct spool_draft *d, struct buf *why);
 
-/* Makes the hash directories above `path` that are missing, and makes them last.  False with errno. */
-bool spool_make_hash(char *path, unsigned levels);
+/* Makes the hash directories of both files that are missing, and makes them last.  False with errno. */
+bool spool_make_places(const struct spool_draft *d);
+
+/* All that was written to the file systems of queue/ and transport/ is on the disk; those directories are open.  False with errno. */
+bool spool_sync(const struct spool *spool);
 
 #endif

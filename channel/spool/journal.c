@@ -204,9 +204,14 @@ static int open_locked(const struct spool_journal *j, bool make)
 	}
 }
 
+char *spool_journal_in(const char *postoffice)
+{
+	return xasprintf("%s/.journal.intake", postoffice);
+}
+
 bool spool_journal_is_left(const char *postoffice)
 {
-	char *path = xasprintf("%s/.journal.intake", postoffice);
+	char *path = spool_journal_in(postoffice);
 	int fd = file_open_found(path);
 	bool left = fd >= 0 && !is_locked(fd, LOCK_WHOLE);
 
@@ -233,7 +238,7 @@ struct spool_journal *spool_journal_open(const struct spool *spool, bool stay, b
 
 	*busy = *unread = false;
 	j->spool = spool;
-	j->path = xasprintf("%s/.journal.intake", spool->postoffice);
+	j->path = spool_journal_in(spool->postoffice);
 	j->at = START(0);
 	j->found.limit = LARGEST;
 	j->fd = open_locked(j, false);

@@ -27,6 +27,9 @@ struct spool_journal;
  */
 struct spool_journal *spool_journal_open(const struct spool *spool, bool stay, bool *busy, bool *unread, struct buf *why);
 
+/* Its path in a post office, allocated. */
+char *spool_journal_in(const char *postoffice);
+
 /* Has an intake left a journal in this post office, and does none run?  False also where that cannot be seen. */
 bool spool_journal_is_left(const char *postoffice);
 

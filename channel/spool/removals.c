@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "channel/spool/journal.h"
 #include "channel/spool/spoolid.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
@@ -30,7 +31,7 @@ struct removals *removals_create(const char *postoffice)
 	struct removals *r = xcalloc(1, sizeof *r);
 
 	r->path = path_in(postoffice);
-	r->journal = xasprintf("%s/.journal.intake", postoffice);
+	r->journal = spool_journal_in(postoffice);
 	r->fd = -1;
 	pthread_mutex_init(&r->lock, NULL);
 	return r;

@@ -95,7 +95,7 @@ static int write_under_own_name(struct restoring *r, const struct spool_draft *d
 {
 	int status = EX_OK;
 
-	if (!spool_make_hash(d->queue, 2) || !spool_make_hash(d->transport, 2))
+	if (!spool_make_places(d))
 		return spool_trouble(r->why, EX_CANTCREAT, "cannot make the directory of", d->transport);
 	if (message != WHOLE)
 		status = write_file(d->queue, m->message_bytes, m->message_size, message, taken, r->why);
@@ -130,7 +130,7 @@ static int write_under_new_name(struct restoring *r, struct spool_draft *d, cons
 	if (status != EX_OK)
 		return status;
 	add_control(&control, m, spool_number_of(d));
-	if (!spool_make_hash(d->queue, 2) || !spool_make_hash(d->transport, 2))
+	if (!spool_make_places(d))
 		status = spool_trouble(r->why, EX_CANTCREAT, "cannot make the directory of", d->transport);
 	else if (!file_write(d->message.fd, m->message_bytes, m->message_size))
 		status = spool_trouble(r->why, EX_IOERR, "cannot write", d->queue);
@@ -191,7 +191,7 @@ static bool restore_message(void *context, const struct spool_journal_message *m
 /* All is on the disk before the journal knows. */
 static bool settle(struct restoring *r, struct spool_journal *journal)
 {
-	if (syncfs(r->spool->queue) < 0 || syncfs(r->spool->transport) < 0)
+	if (!spool_sync(r->spool))
 		r->status = spool_trouble(r->why, EX_IOERR, "cannot sync", r->spool->postoffice);
 	else if (!spool_journal_settle(journal, spool_journal_last(journal)))
 		r->status = spool_trouble(r->why, EX_IOERR, "cannot write", spool_journal_path(journal));

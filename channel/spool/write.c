@@ -391,7 +391,8 @@ int spool_add(struct spool_draft *d, const char *bytes, size_t n, struct buf *wh
 
 /* ---- directories ---- */
 
-bool spool_make_hash(char *path, unsigned levels)
+/* Makes the hash directories above `path` that are missing, and makes them last. */
+static bool make_hash(char *path, unsigned levels)
 {
 	char *slash = strrchr(path, '/');
 	bool ok;
@@ -400,9 +401,14 @@ bool spool_make_hash(char *path, unsigned levels)
 		return true;
 	*slash = '\0';
 	ok = access(path, F_OK) == 0 ||
-	     (spool_make_hash(path, levels - 1) && (mkdir(path, 0750) == 0 || errno == EEXIST) && publish_sync_directory(path));
+	     (make_hash(path, levels - 1) && (mkdir(path, 0750) == 0 || errno == EEXIST) && publish_sync_directory(path));
 	*slash = '/';
 	return ok;
+}
+
+bool spool_make_places(const struct spool_draft *d)
+{
+	return make_hash(d->queue, d->spool->levels) && make_hash(d->transport, d->spool->levels);
 }
 
 static bool make_place(const char *path, mode_t mode, struct buf *why)
@@ -449,7 +455,7 @@ static int write_control(struct spool_draft *d, struct buf *why)
 	int status = EX_OK;
 	const struct spool_envelope *e;
 
-	if (!spool_make_hash(d->queue, d->spool->levels) || !spool_make_hash(d->transport, d->spool->levels))
+	if (!spool_make_places(d))
 		return cannot_make(d->spool, why, "cannot make the directory of", d->transport);
 	e = d->envelope;
 	header_complete(&fields, d->header.data, d->header.len, &(struct completion){
