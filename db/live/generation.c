@@ -31,8 +31,8 @@
 #define STEP 4096
 
 struct generation {
-	DB *db;              /* for reading; NULL until it is needed */
-	struct stat file;    /* what db is */
+	DB *db;                  /* for reading; NULL until it is needed */
+	struct live_file file;   /* what db is */
 };
 
 static int fail_bdb(const struct live *live, const char *what, int code, struct buf *why)
@@ -74,19 +74,21 @@ static void shut(struct generation *g)
 static int ready(const struct live *live, struct buf *why)
 {
 	struct generation *g = live->state;
+	struct live_file file;
 	struct stat st;
 	int code, status;
 
 	if (stat(live->path, &st) < 0)
 		return live_fail(live, errno == ENOENT ? EX_NOINPUT : EX_NOPERM, why, "%s", strerror(errno));
-	if (g->db != NULL && file_is_same(&g->file, &st))
+	file = live_file_of(&st);
+	if (g->db != NULL && live_file_is_same(&g->file, &file))
 		return EX_OK;
 	shut(g);
 	/* what is read here decides what is changed, and a damaged map must not get a new seal */
 	status = live_prove(live, why);
 	if (status != EX_OK)
 		return status;
-	g->file = st;
+	g->file = file;
 	code = open_file(live, live->path, READING_CACHE, DB_RDONLY, &g->db);
 	return code == 0 ? EX_OK : fail_bdb(live, "cannot open", code, why);
 }
@@ -140,11 +142,12 @@ static bool copy_bytes(const struct live *live, int from, int to)
 	}
 }
 
-static bool copy_file(const struct live *live, struct publish *file, struct stat *st)
+/* `before` and `after`: as it was when the copy began and ended; while it is made, other programs may write to the file. */
+static bool copy_file(const struct live *live, struct publish *file, struct stat *before, struct stat *after)
 {
 	int from = file_open_regular(live->path, O_RDONLY), saved;
-	bool ok = from >= 0 && fstat(from, st) == 0 &&
-	          (publish_owner(file, st->st_uid, st->st_gid) || errno == EPERM) && copy_bytes(live, from, file->fd);
+	bool ok = from >= 0 && fstat(from, before) == 0 && (publish_owner(file, before->st_uid, before->st_gid) || errno == EPERM) &&
+	          copy_bytes(live, from, file->fd) && fstat(from, after) == 0;
 
 	saved = errno;
 	if (from >= 0)
@@ -249,16 +252,17 @@ static int break_seal(const struct live *live, const struct publish *file, struc
 
 static int make_generation(struct live *live, struct publish *file, const struct changes *changes, struct buf *why)
 {
-	struct live_file made_of;
-	struct stat st, made;
+	struct live_file made_of, behind, written;
+	struct stat st, after;
 	int status, code, closed;
 	int64_t more = 0;
 	DB *db;
 
-	if (!copy_file(live, file, &st))
+	if (!copy_file(live, file, &st, &after))
 		return live_fail(live, EX_IOERR, why, "cannot copy: %s", file_error(errno));
 	made_of = live_file_of(&st);
-	if (live->expected.inode != 0 && !live_file_is_same(&live->expected, &made_of))
+	behind = live_file_of(&after);
+	if (!live_file_is_same(&made_of, &behind) || (live->expected.inode != 0 && !live_file_is_same(&live->expected, &made_of)))
 		return live_fail(live, EX_TEMPFAIL, why, "was changed by another program");
 	status = break_seal(live, file, why);
 	if (status != EX_OK)
@@ -277,10 +281,13 @@ static int make_generation(struct live *live, struct publish *file, const struct
 	}
 	if (status != EX_OK)
 		return status;
-	if (!stamp_seal(file->fd) || fchmod(file->fd, st.st_mode & 07777) < 0 || fstat(file->fd, &made) < 0 || !publish_commit(file))
+	if (!stamp_seal(file->fd) || fchmod(file->fd, st.st_mode & 07777) < 0)
+		return live_fail(live, EX_IOERR, why, "cannot publish: %s", strerror(errno));
+	written = live_file_written(file->fd);
+	if (!publish_commit(file))
 		return live_fail(live, EX_IOERR, why, "%s: %s", file->renamed ? "is changed, but a power failure may undo it: cannot sync the "
 		                 "directory" : "cannot publish", strerror(errno));
-	live->written = live_file_of(&made);
+	live->written = written;
 	return EX_OK;
 }
 
@@ -330,6 +337,6 @@ static int open_generations(struct live *live, struct buf *why)
 }
 
 const struct live_operations live_generations = {
-	.name = "generations", .batch = 100000, .grace = 600, .open = open_generations, .apply = apply, .find = find, .walk = walk,
+	.name = "generations", .is_replaced = true, .batch = 100000, .grace = 600, .open = open_generations, .apply = apply, .find = find, .walk = walk,
 	.close = close_generations,
 };

@@ -86,7 +86,6 @@ static int apply(struct live *live, const struct live_batch *batch, struct buf *
 {
 	const struct inplace *l = live->state;
 	int code, dead, status = live_is_current(live, l->fd, why);
-	struct stat st;
 	pid_t holder;
 
 	if (status != EX_OK)
@@ -100,8 +99,8 @@ static int apply(struct live *live, const struct live_batch *batch, struct buf *
 	while ((code = try_batch(live, &batch->changes)) == MDB_MAP_FULL)
 		if ((code = make_room(live)) != 0)
 			break;
-	if (code == 0 && fstat(l->fd, &st) == 0)
-		live->written = live_file_of(&st);
+	if (code == 0)
+		live->written = live_file_written(l->fd);
 	lmdb_lock_map(l->fd, F_UNLCK, 0, &holder);
 	return code == 0 ? EX_OK : fail_lmdb(live, "cannot change it", live_why_not_written(l->fd, code), why);
 }

@@ -82,6 +82,16 @@ bool live_file_is_same(const struct live_file *a, const struct live_file *b)
 	return a->inode == b->inode && a->size == b->size && a->when.tv_sec == b->when.tv_sec && a->when.tv_nsec == b->when.tv_nsec;
 }
 
+struct live_file live_file_written(int fd)
+{
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT } };
+	struct stat st;
+
+	clock_gettime(CLOCK_REALTIME, &times[1]);
+	futimens(fd, times);
+	return fstat(fd, &st) == 0 ? live_file_of(&st) : (struct live_file){ 0 };
+}
+
 void live_progress(const struct live *live)
 {
 	if (live->progress != NULL)

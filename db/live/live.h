@@ -42,6 +42,7 @@ struct live_file {
 
 struct live_operations {
 	const char *name;
+	bool is_replaced;          /* by each batch; one that fails leaves nothing in the file */
 	size_t batch;              /* changes that make a good batch */
 	unsigned grace;            /* seconds that may pass without progress, beyond `wait`; 0: as many, at most 5 */
 
@@ -111,6 +112,12 @@ void live_add_recovery(const struct live *live, const char *option, struct buf *
 /* Which file a map is, with size and times of its content, to notice that another one took its place or that it was written to. */
 struct live_file live_file_of(const struct stat *st);
 bool live_file_is_same(const struct live_file *a, const struct live_file *b);
+
+/*
+ * What was written to `fd`, a time of its own included: the clock of file times stands still for some milliseconds, in which another
+ * program may write to it.  Of a file that is somebody else's, the time is that of the system.  Inode 0 if it cannot be told.
+ */
+struct live_file live_file_written(int fd);
 
 /* Calls live->progress, if there is one. */
 void live_progress(const struct live *live);

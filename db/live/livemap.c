@@ -226,6 +226,9 @@ static struct livemap_sign sign_after_apply(const struct livemap *u, int status)
 		memcpy(&written, answer->data, sizeof written);
 	if (written.inode != 0)
 		return (struct livemap_sign){ written.inode, written };
+	/* what differs now is by another program */
+	if (status != EX_OK && u->service.live.operations->is_replaced)
+		return u->sign;
 	return (struct livemap_sign){ u->sign.map, livemap_sign_of(u).changed };
 }
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
@@ -624,6 +625,102 @@ static void a_map_that_is_deleted_while_a_batch_fails_is_missed(void **state)
 }
 #endif
 
+/* Writes over the map in place, as cp does, with what it was at first; again and again, a little apart. */
+static pid_t write_over(const char *path, const struct buf *first)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid > 0)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (unsigned n = 0;; n++) {
+		int fd = open(path, O_WRONLY | O_TRUNC);
+
+		if (fd < 0 || write(fd, first->data, first->len) != (ssize_t)first->len)
+			_exit(1);
+		close(fd);
+		usleep(500 * (n % 7));
+	}
+}
+
+static void read_file(const char *path, struct buf *bytes)
+{
+	char piece[4096];
+	const int fd = open(path, O_RDONLY);
+	ssize_t n;
+
+	assert_true(fd >= 0);
+	while ((n = read(fd, piece, sizeof piece)) > 0)
+		buf_add(bytes, piece, (size_t)n);
+	close(fd);
+}
+
+static const struct livemap *watched_again(const struct place *p, struct livemap **u, struct list *l)
+{
+	int status = EX_OK;
+
+	livemap_close(u);
+	*u = livemap_open(&p->settings, &status, &why);
+	for (size_t i = 0; i < l->count; i++)
+		free(l->words[i]);
+	l->count = 0;
+	if (*u != NULL && (livemap_watch(*u, &why) != EX_OK || livemap_walk(*u, take, l, &why) != EX_OK))
+		livemap_close(u);
+	return *u;
+}
+
+/* What is kept in memory of a map is what the map has, or livemap_is_changed() says otherwise. */
+static void a_map_that_is_written_over_at_any_moment_is_noticed(void **state)
+{
+	struct place p;
+	struct livemap *u = NULL;
+	struct list kept = { .count = 0 };
+	struct buf first = { 0 };
+	char *path;
+	pid_t pid;
+
+	(void)state;
+	enter(&p, &ways[0]);
+	make(&p);
+	path = xasprintf("%s%s", p.base, map_suffix(p.settings.type));
+	read_file(path, &first);
+	pid = write_over(path, &first);
+	for (unsigned n = 0, made = 0; n < 300 && made < 60; n++) {
+		char *value = xasprintf("%u", n);
+
+		if (u == NULL || livemap_is_changed(u))
+			watched_again(&p, &u, &kept);
+		if (u != NULL) {
+			put(u, "a", value);
+			if (livemap_commit(u, &why) == EX_OK) {
+				free(kept.words[0]);
+				kept.words[0] = xasprintf("a=%s", value);
+				made++;
+			}
+		}
+		free(value);
+		assert_int_equal(kill(pid, SIGSTOP), 0);
+		assert_int_equal(waitpid(pid, NULL, WUNTRACED), pid);
+		if (u != NULL && !livemap_is_changed(u)) {
+			char *expect = xasprintf("%s b=2 c=3", kept.words[0]);
+			struct livemap *other = open_map(&p);
+
+			holds(other, expect);
+			livemap_close(&other);
+			free(expect);
+		}
+		kill(pid, SIGCONT);
+	}
+	end(pid);
+	for (size_t i = 0; i < kept.count; i++)
+		free(kept.words[i]);
+	livemap_close(&u);
+	buf_free(&first);
+	free(path);
+	leave(&p);
+}
+
 static void keys_that_no_lookup_forms_are_refused(void **state)
 {
 	char long_key[9000];
@@ -666,6 +763,7 @@ int main(void)
 #if HAVE_LMDB
 		cmocka_unit_test(a_map_that_is_deleted_while_a_batch_fails_is_missed),
 #endif
+		cmocka_unit_test(a_map_that_is_written_over_at_any_moment_is_noticed),
 		cmocka_unit_test(keys_that_no_lookup_forms_are_refused),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
