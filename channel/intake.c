@@ -194,8 +194,7 @@ static void open_spool(struct intake *in, bool make)
 	if (!spool_open(&in->spool, &why))
 		die(EX_CANTCREAT, "%s", buf_str(&why));
 	in->journal = spool_restore(&in->spool, wants_journal(in), &restored, &status, &why);
-	if (restored > 0)
-		complain("%zu message%s put into the queue from the journal; what was delivered right before is a second copy", restored, restored == 1 ? "" : "s");
+	spool_restore_log(restored);
 	if (status != EX_OK)
 		die(status, "%s", buf_str(&why));
 	if (why.len > 0)

@@ -24,7 +24,7 @@
 #include "channel/queue/watch.h"
 #include "channel/spool/notify.h"
 #include "channel/spool/restore.h"
-#include "channel/spool/write.h"
+#include "channel/spool/postoffice.h"
 #include "config.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
@@ -320,8 +320,7 @@ static int take_from_journal(void)
 		spool_restore(&spool, false, &restored, &status, &why);
 		spool_close(&spool);
 	}
-	if (restored > 0)
-		complain("%zu message%s put into the queue from the journal of intake; what was delivered right before is a second copy", restored, restored == 1 ? "" : "s");
+	spool_restore_log(restored);
 	if (why.len > 0)
 		complain("%s%s", buf_str(&why), status != EX_OK ? "; the queue is not read before, as mail in it may be damaged" : "");
 	buf_free(&why);

@@ -24,7 +24,7 @@
 #include "channel/queue/show.h"
 #include "channel/queue/summary.h"
 #include "channel/rerouting.h"
-#include "channel/spool/write.h"
+#include "channel/spool/postoffice.h"
 #include "lib/account.h"
 #include "lib/alloc.h"
 #include "lib/file.h"

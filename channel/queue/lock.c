@@ -10,7 +10,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "channel/spool/write.h"
+#include "channel/spool/postoffice.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
 #include "lib/log.h"

@@ -17,7 +17,7 @@
 #include "channel/spool/report_due.h"
 #include "channel/spool/spoolid.h"
 #include "channel/spool/tag.h"
-#include "channel/spool/write.h"
+#include "channel/spool/fields.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/file.h"
@@ -531,7 +531,7 @@ static void put_destinations(struct rewrite *w, const struct control_recipient *
 			note_move(w, r->offset);
 		buf_add(&w->new, w->old.data + r->offset, columns);
 		w->new.data[w->new.len - columns + 1] = TAG_FREE;
-		spool_quad_add(&w->new, to->channel, to->host, to->user, to->privilege);
+		quad_add(&w->new, to->channel, to->host, to->user, to->privilege);
 		buf_addc(&w->new, '\n');
 		if (!last && r->dsn_offset >= 0)
 			buf_add(&w->new, w->old.data + r->dsn_offset, line_length(w, r->dsn_offset));

@@ -43,7 +43,7 @@ struct intake {
 	struct policy policy;
 	struct server_options options[2];      /* by enum server_protocol */
 	struct recipients *recipients;
-	struct spool_journal *journal;       /* NULL: another intake has it */
+	struct spool_journal *journal;         /* NULL: none is used */
 	struct committer *committer;
 	struct tls *tls;               /* NULL: no STARTTLS */
 	long privilege;                /* of recipients and senders: nobody's uid */

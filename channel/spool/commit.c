@@ -13,6 +13,7 @@
 
 #include "channel/spool/draft.h"
 #include "channel/spool/journal.h"
+#include "channel/spool/write.h"
 #include "lib/file.h"
 
 /* So many messages are committed by syncfs(2). */
@@ -223,14 +224,6 @@ static void sync_few(struct spool_draft *const *drafts, size_t count)
 
 /* ---- ... and many ---- */
 
-bool spool_sync(const struct spool *spool)
-{
-	struct stat queue, transport;
-
-	return fstat(spool->queue, &queue) == 0 && fstat(spool->transport, &transport) == 0 && syncfs(spool->queue) == 0 &&
-	       (queue.st_dev == transport.st_dev || syncfs(spool->transport) == 0);
-}
-
 static void sync_systems(struct spool_draft *const *drafts, size_t count)
 {
 	bool ok = spool_sync(drafts[0]->spool);
@@ -244,7 +237,10 @@ static void sync_systems(struct spool_draft *const *drafts, size_t count)
 
 /* ---- one step ---- */
 
-/* A scheduler never sees a control file of which a power cut may leave a part, nor one without its message, unless the journal has both. */
+/*
+ * A scheduler never sees a control file of which a power cut may leave a part, nor one without its message, unless the journal has
+ * both.
+ */
 bool spool_commit_step(struct spool_draft *const *drafts, size_t count, struct spool_journal *journal)
 {
 	uint64_t settled = 0;
@@ -252,7 +248,7 @@ bool spool_commit_step(struct spool_draft *const *drafts, size_t count, struct s
 	if (count == 0)
 		return true;
 	file_as_user(drafts[0]->spool->uid, drafts[0]->spool->gid);
-	/* for many messages syncfs(2) is one wait where fsync(2) is three of each; for one it would wait for what others have written */
+	/* one wait where fsync(2) is three for each message; for a single message it would wait for what other programs have written */
 	if (count >= SYNCFS_FROM)
 		sync_systems(drafts, count);
 	else
@@ -261,7 +257,7 @@ bool spool_commit_step(struct spool_draft *const *drafts, size_t count, struct s
 		struct spool_draft *d = drafts[i];
 
 		if (d->status != EX_OK) {
-			/* what was accepted stays in the journal, with all that comes behind it; what was refused does not come back from there */
+			/* what was accepted stays in the journal, with all behind it; what was refused does not come back from there */
 			if (d->recorded)
 				spool_journal_keep(journal);
 			take_back(d);

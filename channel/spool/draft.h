@@ -9,10 +9,10 @@
 #include <sys/stat.h>
 
 #include "channel/spool/compose.h"
+#include "channel/spool/postoffice.h"
 #include "lib/buf.h"
 #include "lib/publish.h"
 
-struct spool;
 struct spool_envelope;
 
 struct spool_draft {
@@ -39,9 +39,6 @@ struct spool_draft {
 	bool durable;              /* ... and its directory is on the disk */
 };
 
-/* Adds a line with the words of errno to `why`; for use in `return spool_trouble(...)`, it returns `status`. */
-int spool_trouble(struct buf *why, int status, const char *what, const char *path);
-
 /* The name of a job with this number ("Y/K/4711002"), allocated. */
 char *spool_job_of(const struct spool *spool, uint64_t number);
 
@@ -56,8 +53,5 @@ int spool_begin_file(struct spool_draft *d, struct buf *why);
 
 /* Makes the hash directories of both files that are missing, and makes them last.  False with errno. */
 bool spool_make_places(const struct spool_draft *d);
-
-/* All that was written to the file systems of queue/ and transport/ is on the disk; those directories are open.  False with errno. */
-bool spool_sync(const struct spool *spool);
 
 #endif

@@ -7,7 +7,8 @@
 #include "lib/parse.h"
 #include "lib/text.h"
 
-const char *quad_field_end(const char *s)
+/* The end of the quad field at `s`: its first unquoted blank or TAB, or the NUL.  NULL if a quote has no end. */
+static const char *field_end(const char *s)
 {
 	bool quoted = false;
 
@@ -57,7 +58,7 @@ static const char *take_field(char **text)
 
 	while (ascii_is_blank(*start))
 		start++;
-	end = quad_field_end(start);
+	end = field_end(start);
 	if (end == NULL || end == start)
 		return NULL;
 	n = (size_t)(end - start);
@@ -162,4 +163,36 @@ bool diagnostic_parse(char *line, struct control_diagnostic *d)
 	d->notary = notary;
 	d->text = rest;
 	return true;
+}
+
+static void add_field(struct buf *out, const char *field)
+{
+	const char *end = field_end(field);
+	size_t n = strlen(field), backslashes = 0;
+
+	while (backslashes < n && field[n - 1 - backslashes] == '\\')
+		backslashes++;
+	if (n == 0) {
+		buf_addc(out, '-');
+	} else if (end != NULL && *end == '\0' && backslashes % 2 == 0) {
+		buf_adds(out, field);
+	} else {
+		buf_addc(out, '"');
+		for (; *field != '\0'; field++) {
+			if (*field == '"' || *field == '\\')
+				buf_addc(out, '\\');
+			buf_addc(out, *field);
+		}
+		buf_addc(out, '"');
+	}
+}
+
+void quad_add(struct buf *out, const char *channel, const char *host, const char *user, long privilege)
+{
+	add_field(out, channel);
+	buf_addc(out, ' ');
+	add_field(out, host);
+	buf_addc(out, ' ');
+	add_field(out, user);
+	buf_addf(out, " %ld", privilege);
 }

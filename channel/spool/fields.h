@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "channel/spool/recipient.h"
+#include "lib/buf.h"
 
 struct quad {
 	const char *channel;
@@ -25,8 +26,8 @@ struct quad {
  */
 bool quad_parse(char *text, struct quad *quad);
 
-/* The end of the quad field at `s`: its first unquoted blank or TAB, or the NUL.  NULL if a quote has no end. */
-const char *quad_field_end(const char *s);
+/* Adds the quad "CHANNEL HOST USER PRIVILEGE"; fields are quoted where quad_parse() needs it. */
+void quad_add(struct buf *out, const char *channel, const char *host, const char *user, long privilege);
 
 /*
  * Why a channel or host must not become a word, or part of a word, of a command line: it would be an option there, or

@@ -32,7 +32,7 @@
 /* Milliseconds between two tries while another process puts back what is in the journal. */
 #define PAUSE 20
 
-/* What is locked by who has the journal, and besides while what it had before may not be in the queue yet. */
+/* The bytes that are locked: by the process that has the journal, and besides while what it had before may not be in the queue yet. */
 enum { LOCK_WHOLE, LOCK_RESTORES };
 
 struct mark {
@@ -140,7 +140,8 @@ static void find_numbers(struct spool_journal *j)
 		struct mark m;
 
 		memcpy(&m, j->found.data + page * PAGE, sizeof m);
-		if (memcmp(m.magic, mark_magic, sizeof m.magic) == 0 && hash_of_mark(&m) == m.hash && (!marked || m.settled > settled)) {
+		if (memcmp(m.magic, mark_magic, sizeof m.magic) == 0 && hash_of_mark(&m) == m.hash &&
+		    (!marked || m.settled > settled)) {
 			marked = true;
 			j->key = m.key;
 			settled = m.settled;
@@ -185,7 +186,7 @@ static int open_locked(const struct spool_journal *j, bool make)
 
 		if (fd < 0)
 			return -1;
-		/* both at once, so that nobody sees a journal that is neither restored nor being restored */
+		/* both at once, so that no process sees a journal that is neither restored nor being restored */
 		if (!lock(fd, LOCK_WHOLE, 2, F_WRLCK)) {
 			bool works = !is_locked(fd, LOCK_RESTORES) && is_locked(fd, LOCK_WHOLE);
 
@@ -196,7 +197,7 @@ static int open_locked(const struct spool_journal *j, bool make)
 			}
 			poll(NULL, 0, PAUSE);
 		} else if (!file_is_named(fd, j->path)) {
-			/* who had it before has removed it */
+			/* the process that had it before has removed it */
 			close(fd);
 		} else {
 			return fd;
@@ -231,25 +232,21 @@ static void free_journal(struct spool_journal *j)
 	free(j);
 }
 
-struct spool_journal *spool_journal_open(const struct spool *spool, bool stay, bool *busy, bool *unread, struct buf *why)
+struct spool_journal *spool_journal_open(const struct spool *spool, bool stay, bool *unread, struct buf *why)
 {
 	struct spool_journal *j = xcalloc(1, sizeof *j);
 	struct stat st;
 
-	*busy = *unread = false;
+	*unread = false;
 	j->spool = spool;
 	j->path = spool_journal_in(spool->postoffice);
 	j->at = START(0);
 	j->found.limit = LARGEST;
 	j->fd = open_locked(j, false);
-	*busy = j->fd < 0 && errno == EBUSY;
-	/* one that is not there is made when it is needed, or when who has it now is gone */
-	if (j->fd < 0 && (errno == ENOENT || errno == EBUSY) && stay)
-		return j;
-	if (*busy) {
-		/* who has it puts it in order */
-	} else if (j->fd < 0 && errno == ENOENT) {
-		/* there is nothing to be put back */
+	if (j->fd < 0 && (errno == ENOENT || errno == EBUSY)) {
+		/* there is nothing to be put back, or the process that has it does that */
+		if (stay)
+			return j;
 	} else if (j->fd < 0 || fstat(j->fd, &st) < 0 || !file_read(j->fd, &j->found)) {
 		/* what no intake has written there promises nothing */
 		*unread = errno != EINVAL && errno != EISDIR && errno != EFBIG && errno != ENXIO;
@@ -375,7 +372,7 @@ static bool make_file(struct spool_journal *j)
 	return false;
 }
 
-/* It is made when it is needed first; and behind trouble anew, once nothing in it is needed any more. */
+/* It is made for the first message; and after an error once more, when nothing in it is needed any more. */
 static bool is_usable(struct spool_journal *j)
 {
 	if (j->fd < 0)
@@ -448,7 +445,8 @@ uint64_t spool_journal_add(struct spool_journal *j, const struct spool_journal_m
 	bool begins = j->entry.len == 0;
 	size_t before;
 
-	if (m->message_size > SPOOL_JOURNAL_MESSAGE_MAX || m->control_size > SPOOL_JOURNAL_MESSAGE_MAX || item.job + item.id > PAGE)
+	if (m->message_size > SPOOL_JOURNAL_MESSAGE_MAX || m->control_size > SPOOL_JOURNAL_MESSAGE_MAX ||
+	    item.job + item.id > PAGE)
 		return 0;
 	if (begins && (!is_usable(j) || !find_place(j)))
 		return 0;
@@ -484,7 +482,7 @@ bool spool_journal_write(struct spool_journal *j)
 	if (j->entry.len > 0)
 		write_entry(j);
 	if (j->written && !j->failed && !file_is_named(j->fd, j->path)) {
-		/* somebody has removed it: nobody would find what it has */
+		/* another program has removed it: after a kill it would not be found */
 		j->failed = true;
 		errno = ENOENT;
 	} else if (j->written && !j->failed && fdatasync(j->fd) < 0) {

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "channel/spool/write.h"
+#include "channel/spool/postoffice.h"
 #include "lib/buf.h"
 
 struct spool_journal;
@@ -21,16 +21,16 @@ struct spool_journal;
 #define SPOOL_JOURNAL_MESSAGE_MAX ((size_t)256 * 1024)
 
 /*
- * Opens the journal of the post office of `spool` and locks it; waits while another process restores what is in it.  With `stay`, one that is
- * not there is made with the first message.  NULL: there is none, or *busy: another process has it, or with a line in `why`: *unread if it
- * may have mail, and cannot be read now.
+ * Opens the journal of the post office of `spool` and locks it; waits while another process restores what is in it.  With `stay`,
+ * one that is missing, or that another process has, is made with the first message for which that is possible.  NULL: there is
+ * none, or another process has it, or with a line in `why` it cannot be used; *unread if it may have mail, and cannot be read now.
  */
-struct spool_journal *spool_journal_open(const struct spool *spool, bool stay, bool *busy, bool *unread, struct buf *why);
+struct spool_journal *spool_journal_open(const struct spool *spool, bool stay, bool *unread, struct buf *why);
 
 /* Its path in a post office, allocated. */
 char *spool_journal_in(const char *postoffice);
 
-/* Has an intake left a journal in this post office, and does none run?  False also where that cannot be seen. */
+/* Has an intake that does not run any more left a journal in this post office?  False also where that cannot be seen. */
 bool spool_journal_is_left(const char *postoffice);
 
 /* Closes it; one in which all is settled is removed.  Clears the pointer. */
@@ -56,12 +56,12 @@ uint64_t spool_journal_add(struct spool_journal *journal, const struct spool_jou
 bool spool_journal_write(struct spool_journal *journal);
 
 /*
- * All entries up to this one are settled; for another thread than the one that adds.  Waits for the disk.  False with errno.  With the
- * first time the journal is no longer one that is being restored, which others wait for.
+ * All entries up to this one are settled; for another thread than the one that adds.  Waits for the disk.  False with errno.  The
+ * first time says that all that was found is in the queue, which other processes wait for.
  */
 bool spool_journal_settle(struct spool_journal *journal, uint64_t entry);
 
-/* An entry cannot be settled; so nothing is any more.  For the thread that settles. */
+/* An entry cannot be settled, so no later one is, either.  For the thread that settles. */
 void spool_journal_keep(struct spool_journal *journal);
 
 /*
@@ -71,7 +71,7 @@ void spool_journal_keep(struct spool_journal *journal);
 bool spool_journal_read(struct spool_journal *journal, bool (*take)(void *context, const struct spool_journal_message *message),
                         void *context, bool *damaged);
 
-/* Closes a journal that is damaged, and keeps it under another name, for people; says so in `why`.  Clears the pointer. */
+/* Closes a journal that is damaged, and keeps it under another name for the administrator; `why` says so.  Clears the pointer. */
 void spool_journal_set_aside(struct spool_journal **journal, struct buf *why);
 
 #endif

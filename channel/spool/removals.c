@@ -12,7 +12,7 @@
 #include "lib/alloc.h"
 #include "lib/file.h"
 
-/* From so many bytes on it begins anew: far more than the messages of a moment. */
+/* Beyond so many bytes it starts again at its beginning: far more than the messages of a moment. */
 #define ENOUGH ((off_t)1024 * 1024)
 
 struct removals {
@@ -84,7 +84,7 @@ void removals_add(struct removals *r, const char *const *message_files, size_t c
 		buf_addc(&ids, '\n');
 	}
 	pthread_mutex_lock(&r->lock);
-	/* whatever goes wrong here costs a second copy at worst */
+	/* an error here costs a second copy at worst */
 	if (ids.len > 0 && open_list(r))
 		(void)!write(r->fd, ids.data, ids.len);
 	pthread_mutex_unlock(&r->lock);

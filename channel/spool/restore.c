@@ -10,8 +10,10 @@
 
 #include "channel/spool/draft.h"
 #include "channel/spool/removals.h"
+#include "channel/spool/write.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
+#include "lib/log.h"
 
 struct restoring {
 	const struct spool *spool;
@@ -73,7 +75,10 @@ static enum presence look(const char *path, const char *bytes, size_t size, bool
 
 /* ---- what is made ---- */
 
-/* A whole file in the place of what is left of it, or if there is nothing; *taken if somebody has the name now.  It is synced with all others. */
+/*
+ * A whole file in the place of what is left of it, or where there is none; *taken: another file has the name by now.  It is synced
+ * with all others.
+ */
 static int write_file(const char *path, const char *bytes, size_t size, enum presence presence, bool *taken, struct buf *why)
 {
 	struct publish p;
@@ -83,7 +88,8 @@ static int write_file(const char *path, const char *bytes, size_t size, enum pre
 		return spool_trouble(why, EX_CANTCREAT, "cannot create", path);
 	if (!file_write(p.fd, bytes, size))
 		status = spool_trouble(why, EX_IOERR, "cannot write", path);
-	else if (!(presence == ABSENT ? publish_move(&p, path) : publish_replace(&p)) && !(*taken = presence == ABSENT && errno == EEXIST))
+	else if (!(presence == ABSENT ? publish_move(&p, path) : publish_replace(&p)) &&
+	         !(*taken = presence == ABSENT && errno == EEXIST))
 		status = spool_trouble(why, EX_CANTCREAT, "cannot create", path);
 	publish_abort(&p);
 	return status;
@@ -150,12 +156,12 @@ static bool was_removed(struct restoring *r, const char *id)
 	return removals_have(&r->removed, id) || (removals_read(r->spool->postoffice, &r->removed) && removals_have(&r->removed, id));
 }
 
-/* One that is not there may have been delivered already.  After a kill it is known to be removed, after a power cut it may be a second copy. */
+/* One that is missing may have been delivered.  After a kill it is known to be removed, after a power cut it may be a second copy. */
 static bool restore_message(void *context, const struct spool_journal_message *m)
 {
 	struct restoring *r = context;
 	struct spool_draft *d = xcalloc(1, sizeof *d);
-	/* a new name is where intake makes its names, so that it finds out which are taken */
+	/* a new name has the hash levels of the old one, as intake makes its names there and finds out which are taken */
 	struct spool spool = *r->spool;
 	enum presence control, message;
 
@@ -201,8 +207,8 @@ static bool settle(struct restoring *r, struct spool_journal *journal)
 struct spool_journal *spool_restore(const struct spool *spool, bool stay, size_t *restored, int *status, struct buf *why)
 {
 	struct restoring r = { .spool = spool, .why = why, .status = EX_OK };
-	bool busy, unread, damaged = false;
-	struct spool_journal *journal = spool_journal_open(spool, stay, &busy, &unread, why);
+	bool unread, damaged = false;
+	struct spool_journal *journal = spool_journal_open(spool, stay, &unread, why);
 
 	*restored = 0;
 	*status = unread ? EX_IOERR : EX_OK;
@@ -218,9 +224,16 @@ struct spool_journal *spool_restore(const struct spool *spool, bool stay, size_t
 	*status = r.status;
 	if (r.status == EX_OK && damaged) {
 		spool_journal_set_aside(&journal, why);
-		journal = spool_journal_open(spool, stay, &busy, &unread, why);
+		journal = spool_journal_open(spool, stay, &unread, why);
 	}
 	if (r.status != EX_OK || !stay)
 		spool_journal_close(&journal);
 	return journal;
+}
+
+void spool_restore_log(size_t restored)
+{
+	if (restored > 0)
+		complain("%zu message%s put into the queue from the journal of intake; what was delivered right before is a second copy",
+		         restored, restored == 1 ? "" : "s");
 }

@@ -27,52 +27,6 @@
 #define PIECE (64 * 1024)
 #define WRITTEN_TOGETHER (16 * 1024)
 
-int spool_trouble(struct buf *why, int status, const char *what, const char *path)
-{
-	int code = errno;
-
-	buf_addf(why, "%s ", what);
-	text_add_clean_string(why, path, 500);
-	buf_addf(why, ": %s", strerror(code));
-	return status;
-}
-
-void spool_add_remedy(struct buf *why, const char *postoffice, int code)
-{
-	struct stat st;
-
-	if (code == ENOENT) {
-		buf_adds(why, "; -m of enqueue and intake makes a post office");
-	} else if ((code == EACCES || code == EPERM) && stat(postoffice, &st) == 0 && st.st_uid != geteuid()) {
-		buf_adds(why, "; the post office belongs to ");
-		account_add_user(why, st.st_uid);
-		buf_adds(why, ", be that user or name another one with -P");
-	}
-}
-
-int spool_enter_transport(const char *postoffice, struct buf *why)
-{
-	char *path = xasprintf("%s/transport", postoffice);
-	int code = file_enter_directory(path) ? 0 : errno;
-
-	if (code != 0) {
-		buf_addf(why, "%s: %s", path, strerror(code));
-		spool_add_remedy(why, postoffice, code);
-	}
-	free(path);
-	return code == 0 ? EX_OK : code == EACCES ? EX_NOPERM : EX_NOINPUT;
-}
-
-/* The same for files that cannot be made, with what to do. */
-static int cannot_make(const struct spool *spool, struct buf *why, const char *what, const char *path)
-{
-	int code = errno;
-
-	spool_trouble(why, EX_CANTCREAT, what, path);
-	spool_add_remedy(why, spool->postoffice, code);
-	return EX_CANTCREAT;
-}
-
 /* ---- what may be written down ---- */
 
 /*
@@ -147,38 +101,6 @@ static int check_envelope(const struct spool_envelope *e, struct buf *why)
 	return EX_OK;
 }
 
-static void quad_field_add(struct buf *out, const char *field)
-{
-	const char *end = quad_field_end(field);
-	size_t n = strlen(field), backslashes = 0;
-
-	while (backslashes < n && field[n - 1 - backslashes] == '\\')
-		backslashes++;
-	if (n == 0) {
-		buf_addc(out, '-');
-	} else if (end != NULL && *end == '\0' && backslashes % 2 == 0) {
-		buf_adds(out, field);
-	} else {
-		buf_addc(out, '"');
-		for (; *field != '\0'; field++) {
-			if (*field == '"' || *field == '\\')
-				buf_addc(out, '\\');
-			buf_addc(out, *field);
-		}
-		buf_addc(out, '"');
-	}
-}
-
-void spool_quad_add(struct buf *out, const char *channel, const char *host, const char *user, long privilege)
-{
-	quad_field_add(out, channel);
-	buf_addc(out, ' ');
-	quad_field_add(out, host);
-	buf_addc(out, ' ');
-	quad_field_add(out, user);
-	buf_addf(out, " %ld", privilege);
-}
-
 /* ---- the message file ---- */
 
 static bool is_null_sender(const struct spool_envelope *e)
@@ -235,7 +157,7 @@ int spool_begin_file(struct spool_draft *d, struct buf *why)
 
 	free(path);
 	if (!made)
-		return cannot_make(d->spool, why, "cannot create a file in", d->spool->postoffice);
+		return spool_cannot_make(d->spool, why, "cannot create a file in", d->spool->postoffice);
 	if (fstat(d->message.fd, &d->st) < 0)
 		return spool_trouble(why, EX_IOERR, "cannot use", d->message.temporary);
 	for (uint64_t try = 0;; try++) {
@@ -252,62 +174,9 @@ int spool_begin_file(struct spool_draft *d, struct buf *why)
 			return EX_OK;
 		if (found != 0 || try == TRIES) {
 			errno = found != 0 ? found : EEXIST;
-			return cannot_make(d->spool, why, "cannot create", name);
+			return spool_cannot_make(d->spool, why, "cannot create", name);
 		}
 	}
-}
-
-static int open_place(const struct spool *spool, const char *name, int flags, struct buf *why)
-{
-	char *path = xasprintf("%s/%s", spool->postoffice, name);
-	int fd = file_open_directory(path, flags);
-
-	if (fd < 0)
-		cannot_make(spool, why, "cannot create a file in", spool->postoffice);
-	free(path);
-	return fd;
-}
-
-bool spool_open(struct spool *spool, struct buf *why)
-{
-	struct stat st;
-
-	spool->queue = open_place(spool, "queue", O_RDONLY, why);
-	spool->transport = spool->queue >= 0 ? open_place(spool, "transport", O_RDONLY, why) : -1;
-	if (spool->transport >= 0 && fstat(spool->transport, &st) == 0) {
-		spool->uid = st.st_uid;
-		spool->gid = st.st_gid;
-		return true;
-	}
-	spool_close(spool);
-	return false;
-}
-
-void spool_close(struct spool *spool)
-{
-	if (spool->queue >= 0)
-		close(spool->queue);
-	if (spool->transport >= 0)
-		close(spool->transport);
-	spool->queue = spool->transport = -1;
-}
-
-/*
- * Is the directory still the one that was opened?  The journal and syncfs(2) know no other.  Files of another owner than it has now could
- * not be read by who runs the queue.
- */
-static int check_place(const struct spool *spool, const char *name, int opened, struct buf *why)
-{
-	int fd = open_place(spool, name, O_PATH, why);
-	struct stat then = { 0 }, now = { 0 };
-	bool same = fd >= 0 && fstat(opened, &then) == 0 && fstat(fd, &now) == 0 && then.st_dev == now.st_dev && then.st_ino == now.st_ino &&
-	            (opened != spool->transport || now.st_uid == spool->uid);
-
-	if (fd >= 0)
-		close(fd);
-	if (fd >= 0 && !same)
-		buf_addf(why, "%s/%s: since the start it was replaced, or its owner changed; start again", spool->postoffice, name);
-	return same ? EX_OK : EX_CANTCREAT;
 }
 
 int spool_begin(const struct spool *spool, const struct spool_envelope *envelope, struct spool_draft **draft,
@@ -317,9 +186,7 @@ int spool_begin(const struct spool *spool, const struct spool_envelope *envelope
 	int status = check_envelope(envelope, why);
 
 	if (status == EX_OK)
-		status = check_place(spool, "queue", spool->queue, why);
-	if (status == EX_OK)
-		status = check_place(spool, "transport", spool->transport, why);
+		status = spool_check(spool, why);
 	*draft = NULL;
 	if (status != EX_OK)
 		return status;
@@ -411,42 +278,6 @@ bool spool_make_places(const struct spool_draft *d)
 	return make_hash(d->queue, d->spool->levels) && make_hash(d->transport, d->spool->levels);
 }
 
-static bool make_place(const char *path, mode_t mode, struct buf *why)
-{
-	bool made = mkdir(path, mode) == 0;
-	/* whatever the umask took away; an existing one keeps what its owner gave it */
-	bool ok = made ? chmod(path, mode) == 0 && publish_sync_directory(path) : errno == EEXIST;
-
-	if (!ok) {
-		buf_adds(why, "cannot make ");
-		text_add_clean_string(why, path, 500);
-		buf_addf(why, ": %s", strerror(errno));
-	}
-	return ok;
-}
-
-bool spool_make(const char *postoffice, struct buf *why)
-{
-	static const struct { const char *name; mode_t mode; } directories[] = {
-		{ "public", 01777 }, { "router", 01777 }, { "queue", 0750 }, { "transport", 0750 },
-		{ "deferred", 0750 }, { "freezer", 0750 }, { "postman", 0750 },
-	};
-	char *inside = xasprintf("%s/.", postoffice);
-	bool ok = make_place(postoffice, 0755, why);
-
-	/* the office of another user: so are its directories, and what that user puts in their place is not root's to change */
-	file_as_owner(inside);
-	for (size_t i = 0; ok && i < sizeof directories / sizeof directories[0]; i++) {
-		char *path = xasprintf("%s/%s", postoffice, directories[i].name);
-
-		ok = make_place(path, directories[i].mode, why);
-		free(path);
-	}
-	file_as_oneself();
-	free(inside);
-	return ok;
-}
-
 /* ---- the control file ---- */
 
 static int write_control(struct spool_draft *d, struct buf *why)
@@ -456,7 +287,7 @@ static int write_control(struct spool_draft *d, struct buf *why)
 	const struct spool_envelope *e;
 
 	if (!spool_make_places(d))
-		return cannot_make(d->spool, why, "cannot make the directory of", d->transport);
+		return spool_cannot_make(d->spool, why, "cannot make the directory of", d->transport);
 	e = d->envelope;
 	header_complete(&fields, d->header.data, d->header.len, &(struct completion){
 		.host = d->spool->host, .id = buf_str(&d->id), .sender = is_null_sender(e) ? "<>" : e->sender,
@@ -466,13 +297,13 @@ static int write_control(struct spool_draft *d, struct buf *why)
 	if (!is_null_sender(e))
 		buf_addf(&control, "e %s\n", e->sender);
 	buf_adds(&control, "s ");
-	spool_quad_add(&control, e->sender_channel, e->sender_host, e->sender, e->sender_privilege);
+	quad_add(&control, e->sender_channel, e->sender_host, e->sender, e->sender_privilege);
 	buf_addc(&control, '\n');
 	for (size_t i = 0; i < e->recipient_count; i++) {
 		const struct spool_recipient *r = &e->recipients[i];
 
 		buf_addf(&control, "r %6s%4s", "", "");
-		spool_quad_add(&control, r->channel, r->host, r->user, r->privilege);
+		quad_add(&control, r->channel, r->host, r->user, r->privilege);
 		buf_addc(&control, '\n');
 		if (r->dsn != NULL)
 			buf_addf(&control, "N %s\n", r->dsn);
@@ -486,7 +317,7 @@ static int write_control(struct spool_draft *d, struct buf *why)
 	buf_addc(&control, '\n');
 	buf_free(&fields);
 	if (!publish_begin(&d->control, d->transport, 0600))
-		status = cannot_make(d->spool, why, "cannot create", d->transport);
+		status = spool_cannot_make(d->spool, why, "cannot create", d->transport);
 	else if (!file_write(d->control.fd, control.data, control.len))
 		status = spool_trouble(why, EX_IOERR, "cannot write", d->transport);
 	d->control_size = control.len;

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "channel/spool/postoffice.h"
 #include "lib/buf.h"
 
 struct spool_recipient {
@@ -32,23 +33,6 @@ struct spool_envelope {
 	const struct spool_recipient *recipients;
 	size_t recipient_count;
 };
-
-/* Where messages are put, and by whom. */
-struct spool {
-	const char *postoffice;
-	unsigned levels;          /* hash levels, 0 to 2; directories of the hash are made when they are missing */
-	const char *host;         /* who we are */
-	int queue, transport;     /* both directories, open: see spool_open() */
-	uid_t uid;                /* whose transport/ is: the files are made with the rights of that user, also by root */
-	gid_t gid;
-};
-
-/*
- * Opens the directories of `spool`, whose other fields are set; before the first message is begun, as errors of the disk
- * are told only to who had them open.  False with a line in `why`.
- */
-bool spool_open(struct spool *spool, struct buf *why);
-void spool_close(struct spool *spool);
 
 /* May this destination stand in the queue?  False with words in `why`. */
 bool spool_may_hold(const struct spool_recipient *recipient, struct buf *why);
@@ -86,9 +70,9 @@ int spool_end(struct spool_draft *draft, struct buf *why);
 void spool_name(struct spool_draft *const *drafts, size_t count);
 
 /*
- * Named messages go into the journal of their spool, behind a single wait for the disk, and come to E5.  Those for which it has room,
- * and all went well, are spool_is_recorded() then: a power cut does not cost them, and they are never taken back.  The others are as they
- * were.  False with errno if the journal cannot be written.
+ * Named messages go into the journal of their spool, behind a single wait for the disk, and come to E5.  Those for which it has
+ * room, and that had no error, are spool_is_recorded() then: a power cut does not cost them, and they are never taken back.  The
+ * others are as they were.  False with errno if the journal cannot be written.
  */
 struct spool_journal;
 bool spool_record(struct spool_draft *const *drafts, size_t count, struct spool_journal *journal);
@@ -98,8 +82,8 @@ bool spool_is_recorded(const struct spool_draft *draft);
 bool spool_is_in_journal(const struct spool_draft *draft);
 
 /*
- * One wait for the disk, which takes each of the named messages on, all of one spool (INTERNALS): who is new from E3 to E5, who came to
- * E5 before to E6.  Then spool_is_done(), as after a failure: spool_status() is EX_OK if the message survives a power cut
+ * One wait for the disk, which takes each of the named messages on, all of one spool (INTERNALS): new ones from E3 to E5, those
+ * at E5 to E6.  Then spool_is_done(), as after a failure: spool_status() is EX_OK if the message survives a power cut
  * now, else EX_IOERR or EX_CANTCREAT with spool_why(), and it is not in the queue; of one that is recorded, it may not be on the disk.
  * `journal`: of those that are recorded, NULL if none is; false with errno if it cannot be written.
  */
@@ -132,17 +116,5 @@ void spool_free(struct spool_draft **draft);
  */
 int spool_submit(const struct spool *spool, const struct spool_envelope *envelope, int in, struct spool_draft **draft,
                  struct buf *why);
-
-/* Makes the directories of a POSTOFFICE that are missing (spool.md section 1).  False with a line in `why`. */
-bool spool_make(const char *postoffice, struct buf *why);
-
-/* What to do where a file of a post office cannot be made or opened: none there, or another user's, is the usual cause. */
-void spool_add_remedy(struct buf *why, const char *postoffice, int code);
-
-/* Goes into transport/, where job names lead from.  EX_OK, or EX_NOINPUT or EX_NOPERM with `why` and what to do. */
-int spool_enter_transport(const char *postoffice, struct buf *why);
-
-/* Adds the quad "CHANNEL HOST USER PRIVILEGE"; fields are quoted where the scan of spool.md section 5 needs it. */
-void spool_quad_add(struct buf *out, const char *channel, const char *host, const char *user, long privilege);
 
 #endif

@@ -353,7 +353,7 @@ static void quads_survive_the_scan_whatever_is_in_them(void **state)
 		struct buf out = { 0 };
 		struct quad quad;
 
-		spool_quad_add(&out, "lmtp", rows[i].user, rows[i].user, -2);
+		quad_add(&out, "lmtp", rows[i].user, rows[i].user, -2);
 		assert_true(quad_parse(out.data, &quad));
 		assert_string_equal(quad.host, rows[i].expect);
 		assert_string_equal(quad.user, rows[i].expect);
