@@ -19,6 +19,7 @@
 #include "channel/protocol/policy.h"
 #include "channel/protocol/transaction.h"
 #include "lib/buf.h"
+#include "lib/file.h"
 
 /* Recipients under way, found by address whatever its case. */
 #define BUSY_BUCKETS 1024
@@ -30,6 +31,7 @@ struct jobs {
 	struct outcomes outcomes; /* what becomes of recipients, and what the scheduler is told */
 	struct job_recipient *busy[BUSY_BUCKETS];
 	struct job *first, *last; /* in the order of arrival */
+	struct file_place place;  /* of the message files */
 	uint64_t received;        /* how many there were so far */
 };
 

@@ -246,9 +246,12 @@ void outcome_conclude(struct outcomes *o, struct job *job, struct job_recipient 
 	if (s.result.remote) {
 		buf_adds(&s.text, "\r->> ");
 		buf_addu(&s.text, (uint64_t)s.result.code);
-		if (!s.result.uncoded)
-			buf_addf(&s.text, " %s", s.result.status);
-		buf_addf(&s.text, " %s", s.result.words);
+		if (!s.result.uncoded) {
+			buf_addc(&s.text, ' ');
+			buf_adds(&s.text, s.result.status);
+		}
+		buf_addc(&s.text, ' ');
+		buf_adds(&s.text, s.result.words);
 	} else
 		buf_addf(&s.text, "%s%s", s.text.len > 0 ? "\r" : "", s.result.words);
 	if (s.result.maybe_duplicate && s.result.outcome != OUTCOME_DELIVERED)

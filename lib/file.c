@@ -106,18 +106,57 @@ static bool is_found(const struct stat *st)
 	return errno == 0;
 }
 
-int file_open_found(const char *path)
+void file_place_close(struct file_place *place)
 {
-	const char *name;
-	int at = file_directory_found(path, &name), fd, error;
+	if (place->directory != NULL)
+		file_directory_close(place->at);
+	free(place->directory);
+	*place = (struct file_place){ 0 };
+}
+
+/* True if what the name of its directory leads to is still what is open: another one may have taken its place long after. */
+static bool is_current(const struct file_place *place)
+{
+	struct stat named;
+
+	return stat(place->directory, &named) == 0 && named.st_dev == place->device && named.st_ino == place->inode;
+}
+
+/* file_directory_found() for who keeps the place of the last file; `is_kept` for long. */
+static int place_found(const char *path, struct file_place *p, bool is_kept, const char **name)
+{
+	const char *slash = strrchr(path, '/');
+	const size_t n = slash != NULL ? (size_t)(slash - path) : 0;
 	struct stat st;
+
+	if (p->directory != NULL && strlen(p->directory) == n && memcmp(p->directory, path, n) == 0 && (!is_kept || is_current(p))) {
+		*name = path + n + 1;
+		return p->at;
+	}
+	file_place_close(p);
+	p->at = file_directory_found(path, name);
+	if (p->at < 0)
+		return p->at;
+	p->directory = xstrndup(path, n);
+	if (is_kept && fstat(p->at, &st) == 0) {
+		p->device = st.st_dev;
+		p->inode = st.st_ino;
+	}
+	return p->at;
+}
+
+int file_open_found(const char *path, struct stat *st, struct file_place *place)
+{
+	struct file_place own = { 0 };
+	const char *name;
+	int at = place_found(path, place != NULL ? place : &own, place != NULL, &name), fd, error;
 
 	if (at == -1)
 		return -1;
 	fd = openat(at, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	error = errno == ELOOP ? EINVAL : errno;
-	file_directory_close(at);
-	if (fd >= 0 && fstat(fd, &st) == 0 && is_found(&st))
+	file_place_close(&own);
+	if (fd >= 0 && fstat(fd, st) == 0 && is_found(st))
 		return fd;
 	if (fd >= 0) {
 		error = errno;
@@ -127,37 +166,16 @@ int file_open_found(const char *path)
 	return -1;
 }
 
-void file_place_close(struct file_place *place)
-{
-	if (place->directory != NULL)
-		file_directory_close(place->at);
-	free(place->directory);
-	*place = (struct file_place){ 0 };
-}
-
 bool file_look_found(const char *path, struct stat *st, struct file_place *place)
 {
-	const char *slash = strrchr(path, '/'), *name;
-	size_t n = slash != NULL ? (size_t)(slash - path) : 0;
-	struct file_place own = { 0 }, *p = place != NULL ? place : &own;
-	bool ok;
+	struct file_place own = { 0 };
+	const char *name;
+	int at = place_found(path, place != NULL ? place : &own, false, &name), error;
+	bool ok = at != -1 && fstatat(at, name, st, AT_SYMLINK_NOFOLLOW) == 0 && is_found(st);
 
-	if (p->directory != NULL && strlen(p->directory) == n && memcmp(p->directory, path, n) == 0) {
-		name = path + n + 1;
-	} else {
-		file_place_close(p);
-		p->at = file_directory_found(path, &name);
-		if (p->at == -1)
-			return false;
-		p->directory = p->at != AT_FDCWD ? xstrndup(path, n) : NULL;
-	}
-	ok = fstatat(p->at, name, st, AT_SYMLINK_NOFOLLOW) == 0 && is_found(st);
-	if (place == NULL) {
-		int saved = errno;
-
-		file_place_close(&own);
-		errno = saved;
-	}
+	error = errno;
+	file_place_close(&own);
+	errno = error;
 	return ok;
 }
 

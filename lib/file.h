@@ -38,25 +38,30 @@ void file_directory_close(int at);
 bool file_sync_directory(int at, const char *name);
 
 /*
- * Opens a regular file to read it that another user may have put there: a symbolic link is not followed, by root in no part
- * of the path, and by root a file with a second name is refused (EMLINK): it may be anybody's.  Never waits.
- */
-int file_open_found(const char *path);
-
-/* Removes such a file; also true if there is none, or, for root, if it is below a link and so none of ours.  False with errno. */
-bool file_remove_found(const char *path);
-
-/*
- * lstat(2) of such a file.  False with the errno that file_open_found() would have.  Who looks at many gives a place, zeroed at
- * first, in which the directory of the last one stays open for the next; else NULL.
+ * The directory of the file that was found last, open for the next one, for who finds many; zeroed at first.  Only root has a use
+ * for it (file_directory_found()).
  */
 struct file_place {
 	char *directory;           /* NULL: none is open */
 	int at;
+	dev_t device;
+	ino_t inode;
 };
 
-bool file_look_found(const char *path, struct stat *st, struct file_place *place);
 void file_place_close(struct file_place *place);
+
+/*
+ * Opens a regular file to read it that another user may have put there: a symbolic link is not followed, by root in no part
+ * of the path, and by root a file with a second name is refused (EMLINK): it may be anybody's.  Never waits.  *st becomes what
+ * fstat(2) says.  A place (or NULL) may be kept for long: it is looked at whether the directory is still the one of that name.
+ */
+int file_open_found(const char *path, struct stat *st, struct file_place *place);
+
+/* lstat(2) of such a file.  False with the errno that file_open_found() would have.  A place (or NULL) is for one walk. */
+bool file_look_found(const char *path, struct stat *st, struct file_place *place);
+
+/* Removes such a file; also true if there is none, or, for root, if it is below a link and so none of ours.  False with errno. */
+bool file_remove_found(const char *path);
 
 /* True if root alone can put something into the directory of `path`. */
 bool file_is_of_root_alone(const char *path);

@@ -5,7 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lib/file.h"
 
 #define PIECE ((size_t)64 * 1024)
 
@@ -100,18 +99,18 @@ bool body_piece(const struct body *body, uint64_t at, struct buf *piece, struct 
 	return buf_add(piece, body->kept.data + at, left < PIECE ? left : PIECE);
 }
 
-enum body_result body_open(struct body *body, const char *path, off_t start, struct buf *why)
+enum body_result body_open(struct body *body, const char *path, off_t start, struct file_place *place, struct buf *why)
 {
 	*body = (struct body){ .start = start };
 	/* where the post office is another user's, root sends out nothing that this user has put a link to */
-	body->fd = file_open_found(path);
+	body->fd = file_open_found(path, &body->file, place);
 	if (body->fd < 0) {
 		bool gone = errno == ENOENT;
 
 		buf_addf(why, "message file %s: %s", path, file_error(errno));
 		return gone ? BODY_GONE : BODY_UNREADABLE;
 	}
-	if (fstat(body->fd, &body->file) < 0 || body->file.st_size < start) {
+	if (body->file.st_size < start) {
 		buf_addf(why, "message file %s: it does not reach to its body at %jd", path, (intmax_t)start);
 		body_close(body);
 		return BODY_UNREADABLE;

@@ -12,6 +12,7 @@
 
 #include "channel/message/wire.h"
 #include "lib/buf.h"
+#include "lib/file.h"
 
 /* Bodies up to this size are kept in memory, in wire form. */
 #define BODY_KEPT_MAX (64 * 1024)
@@ -33,8 +34,8 @@ enum body_result {
 	BODY_UNREADABLE,      /* it cannot be read now, or is no regular file; `why` says it */
 };
 
-/* Opens a message file and measures the body that begins at `start`.  The caller closes it after BODY_OK. */
-enum body_result body_open(struct body *body, const char *path, off_t start, struct buf *why);
+/* Opens a message file and measures the body that begins at `start`; `place` as for file_open_found().  The caller closes it after BODY_OK. */
+enum body_result body_open(struct body *body, const char *path, off_t start, struct file_place *place, struct buf *why);
 void body_close(struct body *body);
 
 /*

@@ -268,6 +268,7 @@ bool show_message(struct buf *out, const struct listing *entries, bool body, boo
 	const struct listed *first = &entries->list[0];
 	struct shown s = { .entries = entries, .file = { .limit = FILE_LARGEST }, .now = now };
 	struct control *c;
+	struct stat file;
 	char *path = xasprintf("%s%s", first->held ? "../hold/" : "", first->name), *message;
 	bool ok = control_look(path, &c, why) == CONTROL_OK;
 	int fd;
@@ -283,7 +284,7 @@ bool show_message(struct buf *out, const struct listing *entries, bool body, boo
 		s.history[i] = &c->diagnostics[i];
 	qsort(s.history, c->diagnostic_count, sizeof *s.history, by_recipient);
 	message = control_message_path(c);
-	fd = file_open_found(message);
+	fd = file_open_found(message, &file, NULL);
 	ok = fd >= 0 && file_read(fd, &s.file);
 	if (!ok)
 		buf_addf(why, "%s: %s", message, file_error(errno));

@@ -213,7 +213,8 @@ char *spool_journal_in(const char *postoffice)
 bool spool_journal_is_left(const char *postoffice)
 {
 	char *path = spool_journal_in(postoffice);
-	int fd = file_open_found(path);
+	struct stat st;
+	int fd = file_open_found(path, &st, NULL);
 	bool left = fd >= 0 && !is_locked(fd, LOCK_WHOLE);
 
 	if (fd >= 0)

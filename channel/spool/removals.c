@@ -94,9 +94,9 @@ void removals_add(struct removals *r, const char *const *message_files, size_t c
 bool removals_read(const char *postoffice, struct buf *noted)
 {
 	char *path = path_in(postoffice);
-	int fd = file_open_found(path);
 	struct stat st;
-	bool differs = fd >= 0 && fstat(fd, &st) == 0 && (size_t)st.st_size != noted->len;
+	int fd = file_open_found(path, &st, NULL);
+	bool differs = fd >= 0 && (size_t)st.st_size != noted->len;
 
 	if (differs) {
 		buf_clear(noted);

@@ -1,6 +1,7 @@
 #include "tests/unit/unit.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/unit/scratch.h"
@@ -128,6 +129,60 @@ static void a_name_is_what_stands_behind_the_last_slash(void **state)
 	assert_string_equal(file_name(""), "");
 }
 
+static void reads(struct file_place *place, const char *path, const char *expected)
+{
+	struct buf out = { 0 };
+	struct stat st;
+	const int fd = file_open_found(path, &st, place);
+
+	if (expected == NULL) {
+		assert_int_equal(fd, -1);
+		return;
+	}
+	assert_true(fd >= 0);
+	assert_int_equal(st.st_size, strlen(expected));
+	assert_true(file_read(fd, &out));
+	assert_string_equal(buf_str(&out), expected);
+	close(fd);
+	buf_free(&out);
+}
+
+static void a_place_that_is_kept_is_the_directory_of_that_name(void **state)
+{
+	struct file_place place = { 0 };
+	char *queue = xstrdup(scratch("queue")), *aside = xstrdup(scratch("aside")), *first = xasprintf("%s/1", queue),
+	     *second = xasprintf("%s/2", queue);
+
+	(void)state;
+	assert_int_equal(mkdir(queue, 0700), 0);
+	scratch_write("queue/1", "one", 3);
+	scratch_write("queue/2", "two", 3);
+	reads(&place, first, "one");
+	reads(&place, second, "two");
+	/* what is there by another name now is not what was asked for */
+	assert_int_equal(rename(queue, aside), 0);
+	reads(&place, first, NULL);
+	assert_int_equal(mkdir(queue, 0700), 0);
+	reads(&place, second, NULL);
+	scratch_write("queue/1", "another", 7);
+	reads(&place, first, "another");
+	/* nor what root gets to by a link */
+	unlink(first);
+	assert_int_equal(rmdir(queue), 0);
+	assert_int_equal(symlink("aside", queue), 0);
+	reads(&place, first, geteuid() == 0 ? NULL : "one");
+	file_place_close(&place);
+	assert_null(place.directory);
+	unlink(queue);
+	unlink(scratch("aside/1"));
+	unlink(scratch("aside/2"));
+	assert_int_equal(rmdir(aside), 0);
+	free(queue);
+	free(aside);
+	free(first);
+	free(second);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -138,6 +193,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_file_is_called_what_it_is),
 		cmocka_unit_test(a_relative_name_gets_the_working_directory_in_front),
 		cmocka_unit_test(a_name_is_what_stands_behind_the_last_slash),
+		cmocka_unit_test(a_place_that_is_kept_is_the_directory_of_that_name),
 	};
 
 	return cmocka_run_group_tests(tests, scratch_begin, scratch_end);
