@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-# A folder is a layer: which file may include what (doc: the include policy).
+# A folder is a layer: which file may include what.
 
 use v5.36;
 use FindBin;
@@ -7,39 +7,15 @@ use Test::More;
 
 my $top = $ENV{SRC_DIR} // "$FindBin::Bin/../..";
 
-# Where a file stands => where its includes may stand.  The first line that fits counts.
-my @rules = (
-	['lib/', 'lib/'],
-	['channel/spool/', 'lib/', 'channel/spool/'],
-	['channel/report/', 'lib/', 'channel/message/', 'channel/report/'],
-	['channel/queue/', 'lib/', 'channel/message/', 'channel/spool/', 'channel/report/', 'channel/queue/'],
-	['channel/protocol/', 'lib/', 'channel/protocol/'],
-	['channel/message/', 'lib/', 'channel/message/'],
-	['channel/net/', 'lib/', 'channel/net/'],
-	['channel/enqueue', 'lib/', 'channel/', 'db/'],
-	['channel/intake', 'lib/', 'channel/', 'db/'],
-	['channel/zlmtp-report', 'lib/', 'channel/', 'db/'],
-	['channel/notice/', 'lib/', 'channel/', 'db/'],
-	['channel/server/', 'lib/', 'channel/', 'db/'],
-	['channel/zlmtp-queue', 'lib/', 'channel/'],
-	['channel/rerouting', 'lib/', 'channel/'],
-	['channel/routing', 'lib/', 'channel/', 'db/'],    # of enqueue and lmtp-probe
-	['channel/probe/cache', 'lib/', 'channel/', 'db/'],
-	['channel/check/maps', 'lib/', 'channel/', 'db/'],
-	['channel/', 'lib/', 'channel/'],
-	['db/store/', 'lib/', 'db/store/'],
-	['db/ldap/', 'lib/', 'db/store/answer.h', 'db/ldap/'],
-	['db/sql/', 'lib/', 'db/store/answer.h', 'db/sql/'],
-	['db/grammar/', 'lib/', 'db/store/records.h', 'db/grammar/'],
-	['db/map/', 'lib/', 'db/store/', 'db/ldap/', 'db/sql/', 'db/map/'],
-	['db/build/', 'lib/', 'db/store/', 'db/map/', 'db/grammar/', 'db/build/'],
-	['db/live/', 'lib/', 'db/store/', 'db/map/', 'db/build/', 'db/live/'],
-	['db/sync/', 'lib/', 'db/store/', 'db/ldap/', 'db/sql/', 'db/map/', 'db/build/', 'db/grammar/', 'db/live/', 'db/sync/'],
-	['db/route/', 'lib/', 'db/store/', 'db/map/', 'db/build/', 'db/grammar/', 'db/live/', 'db/route/'],
-	['db/serve/', 'lib/', 'db/store/', 'db/map/', 'db/build/', 'db/grammar/', 'db/route/', 'db/serve/'],
-	['db/', 'lib/', 'db/'],
-	['tests/', 'lib/', 'channel/', 'db/', 'tests/'],
-);
+# Where a file stands => where its includes may stand: the table of INTERNALS.  The first line that fits counts.
+my ($table) = text("$top/doc/INTERNALS") =~ /^10\. Which file may include what\n-+\n.*?^  files +may include .*?\n(.*?)\n\n/ms;
+my @rules;
+while (($table // '') =~ m{^  (\w\S+) +((?:\S+, )*\S+)}mg) {
+	my ($files, $may) = ($1, $2);
+	my $own = $files =~ s{[^/]+$}{}r;
+	push @rules, [$files, 'lib/', $own, grep { $_ ne 'nothing' } map { glob } split /, /, $may];
+}
+cmp_ok(scalar @rules, '>', 25, 'INTERNALS has the table of includes');
 
 my @files = map { s{^\Q$top\E/}{}r } map { glob "$top/$_/*.[ch]" } qw(lib channel channel/* db db/* db/live/* db/sql/* tests/*);
 cmp_ok(scalar @files, '>', 10, 'there are sources to look at');
@@ -90,18 +66,35 @@ my $page = text("$top/doc/ARCHITECTURE");
 my %folder = map { s{[^/]+$}{}r => 1 } grep { !m{^tests/} } @files;
 is_deeply([sort $page =~ m{^  ((?:lib|channel|db)/[a-z/]*) {2,}}mg], [sort keys %folder], 'ARCHITECTURE has each folder of sources');
 my ($walks) = $page =~ /^Six walks\n-+\n(.*?)^Where/ms;
-my @steps = $walks =~ m{^  (\S+\.c) +(\S.*\(\))$}mg;
-cmp_ok(scalar @steps, '>', 30, 'there are walks');
-my @lost;
-while (my ($file, $names) = splice @steps, 0, 2) {
-	my $code = -f "$top/$file" ? text("$top/$file") : '';
-	push @lost, map { "$file: $_()" } grep { $code !~ /^\w[^;=]*\b$_\([^;]*\n\{/m } $names =~ /(\w+)\(\)/g;
+my %of_programs = map { $_ => 1 } map { used("$top/$_") } grep { m{^(?:channel|db)/[^/]+\.c$} } @files;
+my ($steps, @lost, @unreached) = (0);
+for my $walk (split /\n\n/, $walks) {
+	my %used = %of_programs;
+	while ($walk =~ m{^  (\S+\.c) +(\S.*\(\))$}mg) {
+		my ($file, $names) = ($1, $2);
+		my $code = -f "$top/$file" ? text("$top/$file") : '';
+		$used{$_} = 1 for used("$top/$file");
+		for my $name ($names =~ /(\w+)\(\)/g) {
+			push @lost, "$file: $name()" if $code !~ /^\w[^;=]*\b$name\([^;]*\n\{/m;
+			push @unreached, "$file: $name()" if $steps++ && !$used{$name};
+		}
+	}
 }
+cmp_ok($steps, '>', 60, 'there are walks');
 is("@lost", '', 'each function of a walk is where ARCHITECTURE says');
+is("@unreached", '', '... and is called or handed on by a file before it, by its own, or by a program');
+my ($places) = $page =~ /^Where a new thing goes\n-+\n(.*)/ms;
+my @places = $places =~ m{\b((?:lib|channel|db)/[\w/.]*\w/?)}g;
+is("@{[grep { !-e qq{$top/$_} && !-e qq{$top/$_.c} && !-e qq{$top/$_.h} } @places]}", '', 'each place for a new thing is there');
 done_testing;
 
 sub includes($path) {
 	return text($path) =~ /^\s*#\s*include\s+"([^"]+)"/mg;
+}
+
+# Words of the lines that are within something: no function is defined there.
+sub used($path) {
+	return -f $path ? map { /\w+/g } grep { /^\W/ } split /\n/, text($path) : ();
 }
 
 sub guard($path) {
