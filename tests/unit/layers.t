@@ -8,7 +8,8 @@ use Test::More;
 my $top = $ENV{SRC_DIR} // "$FindBin::Bin/../..";
 
 # Where a file stands => where its includes may stand: the table of INTERNALS.  The first line that fits counts.
-my ($table) = text("$top/doc/INTERNALS") =~ /^10\. Which file may include what\n-+\n.*?^  files +may include .*?\n(.*?)\n\n/ms;
+my $internals = text(qq{$top/doc/INTERNALS});
+my ($table) = $internals =~ /^10\. Which file may include what\n-+\n.*?^  files +may include .*?\n(.*?)\n\n/ms;
 my @rules;
 while (($table // '') =~ m{^  (\w\S+) +((?:\S+, )*\S+)}mg) {
 	my ($files, $may) = ($1, $2);
