@@ -287,6 +287,9 @@ static int make_generation(struct live *live, struct publish *file, const struct
 	if (!publish_commit(file))
 		return live_fail(live, EX_IOERR, why, "%s: %s", file->renamed ? "is changed, but a power failure may undo it: cannot sync the "
 		                 "directory" : "cannot publish", strerror(errno));
+	/* the rename was a change of the inode, and ours if the rest is as we have left it */
+	if (stat(live->path, &after) == 0)
+		written.changed = after.st_ctim;
 	live->written = written;
 	return EX_OK;
 }

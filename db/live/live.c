@@ -74,12 +74,13 @@ void live_add_recovery(const struct live *live, const char *option, struct buf *
 
 struct live_file live_file_of(const struct stat *st)
 {
-	return (struct live_file){ .inode = st->st_ino, .size = st->st_size, .when = st->st_mtim };
+	return (struct live_file){ .inode = st->st_ino, .size = st->st_size, .when = st->st_mtim, .changed = st->st_ctim };
 }
 
 bool live_file_is_same(const struct live_file *a, const struct live_file *b)
 {
-	return a->inode == b->inode && a->size == b->size && a->when.tv_sec == b->when.tv_sec && a->when.tv_nsec == b->when.tv_nsec;
+	return a->inode == b->inode && a->size == b->size && a->when.tv_sec == b->when.tv_sec && a->when.tv_nsec == b->when.tv_nsec
+		&& a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec;
 }
 
 struct live_file live_file_written(int fd)

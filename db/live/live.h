@@ -38,6 +38,7 @@ struct live_file {
 	ino_t inode;               /* 0: it is not known */
 	off_t size;
 	struct timespec when;
+	struct timespec changed;   /* of the inode: `when` can be set back, as cp -p does */
 };
 
 struct live_operations {

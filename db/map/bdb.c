@@ -273,22 +273,19 @@ static bool is_readable(struct map *map, struct bdb_map *b)
 }
 
 /*
- * "Not found" counts only if the file was not written to since it was checked: where a file was cut off, a hash sees
- * empty buckets.  Beside a writer in an environment the locks see to it.
+ * An answer counts only if the file was not written to since it was checked: where a file was cut off, a hash sees empty buckets, and
+ * a long value goes on in pages that may be those of another one by now.  Beside a writer in an environment the locks see to it.
  */
-static enum map_answer not_found(struct map *map, struct bdb_map *b)
+static enum map_answer if_untouched(struct map *map, struct bdb_map *b, enum map_answer answer)
 {
 	struct stat st;
 	int fd = -1;
 
 	if (b->env != NULL)
-		return MAP_NOT_FOUND;
+		return answer;
 	if (b->db->fd(b->db, &fd) != 0 || fstat(fd, &st) < 0)
 		return map_fail(map, "lookup: %s", strerror(errno));
-	/* the time of the inode also changes when a newer generation takes the name away from this one */
-	if (map_modified(&st) == map->provenance.modified && st.st_size == map->provenance.size)
-		return MAP_NOT_FOUND;
-	return map_fail(map, "was written to while it was open");
+	return map_is_untouched(map, &st) ? answer : map_fail(map, "was written to while it was open");
 }
 
 static bool open_bdb(struct map *map, DBTYPE type)
@@ -331,11 +328,11 @@ static enum map_answer find_bdb(struct map *map, const char *key, size_t length,
 	if (!readable)
 		return MAP_COULD_NOT_TELL;
 	if (code == DB_NOTFOUND)
-		return not_found(map, b);
+		return if_untouched(map, b, MAP_NOT_FOUND);
 	if (code != 0)
 		return fail_bdb(map, b, "lookup", code);
 	buf_add(value, v.data, strnlen(v.data, v.size));
-	return MAP_FOUND;
+	return if_untouched(map, b, MAP_FOUND);
 }
 
 static enum map_answer walk_in_env(struct map *map, struct bdb_map *b, record_each *each, void *context)
@@ -376,7 +373,7 @@ static enum map_answer walk_bdb(struct map *map, record_each *each, void *contex
 	code = bdb_walk(cursor, each, context);
 	cursor->close(cursor);
 	if (code == DB_NOTFOUND)
-		return not_found(map, b) == MAP_NOT_FOUND ? MAP_FOUND : MAP_COULD_NOT_TELL;
+		return if_untouched(map, b, MAP_FOUND);
 	return code == 0 ? MAP_FOUND : fail_bdb(map, b, "walk", code);
 }
 

@@ -85,7 +85,6 @@ static void get_guarded(void *context)
  */
 static bool is_whole(struct map *map, struct lmdb_map *l)
 {
-	struct map_provenance checked = map->provenance;
 	struct stat st;
 	int fd = -1;
 
@@ -93,7 +92,7 @@ static bool is_whole(struct map *map, struct lmdb_map *l)
 		map_fail(map, "lookup: %s", strerror(errno));
 		return false;
 	}
-	if (l->is_sealed ? map_modified(&st) == checked.modified && st.st_size == checked.size : st.st_size >= l->size) {
+	if (l->is_sealed ? map_is_untouched(map, &st) : st.st_size >= l->size) {
 		l->size = st.st_size;
 		return true;
 	}

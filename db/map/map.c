@@ -150,20 +150,22 @@ bool map_ready(struct map *map)
 
 enum map_answer map_find(struct map *map, const char *key, struct buf *value)
 {
+	const bool was_open = map->is_open;
 	enum map_answer answer;
 	size_t before = value->len;
 
 	if (!map_ready(map))
 		return MAP_COULD_NOT_TELL;
 	answer = map->operations->find(map, key, strlen(key), value);
-	if (answer == MAP_COULD_NOT_TELL) {
-		if (value->len > before) {
-			value->len = before;
-			value->data[before] = '\0';
-		}
-		shut(map);
+	if (answer != MAP_COULD_NOT_TELL)
+		return answer;
+	if (value->len > before) {
+		value->len = before;
+		value->data[before] = '\0';
 	}
-	return answer;
+	shut(map);
+	/* of a file that was written over or touched since it was opened, what is there now may tell */
+	return was_open && !map_is_slow(map) ? map_find(map, key, value) : MAP_COULD_NOT_TELL;
 }
 
 enum map_answer map_walk(struct map *map, record_each *each, void *context)
@@ -295,6 +297,14 @@ static int64_t nanoseconds(const struct timespec *t)
 int64_t map_modified(const struct stat *st)
 {
 	return nanoseconds(&st->st_mtim);
+}
+
+bool map_is_untouched(const struct map *map, const struct stat *opened)
+{
+	const struct map_provenance *p = &map->provenance;
+
+	return map_modified(opened) == p->modified && opened->st_size == p->size
+		&& (nanoseconds(&opened->st_ctim) == p->changed || opened->st_nlink == 0);
 }
 
 bool map_provenance_of(struct map *map, int fd)

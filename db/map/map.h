@@ -161,6 +161,12 @@ bool map_provenance_of(struct map *map, int fd);
 /* The time of the last change to a file as provenance.modified has it. */
 int64_t map_modified(const struct stat *st);
 
+/*
+ * True if the file that is open is as the provenance says, so that what was read of it counts.  The time of its inode shows what was
+ * written although the other one was set back; it also changes when a newer file takes the name away, which is no harm.
+ */
+bool map_is_untouched(const struct map *map, const struct stat *opened);
+
 /* Compares the provenance with what the path names now, and brings its times up to date.  A file that was put back is another. */
 enum map_change map_file_change(struct map *map);
 

@@ -35,10 +35,9 @@ static const char *const built_records[][2] = {
 
 #define BUILT_RECORDS 4
 
-/* Builds the four records as NAME.TYPE; returns its path. */
-static inline const char *build_small(const char *type, const char *name)
+/* Builds them as NAME.TYPE; returns its path. */
+static inline const char *build_records(const char *type, const char *name, struct records *records)
 {
-	struct records records = { 0 };
 	struct buf why = { 0 };
 	char *file = xasprintf("%s%s", name, map_suffix(type));
 	const char *path = scratch(file);
@@ -47,15 +46,23 @@ static inline const char *build_small(const char *type, const char *name)
 		.stamp = { .source = "/text", .folding = 'l', .syntax = 'a' },
 	};
 
-	for (size_t i = 0; i < BUILT_RECORDS; i++)
-		records_copy(&records, built_records[i][0], strlen(built_records[i][0]), built_records[i][1],
-		             strlen(built_records[i][1]), i + 1);
-	assert_int_equal(build_map(&build, &records, &why), EX_OK);
+	assert_int_equal(build_map(&build, records, &why), EX_OK);
 	assert_string_equal(buf_str(&why), "");
-	records_free(&records);
+	records_free(records);
 	buf_free(&why);
 	free(file);
 	return path;
+}
+
+/* The four records. */
+static inline const char *build_small(const char *type, const char *name)
+{
+	struct records records = { 0 };
+
+	for (size_t i = 0; i < BUILT_RECORDS; i++)
+		records_copy(&records, built_records[i][0], strlen(built_records[i][0]), built_records[i][1],
+		             strlen(built_records[i][1]), i + 1);
+	return build_records(type, name, &records);
 }
 
 static inline struct map *open_built(const char *type, const char *path)

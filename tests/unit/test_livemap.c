@@ -625,6 +625,43 @@ static void a_map_that_is_deleted_while_a_batch_fails_is_missed(void **state)
 }
 #endif
 
+/* Other bytes, and time and size as before: cp -p from a copy of the same age, or touch. */
+static void a_map_whose_time_was_set_back_is_changed(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < WAYS; i++) {
+		struct place p;
+		struct livemap *u;
+		struct stat before, after;
+		struct timespec times[2];
+		int fd;
+
+		if (ways[i].in_environment)
+			continue;
+		enter(&p, &ways[i]);
+		make(&p);
+		u = open_map(&p);
+		assert_int_equal(livemap_watch(u, &why), EX_OK);
+		put(u, "a", "9");
+		commit(u);
+		assert_false(livemap_is_changed(u));
+		fd = open(livemap_path(u), O_RDWR);
+		assert_int_equal(fstat(fd, &before), 0);
+		assert_int_equal(pwrite(fd, "x", 1, before.st_size - 1), 1);
+		times[0] = before.st_atim;
+		times[1] = before.st_mtim;
+		assert_int_equal(futimens(fd, times), 0);
+		assert_int_equal(fstat(fd, &after), 0);
+		assert_int_equal(after.st_mtim.tv_nsec, before.st_mtim.tv_nsec);
+		assert_true(livemap_is_changed(u));
+		put(u, "b", "9");
+		assert_int_equal(livemap_commit(u, &why), EX_TEMPFAIL);
+		close(fd);
+		livemap_close(&u);
+		leave(&p);
+	}
+}
+
 /* Writes over the map in place, as cp does, with what it was at first; again and again, a little apart. */
 static pid_t write_over(const char *path, const struct buf *first)
 {
@@ -763,6 +800,7 @@ int main(void)
 #if HAVE_LMDB
 		cmocka_unit_test(a_map_that_is_deleted_while_a_batch_fails_is_missed),
 #endif
+		cmocka_unit_test(a_map_whose_time_was_set_back_is_changed),
 		cmocka_unit_test(a_map_that_is_written_over_at_any_moment_is_noticed),
 		cmocka_unit_test(keys_that_no_lookup_forms_are_refused),
 	};

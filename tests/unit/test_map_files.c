@@ -1,5 +1,8 @@
 #include "tests/unit/unit.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "db/store/stamp.h"
 #include "tests/unit/built.h"
@@ -126,6 +129,69 @@ static void a_new_file_is_seen_by_refresh_only(void **state)
 	}
 }
 
+static const char *build_one(const char *type, const char *name, const char *key)
+{
+	struct records records = { 0 };
+
+	records_copy(&records, key, strlen(key), "smtp!relay", strlen("smtp!relay"), 1);
+	return build_records(type, name, &records);
+}
+
+/* Writes over a file in place, as cp -p does from a copy of the same age. */
+static void write_over(const char *path, const char *other)
+{
+	char bytes[65536];
+	int from = open(other, O_RDONLY), to = open(path, O_WRONLY);
+	struct timespec times[2];
+	struct stat st;
+	ssize_t n;
+
+	assert_int_equal(fstat(to, &st), 0);
+	times[0] = st.st_atim;
+	times[1] = st.st_mtim;
+	while ((n = read(from, bytes, sizeof bytes)) > 0)
+		assert_int_equal(write(to, bytes, (size_t)n), n);
+	assert_int_equal(ftruncate(to, lseek(to, 0, SEEK_CUR)), 0);
+	assert_int_equal(futimens(to, times), 0);
+	close(from);
+	close(to);
+}
+
+static void what_is_written_over_an_open_file_is_no_answer(void **state)
+{
+	(void)state;
+	for (size_t t = 0; t < BUILT_TYPES; t++) {
+		const char *path = build_one(built_types[t], "m", "one@d.test");
+		const char *other = build_one(built_types[t], "other", "two@d.test");
+		struct map *map = open_built(built_types[t], path);
+
+		expect(map, "one@d.test", MAP_FOUND, "smtp!relay");
+		write_over(path, other);
+		/* without a refresh: what is there by now has the one and not the other */
+		expect(map, "two@d.test", MAP_FOUND, "smtp!relay");
+		expect(map, "one@d.test", MAP_NOT_FOUND, "");
+		write_over(path, build_one(built_types[t], "other", "one@d.test"));
+		expect(map, "two@d.test", MAP_NOT_FOUND, "");
+		map_close(&map);
+	}
+}
+
+static void a_touched_file_tells_as_before(void **state)
+{
+	(void)state;
+	for (size_t t = 0; t < BUILT_TYPES; t++) {
+		const char *path = build_small(built_types[t], "m");
+		struct map *map = open_built(built_types[t], path);
+
+		expect(map, "user@d.test", MAP_FOUND, "smtp!relay");
+		assert_int_equal(chmod(path, 0640), 0);
+		expect(map, "user@d.test", MAP_FOUND, "smtp!relay");
+		assert_int_equal(chmod(path, 0600), 0);
+		expect(map, "nobody@d.test", MAP_NOT_FOUND, "");
+		map_close(&map);
+	}
+}
+
 static void one_type_is_not_taken_for_another(void **state)
 {
 	(void)state;
@@ -211,6 +277,8 @@ int main(void)
 		cmocka_unit_test(an_open_map_says_where_it_comes_from),
 		cmocka_unit_test(a_walk_shows_all_records_but_no_notes),
 		cmocka_unit_test(a_new_file_is_seen_by_refresh_only),
+		cmocka_unit_test(what_is_written_over_an_open_file_is_no_answer),
+		cmocka_unit_test(a_touched_file_tells_as_before),
 		cmocka_unit_test(one_type_is_not_taken_for_another),
 		cmocka_unit_test(what_is_no_map_cannot_be_told),
 		cmocka_unit_test(a_directory_is_no_map),
