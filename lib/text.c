@@ -97,7 +97,15 @@ void text_strip(const char **bytes, size_t *n)
 
 bool text_is_eightbit(const char *s, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
+	size_t i = 0;
+
+	/* of the text of a large map all is looked at: eight at a time */
+	for (uint64_t word; n - i >= sizeof word; i += sizeof word) {
+		memcpy(&word, s + i, sizeof word);
+		if ((word & UINT64_C(0x8080808080808080)) != 0)
+			return true;
+	}
+	for (; i < n; i++)
 		if ((unsigned char)s[i] > 127)
 			return true;
 	return false;

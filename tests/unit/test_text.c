@@ -179,6 +179,23 @@ static void a_word_is_among_others_as_it_stands(void **state)
 	assert_false(text_is_among("held", none));
 }
 
+static void one_eightbit_byte_is_found_wherever_it_stands(void **state)
+{
+	char bytes[40];
+
+	(void)state;
+	for (size_t n = 0; n < sizeof bytes; n++) {
+		memset(bytes, '\x7f', sizeof bytes);
+		bytes[n] = '\x80';
+		assert_false(text_is_eightbit(bytes, n));
+		for (size_t i = 0; i < n; i++) {
+			memset(bytes, '\x7f', sizeof bytes);
+			bytes[i] = '\x80';
+			assert_true(text_is_eightbit(bytes, n));
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -195,6 +212,7 @@ int main(void)
 		cmocka_unit_test(a_word_ends_at_a_blank_or_stop_outside_quotes),
 		cmocka_unit_test(escaped_bytes_are_put_back),
 		cmocka_unit_test(a_word_is_among_others_as_it_stands),
+		cmocka_unit_test(one_eightbit_byte_is_found_wherever_it_stands),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
