@@ -35,11 +35,6 @@ static char *key_of(const char *channel, const char *host, const char *user)
 	return xasprintf("%s\t%s\t%s", channel, host, user);
 }
 
-static int compare(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 static struct company company_of(const struct control *c)
 {
 	struct company all = {
@@ -53,15 +48,15 @@ static struct company company_of(const struct control *c)
 		if (r->given != NULL)
 			all.originals[all.original_count++] = xstrdup(r->given);
 	}
-	qsort(all.keys, all.key_count, sizeof(char *), compare);
-	qsort(all.originals, all.original_count, sizeof(char *), compare);
+	qsort(all.keys, all.key_count, sizeof(char *), text_compare);
+	qsort(all.originals, all.original_count, sizeof(char *), text_compare);
 	return all;
 }
 
 /* Is it the only recipient of its message that came of its address? */
 static bool is_alone(const struct company *all, const char *given)
 {
-	char **found = given != NULL ? bsearch(&given, all->originals, all->original_count, sizeof(char *), compare) : NULL;
+	char **found = given != NULL ? bsearch(&given, all->originals, all->original_count, sizeof(char *), text_compare) : NULL;
 	size_t at = found != NULL ? (size_t)(found - all->originals) : 0;
 
 	return found == NULL || ((at == 0 || strcmp(found[-1], given) != 0) &&
@@ -148,7 +143,7 @@ static bool is_other(const struct rerouting *r, const struct question *q, const 
 {
 	const struct company *all = &r->companies[q->company];
 	char *key = key_of(to->channel, to->host, to->user);
-	bool found = bsearch(&key, all->keys, all->key_count, sizeof(char *), compare) != NULL;
+	bool found = bsearch(&key, all->keys, all->key_count, sizeof(char *), text_compare) != NULL;
 
 	free(key);
 	return found;

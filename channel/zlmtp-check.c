@@ -92,7 +92,7 @@ static void take_thresholds(struct thresholds *t, char option, const char *argum
 
 static unsigned take_parts(const char *argument)
 {
-	static const struct {
+	static const struct part_name {
 		const char *name;
 		enum part part;
 	} names[] = { { "spool", PART_SPOOL }, { "queue", PART_QUEUE }, { "agents", PART_AGENTS }, { "maps", PART_MAPS },
@@ -101,14 +101,11 @@ static unsigned take_parts(const char *argument)
 	unsigned parts = 0;
 
 	while ((word = strsep(&rest, ",")) != NULL) {
-		unsigned part = 0;
+		const struct part_name *name = PARSE_ROW(names, word);
 
-		for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-			if (strcmp(names[i].name, word) == 0)
-				part = names[i].part;
-		if (part == 0)
+		if (name == NULL)
 			option_usage(&program, "-o %s: expected spool, queue, agents, maps and intake, with commas between them", argument);
-		parts |= part;
+		parts |= name->part;
 	}
 	free(copy);
 	return parts;

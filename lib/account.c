@@ -28,15 +28,22 @@ void account_add_group(struct buf *out, gid_t gid)
 		buf_addu(out, gid);
 }
 
-bool account_find_user(const char *text, uid_t *uid)
+static bool is_id(const char *text, id_t *id)
 {
 	uint64_t n;
+	bool is_number = parse_number(text, UINT32_MAX - 1, &n);
+
+	if (is_number)
+		*id = (id_t)n;
+	return is_number;
+}
+
+bool account_find_user(const char *text, uid_t *uid)
+{
 	const struct passwd *pw;
 
-	if (parse_number(text, UINT32_MAX - 1, &n)) {
-		*uid = (uid_t)n;
+	if (is_id(text, uid))
 		return true;
-	}
 	pw = getpwnam(text);
 	if (pw != NULL)
 		*uid = pw->pw_uid;
@@ -45,13 +52,10 @@ bool account_find_user(const char *text, uid_t *uid)
 
 bool account_find_group(const char *text, gid_t *gid)
 {
-	uint64_t n;
 	const struct group *gr;
 
-	if (parse_number(text, UINT32_MAX - 1, &n)) {
-		*gid = (gid_t)n;
+	if (is_id(text, gid))
 		return true;
-	}
 	gr = getgrnam(text);
 	if (gr != NULL)
 		*gid = gr->gr_gid;

@@ -76,3 +76,14 @@ bool parse_interval(const char *s, int64_t *seconds)
 	*seconds = sum;
 	return true;
 }
+
+const void *parse_row(const void *table, size_t count, size_t size, const char *name)
+{
+	for (size_t i = 0; i < count; i++) {
+		const void *row = (const char *)table + i * size;
+
+		if (strcmp(*(const char *const *)row, name) == 0)
+			return row;
+	}
+	return NULL;
+}

@@ -1,11 +1,12 @@
 /*
- * Numbers and intervals from command lines and configuration files.
+ * Numbers, intervals and words of tables from command lines and configuration files.
  * Every function takes the whole string: nothing may follow, not even a blank.
  */
 #ifndef ZL_LIB_PARSE_H
 #define ZL_LIB_PARSE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -21,5 +22,9 @@ bool parse_mode(const char *s, mode_t *mode);
  * Result in seconds.  False if damaged or beyond 1000 years.
  */
 bool parse_interval(const char *s, int64_t *seconds);
+
+/* The row of a table with this name, where each row begins with its name (const char *); NULL if there is none. */
+#define PARSE_ROW(table, name) parse_row(table, sizeof (table) / sizeof (table)[0], sizeof (table)[0], name)
+const void *parse_row(const void *table, size_t count, size_t size, const char *name);
 
 #endif

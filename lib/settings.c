@@ -119,7 +119,7 @@ static size_t beginning(const char *p, const char *end)
 	size_t n = word_length(p, end);
 
 	n += p + n < end;
-	while (p + n < end && ((unsigned char)p[n] & 0xc0) == 0x80)
+	while (p + n < end && text_is_within_character(p[n]))
 		n++;
 	return n;
 }

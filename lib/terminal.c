@@ -10,6 +10,7 @@
 
 #include "lib/file.h"
 #include "lib/parse.h"
+#include "lib/text.h"
 
 /* The other screen, where there is one, without cursor; and back, below everything where there is no other one. */
 #define TAKE "\033[?1049h\033[?25l\033[2J"
@@ -214,7 +215,7 @@ static size_t cut(const char *line, size_t n, size_t columns)
 	size_t at = 0;
 
 	for (size_t shown = 0; at < n; at++) {
-		if (((unsigned char)line[at] & 0xc0) == 0x80)
+		if (text_is_within_character(line[at]))
 			continue;
 		if (shown++ == columns)
 			return at;

@@ -384,6 +384,11 @@ void ascii_lower_string(char *s)
 		*s = ascii_lower(*s);
 }
 
+int text_compare(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
 bool text_same(const char *a, const char *b)
 {
 	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);

@@ -84,6 +84,15 @@ bool text_same(const char *a, const char *b);
  */
 bool text_add_unescaped(struct buf *out, const char *text, size_t n, char mark);
 
+/* A byte of a UTF-8 character behind its first one. */
+static inline bool text_is_within_character(char c)
+{
+	return ((unsigned char)c & 0xc0) == 0x80;
+}
+
+/* For qsort(3) of strings (char *). */
+int text_compare(const void *a, const void *b);
+
 /* How long the first word is, up to a blank or `stop` outside quotes; a backslash takes the next byte as it is. */
 size_t text_word_length(const char *line, size_t n, char stop);
 

@@ -1,4 +1,5 @@
 #include "lib/zenv.h"
+#include "lib/parse.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -95,7 +96,7 @@ static bool is_level(const char *value, size_t n)
 }
 
 /* A path that depends on where a program was started would be another one for each of them. */
-static const struct {
+static const struct meaning {
 	const char *name;
 	bool (*fits)(const char *value, size_t n);
 	const char *expected;
@@ -111,10 +112,9 @@ static const struct {
 /* What the variable should be if this value of n bytes means nothing; NULL if it may mean something. */
 static const char *expected_instead(const char *name, const char *value, size_t n)
 {
-	for (size_t i = 0; i < sizeof meanings / sizeof meanings[0]; i++)
-		if (strcmp(meanings[i].name, name) == 0)
-			return meanings[i].fits(value, n) ? NULL : meanings[i].expected;
-	return NULL;
+	const struct meaning *m = PARSE_ROW(meanings, name);
+
+	return m != NULL && !m->fits(value, n) ? m->expected : NULL;
 }
 
 /* One that means nothing is an error where it stands. */

@@ -276,13 +276,14 @@ static bool parse_done(struct status *s, char *at)
 
 bool status_parse(struct status *s, const struct buf *answer)
 {
-	static const struct {
-		const char *kind;
+	static const struct line_kind {
+		const char *name;
 		bool (*parse)(struct status *s, char *at);
 	} kinds[] = {
 		{ "sums", parse_sums }, { "agent", parse_agent }, { "destination", parse_destination }, { "done", parse_done },
 	};
-	char *line, *rest, *kind;
+	const struct line_kind *kind;
+	char *line, *rest, *word;
 	bool ok = true;
 
 	*s = (struct status){ 0 };
@@ -299,11 +300,9 @@ bool status_parse(struct status *s, const struct buf *answer)
 	}
 	for (line = strtok_r(s->text.data, "\n", &rest); ok && line != NULL; line = strtok_r(NULL, "\n", &rest)) {
 		strsep(&line, "\t");
-		kind = strsep(&line, "\t");
-		ok = false;
-		for (size_t i = 0; i < sizeof kinds / sizeof kinds[0] && line != NULL; i++)
-			if (strcmp(kinds[i].kind, kind) == 0)
-				ok = kinds[i].parse(s, line);
+		word = strsep(&line, "\t");
+		kind = line != NULL ? PARSE_ROW(kinds, word) : NULL;
+		ok = kind != NULL && kind->parse(s, line);
 	}
 	ok = ok && s->process > 0;
 	if (!ok)

@@ -2,14 +2,11 @@
 
 #include <string.h>
 
+#include "lib/text.h"
+
 #define FIELD_WIDTH 76
 /* A word of more than that is cut. */
 #define WORD_LONGEST 950
-
-static bool goes_on(char c)
-{
-	return ((unsigned char)c & 0xc0) == 0x80;
-}
 
 static void end_line(struct lines *l, struct buf *out)
 {
@@ -19,7 +16,7 @@ static void end_line(struct lines *l, struct buf *out)
 
 static void add_byte(struct lines *l, struct buf *out, char c)
 {
-	if (l->column >= LINES_LONGEST - 4 && (!goes_on(c) || l->column >= LINES_LONGEST)) {
+	if (l->column >= LINES_LONGEST - 4 && (!text_is_within_character(c) || l->column >= LINES_LONGEST)) {
 		buf_adds(out, l->continuation);
 		l->column = strlen(l->continuation) - 1;
 	}
@@ -72,7 +69,7 @@ static size_t fitting(const char *p, size_t n, size_t width)
 		return at;
 	for (at = width; at < n && p[at] != ' ' && at < WORD_LONGEST; at++)
 		;
-	while (at < n && at > 1 && goes_on(p[at]))
+	while (at < n && at > 1 && text_is_within_character(p[at]))
 		at--;
 	return at;
 }

@@ -102,17 +102,12 @@ const char *address_text(struct pool *pool, const char *local, const char *tail,
 #define LONGEST_LABEL 63
 #define LONGEST_U_LABEL 59
 
-static bool is_within_character(char c)
-{
-	return ((unsigned char)c & 0xc0) == 0x80;
-}
-
 static size_t characters(const char *domain, size_t length)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < length; i++)
-		n += !is_within_character(domain[i]);
+		n += !text_is_within_character(domain[i]);
 	return n;
 }
 
@@ -170,7 +165,7 @@ bool address_domain_ok(const char *domain, size_t length)
 		if (c < 128 && !isalnum(c) && strchr("-_.", c) == NULL)
 			return false;
 		eightbit = c != '.' && (eightbit || c >= 128);
-		label = c == '.' ? 0 : label + !is_within_character((char)c);
+		label = c == '.' ? 0 : label + !text_is_within_character((char)c);
 		if (label > (eightbit ? LONGEST_U_LABEL : LONGEST_LABEL))
 			return false;
 	}

@@ -310,18 +310,13 @@ void results_add(struct results *results, const char *text)
 	results->list[results->count++] = xstrdup(text);
 }
 
-static int compare_texts(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 void results_settle(struct results *results)
 {
 	size_t kept = 0;
 
 	if (results->count == 0)
 		return;
-	qsort(results->list, results->count, sizeof *results->list, compare_texts);
+	qsort(results->list, results->count, sizeof *results->list, text_compare);
 	for (size_t i = 1; i < results->count; i++) {
 		if (strcmp(results->list[i], results->list[kept]) == 0)
 			free(results->list[i]);

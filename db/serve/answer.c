@@ -10,6 +10,7 @@
 #include "lib/alloc.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/parse.h"
 #include "lib/text.h"
 
 #define WHY_MAX 300
@@ -431,17 +432,9 @@ static const struct own_map {
 	{ "transport", ask_transport, false }, { ANSWER_POLICY, ask_policy, false },
 };
 
-static const struct own_map *find_own(const char *map)
-{
-	for (size_t i = 0; i < sizeof own_maps / sizeof own_maps[0]; i++)
-		if (strcmp(own_maps[i].name, map) == 0)
-			return &own_maps[i];
-	return NULL;
-}
-
 static enum map_answer ask_own(struct answers *a, const char *map, const char *key, size_t length, struct buf *value)
 {
-	const struct own_map *own = find_own(map);
+	const struct own_map *own = PARSE_ROW(own_maps, map);
 	enum map_answer answer;
 
 	if (!own->is_remembered)
@@ -459,7 +452,7 @@ bool answers_are_slow(struct answers *a, const char *map)
 	struct buf why = { 0 };
 	struct relation *r;
 
-	if (find_own(map) != NULL)
+	if (PARSE_ROW(own_maps, map) != NULL)
 		return a->is_slow;
 	r = find_relation(a, map);
 	if (r == NULL && dbases_has(a->dbases, map))
@@ -470,7 +463,7 @@ bool answers_are_slow(struct answers *a, const char *map)
 
 bool answers_knows(const struct answers *a, const char *map)
 {
-	return find_own(map) != NULL || dbases_has(a->dbases, map);
+	return PARSE_ROW(own_maps, map) != NULL || dbases_has(a->dbases, map);
 }
 
 enum map_answer answers_ask(struct answers *a, const char *map, const char *key, size_t length, struct buf *value,
@@ -488,7 +481,7 @@ enum map_answer answers_ask(struct answers *a, const char *map, const char *key,
 	if (strcmp(map, ANSWER_POLICY) != 0 && (length == 0 || text_has_controls(key, length)))
 		return MAP_NOT_FOUND;
 	/* no NUL is in it, but for a policy, where it ends there */
-	if (find_own(map) != NULL)
+	if (PARSE_ROW(own_maps, map) != NULL)
 		answer = ask_own(a, map, key, length, value);
 	else
 		answer = ask_relation(a, map, key, value);

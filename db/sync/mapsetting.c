@@ -6,6 +6,7 @@
 #include <sysexits.h>
 
 #include "db/store/store.h"
+#include "lib/parse.h"
 
 static int take_map(struct mapsetting *map, const struct setting *setting, struct buf *why)
 {
@@ -44,24 +45,16 @@ static const struct known {
 	{ "map", take_map }, { "type", take_type }, { "environment", take_environment }, { "fold", take_fold },
 };
 
-static const struct known *find_known(const char *word)
-{
-	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-		if (strcmp(known[i].name, word) == 0)
-			return &known[i];
-	return NULL;
-}
-
 const char *mapsetting_known(const char *word)
 {
-	const struct known *k = find_known(word);
+	const struct known *k = PARSE_ROW(known, word);
 
 	return k != NULL ? k->name : NULL;
 }
 
 int mapsetting_take(struct mapsetting *map, const struct setting *setting, struct buf *why)
 {
-	const struct known *k = find_known(setting->name);
+	const struct known *k = PARSE_ROW(known, setting->name);
 
 	return k != NULL ? k->take(map, setting, why) : EX_OK;
 }

@@ -8,6 +8,7 @@
 #include "db/sql/conf.h"
 #include "db/sql/query.h"
 #include "db/sync/mapsetting.h"
+#include "lib/parse.h"
 #include "lib/process.h"
 #include "lib/settings.h"
 
@@ -70,17 +71,9 @@ static const struct known {
 	{ "listen", take_listen },
 };
 
-static const struct known *find_known(const char *word)
-{
-	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-		if (strcmp(known[i].name, word) == 0)
-			return &known[i];
-	return NULL;
-}
-
 static const char *name_of(const char *word)
 {
-	const struct known *k = find_known(word);
+	const struct known *k = PARSE_ROW(known, word);
 	const char *of_map = mapsetting_known(word);
 
 	return k != NULL ? k->name : of_map != NULL ? of_map : sql_access_name(word);
@@ -92,7 +85,7 @@ static int take_all(struct draft *d, const struct settings *settings, const char
 	int status = settings_repeated(settings, 0, settings->count, d->why);
 
 	for (size_t i = 0; i < settings->count && status == EX_OK; i++) {
-		const struct known *k = find_known(settings->list[i].name);
+		const struct known *k = PARSE_ROW(known, settings->list[i].name);
 
 		d->has_timeout = d->has_timeout || strcmp(settings->list[i].name, "timeout") == 0;
 		status = k != NULL ? k->take(d, &settings->list[i]) : mapsetting_take(&source->map, &settings->list[i], d->why);

@@ -10,6 +10,7 @@
 #include "db/ldap/open.h"
 #include "db/sync/mapsetting.h"
 #include "lib/alloc.h"
+#include "lib/parse.h"
 #include "lib/process.h"
 
 #define DEFAULT_SILENCE 30
@@ -212,17 +213,9 @@ static const struct known {
 	{ "domains_command", take_domains_command, BEFORE_RULES },
 };
 
-static const struct known *find_known(const char *word)
-{
-	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-		if (strcmp(known[i].name, word) == 0)
-			return &known[i];
-	return NULL;
-}
-
 static const char *name_of(const char *word)
 {
-	const struct known *k = find_known(word);
+	const struct known *k = PARSE_ROW(known, word);
 	const char *of_map = mapsetting_known(word);
 
 	return k != NULL ? k->name : of_map != NULL ? of_map : ldap_access_name(word);
@@ -292,7 +285,7 @@ static int take_section(struct draft *d, const struct settings *settings, size_t
 	struct buf text = { 0 };
 
 	for (size_t i = from; i < to && status == EX_OK; i++) {
-		const struct known *k = find_known(settings->list[i].name);
+		const struct known *k = PARSE_ROW(known, settings->list[i].name);
 
 		if ((k == NULL || k->place == BEFORE_RULES) && d->rule != NULL)
 			status = setting_error(&settings->list[i], d->why, "must stand before the first rule");
