@@ -326,15 +326,6 @@ void text_add_date_zone(struct buf *out, time_t when, long offset)
 	         minutes / 60 % 100, minutes % 60);
 }
 
-bool text_is_atext(char c)
-{
-	unsigned char u = (unsigned char)c;
-
-	if (u >= 128 || (u >= 'a' && u <= 'z') || (u >= 'A' && u <= 'Z') || (u >= '0' && u <= '9'))
-		return true;
-	return u != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", u) != NULL;
-}
-
 /*
  * The length of a local part that holds nothing but atoms and dots and is no dot-string all the same, as a dot stands
  * at its end or beside another one (RFC 5321 section 4.1.2); 0 for all others.

@@ -106,7 +106,20 @@ bool text_ends_in(const char *s, const char *end);
 bool ascii_equal(const char *a, const char *b);
 
 /* RFC 5322 section 3.2.3 atext, and every byte above 127 (RFC 6532 section 3.2). */
-bool text_is_atext(char c);
+static inline bool text_is_atext(char c)
+{
+	const unsigned char u = (unsigned char)c, letter = u | 0x20;
+
+	if (u >= 128 || (letter >= 'a' && letter <= 'z') || (u >= '0' && u <= '9'))
+		return true;
+	switch (c) {
+	case '!': case '#': case '$': case '%': case '&': case '\'': case '*': case '+': case '-': case '/':
+	case '=': case '?': case '^': case '_': case '`': case '{': case '|': case '}': case '~':
+		return true;
+	default:
+		return false;
+	}
+}
 
 /*
  * Adds an address as RFC 5321 section 4.1.2 writes it: a local part with a dot at its end or beside another one gets

@@ -196,6 +196,14 @@ static void one_eightbit_byte_is_found_wherever_it_stands(void **state)
 	}
 }
 
+static void atoms_are_made_of_what_rfc_5322_says(void **state)
+{
+	(void)state;
+	for (int c = 0; c < 256; c++)
+		assert_int_equal(text_is_atext((char)c), c >= 128 || (c != 0 && strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+		                                                                      "0123456789!#$%&'*+-/=?^_`{|}~", c) != NULL));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -213,6 +221,7 @@ int main(void)
 		cmocka_unit_test(escaped_bytes_are_put_back),
 		cmocka_unit_test(a_word_is_among_others_as_it_stands),
 		cmocka_unit_test(one_eightbit_byte_is_found_wherever_it_stands),
+		cmocka_unit_test(atoms_are_made_of_what_rfc_5322_says),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
