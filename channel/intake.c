@@ -399,8 +399,8 @@ static void fit_connections(uint64_t *most)
 	fits = limit.rlim_cur >= 4 * others ? (limit.rlim_cur - others) / 3 :
 	       limit.rlim_cur >= 4 * least ? limit.rlim_cur / 4 : limit.rlim_cur > least ? (limit.rlim_cur - least) / 3 : 0;
 	fits = fits == 0 ? 1 : fits;
-	complain("warning: %" PRIu64 " connections want %" PRIu64 " open files, and %" PRIu64 " may be open: no more than %" PRIu64 " are taken",
-	         *most, wanted, (uint64_t)limit.rlim_cur, fits);
+	complain("warning: %" PRIu64 " connections need %" PRIu64 " open files, and the limit is %" PRIu64 ": no more than %" PRIu64
+	         " are accepted; raise the limit (LimitNOFILE=, ulimit -n)", *most, wanted, (uint64_t)limit.rlim_cur, fits);
 	*most = fits;
 }
 

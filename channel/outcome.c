@@ -191,7 +191,7 @@ void outcome_write_failures(struct outcomes *o, struct job *job)
 	if (diagnostic_write(job->control->fd, &job->lines))
 		buf_free(&job->lines);
 	else
-		outcomes_comment(o, "%s: failures of %zu recipients cannot be written down: %m", job->name, job->failure_count);
+		outcomes_comment(o, "%s: failures of %zu recipients cannot be recorded: %m", job->name, job->failure_count);
 }
 
 void outcome_conclude_failures(struct outcomes *o, struct job *job, bool synced)

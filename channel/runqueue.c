@@ -305,7 +305,7 @@ static void clean(struct loop *loop)
 	loop->clean_at = now + LITTER_AGE * 1000;
 	removed = litter_remove(time(NULL));
 	if (removed > 0)
-		complain("%zu temporar%s that killed programs have left in the post office removed", removed, removed == 1 ? "y" : "ies");
+		complain("removed %zu temporary file%s that killed programs had left in the post office", removed, removed == 1 ? "" : "s");
 }
 
 /* What an intake had accepted before it was killed, or the power failed.  While one runs, it sees to that itself. */
@@ -322,7 +322,7 @@ static int take_from_journal(void)
 	}
 	spool_restore_log(restored);
 	if (why.len > 0)
-		complain("%s%s", buf_str(&why), status != EX_OK ? "; the queue is not read before, as mail in it may be damaged" : "");
+		complain("%s%s", buf_str(&why), status != EX_OK ? "; the queue is read when that works, as mail in it may be damaged" : "");
 	buf_free(&why);
 	return status;
 }
@@ -439,7 +439,7 @@ static void open_loop(struct loop *loop, const struct settings *set)
 		loop->watch = watch_open();
 		loop->notify = notify_open(&why);
 		if (why.len > 0)
-			complain("%s; new mail is seen by looking for it", buf_str(&why));
+			complain("%s; runqueue finds new mail by reading the directories", buf_str(&why));
 		buf_free(&why);
 		loop->scan_at = clock_ms();
 	}

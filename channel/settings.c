@@ -40,17 +40,17 @@ static const struct option_help options[] = {
 	{ 'S', "FILE", "settings of TLS, see tls.conf(5)" },
 	{ 'T', "[STEP=]TIME", "time limits: conn, cmd, data, dot, tcpw; without STEP: cmd" },
 	{ 'w', "BYTES", "send buffer of connections" },
-	{ '6', NULL, "accepted, without meaning here" },
-	{ 'd', NULL, "accepted, without meaning here" },
-	{ 'D', NULL, "accepted, without meaning here" },
-	{ 'e', NULL, "accepted, without meaning here" },
-	{ 'E', NULL, "accepted, without meaning here" },
+	{ '6', NULL, "accepted, has no effect" },
+	{ 'd', NULL, "accepted, has no effect" },
+	{ 'D', NULL, "accepted, has no effect" },
+	{ 'e', NULL, "accepted, has no effect" },
+	{ 'E', NULL, "accepted, has no effect" },
 	{ 'M', NULL, "accepted and implied: the protocol is LMTP, unless -O says otherwise" },
-	{ 'v', NULL, "accepted, without meaning here" },
-	{ 'W', NULL, "accepted, without meaning here" },
+	{ 'v', NULL, "accepted, has no effect" },
+	{ 'W', NULL, "accepted, has no effect" },
 	{ 'x', NULL, "accepted and implied: no MX lookup" },
-	{ 'X', NULL, "accepted, without meaning here" },
-	{ 'Z', "WORD", "accepted, without meaning here" },
+	{ 'X', NULL, "accepted, has no effect" },
+	{ 'Z', "WORD", "accepted, has no effect" },
 	{ 0 },
 };
 
@@ -371,7 +371,7 @@ static void take_extra(struct settings *set, const char *argument)
 			const char *text = help + form + strspn(help + form, " ");
 
 			/* with the line of the help: the form of the value, and what it may be */
-			option_usage(&program, "-O %s: expected %.*s, %.*s", argument, (int)form, help, (int)strcspn(text, "\n"), text);
+			option_usage(&program, "-O %s: expected %.*s: %.*s", argument, (int)form, help, (int)strcspn(text, "\n"), text);
 		}
 		return;
 	}

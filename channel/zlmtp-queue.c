@@ -310,7 +310,7 @@ static void refuse_strangers(const struct settings *set)
 	if (geteuid() == 0 || stat(".", &st) < 0 || st.st_uid == geteuid())
 		return;
 	account_add_user(&owner, st.st_uid);
-	die(EX_NOPERM, "%s: for root and %s alone, the owner of %s/transport", set->verb, buf_str(&owner), set->postoffice);
+	die(EX_NOPERM, "%s: only root and %s, the owner of %s/transport, may do this", set->verb, buf_str(&owner), set->postoffice);
 }
 
 /* ---- show ---- */
@@ -736,6 +736,10 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	read_words(&set, argc, argv);
 	check_words(&set);
+	while (verb < sizeof verbs / sizeof verbs[0] && strcmp(verbs[verb].name, set.verb) != 0)
+		verb++;
+	if (verb == sizeof verbs / sizeof verbs[0])
+		option_usage(&program, "%s: no such verb; expected " VERBS, set.verb);
 	logline_open_syslog(program.name);
 	/* the names that were given hold from there too */
 	set.dbases = file_absolute(set.dbases);
@@ -744,10 +748,6 @@ int main(int argc, char **argv)
 	if (status != EX_OK)
 		die(status, "%s", buf_str(&why));
 	set.postoffice = office;
-	while (verb < sizeof verbs / sizeof verbs[0] && strcmp(verbs[verb].name, set.verb) != 0)
-		verb++;
-	if (verb == sizeof verbs / sizeof verbs[0])
-		option_usage(&program, "%s: no such verb; expected " VERBS, set.verb);
 	status = verbs[verb].run(&set);
 	mailfilter_free(&set.filter);
 	free(set.router);

@@ -213,7 +213,7 @@ static void work_off(struct reporter *r, struct work *works, size_t count)
 		case NOTICE_MOVED: buf_addf(&out, " moved %s\n", buf_str(&why)); break;
 		case NOTICE_LATER:
 			buf_adds(&out, " later ");
-			text_add_clean_string(&out, works[i].notice != NULL ? buf_str(&why) : "the maps are refused", 500);
+			text_add_clean_string(&out, works[i].notice != NULL ? buf_str(&why) : "the maps cannot be used; the log has the reason", 500);
 			buf_addc(&out, '\n');
 			break;
 		}

@@ -303,7 +303,7 @@ static struct map *open_map(const struct options *options, const char *name, boo
 	if (type == NULL)
 		type = beside.map != NULL ? beside.map->type : type_on_disk(name);
 	if (type == NULL)
-		die(EX_NOINPUT, "%s: there is no map of this name, or more than one; give its type with -t", name);
+		die(EX_NOINPUT, "%s: there is no .db, .dbh or .lmdb of this name, or more than one of them; give the type with -t", name);
 	map = map_open(type, name, config, &status, &why);
 	if (map == NULL)
 		die(status, "%s", buf_str(&why));

@@ -161,7 +161,7 @@ static void open_maps(struct service *s)
 	s->answers.looks_each_time = true;
 	s->answers.verifies = s->options.probe != NULL;
 	if (!answers_knows(&s->answers, s->options.map))
-		option_usage(&program, "-m %s: there is no such map", s->options.map);
+		option_usage(&program, "-m %s: expected recipient, alias, transport, domain or a relation of the maps", s->options.map);
 	if (s->options.transports != NULL) {
 		s->answers.transports = transports_open(s->options.transports, &status, &why);
 		if (s->answers.transports == NULL)
@@ -280,8 +280,8 @@ static bool make_room(struct service *s, size_t most)
 	if (left < most)
 		return true;
 	if (restraint_take(s->full))
-		complain("%zu clients are there, and more come: %s", s->count,
-		         idlest != NULL ? "the one that was idle longest is closed" : "all of them wait for answers; no other is let in");
+		complain("%zu clients are connected, and more come: %s", s->count,
+		         idlest != NULL ? "the one that was idle longest is disconnected" : "all of them wait for answers; others are not accepted");
 	if (idlest != NULL)
 		idlest->over = true;
 	return idlest != NULL;
@@ -385,7 +385,7 @@ static void work(struct service *s, struct client *c)
 
 		/* a client that sends rubbish can do so all day: the log hears of it once in a while */
 		if (restraint_take(s->bad))
-			complain("%s expected of a client, which sent something else; its connection is closed",
+			complain("%s was expected from a client, which sent something else; its connection is closed",
 			         expected[c->talk.protocol]);
 	}
 	c->over |= news == TALK_BAD;

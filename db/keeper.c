@@ -36,10 +36,10 @@ static void warn_of_no_line(const struct keeper *k, bool is_beside, bool verbose
 
 	if (!is_beside && other == NULL && !verbose)
 		return;
-	buf_addf(&text, "%s: warning: %s has no line for this map: programs that go by it do not ask it, and its values are not checked",
+	buf_addf(&text, "%s: warning: %s has no line for this map: programs that read this file never ask the map, and its values are not checked",
 	         k->livemap.base, k->beside.dbases.path);
 	if (other != NULL)
-		buf_addf(&text, "; line %zu, %s, has %s, which is not there: is that meant?", other->line, other->relation, other->file);
+		buf_addf(&text, "; line %zu, %s, has %s, which is missing: should it be this map?", other->line, other->relation, other->file);
 	keeper_complain(&text);
 	buf_free(&text);
 }
@@ -184,7 +184,7 @@ bool keeper_is_alone(void)
 	if (fd >= 0)
 		close(fd);
 	if (!held.told)
-		complain("%s: process %ld, of %s, keeps this map, too, as %s was deleted or replaced; it is left alone until that ends", held.map,
+		complain("%s: process %ld, of %s, keeps this map, too, as %s was deleted or replaced; this one changes nothing until that one ends", held.map,
 		         (long)holder, keeper, held.path);
 	held.told = true;
 	return false;

@@ -336,7 +336,7 @@ static int as_newdb(struct options *options, int argc, char **argv)
 	if (argc < 1 || argc > 2)
 		option_usage(options->program, "expected BASE [INPUT]");
 	if (strcmp(file_name(argv[0]), "dbases.conf") == 0)
-		option_usage(options->program, "%s: to build the maps that it names: -f %s", argv[0], argv[0]);
+		option_usage(options->program, "%s: use \"newdb -f %s\" to build the maps that it names", argv[0], argv[0]);
 	if (options->type == NULL)
 		options->type = zenv_default_type();
 	check_type(options, argv[0]);

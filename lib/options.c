@@ -183,5 +183,5 @@ void option_end(const struct program *p, int argc, char **argv)
 		return;
 	for (int i = optind; i < argc; i++)
 		if (is_option(p, argv[i]))
-			option_usage(p, "%s: options stand before other words, \"--\" before a word that looks like one", argv[i]);
+			option_usage(p, "%s: options come before other words; write \"--\" before a word that only looks like one", argv[i]);
 }

@@ -109,7 +109,7 @@ static void add_agent(struct agents *all, const struct clause *c)
 		finding_add(all->findings, FINDING_CRITICAL, "%s: %s", a.name, buf_str(&why));
 		free_agent(&a);
 	} else if (strcmp(file_name(a.launch.arguments[0]), "lmtp") != 0) {
-		finding_add(all->findings, FINDING_OK, "%s: %s is not looked at", a.name, a.launch.arguments[0]);
+		finding_add(all->findings, FINDING_OK, "%s: %s is not checked", a.name, a.launch.arguments[0]);
 		free_agent(&a);
 	} else if (!read_arguments(&a)) {
 		finding_add(all->findings, FINDING_CRITICAL, "%s: not a command line of lmtp: %s", a.name, c->command);
@@ -335,8 +335,8 @@ static void judge(struct agents *all, struct agent *a, int status)
 
 	if (!WIFEXITED(status) || (WEXITSTATUS(status) != EX_OK && WEXITSTATUS(status) != EX_TEMPFAIL) ||
 	    !json_member(line, "answer", &answer) || !json_member(line, "peer", &peer)) {
-		finding_add(all->findings, FINDING_CRITICAL, "%s: lmtp cannot be asked: %s", a->name,
-		            line[0] != '\0' ? line : "it ended without a word");
+		finding_add(all->findings, FINDING_CRITICAL, "%s: lmtp gave no answer: %s", a->name,
+		            line[0] != '\0' ? line : "it printed nothing");
 		count(all, a, a->target, false);
 	} else {
 		ready = strcmp(buf_str(&answer), "ready") == 0 && WEXITSTATUS(status) == EX_OK;
@@ -368,7 +368,7 @@ void check_agents(struct findings *f, const struct schedconf *conf, unsigned sec
 		if (a->target != NULL)
 			start(&all, a, seconds);
 		else
-			finding_add(f, FINDING_OK, "%s: its servers are the hosts of the mail, no one is looked at", a->name);
+			finding_add(f, FINDING_OK, "%s: its servers are the hosts of the mail; none is checked", a->name);
 	}
 	/* waits for them in their order; the numbers for graphs are of all together */
 	listen_to(&all, begun + (int64_t)seconds * 1000 + GRACE_MS);

@@ -100,7 +100,7 @@ void findings_print(const struct findings *f, bool verbose, struct buf *out)
 		bad += f->list[i].severity != FINDING_OK;
 	buf_addf(out, "%s - ", severity_name(worst));
 	if (bad == 0)
-		buf_addf(out, "%zu things are as they should be", f->count);
+		buf_addf(out, "%zu check%s passed", f->count, f->count == 1 ? "" : "s");
 	/* the worst ones, as many as one line bears */
 	for (size_t i = 0; bad > 0 && i < f->count && shown < SHOWN; i++)
 		if (f->list[i].severity == worst)

@@ -49,7 +49,7 @@ void performance_add(struct findings *f, const char *label, int64_t value, const
 enum severity findings_worst(const struct findings *f);
 
 /*
- * Adds "OK - 12 things are as they should be | performance", or the state with the findings that make it; with
+ * Adds "OK - 12 checks passed | performance", or the state with the findings that make it; with
  * `verbose` a line for each finding behind it.
  */
 void findings_print(const struct findings *f, bool verbose, struct buf *out);

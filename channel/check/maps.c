@@ -47,7 +47,7 @@ static void count(const struct look *l, int64_t modified, enum severity state)
 	};
 	static const struct metric states = {
 		"zlmtp_map_state", METRIC_GAUGE,
-		"0 the map is sound, 1 something is to be done, 2 it does not answer, 3 could not tell.",
+		"0 the map is sound, 1 it needs work such as a build, 2 it does not answer, 3 could not tell.",
 	};
 	struct buf labels = { 0 };
 

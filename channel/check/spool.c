@@ -110,7 +110,7 @@ void check_queue(struct findings *f, const struct thresholds *age, const struct 
 		finding_add(f, FINDING_WARNING, "no scheduler runs: start runqueue -w, or ZMailer's scheduler");
 	if (spool_journal_is_left(".."))
 		finding_add(f, FINDING_WARNING, "queue: intake was killed and does not run; mail that it had accepted may be in .journal.intake: "
-		            "runqueue takes it within a minute, or start intake");
+		            "runqueue puts it into the queue within a minute, or start intake");
 	for (size_t i = 0; i < l.count; i++) {
 		const struct listed *e = &l.list[i];
 

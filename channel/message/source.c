@@ -111,13 +111,13 @@ enum body_result body_open(struct body *body, const char *path, off_t start, str
 		return gone ? BODY_GONE : BODY_UNREADABLE;
 	}
 	if (body->file.st_size < start) {
-		buf_addf(why, "message file %s: it does not reach to its body at %jd", path, (intmax_t)start);
+		buf_addf(why, "message file %s: it ends before its body begins, at byte %jd", path, (intmax_t)start);
 		body_close(body);
 		return BODY_UNREADABLE;
 	}
 	/* measuring it would take hours, in which nothing else is done */
 	if (file_seems_endless(body->fd, &body->file)) {
-		buf_addf(why, "message file %s: %jd bytes, most of which are not there", path, (intmax_t)body->file.st_size);
+		buf_addf(why, "message file %s: %jd bytes, most of them a hole (sparse file)", path, (intmax_t)body->file.st_size);
 		body_close(body);
 		return BODY_ENDLESS;
 	}

@@ -44,7 +44,7 @@ bool local_address(const char *text, struct sockaddr_storage *address, socklen_t
 		text += is_v4 || is_v6 ? 9 : 6;
 		if (of_interface(text, is_v4 ? AF_INET : is_v6 ? AF_INET6 : AF_UNSPEC, address, length))
 			return true;
-		buf_addf(why, "no interface %s with such an address", text);
+		buf_addf(why, "no interface %s, or none with such an address", text);
 		return false;
 	}
 	if (text[0] != '[') {

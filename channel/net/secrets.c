@@ -174,7 +174,7 @@ static bool is_private(int fd, const char *path, off_t *size, struct buf *why)
 	}
 	*size = st.st_size;
 	if (!S_ISREG(st.st_mode))
-		buf_addf(why, "%s: not a file", path);
+		buf_addf(why, "%s: not a regular file", path);
 	else if (st.st_mode & (S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH))
 		buf_addf(why, "%s: its mode is %04o, but only its owner may read and write secrets (chmod 600)", path,
 		         (unsigned)st.st_mode & 07777);

@@ -62,7 +62,7 @@ static void set_aside_damaged(const struct probe_cache *cache)
 	path = map_path(cache);
 	name = xasprintf("%s.damaged", path);
 	if (rename(path, name) == 0)
-		complain("%s: damaged, kept as %s", path, name);
+		complain("%s: damaged, renamed to %s", path, name);
 	else
 		complain("%s: damaged, and cannot be renamed: %s", path, strerror(errno));
 	free(path);

@@ -391,7 +391,7 @@ static enum server_event help(struct server *s, char *argument)
 static enum server_event not_here(struct server *s, char *argument)
 {
 	(void)argument;
-	refuse(s, 502, "5.5.1", "this command is not for use here");
+	refuse(s, 502, "5.5.1", "command not implemented");
 	return SERVER_MORE;
 }
 

@@ -102,8 +102,8 @@ void agent_hurry(struct agent *w, int64_t silence, int64_t now)
 		w->answered = now;
 		return;
 	}
-	complain("agent %ld (%s) has mail and has %s for %lld s; it is ended", (long)w->pid, w->channel,
-	         now - w->heard < silence ? "reported nothing" : "said nothing", (long long)silence / 1000);
+	complain("agent %ld (%s) has mail and has %s for %lld s; it is stopped", (long)w->pid, w->channel,
+	         now - w->heard < silence ? "sent no report" : "sent nothing", (long long)silence / 1000);
 	w->hurried = true;
 	kill(w->pid, SIGTERM);
 }
@@ -254,7 +254,7 @@ bool agent_read(struct agent *w, int64_t now, void (*line)(void *context, struct
 	w->in.data[w->in.len] = '\0';
 	give_lines(w, line, context);
 	if (w->in.len > LONGEST_LINE) {
-		complain("agent %ld (%s) sends a line without an end", (long)w->pid, w->channel);
+		complain("agent %ld (%s) sent a line of more than %d bytes; it is killed", (long)w->pid, w->channel, (int)LONGEST_LINE);
 		kill(w->pid, SIGKILL);
 		hang_up(w, now);
 	}

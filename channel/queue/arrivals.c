@@ -61,12 +61,12 @@ static enum tag_result free_locks(struct arrivals *in, struct control *c)
 static bool all_deliverable(const struct control *c)
 {
 	if (c->recipient_count == 0) {
-		complain("%s: it has no recipients; left alone", c->name);
+		complain("%s: it has no recipients; the file stays in transport/ until you remove it", c->name);
 		return false;
 	}
 	for (size_t i = 0; i < c->recipient_count; i++) {
 		if (c->recipients[i].sender == CONTROL_NONE) {
-			complain("%s: the recipient at %lld has no sender above it; left alone", c->name,
+			complain("%s: the recipient at %lld has no sender above it; the message stays in the queue until you repair or remove the file", c->name,
 			         (long long)c->recipients[i].offset);
 			return false;
 		}
@@ -85,7 +85,7 @@ static int look_at_message(struct arrivals *in, const struct control *c, const c
 
 	if (error != EINVAL && error != EMLINK && error != ENOTDIR)
 		return error;
-	complain("%s: its message file %s: %s; left alone", c->name, file, file_error(error));
+	complain("%s: its message file %s: %s; the message stays in the queue", c->name, file, file_error(error));
 	return EINVAL;
 }
 
@@ -141,7 +141,7 @@ static bool is_known(struct arrivals *in, uint64_t id, const char *name)
 	if (m == NULL)
 		return false;
 	if (strcmp(m->name, name) != 0 && m->look_again == 0) {
-		complain("%s: %s has the same number; left alone until that one is removed", name, m->name);
+		complain("%s: %s has the same number; this message waits until that one has left the queue", name, m->name);
 		in->trouble = true;
 		return true;
 	}

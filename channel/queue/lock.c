@@ -51,7 +51,7 @@ static int open_lock(const char *postoffice, const char *path, struct buf *why, 
 		buf_addf(why, "%s: %s", path, strerror(errno));
 		*status = EX_OSERR;
 	} else if (st.st_nlink != 1) {
-		buf_addf(why, "%s: expected a file with one name; remove it", path);
+		buf_addf(why, "%s: has a second name (hard link); remove it", path);
 	} else if (geteuid() == 0 && (st.st_uid != office.st_uid || st.st_gid != office.st_gid) &&
 	           fchown(fd, office.st_uid, office.st_gid) < 0) {
 		buf_addf(why, "%s: cannot give it to the owner of %s: %s", path, postoffice, strerror(errno));
@@ -78,7 +78,7 @@ int lock_take(const char *postoffice, int patience, struct buf *why, int *status
 			if (holder != 0)
 				buf_addf(why, "another runqueue runs here, process %ld by %s", (long)holder, path);
 			else
-				buf_addf(why, "%s: an operator changes the queue at this moment; try again", path);
+				buf_addf(why, "%s: zlmtp-queue is changing the queue at this moment; try again", path);
 			*status = EX_TEMPFAIL;
 			close(fd);
 			fd = -1;

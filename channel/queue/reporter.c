@@ -299,7 +299,7 @@ void reporter_serve(struct reporter *r, int64_t now)
 			kill(r->pid, SIGKILL);
 			r->kill_at = now + SILENT_PAUSE;
 		} else if (r->kill_at == CLOCK_NEVER && reporter_waiting(r) > 0 && now - r->silent_since >= r->options->silence) {
-			complain("zlmtp-report %ld has said nothing for %lld s, with %zu request%s; it is ended", (long)r->pid,
+			complain("zlmtp-report %ld has sent nothing for %lld s, with %zu open request%s; it is stopped", (long)r->pid,
 			         (long long)(now - r->silent_since) / 1000, reporter_waiting(r), reporter_waiting(r) == 1 ? "" : "s");
 			kill(r->pid, SIGTERM);
 			r->kill_at = now + SILENT_PAUSE;

@@ -96,7 +96,7 @@ static bool quoted(struct reader *r, struct buf *value)
 		}
 	}
 	if (r->at == r->end || *r->at != '"')
-		return expected(r, number, column, "an end of the quoted value");
+		return expected(r, number, column, "a \" at the end of the value");
 	r->at++;
 	return true;
 }

@@ -700,7 +700,7 @@ static void complain_of_end(const struct agent *w, int status, bool idle)
 		buf_adds(&end, idle ? "ended before it did anything: is the command of its clause a transport agent?"
 		                    : "ended without a report on all that it had");
 	if (WIFEXITED(status) && WEXITSTATUS(status) == EX_USAGE)
-		buf_adds(&end, ": it does not take the options of its command; mend that in scheduler.conf");
+		buf_adds(&end, ": it refused the options of its command; correct scheduler.conf");
 	complain("agent %ld (%s) %s", (long)w->pid, w->channel, buf_str(&end));
 	buf_free(&end);
 }

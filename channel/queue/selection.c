@@ -85,7 +85,7 @@ bool selection_is_clear(const struct selection *s, struct buf *why)
 		return true;
 	is_spool = strncmp(id, s->messages[0].spool, strlen(id)) == 0;
 	text_add_clean_string(why, id, 200);
-	buf_addf(why, ": the %s of %zu messages begin so, %s and %s among them; give more of it", is_spool ? "ids" : "names",
+	buf_addf(why, ": the %s of %zu messages begin with this, %s and %s among them; give more of it", is_spool ? "ids" : "names",
 	         s->count, is_spool ? s->messages[0].spool : s->messages[0].job, is_spool ? s->messages[1].spool : s->messages[1].job);
 	return false;
 }

@@ -350,12 +350,12 @@ static void resync(struct scheduler *s, struct agent *w, const char *name)
 	m->resyncs++;
 	pause = m->resyncs > MAX_RESYNCS ? DISAGREEMENT_PAUSE : m->resyncs * 1000;
 	if (m->resyncs == MAX_RESYNCS + 1)
-		complain("%s: agents find nothing to do in it, again and again", m->name);
+		complain("%s: agents report again and again that it has nothing to deliver (#resync)", m->name);
 	/* an agent has one destination at a time, and so one group of a message */
 	for (struct group *g = w->fed.first, *after; g != NULL; g = after) {
 		after = g->after;
 		if (g->message == m) {
-			ask_file(s, w, g, pause, pause, "the transport agent finds nothing to do");
+			ask_file(s, w, g, pause, pause, "the transport agent reports that nothing is to be delivered");
 			return;
 		}
 	}

@@ -98,7 +98,7 @@ struct client *client_create(struct intake *intake, const struct listener *liste
 	if (!c->may_connect && intake->tls == NULL) {
 		intake->figures.refused[REFUSED_CLIENT]++;
 		buf_clear(&c->server.out);
-		server_shut(&c->server, "this server is not for you");
+		server_shut(&c->server, "access denied: this address may not connect");
 		c->closing = true;
 	}
 	wait_for_command(c);
@@ -189,7 +189,7 @@ static const char *find_no_room(struct intake *in, uint64_t size)
 	there = (uint64_t)fs.f_bavail * fs.f_frsize;
 	few_files = fs.f_files != 0 && fs.f_favail < in->policy.limits[LIMIT_INODES];
 	if (there < wanted || few_files)
-		tell_of_office(in, "less is free on this disk than -O free= and inodes= leave; no mail is taken");
+		tell_of_office(in, "this disk has less room than -O free= and inodes= ask for; mail is refused until there is more");
 	return there < wanted + size || few_files ? "not enough room on the disk; try again later" : NULL;
 }
 
@@ -211,7 +211,7 @@ static void mail(struct client *c)
 
 	forget_message(c);
 	if (!c->may_connect && (c->stream.tls == NULL || !tls_verified(c->stream.tls)))
-		server_answer(s, 530, "5.7.0", "a certificate that is known here is needed: STARTTLS first");
+		server_answer(s, 530, "5.7.0", "a client certificate that this server knows is required: STARTTLS first");
 	else if (*s->envelope.sender != '\0' && !is_address(s->envelope.sender))
 		server_answer(s, 501, "5.1.7", "the sender is no address");
 	else if (no_room != NULL)
@@ -249,7 +249,7 @@ static void answer_recipient(struct client *c, struct recipient_answer *answer)
 	if (answer->code == 250 && answer->elsewhere && !may_relay(c)) {
 		c->intake->figures.replies[5]++;
 		c->intake->figures.refused[REFUSED_RELAY]++;
-		server_answer(&c->server, 550, "5.7.1", "mail for elsewhere is not taken from this client");
+		server_answer(&c->server, 550, "5.7.1", "relaying denied: this client may not send to other sites");
 		recipient_answer_free(answer);
 		return;
 	}
@@ -451,7 +451,7 @@ static void end_message(struct client *c)
 		forget_message(c);
 	} else if (spool_hops(c->draft) > c->intake->policy.limits[LIMIT_HOPS]) {
 		c->intake->figures.refused[REFUSED_LOOP]++;
-		server_answer(&c->server, 554, "5.4.6", "too many hops: the message goes round in a circle");
+		server_answer(&c->server, 554, "5.4.6", "too many hops: mail loop");
 		forget_message(c);
 	} else {
 		committer_give(c->intake->committer, c->draft, c);

@@ -31,7 +31,7 @@ void spool_add_remedy(struct buf *why, const char *postoffice, int code)
 	struct stat st;
 
 	if (code == ENOENT) {
-		buf_adds(why, "; -m of enqueue and intake makes a post office");
+		buf_adds(why, "; name the post office with -P, or make one with enqueue -m");
 	} else if ((code == EACCES || code == EPERM) && stat(postoffice, &st) == 0 && st.st_uid != geteuid()) {
 		buf_adds(why, "; the post office belongs to ");
 		account_add_user(why, st.st_uid);

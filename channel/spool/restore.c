@@ -234,6 +234,6 @@ struct spool_journal *spool_restore(const struct spool *spool, bool stay, size_t
 void spool_restore_log(size_t restored)
 {
 	if (restored > 0)
-		complain("%zu message%s put into the queue from the journal of intake; what was delivered right before is a second copy",
-		         restored, restored == 1 ? "" : "s");
+		complain("%zu message%s put into the queue from the journal of intake; mail that had been delivered just before is delivered "
+		         "a second time", restored, restored == 1 ? "" : "s");
 }

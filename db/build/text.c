@@ -129,7 +129,7 @@ bool text_warn_of_key(const char *key, size_t n, size_t *at, struct buf *out)
 	if ((sign != NULL || memchr(domain, '.', n) != NULL) && text_is_eightbit(domain, n))
 		has_other = idn_other_form(domain, strcspn(domain, ":") < n ? strcspn(domain, ":") : n, IDN_U_LABELS, &form);
 	if (has_other)
-		buf_addf(out, "the domain of the key has capitals above ASCII, or letters that are put together, and is found only as it stands; "
+		buf_addf(out, "the domain of the key has capitals above ASCII, or letters that are made of several characters, and is found only in this spelling; "
 		         "write %s", buf_str(&form));
 	*at = (size_t)(domain - key);
 	buf_free(&form);

@@ -11,6 +11,7 @@
 #include "db/build/text.h"
 #include "db/live/cdb/journal.h"
 #include "db/live/livemap_private.h"
+#include "db/store/kept.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
 #include "lib/text.h"
@@ -68,6 +69,11 @@ static int check_presence(struct livemap *u, bool create, struct buf *why)
 	if (error == ENOENT && create)
 		return EX_OK;
 	buf_addf(why, "%s: %s", u->path, strerror(error));
+	if (error == ENOENT) {
+		buf_adds(why, "; make it by \"");
+		kept_add_maker(u->path, "dbupdate ... replace", why);
+		buf_adds(why, "\"");
+	}
 	return error == ENOENT || error == ENOTDIR ? EX_NOINPUT : EX_NOPERM;
 }
 

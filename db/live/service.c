@@ -186,7 +186,7 @@ int service_ask(struct service *s, char kind, const char *bytes, size_t n, struc
 		break;
 	case CHILD_SILENT:
 		/* It hangs, or is slow; to kill it could do harm (worker.h).  It keeps the fence. */
-		live_fail(&s->live, EX_TEMPFAIL, why, "process %ld, which works on it, has said nothing for %lld s: ",
+		live_fail(&s->live, EX_TEMPFAIL, why, "process %ld, which works on it, has reported nothing for %lld s: ",
 		          (long)s->worker.pid,
 		          (long long)(clock_ms() - heard) / 1000);
 		buf_adds(why, s->live.config != NULL ? "the environment is wedged or the disk very slow; run "

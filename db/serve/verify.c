@@ -137,7 +137,7 @@ static int judge_check(int status, bool ended, int out, int err, struct buf *why
 		return EX_OK;
 	}
 	if (ended && status == 0)
-		buf_adds(why, "with these options it does something else than to ask");
+		buf_adds(why, "these options make lmtp end without asking a store; remove -V and --help");
 	else if (!ended)
 		buf_adds(why, "it does not end");
 	else if (why->len == before)

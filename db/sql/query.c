@@ -26,7 +26,7 @@ enum place {
 enum wanted {
 	ANYTHING,
 	NO_KEY,             /* it is read in parts: a list, a path, a pattern */
-	PATTERN,            /* LIKE and its kin are before it: one constant text, or "_" in somebody's address stands for any letter */
+	PATTERN,            /* LIKE and similar operators are before it: one constant text, or "_" in somebody's address stands for any letter */
 	END_OF_PATTERN,     /* that text was there; nothing may be added to it */
 };
 
@@ -62,7 +62,7 @@ static void refuse(struct lexer *l, const char *fault)
 
 static void refuse_pattern(struct lexer *l)
 {
-	refuse(l, "LIKE and its kin with more than one text in quotes after them, where \"_\" of an address stands for any letter; "
+	refuse(l, "LIKE or a similar operator with more than one text in quotes after it, where \"_\" of an address stands for any letter; "
 	          "compare by = or lower(column) = lower('%s'), or ask a function of the database");
 }
 
@@ -314,7 +314,7 @@ static void take_key(struct lexer *l)
 		break;
 	}
 	if (fault == NULL && l->wanted == PATTERN)
-		fault = "a key after LIKE or its kin would be taken for a pattern; use =";
+		fault = "a key after LIKE or a similar operator would be taken for a pattern; use =";
 	else if (fault == NULL && l->wanted == NO_KEY)
 		fault = "a key as a list or a pattern, which is read in parts; compare by = or with ARRAY['%s']";
 	if (fault != NULL)

@@ -415,7 +415,7 @@ struct compare_counts session_found(struct session *s)
 static enum session_news refuse_hidden(struct session *s, size_t number, struct buf *why)
 {
 	buf_addf(why, "%s: rule %s: the server leaves entries out that it has; if it was loaded from a backup, its contextCSN "
-	         "is too old (slapadd -w); a subordinate database wants a rule of its own", server_name(s), s->conf->rules[number].name);
+	         "is too old (slapadd -w); a subordinate database needs a rule of its own", server_name(s), s->conf->rules[number].name);
 	/* what came is not all there is: the next time everything is asked for again */
 	copy_forget_cookie(s->copy, number);
 	return SESSION_REFUSED;
@@ -474,7 +474,7 @@ static enum session_news refuse_unknown_state(struct session *s, size_t number, 
 	if (code != LDAP_SUCCESS)
 		explain(s, number, code, why);
 	else
-		buf_addf(why, "%s: rule %s: the server does not say how far it is (contextCSN), and may lag behind the map, or still be filled",
+		buf_addf(why, "%s: rule %s: the server has no contextCSN, so it may lag behind the map or be incomplete",
 		         server_name(s), s->conf->rules[number].name);
 	return SESSION_REFUSED;
 }
@@ -647,7 +647,7 @@ enum session_news session_watch(struct session *s, struct buf *why)
 	if (now < session_deadline(s))
 		return SESSION_QUIET;
 	if (now >= progress_deadline(s)) {
-		buf_addf(why, "%s: lives, and has not gone on with a search for %lld s", server_name(s), (long long)(now - s->progress) / 1000);
+		buf_addf(why, "%s: answers, but has not continued a search for %lld s", server_name(s), (long long)(now - s->progress) / 1000);
 		return SESSION_REFUSED;
 	}
 	/* a question that every server can answer at once: is there a root DSE? */
@@ -656,6 +656,6 @@ enum session_news session_watch(struct session *s, struct buf *why)
 		s->probe_deadline = now + s->conf->access.timeout * 1000;
 		return SESSION_QUIET;
 	}
-	buf_addf(why, "%s: has said nothing for %lld s", server_name(s), (long long)(now - s->heard) / 1000);
+	buf_addf(why, "%s: has sent nothing for %lld s", server_name(s), (long long)(now - s->heard) / 1000);
 	return SESSION_REFUSED;
 }

@@ -39,7 +39,7 @@ static int take_query(struct draft *d, const struct setting *s)
 	if (fault != NULL)
 		return setting_error(s, d->why, "%s", fault);
 	if (strstr(s->value, "'%s'") != NULL && strchr(s->value, '=') != NULL)
-		return setting_error(s, d->why, "'%%s' asks for one key; expected the query that gives keys and values of everything");
+		return setting_error(s, d->why, "'%%s' asks for one key; expected a query that gives key and value of all records");
 	return setting_text(s, &d->source->query, d->why);
 }
 
@@ -99,7 +99,7 @@ static int take_all(struct draft *d, const struct settings *settings, const char
 	if (source->query == NULL)
 		return settings_error(path, d->why, "query is missing");
 	if (source->channel != NULL && sql_dialect_of(source->database) != SQL_PGSQL)
-		return settings_error(path, d->why, "listen: PostgreSQL alone tells what changes; remove it");
+		return settings_error(path, d->why, "listen: only PostgreSQL reports changes (NOTIFY); remove it");
 	status = sql_access_take(&source->access, sql_dialect_of(source->database), settings, path, d->why);
 	if (!d->has_timeout)
 		source->access.timeout = DEFAULT_TIMEOUT;

@@ -325,7 +325,7 @@ static int take_all(struct draft *d, const struct settings *settings)
 	if (d->conf->rule_count == 0)
 		return settings_error(d->file, d->why, "there is no rule");
 	if (d->conf->domains == NULL && (d->conf->domains_format != NULL || d->conf->domains_command != NULL || names_domains(d->conf)))
-		return settings_error(d->file, d->why, "domains are spoken of, but \"domains\" names no file for them");
+		return settings_error(d->file, d->why, "domains are to be written, but \"domains\" names no file for them");
 	status = ldap_access_take(&d->conf->access, settings, d->file, d->why);
 	if (status == EX_OK)
 		complete_rules(d->conf);

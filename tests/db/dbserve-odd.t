@@ -147,10 +147,10 @@ subtest 'clients' => sub {
 	open my $status, '<', "/proc/$pid/status" or die;
 	my ($kb) = map { /^VmRSS:\s+(\d+)/ } <$status>;
 	cmp_ok $kb, '<', 100_000, 'and the server has not grown by all that';
-	my $lines = () = said() =~ /^dbserve: .*expected of a client, which sent something else; its connection is closed$/mg;
+	my $lines = () = said() =~ /^dbserve: .*was expected from a client, which sent something else; its connection is closed$/mg;
 	cmp_ok $lines, '>=', 1, 'a line says that a client was odd';
 	cmp_ok $lines, '<=', 5, 'not one for each';
-	is scalar(grep { !/expected of a client/ } split /\n/, said()), 0, 'and nothing else';
+	is scalar(grep { !/was expected from a client/ } split /\n/, said()), 0, 'and nothing else';
 };
 
 subtest 'maps' => sub {
@@ -370,12 +370,12 @@ subtest 'few descriptors' => sub {
 	my $late = connection();
 	syswrite $late, netstring("recipient ann\@d.test");
 	ok IO::Select->new($late)->can_read(20), 'who comes behind 120 silent clients has an answer' and is answer($late), 'OK OK', '... the right one';
-	is rest($idle[0]), '', 'the one that was idle longest is closed';
+	is rest($idle[0]), '', 'the one that was idle longest is disconnected';
 	syswrite $late, netstring("recipient no\@d.test");
 	is answer($late), 'NOTFOUND ', '... and not who has just asked';
 	my @lines = split /\n/, said();
 	is scalar @lines, 1, 'one line for all of them' or diag said();
-	like $lines[0], qr/^dbserve: \d+ clients are there, and more come: the one that was idle longest is closed$/, '... in words';
+	like $lines[0], qr/^dbserve: \d+ clients are connected, and more come: the one that was idle longest is disconnected$/, '... in words';
 	is stop(), 0, 'SIGTERM ends it well';
 };
 

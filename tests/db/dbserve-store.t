@@ -176,7 +176,7 @@ subtest 'options that the agent does not take are found at the start' => sub {
 		my $status = system("timeout 60 $build/db/dbserve -f $dir/dbases.conf -L policy:UNIX:$dir/policy -B '@arguments' >$dir/out 2>&1");
 		return ($status >> 8, do { local (@ARGV, $/) = "$dir/out"; <> // '' });
 	};
-	for (['-O nonesuch=1', 64, qr/nonesuch/], ["-S $dir/none.conf", qr/none\.conf/], ['-F [1.2.3.4', 64, qr/1\.2\.3\.4/], ['-h', 64, qr/lmtp/], ['-V', 78, qr/does something else/],
+	for (['-O nonesuch=1', 64, qr/nonesuch/], ["-S $dir/none.conf", qr/none\.conf/], ['-F [1.2.3.4', 64, qr/1\.2\.3\.4/], ['-h', 64, qr/lmtp/], ['-V', 78, qr/end without asking a store/],
 		[join(' ', ('-P') x 100), 64, qr/more than 64 words/]) {
 		my ($options, $wanted, $words) = @$_ == 3 ? @$_ : ($_->[0], undef, $_->[1]);
 		my ($status, $said) = $try->($options);

@@ -397,7 +397,7 @@ subtest 'a value that no reply can hold' => sub {
 subtest 'the log says what keeps mail waiting, and who sent rubbish, in a line each' => sub {
 	my @lines = do { local @ARGV = "$dir/err"; <> };
 	is scalar(grep { /could not tell: .*fqdnroutes/ } @lines), 1, 'the map that could not tell';
-	is scalar(grep { /expected of a client, which sent something else; its connection is closed$/ } @lines), 1, 'the rubbish, once for all of it';
+	is scalar(grep { /was expected from a client, which sent something else; its connection is closed$/ } @lines), 1, 'the rubbish, once for all of it';
 };
 
 subtest 'the table changes' => sub {

@@ -157,7 +157,7 @@ for my $way (@tried) {
 	ends run([$newdb, '-t', $w->{type}, $w->{base}]), 73, '', qr/dbupdate/, 'newdb does not build over it';
 
 	unlink $w->{file}, "$w->{file}.journal";
-	ends update(['set', 'a', 'b']), 66, '', qr/No such file/, 'a map that is not there';
+	ends update(['set', 'a', 'b']), 66, '', qr/No such file or directory; make it by "dbupdate \.\.\. replace"$/m, 'a map that is not there, and what makes it';
 	ends update(['check']), 3, qr/\Acould not tell: .*No such file/, '', '... cannot be checked';
 	ends update(['recover']), 66, '', qr/No such file/, '... nor healed';
 	text(new => 'map');

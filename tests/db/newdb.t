@@ -133,7 +133,7 @@ like($got->{err}, qr/fqdnroutes-local:1:27: nothing is ever put in/, 'a referenc
 
 is(run([$newdb, scratch('none')])->{status}, 66, 'no input: exit 66');
 spew(scratch('dbases.conf'), "routesdb btree - -l routes -lm%:\n");
-like(run([$newdb, scratch('dbases.conf')])->{err}, qr/dbases.conf: to build the maps that it names: -f /, 'a dbases.conf is no map');
+like(run([$newdb, scratch('dbases.conf')])->{err}, qr/dbases.conf: use "newdb -f .*" to build the maps that it names/, 'a dbases.conf is no map');
 ok(!-e scratch('dbases.conf.db'), '... and none is made of it');
 like(run([$newdb, scratch('none')])->{err}, qr/none: No such file/, '... with the reason');
 spew($base, "a x\n");

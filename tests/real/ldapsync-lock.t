@@ -77,7 +77,7 @@ subtest 'a second ldapsync has come while the lock was not there' => sub {
 	my $second = $sync->{pid};
 	ok $sync->hears(qr/in step/, 10 * $slow), 'it keeps the map';
 	kill 'CONT', $first;
-	ok $sync->hears(qr/: process $second, of ldapsync, keeps this map, too, as \Q$sync->{map}.ldapsync\E was deleted or replaced; it is left alone until that ends$/m, 20 * $slow),
+	ok $sync->hears(qr/: process $second, of ldapsync, keeps this map, too, as \Q$sync->{map}.ldapsync\E was deleted or replaced; this one changes nothing until that one ends$/m, 20 * $slow),
 		'the first one leaves the map to it' or diag $sync->said;
 	$slapd->add_account('by_the_second');
 	is $sync->difference_after(10 * $slow), '';

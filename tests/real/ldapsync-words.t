@@ -60,7 +60,7 @@ subtest 'a map that dbases.conf does not name' => sub {
 	$sync->_put('dbases.conf', "fqdnroutes btree - -r $dir/user -lm%\n");
 	my ($exit, $said) = $sync->once;
 	is $exit, 0, 'beside the map: no failure';
-	like $said, qr{^$warning; line 1, fqdnroutes, has $dir/user, which is not there: is that meant\?$}m, '... and a warning, with the line that lacks its map';
+	like $said, qr{^$warning; line 1, fqdnroutes, has $dir/user, which is missing: should it be this map\?$}m, '... and a warning, with the line that lacks its map';
 	$sync->_put('user.db', '');
 	like +($sync->once)[1], qr/^$warning$/m, '... or without such a line';
 	$sync->_put('dbases.conf', "fqdnroute btree - -r $dir/users -lm%\n");
@@ -74,7 +74,7 @@ subtest 'a map that dbases.conf does not name' => sub {
 	$sync->_put('zmailer.conf', "MAILVAR=$dir/var\n");
 	local $ENV{ZCONFIG} = "$dir/zmailer.conf";
 	my $elsewhere = sub ($text) { $sync->_put('var/db/dbases.conf', $text); ($sync->once)[1] };
-	like $elsewhere->("fqdnroutes btree - -r $dir/user -lm%\n"), qr{^$warning; line 1, fqdnroutes, has $dir/user, which is not there}m, 'in its usual place';
+	like $elsewhere->("fqdnroutes btree - -r $dir/user -lm%\n"), qr{^$warning; line 1, fqdnroutes, has $dir/user, which is missing}m, 'in its usual place';
 	$sync->_put('user.db', '');
 	unlike $elsewhere->("fqdnroutes btree - -r $dir/user -lm%\n"), qr/warning/, '... no word where no map is missed';
 	like +($sync->once('-v'))[1], qr/^$warning$/m, '... but with -v';

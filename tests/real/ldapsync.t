@@ -742,7 +742,7 @@ subtest 'silence' => sub {
 	my $sync = LdapSync->new($slapd, settings => "silence 1\ntimeout 1\nnetwork_timeout 1\n")->start;
 	becomes_equal $sync, 'before';
 	$slapd->signal('STOP');
-	ok $sync->hears(qr/has said nothing for/), 'a silent server is noticed';
+	ok $sync->hears(qr/has sent nothing for/), 'a silent server is noticed';
 	ok $sync->hears(qr/Timed out/), 'and nothing waits for ever';
 	is scalar keys $sync->map->%*, 2 * $users + 2, 'the map stays';
 	$slapd->signal('CONT');
@@ -788,7 +788,7 @@ subtest 'a connection that falls silent, at any point' => sub {
 	}
 	for (@started) {
 		my ($relay, $sync, $where) = @$_;
-		ok $sync->hears(qr/Timed out|has said nothing/, 20 * $slow), "$where: is noticed" or diag $sync->said;
+		ok $sync->hears(qr/Timed out|has sent nothing/, 20 * $slow), "$where: is noticed" or diag $sync->said;
 		is $sync->stop, 0, '... and it still ends when told to';
 		ok !-e "$sync->{map}.db", '... with nothing done by halves';
 	}

@@ -106,7 +106,7 @@ subtest 'what was pasted with a blank that is none, or with its brackets' => sub
 };
 
 subtest 'what is no recipient, but was meant for something else' => sub {
-	refuses('an option behind them', 64, '-s: options stand before other words', 'bob@example.net', '-s', 'ann@example.org');
+	refuses('an option behind them', 64, '-s: options come before other words', 'bob@example.net', '-s', 'ann@example.org');
 	refuses('a file', 65, '/tmp/message: a file, and no address; the message is read from standard input, < /tmp/message', 'bob@example.net', '/tmp/message');
 };
 

@@ -60,7 +60,7 @@ subtest 'runqueue' => sub {
 	truncate $intake->office . "/queue/$two", 0;
 	Spool->put($intake->dir . '/scheduler.conf', "none/*\n    interval=1m\n    command=\"/bin/false\"\n");
 	my $said = `'$build/channel/runqueue' -1 -f '@{[$intake->dir]}/scheduler.conf' -P '@{[$intake->office]}' 2>&1`;
-	like $said, qr/^runqueue: 2 messages put into the queue from the journal of intake; what was delivered right before is a second copy$/m, 'says what it puts back';
+	like $said, qr/^runqueue: 2 messages put into the queue from the journal of intake; mail that had been delivered just before is delivered a second time$/m, 'says what it puts back';
 	is join(' ', sort map { ($intake->message($_))[2] } $intake->queued), "x1\n x2\n x3\n", 'all are there, whole';
 	ok !-e journal($intake), 'the journal is gone';
 	$intake->again;

@@ -53,7 +53,7 @@ subtest 'without networks= only this machine is served' => sub {
 	my ($intake, $port) = start();
 	like from('127.0.0.1', $port, '127.0.0.1')->greeting, qr/^220 /, 'loopback';
 	my $stranger = from('192.0.2.9', $port);
-	like $stranger->greeting, qr/^421 4\.3\.2 this server is not for you\r\n\z/, 'another address';
+	like $stranger->greeting, qr/^421 4\.3\.2 access denied: this address may not connect\r\n\z/, 'another address';
 	is $stranger->rest, '', '... is disconnected';
 	like from('2001:db8::9', $port, '2001:db8::1')->greeting, qr/^421 /, '... of IPv6, too';
 };
@@ -101,7 +101,7 @@ subtest 'clients with a certificate' => sub {
 	my $stranger = from('192.0.2.9', $port);
 	like $stranger->greeting, qr/^220 /, 'another address is greeted, as it may have one';
 	$stranger->hello;
-	is $stranger->say('MAIL FROM:<x@example.com>'), "530 5.7.0 a certificate that is known here is needed: STARTTLS first\r\n", '... without it no mail';
+	is $stranger->say('MAIL FROM:<x@example.com>'), "530 5.7.0 a client certificate that this server knows is required: STARTTLS first\r\n", '... without it no mail';
 	my $dir = $intake->dir;
 	Spool->put("$dir/client.py", <<"END");
 import smtplib, ssl, sys

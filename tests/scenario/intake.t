@@ -369,7 +369,7 @@ subtest 'no room on the disk' => sub {
 		$client->hello;
 		is $client->say('MAIL FROM:<x@example.com>'), "452 4.3.1 not enough room on the disk; try again later\r\n", "$limit: no mail" for 1 .. 3;
 		is_empty $intake, $limit;
-		is $intake->said, 'intake: ' . $intake->office . ": less is free on this disk than -O free= and inodes= leave; no mail is taken\n", 'the log says so once';
+		is $intake->said, 'intake: ' . $intake->office . ": this disk has less room than -O free= and inodes= ask for; mail is refused until there is more\n", 'the log says so once';
 	}
 };
 
@@ -397,7 +397,7 @@ subtest 'few files may be open' => sub {
 	$greetings{$_->greeting =~ s/^220 .*/220/sr}++ for @idle;
 	is_deeply \%greetings, { 220 => 6, "421 4.3.2 too many connections; try again later\r\n" => 74 }, 'of 80 idle clients those that fit are greeted, and the others told so at once';
 	is $intake->lmtp->greeting, "421 4.3.2 too many connections; try again later\r\n", 'and so is the next one';
-	is $intake->said, "intake: warning: 1000 connections want 3100 open files, and 60 may be open: no more than 6 are taken\n", 'one line says why';
+	is $intake->said, "intake: warning: 1000 connections need 3100 open files, and the limit is 60: no more than 6 are accepted; raise the limit (LimitNOFILE=, ulimit -n)\n", 'one line says why';
 	@idle = ();
 	ok soon(sub { $intake->lmtp->greeting =~ /^220/ }), 'and when they have gone all is well';
 };

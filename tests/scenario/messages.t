@@ -48,13 +48,13 @@ subtest 'where the agent delivers' => sub {
 
 subtest 'a post office that is not there, or is not ours' => sub {
 	says(['enqueue', '-P', 'none', '-s', 'a@x.test', '-r', 'lmtp,h,u'], 73,
-		"enqueue: cannot create a file in none: No such file or directory; -m of enqueue and intake makes a post office\n", 'enqueue', in => $message);
-	says(['intake', '-f', records('none.conf', "# none\n"), '-P', $_, '-L', "lmtp:UNIX:$dir/lmtp"], 73, "intake: cannot create a file in $_: No such file or directory; -m of enqueue and intake makes a post office\n",
+		"enqueue: cannot create a file in none: No such file or directory; name the post office with -P, or make one with enqueue -m\n", 'enqueue', in => $message);
+	says(['intake', '-f', records('none.conf', "# none\n"), '-P', $_, '-L', "lmtp:UNIX:$dir/lmtp"], 73, "intake: cannot create a file in $_: No such file or directory; name the post office with -P, or make one with enqueue -m\n",
 		"intake, $_") for 'none', '.';
 	says(['intake', '-f', "$dir/none.conf", '-P', 'none', '-S', 'none.tls', '-L', "lmtp:UNIX:$dir/lmtp"], 78, "intake: none.tls: No such file or directory\n", 'a file is named once');
-	says(['runqueue', '-P', 'none', '-1', '-f', records('empty.conf', '')], 73, qr/^runqueue: none\/\.pid\.runqueue: No such file or directory; -m of enqueue and intake makes a post office$/m,
+	says(['runqueue', '-P', 'none', '-1', '-f', records('empty.conf', '')], 73, qr/^runqueue: none\/\.pid\.runqueue: No such file or directory; name the post office with -P, or make one with enqueue -m$/m,
 		'runqueue');
-	says(['zlmtp-queue', 'list', '-P', 'none'], 66, "zlmtp-queue: none/transport: No such file or directory; -m of enqueue and intake makes a post office\n",
+	says(['zlmtp-queue', 'list', '-P', 'none'], 66, "zlmtp-queue: none/transport: No such file or directory; name the post office with -P, or make one with enqueue -m\n",
 		'zlmtp-queue');
 	plan skip_all => 'needs root' if $> != 0;
 	my $office = post_office('office');
@@ -104,7 +104,7 @@ subtest 'scheduler.conf' => sub {
 	run([$program{enqueue}, '-P', $office, '-s', 'a@x.test', '-r', 'lmtp,h,u'], cd => $dir, in => $message);
 	my $got = says(['runqueue', '-1', '-P', $office, '-f', 'agent.conf'], 69, qr/^runqueue: agent \d+ \(lmtp\) said: lmtp: unknown option -Q; try --help$/m,
 		'the usage error of an agent is its own', env => { ZCONFIG => "$dir/zmailer.conf" });
-	like $got->{err}, qr/^runqueue: agent \d+ \(lmtp\) ended with status 64: it does not take the options of its command; mend that in scheduler\.conf$/m,
+	like $got->{err}, qr/^runqueue: agent \d+ \(lmtp\) ended with status 64: it refused the options of its command; correct scheduler\.conf$/m,
 		'and what to do about it is said';
 };
 

@@ -124,7 +124,7 @@ subtest 'the beginning of a file name is an id, too' => sub {
 	for my $word ('471', 'Y/K/5', '5') {
 		my ($status, undef, $err) = zq($q, 'hold', $word);
 		is $status, 65, "$word: of several";
-		like $err, qr/^zlmtp-queue: \Q$word\E: the names of \d messages begin so, \S+ and \S+ among them; give more of it$/, 'one line';
+		like $err, qr/^zlmtp-queue: \Q$word\E: the names of \d messages begin with this, \S+ and \S+ among them; give more of it$/, 'one line';
 	}
 	# the name of one that has left may be the beginning of another's
 	is_deeply [zq($q, $_, '47110')], [1, '', "zlmtp-queue: $_: no message in the queue has the name 47110; give the whole of 4711002 if that is meant\n"],
@@ -239,7 +239,7 @@ subtest 'a message file that may be of anybody' => sub {
 		Spool->put($q->dir . '/secret', 'x' x 200);
 		$make->($q, $q->office . "/queue/$name");
 		my ($status, $out, $err) = $q->run('-1');
-		like $err, qr{^runqueue: \Q$name: its message file ../queue/$name: $why\E; left alone$}m, "$what: said";
+		like $err, qr{^runqueue: \Q$name: its message file ../queue/$name: $why\E; the message stays in the queue$}m, "$what: said";
 		is_deeply [$q->jobs], [], 'not given to an agent';
 		is $q->tags($name), ' ', 'it stays';
 		($status, $out) = zq($q, 'list');
@@ -490,7 +490,7 @@ subtest 'another user is refused, and not told that nothing matches' => sub {
 	for my $words (['hold', $name], ['hold', 'all'], ['fail', 'to=a'], ['--yes', 'remove', 'all'], ['show', $name]) {
 		my $said = qx{@nobody @$words 2>&1};
 		is $? >> 8, 77, "@$words: 77";
-		like $said, qr{\Azlmtp-queue: \w+: for root and root alone, the owner of \S+/transport\n\z}, 'in one line';
+		like $said, qr{\Azlmtp-queue: \w+: only root and root, the owner of \S+/transport, may do this\n\z}, 'in one line';
 	}
 };
 

@@ -360,10 +360,10 @@ subtest 'a zlmtp-report that says nothing' => sub {
 	failed_from($q, 'ann@example.org');
 	$q->start('-w', '-O', 'silence=1s');
 	my $said = sub ($what) { RunQueue::wait_for(sub { (Spool::slurp($q->dir . '/err') // '') =~ $what }, 40) };
-	ok $said->(qr/^runqueue: zlmtp-report \d+ has said nothing for \d+ s, with 1 request; it is ended$/m), 'is told of';
+	ok $said->(qr/^runqueue: zlmtp-report \d+ has sent nothing for \d+ s, with 1 open request; it is stopped$/m), 'is told of';
 	ok $said->(qr/^runqueue: zlmtp-report was killed by signal 9$/m), 'and ended';
 	ok RunQueue::wait_for(sub { my ($row) = rows($q, 'state=report'); ($row->{answer} // '') =~ /^zlmtp-report was killed/ }), 'the message waits';
-	ok $said->(qr/has said nothing.*has said nothing/s), 'it is tried again';
+	ok $said->(qr/has sent nothing.*has sent nothing/s), 'it is tried again';
 	kill TERM => $q->{pid};
 	my ($status) = $q->finish(15);
 	is $status, 0, 'runqueue ends all the same';

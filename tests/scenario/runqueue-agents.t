@@ -97,7 +97,7 @@ subtest 'an agent that never answers is ended' => sub {
 		kill TERM => $q->{pid} if $name =~ /told to go/ && RunQueue::wait_for(sub { -e $q->dir . '/fed' });
 		my ($status, $out, $err) = $q->finish(40);
 		is $status, 69, "one $name: 69";
-		like $err, qr/^runqueue: agent \d+ \(lmtp\) has mail and has said nothing for 1 s; it is ended\nrunqueue: agent \d+ \(lmtp\) was killed by signal (?:15|9)\n\z/,
+		like $err, qr/^runqueue: agent \d+ \(lmtp\) has mail and has sent nothing for 1 s; it is stopped\nrunqueue: agent \d+ \(lmtp\) was killed by signal (?:15|9)\n\z/,
 			"one $name: said";
 		is $q->tags($job), ' ', "one $name: the mail waits";
 	}
@@ -114,7 +114,7 @@ subtest 'an agent that never answers is ended' => sub {
 		$q->start('-1', '-O', 'silence=1s');
 		my ($status, $out, $err) = $q->finish(60);
 		is $status, 69, "one that says nothing but $name: 69" or diag substr $err, 0, 2000;
-		like $err, qr/^runqueue: agent \d+ \(lmtp\) has mail and has reported nothing for 1 s; it is ended$/m, '... it is ended';
+		like $err, qr/^runqueue: agent \d+ \(lmtp\) has mail and has sent no report for 1 s; it is stopped$/m, '... it is ended';
 		like $err, qr/^runqueue: agent \d+ \(lmtp\): \d+ more lines are left out here$/m, '... and does not fill the log';
 		is $q->tags($job), ' ', '... the mail waits';
 	}

@@ -79,7 +79,7 @@ is run(["$build/db/newdb", '-f', "$dir/db/dbases.conf"])->{status}, 0, 'the maps
 spew("$dir/po/.pid.scheduler", "$$\n");
 
 subtest 'all is well' => sub {
-	is_found([], 0, qr/^OK - \d+ things are as they should be \|/, 'all');
+	is_found([], 0, qr/^OK - \d+ checks passed \|/, 'all');
 	my $all = check('-v')->{out};
 	like $all, qr{^OK        lmtp/\*: UNIX:$dir/good is ready, no TLS$}m, 'the server';
 	like $all, qr{^OK        map $dir/db/localnames\.db is sound and as new as its text$}m, 'a built map';
@@ -116,7 +116,7 @@ subtest 'servers' => sub {
 	lmtp("-F UNIX:$dir/good -O tls=must");
 	is_found(\@only, 2, qr{cannot be used: }, 'TLS that is demanded and not there');
 	lmtp("-F UNIX:$dir/good -O nonsense");
-	is_found(\@only, 2, qr{lmtp cannot be asked: .*-O nonsense: unknown key}, 'a wrong option');
+	is_found(\@only, 2, qr{lmtp gave no answer: .*-O nonsense: unknown key}, 'a wrong option');
 	lmtp("-F UNIX:$dir/good -y");
 	is_found(\@only, 2, qr{not a command line of lmtp: }, 'an unknown option');
 	agents("/nowhere/lmtp -F UNIX:$dir/good");
@@ -126,7 +126,7 @@ subtest 'servers' => sub {
 	lmtp("-F UNIX:$dir/good \$host");
 	is_found(\@only, 0, qr{UNIX:$dir/good is ready}, 'a host among the arguments is no address');
 	agents('/bin/false');
-	is_found(\@only, 0, qr{/bin/false is not looked at}, 'another agent');
+	is_found(\@only, 0, qr{/bin/false is not checked}, 'another agent');
 	spew("$dir/scheduler.conf", "lmtp/*\n\tcommand=\"$build/channel/lmtp -F UNIX:$dir/good\nxx\n");
 	is_found(\@only, 2, qr{scheduler\.conf:\d+:\d+: expected .*}, 'a damaged scheduler.conf');
 	spew("$dir/scheduler.conf", join '', map { "c$_/*\n\tcommand=\"$build/channel/lmtp -F UNIX:$dir/silent\"\n" } 1 .. 4);

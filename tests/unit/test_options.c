@@ -116,12 +116,12 @@ static void mistakes_are_one_line_and_exit_64(void **state)
 		{ "--none=5", "prog: unknown option --none; try -h\n" },
 		{ "--all=5", "prog: option --all takes no argument; try -h\n" },
 		{ "--number", "prog: option --number needs an argument; try -h\n" },
-		{ "--all one -a", "prog: -a: options stand before other words, \"--\" before a word that looks like one; try -h\n" },
-		{ "--all one two -bx", "prog: -bx: options stand before" },
-		{ "--all one --number=5", "prog: --number=5: options stand before" },
-		{ "--all one -V", "prog: -V: options stand before" },
-		{ "--all one -h", "prog: -h: options stand before" },
-		{ "--all one --help", "prog: --help: options stand before" },
+		{ "--all one -a", "prog: -a: options come before other words; write \"--\" before a word that only looks like one; try -h\n" },
+		{ "--all one two -bx", "prog: -bx: options come before" },
+		{ "--all one --number=5", "prog: --number=5: options come before" },
+		{ "--all one -V", "prog: -V: options come before" },
+		{ "--all one -h", "prog: -h: options come before" },
+		{ "--all one --help", "prog: --help: options come before" },
 	};
 	struct buf out = { 0 };
 

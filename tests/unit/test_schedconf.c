@@ -168,8 +168,8 @@ static void mistakes_are_named_with_line_and_column(void **state)
 	refused_bytes("a/*\n\tcommand=\"lmtp\0 -F x\"\n", 26, "scheduler.conf:2:15: expected text, found a NUL byte");
 	refused("a/* group=no-such-group\n", "scheduler.conf:1:5: expected a group of this system, found \"group=...\"");
 	refused("a/* command=\"\"\n", "scheduler.conf:1:5: expected a command, found \"command=...\"");
-	refused("a/*\n command=\"x\n", "scheduler.conf:2:10: expected an end of the quoted value");
-	refused("a/*\n command=\"x", "scheduler.conf:2:10: expected an end of the quoted value");
+	refused("a/*\n command=\"x\n", "scheduler.conf:2:10: expected a \" at the end of the value");
+	refused("a/*\n command=\"x", "scheduler.conf:2:10: expected a \" at the end of the value");
 	refused("interval=1m\n", "scheduler.conf:1:1: expected a pattern channel/host");
 	refused("/x interval=1m\n", "scheduler.conf:1:1: expected a pattern channel/host");
 	refused("a/*\n retries=\"1 \\\n2 x\" \n", "scheduler.conf:2:2: expected retries as numbers above 0, found \"retries=...\"");

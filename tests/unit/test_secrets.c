@@ -224,7 +224,7 @@ static void what_cannot_be_read_is_unclear_and_not_absent(void **state)
 	assert_string_equal(buf_str(&why), "/nonexistent/secrets: No such file or directory");
 	buf_clear(&why);
 	assert_int_equal(find("/tmp", &why), SECRETS_UNCLEAR);
-	assert_string_equal(buf_str(&why), "/tmp: not a file");
+	assert_string_equal(buf_str(&why), "/tmp: not a regular file");
 	unlink(path);
 	assert_int_equal(mkfifo(path, 0600), 0);
 	buf_clear(&why);

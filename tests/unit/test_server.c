@@ -212,7 +212,7 @@ static void words_that_are_wrong_are_refused_one_by_one(void **state)
 		  "500 5.5.2 no such command here: x\n421 4.7.0 too many errors\n{CLOSE}" },
 		{ "a\rb\r\nVRFY b\r\nHELP\r\nEXPN l\r\nNOOP x\r\nAUTH PLAIN\r\n", "500 5.5.2 expected a line without NUL and bare CR\n"
 		  "252 2.5.0 send the message, and see\n214 2.0.0 see RFC 5321, and intake(8)\n"
-		  "502 5.5.1 this command is not for use here\n250 2.0.0 ok\n502 5.5.1 this command is not for use here\n" },
+		  "502 5.5.1 command not implemented\n250 2.0.0 ok\n502 5.5.1 command not implemented\n" },
 	};
 
 	(void)state;

@@ -71,7 +71,7 @@ static int end_wait(const struct live *live, struct wait *w, int code, struct bu
 
 	if (code == DB_LOCK_NOTGRANTED)
 		status = live_fail_healable(live, EX_TEMPFAIL, why, "cannot get the write lock within %u s: %s%s", live->wait,
-		                            w->holders.len > 0 ? w->holders.data : "others are quicker",
+		                            w->holders.len > 0 ? w->holders.data : "other programs got it first",
 		                            w->hopeless ? "" : "; if that does not end");
 	else if (code != 0)
 		status = environment_fail(live, "lock", code, why);

@@ -214,7 +214,7 @@ static void *connect_server(const struct sql_access *access, const char *host, i
 		fail(m, deadline, error);
 	/* without a certificate to be verified, libmariadb goes on in clear where the server has no TLS, "enforced" or not */
 	else if (!h.is_socket && wants_tls(access) && mysql_get_ssl_cipher(m) == NULL)
-		sql_fail(error, true, "the server offers no TLS, which the file wants by its settings of TLS");
+		sql_fail(error, true, "the server offers no TLS, which the TLS settings of this file require");
 	else if (settle_session(m, deadline, error))
 		return m;
 	error->is_lost = true;
@@ -319,7 +319,7 @@ static bool is_certain(void *session, const char *key, size_t n, bool has_rows, 
 	const unsigned count = mysql_warning_count(session);
 
 	if (count >= WARNINGS)
-		return sql_fail(error, false, "the server has more warnings of this query than it can tell; ask SHOW WARNINGS behind it");
+		return sql_fail(error, false, "the server counts more warnings of this query than it lists; run the query by hand, then SHOW WARNINGS");
 	return count == 0 || (query(session, "SHOW WARNINGS", &deadline, take_warning, &doubt, error) && error->text[0] == '\0');
 }
 
