@@ -22,7 +22,9 @@ my $dir = File::Temp->newdir('/tmp/zl-XXXXXX');
 Spool::put(undef, "$dir/slow.c", <<'C');
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <netdb.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -33,27 +35,31 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
 
 	if (name != NULL && strcmp(name, "slow.test") == 0)
 		sleep(4);
-	if (name != NULL && strcmp(name, "silent.test") == 0)
+	if (name != NULL && strcmp(name, "silent.test") == 0) {
+		close(open(getenv("ASKED"), O_WRONLY | O_CREAT, 0600));
 		sleep(1000);
+	}
 	return real(name != NULL && strcmp(name, "slow.test") == 0 ? "localhost" : name, service, hints, list);
 }
 C
 my $library = preload("$dir/slow.c") // plan skip_all => 'no compiler';
 
-for my $sessions (1, 4) {
-	delivers_meanwhile($sessions) if $sessions > 1;
-	ends_with_the_limit($sessions);
-	stops_at_once($sessions);
-}
+# all of them wait at the same time
+my $loop = Loop->new;
+my %silent = map { $_ => start($_, 'silent.test', 'silent.test') } 1, 4;
+my $slow = start(4, ('slow.test') x 5, ('[127.0.0.1]') x 5);
+stops_at_once($_) for 1, 4;
+delivers_meanwhile($slow, 4);
+ends_with_the_limit($silent{$_}, $_) for 1, 4;
 done_testing;
 
 sub start($sessions, @hosts) {
-	my $self = { loop => Loop->new, when => {}, dir => File::Temp->newdir('/tmp/zl-XXXXXX') };
+	my $self = { when => {}, dir => File::Temp->newdir('/tmp/zl-XXXXXX') };
 	$self->{spool} = Spool->new("$self->{dir}/post");
-	$self->{server} = LmtpServer->new(loop => $self->{loop}, target => 'tcp', lenient => 1);
-	$self->{scheduler} = Scheduler->new(loop => $self->{loop}, spool => $self->{spool}, channel => 'lmtp', program => $program,
-		environment => { LD_PRELOAD => $library }, arguments => [qw(-c lmtp -h client.example -T conn=10s),
-			'-O', "connections=$sessions", '-p', $self->{server}->port]);
+	$self->{server} = LmtpServer->new(loop => $loop, target => 'tcp', lenient => 1);
+	$self->{scheduler} = Scheduler->new(loop => $loop, spool => $self->{spool}, channel => 'lmtp', program => $program,
+		environment => { LD_PRELOAD => $library, ASKED => "$self->{dir}/asked" },
+		arguments => [qw(-c lmtp -h client.example -T conn=10s -O), "connections=$sessions", '-p', $self->{server}->port]);
 	my $name = 101;
 	for my $host (@hosts) {
 		$self->{spool}->add(name => $name, body => "x\n", groups => [{ sender => ['smtp', 'mx', 'ann@test'],
@@ -71,9 +77,8 @@ sub finish($self) {
 	is_deeply([$ending, @{$self->{scheduler}{problems}}], ['0'], 'the agent ends well');
 }
 
-sub delivers_meanwhile($sessions) {
-	my $self = start($sessions, ('slow.test') x 5, ('[127.0.0.1]') x 5);
-	$self->{loop}->run(30, sub { $self->{scheduler}->satisfied });
+sub delivers_meanwhile($self, $sessions) {
+	$loop->run(30, sub { $self->{scheduler}->satisfied });
 	my %outcome = map { ($_->{recipient}{user} => $_->{outcome}) } values %{$self->{scheduler}{reports}};
 	is_deeply(\%outcome, { map { ("to$_" => 'delivered') } 101 .. 110 }, "all are delivered, $sessions sessions");
 	my @waited = grep { $self->{when}{"to$_"} >= $self->{when}{to101} } 106 .. 110;
@@ -81,9 +86,8 @@ sub delivers_meanwhile($sessions) {
 	finish($self);
 }
 
-sub ends_with_the_limit($sessions) {
-	my $self = start($sessions, 'silent.test', 'silent.test');
-	$self->{loop}->run(60, sub { $self->{scheduler}->satisfied });
+sub ends_with_the_limit($self, $sessions) {
+	$loop->run(60, sub { $self->{scheduler}->satisfied });
 	my @text = map { "$_->{word} $_->{text}" } values %{$self->{scheduler}{reports}};
 	is(scalar(grep { /^retryat .*no answer from the resolver within 10 s/ } @text), 2,
 		"a resolver that never answers has the time of a connection, $sessions sessions") or diag join "\n", @text;
@@ -92,9 +96,11 @@ sub ends_with_the_limit($sessions) {
 
 sub stops_at_once($sessions) {
 	my $self = start($sessions, 'silent.test');
+	my $until = time + 20;
+	$loop->run(0.02, sub { 0 }) until -e "$self->{dir}/asked" || time > $until;
 	my $begun = time;
-	$self->{loop}->after(1, sub { kill TERM => $self->{scheduler}{agent}{pid} });
-	$self->{loop}->run(20, sub { !$self->{scheduler}{agent}{socket} });
+	kill TERM => $self->{scheduler}{agent}{pid};
+	$loop->run(20, sub { !$self->{scheduler}{agent}{socket} });
 	cmp_ok(time - $begun, '<', 8, "SIGTERM does not wait for the resolver, $sessions sessions");
 	finish($self);
 }
