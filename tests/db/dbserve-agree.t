@@ -203,8 +203,11 @@ sub word($route) { of_kind($route, 'could not tell') ? 'TEMP' : of_kind($route, 
 my %transport = ('lmtp/store1' => 'lmtp:unix:/run/one', 'lmtp/store2' => 'lmtp:[127.0.0.1]:24');
 put('table', join '', map { "$_ $transport{$_}\n" } sort keys %transport);
 
-# Members of a list, between commas outside of quotes.
-sub members($list) { $list =~ /^OK (.*)/s ? split /,(?=(?:[^"]*"[^"]*")*[^"]*$)/, $1 : () }
+# Members of a list, between commas outside of quotes, in which there may be "\"".
+sub members($list) {
+	my @members = $list =~ s/^OK //r =~ /((?:"(?:[^"\\]|\\.)*"|[^,])+)/gs;
+	return $list =~ /^OK / ? @members : ();
+}
 sub short($answer) { $answer =~ s/^(NOTFOUND|TEMP).*/$1/sr }
 sub places(@routes) { my %of = map { (place($_) => 1) } map { $_->{results}->@* } @routes; return join ' ', sort keys %of }
 my $nobody = 'zlmtp-asks-for-the-domain';
