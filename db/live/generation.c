@@ -340,6 +340,6 @@ static int open_generations(struct live *live, struct buf *why)
 }
 
 const struct live_operations live_generations = {
-	.name = "generations", .is_replaced = true, .batch = 100000, .grace = 600, .open = open_generations, .apply = apply, .find = find, .walk = walk,
+	.name = "generations", .batch = 100000, .grace = 600, .open = open_generations, .apply = apply, .find = find, .walk = walk,
 	.close = close_generations,
 };

@@ -44,6 +44,8 @@ struct inplace {
 
 static int fail_lmdb(const struct live *live, const char *what, int code, struct buf *why)
 {
+	if (code == ESTALE)
+		return live_fail(live, EX_TEMPFAIL, why, "another file was written over it");
 	if (lmdb_is_damage(code))
 		return live_fail_healable(live, EX_TEMPFAIL, why, "%s: %s", what, mdb_strerror(code));
 	return live_fail(live, code == EIO || code == ENOSPC || code == EFBIG ? EX_IOERR : EX_TEMPFAIL, why, "%s: %s", what,
@@ -52,11 +54,26 @@ static int fail_lmdb(const struct live *live, const char *what, int code, struct
 
 /* ---- changing ------------------------------------------------------------------------ */
 
+/*
+ * A transaction, MDB_RDONLY or 0.  Nobody else writes while we are behind the fence: one that is not the last of the file, or the one
+ * after that, is of a file that another one was written over (lmdb_lock_file_fits()).
+ */
+static int begin(const struct inplace *l, unsigned flags, MDB_txn **txn)
+{
+	int code = lmdb_begin(l->env, flags, txn);
+	MDB_envinfo info;
+
+	if (code != 0 || (mdb_env_info(l->env, &info) == 0 && info.me_last_txnid + (flags == 0) == mdb_txn_id(*txn)))
+		return code;
+	mdb_txn_abort(*txn);
+	return ESTALE;
+}
+
 static int try_batch(const struct live *live, const struct changes *changes)
 {
 	const struct inplace *l = live->state;
 	MDB_txn *txn;
-	int code = lmdb_begin(l->env, 0, &txn);
+	int code = begin(l, 0, &txn);
 
 	if (code != 0)
 		return code;
@@ -85,7 +102,9 @@ static int make_room(const struct live *live)
 static int apply(struct live *live, const struct live_batch *batch, struct buf *why)
 {
 	const struct inplace *l = live->state;
-	int code, dead, status = live_is_current(live, l->fd, why);
+	int code = 0, dead, status = live_is_current(live, l->fd, why);
+	struct live_file now = { 0 };
+	struct stat st;
 	pid_t holder;
 
 	if (status != EX_OK)
@@ -96,10 +115,15 @@ static int apply(struct live *live, const struct live_batch *batch, struct buf *
 	if (!lmdb_lock_map(l->fd, F_WRLCK, clock_ms() + (int64_t)live->wait * 1000, &holder))
 		return live_fail(live, EX_TEMPFAIL, why, "locked for %u s by %s", live->wait,
 		                 lmdb_locker(holder, "a program that reads it, such as Postfix"));
-	while ((code = try_batch(live, &batch->changes)) == MDB_MAP_FULL)
-		if ((code = make_room(live)) != 0)
-			break;
-	if (code == 0)
+	/* the wait may have been long */
+	if (fstat(l->fd, &st) == 0)
+		now = live_file_of(&st);
+	if (live->expected.inode != 0 && !live_file_is_same(&live->expected, &now))
+		code = ESTALE;
+	while (code == 0 && (code = try_batch(live, &batch->changes)) == MDB_MAP_FULL)
+		code = make_room(live);
+	/* a disk that is full leaves traces as well */
+	if (code != ESTALE && !lmdb_is_damage(code))
 		live->written = live_file_written(l->fd);
 	lmdb_lock_map(l->fd, F_UNLCK, 0, &holder);
 	return code == 0 ? EX_OK : fail_lmdb(live, "cannot change it", live_why_not_written(l->fd, code), why);
@@ -112,7 +136,7 @@ static enum map_answer find(struct live *live, const char *key, size_t length, s
 	const struct inplace *l = live->state;
 	MDB_val k = { length + 1, (void *)(uintptr_t)key }, v;
 	MDB_txn *txn;
-	int code = lmdb_begin(l->env, MDB_RDONLY, &txn);
+	int code = begin(l, MDB_RDONLY, &txn);
 
 	if (code == 0) {
 		code = mdb_get(txn, l->dbi, &k, &v);
@@ -136,7 +160,7 @@ static int walk(struct live *live, const struct buf *after, struct buf *out, str
 
 	if (code != EX_OK)
 		return code;
-	code = lmdb_begin(l->env, MDB_RDONLY, &txn);
+	code = begin(l, MDB_RDONLY, &txn);
 	if (code == 0) {
 		code = mdb_cursor_open(txn, l->dbi, &cursor);
 		if (code == 0) {

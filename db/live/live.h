@@ -43,7 +43,6 @@ struct live_file {
 
 struct live_operations {
 	const char *name;
-	bool is_replaced;          /* by each batch; one that fails leaves nothing in the file */
 	size_t batch;              /* changes that make a good batch */
 	unsigned grace;            /* seconds that may pass without progress, beyond `wait`; 0: as many, at most 5 */
 
@@ -51,8 +50,8 @@ struct live_operations {
 	int (*open)(struct live *live, struct buf *why);
 
 	/*
-	 * Makes a batch, all or none but for the environment; on EX_OK it survives a crash, and live->written is the file of the map
-	 * as that has left it: who moves another one in its place does not wait for the fence.
+	 * Makes a batch, all or none but for the environment; on EX_OK it survives a crash.  live->written is the file of the map as that
+	 * has left it, also where a batch that failed has left traces: who moves another one in its place does not wait for the fence.
 	 */
 	int (*apply)(struct live *live, const struct live_batch *batch, struct buf *why);
 

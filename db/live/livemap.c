@@ -220,22 +220,17 @@ struct livemap_sign livemap_sign_of(const struct livemap *u)
 }
 
 /*
- * Of what the worker has written, whatever stands there by now.  Where that is not known, as a batch that failed leaves traces,
- * too, it is still the same map: one that was deleted meanwhile must not be taken for what we have left.
+ * Of what the worker has written, whatever stands there by now.  Without that what differs is by another program, but for a journal,
+ * which a batch that failed may be in; it is still that of the same map: one that was deleted meanwhile must not be taken for what we
+ * have left.
  */
-static struct livemap_sign sign_after_apply(const struct livemap *u, int status)
+static struct livemap_sign sign_after_apply(const struct livemap *u)
 {
-	const struct buf *answer = &u->service.answer;
-	struct live_file written = { 0 };
+	const struct live_file *written = &u->service.written;
 
-	if (status == EX_OK && answer->len == sizeof written)
-		memcpy(&written, answer->data, sizeof written);
-	if (written.inode != 0)
-		return (struct livemap_sign){ written.inode, written };
-	/* what differs now is by another program */
-	if (status != EX_OK && u->service.live.operations->is_replaced)
-		return u->sign;
-	return (struct livemap_sign){ u->sign.map, livemap_sign_of(u).changed };
+	if (written->inode != 0)
+		return (struct livemap_sign){ written->inode, *written };
+	return u->config != NULL ? (struct livemap_sign){ u->sign.map, livemap_sign_of(u).changed } : u->sign;
 }
 
 int livemap_watch(struct livemap *u, struct buf *why)
@@ -279,7 +274,7 @@ int livemap_commit(struct livemap *u, struct buf *why)
 	} else {
 		status = livemap_apply(u, &u->pending, &u->sign.changed, why);
 		if (u->is_watched)
-			u->sign = sign_after_apply(u, status);
+			u->sign = sign_after_apply(u);
 	}
 	service_leave(&u->service);
 	if (status == EX_OK)

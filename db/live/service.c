@@ -53,11 +53,12 @@ static void show_life(void *context)
 	child_send(duty->fd, SAY_ALIVE, NULL, 0, now + GRACE_MS);
 }
 
-static int serve_apply(struct live *live, struct buf *request, struct buf *out, struct buf *why)
+static int serve_apply(struct live *live, struct buf *request, struct buf *why)
 {
 	struct live_batch batch = { .bytes = request };
 	int status;
 
+	live->written = (struct live_file){ 0 };
 	if (request->len >= sizeof live->expected) {
 		request->len -= sizeof live->expected;
 		memcpy(&live->expected, request->data + request->len, sizeof live->expected);
@@ -66,8 +67,6 @@ static int serve_apply(struct live *live, struct buf *request, struct buf *out, 
 		status = live_fail(live, EX_SOFTWARE, why, "a batch arrived damaged");
 	else
 		status = live->operations->apply(live, &batch, why);
-	if (status == EX_OK)
-		buf_add(out, (const char *)&live->written, sizeof live->written);
 	changes_free(&batch.changes);
 	return status;
 }
@@ -97,7 +96,7 @@ static int serve_one(struct live *live, char kind, struct buf *request, struct b
 	case ASK_OPEN:
 		return live->operations->open(live, why);
 	case ASK_APPLY:
-		return serve_apply(live, request, out, why);
+		return serve_apply(live, request, why);
 	case ASK_FIND:
 		return serve_find(live, request, out, why);
 	case ASK_WALK:
@@ -141,6 +140,8 @@ static void serve(void *context, int fd)
 		worker_limit(0);
 		text = status == EX_OK ? &out : &why;
 		buf_addc(&frame, (char)status);
+		if (kind == ASK_APPLY)
+			buf_add(&frame, (const char *)&live->written, sizeof live->written);
 		buf_add(&frame, buf_str(text), text->len);
 		/* a parent that takes nothing is stopped or gone; this process stands outside the library and may wait */
 		ok = child_send(fd, SAY_ANSWER, frame.data, frame.len, CLOCK_NEVER);
@@ -175,6 +176,7 @@ int service_ask(struct service *s, char kind, const char *bytes, size_t n, struc
 	int64_t heard = clock_ms();
 	struct buf how = { 0 };
 
+	s->written = (struct live_file){ 0 };
 	if (child_send(s->worker.fd, kind, bytes, n, heard + patience(s))) {
 		do {
 			heard = clock_ms();
@@ -211,6 +213,10 @@ int service_ask(struct service *s, char kind, const char *bytes, size_t n, struc
 		return live_fail(&s->live, EX_SOFTWARE, why, "an empty answer");
 	said = s->answer.data[0];
 	buf_consume(&s->answer, 1);
+	if (kind == ASK_APPLY && s->answer.len >= sizeof s->written) {
+		memcpy(&s->written, s->answer.data, sizeof s->written);
+		buf_consume(&s->answer, sizeof s->written);
+	}
 	if (said != EX_OK) {
 		buf_add(why, s->answer.data, s->answer.len);
 		stop_worker(s);

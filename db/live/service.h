@@ -17,12 +17,13 @@ struct service {
 	struct fence fence;
 	struct worker worker;
 	struct buf answer;
+	struct live_file written;      /* by the last ASK_APPLY; inode 0: nothing, or it is not known */
 };
 
 /* What can be asked. */
 enum {
 	ASK_OPEN = 'O',      /* service_enter() does */
-	ASK_APPLY = 'B',     /* changes, encoded, and the struct live_file that they are meant for; the answer is the new one */
+	ASK_APPLY = 'B',     /* changes, encoded, and the struct live_file that they are meant for */
 	ASK_FIND = 'F',      /* a key; the answer is '+' and the value, or "-" */
 	ASK_WALK = 'W',      /* nothing, for the first records, or '>' and a key; the answer is records, encoded */
 };

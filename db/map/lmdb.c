@@ -32,6 +32,8 @@
 /* Records of a walk that are read at once. */
 #define PIECE 256
 
+#define OVERWRITTEN "another file was written over it while it was open"
+
 static enum map_answer fail_lmdb(struct map *map, const char *what, int code)
 {
 	map_fail(map, "%s: %s", what, mdb_strerror(code));
@@ -63,7 +65,20 @@ struct question {
 	size_t size;             /* with its NUL */
 	struct buf *value;       /* gets the answer up to its first NUL */
 	int code;
+	bool is_foreign;
 };
+
+/*
+ * False if another file was written over this one, of which the lock file knows nothing (lmdb_lock_file_fits()): what the transaction
+ * shows then may be the state before the first record.  A writer may have gone on by `more` transactions.
+ */
+static bool is_its_own(const struct lmdb_map *l, size_t more)
+{
+	const size_t seen = mdb_txn_id(l->txn);
+	MDB_envinfo info;
+
+	return mdb_env_info(l->env, &info) == 0 && info.me_last_txnid >= seen && info.me_last_txnid - seen <= more;
+}
 
 static void get_guarded(void *context)
 {
@@ -76,6 +91,7 @@ static void get_guarded(void *context)
 	q->code = mdb_get(q->l->txn, q->l->dbi, &k, &v);
 	if (q->code == 0)
 		buf_add(q->value, v.mv_data, strnlen(v.mv_data, v.mv_size));
+	q->is_foreign = !is_its_own(q->l, 1);
 	mdb_txn_reset(q->l->txn);
 }
 
@@ -122,7 +138,7 @@ static void end_sharing(const struct lmdb_map *l)
 static enum map_answer find_lmdb(struct map *map, const char *key, size_t length, struct buf *value)
 {
 	struct lmdb_map *l = map->state;
-	struct question q = { l, key, length + 1, value, 0 };
+	struct question q = { .l = l, .key = key, .size = length + 1, .value = value };
 	bool ended;
 	int code;
 
@@ -136,6 +152,8 @@ static enum map_answer find_lmdb(struct map *map, const char *key, size_t length
 	code = lmdb_code(ended, q.code);
 	if (code != 0 && code != MDB_NOTFOUND)
 		return fail_lmdb(map, "lookup", code);
+	if (q.is_foreign)
+		return map_fail(map, OVERWRITTEN);
 	if (!is_whole(map, l))
 		return MAP_COULD_NOT_TELL;
 	return code == 0 ? MAP_FOUND : MAP_NOT_FOUND;
@@ -149,6 +167,7 @@ struct piece {
 	struct { size_t key, value; } list[PIECE];
 	size_t count;
 	int code;
+	bool is_foreign;
 };
 
 static void read_piece(void *context)
@@ -189,10 +208,11 @@ static bool each_of(const struct piece *p, record_each *each, void *context)
 
 static void end_walk(void *context)
 {
-	const struct piece *p = context;
+	struct piece *p = context;
 
 	if (p->cursor != NULL)
 		mdb_cursor_close(p->cursor);
+	p->is_foreign = !is_its_own(p->l, SIZE_MAX);
 	mdb_txn_reset(p->l->txn);
 }
 
@@ -217,6 +237,8 @@ static enum map_answer walk_lmdb(struct map *map, record_each *each, void *conte
 	end_sharing(l);
 	if (!ended || (piece.code != 0 && piece.code != MDB_NOTFOUND))
 		return fail_lmdb(map, "walk", lmdb_code(ended, piece.code));
+	if (piece.is_foreign)
+		return map_fail(map, OVERWRITTEN);
 	return is_whole(map, l) ? MAP_FOUND : MAP_COULD_NOT_TELL;
 }
 
@@ -278,26 +300,24 @@ static bool open_lmdb(struct map *map)
 struct news {
 	const struct lmdb_map *l;
 	size_t last;             /* transaction that a lookup would see now */
-	size_t written;          /* the last one of the file, which the lock file may not tell of yet */
+	bool is_its_own;
 	int code;
 };
 
 /*
- * By a transaction of our own, as lookups have them: mdb_env_info() tells of the next one as soon as its page is written, and
+ * By a transaction as lookups have them: mdb_env_info() tells of the next one as soon as its page is written, and
  * lookups do not see it before the writer has also said so in the lock file.
  */
 static void read_last(void *context)
 {
 	struct news *news = context;
-	MDB_envinfo info = { 0 };
 
 	news->code = lmdb_renew(news->l);
 	if (news->code != 0)
 		return;
 	news->last = mdb_txn_id(news->l->txn);
+	news->is_its_own = is_its_own(news->l, 1);
 	mdb_txn_reset(news->l->txn);
-	news->code = mdb_env_info(news->l->env, &info);
-	news->written = info.me_last_txnid;
 }
 
 static enum map_change changed_lmdb(struct map *map)
@@ -314,8 +334,7 @@ static enum map_change changed_lmdb(struct map *map)
 		return MAP_CHANGED;
 	ended = guard_read(read_last, &news);
 	end_sharing(l);
-	/* another file was written over this one, and the lock file knows nothing of it (lmdb_lock_file_fits()) */
-	if (!ended || news.code != 0 || news.written < news.last || news.written > news.last + 1)
+	if (!ended || news.code != 0 || !news.is_its_own)
 		return MAP_REPLACED;
 	/* the time of the file lags behind: LMDB writes some of its pages through the memory map */
 	if (news.last != l->seen)

@@ -599,7 +599,138 @@ static void a_map_that_goes_before_it_is_watched_is_not_read(void **state)
 	}
 }
 
+static void read_file(const char *path, struct buf *bytes)
+{
+	char piece[4096];
+	const int fd = open(path, O_RDONLY);
+	ssize_t n;
+
+	assert_true(fd >= 0);
+	while ((n = read(fd, piece, sizeof piece)) > 0)
+		buf_add(bytes, piece, (size_t)n);
+	close(fd);
+}
+
 #if HAVE_LMDB
+/*
+ * Readers have the number of the last transaction from the lock file, and an even one leads to the first page of the file: of a map that
+ * was just built that is the state from before anything was put in.
+ */
+static void a_live_map_under_a_new_file_is_not_empty(void **state)
+{
+	(void)state;
+	for (int batches = 1; batches < 5; batches++) {
+		struct place p;
+		struct buf first = { 0 }, value = { 0 };
+		struct livemap *u;
+		struct map *map;
+		int status, fd;
+
+		enter(&p, &(struct way){ "lmdb", false });
+		make(&p);
+		u = open_map(&p);
+		read_file(livemap_path(u), &first);
+		for (int i = 0; i < batches; i++) {
+			put(u, "b", i % 2 == 0 ? "3" : "2");
+			commit(u);
+		}
+		map = map_open("lmdb", p.base, NULL, &status, &why);
+		assert_int_equal(map_find(map, "a", &value), MAP_FOUND);
+		/* as dd conv=notrunc or rsync --inplace, in the middle of it */
+		fd = open(livemap_path(u), O_WRONLY);
+		assert_int_equal(write(fd, first.data, first.len), first.len);
+		close(fd);
+		assert_int_not_equal(map_find(map, "a", &value), MAP_NOT_FOUND);
+		map_close(&map);
+		livemap_close(&u);
+		buf_free(&first);
+		buf_free(&value);
+		leave(&p);
+	}
+}
+
+/* Postfix reads it under a lock, for which a batch waits; meanwhile the first content is written over the map. */
+static void written_over_while_it_waits(unsigned wait_s, bool gives_up)
+{
+	struct place p;
+	struct buf first = { 0 };
+	struct livemap *u;
+	pid_t pid;
+	int fd, status;
+
+	enter(&p, &(struct way){ "lmdb", false });
+	make(&p);
+	p.settings.wait = wait_s;
+	u = open_map(&p);
+	assert_int_equal(livemap_watch(u, &why), EX_OK);
+	read_file(livemap_path(u), &first);
+	put(u, "d", "4");
+	commit(u);
+	put(u, "e", "5");
+	fd = open(livemap_path(u), O_RDWR);
+	assert_true(lock_byte(fd, F_OFD_SETLK, 0, F_RDLCK) != -1);
+	pid = fork();
+	if (pid == 0) {
+		/* until a batch waits for the lock; one that comes later finds the map changed */
+		usleep(200000);
+		if (pwrite(fd, first.data, first.len, 0) != (ssize_t)first.len || (!gives_up && lock_byte(fd, F_OFD_SETLK, 0, F_UNLCK) == -1))
+			_exit(1);
+		_exit(0);
+	}
+	status = livemap_commit(u, &why);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(status, EX_TEMPFAIL);
+	assert_true(livemap_is_changed(u));
+	close(fd);
+	livemap_close(&u);
+	buf_free(&first);
+	leave(&p);
+}
+
+static void what_is_written_over_a_map_while_a_batch_waits_is_noticed(void **state)
+{
+	(void)state;
+	written_over_while_it_waits(20, false);
+	written_over_while_it_waits(1, true);
+}
+
+/* dbupdate apply has the map open between two batches, and watches nothing. */
+static void no_batch_goes_into_another_file_that_was_written_over_the_map(void **state)
+{
+	(void)state;
+	for (int batches = 1; batches < 4; batches++) {
+		struct place p;
+		struct buf first = { 0 };
+		struct livemap *u;
+		int fd, status;
+
+		enter(&p, &(struct way){ "lmdb", false });
+		make(&p);
+		u = open_map(&p);
+		read_file(livemap_path(u), &first);
+		for (int i = 0; i < batches; i++) {
+			put(u, "b", i % 2 == 0 ? "3" : "2");
+			commit(u);
+		}
+		fd = open(livemap_path(u), O_WRONLY);
+		assert_int_equal(write(fd, first.data, first.len), first.len);
+		close(fd);
+		put(u, "d", "4");
+		status = livemap_commit(u, &why);
+		/* it is tried again by those who are told so, with the map opened anew */
+		if (status == EX_TEMPFAIL)
+			status = livemap_commit(u, &why);
+		assert_int_equal(status, EX_OK);
+		holds(u, "a=1 b=2 c=3 d=4");
+		livemap_close(&u);
+		u = open_map(&p);
+		holds(u, "a=1 b=2 c=3 d=4");
+		livemap_close(&u);
+		buf_free(&first);
+		leave(&p);
+	}
+}
+
 static void a_map_that_is_deleted_while_a_batch_fails_is_missed(void **state)
 {
 	struct place p;
@@ -679,18 +810,6 @@ static pid_t write_over(const char *path, const struct buf *first)
 		close(fd);
 		usleep(500 * (n % 7));
 	}
-}
-
-static void read_file(const char *path, struct buf *bytes)
-{
-	char piece[4096];
-	const int fd = open(path, O_RDONLY);
-	ssize_t n;
-
-	assert_true(fd >= 0);
-	while ((n = read(fd, piece, sizeof piece)) > 0)
-		buf_add(bytes, piece, (size_t)n);
-	close(fd);
 }
 
 static const struct livemap *watched_again(const struct place *p, struct livemap **u, struct list *l)
@@ -798,6 +917,9 @@ int main(void)
 		cmocka_unit_test(a_map_that_is_deleted_while_it_is_opened_is_one_that_is_not_there),
 		cmocka_unit_test(a_map_that_goes_before_it_is_watched_is_not_read),
 #if HAVE_LMDB
+		cmocka_unit_test(a_live_map_under_a_new_file_is_not_empty),
+		cmocka_unit_test(what_is_written_over_a_map_while_a_batch_waits_is_noticed),
+		cmocka_unit_test(no_batch_goes_into_another_file_that_was_written_over_the_map),
 		cmocka_unit_test(a_map_that_is_deleted_while_a_batch_fails_is_missed),
 #endif
 		cmocka_unit_test(a_map_whose_time_was_set_back_is_changed),
