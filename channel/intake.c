@@ -165,8 +165,8 @@ static void open_tls(struct intake *in, const char *file)
 }
 
 /*
- * What the journal has is in the queue at once, but its files may be damaged by a power cut until intake or runqueue have started.
- * ZMailer's scheduler does not know that.
+ * What the journal has is in the queue at once, but its files may be damaged by a power cut until intake or runqueue have
+ * started.  ZMailer's scheduler does not know that.
  */
 static bool wants_journal(const struct intake *in)
 {
@@ -298,7 +298,7 @@ static size_t fill(struct loop *loop, int64_t *deadline)
 	for (size_t i = 0; i < loop->count; i++) {
 		short events = client_events(loop->clients[i]);
 
-		/* who is waited for is not looked at: an end would be told again and again */
+		/* a client that waits is not polled for: its end would be reported again and again */
 		loop->fds[n++] = (struct pollfd){ .fd = events != 0 ? client_descriptor(loop->clients[i]) : -1, .events = events };
 		if (client_deadline(loop->clients[i]) < *deadline)
 			*deadline = client_deadline(loop->clients[i]);
@@ -307,7 +307,7 @@ static size_t fill(struct loop *loop, int64_t *deadline)
 	return n + recipients_fill(loop->intake.recipients, loop->fds + n);
 }
 
-/* Beyond the limit those go who have most: one client with a great deal under way shall not stop many with little. */
+/* Beyond the limit the clients with most go: one with a great deal under way shall not stop many with little. */
 static void free_memory(struct loop *loop)
 {
 	while (loop->intake.held > loop->intake.policy.limits[LIMIT_MEMORY] * 1000000) {
@@ -325,7 +325,10 @@ static void free_memory(struct loop *loop)
 	}
 }
 
-/* A message that was accepted and cannot be synced stays in the journal: whoever starts next puts it into the queue, or says why not. */
+/*
+ * A message that was accepted and cannot be synced stays in the journal: whoever starts next puts it into the queue, or says
+ * why not.
+ */
 static void take_committed(struct loop *loop)
 {
 	struct intake *in = &loop->intake;
@@ -367,7 +370,7 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 		for (size_t i = 0; i < first; i++)
 			if (loop->fds[i].revents != 0)
 				accept_clients(loop, &loop->listeners->list[i]);
-		/* at the end every client is told, also who came in meanwhile or waited for the disk */
+		/* at the end every client gets 421, also one that has just connected, or that waited for the disk */
 		for (size_t i = 0; wait_is_over() && i < loop->count; i++)
 			client_shut(loop->clients[i], "the server stops");
 		free_memory(loop);
@@ -385,10 +388,13 @@ static void run(struct loop *loop, const sigset_t *unblocked)
 	}
 }
 
-/* Where the process may open few files, who comes beyond them is told so, and does not wait for those who are idle. */
+/* Where the process may open few files, clients beyond them get 421 at once, and do not wait for idle ones. */
 static void fit_connections(uint64_t *most)
 {
-	/* a descriptor for each connection, and two files for each message; maps, listeners, and what waits for the disk has the others */
+	/*
+	 * a descriptor for each connection, and two files for each message; maps, listeners, and what waits for the disk has
+	 * the others
+	 */
 	const uint64_t others = 100, least = 40, wanted = 3 * *most + others;
 	struct rlimit limit;
 	uint64_t fits;

@@ -29,7 +29,7 @@ struct job_recipient {
 	char notify[32];          /* value of NOTIFY= */
 };
 
-/* What became of a recipient, and all that is told of it. */
+/* What became of a recipient, and all that is reported of it. */
 struct settled {
 	struct job_recipient *recipient;
 	struct result result;

@@ -378,8 +378,8 @@ static void set_envelope(struct jobs *jobs, struct job *job, struct transaction 
 		bool quoted = local > 1 && sender[0] == '"' && sender[local - 1] == '"';
 
 		/*
-		 * A mailing list's return path that names the recipient: "list-return" + tail + "-" + spool id + "@host".  In quotes, the
-		 * tail goes inside.
+		 * A mailing list's return path that names the recipient: "list-return" + tail + "-" + spool id + "@host".  In
+		 * quotes, the tail goes inside.
 		 */
 		sender = own->sender = xasprintf("%.*s%s-%s%s%s", local - quoted, sender, first->line->ezmlm, buf_str(&job->spool),
 		                                 quoted ? "\"" : "", at ? at : "");
@@ -389,8 +389,8 @@ static void set_envelope(struct jobs *jobs, struct job *job, struct transaction 
 		long long seconds = strtoll(first->line->by, &rest, 10) - (long long)(time(NULL) - job->body.file.st_mtime);
 
 		/*
-		 * What is left of a BY= time, counted from the message's arrival (RFC 2852 section 4).  If that has passed, the smallest
-		 * one that can still be said lets the server decide.
+		 * What is left of a BY= time, counted from the message's arrival (RFC 2852 section 4).  If that has passed, the
+		 * smallest one that can still be said lets the server decide.
 		 */
 		own->by = xasprintf("%lld%s", seconds > 0 || strchr(rest, 'R') == NULL ? seconds : 1, rest);
 	}

@@ -28,7 +28,7 @@ struct job_recipient;
 
 struct jobs {
 	const struct jobs_options *options;
-	struct outcomes outcomes; /* what becomes of recipients, and what the scheduler is told */
+	struct outcomes outcomes; /* what becomes of recipients, and what is reported to the scheduler */
 	struct job_recipient *busy[BUSY_BUCKETS];
 	struct job *first, *last; /* in the order of arrival */
 	struct file_place place;  /* of the message files */
@@ -55,8 +55,8 @@ uint64_t job_number(const struct job *job);
 #define CONNECTION_NEW UINT64_MAX
 
 /*
- * Its next transaction for session number `session` on that connection (its number, or CONNECTION_NEW), with at most max_recipients and `limit` (0 = none)
- * recipients.  Nobody with a message under way on another session is in it: a store
+ * Its next transaction for session number `session` on that connection (its number, or CONNECTION_NEW), with at most
+ * max_recipients and `limit` (0 = none) recipients.  No recipient with a message under way on another session is in it: a store
  * must never work on two messages for one mailbox because of us.  NULL if that leaves
  * nobody.
  */

@@ -25,7 +25,7 @@
 
 /* Routing is by the maps alone: without rights of a user. */
 #define NOBODY 65534
-/* What comes in time is told; for what hangs there is this much more, in milliseconds. */
+/* What comes in time is printed; for what hangs there is this much more, in milliseconds. */
 #define GRACE_MS 1000
 
 /* Lines of standard input that are asked for at a time, and the longest of them. */
@@ -277,7 +277,10 @@ static bool is_settled(const struct question *q)
 	return true;
 }
 
-/* Prints what is known, in the order of the lines as far as that goes; what no server is at any more goes.  True if there was any. */
+/*
+ * Prints what is known, in the order of the lines as far as that goes; what no server is at any more goes.  True if there was
+ * any.
+ */
 static bool tell_settled(struct inquiry *s)
 {
 	size_t kept = 0, told = 0;
@@ -334,7 +337,7 @@ static void take_lines(struct inquiry *s)
 			break;
 		at += n + (lf != NULL);
 		if (!s->skips && n > LINE_MAX_BYTES) {
-			/* a question without its end, which nobody is asked */
+			/* a question without its end, which is not asked */
 			struct asked *a = new_question(s, line, LINE_MAX_BYTES);
 			char *why = xasprintf("the line is longer than %d bytes", LINE_MAX_BYTES);
 

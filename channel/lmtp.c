@@ -135,8 +135,8 @@ static void title(const struct loop *loop, const char *peer, const char *what)
 }
 
 /*
- * What the scheduler must know goes out before the next event is looked at.  A scheduler that does not read holds up neither the
- * sessions nor our end: what it does not take until `deadline` waits, and with it its next jobs.
+ * What the scheduler must know goes out before the next event is looked at.  A scheduler that does not read holds up neither
+ * the sessions nor our end: what it does not take until `deadline` waits, and with it its next jobs.
  */
 static void flush_answers(struct loop *loop, int64_t deadline)
 {

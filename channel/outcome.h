@@ -71,7 +71,7 @@ void outcome_write_failures(struct outcomes *outcomes, struct job *job);
 
 /*
  * Syncs them, unless they are `synced` already, then marks and reports.  What cannot be written down becomes a deferral:
- * nobody would ever tell the sender of a failure.
+ * the sender would never hear of a failure.
  */
 void outcome_conclude_failures(struct outcomes *outcomes, struct job *job, bool synced);
 

@@ -90,7 +90,7 @@ static void add_questions(struct rerouting *r, size_t message)
 	struct buf why = { 0 };
 	struct control *c;
 
-	/* whatever is not as it was is told by the operation */
+	/* whatever is not as it was is noticed by the operation */
 	if (control_look(path, &c, &why) == CONTROL_OK && c->inode == m->inode) {
 		size_t next = 0;
 

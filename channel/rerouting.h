@@ -37,7 +37,7 @@ struct rerouting {
  * about it a code of <sysexits.h> if the maps are refused.
  *
  * Unasked, nothing is said of recipients that stay, those without ORCPT stay, as it is unknown of which address they came,
- * and so do those who would leave this site by SMTP now: no mail goes to strangers because a domain was taken out of the maps.
+ * and so do those that would leave this site by SMTP now: no mail goes to strangers because a domain was taken out of the maps.
  */
 int rerouting_ask(struct rerouting *r, const struct routing *routing);
 

@@ -33,7 +33,7 @@ static int open_router(const struct routing *r, struct router **router)
 		zenv_free(&zenv);
 	}
 	complain_lines(buf_str(&why));
-	/* who routes again and again says so once, and again when it is something else */
+	/* a program that routes again and again says so once, and again when the reason changes */
 	if (strcmp(buf_str(&noted), buf_str(&notes)) != 0)
 		complain_lines(buf_str(&notes));
 	buf_clear(&noted);
@@ -253,7 +253,7 @@ int routing_each(const struct routing *r, char *const *addresses, size_t count, 
 		const struct route_result *results;
 		size_t n;
 
-		/* each result has its own answer; theirs is told, not the worst of all */
+		/* each result has its own answer; that is given, not the worst of all */
 		(void)!route_recipient(router, addresses[i], (uid_t)r->privilege, &results, &n);
 		for (size_t k = 0; k < n; k++)
 			tell_result(addresses[i], &results[k], i, tell, context);

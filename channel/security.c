@@ -84,7 +84,7 @@ bool security_start(struct security *sec, struct buf *why)
 		return false;
 	}
 	sec->starttls = decide_starttls(sec);
-	/* what the file does not say: who wrote one wants more than chance */
+	/* what the file does not say: an administrator who wrote one wants more than opportunistic TLS */
 	if (sec->conf.verify == TLS_VERIFY_UNSAID) {
 		if (sec->wish == TLS_WISH_VERIFY || sec->conf.peer_name != NULL)
 			sec->conf.verify = TLS_VERIFY_NAME;
@@ -164,7 +164,7 @@ struct opening_demands security_demands(const struct security *sec, const struct
 		.guarded = sec->conf.wrapped || sec->cleartext || local,
 	};
 
-	/* on a socket no one can listen in: encryption is for those who insist */
+	/* on a socket no one can listen in: encryption only if it is demanded */
 	if (target->kind == TARGET_UNIX && sec->starttls == STARTTLS_IF_OFFERED)
 		demands.starttls = STARTTLS_NEVER;
 	if (run != NULL) {

@@ -27,7 +27,7 @@ struct peer {
 	struct target *target;
 	bool careful;             /* one of its connections got out of step, which was logged */
 	struct tls_peer tls;
-	bool unverified_said;     /* that a password goes to it without knowing who it is */
+	bool unverified_said;     /* that a password goes to it although its identity is not proved */
 	/* the last failure to get a connection ready, until one is ready, for jobs that were already waiting */
 	bool failed;
 	uint64_t failed_behind;   /* the owner's: the number of the last job that was there then */

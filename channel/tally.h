@@ -41,7 +41,7 @@ struct tally {
 	uint64_t tls_full, tls_resumed, tls_failed;       /* TLS handshakes */
 	struct tally_spread steps[STEP_COUNT];
 	/* not counted but needed for it */
-	const char *path;                     /* NULL: nobody wants to know */
+	const char *path;                     /* NULL: none is written */
 	struct metrics *metrics;
 	int64_t next;                         /* clock_ms(): not written again before */
 	bool changed;                         /* something was counted since it was written */

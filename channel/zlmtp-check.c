@@ -1,5 +1,5 @@
 /*
- * zlmtp-check: is everything as it should be?  For people, and for monitoring that understands Nagios plugins.
+ * zlmtp-check: is everything as it should be?  As text, and for monitoring that understands Nagios plugins.
  */
 #include <errno.h>
 #include <signal.h>

@@ -530,8 +530,8 @@ static void answered(void *context, size_t request, enum operation_result result
 }
 
 /*
- * A runqueue does it, or the files are ours: nothing else runs here.  One that starts has the lock at once, and its socket a moment
- * later.
+ * A runqueue does it, or the files are ours: nothing else runs here.  One that starts has the lock at once, and its socket a
+ * moment later.
  */
 static void take_charge(struct tally *t)
 {
@@ -690,7 +690,9 @@ static int change(const struct settings *set)
 		cannot_tell(set->verb, s.unclear);
 	if (s.count == 0)
 		die(1, s.unfit ? "%s: nothing that matches can be %s" : "%s: nothing in the queue matches", set->verb, participles[verb]);
-	/* the name of a message that has left may be the beginning of another's: what cannot be undone is done to a whole name */
+	/*
+	 * the name of a message that has left may be the beginning of another's: what cannot be undone is done to a whole name
+	 */
 	if ((verb == OPERATION_REMOVE || verb == OPERATION_FAIL) && set->filter.id != NULL && !s.exact &&
 	    strncmp(set->filter.id, s.messages[0].spool, strlen(set->filter.id)) != 0)
 		die(1, "%s: no message in the queue has the name %s; give the whole of %s if that is meant", set->verb, set->filter.id,

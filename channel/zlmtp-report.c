@@ -193,7 +193,7 @@ static void work_off(struct reporter *r, struct work *works, size_t count)
 	struct spool_draft **drafts = NULL;
 	size_t draft_count = 0, capacity = 0;
 	const struct routing routing = { .dbases = r->dbases };
-	/* the maps may be refused now and be mended later: nothing is told until then */
+	/* the maps may be refused now and be mended later: nothing is reported until then */
 	bool possible = r->office.router != NULL || routing_open(&routing, &r->office.router) == EX_OK;
 	struct buf out = { 0 };
 
@@ -250,7 +250,10 @@ static void work_off_all(struct reporter *r)
 				break;
 			works[count] = (struct work){ 0 };
 			read_request(&works[count], r->in.data + used, n);
-			/* what is told by one is to be seen in the file by the other: who was read anew meanwhile is asked about twice */
+			/*
+			 * what one told is to be seen in the file by the other: of a message that was read again meanwhile
+			 * runqueue asks twice
+			 */
 			if (is_among(works, count, works[count].id)) {
 				struct work next = works[count];
 

@@ -110,7 +110,10 @@ static void read_options(struct request *r, int argc, char **argv)
 			break;
 		case 'f':
 		case 'r':
-			/* with brackets or without; "" is the null return path, and a user without a domain is one of this host, as cron gives it */
+			/*
+			 * with brackets or without; "" is the null return path, and a user without a domain is one of this
+			 * host, as cron gives it
+			 */
 			n = strlen(optarg);
 			r->sender = n >= 2 && optarg[0] == '<' && optarg[n - 1] == '>' ? xstrndup(optarg + 1, n - 2) : optarg;
 			if (*r->sender != '\0' && strchr(r->sender, '@') == NULL)
@@ -227,7 +230,7 @@ static int open_intake(struct handover *h)
 }
 
 /*
- * With more recipients than the intake takes for a message it becomes several.  All are asked for first, as nobody is to get it
+ * With more recipients than the intake takes for a message it becomes several.  All are asked for first, as none is to get it
  * if one is refused; each time on a connection of its own, as one bears so many commands.
  */
 static void hand_over(struct handover *h, const struct request *r)

@@ -66,7 +66,7 @@ static const struct program program = {
 /* Between two lines of the log about the same thing. */
 #define TELL_PAUSE (10 * 1000)
 
-/* Slow maps, and stores, are asked by so many children; who asks waits so long for all of it, in milliseconds. */
+/* Slow maps, and stores, are asked by so many children; a client waits so long for all of it, in milliseconds. */
 #define CHILDREN 16
 #define STORE_CHILDREN 32
 #define PATIENCE 30000
@@ -260,8 +260,9 @@ static void client_free(struct service *s, struct client **c)
 }
 
 /*
- * Who was silent longest makes room for those who come: clients keep connections for their next question, and make another one when
- * they find it closed.  True if there will be less than `most` behind this turn, false if all wait for an answer.
+ * The client that was silent longest makes room for a new one: clients keep connections for their next question, and make
+ * another one when they find it closed.  True if there will be less than `most` behind this turn, false if all wait for an
+ * answer.
  */
 static bool make_room(struct service *s, size_t most)
 {
@@ -307,7 +308,7 @@ static void accept_clients(struct service *s, const struct listener *listener)
 		c->deadline = clock_ms() + IDLE_PAUSE - NOTHING_YET;
 		s->clients = xgrow(s->clients, s->count, &s->capacity, sizeof(struct client *));
 		s->clients[s->count++] = c;
-		/* those who make room are closed behind this turn */
+		/* those that make room are closed behind this turn */
 		if (s->count > s->most)
 			return;
 	}

@@ -107,7 +107,7 @@ static struct livemap *open_map(const struct options *options)
 
 /* ---- one change ----------------------------------------------------------------------------- */
 
-/* What is wrong with a value, as a constant text; NULL if nothing is.  A warning is told; `where` as below. */
+/* What is wrong with a value, as a constant text; NULL if nothing is.  A warning is printed; `where` as below. */
 static const char *value_fault(struct options *options, const char *where, const char *key, size_t key_length, const char *value,
                                size_t length)
 {
@@ -513,7 +513,7 @@ static void ask_dbases(struct options *options, const struct command *command)
 	const struct dbases_map *m = options->beside.map;
 	struct buf why = { 0 };
 
-	/* who looks after a map must not be stopped by a mistake in another line */
+	/* a mistake in another line must not stop an operator who repairs a map */
 	if (status != EX_OK && !is_care)
 		die(status, "%s: cannot tell how this map is used while dbases.conf has errors", options->settings.base);
 	if (status == EX_OK && m != NULL) {

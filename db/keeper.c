@@ -26,8 +26,8 @@
 #define LOCK_POLL_NS 20000000
 
 /*
- * A dbases.conf beside the map is about all maps there; one elsewhere may have nothing to do with this one, as Postfix has maps,
- * too, unless it waits for a map that nobody has made.
+ * A dbases.conf beside the map is about all maps there; one elsewhere may have nothing to do with this one, as Postfix has
+ * maps, too, unless it waits for a map that was not made yet.
  */
 static void warn_of_no_line(const struct keeper *k, bool is_beside, bool verbose)
 {
@@ -87,7 +87,7 @@ static struct {
 	const char *suffix, *config;
 	char *map, *path;
 	int fd;
-	bool told;       /* that it is lost, and why it cannot be had */
+	bool told;       /* that it is lost, and why it cannot be taken */
 } held = { .fd = -1 };
 
 /* The process that keeps the map by the other program, whose name is *keeper then; 0: none. */
@@ -111,7 +111,7 @@ static pid_t find_other(const char **keeper)
 	return holder;
 }
 
-/* Takes it, or says who has it. */
+/* Takes it, or says which process has it. */
 static bool try_lock(int fd, pid_t *holder)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
@@ -128,7 +128,7 @@ void keeper_lock(const char *map, const char *suffix, const char *config)
 	const char *keeper;
 	pid_t holder;
 
-	/* who may make no map there leaves no lock file, which would be in the way of who may */
+	/* a user who may make no map there leaves no lock file, which would be in the way of one who may */
 	if (build_check_directory(map, &why) == EX_NOPERM)
 		die(EX_NOPERM, "%s", buf_str(&why));
 	held.map = xstrdup(map);
@@ -166,7 +166,7 @@ bool keeper_is_alone(void)
 		return true;
 	holder = find_other(&keeper);
 	fd = holder == 0 ? file_open_own(held.path, O_RDWR | O_CREAT, 0600) : -1;
-	/* then nobody else has it, either */
+	/* then no other process has it, either */
 	if (holder == 0 && fd < 0) {
 		if (!held.told)
 			complain("%s: was deleted or replaced by another program, and cannot be made again: %s", held.path, file_error(errno));

@@ -35,7 +35,9 @@
 #define FIRST_DELAY_MS 250
 #define LONGEST_DELAY_MS 60000
 
-/* Behind a connection that lasts so many times longer than the wait before it, or so long, the next wait is a short one again. */
+/*
+ * Behind a connection that lasts so many times longer than the wait before it, or so long, the next wait is a short one again.
+ */
 #define LASTING 4
 #define LASTING_MS 10000
 
@@ -92,7 +94,7 @@ struct sync {
 	bool progress_shown;
 	bool complete;           /* all rules have been refreshed since the last connection was made */
 	enum shrinkage_verdict verdict;   /* about the last batch */
-	bool to_announce;        /* nobody was told yet that map and directory are equal */
+	bool to_announce;        /* that map and directory are equal was not logged yet */
 	bool trouble_told;       /* and not yet that it is over */
 	bool write_trouble_told; /* the same, of writing the map */
 	bool is_unreadable;      /* the map, when it was opened last */
@@ -252,7 +254,10 @@ static const char *server_name(const struct sync *s)
 	return s->conf.access.uris[s->server];
 }
 
-/* Any reason but one that the next attempt is likely to mend is a reason to ask the next server; so is a connection that did not last. */
+/*
+ * Any reason but one that the next attempt is likely to mend is a reason to ask the next server; so is a connection that did
+ * not last.
+ */
 static void lose_session(struct sync *s, enum session_news news)
 {
 	const bool goes_away = !s->polls && clock_ms() - s->opened <= LASTING_MS;
@@ -298,7 +303,9 @@ static bool is_end(enum session_news news)
 	return news == SESSION_OVER || news == SESSION_AGAIN || news == SESSION_BEHIND || news == SESSION_REFUSED;
 }
 
-/* What the comparison has found; that nothing differs is worth a line only with -v, and not true of what was read as a whole. */
+/*
+ * What the comparison has found; that nothing differs is worth a line only with -v, and not true of what was read as a whole.
+ */
 static void print_found(struct sync *s)
 {
 	const struct compare_counts found = session_found(s->session);
@@ -365,7 +372,7 @@ static enum session_news listen_to(struct sync *s)
 
 /* ---- -1 ---------------------------------------------------------------------------------------------- */
 
-/* Waits for the server, or until something is due; while there is more to read it does not wait, but signals are heeded. */
+/* Waits for the server, or for the next deadline; while there is more to read it does not wait, but signals are heeded. */
 static void wait_for_news(const struct sync *s, enum session_news news, int64_t deadline)
 {
 	struct pollfd p = { .fd = s->session != NULL ? session_socket(s->session) : -1, .events = POLLIN };
@@ -470,7 +477,10 @@ static int flush_what_is_due(struct sync *s)
 	if (flush_time(s) > clock_ms())
 		return EX_OK;
 	if (write_map(s, &counts) != EX_OK) {
-		/* nothing is at stake while there is no map: who fills the directory, or mends the reader's rights, need not start us */
+		/*
+		 * nothing is at stake while there is no map: once the directory is filled, or the reader's rights are mended,
+		 * it goes on by itself
+		 */
 		if (s->verdict == SHRINKAGE_NO_KEYS && s->session != NULL) {
 			lose_session(s, SESSION_OVER);
 			s->open_delay = LONGEST_DELAY_MS;
@@ -485,7 +495,7 @@ static int flush_what_is_due(struct sync *s)
 	return EX_OK;
 }
 
-/* The list is written when the map has other domains, when that could not be done, and when somebody has deleted it. */
+/* The list is written when the map has other domains, when that could not be done, and when it was deleted. */
 static int look_after_domains(struct sync *s)
 {
 	if (s->conf.domains == NULL || !s->complete || copy_state(s->copy) == COPY_NEW_DATA || clock_ms() < s->next_domains)
@@ -506,9 +516,9 @@ static void close_copy(struct sync *s)
 }
 
 /*
- * Another program has changed the map, put an older one in its place or deleted it: what it holds is read again, and all of it compared.
- * Entries that it lacks, and records that it has too many, are differences like others.  What cannot be read may be in the making, or
- * locked by who works on it: as with one that cannot be written, that is tried again.
+ * Another program has changed the map, put an older one in its place or deleted it: what it holds is read again, and all of it
+ * compared.  Entries that it lacks, and records that it has too many, are differences like others.  What cannot be read may be
+ * in the making, or locked by the process that works on it: as with one that cannot be written, that is tried again.
  */
 static void begin_anew(struct sync *s)
 {
@@ -556,7 +566,7 @@ static int follow(struct sync *s)
 		status = flush_what_is_due(s);
 		if (status == EX_OK)
 			status = look_after_domains(s);
-		/* once for each connection; who was told of trouble is told that it is over, when nothing is left that may fail */
+		/* once for each connection; where trouble was logged, its end is, when nothing is left that may fail */
 		if (s->to_announce && s->complete && s->session != NULL && !(s->trouble_told && session_is_comparing(s->session))
 		    && copy_state(s->copy) != COPY_NEW_DATA && s->verdict == SHRINKAGE_FINE) {
 			s->to_announce = false;

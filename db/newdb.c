@@ -286,7 +286,7 @@ static int build_one(const struct options *options, const char *base, const char
 	tell_rest(&told);
 	if (status == EX_OK) {
 		live_sweep(target);
-		/* makedb has no such line for plain texts, and who reads it expects none */
+		/* makedb has no such line for plain texts, and its readers expect none */
 		if (options->syntax.aliases && !options->quiet)
 			printf("%zu %s, longest %zu bytes, %llu bytes total\n", compile.records,
 			       noun(options, base, compile.records), compile.longest, (unsigned long long)compile.values_size);

@@ -310,7 +310,10 @@ static int follow(struct sync *s)
 			s->next = s->not_before = clock_ms() + LOOK_MS;
 		else if (clock_ms() >= s->next)
 			status = compare_and_plan(s);
-		/* a notification, or a lost session, which may have lost one: the next comparison is as soon as that makes sense */
+		/*
+		 * a notification, or a lost session, which may have lost one: the next comparison is as soon as that makes
+		 * sense
+		 */
 		now = clock_ms();
 		if (sqlconn_has_news(s->connection)) {
 			if (s->touched == 0)

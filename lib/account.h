@@ -23,7 +23,7 @@ bool account_find_group(const char *text, gid_t *gid);
  */
 bool account_become_owner(const char *directory, struct buf *name);
 
-/* The uid of those who have no rights of their own. */
+/* The uid of the user without rights of its own. */
 long account_nobody(void);
 
 #endif

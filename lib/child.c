@@ -158,7 +158,7 @@ void child_heed(bool (*is_asked)(void))
 	is_asked_to_stop = is_asked;
 }
 
-/* The deadline of who waits since *asked (0: not yet) although it was asked to stop. */
+/* The deadline of a caller that waits since *asked (0: not yet) although it was asked to stop. */
 static int64_t shorten(int64_t deadline, int64_t *asked)
 {
 	const int64_t now = clock_ms();

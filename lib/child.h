@@ -42,7 +42,10 @@ enum child_rule {
 	CHILD_LEAVE,        /* left alone: to be killed within a lock that others share would block them */
 };
 
-/* Waits for the end of `pid` until `deadline` (clock_ms).  False if it has not ended by itself; else *status is as of waitpid(2). */
+/*
+ * Waits for the end of `pid` until `deadline` (clock_ms).  False if it has not ended by itself; else *status is as of
+ * waitpid(2).
+ */
 bool child_end(pid_t pid, enum child_rule rule, int64_t deadline, int *status);
 
 /* Adds "was killed by signal 9" or "ended with status 3"; nothing for status 0. */
@@ -52,8 +55,8 @@ void child_describe_end(struct buf *text, int status);
 bool child_is_crash(int sig);
 
 /*
- * Who is asked to stop waits no longer than 2 s for a child that says nothing, or does not end, whatever the deadline; as one that was
- * stopped itself (SIGSTOP).  In children this is forgotten.
+ * A process that is asked to stop waits no longer than 2 s for a child that says nothing, or does not end, whatever the
+ * deadline; as one that was stopped itself (SIGSTOP).  In children this is forgotten.
  */
 void child_heed(bool (*is_asked_to_stop)(void));
 
@@ -83,8 +86,8 @@ enum child_answer {
 
 /*
  * Runs ask(context, out) in a child, because the answer may be a crash or no answer at all, and waits for it until `deadline`
- * (clock_ms).  `ask` returns 0 to 255; what it adds to `out` arrives in the caller's `out`.  The child writes nothing else, runs
- * no exit handlers, and does not outlive its parent.
+ * (clock_ms).  `ask` returns 0 to 255; what it adds to `out` arrives in the caller's `out`.  The child writes nothing else,
+ * runs no exit handlers, and does not outlive its parent.
  */
 enum child_answer child_ask(int (*ask)(void *context, struct buf *out), void *context, int64_t deadline, int *status,
                             struct buf *out);

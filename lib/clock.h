@@ -19,8 +19,8 @@ struct moment {
 struct moment clock_now(void);
 
 /*
- * A moment of CLOCK_REALTIME that a file tells; long ago if it is more than an hour in the future: the clock was wrong then, and
- * every process of today would have begun before it.
+ * A moment of CLOCK_REALTIME that a file tells; long ago if it is more than an hour in the future: the clock was wrong then,
+ * and every process of today would have begun before it.
  */
 struct timespec clock_past(const struct timespec *moment);
 

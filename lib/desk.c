@@ -119,7 +119,7 @@ static bool is_same(const struct question *q, const char *bytes, size_t n)
 	return q != NULL && q->n == n && memcmp(q->bytes, bytes, n) == 0;
 }
 
-/* One of its owners who waits no longer; NULL: there is none.  Brings d->soonest up to date. */
+/* One of its owners that waits no longer; NULL: there is none.  Brings d->soonest up to date. */
 static void *take_late(struct desk *d, struct question *q, int64_t now)
 {
 	for (size_t i = 0; q != NULL && i < q->count; i++) {
@@ -281,7 +281,7 @@ static bool may_begin(const struct desk *d, const struct question *q, size_t lef
 	return true;
 }
 
-/* Takes the oldest question out that may begin; those that nobody waits for go. */
+/* Takes the oldest question out that may begin; those without an owner go. */
 static struct question *take_next(struct desk *d, size_t left)
 {
 	struct question **at = &d->first, *found = NULL;
@@ -312,7 +312,10 @@ static void hand_on(struct desk *d)
 		struct question *q;
 		char byte;
 
-		/* one that has ended since its last answer, as the system ends who takes much memory, is no reason not to answer */
+		/*
+		 * one that has ended since its last answer, as the system ends processes that take much memory, is no reason
+		 * not to answer
+		 */
 		if (w->question == NULL && w->pid != 0 && (recv(w->fd, &byte, 1, MSG_PEEK) >= 0 || errno != EAGAIN))
 			stop(d, w);
 		if (w->question != NULL || (w->pid == 0 && !start(d, w)))

@@ -1,8 +1,8 @@
 /*
  * Questions that may take long, answered by child processes, so that no client waits for another's answer.
  *
- * Each child works on one question.  Who asks what is being asked already waits for that answer.  A child that has not
- * answered in time is told to end by SIGTERM and replaced, as is one that has ended.  It is never killed: a child that
+ * Each child works on one question.  An equal question waits for that answer.  A child that has not
+ * answered in time gets SIGTERM and is replaced, as is one that has ended.  It is never killed: a child that
  * blocks SIGTERM for a while, as within an environment whose locks would stay, ends behind that.
  */
 #ifndef ZL_LIB_DESK_H
@@ -32,16 +32,17 @@ struct desk *desk_create(const struct desk_rules *rules);
 void desk_free(struct desk **desk);
 
 struct desk_question {
-	const char *group;           /* whom it asks in the end, who may be silent; "": nobody else */
+	const char *group;           /* the server that it asks in the end, which may be silent; "": none */
 	const char *bytes;
 	size_t n;                    /* at most 128 KiB */
-	int64_t deadline;            /* clock_ms(): who asks waits no longer, whatever is in front */
+	int64_t deadline;            /* clock_ms(): its owner waits no longer, whatever is in front */
 };
 
 /*
- * Asks; the answer to `owner` comes from desk_next().  An owner has one question at a time.  The same question is not asked twice
- * at a time: it is put once more when that is over, for all who have come meanwhile, as what they ask may have changed since it
- * began.  A group has half of the children that are free at most, and one alone if it was slow when it answered last.
+ * Asks; the answer to `owner` comes from desk_next().  An owner has one question at a time.  The same question is not asked
+ * twice at a time: it is put once more when that is over, for all owners that have come meanwhile, as what they ask may have
+ * changed since it began.  A group has half of the children that are free at most, and one alone if it was slow when it
+ * answered last.
  */
 void desk_ask(struct desk *desk, const struct desk_question *question, void *owner);
 
@@ -49,8 +50,8 @@ void desk_ask(struct desk *desk, const struct desk_question *question, void *own
 void desk_forget(struct desk *desk, const void *owner);
 
 /*
- * An owner whose answer is there; NULL if there is none.  *fault is NULL, or says why there is no answer: "took too long", "ended
- * without an answer".
+ * An owner whose answer is there; NULL if there is none.  *fault is NULL, or says why there is no answer: "took too long",
+ * "ended without an answer".
  */
 void *desk_next(struct desk *desk, struct buf *answer, const char **fault);
 

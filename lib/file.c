@@ -122,7 +122,7 @@ static bool is_current(const struct file_place *place)
 	return stat(place->directory, &named) == 0 && named.st_dev == place->device && named.st_ino == place->inode;
 }
 
-/* file_directory_found() for who keeps the place of the last file; `is_kept` for long. */
+/* file_directory_found() for a caller that keeps the place of the last file; `is_kept` for long. */
 static int place_found(const char *path, struct file_place *p, bool is_kept, const char **name)
 {
 	const char *slash = strrchr(path, '/');
@@ -340,7 +340,7 @@ const char *file_error(int error)
 {
 	switch (error) {
 	case EINVAL:
-	case ENXIO:        /* a pipe that nobody reads, a socket */
+	case ENXIO:        /* a pipe without a reader, a socket */
 		return "not a regular file";
 	case ENOTDIR:
 		return "a directory in its path is a symbolic link, or is none";

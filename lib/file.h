@@ -38,8 +38,8 @@ void file_directory_close(int at);
 bool file_sync_directory(int at, const char *name);
 
 /*
- * The directory of the file that was found last, open for the next one, for who finds many; zeroed at first.  Only root has a use
- * for it (file_directory_found()).
+ * The directory of the file that was found last, open for the next one, for a caller that finds many; zeroed at first.  Only
+ * root has a use for it (file_directory_found()).
  */
 struct file_place {
 	char *directory;           /* NULL: none is open */
@@ -60,7 +60,9 @@ int file_open_found(const char *path, struct stat *st, struct file_place *place)
 /* lstat(2) of such a file.  False with the errno that file_open_found() would have.  A place (or NULL) is for one walk. */
 bool file_look_found(const char *path, struct stat *st, struct file_place *place);
 
-/* Removes such a file; also true if there is none, or, for root, if it is below a link and so none of ours.  False with errno. */
+/*
+ * Removes such a file; also true if there is none, or, for root, if it is below a link and so none of ours.  False with errno.
+ */
 bool file_remove_found(const char *path);
 
 /* True if root alone can put something into the directory of `path`. */
@@ -68,7 +70,7 @@ bool file_is_of_root_alone(const char *path);
 
 /*
  * open(2) and chdir(2) for a directory that may have been put there by another user: root follows a link in its place (ENOTDIR)
- * only if nobody but root can have put it there.
+ * only if root alone can have put it there.
  */
 int file_open_directory(const char *path, int flags);
 bool file_enter_directory(const char *path);
@@ -92,14 +94,14 @@ char *file_directory(const char *path);
 const char *file_name(const char *path);
 
 /*
- * True if there is no such file.  What cannot be looked at (no right, links in a circle, a disk that cannot be read) may well be
- * there, and is not missing.  errno is that of access(2).
+ * True if there is no such file.  What cannot be looked at (no right, links in a circle, a disk that cannot be read) may well
+ * be there, and is not missing.  errno is that of access(2).
  */
 bool file_is_missing(const char *path);
 
 /*
- * True if `path` is a regular file, or /dev/null, that may be read, for libraries that open it themselves and would wait for ever for the other end
- * of a pipe.  False with errno.
+ * True if `path` is a regular file, or /dev/null, that may be read, for libraries that open it themselves and would wait for
+ * ever for the other end of a pipe.  False with errno.
  */
 bool file_can_be_read(const char *path);
 
@@ -109,10 +111,15 @@ bool file_is_same(const struct stat *a, const struct stat *b);
 /* True if `path` is still a name of the open file `fd`; a symbolic link to it is none. */
 bool file_is_named(int fd, const char *path);
 
-/* True if both tell of the same file with the same content, as far as size and times show: that of the inode is never set back. */
+/*
+ * True if both tell of the same file with the same content, as far as size and times show: that of the inode is never set back.
+ */
 bool file_is_unchanged(const struct stat *before, const struct stat *now);
 
-/* False with `why` if others than owner and group may read the open file `path`, or others than the owner write it: it holds a password. */
+/*
+ * False with `why` if others than owner and group may read the open file `path`, or others than the owner write it: it holds a
+ * password.
+ */
 bool file_is_private(int fd, const char *path, struct buf *why);
 
 /* The words for an errno of the functions here. */
@@ -125,8 +132,8 @@ const char *file_error(int error);
 bool file_read(int fd, struct buf *out);
 
 /*
- * True for a file beyond FILE_LARGEST that is not all there (a sparse one): it seems to be as large as one likes, and fits into no
- * memory.  No text has holes, which read as NUL bytes.
+ * True for a file beyond FILE_LARGEST that is not all there (a sparse one): it seems to be as large as one likes, and fits into
+ * no memory.  No text has holes, which read as NUL bytes.
  */
 bool file_seems_endless(int fd, const struct stat *st);
 
@@ -136,7 +143,10 @@ bool file_ends(int fd);
 /* What file_read_path() takes at most if the buffer has no limit: nothing that we read whole is that large. */
 #define FILE_LARGEST ((size_t)1024 * 1024 * 1024)
 
-/* Opens `path` as file_open_regular() does and reads it; /dev/null is an empty file.  False with errno, EFBIG beyond out->limit or FILE_LARGEST. */
+/*
+ * Opens `path` as file_open_regular() does and reads it; /dev/null is an empty file.  False with errno, EFBIG beyond out->limit
+ * or FILE_LARGEST.
+ */
 bool file_read_path(const char *path, struct buf *out);
 
 /* The same for a file that people write: it comes without byte order mark, its lines end in LF (text_unmark()). */

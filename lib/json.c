@@ -6,7 +6,7 @@
 
 #include "lib/text.h"
 
-/* Adds "NAME": and a comma in front where one is due; the value is the caller's. */
+/* Adds "NAME": and a comma in front where one is needed; the value is the caller's. */
 static void json_name(struct buf *out, const char *name)
 {
 	buf_addf(out, "%s\"%s\":", out->len > 0 && out->data[out->len - 1] == '{' ? "" : ",", name);

@@ -1,6 +1,6 @@
 /*
- * Members of a JSON object: text in a buffer that the caller begins with '{' and ends with '}'.  A comma stands in front of each
- * but the first.  And how such a line is read again.
+ * Members of a JSON object: text in a buffer that the caller begins with '{' and ends with '}'.  A comma stands in front of
+ * each but the first.  And how such a line is read again.
  */
 #ifndef ZL_LIB_JSON_H
 #define ZL_LIB_JSON_H
@@ -20,8 +20,8 @@ void json_bool(struct buf *out, const char *name, bool value);
 void json_known(struct buf *out, const char *name, int64_t value);
 
 /*
- * Of a line that was made so: adds the value of a member, a string without its quotes and escapes, all else as it stands.  False if
- * there is no such member, or the line is none of ours.
+ * Of a line that was made so: adds the value of a member, a string without its quotes and escapes, all else as it stands.
+ * False if there is no such member, or the line is none of ours.
  */
 bool json_member(const char *line, const char *name, struct buf *value);
 

@@ -354,7 +354,7 @@ void listeners_free(struct listeners *l)
 	for (size_t i = 0; i < l->count; i++) {
 		struct stat st;
 
-		/* somebody may have put another socket there meanwhile */
+		/* another process may have put its socket there meanwhile */
 		if (l->list[i].path != NULL && lstat(l->list[i].path, &st) == 0 && st.st_dev == l->list[i].device &&
 		    st.st_ino == l->list[i].inode)
 			unlink(l->list[i].path);

@@ -45,7 +45,7 @@ struct listeners {
  */
 int listeners_add(struct listeners *l, const char *text, struct buf *why);
 
-/* All that a program is told to open by its -L; where that cannot be done, it ends with a message. */
+/* All that a program shall open by its -L; where that cannot be done, it ends with a message. */
 void listeners_open(struct listeners *l, const struct program *program, char *const *texts, size_t count);
 
 /*
@@ -55,14 +55,14 @@ void listeners_open(struct listeners *l, const struct program *program, char *co
 bool listeners_from_systemd(struct listeners *l, size_t unix_kind, size_t tcp_kind, struct buf *why);
 
 /*
- * What to wait for to take connections: an entry for each listener, in their order.  While descriptors or memory have run out none
- * is looked at; *deadline is then not later than when they are again.
+ * What to wait for to take connections: an entry for each listener, in their order.  While descriptors or memory have run out
+ * none is looked at; *deadline is then not later than when they are again.
  */
 size_t listeners_fill(const struct listeners *l, struct pollfd *fds, int64_t *deadline);
 
 /*
- * Takes a connection, not blocking and closed on exec, with the address that it comes from.  -1 if there is none to be taken now;
- * what the system is short of is complained of, once in ten seconds for all listeners, and none is looked at for a second.
+ * Takes a connection, not blocking and closed on exec, with the address that it comes from.  -1 if there is none to be taken
+ * now; what the system is short of is complained of, once in ten seconds for all listeners, and none is looked at for a second.
  */
 int listeners_accept(struct listeners *l, const struct listener *from, struct sockaddr_storage *address);
 

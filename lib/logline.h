@@ -1,6 +1,6 @@
 /*
  * Log lines of key=value pairs in a fixed order, or the same as a JSON object: what programs of this project say about mail,
- * for people who search and for programs that count.
+ * for administrators who search and for programs that count.
  */
 #ifndef ZL_LIB_LOGLINE_H
 #define ZL_LIB_LOGLINE_H

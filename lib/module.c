@@ -10,8 +10,8 @@
 #include "lib/process.h"
 
 /*
- * Where a shared object may stand, seen from the directory of the program: beside it, above ta/, or in the build tree (the last two).  Nothing
- * else counts, no environment and no search path: who can write there could replace the program itself.
+ * Where a shared object may stand, seen from the directory of the program: beside it, above ta/, or in the build tree (the last
+ * two).  Nothing else counts, no environment and no search path: a user who can write there could replace the program itself.
  */
 static const char *const places[] = { "", "../", "../db/", "../../db/" };
 

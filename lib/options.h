@@ -36,8 +36,8 @@ struct program {
 int option_next(const struct program *program, int argc, char **argv);
 
 /*
- * Ends with EX_USAGE if one of the words from optind to argc is an option of the program, unless "--" stands before them: who
- * wrote it there meant it as an option, and it would be taken for a word.
+ * Ends with EX_USAGE if one of the words from optind to argc is an option of the program, unless "--" stands before them: a
+ * user who wrote it there meant it as an option, and it would be taken for a word.
  */
 void option_end(const struct program *program, int argc, char **argv);
 

@@ -24,14 +24,14 @@
 void process_begin(const char *name)
 {
 	log_program(name);
-	/* a file beyond its limit ("ulimit -f") is told like a full disk */
+	/* a file beyond its limit ("ulimit -f") is reported like a full disk */
 	signal(SIGXFSZ, SIG_IGN);
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
 		if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF)
 			continue;
 		/*
-		 * The lowest number is free, so it is this one; opened the wrong way round, as an answer that goes nowhere is an
-		 * error.
+		 * The lowest number is free, so it is this one; opened the wrong way round, as an answer that goes nowhere is
+		 * an error.
 		 */
 		if (open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
 			die(EX_OSERR, "/dev/null: %s", strerror(errno));

@@ -25,8 +25,8 @@ char *process_beside(const char *name);
 void process_keep_secrets(void);
 
 /*
- * Has this process open up to `wanted` descriptors, or as many as its hard limit lets it; more than that if it may already.  False
- * with errno if the system refuses.
+ * Has this process open up to `wanted` descriptors, or as many as its hard limit lets it; more than that if it may already.
+ * False with errno if the system refuses.
  */
 bool process_raise_descriptors(unsigned long wanted);
 

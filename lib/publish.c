@@ -17,7 +17,8 @@
 /*
  * Temporaries that exist now.  A slot is written before its file is made and
  * cleared after it is gone, so that the signal handler sees every one of them.
- * Slots stay where they are: another thread may clear its own while this one looks for more.  One thread at a time takes new ones.
+ * Slots stay where they are: another thread may clear its own while this one looks for more.  One thread at a time takes new
+ * ones.
  */
 static struct slots {
 	struct slot {
@@ -108,7 +109,7 @@ static void release(struct publish *p)
 	errno = saved;
 }
 
-/* In a directory that all users write to, one who knew the next names could take them all. */
+/* In a directory that all users write to, a user who knew the next names could take them all. */
 static unsigned unguessable(void)
 {
 	static unsigned serial;

@@ -47,7 +47,10 @@ void publish_abort(struct publish *p);
  */
 bool publish_move(struct publish *p, const char *path);
 
-/* publish_commit() without its two syncs, for who sees to that: the target is replaced.  False with errno, the temporary is still there. */
+/*
+ * publish_commit() without its two syncs, for a caller that syncs itself: the target is replaced.  False with errno, the
+ * temporary is still there.
+ */
 bool publish_replace(struct publish *p);
 
 /* fsync of the directory that holds `path`.  False with errno. */

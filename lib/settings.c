@@ -60,7 +60,10 @@ static int expected(const struct setting *setting, struct buf *why, const char *
 	return EX_CONFIG;
 }
 
-/* `word` with another letter at this place, one more, without it, or with the next one before it; NULL behind the last of these slips. */
+/*
+ * `word` with another letter at this place, one more, without it, or with the next one before it; NULL behind the last of these
+ * slips.
+ */
 static char *with_slip(const char *word, int place, int slip)
 {
 	static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789_-";
@@ -78,8 +81,8 @@ static char *with_slip(const char *word, int place, int slip)
 }
 
 /*
- * The keyword that `word` is but for one slip, to be freed; NULL if there is none.  What a file of settings may say is asked of its
- * reader, who knows words when it hears them and has no list of them.
+ * The keyword that `word` is but for one slip, to be freed; NULL if there is none.  What a file of settings may say is asked of
+ * its reader, which knows words when it hears them and has no list of them.
  */
 static char *nearest_keyword(settings_name *name_of, const char *word)
 {

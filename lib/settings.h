@@ -4,8 +4,8 @@
  *   line   = *WSP ( empty / "#" anything / keyword [WSP] [ "=" ] [WSP] value )
  *
  * An indented line goes on with the value above it, after one blank, if that value ends in a comma or if the line does
- * not begin like a setting (with a word and a blank or "="), or always if `is_indented` says so.  Blanks at the end of a value do not count.
- * "include FILE" reads FILE in its place; what an included file says may be said otherwise outside of it.
+ * not begin like a setting (with a word and a blank or "="), or always if `is_indented` says so.  Blanks at the end of a value
+ * do not count.  "include FILE" reads FILE in its place; what an included file says may be said otherwise outside of it.
  */
 #ifndef ZL_LIB_SETTINGS_H
 #define ZL_LIB_SETTINGS_H

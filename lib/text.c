@@ -295,7 +295,7 @@ void text_add_json(struct buf *out, const char *s, size_t n)
 			buf_adds(out, "\\ufffd");
 		else if (code == '"' || code == '\\')
 			buf_addf(out, "\\%c", (char)code);
-		/* also what a terminal would obey when somebody looks at such a line */
+		/* also what a terminal would obey when such a line is shown */
 		else if (is_control(s + i, length))
 			buf_addf(out, "\\u%04x", (unsigned)code);
 		else

@@ -16,8 +16,8 @@ bool text_has_controls(const char *bytes, size_t n);
 
 /*
  * Adds `n` bytes as printable text: every control byte (TAB, CR, LF, NUL, DEL
- * and C1 included) and every character that changes the direction of text becomes one blank, runs of them one blank; bytes that are not
- * valid UTF-8 become '?'.  At most `cap` bytes are added; a cut is marked by "...".
+ * and C1 included) and every character that changes the direction of text becomes one blank, runs of them one blank; bytes that
+ * are not valid UTF-8 become '?'.  At most `cap` bytes are added; a cut is marked by "...".
  */
 void text_add_clean(struct buf *out, const char *bytes, size_t n, size_t cap);
 

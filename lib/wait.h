@@ -28,7 +28,7 @@ bool wait_is_over(void);
 int wait_for(struct pollfd *fds, nfds_t n, int64_t deadline, const sigset_t *unblocked);
 
 /*
- * The same for who answers many small questions, each of which would cost one system call more: where descriptors are ready at
+ * The same for a server of many small questions, each of which would cost one system call more: where descriptors are ready at
  * once each time, signals that have come are handled within 50 ms.
  */
 int wait_busily(struct pollfd *fds, nfds_t n, int64_t deadline, const sigset_t *unblocked);

@@ -24,7 +24,8 @@ void zenv_tell(void);
 /*
  * The value of `name`: the first line wins, the rest of the line is the value.  NULL if it is not set.  A file that
  * cannot be read ends the program with EX_NOINPUT, a value that means nothing (a directory that is no absolute path, say),
- * and a line with a NUL byte or an invisible character, with EX_CONFIG: ask before anything is done.  The file is read once; the value lives as long as the program.
+ * and a line with a NUL byte or an invisible character, with EX_CONFIG: ask before anything is done.  The file is read once;
+ * the value lives as long as the program.
  */
 const char *zenv(const char *name);
 
@@ -32,7 +33,7 @@ const char *zenv(const char *name);
 char *zenv_below(const char *variable, const char *name);
 
 /*
- * The same for those who need all readers of ZMailer to agree, which disagree about quotes, blanks and repeated names:
+ * The same where all readers of ZMailer must agree, which disagree about quotes, blanks and repeated names:
  * a value that they would read differently is an error, but only when it is asked for.
  */
 struct zenv {

@@ -31,7 +31,7 @@
 struct agent {
 	const struct clause *clause;
 	struct launch launch;
-	char *name;               /* of its clause, for people */
+	char *name;               /* of its clause, in words */
 	const char *target;       /* -F, NULL without */
 	const char *secrets;      /* -A */
 	const char *tls;          /* -S */

@@ -24,7 +24,7 @@ struct findings {
 	struct finding *list;
 	size_t count, capacity;
 	struct buf performance;   /* "label=value[unit];[warn];[crit] ..." */
-	struct metrics *metrics;  /* for the same numbers; NULL if nobody wants them */
+	struct metrics *metrics;  /* for the same numbers; NULL: none are wanted */
 };
 
 /* A limit that was passed is bad news, by two degrees; negative: there is none. */

@@ -13,7 +13,7 @@ void check_directories(struct findings *f, const char *postoffice);
 void check_queue(struct findings *f, const struct thresholds *age, const struct thresholds *size);
 
 /*
- * A file or directory that only trusted people may write: found so, or what is wrong is added.  With `secret` nobody
+ * A file or directory that only trusted users may write: found so, or what is wrong is added.  With `secret` nobody
  * else may read it either.  `what` names it.  False if it is not there or cannot be looked at.
  */
 bool check_guarded(struct findings *f, const char *what, const char *path, bool secret);

@@ -57,8 +57,8 @@ static const char *end_of_parameter(const char *p, const char *end)
 }
 
 /*
- * Where the comment at the end of a value begins, with the blanks in front of it (RFC 2045 section 5.1); `end` without.  Parentheses
- * elsewhere are some of a name that was written without quotes, "name (1).txt".
+ * Where the comment at the end of a value begins, with the blanks in front of it (RFC 2045 section 5.1); `end` without.
+ * Parentheses elsewhere are some of a name that was written without quotes, "name (1).txt".
  */
 static const char *comment_before(const char *p, const char *end)
 {

@@ -34,7 +34,10 @@ enum body_result {
 	BODY_UNREADABLE,      /* it cannot be read now, or is no regular file; `why` says it */
 };
 
-/* Opens a message file and measures the body that begins at `start`; `place` as for file_open_found().  The caller closes it after BODY_OK. */
+/*
+ * Opens a message file and measures the body that begins at `start`; `place` as for file_open_found().  The caller closes it
+ * after BODY_OK.
+ */
 enum body_result body_open(struct body *body, const char *path, off_t start, struct file_place *place, struct buf *why);
 void body_close(struct body *body);
 

@@ -117,7 +117,9 @@ static _Noreturn void be_the_child(const char *name, uint16_t port, int fd)
 		bool v6 = list->ai_family == AF_INET6;
 		const struct addrinfo *mine = next_of(list, v6), *other = next_of(list, !v6);
 
-		/* both families in turn, IPv6 first where the resolver's order (RFC 6724) begins with it (RFC 8305 section 4) */
+		/*
+		 * both families in turn, IPv6 first where the resolver's order (RFC 6724) begins with it (RFC 8305 section 4)
+		 */
 		while (mine != NULL || other != NULL) {
 			if (mine != NULL) {
 				add_entry(&entries, &answer, mine);

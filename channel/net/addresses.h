@@ -34,7 +34,7 @@ struct addresses {
 	unsigned users;
 };
 
-/* The path of a socket as its only address.  All three give one use to the caller, who releases it. */
+/* The path of a socket as its only address.  All three give one use to the caller, which releases it. */
 struct addresses *addresses_of_socket(const char *path);
 
 /* A numeric address, IPv4 or IPv6. */

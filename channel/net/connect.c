@@ -95,7 +95,7 @@ static int attempt(struct connecting *c)
 	return -1;
 }
 
-/* Starts what is due.  A full backlog leaves c->next where it is, to be tried again. */
+/* Starts those whose time has come.  A full backlog leaves c->next where it is, to be tried again. */
 static enum connect_state start_due(struct connecting *c, int *fd)
 {
 	while (c->next < c->addresses->count && c->count < CONNECT_ATTEMPTS) {

@@ -26,15 +26,18 @@ struct stream {
 void stream_open(struct stream *s, int fd);
 
 /*
- * From here on all bytes go through TLS (tls_connect() says what `peer` and `name` are; stream_accept_tls() is the server's side).  Nothing may be
- * read or written before stream_handshake() has returned STREAM_OK; its STREAM_WAIT answers are those of reading.
- * False with one line in `error`.
+ * From here on all bytes go through TLS (tls_connect() says what `peer` and `name` are; stream_accept_tls() is the server's
+ * side).  Nothing may be read or written before stream_handshake() has returned STREAM_OK; its STREAM_WAIT answers are those of
+ * reading.  False with one line in `error`.
  */
 bool stream_start_tls(struct stream *s, struct tls *tls, struct tls_peer *peer, const char *name);
 bool stream_accept_tls(struct stream *s, struct tls *tls);
 enum stream_result stream_handshake(struct stream *s);
 
-/* Read or write what is possible now, without waiting: see result.h.  After STREAM_END and STREAM_ERROR the stream is only to be closed. */
+/*
+ * Read or write what is possible now, without waiting: see result.h.  After STREAM_END and STREAM_ERROR the stream is only to
+ * be closed.
+ */
 enum stream_result stream_read(struct stream *s, char *bytes, size_t size, size_t *count);
 enum stream_result stream_write(struct stream *s, const char *bytes, size_t n, size_t *count);
 

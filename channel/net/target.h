@@ -39,7 +39,7 @@ void target_destroy(struct target **target);
 struct addresses *target_addresses(struct target *target);
 
 /*
- * After trouble with all of `addresses` the next one to connect looks them up again.  Those who have begun to use
+ * After trouble with all of `addresses` the next one to connect looks them up again.  Those that have begun to use
  * them keep them.
  */
 void target_forget(struct target *target, const struct addresses *addresses);

@@ -45,7 +45,7 @@ void tls_disconnect(struct tls_connection **c);
 /* The server's side of a connection. */
 struct tls_connection *tls_accept(struct tls *tls, int fd, struct buf *why);
 
-/* Goes on with the handshake; STREAM_OK when it is over and the peer is who it should be. */
+/* Goes on with the handshake; STREAM_OK when it is over and the peer is the right one. */
 enum stream_result tls_handshake(struct tls_connection *c, struct buf *error);
 
 /* *more: there is something to read that the descriptor does not show. */
@@ -56,7 +56,7 @@ enum stream_result tls_write(struct tls_connection *c, const char *bytes, size_t
 /* Says goodbye as far as that is possible without waiting. */
 void tls_goodbye(struct tls_connection *c);
 
-/* True if who the peer is was found out beyond doubt: by chain and name, or by fingerprint. */
+/* True if the identity of the peer is proved: by chain and name, or by fingerprint. */
 bool tls_verified(const struct tls_connection *c);
 
 /* True if the handshake took up an earlier session. */

@@ -27,7 +27,7 @@
 struct told {
 	enum form_kind kind;
 	const char *sender;        /* of the message; "" is the null return path */
-	const char *to;            /* who is told */
+	const char *to;            /* the recipient of the report */
 	bool copy;                 /* the postmaster's: not the sender's, and not remembered */
 	size_t *recipients;        /* indexes in the control file */
 	size_t count, capacity;
@@ -51,7 +51,7 @@ struct notice {
 	enum notice_answer answer;
 };
 
-/* ---- who is told ---- */
+/* ---- recipients of reports ---- */
 
 static struct told *told_for(struct notice *n, enum form_kind kind, const char *sender)
 {
@@ -338,7 +338,7 @@ static bool look_for_moved(struct notice *n)
 		n->answer = NOTICE_MOVED;
 		return true;
 	case MOVED_UNCLEAR:
-		/* who waits is asked for again after the next try */
+		/* those that wait are asked for again after the next try */
 		if (n->request->waiting)
 			return true;
 		buf_adds(&n->why, "the maps could not tell whether a recipient that its server does not know has moved");

@@ -38,7 +38,7 @@ struct notice_request {
 	const char *job;
 	uint64_t inode;            /* of the control file; another's tells nothing */
 	bool final;                /* everybody is settled, and the message goes */
-	bool waiting;              /* nobody is told: have those moved who wait? */
+	bool waiting;              /* no sender is told: have waiting recipients moved? */
 	int32_t age;               /* of a delay, in seconds; 0: results are told */
 	int64_t until;             /* of a delay: when it expires, 0 if never */
 	const struct late *late;
@@ -47,7 +47,7 @@ struct notice_request {
 
 enum notice_answer {
 	NOTICE_DONE,
-	NOTICE_FILE,               /* nobody can be told: the postmaster's file is to be written */
+	NOTICE_FILE,               /* no sender can be told: the postmaster's file is to be written */
 	NOTICE_LATER,
 	NOTICE_MOVED,              /* no report: a recipient has another place by now, and is to be tried there */
 };

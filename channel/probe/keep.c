@@ -6,7 +6,7 @@
 
 #include "lib/alloc.h"
 
-/* Whatever the answer may depend on: the server, who asks and as whom, and the recipient. */
+/* Whatever the answer may depend on: the server, our name and identity there, the sender, and the recipient. */
 static void make_key(const struct settings *settings, const struct place *place, struct buf *key)
 {
 	const char *secrets = settings->security.secrets_path;

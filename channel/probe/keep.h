@@ -18,7 +18,7 @@ void cache_answers(struct probe_cache *cache, const struct settings *settings, s
                        size_t count);
 
 /*
- * After that: where nobody at the server said anything about the recipient, what was remembered is the answer; what
+ * After that: where no server said anything about the recipient, what was remembered is the answer; what
  * servers have said goes into the cache (which is then to be written).
  */
 void cache_remember(struct probe_cache *cache, const struct settings *settings, struct question *questions, size_t count);

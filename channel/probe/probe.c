@@ -31,14 +31,14 @@ static void on_settled(void *context, struct session *s, struct transaction *t, 
 		for (size_t k = 0; k < p->questions[i]->count; k++) {
 			struct place *place = &p->questions[i]->places[k];
 
-			/* who asks the same behind this RCPT wants a reply to one of its own */
+			/* a question for the same recipient behind this RCPT gets a RCPT of its own */
 			if (place == asked || place->asked_as == asked)
 				place_settle(place, result);
 		}
 	}
 }
 
-/* Its transaction is over, and that of those who were asked with it. */
+/* Its transaction is over, and that of all recipients in it. */
 static void free_place(struct prober *p, struct place *asked)
 {
 	for (size_t i = 0; i < p->count; i++) {

@@ -21,9 +21,9 @@ struct prober *prober_create(const struct settings *settings, bool keeps);
 void prober_ask(struct prober *p, struct question *questions, size_t count, int64_t deadline);
 
 /*
- * The same for questions that come one after the other: each is one's own from prober_add() to prober_remove(), and is told when
- * prober_is_done().  prober_go() does what can be done now, prober_wait() waits until `fd` (-1: none) can be read, a server has
- * said something, or a session is idle for too long; true if it was `fd`.
+ * The same for questions that come one after the other: each is one's own from prober_add() to prober_remove(), and is told
+ * when prober_is_done().  prober_go() does what can be done now, prober_wait() waits until `fd` (-1: none) can be read, a
+ * server has said something, or a session is idle for too long; true if it was `fd`.
  */
 void prober_add(struct prober *p, struct question *question);
 void prober_remove(struct prober *p, const struct question *question);

@@ -19,7 +19,7 @@ struct kept_reply;
 
 /* A user at a server, or an answer that needs no server. */
 struct place {
-	struct peer *peer;         /* who is asked; NULL: nobody */
+	struct peer *peer;         /* the server that is asked; NULL: none */
 	char *user;                /* as RCPT TO names it */
 	bool settled;
 	enum answer answer;        /* these once it is settled: */

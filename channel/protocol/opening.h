@@ -47,7 +47,7 @@ struct opening_options {
 struct opening_demands {
 	enum starttls starttls;
 	bool encrypted;            /* TLS runs from the first byte */
-	bool guarded;              /* nobody can listen, or the postmaster does not mind */
+	bool guarded;              /* no one can listen, or the postmaster does not mind */
 	const struct auth *auth;   /* NULL = no authentication; else no mail without */
 };
 
@@ -57,7 +57,7 @@ struct opening {
 	enum stage stage;
 	struct caps caps;
 	bool cancelled;            /* AUTH was broken off by us: `why` is set already */
-	bool secret_out;           /* what was added to `out` is for nobody's eyes */
+	bool secret_out;           /* what was added to `out` must not be logged */
 	int code;                  /* of the reply that ended it; 0 if it was no reply */
 	char status[12];           /* enhanced code to report */
 	struct buf why;            /* one line */

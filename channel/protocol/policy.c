@@ -102,7 +102,7 @@ static const char *const denials[] = {
 	".1.2",     /* no such system */
 	".1.3",     /* no address */
 	".1.4",     /* ambiguous */
-	".1.6",     /* moved, nobody knows where */
+	".1.6",     /* moved to an unknown place */
 	".1.10",    /* the domain takes no mail */
 	".2.1",     /* mailbox disabled */
 	NULL

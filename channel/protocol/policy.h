@@ -18,7 +18,7 @@ enum outcome {
 	OUTCOME_ACCEPTED,      /* a probe: 2xx at RCPT, and nothing was sent */
 };
 
-/* Where in the dialogue something was said or went wrong. */
+/* Where in the dialogue something was said or failed. */
 enum stage {
 	STAGE_LOCAL,           /* on our side: file, memory, configuration */
 	STAGE_CONNECT,

@@ -50,7 +50,7 @@ static enum reply_result take_line(struct reply_parser *p)
 	s = p->line.data;
 	coded = p->line.len >= 3 && s[0] >= '2' && s[0] <= '5' && is_digit(s[1]) && is_digit(s[2]) &&
 	        (p->line.len == 3 || s[3] == ' ' || s[3] == '-');
-	/* text for people: a NUL must not hide what stands behind it */
+	/* text to be read: a NUL must not hide what stands behind it */
 	for (char *nul; (nul = memchr(buf_str(&p->line), '\0', p->line.len)) != NULL;)
 		*nul = ' ';
 	if (!coded)

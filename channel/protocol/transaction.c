@@ -259,7 +259,10 @@ static void settle_deferred(struct dialogue *d, struct transaction *t)
 		settle_open(d, t, &t->refused);
 }
 
-/* A probe on a connection that was kept: what befell that in the meantime says nothing about the recipient, and to ask twice is free. */
+/*
+ * A probe on a connection that was kept: what befell that in the meantime says nothing about the recipient, and to ask twice is
+ * free.
+ */
 static bool is_kept(const struct dialogue *d, const struct transaction *t)
 {
 	return t->probe && d->completed > 0;
@@ -268,7 +271,7 @@ static bool is_kept(const struct dialogue *d, const struct transaction *t)
 /*
  * Gives up: every open recipient is deferred, as nothing that still waits for its proof will get it.  What is to be
  * tried once more stays unsettled instead: mostly the server had closed the connection before it was sent.  So
- * do those who were put off to the next transaction: no RCPT was sent for them yet.
+ * do those that were put off to the next transaction: no RCPT was sent for them yet.
  */
 static void give_up(struct dialogue *d, const char *status, const char *why, enum give_up reason)
 {

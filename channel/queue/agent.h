@@ -35,7 +35,7 @@ struct agent {
 	enum agent_state state;
 	unsigned outstanding;         /* lines without their #hungry; a new one owes us the first */
 	bool idling;                  /* the last line was "#idle" */
-	bool probe;                   /* the next burst is one job: nobody knows yet how the destination does */
+	bool probe;                   /* the next burst is one job: it is not known yet how the destination does */
 	bool too_hungry;              /* it was, and that was logged */
 	bool useful;                  /* it has reported something */
 	int64_t since;                /* clock_ms() of its state */
@@ -56,8 +56,8 @@ struct agent {
 struct agent *agent_launch(const struct clause *clause, const struct destination *d, int64_t now, struct buf *why);
 
 /*
- * When an agent that is at work and answers nothing, whatever else it says, is to be told to end, or, if that has happened, to be killed (clock_ms());
- * CLOCK_NEVER if it is not at work.  `silence` in ms.
+ * When an agent that is at work and answers nothing, whatever else it says, is to be told to end, or, if that has happened, to
+ * be killed (clock_ms()); CLOCK_NEVER if it is not at work.  `silence` in ms.
  */
 int64_t agent_too_silent_at(const struct agent *w, int64_t silence);
 
@@ -71,8 +71,8 @@ void agent_free(struct agent **w);
 bool agent_suits(const struct agent *w, const struct destination *d);
 
 /*
- * Adds a job line, or "#idle", for agent_flush() to write; each is to be answered by one #hungry.  The host stands in the line unless
- * the agent has one of its own ($host).
+ * Adds a job line, or "#idle", for agent_flush() to write; each is to be answered by one #hungry.  The host stands in the line
+ * unless the agent has one of its own ($host).
  */
 void agent_job(struct agent *w, const char *name, const char *host, int64_t now);
 void agent_idle(struct agent *w, int64_t now);

@@ -20,7 +20,7 @@ struct arrivals {
 	struct queue *queue;
 	struct message **taken;
 	size_t count, capacity;
-	struct message **finished;     /* nobody in them is open: a scheduler was stopped before it removed them */
+	struct message **finished;     /* none of their recipients is open: a scheduler was stopped before it removed them */
 	size_t finished_count, finished_capacity;
 	struct moment now;             /* of the last call */
 	bool trouble;                  /* a directory or file could not be read, or is damaged: the log says which */

@@ -11,7 +11,10 @@
 #include "channel/queue/operate.h"
 #include "lib/buf.h"
 
-/* Connects to the runqueue of the working directory, $POSTOFFICE/transport.  -1 with errno: ENOENT or ECONNREFUSED if none runs. */
+/*
+ * Connects to the runqueue of the working directory, $POSTOFFICE/transport.  -1 with errno: ENOENT or ECONNREFUSED if none
+ * runs.
+ */
 int control_connect(void);
 
 struct control_client {

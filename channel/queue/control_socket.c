@@ -55,7 +55,7 @@ struct control_server {
 	struct waiting *waiting;
 	size_t waiting_count;
 	int64_t again;            /* clock_ms(): the waiting ones are tried again; CLOCK_NEVER without */
-	int64_t accept_at;        /* clock_ms(): nobody is accepted before; 0 if there was no trouble */
+	int64_t accept_at;        /* clock_ms(): no client is accepted before; 0 if there was no trouble */
 	int64_t now;              /* clock_ms(), when something was done last */
 	int64_t began;            /* clock_ms() */
 	struct status_sums sums;
@@ -132,8 +132,8 @@ static bool has_line(const struct client *k)
 }
 
 /*
- * The place of the one that is silent for longest; CONTROL_CLIENTS if there is none.  Who waits for an answer is not silent;
- * who does not read one is, but not `idle`: a person may sit before a page of it.
+ * The place of the one that is silent for longest; CONTROL_CLIENTS if there is none.  One that waits for an answer is not
+ * silent; one that does not read its answer is, but not `idle`: an operator may be looking at a page of it.
  */
 static size_t find_silent(const struct control_server *c, bool idle)
 {
@@ -149,7 +149,7 @@ static size_t find_silent(const struct control_server *c, bool idle)
 	return longest;
 }
 
-/* When that client makes room for another one, or for nobody; CLOCK_NEVER without one. */
+/* When that client makes room, for another one or not; CLOCK_NEVER without one. */
 static int64_t leaves_at(const struct control_server *c, bool idle)
 {
 	size_t i = find_silent(c, idle);
@@ -171,7 +171,7 @@ static bool may_accept(const struct control_server *c)
 	return c->accept_at == 0 && (!is_full(c) || c->now >= leaves_at(c, false));
 }
 
-/* A place for who waits; NULL if there is none, or nobody waits. */
+/* A place for the next client; NULL if there is none, or no client waits. */
 static struct client *find_place(struct control_server *c)
 {
 	if (!may_accept(c) || poll(&(struct pollfd){ .fd = c->fd, .events = POLLIN }, 1, 0) <= 0)
@@ -369,7 +369,7 @@ void control_work(struct control_server *c, struct moment now)
 int64_t control_deadline(const struct control_server *c)
 {
 	int64_t deadline = c->accept_at != 0 && c->accept_at < c->again ? c->accept_at : c->again;
-	/* from then on control_poll() sees who comes */
+	/* from then on control_poll() sees new clients */
 	int64_t leaves = leaves_at(c, !is_full(c) || may_accept(c));
 
 	for (size_t i = 0; i < CONTROL_CLIENTS; i++) {

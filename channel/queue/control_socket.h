@@ -13,9 +13,9 @@
 #include "lib/clock.h"
 
 /*
- * Of so many clients requests are taken at a time.  Who comes then takes the place of the one that has said nothing for
- * longest, two seconds at least, and waits for no answer; without such a one it waits until one has gone.  Who says nothing
- * for ten minutes is closed in any case.
+ * Of so many clients requests are taken at a time.  The next one takes the place of the one that has said nothing for
+ * longest, two seconds at least, and waits for no answer; without such a one it waits until one has gone.  One that says
+ * nothing for ten minutes is closed in any case.
  */
 #define CONTROL_CLIENTS 32
 /* Descriptors that control_poll() may want. */
@@ -38,7 +38,9 @@ size_t control_poll(struct control_server *c, struct pollfd *fds);
 /* When control_work() must be called again, whatever happens (clock_ms()). */
 int64_t control_deadline(const struct control_server *c);
 
-/* Does what can be done: takes clients and requests, carries them out, answers.  For some milliseconds, then it goes on later. */
+/*
+ * Does what can be done: takes clients and requests, carries them out, answers.  For some milliseconds, then it goes on later.
+ */
 void control_work(struct control_server *c, struct moment now);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * The report file of a message: who could not get it, and why, for people to read.
+ * The report file of a message: which recipients could not get it, and why, in words.
  */
 #ifndef ZL_CHANNEL_QUEUE_FAILURE_H
 #define ZL_CHANNEL_QUEUE_FAILURE_H

@@ -28,7 +28,7 @@ struct reader {
 	bool held;                /* what is read now is on hold */
 	char *path;               /* of the control file that is read now */
 	struct file_place place;  /* of the message files */
-	bool ended;               /* nobody wants to hear more */
+	bool ended;               /* no more is wanted */
 };
 
 static void tell(struct reader *r, const struct listed *e)
@@ -46,7 +46,7 @@ static void tell_trouble(struct reader *r, enum listed_state state, const char *
 	});
 }
 
-/* Is its lock that of a living process?  The file is asked again, as who holds it may say so by a lock of its own. */
+/* Is its lock that of a living process?  The file is asked again, as its holder may say so by a lock of its own. */
 static bool is_held(const struct reader *reader, const struct control *c, const struct control_recipient *r)
 {
 	int fd = r->tag == TAG_LOCKED ? control_descriptor(reader->path, O_RDONLY) : -1;
@@ -106,7 +106,10 @@ static void tell_recipient(struct reader *reader, const struct control *c, const
 	buf_free(&answer);
 }
 
-/* Everybody is settled.  In hold/, where no scheduler looks, it is told of whatever is to be told: somebody must release it. */
+/*
+ * All recipients are settled.  In hold/, where no scheduler looks, it is listed whatever is to be reported: an operator must
+ * release it.
+ */
 static void tell_settled(struct reader *r, const struct control *c, const struct stat *message)
 {
 	const struct stat known = { .st_mtim = c->modified };

@@ -24,7 +24,10 @@ enum listed_state {
 	LISTED_UNREADABLE,        /* no recipient: a file or directory that cannot be read */
 };
 
-/* A recipient who has not got the message yet, one of whom the sender was not told yet when all are settled, or a file in trouble. */
+/*
+ * A recipient who has not got the message yet, one of which the sender was not told yet when all are settled, or a file in
+ * trouble.
+ */
 struct listed {
 	enum listed_state state;
 	const char *name;         /* job name; of a directory its name */

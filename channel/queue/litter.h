@@ -12,8 +12,8 @@
 
 /*
  * Removes those that have not been written to for LITTER_AGE, and whose makers do not live, from public/, postman/, queue/ and
- * transport/ with their hash directories, and the post office itself.  The working directory is transport/; `now` in seconds since
- * 1970.  Returns how many were removed.
+ * transport/ with their hash directories, and the post office itself.  The working directory is transport/; `now` in seconds
+ * since 1970.  Returns how many were removed.
  */
 size_t litter_remove(int64_t now);
 

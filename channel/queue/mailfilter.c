@@ -110,7 +110,7 @@ static bool holds(const struct mailfilter_condition *c, const struct listed *e, 
 	case FILTER_HOST: return e->host != NULL && glob(c->value, e->host);
 	case FILTER_OLDER: return e->arrived != 0 && now - e->arrived > c->seconds;
 	case FILTER_STATE:
-		/* who is due waits as well */
+		/* one whose time has come waits as well */
 		return strcmp(c->value, mailq_state(e)) == 0 ||
 		       (strcmp(c->value, "waiting") == 0 && strcmp(mailq_state(e), "due") == 0);
 	}

@@ -1,5 +1,5 @@
 /*
- * The queue for people and for programs.
+ * The queue as a table and as JSON.
  */
 #ifndef ZL_CHANNEL_QUEUE_MAILQ_H
 #define ZL_CHANNEL_QUEUE_MAILQ_H

@@ -46,7 +46,7 @@ struct monitor {
 	struct connections connections;
 	struct buf note;          /* why it is not runqueue that tells */
 	struct buf from_files;    /* what stands below the note then: text, or the members of a JSON object */
-	bool over;                /* nobody reads */
+	bool over;                /* the reader has gone */
 	int error;                /* or standard output has this */
 };
 

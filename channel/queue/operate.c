@@ -144,7 +144,7 @@ static bool is_for_settled(const struct operation *o)
 	       (o->held && o->verb == OPERATION_FAIL);
 }
 
-/* Recipients that the operation is about: who waits; once nobody does, whose report is not sent. */
+/* Recipients that the operation is about: those that wait; if none does, those whose report is not sent. */
 static size_t concerned(const struct target *t)
 {
 	const struct control *c = t->control;
@@ -267,7 +267,7 @@ static bool make_directory(const char *path, const struct stat *like)
 	if (!made && errno == EACCES && geteuid() == 0)
 		made = mkdirat(at, name, 0700) == 0 && fchownat(at, name, like->st_uid, like->st_gid, AT_SYMLINK_NOFOLLOW) == 0;
 	ok = made || errno == EEXIST;
-	/* nobody looks for mail behind a link */
+	/* no program looks for mail behind a link */
 	if (ok)
 		fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	ok = ok && fd >= 0 && (!made || (fchmod(fd, like->st_mode & 0777) == 0 && file_sync_directory(at, name)));

@@ -5,7 +5,7 @@
  *   message --< recipient          every r line that was not settled when it was read
  *   message --< group >-- destination   one group for each channel and host of the message
  *
- * A group is in one place at a time: ready in its destination, asleep until it is due, fed to an agent, or
+ * A group is in one place at a time: ready in its destination, asleep until its next try, fed to an agent, or
  * closed.
  */
 #ifndef ZL_CHANNEL_QUEUE_QUEUE_H
@@ -58,10 +58,10 @@ struct group {
 	struct message *message;
 	struct destination *destination;
 	struct group *prev, *after;    /* in the list it stands in: ready of its destination, or fed of its agent */
-	void *agent;                   /* who has it */
+	void *agent;                   /* that has it */
 	int64_t due;                   /* clock_ms() */
 	char *notary, *text;           /* of the last deferral, NULL without */
-	pid_t agent_pid;               /* who has or had it last, 0 = nobody yet */
+	pid_t agent_pid;               /* that has or had it last, 0 = none yet */
 	uint32_t first, last;          /* recipients, as indexes in the message */
 	uint32_t open, awaited;        /* how many of them */
 	uint32_t attempts;             /* since we run */
@@ -77,7 +77,7 @@ struct group {
 enum message_told {
 	TOLD_NOT,
 	TOLD_ALL,             /* the report is queued */
-	TOLD_FILE,            /* nobody can hear of it: the report file is for the postmaster */
+	TOLD_FILE,            /* no sender can hear of it: the report file is for the postmaster */
 };
 
 struct group_list {
@@ -106,10 +106,10 @@ struct message {
 	uint32_t resyncs;
 	uint32_t asked;           /* requests that the reporter has not answered */
 	enum message_told told;   /* of everybody */
-	char *untold_why;         /* why the sender could not be told when all were settled, clean text; NULL if nobody tried */
+	char *untold_why;         /* why the sender could not be told when all were settled, clean text; NULL if that was not tried */
 	int64_t untold_at;        /* seconds since 1970 */
-	bool all_open;            /* nobody in it was settled when it was read: `recipients` are all there are */
-	bool null_sender;         /* nobody hears what becomes of it */
+	bool all_open;            /* no recipient was settled when it was read: `recipients` are all there are */
+	bool null_sender;         /* no sender hears what becomes of it */
 	bool untold;              /* a recipient may have failed, or got it, and the sender wants a report */
 	bool report_pending;      /* the reporter is to be asked soon */
 	bool awaits_report;       /* everybody is settled, and it goes when the reporter has answered */
@@ -126,7 +126,7 @@ struct destination {
 	struct destination *same_bucket;
 	struct destination *next;      /* of all destinations */
 	char *channel, *host;          /* host in lower case */
-	const struct clause *clause;   /* NULL: nobody delivers it */
+	const struct clause *clause;   /* NULL: none delivers it */
 	struct group_list ready;
 	struct destination *busy_prev, *busy_next;  /* among those that have something ready */
 	size_t groups;                 /* of all messages */
@@ -217,7 +217,7 @@ void queue_take_back(struct group *g, struct group_list *fed);
 /* A recipient has its result for good.  Counts down in group and message. */
 void queue_settle(struct message *m, struct recipient *r, enum recipient_state state);
 
-/* The sleeper that is due first; NULL if none sleeps. */
+/* The sleeper that wakes first; NULL if none sleeps. */
 struct group *queue_first_asleep(const struct queue *q);
 
 /* Keeps what stands between a destination and its mail, NULL for nothing.  True if it is not what was known. */

@@ -125,7 +125,7 @@ void queue_state_write(struct queue_state_writer *w, struct scheduler *s, bool l
 
 	if (!last && queue_state_deadline(w, s) > now)
 		return;
-	/* who owns the post office may list the queue, whoever runs it */
+	/* the owner of the post office may list the queue, whichever user runs it */
 	file_as_owner("../.");
 	ok = file_replace_by(QUEUE_STATE_FILE, 0640, compose, s);
 	file_as_oneself();
@@ -279,7 +279,7 @@ enum queue_state_result queue_state_read(struct queue_state *o, struct buf *why)
 	}
 	if (!take_text(o, &process, why))
 		return QUEUE_STATE_UNREADABLE;
-	/* who has its number now must have had it then */
+	/* the process with its number now must have had it then */
 	o->process = process_lives((pid_t)process) &&
 	             !process_began_after((pid_t)process, &(struct timespec){ .tv_sec = (time_t)o->written })
 	             ? (pid_t)process : 0;

@@ -67,7 +67,7 @@ struct queue_state_line {
 };
 
 struct queue_state {
-	pid_t process;            /* who wrote it, if that is still there: what it says of the next try holds; else 0 */
+	pid_t process;            /* the writer, if it still runs: what it says of the next try holds; else 0 */
 	int64_t written;          /* seconds since 1970 */
 	struct queue_state_line *lines;
 	size_t count;

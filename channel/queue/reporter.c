@@ -293,7 +293,9 @@ void reporter_serve(struct reporter *r, int64_t now)
 {
 	read_answers(r, now);
 	tell_left_out(r, now, false);
-	/* As an agent that says nothing: it is told to end, then it is ended.  What becomes of it is seen in reporter_buried(). */
+	/*
+	 * As an agent that says nothing: it is told to end, then it is ended.  What becomes of it is seen in reporter_buried().
+	 */
 	if (r->pid != 0) {
 		if (now >= r->kill_at) {
 			kill(r->pid, SIGKILL);

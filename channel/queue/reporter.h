@@ -1,7 +1,7 @@
 /*
  * The program zlmtp-report as runqueue sees it: a child that writes reports to senders and puts them into the queue, and
- * says which recipients have moved.  It carries the maps, which runqueue does not.  It is started when the first report is due and leaves when there was
- * nothing to do for a while, so that the next one reads all settings again.
+ * says which recipients have moved.  It carries the maps, which runqueue does not.  It is started for the first report and
+ * leaves when there was nothing to do for a while, so that the next one reads all settings again.
  *
  * A line for each request, lines in return in the same order (INTERNALS, "Reports"):
  *
@@ -26,18 +26,18 @@
 
 enum reporter_answer { REPORTER_DONE, REPORTER_FILE, REPORTER_LATER, REPORTER_MOVED };
 
-/* What a request was about, for who asked it. */
+/* What a request was about, for the caller. */
 struct reporter_request {
 	uint64_t id;              /* of the message */
 	ino_t inode;              /* of its control file */
 	int32_t age;              /* of a delay; 0: of results */
 	bool final;               /* everybody in the message is settled */
-	bool waiting;             /* nobody is to be told: have those moved who wait? */
+	bool waiting;             /* no sender is to be told: have waiting recipients moved? */
 };
 
 struct reporter_options {
-	const char *program;      /* path of zlmtp-report; NULL: nobody knows where it is */
-	const char *dbases;       /* path of dbases.conf; NULL: nobody knows */
+	const char *program;      /* path of zlmtp-report; NULL: not found */
+	const char *dbases;       /* path of dbases.conf; NULL: not known */
 	const char *postoffice;
 	int64_t silence;          /* ms: when it has requests and says nothing for so long it is ended */
 	bool json;                /* form of its log lines */

@@ -11,7 +11,7 @@
 #define LATER_PAUSE (20 * 1000)
 /* Between two looks for delays at all messages, of which there may be very many. */
 #define DELAY_PAUSE (2 * 1000)
-/* So many questions at a time; who was not asked for is so after the next try. */
+/* So many recipients in a question; the others are asked for after the next try. */
 #define QUESTIONS_MAX 1000
 /* A message that has just come is tried before its delay is told. */
 #define FIRST_TRY_PAUSE (60 * 1000)
@@ -87,7 +87,7 @@ static void ask_pending(struct scheduler *s)
 	r->count = kept;
 }
 
-/* ---- who has moved ---- */
+/* ---- recipients that have moved ---- */
 
 bool reports_ask_moved(struct scheduler *s, struct message *m)
 {

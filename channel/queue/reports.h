@@ -14,7 +14,7 @@ void reports_taken_in(struct scheduler *s, struct message *m);
 void reports_after_round(struct scheduler *s, struct message *m);
 
 /*
- * A destination of the message did not take it now: have those who wait another place in the maps by now?
+ * A destination of the message did not take it now: have waiting recipients another place in the maps by now?
  * False if nothing can be asked now, of no message.
  */
 bool reports_ask_moved(struct scheduler *s, struct message *m);
@@ -22,11 +22,13 @@ bool reports_ask_moved(struct scheduler *s, struct message *m);
 /* All recipients are settled, and the sender wants a report: asks for it.  scheduler_retire() follows. */
 void reports_ask_final(struct scheduler *s, struct message *m);
 
-/* The reporter has answered a request about the message, anything but REPORTER_MOVED; `why` with REPORTER_LATER, may be NULL. */
+/*
+ * The reporter has answered a request about the message, anything but REPORTER_MOVED; `why` with REPORTER_LATER, may be NULL.
+ */
 void reports_answered(struct scheduler *s, struct message *m, const struct reporter_request *request, enum reporter_answer answer,
                       const char *why);
 
-/* Asks for what is due. */
+/* Asks for all whose time has come. */
 void reports_work(struct scheduler *s);
 
 /* When reports_work() must be called again (clock_ms()). */

@@ -79,7 +79,7 @@ static enum retire_result settled_later(const struct control *c, struct message 
 		return RETIRE_LATER;
 	complain("%s: the recipient at %lld was reported settled, but has no mark; it is tried again", c->name,
 	         (long long)line->offset);
-	return RETIRE_ANEW;
+	return RETIRE_READ_AGAIN;
 }
 
 static bool tell(const struct control *c, const struct message *m, const char *reports, bool json)
@@ -184,12 +184,12 @@ enum retire_result retire_message(struct message *m, struct reporter *reporter, 
 	switch (look(m, &c)) {
 	case LOOK_OK: break;
 	case LOOK_GONE: return RETIRE_GONE;
-	case LOOK_OTHER: return RETIRE_ANEW;
+	case LOOK_OTHER: return RETIRE_READ_AGAIN;
 	case LOOK_TROUBLE: return RETIRE_TROUBLE;
 	}
 	/* RETIRE_DONE if all are delivered or failed, by what the file says; else what is worst */
 	answer = RETIRE_DONE;
-	/* all of them: it may be read anew because of one */
+	/* all of them: it may be read again because of one */
 	for (size_t i = 0; i < c->recipient_count; i++) {
 		struct control_recipient *line = &c->recipients[i];
 		enum retire_result one = RETIRE_DONE;

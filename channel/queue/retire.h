@@ -21,7 +21,7 @@ enum retire_result {
 	RETIRE_LATER,     /* an agent of ours has not marked it yet */
 	RETIRE_UNTOLD,    /* the sender is to get a report first */
 	RETIRE_TROUBLE,   /* something cannot be read or written now; logged */
-	RETIRE_ANEW,      /* the control file is not what we knew: a recipient is not settled */
+	RETIRE_READ_AGAIN,      /* the control file is not what we knew: a recipient is not settled */
 };
 
 /*
@@ -36,7 +36,8 @@ enum retire_result retire_message(struct message *m, struct reporter *reporter, 
 
 /*
  * Fails the open recipients of a group that no agent has now, because they waited `age` seconds: a d line
- * with the words of the last deferral, then the mark, then a log line of the event `expired`.  Returns how many; what cannot be written down stays open.
+ * with the words of the last deferral, then the mark, then a log line of the event `expired`.  Returns how many; what cannot be
+ * written down stays open.
  */
 size_t retire_expired(struct message *m, struct group *g, int64_t age, int64_t now, bool json);
 
@@ -58,9 +59,9 @@ void retire_add_result(struct retire_results *r, const struct message *m, off_t 
 bool retire_write_results(struct retire_results *r);
 
 /*
- * Writes the marks that the agent of a group has reported but could not write (its disk said no): who reads the file again
- * would deliver a second time.  False, with a complaint and m->unmarked, if one cannot be written; the next call tries it again,
- * whatever its group, as does retire_message().  Without a group it is for all that no agent has.
+ * Writes the marks that the agent of a group has reported but could not write (its disk refused): a program that reads the file
+ * again would deliver a second time.  False, with a complaint and m->unmarked, if one cannot be written; the next call tries it
+ * again, whatever its group, as does retire_message().  Without a group it is for all that no agent has.
  */
 bool retire_mend_marks(struct message *m, const struct group *g);
 

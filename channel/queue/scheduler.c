@@ -24,7 +24,7 @@
 #define SILENT_PAUSE (10 * 1000)           /* from closing its socket to its end; then it is helped */
 #define LEAVING_PAUSE (30 * 1000)          /* from its last job to its end, if it was told to go; then it is told again */
 #define HURRY_PAUSE (10 * 1000)            /* from that to its being killed */
-#define ANEW_PAUSE (5 * 60 * 1000)         /* for a message whose agent reports what is not so */
+#define READ_AGAIN_PAUSE (5 * 60 * 1000)         /* for a message whose agent reports what is not so */
 #define LAST_RETIRE_TRY 6                  /* with `once` */
 /* A queue that is read in so much time is fed oldest first; a longer one goes out while it is read, in such slices. */
 #define FIRST_SLICE 400
@@ -291,7 +291,7 @@ static enum operation_result operate_on_settled(struct scheduler *s, struct mess
 	return result;
 }
 
-/* It is due now, and so is its destination.  Returns how many recipients wait in it. */
+/* It may be tried now, and so may its destination.  Returns how many recipients wait in it. */
 static size_t hurry(struct scheduler *s, struct group *g)
 {
 	g->retry = g->destination->retry = 0;
@@ -354,8 +354,8 @@ enum operation_result scheduler_operate(struct scheduler *s, const struct operat
 }
 
 /*
- * Recipients have another place in the maps by now: the message goes there, and is another one by then.  `words` has the request,
- * to be cut up at will.  False if that is not possible now.
+ * Recipients have another place in the maps by now: the message goes there, and is another one by then.  `words` has the
+ * request, to be cut up at will.  False if that is not possible now.
  */
 static bool move(struct scheduler *s, struct message *m, char *words)
 {
@@ -616,12 +616,12 @@ static bool retire(struct scheduler *s, struct message *m)
 	case RETIRE_GONE:
 		queue_remove(&s->queue, m);
 		return true;
-	case RETIRE_ANEW: {
+	case RETIRE_READ_AGAIN: {
 		char *name = xstrdup(m->name);
 		uint64_t id = m->id;
 
 		queue_remove(&s->queue, m);
-		queue_put_aside(&s->queue, id, name, s->now.ms + ANEW_PAUSE);
+		queue_put_aside(&s->queue, id, name, s->now.ms + READ_AGAIN_PAUSE);
 		free(name);
 		s->trouble = true;
 		return true;

@@ -1,5 +1,5 @@
 /*
- * What a scheduler decides: which mail is due, which agent gets it, and what becomes of it
+ * What a scheduler decides: which mail is tried, which agent gets it, and what becomes of it
  * after a report (transport-agent.md sections 2 and 4).  No waiting in here: the program that owns the scheduler
  * polls its agents' sockets and calls in.
  */

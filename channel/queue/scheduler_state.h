@@ -66,7 +66,10 @@ bool scheduler_holds(const struct destination *d, const char **unfit);
 /* Why mail of a destination waits, clean text; NULL if nothing is known that keeps it. */
 const char *scheduler_reason(const struct scheduler *s, const struct destination *d);
 
-/* What was said of a recipient; without that, what keeps its destination; NULL if nothing is known.  *answered: since when, 0 if unknown. */
+/*
+ * What was said of a recipient; without that, what keeps its destination; NULL if nothing is known.  *answered: since when, 0
+ * if unknown.
+ */
 const char *scheduler_answer(const struct scheduler *s, const struct message *m, const struct recipient *r, int64_t *answered);
 
 /* All recipients of a message are settled: it will be removed. */

@@ -118,7 +118,7 @@ static void history_add(struct buf *out, const struct control_diagnostic *d)
 	}
 }
 
-/* ---- for people ---- */
+/* ---- as text ---- */
 
 static void line_add(struct buf *out, const char *label, const char *text)
 {

@@ -14,8 +14,8 @@ void verdict_line(struct scheduler *s, struct agent *w, char *line);
 void verdict_write_results(struct scheduler *s);
 
 /*
- * An agent has ended, and may not have reported everything: the control files are asked instead, and what is open there is tried again
- * later; what it had not begun is for another one at once.  Returns how many messages are
+ * An agent has ended, and may not have reported everything: the control files are asked instead, and what is open there is
+ * tried again later; what it had not begun is for another one at once.  Returns how many messages are
  * open of which it gave no report.
  */
 size_t verdict_ended(struct scheduler *s, struct agent *w);

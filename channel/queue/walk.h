@@ -24,8 +24,9 @@ typedef void walk_unreadable(void *context, const char *directory, int error);
 struct walk *walk_begin(bool held, walk_unreadable *unreadable, void *context);
 
 /*
- * The job name of the next file whose name begins with a digit, also of one on hold without what stands before it; it lives until the next call.  NULL at the end.  Files
- * may come and go meanwhile: those that were there all the time are all named, once.
+ * The job name of the next file whose name begins with a digit, also of one on hold without what stands before it; it lives
+ * until the next call.  NULL at the end.  Files may come and go meanwhile: those that were there all the time are all named,
+ * once.
  */
 const char *walk_next(struct walk *w);
 

@@ -19,8 +19,8 @@ enum { DIRECTORIES = 4096 };
 static char prefixes[DIRECTORIES][5];
 
 /*
- * Watches a directory and those below it; `prefix` is "", "Y/" or "Y/K/".  Names of directories are tried, as to read a directory
- * with a million files in it for them would keep the first mail waiting.
+ * Watches a directory and those below it; `prefix` is "", "Y/" or "Y/K/".  Names of directories are tried, as to read a
+ * directory with a million files in it for them would keep the first mail waiting.
  */
 static bool watch(int fd, const char *prefix)
 {

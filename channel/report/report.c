@@ -297,7 +297,7 @@ static void compose_status(struct composer *c)
 	buf_free(&envid);
 }
 
-/* ---- words for people ---- */
+/* ---- the first part: words ---- */
 
 static void add_outcome(struct buf *text, const struct report_recipient *r, const struct said *said)
 {

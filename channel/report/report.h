@@ -2,7 +2,7 @@
  * Delivery status notifications: what is known about recipients becomes one message to the sender (RFC 3461, 3464,
  * 6522, 6533, 3834).
  *
- * Pure: no system call, no clock, no map.  Who is to be told what and when is decided above, by channel/queue; this
+ * Pure: no system call, no clock, no map.  Which sender hears what and when is decided above, by channel/queue; this
  * room of its own can so be used by any program that knows a message and what became of it, and be tested with nothing else.
  *
  * A report travels with the null return path and NOTIFY=NEVER, and there is none for a message that had the null return
@@ -24,7 +24,7 @@ enum report_action { REPORT_FAILED, REPORT_DELAYED, REPORT_DELIVERED, REPORT_REL
 
 /* Text may hold any bytes: it is cleaned, bounded and folded here. */
 struct report_recipient {
-	const char *address;       /* who did not get it, or got it: the user of the quad */
+	const char *address;       /* that did not get it, or got it: the user of the quad */
 	const char *orcpt;         /* "type;xtext" as in an N line, or NULL where the client gave none */
 	const char *given;         /* the same of whom the client named in RCPT, or NULL if that is not known */
 	enum report_action action;
@@ -53,7 +53,7 @@ struct report_message {
 
 struct report {
 	enum form_kind kind;
-	const char *to;            /* who is told: the sender, or the postmaster */
+	const char *to;            /* its recipient: the sender, or the postmaster */
 	int64_t now;
 	long utc_offset;           /* of local time, in seconds */
 	const struct report_message *message;

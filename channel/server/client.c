@@ -24,7 +24,7 @@
 /* Of a thousand clients each may have so much that waits.  A record of TLS fits, so that none of it is left in OpenSSL. */
 #define PIECE (16 * 1024)
 /* What is sent at the end may take so long to be taken. */
-#define FAREWELL_TIME 5000
+#define CLOSING_TIME 5000
 /* Between two lines about the same trouble with the post office. */
 #define TELL_PAUSE 60000
 
@@ -49,7 +49,7 @@ struct client {
 	bool is_local;             /* it is on this machine */
 	bool may_connect;          /* without a certificate */
 	char *shown;               /* address in words */
-	uid_t user;                /* of a UNIX socket: who has connected */
+	uid_t user;                /* of a UNIX socket: the user that has connected */
 	enum waiting waiting;
 	struct accepted *accepted;
 	size_t accepted_count, accepted_capacity;
@@ -481,7 +481,7 @@ static void work(struct client *c)
 			break;
 		case SERVER_CLOSE:
 			if (!c->closing)
-				c->deadline = clock_ms() + FAREWELL_TIME;
+				c->deadline = clock_ms() + CLOSING_TIME;
 			c->closing = true;
 			return;
 		}

@@ -36,7 +36,7 @@ int64_t client_deadline(const struct client *c);
 /* The descriptor is ready. */
 void client_ready(struct client *c);
 
-/* Its time is up: it is told so, and that is the end. */
+/* Its time is up: it gets 421, and that is the end. */
 void client_late(struct client *c);
 
 /* The answer about the recipient it waits for; the client takes it over. */

@@ -16,8 +16,8 @@
 #include "lib/log.h"
 
 /*
- * Milliseconds that accepted messages wait for others to be synced with.  Most are delivered and removed before, so that their files are
- * never written.  After a power cut those can come twice (INTERNALS).
+ * Milliseconds that accepted messages wait for others to be synced with.  Most are delivered and removed before, so that their
+ * files are never written.  After a power cut those can come twice (INTERNALS).
  */
 #define PACE 200
 
@@ -42,7 +42,7 @@ struct committer {
 	struct spool_journal *journal;
 	pthread_mutex_t lock;
 	int done_fd;               /* eventfd: there is something in `done` */
-	struct batch given;        /* of who gives, until it starts them */
+	struct batch given;        /* of committer_give(), until committer_start() */
 	struct stage record, settle;
 	struct batch done;         /* with the lock */
 	size_t urgent;             /* with the lock: messages to be settled that are not accepted */
@@ -99,7 +99,7 @@ static void tell(struct committer *c)
 		         spool_journal_path(c->journal), strerror(code));
 }
 
-/* Each wait for the journal is for who came during the one before. */
+/* Each wait for the journal is for the messages that came during the one before. */
 static void *record(void *context)
 {
 	struct committer *c = context;
@@ -149,7 +149,7 @@ static void *record(void *context)
 	return NULL;
 }
 
-/* Each step is for who came meanwhile, and for who was made visible by the one before. */
+/* Each step is for the messages that came meanwhile, and for those that the one before made visible. */
 static void *settle(void *context)
 {
 	struct committer *c = context;

@@ -33,8 +33,8 @@ void committer_give(struct committer *c, struct spool_draft *draft, void *owner)
 void committer_start(struct committer *c);
 
 /*
- * What a message has come to.  One that is accepted cannot be lost any more, and its owner may know; it stays the committer's, and
- * comes a second time, without owner, when it is settled.  One that was not accepted before comes once, with its owner.
+ * What a message has come to.  One that is accepted cannot be lost any more, and its owner may know; it stays the committer's,
+ * and comes a second time, without owner, when it is settled.  One that was not accepted before comes once, with its owner.
  */
 struct committed {
 	struct spool_draft *draft;

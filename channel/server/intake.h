@@ -49,7 +49,7 @@ struct intake {
 	long privilege;                /* of recipients and senders: nobody's uid */
 	bool json;                     /* form of log lines */
 	bool verbose;                  /* log lines on stderr, too */
-	struct metrics *metrics;       /* NULL: nobody wants figures */
+	struct metrics *metrics;       /* NULL: no figures are wanted */
 	size_t held;                   /* bytes of memory that clients have under way */
 	int64_t tell_again;            /* clock_ms(): when the log may name trouble with the post office again */
 	struct intake_figures figures;

@@ -104,7 +104,7 @@ static void judge(const struct policy *policy, struct router *router, const char
 
 		if (nobody != NULL)
 			complain("%s: a member is left out: %s: %s", address, nobody->host, nobody->user);
-		/* a list is ours, and who keeps it says where its mail goes */
+		/* a list is ours, and its owner says where its mail goes */
 		for (size_t i = 0; i < count && !router->listed; i++)
 			elsewhere |= strcmp(results[i].channel, "smtp") == 0;
 		add_string(out, "250");
@@ -212,7 +212,7 @@ static int64_t time_for(const struct recipients *r)
 	return (int64_t)r->policy->limits[LIMIT_LOOKUP_TIME] * 1000;
 }
 
-/* True if nobody is to be asked: the answer stands as it is in `bytes`, which become the other's if not. */
+/* True if no store is to be asked: the answer stands as it is in `bytes`, which become the other's if not. */
 static bool is_settled(struct recipients *r, void *owner, struct buf *bytes)
 {
 	struct recipient_answer answer = { .bytes = *bytes };

@@ -116,8 +116,8 @@ bool spool_record(struct spool_draft *const *drafts, size_t count, struct spool_
 /* ---- what few messages wait for ---- */
 
 /*
- * The blocks of both files are given out, and the message has its name, before the first sync, so that a journal has all of it in
- * one commit, and the other syncs find little to do.  It promises nothing, and its errors are those of the syncs.
+ * The blocks of both files are given out, and the message has its name, before the first sync, so that a journal has all of it
+ * in one commit, and the other syncs find little to do.  It promises nothing, and its errors are those of the syncs.
  */
 static void begin_writing(struct spool_draft *d)
 {
@@ -144,8 +144,8 @@ static void *sync_one(void *context)
 }
 
 /*
- * Files that one commit of a journal can make durable wait for it together: one after the other, each would have the disk flushed
- * once more.  If no thread can be started, one after the other.
+ * Files that one commit of a journal can make durable wait for it together: one after the other, each would have the disk
+ * flushed once more.  If no thread can be started, one after the other.
  */
 static void sync_each(struct syncing *list, size_t count)
 {
@@ -238,8 +238,8 @@ static void sync_systems(struct spool_draft *const *drafts, size_t count)
 /* ---- one step ---- */
 
 /*
- * A scheduler never sees a control file of which a power cut may leave a part, nor one without its message, unless the journal has
- * both.
+ * A scheduler never sees a control file of which a power cut may leave a part, nor one without its message, unless the journal
+ * has both.
  */
 bool spool_commit_step(struct spool_draft *const *drafts, size_t count, struct spool_journal *journal)
 {
@@ -248,7 +248,10 @@ bool spool_commit_step(struct spool_draft *const *drafts, size_t count, struct s
 	if (count == 0)
 		return true;
 	file_as_user(drafts[0]->spool->uid, drafts[0]->spool->gid);
-	/* one wait where fsync(2) is three for each message; for a single message it would wait for what other programs have written */
+	/*
+	 * one wait where fsync(2) is three for each message; for a single message it would wait for what other programs have
+	 * written
+	 */
 	if (count >= SYNCFS_FROM)
 		sync_systems(drafts, count);
 	else
@@ -257,7 +260,10 @@ bool spool_commit_step(struct spool_draft *const *drafts, size_t count, struct s
 		struct spool_draft *d = drafts[i];
 
 		if (d->status != EX_OK) {
-			/* what was accepted stays in the journal, with all behind it; what was refused does not come back from there */
+			/*
+			 * what was accepted stays in the journal, with all behind it; what was refused does not come back from
+			 * there
+			 */
 			if (d->recorded)
 				spool_journal_keep(journal);
 			take_back(d);

@@ -32,10 +32,16 @@ enum incoming_result {
 /* What came, in pieces of any size. */
 void incoming_add(struct incoming *in, const char *bytes, size_t n);
 
-/* The length of the field name at the beginning of a line, also with blanks before the colon (RFC 5322 section 4.5); 0 if it is no field. */
+/*
+ * The length of the field name at the beginning of a line, also with blanks before the colon (RFC 5322 section 4.5); 0 if it is
+ * no field.
+ */
 size_t incoming_field_name(const char *line, size_t n);
 
-/* How many bytes of a text that is all there stand in front of the message: the "From " lines of mailbox files, a byte order mark. */
+/*
+ * How many bytes of a text that is all there stand in front of the message: the "From " lines of mailbox files, a byte order
+ * mark.
+ */
 size_t incoming_front(const char *text, size_t n);
 
 /*

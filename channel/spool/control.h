@@ -68,12 +68,12 @@ enum control_result {
  * Opens and reads control file `name` (relative names are relative to the working directory, which
  * is $POSTOFFICE/transport); symbolic links are not followed.  On CONTROL_OK *control must
  * be given to control_close(); otherwise *control is NULL and `why` holds one
- * line of text for people.
+ * line of text.
  */
 enum control_result control_open(const char *name, struct control **control, struct buf *why);
 
 /*
- * The same for those who only look: the file is opened for reading alone and closed again (fd is -1).
+ * The same for reading only: the file is opened for reading alone and closed again (fd is -1).
  */
 enum control_result control_look(const char *name, struct control **control, struct buf *why);
 
@@ -85,7 +85,7 @@ enum control_result control_parse(const char *name, char *bytes, size_t length, 
                                   struct buf *why);
 
 /*
- * The descriptor of control file `name` alone, for those who know what is in it, or -1 with errno; `mode` is O_RDONLY
+ * The descriptor of control file `name` alone, for callers that know what is in it, or -1 with errno; `mode` is O_RDONLY
  * or O_RDWR.
  */
 int control_descriptor(const char *name, int mode);

@@ -216,7 +216,7 @@ void report_add(struct buf *out, uint64_t id, off_t offset, const struct notary 
 		[REPORT_OK] = "ok", [REPORT_OK2] = "ok2", [REPORT_OK3] = "ok3",
 		[REPORT_ERROR] = "error", [REPORT_ERROR2] = "error2",
 		[REPORT_DEFERRED] = "deferred",
-		[REPORT_RETRYAT] = "retryat +60",    /* the number must be there; nobody obeys it */
+		[REPORT_RETRYAT] = "retryat +60",    /* the number must be there; no scheduler obeys it */
 	};
 
 	buf_addu(out, id);

@@ -61,7 +61,7 @@ bool diagnostic_write(int fd, const struct buf *lines);
  * Appends one d line in one write with O_APPEND (set on `fd` for that moment only, since tags
  * go through the same descriptor) and syncs the file.  `text` may hold CR as line break; LF
  * becomes CR; it is cut at 8000 bytes.  False with errno: nothing or a partial line was
- * written and nobody else's line was touched; the next line begins on a line of its own.
+ * written and no other program's line was touched; the next line begins on a line of its own.
  */
 bool diagnostic_append(int fd, off_t recipient, off_t header, off_t dsn, int64_t now, const struct notary *notary,
                        const char *text);
@@ -72,7 +72,7 @@ bool notary_is_whole(const char *notary);
 enum report_word {
 	REPORT_OK,          /* success, no d line written by us */
 	REPORT_OK2,         /* success, d line written */
-	REPORT_OK3,         /* success, nobody asked to be told */
+	REPORT_OK3,         /* success, no report was asked for */
 	REPORT_ERROR,       /* failed, no d line written by us */
 	REPORT_ERROR2,      /* failed, d line written */
 	REPORT_DEFERRED,

@@ -32,7 +32,10 @@
 /* Milliseconds between two tries while another process puts back what is in the journal. */
 #define PAUSE 20
 
-/* The bytes that are locked: by the process that has the journal, and besides while what it had before may not be in the queue yet. */
+/*
+ * The bytes that are locked: by the process that has the journal, and besides while what it had before may not be in the queue
+ * yet.
+ */
 enum { LOCK_WHOLE, LOCK_RESTORES };
 
 struct mark {
@@ -64,7 +67,10 @@ struct spool_journal {
 	const struct spool *spool;
 	char *path;
 	int fd;
-	/* What senders do not know, so that no text of theirs, when the entry around it is written over in part, is ever an entry. */
+	/*
+	 * What senders do not know, so that no text of theirs, when the entry around it is written over in part, is ever an
+	 * entry.
+	 */
 	uint64_t key;
 	uint64_t last;             /* entry */
 	uint64_t safe;             /* the last entry that is on the disk */

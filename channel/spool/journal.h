@@ -21,9 +21,10 @@ struct spool_journal;
 #define SPOOL_JOURNAL_MESSAGE_MAX ((size_t)256 * 1024)
 
 /*
- * Opens the journal of the post office of `spool` and locks it; waits while another process restores what is in it.  With `stay`,
- * one that is missing, or that another process has, is made with the first message for which that is possible.  NULL: there is
- * none, or another process has it, or with a line in `why` it cannot be used; *unread if it may have mail, and cannot be read now.
+ * Opens the journal of the post office of `spool` and locks it; waits while another process restores what is in it.  With
+ * `stay`, one that is missing, or that another process has, is made with the first message for which that is possible.  NULL:
+ * there is none, or another process has it, or with a line in `why` it cannot be used; *unread if it may have mail, and cannot
+ * be read now.
  */
 struct spool_journal *spool_journal_open(const struct spool *spool, bool stay, bool *unread, struct buf *why);
 
@@ -56,8 +57,8 @@ uint64_t spool_journal_add(struct spool_journal *journal, const struct spool_jou
 bool spool_journal_write(struct spool_journal *journal);
 
 /*
- * All entries up to this one are settled; for another thread than the one that adds.  Waits for the disk.  False with errno.  The
- * first time says that all that was found is in the queue, which other processes wait for.
+ * All entries up to this one are settled; for another thread than the one that adds.  Waits for the disk.  False with errno.
+ * The first time says that all that was found is in the queue, which other processes wait for.
  */
 bool spool_journal_settle(struct spool_journal *journal, uint64_t entry);
 
@@ -65,13 +66,15 @@ bool spool_journal_settle(struct spool_journal *journal, uint64_t entry);
 void spool_journal_keep(struct spool_journal *journal);
 
 /*
- * Gives all messages that were not settled when the journal was opened to `take`, in their order.  Names are well-formed.  False if
- * take() says so.  *damaged becomes true if an entry is missing, or cannot be understood.
+ * Gives all messages that were not settled when the journal was opened to `take`, in their order.  Names are well-formed.
+ * False if take() says so.  *damaged becomes true if an entry is missing, or cannot be understood.
  */
 bool spool_journal_read(struct spool_journal *journal, bool (*take)(void *context, const struct spool_journal_message *message),
                         void *context, bool *damaged);
 
-/* Closes a journal that is damaged, and keeps it under another name for the administrator; `why` says so.  Clears the pointer. */
+/*
+ * Closes a journal that is damaged, and keeps it under another name for the administrator; `why` says so.  Clears the pointer.
+ */
 void spool_journal_set_aside(struct spool_journal **journal, struct buf *why);
 
 #endif

@@ -83,7 +83,7 @@ int notify_open(struct buf *why)
 	}
 	if (lstat(address.sun_path, &st) == 0 && S_ISSOCK(st.st_mode))
 		unlink(address.sun_path);
-	/* only who may write there can tell us, as with ZMailer's scheduler */
+	/* only users who may write there can notify us, as with ZMailer's scheduler */
 	mask = umask(0177);
 	if (bind(fd, (const struct sockaddr *)&address, sizeof address) < 0) {
 		buf_addf(why, "SCHEDULERNOTIFY of ZENV: %s: %s", address.sun_path, strerror(errno));

@@ -131,7 +131,10 @@ void spool_close(struct spool *spool)
 	spool->queue = spool->transport = -1;
 }
 
-/* The journal and syncfs(2) know the directory that was opened.  If its owner changed, files of the former one could not be read by runqueue. */
+/*
+ * The journal and syncfs(2) know the directory that was opened.  If its owner changed, files of the former one could not be
+ * read by runqueue.
+ */
 static int check_place(const struct spool *spool, const char *name, int opened, struct buf *why)
 {
 	int fd = open_place(spool, name, O_PATH, why);

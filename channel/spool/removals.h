@@ -1,7 +1,7 @@
 /*
  * POSTOFFICE/.removed.runqueue: the spool ids of messages that runqueue and zlmtp-queue have removed while intake had a journal
- * (spool.md section 15).  None of them is put back from the journal.  It is not synced: what a power cut takes of it costs second
- * copies alone.
+ * (spool.md section 15).  None of them is put back from the journal.  It is not synced: what a power cut takes of it costs
+ * second copies alone.
  */
 #ifndef ZL_CHANNEL_SPOOL_REMOVALS_H
 #define ZL_CHANNEL_SPOOL_REMOVALS_H

@@ -2,9 +2,9 @@
  * Which results of a recipient its sender gets a report of, and which reports were sent already (RFC 3461 section 4.1,
  * spool.md section 9).
  *
- * What was reported stands in the control file, where ZMailer's scheduler looks for it: the d line of a result that was reported
- * has the tag '+'; a delay that was reported is a d line of its own with the tag '+', the action "delayed" and as its text
- * the age in seconds.
+ * What was reported stands in the control file, where ZMailer's scheduler looks for it: the d line of a result that was
+ * reported has the tag '+'; a delay that was reported is a d line of its own with the tag '+', the action "delayed" and as its
+ * text the age in seconds.
  */
 #ifndef ZL_CHANNEL_SPOOL_REPORT_DUE_H
 #define ZL_CHANNEL_SPOOL_REPORT_DUE_H
@@ -37,8 +37,8 @@ bool report_due_may_have_moved(const struct control_recipient *r, const struct c
 bool report_due_any_may_have_moved(const struct control *control);
 
 /*
- * True if the recipient failed and the sender did not forbid a report (NOTIFY=NEVER, or NOTIFY without FAILURE).  Of mail without
- * a sender, as reports are, the administrator gets one, whatever it says.
+ * True if the recipient failed and the sender did not forbid a report (NOTIFY=NEVER, or NOTIFY without FAILURE).  Of mail
+ * without a sender, as reports are, the administrator gets one, whatever it says.
  */
 bool report_due_failure(const struct control *control, const struct control_recipient *r);
 

@@ -76,8 +76,8 @@ static enum presence look(const char *path, const char *bytes, size_t size, bool
 /* ---- what is made ---- */
 
 /*
- * A whole file in the place of what is left of it, or where there is none; *taken: another file has the name by now.  It is synced
- * with all others.
+ * A whole file in the place of what is left of it, or where there is none; *taken: another file has the name by now.  It is
+ * synced with all others.
  */
 static int write_file(const char *path, const char *bytes, size_t size, enum presence presence, bool *taken, struct buf *why)
 {
@@ -156,7 +156,10 @@ static bool was_removed(struct restoring *r, const char *id)
 	return removals_have(&r->removed, id) || (removals_read(r->spool->postoffice, &r->removed) && removals_have(&r->removed, id));
 }
 
-/* One that is missing may have been delivered.  After a kill it is known to be removed, after a power cut it may be a second copy. */
+/*
+ * One that is missing may have been delivered.  After a kill it is known to be removed, after a power cut it may be a second
+ * copy.
+ */
 static bool restore_message(void *context, const struct spool_journal_message *m)
 {
 	struct restoring *r = context;

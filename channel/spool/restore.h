@@ -10,9 +10,9 @@
 #include "channel/spool/journal.h"
 
 /*
- * Puts into the queue what the journal of `spool` has and the queue has not.  *restored: so many messages.  *status is EX_OK, or with
- * a line in `why` EX_IOERR or EX_CANTCREAT; then the journal is as it was.  With EX_OK a line in `why` is a warning: the journal
- * cannot be used, or entries are damaged and it was kept under another name.
+ * Puts into the queue what the journal of `spool` has and the queue has not.  *restored: so many messages.  *status is EX_OK,
+ * or with a line in `why` EX_IOERR or EX_CANTCREAT; then the journal is as it was.  With EX_OK a line in `why` is a warning:
+ * the journal cannot be used, or entries are damaged and it was kept under another name.
  *
  * With `stay`: returns the journal for new messages, as spool_journal_open() does.  Without: NULL, and nothing is done while an
  * intake runs.

@@ -21,7 +21,7 @@ enum tag_result {
 
 /*
  * Guards a series of tag_lock() calls on one file against our own other
- * processes by one advisory fcntl(2) lock over the bytes first..last.  Waits for nobody
+ * processes by one advisory fcntl(2) lock over the bytes first..last.  Does not wait
  * longer than a moment: returns TAG_TAKEN if another holds it.
  */
 enum tag_result tag_guard(int fd, off_t first, off_t last);

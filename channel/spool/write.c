@@ -19,7 +19,9 @@
 #include "lib/publish.h"
 #include "lib/text.h"
 
-/* From a number that is taken to the next one, and how often: beyond the inodes of nearly all file systems, and within 31 bits. */
+/*
+ * From a number that is taken to the next one, and how often: beyond the inodes of nearly all file systems, and within 31 bits.
+ */
 #define NEXT_NUMBER UINT64_C(1000000000)
 #define TRIES 8
 
@@ -147,8 +149,9 @@ void spool_set_names(struct spool_draft *d, const char *job)
 }
 
 /*
- * Makes the temporary and, from its inode number, the names.  A spool that was restored from a backup, or by intake after a power cut, has
- * files whose names are not their inode numbers, so that a number can be taken: then one is used that no inode has.
+ * Makes the temporary and, from its inode number, the names.  A spool that was restored from a backup, or by intake after a
+ * power cut, has files whose names are not their inode numbers, so that a number can be taken: then one is used that no inode
+ * has.
  */
 int spool_begin_file(struct spool_draft *d, struct buf *why)
 {

@@ -71,8 +71,8 @@ void spool_name(struct spool_draft *const *drafts, size_t count);
 
 /*
  * Named messages go into the journal of their spool, behind a single wait for the disk, and come to E5.  Those for which it has
- * room, and that had no error, are spool_is_recorded() then: a power cut does not cost them, and they are never taken back.  The
- * others are as they were.  False with errno if the journal cannot be written.
+ * room, and that had no error, are spool_is_recorded() then: a power cut does not cost them, and they are never taken back.
+ * The others are as they were.  False with errno if the journal cannot be written.
  */
 struct spool_journal;
 bool spool_record(struct spool_draft *const *drafts, size_t count, struct spool_journal *journal);
@@ -84,8 +84,8 @@ bool spool_is_in_journal(const struct spool_draft *draft);
 /*
  * One wait for the disk, which takes each of the named messages on, all of one spool (INTERNALS): new ones from E3 to E5, those
  * at E5 to E6.  Then spool_is_done(), as after a failure: spool_status() is EX_OK if the message survives a power cut
- * now, else EX_IOERR or EX_CANTCREAT with spool_why(), and it is not in the queue; of one that is recorded, it may not be on the disk.
- * `journal`: of those that are recorded, NULL if none is; false with errno if it cannot be written.
+ * now, else EX_IOERR or EX_CANTCREAT with spool_why(), and it is not in the queue; of one that is recorded, it may not be on
+ * the disk.  `journal`: of those that are recorded, NULL if none is; false with errno if it cannot be written.
  */
 bool spool_commit_step(struct spool_draft *const *drafts, size_t count, struct spool_journal *journal);
 bool spool_is_done(const struct spool_draft *draft);

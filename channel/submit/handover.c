@@ -59,7 +59,7 @@ static int say(struct handover *h)
 	int error = errno;
 
 	buf_clear(&h->out);
-	/* who was told to go still hears why */
+	/* a client that gets 421 still hears why */
 	if (!sent && error != EPIPE && error != ECONNRESET)
 		return lose_by(h, error);
 	return take_reply(h);

@@ -31,7 +31,7 @@ struct handover {
 
 /*
  * Connects to the socket `path` and says LHLO; a server that says nothing for so many seconds is gone.  0 if the server is
- * ready; -1 with errno and `words` if nobody listens there or nobody lets us in; else 75 with `words`.
+ * ready; -1 with errno and `words` if no process listens there or it may not be used; else 75 with `words`.
  */
 int handover_open(struct handover *h, const char *path, const char *own_name, unsigned seconds);
 

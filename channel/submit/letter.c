@@ -151,7 +151,7 @@ struct mailbox {
 	bool is_odd;           /* something stands behind the brackets, one of them alone, or ':' behind an address: a comma is missing */
 };
 
-/* The mailbox ends in front of `behind`.  What is left out of an odd one could be somebody's address. */
+/* The mailbox ends in front of `behind`.  What is left out of an odd one could be another mailbox. */
 static void finish(struct mailbox *m, const char *behind, struct address_list *list)
 {
 	const struct buf *from = m->has_path ? &m->path : &m->plain;

@@ -18,8 +18,8 @@ struct address_list {
 
 /*
  * Reads a message up to the end of `in`, or with `dot` up to a line that is a dot.  What a mailbox has in front is
- * dropped (incoming_front()); CR LF becomes LF; a blank line stands between header and body afterwards, also where the text began at once.
- * False with errno (EFBIG at text->limit).
+ * dropped (incoming_front()); CR LF becomes LF; a blank line stands between header and body afterwards, also where the text
+ * began at once.  False with errno (EFBIG at text->limit).
  */
 bool letter_read(FILE *in, bool dot, struct buf *text);
 

@@ -209,7 +209,7 @@ static int verify(const struct build *build, const struct records *records, cons
 
 static int publish(struct build *build, struct publish *file, struct buf *why)
 {
-	/* owner first: who may not give it away must not make it readable either */
+	/* owner first: a process that may not give it away must not make it readable either */
 	if (!publish_owner(file, build->uid, build->gid)) {
 		int code = errno;
 

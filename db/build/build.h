@@ -32,14 +32,14 @@ struct build {
 int build_map(struct build *build, const struct records *records, struct buf *why);
 
 /*
- * EX_OK if files may be made in the directory of `target` with the rights we have: root does not work in directories where others can
- * put something in its way, since the libraries open files by name.  Else EX_NOPERM or EX_CANTCREAT with `why`.
+ * EX_OK if files may be made in the directory of `target` with the rights we have: root does not work in directories where
+ * others can put something in its way, since the libraries open files by name.  Else EX_NOPERM or EX_CANTCREAT with `why`.
  */
 int build_check_directory(const char *target, struct buf *why);
 
 /*
- * The same for a map at `target`.  Nobody makes or changes one through a symbolic link: a new file would take its place, and what
- * is changed in place has its lock and journal beside one name.
+ * The same for a map at `target`.  No program makes or changes one through a symbolic link: a new file would take its place,
+ * and what is changed in place has its lock and journal beside one name.
  */
 int build_check_target(const char *target, struct buf *why);
 

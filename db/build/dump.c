@@ -146,7 +146,7 @@ static bool write_line(void *context, const char *key, size_t key_length, const 
 	return !ferror(w->out);
 }
 
-/* For people: what makes such a map of this text, or of the source that it is a copy of. */
+/* In words: what makes such a map of this text, or of the source that it is a copy of. */
 static void write_head(const struct map *map, bool is_live, const struct survey *s, FILE *out)
 {
 	struct buf name = { 0 }, maker = { 0 };

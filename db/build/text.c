@@ -124,7 +124,7 @@ bool text_warn_of_key(const char *key, size_t n, size_t *at, struct buf *out)
 
 	if (text_warn_of_invisible("key", key, n, at, out))
 		return true;
-	/* who asks with small letters does not find it, and that is how a domain is written anywhere else */
+	/* a lookup with small letters does not find it, and that is how a domain is written anywhere else */
 	n -= (size_t)(domain - key);
 	if ((sign != NULL || memchr(domain, '.', n) != NULL) && text_is_eightbit(domain, n))
 		has_other = idn_other_form(domain, strcspn(domain, ":") < n ? strcspn(domain, ":") : n, IDN_U_LABELS, &form);

@@ -43,7 +43,7 @@ size_t text_unquote(char *key, size_t n);
  */
 bool text_warn_of_invisible(const char *what, const char *bytes, size_t n, size_t *at, struct buf *out);
 
-/* The same of a key, and of the domain in it if it is written otherwise than who asks for it would write it. */
+/* The same of a key, and of the domain in it if it is written otherwise than lookups write it. */
 bool text_warn_of_key(const char *key, size_t n, size_t *at, struct buf *out);
 
 /*

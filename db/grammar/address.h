@@ -32,7 +32,7 @@ enum address_syntax {
 
 /*
  * Takes `length` bytes apart; what it makes lives in `pool`.  False with *why, a constant text such as "the quotes
- * are not closed", for what can be nobody's address: empty, longer than ADDRESS_MAX, control bytes and NUL, no
+ * are not closed", for what cannot be an address: empty, longer than ADDRESS_MAX, control bytes and NUL, no
  * local part, a domain that is none, a path whose first host has no dot.
  */
 bool address_parse(struct pool *pool, const char *text, size_t length, enum address_syntax syntax,
@@ -56,7 +56,10 @@ void address_add(struct buf *out, const char *local, const char *tail, const cha
 /* The same in the pool. */
 const char *address_text(struct pool *pool, const char *local, const char *tail, const char *domain);
 
-/* True if `domain` can be one: labels of 1 to 63 bytes, or 59 characters of UTF-8, between dots, or an address literal; no port. */
+/*
+ * True if `domain` can be one: labels of 1 to 63 bytes, or 59 characters of UTF-8, between dots, or an address literal; no
+ * port.
+ */
 bool address_domain_ok(const char *domain, size_t length);
 
 /*

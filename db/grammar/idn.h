@@ -13,9 +13,9 @@
 enum idn_form { IDN_A_LABELS, IDN_U_LABELS };
 
 /*
- * Adds another way to write a domain of n bytes, with A-labels or with U-labels, all letters in lower case, also those above ASCII (UTS
- * 46).  A dot in front stays.  False, and nothing is added, if it is written that way but for the case of ASCII letters, for what cannot
- * be a domain, and without libidn2.
+ * Adds another way to write a domain of n bytes, with A-labels or with U-labels, all letters in lower case, also those above
+ * ASCII (UTS 46).  A dot in front stays.  False, and nothing is added, if it is written that way but for the case of ASCII
+ * letters, for what cannot be a domain, and without libidn2.
  */
 bool idn_other_form(const char *domain, size_t n, enum idn_form form, struct buf *out);
 

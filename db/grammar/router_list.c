@@ -55,7 +55,9 @@ static bool fail(struct scan *s, enum fault fault, size_t offset)
 	return false;
 }
 
-/* Before it scans, it makes a blank of a backslash at the start of a line and directly behind any comma, those in quotes too. */
+/*
+ * Before it scans, it makes a blank of a backslash at the start of a line and directly behind any comma, those in quotes too.
+ */
 static char byte_at(const struct scan *s, size_t i)
 {
 	char c = s->value[i];

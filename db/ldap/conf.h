@@ -59,7 +59,9 @@ void ldapconf_free(struct ldapconf *conf);
 /* True if the lookup of `key` can find anything: right domain, all parts that the patterns want. */
 bool ldapconf_fits(const struct ldapconf *conf, const char *key, size_t n);
 
-/* 0, or EX_CONFIG with `why` if `text` is no filter (RFC 4515) or no distinguished name (RFC 4514); `example` is one that is. */
+/*
+ * 0, or EX_CONFIG with `why` if `text` is no filter (RFC 4515) or no distinguished name (RFC 4514); `example` is one that is.
+ */
 int ldap_check_filter(const struct setting *setting, const char *text, const char *example, struct buf *why);
 int ldap_check_dn(const struct setting *setting, const char *text, struct buf *why);
 

@@ -26,7 +26,7 @@ struct ldapconn {
 
 static struct ldapconn *connections;
 
-/* ---- who shares a connection ---------------------------------------------- */
+/* ---- sharing a connection ---------------------------------------------- */
 
 struct ldapconn *ldapconn_get(const struct ldap_access *access)
 {
@@ -135,7 +135,7 @@ static void explain_search(struct ldapconn *c, const struct ldap_search *s, int 
 	ldap_explain(c->ld, code, why);
 }
 
-/* Sends the search and waits; the code of its result, or of what went wrong before there was one. */
+/* Sends the search and waits; the code of its result, or of the error before there was one. */
 static int ask(struct ldapconn *c, const struct ldap_search *s, int64_t deadline, LDAPMessage **all)
 {
 	int64_t left = deadline - clock_ms();

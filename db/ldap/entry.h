@@ -43,8 +43,8 @@ const struct ldap_attribute *ldap_entry_find(const struct ldap_entry *entry, con
 
 /*
  * The name of an attribute that came although `asked` (NULL at the end) does not have it; NULL if there is none.  A
- * server may answer under another name of the same attribute ("sn" for "surname"); who looks for the name that he asked
- * for would take that for "no value".
+ * server may answer under another name of the same attribute ("sn" for "surname"); a caller that looks for the name that it
+ * asked for would take that for "no value".
  */
 const char *ldap_entry_unasked(const struct ldap_entry *entry, char *const *asked);
 

@@ -20,7 +20,7 @@
 void ldap_ignore_surroundings(void);
 
 /*
- * Of one message of a server (RFC 4511 section 4.1.1): who says that it will send more is not listened to.  Of an entry that is larger
+ * Of one message of a server (RFC 4511 section 4.1.1): one that announces more is not read.  Of an entry that is larger
  * the small attributes come (sieve.h).
  */
 #define LDAP_LARGEST_MESSAGE (16 << 20)

@@ -10,7 +10,10 @@
 
 #define READ_AHEAD 16384
 
-/* An attribute of so many bytes stays, with the small ones before it up to so many; a name and the controls have at most as many. */
+/*
+ * An attribute of so many bytes stays, with the small ones before it up to so many; a name and the controls have at most as
+ * many.
+ */
 #define SMALL 4096
 #define ENOUGH 65536
 

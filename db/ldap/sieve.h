@@ -1,7 +1,7 @@
 /*
  * Entries that are larger than a message may be.
  *
- * libldap gives up a connection whose next message is too large, and nobody learns whose entry it was: one entry would keep
+ * libldap gives up a connection whose next message is too large, and it cannot be told which entry it was: one entry would keep
  * all others from being read.  A sieve stands before it, on a connection that is open, and leaves out of such an entry its
  * large attributes, so that the name comes, and the controls.  Other messages go through as they are.
  */

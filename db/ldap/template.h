@@ -61,7 +61,8 @@ enum template_outcome template_expand(const struct template *template, const str
                                       bool many, struct results *results, const char **attribute);
 
 /*
- * The same with `many`, where each value counts by itself: those that cannot be used are left out, and of them is what is returned.
+ * The same with `many`, where each value counts by itself: those that cannot be used are left out, and of them is what is
+ * returned.
  */
 enum template_outcome template_expand_usable(const struct template *template, const struct ldap_entry *entry,
                                              struct results *results, const char **attribute);

@@ -2,8 +2,8 @@
  * The fence around a map: only one process at a time changes or repairs it.
  *
  * A lock file beside the map, MAP.lock, never removed.  Two bytes of it are locked: a turnstile for the next process,
- * and the map itself.  Who waits stands in the turnstile, so that a program that writes batch after batch cannot shut out
- * all others.  The locks belong to the open file: a child that works for a killed parent still holds them.
+ * and the map itself.  A process that waits holds the turnstile, so that a program that writes batch after batch cannot shut
+ * out all others.  The locks belong to the open file: a child that works for a killed parent still holds them.
  */
 #ifndef ZL_DB_LIVE_FENCE_H
 #define ZL_DB_LIVE_FENCE_H
@@ -26,10 +26,10 @@ struct fence {
  */
 int fence_open(struct fence *fence, const char *map, struct buf *why);
 
-/* Takes the map; waits until `deadline` (clock_ms).  EX_OK, or EX_TEMPFAIL with `why` naming who holds it. */
+/* Takes the map; waits until `deadline` (clock_ms).  EX_OK, or EX_TEMPFAIL with `why` naming its holder. */
 int fence_take(struct fence *fence, int64_t deadline, struct buf *why);
 
-/* False if its lock file was deleted or replaced: who comes now takes another one, and both believe that they are alone. */
+/* False if its lock file was deleted or replaced: the next process takes another one, and both believe that they are alone. */
 bool fence_is_named(const struct fence *fence);
 
 /* Harmless if it is not held. */

@@ -3,8 +3,8 @@
  * is killed disturbs no other.
  *
  * A map as newdb leaves it is sealed and read without LMDB's lock file (db/map/lmdb.c); such readers would not be seen by a
- * writer.  So the first change makes a copy without seal, which takes the place of the map: who has the sealed file open
- * keeps it, all others use the lock file.
+ * writer.  So the first change makes a copy without seal, which takes the place of the map: a process that has the sealed file
+ * open keeps it, all others use the lock file.
  *
  * Readers of Postfix use no lock file either, but a lock on the map itself; it is held, exclusively, during each transaction.
  */
@@ -55,8 +55,8 @@ static int fail_lmdb(const struct live *live, const char *what, int code, struct
 /* ---- changing ------------------------------------------------------------------------ */
 
 /*
- * A transaction, MDB_RDONLY or 0.  Nobody else writes while we are behind the fence: one that is not the last of the file, or the one
- * after that, is of a file that another one was written over (lmdb_lock_file_fits()).
+ * A transaction, MDB_RDONLY or 0.  Nobody else writes while we are behind the fence: one that is not the last of the file, or
+ * the one after that, is of a file that another one was written over (lmdb_lock_file_fits()).
  */
 static int begin(const struct inplace *l, unsigned flags, MDB_txn **txn)
 {
@@ -212,7 +212,7 @@ static int copy_map(const struct live *live, int from, const struct stat *st, bo
 }
 
 /*
- * A user that can lock it can block all that open the map: it is for those who may write the map.  Others read without it
+ * A user that can lock it can block all that open the map: it is for users who may write the map.  Others read without it
  * (lmdb_choose_lock()).
  */
 static void close_lock_file_off(const struct live *live, const struct stat *st)
@@ -350,8 +350,8 @@ static int leave_lock_file(const struct live *live, struct buf *why)
 }
 
 /*
- * A change would make a damaged page the truth: what was changed in place before, which no seal proves, is read through; without
- * its lock file, which may be that of another file.
+ * A change would make a damaged page the truth: what was changed in place before, which no seal proves, is read through;
+ * without its lock file, which may be that of another file.
  */
 static int prove(const struct live *live, struct buf *why)
 {

@@ -29,10 +29,16 @@ enum lines_news {
 
 #define LINES_LONGEST ((size_t)16 << 20)
 
-/* The next line, with a NUL for its newline, the first without byte order mark; or LINES_PAUSE after `patience` ms; negative: no pause is told. */
+/*
+ * The next line, with a NUL for its newline, the first without byte order mark; or LINES_PAUSE after `patience` ms; negative:
+ * no pause is told.
+ */
 enum lines_news lines_next(struct lines *lines, int patience, char **line, size_t *length);
 
-/* The exit status for LINES_ERROR: EX_NOINPUT where `error` means that there was nothing to read, as a directory, else EX_IOERR. */
+/*
+ * The exit status for LINES_ERROR: EX_NOINPUT where `error` means that there was nothing to read, as a directory, else
+ * EX_IOERR.
+ */
 int lines_error_status(int error);
 
 void lines_free(struct lines *lines);

@@ -50,8 +50,9 @@ struct live_operations {
 	int (*open)(struct live *live, struct buf *why);
 
 	/*
-	 * Makes a batch, all or none but for the environment; on EX_OK it survives a crash.  live->written is the file of the map as that
-	 * has left it, also where a batch that failed has left traces: who moves another one in its place does not wait for the fence.
+	 * Makes a batch, all or none but for the environment; on EX_OK it survives a crash.  live->written is the file of the
+	 * map as that has left it, also where a batch that failed has left traces: who moves another one in its place does not
+	 * wait for the fence.
 	 */
 	int (*apply)(struct live *live, const struct live_batch *batch, struct buf *why);
 
@@ -60,8 +61,8 @@ struct live_operations {
 	                        struct buf *why) MAP_MUST_LOOK;
 
 	/*
-	 * Adds to `out`, as change.h encodes them, some of the records that stand behind the key in `after`, in the order of the
-	 * store and notes included; `after` NULL means from the start.  Nothing added: there are no more.
+	 * Adds to `out`, as change.h encodes them, some of the records that stand behind the key in `after`, in the order of
+	 * the store and notes included; `after` NULL means from the start.  Nothing added: there are no more.
 	 */
 	int (*walk)(struct live *live, const struct buf *after, struct buf *out, struct buf *why);
 
@@ -76,7 +77,7 @@ struct live {
 	unsigned wait;             /* seconds that a lock may take */
 	bool inside;               /* it has an environment open: to kill this process now leaves its locks behind */
 	bool recovering;           /* an environment: its regions may be made; the map was verified */
-	struct live_file expected; /* by who asks for apply(), if its inode is not 0: other files are not changed */
+	struct live_file expected; /* by the caller of apply(), if its inode is not 0: other files are not changed */
 	struct live_file written;  /* by the last apply(); not known of an environment */
 	void (*progress)(void *context);     /* to be called now and then during long work */
 	void *progress_context;
@@ -109,13 +110,15 @@ int live_fail_healable(const struct live *live, int status, struct buf *why, con
 /* Adds that command, in quotes; `option` stands before all others, with a blank behind it, or is empty. */
 void live_add_recovery(const struct live *live, const char *option, struct buf *out);
 
-/* Which file a map is, with size and times of its content, to notice that another one took its place or that it was written to. */
+/*
+ * Which file a map is, with size and times of its content, to notice that another one took its place or that it was written to.
+ */
 struct live_file live_file_of(const struct stat *st);
 bool live_file_is_same(const struct live_file *a, const struct live_file *b);
 
 /*
- * What was written to `fd`, a time of its own included: the clock of file times stands still for some milliseconds, in which another
- * program may write to it.  Of a file that is somebody else's, the time is that of the system.  Inode 0 if it cannot be told.
+ * What was written to `fd`, a time of its own included: the clock of file times stands still for some milliseconds, in which
+ * another program may write to it.  Of a file of another user, the time is that of the system.  Inode 0 if it cannot be told.
  */
 struct live_file live_file_written(int fd);
 
@@ -131,7 +134,10 @@ bool live_is_stamp(const struct change *record);
  */
 int live_prove(const struct live *live, struct buf *why);
 
-/* EX_OK if the map is a regular file, or is missing: who opens a pipe within an environment waits there for ever.  Else EX_NOPERM. */
+/*
+ * EX_OK if the map is a regular file, or is missing: opening a pipe within an environment would wait there for ever.  Else
+ * EX_NOPERM.
+ */
 int live_check_file(const struct live *live, struct buf *why);
 
 /* EX_OK if the open file `fd` is what the path of the map names; else EX_TEMPFAIL: it was replaced. */

@@ -220,9 +220,9 @@ struct livemap_sign livemap_sign_of(const struct livemap *u)
 }
 
 /*
- * Of what the worker has written, whatever stands there by now.  Without that what differs is by another program, but for a journal,
- * which a batch that failed may be in; it is still that of the same map: one that was deleted meanwhile must not be taken for what we
- * have left.
+ * Of what the worker has written, whatever stands there by now.  Without that what differs is by another program, but for a
+ * journal, which a batch that failed may be in; it is still that of the same map: one that was deleted meanwhile must not be
+ * taken for what we have left.
  */
 static struct livemap_sign sign_after_apply(const struct livemap *u)
 {

@@ -81,12 +81,16 @@ int livemap_commit(struct livemap *livemap, struct buf *why);
 void livemap_forget(struct livemap *livemap);
 
 /*
- * For who keeps in memory what the map holds.  From now on a change by any other program is noticed: livemap_is_changed() tells, and
- * livemap_commit() fails by EX_TEMPFAIL and writes nothing.  To go on, open the map anew and read it.  EX_OK or as livemap_commit().
+ * For a program that keeps in memory what the map holds.  From now on a change by any other program is noticed:
+ * livemap_is_changed() tells, and livemap_commit() fails by EX_TEMPFAIL and writes nothing.  To go on, open the map again and
+ * read it.  EX_OK or as livemap_commit().
  */
 int livemap_watch(struct livemap *livemap, struct buf *why);
 
-/* True if the map is another one, has other content, is gone, or has come.  It asks for what two files are called and how old they are. */
+/*
+ * True if the map is another one, has other content, is gone, or has come.  It asks for what two files are called and how old
+ * they are.
+ */
 bool livemap_is_changed(const struct livemap *livemap);
 
 /* ---- reading what is there, the batch aside ---- */
@@ -101,7 +105,7 @@ int livemap_walk(struct livemap *livemap, record_each *each, void *context, stru
 /* The same for the notes whose name begins with `start`; what `each` gets as the key is the name. */
 int livemap_walk_notes(struct livemap *livemap, const char *start, record_each *each, void *context, struct buf *why);
 
-/* Both, of one moment: nobody changes the map meanwhile.  `key` of a note is its name. */
+/* Both, of one moment: no program changes the map meanwhile.  `key` of a note is its name. */
 typedef bool livemap_all(void *context, bool is_note, const char *key, size_t key_length, const char *value, size_t value_length);
 int livemap_walk_all(struct livemap *livemap, livemap_all *each, void *context, struct buf *why);
 
@@ -122,11 +126,12 @@ livemap_guard livemap_guard_removal;
 
 /*
  * Makes the map hold just `wanted` (sorted, without duplicates, folded) by writing the differences, together with
- * the notes in the batch, which must hold nothing else.  A key whose value is NULL stays as it is; one that is not there gets UNCLEAR_VALUE.  `stamp` says
- * where the records come from; NULL if they have no source.  In an environment the changes come in several batches, in the other
- * ways in one.
+ * the notes in the batch, which must hold nothing else.  A key whose value is NULL stays as it is; one that is not there gets
+ * UNCLEAR_VALUE.  `stamp` says where the records come from; NULL if they have no source.  In an environment the changes come in
+ * several batches, in the other ways in one.
  *
- * If `guard` (NULL: none) says that too much would be removed, EX_TEMPFAIL and nothing changed: `why` says so, and counts->removed > 0.
+ * If `guard` (NULL: none) says that too much would be removed, EX_TEMPFAIL and nothing changed: `why` says so, and
+ * counts->removed > 0.
  */
 int livemap_replace(struct livemap *livemap, const struct records *wanted, const struct stamp *stamp, livemap_guard *guard,
                    void *context, struct livemap_counts *counts, struct buf *why);

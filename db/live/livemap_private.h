@@ -26,7 +26,7 @@ struct livemap {
 	struct changes pending;
 	struct buf key;          /* the folded one */
 	bool is_watched;
-	struct livemap_sign sign;      /* as of the last time that nobody else could change it; nothing while it is not watched */
+	struct livemap_sign sign;      /* as of the last time that no other program could change it; nothing while it is not watched */
 };
 
 /* Everything but opening it; `status` and `why` as livemap_open(). */
@@ -38,7 +38,9 @@ int livemap_make(struct livemap *livemap, struct buf *why);
 /* Of what is there now. */
 struct livemap_sign livemap_sign_of(const struct livemap *livemap);
 
-/* Makes settled changes within the fence, in `file` and in no other that was put in its place; any will do if its inode is 0. */
+/*
+ * Makes settled changes within the fence, in `file` and in no other that was put in its place; any will do if its inode is 0.
+ */
 int livemap_apply(struct livemap *livemap, const struct changes *changes, const struct live_file *file, struct buf *why);
 
 /* Calls `each` for all records, notes included, within the fence; false stops. */

@@ -141,7 +141,9 @@ int livemap_replace(struct livemap *u, const struct records *wanted, const struc
 	if (stamp != NULL) {
 		struct buf text = { 0 };
 
-		/* without a seal: a map that is changed in place is not what it was made for, and a new generation gets its own */
+		/*
+		 * without a seal: a map that is changed in place is not what it was made for, and a new generation gets its own
+		 */
 		stamp_add(&text, stamp);
 		text.data[0] = '-';
 		changes_put(&u->pending, stamp_key, STAMP_KEY_LENGTH - 1, text.data, text.len);
@@ -212,7 +214,7 @@ int livemap_create(const struct livemap_settings *settings, const struct records
 
 	if (u == NULL)
 		return status;
-	/* before there is a lock file, which would be in the way of who may make the map */
+	/* before there is a lock file, which would be in the way of a user who may make the map */
 	status = build_check_target(u->path, why);
 	if (status == EX_OK)
 		status = service_fence(&u->service, why);

@@ -132,7 +132,9 @@ static void serve(void *context, int fd)
 		duty.next_sign = clock_ms() + SIGN_MS;
 		set_limit(live);
 		status = serve_one(live, kind, &request, &out, &why);
-		/* who deletes a map does not wait for the fence: then there is none, whatever a library says of it */
+		/*
+		 * a program that deletes a map does not wait for the fence: then there is none, whatever a library says of it
+		 */
 		if (status != EX_OK && kind != ASK_APPLY && access(live->path, F_OK) < 0 && errno == ENOENT) {
 			buf_clear(&why);
 			status = live_fail(live, EX_NOINPUT, &why, "%s", strerror(ENOENT));
@@ -201,7 +203,10 @@ int service_ask(struct service *s, char kind, const char *bytes, size_t n, struc
 	case CHILD_GONE:
 		if (worker_end(&s->worker, clock_ms() + patience(s), &how))
 			buf_adds(&how, "has ended");
-		/* within an environment it may have left locks, or half of a change; in the other ways the map is the old one or the new one */
+		/*
+		 * within an environment it may have left locks, or half of a change; in the other ways the map is the old one
+		 * or the new one
+		 */
 		if (s->live.config != NULL)
 			live_fail_healable(&s->live, EX_TEMPFAIL, why, "the process that works on it: %s", buf_str(&how));
 		else
@@ -239,7 +244,7 @@ int service_fence(struct service *s, struct buf *why)
 		status = fence_take(&s->fence, deadline, why);
 		if (status != EX_OK || fence_is_named(&s->fence))
 			return status;
-		/* somebody deleted it; the worker has the old one, too */
+		/* it was deleted; the worker has the old one, too */
 		stop_worker(s);
 		fence_close(&s->fence);
 		if (clock_ms() >= deadline)

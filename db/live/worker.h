@@ -28,8 +28,9 @@ struct worker {
 #define WORKER_CRASH 65
 
 /*
- * Starts a child that runs serve(context, fd) and exits; they talk by the frames of lib/child.h.  False with errno.  In the child standard input, output and error are
- * /dev/null and all else but `keep` (-1: nothing) is closed, so that no process waits for the end of something that it holds.
+ * Starts a child that runs serve(context, fd) and exits; they talk by the frames of lib/child.h.  False with errno.  In the
+ * child standard input, output and error are /dev/null and all else but `keep` (-1: nothing) is closed, so that no process
+ * waits for the end of something that it holds.
  */
 bool worker_start(struct worker *worker, void (*serve)(void *context, int fd), void *context, int keep);
 

@@ -28,7 +28,7 @@
 struct bdb_map {
 	struct env *env;     /* NULL without a -C file */
 	DB *db;
-	bool is_first;       /* nobody was in the environment before us */
+	bool is_first;       /* no process was in the environment before us */
 	struct buf said;     /* what libdb itself says about its last trouble */
 };
 
@@ -177,7 +177,7 @@ static int64_t deadline(void)
 }
 
 /*
- * In an environment the file may lag behind the shared cache, and nothing can be said from its bytes, unless nobody was
+ * In an environment the file may lag behind the shared cache, and nothing can be said from its bytes, unless no process was
  * there before us.
  */
 static bool can_be_trusted(struct map *map, struct bdb_map *b, int fd)
@@ -273,8 +273,9 @@ static bool is_readable(struct map *map, struct bdb_map *b)
 }
 
 /*
- * An answer counts only if the file was not written to since it was checked: where a file was cut off, a hash sees empty buckets, and
- * a long value goes on in pages that may be those of another one by now.  Beside a writer in an environment the locks see to it.
+ * An answer counts only if the file was not written to since it was checked: where a file was cut off, a hash sees empty
+ * buckets, and a long value goes on in pages that may be those of another one by now.  Beside a writer in an environment the
+ * locks see to it.
  */
 static enum map_answer if_untouched(struct map *map, struct bdb_map *b, enum map_answer answer)
 {

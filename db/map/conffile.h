@@ -10,8 +10,8 @@
 /* What a type knows of such files. */
 struct conffile_type {
 	/*
-	 * Reads the file of the map.  EX_OK with *source; EX_CONFIG or EX_NOINPUT with `why`, which names file and line; EX_UNAVAILABLE
-	 * with `why` if what asks such maps is not installed.
+	 * Reads the file of the map.  EX_OK with *source; EX_CONFIG or EX_NOINPUT with `why`, which names file and line;
+	 * EX_UNAVAILABLE with `why` if what asks such maps is not installed.
 	 */
 	int (*read)(const struct map *map, void **source, struct buf *why);
 	void (*free)(void *source);

@@ -69,8 +69,8 @@ struct question {
 };
 
 /*
- * False if another file was written over this one, of which the lock file knows nothing (lmdb_lock_file_fits()): what the transaction
- * shows then may be the state before the first record.  A writer may have gone on by `more` transactions.
+ * False if another file was written over this one, of which the lock file knows nothing (lmdb_lock_file_fits()): what the
+ * transaction shows then may be the state before the first record.  A writer may have gone on by `more` transactions.
  */
 static bool is_its_own(const struct lmdb_map *l, size_t more)
 {
@@ -329,7 +329,7 @@ static enum map_change changed_lmdb(struct map *map)
 
 	if (change == MAP_REPLACED)
 		return change;
-	/* what cannot be told now is told by the lookup */
+	/* what cannot be told now is found out by the lookup */
 	if (!begin_sharing(map, l))
 		return MAP_CHANGED;
 	ended = guard_read(read_last, &news);

@@ -33,7 +33,7 @@ struct map_provenance {
 	dev_t device;
 	ino_t inode;
 	int64_t modified;            /* nanoseconds since 1970; 0 if it has no such time */
-	int64_t changed;             /* the same of its inode, which nobody can set back as cp -p does */
+	int64_t changed;             /* the same of its inode, which no program can set back as cp -p does */
 	int64_t size;                /* bytes */
 	const struct stamp *stamp;   /* how newdb built it (stamp.h), NULL if the map does not say */
 };
@@ -46,7 +46,7 @@ enum map_change {
 };
 
 /*
- * A back end.  The functions get a map whose path and config are set; trouble is told by map_fail() and leaves
+ * A back end.  The functions get a map whose path and config are set; trouble is reported by map_fail() and leaves
  * nothing open.  Only `open`, `find` and `close` must be there.
  */
 struct map_operations {
@@ -147,12 +147,14 @@ enum map_answer map_fail(struct map *map, const char *format, ...) __attribute__
 bool map_fail_unless_sound(struct map *map, enum store_proof proof, const struct buf *why);
 
 /*
- * True for a key that a server may be asked for.  Control bytes are in no address; blanks at the ends a server may pass over, and
- * find another key.
+ * True for a key that a server may be asked for.  Control bytes are in no address; blanks at the ends a server may pass over,
+ * and find another key.
  */
 bool map_key_is_askable(const char *key, size_t length);
 
-/* True if a lookup may keep a process waiting, or hang it: a directory, a database, a Berkeley DB environment (dbases.conf(5)). */
+/*
+ * True if a lookup may keep a process waiting, or hang it: a directory, a database, a Berkeley DB environment (dbases.conf(5)).
+ */
 bool map_is_slow(const struct map *map);
 
 /* Fills in the file part of the provenance from an open file; false with map_fail(). */
@@ -162,12 +164,15 @@ bool map_provenance_of(struct map *map, int fd);
 int64_t map_modified(const struct stat *st);
 
 /*
- * True if the file that is open is as the provenance says, so that what was read of it counts.  The time of its inode shows what was
- * written although the other one was set back; it also changes when a newer file takes the name away, which is no harm.
+ * True if the file that is open is as the provenance says, so that what was read of it counts.  The time of its inode shows
+ * what was written although the other one was set back; it also changes when a newer file takes the name away, which is no
+ * harm.
  */
 bool map_is_untouched(const struct map *map, const struct stat *opened);
 
-/* Compares the provenance with what the path names now, and brings its times up to date.  A file that was put back is another. */
+/*
+ * Compares the provenance with what the path names now, and brings its times up to date.  A file that was put back is another.
+ */
 enum map_change map_file_change(struct map *map);
 
 /* Looks up the stamp of a map that is open, for provenance.stamp; none is no trouble.  map_close() frees it. */

@@ -1,5 +1,5 @@
 /*
- * What the dbases.conf in the directory of a map says about it: nobody should have to know by heart with which
+ * What the dbases.conf in the directory of a map says about it: no one should have to know by heart with which
  * options a map is built, and a live map must not be built over.
  */
 #ifndef ZL_DB_ROUTE_BESIDE_H
@@ -24,12 +24,16 @@ int beside_find(struct beside *beside, const char *base, fault_report *report, v
  */
 bool beside_find_configured(struct beside *beside, const char *base);
 
-/* The first line with a live map whose file is not there; NULL without.  Who keeps a map that has no line may have meant this one. */
+/*
+ * The first line with a live map whose file is not there; NULL without.  The keeper of a map that has no line may have meant
+ * this one.
+ */
 const struct dbases_map *beside_missing_map(const struct beside *beside);
 
 /*
- * Takes what was left open about a live map (type and config NULL, folding '-') from its line.  0, or EX_CONFIG with `why` if the line contradicts
- * what was said, or tells that the map is built from its text: a map made in another way is one that no program can read.
+ * Takes what was left open about a live map (type and config NULL, folding '-') from its line.  0, or EX_CONFIG with `why` if
+ * the line contradicts what was said, or tells that the map is built from its text: a map made in another way is one that no
+ * program can read.
  */
 int mapline_check(const struct beside *beside, const char **type, const char **config, char *folding, struct buf *why);
 

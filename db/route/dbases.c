@@ -131,7 +131,9 @@ int dbases_read(struct dbases *dbases, const char *path, const struct zenv *zenv
 		buf_free(&text);
 		return EX_NOINPUT;
 	}
-	/* its writer may have just begun, or had no room on the disk, and without a map mail for users here would go elsewhere */
+	/*
+	 * its writer may have just begun, or had no room on the disk, and without a map mail for users here would go elsewhere
+	 */
 	if (text.len == 0) {
 		const struct fault fault = { path, 0, 0, false, "is empty; a comment in it says that no map is meant" };
 

@@ -119,7 +119,7 @@ static void write_script(struct work *work, const char *relation)
 		buf_addf(&text, "%s/%s.zmsh: written", dbases->directory, relation);
 	else if (status == EX_OK && text.len > 0)
 		buf_adds(&text, "; no script");
-	/* who has no router has not asked for them; they are there all the same when it comes */
+	/* without a router nothing asks for them yet; they are there when it comes */
 	if (text.len > 0 && (status != EX_OK || work->rebuild->has_router))
 		tell(work, status, buf_str(&text));
 	buf_free(&text);

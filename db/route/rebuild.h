@@ -11,7 +11,7 @@
 
 struct rebuild {
 	const struct dbases *dbases;
-	char *const *relations;        /* their names; NULL-terminated; the first NULL: all, but only what is due */
+	char *const *relations;        /* their names; NULL-terminated; the first NULL: all, but only those that have changed */
 	bool has_router;               /* scripts that were written are news */
 	bool unchecked;                /* values are not looked at */
 	enum source_duplicates duplicates;     /* for maps whose line does not say -A */
@@ -19,7 +19,7 @@ struct rebuild {
 	void *report_context;
 	void (*progress)(void *context, const char *step, size_t done, size_t total);
 	void *progress_context;
-	/* One line about a map or script: `status` EX_OK for news, else what went wrong. */
+	/* One line about a map or script: `status` EX_OK for news, else the error. */
 	void (*tell)(void *context, int status, const char *text);
 	void *tell_context;
 };

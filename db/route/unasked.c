@@ -87,7 +87,7 @@ static bool is_known(const char *name)
 	return false;
 }
 
-/* Makes the warning about a relation that nobody asks.  False without one; `is_slip` as in unasked_report. */
+/* Makes the warning about a relation that is never asked.  False without one; `is_slip` as in unasked_report. */
 static bool describe(const struct dbases_map *m, struct buf *text, bool *is_slip)
 {
 	const char *near, *known;

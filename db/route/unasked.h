@@ -18,8 +18,8 @@ void unasked_warn(const struct dbases *dbases, unasked_report *report, void *con
 void unasked_warn_of_slip(const struct dbases *dbases, const struct dbases_map *map, fault_report *report, void *context);
 
 /*
- * For who asks maps and does not look after them.  Adds a line, ended by LF, for each relation with a map whose name is nearly
- * that of one that is asked, and for each that ZMailer's scripts ask and this router does not.
+ * For programs that ask maps and do not look after them.  Adds a line, ended by LF, for each relation with a map whose name is
+ * nearly that of one that is asked, and for each that ZMailer's scripts ask and this router does not.
  */
 void unasked_note(const struct dbases *dbases, struct buf *notes);
 

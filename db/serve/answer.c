@@ -207,8 +207,8 @@ static enum map_answer ask_relation(struct answers *a, const char *name, const c
 /* ---- routing ---- */
 
 /*
- * Routes; the answer is the worst of all results that matter: unclear, then found, then not found.  Who names a file or a command
- * is not found.
+ * Routes; the answer is the worst of all results that matter: unclear, then found, then not found.  An address that names a
+ * file or a command is not found.
  */
 static enum map_answer route_address(struct answers *a, const char *address, size_t length, bool aliases_only,
                                      const struct route_result **results, size_t *count, struct buf *why)
@@ -292,7 +292,9 @@ static enum map_answer ask_alias(struct answers *a, const char *key, size_t leng
 	return value->len > 0 ? MAP_FOUND : MAP_NOT_FOUND;
 }
 
-/* Users of a domain that is ours are found or not, or led elsewhere by a list; those of another one go out by smtp, or cannot. */
+/*
+ * Users of a domain that is ours are found or not, or led elsewhere by a list; those of another one go out by smtp, or cannot.
+ */
 static enum map_answer ask_domain(struct answers *a, const char *key, size_t n, struct buf *value)
 {
 	const size_t length = n > 1 && key[n - 1] == '.' ? n - 1 : n;

@@ -47,9 +47,10 @@ struct answers {
 };
 
 /*
- * Asks; behind the `length` bytes of the key is a NUL.  MAP_FOUND with the value in `value`; otherwise `value` says why, in clean
- * text.  *unknown is set if there is no map of this name; the answer is MAP_COULD_NOT_TELL then.  Keys with control bytes are not found before a map sees them.  For
- * a policy where the store decides, a->destinations are there; answers_judge() is next, with what it said.
+ * Asks; behind the `length` bytes of the key is a NUL.  MAP_FOUND with the value in `value`; otherwise `value` says why, in
+ * clean text.  *unknown is set if there is no map of this name; the answer is MAP_COULD_NOT_TELL then.  Keys with control bytes
+ * are not found before a map sees them.  For a policy where the store decides, a->destinations are there; answers_judge() is
+ * next, with what it said.
  */
 enum map_answer answers_ask(struct answers *a, const char *map, const char *key, size_t length, struct buf *value,
                             bool *unknown) MAP_MUST_LOOK;

@@ -1,6 +1,6 @@
 /*
  * Asks stores for recipients, for many clients at a time, in child processes that each have an agent (verify.h).  A store that
- * does not answer keeps nobody waiting but those who want to know about its users (lib/desk.h).
+ * does not answer keeps only questions about its own users waiting (lib/desk.h).
  */
 #ifndef ZL_DB_SERVE_STORES_H
 #define ZL_DB_SERVE_STORES_H
@@ -19,8 +19,8 @@ struct destination {
 };
 
 /*
- * `children`: at most; `patience`: milliseconds for what one does.  NULL with *status (<sysexits.h>) and a line in `why` if the agent
- * refuses its options.
+ * `children`: at most; `patience`: milliseconds for what one does.  NULL with *status (<sysexits.h>) and a line in `why` if the
+ * agent refuses its options.
  */
 struct stores *stores_create(const struct verify_options *options, size_t children, int64_t patience, int *status, struct buf *why);
 

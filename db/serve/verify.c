@@ -31,7 +31,7 @@
 /* The agent has its own limit; it gets so much more to say that it was reached, in milliseconds. */
 #define GRACE 1000
 
-/* How long one that is told to end is waited for, in milliseconds. */
+/* How long the end of one is waited for, after SIGTERM, in milliseconds. */
 #define END_PAUSE 1000
 
 /* Looking at its options takes it no longer, in milliseconds. */
@@ -192,7 +192,10 @@ static bool start(struct verifier *v)
 	return true;
 }
 
-/* At the end of its input it takes leave of the stores; one that does not answer is told to end, and left alone if it cannot. */
+/*
+ * At the end of its input it takes leave of the stores; one that does not answer gets SIGTERM, and is left alone if it does not
+ * end.
+ */
 static void stop(struct verifier *v, bool late)
 {
 	if (v->pid == 0)
@@ -292,7 +295,7 @@ static void find_status(const char *words, char class, char status[12])
 	}
 }
 
-/* The words behind the code, and the status if it is the one that was found: who answers with them says both itself. */
+/* The words behind the code, and the status if it is the one that was found: the caller adds both itself. */
 static const char *text_of(const char *words, const char *status)
 {
 	size_t n = strlen(status);

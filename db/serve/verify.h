@@ -1,6 +1,7 @@
 /*
- * Asking the store for a recipient while the client waits: by lmtp -B, which stands beside the program, keeps what it heard, and
- * its sessions to the stores from one question to the next.  In a child process of intake or dbserve, as it waits for the answer.
+ * Asking the store for a recipient while the client waits: by lmtp -B, which stands beside the program, keeps what it heard,
+ * and its sessions to the stores from one question to the next.  In a child process of intake or dbserve, as it waits for the
+ * answer.
  */
 #ifndef ZL_DB_SERVE_VERIFY_H
 #define ZL_DB_SERVE_VERIFY_H
@@ -24,15 +25,17 @@ struct verdict {
 
 struct verifier;
 
-/* The agent is started by the first question, in a child that has the verifier of its parent.  Cache and arguments are copied. */
+/*
+ * The agent is started by the first question, in a child that has the verifier of its parent.  Cache and arguments are copied.
+ */
 struct verifier *verifier_create(const struct verify_options *options);
 
 /* Starts the agent without a question: 0, or a code of <sysexits.h> with `why` if it cannot be run or refuses its arguments. */
 int verifier_check(struct verifier *v, struct buf *why);
 
 /*
- * False for destinations elsewhere (channel smtp) and on this system (local, bitbucket, hold), and those of a channel that -c of
- * the arguments does not name: they are taken as they are.
+ * False for destinations elsewhere (channel smtp) and on this system (local, bitbucket, hold), and those of a channel that -c
+ * of the arguments does not name: they are taken as they are.
  */
 bool verifier_concerns(const struct verifier *v, const char *channel);
 
@@ -40,12 +43,12 @@ bool verifier_concerns(const struct verifier *v, const char *channel);
 const char *verifier_store(const struct verifier *v, const char *host);
 
 /*
- * Asks.  An agent that has ended is started again; one that does not answer in time is replaced, and the answer is 450.  One that
- * ends at its first question is not started again for ten seconds, by no process that has the verifier.
+ * Asks.  An agent that has ended is started again; one that does not answer in time is replaced, and the answer is 450.  One
+ * that ends at its first question is not started again for ten seconds, by no process that has the verifier.
  */
 void verifier_ask(struct verifier *v, const char *host, const char *user, struct verdict *verdict);
 
-/* The verdict where nobody was asked, and why ("took too long"), or NULL. */
+/* The verdict where no store was asked, and why ("took too long"), or NULL. */
 void verdict_unasked(struct verdict *verdict, const char *fault);
 
 /* Clears the caller's pointer; NULL is nothing. */

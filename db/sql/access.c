@@ -155,8 +155,8 @@ static bool is_line(const char *line, const char *word, char end)
 }
 
 /*
- * The library passes over a file of options that it cannot read, and a group that is not there: the session would be another one than is
- * meant, with another user, or without TLS.
+ * The library passes over a file of options that it cannot read, and a group that is not there: the session would be another
+ * one than is meant, with another user, or without TLS.
  */
 static int check_options(const struct setting *s, const char *path, const char *group, struct buf *why)
 {
@@ -194,8 +194,8 @@ void sql_host_show(const char *host, struct buf *out)
 }
 
 /*
- * Keys are UTF-8 and so is each session; in another encoding what has letters above ASCII would match nothing, and be "not found".
- * Files that say what holds anyway are taken.
+ * Keys are UTF-8 and so is each session; in another encoding what has letters above ASCII would match nothing, and be "not
+ * found".  Files that say what holds anyway are taken.
  */
 static int read_charset(const struct setting *s, enum sql_dialect dialect, void *field, struct buf *why)
 {

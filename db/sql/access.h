@@ -13,8 +13,8 @@
 const char *sql_access_name(const char *word);
 
 /*
- * Takes those of `settings` that sql_access_name() knows, and checks what belongs together.  `file` is named where no single line
- * is to blame.  0, EX_CONFIG or EX_NOINPUT with `why`; sql_access_free() in either case.
+ * Takes those of `settings` that sql_access_name() knows, and checks what belongs together.  `file` is named where no single
+ * line is to blame.  0, EX_CONFIG or EX_NOINPUT with `why`; sql_access_free() in either case.
  */
 int sql_access_take(struct sql_access *access, enum sql_dialect dialect, const struct settings *settings, const char *file,
                     struct buf *why);

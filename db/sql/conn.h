@@ -1,9 +1,9 @@
 /*
  * Questions to databases.
  *
- * All maps of a process that want the same access share one connection.  The servers are tried in turn; a connection that is lost
- * is replaced once.  A server that failed is left alone for a while (as long as the attempt took, at least 1 s; then twice as long
- * each time, up to retry_interval), so that a dead server costs one timeout per while and not one per address.
+ * All maps of a process that want the same access share one connection.  The servers are tried in turn; a connection that is
+ * lost is replaced once.  A server that failed is left alone for a while (as long as the attempt took, at least 1 s; then twice
+ * as long each time, up to retry_interval), so that a dead server costs one timeout per while and not one per address.
  *
  * A connection that listens (sqlconn_listen) is kept however long it is idle.
  */

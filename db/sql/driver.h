@@ -51,27 +51,29 @@ struct sql_driver {
 	void *(*connect)(const struct sql_access *access, const char *host, int64_t deadline, struct sql_error *error);
 
 	/*
-	 * Writes `n` bytes, escaped by the library for a string of this session, to `to`, which has room for 2n + 1; returns their
-	 * number, or -1 with `error`.
+	 * Writes `n` bytes, escaped by the library for a string of this session, to `to`, which has room for 2n + 1; returns
+	 * their number, or -1 with `error`.
 	 */
 	long (*escape)(void *session, char *to, const char *from, size_t n, struct sql_error *error);
 
 	/*
-	 * True if the server has executed the query and given all rows, or as many as were wanted (error->is_lost then, if the session
-	 * cannot be used any more); else `error`.  A query without a result set is an error.  `row` may put the deadline off.
+	 * True if the server has executed the query and given all rows, or as many as were wanted (error->is_lost then, if the
+	 * session cannot be used any more); else `error`.  A query without a result set is an error.  `row` may put the
+	 * deadline off.
 	 */
 	bool (*query)(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error);
 
 	/*
-	 * True unless what query() has just given may be cut off, or if there were rows, another key's, as this database compares text with
-	 * number by those of its bytes that are one; else `error`.  `key` is NULL where none was in the query.  NULL: this database does
-	 * neither.
+	 * True unless what query() has just given may be cut off, or if there were rows, another key's, as this database
+	 * compares text with number by those of its bytes that are one; else `error`.  `key` is NULL where none was in the
+	 * query.  NULL: this database does neither.
 	 */
 	bool (*is_certain)(void *session, const char *key, size_t n, bool has_rows, int64_t deadline, struct sql_error *error);
 
 	/*
-	 * Prepares a query with ?1, ?2 ... ($1, $2 ... of PostgreSQL) in the places of strings, once for a session, for the next ask();
-	 * false if that cannot be done, which query() may explain, or with error->is_lost.  Both NULL: this database asks by query() alone.
+	 * Prepares a query with ?1, ?2 ... ($1, $2 ... of PostgreSQL) in the places of strings, once for a session, for the
+	 * next ask(); false if that cannot be done, which query() may explain, or with error->is_lost.  Both NULL: this
+	 * database asks by query() alone.
 	 */
 	bool (*prepare)(void *session, const char *text, int64_t deadline, struct sql_error *error);
 
@@ -85,7 +87,10 @@ struct sql_driver {
 	/* What a session that listens waits on. */
 	int (*socket)(void *session);
 
-	/* Takes in what has come and never waits; *notified: there was a notification.  False with `error` if the session is lost. */
+	/*
+	 * Takes in what has come and never waits; *notified: there was a notification.  False with `error` if the session is
+	 * lost.
+	 */
 	bool (*take_news)(void *session, bool *notified, struct sql_error *error);
 
 	void (*close)(void *session);

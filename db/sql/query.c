@@ -26,7 +26,7 @@ enum place {
 enum wanted {
 	ANYTHING,
 	NO_KEY,             /* it is read in parts: a list, a path, a pattern */
-	PATTERN,            /* LIKE and similar operators are before it: one constant text, or "_" in somebody's address stands for any letter */
+	PATTERN,            /* LIKE and similar operators are before it: one constant text, or "_" in an address stands for any letter */
 	END_OF_PATTERN,     /* that text was there; nothing may be added to it */
 };
 
@@ -98,7 +98,7 @@ static void end_word(struct lexer *l)
 	const enum wanted before = l->wanted;
 
 	l->is_over = true;
-	/* its second word is still to come, and must not begin anew */
+	/* its second word is still to come, and must not begin another */
 	if (!is_new || strcmp(l->word, "similar") == 0)
 		return;
 	if (l->passes_one) {
@@ -326,8 +326,8 @@ static void take_key(struct lexer *l)
 }
 
 /*
- * The literal at i without the quotes of the strings beside it that are keys and nothing else; false if one of these is more, or if
- * `sign` is in it, which stands for a key.
+ * The literal at i without the quotes of the strings beside it that are keys and nothing else; false if one of these is more,
+ * or if `sign` is in it, which stands for a key.
  */
 static bool add_unquoted(const struct sql_query *query, size_t i, char sign, struct buf *out)
 {

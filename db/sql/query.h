@@ -3,8 +3,8 @@
  *
  * A key can only match itself: within quotes it is escaped by the library of the database, where no quotes stand it gets them.
  * What would make more of a key than a string is refused when the file is read: a key in a comment, in the name of a column,
- * behind a backslash, in a list or a path; and LIKE and similar operators with anything but one constant text behind them, as a key may come
- * there by a function, by a name, or from the table.
+ * behind a backslash, in a list or a path; and LIKE and similar operators with anything but one constant text behind them, as a
+ * key may come there by a function, by a name, or from the table.
  */
 #ifndef ZL_DB_SQL_QUERY_H
 #define ZL_DB_SQL_QUERY_H

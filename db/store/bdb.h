@@ -16,7 +16,9 @@
 /* DB_BTREE or DB_HASH. */
 DBTYPE bdb_type(const char *type);
 
-/* A handle in no environment.  libdb's own lines, which it writes to the standard error output, are not: its codes say it all. */
+/*
+ * A handle in no environment.  libdb's own lines, which it writes to the standard error output, are not: its codes say it all.
+ */
 int bdb_create(DB **db);
 
 /* Puts or removes; a key to be removed that is not there is no error.  0 or a code of libdb. */

@@ -39,7 +39,8 @@ static int put_one(DB *db, struct bytes key, struct bytes value)
 
 /*
  * The stamp comes first and is put last.  When a page is split libdb leaves the old bytes of moved records where they were, and
- * writes others over a part of them; the seal (stamp.h) must not be written into such a ruin.  What is put last was never moved.
+ * writes others over a part of them; the seal (stamp.h) must not be written into such a ruin.  What is put last was never
+ * moved.
  */
 static int put_all(DB *db, const struct store_load *load)
 {

@@ -72,8 +72,9 @@ static int read_all(const char *path)
 }
 
 /*
- * Where there is no seal, or one that does not count: a program in an environment changes the map, not the seal.  Ours break the
- * stamp first.  0 if it was broken, or if there is none; DB_VERIFY_BAD if the file promises by its stamp to be as it was built.
+ * Where there is no seal, or one that does not count: a program in an environment changes the map, not the seal.  Ours break
+ * the stamp first.  0 if it was broken, or if there is none; DB_VERIFY_BAD if the file promises by its stamp to be as it was
+ * built.
  */
 static int ask_stamp(const char *path)
 {
@@ -90,7 +91,10 @@ static int ask_stamp(const char *path)
 	return stamp_is_broken(value.data, value.size) ? 0 : DB_VERIFY_BAD;
 }
 
-/* libdb is not sound where memory is short: it may crash, which would count as damage.  So the child ends, and nothing is known. */
+/*
+ * libdb is not sound where memory is short: it may crash, which would count as damage.  So the child ends, and nothing is
+ * known.
+ */
 static void *get_memory(size_t n)
 {
 	void *memory = malloc(n);

@@ -92,13 +92,13 @@ static void *watch(void *unused)
 }
 
 /*
- * A damaged page can lead libdb astray.  What it holds in the regions then nobody can give back; so this thread stops
+ * A damaged page can lead libdb astray.  What it holds in the regions then cannot be given back; so this thread stops
  * here for good, and the watchdog says what to run, as for a call that hangs.
  */
 static void crashed(int sig)
 {
 	if (atomic_load(&watched_until) == 0 || !pthread_equal(pthread_self(), worker)) {
-		/* the instruction is tried again, and fails for those who had the signal before */
+		/* the instruction is tried again, and fails for the handler that was there before */
 		sigaction(sig, &previous[sig == SIGBUS], NULL);
 		return;
 	}

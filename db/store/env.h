@@ -6,8 +6,8 @@
  *    run the router's own waits end in DB_LOCK_NOTGRANTED, which it takes for "not found".
  *  - A liveness callback or thread count where the creator had none: the open is refused.
  *  - Leaving without closing: every process that ends with a map open leaks a mutex of the region, and after about 740 of
- *    them nobody can open a map any more.
- * So nobody here waits inside the lock manager if it can be known before: env_lock_is_free() asks without queueing, and
+ *    them no process can open a map any more.
+ * So no program of ours waits inside the lock manager if it can be known before: env_lock_is_free() asks without queueing, and
  * what hangs nevertheless (a process died inside libdb with a mutex held) is ended by a watchdog thread.
  */
 #ifndef ZL_DB_STORE_ENV_H

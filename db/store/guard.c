@@ -24,7 +24,7 @@ static void leave(int sig)
 {
 	if (is_guarded)
 		guard_leave();
-	/* the instruction is tried again, and fails for those who had the signal before */
+	/* the instruction is tried again, and fails for the handler that was there before */
 	for (size_t i = 0; i < FAULTS; i++)
 		if (faults[i] == sig)
 			sigaction(sig, &before[i], NULL);

@@ -12,8 +12,8 @@ void guard_install(void);
 
 /*
  * Calls read(context).  True when it returns; false if it was left because of SIGBUS, SIGSEGV or guard_leave().  What is
- * read must not hold locks or change anything but `context` while it touches such memory; it may be left at any of these touches.
- * Not nested.  A fault outside goes on to the handler that was there before.
+ * read must not hold locks or change anything but `context` while it touches such memory; it may be left at any of these
+ * touches.  Not nested.  A fault outside goes on to the handler that was there before.
  */
 bool guard_read(void (*read)(void *context), void *context);
 

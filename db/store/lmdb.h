@@ -27,23 +27,23 @@ struct lmdb_map {
 };
 
 /*
- * Opens for reading, with a transaction; `flags` are MDB_NOLOCK or 0.  0 or a code of LMDB; lmdb_close() is due
- * anyway.  With 0, and a lock file that is another file's (lmdb_lock_file_fits()), it is opened as by MDB_NOLOCK, and is_shared, with
- * the lock on the map.
+ * Opens for reading, with a transaction; `flags` are MDB_NOLOCK or 0.  0 or a code of LMDB; to be closed by lmdb_close()
+ * in either case.  With 0, and a lock file that is another file's (lmdb_lock_file_fits()), it is opened as by MDB_NOLOCK, and
+ * is_shared, with the lock on the map.
  */
 int lmdb_open(struct lmdb_map *l, const char *path, unsigned flags);
 
 /*
- * LMDB's lock file belongs to a name, and stays what it was while anybody has it open.  Where another file was put in the place of the
- * map meanwhile, as an older copy, LMDB takes the number of the last transaction from there: it shows the state before the last one,
- * and what it writes is damaged.  True if the lock file is right about the last transaction of the file, which `txn` reads; it may be
- * wrong for the moment that a transaction takes to end.
+ * LMDB's lock file belongs to a name, and stays what it was while anybody has it open.  Where another file was put in the place
+ * of the map meanwhile, as an older copy, LMDB takes the number of the last transaction from there: it shows the state before
+ * the last one, and what it writes is damaged.  True if the lock file is right about the last transaction of the file, which
+ * `txn` reads; it may be wrong for the moment that a transaction takes to end.
  */
 bool lmdb_lock_file_fits(MDB_env *env, MDB_txn *txn);
 
 /*
- * What `code` is worth behind guard.h: where the guard had to leave LMDB, MDB_CORRUPTED, which mdb_strerror() would call by other
- * names.
+ * What `code` is worth behind guard.h: where the guard had to leave LMDB, MDB_CORRUPTED, which mdb_strerror() would call by
+ * other names.
  */
 int lmdb_code(bool ended, int code);
 
@@ -76,11 +76,11 @@ enum stamp_state lmdb_check_seal(int fd, struct buf *why) __attribute__((warn_un
 enum store_proof lmdb_look(const char *map, int fd, unsigned flags, struct buf *why);
 
 /*
- * How a map without seal is read.  Who may write LMDB's lock file, as the owner of the map, uses it: *flags becomes 0.  It is for
- * nobody else, since who can lock it can stop everybody.  All others read as Postfix does: without it (MDB_NOLOCK), under a
- * shared lock on the map itself, which writers of both kinds hold exclusively; here it is taken on `fd`, until that is closed.
- * So does everybody where the map has several names, by a link of either kind, as each name has a lock file of its own.
- * False with `why`: the lock file is not a plain one, or the lock cannot be taken in time.
+ * How a map without seal is read.  A user who may write LMDB's lock file, as the owner of the map, uses it: *flags becomes 0.
+ * It is for nobody else, since a user who can lock it can stop all others.  All others read as Postfix does: without it
+ * (MDB_NOLOCK), under a shared lock on the map itself, which writers of both kinds hold exclusively; here it is taken on `fd`,
+ * until that is closed.  So does everybody where the map has several names, by a link of either kind, as each name has a lock
+ * file of its own.  False with `why`: the lock file is not a plain one, or the lock cannot be taken in time.
  */
 bool lmdb_choose_lock(const char *map, int fd, unsigned *flags, struct buf *why);
 
@@ -93,10 +93,14 @@ bool lmdb_lock_file_is_free(const char *map, int64_t deadline, pid_t *holder);
 /* EX_OK if LMDB's lock file is a plain file of one name, or not there; else its trouble stands in `why`. */
 bool lmdb_lock_file_is_plain(const char *map, struct buf *why);
 
-/* A lock of `type` on the whole map, as Postfix takes it; false with *holder, as above, if it cannot be taken until `deadline`. */
+/*
+ * A lock of `type` on the whole map, as Postfix takes it; false with *holder, as above, if it cannot be taken until `deadline`.
+ */
 bool lmdb_lock_map(int fd, short type, int64_t deadline, pid_t *holder);
 
-/* "process 4711", until the next call; `otherwise` if the kernel names none: a lock of an open file, as ours, is no process's. */
+/*
+ * "process 4711", until the next call; `otherwise` if the kernel names none: a lock of an open file, as ours, is no process's.
+ */
 const char *lmdb_locker(pid_t holder, const char *otherwise);
 
 /* Reading waits so long for any lock. */

@@ -27,7 +27,7 @@ static bool is_string(const MDB_val *v, bool bare)
 	return nul != NULL ? nul == (const char *)v->mv_data + v->mv_size - 1 : bare;
 }
 
-/* False if the stamp shows that the file had a seal, which nobody broke before a change: it is gone by damage. */
+/* False if the stamp shows that the file had a seal, which was not broken before a change: it is gone by damage. */
 static bool is_without_seal(const struct lmdb_map *l)
 {
 	MDB_val key = { STAMP_KEY_LENGTH, (void *)(uintptr_t)stamp_key }, value;
@@ -103,8 +103,8 @@ static bool read_meta(int fd, off_t page, struct meta *meta)
 
 /*
  * The first two pages belong to the last two transactions, and LMDB believes the one with the higher number: a damaged number
- * there brings back the past, which for a new map is an empty one.  *used becomes how much of the file they know of.  False with
- * errno, 0 if the content is to blame.
+ * there brings back the past, which for a new map is an empty one.  *used becomes how much of the file they know of.  False
+ * with errno, 0 if the content is to blame.
  */
 static bool metas_agree(int fd, uint64_t *used)
 {

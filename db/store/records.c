@@ -163,7 +163,9 @@ void records_sort(struct records *records)
 		items[i].record = &records->list[i];
 	sort_items(items, spare, records->count, 0);
 	free(spare);
-	/* each record goes to its place along the circle that it is in; a second list would be the largest thing in the memory */
+	/*
+	 * each record goes to its place along the circle that it is in; a second list would be the largest thing in the memory
+	 */
 	for (size_t i = 0; i < records->count; i++) {
 		const struct record first = records->list[i];
 		size_t to = i, from;
@@ -219,7 +221,9 @@ void records_join(struct records *records)
 		buf_clear(&value);
 		buf_add(&value, r->value, r->value_length);
 		for (k = i + 1; k < records->count && records_same_key(r, &records->list[k]); k++) {
-			/* not by makedb's comma, newline and tab: ZMailer's router reads nothing of a line that ends in a comma */
+			/*
+			 * not by makedb's comma, newline and tab: ZMailer's router reads nothing of a line that ends in a comma
+			 */
 			if (value.len > 0 && records->list[k].value_length > 0)
 				buf_adds(&value, ", ");
 			buf_add(&value, records->list[k].value, records->list[k].value_length);

@@ -51,12 +51,12 @@ int64_t stamp_now(void);
 /* Adds the value that is stored under stamp_key, its digits still '0'; the caller stores it with its NUL. */
 void stamp_add(struct buf *out, const struct stamp *stamp);
 
-/* Reads a stored value of `n` bytes.  False if it is none; otherwise stamp_free() is due. */
+/* Reads a stored value of `n` bytes.  False if it is none; otherwise free it by stamp_free(). */
 bool stamp_parse(struct stamp *stamp, const char *value, size_t n);
 
 /*
- * True for a stored value whose seal was broken before the map was changed in place.  In a file where no seal is found, any other
- * is the ruin of one: the file promises to be as it was built, and is not.
+ * True for a stored value whose seal was broken before the map was changed in place.  In a file where no seal is found, any
+ * other is the ruin of one: the file promises to be as it was built, and is not.
  */
 bool stamp_is_broken(const char *value, size_t n);
 

@@ -1,6 +1,6 @@
 /*
- * What a file of records is: the kinds of it, and what each can do.  Those who look keys up (db/map), build maps (db/build) and
- * change them (db/live) stand on this; how each kind finds, walks and changes records is in bdb.h and lmdb.h.
+ * What a file of records is: the kinds of it, and what each can do.  The folders that look keys up (db/map), build maps
+ * (db/build) and change them (db/live) stand on this; how each kind finds, walks and changes records is in bdb.h and lmdb.h.
  */
 #ifndef ZL_DB_STORE_STORE_H
 #define ZL_DB_STORE_STORE_H
@@ -24,8 +24,8 @@ typedef bool record_each(void *context, const char *key, size_t key_length, cons
 bool record_is_note(const char *key, size_t n);
 
 /*
- * The value of a key whose value nobody knows: that of which the map is a copy says several, or none that can be used.  A lookup cannot
- * tell then.  No text holds it.
+ * The value of a key whose value is not known: that of which the map is a copy says several, or none that can be used.  A
+ * lookup cannot tell then.  No text holds it.
  */
 #define UNCLEAR_VALUE "\001unclear"
 bool record_is_unclear(const char *value, size_t n);
@@ -58,8 +58,8 @@ struct store {
 	size_t longest_key;     /* with its NUL; 0 for no limit */
 
 	/*
-	 * Fills the empty file `path`.  0, or an exit code of <sysexits.h> with `why` set.  Nothing is synced, the caller has the
-	 * file open anyway.
+	 * Fills the empty file `path`.  0, or an exit code of <sysexits.h> with `why` set.  Nothing is synced, the caller has
+	 * the file open anyway.
 	 */
 	int (*load)(const char *path, const struct store_load *load, struct buf *why);
 };
@@ -75,7 +75,7 @@ enum store_proof {
 
 /*
  * False for a file that has far more bytes than its library knows of.  It is no map that was built here, and may be as good as
- * endless (a sparse file), so that nobody should read all of it.
+ * endless (a sparse file), so that not all of it should be read.
  */
 bool store_is_plausible(int64_t size, uint64_t used);
 

@@ -4,9 +4,10 @@
  * A server tells what was changed since a cookie.  It cannot tell of entries that its reader may see now or may not see any
  * more, of subtrees that were moved, of what it forgot in a crash, or of a directory that was loaded again; and
  * OpenLDAP leaves out of a refresh what is newer than its own mark (contextCSN).  So now and then an ordinary search
- * lists all entries, with entryUUID, entryCSN and what the rule makes use of, as rights change values without a change of the entry; those
- * that are missing here, have another version or say something else are read, and those that were not listed are asked for once more and
- * removed if they are not found.  To read from a list would be quicker: it may be older than what has come in another way meanwhile.
+ * lists all entries, with entryUUID, entryCSN and what the rule makes use of, as rights change values without a change of the
+ * entry; those that are missing here, have another version or say something else are read, and those that were not listed are
+ * asked for once more and removed if they are not found.  To read from a list would be quicker: it may be older than what has
+ * come in another way meanwhile.
  *
  * Where everything is read anyway, the list is made first, and afterwards all of it must be there: a server that left
  * entries out of the refresh is not believed.

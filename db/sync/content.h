@@ -1,7 +1,7 @@
 /*
  * The copy in memory: entries of the directory, and the records that they want to have in the map.
  *
- * A key that two entries want with different values is a conflict.  The entry that has it keeps it, so that nobody
+ * A key that two entries want with different values is a conflict.  The entry that has it keeps it, so that no user
  * loses mail by what others write into the directory; if none had it before, its value is unclear, as is that of an
  * entry whose value cannot be made.  An unclear key stays as it is in the map, or gets the value that is meant for such
  * cases; one that is not there gets UNCLEAR_VALUE, so that it is not "not found".
@@ -26,8 +26,8 @@ void content_free(struct content **content);
 /* ---- what the directory says ---- */
 
 /*
- * Entry `uuid` of rule number `rule` is named `dn` (NULL: as its note says) and wants what stands in `yield`, which is taken over and left
- * empty, in place of all it wanted before.  False if it wanted just that.
+ * Entry `uuid` of rule number `rule` is named `dn` (NULL: as its note says) and wants what stands in `yield`, which is taken
+ * over and left empty, in place of all it wanted before.  False if it wanted just that.
  */
 bool content_put(struct content *content, unsigned rule, const struct sync_uuid *uuid, const char *dn, struct yield *yield);
 
@@ -38,8 +38,8 @@ void content_drop(struct content *content, unsigned rule, const struct sync_uuid
 bool content_is_same(const struct content *content, unsigned rule, const struct sync_uuid *uuid, const struct yield *yield);
 
 /*
- * Adds to `yield` what the entry wanted so far and does not want there, as far as the yield lacks something of that kind: keys, whose
- * values are unclear now, and domains.
+ * Adds to `yield` what the entry wanted so far and does not want there, as far as the yield lacks something of that kind: keys,
+ * whose values are unclear now, and domains.
  */
 void content_keep(const struct content *content, unsigned rule, const struct sync_uuid *uuid, struct yield *yield);
 
@@ -54,7 +54,7 @@ bool content_is_marked(const struct content *content, unsigned rule, const struc
 void content_drop_unmarked(struct content *content, unsigned rule, unsigned mark);
 
 /*
- * A comparison of the whole is a round, with a number that is not 0.  Who sees an entry in the directory says so by
+ * A comparison of the whole is a round, with a number that is not 0.  An entry that is seen in the directory is marked by
  * content_see(); *version becomes the one that the copy has.  Both are false if the copy does not have the entry.
  */
 bool content_version(const struct content *content, unsigned rule, const struct sync_uuid *uuid, uint64_t *version);
@@ -65,8 +65,8 @@ typedef void content_unseen(void *context, const struct sync_uuid *uuid);
 void content_each_unseen(struct content *content, unsigned rule, unsigned round, content_unseen *each, void *context);
 
 /*
- * Adds the name of an entry; false if it is not there, or nobody knows it.  Names are kept from content_put() to
- * content_settled(); of all other entries content_know_names() says who knows them.
+ * Adds the name of an entry; false if it is not there, or not known.  Names are kept from content_put() to
+ * content_settled(); of all other entries content_know_names() says how they are found.
  */
 typedef bool content_names(void *context, unsigned rule, const struct sync_uuid *uuid, struct buf *name);
 void content_know_names(struct content *content, content_names *names, void *context);

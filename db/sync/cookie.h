@@ -38,7 +38,7 @@ bool cookie_decode(const char *note, size_t n, const struct sync_rule *rule, str
 bool cookie_decode_any(const char *note, size_t n, struct buf *cookie);
 
 /*
- * OpenLDAP's cookies name who got it ("sid", "rid") and the newest change of each server ("csn").  A server that reads its
+ * OpenLDAP's cookies name the reader ("sid", "rid") and the newest change of each server ("csn").  A server that reads its
  * own number, or that of another one, in a request takes the asker for that server and holds back what was changed
  * there.  Adds what any server may be asked with; false if it is no such cookie: only the server that gave it knows what it
  * means.
@@ -49,8 +49,9 @@ bool cookie_for_others(const struct buf *cookie, struct buf *out);
 void cookie_provider(const struct buf *cookie, struct buf *sid);
 
 /*
- * Whether a server whose newest cookie is `server` has all that the cookie `map` stands for: of each server of the tree the newest
- * change must be as new.  One that lacks a server's changes altogether lags, too.  COOKIE_UNKNOWN if `server` is no such cookie.
+ * Whether a server whose newest cookie is `server` has all that the cookie `map` stands for: of each server of the tree the
+ * newest change must be as new.  One that lacks a server's changes altogether lags, too.  COOKIE_UNKNOWN if `server` is no such
+ * cookie.
  */
 enum cookie_state {
 	COOKIE_CURRENT,
@@ -68,7 +69,10 @@ bool cookie_went_back(const struct buf *before, const struct buf *after);
  */
 void cookie_take(struct buf *cookie, const struct buf *newer);
 
-/* Add the key of the note of an entry, by its rule and entryUUID, and what stands in that: its DN, records, domains and version. */
+/*
+ * Add the key of the note of an entry, by its rule and entryUUID, and what stands in that: its DN, records, domains and
+ * version.
+ */
 void entry_name(struct buf *name, const struct sync_rule *rule, const struct sync_uuid *uuid);
 void entry_encode(struct buf *note, const char *dn, const struct yield *yield);
 

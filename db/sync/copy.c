@@ -51,7 +51,7 @@ struct copy {
 	struct livemap *livemap;
 	struct content *content;
 	struct rule_copy *rules;
-	struct results stale;    /* names of notes that nobody needs */
+	struct results stale;    /* names of notes that are not needed */
 	bool domains_due;
 	bool domains_noted;      /* the map says so */
 	size_t complaints;
@@ -123,7 +123,7 @@ static void report_key(struct copy *copy, const struct sync_rule *rule, const st
 
 /*
  * What a machine says counts at once, as each of it is true by itself; what must not be written before all of it has come is
- * held back by who writes (copy_flush()), and the cookie comes last.
+ * held back when it is written (copy_flush()), and the cookie comes last.
  */
 
 static void speak_of(struct rule_copy *r, const struct sync_uuid *uuid)
@@ -179,7 +179,10 @@ static bool put_entry(struct rule_copy *r, const struct sync_uuid *uuid, const s
 	}
 	yield.count = kept;
 	yield.version = r->copy->complaints == complaints ? rule_version(e) : 0;
-	/* of an entry that makes no sense now, what it said before is the best there is; so is what is lacking by values without sense */
+	/*
+	 * of an entry that makes no sense now, what it said before is the best there is; so is what is lacking by values
+	 * without sense
+	 */
 	if (yield.lacks_keys || yield.lacks_domains)
 		content_keep(r->copy->content, r->number, uuid, &yield);
 	if (ok || yield.count > 0 || yield.domains != NULL || !content_has(r->copy->content, r->number, uuid))
@@ -261,7 +264,7 @@ static void begin_again(struct rule_copy *r)
 	r->mark++;
 }
 
-/* A part of what should have come: true, but who knows what it belongs to. */
+/* A part of what should have come: true, but it cannot be told what it belongs to. */
 static void rollback(void *context)
 {
 	struct rule_copy *r = context;
@@ -688,7 +691,10 @@ static void add_first(void *context, const char *key, const char *value)
 	                                        .value_length = (uint32_t)strlen(value) });
 }
 
-/* Notes of a great many entries go before the rest: what they say of a map that does not have it yet is put right by the next start. */
+/*
+ * Notes of a great many entries go before the rest: what they say of a map that does not have it yet is put right by the next
+ * start.
+ */
 static void write_entry(void *context, unsigned rule, const struct sync_uuid *uuid, const char *dn, const struct yield *yield)
 {
 	struct writing *w = context;
@@ -754,7 +760,7 @@ static bool makes_keys(const struct copy *copy)
 static enum shrinkage_verdict judge(const struct copy *copy, const struct content_counts *counts, struct shrinkage *shrinkage,
                                     struct buf *why)
 {
-	/* a first copy of which nobody could tell anything is none */
+	/* a first copy of which nothing could be told is none */
 	const size_t hollow = counts->records == 0 ? counts->hollow : 0;
 	const struct shrinking change = {
 		.now = shrinkage_now(), .keys = counts->records, .removed = counts->removed,
@@ -804,7 +810,8 @@ static bool nothing_differs(void *context, struct livemap *livemap, const struct
 
 /*
  * Makes the map that is not there, with its records and no notes: without a cookie all is read again, should we be killed then.
- * Before it was watched somebody may have put another one in its place: then it stays one that was not there, and copy_is_changed().
+ * Before it was watched another program may have put another one in its place: then it stays one that was not there, and
+ * copy_is_changed().
  */
 static int make_map(struct copy *copy, struct records *records, struct buf *why)
 {

@@ -30,7 +30,7 @@ struct copy_settings {
 	bool may_shrink;                   /* no guard against mass deletion */
 	copy_report *report;
 	int (*judge_domains)(void *context, char *const *list, struct buf *why);   /* EX_OK if the served domains may become these */
-	void *domains;                     /* its context; NULL: nobody keeps a list of them */
+	void *domains;                     /* its context; NULL: no list of them is kept */
 };
 
 /*
@@ -49,7 +49,10 @@ const struct buf *copy_cookie(const struct copy *copy, size_t rule);
 /* Forgets the cookie: the next request asks for everything.  How far the map has come is not forgotten (copy_state_of()). */
 void copy_forget_cookie(struct copy *copy, size_t rule);
 
-/* Whether a server with this cookie has all that the rule's part of the map was made from; COOKIE_CURRENT if nobody ever told. */
+/*
+ * Whether a server with this cookie has all that the rule's part of the map was made from; COOKIE_CURRENT if that was never
+ * said.
+ */
 enum cookie_state copy_state_of(const struct copy *copy, size_t rule, const struct buf *cookie);
 
 /* True if the server at `uri` is the one that was compared last. */
@@ -64,7 +67,9 @@ void copy_begin_round(struct copy *copy, size_t rule);
 bool copy_has(const struct copy *copy, size_t rule, const struct sync_uuid *uuid, uint64_t *version);
 bool copy_see(struct copy *copy, size_t rule, const struct sync_uuid *uuid, uint64_t *version);
 
-/* True if the copy has of the entry just what this one would give it; only for one that copy_has() and whose version is not 0. */
+/*
+ * True if the copy has of the entry just what this one would give it; only for one that copy_has() and whose version is not 0.
+ */
 bool copy_is_same(const struct copy *copy, size_t rule, const struct sync_uuid *uuid, const struct ldap_entry *entry);
 
 /* Calls `each` for all entries that were not seen in this round. */
@@ -76,8 +81,8 @@ void copy_drop(struct copy *copy, size_t rule, const struct sync_uuid *uuid);
 bool copy_name(const struct copy *copy, size_t rule, const struct sync_uuid *uuid, struct buf *name);
 
 /*
- * `other` has the entryUUID of the entry that was found before it in the same search.  It is named, and not copied; from now on what the
- * server says of this entryUUID is a reason to compare, until only one entry has it.
+ * `other` has the entryUUID of the entry that was found before it in the same search.  It is named, and not copied; from now on
+ * what the server says of this entryUUID is a reason to compare, until only one entry has it.
  */
 void copy_twin(struct copy *copy, size_t rule, const struct sync_uuid *uuid, const struct ldap_entry *other);
 void copy_no_twin(struct copy *copy, size_t rule, const struct sync_uuid *uuid);
@@ -86,9 +91,9 @@ void copy_no_twin(struct copy *copy, size_t rule, const struct sync_uuid *uuid);
 bool copy_was_told_twice(const struct copy *copy, size_t rule);
 
 /*
- * True if the whole should be compared with the server at `uri`: that was not done since copy_open(), as nobody knows what has
- * happened to the server before, or longer ago than `interval` (seconds; 0: any time will do), or with another server, or there is
- * doubt.
+ * True if the whole should be compared with the server at `uri`: that was not done since copy_open(), as it is not known what
+ * has happened to the server before, or longer ago than `interval` (seconds; 0: any time will do), or with another server, or
+ * there is doubt.
  */
 bool copy_comparison_is_due(const struct copy *copy, const char *uri, long interval);
 
@@ -98,7 +103,7 @@ int64_t copy_comparison_time(const struct copy *copy, long interval);
 /* The whole was compared with this server, whose name is kept in the map. */
 void copy_compared(struct copy *copy, const char *uri);
 
-/* What the copy has may not be all: a comparison is due. */
+/* What the copy has may not be all: a comparison is needed. */
 void copy_doubt(struct copy *copy);
 
 /*
@@ -125,7 +130,7 @@ int copy_flush(struct copy *copy, struct content_counts *counts, enum shrinkage_
 
 /*
  * True if the served domains may have changed and copy_domains_done() was not called since; it is kept in the map, so
- * that what is to be done about it is not forgotten by who is killed before.
+ * that what is to be done about it is not forgotten if the program is killed before.
  */
 bool copy_domains_are_due(const struct copy *copy);
 void copy_domains_done(struct copy *copy);

@@ -16,7 +16,7 @@
 
 #define HEADING "# served domains, written by ldapsync; changes made here are lost\n"
 
-/* What a domain is made of, in a list that somebody else has written. */
+/* What a domain is made of, in a list that another program has written. */
 #define DOMAIN_BYTES "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"
 
 #define POLL_MS 20

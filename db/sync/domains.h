@@ -22,8 +22,8 @@ struct domains {
 };
 
 /*
- * Whether domains_write() would put `list` there.  EX_OK; EX_TEMPFAIL with `why` if that would be empty, or more than 50 domains
- * and a fifth of all would go; EX_IOERR.
+ * Whether domains_write() would put `list` there.  EX_OK; EX_TEMPFAIL with `why` if that would be empty, or more than 50
+ * domains and a fifth of all would go; EX_IOERR.
  */
 int domains_judge(const struct domains *domains, char *const *list, struct buf *why);
 

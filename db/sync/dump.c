@@ -73,7 +73,7 @@ static int copy_out(FILE *from, FILE *out)
 	return ferror(from) || fflush(out) != 0 ? EX_IOERR : EX_OK;
 }
 
-/* Into a file first: who takes the text may be slow, and nobody could change the map meanwhile. */
+/* Into a file first: the reader of the text may be slow, and the map could not be changed meanwhile. */
 int sync_dump(const struct livemap_settings *settings, FILE *out, struct buf *why)
 {
 	int status = EX_OK;

@@ -1,6 +1,6 @@
 /*
- * The first copy of a new machine: what a map of ldapsync holds, its notes with it, as text from which another machine makes the same
- * map.  With the cookie that stands there, ldapsync goes on with what has changed since.
+ * The first copy of a new machine: what a map of ldapsync holds, its notes with it, as text from which another machine makes
+ * the same map.  With the cookie that stands there, ldapsync goes on with what has changed since.
  *
  *   ldapsync-dump 1 FOLDING
  *   +KEY TAB VALUE               a record
@@ -20,7 +20,7 @@
 #include "db/store/records.h"
 #include "lib/buf.h"
 
-/* Writes the state of one moment; who changes the map waits as long as it is read.  EX_OK, or a code with `why`. */
+/* Writes the state of one moment; a program that changes the map waits as long as it is read.  EX_OK, or a code with `why`. */
 int sync_dump(const struct livemap_settings *settings, FILE *out, struct buf *why);
 
 struct loading {
@@ -32,15 +32,15 @@ struct loading {
 };
 
 /*
- * Reads a dump from `fd`.  EX_OK, or EX_DATAERR or EX_IOERR with `why` naming loading->path and line.  What was read of records and
- * notes is there in either case.
+ * Reads a dump from `fd`.  EX_OK, or EX_DATAERR or EX_IOERR with `why` naming loading->path and line.  What was read of records
+ * and notes is there in either case.
  */
 int sync_dump_read(const struct loading *loading, int fd, char folding, struct records *records, struct records *notes, struct buf *why);
 
 /*
- * Makes the map, which must not be there (EX_CANTCREAT): all records at once, then the notes, those that say how far the copy has come
- * last, so that a process that is killed leaves a map for which everything is read.  EX_DATAERR: the dump is damaged, cut off, or does
- * not fit; nothing was made.
+ * Makes the map, which must not be there (EX_CANTCREAT): all records at once, then the notes, those that say how far the copy
+ * has come last, so that a process that is killed leaves a map for which everything is read.  EX_DATAERR: the dump is damaged,
+ * cut off, or does not fit; nothing was made.
  */
 int sync_load(const struct livemap_settings *settings, struct loading *loading, struct buf *why);
 

@@ -63,7 +63,7 @@ bool rows_add(void *context, unsigned columns, const char *const *values, const 
 		complain_of(r, "", 0, "the key is NULL");
 		return true;
 	}
-	/* a column of type CHAR(n) fills up with blanks, which nobody asks for */
+	/* a column of type CHAR(n) fills up with blanks, which are in no key */
 	text_strip(&bytes, &n);
 	if (n >= sizeof key) {
 		complain_of(r, bytes, n, "the key is too long");

@@ -1,8 +1,8 @@
 /*
  * The rows of a query on their way to the records of a map.
  *
- * A key that two rows give with different values, or a value that cannot be used, leaves the key as it is in the map: another row
- * cannot take its mail away.  Of one that is not there, lookups cannot tell.
+ * A key that two rows give with different values, or a value that cannot be used, leaves the key as it is in the map: another
+ * row cannot take its mail away.  Of one that is not there, lookups cannot tell.
  */
 #ifndef ZL_DB_SYNC_ROWS_H
 #define ZL_DB_SYNC_ROWS_H

@@ -50,7 +50,7 @@ static char *make_value(const struct sync_rule *rule, const struct ldap_entry *e
 	const enum template_outcome outcome = template_expand(rule->value, entry, key, rule->many_values, &values, &culprit);
 	char *value = NULL;
 
-	/* a list is whole or not at all: who is left out of it would get no mail, and nobody would know */
+	/* a list is whole or not at all: a member that is left out would get no mail, and no one would know */
 	if (explain(outcome, culprit, "", why)) {
 		results_settle(&values);
 		results_join(&values, ", ", &text);

@@ -77,8 +77,8 @@ static int send_search(struct session *s, size_t number)
 }
 
 /*
- * Asks how far the server is: a refresh of nothing ends with its cookie.  Asked with the cookie of the map, slapd says nothing of
- * the kind where it knows nothing newer, and complains of what it lacks only where neither side has a serverID.
+ * Asks how far the server is: a refresh of nothing ends with its cookie.  Asked with the cookie of the map, slapd says nothing
+ * of the kind where it knows nothing newer, and complains of what it lacks only where neither side has a serverID.
  */
 static int send_question(struct session *s, size_t number)
 {
@@ -435,7 +435,9 @@ static enum session_news go_on_comparing(struct session *s, size_t number, struc
 	if (c->stage != COMPARE_DONE)
 		return SESSION_BUSY;
 	if (c->lacks_uuid && !c->follows_full_read) {
-		/* what cannot be compared is read as a whole, all rules in one session, as it is that which counts as compared */
+		/*
+		 * what cannot be compared is read as a whole, all rules in one session, as it is that which counts as compared
+		 */
 		buf_addf(why, "%s: rule %s: entryUUID may not be seen by this reader; instead of comparing, everything is read",
 		         server_name(s), s->conf->rules[number].name);
 		for (size_t i = 0; i < s->conf->rule_count; i++)
@@ -504,7 +506,10 @@ static enum session_news take_answer(struct session *s, size_t number, LDAPMessa
 	state = copy_state_of(s->copy, number, &cookie);
 	has_none = code == LDAP_SUCCESS && cookie.len == 0;
 	buf_free(&cookie);
-	/* a slapd that has no contextCSN is a replica that is being filled: it has a part of the entries, and believes that this is all */
+	/*
+	 * a slapd that has no contextCSN is a replica that is being filled: it has a part of the entries, and believes that
+	 * this is all
+	 */
 	if (has_none)
 		return refuse_unknown_state(s, number, code, why);
 	switch (state) {
@@ -514,7 +519,9 @@ static enum session_news take_answer(struct session *s, size_t number, LDAPMessa
 			return refuse_old_state(s, number, why);
 		break;
 	case COOKIE_UNKNOWN:
-		/* not a permission to remove what another server had; the one that the map is of is asked as if it were alone */
+		/*
+		 * not a permission to remove what another server had; the one that the map is of is asked as if it were alone
+		 */
 		if (is_one_of_several(s) && !copy_is_of(s->copy, server_name(s)))
 			return refuse_unknown_state(s, number, code, why);
 		break;

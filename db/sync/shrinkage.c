@@ -25,7 +25,10 @@ void shrinkage_add(struct shrinkage *s, int64_t now, size_t keys, size_t removed
 	const int64_t ahead = s->count > 0 ? s->list[s->count - 1].since - now : 0;
 	size_t old = 0;
 
-	/* a clock that was put back makes the time no longer: what was between two removals stays, and the last of them was now at the latest */
+	/*
+	 * a clock that was put back makes the time no longer: what was between two removals stays, and the last of them was now
+	 * at the latest
+	 */
 	for (size_t i = 0; ahead > 0 && i < s->count; i++)
 		s->list[i].since -= ahead;
 	while (old < s->count && now - s->list[old].since > SHRINKAGE_PERIOD)

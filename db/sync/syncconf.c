@@ -260,7 +260,10 @@ static bool names_domains(const struct syncconf *conf)
 	return false;
 }
 
-/* What the settings of the whole mean for the rules; an entry yields something else, or others are seen, if one of them changes. */
+/*
+ * What the settings of the whole mean for the rules; an entry yields something else, or others are seen, if one of them
+ * changes.
+ */
 static void complete_rules(struct syncconf *c)
 {
 	/* if any rule names domains, those are the ones that are served, and keys do not count */

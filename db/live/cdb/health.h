@@ -14,7 +14,7 @@
 struct health {
 	enum health_state state;
 	struct buf text;         /* one line that says why, or what was found */
-	struct users users;      /* who uses map, environment and lock file */
+	struct users users;      /* the processes that use map, environment and lock file */
 	uint64_t records;
 };
 

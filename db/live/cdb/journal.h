@@ -72,8 +72,8 @@ journal_each journal_gather;
 int journal_replay(const struct journal *journal, uint64_t after, journal_each *each, void *context, struct buf *why);
 
 /*
- * Calls `each` for all records that the map must hold, sorted by key: the base with all batches applied.  The whole base is checked
- * before the first call.
+ * Calls `each` for all records that the map must hold, sorted by key: the base with all batches applied.  The whole base is
+ * checked before the first call.
  */
 int journal_state(const struct journal *journal, journal_each *each, void *context, struct buf *why);
 
@@ -97,8 +97,8 @@ struct journal_writer {
 };
 
 /*
- * Starts a journal at `path` whose base will hold all batches up to `first`; `id` NULL makes a new one.  Owner and mode are those of
- * `like`, the map, without rights for all others to write.  EX_OK, or EX_CANTCREAT with `why`.
+ * Starts a journal at `path` whose base will hold all batches up to `first`; `id` NULL makes a new one.  Owner and mode are
+ * those of `like`, the map, without rights for all others to write.  EX_OK, or EX_CANTCREAT with `why`.
  */
 int journal_begin(struct journal_writer *writer, const char *path, const char *id, uint64_t first, const char *like,
                   struct buf *why);

@@ -1,5 +1,5 @@
 /*
- * The lock table of an environment: who holds what, and whose locks can be taken away because he is dead.
+ * The lock table of an environment: which process holds what, and which locks can be taken away because their process is dead.
  *
  * Processes that are killed leave their locks behind.  A reader has changed nothing, nor has a writer that was
  * still waiting: their locks can be given back, and all goes on.  A writer that was killed while it held the lock
@@ -16,7 +16,7 @@
 #include "lib/buf.h"
 
 enum locks_state {
-	LOCKS_CLEAN,             /* nobody who is dead holds a lock */
+	LOCKS_CLEAN,             /* no dead process holds a lock */
 	LOCKS_FREED,             /* dead readers or waiters did, and do no more */
 	LOCKS_DEAD_READER,       /* they do, and were left alone */
 	LOCKS_DEAD_WRITER,       /* a dead writer does: recover */
@@ -25,7 +25,8 @@ enum locks_state {
 
 /*
  * Looks through the lock table of the environment at `home`; with `give` gives back the locks of dead readers and waiters.
- * `text` says who is meant, or, if none is dead, which processes hold locks now.  May hang in a wedged environment.
+ * `text` says which processes are meant, or, if none is dead, which processes hold locks now.  May hang in a wedged
+ * environment.
  */
 enum locks_state locks_look(DB_ENV *env, const char *home, bool give, struct buf *text);
 

@@ -251,7 +251,10 @@ int environment_match(const struct live *live, struct buf *why)
 		number--;
 	if (number != e->journal.last)
 		return catch_up(live, number, why);
-	/* who made the last batch may have died before it was on disk; recovery counts on all but the last being there */
+	/*
+	 * the process that made the last batch may have died before it was on disk; recovery counts on all but the last being
+	 * there
+	 */
 	return e->synced == e->journal.last ? EX_OK : sync_map(live, why);
 }
 

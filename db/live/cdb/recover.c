@@ -60,9 +60,9 @@ static int fail_without_maker(const struct recovery *r, int status, const char *
 	return status;
 }
 
-/* ---- who must go ------------------------------------------------------------------------ */
+/* ---- processes that must end ------------------------------------------------------------------------ */
 
-/* Those who have the environment in memory; *ours: only those who change maps, *strangers: all others. */
+/* Processes that have the environment in memory; *ours: only those who change maps, *strangers: all others. */
 static void find_attached(const struct recovery *r, struct users *ours, struct users *strangers)
 {
 	for (size_t i = 0; i < r->count; i++) {
@@ -93,7 +93,7 @@ static int stop(const struct recovery *r, const struct users *users, const struc
 	return status;
 }
 
-/* Ends those who have the environment in memory: our own workers, and with --force all. */
+/* Ends processes that have the environment in memory: our own workers, and with --force all. */
 static int clear_environment(const struct recovery *r)
 {
 	const struct users_of of = { .home = r->config.home };
@@ -182,7 +182,7 @@ static int empty_environment(const struct recovery *r)
 
 /* ---- the maps --------------------------------------------------------------------------------- */
 
-/* The first trouble counts, and is told; the others are healed all the same. */
+/* The first trouble counts, and is reported; the others are healed all the same. */
 static void keep_first(const struct recovery *r, size_t *said, int *status, int news)
 {
 	if (*status == EX_OK) {

@@ -22,9 +22,9 @@ struct recovery_options {
 };
 
 /*
- * Repairs what is damaged or wedged.  EX_OK: it is healthy now.  EX_TEMPFAIL: others use the environment (`why` names them) and force was not
- * given, or do not go.  EX_DATAERR: the map is damaged and there is nothing to make it from.  EX_NOINPUT: no such map.  May be
- * called again after any result, and after it was killed.
+ * Repairs what is damaged or wedged.  EX_OK: it is healthy now.  EX_TEMPFAIL: others use the environment (`why` names them) and
+ * force was not given, or do not go.  EX_DATAERR: the map is damaged and there is nothing to make it from.  EX_NOINPUT: no such
+ * map.  May be called again after any result, and after it was killed.
  */
 int recover_map(const struct recovery_options *options, struct buf *why);
 

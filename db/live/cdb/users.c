@@ -131,7 +131,7 @@ static unsigned uses_of(const struct search *search, pid_t pid, bool *seen)
 	unsigned uses;
 
 	*seen = true;
-	/* who uses a map or holds a fence has it open; regions alone are in memory and closed */
+	/* a process that uses a map or holds a fence has it open; regions alone are in memory and closed */
 	uses = open_uses(search, proc, seen);
 	if (search->regions != NULL)
 		uses |= mapped_uses(search, proc, seen);

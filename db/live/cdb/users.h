@@ -64,7 +64,7 @@ void users_subtract(struct users *users, const struct users *others);
 bool users_stop(const struct users *users, const struct users_of *of, int64_t patience);
 
 enum users_alone {
-	USERS_NONE,              /* nobody has the file open */
+	USERS_NONE,              /* no process has the file open */
 	USERS_SOME,
 	USERS_UNKNOWN,           /* the file system cannot say, or the file is another user's */
 };

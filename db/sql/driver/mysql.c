@@ -13,7 +13,7 @@
 #include "lib/clock.h"
 #include "lib/module.h"
 
-/* So often the library is told that it is late before its session is left as it is. */
+/* So often the library hears that it is late before its session is left as it is. */
 #define LATE_TURNS 10
 
 /* What keys are. */
@@ -46,7 +46,7 @@ static int wait_for(MYSQL *m, int wanted, int64_t deadline)
 	return happened;
 }
 
-/* Runs a call of the library to its end: `start` and `next` are its two halves, `happened` is what the second one is told. */
+/* Runs a call of the library to its end: `start` and `next` are its two halves, `happened` is what the second one is given. */
 #define FINISH(m, deadline, start, next) do { \
 	int late_ = 0, status_ = (start); \
 	while (status_ != 0 && late_ < LATE_TURNS) { \
@@ -128,7 +128,7 @@ static bool take_modes(void *context, unsigned columns, const char *const *value
 	const char *mode = columns == 3 && values[0] != NULL ? values[0] : "";
 	size_t at = 0;
 
-	/* sql_select_limit is 4294967295 at least where nobody has set one */
+	/* sql_select_limit is 4294967295 at least where none was set */
 	modes->are_wanted = columns == 3 && values[0] != NULL && values[1] != NULL && atol(values[1]) == WARNINGS
 		&& values[2] != NULL && lengths[2] >= 10;
 	for (size_t n; *mode != '\0'; mode += n + (mode[n] == ',')) {
@@ -156,8 +156,8 @@ static bool has_wanted_modes(MYSQL *m, struct modes *modes, int64_t deadline, st
 
 /*
  * Has quotes and backslashes mean what the reader of the query takes them for (db/sql/query.c), and the bytes of a key what the
- * library takes them for when it escapes them, all rows and warnings come, and each query sees what is committed when it begins, not
- * more and not what was there before, whatever server and option file have set for new sessions.
+ * library takes them for when it escapes them, all rows and warnings come, and each query sees what is committed when it
+ * begins, not more and not what was there before, whatever server and option file have set for new sessions.
  */
 static bool settle_session(MYSQL *m, int64_t deadline, struct sql_error *error)
 {

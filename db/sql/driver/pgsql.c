@@ -160,8 +160,9 @@ static void *connect_server(const struct sql_access *access, const char *host, i
 
 		PQsetnonblocking(c, 1);
 		/*
-		 * Backslashes mean what the reader of the query takes them for (db/sql/query.c).  With a stricter isolation a query that has
-		 * waited for the lock of a table that was truncated and filled again sees it empty: its snapshot is older than the lock.
+		 * Backslashes mean what the reader of the query takes them for (db/sql/query.c).  With a stricter isolation a
+		 * query that has waited for the lock of a table that was truncated and filled again sees it empty: its snapshot
+		 * is older than the lock.
 		 */
 		if ((conforming == NULL || strcmp(conforming, "on") == 0
 		     || ask_text(c, "SELECT set_config('standard_conforming_strings','on',false)", &deadline, ignore_row, NULL, error))
@@ -314,8 +315,8 @@ static bool prepare(void *session, const char *text, int64_t deadline, struct sq
 	if (s->count == STATEMENTS)
 		return false;
 	/*
-	 * Behind a pooler a session may have what another client has prepared: by this name it is the same query.  A query that cannot
-	 * be prepared is not tried again.
+	 * Behind a pooler a session may have what another client has prepared: by this name it is the same query.  A query that
+	 * cannot be prepared is not tried again.
 	 */
 	snprintf(new->name, sizeof new->name, "zlmtp%016" PRIx64, hash_bytes(HASH_START, text, strlen(text)));
 	result = PQsendPrepare(s->c, new->name, text, 0, NULL) ? take_result(s->c, deadline) : NULL;

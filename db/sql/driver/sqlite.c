@@ -83,8 +83,8 @@ static int is_late(void *context)
 }
 
 /*
- * False if the file ends within a page, as one that is still being copied: the library takes what is missing there for zeros, and finds
- * nothing in them.  Files that lack whole pages it calls malformed itself.
+ * False if the file ends within a page, as one that is still being copied: the library takes what is missing there for zeros,
+ * and finds nothing in them.  Files that lack whole pages it calls malformed itself.
  */
 static bool is_whole(sqlite3 *db, struct sql_error *error)
 {
@@ -111,8 +111,8 @@ static bool is_whole(sqlite3 *db, struct sql_error *error)
 }
 
 /*
- * The library goes on with the pages that it has as long as a counter in the file is the same, as it is in two files that were made in
- * the same way; and it does not see that a link leads elsewhere.
+ * The library goes on with the pages that it has as long as a counter in the file is the same, as it is in two files that were
+ * made in the same way; and it does not see that a link leads elsewhere.
  */
 static bool is_usable(const struct session *s, struct sql_error *error)
 {
