@@ -33,7 +33,7 @@
 #define LINE_MAX_BYTES 65536
 
 struct probing {
-	struct settings settings;
+	struct lmtp_settings settings;
 	int64_t deadline;
 	struct peers peers;
 	struct question *questions;
@@ -62,7 +62,7 @@ static struct peer *given_peer(struct probing *p)
 /* Adds a place at this server, which may be none. */
 static void place_at(struct probing *p, struct question *q, const char *server, const char *user)
 {
-	const struct settings *s = &p->settings;
+	const struct lmtp_settings *s = &p->settings;
 	struct buf why = { 0 };
 	struct peer *peer = server != NULL ? peers_find(&p->peers, server, s->port, &why) : NULL;
 
@@ -429,7 +429,7 @@ int main(int argc, char **argv)
 	int status = EX_TEMPFAIL;
 
 	process_begin("lmtp");
-	settings_from(&p.settings, argc, argv);
+	lmtp_settings_from(&p.settings, argc, argv);
 	if (!p.settings.probe.wanted)
 		die(EX_USAGE, "expected -B: this is the part of lmtp that asks about recipients");
 	if (p.settings.probe.stream)

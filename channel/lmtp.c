@@ -30,7 +30,7 @@
 #define DESCRIPTORS_WANTED 4096
 
 struct loop {
-	struct settings *settings;
+	struct lmtp_settings *settings;
 	struct jobs jobs;
 	struct peers peers;
 	struct session sessions[CONNECTIONS_MAX];
@@ -240,23 +240,32 @@ static struct peer *peer_of(struct loop *loop, struct job *job)
 }
 
 /*
- * How much a session would like the job's next transaction: ready and idle before a new connection before one with
- * work under way; a new connection before all where an old one will not do.  0 = not at all.
+ * Which session gets a job's next transaction: the one with the highest of these; of busy ones that with the fewest
+ * transactions.
  */
+enum appetite {
+	APPETITE_NONE,
+	APPETITE_BUSY = 500,          /* it has work under way */
+	APPETITE_OTHER_PEER = 900,    /* idle, but its connection leads elsewhere */
+	APPETITE_CLOSED = 1000,       /* a new connection */
+	APPETITE_IDLE = 2000,         /* connected, and nothing to do */
+	APPETITE_NEW = 3000,          /* a new connection, where an old one will not do */
+};
+
 static unsigned appetite(const struct loop *loop, const struct session *s, const struct peer *peer,
                          const struct job *job)
 {
 	bool reused = s->state == SESSION_READY && s->peer == peer;
 
 	if (!session_wants(s, peer))
-		return 0;
+		return APPETITE_NONE;
 	if (!reused && must_wait(loop, peer, s))
-		return 0;
+		return APPETITE_NONE;
 	if (s->state == SESSION_CLOSED)
-		return job_wants_new(job) ? 3000 : 1000;
+		return job_wants_new(job) ? APPETITE_NEW : APPETITE_CLOSED;
 	if (session_idle(s))
-		return reused ? 2000 : 900;
-	return 500 - (unsigned)s->dialogue.flight_count;
+		return reused ? APPETITE_IDLE : APPETITE_OTHER_PEER;
+	return APPETITE_BUSY - (unsigned)s->dialogue.flight_count;
 }
 
 static bool begin_on(struct loop *loop, struct session *s, struct peer *peer, struct job *job)
@@ -469,14 +478,14 @@ static void catch_signals(sigset_t *unblocked)
 
 int main(int argc, char **argv)
 {
-	static struct settings settings;
+	static struct lmtp_settings settings;
 	struct loop loop = { .settings = &settings };
 	const struct session_owner owner = { &loop, on_settled, on_done, on_prepare, on_content, on_unreachable };
 	struct buf why = { 0 };
 	sigset_t unblocked;
 
 	process_begin("lmtp");
-	settings_from(&settings, argc, argv);
+	lmtp_settings_from(&settings, argc, argv);
 	if (settings.probe.wanted) {
 		/* the work of a program beside us, which carries libraries for maps: delivery does not need them */
 		const char *path = process_beside("lmtp-probe");

@@ -73,7 +73,7 @@ static const struct program program = {
 /* What may be long is done in parts of so many milliseconds. */
 #define SLICE 50
 
-struct settings {
+struct options {
 	const char *postoffice;
 	const char *conf;
 	const char *dbases;
@@ -91,7 +91,7 @@ static void on_signal(int sig)
 		stops++;
 }
 
-static void read_options(struct settings *set, int argc, char **argv)
+static void read_options(struct options *set, int argc, char **argv)
 {
 	int c;
 
@@ -128,7 +128,7 @@ static void read_options(struct settings *set, int argc, char **argv)
 		option_usage(&program, "expected the post office: -P, or POSTOFFICE in the file that ZCONFIG names");
 }
 
-static struct schedconf *read_conf(const struct settings *set)
+static struct schedconf *read_conf(const struct options *set)
 {
 	const char *share = zenv("MAILSHARE");
 	struct buf path = { 0 }, why = { 0 };
@@ -384,7 +384,7 @@ static void run(struct loop *loop, const sigset_t *while_waiting)
 
 /* ---- -l ---- */
 
-static int list(const struct settings *set)
+static int list(const struct options *set)
 {
 	struct listing listing;
 	struct buf out = { 0 };
@@ -420,7 +420,7 @@ static void print_sums(struct loop *loop)
 }
 
 /* What new mail and operators are heard by. */
-static void open_loop(struct loop *loop, const struct settings *set)
+static void open_loop(struct loop *loop, const struct options *set)
 {
 	struct buf why = { 0 };
 
@@ -453,7 +453,7 @@ int main(int argc, char **argv)
 {
 	static const int signals[] = { SIGCHLD, SIGTERM, SIGINT, SIGHUP };
 	struct loop loop = { .watch = -1, .notify = -1, .scan_at = CLOCK_NEVER };
-	struct settings set = { 0 };
+	struct options set = { 0 };
 	struct schedconf *conf;
 	struct reporter_options reporter = { 0 };
 	char *office, *maps, *reporter_path;

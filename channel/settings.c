@@ -100,7 +100,7 @@ static size_t find_limit(const char *argument, size_t n)
 	option_usage(&program, "-T %s: expected conn, cmd, data, dot or tcpw before the =", argument);
 }
 
-static void take_time_limit(struct settings *set, const char *argument)
+static void take_time_limit(struct lmtp_settings *set, const char *argument)
 {
 	const char *equals = strchr(argument, '=');
 	size_t which = equals ? find_limit(argument, (size_t)(equals - argument)) : 1;
@@ -135,24 +135,24 @@ static bool take_ms(const char *value, int64_t *ms)
 	return true;
 }
 
-static bool set_auth(struct settings *set, const char *value)
+static bool set_auth(struct lmtp_settings *set, const char *value)
 {
 	return security_set_auth(&set->security, value);
 }
 
-static bool set_auth_cleartext(struct settings *set, const char *value)
+static bool set_auth_cleartext(struct lmtp_settings *set, const char *value)
 {
 	set->security.cleartext = true;
 	return *value == '\0';
 }
 
-static bool set_chunking(struct settings *set, const char *value)
+static bool set_chunking(struct lmtp_settings *set, const char *value)
 {
 	set->session.dialogue.no_chunking = strcmp(value, "no") == 0;
 	return set->session.dialogue.no_chunking || strcmp(value, "yes") == 0;
 }
 
-static bool set_connections(struct settings *set, const char *value)
+static bool set_connections(struct lmtp_settings *set, const char *value)
 {
 	uint64_t n;
 
@@ -162,13 +162,13 @@ static bool set_connections(struct settings *set, const char *value)
 	return true;
 }
 
-static bool set_idle(struct settings *set, const char *value)
+static bool set_idle(struct lmtp_settings *set, const char *value)
 {
 	return take_ms(value, &set->session.idle_timeout);
 }
 
 /* "A,B" as caps_parse() wants it: "A B". */
-static bool set_ignored_caps(struct settings *set, const char *value)
+static bool set_ignored_caps(struct lmtp_settings *set, const char *value)
 {
 	char *list = xstrdup(value);
 
@@ -179,19 +179,19 @@ static bool set_ignored_caps(struct settings *set, const char *value)
 	return *value != '\0';
 }
 
-static bool set_ignore_ezmlm(struct settings *set, const char *value)
+static bool set_ignore_ezmlm(struct lmtp_settings *set, const char *value)
 {
 	set->jobs.ignore_ezmlm = true;
 	return *value == '\0';
 }
 
-static bool set_ignore_quota(struct settings *set, const char *value)
+static bool set_ignore_quota(struct lmtp_settings *set, const char *value)
 {
 	set->jobs.ignore_quota = true;
 	return *value == '\0';
 }
 
-static bool set_log(struct settings *set, const char *value)
+static bool set_log(struct lmtp_settings *set, const char *value)
 {
 	set->transcript.json = strcmp(value, "json") == 0;
 	set->record.format = set->transcript.json ? RECORD_JSON : RECORD_KEYS;
@@ -222,7 +222,7 @@ static bool parse_reply_rule(char *text, struct reply_rule *rule)
 	return true;
 }
 
-static bool set_map_reply(struct settings *set, const char *value)
+static bool set_map_reply(struct lmtp_settings *set, const char *value)
 {
 	static struct reply_rules rules;
 	static size_t capacity;
@@ -239,17 +239,17 @@ static bool set_map_reply(struct settings *set, const char *value)
 	return true;
 }
 
-static bool set_max_age(struct settings *set, const char *value)
+static bool set_max_age(struct lmtp_settings *set, const char *value)
 {
 	return take_ms(value, &set->session.max_age);
 }
 
-static bool set_max_messages(struct settings *set, const char *value)
+static bool set_max_messages(struct lmtp_settings *set, const char *value)
 {
 	return take_count(value, UINT32_MAX, &set->session.max_messages);
 }
 
-static bool set_max_rcpts(struct settings *set, const char *value)
+static bool set_max_rcpts(struct lmtp_settings *set, const char *value)
 {
 	uint64_t n;
 
@@ -259,37 +259,37 @@ static bool set_max_rcpts(struct settings *set, const char *value)
 	return true;
 }
 
-static bool set_max_time(struct settings *set, const char *value)
+static bool set_max_time(struct lmtp_settings *set, const char *value)
 {
 	return take_ms(value, &set->session.dialogue.whole_timeout) && set->session.dialogue.whole_timeout > 0;
 }
 
-static bool set_probe_cache(struct settings *set, const char *value)
+static bool set_probe_cache(struct lmtp_settings *set, const char *value)
 {
 	return probe_set_cache(&set->probe, value);
 }
 
-static bool set_probe_no(struct settings *set, const char *value)
+static bool set_probe_no(struct lmtp_settings *set, const char *value)
 {
 	return probe_set_lifetime(&set->probe.no, value);
 }
 
-static bool set_probe_sender(struct settings *set, const char *value)
+static bool set_probe_sender(struct lmtp_settings *set, const char *value)
 {
 	return probe_set_sender(&set->probe, value);
 }
 
-static bool set_probe_time(struct settings *set, const char *value)
+static bool set_probe_time(struct lmtp_settings *set, const char *value)
 {
 	return probe_set_time(&set->probe, value);
 }
 
-static bool set_probe_yes(struct settings *set, const char *value)
+static bool set_probe_yes(struct lmtp_settings *set, const char *value)
 {
 	return probe_set_lifetime(&set->probe.yes, value);
 }
 
-static bool set_protocol(struct settings *set, const char *value)
+static bool set_protocol(struct lmtp_settings *set, const char *value)
 {
 	bool smtp = strcmp(value, "smtp") == 0;
 
@@ -297,26 +297,26 @@ static bool set_protocol(struct settings *set, const char *value)
 	return smtp || strcmp(value, "lmtp") == 0;
 }
 
-static bool set_metrics(struct settings *set, const char *value)
+static bool set_metrics(struct lmtp_settings *set, const char *value)
 {
 	set->tally.path = xstrdup(value);
 	return *value != '\0';
 }
 
-static bool set_sync(struct settings *set, const char *value)
+static bool set_sync(struct lmtp_settings *set, const char *value)
 {
 	set->jobs.sync_marks = true;
 	return strcmp(value, "marks") == 0;
 }
 
-static bool set_tls(struct settings *set, const char *value)
+static bool set_tls(struct lmtp_settings *set, const char *value)
 {
 	return security_set_tls(&set->security, value);
 }
 
 static const struct {
 	const char *key;
-	bool (*set)(struct settings *set, const char *value);
+	bool (*set)(struct lmtp_settings *set, const char *value);
 } extras[] = {
 	{ "auth", set_auth },
 	{ "auth-cleartext", set_auth_cleartext },
@@ -357,7 +357,7 @@ static const char *extra_help(const char *key)
 	return p ? p : key;
 }
 
-static void take_extra(struct settings *set, const char *argument)
+static void take_extra(struct lmtp_settings *set, const char *argument)
 {
 	size_t n = strcspn(argument, "=");
 	const char *value = argument[n] == '=' ? argument + n + 1 : "";
@@ -380,7 +380,7 @@ static void take_extra(struct settings *set, const char *argument)
 
 /* ---- the rest ---- */
 
-static void take_send_buffer(struct settings *set, const char *argument)
+static void take_send_buffer(struct lmtp_settings *set, const char *argument)
 {
 	uint64_t bytes;
 
@@ -390,7 +390,7 @@ static void take_send_buffer(struct settings *set, const char *argument)
 }
 
 /* `name` is the option or variable that the argument is of. */
-static void take_local_address(struct settings *set, const char *name, const char *argument)
+static void take_local_address(struct lmtp_settings *set, const char *name, const char *argument)
 {
 	static struct sockaddr_storage address;
 	struct buf why = { 0 };
@@ -400,9 +400,9 @@ static void take_local_address(struct settings *set, const char *name, const cha
 	set->session.connect.source = set->session.connect.source_length > 0 ? &address : NULL;
 }
 
-static void set_defaults(struct settings *set)
+static void set_defaults(struct lmtp_settings *set)
 {
-	*set = (struct settings){
+	*set = (struct lmtp_settings){
 		.jobs = { .channel = "smtp", .max_recipients = 1000, .record = &set->record, .tally = &set->tally, .charset = "iso-8859-1" },
 		.session = {
 			.dialogue = {
@@ -440,7 +440,7 @@ static void check_port(uint16_t port, const char *given, const char *how)
 		             given);
 }
 
-static void check_target(const struct settings *set)
+static void check_target(const struct lmtp_settings *set)
 {
 	struct buf why = { 0 };
 	struct target *t;
@@ -482,7 +482,7 @@ static pid_t lock_pid(void)
 }
 
 /* A host, or with -B addresses. */
-static void take_operands(struct settings *set, char *const *operands, size_t count)
+static void take_operands(struct lmtp_settings *set, char *const *operands, size_t count)
 {
 	if (set->probe.wanted) {
 		set->probe.addresses = operands;
@@ -499,7 +499,7 @@ static void take_operands(struct settings *set, char *const *operands, size_t co
 }
 
 /* After the options, so that --help works whatever is wrong with ZENV. */
-static void take_zenv(struct settings *set, bool has_address)
+static void take_zenv(struct lmtp_settings *set, bool has_address)
 {
 	/* one line per recipient if there is a T in it, or no such variable (transport-agent.md section 1) */
 	const char *flags = zenv("SYSLOGFLG");
@@ -511,7 +511,7 @@ static void take_zenv(struct settings *set, bool has_address)
 		take_local_address(set, "BINDADDR of ZENV:", zenv("BINDADDR"));
 }
 
-void settings_from(struct settings *set, int argc, char **argv)
+void lmtp_settings_from(struct lmtp_settings *set, int argc, char **argv)
 {
 	bool has_address = false;
 	int c;

@@ -15,7 +15,7 @@
 
 #define CONNECTIONS_MAX 16
 
-struct settings {
+struct lmtp_settings {
 	struct jobs_options jobs;
 	struct session_options session;
 	struct security security;
@@ -31,6 +31,6 @@ struct settings {
 };
 
 /* Reads the command line; ends the program on a usage error.  Everything it points to lives as long as the program. */
-void settings_from(struct settings *settings, int argc, char **argv);
+void lmtp_settings_from(struct lmtp_settings *settings, int argc, char **argv);
 
 #endif

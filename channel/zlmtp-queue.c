@@ -94,7 +94,7 @@ static const struct program program = {
 #define START_PATIENCE 3000
 #define START_PAUSE 50
 
-struct settings {
+struct options {
 	const char *postoffice, *dbases, *text;
 	bool json, body, yes, log_json;
 	int64_t patience;
@@ -108,7 +108,7 @@ struct settings {
 
 /* ---- command line ---- */
 
-static void add_word(struct settings *set, const char *word)
+static void add_word(struct options *set, const char *word)
 {
 	struct buf why = { 0 };
 
@@ -121,7 +121,7 @@ static void add_word(struct settings *set, const char *word)
 		option_usage(&program, "%s", buf_str(&why));
 }
 
-static void read_words(struct settings *set, int argc, char **argv)
+static void read_words(struct options *set, int argc, char **argv)
 {
 	int c;
 
@@ -157,7 +157,7 @@ static void read_words(struct settings *set, int argc, char **argv)
 	}
 }
 
-static void check_words(struct settings *set)
+static void check_words(struct options *set)
 {
 	bool is_fail = set->verb != NULL && strcmp(set->verb, "fail") == 0;
 
@@ -197,7 +197,7 @@ static _Noreturn void cannot_tell(const char *what, const char *why)
 /* ---- list and summary ---- */
 
 struct reading {
-	const struct settings *set;
+	const struct options *set;
 	struct listing part, sums;    /* what was not printed yet, and the sums of all that was meant */
 	struct summary *summary;
 	struct buf out;
@@ -254,7 +254,7 @@ static bool read_entry(void *context, const struct listed *e)
 }
 
 /* Nothing in the queue is no news; that a filter matches nothing is. */
-static int list_or_summary(const struct settings *set)
+static int list_or_summary(const struct options *set)
 {
 	const bool summary = strcmp(set->verb, "summary") == 0;
 	struct reading r = { .set = set };
@@ -302,7 +302,7 @@ static int list_or_summary(const struct settings *set)
 }
 
 /* To a user that may not read the files it would seem that nothing matches. */
-static void refuse_strangers(const struct settings *set)
+static void refuse_strangers(const struct options *set)
 {
 	struct buf owner = { 0 };
 	struct stat st;
@@ -324,7 +324,7 @@ static bool keep_matching(void *context, const struct listed *e)
 	return true;
 }
 
-static int show(const struct settings *set)
+static int show(const struct options *set)
 {
 	struct reading r = { .set = set };
 	struct selection chosen = { .filter = &set->filter, .now = set->now };
@@ -362,7 +362,7 @@ static int show(const struct settings *set)
 
 /* What has come of it, for the exit status. */
 struct tally {
-	const struct settings *set;
+	const struct options *set;
 	enum operation_verb verb;
 	size_t results[OPERATION_RESULTS];
 	struct control_client client;         /* fd -1: no runqueue runs, the files are changed here */
@@ -610,7 +610,7 @@ static void operate_on_all(struct tally *t, const struct selection *s)
 /* The recipients that go elsewhere now, by message.  Those that stay are no failure, unless no map could tell. */
 static int reroute(struct tally *t, const struct selection *s)
 {
-	const struct settings *set = t->set;
+	const struct options *set = t->set;
 	char *usual = set->dbases == NULL ? zenv_below("MAILVAR", "db/dbases.conf") : NULL;
 	struct routing routing = {
 		.dbases = set->dbases != NULL ? set->dbases : usual, .settings = set->router, .setting_count = set->router_count,
@@ -646,7 +646,7 @@ static int reroute(struct tally *t, const struct selection *s)
 }
 
 /* More than one message is removed only if the operator has said so. */
-static void confirm_removal(const struct settings *set, const struct selection *s)
+static void confirm_removal(const struct options *set, const struct selection *s)
 {
 	char answer[16];
 
@@ -659,7 +659,7 @@ static void confirm_removal(const struct settings *set, const struct selection *
 		die(EX_USAGE, "nothing was removed");
 }
 
-static int change(const struct settings *set)
+static int change(const struct options *set)
 {
 	const enum operation_verb verb = operation_verb_of(set->verb);
 	struct tally t = { .set = set, .verb = verb };
@@ -711,7 +711,7 @@ static int change(const struct settings *set)
 	return status;
 }
 
-static int watch(const struct settings *set)
+static int watch(const struct options *set)
 {
 	return monitor_run(set->postoffice, set->json);
 }
@@ -720,13 +720,13 @@ int main(int argc, char **argv)
 {
 	static const struct {
 		const char *name;
-		int (*run)(const struct settings *set);
+		int (*run)(const struct options *set);
 	} verbs[] = {
 		{ "list", list_or_summary }, { "summary", list_or_summary }, { "show", show }, { "watch", watch },
 		{ "hold", change }, { "release", change }, { "retry", change }, { "fail", change }, { "remove", change },
 		{ "reroute", change },
 	};
-	static struct settings set = { .patience = 60 };
+	static struct options set = { .patience = 60 };
 	char *office;
 	struct buf why = { 0 };
 	size_t verb = 0;

@@ -7,7 +7,7 @@
 #include "lib/alloc.h"
 
 /* Whatever the answer may depend on: the server, our name and identity there, the sender, and the recipient. */
-static void make_key(const struct settings *settings, const struct place *place, struct buf *key)
+static void make_key(const struct lmtp_settings *settings, const struct place *place, struct buf *key)
 {
 	const char *secrets = settings->security.secrets_path;
 	const struct target *target = place->peer->target;
@@ -18,7 +18,7 @@ static void make_key(const struct settings *settings, const struct place *place,
 }
 
 /* What a reply means today: the rules of map-reply may have changed since it was kept. */
-static struct result result_of(const struct settings *settings, const struct kept_reply *kept)
+static struct result result_of(const struct lmtp_settings *settings, const struct kept_reply *kept)
 {
 	struct reply reply = { .code = kept->code };
 	struct result result = { .stage = STAGE_RCPT, .code = kept->code, .status = kept->status, .words = kept->words,
@@ -31,7 +31,7 @@ static struct result result_of(const struct settings *settings, const struct kep
 	return result;
 }
 
-static const struct probe_lifetime *lifetime_of(const struct settings *settings, enum answer answer)
+static const struct probe_lifetime *lifetime_of(const struct lmtp_settings *settings, enum answer answer)
 {
 	static const struct probe_lifetime none;
 
@@ -43,7 +43,7 @@ static const struct probe_lifetime *lifetime_of(const struct settings *settings,
 	return &none;
 }
 
-static void settle_by(struct place *place, const struct settings *settings, const struct kept_reply *kept, int64_t age)
+static void settle_by(struct place *place, const struct lmtp_settings *settings, const struct kept_reply *kept, int64_t age)
 {
 	const struct result result = result_of(settings, kept);
 
@@ -52,7 +52,7 @@ static void settle_by(struct place *place, const struct settings *settings, cons
 	place->age = age + 1;
 }
 
-static void look_up(struct probe_cache *cache, const struct settings *settings, struct place *place, struct buf *key)
+static void look_up(struct probe_cache *cache, const struct lmtp_settings *settings, struct place *place, struct buf *key)
 {
 	struct kept_reply kept = { 0 };
 	const struct probe_lifetime *lifetime;
@@ -75,7 +75,7 @@ static void look_up(struct probe_cache *cache, const struct settings *settings, 
 	free(kept.words);
 }
 
-void cache_answers(struct probe_cache *cache, const struct settings *settings, struct question *questions,
+void cache_answers(struct probe_cache *cache, const struct lmtp_settings *settings, struct question *questions,
                        size_t count)
 {
 	struct buf key = { 0 };
@@ -97,7 +97,7 @@ static bool was_said_now(const struct place *place)
 	return place->peer != NULL && place->age == 0 && place->code != 0 && place->stage == STAGE_RCPT;
 }
 
-static void fall_back(const struct settings *settings, struct place *place)
+static void fall_back(const struct lmtp_settings *settings, struct place *place)
 {
 	int64_t age = time(NULL) - place->kept->said;
 
@@ -109,7 +109,7 @@ static void fall_back(const struct settings *settings, struct place *place)
 	settle_by(place, settings, place->kept, age);
 }
 
-static void put(struct probe_cache *cache, const struct settings *settings, const struct place *place, struct buf *key)
+static void put(struct probe_cache *cache, const struct lmtp_settings *settings, const struct place *place, struct buf *key)
 {
 	struct kept_reply reply = { .said = time(NULL), .code = place->code, .words = place->words };
 
@@ -118,7 +118,7 @@ static void put(struct probe_cache *cache, const struct settings *settings, cons
 	probe_cache_put(cache, key, &reply);
 }
 
-void cache_remember(struct probe_cache *cache, const struct settings *settings, struct question *questions, size_t count)
+void cache_remember(struct probe_cache *cache, const struct lmtp_settings *settings, struct question *questions, size_t count)
 {
 	struct buf key = { 0 };
 

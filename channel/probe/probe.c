@@ -9,7 +9,7 @@
 #include "lib/clock.h"
 
 struct prober {
-	const struct settings *settings;
+	const struct lmtp_settings *settings;
 	bool keeps;                    /* sessions, from one prober_ask() to the next */
 	struct question **questions;
 	size_t count, capacity;
@@ -308,7 +308,7 @@ static void run(struct prober *p, int64_t deadline)
 		prober_give_up(p, p->questions[i]);
 }
 
-struct prober *prober_create(const struct settings *settings, bool keeps)
+struct prober *prober_create(const struct lmtp_settings *settings, bool keeps)
 {
 	struct prober *p = xcalloc(1, sizeof *p);
 
@@ -365,7 +365,7 @@ void prober_destroy(struct prober **p)
 	*p = NULL;
 }
 
-void probe_server(const struct settings *settings, struct peer *peer, int64_t deadline, struct server_check *check)
+void probe_server(const struct lmtp_settings *settings, struct peer *peer, int64_t deadline, struct server_check *check)
 {
 	struct prober *p = prober_create(settings, false);
 

@@ -15,7 +15,7 @@
 struct prober;
 
 /* `keeps`: sessions stay open from one prober_ask() to the next, as long as -O idle says. */
-struct prober *prober_create(const struct settings *settings, bool keeps);
+struct prober *prober_create(const struct lmtp_settings *settings, bool keeps);
 
 /* Settles every place of the questions that is not settled and has a peer, until `deadline` (clock_ms()). */
 void prober_ask(struct prober *p, struct question *questions, size_t count, int64_t deadline);
@@ -52,7 +52,7 @@ struct server_check {
 };
 
 /* Connects, LHLO, TLS, AUTH, QUIT.  The caller frees `check`. */
-void probe_server(const struct settings *settings, struct peer *peer, int64_t deadline, struct server_check *check);
+void probe_server(const struct lmtp_settings *settings, struct peer *peer, int64_t deadline, struct server_check *check);
 void server_check_free(struct server_check *check);
 
 /* Adds one line about it: PEER, "ready" or "could not tell", TLS or the words, the capabilities; or JSON. */

@@ -36,11 +36,6 @@ enum waiting {
 	WAITS_FOR_TLS,
 };
 
-/* An accepted recipient, beside the machine's. */
-struct accepted {
-	struct recipient_answer answer;
-};
-
 struct client {
 	struct intake *intake;
 	struct stream stream;
@@ -51,7 +46,7 @@ struct client {
 	char *shown;               /* address in words */
 	uid_t user;                /* of a UNIX socket: the user that has connected */
 	enum waiting waiting;
-	struct accepted *accepted;
+	struct recipient_answer *accepted;     /* of each accepted recipient of the machine */
 	size_t accepted_count, accepted_capacity;
 	struct spool_envelope envelope;
 	struct pool pool;          /* of the envelope */
@@ -110,7 +105,7 @@ static void forget_message(struct client *c)
 {
 	spool_free(&c->draft);
 	for (size_t i = 0; i < c->accepted_count; i++)
-		recipient_answer_free(&c->accepted[i].answer);
+		recipient_answer_free(&c->accepted[i]);
 	free(c->accepted);
 	c->accepted = NULL;
 	c->accepted_count = c->accepted_capacity = c->answered = 0;
@@ -268,7 +263,7 @@ static void answer_recipient(struct client *c, struct recipient_answer *answer)
 		return;
 	}
 	c->accepted = xgrow(c->accepted, c->accepted_count, &c->accepted_capacity, sizeof *c->accepted);
-	c->accepted[c->accepted_count++].answer = *answer;
+	c->accepted[c->accepted_count++] = *answer;
 	c->answered += answer->bytes.size + (answer->count + 1) * sizeof *answer->to + sizeof *c->accepted;
 }
 
@@ -367,12 +362,12 @@ static void add_recipients(struct client *c)
 	size_t room = 0;
 
 	for (size_t i = 0; i < c->accepted_count; i++)
-		room += c->accepted[i].answer.count;
+		room += c->accepted[i].count;
 	list = pool_alloc(&c->pool, (room + 1) * sizeof *list);
 	from = xcalloc(room + 1, sizeof *from);
 	c->envelope.recipients = list;
 	for (size_t i = 0; i < c->accepted_count; i++) {
-		const struct recipient_answer *answer = &c->accepted[i].answer;
+		const struct recipient_answer *answer = &c->accepted[i];
 		const struct server_recipient *r = &c->server.envelope.recipients[i];
 		const char *dsn = make_dsn(c, r, r->notify);
 

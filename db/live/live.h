@@ -51,8 +51,8 @@ struct live_operations {
 
 	/*
 	 * Makes a batch, all or none but for the environment; on EX_OK it survives a crash.  live->written is the file of the
-	 * map as that has left it, also where a batch that failed has left traces: who moves another one in its place does not
-	 * wait for the fence.
+	 * map as that has left it, also where a batch that failed has left traces: a program that moves another one in its
+	 * place does not wait for the fence.
 	 */
 	int (*apply)(struct live *live, const struct live_batch *batch, struct buf *why);
 
