@@ -47,8 +47,13 @@ static void note(const DB_ENV *env, const char *prefix, const char *message)
 static enum map_answer fail_bdb(struct map *map, struct bdb_map *b, const char *what, int code)
 {
 	const char *said = b->env != NULL ? env_said(b->env) : buf_str(&b->said);
+	struct buf advice = { 0 };
 
-	map_fail(map, "%s: %s%s%s", what, db_strerror(code), said[0] != '\0' ? "; " : "", said);
+	/* outside of one the file is verified before it is opened again, which tells more */
+	if (b->env != NULL && bdb_is_damage(code))
+		buf_addf(&advice, "; \"dbupdate -C %s check\" tells more, \"dbupdate ... recover\" repairs it", map->config);
+	map_fail(map, "%s: %s%s%s%s", what, db_strerror(code), said[0] != '\0' ? "; " : "", said, buf_str(&advice));
+	buf_free(&advice);
 	/* libdb panics out of memory, too; the content was proved before */
 	map->is_damaged = code != DB_RUNRECOVERY && bdb_is_damage(code);
 	/* any trouble may have condemned the handle; the next lookup starts from a new one */

@@ -29,10 +29,9 @@ int environment_fail(const struct live *live, const char *what, int code, struct
 {
 	const struct environment *e = live->state;
 	const char *said = e->env != NULL ? env_said(e->env) : "";
-	bool recover = code == DB_RUNRECOVERY || code == DB_PAGE_NOTFOUND || code == DB_VERIFY_BAD;
 
 	live_fail(live, EX_OK, why, "%s: %s%s%s", what, db_strerror(code), said[0] != '\0' ? "; " : "", said);
-	if (recover) {
+	if (bdb_is_damage(code)) {
 		buf_adds(why, "; run ");
 		live_add_recovery(live, "", why);
 	}
