@@ -11,8 +11,8 @@
 #include "lib/settings.h"
 #include "lib/text.h"
 
-/* So many entries are asked for in one search. */
-#define PORTION 100
+/* So many entries with one entryUUID are kept; what is beyond that is not looked at. */
+#define TWINS 100
 
 /* So many surplus entries are looked for by their names, to tell whether they are there for others. */
 #define LOOK_AT 20
@@ -102,7 +102,7 @@ static int read_portion(struct comparison *c, LDAP *ld)
 	while (c->asked < c->count && is_the_same_by_now(c, &c->list[c->asked]))
 		c->list[c->asked++].is_known = true;
 	c->stage = COMPARE_READING;
-	c->portion = c->count - c->asked < PORTION ? c->count - c->asked : PORTION;
+	c->portion = c->count - c->asked < COMPARE_PORTION ? c->count - c->asked : COMPARE_PORTION;
 	if (c->portion == 0)
 		return look_for_next(c, ld);
 	buf_adds(&filter, "(&(|");
@@ -196,28 +196,50 @@ static struct listed *find_asked(struct comparison *c, const struct sync_uuid *u
 	return NULL;
 }
 
-static void take_read(struct comparison *c, const struct ldap_entry *entry)
+/* Entries with one entryUUID belong together: they are kept until all of them have come. */
+static void take_read(struct comparison *c, struct ldap_entry *entry)
 {
 	struct sync_uuid uuid;
-	struct listed *listed = uuid_of(entry, &uuid) ? find_asked(c, &uuid) : NULL;
-	uint64_t version;
-	bool was_there;
+	const struct listed *listed = uuid_of(entry, &uuid) ? find_asked(c, &uuid) : NULL;
+	struct found **end;
+	size_t n = 0;
 
 	if (listed == NULL)
 		return;
-	if (listed->is_read) {
-		listed->is_twin = true;
-		copy_twin(c->copy, c->number, &uuid, entry);
+	for (end = &c->found[listed - &c->list[c->asked]]; *end != NULL; end = &(*end)->next)
+		n++;
+	if (n == TWINS)
+		return;
+	*end = xcalloc(1, sizeof **end);
+	(*end)->entry = *entry;
+	*entry = (struct ldap_entry){ 0 };
+}
+
+static void free_found(struct comparison *c)
+{
+	for (size_t i = 0; i < COMPARE_PORTION; i++) {
+		while (c->found[i] != NULL) {
+			struct found *first = c->found[i];
+
+			c->found[i] = first->next;
+			ldap_entry_free(&first->entry);
+			free(first);
+		}
 	}
-	listed->is_read = true;
+}
+
+static void settle_found(struct comparison *c, const struct listed *listed, const struct found *found)
+{
+	uint64_t version;
+	const bool was_there = copy_has(c->copy, c->number, &listed->uuid, &version);
+
+	copy_set_twins(c->copy, c->number, &listed->uuid, found->next != NULL);
 	if (listed->is_known)
 		return;
-	listed->is_known = true;
 	/* it was there before the refresh, and the refresh left it out */
-	if (c->follows_full_read && rule_version(entry) == listed->version)
+	if (c->follows_full_read && rule_version(&found->entry) == listed->version)
 		c->counts.hidden++;
-	was_there = copy_has(c->copy, c->number, &uuid, &version);
-	if (copy_put(c->copy, c->number, &uuid, entry))
+	if (copy_put(c->copy, c->number, &listed->uuid, found))
 		*(was_there ? &c->counts.changed : &c->counts.missing) += 1;
 }
 
@@ -246,19 +268,21 @@ static int end_of_search(struct comparison *c, LDAP *ld)
 		copy_each_unseen(c->copy, c->number, add_unseen, c);
 		return read_portion(c, ld);
 	case COMPARE_READING:
-		/* those that were asked for and not found are gone */
-		for (size_t i = c->asked; i < c->asked + c->portion; i++) {
+		for (size_t i = 0; i < c->portion; i++) {
+			const struct listed *listed = &c->list[c->asked + i];
 			struct buf name = { 0 };
 
-			if (c->list[i].is_read && !c->list[i].is_twin)
-				copy_no_twin(c->copy, c->number, &c->list[i].uuid);
-			if (c->list[i].is_known || !copy_has(c->copy, c->number, &c->list[i].uuid, &version))
+			if (c->found[i] != NULL)
+				settle_found(c, listed, c->found[i]);
+			/* those that were asked for and not found are gone */
+			if (c->found[i] != NULL || listed->is_known || !copy_has(c->copy, c->number, &listed->uuid, &version))
 				continue;
-			if (c->counts.surplus++ < LOOK_AT && copy_name(c->copy, c->number, &c->list[i].uuid, &name))
+			if (c->counts.surplus++ < LOOK_AT && copy_name(c->copy, c->number, &listed->uuid, &name))
 				words_add(&c->names, buf_str(&name));
-			copy_drop(c->copy, c->number, &c->list[i].uuid);
+			copy_drop(c->copy, c->number, &listed->uuid);
 			buf_free(&name);
 		}
+		free_found(c);
 		c->asked += c->portion;
 		return read_portion(c, ld);
 	default:
@@ -302,6 +326,7 @@ int compare_take(struct comparison *c, LDAP *ld, LDAPMessage *message)
 
 void compare_free(struct comparison *c)
 {
+	free_found(c);
 	free(c->list);
 	words_free(c->names);
 	*c = (struct comparison){ 0 };

@@ -25,11 +25,13 @@
 #include "db/sync/copy.h"
 #include "db/sync/rule.h"
 
+/* So many entries are asked for in one search. */
+#define COMPARE_PORTION 100
+
 /* An entry as the list has it. */
 struct listed {
 	struct sync_uuid uuid;
-	bool is_known;           /* it was found when it was asked for, or the server has spoken of it meanwhile */
-	bool is_read, is_twin;   /* it was found, and so was another entry with its entryUUID */
+	bool is_known;           /* the server has spoken of it meanwhile */
 	uint64_t version;        /* rule_version(); 0: that does not tell that it was read meanwhile */
 };
 
@@ -66,6 +68,7 @@ struct comparison {
 	bool lacks_uuid;         /* this reader may not see the entryUUID of each entry: nothing was compared */
 	size_t asked;            /* so many of them have been asked for */
 	size_t portion;          /* and so many in the open search */
+	struct found *found[COMPARE_PORTION];    /* of that portion; NULL: not found so far */
 	bool follows_full_read;
 	char **names;            /* of surplus entries, to be looked for; NULL at the end */
 	size_t looked;           /* so many of them have been */

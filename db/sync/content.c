@@ -517,28 +517,35 @@ bool content_put(struct content *c, unsigned rule, const struct sync_uuid *uuid,
 	return true;
 }
 
-static bool wants_key(const struct yield *yield, const char *key)
-{
-	for (size_t i = 0; i < yield->count; i++)
-		if (strcmp(yield->records[i].key, key) == 0)
-			return true;
-	return false;
-}
-
 void content_keep(const struct content *c, unsigned rule, const struct sync_uuid *uuid, struct yield *yield)
 {
 	const struct item *e = find_item(c, rule, uuid);
-	size_t capacity = yield->count;
 
 	for (struct part *p = e != NULL && !e->is_gone ? next_part(e, NULL) : NULL; p != NULL; p = next_part(e, p)) {
 		if (p->kind == PART_DOMAIN) {
 			if (yield->lacks_domains)
 				words_add(&yield->domains, p->text);
-		} else if (yield->lacks_keys && !wants_key(yield, p->text)) {
-			yield->records = xgrow(yield->records, yield->count, &capacity, sizeof *yield->records);
-			yield->records[yield->count++] = (struct wanted){ .key = xstrdup(p->text) };
+		} else if (yield->lacks_keys) {
+			yield_add_unclear(yield, p->text);
 		}
 	}
+}
+
+struct yield content_yield(const struct content *c, unsigned rule, const struct sync_uuid *uuid)
+{
+	const struct item *e = find_item(c, rule, uuid);
+	struct yield yield = { 0 };
+	size_t capacity = 0;
+
+	for (struct part *p = e != NULL && !e->is_gone ? next_part(e, NULL) : NULL; p != NULL; p = next_part(e, p)) {
+		if (p->kind == PART_DOMAIN) {
+			words_add(&yield.domains, p->text);
+			continue;
+		}
+		yield.records = xgrow(yield.records, yield.count, &capacity, sizeof *yield.records);
+		yield.records[yield.count++] = (struct wanted){ xstrdup(p->text), part_value(p) != NULL ? xstrdup(part_value(p)) : NULL };
+	}
+	return yield;
 }
 
 bool content_is_same(const struct content *c, unsigned rule, const struct sync_uuid *uuid, const struct yield *yield)

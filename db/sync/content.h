@@ -43,6 +43,9 @@ bool content_is_same(const struct content *content, unsigned rule, const struct 
  */
 void content_keep(const struct content *content, unsigned rule, const struct sync_uuid *uuid, struct yield *yield);
 
+/* A copy of what the entry wants, without its version; empty if it is not there. */
+struct yield content_yield(const struct content *content, unsigned rule, const struct sync_uuid *uuid);
+
 bool content_has(const struct content *content, unsigned rule, const struct sync_uuid *uuid);
 
 /* True if there is any entry, be it one that was dropped since content_settled(). */

@@ -135,9 +135,37 @@ static void speak_of(struct rule_copy *r, const struct sync_uuid *uuid)
 	r->has_said = true;
 }
 
-/* True if the entry makes a difference.  One of which not everything could be used is asked for again with each comparison. */
-static bool put_entry(struct rule_copy *r, const struct sync_uuid *uuid, const struct ldap_entry *e)
+/* Two entries with one entryUUID are there both: mail for the one that is not copied must not go back to its sender. */
+static void add_keys_of(const struct rule_copy *r, const struct ldap_entry *twin, struct yield *yield)
 {
+	struct buf why = { 0 };
+	struct yield other;
+
+	rule_apply(r->rule, twin, r->copy->settings->livemap.folding, &other, &why);
+	for (size_t i = 0; i < other.count; i++)
+		if (livemap_key_fault(r->copy->livemap, other.records[i].key, strlen(other.records[i].key)) == NULL)
+			yield_add_unclear(yield, other.records[i].key);
+	for (size_t i = 0; other.domains != NULL && other.domains[i] != NULL; i++)
+		words_add(&yield->domains, other.domains[i]);
+	yield_free(&other);
+	buf_free(&why);
+}
+
+static void name_twin(struct rule_copy *r, const struct ldap_entry *e, const struct ldap_entry *twin)
+{
+	struct buf text = { 0 };
+
+	r->copy->complaints++;
+	buf_addf(&text, "has the entryUUID of \"%s\", and is not copied: lookups of it cannot tell; delete the one that should not be "
+	         "there, or delete this one and add it again without that", e->dn);
+	report_entry(r->copy, r->rule, twin, buf_str(&text));
+	buf_free(&text);
+}
+
+/* True if the entry makes a difference.  One of which not everything could be used is asked for again with each comparison. */
+static bool put_entry(struct rule_copy *r, const struct sync_uuid *uuid, const struct found *found)
+{
+	const struct ldap_entry *e = &found->entry;
 	const size_t complaints = r->copy->complaints;
 	struct yield yield;
 	struct buf why = { 0 };
@@ -178,6 +206,10 @@ static bool put_entry(struct rule_copy *r, const struct sync_uuid *uuid, const s
 		yield.records[kept++] = w;
 	}
 	yield.count = kept;
+	for (const struct found *twin = found->next; twin != NULL; twin = twin->next) {
+		name_twin(r, e, &twin->entry);
+		add_keys_of(r, &twin->entry, &yield);
+	}
 	yield.version = r->copy->complaints == complaints ? rule_version(e) : 0;
 	/*
 	 * of an entry that makes no sense now, what it said before is the best there is; so is what is lacking by values
@@ -209,7 +241,7 @@ static bool is_twin(struct rule_copy *r, const struct sync_uuid *uuid)
 	return is_one;
 }
 
-/* The same refresh had it under another name: the entry that came first stays until all is compared. */
+/* The same refresh had it under another name. */
 static bool is_second(struct rule_copy *r, const struct sync_uuid *uuid, const struct ldap_entry *e)
 {
 	struct buf name = { 0 };
@@ -223,14 +255,30 @@ static bool is_second(struct rule_copy *r, const struct sync_uuid *uuid, const s
 	return is_one;
 }
 
+/* The entry that came first stays as it is until all is compared. */
+static void put_second(struct rule_copy *r, const struct sync_uuid *uuid, const struct ldap_entry *e)
+{
+	struct yield yield = content_yield(r->copy->content, r->number, uuid);
+	struct buf name = { 0 };
+
+	content_name(r->copy->content, r->number, uuid, &name);
+	add_keys_of(r, e, &yield);
+	content_put(r->copy->content, r->number, uuid, buf_str(&name), &yield);
+	speak_of(r, uuid);
+	yield_free(&yield);
+	buf_free(&name);
+}
+
 static void put(void *context, const struct sync_uuid *uuid, void *entry)
 {
 	struct rule_copy *r = context;
 
-	if (is_twin(r, uuid) || is_second(r, uuid, entry))
+	if (is_twin(r, uuid))
 		speak_of(r, uuid);
+	else if (is_second(r, uuid, entry))
+		put_second(r, uuid, entry);
 	else
-		put_entry(r, uuid, entry);
+		put_entry(r, uuid, &(struct found){ .entry = *(const struct ldap_entry *)entry });
 }
 
 static void keep(void *context, const struct sync_uuid *uuid)
@@ -332,9 +380,9 @@ void copy_each_unseen(struct copy *copy, size_t rule, content_unseen *each, void
 	content_each_unseen(copy->content, (unsigned)rule, copy->rules[rule].round, each, context);
 }
 
-bool copy_put(struct copy *copy, size_t rule, const struct sync_uuid *uuid, const struct ldap_entry *entry)
+bool copy_put(struct copy *copy, size_t rule, const struct sync_uuid *uuid, const struct found *found)
 {
-	return put_entry(&copy->rules[rule], uuid, entry);
+	return put_entry(&copy->rules[rule], uuid, found);
 }
 
 void copy_drop(struct copy *copy, size_t rule, const struct sync_uuid *uuid)
@@ -342,24 +390,16 @@ void copy_drop(struct copy *copy, size_t rule, const struct sync_uuid *uuid)
 	content_drop(copy->content, (unsigned)rule, uuid);
 }
 
-void copy_twin(struct copy *copy, size_t rule, const struct sync_uuid *uuid, const struct ldap_entry *other)
-{
-	struct rule_copy *r = &copy->rules[rule];
-	const uintptr_t cell = twin_cell(uuid);
-
-	copy->complaints++;
-	if (table_find(&r->twins, cell, &cell) == NULL)
-		table_add(&r->twins, cell);
-	report_entry(copy, r->rule, other, "has the entryUUID of another entry, and is not copied; delete it and add it again without that");
-}
-
-void copy_no_twin(struct copy *copy, size_t rule, const struct sync_uuid *uuid)
+void copy_set_twins(struct copy *copy, size_t rule, const struct sync_uuid *uuid, bool are_twins)
 {
 	const uintptr_t cell = twin_cell(uuid);
-	uintptr_t *found = table_find(&copy->rules[rule].twins, cell, &cell);
+	struct table *twins = &copy->rules[rule].twins;
+	uintptr_t *known = table_find(twins, cell, &cell);
 
-	if (found != NULL)
-		table_remove(&copy->rules[rule].twins, found);
+	if (are_twins && known == NULL)
+		table_add(twins, cell);
+	else if (!are_twins && known != NULL)
+		table_remove(twins, known);
 }
 
 bool copy_was_told_twice(const struct copy *copy, size_t rule)

@@ -75,17 +75,22 @@ bool copy_is_same(const struct copy *copy, size_t rule, const struct sync_uuid *
 /* Calls `each` for all entries that were not seen in this round. */
 void copy_each_unseen(struct copy *copy, size_t rule, content_unseen *each, void *context);
 
-/* What an ordinary search found, outside of any refresh.  True if that is something new. */
-bool copy_put(struct copy *copy, size_t rule, const struct sync_uuid *uuid, const struct ldap_entry *entry);
+/* An entry that a search found, and behind it those that have its entryUUID, too. */
+struct found {
+	struct ldap_entry entry;
+	struct found *next;
+};
+
+/*
+ * What an ordinary search found, outside of any refresh.  True if that is something new.  Of several entries the first one is copied;
+ * the other ones are named, and what they want is unclear, as they are there.
+ */
+bool copy_put(struct copy *copy, size_t rule, const struct sync_uuid *uuid, const struct found *found);
 void copy_drop(struct copy *copy, size_t rule, const struct sync_uuid *uuid);
 bool copy_name(const struct copy *copy, size_t rule, const struct sync_uuid *uuid, struct buf *name);
 
-/*
- * `other` has the entryUUID of the entry that was found before it in the same search.  It is named, and not copied; from now on
- * what the server says of this entryUUID is a reason to compare, until only one entry has it.
- */
-void copy_twin(struct copy *copy, size_t rule, const struct sync_uuid *uuid, const struct ldap_entry *other);
-void copy_no_twin(struct copy *copy, size_t rule, const struct sync_uuid *uuid);
+/* While several entries have this entryUUID, what the server says of it is a reason to compare. */
+void copy_set_twins(struct copy *copy, size_t rule, const struct sync_uuid *uuid, bool are_twins);
 
 /* True if a refresh spoke of several entries with one entryUUID, and the rule was not compared since. */
 bool copy_was_told_twice(const struct copy *copy, size_t rule);

@@ -194,6 +194,17 @@ uint64_t rule_version(const struct ldap_entry *entry)
 	return hash != 0 ? hash : 1;
 }
 
+void yield_add_unclear(struct yield *yield, const char *key)
+{
+	size_t capacity = yield->count;
+
+	for (size_t i = 0; i < yield->count; i++)
+		if (strcmp(yield->records[i].key, key) == 0)
+			return;
+	yield->records = xgrow(yield->records, yield->count, &capacity, sizeof *yield->records);
+	yield->records[yield->count++] = (struct wanted){ .key = xstrdup(key) };
+}
+
 void yield_free(struct yield *yield)
 {
 	free_records(yield);

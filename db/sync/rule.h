@@ -53,6 +53,9 @@ bool rule_apply(const struct sync_rule *rule, const struct ldap_entry *entry, ch
 /* What stands for the entryCSN of an entry; 0 if it has none that may be read. */
 uint64_t rule_version(const struct ldap_entry *entry);
 
+/* Adds a key whose value cannot be told, unless the key is there. */
+void yield_add_unclear(struct yield *yield, const char *key);
+
 void yield_free(struct yield *yield);
 
 void rule_free(struct sync_rule *rule);

@@ -54,20 +54,22 @@ sub servers($self) { $self->{servers}->@* }
 sub providers($self) { $self->{servers}->@[0, 1] }
 sub replicas($self) { my @all = $self->{servers}->@*; @all[2 .. $#all] }
 
-# Waits until all running servers have the same entries; '' or what differs.
+# Waits until all running servers have the same entries; '' or what differs.  slapd may keep an entry under its old name as well, when it
+# is stopped as a rename comes to it: then nothing is settled.
 sub settle($self, $seconds = 30) {
 	my $deadline = Time::HiRes::time() + $seconds;
 	for (;;) {
-		my @states = map { _state($_) } grep { $_->{pid} } $self->servers;
-		my @other = grep { $_ ne $states[0] } @states;
-		return '' if !@other;
-		return "servers differ" if Time::HiRes::time() > $deadline;
+		my @found = map { $_->entries('(objectClass=*)', as => 'root') } grep { $_->{pid} } $self->servers;
+		my ($state, @other) = map { _state($_) } @found;
+		my $differs = grep { $_ ne $state } @other;
+		my $has_twins = grep { / / } map { keys %$_ } @found;
+		return '' if !$differs && !$has_twins;
+		return $differs ? 'servers differ' : 'a server has two entries with one entryUUID' if Time::HiRes::time() > $deadline;
 		Time::HiRes::sleep(0.05);
 	}
 }
 
-sub _state($slapd) {
-	my $entries = $slapd->entries('(objectClass=*)', as => 'root');
+sub _state($entries) {
 	return join "\n", map { my $e = $entries->{$_}; join ' ', $_, map { ($_, sort $e->{$_}->@*) } sort keys %$e } sort keys %$entries;
 }
 

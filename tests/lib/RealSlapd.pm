@@ -213,7 +213,7 @@ END
 }
 
 # All entries below the hosting tree, as a hash of attribute lists by entryUUID ("dn" among them), as the reader sees them, or
-# with as => 'root' the administrator.
+# with as => 'root' the administrator.  Of several entries with one entryUUID, all but the first are found by that and their DN.
 sub entries($self, $filter = '(mail=*)', %o) {
 	my ($name, $password) = ($o{as} // '') eq 'root' ? ($root, $root_password) : ($reader, $reader_password);
 	my $said = output_of(undef, 'ldapsearch', '-x', '-LLL', '-o', 'ldif-wrap=no', '-H', $self->uri('ldapi'), '-D', $name, '-w', $password,
@@ -225,7 +225,9 @@ sub entries($self, $filter = '(mail=*)', %o) {
 			my ($name, $colons, $value) = /^([^:]+)(::?) (.*)$/ or next;
 			push @{$entry{$name}}, $colons eq '::' ? _decode_base64($value) : $value;
 		}
-		$found{$entry{entryUUID}[0]} = \%entry if $entry{entryUUID};
+		next if !$entry{entryUUID};
+		my $uuid = $entry{entryUUID}[0];
+		$found{exists $found{$uuid} ? "$uuid $entry{dn}[0]" : $uuid} = \%entry;
 	}
 	die "ldapsearch failed: $said\n" if $? != 0;
 	return \%found;

@@ -388,6 +388,35 @@ static void domains_are_gathered(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
 
+/* For another entry with this entryUUID, whose keys are unclear beside what this one wants. */
+static void what_an_entry_wants_can_be_added_to(void **state)
+{
+	struct sync_uuid id = uuid(1), other = uuid(2);
+	struct yield yield;
+
+	(void)state;
+	put(0, 1, "a=1 b @one.example");
+	content_settled(content);
+	yield = content_yield(content, 0, &id);
+	assert_int_equal(yield.count, 2);
+	yield_add_unclear(&yield, "a");
+	yield_add_unclear(&yield, "c");
+	assert_int_equal(yield.count, 3);
+	assert_string_equal(yield.records[0].value, "1");
+	assert_string_equal(yield.records[2].key, "c");
+	assert_null(yield.records[1].value);
+	assert_null(yield.records[2].value);
+	assert_string_equal(yield.domains[0], "one.example");
+	yield_free(&yield);
+	yield = content_yield(content, 0, &other);
+	assert_int_equal(yield.count, 0);
+	assert_null(yield.domains);
+	drop(0, 1);
+	yield = content_yield(content, 0, &id);
+	assert_int_equal(yield.count, 0);
+	yield_free(&yield);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -405,6 +434,7 @@ int main(void)
 		TEST(the_one_whose_value_is_there_has_the_key),
 		TEST(an_equal_map_needs_no_decision),
 		TEST(domains_are_gathered),
+		TEST(what_an_entry_wants_can_be_added_to),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
