@@ -229,7 +229,8 @@ static void route_addresses(struct request *r, char **addresses, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		refuse_invisible("", addresses[i]);
 		if (addresses[i][0] == '/')
-			die(EX_DATAERR, "%s: a file, and no address; the message is read from standard input, < %s", addresses[i], addresses[i]);
+			die(EX_DATAERR, "%s: a file, and no address; the message is read from standard input, < %s",
+			    addresses[i], addresses[i]);
 	}
 	if (r->routing.dbases == NULL)
 		r->routing.dbases = usual = zenv_below("MAILVAR", "db/dbases.conf");

@@ -103,7 +103,8 @@ static void read_options(struct intake *in, struct options *options, char **list
 		case 'm': options->make = true; break;
 		case 'M': in->metrics = metrics_create(optarg); break;
 		case 'o':
-			options->settings = xgrow(options->settings, options->setting_count, &options->setting_capacity, sizeof(char *));
+			options->settings = xgrow(options->settings, options->setting_count, &options->setting_capacity,
+			                          sizeof(char *));
 			options->settings[options->setting_count++] = optarg;
 			break;
 		case 'O': set_key(in, optarg); break;
@@ -207,7 +208,8 @@ static void set_server_options(struct intake *in)
 	for (size_t i = 0; i < 2; i++)
 		in->options[i] = (struct server_options){
 			.protocol = (enum server_protocol)i, .host = in->spool.host, .max_size = in->policy.limits[LIMIT_SIZE],
-			.max_recipients = in->policy.limits[LIMIT_RECIPIENTS], .max_commands = in->policy.limits[LIMIT_COMMANDS],
+			.max_recipients = in->policy.limits[LIMIT_RECIPIENTS],
+			.max_commands = in->policy.limits[LIMIT_COMMANDS],
 			.max_errors = in->policy.limits[LIMIT_ERRORS],
 		};
 }
@@ -242,7 +244,8 @@ static bool has_enough(const struct loop *loop, const struct sockaddr_storage *a
 	if (is_local && user == 0)
 		return false;
 	for (size_t i = 0; i < loop->count; i++)
-		n += is_same_address(client_address(loop->clients[i]), address) && (!is_local || client_user(loop->clients[i]) == user);
+		n += is_same_address(client_address(loop->clients[i]), address) &&
+		     (!is_local || client_user(loop->clients[i]) == user);
 	return n >= loop->intake.policy.limits[is_local ? LIMIT_PER_USER : LIMIT_PER_ADDRESS];
 }
 
@@ -299,7 +302,8 @@ static size_t fill(struct loop *loop, int64_t *deadline)
 		short events = client_events(loop->clients[i]);
 
 		/* a client that waits is not polled for: its end would be reported again and again */
-		loop->fds[n++] = (struct pollfd){ .fd = events != 0 ? client_descriptor(loop->clients[i]) : -1, .events = events };
+		loop->fds[n++] = (struct pollfd){ .fd = events != 0 ? client_descriptor(loop->clients[i]) : -1,
+		                                  .events = events };
 		if (client_deadline(loop->clients[i]) < *deadline)
 			*deadline = client_deadline(loop->clients[i]);
 	}
@@ -314,7 +318,8 @@ static void free_memory(struct loop *loop)
 		struct client *largest = NULL;
 
 		for (size_t i = 0; i < loop->count; i++)
-			if (!client_is_over(loop->clients[i]) && (largest == NULL || client_held(loop->clients[i]) > client_held(largest)))
+			if (!client_is_over(loop->clients[i]) &&
+			    (largest == NULL || client_held(loop->clients[i]) > client_held(largest)))
 				largest = loop->clients[i];
 		if (largest == NULL)
 			return;

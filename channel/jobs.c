@@ -381,7 +381,8 @@ static void set_envelope(struct jobs *jobs, struct job *job, struct transaction 
 		 * A mailing list's return path that names the recipient: "list-return" + tail + "-" + spool id + "@host".  In
 		 * quotes, the tail goes inside.
 		 */
-		sender = own->sender = xasprintf("%.*s%s-%s%s%s", local - quoted, sender, first->line->ezmlm, buf_str(&job->spool),
+		sender = own->sender = xasprintf("%.*s%s-%s%s%s", local - quoted, sender, first->line->ezmlm,
+		                                 buf_str(&job->spool),
 		                                 quoted ? "\"" : "", at ? at : "");
 	}
 	if (first->line->by != NULL) {
@@ -415,7 +416,8 @@ struct transaction *job_take(struct jobs *jobs, struct job *job, size_t limit, u
 	for (size_t i = job->next_waiting; i < job->count && (t == NULL || t->count < max); i++) {
 		struct job_recipient *r = &job->recipients[i];
 
-		if (!waits(r) || r->newer_than >= connection || (first != NULL && !same_group(jobs, r, first)) || busy_elsewhere(jobs, r, session))
+		if (!waits(r) || r->newer_than >= connection || (first != NULL && !same_group(jobs, r, first)) ||
+		    busy_elsewhere(jobs, r, session))
 			continue;
 		if (t == NULL) {
 			t = xcalloc(1, sizeof(struct job_transaction));

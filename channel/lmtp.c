@@ -102,7 +102,8 @@ static void on_settled(void *context, struct session *s, struct transaction *t, 
 		.connection = &connection,
 	};
 
-	outcome_conclude(&loop->jobs.outcomes, t->owner, t->recipients[recipient].owner, result, t, &t->recipients[recipient], &how);
+	outcome_conclude(&loop->jobs.outcomes, t->owner, t->recipients[recipient].owner, result, t, &t->recipients[recipient],
+	                 &how);
 }
 
 static void on_done(void *context, struct session *s, struct transaction *t)

@@ -38,7 +38,8 @@ static char *key_of(const char *channel, const char *host, const char *user)
 static struct company company_of(const struct control *c)
 {
 	struct company all = {
-		.keys = xcalloc(c->recipient_count + 1, sizeof(char *)), .originals = xcalloc(c->recipient_count + 1, sizeof(char *)),
+		.keys = xcalloc(c->recipient_count + 1, sizeof(char *)),
+		.originals = xcalloc(c->recipient_count + 1, sizeof(char *)),
 	};
 
 	for (size_t i = 0; i < c->recipient_count; i++) {
@@ -56,7 +57,8 @@ static struct company company_of(const struct control *c)
 /* Is it the only recipient of its message that came of its address? */
 static bool is_alone(const struct company *all, const char *given)
 {
-	char **found = given != NULL ? bsearch(&given, all->originals, all->original_count, sizeof(char *), text_compare) : NULL;
+	char **found = given != NULL ? bsearch(&given, all->originals, all->original_count, sizeof(char *),
+	                                       text_compare) : NULL;
 	size_t at = found != NULL ? (size_t)(found - all->originals) : 0;
 
 	return found == NULL || ((at == 0 || strcmp(found[-1], given) != 0) &&

@@ -220,7 +220,8 @@ void routing_free(struct routing *r)
 
 /* ---- one by one ---- */
 
-static void tell_result(const char *address, const struct route_result *result, size_t number, routing_tell *tell, void *context)
+static void tell_result(const char *address, const struct route_result *result, size_t number, routing_tell *tell,
+                        void *context)
 {
 	const struct routed to = {
 		.channel = (char *)result->channel, .host = (char *)result->host, .user = (char *)result->user,

@@ -288,7 +288,8 @@ static void add_sums(struct buf *out, const struct loop *loop, const char *rest)
 	size_t waiting, held;
 
 	scheduler_count(s, &waiting, &held);
-	buf_addf(out, "delivered %zu, failed %zu, %s %zu, held %zu; %.1f messages/s", s->delivered, s->failed, rest, waiting, held,
+	buf_addf(out, "delivered %zu, failed %zu, %s %zu, held %zu; %.1f messages/s", s->delivered, s->failed, rest, waiting,
+	         held,
 	         (double)s->removed * 1000 / (double)(ms > 0 ? ms : 1));
 }
 
@@ -305,7 +306,8 @@ static void clean(struct loop *loop)
 	loop->clean_at = now + LITTER_AGE * 1000;
 	removed = litter_remove(time(NULL));
 	if (removed > 0)
-		complain("removed %zu temporary file%s that killed programs had left in the post office", removed, removed == 1 ? "" : "s");
+		complain("removed %zu temporary file%s that killed programs had left in the post office", removed,
+		         removed == 1 ? "" : "s");
 }
 
 /* What an intake had accepted before it was killed, or the power failed.  While one runs, it sees to that itself. */
@@ -322,7 +324,8 @@ static int take_from_journal(void)
 	}
 	spool_restore_log(restored);
 	if (why.len > 0)
-		complain("%s%s", buf_str(&why), status != EX_OK ? "; the queue is read when that works, as mail in it may be damaged" : "");
+		complain("%s%s", buf_str(&why),
+		         status != EX_OK ? "; the queue is read when that works, as mail in it may be damaged" : "");
 	buf_free(&why);
 	return status;
 }

@@ -89,7 +89,8 @@ bool security_start(struct security *sec, struct buf *why)
 		if (sec->wish == TLS_WISH_VERIFY || sec->conf.peer_name != NULL)
 			sec->conf.verify = TLS_VERIFY_NAME;
 		else
-			sec->conf.verify = sec->conf.fingerprint_count == 0 && sec->tls_path != NULL ? TLS_VERIFY_NAME : TLS_VERIFY_NONE;
+			sec->conf.verify = sec->conf.fingerprint_count == 0 && sec->tls_path != NULL ? TLS_VERIFY_NAME
+			                   : TLS_VERIFY_NONE;
 	}
 	/* nothing can be wrong without a file; then it waits until a server offers TLS */
 	return sec->wish == TLS_WISH_NONE || sec->tls_path == NULL || security_tls(sec, why) != NULL;

@@ -373,7 +373,8 @@ static bool used_up(const struct session *s)
 
 	if (s->transactions == 0)
 		return false;
-	return s->unauthenticated || o->one_transaction || s->transactions >= o->max_messages || s->now - s->opened_at >= o->max_age ||
+	return s->unauthenticated || o->one_transaction || s->transactions >= o->max_messages ||
+	       s->now - s->opened_at >= o->max_age ||
 	       (s->opening.caps.mail_max != 0 && s->dialogue.mails >= s->opening.caps.mail_max);
 }
 
@@ -702,7 +703,8 @@ void session_run(struct session *s)
 			int64_t limit = tls ? s->options->dialogue.write_timeout : s->options->dialogue.command_timeout;
 
 			count_timeout(s);
-			buf_addf(&why, "no %s within %lld s", tls ? "end of the TLS handshake" : "reply", (long long)(limit / 1000));
+			buf_addf(&why, "no %s within %lld s", tls ? "end of the TLS handshake" : "reply",
+			         (long long)(limit / 1000));
 			lost(s, buf_str(&why));
 			buf_free(&why);
 		} else if (dialogue_idle(&s->dialogue))

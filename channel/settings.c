@@ -371,7 +371,8 @@ static void take_extra(struct lmtp_settings *set, const char *argument)
 			const char *text = help + form + strspn(help + form, " ");
 
 			/* with the line of the help: the form of the value, and what it may be */
-			option_usage(&program, "-O %s: expected %.*s: %.*s", argument, (int)form, help, (int)strcspn(text, "\n"), text);
+			option_usage(&program, "-O %s: expected %.*s: %.*s", argument, (int)form, help,
+			             (int)strcspn(text, "\n"), text);
 		}
 		return;
 	}
@@ -403,7 +404,8 @@ static void take_local_address(struct lmtp_settings *set, const char *name, cons
 static void set_defaults(struct lmtp_settings *set)
 {
 	*set = (struct lmtp_settings){
-		.jobs = { .channel = "smtp", .max_recipients = 1000, .record = &set->record, .tally = &set->tally, .charset = "iso-8859-1" },
+		.jobs = { .channel = "smtp", .max_recipients = 1000, .record = &set->record, .tally = &set->tally,
+		          .charset = "iso-8859-1" },
 		.session = {
 			.dialogue = {
 				.command_timeout = 5 * 60 * 1000,
@@ -445,7 +447,8 @@ static void check_target(const struct lmtp_settings *set)
 	struct buf why = { 0 };
 	struct target *t;
 
-	if (set->target == NULL && set->probe.wanted && !set->probe.stream && (set->probe.dbases == NULL || set->probe.count == 0))
+	if (set->target == NULL && set->probe.wanted && !set->probe.stream &&
+	    (set->probe.dbases == NULL || set->probe.count == 0))
 		option_usage(&program, "expected a server: -F, or with addresses -f");
 	if (set->target == NULL && set->probe.stream)
 		return;

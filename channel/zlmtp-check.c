@@ -229,7 +229,8 @@ static void write_metrics(struct findings *f)
 int main(int argc, char **argv)
 {
 	struct options w = {
-		.parts = PART_ALL, .age = { 4 * 3600, 2 * 86400 }, .size = { -1, -1 }, .maps = { .age = { -1, -1 } }, .seconds = 10,
+		.parts = PART_ALL, .age = { 4 * 3600, 2 * 86400 }, .size = { -1, -1 }, .maps = { .age = { -1, -1 } },
+		.seconds = 10,
 	};
 	struct findings f = { 0 };
 	struct buf out = { 0 };

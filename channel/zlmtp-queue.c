@@ -310,7 +310,8 @@ static void refuse_strangers(const struct options *set)
 	if (geteuid() == 0 || stat(".", &st) < 0 || st.st_uid == geteuid())
 		return;
 	account_add_user(&owner, st.st_uid);
-	die(EX_NOPERM, "%s: only root and %s, the owner of %s/transport, may do this", set->verb, buf_str(&owner), set->postoffice);
+	die(EX_NOPERM, "%s: only root and %s, the owner of %s/transport, may do this", set->verb, buf_str(&owner),
+	    set->postoffice);
 }
 
 /* ---- show ---- */
@@ -547,10 +548,12 @@ static void take_charge(struct tally *t)
 		if (t->client.fd >= 0)
 			return;
 		if (errno != ENOENT && errno != ECONNREFUSED)
-			die(errno == EACCES || errno == EPERM ? EX_NOPERM : EX_OSERR, "%s/.control.runqueue: %s", postoffice, strerror(errno));
+			die(errno == EACCES || errno == EPERM ? EX_NOPERM : EX_OSERR, "%s/.control.runqueue: %s", postoffice,
+			    strerror(errno));
 		/* files of the queue belong to the owner of the post office, whatever root does to them */
 		if (!account_become_owner(".", &name))
-			die(EX_NOPERM, "cannot become %s, the owner of %s/transport: %s", buf_str(&name), postoffice, strerror(errno));
+			die(EX_NOPERM, "cannot become %s, the owner of %s/transport: %s", buf_str(&name), postoffice,
+			    strerror(errno));
 		fd = lock_take(postoffice, LOCK_PATIENCE, &why, &status);
 		if (fd >= 0)
 			break;
@@ -568,7 +571,8 @@ static void operate_on(struct tally *t, const struct chosen_message *m, struct o
 {
 	static struct buf operator;
 	struct operation o = {
-		.verb = t->verb, .job = m->job, .spool = m->spool, .inode = m->inode, .held = m->held, .recipients = to, .count = count,
+		.verb = t->verb, .job = m->job, .spool = m->spool, .inode = m->inode, .held = m->held, .recipients = to,
+		.count = count,
 		.text = t->set->text, .json = t->set->log_json,
 	};
 	struct buf why = { 0 };
@@ -613,7 +617,8 @@ static int reroute(struct tally *t, const struct selection *s)
 	const struct options *set = t->set;
 	char *usual = set->dbases == NULL ? zenv_below("MAILVAR", "db/dbases.conf") : NULL;
 	struct routing routing = {
-		.dbases = set->dbases != NULL ? set->dbases : usual, .settings = set->router, .setting_count = set->router_count,
+		.dbases = set->dbases != NULL ? set->dbases : usual, .settings = set->router,
+		.setting_count = set->router_count,
 		.privilege = account_nobody(),
 	};
 	struct rerouting r = { .selection = s, .leaves = set->yes };
@@ -668,7 +673,8 @@ static int change(const struct options *set)
 		[OPERATION_HOLD] = may_be_held, [OPERATION_RELEASE] = is_held, [OPERATION_RETRY] = may_be_tried,
 		[OPERATION_FAIL] = may_fail, [OPERATION_REROUTE] = is_open,
 	};
-	static const char *const participles[OPERATION_VERBS] = { "held", "released", "tried", "failed", "removed", "rerouted" };
+	static const char *const participles[OPERATION_VERBS] = { "held", "released", "tried", "failed", "removed",
+	                                                          "rerouted" };
 	struct buf why = { 0 };
 	pid_t zmailer;
 	int status;
@@ -678,7 +684,8 @@ static int change(const struct options *set)
 	refuse_strangers(set);
 	zmailer = lock_zmailer(set->postoffice);
 	if (zmailer != 0)
-		die(EX_TEMPFAIL, "%s: ZMailer's scheduler runs here (process %ld); stop it first, or use its own tools", set->verb,
+		die(EX_TEMPFAIL, "%s: ZMailer's scheduler runs here (process %ld); stop it first, or use its own tools",
+		    set->verb,
 		    (long)zmailer);
 	/* one that was named gets its answer; of others those are meant that it can be done to */
 	if (set->filter.id == NULL)
@@ -689,13 +696,15 @@ static int change(const struct options *set)
 	if (s.count == 0 && s.unclear != NULL)
 		cannot_tell(set->verb, s.unclear);
 	if (s.count == 0)
-		die(1, s.unfit ? "%s: nothing that matches can be %s" : "%s: nothing in the queue matches", set->verb, participles[verb]);
+		die(1, s.unfit ? "%s: nothing that matches can be %s" : "%s: nothing in the queue matches", set->verb,
+		    participles[verb]);
 	/*
 	 * the name of a message that has left may be the beginning of another's: what cannot be undone is done to a whole name
 	 */
 	if ((verb == OPERATION_REMOVE || verb == OPERATION_FAIL) && set->filter.id != NULL && !s.exact &&
 	    strncmp(set->filter.id, s.messages[0].spool, strlen(set->filter.id)) != 0)
-		die(1, "%s: no message in the queue has the name %s; give the whole of %s if that is meant", set->verb, set->filter.id,
+		die(1, "%s: no message in the queue has the name %s; give the whole of %s if that is meant", set->verb,
+		    set->filter.id,
 		    s.messages[0].job);
 	if (verb == OPERATION_REMOVE)
 		confirm_removal(set, &s);

@@ -51,7 +51,8 @@ static const struct option_help help[] = {
 	{ 'V', "ENVID", "envelope id (RFC 3461)" },
 	/* of other sendmails, without effect here */
 	{ 'A', "X", NULL }, { 'C', "X", NULL }, { 'd', "X", NULL }, { 'e', "X", NULL }, { 'G', NULL, NULL }, { 'h', "X", NULL },
-	{ 'L', "X", NULL }, { 'm', NULL, NULL }, { 'n', NULL, NULL }, { 'O', "X", NULL }, { 'p', "X", NULL }, { 'U', NULL, NULL },
+	{ 'L', "X", NULL }, { 'm', NULL, NULL }, { 'n', NULL, NULL }, { 'O', "X", NULL }, { 'p', "X", NULL },
+	{ 'U', NULL, NULL },
 	{ 'X', "X", NULL },
 	{ 0 },
 };
@@ -194,7 +195,8 @@ static _Noreturn void refuse(const struct handover *h, int code, const char *who
 	text_add_clean_string(&line, whom, 300);
 	buf_addf(&line, "%s%s; ", line.len > 0 ? ": " : "", buf_str(&h->words));
 	if (queued > 0)
-		buf_addf(&line, "queued for the first %zu recipients%s", queued, h->in_doubt ? ", and perhaps for more" : " alone");
+		buf_addf(&line, "queued for the first %zu recipients%s", queued,
+		         h->in_doubt ? ", and perhaps for more" : " alone");
 	else
 		buf_adds(&line, h->in_doubt ? "it may be queued all the same" : "nothing queued");
 	die(exit_status(code, h->status), "%s", buf_str(&line));
@@ -344,7 +346,8 @@ static void add_from(struct buf *out, const char *name, const char *sender)
 	lf = memrchr(out->data, '\n', out->len);
 	column = out->len - (lf != NULL ? (size_t)(lf + 1 - out->data) : 0);
 	/* lines with encoded words have 76 bytes at most (section 2) */
-	buf_addf(out, "%s <%s>\n", text_is_eightbit(quoted.data, quoted.len) && column + address.len + 3 > 76 ? "\n" : "", buf_str(&address));
+	buf_addf(out, "%s <%s>\n", text_is_eightbit(quoted.data, quoted.len) && column + address.len + 3 > 76 ? "\n" : "",
+	         buf_str(&address));
 	buf_free(&quoted);
 	buf_free(&address);
 }
@@ -372,7 +375,8 @@ static int take_message(struct request *r)
 		option_usage(&program, r->from_header ? "no address in To, Cc or Bcc, and none given" : "expected an address, or -t");
 	/* readers see a name; without one the field is left to the intake */
 	text_add_clean_string(&clean, r->name, 200);
-	if (!letter_has_field(&r->text, "From") && !letter_has_field(&r->text, "Resent-From") && clean.len > 0 && *r->sender != '\0') {
+	if (!letter_has_field(&r->text, "From") && !letter_has_field(&r->text, "Resent-From") && clean.len > 0 &&
+	    *r->sender != '\0') {
 		add_from(&field, clean.data, r->sender);
 		buf_add(&field, r->text.data, r->text.len);
 		buf_free(&r->text);

@@ -147,7 +147,8 @@ static void open_maps(struct service *s)
 	}
 	if (status == EX_OK) {
 		s->answers.dbases = &s->dbases;
-		s->answers.router = router_open(&s->dbases, s->options.settings, s->options.setting_count, &status, &why, &notes);
+		s->answers.router = router_open(&s->dbases, s->options.settings, s->options.setting_count, &status, &why,
+		                                &notes);
 	}
 	complain_lines(buf_str(&why));
 	complain_lines(buf_str(&notes));
@@ -161,7 +162,8 @@ static void open_maps(struct service *s)
 	s->answers.looks_each_time = true;
 	s->answers.verifies = s->options.probe != NULL;
 	if (!answers_knows(&s->answers, s->options.map))
-		option_usage(&program, "-m %s: expected recipient, alias, transport, domain or a relation of the maps", s->options.map);
+		option_usage(&program, "-m %s: expected recipient, alias, transport, domain or a relation of the maps",
+		             s->options.map);
 	if (s->options.transports != NULL) {
 		s->answers.transports = transports_open(s->options.transports, &status, &why);
 		if (s->answers.transports == NULL)
@@ -344,7 +346,8 @@ static void answer(struct service *s, struct client *c)
 		buf_adds(&question, buf_str(&c->talk.map));
 		buf_addc(&question, '\0');
 		buf_add(&question, buf_str(&c->talk.key), c->talk.key.len);
-		desk_ask(s->desk, &(struct desk_question){ .group = buf_str(&c->talk.map), .bytes = question.data, .n = question.len,
+		desk_ask(s->desk, &(struct desk_question){ .group = buf_str(&c->talk.map), .bytes = question.data,
+		                                           .n = question.len,
 		                                           .deadline = c->asked + PATIENCE }, c);
 		c->waits = true;
 		buf_free(&question);

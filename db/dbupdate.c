@@ -108,7 +108,8 @@ static struct livemap *open_map(const struct options *options)
 /* ---- one change ----------------------------------------------------------------------------- */
 
 /* What is wrong with a value, as a constant text; NULL if nothing is.  A warning is printed; `where` as below. */
-static const char *value_fault(struct options *options, const char *where, const char *key, size_t key_length, const char *value,
+static const char *value_fault(struct options *options, const char *where, const char *key, size_t key_length,
+                               const char *value,
                                size_t length)
 {
 	const struct record record = { .key = key, .value = value, .key_length = (uint32_t)key_length,
@@ -316,7 +317,8 @@ static int apply(struct options *options, char **words)
 /* ---- replace ------------------------------------------------------------------------------------ */
 
 /* The map's own text may have nothing in it yet; an export without a record is one that failed. */
-static int replace_records(const struct options *options, bool is_export, const struct records *records, const struct stamp *stamp,
+static int replace_records(const struct options *options, bool is_export, const struct records *records,
+                           const struct stamp *stamp,
                            struct buf *why)
 {
 	struct livemap_counts counts = { 0 };
@@ -325,14 +327,16 @@ static int replace_records(const struct options *options, bool is_export, const 
 
 	if (livemap == NULL && status == EX_NOINPUT && is_export && records->count == 0 && !options->allow_shrink) {
 		buf_clear(why);
-		buf_addf(why, "%s: the text has no record; no map was made; --allow-shrink if that is meant", options->settings.base);
+		buf_addf(why, "%s: the text has no record; no map was made; --allow-shrink if that is meant",
+		         options->settings.base);
 		status = EX_TEMPFAIL;
 	} else if (livemap == NULL && status == EX_NOINPUT) {
 		buf_clear(why);
 		status = livemap_create(&options->settings, records, stamp, why);
 		counts.added = records->count;
 	} else if (livemap != NULL) {
-		status = livemap_replace(livemap, records, stamp, options->allow_shrink ? NULL : livemap_guard_removal, NULL, &counts, why);
+		status = livemap_replace(livemap, records, stamp, options->allow_shrink ? NULL : livemap_guard_removal, NULL,
+		                         &counts, why);
 		if (status != EX_OK && counts.removed > 0)
 			buf_adds(why, "; --allow-shrink if that is meant");
 		livemap_close(&livemap);
@@ -381,7 +385,8 @@ struct lists {
 static bool look_at_list(void *context, const char *key, size_t key_length, const char *value, size_t length)
 {
 	struct lists *l = context;
-	const struct record record = { .key = key, .value = value, .key_length = (uint32_t)key_length, .value_length = (uint32_t)length };
+	const struct record record = { .key = key, .value = value, .key_length = (uint32_t)key_length,
+	                               .value_length = (uint32_t)length };
 	const char *warning = NULL;
 	struct buf clean = { 0 };
 
@@ -546,7 +551,8 @@ int main(int argc, char **argv)
 		if (strcmp(commands[i].name, argv[optind]) == 0)
 			command = &commands[i];
 	if (command == NULL)
-		option_usage(&program, "%s: no such command; expected set, delete, apply, replace, check or recover", argv[optind]);
+		option_usage(&program, "%s: no such command; expected set, delete, apply, replace, check or recover",
+		             argv[optind]);
 	optind++;
 	if (command->has_options)
 		take_options(&options, argc, argv);

@@ -39,7 +39,8 @@ static void warn_of_no_line(const struct keeper *k, bool is_beside, bool verbose
 	buf_addf(&text, "%s: warning: %s has no line for this map: programs that read this file never ask the map, and its values are not checked",
 	         k->livemap.base, k->beside.dbases.path);
 	if (other != NULL)
-		buf_addf(&text, "; line %zu, %s, has %s, which is missing: should it be this map?", other->line, other->relation, other->file);
+		buf_addf(&text, "; line %zu, %s, has %s, which is missing: should it be this map?", other->line,
+		         other->relation, other->file);
 	keeper_complain(&text);
 	buf_free(&text);
 }
@@ -58,7 +59,8 @@ void keeper_ask_dbases(struct keeper *k, bool verbose)
 		warn_of_no_line(k, is_beside, verbose);
 	if (k->beside.map != NULL) {
 		if (mapline_check(&k->beside, &u->type, &u->config, &u->folding, &why) == EX_OK && u->folding != said)
-			buf_addf(&why, "%s:%zu: lookups fold keys; \"fold no\" makes keys that they cannot find", k->beside.dbases.path,
+			buf_addf(&why, "%s:%zu: lookups fold keys; \"fold no\" makes keys that they cannot find",
+			         k->beside.dbases.path,
 			         k->beside.map->line);
 		if (why.len > 0 && is_beside)
 			die(EX_CONFIG, "%s", buf_str(&why));
@@ -142,7 +144,8 @@ void keeper_lock(const char *map, const char *suffix, const char *config)
 		if (held.fd < 0 && errno == ENOENT)
 			die(EX_CANTCREAT, "%s: the directory that \"map\" names is not there", map);
 		if (held.fd < 0)
-			die(errno == EACCES || errno == EPERM ? EX_NOPERM : EX_CANTCREAT, "%s: %s", held.path, file_error(errno));
+			die(errno == EACCES || errno == EPERM ? EX_NOPERM : EX_CANTCREAT, "%s: %s", held.path,
+			    file_error(errno));
 		while (!try_lock(held.fd, &holder)) {
 			if (clock_ms() > deadline)
 				die(EX_TEMPFAIL, "%s: process %ld keeps this map already", map, (long)holder);
@@ -169,12 +172,14 @@ bool keeper_is_alone(void)
 	/* then no other process has it, either */
 	if (holder == 0 && fd < 0) {
 		if (!held.told)
-			complain("%s: was deleted or replaced by another program, and cannot be made again: %s", held.path, file_error(errno));
+			complain("%s: was deleted or replaced by another program, and cannot be made again: %s", held.path,
+			         file_error(errno));
 		held.told = true;
 		return true;
 	}
 	if (fd >= 0 && try_lock(fd, &holder)) {
-		complain(held.told ? "%s: is made again" : "%s: was deleted or replaced by another program; it is made again", held.path);
+		complain(held.told ? "%s: is made again" : "%s: was deleted or replaced by another program; it is made again",
+		         held.path);
 		close(held.fd);
 		held.fd = fd;
 		held.told = false;
@@ -196,7 +201,8 @@ void keeper_warn(const char *map)
 		char *path = xasprintf("%s.%s", map, keepers[i]);
 
 		if (access(path, F_OK) == 0)
-			complain("warning: %s is there: %s keeps this map, and will undo what its source does not have", path, keepers[i]);
+			complain("warning: %s is there: %s keeps this map, and will undo what its source does not have", path,
+			         keepers[i]);
 		free(path);
 	}
 }

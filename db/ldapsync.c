@@ -122,7 +122,8 @@ static void print_counts(const struct content_counts *c)
 {
 	size_t records = c->records + c->added - c->removed;
 
-	printf("%zu record%s: %zu added, %zu changed, %zu removed", records, records == 1 ? "" : "s", c->added, c->changed, c->removed);
+	printf("%zu record%s: %zu added, %zu changed, %zu removed", records, records == 1 ? "" : "s", c->added, c->changed,
+	       c->removed);
 	if (c->unclear > 0)
 		printf(", %zu unclear", c->unclear);
 	puts("");
@@ -322,7 +323,8 @@ static void print_found(struct sync *s)
 	else if (!was_read)
 		printf("nothing differs");
 	if (found.unseen > 0)
-		printf("; %zu of the surplus ones are there, and left out by the filter, or by the rights of this reader", found.unseen);
+		printf("; %zu of the surplus ones are there, and left out by the filter, or by the rights of this reader",
+		       found.unseen);
 	puts("");
 	fflush(stdout);
 }
@@ -452,7 +454,8 @@ static int64_t next_deadline(const struct sync *s)
 	const bool may_compare = s->session != NULL && s->complete && !session_is_comparing(s->session);
 	const int64_t compare = may_compare ? copy_comparison_time(s->copy, s->conf.compare) : CLOCK_NEVER;
 
-	return earlier(earlier(earlier(session, compare), flush_time(s)), earlier(domains_deadline(&s->domains), clock_ms() + LOOK_MS));
+	return earlier(earlier(earlier(session, compare), flush_time(s)),
+	               earlier(domains_deadline(&s->domains), clock_ms() + LOOK_MS));
 }
 
 /* Begins a comparison of the whole if there is reason to. */
@@ -567,7 +570,8 @@ static int follow(struct sync *s)
 		if (status == EX_OK)
 			status = look_after_domains(s);
 		/* once for each connection; where trouble was logged, its end is, when nothing is left that may fail */
-		if (s->to_announce && s->complete && s->session != NULL && !(s->trouble_told && session_is_comparing(s->session))
+		if (s->to_announce && s->complete && s->session != NULL &&
+		    !(s->trouble_told && session_is_comparing(s->session))
 		    && copy_state(s->copy) != COPY_NEW_DATA && s->verdict == SHRINKAGE_FINE) {
 			s->to_announce = false;
 			if (s->trouble_told)
@@ -578,9 +582,11 @@ static int follow(struct sync *s)
 			fflush(stdout);
 		}
 		/* a server that does not stay is asked again after a while; what it said is written before */
-		if (s->polls && s->session != NULL && !session_is_comparing(s->session) && copy_state(s->copy) != COPY_NEW_DATA) {
+		if (s->polls && s->session != NULL && !session_is_comparing(s->session) &&
+		    copy_state(s->copy) != COPY_NEW_DATA) {
 			if (!s->polls_told)
-				complain("%s: does not report changes (refreshAndPersist); it is asked every %d s", server_name(s),
+				complain("%s: does not report changes (refreshAndPersist); it is asked every %d s",
+				         server_name(s),
 				         LONGEST_DELAY_MS / 1000);
 			s->polls_told = true;
 			lose_session(s, SESSION_OVER);
@@ -606,7 +612,8 @@ static int begin(struct sync *s, bool may_shrink)
 	s->settings.report = say;
 	s->settings.judge_domains = judge_domains;
 	s->settings.domains = s->conf.domains != NULL ? &s->domains : NULL;
-	s->domains = (struct domains){ .path = s->conf.domains, .format = s->conf.domains_format, .command = s->conf.domains_command,
+	s->domains = (struct domains){ .path = s->conf.domains, .format = s->conf.domains_format,
+	                               .command = s->conf.domains_command,
 	                               .may_shrink = may_shrink };
 	return open_copy(s);
 }
@@ -668,7 +675,8 @@ int main(int argc, char **argv)
 		exit(status);
 	}
 	s.keeper.livemap = (struct livemap_settings){
-		.type = s.conf.map.type, .base = s.conf.map.base, .config = s.conf.map.environment, .folding = s.conf.map.folding,
+		.type = s.conf.map.type, .base = s.conf.map.base, .config = s.conf.map.environment,
+		.folding = s.conf.map.folding,
 	};
 	keeper_ask_dbases(&s.keeper, s.verbose);
 	if (s.dump) {

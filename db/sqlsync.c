@@ -177,7 +177,8 @@ static void print_counts(const struct sync *s)
 	const struct livemap_counts *c = &s->counts;
 	const unsigned long long records = c->before + c->added - c->removed;
 
-	printf("%llu record%s: %llu added, %llu changed, %llu removed", records, records == 1 ? "" : "s", (unsigned long long)c->added,
+	printf("%llu record%s: %llu added, %llu changed, %llu removed", records, records == 1 ? "" : "s",
+	       (unsigned long long)c->added,
 	       (unsigned long long)c->changed, (unsigned long long)c->removed);
 	if (s->rows.unusable > 0)
 		printf(", %zu unusable", s->rows.unusable);
@@ -365,7 +366,8 @@ int main(int argc, char **argv)
 		exit(status);
 	}
 	s.keeper.livemap = (struct livemap_settings){
-		.type = s.source.map.type, .base = s.source.map.base, .config = s.source.map.environment, .folding = s.source.map.folding,
+		.type = s.source.map.type, .base = s.source.map.base, .config = s.source.map.environment,
+		.folding = s.source.map.folding,
 	};
 	keeper_ask_dbases(&s.keeper, s.verbose);
 	s.rows.format = &s.source.result_format;

@@ -129,7 +129,8 @@ static int place_found(const char *path, struct file_place *p, bool is_kept, con
 	const size_t n = slash != NULL ? (size_t)(slash - path) : 0;
 	struct stat st;
 
-	if (p->directory != NULL && strlen(p->directory) == n && memcmp(p->directory, path, n) == 0 && (!is_kept || is_current(p))) {
+	if (p->directory != NULL && strlen(p->directory) == n && memcmp(p->directory, path, n) == 0 &&
+	    (!is_kept || is_current(p))) {
 		*name = path + n + 1;
 		return p->at;
 	}

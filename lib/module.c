@@ -46,7 +46,8 @@ const void *module_load(const char *type, const char *symbol, unsigned version, 
 		is_there = stat(path, &st) == 0;
 	}
 	if (!is_there)
-		buf_addf(why, "no zlmtp-%s.so in %s; install it beside the programs (Debian: apt install zlmtp-%s)", type, directory, type);
+		buf_addf(why, "no zlmtp-%s.so in %s; install it beside the programs (Debian: apt install zlmtp-%s)", type,
+		         directory, type);
 	else if ((st.st_mode & S_IWOTH) != 0)
 		buf_addf(why, "%s: all users may write it; chmod 755", path);
 	else

@@ -275,7 +275,8 @@ pid_t publish_maker(const char *entry, const char *name)
 	dot = dash != NULL ? memrchr(entry, '.', (size_t)(dash - entry)) : NULL;
 	if (dot == NULL || dot <= entry + 1 || strspn(dash + 1, "0123456789") != (size_t)(end - dash - 1) || end == dash + 1)
 		return 0;
-	if (name != NULL && (strlen(name) != (size_t)(dot - entry - 1) || memcmp(name, entry + 1, (size_t)(dot - entry - 1)) != 0))
+	if (name != NULL && (strlen(name) != (size_t)(dot - entry - 1) ||
+	                     memcmp(name, entry + 1, (size_t)(dot - entry - 1)) != 0))
 		return 0;
 	pid = number_up_to(dot + 1, dash);
 	return pid > 0 ? (pid_t)pid : 0;

@@ -193,7 +193,8 @@ static int take_setting(struct reader *r, const char *p, const char *end)
 	}
 	s->list = xgrow(s->list, s->count, &s->capacity, sizeof *s->list);
 	s->list[s->count++] = (struct setting){
-		.name = name, .keyword = keyword, .value = xstrndup(value, (size_t)(end - value)), .file = r->text.path, .line = r->text.number,
+		.name = name, .keyword = keyword, .value = xstrndup(value, (size_t)(end - value)), .file = r->text.path,
+		.line = r->text.number,
 	};
 	return EX_OK;
 }
@@ -323,7 +324,8 @@ int setting_number(const struct setting *setting, unsigned long max, unsigned lo
 	uint64_t number;
 
 	if (!parse_number(setting->value, max, &number)) {
-		buf_addf(why, "%s:%zu: %s: expected a number up to %lu, found ", setting->file, setting->line, setting->keyword, max);
+		buf_addf(why, "%s:%zu: %s: expected a number up to %lu, found ", setting->file, setting->line, setting->keyword,
+		         max);
 		conf_add_found(why, setting->value, strlen(setting->value));
 		return EX_CONFIG;
 	}

@@ -31,7 +31,8 @@ bool terminal_is_screen(void)
 {
 	static const char *const families[] = {
 		"xterm", "screen", "tmux", "linux", "vt1", "vt2", "vt3", "vt4", "vt5", "rxvt", "konsole", "gnome", "vte", "putty", "st-",
-		"alacritty", "kitty", "foot", "wezterm", "ghostty", "contour", "mintty", "iterm", "nsterm", "eterm", "Eterm", "ansi",
+		"alacritty", "kitty", "foot", "wezterm", "ghostty", "contour", "mintty", "iterm", "nsterm", "eterm", "Eterm",
+		"ansi",
 		"cygwin", "teraterm", "mlterm", "dtterm", "cons25", "wsvt25", "sun", "pcansi", "fbterm", "bvterm", "mrxvt",
 	};
 	const char *term = getenv("TERM");

@@ -170,7 +170,8 @@ static int check_unseen(const struct conf_text *lines, const char *name)
 	}
 	buf_add(&seen, lines->line + from, lines->length - from);
 	if (from > 0 && sets(buf_str(&seen), seen.len, name))
-		status = first != 0 ? conf_error(lines, "the line of %s holds U+%04X, which looks like a blank or like nothing; "
+		status = first != 0 ? conf_error(lines,
+		                                 "the line of %s holds U+%04X, which looks like a blank or like nothing; "
 		                                        "remove it", name, (unsigned)first)
 		                    : conf_error(lines, "the line of %s holds a NUL byte; remove it", name);
 	buf_free(&seen);
@@ -351,7 +352,8 @@ unsigned zenv_levels(void)
 
 bool zenv_has_router(const struct zenv *zenv)
 {
-	static const struct { const char *variable, *file; } signs[] = { { "MAILSHARE", "router.cf" }, { "MAILBIN", "router" } };
+	static const struct { const char *variable, *file; } signs[] = { { "MAILSHARE", "router.cf" },
+	                                                                 { "MAILBIN", "router" } };
 	bool found = false;
 
 	for (size_t i = 0; i < sizeof signs / sizeof signs[0]; i++) {

@@ -300,7 +300,8 @@ static void judge_ready(struct agents *all, const struct agent *a, const char *p
 	if (said.len == 0 && !is_near(peer))
 		finding_add(all->findings, FINDING_WARNING, "%s: %s is ready, but mail goes there in clear", a->name, peer);
 	else if (a->secrets != NULL && !proved && !is_near(peer))
-		finding_add(all->findings, FINDING_WARNING, "%s: %s gets our password without having proved who it is: %s", a->name,
+		finding_add(all->findings, FINDING_WARNING, "%s: %s gets our password without having proved who it is: %s",
+		            a->name,
 		            peer, tls);
 	else
 		finding_add(all->findings, FINDING_OK, "%s: %s is ready, %s", a->name, peer, tls);
@@ -381,7 +382,8 @@ void check_agents(struct findings *f, const struct schedconf *conf, unsigned sec
 		if (bury(a, &status)) {
 			judge(&all, a, status);
 		} else {
-			finding_add(all.findings, FINDING_CRITICAL, "%s: no answer from %s within %u s", a->name, a->target, seconds);
+			finding_add(all.findings, FINDING_CRITICAL, "%s: no answer from %s within %u s", a->name, a->target,
+			            seconds);
 			count(&all, a, a->target, false);
 		}
 	}

@@ -76,7 +76,8 @@ static void check_hands(const struct look *l, const struct stat *st)
 
 		account_add_user(&owner, st->st_uid);
 		account_add_user(&wanted, m->uid);
-		finding_add(l->findings, FINDING_WARNING, "map %s belongs to user %s, not to %s as line %zu of dbases.conf says",
+		finding_add(l->findings, FINDING_WARNING,
+		            "map %s belongs to user %s, not to %s as line %zu of dbases.conf says",
 		            l->path, buf_str(&owner), buf_str(&wanted), m->line);
 		buf_free(&owner);
 		buf_free(&wanted);
@@ -175,7 +176,8 @@ static void check_map(struct findings *f, const struct dbases_map *m, const stru
 		check_hands(&l, &st);
 		age = (int64_t)time(NULL) - st.st_mtime;
 		mailq_add_span(&span, age);
-		finding_add(l.findings, thresholds_judge(&l.limits->age, age), "map %s: changed %s ago", l.path, buf_str(&span));
+		finding_add(l.findings, thresholds_judge(&l.limits->age, age), "map %s: changed %s ago", l.path,
+		            buf_str(&span));
 		buf_addf(&label, "age_%s", l.line->relation);
 		performance_add(l.findings, label.data, age < 0 ? 0 : age, "s", &l.limits->age);
 		buf_free(&label);

@@ -34,7 +34,8 @@ bool check_guarded(struct findings *f, const char *what, const char *path, bool 
 		struct buf owner = { 0 };
 
 		account_add_user(&owner, st.st_uid);
-		finding_add(f, FINDING_OK, "%s %s: mode %04o, owner %s", what, path, (unsigned)st.st_mode & 07777, buf_str(&owner));
+		finding_add(f, FINDING_OK, "%s %s: mode %04o, owner %s", what, path, (unsigned)st.st_mode & 07777,
+		            buf_str(&owner));
 		buf_free(&owner);
 	}
 	return true;
@@ -109,7 +110,8 @@ void check_queue(struct findings *f, const struct thresholds *age, const struct 
 	else
 		finding_add(f, FINDING_WARNING, "no scheduler runs: start runqueue -w, or ZMailer's scheduler");
 	if (spool_journal_is_left(".."))
-		finding_add(f, FINDING_WARNING, "queue: intake was killed and does not run; mail that it had accepted may be in .journal.intake: "
+		finding_add(f, FINDING_WARNING,
+		            "queue: intake was killed and does not run; mail that it had accepted may be in .journal.intake: "
 		            "runqueue puts it into the queue within a minute, or start intake");
 	for (size_t i = 0; i < l.count; i++) {
 		const struct listed *e = &l.list[i];
@@ -125,7 +127,8 @@ void check_queue(struct findings *f, const struct thresholds *age, const struct 
 	mailq_add_span(&span, oldest);
 	/* one that waits for its report alone may be the oldest, too */
 	if (l.messages + l.reports > 0)
-		finding_add(f, thresholds_judge(age, oldest), "queue: the oldest of %zu message%s is %s old", l.messages + l.reports,
+		finding_add(f, thresholds_judge(age, oldest), "queue: the oldest of %zu message%s is %s old",
+		            l.messages + l.reports,
 		            l.messages + l.reports == 1 ? "" : "s", buf_str(&span));
 	performance_add(f, "queue_age", oldest, "s", age);
 	buf_free(&span);

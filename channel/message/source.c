@@ -117,7 +117,8 @@ enum body_result body_open(struct body *body, const char *path, off_t start, str
 	}
 	/* measuring it would take hours, in which nothing else is done */
 	if (file_seems_endless(body->fd, &body->file)) {
-		buf_addf(why, "message file %s: %jd bytes, most of them a hole (sparse file)", path, (intmax_t)body->file.st_size);
+		buf_addf(why, "message file %s: %jd bytes, most of them a hole (sparse file)", path,
+		         (intmax_t)body->file.st_size);
 		body_close(body);
 		return BODY_ENDLESS;
 	}

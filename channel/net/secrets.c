@@ -138,7 +138,8 @@ enum secrets_answer secrets_search(const char *text, size_t n, const char *path,
 		if (count == 0 || words[0].at[0] == '#')
 			continue;
 		if (is_unreadable(lines.line, words, count)) {
-			conf_error(&lines, "expected plain text (UTF-8): a byte in front of the secrets is no letter and no blank");
+			conf_error(&lines,
+			           "expected plain text (UTF-8): a byte in front of the secrets is no letter and no blank");
 			return SECRETS_UNCLEAR;
 		}
 		/* nor can it without a host */

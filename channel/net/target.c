@@ -74,7 +74,8 @@ static bool take_port(const char *text, const char *rest, uint16_t *port, struct
 	if (rest[0] == '\0')
 		return true;
 	if (rest[0] != ':' || !parse_number(rest + 1, 65535, &given) || given == 0) {
-		buf_addf(why, "%s: expected a port between 1 and 65535 instead of \"%s\"", text, rest[0] == ':' ? rest + 1 : rest);
+		buf_addf(why, "%s: expected a port between 1 and 65535 instead of \"%s\"", text,
+		         rest[0] == ':' ? rest + 1 : rest);
 		return false;
 	}
 	*port = (uint16_t)given;

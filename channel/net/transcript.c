@@ -22,7 +22,8 @@ static int open_log(const char *path)
 {
 	/* where another user could lead root to any file */
 	const bool follow = geteuid() != 0 || file_is_of_root_alone(path);
-	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (follow ? 0 : O_NOFOLLOW), 0600);
+	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (follow ? 0 : O_NOFOLLOW),
+	              0600);
 	struct stat st;
 
 	if (fd < 0 || follow || (fstat(fd, &st) == 0 && st.st_nlink == 1))

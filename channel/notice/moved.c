@@ -14,7 +14,8 @@
 
 static void add_request(struct buf *line, const struct control *c, const struct chosen_message *m, const struct rerouting *r)
 {
-	struct operation o = { .verb = OPERATION_REROUTE, .job = m->job, .spool = m->spool, .inode = m->inode, .count = r->count };
+	struct operation o = { .verb = OPERATION_REROUTE, .job = m->job, .spool = m->spool, .inode = m->inode,
+	                       .count = r->count };
 	struct buf why = { 0 };
 
 	o.recipients = xcalloc(r->count, sizeof *o.recipients);

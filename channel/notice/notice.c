@@ -196,7 +196,8 @@ static struct report_recipient describe(const struct notice *n, const struct tol
 	const struct control_diagnostic *d = n->last[index];
 	const struct late *late = t->kind == FORM_DELAY ? late_of(n, r) : NULL;
 	struct report_recipient said = {
-		.address = r->user, .orcpt = r->orcpt_is_ours ? NULL : r->orcpt, .given = r->given != r->orcpt ? r->given : NULL,
+		.address = r->user, .orcpt = r->orcpt_is_ours ? NULL : r->orcpt,
+		.given = r->given != r->orcpt ? r->given : NULL,
 		.action = action_of(t->kind, d),
 		.last_attempt = late != NULL ? late->last_attempt : d != NULL ? d->time : 0,
 		.retry_until = late != NULL ? n->request->until : 0,
@@ -206,7 +207,8 @@ static struct report_recipient describe(const struct notice *n, const struct tol
 	*notary = xstrdup(late != NULL ? late->notary : d != NULL ? d->notary : "");
 	report_from_notary(&said, *notary);
 	/* of one that was never tried, the scheduler's own word; the line has the time when that was said */
-	if (late == NULL && said.status != NULL && strcmp(said.status, "4.4.7") == 0 && (said.remote == NULL || *said.remote == '\0'))
+	if (late == NULL && said.status != NULL && strcmp(said.status, "4.4.7") == 0 &&
+	    (said.remote == NULL || *said.remote == '\0'))
 		said.last_attempt = 0;
 	said.uncoded = answer_is_uncoded(text, said.status);
 	if (said.diagnostic == NULL || *said.diagnostic == '\0')
@@ -406,7 +408,8 @@ static void add_line(struct buf *lines, const struct control *c, const struct co
                      const char *status, const char *text)
 {
 	const struct notary notary = {
-		.recipient = *r->user != '\0' ? r->user : "-", .action = action, .status = status, .words = "the sender was told",
+		.recipient = *r->user != '\0' ? r->user : "-", .action = action, .status = status,
+		.words = "the sender was told",
 		.remote = "", .agent = "zlmtp-report",
 	};
 	struct buf fields = { 0 };

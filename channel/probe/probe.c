@@ -220,7 +220,8 @@ void prober_give_up(struct prober *p, struct question *question)
 
 	for (size_t k = 0; k < question->count; k++)
 		for (size_t i = 0; i < CONNECTIONS_MAX; i++)
-			if (question->places[k].under_way && p->sessions[i].peer == question->places[k].peer && !session_idle(&p->sessions[i]))
+			if (question->places[k].under_way && p->sessions[i].peer == question->places[k].peer &&
+			    !session_idle(&p->sessions[i]))
 				break_off(&p->sessions[i], why);
 	for (size_t k = 0; k < question->count; k++)
 		place_say(&question->places[k], ANSWER_UNCLEAR, "4.4.7", why);
@@ -312,7 +313,8 @@ struct prober *prober_create(const struct lmtp_settings *settings, bool keeps)
 {
 	struct prober *p = xcalloc(1, sizeof *p);
 
-	*p = (struct prober){ .settings = settings, .keeps = keeps, .owner = { p, on_settled, on_done, on_prepare, on_content, NULL } };
+	*p = (struct prober){ .settings = settings, .keeps = keeps,
+	                      .owner = { p, on_settled, on_done, on_prepare, on_content, NULL } };
 	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
 		session_init(&p->sessions[i], &settings->session, &p->owner);
 	return p;

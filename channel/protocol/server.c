@@ -409,8 +409,10 @@ static enum server_event command(struct server *s, char *line)
 		const char *name;
 		enum server_event (*run)(struct server *s, char *argument);
 	} commands[] = {
-		{ "MAIL", mail }, { "RCPT", rcpt }, { "DATA", data }, { "BDAT", bdat }, { "STARTTLS", starttls }, { "RSET", rset },
-		{ "NOOP", noop }, { "QUIT", quit }, { "VRFY", vrfy }, { "HELP", help }, { "EXPN", not_here }, { "AUTH", not_here },
+		{ "MAIL", mail }, { "RCPT", rcpt }, { "DATA", data }, { "BDAT", bdat }, { "STARTTLS", starttls },
+		{ "RSET", rset },
+		{ "NOOP", noop }, { "QUIT", quit }, { "VRFY", vrfy }, { "HELP", help }, { "EXPN", not_here },
+		{ "AUTH", not_here },
 		{ "GET", http }, { "HEAD", http }, { "POST", http }, { "PUT", http }, { "DELETE", http }, { "CONNECT", http },
 		{ "OPTIONS", http }, { "TRACE", http }, { "PATCH", http },
 	};

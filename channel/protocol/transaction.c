@@ -348,7 +348,8 @@ static void poison(struct dialogue *d, const char *what)
 	buf_addf(&d->scratch, "%s: ", what);
 	buf_add(&d->scratch, buf_str(&d->words), d->words.len);
 	/* it was expected that replies may stop to fit: what was said no word about is tried once more then */
-	give_up(d, "4.5.0", buf_str(&d->scratch), d->ending || (d->flight_count > 0 && is_kept(d, d->flight[0])) ? OUT_OF_REACH : OUT_OF_STEP);
+	give_up(d, "4.5.0", buf_str(&d->scratch),
+	        d->ending || (d->flight_count > 0 && is_kept(d, d->flight[0])) ? OUT_OF_REACH : OUT_OF_STEP);
 }
 
 void dialogue_lost(struct dialogue *d, const char *why)

@@ -254,7 +254,8 @@ bool agent_read(struct agent *w, int64_t now, void (*line)(void *context, struct
 	w->in.data[w->in.len] = '\0';
 	give_lines(w, line, context);
 	if (w->in.len > LONGEST_LINE) {
-		complain("agent %ld (%s) sent a line of more than %d bytes; it is killed", (long)w->pid, w->channel, (int)LONGEST_LINE);
+		complain("agent %ld (%s) sent a line of more than %d bytes; it is killed", (long)w->pid, w->channel,
+		         (int)LONGEST_LINE);
 		kill(w->pid, SIGKILL);
 		hang_up(w, now);
 	}

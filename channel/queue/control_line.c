@@ -63,7 +63,8 @@ static bool recipients(char *at, struct operation *o, struct buf *why)
 			r.channel = strsep(&at, "\t");
 			r.host = strsep(&at, "\t");
 			r.user = strsep(&at, "\t");
-			if (!number(&at, INT32_MAX, &privilege) || r.channel[0] == '\0' || r.host[0] == '\0' || r.user[0] == '\0')
+			if (!number(&at, INT32_MAX, &privilege) || r.channel[0] == '\0' || r.host[0] == '\0' ||
+			    r.user[0] == '\0')
 				return expected(why, "channel, host, user and privilege of a destination");
 			r.privilege = (long)privilege;
 		}

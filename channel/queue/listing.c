@@ -42,7 +42,8 @@ static void tell_trouble(struct reader *r, enum listed_state state, const char *
 {
 	r->listing->trouble++;
 	tell(r, &(struct listed){
-		.state = state, .name = name, .arrived = arrived, .held = r->held, .inode = inode, .why = why, .next = NEXT_UNKNOWN,
+		.state = state, .name = name, .arrived = arrived, .held = r->held, .inode = inode, .why = why,
+		.next = NEXT_UNKNOWN,
 	});
 }
 
@@ -92,7 +93,8 @@ static void tell_recipient(struct reader *reader, const struct control *c, const
 		e.answer = buf_str(&answer);
 	}
 	if (report && e.answer == NULL)
-		e.answer = reader->held ? "settled, on hold: release takes it to its report" : "settled, its report is not sent yet";
+		e.answer = reader->held ? "settled, on hold: release takes it to its report"
+		           : "settled, its report is not sent yet";
 	if (active && e.answer == NULL) {
 		buf_addf(&answer, "locked by process %ld", (long)r->locker);
 		e.answer = buf_str(&answer);
@@ -164,7 +166,8 @@ static void tell_message(struct reader *r, const struct control *c)
 			buf_adds(&text, "it has no message file");
 		else
 			buf_addf(&text, "its message file: %s", file_error(error));
-		tell_trouble(r, error == ENOENT || refused ? LISTED_DAMAGED : LISTED_UNREADABLE, c->name, c->inode, c->modified.tv_sec,
+		tell_trouble(r, error == ENOENT || refused ? LISTED_DAMAGED : LISTED_UNREADABLE, c->name, c->inode,
+		             c->modified.tv_sec,
 		             buf_str(&text));
 		buf_free(&text);
 	} else {

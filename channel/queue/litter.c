@@ -47,6 +47,7 @@ static size_t clean(int parent, const char *name, unsigned levels, int64_t now)
 
 size_t litter_remove(int64_t now)
 {
-	return clean(AT_FDCWD, "../public", 0, now) + clean(AT_FDCWD, "../queue", HASH_LEVELS, now) + clean(AT_FDCWD, "../postman", 0, now) +
+	return clean(AT_FDCWD, "../public", 0, now) + clean(AT_FDCWD, "../queue", HASH_LEVELS,
+	                                                    now) + clean(AT_FDCWD, "../postman", 0, now) +
 	       clean(AT_FDCWD, ".", HASH_LEVELS, now) + clean(AT_FDCWD, "..", 0, now);
 }

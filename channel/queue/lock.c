@@ -59,7 +59,8 @@ static int open_lock(const char *postoffice, const char *path, struct buf *why, 
 	} else {
 		/* earlier releases made it readable by all users */
 		if ((st.st_mode & 07777) != 0600 && fchmod(fd, 0600) < 0)
-			complain("%s: its mode cannot become 0600: %s; users who can read it can stop runqueue", path, strerror(errno));
+			complain("%s: its mode cannot become 0600: %s; users who can read it can stop runqueue", path,
+			         strerror(errno));
 		return fd;
 	}
 	close(fd);

@@ -60,10 +60,12 @@ bool mailfilter_add(struct mailfilter *f, const char *word, struct buf *why)
 		f->id = word;
 	} else if (strcmp(word, "all") != 0) {
 		for (size_t i = 0; equals != NULL && i < sizeof keys / sizeof keys[0]; i++)
-			if (strlen(keys[i].key) == (size_t)(equals - word) && strncmp(word, keys[i].key, (size_t)(equals - word)) == 0)
+			if (strlen(keys[i].key) == (size_t)(equals - word) &&
+			    strncmp(word, keys[i].key, (size_t)(equals - word)) == 0)
 				c = (struct mailfilter_condition){ .kind = keys[i].kind, .value = equals + 1 };
 		if (c.kind == FILTER_ALL)
-			return wrong(why, word, "an id, from=GLOB, to=GLOB, channel=GLOB, host=GLOB, older=TIME, state=WORD or all");
+			return wrong(why, word,
+			             "an id, from=GLOB, to=GLOB, channel=GLOB, host=GLOB, older=TIME, state=WORD or all");
 		if (c.value[0] == '\0')
 			return wrong(why, word, "something after the \"=\"");
 	}
@@ -102,9 +104,11 @@ static bool holds(const struct mailfilter_condition *c, const struct listed *e, 
 	switch (c->kind) {
 	case FILTER_ALL: return true;
 	case FILTER_ID:
-		return begins_name(c->value, e->name) || (e->spool != NULL && strncmp(c->value, e->spool, strlen(c->value)) == 0);
+		return begins_name(c->value, e->name) ||
+		       (e->spool != NULL && strncmp(c->value, e->spool, strlen(c->value)) == 0);
 	case FILTER_FROM:
-		return e->sender != NULL && (glob(c->value, e->sender) || (e->sender[0] == '\0' && strcmp(c->value, "<>") == 0));
+		return e->sender != NULL &&
+		       (glob(c->value, e->sender) || (e->sender[0] == '\0' && strcmp(c->value, "<>") == 0));
 	case FILTER_TO: return e->user != NULL && glob(c->value, e->user);
 	case FILTER_CHANNEL: return e->channel != NULL && glob(c->value, e->channel);
 	case FILTER_HOST: return e->host != NULL && glob(c->value, e->host);
@@ -138,7 +142,8 @@ bool mailfilter_may_match(const struct mailfilter *f, const struct listed *e)
 
 		/* the number in a spool id is the name of the message */
 		if (f->conditions[i].kind == FILTER_ID && !begins_name(value, e->name) &&
-		    !(digits > 0 && strncmp(value + 1, base, digits) == 0 && (value[1 + digits] == '\0' || !isdigit((unsigned char)base[digits]))))
+		    !(digits > 0 && strncmp(value + 1, base, digits) == 0 &&
+		      (value[1 + digits] == '\0' || !isdigit((unsigned char)base[digits]))))
 			return false;
 	}
 	return true;

@@ -106,7 +106,8 @@ static const struct {
 	const char *heading;
 	void (*add)(struct buf *out, const struct listed *e, int64_t now);
 } columns[] = {
-	{ "ID", add_id }, { "AGE", add_age }, { "NEXT", add_next }, { "SENDER", add_sender }, { "CHANNEL/HOST", add_destination },
+	{ "ID", add_id }, { "AGE", add_age }, { "NEXT", add_next }, { "SENDER", add_sender },
+	{ "CHANNEL/HOST", add_destination },
 	{ "RECIPIENT", add_recipient }, { "ANSWER", add_answer },
 };
 

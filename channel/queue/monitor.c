@@ -284,7 +284,8 @@ static void add_status(struct buf *out, const struct monitor *m, size_t rows, in
 	if (m->asked && clock_ms() - m->asked_at > 2 * PERIOD)
 		buf_addf(out, "; it has not answered for %" PRId64 " s", (clock_ms() - m->asked_at) / 1000);
 	buf_addc(out, '\n');
-	buf_addf(out, "%" PRIu64 " recipient%s in %" PRIu64 " message%s, %" PRIu64 " in delivery", s->recipients, s->recipients == 1 ? "" : "s",
+	buf_addf(out, "%" PRIu64 " recipient%s in %" PRIu64 " message%s, %" PRIu64 " in delivery", s->recipients,
+	         s->recipients == 1 ? "" : "s",
 	         s->messages, s->messages == 1 ? "" : "s", s->fed);
 	if (s->unserved > 0)
 		buf_addf(out, ", %" PRIu64 " that no clause delivers", s->unserved);

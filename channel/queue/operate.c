@@ -441,11 +441,13 @@ static enum operation_result fail(struct target *t)
 	for (size_t i = 0; i < c->recipient_count; i++) {
 		const struct control_recipient *r = &c->recipients[i];
 		const struct notary n = {
-			.recipient = r->user, .action = "failed", .status = status, .words = words, .remote = "", .agent = "zlmtp-queue",
+			.recipient = r->user, .action = "failed", .status = status, .words = words, .remote = "",
+			.agent = "zlmtp-queue",
 		};
 
 		if (is_meant(t->o, r))
-			diagnostic_add(&lines, r->offset, c->headers[r->header].offset, r->dsn_offset >= 0 ? r->dsn_offset + 2 : -1,
+			diagnostic_add(&lines, r->offset, c->headers[r->header].offset,
+			               r->dsn_offset >= 0 ? r->dsn_offset + 2 : -1,
 			               t->now, &n, buf_str(&text));
 	}
 	if (lines.len == 0)
@@ -598,7 +600,8 @@ static void put_diagnostic(struct rewrite *w, off_t offset, bool taken_back)
 	if (taken_back)
 		w->new.data[w->new.len - 1] = TAG_DONE;
 	/* that of the N line is the place of its value, which moves with it */
-	buf_addf(&w->new, "%lld:%lld:%lld", (long long)moved(w, recipient), (long long)moved(w, header), (long long)moved(w, dsn));
+	buf_addf(&w->new, "%lld:%lld:%lld", (long long)moved(w, recipient), (long long)moved(w, header),
+	         (long long)moved(w, dsn));
 	buf_add(&w->new, w->old.data + offset + 2 + end, n - 2 - (size_t)end);
 	w->copied += n;
 }
@@ -716,10 +719,12 @@ static void release_failed(struct control *c, const char *path, const char *job,
 		buf_addc(&id, '-');
 	free(message);
 	operate(&(struct operation){
-		.verb = OPERATION_RELEASE, .job = job, .spool = buf_str(&id), .inode = c->inode, .held = true, .by = "runqueue", .json = json,
+		.verb = OPERATION_RELEASE, .job = job, .spool = buf_str(&id), .inode = c->inode, .held = true, .by = "runqueue",
+		.json = json,
 	}, now, &changed, &why);
 	if (why.len > 0)
-		complain("%s: all its recipients are settled, but it cannot leave hold/ for its report: %s", path, buf_str(&why));
+		complain("%s: all its recipients are settled, but it cannot leave hold/ for its report: %s", path,
+		         buf_str(&why));
 	buf_free(&id);
 	buf_free(&why);
 }

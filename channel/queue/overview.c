@@ -81,7 +81,8 @@ void overview_add(struct buf *out, const char *tag, const struct scheduler *s)
 
 	if (count(summary, &sums, s)) {
 		summary_rows(out, summary, tag);
-		buf_addf(out, "%s\twaiting\t%zu\t%zu\t%zu\t%" PRId64 "\t%zu\t%zu\n%s\tdone\t0\t\n", tag, sums.messages, sums.recipients,
+		buf_addf(out, "%s\twaiting\t%zu\t%zu\t%zu\t%" PRId64 "\t%zu\t%zu\n%s\tdone\t0\t\n", tag, sums.messages,
+		         sums.recipients,
 		         sums.active, sums.oldest, sums.finished, sums.reports, tag);
 	} else {
 		buf_addf(out, "%s\tbad\t0\tthe files tell more\n", tag);
@@ -105,7 +106,8 @@ static bool take_line(struct summary *s, struct listing *sums, char *line)
 		int64_t oldest;
 
 		if (!control_number(&at, &messages) || !control_number(&at, &recipients) || !control_number(&at, &active) ||
-		    !control_time(&at, &oldest) || !control_number(&at, &finished) || (at != NULL && !control_number(&at, &reports)))
+		    !control_time(&at, &oldest) || !control_number(&at, &finished) ||
+		    (at != NULL && !control_number(&at, &reports)))
 			return false;
 		sums->messages = messages;
 		sums->recipients = recipients;

@@ -404,7 +404,8 @@ static struct arrival count_arrival(struct queue *q, const struct control *c)
 	return a;
 }
 
-static void add_recipient(struct message *m, const struct control *c, const struct control_recipient *line, struct destination *d,
+static void add_recipient(struct message *m, const struct control *c, const struct control_recipient *line,
+                          struct destination *d,
                           char **strings)
 {
 	uint32_t index = m->open++;
@@ -436,7 +437,8 @@ struct message *queue_add(struct queue *q, const struct control *c, const char *
 	size_t recipients = a.recipients * sizeof(struct recipient), groups = a.groups * sizeof(struct group);
 	size_t file_length = strlen(file), name_length = strlen(c->name);
 	bool ends_so = file_length >= name_length && strcmp(file + file_length - name_length, c->name) == 0;
-	struct message *m = insert_message(q, c->id, recipients + groups + a.strings + file_length + 1 + (ends_so ? 0 : name_length + 1));
+	struct message *m = insert_message(q, c->id,
+	                                   recipients + groups + a.strings + file_length + 1 + (ends_so ? 0 : name_length + 1));
 	char *strings = (char *)&m->recipients[a.recipients] + groups;
 
 	m->groups = (struct group *)&m->recipients[a.recipients];

@@ -86,7 +86,8 @@ static void add_message(struct buf *out, const struct scheduler *s, const struct
 		if (m->groups[i].open > 0)
 			add_group(out, s, &m->groups[i]);
 	if (m->open == 0 && m->untold_why != NULL) {
-		int64_t next = s->once || s->stopping ? NEXT_UNKNOWN : m->retire_at > s->now.ms ? wall_time(s, m->retire_at) : NEXT_NOW;
+		int64_t next = s->once || s->stopping ? NEXT_UNKNOWN : m->retire_at > s->now.ms ? wall_time(s, m->retire_at)
+		               : NEXT_NOW;
 
 		add_line(out, m, QUEUE_STATE_REPORT, next);
 		buf_addf(out, "\t%jd\t%s\n", (intmax_t)m->untold_at, m->untold_why);
@@ -200,7 +201,8 @@ static bool parse_line(char *text, struct queue_state_line *l)
 	uint64_t offset, answered;
 
 	l->name = next_word(&text);
-	if (!control_id(l->name, &l->id) || !is_moment(next_word(&text), &l->arrived) || !parse_number(next_word(&text), INT64_MAX, &offset) ||
+	if (!control_id(l->name, &l->id) || !is_moment(next_word(&text), &l->arrived) ||
+	    !parse_number(next_word(&text), INT64_MAX, &offset) ||
 	    !is_next_try(next_word(&text), &l->next) || !parse_number(next_word(&text), INT64_MAX, &answered))
 		return false;
 	l->offset = (off_t)offset;

@@ -28,7 +28,8 @@ static double since(const struct rates *r, enum rate which, size_t ago)
 	const struct sample *now = sample(r, 0), *then = sample(r, ago);
 	int64_t ms = now->ms - then->ms;
 
-	return ms > 0 && now->sums[which] > then->sums[which] ? (double)(now->sums[which] - then->sums[which]) * 1000 / (double)ms : 0;
+	return ms > 0 && now->sums[which] > then->sums[which]
+	       ? (double)(now->sums[which] - then->sums[which]) * 1000 / (double)ms : 0;
 }
 
 double rates_now(const struct rates *r, enum rate which)

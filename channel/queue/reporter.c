@@ -242,7 +242,8 @@ static bool answered(struct reporter *r, char *line, int64_t now)
 		return false;
 	tell_left_out(r, now, false);
 	if (answer == REPORTER_LATER && loglimit_may(&r->later, now))
-		complain("%llu: the report to its sender cannot be made now: %s; it is tried again", (unsigned long long)id, text);
+		complain("%llu: the report to its sender cannot be made now: %s; it is tried again", (unsigned long long)id,
+		         text);
 	r->first++;
 	r->told(r->context, &request, answer, text);
 	return true;
@@ -300,9 +301,12 @@ void reporter_serve(struct reporter *r, int64_t now)
 		if (now >= r->kill_at) {
 			kill(r->pid, SIGKILL);
 			r->kill_at = now + SILENT_PAUSE;
-		} else if (r->kill_at == CLOCK_NEVER && reporter_waiting(r) > 0 && now - r->silent_since >= r->options->silence) {
-			complain("zlmtp-report %ld has sent nothing for %lld s, with %zu open request%s; it is stopped", (long)r->pid,
-			         (long long)(now - r->silent_since) / 1000, reporter_waiting(r), reporter_waiting(r) == 1 ? "" : "s");
+		} else if (r->kill_at == CLOCK_NEVER && reporter_waiting(r) > 0 &&
+		           now - r->silent_since >= r->options->silence) {
+			complain("zlmtp-report %ld has sent nothing for %lld s, with %zu open request%s; it is stopped",
+			         (long)r->pid,
+			         (long long)(now - r->silent_since) / 1000, reporter_waiting(r),
+			         reporter_waiting(r) == 1 ? "" : "s");
 			kill(r->pid, SIGTERM);
 			r->kill_at = now + SILENT_PAUSE;
 		}

@@ -257,7 +257,8 @@ static void ask_delays(struct scheduler *s)
 
 /* ---- answers ---- */
 
-void reports_answered(struct scheduler *s, struct message *m, const struct reporter_request *request, enum reporter_answer answer,
+void reports_answered(struct scheduler *s, struct message *m, const struct reporter_request *request,
+                      enum reporter_answer answer,
                       const char *why)
 {
 	if (request->age > 0) {

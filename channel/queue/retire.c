@@ -430,7 +430,8 @@ size_t retire_expired(struct message *m, struct group *g, int64_t age, int64_t n
 			enum tag_result result = line != NULL ? tag_mark(c->fd, r->offset, TAG_FAILED) : TAG_TAKEN;
 
 			if (result == TAG_ERROR)
-				complain("%s: the mark of the recipient at %lld cannot be written: %s", m->name, (long long)r->offset,
+				complain("%s: the mark of the recipient at %lld cannot be written: %s", m->name,
+				         (long long)r->offset,
 				         strerror(errno));
 			if (result != TAG_OK)
 				continue;

@@ -251,7 +251,8 @@ static bool take_token(struct reader *r, const struct token *t)
 		if (t->value != NULL || t->key[0] == '\0' || t->key[0] == '/')
 			return expected(r, t->number, t->column, "a pattern channel/host");
 		if (strlen(t->key) > LONGEST_PATTERN || count_patterns(t->key, MOST_PATTERNS + 1) > MOST_PATTERNS)
-			return expected(r, t->number, t->column, "a pattern of at most 1000 bytes and alternatives; make several of it");
+			return expected(r, t->number, t->column,
+			                "a pattern of at most 1000 bytes and alternatives; make several of it");
 		open_clause(r, t);
 		return true;
 	}

@@ -261,7 +261,8 @@ static void read_again(struct scheduler *s, struct message *old, const struct op
 }
 
 /* Everybody is settled: there is the report that may be tried again, or given up with the message. */
-static enum operation_result operate_on_settled(struct scheduler *s, struct message *m, const struct operation *o, size_t *changed,
+static enum operation_result operate_on_settled(struct scheduler *s, struct message *m, const struct operation *o,
+                                                size_t *changed,
                                                 struct buf *why)
 {
 	enum operation_result result;
@@ -302,7 +303,8 @@ static size_t hurry(struct scheduler *s, struct group *g)
 }
 
 /* The recipients that an operation names, or all of them, are tried now. */
-static enum operation_result retry_now(struct scheduler *s, struct message *m, const struct operation *o, size_t *changed, struct buf *why)
+static enum operation_result retry_now(struct scheduler *s, struct message *m, const struct operation *o, size_t *changed,
+                                       struct buf *why)
 {
 	for (size_t i = 0; i < m->group_count && o->count == 0; i++)
 		*changed += hurry(s, &m->groups[i]);
@@ -372,12 +374,14 @@ static bool move(struct scheduler *s, struct message *m, char *words)
 		int64_t offset = r.operation.recipients[i].offset;
 		const struct recipient *to = message_recipient(m, offset);
 
-		failed += to != NULL && to->state == RECIPIENT_FAILED && (i == 0 || r.operation.recipients[i - 1].offset != offset);
+		failed += to != NULL && to->state == RECIPIENT_FAILED &&
+		          (i == 0 || r.operation.recipients[i - 1].offset != offset);
 	}
 	if (!understood)
 		complain("zlmtp-report sent an unknown answer to a reroute: %s", buf_str(&why));
 	/* one that is about to be removed, or that an agent or an operator has, is asked about again */
-	else if (!message_is_fed(m) && !m->parked && (m->open > 0 || m->awaits_report) && (!m->unmarked || retire_mend_marks(m, NULL)))
+	else if (!message_is_fed(m) && !m->parked && (m->open > 0 || m->awaits_report) &&
+	         (!m->unmarked || retire_mend_marks(m, NULL)))
 		result = operate(&r.operation, s->now.wall, &changed, &why);
 	if (result == OPERATION_TROUBLE)
 		complain("%s: recipients that have moved cannot be given their new places: %s", m->name, buf_str(&why));
@@ -387,7 +391,8 @@ static bool move(struct scheduler *s, struct message *m, char *words)
 			struct buf id = { 0 };
 
 			message_add_id(&id, m);
-			printf("%s: %zu recipient%s rerouted, as the maps have another place now\n", buf_str(&id), changed, changed == 1 ? "" : "s");
+			printf("%s: %zu recipient%s rerouted, as the maps have another place now\n", buf_str(&id), changed,
+			       changed == 1 ? "" : "s");
 			buf_free(&id);
 		}
 		read_again(s, m, &r.operation);
@@ -584,7 +589,8 @@ static void look_after_agents(struct scheduler *s)
 			kill(w->pid, SIGKILL);
 		/* it was told to exit, and has nothing to do */
 		if (w->state == AGENT_LEAVING && w->fed.count == 0 && now - w->since >= LEAVING_PAUSE) {
-			complain("agent %ld (%s) has not exited %d s after it was told to", (long)w->pid, w->channel, LEAVING_PAUSE / 1000);
+			complain("agent %ld (%s) has not exited %d s after it was told to", (long)w->pid, w->channel,
+			         LEAVING_PAUSE / 1000);
 			kill(w->pid, w->hurried ? SIGKILL : SIGTERM);
 			w->hurried = true;
 			w->since = now - LEAVING_PAUSE + HURRY_PAUSE;
@@ -628,7 +634,8 @@ static bool retire(struct scheduler *s, struct message *m)
 	}
 	case RETIRE_TROUBLE:
 		if (m->untold_why == NULL)
-			message_untold(&s->queue, m, "its files, or one in postman/, cannot be read or written: see the log", s->now.wall);
+			message_untold(&s->queue, m, "its files, or one in postman/, cannot be read or written: see the log",
+			               s->now.wall);
 		s->trouble = true;
 		return s->once;
 	case RETIRE_LATER:

@@ -27,7 +27,8 @@ const char *scheduler_reason(const struct scheduler *s, const struct destination
 	const char *unfit;
 
 	if (scheduler_holds(d, &unfit))
-		return unfit != NULL ? unfit : d->clause != NULL && d->clause->command != NULL ? "queueonly" : SCHEDCONF_UNSERVED;
+		return unfit != NULL ? unfit : d->clause != NULL && d->clause->command != NULL ? "queueonly"
+		       : SCHEDCONF_UNSERVED;
 	return d->blocked_until != 0 && (s->once || d->blocked_until > s->now.ms) ? d->reason : NULL;
 }
 

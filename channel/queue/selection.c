@@ -27,7 +27,8 @@ static struct chosen_message *message_of(struct selection *s, const struct liste
 	*m = (struct chosen_message){
 		.job = xstrdup(e->name), .spool = xstrdup(e->spool != NULL ? e->spool : "-"),
 		.sender = e->sender == NULL ? NULL : xstrdup(e->sender[0] == '\0' ? "<>" : e->sender),
-		.why = e->why != NULL ? xstrdup(e->why) : NULL, .inode = e->inode, .held = e->held, .exact = mailfilter_is_exact(s->filter, e),
+		.why = e->why != NULL ? xstrdup(e->why) : NULL, .inode = e->inode, .held = e->held,
+		.exact = mailfilter_is_exact(s->filter, e),
 	};
 	s->exact |= m->exact;
 	return m;
@@ -85,8 +86,10 @@ bool selection_is_clear(const struct selection *s, struct buf *why)
 		return true;
 	is_spool = strncmp(id, s->messages[0].spool, strlen(id)) == 0;
 	text_add_clean_string(why, id, 200);
-	buf_addf(why, ": the %s of %zu messages begin with this, %s and %s among them; give more of it", is_spool ? "ids" : "names",
-	         s->count, is_spool ? s->messages[0].spool : s->messages[0].job, is_spool ? s->messages[1].spool : s->messages[1].job);
+	buf_addf(why, ": the %s of %zu messages begin with this, %s and %s among them; give more of it",
+	         is_spool ? "ids" : "names",
+	         s->count, is_spool ? s->messages[0].spool : s->messages[0].job,
+	         is_spool ? s->messages[1].spool : s->messages[1].job);
 	return false;
 }
 

@@ -73,7 +73,8 @@ static void add_sums(struct buf *out, const char *tag, const struct scheduler *s
 
 	for (const struct destination *d = s->queue.all_destinations; d != NULL; d = d->next)
 		unserved += d->groups > 0 && scheduler_holds(d, &unfit) ? d->groups : 0;
-	buf_addf(out, "%s\tsums\t%ld\t%" PRId64 "\t%" PRIu64 "\t%zu\t%zu\t%zu\t%zu\t%zu\t%zu\t%zu\t%zu\t%jd\t", tag, (long)getpid(),
+	buf_addf(out, "%s\tsums\t%ld\t%" PRId64 "\t%" PRIu64 "\t%zu\t%zu\t%zu\t%zu\t%zu\t%zu\t%zu\t%zu\t%jd\t", tag,
+	         (long)getpid(),
 	         (clock_ms() - began) / 1000, s->queue.serial, s->removed, s->delivered, s->failed, s->deferred, sums->messages,
 	         sums->recipients, sums->fed, unserved, (intmax_t)sums->oldest.tv_sec);
 	if (sums->oldest.tv_sec != 0 && sums->oldest_inode != 0)
@@ -118,7 +119,8 @@ static void add_agents(struct buf *out, const char *tag, size_t rows, const stru
 		buf_addf(out, "%s\tagent\t%ld\t", tag, (long)w->pid);
 		text_add_clean_string(out, w->channel, NAME_BYTES_MAX);
 		buf_addc(out, '\t');
-		text_add_clean_string(out, w->destination != NULL ? w->destination->host : w->host != NULL ? w->host : "-", NAME_BYTES_MAX);
+		text_add_clean_string(out, w->destination != NULL ? w->destination->host : w->host != NULL ? w->host : "-",
+		                      NAME_BYTES_MAX);
 		buf_addf(out, "\t%s\t%zu\t%" PRId64 "\n", state_of(w), w->fed.count, (s->now.ms - w->since) / 1000);
 	}
 	free(list);
@@ -179,7 +181,8 @@ static void add_destinations(struct buf *out, const char *tag, size_t rows, cons
 	}
 }
 
-void status_add(struct buf *out, const char *tag, size_t rows, const struct scheduler *s, struct status_sums *sums, int64_t began)
+void status_add(struct buf *out, const char *tag, size_t rows, const struct scheduler *s, struct status_sums *sums,
+                int64_t began)
 {
 	int64_t start = clock_ms();
 

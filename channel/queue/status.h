@@ -38,7 +38,8 @@ struct status_sums {
 bool status_is_request(char *line, const char **tag, size_t *rows);
 
 /* Adds the lines of the answer.  `began`: clock_ms() when this runqueue started. */
-void status_add(struct buf *out, const char *tag, size_t rows, const struct scheduler *s, struct status_sums *sums, int64_t began);
+void status_add(struct buf *out, const char *tag, size_t rows, const struct scheduler *s, struct status_sums *sums,
+                int64_t began);
 
 /* ---- the operator's side ---- */
 

@@ -376,7 +376,8 @@ void verdict_line(struct scheduler *s, struct agent *w, char *line)
 		/* a transport agent reports on whatever it is given, or says #resync */
 		s->trouble = s->trouble || missing > 0;
 		if (missing > 0 && agent_may_tell(w, s->now.ms))
-			complain("agent %ld (%s) said #hungry without a report on %zu message%s", (long)w->pid, w->channel, missing,
+			complain("agent %ld (%s) said #hungry without a report on %zu message%s", (long)w->pid, w->channel,
+			         missing,
 			         missing == 1 ? "" : "s");
 		s->attention = true;
 		break;

@@ -106,7 +106,8 @@ const char *walk_next(struct walk *w)
 		set_name(w, e->d_name);
 		if (isdigit((unsigned char)e->d_name[0]))
 			return w->name.data;
-		if (w->depth <= HASH_LEVELS && walk_is_hash_directory(e->d_name) && (e->d_type == DT_DIR || e->d_type == DT_UNKNOWN)) {
+		if (w->depth <= HASH_LEVELS && walk_is_hash_directory(e->d_name) &&
+		    (e->d_type == DT_DIR || e->d_type == DT_UNKNOWN)) {
 			buf_addc(&w->name, '/');
 			enter(w);
 		}

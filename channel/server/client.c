@@ -521,7 +521,8 @@ static void handshake(struct client *c)
 		break;
 	case STREAM_END:
 	case STREAM_ERROR:
-		complain("client %s: TLS: %s", c->shown, c->stream.error.len > 0 ? buf_str(&c->stream.error) : "the client has closed");
+		complain("client %s: TLS: %s", c->shown,
+		         c->stream.error.len > 0 ? buf_str(&c->stream.error) : "the client has closed");
 		c->over = true;
 		break;
 	}

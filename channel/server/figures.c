@@ -7,15 +7,19 @@
 static const struct metric connections = { "zlmtp_intake_connections_total", METRIC_COUNTER, "Connections of clients." };
 static const struct metric messages = { "zlmtp_intake_messages_total", METRIC_COUNTER, "Messages that were queued." };
 static const struct metric bytes = { "zlmtp_intake_bytes_total", METRIC_COUNTER, "Bytes of messages that came." };
-static const struct metric replies = { "zlmtp_intake_recipients_total", METRIC_COUNTER, "Replies to RCPT, by their first digit." };
+static const struct metric replies = { "zlmtp_intake_recipients_total", METRIC_COUNTER,
+                                       "Replies to RCPT, by their first digit." };
 static const struct metric refused = { "zlmtp_intake_refused_total", METRIC_COUNTER, "What was refused, by reason." };
-static const struct metric batches = { "zlmtp_intake_batches_total", METRIC_COUNTER, "Times that the disk was synced for a batch of messages." };
+static const struct metric batches = { "zlmtp_intake_batches_total", METRIC_COUNTER,
+                                       "Times that the disk was synced for a batch of messages." };
 static const struct metric batched = { "zlmtp_intake_batch_messages_total", METRIC_COUNTER, "Messages in these batches." };
-static const struct metric seconds = { "zlmtp_intake_commit_seconds_total", METRIC_COUNTER, "Seconds that the disk took for them." };
+static const struct metric seconds = { "zlmtp_intake_commit_seconds_total", METRIC_COUNTER,
+                                       "Seconds that the disk took for them." };
 
 static const char *const reasons[REFUSALS] = {
 	[REFUSED_CONNECTIONS] = "connections", [REFUSED_CLIENT] = "client", [REFUSED_TIME] = "time", [REFUSED_RELAY] = "relay",
-	[REFUSED_ROOM] = "room", [REFUSED_MEMORY] = "memory", [REFUSED_CONTENT] = "content", [REFUSED_LOOP] = "loop", [REFUSED_DISK] = "disk",
+	[REFUSED_ROOM] = "room", [REFUSED_MEMORY] = "memory", [REFUSED_CONTENT] = "content", [REFUSED_LOOP] = "loop",
+	[REFUSED_DISK] = "disk",
 };
 
 static void add_labelled(struct metrics *m, const struct metric *metric, const char *name, const char *value, uint64_t count)

@@ -138,14 +138,16 @@ bool policy_set(struct policy *p, const char *assignment, struct buf *why)
 	if (n == 8 && strncmp(assignment, "networks", n) == 0)
 		return set_networks(p, value, why);
 	if (n == 5 && strncmp(assignment, "relay", n) == 0) {
-		static const char *const words[] = { [RELAY_NOBODY] = "none", [RELAY_LOCAL] = "local", [RELAY_ALL] = "all", NULL };
+		static const char *const words[] = { [RELAY_NOBODY] = "none", [RELAY_LOCAL] = "local", [RELAY_ALL] = "all",
+		                                     NULL };
 		int word = find_word("relay", words, value, "none, local or all", why);
 
 		p->relay = word >= 0 ? (enum relay)word : p->relay;
 		return word >= 0;
 	}
 	if (n == 7 && strncmp(assignment, "journal", n) == 0) {
-		static const char *const words[] = { [JOURNAL_UNLESS_ZMAILER] = "auto", [JOURNAL_YES] = "yes", [JOURNAL_NO] = "no", NULL };
+		static const char *const words[] = { [JOURNAL_UNLESS_ZMAILER] = "auto", [JOURNAL_YES] = "yes",
+		                                     [JOURNAL_NO] = "no", NULL };
 		int word = find_word("journal", words, value, "auto, yes or no", why);
 
 		p->journal = word >= 0 ? (enum journaling)word : p->journal;

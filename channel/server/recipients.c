@@ -76,7 +76,8 @@ static void judge(const struct policy *policy, struct router *router, const char
 	bool no_mailbox = false;
 	size_t count;
 
-	if (route_recipient(router, address, (uid_t)privilege, &results, &count) == MAP_NOT_FOUND && policy->postmaster != NULL &&
+	if (route_recipient(router, address, (uid_t)privilege, &results, &count) == MAP_NOT_FOUND &&
+	    policy->postmaster != NULL &&
 	    strcasecmp(address, "postmaster") == 0)
 		(void)!route_recipient(router, policy->postmaster, (uid_t)privilege, &results, &count);
 	unclear = first_with(results, count, MAP_COULD_NOT_TELL);

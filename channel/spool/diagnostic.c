@@ -118,7 +118,8 @@ static bool ends_in_lf(int fd)
 
 static void line_begin(struct buf *out, char tag, off_t recipient, off_t header, off_t dsn, int64_t now)
 {
-	buf_addf(out, "d%c%lld:%lld:%lld::%lld\t", tag, (long long)recipient, (long long)header, (long long)dsn, (long long)now);
+	buf_addf(out, "d%c%lld:%lld:%lld::%lld\t", tag, (long long)recipient, (long long)header, (long long)dsn,
+	         (long long)now);
 }
 
 static void line_end(struct buf *out, const char *text)

@@ -448,7 +448,8 @@ static bool add_file(struct buf *out, int fd, size_t size)
 
 uint64_t spool_journal_add(struct spool_journal *j, const struct spool_journal_message *m)
 {
-	struct item item = { .job = strlen(m->job) + 1, .id = strlen(m->id) + 1, .message = m->message_size, .control = m->control_size };
+	struct item item = { .job = strlen(m->job) + 1, .id = strlen(m->id) + 1, .message = m->message_size,
+	                     .control = m->control_size };
 	bool begins = j->entry.len == 0;
 	size_t before;
 
@@ -554,7 +555,8 @@ static bool next_message(const char **at, const char *end, struct spool_journal_
 		.control_bytes = p + item.job + item.id + item.message, .control_size = item.control,
 	};
 	*at = m->control_bytes + m->control_size;
-	return memchr(m->job, '\0', item.job) == m->id - 1 && memchr(m->id, '\0', item.id) == m->message_bytes - 1 && is_job(m->job);
+	return memchr(m->job, '\0', item.job) == m->id - 1 && memchr(m->id, '\0', item.id) == m->message_bytes - 1 &&
+	       is_job(m->job);
 }
 
 struct found {

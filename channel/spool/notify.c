@@ -101,7 +101,8 @@ void notify_read(int fd, void (*arrived)(void *context, const char *name), void 
 
 	while ((n = recv(fd, text, sizeof text - 1, MSG_DONTWAIT)) >= 0) {
 		text[n] = '\0';
-		if (strlen(text) == (size_t)n && strncmp(text, WORD, sizeof WORD - 1) == 0 && control_is_job(text + sizeof WORD - 1))
+		if (strlen(text) == (size_t)n && strncmp(text, WORD, sizeof WORD - 1) == 0 &&
+		    control_is_job(text + sizeof WORD - 1))
 			arrived(context, text + sizeof WORD - 1);
 	}
 }

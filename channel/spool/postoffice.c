@@ -145,7 +145,8 @@ static int check_place(const struct spool *spool, const char *name, int opened, 
 	if (fd >= 0)
 		close(fd);
 	if (fd >= 0 && !same)
-		buf_addf(why, "%s/%s: since the start it was replaced, or its owner changed; start again", spool->postoffice, name);
+		buf_addf(why, "%s/%s: since the start it was replaced, or its owner changed; start again", spool->postoffice,
+		         name);
 	return same ? EX_OK : EX_CANTCREAT;
 }
 

@@ -153,7 +153,8 @@ static int write_under_new_name(struct restoring *r, struct spool_draft *d, cons
 /* What runqueue removes meanwhile is noted before it goes. */
 static bool was_removed(struct restoring *r, const char *id)
 {
-	return removals_have(&r->removed, id) || (removals_read(r->spool->postoffice, &r->removed) && removals_have(&r->removed, id));
+	return removals_have(&r->removed, id) ||
+	       (removals_read(r->spool->postoffice, &r->removed) && removals_have(&r->removed, id));
 }
 
 /*

@@ -164,7 +164,8 @@ bool tag_any_claim(int fd)
 
 bool tag_holder_lives(int fd, pid_t pid, const struct timespec *modified)
 {
-	return pid > 0 && (is_claimed(fd, CLAIMS + pid, CLAIMS + pid) || (process_lives(pid) && !process_began_after(pid, modified)));
+	return pid > 0 && (is_claimed(fd, CLAIMS + pid, CLAIMS + pid) ||
+	                   (process_lives(pid) && !process_began_after(pid, modified)));
 }
 
 enum tag_result tag_finish(int fd, off_t offset, pid_t pid, char result, const struct timespec *modified)

@@ -296,7 +296,8 @@ static int write_control(struct spool_draft *d, struct buf *why)
 		.host = d->spool->host, .id = buf_str(&d->id), .sender = is_null_sender(e) ? "<>" : e->sender,
 		.now = d->st.st_mtime, .client = e->client, .with = e->with,
 	}, &d->message_id);
-	buf_addf(&control, "@ 0x%08x\ni %s\no %lld\nl %s\n", 7, spool_number_of(d), (long long)d->body, buf_str(&d->message_id));
+	buf_addf(&control, "@ 0x%08x\ni %s\no %lld\nl %s\n", 7, spool_number_of(d), (long long)d->body,
+	         buf_str(&d->message_id));
 	if (!is_null_sender(e))
 		buf_addf(&control, "e %s\n", e->sender);
 	buf_adds(&control, "s ");

@@ -28,7 +28,8 @@ static void pass_on(struct dialogue *d, int code)
 	if (code == 0)
 		server_answer(&d->server, 451, "4.3.0", buf_str(&d->intake.words));
 	else
-		server_answer(&d->server, code, *status != '\0' ? status : code < 300 ? "2.0.0" : code < 500 ? "4.0.0" : "5.0.0",
+		server_answer(&d->server, code,
+		              *status != '\0' ? status : code < 300 ? "2.0.0" : code < 500 ? "4.0.0" : "5.0.0",
 		              buf_str(&d->intake.words));
 }
 

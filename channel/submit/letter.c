@@ -130,7 +130,8 @@ bool letter_has_field(const struct buf *text, const char *name)
 void letter_recipients(const struct buf *text, struct address_list *list)
 {
 	static const char *const fields[] = { "Resent-To", "Resent-Cc", "Resent-Bcc", "To", "Cc", "Bcc" };
-	bool resent = letter_has_field(text, fields[0]) || letter_has_field(text, fields[1]) || letter_has_field(text, fields[2]);
+	bool resent = letter_has_field(text, fields[0]) || letter_has_field(text, fields[1]) ||
+	              letter_has_field(text, fields[2]);
 
 	for (size_t i = resent ? 0 : 3; i < (resent ? 3 : 6); i++) {
 		const char *value;
@@ -235,7 +236,8 @@ void address_list_parse(const char *text, size_t n, struct address_list *list)
 			m.is_odd = true;
 		} else if (!inside && *s == ':' && memchr(buf_str(&m.plain), '[', m.plain.len) == NULL) {
 			/* the name of a group; unless it is an address, and a comma is missing */
-			m.is_odd = m.is_odd || (buf_str(&m.plain)[0] != '"' && memchr(buf_str(&m.plain), '@', m.plain.len) != NULL);
+			m.is_odd = m.is_odd ||
+			           (buf_str(&m.plain)[0] != '"' && memchr(buf_str(&m.plain), '@', m.plain.len) != NULL);
 			buf_clear(&m.plain);
 		} else {
 			add_byte(out, *s);

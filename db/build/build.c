@@ -31,7 +31,8 @@ int build_check_directory(const char *target, struct buf *why)
 		buf_addf(why, "%s: %s", directory, strerror(errno));
 		status = EX_CANTCREAT;
 	} else if (geteuid() == 0 && st.st_uid != 0) {
-		buf_addf(why, "%s: root does not write maps in a directory that user %lu owns; run this as that user", directory,
+		buf_addf(why, "%s: root does not write maps in a directory that user %lu owns; run this as that user",
+		         directory,
 		         (unsigned long)st.st_uid);
 		status = EX_NOPERM;
 	} else if (geteuid() == 0 && (st.st_mode & 022) != 0 && (st.st_mode & S_ISVTX) == 0) {
@@ -165,7 +166,8 @@ static bool compare(void *context, const char *key, size_t key_length, const cha
 	if (proof->seen == proof->records->count)
 		proof->ok = false;
 	else if (proof->in_order)
-		proof->ok = same(key, key_length, r->key, r->key_length) && same(value, value_length, r->value, r->value_length);
+		proof->ok = same(key, key_length, r->key, r->key_length) &&
+		            same(value, value_length, r->value, r->value_length);
 	proof->seen++;
 	tell(proof->build, "verifying", proof->seen, proof->records->count);
 	return proof->ok;
@@ -222,7 +224,8 @@ static int publish(struct build *build, struct publish *file, struct buf *why)
 	}
 	if (fchmod(file->fd, build->mode) < 0 || !publish_commit(file)) {
 		build->unsure = file->renamed;
-		buf_addf(why, "%s: %s%s", build->target, file->renamed ? "is the new map, but a power failure may bring back the old one: "
+		buf_addf(why, "%s: %s%s", build->target,
+		         file->renamed ? "is the new map, but a power failure may bring back the old one: "
 		                                                         "cannot sync the directory: " : "", strerror(errno));
 		return EX_IOERR;
 	}

@@ -37,7 +37,8 @@ int compile_refuse_live(const char *target, struct buf *why)
 			continue;
 		if (error != 0)
 			return EX_CANTCREAT;
-		buf_addf(why, "%s: dbupdate keeps this map up to date (there is a %s%s); use \"", target, target, signs_of_life[i]);
+		buf_addf(why, "%s: dbupdate keeps this map up to date (there is a %s%s); use \"", target, target,
+		         signs_of_life[i]);
 		kept_add_maker(target, "dbupdate replace", why);
 		buf_adds(why, "\"");
 		return EX_CANTCREAT;

@@ -43,7 +43,8 @@ static bool alias_key(const char *key, size_t n)
 {
 	bool quoted = false;
 
-	if (n == 0 || key[0] == '#' || key[0] == ' ' || key[0] == '\t' || memchr(key, '\n', n) != NULL || memchr(key, '\0', n) != NULL)
+	if (n == 0 || key[0] == '#' || key[0] == ' ' || key[0] == '\t' || memchr(key, '\n', n) != NULL ||
+	    memchr(key, '\0', n) != NULL)
 		return false;
 	for (size_t i = 0; i < n; i++) {
 		if (key[i] == '\\') {
@@ -100,7 +101,8 @@ static bool survey_record(void *context, const char *key, size_t key_length, con
 	s->alias = s->alias && alias && !has_letters(key, key_length, 'A', 'Z');
 	s->alias_upper = s->alias_upper && alias && !has_letters(key, key_length, 'a', 'z');
 	/* what "dbupdate apply" takes: keys of programs, as those of a cache of probes, are no words of a text */
-	s->lines = s->lines && key_length > 0 && !text_has_controls(key, key_length) && memchr(value, '\n', value_length) == NULL &&
+	s->lines = s->lines && key_length > 0 && !text_has_controls(key, key_length) &&
+	           memchr(value, '\n', value_length) == NULL &&
 	       (value_length == 0 || value[value_length - 1] != '\r');
 	if (is_text(s) || s->lines)
 		return true;
@@ -155,7 +157,8 @@ static void write_head(const struct map *map, bool is_live, const struct survey 
 	if (kept_add_command(map->path, &maker))
 		fprintf(out, "# %s, a copy; \"%s\" makes it again\n", buf_str(&name), buf_str(&maker));
 	else if (is_live && !s->joined)
-		fprintf(out, "# %s, a live map; \"dbupdate ... replace%s\" makes it again\n", buf_str(&name), s->plain ? "" : " -a");
+		fprintf(out, "# %s, a live map; \"dbupdate ... replace%s\" makes it again\n", buf_str(&name),
+		        s->plain ? "" : " -a");
 	else
 		fprintf(out, "# %s; newdb%s%s builds it again\n", buf_str(&name), s->plain ? "" : s->alias ? " -a" : " -au",
 		        s->joined ? " -A" : "");

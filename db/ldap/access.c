@@ -244,7 +244,8 @@ static int check_uri(struct draft *d, const char *uri)
 		fault = "has no port between 1 and 65535";
 	else if (a->start_tls && strcmp(u->lud_scheme, "ldap") != 0)
 		fault = "cannot be combined with start_tls, which is for ldap://";
-	else if (secret && strcmp(u->lud_scheme, "ldap") == 0 && !a->start_tls && !a->clear_password && !is_loopback(u->lud_host))
+	else if (secret && strcmp(u->lud_scheme, "ldap") == 0 && !a->start_tls && !a->clear_password &&
+	         !is_loopback(u->lud_host))
 		fault = "would carry the password in clear: add start_tls, use ldaps:// or ldapi://, or say clear_password yes";
 	if (fault != NULL) {
 		text_add_clean_string(&text, uri, 200);
@@ -289,7 +290,8 @@ static int read_password_file(struct draft *d)
 		n = strcspn(buf_str(&text), "\r\n");
 
 		if (text.len > 0 && memchr(text.data, '\0', text.len) != NULL)
-			buf_addf(d->why, "%s: a NUL byte, as in UTF-16; expected a plain text with the password", a->password_file);
+			buf_addf(d->why, "%s: a NUL byte, as in UTF-16; expected a plain text with the password",
+			         a->password_file);
 		else if (strspn(buf_str(&text) + n, "\r\n") != text.len - n)
 			buf_addf(d->why, "%s: expected one line with the password and nothing else", a->password_file);
 		else if (n == 0)
@@ -339,7 +341,8 @@ static int check_sasl(struct draft *d)
 		|| a->sasl_authzid != NULL || a->sasl_properties != NULL;
 
 	if (a->bind != LDAP_BIND_SASL)
-		return said ? blame(d, a->sasl_mechanism != NULL ? "sasl_mech" : "bind", "sasl settings without \"bind sasl\"") : EX_OK;
+		return said ? blame(d, a->sasl_mechanism != NULL ? "sasl_mech" : "bind",
+		                    "sasl settings without \"bind sasl\"") : EX_OK;
 	if (a->sasl_mechanism == NULL)
 		return blame(d, "bind", "\"bind sasl\" without sasl_mech");
 	return EX_OK;
@@ -367,7 +370,8 @@ static int check_tls(struct draft *d)
 	if (!tls || !a->verify || a->ca_file != NULL || a->ca_directory != NULL)
 		return EX_OK;
 	if (access(DEFAULT_CA_FILE, R_OK) < 0)
-		return settings_error(d->file, d->why, "TLS without tls_ca_cert_file or tls_ca_cert_dir, and there is no " DEFAULT_CA_FILE);
+		return settings_error(d->file, d->why,
+		                      "TLS without tls_ca_cert_file or tls_ca_cert_dir, and there is no " DEFAULT_CA_FILE);
 	a->ca_file = xstrdup(DEFAULT_CA_FILE);
 	return EX_OK;
 }
@@ -412,7 +416,8 @@ int ldap_access_take(struct ldap_access *access, const struct settings *settings
 	int status = EX_OK;
 
 	*access = (struct ldap_access){
-		.bind = LDAP_BIND_SIMPLE, .verify = true, .network_timeout = DEFAULT_NETWORK_TIMEOUT, .timeout = DEFAULT_TIMEOUT,
+		.bind = LDAP_BIND_SIMPLE, .verify = true, .network_timeout = DEFAULT_NETWORK_TIMEOUT,
+		.timeout = DEFAULT_TIMEOUT,
 		.keepalive = DEFAULT_KEEPALIVE,
 	};
 	for (size_t i = 0; i < settings->count && status == EX_OK; i++)

@@ -321,7 +321,8 @@ static int make_template(struct draft *d)
 	int status = EX_OK;
 
 	if (d->attr != NULL || d->format != NULL || d->leaf != NULL || d->terminal != NULL)
-		return setting_error(d->result, d->why, "attr, result_format, leaf and terminal attributes cannot stand beside it");
+		return setting_error(d->result, d->why,
+		                     "attr, result_format, leaf and terminal attributes cannot stand beside it");
 	template = template_parse(d->result->value, &fault);
 	if (template != NULL)
 		add_result(d, RESULT_ALWAYS, template);
@@ -347,7 +348,8 @@ static int check_all(struct draft *d)
 	if (!d->has_filter)
 		return settings_error(d->file, d->why, "filter is missing");
 	if (!pattern_uses_key(&c->filter) && !pattern_uses_key(&c->base))
-		return settings_error(d->file, d->why, "neither filter nor base has %s in it, so that every key would find the same");
+		return settings_error(d->file, d->why,
+		                      "neither filter nor base has %s in it, so that every key would find the same");
 	status = d->result != NULL ? make_template(d) : make_formats(d);
 	if (status == EX_OK && c->result_count == 0)
 		return settings_error(d->file, d->why, "attr or result is missing");

@@ -224,7 +224,8 @@ enum map_answer ldapconn_search(struct ldapconn *connection, const struct ldap_s
 			explain_search(c, search, code, &trouble);
 			answer = MAP_COULD_NOT_TELL;
 		} else if (cut != NULL) {
-			buf_addf(&trouble, "%s: \"%s\" is of more than %d MB", c->access.uris[c->server], cut->dn, LDAP_LARGEST_MESSAGE >> 20);
+			buf_addf(&trouble, "%s: \"%s\" is of more than %d MB", c->access.uris[c->server], cut->dn,
+			         LDAP_LARGEST_MESSAGE >> 20);
 			answer = MAP_COULD_NOT_TELL;
 		} else if (ldap_count_references(c->ld, all) > 0) {
 			buf_addf(&trouble, "%s: search in \"%s\" for %s: part of the answer is on other servers (referral)",

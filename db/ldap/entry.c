@@ -64,7 +64,8 @@ bool ldap_entry_read(struct ldap_entry *entry, LDAP *ld, LDAPMessage *message)
 		code = ldap_get_attribute_ber(ld, message, ber, &name, &values);
 		if (code != LDAP_SUCCESS || name.bv_val == NULL)
 			break;
-		entry->is_cut = entry->is_cut || (name.bv_len == sizeof SIEVE_MARK - 1 && memcmp(name.bv_val, SIEVE_MARK, name.bv_len) == 0);
+		entry->is_cut = entry->is_cut ||
+		                (name.bv_len == sizeof SIEVE_MARK - 1 && memcmp(name.bv_val, SIEVE_MARK, name.bv_len) == 0);
 		option = memchr(name.bv_val, ';', name.bv_len);
 		n = option != NULL ? (size_t)(option - name.bv_val) : name.bv_len;
 		if (values != NULL && values[0].bv_val != NULL) {

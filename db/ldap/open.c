@@ -45,7 +45,8 @@ static const struct {
 	{ LDAP_STRONG_AUTH_REQUIRED, "add start_tls, or use ldaps:// or ldapi://" },
 	{ LDAP_CONFIDENTIALITY_REQUIRED, "add start_tls, or use ldaps:// or ldapi://" },
 	{ LDAP_REFERRAL, "base is on another server: name that one in uri" },
-	{ LDAP_UNAVAILABLE_CRITICAL_EXTENSION, "this database cannot be followed: give it the overlay syncprov (slapo-syncprov(5))" },
+	{ LDAP_UNAVAILABLE_CRITICAL_EXTENSION,
+	  "this database cannot be followed: give it the overlay syncprov (slapo-syncprov(5))" },
 	{ LDAP_NO_SUCH_OBJECT, "base does not exist, or this bind name may not see it (olcAccess)" },
 	{ LDAP_INVALID_DN_SYNTAX, "expected a whole name in binddn, such as cn=reader,dc=example" },
 	{ LDAP_INAPPROPRIATE_AUTH, "the entry of binddn has no password, or the server wants a bind name (binddn, passwdfile)" },
@@ -336,7 +337,8 @@ static LDAP *open_server(const struct ldap_access *a, const char *uri, int64_t d
 		code = answer == LDAP_SUCCESS ? ldap_install_tls(ld) : answer;
 	}
 	if (code == LDAP_SUCCESS) {
-		step = a->bind == LDAP_BIND_NONE ? "connect" : a->binddn != NULL || a->bind == LDAP_BIND_SASL ? "bind" : "anonymous bind";
+		step = a->bind == LDAP_BIND_NONE ? "connect" : a->binddn != NULL || a->bind == LDAP_BIND_SASL ? "bind"
+		       : "anonymous bind";
 		code = run_bind(ld, a, deadline);
 	}
 	if (cutoff_end() && code != LDAP_SUCCESS)

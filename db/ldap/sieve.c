@@ -331,7 +331,8 @@ static int sieve_remove(Sockbuf_IO_Desc *layer)
 bool sieve_begin(Sockbuf *socket, ber_len_t largest)
 {
 	static Sockbuf_IO layer = {
-		.sbi_setup = sieve_setup, .sbi_remove = sieve_remove, .sbi_ctrl = sieve_ctrl, .sbi_read = sieve_read, .sbi_write = sieve_write,
+		.sbi_setup = sieve_setup, .sbi_remove = sieve_remove, .sbi_ctrl = sieve_ctrl, .sbi_read = sieve_read,
+		.sbi_write = sieve_write,
 	};
 
 	return ber_sockbuf_add_io(socket, &layer, LBER_SBIOD_LEVEL_APPLICATION, &largest) == 0;

@@ -45,7 +45,8 @@ static void add_literal(struct template *t, const char *literal)
 bool template_is_attribute(const char *s, size_t n)
 {
 	/* keystring or numericoid */
-	return n > 0 && strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.") >= n && s[0] != '-' && s[0] != '.';
+	return n > 0 && strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.") >= n && s[0] != '-' &&
+	       s[0] != '.';
 }
 
 /* What stands between the braces. */

@@ -146,7 +146,8 @@ static bool copy_bytes(const struct live *live, int from, int to)
 static bool copy_file(const struct live *live, struct publish *file, struct stat *before, struct stat *after)
 {
 	int from = file_open_regular(live->path, O_RDONLY), saved;
-	bool ok = from >= 0 && fstat(from, before) == 0 && (publish_owner(file, before->st_uid, before->st_gid) || errno == EPERM) &&
+	bool ok = from >= 0 && fstat(from, before) == 0 &&
+	          (publish_owner(file, before->st_uid, before->st_gid) || errno == EPERM) &&
 	          copy_bytes(live, from, file->fd) && fstat(from, after) == 0;
 
 	saved = errno;
@@ -208,7 +209,8 @@ static int stamp_again(DB *db, int64_t more)
 	if (answer == MAP_FOUND && stamp_parse(&stamp, text.data, text.len)) {
 		stamp.records += (uint64_t)more;
 	} else {
-		stamp = (struct stamp){ .source = xstrdup("-"), .version = xstrdup(VERSION), .built = stamp_now(), .folding = '-',
+		stamp = (struct stamp){ .source = xstrdup("-"), .version = xstrdup(VERSION), .built = stamp_now(),
+		                        .folding = '-',
 		                        .syntax = '-' };
 		code = count_records(db, &stamp.records);
 	}
@@ -262,7 +264,8 @@ static int make_generation(struct live *live, struct publish *file, const struct
 		return live_fail(live, EX_IOERR, why, "cannot copy: %s", file_error(errno));
 	made_of = live_file_of(&st);
 	behind = live_file_of(&after);
-	if (!live_file_is_same(&made_of, &behind) || (live->expected.inode != 0 && !live_file_is_same(&live->expected, &made_of)))
+	if (!live_file_is_same(&made_of, &behind) ||
+	    (live->expected.inode != 0 && !live_file_is_same(&live->expected, &made_of)))
 		return live_fail(live, EX_TEMPFAIL, why, "was changed by another program");
 	status = break_seal(live, file, why);
 	if (status != EX_OK)
@@ -277,7 +280,8 @@ static int make_generation(struct live *live, struct publish *file, const struct
 		closed = db->close(db, code == 0 ? 0 : DB_NOSYNC);
 		if (code == 0)
 			code = closed;
-		status = code == 0 ? EX_OK : fail_bdb(live, "cannot change the copy", live_why_not_written(file->fd, code), why);
+		status = code == 0 ? EX_OK : fail_bdb(live, "cannot change the copy", live_why_not_written(file->fd, code),
+		                                      why);
 	}
 	if (status != EX_OK)
 		return status;
@@ -285,7 +289,8 @@ static int make_generation(struct live *live, struct publish *file, const struct
 		return live_fail(live, EX_IOERR, why, "cannot publish: %s", strerror(errno));
 	written = live_file_written(file->fd);
 	if (!publish_commit(file))
-		return live_fail(live, EX_IOERR, why, "%s: %s", file->renamed ? "is changed, but a power failure may undo it: cannot sync the "
+		return live_fail(live, EX_IOERR, why, "%s: %s",
+		                 file->renamed ? "is changed, but a power failure may undo it: cannot sync the "
 		                 "directory" : "cannot publish", strerror(errno));
 	/* the rename was a change of the inode, and ours if the rest is as we have left it */
 	if (stat(live->path, &after) == 0)
@@ -325,7 +330,8 @@ static int open_generations(struct live *live, struct buf *why)
 
 	/* to replace a map under an environment would leave its readers with a file that is never changed again */
 	if (access(journal, F_OK) == 0)
-		status = live_fail(live, EX_CONFIG, why, "has a journal, %s: it is in an environment; name its file by -C", journal);
+		status = live_fail(live, EX_CONFIG, why, "has a journal, %s: it is in an environment; name its file by -C",
+		                   journal);
 	else if (errno != ENOENT)
 		status = live_fail(live, EX_TEMPFAIL, why, "may have a journal, %s: %s", journal, strerror(errno));
 	free(journal);
@@ -340,6 +346,7 @@ static int open_generations(struct live *live, struct buf *why)
 }
 
 const struct live_operations live_generations = {
-	.name = "generations", .batch = 100000, .grace = 600, .open = open_generations, .apply = apply, .find = find, .walk = walk,
+	.name = "generations", .batch = 100000, .grace = 600, .open = open_generations, .apply = apply, .find = find,
+	.walk = walk,
 	.close = close_generations,
 };

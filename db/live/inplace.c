@@ -234,7 +234,8 @@ static int check_lock_file(const struct live *live, struct buf *why)
 	if (!lmdb_lock_file_is_plain(live->path, &trouble))
 		status = live_fail(live, EX_NOPERM, why, "%s", buf_str(&trouble));
 	else if (!lmdb_lock_file_is_free(live->path, clock_ms() + (int64_t)live->wait * 1000, &holder))
-		status = live_fail(live, EX_TEMPFAIL, why, "its lock file %s-lock is locked for %u s by %s", live->path, live->wait,
+		status = live_fail(live, EX_TEMPFAIL, why, "its lock file %s-lock is locked for %u s by %s", live->path,
+		                   live->wait,
 		                   lmdb_locker(holder, "another process"));
 	buf_free(&trouble);
 	return status;

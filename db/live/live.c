@@ -79,7 +79,8 @@ struct live_file live_file_of(const struct stat *st)
 
 bool live_file_is_same(const struct live_file *a, const struct live_file *b)
 {
-	return a->inode == b->inode && a->size == b->size && a->when.tv_sec == b->when.tv_sec && a->when.tv_nsec == b->when.tv_nsec
+	return a->inode == b->inode && a->size == b->size && a->when.tv_sec == b->when.tv_sec &&
+	       a->when.tv_nsec == b->when.tv_nsec
 		&& a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec;
 }
 
@@ -144,7 +145,8 @@ int live_why_not_written(int fd, int code)
 {
 	struct stat st;
 
-	if (code == EIO && fstat(fd, &st) == 0 && fallocate(fd, FALLOC_FL_KEEP_SIZE, st.st_size, 1 << 20) < 0 && errno == ENOSPC)
+	if (code == EIO && fstat(fd, &st) == 0 && fallocate(fd, FALLOC_FL_KEEP_SIZE, st.st_size, 1 << 20) < 0 &&
+	    errno == ENOSPC)
 		return ENOSPC;
 	return code;
 }

@@ -96,7 +96,8 @@ bool livemap_is_changed(const struct livemap *livemap);
 /* ---- reading what is there, the batch aside ---- */
 
 /* MAP_FOUND adds the value; MAP_COULD_NOT_TELL sets `why`.  The key is folded. */
-enum map_answer livemap_find(struct livemap *livemap, const char *key, size_t n, struct buf *value, struct buf *why) MAP_MUST_LOOK;
+enum map_answer livemap_find(struct livemap *livemap, const char *key, size_t n, struct buf *value,
+                             struct buf *why) MAP_MUST_LOOK;
 enum map_answer livemap_read_note(struct livemap *livemap, const char *name, struct buf *bytes, struct buf *why) MAP_MUST_LOOK;
 
 /* Calls `each` for all records but notes, in the order of the store.  EX_OK or as livemap_commit(). */
@@ -106,7 +107,8 @@ int livemap_walk(struct livemap *livemap, record_each *each, void *context, stru
 int livemap_walk_notes(struct livemap *livemap, const char *start, record_each *each, void *context, struct buf *why);
 
 /* Both, of one moment: no program changes the map meanwhile.  `key` of a note is its name. */
-typedef bool livemap_all(void *context, bool is_note, const char *key, size_t key_length, const char *value, size_t value_length);
+typedef bool livemap_all(void *context, bool is_note, const char *key, size_t key_length, const char *value,
+                         size_t value_length);
 int livemap_walk_all(struct livemap *livemap, livemap_all *each, void *context, struct buf *why);
 
 /* ---- making a map equal to a list ---- */

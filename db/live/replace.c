@@ -59,7 +59,8 @@ static bool compare_record(void *context, const struct change *there)
 	if (r == NULL) {
 		changes_remove(c->out, there->key, there->key_length);
 		c->counts->removed++;
-	} else if (r->value != NULL && (there->value_length != r->value_length || memcmp(there->value, r->value, r->value_length) != 0)) {
+	} else if (r->value != NULL && (there->value_length != r->value_length ||
+	                                memcmp(there->value, r->value, r->value_length) != 0)) {
 		changes_put(c->out, r->key, r->key_length, r->value, r->value_length);
 		c->counts->changed++;
 	}
@@ -67,7 +68,8 @@ static bool compare_record(void *context, const struct change *there)
 }
 
 /* What differs goes to `out`. */
-static int compare(struct livemap *u, const struct records *wanted, struct changes *out, struct livemap_counts *counts, struct buf *why)
+static int compare(struct livemap *u, const struct records *wanted, struct changes *out, struct livemap_counts *counts,
+                   struct buf *why)
 {
 	struct comparison c = { .wanted = wanted, .seen = xcalloc(wanted->count / 8 + 1, 1), .out = out, .counts = counts };
 	int status = livemap_each_record(u, compare_record, &c, why);
@@ -102,7 +104,8 @@ static void add_copy(struct changes *to, const struct change *c)
 }
 
 /* All in one batch, or in an environment in many, the notes with the last. */
-static int apply_all(struct livemap *u, const struct changes *differences, const struct changes *notes, const struct live_file *file,
+static int apply_all(struct livemap *u, const struct changes *differences, const struct changes *notes,
+                     const struct live_file *file,
                      struct buf *why)
 {
 	struct changes batch = { 0 };
@@ -130,7 +133,8 @@ bool livemap_guard_removal(void *context, struct livemap *u, const struct livema
 	return !livemap_is_mass_removal(counts->removed, counts->before, counts->before + counts->added - counts->removed);
 }
 
-int livemap_replace(struct livemap *u, const struct records *wanted, const struct stamp *stamp, livemap_guard *guard, void *context,
+int livemap_replace(struct livemap *u, const struct records *wanted, const struct stamp *stamp, livemap_guard *guard,
+                    void *context,
                    struct livemap_counts *counts, struct buf *why)
 {
 	struct changes differences = { 0 };
@@ -156,7 +160,8 @@ int livemap_replace(struct livemap *u, const struct records *wanted, const struc
 	compared = livemap_sign_of(u);
 	status = compare(u, wanted, &differences, counts, why);
 	if (status == EX_OK && guard != NULL && !guard(context, u, counts))
-		status = live_fail(&u->service.live, EX_TEMPFAIL, why, "%" PRIu64 " of %" PRIu64 " records would be removed; nothing was changed",
+		status = live_fail(&u->service.live, EX_TEMPFAIL, why,
+		                   "%" PRIu64 " of %" PRIu64 " records would be removed; nothing was changed",
 		                   counts->removed, counts->before);
 	if (status == EX_OK)
 		status = apply_all(u, &differences, &u->pending, &compared.changed, why);

@@ -27,7 +27,8 @@ static void shorten_limit(int sig)
 bool worker_start(struct worker *worker, void (*serve)(void *context, int fd), void *context, int keep)
 {
 	struct child_rules rules = {
-		.in = CHILD_NULL, .out = CHILD_NULL, .err = CHILD_NULL, .closes = true, .keep = { 0, keep }, .own_group = true, .shielded = true,
+		.in = CHILD_NULL, .out = CHILD_NULL, .err = CHILD_NULL, .closes = true, .keep = { 0, keep }, .own_group = true,
+		.shielded = true,
 	};
 	const struct sigaction action = { .sa_handler = shorten_limit, .sa_flags = SA_RESTART };
 	const pid_t parent = getpid();

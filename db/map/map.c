@@ -60,7 +60,8 @@ const char *map_suffix(const char *type)
 static bool has_suffix(const char *path)
 {
 	for (size_t i = 0; i < BACK_ENDS; i++)
-		if (back_ends[i]->suffix[0] != '\0' && text_ends_in(path, back_ends[i]->suffix) && strcmp(path, back_ends[i]->suffix) != 0)
+		if (back_ends[i]->suffix[0] != '\0' && text_ends_in(path, back_ends[i]->suffix) &&
+		    strcmp(path, back_ends[i]->suffix) != 0)
 			return true;
 	return false;
 }
@@ -274,7 +275,8 @@ bool map_fail_open(struct map *map)
 	if (code == ENOENT && other == NULL && kept_add_command(map->path, &maker))
 		map_fail(map, "%s; make the map by \"%s\"", file_error(code), buf_str(&maker));
 	else if (other != NULL)
-		map_fail(map, "%s; there is one of type %s: name that type, or build this map (newdb, newdb -f)", file_error(code), other);
+		map_fail(map, "%s; there is one of type %s: name that type, or build this map (newdb, newdb -f)",
+		         file_error(code), other);
 	else if (code == ENOENT && map->operations->suffix[0] != '\0')
 		map_fail(map, "%s; the map is not built yet (newdb, newdb -f; a live one: dbupdate ... replace, ldapsync -1, sqlsync -1)",
 		         file_error(code));
@@ -345,5 +347,6 @@ bool map_is_slow(const struct map *map)
 {
 	static const char *const fast[] = { "btree", "bhash", "lmdb", "unordered", "ordered", NULL };
 
-	return !text_is_among(map->operations->type, fast) || (map->config != NULL && strcmp(map->operations->type, "lmdb") != 0);
+	return !text_is_among(map->operations->type, fast) ||
+	       (map->config != NULL && strcmp(map->operations->type, "lmdb") != 0);
 }

@@ -104,7 +104,8 @@ static enum map_answer find_sql(struct map *map, const char *key, size_t length,
 	const struct sql_map *s = conffile_source(map);
 	struct rows rows = { .conf = &s->conf, .key = key, .key_length = length };
 	struct sql_question question = {
-		.query = &s->conf.query, .key = key, .key_length = length, .deadline = clock_ms() + s->conf.access.timeout * 1000,
+		.query = &s->conf.query, .key = key, .key_length = length,
+		.deadline = clock_ms() + s->conf.access.timeout * 1000,
 		.row = take_row, .restart = restart_rows, .context = &rows,
 	};
 	struct buf why = { 0 };

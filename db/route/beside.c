@@ -63,7 +63,8 @@ static const struct dbases_map *find_line(const struct dbases *dbases, const cha
 		char *name = m->file != NULL ? real_name(m->file) : NULL;
 		size_t n = name != NULL ? strlen(name) : 0;
 
-		if (n > 0 && strncmp(absolute, name, n) == 0 && (absolute[n] == '\0' || strcmp(absolute + n, map_suffix(m->type)) == 0))
+		if (n > 0 && strncmp(absolute, name, n) == 0 &&
+		    (absolute[n] == '\0' || strcmp(absolute + n, map_suffix(m->type)) == 0))
 			found = m;
 		free(name);
 	}
@@ -105,7 +106,8 @@ bool beside_find_configured(struct beside *beside, const char *base)
 {
 	char *path = zenv_below("MAILVAR", "db/dbases.conf"), *directory = path != NULL ? file_directory(path) : NULL;
 	char *absolute = real_name(base);
-	bool found = path != NULL && access(path, R_OK) == 0 && read_dbases(beside, directory, path, ignore_fault, NULL) == EX_OK;
+	bool found = path != NULL && access(path, R_OK) == 0 &&
+	             read_dbases(beside, directory, path, ignore_fault, NULL) == EX_OK;
 
 	beside->map = found ? find_line(&beside->dbases, absolute) : NULL;
 	free(absolute);

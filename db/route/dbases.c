@@ -22,7 +22,8 @@ static bool cut(struct dbases_reader *r, char *line)
 		p += strspn(p, " \t");
 		if (*p == '\0') {
 			r->columns[i < 1 ? 0 : i - 1] = (size_t)(p - line) + 1;
-			dbases_tell(r, false, i < 1 ? 0 : i - 1, "expected six fields (relation, type, privilege, build options, "
+			dbases_tell(r, false, i < 1 ? 0 : i - 1,
+			            "expected six fields (relation, type, privilege, build options, "
 			            "file, lookup options) and not %zu", i);
 			return false;
 		}
@@ -69,7 +70,8 @@ static void parse_line(struct dbases_reader *r, char *line, size_t n)
 			if (other->file == NULL || strcmp(other->file, m.file) != 0 || strcmp(other->type, m.type) != 0)
 				continue;
 			if (other->kind != m.kind || other->join != m.join || other->syntax.aliases != m.syntax.aliases ||
-			    text_folding(&other->syntax) != text_folding(&m.syntax) || other->uid != m.uid || other->gid != m.gid ||
+			    text_folding(&other->syntax) != text_folding(&m.syntax) || other->uid != m.uid ||
+			    other->gid != m.gid ||
 			    other->mode != m.mode)
 				dbases_tell(r, false, 4, "line %zu makes the same map otherwise", other->line);
 		}

@@ -249,7 +249,8 @@ static void parse_lookup(struct dbases_reader *r, struct dbases_map *m)
 		char asked = key_fold_letter(m->lookup.fold);
 
 		if (m->kind == DBASES_BUILT && built != '-' && built != asked)
-			dbases_tell(r, true, 5, "keys are stored in %s case; without -%c a lookup in other letters never finds them",
+			dbases_tell(r, true, 5,
+			            "keys are stored in %s case; without -%c a lookup in other letters never finds them",
 			     built == 'l' ? "lower" : "upper", built);
 		if (m->kind == DBASES_BUILT && built == '-' && asked != '-')
 			dbases_tell(r, true, 5, "lookups are folded by -%c, keys are not: build with -%c too", asked, asked);

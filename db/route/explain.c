@@ -75,7 +75,8 @@ void explain_lookup(void *context, const struct relation_map *from, const char *
 	case MAP_FOUND:
 		line = cached ? 0 : explain_source(e, from->map, key, &file);
 		if (line > 0)
-			explain_line(e, "  %s %s: found in %s, from line %zu of %s: %s", e->relation, key, source, line, file, text);
+			explain_line(e, "  %s %s: found in %s, from line %zu of %s: %s", e->relation, key, source, line, file,
+			             text);
 		else
 			explain_line(e, "  %s %s: found%s in %s: %s", e->relation, key, cached ? " before" : "", source, text);
 		break;

@@ -74,7 +74,8 @@ static void build_one(struct work *work, const struct dbases_map *m)
 			live_sweep(target);
 		work->has_new_lists = work->has_new_lists || (status == EX_OK && nesting_is_list(m->relation));
 		if (status == EX_OK)
-			buf_addf(&why, "%s: %zu record%s, built because %s", target, compile.records, compile.records == 1 ? "" : "s", reason);
+			buf_addf(&why, "%s: %zu record%s, built because %s", target, compile.records,
+			         compile.records == 1 ? "" : "s", reason);
 		else if (why.len == 0)
 			buf_addf(&why, "%s: not built", target);
 		/* a text that cannot be read was named already, and a second line would say no more */

@@ -112,7 +112,8 @@ static size_t *place_of(struct walk *w, const struct route_result *r)
 	for (; w->index[i] != 0; i = (i + 1) & (w->index_size - 1)) {
 		const struct route_result *other = &w->results[w->index[i] - 1];
 
-		if (strcmp(other->user, r->user) == 0 && strcmp(other->host, r->host) == 0 && strcmp(other->channel, r->channel) == 0)
+		if (strcmp(other->user, r->user) == 0 && strcmp(other->host, r->host) == 0 &&
+		    strcmp(other->channel, r->channel) == 0)
 			break;
 	}
 	return &w->index[i];
@@ -514,7 +515,8 @@ enum map_answer route(struct router *router, const struct route_query *query, co
 	return answer;
 }
 
-enum map_answer route_recipient(struct router *router, const char *address, uid_t privilege, const struct route_result **results,
+enum map_answer route_recipient(struct router *router, const char *address, uid_t privilege,
+                                const struct route_result **results,
                                 size_t *count)
 {
 	const struct route_query query = { .address = address, .length = strlen(address), .privilege = privilege };

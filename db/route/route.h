@@ -99,7 +99,8 @@ enum map_answer route(struct router *router, const struct route_query *query, co
                       size_t *count) MAP_MUST_LOOK;
 
 /* The same for the address of a recipient; `privilege` is that of what does not come from a map. */
-enum map_answer route_recipient(struct router *router, const char *address, uid_t privilege, const struct route_result **results,
+enum map_answer route_recipient(struct router *router, const char *address, uid_t privilege,
+                                const struct route_result **results,
                                 size_t *count) MAP_MUST_LOOK;
 
 /* The usual settings: no relations, all protocols, accounts from the system, names from gethostname(3). */

@@ -52,7 +52,8 @@ void visit_explain(const struct visit *v, const char *value, const struct argume
 		const char reference[] = { '%', (char)('0' + i), '\0' };
 
 		if (strstr(value, reference) != NULL)
-			buf_addf(&line, "%s%s = \"%s\"", line.len > 0 ? ", " : "", reference, a->text[i] != NULL ? a->text[i] : "");
+			buf_addf(&line, "%s%s = \"%s\"", line.len > 0 ? ", " : "", reference,
+			         a->text[i] != NULL ? a->text[i] : "");
 	}
 	if (line.len > 0)
 		visit_note(v, "  with %s", buf_str(&line));

@@ -122,7 +122,8 @@ static void make_memory_key(struct answers *a, const char *map, const char *key,
 	buf_add(&a->remembered, key, length);
 }
 
-static bool recall(struct answers *a, const char *map, const char *key, size_t length, enum map_answer *answer, struct buf *value)
+static bool recall(struct answers *a, const char *map, const char *key, size_t length, enum map_answer *answer,
+                   struct buf *value)
 {
 	static struct buf none;
 	bool found;
@@ -138,11 +139,13 @@ static bool recall(struct answers *a, const char *map, const char *key, size_t l
 }
 
 /* The answer in hand, if it will be the same as long as no map changes. */
-static void remember(struct answers *a, const char *map, const char *key, size_t length, enum map_answer answer, const struct buf *value)
+static void remember(struct answers *a, const char *map, const char *key, size_t length, enum map_answer answer,
+                     const struct buf *value)
 {
 	static const struct buf none;
 
-	if (a->memory == NULL || answer == MAP_COULD_NOT_TELL || !a->by_maps_alone || !a->is_settled || length > REMEMBERED_BYTES ||
+	if (a->memory == NULL || answer == MAP_COULD_NOT_TELL || !a->by_maps_alone || !a->is_settled ||
+	    length > REMEMBERED_BYTES ||
 	    value->len > REMEMBERED_BYTES || look_at_maps(a, false).open != a->open_maps)
 		return;
 	make_memory_key(a, map, key, length);
@@ -339,7 +342,8 @@ static enum map_answer ask_transport(struct answers *a, const char *key, size_t 
 		return answer;
 	for (size_t i = 0; i < count; i++)
 		if (results[i].answer == MAP_FOUND)
-			return a->transports != NULL ? transports_find(a->transports, results[i].channel, results[i].host, value) :
+			return a->transports != NULL ? transports_find(a->transports, results[i].channel, results[i].host,
+			                                               value) :
 			                               MAP_NOT_FOUND;
 	return MAP_NOT_FOUND;
 }
@@ -399,7 +403,8 @@ static enum map_answer ask_policy(struct answers *a, const char *recipient, size
 	if (domain == MAP_FOUND) {
 		buf_clear(&words);
 		a->by_maps_alone = true;
-		answer = text_has_controls(recipient, length) ? MAP_NOT_FOUND : ask_own(a, "recipient", recipient, length, &words);
+		answer = text_has_controls(recipient, length) ? MAP_NOT_FOUND : ask_own(a, "recipient", recipient, length,
+		                                                                        &words);
 	}
 	a->by_maps_alone = a->by_maps_alone && by_maps_alone;
 	if (domain == MAP_FOUND && answer == MAP_FOUND && a->verifies) {

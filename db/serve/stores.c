@@ -45,7 +45,8 @@ static void answer_in_child(void *context, const char *question, size_t n, struc
 
 /* ---- the parent ---- */
 
-struct stores *stores_create(const struct verify_options *options, size_t children, int64_t patience, int *status, struct buf *why)
+struct stores *stores_create(const struct verify_options *options, size_t children, int64_t patience, int *status,
+                             struct buf *why)
 {
 	struct stores *s = xcalloc(1, sizeof *s);
 

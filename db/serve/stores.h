@@ -22,7 +22,8 @@ struct destination {
  * `children`: at most; `patience`: milliseconds for what one does.  NULL with *status (<sysexits.h>) and a line in `why` if the
  * agent refuses its options.
  */
-struct stores *stores_create(const struct verify_options *options, size_t children, int64_t patience, int *status, struct buf *why);
+struct stores *stores_create(const struct verify_options *options, size_t children, int64_t patience, int *status,
+                             struct buf *why);
 
 /* Clears the caller's pointer; NULL is nothing. */
 void stores_free(struct stores **stores);

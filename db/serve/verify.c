@@ -148,7 +148,8 @@ static int judge_check(int status, bool ended, int out, int err, struct buf *why
 
 int verifier_check(struct verifier *v, struct buf *why)
 {
-	struct child_rules rules = { .in = CHILD_NULL, .out = memfd_create("out", MFD_CLOEXEC), .err = memfd_create("err", MFD_CLOEXEC) };
+	struct child_rules rules = { .in = CHILD_NULL, .out = memfd_create("out", MFD_CLOEXEC),
+	                             .err = memfd_create("err", MFD_CLOEXEC) };
 	int status = 0, result = EX_CONFIG;
 	pid_t pid = -1;
 
@@ -286,7 +287,8 @@ static void find_status(const char *words, char class, char status[12])
 	for (const char *s = words; *s != '\0'; s++) {
 		size_t n = strspn(s, "0123456789.");
 
-		if (*s == class && s[1] == '.' && isdigit((unsigned char)s[2]) && n >= 5 && n < 10 && (s == words || s[-1] == ' ')) {
+		if (*s == class && s[1] == '.' && isdigit((unsigned char)s[2]) && n >= 5 && n < 10 &&
+		    (s == words || s[-1] == ' ')) {
 			snprintf(status, 12, "%.*s", (int)n, s);
 			return;
 		}
@@ -350,7 +352,8 @@ void verifier_ask(struct verifier *v, const char *host, const char *user, struct
 
 	*verdict = (struct verdict){ .code = 250, .status = "2.1.5", .text = "ok" };
 	if (text_has_controls(user, strlen(user))) {
-		*verdict = (struct verdict){ .code = 550, .status = "5.1.3", .text = "the address cannot be written in a command" };
+		*verdict = (struct verdict){ .code = 550, .status = "5.1.3",
+		                             .text = "the address cannot be written in a command" };
 		return;
 	}
 	buf_adds(&question, user);

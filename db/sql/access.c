@@ -97,13 +97,15 @@ static bool has_password(const char *hosts)
 {
 	const char *uri = strstr(hosts, "://"), *at = uri != NULL ? strrchr(uri, '@') : NULL;
 
-	return uri != NULL && ((at != NULL && memchr(uri + 1, ':', (size_t)(at - uri) - 1) != NULL) || strstr(uri, "password=") != NULL);
+	return uri != NULL && ((at != NULL && memchr(uri + 1, ':', (size_t)(at - uri) - 1) != NULL) ||
+	                       strstr(uri, "password=") != NULL);
 }
 
 /* What is wrong with one word of hosts; NULL: nothing.  A URI is for the library to read. */
 static const char *host_fault(const char *host, enum sql_dialect dialect)
 {
-	const char *name = strncmp(host, "inet:", 5) == 0 ? host + 5 : host, *colon = strrchr(name, ':'), *end = strrchr(name, ']');
+	const char *name = strncmp(host, "inet:", 5) == 0 ? host + 5
+	                   : host, *colon = strrchr(name, ':'), *end = strrchr(name, ']');
 	uint64_t port = 1;
 	bool is_strange;
 
@@ -171,7 +173,8 @@ static int check_options(const struct setting *s, const char *path, const char *
 	rest = text.len > 0 ? text.data : NULL;
 	while ((line = strsep(&rest, "\n")) != NULL) {
 		has_password = has_password || is_line(line, "password", '=');
-		has_group = has_group || (line[strspn(line, " \t")] == '[' && is_line(line + strspn(line, " \t") + 1, group, ']'))
+		has_group = has_group || (line[strspn(line, " \t")] == '[' &&
+		                          is_line(line + strspn(line, " \t") + 1, group, ']'))
 			|| line[strspn(line, " \t")] == '!';
 	}
 	if (status == EX_OK && has_password && !file_is_private(fd, path, why))
@@ -205,7 +208,8 @@ static int read_charset(const struct setting *s, enum sql_dialect dialect, void 
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
 		if (ascii_equal(s->value, names[i]))
 			return EX_OK;
-	return setting_error(s, why, "expected %s: keys are UTF-8, and the database converts its own", dialect == SQL_MYSQL ? "utf8mb4" : "UTF8");
+	return setting_error(s, why, "expected %s: keys are UTF-8, and the database converts its own",
+	                     dialect == SQL_MYSQL ? "utf8mb4" : "UTF8");
 }
 
 static int read_text(const struct setting *s, enum sql_dialect dialect, void *field, struct buf *why)

@@ -147,7 +147,8 @@ bool sqlconf_fits(const struct sqlconf *conf, const char *key, size_t n)
 	for (size_t i = 0; i < conf->result_format.count; i++) {
 		const struct pattern_piece *p = &conf->result_format.pieces[i];
 
-		if ((p->upper || p->part == KEY_LABEL) && p->part != KEY_LITERAL && !key_part(key, n, p->part, p->label, &bytes, &length))
+		if ((p->upper || p->part == KEY_LABEL) && p->part != KEY_LITERAL &&
+		    !key_part(key, n, p->part, p->label, &bytes, &length))
 			return false;
 	}
 	return pattern_fits(&conf->query.pattern, key, n);

@@ -121,7 +121,8 @@ static bool is_connected(struct sqlconn *c, struct server *s, int64_t deadline, 
 	const int64_t now = clock_ms(), patience = now + c->access.network_timeout * 1000;
 	const int64_t until = patience < deadline ? patience : deadline;
 
-	if (c->session != NULL && (c->process != forks || (c->channel == NULL && now - c->used > c->access.idle_interval * 1000)))
+	if (c->session != NULL && (c->process != forks ||
+	                           (c->channel == NULL && now - c->used > c->access.idle_interval * 1000)))
 		close_session(c);
 	if (c->session == NULL) {
 		c->session = c->driver->connect(&c->access, s->host, until, error);
@@ -214,7 +215,8 @@ static bool ask_server(struct sqlconn *c, struct server *s, const struct sql_que
 	if (!done && error.is_lost) {
 		const int64_t lost = clock_ms() - started;
 
-		s->delay = backoff_next(s->delay, lost > SHORTEST_DELAY_MS ? lost : SHORTEST_DELAY_MS, c->access.retry_interval * 1000);
+		s->delay = backoff_next(s->delay, lost > SHORTEST_DELAY_MS ? lost : SHORTEST_DELAY_MS,
+		                        c->access.retry_interval * 1000);
 		s->not_before = clock_ms() + s->delay;
 	} else {
 		s->delay = 0;
@@ -277,7 +279,8 @@ void sqlconn_listen(struct sqlconn *connection, const char *channel)
 
 int sqlconn_socket(const struct sqlconn *connection)
 {
-	return connection->channel != NULL && connection->session != NULL ? connection->driver->socket(connection->session) : -1;
+	return connection->channel != NULL && connection->session != NULL ? connection->driver->socket(connection->session)
+	       : -1;
 }
 
 bool sqlconn_has_news(struct sqlconn *connection)

@@ -61,7 +61,8 @@ struct sql_driver {
 	 * session cannot be used any more); else `error`.  A query without a result set is an error.  `row` may put the
 	 * deadline off.
 	 */
-	bool (*query)(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error);
+	bool (*query)(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context,
+	              struct sql_error *error);
 
 	/*
 	 * True unless what query() has just given may be cut off, or if there were rows, another key's, as this database
@@ -78,7 +79,8 @@ struct sql_driver {
 	bool (*prepare)(void *session, const char *text, int64_t deadline, struct sql_error *error);
 
 	/* As query(), for what was prepared. */
-	bool (*ask)(void *session, const char *const *strings, const size_t *lengths, unsigned count, const int64_t *deadline, sql_row *row,
+	bool (*ask)(void *session, const char *const *strings, const size_t *lengths, unsigned count, const int64_t *deadline,
+	            sql_row *row,
 	            void *context, struct sql_error *error);
 
 	/* Has the session told of notifications on `channel`.  False with `error`.  NULL: this database has none. */

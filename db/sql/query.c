@@ -209,7 +209,8 @@ static size_t pass_plain(struct lexer *l, const char *p)
 		open_text(l);
 		l->place = *p == '`' ? TICKED_NAME : *p == '[' ? BRACKET_NAME : *p == '"' ? (mysql ? DOUBLE_STRING : NAME)
 			: l->dialect == SQL_PGSQL && l->is_prefixed && strcmp(l->word, "e") == 0 ? ESCAPE_STRING : STRING;
-	} else if ((mysql && *p == '#') || (p[0] == '-' && p[1] == '-' && (!mysql || p[2] == '\0' || strchr(" \t\n\r", p[2]) != NULL))) {
+	} else if ((mysql && *p == '#') ||
+	           (p[0] == '-' && p[1] == '-' && (!mysql || p[2] == '\0' || strchr(" \t\n\r", p[2]) != NULL))) {
 		l->place = LINE_COMMENT;
 	} else if (p[0] == '/' && p[1] == '*') {
 		if (mysql && (p[2] == '!' || (p[2] == 'M' && p[3] == '!')))
@@ -484,7 +485,8 @@ static bool has_references(const struct pattern *format)
 	return false;
 }
 
-bool sql_format_value(const struct pattern *format, const char *key, size_t key_length, const char *value, size_t n, struct buf *out)
+bool sql_format_value(const struct pattern *format, const char *key, size_t key_length, const char *value, size_t n,
+                      struct buf *out)
 {
 	const bool doubled = has_references(format);
 

@@ -51,6 +51,7 @@ unsigned sql_query_strings(const struct sql_query *query, const char *key, size_
  * Adds what result_format makes of a value: %s %u %d are parts of the value, capitals and digits parts of the key.  If it has a
  * reference %0 to %9 for the relation (written %%1), "%" in values is doubled.  False if value or key lacks the part.
  */
-bool sql_format_value(const struct pattern *format, const char *key, size_t key_length, const char *value, size_t n, struct buf *out);
+bool sql_format_value(const struct pattern *format, const char *key, size_t key_length, const char *value, size_t n,
+                      struct buf *out);
 
 #endif

@@ -172,7 +172,8 @@ int lmdb_walk_from(MDB_cursor *cursor, const struct buf *after, struct buf *out)
 	if (after != NULL)
 		key = (MDB_val){ after->len + 1, after->data };
 	code = mdb_cursor_get(cursor, &key, &value, after != NULL ? MDB_SET_RANGE : MDB_FIRST);
-	if (code == 0 && after != NULL && record_length(key.mv_data, key.mv_size) == after->len && memcmp(key.mv_data, after->data, after->len) == 0)
+	if (code == 0 && after != NULL && record_length(key.mv_data, key.mv_size) == after->len &&
+	    memcmp(key.mv_data, after->data, after->len) == 0)
 		code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
 	while (code == 0) {
 		struct change record = { key.mv_data, value.mv_data, (uint32_t)record_length(key.mv_data, key.mv_size),

@@ -158,7 +158,8 @@ static int look_through(void *context, struct buf *out)
 	int code;
 
 	if ((look->flags & MDB_NOLOCK) == 0 && !lmdb_lock_file_is_free(look->path, clock_ms() + LMDB_WAIT_MS, &holder)) {
-		buf_addf(out, "%s-lock: locked for %d s by %s", look->path, LMDB_WAIT_MS / 1000, lmdb_locker(holder, "another process"));
+		buf_addf(out, "%s-lock: locked for %d s by %s", look->path, LMDB_WAIT_MS / 1000,
+		         lmdb_locker(holder, "another process"));
 		return STORE_CANNOT_LOOK;
 	}
 	code = lmdb_open(&l, look->path, look->flags);

@@ -48,7 +48,8 @@ void stamp_add(struct buf *out, const struct stamp *stamp)
 	buf_addf(out, "%s%.*s built=%" PRId64 " records=%" PRIu64 " keys=%c syntax=%c", MAGIC, DIGITS, "0000000000000000",
 	         stamp->built, stamp->records, stamp->folding, stamp->syntax);
 	if (stamp->text.known)
-		buf_addf(out, " text=%" PRId64 ",%" PRId64 ",%016" PRIx64, stamp->text.size, stamp->text.modified, stamp->text.sum);
+		buf_addf(out, " text=%" PRId64 ",%" PRId64 ",%016" PRIx64, stamp->text.size, stamp->text.modified,
+		         stamp->text.sum);
 	buf_addf(out, " by=%s from=%s", stamp->version, stamp->source);
 }
 
@@ -60,12 +61,14 @@ bool stamp_parse(struct stamp *stamp, const char *value, size_t n)
 
 	*stamp = (struct stamp){ 0 };
 	if (strlen(text) > SEAL_LENGTH && memcmp(text + 1, &MAGIC[1], MAGIC_LENGTH - 1) == 0)
-		sscanf(text + SEAL_LENGTH, " built=%" SCNd64 " records=%" SCNu64 " keys=%c syntax=%c%n", &stamp->built, &stamp->records,
+		sscanf(text + SEAL_LENGTH, " built=%" SCNd64 " records=%" SCNu64 " keys=%c syntax=%c%n", &stamp->built,
+		       &stamp->records,
 		       &stamp->folding, &stamp->syntax, &options);
 	if (options > 0) {
 		rest = text + SEAL_LENGTH + options;
 		/* maps of earlier versions do not say it */
-		sscanf(rest, " text=%" SCNd64 ",%" SCNd64 ",%" SCNx64 "%n", &stamp->text.size, &stamp->text.modified, &stamp->text.sum, &end);
+		sscanf(rest, " text=%" SCNd64 ",%" SCNd64 ",%" SCNx64 "%n", &stamp->text.size, &stamp->text.modified,
+		       &stamp->text.sum, &end);
 		stamp->text.known = end > 0;
 		rest += end;
 		sscanf(rest, " by=%n%*s%n from=%n", &version, &version_end, &source);

@@ -56,7 +56,8 @@ enum store_proof store_look(int (*look)(void *context, struct buf *said), void *
 
 	switch (child_ask(look, context, clock_ms() + patience, &status, &said)) {
 	case CHILD_SAID:
-		proof = status == STORE_LOOKS_SOUND ? STORE_SOUND : status == STORE_LOOKS_DAMAGED ? STORE_DAMAGED : STORE_COULD_NOT_TELL;
+		proof = status == STORE_LOOKS_SOUND ? STORE_SOUND : status == STORE_LOOKS_DAMAGED ? STORE_DAMAGED
+		        : STORE_COULD_NOT_TELL;
 		if (proof == STORE_DAMAGED)
 			buf_addf(why, "damaged (%s)", buf_str(&said));
 		else if (proof == STORE_COULD_NOT_TELL)

@@ -145,7 +145,8 @@ static char *add_part(struct item *e, char *at, enum part_kind kind, const char 
 	struct part *p = (struct part *)(void *)at;
 	const size_t n = strlen(key);
 
-	*p = (struct part){ .item = e, .size = (uint32_t)part_size(n, value), .key_length = (unsigned)n & 0x3fffffff, .kind = kind };
+	*p = (struct part){ .item = e, .size = (uint32_t)part_size(n, value), .key_length = (unsigned)n & 0x3fffffff,
+	                    .kind = kind };
 	memcpy(p->text, key, n + 1);
 	if (value != NULL)
 		memcpy(p->text + n + 1, value, strlen(value) + 1);
@@ -190,7 +191,8 @@ static bool same_records(const struct item *e, const struct yield *yield)
 	size_t i = 0;
 
 	for (struct part *p = next_part(e, NULL); p != NULL && p->kind != PART_DOMAIN; p = next_part(e, p), i++)
-		if (i == yield->count || strcmp(p->text, yield->records[i].key) != 0 || !text_same(part_value(p), yield->records[i].value))
+		if (i == yield->count || strcmp(p->text, yield->records[i].key) != 0 ||
+		    !text_same(part_value(p), yield->records[i].value))
 			return false;
 	return i == yield->count;
 }
@@ -543,7 +545,8 @@ struct yield content_yield(const struct content *c, unsigned rule, const struct 
 			continue;
 		}
 		yield.records = xgrow(yield.records, yield.count, &capacity, sizeof *yield.records);
-		yield.records[yield.count++] = (struct wanted){ xstrdup(p->text), part_value(p) != NULL ? xstrdup(part_value(p)) : NULL };
+		yield.records[yield.count++] = (struct wanted){ xstrdup(p->text),
+		                                                part_value(p) != NULL ? xstrdup(part_value(p)) : NULL };
 	}
 	return yield;
 }
@@ -736,7 +739,8 @@ void content_settled(struct content *c)
 		if (s->claims == NULL && s->stored == NULL) {
 			table_remove(&c->keys, cell);
 			free_slot(s);
-		} else if (s->claims != NULL && s->claims->next == NULL && s->trouble == NO_TROUBLE && s->claims->value != NULL &&
+		} else if (s->claims != NULL && s->claims->next == NULL && s->trouble == NO_TROUBLE &&
+		           s->claims->value != NULL &&
 		           text_same(s->claims->value, s->stored)) {
 			do
 				p = next_part(s->claims->entry, p);
@@ -806,7 +810,8 @@ void content_changes(struct content *c, const struct template *unclear, content_
 
 		free(s->next);
 		s->next = NULL;
-		s->trouble = s->claims == NULL || (claim != NULL && all_agree(s)) ? NO_TROUBLE : claim != NULL ? CONFLICT : UNCLEAR;
+		s->trouble = s->claims == NULL || (claim != NULL && all_agree(s)) ? NO_TROUBLE : claim != NULL ? CONFLICT
+		             : UNCLEAR;
 		if (claim != NULL) {
 			s->holder = claim->entry;
 			s->next = xstrdup(claim->value);
@@ -817,7 +822,8 @@ void content_changes(struct content *c, const struct template *unclear, content_
 			char *value = s->stored;
 
 			/* the value of an unclear key */
-			if (unclear != NULL && template_expand(unclear, &nothing, s->key, false, &results, &culprit) == TEMPLATE_DONE)
+			if (unclear != NULL &&
+			    template_expand(unclear, &nothing, s->key, false, &results, &culprit) == TEMPLATE_DONE)
 				value = results.list[0];
 			value = xstrdup(value != NULL ? value : UNCLEAR_VALUE);
 			results_free(&results);
@@ -883,7 +889,8 @@ void content_conflicts(struct content *c, content_report *each, void *context)
 			buf_adds(&text, "; conflict");
 		}
 		if (s->trouble == UNCLEAR)
-			buf_addf(&text, "; %s", text_same(s->next, UNCLEAR_VALUE) || (!s->changes && text_same(s->stored, UNCLEAR_VALUE)) ?
+			buf_addf(&text, "; %s", text_same(s->next, UNCLEAR_VALUE) ||
+			         (!s->changes && text_same(s->stored, UNCLEAR_VALUE)) ?
 			         "lookups cannot tell" : s->changes ? "it gets the value for unclear keys" : "left as it was");
 		each(context, buf_str(&text));
 		buf_free(&text);

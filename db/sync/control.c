@@ -104,7 +104,8 @@ bool sync_state_decode(const struct berval *value, struct sync_state_value *stat
 	bool ok;
 
 	*state = (struct sync_state_value){ 0 };
-	ok = ber != NULL && enter(ber, LBER_SEQUENCE) && ber_scanf(ber, "e", &number) != LBER_ERROR && number >= SYNC_PRESENT && number <= SYNC_DELETE
+	ok = ber != NULL && enter(ber, LBER_SEQUENCE) && ber_scanf(ber, "e", &number) != LBER_ERROR && number >= SYNC_PRESENT &&
+	     number <= SYNC_DELETE
 		&& read_uuid(ber, &state->uuid) && read_cookie(ber, &state->cookie) && at_end(ber);
 	if (ok)
 		state->state = (enum sync_state)number;

@@ -463,7 +463,8 @@ void copy_compared(struct copy *copy, const char *uri)
 {
 	char *server = server_of(copy, uri);
 
-	copy->has_new_compared = copy->has_new_compared || copy->compared.server == NULL || strcmp(copy->compared.server, server) != 0;
+	copy->has_new_compared = copy->has_new_compared || copy->compared.server == NULL ||
+	                         strcmp(copy->compared.server, server) != 0;
 	free(copy->compared.server);
 	copy->compared = (struct compared){ clock_ms(), server };
 }
@@ -596,7 +597,8 @@ static struct copy *try_open(const struct copy_settings *settings, int *status, 
 		*r = (struct rule_copy){
 			.copy = copy, .rule = &settings->rules[i], .number = (unsigned)i, .mark = 1,
 			.twins = { .hash = told_hash, .matches = is_told },
-			.sink = { .context = r, .put = put, .keep = keep, .drop = drop, .drop_rest = drop_rest, .commit = commit,
+			.sink = { .context = r, .put = put, .keep = keep, .drop = drop, .drop_rest = drop_rest,
+			          .commit = commit,
 			          .rollback = rollback },
 		};
 	}

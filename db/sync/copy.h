@@ -82,8 +82,8 @@ struct found {
 };
 
 /*
- * What an ordinary search found, outside of any refresh.  True if that is something new.  Of several entries the first one is copied;
- * the other ones are named, and what they want is unclear, as they are there.
+ * What an ordinary search found, outside of any refresh.  True if that is something new.  Of several entries the first one is
+ * copied; the other ones are named, and what they want is unclear, as they are there.
  */
 bool copy_put(struct copy *copy, size_t rule, const struct sync_uuid *uuid, const struct found *found);
 void copy_drop(struct copy *copy, size_t rule, const struct sync_uuid *uuid);

@@ -158,7 +158,8 @@ static int prepare(const struct domains *d, char *const *list, struct buf *befor
 		buf_addf(why, "%s:%zu: this is no list of domains; move it away, or name another file", d->path, foreign);
 		return EX_CANTCREAT;
 	}
-	if (strcmp(buf_str(before), buf_str(after)) != 0 && !d->may_shrink && is_too_much(buf_str(before), buf_str(after), why, d->path))
+	if (strcmp(buf_str(before), buf_str(after)) != 0 && !d->may_shrink &&
+	    is_too_much(buf_str(before), buf_str(after), why, d->path))
 		return EX_TEMPFAIL;
 	return EX_OK;
 }

@@ -94,7 +94,8 @@ int sync_dump(const struct livemap_settings *settings, FILE *out, struct buf *wh
 	if (status == EX_OK && d.too_long) {
 		buf_addf(why, "%s: a record is too long for a dump", livemap_path(livemap));
 		status = EX_DATAERR;
-	} else if (status == EX_OK && (fprintf(d.out, "=%" PRIu64 " %" PRIu64 " %016" PRIx64 "\n", d.records, d.notes, d.hash) < 0 ||
+	} else if (status == EX_OK && (fprintf(d.out, "=%" PRIu64 " %" PRIu64 " %016" PRIx64 "\n", d.records, d.notes,
+	                                       d.hash) < 0 ||
 	                               fflush(d.out) != 0)) {
 		status = EX_IOERR;
 	}
@@ -147,7 +148,8 @@ static int take_record(struct reading *r, const char *line, size_t n)
 		return refuse(r, livemap_value_fault(buf_str(&r->value), r->value.len));
 	if (line[0] == '!' && strncmp(buf_str(&r->key), SYNC_NOTES, sizeof SYNC_NOTES - 1) != 0)
 		return refuse(r, "no note of ldapsync");
-	records_copy(line[0] == '+' ? r->records : r->notes, buf_str(&r->key), r->key.len, buf_str(&r->value), r->value.len, r->lines.number);
+	records_copy(line[0] == '+' ? r->records : r->notes, buf_str(&r->key), r->key.len, buf_str(&r->value), r->value.len,
+	             r->lines.number);
 	if (check == NULL || value_is_good(check, &all->list[all->count - 1], &offset, &fault, &is_warning) || is_warning)
 		return EX_OK;
 	return refuse(r, fault);
@@ -214,9 +216,11 @@ static int read_dump(struct reading *r, char folding)
 	}
 }
 
-int sync_dump_read(const struct loading *loading, int fd, char folding, struct records *records, struct records *notes, struct buf *why)
+int sync_dump_read(const struct loading *loading, int fd, char folding, struct records *records, struct records *notes,
+                   struct buf *why)
 {
-	struct reading r = { .loading = loading, .lines.fd = fd, .hash = HASH_START, .records = records, .notes = notes, .why = why };
+	struct reading r = { .loading = loading, .lines.fd = fd, .hash = HASH_START, .records = records, .notes = notes,
+	                     .why = why };
 	const int status = read_dump(&r, folding);
 
 	lines_free(&r.lines);
@@ -237,7 +241,8 @@ static int write_notes(struct livemap *livemap, const struct records *notes, boo
 		size_t length;
 		struct sync_uuid uuid;
 
-		if ((note_parse(n->key, n->key_length, &rule, &length, &uuid) == NOTE_ENTRY) != of_entries || strcmp(n->key, SYNC_DOMAINS) == 0)
+		if ((note_parse(n->key, n->key_length, &rule, &length, &uuid) == NOTE_ENTRY) != of_entries ||
+		    strcmp(n->key, SYNC_DOMAINS) == 0)
 			continue;
 		livemap_note(livemap, n->key, n->value, n->value_length);
 		if (++batch % livemap_batch(livemap) == 0)

@@ -35,7 +35,8 @@ struct loading {
  * Reads a dump from `fd`.  EX_OK, or EX_DATAERR or EX_IOERR with `why` naming loading->path and line.  What was read of records
  * and notes is there in either case.
  */
-int sync_dump_read(const struct loading *loading, int fd, char folding, struct records *records, struct records *notes, struct buf *why);
+int sync_dump_read(const struct loading *loading, int fd, char folding, struct records *records, struct records *notes,
+                   struct buf *why);
 
 /*
  * Makes the map, which must not be there (EX_CANTCREAT): all records at once, then the notes, those that say how far the copy

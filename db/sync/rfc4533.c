@@ -193,7 +193,8 @@ enum sync_verdict rfc4533_info(struct rfc4533 *m, const struct sync_info_value *
 
 static enum sync_verdict finish_by_result(struct rfc4533 *m, const struct sync_done_value *done, struct buf *why)
 {
-	if ((m->phase == SYNC_PRESENT_PHASE && done->refresh_deletes) || (m->phase == SYNC_DELETE_PHASE && !done->refresh_deletes))
+	if ((m->phase == SYNC_PRESENT_PHASE && done->refresh_deletes) ||
+	    (m->phase == SYNC_DELETE_PHASE && !done->refresh_deletes))
 		return broken(m, why, "the Sync Done Control contradicts the phase");
 	note_cookie(m, &done->cookie);
 	finish_refresh(m, !done->refresh_deletes);

@@ -43,7 +43,8 @@ static const char *make_value(struct rows *r, const char *key, size_t n, const c
 	buf_clear(&r->scratch);
 	if (!sql_format_value(r->format, key, n, value, length, &r->scratch))
 		return "the value, or the key, has no part before or after an @ as result_format asks for";
-	return usable_value_fault(r->check, &(struct record){ .key = key, .key_length = (uint32_t)n, .value = buf_str(&r->scratch),
+	return usable_value_fault(r->check,
+	                          &(struct record){ .key = key, .key_length = (uint32_t)n, .value = buf_str(&r->scratch),
 	                                                      .value_length = (uint32_t)r->scratch.len }, warning);
 }
 
@@ -111,7 +112,8 @@ void rows_settle(struct rows *r)
 		for (k = i + 1; k < all->count && records_same_key(&record, &all->list[k]); k++)
 			is_conflict = is_conflict || !same_value(&all->list[i], &all->list[k]);
 		if (is_conflict) {
-			complain_of(r, record.key, record.key_length, "several rows with different values; as it was, or, if it is new, lookups cannot tell");
+			complain_of(r, record.key, record.key_length,
+			            "several rows with different values; as it was, or, if it is new, lookups cannot tell");
 			record.value = NULL;
 		}
 		all->list[kept++] = record;

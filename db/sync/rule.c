@@ -32,7 +32,8 @@ static bool explain(enum template_outcome outcome, const char *culprit, const ch
 }
 
 /* Values that are keys or domains count each by itself: with one that cannot be used, nothing is wrong with the others. */
-static bool expand_each(const struct template *template, const struct ldap_entry *entry, struct results *results, struct buf *why)
+static bool expand_each(const struct template *template, const struct ldap_entry *entry, struct results *results,
+                        struct buf *why)
 {
 	const char *culprit = NULL;
 	const enum template_outcome outcome = template_expand_usable(template, entry, results, &culprit);
@@ -138,7 +139,8 @@ bool rule_apply(const struct sync_rule *rule, const struct ldap_entry *entry, ch
 		return false;
 	}
 	if (other != NULL) {
-		buf_addf(why, "the server sent attribute %s, which was not asked for by this name; use the server's names", other);
+		buf_addf(why, "the server sent attribute %s, which was not asked for by this name; use the server's names",
+		         other);
 		return false;
 	}
 	if (rule->key != NULL) {

@@ -89,7 +89,8 @@ static int send_question(struct session *s, size_t number)
 
 	if (sync_request_encode(SYNC_REFRESH_ONLY, &(struct buf){ 0 }, &sync.ldctl_value)) {
 		/* a filter that is true for none (RFC 4526) */
-		code = ldap_search_ext(s->ld, s->conf->rules[number].base, LDAP_SCOPE_BASE, "(|)", nothing, 0, controls, NULL, NULL,
+		code = ldap_search_ext(s->ld, s->conf->rules[number].base, LDAP_SCOPE_BASE, "(|)", nothing, 0, controls, NULL,
+		                       NULL,
 		                       LDAP_NO_LIMIT, &s->searches[number].question);
 		ldap_memfree(sync.ldctl_value.bv_val);
 	}
@@ -119,7 +120,8 @@ static void explain(const struct session *s, size_t number, int code, struct buf
 	ldap_explain(s->ld, code, why);
 }
 
-struct session *session_open(const struct syncconf *conf, struct copy *copy, enum sync_mode mode, size_t *server, struct buf *why)
+struct session *session_open(const struct syncconf *conf, struct copy *copy, enum sync_mode mode, size_t *server,
+                             struct buf *why)
 {
 	const int never = LDAP_DEREF_NEVER;
 	struct session *s = xcalloc(1, sizeof *s);
@@ -230,7 +232,8 @@ static enum sync_verdict take_entry(struct session *s, size_t number, LDAPMessag
 	if (ldap_get_entry_controls(s->ld, m, &controls) == LDAP_SUCCESS)
 		control = find_control(controls, LDAP_CONTROL_SYNC_STATE);
 	if (control == NULL)
-		verdict = damaged(s, number, "an entry without Sync State Control; the server does not know RFC 4533 (syncprov)", why);
+		verdict = damaged(s, number,
+		                  "an entry without Sync State Control; the server does not know RFC 4533 (syncprov)", why);
 	else if (!sync_state_decode(&control->ldctl_value, &state) || !ldap_entry_read(&entry, s->ld, m))
 		verdict = damaged(s, number, "a damaged entry", why);
 	else
@@ -313,7 +316,8 @@ static enum session_news reload(struct session *s, size_t number, struct buf *wh
 	copy_forget_cookie(s->copy, number);
 	copy_doubt(s->copy);
 	if (why->len == 0)
-		buf_addf(why, "%s: rule %s: the server cannot continue from the cookie; everything is read again", server_name(s),
+		buf_addf(why, "%s: rule %s: the server cannot continue from the cookie; everything is read again",
+		         server_name(s),
 		         s->conf->rules[number].name);
 	return SESSION_AGAIN;
 }
@@ -333,7 +337,8 @@ static enum session_news refuse_old_state(struct session *s, size_t number, stru
 static enum session_news judge(struct session *s, size_t number, enum sync_verdict verdict, struct buf *why)
 {
 	if (copy_is_inconsistent(s->copy, number)) {
-		buf_addf(why, "%s: rule %s: the server named entries that the copy does not have; everything is read again", server_name(s),
+		buf_addf(why, "%s: rule %s: the server named entries that the copy does not have; everything is read again",
+		         server_name(s),
 		         s->conf->rules[number].name);
 		verdict = SYNC_RELOAD;
 	}
@@ -415,7 +420,8 @@ struct compare_counts session_found(struct session *s)
 static enum session_news refuse_hidden(struct session *s, size_t number, struct buf *why)
 {
 	buf_addf(why, "%s: rule %s: the server leaves entries out that it has; if it was loaded from a backup, its contextCSN "
-	         "is too old (slapadd -w); a subordinate database needs a rule of its own", server_name(s), s->conf->rules[number].name);
+	         "is too old (slapadd -w); a subordinate database needs a rule of its own", server_name(s),
+	         s->conf->rules[number].name);
 	/* what came is not all there is: the next time everything is asked for again */
 	copy_forget_cookie(s->copy, number);
 	return SESSION_REFUSED;
@@ -654,7 +660,8 @@ enum session_news session_watch(struct session *s, struct buf *why)
 	if (now < session_deadline(s))
 		return SESSION_QUIET;
 	if (now >= progress_deadline(s)) {
-		buf_addf(why, "%s: answers, but has not continued a search for %lld s", server_name(s), (long long)(now - s->progress) / 1000);
+		buf_addf(why, "%s: answers, but has not continued a search for %lld s", server_name(s),
+		         (long long)(now - s->progress) / 1000);
 		return SESSION_REFUSED;
 	}
 	/* a question that every server can answer at once: is there a root DSE? */

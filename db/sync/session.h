@@ -20,7 +20,8 @@ struct session;
  * (compare.h).  *server is the number of the server to begin with, and becomes that of the one that answered, or of the
  * one to begin with the next time.  NULL with `why` (not yet cleaned).  Bounded by the timeouts of `conf`.
  */
-struct session *session_open(const struct syncconf *conf, struct copy *copy, enum sync_mode mode, size_t *server, struct buf *why);
+struct session *session_open(const struct syncconf *conf, struct copy *copy, enum sync_mode mode, size_t *server,
+                             struct buf *why);
 
 /* Harmless on NULL; what was not committed is rolled back. */
 void session_close(struct session **session);

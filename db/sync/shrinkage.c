@@ -37,7 +37,8 @@ void shrinkage_add(struct shrinkage *s, int64_t now, size_t keys, size_t removed
 	s->count -= old;
 	if (removed == 0)
 		return;
-	if (s->count > 0 && (now / SHRINKAGE_STEP == s->list[s->count - 1].since / SHRINKAGE_STEP || s->count == SHRINKAGE_STEPS)) {
+	if (s->count > 0 && (now / SHRINKAGE_STEP == s->list[s->count - 1].since / SHRINKAGE_STEP ||
+	                     s->count == SHRINKAGE_STEPS)) {
 		s->list[s->count - 1].since = now;
 		s->list[s->count - 1].gone += removed;
 	} else {
@@ -90,7 +91,8 @@ void shrinkage_encode(struct buf *note, const struct shrinkage *s)
 	if (s->may_be_empty)
 		buf_adds(note, EMPTY);
 	for (size_t i = 0; i < s->count; i++)
-		buf_addf(note, "%s%lld %zu %zu", i > 0 ? "\n" : "", (long long)s->list[i].since, s->list[i].keys, s->list[i].gone);
+		buf_addf(note, "%s%lld %zu %zu", i > 0 ? "\n" : "", (long long)s->list[i].since, s->list[i].keys,
+		         s->list[i].gone);
 }
 
 static bool take_line(char *line, struct removal *r)

@@ -39,7 +39,8 @@ static int take_query(struct draft *d, const struct setting *s)
 	if (fault != NULL)
 		return setting_error(s, d->why, "%s", fault);
 	if (strstr(s->value, "'%s'") != NULL && strchr(s->value, '=') != NULL)
-		return setting_error(s, d->why, "'%%s' asks for one key; expected a query that gives key and value of all records");
+		return setting_error(s, d->why,
+		                     "'%%s' asks for one key; expected a query that gives key and value of all records");
 	return setting_text(s, &d->source->query, d->why);
 }
 

@@ -274,7 +274,8 @@ static void complete_rules(struct syncconf *c)
 		char *own = rule->definition;
 
 		rule->keys_name_domains = by_keys;
-		rule->definition = xasprintf("%s;fold=%c;domains=%d;bind=%d;binddn=%s", own, c->map.folding, by_keys, (int)c->access.bind,
+		rule->definition = xasprintf("%s;fold=%c;domains=%d;bind=%d;binddn=%s", own, c->map.folding, by_keys,
+		                             (int)c->access.bind,
 		                             c->access.binddn != NULL ? c->access.binddn : "");
 		free(own);
 	}
@@ -327,7 +328,8 @@ static int take_all(struct draft *d, const struct settings *settings)
 		return settings_error(d->file, d->why, "map is missing");
 	if (d->conf->rule_count == 0)
 		return settings_error(d->file, d->why, "there is no rule");
-	if (d->conf->domains == NULL && (d->conf->domains_format != NULL || d->conf->domains_command != NULL || names_domains(d->conf)))
+	if (d->conf->domains == NULL && (d->conf->domains_format != NULL || d->conf->domains_command != NULL ||
+	                                 names_domains(d->conf)))
 		return settings_error(d->file, d->why, "domains are to be written, but \"domains\" names no file for them");
 	status = ldap_access_take(&d->conf->access, settings, d->file, d->why);
 	if (status == EX_OK)

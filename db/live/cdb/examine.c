@@ -98,7 +98,8 @@ static void examine_journal(struct examination *x, const char *note)
 	else if (number < journal.last)
 		find(x, HEALTH_STALE, "%" PRIu64 " batches of the journal are not in the map yet", journal.last - number);
 	else if (records != x->records)
-		find(x, HEALTH_STALE, "another program has changed it: %" PRIu64 " records, the journal knows %" PRIu64, x->records,
+		find(x, HEALTH_STALE, "another program has changed it: %" PRIu64 " records, the journal knows %" PRIu64,
+		     x->records,
 		     records);
 	journal_close(&journal);
 	buf_free(&why);
@@ -125,7 +126,8 @@ static bool can_access_regions(const struct env_config *config, int mode)
 
 static void find_code(struct examination *x, const char *what, int code)
 {
-	enum health_state state = code == DB_RUNRECOVERY ? HEALTH_WEDGED : bdb_is_damage(code) ? HEALTH_DAMAGED : HEALTH_UNKNOWN;
+	enum health_state state = code == DB_RUNRECOVERY ? HEALTH_WEDGED : bdb_is_damage(code) ? HEALTH_DAMAGED
+	                          : HEALTH_UNKNOWN;
 
 	find(x, state, "%s: %s", what, db_strerror(code));
 }

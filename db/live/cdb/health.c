@@ -262,7 +262,8 @@ void health_check(struct health *h, const struct livemap_settings *settings)
 			/* leavings of killed programs are no danger, but the administrator should know */
 			n = live_litter(u->path);
 			if (n > 0 && h->state == HEALTH_HEALTHY)
-				find(h, HEALTH_STALE, "%" PRIu64 " record%s; %u temporary files of killed programs beside the map", h->records,
+				find(h, HEALTH_STALE,
+				     "%" PRIu64 " record%s; %u temporary files of killed programs beside the map", h->records,
 				     h->records == 1 ? "" : "s", n);
 		}
 		free(fence);

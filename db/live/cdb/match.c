@@ -143,7 +143,8 @@ static int break_stamp(const struct live *live, const struct changes *records, s
 static int demand_seal(const struct live *live, const struct changes *records, struct buf *why)
 {
 	for (size_t i = 0; i < records->count; i++)
-		if (live_is_stamp(&records->list[i]) && records->list[i].value_length > 0 && records->list[i].value[0] != STAMP_BROKEN)
+		if (live_is_stamp(&records->list[i]) && records->list[i].value_length > 0 &&
+		    records->list[i].value[0] != STAMP_BROKEN)
 			return live_prove(live, why);
 	return EX_OK;
 }
@@ -156,7 +157,8 @@ static int enlist(const struct live *live, struct buf *why)
 	bool ok = path != NULL && roster_add(e->config.home, live->type, path);
 
 	if (!ok)
-		live_fail(live, EX_CANTCREAT, why, "cannot write the list of maps, %s/zlmtp.maps: %s", e->config.home, file_error(errno));
+		live_fail(live, EX_CANTCREAT, why, "cannot write the list of maps, %s/zlmtp.maps: %s", e->config.home,
+		          file_error(errno));
 	free(path);
 	return ok ? EX_OK : EX_CANTCREAT;
 }

@@ -175,7 +175,8 @@ static int empty_environment(const struct recovery *r)
 	if (code == EAGAIN)
 		return fail(r, EX_TEMPFAIL, r->config.home, "a process that cannot be seen from here uses the environment");
 	if (code != 0)
-		return fail(r, code == EACCES || code == EPERM ? EX_NOPERM : EX_IOERR, "cannot remove the regions", strerror(code));
+		return fail(r, code == EACCES || code == EPERM ? EX_NOPERM : EX_IOERR, "cannot remove the regions",
+		            strerror(code));
 	live_tell(&r->options->teller, "regions of %s removed", r->config.home);
 	return EX_OK;
 }
@@ -368,7 +369,8 @@ int recover_map(const struct recovery_options *options, struct buf *why)
 	settings.wait = WAIT;
 	status = add_target(&r, &settings);
 	if (status == EX_OK && access(r.targets[0].livemap->path, F_OK) < 0 && access(r.targets[0].journal, F_OK) < 0)
-		status = errno == ENOENT ? fail_without_maker(&r, EX_NOINPUT, "cannot be repaired: No such file or directory; make it by")
+		status = errno == ENOENT ? fail_without_maker(&r, EX_NOINPUT,
+		                                              "cannot be repaired: No such file or directory; make it by")
 		                         : fail(&r, EX_NOINPUT, "cannot be repaired", strerror(errno));
 	if (status == EX_OK && settings.config != NULL)
 		status = add_neighbours(&r);

@@ -138,7 +138,8 @@ static int make_anew(struct remake *r, struct journal *journal)
 		status = rename(target, r->live->path) == 0 && publish_sync_directory(r->live->path)
 			? EX_OK : fail(r, EX_IOERR, "cannot put it in its place", strerror(errno));
 	if (status == EX_OK)
-		live_tell(r->teller, "%zu record%s recreated from %s", m.records.count, m.records.count == 1 ? "" : "s", r->journal);
+		live_tell(r->teller, "%zu record%s recreated from %s", m.records.count, m.records.count == 1 ? "" : "s",
+		          r->journal);
 	records_free(&m.records);
 	changes_free(&m.notes);
 	stamp_free(&m.stamp);
@@ -198,7 +199,8 @@ int remake_do(struct remake *r)
 		break;
 	case REMAKE_LOST:
 		kept_add_maker(r->live->path, "dbupdate ... replace", &maker);
-		status = live_fail(r->live, EX_DATAERR, r->why, "damaged: there is no journal to make it from; \"%s\" makes a new one",
+		status = live_fail(r->live, EX_DATAERR, r->why,
+		                   "damaged: there is no journal to make it from; \"%s\" makes a new one",
 		                   buf_str(&maker));
 		buf_free(&maker);
 		break;

@@ -63,7 +63,8 @@ static bool fail(MYSQL *m, int64_t deadline, struct sql_error *error)
 	if (clock_ms() >= deadline)
 		return sql_fail(error, true, "no answer in time");
 	/* 2000 to 2999 are faults of the connection; 1053, 1927 and 3169 say that the server ends it */
-	return sql_fail(error, code == 0 || (code >= 2000 && code < 3000) || code == 1053 || code == 1927 || code == 3169, "%s", mysql_error(m));
+	return sql_fail(error, code == 0 || (code >= 2000 && code < 3000) || code == 1053 || code == 1927 || code == 3169, "%s",
+	                mysql_error(m));
 }
 
 static bool wants_tls(const struct sql_access *a)
@@ -102,7 +103,8 @@ static bool send_query(MYSQL *m, const char *text, int64_t deadline, struct sql_
 	return code == 0 || fail(m, deadline, error);
 }
 
-static bool query(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error);
+static bool query(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context,
+                  struct sql_error *error);
 
 /* Modes by which quotes or backslashes mean something else, and those that stand for several, with one of these among them. */
 static bool is_unwanted(const char *mode, size_t n)
@@ -172,7 +174,8 @@ static bool settle_session(MYSQL *m, int64_t deadline, struct sql_error *error)
 	if (code != 0)
 		return fail(m, deadline, error);
 	snprintf(text, sizeof text, "SET SESSION autocommit=1, SESSION sql_select_limit=18446744073709551615, SESSION max_error_count=%d", WARNINGS);
-	if (!send_query(m, text, deadline, error) || !send_query(m, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ", deadline, error))
+	if (!send_query(m, text, deadline, error) ||
+	    !send_query(m, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ", deadline, error))
 		return false;
 	if (has_wanted_modes(m, &modes, deadline, error))
 		return true;
@@ -231,7 +234,8 @@ static long escape(void *session, char *to, const char *from, size_t n, struct s
 	return length == (unsigned long)-1 ? -1 : (long)length;
 }
 
-static bool give_rows(MYSQL *m, MYSQL_RES *result, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error)
+static bool give_rows(MYSQL *m, MYSQL_RES *result, const int64_t *deadline, sql_row *row, void *context,
+                      struct sql_error *error)
 {
 	const unsigned columns = mysql_num_fields(result);
 	size_t *lengths = xcalloc(columns, sizeof *lengths);
@@ -259,7 +263,8 @@ static bool give_rows(MYSQL *m, MYSQL_RES *result, const int64_t *deadline, sql_
 	return done || !wanted;
 }
 
-static bool query(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error)
+static bool query(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context,
+                  struct sql_error *error)
 {
 	MYSQL *m = session;
 	MYSQL_RES *result;
@@ -269,7 +274,8 @@ static bool query(void *session, const char *text, const int64_t *deadline, sql_
 		return false;
 	result = mysql_use_result(m);
 	if (result == NULL)
-		return mysql_errno(m) != 0 ? fail(m, *deadline, error) : sql_fail(error, false, "the query gives no rows; expected SELECT");
+		return mysql_errno(m) != 0 ? fail(m, *deadline, error) : sql_fail(error, false,
+		                                                                  "the query gives no rows; expected SELECT");
 	done = give_rows(m, result, deadline, row, context, error);
 	mysql_free_result(result);
 	/* as CALL has them: what follows would be taken for the next answer */
@@ -290,7 +296,8 @@ static bool is_about_key(const struct doubt *d, const char *text)
 	const char *value = strchr(text, '\''), *end = strrchr(text, '\'');
 	const size_t n = value != end ? (size_t)(end - value) - 1 : 0;
 
-	if (d->key == NULL || (strstr(text, "DECIMAL") == NULL && strstr(text, "DOUBLE") == NULL && strstr(text, "INTEGER") == NULL))
+	if (d->key == NULL || (strstr(text, "DECIMAL") == NULL && strstr(text, "DOUBLE") == NULL &&
+	                       strstr(text, "INTEGER") == NULL))
 		return false;
 	/* else it may be a value in the table; what is long is cut, and what is no ASCII written otherwise */
 	return d->length >= 100 || n == 0 || strchr(text, '\\') != NULL || memmem(d->key, d->length, value + 1, n) != NULL;
@@ -308,7 +315,8 @@ static bool take_warning(void *context, unsigned columns, const char *const *val
 	if (code == 1931)
 		return sql_fail(d->error, false, "the answer may be cut off (%s)", values[2]);
 	if (code == 1292 && is_about_key(d, values[2]))
-		return sql_fail(d->error, false, "a key was compared with a number (%s); in the query, write CAST(COLUMN AS CHAR) = '%%s'",
+		return sql_fail(d->error, false,
+		                "a key was compared with a number (%s); in the query, write CAST(COLUMN AS CHAR) = '%%s'",
 		                values[2]);
 	return true;
 }
@@ -320,7 +328,8 @@ static bool is_certain(void *session, const char *key, size_t n, bool has_rows, 
 
 	if (count >= WARNINGS)
 		return sql_fail(error, false, "the server counts more warnings of this query than it lists; run the query by hand, then SHOW WARNINGS");
-	return count == 0 || (query(session, "SHOW WARNINGS", &deadline, take_warning, &doubt, error) && error->text[0] == '\0');
+	return count == 0 || (query(session, "SHOW WARNINGS", &deadline, take_warning, &doubt, error) &&
+	                      error->text[0] == '\0');
 }
 
 static void close_connection(void *session)

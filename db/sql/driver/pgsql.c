@@ -91,7 +91,8 @@ static PGconn *start(const struct sql_access *a, const char *host, const struct 
 		{ "dbname", a->dbname }, { "user", a->user }, { "password", a->password }, { "sslmode", a->sslmode },
 		{ "sslrootcert", a->tls_ca_file }, { "sslcert", a->tls_cert_file }, { "sslkey", a->tls_key_file },
 		{ "application_name", "zlmtp" },
-		{ "host", is_uri || h->name[0] == '\0' ? NULL : h->name }, { "port", is_uri || h->port[0] == '\0' ? NULL : h->port },
+		{ "host", is_uri || h->name[0] == '\0' ? NULL : h->name },
+		{ "port", is_uri || h->port[0] == '\0' ? NULL : h->port },
 		/* what is behind it holds, whatever a URI says */
 		{ "dbname", is_uri ? host : NULL }, { "client_encoding", "UTF8" },
 	};
@@ -126,7 +127,8 @@ static bool ignore_row(void *context, unsigned columns, const char *const *value
 	return true;
 }
 
-static bool ask_text(PGconn *c, const char *text, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error);
+static bool ask_text(PGconn *c, const char *text, const int64_t *deadline, sql_row *row, void *context,
+                     struct sql_error *error);
 
 /* RAISE NOTICE and the like: libpq's own way is to print them to standard error as they come. */
 static void ignore_notice(void *context, const PGresult *result)
@@ -165,8 +167,10 @@ static void *connect_server(const struct sql_access *access, const char *host, i
 		 * is older than the lock.
 		 */
 		if ((conforming == NULL || strcmp(conforming, "on") == 0
-		     || ask_text(c, "SELECT set_config('standard_conforming_strings','on',false)", &deadline, ignore_row, NULL, error))
-		    && ask_text(c, "SELECT set_config('default_transaction_isolation','read committed',false)", &deadline, ignore_row, NULL, error)) {
+		     || ask_text(c, "SELECT set_config('standard_conforming_strings','on',false)", &deadline, ignore_row, NULL,
+		                 error))
+		    && ask_text(c, "SELECT set_config('default_transaction_isolation','read committed',false)", &deadline,
+		                ignore_row, NULL, error)) {
 			s = xcalloc(1, sizeof *s);
 			s->c = c;
 			return s;
@@ -278,7 +282,8 @@ static bool ask_text(PGconn *c, const char *text, const int64_t *deadline, sql_r
 	return take_rows(c, deadline, row, context, error);
 }
 
-static bool query(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error)
+static bool query(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context,
+                  struct sql_error *error)
 {
 	return ask_text(((struct session *)session)->c, text, deadline, row, context, error);
 }
@@ -334,7 +339,8 @@ static bool prepare(void *session, const char *text, int64_t deadline, struct sq
 	return new->is_usable;
 }
 
-static bool ask(void *session, const char *const *strings, const size_t *lengths, unsigned count, const int64_t *deadline, sql_row *row,
+static bool ask(void *session, const char *const *strings, const size_t *lengths, unsigned count, const int64_t *deadline,
+                sql_row *row,
                 void *context, struct sql_error *error)
 {
 	struct session *s = session;
@@ -364,7 +370,8 @@ static bool listen_as(PGconn *c, const char *channel, int64_t deadline, struct s
 	} else {
 		const char *said = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 
-		done = PQresultStatus(result) == PGRES_COMMAND_OK || sql_fail(error, true, "LISTEN: %s; remove \"listen\", or ask the primary",
+		done = PQresultStatus(result) == PGRES_COMMAND_OK ||
+		       sql_fail(error, true, "LISTEN: %s; remove \"listen\", or ask the primary",
 		                                                             said != NULL ? said : "the connection is lost");
 		PQclear(result);
 	}

@@ -48,7 +48,8 @@ static void *connect_file(const struct sql_access *access, const char *host, int
 
 	(void)host;
 	(void)deadline;
-	if (!is_file(access->dbname, "", error) || !is_file(access->dbname, "-journal", error) || !is_file(access->dbname, "-wal", error)) {
+	if (!is_file(access->dbname, "", error) || !is_file(access->dbname, "-journal", error) ||
+	    !is_file(access->dbname, "-wal", error)) {
 		free(s);
 		return NULL;
 	}
@@ -93,7 +94,8 @@ static bool is_whole(sqlite3 *db, struct sql_error *error)
 	unsigned char head[18];
 	unsigned page;
 
-	if (sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK || file == NULL || file->pMethods == NULL ||
+	if (sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK || file == NULL ||
+	    file->pMethods == NULL ||
 	    file->pMethods->xFileSize(file, &size) != SQLITE_OK)
 		return sql_fail(error, true, "the size of the file cannot be read");
 	/* a database without a table */
@@ -144,7 +146,8 @@ static int give_rows(sqlite3_stmt *statement, sql_row *row, void *context)
 }
 
 /* Runs a statement; `code` is what its preparation came to.  False with `error`. */
-static bool run(struct session *s, sqlite3_stmt *statement, int code, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error)
+static bool run(struct session *s, sqlite3_stmt *statement, int code, const int64_t *deadline, sql_row *row, void *context,
+                struct sql_error *error)
 {
 	sqlite3 *db = s->db;
 
@@ -154,7 +157,8 @@ static bool run(struct session *s, sqlite3_stmt *statement, int code, const int6
 		code = give_rows(statement, row, context);
 	if (code == SQLITE_INTERRUPT)
 		sql_fail(error, true, "no answer in time");
-	else if (code == SQLITE_CANTOPEN || code == SQLITE_NOTADB || code == SQLITE_IOERR || code == SQLITE_BUSY || code == SQLITE_CORRUPT)
+	else if (code == SQLITE_CANTOPEN || code == SQLITE_NOTADB || code == SQLITE_IOERR || code == SQLITE_BUSY ||
+	         code == SQLITE_CORRUPT)
 		sql_fail(error, true, "%s", sqlite3_errmsg(db));
 	else if (code != SQLITE_OK && code != SQLITE_DONE && code != SQLITE_ROW)
 		sql_fail(error, false, "%s", sqlite3_errmsg(db));
@@ -163,7 +167,8 @@ static bool run(struct session *s, sqlite3_stmt *statement, int code, const int6
 	return (code == SQLITE_DONE || code == SQLITE_ROW) && is_whole(db, error);
 }
 
-static bool query(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context, struct sql_error *error)
+static bool query(void *session, const char *text, const int64_t *deadline, sql_row *row, void *context,
+                  struct sql_error *error)
 {
 	struct session *s = session;
 	sqlite3_stmt *statement = NULL;
@@ -213,7 +218,8 @@ static bool prepare(void *session, const char *text, int64_t deadline, struct sq
 	return s->kept != NULL;
 }
 
-static bool ask(void *session, const char *const *strings, const size_t *lengths, unsigned count, const int64_t *deadline, sql_row *row,
+static bool ask(void *session, const char *const *strings, const size_t *lengths, unsigned count, const int64_t *deadline,
+                sql_row *row,
                 void *context, struct sql_error *error)
 {
 	struct session *s = session;
