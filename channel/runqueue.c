@@ -233,7 +233,7 @@ static size_t fill_fds(struct loop *loop, size_t *agents)
 		};
 	}
 	*agents = n;
-	return loop->control != NULL ? n + control_poll(loop->control, loop->fds + n) : n;
+	return loop->control != NULL ? n + control_socket_poll(loop->control, loop->fds + n) : n;
 }
 
 /* Once a day; at the start when the queue was read, as what is to go shall not wait for it, or before a pass. */
@@ -248,8 +248,8 @@ static void wait_for_events(struct loop *loop, const sigset_t *while_waiting)
 	size_t agents, n = fill_fds(loop, &agents);
 	struct moment now;
 
-	if (loop->control != NULL && control_deadline(loop->control) < deadline)
-		deadline = control_deadline(loop->control);
+	if (loop->control != NULL && control_socket_deadline(loop->control) < deadline)
+		deadline = control_socket_deadline(loop->control);
 
 	if (loop->scan_at < deadline)
 		deadline = loop->scan_at;
@@ -366,7 +366,7 @@ static void run(struct loop *loop, const sigset_t *while_waiting)
 			loop->scan_at = clock_ms() + (loop->watch >= 0 ? SCAN_PAUSE : BLIND_SCAN_PAUSE);
 		}
 		if (loop->control != NULL && !s->stopping)
-			control_work(loop->control, clock_now());
+			control_socket_work(loop->control, clock_now());
 		scheduler_work(s, clock_now());
 		queue_state_write(&loop->state, s, scheduler_finished(s));
 		show_progress(loop);
@@ -446,7 +446,7 @@ static void open_loop(struct loop *loop, const struct options *set)
 		buf_free(&why);
 		loop->scan_at = clock_ms();
 	}
-	loop->control = control_listen(&loop->scheduler, set->log_json, &why);
+	loop->control = control_socket_listen(&loop->scheduler, set->log_json, &why);
 	if (loop->control == NULL)
 		complain("%s; zlmtp-queue changes nothing while this runqueue runs", buf_str(&why));
 	buf_free(&why);
@@ -490,7 +490,7 @@ int main(int argc, char **argv)
 	open_loop(&loop, &set);
 	run(&loop, &while_waiting);
 	walk_end(&loop.held);
-	control_close_server(&loop.control);
+	control_socket_close(&loop.control);
 	if (set.once)
 		print_sums(&loop);
 	trouble = loop.scheduler.trouble;

@@ -515,7 +515,7 @@ static void report(struct tally *t, const struct chosen_message *m, enum operati
 
 static int exit_status(struct tally *t)
 {
-	control_finish(&t->client);
+	control_client_finish(&t->client);
 	if (fflush(stdout) != 0)
 		return EX_IOERR;
 	if (t->results[OPERATION_BUSY] > 0 || t->results[OPERATION_TROUBLE] > 0)
@@ -543,7 +543,7 @@ static void take_charge(struct tally *t)
 
 	for (;;) {
 		t->client = (struct control_client){
-			.fd = control_connect(), .patience = t->set->patience, .answered = answered, .context = t,
+			.fd = control_client_connect(), .patience = t->set->patience, .answered = answered, .context = t,
 		};
 		if (t->client.fd >= 0)
 			return;
@@ -585,7 +585,7 @@ static void operate_on(struct tally *t, const struct chosen_message *m, struct o
 	if (t->client.fd >= 0 || t->client.asked > 0) {
 		t->asked = xgrow(t->asked, t->client.asked, &t->capacity, sizeof *t->asked);
 		t->asked[t->client.asked] = m;
-		control_ask(&t->client, &o);
+		control_client_ask(&t->client, &o);
 		return;
 	}
 	result = operate(&o, time(NULL), &changed, &why);

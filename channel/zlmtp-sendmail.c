@@ -410,7 +410,7 @@ static bool is_runqueue_there(void)
 	int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC), fd = -1;
 
 	if (transport != NULL && here >= 0 && chdir(transport) == 0) {
-		fd = control_connect();
+		fd = control_client_connect();
 		if (fchdir(here) < 0)
 			die(EX_OSERR, "cannot go back to the directory of the call: %s", strerror(errno));
 	}

@@ -22,7 +22,7 @@ static void add_request(struct buf *line, const struct control *c, const struct 
 	for (size_t i = 0; i < r->count; i++)
 		o.recipients[i] = r->list[i].to;
 	/* a name that cannot be written down stays where it is, as the maps should not have it */
-	if (control_request_add(line, c->id, &o, 0, &why))
+	if (control_line_add_request(line, c->id, &o, 0, &why))
 		line->len--;
 	free(o.recipients);
 	buf_free(&why);

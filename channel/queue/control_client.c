@@ -18,7 +18,7 @@
 #define SILENCE (30 * 1000)
 #define UNKNOWN_ANSWER "runqueue sent an unknown answer; is it of another version?"
 
-int control_connect(void)
+int control_client_connect(void)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = CONTROL_SOCKET };
 	/* a runqueue that hangs takes no connections some day, which is no reason to wait for it */
@@ -61,7 +61,7 @@ static void take_answers(struct control_client *c)
 		size_t length = (size_t)(lf - c->in.data) + 1;
 
 		*lf = '\0';
-		if (!control_answer_parse(c->in.data, &a) || a.tag >= c->asked || !c->open[a.tag]) {
+		if (!control_line_parse_answer(c->in.data, &a) || a.tag >= c->asked || !c->open[a.tag]) {
 			give_up(c, UNKNOWN_ANSWER);
 			return;
 		}
@@ -103,7 +103,7 @@ static int64_t deadline(const struct control_client *c)
 	return clock_ms() + c->patience * 1000 + SILENCE;
 }
 
-void control_ask(struct control_client *c, const struct operation *o)
+void control_client_ask(struct control_client *c, const struct operation *o)
 {
 	struct buf why = { 0 };
 	size_t request = c->asked;
@@ -114,7 +114,7 @@ void control_ask(struct control_client *c, const struct operation *o)
 	c->unanswered++;
 	if (c->fd < 0)
 		answer(c, request, OPERATION_TROUBLE, 0, "runqueue has ended; nothing was changed");
-	else if (!control_request_add(&c->out, request, o, c->patience, &why))
+	else if (!control_line_add_request(&c->out, request, o, c->patience, &why))
 		answer(c, request, OPERATION_TROUBLE, 0, buf_str(&why));
 	buf_free(&why);
 	for (int64_t until = deadline(c); c->fd >= 0 && c->out.len > REQUESTS_MAX;)
@@ -122,7 +122,7 @@ void control_ask(struct control_client *c, const struct operation *o)
 			give_up(c, "runqueue does not answer; list the queue again");
 }
 
-void control_finish(struct control_client *c)
+void control_client_finish(struct control_client *c)
 {
 	while (c->unanswered > 0 && c->fd >= 0) {
 		size_t before = c->unanswered;

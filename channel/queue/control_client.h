@@ -15,7 +15,7 @@
  * Connects to the runqueue of the working directory, $POSTOFFICE/transport.  -1 with errno: ENOENT or ECONNREFUSED if none
  * runs.
  */
-int control_connect(void);
+int control_client_connect(void);
 
 struct control_client {
 	int fd;
@@ -33,12 +33,12 @@ struct control_client {
  * Sends a request, the first has number 0; takes answers that have come.  What cannot be asked is answered at once:
  * OPERATION_TROUBLE.
  */
-void control_ask(struct control_client *c, const struct operation *o);
+void control_client_ask(struct control_client *c, const struct operation *o);
 
 /*
  * Waits for all answers.  If runqueue ends or says nothing for long, all that is unanswered is told as OPERATION_TROUBLE:
  * what has become of it the queue shows.
  */
-void control_finish(struct control_client *c);
+void control_client_finish(struct control_client *c);
 
 #endif

@@ -26,12 +26,12 @@ static bool number(char **at, uint64_t most, uint64_t *n)
 	return field != NULL && parse_number(field, most, n);
 }
 
-bool control_number(char **at, uint64_t *n)
+bool control_line_number(char **at, uint64_t *n)
 {
 	return number(at, INT64_MAX, n);
 }
 
-bool control_time(char **at, int64_t *n)
+bool control_line_time(char **at, int64_t *n)
 {
 	bool negative = *at != NULL && **at == '-';
 	uint64_t value;
@@ -53,7 +53,7 @@ static bool recipients(char *at, struct operation *o, struct buf *why)
 	while (at != NULL) {
 		struct operation_recipient r = { 0 };
 
-		if (!control_number(&at, &offset))
+		if (!control_line_number(&at, &offset))
 			return expected(why, "the offset of a recipient");
 		r.offset = (off_t)offset;
 		if (o->count > 0 && (r.offset < o->recipients[o->count - 1].offset ||
@@ -74,7 +74,7 @@ static bool recipients(char *at, struct operation *o, struct buf *why)
 	return (!reroute || o->count > 0) || expected(why, "a destination");
 }
 
-bool control_request_parse(char *line, struct control_request *r, struct buf *why)
+bool control_line_parse_request(char *line, struct control_request *r, struct buf *why)
 {
 	struct operation *o = &r->operation;
 	const char *place, *verb;
@@ -122,7 +122,7 @@ static bool is_clean(const char *s)
 	return !text_has_controls(s, strlen(s));
 }
 
-bool control_request_add(struct buf *out, uint64_t tag, const struct operation *o, int64_t patience, struct buf *why)
+bool control_line_add_request(struct buf *out, uint64_t tag, const struct operation *o, int64_t patience, struct buf *why)
 {
 	size_t before = out->len;
 	bool clean = is_clean(o->job) && is_clean(o->spool);
@@ -148,7 +148,7 @@ bool control_request_add(struct buf *out, uint64_t tag, const struct operation *
 	return false;
 }
 
-bool control_answer_parse(char *line, struct control_answer *a)
+bool control_line_parse_answer(char *line, struct control_answer *a)
 {
 	char *result;
 
@@ -164,7 +164,7 @@ bool control_answer_parse(char *line, struct control_answer *a)
 	return a->words != NULL;
 }
 
-void control_answer_add(struct buf *out, const char *tag, enum operation_result result, size_t changed, const char *words)
+void control_line_add_answer(struct buf *out, const char *tag, enum operation_result result, size_t changed, const char *words)
 {
 	buf_addf(out, "%s\t%s\t%zu\t", tag, operation_results[result], changed);
 	text_add_clean_string(out, words, WORDS_MAX);

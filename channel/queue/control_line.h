@@ -32,10 +32,10 @@ struct control_request {
  * Cuts up one line in place (terminated, without its LF).  False with what is wrong in `why`; the tag is NULL then if
  * there is none.
  */
-bool control_request_parse(char *line, struct control_request *r, struct buf *why);
+bool control_line_parse_request(char *line, struct control_request *r, struct buf *why);
 
 /* Adds a request.  False with a line in `why` if it cannot be written down: a TAB or a control character in it, too long. */
-bool control_request_add(struct buf *out, uint64_t tag, const struct operation *o, int64_t patience, struct buf *why);
+bool control_line_add_request(struct buf *out, uint64_t tag, const struct operation *o, int64_t patience, struct buf *why);
 
 struct control_answer {
 	uint64_t tag;
@@ -48,13 +48,13 @@ struct control_answer {
  * The number in the next field of such a line, up to INT64_MAX; fields that are words are taken by strsep(3).  False if it is
  * none, or if the line has ended (*at is NULL).
  */
-bool control_number(char **at, uint64_t *n);
+bool control_line_number(char **at, uint64_t *n);
 
 /* The same for a time, which may lie before 1970: clocks are wrong. */
-bool control_time(char **at, int64_t *n);
+bool control_line_time(char **at, int64_t *n);
 
 /* An answer, in the same way.  False if it is none. */
-bool control_answer_parse(char *line, struct control_answer *a);
-void control_answer_add(struct buf *out, const char *tag, enum operation_result result, size_t changed, const char *words);
+bool control_line_parse_answer(char *line, struct control_answer *a);
+void control_line_add_answer(struct buf *out, const char *tag, enum operation_result result, size_t changed, const char *words);
 
 #endif

@@ -61,7 +61,7 @@ struct control_server {
 	struct status_sums sums;
 };
 
-struct control_server *control_listen(struct scheduler *s, bool json, struct buf *why)
+struct control_server *control_socket_listen(struct scheduler *s, bool json, struct buf *why)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = CONTROL_SOCKET };
 	struct control_server *c;
@@ -254,7 +254,7 @@ static void carry_out(struct control_server *c, struct client *k, char *line, st
 		free(line);
 		return;
 	}
-	if (!control_request_parse(line, &r, &why)) {
+	if (!control_line_parse_request(line, &r, &why)) {
 		buf_addf(&k->out, "%s\tbad\t0\t%s\n", r.tag != NULL ? r.tag : "?", buf_str(&why));
 	} else {
 		r.operation.by = k->by;
@@ -267,7 +267,7 @@ static void carry_out(struct control_server *c, struct client *k, char *line, st
 		}
 		if (result == OPERATION_BUSY)
 			scheduler_unpark(c->scheduler, r.operation.job);
-		control_answer_add(&k->out, r.tag, result, changed, buf_str(&why));
+		control_line_add_answer(&k->out, r.tag, result, changed, buf_str(&why));
 	}
 	free(r.operation.recipients);
 	free(line);
@@ -345,7 +345,7 @@ static void try_waiting(struct control_server *c, struct moment now)
 		} else {
 			if (result == OPERATION_BUSY)
 				scheduler_unpark(c->scheduler, w->request.operation.job);
-			control_answer_add(&w->client->out, w->request.tag, result, changed, buf_str(&why));
+			control_line_add_answer(&w->client->out, w->request.tag, result, changed, buf_str(&why));
 			free_waiting(c, at);
 		}
 		buf_free(&why);
@@ -353,7 +353,7 @@ static void try_waiting(struct control_server *c, struct moment now)
 	c->again = c->waiting != NULL ? now.ms + RETRY_PAUSE : CLOCK_NEVER;
 }
 
-void control_work(struct control_server *c, struct moment now)
+void control_socket_work(struct control_server *c, struct moment now)
 {
 	int64_t end = clock_ms() + SLICE;
 
@@ -366,10 +366,10 @@ void control_work(struct control_server *c, struct moment now)
 			serve(c, &c->clients[i], now, end);
 }
 
-int64_t control_deadline(const struct control_server *c)
+int64_t control_socket_deadline(const struct control_server *c)
 {
 	int64_t deadline = c->accept_at != 0 && c->accept_at < c->again ? c->accept_at : c->again;
-	/* from then on control_poll() sees new clients */
+	/* from then on control_socket_poll() sees new clients */
 	int64_t leaves = leaves_at(c, !is_full(c) || may_accept(c));
 
 	for (size_t i = 0; i < CONTROL_CLIENTS; i++) {
@@ -383,7 +383,7 @@ int64_t control_deadline(const struct control_server *c)
 	return leaves < deadline ? leaves : deadline;
 }
 
-size_t control_poll(struct control_server *c, struct pollfd *fds)
+size_t control_socket_poll(struct control_server *c, struct pollfd *fds)
 {
 	size_t n = 0;
 
@@ -399,7 +399,7 @@ size_t control_poll(struct control_server *c, struct pollfd *fds)
 	return n;
 }
 
-void control_close_server(struct control_server **server)
+void control_socket_close(struct control_server **server)
 {
 	struct control_server *c = *server;
 

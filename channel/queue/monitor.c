@@ -134,7 +134,7 @@ static bool ask(struct monitor *m, int64_t now)
 	if (m->asked)
 		return true;
 	if (m->fd < 0)
-		m->fd = control_connect();
+		m->fd = control_client_connect();
 	if (m->fd < 0) {
 		explain(m, errno);
 		forget_status(m);

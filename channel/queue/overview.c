@@ -105,9 +105,10 @@ static bool take_line(struct summary *s, struct listing *sums, char *line)
 		uint64_t messages, recipients, active, finished, reports = 0;
 		int64_t oldest;
 
-		if (!control_number(&at, &messages) || !control_number(&at, &recipients) || !control_number(&at, &active) ||
-		    !control_time(&at, &oldest) || !control_number(&at, &finished) ||
-		    (at != NULL && !control_number(&at, &reports)))
+		if (!control_line_number(&at, &messages) || !control_line_number(&at, &recipients) ||
+		    !control_line_number(&at, &active) ||
+		    !control_line_time(&at, &oldest) || !control_line_number(&at, &finished) ||
+		    (at != NULL && !control_line_number(&at, &reports)))
 			return false;
 		sums->messages = messages;
 		sums->recipients = recipients;
@@ -132,7 +133,7 @@ struct summary *overview_ask(int64_t now, struct listing *sums)
 
 	/* sends and receives; false if no whole answer comes in time */
 	deadline = clock_ms() + PATIENCE;
-	fd = control_connect();
+	fd = control_client_connect();
 	ok = fd >= 0 && send(fd, request, sizeof request - 1, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof request - 1;
 	while (ok && !status_is_whole(&answer)) {
 		struct pollfd p = { .fd = fd, .events = POLLIN };

@@ -365,7 +365,7 @@ static bool move(struct scheduler *s, struct message *m, char *words)
 	struct buf why = { 0 };
 	enum operation_result result = OPERATION_BUSY;
 	size_t changed, failed = 0;
-	bool understood = control_request_parse(words, &r, &why) && r.operation.verb == OPERATION_REROUTE;
+	bool understood = control_line_parse_request(words, &r, &why) && r.operation.verb == OPERATION_REROUTE;
 
 	r.operation.refused = true;
 	r.operation.by = "runqueue";

@@ -225,9 +225,9 @@ static bool parse_sums(struct status *s, char *at)
 	};
 
 	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
-		if (!control_number(&at, numbers[i]))
+		if (!control_line_number(&at, numbers[i]))
 			return false;
-	if (!control_time(&at, &s->oldest))
+	if (!control_line_time(&at, &s->oldest))
 		return false;
 	s->process = (pid_t)process;
 	s->oldest_id = strsep(&at, "\t");
@@ -239,13 +239,13 @@ static bool parse_agent(struct status *s, char *at)
 	struct status_agent a = { 0 };
 	uint64_t process;
 
-	if (!control_number(&at, &process))
+	if (!control_line_number(&at, &process))
 		return false;
 	a.pid = (pid_t)process;
 	a.channel = strsep(&at, "\t");
 	a.host = strsep(&at, "\t");
 	a.state = strsep(&at, "\t");
-	if (a.state == NULL || !control_number(&at, &a.jobs) || !control_number(&at, &a.seconds))
+	if (a.state == NULL || !control_line_number(&at, &a.jobs) || !control_line_number(&at, &a.seconds))
 		return false;
 	s->agents = xgrow(s->agents, s->agent_count, &s->agent_capacity, sizeof *s->agents);
 	s->agents[s->agent_count++] = a;
@@ -259,7 +259,8 @@ static bool parse_destination(struct status *s, char *at)
 	uint64_t n = 0;
 
 	d.host = strsep(&at, "\t");
-	if (!control_number(&at, &d.messages) || !control_number(&at, &d.ready) || !control_number(&at, &d.agents))
+	if (!control_line_number(&at, &d.messages) || !control_line_number(&at, &d.ready) ||
+	    !control_line_number(&at, &d.agents))
 		return false;
 	next = strsep(&at, "\t");
 	d.reason = strsep(&at, "\t");

@@ -131,7 +131,7 @@ bool summary_take_row(struct summary *s, char *row)
 	struct destination_sum *d;
 
 	for (size_t i = 0; i < 5 + AGES; i++)
-		if (!control_time(&row, &n[i]))
+		if (!control_line_time(&row, &n[i]))
 			return false;
 	if (row == NULL)
 		return false;

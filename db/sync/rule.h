@@ -43,7 +43,7 @@ struct yield {
 };
 
 /*
- * Adds to `yield` what the rule makes of an entry, keys folded as `folding` says ('l', 'u' or '-').  False with `why`
+ * Sets *yield to what the rule makes of an entry, keys folded as `folding` says ('l', 'u' or '-').  False with `why`
  * if a part of it cannot be made: then records whose key is known have no value, those whose key is not are missing, and so
  * are such domains.
  */

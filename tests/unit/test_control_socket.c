@@ -11,7 +11,7 @@
 #include "lib/alloc.h"
 #include "tests/unit/scratch.h"
 
-/* The clock is what control_work() is told: nobody waits. */
+/* The clock is what control_socket_work() is told: nobody waits. */
 static int64_t ms = 5000000;
 static struct scheduler scheduler;
 static struct schedconf *conf;
@@ -22,7 +22,7 @@ static void work(int64_t later)
 	ms += later;
 	/* what one round may not get to */
 	for (int i = 0; i < 3; i++)
-		control_work(server, (struct moment){ .ms = ms, .wall = 1700000000 + ms / 1000 });
+		control_socket_work(server, (struct moment){ .ms = ms, .wall = 1700000000 + ms / 1000 });
 }
 
 static int begin(void **state)
@@ -34,7 +34,7 @@ static int begin(void **state)
 	assert_int_equal(chdir(scratch("transport")), 0);
 	conf = schedconf_parse("conf", "", 0, &why);
 	scheduler_init(&scheduler, conf, "/nonesuch");
-	server = control_listen(&scheduler, false, &why);
+	server = control_socket_listen(&scheduler, false, &why);
 	assert_non_null(server);
 	return 0;
 }
@@ -42,7 +42,7 @@ static int begin(void **state)
 static int end(void **state)
 {
 	(void)state;
-	control_close_server(&server);
+	control_socket_close(&server);
 	scheduler_free(&scheduler);
 	schedconf_free(&conf);
 	assert_int_equal(chdir("/"), 0);
@@ -117,9 +117,9 @@ static void a_deadline_tells_when_there_is_room(void **state)
 	work(0);
 	next = client();
 	work(0);
-	n = control_poll(server, fds);
+	n = control_socket_poll(server, fds);
 	assert_int_equal(poll(fds, (nfds_t)n, 0), 0);
-	deadline = control_deadline(server);
+	deadline = control_socket_deadline(server);
 	assert_true(deadline > ms && deadline <= ms + 10000);
 	work(deadline - ms);
 	assert_true(is_answered(next));
@@ -145,7 +145,7 @@ static void who_is_silent_for_ten_minutes_is_closed(void **state)
 	close(one);
 	close(other);
 	work(0);
-	assert_true(control_deadline(server) == CLOCK_NEVER);
+	assert_true(control_socket_deadline(server) == CLOCK_NEVER);
 }
 
 int main(void)
