@@ -84,39 +84,40 @@ subtest 'why an agent cannot be started stands in the listing' => sub {
 };
 
 subtest 'an agent that never answers is ended' => sub {
-	for my $case (['that takes its job', 'trap "" TERM; echo "#hungry"; read x; read y'], ['that says nothing at all', 'read x'],
-	              ['that ends when told to', 'echo "#hungry"; read x; exec sleep 1000'],
-	              ['that was told to go', 'echo "#hungry"; read x; touch DIR/fed; read y; sleep 1000']) {
-		my ($name, $script) = @$case;
+	# all of them at the same time, as each takes some seconds
+	my $started = sub ($script, $retries = '') {
 		my $q = RunQueue->new;
 		Spool->put($q->dir . '/odd', "#!/bin/sh\n" . $script =~ s/DIR/$q->dir/er . "\n");
 		chmod 0755, $q->dir . '/odd';
-		$q->conf("lmtp/*\n\tinterval=1h command=\"" . $q->dir . "/odd\"\n");
-		my $job = $q->message(['a']);
+		$q->conf("lmtp/*\n\tinterval=1h $retries command=\"" . $q->dir . "/odd\"\n");
+		$q->{waits} = $q->message(['a']);
 		$q->start('-1', '-O', 'silence=1s');
-		kill TERM => $q->{pid} if $name =~ /told to go/ && RunQueue::wait_for(sub { -e $q->dir . '/fed' });
+		return $q;
+	};
+	my @silent = map { { name => $_->[0], queue => $started->($_->[1]) } } ['that takes its job', 'trap "" TERM; echo "#hungry"; read x; read y'],
+		['that says nothing at all', 'read x'], ['that ends when told to', 'echo "#hungry"; read x; exec sleep 1000'],
+		['that was told to go', 'echo "#hungry"; read x; touch DIR/fed; read y; sleep 1000'];
+	my $told = $silent[-1]{queue};
+	kill TERM => $told->{pid} if RunQueue::wait_for(sub { -e $told->dir . '/fed' });
+	# 60 lines at a time, and time for others
+	my @talking = map { { name => $_->[0], queue => $started->("trap '' TERM\necho '#hungry'\nread x\nwhile :; do\n" .
+		"printf '" . "$_->[1]\\n" x 60 . "'\nsleep 0.2\ndone", 'retries=1') } } ['comments', '# I am at work'],
+		['what is no line of an agent', 'rubbish'], ['reports on what it does not have', '999/12\\tx\\tok\\tdone'];
+	for (@silent) {
+		my ($name, $q) = @$_{qw(name queue)};
 		my ($status, $out, $err) = $q->finish(40);
 		is $status, 69, "one $name: 69";
 		like $err, qr/^runqueue: agent \d+ \(lmtp\) has mail and has sent nothing for 1 s; it is stopped\nrunqueue: agent \d+ \(lmtp\) was killed by signal (?:15|9)\n\z/,
 			"one $name: said";
-		is $q->tags($job), ' ', "one $name: the mail waits";
+		is $q->tags($q->{waits}), ' ', "one $name: the mail waits";
 	}
-	for my $case (['comments', '# I am at work'], ['what is no line of an agent', 'rubbish'],
-	              ['reports on what it does not have', '999/12\\tx\\tok\\tdone']) {
-		my ($name, $line) = @$case;
-		my $q = RunQueue->new;
-		# 60 lines at a time, and time for others
-		Spool->put($q->dir . '/odd', "#!/bin/sh\ntrap '' TERM\necho '#hungry'\nread x\nwhile :; do\n" .
-			"printf '" . "$line\\n" x 60 . "'\nsleep 0.2\ndone\n");
-		chmod 0755, $q->dir . '/odd';
-		$q->conf("lmtp/*\n\tinterval=1h retries=1 command=\"" . $q->dir . "/odd\"\n");
-		my $job = $q->message(['a']);
-		$q->start('-1', '-O', 'silence=1s');
+	for (@talking) {
+		my ($name, $q) = @$_{qw(name queue)};
 		my ($status, $out, $err) = $q->finish(60);
 		is $status, 69, "one that says nothing but $name: 69" or diag substr $err, 0, 2000;
 		like $err, qr/^runqueue: agent \d+ \(lmtp\) has mail and has sent no report for 1 s; it is stopped$/m, '... it is ended';
 		like $err, qr/^runqueue: agent \d+ \(lmtp\): \d+ more lines are left out here$/m, '... and does not fill the log';
-		is $q->tags($job), ' ', '... the mail waits';
+		is $q->tags($q->{waits}), ' ', '... the mail waits';
 	}
 	my $q = RunQueue->new;
 	for my $wrong ('silence=', 'silence=0', 'silence=x', 'silence=-1', 'silence', 'quiet=1') {
