@@ -35,7 +35,7 @@ static const struct option_help options[] = {
 	{ 'o', "PARTS", "only these, with commas between them: spool, queue, agents, maps, intake" },
 	{ 'P', "DIRECTORY", "the post office (default: POSTOFFICE of ZENV)" },
 	{ 't', "TIME", "for an answer of a server, or of a live map (default 10s)" },
-	{ 'v', NULL, "a line for each thing looked at" },
+	{ 'v', NULL, "a line for each check" },
 	{ 0 },
 };
 

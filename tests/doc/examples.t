@@ -22,6 +22,7 @@ use Manual;
 use RealCyrus;
 use RealDovecot;
 use RealPostfix;
+use RunQueue;
 use RealServer;
 use RealSlapd;
 use Spool;
@@ -55,10 +56,12 @@ my %pages = (
 		after => \&both_lines },
 	'tls.conf.5' => { files => ['tls.conf', 'tls-socket.conf'], missing => \&RealDovecot::missing, before => \&dovecot_with_tls,
 		after => \&both_verified },
-	'zlmtp-queue.8' => { before => sub { send_mail('lmtp', 'store1', 'ann'); () } },
+	'zlmtp-queue.8' => { before => \&a_queue_to_work_on, after => sub {
+		is_deeply([must("zlmtp-queue list state=waiting\n") =~ m{(lmtp/\S+)}g], ['lmtp/store2'], 'one is left, for the store of the maps');
+	} },
 	'zlmtp-check.8' => { missing => \&RealDovecot::missing, before => \&well_kept, after => sub { unlink "$post/.pid.scheduler" } },
 	'zlmtp-forms.5' => { files => ['delay', 'router.conf'], after => \&form_and_settings },
-	'zlmtp-sendmail.8' => { missing => \&no_git, before => \&intake_and_patches, after => sub ($intake) { is(scalar $intake->queued, 2, 'two messages are in the queue') } },
+	'zlmtp-sendmail.8' => { missing => \&no_git, before => \&intake_and_patches, after => sub ($intake) { is(scalar $intake->queued, 2, 'two messages are in the queue'); unlink '/etc/zmailer/scheduler.conf' } },
 	'zlmtp.7' => { missing => \&RealDovecot::missing, before => \&dovecot, after => sub ($dovecot) {
 		is(arrived($dovecot, 'ann', 'box'), 1, 'the message is in the folder box of ann');
 	} },
@@ -79,6 +82,7 @@ my %only_shown = (
 	'zlmtp.7: event=queued' => 'what log lines look like',
 	'intake.8: event=queued' => 'what a log line looks like',
 	'intake.8: intake:' => 'a transport for Exim; tests/real/intake-mtas.t has such',
+	'zlmtp-sendmail.8: sendmail_path' => 'a line of php.ini',
 	'intake.8: action "intake"' => 'a line for OpenSMTPD; tests/real/intake-mtas.t has such',
 	'ldap_map.5: fqdnaliases  ldap' => 'a line for dbases.conf; tests/real/ldap.t has such',
 	'ldap_map.5: keyword value' => 'the shape of lines',
@@ -298,6 +302,17 @@ sub send_mail($channel, $host, $user) {
 	must("enqueue -P $post -s ann\@example.org -r '$channel,$host,$user' < message\n");
 }
 
+# A user who has moved since, one whose mailbox is closed, spam, and an old message; all wait for one store.
+sub a_queue_to_work_on() {
+	put("$db/dbases.conf", "fqdnroutes btree - -la fqdnroutes -lm%:\n");
+	put("$db/fqdnroutes", "ann\@example.org: lmtp!store1!ann\n");
+	must("newdb -sf $db/dbases.conf\nenqueue -s ann\@example.org ann\@example.org < message\n");
+	must("find $post/queue $post/transport -type f -exec touch -d '3 days ago' {} +\n");
+	put("$db/fqdnroutes", "ann\@example.org: lmtp!store2!ann\n");
+	must("newdb -sf $db/dbases.conf\nenqueue -s '<>' -r lmtp,store1,bob < message\nenqueue -s x\@spam.example -r lmtp,store1,ann < message\n");
+	return ();
+}
+
 sub dovecot(%more) {
 	my $dovecot = RealDovecot->start(count => 2, users => ['ann'], %more);
 	unlink '/run/lmtp', '/run/dovecot/lmtp';
@@ -393,6 +408,7 @@ sub directory_server() {
 }
 
 sub maps_of_a_small_site() {
+	must("ip address add 192.0.2.1/32 dev lo\n");
 	File::Path::make_path('/etc/zlmtp', '/run/zlmtp');
 	Spool->new('/var/spool/zlmtp');
 	put('/etc/zlmtp/dbases.conf', "fqdnroutes btree - -la /etc/zlmtp/fqdnroutes -lm%:\n");
@@ -401,7 +417,7 @@ sub maps_of_a_small_site() {
 	return ();
 }
 
-sub mail_comes_in($server) {
+sub mail_comes_in($server, $relay) {
 	my $socket = '/run/zlmtp/intake';
 	ok($server->answers($socket), 'the server answers') or return diag $server->said;
 	is((stat $socket)[2] & 0777, 0660, 'the socket is for owner and group');
@@ -409,6 +425,7 @@ sub mail_comes_in($server) {
 	like(join('', map { $_->[0] } IntakeDialogue->new($socket)->message('bob@example.org', ['ann@example.org'], "Subject: x\n\nx\n")),
 		qr/^250 2\.0\.0 <ann\@example\.org> queued/m, 'it takes mail');
 	is(scalar(grep { -f } glob '/var/spool/zlmtp/transport/*'), 1, 'a message is in the queue');
+	ok(RunQueue::wait_for(sub { system('sh', '-c', 'ss -ltn | grep -qF 192.0.2.1:25') == 0 }, 30), 'the other server listens') or diag $relay->said;
 }
 
 sub no_git() { return system('git send-email --dump-aliases </dev/null >/dev/null 2>&1') == 0 ? undef : 'no git send-email (Debian: git-email)' }
@@ -419,6 +436,7 @@ sub intake_and_patches() {
 	my $intake = Intake->start(listen => ['lmtp:UNIX:/run/zlmtp/intake']);
 	$ENV{HOME} = $ENV{XDG_CONFIG_HOME} = "$top";
 	must("git config --global user.email bob\@example.org\ngit config --global user.name Bob\n");
+	put('/etc/zmailer/scheduler.conf', "*/*\n\tinterval=1m\n");
 	put("$top/zlmtp-sendmail.8/x.patch", "From: bob\@example.org\nSubject: [PATCH] x\n\nx\n---\n");
 	return $intake;
 }

@@ -46,6 +46,13 @@ subtest 'where the agent delivers' => sub {
 	says(['lmtp', '-c', 'lmtp', '-F', $_], 0, '', "-F $_ is taken") for 'name:24', 'localhost:2424', '127.0.0.1:2424', '[::1]:24';
 };
 
+subtest 'a wrong command line is named before anything is looked for' => sub {
+	says(['zlmtp-queue', '-P', 'none', 'lst'], 64, qr/\Azlmtp-queue: lst: no such verb; expected list, /, 'a verb');
+	says(['intake', '-P', 'none', '-L', "lmtp:UNIX:$dir/lmtp", '-O', 'verify-with=-c lmtp'], 64,
+		qr/\Aintake: -O verify-with=-c lmtp: expected -O verify=CACHE, too; without it no store is asked; try -h\n\z/, 'half of two options');
+	says(['lmtp', '-O', 'connections=99'], 64, qr/\Almtp: -O connections=99: expected connections=N: sessions to one target, 1 to 16 /, 'a value, with its limits');
+};
+
 subtest 'a post office that is not there, or is not ours' => sub {
 	says(['enqueue', '-P', 'none', '-s', 'a@x.test', '-r', 'lmtp,h,u'], 73,
 		"enqueue: cannot create a file in none: No such file or directory; name the post office with -P, or make one with enqueue -m\n", 'enqueue', in => $message);
