@@ -287,7 +287,7 @@ struct job *jobs_next_to_send(struct jobs *jobs, struct job *after)
 	return NULL;
 }
 
-/* ---- who is under way ---- */
+/* ---- recipients under way ---- */
 
 static struct job_recipient **bucket(struct jobs *jobs, const struct job_recipient *r)
 {
@@ -382,8 +382,7 @@ static void set_envelope(struct jobs *jobs, struct job *job, struct transaction 
 		 * quotes, the tail goes inside.
 		 */
 		sender = own->sender = xasprintf("%.*s%s-%s%s%s", local - quoted, sender, first->line->ezmlm,
-		                                 buf_str(&job->spool),
-		                                 quoted ? "\"" : "", at ? at : "");
+		                                 buf_str(&job->spool), quoted ? "\"" : "", at ? at : "");
 	}
 	if (first->line->by != NULL) {
 		char *rest;

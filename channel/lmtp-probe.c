@@ -47,7 +47,7 @@ static bool wants_json(const struct probing *p)
 	return p->settings.record.format == RECORD_JSON;
 }
 
-/* ---- who is to be asked ---- */
+/* ---- servers to be asked ---- */
 
 static struct peer *given_peer(struct probing *p)
 {

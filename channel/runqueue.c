@@ -289,8 +289,7 @@ static void add_sums(struct buf *out, const struct loop *loop, const char *rest)
 
 	scheduler_count(s, &waiting, &held);
 	buf_addf(out, "delivered %zu, failed %zu, %s %zu, held %zu; %.1f messages/s", s->delivered, s->failed, rest, waiting,
-	         held,
-	         (double)s->removed * 1000 / (double)(ms > 0 ? ms : 1));
+	         held, (double)s->removed * 1000 / (double)(ms > 0 ? ms : 1));
 }
 
 static void clean(struct loop *loop)

@@ -377,7 +377,7 @@ static bool is_held(const struct listed *e)
 	return e->held;
 }
 
-/* With everybody settled there is only the report to be tried again, or to be given up with the message. */
+/* With all recipients settled there is only the report to be tried again, or to be given up with the message. */
 static bool may_be_tried(const struct listed *e)
 {
 	return !e->held;
@@ -685,8 +685,7 @@ static int change(const struct options *set)
 	zmailer = lock_zmailer(set->postoffice);
 	if (zmailer != 0)
 		die(EX_TEMPFAIL, "%s: ZMailer's scheduler runs here (process %ld); stop it first, or use its own tools",
-		    set->verb,
-		    (long)zmailer);
+		    set->verb, (long)zmailer);
 	/* one that was named gets its answer; of others those are meant that it can be done to */
 	if (set->filter.id == NULL)
 		s.fits = fits[verb];
@@ -704,8 +703,7 @@ static int change(const struct options *set)
 	if ((verb == OPERATION_REMOVE || verb == OPERATION_FAIL) && set->filter.id != NULL && !s.exact &&
 	    strncmp(set->filter.id, s.messages[0].spool, strlen(set->filter.id)) != 0)
 		die(1, "%s: no message in the queue has the name %s; give the whole of %s if that is meant", set->verb,
-		    set->filter.id,
-		    s.messages[0].job);
+		    set->filter.id, s.messages[0].job);
 	if (verb == OPERATION_REMOVE)
 		confirm_removal(set, &s);
 	take_charge(&t);

@@ -109,8 +109,7 @@ static struct livemap *open_map(const struct options *options)
 
 /* What is wrong with a value, as a constant text; NULL if nothing is.  A warning is printed; `where` as below. */
 static const char *value_fault(struct options *options, const char *where, const char *key, size_t key_length,
-                               const char *value,
-                               size_t length)
+                               const char *value, size_t length)
 {
 	const struct record record = { .key = key, .value = value, .key_length = (uint32_t)key_length,
 	                               .value_length = (uint32_t)length };
@@ -318,8 +317,7 @@ static int apply(struct options *options, char **words)
 
 /* The map's own text may have nothing in it yet; an export without a record is one that failed. */
 static int replace_records(const struct options *options, bool is_export, const struct records *records,
-                           const struct stamp *stamp,
-                           struct buf *why)
+                           const struct stamp *stamp, struct buf *why)
 {
 	struct livemap_counts counts = { 0 };
 	int status = EX_OK;

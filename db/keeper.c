@@ -60,8 +60,7 @@ void keeper_ask_dbases(struct keeper *k, bool verbose)
 	if (k->beside.map != NULL) {
 		if (mapline_check(&k->beside, &u->type, &u->config, &u->folding, &why) == EX_OK && u->folding != said)
 			buf_addf(&why, "%s:%zu: lookups fold keys; \"fold no\" makes keys that they cannot find",
-			         k->beside.dbases.path,
-			         k->beside.map->line);
+			         k->beside.dbases.path, k->beside.map->line);
 		if (why.len > 0 && is_beside)
 			die(EX_CONFIG, "%s", buf_str(&why));
 		if (why.len > 0)

@@ -586,8 +586,7 @@ static int follow(struct sync *s)
 		    copy_state(s->copy) != COPY_NEW_DATA) {
 			if (!s->polls_told)
 				complain("%s: does not report changes (refreshAndPersist); it is asked every %d s",
-				         server_name(s),
-				         LONGEST_DELAY_MS / 1000);
+				         server_name(s), LONGEST_DELAY_MS / 1000);
 			s->polls_told = true;
 			lose_session(s, SESSION_OVER);
 		}

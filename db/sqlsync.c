@@ -178,8 +178,7 @@ static void print_counts(const struct sync *s)
 	const unsigned long long records = c->before + c->added - c->removed;
 
 	printf("%llu record%s: %llu added, %llu changed, %llu removed", records, records == 1 ? "" : "s",
-	       (unsigned long long)c->added,
-	       (unsigned long long)c->changed, (unsigned long long)c->removed);
+	       (unsigned long long)c->added, (unsigned long long)c->changed, (unsigned long long)c->removed);
 	if (s->rows.unusable > 0)
 		printf(", %zu unusable", s->rows.unusable);
 	puts("");

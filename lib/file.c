@@ -31,7 +31,7 @@ static int open_checked(const char *path, int flags, mode_t mode, bool null)
 	int error = 0;
 
 	if (fd < 0) {
-		/* a link where none is followed is told from links that lead round in a circle */
+		/* a link where none is followed is distinguished from links that lead round in a circle */
 		if (errno == ELOOP && (flags & O_NOFOLLOW) != 0)
 			errno = lstat(path, &st) == 0 && S_ISLNK(st.st_mode) ? EINVAL : ELOOP;
 		return -1;

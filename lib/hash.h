@@ -1,5 +1,5 @@
 /*
- * FNV-1a, for tables and for telling texts apart; no protection against an attacker who chooses the texts.
+ * FNV-1a, for tables and to distinguish texts; no protection against an attacker who chooses the texts.
  */
 #ifndef ZL_LIB_HASH_H
 #define ZL_LIB_HASH_H

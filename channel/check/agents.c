@@ -301,8 +301,7 @@ static void judge_ready(struct agents *all, const struct agent *a, const char *p
 		finding_add(all->findings, FINDING_WARNING, "%s: %s is ready, but mail goes there in clear", a->name, peer);
 	else if (a->secrets != NULL && !proved && !is_near(peer))
 		finding_add(all->findings, FINDING_WARNING, "%s: %s gets our password without having proved who it is: %s",
-		            a->name,
-		            peer, tls);
+		            a->name, peer, tls);
 	else
 		finding_add(all->findings, FINDING_OK, "%s: %s is ready, %s", a->name, peer, tls);
 	buf_free(&said);

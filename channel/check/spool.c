@@ -128,8 +128,7 @@ void check_queue(struct findings *f, const struct thresholds *age, const struct 
 	/* one that waits for its report alone may be the oldest, too */
 	if (l.messages + l.reports > 0)
 		finding_add(f, thresholds_judge(age, oldest), "queue: the oldest of %zu message%s is %s old",
-		            l.messages + l.reports,
-		            l.messages + l.reports == 1 ? "" : "s", buf_str(&span));
+		            l.messages + l.reports, l.messages + l.reports == 1 ? "" : "s", buf_str(&span));
 	performance_add(f, "queue_age", oldest, "s", age);
 	buf_free(&span);
 	count(f, &l);

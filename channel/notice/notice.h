@@ -1,5 +1,5 @@
 /*
- * One request of runqueue in the hands of zlmtp-report: who is told what, the messages that tell it, and what is
+ * One request of runqueue in the hands of zlmtp-report: which sender hears what, the messages that tell it, and what is
  * remembered of that in the control file.
  */
 #ifndef ZL_CHANNEL_NOTICE_NOTICE_H
@@ -27,7 +27,7 @@ struct office {
 	bool json;                 /* form of the log lines */
 };
 
-/* A recipient who waits, as runqueue knows it. */
+/* A recipient that waits, as runqueue knows it. */
 struct late {
 	off_t offset;
 	int64_t last_attempt;
@@ -37,7 +37,7 @@ struct late {
 struct notice_request {
 	const char *job;
 	uint64_t inode;            /* of the control file; another's tells nothing */
-	bool final;                /* everybody is settled, and the message goes */
+	bool final;                /* all recipients are settled, and the message goes */
 	bool waiting;              /* no sender is told: have waiting recipients moved? */
 	int32_t age;               /* of a delay, in seconds; 0: results are told */
 	int64_t until;             /* of a delay: when it expires, 0 if never */

@@ -2,7 +2,7 @@
  * What servers said about recipients, kept in a live map (db/live/livemap.h) that any number of probes share.
  *
  * A record is what the server said and when, never a verdict; with a digest over all of it, so that damage is no
- * answer.  Trouble with the map is told in one line each, and then it is as if it were empty.
+ * answer.  Trouble with the map is logged in one line each, and then it is as if it were empty.
  */
 #ifndef ZL_CHANNEL_PROBE_CACHE_H
 #define ZL_CHANNEL_PROBE_CACHE_H

@@ -1,5 +1,5 @@
 /*
- * Work that may take longer than anybody waits: resolvers and maps can be slow, and a process that hangs in a lock must not
+ * Work that may take longer than a caller waits: resolvers and maps can be slow, and a process that hangs in a lock must not
  * be killed.
  */
 #ifndef ZL_CHANNEL_PROBE_GUARD_H

@@ -123,9 +123,7 @@ void server_answer(struct server *s, int code, const char *status, const char *t
 /* The handshake of SERVER_STARTTLS is done: all that was said before is forgotten (RFC 3207 section 4.2). */
 void server_encrypted(struct server *s);
 
-/*
- * The server wants to stop, or has waited long enough: 421 with `text`, then SERVER_CLOSE.  An answer that is due is no more.
- */
+/* The server wants to stop, or has waited long enough: 421 with `text`, then SERVER_CLOSE.  No answer is expected any more. */
 void server_shut(struct server *s, const char *text);
 
 /* True between MAIL and the end of the transaction. */

@@ -79,7 +79,7 @@ struct transaction {
 	size_t accepted;
 	size_t finals;            /* final replies seen */
 	size_t final_at;          /* recipient that the next final reply belongs to */
-	struct result refused;    /* refusal of MAIL or DATA, for everybody still open, that waits for its proof */
+	struct result refused;    /* refusal of MAIL or DATA, for all that are still open, that waits for its proof */
 	int64_t begun_at;         /* dialogue.now at the envelope, and when the content was on the wire */
 	int64_t sent_at;          /* 0 until then */
 	char mail_status[12];     /* enhanced codes of positive replies, to recognise a shift */

@@ -36,7 +36,7 @@ struct control_client {
 void control_client_ask(struct control_client *c, const struct operation *o);
 
 /*
- * Waits for all answers.  If runqueue ends or says nothing for long, all that is unanswered is told as OPERATION_TROUBLE:
+ * Waits for all answers.  If runqueue ends or says nothing for long, all that is unanswered is OPERATION_TROUBLE:
  * what has become of it the queue shows.
  */
 void control_client_finish(struct control_client *c);

@@ -167,8 +167,7 @@ static void tell_message(struct reader *r, const struct control *c)
 		else
 			buf_addf(&text, "its message file: %s", file_error(error));
 		tell_trouble(r, error == ENOENT || refused ? LISTED_DAMAGED : LISTED_UNREADABLE, c->name, c->inode,
-		             c->modified.tv_sec,
-		             buf_str(&text));
+		             c->modified.tv_sec, buf_str(&text));
 		buf_free(&text);
 	} else {
 		struct listing *l = r->listing;

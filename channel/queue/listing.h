@@ -25,7 +25,7 @@ enum listed_state {
 };
 
 /*
- * A recipient who has not got the message yet, one of which the sender was not told yet when all are settled, or a file in
+ * A recipient that has not got the message yet, one of which the sender was not told yet when all are settled, or a file in
  * trouble.
  */
 struct listed {
@@ -52,8 +52,8 @@ struct listing {
 	size_t messages;          /* with a recipient still waiting */
 	size_t recipients, active;
 	size_t held;              /* recipients whose message is on hold */
-	size_t reports;           /* messages in which everybody is settled that wait for their report */
-	size_t finished;          /* others in which everybody is settled, not removed yet */
+	size_t reports;           /* messages in which all recipients are settled that wait for their report */
+	size_t finished;          /* others in which all recipients are settled, not removed yet */
 	size_t trouble;           /* files and directories */
 	int64_t oldest;           /* seconds since 1970: arrival of the oldest message that waits for anything, 0 without */
 	pid_t scheduler;          /* the runqueue that publishes what it knows, 0 without */

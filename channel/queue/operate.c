@@ -137,7 +137,7 @@ static const struct operation_recipient *find(const struct operation *o, const s
 	return low < o->count && o->recipients[low].offset == r->offset ? &o->recipients[low] : NULL;
 }
 
-/* What is done to a message in which everybody is settled; in hold/, where no scheduler looks, a fail was broken off. */
+/* What is done to a message in which all recipients are settled; in hold/, where no scheduler looks, a fail was broken off. */
 static bool is_for_settled(const struct operation *o)
 {
 	return o->verb == OPERATION_RELEASE || o->verb == OPERATION_RETRY || o->verb == OPERATION_REMOVE || o->refused ||
@@ -447,8 +447,7 @@ static enum operation_result fail(struct target *t)
 
 		if (is_meant(t->o, r))
 			diagnostic_add(&lines, r->offset, c->headers[r->header].offset,
-			               r->dsn_offset >= 0 ? r->dsn_offset + 2 : -1,
-			               t->now, &n, buf_str(&text));
+			               r->dsn_offset >= 0 ? r->dsn_offset + 2 : -1, t->now, &n, buf_str(&text));
 	}
 	if (lines.len == 0)
 		result = t->o->held && control_all_settled(c) ? OPERATION_DONE : nothing_meant(t);

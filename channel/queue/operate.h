@@ -69,8 +69,8 @@ enum operation_result operate(const struct operation *o, int64_t now, size_t *ch
 struct walk;
 
 /*
- * For a scheduler, at its start and now and then: messages on hold in which everybody is settled, as one of which a fail was
- * broken off, go back to transport/, for their report.  What cannot be moved is complained of.  False if it is to be called
+ * For a scheduler, at its start and now and then: messages on hold in which all recipients are settled, as one of which a fail
+ * was broken off, go back to transport/, for their report.  What cannot be moved is complained of.  False if it is to be called
  * again, as it was not through at `end` (clock_ms()); *walk, NULL at first, says where it was.
  */
 bool operate_bring_back(struct walk **walk, bool json, int64_t now, int64_t end);

@@ -82,8 +82,7 @@ void overview_add(struct buf *out, const char *tag, const struct scheduler *s)
 	if (count(summary, &sums, s)) {
 		summary_rows(out, summary, tag);
 		buf_addf(out, "%s\twaiting\t%zu\t%zu\t%zu\t%" PRId64 "\t%zu\t%zu\n%s\tdone\t0\t\n", tag, sums.messages,
-		         sums.recipients,
-		         sums.active, sums.oldest, sums.finished, sums.reports, tag);
+		         sums.recipients, sums.active, sums.oldest, sums.finished, sums.reports, tag);
 	} else {
 		buf_addf(out, "%s\tbad\t0\tthe files tell more\n", tag);
 	}

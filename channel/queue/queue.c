@@ -405,8 +405,7 @@ static struct arrival count_arrival(struct queue *q, const struct control *c)
 }
 
 static void add_recipient(struct message *m, const struct control *c, const struct control_recipient *line,
-                          struct destination *d,
-                          char **strings)
+                          struct destination *d, char **strings)
 {
 	uint32_t index = m->open++;
 	struct recipient *r = &m->recipients[index];

@@ -105,14 +105,14 @@ struct message {
 	uint32_t group_count;
 	uint32_t resyncs;
 	uint32_t asked;           /* requests that the reporter has not answered */
-	enum message_told told;   /* of everybody */
+	enum message_told told;   /* of all recipients */
 	char *untold_why;         /* why the sender could not be told when all were settled, clean text; NULL if that was not tried */
 	int64_t untold_at;        /* seconds since 1970 */
 	bool all_open;            /* no recipient was settled when it was read: `recipients` are all there are */
 	bool null_sender;         /* no sender hears what becomes of it */
 	bool untold;              /* a recipient may have failed, or got it, and the sender wants a report */
 	bool report_pending;      /* the reporter is to be asked soon */
-	bool awaits_report;       /* everybody is settled, and it goes when the reporter has answered */
+	bool awaits_report;       /* all recipients are settled, and it goes when the reporter has answered */
 	bool parked;              /* an operator waits for its agents: nothing of it is fed meanwhile */
 	bool came_again;          /* a file of its name came while it was being removed: it is another message's */
 	bool leaving;             /* its files are being removed */

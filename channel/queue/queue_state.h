@@ -8,7 +8,7 @@
  * Times are seconds since 1970; the arrival has nanoseconds behind a dot, as names are used again.  Next try is 0 for
  * "as soon as it can be", "held" for mail that no clause delivers, "-" if there will be none
  * by this process.  The time of the answer is 0 and the answer empty if there was none.  Recipients that are due
- * and were never deferred have no line.  A message in which everybody is settled has one, with QUEUE_STATE_REPORT for the
+ * and were never deferred have no line.  A message in which all recipients are settled has one, with QUEUE_STATE_REPORT for the
  * offset, if its sender could not be told.
  */
 #ifndef ZL_CHANNEL_QUEUE_QUEUE_STATE_H

@@ -68,7 +68,10 @@ void reporter_destroy(struct reporter **reporter)
 	tell_left_out(r, 0, true);
 	if (r->fd >= 0)
 		close(r->fd);
-	/* a reporter that waits for a map that hangs, or was stopped, is not waited for: what it has not told is told again */
+	/*
+	 * A reporter that waits for a map that hangs, or was stopped, is not waited for: what it has not reported is asked for
+	 * again
+	 */
 	if (r->pid > 0 && r->first < r->count)
 		kill(r->pid, SIGTERM);
 	if (r->pid > 0)
@@ -294,9 +297,7 @@ void reporter_serve(struct reporter *r, int64_t now)
 {
 	read_answers(r, now);
 	tell_left_out(r, now, false);
-	/*
-	 * As an agent that says nothing: it is told to end, then it is ended.  What becomes of it is seen in reporter_buried().
-	 */
+	/* As an agent that says nothing: it gets SIGTERM, then SIGKILL.  What becomes of it is seen in reporter_buried(). */
 	if (r->pid != 0) {
 		if (now >= r->kill_at) {
 			kill(r->pid, SIGKILL);
@@ -304,8 +305,7 @@ void reporter_serve(struct reporter *r, int64_t now)
 		} else if (r->kill_at == CLOCK_NEVER && reporter_waiting(r) > 0 &&
 		           now - r->silent_since >= r->options->silence) {
 			complain("zlmtp-report %ld has sent nothing for %lld s, with %zu open request%s; it is stopped",
-			         (long)r->pid,
-			         (long long)(now - r->silent_since) / 1000, reporter_waiting(r),
+			         (long)r->pid, (long long)(now - r->silent_since) / 1000, reporter_waiting(r),
 			         reporter_waiting(r) == 1 ? "" : "s");
 			kill(r->pid, SIGTERM);
 			r->kill_at = now + SILENT_PAUSE;

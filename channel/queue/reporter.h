@@ -31,7 +31,7 @@ struct reporter_request {
 	uint64_t id;              /* of the message */
 	ino_t inode;              /* of its control file */
 	int32_t age;              /* of a delay; 0: of results */
-	bool final;               /* everybody in the message is settled */
+	bool final;               /* all recipients of the message are settled */
 	bool waiting;             /* no sender is to be told: have waiting recipients moved? */
 };
 
@@ -51,7 +51,7 @@ struct reporter;
 /* `options` must live as long.  `told` is called from reporter_serve() and reporter_buried(), and asks nothing. */
 struct reporter *reporter_create(const struct reporter_options *options, reporter_told *told, void *context);
 
-/* Hangs up, and ends it if it has not ended by itself soon: what it has not told is told again. */
+/* Hangs up, and ends it if it has not ended by itself soon: what it has not reported is asked for again. */
 void reporter_destroy(struct reporter **r);
 
 /* False if the program or the maps are missing; reporter_can() says so in the log, once. */

@@ -258,8 +258,7 @@ static void ask_delays(struct scheduler *s)
 /* ---- answers ---- */
 
 void reports_answered(struct scheduler *s, struct message *m, const struct reporter_request *request,
-                      enum reporter_answer answer,
-                      const char *why)
+                      enum reporter_answer answer, const char *why)
 {
 	if (request->age > 0) {
 		for (size_t i = 0; i < m->group_count; i++) {

@@ -26,8 +26,7 @@ void reports_ask_final(struct scheduler *s, struct message *m);
  * The reporter has answered a request about the message, anything but REPORTER_MOVED; `why` with REPORTER_LATER, may be NULL.
  */
 void reports_answered(struct scheduler *s, struct message *m, const struct reporter_request *request,
-                      enum reporter_answer answer,
-                      const char *why);
+                      enum reporter_answer answer, const char *why);
 
 /* Asks for all whose time has come. */
 void reports_work(struct scheduler *s);

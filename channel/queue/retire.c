@@ -431,8 +431,7 @@ size_t retire_expired(struct message *m, struct group *g, int64_t age, int64_t n
 
 			if (result == TAG_ERROR)
 				complain("%s: the mark of the recipient at %lld cannot be written: %s", m->name,
-				         (long long)r->offset,
-				         strerror(errno));
+				         (long long)r->offset, strerror(errno));
 			if (result != TAG_OK)
 				continue;
 			queue_settle(m, r, RECIPIENT_FAILED);

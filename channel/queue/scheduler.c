@@ -260,10 +260,9 @@ static void read_again(struct scheduler *s, struct message *old, const struct op
 		message_free(old);
 }
 
-/* Everybody is settled: there is the report that may be tried again, or given up with the message. */
+/* All recipients are settled: there is the report that may be tried again, or given up with the message. */
 static enum operation_result operate_on_settled(struct scheduler *s, struct message *m, const struct operation *o,
-                                                size_t *changed,
-                                                struct buf *why)
+                                                size_t *changed, struct buf *why)
 {
 	enum operation_result result;
 	bool retiring;

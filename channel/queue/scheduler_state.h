@@ -51,7 +51,7 @@ struct scheduler {
 		int64_t delays_at;        /* clock_ms(): the next look for delays */
 		bool last_look;           /* with `once`: it was made */
 	} reports;
-	struct message *retiring, **retiring_end;  /* everybody in them is settled */
+	struct message *retiring, **retiring_end;  /* all their recipients are settled */
 };
 
 /* Is the spool still being read? */

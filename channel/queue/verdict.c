@@ -377,8 +377,7 @@ void verdict_line(struct scheduler *s, struct agent *w, char *line)
 		s->trouble = s->trouble || missing > 0;
 		if (missing > 0 && agent_may_tell(w, s->now.ms))
 			complain("agent %ld (%s) said #hungry without a report on %zu message%s", (long)w->pid, w->channel,
-			         missing,
-			         missing == 1 ? "" : "s");
+			         missing, missing == 1 ? "" : "s");
 		s->attention = true;
 		break;
 	case ANSWER_RESYNC:

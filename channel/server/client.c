@@ -30,7 +30,7 @@
 
 /* What a client waits for, beside itself. */
 enum waiting {
-	WAITS_FOR_NOBODY,
+	WAITS_FOR_CLIENT,
 	WAITS_FOR_MAP,
 	WAITS_FOR_DISK,
 	WAITS_FOR_TLS,
@@ -461,7 +461,7 @@ static void end_message(struct client *c)
 /* All that can be done with what has come. */
 static void work(struct client *c)
 {
-	while (c->waiting == WAITS_FOR_NOBODY && !c->over) {
+	while (c->waiting == WAITS_FOR_CLIENT && !c->over) {
 		switch (server_next(&c->server)) {
 		case SERVER_MORE: return;
 		case SERVER_MAIL: mail(c); break;
@@ -514,7 +514,7 @@ static void handshake(struct client *c)
 	switch (stream_handshake(&c->stream)) {
 	case STREAM_OK:
 		server_encrypted(&c->server);
-		c->waiting = WAITS_FOR_NOBODY;
+		c->waiting = WAITS_FOR_CLIENT;
 		break;
 	case STREAM_WAIT_READ:
 	case STREAM_WAIT_WRITE:
@@ -547,7 +547,7 @@ void client_ready(struct client *c)
 		size_t commands = c->server.commands, n;
 		char bytes[PIECE];
 
-		if (c->waiting != WAITS_FOR_NOBODY || c->over || c->closing || c->server.out.len > 0)
+		if (c->waiting != WAITS_FOR_CLIENT || c->over || c->closing || c->server.out.len > 0)
 			break;
 		switch (stream_read(&c->stream, bytes, sizeof bytes, &n)) {
 		case STREAM_OK:
@@ -568,7 +568,7 @@ void client_ready(struct client *c)
 			break;
 		}
 		work(c);
-		if (c->server.commands != commands && c->waiting == WAITS_FOR_NOBODY && !c->closing)
+		if (c->server.commands != commands && c->waiting == WAITS_FOR_CLIENT && !c->closing)
 			wait_for_command(c);
 		flush(c);
 	} while (c->stream.more);
@@ -581,7 +581,7 @@ short client_events(const struct client *c)
 {
 	if (c->server.out.len > 0)
 		return POLLOUT;
-	if (c->waiting == WAITS_FOR_TLS || (c->waiting == WAITS_FOR_NOBODY && !c->closing))
+	if (c->waiting == WAITS_FOR_TLS || (c->waiting == WAITS_FOR_CLIENT && !c->closing))
 		return POLLIN;
 	return 0;
 }
@@ -593,7 +593,7 @@ int64_t client_deadline(const struct client *c)
 
 static void go_on(struct client *c)
 {
-	c->waiting = WAITS_FOR_NOBODY;
+	c->waiting = WAITS_FOR_CLIENT;
 	wait_for_command(c);
 	work(c);
 	flush(c);

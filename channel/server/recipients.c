@@ -72,16 +72,15 @@ static void add_unclear(struct buf *out)
  */
 static void judge(const struct policy *policy, struct router *router, const char *address, long privilege, struct buf *out)
 {
-	const struct route_result *results, *unclear, *nobody, *there;
+	const struct route_result *results, *unclear, *missing, *there;
 	bool no_mailbox = false;
 	size_t count;
 
 	if (route_recipient(router, address, (uid_t)privilege, &results, &count) == MAP_NOT_FOUND &&
-	    policy->postmaster != NULL &&
-	    strcasecmp(address, "postmaster") == 0)
+	    policy->postmaster != NULL && strcasecmp(address, "postmaster") == 0)
 		(void)!route_recipient(router, policy->postmaster, (uid_t)privilege, &results, &count);
 	unclear = first_with(results, count, MAP_COULD_NOT_TELL);
-	nobody = first_with(results, count, MAP_NOT_FOUND);
+	missing = first_with(results, count, MAP_NOT_FOUND);
 	there = first_with(results, count, MAP_FOUND);
 	for (size_t i = 0; i < count; i++)
 		no_mailbox |= results[i].no_mailbox;
@@ -94,17 +93,17 @@ static void judge(const struct policy *policy, struct router *router, const char
 		add_string(out, "a file or a command is no mailbox");
 	} else if (there == NULL) {
 		add_string(out, "550");
-		add_string(out, nobody != NULL ? refusal_status(nobody) : "5.1.1");
-		if (nobody != NULL)
-			add_text(out, nobody);
+		add_string(out, missing != NULL ? refusal_status(missing) : "5.1.1");
+		if (missing != NULL)
+			add_text(out, missing);
 		else
 			add_string(out, "no such recipient");
 	} else {
 		char number[24];
 		bool elsewhere = false;
 
-		if (nobody != NULL)
-			complain("%s: a member is left out: %s: %s", address, nobody->host, nobody->user);
+		if (missing != NULL)
+			complain("%s: a member is left out: %s: %s", address, missing->host, missing->user);
 		/* a list is ours, and its owner says where its mail goes */
 		for (size_t i = 0; i < count && !router->listed; i++)
 			elsewhere |= strcmp(results[i].channel, "smtp") == 0;

@@ -1,5 +1,5 @@
 /*
- * What a client is told about a recipient: by the maps, while it waits.
+ * What a client hears about a recipient, by the maps, while it waits.
  *
  * Maps in files answer within microseconds and are asked here.  Where a map may keep us waiting (a directory, a database, a
  * Berkeley DB environment) the questions go to child processes, so that no client waits for another's slow map; what has

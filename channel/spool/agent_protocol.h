@@ -56,7 +56,7 @@ struct agent_answer {
 	off_t offset;
 	const char *notary;     /* "" if empty */
 	enum agent_verdict verdict;
-	bool logged;            /* the agent has written its d line itself, or none is due (ok2, ok3, error2) */
+	bool logged;            /* the agent has written its d line itself, or needs none (ok2, ok3, error2) */
 };
 
 /* Cuts up one line in place (terminated, without its LF). */

@@ -32,8 +32,7 @@ int build_check_directory(const char *target, struct buf *why)
 		status = EX_CANTCREAT;
 	} else if (geteuid() == 0 && st.st_uid != 0) {
 		buf_addf(why, "%s: root does not write maps in a directory that user %lu owns; run this as that user",
-		         directory,
-		         (unsigned long)st.st_uid);
+		         directory, (unsigned long)st.st_uid);
 		status = EX_NOPERM;
 	} else if (geteuid() == 0 && (st.st_mode & 022) != 0 && (st.st_mode & S_ISVTX) == 0) {
 		buf_addf(why, "%s: root does not write maps in a directory that others can write to (mode %o)", directory,

@@ -213,8 +213,7 @@ static bool collect_entry(struct collection *c, const struct ldap_entry *entry, 
 		return true;
 	if (c->partless != NULL)
 		buf_addf(c->why, "entry \"%s\": the value of %s has no part before or after an @ as the template asks for",
-		         entry->dn,
-		         c->partless);
+		         entry->dn, c->partless);
 	else
 		buf_addf(c->why, "entry \"%s\" has no value to answer with (no right to read it?); if such entries are meant to be passed "
 		         "over, say so in the filter", entry->dn);

@@ -55,8 +55,8 @@ static int fail_lmdb(const struct live *live, const char *what, int code, struct
 /* ---- changing ------------------------------------------------------------------------ */
 
 /*
- * A transaction, MDB_RDONLY or 0.  Nobody else writes while we are behind the fence: one that is not the last of the file, or
- * the one after that, is of a file that another one was written over (lmdb_lock_file_fits()).
+ * A transaction, MDB_RDONLY or 0.  No other program writes while we are behind the fence: one that is not the last of the file,
+ * or the one after that, is of a file that another one was written over (lmdb_lock_file_fits()).
  */
 static int begin(const struct inplace *l, unsigned flags, MDB_txn **txn)
 {
@@ -235,14 +235,13 @@ static int check_lock_file(const struct live *live, struct buf *why)
 		status = live_fail(live, EX_NOPERM, why, "%s", buf_str(&trouble));
 	else if (!lmdb_lock_file_is_free(live->path, clock_ms() + (int64_t)live->wait * 1000, &holder))
 		status = live_fail(live, EX_TEMPFAIL, why, "its lock file %s-lock is locked for %u s by %s", live->path,
-		                   live->wait,
-		                   lmdb_locker(holder, "another process"));
+		                   live->wait, lmdb_locker(holder, "another process"));
 	buf_free(&trouble);
 	return status;
 }
 
 /*
- * mdb_env_open() makes a file where the one that we have open was deleted at that moment: it is no map that anybody of ours
+ * mdb_env_open() makes a file where the one that we have open was deleted at that moment: it is no map that a program of ours
  * could open, and to others an empty one.  Nothing else is without any transaction.
  */
 static int take_no_other(const struct live *live, const struct stat *mine)

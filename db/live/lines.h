@@ -31,7 +31,7 @@ enum lines_news {
 
 /*
  * The next line, with a NUL for its newline, the first without byte order mark; or LINES_PAUSE after `patience` ms; negative:
- * no pause is told.
+ * no pause is reported.
  */
 enum lines_news lines_next(struct lines *lines, int patience, char **line, size_t *length);
 

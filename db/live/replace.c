@@ -105,8 +105,7 @@ static void add_copy(struct changes *to, const struct change *c)
 
 /* All in one batch, or in an environment in many, the notes with the last. */
 static int apply_all(struct livemap *u, const struct changes *differences, const struct changes *notes,
-                     const struct live_file *file,
-                     struct buf *why)
+                     const struct live_file *file, struct buf *why)
 {
 	struct changes batch = { 0 };
 	size_t most = u->service.live.operations == &live_environment ? u->service.live.operations->batch : SIZE_MAX;

@@ -3,8 +3,8 @@
  *
  * All work inside a shared environment is done in such a child.  It takes no signals but SIGKILL and stands in a process
  * group of its own, so that neither ^C nor the death of its parent ends it within a change: it finishes what it does, sees
- * the end of the pipe, and leaves properly.  Nor does the parent kill it: who is killed inside a Berkeley DB environment may
- * block all others, and it may only be slow.  A parent that has waited long enough leaves it alone.
+ * the end of the pipe, and leaves properly.  Nor does the parent kill it: a process that is killed inside a Berkeley DB
+ * environment may block all others, and it may only be slow.  A parent that has waited long enough leaves it alone.
  */
 #ifndef ZL_DB_LIVE_WORKER_H
 #define ZL_DB_LIVE_WORKER_H

@@ -71,8 +71,7 @@ static void parse_line(struct dbases_reader *r, char *line, size_t n)
 				continue;
 			if (other->kind != m.kind || other->join != m.join || other->syntax.aliases != m.syntax.aliases ||
 			    text_folding(&other->syntax) != text_folding(&m.syntax) || other->uid != m.uid ||
-			    other->gid != m.gid ||
-			    other->mode != m.mode)
+			    other->gid != m.gid || other->mode != m.mode)
 				dbases_tell(r, false, 4, "line %zu makes the same map otherwise", other->line);
 		}
 		if (r->errors > errors) {

@@ -88,7 +88,7 @@ struct hit {
 	bool cached;
 };
 
-/* Is told of every key tried.  `text` is the value, or why nothing could be told; NULL with "not found". */
+/* Gets every key that is tried.  `text` is the value, or why nothing could be told; NULL with "not found". */
 typedef void relation_watch(void *context, const struct relation_map *from, const char *key, enum map_answer answer,
                             const char *text, bool cached);
 

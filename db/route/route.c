@@ -516,8 +516,7 @@ enum map_answer route(struct router *router, const struct route_query *query, co
 }
 
 enum map_answer route_recipient(struct router *router, const char *address, uid_t privilege,
-                                const struct route_result **results,
-                                size_t *count)
+                                const struct route_result **results, size_t *count)
 {
 	const struct route_query query = { .address = address, .length = strlen(address), .privilege = privilege };
 

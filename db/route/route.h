@@ -100,8 +100,7 @@ enum map_answer route(struct router *router, const struct route_query *query, co
 
 /* The same for the address of a recipient; `privilege` is that of what does not come from a map. */
 enum map_answer route_recipient(struct router *router, const char *address, uid_t privilege,
-                                const struct route_result **results,
-                                size_t *count) MAP_MUST_LOOK;
+                                const struct route_result **results, size_t *count) MAP_MUST_LOOK;
 
 /* The usual settings: no relations, all protocols, accounts from the system, names from gethostname(3). */
 struct router *router_create(void);

@@ -145,8 +145,7 @@ static void remember(struct answers *a, const char *map, const char *key, size_t
 	static const struct buf none;
 
 	if (a->memory == NULL || answer == MAP_COULD_NOT_TELL || !a->by_maps_alone || !a->is_settled ||
-	    length > REMEMBERED_BYTES ||
-	    value->len > REMEMBERED_BYTES || look_at_maps(a, false).open != a->open_maps)
+	    length > REMEMBERED_BYTES || value->len > REMEMBERED_BYTES || look_at_maps(a, false).open != a->open_maps)
 		return;
 	make_memory_key(a, map, key, length);
 	cache_add(a->memory, &a->remembered, answer == MAP_FOUND ? value : NULL, &none, CLOCK_NEVER);

@@ -37,7 +37,7 @@ struct talk {
 enum talk_news {
 	TALK_WAITS,                /* no whole request is there */
 	TALK_ASKS,                 /* talk_reply() is next */
-	TALK_REPLIED,              /* without asking anybody */
+	TALK_REPLIED,              /* without a question */
 	TALK_BAD,                  /* no request: the client gets what is in t->out, and the end */
 };
 

@@ -80,8 +80,7 @@ struct sql_driver {
 
 	/* As query(), for what was prepared. */
 	bool (*ask)(void *session, const char *const *strings, const size_t *lengths, unsigned count, const int64_t *deadline,
-	            sql_row *row,
-	            void *context, struct sql_error *error);
+	            sql_row *row, void *context, struct sql_error *error);
 
 	/* Has the session told of notifications on `channel`.  False with `error`.  NULL: this database has none. */
 	bool (*listen)(void *session, const char *channel, int64_t deadline, struct sql_error *error);

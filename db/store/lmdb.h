@@ -34,10 +34,10 @@ struct lmdb_map {
 int lmdb_open(struct lmdb_map *l, const char *path, unsigned flags);
 
 /*
- * LMDB's lock file belongs to a name, and stays what it was while anybody has it open.  Where another file was put in the place
- * of the map meanwhile, as an older copy, LMDB takes the number of the last transaction from there: it shows the state before
- * the last one, and what it writes is damaged.  True if the lock file is right about the last transaction of the file, which
- * `txn` reads; it may be wrong for the moment that a transaction takes to end.
+ * LMDB's lock file belongs to a name, and stays what it was while any process has it open.  Where another file was put in the
+ * place of the map meanwhile, as an older copy, LMDB takes the number of the last transaction from there: it shows the state
+ * before the last one, and what it writes is damaged.  True if the lock file is right about the last transaction of the file,
+ * which `txn` reads; it may be wrong for the moment that a transaction takes to end.
  */
 bool lmdb_lock_file_fits(MDB_env *env, MDB_txn *txn);
 
@@ -79,7 +79,7 @@ enum store_proof lmdb_look(const char *map, int fd, unsigned flags, struct buf *
  * How a map without seal is read.  A user who may write LMDB's lock file, as the owner of the map, uses it: *flags becomes 0.
  * It is for nobody else, since a user who can lock it can stop all others.  All others read as Postfix does: without it
  * (MDB_NOLOCK), under a shared lock on the map itself, which writers of both kinds hold exclusively; here it is taken on `fd`,
- * until that is closed.  So does everybody where the map has several names, by a link of either kind, as each name has a lock
+ * until that is closed.  So do all where the map has several names, by a link of either kind, as each name has a lock
  * file of its own.  False with `why`: the lock file is not a plain one, or the lock cannot be taken in time.
  */
 bool lmdb_choose_lock(const char *map, int fd, unsigned *flags, struct buf *why);

@@ -62,8 +62,7 @@ bool stamp_parse(struct stamp *stamp, const char *value, size_t n)
 	*stamp = (struct stamp){ 0 };
 	if (strlen(text) > SEAL_LENGTH && memcmp(text + 1, &MAGIC[1], MAGIC_LENGTH - 1) == 0)
 		sscanf(text + SEAL_LENGTH, " built=%" SCNd64 " records=%" SCNu64 " keys=%c syntax=%c%n", &stamp->built,
-		       &stamp->records,
-		       &stamp->folding, &stamp->syntax, &options);
+		       &stamp->records, &stamp->folding, &stamp->syntax, &options);
 	if (options > 0) {
 		rest = text + SEAL_LENGTH + options;
 		/* maps of earlier versions do not say it */

@@ -740,8 +740,7 @@ void content_settled(struct content *c)
 			table_remove(&c->keys, cell);
 			free_slot(s);
 		} else if (s->claims != NULL && s->claims->next == NULL && s->trouble == NO_TROUBLE &&
-		           s->claims->value != NULL &&
-		           text_same(s->claims->value, s->stored)) {
+		           s->claims->value != NULL && text_same(s->claims->value, s->stored)) {
 			do
 				p = next_part(s->claims->entry, p);
 			while (p != NULL && part_value(p) != s->claims->value);

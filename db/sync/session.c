@@ -90,8 +90,7 @@ static int send_question(struct session *s, size_t number)
 	if (sync_request_encode(SYNC_REFRESH_ONLY, &(struct buf){ 0 }, &sync.ldctl_value)) {
 		/* a filter that is true for none (RFC 4526) */
 		code = ldap_search_ext(s->ld, s->conf->rules[number].base, LDAP_SCOPE_BASE, "(|)", nothing, 0, controls, NULL,
-		                       NULL,
-		                       LDAP_NO_LIMIT, &s->searches[number].question);
+		                       NULL, LDAP_NO_LIMIT, &s->searches[number].question);
 		ldap_memfree(sync.ldctl_value.bv_val);
 	}
 	return code;
@@ -317,8 +316,7 @@ static enum session_news reload(struct session *s, size_t number, struct buf *wh
 	copy_doubt(s->copy);
 	if (why->len == 0)
 		buf_addf(why, "%s: rule %s: the server cannot continue from the cookie; everything is read again",
-		         server_name(s),
-		         s->conf->rules[number].name);
+		         server_name(s), s->conf->rules[number].name);
 	return SESSION_AGAIN;
 }
 
@@ -338,8 +336,7 @@ static enum session_news judge(struct session *s, size_t number, enum sync_verdi
 {
 	if (copy_is_inconsistent(s->copy, number)) {
 		buf_addf(why, "%s: rule %s: the server named entries that the copy does not have; everything is read again",
-		         server_name(s),
-		         s->conf->rules[number].name);
+		         server_name(s), s->conf->rules[number].name);
 		verdict = SYNC_RELOAD;
 	}
 	switch (verdict) {

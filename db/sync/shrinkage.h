@@ -52,7 +52,7 @@ struct shrinking {
 enum shrinkage_verdict {
 	SHRINKAGE_FINE,
 	SHRINKAGE_TOO_MUCH,      /* would be removed */
-	SHRINKAGE_NO_KEYS,       /* there are none, and there would be none: "not found" for everybody */
+	SHRINKAGE_NO_KEYS,       /* there are none, and there would be none: "not found" for every key */
 };
 
 /*

@@ -275,8 +275,7 @@ static void complete_rules(struct syncconf *c)
 
 		rule->keys_name_domains = by_keys;
 		rule->definition = xasprintf("%s;fold=%c;domains=%d;bind=%d;binddn=%s", own, c->map.folding, by_keys,
-		                             (int)c->access.bind,
-		                             c->access.binddn != NULL ? c->access.binddn : "");
+		                             (int)c->access.bind, c->access.binddn != NULL ? c->access.binddn : "");
 		free(own);
 	}
 }

@@ -99,8 +99,7 @@ static void examine_journal(struct examination *x, const char *note)
 		find(x, HEALTH_STALE, "%" PRIu64 " batches of the journal are not in the map yet", journal.last - number);
 	else if (records != x->records)
 		find(x, HEALTH_STALE, "another program has changed it: %" PRIu64 " records, the journal knows %" PRIu64,
-		     x->records,
-		     records);
+		     x->records, records);
 	journal_close(&journal);
 	buf_free(&why);
 	free(path);

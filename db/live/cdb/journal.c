@@ -129,8 +129,7 @@ static int read_head(struct journal *journal, off_t size, struct buf *why)
 	status = read_range(journal, 0, HEAD_LENGTH + BASE_LENGTH, &text, why);
 	if (status == EX_OK)
 		sscanf(text.data, MAGIC " %16[0-9a-f] %20" SCNu64 "\nbase %20" SCNu64 " %20" SCNu64 " %64[0-9a-f]\n%n",
-		       journal->id,
-		       &journal->first, &journal->base_records, &bytes, journal->base_sum, &end);
+		       journal->id, &journal->first, &journal->base_records, &bytes, journal->base_sum, &end);
 	buf_free(&text);
 	if (status != EX_OK)
 		return status;

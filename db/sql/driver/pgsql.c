@@ -340,8 +340,7 @@ static bool prepare(void *session, const char *text, int64_t deadline, struct sq
 }
 
 static bool ask(void *session, const char *const *strings, const size_t *lengths, unsigned count, const int64_t *deadline,
-                sql_row *row,
-                void *context, struct sql_error *error)
+                sql_row *row, void *context, struct sql_error *error)
 {
 	struct session *s = session;
 	struct statement *statement = s->current;

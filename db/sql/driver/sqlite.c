@@ -95,8 +95,7 @@ static bool is_whole(sqlite3 *db, struct sql_error *error)
 	unsigned page;
 
 	if (sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK || file == NULL ||
-	    file->pMethods == NULL ||
-	    file->pMethods->xFileSize(file, &size) != SQLITE_OK)
+	    file->pMethods == NULL || file->pMethods->xFileSize(file, &size) != SQLITE_OK)
 		return sql_fail(error, true, "the size of the file cannot be read");
 	/* a database without a table */
 	if (size == 0)
@@ -219,8 +218,7 @@ static bool prepare(void *session, const char *text, int64_t deadline, struct sq
 }
 
 static bool ask(void *session, const char *const *strings, const size_t *lengths, unsigned count, const int64_t *deadline,
-                sql_row *row,
-                void *context, struct sql_error *error)
+                sql_row *row, void *context, struct sql_error *error)
 {
 	struct session *s = session;
 	int code = SQLITE_OK;
