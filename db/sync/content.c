@@ -713,9 +713,8 @@ void content_compare(struct content *c)
 	c->news = c->touched_slots != NULL || c->new_keys > 0;
 }
 
-void content_settled(struct content *c)
+void content_written(struct content *c)
 {
-	c->news = c->new_domains = false;
 	for (size_t i = 0; c->new_keys > 0 && i < c->keys.size; i++) {
 		if (c->keys.cells[i] == 0 || kind_of(c->keys.cells[i]) != CELL_NEW)
 			continue;
@@ -723,16 +722,23 @@ void content_settled(struct content *c)
 		c->new_keys--;
 		c->records++;
 	}
+	for (struct slot *s = c->touched_slots; s != NULL; s = s->next_touched)
+		if (s->changes)
+			set_stored(c, s, s->next != NULL ? xstrdup(s->next) : NULL);
+}
+
+void content_settled(struct content *c)
+{
+	content_written(c);
+	c->news = c->new_domains = false;
 	while (c->touched_slots != NULL) {
 		struct slot *s = c->touched_slots;
 		uintptr_t *cell;
 		struct part *p = NULL;
 
 		c->touched_slots = s->next_touched;
-		s->touched = false;
-		if (s->changes)
-			set_stored(c, s, s->next);
-		s->changes = false;
+		s->touched = s->changes = false;
+		free(s->next);
 		s->next = NULL;
 		/* a slot of which there is nothing to know any more than of most keys */
 		cell = find_key(c, s->key);

@@ -84,6 +84,9 @@ bool content_name(const struct content *content, unsigned rule, const struct syn
 void content_found(struct content *content, const char *key, size_t key_length, const char *value, size_t value_length);
 void content_compare(struct content *content);
 
+/* The records that content_changes() told are in the map now; what is said of entries is not. */
+void content_written(struct content *content);
+
 /* Everything that has been gathered is in the map now. */
 void content_settled(struct content *content);
 

@@ -904,8 +904,8 @@ int copy_flush(struct copy *copy, struct content_counts *counts, enum shrinkage_
 	if (copy_state(copy) == COPY_CLEAN && !is_other_note)
 		return EX_OK;
 	copy->domains_due = copy->domains_due || content_has_new_domains(copy->content);
-	if (writing.first != NULL)
-		status = make_map(copy, &first, why);
+	if (writing.first != NULL && (status = make_map(copy, &first, why)) == EX_OK)
+		content_written(copy->content);
 	if (status == EX_OK)
 		status = write_notes(copy, &writing);
 	if (status == EX_OK && is_other_note) {

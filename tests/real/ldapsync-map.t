@@ -5,9 +5,11 @@ use v5.36;
 use lib "$ENV{SRC_DIR}/tests/lib";
 use Test::More;
 use File::Copy ();
+use POSIX ();
 use Time::HiRes ();
 use LdapSync;
 use RealSlapd;
+use Tool;
 
 LdapSync::skip_without();
 
@@ -219,6 +221,28 @@ subtest 'a symbolic link in place of the map' => sub {
 	ok -l $sync->file, '... which does not replace it';
 	rename "$sync->{dir}/real.db", $sync->file or die;
 	is $sync->difference_after(40 * $slow), '', '... and goes on where it is gone';
+};
+
+subtest 'an entry that goes before the notes of the first copy can be written' => sub {
+	plan skip_all => 'preloading does not go with sanitizers' if $ENV{ZLMTP_SANITIZED};
+	my $library = Tool::preload("$ENV{SRC_DIR}/tests/db/failio.c") or plan skip_all => 'no compiler';
+	my $slapd = RealSlapd->new(users => 5, aliases => 0, no_tls => 1)->start;
+	my $sync = LdapSync->new($slapd, settings => "compare 1s\n");
+	my $fails = "$sync->{dir}/fails";
+	$sync->_put('fails', '');
+	{
+		# the map is put in its place, and no generation behind it
+		local @ENV{qw(LD_PRELOAD FAIL_CALL FAIL_WHILE)} = ($library, 'rename:2+:' . POSIX::EIO, $fails);
+		$sync->start;
+	}
+	ok $sync->hears(qr/: cannot publish: Input/, 20 * $slow) or diag $sync->said;
+	is $sync->difference, '', 'the map is there';
+	$slapd->remove('user1');
+	ok $sync->hears(qr/compared 6 entries/, 20 * $slow) or diag $sync->said;
+	unlink $fails;
+	ok $sync->hears(qr/: is written again/, 70 * $slow) or diag $sync->said;
+	is $sync->difference, '', 'it is removed from the map';
+	is $sync->stop, 0;
 };
 
 for my $way (grep { $_ ne 'environment' } sort keys %ways) {

@@ -388,6 +388,23 @@ static void domains_are_gathered(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
 
+/* A map was made, and the notes could not be added: what goes before that can be done must be taken out again. */
+static void records_that_were_written_are_removed(void **state)
+{
+	struct content_counts counts;
+
+	(void)state;
+	put(0, 1, "a=1 both=x");
+	put(0, 2, "b=2 both=y");
+	content_changes(content, NULL, add_change, NULL, &counts);
+	assert_int_equal(counts.added, 3);
+	content_written(content);
+	assert_true(content_is_touched(content));
+	drop(0, 1);
+	put(0, 2, "b=3 both=y");
+	expect("+b=3 +both=y -a", 0);
+}
+
 /* For another entry with this entryUUID, whose keys are unclear beside what this one wants. */
 static void what_an_entry_wants_can_be_added_to(void **state)
 {
@@ -434,6 +451,7 @@ int main(void)
 		TEST(the_one_whose_value_is_there_has_the_key),
 		TEST(an_equal_map_needs_no_decision),
 		TEST(domains_are_gathered),
+		TEST(records_that_were_written_are_removed),
 		TEST(what_an_entry_wants_can_be_added_to),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
