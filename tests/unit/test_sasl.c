@@ -241,7 +241,9 @@ static void scram_begins_with_the_name_and_refuses_nonsense(void **state)
 	(void)state;
 	chosen(run, "SCRAM-SHA-256-PLUS ", false, NULL);
 	chosen(run, "SCRAM-SHA-1 SCRAM-SHA-256 ", false, "SCRAM-SHA-256");
-	assert_true(sasl_run_respond(run, "", &out, &why));
+	/* where the library has not got its mechanisms (Debian: libsasl2-modules), it says so */
+	if (!sasl_run_respond(run, "", &out, &why))
+		fail_msg("%s", buf_str(&why));
 	assert_true(base64_decode(out.data, out.len, &bytes));
 	assert_memory_equal(bytes.data, "n,,n=user,r=", 12);
 	assert_false(sasl_run_complete(run));
