@@ -47,7 +47,7 @@ static const struct option_help help[] = {
 	{ 'm', NULL, "make the directories of the post office that are missing" },
 	{ 'M', "FILE", "add what is counted to FILE, in the text form of Prometheus" },
 	{ 'o', "NAME=VALUE", "a setting of the router; any number" },
-	{ 'O', "KEY=VALUE", "a limit, or what else is below" },
+	{ 'O', "KEY=VALUE", "see below" },
 	{ 'P', "DIRECTORY", "the post office (default: POSTOFFICE of ZENV)" },
 	{ 'S', "FILE", "offer STARTTLS, with the certificate that FILE names: tls.conf(5)" },
 	{ 'v', NULL, "log lines on stderr, too" },

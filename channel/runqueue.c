@@ -46,7 +46,7 @@ static const struct option_help options[] = {
 	{ 'O', "KEY=VALUE", "see below" },
 	{ 'P', "DIRECTORY", "the post office (default: POSTOFFICE of ZENV)" },
 	{ 'v', NULL, "print a line for each outcome" },
-	{ 'w', NULL, "run and wait for new mail, until told to stop by SIGTERM" },
+	{ 'w', NULL, "run and wait for new mail, until SIGTERM" },
 	{ 0 },
 };
 
@@ -56,7 +56,7 @@ static const struct program program = {
 	.purpose = "Starts the transport agents of scheduler.conf and feeds them the mail in the queue.",
 	.options = options,
 	.notes = "-O log=keys|json    form of log lines (keys)\n"
-	         "-O silence=TIME     an agent that has mail and sends no report for so long is ended (5h), zlmtp-report after\n"
+	         "-O silence=TIME     an agent that has mail and sends no report for so long is stopped (5h), zlmtp-report after\n"
 	         "                    half an hour at the latest\n"
 	         "ZENV is the file that ZCONFIG names, or " ZCONFIG_PATH ".\n"
 	         "zlmtp-report, in the directory of runqueue, writes reports to senders.  Without it or without maps, and for\n"

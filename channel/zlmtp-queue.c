@@ -71,14 +71,14 @@ static const struct program program = {
 	         "summary    a line for each destination\n"
 	         "show       one message: envelope, recipients with their history, header\n"
 	         "watch      the queue, agents and destinations, each second\n"
-	         "hold       put messages aside; release puts them back\n"
+	         "hold       put messages on hold; they are not tried until release\n"
 	         "retry      try now\n"
-	         "fail       give up now and tell the sender\n"
+	         "fail       give up now; the sender gets a report\n"
 	         "remove     remove messages without a report\n"
 	         "reroute    ask the maps again\n\n"
 	         "A filter is an id (spool id or file name, or a beginning), from=GLOB, to=GLOB, channel=GLOB, host=GLOB,\n"
 	         "older=TIME (15m, 4h, 2d), state=WORD (waiting, due, active, held, report, damaged, unreadable) or all.\n"
-	         "Several must all hold.  A filter that matches nothing exits 1.",
+	         "Of several filters all must match.  A filter that matches nothing exits 1.",
 	.help = 'h',
 	.longs = longs,
 };
@@ -310,8 +310,8 @@ static void refuse_strangers(const struct options *set)
 	if (geteuid() == 0 || stat(".", &st) < 0 || st.st_uid == geteuid())
 		return;
 	account_add_user(&owner, st.st_uid);
-	die(EX_NOPERM, "%s: only root and %s, the owner of %s/transport, may do this", set->verb, buf_str(&owner),
-	    set->postoffice);
+	die(EX_NOPERM, "%s: only %s, the owner of %s/transport,%s may do this", set->verb, buf_str(&owner),
+	    set->postoffice, st.st_uid == 0 ? "" : " and root");
 }
 
 /* ---- show ---- */

@@ -42,7 +42,7 @@ static const struct option_help help[] = {
 	{ 'F', "NAME", "your full name, for a From field if the message has none" },
 	{ 'i', NULL, "a line that is a dot does not end the message" },
 	{ 'N', "NOTIFY", "never, or a list of success,failure,delay (RFC 3461)" },
-	{ 'o', "OPTION", "i: as -i; all others are accepted" },
+	{ 'o', "OPTION", "i: as -i; all others have no effect" },
 	{ 'q', "[TIME]", "try now what is in the queue" },
 	{ 'r', "SENDER", "as -f" },
 	{ 'R', "RET", "what a report returns: full or hdrs (RFC 3461)" },
@@ -388,7 +388,7 @@ static int take_message(struct request *r)
 	if (status == EX_OK)
 		hand_over(&intake, r);
 	else if (status > 0 || !may_write_queue())
-		die(EX_TEMPFAIL, "no intake at %s: %s; nothing queued, try again later", intake_path(), buf_str(&intake.words));
+		die(EX_TEMPFAIL, "no intake at %s: %s; nothing queued; start intake, or try again later", intake_path(), buf_str(&intake.words));
 	else
 		status = run_enqueue(r);
 	handover_close(&intake);

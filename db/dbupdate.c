@@ -47,7 +47,7 @@ static const struct option_help help_lines[] = {
 	{ 'n', NULL, "do not check values" },
 	{ 'b', "LINES", "apply: at most so many lines in one batch" },
 	{ 'w', "SECONDS", "how long to wait for a lock (default 5)" },
-	{ ALLOW_SHRINK, NULL, "replace: even if too many of the records are removed, or all" },
+	{ ALLOW_SHRINK, NULL, "replace: write the map even if too many of its records are removed, or all" },
 	{ FORCE, NULL, "recover: stop the programs that use the environment" },
 	{ ADOPT, NULL, "recover: keep the map as it is although its journal differs" },
 	{ '\0', NULL, NULL },

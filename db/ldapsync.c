@@ -51,12 +51,12 @@ enum { ALLOW_SHRINK = 1 };
 
 static const struct option_help options[] = {
 	{ '1', NULL, "make the map equal to the directory once, then end" },
-	{ 'D', NULL, "print what the map holds and how far it has come, for -I of another machine" },
+	{ 'D', NULL, "print the map with its state, for -I on another machine" },
 	{ 'f', "FILE", "what to copy, ldapsync.conf" },
 	{ 'I', "DUMP", "make the map of what -D printed, \"-\" from standard input" },
 	{ 'v', NULL, "print a line for each batch of changes" },
-	{ 'w', NULL, "stay, and follow the directory until told to stop by SIGTERM" },
-	{ ALLOW_SHRINK, NULL, "even if too many of the records are removed, or all" },
+	{ 'w', NULL, "stay, and follow the directory until SIGTERM" },
+	{ ALLOW_SHRINK, NULL, "write the map even if too many of its records are removed, or all" },
 	{ 0 },
 };
 

@@ -40,8 +40,8 @@ static const struct option_help options[] = {
 	{ '1', NULL, "make the map equal to the database once, then end" },
 	{ 'f', "FILE", "what to copy, sqlsync.conf" },
 	{ 'v', NULL, "print a line for each comparison that changed the map" },
-	{ 'w', NULL, "stay, and follow the database until told to stop by SIGTERM" },
-	{ ALLOW_SHRINK, NULL, "even if too many of the records are removed, or all" },
+	{ 'w', NULL, "stay, and follow the database until SIGTERM" },
+	{ ALLOW_SHRINK, NULL, "write the map even if too many of its records are removed, or all" },
 	{ 0 },
 };
 

@@ -28,8 +28,12 @@ struct look {
 
 static void tell_fault(void *context, const struct fault *fault)
 {
-	finding_add(context, fault->is_warning ? FINDING_WARNING : FINDING_CRITICAL, "%s:%zu: %s", fault->file, fault->line,
-	            fault->text);
+	const enum severity severity = fault->is_warning ? FINDING_WARNING : FINDING_CRITICAL;
+
+	if (fault->line == 0)
+		finding_add(context, severity, "%s: %s", fault->file, fault->text);
+	else
+		finding_add(context, severity, "%s:%zu: %s", fault->file, fault->line, fault->text);
 }
 
 /* A name that is like none of ours may be what dbserve or scripts of the site ask: no alarm for ever. */
@@ -94,18 +98,16 @@ static enum severity check_built(const struct look *l)
 	const struct compile compile = { .type = m->type, .target = l->path, .input = m->file, .syntax = m->syntax };
 	const char *reason;
 	const enum compile_due due = compile_is_due(&compile, &reason);
+	enum severity severity;
 
 	if (due == COMPILE_NOT_DUE || due == COMPILE_DOUBTFUL) {
 		finding_add(l->findings, FINDING_OK, "map %s is sound and as new as its text", l->path);
 		return FINDING_OK;
 	}
 	/* an old map answers; one that is not there or damaged holds up all mail */
-	if (due == COMPILE_UNUSABLE) {
-		finding_add(l->findings, FINDING_CRITICAL, "map %s: %s", l->path, reason);
-		return FINDING_CRITICAL;
-	}
-	finding_add(l->findings, FINDING_WARNING, "map %s: %s; run newdb", l->path, reason);
-	return FINDING_WARNING;
+	severity = due == COMPILE_UNUSABLE ? FINDING_CRITICAL : FINDING_WARNING;
+	finding_add(l->findings, severity, "map %s: %s; run newdb", l->path, reason);
+	return severity;
 }
 
 static enum severity check_live(const struct look *l)

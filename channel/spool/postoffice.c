@@ -35,7 +35,7 @@ void spool_add_remedy(struct buf *why, const char *postoffice, int code)
 	} else if ((code == EACCES || code == EPERM) && stat(postoffice, &st) == 0 && st.st_uid != geteuid()) {
 		buf_adds(why, "; the post office belongs to ");
 		account_add_user(why, st.st_uid);
-		buf_adds(why, ", be that user or name another one with -P");
+		buf_adds(why, ": run this as that user, or name another post office with -P");
 	}
 }
 

@@ -252,7 +252,7 @@ int build_map(struct build *build, const struct records *records, struct buf *wh
 	if (status != EX_OK)
 		return status;
 	if (!publish_begin(&file, build->target, 0600)) {
-		buf_addf(why, "%s: cannot write beside it: %s", build->target, strerror(errno));
+		buf_addf(why, "%s: cannot create a file in its directory: %s", build->target, strerror(errno));
 		return EX_CANTCREAT;
 	}
 	feed = (struct feed){ build, records, &stamp, 0 };

@@ -306,7 +306,7 @@ static int apply(struct live *live, const struct live_batch *batch, struct buf *
 
 	live_sweep(live->path);
 	if (!publish_begin(&file, live->path, 0600))
-		return live_fail(live, EX_CANTCREAT, why, "cannot write beside it: %s", strerror(errno));
+		return live_fail(live, EX_CANTCREAT, why, "cannot create a file in its directory: %s", strerror(errno));
 	status = make_generation(live, &file, &batch->changes, why);
 	if (status != EX_OK)
 		publish_abort(&file);

@@ -317,7 +317,7 @@ static int replace_by_copy(const struct live *live, bool is_sealed, struct buf *
 	struct stat st;
 
 	if (fstat(l->fd, &st) < 0 || !publish_begin(&file, live->path, 0600))
-		return live_fail(live, EX_CANTCREAT, why, "cannot write beside it: %s", strerror(errno));
+		return live_fail(live, EX_CANTCREAT, why, "cannot create a file in its directory: %s", strerror(errno));
 	if (copy_map(live, l->fd, &st, is_sealed, &file) != 0) {
 		live_fail(live, EX_IOERR, why, "cannot copy: %s", strerror(errno));
 		publish_abort(&file);

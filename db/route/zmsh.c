@@ -164,7 +164,7 @@ int zmsh_write(const struct dbases *dbases, const char *relation, bool *written,
 		struct publish file = { .fd = -1 };
 
 		if (!publish_begin(&file, path, SCRIPT_MODE)) {
-			buf_addf(why, "%s: cannot write beside it: %s", path, strerror(errno));
+			buf_addf(why, "%s: cannot create a file in its directory: %s", path, strerror(errno));
 			status = EX_CANTCREAT;
 		} else if (!file_write(file.fd, content.data, content.len)) {
 			buf_addf(why, "%s: %s", path, strerror(errno));

@@ -67,9 +67,9 @@ subtest 'a post office that is not there, or is not ours' => sub {
 	my $office = post_office('office');
 	# setpriv(1) also starts what was built in a directory that is closed to others
 	my @other = qw(setpriv --reuid=nobody --clear-groups);
-	says(['enqueue', '-P', $office, '-s', 'a@x.test', '-r', 'lmtp,h,u'], 73, qr/\Aenqueue: cannot create a file in office: Permission denied; the post office belongs to root, be that user or name another one with -P\n\z/,
+	says(['enqueue', '-P', $office, '-s', 'a@x.test', '-r', 'lmtp,h,u'], 73, qr/\Aenqueue: cannot create a file in office: Permission denied; the post office belongs to root: run this as that user, or name another post office with -P\n\z/,
 		'of another user', in => $message, by => \@other);
-	my $owner = "Permission denied; the post office belongs to root, be that user or name another one with -P";
+	my $owner = "Permission denied; the post office belongs to root: run this as that user, or name another post office with -P";
 	says(['runqueue', '-P', $office, '-1', '-f', 'empty.conf'], 77, "runqueue: $office/.pid.runqueue: $owner\n", 'runqueue of another user', by => \@other);
 	chmod 0700, "$dir/$office/transport";
 	says(['zlmtp-queue', 'list', '-P', $office], 77, "zlmtp-queue: $office/transport: $owner\n", 'zlmtp-queue of another user', by => \@other);

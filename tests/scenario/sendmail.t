@@ -343,7 +343,7 @@ subtest 'without an intake' => sub {
 		chmod 0755, $dir;
 		my $out = qx{setpriv --reuid=$nobody --clear-groups $sendmail ann\@example.org <$dir/in 2>&1};
 		is $? >> 8, 75, 'others are told to come again';
-		like $out, qr/^zlmtp-sendmail: no intake at \Q$dir\E\/lmtp: (?:No such file or directory|Connection refused); nothing queued, try again later$/, '... in one line';
+		like $out, qr/^zlmtp-sendmail: no intake at \Q$dir\E\/lmtp: (?:No such file or directory|Connection refused); nothing queued; start intake, or try again later$/, '... in one line';
 		is scalar(my @none = $intake->queued), 0, 'nothing queued';
 	}
 	my $out = qx{$sendmail -bs </dev/null};

@@ -239,7 +239,8 @@ subtest 'maps' => sub {
 	}
 	my $good = slurp("$dir/db/localnames.db");
 	spew("$dir/db/localnames.db", substr($good, 0, 5000));
-	is_found(\@only, 2, qr{CRITICAL - map $dir/db/localnames\.db: it is damaged or cannot be read}, 'a damaged map');
+	is_found(\@only, 2, qr{CRITICAL - map $dir/db/localnames\.db: it is damaged or cannot be read; run newdb}, 'a damaged map, and what builds it again');
+	is_found(['-o', 'maps', '-d', "$dir/db/none.conf"], 2, qr{^CRITICAL - $dir/db/none\.conf: No such file or directory$}m, 'no dbases.conf');
 	unlink "$dir/db/localnames.db";
 	is_found(\@only, 2, qr{CRITICAL - map $dir/db/localnames\.db: it is missing}, 'a missing map');
 	spew("$dir/db/localnames.db", $good);
