@@ -118,7 +118,8 @@ static void read_options(struct intake *in, struct options *options, char **list
 	if (levels > 2)
 		option_usage(&program, "there are no more than two levels of directories: -HH");
 	if (in->policy.verify == NULL && *in->policy.verify_with != '\0')
-		option_usage(&program, "-O verify-with=%s: expected -O verify=CACHE, too; without it no store is asked", in->policy.verify_with);
+		option_usage(&program, "-O verify-with=%s: expected -O verify=CACHE, too; without it no store is asked",
+		             in->policy.verify_with);
 	in->spool.levels = levels > 0 ? levels : zenv_levels();
 	if (in->spool.postoffice == NULL)
 		in->spool.postoffice = zenv("POSTOFFICE");

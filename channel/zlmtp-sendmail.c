@@ -388,7 +388,8 @@ static int take_message(struct request *r)
 	if (status == EX_OK)
 		hand_over(&intake, r);
 	else if (status > 0 || !may_write_queue())
-		die(EX_TEMPFAIL, "no intake at %s: %s; nothing queued; start intake, or try again later", intake_path(), buf_str(&intake.words));
+		die(EX_TEMPFAIL, "no intake at %s: %s; nothing queued; start intake, or try again later", intake_path(),
+		    buf_str(&intake.words));
 	else
 		status = run_enqueue(r);
 	handover_close(&intake);

@@ -36,8 +36,8 @@ static void warn_of_no_line(const struct keeper *k, bool is_beside, bool verbose
 
 	if (!is_beside && other == NULL && !verbose)
 		return;
-	buf_addf(&text, "%s: warning: %s has no line for this map: programs that read this file never ask the map, and its values are not checked",
-	         k->livemap.base, k->beside.dbases.path);
+	buf_addf(&text, "%s: warning: %s has no line for this map: programs that read this file never ask the map, and its "
+	         "values are not checked", k->livemap.base, k->beside.dbases.path);
 	if (other != NULL)
 		buf_addf(&text, "; line %zu, %s, has %s, which is missing: should it be this map?", other->line,
 		         other->relation, other->file);
@@ -188,8 +188,8 @@ bool keeper_is_alone(void)
 	if (fd >= 0)
 		close(fd);
 	if (!held.told)
-		complain("%s: process %ld, of %s, keeps this map, too, as %s was deleted or replaced; this one changes nothing until that one ends", held.map,
-		         (long)holder, keeper, held.path);
+		complain("%s: process %ld, of %s, keeps this map, too, as %s was deleted or replaced; this one changes nothing "
+		         "until that one ends", held.map, (long)holder, keeper, held.path);
 	held.told = true;
 	return false;
 }

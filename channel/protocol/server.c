@@ -85,7 +85,7 @@ static void hello(struct server *s, char *name, bool extended)
 	struct buf clean = { 0 };
 
 	if (*name == '\0' || strcspn(name, " \t") != strlen(name)) {
-		refuse(s, 501, "5.5.4", "expected your name, and nothing else");
+		refuse(s, 501, "5.5.4", "expected the name of the client, and nothing else");
 		return;
 	}
 	forget_transaction(s);
@@ -377,7 +377,7 @@ static enum server_event quit(struct server *s, char *argument)
 static enum server_event vrfy(struct server *s, char *argument)
 {
 	(void)argument;
-	reply(s, 252, "2.5.0", "send the message, and see");
+	reply(s, 252, "2.5.0", "cannot verify the user, but will accept mail for it");
 	return SERVER_MORE;
 }
 

@@ -61,13 +61,13 @@ static enum tag_result free_locks(struct arrivals *in, struct control *c)
 static bool all_deliverable(const struct control *c)
 {
 	if (c->recipient_count == 0) {
-		complain("%s: it has no recipients; the file stays in transport/ until you remove it", c->name);
+		complain("%s: it has no recipients; the file stays until it is removed", c->name);
 		return false;
 	}
 	for (size_t i = 0; i < c->recipient_count; i++) {
 		if (c->recipients[i].sender == CONTROL_NONE) {
-			complain("%s: the recipient at %lld has no sender above it; the message stays in the queue until you repair or remove the file", c->name,
-			         (long long)c->recipients[i].offset);
+			complain("%s: the recipient at %lld has no sender above it; the message waits until its control file is "
+			         "repaired or removed", c->name, (long long)c->recipients[i].offset);
 			return false;
 		}
 	}
@@ -176,12 +176,12 @@ void arrivals_file(struct arrivals *in, const char *name, struct moment now)
 		put_aside(in, id, name, DAMAGED_PAUSE);
 		break;
 	case CONTROL_UNREADABLE:
-		complain("%s", buf_str(&why));
+		complain("%s; the message waits until its control file can be read", buf_str(&why));
 		in->trouble = true;
 		put_aside(in, id, name, UNREADABLE_PAUSE);
 		break;
 	case CONTROL_DAMAGED:
-		complain("%s", buf_str(&why));
+		complain("%s; the message waits until its control file is repaired or removed", buf_str(&why));
 		damaged(in, id, name);
 		break;
 	}

@@ -70,8 +70,8 @@ static bool is_deliverable(struct scheduler *s, struct destination *d)
 			complain("no command for %s, as %s: %zu message%s left in the queue", buf_str(&where), unfit, d->groups,
 			         d->groups == 1 ? " is" : "s are");
 		else
-			complain("no clause serves %s: %zu message%s left in the queue", buf_str(&where), d->groups,
-			         d->groups == 1 ? " is" : "s are");
+			complain("no clause of scheduler.conf serves %s: %zu message%s left in the queue", buf_str(&where),
+			         d->groups, d->groups == 1 ? " is" : "s are");
 		buf_free(&where);
 	}
 	d->complained = true;

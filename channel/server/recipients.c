@@ -63,7 +63,7 @@ static void add_unclear(struct buf *out)
 {
 	add_string(out, "451");
 	add_string(out, "4.3.0");
-	add_string(out, "it cannot be told now whether this recipient exists; try again later");
+	add_string(out, "temporary lookup failure: cannot tell whether this recipient exists; try again later");
 }
 
 /*

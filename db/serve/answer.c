@@ -356,7 +356,7 @@ void answers_judge(struct answers *a, int code, const char *status, const char *
 	else if (code == 550)
 		buf_addf(value, "REJECT %s %s", status, *words != '\0' ? words : "no such recipient");
 	else
-		buf_adds(value, "DEFER_IF_PERMIT 4.3.0 it cannot be told now whether this recipient exists");
+		buf_adds(value, "DEFER_IF_PERMIT 4.3.0 temporary lookup failure: cannot tell whether this recipient exists");
 	if (code != 250 && code != 550)
 		tell(a, "policy", words);
 }
@@ -414,7 +414,7 @@ static enum map_answer ask_policy(struct answers *a, const char *recipient, size
 	is_postmaster = is_address && of == NULL && strcasecmp(address.local, "postmaster") == 0;
 	if (answer == MAP_COULD_NOT_TELL) {
 		tell_trouble(a, "policy", &words);
-		buf_adds(value, "DEFER_IF_PERMIT 4.3.0 it cannot be told now whether this recipient exists");
+		buf_adds(value, "DEFER_IF_PERMIT 4.3.0 temporary lookup failure: cannot tell whether this recipient exists");
 	} else if (domain == MAP_FOUND && answer == MAP_NOT_FOUND && !is_postmaster) {
 		buf_adds(value, "REJECT 5.1.1 no such recipient");
 	} else {

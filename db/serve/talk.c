@@ -180,7 +180,7 @@ static void reply_policy(struct talk *t, enum map_answer answer, bool unknown, c
 	if (answer == MAP_FOUND)
 		text_add_clean(&t->out, buf_str(value), value->len, 1000);
 	else
-		buf_adds(&t->out, "DEFER_IF_PERMIT 4.3.0 it cannot be told now whether this recipient exists");
+		buf_adds(&t->out, "DEFER_IF_PERMIT 4.3.0 temporary lookup failure: cannot tell whether this recipient exists");
 	buf_adds(&t->out, "\n\n");
 }
 

@@ -157,7 +157,7 @@ subtest 'maps' => sub {
 	is ask("recipient ann\@d.test"), 'OK OK', 'a map is there';
 	rename "$dir/fqdnroutes.db", "$dir/away" or die;
 	ok wait_for(sub { ask("recipient ann\@d.test") =~ /^TEMP .*fqdnroutes/ }), 'it disappears: could not tell';
-	is policy("ann\@d.test"), 'action=DEFER_IF_PERMIT 4.3.0 it cannot be told now whether this recipient exists', '... by policy, too';
+	is policy("ann\@d.test"), 'action=DEFER_IF_PERMIT 4.3.0 temporary lookup failure: cannot tell whether this recipient exists', '... by policy, too';
 	is ask('routesdb d.test'), 'OK error!nosuchuser', '... and another map answers';
 	rename "$dir/away", "$dir/fqdnroutes.db" or die;
 	ok wait_for(sub { ask("recipient ann\@d.test") eq 'OK OK' }), 'until it is back';

@@ -77,7 +77,7 @@ subtest 'one session to each store' => sub {
 	is policy('tom'), 'action=DUNNO', 'one of another store';
 	is policy('nobody'), 'action=REJECT 5.1.1 no such recipient', 'one that the maps do not know';
 	is policy('bob'), 'action=DUNNO', 'another one';
-	is policy('both'), 'action=DEFER_IF_PERMIT 4.3.0 it cannot be told now whether this recipient exists', 'one whose store is away';
+	is policy('both'), 'action=DEFER_IF_PERMIT 4.3.0 temporary lookup failure: cannot tell whether this recipient exists', 'one whose store is away';
 	is policy('ghost'), $refused, 'and the first store again';
 	is $store->connections, 1, 'it has had one session';
 	is $other->connections, 1, 'and the other one as well';
@@ -166,7 +166,7 @@ subtest 'a list with members at several stores' => sub {
 	is policy('some'), 'action=DUNNO', 'one member is enough';
 	is policy('none'), $refused, 'the only one is refused';
 	is policy('far'), 'action=DUNNO', 'a member elsewhere is enough';
-	is policy('worse'), 'action=DEFER_IF_PERMIT 4.3.0 it cannot be told now whether this recipient exists', 'one that cannot be told decides';
+	is policy('worse'), 'action=DEFER_IF_PERMIT 4.3.0 temporary lookup failure: cannot tell whether this recipient exists', 'one that cannot be told decides';
 	is policy('half'), 'action=DUNNO', 'with a member elsewhere no store is asked';
 };
 

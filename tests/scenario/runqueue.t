@@ -346,8 +346,8 @@ subtest 'mail for nobody' => sub {
 	$q->message([{ user => 'c', host => 'Store1' }]);
 	my ($status, undef, $err) = one_pass($q);
 	is $status, 69, 'exit 69';
-	like $err, qr/^runqueue: no clause serves channel lmtp, host other: 1 message is left in the queue$/m, 'named';
-	like $err, qr/^runqueue: no clause serves channel elsewhere, host -: 1 message is left/m, 'and the other one';
+	like $err, qr/^runqueue: no clause of scheduler.conf serves channel lmtp, host other: 1 message is left in the queue$/m, 'named';
+	like $err, qr/^runqueue: no clause of scheduler.conf serves channel elsewhere, host -: 1 message is left/m, 'and the other one';
 	is_deeply [$q->names], [100, 100, 101, 101], 'both stay, the third is delivered';
 	$q = RunQueue->new(conf => "lmtp/* queueonly command=\"AGENT\"\n");
 	$q->message(['a']);

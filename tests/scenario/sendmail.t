@@ -166,7 +166,7 @@ subtest 'refusals' => sub {
 	Spool->put("$map.new", 'damaged');
 	rename "$map.new", $map or die;
 	sleep 1.1;
-	refuses 'a map that cannot tell', 75, qr/cannot be told now/, $m, 'ann@example.org';
+	refuses 'a map that cannot tell', 75, qr/temporary lookup failure/, $m, 'ann@example.org';
 	Spool->put("$map.new", $good);
 	rename "$map.new", $map or die;
 	sleep 1.1;

@@ -185,8 +185,8 @@ static void only_crlf_dot_crlf_ends_a_message(void **state)
 static void words_that_are_wrong_are_refused_one_by_one(void **state)
 {
 	static const struct talk rows[] = {
-		{ "LHLO\r\nLHLO a b\r\nMAIL FROM:<a@x>\r\n", "501 5.5.4 expected your name, and nothing else\n"
-		  "501 5.5.4 expected your name, and nothing else\n503 5.5.1 LHLO first\n" },
+		{ "LHLO\r\nLHLO a b\r\nMAIL FROM:<a@x>\r\n", "501 5.5.4 expected the name of the client, and nothing else\n"
+		  "501 5.5.4 expected the name of the client, and nothing else\n503 5.5.1 LHLO first\n" },
 		{ "LHLO c\r\nMAIL a@x\r\nMAIL FROM:a@x\r\nMAIL FROM:<a@x>b\r\nMAIL FROM:<a@x\r\nMAIL FROM:<a <b@x>>\r\n", HELLO
 		  "501 5.5.4 expected MAIL FROM:<address>\n501 5.5.2 expected MAIL FROM:<address>\n"
 		  "501 5.5.2 expected MAIL FROM:<address>\n501 5.5.2 expected MAIL FROM:<address>\n"
@@ -211,7 +211,7 @@ static void words_that_are_wrong_are_refused_one_by_one(void **state)
 		  "500 5.5.2 no such command here: x\n500 5.5.2 no such command here: x\n500 5.5.2 no such command here: x\n"
 		  "500 5.5.2 no such command here: x\n421 4.7.0 too many errors\n{CLOSE}" },
 		{ "a\rb\r\nVRFY b\r\nHELP\r\nEXPN l\r\nNOOP x\r\nAUTH PLAIN\r\n", "500 5.5.2 expected a line without NUL and bare CR\n"
-		  "252 2.5.0 send the message, and see\n214 2.0.0 see RFC 5321, and intake(8)\n"
+		  "252 2.5.0 cannot verify the user, but will accept mail for it\n214 2.0.0 see RFC 5321, and intake(8)\n"
 		  "502 5.5.1 command not implemented\n250 2.0.0 ok\n502 5.5.1 command not implemented\n" },
 	};
 
