@@ -85,7 +85,10 @@ static void judge(const struct policy *policy, struct router *router, const char
 	for (size_t i = 0; i < count; i++)
 		no_mailbox |= results[i].no_mailbox;
 	if (unclear != NULL) {
-		complain("%s: could not tell: %s: %s", address, unclear->host, unclear->user);
+		if (strcmp(unclear->user, address) == 0)
+			complain("%s: could not tell: %s", address, unclear->host);
+		else
+			complain("%s: could not tell: %s (member %s)", address, unclear->host, unclear->user);
 		add_unclear(out);
 	} else if (no_mailbox) {
 		add_string(out, "550");
@@ -103,7 +106,7 @@ static void judge(const struct policy *policy, struct router *router, const char
 		bool elsewhere = false;
 
 		if (missing != NULL)
-			complain("%s: a member is left out: %s: %s", address, missing->host, missing->user);
+			complain("%s: member %s is left out: %s", address, missing->user, missing->host);
 		/* a list is ours, and its owner says where its mail goes */
 		for (size_t i = 0; i < count && !router->listed; i++)
 			elsewhere |= strcmp(results[i].channel, "smtp") == 0;

@@ -133,6 +133,7 @@ subtest 'the answers of the maps' => sub {
 	Spool->put("$map.new", "not a database");
 	rename "$map.new", $map or die;
 	is $client->say('RCPT TO:<bob@example.org>'), "451 4.3.0 temporary lookup failure: cannot tell whether this recipient exists; try again later\r\n", 'a damaged map';
+	like $intake->said, qr/^intake: bob\@example\.org: could not tell: [^\n]*routes\.db: damaged[^\n]* recover\)$/m, 'the log names map, reason and what to do, and the address once';
 	Spool->put("$map.new", $good);
 	rename "$map.new", $map or die;
 	ok soon(sub { $client->say('RCPT TO:<eve@example.org>') eq "250 2.1.5 ok\r\n" }), 'a mended map';
