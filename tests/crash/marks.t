@@ -204,7 +204,10 @@ for my $call (qw(pwrite write fsync)) {
 				environment => { LD_PRELOAD => $library, FAIL_CALL => "$call:$n+:$error->[0]", FAIL_COUNT => $happened });
 			$store->round("$build/channel/lmtp", []);
 			$store->{environment} = {};
-			push @bad, map { "$call:$n: $_" } grep { !/is reported delivered and marked|was delivered again after that was reported|#resync/ } $store->finish;
+			# a recipient that cannot be locked is left for another round, and not reported in this one
+			my $expected = $call eq 'pwrite' ? qr/#resync|before the report of/ : qr/#resync/;
+			push @bad, map { "$call:$n: $_" }
+				grep { !/is reported delivered and marked|was delivered again after that was reported|$expected/ } $store->finish;
 			last if !-e $happened;
 		}
 		is join("\n", @bad), '', "beside ZMailer's scheduler: $call fails with $error->[1] from one of $n on";
