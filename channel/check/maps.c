@@ -122,6 +122,8 @@ static enum severity check_live(const struct look *l)
 
 	health_check(&health, &settings);
 	severity = (enum severity)health_exit_code(health.state);
+	if (health.state == HEALTH_DAMAGED || health.state == HEALTH_WEDGED)
+		buf_addf(&health.text, "; run \"dbupdate %s recover\"", m->file);
 	finding_add(l->findings, severity, "live map %s: %s: %s", l->path, health_name(health.state), buf_str(&health.text));
 	health_free(&health);
 	return severity;

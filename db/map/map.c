@@ -88,7 +88,8 @@ static bool know_type(const char *type, const char *path, int *status, struct bu
 	if (map_type(type) != NULL)
 		return true;
 	*status = EX_UNAVAILABLE;
-	buf_addf(why, "%s: unknown or unsupported map type \"%s\"", path, type);
+	buf_addf(why, "%s: unknown or unsupported map type \"%s\"; expected btree, bhash, lmdb, unordered, ordered, ldap, "
+	         "pgsql, mysql or sqlite", path, type);
 	return false;
 }
 

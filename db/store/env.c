@@ -329,7 +329,7 @@ struct env *env_open(const struct env_config *config, struct buf *why)
 		if (env->said.len > 0)
 			buf_addf(why, "; %s", buf_str(&env->said));
 		if (code == ENOENT && !config->create)
-			buf_addf(why, "; it does not exist and %s does not say CREATE", config->file);
+			buf_addf(why, "; no program has made it, and %s has no CREATE in envflags; add it", config->file);
 		if (code == DB_RUNRECOVERY)
 			buf_addf(why, "; run dbupdate -C %s recover", config->file);
 		/* as when a process was killed while it made the regions */

@@ -251,7 +251,7 @@ subtest 'maps' => sub {
 	is run(["$build/db/dbupdate", '-t', 'btree', '-l', "$dir/db/aliases", 'replace', '-'], in => "joe ann\n")->{status}, 0, 'it is made';
 	is_found(\@only, 0, qr{OK +live map $dir/db/aliases\.db: healthy: }, 'a live map');
 	spew("$dir/db/aliases.db", 'x' x 5000);
-	is_found(\@only, 2, qr{CRITICAL - live map $dir/db/aliases\.db: damaged: }, 'a damaged one');
+	is_found(\@only, 2, qr{CRITICAL - live map $dir/db/aliases\.db: damaged: .*; run "dbupdate $dir/db/aliases recover"}, 'a damaged one, and what repairs it');
 	maps("aliase unordered - - \$MAILVAR/db/routes -l\n");
 	spew("$dir/db/routes", "joe ann\n");
 	is_found(\@only, 1, qr{WARNING - $dir/db/dbases\.conf:1: routing never asks a relation "aliase"; is aliases meant\?},
