@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <inttypes.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +11,7 @@
 #include "lib/parse.h"
 #include "lib/text.h"
 
-static const struct {
+static const struct limit_row {
 	const char *key;
 	uint64_t usual, least, most;
 	bool interval;
@@ -49,23 +50,30 @@ void policy_free(struct policy *p)
 
 /* ---- settings ---- */
 
-static bool set_limit(struct policy *p, size_t i, const char *value, struct buf *why)
+static bool refuse(const char *key, const char *value, const char *expected, struct buf *why)
+{
+	buf_addf(why, "%s=", key);
+	text_add_clean_string(why, value, 100);
+	buf_addf(why, ": expected %s", expected);
+	return false;
+}
+
+static bool set_limit(struct policy *p, const struct limit_row *row, const char *value, struct buf *why)
 {
 	uint64_t number;
 	int64_t seconds;
-	bool ok = table[i].interval ? parse_interval(value, &seconds) : parse_number(value, UINT64_MAX, &number);
+	bool ok = row->interval ? parse_interval(value, &seconds) : parse_number(value, UINT64_MAX, &number);
+	char expected[80];
 
-	if (ok && table[i].interval)
+	if (ok && row->interval)
 		number = (uint64_t)seconds;
-	if (ok && number >= table[i].least && number <= table[i].most) {
-		p->limits[i] = number;
+	if (ok && number >= row->least && number <= row->most) {
+		p->limits[row - table] = number;
 		return true;
 	}
-	buf_addf(why, "%s=", table[i].key);
-	text_add_clean_string(why, value, 100);
-	buf_addf(why, ": expected %s from %" PRIu64 " to %" PRIu64, table[i].interval ? "a time" : "a number", table[i].least,
-	         table[i].most);
-	return false;
+	snprintf(expected, sizeof expected, "%s from %" PRIu64 " to %" PRIu64, row->interval ? "a time" : "a number", row->least,
+	         row->most);
+	return refuse(row->key, value, expected, why);
 }
 
 /* ::ffff:0:0/96 */
@@ -104,11 +112,8 @@ static bool set_networks(struct policy *p, const char *value, struct buf *why)
 			network.bits = (unsigned)bits;
 		unmap(&network);
 		free(copy);
-		if (!ok) {
-			buf_adds(why, "networks=");
-			text_add_clean_string(why, one, 100);
-			buf_adds(why, ": expected addresses such as 192.0.2.0/24,2001:db8::/32");
-		}
+		if (!ok)
+			refuse("networks", one, "addresses such as 192.0.2.0/24,2001:db8::/32", why);
 		free(one);
 		if (!ok)
 			return false;
@@ -118,77 +123,104 @@ static bool set_networks(struct policy *p, const char *value, struct buf *why)
 	return true;
 }
 
-/* Which of the words the value is; -1 with `why`. */
-static int find_word(const char *key, const char *const *words, const char *value, const char *expected, struct buf *why)
+/* Which of the words (NULL at the end) a value is; -1 if it is none. */
+static int find_word(const char *const *words, const char *value)
 {
 	for (int i = 0; words[i] != NULL; i++)
 		if (strcmp(value, words[i]) == 0)
 			return i;
-	buf_addf(why, "%s=", key);
-	text_add_clean_string(why, value, 100);
-	buf_addf(why, ": expected %s", expected);
 	return -1;
 }
+
+static bool set_relay(struct policy *p, const char *value, struct buf *why)
+{
+	static const char *const words[] = { [RELAY_NOBODY] = "none", [RELAY_LOCAL] = "local", [RELAY_ALL] = "all", NULL };
+	int word = find_word(words, value);
+
+	if (word < 0)
+		return refuse("relay", value, "none, local or all", why);
+	p->relay = (enum relay)word;
+	return true;
+}
+
+static bool set_journal(struct policy *p, const char *value, struct buf *why)
+{
+	static const char *const words[] = {
+		[JOURNAL_UNLESS_ZMAILER] = "auto", [JOURNAL_YES] = "yes", [JOURNAL_NO] = "no", NULL,
+	};
+	int word = find_word(words, value);
+
+	if (word < 0)
+		return refuse("journal", value, "auto, yes or no", why);
+	p->journal = (enum journaling)word;
+	return true;
+}
+
+static bool set_verify(struct policy *p, const char *value, struct buf *why)
+{
+	if (*value != '/')
+		return refuse("verify", value, "the whole path of a cache", why);
+	p->verify = value;
+	return true;
+}
+
+static bool set_verify_with(struct policy *p, const char *value, struct buf *why)
+{
+	(void)why;
+	p->verify_with = value;
+	return true;
+}
+
+/* The keys that are no limits. */
+static const struct key {
+	const char *name;
+	bool (*set)(struct policy *p, const char *value, struct buf *why);
+	const char *form, *help;
+} keys[] = {
+	{ "journal", set_journal, "auto|yes|no", "accept by the journal (auto: unless ZMailer runs here)" },
+	{ "networks", set_networks, "A/N,...", "who may connect by TCP beside this machine" },
+	{ "relay", set_relay, "none|local|all", "whose mail may leave by channel smtp (local)" },
+	{ "verify", set_verify, "CACHE", "ask the store for recipients, as lmtp -B with this cache" },
+	{ "verify-with", set_verify_with, "ARGUMENTS", "of lmtp -B, as the agent has them (none)" },
+};
 
 bool policy_set(struct policy *p, const char *assignment, struct buf *why)
 {
 	size_t n = strcspn(assignment, "=");
 	const char *value = assignment[n] == '=' ? assignment + n + 1 : "";
+	char *name = xstrndup(assignment, n);
+	const struct limit_row *limit = PARSE_ROW(table, name);
+	const struct key *key = PARSE_ROW(keys, name);
 
-	if (n == 8 && strncmp(assignment, "networks", n) == 0)
-		return set_networks(p, value, why);
-	if (n == 5 && strncmp(assignment, "relay", n) == 0) {
-		static const char *const words[] = { [RELAY_NOBODY] = "none", [RELAY_LOCAL] = "local", [RELAY_ALL] = "all",
-		                                     NULL };
-		int word = find_word("relay", words, value, "none, local or all", why);
-
-		p->relay = word >= 0 ? (enum relay)word : p->relay;
-		return word >= 0;
-	}
-	if (n == 7 && strncmp(assignment, "journal", n) == 0) {
-		static const char *const words[] = { [JOURNAL_UNLESS_ZMAILER] = "auto", [JOURNAL_YES] = "yes",
-		                                     [JOURNAL_NO] = "no", NULL };
-		int word = find_word("journal", words, value, "auto, yes or no", why);
-
-		p->journal = word >= 0 ? (enum journaling)word : p->journal;
-		return word >= 0;
-	}
-	if (n == 6 && strncmp(assignment, "verify", n) == 0 && *value == '/') {
-		p->verify = value;
-		return true;
-	}
-	if (n == 11 && strncmp(assignment, "verify-with", n) == 0) {
-		p->verify_with = value;
-		return true;
-	}
-	if (n == 6 && strncmp(assignment, "verify", n) == 0) {
-		buf_adds(why, "verify=");
-		text_add_clean_string(why, value, 100);
-		buf_adds(why, ": expected the whole path of a cache");
-		return false;
-	}
-	for (size_t i = 0; i < LIMITS; i++)
-		if (strlen(table[i].key) == n && strncmp(assignment, table[i].key, n) == 0)
-			return set_limit(p, i, value, why);
+	free(name);
+	if (limit != NULL)
+		return set_limit(p, limit, value, why);
+	if (key != NULL)
+		return key->set(p, value, why);
 	text_add_clean_string(why, assignment, 100);
 	buf_adds(why, ": there is no such key");
 	return false;
 }
 
+static void add_help(struct buf *out, const char *key, const char *form, const char *help)
+{
+	int width = 22 - (int)strlen(key) - 1;
+
+	buf_addf(out, "-O %s=%-*s%s", key, width, form, help);
+}
+
 void policy_help(struct buf *out)
 {
 	for (size_t i = 0; i < LIMITS; i++) {
-		char *key = xasprintf("%s=%s", table[i].key, table[i].interval ? "TIME" : "N");
-
-		buf_addf(out, "-O %-22s%s (%" PRIu64 "%s)\n", key, table[i].help, table[i].usual, table[i].interval ? "s" : "");
-		free(key);
+		add_help(out, table[i].key, table[i].interval ? "TIME" : "N", table[i].help);
+		buf_addf(out, " (%" PRIu64 "%s)\n", table[i].usual, table[i].interval ? "s" : "");
 	}
-	buf_addf(out, "-O %-22s%s\n", "journal=auto|yes|no", "accept by the journal (auto: unless ZMailer runs here)");
-	buf_addf(out, "-O %-22s%s\n", "networks=A/N,...", "who may connect by TCP beside this machine");
-	buf_addf(out, "-O %-22s%s\n", "relay=none|local|all", "whose mail may leave by channel smtp (local)");
-	buf_addf(out, "-O %-22s%s\n", "verify=CACHE", "ask the store for recipients, as lmtp -B with this cache");
-	buf_addf(out, "-O %-22s%s\n", "verify-with=ARGUMENTS", "of lmtp -B, as the agent has them (none)");
-	buf_addf(out, "-O %-22s%s\n", "log=keys|json", "form of the log lines (keys)");
+	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+		add_help(out, keys[i].name, keys[i].form, keys[i].help);
+		buf_addc(out, '\n');
+	}
+	add_help(out, "log", "keys|json", "form of the log lines (keys)");
+	buf_addc(out, '\n');
 }
 
 /* ---- clients ---- */
