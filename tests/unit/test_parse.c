@@ -58,6 +58,18 @@ static void modes_are_up_to_five_octal_digits(void **state)
 		assert_false(parse_mode(damaged[i], &mode));
 }
 
+static void a_row_of_a_table_is_found_by_its_name(void **state)
+{
+	static const struct { const char *name; int value; } table[] = { { "one", 1 }, { "two", 2 }, { "", 3 }, { "two", 4 } };
+
+	(void)state;
+	assert_ptr_equal(PARSE_ROW(table, "one"), &table[0]);
+	assert_ptr_equal(PARSE_ROW(table, "two"), &table[1]);
+	assert_ptr_equal(PARSE_ROW(table, ""), &table[2]);
+	assert_null(PARSE_ROW(table, "tw"));
+	assert_null(PARSE_ROW(table, "Two"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -65,6 +77,7 @@ int main(void)
 		cmocka_unit_test(damaged_intervals_are_refused),
 		cmocka_unit_test(numbers_are_digits_within_their_limit),
 		cmocka_unit_test(modes_are_up_to_five_octal_digits),
+		cmocka_unit_test(a_row_of_a_table_is_found_by_its_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
