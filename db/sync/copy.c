@@ -162,28 +162,15 @@ static void name_twin(struct rule_copy *r, const struct ldap_entry *e, const str
 	buf_free(&text);
 }
 
-/* True if the entry makes a difference.  One of which not everything could be used is asked for again with each comparison. */
-static bool put_entry(struct rule_copy *r, const struct sync_uuid *uuid, const struct found *found)
+/* Takes out keys that no map can have, and values that no router could use. */
+static void drop_unusable(const struct rule_copy *r, const struct ldap_entry *e, struct yield *yield)
 {
-	const struct ldap_entry *e = &found->entry;
-	const size_t complaints = r->copy->complaints;
-	struct yield yield;
-	struct buf why = { 0 };
-	const bool ok = rule_apply(r->rule, e, r->copy->settings->livemap.folding, &yield, &why);
-	bool is_new = false;
-	struct copy *copy;
-	const struct sync_rule *rule;
+	struct copy *copy = r->copy;
+	const struct sync_rule *rule = r->rule;
 	size_t kept = 0;
 
-	if (!ok) {
-		r->copy->complaints++;
-		report_entry(r->copy, r->rule, e, buf_str(&why));
-	}
-	/* takes out keys that no map can have, and values that no router could use */
-	copy = r->copy;
-	rule = r->rule;
-	for (size_t i = 0; i < yield.count; i++) {
-		struct wanted w = yield.records[i];
+	for (size_t i = 0; i < yield->count; i++) {
+		struct wanted w = yield->records[i];
 		const char *fault = livemap_key_fault(copy->livemap, w.key, strlen(w.key)), *warning = NULL;
 
 		if (fault != NULL) {
@@ -191,7 +178,7 @@ static bool put_entry(struct rule_copy *r, const struct sync_uuid *uuid, const s
 			report_key(copy, rule, e, w.key, "", fault);
 			free(w.key);
 			free(w.value);
-			yield.lacks_keys = true;
+			yield->lacks_keys = true;
 			continue;
 		}
 		fault = w.value != NULL ? value_fault(copy, &w, &warning) : NULL;
@@ -203,18 +190,32 @@ static bool put_entry(struct rule_copy *r, const struct sync_uuid *uuid, const s
 			free(w.value);
 			w.value = NULL;
 		}
-		yield.records[kept++] = w;
+		yield->records[kept++] = w;
 	}
-	yield.count = kept;
+	yield->count = kept;
+}
+
+/* True if the entry makes a difference.  One of which not everything could be used is asked for again with each comparison. */
+static bool put_entry(struct rule_copy *r, const struct sync_uuid *uuid, const struct found *found)
+{
+	const struct ldap_entry *e = &found->entry;
+	const size_t complaints = r->copy->complaints;
+	struct yield yield;
+	struct buf why = { 0 };
+	const bool ok = rule_apply(r->rule, e, r->copy->settings->livemap.folding, &yield, &why);
+	bool is_new = false;
+
+	if (!ok) {
+		r->copy->complaints++;
+		report_entry(r->copy, r->rule, e, buf_str(&why));
+	}
+	drop_unusable(r, e, &yield);
 	for (const struct found *twin = found->next; twin != NULL; twin = twin->next) {
 		name_twin(r, e, &twin->entry);
 		add_keys_of(r, &twin->entry, &yield);
 	}
 	yield.version = r->copy->complaints == complaints ? rule_version(e) : 0;
-	/*
-	 * of an entry that makes no sense now, what it said before is the best there is; so is what is lacking by values
-	 * without sense
-	 */
+	/* of an entry that cannot be used now, what it said before is the best there is; so it is of values that cannot */
 	if (yield.lacks_keys || yield.lacks_domains)
 		content_keep(r->copy->content, r->number, uuid, &yield);
 	if (ok || yield.count > 0 || yield.domains != NULL || !content_has(r->copy->content, r->number, uuid))
