@@ -49,6 +49,14 @@ static bool count(void *context, const char *key, size_t key_length, const char 
 	return true;
 }
 
+static void find_code(struct examination *x, const char *what, int code)
+{
+	enum health_state state = code == DB_RUNRECOVERY ? HEALTH_WEDGED : bdb_is_damage(code) ? HEALTH_DAMAGED
+	                          : HEALTH_UNKNOWN;
+
+	find(x, state, "%s: %s", what, db_strerror(code));
+}
+
 /* ---- files ------------------------------------------------------------------------------------ */
 
 /* STORE_SOUND, or the finding is noted. */
@@ -76,6 +84,24 @@ static int count_state(void *context, const struct change *record, struct buf *w
 	return EX_OK;
 }
 
+/* The cache, which was written, may hide that another program has written to the file. */
+static void examine_file(struct examination *x, const struct journal *journal, uint64_t number)
+{
+	DB *db = NULL;
+	int code;
+
+	x->step(x, "reading the file");
+	code = bdb_create(&db);
+	if (code == 0)
+		code = db->open(db, NULL, x->live->path, NULL, bdb_type(x->live->type), DB_RDONLY | DB_NOMMAP, 0);
+	if (code != 0)
+		find_code(x, "cannot open the file", code);
+	else if (!environment_file_agrees(x->live, db, journal, number))
+		find(x, HEALTH_DAMAGED, "the file is not what its journal says: another program has written to it");
+	if (db != NULL)
+		db->close(db, DB_NOSYNC);
+}
+
 static void examine_journal(struct examination *x, const char *note)
 {
 	struct journal journal = { 0 };
@@ -100,6 +126,8 @@ static void examine_journal(struct examination *x, const char *note)
 	else if (records != x->records)
 		find(x, HEALTH_STALE, "another program has changed it: %" PRIu64 " records, the journal knows %" PRIu64,
 		     x->records, records);
+	else
+		examine_file(x, &journal, number);
 	journal_close(&journal);
 	buf_free(&why);
 	free(path);
@@ -121,14 +149,6 @@ static bool can_access_regions(const struct env_config *config, int mode)
 
 	free(path);
 	return ok;
-}
-
-static void find_code(struct examination *x, const char *what, int code)
-{
-	enum health_state state = code == DB_RUNRECOVERY ? HEALTH_WEDGED : bdb_is_damage(code) ? HEALTH_DAMAGED
-	                          : HEALTH_UNKNOWN;
-
-	find(x, state, "%s: %s", what, db_strerror(code));
 }
 
 static bool open_all(struct examination *x, struct opened *o)

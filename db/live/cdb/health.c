@@ -113,6 +113,7 @@ static void serve(void *context, int fd)
 static bool takes_long(const struct service *s, const char *step)
 {
 	return strcmp(step, "verifying the map") == 0 || strcmp(step, "reading the journal") == 0 ||
+	       strcmp(step, "reading the file") == 0 ||
 	       (s->live.config == NULL && strcmp(step, "reading the map") == 0);
 }
 

@@ -14,6 +14,7 @@
 #include "db/store/stamp.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
+#include "lib/hash.h"
 
 static int sync_map(const struct live *live, struct buf *why)
 {
@@ -268,4 +269,76 @@ int environment_open_journal(const struct live *live, struct buf *why)
 
 	free(path);
 	return status == EX_NOINPUT ? adopt(live, why) : status == EX_OK ? environment_match(live, why) : status;
+}
+
+/* ---- the file alone ------------------------------------------------------------------------ */
+
+/* Of all records whose keys are not among `but`; whatever their order is. */
+struct sum {
+	const struct changes *but;
+	uint64_t total;
+};
+
+static int compare_keys(const void *a, const void *b)
+{
+	const struct change *x = a, *y = b;
+
+	return change_compare(x->key, x->key_length, y->key, y->key_length);
+}
+
+static void sum_add(struct sum *sum, const struct change *r)
+{
+	uint64_t hash;
+
+	if (record_is_note(r->key, r->key_length))
+		return;
+	if (sum->but->count > 0 && bsearch(r, sum->but->list, sum->but->count, sizeof *r, compare_keys) != NULL)
+		return;
+	/* the length of the key divides the two */
+	hash = hash_bytes(HASH_START, &r->key_length, sizeof r->key_length);
+	hash = hash_bytes(hash, r->key, r->key_length);
+	sum->total += hash_bytes(hash, r->value, r->value_length);
+}
+
+static int sum_record(void *context, const struct change *record, struct buf *why)
+{
+	(void)why;
+	sum_add(context, record);
+	return EX_OK;
+}
+
+static int sum_file(const struct live *live, DB *db, struct sum *sum)
+{
+	struct buf piece = { 0 }, after = { 0 };
+	struct change r = { 0 };
+	const char *p, *end;
+	int code;
+
+	while ((code = bdb_walk_from(db, r.key != NULL ? &after : NULL, &piece)) == 0 && piece.len > 0) {
+		for (p = piece.data, end = p + piece.len; p < end && change_decode(&p, end, &r);)
+			sum_add(sum, &r);
+		buf_clear(&after);
+		buf_add(&after, r.key, r.key_length);
+		buf_clear(&piece);
+		live_progress(live);
+	}
+	buf_free(&piece);
+	buf_free(&after);
+	return code;
+}
+
+bool environment_file_agrees(const struct live *live, DB *db, const struct journal *journal, uint64_t number)
+{
+	struct changes recent = { 0 };
+	struct sum file = { .but = &recent }, said = { .but = &recent };
+	struct buf ignored = { 0 };
+	const uint64_t on_disk = number > journal->first ? number - 1 : number;
+	bool agrees = journal_replay(journal, on_disk, journal_gather, &recent, &ignored) == EX_OK;
+
+	changes_settle(&recent);
+	agrees = agrees && sum_file(live, db, &file) == 0 && journal_state(journal, sum_record, &said, &ignored) == EX_OK
+		&& file.total == said.total;
+	changes_free(&recent);
+	buf_free(&ignored);
+	return agrees;
 }

@@ -41,7 +41,7 @@ int remake_set_aside(const struct remake *r)
 	return status;
 }
 
-/* True if the map, which verifies, holds batches of this very journal. */
+/* True if the map, which verifies, holds batches of this very journal, and what they have made. */
 static bool belongs_to(const struct remake *r, const struct journal *journal)
 {
 	struct buf note = { 0 };
@@ -55,7 +55,7 @@ static bool belongs_to(const struct remake *r, const struct journal *journal)
 		code = db->open(db, NULL, r->live->path, NULL, bdb_type(r->live->type), DB_RDONLY | DB_NOMMAP, 0);
 	ok = code == 0 && bdb_find(db, environment_note, ENVIRONMENT_NOTE_LENGTH, &note, &code) == MAP_FOUND &&
 	     environment_parse_note(note.data, id, &number) && strcmp(id, journal->id) == 0 && number >= journal->first &&
-	     number <= journal->last;
+	     number <= journal->last && environment_file_agrees(r->live, db, journal, number);
 	db->close(db, 0);
 	buf_free(&note);
 	return ok;
