@@ -277,10 +277,13 @@ static bool is_readable(struct map *map, struct bdb_map *b)
 	return b->env == NULL || env_lock_is_free(b->env, b->db, DB_LOCK_READ, deadline()) || fail_locked(map);
 }
 
+/* A value of this size stands beside its key, whatever the size of the pages is: the smallest have 512 bytes, and room for four items. */
+#define VALUE_IN_ONE_PAGE 100
+
 /*
- * An answer counts only if the file was not written to since it was checked: where a file was cut off, a hash sees empty
- * buckets, and a long value goes on in pages that may be those of another one by now.  Beside a writer in an environment the
- * locks see to it.
+ * "Not found" and long values count only if the file was not written to since it was checked: where a file was cut off, a hash
+ * sees empty buckets, and a long value goes on in pages that may be those of another one by now.  Beside a writer in an
+ * environment the locks see to it.
  */
 static enum map_answer if_untouched(struct map *map, struct bdb_map *b, enum map_answer answer)
 {
@@ -338,7 +341,7 @@ static enum map_answer find_bdb(struct map *map, const char *key, size_t length,
 	if (code != 0)
 		return fail_bdb(map, b, "lookup", code);
 	buf_add(value, v.data, strnlen(v.data, v.size));
-	return if_untouched(map, b, MAP_FOUND);
+	return v.size > VALUE_IN_ONE_PAGE ? if_untouched(map, b, MAP_FOUND) : MAP_FOUND;
 }
 
 static enum map_answer walk_in_env(struct map *map, struct bdb_map *b, record_each *each, void *context)

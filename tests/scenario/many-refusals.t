@@ -18,8 +18,8 @@ my $program = $ENV{LMTP} // "$build/channel/lmtp";
 $ENV{ASAN_OPTIONS} = 'detect_leaks=0';    # not below strace
 
 refusals(1, 3000, 'failed', 60);
-# how many come together depends on who else uses the processors; with a sync for each it would be more than 200
-refusals(200, 1, 'failed', 150);
+# as a disk that takes its time, while the next ones come, however busy the processors are; with a sync for each it would be more than 200
+refusals(200, 1, 'failed', 100, 'inject=syncfs,fdatasync:delay_enter=20000');
 SKIP: {
 	skip 'no strace here', 1 unless -x '/usr/bin/strace';
 	# what syncfs(2) says is no file's: each is asked

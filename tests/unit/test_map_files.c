@@ -129,11 +129,11 @@ static void a_new_file_is_seen_by_refresh_only(void **state)
 	}
 }
 
-static const char *build_one(const char *type, const char *name, const char *key)
+static const char *build_one(const char *type, const char *name, const char *key, const char *value)
 {
 	struct records records = { 0 };
 
-	records_copy(&records, key, strlen(key), "smtp!relay", strlen("smtp!relay"), 1);
+	records_copy(&records, key, strlen(key), value, strlen(value), 1);
 	return build_records(type, name, &records);
 }
 
@@ -161,8 +161,8 @@ static void what_is_written_over_an_open_file_is_no_answer(void **state)
 {
 	(void)state;
 	for (size_t t = 0; t < BUILT_TYPES; t++) {
-		const char *path = build_one(built_types[t], "m", "one@d.test");
-		const char *other = build_one(built_types[t], "other", "two@d.test");
+		const char *path = build_one(built_types[t], "m", "one@d.test", "smtp!relay");
+		const char *other = build_one(built_types[t], "other", "two@d.test", "smtp!relay");
 		struct map *map = open_built(built_types[t], path);
 
 		expect(map, "one@d.test", MAP_FOUND, "smtp!relay");
@@ -170,8 +170,26 @@ static void what_is_written_over_an_open_file_is_no_answer(void **state)
 		/* without a refresh: what is there by now has the one and not the other */
 		expect(map, "two@d.test", MAP_FOUND, "smtp!relay");
 		expect(map, "one@d.test", MAP_NOT_FOUND, "");
-		write_over(path, build_one(built_types[t], "other", "one@d.test"));
-		expect(map, "two@d.test", MAP_NOT_FOUND, "");
+		map_close(&map);
+	}
+}
+
+/* It goes on in other pages than its key. */
+static void a_long_value_is_of_one_file(void **state)
+{
+	char before[3000], after[3000];
+
+	(void)state;
+	memset(before, 'x', sizeof before);
+	memset(after, 'y', sizeof after);
+	before[sizeof before - 1] = after[sizeof after - 1] = '\0';
+	for (size_t t = 0; t < BUILT_TYPES; t++) {
+		const char *path = build_one(built_types[t], "m", "one@d.test", before);
+		struct map *map = open_built(built_types[t], path);
+
+		expect(map, "one@d.test", MAP_FOUND, before);
+		write_over(path, build_one(built_types[t], "other", "one@d.test", after));
+		expect(map, "one@d.test", MAP_FOUND, after);
 		map_close(&map);
 	}
 }
@@ -278,6 +296,7 @@ int main(void)
 		cmocka_unit_test(a_walk_shows_all_records_but_no_notes),
 		cmocka_unit_test(a_new_file_is_seen_by_refresh_only),
 		cmocka_unit_test(what_is_written_over_an_open_file_is_no_answer),
+		cmocka_unit_test(a_long_value_is_of_one_file),
 		cmocka_unit_test(a_touched_file_tells_as_before),
 		cmocka_unit_test(one_type_is_not_taken_for_another),
 		cmocka_unit_test(what_is_no_map_cannot_be_told),
