@@ -19,7 +19,7 @@ $ENV{ASAN_OPTIONS} = 'detect_leaks=0';    # not below strace
 
 refusals(1, 3000, 'failed', 60);
 # as a disk that takes its time, while the next ones come, however busy the processors are; with a sync for each it would be more than 200
-refusals(200, 1, 'failed', 100, 'inject=syncfs,fdatasync:delay_enter=20000');
+refusals(200, 1, 'failed', 150, 'inject=syncfs,fdatasync:delay_enter=200000');
 SKIP: {
 	skip 'no strace here', 1 unless -x '/usr/bin/strace';
 	# what syncfs(2) says is no file's: each is asked
