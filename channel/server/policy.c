@@ -123,24 +123,24 @@ static bool set_networks(struct policy *p, const char *value, struct buf *why)
 	return true;
 }
 
-/* Which of the words (NULL at the end) a value is; -1 if it is none. */
-static int find_word(const char *const *words, const char *value)
+/* Which of the words (NULL at the end) a value is; -1 with `why` if it is none. */
+static int choose(const char *key, const char *const *words, const char *value, const char *expected, struct buf *why)
 {
 	for (int i = 0; words[i] != NULL; i++)
 		if (strcmp(value, words[i]) == 0)
 			return i;
+	refuse(key, value, expected, why);
 	return -1;
 }
 
 static bool set_relay(struct policy *p, const char *value, struct buf *why)
 {
 	static const char *const words[] = { [RELAY_NOBODY] = "none", [RELAY_LOCAL] = "local", [RELAY_ALL] = "all", NULL };
-	int word = find_word(words, value);
+	const int word = choose("relay", words, value, "none, local or all", why);
 
-	if (word < 0)
-		return refuse("relay", value, "none, local or all", why);
-	p->relay = (enum relay)word;
-	return true;
+	if (word >= 0)
+		p->relay = (enum relay)word;
+	return word >= 0;
 }
 
 static bool set_journal(struct policy *p, const char *value, struct buf *why)
@@ -148,12 +148,11 @@ static bool set_journal(struct policy *p, const char *value, struct buf *why)
 	static const char *const words[] = {
 		[JOURNAL_UNLESS_ZMAILER] = "auto", [JOURNAL_YES] = "yes", [JOURNAL_NO] = "no", NULL,
 	};
-	int word = find_word(words, value);
+	const int word = choose("journal", words, value, "auto, yes or no", why);
 
-	if (word < 0)
-		return refuse("journal", value, "auto, yes or no", why);
-	p->journal = (enum journaling)word;
-	return true;
+	if (word >= 0)
+		p->journal = (enum journaling)word;
+	return word >= 0;
 }
 
 static bool set_verify(struct policy *p, const char *value, struct buf *why)

@@ -648,6 +648,31 @@ static void who_cannot_open_a_map_that_is_cut_off_says_what_heals_it(void **stat
 }
 
 #if HAVE_LMDB
+/* An LMDB map that has come to its state by so many batches; `first` is the file before them. */
+static struct livemap *open_changed(struct place *p, int batches, struct buf *first)
+{
+	struct livemap *u;
+
+	enter(p, &(struct way){ "lmdb", false });
+	make(p);
+	u = open_map(p);
+	read_file(livemap_path(u), first);
+	for (int i = 0; i < batches; i++) {
+		put(u, "b", i % 2 == 0 ? "3" : "2");
+		commit(u);
+	}
+	return u;
+}
+
+/* As dd conv=notrunc or rsync --inplace write. */
+static void put_over(const struct livemap *u, const struct buf *bytes)
+{
+	const int fd = open(livemap_path(u), O_WRONLY);
+
+	assert_int_equal(write(fd, bytes->data, bytes->len), bytes->len);
+	close(fd);
+}
+
 /*
  * Readers have the number of the last transaction from the lock file, and an even one leads to the first page of the file: of a map that
  * was just built that is the state from before anything was put in.
@@ -660,22 +685,12 @@ static void a_live_map_under_a_new_file_is_not_empty(void **state)
 		struct buf first = { 0 }, value = { 0 };
 		struct livemap *u;
 		struct map *map;
-		int status, fd;
+		int status;
 
-		enter(&p, &(struct way){ "lmdb", false });
-		make(&p);
-		u = open_map(&p);
-		read_file(livemap_path(u), &first);
-		for (int i = 0; i < batches; i++) {
-			put(u, "b", i % 2 == 0 ? "3" : "2");
-			commit(u);
-		}
+		u = open_changed(&p, batches, &first);
 		map = map_open("lmdb", p.base, NULL, &status, &why);
 		assert_int_equal(map_find(map, "a", &value), MAP_FOUND);
-		/* as dd conv=notrunc or rsync --inplace, in the middle of it */
-		fd = open(livemap_path(u), O_WRONLY);
-		assert_int_equal(write(fd, first.data, first.len), first.len);
-		close(fd);
+		put_over(u, &first);
 		assert_int_not_equal(map_find(map, "a", &value), MAP_NOT_FOUND);
 		map_close(&map);
 		livemap_close(&u);
@@ -738,19 +753,10 @@ static void no_batch_goes_into_another_file_that_was_written_over_the_map(void *
 		struct place p;
 		struct buf first = { 0 };
 		struct livemap *u;
-		int fd, status;
+		int status;
 
-		enter(&p, &(struct way){ "lmdb", false });
-		make(&p);
-		u = open_map(&p);
-		read_file(livemap_path(u), &first);
-		for (int i = 0; i < batches; i++) {
-			put(u, "b", i % 2 == 0 ? "3" : "2");
-			commit(u);
-		}
-		fd = open(livemap_path(u), O_WRONLY);
-		assert_int_equal(write(fd, first.data, first.len), first.len);
-		close(fd);
+		u = open_changed(&p, batches, &first);
+		put_over(u, &first);
 		put(u, "d", "4");
 		status = livemap_commit(u, &why);
 		/* it is tried again by those who are told so, with the map opened anew */
