@@ -218,6 +218,11 @@ bool file_can_be_read(const char *path)
 	return fd >= 0;
 }
 
+bool file_is_same_time(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
 bool file_is_same(const struct stat *a, const struct stat *b)
 {
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
@@ -233,8 +238,7 @@ bool file_is_named(int fd, const char *path)
 bool file_is_unchanged(const struct stat *a, const struct stat *b)
 {
 	return file_is_same(a, b) && a->st_size == b->st_size
-		&& a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec
-		&& a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+		&& file_is_same_time(&a->st_mtim, &b->st_mtim) && file_is_same_time(&a->st_ctim, &b->st_ctim);
 }
 
 bool file_is_private(int fd, const char *path, struct buf *why)

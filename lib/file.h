@@ -108,6 +108,9 @@ bool file_can_be_read(const char *path);
 /* True if both tell of the same file, whatever its name and content. */
 bool file_is_same(const struct stat *a, const struct stat *b);
 
+/* True if two times of files are the same to the nanosecond. */
+bool file_is_same_time(const struct timespec *a, const struct timespec *b);
+
 /* True if `path` is still a name of the open file `fd`; a symbolic link to it is none. */
 bool file_is_named(int fd, const char *path);
 

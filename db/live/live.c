@@ -77,15 +77,10 @@ struct live_file live_file_of(const struct stat *st)
 	return (struct live_file){ .inode = st->st_ino, .size = st->st_size, .when = st->st_mtim, .changed = st->st_ctim };
 }
 
-static bool is_same_time(const struct timespec *a, const struct timespec *b)
-{
-	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
-}
-
 bool live_file_is_same(const struct live_file *a, const struct live_file *b)
 {
-	return a->inode == b->inode && a->size == b->size && is_same_time(&a->when, &b->when) &&
-	       is_same_time(&a->changed, &b->changed);
+	return a->inode == b->inode && a->size == b->size && file_is_same_time(&a->when, &b->when) &&
+	       file_is_same_time(&a->changed, &b->changed);
 }
 
 struct live_file live_file_written(int fd)

@@ -47,11 +47,12 @@ int environment_match(const struct live *live, struct buf *why);
 int environment_make(const struct live *live, const struct changes *changes, struct buf *why);
 
 /*
- * True if a file that is open in no environment holds what its journal says.  What batch `number`, which the file
- * notes as its last, and later ones change does not count, as it may not be on disk.  Other programs can write to a
- * file under an environment, whose cache hides that as long as it lasts.
+ * STORE_SOUND if a file that is open in no environment holds what its journal says; STORE_DAMAGED if it does not;
+ * STORE_COULD_NOT_TELL with `why`.  What batch `number`, which the file notes as its last, and later ones change does not count,
+ * as it may not be on disk.  Other programs can write to a file under an environment, whose cache hides that as long as it lasts.
  */
-bool environment_file_agrees(const struct live *live, DB *db, const struct journal *journal, uint64_t number);
+enum store_proof environment_compare_file(const struct live *live, DB *db, const struct journal *journal, uint64_t number,
+                                          struct buf *why);
 
 /* live_operations.walk */
 int environment_walk(const struct live *live, const struct buf *after, struct buf *out, struct buf *why);

@@ -87,6 +87,7 @@ static int count_state(void *context, const struct change *record, struct buf *w
 /* The cache, which was written, may hide that another program has written to the file. */
 static void examine_file(struct examination *x, const struct journal *journal, uint64_t number)
 {
+	struct buf why = { 0 };
 	DB *db = NULL;
 	int code;
 
@@ -94,10 +95,21 @@ static void examine_file(struct examination *x, const struct journal *journal, u
 	code = bdb_create(&db);
 	if (code == 0)
 		code = db->open(db, NULL, x->live->path, NULL, bdb_type(x->live->type), DB_RDONLY | DB_NOMMAP, 0);
-	if (code != 0)
+	if (code != 0) {
 		find_code(x, "cannot open the file", code);
-	else if (!environment_file_agrees(x->live, db, journal, number))
-		find(x, HEALTH_DAMAGED, "the file is not what its journal says: another program has written to it");
+	} else {
+		switch (environment_compare_file(x->live, db, journal, number, &why)) {
+		case STORE_SOUND:
+			break;
+		case STORE_DAMAGED:
+			find(x, HEALTH_DAMAGED, "the file is not what its journal says: another program has written to it");
+			break;
+		case STORE_COULD_NOT_TELL:
+			find(x, HEALTH_UNKNOWN, "%s", buf_str(&why));
+			break;
+		}
+	}
+	buf_free(&why);
 	if (db != NULL)
 		db->close(db, DB_NOSYNC);
 }

@@ -327,18 +327,23 @@ static int sum_file(const struct live *live, DB *db, struct sum *sum)
 	return code;
 }
 
-bool environment_file_agrees(const struct live *live, DB *db, const struct journal *journal, uint64_t number)
+enum store_proof environment_compare_file(const struct live *live, DB *db, const struct journal *journal, uint64_t number,
+                                          struct buf *why)
 {
 	struct changes recent = { 0 };
 	struct sum file = { .but = &recent }, said = { .but = &recent };
-	struct buf ignored = { 0 };
 	const uint64_t on_disk = number > journal->first ? number - 1 : number;
-	bool agrees = journal_replay(journal, on_disk, journal_gather, &recent, &ignored) == EX_OK;
+	enum store_proof proof = STORE_COULD_NOT_TELL;
+	int code = 0;
 
-	changes_settle(&recent);
-	agrees = agrees && sum_file(live, db, &file) == 0 && journal_state(journal, sum_record, &said, &ignored) == EX_OK
-		&& file.total == said.total;
+	if (journal_replay(journal, on_disk, journal_gather, &recent, why) == EX_OK) {
+		changes_settle(&recent);
+		code = sum_file(live, db, &file);
+		if (code != 0)
+			live_fail(live, EX_OK, why, "cannot read: %s", db_strerror(code));
+		else if (journal_state(journal, sum_record, &said, why) == EX_OK)
+			proof = file.total == said.total ? STORE_SOUND : STORE_DAMAGED;
+	}
 	changes_free(&recent);
-	buf_free(&ignored);
-	return agrees;
+	return bdb_is_damage(code) ? STORE_DAMAGED : proof;
 }

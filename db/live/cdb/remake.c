@@ -44,7 +44,7 @@ int remake_set_aside(const struct remake *r)
 /* True if the map, which verifies, holds batches of this very journal, and what they have made. */
 static bool belongs_to(const struct remake *r, const struct journal *journal)
 {
-	struct buf note = { 0 };
+	struct buf note = { 0 }, ignored = { 0 };
 	char id[JOURNAL_ID + 1];
 	uint64_t number;
 	DB *db;
@@ -55,9 +55,11 @@ static bool belongs_to(const struct remake *r, const struct journal *journal)
 		code = db->open(db, NULL, r->live->path, NULL, bdb_type(r->live->type), DB_RDONLY | DB_NOMMAP, 0);
 	ok = code == 0 && bdb_find(db, environment_note, ENVIRONMENT_NOTE_LENGTH, &note, &code) == MAP_FOUND &&
 	     environment_parse_note(note.data, id, &number) && strcmp(id, journal->id) == 0 && number >= journal->first &&
-	     number <= journal->last && environment_file_agrees(r->live, db, journal, number);
+	     number <= journal->last &&
+	     environment_compare_file(r->live, db, journal, number, &ignored) == STORE_SOUND;
 	db->close(db, 0);
 	buf_free(&note);
+	buf_free(&ignored);
 	return ok;
 }
 
