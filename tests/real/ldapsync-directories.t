@@ -132,8 +132,7 @@ subtest 'SASL with a password' => sub {
 	my $slapd = RealSlapd->new(users => 20, aliases => 0,
 		global => "authz-regexp \"uid=([^,]+),(cn=[^,]+,)?cn=[^,]+,cn=auth\" \"cn=\$1,$RealSlapd::suffix\"\nsasl-host localhost\npassword-hash {CLEARTEXT}\n")->start;
 	my $sync_by = sub ($mechanism, $password) {
-		return LdapSync->new($slapd, access => "uri @{[$slapd->uri('ldap')]}\nbind sasl\nsasl_mech $mechanism\nsasl_authc_id reader\npasswd $password\n",
-			settings => "silence 1\ntimeout 2\n");
+		return LdapSync->new($slapd, access => "uri @{[$slapd->uri('ldap')]}\nbind sasl\nsasl_mech $mechanism\nsasl_authc_id reader\npasswd $password\n");
 	};
 	for my $mechanism ('DIGEST-MD5', 'SCRAM-SHA-1', 'SCRAM-SHA-256') {
 		my $sync = $sync_by->($mechanism, $RealSlapd::reader_password)->start;
@@ -248,7 +247,7 @@ sub keep_asking($dir, $conf, $to) {
 
 subtest 'enqueue with LDAP maps, and with one that is copied, refuses nobody who is known and takes nobody who is not, whatever happens' => sub {
 	my $slapd = RealSlapd->new(users => 30, aliases => 0)->start;
-	my $sync = LdapSync->new($slapd, settings => "silence 1\ntimeout 2\n", options => ['--allow-shrink']);
+	my $sync = LdapSync->new($slapd, settings => "silence 1\ntimeout 10\n", options => ['--allow-shrink']);
 	my $d = $sync->dir;
 	is +($sync->once)[0], 0;
 	$sync->{settings} .= "domains $d/domains\ndomains_command /bin/false\n";
@@ -257,7 +256,7 @@ subtest 'enqueue with LDAP maps, and with one that is copied, refuses nobody who
 	mkdir "$d/po/$_" or die for qw(transport queue router deferred postman public freezer);
 	$sync->_put('routes', "$domain error!nosuchuser\n");
 	system("$ENV{BUILD_DIR}/db/newdb -s -l $d/routes >/dev/null") == 0 or die;
-	$sync->_put('account.ldap', "uri @{[$slapd->uri('ldapi')]}\nbind sasl\nsasl_mech EXTERNAL\nbase $hosting\nnetwork_timeout 1\ntimeout 1\n"
+	$sync->_put('account.ldap', "uri @{[$slapd->uri('ldapi')]}\nbind sasl\nsasl_mech EXTERNAL\nbase $hosting\nnetwork_timeout 10\ntimeout 10\n"
 		. "filter (&(mail=%s)(objectClass=CourierMailAccount))\nresult smtp-lmtp!node!{mailbox}%2\n");
 	my $routes = "routesdb btree - -l $d/routes -lm%:d pathalias\n";
 	$sync->_put('asked', "fqdnroutes ldap - - $d/account.ldap -lm%:\n$routes");
