@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "channel/operator/selection.h"
 #include "channel/queue/operate.h"
-#include "channel/queue/selection.h"
 #include "channel/routing.h"
 
 /* What the maps say of the recipients of a selection that go elsewhere now; by message, in the selection's order. */

@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #include "channel/message/words.h"
+#include "channel/operator/control_client.h"
 #include "channel/protocol/arguments.h"
-#include "channel/queue/control_client.h"
 #include "channel/spool/dsn.h"
 #include "channel/submit/dialogue.h"
 #include "channel/submit/handover.h"

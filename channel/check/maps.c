@@ -8,7 +8,7 @@
 #include <time.h>
 
 #include "channel/check/spool.h"
-#include "channel/queue/mailq.h"
+#include "channel/operator/mailq.h"
 #include "db/build/compile.h"
 #include "db/live/cdb/health.h"
 #include "db/map/map.h"

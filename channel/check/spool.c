@@ -8,8 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "channel/queue/listing.h"
-#include "channel/queue/mailq.h"
+#include "channel/operator/listing.h"
+#include "channel/operator/mailq.h"
 #include "channel/spool/journal.h"
 #include "lib/account.h"
 #include "lib/alloc.h"

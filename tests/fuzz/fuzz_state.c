@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "channel/queue/queue_state.h"
+#include "channel/operator/queue_state.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -6,8 +6,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "channel/operator/control_socket.h"
 #include "channel/queue/control_line.h"
-#include "channel/queue/control_socket.h"
 #include "lib/alloc.h"
 #include "tests/unit/scratch.h"
 

@@ -1,6 +1,6 @@
 #include "tests/unit/unit.h"
 
-#include "channel/queue/queue_state.h"
+#include "channel/operator/queue_state.h"
 
 #define HEAD "zlmtp-runqueue-state 1\t42\t1795254489\n"
 

@@ -1,13 +1,13 @@
 /*
  * All that is known of one message (zlmtp-queue show).
  */
-#ifndef ZL_CHANNEL_QUEUE_SHOW_H
-#define ZL_CHANNEL_QUEUE_SHOW_H
+#ifndef ZL_CHANNEL_OPERATOR_SHOW_H
+#define ZL_CHANNEL_OPERATOR_SHOW_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "channel/queue/listing.h"
+#include "channel/operator/listing.h"
 #include "lib/buf.h"
 
 /*

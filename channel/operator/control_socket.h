@@ -1,8 +1,8 @@
 /*
  * The control socket of runqueue: operators' requests become operations on the queue (INTERNALS, control socket).
  */
-#ifndef ZL_CHANNEL_QUEUE_CONTROL_SOCKET_H
-#define ZL_CHANNEL_QUEUE_CONTROL_SOCKET_H
+#ifndef ZL_CHANNEL_OPERATOR_CONTROL_SOCKET_H
+#define ZL_CHANNEL_OPERATOR_CONTROL_SOCKET_H
 
 #include <poll.h>
 #include <stddef.h>

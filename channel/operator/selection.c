@@ -1,4 +1,4 @@
-#include "channel/queue/selection.h"
+#include "channel/operator/selection.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -11,8 +11,8 @@
  *
  * Of agents and destinations at most ROWS each, those with most work first.
  */
-#ifndef ZL_CHANNEL_QUEUE_STATUS_H
-#define ZL_CHANNEL_QUEUE_STATUS_H
+#ifndef ZL_CHANNEL_OPERATOR_STATUS_H
+#define ZL_CHANNEL_OPERATOR_STATUS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -10,14 +10,14 @@
  *
  * or TAG bad 0 WORDS, while it has not read the whole queue, or where there are files that it cannot use: then the files tell.
  */
-#ifndef ZL_CHANNEL_QUEUE_OVERVIEW_H
-#define ZL_CHANNEL_QUEUE_OVERVIEW_H
+#ifndef ZL_CHANNEL_OPERATOR_OVERVIEW_H
+#define ZL_CHANNEL_OPERATOR_OVERVIEW_H
 
 #include <stdbool.h>
 
-#include "channel/queue/listing.h"
+#include "channel/operator/listing.h"
+#include "channel/operator/summary.h"
 #include "channel/queue/scheduler.h"
-#include "channel/queue/summary.h"
 #include "lib/buf.h"
 
 /* ---- runqueue's side ---- */

@@ -1,16 +1,16 @@
 /*
  * The messages that a verb of zlmtp-queue is about, chosen by a filter from a listing.
  */
-#ifndef ZL_CHANNEL_QUEUE_SELECTION_H
-#define ZL_CHANNEL_QUEUE_SELECTION_H
+#ifndef ZL_CHANNEL_OPERATOR_SELECTION_H
+#define ZL_CHANNEL_OPERATOR_SELECTION_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "channel/queue/mailfilter.h"
-#include "channel/queue/listing.h"
+#include "channel/operator/listing.h"
+#include "channel/operator/mailfilter.h"
 #include "lib/buf.h"
 
 struct chosen_message {

@@ -1,12 +1,12 @@
 /*
  * The queue as a table and as JSON.
  */
-#ifndef ZL_CHANNEL_QUEUE_MAILQ_H
-#define ZL_CHANNEL_QUEUE_MAILQ_H
+#ifndef ZL_CHANNEL_OPERATOR_MAILQ_H
+#define ZL_CHANNEL_OPERATOR_MAILQ_H
 
 #include <stdint.h>
 
-#include "channel/queue/listing.h"
+#include "channel/operator/listing.h"
 
 /*
  * Adds a table with a row for each recipient and each file in trouble, and a line that sums up; nothing if the queue

@@ -11,8 +11,8 @@
  * and were never deferred have no line.  A message in which all recipients are settled has one, with QUEUE_STATE_REPORT for the
  * offset, if its sender could not be told.
  */
-#ifndef ZL_CHANNEL_QUEUE_QUEUE_STATE_H
-#define ZL_CHANNEL_QUEUE_QUEUE_STATE_H
+#ifndef ZL_CHANNEL_OPERATOR_QUEUE_STATE_H
+#define ZL_CHANNEL_OPERATOR_QUEUE_STATE_H
 
 #include <stdbool.h>
 #include <stdint.h>

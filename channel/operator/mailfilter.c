@@ -1,11 +1,11 @@
-#include "channel/queue/mailfilter.h"
+#include "channel/operator/mailfilter.h"
 
 #include <ctype.h>
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "channel/queue/mailq.h"
+#include "channel/operator/mailq.h"
 #include "lib/alloc.h"
 #include "lib/file.h"
 #include "lib/text.h"

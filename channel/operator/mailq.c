@@ -1,4 +1,4 @@
-#include "channel/queue/mailq.h"
+#include "channel/operator/mailq.h"
 
 #include <inttypes.h>
 #include <stdio.h>

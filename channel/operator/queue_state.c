@@ -1,4 +1,4 @@
-#include "channel/queue/queue_state.h"
+#include "channel/operator/queue_state.h"
 
 #include <errno.h>
 #include <inttypes.h>

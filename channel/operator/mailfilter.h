@@ -1,14 +1,14 @@
 /*
  * Which mail of a queue is meant: the FILTER of zlmtp-queue(8).
  */
-#ifndef ZL_CHANNEL_QUEUE_MAILFILTER_H
-#define ZL_CHANNEL_QUEUE_MAILFILTER_H
+#ifndef ZL_CHANNEL_OPERATOR_MAILFILTER_H
+#define ZL_CHANNEL_OPERATOR_MAILFILTER_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "channel/queue/listing.h"
+#include "channel/operator/listing.h"
 #include "lib/buf.h"
 
 enum mailfilter_kind { FILTER_ALL, FILTER_ID, FILTER_FROM, FILTER_TO, FILTER_CHANNEL, FILTER_HOST, FILTER_OLDER, FILTER_STATE };

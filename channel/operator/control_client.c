@@ -1,4 +1,4 @@
-#include "channel/queue/control_client.h"
+#include "channel/operator/control_client.h"
 
 #include <errno.h>
 #include <poll.h>

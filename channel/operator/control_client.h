@@ -1,8 +1,8 @@
 /*
  * An operator's side of the control socket (INTERNALS, control socket).
  */
-#ifndef ZL_CHANNEL_QUEUE_CONTROL_CLIENT_H
-#define ZL_CHANNEL_QUEUE_CONTROL_CLIENT_H
+#ifndef ZL_CHANNEL_OPERATOR_CONTROL_CLIENT_H
+#define ZL_CHANNEL_OPERATOR_CONTROL_CLIENT_H
 
 #include <stdbool.h>
 #include <stddef.h>

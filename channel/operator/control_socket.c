@@ -1,4 +1,4 @@
-#include "channel/queue/control_socket.h"
+#include "channel/operator/control_socket.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -8,9 +8,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "channel/operator/overview.h"
+#include "channel/operator/status.h"
 #include "channel/queue/control_line.h"
-#include "channel/queue/overview.h"
-#include "channel/queue/status.h"
 #include "lib/account.h"
 #include "lib/alloc.h"
 #include "lib/file.h"

@@ -1,4 +1,4 @@
-#include "channel/queue/show.h"
+#include "channel/operator/show.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "channel/queue/mailq.h"
+#include "channel/operator/mailq.h"
 #include "channel/spool/control.h"
 #include "channel/spool/dsn.h"
 #include "channel/spool/report_due.h"

@@ -1,4 +1,4 @@
-#include "channel/queue/rates.h"
+#include "channel/operator/rates.h"
 
 #include <string.h>
 

@@ -1,15 +1,15 @@
 /*
  * What is in the queue, read from its files and changing nothing: safe beside any scheduler.
  */
-#ifndef ZL_CHANNEL_QUEUE_LISTING_H
-#define ZL_CHANNEL_QUEUE_LISTING_H
+#ifndef ZL_CHANNEL_OPERATOR_LISTING_H
+#define ZL_CHANNEL_OPERATOR_LISTING_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "channel/queue/queue_state.h"
+#include "channel/operator/queue_state.h"
 #include "lib/buf.h"
 
 /* The reason of one on hold, where it has no other. */

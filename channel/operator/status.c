@@ -1,12 +1,12 @@
-#include "channel/queue/status.h"
+#include "channel/operator/status.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "channel/operator/queue_state.h"
 #include "channel/queue/control_line.h"
-#include "channel/queue/queue_state.h"
 #include "channel/spool/spoolid.h"
 #include "lib/alloc.h"
 #include "lib/clock.h"

@@ -1,4 +1,4 @@
-#include "channel/queue/listing.h"
+#include "channel/operator/listing.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "channel/queue/overview.h"
+#include "channel/operator/overview.h"
 
 #include <inttypes.h>
 #include <poll.h>
@@ -6,10 +6,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "channel/queue/control_client.h"
+#include "channel/operator/control_client.h"
+#include "channel/operator/queue_state.h"
+#include "channel/operator/status.h"
 #include "channel/queue/control_line.h"
-#include "channel/queue/queue_state.h"
-#include "channel/queue/status.h"
 #include "lib/clock.h"
 
 /* How long runqueue may be busy with something else, in milliseconds; then the files are read. */

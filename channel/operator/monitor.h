@@ -2,8 +2,8 @@
  * zlmtp-queue watch: the queue, once a second, until the operator has seen enough.  What runqueue is doing it tells itself
  * (status.h); where none runs, or will not answer us, the files of the queue are read.
  */
-#ifndef ZL_CHANNEL_QUEUE_MONITOR_H
-#define ZL_CHANNEL_QUEUE_MONITOR_H
+#ifndef ZL_CHANNEL_OPERATOR_MONITOR_H
+#define ZL_CHANNEL_OPERATOR_MONITOR_H
 
 #include <stdbool.h>
 

@@ -1,12 +1,12 @@
-#include "channel/queue/summary.h"
+#include "channel/operator/summary.h"
 
 #include <inttypes.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "channel/operator/mailq.h"
 #include "channel/queue/control_line.h"
-#include "channel/queue/mailq.h"
 #include "lib/alloc.h"
 #include "lib/logline.h"
 #include "lib/text.h"

@@ -1,4 +1,4 @@
-#include "channel/queue/monitor.h"
+#include "channel/operator/monitor.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -10,13 +10,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "channel/queue/control_client.h"
-#include "channel/queue/listing.h"
+#include "channel/operator/control_client.h"
+#include "channel/operator/listing.h"
+#include "channel/operator/mailq.h"
+#include "channel/operator/rates.h"
+#include "channel/operator/status.h"
+#include "channel/operator/summary.h"
 #include "channel/queue/lock.h"
-#include "channel/queue/mailq.h"
-#include "channel/queue/rates.h"
-#include "channel/queue/status.h"
-#include "channel/queue/summary.h"
 #include "lib/clock.h"
 #include "lib/connections.h"
 #include "lib/file.h"

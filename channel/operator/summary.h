@@ -1,13 +1,13 @@
 /*
  * The queue by destinations and age (zlmtp-queue summary): how much waits for whom, since when, and why.
  */
-#ifndef ZL_CHANNEL_QUEUE_SUMMARY_H
-#define ZL_CHANNEL_QUEUE_SUMMARY_H
+#ifndef ZL_CHANNEL_OPERATOR_SUMMARY_H
+#define ZL_CHANNEL_OPERATOR_SUMMARY_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "channel/queue/listing.h"
+#include "channel/operator/listing.h"
 #include "lib/buf.h"
 
 struct summary;

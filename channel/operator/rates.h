@@ -1,8 +1,8 @@
 /*
  * How fast counters grow: what zlmtp-queue watch makes of the sums that runqueue tells once a second.
  */
-#ifndef ZL_CHANNEL_QUEUE_RATES_H
-#define ZL_CHANNEL_QUEUE_RATES_H
+#ifndef ZL_CHANNEL_OPERATOR_RATES_H
+#define ZL_CHANNEL_OPERATOR_RATES_H
 
 #include <stddef.h>
 #include <stdint.h>
