@@ -62,7 +62,6 @@ void jobs_free(struct jobs *jobs)
 		free_job(job);
 	}
 	jobs->last = NULL;
-	file_place_close(&jobs->place);
 	outcomes_free(&jobs->outcomes);
 }
 
@@ -249,7 +248,7 @@ static bool open_job(struct jobs *jobs, struct job *job)
 	job->forms = xcalloc(job->control->header_count, sizeof *job->forms);
 	/* The message file that belongs to a locked job.  Whatever is wrong with it, no mail bounces. */
 	path = control_message_path(job->control);
-	ok = body_open(&job->body, path, job->control->body_offset, &jobs->place, &text) == BODY_OK;
+	ok = body_open(&job->body, path, job->control->body_offset, &text) == BODY_OK;
 	if (!ok) {
 		const struct result r = { .outcome = OUTCOME_DEFERRED, .stage = STAGE_LOCAL, .status = "4.3.0",
 		                          .words = buf_str(&text) };

@@ -31,7 +31,6 @@ struct jobs {
 	struct outcomes outcomes; /* what becomes of recipients, and what is reported to the scheduler */
 	struct job_recipient *busy[BUSY_BUCKETS];
 	struct job *first, *last; /* in the order of arrival */
-	struct file_place place;  /* of the message files */
 	uint64_t received;        /* how many there were so far */
 };
 

@@ -8,8 +8,12 @@
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+#ifdef SYS_openat2
+#include <linux/openat2.h>
+#endif
 
 #include "lib/account.h"
 #include "lib/alloc.h"
@@ -67,7 +71,7 @@ int file_directory_found(const char *path, const char **name)
 	int at = AT_FDCWD;
 
 	*name = path;
-	if (geteuid() != 0)
+	if (strchr(path, '/') == NULL || geteuid() != 0)
 		return at;
 	while ((slash = strchr(*name, '/')) != NULL) {
 		/* no memory is asked for: what removes two files does not end between them for want of it */
@@ -108,55 +112,60 @@ static bool is_found(const struct stat *st)
 
 void file_place_close(struct file_place *place)
 {
-	if (place->directory != NULL)
+	if (place->is_open)
 		file_directory_close(place->at);
-	free(place->directory);
-	*place = (struct file_place){ 0 };
+	place->is_open = false;
 }
 
-/* True if what the name of its directory leads to is still what is open: another one may have taken its place long after. */
-static bool is_current(const struct file_place *place)
-{
-	struct stat named;
-
-	return stat(place->directory, &named) == 0 && named.st_dev == place->device && named.st_ino == place->inode;
-}
-
-/* file_directory_found() for a caller that keeps the place of the last file; `is_kept` for long. */
-static int place_found(const char *path, struct file_place *p, bool is_kept, const char **name)
+/* file_directory_found() for a caller that may keep the place of the last file. */
+static int place_found(const char *path, struct file_place *p, const char **name)
 {
 	const char *slash = strrchr(path, '/');
 	const size_t n = slash != NULL ? (size_t)(slash - path) : 0;
-	struct stat st;
 
-	if (p->directory != NULL && strlen(p->directory) == n && memcmp(p->directory, path, n) == 0 &&
-	    (!is_kept || is_current(p))) {
+	if (p->is_open && p->length == n && memcmp(p->directory, path, n) == 0) {
 		*name = path + n + 1;
 		return p->at;
 	}
 	file_place_close(p);
 	p->at = file_directory_found(path, name);
-	if (p->at < 0)
-		return p->at;
-	p->directory = xstrndup(path, n);
-	if (is_kept && fstat(p->at, &st) == 0) {
-		p->device = st.st_dev;
-		p->inode = st.st_ino;
-	}
+	p->is_open = p->at >= 0;
+	/* no memory is asked for here, either; a longer name is found anew each time */
+	p->length = n <= sizeof p->directory ? n : SIZE_MAX;
+	memcpy(p->directory, path, n <= sizeof p->directory ? n : 0);
 	return p->at;
 }
 
-int file_open_found(const char *path, struct stat *st, struct file_place *place)
+/* openat2(2): a link in any part of the path is an error. */
+static int open_without_links(const char *path, int flags)
 {
-	struct file_place own = { 0 };
-	const char *name;
-	int at = place_found(path, place != NULL ? place : &own, place != NULL, &name), fd, error;
+#ifdef SYS_openat2
+	const struct open_how how = { .flags = (unsigned)flags, .resolve = RESOLVE_NO_SYMLINKS };
 
-	if (at == -1)
-		return -1;
-	fd = openat(at, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	error = errno == ELOOP ? EINVAL : errno;
-	file_place_close(&own);
+	return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+#else
+	(void)path, (void)flags;
+	errno = ENOSYS;
+	return -1;
+#endif
+}
+
+int file_open_found(const char *path, struct stat *st)
+{
+	const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+	int fd = open_without_links(path, flags), error = errno;
+
+	/* an older kernel does not know that call, others than root follow links, and each error is to have its right number */
+	if (fd < 0 && error != ENOENT) {
+		const char *name;
+		int at = file_directory_found(path, &name);
+
+		if (at == -1)
+			return -1;
+		fd = openat(at, name, flags);
+		error = errno == ELOOP ? EINVAL : errno;
+		file_directory_close(at);
+	}
 	if (fd >= 0 && fstat(fd, st) == 0 && is_found(st))
 		return fd;
 	if (fd >= 0) {
@@ -169,9 +178,9 @@ int file_open_found(const char *path, struct stat *st, struct file_place *place)
 
 bool file_look_found(const char *path, struct stat *st, struct file_place *place)
 {
-	struct file_place own = { 0 };
+	struct file_place own = { .is_open = false };
 	const char *name;
-	int at = place_found(path, place != NULL ? place : &own, false, &name), error;
+	int at = place_found(path, place != NULL ? place : &own, &name), error;
 	bool ok = at != -1 && fstatat(at, name, st, AT_SYMLINK_NOFOLLOW) == 0 && is_found(st);
 
 	error = errno;
@@ -191,16 +200,16 @@ bool file_sync_directory(int at, const char *name)
 	return ok;
 }
 
-bool file_remove_found(const char *path)
+bool file_remove_found(const char *path, struct file_place *place)
 {
+	struct file_place own = { .is_open = false };
 	const char *name;
-	int at = file_directory_found(path, &name);
-	bool ok;
+	int at = place_found(path, place != NULL ? place : &own, &name), error;
+	bool ok = at != -1 ? unlinkat(at, name, 0) == 0 || errno == ENOENT : errno == ENOENT || errno == ENOTDIR;
 
-	if (at == -1)
-		return errno == ENOENT || errno == ENOTDIR;
-	ok = unlinkat(at, name, 0) == 0 || errno == ENOENT;
-	file_directory_close(at);
+	error = errno;
+	file_place_close(&own);
+	errno = error;
 	return ok;
 }
 

@@ -38,14 +38,14 @@ void file_directory_close(int at);
 bool file_sync_directory(int at, const char *name);
 
 /*
- * The directory of the file that was found last, open for the next one, for a caller that finds many; zeroed at first.  Only
- * root has a use for it (file_directory_found()).
+ * The directory of the file that was found last, open for the next one, for one walk through many; zeroed at first.  Only root
+ * has a use for it (file_directory_found()).
  */
 struct file_place {
-	char *directory;           /* NULL: none is open */
+	bool is_open;
 	int at;
-	dev_t device;
-	ino_t inode;
+	size_t length;             /* of its name */
+	char directory[256];
 };
 
 void file_place_close(struct file_place *place);
@@ -53,17 +53,18 @@ void file_place_close(struct file_place *place);
 /*
  * Opens a regular file to read it that another user may have put there: a symbolic link is not followed, by root in no part
  * of the path, and by root a file with a second name is refused (EMLINK): it may be anybody's.  Never waits.  *st becomes what
- * fstat(2) says.  A place (or NULL) may be kept for long: it is looked at whether the directory is still the one of that name.
+ * fstat(2) says.
  */
-int file_open_found(const char *path, struct stat *st, struct file_place *place);
+int file_open_found(const char *path, struct stat *st);
 
-/* lstat(2) of such a file.  False with the errno that file_open_found() would have.  A place (or NULL) is for one walk. */
+/* lstat(2) of such a file.  False with the errno that file_open_found() would have.  `place` may be NULL. */
 bool file_look_found(const char *path, struct stat *st, struct file_place *place);
 
 /*
  * Removes such a file; also true if there is none, or, for root, if it is below a link and so none of ours.  False with errno.
+ * `place` may be NULL.
  */
-bool file_remove_found(const char *path);
+bool file_remove_found(const char *path, struct file_place *place);
 
 /* True if root alone can put something into the directory of `path`. */
 bool file_is_of_root_alone(const char *path);

@@ -99,11 +99,11 @@ bool body_piece(const struct body *body, uint64_t at, struct buf *piece, struct 
 	return buf_add(piece, body->kept.data + at, left < PIECE ? left : PIECE);
 }
 
-enum body_result body_open(struct body *body, const char *path, off_t start, struct file_place *place, struct buf *why)
+enum body_result body_open(struct body *body, const char *path, off_t start, struct buf *why)
 {
 	*body = (struct body){ .start = start };
 	/* where the post office is another user's, root sends out nothing that this user has put a link to */
-	body->fd = file_open_found(path, &body->file, place);
+	body->fd = file_open_found(path, &body->file);
 	if (body->fd < 0) {
 		bool gone = errno == ENOENT;
 

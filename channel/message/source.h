@@ -35,10 +35,9 @@ enum body_result {
 };
 
 /*
- * Opens a message file and measures the body that begins at `start`; `place` as for file_open_found().  The caller closes it
- * after BODY_OK.
+ * Opens a message file and measures the body that begins at `start`.  The caller closes it after BODY_OK.
  */
-enum body_result body_open(struct body *body, const char *path, off_t start, struct file_place *place, struct buf *why);
+enum body_result body_open(struct body *body, const char *path, off_t start, struct buf *why);
 void body_close(struct body *body);
 
 /*

@@ -315,7 +315,7 @@ static void open_message(struct notice *n)
 		st = (struct stat){ .st_ino = (ino_t)n->control->id, .st_mtim = n->control->modified };
 	spoolid_add(&n->spool_id, &st);
 	n->arrival = st.st_mtim.tv_sec;
-	switch (body_open(&n->body, path, n->control->body_offset, NULL, &n->why)) {
+	switch (body_open(&n->body, path, n->control->body_offset, &n->why)) {
 	case BODY_OK:
 		n->has_body = true;
 		break;

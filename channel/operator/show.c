@@ -284,7 +284,7 @@ bool show_message(struct buf *out, const struct listing *entries, bool body, boo
 		s.history[i] = &c->diagnostics[i];
 	qsort(s.history, c->diagnostic_count, sizeof *s.history, by_recipient);
 	message = control_message_path(c);
-	fd = file_open_found(message, &file, NULL);
+	fd = file_open_found(message, &file);
 	ok = fd >= 0 && file_read(fd, &s.file);
 	if (!ok)
 		buf_addf(why, "%s: %s", message, file_error(errno));

@@ -128,9 +128,12 @@ static bool mentions(const char *command, const char *plain, const char *braced)
 
 const char *launch_unfit(const struct clause *clause, const char *channel, const char *host)
 {
-	const char *unfit = mentions(clause->command, "$channel", "${channel}") ? quad_unfit(channel) : NULL;
+	const char *unfit = quad_unfit(channel);
 
-	return unfit == NULL && mentions(clause->command, "$host", "${host}") ? quad_unfit(host) : unfit;
+	if (unfit != NULL && mentions(clause->command, "$channel", "${channel}"))
+		return unfit;
+	unfit = quad_unfit(host);
+	return unfit != NULL && mentions(clause->command, "$host", "${host}") ? unfit : NULL;
 }
 
 bool launch_prepare(struct launch *launch, const struct clause *clause, const char *channel, const char *host,

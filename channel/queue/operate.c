@@ -369,7 +369,7 @@ static enum operation_result remove_files(struct target *t)
 	} else {
 		t->changed = concerned(t);
 		log_message(t, "removed");
-		if (t->message != NULL && !shared && !file_remove_found(t->message)) {
+		if (t->message != NULL && !shared && !file_remove_found(t->message, NULL)) {
 			buf_addf(t->why, "it is not in the queue any more, but its message file %s cannot be removed: %s; delete that file", t->message,
 			         file_error(errno));
 			result = OPERATION_TROUBLE;

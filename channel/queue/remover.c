@@ -45,9 +45,9 @@ struct remover {
 	bool ending;
 };
 
-static bool is_removed(const char *path)
+static bool is_removed(const char *path, struct file_place *place)
 {
-	if (file_remove_found(path))
+	if (file_remove_found(path, place))
 		return true;
 	complain("cannot remove %s: %s", path, strerror(errno));
 	return false;
@@ -78,6 +78,7 @@ static void *work(void *context)
 	struct remover *r = context;
 	struct pair batch[BATCH];
 	const char *messages[BATCH];
+	struct file_place controls = { .is_open = false }, contents = { .is_open = false };
 	size_t n;
 
 	pthread_mutex_lock(&r->lock);
@@ -87,10 +88,12 @@ static void *work(void *context)
 			messages[i] = batch[i].message;
 		removals_add(r->removals, messages, n);
 		for (size_t i = 0; i < n; i++) {
-			batch[i].gone = is_removed(batch[i].control);
+			batch[i].gone = is_removed(batch[i].control, &controls);
 			if (batch[i].gone)
-				is_removed(batch[i].message);
+				is_removed(batch[i].message, &contents);
 		}
+		file_place_close(&controls);
+		file_place_close(&contents);
 		pthread_mutex_lock(&r->lock);
 		for (size_t i = 0; i < n; i++)
 			append(&r->done, batch[i]);

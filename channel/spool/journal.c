@@ -220,7 +220,7 @@ bool spool_journal_is_left(const char *postoffice)
 {
 	char *path = spool_journal_in(postoffice);
 	struct stat st;
-	int fd = file_open_found(path, &st, NULL);
+	int fd = file_open_found(path, &st);
 	bool left = fd >= 0 && !is_locked(fd, LOCK_WHOLE);
 
 	if (fd >= 0)

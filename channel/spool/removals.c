@@ -95,7 +95,7 @@ bool removals_read(const char *postoffice, struct buf *noted)
 {
 	char *path = path_in(postoffice);
 	struct stat st;
-	int fd = file_open_found(path, &st, NULL);
+	int fd = file_open_found(path, &st);
 	bool differs = fd >= 0 && (size_t)st.st_size != noted->len;
 
 	if (differs) {

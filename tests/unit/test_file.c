@@ -129,11 +129,11 @@ static void a_name_is_what_stands_behind_the_last_slash(void **state)
 	assert_string_equal(file_name(""), "");
 }
 
-static void reads(struct file_place *place, const char *path, const char *expected)
+static void reads(const char *path, const char *expected)
 {
 	struct buf out = { 0 };
 	struct stat st;
-	const int fd = file_open_found(path, &st, place);
+	const int fd = file_open_found(path, &st);
 
 	if (expected == NULL) {
 		assert_int_equal(fd, -1);
@@ -147,38 +147,46 @@ static void reads(struct file_place *place, const char *path, const char *expect
 	buf_free(&out);
 }
 
-static void a_place_that_is_kept_is_the_directory_of_that_name(void **state)
+static void root_finds_no_file_by_a_link(void **state)
 {
-	struct file_place place = { 0 };
-	char *queue = xstrdup(scratch("queue")), *aside = xstrdup(scratch("aside")), *first = xasprintf("%s/1", queue),
-	     *second = xasprintf("%s/2", queue);
+	const bool is_root = geteuid() == 0;
+	char *queue = xstrdup(scratch("queue")), *first = xasprintf("%s/1", queue), *second = xasprintf("%s/2", queue);
+	struct file_place place = { .is_open = false };
+	struct stat st;
 
 	(void)state;
 	assert_int_equal(mkdir(queue, 0700), 0);
 	scratch_write("queue/1", "one", 3);
-	scratch_write("queue/2", "two", 3);
-	reads(&place, first, "one");
-	reads(&place, second, "two");
-	/* what is there by another name now is not what was asked for */
-	assert_int_equal(rename(queue, aside), 0);
-	reads(&place, first, NULL);
-	assert_int_equal(mkdir(queue, 0700), 0);
-	reads(&place, second, NULL);
-	scratch_write("queue/1", "another", 7);
-	reads(&place, first, "another");
-	/* nor what root gets to by a link */
-	unlink(first);
-	assert_int_equal(rmdir(queue), 0);
+	reads(first, "one");
+	reads(second, NULL);
+	assert_int_equal(errno, ENOENT);
+	/* in its own place nobody does */
+	assert_int_equal(symlink("1", second), 0);
+	reads(second, NULL);
+	assert_int_equal(errno, EINVAL);
+	unlink(second);
+	/* a second name may be anybody's */
+	assert_int_equal(link(first, second), 0);
+	reads(second, is_root ? NULL : "one");
+	unlink(second);
+	/* nor in that of its directory */
+	assert_int_equal(rename(queue, scratch("aside")), 0);
 	assert_int_equal(symlink("aside", queue), 0);
-	reads(&place, first, geteuid() == 0 ? NULL : "one");
-	file_place_close(&place);
-	assert_null(place.directory);
+	reads(first, is_root ? NULL : "one");
+	assert_true(!is_root || errno == ENOTDIR);
+	assert_int_equal(file_look_found(first, &st, &place), !is_root);
+	assert_true(file_remove_found(first, &place));
+	assert_int_equal(file_is_missing(scratch("aside/1")), !is_root);
 	unlink(queue);
-	unlink(scratch("aside/1"));
-	unlink(scratch("aside/2"));
-	assert_int_equal(rmdir(aside), 0);
+	/* what is found behind it is */
+	assert_int_equal(rename(scratch("aside"), queue), 0);
+	scratch_write("queue/1", "one", 3);
+	scratch_write("queue/2", "two", 3);
+	assert_true(file_look_found(first, &st, &place) && file_look_found(second, &st, &place));
+	assert_true(file_remove_found(first, &place) && file_remove_found(second, &place) && file_remove_found(second, &place));
+	file_place_close(&place);
+	assert_int_equal(rmdir(queue), 0);
 	free(queue);
-	free(aside);
 	free(first);
 	free(second);
 }
@@ -193,7 +201,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_file_is_called_what_it_is),
 		cmocka_unit_test(a_relative_name_gets_the_working_directory_in_front),
 		cmocka_unit_test(a_name_is_what_stands_behind_the_last_slash),
-		cmocka_unit_test(a_place_that_is_kept_is_the_directory_of_that_name),
+		cmocka_unit_test(root_finds_no_file_by_a_link),
 	};
 
 	return cmocka_run_group_tests(tests, scratch_begin, scratch_end);

@@ -32,7 +32,7 @@ static void goes_out_as(const char *fields, const char *file, off_t start, bool 
 	unsigned pieces;
 
 	header_init(&header, fields, strlen(fields));
-	assert_int_equal(body_open(&body, scratch_text("message", file), start, NULL, &why), BODY_OK);
+	assert_int_equal(body_open(&body, scratch_text("message", file), start, &why), BODY_OK);
 	assert_int_equal(send_all(&header, &body, stuffed, &out, &pieces, &why), SOURCE_END);
 	assert_string_equal(buf_str(&out), expect);
 	if (!stuffed)
@@ -78,10 +78,10 @@ static void eightbit_is_noticed_in_header_and_body(void **state)
 	header_init(&header, FIELDS, strlen(FIELDS));
 	assert_false(header.eightbit);
 	header_free(&header);
-	assert_int_equal(body_open(&body, scratch_text("message", "\xc3\xa9 before\nafter\n"), 10, NULL, &why), BODY_OK);
+	assert_int_equal(body_open(&body, scratch_text("message", "\xc3\xa9 before\nafter\n"), 10, &why), BODY_OK);
 	assert_false(body.eightbit);
 	body_close(&body);
-	assert_int_equal(body_open(&body, scratch_text("message", "before\n\xc3\xa9\n"), 7, NULL, &why), BODY_OK);
+	assert_int_equal(body_open(&body, scratch_text("message", "before\n\xc3\xa9\n"), 7, &why), BODY_OK);
 	assert_true(body.eightbit);
 	body_close(&body);
 	buf_free(&why);
@@ -115,7 +115,7 @@ static void large_bodies_come_in_pieces_and_are_the_same(void **state)
 			unsigned pieces;
 
 			header_init(&header, FIELDS, strlen(FIELDS));
-			assert_int_equal(body_open(&body, scratch_write("message", bytes, sizes[i]), 0, NULL, &why), BODY_OK);
+			assert_int_equal(body_open(&body, scratch_write("message", bytes, sizes[i]), 0, &why), BODY_OK);
 			assert_int_equal(body.fd >= 0, sizes[i] > BODY_KEPT_MAX);
 			assert_int_equal(send_all(&header, &body, stuffed, &out, &pieces, &why), SOURCE_END);
 			assert_int_equal(pieces > 1, sizes[i] > BODY_KEPT_MAX);
@@ -161,7 +161,7 @@ static void a_file_that_changes_is_never_finished(void **state)
 			unsigned pieces;
 
 			header_init(&header, FIELDS, strlen(FIELDS));
-			assert_int_equal(body_open(&body, path, 0, NULL, &why), BODY_OK);
+			assert_int_equal(body_open(&body, path, 0, &why), BODY_OK);
 			if (rows[i].cut >= 0) {
 				assert_int_equal(truncate(path, rows[i].cut), 0);
 			} else {
@@ -195,7 +195,7 @@ static void a_small_body_is_safe_from_changes(void **state)
 
 	(void)state;
 	header_init(&header, "", 0);
-	assert_int_equal(body_open(&body, path, 0, NULL, &why), BODY_OK);
+	assert_int_equal(body_open(&body, path, 0, &why), BODY_OK);
 	unlink(path);
 	assert_int_equal(send_all(&header, &body, true, &out, &pieces, &why), SOURCE_END);
 	assert_string_equal(out.data, "\r\nsmall\r\n.\r\n");
@@ -211,33 +211,33 @@ static void what_is_no_message_file_is_refused_in_words(void **state)
 	struct body body;
 
 	(void)state;
-	assert_int_equal(body_open(&body, scratch("absent"), 0, NULL, &why), BODY_GONE);
+	assert_int_equal(body_open(&body, scratch("absent"), 0, &why), BODY_GONE);
 	assert_non_null(strstr(buf_str(&why), "absent"));
 	buf_clear(&why);
 	assert_int_equal(truncate(scratch_text("sparse", "a line\n"), (off_t)1 << 42), 0);
-	assert_int_equal(body_open(&body, scratch("sparse"), 0, NULL, &why), BODY_ENDLESS);
+	assert_int_equal(body_open(&body, scratch("sparse"), 0, &why), BODY_ENDLESS);
 	buf_clear(&why);
-	assert_int_equal(body_open(&body, scratch_directory, 0, NULL, &why), BODY_UNREADABLE);
+	assert_int_equal(body_open(&body, scratch_directory, 0, &why), BODY_UNREADABLE);
 	assert_non_null(strstr(buf_str(&why), "regular"));
 	buf_clear(&why);
-	assert_int_equal(body_open(&body, scratch_text("message", "12345"), 6, NULL, &why), BODY_UNREADABLE);
+	assert_int_equal(body_open(&body, scratch_text("message", "12345"), 6, &why), BODY_UNREADABLE);
 	assert_non_null(strstr(buf_str(&why), "its body begins, at byte 6"));
 	buf_clear(&why);
 	assert_int_equal(mkfifo(scratch("pipe"), 0600), 0);
-	assert_int_equal(body_open(&body, scratch("pipe"), 0, NULL, &why), BODY_UNREADABLE);
+	assert_int_equal(body_open(&body, scratch("pipe"), 0, &why), BODY_UNREADABLE);
 	buf_clear(&why);
 	assert_int_equal(symlink("loop", scratch("loop")), 0);
-	assert_int_equal(body_open(&body, scratch("loop"), 0, NULL, &why), BODY_UNREADABLE);
+	assert_int_equal(body_open(&body, scratch("loop"), 0, &why), BODY_UNREADABLE);
 	assert_non_null(strstr(buf_str(&why), "not a regular file"));
 	if (geteuid() == 0) {
 		buf_clear(&why);
 		assert_int_equal(link(scratch_text("message", "12345"), scratch("second")), 0);
-		assert_int_equal(body_open(&body, scratch("second"), 0, NULL, &why), BODY_UNREADABLE);
+		assert_int_equal(body_open(&body, scratch("second"), 0, &why), BODY_UNREADABLE);
 		assert_non_null(strstr(buf_str(&why), "has more than one name"));
 		assert_int_equal(unlink(scratch("second")), 0);
 	}
 	/* at its very end there is an empty body */
-	assert_int_equal(body_open(&body, scratch_text("message", "12345"), 5, NULL, &why), BODY_OK);
+	assert_int_equal(body_open(&body, scratch_text("message", "12345"), 5, &why), BODY_OK);
 	body_close(&body);
 	buf_free(&why);
 }
