@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -136,6 +137,25 @@ static void title(const struct loop *loop, const char *peer, const char *what)
 }
 
 /*
+ * Some of n bytes to the scheduler.  0 if it takes none until `deadline`, -1 with errno if it has gone.
+ */
+static ssize_t give(const char *bytes, size_t n, int64_t deadline)
+{
+	/* runqueue gives us a socket, which need not be asked first whether there is room */
+	static bool is_socket = true;
+	struct pollfd p = { .fd = STDOUT_FILENO, .events = POLLOUT };
+	ssize_t given = is_socket ? send(STDOUT_FILENO, bytes, n, MSG_DONTWAIT) : -1;
+	bool is_full = given < 0 && (errno == EAGAIN || errno == ENOBUFS);
+
+	is_socket = is_socket && (given >= 0 || errno != ENOTSOCK);
+	if (is_socket && !is_full)
+		return given;
+	given = poll(&p, 1, clock_poll_timeout(deadline));
+	/* the descriptor is a blocking one, but there is room for so much */
+	return given > 0 ? write(STDOUT_FILENO, bytes, n < PIPE_BUF ? n : PIPE_BUF) : given;
+}
+
+/*
  * What the scheduler must know goes out before the next event is looked at.  A scheduler that does not read holds up neither
  * the sessions nor our end: what it does not take until `deadline` waits, and with it its next jobs.
  */
@@ -145,15 +165,10 @@ static void flush_answers(struct loop *loop, int64_t deadline)
 	size_t done = 0;
 
 	while (done < out->len) {
-		struct pollfd p = { .fd = STDOUT_FILENO, .events = POLLOUT };
-		size_t piece = out->len - done < PIPE_BUF ? out->len - done : PIPE_BUF;
-		ssize_t n = poll(&p, 1, clock_poll_timeout(deadline));
+		ssize_t n = give(out->data + done, out->len - done, deadline);
 
 		if (n == 0)
 			break;
-		/* the descriptor is a blocking one, but there is room for so much */
-		if (n > 0)
-			n = write(STDOUT_FILENO, out->data + done, piece);
 		if (n > 0) {
 			done += (size_t)n;
 		} else if (n < 0 && errno != EINTR && errno != EAGAIN) {

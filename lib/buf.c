@@ -27,22 +27,23 @@ void buf_clear(struct buf *b)
 		b->data[0] = '\0';
 }
 
+/* Apart, so that what is done for each byte saves no registers for it. */
+static __attribute__((noinline)) char *grow(struct buf *b, size_t need)
+{
+	size_t size = b->size ? b->size : 64;
+
+	while (size < need)
+		size = size > SIZE_MAX / 2 ? need : size * 2;
+	b->data = xrealloc(b->data, size);
+	b->size = size;
+	return b->data + b->len;
+}
+
 char *buf_reserve(struct buf *b, size_t more)
 {
-	size_t need;
-
 	if (b->limit != 0 && (more > b->limit || b->len > b->limit - more))
 		return NULL;
-	need = b->len + more + 1;
-	if (need > b->size) {
-		size_t size = b->size ? b->size : 64;
-
-		while (size < need)
-			size = size > SIZE_MAX / 2 ? need : size * 2;
-		b->data = xrealloc(b->data, size);
-		b->size = size;
-	}
-	return b->data + b->len;
+	return b->len + more + 1 > b->size ? grow(b, b->len + more + 1) : b->data + b->len;
 }
 
 bool buf_add(struct buf *b, const void *bytes, size_t n)
@@ -60,7 +61,14 @@ bool buf_add(struct buf *b, const void *bytes, size_t n)
 
 bool buf_addc(struct buf *b, char c)
 {
-	return buf_add(b, &c, 1);
+	char *p = buf_reserve(b, 1);
+
+	if (p == NULL)
+		return false;
+	p[0] = c;
+	p[1] = '\0';
+	b->len++;
+	return true;
 }
 
 bool buf_adds(struct buf *b, const char *s)

@@ -336,6 +336,9 @@ static size_t loose_dots(const char *address)
 	size_t n = at != NULL ? (size_t)(at - address) : strlen(address);
 	bool loose = n > 0 && (address[0] == '.' || address[n - 1] == '.');
 
+	/* mostly there is none */
+	if (memchr(address, '.', n) == NULL)
+		return 0;
 	for (size_t i = 0; i < n; i++) {
 		if (address[i] != '.' && !text_is_atext(address[i]))
 			return 0;
