@@ -4,44 +4,13 @@
 #include <string.h>
 
 #include "db/store/store.h"
+#include "db/sync/item.h"
 #include "db/sync/table.h"
 #include "lib/alloc.h"
 #include "lib/hash.h"
 #include "lib/pool.h"
 #include "lib/settings.h"
 #include "lib/text.h"
-
-/*
- * Hundreds of thousands of entries are kept in little room.  What an item wants is one block of parts; nearly all keys are
- * wanted by one item and have its value in the map, so that a pointer to its part is all there is about them.
- */
-struct item {
-	struct sync_uuid uuid;
-	uint64_t version;
-	struct part *parts;          /* NULL: none */
-	uint32_t size;               /* of the parts in bytes */
-	uint32_t mark;
-	uint32_t round;              /* the comparison in which it was seen last */
-	uint32_t touched;            /* its place in the list of those that were, from 1; 0: it was not */
-	uint16_t rule;
-	bool is_gone;                /* which is not in the map yet */
-};
-
-enum part_kind {
-	PART_RECORD,                 /* key and value, each with its NUL */
-	PART_UNCLEAR,                /* a key without a value that could be told */
-	PART_DOMAIN,
-};
-
-struct part {
-	struct item *item;
-	uint32_t size;               /* of all of it, so that the next one is aligned */
-	unsigned key_length : 30;
-	unsigned kind : 2;           /* enum part_kind */
-	char text[];
-};
-
-#define PART_ALIGN 8
 
 #define ITEMS 1024
 
@@ -80,7 +49,10 @@ struct slot {
 	struct slot *next_touched;
 };
 
-/* What the cell of a key points to, in its lowest bits. */
+/*
+ * What the cell of a key points to, in its lowest bits: nearly all keys are wanted by one item and have its value in the map, so
+ * that a pointer to its part is all there is about them.
+ */
 enum cell_kind {
 	CELL_SAME,                   /* the part of the only item that wants it, whose value is in the map */
 	CELL_NEW,                    /* the same, and the map does not have the key */
@@ -117,93 +89,6 @@ struct content {
 	content_names *names_of;
 	void *names_context;
 };
-
-/* ---- parts ------------------------------------------------------------------- */
-
-static const char *part_value(const struct part *p)
-{
-	return p->kind == PART_RECORD ? p->text + p->key_length + 1 : NULL;
-}
-
-static size_t part_size(size_t key_length, const char *value)
-{
-	const size_t n = sizeof(struct part) + key_length + 1 + (value != NULL ? strlen(value) + 1 : 0);
-
-	return (n + PART_ALIGN - 1) / PART_ALIGN * PART_ALIGN;
-}
-
-/* The part behind `p`, or the first one; NULL at the end. */
-static struct part *next_part(const struct item *e, struct part *p)
-{
-	char *at = p == NULL ? (char *)e->parts : (char *)p + p->size;
-
-	return e->parts != NULL && at < (char *)e->parts + e->size ? (struct part *)(void *)at : NULL;
-}
-
-static char *add_part(struct item *e, char *at, enum part_kind kind, const char *key, const char *value)
-{
-	struct part *p = (struct part *)(void *)at;
-	const size_t n = strlen(key);
-
-	*p = (struct part){ .item = e, .size = (uint32_t)part_size(n, value), .key_length = (unsigned)n & 0x3fffffff,
-	                    .kind = kind };
-	memcpy(p->text, key, n + 1);
-	if (value != NULL)
-		memcpy(p->text + n + 1, value, strlen(value) + 1);
-	return at + p->size;
-}
-
-/* What was packed, pointing into the parts; free_unpacked() frees the lists. */
-static struct yield unpack(const struct item *e)
-{
-	struct yield yield = { .version = e->version };
-	size_t domains = 0, all = 0;
-
-	for (struct part *p = next_part(e, NULL); p != NULL; p = next_part(e, p))
-		all++;
-	yield.records = xcalloc(all + 1, sizeof *yield.records);
-	yield.domains = xcalloc(all + 1, sizeof *yield.domains);
-	for (struct part *p = next_part(e, NULL); p != NULL; p = next_part(e, p)) {
-		if (p->kind == PART_DOMAIN)
-			yield.domains[domains++] = p->text;
-		else
-			yield.records[yield.count++] = (struct wanted){ p->text, p->kind == PART_RECORD ? p->text + p->key_length + 1 : NULL };
-	}
-	return yield;
-}
-
-static bool same_domains(const struct item *e, char *const *domains)
-{
-	size_t i = 0;
-
-	for (struct part *p = next_part(e, NULL); p != NULL; p = next_part(e, p)) {
-		if (p->kind != PART_DOMAIN)
-			continue;
-		if (domains == NULL || domains[i] == NULL || strcmp(domains[i], p->text) != 0)
-			return false;
-		i++;
-	}
-	return domains == NULL || domains[i] == NULL;
-}
-
-static bool same_records(const struct item *e, const struct yield *yield)
-{
-	size_t i = 0;
-
-	for (struct part *p = next_part(e, NULL); p != NULL && p->kind != PART_DOMAIN; p = next_part(e, p), i++)
-		if (i == yield->count || strcmp(p->text, yield->records[i].key) != 0 ||
-		    !text_same(part_value(p), yield->records[i].value))
-			return false;
-	return i == yield->count;
-}
-
-static bool has_domains(const struct item *e)
-{
-	for (struct part *p = next_part(e, NULL); p != NULL; p = next_part(e, p))
-		if (p->kind == PART_DOMAIN)
-			return true;
-	return false;
-}
 
 /* ---- tables ---------------------------------------------------------------------- */
 
@@ -453,7 +338,7 @@ static void remove_claim(struct slot *s, const struct item *e)
 
 static void remove_claims(struct content *c, struct item *e, bool is_gone)
 {
-	for (struct part *p = next_part(e, NULL); p != NULL && p->kind != PART_DOMAIN; p = next_part(e, p)) {
+	for (struct part *p = item_next(e, NULL); p != NULL && p->kind != PART_DOMAIN; p = item_next(e, p)) {
 		struct slot *s = slot_for(c, p->text);
 
 		remove_claim(s, e);
@@ -461,23 +346,19 @@ static void remove_claims(struct content *c, struct item *e, bool is_gone)
 			s->holder = NULL;
 		touch_slot(c, s);
 	}
-	free(e->parts);
-	e->parts = NULL;
-	e->size = 0;
+	item_clear(e);
 }
 
 bool content_put(struct content *c, unsigned rule, const struct sync_uuid *uuid, const char *dn, struct yield *yield)
 {
 	struct item *e = find_item(c, rule, uuid);
 	bool is_new = e == NULL || e->is_gone;
-	size_t size = 0;
-	char *at;
 
 	if (e == NULL)
 		e = new_item(c, rule, uuid);
-	if (!same_domains(e, yield->domains)) {
+	if (!item_wants_domains(e, yield->domains)) {
 		c->new_domains = is_new = true;
-	} else if (!is_new && same_records(e, yield)) {
+	} else if (!is_new && item_wants_records(e, yield)) {
 		if (e->version != yield->version)
 			touch_item(c, e, dn);
 		e->version = yield->version;
@@ -487,23 +368,9 @@ bool content_put(struct content *c, unsigned rule, const struct sync_uuid *uuid,
 	c->news = true;
 	remove_claims(c, e, false);
 	e->is_gone = false;
-	for (size_t i = 0; i < yield->count; i++)
-		size += part_size(strlen(yield->records[i].key), yield->records[i].value);
-	for (size_t i = 0; yield->domains != NULL && yield->domains[i] != NULL; i++)
-		size += part_size(strlen(yield->domains[i]), NULL);
-	e->version = yield->version;
-	e->size = (uint32_t)size;
-	e->parts = size > 0 ? xmalloc(size) : NULL;
-	at = (char *)e->parts;
-	for (size_t i = 0; i < yield->count; i++) {
-		const struct wanted *w = &yield->records[i];
-
-		at = add_part(e, at, w->value != NULL ? PART_RECORD : PART_UNCLEAR, w->key, w->value);
-	}
-	for (size_t i = 0; yield->domains != NULL && yield->domains[i] != NULL; i++)
-		at = add_part(e, at, PART_DOMAIN, yield->domains[i], NULL);
+	item_pack(e, yield);
 	yield_free(yield);
-	for (struct part *p = next_part(e, NULL); p != NULL && p->kind != PART_DOMAIN; p = next_part(e, p)) {
+	for (struct part *p = item_next(e, NULL); p != NULL && p->kind != PART_DOMAIN; p = item_next(e, p)) {
 		struct slot *s;
 
 		if (p->kind == PART_RECORD && find_key(c, p->text) == NULL) {
@@ -523,7 +390,7 @@ void content_keep(const struct content *c, unsigned rule, const struct sync_uuid
 {
 	const struct item *e = find_item(c, rule, uuid);
 
-	for (struct part *p = e != NULL && !e->is_gone ? next_part(e, NULL) : NULL; p != NULL; p = next_part(e, p)) {
+	for (struct part *p = e != NULL && !e->is_gone ? item_next(e, NULL) : NULL; p != NULL; p = item_next(e, p)) {
 		if (p->kind == PART_DOMAIN) {
 			if (yield->lacks_domains)
 				words_add(&yield->domains, p->text);
@@ -539,7 +406,7 @@ struct yield content_yield(const struct content *c, unsigned rule, const struct 
 	struct yield yield = { 0 };
 	size_t capacity = 0;
 
-	for (struct part *p = e != NULL && !e->is_gone ? next_part(e, NULL) : NULL; p != NULL; p = next_part(e, p)) {
+	for (struct part *p = e != NULL && !e->is_gone ? item_next(e, NULL) : NULL; p != NULL; p = item_next(e, p)) {
 		if (p->kind == PART_DOMAIN) {
 			words_add(&yield.domains, p->text);
 			continue;
@@ -555,14 +422,14 @@ bool content_is_same(const struct content *c, unsigned rule, const struct sync_u
 {
 	const struct item *e = find_item(c, rule, uuid);
 
-	return e != NULL && !e->is_gone && same_domains(e, yield->domains) && same_records(e, yield);
+	return e != NULL && !e->is_gone && item_wants_domains(e, yield->domains) && item_wants_records(e, yield);
 }
 
 static void drop(struct content *c, struct item *e)
 {
 	if (e->is_gone)
 		return;
-	c->new_domains = c->new_domains || has_domains(e);
+	c->new_domains = c->new_domains || item_has_domains(e);
 	c->news = true;
 	remove_claims(c, e, true);
 	e->is_gone = true;
@@ -748,7 +615,7 @@ void content_settled(struct content *c)
 		} else if (s->claims != NULL && s->claims->next == NULL && s->trouble == NO_TROUBLE &&
 		           s->claims->value != NULL && text_same(s->claims->value, s->stored)) {
 			do
-				p = next_part(s->claims->entry, p);
+				p = item_next(s->claims->entry, p);
 			while (p != NULL && part_value(p) != s->claims->value);
 			if (p != NULL) {
 				*cell = make_cell(p, CELL_SAME);
@@ -860,7 +727,7 @@ void content_entries(struct content *c, content_entry *each, void *context)
 
 	for (size_t i = c->touched_count; i-- > 0;) {
 		const struct item *e = c->touched[i].item;
-		struct yield yield = unpack(e);
+		struct yield yield = item_unpack(e);
 
 		buf_clear(&name);
 		add_kept_name(&c->touched[i], &name);
@@ -918,7 +785,7 @@ char **content_domains(struct content *c)
 	for (size_t i = 0; i < c->items.size; i++) {
 		const struct item *e = (const struct item *)c->items.cells[i];
 
-		for (struct part *p = e != NULL ? next_part(e, NULL) : NULL; p != NULL; p = next_part(e, p))
+		for (struct part *p = e != NULL ? item_next(e, NULL) : NULL; p != NULL; p = item_next(e, p))
 			if (p->kind == PART_DOMAIN)
 				results_add(&all, p->text);
 		/* most of them are the same: they are thrown together before they take much room */
