@@ -148,6 +148,20 @@ static void sort_items(struct item *items, struct item *spare, size_t n, size_t 
 	}
 }
 
+/*
+ * Gives each record the bytes from `at` on of the one that belongs in its place, as many as the second array of the sort can
+ * hold of each: a second list would be the largest thing in the memory, and to go from place to place waits for each of them.
+ */
+static void move_parts(struct records *records, const struct item *items, struct item *spare, size_t at)
+{
+	const size_t left = sizeof *records->list - at, length = left < sizeof *spare ? left : sizeof *spare;
+
+	for (size_t i = 0; i < records->count; i++)
+		memcpy(&spare[i], (const char *)items[i].record + at, length);
+	for (size_t i = 0; i < records->count; i++)
+		memcpy((char *)&records->list[i] + at, &spare[i], length);
+}
+
 void records_sort(struct records *records)
 {
 	struct item *items, *spare;
@@ -162,24 +176,9 @@ void records_sort(struct records *records)
 	for (size_t i = 0; i < records->count; i++)
 		items[i].record = &records->list[i];
 	sort_items(items, spare, records->count, 0);
+	for (size_t at = 0; at < sizeof *records->list; at += sizeof *spare)
+		move_parts(records, items, spare, at);
 	free(spare);
-	/*
-	 * each record goes to its place along the circle that it is in; a second list would be the largest thing in the memory
-	 */
-	for (size_t i = 0; i < records->count; i++) {
-		const struct record first = records->list[i];
-		size_t to = i, from;
-
-		if (items[i].record == NULL)
-			continue;
-		while ((from = (size_t)(items[to].record - records->list)) != i) {
-			records->list[to] = records->list[from];
-			items[to].record = NULL;
-			to = from;
-		}
-		records->list[to] = first;
-		items[to].record = NULL;
-	}
 	free(items);
 }
 
