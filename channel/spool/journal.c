@@ -384,7 +384,8 @@ static bool is_usable(struct spool_journal *j)
 {
 	if (j->fd < 0)
 		return make_file(j);
-	if (j->failed && j->settled >= j->safe && ftruncate(j->fd, 0) == 0) {
+	/* what was added in this round stands in the file that would begin anew */
+	if (j->failed && !j->written && j->settled >= j->safe && ftruncate(j->fd, 0) == 0) {
 		j->grown = 0;
 		j->settled = j->safe = j->last;
 		j->failed = !begin_file(j);

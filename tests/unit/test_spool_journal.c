@@ -784,6 +784,45 @@ static void a_whole_control_file_stays_and_its_message_is_made_anew(void **state
 	}
 }
 
+/* A round may have several entries: when one of them cannot be written, no later one begins the file anew and is all there is. */
+static void when_one_entry_cannot_be_written_none_of_its_round_counts(void **state)
+{
+	enum { SIZE = 200 * 1024, TOGETHER = 6 };
+	struct spool_journal *journal = open_journal();
+	char *file = path_of(".", "large");
+	int fd = open(file, O_RDWR | O_CREAT, 0600);
+	struct rlimit before;
+	size_t found = 0;
+	bool damaged = false;
+	struct spool_journal_message m = {
+		.job = "A/26", .id = "S26", .message = fd, .message_size = SIZE, .control = fd, .control_size = 10,
+	};
+
+	(void)state;
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(ftruncate(fd, SIZE), 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &(struct rlimit){ SIZE, before.rlim_max }), 0);
+	for (size_t i = 0; i < TOGETHER; i++)
+		assert_true(spool_journal_add(journal, &m) > 0);
+	/* a small one would have room */
+	m.message_size = 10;
+	(void)spool_journal_add(journal, &m);
+	assert_false(spool_journal_write(journal));
+	/* but the next round begins anew */
+	assert_true(spool_journal_add(journal, &m) > 0);
+	assert_true(spool_journal_write(journal));
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	spool_journal_close(&journal);
+	journal = open_journal();
+	assert_true(spool_journal_read(journal, count, &found, &damaged));
+	assert_int_equal(found, 1);
+	assert_false(damaged);
+	spool_journal_close(&journal);
+	close(fd);
+	free(file);
+}
+
 /* What is restored has names that are the numbers of inodes that are free: new mail gets other names. */
 static void mail_is_accepted_where_many_numbers_in_a_row_are_taken(void **state)
 {
@@ -853,6 +892,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_no_journal_becomes_one, begin, end),
 		cmocka_unit_test_setup_teardown(room_comes_back_when_entries_are_settled, begin, end),
 		cmocka_unit_test_setup_teardown(a_journal_that_cannot_be_written_is_used_again_later, begin, end),
+		cmocka_unit_test_setup_teardown(when_one_entry_cannot_be_written_none_of_its_round_counts, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
