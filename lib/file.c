@@ -439,7 +439,7 @@ bool file_read(int fd, struct buf *out)
 	}
 }
 
-bool file_read_path(const char *path, struct buf *out)
+static bool read_path(const char *path, bool forget, struct buf *out)
 {
 	int fd = open_checked(path, O_RDONLY, 0600, true), saved;
 	size_t limit = out->limit;
@@ -447,6 +447,8 @@ bool file_read_path(const char *path, struct buf *out)
 
 	if (fd < 0)
 		return false;
+	if (forget)
+		(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 	out->limit = limit != 0 ? limit : FILE_LARGEST;
 	ok = file_read(fd, out);
 	saved = errno;
@@ -454,6 +456,16 @@ bool file_read_path(const char *path, struct buf *out)
 	close(fd);
 	errno = saved;
 	return ok;
+}
+
+bool file_read_path(const char *path, struct buf *out)
+{
+	return read_path(path, false, out);
+}
+
+bool file_read_from_disk(const char *path, struct buf *out)
+{
+	return read_path(path, true, out);
 }
 
 bool file_read_text(const char *path, struct buf *out)

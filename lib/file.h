@@ -153,6 +153,12 @@ bool file_ends(int fd);
  */
 bool file_read_path(const char *path, struct buf *out);
 
+/*
+ * The same, but not from what is kept in memory of it, unless that waits to be written: what a sync could not write stands there
+ * as if it were on the disk, and the next sync has no error any more (fsync(2)).
+ */
+bool file_read_from_disk(const char *path, struct buf *out);
+
 /* The same for a file that people write: it comes without byte order mark, its lines end in LF (text_unmark()). */
 bool file_read_text(const char *path, struct buf *out);
 

@@ -46,7 +46,10 @@ static void blank_marks(char *control, size_t size)
 	}
 }
 
-/* A control file is `marked`: agents may have appended to it, too (d lines). */
+/*
+ * A control file is `marked`: agents may have appended to it, too (d lines).  Whoever was here before may have ended because of an
+ * error of the disk.
+ */
 static enum presence look(const char *path, const char *bytes, size_t size, bool marked)
 {
 	struct buf found = { 0 }, expected = { 0 };
@@ -56,7 +59,7 @@ static enum presence look(const char *path, const char *bytes, size_t size, bool
 	if (lstat(path, &st) < 0)
 		return errno == ENOENT ? ABSENT : OTHER;
 	buf_add(&expected, bytes, size);
-	if (S_ISREG(st.st_mode) && (marked || (size_t)st.st_size <= size) && file_read_path(path, &found)) {
+	if (S_ISREG(st.st_mode) && (marked || (size_t)st.st_size <= size) && file_read_from_disk(path, &found)) {
 		size_t n = found.len < size ? found.len : size, same = 0;
 
 		if (marked && n > 0) {

@@ -20,9 +20,11 @@ $ENV{ASAN_OPTIONS} = 'detect_leaks=0';
 my $body = join '', map { "line $_ of a body that takes several writes\n" } 1 .. 2000;
 
 # One life under killat, and of so many clients a message each: the intake, what was acknowledged, by client, the exit status, and
-# the number of calls if it was not killed.  %o goes to Intake->start.
+# the number of calls if it was not killed.  %o goes to Intake->start, but for `earlier`, which is called before.
 sub life($n, $clients, %o) {
+	my $earlier = delete $o{earlier};
 	my $intake = Intake->start(run => 0, before => [$killat, $n], wait => 0, %o);
+	$earlier->($intake) if $earlier;
 	$intake->again;
 	my @clients;
 	# one more than needed says that it is there
